@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Checks of an engine's own records.
+//!
+//! A check walks everything that the engine keeps, in bounded steps between which the lock is let
+//! go, and names the first rule that it finds broken. What a step saw is worth nothing once the
+//! engine has changed, so every engine counts its changes in an *epoch*: a walk whose epoch has
+//! passed begins again, and gives up as [`Progress::Disturbed`] when that happens too often.
+
+use crate::region::Offset;
+
+/// The records (list nodes, frames) that one step of a walk looks at.
+pub const STEP: usize = 4096;
+
+/// The times that a walk begins again before it gives up.
+pub const RESTARTS: u32 = 16;
+
+/// A rule that an engine's records keep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Rule {
+    /// A class's free list is as long as its counters say, and ends.
+    ListLength,
+    /// A free block lies whole in one region of the pool.
+    BlockInPool,
+    /// A free block lies at a multiple of its size.
+    BlockAligned,
+    /// A class has at most as many blocks out as it has blocks.
+    ClassCounters,
+    /// What the slabs have was given to them by the buddy system.
+    BuddyCounters,
+    /// The regions together are the pool.
+    PoolBytes,
+    /// The blocks that are out are those handed out and not taken back.
+    LiveBlocks,
+}
+
+/// A broken rule, and where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Broken {
+    /// The rule.
+    pub rule: Rule,
+    /// The class in which it was found, if in one.
+    pub class: Option<u8>,
+    /// The place in the pool, if there is one.
+    pub offset: Option<Offset>,
+}
+
+/// How far a walk has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// There is more to look at.
+    More,
+    /// All was looked at, and nothing is broken.
+    Sound,
+    /// Others kept on changing the engine: nothing can be said.
+    Disturbed,
+}
+
+/// The state of a walk between two steps.
+#[derive(Debug, Default)]
+pub struct Walk {
+    /// The engine's epoch when the walk began.
+    pub(crate) epoch: Option<u64>,
+    /// Times that it began again.
+    pub(crate) restarts: u32,
+    /// The part that is being walked; its meaning is the engine's.
+    pub(crate) part: usize,
+    /// The place in that part, as an address; 0 is its beginning.
+    pub(crate) place: usize,
+    /// Records of that part that were seen.
+    pub(crate) seen: usize,
+    /// Records of all parts that were seen since the walk began last.
+    pub(crate) walked: u64,
+}
+
+impl Walk {
+    /// Returns a walk that has not begun.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Returns how many records were looked at.
+    #[must_use]
+    pub fn walked(&self) -> u64 {
+        self.walked
+    }
+
+    /// Begins, or begins again when `epoch` is not the walk's own.
+    ///
+    /// Returns `false` when that happened too often.
+    pub(crate) fn resume(&mut self, epoch: u64) -> bool {
+        match self.epoch {
+            Some(own) if own == epoch => true,
+            Some(_) if self.restarts == RESTARTS => false,
+            begun => {
+                *self = Self {
+                    epoch: Some(epoch),
+                    restarts: self.restarts + u32::from(begun.is_some()),
+                    ..Self::default()
+                };
+                true
+            }
+        }
+    }
+
+    /// Goes on to the next part.
+    pub(crate) fn next_part(&mut self) {
+        self.part += 1;
+        self.place = 0;
+        self.seen = 0;
+    }
+}
+
+/// Walks `step` to its end.
+///
+/// # Errors
+///
+/// The first broken rule.
+pub fn run(
+    walk: &mut Walk,
+    mut step: impl FnMut(&mut Walk) -> Result<Progress, Broken>,
+) -> Result<Progress, Broken> {
+    loop {
+        match step(walk)? {
+            Progress::More => {}
+            end => return Ok(end),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disturbed_walk_begins_again_and_gives_up_in_the_end() {
+        let mut walk = Walk::new();
+        assert!(walk.resume(0));
+        walk.walked = 5;
+        assert!(walk.resume(0));
+        assert_eq!(walk.walked, 5);
+        for epoch in 1..=u64::from(RESTARTS) {
+            assert!(walk.resume(epoch));
+            assert_eq!(walk.walked, 0);
+        }
+        assert!(walk.resume(u64::from(RESTARTS)));
+        assert!(!walk.resume(u64::from(RESTARTS) + 1));
+    }
+}

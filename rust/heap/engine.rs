@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The contract between an engine and the layers above it.
+//!
+//! An engine allocates, and does nothing else. It is shared between callers and keeps its own
+//! locks; nothing in an engine that has a pool sleeps or allocates. What it cannot serve it
+//! refuses with a reason and is then as before.
+
+use core::{
+    alloc::Layout,
+    ptr::NonNull, //
+};
+
+use crate::{
+    check::{
+        Broken,
+        Progress,
+        Walk, //
+    },
+    region::{
+        Offset,
+        RegionError, //
+    },
+    stats::Visitor,
+};
+
+/// A block of memory that an engine handed out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Block {
+    /// The first byte.
+    pub start: NonNull<u8>,
+    /// The same byte in the pool, where the engine has one.
+    pub offset: Option<Offset>,
+}
+
+/// By which path a request was served.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Path {
+    /// Not at all.
+    #[default]
+    None,
+    /// From a free block of the slab.
+    Slab,
+    /// From a slab that took memory from the buddy system first.
+    Growth,
+    /// By the buddy system.
+    Buddy,
+    /// By the kernel's own allocator.
+    Kernel,
+    /// By the block that was there.
+    InPlace,
+}
+
+/// What it cost to serve a request.
+///
+/// A field that is `None` does not apply, or the engine cannot tell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cost {
+    /// The path that the request took.
+    pub path: Path,
+    /// The size class, as numbered by [`Visitor::class`].
+    pub class: Option<u8>,
+    /// The order (log2 of the bytes) of what the buddy system gave.
+    pub order: Option<u8>,
+    /// Larger buddy blocks that were split.
+    pub splits: Option<u16>,
+    /// Pairs of buddies that were merged.
+    pub merges: Option<u16>,
+}
+
+/// Why an engine refuses a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Refusal {
+    /// The pool could not hold it if it were empty.
+    TooBig,
+    /// Less is free than was asked for.
+    Exhausted,
+    /// Enough is free, but not in one piece.
+    Fragmented,
+    /// The engine cannot serve this combination of size and alignment at all.
+    Unsupported,
+}
+
+impl Refusal {
+    /// All reasons, in the order of their numbers.
+    pub const ALL: [Self; 4] = [
+        Self::TooBig,
+        Self::Exhausted,
+        Self::Fragmented,
+        Self::Unsupported,
+    ];
+
+    /// The number of reasons.
+    pub const COUNT: usize = Self::ALL.len();
+}
+
+/// What an engine can do beside allocating.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capabilities {
+    /// It has a pool: blocks have offsets, and [`Engine::add_region`] and [`Engine::check`] work.
+    pub pool: bool,
+}
+
+// SAFETY: A block is a name for memory. Whose memory that is, the layers above keep track of, and
+// these are free to do so from any thread.
+unsafe impl Send for Block {}
+
+/// An allocator that the layers above can drive.
+///
+/// # Safety
+///
+/// For as long as the memory given to [`Engine::add_region`] is there:
+///
+/// - the memory of a block is valid for reads and writes of `usable(layout)` bytes, is aligned to
+///   `layout.align()` and shares no byte with another block, from the call that handed it out to
+///   the call that takes it back;
+/// - the engine does not touch the memory of such a block.
+pub unsafe trait Engine: Sync {
+    /// Says what the engine can do.
+    fn capabilities(&self) -> Capabilities;
+
+    /// Returns the bytes that a block of this layout will have, at least `layout.size()`.
+    fn usable(&self, layout: Layout) -> usize;
+
+    /// Returns a bound on the bytes that the engine can ever have out.
+    fn capacity(&self) -> usize;
+
+    /// Allocates a block; its contents are arbitrary.
+    ///
+    /// `layout.size()` is at least 1.
+    ///
+    /// # Errors
+    ///
+    /// The reason why not; the engine's blocks are then as before.
+    fn allocate(&self, layout: Layout, cost: &mut Cost) -> Result<Block, Refusal>;
+
+    /// Takes a block back.
+    ///
+    /// # Safety
+    ///
+    /// - `block` was handed out by this engine and not taken back since.
+    /// - `layout` is the one that it was allocated with, or that it was last resized to.
+    /// - Nobody uses the block any more.
+    unsafe fn release(&self, block: Block, layout: Layout, cost: &mut Cost);
+
+    /// Makes a block serve `new` where it is, and says whether it could; if not, nothing has
+    /// changed. Contents up to the smaller size are kept.
+    ///
+    /// Until something else is done with the block, a second call with the layouts exchanged
+    /// undoes the first.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Engine::release`], with `layout` for the block as it is; `new` has the same
+    /// alignment.
+    unsafe fn resize(&self, block: Block, layout: Layout, new: Layout, cost: &mut Cost) -> bool;
+
+    /// Adds the `bytes` bytes at `start` to the pool and returns the region's number.
+    ///
+    /// # Errors
+    ///
+    /// The rule that the range breaks; the pool is then as before.
+    ///
+    /// # Safety
+    ///
+    /// - The range is valid for reads and writes, and used by nobody else, until the engine is
+    ///   dropped.
+    /// - The provenance of the pointer covers the whole range.
+    unsafe fn add_region(&self, start: NonNull<u8>, bytes: usize) -> Result<u16, RegionError>;
+
+    /// Tells `visitor` what there is. The visitor is called under the engine's lock.
+    fn visit(&self, visitor: &mut dyn Visitor);
+
+    /// Looks at the next part of what the engine keeps, for a bounded time.
+    ///
+    /// Starts with a new [`Walk`] and is called again while it returns [`Progress::More`].
+    ///
+    /// # Errors
+    ///
+    /// The first rule that was found broken.
+    fn check(&self, walk: &mut Walk) -> Result<Progress, Broken>;
+}

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The engines of slablab.
+//!
+//! An [`Engine`] hands out blocks of memory and takes them back. Engines know no users: handles,
+//! quotas and zeroing belong to the layer above, the memory itself to the layer that calls
+//! [`Engine::add_region`]. This crate uses neither `std` nor `alloc` nor the kernel's crate, so
+//! that Kbuild compiles it into the module and cargo into the tests, unchanged.
+//!
+//! - [`seed`]: slabs over a buddy system, as the architecture document has it.
+
+#![cfg_attr(not(MODULE), no_std)]
+
+#[cfg(test)]
+extern crate std;
+
+#[forbid(unsafe_code)]
+pub mod check;
+pub mod engine;
+pub mod lock;
+#[forbid(unsafe_code)]
+pub mod region;
+pub mod seed;
+#[forbid(unsafe_code)]
+pub mod stats;
+
+#[cfg(test)]
+mod testing;
+
+pub use engine::{
+    Block,
+    Cost,
+    Engine,
+    Path,
+    Refusal, //
+};
+pub use region::Offset;

@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Regions and offsets.
+//!
+//! A pool is made of regions: ranges of memory that were added one after the other. The rest of
+//! slablab names a byte of the pool by its [`Offset`]; this is the file that knows addresses.
+
+/// The regions that a pool can have.
+pub const REGIONS_MAX: usize = 16;
+
+/// Where in an [`Offset`] the region's number begins.
+pub const REGION_SHIFT: u32 = 48;
+
+/// A byte of a pool: the number of a region, and the byte in that region.
+///
+/// # Examples
+///
+/// ```
+/// use slab_heap::Offset;
+///
+/// let offset = Offset::new(2, 4096);
+/// assert_eq!((offset.region(), offset.byte()), (2, 4096));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Offset(u64);
+
+impl Offset {
+    /// Returns the offset of byte `byte` in region `region`.
+    #[must_use]
+    pub const fn new(region: u16, byte: u64) -> Self {
+        Self(((region as u64) << REGION_SHIFT) | (byte & ((1 << REGION_SHIFT) - 1)))
+    }
+
+    /// Returns the number of the region.
+    #[must_use]
+    pub const fn region(self) -> u16 {
+        (self.0 >> REGION_SHIFT) as u16
+    }
+
+    /// Returns the byte in the region.
+    #[must_use]
+    pub const fn byte(self) -> u64 {
+        self.0 & ((1 << REGION_SHIFT) - 1)
+    }
+
+    /// Returns the offset as one number, the way that programs see it.
+    #[must_use]
+    pub const fn to_bits(self) -> u64 {
+        self.0
+    }
+}
+
+/// Why a region cannot be added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RegionError {
+    /// The engine has no pool.
+    NoPool,
+    /// The pool has [`REGIONS_MAX`] regions.
+    TooMany,
+    /// The start is not aligned as the engine needs it, or the null address.
+    Misaligned,
+    /// The length is zero, or not a multiple of what the engine needs.
+    BadLength,
+    /// The end is past the end of the address space.
+    Overflow,
+    /// The range shares bytes with a region that the pool has.
+    Overlap,
+}
+
+/// A range of addresses.
+///
+/// # Invariants
+///
+/// `start + bytes` does not overflow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Range {
+    start: usize,
+    bytes: usize,
+}
+
+impl Range {
+    /// Says whether `bytes` bytes at `address` lie in the range, whole.
+    fn holds(&self, address: usize, bytes: usize) -> bool {
+        address
+            .checked_sub(self.start)
+            .and_then(|byte| self.bytes.checked_sub(byte))
+            .is_some_and(|rest| bytes <= rest)
+    }
+}
+
+/// The regions of a pool.
+#[derive(Clone, Debug)]
+pub struct Regions {
+    ranges: [Range; REGIONS_MAX],
+    count: usize,
+}
+
+impl Regions {
+    /// Returns a table without regions.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            // INVARIANT: `0 + 0` does not overflow.
+            ranges: [Range { start: 0, bytes: 0 }; REGIONS_MAX],
+            count: 0,
+        }
+    }
+
+    /// Adds the `bytes` bytes at `start` and returns the region's number.
+    ///
+    /// # Errors
+    ///
+    /// [`RegionError::TooMany`], [`RegionError::Overflow`] and [`RegionError::Overlap`]; the table
+    /// is then as before.
+    pub fn add(&mut self, start: usize, bytes: usize) -> Result<u16, RegionError> {
+        let end = start.checked_add(bytes).ok_or(RegionError::Overflow)?;
+        if self
+            .iter()
+            .any(|range| start < range.start + range.bytes && range.start < end)
+        {
+            return Err(RegionError::Overlap);
+        }
+        let slot = self
+            .ranges
+            .get_mut(self.count)
+            .ok_or(RegionError::TooMany)?;
+        // INVARIANT: `end` was computed without overflow just above.
+        *slot = Range { start, bytes };
+        self.count += 1;
+        Ok((self.count - 1) as u16)
+    }
+
+    /// Returns how many regions there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Returns the bytes of all regions together.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.iter().map(|range| range.bytes).sum()
+    }
+
+    /// Returns the bytes of the largest region.
+    #[must_use]
+    pub fn largest(&self) -> usize {
+        self.iter().map(|range| range.bytes).max().unwrap_or(0)
+    }
+
+    /// Returns the offset of `bytes` bytes at `address`, if one region holds them whole.
+    #[must_use]
+    pub fn offset(&self, address: usize, bytes: usize) -> Option<Offset> {
+        let region = self.iter().position(|range| range.holds(address, bytes))?;
+        let byte = address - self.ranges[region].start;
+        Some(Offset::new(region as u16, byte as u64))
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Range> {
+        self.ranges[..self.count].iter()
+    }
+}
+
+impl Default for Regions {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_byte_is_found_in_its_region() {
+        let mut regions = Regions::new();
+        assert_eq!(regions.add(0x10_0000, 0x1000), Ok(0));
+        assert_eq!(regions.add(0x8000, 0x2000), Ok(1));
+        assert_eq!(regions.offset(0x10_0000, 1), Some(Offset::new(0, 0)));
+        assert_eq!(regions.offset(0x9fff, 1), Some(Offset::new(1, 0x1fff)));
+        assert_eq!(
+            (regions.count(), regions.bytes(), regions.largest()),
+            (2, 0x3000, 0x2000)
+        );
+    }
+
+    #[test]
+    fn a_range_outside_or_across_the_end_has_no_offset() {
+        let mut regions = Regions::new();
+        assert_eq!(regions.add(0x1000, 0x1000), Ok(0));
+        for (address, bytes) in [(0xfff, 1), (0x2000, 1), (0x1fff, 2), (0x1000, usize::MAX)] {
+            assert_eq!(
+                regions.offset(address, bytes),
+                None,
+                "{address:#x} + {bytes:#x}"
+            );
+        }
+    }
+
+    #[test]
+    fn overlapping_overflowing_and_surplus_regions_are_refused() {
+        let mut regions = Regions::new();
+        assert_eq!(regions.add(0x4000, 0x1000), Ok(0));
+        assert_eq!(regions.add(0x4fff, 0x1000), Err(RegionError::Overlap));
+        assert_eq!(regions.add(0x3001, 0x1000), Err(RegionError::Overlap));
+        assert_eq!(regions.add(usize::MAX, 2), Err(RegionError::Overflow));
+        for n in 1..REGIONS_MAX {
+            assert_eq!(regions.add(0x10_0000 * n, 0x1000), Ok(n as u16));
+        }
+        assert_eq!(regions.add(0x4000_0000, 0x1000), Err(RegionError::TooMany));
+        assert_eq!(regions.count(), REGIONS_MAX);
+    }
+}

@@ -1,0 +1,402 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The seed's heap behind the contract of an engine.
+//!
+//! What [`Heap`] leaves to its callers is done here: the lock, the refusal of what the heap would
+//! serve wrongly, reasons for refusals, offsets, counters, and the check.
+
+use core::{
+    alloc::Layout,
+    ptr::{
+        self,
+        NonNull, //
+    },
+    sync::atomic::{
+        AtomicUsize,
+        Ordering, //
+    },
+};
+
+use super::{
+    Heap,
+    HeapAllocator,
+    MemoryError,
+    PAGE_SIZE,
+    SET_SIZE,
+    free_list, //
+};
+use crate::{
+    check::{
+        Broken,
+        Progress,
+        Rule,
+        STEP,
+        Walk, //
+    },
+    engine::{
+        Block,
+        Capabilities,
+        Cost,
+        Engine,
+        Path,
+        Refusal, //
+    },
+    lock::Lock,
+    region::{
+        RegionError,
+        Regions, //
+    },
+    stats::{
+        BuddyStats,
+        ClassStats,
+        Totals,
+        Visitor, //
+    },
+};
+
+/// The largest block of the buddy system, whose orders end at 31.
+const LARGEST_BLOCK: usize = 1 << 31;
+
+/// What the lock of a [`Seed`] protects.
+///
+/// # Invariants
+///
+/// There is a heap if and only if there are regions, and the heap has the memory of all of them.
+pub struct State {
+    pub(super) heap: Option<Heap>,
+    regions: Regions,
+    requested_bytes: usize,
+    allocations: u64,
+    pub(super) frees: u64,
+    refusals: [u64; Refusal::COUNT],
+}
+
+/// The engine `seed`: one lock around a [`Heap`].
+pub struct Seed<L> {
+    pub(super) state: L,
+    /// A copy of the regions' bytes that can be read without the lock. It only grows.
+    capacity: AtomicUsize,
+}
+
+impl State {
+    /// Returns the state of an engine without memory.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            heap: None,
+            regions: Regions::new(),
+            requested_bytes: 0,
+            allocations: 0,
+            frees: 0,
+            refusals: [0; Refusal::COUNT],
+        }
+    }
+
+    /// Changes with every change of what the heap keeps.
+    fn epoch(&self) -> u64 {
+        self.allocations + self.frees + self.regions.count() as u64
+    }
+
+    /// Allocates, or says why not.
+    fn allocate(&mut self, layout: Layout, cost: &mut Cost) -> Result<Block, Refusal> {
+        let heap = self.heap.as_mut().ok_or(Refusal::TooBig)?;
+        // The heap serves these, and wrongly: see the module's drawbacks.
+        if layout.align() > PAGE_SIZE {
+            return Err(Refusal::Unsupported);
+        }
+        if layout.size() > self.regions.largest() {
+            return Err(Refusal::TooBig);
+        }
+
+        let which = Heap::layout_to_allocator(&layout);
+        // What the buddy system will be asked for, if it is.
+        let (wanted, path) = match heap.figures(which) {
+            Some(slab) if slab.free_blocks > 0 => (None, Path::Slab),
+            Some(slab) => (Some(SET_SIZE * slab.block_bytes), Path::Growth),
+            None => (Some(layout.size().next_power_of_two()), Path::Buddy),
+        };
+        let Ok(start) = heap.allocate(layout) else {
+            let wanted = wanted.unwrap_or(layout.size());
+            return Err(if wanted > self.regions.largest().min(LARGEST_BLOCK) {
+                Refusal::TooBig
+            } else if wanted > heap.buddy_free_bytes() {
+                Refusal::Exhausted
+            } else {
+                Refusal::Fragmented
+            });
+        };
+        *cost = Cost {
+            path,
+            class: which.block_bytes().map(|_| which as u8),
+            order: wanted.map(|bytes| bytes.ilog2() as u8),
+            splits: if wanted.is_some() { None } else { Some(0) },
+            merges: Some(0),
+        };
+        self.allocations += 1;
+        self.requested_bytes += layout.size();
+        let block = NonNull::new(ptr::with_exposed_provenance_mut(start));
+        Ok(Block {
+            start: block.ok_or(Refusal::Exhausted)?,
+            offset: self.regions.offset(start, layout.size()),
+        })
+    }
+
+    /// Looks at up to [`STEP`] free blocks of the walk's slab.
+    fn check_slab(&self, heap: &Heap, walk: &mut Walk) -> Result<Progress, Broken> {
+        let class = walk.part as u8;
+        let broken = |rule, offset| Broken {
+            rule,
+            class: Some(class),
+            offset,
+        };
+        let Some(slab) = HeapAllocator::SLABS
+            .get(walk.part)
+            .and_then(|slab| heap.figures(*slab))
+        else {
+            return Ok(Progress::Sound);
+        };
+        if slab.free_blocks > slab.total_blocks {
+            return Err(broken(Rule::ClassCounters, None));
+        }
+        if walk.seen == 0 {
+            walk.place = slab.first_free.unwrap_or(0);
+        }
+        for _ in 0..STEP {
+            if walk.place == 0 {
+                if walk.seen != slab.free_blocks {
+                    return Err(broken(Rule::ListLength, None));
+                }
+                walk.next_part();
+                return Ok(Progress::More);
+            }
+            let Some(offset) = self.regions.offset(walk.place, slab.block_bytes) else {
+                return Err(broken(Rule::BlockInPool, None));
+            };
+            if walk.place % slab.block_bytes != 0 {
+                return Err(broken(Rule::BlockAligned, Some(offset)));
+            }
+            if walk.seen == slab.free_blocks {
+                return Err(broken(Rule::ListLength, Some(offset)));
+            }
+            // SAFETY: The place was found in a region just above, so it is memory of the pool,
+            // and aligned to at least a word; who gave the region has exposed its provenance.
+            walk.place = unsafe { free_list::link(walk.place) };
+            walk.seen += 1;
+            walk.walked += 1;
+        }
+        Ok(Progress::More)
+    }
+
+    /// Compares the counters with each other.
+    fn check_counters(&self, heap: &Heap) -> Result<Progress, Broken> {
+        let broken = |rule| Broken {
+            rule,
+            class: None,
+            offset: None,
+        };
+        let buddy = &heap.buddy_allocator;
+        let slab_bytes = heap.slab_bytes(|slab| slab.total_blocks);
+        if slab_bytes > buddy.stats_alloc_actual()
+            || buddy.stats_alloc_user() > buddy.stats_alloc_actual()
+            || buddy.stats_alloc_actual() > buddy.stats_total_bytes()
+        {
+            return Err(broken(Rule::BuddyCounters));
+        }
+        if buddy.stats_total_bytes() != self.regions.bytes() {
+            return Err(broken(Rule::PoolBytes));
+        }
+        // Blocks of the buddy system cannot be counted from outside; without any, all that is out
+        // is out of slabs.
+        let live = self.allocations - self.frees;
+        let used = heap.used_blocks() as u64;
+        let only_slabs = slab_bytes == buddy.stats_alloc_actual();
+        if used > live || (only_slabs && used != live) {
+            return Err(broken(Rule::LiveBlocks));
+        }
+        Ok(Progress::Sound)
+    }
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<L: Lock<State>> Seed<L> {
+    /// Makes an engine without memory around the state in `state`, which is new.
+    pub const fn new(state: L) -> Self {
+        Self {
+            state,
+            capacity: AtomicUsize::new(0),
+        }
+    }
+}
+
+// SAFETY: The heap's slabs and the buddy system hand a block out once until it comes back, and keep
+// links in free memory only. A slab's blocks are multiples of their size within sets that are
+// page-aligned, and the buddy system's of theirs, up to the page to which regions are aligned;
+// larger alignments are refused.
+unsafe impl<L: Lock<State> + Sync> Engine for Seed<L> {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { pool: true }
+    }
+
+    #[inline]
+    fn usable(&self, layout: Layout) -> usize {
+        let which = Heap::layout_to_allocator(&layout);
+        which.block_bytes().unwrap_or(layout.size())
+    }
+
+    #[inline]
+    fn capacity(&self) -> usize {
+        // A hint that may be old: what is decided by it is decided again under the lock.
+        self.capacity.load(Ordering::Relaxed)
+    }
+
+    #[inline]
+    fn allocate(&self, layout: Layout, cost: &mut Cost) -> Result<Block, Refusal> {
+        self.state.with(|state| {
+            state.allocate(layout, cost).inspect_err(|refusal| {
+                state.refusals[*refusal as usize] += 1;
+            })
+        })
+    }
+
+    #[inline]
+    unsafe fn release(&self, block: Block, layout: Layout, cost: &mut Cost) {
+        let which = Heap::layout_to_allocator(&layout);
+        *cost = match which.block_bytes() {
+            Some(_) => Cost {
+                path: Path::Slab,
+                class: Some(which as u8),
+                order: None,
+                splits: Some(0),
+                merges: Some(0),
+            },
+            None => Cost {
+                path: Path::Buddy,
+                class: None,
+                order: Some(layout.size().next_power_of_two().ilog2() as u8),
+                splits: Some(0),
+                merges: None,
+            },
+        };
+        self.state.with(|state| {
+            if let Some(heap) = &mut state.heap {
+                // SAFETY: By this function's contract; the heap is the one that handed it out.
+                unsafe { heap.deallocate(block.start.addr().get(), layout) };
+                state.frees += 1;
+                state.requested_bytes -= layout.size();
+            }
+        });
+    }
+
+    unsafe fn resize(&self, _block: Block, layout: Layout, new: Layout, cost: &mut Cost) -> bool {
+        let which = Heap::layout_to_allocator(&layout);
+        // The buddy system counts the bytes of a layout, so it must get the same one back.
+        let stays = match which {
+            HeapAllocator::BuddyAllocator => layout == new,
+            slab => slab == Heap::layout_to_allocator(&new),
+        };
+        if stays {
+            *cost = Cost {
+                path: Path::InPlace,
+                class: which.block_bytes().map(|_| which as u8),
+                splits: Some(0),
+                merges: Some(0),
+                ..Cost::default()
+            };
+            self.state.with(|state| {
+                state.requested_bytes = state.requested_bytes - layout.size() + new.size();
+            });
+        }
+        stays
+    }
+
+    unsafe fn add_region(&self, start: NonNull<u8>, bytes: usize) -> Result<u16, RegionError> {
+        let address = start.expose_provenance().get();
+        let refuse = |error| match error {
+            MemoryError::Misaligned => RegionError::Misaligned,
+            MemoryError::TooSmall | MemoryError::BadSize => RegionError::BadLength,
+            MemoryError::Overflow => RegionError::Overflow,
+        };
+        self.state.with(|state| {
+            // The table goes first on a copy: neither half happens without the other.
+            let mut regions = state.regions.clone();
+            let region = regions.add(address, bytes)?;
+            match &mut state.heap {
+                // SAFETY: By this function's contract.
+                Some(heap) => unsafe { heap.try_add_memory(address, bytes) }.map_err(refuse)?,
+                None => {
+                    // SAFETY: By this function's contract.
+                    state.heap = Some(unsafe { Heap::try_new(address, bytes) }.map_err(refuse)?);
+                }
+            }
+            // INVARIANT: The heap has just got the memory of the region that is new.
+            state.regions = regions;
+            self.capacity
+                .store(state.regions.bytes(), Ordering::Relaxed);
+            Ok(region)
+        })
+    }
+
+    fn visit(&self, visitor: &mut dyn Visitor) {
+        self.state.with(|state| {
+            let Some(heap) = &state.heap else {
+                return visitor.totals(&Totals::default());
+            };
+            let buddy = &heap.buddy_allocator;
+            let slabs_free = heap.slab_bytes(|slab| slab.free_blocks);
+            visitor.totals(&Totals {
+                total_bytes: heap.total_bytes() as u64,
+                used_bytes: heap.used_bytes() as u64,
+                available_bytes: heap.available_bytes() as u64,
+                pool_bytes: state.regions.bytes() as u64,
+                live_bytes: (buddy.stats_alloc_actual() - slabs_free) as u64,
+                cached_bytes: slabs_free as u64,
+                free_bytes: heap.buddy_free_bytes() as u64,
+                requested_bytes: state.requested_bytes as u64,
+                live_blocks: state.allocations - state.frees,
+                regions: state.regions.count() as u32,
+                allocations: state.allocations,
+                frees: state.frees,
+                refusals: state.refusals,
+            });
+            for (index, slab) in HeapAllocator::SLABS.into_iter().enumerate() {
+                if let Some(slab) = heap.figures(slab) {
+                    visitor.class(
+                        index as u8,
+                        &ClassStats {
+                            block_bytes: slab.block_bytes as u64,
+                            total_blocks: slab.total_blocks as u64,
+                            used_blocks: slab.used_blocks as u64,
+                            growths: (slab.total_blocks / SET_SIZE) as u64,
+                        },
+                    );
+                }
+            }
+            visitor.buddy(&BuddyStats {
+                user_bytes: buddy.stats_alloc_user() as u64,
+                actual_bytes: buddy.stats_alloc_actual() as u64,
+                total_bytes: buddy.stats_total_bytes() as u64,
+            });
+        });
+    }
+
+    fn check(&self, walk: &mut Walk) -> Result<Progress, Broken> {
+        self.state.with(|state| {
+            let Some(heap) = &state.heap else {
+                return Ok(Progress::Sound);
+            };
+            if !walk.resume(state.epoch()) {
+                return Ok(Progress::Disturbed);
+            }
+            if walk.part < HeapAllocator::SLABS.len() {
+                state.check_slab(heap, walk)
+            } else {
+                state.check_counters(heap)
+            }
+        })
+    }
+}

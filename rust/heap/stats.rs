@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What an engine tells of itself.
+//!
+//! Counters are pushed to a [`Visitor`], so that none of them has to be stored twice or to cross
+//! a small stack. Names split what is *now* (bytes, blocks) from what *happened* (operations).
+
+use crate::engine::Refusal;
+
+/// The whole engine's figures.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// What the engine's own `total_bytes` says.
+    pub total_bytes: u64,
+    /// What the engine's own `used_bytes` says.
+    pub used_bytes: u64,
+    /// What the engine's own `available_bytes` says.
+    pub available_bytes: u64,
+
+    /// Bytes given to the engine: `live + cached + free`.
+    pub pool_bytes: u64,
+    /// Bytes in blocks that are out, whole blocks.
+    pub live_bytes: u64,
+    /// Bytes in free blocks of slabs.
+    pub cached_bytes: u64,
+    /// Bytes in the buddy system.
+    pub free_bytes: u64,
+
+    /// Bytes that the callers asked for, of the blocks that are out.
+    pub requested_bytes: u64,
+    /// Blocks that are out.
+    pub live_blocks: u64,
+    /// Regions of the pool.
+    pub regions: u32,
+
+    /// Allocations that were served.
+    pub allocations: u64,
+    /// Blocks that were taken back.
+    pub frees: u64,
+    /// Allocations that were refused, by reason, in the order of [`Refusal`].
+    pub refusals: [u64; Refusal::COUNT],
+}
+
+/// One size class's figures.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ClassStats {
+    /// The size of its blocks.
+    pub block_bytes: u64,
+    /// Blocks that it has.
+    pub total_blocks: u64,
+    /// Blocks of those that are out.
+    pub used_blocks: u64,
+    /// Times that it took memory from the buddy system.
+    pub growths: u64,
+}
+
+/// The buddy system's figures.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BuddyStats {
+    /// Bytes that were asked of it, of the blocks that are out.
+    pub user_bytes: u64,
+    /// Bytes that it gave for those.
+    pub actual_bytes: u64,
+    /// Bytes that it manages.
+    pub total_bytes: u64,
+}
+
+/// Somebody who wants to know. Methods that are not needed do nothing.
+pub trait Visitor {
+    /// Is told the whole engine's figures, once, first.
+    fn totals(&mut self, totals: &Totals) {
+        let _ = totals;
+    }
+
+    /// Is told one class's figures, in the order of `index`, from 0.
+    fn class(&mut self, index: u8, class: &ClassStats) {
+        let _ = (index, class);
+    }
+
+    /// Is told the buddy system's figures.
+    fn buddy(&mut self, buddy: &BuddyStats) {
+        let _ = buddy;
+    }
+}
