@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What lies between a program and an engine.
+//!
+//! A [`Session`] owns the blocks that one open file allocated. It names them by [`Handle`], holds
+//! the program to its quota, zeroes what it hands out, and pins what is being copied. It knows
+//! nothing of system calls: the module drives it from ioctls and the command drives it in-process,
+//! so that what is tested on the host is what runs in the kernel.
+//!
+//! ```text
+//! program ─▶ Session ─▶ Engine
+//!              └─ Ledger: handles, pins, quota (under the session's lock)
+//! ```
+
+#![cfg_attr(not(MODULE), no_std)]
+
+#[cfg(test)]
+extern crate std;
+
+#[forbid(unsafe_code)]
+mod denied;
+#[forbid(unsafe_code)]
+mod handle;
+#[forbid(unsafe_code)]
+mod ledger;
+mod session;
+
+pub use denied::{
+    Cause,
+    Denied,
+    errno, //
+};
+pub use handle::{
+    Handle,
+    INDEX_MAX, //
+};
+pub use ledger::{
+    Entry,
+    Ledger,
+    Limits,
+    Storage,
+    Tally, //
+};
+pub use session::{
+    Pending,
+    Pinned,
+    Reply,
+    Session,
+    validate, //
+};

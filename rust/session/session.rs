@@ -1,0 +1,465 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Sessions.
+//!
+//! An operation that has to be told to the program before it counts comes in two halves: the
+//! first does the work and returns a guard with the reply, the second makes it count. A guard that
+//! is dropped instead undoes the work, so a reply that cannot be delivered leaves no trace.
+
+// Lock order: the session's lock, then nothing. The engine is never called with it held, and no
+// memory of a block is touched under it. A block on its way from the books to the engine, or
+// back, belongs to the call that moves it.
+
+use core::{
+    alloc::Layout,
+    marker::PhantomData,
+    ops::Deref,
+    ptr::NonNull, //
+};
+
+use slab_heap::{
+    Block,
+    Cost,
+    Engine,
+    Offset,
+    Refusal,
+    lock::Lock, //
+};
+
+use crate::{
+    denied::Denied,
+    handle::Handle,
+    ledger::{
+        Full,
+        Ledger,
+        Record,
+        Storage,
+        Tally, //
+    },
+};
+
+/// What a program is told of a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// The block's name.
+    pub handle: Handle,
+    /// Where it is, if the engine has a pool.
+    pub offset: Option<Offset>,
+    /// The bytes that the engine set aside for it.
+    pub usable: usize,
+    /// How it was served.
+    pub cost: Cost,
+}
+
+/// The blocks of one program, their names, and what it may have.
+///
+/// `R` leads to the engine, `L` is the lock around the books, `S` the source of their tables.
+pub struct Session<R, L, S>
+where
+    R: Deref<Target: Engine>,
+    L: Lock<Ledger<S::Chunk>>,
+    S: Storage,
+{
+    engine: R,
+    ledger: L,
+    storage: PhantomData<fn() -> S>,
+}
+
+impl<R, L, S> Session<R, L, S>
+where
+    R: Deref<Target: Engine>,
+    L: Lock<Ledger<S::Chunk>>,
+    S: Storage,
+{
+    /// Begins a session on `engine` with the empty books in `ledger`.
+    pub fn new(engine: R, ledger: L) -> Self {
+        Self {
+            engine,
+            ledger,
+            storage: PhantomData,
+        }
+    }
+
+    /// Returns what leads to the engine.
+    pub fn engine(&self) -> &R {
+        &self.engine
+    }
+
+    /// Returns what the session has and has done.
+    pub fn tally(&self) -> Tally {
+        self.ledger.with(|ledger| ledger.tally())
+    }
+
+    /// Allocates `size` bytes of zeros.
+    ///
+    /// The block has a name once the reply is published.
+    ///
+    /// # Errors
+    ///
+    /// [`Denied::SizeZero`], [`Denied::BadAlign`], a quota, [`Denied::NoTable`], or what the engine
+    /// says. Nothing has changed then.
+    #[inline]
+    pub fn allocate(&self, size: u64, align: u64) -> Result<Pending<'_, R, L, S>, Denied> {
+        self.counted(self.serve(size, align))
+    }
+
+    /// Does the work of [`Session::allocate`].
+    #[inline]
+    fn serve(&self, size: u64, align: u64) -> Result<Pending<'_, R, L, S>, Denied> {
+        let layout = validate(&*self.engine, size, align)?;
+        let charge = self.engine.usable(layout);
+        let handle = self.reserve(charge)?;
+
+        let mut cost = Cost::default();
+        let block = self.engine.allocate(layout, &mut cost).map_err(|refusal| {
+            self.ledger.with(|ledger| ledger.cancel(handle, charge));
+            Denied::Refused(refusal)
+        })?;
+        // SAFETY: The block is new, and `charge` is its usable size.
+        unsafe { zero(block, 0, charge) };
+        Ok(Pending {
+            session: self,
+            handle,
+            cost,
+            change: Change::New(Record {
+                block,
+                layout,
+                charge,
+            }),
+        })
+    }
+
+    /// Counts the refusal, if `result` is one.
+    #[inline]
+    fn counted<T>(&self, result: Result<T, Denied>) -> Result<T, Denied> {
+        result.inspect_err(|denied| {
+            if let Some(cause) = denied.cause() {
+                self.ledger.with(|ledger| ledger.refused(cause));
+            }
+        })
+    }
+
+    /// Frees a block.
+    ///
+    /// # Errors
+    ///
+    /// [`Denied::NoSuchBlock`] and [`Denied::Pinned`].
+    #[inline]
+    pub fn free(&self, handle: Handle) -> Result<Cost, Denied> {
+        let record = self.ledger.with(|ledger| ledger.take(handle))?;
+        Ok(self.release(record))
+    }
+
+    /// Changes a block's size, and its place if that must be.
+    ///
+    /// The first bytes are kept, what is added is zeros. The block is as before until the reply is
+    /// published, and out of everybody's reach.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Session::allocate`] and [`Session::free`]. Nothing has changed then.
+    pub fn reallocate(&self, handle: Handle, size: u64) -> Result<Pending<'_, R, L, S>, Denied> {
+        let old = self.ledger.with(|ledger| ledger.begin_move(handle))?;
+        self.counted(self.change(handle, old, size))
+            .inspect_err(|_| {
+                self.ledger
+                    .with(|ledger| ledger.end_move(handle, old, false));
+            })
+    }
+
+    /// Does the work of [`Session::reallocate`] on a block that nobody else can reach.
+    fn change(
+        &self,
+        handle: Handle,
+        old: Record,
+        size: u64,
+    ) -> Result<Pending<'_, R, L, S>, Denied> {
+        let layout = validate(&*self.engine, size, old.layout.align() as u64)?;
+        let size = layout.size();
+        let charge = self.engine.usable(layout);
+        // While a block moves it counts for the larger of both.
+        let more = charge.saturating_sub(old.charge);
+        self.ledger.with(|ledger| ledger.charge(more))?;
+
+        let mut cost = Cost::default();
+        // SAFETY: The block is out, as the books say, with that layout, and nobody else can reach
+        // it while it is being moved.
+        let resized = unsafe { self.engine.resize(old.block, old.layout, layout, &mut cost) };
+        let block = if resized {
+            old.block
+        } else {
+            self.engine.allocate(layout, &mut cost).map_err(|refusal| {
+                self.ledger.with(|ledger| ledger.discharge(more));
+                Denied::Refused(refusal)
+            })?
+        };
+        let kept = size.min(old.layout.size());
+        if !resized {
+            // SAFETY: Both blocks are out and have at least `kept` bytes, so they share none; this
+            // call is the only one that can reach them.
+            unsafe { block.start.copy_from_nonoverlapping(old.block.start, kept) };
+        }
+        // SAFETY: As above; `charge` is the usable size.
+        unsafe { zero(block, kept, charge - kept) };
+        let new = Record {
+            block,
+            layout,
+            charge,
+        };
+        Ok(Pending {
+            session: self,
+            handle,
+            cost,
+            change: Change::Moved { old, new },
+        })
+    }
+
+    /// Pins a block, so that its bytes stay where they are.
+    ///
+    /// # Errors
+    ///
+    /// [`Denied::NoSuchBlock`], and [`Denied::Pinned`] while it is being moved.
+    pub fn pin(&self, handle: Handle) -> Result<Pinned<'_, R, L, S>, Denied> {
+        let record = self.ledger.with(|ledger| ledger.pin(handle))?;
+        Ok(Pinned {
+            session: self,
+            handle,
+            start: record.block.start,
+            size: record.layout.size(),
+        })
+    }
+
+    /// Reserves a handle, with a larger table if need be.
+    #[inline]
+    fn reserve(&self, charge: usize) -> Result<Handle, Denied> {
+        loop {
+            match self.ledger.with(|ledger| ledger.reserve(charge)) {
+                Ok(handle) => return Ok(handle),
+                Err(Full::Quota(denied)) => return Err(denied),
+                Err(Full::Table(entries)) => {
+                    let mut chunk = S::chunk(entries).ok_or(Denied::NoTable)?;
+                    Ledger::link(&mut chunk);
+                    // Where another caller was faster, the chunk is dropped here, unlocked.
+                    let _surplus = self.ledger.with(|ledger| ledger.grow(chunk));
+                }
+            }
+        }
+    }
+
+    /// Gives a block that left the books back to the engine.
+    #[inline]
+    fn release(&self, record: Record) -> Cost {
+        let mut cost = Cost::default();
+        // SAFETY: The record was taken out of the books, or never got in, so this is the only call
+        // that has it; the layout in it is the one to release it with.
+        unsafe { self.engine.release(record.block, record.layout, &mut cost) };
+        cost
+    }
+}
+
+impl<R, L, S> Drop for Session<R, L, S>
+where
+    R: Deref<Target: Engine>,
+    L: Lock<Ledger<S::Chunk>>,
+    S: Storage,
+{
+    /// Frees every block, in pieces: the lock is held for a bounded time only.
+    fn drop(&mut self) {
+        let mut cursor = 0;
+        while let Some(record) = self.ledger.with(|ledger| ledger.next_record(&mut cursor)) {
+            if let Some(record) = record {
+                self.release(record);
+            }
+        }
+    }
+}
+
+/// Makes a layout of what a program asks for, if `engine` may be asked for it.
+///
+/// # Errors
+///
+/// [`Denied::SizeZero`], [`Denied::BadAlign`], and [`Refusal::TooBig`] for more than the pool.
+pub fn validate(engine: &(impl Engine + ?Sized), size: u64, align: u64) -> Result<Layout, Denied> {
+    if size == 0 {
+        return Err(Denied::SizeZero);
+    }
+    let capacity = engine.capacity();
+    let align = usize::try_from(align).map_err(|_| Denied::BadAlign)?;
+    if !align.is_power_of_two() || align > capacity {
+        return Err(Denied::BadAlign);
+    }
+    let too_big = Denied::Refused(Refusal::TooBig);
+    let size = usize::try_from(size).map_err(|_| too_big)?;
+    if size > capacity {
+        return Err(too_big);
+    }
+    Layout::from_size_align(size, align).map_err(|_| too_big)
+}
+
+/// Zeroes the `bytes` bytes of a block after the first `skip`.
+///
+/// # Safety
+///
+/// The block has at least `skip + bytes` usable bytes, and nobody else can reach it.
+#[inline]
+unsafe fn zero(block: Block, skip: usize, bytes: usize) {
+    // SAFETY: By the function's contract.
+    unsafe { block.start.add(skip).write_bytes(0, bytes) };
+}
+
+/// What a [`Pending`] operation makes true.
+enum Change {
+    /// The handle names a block that is new.
+    New(Record),
+    /// The handle names `new` in place of `old`; often they are the same block.
+    Moved { old: Record, new: Record },
+    /// Nothing more.
+    Done,
+}
+
+/// An operation that is done, but does not count yet.
+#[must_use = "an operation that is not published is undone"]
+pub struct Pending<'s, R, L, S>
+where
+    R: Deref<Target: Engine>,
+    L: Lock<Ledger<S::Chunk>>,
+    S: Storage,
+{
+    session: &'s Session<R, L, S>,
+    handle: Handle,
+    cost: Cost,
+    change: Change,
+}
+
+impl<R, L, S> Pending<'_, R, L, S>
+where
+    R: Deref<Target: Engine>,
+    L: Lock<Ledger<S::Chunk>>,
+    S: Storage,
+{
+    /// Returns what the program is to be told.
+    #[inline]
+    pub fn reply(&self) -> Reply {
+        let (offset, usable) = match &self.change {
+            Change::New(record) | Change::Moved { new: record, .. } => {
+                (record.block.offset, record.charge)
+            }
+            Change::Done => (None, 0),
+        };
+        Reply {
+            handle: self.handle,
+            offset,
+            usable,
+            cost: self.cost,
+        }
+    }
+
+    /// Makes it count.
+    #[inline]
+    pub fn publish(mut self) {
+        let (session, handle) = (self.session, self.handle);
+        match core::mem::replace(&mut self.change, Change::Done) {
+            Change::New(record) => {
+                session.ledger.with(|ledger| ledger.publish(handle, record));
+            }
+            Change::Moved { old, new } => {
+                session.ledger.with(|ledger| {
+                    ledger.discharge(old.charge.saturating_sub(new.charge));
+                    ledger.end_move(handle, new, true);
+                });
+                if new.block != old.block {
+                    session.release(old);
+                }
+            }
+            Change::Done => {}
+        }
+    }
+}
+
+impl<R, L, S> Drop for Pending<'_, R, L, S>
+where
+    R: Deref<Target: Engine>,
+    L: Lock<Ledger<S::Chunk>>,
+    S: Storage,
+{
+    fn drop(&mut self) {
+        let (session, handle) = (self.session, self.handle);
+        match core::mem::replace(&mut self.change, Change::Done) {
+            Change::New(record) => {
+                session.release(record);
+                session
+                    .ledger
+                    .with(|ledger| ledger.cancel(handle, record.charge));
+            }
+            Change::Moved { old, new } => {
+                if new.block == old.block {
+                    // SAFETY: As in `Session::change`: the block is still being moved. This undoes
+                    // what was done there.
+                    unsafe {
+                        session.engine.resize(
+                            old.block,
+                            new.layout,
+                            old.layout,
+                            &mut Cost::default(),
+                        )
+                    };
+                } else {
+                    session.release(new);
+                }
+                session.ledger.with(|ledger| {
+                    ledger.discharge(new.charge.saturating_sub(old.charge));
+                    ledger.end_move(handle, old, false);
+                });
+            }
+            Change::Done => {}
+        }
+    }
+}
+
+/// A block that stays where it is.
+#[must_use = "the pin is taken back when this is dropped"]
+pub struct Pinned<'s, R, L, S>
+where
+    R: Deref<Target: Engine>,
+    L: Lock<Ledger<S::Chunk>>,
+    S: Storage,
+{
+    session: &'s Session<R, L, S>,
+    handle: Handle,
+    start: NonNull<u8>,
+    size: usize,
+}
+
+impl<R, L, S> Pinned<'_, R, L, S>
+where
+    R: Deref<Target: Engine>,
+    L: Lock<Ledger<S::Chunk>>,
+    S: Storage,
+{
+    /// Returns the address of byte `byte` of the block, and how many bytes there are from it on.
+    ///
+    /// They are valid for reads and writes while `self` lives. Others may have pinned the block
+    /// too and write to it at the same time.
+    ///
+    /// # Errors
+    ///
+    /// [`Denied::OutOfBlock`] when the block has no such byte.
+    pub fn bytes_from(&self, byte: usize) -> Result<(NonNull<u8>, usize), Denied> {
+        if byte >= self.size {
+            return Err(Denied::OutOfBlock);
+        }
+        // SAFETY: The block has more than `byte` bytes, and stays while it is pinned.
+        Ok((unsafe { self.start.add(byte) }, self.size - byte))
+    }
+}
+
+impl<R, L, S> Drop for Pinned<'_, R, L, S>
+where
+    R: Deref<Target: Engine>,
+    L: Lock<Ledger<S::Chunk>>,
+    S: Storage,
+{
+    fn drop(&mut self) {
+        self.session.ledger.with(|ledger| ledger.unpin(self.handle));
+    }
+}
