@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Structures on their way between a program and the kernel.
+//!
+//! An [`Exchange`] is the argument of one call: it is read once, whole, and the reply is written
+//! over it. Its length is the program's to choose, within the rules at the head of `slablab.h`.
+
+use kernel::{
+    prelude::*,
+    uaccess::{
+        UserPtr,
+        UserSlice,
+        UserSliceReader,
+        UserSliceWriter, //
+    }, //
+};
+
+use crate::uapi::Argument;
+
+/// Bytes of a longer argument's tail that are looked at together.
+const TAIL_CHUNK: usize = 64;
+
+/// The place in the program where a reply goes.
+pub(crate) struct Exchange {
+    writer: UserSliceWriter,
+}
+
+impl Exchange {
+    /// Reads the argument of `bytes` bytes at `address`.
+    ///
+    /// # Errors
+    ///
+    /// [`EINVAL`] when it is shorter than the structure's first version, [`E2BIG`] when it is
+    /// longer than the structure and does not end in zeros, [`EFAULT`].
+    pub(crate) fn begin<T: Argument>(address: usize, bytes: usize) -> Result<(T, Self)> {
+        if bytes < T::SIZE_VER1 {
+            return Err(EINVAL);
+        }
+        let (mut reader, writer) =
+            UserSlice::new(UserPtr::from_addr(address), bytes).reader_writer();
+        let mut value = T::default();
+        let known = bytes.min(size_of::<T>());
+        reader.read_slice(&mut T::as_bytes_mut(&mut value)[..known])?;
+        expect_zeros(reader)?;
+        Ok((value, Self { writer }))
+    }
+
+    /// Writes the reply, or as much of it as the program knows.
+    ///
+    /// # Errors
+    ///
+    /// [`EFAULT`].
+    pub(crate) fn reply<T: Argument>(mut self, value: &T) -> Result {
+        let known = self.writer.len().min(size_of::<T>());
+        self.writer.write_slice(&T::as_bytes(value)[..known])
+    }
+}
+
+/// Reads the rest, which must be zeros.
+fn expect_zeros(mut reader: UserSliceReader) -> Result {
+    let mut chunk = [0; TAIL_CHUNK];
+    while !reader.is_empty() {
+        let chunk = &mut chunk[..reader.len().min(TAIL_CHUNK)];
+        reader.read_slice(chunk)?;
+        if chunk.iter().any(|byte| *byte != 0) {
+            return Err(E2BIG);
+        }
+    }
+    Ok(())
+}

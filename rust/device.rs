@@ -1,0 +1,450 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `/dev/slablab`.
+//!
+//! Each method reads its argument, lets the session or the pool do the work, and writes the reply.
+//! What is decided here is only which error number a program is told.
+
+use kernel::{
+    bindings,
+    fs::{
+        File,
+        Kiocb, //
+    },
+    ioctl::{
+        _IOC_DIR,
+        _IOC_NR,
+        _IOC_SIZE,
+        _IOC_TYPE, //
+    },
+    iov::{
+        IovIterDest,
+        IovIterSource, //
+    },
+    miscdevice::{
+        MiscDevice,
+        MiscDeviceRegistration, //
+    },
+    new_spinlock,
+    page::PAGE_SIZE,
+    prelude::*,
+    sync::{
+        Arc,
+        SetOnce, //
+    },
+    types::ForeignOwnable, //
+};
+use slab_heap::{
+    Engine,
+    check::{
+        Progress,
+        Walk, //
+    }, //
+};
+use slab_session::{
+    Denied,
+    Entry,
+    Handle,
+    Ledger,
+    Pinned,
+    Storage,
+    validate, //
+};
+
+use crate::{
+    argument::Exchange,
+    budget::Lease,
+    lab::{
+        DEFAULT_ENGINE,
+        Lab, //
+    },
+    lock::BoxedSpinLock,
+    pool::{
+        EngineKind,
+        Pool, //
+    },
+    uapi::{
+        self,
+        *, //
+    },
+};
+
+/// Where the tables of sessions come from.
+pub(crate) struct KernelStorage;
+
+impl Storage for KernelStorage {
+    type Chunk = KVVec<Entry>;
+
+    fn chunk(entries: usize) -> Option<Self::Chunk> {
+        KVVec::from_elem(Entry::VACANT, entries, GFP_KERNEL_ACCOUNT).ok()
+    }
+}
+
+/// The lock around a session's books.
+type LedgerLock = BoxedSpinLock<Ledger<KVVec<Entry>>>;
+
+/// A session in the kernel.
+type Session = slab_session::Session<Arc<Pool>, LedgerLock, KernelStorage>;
+
+/// A session, and whether its pool is its own.
+struct Bound {
+    session: Session,
+    flags: u32,
+}
+
+/// One open file.
+pub(crate) struct OpenFile {
+    bound: SetOnce<Bound>,
+    lab: Arc<Lab>,
+    _admission: Lease,
+}
+
+#[vtable]
+impl MiscDevice for OpenFile {
+    type Ptr = KBox<Self>;
+
+    fn open(_file: &File, _misc: &MiscDeviceRegistration<Self>) -> Result<Self::Ptr> {
+        let lab = Lab::current()?;
+        let admission = lab.admit()?;
+        let bound = SetOnce::new();
+        Ok(KBox::new(
+            Self {
+                bound,
+                lab,
+                _admission: admission,
+            },
+            GFP_KERNEL_ACCOUNT,
+        )?)
+    }
+
+    fn ioctl(me: &Self, _file: &File, command: u32, argument: usize) -> Result<isize> {
+        if _IOC_TYPE(command) != SLABLAB_IOC_TYPE {
+            return Err(ENOTTY);
+        }
+        // The size is the program's to choose; number and direction are the command.
+        let (number, bytes) = (_IOC_NR(command), _IOC_SIZE(command));
+        if number == SLABLAB_NR_FREE && command == SLABLAB_FREE {
+            return me.free(argument);
+        }
+        if _IOC_DIR(command) != _IOC_DIR(SLABLAB_INFO) {
+            return Err(ENOTTY);
+        }
+        match number {
+            SLABLAB_NR_ALLOC => me.alloc(argument, bytes)?,
+            SLABLAB_NR_REALLOC => me.realloc(argument, bytes)?,
+            SLABLAB_NR_INFO => me.info(argument, bytes)?,
+            SLABLAB_NR_BIND => me.bind(argument, bytes)?,
+            SLABLAB_NR_STATS => me.stats(argument, bytes)?,
+            SLABLAB_NR_CHECK => me.check(argument, bytes)?,
+            SLABLAB_NR_EXTEND => me.extend(argument, bytes)?,
+            _ => return Err(ENOTTY),
+        }
+        Ok(0)
+    }
+
+    fn read_iter(mut kiocb: Kiocb<'_, Self::Ptr>, iov: &mut IovIterDest<'_>) -> Result<usize> {
+        let pinned = kiocb.file().pinned(kiocb.ki_pos())?;
+        let (start, bytes) = pinned.bytes_from(byte(kiocb.ki_pos())).map_err(error)?;
+        let wanted = bytes.min(iov.len());
+        // `IovIterDest::copy_to_iter` wants a slice, which promises that nobody else writes to it;
+        // another thread's `pwrite` may.
+        //
+        // SAFETY: The bytes are there while the block is pinned; the function copies them as
+        // memory that may change.
+        let copied =
+            unsafe { bindings::_copy_to_iter(start.as_ptr().cast(), wanted, iov.as_raw()) };
+        transferred(&mut kiocb, wanted, copied)
+    }
+
+    fn write_iter(mut kiocb: Kiocb<'_, Self::Ptr>, iov: &mut IovIterSource<'_>) -> Result<usize> {
+        let pinned = kiocb.file().pinned(kiocb.ki_pos())?;
+        let (start, bytes) = pinned.bytes_from(byte(kiocb.ki_pos())).map_err(error)?;
+        let wanted = bytes.min(iov.len());
+        // SAFETY: As in `read_iter`.
+        let copied =
+            unsafe { bindings::_copy_from_iter(start.as_ptr().cast(), wanted, iov.as_raw()) };
+        transferred(&mut kiocb, wanted, copied)
+    }
+}
+
+impl OpenFile {
+    /// Begins a session on `pool`, unless there is one.
+    fn begin(&self, pool: Arc<Pool>, flags: u32) -> Result<bool> {
+        let ledger = Ledger::new(self.lab.limits());
+        let ledger = BoxedSpinLock::new(new_spinlock!(ledger, "slablab_ledger"))?;
+        let session = Session::new(pool, ledger);
+        Ok(self.bound.populate(Bound { session, flags }))
+    }
+
+    /// Returns the session, if it has begun.
+    #[inline]
+    fn session(&self) -> Result<&Session, Denied> {
+        // Without a session there are no blocks.
+        let bound = self.bound.as_ref().ok_or(Denied::NoSuchBlock)?;
+        Ok(&bound.session)
+    }
+
+    /// Returns the session for a request for memory, which begins one if it is not a bad request.
+    #[inline]
+    fn session_for(&self, size: u64, align: u64) -> Result<Result<&Session, Denied>> {
+        if self.bound.as_ref().is_none() {
+            let pool = self.lab.shared(DEFAULT_ENGINE);
+            if let Err(denied) = validate(&**pool, size, align) {
+                return Ok(Err(denied));
+            }
+            // Another thread may be faster: then its session is the one.
+            self.begin(pool.clone(), 0)?;
+        }
+        Ok(self.session())
+    }
+
+    /// Returns the pool that the session has, or will have if it never says.
+    fn pool(&self) -> &Pool {
+        match self.bound.as_ref() {
+            Some(bound) => bound.session.engine(),
+            None => self.lab.shared(DEFAULT_ENGINE),
+        }
+    }
+
+    fn alloc(&self, argument: usize, bytes: usize) -> Result {
+        let (mut alloc, exchange) = Exchange::begin::<slablab_alloc>(argument, bytes)?;
+        expect(alloc.flags == 0)?;
+        let session = match self.session_for(alloc.size, alloc.align)? {
+            Ok(session) => session,
+            Err(denied) => return refuse(denied, exchange, alloc, |alloc| &mut alloc.cost),
+        };
+        match session.allocate(alloc.size, alloc.align) {
+            Ok(pending) => {
+                let reply = pending.reply();
+                alloc.handle = reply.handle.to_bits();
+                alloc.offset = uapi::offset(reply.offset);
+                alloc.usable = reply.usable as u64;
+                alloc.cost = reply.cost.into();
+                exchange.reply(&alloc)?;
+                pending.publish();
+                Ok(())
+            }
+            Err(denied) => refuse(denied, exchange, alloc, |alloc| &mut alloc.cost),
+        }
+    }
+
+    fn free(&self, argument: usize) -> Result<isize> {
+        self.session()
+            .and_then(|session| session.free(handle(argument)?))
+            .map_err(error)?;
+        Ok(0)
+    }
+
+    fn realloc(&self, argument: usize, bytes: usize) -> Result {
+        let (mut realloc, exchange) = Exchange::begin::<slablab_realloc>(argument, bytes)?;
+        expect(realloc.flags == 0)?;
+        let pending = self
+            .session()
+            .and_then(|session| session.reallocate(handle(realloc.handle as usize)?, realloc.size));
+        match pending {
+            Ok(pending) => {
+                let reply = pending.reply();
+                realloc.offset = uapi::offset(reply.offset);
+                realloc.usable = reply.usable as u64;
+                realloc.cost = reply.cost.into();
+                exchange.reply(&realloc)?;
+                pending.publish();
+                Ok(())
+            }
+            Err(denied) => refuse(denied, exchange, realloc, |realloc| &mut realloc.cost),
+        }
+    }
+
+    fn info(&self, argument: usize, bytes: usize) -> Result {
+        let (info, exchange) = Exchange::begin::<slablab_info>(argument, bytes)?;
+        expect(info.flags == 0)?;
+        let (pool, limits) = (self.pool(), self.lab.limits());
+        let mut capabilities = 0;
+        if pool.capabilities().pool {
+            capabilities |= SLABLAB_CAP_POOL | SLABLAB_CAP_PRIVATE;
+        }
+        exchange.reply(&slablab_info {
+            flags: 0,
+            abi_version: SLABLAB_ABI_VERSION,
+            engines: EngineKind::ALL
+                .iter()
+                .fold(0, |bits, kind| bits | 1 << number(*kind)),
+            engine: number(pool.kind()),
+            capabilities,
+            bind_flags: self.bound.as_ref().map_or(0, |bound| bound.flags),
+            pool_bytes: pool.capacity() as u64,
+            regions: pool.regions(),
+            page_bytes: PAGE_SIZE as u32,
+            session_bytes_max: limits.bytes as u64,
+            session_handles_max: limits.handles.into(),
+            private_bytes_max: self.lab.private_bytes().max() as u64,
+            private_bytes_used: self.lab.private_bytes().used() as u64,
+            sessions_max: self.lab.sessions().max() as u32,
+            sessions_used: self.lab.sessions().used() as u32,
+        })
+    }
+
+    fn bind(&self, argument: usize, bytes: usize) -> Result {
+        let (bind, exchange) = Exchange::begin::<slablab_bind>(argument, bytes)?;
+        let private = bind.flags & SLABLAB_BIND_PRIVATE != 0;
+        expect(bind.flags & !SLABLAB_BIND_PRIVATE == 0 && bind.reserved == [0; 2])?;
+        expect(private == (bind.pool_bytes != 0))?;
+        let kind = kind(bind.engine)?;
+        if self.bound.as_ref().is_some() {
+            return Err(EBUSY);
+        }
+        let shared = self.lab.shared(kind);
+        let pool = if private {
+            if !shared.capabilities().pool {
+                return Err(EOPNOTSUPP);
+            }
+            let budget = self.lab.private_bytes().clone();
+            let bytes = usize::try_from(bind.pool_bytes).map_err(|_| EINVAL)?;
+            Pool::new(kind, bytes, Some(budget))?
+        } else {
+            shared.clone()
+        };
+        exchange.reply(&bind)?;
+        if self.begin(pool, bind.flags)? {
+            Ok(())
+        } else {
+            Err(EBUSY)
+        }
+    }
+
+    fn stats(&self, argument: usize, bytes: usize) -> Result {
+        // On the heap: it is too large for a small stack.
+        let mut stats = KBox::new(slablab_stats::default(), GFP_KERNEL)?;
+        let (request, exchange) = Exchange::begin::<slablab_stats>(argument, bytes)?;
+        expect(request.flags == 0)?;
+        let pool = self.pool();
+        stats.engine = number(pool.kind());
+        pool.visit(&mut *stats);
+        if let Ok(session) = self.session() {
+            stats.set_session(&session.tally());
+        }
+        exchange.reply(&*stats)
+    }
+
+    fn check(&self, argument: usize, bytes: usize) -> Result {
+        let (mut check, exchange) = Exchange::begin::<slablab_check>(argument, bytes)?;
+        expect(check.flags == 0 && check.reserved == 0)?;
+        let pool = self.pool();
+        if !pool.capabilities().pool {
+            return Err(EOPNOTSUPP);
+        }
+        let mut walk = Walk::new();
+        check.rule = SLABLAB_RULE_NONE;
+        check.class_index = SLABLAB_NO_CLASS;
+        check.offset = uapi::NO_OFFSET;
+        loop {
+            match pool.check(&mut walk) {
+                Ok(Progress::More) if current!().signal_pending() => return Err(ERESTARTSYS),
+                Ok(Progress::More) => {}
+                Ok(Progress::Sound) => break,
+                Ok(Progress::Disturbed) => return Err(EAGAIN),
+                Err(broken) => {
+                    check.rule = uapi::rule(broken.rule);
+                    check.class_index = broken.class.map_or(SLABLAB_NO_CLASS, u32::from);
+                    check.offset = uapi::offset(broken.offset);
+                    break;
+                }
+            }
+        }
+        check.walked_blocks = walk.walked();
+        exchange.reply(&check)
+    }
+
+    fn extend(&self, argument: usize, bytes: usize) -> Result {
+        // SAFETY: The function asks about the current task, and any number may be asked for.
+        if !unsafe { bindings::capable(bindings::CAP_SYS_ADMIN as c_int) } {
+            return Err(EPERM);
+        }
+        let (mut extend, exchange) = Exchange::begin::<slablab_extend>(argument, bytes)?;
+        expect(extend.flags == 0 && extend.reserved == 0)?;
+        let bytes = usize::try_from(extend.bytes).map_err(|_| EINVAL)?;
+        self.pool().extend(bytes, |region, pool_bytes| {
+            extend.region = region;
+            extend.pool_bytes = pool_bytes as u64;
+            exchange.reply(&extend)
+        })
+    }
+
+    /// Pins the block that a file position is in.
+    fn pinned(&self, position: i64) -> Result<Pinned<'_, Arc<Pool>, LedgerLock, KernelStorage>> {
+        let handle = handle((position >> SLABLAB_POSITION_HANDLE_SHIFT) as usize);
+        self.session()
+            .and_then(|session| session.pin(handle?))
+            .map_err(error)
+    }
+}
+
+/// Returns the byte of a block that a file position means.
+fn byte(position: i64) -> usize {
+    (position & ((1 << SLABLAB_POSITION_HANDLE_SHIFT) - 1)) as usize
+}
+
+/// Ends a transfer of `copied` bytes of the `wanted`.
+fn transferred<T: ForeignOwnable>(
+    kiocb: &mut Kiocb<'_, T>,
+    wanted: usize,
+    copied: usize,
+) -> Result<usize> {
+    if copied == 0 && wanted != 0 {
+        return Err(EFAULT);
+    }
+    *kiocb.ki_pos_mut() += copied as i64;
+    Ok(copied)
+}
+
+/// Returns [`EINVAL`] unless what is expected of an argument is so.
+fn expect(so: bool) -> Result {
+    if so { Ok(()) } else { Err(EINVAL) }
+}
+
+/// Returns the handle that a number from a program stands for.
+fn handle(bits: usize) -> Result<Handle, Denied> {
+    u32::try_from(bits)
+        .ok()
+        .and_then(Handle::from_bits)
+        .ok_or(Denied::NoSuchBlock)
+}
+
+/// Returns the error number for what a session denies.
+fn error(denied: Denied) -> Error {
+    Error::from_errno(-denied.errno())
+}
+
+/// Tells the program the cause of a refusal, if there is one, and returns the error number.
+fn refuse<T: Argument>(
+    denied: Denied,
+    exchange: Exchange,
+    mut argument: T,
+    cost: impl FnOnce(&mut T) -> &mut slablab_cost,
+) -> Result {
+    if let Some(cause) = denied.cause() {
+        *cost(&mut argument) = cause.into();
+        exchange.reply(&argument)?;
+    }
+    Err(error(denied))
+}
+
+/// Returns an engine's number in the ABI.
+fn number(kind: EngineKind) -> u32 {
+    match kind {
+        EngineKind::Seed => SLABLAB_ENGINE_SEED,
+        EngineKind::Slub => SLABLAB_ENGINE_SLUB,
+    }
+}
+
+/// Returns the engine with a number.
+fn kind(number: u32) -> Result<EngineKind> {
+    match number {
+        SLABLAB_ENGINE_DEFAULT => Ok(DEFAULT_ENGINE),
+        SLABLAB_ENGINE_SEED => Ok(EngineKind::Seed),
+        SLABLAB_ENGINE_SLUB => Ok(EngineKind::Slub),
+        // The ABI has a number for it; this module does not have the engine.
+        SLABLAB_ENGINE_HYBRID => Err(EOPNOTSUPP),
+        _ => Err(EINVAL),
+    }
+}

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What all open files share.
+//!
+//! A `MiscDeviceRegistration` carries no data, so the lab hangs on a global lock: it is put there
+//! before the device is registered and taken away after it is gone. Every open file has a
+//! reference of its own.
+
+use kernel::{
+    prelude::*,
+    sync::{
+        Arc,
+        global_lock, //
+    }, //
+};
+use slab_session::Limits;
+
+use crate::{
+    budget::{
+        Budget,
+        Lease, //
+    },
+    parameters::Parameters,
+    pool::{
+        EngineKind,
+        Pool, //
+    },
+};
+
+global_lock! {
+    // SAFETY: Initialised by `init`, which the module calls before anything else.
+    unsafe(uninit) static LAB: Mutex<Option<Arc<Lab>>> = None;
+}
+
+/// Makes the global lock ready.
+///
+/// # Safety
+///
+/// Called once, before anything else in this file.
+pub(crate) unsafe fn init() {
+    // SAFETY: By this function's contract.
+    unsafe { LAB.init() };
+}
+
+/// The engine of a session that does not say.
+pub(crate) const DEFAULT_ENGINE: EngineKind = EngineKind::Seed;
+
+/// The shared pools, and the limits.
+pub(crate) struct Lab {
+    shared: [Arc<Pool>; EngineKind::ALL.len()],
+    limits: Limits,
+    private_bytes: Arc<Budget>,
+    sessions: Arc<Budget>,
+}
+
+/// The lab is open while this lives.
+pub(crate) struct Opened(());
+
+impl Lab {
+    /// Builds the shared pools and opens the lab.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOMEM`] when there is no memory for a pool, and one line in the log that says so.
+    pub(crate) fn open(parameters: &Parameters) -> Result<Opened> {
+        let pool = |kind: EngineKind| {
+            Pool::new(kind, parameters.pool_bytes, None).inspect_err(|_| {
+                pr_err!(
+                    "no memory for a pool of {} MiB\n",
+                    parameters.pool_bytes >> 20
+                );
+            })
+        };
+        let lab = Arc::new(
+            Self {
+                shared: [pool(EngineKind::Seed)?, pool(EngineKind::Slub)?],
+                limits: Limits {
+                    bytes: parameters.session_bytes,
+                    handles: parameters.session_handles,
+                },
+                private_bytes: Budget::new(parameters.private_bytes)?,
+                sessions: Budget::new(parameters.sessions)?,
+            },
+            GFP_KERNEL,
+        )?;
+        *LAB.lock() = Some(lab);
+        Ok(Opened(()))
+    }
+
+    /// Returns the lab that is open.
+    pub(crate) fn current() -> Result<Arc<Self>> {
+        LAB.lock().clone().ok_or(ENODEV)
+    }
+
+    /// Returns an engine's shared pool.
+    pub(crate) fn shared(&self, kind: EngineKind) -> &Arc<Pool> {
+        match kind {
+            EngineKind::Seed => &self.shared[0],
+            EngineKind::Slub => &self.shared[1],
+        }
+    }
+
+    /// Returns what one session may hold.
+    pub(crate) fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// Returns the budget of all private pools.
+    pub(crate) fn private_bytes(&self) -> &Arc<Budget> {
+        &self.private_bytes
+    }
+
+    /// Returns the budget of sessions.
+    pub(crate) fn sessions(&self) -> &Budget {
+        &self.sessions
+    }
+
+    /// Counts one session more.
+    ///
+    /// # Errors
+    ///
+    /// [`ENFILE`] when there are as many as there may be.
+    pub(crate) fn admit(&self) -> Result<Lease> {
+        Lease::new(&self.sessions, 1).ok_or(ENFILE)
+    }
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        // What is dropped here may sleep, so it leaves the lock first.
+        let lab = LAB.lock().take();
+        drop(lab);
+    }
+}

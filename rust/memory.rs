@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The memory of pools.
+
+use core::{
+    alloc::Layout,
+    ptr::{
+        self,
+        NonNull, //
+    }, //
+};
+
+use kernel::{
+    alloc::{
+        Allocator,
+        allocator::Vmalloc, //
+    },
+    bindings,
+    page::PAGE_SIZE,
+    prelude::*, //
+};
+
+/// Memory from vmalloc, aligned to its size rounded up to a power of two.
+///
+/// With that alignment, what an engine does with a pool does not depend on where it lies. It is
+/// charged to the process that asked, and comes quietly or not at all: neither a warning nor the
+/// OOM killer speaks before we do.
+///
+/// # Invariants
+///
+/// `start` is a `Vmalloc` allocation of `layout`, which nobody else frees.
+pub(crate) struct Memory {
+    start: NonNull<u8>,
+    layout: Layout,
+}
+
+// SAFETY: The memory belongs to the value, on whatever thread that is.
+unsafe impl Send for Memory {}
+
+impl Memory {
+    /// Allocates `bytes` bytes, whose contents are arbitrary.
+    ///
+    /// # Errors
+    ///
+    /// [`EINVAL`] for zero bytes and more than there are addresses, [`ENOMEM`].
+    pub(crate) fn new(bytes: usize) -> Result<Self> {
+        let align = bytes
+            .checked_next_power_of_two()
+            .ok_or(EINVAL)?
+            .max(PAGE_SIZE);
+        let layout = Layout::from_size_align(bytes, align).map_err(|_| EINVAL)?;
+        if bytes == 0 {
+            return Err(EINVAL);
+        }
+        // `Vmalloc::alloc` would do but for one flag, which `kernel::alloc::Flags` does not have:
+        // without it a pool that is too large for the machine calls the OOM killer.
+        let flags = bindings::GFP_KERNEL_ACCOUNT
+            | 1 << bindings::___GFP_RETRY_MAYFAIL_BIT
+            | 1 << bindings::___GFP_NOWARN_BIT;
+        // SAFETY: To reallocate nothing is to allocate.
+        let start = unsafe {
+            bindings::vrealloc_node_align(ptr::null(), bytes, align, flags, bindings::NUMA_NO_NODE)
+        };
+        // INVARIANT: Allocated just above, by the function that `Vmalloc` uses.
+        Ok(Self {
+            start: NonNull::new(start.cast()).ok_or(ENOMEM)?,
+            layout,
+        })
+    }
+
+    /// Returns the first byte.
+    pub(crate) fn start(&self) -> NonNull<u8> {
+        self.start
+    }
+
+    /// Returns how many bytes there are.
+    pub(crate) fn bytes(&self) -> usize {
+        self.layout.size()
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariant.
+        unsafe { Vmalloc::free(self.start, self.layout) };
+    }
+}

@@ -1,0 +1,272 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Pools: an engine, and the memory that it manages.
+
+// Lock order: `Pool::memory` (a mutex), then the engine's own lock (a spinlock). Under the mutex
+// memory is allocated, and user memory touched (SLABLAB_EXTEND's reply); the mmap hook never takes
+// it. Under the engine's lock neither happens.
+
+use core::{
+    alloc::Layout,
+    ptr::NonNull, //
+};
+
+use kernel::{
+    new_mutex,
+    new_spinlock,
+    prelude::*,
+    sync::{
+        Arc,
+        Mutex, //
+    }, //
+};
+use slab_heap::{
+    Block, Cost, Engine, Refusal,
+    check::{
+        Broken,
+        Progress,
+        Walk, //
+    },
+    engine::Capabilities,
+    region::{
+        REGIONS_MAX,
+        RegionError, //
+    },
+    seed::{
+        MIN_HEAP_SIZE,
+        Seed,
+        State, //
+    },
+    stats::Visitor,
+};
+
+use crate::{
+    budget::{
+        Budget,
+        Lease, //
+    },
+    lock::BoxedSpinLock,
+    memory::Memory,
+    slub::Slub, //
+};
+
+/// What the bytes of a region are a multiple of.
+pub(crate) const REGION_UNIT: usize = MIN_HEAP_SIZE;
+
+/// The largest region.
+pub(crate) const REGION_BYTES_MAX: usize = 4 << 30;
+
+/// The engines that there are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum EngineKind {
+    /// The architecture document's.
+    Seed,
+    /// Linux's own.
+    Slub,
+}
+
+impl EngineKind {
+    /// All of them.
+    pub(crate) const ALL: [Self; 2] = [Self::Seed, Self::Slub];
+
+    /// Returns the name that people use.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Seed => "seed",
+            Self::Slub => "slub",
+        }
+    }
+}
+
+/// One engine of each kind there is: the only place that tells them apart.
+enum AnyEngine {
+    Seed(Seed<BoxedSpinLock<State>>),
+    Slub(Slub),
+}
+
+/// Evaluates `$call` with `$engine` standing for the engine inside.
+macro_rules! dispatch {
+    ($pool:expr, $engine:ident => $call:expr) => {
+        match &$pool.engine {
+            AnyEngine::Seed($engine) => $call,
+            AnyEngine::Slub($engine) => $call,
+        }
+    };
+}
+
+/// A region's memory, and what it takes of the budget that the pool is charged to.
+struct Region {
+    _memory: Memory,
+    _lease: Option<Lease>,
+}
+
+/// The regions of a pool, and the budget that they are charged to if there is one.
+struct Backing {
+    regions: [Option<Region>; REGIONS_MAX],
+    budget: Option<Arc<Budget>>,
+}
+
+/// An engine and its memory.
+///
+/// # Invariants
+///
+/// `engine` has the memory in `backing`, which nobody else uses. No block is out when the pool is
+/// dropped: whoever has blocks has a reference to the pool.
+#[pin_data]
+pub(crate) struct Pool {
+    kind: EngineKind,
+    engine: AnyEngine,
+    #[pin]
+    backing: Mutex<Backing>,
+}
+
+impl Pool {
+    /// Makes a pool of `bytes` bytes, charged to `budget` if there is one.
+    ///
+    /// # Errors
+    ///
+    /// [`EDQUOT`] when the budget has not as much left, [`ENOMEM`], [`EINVAL`] for a size that the
+    /// engine cannot manage.
+    pub(crate) fn new(
+        kind: EngineKind,
+        bytes: usize,
+        budget: Option<Arc<Budget>>,
+    ) -> Result<Arc<Self>> {
+        let engine = match kind {
+            EngineKind::Seed => AnyEngine::Seed(Seed::new(BoxedSpinLock::new(new_spinlock!(
+                State::new(),
+                "slablab_seed"
+            ))?)),
+            EngineKind::Slub => AnyEngine::Slub(Slub::new(bytes)?),
+        };
+        // INVARIANT: The engine has no memory, and there is none.
+        let backing = Backing {
+            regions: [const { None }; REGIONS_MAX],
+            budget,
+        };
+        let pool = Arc::pin_init(
+            pin_init!(Self {
+                kind,
+                engine,
+                backing <- new_mutex!(backing, "slablab_backing"),
+            }),
+            GFP_KERNEL_ACCOUNT,
+        )?;
+        if pool.capabilities().pool {
+            pool.extend(bytes, |_, _| Ok(()))?;
+        }
+        Ok(pool)
+    }
+
+    /// Returns which engine this is.
+    pub(crate) fn kind(&self) -> EngineKind {
+        self.kind
+    }
+
+    /// Returns the number of regions.
+    pub(crate) fn regions(&self) -> u32 {
+        self.backing.lock().regions.iter().flatten().count() as u32
+    }
+
+    /// Adds a region of `bytes` bytes.
+    ///
+    /// `announce` is told the region's number and the pool's bytes before either counts, and if it
+    /// fails they never do.
+    ///
+    /// # Errors
+    ///
+    /// [`EOPNOTSUPP`] without a pool, [`EINVAL`] for a size that is not a multiple of
+    /// [`REGION_UNIT`] up to [`REGION_BYTES_MAX`], [`ENOSPC`] when there are [`REGIONS_MAX`],
+    /// [`EDQUOT`], [`ENOMEM`], and what `announce` says. The pool is then as before.
+    pub(crate) fn extend(
+        &self,
+        bytes: usize,
+        announce: impl FnOnce(u32, usize) -> Result,
+    ) -> Result {
+        if !self.capabilities().pool {
+            return Err(EOPNOTSUPP);
+        }
+        if bytes == 0 || bytes % REGION_UNIT != 0 || bytes > REGION_BYTES_MAX {
+            return Err(EINVAL);
+        }
+        let mut backing = self.backing.lock();
+        let Backing { regions, budget } = &mut *backing;
+        let number = regions.iter().flatten().count();
+        let slot = regions.get_mut(number).ok_or(ENOSPC)?;
+        let lease = match budget {
+            Some(budget) => Some(Lease::new(budget, bytes).ok_or(EDQUOT)?),
+            None => None,
+        };
+        let memory = Memory::new(bytes)?;
+        announce(number as u32, self.capacity() + bytes)?;
+        // SAFETY: The memory is new, nobody else's, and stays as long as the engine (the type
+        // invariant), whose field is dropped first.
+        unsafe { self.add_region(memory.start(), memory.bytes()) }.map_err(region_error)?;
+        // INVARIANT: The engine has just got this memory.
+        *slot = Some(Region {
+            _memory: memory,
+            _lease: lease,
+        });
+        Ok(())
+    }
+}
+
+/// Returns the error number for a region that an engine does not take.
+fn region_error(error: RegionError) -> Error {
+    match error {
+        RegionError::NoPool => EOPNOTSUPP,
+        RegionError::TooMany => ENOSPC,
+        RegionError::Misaligned
+        | RegionError::BadLength
+        | RegionError::Overflow
+        | RegionError::Overlap => EINVAL,
+    }
+}
+
+// SAFETY: Every method is the engine's own, and by the type invariant its memory stays.
+unsafe impl Engine for Pool {
+    #[inline]
+    fn capabilities(&self) -> Capabilities {
+        dispatch!(self, engine => engine.capabilities())
+    }
+
+    #[inline]
+    fn usable(&self, layout: Layout) -> usize {
+        dispatch!(self, engine => engine.usable(layout))
+    }
+
+    #[inline]
+    fn capacity(&self) -> usize {
+        dispatch!(self, engine => engine.capacity())
+    }
+
+    #[inline]
+    fn allocate(&self, layout: Layout, cost: &mut Cost) -> Result<Block, Refusal> {
+        dispatch!(self, engine => engine.allocate(layout, cost))
+    }
+
+    #[inline]
+    unsafe fn release(&self, block: Block, layout: Layout, cost: &mut Cost) {
+        // SAFETY: By this function's contract, which is the engine's.
+        dispatch!(self, engine => unsafe { engine.release(block, layout, cost) })
+    }
+
+    #[inline]
+    unsafe fn resize(&self, block: Block, layout: Layout, new: Layout, cost: &mut Cost) -> bool {
+        // SAFETY: By this function's contract, which is the engine's.
+        dispatch!(self, engine => unsafe { engine.resize(block, layout, new, cost) })
+    }
+
+    unsafe fn add_region(&self, start: NonNull<u8>, bytes: usize) -> Result<u16, RegionError> {
+        // SAFETY: By this function's contract, which is the engine's.
+        dispatch!(self, engine => unsafe { engine.add_region(start, bytes) })
+    }
+
+    fn visit(&self, visitor: &mut dyn Visitor) {
+        dispatch!(self, engine => engine.visit(visitor))
+    }
+
+    fn check(&self, walk: &mut Walk) -> Result<Progress, Broken> {
+        dispatch!(self, engine => engine.check(walk))
+    }
+}

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! slablab: a laboratory for kernel memory allocators.
+//!
+//! The module's parts, from the outside in:
+//!
+//! - [`device`]: the ioctls and file operations of `/dev/slablab`; copies in and out, decides
+//!   nothing;
+//! - [`argument`]: structures of the ABI on their way between a program and the kernel;
+//! - `slab_session` (a crate of its own): handles, quotas, pins, zeroing;
+//! - [`lab`]: what all open files share: limits, budgets, pools;
+//! - [`pool`]: an engine and its memory; [`memory`] is that memory, [`slub`] the engine that is
+//!   Linux's own; the others are in the crate `slab_heap`;
+//! - [`lock`]: the kernel's spinlock, as those crates want a lock.
+
+use kernel::{
+    miscdevice::{
+        MiscDeviceOptions,
+        MiscDeviceRegistration, //
+    },
+    prelude::*, //
+};
+
+mod argument;
+#[forbid(unsafe_code)]
+mod budget;
+mod device;
+mod lab;
+mod lock;
+mod memory;
+#[forbid(unsafe_code)]
+mod parameters;
+mod pool;
+mod slub;
+mod uapi;
+
+use device::OpenFile;
+use lab::Lab;
+use parameters::Parameters;
+
+module! {
+    type: Slablab,
+    name: "slablab",
+    authors: ["The slablab authors"],
+    description: "A laboratory for kernel memory allocators",
+    license: "GPL v2",
+    params: {
+        pool_mib: u32 {
+            default: 64,
+            description: "MiB of each engine's shared pool (1 to 4096, default 64)",
+        },
+        session_mib: u32 {
+            default: 64,
+            description: "MiB that one open file may hold (1 to 4096, default 64)",
+        },
+        session_handles: u32 {
+            default: 1_048_576,
+            description: "Blocks that one open file may hold (1 to 1048576, default 1048576)",
+        },
+        private_mib_total: u32 {
+            default: 256,
+            description: "MiB of all private pools together (0 to 65536, default 256)",
+        },
+        sessions_max: u32 {
+            default: 64,
+            description: "Files that may be open at once (1 to 4096, default 64)",
+        },
+    },
+}
+
+/// The loaded module.
+///
+/// Fields are dropped in order: nobody can open the device any more when the lab closes.
+#[pin_data(PinnedDrop)]
+struct Slablab {
+    #[pin]
+    _device: MiscDeviceRegistration<OpenFile>,
+    _lab: lab::Opened,
+}
+
+impl kernel::InPlaceModule for Slablab {
+    fn init(_module: &'static ThisModule) -> impl PinInit<Self, Error> {
+        // SAFETY: The module is initialised once, and nothing of it runs before.
+        unsafe { lab::init() };
+
+        pin_init::pin_init_scope(|| {
+            let parameters = Parameters::read()?;
+            Ok(try_pin_init!(Self {
+                // In this order the lab is there before anybody can open the device.
+                _lab: Lab::open(&parameters)?,
+                _device <- MiscDeviceRegistration::register(MiscDeviceOptions { name: c"slablab" }),
+                _: {
+                    pr_info!(
+                        "loaded: pool {} MiB, engine {}\n",
+                        parameters.pool_bytes >> 20,
+                        lab::DEFAULT_ENGINE.name()
+                    );
+                },
+            }))
+        })
+    }
+}
+
+#[pinned_drop]
+impl PinnedDrop for Slablab {
+    fn drop(self: Pin<&mut Self>) {
+        pr_info!("unloaded\n");
+    }
+}

@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The engine `slub`: Linux's own kvmalloc, the yardstick.
+//!
+//! It has no pool: blocks come from wherever the kernel has memory. A bound on what is out takes
+//! the pool's place, so that a program gets no more from this engine than from another.
+
+use core::{
+    alloc::Layout,
+    ptr::NonNull, //
+};
+
+use kernel::{
+    alloc::{
+        Allocator,
+        NumaNode,
+        allocator::KVmalloc,
+        flags::__GFP_NOWARN, //
+    },
+    bindings,
+    new_spinlock,
+    prelude::*, //
+};
+use slab_heap::{
+    Block, Cost, Engine, Path, Refusal,
+    check::{
+        Broken,
+        Progress,
+        Walk, //
+    },
+    engine::Capabilities,
+    lock::Lock,
+    region::RegionError,
+    stats::{
+        Totals,
+        Visitor, //
+    },
+};
+
+use crate::lock::BoxedSpinLock;
+
+/// What is counted under the lock.
+#[derive(Default)]
+struct Counters {
+    live_bytes: usize,
+    requested_bytes: usize,
+    allocations: u64,
+    frees: u64,
+    refusals: [u64; Refusal::COUNT],
+}
+
+/// The kernel's own allocator, up to a bound.
+pub(crate) struct Slub {
+    max_bytes: usize,
+    counters: BoxedSpinLock<Counters>,
+}
+
+impl Slub {
+    /// Makes an engine that never has more than `max_bytes` bytes out.
+    pub(crate) fn new(max_bytes: usize) -> Result<Self> {
+        Ok(Self {
+            max_bytes,
+            counters: BoxedSpinLock::new(new_spinlock!(Counters::default(), "slablab_slub"))?,
+        })
+    }
+
+    /// Returns the layout to ask the kernel for: with the whole of what it would give anyway.
+    fn whole(layout: Layout) -> Layout {
+        let padded = layout.pad_to_align();
+        // SAFETY: The function computes.
+        let bytes = unsafe { bindings::kmalloc_size_roundup(padded.size()) };
+        Layout::from_size_align(bytes, layout.align()).unwrap_or(padded)
+    }
+
+    /// Allocates what was counted already.
+    fn obtain(layout: Layout) -> Option<NonNull<u8>> {
+        let flags = GFP_KERNEL_ACCOUNT | __GFP_NOWARN;
+        let memory = KVmalloc::alloc(layout, flags, NumaNode::NO_NODE).ok()?;
+        Some(memory.cast())
+    }
+}
+
+// SAFETY: The kernel's allocators promise the same of their memory. `usable` is what `whole` asks
+// them for.
+unsafe impl Engine for Slub {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { pool: false }
+    }
+
+    fn usable(&self, layout: Layout) -> usize {
+        Self::whole(layout).size()
+    }
+
+    fn capacity(&self) -> usize {
+        self.max_bytes
+    }
+
+    fn allocate(&self, layout: Layout, cost: &mut Cost) -> Result<Block, Refusal> {
+        let whole = Self::whole(layout);
+        let refused = self.counters.with(|counters| {
+            let free = self.max_bytes.saturating_sub(counters.live_bytes);
+            let refusal = if whole.size() > self.max_bytes {
+                Refusal::TooBig
+            } else if whole.size() > free {
+                Refusal::Exhausted
+            } else {
+                counters.live_bytes += whole.size();
+                counters.requested_bytes += layout.size();
+                counters.allocations += 1;
+                return Ok(());
+            };
+            counters.refusals[refusal as usize] += 1;
+            Err(refusal)
+        });
+        refused?;
+        let Some(start) = Self::obtain(whole) else {
+            self.counters.with(|counters| {
+                counters.live_bytes -= whole.size();
+                counters.requested_bytes -= layout.size();
+                counters.allocations -= 1;
+                counters.refusals[Refusal::Exhausted as usize] += 1;
+            });
+            return Err(Refusal::Exhausted);
+        };
+        *cost = Cost {
+            path: Path::Kernel,
+            ..Cost::default()
+        };
+        Ok(Block {
+            start,
+            offset: None,
+        })
+    }
+
+    unsafe fn release(&self, block: Block, layout: Layout, cost: &mut Cost) {
+        let whole = Self::whole(layout);
+        *cost = Cost {
+            path: Path::Kernel,
+            ..Cost::default()
+        };
+        // SAFETY: By this function's contract the block came from `obtain`, with this layout.
+        unsafe { KVmalloc::free(block.start, whole) };
+        self.counters.with(|counters| {
+            counters.live_bytes -= whole.size();
+            counters.requested_bytes -= layout.size();
+            counters.frees += 1;
+        });
+    }
+
+    unsafe fn resize(&self, _block: Block, layout: Layout, new: Layout, cost: &mut Cost) -> bool {
+        let stays = Self::whole(layout) == Self::whole(new);
+        if stays {
+            cost.path = Path::InPlace;
+            self.counters.with(|counters| {
+                counters.requested_bytes = counters.requested_bytes - layout.size() + new.size();
+            });
+        }
+        stays
+    }
+
+    unsafe fn add_region(&self, _start: NonNull<u8>, _bytes: usize) -> Result<u16, RegionError> {
+        Err(RegionError::NoPool)
+    }
+
+    fn visit(&self, visitor: &mut dyn Visitor) {
+        self.counters.with(|counters| {
+            let (live, max) = (counters.live_bytes as u64, self.max_bytes as u64);
+            visitor.totals(&Totals {
+                total_bytes: max,
+                used_bytes: live,
+                available_bytes: max - live,
+                pool_bytes: max,
+                live_bytes: live,
+                free_bytes: max - live,
+                requested_bytes: counters.requested_bytes as u64,
+                live_blocks: counters.allocations - counters.frees,
+                allocations: counters.allocations,
+                frees: counters.frees,
+                refusals: counters.refusals,
+                ..Totals::default()
+            });
+        });
+    }
+
+    fn check(&self, _walk: &mut Walk) -> Result<Progress, Broken> {
+        Ok(Progress::Sound)
+    }
+}

@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note */
+/*
+ * slablab: the interface of /dev/slablab.
+ *
+ * Every open file is a session: it owns the blocks that it allocates, and
+ * closing it frees them. Commands that take a structure read it whole, once,
+ * and write it back whole, also when they fail with ENOMEM, EDQUOT or
+ * EOPNOTSUPP, so that the cause can be read.
+ *
+ * Structures may grow at their end. A command is told by its number, not by
+ * the size of its argument: a shorter argument than SLABLAB_*_SIZE_VER1 is
+ * EINVAL, one longer than the module knows must end in zeros (else E2BIG).
+ * Fields marked (in) are read, (out) are written; unknown flags and reserved
+ * fields that are not zero are EINVAL.
+ *
+ * The bytes of a block are read and written with pread(2) and pwrite(2) at
+ * SLABLAB_POSITION(handle, byte). A new block, and what SLABLAB_REALLOC adds
+ * to one, reads as zeros. Outside of a block is ENXIO; a transfer that runs
+ * over the end of one is short.
+ */
+#ifndef _UAPI_SLABLAB_H
+#define _UAPI_SLABLAB_H
+
+#include <linux/ioctl.h>
+#include <linux/types.h>
+
+#define SLABLAB_DEVICE "/dev/slablab"
+#define SLABLAB_ABI_VERSION 1
+
+/* An ioctl type that is unassigned in ioctl-number.rst of Linux 7.3. */
+#define SLABLAB_IOC_TYPE 0xBB
+
+enum slablab_command {
+	SLABLAB_NR_INFO = 0x00,
+	SLABLAB_NR_BIND = 0x01,
+	SLABLAB_NR_ALLOC = 0x02,
+	SLABLAB_NR_FREE = 0x03,
+	SLABLAB_NR_REALLOC = 0x04,
+	SLABLAB_NR_STATS = 0x05,
+	SLABLAB_NR_CHECK = 0x06,
+	SLABLAB_NR_EXTEND = 0x07,
+};
+
+enum slablab_engine {
+	/* The module's default. */
+	SLABLAB_ENGINE_DEFAULT = 0,
+	/* Slabs over a buddy system, as the architecture document has it. */
+	SLABLAB_ENGINE_SEED = 1,
+	/* Kept for the engine that improves on the seed. */
+	SLABLAB_ENGINE_HYBRID = 2,
+	/* Linux's own kvmalloc. */
+	SLABLAB_ENGINE_SLUB = 3,
+};
+
+/* What an engine can do, in slablab_info.capabilities. */
+/* Blocks have offsets in a pool; SLABLAB_CHECK and SLABLAB_EXTEND work. */
+#define SLABLAB_CAP_POOL (1U << 0)
+/* SLABLAB_BIND_PRIVATE works. */
+#define SLABLAB_CAP_PRIVATE (1U << 1)
+
+/* By which path a block came. */
+enum slablab_path {
+	SLABLAB_PATH_NONE = 0,
+	/* A free block of the slab. */
+	SLABLAB_PATH_SLAB = 1,
+	/* The slab grew from the buddy system first. */
+	SLABLAB_PATH_GROWTH = 2,
+	/* A block of the buddy system. */
+	SLABLAB_PATH_BUDDY = 3,
+	/* The kernel's own allocator. */
+	SLABLAB_PATH_KERNEL = 4,
+	/* The block that was there: a REALLOC in place. */
+	SLABLAB_PATH_IN_PLACE = 5,
+};
+
+/* Why a request was refused. */
+enum slablab_cause {
+	SLABLAB_CAUSE_NONE = 0,
+	/* More than the pool could hold if it were empty. */
+	SLABLAB_CAUSE_TOO_BIG = 1,
+	/* Less is free than was asked for. */
+	SLABLAB_CAUSE_EXHAUSTED = 2,
+	/* Enough is free, but not in one piece. */
+	SLABLAB_CAUSE_FRAGMENTED = 3,
+	/* The session's quota of bytes or handles. */
+	SLABLAB_CAUSE_QUOTA = 4,
+	/* The engine cannot serve such a size and alignment. */
+	SLABLAB_CAUSE_UNSUPPORTED = 5,
+	/* No memory for the session's own tables. */
+	SLABLAB_CAUSE_TABLES = 6,
+};
+#define SLABLAB_CAUSES 8
+
+/* "There is none" in slablab_cost.class_index and .order, and in .offset. */
+#define SLABLAB_NO_CLASS 0xff
+#define SLABLAB_NO_ORDER 0xff
+#define SLABLAB_NO_OFFSET 0xffffffffffffffffULL
+/* In slablab_cost.splits and .merges: the engine cannot tell. */
+#define SLABLAB_UNKNOWN 0xffff
+
+/* An offset is the region's number and the byte in that region. */
+#define SLABLAB_OFFSET_REGION_SHIFT 48
+
+/* The file position of a byte of a block. */
+#define SLABLAB_POSITION_HANDLE_SHIFT 32
+#define SLABLAB_POSITION(handle, byte) \
+	(((__u64)(handle) << SLABLAB_POSITION_HANDLE_SHIFT) | (__u64)(byte))
+
+/* How an operation was served, and what that cost. */
+struct slablab_cost {
+	__u8 path;		/* enum slablab_path */
+	__u8 cause;		/* enum slablab_cause; NONE when served */
+	__u8 class_index;	/* in slablab_stats.classes, or SLABLAB_NO_CLASS */
+	__u8 order;		/* log2 of the bytes that the buddy system gave */
+	__u16 splits;		/* of larger buddy blocks, or SLABLAB_UNKNOWN */
+	__u16 merges;		/* of buddies, or SLABLAB_UNKNOWN */
+};
+
+struct slablab_info {
+	__u32 flags;		/* (in) 0 */
+	__u32 abi_version;	/* (out) SLABLAB_ABI_VERSION */
+	__u32 engines;		/* (out) bit 1 << slablab_engine for each there is */
+	__u32 engine;		/* (out) the session's; the default when not bound */
+	__u32 capabilities;	/* (out) of that engine: SLABLAB_CAP_* */
+	__u32 bind_flags;	/* (out) SLABLAB_BIND_* of the session */
+	__u64 pool_bytes;	/* (out) of the session's pool, or the engine's bound */
+	__u32 regions;		/* (out) of the session's pool */
+	__u32 page_bytes;	/* (out) */
+	__u64 session_bytes_max;	/* (out) quota of each session */
+	__u64 session_handles_max;	/* (out) quota of each session */
+	__u64 private_bytes_max;	/* (out) of all private pools together */
+	__u64 private_bytes_used;	/* (out) */
+	__u32 sessions_max;	/* (out) open files at once */
+	__u32 sessions_used;	/* (out) */
+};
+#define SLABLAB_INFO_SIZE_VER1 80
+
+/*
+ * Chooses engine and pool, once, before anything is allocated: EBUSY after.
+ * A session that allocates first is bound to the default engine's shared pool.
+ */
+struct slablab_bind {
+	__u32 engine;		/* (in) enum slablab_engine */
+	__u32 flags;		/* (in) SLABLAB_BIND_* */
+	__u64 pool_bytes;	/* (in) of a private pool: whole multiples of 32 KiB; else 0 */
+	__u64 reserved[2];	/* (in) 0 */
+};
+#define SLABLAB_BIND_SIZE_VER1 32
+/* A pool of the session's own, gone with it. */
+#define SLABLAB_BIND_PRIVATE (1U << 0)
+
+struct slablab_alloc {
+	__u64 size;		/* (in) bytes, at least 1 */
+	__u64 align;		/* (in) bytes, a power of two */
+	__u32 flags;		/* (in) 0 */
+	__u32 handle;		/* (out) names the block in this session; 31 bits, never 0 */
+	__u64 offset;		/* (out) in the pool, or SLABLAB_NO_OFFSET */
+	__u64 usable;		/* (out) bytes that the engine set aside, at least size */
+	struct slablab_cost cost;	/* (out) */
+};
+#define SLABLAB_ALLOC_SIZE_VER1 48
+
+/* The block keeps its handle and its alignment, and may move in the pool. */
+struct slablab_realloc {
+	__u32 handle;		/* (in) */
+	__u32 flags;		/* (in) 0 */
+	__u64 size;		/* (in) bytes, at least 1 */
+	__u64 offset;		/* (out) */
+	__u64 usable;		/* (out) */
+	struct slablab_cost cost;	/* (out) */
+};
+#define SLABLAB_REALLOC_SIZE_VER1 40
+
+struct slablab_class_stats {
+	__u64 block_bytes;	/* (out) */
+	__u64 total_blocks;	/* (out) */
+	__u64 used_blocks;	/* (out) */
+	__u64 growths;		/* (out) times that the class took memory */
+};
+#define SLABLAB_CLASSES_MAX 40
+
+struct slablab_stats {
+	__u32 flags;		/* (in) 0 */
+	__u32 engine;		/* (out) */
+	__u32 regions;		/* (out) */
+	__u32 class_count;	/* (out) how many of classes there are */
+
+	/* What the engine's public functions of these names say. */
+	__u64 total_bytes;	/* (out) */
+	__u64 used_bytes;	/* (out) */
+	__u64 available_bytes;	/* (out) */
+
+	/* Where each byte of the pool is: pool = live + cached + free. */
+	__u64 pool_bytes;	/* (out) given to the engine */
+	__u64 live_bytes;	/* (out) in blocks that are out, whole blocks */
+	__u64 cached_bytes;	/* (out) in free blocks of slabs */
+	__u64 free_bytes;	/* (out) in the buddy system */
+
+	__u64 requested_bytes;	/* (out) what the callers of the live blocks asked for */
+	__u64 live_blocks;	/* (out) */
+	__u64 allocations;	/* (out) served since the pool began */
+	__u64 frees;		/* (out) */
+	__u64 refusals[SLABLAB_CAUSES];	/* (out) by the engine, per enum slablab_cause */
+
+	__u64 buddy_user_bytes;	/* (out) asked of the buddy system */
+	__u64 buddy_actual_bytes;	/* (out) given by it, powers of two */
+	__u64 buddy_total_bytes;	/* (out) */
+
+	/* This session's share. */
+	__u64 session_blocks;	/* (out) live */
+	__u64 session_bytes;	/* (out) charged to the quota */
+	__u64 session_allocations;	/* (out) */
+	__u64 session_frees;	/* (out) */
+	__u64 session_reallocations;	/* (out) */
+	__u64 session_refusals[SLABLAB_CAUSES];	/* (out) by session or engine */
+
+	struct slablab_class_stats classes[SLABLAB_CLASSES_MAX];	/* (out) */
+};
+#define SLABLAB_STATS_SIZE_VER1 1576
+
+/* Rules that SLABLAB_CHECK can find broken. */
+enum slablab_rule {
+	SLABLAB_RULE_NONE = 0,
+	/* A class's free list is as long as its counters say, and ends. */
+	SLABLAB_RULE_LIST_LENGTH = 1,
+	/* A free block lies whole in one region of the pool. */
+	SLABLAB_RULE_BLOCK_IN_POOL = 2,
+	/* A free block lies at a multiple of its size in its growth. */
+	SLABLAB_RULE_BLOCK_ALIGNED = 3,
+	/* A class's used blocks are at most its total. */
+	SLABLAB_RULE_CLASS_COUNTERS = 4,
+	/* What slabs hold was given to them by the buddy system. */
+	SLABLAB_RULE_BUDDY_COUNTERS = 5,
+	/* The regions together are the pool. */
+	SLABLAB_RULE_POOL_BYTES = 6,
+	/* The blocks that the engine counts as out are those handed out. */
+	SLABLAB_RULE_LIVE_BLOCKS = 7,
+};
+
+/*
+ * Walks what the engine keeps, in steps, and names the first broken rule.
+ * Needs a pool that is quiet while it is walked: EAGAIN when others kept on
+ * changing it.
+ */
+struct slablab_check {
+	__u32 flags;		/* (in) 0 */
+	__u32 rule;		/* (out) enum slablab_rule */
+	__u32 class_index;	/* (out) where, or SLABLAB_NO_CLASS */
+	__u32 reserved;		/* (in) 0 */
+	__u64 offset;		/* (out) where, or SLABLAB_NO_OFFSET */
+	__u64 walked_blocks;	/* (out) free blocks that were looked at */
+};
+#define SLABLAB_CHECK_SIZE_VER1 32
+
+/* Adds a region to the session's pool. Needs CAP_SYS_ADMIN. */
+struct slablab_extend {
+	__u64 bytes;		/* (in) whole multiples of 32 KiB */
+	__u32 flags;		/* (in) 0 */
+	__u32 region;		/* (out) the new region's number */
+	__u64 pool_bytes;	/* (out) of the pool now */
+	__u64 reserved;		/* (in) 0 */
+};
+#define SLABLAB_EXTEND_SIZE_VER1 32
+#define SLABLAB_REGIONS_MAX 16
+
+#define SLABLAB_INFO _IOWR(SLABLAB_IOC_TYPE, SLABLAB_NR_INFO, struct slablab_info)
+#define SLABLAB_BIND _IOWR(SLABLAB_IOC_TYPE, SLABLAB_NR_BIND, struct slablab_bind)
+#define SLABLAB_ALLOC _IOWR(SLABLAB_IOC_TYPE, SLABLAB_NR_ALLOC, struct slablab_alloc)
+/* Takes the handle by value. */
+#define SLABLAB_FREE _IO(SLABLAB_IOC_TYPE, SLABLAB_NR_FREE)
+#define SLABLAB_REALLOC _IOWR(SLABLAB_IOC_TYPE, SLABLAB_NR_REALLOC, struct slablab_realloc)
+#define SLABLAB_STATS _IOWR(SLABLAB_IOC_TYPE, SLABLAB_NR_STATS, struct slablab_stats)
+#define SLABLAB_CHECK _IOWR(SLABLAB_IOC_TYPE, SLABLAB_NR_CHECK, struct slablab_check)
+#define SLABLAB_EXTEND _IOWR(SLABLAB_IOC_TYPE, SLABLAB_NR_EXTEND, struct slablab_extend)
+
+#endif /* _UAPI_SLABLAB_H */

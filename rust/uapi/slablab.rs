@@ -1,0 +1,396 @@
+// SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note
+
+// Made by scripts/uapi.sh from slablab.h: change that.
+
+pub const SLABLAB_DEVICE: &[u8; 13] = b"/dev/slablab\0";
+pub const SLABLAB_ABI_VERSION: u32 = 1;
+pub const SLABLAB_IOC_TYPE: u32 = 187;
+pub const SLABLAB_CAP_POOL: u32 = 1;
+pub const SLABLAB_CAP_PRIVATE: u32 = 2;
+pub const SLABLAB_CAUSES: u32 = 8;
+pub const SLABLAB_NO_CLASS: u32 = 255;
+pub const SLABLAB_NO_ORDER: u32 = 255;
+pub const SLABLAB_NO_OFFSET: i32 = -1;
+pub const SLABLAB_UNKNOWN: u32 = 65535;
+pub const SLABLAB_OFFSET_REGION_SHIFT: u32 = 48;
+pub const SLABLAB_POSITION_HANDLE_SHIFT: u32 = 32;
+pub const SLABLAB_INFO_SIZE_VER1: u32 = 80;
+pub const SLABLAB_BIND_SIZE_VER1: u32 = 32;
+pub const SLABLAB_BIND_PRIVATE: u32 = 1;
+pub const SLABLAB_ALLOC_SIZE_VER1: u32 = 48;
+pub const SLABLAB_REALLOC_SIZE_VER1: u32 = 40;
+pub const SLABLAB_CLASSES_MAX: u32 = 40;
+pub const SLABLAB_STATS_SIZE_VER1: u32 = 1576;
+pub const SLABLAB_CHECK_SIZE_VER1: u32 = 32;
+pub const SLABLAB_EXTEND_SIZE_VER1: u32 = 32;
+pub const SLABLAB_REGIONS_MAX: u32 = 16;
+pub const SLABLAB_INFO: u32 = 3226516224;
+pub const SLABLAB_BIND: u32 = 3223370497;
+pub const SLABLAB_ALLOC: u32 = 3224419074;
+pub const SLABLAB_FREE: u32 = 47875;
+pub const SLABLAB_REALLOC: u32 = 3223894788;
+pub const SLABLAB_STATS: u32 = 3324558085;
+pub const SLABLAB_CHECK: u32 = 3223370502;
+pub const SLABLAB_EXTEND: u32 = 3223370503;
+pub type __u8 = ::core::ffi::c_uchar;
+pub type __u16 = ::core::ffi::c_ushort;
+pub type __u32 = ::core::ffi::c_uint;
+pub type __u64 = ::core::ffi::c_ulonglong;
+pub const SLABLAB_NR_INFO: slablab_command = 0;
+pub const SLABLAB_NR_BIND: slablab_command = 1;
+pub const SLABLAB_NR_ALLOC: slablab_command = 2;
+pub const SLABLAB_NR_FREE: slablab_command = 3;
+pub const SLABLAB_NR_REALLOC: slablab_command = 4;
+pub const SLABLAB_NR_STATS: slablab_command = 5;
+pub const SLABLAB_NR_CHECK: slablab_command = 6;
+pub const SLABLAB_NR_EXTEND: slablab_command = 7;
+pub type slablab_command = ::core::ffi::c_uint;
+pub const SLABLAB_ENGINE_DEFAULT: slablab_engine = 0;
+pub const SLABLAB_ENGINE_SEED: slablab_engine = 1;
+pub const SLABLAB_ENGINE_HYBRID: slablab_engine = 2;
+pub const SLABLAB_ENGINE_SLUB: slablab_engine = 3;
+pub type slablab_engine = ::core::ffi::c_uint;
+pub const SLABLAB_PATH_NONE: slablab_path = 0;
+pub const SLABLAB_PATH_SLAB: slablab_path = 1;
+pub const SLABLAB_PATH_GROWTH: slablab_path = 2;
+pub const SLABLAB_PATH_BUDDY: slablab_path = 3;
+pub const SLABLAB_PATH_KERNEL: slablab_path = 4;
+pub const SLABLAB_PATH_IN_PLACE: slablab_path = 5;
+pub type slablab_path = ::core::ffi::c_uint;
+pub const SLABLAB_CAUSE_NONE: slablab_cause = 0;
+pub const SLABLAB_CAUSE_TOO_BIG: slablab_cause = 1;
+pub const SLABLAB_CAUSE_EXHAUSTED: slablab_cause = 2;
+pub const SLABLAB_CAUSE_FRAGMENTED: slablab_cause = 3;
+pub const SLABLAB_CAUSE_QUOTA: slablab_cause = 4;
+pub const SLABLAB_CAUSE_UNSUPPORTED: slablab_cause = 5;
+pub const SLABLAB_CAUSE_TABLES: slablab_cause = 6;
+pub type slablab_cause = ::core::ffi::c_uint;
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone)]
+pub struct slablab_cost {
+    pub path: __u8,
+    pub cause: __u8,
+    pub class_index: __u8,
+    pub order: __u8,
+    pub splits: __u16,
+    pub merges: __u16,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of slablab_cost"][::core::mem::size_of::<slablab_cost>() - 8usize];
+    ["Alignment of slablab_cost"][::core::mem::align_of::<slablab_cost>() - 2usize];
+    ["Offset of field: slablab_cost::path"][::core::mem::offset_of!(slablab_cost, path) - 0usize];
+    ["Offset of field: slablab_cost::cause"][::core::mem::offset_of!(slablab_cost, cause) - 1usize];
+    ["Offset of field: slablab_cost::class_index"]
+        [::core::mem::offset_of!(slablab_cost, class_index) - 2usize];
+    ["Offset of field: slablab_cost::order"][::core::mem::offset_of!(slablab_cost, order) - 3usize];
+    ["Offset of field: slablab_cost::splits"]
+        [::core::mem::offset_of!(slablab_cost, splits) - 4usize];
+    ["Offset of field: slablab_cost::merges"]
+        [::core::mem::offset_of!(slablab_cost, merges) - 6usize];
+};
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone)]
+pub struct slablab_info {
+    pub flags: __u32,
+    pub abi_version: __u32,
+    pub engines: __u32,
+    pub engine: __u32,
+    pub capabilities: __u32,
+    pub bind_flags: __u32,
+    pub pool_bytes: __u64,
+    pub regions: __u32,
+    pub page_bytes: __u32,
+    pub session_bytes_max: __u64,
+    pub session_handles_max: __u64,
+    pub private_bytes_max: __u64,
+    pub private_bytes_used: __u64,
+    pub sessions_max: __u32,
+    pub sessions_used: __u32,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of slablab_info"][::core::mem::size_of::<slablab_info>() - 80usize];
+    ["Alignment of slablab_info"][::core::mem::align_of::<slablab_info>() - 8usize];
+    ["Offset of field: slablab_info::flags"][::core::mem::offset_of!(slablab_info, flags) - 0usize];
+    ["Offset of field: slablab_info::abi_version"]
+        [::core::mem::offset_of!(slablab_info, abi_version) - 4usize];
+    ["Offset of field: slablab_info::engines"]
+        [::core::mem::offset_of!(slablab_info, engines) - 8usize];
+    ["Offset of field: slablab_info::engine"]
+        [::core::mem::offset_of!(slablab_info, engine) - 12usize];
+    ["Offset of field: slablab_info::capabilities"]
+        [::core::mem::offset_of!(slablab_info, capabilities) - 16usize];
+    ["Offset of field: slablab_info::bind_flags"]
+        [::core::mem::offset_of!(slablab_info, bind_flags) - 20usize];
+    ["Offset of field: slablab_info::pool_bytes"]
+        [::core::mem::offset_of!(slablab_info, pool_bytes) - 24usize];
+    ["Offset of field: slablab_info::regions"]
+        [::core::mem::offset_of!(slablab_info, regions) - 32usize];
+    ["Offset of field: slablab_info::page_bytes"]
+        [::core::mem::offset_of!(slablab_info, page_bytes) - 36usize];
+    ["Offset of field: slablab_info::session_bytes_max"]
+        [::core::mem::offset_of!(slablab_info, session_bytes_max) - 40usize];
+    ["Offset of field: slablab_info::session_handles_max"]
+        [::core::mem::offset_of!(slablab_info, session_handles_max) - 48usize];
+    ["Offset of field: slablab_info::private_bytes_max"]
+        [::core::mem::offset_of!(slablab_info, private_bytes_max) - 56usize];
+    ["Offset of field: slablab_info::private_bytes_used"]
+        [::core::mem::offset_of!(slablab_info, private_bytes_used) - 64usize];
+    ["Offset of field: slablab_info::sessions_max"]
+        [::core::mem::offset_of!(slablab_info, sessions_max) - 72usize];
+    ["Offset of field: slablab_info::sessions_used"]
+        [::core::mem::offset_of!(slablab_info, sessions_used) - 76usize];
+};
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone)]
+pub struct slablab_bind {
+    pub engine: __u32,
+    pub flags: __u32,
+    pub pool_bytes: __u64,
+    pub reserved: [__u64; 2usize],
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of slablab_bind"][::core::mem::size_of::<slablab_bind>() - 32usize];
+    ["Alignment of slablab_bind"][::core::mem::align_of::<slablab_bind>() - 8usize];
+    ["Offset of field: slablab_bind::engine"]
+        [::core::mem::offset_of!(slablab_bind, engine) - 0usize];
+    ["Offset of field: slablab_bind::flags"][::core::mem::offset_of!(slablab_bind, flags) - 4usize];
+    ["Offset of field: slablab_bind::pool_bytes"]
+        [::core::mem::offset_of!(slablab_bind, pool_bytes) - 8usize];
+    ["Offset of field: slablab_bind::reserved"]
+        [::core::mem::offset_of!(slablab_bind, reserved) - 16usize];
+};
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone)]
+pub struct slablab_alloc {
+    pub size: __u64,
+    pub align: __u64,
+    pub flags: __u32,
+    pub handle: __u32,
+    pub offset: __u64,
+    pub usable: __u64,
+    pub cost: slablab_cost,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of slablab_alloc"][::core::mem::size_of::<slablab_alloc>() - 48usize];
+    ["Alignment of slablab_alloc"][::core::mem::align_of::<slablab_alloc>() - 8usize];
+    ["Offset of field: slablab_alloc::size"][::core::mem::offset_of!(slablab_alloc, size) - 0usize];
+    ["Offset of field: slablab_alloc::align"]
+        [::core::mem::offset_of!(slablab_alloc, align) - 8usize];
+    ["Offset of field: slablab_alloc::flags"]
+        [::core::mem::offset_of!(slablab_alloc, flags) - 16usize];
+    ["Offset of field: slablab_alloc::handle"]
+        [::core::mem::offset_of!(slablab_alloc, handle) - 20usize];
+    ["Offset of field: slablab_alloc::offset"]
+        [::core::mem::offset_of!(slablab_alloc, offset) - 24usize];
+    ["Offset of field: slablab_alloc::usable"]
+        [::core::mem::offset_of!(slablab_alloc, usable) - 32usize];
+    ["Offset of field: slablab_alloc::cost"]
+        [::core::mem::offset_of!(slablab_alloc, cost) - 40usize];
+};
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone)]
+pub struct slablab_realloc {
+    pub handle: __u32,
+    pub flags: __u32,
+    pub size: __u64,
+    pub offset: __u64,
+    pub usable: __u64,
+    pub cost: slablab_cost,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of slablab_realloc"][::core::mem::size_of::<slablab_realloc>() - 40usize];
+    ["Alignment of slablab_realloc"][::core::mem::align_of::<slablab_realloc>() - 8usize];
+    ["Offset of field: slablab_realloc::handle"]
+        [::core::mem::offset_of!(slablab_realloc, handle) - 0usize];
+    ["Offset of field: slablab_realloc::flags"]
+        [::core::mem::offset_of!(slablab_realloc, flags) - 4usize];
+    ["Offset of field: slablab_realloc::size"]
+        [::core::mem::offset_of!(slablab_realloc, size) - 8usize];
+    ["Offset of field: slablab_realloc::offset"]
+        [::core::mem::offset_of!(slablab_realloc, offset) - 16usize];
+    ["Offset of field: slablab_realloc::usable"]
+        [::core::mem::offset_of!(slablab_realloc, usable) - 24usize];
+    ["Offset of field: slablab_realloc::cost"]
+        [::core::mem::offset_of!(slablab_realloc, cost) - 32usize];
+};
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone)]
+pub struct slablab_class_stats {
+    pub block_bytes: __u64,
+    pub total_blocks: __u64,
+    pub used_blocks: __u64,
+    pub growths: __u64,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of slablab_class_stats"][::core::mem::size_of::<slablab_class_stats>() - 32usize];
+    ["Alignment of slablab_class_stats"][::core::mem::align_of::<slablab_class_stats>() - 8usize];
+    ["Offset of field: slablab_class_stats::block_bytes"]
+        [::core::mem::offset_of!(slablab_class_stats, block_bytes) - 0usize];
+    ["Offset of field: slablab_class_stats::total_blocks"]
+        [::core::mem::offset_of!(slablab_class_stats, total_blocks) - 8usize];
+    ["Offset of field: slablab_class_stats::used_blocks"]
+        [::core::mem::offset_of!(slablab_class_stats, used_blocks) - 16usize];
+    ["Offset of field: slablab_class_stats::growths"]
+        [::core::mem::offset_of!(slablab_class_stats, growths) - 24usize];
+};
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct slablab_stats {
+    pub flags: __u32,
+    pub engine: __u32,
+    pub regions: __u32,
+    pub class_count: __u32,
+    pub total_bytes: __u64,
+    pub used_bytes: __u64,
+    pub available_bytes: __u64,
+    pub pool_bytes: __u64,
+    pub live_bytes: __u64,
+    pub cached_bytes: __u64,
+    pub free_bytes: __u64,
+    pub requested_bytes: __u64,
+    pub live_blocks: __u64,
+    pub allocations: __u64,
+    pub frees: __u64,
+    pub refusals: [__u64; 8usize],
+    pub buddy_user_bytes: __u64,
+    pub buddy_actual_bytes: __u64,
+    pub buddy_total_bytes: __u64,
+    pub session_blocks: __u64,
+    pub session_bytes: __u64,
+    pub session_allocations: __u64,
+    pub session_frees: __u64,
+    pub session_reallocations: __u64,
+    pub session_refusals: [__u64; 8usize],
+    pub classes: [slablab_class_stats; 40usize],
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of slablab_stats"][::core::mem::size_of::<slablab_stats>() - 1576usize];
+    ["Alignment of slablab_stats"][::core::mem::align_of::<slablab_stats>() - 8usize];
+    ["Offset of field: slablab_stats::flags"]
+        [::core::mem::offset_of!(slablab_stats, flags) - 0usize];
+    ["Offset of field: slablab_stats::engine"]
+        [::core::mem::offset_of!(slablab_stats, engine) - 4usize];
+    ["Offset of field: slablab_stats::regions"]
+        [::core::mem::offset_of!(slablab_stats, regions) - 8usize];
+    ["Offset of field: slablab_stats::class_count"]
+        [::core::mem::offset_of!(slablab_stats, class_count) - 12usize];
+    ["Offset of field: slablab_stats::total_bytes"]
+        [::core::mem::offset_of!(slablab_stats, total_bytes) - 16usize];
+    ["Offset of field: slablab_stats::used_bytes"]
+        [::core::mem::offset_of!(slablab_stats, used_bytes) - 24usize];
+    ["Offset of field: slablab_stats::available_bytes"]
+        [::core::mem::offset_of!(slablab_stats, available_bytes) - 32usize];
+    ["Offset of field: slablab_stats::pool_bytes"]
+        [::core::mem::offset_of!(slablab_stats, pool_bytes) - 40usize];
+    ["Offset of field: slablab_stats::live_bytes"]
+        [::core::mem::offset_of!(slablab_stats, live_bytes) - 48usize];
+    ["Offset of field: slablab_stats::cached_bytes"]
+        [::core::mem::offset_of!(slablab_stats, cached_bytes) - 56usize];
+    ["Offset of field: slablab_stats::free_bytes"]
+        [::core::mem::offset_of!(slablab_stats, free_bytes) - 64usize];
+    ["Offset of field: slablab_stats::requested_bytes"]
+        [::core::mem::offset_of!(slablab_stats, requested_bytes) - 72usize];
+    ["Offset of field: slablab_stats::live_blocks"]
+        [::core::mem::offset_of!(slablab_stats, live_blocks) - 80usize];
+    ["Offset of field: slablab_stats::allocations"]
+        [::core::mem::offset_of!(slablab_stats, allocations) - 88usize];
+    ["Offset of field: slablab_stats::frees"]
+        [::core::mem::offset_of!(slablab_stats, frees) - 96usize];
+    ["Offset of field: slablab_stats::refusals"]
+        [::core::mem::offset_of!(slablab_stats, refusals) - 104usize];
+    ["Offset of field: slablab_stats::buddy_user_bytes"]
+        [::core::mem::offset_of!(slablab_stats, buddy_user_bytes) - 168usize];
+    ["Offset of field: slablab_stats::buddy_actual_bytes"]
+        [::core::mem::offset_of!(slablab_stats, buddy_actual_bytes) - 176usize];
+    ["Offset of field: slablab_stats::buddy_total_bytes"]
+        [::core::mem::offset_of!(slablab_stats, buddy_total_bytes) - 184usize];
+    ["Offset of field: slablab_stats::session_blocks"]
+        [::core::mem::offset_of!(slablab_stats, session_blocks) - 192usize];
+    ["Offset of field: slablab_stats::session_bytes"]
+        [::core::mem::offset_of!(slablab_stats, session_bytes) - 200usize];
+    ["Offset of field: slablab_stats::session_allocations"]
+        [::core::mem::offset_of!(slablab_stats, session_allocations) - 208usize];
+    ["Offset of field: slablab_stats::session_frees"]
+        [::core::mem::offset_of!(slablab_stats, session_frees) - 216usize];
+    ["Offset of field: slablab_stats::session_reallocations"]
+        [::core::mem::offset_of!(slablab_stats, session_reallocations) - 224usize];
+    ["Offset of field: slablab_stats::session_refusals"]
+        [::core::mem::offset_of!(slablab_stats, session_refusals) - 232usize];
+    ["Offset of field: slablab_stats::classes"]
+        [::core::mem::offset_of!(slablab_stats, classes) - 296usize];
+};
+impl Default for slablab_stats {
+    fn default() -> Self {
+        let mut s = ::core::mem::MaybeUninit::<Self>::uninit();
+        unsafe {
+            ::core::ptr::write_bytes(s.as_mut_ptr(), 0, 1);
+            s.assume_init()
+        }
+    }
+}
+pub const SLABLAB_RULE_NONE: slablab_rule = 0;
+pub const SLABLAB_RULE_LIST_LENGTH: slablab_rule = 1;
+pub const SLABLAB_RULE_BLOCK_IN_POOL: slablab_rule = 2;
+pub const SLABLAB_RULE_BLOCK_ALIGNED: slablab_rule = 3;
+pub const SLABLAB_RULE_CLASS_COUNTERS: slablab_rule = 4;
+pub const SLABLAB_RULE_BUDDY_COUNTERS: slablab_rule = 5;
+pub const SLABLAB_RULE_POOL_BYTES: slablab_rule = 6;
+pub const SLABLAB_RULE_LIVE_BLOCKS: slablab_rule = 7;
+pub type slablab_rule = ::core::ffi::c_uint;
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone)]
+pub struct slablab_check {
+    pub flags: __u32,
+    pub rule: __u32,
+    pub class_index: __u32,
+    pub reserved: __u32,
+    pub offset: __u64,
+    pub walked_blocks: __u64,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of slablab_check"][::core::mem::size_of::<slablab_check>() - 32usize];
+    ["Alignment of slablab_check"][::core::mem::align_of::<slablab_check>() - 8usize];
+    ["Offset of field: slablab_check::flags"]
+        [::core::mem::offset_of!(slablab_check, flags) - 0usize];
+    ["Offset of field: slablab_check::rule"][::core::mem::offset_of!(slablab_check, rule) - 4usize];
+    ["Offset of field: slablab_check::class_index"]
+        [::core::mem::offset_of!(slablab_check, class_index) - 8usize];
+    ["Offset of field: slablab_check::reserved"]
+        [::core::mem::offset_of!(slablab_check, reserved) - 12usize];
+    ["Offset of field: slablab_check::offset"]
+        [::core::mem::offset_of!(slablab_check, offset) - 16usize];
+    ["Offset of field: slablab_check::walked_blocks"]
+        [::core::mem::offset_of!(slablab_check, walked_blocks) - 24usize];
+};
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone)]
+pub struct slablab_extend {
+    pub bytes: __u64,
+    pub flags: __u32,
+    pub region: __u32,
+    pub pool_bytes: __u64,
+    pub reserved: __u64,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of slablab_extend"][::core::mem::size_of::<slablab_extend>() - 32usize];
+    ["Alignment of slablab_extend"][::core::mem::align_of::<slablab_extend>() - 8usize];
+    ["Offset of field: slablab_extend::bytes"]
+        [::core::mem::offset_of!(slablab_extend, bytes) - 0usize];
+    ["Offset of field: slablab_extend::flags"]
+        [::core::mem::offset_of!(slablab_extend, flags) - 8usize];
+    ["Offset of field: slablab_extend::region"]
+        [::core::mem::offset_of!(slablab_extend, region) - 12usize];
+    ["Offset of field: slablab_extend::pool_bytes"]
+        [::core::mem::offset_of!(slablab_extend, pool_bytes) - 16usize];
+    ["Offset of field: slablab_extend::reserved"]
+        [::core::mem::offset_of!(slablab_extend, reserved) - 24usize];
+};
