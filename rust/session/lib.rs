@@ -24,6 +24,8 @@ mod handle;
 #[forbid(unsafe_code)]
 mod ledger;
 mod session;
+#[cfg(test)]
+mod tests;
 
 pub use denied::{
     Cause,

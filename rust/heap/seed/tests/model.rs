@@ -91,11 +91,8 @@ impl Shadow {
         let (block, layout, fill) = self.blocks.remove(&start)?;
         for byte in 0..engine.usable(layout) {
             // SAFETY: As in `insert`.
-            assert_eq!(
-                unsafe { block.start.add(byte).read() },
-                fill,
-                "contents changed"
-            );
+            let found = unsafe { block.start.add(byte).read() };
+            assert_eq!(found, fill, "contents changed");
         }
         Some((block, layout))
     }

@@ -1,0 +1,373 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Sessions on the seed, with a scarce supply of tables.
+
+use crate::*;
+use core::{
+    alloc::Layout,
+    cell::Cell,
+    ptr::NonNull, //
+};
+use slab_heap::{
+    Engine, Path, Refusal,
+    lock::Lock,
+    seed::{
+        Seed,
+        State, //
+    },
+    stats::{
+        Totals,
+        Visitor, //
+    },
+};
+use std::{
+    alloc::{
+        alloc,
+        dealloc, //
+    },
+    sync::Mutex,
+    thread,
+    vec,
+    vec::Vec, //
+};
+
+struct HostLock<T>(Mutex<T>);
+
+// SAFETY: The standard library's mutex keeps both promises.
+unsafe impl<T> Lock<T> for HostLock<T> {
+    fn with<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
+        f(&mut self.0.lock().unwrap())
+    }
+}
+
+std::thread_local! {
+    /// Tables that there is memory for.
+    static TABLES: Cell<usize> = const { Cell::new(usize::MAX) };
+}
+
+struct Tables;
+
+impl Storage for Tables {
+    type Chunk = Vec<Entry>;
+
+    fn chunk(entries: usize) -> Option<Vec<Entry>> {
+        let left = TABLES.get().checked_sub(1)?;
+        TABLES.set(left);
+        Some(vec![Entry::VACANT; entries])
+    }
+}
+
+const POOL: usize = 1 << 20;
+
+/// The seed, in memory full of 0xa5.
+struct Pool {
+    engine: Seed<HostLock<State>>,
+    memory: NonNull<u8>,
+}
+
+impl Pool {
+    const LAYOUT: Layout = match Layout::from_size_align(POOL, POOL) {
+        Ok(layout) => layout,
+        Err(_) => unreachable!(),
+    };
+
+    fn new() -> Self {
+        // SAFETY: The layout's size is not zero.
+        let memory = NonNull::new(unsafe { alloc(Self::LAYOUT) }).unwrap();
+        let engine = Seed::new(HostLock(Mutex::new(State::new())));
+        // SAFETY: The memory is new, and freed after the engine's last use.
+        unsafe {
+            memory.write_bytes(0xa5, POOL);
+            engine.add_region(memory, POOL).unwrap();
+        }
+        Self { engine, memory }
+    }
+
+    fn totals(&self) -> Totals {
+        struct Keep(Totals);
+        impl Visitor for Keep {
+            fn totals(&mut self, totals: &Totals) {
+                self.0 = *totals;
+            }
+        }
+        let mut keep = Keep(Totals::default());
+        self.engine.visit(&mut keep);
+        keep.0
+    }
+
+    fn session(&self) -> TestSession<'_> {
+        self.limited(POOL, 10_000)
+    }
+
+    fn limited(&self, bytes: usize, handles: u32) -> TestSession<'_> {
+        let ledger = Ledger::new(Limits { bytes, handles });
+        Session::new(&self.engine, HostLock(Mutex::new(ledger)))
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        // SAFETY: Allocated in `new`; sessions borrow the pool, so they are gone.
+        unsafe { dealloc(self.memory.as_ptr(), Self::LAYOUT) };
+    }
+}
+
+type TestSession<'p> = Session<&'p Seed<HostLock<State>>, HostLock<Ledger<Vec<Entry>>>, Tables>;
+
+fn allocate(session: &TestSession<'_>, size: u64, align: u64) -> Result<Reply, Denied> {
+    let pending = session.allocate(size, align)?;
+    let reply = pending.reply();
+    pending.publish();
+    Ok(reply)
+}
+
+fn reallocate(session: &TestSession<'_>, handle: Handle, size: u64) -> Result<Reply, Denied> {
+    let pending = session.reallocate(handle, size)?;
+    let reply = pending.reply();
+    pending.publish();
+    Ok(reply)
+}
+
+fn bytes(session: &TestSession<'_>, handle: Handle) -> Vec<u8> {
+    let pinned = session.pin(handle).unwrap();
+    let (start, len) = pinned.bytes_from(0).unwrap();
+    // SAFETY: The block is pinned, and nobody writes to it meanwhile.
+    unsafe { core::slice::from_raw_parts(start.as_ptr(), len) }.to_vec()
+}
+
+fn fill(session: &TestSession<'_>, handle: Handle, byte: u8) {
+    let pinned = session.pin(handle).unwrap();
+    let (start, len) = pinned.bytes_from(0).unwrap();
+    // SAFETY: The block is pinned, and nobody reads it meanwhile.
+    unsafe { start.write_bytes(byte, len) };
+}
+
+#[test]
+fn new_blocks_are_zero_up_to_their_usable_size() {
+    let pool = Pool::new();
+    let session = pool.session();
+    for size in [1, 64, 100, 4096, 5000] {
+        let reply = allocate(&session, size, 8).unwrap();
+        assert_eq!(bytes(&session, reply.handle), vec![0; size as usize]);
+        let start = session.pin(reply.handle).unwrap().bytes_from(0).unwrap().0;
+        for byte in 0..reply.usable {
+            // SAFETY: The block has that many usable bytes.
+            assert_eq!(unsafe { start.add(byte).read() }, 0);
+        }
+    }
+}
+
+#[test]
+fn bad_sizes_and_alignments_are_denied_before_the_engine_sees_them() {
+    let pool = Pool::new();
+    let session = pool.session();
+    for (size, align, expected) in [
+        (0, 8, Denied::SizeZero),
+        (8, 0, Denied::BadAlign),
+        (8, 3, Denied::BadAlign),
+        (8, 2 * POOL as u64, Denied::BadAlign),
+        (8, 1 << 63, Denied::BadAlign),
+        (POOL as u64 + 1, 8, Denied::Refused(Refusal::TooBig)),
+        (u64::MAX, 8, Denied::Refused(Refusal::TooBig)),
+        (u64::MAX, POOL as u64, Denied::Refused(Refusal::TooBig)),
+    ] {
+        assert_eq!(
+            allocate(&session, size, align),
+            Err(expected),
+            "{size} {align}"
+        );
+    }
+    assert_eq!(pool.totals().refusals, [0; Refusal::COUNT]);
+    assert_eq!(session.tally().refusals[Cause::TooBig as usize], 3);
+    assert_eq!(
+        allocate(&session, 64, 8192),
+        Err(Denied::Refused(Refusal::Unsupported))
+    );
+    assert_eq!((session.tally().blocks, session.tally().bytes), (0, 0));
+}
+
+#[test]
+fn an_allocation_that_is_not_published_leaves_no_trace() {
+    let pool = Pool::new();
+    let session = pool.session();
+    let before = (pool.totals().live_blocks, session.tally());
+    let pending = session.allocate(100, 8).unwrap();
+    let handle = pending.reply().handle;
+    assert_eq!(session.free(handle), Err(Denied::NoSuchBlock));
+    drop(pending);
+    assert_eq!((pool.totals().live_blocks, session.tally()), before);
+    assert_eq!(session.free(handle), Err(Denied::NoSuchBlock));
+}
+
+#[test]
+fn a_reallocation_that_is_not_published_leaves_the_block_as_it_was() {
+    let pool = Pool::new();
+    let session = pool.session();
+    let handle = allocate(&session, 100, 8).unwrap().handle;
+    fill(&session, handle, 7);
+    let before = (pool.totals(), session.tally());
+    for size in [10, 100, 120, 128, 129, 5000] {
+        let pending = session.reallocate(handle, size).unwrap();
+        assert_eq!(session.free(handle), Err(Denied::Pinned));
+        drop(pending);
+        assert_eq!(bytes(&session, handle), [7; 100]);
+        let (totals, tally) = (pool.totals(), session.tally());
+        assert_eq!(tally, before.1);
+        assert_eq!(
+            (totals.live_blocks, totals.requested_bytes),
+            (before.0.live_blocks, before.0.requested_bytes)
+        );
+    }
+    assert!(session.free(handle).is_ok());
+}
+
+#[test]
+fn reallocation_keeps_contents_and_adds_zeros() {
+    let pool = Pool::new();
+    let session = pool.session();
+    let handle = allocate(&session, 100, 16).unwrap().handle;
+    let mut kept = 100;
+    fill(&session, handle, 7);
+    for size in [128, 70, 128, 1000, 60_000, 40_000, 5000, 3, 64] {
+        let reply = reallocate(&session, handle, size as u64).unwrap();
+        kept = kept.min(size);
+        let mut expected = vec![7; kept];
+        expected.resize(size, 0);
+        assert_eq!(bytes(&session, handle), expected, "{size}");
+        assert_eq!(session.tally().bytes, reply.usable);
+        assert_eq!(pool.totals().requested_bytes, size as u64);
+        kept = size;
+        fill(&session, handle, 7);
+    }
+    assert_eq!(
+        reallocate(&session, handle, 60).unwrap().cost.path,
+        Path::InPlace
+    );
+    assert_eq!(session.tally().reallocations, 10);
+}
+
+#[test]
+fn quotas_are_the_sessions_own() {
+    let pool = Pool::new();
+    let (small, other) = (pool.limited(1000, 3), pool.session());
+    assert_eq!(allocate(&small, 1025, 8), Err(Denied::QuotaBytes));
+    let handle = allocate(&small, 512, 8).unwrap().handle;
+    assert_eq!(reallocate(&small, handle, 1025), Err(Denied::QuotaBytes));
+    assert_eq!(bytes(&small, handle).len(), 512);
+    for _ in 0..2 {
+        allocate(&small, 64, 8).unwrap();
+    }
+    assert_eq!(allocate(&small, 64, 8), Err(Denied::QuotaHandles));
+    assert_eq!(small.tally().refusals[Cause::Quota as usize], 3);
+    assert!(allocate(&other, 5000, 8).is_ok());
+}
+
+#[test]
+fn a_session_never_sees_the_blocks_of_another() {
+    let pool = Pool::new();
+    let (one, two) = (pool.session(), pool.session());
+    let handle = allocate(&one, 64, 8).unwrap().handle;
+    fill(&one, handle, 1);
+    assert_eq!(two.free(handle), Err(Denied::NoSuchBlock));
+    assert!(two.pin(handle).is_err());
+    // The same number, another block.
+    assert_eq!(allocate(&two, 64, 8).unwrap().handle, handle);
+    fill(&two, handle, 2);
+    assert_eq!(
+        (bytes(&one, handle), bytes(&two, handle)),
+        (vec![1; 64], vec![2; 64])
+    );
+}
+
+#[test]
+fn positions_outside_of_a_block_are_denied() {
+    let pool = Pool::new();
+    let session = pool.session();
+    let handle = allocate(&session, 100, 8).unwrap().handle;
+    let pinned = session.pin(handle).unwrap();
+    assert_eq!(pinned.bytes_from(99).unwrap().1, 1);
+    for byte in [100, 128, usize::MAX] {
+        assert_eq!(pinned.bytes_from(byte), Err(Denied::OutOfBlock));
+    }
+}
+
+#[test]
+fn no_memory_for_a_table_is_a_refusal_that_passes() {
+    let pool = Pool::new();
+    let session = pool.session();
+    TABLES.set(1);
+    for _ in 0..1024 {
+        allocate(&session, 64, 8).unwrap();
+    }
+    assert_eq!(allocate(&session, 64, 8), Err(Denied::NoTable));
+    assert_eq!(session.tally().refusals[Cause::Tables as usize], 1);
+    TABLES.set(usize::MAX);
+    assert!(allocate(&session, 64, 8).is_ok());
+    assert_eq!(pool.totals().live_blocks, 1025);
+}
+
+#[test]
+fn a_full_pool_is_a_refusal_that_passes() {
+    let pool = Pool::new();
+    let session = pool.session();
+    let handles: Vec<_> = (0..POOL / 8192)
+        .map(|_| allocate(&session, 8192, 8).unwrap().handle)
+        .collect();
+    // The quota is as large as the pool, so it is reached first.
+    assert_eq!(allocate(&session, 64, 8), Err(Denied::QuotaBytes));
+    let other = pool.session();
+    assert_eq!(
+        allocate(&other, 8192, 8),
+        Err(Denied::Refused(Refusal::Exhausted))
+    );
+    session.free(handles[0]).unwrap();
+    assert!(allocate(&other, 8192, 8).is_ok());
+}
+
+#[test]
+fn the_end_of_a_session_frees_everything() {
+    let pool = Pool::new();
+    let session = pool.session();
+    for n in 0..5000 {
+        let handle = allocate(&session, 1 + n % 200, 8).unwrap().handle;
+        if n % 3 == 0 {
+            session.free(handle).unwrap();
+        }
+    }
+    assert!(pool.totals().live_blocks > 3000);
+    drop(session);
+    let totals = pool.totals();
+    assert_eq!(
+        (
+            totals.live_blocks,
+            totals.live_bytes,
+            totals.requested_bytes
+        ),
+        (0, 0, 0)
+    );
+}
+
+#[test]
+fn threads_share_a_session() {
+    let pool = Pool::new();
+    let session = pool.session();
+    thread::scope(|scope| {
+        for thread in 0..4_u8 {
+            let session = &session;
+            scope.spawn(move || {
+                for round in 0..200 {
+                    let size = 1 + (round * 37) % 2000;
+                    let handle = allocate(session, size, 8).unwrap().handle;
+                    fill(session, handle, thread);
+                    let handle = reallocate(session, handle, size + 100)
+                        .map(|r| r.handle)
+                        .unwrap();
+                    let contents = bytes(session, handle);
+                    assert!(contents[..size as usize].iter().all(|byte| *byte == thread));
+                    session.free(handle).unwrap();
+                }
+            });
+        }
+    });
+    assert_eq!((session.tally().blocks, pool.totals().live_blocks), (0, 0));
+}
