@@ -327,32 +327,23 @@ impl OpenFile {
     }
 
     fn check(&self, argument: usize, bytes: usize) -> Result {
-        let (mut check, exchange) = Exchange::begin::<slablab_check>(argument, bytes)?;
+        let (check, exchange) = Exchange::begin::<slablab_check>(argument, bytes)?;
         expect(check.flags == 0 && check.reserved == 0)?;
         let pool = self.pool();
         if !pool.capabilities().pool {
             return Err(EOPNOTSUPP);
         }
         let mut walk = Walk::new();
-        check.rule = SLABLAB_RULE_NONE;
-        check.class_index = SLABLAB_NO_CLASS;
-        check.offset = uapi::NO_OFFSET;
-        loop {
+        let broken = loop {
             match pool.check(&mut walk) {
                 Ok(Progress::More) if current!().signal_pending() => return Err(ERESTARTSYS),
                 Ok(Progress::More) => {}
-                Ok(Progress::Sound) => break,
+                Ok(Progress::Sound) => break None,
                 Ok(Progress::Disturbed) => return Err(EAGAIN),
-                Err(broken) => {
-                    check.rule = uapi::rule(broken.rule);
-                    check.class_index = broken.class.map_or(SLABLAB_NO_CLASS, u32::from);
-                    check.offset = uapi::offset(broken.offset);
-                    break;
-                }
+                Err(broken) => break Some(broken),
             }
-        }
-        check.walked_blocks = walk.walked();
-        exchange.reply(&check)
+        };
+        exchange.reply(&check_reply(broken, walk.walked()))
     }
 
     fn extend(&self, argument: usize, bytes: usize) -> Result {
