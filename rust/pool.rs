@@ -186,7 +186,7 @@ impl Pool {
         if !self.capabilities().pool {
             return Err(EOPNOTSUPP);
         }
-        if bytes == 0 || bytes % REGION_UNIT != 0 || bytes > REGION_BYTES_MAX {
+        if bytes == 0 || bytes % REGION_UNIT != 0 {
             return Err(EINVAL);
         }
         let mut backing = self.backing.lock();
@@ -197,6 +197,9 @@ impl Pool {
             Some(budget) => Some(Lease::new(budget, bytes).ok_or(EDQUOT)?),
             None => None,
         };
+        if bytes > REGION_BYTES_MAX {
+            return Err(EINVAL);
+        }
         let memory = Memory::new(bytes)?;
         announce(number as u32, self.capacity() + bytes)?;
         // SAFETY: The memory is new, nobody else's, and stays as long as the engine (the type

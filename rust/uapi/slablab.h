@@ -142,7 +142,7 @@ struct slablab_info {
 struct slablab_bind {
 	__u32 engine;		/* (in) enum slablab_engine */
 	__u32 flags;		/* (in) SLABLAB_BIND_* */
-	__u64 pool_bytes;	/* (in) of a private pool: whole multiples of 32 KiB; else 0 */
+	__u64 pool_bytes;	/* (in) of a private pool: a multiple of 32 KiB up to 4 GiB; else 0 */
 	__u64 reserved[2];	/* (in) 0 */
 };
 #define SLABLAB_BIND_SIZE_VER1 32
@@ -254,7 +254,7 @@ struct slablab_check {
 
 /* Adds a region to the session's pool. Needs CAP_SYS_ADMIN. */
 struct slablab_extend {
-	__u64 bytes;		/* (in) whole multiples of 32 KiB */
+	__u64 bytes;		/* (in) a multiple of 32 KiB up to 4 GiB */
 	__u32 flags;		/* (in) 0 */
 	__u32 region;		/* (out) the new region's number */
 	__u64 pool_bytes;	/* (out) of the pool now */
