@@ -199,8 +199,10 @@ where
             // call is the only one that can reach them.
             unsafe { block.start.copy_from_nonoverlapping(old.block.start, kept) };
         }
+        // Where the block stays, what it loses is not touched: it may yet have it back.
+        let end = if resized { size } else { charge };
         // SAFETY: As above; `charge` is the usable size.
-        unsafe { zero(block, kept, charge - kept) };
+        unsafe { zero(block, kept, end - kept) };
         let new = Record {
             block,
             layout,
