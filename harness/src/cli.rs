@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The command line: one subcommand, one file in `cmd/`.
+
+use std::process::ExitCode;
+
+use clap::{
+    Parser,
+    Subcommand, //
+};
+
+use crate::cmd::{
+    info,
+    selftest,
+    shell,
+    stats,
+    stress, //
+};
+
+/// Drives the allocators of slablab and checks every answer.
+///
+/// The exit status is 0 when all went well, 1 when something failed, 2 when the arguments are
+/// wrong.
+#[derive(Parser)]
+#[command(version, propagate_version = true, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Info(info::InfoArgs),
+    Stats(stats::StatsArgs),
+    Shell(shell::ShellArgs),
+    Stress(stress::StressArgs),
+    Selftest(selftest::SelftestArgs),
+}
+
+impl Cli {
+    /// Runs the chosen subcommand.
+    pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
+        match self.command {
+            Command::Info(args) => info::run(args),
+            Command::Stats(args) => stats::run(args),
+            Command::Shell(args) => shell::run(args),
+            Command::Stress(args) => stress::run(args),
+            Command::Selftest(args) => selftest::run(args),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,9 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The subcommands.
+
+pub(crate) mod info;
+pub(crate) mod selftest;
+pub(crate) mod shell;
+pub(crate) mod stats;
+pub(crate) mod stress;

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `slablab selftest`: proves the device's contract.
+
+use std::{
+    io,
+    path::PathBuf,
+    process::ExitCode, //
+};
+
+use anyhow::bail;
+use clap::Args;
+
+use crate::{
+    selftest::{
+        Plan,
+        Role,
+        Style, //
+    },
+    target::open_device,
+    uapi::Engine,
+};
+
+/// Prove the contract of the loaded module, test by test
+///
+/// Needs root, and the machine to itself: other programs that use the device at the same time
+/// change what the tests look at.
+#[derive(Args)]
+pub(crate) struct SelftestArgs {
+    /// Report in KTAP, version 1
+    #[arg(long)]
+    ktap: bool,
+
+    /// Also run what loads and unloads the module, from this file
+    #[arg(long, value_name = "FILE")]
+    module: Option<PathBuf>,
+
+    /// Run only the tests with this in their name
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    filter: String,
+
+    /// Name the tests and run none
+    #[arg(long)]
+    list: bool,
+
+    /// Be a program that a test needs beside itself
+    #[arg(long, hide = true, requires = "role_engine")]
+    role: Option<Role>,
+
+    /// The engine of that program
+    #[arg(long, hide = true, value_parser = engine)]
+    role_engine: Option<Engine>,
+}
+
+/// Parses the name of an engine.
+fn engine(name: &str) -> Result<Engine, String> {
+    let named = Engine::ALL.iter().find(|engine| engine.name() == name);
+    named.copied().ok_or_else(|| format!("no engine {name}"))
+}
+
+/// Runs the subcommand.
+pub(crate) fn run(args: SelftestArgs) -> anyhow::Result<ExitCode> {
+    if let (Some(role), Some(engine)) = (args.role, args.role_engine) {
+        return match role.play(engine) {
+            Ok(()) => Ok(ExitCode::SUCCESS),
+            Err(verdict) => bail!("{verdict}"),
+        };
+    }
+    let plan = Plan {
+        module: args.module,
+        filter: args.filter,
+    };
+    if args.list {
+        plan.names().iter().for_each(|name| println!("{name}"));
+        return Ok(ExitCode::SUCCESS);
+    }
+    drop(open_device()?);
+    let style = if args.ktap { Style::Ktap } else { Style::Plain };
+    let tally = plan.run(io::stdout().lock(), style)?;
+    if tally.passed + tally.failed + tally.skipped == 0 {
+        bail!("no test has {:?} in its name", plan.filter);
+    }
+    Ok(ExitCode::from(u8::from(tally.failed > 0)))
+}

@@ -1,0 +1,295 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `slablab stats`: what an engine says of itself.
+
+use std::{
+    collections::BTreeMap,
+    io::{
+        self,
+        IsTerminal, //
+    },
+    process::ExitCode,
+    thread,
+    time::Duration,
+};
+
+use anyhow::Context;
+use clap::Args;
+use serde::Serialize;
+
+use crate::{
+    opener::{
+        EngineArg,
+        Opener,
+        TargetKind, //
+    },
+    report::{
+        self,
+        Side,
+        Table,
+        blocks,
+        bytes,
+        count, //
+    },
+    uapi::{
+        Cause,
+        Engine,
+        slablab_class_stats,
+        slablab_stats, //
+    },
+};
+
+/// Clears a terminal and goes to its upper left corner.
+const CLEAR: &str = "\x1b[2J\x1b[H";
+
+/// Show the figures of the shared pool, by class and as a whole
+#[derive(Args)]
+pub(crate) struct StatsArgs {
+    /// Where the engines are
+    #[arg(long, value_enum, default_value = "device")]
+    target: TargetKind,
+
+    /// Whose figures
+    #[arg(long, value_enum, default_value = "default")]
+    engine: EngineArg,
+
+    /// Print JSON; with --watch one document a line
+    #[arg(long)]
+    json: bool,
+
+    /// Show them again every second, until interrupted
+    #[arg(long)]
+    watch: bool,
+}
+
+/// The figures, with names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Stats {
+    engine: Option<Engine>,
+    regions: u32,
+    total_bytes: u64,
+    used_bytes: u64,
+    available_bytes: u64,
+    pool_bytes: u64,
+    live_bytes: u64,
+    cached_bytes: u64,
+    free_bytes: u64,
+    requested_bytes: u64,
+    live_blocks: u64,
+    allocations: u64,
+    frees: u64,
+    refusals: BTreeMap<&'static str, u64>,
+    buddy: Buddy,
+    classes: Vec<Class>,
+    session: Session,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+struct Buddy {
+    user_bytes: u64,
+    actual_bytes: u64,
+    total_bytes: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+struct Class {
+    block_bytes: u64,
+    total_blocks: u64,
+    used_blocks: u64,
+    growths: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+struct Session {
+    blocks: u64,
+    bytes: u64,
+    allocations: u64,
+    frees: u64,
+    reallocations: u64,
+    refusals: BTreeMap<&'static str, u64>,
+}
+
+/// Shows the figures.
+pub(crate) fn run(args: StatsArgs) -> anyhow::Result<ExitCode> {
+    let mut opener = Opener::shared(args.target);
+    let target = opener.open(args.engine.into())?;
+    let clear = args.watch && !args.json && io::stdout().is_terminal();
+    loop {
+        let stats = Stats::from(&*target.stats().context("STATS failed")?);
+        let text = match (args.json, args.watch) {
+            (true, true) => serde_json::to_string(&stats)? + "\n",
+            (true, false) => serde_json::to_string_pretty(&stats)? + "\n",
+            (false, _) => stats.lines(),
+        };
+        report::print(if clear {
+            CLEAR.to_owned() + &text
+        } else {
+            text
+        })?;
+        if !args.watch {
+            return Ok(ExitCode::SUCCESS);
+        }
+        thread::sleep(Duration::from_secs(1));
+    }
+}
+
+/// Returns the refusals that there were, by the names of their causes.
+pub(crate) fn refusals(counts: &[u64]) -> BTreeMap<&'static str, u64> {
+    Cause::ALL
+        .iter()
+        .filter_map(|cause| Some((cause.name(), *counts.get(cause.raw() as usize)?)))
+        .filter(|(_, count)| *count > 0)
+        .collect()
+}
+
+impl From<&slablab_class_stats> for Class {
+    fn from(class: &slablab_class_stats) -> Self {
+        Self {
+            block_bytes: class.block_bytes,
+            total_blocks: class.total_blocks,
+            used_blocks: class.used_blocks,
+            growths: class.growths,
+        }
+    }
+}
+
+impl From<&slablab_stats> for Stats {
+    fn from(stats: &slablab_stats) -> Self {
+        Self {
+            engine: Engine::from_raw(stats.engine),
+            regions: stats.regions,
+            total_bytes: stats.total_bytes,
+            used_bytes: stats.used_bytes,
+            available_bytes: stats.available_bytes,
+            pool_bytes: stats.pool_bytes,
+            live_bytes: stats.live_bytes,
+            cached_bytes: stats.cached_bytes,
+            free_bytes: stats.free_bytes,
+            requested_bytes: stats.requested_bytes,
+            live_blocks: stats.live_blocks,
+            allocations: stats.allocations,
+            frees: stats.frees,
+            refusals: refusals(&stats.refusals),
+            buddy: Buddy {
+                user_bytes: stats.buddy_user_bytes,
+                actual_bytes: stats.buddy_actual_bytes,
+                total_bytes: stats.buddy_total_bytes,
+            },
+            classes: stats
+                .classes
+                .iter()
+                .take(stats.class_count as usize)
+                .map(Class::from)
+                .collect(),
+            session: Session {
+                blocks: stats.session_blocks,
+                bytes: stats.session_bytes,
+                allocations: stats.session_allocations,
+                frees: stats.session_frees,
+                reallocations: stats.session_reallocations,
+                refusals: refusals(&stats.session_refusals),
+            },
+        }
+    }
+}
+
+impl Stats {
+    /// Returns the figures for people.
+    pub(crate) fn lines(&self) -> String {
+        let engine = self.engine.map_or("unknown", Engine::name);
+        let mut text = String::new();
+        let mut line = |name: &str, value: String| text += &format!("{name:<13} {value}\n");
+        line("engine", engine.to_owned());
+        if self.pool_bytes > 0 {
+            line(
+                "pool",
+                format!(
+                    "{} = {} live + {} in slabs + {} free",
+                    bytes(self.pool_bytes),
+                    bytes(self.live_bytes),
+                    bytes(self.cached_bytes),
+                    bytes(self.free_bytes)
+                ),
+            );
+            line(
+                "it says",
+                format!(
+                    "total {}, used {}, available {}",
+                    bytes(self.total_bytes),
+                    bytes(self.used_bytes),
+                    bytes(self.available_bytes)
+                ),
+            );
+        }
+        if self.buddy.total_bytes > 0 {
+            line(
+                "buddy",
+                format!(
+                    "{} asked for, {} given, of {}",
+                    bytes(self.buddy.user_bytes),
+                    bytes(self.buddy.actual_bytes),
+                    bytes(self.buddy.total_bytes)
+                ),
+            );
+        }
+        line(
+            "blocks",
+            format!(
+                "{} live, for {}; {} served, {} freed",
+                count(self.live_blocks),
+                bytes(self.requested_bytes),
+                count(self.allocations),
+                count(self.frees)
+            ),
+        );
+        line("refusals", told(&self.refusals));
+        let session = &self.session;
+        line(
+            "this session",
+            format!(
+                "{}, {}; {} served, {} freed, {} reallocated, refused: {}",
+                blocks(session.blocks),
+                bytes(session.bytes),
+                count(session.allocations),
+                count(session.frees),
+                count(session.reallocations),
+                told(&session.refusals)
+            ),
+        );
+        if !self.classes.is_empty() {
+            text.push('\n');
+            text += &self.class_table();
+        }
+        text
+    }
+
+    fn class_table(&self) -> String {
+        let mut table = Table::new([
+            ("class", Side::Right),
+            ("blocks", Side::Right),
+            ("used", Side::Right),
+            ("growths", Side::Right),
+        ]);
+        for class in &self.classes {
+            table.row([
+                bytes(class.block_bytes).into(),
+                count(class.total_blocks).into(),
+                count(class.used_blocks).into(),
+                count(class.growths).into(),
+            ]);
+        }
+        anstream::adapter::strip_str(&table.to_string()).to_string()
+    }
+}
+
+/// Returns refusals as people are told of them.
+pub(crate) fn told(refusals: &BTreeMap<&'static str, u64>) -> String {
+    if refusals.is_empty() {
+        return "none".to_owned();
+    }
+    let parts: Vec<_> = refusals
+        .iter()
+        .map(|(cause, number)| format!("{} {cause}", count(*number)))
+        .collect();
+    parts.join(", ")
+}

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! One workload on one engine, and how it is watched while it runs.
+
+use std::{
+    io::{
+        self,
+        IsTerminal, //
+    },
+    sync::mpsc::{
+        self,
+        Receiver,
+        RecvTimeoutError, //
+    },
+    thread,
+    time::Duration,
+};
+
+use anyhow::Context;
+use indicatif::{
+    ProgressBar,
+    ProgressStyle, //
+};
+
+use super::outcome::{
+    Conditions,
+    Outcome, //
+};
+use crate::{
+    oracle::{
+        Oracle,
+        Summary, //
+    },
+    report::{
+        bytes,
+        count, //
+    },
+    target::Target,
+    uapi::Engine,
+    workload::{
+        Budget,
+        Failure,
+        Workload, //
+    },
+};
+
+/// How often a bar moves.
+const BAR_PERIOD: Duration = Duration::from_millis(100);
+
+/// How often a line is printed where there is no terminal.
+const LINE_PERIOD: Duration = Duration::from_secs(10);
+
+/// What a bar looks like.
+const BAR: &str = "{prefix:16} [{bar:24}] {percent:>3}%  {msg}";
+
+/// The steps of a bar.
+const BAR_LENGTH: u64 = 1000;
+
+/// One workload on one engine.
+pub(super) struct Job<'j> {
+    engine: Engine,
+    workload: &'static Workload,
+    target: &'j dyn Target,
+    conditions: &'j Conditions,
+}
+
+impl<'j> Job<'j> {
+    /// Prepares a job; the engine is the one that the session says it has.
+    pub(super) fn new(
+        engine: Engine,
+        workload: &'static Workload,
+        target: &'j dyn Target,
+        conditions: &'j Conditions,
+    ) -> anyhow::Result<Self> {
+        let bound = Engine::from_raw(target.info().context("INFO failed")?.engine);
+        Ok(Self {
+            engine: bound.unwrap_or(engine),
+            workload,
+            target,
+            conditions,
+        })
+    }
+
+    /// Runs it.
+    pub(super) fn run(&self) -> Outcome {
+        let budget = Budget::start(self.conditions.limit);
+        let result = self.checked(&budget);
+        let elapsed = budget.elapsed();
+        let outcome = Outcome {
+            engine: self.engine,
+            workload: self.workload,
+            operations: budget.done(),
+            elapsed,
+            result,
+        };
+        if !io::stderr().is_terminal() {
+            eprintln!("{}: {}", self.name(), outcome.line());
+        }
+        outcome
+    }
+
+    fn checked(&self, budget: &Budget) -> Result<Summary, Failure> {
+        let at_the_end = |complaint| Failure {
+            operation: budget.done(),
+            complaint,
+        };
+        let oracle = Oracle::new(self.target, self.conditions.seed).map_err(at_the_end)?;
+        let (done, is_done) = mpsc::channel();
+        thread::scope(|scope| {
+            scope.spawn(|| self.watch(&oracle, budget, is_done));
+            // Dropped when the workload ends, also by a panic: that ends the watch.
+            let _done: mpsc::Sender<()> = done;
+            let Conditions { seed, threads, .. } = *self.conditions;
+            self.workload.run(&oracle, budget, seed, threads.into())
+        })?;
+        oracle.finish().map_err(at_the_end)
+    }
+
+    /// Shows that the workload is alive: a bar on a terminal, a line now and then elsewhere.
+    fn watch(&self, oracle: &Oracle<'_>, budget: &Budget, is_done: Receiver<()>) {
+        let terminal = io::stderr().is_terminal();
+        let bar = ProgressBar::new(BAR_LENGTH).with_prefix(self.name());
+        if let Ok(style) = ProgressStyle::with_template(BAR) {
+            bar.set_style(style.progress_chars("=> "));
+        }
+        let period = if terminal { BAR_PERIOD } else { LINE_PERIOD };
+        while is_done.recv_timeout(period) == Err(RecvTimeoutError::Timeout) {
+            let checked = bytes(oracle.checked_bytes());
+            let news = format!("{} ops, {checked} checked", count(budget.done()));
+            if terminal {
+                bar.set_position(budget.permille());
+                bar.set_message(news);
+            } else {
+                eprintln!("{}: {news} so far", self.name());
+            }
+        }
+        bar.finish_and_clear();
+    }
+
+    fn name(&self) -> String {
+        format!("{} {}", self.engine, self.workload.name)
+    }
+}

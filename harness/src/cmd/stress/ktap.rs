@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Outcomes as KTAP, version 1 (Documentation/dev-tools/ktap.rst of Linux).
+
+use std::io;
+
+use super::outcome::{
+    Conditions,
+    Outcome, //
+};
+use crate::report;
+
+/// Prints a line for each outcome as it comes.
+pub(super) struct Ktap;
+
+impl Ktap {
+    /// Prints the header.
+    pub(super) fn begin(tests: usize) -> io::Result<Self> {
+        report::print(format_args!("KTAP version 1\n1..{tests}\n"))?;
+        Ok(Self)
+    }
+
+    /// Prints an outcome.
+    pub(super) fn result(
+        &self,
+        number: usize,
+        outcome: &Outcome,
+        conditions: &Conditions,
+    ) -> io::Result<()> {
+        let name = format!("stress.{}.{}", outcome.engine, outcome.workload.name);
+        report::print(match &outcome.result {
+            Ok(_) => format!("ok {number} {name}\n"),
+            Err(failure) => format!(
+                "# {}\n# repeat: {}\nnot ok {number} {name}\n",
+                failure.complaint,
+                outcome.repeat(failure, conditions)
+            ),
+        })
+    }
+}

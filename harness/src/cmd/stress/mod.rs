@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `slablab stress`: workloads, with every answer checked.
+
+mod job;
+mod ktap;
+mod outcome;
+mod summary;
+
+use std::{
+    process::ExitCode,
+    time::Duration, //
+};
+
+use clap::{
+    Args,
+    ValueEnum,
+    builder::{
+        PossibleValue,
+        PossibleValuesParser, //
+    }, //
+};
+
+use self::{
+    job::Job,
+    ktap::Ktap,
+    outcome::{
+        Conditions,
+        Outcome,
+        Report, //
+    },
+};
+use crate::{
+    opener::{
+        EngineArg,
+        Opener,
+        TargetArgs,
+        TargetKind, //
+    },
+    report,
+    uapi::Engine,
+    workload::{
+        Limit,
+        WORKLOADS,
+        Workload, //
+    },
+};
+
+/// The time that a workload is given unless told.
+const SECONDS: f64 = 2.0;
+
+/// Run workloads and check every answer against a shadow
+///
+/// Each workload gets a session and a pool of its own and checks that every block lies in the pool,
+/// is aligned and shares no byte with another, that new bytes are zero and old ones are what was
+/// written, and that in the end nothing is left.
+///
+/// With --ops, all figures under "final" (but for the workload `threads`, its sums) only depend on
+/// --seed, --ops, --threads and --pool: they are the same on every target and machine.
+#[derive(Args)]
+pub(crate) struct StressArgs {
+    /// What to run [default: all]
+    #[arg(value_name = "WORKLOAD", value_parser = workload_names())]
+    workloads: Vec<String>,
+
+    #[command(flatten)]
+    target: TargetArgs,
+
+    /// Which engines
+    #[arg(long, value_enum, default_value = "default")]
+    engine: EngineChoice,
+
+    /// What the random decisions come from
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+
+    /// Seconds for each workload [default: 2]
+    #[arg(long, conflicts_with = "ops", value_parser = seconds)]
+    seconds: Option<f64>,
+
+    /// Operations for each workload, instead of seconds
+    #[arg(long)]
+    ops: Option<u64>,
+
+    /// Threads of the workload that has several
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=256))]
+    threads: u16,
+
+    /// Print JSON
+    #[arg(long, conflicts_with = "ktap")]
+    json: bool,
+
+    /// Print KTAP, a test for each engine and workload
+    #[arg(long)]
+    ktap: bool,
+}
+
+/// Engines, as --engine names them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum EngineChoice {
+    One(EngineArg),
+    All,
+}
+
+impl ValueEnum for EngineChoice {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[
+            Self::One(EngineArg::Default),
+            Self::One(EngineArg::Seed),
+            Self::One(EngineArg::Slub),
+            Self::All,
+        ]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        match self {
+            Self::One(engine) => engine.to_possible_value(),
+            Self::All => {
+                Some(PossibleValue::new("all").help("All that the target has, one after the other"))
+            }
+        }
+    }
+}
+
+fn workload_names() -> PossibleValuesParser {
+    WORKLOADS
+        .iter()
+        .map(|workload| PossibleValue::new(workload.name).help(workload.about))
+        .into()
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(seconds) if (0.0..=1e6).contains(&seconds) => Ok(seconds),
+        Ok(_) => Err("not between 0 and 1000000".to_owned()),
+        Err(error) => Err(format!("{error}")),
+    }
+}
+
+impl StressArgs {
+    fn limit(&self) -> Limit {
+        match self.ops {
+            Some(operations) => Limit::Operations(operations),
+            None => Limit::Time(Duration::from_secs_f64(self.seconds.unwrap_or(SECONDS))),
+        }
+    }
+
+    fn workloads(&self) -> Vec<&'static Workload> {
+        if self.workloads.is_empty() {
+            WORKLOADS.iter().collect()
+        } else {
+            self.workloads
+                .iter()
+                .filter_map(|name| Workload::named(name))
+                .collect()
+        }
+    }
+
+    fn conditions(&self) -> Conditions {
+        Conditions {
+            target: self.target.target,
+            seed: self.seed,
+            limit: self.limit(),
+            threads: self.threads,
+            pool_mib: (!self.target.shared).then_some(self.target.pool),
+        }
+    }
+}
+
+/// Runs the workloads.
+pub(crate) fn run(args: StressArgs) -> anyhow::Result<ExitCode> {
+    let mut opener = Opener::new(&args.target);
+    let engines = match args.engine {
+        EngineChoice::All => opener.engines()?,
+        EngineChoice::One(engine) => vec![engine.into()],
+    };
+    let workloads = args.workloads();
+    let conditions = args.conditions();
+    let ktap = args
+        .ktap
+        .then(|| Ktap::begin(engines.len() * workloads.len()))
+        .transpose()?;
+
+    let mut report = Report::new(conditions);
+    for engine in engines {
+        for workload in &workloads {
+            let outcome = run_one(&mut opener, engine, workload, &report.conditions)?;
+            if let Some(ktap) = &ktap {
+                ktap.result(report.outcomes.len() + 1, &outcome, &report.conditions)?;
+            }
+            report.outcomes.push(outcome);
+        }
+    }
+
+    if args.json {
+        report::print(serde_json::to_string_pretty(&report.document())? + "\n")?;
+    } else if ktap.is_none() {
+        report::print(summary::text(&report))?;
+        if args.engine == EngineChoice::All && args.target.target == TargetKind::Sim {
+            report::print("slub was not asked: it lives in the kernel only.\n")?;
+        }
+    }
+    Ok(if report.has_passed() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// Runs one workload on one engine, in a session of its own.
+fn run_one(
+    opener: &mut Opener,
+    engine: Engine,
+    workload: &'static Workload,
+    conditions: &Conditions,
+) -> anyhow::Result<Outcome> {
+    let target = opener.open(engine)?;
+    Ok(Job::new(engine, workload, &*target, conditions)?.run())
+}

@@ -1,0 +1,354 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What came out of a stress: for programs as JSON, for people in parts.
+
+use std::{
+    collections::BTreeMap,
+    time::Duration, //
+};
+
+use serde::Serialize;
+
+use crate::{
+    cmd::stats,
+    opener::TargetKind,
+    oracle::{
+        Complaint,
+        Summary, //
+    },
+    report::{
+        bytes,
+        count, //
+    },
+    uapi::Engine,
+    workload::{
+        Failure,
+        Limit,
+        Workload, //
+    },
+};
+
+/// What the figures depend on.
+#[derive(Clone, Debug)]
+pub(super) struct Conditions {
+    pub(super) target: TargetKind,
+    pub(super) seed: u64,
+    pub(super) limit: Limit,
+    pub(super) threads: u16,
+    /// Of the private pools; `None` where all share one.
+    pub(super) pool_mib: Option<u64>,
+}
+
+/// What one workload on one engine came to.
+pub(super) struct Outcome {
+    pub(super) engine: Engine,
+    pub(super) workload: &'static Workload,
+    pub(super) operations: u64,
+    pub(super) elapsed: Duration,
+    pub(super) result: Result<Summary, Failure>,
+}
+
+/// All outcomes, and under which conditions.
+pub(super) struct Report {
+    pub(super) conditions: Conditions,
+    pub(super) outcomes: Vec<Outcome>,
+}
+
+/// The report as a document.
+#[derive(Serialize)]
+pub(super) struct Document {
+    target: TargetKind,
+    seed: u64,
+    operations: Option<u64>,
+    seconds: Option<f64>,
+    threads: u16,
+    pool_mib: Option<u64>,
+    passed: bool,
+    /// What only depends on the conditions, if those name operations and a private pool.
+    r#final: Vec<Final>,
+    timing: Vec<Timing>,
+    failures: Vec<FailureReport>,
+}
+
+/// What a workload did.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Final {
+    engine: Engine,
+    workload: &'static str,
+    operations: u64,
+    allocations: u64,
+    frees: u64,
+    reallocations: u64,
+    refusals: BTreeMap<&'static str, u64>,
+    checked_bytes: u64,
+    #[serde(flatten)]
+    sequential: Option<Sequential>,
+}
+
+/// What in addition is certain when there is one thread.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct Sequential {
+    peak_live_bytes: u64,
+    /// All replies, in order, in one number.
+    trace: String,
+    total_bytes: u64,
+    used_bytes: u64,
+    available_bytes: u64,
+    cached_bytes: u64,
+    growths: u64,
+}
+
+#[derive(Serialize)]
+struct Timing {
+    engine: Engine,
+    workload: &'static str,
+    seconds: f64,
+    operations_per_second: f64,
+}
+
+#[derive(Serialize)]
+struct FailureReport {
+    engine: Engine,
+    workload: &'static str,
+    seed: u64,
+    operation: u64,
+    complaint: String,
+    repeat: String,
+}
+
+impl Conditions {
+    /// Says whether a sequential workload's figures only depend on these conditions.
+    pub(super) fn are_exact(&self) -> bool {
+        matches!(self.limit, Limit::Operations(_)) && self.pool_mib.is_some()
+    }
+}
+
+impl Outcome {
+    /// Returns operations per second.
+    pub(super) fn rate(&self) -> f64 {
+        self.operations as f64 / self.elapsed.as_secs_f64().max(1e-9)
+    }
+
+    /// Returns the outcome in a line.
+    pub(super) fn line(&self) -> String {
+        match &self.result {
+            Ok(summary) => format!(
+                "ok, {} operations in {:.2} s, {} checked",
+                count(self.operations),
+                self.elapsed.as_secs_f64(),
+                bytes(summary.checked_bytes)
+            ),
+            Err(failure) => format!("FAILED at operation {}", failure.operation),
+        }
+    }
+
+    /// Returns the command that comes to the same failure.
+    pub(super) fn repeat(&self, failure: &Failure, conditions: &Conditions) -> String {
+        // A thread's operations do not end where another one's failed.
+        let operations = match (&failure.complaint, conditions.limit) {
+            (Complaint::InThread { .. }, Limit::Operations(all)) => all,
+            (Complaint::InThread { .. }, Limit::Time(_)) => self.operations,
+            _ => failure.operation,
+        };
+        let mut command = format!(
+            "slablab stress {} --target {} --engine {} --seed {} --ops {operations}",
+            self.workload.name,
+            conditions.target.name(),
+            self.engine,
+            conditions.seed,
+        );
+        if !self.workload.is_sequential {
+            command += &format!(" --threads {}", conditions.threads);
+        }
+        match conditions.pool_mib {
+            Some(mib) => command + &format!(" --pool {mib}"),
+            None => command + " --shared",
+        }
+    }
+
+    /// Returns what only depends on the conditions.
+    pub(super) fn r#final(&self) -> Option<Final> {
+        let summary = self.result.as_ref().ok()?;
+        let stats = &summary.stats;
+        Some(Final {
+            engine: self.engine,
+            workload: self.workload.name,
+            operations: self.operations,
+            allocations: summary.tally.allocations,
+            frees: summary.tally.frees,
+            reallocations: summary.tally.reallocations,
+            refusals: stats::refusals(&summary.tally.refusals),
+            checked_bytes: summary.checked_bytes,
+            sequential: self.workload.is_sequential.then(|| Sequential {
+                peak_live_bytes: summary.peak_live_bytes,
+                trace: format!("{:016x}", summary.trace),
+                total_bytes: stats.total_bytes,
+                used_bytes: stats.used_bytes,
+                available_bytes: stats.available_bytes,
+                cached_bytes: stats.cached_bytes,
+                growths: stats.classes.iter().map(|class| class.growths).sum(),
+            }),
+        })
+    }
+}
+
+impl Final {
+    /// Returns it in a line, for `diff`.
+    pub(super) fn line(&self) -> String {
+        let refusals: u64 = self.refusals.values().sum();
+        let mut line = format!(
+            "{} {} operations={} allocations={} frees={} reallocations={} refusals={} \
+             checked_bytes={}",
+            self.engine,
+            self.workload,
+            self.operations,
+            self.allocations,
+            self.frees,
+            self.reallocations,
+            refusals,
+            self.checked_bytes
+        );
+        if let Some(exact) = &self.sequential {
+            line += &format!(
+                " peak_live_bytes={} total_bytes={} used_bytes={} available_bytes={} growths={} \
+                 trace={}",
+                exact.peak_live_bytes,
+                exact.total_bytes,
+                exact.used_bytes,
+                exact.available_bytes,
+                exact.growths,
+                exact.trace
+            );
+        }
+        line
+    }
+}
+
+impl Report {
+    /// Begins without outcomes.
+    pub(super) fn new(conditions: Conditions) -> Self {
+        Self {
+            conditions,
+            outcomes: Vec::new(),
+        }
+    }
+
+    /// Says whether nothing failed.
+    pub(super) fn has_passed(&self) -> bool {
+        self.outcomes.iter().all(|outcome| outcome.result.is_ok())
+    }
+
+    /// Returns the report as a document.
+    pub(super) fn document(&self) -> Document {
+        let Conditions {
+            target,
+            seed,
+            limit,
+            threads,
+            pool_mib,
+        } = self.conditions;
+        let (operations, seconds) = match limit {
+            Limit::Operations(operations) => (Some(operations), None),
+            Limit::Time(time) => (None, Some(time.as_secs_f64())),
+        };
+        Document {
+            target,
+            seed,
+            operations,
+            seconds,
+            threads,
+            pool_mib,
+            passed: self.has_passed(),
+            r#final: self.outcomes.iter().filter_map(Outcome::r#final).collect(),
+            timing: self
+                .outcomes
+                .iter()
+                .map(|outcome| Timing {
+                    engine: outcome.engine,
+                    workload: outcome.workload.name,
+                    seconds: outcome.elapsed.as_secs_f64(),
+                    operations_per_second: outcome.rate(),
+                })
+                .collect(),
+            failures: self
+                .outcomes
+                .iter()
+                .filter_map(|outcome| {
+                    let failure = outcome.result.as_ref().err()?;
+                    Some(FailureReport {
+                        engine: outcome.engine,
+                        workload: outcome.workload.name,
+                        seed,
+                        operation: failure.operation,
+                        complaint: failure.complaint.to_string(),
+                        repeat: outcome.repeat(failure, &self.conditions),
+                    })
+                })
+                .collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failed(workload: &str, complaint: Complaint, limit: Limit) -> Report {
+        let mut report = Report::new(Conditions {
+            target: TargetKind::Sim,
+            seed: 7,
+            limit,
+            threads: 4,
+            pool_mib: Some(16),
+        });
+        report.outcomes.push(Outcome {
+            engine: Engine::Seed,
+            workload: Workload::named(workload).unwrap(),
+            operations: 900,
+            elapsed: Duration::from_secs(3),
+            result: Err(Failure {
+                operation: 123,
+                complaint,
+            }),
+        });
+        report
+    }
+
+    #[test]
+    fn a_failure_says_how_to_repeat_it() {
+        let complaint = Complaint::BadHandle { handle: 0 };
+        let report = failed("churn", complaint, Limit::Time(Duration::from_secs(3)));
+        assert!(!report.has_passed());
+        let document = serde_json::to_value(report.document()).unwrap();
+        assert_eq!(document["passed"], false);
+        assert_eq!(
+            document["failures"][0]["repeat"],
+            "slablab stress churn --target sim --engine seed --seed 7 --ops 123 --pool 16"
+        );
+        assert_eq!(document["failures"][0]["operation"], 123);
+        assert!(document["final"].as_array().unwrap().is_empty());
+    }
+
+    #[test]
+    fn threads_are_repeated_whole() {
+        let complaint = || Complaint::InThread {
+            thread: 1,
+            operation: 30,
+            complaint: Box::new(Complaint::BadHandle { handle: 0 }),
+        };
+        for (limit, operations) in [
+            (Limit::Time(Duration::from_secs(3)), 900),
+            (Limit::Operations(5000), 5000),
+        ] {
+            let report = failed("threads", complaint(), limit);
+            let failure = report.outcomes[0].result.as_ref().unwrap_err();
+            assert_eq!(
+                report.outcomes[0].repeat(failure, &report.conditions),
+                format!(
+                    "slablab stress threads --target sim --engine seed --seed 7 \
+                     --ops {operations} --threads 4 --pool 16"
+                )
+            );
+        }
+    }
+}

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What people read when a stress is over.
+
+use super::outcome::{
+    Outcome,
+    Report, //
+};
+use crate::{
+    cmd::stats,
+    report::{
+        self,
+        BAD,
+        Cell,
+        GOOD,
+        HEADING,
+        Side,
+        Table,
+        bytes,
+        count, //
+    },
+    workload::Limit,
+};
+
+/// Returns the table, the final statistics where they are exact, failures, and a verdict for each
+/// engine.
+pub(super) fn text(report: &Report) -> String {
+    let mut text = format!("{}\n", table(report));
+    text += &final_statistics(report);
+    for outcome in &report.outcomes {
+        if let Err(failure) = &outcome.result {
+            text += &format!(
+                "{BAD}FAILED{BAD:#} {} {}, seed {}, operation {}\n  {}\n  repeat: {}\n\n",
+                outcome.engine,
+                outcome.workload.name,
+                report.conditions.seed,
+                failure.operation,
+                failure.complaint,
+                outcome.repeat(failure, &report.conditions)
+            );
+        }
+    }
+    for outcomes in report
+        .outcomes
+        .chunk_by(|one, next| one.engine == next.engine)
+    {
+        text += &verdict(outcomes);
+    }
+    text
+}
+
+/// Returns what only depends on the conditions, a line for each outcome, for `diff`.
+fn final_statistics(report: &Report) -> String {
+    let conditions = &report.conditions;
+    let Limit::Operations(operations) = conditions.limit else {
+        return String::new();
+    };
+    if !conditions.are_exact() {
+        return String::new();
+    }
+    let mut text = format!(
+        "{HEADING}Final statistics{HEADING:#}, the same on every target for seed {} and {} \
+         operations:\n",
+        conditions.seed,
+        count(operations)
+    );
+    for figures in report.outcomes.iter().filter_map(Outcome::r#final) {
+        text += &format!("  {}\n", figures.line());
+    }
+    text + "\n"
+}
+
+fn table(report: &Report) -> Table<10> {
+    let mut table = Table::new([
+        ("engine", Side::Left),
+        ("workload", Side::Left),
+        ("operations", Side::Right),
+        ("blocks", Side::Right),
+        ("peak live", Side::Right),
+        ("checked", Side::Right),
+        ("time", Side::Right),
+        ("ops/s", Side::Right),
+        ("verdict", Side::Left),
+        ("refused", Side::Left),
+    ]);
+    for outcome in &report.outcomes {
+        let [allocations, peak, checked, refusals] = match &outcome.result {
+            Ok(summary) => [
+                count(summary.tally.allocations),
+                bytes(summary.peak_live_bytes),
+                bytes(summary.checked_bytes),
+                refused(&summary.tally.refusals),
+            ],
+            Err(_) => ["-"; 4].map(str::to_owned),
+        };
+        table.row([
+            outcome.engine.name().into(),
+            outcome.workload.name.into(),
+            count(outcome.operations).into(),
+            allocations.into(),
+            peak.into(),
+            checked.into(),
+            format!("{:.2} s", outcome.elapsed.as_secs_f64()).into(),
+            count(outcome.rate() as u64).into(),
+            if outcome.result.is_ok() {
+                Cell::styled("ok", GOOD)
+            } else {
+                Cell::styled("FAILED", BAD)
+            },
+            refusals.into(),
+        ]);
+    }
+    table
+}
+
+fn refused(counts: &[u64]) -> String {
+    let refusals = stats::refusals(counts);
+    if refusals.is_empty() {
+        "-".to_owned()
+    } else {
+        stats::told(&refusals)
+    }
+}
+
+/// Returns what an engine did, in a sentence.
+fn verdict(outcomes: &[Outcome]) -> String {
+    let Some(engine) = outcomes.first().map(|outcome| outcome.engine) else {
+        return String::new();
+    };
+    let failed = outcomes
+        .iter()
+        .filter(|outcome| outcome.result.is_err())
+        .count();
+    if failed > 0 {
+        return format!(
+            "{BAD}{engine} failed {failed} of {} workloads{BAD:#}; the commands above repeat it.\n",
+            outcomes.len()
+        );
+    }
+    let passed = || {
+        outcomes
+            .iter()
+            .filter_map(|outcome| outcome.result.as_ref().ok())
+    };
+    let blocks: u64 = passed().map(|summary| summary.tally.allocations).sum();
+    let checked: u64 = passed().map(|summary| summary.checked_bytes).sum();
+    let peak = passed()
+        .map(|summary| summary.peak_live_bytes)
+        .max()
+        .unwrap_or(0);
+    let refused: u64 = passed().flat_map(|summary| summary.tally.refusals).sum();
+    let said_no = if refused > 0 {
+        format!(", said no {} times and why each time", count(refused))
+    } else {
+        String::new()
+    };
+    format!(
+        "{GOOD}{engine} is sound{GOOD:#}: it served {}, up to {} at once{said_no}, and took \
+         every block back; {} were read and compared, and not a byte was wrong.\n",
+        report::blocks(blocks),
+        bytes(peak),
+        bytes(checked)
+    )
+}

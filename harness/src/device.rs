@@ -1,0 +1,320 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `/dev/slablab`: one open file, which is one session.
+//!
+//! Typed commands for everybody, and [`raw_ioctl`] for those who want to send what no typed
+//! command would.
+
+use std::{
+    os::fd::{
+        AsFd,
+        BorrowedFd,
+        OwnedFd, //
+    },
+    path::Path,
+    ptr,
+};
+
+use rustix::{
+    fs::{
+        Mode,
+        OFlags, //
+    },
+    io,
+    ioctl::{
+        Ioctl,
+        IoctlOutput,
+        Opcode, //
+    },
+};
+
+use crate::uapi::{
+    self,
+    slablab_alloc,
+    slablab_bind,
+    slablab_check,
+    slablab_cost,
+    slablab_extend,
+    slablab_info,
+    slablab_realloc,
+    slablab_stats, //
+};
+
+pub(crate) use rustix::io::Errno;
+
+/// The request numbers, as `SLABLAB_INFO` and its like in the header.
+pub(crate) mod request {
+    use rustix::ioctl::opcode;
+
+    use crate::uapi::*;
+
+    const TYPE: u8 = SLABLAB_IOC_TYPE as u8;
+
+    pub(crate) const INFO: u32 = opcode::read_write::<slablab_info>(TYPE, SLABLAB_NR_INFO as u8);
+    pub(crate) const BIND: u32 = opcode::read_write::<slablab_bind>(TYPE, SLABLAB_NR_BIND as u8);
+    pub(crate) const ALLOC: u32 = opcode::read_write::<slablab_alloc>(TYPE, SLABLAB_NR_ALLOC as u8);
+    pub(crate) const FREE: u32 = opcode::none(TYPE, SLABLAB_NR_FREE as u8);
+    pub(crate) const REALLOC: u32 =
+        opcode::read_write::<slablab_realloc>(TYPE, SLABLAB_NR_REALLOC as u8);
+    pub(crate) const STATS: u32 = opcode::read_write::<slablab_stats>(TYPE, SLABLAB_NR_STATS as u8);
+    pub(crate) const CHECK: u32 = opcode::read_write::<slablab_check>(TYPE, SLABLAB_NR_CHECK as u8);
+    pub(crate) const EXTEND: u32 =
+        opcode::read_write::<slablab_extend>(TYPE, SLABLAB_NR_EXTEND as u8);
+}
+
+/// A structure that a command takes and writes back.
+///
+/// # Safety
+///
+/// The type is one of the header's, and `REQUEST` is the command that it belongs to.
+unsafe trait Argument: Copy {
+    /// The command's request number.
+    const REQUEST: u32;
+}
+
+// SAFETY: As the header says.
+unsafe impl Argument for slablab_info {
+    const REQUEST: u32 = request::INFO;
+}
+
+// SAFETY: As the header says.
+unsafe impl Argument for slablab_bind {
+    const REQUEST: u32 = request::BIND;
+}
+
+// SAFETY: As the header says.
+unsafe impl Argument for slablab_alloc {
+    const REQUEST: u32 = request::ALLOC;
+}
+
+// SAFETY: As the header says.
+unsafe impl Argument for slablab_realloc {
+    const REQUEST: u32 = request::REALLOC;
+}
+
+// SAFETY: As the header says.
+unsafe impl Argument for slablab_stats {
+    const REQUEST: u32 = request::STATS;
+}
+
+// SAFETY: As the header says.
+unsafe impl Argument for slablab_check {
+    const REQUEST: u32 = request::CHECK;
+}
+
+// SAFETY: As the header says.
+unsafe impl Argument for slablab_extend {
+    const REQUEST: u32 = request::EXTEND;
+}
+
+/// An allocation or reallocation that was not served.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Refused {
+    /// What the call failed with.
+    pub(crate) errno: Errno,
+    /// The cost in the reply, whose cause says more.
+    pub(crate) cost: slablab_cost,
+}
+
+/// A session on the device.
+#[derive(Debug)]
+pub(crate) struct Device {
+    file: OwnedFd,
+}
+
+impl Device {
+    /// Opens the device.
+    pub(crate) fn open() -> Result<Self, Errno> {
+        Self::open_path(Path::new(uapi::DEVICE))
+    }
+
+    /// Opens the device at a path of the caller's choice.
+    pub(crate) fn open_path(path: &Path) -> Result<Self, Errno> {
+        let file = rustix::fs::open(path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+        Ok(Self { file })
+    }
+
+    /// Says what there is and what this session may do.
+    pub(crate) fn info(&self) -> Result<slablab_info, Errno> {
+        let mut info = slablab_info::default();
+        self.command(&mut info)?;
+        Ok(info)
+    }
+
+    /// Chooses the session's engine and pool.
+    pub(crate) fn bind(&self, engine: u32, flags: u32, pool_bytes: u64) -> Result<(), Errno> {
+        self.command(&mut slablab_bind {
+            engine,
+            flags,
+            pool_bytes,
+            ..Default::default()
+        })
+    }
+
+    /// Allocates a block.
+    pub(crate) fn alloc(&self, size: u64, align: u64) -> Result<slablab_alloc, Refused> {
+        let mut alloc = slablab_alloc {
+            size,
+            align,
+            ..Default::default()
+        };
+        match self.command(&mut alloc) {
+            Ok(()) => Ok(alloc),
+            Err(errno) => Err(Refused {
+                errno,
+                cost: alloc.cost,
+            }),
+        }
+    }
+
+    /// Frees a block.
+    pub(crate) fn free(&self, handle: u32) -> Result<(), Errno> {
+        // SAFETY: FREE takes its argument by value, and touches none of the caller's memory.
+        unsafe { raw_ioctl(self.as_fd(), request::FREE, handle as usize) }.map(|_| ())
+    }
+
+    /// Changes a block's size.
+    pub(crate) fn realloc(&self, handle: u32, size: u64) -> Result<slablab_realloc, Refused> {
+        let mut realloc = slablab_realloc {
+            handle,
+            size,
+            ..Default::default()
+        };
+        match self.command(&mut realloc) {
+            Ok(()) => Ok(realloc),
+            Err(errno) => Err(Refused {
+                errno,
+                cost: realloc.cost,
+            }),
+        }
+    }
+
+    /// Returns the figures of the engine and of this session.
+    pub(crate) fn stats(&self) -> Result<Box<slablab_stats>, Errno> {
+        let mut stats = Box::<slablab_stats>::default();
+        self.command(&mut *stats)?;
+        Ok(stats)
+    }
+
+    /// Has the engine's records checked.
+    pub(crate) fn check(&self) -> Result<slablab_check, Errno> {
+        let mut check = slablab_check::default();
+        self.command(&mut check)?;
+        Ok(check)
+    }
+
+    /// Adds `bytes` bytes to the pool.
+    pub(crate) fn extend(&self, bytes: u64) -> Result<slablab_extend, Errno> {
+        let mut extend = slablab_extend {
+            bytes,
+            ..Default::default()
+        };
+        self.command(&mut extend)?;
+        Ok(extend)
+    }
+
+    /// Reads a block's bytes from byte `byte` on; less than asked for at the block's end.
+    pub(crate) fn read(&self, handle: u32, byte: u32, buffer: &mut [u8]) -> Result<usize, Errno> {
+        io::pread(&self.file, buffer, position(handle, byte))
+    }
+
+    /// Writes a block's bytes from byte `byte` on; less than asked for at the block's end.
+    pub(crate) fn write(&self, handle: u32, byte: u32, bytes: &[u8]) -> Result<usize, Errno> {
+        io::pwrite(&self.file, bytes, position(handle, byte))
+    }
+
+    /// Sends a structure and receives it back.
+    fn command<A: Argument>(&self, argument: &mut A) -> Result<(), Errno> {
+        let address = ptr::from_mut(argument).expose_provenance();
+        // SAFETY: By the contract of `Argument`, the command reads and writes one `A`, every bit
+        // pattern of which is valid, and `argument` is one that nobody else uses.
+        unsafe { raw_ioctl(self.as_fd(), A::REQUEST, address) }.map(|_| ())
+    }
+}
+
+impl AsFd for Device {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+/// Returns the file position of a byte of a block: `SLABLAB_POSITION` of the header.
+pub(crate) fn position(handle: u32, byte: u32) -> u64 {
+    (u64::from(handle) << uapi::SLABLAB_POSITION_HANDLE_SHIFT) | u64::from(byte)
+}
+
+/// Sends any request with any argument.
+///
+/// # Safety
+///
+/// What the device does to the caller's memory for this request is sound: `argument` is an address
+/// whose provenance was exposed, of memory that the request may read and write, or no address of
+/// this process's memory at all, or the request takes it by value.
+pub(crate) unsafe fn raw_ioctl(
+    file: BorrowedFd<'_>,
+    request: u32,
+    argument: usize,
+) -> Result<i32, Errno> {
+    // SAFETY: The caller promises that the request and its argument go together.
+    unsafe { rustix::ioctl::ioctl(file, Raw { request, argument }) }
+}
+
+/// Any request with any argument.
+struct Raw {
+    request: u32,
+    argument: usize,
+}
+
+// SAFETY: Nothing is promised of the request here; the caller of `raw_ioctl` does. The result is
+// the system call's own.
+unsafe impl Ioctl for Raw {
+    type Output = i32;
+
+    const IS_MUTATING: bool = true;
+
+    fn opcode(&self) -> Opcode {
+        self.request
+    }
+
+    fn as_ptr(&mut self) -> *mut std::ffi::c_void {
+        ptr::with_exposed_provenance_mut(self.argument)
+    }
+
+    unsafe fn output_from_ptr(
+        output: IoctlOutput,
+        _argument: *mut std::ffi::c_void,
+    ) -> Result<i32, Errno> {
+        Ok(output)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn request_numbers_are_those_of_the_header() {
+        // As C's _IOWR and _IO compute them.
+        assert_eq!(request::INFO, 0xc050_bb00);
+        assert_eq!(request::BIND, 0xc020_bb01);
+        assert_eq!(request::ALLOC, 0xc030_bb02);
+        assert_eq!(request::FREE, 0x0000_bb03);
+        assert_eq!(request::REALLOC, 0xc028_bb04);
+        assert_eq!(request::STATS, 0xc628_bb05);
+        assert_eq!(request::CHECK, 0xc020_bb06);
+        assert_eq!(request::EXTEND, 0xc020_bb07);
+    }
+
+    #[test]
+    fn a_device_that_is_not_there_is_enoent() {
+        let missing = Path::new("/dev/slablab-is-not-here");
+        assert_eq!(Device::open_path(missing).map(|_| ()), Err(Errno::NOENT));
+    }
+
+    #[test]
+    fn a_file_that_is_no_device_answers_enotty() {
+        let null = Device::open_path(Path::new("/dev/null")).unwrap();
+        assert_eq!(null.info().map(|_| ()), Err(Errno::NOTTY));
+        assert_eq!(null.free(1), Err(Errno::NOTTY));
+    }
+}

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The command `slablab`.
+//!
+//! Drives the allocators of slablab, in the kernel through `/dev/slablab` or in this process, and
+//! checks every answer.
+
+mod cli;
+mod cmd;
+mod device;
+mod errno;
+mod opener;
+mod oracle;
+mod report;
+mod rng;
+mod selftest;
+mod sim;
+mod target;
+mod uapi;
+mod workload;
+
+use std::{
+    io,
+    process::ExitCode, //
+};
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    cli::Cli::parse().run().unwrap_or_else(|error| {
+        match error.downcast_ref::<io::Error>() {
+            // Whoever read the output has seen enough of it.
+            Some(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+            _ => {
+                eprintln!("error: {error:#}");
+                ExitCode::FAILURE
+            }
+        }
+    })
+}

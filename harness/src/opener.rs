@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! From the command line to a session: which target, which engine, which pool.
+
+use std::sync::Arc;
+
+use anyhow::{
+    Context,
+    bail, //
+};
+use clap::{
+    Args,
+    ValueEnum, //
+};
+use serde::Serialize;
+
+use crate::{
+    device::Errno,
+    sim::{
+        Pool,
+        Sim, //
+    },
+    target::{
+        Target,
+        open_device, //
+    },
+    uapi::{
+        self,
+        Engine, //
+    },
+};
+
+/// Where the engines are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum TargetKind {
+    /// In the kernel, behind /dev/slablab.
+    Device,
+    /// In this process, without a kernel module.
+    Sim,
+}
+
+impl TargetKind {
+    /// Returns the word of the command line.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Device => "device",
+            Self::Sim => "sim",
+        }
+    }
+}
+
+/// An engine, as the command line names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum EngineArg {
+    /// The module's default
+    Default,
+    /// Slabs over a buddy system, as the architecture document has it
+    Seed,
+    /// Linux's own kvmalloc, on the device only
+    Slub,
+}
+
+impl From<EngineArg> for Engine {
+    fn from(engine: EngineArg) -> Self {
+        match engine {
+            EngineArg::Default => Self::Default,
+            EngineArg::Seed => Self::Seed,
+            EngineArg::Slub => Self::Slub,
+        }
+    }
+}
+
+/// The arguments that say what is driven.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct TargetArgs {
+    /// Where the engines are
+    #[arg(long, value_enum, default_value = "device")]
+    pub(crate) target: TargetKind,
+
+    /// Size of a private pool in MiB, created for the run and gone with it
+    #[arg(long, value_name = "MIB", default_value_t = 64)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=4096))]
+    pub(crate) pool: u64,
+
+    /// Use the pool that all programs share instead of a private one
+    #[arg(long, conflicts_with = "pool")]
+    pub(crate) shared: bool,
+}
+
+/// Opens sessions as the arguments say.
+pub(crate) struct Opener {
+    kind: TargetKind,
+    /// The bytes of each session's own pool, or `None` for the shared one.
+    private_bytes: Option<u64>,
+    /// The pool that this process's sessions share.
+    pool: Option<Arc<Pool>>,
+}
+
+impl Opener {
+    /// Prepares to open sessions.
+    pub(crate) fn new(args: &TargetArgs) -> Self {
+        Self {
+            kind: args.target,
+            private_bytes: (!args.shared).then_some(args.pool << 20),
+            pool: None,
+        }
+    }
+
+    /// Prepares to open sessions on the shared pool.
+    pub(crate) fn shared(kind: TargetKind) -> Self {
+        Self {
+            kind,
+            private_bytes: None,
+            pool: None,
+        }
+    }
+
+    /// Returns the engines that there are.
+    pub(crate) fn engines(&self) -> anyhow::Result<Vec<Engine>> {
+        let engines = match self.kind {
+            TargetKind::Sim => 1 << Engine::Seed.raw(),
+            TargetKind::Device => {
+                let device = open_device()?;
+                device
+                    .info()
+                    .with_context(|| format!("{}: INFO failed", uapi::DEVICE))?
+                    .engines
+            }
+        };
+        Ok(Engine::ALL
+            .iter()
+            .copied()
+            .filter(|engine| *engine != Engine::Default && engines & (1 << engine.raw()) != 0)
+            .collect())
+    }
+
+    /// Opens a session on `engine`, with a pool of its own if it is to have one.
+    pub(crate) fn open(&mut self, engine: Engine) -> anyhow::Result<Box<dyn Target>> {
+        match self.kind {
+            TargetKind::Sim => self.open_sim(engine),
+            TargetKind::Device => self.open_bound(engine),
+        }
+    }
+
+    /// Opens a session that has not chosen its engine yet.
+    pub(crate) fn open_unbound(&mut self) -> anyhow::Result<Box<dyn Target>> {
+        match self.kind {
+            TargetKind::Sim => self.open_sim(Engine::Default),
+            TargetKind::Device => Ok(Box::new(open_device()?)),
+        }
+    }
+
+    fn open_sim(&mut self, engine: Engine) -> anyhow::Result<Box<dyn Target>> {
+        match engine {
+            Engine::Default | Engine::Seed => {}
+            Engine::Slub => bail!(
+                "slub is Linux's own allocator: it lives in the kernel only, use --target device"
+            ),
+            Engine::Hybrid => bail!("there is no engine hybrid yet"),
+        }
+        let sim = if let Some(bytes) = self.private_bytes {
+            Sim::private(bytes)
+        } else if let Some(pool) = &self.pool {
+            Ok(Sim::on(Arc::clone(pool), false))
+        } else {
+            Pool::new(Pool::DEFAULT_BYTES).map(|pool| {
+                let pool = Arc::new(pool);
+                self.pool = Some(Arc::clone(&pool));
+                Sim::on(pool, false)
+            })
+        };
+        Ok(Box::new(sim.context("no memory for the pool")?))
+    }
+
+    fn open_bound(&self, engine: Engine) -> anyhow::Result<Box<dyn Target>> {
+        let device = open_device()?;
+        let private = self.private_bytes.map(|bytes| {
+            device.bind(engine.raw(), uapi::SLABLAB_BIND_PRIVATE, bytes).with_context(|| {
+                format!(
+                    "cannot have a private pool of {} MiB for {engine}: try a smaller --pool, or \
+                     --shared",
+                    bytes >> 20
+                )
+            })
+        });
+        match private {
+            Some(Err(error)) if error.downcast_ref() != Some(&Errno::OPNOTSUPP) => {
+                return Err(error);
+            }
+            Some(Ok(())) => {}
+            // An engine without pools: all sessions share it.
+            Some(Err(_)) | None => device
+                .bind(engine.raw(), 0, 0)
+                .with_context(|| format!("cannot use the engine {engine}"))?,
+        }
+        Ok(Box::new(device))
+    }
+}

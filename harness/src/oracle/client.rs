@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Through what workloads allocate and free.
+
+use std::{
+    ops::Range,
+    sync::atomic::Ordering, //
+};
+
+use super::{
+    Complaint,
+    Oracle,
+    content::{
+        self,
+        Content, //
+    },
+    figures::figure,
+    shadow::Place, //
+};
+use crate::{
+    device::Errno,
+    uapi::Cause, //
+};
+
+/// Bytes that are read or written at a time.
+const CHUNK: usize = 64 << 10;
+
+/// A block that is out.
+#[derive(Debug)]
+#[must_use = "a block that is forgotten is never freed"]
+pub(crate) struct Block {
+    place: Place,
+    content: Content,
+}
+
+impl Block {
+    /// Returns the handle.
+    pub(crate) fn handle(&self) -> u32 {
+        self.place.handle
+    }
+
+    /// Returns the bytes that were asked for.
+    pub(crate) fn size(&self) -> u64 {
+        self.place.size
+    }
+
+    /// Returns where the block is in the pool, or 2⁶⁴ − 1.
+    pub(crate) fn offset(&self) -> u64 {
+        self.place.offset
+    }
+}
+
+/// Allocates and frees, for one thread.
+pub(crate) struct Client<'o> {
+    oracle: &'o Oracle<'o>,
+    buffer: Vec<u8>,
+}
+
+impl<'o> Client<'o> {
+    /// Returns a client of `oracle`.
+    pub(super) fn new(oracle: &'o Oracle<'o>) -> Self {
+        Self {
+            oracle,
+            buffer: vec![0; CHUNK],
+        }
+    }
+
+    /// Allocates a block, or says why it was refused.
+    pub(crate) fn alloc(
+        &mut self,
+        size: u64,
+        align: u64,
+    ) -> Result<Result<Block, Cause>, Complaint> {
+        let reply = match self.oracle.target.alloc(size, align) {
+            Ok(reply) => reply,
+            Err(refused) => return self.oracle.refused("ALLOC", &refused).map(Err),
+        };
+        let place = Place {
+            handle: reply.handle,
+            offset: reply.offset,
+            usable: reply.usable,
+            size,
+            align,
+        };
+        let content = {
+            let mut books = self.oracle.books();
+            books
+                .shadow
+                .note(reply.handle, reply.offset, reply.usable, reply.cost);
+            books.shadow.admit(&place)?;
+            books.tally.allocations += 1;
+            books.next_id += 1;
+            Content::new(self.oracle.seed, books.next_id)
+        };
+        let block = Block { place, content };
+        self.verify_zero(&block, 0)?;
+        self.fill(&block, 0)?;
+        Ok(Ok(block))
+    }
+
+    /// Frees a block whose bytes must be what was written.
+    pub(crate) fn free(&mut self, block: Block) -> Result<(), Complaint> {
+        self.verify(&block, block.size())?;
+        {
+            // Before the call: the next moment the memory may be another thread's.
+            let mut books = self.oracle.books();
+            books.shadow.remove(&block.place);
+            books.tally.frees += 1;
+        }
+        self.oracle
+            .target
+            .free(block.handle())
+            .map_err(|errno| Complaint::Failed {
+                call: "FREE",
+                errno,
+            })
+    }
+
+    /// Changes a block's size, or says why that was refused and the block is as before.
+    pub(crate) fn realloc(
+        &mut self,
+        block: &mut Block,
+        size: u64,
+    ) -> Result<Result<(), Cause>, Complaint> {
+        let old = block.place;
+        self.oracle.books().shadow.remove(&old);
+        let result = match self.oracle.target.realloc(old.handle, size) {
+            Ok(reply) => {
+                block.place = Place {
+                    handle: reply.handle,
+                    offset: reply.offset,
+                    usable: reply.usable,
+                    size,
+                    ..old
+                };
+                let mut books = self.oracle.books();
+                books
+                    .shadow
+                    .note(reply.handle, reply.offset, reply.usable, reply.cost);
+                books.tally.reallocations += 1;
+                Ok(())
+            }
+            Err(refused) => Err(self.oracle.refused("REALLOC", &refused)?),
+        };
+        figure(
+            "the handle after REALLOC",
+            old.handle.into(),
+            block.handle().into(),
+        )?;
+        self.oracle.books().shadow.admit(&block.place)?;
+        let kept = old.size.min(block.size());
+        self.verify(block, kept)?;
+        if kept < block.size() {
+            self.verify_zero(block, kept)?;
+            self.fill(block, kept)?;
+        }
+        Ok(result)
+    }
+
+    /// Compares the first `end` bytes with what was written.
+    pub(crate) fn verify(&mut self, block: &Block, end: u64) -> Result<(), Complaint> {
+        self.scan(block, 0..end, |first, bytes| {
+            block
+                .content
+                .compare(first, bytes)
+                .map(|difference| Complaint::Corrupt {
+                    handle: block.handle(),
+                    byte: first + difference.index as u64,
+                    expected: difference.expected,
+                    found: difference.found,
+                })
+        })
+    }
+
+    /// Compares the bytes from `first` on with zero.
+    fn verify_zero(&mut self, block: &Block, first: u64) -> Result<(), Complaint> {
+        self.scan(block, first..block.size(), |first, bytes| {
+            content::nonzero(bytes).map(|difference| Complaint::NotZero {
+                handle: block.handle(),
+                byte: first + difference.index as u64,
+                found: difference.found,
+            })
+        })
+    }
+
+    /// Reads a range of a block and has each piece of it looked at.
+    fn scan(
+        &mut self,
+        block: &Block,
+        range: Range<u64>,
+        look: impl Fn(u64, &[u8]) -> Option<Complaint>,
+    ) -> Result<(), Complaint> {
+        let Self { oracle, buffer } = self;
+        let handle = block.handle();
+        for (first, count) in pieces(&range) {
+            let bytes = &mut buffer[..count];
+            let moved = oracle.target.read(handle, first as u32, bytes);
+            all_moved("pread", handle, first, count, moved)?;
+            if let Some(complaint) = look(first, bytes) {
+                return Err(complaint);
+            }
+        }
+        oracle
+            .checked_bytes
+            .fetch_add(range.end - range.start, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Writes a block's bytes from `first` on.
+    fn fill(&mut self, block: &Block, first: u64) -> Result<(), Complaint> {
+        let Self { oracle, buffer } = self;
+        let handle = block.handle();
+        for (first, count) in pieces(&(first..block.size())) {
+            let bytes = &mut buffer[..count];
+            block.content.fill(first, bytes);
+            let moved = oracle.target.write(handle, first as u32, bytes);
+            all_moved("pwrite", handle, first, count, moved)?;
+        }
+        Ok(())
+    }
+}
+
+/// Cuts a range of bytes into pieces of at most [`CHUNK`].
+fn pieces(range: &Range<u64>) -> impl Iterator<Item = (u64, usize)> + use<> {
+    let end = range.end;
+    range
+        .clone()
+        .step_by(CHUNK)
+        .map(move |first| (first, (end - first).min(CHUNK as u64) as usize))
+}
+
+/// Checks that a transfer inside a block moved all of it.
+fn all_moved(
+    call: &'static str,
+    handle: u32,
+    byte: u64,
+    expected: usize,
+    moved: Result<usize, Errno>,
+) -> Result<(), Complaint> {
+    match moved {
+        Ok(moved) if moved == expected => Ok(()),
+        Ok(moved) => Err(Complaint::Short {
+            call,
+            handle,
+            byte,
+            expected,
+            moved,
+        }),
+        Err(errno) => Err(Complaint::Failed { call, errno }),
+    }
+}

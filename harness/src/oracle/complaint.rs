@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What an answer can be wrong in: one variant per rule.
+
+use crate::{
+    device::Errno,
+    errno::Name,
+    uapi::Cause, //
+};
+
+/// A rule that an answer broke.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Complaint {
+    /// A call failed that had to succeed.
+    #[error("{call} had to succeed, and failed with {}", Name(*errno))]
+    Failed {
+        /// The call.
+        call: &'static str,
+        /// What it failed with.
+        errno: Errno,
+    },
+    /// A call was refused with an error that does not go with the cause.
+    #[error(
+        "{call} was refused with {} and the cause {cause:?}, which do not go together",
+        Name(*errno)
+    )]
+    WrongRefusal {
+        /// The call.
+        call: &'static str,
+        /// What it failed with.
+        errno: Errno,
+        /// The cause in the reply; `None` for a number that is none.
+        cause: Option<Cause>,
+    },
+    /// A handle is not a number that can be one.
+    #[error("handle {handle:#x} cannot be one: they are positive and below 2^31")]
+    BadHandle {
+        /// The handle.
+        handle: u32,
+    },
+    /// A handle names two blocks.
+    #[error("handle {handle} names a block already")]
+    HandleInUse {
+        /// The handle.
+        handle: u32,
+    },
+    /// A block is smaller than what was asked for.
+    #[error("{size} bytes were asked for, and the block has {usable}")]
+    TooSmall {
+        /// What was asked for.
+        size: u64,
+        /// What there is.
+        usable: u64,
+    },
+    /// A block of an engine with a pool has no offset, or the other way round.
+    #[error("handle {handle}: an engine {} a pool replied with the offset {offset:#x}",
+        if *pool { "with" } else { "without" })]
+    WrongKindOfOffset {
+        /// The block.
+        handle: u32,
+        /// Whether the engine has a pool.
+        pool: bool,
+        /// What it replied.
+        offset: u64,
+    },
+    /// A block is not in the pool.
+    #[error("a block of {usable} bytes at offset {offset:#x} is not whole in the pool")]
+    OutsidePool {
+        /// Where it is.
+        offset: u64,
+        /// Its length.
+        usable: u64,
+    },
+    /// A block is not aligned as asked.
+    #[error("offset {offset:#x} is not a multiple of {align}")]
+    Misaligned {
+        /// Where it is.
+        offset: u64,
+        /// What was asked for.
+        align: u64,
+    },
+    /// Two blocks share bytes.
+    #[error(
+        "blocks at offsets {first:#x} ({first_usable} bytes) and {second:#x} ({second_usable} bytes) \
+         share bytes"
+    )]
+    Overlap {
+        /// The block that was there.
+        first: u64,
+        /// Its length.
+        first_usable: u64,
+        /// The block that came.
+        second: u64,
+        /// Its length.
+        second_usable: u64,
+    },
+    /// A new byte of a block is not zero.
+    #[error("handle {handle}: byte {byte} is new and must be 0, found {found:#04x}")]
+    NotZero {
+        /// The block.
+        handle: u32,
+        /// The byte.
+        byte: u64,
+        /// What it is.
+        found: u8,
+    },
+    /// A byte of a block is not what was written to it.
+    #[error("handle {handle}: byte {byte} must still be {expected:#04x}, found {found:#04x}")]
+    Corrupt {
+        /// The block.
+        handle: u32,
+        /// The byte.
+        byte: u64,
+        /// What was written.
+        expected: u8,
+        /// What it is.
+        found: u8,
+    },
+    /// A transfer inside a block moved less than asked for.
+    #[error("handle {handle}: {call} of {expected} bytes from byte {byte} on moved {moved}")]
+    Short {
+        /// The call.
+        call: &'static str,
+        /// The block.
+        handle: u32,
+        /// Where it began.
+        byte: u64,
+        /// What was asked for.
+        expected: usize,
+        /// What was moved.
+        moved: usize,
+    },
+    /// A figure is not what it must be.
+    #[error("{what} must be {expected}, and is {found}")]
+    Figure {
+        /// The figure.
+        what: &'static str,
+        /// What it must be.
+        expected: u64,
+        /// What it is.
+        found: u64,
+    },
+    /// The engine's own check found something.
+    #[error("CHECK found the rule '{rule}' broken (class {class}, offset {offset:#x})")]
+    Unsound {
+        /// The rule, or its number.
+        rule: String,
+        /// The class, or 255.
+        class: u32,
+        /// The offset, or 2⁶⁴ − 1.
+        offset: u64,
+    },
+    /// What a workload expects, beyond what holds for every answer.
+    #[error("{0}")]
+    Unexpected(String),
+    /// One of several threads has a complaint.
+    #[error("thread {thread}, its operation {operation}: {complaint}")]
+    InThread {
+        /// The thread.
+        thread: usize,
+        /// The operation, counted by that thread.
+        operation: u64,
+        /// What it says.
+        complaint: Box<Complaint>,
+    },
+}

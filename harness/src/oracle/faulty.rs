@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A target with a fault, for tests of those who have to notice.
+
+use std::sync::atomic::{
+    AtomicU64,
+    Ordering, //
+};
+
+use crate::{
+    device::{
+        Errno,
+        Refused, //
+    },
+    sim::Sim,
+    target::Target,
+    uapi::{
+        slablab_alloc,
+        slablab_check,
+        slablab_extend,
+        slablab_info,
+        slablab_realloc,
+        slablab_stats, //
+    },
+};
+
+/// Bytes of its pool.
+pub(crate) const POOL_BYTES: u64 = 1 << 20;
+
+/// Changes an answer, if it is the one to be changed.
+type Fault<T> = Box<dyn Fn(&Sim, &mut T) + Sync>;
+
+/// A sound target whose answers are changed on the way.
+pub(crate) struct Faulty {
+    pub(crate) sim: Sim,
+    /// The allocation, counted from 1, to which `alloc` is done.
+    pub(crate) alloc_number: u64,
+    pub(crate) allocs: AtomicU64,
+    pub(crate) alloc: Fault<Result<slablab_alloc, Refused>>,
+    pub(crate) realloc: Fault<Result<slablab_realloc, Refused>>,
+    pub(crate) free: Fault<Result<(), Errno>>,
+    pub(crate) moved: Fault<Result<usize, Errno>>,
+    pub(crate) stats: Fault<slablab_stats>,
+    pub(crate) check: Fault<Result<slablab_check, Errno>>,
+}
+
+impl Default for Faulty {
+    fn default() -> Self {
+        Self {
+            sim: Sim::private(POOL_BYTES).unwrap(),
+            alloc_number: 2,
+            allocs: AtomicU64::new(0),
+            alloc: Box::new(|_, _| {}),
+            realloc: Box::new(|_, _| {}),
+            free: Box::new(|_, _| {}),
+            moved: Box::new(|_, _| {}),
+            stats: Box::new(|_, _| {}),
+            check: Box::new(|_, _| {}),
+        }
+    }
+}
+
+impl Target for Faulty {
+    fn info(&self) -> Result<slablab_info, Errno> {
+        self.sim.info()
+    }
+
+    fn bind(&self, engine: u32, flags: u32, pool_bytes: u64) -> Result<(), Errno> {
+        self.sim.bind(engine, flags, pool_bytes)
+    }
+
+    fn alloc(&self, size: u64, align: u64) -> Result<slablab_alloc, Refused> {
+        let mut reply = self.sim.alloc(size, align);
+        if self.allocs.fetch_add(1, Ordering::Relaxed) + 1 == self.alloc_number {
+            (self.alloc)(&self.sim, &mut reply);
+        }
+        reply
+    }
+
+    fn free(&self, handle: u32) -> Result<(), Errno> {
+        let mut reply = self.sim.free(handle);
+        (self.free)(&self.sim, &mut reply);
+        reply
+    }
+
+    fn realloc(&self, handle: u32, size: u64) -> Result<slablab_realloc, Refused> {
+        let mut reply = self.sim.realloc(handle, size);
+        (self.realloc)(&self.sim, &mut reply);
+        reply
+    }
+
+    fn read(&self, handle: u32, byte: u32, buffer: &mut [u8]) -> Result<usize, Errno> {
+        let mut reply = self.sim.read(handle, byte, buffer);
+        (self.moved)(&self.sim, &mut reply);
+        reply
+    }
+
+    fn write(&self, handle: u32, byte: u32, bytes: &[u8]) -> Result<usize, Errno> {
+        self.sim.write(handle, byte, bytes)
+    }
+
+    fn stats(&self) -> Result<Box<slablab_stats>, Errno> {
+        let mut stats = self.sim.stats()?;
+        (self.stats)(&self.sim, &mut stats);
+        Ok(stats)
+    }
+
+    fn check(&self) -> Result<slablab_check, Errno> {
+        let mut reply = self.sim.check();
+        (self.check)(&self.sim, &mut reply);
+        reply
+    }
+
+    fn extend(&self, bytes: u64) -> Result<slablab_extend, Errno> {
+        self.sim.extend(bytes)
+    }
+}

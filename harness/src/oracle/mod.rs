@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The oracle: checks every answer of a target.
+//!
+//! Workloads allocate, free and reallocate through a [`Client`] of the oracle and never past it.
+//! It keeps its own account of what is out ([`shadow`]), fills every block with bytes that belong
+//! to it alone ([`content`]), and has one [`Complaint`] for each rule that an answer can break:
+//!
+//! - a block lies in the pool, is aligned, is as large as asked, and shares no byte with another;
+//! - its handle names nothing else;
+//! - every byte of it is zero when it is new, and what was written when it is freed;
+//! - a reallocation keeps what fits, and what it adds is zero;
+//! - a refusal has an error number and a cause that go together;
+//! - at the end nothing is out, all counters agree, and the engine's own check finds nothing.
+
+mod client;
+mod complaint;
+mod content;
+#[cfg(test)]
+pub(crate) mod faulty;
+mod figures;
+mod shadow;
+#[cfg(test)]
+mod tests;
+
+use std::sync::{
+    Mutex,
+    MutexGuard,
+    PoisonError,
+    atomic::{
+        AtomicU64,
+        Ordering, //
+    }, //
+};
+
+pub(crate) use self::{
+    client::{
+        Block,
+        Client, //
+    },
+    complaint::Complaint,
+};
+use self::{
+    figures::{
+        figure,
+        pool_figures,
+        session_figures, //
+    },
+    shadow::Shadow,
+};
+use crate::{
+    device::{
+        Errno,
+        Refused, //
+    },
+    target::Target,
+    uapi::{
+        self,
+        Cause,
+        Rule,
+        SLABLAB_CAUSES,
+        slablab_stats, //
+    },
+};
+
+/// Times that a check is begun when other programs keep on changing the pool.
+const CHECK_ATTEMPTS: usize = 100;
+
+/// What a workload did, counted by the oracle.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    /// Allocations that were served.
+    pub(crate) allocations: u64,
+    /// Blocks that were freed.
+    pub(crate) frees: u64,
+    /// Reallocations that were served.
+    pub(crate) reallocations: u64,
+    /// Requests that were refused, by cause.
+    pub(crate) refusals: [u64; SLABLAB_CAUSES as usize],
+}
+
+/// What there is to say at the end.
+#[derive(Clone, Debug)]
+pub(crate) struct Summary {
+    /// What was done.
+    pub(crate) tally: Tally,
+    /// Bytes that were read back and compared.
+    pub(crate) checked_bytes: u64,
+    /// The most bytes that were out at a time, as asked for.
+    pub(crate) peak_live_bytes: u64,
+    /// What all replies come to.
+    pub(crate) trace: u64,
+    /// The figures when all was freed.
+    pub(crate) stats: Box<slablab_stats>,
+}
+
+/// Checks the answers of one target, for any number of threads.
+pub(crate) struct Oracle<'t> {
+    target: &'t dyn Target,
+    seed: u64,
+    /// Whether the engine has a pool.
+    pool: bool,
+    /// Whether nobody else uses that pool.
+    private: bool,
+    books: Mutex<Books>,
+    checked_bytes: AtomicU64,
+}
+
+/// What the oracle writes down.
+struct Books {
+    shadow: Shadow,
+    tally: Tally,
+    /// The number of the next block, which its contents come from.
+    next_id: u64,
+}
+
+impl<'t> Oracle<'t> {
+    /// Begins with a session that holds nothing.
+    pub(crate) fn new(target: &'t dyn Target, seed: u64) -> Result<Self, Complaint> {
+        let info = target.info().map_err(|errno| Complaint::Failed {
+            call: "INFO",
+            errno,
+        })?;
+        let pool = info.capabilities & uapi::SLABLAB_CAP_POOL != 0;
+        // Of a pool with several regions only the sum is told: no region is longer than that.
+        let regions = vec![info.pool_bytes; info.regions as usize];
+        Ok(Self {
+            target,
+            seed,
+            pool,
+            private: info.bind_flags & uapi::SLABLAB_BIND_PRIVATE != 0,
+            books: Mutex::new(Books {
+                shadow: Shadow::new(pool, regions),
+                tally: Tally::default(),
+                next_id: 0,
+            }),
+            checked_bytes: AtomicU64::new(0),
+        })
+    }
+
+    /// Returns what is being checked, for requests whose answer the caller checks.
+    pub(crate) fn target(&self) -> &'t dyn Target {
+        self.target
+    }
+
+    /// Says whether the engine has a pool that nobody else uses.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.pool && self.private
+    }
+
+    /// Returns how many bytes were compared so far.
+    pub(crate) fn checked_bytes(&self) -> u64 {
+        self.checked_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Returns a client, for one thread.
+    pub(crate) fn client(&self) -> Client<'_> {
+        Client::new(self)
+    }
+
+    /// Is told of a refusal that the caller provoked past the oracle.
+    pub(crate) fn expect_refusal(&self, cause: Cause) {
+        self.books().tally.refusals[cause.raw() as usize] += 1;
+    }
+
+    /// Has the engine check itself.
+    pub(crate) fn check(&self) -> Result<(), Complaint> {
+        let mut result = self.target.check();
+        for _ in 1..CHECK_ATTEMPTS {
+            if result.as_ref().err() != Some(&Errno::AGAIN) || self.private {
+                break;
+            }
+            result = self.target.check();
+        }
+        match result {
+            Ok(check) if check.rule == Rule::None.raw() => Ok(()),
+            Ok(check) => Err(Complaint::Unsound {
+                rule: Rule::from_raw(check.rule)
+                    .map_or_else(|| check.rule.to_string(), |rule| rule.to_string()),
+                class: check.class_index,
+                offset: check.offset,
+            }),
+            Err(Errno::OPNOTSUPP) if !self.pool => Ok(()),
+            // A shared pool that never comes to rest says nothing against the engine.
+            Err(Errno::AGAIN) if !self.private => Ok(()),
+            Err(errno) => Err(Complaint::Failed {
+                call: "CHECK",
+                errno,
+            }),
+        }
+    }
+
+    /// Ends: everything was freed, and all figures say so.
+    pub(crate) fn finish(self) -> Result<Summary, Complaint> {
+        let stats = self.target.stats().map_err(|errno| Complaint::Failed {
+            call: "STATS",
+            errno,
+        })?;
+        {
+            let books = self.books();
+            figure(
+                "blocks that the workload left",
+                0,
+                books.shadow.live_blocks(),
+            )?;
+            session_figures(&stats, &books.tally)?;
+        }
+        if self.is_alone() {
+            pool_figures(&stats)?;
+        }
+        self.check()?;
+        let checked_bytes = self.checked_bytes();
+        let books = self
+            .books
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner);
+        Ok(Summary {
+            tally: books.tally,
+            checked_bytes,
+            peak_live_bytes: books.shadow.peak_live_bytes(),
+            trace: books.shadow.trace(),
+            stats,
+        })
+    }
+
+    fn books(&self) -> MutexGuard<'_, Books> {
+        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Enters a refusal, if it is a proper one.
+    fn refused(&self, call: &'static str, refused: &Refused) -> Result<Cause, Complaint> {
+        let errno = refused.errno;
+        let cause = Cause::from_raw(u32::from(refused.cost.cause));
+        let proper = match cause {
+            Some(Cause::TooBig | Cause::Exhausted | Cause::Fragmented | Cause::Tables) => {
+                errno == Errno::NOMEM
+            }
+            Some(Cause::Quota) => errno == Errno::DQUOT,
+            Some(Cause::Unsupported) => errno == Errno::OPNOTSUPP,
+            Some(Cause::None) | None => false,
+        };
+        match cause {
+            Some(cause) if proper => {
+                let mut books = self.books();
+                books.tally.refusals[cause.raw() as usize] += 1;
+                books.shadow.note(0, uapi::NO_OFFSET, 0, refused.cost);
+                Ok(cause)
+            }
+            cause => Err(Complaint::WrongRefusal { call, errno, cause }),
+        }
+    }
+}

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What an engine must have out, kept apart from it.
+
+use std::collections::{
+    BTreeMap,
+    HashSet, //
+};
+
+use super::complaint::Complaint;
+use crate::{
+    rng::mix,
+    uapi::{
+        self,
+        slablab_cost, //
+    },
+};
+
+/// What was replied of a block.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    /// Its handle.
+    pub(super) handle: u32,
+    /// Where it is, if the engine has a pool.
+    pub(super) offset: u64,
+    /// The bytes set aside.
+    pub(super) usable: u64,
+    /// The bytes asked for.
+    pub(super) size: u64,
+    /// The alignment asked for.
+    pub(super) align: u64,
+}
+
+/// The blocks that are out.
+#[derive(Debug)]
+pub(super) struct Shadow {
+    /// Whether the engine has a pool.
+    pool: bool,
+    /// The most that each region can be long.
+    regions: Vec<u64>,
+    /// Blocks with an offset: where they begin and end.
+    ranges: BTreeMap<u64, u64>,
+    handles: HashSet<u32>,
+    live_bytes: u64,
+    peak_live_bytes: u64,
+    trace: u64,
+}
+
+impl Shadow {
+    /// Begins with no block out.
+    pub(super) fn new(pool: bool, regions: Vec<u64>) -> Self {
+        Self {
+            pool,
+            regions,
+            ranges: BTreeMap::new(),
+            handles: HashSet::new(),
+            live_bytes: 0,
+            peak_live_bytes: 0,
+            trace: 0,
+        }
+    }
+
+    /// Checks a block that comes, and enters it.
+    pub(super) fn admit(&mut self, place: &Place) -> Result<(), Complaint> {
+        let &Place {
+            handle,
+            usable,
+            size,
+            ..
+        } = place;
+        if handle == 0 || handle >= 1 << 31 {
+            return Err(Complaint::BadHandle { handle });
+        }
+        if usable < size {
+            return Err(Complaint::TooSmall { size, usable });
+        }
+        self.check_offset(place)?;
+        if !self.handles.insert(handle) {
+            return Err(Complaint::HandleInUse { handle });
+        }
+        if self.pool {
+            self.ranges.insert(place.offset, place.offset + usable);
+        }
+        self.live_bytes += size;
+        self.peak_live_bytes = self.peak_live_bytes.max(self.live_bytes);
+        Ok(())
+    }
+
+    /// Checks where a block is.
+    fn check_offset(&self, place: &Place) -> Result<(), Complaint> {
+        let &Place {
+            handle,
+            offset,
+            usable,
+            align,
+            ..
+        } = place;
+        if self.pool != (offset != uapi::NO_OFFSET) {
+            return Err(Complaint::WrongKindOfOffset {
+                handle,
+                pool: self.pool,
+                offset,
+            });
+        }
+        if !self.pool {
+            return Ok(());
+        }
+        let region = offset >> uapi::SLABLAB_OFFSET_REGION_SHIFT;
+        let byte = offset & ((1 << uapi::SLABLAB_OFFSET_REGION_SHIFT) - 1);
+        let inside = usize::try_from(region)
+            .ok()
+            .and_then(|region| self.regions.get(region))
+            .is_some_and(|bytes| byte.checked_add(usable).is_some_and(|end| end <= *bytes));
+        if !inside {
+            return Err(Complaint::OutsidePool { offset, usable });
+        }
+        if byte % align != 0 {
+            return Err(Complaint::Misaligned { offset, align });
+        }
+        // Ranges in the map are disjoint, so the last one that begins before this one's end is the
+        // only one that can reach into it.
+        match self.ranges.range(..offset + usable).next_back() {
+            Some((&first, &end)) if end > offset => Err(Complaint::Overlap {
+                first,
+                first_usable: end - first,
+                second: offset,
+                second_usable: usable,
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Removes a block that goes.
+    pub(super) fn remove(&mut self, place: &Place) {
+        self.handles.remove(&place.handle);
+        if self.pool {
+            self.ranges.remove(&place.offset);
+        }
+        self.live_bytes -= place.size;
+    }
+
+    /// Adds a reply to the trace, from which two runs can be told to be the same.
+    pub(super) fn note(&mut self, handle: u32, offset: u64, usable: u64, cost: slablab_cost) {
+        let slablab_cost {
+            path,
+            cause,
+            class_index,
+            order,
+            splits,
+            merges,
+        } = cost;
+        let [split_low, split_high] = splits.to_le_bytes();
+        let [merge_low, merge_high] = merges.to_le_bytes();
+        let cost = u64::from_le_bytes([
+            path,
+            cause,
+            class_index,
+            order,
+            split_low,
+            split_high,
+            merge_low,
+            merge_high,
+        ]);
+        for word in [u64::from(handle), offset, usable, cost] {
+            self.trace = mix(self.trace ^ word);
+        }
+    }
+
+    /// Returns how many blocks are out.
+    pub(super) fn live_blocks(&self) -> u64 {
+        self.handles.len() as u64
+    }
+
+    /// Returns the most bytes that were out at a time, as asked for.
+    pub(super) fn peak_live_bytes(&self) -> u64 {
+        self.peak_live_bytes
+    }
+
+    /// Returns what all replies so far come to.
+    pub(super) fn trace(&self) -> u64 {
+        self.trace
+    }
+}

@@ -1,0 +1,315 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Programs beside the test's own.
+//!
+//! The command runs itself in a hidden role. A child says what it has to say on standard output,
+//! a line each, and fails with an exit status.
+
+use std::{
+    env,
+    io::{
+        self,
+        BufRead,
+        BufReader,
+        Read,
+        Write, //
+    },
+    os::fd::{
+        AsFd,
+        AsRawFd, //
+    },
+    process::{
+        self,
+        Command,
+        Stdio, //
+    },
+};
+
+use clap::ValueEnum;
+
+use crate::{
+    device::{
+        Device,
+        position, //
+    },
+    rng::Rng,
+    uapi::{
+        self,
+        Engine,
+        slablab_alloc, //
+    },
+};
+
+use super::{
+    fixture::{
+        filled,
+        intact,
+        pattern,
+        shared, //
+    },
+    memory::submit,
+    verdict::{
+        About,
+        Outcome,
+        Verdict,
+        equal, //
+    },
+};
+
+/// Bytes of the blocks that children have.
+pub(super) const SIZE: u64 = 3000;
+
+/// What a child does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Role {
+    /// Allocates, writes, moves and frees until it is killed.
+    Stress,
+    /// Fills its blocks, and tries the numbers of somebody else's.
+    Neighbour,
+    /// Allocates in the session that is its standard input, and stays.
+    Heir,
+    /// Opens a session for others to take, and stays.
+    Lender,
+}
+
+impl Role {
+    /// Returns the word of the command line.
+    fn word(self) -> &'static str {
+        match self {
+            Self::Stress => "stress",
+            Self::Neighbour => "neighbour",
+            Self::Heir => "heir",
+            Self::Lender => "lender",
+        }
+    }
+
+    /// Plays the role.
+    pub(crate) fn play(self, engine: Engine) -> Outcome {
+        match self {
+            Self::Stress => stress(engine),
+            Self::Neighbour => neighbour(engine),
+            Self::Heir => heir(),
+            Self::Lender => lender(engine),
+        }
+    }
+}
+
+/// Says a line of numbers.
+fn say(numbers: impl IntoIterator<Item = u32>) -> Outcome {
+    let words: Vec<_> = numbers
+        .into_iter()
+        .map(|number| number.to_string())
+        .collect();
+    println!("{}", words.join(" "));
+    Ok(io::stdout().flush()?)
+}
+
+/// Parses a line of numbers.
+fn numbers(line: &str) -> Vec<u32> {
+    line.split_whitespace()
+        .filter_map(|word| word.parse().ok())
+        .collect()
+}
+
+/// Stays until killed.
+fn stay() -> Outcome {
+    loop {
+        std::thread::park();
+    }
+}
+
+fn stress(engine: Engine) -> Outcome {
+    let device = shared(engine)?;
+    let mut random = Rng::new(u64::from(process::id()));
+    let mut handles = Vec::new();
+    let ones = vec![0xff; 1 << 16];
+    say([])?;
+    loop {
+        let size = random.doubling(1, 1 << 16);
+        match random.below(8) {
+            0..4 => {
+                let Ok(block) = device.alloc(size, 1) else {
+                    continue;
+                };
+                device.write(block.handle, 0, &ones[..size as usize])?;
+                handles.push(block.handle);
+            }
+            4 if !handles.is_empty() => {
+                // A refusal leaves the block as it was: nothing to do.
+                let _ = device.realloc(handles[random.index(handles.len())], size);
+            }
+            _ if !handles.is_empty() => {
+                device.free(handles.swap_remove(random.index(handles.len())))?;
+            }
+            _ => {}
+        }
+    }
+}
+
+fn neighbour(engine: Engine) -> Outcome {
+    let device = shared(engine)?;
+    let seed = u64::from(process::id()) << 20;
+    let mut mine = Vec::new();
+    for n in 0..200 {
+        mine.push((filled(&device, SIZE, seed + n)?, seed + n));
+    }
+    say(mine.iter().map(|(handle, _)| *handle))?;
+    let mut line = String::new();
+    io::stdin().read_line(&mut line)?;
+    let theirs = numbers(&line);
+    equal("numbers", theirs.len(), 200)?;
+
+    let mut random = Rng::new(seed);
+    let guesses: Vec<_> = (0..2_000).map(|_| random.next() as u32 >> 1).collect();
+    let near = theirs
+        .iter()
+        .flat_map(|handle| [*handle, handle + 1, handle ^ (1 << 20)]);
+    for number in near.chain(guesses.iter().copied()) {
+        let mut bytes = vec![0; SIZE as usize];
+        match mine.iter().find(|(handle, _)| *handle == number) {
+            Some((handle, seed)) => intact(&device, *handle, SIZE, *seed)?,
+            None => {
+                let nothing = device.read(number, 0, &mut bytes).is_err()
+                    && device.write(number, 0, &[0; 64]).is_err()
+                    && device.realloc(number, 1).is_err()
+                    && device.free(number).is_err();
+                equal("number names nothing", nothing, true).about(number)?;
+            }
+        }
+    }
+    // The other one is at it as well: everybody's blocks must have survived.
+    say([])?;
+    io::stdin().read_line(&mut line)?;
+    for (handle, seed) in mine {
+        intact(&device, handle, SIZE, seed)?;
+    }
+    Ok(())
+}
+
+fn heir() -> Outcome {
+    let session = io::stdin();
+    let mut handles = Vec::new();
+    for n in 0..10 {
+        let mut alloc = slablab_alloc {
+            size: SIZE,
+            align: 8,
+            ..Default::default()
+        };
+        submit(&session, uapi::SLABLAB_NR_ALLOC, &mut alloc)?;
+        let bytes = pattern(n, SIZE as usize);
+        let written = rustix::io::pwrite(&session, &bytes, position(alloc.handle, 0))?;
+        equal("written", written, bytes.len())?;
+        handles.push(alloc.handle);
+    }
+    say(handles)?;
+    stay()
+}
+
+fn lender(engine: Engine) -> Outcome {
+    let device = shared(engine)?;
+    let handle = filled(&device, SIZE, 1)?;
+    say([device.as_fd().as_raw_fd() as u32, handle])?;
+    stay()
+}
+
+/// A program that was started.
+pub(super) struct Child {
+    process: process::Child,
+    output: BufReader<process::ChildStdout>,
+}
+
+impl Child {
+    /// Starts a program that has a pipe as its standard input.
+    pub(super) fn start(role: Role, engine: Engine) -> Outcome<Self> {
+        Self::start_on(role, engine, Stdio::piped())
+    }
+
+    /// Starts a program that has `session` as its standard input.
+    pub(super) fn start_in(role: Role, engine: Engine, session: &Device) -> Outcome<Self> {
+        Self::start_on(role, engine, session.as_fd().try_clone_to_owned()?.into())
+    }
+
+    fn start_on(role: Role, engine: Engine, input: Stdio) -> Outcome<Self> {
+        let mut process = Command::new(env::current_exe()?)
+            .args([
+                "selftest",
+                "--role",
+                role.word(),
+                "--role-engine",
+                engine.name(),
+            ])
+            .stdin(input)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        let Some(output) = process.stdout.take() else {
+            return Err(Verdict::failed("a child without a standard output"));
+        };
+        Ok(Self {
+            process,
+            output: BufReader::new(output),
+        })
+    }
+
+    /// Returns the process's number.
+    pub(super) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Waits for a line and returns the numbers in it.
+    #[track_caller]
+    pub(super) fn heard(&mut self) -> Outcome<Vec<u32>> {
+        let mut line = String::new();
+        if self.output.read_line(&mut line)? == 0 {
+            return Err(Verdict::failed(format!(
+                "the child ended: {}",
+                self.complaint()
+            )));
+        }
+        Ok(numbers(&line))
+    }
+
+    /// Says a line of numbers to the child.
+    pub(super) fn tell(&mut self, numbers: &[u32]) -> Outcome {
+        let words: Vec<_> = numbers.iter().map(u32::to_string).collect();
+        let Some(input) = &mut self.process.stdin else {
+            return Err(Verdict::failed("a child that cannot listen"));
+        };
+        writeln!(input, "{}", words.join(" "))?;
+        Ok(input.flush()?)
+    }
+
+    /// Kills it as `kill -9` does, and waits for its end.
+    pub(super) fn kill(mut self) -> Outcome {
+        self.process.kill()?;
+        self.process.wait()?;
+        Ok(())
+    }
+
+    /// Waits for its end, which must be a good one.
+    #[track_caller]
+    pub(super) fn succeeds(mut self) -> Outcome {
+        if self.process.wait()?.success() {
+            return Ok(());
+        }
+        Err(Verdict::failed(self.complaint()))
+    }
+
+    /// Returns what it wrote to its standard error.
+    fn complaint(&mut self) -> String {
+        let mut complaint = String::new();
+        if let Some(errors) = &mut self.process.stderr {
+            // What cannot be read is not there.
+            let _ = errors.read_to_string(&mut complaint);
+        }
+        complaint.trim().to_owned()
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}

@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What tests begin with: sessions, blocks with a pattern in them, and looks at what there is.
+
+use crate::{
+    device::{
+        Device,
+        Errno,
+        Refused, //
+    },
+    rng::Rng,
+    uapi::{
+        self,
+        Engine, //
+    },
+};
+
+use super::verdict::{
+    Outcome,
+    Verdict,
+    equal, //
+};
+
+/// Bytes of a KiB.
+pub(super) const KIB: u64 = 1024;
+
+/// Bytes of a MiB.
+pub(super) const MIB: u64 = 1024 * KIB;
+
+/// What a private pool's size is a multiple of.
+pub(super) const POOL_UNIT: u64 = 32 * KIB;
+
+/// Bytes of the private pools that tests get when they do not care.
+pub(super) const POOL_BYTES: u64 = 4 * MIB;
+
+/// The engines that tests run on.
+pub(super) const ENGINES: [Engine; 2] = [Engine::Seed, Engine::Slub];
+
+/// Says whether an engine has pools.
+pub(super) fn has_pool(engine: Engine) -> bool {
+    engine != Engine::Slub
+}
+
+/// Opens a session that has a pool to itself where the engine has pools.
+#[track_caller]
+pub(super) fn session(engine: Engine) -> Outcome<Device> {
+    if has_pool(engine) {
+        private(POOL_BYTES)
+    } else {
+        shared(engine)
+    }
+}
+
+/// Opens a session on an engine's shared pool.
+#[track_caller]
+pub(super) fn shared(engine: Engine) -> Outcome<Device> {
+    let device = Device::open()?;
+    device.bind(engine.raw(), 0, 0)?;
+    Ok(device)
+}
+
+/// Opens a session of the seed in a new pool of `pool_bytes` bytes.
+#[track_caller]
+pub(super) fn private(pool_bytes: u64) -> Outcome<Device> {
+    let device = Device::open()?;
+    device.bind(
+        uapi::SLABLAB_ENGINE_SEED,
+        uapi::SLABLAB_BIND_PRIVATE,
+        pool_bytes,
+    )?;
+    Ok(device)
+}
+
+/// What belongs to programs: the part of the figures that an undone call leaves as it was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Standing {
+    regions: u32,
+    pool_bytes: u64,
+    live_bytes: u64,
+    requested_bytes: u64,
+    pub(super) live_blocks: u64,
+    session_blocks: u64,
+    session_bytes: u64,
+    session_allocations: u64,
+    session_frees: u64,
+    session_reallocations: u64,
+}
+
+/// All figures but the counts of refusals: what a refused call leaves as it was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Snapshot {
+    pub(super) standing: Standing,
+    sums: [u64; 3],
+    idle_bytes: [u64; 2],
+    operations: [u64; 2],
+    buddy: [u64; 3],
+    classes: Vec<[u64; 4]>,
+}
+
+impl Snapshot {
+    /// Looks at the pool of `device`, and at its session.
+    #[track_caller]
+    pub(super) fn of(device: &Device) -> Outcome<Self> {
+        let stats = device.stats()?;
+        let class_count = (stats.class_count as usize).min(stats.classes.len());
+        Ok(Self {
+            standing: Standing {
+                regions: stats.regions,
+                pool_bytes: stats.pool_bytes,
+                live_bytes: stats.live_bytes,
+                requested_bytes: stats.requested_bytes,
+                live_blocks: stats.live_blocks,
+                session_blocks: stats.session_blocks,
+                session_bytes: stats.session_bytes,
+                session_allocations: stats.session_allocations,
+                session_frees: stats.session_frees,
+                session_reallocations: stats.session_reallocations,
+            },
+            sums: [stats.total_bytes, stats.used_bytes, stats.available_bytes],
+            idle_bytes: [stats.cached_bytes, stats.free_bytes],
+            operations: [stats.allocations, stats.frees],
+            buddy: [
+                stats.buddy_user_bytes,
+                stats.buddy_actual_bytes,
+                stats.buddy_total_bytes,
+            ],
+            classes: stats.classes[..class_count]
+                .iter()
+                .map(|class| {
+                    [
+                        class.block_bytes,
+                        class.total_blocks,
+                        class.used_blocks,
+                        class.growths,
+                    ]
+                })
+                .collect(),
+        })
+    }
+}
+
+/// Runs `act` and checks that it left every figure as it was.
+#[track_caller]
+pub(super) fn unchanged(device: &Device, act: impl FnOnce() -> Outcome) -> Outcome {
+    let before = Snapshot::of(device)?;
+    act()?;
+    equal("figures", Snapshot::of(device)?, before)
+}
+
+/// Runs `act` and checks that it left what belongs to programs as it was.
+#[track_caller]
+pub(super) fn undone(device: &Device, act: impl FnOnce() -> Outcome) -> Outcome {
+    let before = Snapshot::of(device)?.standing;
+    act()?;
+    equal("standing", Snapshot::of(device)?.standing, before)
+}
+
+/// Returns `len` bytes that depend on `seed` and on their place, none of them zero.
+pub(super) fn pattern(seed: u64, len: usize) -> Vec<u8> {
+    let mut random = Rng::new(seed);
+    let mut bytes = Vec::with_capacity(len + 8);
+    while bytes.len() < len {
+        bytes.extend((random.next() | 0x1010_1010_1010_1010).to_le_bytes());
+    }
+    bytes.truncate(len);
+    bytes
+}
+
+/// Allocates a block with the pattern of `seed` in it, whole.
+#[track_caller]
+pub(super) fn filled(device: &Device, size: u64, seed: u64) -> Outcome<u32> {
+    let handle = device.alloc(size, 1)?.handle;
+    write_whole(device, handle, &pattern(seed, to_len(size)))?;
+    Ok(handle)
+}
+
+/// Checks that the block has the pattern of `seed` in it, whole.
+#[track_caller]
+pub(super) fn intact(device: &Device, handle: u32, size: u64, seed: u64) -> Outcome {
+    let got = read_whole(device, handle, to_len(size))?;
+    same_bytes(&got, &pattern(seed, to_len(size)))
+}
+
+/// Checks that bytes are as expected, and names the first that is not.
+#[track_caller]
+pub(super) fn same_bytes(got: &[u8], expected: &[u8]) -> Outcome {
+    equal("bytes", got.len(), expected.len())?;
+    match got
+        .iter()
+        .zip(expected)
+        .position(|(got, expected)| got != expected)
+    {
+        None => Ok(()),
+        Some(at) => Err(Verdict::failed(format!(
+            "byte {at} of {}: expected {:#04x}, got {:#04x}",
+            got.len(),
+            expected[at],
+            got[at]
+        ))),
+    }
+}
+
+/// Checks that `len` bytes from `byte` on are zero.
+#[track_caller]
+pub(super) fn zeros(device: &Device, handle: u32, byte: u32, len: usize) -> Outcome {
+    let mut bytes = vec![0xff; len];
+    equal("bytes read", device.read(handle, byte, &mut bytes)?, len)?;
+    match bytes.iter().position(|byte| *byte != 0) {
+        None => Ok(()),
+        Some(at) => Err(Verdict::failed(format!(
+            "byte {at} of {len}: expected zero, got {:#04x}",
+            bytes[at]
+        ))),
+    }
+}
+
+/// Reads a block of `len` bytes from its beginning.
+#[track_caller]
+pub(super) fn read_whole(device: &Device, handle: u32, len: usize) -> Outcome<Vec<u8>> {
+    let mut bytes = vec![0; len];
+    equal("bytes read", device.read(handle, 0, &mut bytes)?, len)?;
+    Ok(bytes)
+}
+
+/// Writes a block from its beginning.
+#[track_caller]
+pub(super) fn write_whole(device: &Device, handle: u32, bytes: &[u8]) -> Outcome {
+    equal(
+        "bytes written",
+        device.write(handle, 0, bytes)?,
+        bytes.len(),
+    )
+}
+
+/// Allocates blocks of `size` bytes until that is refused; returns them and the refusal.
+#[track_caller]
+pub(super) fn exhaust(device: &Device, size: u64) -> Outcome<(Vec<u32>, Refused)> {
+    let mut handles = Vec::new();
+    loop {
+        match device.alloc(size, 1) {
+            Ok(block) => handles.push(block.handle),
+            Err(refused) => return Ok((handles, refused)),
+        }
+    }
+}
+
+/// Walks the pool of `device`, and checks that no rule is broken.
+#[track_caller]
+pub(super) fn sound(device: &Device) -> Outcome {
+    let check = device.check()?;
+    equal("broken rule", check.rule, uapi::SLABLAB_RULE_NONE)
+}
+
+/// Turns a size into the length of a buffer.
+pub(super) fn to_len(size: u64) -> usize {
+    usize::try_from(size).unwrap_or(usize::MAX)
+}
+
+/// Says whether an error means that the kernel has no such facility.
+pub(super) fn is_missing(errno: Errno) -> bool {
+    matches!(errno, Errno::NOSYS | Errno::AFNOSUPPORT)
+}

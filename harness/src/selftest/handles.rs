@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Handles: what a number names, and what it does not.
+
+use std::collections::HashSet;
+
+use crate::{
+    device::{
+        Device,
+        Errno,
+        request, //
+    },
+    rng::Rng,
+    uapi::Engine,
+};
+
+use super::{
+    fixture::{
+        filled,
+        intact,
+        session,
+        shared,
+        unchanged, //
+    },
+    memory::poke,
+    theme,
+    verdict::{
+        About,
+        Outcome,
+        equal,
+        holds,
+        refused, //
+    },
+};
+
+theme!("handles" {
+    Each handles_are_positive_numbers_of_31_bits_and_all_different,
+    Each a_number_that_is_no_handle_is_enoent,
+    Each a_stale_handle_is_enoent,
+    Each a_block_is_not_freed_twice,
+    Each a_number_above_32_bits_is_not_cut_short,
+    Each the_handle_of_another_session_names_nothing_or_ones_own,
+    Each equal_numbers_name_different_blocks_in_different_sessions,
+    Each no_invented_number_frees_a_block,
+});
+
+/// Checks that a number names nothing, whatever is done with it.
+#[track_caller]
+fn names_nothing(device: &Device, handle: u32) -> Outcome {
+    refused(device.free(handle), Errno::NOENT).about("FREE")?;
+    refused(device.realloc(handle, 64), Errno::NOENT).about("REALLOC")?;
+    // A position of 31 bits: the kernel itself keeps negative ones from the device.
+    if handle < 1 << 31 {
+        refused(device.read(handle, 0, &mut [0; 8]), Errno::NOENT).about("pread")?;
+        refused(device.write(handle, 0, &[1; 8]), Errno::NOENT).about("pwrite")?;
+    }
+    Ok(())
+}
+
+fn handles_are_positive_numbers_of_31_bits_and_all_different(engine: Engine) -> Outcome {
+    let device = session(engine)?;
+    let mut live = HashSet::new();
+    for n in 0..5_000 {
+        let handle = device.alloc(64, 8)?.handle;
+        holds(
+            handle > 0 && handle < 1 << 31,
+            format_args!("{handle:#x} is a handle"),
+        )?;
+        holds(live.insert(handle), format_args!("{handle:#x} is new"))?;
+        if n % 3 == 0 {
+            device.free(handle)?;
+            live.remove(&handle);
+        }
+    }
+    equal(
+        "session's blocks",
+        device.stats()?.session_blocks,
+        live.len() as u64,
+    )
+}
+
+fn a_number_that_is_no_handle_is_enoent(engine: Engine) -> Outcome {
+    let device = session(engine)?;
+    let handle = filled(&device, 64, 1)?;
+    unchanged(&device, || {
+        for number in [
+            0,
+            1,
+            0xf_ffff,
+            1 << 31,
+            handle | 1 << 31,
+            0x7fff_ffff,
+            u32::MAX,
+        ] {
+            names_nothing(&device, number).about(format_args!("{number:#x}"))?;
+        }
+        names_nothing(&device, handle ^ 1 << 20).about("another generation")?;
+        names_nothing(&device, handle + 1).about("another index")
+    })?;
+    intact(&device, handle, 64, 1)
+}
+
+fn a_stale_handle_is_enoent(engine: Engine) -> Outcome {
+    let device = session(engine)?;
+    let keeper = filled(&device, 64, 2)?;
+    let stale = device.alloc(64, 8)?.handle;
+    device.free(stale)?;
+    unchanged(&device, || names_nothing(&device, stale))?;
+    // Also when the memory, and the place in the table, have been used again.
+    let mut handles = Vec::new();
+    for n in 0..3_000 {
+        handles.push((filled(&device, 64, n)?, n));
+    }
+    unchanged(&device, || names_nothing(&device, stale))?;
+    for (handle, n) in handles {
+        intact(&device, handle, 64, n)?;
+    }
+    intact(&device, keeper, 64, 2)
+}
+
+fn a_block_is_not_freed_twice(engine: Engine) -> Outcome {
+    let device = session(engine)?;
+    for size in [1, 64, 4096, 5000, 100_000] {
+        let handle = device.alloc(size, 8)?.handle;
+        device.free(handle)?;
+        unchanged(&device, || refused(device.free(handle), Errno::NOENT)).about(size)?;
+        let (first, second) = (filled(&device, size, 1)?, filled(&device, size, 2)?);
+        intact(&device, first, size, 1).about("two owners")?;
+        intact(&device, second, size, 2).about("two owners")?;
+    }
+    Ok(())
+}
+
+fn a_number_above_32_bits_is_not_cut_short(engine: Engine) -> Outcome {
+    let device = session(engine)?;
+    let handle = filled(&device, 64, 3)?;
+    unchanged(&device, || {
+        for high in [1 << 32, 1 << 63, 0xffff_ffff << 32] {
+            let answer = poke(&device, request::FREE, handle as usize | high);
+            refused(answer, Errno::NOENT).about(format_args!("{high:#x}"))?;
+        }
+        Ok(())
+    })?;
+    intact(&device, handle, 64, 3)?;
+    Ok(device.free(handle)?)
+}
+
+fn the_handle_of_another_session_names_nothing_or_ones_own(engine: Engine) -> Outcome {
+    let (mine, theirs) = (shared(engine)?, shared(engine)?);
+    let my_block = filled(&mine, 64, 4)?;
+    let mut their_blocks = Vec::new();
+    for n in 0..100 {
+        their_blocks.push((filled(&theirs, 64, 1_000 + n)?, n));
+    }
+    for (number, _) in &their_blocks {
+        if *number == my_block {
+            intact(&mine, *number, 64, 4)?;
+        } else {
+            unchanged(&theirs, || names_nothing(&mine, *number))?;
+        }
+    }
+    for (handle, n) in their_blocks {
+        intact(&theirs, handle, 64, 1_000 + n)?;
+    }
+    intact(&mine, my_block, 64, 4)
+}
+
+fn equal_numbers_name_different_blocks_in_different_sessions(engine: Engine) -> Outcome {
+    let (one, other) = (shared(engine)?, shared(engine)?);
+    let (first, second) = (filled(&one, 64, 5)?, filled(&other, 64, 6)?);
+    equal("first handle of a session", first, second)?;
+    one.free(first)?;
+    intact(&other, second, 64, 6)?;
+    names_nothing(&one, first)
+}
+
+fn no_invented_number_frees_a_block(engine: Engine) -> Outcome {
+    let device = session(engine)?;
+    let mut known = Vec::new();
+    for n in 0..64 {
+        known.push((filled(&device, 64, n)?, n));
+    }
+    let live: HashSet<_> = known.iter().map(|(handle, _)| *handle).collect();
+    unchanged(&device, || {
+        let mut random = Rng::new(5);
+        for _ in 0..5_000 {
+            let number = random.next() as u32;
+            // Half of them are close to handles that there are: generation 0 to 3, index 0 to 99.
+            let near = ((number >> 30) << 20) | (number % 100);
+            let guess = if random.chance(1, 2) { number } else { near };
+            if !live.contains(&guess) {
+                refused(device.free(guess), Errno::NOENT).about(format_args!("{guess:#x}"))?;
+            }
+        }
+        Ok(())
+    })?;
+    for (handle, n) in known {
+        intact(&device, handle, 64, n)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The kernel's log, as far as it concerns the module.
+
+use std::os::fd::OwnedFd;
+
+use rustix::{
+    fs::{
+        Mode,
+        OFlags,
+        SeekFrom,
+        seek, //
+    },
+    io::read, //
+};
+
+use crate::device::Errno;
+
+use super::verdict::Outcome;
+
+/// A reader of what is logged from now on.
+pub(super) struct Log {
+    file: OwnedFd,
+}
+
+/// One entry of the log.
+struct Entry {
+    /// From 0, the system is unusable, to 7, for debugging.
+    severity: u32,
+    text: String,
+}
+
+impl Entry {
+    /// Parses a record of `/dev/kmsg`: `PRIORITY,SEQUENCE,TIME,FLAGS;TEXT`.
+    fn parse(record: &str) -> Option<Self> {
+        let (head, text) = record.split_once(';')?;
+        let priority: u32 = head.split(',').next()?.parse().ok()?;
+        Some(Self {
+            severity: priority & 7,
+            text: text.lines().next()?.to_owned(),
+        })
+    }
+
+    /// Says whether it is a warning or worse, or about the module.
+    fn is_complaint(&self) -> bool {
+        self.severity <= 4 || self.text.contains("slablab")
+    }
+}
+
+impl Log {
+    /// Begins at the end of the log.
+    pub(super) fn follow() -> Outcome<Self> {
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = rustix::fs::open("/dev/kmsg", flags, Mode::empty())?;
+        seek(&file, SeekFrom::End(0))?;
+        Ok(Self { file })
+    }
+
+    /// Returns what was logged since the last call.
+    fn entries(&mut self) -> Outcome<Vec<Entry>> {
+        let mut entries = Vec::new();
+        let mut record = [0; 8192];
+        loop {
+            match read(&self.file, &mut record) {
+                Ok(len) => entries.extend(Entry::parse(&String::from_utf8_lossy(&record[..len]))),
+                Err(Errno::AGAIN) => return Ok(entries),
+                // The log has gone on faster than we read.
+                Err(Errno::PIPE) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+    }
+
+    /// Returns warnings, worse, and whatever the module said since the last call.
+    pub(super) fn complaints(&mut self) -> Outcome<Vec<String>> {
+        let complaints = self.entries()?.into_iter().filter(Entry::is_complaint);
+        Ok(complaints.map(|entry| entry.text).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_is_parsed() {
+        let entry = Entry::parse("6,339,5140900,-;slablab: loaded\n SUBSYSTEM=misc\n").unwrap();
+        assert_eq!(
+            (entry.severity, entry.text.as_str()),
+            (6, "slablab: loaded")
+        );
+        assert!(entry.is_complaint());
+        assert!(!Entry::parse("30,1,1,-;init: hello").unwrap().is_complaint());
+        assert!(
+            Entry::parse("4,1,1,-;something is wrong")
+                .unwrap()
+                .is_complaint()
+        );
+        assert!(Entry::parse("no record").is_none());
+    }
+}

@@ -1,0 +1,396 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The module's life: parameters, loading, unloading, and what is left afterwards.
+
+use std::{
+    fs, thread,
+    time::{
+        Duration,
+        Instant, //
+    },
+};
+
+use crate::{
+    device::{
+        Device,
+        Errno, //
+    },
+    uapi::{
+        self,
+        Engine, //
+    },
+};
+
+use super::{
+    fixture::{
+        ENGINES,
+        KIB,
+        MIB,
+        POOL_UNIT,
+        filled,
+        intact,
+        private,
+        shared,
+        sound,
+        unchanged, //
+    },
+    kmsg::Log,
+    module::Module,
+    theme,
+    verdict::{
+        About,
+        Outcome,
+        Verdict,
+        equal,
+        holds,
+        refused,
+        refused_because, //
+    },
+};
+
+theme!("life" {
+    Life the_module_describes_itself,
+    Life a_module_in_use_is_not_unloaded,
+    Life loading_and_unloading_print_a_line_each,
+    Life a_bad_parameter_is_einval_and_named_in_one_line,
+    Life parameters_at_their_limits_are_taken,
+    Life parameters_are_what_info_says,
+    Life a_pool_larger_than_the_memory_is_enomem,
+    Life a_session_has_as_many_handles_as_its_quota_says,
+    Life a_session_has_as_many_bytes_as_its_quota_says,
+    Life without_memory_for_private_pools_there_are_none,
+    Life an_extended_shared_pool_is_everybodys,
+    Life a_hundred_lives_lose_no_memory,
+});
+
+fn the_module_describes_itself(module: &Module) -> Outcome {
+    let file = fs::read(module.path())?;
+    let says = |text: &str| {
+        file.windows(text.len())
+            .any(|window| window == text.as_bytes())
+    };
+    for text in [
+        "\0license=GPL",
+        "\0description=",
+        "\0parm=pool_mib:",
+        "\0parm=session_mib:",
+        "\0parm=session_handles:",
+        "\0parm=private_mib_total:",
+        "\0parm=sessions_max:",
+    ] {
+        holds(
+            says(text),
+            format_args!("modinfo has {:?}", text.trim_start_matches('\0')),
+        )?;
+    }
+    Ok(())
+}
+
+fn a_module_in_use_is_not_unloaded(module: &Module) -> Outcome {
+    for engine in ENGINES {
+        let device = shared(engine)?;
+        let handle = filled(&device, 5000, 1)?;
+        unchanged(&device, || refused(module.unload(), Errno::AGAIN))?;
+        intact(&device, handle, 5000, 1)?;
+        device.alloc(100, 1)?;
+    }
+    module.without(|| {
+        holds(!fs::exists(uapi::DEVICE)?, "the device is gone")?;
+        holds(!fs::exists("/sys/module/slablab")?, "the module is gone")?;
+        refused(Device::open(), Errno::NOENT)
+    })?;
+    Device::open()?;
+    Ok(())
+}
+
+fn loading_and_unloading_print_a_line_each(module: &Module) -> Outcome {
+    let one_line = |log: &mut Log, when: &str| {
+        let lines = log.complaints()?;
+        equal("lines", lines.len(), 1).about(format_args!("{when}: {lines:?}"))
+    };
+    let mut log = Log::follow()?;
+    module.without(|| {
+        one_line(&mut log, "unloading")?;
+        module.load("")?;
+        one_line(&mut log, "loading")
+    })
+}
+
+fn a_bad_parameter_is_einval_and_named_in_one_line(module: &Module) -> Outcome {
+    const BAD: [(&str, &str); 14] = [
+        ("pool_mib", "0"),
+        ("pool_mib", "4097"),
+        ("pool_mib", "4294967295"),
+        ("session_mib", "0"),
+        ("session_mib", "4097"),
+        ("session_handles", "0"),
+        ("session_handles", "1048577"),
+        ("session_handles", "4294967295"),
+        ("private_mib_total", "65537"),
+        ("sessions_max", "0"),
+        ("sessions_max", "4097"),
+        // These are the kernel's own to refuse.
+        ("pool_mib", "many"),
+        ("pool_mib", "-1"),
+        ("sessions_max", ""),
+    ];
+    module.without(|| {
+        let mut log = Log::follow()?;
+        for (name, value) in BAD {
+            let parameter = format!("{name}={value}");
+            refused(module.load(&parameter), Errno::INVAL).about(&parameter)?;
+            let lines = log.complaints()?;
+            equal("lines", lines.len(), 1).about(format_args!("{parameter}: {lines:?}"))?;
+            holds(
+                lines[0].contains(name),
+                format_args!("{:?} names {name}", lines[0]),
+            )?;
+            holds(
+                !fs::exists("/sys/module/slablab")?,
+                "the module is not there",
+            )
+            .about(&parameter)?;
+        }
+        Ok(())
+    })
+}
+
+fn parameters_at_their_limits_are_taken(module: &Module) -> Outcome {
+    let smallest = "pool_mib=1 session_mib=1 session_handles=1 private_mib_total=0 sessions_max=1";
+    module.with(smallest, || {
+        let device = shared(Engine::Seed)?;
+        refused(Device::open(), Errno::NFILE)?;
+        device.alloc(1, 1)?;
+        refused(device.alloc(1, 1), Errno::DQUOT)
+    })?;
+    let largest =
+        "session_mib=4096 session_handles=1048576 private_mib_total=65536 sessions_max=4096";
+    module.with(largest, || {
+        let device = shared(Engine::Seed)?;
+        device.alloc(1, 1)?;
+        sound(&device)
+    })
+}
+
+fn parameters_are_what_info_says(module: &Module) -> Outcome {
+    let parameters =
+        "pool_mib=3 session_mib=2 session_handles=5 private_mib_total=9 sessions_max=7";
+    module.with(parameters, || {
+        let info = shared(Engine::Seed)?.info()?;
+        equal("pool", info.pool_bytes, 3 * MIB)?;
+        equal("session", info.session_bytes_max, 2 * MIB)?;
+        equal("handles", info.session_handles_max, 5)?;
+        equal("private", info.private_bytes_max, 9 * MIB)?;
+        equal("sessions", info.sessions_max, 7)
+    })?;
+    let info = shared(Engine::Seed)?.info()?;
+    equal("default pool", info.pool_bytes, 64 * MIB)?;
+    equal("default session", info.session_bytes_max, 64 * MIB)?;
+    equal("default handles", info.session_handles_max, 1 << 20)?;
+    equal("default private", info.private_bytes_max, 256 * MIB)?;
+    equal("default sessions", info.sessions_max, 64)
+}
+
+fn a_pool_larger_than_the_memory_is_enomem(module: &Module) -> Outcome {
+    if Memory::now()?.total > 4096 * MIB {
+        return Err(Verdict::skipped("there is memory for the largest pool"));
+    }
+    module.without(|| {
+        let before = Memory::now()?;
+        refused(module.load("pool_mib=4096"), Errno::NOMEM)?;
+        before.comes_back()
+    })?;
+    // A private pool fails in the same way, and leaves the session unbound.
+    module.with("private_mib_total=65536", || {
+        let device = Device::open()?;
+        let bind = |bytes| device.bind(Engine::Seed.raw(), uapi::SLABLAB_BIND_PRIVATE, bytes);
+        refused(bind(4096 * MIB + POOL_UNIT), Errno::INVAL).about("above the largest region")?;
+        refused(bind(4096 * MIB), Errno::NOMEM)?;
+        equal("in use", device.info()?.private_bytes_used, 0)?;
+        bind(MIB)?;
+        unchanged(&device, || {
+            refused(device.extend(4096 * MIB + POOL_UNIT), Errno::INVAL)?;
+            refused(device.extend(4096 * MIB), Errno::NOMEM)
+        })?;
+        equal("in use", device.info()?.private_bytes_used, MIB)
+    })
+}
+
+fn a_session_has_as_many_handles_as_its_quota_says(module: &Module) -> Outcome {
+    module.with("session_handles=10", || {
+        for engine in ENGINES {
+            let device = shared(engine)?;
+            let mut handles = Vec::new();
+            for n in 0..10 {
+                handles.push(filled(&device, 64, n)?);
+            }
+            for _ in 0..2 {
+                unchanged(&device, || {
+                    let answer = device.alloc(1, 1);
+                    refused_because(answer, Errno::DQUOT, &[uapi::SLABLAB_CAUSE_QUOTA])
+                })?;
+                device.free(handles[9])?;
+                handles[9] = filled(&device, 64, 9)?;
+            }
+            equal(
+                "refusals",
+                device.stats()?.session_refusals[uapi::SLABLAB_CAUSE_QUOTA as usize],
+                2,
+            )?;
+            // A block that moves needs no second handle.
+            device.realloc(handles[0], 5000)?;
+            for (handle, n) in handles.into_iter().zip(0..10).skip(1) {
+                intact(&device, handle, 64, n)?;
+            }
+            shared(engine)?.alloc(64, 1)?;
+        }
+        Ok(())
+    })
+}
+
+fn a_session_has_as_many_bytes_as_its_quota_says(module: &Module) -> Outcome {
+    module.with("session_mib=1", || {
+        let quota = [uapi::SLABLAB_CAUSE_QUOTA];
+        for device in [shared(Engine::Seed)?, private(4 * MIB)?] {
+            let mut handles = Vec::new();
+            for n in 0..16 {
+                handles.push(filled(&device, 64 * KIB, n)?);
+            }
+            equal("charged", device.stats()?.session_bytes, MIB)?;
+            unchanged(&device, || {
+                refused_because(device.alloc(1, 1), Errno::DQUOT, &quota)?;
+                refused_because(device.realloc(handles[0], 65 * KIB), Errno::DQUOT, &quota)
+            })?;
+            device.realloc(handles[0], 100)?;
+            // What is charged is what was set aside: 128 bytes.
+            equal(
+                "charged",
+                device.stats()?.session_bytes,
+                MIB - 64 * KIB + 128,
+            )?;
+            device.alloc(32 * KIB, 1)?;
+            refused_because(device.alloc(32 * KIB, 1), Errno::DQUOT, &quota)?;
+            for (handle, n) in handles.into_iter().zip(0..16).skip(1) {
+                intact(&device, handle, 64 * KIB, n)?;
+            }
+            sound(&device)?;
+        }
+        Ok(())
+    })
+}
+
+fn without_memory_for_private_pools_there_are_none(module: &Module) -> Outcome {
+    module.with("private_mib_total=0", || {
+        let device = Device::open()?;
+        let answer = device.bind(Engine::Seed.raw(), uapi::SLABLAB_BIND_PRIVATE, 32 * KIB);
+        refused(answer, Errno::DQUOT)?;
+        device.bind(Engine::Seed.raw(), 0, 0)?;
+        device.alloc(64, 1)?;
+        Ok(())
+    })
+}
+
+fn an_extended_shared_pool_is_everybodys(module: &Module) -> Outcome {
+    module.with("pool_mib=1", || {
+        let (one, other) = (shared(Engine::Seed)?, shared(Engine::Seed)?);
+        one.alloc(MIB, 1)?;
+        refused(other.alloc(64, 1), Errno::NOMEM)?;
+        equal("pool", one.extend(MIB)?.pool_bytes, 2 * MIB)?;
+        equal("pool", other.info()?.pool_bytes, 2 * MIB)?;
+        let block = other.alloc(64, 1)?;
+        equal(
+            "region",
+            block.offset >> uapi::SLABLAB_OFFSET_REGION_SHIFT,
+            1,
+        )?;
+        // It stays when the session that extended it has gone.
+        drop(one);
+        equal("pool", shared(Engine::Seed)?.info()?.pool_bytes, 2 * MIB)?;
+        sound(&other)
+    })
+}
+
+/// What the machine's memory is used for, in bytes.
+#[derive(Clone, Copy, Debug)]
+struct Memory {
+    total: u64,
+    available: u64,
+    slab: u64,
+    /// Mapped by vmalloc: pools, and the module itself.
+    vmalloc: u64,
+}
+
+impl Memory {
+    /// Looks at what there is.
+    fn now() -> Outcome<Self> {
+        /// What only waits to be unmapped, and the stacks of threads, which come and go.
+        const NOT_OURS: [&str; 4] = ["unpurged", "vm_map_ram", "copy_process", "thread_stack"];
+
+        let meminfo = fs::read_to_string("/proc/meminfo")?;
+        let field = |name: &str| {
+            let line = meminfo.lines().find(|line| line.starts_with(name));
+            let kib = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
+            kib.map(|kib| kib * KIB)
+                .ok_or_else(|| Verdict::failed(format!("/proc/meminfo has no {name}")))
+        };
+        let areas = fs::read_to_string("/proc/vmallocinfo")?;
+        let vmalloc = areas
+            .lines()
+            .filter(|line| !NOT_OURS.iter().any(|other| line.contains(other)))
+            .filter_map(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok())
+            .sum();
+        Ok(Self {
+            total: field("MemTotal:")?,
+            available: field("MemAvailable:")?,
+            slab: field("Slab:")?,
+            vmalloc,
+        })
+    }
+
+    /// Waits for the kernel to have as much memory again as at this moment.
+    ///
+    /// The kernel frees much of it later, in the background. Vmalloc'd memory must come back to
+    /// the byte. Free memory and slab caches are not so exact, because caches keep some for every
+    /// processor: up to `SLACK` may be missing.
+    fn comes_back(&self) -> Outcome {
+        /// Less than a page for each of a hundred lives.
+        const SLACK: u64 = 100 * 4 * KIB - 1;
+
+        let deadline = Instant::now() + Duration::from_secs(3);
+        loop {
+            let now = Self::now()?;
+            if now.vmalloc <= self.vmalloc
+                && now.slab <= self.slab + SLACK
+                && now.available + SLACK >= self.available
+            {
+                return Ok(());
+            }
+            let lost =
+                format_args!("no memory is lost; before {self:?}, after {now:?}").to_string();
+            holds(Instant::now() < deadline, lost)?;
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+fn a_hundred_lives_lose_no_memory(module: &Module) -> Outcome {
+    let life = || -> Outcome {
+        module.load("pool_mib=1")?;
+        let device = private(64 * KIB)?;
+        device.alloc(100, 1)?;
+        shared(Engine::Slub)?.alloc(5000, 1)?;
+        drop(device);
+        Ok(module.unload()?)
+    };
+    module.without(|| {
+        // The first ones fill the kernel's caches.
+        for _ in 0..10 {
+            life()?;
+        }
+        let before = Memory::now()?;
+        for n in 0..100 {
+            life().about(format_args!("life {n}"))?;
+        }
+        before.comes_back()
+    })
+}

@@ -1,0 +1,285 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The device's contract, as tests.
+//!
+//! A theme is a file, a test is a function with a sentence for a name. A test opens its own
+//! sessions; where the engine has pools they are private, unless the test is about the shared one.
+//! After each theme the shared pools must be as they were before it.
+
+mod arguments;
+mod blocks;
+mod call;
+mod child;
+mod fixture;
+mod handles;
+mod kmsg;
+mod life;
+mod lockstep;
+mod memory;
+mod module;
+mod pools;
+mod processes;
+mod quotas;
+mod report;
+mod requests;
+mod statistics;
+mod verdict;
+mod zeros;
+
+use std::{
+    io,
+    panic::{
+        self,
+        AssertUnwindSafe, //
+    },
+    path::PathBuf,
+    time::Instant, //
+};
+
+use crate::uapi::Engine;
+
+pub(crate) use child::Role;
+pub(crate) use report::{
+    Report,
+    Style,
+    Tally, //
+};
+
+use fixture::ENGINES;
+use kmsg::Log;
+use module::Module;
+use verdict::{
+    Outcome,
+    Verdict,
+    equal,
+    holds, //
+};
+
+/// How a test is run.
+#[derive(Clone, Copy)]
+enum Body {
+    /// Once.
+    Once(fn() -> Outcome),
+    /// On each engine.
+    Each(fn(Engine) -> Outcome),
+    /// With a module that it may load and unload.
+    Life(fn(&Module) -> Outcome),
+}
+
+/// A test.
+struct Test {
+    name: &'static str,
+    body: Body,
+}
+
+/// Tests that belong together.
+struct Theme {
+    name: &'static str,
+    tests: &'static [Test],
+}
+
+/// Declares the tests of a file: how each is run, and the function.
+macro_rules! theme {
+    ($name:literal { $($body:ident $test:ident),* $(,)? }) => {
+        /// The tests of this file.
+        pub(super) const THEME: super::Theme = super::Theme {
+            name: $name,
+            tests: &[$(super::Test {
+                name: stringify!($test),
+                body: super::Body::$body($test),
+            }),*],
+        };
+    };
+}
+use theme;
+
+/// Every theme, in the order in which they are run: what is simple first.
+const THEMES: [Theme; 11] = [
+    arguments::THEME,
+    requests::THEME,
+    handles::THEME,
+    blocks::THEME,
+    zeros::THEME,
+    statistics::THEME,
+    pools::THEME,
+    quotas::THEME,
+    lockstep::THEME,
+    processes::THEME,
+    life::THEME,
+];
+
+/// A test with all that it needs.
+struct Case {
+    name: String,
+    run: Box<dyn Fn() -> Outcome>,
+}
+
+impl Case {
+    /// Runs the test; a panic is a failure, and the others go on.
+    fn outcome(&self) -> Outcome {
+        panic::catch_unwind(AssertUnwindSafe(&self.run))
+            .unwrap_or_else(|_| Err(Verdict::failed("the test panicked")))
+    }
+}
+
+impl Theme {
+    /// Returns the theme's tests, once for each engine that they are run on.
+    fn cases(&self, module: Option<&PathBuf>) -> Vec<Case> {
+        let mut cases = Vec::new();
+        for test in self.tests {
+            let name = test.name.to_owned();
+            match test.body {
+                Body::Once(run) => cases.push(Case {
+                    name,
+                    run: Box::new(run),
+                }),
+                Body::Each(run) => cases.extend(ENGINES.map(|engine| Case {
+                    name: format!("{name}.{engine}"),
+                    run: Box::new(move || run(engine)),
+                })),
+                Body::Life(run) => {
+                    let module = module.cloned().map(Module::new);
+                    cases.push(Case {
+                        name,
+                        run: Box::new(move || match &module {
+                            Some(module) => run(module),
+                            None => Err(Verdict::skipped("needs --module FILE")),
+                        }),
+                    });
+                }
+            }
+        }
+        cases
+    }
+}
+
+/// Which tests to run, and with what.
+pub(crate) struct Plan {
+    /// The module's file, where it may be loaded and unloaded.
+    pub(crate) module: Option<PathBuf>,
+    /// A part of the names, as `theme/test.engine`, of the tests to run.
+    pub(crate) filter: String,
+}
+
+impl Plan {
+    /// Returns the chosen tests by theme.
+    fn chosen(&self) -> Vec<(&'static str, Vec<Case>)> {
+        let mut chosen = Vec::new();
+        for theme in &THEMES {
+            let mut cases = theme.cases(self.module.as_ref());
+            cases.retain(|case| format!("{}/{}", theme.name, case.name).contains(&self.filter));
+            if !cases.is_empty() {
+                chosen.push((theme.name, cases));
+            }
+        }
+        chosen
+    }
+
+    /// Returns the names of the chosen tests.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let named = |(theme, cases): (&str, Vec<Case>)| {
+            cases
+                .into_iter()
+                .map(move |case| format!("{theme}/{}", case.name))
+                .collect::<Vec<_>>()
+        };
+        self.chosen().into_iter().flat_map(named).collect()
+    }
+
+    /// Runs the chosen tests and tells of each.
+    pub(crate) fn run(&self, out: impl io::Write, style: Style) -> io::Result<Tally> {
+        let themes = self.chosen();
+        let mut report = Report::begin(out, style, themes.len())?;
+        for (theme, cases) in themes {
+            report.theme(theme, cases.len() + 1)?;
+            let before = Aftermath::expect();
+            for case in cases {
+                let begin = Instant::now();
+                report.test(&case.name, &case.outcome(), begin.elapsed())?;
+            }
+            let begin = Instant::now();
+            // Loading and unloading are logged, and the tests of it look at the log themselves.
+            let quiet = theme != life::THEME.name;
+            let outcome = before.and_then(|before| before.check(quiet));
+            report.test("all_is_as_before", &outcome, begin.elapsed())?;
+            report.theme_end(theme)?;
+        }
+        report.end()
+    }
+}
+
+/// What a theme must leave as it was.
+struct Aftermath {
+    live_blocks: [u64; 2],
+    private_bytes: u64,
+    log: Log,
+}
+
+impl Aftermath {
+    /// Looks at what there is before a theme.
+    fn expect() -> Outcome<Self> {
+        let mut live_blocks = [0; 2];
+        for (live_blocks, engine) in live_blocks.iter_mut().zip(ENGINES) {
+            *live_blocks = fixture::shared(engine)?.stats()?.live_blocks;
+        }
+        Ok(Self {
+            live_blocks,
+            private_bytes: fixture::shared(Engine::Seed)?.info()?.private_bytes_used,
+            log: Log::follow()?,
+        })
+    }
+
+    /// Checks that it is so again, that the pool is sound, and that the kernel had nothing to say
+    /// if it was to be quiet.
+    fn check(mut self, quiet: bool) -> Outcome {
+        let now = Self::expect()?;
+        equal("live blocks", now.live_blocks, self.live_blocks)?;
+        equal(
+            "bytes of private pools",
+            now.private_bytes,
+            self.private_bytes,
+        )?;
+        fixture::sound(&fixture::shared(Engine::Seed)?)?;
+        let complaints = self.log.complaints()?;
+        holds(
+            !quiet || complaints.is_empty(),
+            format_args!("the log is quiet: {complaints:?}"),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    fn plan(filter: &str) -> Plan {
+        Plan {
+            module: None,
+            filter: filter.to_owned(),
+        }
+    }
+
+    #[test]
+    fn every_test_has_a_name_of_its_own() {
+        let names = plan("").names();
+        assert_eq!(names.iter().collect::<HashSet<_>>().len(), names.len());
+    }
+
+    #[test]
+    fn a_filter_chooses_by_theme_test_and_engine() {
+        assert!(
+            plan("handles/")
+                .names()
+                .iter()
+                .all(|name| name.starts_with("handles/"))
+        );
+        assert!(
+            plan(".slub")
+                .names()
+                .iter()
+                .all(|name| name.ends_with(".slub"))
+        );
+        assert_eq!(plan("no such test").names(), Vec::<String>::new());
+    }
+}

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The module's file, which tests load and unload.
+
+use std::{
+    ffi::CString,
+    fs::File,
+    path::{
+        Path,
+        PathBuf, //
+    },
+};
+
+use rustix::system::{
+    delete_module,
+    finit_module, //
+};
+
+use crate::device::Errno;
+
+use super::verdict::{
+    About,
+    Outcome,
+    Verdict, //
+};
+
+/// `O_NONBLOCK`, as `rmmod` passes it: do not wait until nobody uses the module.
+const NO_WAITING: i32 = 0o4000;
+
+/// The module's file.
+pub(super) struct Module {
+    file: PathBuf,
+}
+
+impl Module {
+    /// Names the module's file.
+    pub(super) fn new(file: PathBuf) -> Self {
+        Self { file }
+    }
+
+    /// Returns the path of the file.
+    pub(super) fn path(&self) -> &Path {
+        &self.file
+    }
+
+    /// Loads the module.
+    pub(super) fn load(&self, parameters: &str) -> Result<(), Errno> {
+        let file = File::open(&self.file)
+            .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::NOENT))?;
+        let parameters = CString::new(parameters).map_err(|_| Errno::INVAL)?;
+        finit_module(&file, &parameters, 0)
+    }
+
+    /// Unloads the module, if nobody uses it.
+    pub(super) fn unload(&self) -> Result<(), Errno> {
+        delete_module(c"slablab", NO_WAITING)
+    }
+
+    /// Runs `act` with the module unloaded, and loads it again.
+    pub(super) fn without(&self, act: impl FnOnce() -> Outcome) -> Outcome {
+        self.unload().map_err(Verdict::from).about("unloading")?;
+        let outcome = act();
+        let again = match self.unload() {
+            Ok(()) | Err(Errno::NOENT) => self.load(""),
+            Err(errno) => Err(errno),
+        };
+        outcome?;
+        again.map_err(Verdict::from).about("loading again")
+    }
+
+    /// Runs `act` with the module loaded with these parameters.
+    pub(super) fn with(&self, parameters: &str, act: impl FnOnce() -> Outcome) -> Outcome {
+        self.without(|| {
+            self.load(parameters)
+                .map_err(Verdict::from)
+                .about(parameters)?;
+            act().about(parameters)
+        })
+    }
+}

@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Pools: private ones, and EXTEND.
+
+use crate::{
+    device::{
+        Device,
+        Errno, //
+    },
+    uapi::{
+        self,
+        Engine, //
+    },
+};
+
+use super::{
+    fixture::{
+        KIB,
+        MIB,
+        POOL_UNIT,
+        exhaust,
+        filled,
+        intact,
+        private,
+        shared,
+        sound,
+        unchanged, //
+    },
+    theme,
+    verdict::{
+        About,
+        Outcome,
+        equal,
+        holds,
+        refused, //
+    },
+};
+
+theme!("pools" {
+    Once private_pools_are_apart,
+    Once a_private_pool_goes_with_its_session,
+    Once two_pools_of_one_size_behave_alike,
+    Once an_exhausted_pool_serves_again_when_extended,
+    Once a_region_is_no_part_of_its_neighbour,
+    Once a_pool_has_16_regions_at_most,
+    Once an_extension_of_an_odd_size_is_einval,
+    Once private_pools_together_are_bounded,
+    Once extensions_of_private_pools_are_bounded_too,
+});
+
+/// Returns the region of an offset.
+fn region(offset: u64) -> u64 {
+    offset >> uapi::SLABLAB_OFFSET_REGION_SHIFT
+}
+
+fn private_pools_are_apart() -> Outcome {
+    let (one, other, common) = (private(MIB)?, private(2 * MIB)?, shared(Engine::Seed)?);
+    let mine = filled(&one, 5000, 1)?;
+    unchanged(&common, || {
+        let theirs = filled(&other, 5000, 2)?;
+        exhaust(&other, 64)?;
+        intact(&other, theirs, 5000, 2)
+    })?;
+    equal(
+        "pools",
+        (one.info()?.pool_bytes, other.info()?.pool_bytes),
+        (MIB, 2 * MIB),
+    )?;
+    equal("blocks", one.stats()?.live_blocks, 1)?;
+    drop(other);
+    intact(&one, mine, 5000, 1)?;
+    sound(&one)
+}
+
+fn a_private_pool_goes_with_its_session() -> Outcome {
+    let observer = Device::open()?;
+    let before = observer.info()?.private_bytes_used;
+    let device = private(3 * MIB)?;
+    filled(&device, 100_000, 1)?;
+    equal(
+        "in use",
+        observer.info()?.private_bytes_used,
+        before + 3 * MIB,
+    )?;
+    device.extend(MIB)?;
+    equal(
+        "in use",
+        observer.info()?.private_bytes_used,
+        before + 4 * MIB,
+    )?;
+    drop(device);
+    equal("in use", observer.info()?.private_bytes_used, before)
+}
+
+fn two_pools_of_one_size_behave_alike() -> Outcome {
+    let offsets = |device: Device| -> Outcome<Vec<u64>> {
+        let mut offsets = Vec::new();
+        for n in 0..500_u64 {
+            let block = device.alloc(1 + n * 37 % 9000, 1)?;
+            offsets.push(block.offset);
+            if n % 3 == 0 {
+                device.free(block.handle)?;
+            }
+        }
+        Ok(offsets)
+    };
+    let first = offsets(private(8 * MIB)?)?;
+    equal("offsets", offsets(private(8 * MIB)?)?, first)
+}
+
+fn an_exhausted_pool_serves_again_when_extended() -> Outcome {
+    let device = private(64 * KIB)?;
+    let old = filled(&device, 8 * KIB, 1)?;
+    exhaust(&device, 8 * KIB)?;
+    let reply = device.extend(MIB)?;
+    equal(
+        "region, pool",
+        (reply.region, reply.pool_bytes),
+        (1, MIB + 64 * KIB),
+    )?;
+    let info = device.info()?;
+    equal("INFO", (info.regions, info.pool_bytes), (2, MIB + 64 * KIB))?;
+    let stats = device.stats()?;
+    equal(
+        "STATS",
+        (stats.regions, stats.pool_bytes),
+        (2, MIB + 64 * KIB),
+    )?;
+    equal("free", stats.free_bytes, MIB)?;
+    for size in [64, 8 * KIB, 256 * KIB] {
+        let block = device.alloc(size, 1)?;
+        equal("region", region(block.offset), 1).about(size)?;
+        let byte = block.offset & ((1 << uapi::SLABLAB_OFFSET_REGION_SHIFT) - 1);
+        holds(byte + block.usable <= MIB, "the block is in the region").about(size)?;
+    }
+    let new = filled(&device, 300_000, 2)?;
+    intact(&device, new, 300_000, 2)?;
+    intact(&device, old, 8 * KIB, 1)?;
+    sound(&device)
+}
+
+fn a_region_is_no_part_of_its_neighbour() -> Outcome {
+    // Wherever the regions lie, two of them never make one block.
+    let device = private(MIB)?;
+    for _ in 0..3 {
+        device.extend(MIB)?;
+    }
+    let mut regions = [0; 4];
+    for _ in 0..4 {
+        regions[region(device.alloc(MIB, 1)?.offset) as usize] += 1;
+    }
+    equal("blocks of each region", regions, [1; 4])?;
+    holds(device.alloc(1, 1).is_err(), "that was all")?;
+    let device = private(MIB)?;
+    device.extend(MIB)?;
+    refused(device.alloc(2 * MIB, 1), Errno::NOMEM)?;
+    sound(&device)
+}
+
+fn a_pool_has_16_regions_at_most() -> Outcome {
+    let device = private(POOL_UNIT)?;
+    for region in 1..uapi::SLABLAB_REGIONS_MAX {
+        equal("region", device.extend(POOL_UNIT)?.region, region)?;
+    }
+    let before = device.info()?.private_bytes_used;
+    unchanged(&device, || refused(device.extend(POOL_UNIT), Errno::NOSPC))?;
+    equal("private pools", device.info()?.private_bytes_used, before)?;
+    let (handles, _) = exhaust(&device, POOL_UNIT)?;
+    equal("blocks", handles.len(), uapi::SLABLAB_REGIONS_MAX as usize)?;
+    sound(&device)
+}
+
+fn an_extension_of_an_odd_size_is_einval() -> Outcome {
+    let device = private(MIB)?;
+    unchanged(&device, || {
+        for bytes in [0, 1, 4096, POOL_UNIT - 1, POOL_UNIT + 4096, u64::MAX] {
+            refused(device.extend(bytes), Errno::INVAL).about(bytes)?;
+        }
+        Ok(())
+    })
+}
+
+fn private_pools_together_are_bounded() -> Outcome {
+    let observer = Device::open()?;
+    let info = observer.info()?;
+    let rest = info.private_bytes_max - info.private_bytes_used;
+    let bind = |bytes| {
+        let device = Device::open()?;
+        device
+            .bind(Engine::Seed.raw(), uapi::SLABLAB_BIND_PRIVATE, bytes)
+            .map(|()| device)
+    };
+    refused(bind(rest + POOL_UNIT), Errno::DQUOT)?;
+    refused(bind(1 << 47), Errno::DQUOT)?;
+    refused(bind(u64::MAX - POOL_UNIT + 1), Errno::DQUOT)?;
+    let some = bind(MIB)?;
+    refused(bind(rest), Errno::DQUOT)?;
+    refused(bind(rest - MIB + POOL_UNIT), Errno::DQUOT)?;
+    equal(
+        "in use",
+        observer.info()?.private_bytes_used,
+        info.private_bytes_used + MIB,
+    )?;
+    drop(some);
+    equal(
+        "in use",
+        observer.info()?.private_bytes_used,
+        info.private_bytes_used,
+    )
+}
+
+fn extensions_of_private_pools_are_bounded_too() -> Outcome {
+    let device = private(MIB)?;
+    let info = device.info()?;
+    let rest = info.private_bytes_max - info.private_bytes_used;
+    unchanged(&device, || {
+        refused(device.extend(rest + POOL_UNIT), Errno::DQUOT)?;
+        refused(device.extend(1 << 47), Errno::DQUOT)?;
+        refused(device.extend(u64::MAX - POOL_UNIT + 1), Errno::DQUOT)
+    })?;
+    equal(
+        "private pools",
+        device.info()?.private_bytes_used,
+        info.private_bytes_used,
+    )?;
+    equal("region", device.extend(POOL_UNIT)?.region, 1)
+}

@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! How results are told: to a machine as KTAP, version 1, to a person as a list.
+//!
+//! The shape is that of `Documentation/dev-tools/ktap.rst`: a theme is a subtest, indented by two,
+//! with its own version and plan line.
+
+use std::{
+    io::{
+        self,
+        Write, //
+    },
+    time::Duration,
+};
+
+use super::verdict::{
+    Outcome,
+    Verdict, //
+};
+
+/// How to speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Style {
+    /// KTAP.
+    Ktap,
+    /// For a person.
+    Plain,
+}
+
+/// What came out so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    /// Tests that passed.
+    pub(crate) passed: usize,
+    /// Tests that failed.
+    pub(crate) failed: usize,
+    /// Tests that were not run.
+    pub(crate) skipped: usize,
+}
+
+/// Tells of tests as they end.
+pub(crate) struct Report<W> {
+    out: W,
+    style: Style,
+    tally: Tally,
+    themes: usize,
+    /// Tests of the current theme that ended, and that failed.
+    theme: (usize, usize),
+}
+
+impl<W: Write> Report<W> {
+    /// Begins a report on `themes` themes.
+    pub(crate) fn begin(mut out: W, style: Style, themes: usize) -> io::Result<Self> {
+        if style == Style::Ktap {
+            writeln!(out, "KTAP version 1\n1..{themes}")?;
+        }
+        Ok(Self {
+            out,
+            style,
+            tally: Tally::default(),
+            themes: 0,
+            theme: (0, 0),
+        })
+    }
+
+    /// Begins a theme of `tests` tests.
+    pub(crate) fn theme(&mut self, name: &str, tests: usize) -> io::Result<()> {
+        self.theme = (0, 0);
+        match self.style {
+            Style::Ktap => {
+                writeln!(
+                    self.out,
+                    "  KTAP version 1\n  # Subtest: {name}\n  1..{tests}"
+                )?;
+            }
+            Style::Plain => writeln!(self.out, "{name}")?,
+        }
+        self.out.flush()
+    }
+
+    /// Tells how a test of the theme ended.
+    pub(crate) fn test(&mut self, name: &str, outcome: &Outcome, time: Duration) -> io::Result<()> {
+        self.theme.0 += 1;
+        let number = self.theme.0;
+        let what = match outcome {
+            Ok(()) => {
+                self.tally.passed += 1;
+                None
+            }
+            Err(Verdict::Skipped(reason)) => {
+                self.tally.skipped += 1;
+                Some(reason.clone())
+            }
+            Err(Verdict::Failed { at, what }) => {
+                self.tally.failed += 1;
+                self.theme.1 += 1;
+                Some(format!("{}:{}: {what}", at.file(), at.line()))
+            }
+        };
+        let what = what.unwrap_or_default().replace('\n', " ");
+        match (self.style, outcome) {
+            (Style::Ktap, Ok(())) => writeln!(self.out, "  ok {number} {name}")?,
+            (Style::Ktap, Err(Verdict::Skipped(_))) => {
+                writeln!(self.out, "  ok {number} {name} # SKIP {what}")?;
+            }
+            (Style::Ktap, Err(Verdict::Failed { .. })) => {
+                writeln!(self.out, "  # {what}\n  not ok {number} {name}")?;
+            }
+            (Style::Plain, Ok(())) => {
+                writeln!(self.out, "  ok       {}{}", words(name), slow(time))?;
+            }
+            (Style::Plain, Err(Verdict::Skipped(_))) => {
+                writeln!(self.out, "  skipped  {}: {what}", words(name))?;
+            }
+            (Style::Plain, Err(Verdict::Failed { .. })) => {
+                writeln!(self.out, "  FAILED   {}\n           {what}", words(name))?;
+            }
+        }
+        self.out.flush()
+    }
+
+    /// Ends a theme.
+    pub(crate) fn theme_end(&mut self, name: &str) -> io::Result<()> {
+        self.themes += 1;
+        if self.style == Style::Ktap {
+            let word = if self.theme.1 == 0 { "ok" } else { "not ok" };
+            writeln!(self.out, "{word} {} {name}", self.themes)?;
+        }
+        self.out.flush()
+    }
+
+    /// Ends the report and returns what came out.
+    pub(crate) fn end(mut self) -> io::Result<Tally> {
+        let Tally {
+            passed,
+            failed,
+            skipped,
+        } = self.tally;
+        match self.style {
+            Style::Ktap => writeln!(
+                self.out,
+                "# Totals: pass:{passed} fail:{failed} skip:{skipped}"
+            )?,
+            Style::Plain => {
+                writeln!(
+                    self.out,
+                    "\n{passed} passed, {failed} failed, {skipped} skipped"
+                )?;
+            }
+        }
+        self.out.flush()?;
+        Ok(self.tally)
+    }
+}
+
+/// Writes a test's name as the sentence that it is.
+fn words(name: &str) -> String {
+    name.replace('_', " ")
+}
+
+/// Names the time of a test that took long.
+fn slow(time: Duration) -> String {
+    if time < Duration::from_secs(1) {
+        return String::new();
+    }
+    format!(" ({:.1} s)", time.as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(style: Style) -> String {
+        let mut text = Vec::new();
+        let mut report = Report::begin(&mut text, style, 1).unwrap();
+        let time = Duration::from_millis(3);
+        report.theme("handles", 3).unwrap();
+        report.test("zero_is_none.seed", &Ok(()), time).unwrap();
+        report
+            .test("b", &Err(Verdict::skipped("no module")), time)
+            .unwrap();
+        report
+            .test("c", &Err(Verdict::failed("one\ntwo")), time)
+            .unwrap();
+        report.theme_end("handles").unwrap();
+        let tally = report.end().unwrap();
+        assert_eq!((tally.passed, tally.failed, tally.skipped), (1, 1, 1));
+        String::from_utf8(text).unwrap()
+    }
+
+    #[test]
+    fn a_machine_is_told_in_ktap() {
+        let text = told(Style::Ktap);
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!(
+            lines[..7],
+            [
+                "KTAP version 1",
+                "1..1",
+                "  KTAP version 1",
+                "  # Subtest: handles",
+                "  1..3",
+                "  ok 1 zero_is_none.seed",
+                "  ok 2 b # SKIP no module",
+            ]
+        );
+        assert!(lines[7].starts_with("  # ") && lines[7].ends_with(": one two"));
+        assert_eq!(
+            lines[8..],
+            [
+                "  not ok 3 c",
+                "not ok 1 handles",
+                "# Totals: pass:1 fail:1 skip:1"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_person_is_told_in_sentences() {
+        let text = told(Style::Plain);
+        assert!(text.contains("  ok       zero is none.seed\n"), "{text}");
+        assert!(text.ends_with("1 passed, 1 failed, 1 skipped\n"), "{text}");
+    }
+}

@@ -1,0 +1,424 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! ALLOC, REALLOC, BIND and CHECK: what they are asked for, and what they answer.
+
+use crate::{
+    device::{
+        Device,
+        Errno, //
+    },
+    uapi::{
+        self,
+        Engine, //
+    },
+};
+
+use super::{
+    fixture::{
+        KIB,
+        MIB,
+        POOL_BYTES,
+        exhaust,
+        filled,
+        has_pool,
+        intact,
+        private,
+        session,
+        shared,
+        sound,
+        unchanged,
+        undone, //
+    },
+    theme,
+    verdict::{
+        About,
+        Outcome,
+        equal,
+        holds,
+        refused,
+        refused_because, //
+    },
+};
+
+theme!("requests" {
+    Each the_session_says_what_it_is,
+    Each a_size_of_zero_is_einval,
+    Each an_alignment_that_is_no_power_of_two_is_einval,
+    Each an_alignment_above_the_pool_is_einval,
+    Each a_size_above_the_pool_is_enomem_and_too_big,
+    Each a_bad_size_for_realloc_leaves_the_block,
+    Each an_alignment_above_a_page_is_served_or_eopnotsupp,
+    Each a_reply_says_how_the_request_was_served,
+    Once a_full_pool_is_enomem_and_exhausted,
+    Once scattered_free_memory_is_enomem_and_fragmented,
+    Once a_realloc_that_finds_no_memory_leaves_the_block,
+    Once a_pool_that_was_full_serves_again,
+    Each binding_after_allocating_is_ebusy,
+    Each binding_twice_is_ebusy,
+    Once an_engine_that_is_not_in_the_module_is_eopnotsupp,
+    Once an_engine_that_nobody_knows_is_einval,
+    Once a_private_pool_of_an_odd_size_is_einval,
+    Once a_size_for_a_shared_pool_is_einval,
+    Once an_engine_without_pools_has_no_private_one,
+    Once an_engine_without_pools_cannot_be_checked_or_extended,
+    Once a_failed_bind_leaves_the_session_unbound,
+    Once an_unbound_session_allocates_from_the_default,
+});
+
+fn the_session_says_what_it_is(engine: Engine) -> Outcome {
+    let fresh = Device::open()?.info()?;
+    equal("interface", fresh.abi_version, uapi::SLABLAB_ABI_VERSION)?;
+    equal(
+        "engines",
+        fresh.engines,
+        1 << Engine::Seed.raw() | 1 << Engine::Slub.raw(),
+    )?;
+    equal("page", fresh.page_bytes, 4096)?;
+    holds(
+        fresh.sessions_used >= 1 && fresh.sessions_used <= fresh.sessions_max,
+        "this one counts",
+    )?;
+
+    let info = session(engine)?.info()?;
+    equal("engine", info.engine, engine.raw())?;
+    let pools = uapi::SLABLAB_CAP_POOL | uapi::SLABLAB_CAP_PRIVATE;
+    equal(
+        "capabilities",
+        info.capabilities,
+        if has_pool(engine) { pools } else { 0 },
+    )?;
+    if has_pool(engine) {
+        equal("flags", info.bind_flags, uapi::SLABLAB_BIND_PRIVATE)?;
+        equal("pool", (info.pool_bytes, info.regions), (POOL_BYTES, 1))?;
+        equal("private pools", info.private_bytes_used, POOL_BYTES)?;
+    } else {
+        equal("flags", info.bind_flags, 0)?;
+        holds(info.pool_bytes > 0, "there is a bound")?;
+    }
+    equal(
+        "flags of a shared pool",
+        shared(engine)?.info()?.bind_flags,
+        0,
+    )
+}
+
+fn a_size_of_zero_is_einval(engine: Engine) -> Outcome {
+    let device = session(engine)?;
+    unchanged(&device, || {
+        for align in [1, 8, 4096] {
+            refused(device.alloc(0, align), Errno::INVAL)?;
+        }
+        Ok(())
+    })
+}
+
+fn an_alignment_that_is_no_power_of_two_is_einval(engine: Engine) -> Outcome {
+    let device = session(engine)?;
+    unchanged(&device, || {
+        for align in [0, 3, 12, 4095, 4097, (1 << 32) + 1, u64::MAX] {
+            refused(device.alloc(64, align), Errno::INVAL).about(align)?;
+        }
+        Ok(())
+    })
+}
+
+fn an_alignment_above_the_pool_is_einval(engine: Engine) -> Outcome {
+    let device = session(engine)?;
+    let above = (device.info()?.pool_bytes + 1).next_power_of_two();
+    unchanged(&device, || {
+        for align in [above, 1 << 62, 1 << 63] {
+            refused(device.alloc(64, align), Errno::INVAL).about(align)?;
+        }
+        Ok(())
+    })
+}
+
+/// Sizes that no pool of `pool_bytes` bytes has.
+fn too_big(pool_bytes: u64) -> [u64; 5] {
+    [
+        pool_bytes + 1,
+        1 << 47,
+        i64::MAX as u64,
+        i64::MAX as u64 + 1,
+        u64::MAX,
+    ]
+}
+
+fn a_size_above_the_pool_is_enomem_and_too_big(engine: Engine) -> Outcome {
+    let device = session(engine)?;
+    let before = device.stats()?.session_refusals[uapi::SLABLAB_CAUSE_TOO_BIG as usize];
+    let sizes = too_big(device.info()?.pool_bytes);
+    unchanged(&device, || {
+        for size in sizes {
+            let answer = device.alloc(size, 8);
+            refused_because(answer, Errno::NOMEM, &[uapi::SLABLAB_CAUSE_TOO_BIG]).about(size)?;
+        }
+        Ok(())
+    })?;
+    let after = device.stats()?.session_refusals[uapi::SLABLAB_CAUSE_TOO_BIG as usize];
+    equal("refusals as too big", after - before, sizes.len() as u64)
+}
+
+fn a_bad_size_for_realloc_leaves_the_block(engine: Engine) -> Outcome {
+    let device = session(engine)?;
+    let handle = filled(&device, 5000, 3)?;
+    let sizes = too_big(device.info()?.pool_bytes);
+    unchanged(&device, || {
+        refused(device.realloc(handle, 0), Errno::INVAL)?;
+        for size in sizes {
+            let answer = device.realloc(handle, size);
+            refused_because(answer, Errno::NOMEM, &[uapi::SLABLAB_CAUSE_TOO_BIG]).about(size)?;
+        }
+        Ok(())
+    })?;
+    intact(&device, handle, 5000, 3)
+}
+
+fn an_alignment_above_a_page_is_served_or_eopnotsupp(engine: Engine) -> Outcome {
+    let device = session(engine)?;
+    for (size, align) in [(1, 8192), (64, 65536), (4096, 8192), (8192, 1 << 20)] {
+        let answer = device.alloc(size, align);
+        if engine == Engine::Slub {
+            device.free(answer?.handle)?;
+            continue;
+        }
+        refused_because(answer, Errno::OPNOTSUPP, &[uapi::SLABLAB_CAUSE_UNSUPPORTED])
+            .about(format_args!("{size} bytes at {align}"))?;
+    }
+    equal("live blocks", device.stats()?.session_blocks, 0)
+}
+
+fn a_reply_says_how_the_request_was_served(engine: Engine) -> Outcome {
+    let device = session(engine)?;
+    for (size, align) in [
+        (1, 1),
+        (64, 64),
+        (65, 1),
+        (1000, 512),
+        (4096, 4096),
+        (100_000, 8),
+    ] {
+        let block = device.alloc(size, align)?;
+        let about = format!("{size} bytes at {align}");
+        holds(
+            block.usable >= size,
+            "no less is set aside than was asked for",
+        )
+        .about(&about)?;
+        equal(
+            "cause",
+            u32::from(block.cost.cause),
+            uapi::SLABLAB_CAUSE_NONE,
+        )
+        .about(&about)?;
+        equal("asked", (block.size, block.align), (size, align))?;
+        let path = u32::from(block.cost.path);
+        if has_pool(engine) {
+            let paths = [
+                uapi::SLABLAB_PATH_SLAB,
+                uapi::SLABLAB_PATH_GROWTH,
+                uapi::SLABLAB_PATH_BUDDY, //
+            ];
+            holds(paths.contains(&path), "the path is one of the engine's").about(&about)?;
+            holds(
+                block.offset + block.usable <= POOL_BYTES,
+                "the block is in the pool",
+            )
+            .about(&about)?;
+            equal("offset % align", block.offset % align, 0).about(&about)?;
+        } else {
+            equal("path", path, uapi::SLABLAB_PATH_KERNEL).about(&about)?;
+            equal("offset", block.offset, uapi::NO_OFFSET).about(&about)?;
+        }
+    }
+    Ok(())
+}
+
+fn a_full_pool_is_enomem_and_exhausted() -> Outcome {
+    let device = private(MIB)?;
+    let (handles, refusal) = exhaust(&device, 8 * KIB)?;
+    equal("blocks", handles.len() as u64, MIB / (8 * KIB))?;
+    refused_because(
+        Err::<(), _>(refusal),
+        Errno::NOMEM,
+        &[uapi::SLABLAB_CAUSE_EXHAUSTED],
+    )?;
+    unchanged(&device, || {
+        let answer = device.alloc(1, 1);
+        refused_because(answer, Errno::NOMEM, &[uapi::SLABLAB_CAUSE_EXHAUSTED])
+    })?;
+    equal("free bytes", device.stats()?.free_bytes, 0)
+}
+
+fn scattered_free_memory_is_enomem_and_fragmented() -> Outcome {
+    let device = private(MIB)?;
+    let (handles, _) = exhaust(&device, 8 * KIB)?;
+    // Every other block by its place: no two free ones are buddies.
+    let mut placed = Vec::new();
+    for handle in handles {
+        let block = device.realloc(handle, 8 * KIB)?;
+        placed.push((block.offset, handle));
+    }
+    placed.sort_unstable();
+    for (_, handle) in placed.iter().step_by(2) {
+        device.free(*handle)?;
+    }
+    equal("free bytes", device.stats()?.free_bytes, MIB / 2)?;
+    unchanged(&device, || {
+        let answer = device.alloc(16 * KIB, 1);
+        refused_because(answer, Errno::NOMEM, &[uapi::SLABLAB_CAUSE_FRAGMENTED])
+    })?;
+    device.alloc(8 * KIB, 1)?;
+    sound(&device)
+}
+
+fn a_realloc_that_finds_no_memory_leaves_the_block() -> Outcome {
+    let device = private(MIB)?;
+    let handle = filled(&device, 8 * KIB, 4)?;
+    exhaust(&device, 8 * KIB)?;
+    let causes = [
+        uapi::SLABLAB_CAUSE_EXHAUSTED,
+        uapi::SLABLAB_CAUSE_FRAGMENTED,
+    ];
+    unchanged(&device, || {
+        refused_because(device.realloc(handle, 64 * KIB), Errno::NOMEM, &causes)
+    })?;
+    intact(&device, handle, 8 * KIB, 4)
+}
+
+fn a_pool_that_was_full_serves_again() -> Outcome {
+    let device = private(MIB)?;
+    for round in 0..3 {
+        let (handles, _) = exhaust(&device, 8 * KIB)?;
+        equal("blocks", handles.len() as u64, MIB / (8 * KIB)).about(round)?;
+        for handle in handles {
+            device.free(handle)?;
+        }
+    }
+    device.alloc(MIB, 1)?;
+    sound(&device)
+}
+
+fn binding_after_allocating_is_ebusy(engine: Engine) -> Outcome {
+    let device = Device::open()?;
+    let handle = filled(&device, 100, 5)?;
+    undone(&device, || {
+        refused(device.bind(engine.raw(), 0, 0), Errno::BUSY)
+    })?;
+    device.free(handle)?;
+    refused(device.bind(engine.raw(), 0, 0), Errno::BUSY)
+}
+
+fn binding_twice_is_ebusy(engine: Engine) -> Outcome {
+    let device = session(engine)?;
+    unchanged(&device, || {
+        for other in super::fixture::ENGINES {
+            refused(device.bind(other.raw(), 0, 0), Errno::BUSY)?;
+        }
+        refused(
+            device.bind(Engine::Seed.raw(), uapi::SLABLAB_BIND_PRIVATE, MIB),
+            Errno::BUSY,
+        )
+    })?;
+    equal("engine", device.info()?.engine, engine.raw())
+}
+
+fn an_engine_that_is_not_in_the_module_is_eopnotsupp() -> Outcome {
+    let device = Device::open()?;
+    refused(device.bind(Engine::Hybrid.raw(), 0, 0), Errno::OPNOTSUPP)?;
+    refused(
+        device.bind(Engine::Hybrid.raw(), uapi::SLABLAB_BIND_PRIVATE, MIB),
+        Errno::OPNOTSUPP,
+    )
+}
+
+fn an_engine_that_nobody_knows_is_einval() -> Outcome {
+    let device = Device::open()?;
+    for engine in [Engine::Slub.raw() + 1, 31, 32, 33, 1 << 31, u32::MAX] {
+        refused(device.bind(engine, 0, 0), Errno::INVAL).about(engine)?;
+    }
+    Ok(())
+}
+
+fn a_private_pool_of_an_odd_size_is_einval() -> Outcome {
+    let device = Device::open()?;
+    let before = device.info()?;
+    for bytes in [0, 1, 4096, 32 * KIB - 1, 32 * KIB + 1, 48 * KIB, u64::MAX] {
+        let answer = device.bind(Engine::Seed.raw(), uapi::SLABLAB_BIND_PRIVATE, bytes);
+        refused(answer, Errno::INVAL).about(bytes)?;
+    }
+    equal(
+        "private pools",
+        device.info()?.private_bytes_used,
+        before.private_bytes_used,
+    )?;
+    equal(
+        "smallest pool",
+        private(32 * KIB)?.info()?.pool_bytes,
+        32 * KIB,
+    )
+}
+
+fn a_size_for_a_shared_pool_is_einval() -> Outcome {
+    let device = Device::open()?;
+    for bytes in [1, 32 * KIB, u64::MAX] {
+        refused(device.bind(Engine::Seed.raw(), 0, bytes), Errno::INVAL).about(bytes)?;
+        refused(device.bind(Engine::Slub.raw(), 0, bytes), Errno::INVAL).about(bytes)?;
+    }
+    Ok(())
+}
+
+fn an_engine_without_pools_has_no_private_one() -> Outcome {
+    let device = Device::open()?;
+    let answer = device.bind(Engine::Slub.raw(), uapi::SLABLAB_BIND_PRIVATE, MIB);
+    refused(answer, Errno::OPNOTSUPP)
+}
+
+fn an_engine_without_pools_cannot_be_checked_or_extended() -> Outcome {
+    let device = shared(Engine::Slub)?;
+    unchanged(&device, || {
+        refused(device.check().map(drop), Errno::OPNOTSUPP)?;
+        refused(device.extend(MIB), Errno::OPNOTSUPP)
+    })
+}
+
+fn a_failed_bind_leaves_the_session_unbound() -> Outcome {
+    let device = Device::open()?;
+    refused(device.bind(99, 0, 0), Errno::INVAL)?;
+    refused(
+        device.bind(Engine::Seed.raw(), uapi::SLABLAB_BIND_PRIVATE, 1),
+        Errno::INVAL,
+    )?;
+    refused(
+        device.bind(Engine::Slub.raw(), uapi::SLABLAB_BIND_PRIVATE, MIB),
+        Errno::OPNOTSUPP,
+    )?;
+    let most = device.info()?.private_bytes_max;
+    let answer = device.bind(
+        Engine::Seed.raw(),
+        uapi::SLABLAB_BIND_PRIVATE,
+        most + 32 * KIB,
+    );
+    refused(answer, Errno::DQUOT)?;
+    device.bind(Engine::Seed.raw(), uapi::SLABLAB_BIND_PRIVATE, 64 * KIB)?;
+    equal("pool", device.info()?.pool_bytes, 64 * KIB)
+}
+
+fn an_unbound_session_allocates_from_the_default() -> Outcome {
+    let device = Device::open()?;
+    let default = device.info()?.engine;
+    holds(
+        default != uapi::SLABLAB_ENGINE_DEFAULT,
+        "INFO names the default engine",
+    )?;
+    filled(&device, 100, 6)?;
+    equal("engine", device.info()?.engine, default)?;
+    let chosen = Device::open()?;
+    chosen.bind(uapi::SLABLAB_ENGINE_DEFAULT, 0, 0)?;
+    equal("engine", chosen.info()?.engine, default)?;
+    equal(
+        "live blocks seen from beside",
+        chosen.stats()?.live_blocks,
+        device.stats()?.live_blocks,
+    )
+}

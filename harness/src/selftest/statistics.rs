@@ -1,0 +1,406 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! STATS: the architecture document's figures, and the true ones.
+
+use crate::{
+    device::Device,
+    rng::Rng,
+    uapi::{
+        self,
+        Engine,
+        slablab_alloc,
+        slablab_class_stats,
+        slablab_stats, //
+    },
+};
+
+use super::{
+    fixture::{
+        KIB,
+        MIB,
+        POOL_BYTES,
+        exhaust,
+        has_pool,
+        private,
+        session,
+        shared,
+        sound, //
+    },
+    theme,
+    verdict::{
+        About,
+        Outcome,
+        equal,
+        holds, //
+    },
+};
+
+theme!("statistics" {
+    Once a_new_pool_is_free,
+    Once the_first_small_block_grows_its_class_by_64,
+    Once the_next_small_block_comes_from_the_slab,
+    Once a_large_block_comes_from_the_buddy_system,
+    Once each_class_serves_the_sizes_of_the_document,
+    Once the_formulas_of_the_document_hold,
+    Once every_byte_of_the_pool_is_somewhere,
+    Once slabs_keep_what_they_took,
+    Once refusals_are_counted_by_cause,
+    Each operations_are_counted,
+    Each the_sessions_shares_are_the_pool,
+    Each a_session_sees_its_own_share_only,
+});
+
+/// Bytes of the classes' blocks.
+const CLASSES: [u64; 7] = [64, 128, 256, 512, 1024, 2048, 4096];
+
+/// Returns the classes that there are.
+fn classes(stats: &slablab_stats) -> &[slablab_class_stats] {
+    &stats.classes[..stats.class_count as usize]
+}
+
+/// Checks what holds of the seed at any time.
+#[track_caller]
+fn consistent(stats: &slablab_stats) -> Outcome {
+    let sum = |count: fn(&slablab_class_stats) -> u64| -> u64 {
+        classes(stats)
+            .iter()
+            .map(|class| count(class) * class.block_bytes)
+            .sum()
+    };
+    let (total, used) = (
+        sum(|class| class.total_blocks),
+        sum(|class| class.used_blocks),
+    );
+    equal(
+        "total_bytes",
+        stats.total_bytes,
+        total + stats.buddy_total_bytes,
+    )?;
+    equal(
+        "used_bytes",
+        stats.used_bytes,
+        used + stats.buddy_actual_bytes,
+    )?;
+    equal(
+        "available_bytes",
+        stats.available_bytes,
+        stats.total_bytes - stats.used_bytes,
+    )?;
+    equal(
+        "pool",
+        stats.live_bytes + stats.cached_bytes + stats.free_bytes,
+        stats.pool_bytes,
+    )?;
+    equal(
+        "buddy_total_bytes",
+        stats.buddy_total_bytes,
+        stats.pool_bytes,
+    )?;
+    equal(
+        "free_bytes",
+        stats.free_bytes,
+        stats.buddy_total_bytes - stats.buddy_actual_bytes,
+    )?;
+    equal("cached_bytes", stats.cached_bytes, total - used)?;
+    equal(
+        "live_blocks",
+        stats.live_blocks,
+        stats.allocations - stats.frees,
+    )?;
+    holds(
+        stats.buddy_user_bytes <= stats.buddy_actual_bytes,
+        "the buddy system rounds up",
+    )?;
+    holds(
+        stats.requested_bytes <= stats.live_bytes,
+        "blocks are as large as was asked",
+    )
+}
+
+/// Checks by which path a block came.
+#[track_caller]
+fn came_by(block: &slablab_alloc, path: u32, class_index: u32, order: u32) -> Outcome {
+    let cost = &block.cost;
+    equal(
+        "path, class, order",
+        (
+            u32::from(cost.path),
+            u32::from(cost.class_index),
+            u32::from(cost.order),
+        ),
+        (path, class_index, order),
+    )
+}
+
+/// Returns the figures, once they are found to be consistent.
+#[track_caller]
+fn figures(device: &Device) -> Outcome<Box<slablab_stats>> {
+    let stats = device.stats()?;
+    consistent(&stats)?;
+    Ok(stats)
+}
+
+fn a_new_pool_is_free() -> Outcome {
+    let stats = figures(&private(MIB)?)?;
+    equal("engine", stats.engine, uapi::SLABLAB_ENGINE_SEED)?;
+    equal("regions, pool", (stats.regions, stats.pool_bytes), (1, MIB))?;
+    equal(
+        "total, used",
+        (stats.total_bytes, stats.used_bytes),
+        (MIB, 0),
+    )?;
+    equal("free", stats.free_bytes, MIB)?;
+    equal(
+        "operations",
+        (stats.allocations, stats.frees, stats.live_blocks),
+        (0, 0, 0),
+    )?;
+    let blocks: Vec<_> = classes(&stats)
+        .iter()
+        .map(|class| class.block_bytes)
+        .collect();
+    equal("classes", blocks, CLASSES.to_vec())?;
+    let in_use = classes(&stats)
+        .iter()
+        .filter(|class| class.total_blocks + class.growths > 0);
+    equal("classes with memory", in_use.count(), 0)
+}
+
+fn the_first_small_block_grows_its_class_by_64() -> Outcome {
+    let device = private(MIB)?;
+    let block = device.alloc(50, 8)?;
+    came_by(&block, uapi::SLABLAB_PATH_GROWTH, 0, 12)?;
+    equal("usable", block.usable, 64)?;
+    let stats = figures(&device)?;
+    let class = stats.classes[0];
+    equal(
+        "blocks",
+        (class.total_blocks, class.used_blocks, class.growths),
+        (64, 1, 1),
+    )?;
+    equal(
+        "buddy",
+        (stats.buddy_user_bytes, stats.buddy_actual_bytes),
+        (4096, 4096),
+    )?;
+    equal(
+        "total, used",
+        (stats.total_bytes, stats.used_bytes),
+        (MIB + 4096, 64 + 4096),
+    )?;
+    equal(
+        "live, cached",
+        (stats.live_bytes, stats.cached_bytes),
+        (64, 63 * 64),
+    )?;
+    equal("requested", stats.requested_bytes, 50)
+}
+
+fn the_next_small_block_comes_from_the_slab() -> Outcome {
+    let device = private(MIB)?;
+    let mut last = device.alloc(64, 1)?;
+    for n in 2..=64 {
+        last = device.alloc(64, 1)?;
+        came_by(&last, uapi::SLABLAB_PATH_SLAB, 0, uapi::SLABLAB_NO_ORDER).about(n)?;
+    }
+    came_by(&device.alloc(64, 1)?, uapi::SLABLAB_PATH_GROWTH, 0, 12)?;
+    let class = figures(&device)?.classes[0];
+    equal(
+        "blocks",
+        (class.total_blocks, class.used_blocks, class.growths),
+        (128, 65, 2),
+    )?;
+    // The block freed last is the first to be used again.
+    device.free(last.handle)?;
+    equal("offset", device.alloc(64, 1)?.offset, last.offset)
+}
+
+fn a_large_block_comes_from_the_buddy_system() -> Outcome {
+    let device = private(MIB)?;
+    for (size, order) in [(8192, 13), (4097, 13), (8193, 14), (200_000, 18)] {
+        let block = device.alloc(size, 1)?;
+        came_by(
+            &block,
+            uapi::SLABLAB_PATH_BUDDY,
+            uapi::SLABLAB_NO_CLASS,
+            order,
+        )
+        .about(size)?;
+        let stats = figures(&device)?;
+        equal("user", stats.buddy_user_bytes, size)?;
+        equal("actual", stats.buddy_actual_bytes, 1 << order)?;
+        equal("used", stats.used_bytes, 1 << order)?;
+        equal("live", stats.live_bytes, 1 << order)?;
+        equal("requested", stats.requested_bytes, size)?;
+        device.free(block.handle)?;
+        equal("used", figures(&device)?.used_bytes, 0)?;
+    }
+    Ok(())
+}
+
+fn each_class_serves_the_sizes_of_the_document() -> Outcome {
+    let device = private(POOL_BYTES)?;
+    for (index, bytes) in CLASSES.into_iter().enumerate() {
+        let smallest = if index == 0 { 1 } else { bytes / 2 + 1 };
+        for (size, align) in [(smallest, 1), (bytes, 1), (bytes, bytes), (1, bytes)] {
+            let block = device.alloc(size, align)?;
+            // An alignment below 64 asks for no larger class.
+            equal("class", usize::from(block.cost.class_index), index)
+                .and_then(|()| equal("usable", block.usable, bytes))
+                .about(format_args!("{size} bytes at {align}"))?;
+        }
+        equal("used", figures(&device)?.classes[index].used_blocks, 4).about(bytes)?;
+    }
+    sound(&device)
+}
+
+/// Does a few thousand operations of all kinds, and `each` after some of them.
+fn churn(device: &Device, mut each: impl FnMut(&Device) -> Outcome) -> Outcome {
+    let mut handles = Vec::new();
+    let mut random = Rng::new(9);
+    for n in 0..3_000 {
+        let size = random.doubling(1, 100_000);
+        let pick = random.index(handles.len().max(1));
+        match random.below(16) {
+            0..6 => handles.extend(device.alloc(size, 1).ok().map(|block| block.handle)),
+            6..8 if !handles.is_empty() => {
+                // A refusal leaves the block as it was: nothing to do.
+                let _ = device.realloc(handles[pick], size);
+            }
+            _ if !handles.is_empty() => device.free(handles.swap_remove(pick))?,
+            _ => {}
+        }
+        if n % 50 == 0 {
+            each(device).about(format_args!("after operation {n}"))?;
+        }
+    }
+    for handle in handles {
+        device.free(handle)?;
+    }
+    each(device)
+}
+
+fn the_formulas_of_the_document_hold() -> Outcome {
+    churn(&private(MIB)?, |device| figures(device).map(drop))
+}
+
+fn every_byte_of_the_pool_is_somewhere() -> Outcome {
+    let device = private(MIB)?;
+    churn(&device, sound)?;
+    let stats = figures(&device)?;
+    equal(
+        "live bytes, blocks",
+        (stats.live_bytes, stats.live_blocks),
+        (0, 0),
+    )?;
+    equal("requested", stats.requested_bytes, 0)
+}
+
+fn slabs_keep_what_they_took() -> Outcome {
+    let device = private(MIB)?;
+    let (handles, _) = exhaust(&device, 64)?;
+    equal("blocks", handles.len() as u64, MIB / 64)?;
+    for handle in handles {
+        device.free(handle)?;
+    }
+    let stats = figures(&device)?;
+    equal(
+        "cached, free",
+        (stats.cached_bytes, stats.free_bytes),
+        (MIB, 0),
+    )?;
+    equal("growths", stats.classes[0].growths, MIB / 4096)?;
+    // By the document's formulas half of it is available; no other size gets any.
+    equal("available", stats.available_bytes, MIB)?;
+    holds(device.alloc(65, 1).is_err(), "another size gets nothing")
+}
+
+fn refusals_are_counted_by_cause() -> Outcome {
+    let device = private(MIB)?;
+    let before = device.stats()?;
+    holds(
+        device.alloc(8, 8192).is_err(),
+        "the engine does not align so",
+    )?;
+    exhaust(&device, 8 * KIB)?;
+    let after = device.stats()?;
+    let more = |cause: u32| {
+        after.session_refusals[cause as usize] - before.session_refusals[cause as usize]
+    };
+    equal("unsupported", more(uapi::SLABLAB_CAUSE_UNSUPPORTED), 1)?;
+    equal("exhausted", more(uapi::SLABLAB_CAUSE_EXHAUSTED), 1)?;
+    equal("none", more(uapi::SLABLAB_CAUSE_NONE), 0)?;
+    equal(
+        "the engine's, exhausted",
+        after.refusals[uapi::SLABLAB_CAUSE_EXHAUSTED as usize],
+        1,
+    )
+}
+
+fn operations_are_counted(engine: Engine) -> Outcome {
+    let device = session(engine)?;
+    let before = device.stats()?;
+    let first = device.alloc(100, 1)?;
+    let second = device.alloc(5000, 1)?;
+    device.realloc(first.handle, 70_000)?;
+    device.free(second.handle)?;
+    let after = device.stats()?;
+    equal("session's allocations", after.session_allocations, 2)?;
+    equal("session's frees", after.session_frees, 1)?;
+    equal("session's reallocations", after.session_reallocations, 1)?;
+    equal("session's blocks", after.session_blocks, 1)?;
+    holds(
+        after.session_bytes >= 70_000,
+        "the session is charged for its block",
+    )?;
+    equal("live blocks", after.live_blocks - before.live_blocks, 1)?;
+    equal(
+        "requested",
+        after.requested_bytes - before.requested_bytes,
+        70_000,
+    )?;
+    let balance = |stats: &slablab_stats| stats.allocations - stats.frees;
+    equal(
+        "served and not taken back",
+        balance(&after) - balance(&before),
+        1,
+    )
+}
+
+fn the_sessions_shares_are_the_pool(engine: Engine) -> Outcome {
+    let before = shared(engine)?.stats()?.live_blocks;
+    let sessions = [shared(engine)?, shared(engine)?, shared(engine)?];
+    for (n, session) in sessions.iter().enumerate() {
+        for _ in 0..=n * 10 {
+            session.alloc(700, 1)?;
+        }
+    }
+    let mut blocks = 0;
+    for session in &sessions {
+        blocks += session.stats()?.session_blocks;
+    }
+    equal("blocks of all sessions", blocks, 33)?;
+    equal("live blocks", sessions[0].stats()?.live_blocks, before + 33)?;
+    drop(sessions);
+    equal("live blocks", shared(engine)?.stats()?.live_blocks, before)
+}
+
+fn a_session_sees_its_own_share_only(engine: Engine) -> Outcome {
+    let (mine, theirs) = (shared(engine)?, shared(engine)?);
+    mine.alloc(64, 1)?;
+    let share = mine.stats()?;
+    theirs.alloc(64, 1)?;
+    theirs.alloc(u64::MAX, 1).err();
+    let after = mine.stats()?;
+    equal(
+        "blocks",
+        (share.session_blocks, after.session_blocks),
+        (1, 1),
+    )?;
+    equal("bytes", after.session_bytes, share.session_bytes)?;
+    equal("refusals", after.session_refusals, share.session_refusals)?;
+    if has_pool(engine) {
+        equal("my charge", share.session_bytes, 64)?;
+    }
+    Ok(())
+}

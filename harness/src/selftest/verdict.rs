@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What a test says: that it holds, where and why it does not, or why it was not run.
+//!
+//! A test is a function that returns an [`Outcome`]. It checks with the functions of this file and
+//! leaves with `?`; where it left is part of the verdict, because `?` tells [`From::from`] the
+//! place that it stands at.
+
+use std::{
+    fmt,
+    io,
+    panic::Location, //
+};
+
+use crate::device::{
+    Errno,
+    Refused, //
+};
+
+/// Why a test did not pass.
+#[derive(Debug)]
+pub(crate) enum Verdict {
+    /// The contract is broken.
+    Failed {
+        /// Where the test noticed.
+        at: &'static Location<'static>,
+        /// What was expected, and what there was.
+        what: String,
+    },
+    /// The test cannot be run here.
+    Skipped(String),
+}
+
+/// What a test returns.
+pub(crate) type Outcome<T = ()> = Result<T, Verdict>;
+
+impl Verdict {
+    /// Says that the contract is broken, at the caller's place.
+    #[track_caller]
+    pub(crate) fn failed(what: impl Into<String>) -> Self {
+        Self::Failed {
+            at: Location::caller(),
+            what: what.into(),
+        }
+    }
+
+    /// Says that the test cannot be run here.
+    pub(crate) fn skipped(reason: impl Into<String>) -> Self {
+        Self::Skipped(reason.into())
+    }
+}
+
+impl From<Errno> for Verdict {
+    #[track_caller]
+    fn from(errno: Errno) -> Self {
+        Self::failed(format!("expected success, got {}", name(errno)))
+    }
+}
+
+impl From<Refused> for Verdict {
+    #[track_caller]
+    fn from(refused: Refused) -> Self {
+        Self::failed(format!(
+            "expected success, got {} with cause {}",
+            name(refused.errno),
+            refused.cost.cause
+        ))
+    }
+}
+
+impl From<io::Error> for Verdict {
+    #[track_caller]
+    fn from(error: io::Error) -> Self {
+        Self::failed(format!("expected success, got {error}"))
+    }
+}
+
+/// Checks that two values are the same.
+#[track_caller]
+pub(crate) fn equal<T: PartialEq + fmt::Debug>(what: &str, got: T, expected: T) -> Outcome {
+    if got == expected {
+        return Ok(());
+    }
+    Err(Verdict::failed(format!(
+        "{what}: expected {expected:?}, got {got:?}"
+    )))
+}
+
+/// Checks that something is true.
+#[track_caller]
+pub(crate) fn holds(condition: bool, what: impl fmt::Display) -> Outcome {
+    if condition {
+        return Ok(());
+    }
+    Err(Verdict::failed(format!("expected that {what}")))
+}
+
+/// An error that has an error number.
+pub(crate) trait Numbered {
+    /// Returns the number.
+    fn errno(&self) -> Errno;
+}
+
+impl Numbered for Errno {
+    fn errno(&self) -> Errno {
+        *self
+    }
+}
+
+impl Numbered for Refused {
+    fn errno(&self) -> Errno {
+        self.errno
+    }
+}
+
+/// Checks that a call failed, and with which error number.
+#[track_caller]
+pub(crate) fn refused<T, E: Numbered>(result: Result<T, E>, expected: Errno) -> Outcome {
+    match result {
+        Err(error) if error.errno() == expected => Ok(()),
+        Err(error) => Err(Verdict::failed(format!(
+            "expected {}, got {}",
+            name(expected),
+            name(error.errno())
+        ))),
+        Ok(_) => Err(Verdict::failed(format!(
+            "expected {}, got success",
+            name(expected)
+        ))),
+    }
+}
+
+/// Checks that a request for memory failed, and with which error number and cause.
+#[track_caller]
+pub(crate) fn refused_because<T>(
+    result: Result<T, Refused>,
+    errno: Errno,
+    causes: &[u32],
+) -> Outcome {
+    let cause = result
+        .as_ref()
+        .err()
+        .map(|refused| u32::from(refused.cost.cause));
+    refused(result, errno)?;
+    if cause.is_some_and(|cause| causes.contains(&cause)) {
+        return Ok(());
+    }
+    Err(Verdict::failed(format!(
+        "cause: expected one of {causes:?}, got {cause:?}"
+    )))
+}
+
+/// Names an error number the way that manuals do.
+fn name(errno: Errno) -> String {
+    let known = match errno {
+        Errno::ACCESS => "EACCES",
+        Errno::AGAIN => "EAGAIN",
+        Errno::BUSY => "EBUSY",
+        Errno::DQUOT => "EDQUOT",
+        Errno::FAULT => "EFAULT",
+        Errno::INTR => "EINTR",
+        Errno::INVAL => "EINVAL",
+        Errno::NFILE => "ENFILE",
+        Errno::NODEV => "ENODEV",
+        Errno::NOENT => "ENOENT",
+        Errno::NOMEM => "ENOMEM",
+        Errno::NOSPC => "ENOSPC",
+        Errno::NOTTY => "ENOTTY",
+        Errno::NXIO => "ENXIO",
+        Errno::OPNOTSUPP => "EOPNOTSUPP",
+        Errno::PERM => "EPERM",
+        Errno::SPIPE => "ESPIPE",
+        Errno::TOOBIG => "E2BIG",
+        other => return format!("errno {}", other.raw_os_error()),
+    };
+    known.to_owned()
+}
+
+/// Says what a verdict is about.
+pub(crate) trait About {
+    /// Puts `subject` in front of what went wrong.
+    fn about(self, subject: impl fmt::Display) -> Self;
+}
+
+impl<T> About for Outcome<T> {
+    fn about(self, subject: impl fmt::Display) -> Self {
+        self.map_err(|verdict| match verdict {
+            Verdict::Failed { at, what } => Verdict::Failed {
+                at,
+                what: format!("{subject}: {what}"),
+            },
+            skipped @ Verdict::Skipped(_) => skipped,
+        })
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Failed { at, what } => write!(f, "{}:{}: {what}", at.file(), at.line()),
+            Self::Skipped(reason) => write!(f, "skipped: {reason}"),
+        }
+    }
+}

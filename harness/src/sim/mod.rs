@@ -1,0 +1,338 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The engines in this process, behind the same sessions that the module has.
+//!
+//! What is missing here is the kernel: system calls, its memory and its locks. Every figure that
+//! does not depend on those is the same.
+
+mod mapping;
+mod platform;
+
+use std::{
+    ops::Deref,
+    sync::{
+        Arc,
+        Mutex,
+        PoisonError,
+        RwLock, //
+    },
+};
+
+use slab_heap::{
+    check::{
+        self,
+        Progress,
+        Walk, //
+    },
+    engine::Engine as _,
+    region::RegionError,
+    seed::{
+        MIN_HEAP_SIZE,
+        Seed,
+        State, //
+    },
+};
+use slab_session::{
+    Denied,
+    Handle,
+    INDEX_MAX,
+    Ledger,
+    Limits, //
+};
+
+use self::{
+    mapping::Mapping,
+    platform::{
+        Heap,
+        HostLock, //
+    },
+};
+use crate::{
+    device::{
+        Errno,
+        Refused, //
+    },
+    target::Target,
+    uapi::{
+        self,
+        Engine,
+        slablab_alloc,
+        slablab_check,
+        slablab_cost,
+        slablab_extend,
+        slablab_info,
+        slablab_realloc,
+        slablab_stats, //
+    },
+};
+
+/// What the length of a region is a multiple of.
+const REGION_UNIT: u64 = MIN_HEAP_SIZE as u64;
+
+/// The largest region.
+const REGION_BYTES_MAX: u64 = 4 << 30;
+
+/// The pages of the kernel that this stands for.
+const PAGE_BYTES: u32 = 4096;
+
+/// The bytes that a session may hold: the module's default.
+const SESSION_BYTES_MAX: usize = 128 << 20;
+
+/// The blocks that a session may hold: the module's default.
+const SESSION_HANDLES_MAX: u32 = INDEX_MAX + 1;
+
+/// An engine and its memory.
+pub(crate) struct Pool {
+    engine: Seed<HostLock<State>>,
+    /// The memory that the engine has; it must be dropped after the engine, so it stands below.
+    mappings: Mutex<Vec<Mapping>>,
+}
+
+impl Pool {
+    /// The bytes of the shared pool: the module's default.
+    pub(crate) const DEFAULT_BYTES: u64 = 64 << 20;
+
+    /// Makes an engine with a region of `bytes` bytes.
+    pub(crate) fn new(bytes: u64) -> Result<Self, Errno> {
+        let pool = Self {
+            engine: Seed::new(HostLock::new(State::new())),
+            mappings: Mutex::default(),
+        };
+        pool.extend(bytes)?;
+        Ok(pool)
+    }
+
+    /// Adds a region and returns its number.
+    fn extend(&self, bytes: u64) -> Result<u16, Errno> {
+        if bytes == 0 || bytes % REGION_UNIT != 0 || bytes > REGION_BYTES_MAX {
+            return Err(Errno::INVAL);
+        }
+        let mapping = Mapping::new(usize::try_from(bytes).map_err(|_| Errno::NOMEM)?)?;
+        let mut mappings = self.mappings.lock().unwrap_or_else(PoisonError::into_inner);
+        // SAFETY: The mapping is new, so nobody else uses it, and its pointer is to the whole of
+        // it; it is kept in `self.mappings` until the engine is gone.
+        let region = unsafe { self.engine.add_region(mapping.start(), mapping.bytes()) };
+        let region = region.map_err(|error| match error {
+            RegionError::NoPool => Errno::OPNOTSUPP,
+            RegionError::TooMany => Errno::NOSPC,
+            RegionError::Misaligned
+            | RegionError::BadLength
+            | RegionError::Overflow
+            | RegionError::Overlap => Errno::INVAL,
+        })?;
+        mappings.push(mapping);
+        Ok(region)
+    }
+
+    /// Returns the bytes of all regions.
+    fn bytes(&self) -> u64 {
+        self.engine.capacity() as u64
+    }
+
+    /// Returns how many regions there are.
+    fn regions(&self) -> u32 {
+        self.mappings
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .len() as u32
+    }
+}
+
+/// What leads a session to its engine.
+struct PoolRef(Arc<Pool>);
+
+impl Deref for PoolRef {
+    type Target = Seed<HostLock<State>>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0.engine
+    }
+}
+
+type Session = slab_session::Session<PoolRef, HostLock<Ledger<Vec<slab_session::Entry>>>, Heap>;
+
+/// A session in this process.
+pub(crate) struct Sim {
+    session: Session,
+    private: bool,
+    /// Held to read while blocks are read and to write while they are written: two threads may
+    /// name the same block.
+    copying: RwLock<()>,
+}
+
+impl Sim {
+    /// Opens a session with a pool of its own.
+    pub(crate) fn private(pool_bytes: u64) -> Result<Self, Errno> {
+        Ok(Self::on(Arc::new(Pool::new(pool_bytes)?), true))
+    }
+
+    /// Opens a session on a pool.
+    pub(crate) fn on(pool: Arc<Pool>, private: bool) -> Self {
+        let limits = Limits {
+            bytes: SESSION_BYTES_MAX,
+            handles: SESSION_HANDLES_MAX,
+        };
+        Self {
+            session: Session::new(PoolRef(pool), HostLock::new(Ledger::new(limits))),
+            private,
+            copying: RwLock::default(),
+        }
+    }
+
+    fn pool(&self) -> &Pool {
+        &self.session.engine().0
+    }
+}
+
+/// Returns the error number of a denial.
+fn errno(denied: Denied) -> Errno {
+    Errno::from_raw_os_error(denied.errno())
+}
+
+/// Makes the reply to a request for memory that was denied.
+fn refused(denied: Denied) -> Refused {
+    Refused {
+        errno: errno(denied),
+        cost: denied.cause().map(slablab_cost::from).unwrap_or_default(),
+    }
+}
+
+/// Returns the handle that a number stands for, as a file position or a command takes it.
+fn handle(bits: u32) -> Result<Handle, Denied> {
+    Handle::from_bits(bits).ok_or(Denied::NoSuchBlock)
+}
+
+/// Refuses the handles that would make a file position negative, as the kernel does for any file.
+fn positioned(bits: u32) -> Result<Handle, Errno> {
+    if bits >= 1 << 31 {
+        return Err(Errno::INVAL);
+    }
+    handle(bits).map_err(errno)
+}
+
+impl Target for Sim {
+    fn info(&self) -> Result<slablab_info, Errno> {
+        Ok(slablab_info {
+            flags: 0,
+            abi_version: uapi::SLABLAB_ABI_VERSION,
+            engines: 1 << Engine::Seed.raw(),
+            engine: Engine::Seed.raw(),
+            capabilities: uapi::SLABLAB_CAP_POOL | uapi::SLABLAB_CAP_PRIVATE,
+            bind_flags: if self.private {
+                uapi::SLABLAB_BIND_PRIVATE
+            } else {
+                0
+            },
+            pool_bytes: self.pool().bytes(),
+            regions: self.pool().regions(),
+            page_bytes: PAGE_BYTES,
+            session_bytes_max: SESSION_BYTES_MAX as u64,
+            session_handles_max: u64::from(SESSION_HANDLES_MAX),
+            private_bytes_max: if self.private { self.pool().bytes() } else { 0 },
+            private_bytes_used: if self.private { self.pool().bytes() } else { 0 },
+            sessions_max: 1,
+            sessions_used: 1,
+        })
+    }
+
+    fn bind(&self, _engine: u32, _flags: u32, _pool_bytes: u64) -> Result<(), Errno> {
+        // The session was bound when it was opened.
+        Err(Errno::BUSY)
+    }
+
+    fn alloc(&self, size: u64, align: u64) -> Result<slablab_alloc, Refused> {
+        let pending = self.session.allocate(size, align).map_err(refused)?;
+        let reply = pending.reply();
+        pending.publish();
+        Ok(slablab_alloc {
+            size,
+            align,
+            flags: 0,
+            handle: reply.handle.to_bits(),
+            offset: uapi::offset(reply.offset),
+            usable: reply.usable as u64,
+            cost: reply.cost.into(),
+        })
+    }
+
+    fn free(&self, bits: u32) -> Result<(), Errno> {
+        handle(bits)
+            .and_then(|handle| self.session.free(handle))
+            .map(|_cost| ())
+            .map_err(errno)
+    }
+
+    fn realloc(&self, bits: u32, size: u64) -> Result<slablab_realloc, Refused> {
+        let pending = handle(bits)
+            .and_then(|handle| self.session.reallocate(handle, size))
+            .map_err(refused)?;
+        let reply = pending.reply();
+        pending.publish();
+        Ok(slablab_realloc {
+            handle: bits,
+            flags: 0,
+            size,
+            offset: uapi::offset(reply.offset),
+            usable: reply.usable as u64,
+            cost: reply.cost.into(),
+        })
+    }
+
+    fn read(&self, bits: u32, byte: u32, buffer: &mut [u8]) -> Result<usize, Errno> {
+        let handle = positioned(bits)?;
+        let _copying = self.copying.read().unwrap_or_else(PoisonError::into_inner);
+        let pinned = self.session.pin(handle).map_err(errno)?;
+        let (start, rest) = pinned.bytes_from(byte as usize).map_err(errno)?;
+        let count = rest.min(buffer.len());
+        // SAFETY: The block has `rest` bytes from `start` on while it is pinned, nobody writes to
+        // it while `copying` is held, and `buffer` is not in any pool.
+        unsafe {
+            start
+                .as_ptr()
+                .copy_to_nonoverlapping(buffer.as_mut_ptr(), count)
+        };
+        Ok(count)
+    }
+
+    fn write(&self, bits: u32, byte: u32, bytes: &[u8]) -> Result<usize, Errno> {
+        let handle = positioned(bits)?;
+        let _copying = self.copying.write().unwrap_or_else(PoisonError::into_inner);
+        let pinned = self.session.pin(handle).map_err(errno)?;
+        let (start, rest) = pinned.bytes_from(byte as usize).map_err(errno)?;
+        let count = rest.min(bytes.len());
+        // SAFETY: As in `read`; nobody reads or writes blocks while `copying` is held to write.
+        unsafe {
+            start
+                .as_ptr()
+                .copy_from_nonoverlapping(bytes.as_ptr(), count)
+        };
+        Ok(count)
+    }
+
+    fn stats(&self) -> Result<Box<slablab_stats>, Errno> {
+        let mut stats = Box::<slablab_stats>::default();
+        self.pool().engine.visit(&mut *stats);
+        stats.engine = Engine::Seed.raw();
+        stats.set_session(&self.session.tally());
+        Ok(stats)
+    }
+
+    fn check(&self) -> Result<slablab_check, Errno> {
+        let engine = &self.pool().engine;
+        let mut walk = Walk::new();
+        match check::run(&mut walk, |walk| engine.check(walk)) {
+            Ok(Progress::Disturbed) => Err(Errno::AGAIN),
+            result => Ok(uapi::check_reply(result.err(), walk.walked())),
+        }
+    }
+
+    fn extend(&self, bytes: u64) -> Result<slablab_extend, Errno> {
+        let region = self.pool().extend(bytes)?;
+        Ok(slablab_extend {
+            bytes,
+            region: u32::from(region),
+            pool_bytes: self.pool().bytes(),
+            ..Default::default()
+        })
+    }
+}

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What a workload drives: a session on the device, or the same in this process.
+
+use std::os::fd::{
+    AsFd,
+    BorrowedFd, //
+};
+
+use crate::{
+    device::{
+        Device,
+        Errno,
+        Refused, //
+    },
+    uapi::{
+        self,
+        slablab_alloc,
+        slablab_check,
+        slablab_extend,
+        slablab_info,
+        slablab_realloc,
+        slablab_stats, //
+    },
+};
+
+/// A session that can be driven from several threads. The methods are the device's commands.
+pub(crate) trait Target: Sync {
+    /// Says what there is and what this session may do.
+    fn info(&self) -> Result<slablab_info, Errno>;
+
+    /// Chooses the session's engine and pool; too late once something was allocated.
+    fn bind(&self, engine: u32, flags: u32, pool_bytes: u64) -> Result<(), Errno>;
+
+    /// Allocates a block.
+    fn alloc(&self, size: u64, align: u64) -> Result<slablab_alloc, Refused>;
+
+    /// Frees a block.
+    fn free(&self, handle: u32) -> Result<(), Errno>;
+
+    /// Changes a block's size.
+    fn realloc(&self, handle: u32, size: u64) -> Result<slablab_realloc, Refused>;
+
+    /// Reads a block's bytes; less than asked for at the block's end.
+    fn read(&self, handle: u32, byte: u32, buffer: &mut [u8]) -> Result<usize, Errno>;
+
+    /// Writes a block's bytes; less than asked for at the block's end.
+    fn write(&self, handle: u32, byte: u32, bytes: &[u8]) -> Result<usize, Errno>;
+
+    /// Returns the figures of the engine and of this session.
+    fn stats(&self) -> Result<Box<slablab_stats>, Errno>;
+
+    /// Has the engine's records checked.
+    fn check(&self) -> Result<slablab_check, Errno>;
+
+    /// Adds `bytes` bytes to the pool.
+    fn extend(&self, bytes: u64) -> Result<slablab_extend, Errno>;
+
+    /// Returns the file, where there is one, for requests that no method would send.
+    fn file(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+}
+
+impl Target for Device {
+    fn info(&self) -> Result<slablab_info, Errno> {
+        Self::info(self)
+    }
+
+    fn bind(&self, engine: u32, flags: u32, pool_bytes: u64) -> Result<(), Errno> {
+        Self::bind(self, engine, flags, pool_bytes)
+    }
+
+    fn alloc(&self, size: u64, align: u64) -> Result<slablab_alloc, Refused> {
+        Self::alloc(self, size, align)
+    }
+
+    fn free(&self, handle: u32) -> Result<(), Errno> {
+        Self::free(self, handle)
+    }
+
+    fn realloc(&self, handle: u32, size: u64) -> Result<slablab_realloc, Refused> {
+        Self::realloc(self, handle, size)
+    }
+
+    fn read(&self, handle: u32, byte: u32, buffer: &mut [u8]) -> Result<usize, Errno> {
+        Self::read(self, handle, byte, buffer)
+    }
+
+    fn write(&self, handle: u32, byte: u32, bytes: &[u8]) -> Result<usize, Errno> {
+        Self::write(self, handle, byte, bytes)
+    }
+
+    fn stats(&self) -> Result<Box<slablab_stats>, Errno> {
+        Self::stats(self)
+    }
+
+    fn check(&self) -> Result<slablab_check, Errno> {
+        Self::check(self)
+    }
+
+    fn extend(&self, bytes: u64) -> Result<slablab_extend, Errno> {
+        Self::extend(self, bytes)
+    }
+
+    fn file(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.as_fd())
+    }
+}
+
+/// Opens the device, or says what to do about it.
+pub(crate) fn open_device() -> anyhow::Result<Device> {
+    Device::open().map_err(|errno| {
+        let advice = match errno {
+            Errno::NOENT => "the module is not loaded; --target sim needs none",
+            Errno::ACCESS | Errno::PERM => "only root may open it; --target sim needs no privilege",
+            Errno::USERS | Errno::MFILE | Errno::NFILE | Errno::BUSY => {
+                "too many sessions are open"
+            }
+            _ => "the device cannot be opened",
+        };
+        anyhow::Error::from(errno).context(format!("{}: {advice}", uapi::DEVICE))
+    })
+}

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The ABI of `/dev/slablab`, as `rust/uapi/slablab.h` has it.
+//!
+//! The structures and constants are bindgen's, what engines and sessions say in their words is the
+//! module's own file. The enumerations of the header become Rust enums here, so that the rest of
+//! the command compares names and not numbers.
+
+#[allow(
+    dead_code,
+    missing_docs,
+    non_camel_case_types,
+    unreachable_pub,
+    clippy::undocumented_unsafe_blocks,
+    reason = "made by bindgen from the header, where the documentation is"
+)]
+#[path = "../../rust/uapi/slablab.rs"]
+mod raw;
+
+#[path = "../../rust/uapi/replies.rs"]
+#[forbid(unsafe_code)]
+mod replies;
+
+use std::fmt;
+
+use serde::Serialize;
+
+pub(crate) use raw::*;
+pub(crate) use replies::{
+    NO_OFFSET,
+    check_reply,
+    offset, //
+};
+
+/// The device's path.
+pub(crate) const DEVICE: &str = match SLABLAB_DEVICE.split_last() {
+    Some((0, path)) => match core::str::from_utf8(path) {
+        Ok(path) => path,
+        Err(_) => panic!("the path is not UTF-8"),
+    },
+    _ => panic!("the path does not end in NUL"),
+};
+
+/// Makes an enum of constants of the header, with the names that people and JSON see.
+macro_rules! header_enum {
+    ($(#[$docs:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $value:ident, $text:literal;)* }) => {
+        $(#[$docs])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+        #[repr(u32)]
+        pub(crate) enum $name {
+            $($(#[$doc])* #[serde(rename = $text)] $variant = $value,)*
+        }
+
+        impl $name {
+            /// Every value that the header names.
+            pub(crate) const ALL: &[Self] = &[$(Self::$variant),*];
+
+            /// Returns the value that a number of the ABI stands for.
+            pub(crate) fn from_raw(raw: u32) -> Option<Self> {
+                Self::ALL.iter().copied().find(|value| value.raw() == raw)
+            }
+
+            /// Returns the number of the ABI.
+            pub(crate) const fn raw(self) -> u32 {
+                self as u32
+            }
+
+            /// Returns the name that people are shown.
+            pub(crate) const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $text,)*
+                }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.name())
+            }
+        }
+    };
+}
+
+header_enum! {
+    /// An engine.
+    Engine {
+        /// The module's default.
+        Default = SLABLAB_ENGINE_DEFAULT, "default";
+        /// Slabs over a buddy system.
+        Seed = SLABLAB_ENGINE_SEED, "seed";
+        /// The engine that improves on the seed.
+        Hybrid = SLABLAB_ENGINE_HYBRID, "hybrid";
+        /// Linux's own kvmalloc.
+        Slub = SLABLAB_ENGINE_SLUB, "slub";
+    }
+}
+
+header_enum! {
+    /// By which path a block came.
+    Path {
+        /// Not at all.
+        None = SLABLAB_PATH_NONE, "none";
+        /// A free block of the slab.
+        Slab = SLABLAB_PATH_SLAB, "slab";
+        /// The slab grew from the buddy system first.
+        Growth = SLABLAB_PATH_GROWTH, "growth";
+        /// A block of the buddy system.
+        Buddy = SLABLAB_PATH_BUDDY, "buddy";
+        /// The kernel's own allocator.
+        Kernel = SLABLAB_PATH_KERNEL, "kernel";
+        /// The block that was there.
+        InPlace = SLABLAB_PATH_IN_PLACE, "in place";
+    }
+}
+
+header_enum! {
+    /// Why a request was refused.
+    Cause {
+        /// It was not, or the errno says it all.
+        None = SLABLAB_CAUSE_NONE, "none";
+        /// More than the pool could hold if it were empty.
+        TooBig = SLABLAB_CAUSE_TOO_BIG, "too big";
+        /// Less is free than was asked for.
+        Exhausted = SLABLAB_CAUSE_EXHAUSTED, "exhausted";
+        /// Enough is free, but not in one piece.
+        Fragmented = SLABLAB_CAUSE_FRAGMENTED, "fragmented";
+        /// The session's quota of bytes or handles.
+        Quota = SLABLAB_CAUSE_QUOTA, "quota";
+        /// The engine cannot serve such a size and alignment.
+        Unsupported = SLABLAB_CAUSE_UNSUPPORTED, "unsupported";
+        /// No memory for the session's own tables.
+        Tables = SLABLAB_CAUSE_TABLES, "tables";
+    }
+}
+
+header_enum! {
+    /// A rule that CHECK can find broken.
+    Rule {
+        /// None is.
+        None = SLABLAB_RULE_NONE, "none";
+        /// A class's free list is as long as its counters say, and ends.
+        ListLength = SLABLAB_RULE_LIST_LENGTH, "list length";
+        /// A free block lies whole in one region of the pool.
+        BlockInPool = SLABLAB_RULE_BLOCK_IN_POOL, "block in pool";
+        /// A free block lies at a multiple of its size.
+        BlockAligned = SLABLAB_RULE_BLOCK_ALIGNED, "block aligned";
+        /// A class's used blocks are at most its total.
+        ClassCounters = SLABLAB_RULE_CLASS_COUNTERS, "class counters";
+        /// What slabs hold was given to them by the buddy system.
+        BuddyCounters = SLABLAB_RULE_BUDDY_COUNTERS, "buddy counters";
+        /// The regions together are the pool.
+        PoolBytes = SLABLAB_RULE_POOL_BYTES, "pool bytes";
+        /// The blocks that are out are those handed out and not taken back.
+        LiveBlocks = SLABLAB_RULE_LIVE_BLOCKS, "live blocks";
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_of_the_header_and_enums_agree() {
+        for engine in Engine::ALL {
+            assert_eq!(Engine::from_raw(engine.raw()), Some(*engine));
+        }
+        assert_eq!(
+            Cause::from_raw(SLABLAB_CAUSE_FRAGMENTED),
+            Some(Cause::Fragmented)
+        );
+        assert_eq!(Rule::from_raw(99), None);
+        assert!(Cause::ALL.iter().all(|cause| cause.raw() < SLABLAB_CAUSES));
+    }
+
+    #[test]
+    fn the_path_of_the_device_has_no_terminator() {
+        assert_eq!(DEVICE, "/dev/slablab");
+    }
+}

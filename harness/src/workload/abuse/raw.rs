@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Requests that no typed command would send: numbers, addresses and lengths that are wrong.
+
+use crate::{
+    device::{
+        Errno,
+        raw_ioctl,
+        request, //
+    },
+    errno::Name,
+    oracle::Complaint,
+    target::Target,
+};
+
+/// The bits of a request number that are the argument's length.
+const LENGTH_SHIFT: u32 = 16;
+const LENGTH_MASK: u32 = 0x3fff << LENGTH_SHIFT;
+
+/// An argument that is longer than any command's.
+type Argument = [u64; 256];
+
+/// Where a request's argument is.
+enum At {
+    /// In memory that is there, with these words first and zeros after them.
+    Words(&'static [u64]),
+    /// At an address that no program has anything at.
+    Address(usize),
+}
+
+/// What is wrong, the request, its argument, and what has to come of it.
+const REQUESTS: [(&str, u32, At, Errno); 9] = [
+    (
+        "a number that is no command",
+        command(request::FREE, 0x7f),
+        At::Words(&[]),
+        Errno::NOTTY,
+    ),
+    (
+        "another device's command",
+        request::INFO ^ 0x100,
+        At::Words(&[]),
+        Errno::NOTTY,
+    ),
+    (
+        "an argument in no memory",
+        request::ALLOC,
+        At::Address(8),
+        Errno::FAULT,
+    ),
+    (
+        "an argument in the kernel",
+        request::STATS,
+        At::Address(0xffff_8000 << 32),
+        Errno::FAULT,
+    ),
+    (
+        "a short argument",
+        sized(request::ALLOC, 8),
+        At::Words(&[64]),
+        Errno::INVAL,
+    ),
+    (
+        "no argument",
+        sized(request::INFO, 0),
+        At::Words(&[]),
+        Errno::INVAL,
+    ),
+    // INFO's structure is 80 bytes, ten words; what follows is from a future that asks for more.
+    (
+        "an argument from the future",
+        sized(request::INFO, 96),
+        At::Words(&[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]),
+        Errno::TOOBIG,
+    ),
+    (
+        "an unknown flag of ALLOC",
+        request::ALLOC,
+        At::Words(&[64, 8, 1]),
+        Errno::INVAL,
+    ),
+    (
+        "an unknown flag of STATS",
+        request::STATS,
+        At::Words(&[2]),
+        Errno::INVAL,
+    ),
+];
+
+/// Returns a request number with another command.
+const fn command(request: u32, number: u32) -> u32 {
+    (request & !0xff) | number
+}
+
+/// Returns a request number with another length of the argument.
+const fn sized(request: u32, bytes: u32) -> u32 {
+    (request & !LENGTH_MASK) | (bytes << LENGTH_SHIFT)
+}
+
+/// Sends all of them, if the target is a file.
+pub(super) fn send_all(target: &dyn Target) -> Result<(), Complaint> {
+    let Some(file) = target.file() else {
+        return Ok(());
+    };
+    for (what, request, at, errno) in &REQUESTS {
+        let mut argument: Argument = [0; 256];
+        let address = match at {
+            At::Words(words) => {
+                argument[..words.len()].copy_from_slice(words);
+                argument.as_mut_ptr().expose_provenance()
+            }
+            At::Address(address) => *address,
+        };
+        // SAFETY: `argument` is longer than what any command reads or writes, and used by nobody
+        // else; the other addresses are of no memory of this process.
+        let result = unsafe { raw_ioctl(file, *request, address) };
+        if result != Err(*errno) {
+            let found = match result {
+                Ok(value) => format!("it returned {value}"),
+                Err(errno) => format!("it failed with {}", Name(errno)),
+            };
+            return Err(Complaint::Unexpected(format!(
+                "a request with {what} had to fail with {}; {found}",
+                Name(*errno)
+            )));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::uapi::{
+        slablab_info,
+        slablab_stats, //
+    };
+
+    #[test]
+    fn the_argument_holds_every_command_s() {
+        assert!(size_of::<Argument>() > size_of::<slablab_stats>());
+        assert!(
+            size_of::<slablab_info>() == 80 && request::INFO & LENGTH_MASK == 80 << LENGTH_SHIFT
+        );
+        assert_eq!(sized(request::INFO, 80), request::INFO);
+    }
+}

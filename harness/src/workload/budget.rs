@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! How long a workload runs, and how far it has come.
+
+use std::{
+    sync::atomic::{
+        AtomicBool,
+        AtomicU64,
+        Ordering, //
+    },
+    time::{
+        Duration,
+        Instant, //
+    },
+};
+
+/// Operations between two looks at the clock.
+const CLOCK_STEPS: u64 = 32;
+
+/// What ends a workload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Limit {
+    /// So many operations.
+    Operations(u64),
+    /// So much time.
+    Time(Duration),
+}
+
+/// What a run may use, and what it has used; shared by its threads.
+pub(crate) struct Budget {
+    limit: Limit,
+    started: Instant,
+    done: AtomicU64,
+    stopped: AtomicBool,
+}
+
+impl Budget {
+    /// Starts the clock.
+    pub(crate) fn start(limit: Limit) -> Self {
+        Self {
+            limit,
+            started: Instant::now(),
+            done: AtomicU64::new(0),
+            stopped: AtomicBool::new(false),
+        }
+    }
+
+    /// Returns the operations that were done, as far as they were reported.
+    pub(crate) fn done(&self) -> u64 {
+        self.done.load(Ordering::Relaxed)
+    }
+
+    /// Returns the time since the start.
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// Returns how far the run has come, from 0 to 1000.
+    pub(crate) fn permille(&self) -> u64 {
+        let (used, all) = match self.limit {
+            Limit::Operations(all) => (u128::from(self.done()), u128::from(all)),
+            Limit::Time(all) => (self.elapsed().as_micros(), all.as_micros()),
+        };
+        (used * 1000)
+            .checked_div(all)
+            .map_or(1000, |done| done.min(1000)) as u64
+    }
+
+    /// Ends the run early, for all threads.
+    pub(super) fn stop(&self) {
+        self.stopped.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns the part of thread `index` of `count`.
+    pub(super) fn share(&self, index: usize, count: usize) -> Steps<'_> {
+        let (index, count) = (index as u128, count.max(1) as u128);
+        let end = match self.limit {
+            Limit::Time(_) => u64::MAX,
+            Limit::Operations(all) => {
+                let before = |index| u128::from(all) * index / count;
+                (before(index + 1) - before(index)) as u64
+            }
+        };
+        Steps {
+            budget: self,
+            taken: 0,
+            end,
+            reported: 0,
+        }
+    }
+}
+
+/// One thread's operations.
+pub(crate) struct Steps<'b> {
+    budget: &'b Budget,
+    taken: u64,
+    end: u64,
+    reported: u64,
+}
+
+impl<'b> Steps<'b> {
+    /// Returns the budget that this is a share of.
+    pub(super) fn budget(&self) -> &'b Budget {
+        self.budget
+    }
+
+    /// Takes a step, if there is one left.
+    pub(super) fn next(&mut self) -> bool {
+        if self.taken >= self.end {
+            return false;
+        }
+        if self.taken % CLOCK_STEPS == 0 {
+            self.report();
+            if self.budget.stopped.load(Ordering::Relaxed) {
+                self.end = self.taken;
+            }
+            if let Limit::Time(limit) = self.budget.limit {
+                if self.budget.elapsed() >= limit {
+                    self.end = self.taken;
+                }
+            }
+        }
+        let more = self.taken < self.end;
+        self.taken += u64::from(more);
+        more
+    }
+
+    /// Returns how many were taken.
+    pub(super) fn taken(&self) -> u64 {
+        self.taken
+    }
+
+    /// Tells the budget.
+    pub(super) fn report(&mut self) {
+        self.budget
+            .done
+            .fetch_add(self.taken - self.reported, Ordering::Relaxed);
+        self.reported = self.taken;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn count(mut steps: Steps<'_>) -> u64 {
+        while steps.next() {}
+        assert!(!steps.next());
+        steps.report();
+        steps.taken()
+    }
+
+    #[test]
+    fn shares_come_to_the_whole() {
+        for (all, threads) in [(0, 1), (1, 1), (100, 3), (7, 8), (1_000_003, 4)] {
+            let budget = Budget::start(Limit::Operations(all));
+            let sum: u64 = (0..threads)
+                .map(|index| count(budget.share(index, threads)))
+                .sum();
+            assert_eq!((sum, budget.done()), (all, all));
+        }
+    }
+
+    #[test]
+    fn time_ends_and_so_does_a_stop() {
+        let budget = Budget::start(Limit::Time(Duration::ZERO));
+        assert_eq!(count(budget.share(0, 1)), 0);
+        assert_eq!(budget.permille(), 1000);
+
+        let budget = Budget::start(Limit::Operations(u64::MAX));
+        budget.stop();
+        assert_eq!(count(budget.share(0, 1)), 0);
+    }
+}

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The pool breaks into pieces, and becomes whole again.
+//!
+//! All blocks are larger than what slabs serve, so this is the buddy system's own test: with every
+//! other block free it may refuse a large one, but must say that fragmentation is the reason; with
+//! all free it must have merged them, and serve it.
+
+use super::Run;
+use crate::{
+    oracle::{
+        Block,
+        Complaint, //
+    },
+    uapi::Cause,
+};
+
+/// The smallest block: the first that no slab serves.
+const SIZE_MIN: u64 = 4097;
+
+/// The largest block but for the one that is asked for in between.
+const SIZE_MAX: u64 = 16 << 10;
+
+/// The large block, as a part of the pool and at most.
+const LARGE_PART: u64 = 4;
+const LARGE_MAX: u64 = 16 << 20;
+
+pub(super) fn run(run: &mut Run<'_>) -> Result<(), Complaint> {
+    let info = run
+        .oracle
+        .target()
+        .info()
+        .map_err(|errno| Complaint::Failed {
+            call: "INFO",
+            errno,
+        })?;
+    let large = (info.pool_bytes / LARGE_PART).clamp(SIZE_MAX, LARGE_MAX);
+
+    let mut blocks = Vec::new();
+    while fill(run, &mut blocks)? {
+        // Neighbours in the pool, as far as it has an order, else in time.
+        blocks.sort_by_key(Block::offset);
+        let mut kept = Vec::with_capacity(blocks.len().div_ceil(2));
+        for (index, block) in blocks.drain(..).enumerate() {
+            if index % 2 == 0 {
+                kept.push(block);
+            } else {
+                run.steps.next();
+                run.client.free(block)?;
+            }
+        }
+        blocks = kept;
+        run.oracle.check()?;
+
+        if let Some(cause) = refused(run, large)? {
+            if !matches!(cause, Cause::Fragmented | Cause::Quota) && run.oracle.is_alone() {
+                return Err(Complaint::Unexpected(format!(
+                    "with half of the pool free, {large} bytes were refused as {cause}, not \
+                     fragmented"
+                )));
+            }
+        }
+        run.free_all(&mut blocks)?;
+        run.oracle.check()?;
+        if let Some(cause) = refused(run, large)? {
+            if run.oracle.is_alone() {
+                return Err(Complaint::Unexpected(format!(
+                    "with all of the pool free, {large} bytes were refused as {cause}"
+                )));
+            }
+        }
+    }
+    run.free_all(&mut blocks)
+}
+
+/// Allocates until a request is refused; `false` when the budget ended first.
+fn fill(run: &mut Run<'_>, blocks: &mut Vec<Block>) -> Result<bool, Complaint> {
+    while run.steps.next() {
+        let size = run.rng.doubling(SIZE_MIN, SIZE_MAX);
+        match run.client.alloc(size, 8)? {
+            Ok(block) => blocks.push(block),
+            Err(_full) => return Ok(true),
+        }
+    }
+    Ok(false)
+}
+
+/// Allocates a block and frees it; returns the cause if it was refused.
+fn refused(run: &mut Run<'_>, size: u64) -> Result<Option<Cause>, Complaint> {
+    run.steps.next();
+    match run.client.alloc(size, 8)? {
+        Ok(block) => run.client.free(block).map(|()| None),
+        Err(cause) => Ok(Some(cause)),
+    }
+}

@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Workloads: what programs do to allocators, each in its own file.
+//!
+//! A workload makes its decisions from its seed and from replies only, never from time, addresses
+//! or the order of a hash table. So the operations of a single-threaded one are the same for the
+//! same seed, and running it for longer only adds to them.
+
+mod abuse;
+mod budget;
+mod churn;
+mod exhaust;
+mod fragment;
+mod mixed;
+mod realloc;
+#[cfg(test)]
+mod tests;
+mod threads;
+
+pub(crate) use self::budget::{
+    Budget,
+    Limit,
+    Steps, //
+};
+use crate::{
+    oracle::{
+        Block,
+        Client,
+        Complaint,
+        Oracle, //
+    },
+    rng::Rng,
+};
+
+/// A workload.
+pub(crate) struct Workload {
+    /// Its name.
+    pub(crate) name: &'static str,
+    /// What it does, in a line.
+    pub(crate) about: &'static str,
+    /// Whether its figures are the same for the same seed and operations, in every respect.
+    pub(crate) is_sequential: bool,
+    /// Does it.
+    run: fn(&mut Run<'_>) -> Result<(), Complaint>,
+}
+
+/// All workloads, in the order in which they are run.
+pub(crate) static WORKLOADS: [Workload; 7] = [
+    Workload {
+        name: "churn",
+        about: "small blocks come and go in waves",
+        is_sequential: true,
+        run: churn::run,
+    },
+    Workload {
+        name: "mixed",
+        about: "1 byte to 256 KiB, aligned up to 4096",
+        is_sequential: true,
+        run: mixed::run,
+    },
+    Workload {
+        name: "exhaust",
+        about: "fill the pool, free all, fill it again: as much must fit",
+        is_sequential: true,
+        run: exhaust::run,
+    },
+    Workload {
+        name: "fragment",
+        about: "free every other block, ask for a large one, free the rest, ask again",
+        is_sequential: true,
+        run: fragment::run,
+    },
+    Workload {
+        name: "realloc",
+        about: "blocks grow and shrink, and keep their contents",
+        is_sequential: true,
+        run: realloc::run,
+    },
+    Workload {
+        name: "threads",
+        about: "threads share a session and free each other's blocks",
+        is_sequential: false,
+        run: threads::run,
+    },
+    Workload {
+        name: "abuse",
+        about: "bad requests: the right error, and nothing changed",
+        is_sequential: true,
+        run: abuse::run,
+    },
+];
+
+/// One run of a workload.
+pub(crate) struct Run<'r> {
+    oracle: &'r Oracle<'r>,
+    client: Client<'r>,
+    steps: Steps<'r>,
+    rng: Rng,
+    seed: u64,
+    threads: usize,
+}
+
+/// A complaint, and when it came up.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    /// The operation, counted from 1.
+    pub(crate) operation: u64,
+    /// What is wrong.
+    pub(crate) complaint: Complaint,
+}
+
+impl Workload {
+    /// Finds a workload.
+    pub(crate) fn named(name: &str) -> Option<&'static Self> {
+        WORKLOADS.iter().find(|workload| workload.name == name)
+    }
+
+    /// Runs until the budget is used up, and frees everything.
+    pub(crate) fn run(
+        &self,
+        oracle: &Oracle<'_>,
+        budget: &Budget,
+        seed: u64,
+        threads: usize,
+    ) -> Result<(), Failure> {
+        let mut run = Run {
+            oracle,
+            client: oracle.client(),
+            steps: budget.share(0, 1),
+            rng: Rng::split(seed, stream(self.name)),
+            seed,
+            threads,
+        };
+        let result = (self.run)(&mut run);
+        run.steps.report();
+        result.map_err(|complaint| Failure {
+            operation: run.steps.taken(),
+            complaint,
+        })
+    }
+}
+
+/// Returns a number for a name, so that workloads of one seed have nothing in common.
+fn stream(name: &str) -> u64 {
+    name.bytes()
+        .fold(0, |number, byte| (number << 8) | u64::from(byte))
+}
+
+impl Run<'_> {
+    /// Frees blocks, as far as the budget goes, and then the others too: they are not operations.
+    fn free_all(&mut self, blocks: &mut Vec<Block>) -> Result<(), Complaint> {
+        while let Some(block) = blocks.pop() {
+            self.steps.next();
+            self.client.free(block)?;
+        }
+        Ok(())
+    }
+
+    /// Removes a random block, if there is one.
+    fn pick(&mut self, blocks: &mut Vec<Block>) -> Option<Block> {
+        if blocks.is_empty() {
+            return None;
+        }
+        let index = self.rng.index(blocks.len());
+        Some(blocks.swap_remove(index))
+    }
+}

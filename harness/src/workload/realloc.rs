@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Blocks grow and shrink, in steps and by leaps, across the border between slabs and buddies.
+
+use super::Run;
+use crate::oracle::Complaint;
+
+/// The most blocks that are out.
+const WORKING_SET: usize = 64;
+
+/// The largest block.
+const SIZE_MAX: u64 = 16 << 10;
+
+/// The most that a small step changes.
+const STEP_MAX: u64 = 64;
+
+pub(super) fn run(run: &mut Run<'_>) -> Result<(), Complaint> {
+    let mut blocks = Vec::new();
+    while run.steps.next() {
+        if blocks.len() < WORKING_SET && (run.rng.chance(1, 8) || blocks.is_empty()) {
+            let size = run.rng.doubling(1, SIZE_MAX);
+            let align = 1 << run.rng.below(8);
+            if let Ok(block) = run.client.alloc(size, align)? {
+                blocks.push(block);
+            }
+            continue;
+        }
+        let Some(mut block) = run.pick(&mut blocks) else {
+            continue;
+        };
+        if run.rng.chance(1, 8) {
+            run.client.free(block)?;
+            continue;
+        }
+        let step = 1 + run.rng.below(STEP_MAX);
+        let size = match run.rng.below(4) {
+            0 => (block.size() + step).min(SIZE_MAX),
+            1 => block.size().saturating_sub(step).max(1),
+            _ => run.rng.doubling(1, SIZE_MAX),
+        };
+        // Served or refused, the block is there.
+        let _refused = run.client.realloc(&mut block, size)?.err();
+        blocks.push(block);
+    }
+    run.free_all(&mut blocks)
+}

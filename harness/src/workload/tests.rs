@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The workloads, on the simulation and on targets with faults.
+
+use std::time::Duration;
+
+use super::*;
+use crate::{
+    oracle::{
+        Summary,
+        faulty::Faulty, //
+    },
+    sim::Sim,
+    target::Target,
+};
+
+const SEED: u64 = 11;
+
+/// Operations enough for a few rounds in the small pool of these tests.
+const OPERATIONS: u64 = 3_000;
+
+fn stress(target: &dyn Target, workload: &Workload, limit: Limit) -> Result<Summary, Failure> {
+    let oracle = Oracle::new(target, SEED).unwrap();
+    let budget = Budget::start(limit);
+    workload.run(&oracle, &budget, SEED, 3)?;
+    if let Limit::Operations(operations) = limit {
+        assert_eq!(budget.done(), operations);
+    }
+    oracle.finish().map_err(|complaint| Failure {
+        operation: budget.done(),
+        complaint,
+    })
+}
+
+fn sim() -> Sim {
+    Sim::private(4 << 20).unwrap()
+}
+
+#[test]
+fn every_workload_passes_on_the_seed() {
+    for workload in &WORKLOADS {
+        let summary = stress(&sim(), workload, Limit::Operations(OPERATIONS)).unwrap();
+        assert_eq!(
+            summary.tally.allocations, summary.tally.frees,
+            "{}",
+            workload.name
+        );
+        assert!(summary.tally.allocations > 0, "{}", workload.name);
+    }
+}
+
+#[test]
+fn sequential_workloads_do_the_same_each_time() {
+    for workload in WORKLOADS.iter().filter(|workload| workload.is_sequential) {
+        let [one, other] =
+            [0; 2].map(|_| stress(&sim(), workload, Limit::Operations(OPERATIONS)).unwrap());
+        assert_eq!(one.trace, other.trace, "{}", workload.name);
+        assert_eq!(one.tally, other.tally, "{}", workload.name);
+    }
+}
+
+#[test]
+fn threads_do_as_much_each_time() {
+    let workload = Workload::named("threads").unwrap();
+    let [one, other] =
+        [0; 2].map(|_| stress(&sim(), workload, Limit::Operations(OPERATIONS)).unwrap());
+    assert_eq!(one.tally, other.tally);
+    assert_eq!(one.checked_bytes, other.checked_bytes);
+}
+
+#[test]
+fn time_ends_a_workload_and_nothing_is_left() {
+    for workload in &WORKLOADS {
+        stress(&sim(), workload, Limit::Time(Duration::from_millis(20))).unwrap();
+    }
+}
+
+#[test]
+fn a_pool_that_is_almost_too_small_is_no_failure() {
+    for workload in &WORKLOADS {
+        let sim = Sim::private(1 << 20).unwrap();
+        stress(&sim, workload, Limit::Operations(1_000)).unwrap();
+    }
+}
+
+/// A target that writes into the first block when the 100th is allocated.
+fn scribbling() -> Faulty {
+    Faulty {
+        alloc_number: 100,
+        alloc: Box::new(|_, reply| {
+            if let Ok(reply) = reply {
+                reply.offset += 8;
+            }
+        }),
+        ..Faulty::default()
+    }
+}
+
+#[test]
+fn a_failure_comes_back_with_as_many_operations() {
+    let churn = Workload::named("churn").unwrap();
+    let first = stress(&scribbling(), churn, Limit::Operations(OPERATIONS)).unwrap_err();
+    assert!(matches!(
+        first.complaint,
+        Complaint::Misaligned { .. } | Complaint::Overlap { .. }
+    ));
+    let again = stress(&scribbling(), churn, Limit::Operations(first.operation)).unwrap_err();
+    assert_eq!(
+        (again.operation, &again.complaint),
+        (first.operation, &first.complaint)
+    );
+    stress(&scribbling(), churn, Limit::Operations(first.operation - 1)).unwrap();
+}
+
+#[test]
+fn a_thread_s_failure_says_which_thread() {
+    let threads = Workload::named("threads").unwrap();
+    let failure = stress(&scribbling(), threads, Limit::Operations(OPERATIONS)).unwrap_err();
+    assert!(
+        matches!(failure.complaint, Complaint::InThread { .. }),
+        "{}",
+        failure.complaint
+    );
+}
+
+#[test]
+fn abuse_notices_a_change_that_a_bad_request_made() {
+    let faulty = Faulty {
+        free: Box::new(|_, reply| *reply = Ok(())),
+        ..Faulty::default()
+    };
+    let abuse = Workload::named("abuse").unwrap();
+    let failure = stress(&faulty, abuse, Limit::Operations(OPERATIONS)).unwrap_err();
+    assert!(
+        failure.complaint.to_string().contains("FREE had to fail"),
+        "{}",
+        failure.complaint
+    );
+}

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Threads share a session; most blocks are freed by another thread than the one that allocated.
+//!
+//! Each thread's requests only depend on the seed and its number. Which block lands where depends
+//! on how the threads take turns, so the sums are the same for a seed, but the trace is not.
+
+use std::{
+    sync::{
+        Mutex,
+        PoisonError, //
+    },
+    thread,
+};
+
+use super::{
+    Run,
+    Steps, //
+};
+use crate::{
+    oracle::{
+        Block,
+        Client,
+        Complaint, //
+    },
+    rng::Rng,
+};
+
+/// Places where blocks are left for somebody to take.
+const SLOTS: usize = 256;
+
+/// The largest block.
+const SIZE_MAX: u64 = 4096;
+
+type Slots = [Mutex<Option<Block>>];
+
+pub(super) fn run(run: &mut Run<'_>) -> Result<(), Complaint> {
+    let slots: Vec<Mutex<Option<Block>>> = (0..SLOTS).map(|_| Mutex::default()).collect();
+    let budget = run.steps.budget();
+    let results: Vec<Result<(), Complaint>> = thread::scope(|scope| {
+        let threads: Vec<_> = (0..run.threads)
+            .map(|index| {
+                let mut steps = budget.share(index, run.threads);
+                let mut client = run.oracle.client();
+                let rng = Rng::split(run.seed, index as u64);
+                let slots = &slots[..];
+                scope.spawn(move || {
+                    let result = exchange(&mut client, &mut steps, rng, slots);
+                    steps.report();
+                    result.map_err(|complaint| {
+                        budget.stop();
+                        Complaint::InThread {
+                            thread: index,
+                            operation: steps.taken(),
+                            complaint: Box::new(complaint),
+                        }
+                    })
+                })
+            })
+            .collect();
+        threads
+            .into_iter()
+            .map(|thread| {
+                thread
+                    .join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            })
+            .collect()
+    });
+    results.into_iter().collect::<Result<(), _>>()?;
+    for slot in slots {
+        if let Some(block) = slot.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            run.client.free(block)?;
+        }
+    }
+    Ok(())
+}
+
+/// Leaves new blocks in random places and frees what was there.
+fn exchange(
+    client: &mut Client<'_>,
+    steps: &mut Steps<'_>,
+    mut rng: Rng,
+    slots: &Slots,
+) -> Result<(), Complaint> {
+    while steps.next() {
+        let slot = &slots[rng.index(slots.len())];
+        let size = rng.doubling(1, SIZE_MAX);
+        let Ok(block) = client.alloc(size, 8)? else {
+            continue;
+        };
+        let taken = slot
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .replace(block);
+        if let Some(block) = taken {
+            client.free(block)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * A client of /dev/slablab in C: what the header is for, in one page.
+ *
+ *	cc -std=c99 -Wall -Wextra -Werror -pedantic -static -I rust/uapi -o client harness/tests/client.c
+ *
+ * Run it as root with the module loaded. It exits with 0 when all went as the
+ * header says.
+ */
+#define _POSIX_C_SOURCE 200809L
+#define _FILE_OFFSET_BITS 64
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "slablab.h"
+
+/* Ends the program unless what was expected is so. */
+static void expect(int so, const char *what)
+{
+	if (so)
+		return;
+	fprintf(stderr, "client: %s: %s\n", what, strerror(errno));
+	exit(EXIT_FAILURE);
+}
+
+int main(void)
+{
+	static const char text[] = "a block remembers";
+	char read_back[2 * sizeof(text)];
+	struct slablab_bind bind = {
+		.engine = SLABLAB_ENGINE_SEED,
+		.flags = SLABLAB_BIND_PRIVATE,
+		.pool_bytes = 1 << 20,
+	};
+	struct slablab_info info = { 0 };
+	struct slablab_alloc alloc = { .size = sizeof(text), .align = 16 };
+	struct slablab_realloc larger = { .size = sizeof(read_back) };
+	struct slablab_stats stats = { 0 };
+	struct slablab_check check = { 0 };
+	unsigned int n;
+	int lab;
+
+	/* An open file is a session. This one gets a pool to itself. */
+	lab = open(SLABLAB_DEVICE, O_RDWR | O_CLOEXEC);
+	expect(lab >= 0, "open " SLABLAB_DEVICE);
+	expect(!ioctl(lab, SLABLAB_BIND, &bind), "SLABLAB_BIND");
+	expect(!ioctl(lab, SLABLAB_INFO, &info), "SLABLAB_INFO");
+	expect(info.abi_version == SLABLAB_ABI_VERSION, "version of the interface");
+	expect(info.pool_bytes == bind.pool_bytes, "size of the pool");
+
+	/* A block is named by a handle and used through the file. */
+	expect(!ioctl(lab, SLABLAB_ALLOC, &alloc), "SLABLAB_ALLOC");
+	printf("handle %u: %llu bytes of %llu at offset %llu\n", (unsigned int)alloc.handle,
+	       (unsigned long long)alloc.size, (unsigned long long)alloc.usable,
+	       (unsigned long long)alloc.offset);
+	expect(pwrite(lab, text, sizeof(text), SLABLAB_POSITION(alloc.handle, 0)) ==
+	       (ssize_t)sizeof(text), "pwrite");
+
+	/* What was there is kept, what is added is zero. */
+	larger.handle = alloc.handle;
+	expect(!ioctl(lab, SLABLAB_REALLOC, &larger), "SLABLAB_REALLOC");
+	expect(pread(lab, read_back, sizeof(read_back), SLABLAB_POSITION(alloc.handle, 0)) ==
+	       (ssize_t)sizeof(read_back), "pread");
+	expect(!memcmp(read_back, text, sizeof(text)), "contents");
+	for (n = sizeof(text); n < sizeof(read_back); n++)
+		expect(!read_back[n], "zeros");
+
+	expect(!ioctl(lab, SLABLAB_STATS, &stats), "SLABLAB_STATS");
+	for (n = 0; n < stats.class_count; n++)
+		if (stats.classes[n].used_blocks)
+			printf("class of %llu bytes: %llu of %llu blocks in use\n",
+			       (unsigned long long)stats.classes[n].block_bytes,
+			       (unsigned long long)stats.classes[n].used_blocks,
+			       (unsigned long long)stats.classes[n].total_blocks);
+
+	/* A refusal says why. */
+	alloc.size = info.pool_bytes + 1;
+	expect(ioctl(lab, SLABLAB_ALLOC, &alloc) && errno == ENOMEM, "a size above the pool");
+	expect(alloc.cost.cause == SLABLAB_CAUSE_TOO_BIG, "cause");
+
+	/* FREE takes the handle itself. A freed handle names nothing. */
+	expect(!ioctl(lab, SLABLAB_FREE, larger.handle), "SLABLAB_FREE");
+	expect(ioctl(lab, SLABLAB_FREE, larger.handle) && errno == ENOENT, "freeing twice");
+
+	expect(!ioctl(lab, SLABLAB_CHECK, &check), "SLABLAB_CHECK");
+	expect(check.rule == SLABLAB_RULE_NONE, "rules of the pool");
+
+	/* With the file go the session, its blocks and its pool. */
+	close(lab);
+	puts("all went as the header says");
+	return EXIT_SUCCESS;
+}
