@@ -50,8 +50,8 @@ module! {
             description: "MiB of each engine's shared pool (1 to 4096, default 64)",
         },
         session_mib: u32 {
-            default: 64,
-            description: "MiB that one open file may hold (1 to 4096, default 64)",
+            default: 128,
+            description: "MiB that one open file may hold (1 to 4096, default 128)",
         },
         session_handles: u32 {
             default: 1_048_576,

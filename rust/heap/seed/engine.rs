@@ -315,7 +315,7 @@ unsafe impl<L: Lock<State> + Sync> Engine for Seed<L> {
     }
 
     unsafe fn add_region(&self, start: NonNull<u8>, bytes: usize) -> Result<u16, RegionError> {
-        let address = start.expose_provenance().get();
+        let address = start.as_ptr().expose_provenance();
         let refuse = |error| match error {
             MemoryError::Misaligned => RegionError::Misaligned,
             MemoryError::TooSmall | MemoryError::BadSize => RegionError::BadLength,

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# The door: each target is a line or two, the work is in scripts/, Kbuild and Cargo.
+
+SHELL := /bin/bash
+MAKEFLAGS += --no-print-directory
+
+# What `make run` and `make sim` do.
+STRESS ?= stress --engine all --seconds 0.4
+SIM    ?= stress --target sim --seconds 1
+
+# Where the module is built.
+MO ?= $(CURDIR)/build/module
+
+Q := $(if $(V),,@)
+
+command := build/target/release/slablab
+module  := $(MO)/slablab.ko
+vendor  := rust/vendor/buddy_system_allocator/src/lib.rs
+image   := build/initramfs.cpio
+
+.DEFAULT_GOAL := help
+.PHONY: help setup kernel run shell sim test modules modules_install command initramfs \
+	uapi rust-analyzer clean distclean FORCE
+
+help:
+	@printf '%s\n' \
+	'Start here:' \
+	'* help            - this list' \
+	'  run             - boot the lab and stress every engine through /dev/slablab' \
+	'  shell           - a prompt in the machine, with the module loaded' \
+	'  sim             - the same stress in this process: needs cargo, nothing else' \
+	'  test            - everything that must hold: lints, host tests, tests in the machine' \
+	'' \
+	'Parts:' \
+	'  modules         - slablab.ko, in $$(MO)' \
+	'  modules_install - install it (INSTALL_MOD_PATH= and the like as in the kernel)' \
+	'  command         - the static command, in build/target/release/' \
+	'  initramfs       - what the machine boots, in build/' \
+	'  uapi            - rust/uapi/slablab.rs anew from slablab.h' \
+	'  rust-analyzer   - tell editors of both halves, in rust/rust-project.json and .vscode/' \
+	'' \
+	'Set-up, done by itself when needed:' \
+	'  setup           - Debian packages and bindgen' \
+	'  kernel          - fetch, configure and build the kernel of the lab' \
+	'' \
+	'Cleaning:' \
+	'  clean           - remove what was built here' \
+	'  distclean       - and the cached kernel' \
+	'' \
+	'Variables:' \
+	'  KDIR=           - a built kernel tree to use, Linux 7.3 or newer (the lab kernel)' \
+	'  KERNEL_SRC=     - a kernel source tree to build the lab kernel from (from Debian)' \
+	'  ACCEL=          - kvm or tcg (kvm where a probe boot shows that it works)' \
+	'  MO=             - where the module is built (build/module)' \
+	'  STRESS=         - what run does ($(STRESS))' \
+	'  SIM=            - what sim does ($(SIM))' \
+	'  V=1             - show the commands'
+
+run: initramfs
+	$(Q)scripts/vm.sh slablab $(STRESS)
+
+shell: initramfs
+	$(Q)scripts/vm.sh
+
+sim: $(command)
+	$(Q)$(command) $(SIM)
+
+test: setup
+	$(Q)scripts/test.sh
+
+setup:
+	$(Q)scripts/setup.sh
+
+kernel: setup
+	$(Q)scripts/kernel.sh build
+
+modules: $(module)
+initramfs: $(image)
+command: $(command)
+
+# A tree of the user's own is used as it is: nothing is installed for it.
+kbuild = $(Q)tree=$$(scripts/kernel.sh path) && arguments=$$(scripts/kernel.sh make-args) && \
+	$(MAKE) -C $$tree M=$(CURDIR) MO=$(MO) $$arguments
+
+$(module): $(if $(KDIR),,setup) $(vendor) FORCE
+	$(kbuild) modules
+
+modules_install: $(module)
+	$(kbuild) modules_install
+
+$(vendor): Cargo.lock
+	$(Q)scripts/vendor.sh buddy_system_allocator
+
+# Static, so that the same file runs here and in the machine, which has no libraries.
+$(command): FORCE
+	$(Q)cargo rustc --release --locked -p slablab --bin slablab -- -C target-feature=+crt-static
+
+$(image): $(module) $(command) scripts/initramfs.sh scripts/guest/init
+	$(Q)scripts/initramfs.sh $@ $(module) $(command)
+
+uapi: setup
+	$(Q)scripts/uapi.sh
+
+rust-analyzer: setup $(vendor)
+	$(Q)scripts/rust-analyzer.py
+
+clean:
+	$(Q)rm -rf build rust/vendor rust/rust-project.json
+
+distclean: clean
+	$(Q)rm -rf "$${XDG_CACHE_HOME:-$$HOME/.cache}/slablab"

@@ -1,0 +1,38 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# Packs the guest's files: its init, busybox, the module and the command.
+#
+#   initramfs.sh OUTPUT MODULE COMMAND
+
+set -eu
+. "$(dirname "$0")/lib.sh"
+
+umask 022
+
+[ $# -eq 3 ] || { sed -n '/^# *initramfs\.sh/s/^# *//p' "$0" >&2; exit 2; }
+output=$1 module=$2 command=$3
+root=$(mktemp -d)
+chmod 755 "$root"
+trap 'rm -rf "$root"' EXIT
+
+[ -x /bin/busybox ] || die "no /bin/busybox: run 'make setup'"
+for program in /bin/busybox "$command"; do
+	! readelf --program-headers "$program" | grep -q INTERP || die "$program is not static, and the guest has no libraries"
+done
+
+mkdir -p "$root"/{bin,dev,etc,lib,proc,root,sys,tmp}
+cp "$top/scripts/guest/init" "$root/init"
+cp /bin/busybox "$root/bin/"
+cp "$module" "$root/lib/slablab.ko"
+strip --strip-debug -o "$root/bin/slablab" "$command"
+printf '%s\n' root:x:0:0:root:/root:/bin/sh student:x:1000:1000:student:/tmp:/bin/sh >"$root/etc/passwd"
+printf '%s\n' root:x:0: student:x:1000: >"$root/etc/group"
+
+# The same files give the same archive. It is not compressed: unpacking costs an emulated CPU more
+# than reading does.
+mkdir -p "$(dirname "$output")"
+find "$root" -exec touch --no-dereference --date=@0 {} +
+(cd "$root" && find . -print0 | LC_ALL=C sort -z |
+	cpio --quiet --null --create --format=newc --owner=+0:+0 --reproducible) >"$output.part"
+mv "$output.part" "$output"

@@ -1,0 +1,185 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# Gets, configures and builds the kernel of the lab, and keeps it in the cache.
+#
+#   kernel.sh fetch               unpacks the newest kernel source that the Debian mirror has
+#   kernel.sh build [FLAVOUR]     builds it, if that was not done before
+#   kernel.sh path [FLAVOUR]      prints the built tree (the KDIR of a module), building it first
+#   kernel.sh make-args           prints what a make in that tree wants to be told of the toolchain
+#
+# A flavour is a list of fragments in scripts/kernel/, joined by "+"; "lab" unless told.
+# KERNEL_SRC= is a source tree to use instead of Debian's, KDIR= a built tree to use as it is.
+
+set -eu
+. "$(dirname "$0")/lib.sh"
+
+kernel_minimum=7.3
+suite=trixie-backports
+
+usage() { sed -n '/^# *kernel\.sh/s/^# *//p' "$0" >&2; exit 2; }
+
+# require_supported VERSION
+require_supported() {
+	at_least "$kernel_minimum" "$1" || die "Linux $1 is too old: before $kernel_minimum the Rust MiscDevice" \
+		"vtable sets no owner, so nothing pins the module while its device is open and rmmod is a use-after-free"
+}
+
+# private_apt COMMAND...: apt with lists of its own, so that the suite need not be added to the system
+private_apt() {
+	local program=$1
+	shift
+	"$program" -o Dir::Etc::sourcelist="$cache/apt/sources.list" -o Dir::Etc::sourceparts=- \
+		-o Dir::State::lists="$cache/apt/lists" -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= \
+		-o APT::Sandbox::User="$(id -un)" "$@"
+}
+
+# newest_package: prints the newest linux-source package of the suite
+newest_package() {
+	local site
+	# shellcheck disable=SC2016 # the format is apt's
+	site=$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' | grep -m 1 '/debian/*$') ||
+		die "apt knows no Debian mirror: add one to /etc/apt/sources.list and run 'apt-get update'," \
+			"or name a source tree with KERNEL_SRC="
+	mkdir -p "$cache/apt/lists/partial"
+	echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $site $suite main" \
+		>"$cache/apt/sources.list"
+	step "reading the list of $suite" "$logs/kernel-list.log" private_apt apt-get update
+	private_apt apt-cache search --names-only '^linux-source-[0-9.]+$' | cut -d ' ' -f 1 | sort -V | tail -n 1
+}
+
+# download PACKAGE
+download() { cd "$cache" && private_apt apt-get download "$1"; }
+
+# unpack DEB TREE: keeps of the source what an x86 machine without graphics is built from
+unpack() {
+	rm -rf "$2" "$2.part"
+	mkdir -p "$2.part"
+	dpkg --fsys-tarfile "$1" | tar -xO --wildcards './usr/src/linux-source-*.tar.xz' |
+		tar -xJ -C "$2.part" --strip-components 1 --exclude='*/Documentation/*/*' \
+			--exclude='*/drivers/gpu/drm/*.[ch]' --exclude='*/sound/*.[ch]' --exclude='*/tools/testing/*'
+	mv "$2.part" "$2"
+}
+
+# fetch: leaves a source tree in the cache
+fetch() {
+	local package tree
+	mkdir -p "$cache"
+	package=$(newest_package)
+	[ -n "$package" ] || die "$suite has no linux-source package: name a source tree with KERNEL_SRC="
+	require_supported "${package#linux-source-}"
+	tree=$cache/$package
+	[ ! -e "$tree" ] || return 0
+	rm -f "$cache/$package"_*.deb
+	step "fetching $package (170 MB)" "$logs/kernel-fetch.log" download "$package"
+	step "unpacking $package" "$logs/kernel-unpack.log" unpack "$(echo "$cache/$package"_*.deb)" "$tree"
+	rm -f "$cache/$package"_*.deb
+}
+
+# source_tree: prints the tree that is built from, fetching it if there is none
+source_tree() {
+	if [ -n "${KERNEL_SRC:-}" ]; then
+		[ -e "$KERNEL_SRC/Kbuild" ] || die "KERNEL_SRC=$KERNEL_SRC is no kernel source tree"
+		realpath "$KERNEL_SRC"
+		return
+	fi
+	newest_cached >/dev/null || fetch
+	newest_cached
+}
+newest_cached() { printf '%s\n' "$cache"/linux-source-*[0-9] | sort -V | tail -n 1 | grep -v '\*'; }
+
+# shellcheck disable=SC2086 # split on purpose
+fragments() { printf "$top/scripts/kernel/%s.config\n" ${flavour//+/ }; }
+
+# tree_key SOURCE: prints what tells one built tree from another: version, configuration, toolchain
+tree_key() {
+	{
+		realpath "$1"
+		head -n 6 "$1/Makefile"
+		xargs cat <<<"$(fragments)"
+		"$rustc" -vV
+		"clang-$llvm" --version
+		"$bindgen" --version
+	} | sha256sum | cut -c 1-12
+}
+
+kernel_version() { env -i PATH="$PATH" make -s -C "$1" kernelversion; }
+
+make_args() { echo "LLVM=-$llvm RUSTC=$rustc HOSTRUSTC=$rustc BINDGEN=$bindgen" \
+	"CLIPPY_DRIVER=$(dirname "$rustc")/clippy-driver RUSTFMT=$(dirname "$rustc")/rustfmt"; }
+
+# kernel_make TREE ARGUMENT...: in a clean environment, as what make and the shell hand down (CLIPPY=1,
+# KRUSTFLAGS=) is meant for the module
+kernel_make() {
+	local tree=$1
+	shift
+	# shellcheck disable=SC2046
+	env -i PATH="$PATH" HOME="$HOME" LIBCLANG_PATH="$LIBCLANG_PATH" ${RUSTUP_HOME:+RUSTUP_HOME="$RUSTUP_HOME"} \
+		make -C "$source" O="$tree" -j"$(nproc)" $(make_args) "$@"
+}
+
+# configure TREE: every option that the fragments ask for is there afterwards, or it fails
+configure() {
+	local option
+	kernel_make "$1" rustavailable
+	kernel_make "$1" allnoconfig
+	xargs "$source/scripts/kconfig/merge_config.sh" -m -O "$1" "$1/.config" <<<"$(fragments)"
+	kernel_make "$1" olddefconfig
+	xargs cat <<<"$(fragments)" | sed -n 's/^# \(CONFIG_.*\) is not set$/\1=n/p; /^CONFIG_/p' |
+		while read -r option; do
+			if [ "${option#*=}" = n ]; then
+				! grep -q "^${option%=n}=" "$1/.config"
+			else
+				grep -qxF "$option" "$1/.config"
+			fi || { echo "error: the kernel cannot be configured with $option"; exit 1; }
+		done
+}
+
+# prune TREE: a module needs no objects of the kernel, but those of its tools
+prune() { find "$1" \( -path "$1/scripts" -o -path "$1/tools" -o -path "$1/rust" \) -prune -o \
+	\( -name '*.o' -o -name '*.a' -o -name 'vmlinux*' \) -type f -exec rm -f {} +; }
+
+# build_tree: prints the path of the built tree
+build_tree() {
+	local source tree version
+	find_toolchain
+	mkdir -p "$cache"
+	exec 9>"$cache/.lock"
+	flock --timeout 2 9 || { say "waiting for another build of a kernel" && flock 9; }
+	source=$(source_tree)
+	tree=$cache/kernel-$flavour-$(tree_key "$source")
+	if [ ! -e "$tree/.complete" ]; then
+		version=$(kernel_version "$source")
+		require_supported "$version"
+		mkdir -p "$tree"
+		step "configuring Linux $version ($flavour)" "$logs/kernel-config.log" configure "$tree"
+		step "building Linux $version ($flavour), once, some 8 minutes" "$logs/kernel-build.log" \
+			kernel_make "$tree" bzImage modules
+		prune "$tree"
+		touch "$tree/.complete" # the last thing, so that an interrupted build is never taken for a kernel
+	fi
+	echo "$tree"
+}
+
+# given_tree: prints KDIR, if a module for this lab can be built against it
+given_tree() {
+	local release
+	[ -e "$KDIR/include/config/kernel.release" ] || die "KDIR=$KDIR is no built kernel tree"
+	release=$(cat "$KDIR/include/config/kernel.release")
+	require_supported "${release%%-*}"
+	grep -qx CONFIG_RUST=y "$KDIR/include/config/auto.conf" || die "KDIR=$KDIR was built without CONFIG_RUST"
+	realpath "$KDIR"
+}
+
+flavour=${2:-lab}
+for fragment in $(fragments); do
+	[ -e "$fragment" ] || die "no such flavour: $flavour (there is no $fragment)"
+done
+
+case ${1:-} in
+fetch) fetch ;;
+build) build_tree >/dev/null ;;
+path) if [ -n "${KDIR:-}" ]; then given_tree; else build_tree; fi ;;
+make-args) find_toolchain && make_args ;;
+*) usage ;;
+esac

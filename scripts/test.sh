@@ -1,0 +1,94 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# Runs everything that must hold, stage by stage. The last line is "N passed, N failed".
+
+set -eu
+. "$(dirname "$0")/lib.sh"
+cd "$top"
+
+passed=0 failed=0 skipped=0
+
+# counted PASSED FAILED SKIPPED
+counted() {
+	printf '%s passed, %s failed' "$1" "$2"
+	if [ "$3" -ne 0 ]; then printf ', %s skipped' "$3"; fi
+}
+
+# stage NAME TALLY COMMAND...: runs a stage. TALLY LOG STATUS prints its "PASSED FAILED SKIPPED"; where
+# that names no culprit, a bad status is one. What a stage with a failure said is shown whole.
+stage() {
+	local name=$1 tally=$2 log=$logs/test-${1// /-}.log good bad left_out
+	shift 2
+	watch "$name" "$log" "$@" # sets status
+	read -r good bad left_out < <("$tally" "$log" "$status")
+	if [ "$status" -ne 0 ] && [ "$bad" -eq 0 ]; then bad=1; fi
+	if [ "$bad" -ne 0 ]; then cat "$log" >&2; fi
+	if [ "$tally" != once ]; then say "$name: $(counted "$good" "$bad" "$left_out")"; fi
+	passed=$((passed + good)) failed=$((failed + bad)) skipped=$((skipped + left_out))
+}
+
+# once: a stage that is one test, for which a tool may be missing
+once() {
+	if [ "$2" -ne 0 ]; then
+		echo 0 1 0
+	elif grep '^skipped:' "$1" >&2; then
+		echo 0 0 1
+	else
+		echo 1 0 0
+	fi
+}
+
+# cargo_results: the sum of cargo test's "test result:" lines
+cargo_results() {
+	awk '/^test result:/ { passed += $4; failed += $6; skipped += $8 }
+		END { print passed + 0, passed + failed ? failed + 0 : 1, skipped + 0 }' "$1"
+}
+
+ktap_results() { awk -f scripts/ktap.awk "$selftest"; }
+
+shell_scripts() { shellcheck -x -P SCRIPTDIR .ci/run scripts/*.sh scripts/tests/*.sh scripts/guest/init; }
+
+formatted() {
+	cargo fmt --version || { echo "skipped: no rustfmt"; return 0; }
+	cargo fmt --check
+	rustfmt --check rust/slablab_main.rs
+}
+
+host_lints() {
+	cargo clippy --version || { echo "skipped: no clippy"; return 0; }
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+}
+
+host_tests() { cargo test --workspace --locked --no-fail-fast; }
+
+c_program() {
+	cc -Wall -Wextra -Werror -pedantic -std=c99 -Irust/uapi -o build/uapi-program scripts/tests/uapi.c
+}
+
+# Built apart from the module that is booted, which clippy's flags are no part of.
+module_lints() { make modules MO="$build/clippy" CLIPPY=1 KRUSTFLAGS=-Dwarnings; }
+
+guest() { make initramfs; }
+
+selftest=$logs/selftest.ktap
+guest_tests() {
+	set -o pipefail
+	scripts/vm.sh -t 1200 slablab selftest --ktap --module /lib/slablab.ko | tee "$selftest"
+}
+
+rm -f "$selftest"
+stage "KTAP parser" once scripts/tests/ktap.sh
+stage "shell scripts" once shell_scripts
+stage "format" once formatted
+stage "lints of the host half" once host_lints
+stage "host tests" cargo_results host_tests
+stage "bindings are fresh" once scripts/uapi.sh --check
+stage "C program" once c_program
+stage "lints of the module" once module_lints
+stage "module and command" once guest
+stage "tests in the machine" ktap_results guest_tests
+
+counted "$passed" "$failed" "$skipped"
+echo
+[ "$failed" -eq 0 ]

@@ -1,0 +1,32 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# Makes rust/uapi/slablab.rs from slablab.h, the one source of the ABI.
+#
+#   uapi.sh            writes it
+#   uapi.sh --check    fails if it is not what a fresh run gives
+
+set -eu
+. "$(dirname "$0")/lib.sh"
+find_toolchain
+
+header=$top/rust/uapi/slablab.h
+output=$top/rust/uapi/slablab.rs
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+# For a no_std crate of the kernel and for the command alike: only core, and only what is ours. The
+# fallback asks clang for the macros that bindgen cannot compute itself, the ioctl numbers.
+"$bindgen" "$header" --output "$work/slablab.rs" --rust-target 1.85 --rust-edition 2024 \
+	--use-core --with-derive-default --no-prepend-enum-name --default-macro-constant-type unsigned \
+	--allowlist-item '(slablab|SLABLAB)_.*' \
+	--clang-macro-fallback --clang-macro-fallback-build-dir "$work" --disable-header-comment \
+	--raw-line '// SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note' --raw-line '' \
+	--raw-line '// Made by scripts/uapi.sh from slablab.h: change that.' \
+	-- --target=x86_64-unknown-linux-gnu
+
+case ${1:-} in
+'') cp "$work/slablab.rs" "$output" ;;
+--check) diff -u "$output" "$work/slablab.rs" >&2 || die "rust/uapi/slablab.rs is not what slablab.h says: run 'make uapi'" ;;
+*) sed -n '/^# *uapi\.sh/s/^# *//p' "$0" >&2; exit 2 ;;
+esac

@@ -1,0 +1,24 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# Copies a crate that Cargo.lock names from cargo's registry to rust/vendor/, where Kbuild finds it.
+#
+#   vendor.sh CRATE
+
+set -eu
+. "$(dirname "$0")/lib.sh"
+
+[ $# -eq 1 ] || { sed -n '/^# *vendor\.sh/s/^# *//p' "$0" >&2; exit 2; }
+crate=$1
+to=$top/rust/vendor/$crate
+
+cd "$top"
+cargo fetch --quiet --locked
+manifest=$(cargo metadata --locked --offline --format-version 1 | tr ',' '\n' |
+	sed -n "s|^\"manifest_path\":\"\(.*/$crate-[0-9][^/]*/Cargo.toml\)\".*|\1|p")
+[ -e "$manifest" ] || die "Cargo.lock names no crate $crate"
+
+rm -rf "$to"
+mkdir -p "$to"
+cp -R "$(dirname "$manifest")/." "$to/"
+find "$to" -exec touch {} + # newer than Cargo.lock, for make

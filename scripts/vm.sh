@@ -1,0 +1,150 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# Boots the lab's machine, runs a command in it and exits with the command's status.
+#
+#   vm.sh [OPTION]... [COMMAND ARGUMENT...]     without a command: a prompt in the machine
+#
+#   -c CPUS        processors (2)
+#   -i             count instructions: one CPU, whose clock advances 1 ns per instruction
+#   -k WORDS       more for the kernel's command line
+#   -m MIB         memory (1024)
+#   -n             do not load the module
+#   -p PARAMETERS  parameters of the module
+#   -t SECONDS     the time the machine is given (120; a prompt has no limit)
+#
+# INITRAMFS= and KDIR= say what is booted, ACCEL=kvm or ACCEL=tcg on what. The status and, without a
+# terminal, the output come back on virtio ports of their own; the kernel's console is a file.
+
+set -eu
+. "$(dirname "$0")/lib.sh"
+
+usage() { sed -n '/^# *vm\.sh/,/^$/s/^# *//p' "$0" >&2; exit 2; }
+
+cpus=2 memory=1024 words='' parameters='' load=yes timeout=120 counting=''
+while getopts c:ik:m:np:t: option; do
+	case $option in
+	c) cpus=$OPTARG ;;
+	i) counting=yes ;;
+	k) words=$OPTARG ;;
+	m) memory=$OPTARG ;;
+	n) load='' ;;
+	p) parameters=$OPTARG ;;
+	t) timeout=$OPTARG ;;
+	*) usage ;;
+	esac
+done
+shift $((OPTIND - 1))
+
+INITRAMFS=${INITRAMFS:-$build/initramfs.cpio}
+KDIR=${KDIR:-$("$top/scripts/kernel.sh" path)}
+kernel=$KDIR/arch/x86/boot/bzImage
+[ -e "$kernel" ] || die "$KDIR has no bzImage: build the kernel there, or leave KDIR away for the lab's own"
+[ -e "$INITRAMFS" ] || die "no $INITRAMFS: run 'make initramfs'"
+type -P qemu-system-x86_64 >/dev/null || die "no qemu-system-x86_64: run 'make setup'"
+
+# accelerator: prints kvm where a guest boots on it, else tcg. That /dev/kvm is there does not mean
+# that it works, so the first answer comes from a probe boot and is kept.
+accelerator() {
+	local answer
+	answer=$cache/accelerator-$(uname -n)-$(uname -r)
+	if [ ! -w /dev/kvm ]; then
+		echo tcg
+		return
+	fi
+	if [ ! -e "$answer" ]; then
+		say "looking whether KVM works here"
+		if ACCEL=kvm "$0" -n -t 10 true >/dev/null 2>&1 </dev/null; then
+			echo kvm >"$answer"
+		else
+			echo tcg >"$answer"
+		fi
+	fi
+	cat "$answer"
+}
+
+terminal=''
+[ ! -t 1 ] || [ ! -t 0 ] || terminal=$(stty -g)
+[ $# -gt 0 ] || [ -n "$terminal" ] || die "a prompt needs a terminal; name a command to run in the machine"
+
+run=$(mktemp -d)
+console=$run/console
+qemu=''
+
+# shellcheck disable=SC2317 # the trap calls it
+finish() {
+	if [ -n "$qemu" ]; then
+		kill "$qemu" 2>/dev/null || true
+		wait "$qemu" || true
+	fi
+	[ -z "$terminal" ] || stty "$terminal"
+	mkdir -p "$logs" && mv "$console" "$logs/console.log"
+	rm -rf "$run"
+}
+: >"$console"
+trap finish EXIT
+trap 'say "interrupted"; exit 130' INT TERM HUP
+
+# pack_job: what init finds in /job, as an archive behind the initramfs
+pack_job() {
+	mkdir "$run/job"
+	[ $# -eq 0 ] || printf 'exec%s\n' "$(printf ' %s' "${@@Q}")" >"$run/job/command"
+	[ -z "$load" ] || echo "$parameters" >"$run/job/module-parameters"
+	[ -z "$terminal" ] || stty size | sed 's/^0 0$/24 80/' >"$run/job/terminal"
+	cat "$INITRAMFS"
+	cd "$run" && find job | cpio --quiet --create --format=newc
+}
+pack_job "$@" >"$run/initrd"
+
+machine=(-m "$memory" -nic none -vga none -display none -no-reboot -nodefaults
+	-kernel "$kernel" -initrd "$run/initrd" -append "console=ttyS0 panic=-1 loglevel=5 $words"
+	-serial "file:$console" -device virtio-serial-pci
+	-chardev "file,id=status,path=$run/status" -device "virtserialport,chardev=status,name=status")
+accel=${ACCEL:-$(accelerator)}
+if [ -n "$counting" ]; then
+	machine+=(-cpu max -smp 1 -accel tcg -icount "shift=0,sleep=off")
+elif [ "$accel" = tcg ]; then
+	# Without the fast string operations, which TCG does byte by byte, the kernel copies by words.
+	machine+=(-cpu "max,-erms,-fsrm" -smp "$cpus" -accel "tcg,thread=multi")
+else
+	machine+=(-cpu max -smp "$cpus" -accel "$accel")
+fi
+if [ -n "$terminal" ]; then
+	# At a prompt an interrupt is the guest's, elsewhere it ends the machine.
+	machine+=(-chardev "stdio,id=terminal,signal=$([ $# -gt 0 ] && echo on || echo off)"
+		-device "virtconsole,chardev=terminal")
+else
+	machine+=(-add-fd "fd=3,set=3" -chardev "file,id=output,path=/dev/fdset/3,append=on"
+		-add-fd "fd=4,set=4" -chardev "file,id=errors,path=/dev/fdset/4,append=on"
+		-device "virtserialport,chardev=output,name=output"
+		-device "virtserialport,chardev=errors,name=errors")
+fi
+
+# The machine dies with this script, however that ends.
+[ -z "${V:-}" ] || say "+ qemu-system-x86_64 ${machine[*]@Q}"
+setpriv --pdeathsig KILL qemu-system-x86_64 "${machine[@]}" <&0 3>&1 4>&2 2>"$run/qemu-errors" &
+qemu=$!
+started=$SECONDS
+while kill -0 "$qemu" 2>/dev/null; do
+	if [ $# -gt 0 ] && [ $((SECONDS - started)) -ge "$timeout" ]; then
+		kill "$qemu"
+		timed_out=yes
+	fi
+	sleep 0.1
+done
+wait "$qemu" || true
+qemu=''
+
+# fail REASON: with the end of the console, where the kernel says what happened
+fail() {
+	[ -z "$terminal" ] || stty "$terminal"
+	cat "$run/qemu-errors" >&2
+	tail -n 40 "$console" >&2
+	die "$1 (the whole console is build/log/console.log)"
+}
+
+complaints='Kernel panic|BUG:|WARNING:|Oops|KASAN:|UBSAN:|KCSAN:|rcu: INFO|INFO: task|general protection fault'
+[ -z "${timed_out:-}" ] || fail "the machine did not finish in $timeout s"
+! grep -qE "$complaints" "$console" || fail "the kernel complained"
+[ -s "$run/status" ] || fail "the machine ended without a result"
+exit "$(cat "$run/status")"
