@@ -6,8 +6,8 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 
 # What `make run` and `make sim` do.
-STRESS ?= stress --engine all --seconds 0.4
-SIM    ?= stress --target sim --seconds 1
+STRESS ?= stress --engine all --seconds 0.3
+SIM    ?= stress --target sim --seconds 0.5
 
 # Where the module is built.
 MO ?= $(CURDIR)/build/module

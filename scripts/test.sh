@@ -62,10 +62,6 @@ host_lints() {
 
 host_tests() { cargo test --workspace --locked --no-fail-fast; }
 
-c_program() {
-	cc -Wall -Wextra -Werror -pedantic -std=c99 -Irust/uapi -o build/uapi-program scripts/tests/uapi.c
-}
-
 # Built apart from the module that is booted, which clippy's flags are no part of.
 module_lints() { make modules MO="$build/clippy" CLIPPY=1 KRUSTFLAGS=-Dwarnings; }
 
@@ -84,7 +80,6 @@ stage "format" once formatted
 stage "lints of the host half" once host_lints
 stage "host tests" cargo_results host_tests
 stage "bindings are fresh" once scripts/uapi.sh --check
-stage "C program" once c_program
 stage "lints of the module" once module_lints
 stage "module and command" once guest
 stage "tests in the machine" ktap_results guest_tests

@@ -43,6 +43,19 @@ fn a_c_program_compiles_without_a_warning() {
     ]);
 }
 
+/// Padding would carry kernel memory to a program.
+#[test]
+fn the_structures_have_no_padding() {
+    compile(&[
+        "-std=c99",
+        "-Wpadded",
+        "-fsyntax-only",
+        "-x",
+        "c",
+        "rust/uapi/slablab.h",
+    ]);
+}
+
 #[test]
 fn the_header_needs_no_other_before_it() {
     for standard in ["-std=c99", "-std=gnu17"] {

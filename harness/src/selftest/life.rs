@@ -185,7 +185,7 @@ fn parameters_are_what_info_says(module: &Module) -> Outcome {
     })?;
     let info = shared(Engine::Seed)?.info()?;
     equal("default pool", info.pool_bytes, 64 * MIB)?;
-    equal("default session", info.session_bytes_max, 64 * MIB)?;
+    equal("default session", info.session_bytes_max, 128 * MIB)?;
     equal("default handles", info.session_handles_max, 1 << 20)?;
     equal("default private", info.private_bytes_max, 256 * MIB)?;
     equal("default sessions", info.sessions_max, 64)
