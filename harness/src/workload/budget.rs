@@ -86,6 +86,7 @@ impl Budget {
             taken: 0,
             end,
             reported: 0,
+            clock_held: false,
         }
     }
 }
@@ -96,6 +97,7 @@ pub(crate) struct Steps<'b> {
     taken: u64,
     end: u64,
     reported: u64,
+    clock_held: bool,
 }
 
 impl<'b> Steps<'b> {
@@ -115,7 +117,7 @@ impl<'b> Steps<'b> {
                 self.end = self.taken;
             }
             if let Limit::Time(limit) = self.budget.limit {
-                if self.budget.elapsed() >= limit {
+                if !self.clock_held && self.budget.elapsed() >= limit {
                     self.end = self.taken;
                 }
             }
@@ -123,6 +125,17 @@ impl<'b> Steps<'b> {
         let more = self.taken < self.end;
         self.taken += u64::from(more);
         more
+    }
+
+    /// Lets time end the run only after [`Steps::release_clock`]: for a workload that shows nothing
+    /// before its first round is over.
+    pub(super) fn hold_clock(&mut self) {
+        self.clock_held = true;
+    }
+
+    /// Lets time end the run.
+    pub(super) fn release_clock(&mut self) {
+        self.clock_held = false;
     }
 
     /// Returns how many were taken.
@@ -166,6 +179,12 @@ mod tests {
         let budget = Budget::start(Limit::Time(Duration::ZERO));
         assert_eq!(count(budget.share(0, 1)), 0);
         assert_eq!(budget.permille(), 1000);
+
+        let mut held = budget.share(0, 1);
+        held.hold_clock();
+        assert!((0..1000).all(|_| held.next()));
+        held.release_clock();
+        assert!(count(held) < 1000 + CLOCK_STEPS);
 
         let budget = Budget::start(Limit::Operations(u64::MAX));
         budget.stop();

@@ -26,6 +26,7 @@ const SIZE_MAX: u64 = 64 << 10;
 
 pub(super) fn run(run: &mut Run<'_>) -> Result<(), Complaint> {
     let mut blocks = Vec::new();
+    run.steps.hold_clock();
     loop {
         let pattern = run.rng.next();
         let Some(first) = fill(run, pattern, &mut blocks)? else {
@@ -36,6 +37,7 @@ pub(super) fn run(run: &mut Run<'_>) -> Result<(), Complaint> {
             break;
         };
         empty(run, &mut blocks)?;
+        run.steps.release_clock();
         if second < first && run.oracle.is_alone() {
             return Err(Complaint::Unexpected(format!(
                 "the empty pool served {first} blocks, and when they were freed only {second} of \

@@ -37,6 +37,7 @@ pub(super) fn run(run: &mut Run<'_>) -> Result<(), Complaint> {
     let large = (info.pool_bytes / LARGE_PART).clamp(SIZE_MAX, LARGE_MAX);
 
     let mut blocks = Vec::new();
+    run.steps.hold_clock();
     while fill(run, &mut blocks)? {
         // Neighbours in the pool, as far as it has an order, else in time.
         blocks.sort_by_key(Block::offset);
@@ -69,6 +70,7 @@ pub(super) fn run(run: &mut Run<'_>) -> Result<(), Complaint> {
                 )));
             }
         }
+        run.steps.release_clock();
     }
     run.free_all(&mut blocks)
 }
