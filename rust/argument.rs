@@ -33,16 +33,30 @@ impl Exchange {
     /// [`EINVAL`] when it is shorter than the structure's first version, [`E2BIG`] when it is
     /// longer than the structure and does not end in zeros, [`EFAULT`].
     pub(crate) fn begin<T: Argument>(address: usize, bytes: usize) -> Result<(T, Self)> {
+        let mut value = T::default();
+        let exchange = Self::begin_into(&mut value, address, bytes)?;
+        Ok((value, exchange))
+    }
+
+    /// Reads the argument over `value`, which is all zeros.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Exchange::begin`].
+    pub(crate) fn begin_into<T: Argument>(
+        value: &mut T,
+        address: usize,
+        bytes: usize,
+    ) -> Result<Self> {
         if bytes < T::SIZE_VER1 {
             return Err(EINVAL);
         }
         let (mut reader, writer) =
             UserSlice::new(UserPtr::from_addr(address), bytes).reader_writer();
-        let mut value = T::default();
         let known = bytes.min(size_of::<T>());
-        reader.read_slice(&mut T::as_bytes_mut(&mut value)[..known])?;
+        reader.read_slice(&mut T::as_bytes_mut(value)[..known])?;
         expect_zeros(reader)?;
-        Ok((value, Self { writer }))
+        Ok(Self { writer })
     }
 
     /// Writes the reply, or as much of it as the program knows.

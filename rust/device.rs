@@ -3,7 +3,10 @@
 //! `/dev/slablab`.
 //!
 //! Each method reads its argument, lets the session or the pool do the work, and writes the reply.
-//! What is decided here is only which error number a program is told.
+//! What is decided here is which session a file has, and which error number a program is told.
+
+// Lock order: `OpenFile::binding` (a mutex) is taken to give a file its session, and nothing is
+// taken under it. The locks of sessions and pools are taken by these.
 
 use kernel::{
     bindings,
@@ -25,11 +28,13 @@ use kernel::{
         MiscDevice,
         MiscDeviceRegistration, //
     },
+    new_mutex,
     new_spinlock,
     page::PAGE_SIZE,
     prelude::*,
     sync::{
         Arc,
+        Mutex,
         SetOnce, //
     },
     types::ForeignOwnable, //
@@ -43,11 +48,9 @@ use slab_heap::{
 };
 use slab_session::{
     Denied,
-    Entry,
     Handle,
     Ledger,
     Pinned,
-    Storage,
     validate, //
 };
 
@@ -63,28 +66,21 @@ use crate::{
         EngineKind,
         Pool, //
     },
+    tables::{
+        Chunk,
+        Tables, //
+    },
     uapi::{
         self,
         *, //
     },
 };
 
-/// Where the tables of sessions come from.
-pub(crate) struct KernelStorage;
-
-impl Storage for KernelStorage {
-    type Chunk = KVVec<Entry>;
-
-    fn chunk(entries: usize) -> Option<Self::Chunk> {
-        KVVec::from_elem(Entry::VACANT, entries, GFP_KERNEL_ACCOUNT).ok()
-    }
-}
-
 /// The lock around a session's books.
-type LedgerLock = BoxedSpinLock<Ledger<KVVec<Entry>>>;
+type LedgerLock = BoxedSpinLock<Ledger<Chunk>>;
 
 /// A session in the kernel.
-type Session = slab_session::Session<Arc<Pool>, LedgerLock, KernelStorage>;
+type Session = slab_session::Session<Arc<Pool>, LedgerLock, Tables>;
 
 /// A session, and whether its pool is its own.
 struct Bound {
@@ -93,31 +89,34 @@ struct Bound {
 }
 
 /// One open file.
+#[pin_data]
 pub(crate) struct OpenFile {
     bound: SetOnce<Bound>,
+    #[pin]
+    binding: Mutex<()>,
     lab: Arc<Lab>,
     _admission: Lease,
 }
 
 #[vtable]
 impl MiscDevice for OpenFile {
-    type Ptr = KBox<Self>;
+    type Ptr = Pin<KBox<Self>>;
 
     fn open(_file: &File, _misc: &MiscDeviceRegistration<Self>) -> Result<Self::Ptr> {
         let lab = Lab::current()?;
         let admission = lab.admit()?;
-        let bound = SetOnce::new();
-        Ok(KBox::new(
-            Self {
-                bound,
+        KBox::try_pin_init(
+            try_pin_init!(Self {
+                bound: SetOnce::new(),
+                binding <- new_mutex!((), "slablab_binding"),
                 lab,
                 _admission: admission,
-            },
+            }),
             GFP_KERNEL_ACCOUNT,
-        )?)
+        )
     }
 
-    fn ioctl(me: &Self, _file: &File, command: u32, argument: usize) -> Result<isize> {
+    fn ioctl(me: Pin<&Self>, _file: &File, command: u32, argument: usize) -> Result<isize> {
         if _IOC_TYPE(command) != SLABLAB_IOC_TYPE {
             return Err(ENOTTY);
         }
@@ -143,21 +142,23 @@ impl MiscDevice for OpenFile {
     }
 
     fn read_iter(mut kiocb: Kiocb<'_, Self::Ptr>, iov: &mut IovIterDest<'_>) -> Result<usize> {
-        let pinned = kiocb.file().pinned(kiocb.ki_pos())?;
+        let file = kiocb.file();
+        let pinned = file.pinned(kiocb.ki_pos())?;
         let (start, bytes) = pinned.bytes_from(byte(kiocb.ki_pos())).map_err(error)?;
         let wanted = bytes.min(iov.len());
         // `IovIterDest::copy_to_iter` wants a slice, which promises that nobody else writes to it;
         // another thread's `pwrite` may.
         //
-        // SAFETY: The bytes are there while the block is pinned; the function copies them as
-        // memory that may change.
+        // SAFETY: The block has `wanted` bytes from `start` on while it is pinned, the iterator is
+        // valid by its type, and the function copies memory that may change meanwhile.
         let copied =
             unsafe { bindings::_copy_to_iter(start.as_ptr().cast(), wanted, iov.as_raw()) };
         transferred(&mut kiocb, wanted, copied)
     }
 
     fn write_iter(mut kiocb: Kiocb<'_, Self::Ptr>, iov: &mut IovIterSource<'_>) -> Result<usize> {
-        let pinned = kiocb.file().pinned(kiocb.ki_pos())?;
+        let file = kiocb.file();
+        let pinned = file.pinned(kiocb.ki_pos())?;
         let (start, bytes) = pinned.bytes_from(byte(kiocb.ki_pos())).map_err(error)?;
         let wanted = bytes.min(iov.len());
         // SAFETY: As in `read_iter`.
@@ -168,12 +169,27 @@ impl MiscDevice for OpenFile {
 }
 
 impl OpenFile {
-    /// Begins a session on `pool`, unless there is one.
+    /// Begins a session on `pool`, unless there is one, and says whether it did.
+    ///
+    /// Afterwards there is one, whoever began it.
     fn begin(&self, pool: Arc<Pool>, flags: u32) -> Result<bool> {
         let ledger = Ledger::new(self.lab.limits());
         let ledger = BoxedSpinLock::new(new_spinlock!(ledger, "slablab_ledger"))?;
-        let session = Session::new(pool, ledger);
-        Ok(self.bound.populate(Bound { session, flags }))
+        let tables = Tables::new(self.lab.table_entries().clone());
+        let private = flags & SLABLAB_BIND_PRIVATE != 0;
+        // SAFETY: An `Arc` derefs to the same pool as long as it lives.
+        let session = unsafe { Session::new(pool, ledger, tables, private) };
+        // `populate` alone would return while another thread is still at it.
+        let binding = self.binding.lock();
+        let unused = match self.bound.as_ref() {
+            Some(_) => Some(session),
+            None => {
+                self.bound.populate(Bound { session, flags });
+                None
+            }
+        };
+        drop(binding);
+        Ok(unused.is_none())
     }
 
     /// Returns the session, if it has begun.
@@ -186,34 +202,31 @@ impl OpenFile {
 
     /// Returns the session for a request for memory, which begins one if it is not a bad request.
     #[inline]
-    fn session_for(&self, size: u64, align: u64) -> Result<Result<&Session, Denied>> {
+    fn session_for(&self, size: u64, align: u64) -> Result<&Session, Denied> {
         if self.bound.as_ref().is_none() {
             let pool = self.lab.shared(DEFAULT_ENGINE);
-            if let Err(denied) = validate(&**pool, size, align) {
-                return Ok(Err(denied));
-            }
-            // Another thread may be faster: then its session is the one.
-            self.begin(pool.clone(), 0)?;
+            validate(&**pool, size, align)?;
+            self.begin(pool.clone(), 0).map_err(|_| Denied::NoTable)?;
         }
-        Ok(self.session())
+        self.session()
     }
 
-    /// Returns the pool that the session has, or will have if it never says.
-    fn pool(&self) -> &Pool {
-        match self.bound.as_ref() {
+    /// Returns the pool that a session has, or will have if it never says.
+    fn pool_of<'a>(&'a self, bound: Option<&'a Bound>) -> &'a Pool {
+        match bound {
             Some(bound) => bound.session.engine(),
             None => self.lab.shared(DEFAULT_ENGINE),
         }
     }
 
+    /// Allocates a block, and gives it back if the reply cannot be written.
     fn alloc(&self, argument: usize, bytes: usize) -> Result {
         let (mut alloc, exchange) = Exchange::begin::<slablab_alloc>(argument, bytes)?;
         expect(alloc.flags == 0)?;
-        let session = match self.session_for(alloc.size, alloc.align)? {
-            Ok(session) => session,
-            Err(denied) => return refuse(denied, exchange, alloc, |alloc| &mut alloc.cost),
-        };
-        match session.allocate(alloc.size, alloc.align) {
+        let pending = self
+            .session_for(alloc.size, alloc.align)
+            .and_then(|session| session.allocate(alloc.size, alloc.align));
+        match pending {
             Ok(pending) => {
                 let reply = pending.reply();
                 alloc.handle = reply.handle.to_bits();
@@ -228,6 +241,7 @@ impl OpenFile {
         }
     }
 
+    /// Frees a block; the argument is its handle.
     fn free(&self, argument: usize) -> Result<isize> {
         self.session()
             .and_then(|session| session.free(handle(argument)?))
@@ -235,6 +249,7 @@ impl OpenFile {
         Ok(0)
     }
 
+    /// Changes a block's size, and undoes that if the reply cannot be written.
     fn realloc(&self, argument: usize, bytes: usize) -> Result {
         let (mut realloc, exchange) = Exchange::begin::<slablab_realloc>(argument, bytes)?;
         expect(realloc.flags == 0)?;
@@ -255,10 +270,12 @@ impl OpenFile {
         }
     }
 
+    /// Tells what there is, and what the file has.
     fn info(&self, argument: usize, bytes: usize) -> Result {
         let (info, exchange) = Exchange::begin::<slablab_info>(argument, bytes)?;
         expect(info.flags == 0)?;
-        let (pool, limits) = (self.pool(), self.lab.limits());
+        let (bound, limits) = (self.bound.as_ref(), self.lab.limits());
+        let pool = self.pool_of(bound);
         let mut capabilities = 0;
         if pool.capabilities().pool {
             capabilities |= SLABLAB_CAP_POOL | SLABLAB_CAP_PRIVATE;
@@ -271,7 +288,7 @@ impl OpenFile {
                 .fold(0, |bits, kind| bits | 1 << number(*kind)),
             engine: number(pool.kind()),
             capabilities,
-            bind_flags: self.bound.as_ref().map_or(0, |bound| bound.flags),
+            bind_flags: bound.map_or(0, |bound| bound.flags),
             pool_bytes: pool.capacity() as u64,
             regions: pool.regions(),
             page_bytes: PAGE_SIZE as u32,
@@ -284,6 +301,7 @@ impl OpenFile {
         })
     }
 
+    /// Gives the file a session, if it has none.
     fn bind(&self, argument: usize, bytes: usize) -> Result {
         let (bind, exchange) = Exchange::begin::<slablab_bind>(argument, bytes)?;
         let private = bind.flags & SLABLAB_BIND_PRIVATE != 0;
@@ -312,24 +330,27 @@ impl OpenFile {
         }
     }
 
+    /// Tells figures of the pool, and the session's own.
     fn stats(&self, argument: usize, bytes: usize) -> Result {
         // On the heap: it is too large for a small stack.
         let mut stats = KBox::new(slablab_stats::default(), GFP_KERNEL)?;
-        let (request, exchange) = Exchange::begin::<slablab_stats>(argument, bytes)?;
-        expect(request.flags == 0)?;
-        let pool = self.pool();
+        let exchange = Exchange::begin_into(&mut *stats, argument, bytes)?;
+        expect(stats.flags == 0)?;
+        // Nothing of what the program sent goes back to it.
+        *stats = slablab_stats::default();
+        let bound = self.bound.as_ref();
+        let pool = self.pool_of(bound);
         stats.engine = number(pool.kind());
         pool.visit(&mut *stats);
-        if let Ok(session) = self.session() {
-            stats.set_session(&session.tally());
-        }
+        stats.set_session(&bound.map(|bound| bound.session.tally()).unwrap_or_default());
         exchange.reply(&*stats)
     }
 
+    /// Walks what the pool's engine keeps.
     fn check(&self, argument: usize, bytes: usize) -> Result {
         let (check, exchange) = Exchange::begin::<slablab_check>(argument, bytes)?;
         expect(check.flags == 0 && check.reserved == 0)?;
-        let pool = self.pool();
+        let pool = self.pool_of(self.bound.as_ref());
         if !pool.capabilities().pool {
             return Err(EOPNOTSUPP);
         }
@@ -346,28 +367,40 @@ impl OpenFile {
         exchange.reply(&check_reply(broken, walk.walked()))
     }
 
+    /// Adds a region to the pool.
     fn extend(&self, argument: usize, bytes: usize) -> Result {
-        // SAFETY: The function asks about the current task, and any number may be asked for.
-        if !unsafe { bindings::capable(bindings::CAP_SYS_ADMIN as c_int) } {
+        if !is_admin() {
             return Err(EPERM);
         }
         let (mut extend, exchange) = Exchange::begin::<slablab_extend>(argument, bytes)?;
         expect(extend.flags == 0 && extend.reserved == 0)?;
         let bytes = usize::try_from(extend.bytes).map_err(|_| EINVAL)?;
-        self.pool().extend(bytes, |region, pool_bytes| {
-            extend.region = region;
-            extend.pool_bytes = pool_bytes as u64;
-            exchange.reply(&extend)
-        })
+        self.pool_of(self.bound.as_ref())
+            .extend(bytes, |region, pool_bytes| {
+                extend.region = region;
+                extend.pool_bytes = pool_bytes as u64;
+                exchange.reply(&extend)
+            })
     }
 
     /// Pins the block that a file position is in.
-    fn pinned(&self, position: i64) -> Result<Pinned<'_, Arc<Pool>, LedgerLock, KernelStorage>> {
+    fn pinned(&self, position: i64) -> Result<Pinned<'_, Arc<Pool>, LedgerLock, Tables>> {
         let handle = handle((position >> SLABLAB_POSITION_HANDLE_SHIFT) as usize);
         self.session()
             .and_then(|session| session.pin(handle?))
             .map_err(error)
     }
+}
+
+/// Says whether the caller may administer the machine.
+fn is_admin() -> bool {
+    #[cfg(CONFIG_MULTIUSER)]
+    // SAFETY: The function asks about the current task, and may be asked for any capability.
+    return unsafe { bindings::capable(bindings::CAP_SYS_ADMIN as c_int) };
+
+    // Without users everybody may do everything, and the function is not there to be asked.
+    #[cfg(not(CONFIG_MULTIUSER))]
+    true
 }
 
 /// Returns the byte of a block that a file position means.

@@ -6,6 +6,9 @@
 //! before the device is registered and taken away after it is gone. Every open file has a
 //! reference of its own.
 
+// Lock order: `LAB` is a mutex, taken when a file is opened (under the kernel's `misc_mtx`) and when
+// the module comes and goes. Nothing is taken, allocated or dropped under it.
+
 use kernel::{
     prelude::*,
     sync::{
@@ -50,8 +53,15 @@ pub(crate) struct Lab {
     shared: [Arc<Pool>; EngineKind::ALL.len()],
     limits: Limits,
     private_bytes: Arc<Budget>,
+    table_entries: Arc<Budget>,
     sessions: Arc<Budget>,
 }
+
+/// Sessions that can have as many blocks as they may, at once, whatever the others do.
+const LARGEST_TABLES: usize = 4;
+
+/// Entries of the smallest table: the budget has one more of these for every session.
+const SMALLEST_TABLE: usize = 1024;
 
 /// The lab is open while this lives.
 pub(crate) struct Opened(());
@@ -64,9 +74,9 @@ impl Lab {
     /// [`ENOMEM`] when there is no memory for a pool, and one line in the log that says so.
     pub(crate) fn open(parameters: &Parameters) -> Result<Opened> {
         let pool = |kind: EngineKind| {
-            Pool::new(kind, parameters.pool_bytes, None).inspect_err(|_| {
+            Pool::new(kind, parameters.pool_bytes, None).inspect_err(|error| {
                 pr_err!(
-                    "no memory for a pool of {} MiB\n",
+                    "no pool of {} MiB: {error:?}\n",
                     parameters.pool_bytes >> 20
                 );
             })
@@ -79,6 +89,10 @@ impl Lab {
                     handles: parameters.session_handles,
                 },
                 private_bytes: Budget::new(parameters.private_bytes)?,
+                table_entries: Budget::new(
+                    LARGEST_TABLES * parameters.session_handles as usize
+                        + SMALLEST_TABLE * parameters.sessions,
+                )?,
                 sessions: Budget::new(parameters.sessions)?,
             },
             GFP_KERNEL,
@@ -108,6 +122,11 @@ impl Lab {
     /// Returns the budget of all private pools.
     pub(crate) fn private_bytes(&self) -> &Arc<Budget> {
         &self.private_bytes
+    }
+
+    /// Returns the budget of all sessions' tables, in entries.
+    pub(crate) fn table_entries(&self) -> &Arc<Budget> {
+        &self.table_entries
     }
 
     /// Returns the budget of sessions.

@@ -20,11 +20,17 @@ use kernel::{
     prelude::*, //
 };
 
+/// How memory is asked for whose amount a program chooses: charged to it, without a warning, and
+/// never at the price of the OOM killer.
+///
+/// [`kernel::alloc::Flags`] would do but for the last, so this is for `bindings` alone.
+pub(crate) const QUIET: bindings::gfp_t = bindings::GFP_KERNEL_ACCOUNT
+    | 1 << bindings::___GFP_RETRY_MAYFAIL_BIT
+    | 1 << bindings::___GFP_NOWARN_BIT;
+
 /// Memory from vmalloc, aligned to its size rounded up to a power of two.
 ///
-/// With that alignment, what an engine does with a pool does not depend on where it lies. It is
-/// charged to the process that asked, and comes quietly or not at all: neither a warning nor the
-/// OOM killer speaks before we do.
+/// With that alignment, what an engine does with a pool does not depend on where it lies.
 ///
 /// # Invariants
 ///
@@ -52,14 +58,10 @@ impl Memory {
         if bytes == 0 {
             return Err(EINVAL);
         }
-        // `Vmalloc::alloc` would do but for one flag, which `kernel::alloc::Flags` does not have:
-        // without it a pool that is too large for the machine calls the OOM killer.
-        let flags = bindings::GFP_KERNEL_ACCOUNT
-            | 1 << bindings::___GFP_RETRY_MAYFAIL_BIT
-            | 1 << bindings::___GFP_NOWARN_BIT;
-        // SAFETY: To reallocate nothing is to allocate.
+        // SAFETY: The old memory is none, which every size and alignment may replace; the flags
+        // allow to sleep, and so do our callers.
         let start = unsafe {
-            bindings::vrealloc_node_align(ptr::null(), bytes, align, flags, bindings::NUMA_NO_NODE)
+            bindings::vrealloc_node_align(ptr::null(), bytes, align, QUIET, bindings::NUMA_NO_NODE)
         };
         // INVARIANT: Allocated just above, by the function that `Vmalloc` uses.
         Ok(Self {
@@ -81,7 +83,8 @@ impl Memory {
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        // SAFETY: By the type invariant.
+        // SAFETY: By the type invariant it is ours to free, and whoever got `start` from us keeps
+        // the value for as long as he uses it.
         unsafe { Vmalloc::free(self.start, self.layout) };
     }
 }

@@ -2,9 +2,9 @@
 
 //! Pools: an engine, and the memory that it manages.
 
-// Lock order: `Pool::memory` (a mutex), then the engine's own lock (a spinlock). Under the mutex
-// memory is allocated, and user memory touched (SLABLAB_EXTEND's reply); the mmap hook never takes
-// it. Under the engine's lock neither happens.
+// Lock order: `Pool::backing` (a mutex), then the engine's own lock (a spinlock). Under the mutex
+// memory is allocated, and user memory touched (SLABLAB_EXTEND's reply), so nothing but extending a
+// pool takes it, and never the mmap hook. Under the engine's lock neither happens.
 
 use core::{
     alloc::Layout,
@@ -17,7 +17,11 @@ use kernel::{
     prelude::*,
     sync::{
         Arc,
-        Mutex, //
+        Mutex,
+        atomic::{
+            Atomic,
+            Relaxed, //
+        }, //
     }, //
 };
 use slab_heap::{
@@ -116,6 +120,7 @@ struct Backing {
 pub(crate) struct Pool {
     kind: EngineKind,
     engine: AnyEngine,
+    regions: Atomic<u32>,
     #[pin]
     backing: Mutex<Backing>,
 }
@@ -148,6 +153,7 @@ impl Pool {
             pin_init!(Self {
                 kind,
                 engine,
+                regions: Atomic::new(0),
                 backing <- new_mutex!(backing, "slablab_backing"),
             }),
             GFP_KERNEL_ACCOUNT,
@@ -165,7 +171,7 @@ impl Pool {
 
     /// Returns the number of regions.
     pub(crate) fn regions(&self) -> u32 {
-        self.backing.lock().regions.iter().flatten().count() as u32
+        self.regions.load(Relaxed)
     }
 
     /// Adds a region of `bytes` bytes.
@@ -210,6 +216,7 @@ impl Pool {
             _memory: memory,
             _lease: lease,
         });
+        self.regions.store(number as u32 + 1, Relaxed);
         Ok(())
     }
 }

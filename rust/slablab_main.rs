@@ -11,6 +11,7 @@
 //! - [`lab`]: what all open files share: limits, budgets, pools;
 //! - [`pool`]: an engine and its memory; [`memory`] is that memory, [`slub`] the engine that is
 //!   Linux's own; the others are in the crate `slab_heap`;
+//! - [`tables`]: the memory of sessions' tables; [`budget`]: how much all may have together;
 //! - [`lock`]: the kernel's spinlock, as those crates want a lock.
 
 use kernel::{
@@ -32,11 +33,15 @@ mod memory;
 mod parameters;
 mod pool;
 mod slub;
+mod tables;
 mod uapi;
 
 use device::OpenFile;
 use lab::Lab;
 use parameters::Parameters;
+
+// Sizes of pools are 32-bit numbers of MiB, and offsets and file positions 64-bit ones of bytes.
+const _: () = assert!(usize::BITS == 64);
 
 module! {
     type: Slablab,
@@ -71,12 +76,16 @@ module! {
 /// The loaded module.
 ///
 /// Fields are dropped in order: nobody can open the device any more when the lab closes.
-#[pin_data(PinnedDrop)]
+#[pin_data]
 struct Slablab {
     #[pin]
     _device: MiscDeviceRegistration<OpenFile>,
     _lab: lab::Opened,
+    _farewell: Farewell,
 }
+
+/// Says, when it is dropped, that all is gone.
+struct Farewell;
 
 impl kernel::InPlaceModule for Slablab {
     fn init(_module: &'static ThisModule) -> impl PinInit<Self, Error> {
@@ -96,14 +105,14 @@ impl kernel::InPlaceModule for Slablab {
                         lab::DEFAULT_ENGINE.name()
                     );
                 },
+                _farewell: Farewell,
             }))
         })
     }
 }
 
-#[pinned_drop]
-impl PinnedDrop for Slablab {
-    fn drop(self: Pin<&mut Self>) {
+impl Drop for Farewell {
+    fn drop(&mut self) {
         pr_info!("unloaded\n");
     }
 }

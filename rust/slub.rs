@@ -7,15 +7,16 @@
 
 use core::{
     alloc::Layout,
-    ptr::NonNull, //
+    ptr::{
+        self,
+        NonNull, //
+    },
 };
 
 use kernel::{
     alloc::{
         Allocator,
-        NumaNode,
-        allocator::KVmalloc,
-        flags::__GFP_NOWARN, //
+        allocator::KVmalloc, //
     },
     bindings,
     new_spinlock,
@@ -37,7 +38,12 @@ use slab_heap::{
     },
 };
 
-use crate::lock::BoxedSpinLock;
+use crate::{
+    lock::BoxedSpinLock,
+    memory::QUIET, //
+};
+
+// Lock order: the counters' spinlock, then nothing. The kernel is asked for memory without it.
 
 /// What is counted under the lock.
 #[derive(Default)]
@@ -67,16 +73,25 @@ impl Slub {
     /// Returns the layout to ask the kernel for: with the whole of what it would give anyway.
     fn whole(layout: Layout) -> Layout {
         let padded = layout.pad_to_align();
-        // SAFETY: The function computes.
+        // SAFETY: The function takes any size and touches no memory.
         let bytes = unsafe { bindings::kmalloc_size_roundup(padded.size()) };
         Layout::from_size_align(bytes, layout.align()).unwrap_or(padded)
     }
 
     /// Allocates what was counted already.
     fn obtain(layout: Layout) -> Option<NonNull<u8>> {
-        let flags = GFP_KERNEL_ACCOUNT | __GFP_NOWARN;
-        let memory = KVmalloc::alloc(layout, flags, NumaNode::NO_NODE).ok()?;
-        Some(memory.cast())
+        // SAFETY: The old memory is none, which every size and alignment may replace; the flags
+        // allow to sleep, and so do our callers.
+        let memory = unsafe {
+            bindings::kvrealloc_node_align(
+                ptr::null(),
+                layout.size(),
+                layout.align(),
+                QUIET,
+                bindings::NUMA_NO_NODE,
+            )
+        };
+        NonNull::new(memory.cast())
     }
 }
 

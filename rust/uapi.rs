@@ -52,7 +52,7 @@ macro_rules! arguments {
         // any bits will do.
         unsafe impl FromBytes for $name {}
 
-        // SAFETY: As above, and without padding: `make test` compiles the header with -Wpadded.
+        // SAFETY: As above. There is no padding: bindgen makes fields of it (`--explicit-padding`).
         unsafe impl AsBytes for $name {}
 
         impl Argument for $name {

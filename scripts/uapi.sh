@@ -15,10 +15,11 @@ output=$top/rust/uapi/slablab.rs
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
+# What would be padding becomes a field, so that none can carry kernel memory to a program unseen.
 # For a no_std crate of the kernel and for the command alike: only core, and only what is ours. The
 # fallback asks clang for the macros that bindgen cannot compute itself, the ioctl numbers.
 "$bindgen" "$header" --output "$work/slablab.rs" --rust-target 1.85 --rust-edition 2024 \
-	--use-core --with-derive-default --no-prepend-enum-name --default-macro-constant-type unsigned \
+	--use-core --explicit-padding --with-derive-default --no-prepend-enum-name --default-macro-constant-type unsigned \
 	--allowlist-item '(slablab|SLABLAB)_.*' \
 	--clang-macro-fallback --clang-macro-fallback-build-dir "$work" --disable-header-comment \
 	--raw-line '// SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note' --raw-line '' \

@@ -10,7 +10,7 @@
 use crate::region::Offset;
 
 /// The records (list nodes, frames) that one step of a walk looks at.
-pub const STEP: usize = 4096;
+pub const STEP: usize = 512;
 
 /// The times that a walk begins again before it gives up.
 pub const RESTARTS: u32 = 16;

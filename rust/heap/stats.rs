@@ -7,6 +7,9 @@
 
 use crate::engine::Refusal;
 
+/// The classes that an engine may have.
+pub const CLASSES_MAX: usize = 32;
+
 /// The whole engine's figures.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {

@@ -11,8 +11,8 @@
 /// Bits of a handle that are the index.
 const INDEX_BITS: u32 = 20;
 
-/// Bits of a handle that are the generation: 31 in all, so that a handle fits the upper half of a
-/// file position.
+/// Bits of a handle that are the generation: with the index 31, so that a handle fits the upper
+/// half of a file position.
 const GENERATION_BITS: u32 = 11;
 
 /// The largest index.
@@ -21,7 +21,8 @@ pub const INDEX_MAX: u32 = (1 << INDEX_BITS) - 1;
 /// The largest generation; the smallest is 1, so that no handle is 0.
 pub(crate) const GENERATION_MAX: u32 = (1 << GENERATION_BITS) - 1;
 
-const _: () = assert!(INDEX_BITS + GENERATION_BITS == 31);
+/// Bits of a handle.
+pub const HANDLE_BITS: u32 = INDEX_BITS + GENERATION_BITS;
 
 /// The name of a block in a session.
 ///

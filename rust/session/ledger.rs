@@ -2,7 +2,7 @@
 
 //! A session's books: which blocks it has, under which handles, and what they count for.
 //!
-//! The table of entries is a list of chunks, each twice as large as the one before, so that
+//! The table of entries is a list of chunks, each as large as all before it together, so that
 //! growing it moves nothing. It never allocates: when it is full it says so ([`Full::Table`]), the
 //! caller lets go of the lock, gets a chunk, and asks again, as binder's range allocator does with
 //! `NeedAlloc` (`drivers/android/binder/range_alloc/`).
@@ -29,22 +29,14 @@ use crate::{
 /// Entries of the first chunk.
 const FIRST_CHUNK: usize = 1024;
 
-/// Chunks that a table can have: enough for [`INDEX_MAX`] and one entry more.
+/// Chunks that a table can have.
 const CHUNKS: usize = 11;
 
-const _: () = assert!(FIRST_CHUNK * ((1 << CHUNKS) - 1) > INDEX_MAX as usize);
+// All of them together have an entry for every index.
+const _: () = assert!(FIRST_CHUNK << (CHUNKS - 1) == INDEX_MAX as usize + 1);
 
 /// Entries that one call of [`Ledger::next_record`] looks at, at most.
 const SCAN: u32 = 4096;
-
-/// Where chunks come from.
-pub trait Storage {
-    /// An owned array of entries.
-    type Chunk: DerefMut<Target = [Entry]> + Send;
-
-    /// Returns `entries` vacant entries, or `None` if there is no memory for them.
-    fn chunk(entries: usize) -> Option<Self::Chunk>;
-}
 
 /// What a session may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,8 +106,9 @@ impl Entry {
 /// Why nothing can be reserved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Full {
-    /// The table has no vacant entry; [`Ledger::grow`] with a chunk of so many adds some.
-    Table(usize),
+    /// The table has no vacant entry; [`Ledger::grow`] adds a chunk of `entries`, which is linked
+    /// from index `first` on.
+    Table { first: u32, entries: usize },
     /// A quota.
     Quota(Denied),
 }
@@ -135,11 +128,26 @@ pub struct Ledger<C> {
     tally: Tally,
 }
 
+/// Returns the entries of a chunk.
+const fn chunk_entries(chunk: usize) -> usize {
+    FIRST_CHUNK << chunk.saturating_sub(1)
+}
+
 /// Returns the chunk and the place in it of the entry with this index.
 fn locate(index: u32) -> (usize, usize) {
-    let n = index as usize + FIRST_CHUNK;
-    let chunk = (n.ilog2() - FIRST_CHUNK.ilog2()) as usize;
-    (chunk, n - (FIRST_CHUNK << chunk))
+    let index = index as usize;
+    // The first chunk counts as two halves, so that all begin at powers of two.
+    let chunk = (index / FIRST_CHUNK)
+        .checked_ilog2()
+        .map_or(0, |log2| log2 as usize + 1);
+    (
+        chunk,
+        if chunk == 0 {
+            index
+        } else {
+            index - chunk_entries(chunk)
+        },
+    )
 }
 
 impl<C: DerefMut<Target = [Entry]>> Ledger<C> {
@@ -197,11 +205,12 @@ impl<C: DerefMut<Target = [Entry]>> Ledger<C> {
 
     /// Links the entries of a new chunk to each other; the slow part of growing, for which no lock
     /// is needed.
-    pub(crate) fn link(chunk: &mut C) {
-        let base = chunk.len() - FIRST_CHUNK;
-        let end = (base + chunk.len()).min(INDEX_MAX as usize + 1);
-        for (index, entry) in (base..end).zip(chunk.iter_mut()) {
-            let next = (index + 1 < end).then_some(index as u32 + 1);
+    ///
+    /// `first` is the index of the chunk's first entry.
+    pub(crate) fn link(chunk: &mut C, first: u32) {
+        let end = first + chunk.len() as u32;
+        for (index, entry) in (first..end).zip(chunk.iter_mut()) {
+            let next = (index + 1 < end).then_some(index + 1);
             entry.state = State::Vacant { next };
         }
     }
@@ -212,13 +221,13 @@ impl<C: DerefMut<Target = [Entry]>> Ledger<C> {
     /// Two callers that were told so at once both come here; the second one's is not needed.
     pub(crate) fn grow(&mut self, chunk: C) -> Option<C> {
         let (slot, _) = locate(self.capacity);
-        if self.first.is_some() || chunk.len() != FIRST_CHUNK << slot {
+        if self.first.is_some() || chunk.len() != chunk_entries(slot) {
             return Some(chunk);
         }
         let Some(free) = self.chunks.get_mut(slot) else {
             return Some(chunk);
         };
-        let end = (self.capacity as usize + chunk.len()).min(INDEX_MAX as usize + 1) as u32;
+        let end = self.capacity + chunk.len() as u32;
         *free = Some(chunk);
         // INVARIANT: The queue was empty and now is the chunk's.
         self.first = Some(self.capacity);
@@ -237,7 +246,10 @@ impl<C: DerefMut<Target = [Entry]>> Ledger<C> {
         let bytes = self
             .with_charge(charge)
             .ok_or(Full::Quota(Denied::QuotaBytes))?;
-        let full = Full::Table(FIRST_CHUNK << locate(self.capacity).0);
+        let full = Full::Table {
+            first: self.capacity,
+            entries: chunk_entries(locate(self.capacity).0),
+        };
         let index = self.first.ok_or(full)?;
         let entry = self.entry(index).ok_or(full)?;
         let State::Vacant { next } = entry.state else {
@@ -359,8 +371,9 @@ impl<C: DerefMut<Target = [Entry]>> Ledger<C> {
         while *cursor < end {
             let index = *cursor;
             *cursor += 1;
+            // A block that is being moved belongs to the call that moves it.
             if let Some(Entry {
-                state: State::Live { record, .. } | State::Moving { record },
+                state: State::Live { record, .. },
                 ..
             }) = self.entry(index)
             {
@@ -374,216 +387,4 @@ impl<C: DerefMut<Target = [Entry]>> Ledger<C> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use core::ptr::NonNull;
-    use std::{
-        collections::{
-            HashMap,
-            HashSet, //
-        },
-        vec,
-        vec::Vec, //
-    };
-
-    type TestLedger = Ledger<Vec<Entry>>;
-
-    fn chunk(entries: usize) -> Vec<Entry> {
-        let mut chunk = vec![Entry::VACANT; entries];
-        TestLedger::link(&mut chunk);
-        chunk
-    }
-
-    fn ledger(bytes: usize, handles: u32) -> TestLedger {
-        Ledger::new(Limits { bytes, handles })
-    }
-
-    fn record(charge: usize) -> Record {
-        Record {
-            block: Block {
-                start: NonNull::dangling(),
-                offset: None,
-            },
-            layout: Layout::new::<u8>(),
-            charge,
-        }
-    }
-
-    fn reserve(ledger: &mut TestLedger, charge: usize) -> Result<Handle, Denied> {
-        loop {
-            match ledger.reserve(charge) {
-                Ok(handle) => return Ok(handle),
-                Err(Full::Quota(denied)) => return Err(denied),
-                Err(Full::Table(entries)) => {
-                    assert!(ledger.grow(chunk(entries)).is_none());
-                }
-            }
-        }
-    }
-
-    fn insert(ledger: &mut TestLedger, charge: usize) -> Handle {
-        let handle = reserve(ledger, charge).unwrap();
-        ledger.publish(handle, record(charge));
-        handle
-    }
-
-    #[test]
-    fn every_index_has_its_own_place() {
-        let mut next = 0;
-        for chunk in 0..CHUNKS {
-            for place in [0, (FIRST_CHUNK << chunk) - 1] {
-                assert_eq!(locate(next + place as u32), (chunk, place));
-            }
-            next += (FIRST_CHUNK << chunk) as u32;
-        }
-        assert!(locate(INDEX_MAX).0 < CHUNKS);
-    }
-
-    #[test]
-    fn a_reserved_handle_names_nothing() {
-        let mut ledger = ledger(100, 10);
-        let handle = reserve(&mut ledger, 1).unwrap();
-        assert_eq!(ledger.take(handle), Err(Denied::NoSuchBlock));
-        assert_eq!(ledger.pin(handle), Err(Denied::NoSuchBlock));
-        assert_eq!(ledger.begin_move(handle), Err(Denied::NoSuchBlock));
-        ledger.publish(handle, record(1));
-        assert_eq!(ledger.take(handle), Ok(record(1)));
-    }
-
-    #[test]
-    fn a_freed_handle_names_nothing_for_two_million_uses() {
-        let mut ledger = ledger(100, 10);
-        let stale = insert(&mut ledger, 1);
-        ledger.take(stale).unwrap();
-        for _ in 0..FIRST_CHUNK * GENERATION_MAX as usize - 1 {
-            let handle = insert(&mut ledger, 1);
-            assert_ne!(handle, stale);
-            ledger.take(handle).unwrap();
-        }
-        assert_eq!(ledger.take(stale), Err(Denied::NoSuchBlock));
-    }
-
-    #[test]
-    fn quotas_hold_and_are_given_back() {
-        let mut ledger = ledger(100, 2);
-        assert_eq!(reserve(&mut ledger, 101), Err(Denied::QuotaBytes));
-        assert_eq!(reserve(&mut ledger, usize::MAX), Err(Denied::QuotaBytes));
-        let first = insert(&mut ledger, 60);
-        assert_eq!(reserve(&mut ledger, 41), Err(Denied::QuotaBytes));
-        let second = reserve(&mut ledger, 40).unwrap();
-        assert_eq!(reserve(&mut ledger, 0), Err(Denied::QuotaHandles));
-        ledger.cancel(second, 40);
-        assert_eq!(ledger.charge(41), Err(Denied::QuotaBytes));
-        assert_eq!(ledger.charge(40), Ok(()));
-        ledger.discharge(40);
-        ledger.take(first).unwrap();
-        assert_eq!((ledger.tally().blocks, ledger.tally().bytes), (0, 0));
-    }
-
-    #[test]
-    fn a_pinned_block_stays() {
-        let mut ledger = ledger(100, 10);
-        let handle = insert(&mut ledger, 1);
-        ledger.pin(handle).unwrap();
-        ledger.pin(handle).unwrap();
-        ledger.unpin(handle);
-        assert_eq!(ledger.take(handle), Err(Denied::Pinned));
-        assert_eq!(ledger.begin_move(handle), Err(Denied::Pinned));
-        ledger.unpin(handle);
-        assert_eq!(ledger.begin_move(handle), Ok(record(1)));
-        assert_eq!(ledger.pin(handle), Err(Denied::Pinned));
-        assert_eq!(ledger.take(handle), Err(Denied::Pinned));
-        ledger.end_move(handle, record(1), true);
-        assert_eq!(ledger.take(handle), Ok(record(1)));
-        assert_eq!(ledger.tally().reallocations, 1);
-    }
-
-    #[test]
-    fn a_chunk_that_is_not_needed_comes_back() {
-        let mut ledger = ledger(100, 10);
-        assert!(ledger.grow(chunk(FIRST_CHUNK + 1)).is_some());
-        assert!(ledger.grow(chunk(FIRST_CHUNK)).is_none());
-        assert!(ledger.grow(chunk(2 * FIRST_CHUNK)).is_some());
-    }
-
-    #[test]
-    fn the_table_holds_a_block_under_every_index() {
-        let mut ledger = ledger(usize::MAX, u32::MAX);
-        for index in 0..=INDEX_MAX {
-            assert_eq!(insert(&mut ledger, 1).index(), index);
-        }
-        assert_eq!(reserve(&mut ledger, 1), Err(Denied::QuotaHandles));
-    }
-
-    #[test]
-    fn all_blocks_are_found_at_the_end() {
-        let mut ledger = ledger(usize::MAX, 20_000);
-        let handles: Vec<_> = (0..20_000).map(|_| insert(&mut ledger, 3)).collect();
-        assert_eq!(reserve(&mut ledger, 0), Err(Denied::QuotaHandles));
-        assert_eq!(handles.iter().collect::<HashSet<_>>().len(), 20_000);
-        for handle in handles.iter().step_by(2) {
-            ledger.take(*handle).unwrap();
-        }
-        ledger.pin(handles[1]).unwrap();
-        let (mut cursor, mut found) = (0, 0);
-        while let Some(record) = ledger.next_record(&mut cursor) {
-            found += usize::from(record.is_some());
-        }
-        assert_eq!(found, 10_000);
-        assert_eq!((ledger.tally().blocks, ledger.tally().bytes), (0, 0));
-    }
-
-    proptest::proptest! {
-        /// Random operations against a map.
-        #[test]
-        fn the_ledger_agrees_with_a_map(operations in proptest::collection::vec(
-            (0u8..6, proptest::num::usize::ANY, 0usize..200), 1..400)) {
-            let mut ledger = ledger(5_000, 40);
-            let mut model: HashMap<u32, (usize, u32)> = HashMap::new();
-            let mut known = Vec::new();
-            for (operation, pick, charge) in operations {
-                let handle = (!known.is_empty()).then(|| known[pick % known.len()]);
-                let bytes: usize = model.values().map(|(charge, _)| charge).sum();
-                match (operation, handle) {
-                    (0 | 1, _) | (_, None) => match reserve(&mut ledger, charge) {
-                        Ok(handle) => {
-                            ledger.publish(handle, record(charge));
-                            assert!(model.insert(handle.to_bits(), (charge, 0)).is_none());
-                            known.push(handle);
-                        }
-                        Err(Denied::QuotaHandles) => assert_eq!(model.len(), 40),
-                        Err(denied) => {
-                            assert_eq!(denied, Denied::QuotaBytes);
-                            assert!(bytes + charge > 5_000);
-                        }
-                    },
-                    (2 | 3, Some(handle)) => {
-                        let expected = match model.get(&handle.to_bits()) {
-                            None => Err(Denied::NoSuchBlock),
-                            Some((_, 1..)) => Err(Denied::Pinned),
-                            Some((charge, 0)) => Ok(record(*charge)),
-                        };
-                        assert_eq!(ledger.take(handle), expected);
-                        if expected.is_ok() {
-                            model.remove(&handle.to_bits());
-                        }
-                    }
-                    (4, Some(handle)) => {
-                        assert_eq!(ledger.pin(handle).is_ok(), model.contains_key(&handle.to_bits()));
-                        if let Some((_, pins)) = model.get_mut(&handle.to_bits()) {
-                            *pins += 1;
-                        }
-                    }
-                    (_, Some(handle)) => {
-                        if let Some((_, pins @ 1..)) = model.get_mut(&handle.to_bits()) {
-                            *pins -= 1;
-                            ledger.unpin(handle);
-                        }
-                    }
-                }
-                assert_eq!(ledger.tally().blocks as usize, model.len());
-                assert_eq!(ledger.tally().bytes, model.values().map(|(charge, _)| charge).sum());
-            }
-        }
-    }
-}
+mod tests;

@@ -24,6 +24,7 @@ mod handle;
 #[forbid(unsafe_code)]
 mod ledger;
 mod session;
+mod storage;
 #[cfg(test)]
 mod tests;
 
@@ -33,6 +34,7 @@ pub use denied::{
     errno, //
 };
 pub use handle::{
+    HANDLE_BITS,
     Handle,
     INDEX_MAX, //
 };
@@ -40,7 +42,6 @@ pub use ledger::{
     Entry,
     Ledger,
     Limits,
-    Storage,
     Tally, //
 };
 pub use session::{
@@ -50,3 +51,4 @@ pub use session::{
     Session,
     validate, //
 };
+pub use storage::Storage;

@@ -12,7 +12,6 @@
 
 use core::{
     alloc::Layout,
-    marker::PhantomData,
     ops::Deref,
     ptr::NonNull, //
 };
@@ -33,9 +32,9 @@ use crate::{
         Full,
         Ledger,
         Record,
-        Storage,
         Tally, //
     },
+    storage::Storage,
 };
 
 /// What a program is told of a block.
@@ -62,7 +61,9 @@ where
 {
     engine: R,
     ledger: L,
-    storage: PhantomData<fn() -> S>,
+    storage: S,
+    /// The engine ends with the session, so there is nobody to give blocks back to.
+    owns_engine: bool,
 }
 
 impl<R, L, S> Session<R, L, S>
@@ -72,11 +73,18 @@ where
     S: Storage,
 {
     /// Begins a session on `engine` with the empty books in `ledger`.
-    pub fn new(engine: R, ledger: L) -> Self {
+    ///
+    /// With `owns_engine` blocks are not given back at the end: the engine ends too.
+    ///
+    /// # Safety
+    ///
+    /// `engine` always derefs to the same engine.
+    pub unsafe fn new(engine: R, ledger: L, storage: S, owns_engine: bool) -> Self {
         Self {
             engine,
             ledger,
-            storage: PhantomData,
+            storage,
+            owns_engine,
         }
     }
 
@@ -238,9 +246,9 @@ where
             match self.ledger.with(|ledger| ledger.reserve(charge)) {
                 Ok(handle) => return Ok(handle),
                 Err(Full::Quota(denied)) => return Err(denied),
-                Err(Full::Table(entries)) => {
-                    let mut chunk = S::chunk(entries).ok_or(Denied::NoTable)?;
-                    Ledger::link(&mut chunk);
+                Err(Full::Table { first, entries }) => {
+                    let mut chunk = self.storage.chunk(entries).ok_or(Denied::NoTable)?;
+                    Ledger::link(&mut chunk, first);
                     // Where another caller was faster, the chunk is dropped here, unlocked.
                     let _surplus = self.ledger.with(|ledger| ledger.grow(chunk));
                 }
@@ -266,7 +274,12 @@ where
     S: Storage,
 {
     /// Frees every block, in pieces: the lock is held for a bounded time only.
+    ///
+    /// Nobody has a pin or a pending operation any more: both borrow the session.
     fn drop(&mut self) {
+        if self.owns_engine {
+            return;
+        }
         let mut cursor = 0;
         while let Some(record) = self.ledger.with(|ledger| ledger.next_record(&mut cursor)) {
             if let Some(record) = record {

@@ -47,10 +47,11 @@ std::thread_local! {
 
 struct Tables;
 
-impl Storage for Tables {
+// SAFETY: A vector is its entries' only owner.
+unsafe impl Storage for Tables {
     type Chunk = Vec<Entry>;
 
-    fn chunk(entries: usize) -> Option<Vec<Entry>> {
+    fn chunk(&self, entries: usize) -> Option<Vec<Entry>> {
         let left = TABLES.get().checked_sub(1)?;
         TABLES.set(left);
         Some(vec![Entry::VACANT; entries])
@@ -100,8 +101,9 @@ impl Pool {
     }
 
     fn limited(&self, bytes: usize, handles: u32) -> TestSession<'_> {
-        let ledger = Ledger::new(Limits { bytes, handles });
-        Session::new(&self.engine, HostLock(Mutex::new(ledger)))
+        let ledger = HostLock(Mutex::new(Ledger::new(Limits { bytes, handles })));
+        // SAFETY: A reference derefs to what it refers to.
+        unsafe { Session::new(&self.engine, ledger, Tables, false) }
     }
 }
 

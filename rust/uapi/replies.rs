@@ -11,8 +11,13 @@ use slab_heap::{
         Broken,
         Rule, //
     },
+    region::{
+        REGION_SHIFT,
+        REGIONS_MAX, //
+    },
     stats::{
         BuddyStats,
+        CLASSES_MAX,
         ClassStats,
         Totals,
         Visitor, //
@@ -20,6 +25,7 @@ use slab_heap::{
 };
 use slab_session::{
     Cause,
+    HANDLE_BITS,
     Tally, //
 };
 
@@ -34,6 +40,14 @@ const _: () = {
     assert!(Cause::Unsupported as u32 == SLABLAB_CAUSE_UNSUPPORTED);
     assert!(Cause::Tables as u32 == SLABLAB_CAUSE_TABLES);
     assert!(Cause::END <= SLABLAB_CAUSES as usize);
+};
+
+// So are the other numbers that both know.
+const _: () = {
+    assert!(REGION_SHIFT == SLABLAB_OFFSET_REGION_SHIFT);
+    assert!(REGIONS_MAX == SLABLAB_REGIONS_MAX as usize);
+    assert!(CLASSES_MAX <= SLABLAB_CLASSES_MAX as usize);
+    assert!(HANDLE_BITS + SLABLAB_POSITION_HANDLE_SHIFT == 63);
 };
 
 /// [`SLABLAB_NO_OFFSET`] as wide as an offset is; bindgen makes an `int` of it.
@@ -137,7 +151,7 @@ impl Visitor for slablab_stats {
 }
 
 impl slablab_stats {
-    /// Adds the session's share.
+    /// Adds the session's share; all zeros for none.
     pub(crate) fn set_session(&mut self, tally: &Tally) {
         self.session_blocks = tally.blocks.into();
         self.session_bytes = tally.bytes as u64;

@@ -3,9 +3,12 @@
  * slablab: the interface of /dev/slablab.
  *
  * Every open file is a session: it owns the blocks that it allocates, and
- * closing it frees them. Commands that take a structure read it whole, once,
- * and write it back whole, also when they fail with ENOMEM, EDQUOT or
- * EOPNOTSUPP, so that the cause can be read.
+ * closing it frees them. Opening more than there may be is ENFILE.
+ *
+ * Commands that take a structure read it whole, once, and write it back whole
+ * when they succeed. ALLOC and REALLOC also do so when they fail with ENOMEM,
+ * EDQUOT or EOPNOTSUPP, so that the cause can be read. What fails changes
+ * nothing.
  *
  * Structures may grow at their end. A command is told by its number, not by
  * the size of its argument: a shorter argument than SLABLAB_*_SIZE_VER1 is
@@ -136,8 +139,10 @@ struct slablab_info {
 #define SLABLAB_INFO_SIZE_VER1 80
 
 /*
- * Chooses engine and pool, once, before anything is allocated: EBUSY after.
- * A session that allocates first is bound to the default engine's shared pool.
+ * Chooses engine and pool, once, before anything is asked for: EBUSY after.
+ * A session that asks for memory first, and does so rightly (not EINVAL), is
+ * bound to the default engine's shared pool, whether it is served or not.
+ * EDQUOT when all private pools together would be too large.
  */
 struct slablab_bind {
 	__u32 engine;		/* (in) enum slablab_engine */
@@ -225,7 +230,7 @@ enum slablab_rule {
 	SLABLAB_RULE_LIST_LENGTH = 1,
 	/* A free block lies whole in one region of the pool. */
 	SLABLAB_RULE_BLOCK_IN_POOL = 2,
-	/* A free block lies at a multiple of its size in its growth. */
+	/* A free block lies at a multiple of its size. */
 	SLABLAB_RULE_BLOCK_ALIGNED = 3,
 	/* A class's used blocks are at most its total. */
 	SLABLAB_RULE_CLASS_COUNTERS = 4,
@@ -252,7 +257,10 @@ struct slablab_check {
 };
 #define SLABLAB_CHECK_SIZE_VER1 32
 
-/* Adds a region to the session's pool. Needs CAP_SYS_ADMIN. */
+/*
+ * Adds a region to the session's pool. Needs CAP_SYS_ADMIN. ENOSPC when it has
+ * SLABLAB_REGIONS_MAX, EDQUOT as for SLABLAB_BIND.
+ */
 struct slablab_extend {
 	__u64 bytes;		/* (in) a multiple of 32 KiB up to 4 GiB */
 	__u32 flags;		/* (in) 0 */

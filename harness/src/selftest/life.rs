@@ -58,6 +58,7 @@ theme!("life" {
     Life a_pool_larger_than_the_memory_is_enomem,
     Life a_session_has_as_many_handles_as_its_quota_says,
     Life a_session_has_as_many_bytes_as_its_quota_says,
+    Life tables_of_freed_blocks_stay_within_their_budget,
     Life without_memory_for_private_pools_there_are_none,
     Life an_extended_shared_pool_is_everybodys,
     Life a_hundred_lives_lose_no_memory,
@@ -275,6 +276,35 @@ fn a_session_has_as_many_bytes_as_its_quota_says(module: &Module) -> Outcome {
             }
             sound(&device)?;
         }
+        Ok(())
+    })
+}
+
+fn tables_of_freed_blocks_stay_within_their_budget(module: &Module) -> Outcome {
+    // Entries for four full sessions, and 1024 for each there may be: 9 x 4096.
+    module.with("session_handles=4096 sessions_max=20", || {
+        let mut sessions = Vec::new();
+        let refused = loop {
+            let device = shared(Engine::Slub)?;
+            let mut handles = Vec::new();
+            let answer = loop {
+                match device.alloc(1, 1) {
+                    Ok(block) => handles.push(block.handle),
+                    Err(answer) => break answer,
+                }
+            };
+            for handle in handles.drain(..) {
+                device.free(handle)?;
+            }
+            sessions.push(device);
+            if answer.errno != Errno::DQUOT {
+                break answer;
+            }
+        };
+        refused_because::<()>(Err(refused), Errno::NOMEM, &[uapi::SLABLAB_CAUSE_TABLES])?;
+        equal("full sessions", sessions.len() - 1, 9)?;
+        sessions.remove(0);
+        shared(Engine::Slub)?.alloc(1, 1)?;
         Ok(())
     })
 }

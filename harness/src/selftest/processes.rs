@@ -101,6 +101,7 @@ theme!("processes" {
     Each threads_share_a_session,
     Each of_many_who_free_a_block_one_does,
     Each whoever_moves_or_frees_a_block_leaves_it_whole,
+    Once of_many_who_ask_a_new_session_first_all_are_served,
     Each of_many_who_bind_a_session_one_does,
     Once a_check_beside_a_busy_program_is_sound_or_eagain,
 });
@@ -388,6 +389,16 @@ fn whoever_moves_or_frees_a_block_leaves_it_whole(engine: Engine) -> Outcome {
     } else {
         Ok(())
     }
+}
+
+fn of_many_who_ask_a_new_session_first_all_are_served() -> Outcome {
+    for round in 0..200 {
+        let device = Device::open()?;
+        together(3, |n| filled(&device, 64 + n, 1).map(|_| ()))
+            .about(format_args!("round {round}"))?;
+        equal("blocks", device.stats()?.session_blocks, 3)?;
+    }
+    Ok(())
 }
 
 fn of_many_who_bind_a_session_one_does(engine: Engine) -> Outcome {

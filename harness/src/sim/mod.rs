@@ -172,8 +172,10 @@ impl Sim {
             bytes: SESSION_BYTES_MAX,
             handles: SESSION_HANDLES_MAX,
         };
+        let ledger = HostLock::new(Ledger::new(limits));
         Self {
-            session: Session::new(PoolRef(pool), HostLock::new(Ledger::new(limits))),
+            // SAFETY: A `PoolRef` derefs to the engine in its `Arc`, which it never exchanges.
+            session: unsafe { Session::new(PoolRef(pool), ledger, Heap, private) },
             private,
             copying: RwLock::default(),
         }

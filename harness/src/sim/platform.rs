@@ -34,10 +34,11 @@ unsafe impl<T> Lock<T> for HostLock<T> {
 /// The host's heap.
 pub(super) struct Heap;
 
-impl Storage for Heap {
+// SAFETY: A vector is its entries' only owner.
+unsafe impl Storage for Heap {
     type Chunk = Vec<Entry>;
 
-    fn chunk(entries: usize) -> Option<Self::Chunk> {
+    fn chunk(&self, entries: usize) -> Option<Self::Chunk> {
         let mut chunk = Vec::new();
         chunk.try_reserve_exact(entries).ok()?;
         chunk.resize(entries, Entry::VACANT);

@@ -245,7 +245,12 @@ unsafe impl<L: Lock<State> + Sync> Engine for Seed<L> {
     #[inline]
     fn usable(&self, layout: Layout) -> usize {
         let which = Heap::layout_to_allocator(&layout);
-        which.block_bytes().unwrap_or(layout.size())
+        // What is set aside, where the document's `usable_size` says what was asked for.
+        let power_of_two = || layout.size().checked_next_power_of_two();
+        which
+            .block_bytes()
+            .or_else(power_of_two)
+            .unwrap_or(layout.size())
     }
 
     #[inline]

@@ -60,6 +60,7 @@ pub use engine::{
 };
 pub use slab::SET_SIZE;
 
+use crate::stats::CLASSES_MAX;
 use slab::Slab;
 
 /// The smallest heap, and what a heap's size is a multiple of.
@@ -129,6 +130,8 @@ pub enum HeapAllocator {
     /// The buddy system.
     BuddyAllocator,
 }
+
+const _: () = assert!(HeapAllocator::SLABS.len() <= CLASSES_MAX);
 
 impl HeapAllocator {
     /// The slabs, in the order of their block size.
