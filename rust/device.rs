@@ -64,7 +64,8 @@ use crate::{
     lock::BoxedSpinLock,
     pool::{
         EngineKind,
-        Pool, //
+        Pool,
+        PoolRef, //
     },
     tables::{
         Chunk,
@@ -80,7 +81,7 @@ use crate::{
 type LedgerLock = BoxedSpinLock<Ledger<Chunk>>;
 
 /// A session in the kernel.
-type Session = slab_session::Session<Arc<Pool>, LedgerLock, Tables>;
+type Session = slab_session::Session<PoolRef, LedgerLock, Tables>;
 
 /// A session, and whether its pool is its own.
 struct Bound {
@@ -172,12 +173,12 @@ impl OpenFile {
     /// Begins a session on `pool`, unless there is one, and says whether it did.
     ///
     /// Afterwards there is one, whoever began it.
-    fn begin(&self, pool: Arc<Pool>, flags: u32) -> Result<bool> {
+    fn begin(&self, pool: PoolRef, flags: u32) -> Result<bool> {
         let ledger = Ledger::new(self.lab.limits());
         let ledger = BoxedSpinLock::new(new_spinlock!(ledger, "slablab_ledger"))?;
         let tables = Tables::new(self.lab.table_entries().clone());
         let private = flags & SLABLAB_BIND_PRIVATE != 0;
-        // SAFETY: An `Arc` derefs to the same pool as long as it lives.
+        // SAFETY: A `PoolRef` leads to the engine of one pool, which keeps it.
         let session = unsafe { Session::new(pool, ledger, tables, private) };
         // `populate` alone would return while another thread is still at it.
         let binding = self.binding.lock();
@@ -214,8 +215,8 @@ impl OpenFile {
     /// Returns the pool that a session has, or will have if it never says.
     fn pool_of<'a>(&'a self, bound: Option<&'a Bound>) -> &'a Pool {
         match bound {
-            Some(bound) => bound.session.engine(),
-            None => self.lab.shared(DEFAULT_ENGINE),
+            Some(bound) => bound.session.engine().pool(),
+            None => self.lab.shared(DEFAULT_ENGINE).pool(),
         }
     }
 
@@ -277,7 +278,7 @@ impl OpenFile {
         let (bound, limits) = (self.bound.as_ref(), self.lab.limits());
         let pool = self.pool_of(bound);
         let mut capabilities = 0;
-        if pool.capabilities().pool {
+        if pool.engine().capabilities().pool {
             capabilities |= SLABLAB_CAP_POOL | SLABLAB_CAP_PRIVATE;
         }
         exchange.reply(&slablab_info {
@@ -289,7 +290,7 @@ impl OpenFile {
             engine: number(pool.kind()),
             capabilities,
             bind_flags: bound.map_or(0, |bound| bound.flags),
-            pool_bytes: pool.capacity() as u64,
+            pool_bytes: pool.engine().capacity() as u64,
             regions: pool.regions(),
             page_bytes: PAGE_SIZE as u32,
             session_bytes_max: limits.bytes as u64,
@@ -318,7 +319,7 @@ impl OpenFile {
             }
             let budget = self.lab.private_bytes().clone();
             let bytes = usize::try_from(bind.pool_bytes).map_err(|_| EINVAL)?;
-            Pool::new(kind, bytes, Some(budget))?
+            PoolRef::new(kind, bytes, Some(budget))?
         } else {
             shared.clone()
         };
@@ -341,7 +342,7 @@ impl OpenFile {
         let bound = self.bound.as_ref();
         let pool = self.pool_of(bound);
         stats.engine = number(pool.kind());
-        pool.visit(&mut *stats);
+        pool.engine().visit(&mut *stats);
         stats.set_session(&bound.map(|bound| bound.session.tally()).unwrap_or_default());
         exchange.reply(&*stats)
     }
@@ -351,12 +352,12 @@ impl OpenFile {
         let (check, exchange) = Exchange::begin::<slablab_check>(argument, bytes)?;
         expect(check.flags == 0 && check.reserved == 0)?;
         let pool = self.pool_of(self.bound.as_ref());
-        if !pool.capabilities().pool {
+        if !pool.engine().capabilities().pool {
             return Err(EOPNOTSUPP);
         }
         let mut walk = Walk::new();
         let broken = loop {
-            match pool.check(&mut walk) {
+            match pool.engine().check(&mut walk) {
                 Ok(Progress::More) if current!().signal_pending() => return Err(ERESTARTSYS),
                 Ok(Progress::More) => {}
                 Ok(Progress::Sound) => break None,
@@ -384,7 +385,7 @@ impl OpenFile {
     }
 
     /// Pins the block that a file position is in.
-    fn pinned(&self, position: i64) -> Result<Pinned<'_, Arc<Pool>, LedgerLock, Tables>> {
+    fn pinned(&self, position: i64) -> Result<Pinned<'_, PoolRef, LedgerLock, Tables>> {
         let handle = handle((position >> SLABLAB_POSITION_HANDLE_SHIFT) as usize);
         self.session()
             .and_then(|session| session.pin(handle?))
@@ -457,6 +458,7 @@ fn refuse<T: Argument>(
 fn number(kind: EngineKind) -> u32 {
     match kind {
         EngineKind::Seed => SLABLAB_ENGINE_SEED,
+        EngineKind::Hybrid => SLABLAB_ENGINE_HYBRID,
         EngineKind::Slub => SLABLAB_ENGINE_SLUB,
     }
 }
@@ -466,9 +468,8 @@ fn kind(number: u32) -> Result<EngineKind> {
     match number {
         SLABLAB_ENGINE_DEFAULT => Ok(DEFAULT_ENGINE),
         SLABLAB_ENGINE_SEED => Ok(EngineKind::Seed),
+        SLABLAB_ENGINE_HYBRID => Ok(EngineKind::Hybrid),
         SLABLAB_ENGINE_SLUB => Ok(EngineKind::Slub),
-        // The ABI has a number for it; this module does not have the engine.
-        SLABLAB_ENGINE_HYBRID => Err(EOPNOTSUPP),
         _ => Err(EINVAL),
     }
 }

@@ -26,7 +26,7 @@ use crate::{
     parameters::Parameters,
     pool::{
         EngineKind,
-        Pool, //
+        PoolRef, //
     },
 };
 
@@ -50,7 +50,7 @@ pub(crate) const DEFAULT_ENGINE: EngineKind = EngineKind::Seed;
 
 /// The shared pools, and the limits.
 pub(crate) struct Lab {
-    shared: [Arc<Pool>; EngineKind::ALL.len()],
+    shared: [PoolRef; EngineKind::ALL.len()],
     limits: Limits,
     private_bytes: Arc<Budget>,
     table_entries: Arc<Budget>,
@@ -74,7 +74,7 @@ impl Lab {
     /// [`ENOMEM`] when there is no memory for a pool, and one line in the log that says so.
     pub(crate) fn open(parameters: &Parameters) -> Result<Opened> {
         let pool = |kind: EngineKind| {
-            Pool::new(kind, parameters.pool_bytes, None).inspect_err(|error| {
+            PoolRef::new(kind, parameters.pool_bytes, None).inspect_err(|error| {
                 pr_err!(
                     "no pool of {} MiB: {error:?}\n",
                     parameters.pool_bytes >> 20
@@ -83,7 +83,11 @@ impl Lab {
         };
         let lab = Arc::new(
             Self {
-                shared: [pool(EngineKind::Seed)?, pool(EngineKind::Slub)?],
+                shared: [
+                    pool(EngineKind::Seed)?,
+                    pool(EngineKind::Hybrid)?,
+                    pool(EngineKind::Slub)?,
+                ],
                 limits: Limits {
                     bytes: parameters.session_bytes,
                     handles: parameters.session_handles,
@@ -107,10 +111,11 @@ impl Lab {
     }
 
     /// Returns an engine's shared pool.
-    pub(crate) fn shared(&self, kind: EngineKind) -> &Arc<Pool> {
+    pub(crate) fn shared(&self, kind: EngineKind) -> &PoolRef {
         match kind {
             EngineKind::Seed => &self.shared[0],
-            EngineKind::Slub => &self.shared[1],
+            EngineKind::Hybrid => &self.shared[1],
+            EngineKind::Slub => &self.shared[2],
         }
     }
 

@@ -70,6 +70,18 @@ impl Memory {
         })
     }
 
+    /// Allocates `bytes` zeros, at least one page of them.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Memory::new`].
+    pub(crate) fn zeroed(bytes: usize) -> Result<Self> {
+        let memory = Self::new(bytes.max(PAGE_SIZE))?;
+        // SAFETY: The memory is new, and has that many bytes.
+        unsafe { memory.start.write_bytes(0, memory.bytes()) };
+        Ok(memory)
+    }
+
     /// Returns the first byte.
     pub(crate) fn start(&self) -> NonNull<u8> {
         self.start

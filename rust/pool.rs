@@ -6,10 +6,7 @@
 // memory is allocated, and user memory touched (SLABLAB_EXTEND's reply), so nothing but extending a
 // pool takes it, and never the mmap hook. Under the engine's lock neither happens.
 
-use core::{
-    alloc::Layout,
-    ptr::NonNull, //
-};
+use core::ops::Deref;
 
 use kernel::{
     new_mutex,
@@ -25,23 +22,20 @@ use kernel::{
     }, //
 };
 use slab_heap::{
-    Block, Cost, Engine, Refusal,
-    check::{
-        Broken,
-        Progress,
-        Walk, //
+    Engine, engine_enum,
+    hybrid::{
+        self,
+        Hybrid, //
     },
-    engine::Capabilities,
     region::{
         REGIONS_MAX,
         RegionError, //
     },
     seed::{
+        self,
         MIN_HEAP_SIZE,
-        Seed,
-        State, //
+        Seed, //
     },
-    stats::Visitor,
 };
 
 use crate::{
@@ -65,42 +59,42 @@ pub(crate) const REGION_BYTES_MAX: usize = 4 << 30;
 pub(crate) enum EngineKind {
     /// The architecture document's.
     Seed,
+    /// The seed's two tiers without its weaknesses.
+    Hybrid,
     /// Linux's own.
     Slub,
 }
 
 impl EngineKind {
     /// All of them.
-    pub(crate) const ALL: [Self; 2] = [Self::Seed, Self::Slub];
+    pub(crate) const ALL: [Self; 3] = [Self::Seed, Self::Hybrid, Self::Slub];
 
     /// Returns the name that people use.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Seed => "seed",
+            Self::Hybrid => "hybrid",
             Self::Slub => "slub",
         }
     }
 }
 
-/// One engine of each kind there is: the only place that tells them apart.
-enum AnyEngine {
-    Seed(Seed<BoxedSpinLock<State>>),
-    Slub(Slub),
-}
-
-/// Evaluates `$call` with `$engine` standing for the engine inside.
-macro_rules! dispatch {
-    ($pool:expr, $engine:ident => $call:expr) => {
-        match &$pool.engine {
-            AnyEngine::Seed($engine) => $call,
-            AnyEngine::Slub($engine) => $call,
-        }
-    };
+engine_enum! {
+    /// One engine of any kind there is: the only place that tells them apart.
+    pub(crate) enum AnyEngine {
+        /// The architecture document's.
+        Seed(Seed<BoxedSpinLock<seed::State>>),
+        /// The seed's two tiers without its weaknesses.
+        Hybrid(Hybrid<BoxedSpinLock<hybrid::State>>),
+        /// Linux's own.
+        Slub(Slub),
+    }
 }
 
 /// A region's memory, and what it takes of the budget that the pool is charged to.
 struct Region {
     _memory: Memory,
+    _table: Memory,
     _lease: Option<Lease>,
 }
 
@@ -125,23 +119,35 @@ pub(crate) struct Pool {
     backing: Mutex<Backing>,
 }
 
-impl Pool {
+/// A reference to a pool that leads to its engine.
+#[derive(Clone)]
+pub(crate) struct PoolRef(Arc<Pool>);
+
+impl Deref for PoolRef {
+    type Target = AnyEngine;
+
+    #[inline]
+    fn deref(&self) -> &AnyEngine {
+        &self.0.engine
+    }
+}
+
+impl PoolRef {
     /// Makes a pool of `bytes` bytes, charged to `budget` if there is one.
     ///
     /// # Errors
     ///
     /// [`EDQUOT`] when the budget has not as much left, [`ENOMEM`], [`EINVAL`] for a size that the
     /// engine cannot manage.
-    pub(crate) fn new(
-        kind: EngineKind,
-        bytes: usize,
-        budget: Option<Arc<Budget>>,
-    ) -> Result<Arc<Self>> {
+    pub(crate) fn new(kind: EngineKind, bytes: usize, budget: Option<Arc<Budget>>) -> Result<Self> {
         let engine = match kind {
             EngineKind::Seed => AnyEngine::Seed(Seed::new(BoxedSpinLock::new(new_spinlock!(
-                State::new(),
+                seed::State::new(),
                 "slablab_seed"
             ))?)),
+            EngineKind::Hybrid => AnyEngine::Hybrid(Hybrid::new(BoxedSpinLock::new(
+                new_spinlock!(hybrid::State::new(), "slablab_hybrid"),
+            )?)),
             EngineKind::Slub => AnyEngine::Slub(Slub::new(bytes)?),
         };
         // INVARIANT: The engine has no memory, and there is none.
@@ -150,7 +156,7 @@ impl Pool {
             budget,
         };
         let pool = Arc::pin_init(
-            pin_init!(Self {
+            pin_init!(Pool {
                 kind,
                 engine,
                 regions: Atomic::new(0),
@@ -158,10 +164,22 @@ impl Pool {
             }),
             GFP_KERNEL_ACCOUNT,
         )?;
-        if pool.capabilities().pool {
+        if pool.engine.capabilities().pool {
             pool.extend(bytes, |_, _| Ok(()))?;
         }
-        Ok(pool)
+        Ok(Self(pool))
+    }
+
+    /// Returns the pool.
+    pub(crate) fn pool(&self) -> &Pool {
+        &self.0
+    }
+}
+
+impl Pool {
+    /// Returns the engine.
+    pub(crate) fn engine(&self) -> &AnyEngine {
+        &self.engine
     }
 
     /// Returns which engine this is.
@@ -189,7 +207,7 @@ impl Pool {
         bytes: usize,
         announce: impl FnOnce(u32, usize) -> Result,
     ) -> Result {
-        if !self.capabilities().pool {
+        if !self.engine.capabilities().pool {
             return Err(EOPNOTSUPP);
         }
         if bytes == 0 || bytes % REGION_UNIT != 0 {
@@ -207,13 +225,17 @@ impl Pool {
             return Err(EINVAL);
         }
         let memory = Memory::new(bytes)?;
-        announce(number as u32, self.capacity() + bytes)?;
-        // SAFETY: The memory is new, nobody else's, and stays as long as the engine (the type
-        // invariant), whose field is dropped first.
-        unsafe { self.add_region(memory.start(), memory.bytes()) }.map_err(region_error)?;
+        let table = Memory::zeroed(self.engine.table_bytes(bytes))?;
+        announce(number as u32, self.engine.capacity() + bytes)?;
+        let (start, table_start) = (memory.start(), table.start());
+        // SAFETY: Memory and table are new, nobody else's, and stay as long as the engine (the type
+        // invariant), whose field is dropped first; the table is zeros, and page-aligned.
+        let added = unsafe { self.engine.add_region(start, memory.bytes(), table_start) };
+        added.map_err(region_error)?;
         // INVARIANT: The engine has just got this memory.
         *slot = Some(Region {
             _memory: memory,
+            _table: table,
             _lease: lease,
         });
         self.regions.store(number as u32 + 1, Relaxed);
@@ -230,53 +252,5 @@ fn region_error(error: RegionError) -> Error {
         | RegionError::BadLength
         | RegionError::Overflow
         | RegionError::Overlap => EINVAL,
-    }
-}
-
-// SAFETY: Every method is the engine's own, and by the type invariant its memory stays.
-unsafe impl Engine for Pool {
-    #[inline]
-    fn capabilities(&self) -> Capabilities {
-        dispatch!(self, engine => engine.capabilities())
-    }
-
-    #[inline]
-    fn usable(&self, layout: Layout) -> usize {
-        dispatch!(self, engine => engine.usable(layout))
-    }
-
-    #[inline]
-    fn capacity(&self) -> usize {
-        dispatch!(self, engine => engine.capacity())
-    }
-
-    #[inline]
-    fn allocate(&self, layout: Layout, cost: &mut Cost) -> Result<Block, Refusal> {
-        dispatch!(self, engine => engine.allocate(layout, cost))
-    }
-
-    #[inline]
-    unsafe fn release(&self, block: Block, layout: Layout, cost: &mut Cost) {
-        // SAFETY: By this function's contract, which is the engine's.
-        dispatch!(self, engine => unsafe { engine.release(block, layout, cost) })
-    }
-
-    #[inline]
-    unsafe fn resize(&self, block: Block, layout: Layout, new: Layout, cost: &mut Cost) -> bool {
-        // SAFETY: By this function's contract, which is the engine's.
-        dispatch!(self, engine => unsafe { engine.resize(block, layout, new, cost) })
-    }
-
-    unsafe fn add_region(&self, start: NonNull<u8>, bytes: usize) -> Result<u16, RegionError> {
-        // SAFETY: By this function's contract, which is the engine's.
-        dispatch!(self, engine => unsafe { engine.add_region(start, bytes) })
-    }
-
-    fn visit(&self, visitor: &mut dyn Visitor) {
-        dispatch!(self, engine => engine.visit(visitor))
-    }
-
-    fn check(&self, walk: &mut Walk) -> Result<Progress, Broken> {
-        dispatch!(self, engine => engine.check(walk))
     }
 }

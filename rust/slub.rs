@@ -29,7 +29,10 @@ use slab_heap::{
         Progress,
         Walk, //
     },
-    engine::Capabilities,
+    engine::{
+        BadFree,
+        Capabilities, //
+    },
     lock::Lock,
     region::RegionError,
     stats::{
@@ -147,7 +150,7 @@ unsafe impl Engine for Slub {
         })
     }
 
-    unsafe fn release(&self, block: Block, layout: Layout, cost: &mut Cost) {
+    unsafe fn release(&self, block: Block, layout: Layout, cost: &mut Cost) -> Result<(), BadFree> {
         let whole = Self::whole(layout);
         *cost = Cost {
             path: Path::Kernel,
@@ -160,10 +163,15 @@ unsafe impl Engine for Slub {
             counters.requested_bytes -= layout.size();
             counters.frees += 1;
         });
+        Ok(())
+    }
+
+    fn keeps(&self, layout: Layout, new: Layout) -> bool {
+        Self::whole(layout) == Self::whole(new)
     }
 
     unsafe fn resize(&self, _block: Block, layout: Layout, new: Layout, cost: &mut Cost) -> bool {
-        let stays = Self::whole(layout) == Self::whole(new);
+        let stays = self.keeps(layout, new);
         if stays {
             cost.path = Path::InPlace;
             self.counters.with(|counters| {
@@ -173,7 +181,12 @@ unsafe impl Engine for Slub {
         stays
     }
 
-    unsafe fn add_region(&self, _start: NonNull<u8>, _bytes: usize) -> Result<u16, RegionError> {
+    unsafe fn add_region(
+        &self,
+        _start: NonNull<u8>,
+        _bytes: usize,
+        _table: NonNull<u8>,
+    ) -> Result<u16, RegionError> {
         Err(RegionError::NoPool)
     }
 

@@ -57,6 +57,8 @@ pub(crate) enum EngineArg {
     Default,
     /// Slabs over a buddy system, as the architecture document has it
     Seed,
+    /// The seed's two tiers without its weaknesses
+    Hybrid,
     /// Linux's own kvmalloc, on the device only
     Slub,
 }
@@ -66,6 +68,7 @@ impl From<EngineArg> for Engine {
         match engine {
             EngineArg::Default => Self::Default,
             EngineArg::Seed => Self::Seed,
+            EngineArg::Hybrid => Self::Hybrid,
             EngineArg::Slub => Self::Slub,
         }
     }
@@ -93,8 +96,8 @@ pub(crate) struct Opener {
     kind: TargetKind,
     /// The bytes of each session's own pool, or `None` for the shared one.
     private_bytes: Option<u64>,
-    /// The pool that this process's sessions share.
-    pool: Option<Arc<Pool>>,
+    /// The pools that this process's sessions share.
+    pools: Vec<Arc<Pool>>,
 }
 
 impl Opener {
@@ -103,7 +106,7 @@ impl Opener {
         Self {
             kind: args.target,
             private_bytes: (!args.shared).then_some(args.pool << 20),
-            pool: None,
+            pools: Vec::new(),
         }
     }
 
@@ -112,14 +115,14 @@ impl Opener {
         Self {
             kind,
             private_bytes: None,
-            pool: None,
+            pools: Vec::new(),
         }
     }
 
     /// Returns the engines that there are.
     pub(crate) fn engines(&self) -> anyhow::Result<Vec<Engine>> {
         let engines = match self.kind {
-            TargetKind::Sim => 1 << Engine::Seed.raw(),
+            TargetKind::Sim => return Ok(Pool::ENGINES.to_vec()),
             TargetKind::Device => {
                 let device = open_device()?;
                 device
@@ -152,25 +155,26 @@ impl Opener {
     }
 
     fn open_sim(&mut self, engine: Engine) -> anyhow::Result<Box<dyn Target>> {
-        match engine {
-            Engine::Default | Engine::Seed => {}
-            Engine::Slub => bail!(
+        if engine == Engine::Slub {
+            bail!(
                 "slub is Linux's own allocator: it lives in the kernel only, use --target device"
-            ),
-            Engine::Hybrid => bail!("there is no engine hybrid yet"),
+            );
         }
-        let sim = if let Some(bytes) = self.private_bytes {
-            Sim::private(bytes)
-        } else if let Some(pool) = &self.pool {
-            Ok(Sim::on(Arc::clone(pool), false))
-        } else {
-            Pool::new(Pool::DEFAULT_BYTES).map(|pool| {
-                let pool = Arc::new(pool);
-                self.pool = Some(Arc::clone(&pool));
-                Sim::on(pool, false)
-            })
+        let sim = match self.private_bytes {
+            Some(bytes) => Sim::private(engine, bytes),
+            None => self.shared_pool(engine).map(|pool| Sim::on(pool, false)),
         };
         Ok(Box::new(sim.context("no memory for the pool")?))
+    }
+
+    /// Returns the pool that this process's sessions on `engine` share.
+    fn shared_pool(&mut self, engine: Engine) -> Result<Arc<Pool>, Errno> {
+        if let Some(pool) = self.pools.iter().find(|pool| pool.serves(engine)) {
+            return Ok(Arc::clone(pool));
+        }
+        let pool = Arc::new(Pool::new(engine, Pool::DEFAULT_BYTES)?);
+        self.pools.push(Arc::clone(&pool));
+        Ok(pool)
     }
 
     fn open_bound(&self, engine: Engine) -> anyhow::Result<Box<dyn Target>> {

@@ -88,7 +88,7 @@ header_enum! {
         Default = SLABLAB_ENGINE_DEFAULT, "default";
         /// Slabs over a buddy system.
         Seed = SLABLAB_ENGINE_SEED, "seed";
-        /// The engine that improves on the seed.
+        /// The seed's two tiers without its weaknesses.
         Hybrid = SLABLAB_ENGINE_HYBRID, "hybrid";
         /// Linux's own kvmalloc.
         Slub = SLABLAB_ENGINE_SLUB, "slub";
@@ -152,6 +152,16 @@ header_enum! {
         PoolBytes = SLABLAB_RULE_POOL_BYTES, "pool bytes";
         /// The blocks that are out are those handed out and not taken back.
         LiveBlocks = SLABLAB_RULE_LIVE_BLOCKS, "live blocks";
+        /// The blocks cover the pool, one after the other.
+        Partition = SLABLAB_RULE_PARTITION, "partition";
+        /// A free block lies at a multiple of its size.
+        FreeBlocks = SLABLAB_RULE_FREE_BLOCKS, "free blocks";
+        /// No two buddies are both free.
+        Merged = SLABLAB_RULE_MERGED, "merged";
+        /// A slab has as many objects out as its bitmap says.
+        Bitmap = SLABLAB_RULE_BITMAP, "bitmap";
+        /// Free blocks and partial slabs are in the lists that they belong in.
+        Lists = SLABLAB_RULE_LISTS, "lists";
     }
 }
 

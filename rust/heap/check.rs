@@ -7,7 +7,10 @@
 //! engine has changed, so every engine counts its changes in an *epoch*: a walk whose epoch has
 //! passed begins again, and gives up as [`Progress::Disturbed`] when that happens too often.
 
-use crate::region::Offset;
+use crate::{
+    class::CLASSES,
+    region::Offset, //
+};
 
 /// The records (list nodes, frames) that one step of a walk looks at.
 pub const STEP: usize = 512;
@@ -32,6 +35,16 @@ pub enum Rule {
     PoolBytes,
     /// The blocks that are out are those handed out and not taken back.
     LiveBlocks,
+    /// The blocks cover the pool, one after the other.
+    Partition,
+    /// A free block lies at a multiple of its size.
+    FreeBlocks,
+    /// No two buddies are both free.
+    Merged,
+    /// A slab has as many objects out as its bitmap says.
+    Bitmap,
+    /// Every free block and partial slab is in the list that it belongs in, and nothing else is.
+    Lists,
 }
 
 /// A broken rule, and where.
@@ -71,6 +84,25 @@ pub struct Walk {
     pub(crate) seen: usize,
     /// Records of all parts that were seen since the walk began last.
     pub(crate) walked: u64,
+    /// What was seen, to be compared with counters at the end.
+    pub(crate) sums: Sums,
+}
+
+/// What a walk over blocks of pages saw.
+#[derive(Debug, Default)]
+pub(crate) struct Sums {
+    pub(crate) free_blocks: usize,
+    pub(crate) free_pages: usize,
+    pub(crate) large_blocks: usize,
+    pub(crate) large_pages: usize,
+    /// Slabs that have objects both out and not.
+    pub(crate) partial: usize,
+    /// Slabs, by class.
+    pub(crate) slabs: [u32; CLASSES],
+    /// Objects that are out, by class.
+    pub(crate) objects: [u32; CLASSES],
+    /// Entries of lists.
+    pub(crate) listed: usize,
 }
 
 impl Walk {

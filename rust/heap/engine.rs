@@ -94,6 +94,19 @@ impl Refusal {
     pub const COUNT: usize = Self::ALL.len();
 }
 
+/// What is wrong with a free that an engine refuses. It is then as before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum BadFree {
+    /// The address is not in the pool.
+    Foreign,
+    /// The address is in a block, but not its beginning.
+    Interior,
+    /// The block is of another size than is said.
+    WrongSize,
+    /// No block is out there.
+    NotOut,
+}
+
 /// What an engine can do beside allocating.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capabilities {
@@ -136,18 +149,25 @@ pub unsafe trait Engine: Sync {
 
     /// Takes a block back.
     ///
+    /// # Errors
+    ///
+    /// What is wrong, as far as the engine looks; it may look at nothing.
+    ///
     /// # Safety
     ///
     /// - `block` was handed out by this engine and not taken back since.
     /// - `layout` is the one that it was allocated with, or that it was last resized to.
     /// - Nobody uses the block any more.
-    unsafe fn release(&self, block: Block, layout: Layout, cost: &mut Cost);
+    unsafe fn release(&self, block: Block, layout: Layout, cost: &mut Cost) -> Result<(), BadFree>;
+
+    /// Says whether a block of `layout` serves `new`, which has the same alignment, where it is
+    /// whatever else is allocated.
+    fn keeps(&self, layout: Layout, new: Layout) -> bool;
 
     /// Makes a block serve `new` where it is, and says whether it could; if not, nothing has
     /// changed. Contents up to the smaller size are kept.
     ///
-    /// Until something else is done with the block, a second call with the layouts exchanged
-    /// undoes the first.
+    /// Where [`Engine::keeps`] says so it always can.
     ///
     /// # Safety
     ///
@@ -155,7 +175,16 @@ pub unsafe trait Engine: Sync {
     /// alignment.
     unsafe fn resize(&self, block: Block, layout: Layout, new: Layout, cost: &mut Cost) -> bool;
 
+    /// Returns the bytes of the table that a region of `bytes` bytes needs.
+    fn table_bytes(&self, bytes: usize) -> usize {
+        let _ = bytes;
+        0
+    }
+
     /// Adds the `bytes` bytes at `start` to the pool and returns the region's number.
+    ///
+    /// Where `start` is aligned to `bytes` rounded up to a power of two, what the engine does with
+    /// the region does not depend on where it lies. Otherwise large alignments may be refused.
     ///
     /// # Errors
     ///
@@ -165,8 +194,15 @@ pub unsafe trait Engine: Sync {
     ///
     /// - The range is valid for reads and writes, and used by nobody else, until the engine is
     ///   dropped.
-    /// - The provenance of the pointer covers the whole range.
-    unsafe fn add_region(&self, start: NonNull<u8>, bytes: usize) -> Result<u16, RegionError>;
+    /// - The same goes for the `table_bytes(bytes)` bytes at `table`, which are zero and aligned
+    ///   to 8; they are not in the pool.
+    /// - The provenance of either pointer covers its whole range.
+    unsafe fn add_region(
+        &self,
+        start: NonNull<u8>,
+        bytes: usize,
+        table: NonNull<u8>,
+    ) -> Result<u16, RegionError>;
 
     /// Tells `visitor` what there is. The visitor is called under the engine's lock.
     fn visit(&self, visitor: &mut dyn Visitor);

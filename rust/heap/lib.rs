@@ -7,7 +7,8 @@
 //! [`Engine::add_region`]. This crate uses neither `std` nor `alloc` nor the kernel's crate, so
 //! that Kbuild compiles it into the module and cargo into the tests, unchanged.
 //!
-//! - [`seed`]: slabs over a buddy system, as the architecture document has it.
+//! - [`seed`]: slabs over a buddy system, as the architecture document has it;
+//! - [`hybrid`]: the same two tiers with its weaknesses gone.
 
 #![cfg_attr(not(MODULE), no_std)]
 
@@ -16,7 +17,11 @@ extern crate std;
 
 #[forbid(unsafe_code)]
 pub mod check;
+#[forbid(unsafe_code)]
+pub mod class;
 pub mod engine;
+mod engine_enum;
+pub mod hybrid;
 pub mod lock;
 #[forbid(unsafe_code)]
 pub mod region;

@@ -21,6 +21,7 @@ use slab_heap::{
     Cost,
     Engine,
     Offset,
+    Path,
     Refusal,
     lock::Lock, //
 };
@@ -190,25 +191,30 @@ where
         self.ledger.with(|ledger| ledger.charge(more))?;
 
         let mut cost = Cost::default();
+        let (block, in_place) = if self.engine.keeps(old.layout, layout) {
+            // The engine is told when the reply was delivered: what is given back then could not
+            // be had again.
+            cost.path = Path::InPlace;
+            (old.block, true)
         // SAFETY: The block is out, as the books say, with that layout, and nobody else can reach
         // it while it is being moved.
-        let resized = unsafe { self.engine.resize(old.block, old.layout, layout, &mut cost) };
-        let block = if resized {
-            old.block
+        } else if unsafe { self.engine.resize(old.block, old.layout, layout, &mut cost) } {
+            (old.block, true)
         } else {
-            self.engine.allocate(layout, &mut cost).map_err(|refusal| {
+            let block = self.engine.allocate(layout, &mut cost).map_err(|refusal| {
                 self.ledger.with(|ledger| ledger.discharge(more));
                 Denied::Refused(refusal)
-            })?
+            })?;
+            (block, false)
         };
         let kept = size.min(old.layout.size());
-        if !resized {
+        if !in_place {
             // SAFETY: Both blocks are out and have at least `kept` bytes, so they share none; this
             // call is the only one that can reach them.
             unsafe { block.start.copy_from_nonoverlapping(old.block.start, kept) };
         }
         // Where the block stays, what it loses is not touched: it may yet have it back.
-        let end = if resized { size } else { charge };
+        let end = if in_place { size } else { charge };
         // SAFETY: As above; `charge` is the usable size.
         unsafe { zero(block, kept, end - kept) };
         let new = Record {
@@ -239,6 +245,13 @@ where
         })
     }
 
+    /// Tells the engine that a block that is being moved has another size, which it keeps.
+    fn resize(&self, block: Block, layout: Layout, new: Layout) {
+        // SAFETY: As in `change`: nobody else can reach a block that is being moved.
+        let resized = unsafe { self.engine.resize(block, layout, new, &mut Cost::default()) };
+        debug_assert!(resized, "the engine does not keep what it said");
+    }
+
     /// Reserves a handle, with a larger table if need be.
     #[inline]
     fn reserve(&self, charge: usize) -> Result<Handle, Denied> {
@@ -262,7 +275,8 @@ where
         let mut cost = Cost::default();
         // SAFETY: The record was taken out of the books, or never got in, so this is the only call
         // that has it; the layout in it is the one to release it with.
-        unsafe { self.engine.release(record.block, record.layout, &mut cost) };
+        let released = unsafe { self.engine.release(record.block, record.layout, &mut cost) };
+        debug_assert_eq!(released, Ok(()), "the books and the engine disagree");
         cost
     }
 }
@@ -378,6 +392,9 @@ where
                 session.ledger.with(|ledger| ledger.publish(handle, record));
             }
             Change::Moved { old, new } => {
+                if session.engine.keeps(old.layout, new.layout) {
+                    session.resize(old.block, old.layout, new.layout);
+                }
                 session.ledger.with(|ledger| {
                     ledger.discharge(old.charge.saturating_sub(new.charge));
                     ledger.end_move(handle, new, true);
@@ -407,19 +424,10 @@ where
                     .with(|ledger| ledger.cancel(handle, record.charge));
             }
             Change::Moved { old, new } => {
-                if new.block == old.block {
-                    // SAFETY: As in `Session::change`: the block is still being moved. This undoes
-                    // what was done there.
-                    unsafe {
-                        session.engine.resize(
-                            old.block,
-                            new.layout,
-                            old.layout,
-                            &mut Cost::default(),
-                        )
-                    };
-                } else {
+                if new.block != old.block {
                     session.release(new);
+                } else if !session.engine.keeps(old.layout, new.layout) {
+                    session.resize(old.block, new.layout, old.layout);
                 }
                 session.ledger.with(|ledger| {
                     ledger.discharge(new.charge.saturating_sub(old.charge));

@@ -79,7 +79,9 @@ impl Pool {
         // SAFETY: The memory is new, and freed after the engine's last use.
         unsafe {
             memory.write_bytes(0xa5, POOL);
-            engine.add_region(memory, POOL).unwrap();
+            engine
+                .add_region(memory, POOL, NonNull::dangling())
+                .unwrap();
         }
         Self { engine, memory }
     }

@@ -100,6 +100,11 @@ pub(crate) fn check_reply(broken: Option<Broken>, walked_blocks: u64) -> slablab
         Some(Rule::BuddyCounters) => SLABLAB_RULE_BUDDY_COUNTERS,
         Some(Rule::PoolBytes) => SLABLAB_RULE_POOL_BYTES,
         Some(Rule::LiveBlocks) => SLABLAB_RULE_LIVE_BLOCKS,
+        Some(Rule::Partition) => SLABLAB_RULE_PARTITION,
+        Some(Rule::FreeBlocks) => SLABLAB_RULE_FREE_BLOCKS,
+        Some(Rule::Merged) => SLABLAB_RULE_MERGED,
+        Some(Rule::Bitmap) => SLABLAB_RULE_BITMAP,
+        Some(Rule::Lists) => SLABLAB_RULE_LISTS,
     };
     let class = broken.and_then(|broken| broken.class);
     slablab_check {

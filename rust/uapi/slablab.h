@@ -49,7 +49,7 @@ enum slablab_engine {
 	SLABLAB_ENGINE_DEFAULT = 0,
 	/* Slabs over a buddy system, as the architecture document has it. */
 	SLABLAB_ENGINE_SEED = 1,
-	/* Kept for the engine that improves on the seed. */
+	/* The seed's two tiers without its weaknesses. */
 	SLABLAB_ENGINE_HYBRID = 2,
 	/* Linux's own kvmalloc. */
 	SLABLAB_ENGINE_SLUB = 3,
@@ -240,6 +240,16 @@ enum slablab_rule {
 	SLABLAB_RULE_POOL_BYTES = 6,
 	/* The blocks that the engine counts as out are those handed out. */
 	SLABLAB_RULE_LIVE_BLOCKS = 7,
+	/* The blocks cover the pool, one after the other. */
+	SLABLAB_RULE_PARTITION = 8,
+	/* A free block lies at a multiple of its size. */
+	SLABLAB_RULE_FREE_BLOCKS = 9,
+	/* No two buddies are both free. */
+	SLABLAB_RULE_MERGED = 10,
+	/* A slab has as many objects out as its bitmap says. */
+	SLABLAB_RULE_BITMAP = 11,
+	/* Free blocks and partial slabs are in the lists that they belong in. */
+	SLABLAB_RULE_LISTS = 12,
 };
 
 /*

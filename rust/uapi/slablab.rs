@@ -343,6 +343,11 @@ pub const SLABLAB_RULE_CLASS_COUNTERS: slablab_rule = 4;
 pub const SLABLAB_RULE_BUDDY_COUNTERS: slablab_rule = 5;
 pub const SLABLAB_RULE_POOL_BYTES: slablab_rule = 6;
 pub const SLABLAB_RULE_LIVE_BLOCKS: slablab_rule = 7;
+pub const SLABLAB_RULE_PARTITION: slablab_rule = 8;
+pub const SLABLAB_RULE_FREE_BLOCKS: slablab_rule = 9;
+pub const SLABLAB_RULE_MERGED: slablab_rule = 10;
+pub const SLABLAB_RULE_BITMAP: slablab_rule = 11;
+pub const SLABLAB_RULE_LISTS: slablab_rule = 12;
 pub type slablab_rule = ::core::ffi::c_uint;
 #[repr(C)]
 #[derive(Debug, Default, Copy, Clone)]

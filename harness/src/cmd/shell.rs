@@ -323,7 +323,7 @@ mod tests {
 
     #[test]
     fn a_block_is_written_and_read() {
-        let sim = Sim::private(1 << 20).unwrap();
+        let sim = Sim::private(crate::uapi::Engine::Seed, 1 << 20).unwrap();
         let told = say(&sim, "alloc 100 64");
         assert!(told.starts_with("handle 1048576, offset 0x"), "{told}");
         assert_eq!(say(&sim, "write 1048576 2 two  words"), "10 bytes\n");
@@ -338,7 +338,7 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_said_in_a_line() {
-        let sim = Sim::private(1 << 20).unwrap();
+        let sim = Sim::private(crate::uapi::Engine::Seed, 1 << 20).unwrap();
         assert_eq!(say(&sim, "alloc 2m"), "error: ENOMEM, too big");
         assert_eq!(say(&sim, "alloc 64 3"), "error: EINVAL");
         assert_eq!(say(&sim, "alloc"), "error: usage: alloc SIZE [ALIGN]");

@@ -47,7 +47,7 @@ pub(crate) struct Faulty {
 impl Default for Faulty {
     fn default() -> Self {
         Self {
-            sim: Sim::private(POOL_BYTES).unwrap(),
+            sim: Sim::private(crate::uapi::Engine::Seed, POOL_BYTES).unwrap(),
             alloc_number: 2,
             allocs: AtomicU64::new(0),
             alloc: Box::new(|_, _| {}),

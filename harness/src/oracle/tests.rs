@@ -302,7 +302,7 @@ fn a_broken_rule_is_reported() {
 
 #[test]
 fn a_block_that_was_forgotten_is_noticed() {
-    let sim = Sim::private(POOL_BYTES).unwrap();
+    let sim = Sim::private(crate::uapi::Engine::Seed, POOL_BYTES).unwrap();
     let oracle = Oracle::new(&sim, 1).unwrap();
     let _forgotten = oracle.client().alloc(64, 8).unwrap();
     assert!(matches!(
@@ -323,7 +323,7 @@ proptest::proptest! {
     fn the_engine_and_the_oracle_agree(
         program in proptest::collection::vec((0_u8..4, 0_usize..64, 1_u64..50_000, 0_u32..14), 1..200)
     ) {
-        let sim = Sim::private(POOL_BYTES).unwrap();
+        let sim = Sim::private(crate::uapi::Engine::Seed, POOL_BYTES).unwrap();
         let oracle = Oracle::new(&sim, 1).unwrap();
         let mut client = oracle.client();
         let mut blocks: Vec<Block> = Vec::new();

@@ -34,7 +34,10 @@ pub(super) const POOL_UNIT: u64 = 32 * KIB;
 pub(super) const POOL_BYTES: u64 = 4 * MIB;
 
 /// The engines that tests run on.
-pub(super) const ENGINES: [Engine; 2] = [Engine::Seed, Engine::Slub];
+pub(super) const ENGINES: [Engine; 3] = [Engine::Seed, Engine::Hybrid, Engine::Slub];
+
+/// Those of them that have pools.
+pub(super) const POOL_ENGINES: [Engine; 2] = [Engine::Seed, Engine::Hybrid];
 
 /// Says whether an engine has pools.
 pub(super) fn has_pool(engine: Engine) -> bool {
@@ -45,7 +48,7 @@ pub(super) fn has_pool(engine: Engine) -> bool {
 #[track_caller]
 pub(super) fn session(engine: Engine) -> Outcome<Device> {
     if has_pool(engine) {
-        private(POOL_BYTES)
+        private_of(engine, POOL_BYTES)
     } else {
         shared(engine)
     }
@@ -62,12 +65,14 @@ pub(super) fn shared(engine: Engine) -> Outcome<Device> {
 /// Opens a session of the seed in a new pool of `pool_bytes` bytes.
 #[track_caller]
 pub(super) fn private(pool_bytes: u64) -> Outcome<Device> {
+    private_of(Engine::Seed, pool_bytes)
+}
+
+/// Opens a session of an engine in a new pool of `pool_bytes` bytes.
+#[track_caller]
+pub(super) fn private_of(engine: Engine, pool_bytes: u64) -> Outcome<Device> {
     let device = Device::open()?;
-    device.bind(
-        uapi::SLABLAB_ENGINE_SEED,
-        uapi::SLABLAB_BIND_PRIVATE,
-        pool_bytes,
-    )?;
+    device.bind(engine.raw(), uapi::SLABLAB_BIND_PRIVATE, pool_bytes)?;
     Ok(device)
 }
 

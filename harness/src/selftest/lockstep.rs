@@ -15,6 +15,7 @@ use crate::{
     sim::Sim,
     target::Target,
     uapi::{
+        Engine,
         slablab_cost,
         slablab_stats, //
     },
@@ -23,8 +24,9 @@ use crate::{
 use super::{
     fixture::{
         MIB,
+        POOL_ENGINES,
         POOL_UNIT,
-        private,
+        private_of,
         sound, //
     },
     theme,
@@ -128,36 +130,49 @@ fn in_step(device: &Device, sim: &Sim, operations: u32, most: u64, random: &mut 
 }
 
 fn twenty_thousand_operations_have_the_same_answers() -> Outcome {
-    let device = private(16 * MIB)?;
-    let sim = Sim::private(16 * MIB)?;
-    in_step(&device, &sim, 20_000, 65_536, &mut Rng::new(7))
+    for engine in POOL_ENGINES {
+        let (device, sim) = pair(engine, 16 * MIB)?;
+        in_step(&device, &sim, 20_000, 65_536, &mut Rng::new(7)).about(engine)?;
+    }
+    Ok(())
+}
+
+/// Opens a session on each, with a pool of its own.
+fn pair(engine: Engine, pool_bytes: u64) -> Outcome<(Device, Sim)> {
+    Ok((
+        private_of(engine, pool_bytes)?,
+        Sim::private(engine, pool_bytes)?,
+    ))
 }
 
 fn a_small_pool_refuses_the_same_requests() -> Outcome {
     // Requests up to twice the pool: every kind of refusal.
-    for seed in 1..4 {
-        let device = private(MIB)?;
-        let sim = Sim::private(MIB)?;
-        in_step(&device, &sim, 2_000, 2 * MIB, &mut Rng::new(seed))
-            .about(format_args!("seed {seed}"))?;
+    for engine in POOL_ENGINES {
+        for seed in 1..4 {
+            let (device, sim) = pair(engine, MIB)?;
+            in_step(&device, &sim, 2_000, 2 * MIB, &mut Rng::new(seed))
+                .about(format_args!("{engine}, seed {seed}"))?;
+        }
     }
     Ok(())
 }
 
 fn an_extended_pool_has_the_same_answers() -> Outcome {
-    let device = private(MIB)?;
-    let sim = Sim::private(MIB)?;
-    let mut random = Rng::new(3);
-    for region in 1..4_u32 {
-        in_step(&device, &sim, 1_000, 65_536, &mut random)
-            .about(format_args!("region {region}"))?;
-        let bytes = u64::from(region) * 8 * POOL_UNIT;
-        let (one, other) = (device.extend(bytes)?, sim.extend(bytes)?);
-        equal(
-            "region",
-            (other.region, other.pool_bytes),
-            (one.region, one.pool_bytes),
-        )?;
+    for engine in POOL_ENGINES {
+        let (device, sim) = pair(engine, MIB)?;
+        let mut random = Rng::new(3);
+        for region in 1..4_u32 {
+            in_step(&device, &sim, 1_000, 65_536, &mut random)
+                .about(format_args!("{engine}, region {region}"))?;
+            let bytes = u64::from(region) * 8 * POOL_UNIT;
+            let (one, other) = (device.extend(bytes)?, sim.extend(bytes)?);
+            equal(
+                "region",
+                (other.region, other.pool_bytes),
+                (one.region, one.pool_bytes),
+            )?;
+        }
+        in_step(&device, &sim, 2_000, 65_536, &mut random).about(engine)?;
     }
-    in_step(&device, &sim, 2_000, 65_536, &mut random)
+    Ok(())
 }

@@ -49,6 +49,7 @@ use fixture::ENGINES;
 use kmsg::Log;
 use module::Module;
 use verdict::{
+    About,
     Outcome,
     Verdict,
     equal,
@@ -239,7 +240,9 @@ impl Aftermath {
             now.private_bytes,
             self.private_bytes,
         )?;
-        fixture::sound(&fixture::shared(Engine::Seed)?)?;
+        for engine in fixture::POOL_ENGINES {
+            fixture::sound(&fixture::shared(engine)?).about(engine)?;
+        }
         let complaints = self.log.complaints()?;
         holds(
             !quiet || complaints.is_empty(),

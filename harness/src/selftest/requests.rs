@@ -55,7 +55,6 @@ theme!("requests" {
     Once a_pool_that_was_full_serves_again,
     Each binding_after_allocating_is_ebusy,
     Each binding_twice_is_ebusy,
-    Once an_engine_that_is_not_in_the_module_is_eopnotsupp,
     Once an_engine_that_nobody_knows_is_einval,
     Once a_private_pool_of_an_odd_size_is_einval,
     Once a_size_for_a_shared_pool_is_einval,
@@ -71,7 +70,9 @@ fn the_session_says_what_it_is(engine: Engine) -> Outcome {
     equal(
         "engines",
         fresh.engines,
-        1 << Engine::Seed.raw() | 1 << Engine::Slub.raw(),
+        super::fixture::ENGINES
+            .iter()
+            .fold(0, |bits, engine| bits | 1 << engine.raw()),
     )?;
     equal("page", fresh.page_bytes, 4096)?;
     holds(
@@ -178,12 +179,17 @@ fn an_alignment_above_a_page_is_served_or_eopnotsupp(engine: Engine) -> Outcome 
     let device = session(engine)?;
     for (size, align) in [(1, 8192), (64, 65536), (4096, 8192), (8192, 1 << 20)] {
         let answer = device.alloc(size, align);
-        if engine == Engine::Slub {
-            device.free(answer?.handle)?;
+        let about = format_args!("{size} bytes at {align}");
+        if engine == Engine::Seed {
+            refused_because(answer, Errno::OPNOTSUPP, &[uapi::SLABLAB_CAUSE_UNSUPPORTED])
+                .about(about)?;
             continue;
         }
-        refused_because(answer, Errno::OPNOTSUPP, &[uapi::SLABLAB_CAUSE_UNSUPPORTED])
-            .about(format_args!("{size} bytes at {align}"))?;
+        let block = answer?;
+        if has_pool(engine) {
+            equal("offset in its alignment", block.offset % align, 0).about(about)?;
+        }
+        device.free(block.handle)?;
     }
     equal("live blocks", device.stats()?.session_blocks, 0)
 }
@@ -321,15 +327,6 @@ fn binding_twice_is_ebusy(engine: Engine) -> Outcome {
         )
     })?;
     equal("engine", device.info()?.engine, engine.raw())
-}
-
-fn an_engine_that_is_not_in_the_module_is_eopnotsupp() -> Outcome {
-    let device = Device::open()?;
-    refused(device.bind(Engine::Hybrid.raw(), 0, 0), Errno::OPNOTSUPP)?;
-    refused(
-        device.bind(Engine::Hybrid.raw(), uapi::SLABLAB_BIND_PRIVATE, MIB),
-        Errno::OPNOTSUPP,
-    )
 }
 
 fn an_engine_that_nobody_knows_is_einval() -> Outcome {

@@ -25,11 +25,16 @@ use slab_heap::{
         Walk, //
     },
     engine::Engine as _,
+    engine_enum,
+    hybrid::{
+        self,
+        Hybrid, //
+    },
     region::RegionError,
     seed::{
+        self,
         MIN_HEAP_SIZE,
-        Seed,
-        State, //
+        Seed, //
     },
 };
 use slab_session::{
@@ -81,25 +86,67 @@ const SESSION_BYTES_MAX: usize = 128 << 20;
 /// The blocks that a session may hold: the module's default.
 const SESSION_HANDLES_MAX: u32 = INDEX_MAX + 1;
 
+engine_enum! {
+    /// The engines that live outside of the kernel, too.
+    enum AnyEngine {
+        /// The architecture document's.
+        Seed(Seed<HostLock<seed::State>>),
+        /// The seed's two tiers without its weaknesses.
+        Hybrid(Hybrid<HostLock<hybrid::State>>),
+    }
+}
+
 /// An engine and its memory.
 pub(crate) struct Pool {
-    engine: Seed<HostLock<State>>,
+    kind: Engine,
+    engine: AnyEngine,
     /// The memory that the engine has; it must be dropped after the engine, so it stands below.
-    mappings: Mutex<Vec<Mapping>>,
+    regions: Mutex<Vec<Region>>,
+}
+
+/// A region's memory, and the engine's table for it.
+struct Region {
+    _memory: Mapping,
+    _table: Mapping,
 }
 
 impl Pool {
     /// The bytes of the shared pool: the module's default.
     pub(crate) const DEFAULT_BYTES: u64 = 64 << 20;
 
+    /// The engine of those who do not say: the module's default.
+    const DEFAULT_ENGINE: Engine = Engine::Seed;
+
+    /// The engines that there are here.
+    pub(crate) const ENGINES: [Engine; 2] = [Engine::Seed, Engine::Hybrid];
+
     /// Makes an engine with a region of `bytes` bytes.
-    pub(crate) fn new(bytes: u64) -> Result<Self, Errno> {
+    ///
+    /// # Errors
+    ///
+    /// `EOPNOTSUPP` for an engine that is in the kernel only, and what a region can be refused for.
+    pub(crate) fn new(kind: Engine, bytes: u64) -> Result<Self, Errno> {
+        let kind = match kind {
+            Engine::Default => Self::DEFAULT_ENGINE,
+            kind => kind,
+        };
+        let engine = match kind {
+            Engine::Seed => AnyEngine::Seed(Seed::new(HostLock::new(seed::State::new()))),
+            Engine::Hybrid => AnyEngine::Hybrid(Hybrid::new(HostLock::new(hybrid::State::new()))),
+            Engine::Default | Engine::Slub => return Err(Errno::OPNOTSUPP),
+        };
         let pool = Self {
-            engine: Seed::new(HostLock::new(State::new())),
-            mappings: Mutex::default(),
+            kind,
+            engine,
+            regions: Mutex::default(),
         };
         pool.extend(bytes)?;
         Ok(pool)
+    }
+
+    /// Says whether the pool's engine is this one.
+    pub(crate) fn serves(&self, engine: Engine) -> bool {
+        self.kind == engine || (engine == Engine::Default && self.kind == Self::DEFAULT_ENGINE)
     }
 
     /// Adds a region and returns its number.
@@ -107,11 +154,14 @@ impl Pool {
         if bytes == 0 || bytes % REGION_UNIT != 0 || bytes > REGION_BYTES_MAX {
             return Err(Errno::INVAL);
         }
-        let mapping = Mapping::new(usize::try_from(bytes).map_err(|_| Errno::NOMEM)?)?;
-        let mut mappings = self.mappings.lock().unwrap_or_else(PoisonError::into_inner);
-        // SAFETY: The mapping is new, so nobody else uses it, and its pointer is to the whole of
-        // it; it is kept in `self.mappings` until the engine is gone.
-        let region = unsafe { self.engine.add_region(mapping.start(), mapping.bytes()) };
+        let memory = Mapping::new(usize::try_from(bytes).map_err(|_| Errno::NOMEM)?)?;
+        let table_bytes = self.engine.table_bytes(memory.bytes());
+        let table = Mapping::new(table_bytes.max(PAGE_BYTES as usize))?;
+        let mut regions = self.regions.lock().unwrap_or_else(PoisonError::into_inner);
+        let (start, table_start) = (memory.start(), table.start());
+        // SAFETY: Both mappings are new and zeros, so nobody else uses them, and their pointers are
+        // to the whole of them; they are kept in `self.regions` until the engine is gone.
+        let region = unsafe { self.engine.add_region(start, memory.bytes(), table_start) };
         let region = region.map_err(|error| match error {
             RegionError::NoPool => Errno::OPNOTSUPP,
             RegionError::TooMany => Errno::NOSPC,
@@ -120,7 +170,10 @@ impl Pool {
             | RegionError::Overflow
             | RegionError::Overlap => Errno::INVAL,
         })?;
-        mappings.push(mapping);
+        regions.push(Region {
+            _memory: memory,
+            _table: table,
+        });
         Ok(region)
     }
 
@@ -131,7 +184,7 @@ impl Pool {
 
     /// Returns how many regions there are.
     fn regions(&self) -> u32 {
-        self.mappings
+        self.regions
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .len() as u32
@@ -142,7 +195,7 @@ impl Pool {
 struct PoolRef(Arc<Pool>);
 
 impl Deref for PoolRef {
-    type Target = Seed<HostLock<State>>;
+    type Target = AnyEngine;
 
     fn deref(&self) -> &Self::Target {
         &self.0.engine
@@ -162,8 +215,8 @@ pub(crate) struct Sim {
 
 impl Sim {
     /// Opens a session with a pool of its own.
-    pub(crate) fn private(pool_bytes: u64) -> Result<Self, Errno> {
-        Ok(Self::on(Arc::new(Pool::new(pool_bytes)?), true))
+    pub(crate) fn private(kind: Engine, pool_bytes: u64) -> Result<Self, Errno> {
+        Ok(Self::on(Arc::new(Pool::new(kind, pool_bytes)?), true))
     }
 
     /// Opens a session on a pool.
@@ -217,8 +270,10 @@ impl Target for Sim {
         Ok(slablab_info {
             flags: 0,
             abi_version: uapi::SLABLAB_ABI_VERSION,
-            engines: 1 << Engine::Seed.raw(),
-            engine: Engine::Seed.raw(),
+            engines: Pool::ENGINES
+                .iter()
+                .fold(0, |bits, engine| bits | 1 << engine.raw()),
+            engine: self.pool().kind.raw(),
             capabilities: uapi::SLABLAB_CAP_POOL | uapi::SLABLAB_CAP_PRIVATE,
             bind_flags: if self.private {
                 uapi::SLABLAB_BIND_PRIVATE
@@ -314,7 +369,7 @@ impl Target for Sim {
     fn stats(&self) -> Result<Box<slablab_stats>, Errno> {
         let mut stats = Box::<slablab_stats>::default();
         self.pool().engine.visit(&mut *stats);
-        stats.engine = Engine::Seed.raw();
+        stats.engine = self.pool().kind.raw();
         stats.set_session(&self.session.tally());
         Ok(stats)
     }

@@ -10,8 +10,12 @@ use crate::{
         Summary,
         faulty::Faulty, //
     },
-    sim::Sim,
+    sim::{
+        Pool,
+        Sim, //
+    },
     target::Target,
+    uapi::Engine,
 };
 
 const SEED: u64 = 11;
@@ -33,19 +37,24 @@ fn stress(target: &dyn Target, workload: &Workload, limit: Limit) -> Result<Summ
 }
 
 fn sim() -> Sim {
-    Sim::private(4 << 20).unwrap()
+    sim_of(Engine::Seed)
+}
+
+fn sim_of(engine: Engine) -> Sim {
+    Sim::private(engine, 4 << 20).unwrap()
 }
 
 #[test]
-fn every_workload_passes_on_the_seed() {
-    for workload in &WORKLOADS {
-        let summary = stress(&sim(), workload, Limit::Operations(OPERATIONS)).unwrap();
-        assert_eq!(
-            summary.tally.allocations, summary.tally.frees,
-            "{}",
-            workload.name
-        );
-        assert!(summary.tally.allocations > 0, "{}", workload.name);
+fn every_workload_passes_on_every_engine() {
+    for engine in Pool::ENGINES {
+        for workload in &WORKLOADS {
+            let name = workload.name;
+            let limit = Limit::Operations(OPERATIONS);
+            let summary = stress(&sim_of(engine), workload, limit).unwrap();
+            let tally = &summary.tally;
+            assert_eq!(tally.allocations, tally.frees, "{engine} {name}");
+            assert!(tally.allocations > 0, "{engine} {name}");
+        }
     }
 }
 
@@ -78,7 +87,7 @@ fn time_ends_a_workload_and_nothing_is_left() {
 #[test]
 fn a_pool_that_is_almost_too_small_is_no_failure() {
     for workload in &WORKLOADS {
-        let sim = Sim::private(1 << 20).unwrap();
+        let sim = Sim::private(Engine::Seed, 1 << 20).unwrap();
         stress(&sim, workload, Limit::Operations(1_000)).unwrap();
     }
 }

@@ -34,6 +34,7 @@ use crate::{
         Walk, //
     },
     engine::{
+        BadFree,
         Block,
         Capabilities,
         Cost,
@@ -269,7 +270,7 @@ unsafe impl<L: Lock<State> + Sync> Engine for Seed<L> {
     }
 
     #[inline]
-    unsafe fn release(&self, block: Block, layout: Layout, cost: &mut Cost) {
+    unsafe fn release(&self, block: Block, layout: Layout, cost: &mut Cost) -> Result<(), BadFree> {
         let which = Heap::layout_to_allocator(&layout);
         *cost = match which.block_bytes() {
             Some(_) => Cost {
@@ -295,16 +296,22 @@ unsafe impl<L: Lock<State> + Sync> Engine for Seed<L> {
                 state.requested_bytes -= layout.size();
             }
         });
+        // What is freed is believed: see the module's drawbacks.
+        Ok(())
+    }
+
+    fn keeps(&self, layout: Layout, new: Layout) -> bool {
+        match Heap::layout_to_allocator(&layout) {
+            // It counts the bytes of a layout, so it must get the same one back.
+            HeapAllocator::BuddyAllocator => layout == new,
+            slab => slab == Heap::layout_to_allocator(&new),
+        }
     }
 
     unsafe fn resize(&self, _block: Block, layout: Layout, new: Layout, cost: &mut Cost) -> bool {
-        let which = Heap::layout_to_allocator(&layout);
-        // The buddy system counts the bytes of a layout, so it must get the same one back.
-        let stays = match which {
-            HeapAllocator::BuddyAllocator => layout == new,
-            slab => slab == Heap::layout_to_allocator(&new),
-        };
+        let stays = self.keeps(layout, new);
         if stays {
+            let which = Heap::layout_to_allocator(&layout);
             *cost = Cost {
                 path: Path::InPlace,
                 class: which.block_bytes().map(|_| which as u8),
@@ -319,7 +326,12 @@ unsafe impl<L: Lock<State> + Sync> Engine for Seed<L> {
         stays
     }
 
-    unsafe fn add_region(&self, start: NonNull<u8>, bytes: usize) -> Result<u16, RegionError> {
+    unsafe fn add_region(
+        &self,
+        start: NonNull<u8>,
+        bytes: usize,
+        _table: NonNull<u8>,
+    ) -> Result<u16, RegionError> {
         let address = start.as_ptr().expose_provenance();
         let refuse = |error| match error {
             MemoryError::Misaligned => RegionError::Misaligned,

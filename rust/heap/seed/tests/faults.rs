@@ -2,10 +2,6 @@
 
 //! One field damaged at a time: the check must name exactly the rule that this breaks.
 
-use super::{
-    layout,
-    model::engine, //
-};
 use crate::{
     Cost, Engine,
     check::{
@@ -16,14 +12,16 @@ use crate::{
         Walk, //
     },
     lock::Lock,
-    seed::{
-        Seed,
-        State, //
+    seed::State,
+    testing::{
+        HostSeed,
+        Memory,
+        TestEngine,
+        layout,
+        sound, //
     },
-    testing::Memory,
 };
 use core::ptr;
-use std::sync::Mutex;
 
 /// Damages an engine that has blocks of two classes and of the buddy system out, and returns the
 /// rule and the class that the check names.
@@ -31,7 +29,7 @@ use std::sync::Mutex;
 /// `damage` is given the engine's state, and the address and link of a free 64-byte block.
 fn named(damage: impl FnOnce(&mut State, usize, usize)) -> (Rule, Option<u8>) {
     let memory = Memory::new(1 << 20);
-    let engine = engine(&memory);
+    let engine = HostSeed::over(&memory);
     let mut cost = Cost::default();
     for size in [64, 64, 1000, 5000] {
         engine.allocate(layout(size, 8), &mut cost).unwrap();
@@ -46,11 +44,6 @@ fn named(damage: impl FnOnce(&mut State, usize, usize)) -> (Rule, Option<u8>) {
     });
     let broken = check::run(&mut Walk::new(), |walk| engine.check(walk)).unwrap_err();
     (broken.rule, broken.class)
-}
-
-fn sound(engine: &Seed<Mutex<State>>) {
-    let result = check::run(&mut Walk::new(), |walk| engine.check(walk));
-    assert_eq!(result, Ok(Progress::Sound));
 }
 
 /// Overwrites the link of a free block.
@@ -180,7 +173,7 @@ fn a_lost_block_is_found() {
 #[test]
 fn long_lists_are_walked_in_steps_and_again_after_a_change() {
     let memory = Memory::new(4 << 20);
-    let engine = engine(&memory);
+    let engine = HostSeed::over(&memory);
     let mut cost = Cost::default();
     let small = layout(64, 8);
     let blocks = 3 * STEP;
@@ -189,7 +182,7 @@ fn long_lists_are_walked_in_steps_and_again_after_a_change() {
         .collect();
     for block in out {
         // SAFETY: Allocated above with this layout.
-        unsafe { engine.release(block, small, &mut cost) };
+        unsafe { engine.release(block, small, &mut cost) }.unwrap();
     }
     let mut walk = Walk::new();
     assert_eq!(engine.check(&mut walk), Ok(Progress::More));

@@ -7,15 +7,11 @@ mod faults;
 mod model;
 mod weaknesses;
 
-use core::alloc::Layout;
-
 use super::Heap;
-use crate::testing::Memory;
-
-/// Returns the layout of `size` bytes aligned to `align`.
-fn layout(size: usize, align: usize) -> Layout {
-    Layout::from_size_align(size, align).unwrap()
-}
+use crate::testing::{
+    Memory,
+    layout, //
+};
 
 /// Returns a heap in `memory`.
 fn heap(memory: &Memory) -> Heap {

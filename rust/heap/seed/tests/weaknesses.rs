@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! What is wrong with the document's design, one test for each.
+//!
+//! `hybrid::tests::weaknesses` asks the same questions and gets other answers.
 
 use super::{
     heap,
@@ -9,52 +11,31 @@ use super::{
 use crate::{
     seed::{
         Heap,
-        MIN_HEAP_SIZE,
         SET_SIZE, //
     },
-    testing::Memory,
+    testing::{
+        Memory,
+        weaknesses as ask, //
+    },
 };
 use core::ptr;
-use std::{
-    panic::catch_unwind,
-    vec::Vec, //
-};
+use std::vec::Vec;
 
 #[test]
 fn a_small_block_with_a_large_alignment_is_misaligned() {
-    let memory = Memory::new(1 << 20);
-    let mut heap = heap(&memory);
-    let misaligned = (0..SET_SIZE)
-        .map(|_| heap.allocate(layout(64, 8192)).unwrap())
-        .filter(|block| block % 8192 != 0);
-    assert_eq!(misaligned.count(), SET_SIZE / 2);
+    assert_eq!(ask::misaligned::<Heap>(), 32);
 }
 
 #[test]
 fn a_small_heap_cannot_serve_its_larger_classes() {
-    for (bytes, largest) in [(32 << 10, 512), (64 << 10, 1024), (128 << 10, 2048)] {
-        let memory = Memory::new(bytes);
-        let mut heap = heap(&memory);
-        assert!(heap.allocate(layout(2 * largest, 8)).is_err());
-        assert!(heap.allocate(layout(largest, 8)).is_ok());
-    }
+    assert_eq!(ask::unserved::<Heap>(32 << 10), [1024, 2048, 4096]);
+    assert_eq!(ask::unserved::<Heap>(64 << 10), [2048, 4096]);
+    assert_eq!(ask::unserved::<Heap>(128 << 10), [4096]);
 }
 
 #[test]
 fn freed_slabs_serve_no_other_size() {
-    let memory = Memory::new(1 << 20);
-    let mut heap = heap(&memory);
-    let small = layout(64, 8);
-    let blocks: Vec<_> = core::iter::from_fn(|| heap.allocate(small).ok()).collect();
-    assert_eq!(blocks.len(), (1 << 20) / 64);
-    for block in blocks {
-        // SAFETY: Allocated above with this layout, and freed once.
-        unsafe { heap.deallocate(block, small) };
-    }
-    for size in [128, 4096, 8192] {
-        assert!(heap.allocate(layout(size, 8)).is_err());
-    }
-    assert!(heap.allocate(small).is_ok());
+    assert_eq!(ask::served_by_freed_slabs::<Heap>(), [64]);
 }
 
 #[test]
@@ -84,81 +65,35 @@ fn a_free_searches_every_free_block_of_its_size() {
 
 #[test]
 fn sizes_are_rounded_up_to_powers_of_two() {
-    let memory = Memory::new(1 << 20);
-    let mut heap = heap(&memory);
-    heap.allocate(layout(1, 1)).unwrap();
-    assert_eq!(
-        heap.used_bytes() - heap.buddy_allocator.stats_alloc_actual(),
-        64
-    );
-    let before = heap.used_bytes();
-    heap.allocate(layout(4097, 1)).unwrap();
-    assert_eq!(heap.used_bytes() - before, 8192);
-    // From the class's own smallest size to its block's.
-    let waste: usize = (65..=4096)
-        .map(|size: usize| size.next_power_of_two() - size)
-        .sum();
-    let served: usize = (65..=4096_usize).map(usize::next_power_of_two).sum();
-    assert_eq!(waste * 100 / served, 24);
+    assert_eq!([1, 4097, 8193].map(ask::taken::<Heap>), [64, 8192, 16_384]);
+    // From the smallest size that is not the smallest class's, to the largest class's.
+    assert_eq!(ask::waste::<Heap>(65..=4096), 24);
+    assert_eq!(ask::waste::<Heap>((4097..=65_536).step_by(61)), 24);
 }
 
 #[test]
 fn a_write_after_free_chooses_an_allocation() {
-    let memory = Memory::new(1 << 20);
-    let mut heap = heap(&memory);
-    let small = layout(64, 8);
-    let chosen = memory.addr() + (1 << 19) + 24;
-    let block = heap.allocate(small).unwrap();
-    // SAFETY: Allocated above with this layout.
-    unsafe { heap.deallocate(block, small) };
-    // SAFETY: The memory is this test's. That the heap now owns the block is the point.
-    unsafe { ptr::with_exposed_provenance_mut::<usize>(block).write(chosen) };
-    assert_eq!(heap.allocate(small), Ok(block));
-    assert_eq!(heap.allocate(small), Ok(chosen));
+    assert!(ask::write_after_free_chooses::<Heap>());
 }
 
 #[test]
 fn a_double_free_hands_a_block_out_twice() {
-    let memory = Memory::new(1 << 20);
-    let mut heap = heap(&memory);
-    let small = layout(64, 8);
-    let block = heap.allocate(small).unwrap();
-    // SAFETY: The first free is right. The second is not, and damages the free list only, which
-    // nothing but the two allocations below uses.
-    unsafe {
-        heap.deallocate(block, small);
-        heap.deallocate(block, small);
-    }
-    assert_eq!(heap.allocate(small), Ok(block));
-    assert_eq!(heap.allocate(small), Ok(block));
+    assert_eq!(ask::double_free::<Heap>(), (Ok(()), true));
 }
 
 #[test]
 fn total_and_used_count_slab_memory_twice() {
-    let memory = Memory::new(1 << 20);
-    let mut heap = heap(&memory);
-    heap.allocate(layout(64, 8)).unwrap();
-    assert_eq!(heap.total_bytes(), (1 << 20) + SET_SIZE * 64);
-    assert_eq!(heap.used_bytes(), 64 + SET_SIZE * 64);
+    let set = SET_SIZE * 64;
+    assert_eq!(ask::total_and_used::<Heap>(), ((1 << 20) + set, 64 + set));
 }
 
 #[test]
 fn what_fits_depends_on_the_address() {
-    let largest = |skew| {
-        let memory = Memory::skewed(1 << 20, skew);
-        let mut heap = heap(&memory);
-        (12..=20)
-            .rev()
-            .find(|order| heap.allocate(layout(1 << order, 8)).is_ok())
-    };
-    assert_eq!(largest(0), Some(20));
-    assert_eq!(largest(4096), Some(19));
+    assert_eq!(ask::largest::<Heap>(0), Some(20));
+    assert_eq!(ask::largest::<Heap>(4096), Some(19));
 }
 
 #[test]
 fn new_panics_on_bad_arguments() {
-    // SAFETY: The arguments are bad, so no memory is used.
-    assert!(catch_unwind(|| unsafe { Heap::new(4096, 100) }).is_err());
-    // SAFETY: As above.
-    assert!(catch_unwind(|| unsafe { Heap::new(4097, MIN_HEAP_SIZE) }).is_err());
+    assert!(ask::bad_memory_panics::<Heap>());
 }

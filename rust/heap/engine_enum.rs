@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! One engine out of several.
+//!
+//! The layers above hold an engine whose kind is chosen while they run. They dispatch with one
+//! enum and one `match`, which this macro writes, rather than through a table of pointers.
+
+/// Declares an enum of engines, and makes it an [`Engine`](crate::Engine).
+///
+/// # Examples
+///
+/// ```
+/// use slab_heap::{Engine, engine_enum, hybrid, lock::Lock, seed};
+///
+/// struct NoLock<T>(std::sync::Mutex<T>);
+///
+/// // SAFETY: A mutex gives access to one caller at a time, and orders them.
+/// unsafe impl<T> Lock<T> for NoLock<T> {
+///     fn with<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
+///         f(&mut self.0.lock().unwrap())
+///     }
+/// }
+///
+/// engine_enum! {
+///     /// The engines of this program.
+///     enum AnyEngine {
+///         /// The textbook's.
+///         Seed(seed::Seed<NoLock<seed::State>>),
+///         /// The one without its weaknesses.
+///         Hybrid(hybrid::Hybrid<NoLock<hybrid::State>>),
+///     }
+/// }
+///
+/// let state = hybrid::State::new();
+/// let engine = AnyEngine::Hybrid(hybrid::Hybrid::new(NoLock(state.into())));
+/// assert!(engine.capabilities().pool);
+/// assert_eq!(engine.capacity(), 0);
+/// # drop(AnyEngine::Seed(seed::Seed::new(NoLock(seed::State::new().into()))));
+/// ```
+#[macro_export]
+macro_rules! engine_enum {
+    (
+        $(#[$meta:meta])*
+        $vis:vis enum $name:ident {
+            $($(#[$variant_meta:meta])* $variant:ident($engine:ty),)+
+        }
+    ) => {
+        $(#[$meta])*
+        $vis enum $name {
+            $($(#[$variant_meta])* $variant($engine),)+
+        }
+
+        // SAFETY: Every method is that of the engine inside, which is never exchanged.
+        unsafe impl $crate::Engine for $name {
+            #[inline]
+            fn capabilities(&self) -> $crate::engine::Capabilities {
+                match self {
+                    $(Self::$variant(engine) => engine.capabilities(),)+
+                }
+            }
+
+            #[inline]
+            fn usable(&self, layout: ::core::alloc::Layout) -> usize {
+                match self {
+                    $(Self::$variant(engine) => engine.usable(layout),)+
+                }
+            }
+
+            #[inline]
+            fn capacity(&self) -> usize {
+                match self {
+                    $(Self::$variant(engine) => engine.capacity(),)+
+                }
+            }
+
+            #[inline]
+            fn allocate(
+                &self,
+                layout: ::core::alloc::Layout,
+                cost: &mut $crate::Cost,
+            ) -> ::core::result::Result<$crate::Block, $crate::Refusal> {
+                match self {
+                    $(Self::$variant(engine) => engine.allocate(layout, cost),)+
+                }
+            }
+
+            #[inline]
+            unsafe fn release(
+                &self,
+                block: $crate::Block,
+                layout: ::core::alloc::Layout,
+                cost: &mut $crate::Cost,
+            ) -> ::core::result::Result<(), $crate::engine::BadFree> {
+                match self {
+                    // SAFETY: By this function's contract, which is the engine's.
+                    $(Self::$variant(engine) => unsafe { engine.release(block, layout, cost) },)+
+                }
+            }
+
+            #[inline]
+            fn keeps(
+                &self,
+                layout: ::core::alloc::Layout,
+                new: ::core::alloc::Layout,
+            ) -> bool {
+                match self {
+                    $(Self::$variant(engine) => engine.keeps(layout, new),)+
+                }
+            }
+
+            #[inline]
+            unsafe fn resize(
+                &self,
+                block: $crate::Block,
+                layout: ::core::alloc::Layout,
+                new: ::core::alloc::Layout,
+                cost: &mut $crate::Cost,
+            ) -> bool {
+                match self {
+                    // SAFETY: By this function's contract, which is the engine's.
+                    $(Self::$variant(engine) => unsafe {
+                        engine.resize(block, layout, new, cost)
+                    },)+
+                }
+            }
+
+            fn table_bytes(&self, bytes: usize) -> usize {
+                match self {
+                    $(Self::$variant(engine) => engine.table_bytes(bytes),)+
+                }
+            }
+
+            unsafe fn add_region(
+                &self,
+                start: ::core::ptr::NonNull<u8>,
+                bytes: usize,
+                table: ::core::ptr::NonNull<u8>,
+            ) -> ::core::result::Result<u16, $crate::region::RegionError> {
+                match self {
+                    // SAFETY: By this function's contract, which is the engine's.
+                    $(Self::$variant(engine) => unsafe {
+                        engine.add_region(start, bytes, table)
+                    },)+
+                }
+            }
+
+            fn visit(&self, visitor: &mut dyn $crate::stats::Visitor) {
+                match self {
+                    $(Self::$variant(engine) => engine.visit(visitor),)+
+                }
+            }
+
+            fn check(
+                &self,
+                walk: &mut $crate::check::Walk,
+            ) -> ::core::result::Result<$crate::check::Progress, $crate::check::Broken> {
+                match self {
+                    $(Self::$variant(engine) => engine.check(walk),)+
+                }
+            }
+        }
+    };
+}

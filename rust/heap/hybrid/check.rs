@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The check of a [`Heap`].
+//!
+//! First the blocks are walked from page to page: they must cover every region, be what their
+//! frames say, and have bitmaps that agree. Then the lists are walked: each may only hold what
+//! belongs in it, and all together must hold as many blocks as the first walk saw, so that none is
+//! missing either. Last, the counters are compared with what was seen.
+
+use super::{
+    buddy::ORDERS,
+    frames::{
+        Kind,
+        List,
+        Page,
+        REGION_PAGES_SHIFT, //
+    },
+    heap::{
+        Heap,
+        Kept, //
+    },
+    slab::FULLNESSES,
+};
+use crate::{
+    check::{
+        Broken,
+        Progress,
+        Rule,
+        STEP,
+        Walk, //
+    },
+    class::{
+        CLASSES,
+        Class, //
+    },
+    region::REGIONS_MAX,
+};
+
+/// The first part that walks a list of free blocks, after one for each region.
+const ORDER_PARTS: usize = REGIONS_MAX;
+
+/// The first part that walks a list of partial slabs.
+const SLAB_PARTS: usize = ORDER_PARTS + ORDERS;
+
+/// The part that compares counters, the last.
+const COUNTERS: usize = SLAB_PARTS + CLASSES * FULLNESSES;
+
+/// Makes what is broken at a page, in a class.
+fn broken<T>(rule: Rule, class: Option<Class>, page: Option<Page>) -> Result<T, Broken> {
+    Err(Broken {
+        rule,
+        class: class.map(Class::number),
+        offset: page.map(|page| page.offset(0)),
+    })
+}
+
+impl Heap {
+    /// Looks at the next part, up to [`STEP`] pages or list entries of it.
+    pub(super) fn check(&mut self, walk: &mut Walk) -> Result<Progress, Broken> {
+        match walk.part {
+            0..ORDER_PARTS => self.check_blocks(walk)?,
+            ORDER_PARTS..SLAB_PARTS => {
+                let order = walk.part - ORDER_PARTS;
+                let list = *self.buddy.list(order);
+                let member = |kind| kind == Kind::Free { order: order as u8 };
+                self.check_list(walk, &list, None, member)?;
+            }
+            SLAB_PARTS..COUNTERS => {
+                let part = walk.part - SLAB_PARTS;
+                let (number, fullness) = (part / FULLNESSES, part % FULLNESSES);
+                let list = *self.classes[number].partial(fullness);
+                let class = Class::new(number as u8);
+                let member = |kind| match kind {
+                    Kind::Slab { class: own, used } => {
+                        let (used, objects) = (usize::from(used), own.objects());
+                        Some(own) == class
+                            && (1..objects).contains(&used)
+                            && used * FULLNESSES / objects == fullness
+                    }
+                    _ => false,
+                };
+                self.check_list(walk, &list, class, member)?;
+            }
+            _ => {
+                self.check_counters(walk)?;
+                return Ok(Progress::Sound);
+            }
+        }
+        Ok(Progress::More)
+    }
+
+    /// Walks the blocks of a region.
+    fn check_blocks(&mut self, walk: &mut Walk) -> Result<(), Broken> {
+        let region = walk.part;
+        let pages = self.frames.pages(region);
+        for _ in 0..STEP {
+            if walk.place >= pages {
+                walk.next_part();
+                return Ok(());
+            }
+            let page = Page::new(region, walk.place);
+            // The pages before `seen` belong to blocks whose heads were looked at.
+            if walk.place < walk.seen {
+                self.check_tail(page)?;
+            } else {
+                let end = walk.place + self.check_block(walk, page)?;
+                if end > pages {
+                    return broken(Rule::Partition, None, Some(page));
+                }
+                walk.seen = end;
+            }
+            walk.place += 1;
+            walk.walked += 1;
+        }
+        Ok(())
+    }
+
+    /// Looks at a page of a block that is not its head.
+    fn check_tail(&self, page: Page) -> Result<(), Broken> {
+        let Kind::Tail { head } = self.frames.kind(page) else {
+            return broken(Rule::Partition, None, Some(page));
+        };
+        // Only a slab's pages say where their head is.
+        let head = usize::from(head);
+        if head > 0 {
+            let told = (head <= page.index()).then(|| self.frames.kind(page.before(head)));
+            match told {
+                Some(Kind::Slab { class, .. }) if head < class.pages() => {}
+                _ => return broken(Rule::Partition, None, Some(page)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at one block and returns how many pages it has.
+    fn check_block(&mut self, walk: &mut Walk, page: Page) -> Result<usize, Broken> {
+        match self.frames.kind(page) {
+            Kind::Tail { .. } => broken(Rule::Partition, None, Some(page)),
+            Kind::Large { pages: 0 } => broken(Rule::Partition, None, Some(page)),
+            Kind::Large { pages } => {
+                walk.sums.large_blocks += 1;
+                walk.sums.large_pages += pages as usize;
+                Ok(pages as usize)
+            }
+            Kind::Free { order } => {
+                let (index, order) = (page.index(), u32::from(order));
+                if order > REGION_PAGES_SHIFT || index.trailing_zeros() < order {
+                    return broken(Rule::FreeBlocks, None, Some(page));
+                }
+                let buddy = index ^ 1 << order;
+                if order < REGION_PAGES_SHIFT
+                    && self.frames.kind(Page::new(page.region(), buddy)) == self.frames.kind(page)
+                {
+                    return broken(Rule::Merged, None, Some(page));
+                }
+                walk.sums.free_blocks += 1;
+                walk.sums.free_pages += 1 << order;
+                Ok(1 << order)
+            }
+            Kind::Slab { class, used } => {
+                if page.index() + class.pages() > self.frames.pages(page.region()) {
+                    return broken(Rule::Partition, Some(class), Some(page));
+                }
+                for head in 1..class.pages() {
+                    if self.frames.kind(page.after(head)) != (Kind::Tail { head: head as u8 }) {
+                        return broken(Rule::Partition, Some(class), Some(page));
+                    }
+                }
+                let (number, used) = (usize::from(class.number()), usize::from(used));
+                if used > class.objects() || self.popcount(class, page) != Some(used) {
+                    return broken(Rule::Bitmap, Some(class), Some(page));
+                }
+                walk.sums.slabs[number] += 1;
+                walk.sums.objects[number] += used as u32;
+                walk.sums.partial += usize::from(used > 0 && used < class.objects());
+                if used == 0 && self.classes[number].empty() != Some(page) {
+                    return broken(Rule::Lists, Some(class), Some(page));
+                }
+                Ok(class.pages())
+            }
+        }
+    }
+
+    /// Walks a list, all of whose blocks must be members.
+    fn check_list(
+        &self,
+        walk: &mut Walk,
+        list: &List,
+        class: Option<Class>,
+        member: impl Fn(Kind) -> bool,
+    ) -> Result<(), Broken> {
+        let mut next = match walk.seen {
+            0 => list.first(),
+            _ => Page::from_bits(walk.place),
+        };
+        for _ in 0..STEP {
+            let Some(page) = next else {
+                if walk.seen != list.len as usize {
+                    return broken(Rule::ListLength, class, None);
+                }
+                walk.sums.listed += walk.seen;
+                walk.next_part();
+                return Ok(());
+            };
+            if !member(self.frames.kind(page)) {
+                return broken(Rule::Lists, class, Some(page));
+            }
+            if walk.seen == list.len as usize {
+                return broken(Rule::ListLength, class, Some(page));
+            }
+            next = self.frames.next(page);
+            // That each names the other makes the list a chain which no other list shares.
+            let back = next.map(|next| self.frames.prev(next));
+            if back.is_some_and(|back| back != Some(page))
+                || (walk.seen == 0 && self.frames.prev(page).is_some())
+            {
+                return broken(Rule::Lists, class, Some(page));
+            }
+            walk.seen += 1;
+            walk.walked += 1;
+            walk.place = next.map_or(0, Page::to_bits);
+        }
+        // A list that ends just here is seen to end in the next step.
+        Ok(())
+    }
+
+    /// Compares the counters with what was seen.
+    fn check_counters(&self, walk: &Walk) -> Result<(), Broken> {
+        let sums = &walk.sums;
+        if sums.listed != sums.free_blocks + sums.partial {
+            return broken(Rule::Lists, None, None);
+        }
+        if !self.buddy.bitmap_is_right() || self.buddy.free_pages() != sums.free_pages {
+            return broken(Rule::BuddyCounters, None, None);
+        }
+        let mut kept = Kept::default();
+        for class in Class::all() {
+            let number = usize::from(class.number());
+            let slabs = &self.classes[number];
+            let empty = Kind::Slab { class, used: 0 };
+            if let Some(page) = slabs.empty() {
+                if self.frames.kind(page) != empty {
+                    return broken(Rule::Lists, Some(class), Some(page));
+                }
+                kept.slabs += 1;
+                kept.pages += class.pages();
+            }
+            let seen = (sums.slabs[number] as usize, sums.objects[number] as usize);
+            if (slabs.slabs, slabs.used) != seen {
+                return broken(Rule::ClassCounters, Some(class), None);
+            }
+        }
+        if self.kept != kept {
+            return broken(Rule::ClassCounters, None, None);
+        }
+        if (self.large_blocks, self.large_pages) != (sums.large_blocks, sums.large_pages) {
+            return broken(Rule::LiveBlocks, None, None);
+        }
+        Ok(())
+    }
+}

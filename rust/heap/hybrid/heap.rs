@@ -1,0 +1,401 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The heap behind the lock: slabs over the buddy system, in pages and offsets.
+//!
+//! It has no `unsafe` and touches no byte of the pool.
+
+use core::alloc::Layout;
+
+use super::{
+    buddy::{
+        Buddy,
+        Work,
+        order_of, //
+    },
+    frames::{
+        Frame,
+        Frames,
+        Kind,
+        Page,
+        REGION_PAGES_MAX,
+        REGION_PAGES_SHIFT, //
+    },
+    slab::{
+        self,
+        Classes,
+        Source, //
+    },
+};
+use crate::{
+    class::{
+        Class,
+        PAGE_BYTES,
+        PAGE_SHIFT, //
+    },
+    engine::{
+        BadFree,
+        Cost,
+        Path,
+        Refusal, //
+    },
+    region::Offset,
+};
+
+/// Slabs over a buddy system.
+pub(super) struct Heap {
+    pub(super) frames: Frames,
+    pub(super) buddy: Buddy,
+    pub(super) classes: Classes,
+    /// Pages that were handed out as they are.
+    pub(super) large_pages: usize,
+    /// Blocks of such pages.
+    pub(super) large_blocks: usize,
+    /// Pages of all regions.
+    pub(super) pages: usize,
+    /// Pages of the largest block that the buddy system has when nothing is out.
+    pub(super) largest_block: usize,
+    /// log2 of the pages to which every region is aligned, or more than a block can have.
+    align_order: u32,
+    /// Empty slabs that are kept, and their pages.
+    pub(super) kept: Kept,
+    /// Times that empty slabs were given back, because of a request that did not fit or because
+    /// nothing was out any more.
+    pub(super) reclaims: u64,
+}
+
+/// What is kept against a quick return.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Kept {
+    pub(super) slabs: usize,
+    pub(super) pages: usize,
+}
+
+/// Returns the pages that a layout takes when it is served as pages.
+#[inline]
+pub(super) const fn pages_of(layout: &Layout) -> usize {
+    layout.size().div_ceil(PAGE_BYTES)
+}
+
+impl Heap {
+    /// Returns a heap without memory.
+    pub(super) fn new() -> Self {
+        Self {
+            frames: Frames::new(),
+            buddy: Buddy::default(),
+            classes: Default::default(),
+            large_pages: 0,
+            large_blocks: 0,
+            pages: 0,
+            largest_block: 0,
+            align_order: u32::MAX,
+            kept: Kept::default(),
+            reclaims: 0,
+        }
+    }
+
+    /// Adds the pages of a region, which has `frames` and `bits`.
+    ///
+    /// Blocks are aligned in the region, so in memory as far as its first page is: 2^`align_order`
+    /// pages, where that is less than the largest block has.
+    pub(super) fn add(
+        &mut self,
+        region: usize,
+        frames: &'static mut [Frame],
+        bits: &'static mut [u64],
+        align_order: u32,
+    ) {
+        let pages = frames.len();
+        debug_assert!(pages <= REGION_PAGES_MAX);
+        self.frames.add(region, frames, bits);
+        self.buddy.release(
+            &mut self.frames,
+            Page::new(region, 0),
+            pages,
+            &mut Work::default(),
+        );
+        self.pages += pages;
+        // What is over of a region that is no power of two begins where this block ends.
+        let largest = pages.checked_ilog2().map_or(0, |order| 1 << order);
+        self.largest_block = self.largest_block.max(largest);
+        if largest > 1 << align_order.min(REGION_PAGES_SHIFT) {
+            self.align_order = self.align_order.min(align_order);
+        }
+    }
+
+    /// Allocates a block for `layout`.
+    #[inline]
+    pub(super) fn allocate(&mut self, layout: Layout, cost: &mut Cost) -> Result<Offset, Refusal> {
+        match Class::of(&layout) {
+            Some(class) => {
+                let mut object = [Offset::new(0, 0)];
+                match self.objects(class, &mut object, cost) {
+                    Ok(1..) => Ok(object[0]),
+                    // A slab whose bitmap is damaged. The check will say so.
+                    Ok(0) => Err(Refusal::Exhausted),
+                    // One page in place of a slab of several: a poor use of it, and the last.
+                    Err(_) if class.pages() > 1 => self.large(layout, cost),
+                    Err(refusal) => Err(refusal),
+                }
+            }
+            None => self.large(layout, cost),
+        }
+    }
+
+    /// Allocates up to `objects.len()` objects of a class and says how many.
+    #[inline]
+    pub(super) fn objects(
+        &mut self,
+        class: Class,
+        objects: &mut [Offset],
+        cost: &mut Cost,
+    ) -> Result<usize, Refusal> {
+        let mut work = Work::default();
+        let mut pressed = false;
+        loop {
+            let Self {
+                frames,
+                buddy,
+                classes,
+                ..
+            } = self;
+            let slabs = &mut classes[usize::from(class.number())];
+            let kept = slabs.empty().is_some();
+            if let Some((taken, source)) = slabs.allocate(frames, buddy, class, objects, &mut work)
+            {
+                if kept && slabs.empty().is_none() {
+                    self.kept.slabs -= 1;
+                    self.kept.pages -= class.pages();
+                }
+                let (path, order) = match source {
+                    Source::Slabs => (Path::Slab, None),
+                    Source::Growth => (Path::Growth, Some(order_of(class.pages()))),
+                };
+                *cost = served(path, Some(class), order, work);
+                return Ok(taken);
+            }
+            if pressed || !self.reclaim(&mut work) {
+                return Err(self.refusal(class.pages(), 0));
+            }
+            pressed = true;
+        }
+    }
+
+    /// Allocates whole pages.
+    fn large(&mut self, layout: Layout, cost: &mut Cost) -> Result<Offset, Refusal> {
+        let pages = pages_of(&layout);
+        let align_order = layout.align().ilog2().saturating_sub(PAGE_SHIFT);
+        if 1 << order_of(pages).max(align_order) > self.largest_block {
+            return Err(Refusal::TooBig);
+        }
+        if align_order > self.align_order {
+            return Err(Refusal::Unsupported);
+        }
+        let mut work = Work::default();
+        let mut pressed = false;
+        loop {
+            let page = self
+                .buddy
+                .allocate(&mut self.frames, pages, align_order, &mut work);
+            if let Some(page) = page {
+                self.frames.set_kind(
+                    page,
+                    Kind::Large {
+                        pages: pages as u32,
+                    },
+                );
+                self.large_pages += pages;
+                self.large_blocks += 1;
+                let order = order_of(pages).max(align_order);
+                *cost = served(Path::Buddy, None, Some(order), work);
+                return Ok(page.offset(0));
+            }
+            if pressed || !self.reclaim(&mut work) {
+                return Err(self.refusal(pages, align_order));
+            }
+            pressed = true;
+        }
+    }
+
+    /// Gives the empty slabs that are kept back, and says whether there were any.
+    fn reclaim(&mut self, work: &mut Work) -> bool {
+        let Self {
+            frames,
+            buddy,
+            classes,
+            ..
+        } = self;
+        let mut any = false;
+        for class in Class::all() {
+            let slabs = &mut classes[usize::from(class.number())];
+            any |= slabs.reclaim(frames, buddy, class, work);
+        }
+        self.kept = Kept::default();
+        self.reclaims += u64::from(any);
+        any
+    }
+
+    /// Gives the empty slabs that are kept back when nothing else is left, so that an empty heap is
+    /// as a new one. A single slab stays: it is most likely wanted again at once.
+    #[inline]
+    fn reclaim_if_empty(&mut self, work: &mut Work) {
+        if self.kept.slabs > 1 && self.kept.pages + self.buddy.free_pages() == self.pages {
+            self.reclaim(work);
+        }
+    }
+
+    /// Says why there are no `pages` pages in one piece.
+    fn refusal(&self, pages: usize, align_order: u32) -> Refusal {
+        if 1 << order_of(pages).max(align_order) > self.largest_block {
+            Refusal::TooBig
+        } else if pages > self.buddy.free_pages() {
+            Refusal::Exhausted
+        } else {
+            Refusal::Fragmented
+        }
+    }
+
+    /// Takes a block back.
+    #[inline]
+    pub(super) fn release(
+        &mut self,
+        block: Offset,
+        layout: Layout,
+        cost: &mut Cost,
+    ) -> Result<(), BadFree> {
+        let mut work = Work::default();
+        let class = Class::of(&layout);
+        if let Some(class) = class {
+            let Self {
+                frames,
+                buddy,
+                classes,
+                ..
+            } = self;
+            let slabs = &mut classes[usize::from(class.number())];
+            let kept = slabs.empty().is_some();
+            match slabs.release(frames, buddy, class, block, &mut work) {
+                Err(BadFree::WrongSize) if class.pages() > 1 => {}
+                result => {
+                    if !kept && slabs.empty().is_some() {
+                        self.kept.slabs += 1;
+                        self.kept.pages += class.pages();
+                    }
+                    self.reclaim_if_empty(&mut work);
+                    *cost = served(Path::Slab, Some(class), None, work);
+                    return result;
+                }
+            }
+        }
+        let (page, pages) = self.find_large(block, &layout)?;
+        self.frames.set_kind(page, Kind::Tail { head: 0 });
+        self.buddy.release(&mut self.frames, page, pages, &mut work);
+        self.large_pages -= pages;
+        self.large_blocks -= 1;
+        self.reclaim_if_empty(&mut work);
+        *cost = served(Path::Buddy, None, Some(order_of(pages)), work);
+        Ok(())
+    }
+
+    /// Returns the block of pages that begins at `block`, if it has the layout's size.
+    fn find_large(&self, block: Offset, layout: &Layout) -> Result<(Page, usize), BadFree> {
+        let page = Page::of(block).ok_or(BadFree::Foreign)?;
+        let frame = self.frames.get(page).ok_or(BadFree::Foreign)?;
+        if block != page.offset(0) {
+            return Err(BadFree::Interior);
+        }
+        match frame.kind {
+            Kind::Large { pages } if pages as usize == pages_of(layout) => {
+                Ok((page, pages as usize))
+            }
+            Kind::Large { .. } | Kind::Slab { .. } => Err(BadFree::WrongSize),
+            Kind::Tail { .. } if self.frames.is_free(page) => Err(BadFree::NotOut),
+            Kind::Tail { .. } => Err(BadFree::Interior),
+            Kind::Free { .. } => Err(BadFree::NotOut),
+        }
+    }
+
+    /// Makes a block serve `new` where it is, if it can.
+    pub(super) fn resize(
+        &mut self,
+        block: Offset,
+        layout: Layout,
+        new: Layout,
+        cost: &mut Cost,
+    ) -> bool {
+        let mut work = Work::default();
+        match (Class::of(&layout), Class::of(&new)) {
+            (Some(old), Some(new)) if old == new => {
+                *cost = served(Path::InPlace, Some(old), None, work);
+                true
+            }
+            (None, None) => {
+                let Ok((page, pages)) = self.find_large(block, &layout) else {
+                    return false;
+                };
+                let wanted = pages_of(&new);
+                let Self {
+                    frames,
+                    buddy,
+                    large_pages,
+                    ..
+                } = self;
+                if wanted > pages {
+                    let more = page.index() + pages;
+                    if more >= frames.pages(page.region())
+                        || !buddy.take(frames, page.after(pages), wanted - pages, &mut work)
+                    {
+                        return false;
+                    }
+                } else if wanted < pages {
+                    buddy.release(frames, page.after(wanted), pages - wanted, &mut work);
+                }
+                frames.set_kind(
+                    page,
+                    Kind::Large {
+                        pages: wanted as u32,
+                    },
+                );
+                *large_pages = *large_pages + wanted - pages;
+                *cost = served(Path::InPlace, None, Some(order_of(wanted)), work);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Returns the objects that are out, and the bytes that slabs have for objects that are not.
+    pub(super) fn slab_bytes(&self) -> (usize, usize, usize) {
+        let mut sums = (0, 0, 0);
+        for class in Class::all() {
+            let slabs = &self.classes[usize::from(class.number())];
+            sums.0 += slabs.used;
+            sums.1 += slabs.used * class.bytes();
+            sums.2 += slabs.slabs * class.pages() * PAGE_BYTES;
+        }
+        sums
+    }
+
+    /// Returns the words and mask of a class's bitmap, for checks.
+    pub(super) fn popcount(&mut self, class: Class, slab: Page) -> Option<usize> {
+        let bits = self.frames.bits(slab, slab::words(class));
+        let mut out = 0;
+        for (word, bits) in bits.iter().enumerate() {
+            if bits & !slab::mask(class, word) != 0 {
+                return None;
+            }
+            out += bits.count_ones() as usize;
+        }
+        Some(out)
+    }
+}
+
+/// Puts together what a served request cost.
+fn served(path: Path, class: Option<Class>, order: Option<u32>, work: Work) -> Cost {
+    Cost {
+        path,
+        class: class.map(Class::number),
+        order: order.map(|order| (order + PAGE_SHIFT) as u8),
+        splits: Some(work.splits),
+        merges: Some(work.merges),
+    }
+}

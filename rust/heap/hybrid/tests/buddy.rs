@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The buddy system, by example.
+
+use super::{
+    buddy,
+    page, //
+};
+use crate::hybrid::{
+    buddy::{
+        Buddy,
+        ORDERS,
+        Work,
+        order_of, //
+    },
+    frames::{
+        Frames,
+        Kind, //
+    },
+};
+use std::vec::Vec;
+
+/// Allocates pages and returns the first, and the splits.
+fn allocate(
+    (frames, buddy): &mut (Frames, Buddy),
+    pages: usize,
+    align_order: u32,
+) -> Option<(usize, u16)> {
+    let mut work = Work::default();
+    let page = buddy.allocate(frames, pages, align_order, &mut work)?;
+    frames.set_kind(
+        page,
+        Kind::Large {
+            pages: pages as u32,
+        },
+    );
+    assert_eq!(work.merges, 0);
+    Some((page.index(), work.splits))
+}
+
+/// Takes all `pages` pages one by one.
+fn fill(buddy: &mut (Frames, Buddy), pages: usize) {
+    for page in 0..pages {
+        assert_eq!(allocate(buddy, 1, 0).map(|(page, _)| page), Some(page));
+    }
+}
+
+/// Releases pages and returns the merges.
+fn release((frames, buddy): &mut (Frames, Buddy), index: usize, pages: usize) -> u16 {
+    let mut work = Work::default();
+    frames.set_kind(page(index), Kind::Tail { head: 0 });
+    buddy.release(frames, page(index), pages, &mut work);
+    assert_eq!(work.splits, 0);
+    work.merges
+}
+
+/// Takes pages where they are and returns the splits.
+fn take((frames, buddy): &mut (Frames, Buddy), index: usize, pages: usize) -> Option<u16> {
+    let mut work = Work::default();
+    let taken = buddy.take(frames, page(index), pages, &mut work);
+    assert_eq!(work.merges, 0);
+    taken.then_some(work.splits)
+}
+
+/// Returns the free blocks, by their first page and pages.
+fn free((frames, buddy): &(Frames, Buddy)) -> Vec<(usize, usize)> {
+    let mut blocks = Vec::new();
+    for order in 0..ORDERS {
+        let first = buddy.list(order).first();
+        let listed = core::iter::successors(first, |page| frames.next(*page));
+        blocks.extend(listed.map(|page| (page.index(), 1 << order)));
+    }
+    blocks.sort_unstable();
+    let pages = blocks.iter().map(|(_, pages)| pages).sum::<usize>();
+    assert_eq!(pages, buddy.free_pages());
+    assert!(buddy.bitmap_is_right());
+    blocks
+}
+
+#[test]
+fn an_order_is_the_smallest_that_has_the_pages() {
+    let orders = [1, 2, 3, 4, 5, 8, 9, 1 << 20].map(order_of);
+    assert_eq!(orders, [0, 1, 2, 2, 3, 3, 4, 20]);
+}
+
+#[test]
+fn a_new_region_is_cut_into_the_largest_blocks_that_fit() {
+    assert_eq!(free(&buddy(8)), [(0, 8)]);
+    assert_eq!(free(&buddy(13)), [(0, 8), (8, 4), (12, 1)]);
+    assert_eq!(free(&buddy(1)), [(0, 1)]);
+}
+
+#[test]
+fn the_smallest_block_that_is_large_enough_is_split() {
+    let mut buddy = buddy(13);
+    assert_eq!(allocate(&mut buddy, 1, 0), Some((12, 0)));
+    assert_eq!(allocate(&mut buddy, 1, 0), Some((8, 2)));
+    assert_eq!(free(&buddy), [(0, 8), (9, 1), (10, 2)]);
+    assert_eq!(allocate(&mut buddy, 2, 0), Some((10, 0)));
+    assert_eq!(allocate(&mut buddy, 4, 0), Some((0, 1)));
+    assert_eq!(allocate(&mut buddy, 8, 0), None);
+}
+
+#[test]
+fn equal_blocks_are_taken_from_the_lowest_when_nothing_was_freed() {
+    let mut buddy = buddy(16);
+    let pages: Vec<_> = (0..16)
+        .map(|_| allocate(&mut buddy, 1, 0).unwrap().0)
+        .collect();
+    assert_eq!(pages, (0..16).collect::<Vec<_>>());
+    assert_eq!(allocate(&mut buddy, 1, 0), None);
+}
+
+#[test]
+fn the_block_that_was_freed_last_is_taken_first() {
+    let mut buddy = buddy(16);
+    fill(&mut buddy, 16);
+    for index in [4, 12, 8] {
+        assert_eq!(release(&mut buddy, index, 1), 0);
+    }
+    let pages = [(); 3].map(|()| allocate(&mut buddy, 1, 0));
+    assert_eq!(pages, [Some((8, 0)), Some((12, 0)), Some((4, 0))]);
+}
+
+#[test]
+fn what_is_over_goes_back_at_once() {
+    for (pages, splits, rest) in [
+        (1, 4, &[(1, 1), (2, 2), (4, 4), (8, 8)][..]),
+        (5, 4, &[(5, 1), (6, 2), (8, 8)]),
+        (8, 1, &[(8, 8)]),
+        (9, 4, &[(9, 1), (10, 2), (12, 4)]),
+        (12, 2, &[(12, 4)]),
+        (15, 4, &[(15, 1)]),
+        (16, 0, &[]),
+    ] {
+        let mut buddy = buddy(16);
+        assert_eq!(allocate(&mut buddy, pages, 0), Some((0, splits)));
+        assert_eq!(free(&buddy), rest, "{pages} pages");
+        // A free merges as often as its allocation split.
+        assert_eq!(release(&mut buddy, 0, pages), splits);
+        assert_eq!(free(&buddy), [(0, 16)]);
+    }
+}
+
+#[test]
+fn freed_pages_merge_with_both_neighbours() {
+    let mut buddy = buddy(8);
+    fill(&mut buddy, 8);
+    assert_eq!(release(&mut buddy, 2, 1), 0);
+    assert_eq!(release(&mut buddy, 0, 1), 0);
+    assert_eq!(free(&buddy), [(0, 1), (2, 1)]);
+    assert_eq!(release(&mut buddy, 3, 1), 1);
+    assert_eq!(release(&mut buddy, 1, 1), 2);
+    assert_eq!(free(&buddy), [(0, 4)]);
+}
+
+#[test]
+fn neighbours_that_are_no_buddies_stay_apart() {
+    let mut buddy = buddy(8);
+    fill(&mut buddy, 8);
+    for index in [1, 2, 5, 6] {
+        assert_eq!(release(&mut buddy, index, 1), 0);
+    }
+    assert_eq!(free(&buddy), [(1, 1), (2, 1), (5, 1), (6, 1)]);
+    assert_eq!(allocate(&mut buddy, 2, 0), None);
+}
+
+#[test]
+fn a_block_whose_buddy_would_lie_past_the_region_does_not_merge() {
+    let mut buddy = buddy(5);
+    assert_eq!(allocate(&mut buddy, 1, 0), Some((4, 0)));
+    assert_eq!(release(&mut buddy, 4, 1), 0);
+    assert_eq!(free(&buddy), [(0, 4), (4, 1)]);
+}
+
+#[test]
+fn an_aligned_block_leaves_what_the_alignment_did_not_need() {
+    let mut buddy = buddy(64);
+    assert_eq!(allocate(&mut buddy, 1, 0), Some((0, 6)));
+    assert_eq!(allocate(&mut buddy, 1, 4), Some((16, 4)));
+    assert_eq!(
+        free(&buddy),
+        [
+            (1, 1),
+            (2, 2),
+            (4, 4),
+            (8, 8),
+            (17, 1),
+            (18, 2),
+            (20, 4),
+            (24, 8),
+            (32, 32)
+        ]
+    );
+    assert_eq!(allocate(&mut buddy, 3, 5), Some((32, 5)));
+    assert_eq!(allocate(&mut buddy, 1, 5), None);
+}
+
+#[test]
+fn an_order_that_no_block_has_is_refused() {
+    let mut buddy = buddy(64);
+    for align_order in [7, 20, 31, 32, 51] {
+        assert_eq!(allocate(&mut buddy, 1, align_order), None);
+    }
+    assert_eq!(allocate(&mut buddy, usize::MAX >> 13, 0), None);
+    assert_eq!(free(&buddy), [(0, 64)]);
+}
+
+#[test]
+fn a_block_grows_over_several_free_blocks() {
+    let mut buddy = buddy(16);
+    assert_eq!(allocate(&mut buddy, 1, 0), Some((0, 4)));
+    // 1, 2 to 3, and 4 of the pages from 4 to 7: these are split twice.
+    assert_eq!(take(&mut buddy, 1, 4), Some(2));
+    assert_eq!(free(&buddy), [(5, 1), (6, 2), (8, 8)]);
+    assert_eq!(take(&mut buddy, 5, 11), Some(0));
+    assert_eq!(free(&buddy), []);
+    assert_eq!(release(&mut buddy, 0, 16), 0);
+    assert_eq!(free(&buddy), [(0, 16)]);
+}
+
+#[test]
+fn a_block_does_not_grow_into_what_is_out_or_past_the_region() {
+    let mut buddy = buddy(13);
+    for expected in [12, 8, 9] {
+        assert_eq!(allocate(&mut buddy, 1, 0).unwrap().0, expected);
+    }
+    let before = free(&buddy);
+    assert_eq!(before, [(0, 8), (10, 2)]);
+    // The page after is out; one further on is; the region ends; there is none after it.
+    for (index, pages) in [(9, 1), (10, 3), (12, 2), (13, 1)] {
+        assert_eq!(take(&mut buddy, index, pages), None);
+        assert_eq!(free(&buddy), before);
+    }
+    release(&mut buddy, 12, 1);
+    assert_eq!(take(&mut buddy, 10, 4), None);
+    assert_eq!(take(&mut buddy, 10, 3), Some(0));
+    assert_eq!(free(&buddy), [(0, 8)]);
+}
+
+#[test]
+fn pages_inside_a_free_block_are_not_taken_for_its_head() {
+    // Growth asks for what follows a block that is out, so what is free there begins there.
+    let mut buddy = buddy(8);
+    assert_eq!(take(&mut buddy, 1, 1), None);
+    assert_eq!(free(&buddy), [(0, 8)]);
+}

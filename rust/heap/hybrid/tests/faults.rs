@@ -1,0 +1,363 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! One field damaged at a time: the check must name exactly the rule that this breaks.
+
+use super::{
+    damage::{
+        Places,
+        broken,
+        class,
+        furnished,
+        rule,
+        rule_of, //
+    },
+    page,
+    table, //
+};
+use crate::{
+    Block, Cost, Engine, Refusal,
+    check::{
+        self,
+        Progress,
+        RESTARTS,
+        Rule,
+        Walk, //
+    },
+    class::Class,
+    hybrid::{
+        frames::{
+            Kind,
+            List,
+            Page, //
+        },
+        slab::Slabs,
+    },
+    testing::{
+        Memory,
+        layout, //
+    },
+};
+
+#[test]
+fn a_gap_between_blocks_is_found() {
+    let tail = Kind::Tail { head: 0 };
+    assert_eq!(rule_of(tail, |at| at.large), Rule::Partition);
+    assert_eq!(rule_of(tail, |at| at.single), Rule::Partition);
+    assert_eq!(rule_of(tail, |at| at.full), Rule::Partition);
+    assert_eq!(rule_of(tail, |at| at.free[1]), Rule::Partition);
+    let pages = |pages| rule_of(Kind::Large { pages }, |at| at.large);
+    assert_eq!([0, 1, 4].map(pages), [Rule::Partition; 3]);
+    let less = Kind::Free { order: 0 };
+    assert_eq!(rule_of(less, |at| at.free[0]), Rule::Partition);
+}
+
+#[test]
+fn blocks_that_overlap_are_found() {
+    let pages = |pages| rule_of(Kind::Large { pages }, |at| at.large);
+    assert_eq!([6, 100, 257, u32::MAX].map(pages), [Rule::Partition; 4]);
+    let inside = Kind::Large { pages: 1 };
+    assert_eq!(rule_of(inside, |at| at.large.after(4)), Rule::Partition);
+    let inside = Kind::Free { order: 0 };
+    assert_eq!(rule_of(inside, |at| at.largest.after(7)), Rule::Partition);
+    // The last block of the region goes on past its end.
+    for pages in [257, u32::MAX] {
+        let past = rule_of(Kind::Large { pages }, |at| at.largest);
+        assert_eq!(past, Rule::Partition);
+    }
+    let (class, used) = (class(3072), 1);
+    assert_eq!(
+        rule_of(Kind::Slab { class, used }, |at| at.full),
+        Rule::Partition
+    );
+    assert_eq!(
+        rule_of(Kind::Slab { class, used }, |_| page(255)),
+        Rule::Partition
+    );
+}
+
+#[test]
+fn a_page_that_names_a_wrong_head_is_found() {
+    for (head, page) in [(0, 1), (2, 1), (1, 2), (3, 2), (255, 1)] {
+        let wrong = rule_of(Kind::Tail { head }, |at| at.three.after(page));
+        assert_eq!(wrong, Rule::Partition);
+    }
+    let named = Kind::Tail { head: 1 };
+    assert_eq!(rule_of(named, |at| at.large.after(1)), Rule::Partition);
+    assert_eq!(rule_of(named, |at| at.largest.after(1)), Rule::Partition);
+    let before_all = Kind::Tail { head: 255 };
+    assert_eq!(
+        rule_of(before_all, |at| at.largest.after(1)),
+        Rule::Partition
+    );
+}
+
+#[test]
+fn a_free_block_at_a_wrong_place_is_found() {
+    let order = |order| rule_of(Kind::Free { order }, |at| at.free[0].after(1).before(1));
+    assert_eq!([20, 21, 31, 32, 255].map(order), [Rule::FreeBlocks; 5]);
+    let odd = rule(|heap, at| {
+        let odd = [at.single, at.full, at.partial];
+        let odd = odd.into_iter().find(|page| page.index() % 2 == 1).unwrap();
+        heap.frames.set_kind(odd, Kind::Free { order: 1 });
+    });
+    assert_eq!(odd, Rule::FreeBlocks);
+}
+
+#[test]
+fn buddies_that_are_both_free_are_found() {
+    let found = broken(|state, at| {
+        let frames = &mut state.heap.frames;
+        for half in [at.free[0], at.free[0].after(1)] {
+            frames.set_kind(half, Kind::Free { order: 0 });
+        }
+    });
+    assert_eq!(found.rule, Rule::Merged);
+    assert!(found.offset.is_some());
+}
+
+#[test]
+fn a_bitmap_and_a_count_that_disagree_are_found() {
+    for used in [0, 2, 4, 51, 52, u16::MAX] {
+        let class = class(80);
+        let wrong = broken(|state, at| {
+            let kind = Kind::Slab { class, used };
+            state.heap.frames.set_kind(at.partial, kind);
+        });
+        assert_eq!(
+            (wrong.rule, wrong.class),
+            (Rule::Bitmap, Some(class.number()))
+        );
+    }
+    for bit in [0, 2, 3, 50, 51, 63] {
+        let flipped = rule(|heap, at| heap.frames.bits(at.partial, 1)[0] ^= 1 << bit);
+        assert_eq!(flipped, Rule::Bitmap, "bit {bit}");
+    }
+}
+
+#[test]
+fn a_bit_that_stands_for_no_object_is_found_whatever_the_count() {
+    let moved = rule(|heap, at| heap.frames.bits(at.partial, 1)[0] ^= 1 << 51 | 1);
+    assert_eq!(moved, Rule::Bitmap);
+}
+
+#[test]
+fn a_slab_of_another_class_than_its_lists_is_found() {
+    let (class, used) = (class(96), 3);
+    let wrong = rule_of(Kind::Slab { class, used }, |at| at.partial);
+    assert_eq!(wrong, Rule::Lists);
+}
+
+#[test]
+fn an_object_that_was_never_handed_out_is_found() {
+    let wrong = broken(|state, at| {
+        state.heap.frames.bits(at.partial, 1)[0] |= 1 << 3;
+        let (class, used) = (class(80), 4);
+        state
+            .heap
+            .frames
+            .set_kind(at.partial, Kind::Slab { class, used });
+    });
+    let expected = (Rule::ClassCounters, Some(class(80).number()));
+    assert_eq!((wrong.rule, wrong.class), expected);
+}
+
+/// Damages the link forwards of a page, then that backwards, and returns both rules.
+fn links(to: u32, place: impl Fn(&Places) -> Page) -> [Rule; 2] {
+    [
+        rule(|heap, at| *heap.frames.damage(place(at)).1 = to),
+        rule(|heap, at| *heap.frames.damage(place(at)).0 = to),
+    ]
+}
+
+#[test]
+fn a_list_that_ends_too_early_is_found() {
+    assert_eq!(links(0, |at| at.free[1]), [Rule::ListLength, Rule::Lists]);
+    assert_eq!(
+        rule(|heap, at| *heap.frames.damage(at.pair[1]).1 = 0),
+        Rule::ListLength
+    );
+}
+
+#[test]
+fn a_link_that_leads_elsewhere_is_found() {
+    // Links are numbers of pages and one: here, of one that is not free, of none that there is, of
+    // none that there can be.
+    for wild in [1, 255, 256, 257, 1 << 20, 1 << 25, u32::MAX - 1, u32::MAX] {
+        for place in 0..3 {
+            assert_eq!(links(wild, |at| at.free[place]), [Rule::Lists; 2]);
+        }
+        assert_eq!(links(wild, |at| at.pair[0]), [Rule::Lists; 2]);
+    }
+}
+
+#[test]
+fn a_list_that_does_not_end_is_found() {
+    for to in 0..3 {
+        let back = rule(|heap, at| {
+            let link = at.free[to].to_bits() as u32;
+            *heap.frames.damage(at.free[2]).1 = link;
+        });
+        assert_eq!(back, Rule::Lists);
+    }
+}
+
+#[test]
+fn a_list_with_a_wrong_length_is_found() {
+    for length in [0, 2, 4, u32::MAX] {
+        let wrong = rule(|heap, _| heap.buddy.damage().0[1].len = length);
+        assert_eq!(wrong, Rule::ListLength);
+    }
+    let number = class(1024).number();
+    for length in [0, 1, 3, u32::MAX] {
+        let wrong = broken(|state, _| {
+            state.heap.classes[usize::from(number)].damage().0[1].len = length;
+        });
+        assert_eq!((wrong.rule, wrong.class), (Rule::ListLength, Some(number)));
+    }
+}
+
+#[test]
+fn blocks_that_no_list_has_are_found() {
+    let lost = rule(|heap, _| heap.buddy.damage().0[1] = List::default());
+    assert_eq!(lost, Rule::Lists);
+    let number = usize::from(class(1024).number());
+    let lost = rule(|heap, _| heap.classes[number].damage().0[1] = List::default());
+    assert_eq!(lost, Rule::Lists);
+}
+
+#[test]
+fn blocks_in_a_list_of_another_order_or_fullness_are_found() {
+    assert_eq!(
+        rule(|heap, _| heap.buddy.damage().0.swap(1, 2)),
+        Rule::Lists
+    );
+    let number = usize::from(class(1024).number());
+    let moved = broken(|state, _| state.heap.classes[number].damage().0.swap(1, 2));
+    assert_eq!((moved.rule, moved.class), (Rule::Lists, Some(number as u8)));
+}
+
+#[test]
+fn an_empty_slab_that_is_not_the_one_that_is_kept_is_found() {
+    let kept = |bytes: usize, keep: fn(&Places) -> Option<Page>| {
+        let number = class(bytes).number();
+        let wrong = broken(|state, at| {
+            *state.heap.classes[usize::from(number)].damage().1 = keep(at);
+        });
+        assert_eq!((wrong.rule, wrong.class), (Rule::Lists, Some(number)));
+    };
+    kept(8, |_| None);
+    kept(8, |at| Some(at.partial));
+    // Where there is none: one of another class, one that is not empty, none at all.
+    kept(80, |at| Some(at.empty));
+    kept(80, |at| Some(at.partial));
+    kept(80, |at| Some(at.largest));
+    kept(80, |_| Page::from_bits(u32::MAX as usize));
+}
+
+#[test]
+fn the_buddys_counters_are_compared() {
+    let orders = |bit: u32| rule(|heap, _| *heap.buddy.damage().1 ^= 1 << bit);
+    assert_eq!([0, 1, 19, 20, 21, 31].map(orders), [Rule::BuddyCounters; 6]);
+    let less = rule(|heap, _| *heap.buddy.damage().2 -= 1);
+    let more = rule(|heap, _| *heap.buddy.damage().2 += 1);
+    assert_eq!([less, more], [Rule::BuddyCounters; 2]);
+}
+
+#[test]
+fn the_classes_counters_are_compared() {
+    for class in Class::all() {
+        let number = usize::from(class.number());
+        for damage in [
+            |slabs: &mut Slabs| slabs.slabs += 1,
+            |slabs: &mut Slabs| slabs.used += 1,
+        ] {
+            let wrong = broken(|state, _| damage(&mut state.heap.classes[number]));
+            let expected = (Rule::ClassCounters, Some(class.number()));
+            assert_eq!((wrong.rule, wrong.class), expected);
+        }
+    }
+    let kept = rule(|heap, _| heap.kept.slabs += 1);
+    let kept_pages = rule(|heap, _| heap.kept.pages += 1);
+    assert_eq!([kept, kept_pages], [Rule::ClassCounters; 2]);
+    let number = usize::from(class(80).number());
+    let less = rule(|heap, _| heap.classes[number].used -= 1);
+    assert_eq!(less, Rule::ClassCounters);
+}
+
+#[test]
+fn a_slab_that_lost_its_class_an_object_is_found_though_the_sum_is_right() {
+    let moved = rule(|heap, _| {
+        heap.classes[usize::from(class(80).number())].used -= 1;
+        heap.classes[usize::from(class(1024).number())].used += 1;
+    });
+    assert_eq!(moved, Rule::ClassCounters);
+}
+
+#[test]
+fn the_counters_of_blocks_are_compared() {
+    assert_eq!(rule(|heap, _| heap.large_blocks += 1), Rule::LiveBlocks);
+    assert_eq!(rule(|heap, _| heap.large_blocks -= 1), Rule::LiveBlocks);
+    assert_eq!(rule(|heap, _| heap.large_pages += 1), Rule::LiveBlocks);
+    assert_eq!(rule(|heap, _| heap.large_pages -= 1), Rule::LiveBlocks);
+    assert_eq!(broken(|state, _| state.frees += 1).rule, Rule::LiveBlocks);
+    assert_eq!(broken(|state, _| state.frees -= 1).rule, Rule::LiveBlocks);
+}
+
+#[test]
+fn the_pools_size_is_compared() {
+    assert_eq!(rule(|heap, _| heap.pages += 1), Rule::PoolBytes);
+    // A region that the engine was not given.
+    let more = rule(|heap, _| {
+        let (frames, bits) = table(8);
+        heap.add(1, frames, bits, 0);
+    });
+    assert_eq!(more, Rule::PoolBytes);
+}
+
+#[test]
+fn every_change_makes_a_walk_begin_again() {
+    let memory = Memory::new(1 << 20);
+    let (engine, _) = furnished(&memory);
+    let mut cost = Cost::default();
+    let mut out = engine.allocate(layout(9000, 8), &mut cost).unwrap();
+    let mut walk = Walk::new();
+    let mut disturbed = |what: &str, change: &mut dyn FnMut(&mut Block)| {
+        assert_eq!(engine.check(&mut walk), Ok(Progress::More));
+        assert_eq!(engine.check(&mut walk), Ok(Progress::More));
+        let (before, epoch) = (walk.restarts, walk.epoch);
+        change(&mut out);
+        assert_eq!(engine.check(&mut walk), Ok(Progress::More));
+        assert!(walk.restarts > before && walk.epoch != epoch, "{what}");
+    };
+    let mut cost = Cost::default();
+    let (three, five) = (layout(9000, 8), layout(20_000, 8));
+    disturbed("allocation", &mut |_| {
+        engine.allocate(layout(8, 8), &mut cost).unwrap();
+    });
+    disturbed("growth in place", &mut |out| {
+        // SAFETY: The block is out, with this layout.
+        assert!(unsafe { engine.resize(*out, three, five, &mut Cost::default()) });
+    });
+    disturbed("free", &mut |out| {
+        // SAFETY: The block is out, with this layout, and freed once.
+        unsafe { engine.release(*out, five, &mut Cost::default()) }.unwrap();
+    });
+    disturbed("refusal for which slabs gave their pages back", &mut |_| {
+        let block = engine
+            .allocate(layout(32, 8), &mut Cost::default())
+            .unwrap();
+        // SAFETY: Allocated just above with this layout, and freed once.
+        unsafe { engine.release(block, layout(32, 8), &mut Cost::default()) }.unwrap();
+        let mut walk = Walk::new();
+        assert_eq!(engine.check(&mut walk), Ok(Progress::More));
+        let refused = engine.allocate(layout(1 << 20, 8), &mut Cost::default());
+        assert_eq!(refused, Err(Refusal::Exhausted));
+        assert_eq!(engine.check(&mut walk), Ok(Progress::More));
+        assert_eq!(walk.restarts, 1);
+    });
+    let more = Memory::new(1 << 16);
+    disturbed("region", &mut |_| assert_eq!(more.lend(&engine), Ok(1)));
+    let end = check::run(&mut walk, |walk| engine.check(walk));
+    assert_eq!(end, Ok(Progress::Sound));
+    assert!(walk.restarts < RESTARTS);
+}

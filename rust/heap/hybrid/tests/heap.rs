@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The two tiers together, by example.
+
+use super::{
+    Bare,
+    at, //
+};
+use crate::{
+    Cost, Engine, Offset, Path, Refusal,
+    class::Class,
+    region::RegionError,
+    testing::{
+        HostHybrid,
+        Memory,
+        TestEngine,
+        classes,
+        layout,
+        sound,
+        totals, //
+    },
+};
+
+#[test]
+fn paths_classes_and_orders_are_told() {
+    let mut heap = Bare::new(&[256]);
+    let mut told = |size, align| {
+        let (_, cost) = heap.allocate(layout(size, align)).unwrap();
+        (cost.path, cost.class, cost.order, cost.splits)
+    };
+    let class = |bytes| Class::of(&layout(bytes, 1)).map(Class::number);
+    assert_eq!(
+        told(1000, 8),
+        (Path::Growth, class(1024), Some(12), Some(8))
+    );
+    assert_eq!(told(1000, 8), (Path::Slab, class(1024), None, Some(0)));
+    // Three pages of the four from 4 on.
+    assert_eq!(
+        told(3000, 8),
+        (Path::Growth, class(3072), Some(14), Some(2))
+    );
+    assert_eq!(told(5000, 8), (Path::Buddy, None, Some(13), Some(0)));
+    assert_eq!(told(9 * 4096, 8), (Path::Buddy, None, Some(16), Some(4)));
+    assert_eq!(told(8, 1 << 16).0, Path::Buddy);
+}
+
+#[test]
+fn a_request_that_does_not_fit_gets_the_pages_of_empty_slabs() {
+    let mut heap = Bare::new(&[16]);
+    heap.allocate(layout(8 << 12, 8)).unwrap();
+    for size in [8, 64, 1024, 3072] {
+        let block = heap.allocate(layout(size, 8)).unwrap().0;
+        heap.release(block, layout(size, 8)).unwrap();
+    }
+    assert_eq!(heap.0.buddy.free_pages(), 2);
+    let (block, cost) = heap.allocate(layout(8 << 12, 8)).unwrap();
+    assert_eq!((block, cost.path), (at(8 << 12), Path::Buddy));
+    assert!(cost.merges.is_some_and(|merges| merges >= 3));
+    assert_eq!(heap.figures(), (std::vec![(0, 0); 32], 0, 16, 2));
+    heap.sound();
+}
+
+#[test]
+fn a_heap_that_becomes_empty_is_as_a_new_one() {
+    // The last block is the last of a class of which an empty slab is kept already.
+    let sizes = [4096, 8, 5000, 64, 1024, 3072, 100_000, 4096];
+    let mut heap = Bare::new(&[64]);
+    let mut fill = || {
+        let blocks = sizes.map(|size| heap.allocate(layout(size, 8)).unwrap().0);
+        for (block, size) in blocks.into_iter().zip(sizes) {
+            heap.release(block, layout(size, 8)).unwrap();
+            heap.sound();
+        }
+        assert_eq!(heap.0.buddy.free_pages(), 64);
+        blocks
+    };
+    assert_eq!(fill(), fill());
+}
+
+#[test]
+fn the_only_slab_of_an_empty_heap_is_kept() {
+    let mut heap = Bare::new(&[64]);
+    for path in [Path::Growth, Path::Slab, Path::Slab] {
+        let (block, cost) = heap.allocate(layout(64, 8)).unwrap();
+        assert_eq!(cost.path, path);
+        heap.release(block, layout(64, 8)).unwrap();
+    }
+}
+
+#[test]
+fn a_slab_that_cannot_grow_gets_the_pages_of_empty_slabs() {
+    let mut heap = Bare::new(&[2]);
+    for size in [8, 64] {
+        let block = heap.allocate(layout(size, 8)).unwrap().0;
+        heap.release(block, layout(size, 8)).unwrap();
+    }
+    let (_, cost) = heap.allocate(layout(512, 8)).unwrap();
+    assert_eq!((cost.path, heap.0.buddy.free_pages()), (Path::Growth, 1));
+    heap.sound();
+}
+
+#[test]
+fn a_refusal_leaves_no_empty_slab() {
+    let mut heap = Bare::new(&[8]);
+    heap.allocate(layout(4096, 8)).unwrap();
+    let block = heap.allocate(layout(64, 8)).unwrap().0;
+    heap.release(block, layout(64, 8)).unwrap();
+    assert_eq!(heap.0.buddy.free_pages(), 6);
+    let refused = heap.allocate(layout(8 << 12, 8)).unwrap_err();
+    assert_eq!(
+        (refused, heap.0.buddy.free_pages()),
+        (Refusal::Exhausted, 7)
+    );
+    heap.sound();
+}
+
+#[test]
+fn one_page_serves_where_there_is_none_for_a_slab_of_several() {
+    let mut heap = Bare::new(&[5]);
+    let (three, small) = (layout(3000, 8), layout(64, 8));
+    for n in 0..4 {
+        assert_eq!(heap.allocate(three).unwrap().0, at(n * 3072));
+    }
+    // The fourth and the fifth page are left, each on its own.
+    let (fourth, cost) = heap.allocate(three).unwrap();
+    assert_eq!(
+        (cost.path, cost.class, cost.order),
+        (Path::Buddy, None, Some(12))
+    );
+    let fifth = heap.allocate(three).unwrap().0;
+    assert_eq!([fourth, fifth], [at(3 << 12), at(4 << 12)]);
+    assert_eq!(heap.allocate(three).unwrap_err(), Refusal::Exhausted);
+    heap.sound();
+
+    let mut cost = Cost::default();
+    assert!(heap.0.resize(fourth, three, layout(3072, 8), &mut cost));
+    assert!(!heap.0.resize(fourth, three, layout(4096, 8), &mut cost));
+    assert_eq!(
+        heap.release(fourth, layout(3072, 8)).unwrap().path,
+        Path::Buddy
+    );
+    assert_eq!(heap.allocate(small).unwrap().0, fourth);
+    heap.release(fifth, three).unwrap();
+    heap.sound();
+}
+
+#[test]
+fn refusals_have_their_reason() {
+    // 13 pages: blocks of 8, 4 and 1.
+    let mut heap = Bare::new(&[13]);
+    let refused = |heap: &mut Bare, size, align| {
+        let before = heap.figures();
+        let refusal = heap.allocate(layout(size, align)).unwrap_err();
+        assert_eq!(heap.figures(), before);
+        heap.sound();
+        refusal
+    };
+    for (size, align) in [
+        (9 << 12, 8),
+        (13 << 12, 8),
+        (14 << 12, 8),
+        (isize::MAX as usize, 1),
+        (4097, 1 << 16),
+        (8, 1 << 16),
+        (8, 1 << 33),
+        (8, 1 << 62),
+    ] {
+        assert_eq!(refused(&mut heap, size, align), Refusal::TooBig);
+    }
+    let pages = heap.fill(layout(4096, 8));
+    assert_eq!(pages.len(), 13);
+    for size in [1, 64, 3072, 4096, 8192, 8 << 12] {
+        assert_eq!(refused(&mut heap, size, 8), Refusal::Exhausted);
+    }
+    for block in pages.iter().step_by(2) {
+        heap.release(*block, layout(4096, 8)).unwrap();
+    }
+    // One more is kept as an empty slab until it is missed.
+    heap.allocate(layout(8 << 12, 8)).unwrap_err();
+    assert_eq!(heap.0.buddy.free_pages(), 7);
+    assert_eq!(refused(&mut heap, 8 << 12, 8), Refusal::Exhausted);
+    assert_eq!(refused(&mut heap, 7 << 12, 8), Refusal::Fragmented);
+    assert_eq!(refused(&mut heap, 4097, 8), Refusal::Fragmented);
+    assert_eq!(refused(&mut heap, 8, 8192), Refusal::Fragmented);
+    assert_eq!(heap.allocate(layout(3072, 8)).unwrap().1.path, Path::Buddy);
+}
+
+#[test]
+fn without_memory_everything_is_too_big() {
+    let engine = HostHybrid::empty();
+    for size in [1, 64, 3072, 8192] {
+        let refused = engine.allocate(layout(size, 8), &mut Cost::default());
+        assert_eq!(refused, Err(Refusal::TooBig));
+    }
+    assert_eq!(totals(&engine).refusals, [4, 0, 0, 0]);
+    assert_eq!(totals(&engine).pool_bytes, 0);
+    sound(&engine);
+}
+
+#[test]
+fn pages_grow_and_shrink_where_they_are() {
+    let mut heap = Bare::new(&[16]);
+    let pages = |pages: usize| layout(pages << 12, 8);
+    let mut cost = Cost::default();
+    // Two pages are the fewest that no class has.
+    let block = heap.allocate(pages(2)).unwrap().0;
+    for (old, new, free) in [(2, 5, 11), (5, 16, 0), (16, 3, 13), (3, 3, 13)] {
+        assert!(heap.0.resize(block, pages(old), pages(new), &mut cost));
+        assert_eq!(heap.0.buddy.free_pages(), free);
+        assert_eq!((cost.path, heap.0.large_pages), (Path::InPlace, new));
+        heap.sound();
+    }
+    let next = heap.allocate(layout(64, 8)).unwrap().0;
+    assert_eq!(next, at(3 << 12));
+    let before = heap.figures();
+    for new in [4, 17, 1 << 40] {
+        assert!(!heap.0.resize(block, pages(3), pages(new), &mut cost));
+        assert_eq!(heap.figures(), before);
+        heap.sound();
+    }
+    // Neither what is served as pages becomes an object where it is, nor the other way.
+    assert!(!heap.0.resize(block, pages(3), layout(64, 8), &mut cost));
+    assert!(!heap.0.resize(next, layout(64, 8), pages(3), &mut cost));
+    assert!(!heap.0.resize(next, layout(64, 8), layout(65, 8), &mut cost));
+    assert!(heap.0.resize(next, layout(64, 8), layout(57, 8), &mut cost));
+    heap.release(block, pages(3)).unwrap();
+    heap.release(next, layout(57, 8)).unwrap();
+    heap.sound();
+}
+
+#[test]
+fn a_region_is_used_when_the_others_are_full() {
+    let mut heap = Bare::new(&[1, 8, 2]);
+    assert_eq!(
+        heap.allocate(layout(8 << 12, 8)).unwrap().0,
+        Offset::new(1, 0)
+    );
+    assert_eq!(
+        heap.allocate(layout(2 << 12, 8)).unwrap().0,
+        Offset::new(2, 0)
+    );
+    assert_eq!(heap.allocate(layout(64, 8)).unwrap().0, Offset::new(0, 0));
+    assert_eq!(
+        heap.allocate(layout(4096, 8)).unwrap_err(),
+        Refusal::Exhausted
+    );
+    // A block does not grow into the next region.
+    let (old, new) = (layout(8 << 12, 8), layout(9 << 12, 8));
+    assert!(
+        !heap
+            .0
+            .resize(Offset::new(1, 0), old, new, &mut Cost::default())
+    );
+    heap.sound();
+}
+
+#[test]
+fn totals_are_used_cached_and_free_per_class() {
+    let memory = Memory::new(1 << 20);
+    let engine = HostHybrid::over(&memory);
+    let mut cost = Cost::default();
+    for size in [64, 64, 100, 3072, 5000, 8] {
+        engine.allocate(layout(size, 8), &mut cost).unwrap();
+    }
+    let totals = totals(&engine);
+    let live = 2 * 64 + 112 + 3072 + 8192 + 8;
+    let slabs = (1 + 1 + 3 + 1) * 4096;
+    assert_eq!(totals.total_bytes, 1 << 20);
+    assert_eq!((totals.used_bytes, totals.live_bytes), (live, live));
+    assert_eq!(totals.available_bytes, (1 << 20) - live);
+    assert_eq!(totals.cached_bytes, slabs - (live - 8192));
+    assert_eq!(totals.free_bytes, (1 << 20) - slabs - 8192);
+    assert_eq!(totals.requested_bytes, 64 + 64 + 100 + 3072 + 5000 + 8);
+    let figures: std::vec::Vec<_> = classes(&engine)
+        .iter()
+        .filter(|class| class.total_blocks > 0)
+        .map(|class| (class.block_bytes, class.total_blocks, class.used_blocks))
+        .collect();
+    let expected = [(8, 512, 1), (64, 64, 2), (112, 36, 1), (3072, 4, 1)];
+    assert_eq!(figures, expected);
+    sound(&engine);
+}
+
+#[test]
+fn regions_that_cannot_be_added_change_nothing() {
+    let (memory, more) = (Memory::new(1 << 20), Memory::new(1 << 20));
+    let engine = HostHybrid::over(&memory);
+    let add = |skip, bytes| more.lend_part(&engine, skip, bytes);
+    assert_eq!(
+        memory.lend_part(&engine, 4096, 4096),
+        Err(RegionError::Overlap)
+    );
+    assert_eq!(add(8, 4096), Err(RegionError::Misaligned));
+    assert_eq!(add(0, 0), Err(RegionError::BadLength));
+    assert_eq!(add(0, 100), Err(RegionError::BadLength));
+    assert_eq!(totals(&engine).pool_bytes, 1 << 20);
+    assert_eq!(add(1 << 19, 4096), Ok(1));
+    assert_eq!(add(0, 1 << 19), Ok(2));
+    let bytes = (1 << 20) + (1 << 19) + 4096;
+    assert_eq!(totals(&engine).pool_bytes, bytes as u64);
+    assert_eq!(engine.capacity(), bytes);
+    sound(&engine);
+}

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Slabs, by example.
+
+use super::{
+    Bare,
+    at,
+    page, //
+};
+use crate::{
+    Cost, Offset, Path,
+    class::{
+        Class,
+        PAGE_BYTES, //
+    },
+    hybrid::frames::Kind,
+    testing::layout,
+};
+use std::vec::Vec;
+
+/// Returns the slabs of the class that serves `size` bytes, and its objects that are out.
+fn slabs(heap: &Bare, size: usize) -> (usize, usize) {
+    let class = Class::of(&layout(size, 1)).unwrap();
+    let slabs = &heap.0.classes[usize::from(class.number())];
+    (slabs.slabs, slabs.used)
+}
+
+#[test]
+fn objects_are_handed_out_from_the_lowest() {
+    let mut heap = Bare::new(&[8]);
+    for n in 0..64 {
+        let (block, cost) = heap.allocate(layout(64, 8)).unwrap();
+        assert_eq!(block, at(n * 64));
+        let path = if n == 0 { Path::Growth } else { Path::Slab };
+        assert_eq!((cost.path, cost.class), (path, Some(7)));
+    }
+    let (block, cost) = heap.allocate(layout(64, 8)).unwrap();
+    assert_eq!((block, cost.path), (at(4096), Path::Growth));
+    for n in [5, 63, 17] {
+        heap.release(at(n * 64), layout(64, 8)).unwrap();
+    }
+    // The other slab has objects to give too, but this one has fewer.
+    for n in [5, 17, 63] {
+        assert_eq!(heap.allocate(layout(64, 8)).unwrap().0, at(n * 64));
+    }
+}
+
+#[test]
+fn a_slab_of_every_class_hands_out_all_of_its_objects_and_then_grows() {
+    for class in Class::all() {
+        let mut heap = Bare::new(&[8]);
+        let layout = layout(class.bytes(), 1);
+        let mut out = Vec::new();
+        for n in 0..class.objects() {
+            let (block, cost) = heap.allocate(layout).unwrap();
+            assert_eq!(block, at(n * class.bytes()));
+            assert_eq!(cost.path == Path::Growth, n == 0);
+            out.push(block);
+        }
+        assert_eq!(slabs(&heap, class.bytes()), (1, class.objects()));
+        let (block, cost) = heap.allocate(layout).unwrap();
+        assert_eq!(cost.path, Path::Growth);
+        assert!(block.byte() as usize >= class.pages() * PAGE_BYTES);
+        out.push(block);
+        heap.sound();
+        for block in out {
+            heap.release(block, layout).unwrap();
+            heap.sound();
+        }
+        assert_eq!(slabs(&heap, class.bytes()), (1, 0));
+    }
+}
+
+#[test]
+fn the_fullest_slab_is_used_first() {
+    let mut heap = Bare::new(&[8]);
+    let small = layout(64, 8);
+    for _ in 0..4 * 64 {
+        heap.allocate(small).unwrap();
+    }
+    // A half, an eighth, three quarters, and a quarter are left of them.
+    for (slab, freed) in [(0, 32), (1, 56), (2, 16), (3, 48)] {
+        for n in 0..freed {
+            heap.release(at(slab * 4096 + n * 64), small).unwrap();
+        }
+    }
+    heap.sound();
+    let mut order: Vec<_> = heap
+        .fill_from_slabs(small)
+        .iter()
+        .map(|block| block.byte() / 4096)
+        .collect();
+    assert_eq!(order.len(), 32 + 56 + 16 + 48);
+    order.dedup();
+    assert_eq!(order, [2, 0, 3, 1]);
+}
+
+#[test]
+fn one_empty_slab_of_a_class_is_kept_and_the_others_go_back() {
+    let mut heap = Bare::new(&[16]);
+    let page_each = layout(4096, 8);
+    let out: Vec<_> = (0..4)
+        .map(|_| heap.allocate(page_each).unwrap().0)
+        .collect();
+    assert_eq!(
+        (slabs(&heap, 4096), heap.0.buddy.free_pages()),
+        ((4, 4), 12)
+    );
+    for (left, block) in (0..4).rev().zip(out) {
+        heap.release(block, page_each).unwrap();
+        assert_eq!(slabs(&heap, 4096), (left + 1, left));
+        heap.sound();
+    }
+    assert_eq!(heap.0.buddy.free_pages(), 15);
+    // The one that became empty first is kept; each class keeps its own.
+    assert_eq!(heap.allocate(page_each).unwrap().0, at(0));
+    let block = heap.allocate(layout(8, 8)).unwrap().0;
+    heap.release(block, layout(8, 8)).unwrap();
+    assert_eq!(heap.0.buddy.free_pages(), 14);
+    heap.sound();
+}
+
+#[test]
+fn the_empty_slab_is_used_after_the_partial_ones_and_before_new_ones() {
+    let mut heap = Bare::new(&[8]);
+    let small = layout(1024, 8);
+    let out: Vec<_> = (0..8).map(|_| heap.allocate(small).unwrap().0).collect();
+    for block in &out[..5] {
+        heap.release(*block, small).unwrap();
+    }
+    // The first slab is empty, the second has one object to give.
+    let (block, cost) = heap.allocate(small).unwrap();
+    assert_eq!((block, cost.path), (at(4096), Path::Slab));
+    let (block, cost) = heap.allocate(small).unwrap();
+    assert_eq!((block, cost.path), (at(0), Path::Slab));
+    assert_eq!(slabs(&heap, 1024), (2, 5));
+}
+
+#[test]
+fn an_object_that_crosses_pages_is_found_by_its_slab() {
+    let mut heap = Bare::new(&[4]);
+    let class = Class::of(&layout(3072, 1)).unwrap();
+    assert_eq!((class.pages(), class.objects()), (3, 4));
+    let out: Vec<_> = (0..4)
+        .map(|_| heap.allocate(layout(3072, 1)).unwrap().0)
+        .collect();
+    assert_eq!(out, [0, 3072, 6144, 9216].map(at));
+    let kinds: Vec<_> = (1..4)
+        .map(|index| heap.0.frames.kind(page(index)))
+        .collect();
+    assert_eq!(
+        kinds,
+        [
+            Kind::Tail { head: 1 },
+            Kind::Tail { head: 2 },
+            Kind::Free { order: 0 }
+        ]
+    );
+    for block in [2, 0, 3, 1] {
+        heap.release(out[block], layout(3072, 1)).unwrap();
+        heap.sound();
+    }
+}
+
+#[test]
+fn objects_come_in_batches_of_one_slab() {
+    let mut heap = Bare::new(&[8]);
+    let (class, mut cost) = (Class::of(&layout(8, 8)).unwrap(), Cost::default());
+    let mut batch = [Offset::new(0, 0); 200];
+    for (taken, path) in [
+        (200, Path::Growth),
+        (200, Path::Slab),
+        (112, Path::Slab),
+        (200, Path::Growth),
+    ] {
+        assert_eq!(heap.0.objects(class, &mut batch, &mut cost), Ok(taken));
+        assert_eq!(cost.path, path);
+        let apart = |pair: &[Offset]| pair[0].byte() + 8 == pair[1].byte();
+        assert!(batch[..taken].windows(2).all(apart));
+        heap.sound();
+    }
+    assert_eq!(slabs(&heap, 8), (2, 712));
+}

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What is wrong with the document's design, and is not here: the questions of
+//! `seed::tests::weaknesses`, one by one.
+
+use super::{
+    buddy,
+    page, //
+};
+use crate::{
+    engine::BadFree,
+    hybrid::{
+        buddy::Work,
+        frames::Kind, //
+    },
+    testing::{
+        HostHybrid,
+        weaknesses as ask, //
+    },
+};
+
+#[test]
+fn a_small_block_with_a_large_alignment_is_aligned() {
+    assert_eq!(ask::misaligned::<HostHybrid>(), 0);
+}
+
+#[test]
+fn a_small_heap_serves_all_classes() {
+    for bytes in [4 << 10, 32 << 10, 64 << 10, 128 << 10] {
+        assert_eq!(ask::unserved::<HostHybrid>(bytes), []);
+    }
+}
+
+#[test]
+fn freed_slabs_serve_every_size() {
+    let served = ask::served_by_freed_slabs::<HostHybrid>();
+    assert_eq!(served, [64, 128, 4096, 8192, 1 << 20]);
+}
+
+#[test]
+fn a_free_looks_at_no_free_block_but_its_buddies() {
+    let (mut frames, mut buddy) = buddy(16_384);
+    let mut work = Work::default();
+    while let Some(block) = buddy.allocate(&mut frames, 2, 0, &mut work) {
+        frames.set_kind(block, Kind::Large { pages: 2 });
+    }
+    let mut free = |frames: &mut _, index| {
+        let mut work = Work::default();
+        let Kind::Large { pages: 2 } = super::Frames::kind(frames, page(index)) else {
+            panic!("page {index} is not out");
+        };
+        frames.set_kind(page(index), Kind::Tail { head: 0 });
+        buddy.release(frames, page(index), 2, &mut work);
+        work.merges
+    };
+    for index in (0..16_384).step_by(4) {
+        assert_eq!(free(&mut frames, index), 0);
+    }
+    // 4096 blocks are in one list. All links but those of the buddy, its neighbours, and the head
+    // are made to lead nowhere: whoever followed one would not find the buddy.
+    let (buddy_index, head) = (8192_usize, 16_380_usize);
+    for index in (0..16_384).step_by(4) {
+        if index != head && index.abs_diff(buddy_index) > 4 {
+            let (prev, next) = frames.damage(page(index));
+            (*prev, *next) = (u32::MAX, u32::MAX);
+        }
+    }
+    assert_eq!(free(&mut frames, buddy_index + 2), 1);
+    assert_eq!(frames.kind(page(buddy_index)), Kind::Free { order: 2 });
+}
+
+#[test]
+fn sizes_are_rounded_up_to_classes_and_pages() {
+    let taken = [1, 65, 4097, 8193].map(ask::taken::<HostHybrid>);
+    assert_eq!(taken, [8, 80, 8192, 12_288]);
+    assert_eq!(ask::waste::<HostHybrid>(65..=4096), 7);
+    assert_eq!(ask::waste::<HostHybrid>((4097..=65_536).step_by(61)), 5);
+}
+
+#[test]
+fn a_write_after_free_chooses_nothing() {
+    assert!(!ask::write_after_free_chooses::<HostHybrid>());
+}
+
+#[test]
+fn a_double_free_is_refused_by_name() {
+    assert_eq!(
+        ask::double_free::<HostHybrid>(),
+        (Err(BadFree::NotOut), false)
+    );
+}
+
+#[test]
+fn total_is_the_pool_and_used_is_what_is_out() {
+    assert_eq!(ask::total_and_used::<HostHybrid>(), (1 << 20, 64));
+}
+
+#[test]
+fn what_fits_does_not_depend_on_the_address() {
+    for skew in [0, 4096, 12_288, 1 << 19] {
+        assert_eq!(ask::largest::<HostHybrid>(skew), Some(20));
+    }
+}
+
+#[test]
+fn bad_arguments_are_errors() {
+    assert!(!ask::bad_memory_panics::<HostHybrid>());
+}

@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Memory, locks and questions for the crate's own tests.
+
+pub(crate) mod model;
+pub(crate) mod weaknesses;
+
+use core::{
+    alloc::Layout,
+    ptr::NonNull, //
+};
+use std::{
+    alloc::{
+        alloc_zeroed,
+        dealloc,
+        handle_alloc_error, //
+    },
+    cell::RefCell,
+    sync::Mutex,
+    vec::Vec, //
+};
+
+use crate::{
+    Engine,
+    check::{
+        self,
+        Progress,
+        Walk, //
+    },
+    hybrid::{
+        self,
+        Hybrid, //
+    },
+    lock::Lock,
+    region::RegionError,
+    seed::{
+        self,
+        Seed, //
+    },
+    stats::{
+        ClassStats,
+        Totals,
+        Visitor, //
+    },
+};
+
+// SAFETY: The standard library's mutex keeps both promises.
+unsafe impl<T> Lock<T> for Mutex<T> {
+    fn with<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
+        f(&mut self.lock().unwrap())
+    }
+}
+
+/// The engines on the host.
+pub(crate) type HostSeed = Seed<Mutex<seed::State>>;
+pub(crate) type HostHybrid = Hybrid<Mutex<hybrid::State>>;
+
+/// An engine that tests can make.
+pub(crate) trait TestEngine: Engine + Sized {
+    /// Makes an engine without memory.
+    fn empty() -> Self;
+
+    /// Makes an engine with the memory of one region.
+    fn over(memory: &Memory) -> Self {
+        let engine = Self::empty();
+        memory.lend(&engine).unwrap();
+        engine
+    }
+}
+
+impl TestEngine for HostSeed {
+    fn empty() -> Self {
+        Seed::new(Mutex::new(seed::State::new()))
+    }
+}
+
+impl TestEngine for HostHybrid {
+    fn empty() -> Self {
+        Hybrid::new(Mutex::new(hybrid::State::new()))
+    }
+}
+
+/// Zeroed bytes.
+struct Zeros {
+    start: NonNull<u8>,
+    layout: Layout,
+}
+
+impl Zeros {
+    fn new(bytes: usize, align: usize) -> Self {
+        let layout = Layout::from_size_align(bytes.max(1), align).unwrap();
+        // SAFETY: The layout's size is not zero.
+        let start = NonNull::new(unsafe { alloc_zeroed(layout) });
+        let start = start.unwrap_or_else(|| handle_alloc_error(layout));
+        start.as_ptr().expose_provenance();
+        Self { start, layout }
+    }
+}
+
+impl Drop for Zeros {
+    fn drop(&mut self) {
+        // SAFETY: Allocated in `new` with this layout.
+        unsafe { dealloc(self.start.as_ptr(), self.layout) };
+    }
+}
+
+/// Zeroed memory, aligned to its size rounded up to a power of two, or `skew` bytes after that;
+/// and the tables of the engines that it was lent to.
+pub(crate) struct Memory {
+    zeros: Zeros,
+    skew: usize,
+    tables: RefCell<Vec<Zeros>>,
+}
+
+impl Memory {
+    pub(crate) fn new(bytes: usize) -> Self {
+        Self::skewed(bytes, 0)
+    }
+
+    pub(crate) fn skewed(bytes: usize, skew: usize) -> Self {
+        Self {
+            zeros: Zeros::new(bytes + skew, bytes.next_power_of_two().max(4096)),
+            skew,
+            tables: RefCell::default(),
+        }
+    }
+
+    pub(crate) fn start(&self) -> NonNull<u8> {
+        // SAFETY: `skew` bytes were allocated in front.
+        unsafe { self.zeros.start.add(self.skew) }
+    }
+
+    pub(crate) fn addr(&self) -> usize {
+        self.start().addr().get()
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.zeros.layout.size() - self.skew
+    }
+
+    /// Returns zeroed bytes that live as long as the memory.
+    pub(crate) fn table(&self, bytes: usize) -> NonNull<u8> {
+        let table = Zeros::new(bytes, 8);
+        let start = table.start;
+        self.tables.borrow_mut().push(table);
+        start
+    }
+
+    /// Adds the memory to an engine.
+    pub(crate) fn lend(&self, engine: &impl Engine) -> Result<u16, RegionError> {
+        self.lend_part(engine, 0, self.bytes())
+    }
+
+    /// Adds `bytes` bytes of the memory, which begin `skip` bytes in, to an engine.
+    pub(crate) fn lend_part(
+        &self,
+        engine: &impl Engine,
+        skip: usize,
+        bytes: usize,
+    ) -> Result<u16, RegionError> {
+        assert!(skip <= self.bytes() && bytes <= self.bytes() - skip);
+        let table = self.table(engine.table_bytes(bytes));
+        // SAFETY: The range lies in the memory and the table is as long as it must be. Tests drop
+        // their engines before the memory, and lend what engines take to one of them only.
+        unsafe { engine.add_region(self.start().add(skip), bytes, table) }
+    }
+}
+
+/// Returns the layout of `size` bytes aligned to `align`.
+pub(crate) fn layout(size: usize, align: usize) -> Layout {
+    Layout::from_size_align(size, align).unwrap()
+}
+
+/// Returns an engine's totals.
+pub(crate) fn totals(engine: &impl Engine) -> Totals {
+    #[derive(Default)]
+    struct Keep(Totals);
+    impl Visitor for Keep {
+        fn totals(&mut self, totals: &Totals) {
+            self.0 = *totals;
+        }
+    }
+    let mut keep = Keep::default();
+    engine.visit(&mut keep);
+    keep.0
+}
+
+/// Returns the figures of an engine's classes.
+pub(crate) fn classes(engine: &impl Engine) -> Vec<ClassStats> {
+    #[derive(Default)]
+    struct Keep(Vec<ClassStats>);
+    impl Visitor for Keep {
+        fn class(&mut self, index: u8, class: &ClassStats) {
+            assert_eq!(usize::from(index), self.0.len());
+            self.0.push(*class);
+        }
+    }
+    let mut keep = Keep::default();
+    engine.visit(&mut keep);
+    keep.0
+}
+
+/// Fails unless the engine's check finds nothing.
+#[track_caller]
+pub(crate) fn sound(engine: &impl Engine) {
+    let result = check::run(&mut Walk::new(), |walk| engine.check(walk));
+    assert_eq!(result, Ok(Progress::Sound));
+}
