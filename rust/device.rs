@@ -137,6 +137,7 @@ impl MiscDevice for OpenFile {
             SLABLAB_NR_STATS => me.stats(argument, bytes)?,
             SLABLAB_NR_CHECK => me.check(argument, bytes)?,
             SLABLAB_NR_EXTEND => me.extend(argument, bytes)?,
+            SLABLAB_NR_SHRINK => me.shrink(argument, bytes)?,
             _ => return Err(ENOTTY),
         }
         Ok(0)
@@ -382,6 +383,19 @@ impl OpenFile {
                 extend.pool_bytes = pool_bytes as u64;
                 exchange.reply(&extend)
             })
+    }
+
+    /// Has the engine give back what it keeps.
+    fn shrink(&self, argument: usize, bytes: usize) -> Result {
+        let (mut shrink, exchange) = Exchange::begin::<slablab_shrink>(argument, bytes)?;
+        expect(shrink.flags == 0 && shrink.reserved == 0)?;
+        let engine = self.pool_of(self.bound.as_ref()).engine();
+        if !engine.capabilities().pool {
+            return Err(EOPNOTSUPP);
+        }
+        shrink.bytes = engine.drain() as u64;
+        shrink.free_bytes = uapi::free_bytes(engine);
+        exchange.reply(&shrink)
     }
 
     /// Pins the block that a file position is in.

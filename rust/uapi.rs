@@ -33,6 +33,7 @@ mod replies;
 pub(crate) use generated::*;
 pub(crate) use replies::{
     check_reply,
+    free_bytes,
     offset, //
 };
 
@@ -69,6 +70,7 @@ arguments! {
     slablab_stats: SLABLAB_STATS_SIZE_VER1,
     slablab_check: SLABLAB_CHECK_SIZE_VER1,
     slablab_extend: SLABLAB_EXTEND_SIZE_VER1,
+    slablab_shrink: SLABLAB_SHRINK_SIZE_VER1,
 }
 
 // The error numbers of `slab_session` are the kernel's.

@@ -37,6 +37,7 @@ use crate::uapi::{
     slablab_extend,
     slablab_info,
     slablab_realloc,
+    slablab_shrink,
     slablab_stats, //
 };
 
@@ -60,6 +61,8 @@ pub(crate) mod request {
     pub(crate) const CHECK: u32 = opcode::read_write::<slablab_check>(TYPE, SLABLAB_NR_CHECK as u8);
     pub(crate) const EXTEND: u32 =
         opcode::read_write::<slablab_extend>(TYPE, SLABLAB_NR_EXTEND as u8);
+    pub(crate) const SHRINK: u32 =
+        opcode::read_write::<slablab_shrink>(TYPE, SLABLAB_NR_SHRINK as u8);
 }
 
 /// A structure that a command takes and writes back.
@@ -105,6 +108,11 @@ unsafe impl Argument for slablab_check {
 // SAFETY: As the header says.
 unsafe impl Argument for slablab_extend {
     const REQUEST: u32 = request::EXTEND;
+}
+
+// SAFETY: As the header says.
+unsafe impl Argument for slablab_shrink {
+    const REQUEST: u32 = request::SHRINK;
 }
 
 /// An allocation or reallocation that was not served.
@@ -213,6 +221,13 @@ impl Device {
         Ok(extend)
     }
 
+    /// Has the engine give back what it keeps.
+    pub(crate) fn shrink(&self) -> Result<slablab_shrink, Errno> {
+        let mut shrink = slablab_shrink::default();
+        self.command(&mut shrink)?;
+        Ok(shrink)
+    }
+
     /// Reads a block's bytes from byte `byte` on; less than asked for at the block's end.
     pub(crate) fn read(&self, handle: u32, byte: u32, buffer: &mut [u8]) -> Result<usize, Errno> {
         io::pread(&self.file, buffer, position(handle, byte))
@@ -303,6 +318,7 @@ mod tests {
         assert_eq!(request::STATS, 0xc628_bb05);
         assert_eq!(request::CHECK, 0xc020_bb06);
         assert_eq!(request::EXTEND, 0xc020_bb07);
+        assert_eq!(request::SHRINK, 0xc018_bb09);
     }
 
     #[test]

@@ -20,6 +20,7 @@ use crate::{
         slablab_extend,
         slablab_info,
         slablab_realloc,
+        slablab_shrink,
         slablab_stats, //
     },
 };
@@ -55,6 +56,9 @@ pub(crate) trait Target: Sync {
 
     /// Adds `bytes` bytes to the pool.
     fn extend(&self, bytes: u64) -> Result<slablab_extend, Errno>;
+
+    /// Has the engine give back what it keeps.
+    fn shrink(&self) -> Result<slablab_shrink, Errno>;
 
     /// Returns the file, where there is one, for requests that no method would send.
     fn file(&self) -> Option<BorrowedFd<'_>> {
@@ -101,6 +105,10 @@ impl Target for Device {
 
     fn extend(&self, bytes: u64) -> Result<slablab_extend, Errno> {
         Self::extend(self, bytes)
+    }
+
+    fn shrink(&self) -> Result<slablab_shrink, Errno> {
+        Self::shrink(self)
     }
 
     fn file(&self) -> Option<BorrowedFd<'_>> {

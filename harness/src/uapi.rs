@@ -29,6 +29,7 @@ pub(crate) use raw::*;
 pub(crate) use replies::{
     NO_OFFSET,
     check_reply,
+    free_bytes,
     offset, //
 };
 

@@ -204,6 +204,11 @@ pub unsafe trait Engine: Sync {
         table: NonNull<u8>,
     ) -> Result<u16, RegionError>;
 
+    /// Gives back what is kept against a quick return, and says how many bytes that was.
+    fn drain(&self) -> usize {
+        0
+    }
+
     /// Tells `visitor` what there is. The visitor is called under the engine's lock.
     fn visit(&self, visitor: &mut dyn Visitor);
 

@@ -144,6 +144,12 @@ macro_rules! engine_enum {
                 }
             }
 
+            fn drain(&self) -> usize {
+                match self {
+                    $(Self::$variant(engine) => engine.drain(),)+
+                }
+            }
+
             fn visit(&self, visitor: &mut dyn $crate::stats::Visitor) {
                 match self {
                     $(Self::$variant(engine) => engine.visit(visitor),)+

@@ -89,6 +89,19 @@ impl From<Cause> for slablab_cost {
     }
 }
 
+/// Returns the bytes that an engine has free.
+pub(crate) fn free_bytes(engine: &impl slab_heap::Engine) -> u64 {
+    struct Free(u64);
+    impl Visitor for Free {
+        fn totals(&mut self, totals: &Totals) {
+            self.0 = totals.free_bytes;
+        }
+    }
+    let mut free = Free(0);
+    engine.visit(&mut free);
+    free.0
+}
+
 /// Makes the reply to a check that looked at `walked_blocks` free blocks.
 pub(crate) fn check_reply(broken: Option<Broken>, walked_blocks: u64) -> slablab_check {
     let rule = match broken.map(|broken| broken.rule) {

@@ -42,6 +42,7 @@ enum slablab_command {
 	SLABLAB_NR_STATS = 0x05,
 	SLABLAB_NR_CHECK = 0x06,
 	SLABLAB_NR_EXTEND = 0x07,
+	SLABLAB_NR_SHRINK = 0x09,
 };
 
 enum slablab_engine {
@@ -56,7 +57,7 @@ enum slablab_engine {
 };
 
 /* What an engine can do, in slablab_info.capabilities. */
-/* Blocks have offsets in a pool; SLABLAB_CHECK and SLABLAB_EXTEND work. */
+/* Blocks have offsets in a pool; SLABLAB_CHECK, _EXTEND and _SHRINK work. */
 #define SLABLAB_CAP_POOL (1U << 0)
 /* SLABLAB_BIND_PRIVATE works. */
 #define SLABLAB_CAP_PRIVATE (1U << 1)
@@ -281,6 +282,18 @@ struct slablab_extend {
 #define SLABLAB_EXTEND_SIZE_VER1 32
 #define SLABLAB_REGIONS_MAX 16
 
+/*
+ * Has the engine of the session's pool give back what it keeps against a quick
+ * return: what stats call cached, as far as nothing of it is in use.
+ */
+struct slablab_shrink {
+	__u32 flags;		/* (in) 0 */
+	__u32 reserved;		/* (in) 0 */
+	__u64 bytes;		/* (out) that went back */
+	__u64 free_bytes;	/* (out) of the pool now */
+};
+#define SLABLAB_SHRINK_SIZE_VER1 24
+
 #define SLABLAB_INFO _IOWR(SLABLAB_IOC_TYPE, SLABLAB_NR_INFO, struct slablab_info)
 #define SLABLAB_BIND _IOWR(SLABLAB_IOC_TYPE, SLABLAB_NR_BIND, struct slablab_bind)
 #define SLABLAB_ALLOC _IOWR(SLABLAB_IOC_TYPE, SLABLAB_NR_ALLOC, struct slablab_alloc)
@@ -290,5 +303,6 @@ struct slablab_extend {
 #define SLABLAB_STATS _IOWR(SLABLAB_IOC_TYPE, SLABLAB_NR_STATS, struct slablab_stats)
 #define SLABLAB_CHECK _IOWR(SLABLAB_IOC_TYPE, SLABLAB_NR_CHECK, struct slablab_check)
 #define SLABLAB_EXTEND _IOWR(SLABLAB_IOC_TYPE, SLABLAB_NR_EXTEND, struct slablab_extend)
+#define SLABLAB_SHRINK _IOWR(SLABLAB_IOC_TYPE, SLABLAB_NR_SHRINK, struct slablab_shrink)
 
 #endif /* _UAPI_SLABLAB_H */

@@ -24,6 +24,7 @@ pub const SLABLAB_STATS_SIZE_VER1: u32 = 1576;
 pub const SLABLAB_CHECK_SIZE_VER1: u32 = 32;
 pub const SLABLAB_EXTEND_SIZE_VER1: u32 = 32;
 pub const SLABLAB_REGIONS_MAX: u32 = 16;
+pub const SLABLAB_SHRINK_SIZE_VER1: u32 = 24;
 pub const SLABLAB_INFO: u32 = 3226516224;
 pub const SLABLAB_BIND: u32 = 3223370497;
 pub const SLABLAB_ALLOC: u32 = 3224419074;
@@ -32,6 +33,7 @@ pub const SLABLAB_REALLOC: u32 = 3223894788;
 pub const SLABLAB_STATS: u32 = 3324558085;
 pub const SLABLAB_CHECK: u32 = 3223370502;
 pub const SLABLAB_EXTEND: u32 = 3223370503;
+pub const SLABLAB_SHRINK: u32 = 3222846217;
 pub type __u8 = ::core::ffi::c_uchar;
 pub type __u16 = ::core::ffi::c_ushort;
 pub type __u32 = ::core::ffi::c_uint;
@@ -44,6 +46,7 @@ pub const SLABLAB_NR_REALLOC: slablab_command = 4;
 pub const SLABLAB_NR_STATS: slablab_command = 5;
 pub const SLABLAB_NR_CHECK: slablab_command = 6;
 pub const SLABLAB_NR_EXTEND: slablab_command = 7;
+pub const SLABLAB_NR_SHRINK: slablab_command = 9;
 pub type slablab_command = ::core::ffi::c_uint;
 pub const SLABLAB_ENGINE_DEFAULT: slablab_engine = 0;
 pub const SLABLAB_ENGINE_SEED: slablab_engine = 1;
@@ -398,4 +401,25 @@ const _: () = {
         [::core::mem::offset_of!(slablab_extend, pool_bytes) - 16usize];
     ["Offset of field: slablab_extend::reserved"]
         [::core::mem::offset_of!(slablab_extend, reserved) - 24usize];
+};
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone)]
+pub struct slablab_shrink {
+    pub flags: __u32,
+    pub reserved: __u32,
+    pub bytes: __u64,
+    pub free_bytes: __u64,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of slablab_shrink"][::core::mem::size_of::<slablab_shrink>() - 24usize];
+    ["Alignment of slablab_shrink"][::core::mem::align_of::<slablab_shrink>() - 8usize];
+    ["Offset of field: slablab_shrink::flags"]
+        [::core::mem::offset_of!(slablab_shrink, flags) - 0usize];
+    ["Offset of field: slablab_shrink::reserved"]
+        [::core::mem::offset_of!(slablab_shrink, reserved) - 4usize];
+    ["Offset of field: slablab_shrink::bytes"]
+        [::core::mem::offset_of!(slablab_shrink, bytes) - 8usize];
+    ["Offset of field: slablab_shrink::free_bytes"]
+        [::core::mem::offset_of!(slablab_shrink, free_bytes) - 16usize];
 };

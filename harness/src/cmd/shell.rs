@@ -76,6 +76,7 @@ read HANDLE BYTE LEN    show its bytes
 stats                   what the engine says of itself
 check                   have the engine check its records
 extend BYTES            add memory to the pool, a multiple of 32k
+shrink                  have the engine give back what it keeps
 info                    what there is
 help                    this list
 quit                    leave; what was not freed is
@@ -195,6 +196,7 @@ fn execute(target: &dyn Target, line: &str) -> Said {
         ("stats", []) => Stats::from(&*target.stats()?).lines(),
         ("check", []) => check(target)?,
         ("extend", [bytes]) => extend(target, number(bytes)?)?,
+        ("shrink", []) => shrink(target)?,
         ("extend", _) => return Err(Problem::Usage("extend BYTES")),
         ("info", []) => info::lines(target.info()?),
         ("help", _) => HELP.to_owned(),
@@ -306,6 +308,15 @@ fn extend(target: &dyn Target, bytes_more: u64) -> Result<String, Problem> {
         "region {}, the pool has {}\n",
         reply.region,
         bytes(reply.pool_bytes)
+    ))
+}
+
+fn shrink(target: &dyn Target) -> Result<String, Problem> {
+    let reply = target.shrink()?;
+    Ok(format!(
+        "{} went back, {} are free\n",
+        bytes(reply.bytes),
+        bytes(reply.free_bytes)
     ))
 }
 

@@ -20,6 +20,7 @@ use crate::{
         slablab_extend,
         slablab_info,
         slablab_realloc,
+        slablab_shrink,
         slablab_stats, //
     },
 };
@@ -113,5 +114,9 @@ impl Target for Faulty {
 
     fn extend(&self, bytes: u64) -> Result<slablab_extend, Errno> {
         self.sim.extend(bytes)
+    }
+
+    fn shrink(&self) -> Result<slablab_shrink, Errno> {
+        self.sim.shrink()
     }
 }

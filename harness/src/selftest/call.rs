@@ -21,6 +21,7 @@ use crate::{
         slablab_extend,
         slablab_info,
         slablab_realloc,
+        slablab_shrink,
         slablab_stats, //
     },
 };
@@ -67,7 +68,7 @@ pub(super) struct Call {
 impl Call {
     /// Prepares each command that takes a structure and that the engine has.
     pub(super) fn all(engine: Engine) -> Outcome<Vec<Self>> {
-        const COMMANDS: [(&str, u32, bool); 7] = [
+        const COMMANDS: [(&str, u32, bool); 8] = [
             ("INFO", uapi::SLABLAB_NR_INFO, false),
             ("BIND", uapi::SLABLAB_NR_BIND, false),
             ("ALLOC", uapi::SLABLAB_NR_ALLOC, false),
@@ -75,6 +76,7 @@ impl Call {
             ("STATS", uapi::SLABLAB_NR_STATS, false),
             ("CHECK", uapi::SLABLAB_NR_CHECK, true),
             ("EXTEND", uapi::SLABLAB_NR_EXTEND, true),
+            ("SHRINK", uapi::SLABLAB_NR_SHRINK, true),
         ];
         COMMANDS
             .into_iter()
@@ -116,6 +118,7 @@ impl Call {
             .bytes(),
             uapi::SLABLAB_NR_STATS => slablab_stats::default().bytes(),
             uapi::SLABLAB_NR_CHECK => slablab_check::default().bytes(),
+            uapi::SLABLAB_NR_SHRINK => slablab_shrink::default().bytes(),
             _ => slablab_extend {
                 bytes: POOL_UNIT,
                 ..Default::default()
@@ -187,6 +190,10 @@ impl Call {
             uapi::SLABLAB_NR_CHECK => vec![
                 flags(offset_of!(slablab_check, flags)),
                 reserved(offset_of!(slablab_check, reserved), 32),
+            ],
+            uapi::SLABLAB_NR_SHRINK => vec![
+                flags(offset_of!(slablab_shrink, flags)),
+                reserved(offset_of!(slablab_shrink, reserved), 32),
             ],
             _ => vec![
                 flags(offset_of!(slablab_extend, flags)),

@@ -33,7 +33,8 @@ use super::{
     verdict::{
         About,
         Outcome,
-        equal, //
+        equal,
+        holds, //
     },
 };
 
@@ -41,6 +42,7 @@ theme!("lockstep" {
     Once twenty_thousand_operations_have_the_same_answers,
     Once a_small_pool_refuses_the_same_requests,
     Once an_extended_pool_has_the_same_answers,
+    Once ten_traces_of_a_hundred_thousand_operations_have_the_same_answers,
 });
 
 /// Path, cause, class, order, splits and merges.
@@ -173,6 +175,89 @@ fn an_extended_pool_has_the_same_answers() -> Outcome {
             )?;
         }
         in_step(&device, &sim, 2_000, 65_536, &mut random).about(engine)?;
+    }
+    Ok(())
+}
+
+/// A trace of the patterns that allocators are tried with: the largest size, and how many blocks
+/// are held at once.
+struct Pattern {
+    most: u64,
+    held: usize,
+}
+
+/// From many blocks of a few bytes to a few blocks of many pages, and from a pool that is almost
+/// empty to one that is full.
+const PATTERNS: [Pattern; 10] = [
+    Pattern {
+        most: 40,
+        held: 20_000,
+    },
+    Pattern {
+        most: 64,
+        held: 100,
+    },
+    Pattern {
+        most: 512,
+        held: 5_000,
+    },
+    Pattern {
+        most: 512,
+        held: 1_000_000,
+    },
+    Pattern {
+        most: 4096,
+        held: 1_000,
+    },
+    Pattern {
+        most: 4096,
+        held: 1_000_000,
+    },
+    Pattern {
+        most: 20_000,
+        held: 500,
+    },
+    Pattern {
+        most: 65_536,
+        held: 1_000_000,
+    },
+    Pattern {
+        most: 300_000,
+        held: 20,
+    },
+    Pattern {
+        most: 300_000,
+        held: 1_000_000,
+    },
+];
+
+fn ten_traces_of_a_hundred_thousand_operations_have_the_same_answers() -> Outcome {
+    for (number, pattern) in PATTERNS.iter().enumerate() {
+        let (device, sim) = pair(Engine::Hybrid, 8 * MIB)?;
+        let mut random = Rng::new(number as u64 + 1);
+        let mut live = Vec::new();
+        for n in 0..100_000 {
+            let grow = live.len() < pattern.held && random.chance(5, 8);
+            let size = random.doubling(1, pattern.most);
+            let pick = random.index(live.len().max(1));
+            let same = if grow || live.is_empty() {
+                let align = 1 << random.below(8);
+                let answer = alloc(&device, size, align);
+                live.extend(answer.iter().map(|told| told.0));
+                alloc(&sim, size, align) == answer
+            } else if random.chance(1, 8) {
+                realloc(&sim, live[pick], size) == realloc(&device, live[pick], size)
+            } else {
+                let handle = live.swap_remove(pick);
+                sim.free(handle) == device.free(handle)
+            };
+            holds(
+                same,
+                format_args!("the same answer to operation {n} of trace {number}"),
+            )?;
+        }
+        equal("figures", figures(sim.stats()?), figures(device.stats()?)).about(number)?;
+        sound(&device)?;
     }
     Ok(())
 }

@@ -71,6 +71,7 @@ arguments! {
     slablab_stats: SLABLAB_STATS_SIZE_VER1,
     slablab_check: SLABLAB_CHECK_SIZE_VER1,
     slablab_extend: SLABLAB_EXTEND_SIZE_VER1,
+    slablab_shrink: SLABLAB_SHRINK_SIZE_VER1,
 }
 
 /// Whether the kernel reads an argument, and writes it, as `_IOC` has it.

@@ -22,6 +22,7 @@ use super::{
         filled,
         intact,
         private,
+        private_of,
         shared,
         sound,
         unchanged, //
@@ -46,6 +47,8 @@ theme!("pools" {
     Once an_extension_of_an_odd_size_is_einval,
     Once private_pools_together_are_bounded,
     Once extensions_of_private_pools_are_bounded_too,
+    Once a_shrink_gives_back_what_is_kept,
+    Once a_shrink_of_what_keeps_nothing_is_0_or_eopnotsupp,
 });
 
 /// Returns the region of an offset.
@@ -224,4 +227,40 @@ fn extensions_of_private_pools_are_bounded_too() -> Outcome {
         info.private_bytes_used,
     )?;
     equal("region", device.extend(POOL_UNIT)?.region, 1)
+}
+
+fn a_shrink_gives_back_what_is_kept() -> Outcome {
+    let device = private_of(Engine::Hybrid, MIB)?;
+    let live = filled(&device, 5000, 1)?;
+    let mut blocks = Vec::new();
+    for size in [8, 100, 1000, 3000] {
+        for _ in 0..50 {
+            blocks.push(device.alloc(size, 1)?.handle);
+        }
+    }
+    for block in blocks {
+        device.free(block)?;
+    }
+    // An empty slab of each of the four classes, one of which has three pages.
+    let kept = 6 * 4096;
+    let before = device.stats()?;
+    equal("cached", before.cached_bytes, kept)?;
+    let shrink = device.shrink()?;
+    equal("went back", shrink.bytes, kept)?;
+    equal("free", shrink.free_bytes, before.free_bytes + kept)?;
+    equal("again", device.shrink()?.bytes, 0)?;
+    let after = device.stats()?;
+    equal("cached", after.cached_bytes, 0)?;
+    equal("live", after.live_bytes, before.live_bytes)?;
+    intact(&device, live, 5000, 1)?;
+    sound(&device)
+}
+
+fn a_shrink_of_what_keeps_nothing_is_0_or_eopnotsupp() -> Outcome {
+    // The seed's slabs never give anything back.
+    let seed = private(MIB)?;
+    let block = filled(&seed, 64, 1)?;
+    seed.free(block)?;
+    unchanged(&seed, || equal("went back", seed.shrink()?.bytes, 0))?;
+    refused(shared(Engine::Slub)?.shrink(), Errno::OPNOTSUPP)
 }

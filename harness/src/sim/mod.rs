@@ -67,6 +67,7 @@ use crate::{
         slablab_extend,
         slablab_info,
         slablab_realloc,
+        slablab_shrink,
         slablab_stats, //
     },
 };
@@ -389,6 +390,15 @@ impl Target for Sim {
             bytes,
             region: u32::from(region),
             pool_bytes: self.pool().bytes(),
+            ..Default::default()
+        })
+    }
+
+    fn shrink(&self) -> Result<slablab_shrink, Errno> {
+        let engine = &self.pool().engine;
+        Ok(slablab_shrink {
+            bytes: engine.drain() as u64,
+            free_bytes: uapi::free_bytes(engine),
             ..Default::default()
         })
     }

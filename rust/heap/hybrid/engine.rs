@@ -263,6 +263,10 @@ unsafe impl<L: Lock<State> + Sync> Engine for Hybrid<L> {
         })
     }
 
+    fn drain(&self) -> usize {
+        self.state.with(|state| state.heap.drain() * PAGE_BYTES)
+    }
+
     fn visit(&self, visitor: &mut dyn Visitor) {
         self.state.with(|state| {
             let heap = &state.heap;

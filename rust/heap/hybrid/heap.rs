@@ -234,6 +234,13 @@ impl Heap {
         any
     }
 
+    /// Gives the empty slabs that are kept back, and says how many pages that were.
+    pub(super) fn drain(&mut self) -> usize {
+        let pages = self.kept.pages;
+        self.reclaim(&mut Work::default());
+        pages
+    }
+
     /// Gives the empty slabs that are kept back when nothing else is left, so that an empty heap is
     /// as a new one. A single slab stays: it is most likely wanted again at once.
     #[inline]

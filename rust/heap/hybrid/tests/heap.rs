@@ -78,6 +78,19 @@ fn a_heap_that_becomes_empty_is_as_a_new_one() {
 }
 
 #[test]
+fn a_drained_heap_keeps_no_empty_slab() {
+    let mut heap = Bare::new(&[64]);
+    heap.allocate(layout(4096, 8)).unwrap();
+    for size in [8, 3072] {
+        let block = heap.allocate(layout(size, 8)).unwrap().0;
+        heap.release(block, layout(size, 8)).unwrap();
+    }
+    assert_eq!(heap.0.drain(), 4);
+    assert_eq!((heap.0.buddy.free_pages(), heap.0.drain()), (63, 0));
+    heap.sound();
+}
+
+#[test]
 fn the_only_slab_of_an_empty_heap_is_kept() {
     let mut heap = Bare::new(&[64]);
     for path in [Path::Growth, Path::Slab, Path::Slab] {
