@@ -134,6 +134,7 @@ const fn chunk_entries(chunk: usize) -> usize {
 }
 
 /// Returns the chunk and the place in it of the entry with this index.
+#[inline]
 fn locate(index: u32) -> (usize, usize) {
     let index = index as usize;
     // The first chunk counts as two halves, so that all begin at powers of two.
@@ -178,29 +179,19 @@ impl<C: DerefMut<Target = [Entry]>> Ledger<C> {
         self.tally.refusals[cause as usize] += 1;
     }
 
+    #[inline]
     fn entry(&mut self, index: u32) -> Option<&mut Entry> {
         let (chunk, place) = locate(index);
         self.chunks.get_mut(chunk)?.as_mut()?.get_mut(place)
     }
 
     /// Returns the entry that a handle names, in whatever state.
+    #[inline]
     fn named(&mut self, handle: Handle) -> Result<&mut Entry, Denied> {
         match self.entry(handle.index()) {
             Some(entry) if entry.generation == handle.generation() => Ok(entry),
             _ => Err(Denied::NoSuchBlock),
         }
-    }
-
-    /// Puts an entry at the end of the queue of vacant ones.
-    fn vacate(&mut self, index: u32) {
-        if let Some(entry) = self.entry(index) {
-            entry.state = State::Vacant { next: None };
-        }
-        match self.last.and_then(|last| self.entry(last)) {
-            Some(entry) => entry.state = State::Vacant { next: Some(index) },
-            None => self.first = Some(index),
-        }
-        self.last = Some(index);
     }
 
     /// Links the entries of a new chunk to each other; the slow part of growing, for which no lock
@@ -283,12 +274,24 @@ impl<C: DerefMut<Target = [Entry]>> Ledger<C> {
         self.tally.bytes = self.tally.bytes.saturating_sub(charge);
     }
 
-    /// Empties an entry, so that its handle names nothing any more.
+    /// Empties an entry, so that its handle names nothing any more, and puts it at the end of the
+    /// queue of vacant ones.
+    #[inline]
     fn close(&mut self, index: u32, charge: usize) {
         if let Some(entry) = self.entry(index) {
-            entry.generation = entry.generation % GENERATION_MAX + 1;
+            *entry = Entry {
+                generation: match entry.generation {
+                    GENERATION_MAX => 1,
+                    generation => generation + 1,
+                },
+                state: State::Vacant { next: None },
+            };
         }
-        self.vacate(index);
+        match self.last.and_then(|last| self.entry(last)) {
+            Some(entry) => entry.state = State::Vacant { next: Some(index) },
+            None => self.first = Some(index),
+        }
+        self.last = Some(index);
         self.tally.blocks -= 1;
         self.discharge(charge);
     }

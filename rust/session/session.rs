@@ -130,11 +130,13 @@ where
             session: self,
             handle,
             cost,
-            change: Change::New(Record {
+            new: Record {
                 block,
                 layout,
                 charge,
-            }),
+            },
+            old: None,
+            published: false,
         })
     }
 
@@ -226,7 +228,9 @@ where
             session: self,
             handle,
             cost,
-            change: Change::Moved { old, new },
+            new,
+            old: Some(old),
+            published: false,
         })
     }
 
@@ -336,16 +340,6 @@ unsafe fn zero(block: Block, skip: usize, bytes: usize) {
     unsafe { block.start.add(skip).write_bytes(0, bytes) };
 }
 
-/// What a [`Pending`] operation makes true.
-enum Change {
-    /// The handle names a block that is new.
-    New(Record),
-    /// The handle names `new` in place of `old`; often they are the same block.
-    Moved { old: Record, new: Record },
-    /// Nothing more.
-    Done,
-}
-
 /// An operation that is done, but does not count yet.
 #[must_use = "an operation that is not published is undone"]
 pub struct Pending<'s, R, L, S>
@@ -357,7 +351,11 @@ where
     session: &'s Session<R, L, S>,
     handle: Handle,
     cost: Cost,
-    change: Change,
+    /// What the handle will name.
+    new: Record,
+    /// What it names, if the operation is a reallocation; often the same block.
+    old: Option<Record>,
+    published: bool,
 }
 
 impl<R, L, S> Pending<'_, R, L, S>
@@ -369,16 +367,10 @@ where
     /// Returns what the program is to be told.
     #[inline]
     pub fn reply(&self) -> Reply {
-        let (offset, usable) = match &self.change {
-            Change::New(record) | Change::Moved { new: record, .. } => {
-                (record.block.offset, record.charge)
-            }
-            Change::Done => (None, 0),
-        };
         Reply {
             handle: self.handle,
-            offset,
-            usable,
+            offset: self.new.block.offset,
+            usable: self.new.charge,
             cost: self.cost,
         }
     }
@@ -386,25 +378,42 @@ where
     /// Makes it count.
     #[inline]
     pub fn publish(mut self) {
-        let (session, handle) = (self.session, self.handle);
-        match core::mem::replace(&mut self.change, Change::Done) {
-            Change::New(record) => {
-                session.ledger.with(|ledger| ledger.publish(handle, record));
-            }
-            Change::Moved { old, new } => {
-                if session.engine.keeps(old.layout, new.layout) {
-                    session.resize(old.block, old.layout, new.layout);
-                }
-                session.ledger.with(|ledger| {
-                    ledger.discharge(old.charge.saturating_sub(new.charge));
-                    ledger.end_move(handle, new, true);
-                });
-                if new.block != old.block {
-                    session.release(old);
-                }
-            }
-            Change::Done => {}
+        self.published = true;
+        let (session, handle, new) = (self.session, self.handle, self.new);
+        let Some(old) = self.old else {
+            return session.ledger.with(|ledger| ledger.publish(handle, new));
+        };
+        if session.engine.keeps(old.layout, new.layout) {
+            session.resize(old.block, old.layout, new.layout);
         }
+        session.ledger.with(|ledger| {
+            ledger.discharge(old.charge.saturating_sub(new.charge));
+            ledger.end_move(handle, new, true);
+        });
+        if new.block != old.block {
+            session.release(old);
+        }
+    }
+
+    /// Makes it not have happened.
+    #[cold]
+    fn undo(&mut self) {
+        let (session, handle, new) = (self.session, self.handle, self.new);
+        let Some(old) = self.old else {
+            session.release(new);
+            return session
+                .ledger
+                .with(|ledger| ledger.cancel(handle, new.charge));
+        };
+        if new.block != old.block {
+            session.release(new);
+        } else if !session.engine.keeps(old.layout, new.layout) {
+            session.resize(old.block, new.layout, old.layout);
+        }
+        session.ledger.with(|ledger| {
+            ledger.discharge(new.charge.saturating_sub(old.charge));
+            ledger.end_move(handle, old, false);
+        });
     }
 }
 
@@ -414,27 +423,10 @@ where
     L: Lock<Ledger<S::Chunk>>,
     S: Storage,
 {
+    #[inline]
     fn drop(&mut self) {
-        let (session, handle) = (self.session, self.handle);
-        match core::mem::replace(&mut self.change, Change::Done) {
-            Change::New(record) => {
-                session.release(record);
-                session
-                    .ledger
-                    .with(|ledger| ledger.cancel(handle, record.charge));
-            }
-            Change::Moved { old, new } => {
-                if new.block != old.block {
-                    session.release(new);
-                } else if !session.engine.keeps(old.layout, new.layout) {
-                    session.resize(old.block, new.layout, old.layout);
-                }
-                session.ledger.with(|ledger| {
-                    ledger.discharge(new.charge.saturating_sub(old.charge));
-                    ledger.end_move(handle, old, false);
-                });
-            }
-            Change::Done => {}
+        if !self.published {
+            self.undo();
         }
     }
 }
