@@ -102,7 +102,10 @@ impl Slub {
 // them for.
 unsafe impl Engine for Slub {
     fn capabilities(&self) -> Capabilities {
-        Capabilities { pool: false }
+        Capabilities {
+            pool: false,
+            map: false,
+        }
     }
 
     fn usable(&self, layout: Layout) -> usize {

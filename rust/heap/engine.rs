@@ -17,6 +17,11 @@ use crate::{
         Progress,
         Walk, //
     },
+    map::{
+        Extent,
+        Mapped,
+        NoMap, //
+    },
     region::{
         Offset,
         RegionError, //
@@ -112,6 +117,8 @@ pub enum BadFree {
 pub struct Capabilities {
     /// It has a pool: blocks have offsets, and [`Engine::add_region`] and [`Engine::check`] work.
     pub pool: bool,
+    /// It can tell what the pages of its pool are: [`Engine::map`] works.
+    pub map: bool,
 }
 
 // SAFETY: A block is a name for memory. Whose memory that is, the layers above keep track of, and
@@ -220,4 +227,22 @@ pub unsafe trait Engine: Sync {
     ///
     /// The first rule that was found broken.
     fn check(&self, walk: &mut Walk) -> Result<Progress, Broken>;
+
+    /// Tells what the pages of a region are, from `page` on, for a bounded time.
+    ///
+    /// Writes to `out`, in order and as far as there is room, an extent for each block of pages
+    /// that begins at `page` or behind it; a block that began before is not among them. Is called
+    /// again with [`Mapped::next`], which is always behind `page`, until that is [`Mapped::end`];
+    /// a call may have looked at nothing but the inside of a block and write none. A `page` behind
+    /// the region's last is its end.
+    ///
+    /// `out` has room for one at least.
+    ///
+    /// # Errors
+    ///
+    /// [`NoMap::Unsupported`] as [`Capabilities::map`] says, [`NoMap::NoSuchRegion`].
+    fn map(&self, region: usize, page: u32, out: &mut [Extent]) -> Result<Mapped, NoMap> {
+        let _ = (region, page, out);
+        Err(NoMap::Unsupported)
+    }
 }

@@ -164,6 +164,17 @@ macro_rules! engine_enum {
                     $(Self::$variant(engine) => engine.check(walk),)+
                 }
             }
+
+            fn map(
+                &self,
+                region: usize,
+                page: u32,
+                out: &mut [$crate::map::Extent],
+            ) -> ::core::result::Result<$crate::map::Mapped, $crate::map::NoMap> {
+                match self {
+                    $(Self::$variant(engine) => engine.map(region, page, out),)+
+                }
+            }
         }
     };
 }

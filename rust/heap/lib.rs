@@ -24,6 +24,8 @@ mod engine_enum;
 pub mod hybrid;
 pub mod lock;
 #[forbid(unsafe_code)]
+pub mod map;
+#[forbid(unsafe_code)]
 pub mod region;
 pub mod seed;
 #[forbid(unsafe_code)]

@@ -43,6 +43,11 @@ use crate::{
         Refusal, //
     },
     lock::Lock,
+    map::{
+        Extent,
+        Mapped,
+        NoMap, //
+    },
     region::{
         Offset,
         REGIONS_MAX,
@@ -149,7 +154,10 @@ const fn frames_bytes(pages: usize) -> usize {
 // that are aligned to their rounded-up size; for one that is not, `large` refuses what would not be.
 unsafe impl<L: Lock<State> + Sync> Engine for Hybrid<L> {
     fn capabilities(&self) -> Capabilities {
-        Capabilities { pool: true }
+        Capabilities {
+            pool: true,
+            map: true,
+        }
     }
 
     #[inline]
@@ -338,5 +346,9 @@ unsafe impl<L: Lock<State> + Sync> Engine for Hybrid<L> {
                 progress => Ok(progress),
             }
         })
+    }
+
+    fn map(&self, region: usize, page: u32, out: &mut [Extent]) -> Result<Mapped, NoMap> {
+        self.state.with(|state| state.heap.map(region, page, out))
     }
 }

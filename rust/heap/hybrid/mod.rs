@@ -52,6 +52,8 @@ mod frames;
 #[forbid(unsafe_code)]
 mod heap;
 #[forbid(unsafe_code)]
+mod map;
+#[forbid(unsafe_code)]
 mod slab;
 #[cfg(test)]
 mod tests;

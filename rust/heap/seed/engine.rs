@@ -240,7 +240,11 @@ impl<L: Lock<State>> Seed<L> {
 // larger alignments are refused.
 unsafe impl<L: Lock<State> + Sync> Engine for Seed<L> {
     fn capabilities(&self) -> Capabilities {
-        Capabilities { pool: true }
+        Capabilities {
+            pool: true,
+            // The crate keeps the buddy system's lists private.
+            map: false,
+        }
     }
 
     #[inline]

@@ -8,6 +8,7 @@ mod damage;
 mod faults;
 mod frames;
 mod heap;
+mod map;
 mod model;
 mod oracle;
 mod refusals;

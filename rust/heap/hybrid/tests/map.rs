@@ -1,0 +1,318 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The map against an oracle that knows the blocks which are out, and nothing else; in small parts
+//! and in large ones; and of damaged frames.
+
+use super::damage::{
+    class,
+    furnished, //
+};
+use crate::{
+    Block, Cost, Engine,
+    class::{
+        Class,
+        PAGE_BYTES, //
+    },
+    hybrid::frames::{
+        Kind,
+        Page, //
+    },
+    lock::Lock,
+    map::{
+        Extent,
+        Mapped,
+        NoMap,
+        Use, //
+    },
+    testing::{
+        HostHybrid,
+        HostSeed,
+        Memory,
+        TestEngine,
+        layout,
+        model::{
+            Operation,
+            operations,
+            regions, //
+        },
+        totals, //
+    },
+};
+use core::alloc::Layout;
+use proptest::prelude::*;
+use std::{
+    vec,
+    vec::Vec, //
+};
+
+/// Reads the map of a region from `page` on, in parts of up to `room` extents.
+fn read(engine: &HostHybrid, region: usize, mut page: u32, room: usize) -> Vec<Extent> {
+    let mut part = vec![Extent::default(); room];
+    let mut extents = Vec::new();
+    loop {
+        let mapped = engine.map(region, page, &mut part).unwrap();
+        assert!(mapped.next > page || mapped.next == mapped.end);
+        assert!(mapped.extents <= room);
+        extents.extend(&part[..mapped.extents]);
+        page = mapped.next;
+        if page == mapped.end {
+            return extents;
+        }
+    }
+}
+
+/// Expects that extents cover a region of `pages` pages without a gap.
+fn is_partition(extents: &[Extent], pages: usize) {
+    let mut next = 0;
+    for extent in extents {
+        assert_eq!(extent.page, next);
+        assert!(extent.pages > 0);
+        next += extent.pages;
+    }
+    assert_eq!(next as usize, pages);
+}
+
+/// Expects of a region's map what follows from the blocks that are out.
+fn agrees(region: usize, extents: &[Extent], live: &[(Block, Layout)]) {
+    let mut used = vec![0; extents.len()];
+    for (block, layout) in live {
+        let offset = block.offset.unwrap();
+        if usize::from(offset.region()) != region {
+            continue;
+        }
+        let page = (offset.byte() as usize / PAGE_BYTES) as u32;
+        let at = extents.partition_point(|extent| extent.page <= page) - 1;
+        let extent = &extents[at];
+        used[at] += 1;
+        match (extent.what, Class::of(layout)) {
+            (Use::Large, None) => {
+                let pages = layout.size().div_ceil(PAGE_BYTES);
+                assert_eq!((extent.page, extent.pages as usize), (page, pages));
+            }
+            // Where memory is short, an object of a slab of several pages is a page.
+            (Use::Large, Some(class)) => {
+                assert!(class.pages() > 1);
+                assert_eq!((extent.page, extent.pages), (page, 1));
+            }
+            (Use::Slab { class: own, .. }, Some(class)) => assert_eq!(own, class.number()),
+            (what, _) => panic!("{block:?} of {layout:?} is in {what:?}"),
+        }
+    }
+    let mut empty = Vec::new();
+    for (extent, out) in extents.iter().zip(used) {
+        match extent.what {
+            Use::Large => assert_eq!(out, 1),
+            Use::Slab {
+                class,
+                objects,
+                used,
+            } => {
+                let known = Class::new(class).unwrap();
+                assert_eq!(extent.pages as usize, known.pages());
+                assert_eq!(usize::from(objects), known.objects());
+                assert_eq!(usize::from(used), out);
+                if used == 0 {
+                    assert!(!empty.contains(&class));
+                    empty.push(class);
+                }
+            }
+            Use::Free { order } => {
+                assert_eq!(extent.pages as usize * PAGE_BYTES, 1 << order);
+                assert_eq!(extent.page % extent.pages, 0);
+                assert_eq!(out, 0);
+                let buddy = extent.page ^ extent.pages;
+                let same = |other: &Extent| other.page == buddy && other.what == extent.what;
+                assert!(!extents.iter().any(same), "two buddies are free");
+            }
+        }
+    }
+}
+
+/// Does what is asked, and keeps account of what is out.
+fn apply(engine: &HostHybrid, live: &mut Vec<(Block, Layout)>, operation: Operation) {
+    let mut cost = Cost::default();
+    let nth = |pick: usize, live: &[_]| pick.checked_rem(live.len());
+    match operation {
+        Operation::Allocate(size, align_order) => {
+            let layout = layout(size, 1 << align_order);
+            let block = engine.allocate(layout, &mut cost);
+            live.extend(block.ok().map(|block| (block, layout)));
+        }
+        Operation::Release(pick) => {
+            let Some(nth) = nth(pick, live) else {
+                return;
+            };
+            let (block, layout) = live.swap_remove(nth);
+            // SAFETY: The block is out with this layout, and has just been forgotten.
+            unsafe { engine.release(block, layout, &mut cost) }.unwrap();
+        }
+        Operation::Resize(pick, size) => {
+            let Some(nth) = nth(pick, live) else {
+                return;
+            };
+            let (block, old) = live[nth];
+            let new = layout(size, old.align());
+            // SAFETY: The block is out with this layout.
+            if unsafe { engine.resize(block, old, new, &mut cost) } {
+                live[nth].1 = new;
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_map_agrees_with_what_is_out(
+        bytes in prop_oneof![
+            Just(&[32 << 10][..]),
+            Just(&[1 << 20][..]),
+            Just(&[333 * PAGE_BYTES][..]),
+            Just(&[12 << 10, 64 << 10, 1 << 18, PAGE_BYTES][..]),
+        ],
+        operations in operations(200, 15),
+    ) {
+        let memories = regions(bytes, 0);
+        let engine = HostHybrid::empty();
+        for memory in &memories {
+            memory.lend(&engine).unwrap();
+        }
+        let mut live = Vec::new();
+        for operation in operations {
+            apply(&engine, &mut live, operation);
+            let mut free = 0;
+            for (region, memory) in memories.iter().enumerate() {
+                let extents = read(&engine, region, 0, 1 << 12);
+                is_partition(&extents, memory.bytes() / PAGE_BYTES);
+                agrees(region, &extents, &live);
+                let is_free = |extent: &&Extent| matches!(extent.what, Use::Free { .. });
+                free += extents.iter().filter(is_free).map(|extent| extent.pages).sum::<u32>();
+            }
+            prop_assert_eq!(free as usize * PAGE_BYTES, totals(&engine).free_bytes as usize);
+        }
+        for (region, memory) in memories.iter().enumerate() {
+            let whole = read(&engine, region, 0, 1 << 12);
+            for room in [1, 2, 7] {
+                prop_assert_eq!(&read(&engine, region, 0, room), &whole);
+            }
+            // From any page on: the blocks that begin there or behind it.
+            for page in 0..=(memory.bytes() / PAGE_BYTES) as u32 {
+                let rest = whole.iter().copied().filter(|extent| extent.page >= page);
+                prop_assert_eq!(read(&engine, region, page, 3), rest.collect::<Vec<_>>());
+            }
+        }
+    }
+}
+
+#[test]
+fn the_map_shows_each_kind_of_block() {
+    let memory = Memory::new(1 << 20);
+    let (engine, places) = furnished(&memory);
+    let extents = read(&engine, 0, 0, 64);
+    is_partition(&extents, 256);
+    let what = |page: Page| {
+        let at = extents
+            .iter()
+            .find(|extent| extent.page as usize == page.index());
+        at.map(|extent| (extent.pages, extent.what)).unwrap()
+    };
+    let slab = |bytes, used| {
+        let class = class(bytes);
+        let what = Use::Slab {
+            class: class.number(),
+            objects: class.objects() as u16,
+            used,
+        };
+        (class.pages() as u32, what)
+    };
+    assert_eq!(what(places.empty), slab(8, 0));
+    assert_eq!(what(places.partial), slab(80, 3));
+    assert_eq!(what(places.full), slab(4096, 1));
+    assert_eq!(what(places.three), slab(3072, 1));
+    assert_eq!(what(places.large), (5, Use::Large));
+    assert_eq!(what(places.single), (1, Use::Large));
+    assert_eq!(what(places.free[0]), (2, Use::Free { order: 13 }));
+}
+
+#[test]
+fn a_call_looks_at_a_bounded_number_of_frames() {
+    // The inside of a large block takes several calls to pass, which write nothing.
+    let memory = Memory::new(8 << 20);
+    let engine = HostHybrid::over(&memory);
+    let mut cost = Cost::default();
+    let block = engine.allocate(layout(6 << 20, 8), &mut cost).unwrap();
+    assert_eq!(block.offset.unwrap().byte(), 0);
+    let mut out = [Extent::default(); 4];
+    let mapped = engine.map(0, 1, &mut out).unwrap();
+    let expected = Mapped {
+        extents: 0,
+        next: 1 + crate::check::STEP as u32,
+        end: 2048,
+    };
+    assert_eq!(mapped, expected);
+    let rest = read(&engine, 0, 1, 4);
+    assert_eq!((rest.len(), rest[0].page), (1, 1536));
+}
+
+#[test]
+fn what_is_not_there_has_no_map() {
+    let memory = Memory::new(1 << 20);
+    let engine = HostHybrid::over(&memory);
+    let mut out = [Extent::default()];
+    for region in [1, 15, 16, 17, usize::MAX] {
+        let mapped = engine.map(region, 0, &mut out);
+        assert_eq!(mapped, Err(NoMap::NoSuchRegion));
+    }
+    for page in [256, 257, 1 << 20, u32::MAX] {
+        let expected = Mapped {
+            extents: 0,
+            next: 256,
+            end: 256,
+        };
+        assert_eq!(engine.map(0, page, &mut out), Ok(expected));
+    }
+    assert_eq!(
+        HostHybrid::empty().map(0, 0, &mut out),
+        Err(NoMap::NoSuchRegion)
+    );
+    let seed = HostSeed::over(&memory);
+    assert_eq!(seed.map(0, 0, &mut out), Err(NoMap::Unsupported));
+    assert!(!seed.capabilities().map && engine.capabilities().map);
+}
+
+#[test]
+fn damaged_frames_make_a_wrong_map_and_no_more() {
+    let class = class(3072);
+    let kinds = [
+        Kind::Tail { head: 0 },
+        Kind::Tail { head: 200 },
+        Kind::Free { order: 0 },
+        Kind::Free { order: 63 },
+        Kind::Free { order: 64 },
+        Kind::Free { order: 255 },
+        Kind::Large { pages: 0 },
+        Kind::Large { pages: u32::MAX },
+        Kind::Slab {
+            class,
+            used: u16::MAX,
+        },
+    ];
+    for kind in kinds {
+        for index in 0..256 {
+            let memory = Memory::new(1 << 20);
+            let (engine, _) = furnished(&memory);
+            engine.state.with(|state| {
+                state.heap.frames.set_kind(Page::new(0, index), kind);
+            });
+            let extents = read(&engine, 0, 0, 64);
+            assert_eq!(extents, read(&engine, 0, 0, 1));
+            let mut next = 0;
+            for extent in extents {
+                assert!(extent.pages > 0 && extent.page >= next);
+                next = extent.page + extent.pages;
+            }
+            assert!(next <= 256);
+        }
+    }
+}
