@@ -37,14 +37,22 @@ use kernel::{
         Mutex,
         SetOnce, //
     },
-    types::ForeignOwnable, //
+    types::ForeignOwnable,
+    uaccess::{
+        UserPtr,
+        UserSlice, //
+    }, //
 };
 use slab_heap::{
     Engine,
     check::{
         Progress,
         Walk, //
-    }, //
+    },
+    map::{
+        Extent,
+        NoMap, //
+    },
 };
 use slab_session::{
     Denied,
@@ -76,6 +84,9 @@ use crate::{
         *, //
     },
 };
+
+/// The extents that an engine is asked for at once: 4 KiB of them.
+const MAP_PART: usize = 256;
 
 /// The lock around a session's books.
 type LedgerLock = BoxedSpinLock<Ledger<Chunk>>;
@@ -138,6 +149,7 @@ impl MiscDevice for OpenFile {
             SLABLAB_NR_CHECK => me.check(argument, bytes)?,
             SLABLAB_NR_EXTEND => me.extend(argument, bytes)?,
             SLABLAB_NR_SHRINK => me.shrink(argument, bytes)?,
+            SLABLAB_NR_MAP => me.map(argument, bytes)?,
             _ => return Err(ENOTTY),
         }
         Ok(0)
@@ -278,10 +290,6 @@ impl OpenFile {
         expect(info.flags == 0)?;
         let (bound, limits) = (self.bound.as_ref(), self.lab.limits());
         let pool = self.pool_of(bound);
-        let mut capabilities = 0;
-        if pool.engine().capabilities().pool {
-            capabilities |= SLABLAB_CAP_POOL | SLABLAB_CAP_PRIVATE;
-        }
         exchange.reply(&slablab_info {
             flags: 0,
             abi_version: SLABLAB_ABI_VERSION,
@@ -289,7 +297,7 @@ impl OpenFile {
                 .iter()
                 .fold(0, |bits, kind| bits | 1 << number(*kind)),
             engine: number(pool.kind()),
-            capabilities,
+            capabilities: uapi::capabilities(pool.engine().capabilities()),
             bind_flags: bound.map_or(0, |bound| bound.flags),
             pool_bytes: pool.engine().capacity() as u64,
             regions: pool.regions(),
@@ -398,6 +406,50 @@ impl OpenFile {
         exchange.reply(&shrink)
     }
 
+    /// Tells what the pages of a region are.
+    fn map(&self, argument: usize, bytes: usize) -> Result {
+        let (mut map, exchange) = Exchange::begin::<slablab_map>(argument, bytes)?;
+        expect(map.flags == 0 && map.reserved == 0)?;
+        expect((1..=SLABLAB_MAP_EXTENTS_MAX).contains(&map.count))?;
+        let bound = self.bound.as_ref();
+        let engine = self.pool_of(bound).engine();
+        if !engine.capabilities().map {
+            return Err(EOPNOTSUPP);
+        }
+        // In a shared pool, the map tells of others.
+        let own = bound.is_some_and(|bound| bound.flags & SLABLAB_BIND_PRIVATE != 0);
+        if !own && !is_admin() {
+            return Err(EPERM);
+        }
+        let room = map.count as usize;
+        let address = usize::try_from(map.extents).map_err(|_| EFAULT)?;
+        let there = UserSlice::new(
+            UserPtr::from_addr(address),
+            room * size_of::<slablab_extent>(),
+        );
+        let mut writer = there.writer();
+        // What the engine tells under its lock is copied out without it.
+        let mut part = KVec::from_elem(Extent::default(), room.min(MAP_PART), GFP_KERNEL)?;
+        map.count = 0;
+        loop {
+            let wanted = part.len().min(room - map.count as usize);
+            let told = engine.map(map.region as usize, map.page, &mut part[..wanted]);
+            let mapped = told.map_err(no_map)?;
+            for extent in &part[..mapped.extents] {
+                writer.write(&slablab_extent::from(*extent))?;
+            }
+            map.page = mapped.next;
+            map.count += mapped.extents as u32;
+            if mapped.next == mapped.end || map.count as usize == room {
+                break;
+            }
+            if current!().signal_pending() {
+                return Err(ERESTARTSYS);
+            }
+        }
+        exchange.reply(&map)
+    }
+
     /// Pins the block that a file position is in.
     fn pinned(&self, position: i64) -> Result<Pinned<'_, PoolRef, LedgerLock, Tables>> {
         let handle = handle((position >> SLABLAB_POSITION_HANDLE_SHIFT) as usize);
@@ -452,6 +504,14 @@ fn handle(bits: usize) -> Result<Handle, Denied> {
 /// Returns the error number for what a session denies.
 fn error(denied: Denied) -> Error {
     Error::from_errno(-denied.errno())
+}
+
+/// Returns the error number for a map that there is not.
+fn no_map(why: NoMap) -> Error {
+    match why {
+        NoMap::Unsupported => EOPNOTSUPP,
+        NoMap::NoSuchRegion => ENXIO,
+    }
 }
 
 /// Tells the program the cause of a refusal, if there is one, and returns the error number.

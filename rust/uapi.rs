@@ -32,6 +32,7 @@ mod replies;
 
 pub(crate) use generated::*;
 pub(crate) use replies::{
+    capabilities,
     check_reply,
     free_bytes,
     offset, //
@@ -71,7 +72,13 @@ arguments! {
     slablab_check: SLABLAB_CHECK_SIZE_VER1,
     slablab_extend: SLABLAB_EXTEND_SIZE_VER1,
     slablab_shrink: SLABLAB_SHRINK_SIZE_VER1,
+    slablab_map: SLABLAB_MAP_SIZE_VER1,
 }
+
+const _: () = assert!(size_of::<slablab_extent>() == SLABLAB_EXTENT_SIZE_VER1 as usize);
+
+// SAFETY: As for the arguments.
+unsafe impl AsBytes for slablab_extent {}
 
 // The error numbers of `slab_session` are the kernel's.
 const _: () = {

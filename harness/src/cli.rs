@@ -11,6 +11,7 @@ use clap::{
 
 use crate::cmd::{
     info,
+    map,
     selftest,
     shell,
     stats,
@@ -32,6 +33,7 @@ pub(crate) struct Cli {
 enum Command {
     Info(info::InfoArgs),
     Stats(stats::StatsArgs),
+    Map(map::MapArgs),
     Shell(shell::ShellArgs),
     Stress(stress::StressArgs),
     Selftest(selftest::SelftestArgs),
@@ -43,6 +45,7 @@ impl Cli {
         match self.command {
             Command::Info(args) => info::run(args),
             Command::Stats(args) => stats::run(args),
+            Command::Map(args) => map::run(args),
             Command::Shell(args) => shell::run(args),
             Command::Stress(args) => stress::run(args),
             Command::Selftest(args) => selftest::run(args),

@@ -35,7 +35,9 @@ use crate::uapi::{
     slablab_check,
     slablab_cost,
     slablab_extend,
+    slablab_extent,
     slablab_info,
+    slablab_map,
     slablab_realloc,
     slablab_shrink,
     slablab_stats, //
@@ -63,6 +65,7 @@ pub(crate) mod request {
         opcode::read_write::<slablab_extend>(TYPE, SLABLAB_NR_EXTEND as u8);
     pub(crate) const SHRINK: u32 =
         opcode::read_write::<slablab_shrink>(TYPE, SLABLAB_NR_SHRINK as u8);
+    pub(crate) const MAP: u32 = opcode::read_write::<slablab_map>(TYPE, SLABLAB_NR_MAP as u8);
 }
 
 /// A structure that a command takes and writes back.
@@ -113,6 +116,11 @@ unsafe impl Argument for slablab_extend {
 // SAFETY: As the header says.
 unsafe impl Argument for slablab_shrink {
     const REQUEST: u32 = request::SHRINK;
+}
+
+// SAFETY: As the header says. What else the command writes to, its caller answers for.
+unsafe impl Argument for slablab_map {
+    const REQUEST: u32 = request::MAP;
 }
 
 /// An allocation or reallocation that was not served.
@@ -228,6 +236,24 @@ impl Device {
         Ok(shrink)
     }
 
+    /// Tells what the pages of a region are, from `page` on, and how many extents say so.
+    pub(crate) fn map(
+        &self,
+        region: u32,
+        page: u32,
+        extents: &mut [slablab_extent],
+    ) -> Result<slablab_map, Errno> {
+        let mut map = slablab_map {
+            region,
+            page,
+            count: extents.len().min(uapi::SLABLAB_MAP_EXTENTS_MAX as usize) as u32,
+            extents: extents.as_mut_ptr().expose_provenance() as u64,
+            ..Default::default()
+        };
+        self.command(&mut map)?;
+        Ok(map)
+    }
+
     /// Reads a block's bytes from byte `byte` on; less than asked for at the block's end.
     pub(crate) fn read(&self, handle: u32, byte: u32, buffer: &mut [u8]) -> Result<usize, Errno> {
         io::pread(&self.file, buffer, position(handle, byte))
@@ -319,6 +345,7 @@ mod tests {
         assert_eq!(request::CHECK, 0xc020_bb06);
         assert_eq!(request::EXTEND, 0xc020_bb07);
         assert_eq!(request::SHRINK, 0xc018_bb09);
+        assert_eq!(request::MAP, 0xc020_bb08);
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod cli;
 mod cmd;
 mod device;
 mod errno;
+mod map;
 mod opener;
 mod oracle;
 mod report;

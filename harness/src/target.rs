@@ -18,7 +18,9 @@ use crate::{
         slablab_alloc,
         slablab_check,
         slablab_extend,
+        slablab_extent,
         slablab_info,
+        slablab_map,
         slablab_realloc,
         slablab_shrink,
         slablab_stats, //
@@ -59,6 +61,13 @@ pub(crate) trait Target: Sync {
 
     /// Has the engine give back what it keeps.
     fn shrink(&self) -> Result<slablab_shrink, Errno>;
+    /// Tells what the pages of a region are, from `page` on; at most 4096 extents at once.
+    fn map(
+        &self,
+        region: u32,
+        page: u32,
+        extents: &mut [slablab_extent],
+    ) -> Result<slablab_map, Errno>;
 
     /// Returns the file, where there is one, for requests that no method would send.
     fn file(&self) -> Option<BorrowedFd<'_>> {
@@ -109,6 +118,15 @@ impl Target for Device {
 
     fn shrink(&self) -> Result<slablab_shrink, Errno> {
         Self::shrink(self)
+    }
+
+    fn map(
+        &self,
+        region: u32,
+        page: u32,
+        extents: &mut [slablab_extent],
+    ) -> Result<slablab_map, Errno> {
+        Self::map(self, region, page, extents)
     }
 
     fn file(&self) -> Option<BorrowedFd<'_>> {

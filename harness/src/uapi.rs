@@ -28,6 +28,7 @@ use serde::Serialize;
 pub(crate) use raw::*;
 pub(crate) use replies::{
     NO_OFFSET,
+    capabilities,
     check_reply,
     free_bytes,
     offset, //
@@ -163,6 +164,18 @@ header_enum! {
         Bitmap = SLABLAB_RULE_BITMAP, "bitmap";
         /// Free blocks and partial slabs are in the lists that they belong in.
         Lists = SLABLAB_RULE_LISTS, "lists";
+    }
+}
+
+header_enum! {
+    /// What a block of pages is.
+    ExtentKind {
+        /// The buddy system has it.
+        Free = SLABLAB_EXTENT_FREE, "free";
+        /// It was handed out as it is.
+        Large = SLABLAB_EXTENT_LARGE, "large";
+        /// It is cut into objects of a class.
+        Slab = SLABLAB_EXTENT_SLAB, "slab";
     }
 }
 

@@ -132,6 +132,37 @@ fn info_and_stats_speak_json_too() {
 }
 
 #[test]
+fn a_map_is_drawn_and_told() {
+    let drawn = output("map --target sim --demo 7 --pool 1");
+    assert!(drawn.status.success());
+    let text = stdout(&drawn);
+    assert!(
+        text.starts_with("region 0: 256 pages, 1 MiB; a character is 1 page\n      0  "),
+        "{text}"
+    );
+    let told = output("map --target sim --demo 7 --pool 1 --json");
+    let document: serde_json::Value = serde_json::from_slice(&told.stdout).unwrap();
+    let blocks = document["regions"][0]["blocks"].as_array().unwrap();
+    let pages: u64 = blocks
+        .iter()
+        .map(|block| block["pages"].as_u64().unwrap())
+        .sum();
+    assert_eq!(pages, 256);
+    // The pool of a process that has just begun.
+    let shared = stdout(&output("map --target sim"));
+    assert!(shared.contains("64 MiB = 0 B in slabs"), "{shared}");
+}
+
+#[test]
+fn an_engine_without_a_map_says_who_has_one() {
+    let output = output("map --target sim --engine seed");
+    assert_eq!(output.status.code(), Some(1));
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(text.contains("--engine hybrid can"), "{text}");
+    assert_eq!(stdout(&shell("map\n")), "error: EOPNOTSUPP\n");
+}
+
+#[test]
 fn slub_is_not_in_this_process() {
     let output = output("stress --target sim --engine slub --ops 1");
     assert_eq!(output.status.code(), Some(1));
@@ -144,7 +175,7 @@ fn without_a_device_the_way_out_is_named() {
     if Path::new("/dev/slablab").exists() {
         return;
     }
-    for command in ["info", "stats", "shell", "stress --ops 1"] {
+    for command in ["info", "stats", "map", "shell", "stress --ops 1"] {
         let output = output(command);
         assert_eq!(output.status.code(), Some(1));
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -158,6 +189,7 @@ fn wrong_arguments_are_status_2() {
         "stress tea",
         "stress --ops 1 --seconds 1",
         "stress --pool 0",
+        "map --pool 1",
         "dance",
     ] {
         assert_eq!(output(arguments).status.code(), Some(2), "{arguments}");

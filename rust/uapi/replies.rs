@@ -11,6 +11,11 @@ use slab_heap::{
         Broken,
         Rule, //
     },
+    engine::Capabilities,
+    map::{
+        Extent,
+        Use, //
+    },
     region::{
         REGION_SHIFT,
         REGIONS_MAX, //
@@ -128,6 +133,52 @@ pub(crate) fn check_reply(broken: Option<Broken>, walked_blocks: u64) -> slablab
         offset: offset(broken.and_then(|broken| broken.offset)),
         walked_blocks,
     }
+}
+
+impl From<Extent> for slablab_extent {
+    fn from(extent: Extent) -> Self {
+        let told = Self {
+            page: extent.page,
+            pages: extent.pages,
+            class_index: SLABLAB_NO_CLASS as u8,
+            order: SLABLAB_NO_ORDER as u8,
+            ..Self::default()
+        };
+        match extent.what {
+            Use::Free { order } => Self {
+                kind: SLABLAB_EXTENT_FREE as u8,
+                order,
+                ..told
+            },
+            Use::Large => Self {
+                kind: SLABLAB_EXTENT_LARGE as u8,
+                ..told
+            },
+            Use::Slab {
+                class,
+                objects,
+                used,
+            } => Self {
+                kind: SLABLAB_EXTENT_SLAB as u8,
+                class_index: class,
+                objects,
+                used,
+                ..told
+            },
+        }
+    }
+}
+
+/// Returns the capabilities of an engine.
+pub(crate) fn capabilities(capabilities: Capabilities) -> u32 {
+    let mut bits = 0;
+    if capabilities.pool {
+        bits |= SLABLAB_CAP_POOL | SLABLAB_CAP_PRIVATE;
+    }
+    if capabilities.map {
+        bits |= SLABLAB_CAP_MAP;
+    }
+    bits
 }
 
 impl Visitor for slablab_stats {

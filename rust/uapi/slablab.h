@@ -42,6 +42,7 @@ enum slablab_command {
 	SLABLAB_NR_STATS = 0x05,
 	SLABLAB_NR_CHECK = 0x06,
 	SLABLAB_NR_EXTEND = 0x07,
+	SLABLAB_NR_MAP = 0x08,
 	SLABLAB_NR_SHRINK = 0x09,
 };
 
@@ -61,6 +62,8 @@ enum slablab_engine {
 #define SLABLAB_CAP_POOL (1U << 0)
 /* SLABLAB_BIND_PRIVATE works. */
 #define SLABLAB_CAP_PRIVATE (1U << 1)
+/* SLABLAB_MAP works. */
+#define SLABLAB_CAP_MAP (1U << 2)
 
 /* By which path a block came. */
 enum slablab_path {
@@ -294,6 +297,49 @@ struct slablab_shrink {
 };
 #define SLABLAB_SHRINK_SIZE_VER1 24
 
+/* What a block of pages is. */
+enum slablab_extent_kind {
+	/* The buddy system has it. */
+	SLABLAB_EXTENT_FREE = 1,
+	/* It was handed out as it is. */
+	SLABLAB_EXTENT_LARGE = 2,
+	/* It is cut into objects of a class. */
+	SLABLAB_EXTENT_SLAB = 3,
+};
+
+/* A block of pages. */
+struct slablab_extent {
+	__u32 page;		/* the first one, counted from the region's first */
+	__u32 pages;		/* how many */
+	__u8 kind;		/* enum slablab_extent_kind */
+	__u8 class_index;	/* of a slab, or SLABLAB_NO_CLASS */
+	__u8 order;		/* log2 of the bytes of what is free, or SLABLAB_NO_ORDER */
+	__u8 reserved;		/* 0 */
+	__u16 objects;		/* that a slab has */
+	__u16 used;		/* of those, how many are out */
+};
+#define SLABLAB_EXTENT_SIZE_VER1 16
+
+/*
+ * Tells what the pages of a region of the session's pool are, in order, an
+ * extent for each block of pages that begins at .page or behind it. ENXIO when
+ * there is no such region, EOPNOTSUPP without SLABLAB_CAP_MAP. The map of a
+ * shared pool needs CAP_SYS_ADMIN, that of the session's private pool does not.
+ *
+ * The lock is let go every now and then: while others change the pool, parts
+ * of the map are of different moments, but no page is in it twice.
+ */
+struct slablab_map {
+	__u32 flags;		/* (in) 0 */
+	__u32 region;		/* (in) its number, below slablab_info.regions */
+	__u32 page;		/* (in) the first page; (out) where to go on, the region's pages at its end */
+	__u32 count;		/* (in) room, 1 to SLABLAB_MAP_EXTENTS_MAX; (out) extents written */
+	__u64 extents;		/* (in) address of an array of struct slablab_extent */
+	__u64 reserved;		/* (in) 0 */
+};
+#define SLABLAB_MAP_SIZE_VER1 32
+#define SLABLAB_MAP_EXTENTS_MAX 4096
+
 #define SLABLAB_INFO _IOWR(SLABLAB_IOC_TYPE, SLABLAB_NR_INFO, struct slablab_info)
 #define SLABLAB_BIND _IOWR(SLABLAB_IOC_TYPE, SLABLAB_NR_BIND, struct slablab_bind)
 #define SLABLAB_ALLOC _IOWR(SLABLAB_IOC_TYPE, SLABLAB_NR_ALLOC, struct slablab_alloc)
@@ -304,5 +350,6 @@ struct slablab_shrink {
 #define SLABLAB_CHECK _IOWR(SLABLAB_IOC_TYPE, SLABLAB_NR_CHECK, struct slablab_check)
 #define SLABLAB_EXTEND _IOWR(SLABLAB_IOC_TYPE, SLABLAB_NR_EXTEND, struct slablab_extend)
 #define SLABLAB_SHRINK _IOWR(SLABLAB_IOC_TYPE, SLABLAB_NR_SHRINK, struct slablab_shrink)
+#define SLABLAB_MAP _IOWR(SLABLAB_IOC_TYPE, SLABLAB_NR_MAP, struct slablab_map)
 
 #endif /* _UAPI_SLABLAB_H */

@@ -7,6 +7,7 @@ pub const SLABLAB_ABI_VERSION: u32 = 1;
 pub const SLABLAB_IOC_TYPE: u32 = 187;
 pub const SLABLAB_CAP_POOL: u32 = 1;
 pub const SLABLAB_CAP_PRIVATE: u32 = 2;
+pub const SLABLAB_CAP_MAP: u32 = 4;
 pub const SLABLAB_CAUSES: u32 = 8;
 pub const SLABLAB_NO_CLASS: u32 = 255;
 pub const SLABLAB_NO_ORDER: u32 = 255;
@@ -25,6 +26,9 @@ pub const SLABLAB_CHECK_SIZE_VER1: u32 = 32;
 pub const SLABLAB_EXTEND_SIZE_VER1: u32 = 32;
 pub const SLABLAB_REGIONS_MAX: u32 = 16;
 pub const SLABLAB_SHRINK_SIZE_VER1: u32 = 24;
+pub const SLABLAB_EXTENT_SIZE_VER1: u32 = 16;
+pub const SLABLAB_MAP_SIZE_VER1: u32 = 32;
+pub const SLABLAB_MAP_EXTENTS_MAX: u32 = 4096;
 pub const SLABLAB_INFO: u32 = 3226516224;
 pub const SLABLAB_BIND: u32 = 3223370497;
 pub const SLABLAB_ALLOC: u32 = 3224419074;
@@ -34,6 +38,7 @@ pub const SLABLAB_STATS: u32 = 3324558085;
 pub const SLABLAB_CHECK: u32 = 3223370502;
 pub const SLABLAB_EXTEND: u32 = 3223370503;
 pub const SLABLAB_SHRINK: u32 = 3222846217;
+pub const SLABLAB_MAP: u32 = 3223370504;
 pub type __u8 = ::core::ffi::c_uchar;
 pub type __u16 = ::core::ffi::c_ushort;
 pub type __u32 = ::core::ffi::c_uint;
@@ -46,6 +51,7 @@ pub const SLABLAB_NR_REALLOC: slablab_command = 4;
 pub const SLABLAB_NR_STATS: slablab_command = 5;
 pub const SLABLAB_NR_CHECK: slablab_command = 6;
 pub const SLABLAB_NR_EXTEND: slablab_command = 7;
+pub const SLABLAB_NR_MAP: slablab_command = 8;
 pub const SLABLAB_NR_SHRINK: slablab_command = 9;
 pub type slablab_command = ::core::ffi::c_uint;
 pub const SLABLAB_ENGINE_DEFAULT: slablab_engine = 0;
@@ -422,4 +428,64 @@ const _: () = {
         [::core::mem::offset_of!(slablab_shrink, bytes) - 8usize];
     ["Offset of field: slablab_shrink::free_bytes"]
         [::core::mem::offset_of!(slablab_shrink, free_bytes) - 16usize];
+};
+pub const SLABLAB_EXTENT_FREE: slablab_extent_kind = 1;
+pub const SLABLAB_EXTENT_LARGE: slablab_extent_kind = 2;
+pub const SLABLAB_EXTENT_SLAB: slablab_extent_kind = 3;
+pub type slablab_extent_kind = ::core::ffi::c_uint;
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone)]
+pub struct slablab_extent {
+    pub page: __u32,
+    pub pages: __u32,
+    pub kind: __u8,
+    pub class_index: __u8,
+    pub order: __u8,
+    pub reserved: __u8,
+    pub objects: __u16,
+    pub used: __u16,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of slablab_extent"][::core::mem::size_of::<slablab_extent>() - 16usize];
+    ["Alignment of slablab_extent"][::core::mem::align_of::<slablab_extent>() - 4usize];
+    ["Offset of field: slablab_extent::page"]
+        [::core::mem::offset_of!(slablab_extent, page) - 0usize];
+    ["Offset of field: slablab_extent::pages"]
+        [::core::mem::offset_of!(slablab_extent, pages) - 4usize];
+    ["Offset of field: slablab_extent::kind"]
+        [::core::mem::offset_of!(slablab_extent, kind) - 8usize];
+    ["Offset of field: slablab_extent::class_index"]
+        [::core::mem::offset_of!(slablab_extent, class_index) - 9usize];
+    ["Offset of field: slablab_extent::order"]
+        [::core::mem::offset_of!(slablab_extent, order) - 10usize];
+    ["Offset of field: slablab_extent::reserved"]
+        [::core::mem::offset_of!(slablab_extent, reserved) - 11usize];
+    ["Offset of field: slablab_extent::objects"]
+        [::core::mem::offset_of!(slablab_extent, objects) - 12usize];
+    ["Offset of field: slablab_extent::used"]
+        [::core::mem::offset_of!(slablab_extent, used) - 14usize];
+};
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone)]
+pub struct slablab_map {
+    pub flags: __u32,
+    pub region: __u32,
+    pub page: __u32,
+    pub count: __u32,
+    pub extents: __u64,
+    pub reserved: __u64,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of slablab_map"][::core::mem::size_of::<slablab_map>() - 32usize];
+    ["Alignment of slablab_map"][::core::mem::align_of::<slablab_map>() - 8usize];
+    ["Offset of field: slablab_map::flags"][::core::mem::offset_of!(slablab_map, flags) - 0usize];
+    ["Offset of field: slablab_map::region"][::core::mem::offset_of!(slablab_map, region) - 4usize];
+    ["Offset of field: slablab_map::page"][::core::mem::offset_of!(slablab_map, page) - 8usize];
+    ["Offset of field: slablab_map::count"][::core::mem::offset_of!(slablab_map, count) - 12usize];
+    ["Offset of field: slablab_map::extents"]
+        [::core::mem::offset_of!(slablab_map, extents) - 16usize];
+    ["Offset of field: slablab_map::reserved"]
+        [::core::mem::offset_of!(slablab_map, reserved) - 24usize];
 };

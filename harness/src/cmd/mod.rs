@@ -3,6 +3,7 @@
 //! The subcommands.
 
 pub(crate) mod info;
+pub(crate) mod map;
 pub(crate) mod selftest;
 pub(crate) mod shell;
 pub(crate) mod stats;

@@ -24,6 +24,7 @@ use rustyline::{
 
 use super::{
     info,
+    map,
     stats::Stats, //
 };
 use crate::{
@@ -74,6 +75,7 @@ realloc HANDLE SIZE     change its size
 write HANDLE BYTE TEXT  write text into it, from a byte on
 read HANDLE BYTE LEN    show its bytes
 stats                   what the engine says of itself
+map                     draw the pool, page by page (not the seed's)
 check                   have the engine check its records
 extend BYTES            add memory to the pool, a multiple of 32k
 shrink                  have the engine give back what it keeps
@@ -194,6 +196,7 @@ fn execute(target: &dyn Target, line: &str) -> Said {
         ("read", [handle, byte, len]) => read(target, small(handle)?, small(byte)?, number(len)?)?,
         ("read", _) => return Err(Problem::Usage("read HANDLE BYTE LEN")),
         ("stats", []) => Stats::from(&*target.stats()?).lines(),
+        ("map", []) => map::text(target)?,
         ("check", []) => check(target)?,
         ("extend", [bytes]) => extend(target, number(bytes)?)?,
         ("shrink", []) => shrink(target)?,
@@ -345,6 +348,22 @@ mod tests {
         assert_eq!(say(&sim, "check").split(',').next(), Some("sound"));
         assert_eq!(say(&sim, "free 1048576"), "");
         assert_eq!(say(&sim, "free 1048576"), "error: ENOENT");
+    }
+
+    #[test]
+    fn the_pool_is_drawn_after_each_step() {
+        let sim = Sim::private(crate::uapi::Engine::Hybrid, 1 << 18).unwrap();
+        let row = || {
+            let text = say(&sim, "map");
+            let plain = anstream::adapter::strip_str(&text).to_string();
+            plain.lines().nth(1).unwrap_or_default().trim().to_owned()
+        };
+        assert_eq!(row(), format!("0  {}", ".".repeat(64)));
+        say(&sim, "alloc 5000");
+        say(&sim, "alloc 8");
+        assert_eq!(row(), format!("0  ##a{}", ".".repeat(61)));
+        say(&sim, "free 1048576");
+        assert_eq!(row(), format!("0  ..a{}", ".".repeat(61)));
     }
 
     #[test]

@@ -18,7 +18,9 @@ use crate::{
         slablab_alloc,
         slablab_check,
         slablab_extend,
+        slablab_extent,
         slablab_info,
+        slablab_map,
         slablab_realloc,
         slablab_shrink,
         slablab_stats, //
@@ -118,5 +120,14 @@ impl Target for Faulty {
 
     fn shrink(&self) -> Result<slablab_shrink, Errno> {
         self.sim.shrink()
+    }
+
+    fn map(
+        &self,
+        region: u32,
+        page: u32,
+        extents: &mut [slablab_extent],
+    ) -> Result<slablab_map, Errno> {
+        self.sim.map(region, page, extents)
     }
 }

@@ -19,7 +19,9 @@ use crate::{
         slablab_bind,
         slablab_check,
         slablab_extend,
+        slablab_extent,
         slablab_info,
+        slablab_map,
         slablab_realloc,
         slablab_shrink,
         slablab_stats, //
@@ -30,6 +32,7 @@ use super::{
     fixture::{
         POOL_UNIT,
         filled,
+        has_map,
         has_pool,
         intact,
         session,
@@ -55,6 +58,9 @@ pub(super) const SIZE: u64 = 300;
 /// The pattern in that block.
 pub(super) const SEED: u64 = 1;
 
+/// Extents that MAP has room for.
+const EXTENTS: usize = 16;
+
 /// A command that would be served, and a session for it.
 pub(super) struct Call {
     pub(super) name: &'static str,
@@ -68,19 +74,21 @@ pub(super) struct Call {
 impl Call {
     /// Prepares each command that takes a structure and that the engine has.
     pub(super) fn all(engine: Engine) -> Outcome<Vec<Self>> {
-        const COMMANDS: [(&str, u32, bool); 8] = [
-            ("INFO", uapi::SLABLAB_NR_INFO, false),
-            ("BIND", uapi::SLABLAB_NR_BIND, false),
-            ("ALLOC", uapi::SLABLAB_NR_ALLOC, false),
-            ("REALLOC", uapi::SLABLAB_NR_REALLOC, false),
-            ("STATS", uapi::SLABLAB_NR_STATS, false),
-            ("CHECK", uapi::SLABLAB_NR_CHECK, true),
-            ("EXTEND", uapi::SLABLAB_NR_EXTEND, true),
-            ("SHRINK", uapi::SLABLAB_NR_SHRINK, true),
+        let (pool, map) = (has_pool(engine), has_map(engine));
+        let commands = [
+            ("INFO", uapi::SLABLAB_NR_INFO, true),
+            ("BIND", uapi::SLABLAB_NR_BIND, true),
+            ("ALLOC", uapi::SLABLAB_NR_ALLOC, true),
+            ("REALLOC", uapi::SLABLAB_NR_REALLOC, true),
+            ("STATS", uapi::SLABLAB_NR_STATS, true),
+            ("CHECK", uapi::SLABLAB_NR_CHECK, pool),
+            ("EXTEND", uapi::SLABLAB_NR_EXTEND, pool),
+            ("MAP", uapi::SLABLAB_NR_MAP, map),
+            ("SHRINK", uapi::SLABLAB_NR_SHRINK, pool),
         ];
-        COMMANDS
+        commands
             .into_iter()
-            .filter(|(.., needs_pool)| has_pool(engine) || !needs_pool)
+            .filter(|(.., has_it)| *has_it)
             .map(|(name, number, _)| Self::new(engine, name, number))
             .collect()
     }
@@ -119,6 +127,16 @@ impl Call {
             uapi::SLABLAB_NR_STATS => slablab_stats::default().bytes(),
             uapi::SLABLAB_NR_CHECK => slablab_check::default().bytes(),
             uapi::SLABLAB_NR_SHRINK => slablab_shrink::default().bytes(),
+            uapi::SLABLAB_NR_MAP => {
+                // The kernel may write there at any time, so it is never anything else.
+                let extents = Box::leak(Box::new([slablab_extent::default(); EXTENTS]));
+                slablab_map {
+                    count: EXTENTS as u32,
+                    extents: extents.as_mut_ptr().expose_provenance() as u64,
+                    ..Default::default()
+                }
+                .bytes()
+            }
             _ => slablab_extend {
                 bytes: POOL_UNIT,
                 ..Default::default()
@@ -194,6 +212,10 @@ impl Call {
             uapi::SLABLAB_NR_SHRINK => vec![
                 flags(offset_of!(slablab_shrink, flags)),
                 reserved(offset_of!(slablab_shrink, reserved), 32),
+            ],
+            uapi::SLABLAB_NR_MAP => vec![
+                flags(offset_of!(slablab_map, flags)),
+                reserved(offset_of!(slablab_map, reserved), 64),
             ],
             _ => vec![
                 flags(offset_of!(slablab_extend, flags)),

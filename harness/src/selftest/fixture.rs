@@ -44,6 +44,11 @@ pub(super) fn has_pool(engine: Engine) -> bool {
     engine != Engine::Slub
 }
 
+/// Says whether an engine can tell what its pages are.
+pub(super) fn has_map(engine: Engine) -> bool {
+    engine == Engine::Hybrid
+}
+
 /// Opens a session that has a pool to itself where the engine has pools.
 #[track_caller]
 pub(super) fn session(engine: Engine) -> Outcome<Device> {

@@ -63,6 +63,9 @@ macro_rules! arguments {
     )*};
 }
 
+// SAFETY: As above.
+unsafe impl Argument for uapi::slablab_extent {}
+
 arguments! {
     slablab_info: SLABLAB_INFO_SIZE_VER1,
     slablab_bind: SLABLAB_BIND_SIZE_VER1,
@@ -72,6 +75,7 @@ arguments! {
     slablab_check: SLABLAB_CHECK_SIZE_VER1,
     slablab_extend: SLABLAB_EXTEND_SIZE_VER1,
     slablab_shrink: SLABLAB_SHRINK_SIZE_VER1,
+    slablab_map: SLABLAB_MAP_SIZE_VER1,
 }
 
 /// Whether the kernel reads an argument, and writes it, as `_IOC` has it.

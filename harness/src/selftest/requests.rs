@@ -20,6 +20,7 @@ use super::{
         POOL_BYTES,
         exhaust,
         filled,
+        has_map,
         has_pool,
         intact,
         private,
@@ -82,12 +83,14 @@ fn the_session_says_what_it_is(engine: Engine) -> Outcome {
 
     let info = session(engine)?.info()?;
     equal("engine", info.engine, engine.raw())?;
-    let pools = uapi::SLABLAB_CAP_POOL | uapi::SLABLAB_CAP_PRIVATE;
-    equal(
-        "capabilities",
-        info.capabilities,
-        if has_pool(engine) { pools } else { 0 },
-    )?;
+    let mut capabilities = 0;
+    if has_pool(engine) {
+        capabilities |= uapi::SLABLAB_CAP_POOL | uapi::SLABLAB_CAP_PRIVATE;
+    }
+    if has_map(engine) {
+        capabilities |= uapi::SLABLAB_CAP_MAP;
+    }
+    equal("capabilities", info.capabilities, capabilities)?;
     if has_pool(engine) {
         equal("flags", info.bind_flags, uapi::SLABLAB_BIND_PRIVATE)?;
         equal("pool", (info.pool_bytes, info.regions), (POOL_BYTES, 1))?;

@@ -30,6 +30,10 @@ use slab_heap::{
         self,
         Hybrid, //
     },
+    map::{
+        Extent,
+        NoMap, //
+    },
     region::RegionError,
     seed::{
         self,
@@ -65,7 +69,9 @@ use crate::{
         slablab_check,
         slablab_cost,
         slablab_extend,
+        slablab_extent,
         slablab_info,
+        slablab_map,
         slablab_realloc,
         slablab_shrink,
         slablab_stats, //
@@ -275,7 +281,7 @@ impl Target for Sim {
                 .iter()
                 .fold(0, |bits, engine| bits | 1 << engine.raw()),
             engine: self.pool().kind.raw(),
-            capabilities: uapi::SLABLAB_CAP_POOL | uapi::SLABLAB_CAP_PRIVATE,
+            capabilities: uapi::capabilities(self.pool().engine.capabilities()),
             bind_flags: if self.private {
                 uapi::SLABLAB_BIND_PRIVATE
             } else {
@@ -399,6 +405,41 @@ impl Target for Sim {
         Ok(slablab_shrink {
             bytes: engine.drain() as u64,
             free_bytes: uapi::free_bytes(engine),
+            ..Default::default()
+        })
+    }
+
+    fn map(
+        &self,
+        region: u32,
+        page: u32,
+        extents: &mut [slablab_extent],
+    ) -> Result<slablab_map, Errno> {
+        let room = extents.len().min(uapi::SLABLAB_MAP_EXTENTS_MAX as usize);
+        if room == 0 {
+            return Err(Errno::INVAL);
+        }
+        let mut part = vec![Extent::default(); room];
+        let (mut page, mut count) = (page, 0);
+        loop {
+            let told = (self.pool().engine).map(region as usize, page, &mut part[count..]);
+            let mapped = told.map_err(|why| match why {
+                NoMap::Unsupported => Errno::OPNOTSUPP,
+                NoMap::NoSuchRegion => Errno::NXIO,
+            })?;
+            page = mapped.next;
+            count += mapped.extents;
+            if mapped.next == mapped.end || count == room {
+                break;
+            }
+        }
+        for (extent, told) in extents.iter_mut().zip(&part[..count]) {
+            *extent = slablab_extent::from(*told);
+        }
+        Ok(slablab_map {
+            region,
+            page,
+            count: count as u32,
             ..Default::default()
         })
     }

@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `slablab map`: what each page of a pool is.
+
+mod demo;
+mod picture;
+
+use std::{
+    io,
+    process::ExitCode, //
+};
+
+use anyhow::{
+    Context,
+    bail, //
+};
+use clap::Args;
+use serde::Serialize;
+
+use crate::{
+    device::Errno,
+    map::{
+        Map,
+        Use, //
+    },
+    opener::{
+        EngineArg,
+        Opener,
+        TargetArgs,
+        TargetKind, //
+    },
+    report,
+    target::Target,
+    uapi::Engine,
+};
+
+/// Columns where there is no terminal to ask.
+const WIDTH: usize = 80;
+
+/// Draw a pool: what each page is, how full the slabs are, what is free in which sizes
+///
+/// By itself it shows the shared pool of the kernel's hybrid, which is empty unless a program uses
+/// it: try `slablab stress --engine hybrid --shared &` first. With --demo it shows a private pool
+/// after some thousand allocations and frees of 8 bytes to 64 KiB, as the seed of the demo has
+/// them: the same picture each time, in the kernel and with --target sim. To see what one
+/// allocation changes, say `map` in `slablab shell --engine hybrid --pool 1`.
+#[derive(Args)]
+pub(crate) struct MapArgs {
+    /// Where the engines are
+    #[arg(long, value_enum, default_value = "device")]
+    target: TargetKind,
+
+    /// Whose pool; only hybrid can tell
+    #[arg(long, value_enum, default_value = "hybrid")]
+    engine: EngineArg,
+
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+
+    /// Fill a private pool first, by this seed
+    #[arg(long, value_name = "SEED", num_args = 0..=1, default_missing_value = "1")]
+    demo: Option<u64>,
+
+    /// Size of that pool in MiB
+    #[arg(long, value_name = "MIB", default_value_t = 4, requires = "demo")]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=4096))]
+    pool: u64,
+}
+
+/// A block of pages, for JSON.
+#[derive(Serialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+enum Block {
+    Free {
+        page: u32,
+        pages: u32,
+    },
+    Large {
+        page: u32,
+        pages: u32,
+    },
+    Slab {
+        page: u32,
+        pages: u32,
+        object_bytes: u64,
+        objects: u16,
+        used: u16,
+    },
+}
+
+/// A region, for JSON.
+#[derive(Serialize)]
+struct Region {
+    pages: u32,
+    blocks: Vec<Block>,
+}
+
+/// A map, for JSON.
+#[derive(Serialize)]
+struct Document {
+    page_bytes: u32,
+    regions: Vec<Region>,
+}
+
+/// Draws the pool.
+pub(crate) fn run(args: MapArgs) -> anyhow::Result<ExitCode> {
+    let mut opener = Opener::new(&TargetArgs {
+        target: args.target,
+        pool: args.pool,
+        shared: args.demo.is_none(),
+    });
+    let engine = Engine::from(args.engine);
+    let target = opener.open(engine)?;
+    if let Some(seed) = args.demo {
+        demo::fill(&*target, seed)?;
+    }
+    let map = match Map::read(&*target) {
+        Ok(map) => map,
+        Err(Errno::OPNOTSUPP) => {
+            bail!("the engine {engine} cannot tell what its pages are; --engine hybrid can")
+        }
+        Err(Errno::PERM) => {
+            bail!("the map of the shared pool needs CAP_SYS_ADMIN; --demo does not")
+        }
+        Err(errno) => return Err(errno).context("MAP failed"),
+    };
+    let classes = class_bytes(&*target).context("STATS failed")?;
+    report::print(if args.json {
+        serde_json::to_string_pretty(&Document::new(&map, &classes))? + "\n"
+    } else {
+        picture::draw(&map, &classes, width())
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Returns what the shell's `map` says.
+pub(crate) fn text(target: &dyn Target) -> Result<String, Errno> {
+    let map = Map::read(target)?;
+    Ok(picture::draw(&map, &class_bytes(target)?, width()))
+}
+
+/// Returns the bytes of each class's objects.
+fn class_bytes(target: &dyn Target) -> Result<Vec<u64>, Errno> {
+    let stats = target.stats()?;
+    let classes = stats.classes.iter().take(stats.class_count as usize);
+    Ok(classes.map(|class| class.block_bytes).collect())
+}
+
+/// Returns the columns of the terminal.
+fn width() -> usize {
+    rustix::termios::tcgetwinsize(io::stdout())
+        .map(|size| usize::from(size.ws_col))
+        .ok()
+        .filter(|columns| *columns > 0)
+        .unwrap_or(WIDTH)
+}
+
+impl Document {
+    fn new(map: &Map, classes: &[u64]) -> Self {
+        let regions = map.regions.iter().map(|region| {
+            let blocks = region.extents.iter().map(|extent| {
+                let (page, pages) = (extent.page, extent.pages);
+                match extent.what {
+                    Use::Free { .. } => Block::Free { page, pages },
+                    Use::Large => Block::Large { page, pages },
+                    Use::Slab {
+                        class,
+                        objects,
+                        used,
+                    } => Block::Slab {
+                        page,
+                        pages,
+                        object_bytes: classes.get(usize::from(class)).copied().unwrap_or(0),
+                        objects,
+                        used,
+                    },
+                }
+            });
+            Region {
+                pages: region.pages,
+                blocks: blocks.collect(),
+            }
+        });
+        Self {
+            page_bytes: map.page_bytes,
+            regions: regions.collect(),
+        }
+    }
+}

@@ -1,0 +1,432 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A map as people see it: a character for each page, or for a few; then figures by class and size.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _, //
+};
+
+use anstyle::{
+    AnsiColor,
+    Style, //
+};
+
+use crate::{
+    map::{
+        Map,
+        Region,
+        Use, //
+    },
+    report::{
+        Side,
+        Table,
+        bytes,
+        count, //
+    },
+};
+
+/// Rows that a region has at most.
+const ROWS_MAX: usize = 32;
+
+/// Characters that a row has at most.
+const CELLS_MAX: usize = 128;
+
+/// Columns in front of a row: the number of its first page.
+const MARGIN: usize = 9;
+
+/// The letters of classes, smallest first.
+const LETTERS: &[u8; 40] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMN";
+
+const FREE: Style = Style::new().dimmed();
+const LARGE: Style = AnsiColor::Blue.on_default().bold();
+const FULL: Style = AnsiColor::Green.on_default().bold();
+const PARTIAL: Style = AnsiColor::Yellow.on_default();
+const SPARSE: Style = AnsiColor::Red.on_default();
+
+/// What a character stands for, but for what is free.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Symbol {
+    Large,
+    Class(u8),
+}
+
+/// How much of a symbol is behind a character.
+#[derive(Clone, Copy, Debug, Default)]
+struct Share {
+    pages: u32,
+    objects: u32,
+    used: u32,
+}
+
+/// Pages that share a character.
+type Cell = BTreeMap<Symbol, Share>;
+
+/// Returns the letter of a class.
+fn letter(class: u8) -> char {
+    LETTERS
+        .get(usize::from(class))
+        .map_or('?', |letter| char::from(*letter))
+}
+
+/// Returns the largest power of two that is not above `number`, which is not 0.
+fn power_of_two(number: usize) -> usize {
+    1 << number.ilog2()
+}
+
+/// Draws a map for a terminal of `width` columns; `classes` are the bytes of the classes' objects.
+pub(super) fn draw(map: &Map, classes: &[u64], width: usize) -> String {
+    let mut text = String::new();
+    for (number, region) in map.regions.iter().enumerate() {
+        text += &draw_region(number, region, map.page_bytes, width);
+        text.push('\n');
+    }
+    text += &legend();
+    text.push('\n');
+    text += &summary(map, classes);
+    let by_class = class_table(map, classes);
+    let by_size = free_table(map);
+    for table in [by_class, by_size].into_iter().flatten() {
+        text.push('\n');
+        text += &table;
+    }
+    text
+}
+
+/// Draws a region, under a line that says what a character is.
+fn draw_region(number: usize, region: &Region, page_bytes: u32, width: usize) -> String {
+    let row = power_of_two(width.saturating_sub(MARGIN).clamp(8, CELLS_MAX));
+    let pages = region.pages as usize;
+    let each = pages.div_ceil(row * ROWS_MAX).next_power_of_two();
+    let plural = if each == 1 { "" } else { "s" };
+    let mut text = format!(
+        "region {number}: {} pages, {}; a character is {each} page{plural}\n",
+        count(pages as u64),
+        bytes(u64::from(region.pages) * u64::from(page_bytes)),
+    );
+    for (index, cells) in cells(region, each).chunks(row).enumerate() {
+        let _ = write!(text, "{:>width$}  ", index * row * each, width = MARGIN - 2);
+        for cell in cells {
+            let (symbol, style) = character(cell);
+            let _ = write!(text, "{style}{symbol}{style:#}");
+        }
+        text.push('\n');
+    }
+    text
+}
+
+/// Cuts a region into groups of `each` pages.
+fn cells(region: &Region, each: usize) -> Vec<Cell> {
+    let mut cells = vec![Cell::new(); (region.pages as usize).div_ceil(each)];
+    for extent in &region.extents {
+        let (symbol, objects, used) = match extent.what {
+            Use::Free { .. } => continue,
+            Use::Large => (Symbol::Large, 0, 0),
+            Use::Slab {
+                class,
+                objects,
+                used,
+            } => (Symbol::Class(class), objects, used),
+        };
+        for page in extent.page..extent.page.saturating_add(extent.pages) {
+            let Some(cell) = cells.get_mut(page as usize / each) else {
+                break;
+            };
+            let share = cell.entry(symbol).or_default();
+            share.pages += 1;
+            share.objects += u32::from(objects);
+            share.used += u32::from(used);
+        }
+    }
+    cells
+}
+
+/// Returns what stands for a group of pages: what most of those that are not free are.
+fn character(cell: &Cell) -> (char, Style) {
+    let most = cell.iter().rev().max_by_key(|(_, share)| share.pages);
+    match most {
+        None => ('.', FREE),
+        Some((Symbol::Large, _)) => ('#', LARGE),
+        Some((Symbol::Class(class), share)) => {
+            let style = match share {
+                Share { used: 0, .. } => FREE,
+                Share { objects, used, .. } if used >= objects => FULL,
+                Share { objects, used, .. } if used * 4 >= *objects => PARTIAL,
+                _ => SPARSE,
+            };
+            (letter(*class), style)
+        }
+    }
+}
+
+/// Says what characters and colours mean.
+fn legend() -> String {
+    format!(
+        "{FREE}.{FREE:#} free   {LARGE}#{LARGE:#} large, pages handed out as they are   \
+         a b c … slabs, by class\n\
+         a slab's colour: {FULL}green full{FULL:#}, {PARTIAL}yellow partly used{PARTIAL:#}, \
+         {SPARSE}red less than a quarter{SPARSE:#}, {FREE}grey empty{FREE:#}\n"
+    )
+}
+
+/// Returns a part of a whole in per cent.
+fn percent(part: u64, whole: u64) -> String {
+    format!("{} %", (part * 100).checked_div(whole).unwrap_or(0))
+}
+
+/// Says where the pool's bytes are.
+fn summary(map: &Map, classes: &[u64]) -> String {
+    let (mut slabs, mut large, mut free, mut largest, mut objects) = (0, 0, 0, 0, 0);
+    for extent in map.extents() {
+        let size = u64::from(extent.pages) * u64::from(map.page_bytes);
+        match extent.what {
+            Use::Large => large += size,
+            Use::Free { .. } => {
+                free += size;
+                largest = size.max(largest);
+            }
+            Use::Slab { class, used, .. } => {
+                slabs += size;
+                let object = classes.get(usize::from(class)).copied().unwrap_or(0);
+                objects += u64::from(used) * object;
+            }
+        }
+    }
+    format!(
+        "{} = {} in slabs ({} of it used) + {} large + {} free, {} of it in one piece\n",
+        bytes(slabs + large + free),
+        bytes(slabs),
+        percent(objects, slabs),
+        bytes(large),
+        bytes(free),
+        bytes(largest),
+    )
+}
+
+/// Returns the figures of each class that has slabs.
+fn class_table(map: &Map, classes: &[u64]) -> Option<String> {
+    let mut sums: BTreeMap<u8, [u64; 4]> = BTreeMap::new();
+    for extent in map.extents() {
+        if let Use::Slab {
+            class,
+            objects,
+            used,
+        } = extent.what
+        {
+            let more = [1, extent.pages.into(), objects.into(), used.into()];
+            let sum = sums.entry(class).or_default();
+            for (sum, more) in sum.iter_mut().zip(more) {
+                *sum += more;
+            }
+        }
+    }
+    let mut table = Table::new([
+        ("", Side::Left),
+        ("class", Side::Right),
+        ("slabs", Side::Right),
+        ("pages", Side::Right),
+        ("objects", Side::Right),
+        ("used", Side::Right),
+        ("fill", Side::Right),
+    ]);
+    for (class, [slabs, pages, objects, used]) in &sums {
+        let object = classes.get(usize::from(*class)).copied().unwrap_or(0);
+        table.row([
+            letter(*class).to_string().into(),
+            bytes(object).into(),
+            count(*slabs).into(),
+            count(*pages).into(),
+            count(*objects).into(),
+            count(*used).into(),
+            percent(*used, *objects).into(),
+        ]);
+    }
+    (!sums.is_empty()).then(|| table.to_string())
+}
+
+/// Returns how many blocks of each size are free.
+fn free_table(map: &Map) -> Option<String> {
+    let mut sums: BTreeMap<u8, (u64, u64)> = BTreeMap::new();
+    for extent in map.extents() {
+        if let Use::Free { order } = extent.what {
+            let sum = sums.entry(order).or_default();
+            sum.0 += 1;
+            sum.1 += u64::from(extent.pages) * u64::from(map.page_bytes);
+        }
+    }
+    let mut table = Table::new([
+        ("order", Side::Right),
+        ("free blocks of", Side::Right),
+        ("number", Side::Right),
+        ("together", Side::Right),
+    ]);
+    for (order, (number, size)) in &sums {
+        table.row([
+            order.to_string().into(),
+            bytes(size / number).into(),
+            count(*number).into(),
+            bytes(*size).into(),
+        ]);
+    }
+    (!sums.is_empty()).then(|| table.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        map::Extent,
+        sim::Sim,
+        uapi::Engine, //
+    };
+
+    /// The bytes of the objects of the first classes.
+    const CLASSES: [u64; 4] = [8, 16, 24, 3072];
+
+    fn plain(text: &str) -> String {
+        anstream::adapter::strip_str(text).to_string()
+    }
+
+    /// Makes a region of blocks that follow each other.
+    fn region(blocks: &[(u32, Use)]) -> Region {
+        let mut extents = Vec::new();
+        let mut page = 0;
+        for (pages, what) in blocks.iter().copied() {
+            extents.push(Extent { page, pages, what });
+            page += pages;
+        }
+        Region {
+            pages: page,
+            extents,
+        }
+    }
+
+    fn slab(class: u8, objects: u16, used: u16) -> Use {
+        Use::Slab {
+            class,
+            objects,
+            used,
+        }
+    }
+
+    fn example() -> Map {
+        Map {
+            page_bytes: 4096,
+            regions: vec![region(&[
+                (1, slab(0, 512, 512)),
+                (1, slab(1, 256, 3)),
+                (2, Use::Free { order: 13 }),
+                (3, slab(3, 4, 2)),
+                (1, slab(0, 512, 0)),
+                (5, Use::Large),
+                (1, Use::Free { order: 12 }),
+                (2, Use::Free { order: 13 }),
+                (16, Use::Free { order: 16 }),
+            ])],
+        }
+    }
+
+    #[test]
+    fn a_map_is_drawn_page_by_page() {
+        assert_eq!(
+            plain(&draw(&example(), &CLASSES, 80)),
+            "\
+region 0: 32 pages, 128 KiB; a character is 1 page
+      0  ab..ddda#####...................
+
+. free   # large, pages handed out as they are   a b c … slabs, by class
+a slab's colour: green full, yellow partly used, red less than a quarter, grey empty
+
+128 KiB = 24 KiB in slabs (41 % of it used) + 20 KiB large + 84 KiB free, 64 KiB of it in one piece
+
+   class  slabs  pages  objects  used  fill
+a    8 B      2      2    1,024   512  50 %
+b   16 B      1      1      256     3   1 %
+d  3 KiB      1      3        4     2  50 %
+
+order  free blocks of  number  together
+   12           4 KiB       1     4 KiB
+   13           8 KiB       2    16 KiB
+   16          64 KiB       1    64 KiB
+"
+        );
+    }
+
+    #[test]
+    fn a_narrow_terminal_has_more_rows() {
+        let text = plain(&draw_region(7, &example().regions[0], 4096, 20));
+        assert_eq!(
+            text,
+            "region 7: 32 pages, 128 KiB; a character is 1 page\n      \
+             0  ab..ddda\n      8  #####...\n     16  ........\n     24  ........\n"
+        );
+        // None is too narrow.
+        assert_eq!(plain(&draw_region(7, &example().regions[0], 4096, 0)), text);
+    }
+
+    #[test]
+    fn a_large_region_has_several_pages_to_a_character() {
+        let pages = 64 * ROWS_MAX as u32;
+        let what = [
+            (3, slab(2, 170, 1)),
+            (5, Use::Large),
+            (1, slab(2, 170, 1)),
+            (3, Use::Free { order: 12 }),
+            (pages * 4 - 12, Use::Free { order: 12 }),
+        ];
+        let text = plain(&draw_region(0, &region(&what), 4096, 80));
+        let lines: Vec<_> = text.lines().collect();
+        assert!(lines[0].ends_with("a character is 4 pages"), "{text}");
+        // What is not free is seen, and what there is most of is said.
+        assert_eq!(lines[1], format!("      0  c#c{}", ".".repeat(61)));
+        assert_eq!(lines[2], format!("    256  {}", ".".repeat(64)));
+        assert_eq!(lines.len(), 1 + ROWS_MAX);
+    }
+
+    #[test]
+    fn colours_say_how_full_a_slab_is() {
+        let styles = |used| {
+            let cell = cells(&region(&[(1, slab(0, 8, used))]), 1);
+            character(&cell[0])
+        };
+        let expected = [
+            (0, FREE),
+            (1, SPARSE),
+            (2, PARTIAL),
+            (7, PARTIAL),
+            (8, FULL),
+        ];
+        for (used, style) in expected {
+            assert_eq!(styles(used), ('a', style));
+        }
+        assert_eq!(letter(31), 'F');
+        assert_eq!(letter(255), '?');
+    }
+
+    #[test]
+    fn extents_that_lie_outside_of_their_region_are_cut_off() {
+        let mut region = region(&[(4, Use::Free { order: 14 })]);
+        region.extents.push(Extent {
+            page: 3,
+            pages: u32::MAX,
+            what: Use::Large,
+        });
+        assert!(plain(&draw_region(0, &region, 4096, 80)).ends_with("      0  ...#\n"));
+    }
+
+    #[test]
+    fn the_demo_of_a_seed_is_always_the_same() {
+        let draw_demo = |seed| {
+            let sim = Sim::private(Engine::Hybrid, 1 << 20).unwrap();
+            super::super::demo::fill(&sim, seed).unwrap();
+            super::super::text(&sim).unwrap()
+        };
+        let first = draw_demo(1);
+        assert_eq!(draw_demo(1), first);
+        assert_ne!(draw_demo(2), first);
+        let text = plain(&first);
+        for part in ["#", ".", "order  free blocks of", "class  slabs"] {
+            assert!(text.contains(part), "{text}");
+        }
+    }
+}

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A pool's map: what each of its pages is.
+
+use crate::{
+    device::Errno,
+    target::Target,
+    uapi::{
+        self,
+        ExtentKind,
+        slablab_extent, //
+    },
+};
+
+/// What a block of pages is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Use {
+    /// The buddy system has it: 2^`order` bytes.
+    Free { order: u8 },
+    /// It was handed out as it is.
+    Large,
+    /// It is cut into objects of a class.
+    Slab { class: u8, objects: u16, used: u16 },
+}
+
+/// A block of pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Extent {
+    /// The first page, counted from the region's.
+    pub(crate) page: u32,
+    /// How many there are.
+    pub(crate) pages: u32,
+    /// What they are.
+    pub(crate) what: Use,
+}
+
+/// The blocks of a region, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Region {
+    /// Its pages.
+    pub(crate) pages: u32,
+    /// What they are.
+    pub(crate) extents: Vec<Extent>,
+}
+
+/// The regions of a pool, by their numbers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Map {
+    /// The bytes of a page.
+    pub(crate) page_bytes: u32,
+    /// The regions.
+    pub(crate) regions: Vec<Region>,
+}
+
+impl From<&slablab_extent> for Extent {
+    fn from(extent: &slablab_extent) -> Self {
+        let what = match ExtentKind::from_raw(u32::from(extent.kind)) {
+            Some(ExtentKind::Free) => Use::Free {
+                order: extent.order,
+            },
+            Some(ExtentKind::Slab) => Use::Slab {
+                class: extent.class_index,
+                objects: extent.objects,
+                used: extent.used,
+            },
+            // A kind that is not known is at least not free.
+            Some(ExtentKind::Large) | None => Use::Large,
+        };
+        Self {
+            page: extent.page,
+            pages: extent.pages,
+            what,
+        }
+    }
+}
+
+impl Map {
+    /// Reads the map of a session's pool, up to `room` extents at once.
+    pub(crate) fn read_in_parts(target: &dyn Target, room: usize) -> Result<Self, Errno> {
+        let info = target.info()?;
+        let mut part = vec![slablab_extent::default(); room];
+        let mut regions = Vec::new();
+        for number in 0..info.regions {
+            let mut extents = Vec::new();
+            let mut page = 0;
+            loop {
+                let told = target.map(number, page, &mut part)?;
+                extents.extend(part[..told.count as usize].iter().map(Extent::from));
+                // Only at the end there is room left.
+                if told.count as usize != room {
+                    regions.push(Region {
+                        pages: told.page,
+                        extents,
+                    });
+                    break;
+                }
+                page = told.page;
+            }
+        }
+        Ok(Self {
+            page_bytes: info.page_bytes,
+            regions,
+        })
+    }
+
+    /// Reads the map of a session's pool.
+    pub(crate) fn read(target: &dyn Target) -> Result<Self, Errno> {
+        // A region is there always, and says whether the engine can tell.
+        target.map(0, 0, &mut [slablab_extent::default()])?;
+        Self::read_in_parts(target, uapi::SLABLAB_MAP_EXTENTS_MAX as usize)
+    }
+
+    /// Returns all blocks of pages.
+    pub(crate) fn extents(&self) -> impl DoubleEndedIterator<Item = &Extent> {
+        self.regions.iter().flat_map(|region| &region.extents)
+    }
+}
