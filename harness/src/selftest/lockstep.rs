@@ -11,10 +11,12 @@ use crate::{
         Errno,
         Refused, //
     },
+    map::Map,
     rng::Rng,
     sim::Sim,
     target::Target,
     uapi::{
+        self,
         Engine,
         slablab_cost,
         slablab_stats, //
@@ -85,6 +87,15 @@ fn figures(stats: Box<slablab_stats>) -> String {
     format!("{stats:?}")
 }
 
+/// Compares all figures, and where the engine can tell what each page is.
+fn same_pools(device: &Device, sim: &Sim) -> Outcome {
+    equal("figures", figures(sim.stats()?), figures(device.stats()?))?;
+    if device.info()?.capabilities & uapi::SLABLAB_CAP_MAP != 0 {
+        equal("map", Map::read(sim)?, Map::read(device)?)?;
+    }
+    Ok(())
+}
+
 /// Runs one trace on both and compares each answer.
 fn in_step(device: &Device, sim: &Sim, operations: u32, most: u64, random: &mut Rng) -> Outcome {
     let mut live = Vec::new();
@@ -115,7 +126,7 @@ fn in_step(device: &Device, sim: &Sim, operations: u32, most: u64, random: &mut 
         };
         about.about(format_args!("operation {n}"))?;
     }
-    equal("figures", figures(sim.stats()?), figures(device.stats()?))?;
+    same_pools(device, sim)?;
     for handle in live {
         equal(
             "free",
@@ -123,11 +134,7 @@ fn in_step(device: &Device, sim: &Sim, operations: u32, most: u64, random: &mut 
             (Ok(()), Ok(())),
         )?;
     }
-    equal(
-        "figures at the end",
-        figures(sim.stats()?),
-        figures(device.stats()?),
-    )?;
+    same_pools(device, sim).about("at the end")?;
     sound(device)
 }
 

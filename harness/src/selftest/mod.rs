@@ -15,6 +15,7 @@ mod handles;
 mod kmsg;
 mod life;
 mod lockstep;
+mod map;
 mod memory;
 mod module;
 mod pools;
@@ -95,7 +96,7 @@ macro_rules! theme {
 use theme;
 
 /// Every theme, in the order in which they are run: what is simple first.
-const THEMES: [Theme; 11] = [
+const THEMES: [Theme; 12] = [
     arguments::THEME,
     requests::THEME,
     handles::THEME,
@@ -103,6 +104,7 @@ const THEMES: [Theme; 11] = [
     zeros::THEME,
     statistics::THEME,
     pools::THEME,
+    map::THEME,
     quotas::THEME,
     lockstep::THEME,
     processes::THEME,

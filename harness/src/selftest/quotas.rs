@@ -141,7 +141,7 @@ fn more_sessions_than_there_may_be_are_enfile() -> Outcome {
 }
 
 /// Runs `act` as a user who may do nothing, in a thread of its own.
-fn as_nobody<T: Send>(act: impl FnOnce() -> Outcome<T> + Send) -> Outcome<T> {
+pub(super) fn as_nobody<T: Send>(act: impl FnOnce() -> Outcome<T> + Send) -> Outcome<T> {
     let nobody = || {
         let (user, group) = (Uid::from_raw(1000), Gid::from_raw(1000));
         set_thread_groups(&[])?;

@@ -1,0 +1,409 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! MAP: what each page of a pool is.
+
+use crate::{
+    device::{
+        Device,
+        Errno, //
+    },
+    map::{
+        Extent,
+        Map,
+        Use, //
+    },
+    rng::Rng,
+    uapi::{
+        self,
+        Engine,
+        slablab_extent,
+        slablab_map, //
+    },
+};
+
+use super::{
+    child::{
+        Child,
+        Role, //
+    },
+    fixture::{
+        MIB,
+        POOL_UNIT,
+        has_map,
+        private_of,
+        session,
+        shared,
+        sound,
+        unchanged, //
+    },
+    memory::{
+        Argument,
+        Fence,
+        submit, //
+    },
+    quotas::as_nobody,
+    theme,
+    verdict::{
+        About,
+        Outcome,
+        equal,
+        holds,
+        refused, //
+    },
+};
+
+theme!("map" {
+    Each an_engine_has_a_map_or_says_that_it_has_none,
+    Once a_new_pool_is_one_free_block,
+    Once a_block_is_seen_to_come_and_go,
+    Once the_map_covers_the_pool_without_a_gap,
+    Once the_map_agrees_with_the_figures,
+    Once small_parts_make_the_same_map,
+    Once a_page_inside_of_a_block_is_passed_over,
+    Once a_region_that_is_not_there_is_enxio,
+    Once behind_the_last_page_there_is_nothing,
+    Once room_for_none_or_for_too_many_is_einval,
+    Once extents_that_cannot_be_written_are_efault,
+    Once no_more_is_written_than_is_told,
+    Once a_user_without_privilege_may_map_his_own_pool_only,
+    Once the_map_of_a_busy_pool_has_no_page_twice,
+});
+
+/// Bytes of a page.
+const PAGE: u64 = 4096;
+
+/// Opens a session with a pool of its own that has a map.
+#[track_caller]
+fn mappable(pool_bytes: u64) -> Outcome<Device> {
+    private_of(Engine::Hybrid, pool_bytes)
+}
+
+/// Makes a pool have something of everything, in many pieces.
+fn crowd(device: &Device) -> Outcome {
+    let mut random = Rng::new(11);
+    let mut live = Vec::new();
+    for _ in 0..6_000 {
+        if random.chance(5, 8) {
+            let (size, align) = (random.doubling(1, 20_000), 1 << random.below(14));
+            live.extend(device.alloc(size, align).map(|block| block.handle));
+        } else if !live.is_empty() {
+            device.free(live.swap_remove(random.index(live.len())))?;
+        }
+    }
+    Ok(())
+}
+
+/// Returns a map's argument for `extents`, from the first page of the first region on.
+fn argument(extents: &mut [slablab_extent]) -> slablab_map {
+    slablab_map {
+        count: extents.len() as u32,
+        extents: extents.as_mut_ptr().expose_provenance() as u64,
+        ..Default::default()
+    }
+}
+
+/// Sends an argument that is refused, and checks that it and all figures stay as they are.
+#[track_caller]
+fn is_refused(device: &Device, map: slablab_map, errno: Errno) -> Outcome {
+    let mut sent = map;
+    unchanged(device, || {
+        refused(submit(device, uapi::SLABLAB_NR_MAP, &mut sent), errno)
+    })?;
+    equal("argument", sent.bytes(), map.bytes())
+}
+
+fn an_engine_has_a_map_or_says_that_it_has_none(engine: Engine) -> Outcome {
+    for device in [session(engine)?, shared(engine)?] {
+        let told = device.info()?.capabilities & uapi::SLABLAB_CAP_MAP != 0;
+        equal("capability", told, has_map(engine))?;
+        let mut extents = [slablab_extent::default(); 4];
+        if has_map(engine) {
+            submit(&device, uapi::SLABLAB_NR_MAP, &mut argument(&mut extents))?;
+        } else {
+            is_refused(&device, argument(&mut extents), Errno::OPNOTSUPP)?;
+        }
+    }
+    Ok(())
+}
+
+fn a_new_pool_is_one_free_block() -> Outcome {
+    let map = Map::read(&mappable(MIB)?)?;
+    let whole = Extent {
+        page: 0,
+        pages: 256,
+        what: Use::Free { order: 20 },
+    };
+    equal("regions", map.regions.len(), 1)?;
+    equal("pages", map.regions[0].pages, 256)?;
+    equal("extents", &map.regions[0].extents, &vec![whole])
+}
+
+fn a_block_is_seen_to_come_and_go() -> Outcome {
+    let device = mappable(MIB)?;
+    let at = |offset: u64| -> Outcome<Extent> {
+        let map = Map::read(&device)?;
+        let page = (offset / PAGE) as u32;
+        let mut extents = map.extents().filter(|extent| extent.page <= page);
+        let last = extents.next_back().copied();
+        last.ok_or_else(|| super::Verdict::failed("no extent is there"))
+    };
+    let large = device.alloc(5 * PAGE, 8)?;
+    let extent = at(large.offset)?;
+    equal("large", (extent.pages, extent.what), (5, Use::Large))?;
+    let small = device.alloc(64, 8)?;
+    let slab = |used| Use::Slab {
+        class: small.cost.class_index,
+        objects: 64,
+        used,
+    };
+    equal("one object", at(small.offset)?.what, slab(1))?;
+    let other = device.alloc(64, 8)?;
+    equal("two objects", at(small.offset)?.what, slab(2))?;
+    device.free(small.handle)?;
+    equal("the other one", at(small.offset)?.what, slab(1))?;
+    device.free(large.handle)?;
+    let free = matches!(at(large.offset)?.what, Use::Free { .. });
+    equal("free again", free, true)?;
+    device.free(other.handle)?;
+    sound(&device)
+}
+
+/// Checks that a map's regions have so many bytes, and that nothing of them is missing.
+#[track_caller]
+fn covers(map: &Map, regions: &[u64]) -> Outcome {
+    let pages: Vec<_> = map
+        .regions
+        .iter()
+        .map(|region| u64::from(region.pages) * PAGE)
+        .collect();
+    equal("regions", &pages[..], regions)?;
+    for region in &map.regions {
+        let mut next = 0;
+        for extent in &region.extents {
+            equal("first page", extent.page, next)?;
+            holds(extent.pages > 0, "an extent has pages")?;
+            next += extent.pages;
+        }
+        equal("end", next, region.pages)?;
+    }
+    Ok(())
+}
+
+fn the_map_covers_the_pool_without_a_gap() -> Outcome {
+    let device = mappable(4 * MIB)?;
+    covers(&Map::read(&device)?, &[4 * MIB])?;
+    crowd(&device)?;
+    covers(&Map::read(&device)?, &[4 * MIB])?;
+    device.extend(3 * POOL_UNIT)?;
+    device.extend(MIB)?;
+    let regions = [4 * MIB, 3 * POOL_UNIT, MIB];
+    covers(&Map::read(&device)?, &regions)?;
+    crowd(&device)?;
+    covers(&Map::read(&device)?, &regions)
+}
+
+fn the_map_agrees_with_the_figures() -> Outcome {
+    let device = mappable(8 * MIB)?;
+    for round in 0..3 {
+        let (map, stats) = (Map::read(&device)?, device.stats()?);
+        let (mut free, mut large, mut out) = (0, 0, 0);
+        let mut classes = vec![(0, 0); stats.class_count as usize];
+        for extent in map.extents() {
+            let bytes = u64::from(extent.pages) * PAGE;
+            match extent.what {
+                Use::Free { order } => {
+                    equal("bytes of a free block", 1 << order, bytes)?;
+                    free += bytes;
+                }
+                Use::Large => {
+                    large += bytes;
+                    out += 1;
+                }
+                Use::Slab {
+                    class,
+                    objects,
+                    used,
+                } => {
+                    let class = &mut classes[usize::from(class)];
+                    class.0 += u64::from(objects);
+                    class.1 += u64::from(used);
+                    out += u64::from(used);
+                }
+            }
+        }
+        let about = format!("round {round}");
+        equal("free", free, stats.free_bytes).about(&about)?;
+        equal("live blocks", out, stats.live_blocks).about(&about)?;
+        let told: Vec<_> = stats.classes[..classes.len()]
+            .iter()
+            .map(|class| (class.total_blocks, class.used_blocks))
+            .collect();
+        equal("blocks and used ones of each class", &classes, &told).about(&about)?;
+        let objects = stats
+            .classes
+            .iter()
+            .map(|class| class.used_blocks * class.block_bytes);
+        equal("live bytes", large + objects.sum::<u64>(), stats.live_bytes).about(&about)?;
+        crowd(&device)?;
+    }
+    Ok(())
+}
+
+fn small_parts_make_the_same_map() -> Outcome {
+    let device = mappable(8 * MIB)?;
+    crowd(&device)?;
+    device.extend(POOL_UNIT)?;
+    let whole = Map::read(&device)?;
+    // More than the module asks of the engine at once.
+    let extents = whole.extents().count();
+    holds(extents > 600, format_args!("{extents} extents are many"))?;
+    for room in [1, 2, 7, 255, 256, 257, 512, extents, 4096] {
+        equal("map", Map::read_in_parts(&device, room)?, whole.clone()).about(room)?;
+    }
+    Ok(())
+}
+
+fn a_page_inside_of_a_block_is_passed_over() -> Outcome {
+    let device = mappable(MIB)?;
+    crowd(&device)?;
+    let whole = Map::read(&device)?;
+    for page in 0..256 {
+        let mut extents = [slablab_extent::default(); 256];
+        let told = device.map(0, page, &mut extents)?;
+        let rest: Vec<_> = extents[..told.count as usize]
+            .iter()
+            .map(Extent::from)
+            .collect();
+        let expected = whole.extents().filter(|extent| extent.page >= page);
+        equal("extents", rest, expected.copied().collect()).about(page)?;
+        equal("end", told.page, 256)?;
+    }
+    Ok(())
+}
+
+fn a_region_that_is_not_there_is_enxio() -> Outcome {
+    let device = mappable(MIB)?;
+    let mut extents = [slablab_extent::default(); 4];
+    for region in [1, 2, 15, 16, 17, 0x7fff_ffff, u32::MAX] {
+        let map = slablab_map {
+            region,
+            ..argument(&mut extents)
+        };
+        is_refused(&device, map, Errno::NXIO).about(region)?;
+    }
+    device.extend(POOL_UNIT)?;
+    equal("end", device.map(1, 0, &mut extents)?.page, 8)
+}
+
+fn behind_the_last_page_there_is_nothing() -> Outcome {
+    let device = mappable(MIB)?;
+    let mut extents = [slablab_extent::default(); 4];
+    for page in [256, 257, 1 << 20, u32::MAX] {
+        let told = device.map(0, page, &mut extents)?;
+        equal("count, page", (told.count, told.page), (0, 256)).about(page)?;
+    }
+    Ok(())
+}
+
+fn room_for_none_or_for_too_many_is_einval() -> Outcome {
+    let device = mappable(MIB)?;
+    let most = uapi::SLABLAB_MAP_EXTENTS_MAX;
+    let mut extents = vec![slablab_extent::default(); most as usize];
+    for count in [0, most + 1, 1 << 28, u32::MAX] {
+        let map = slablab_map {
+            count,
+            ..argument(&mut extents)
+        };
+        is_refused(&device, map, Errno::INVAL).about(count)?;
+    }
+    equal("count", device.map(0, 0, &mut extents)?.count, 1)
+}
+
+fn extents_that_cannot_be_written_are_efault() -> Outcome {
+    let device = mappable(MIB)?;
+    crowd(&device)?;
+    let at = |extents: usize| slablab_map {
+        count: 64,
+        extents: extents as u64,
+        ..Default::default()
+    };
+    for address in [0, usize::MAX, 0x8000_0000_0000_0000, 0xffff_8880_0000_0000] {
+        is_refused(&device, at(address), Errno::FAULT)?;
+    }
+    let fence = Fence::new(1)?;
+    let content = [0; 64 * size_of::<slablab_extent>()];
+    for outside in [1, 8, 16, 600, content.len()] {
+        is_refused(&device, at(fence.place(&content, outside)), Errno::FAULT).about(outside)?;
+    }
+    let address = fence.place(&content, 0);
+    submit(&device, uapi::SLABLAB_NR_MAP, &mut at(address))?;
+    fence.read_only()?;
+    is_refused(&device, at(address), Errno::FAULT)
+}
+
+fn no_more_is_written_than_is_told() -> Outcome {
+    let device = mappable(MIB)?;
+    device.alloc(100, 8)?;
+    device.alloc(10_000, 8)?;
+    let untouched = slablab_extent {
+        page: u32::MAX,
+        reserved: 0xff,
+        ..Default::default()
+    };
+    let mut extents = [untouched; 64];
+    let told = device.map(0, 0, &mut extents)?;
+    let (written, rest) = extents.split_at(told.count as usize);
+    holds(written.len() > 2, "there are blocks of each kind")?;
+    for extent in written {
+        equal("reserved", extent.reserved, 0)?;
+        let (class, order) = (u32::from(extent.class_index), u32::from(extent.order));
+        let kind = u32::from(extent.kind);
+        equal(
+            "no class, no order",
+            (
+                class == uapi::SLABLAB_NO_CLASS,
+                order == uapi::SLABLAB_NO_ORDER,
+            ),
+            (
+                kind != uapi::SLABLAB_EXTENT_SLAB,
+                kind != uapi::SLABLAB_EXTENT_FREE,
+            ),
+        )?;
+    }
+    let same = rest
+        .iter()
+        .all(|extent| extent.bytes() == untouched.bytes());
+    holds(same, "the rest is as it was")
+}
+
+fn a_user_without_privilege_may_map_his_own_pool_only() -> Outcome {
+    let (own, common) = (mappable(MIB)?, shared(Engine::Hybrid)?);
+    as_nobody(|| {
+        let mut extents = [slablab_extent::default(); 4];
+        is_refused(&common, argument(&mut extents), Errno::PERM)?;
+        equal("extents", own.map(0, 0, &mut extents)?.count, 1)
+    })?;
+    Map::read(&common)?;
+    Ok(())
+}
+
+fn the_map_of_a_busy_pool_has_no_page_twice() -> Outcome {
+    let observer = shared(Engine::Hybrid)?;
+    let mut child = Child::start(Role::Stress, Engine::Hybrid)?;
+    child.heard()?;
+    for round in 0..50 {
+        for room in [3, 4096] {
+            for region in Map::read_in_parts(&observer, room)?.regions {
+                let mut next = 0;
+                for extent in &region.extents {
+                    let onward = extent.page >= next && extent.pages > 0;
+                    holds(onward, "extents follow each other").about(round)?;
+                    next = extent.page + extent.pages;
+                }
+                holds(next <= region.pages, "extents end with the region").about(round)?;
+            }
+        }
+    }
+    child.kill()?;
+    sound(&observer)
+}
