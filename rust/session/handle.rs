@@ -6,7 +6,7 @@
 //! the session's table, and the generation of that entry, which changes whenever a block leaves
 //! it. A number kept too long therefore names nothing, until the same entry has been used
 //! [`GENERATION_MAX`] more times; entries are used in turn, the longest vacant first, to make that
-//! as late as possible.
+//! as late as possible. In a table that is full but for one entry it is not late at all.
 
 /// Bits of a handle that are the index.
 const INDEX_BITS: u32 = 20;
