@@ -46,7 +46,7 @@ pub(crate) unsafe fn init() {
 }
 
 /// The engine of a session that does not say.
-pub(crate) const DEFAULT_ENGINE: EngineKind = EngineKind::Seed;
+pub(crate) const DEFAULT_ENGINE: EngineKind = EngineKind::Hybrid;
 
 /// The shared pools, and the limits.
 pub(crate) struct Lab {

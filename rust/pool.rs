@@ -43,6 +43,10 @@ use crate::{
         Budget,
         Lease, //
     },
+    cpus::{
+        Caches,
+        Cpus, //
+    },
     lock::BoxedSpinLock,
     memory::Memory,
     slub::Slub, //
@@ -85,7 +89,7 @@ engine_enum! {
         /// The architecture document's.
         Seed(Seed<BoxedSpinLock<seed::State>>),
         /// The seed's two tiers without its weaknesses.
-        Hybrid(Hybrid<BoxedSpinLock<hybrid::State>>),
+        Hybrid(Hybrid<BoxedSpinLock<hybrid::State>, Cpus, Caches>),
         /// Linux's own.
         Slub(Slub),
     }
@@ -145,9 +149,11 @@ impl PoolRef {
                 seed::State::new(),
                 "slablab_seed"
             ))?)),
-            EngineKind::Hybrid => AnyEngine::Hybrid(Hybrid::new(BoxedSpinLock::new(
-                new_spinlock!(hybrid::State::new(), "slablab_hybrid"),
-            )?)),
+            EngineKind::Hybrid => AnyEngine::Hybrid(Hybrid::new(
+                BoxedSpinLock::new(new_spinlock!(hybrid::State::new(), "slablab_hybrid"))?,
+                Cpus,
+                Caches::new()?,
+            )),
             EngineKind::Slub => AnyEngine::Slub(Slub::new(bytes)?),
         };
         // INVARIANT: The engine has no memory, and there is none.

@@ -12,7 +12,8 @@
 //! - [`pool`]: an engine and its memory; [`memory`] is that memory, [`slub`] the engine that is
 //!   Linux's own; the others are in the crate `slab_heap`;
 //! - [`tables`]: the memory of sessions' tables; [`budget`]: how much all may have together;
-//! - [`lock`]: the kernel's spinlock, as those crates want a lock.
+//! - [`lock`]: the kernel's spinlock, as those crates want a lock; [`cpus`]: its CPUs, as `hybrid`
+//!   wants a machine.
 
 use kernel::{
     miscdevice::{
@@ -25,6 +26,7 @@ use kernel::{
 mod argument;
 #[forbid(unsafe_code)]
 mod budget;
+mod cpus;
 mod device;
 mod lab;
 mod lock;
@@ -91,6 +93,8 @@ impl kernel::InPlaceModule for Slablab {
     fn init(_module: &'static ThisModule) -> impl PinInit<Self, Error> {
         // SAFETY: The module is initialised once, and nothing of it runs before.
         unsafe { lab::init() };
+        // SAFETY: As above.
+        unsafe { cpus::init() };
 
         pin_init::pin_init_scope(|| {
             let parameters = Parameters::read()?;

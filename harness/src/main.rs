@@ -10,6 +10,7 @@ mod cmd;
 mod device;
 mod errno;
 mod map;
+mod one_cpu;
 mod opener;
 mod oracle;
 mod report;

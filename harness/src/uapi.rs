@@ -112,6 +112,8 @@ header_enum! {
         Kernel = SLABLAB_PATH_KERNEL, "kernel";
         /// The block that was there.
         InPlace = SLABLAB_PATH_IN_PLACE, "in place";
+        /// What the CPU keeps to itself.
+        Magazine = SLABLAB_PATH_MAGAZINE, "magazine";
     }
 }
 
@@ -164,6 +166,8 @@ header_enum! {
         Bitmap = SLABLAB_RULE_BITMAP, "bitmap";
         /// Free blocks and partial slabs are in the lists that they belong in.
         Lists = SLABLAB_RULE_LISTS, "lists";
+        /// What CPUs keep was taken from the heap, once, and is no more than it may be.
+        Magazines = SLABLAB_RULE_MAGAZINES, "magazines";
     }
 }
 

@@ -9,7 +9,8 @@
 
 use crate::{
     class::CLASSES,
-    region::Offset, //
+    region::Offset,
+    stats::ORDERS_MAX, //
 };
 
 /// The records (list nodes, frames) that one step of a walk looks at.
@@ -45,6 +46,8 @@ pub enum Rule {
     Bitmap,
     /// Every free block and partial slab is in the list that it belongs in, and nothing else is.
     Lists,
+    /// What magazines hold was taken out of slabs, once, and is no more than they may hold.
+    Magazines,
 }
 
 /// A broken rule, and where.
@@ -84,6 +87,8 @@ pub struct Walk {
     pub(crate) seen: usize,
     /// Records of all parts that were seen since the walk began last.
     pub(crate) walked: u64,
+    /// What the CPUs had done when their part began.
+    pub(crate) turns: u64,
     /// What was seen, to be compared with counters at the end.
     pub(crate) sums: Sums,
 }
@@ -93,7 +98,8 @@ pub struct Walk {
 pub(crate) struct Sums {
     pub(crate) free_blocks: usize,
     pub(crate) free_pages: usize,
-    pub(crate) large_blocks: usize,
+    /// Blocks that are handed out as pages, by order.
+    pub(crate) large_blocks: [u32; ORDERS_MAX],
     pub(crate) large_pages: usize,
     /// Slabs that have objects both out and not.
     pub(crate) partial: usize,
@@ -122,18 +128,26 @@ impl Walk {
     ///
     /// Returns `false` when that happened too often.
     pub(crate) fn resume(&mut self, epoch: u64) -> bool {
-        match self.epoch {
-            Some(own) if own == epoch => true,
-            Some(_) if self.restarts == RESTARTS => false,
-            begun => {
-                *self = Self {
-                    epoch: Some(epoch),
-                    restarts: self.restarts + u32::from(begun.is_some()),
-                    ..Self::default()
-                };
-                true
-            }
+        if self.epoch == Some(epoch) {
+            return true;
         }
+        if self.epoch.is_some() && self.restart() == Progress::Disturbed {
+            return false;
+        }
+        self.epoch = Some(epoch);
+        true
+    }
+
+    /// Begins again when what was seen has passed; says that it did, or that it gives up.
+    pub(crate) fn restart(&mut self) -> Progress {
+        if self.restarts == RESTARTS {
+            return Progress::Disturbed;
+        }
+        *self = Self {
+            restarts: self.restarts + 1,
+            ..Self::default()
+        };
+        Progress::More
     }
 
     /// Goes on to the next part.

@@ -3,8 +3,9 @@
 //! The contract between an engine and the layers above it.
 //!
 //! An engine allocates, and does nothing else. It is shared between callers and keeps its own
-//! locks; nothing in an engine that has a pool sleeps or allocates. What it cannot serve it
-//! refuses with a reason and is then as before.
+//! locks; nothing in an engine that has a pool allocates. What it cannot serve it refuses with a
+//! reason and is then as before. It is called where its caller may sleep, and without a lock: one
+//! that keeps blocks on several CPUs asks for them before it refuses.
 
 use core::{
     alloc::Layout,
@@ -54,6 +55,8 @@ pub enum Path {
     Kernel,
     /// By the block that was there.
     InPlace,
+    /// From what the CPU keeps to itself.
+    Magazine,
 }
 
 /// What it cost to serve a request.
@@ -71,6 +74,9 @@ pub struct Cost {
     pub splits: Option<u16>,
     /// Pairs of buddies that were merged.
     pub merges: Option<u16>,
+    /// Of a request that was refused as [`Refusal::Fragmented`]: Linux's fragmentation index, from
+    /// 0 (there is little) to 1000 (it is in many pieces).
+    pub fragmentation: Option<u16>,
 }
 
 /// Why an engine refuses a request.

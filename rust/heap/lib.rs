@@ -25,6 +25,7 @@ pub mod hybrid;
 pub mod lock;
 #[forbid(unsafe_code)]
 pub mod map;
+pub mod platform;
 #[forbid(unsafe_code)]
 pub mod region;
 pub mod seed;

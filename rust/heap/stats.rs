@@ -10,6 +10,9 @@ use crate::engine::Refusal;
 /// The classes that an engine may have.
 pub const CLASSES_MAX: usize = 32;
 
+/// The orders that blocks of pages may have, from a page on.
+pub const ORDERS_MAX: usize = 21;
+
 /// The whole engine's figures.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
@@ -24,8 +27,11 @@ pub struct Totals {
     pub pool_bytes: u64,
     /// Bytes in blocks that are out, whole blocks.
     pub live_bytes: u64,
-    /// Bytes in free blocks of slabs.
+    /// Bytes that are neither out nor in the buddy system: in free blocks of slabs, and kept by
+    /// CPUs.
     pub cached_bytes: u64,
+    /// Bytes of those that CPUs keep in their magazines.
+    pub magazine_bytes: u64,
     /// Bytes in the buddy system.
     pub free_bytes: u64,
 
@@ -53,8 +59,21 @@ pub struct ClassStats {
     pub total_blocks: u64,
     /// Blocks of those that are out.
     pub used_blocks: u64,
+    /// Blocks of those that CPUs keep in their magazines.
+    pub magazine_blocks: u64,
     /// Times that it took memory from the buddy system.
     pub growths: u64,
+}
+
+/// The figures of blocks of one order: of 2ⁿ pages, or of less but more than half as many.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OrderStats {
+    /// Blocks that are out, as pages.
+    pub used_blocks: u64,
+    /// Blocks that CPUs keep in their magazines.
+    pub magazine_blocks: u64,
+    /// Free blocks, of 2ⁿ pages.
+    pub free_blocks: u64,
 }
 
 /// The buddy system's figures.
@@ -78,6 +97,11 @@ pub trait Visitor {
     /// Is told one class's figures, in the order of `index`, from 0.
     fn class(&mut self, index: u8, class: &ClassStats) {
         let _ = (index, class);
+    }
+
+    /// Is told the figures of blocks of 2^`order` bytes, in the order of `order`.
+    fn order(&mut self, order: u8, stats: &OrderStats) {
+        let _ = (order, stats);
     }
 
     /// Is told the buddy system's figures.

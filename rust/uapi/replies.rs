@@ -11,6 +11,7 @@ use slab_heap::{
         Broken,
         Rule, //
     },
+    class::PAGE_SHIFT,
     engine::Capabilities,
     map::{
         Extent,
@@ -24,6 +25,8 @@ use slab_heap::{
         BuddyStats,
         CLASSES_MAX,
         ClassStats,
+        ORDERS_MAX,
+        OrderStats,
         Totals,
         Visitor, //
     },
@@ -52,6 +55,8 @@ const _: () = {
     assert!(REGION_SHIFT == SLABLAB_OFFSET_REGION_SHIFT);
     assert!(REGIONS_MAX == SLABLAB_REGIONS_MAX as usize);
     assert!(CLASSES_MAX <= SLABLAB_CLASSES_MAX as usize);
+    assert!(ORDERS_MAX <= SLABLAB_ORDERS_MAX as usize);
+    assert!(PAGE_SHIFT == SLABLAB_ORDER_MIN);
     assert!(HANDLE_BITS + SLABLAB_POSITION_HANDLE_SHIFT == 63);
 };
 
@@ -72,14 +77,20 @@ impl From<Cost> for slablab_cost {
             Path::Buddy => SLABLAB_PATH_BUDDY,
             Path::Kernel => SLABLAB_PATH_KERNEL,
             Path::InPlace => SLABLAB_PATH_IN_PLACE,
+            Path::Magazine => SLABLAB_PATH_MAGAZINE,
+        };
+        let times = |times: Option<u16>| match times {
+            Some(times) => times.min(SLABLAB_UNKNOWN as u16 - 1) as u8,
+            None => SLABLAB_UNKNOWN as u8,
         };
         Self {
             path: path as u8,
             cause: SLABLAB_CAUSE_NONE as u8,
             class_index: cost.class.unwrap_or(SLABLAB_NO_CLASS as u8),
             order: cost.order.unwrap_or(SLABLAB_NO_ORDER as u8),
-            splits: cost.splits.unwrap_or(SLABLAB_UNKNOWN as u16),
-            merges: cost.merges.unwrap_or(SLABLAB_UNKNOWN as u16),
+            splits: times(cost.splits),
+            merges: times(cost.merges),
+            fragmentation: cost.fragmentation.unwrap_or(0),
         }
     }
 }
@@ -123,6 +134,7 @@ pub(crate) fn check_reply(broken: Option<Broken>, walked_blocks: u64) -> slablab
         Some(Rule::Merged) => SLABLAB_RULE_MERGED,
         Some(Rule::Bitmap) => SLABLAB_RULE_BITMAP,
         Some(Rule::Lists) => SLABLAB_RULE_LISTS,
+        Some(Rule::Magazines) => SLABLAB_RULE_MAGAZINES,
     };
     let class = broken.and_then(|broken| broken.class);
     slablab_check {
@@ -190,6 +202,7 @@ impl Visitor for slablab_stats {
         self.pool_bytes = totals.pool_bytes;
         self.live_bytes = totals.live_bytes;
         self.cached_bytes = totals.cached_bytes;
+        self.magazine_bytes = totals.magazine_bytes;
         self.free_bytes = totals.free_bytes;
         self.requested_bytes = totals.requested_bytes;
         self.live_blocks = totals.live_blocks;
@@ -206,9 +219,21 @@ impl Visitor for slablab_stats {
                 block_bytes: class.block_bytes,
                 total_blocks: class.total_blocks,
                 used_blocks: class.used_blocks,
+                magazine_blocks: class.magazine_blocks,
                 growths: class.growths,
             };
             self.class_count = u32::from(index) + 1;
+        }
+    }
+
+    fn order(&mut self, order: u8, stats: &OrderStats) {
+        let slot = usize::from(order).checked_sub(SLABLAB_ORDER_MIN as usize);
+        if let Some(slot) = slot.and_then(|slot| self.orders.get_mut(slot)) {
+            *slot = slablab_order_stats {
+                used_blocks: stats.used_blocks,
+                magazine_blocks: stats.magazine_blocks,
+                free_blocks: stats.free_blocks,
+            };
         }
     }
 

@@ -78,6 +78,8 @@ enum slablab_path {
 	SLABLAB_PATH_KERNEL = 4,
 	/* The block that was there: a REALLOC in place. */
 	SLABLAB_PATH_IN_PLACE = 5,
+	/* What the CPU keeps to itself. */
+	SLABLAB_PATH_MAGAZINE = 6,
 };
 
 /* Why a request was refused. */
@@ -103,7 +105,7 @@ enum slablab_cause {
 #define SLABLAB_NO_ORDER 0xff
 #define SLABLAB_NO_OFFSET 0xffffffffffffffffULL
 /* In slablab_cost.splits and .merges: the engine cannot tell. */
-#define SLABLAB_UNKNOWN 0xffff
+#define SLABLAB_UNKNOWN 0xff
 
 /* An offset is the region's number and the byte in that region. */
 #define SLABLAB_OFFSET_REGION_SHIFT 48
@@ -119,8 +121,13 @@ struct slablab_cost {
 	__u8 cause;		/* enum slablab_cause; NONE when served */
 	__u8 class_index;	/* in slablab_stats.classes, or SLABLAB_NO_CLASS */
 	__u8 order;		/* log2 of the bytes that the buddy system gave */
-	__u16 splits;		/* of larger buddy blocks, or SLABLAB_UNKNOWN */
-	__u16 merges;		/* of buddies, or SLABLAB_UNKNOWN */
+	__u8 splits;		/* of larger buddy blocks, up to 254, or SLABLAB_UNKNOWN */
+	__u8 merges;		/* of buddies, up to 254, or SLABLAB_UNKNOWN */
+	/*
+	 * Of what was refused as fragmented, Linux's fragmentation index (mm/vmstat.c):
+	 * near 0 because there is little, near 1000 because it is in many pieces. Else 0.
+	 */
+	__u16 fragmentation;
 };
 
 struct slablab_info {
@@ -183,10 +190,20 @@ struct slablab_realloc {
 struct slablab_class_stats {
 	__u64 block_bytes;	/* (out) */
 	__u64 total_blocks;	/* (out) */
-	__u64 used_blocks;	/* (out) */
+	__u64 used_blocks;	/* (out) that are out */
+	__u64 magazine_blocks;	/* (out) that CPUs keep; the rest is in slabs */
 	__u64 growths;		/* (out) times that the class took memory */
 };
 #define SLABLAB_CLASSES_MAX 40
+
+/* Blocks of whole pages: of 2^n bytes, or of less but more than half as many. */
+struct slablab_order_stats {
+	__u64 used_blocks;	/* (out) that are out */
+	__u64 magazine_blocks;	/* (out) that CPUs keep */
+	__u64 free_blocks;	/* (out) of 2^n bytes, in the buddy system */
+};
+#define SLABLAB_ORDER_MIN 12
+#define SLABLAB_ORDERS_MAX 24
 
 struct slablab_stats {
 	__u32 flags;		/* (in) 0 */
@@ -202,7 +219,8 @@ struct slablab_stats {
 	/* Where each byte of the pool is: pool = live + cached + free. */
 	__u64 pool_bytes;	/* (out) given to the engine */
 	__u64 live_bytes;	/* (out) in blocks that are out, whole blocks */
-	__u64 cached_bytes;	/* (out) in free blocks of slabs */
+	__u64 cached_bytes;	/* (out) in free blocks of slabs, and kept by CPUs */
+	__u64 magazine_bytes;	/* (out) of these, kept by CPUs */
 	__u64 free_bytes;	/* (out) in the buddy system */
 
 	__u64 requested_bytes;	/* (out) what the callers of the live blocks asked for */
@@ -224,8 +242,10 @@ struct slablab_stats {
 	__u64 session_refusals[SLABLAB_CAUSES];	/* (out) by session or engine */
 
 	struct slablab_class_stats classes[SLABLAB_CLASSES_MAX];	/* (out) */
+	/* From SLABLAB_ORDER_MIN on; zeros where the engine does not tell. */
+	struct slablab_order_stats orders[SLABLAB_ORDERS_MAX];	/* (out) */
 };
-#define SLABLAB_STATS_SIZE_VER1 1576
+#define SLABLAB_STATS_SIZE_VER1 2480
 
 /* Rules that SLABLAB_CHECK can find broken. */
 enum slablab_rule {
@@ -254,6 +274,8 @@ enum slablab_rule {
 	SLABLAB_RULE_BITMAP = 11,
 	/* Free blocks and partial slabs are in the lists that they belong in. */
 	SLABLAB_RULE_LISTS = 12,
+	/* What CPUs keep was taken from the heap, once, and is no more than it may be. */
+	SLABLAB_RULE_MAGAZINES = 13,
 };
 
 /*
@@ -301,7 +323,7 @@ struct slablab_shrink {
 enum slablab_extent_kind {
 	/* The buddy system has it. */
 	SLABLAB_EXTENT_FREE = 1,
-	/* It was handed out as it is. */
+	/* It was handed out as it is, or is kept so by a CPU. */
 	SLABLAB_EXTENT_LARGE = 2,
 	/* It is cut into objects of a class. */
 	SLABLAB_EXTENT_SLAB = 3,
@@ -316,7 +338,7 @@ struct slablab_extent {
 	__u8 order;		/* log2 of the bytes of what is free, or SLABLAB_NO_ORDER */
 	__u8 reserved;		/* 0 */
 	__u16 objects;		/* that a slab has */
-	__u16 used;		/* of those, how many are out */
+	__u16 used;		/* of those, how many are out, or kept by a CPU */
 };
 #define SLABLAB_EXTENT_SIZE_VER1 16
 

@@ -12,7 +12,7 @@ pub const SLABLAB_CAUSES: u32 = 8;
 pub const SLABLAB_NO_CLASS: u32 = 255;
 pub const SLABLAB_NO_ORDER: u32 = 255;
 pub const SLABLAB_NO_OFFSET: i32 = -1;
-pub const SLABLAB_UNKNOWN: u32 = 65535;
+pub const SLABLAB_UNKNOWN: u32 = 255;
 pub const SLABLAB_OFFSET_REGION_SHIFT: u32 = 48;
 pub const SLABLAB_POSITION_HANDLE_SHIFT: u32 = 32;
 pub const SLABLAB_INFO_SIZE_VER1: u32 = 80;
@@ -21,7 +21,9 @@ pub const SLABLAB_BIND_PRIVATE: u32 = 1;
 pub const SLABLAB_ALLOC_SIZE_VER1: u32 = 48;
 pub const SLABLAB_REALLOC_SIZE_VER1: u32 = 40;
 pub const SLABLAB_CLASSES_MAX: u32 = 40;
-pub const SLABLAB_STATS_SIZE_VER1: u32 = 1576;
+pub const SLABLAB_ORDER_MIN: u32 = 12;
+pub const SLABLAB_ORDERS_MAX: u32 = 24;
+pub const SLABLAB_STATS_SIZE_VER1: u32 = 2480;
 pub const SLABLAB_CHECK_SIZE_VER1: u32 = 32;
 pub const SLABLAB_EXTEND_SIZE_VER1: u32 = 32;
 pub const SLABLAB_REGIONS_MAX: u32 = 16;
@@ -34,7 +36,7 @@ pub const SLABLAB_BIND: u32 = 3223370497;
 pub const SLABLAB_ALLOC: u32 = 3224419074;
 pub const SLABLAB_FREE: u32 = 47875;
 pub const SLABLAB_REALLOC: u32 = 3223894788;
-pub const SLABLAB_STATS: u32 = 3324558085;
+pub const SLABLAB_STATS: u32 = 3383802629;
 pub const SLABLAB_CHECK: u32 = 3223370502;
 pub const SLABLAB_EXTEND: u32 = 3223370503;
 pub const SLABLAB_SHRINK: u32 = 3222846217;
@@ -65,6 +67,7 @@ pub const SLABLAB_PATH_GROWTH: slablab_path = 2;
 pub const SLABLAB_PATH_BUDDY: slablab_path = 3;
 pub const SLABLAB_PATH_KERNEL: slablab_path = 4;
 pub const SLABLAB_PATH_IN_PLACE: slablab_path = 5;
+pub const SLABLAB_PATH_MAGAZINE: slablab_path = 6;
 pub type slablab_path = ::core::ffi::c_uint;
 pub const SLABLAB_CAUSE_NONE: slablab_cause = 0;
 pub const SLABLAB_CAUSE_TOO_BIG: slablab_cause = 1;
@@ -81,8 +84,9 @@ pub struct slablab_cost {
     pub cause: __u8,
     pub class_index: __u8,
     pub order: __u8,
-    pub splits: __u16,
-    pub merges: __u16,
+    pub splits: __u8,
+    pub merges: __u8,
+    pub fragmentation: __u16,
 }
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
@@ -96,7 +100,9 @@ const _: () = {
     ["Offset of field: slablab_cost::splits"]
         [::core::mem::offset_of!(slablab_cost, splits) - 4usize];
     ["Offset of field: slablab_cost::merges"]
-        [::core::mem::offset_of!(slablab_cost, merges) - 6usize];
+        [::core::mem::offset_of!(slablab_cost, merges) - 5usize];
+    ["Offset of field: slablab_cost::fragmentation"]
+        [::core::mem::offset_of!(slablab_cost, fragmentation) - 6usize];
 };
 #[repr(C)]
 #[derive(Debug, Default, Copy, Clone)]
@@ -233,11 +239,12 @@ pub struct slablab_class_stats {
     pub block_bytes: __u64,
     pub total_blocks: __u64,
     pub used_blocks: __u64,
+    pub magazine_blocks: __u64,
     pub growths: __u64,
 }
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
-    ["Size of slablab_class_stats"][::core::mem::size_of::<slablab_class_stats>() - 32usize];
+    ["Size of slablab_class_stats"][::core::mem::size_of::<slablab_class_stats>() - 40usize];
     ["Alignment of slablab_class_stats"][::core::mem::align_of::<slablab_class_stats>() - 8usize];
     ["Offset of field: slablab_class_stats::block_bytes"]
         [::core::mem::offset_of!(slablab_class_stats, block_bytes) - 0usize];
@@ -245,8 +252,28 @@ const _: () = {
         [::core::mem::offset_of!(slablab_class_stats, total_blocks) - 8usize];
     ["Offset of field: slablab_class_stats::used_blocks"]
         [::core::mem::offset_of!(slablab_class_stats, used_blocks) - 16usize];
+    ["Offset of field: slablab_class_stats::magazine_blocks"]
+        [::core::mem::offset_of!(slablab_class_stats, magazine_blocks) - 24usize];
     ["Offset of field: slablab_class_stats::growths"]
-        [::core::mem::offset_of!(slablab_class_stats, growths) - 24usize];
+        [::core::mem::offset_of!(slablab_class_stats, growths) - 32usize];
+};
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone)]
+pub struct slablab_order_stats {
+    pub used_blocks: __u64,
+    pub magazine_blocks: __u64,
+    pub free_blocks: __u64,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of slablab_order_stats"][::core::mem::size_of::<slablab_order_stats>() - 24usize];
+    ["Alignment of slablab_order_stats"][::core::mem::align_of::<slablab_order_stats>() - 8usize];
+    ["Offset of field: slablab_order_stats::used_blocks"]
+        [::core::mem::offset_of!(slablab_order_stats, used_blocks) - 0usize];
+    ["Offset of field: slablab_order_stats::magazine_blocks"]
+        [::core::mem::offset_of!(slablab_order_stats, magazine_blocks) - 8usize];
+    ["Offset of field: slablab_order_stats::free_blocks"]
+        [::core::mem::offset_of!(slablab_order_stats, free_blocks) - 16usize];
 };
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
@@ -261,6 +288,7 @@ pub struct slablab_stats {
     pub pool_bytes: __u64,
     pub live_bytes: __u64,
     pub cached_bytes: __u64,
+    pub magazine_bytes: __u64,
     pub free_bytes: __u64,
     pub requested_bytes: __u64,
     pub live_blocks: __u64,
@@ -277,10 +305,11 @@ pub struct slablab_stats {
     pub session_reallocations: __u64,
     pub session_refusals: [__u64; 8usize],
     pub classes: [slablab_class_stats; 40usize],
+    pub orders: [slablab_order_stats; 24usize],
 }
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
-    ["Size of slablab_stats"][::core::mem::size_of::<slablab_stats>() - 1576usize];
+    ["Size of slablab_stats"][::core::mem::size_of::<slablab_stats>() - 2480usize];
     ["Alignment of slablab_stats"][::core::mem::align_of::<slablab_stats>() - 8usize];
     ["Offset of field: slablab_stats::flags"]
         [::core::mem::offset_of!(slablab_stats, flags) - 0usize];
@@ -302,38 +331,42 @@ const _: () = {
         [::core::mem::offset_of!(slablab_stats, live_bytes) - 48usize];
     ["Offset of field: slablab_stats::cached_bytes"]
         [::core::mem::offset_of!(slablab_stats, cached_bytes) - 56usize];
+    ["Offset of field: slablab_stats::magazine_bytes"]
+        [::core::mem::offset_of!(slablab_stats, magazine_bytes) - 64usize];
     ["Offset of field: slablab_stats::free_bytes"]
-        [::core::mem::offset_of!(slablab_stats, free_bytes) - 64usize];
+        [::core::mem::offset_of!(slablab_stats, free_bytes) - 72usize];
     ["Offset of field: slablab_stats::requested_bytes"]
-        [::core::mem::offset_of!(slablab_stats, requested_bytes) - 72usize];
+        [::core::mem::offset_of!(slablab_stats, requested_bytes) - 80usize];
     ["Offset of field: slablab_stats::live_blocks"]
-        [::core::mem::offset_of!(slablab_stats, live_blocks) - 80usize];
+        [::core::mem::offset_of!(slablab_stats, live_blocks) - 88usize];
     ["Offset of field: slablab_stats::allocations"]
-        [::core::mem::offset_of!(slablab_stats, allocations) - 88usize];
+        [::core::mem::offset_of!(slablab_stats, allocations) - 96usize];
     ["Offset of field: slablab_stats::frees"]
-        [::core::mem::offset_of!(slablab_stats, frees) - 96usize];
+        [::core::mem::offset_of!(slablab_stats, frees) - 104usize];
     ["Offset of field: slablab_stats::refusals"]
-        [::core::mem::offset_of!(slablab_stats, refusals) - 104usize];
+        [::core::mem::offset_of!(slablab_stats, refusals) - 112usize];
     ["Offset of field: slablab_stats::buddy_user_bytes"]
-        [::core::mem::offset_of!(slablab_stats, buddy_user_bytes) - 168usize];
+        [::core::mem::offset_of!(slablab_stats, buddy_user_bytes) - 176usize];
     ["Offset of field: slablab_stats::buddy_actual_bytes"]
-        [::core::mem::offset_of!(slablab_stats, buddy_actual_bytes) - 176usize];
+        [::core::mem::offset_of!(slablab_stats, buddy_actual_bytes) - 184usize];
     ["Offset of field: slablab_stats::buddy_total_bytes"]
-        [::core::mem::offset_of!(slablab_stats, buddy_total_bytes) - 184usize];
+        [::core::mem::offset_of!(slablab_stats, buddy_total_bytes) - 192usize];
     ["Offset of field: slablab_stats::session_blocks"]
-        [::core::mem::offset_of!(slablab_stats, session_blocks) - 192usize];
+        [::core::mem::offset_of!(slablab_stats, session_blocks) - 200usize];
     ["Offset of field: slablab_stats::session_bytes"]
-        [::core::mem::offset_of!(slablab_stats, session_bytes) - 200usize];
+        [::core::mem::offset_of!(slablab_stats, session_bytes) - 208usize];
     ["Offset of field: slablab_stats::session_allocations"]
-        [::core::mem::offset_of!(slablab_stats, session_allocations) - 208usize];
+        [::core::mem::offset_of!(slablab_stats, session_allocations) - 216usize];
     ["Offset of field: slablab_stats::session_frees"]
-        [::core::mem::offset_of!(slablab_stats, session_frees) - 216usize];
+        [::core::mem::offset_of!(slablab_stats, session_frees) - 224usize];
     ["Offset of field: slablab_stats::session_reallocations"]
-        [::core::mem::offset_of!(slablab_stats, session_reallocations) - 224usize];
+        [::core::mem::offset_of!(slablab_stats, session_reallocations) - 232usize];
     ["Offset of field: slablab_stats::session_refusals"]
-        [::core::mem::offset_of!(slablab_stats, session_refusals) - 232usize];
+        [::core::mem::offset_of!(slablab_stats, session_refusals) - 240usize];
     ["Offset of field: slablab_stats::classes"]
-        [::core::mem::offset_of!(slablab_stats, classes) - 296usize];
+        [::core::mem::offset_of!(slablab_stats, classes) - 304usize];
+    ["Offset of field: slablab_stats::orders"]
+        [::core::mem::offset_of!(slablab_stats, orders) - 1904usize];
 };
 impl Default for slablab_stats {
     fn default() -> Self {
@@ -357,6 +390,7 @@ pub const SLABLAB_RULE_FREE_BLOCKS: slablab_rule = 9;
 pub const SLABLAB_RULE_MERGED: slablab_rule = 10;
 pub const SLABLAB_RULE_BITMAP: slablab_rule = 11;
 pub const SLABLAB_RULE_LISTS: slablab_rule = 12;
+pub const SLABLAB_RULE_MAGAZINES: slablab_rule = 13;
 pub type slablab_rule = ::core::ffi::c_uint;
 #[repr(C)]
 #[derive(Debug, Default, Copy, Clone)]

@@ -268,6 +268,9 @@ fn place(handle: u32, offset: u64, usable: u64, cost: &slablab_cost) -> String {
             text += &format!(", {name} {number}");
         }
     }
+    if cost.fragmentation != 0 {
+        text += &format!(", fragmentation index {}", cost.fragmentation);
+    }
     text + "\n"
 }
 
@@ -362,7 +365,10 @@ mod tests {
         say(&sim, "alloc 5000");
         say(&sim, "alloc 8");
         assert_eq!(row(), format!("0  ##a{}", ".".repeat(61)));
+        // The CPU keeps what is freed, until it is told to give it back.
         say(&sim, "free 1048576");
+        assert_eq!(row(), format!("0  ##a{}", ".".repeat(61)));
+        say(&sim, "shrink");
         assert_eq!(row(), format!("0  ..a{}", ".".repeat(61)));
     }
 

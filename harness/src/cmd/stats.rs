@@ -32,9 +32,11 @@ use crate::{
         count, //
     },
     uapi::{
+        self,
         Cause,
         Engine,
         slablab_class_stats,
+        slablab_order_stats,
         slablab_stats, //
     },
 };
@@ -73,6 +75,7 @@ pub(crate) struct Stats {
     pool_bytes: u64,
     live_bytes: u64,
     cached_bytes: u64,
+    magazine_bytes: u64,
     free_bytes: u64,
     requested_bytes: u64,
     live_blocks: u64,
@@ -81,6 +84,7 @@ pub(crate) struct Stats {
     refusals: BTreeMap<&'static str, u64>,
     buddy: Buddy,
     classes: Vec<Class>,
+    orders: Vec<Order>,
     session: Session,
 }
 
@@ -96,7 +100,17 @@ struct Class {
     block_bytes: u64,
     total_blocks: u64,
     used_blocks: u64,
+    magazine_blocks: u64,
     growths: u64,
+}
+
+/// Blocks of whole pages.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+struct Order {
+    block_bytes: u64,
+    used_blocks: u64,
+    magazine_blocks: u64,
+    free_blocks: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -148,7 +162,19 @@ impl From<&slablab_class_stats> for Class {
             block_bytes: class.block_bytes,
             total_blocks: class.total_blocks,
             used_blocks: class.used_blocks,
+            magazine_blocks: class.magazine_blocks,
             growths: class.growths,
+        }
+    }
+}
+
+impl From<(u32, &slablab_order_stats)> for Order {
+    fn from((order, stats): (u32, &slablab_order_stats)) -> Self {
+        Self {
+            block_bytes: 1 << order,
+            used_blocks: stats.used_blocks,
+            magazine_blocks: stats.magazine_blocks,
+            free_blocks: stats.free_blocks,
         }
     }
 }
@@ -164,6 +190,7 @@ impl From<&slablab_stats> for Stats {
             pool_bytes: stats.pool_bytes,
             live_bytes: stats.live_bytes,
             cached_bytes: stats.cached_bytes,
+            magazine_bytes: stats.magazine_bytes,
             free_bytes: stats.free_bytes,
             requested_bytes: stats.requested_bytes,
             live_blocks: stats.live_blocks,
@@ -180,6 +207,11 @@ impl From<&slablab_stats> for Stats {
                 .iter()
                 .take(stats.class_count as usize)
                 .map(Class::from)
+                .collect(),
+            orders: (uapi::SLABLAB_ORDER_MIN..)
+                .zip(&stats.orders)
+                .map(Order::from)
+                .filter(|order| order.used_blocks + order.magazine_blocks + order.free_blocks > 0)
                 .collect(),
             session: Session {
                 blocks: stats.session_blocks,
@@ -204,10 +236,11 @@ impl Stats {
             line(
                 "pool",
                 format!(
-                    "{} = {} live + {} in slabs + {} free",
+                    "{} = {} live + {} in magazines + {} in slabs + {} free",
                     bytes(self.pool_bytes),
                     bytes(self.live_bytes),
-                    bytes(self.cached_bytes),
+                    bytes(self.magazine_bytes),
+                    bytes(self.cached_bytes - self.magazine_bytes),
                     bytes(self.free_bytes)
                 ),
             );
@@ -260,7 +293,29 @@ impl Stats {
             text.push('\n');
             text += &self.class_table();
         }
+        if !self.orders.is_empty() {
+            text.push('\n');
+            text += &self.order_table();
+        }
         text
+    }
+
+    fn order_table(&self) -> String {
+        let mut table = Table::new([
+            ("pages of", Side::Right),
+            ("used", Side::Right),
+            ("magazines", Side::Right),
+            ("free", Side::Right),
+        ]);
+        for order in &self.orders {
+            table.row([
+                bytes(order.block_bytes).into(),
+                count(order.used_blocks).into(),
+                count(order.magazine_blocks).into(),
+                count(order.free_blocks).into(),
+            ]);
+        }
+        anstream::adapter::strip_str(&table.to_string()).to_string()
     }
 
     fn class_table(&self) -> String {
@@ -268,6 +323,7 @@ impl Stats {
             ("class", Side::Right),
             ("blocks", Side::Right),
             ("used", Side::Right),
+            ("magazines", Side::Right),
             ("growths", Side::Right),
         ]);
         for class in &self.classes {
@@ -275,6 +331,7 @@ impl Stats {
                 bytes(class.block_bytes).into(),
                 count(class.total_blocks).into(),
                 count(class.used_blocks).into(),
+                count(class.magazine_blocks).into(),
                 count(class.growths).into(),
             ]);
         }

@@ -148,19 +148,10 @@ impl Shadow {
             order,
             splits,
             merges,
+            fragmentation,
         } = cost;
-        let [split_low, split_high] = splits.to_le_bytes();
-        let [merge_low, merge_high] = merges.to_le_bytes();
-        let cost = u64::from_le_bytes([
-            path,
-            cause,
-            class_index,
-            order,
-            split_low,
-            split_high,
-            merge_low,
-            merge_high,
-        ]);
+        let [low, high] = fragmentation.to_le_bytes();
+        let cost = u64::from_le_bytes([path, cause, class_index, order, splits, merges, low, high]);
         for word in [u64::from(handle), offset, usable, cost] {
             self.trace = mix(self.trace ^ word);
         }

@@ -12,6 +12,7 @@ use crate::{
         Refused, //
     },
     map::Map,
+    one_cpu::OneCpu,
     rng::Rng,
     sim::Sim,
     target::Target,
@@ -47,8 +48,8 @@ theme!("lockstep" {
     Once ten_traces_of_a_hundred_thousand_operations_have_the_same_answers,
 });
 
-/// Path, cause, class, order, splits and merges.
-type Cost = (u8, u8, u8, u8, u16, u16);
+/// Path, cause, class, order, splits, merges and fragmentation.
+type Cost = (u8, u8, u8, u8, u8, u8, u16);
 
 /// What a program is told: handle, offset, usable bytes and cost, or why it gets nothing.
 type Answer = Result<(u32, u64, u64, Cost), (Errno, Cost)>;
@@ -61,6 +62,7 @@ fn cost(cost: &slablab_cost) -> Cost {
         cost.order,
         cost.splits,
         cost.merges,
+        cost.fragmentation,
     )
 }
 
@@ -140,17 +142,18 @@ fn in_step(device: &Device, sim: &Sim, operations: u32, most: u64, random: &mut 
 
 fn twenty_thousand_operations_have_the_same_answers() -> Outcome {
     for engine in POOL_ENGINES {
-        let (device, sim) = pair(engine, 16 * MIB)?;
+        let (device, sim, _cpu) = pair(engine, 16 * MIB)?;
         in_step(&device, &sim, 20_000, 65_536, &mut Rng::new(7)).about(engine)?;
     }
     Ok(())
 }
 
-/// Opens a session on each, with a pool of its own.
-fn pair(engine: Engine, pool_bytes: u64) -> Outcome<(Device, Sim)> {
+/// Opens a session on each, with a pool of its own, and stays on one CPU.
+fn pair(engine: Engine, pool_bytes: u64) -> Outcome<(Device, Sim, OneCpu)> {
     Ok((
         private_of(engine, pool_bytes)?,
         Sim::private(engine, pool_bytes)?,
+        OneCpu::stay()?,
     ))
 }
 
@@ -158,7 +161,7 @@ fn a_small_pool_refuses_the_same_requests() -> Outcome {
     // Requests up to twice the pool: every kind of refusal.
     for engine in POOL_ENGINES {
         for seed in 1..4 {
-            let (device, sim) = pair(engine, MIB)?;
+            let (device, sim, _cpu) = pair(engine, MIB)?;
             in_step(&device, &sim, 2_000, 2 * MIB, &mut Rng::new(seed))
                 .about(format_args!("{engine}, seed {seed}"))?;
         }
@@ -168,7 +171,7 @@ fn a_small_pool_refuses_the_same_requests() -> Outcome {
 
 fn an_extended_pool_has_the_same_answers() -> Outcome {
     for engine in POOL_ENGINES {
-        let (device, sim) = pair(engine, MIB)?;
+        let (device, sim, _cpu) = pair(engine, MIB)?;
         let mut random = Rng::new(3);
         for region in 1..4_u32 {
             in_step(&device, &sim, 1_000, 65_536, &mut random)
@@ -240,7 +243,7 @@ const PATTERNS: [Pattern; 10] = [
 
 fn ten_traces_of_a_hundred_thousand_operations_have_the_same_answers() -> Outcome {
     for (number, pattern) in PATTERNS.iter().enumerate() {
-        let (device, sim) = pair(Engine::Hybrid, 8 * MIB)?;
+        let (device, sim, _cpu) = pair(Engine::Hybrid, 8 * MIB)?;
         let mut random = Rng::new(number as u64 + 1);
         let mut live = Vec::new();
         for n in 0..100_000 {

@@ -28,6 +28,7 @@ use slab_heap::{
     engine_enum,
     hybrid::{
         self,
+        Cache,
         Hybrid, //
     },
     map::{
@@ -53,7 +54,8 @@ use self::{
     mapping::Mapping,
     platform::{
         Heap,
-        HostLock, //
+        HostLock,
+        Machine, //
     },
 };
 use crate::{
@@ -99,7 +101,7 @@ engine_enum! {
         /// The architecture document's.
         Seed(Seed<HostLock<seed::State>>),
         /// The seed's two tiers without its weaknesses.
-        Hybrid(Hybrid<HostLock<hybrid::State>>),
+        Hybrid(Hybrid<HostLock<hybrid::State>, Machine, Box<[Cache]>>),
     }
 }
 
@@ -122,7 +124,7 @@ impl Pool {
     pub(crate) const DEFAULT_BYTES: u64 = 64 << 20;
 
     /// The engine of those who do not say: the module's default.
-    const DEFAULT_ENGINE: Engine = Engine::Seed;
+    const DEFAULT_ENGINE: Engine = Engine::Hybrid;
 
     /// The engines that there are here.
     pub(crate) const ENGINES: [Engine; 2] = [Engine::Seed, Engine::Hybrid];
@@ -139,7 +141,11 @@ impl Pool {
         };
         let engine = match kind {
             Engine::Seed => AnyEngine::Seed(Seed::new(HostLock::new(seed::State::new()))),
-            Engine::Hybrid => AnyEngine::Hybrid(Hybrid::new(HostLock::new(hybrid::State::new()))),
+            Engine::Hybrid => AnyEngine::Hybrid(Hybrid::new(
+                HostLock::new(hybrid::State::new()),
+                Machine::default(),
+                Machine::caches(),
+            )),
             Engine::Default | Engine::Slub => return Err(Errno::OPNOTSUPP),
         };
         let pool = Self {

@@ -1,13 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the host brings for engines and sessions: locks and memory for tables.
+//! What the host brings for engines and sessions: locks, a machine, and memory for tables.
 
 use std::sync::{
     Mutex,
+    MutexGuard,
     PoisonError, //
 };
 
-use slab_heap::lock::Lock;
+use slab_heap::{
+    hybrid::Cache,
+    lock::Lock,
+    platform::{
+        Pinning,
+        Platform, //
+    },
+};
 use slab_session::{
     Entry,
     Storage, //
@@ -28,6 +36,45 @@ impl<T> HostLock<T> {
 unsafe impl<T> Lock<T> for HostLock<T> {
     fn with<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
         f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// A machine with one CPU, at which threads take turns.
+///
+/// With more than one, what a program is told would depend on which thread runs where: this is
+/// what a program sees of the module that stays on one CPU.
+#[derive(Debug, Default)]
+pub(super) struct Machine {
+    turn: Mutex<()>,
+}
+
+impl Machine {
+    /// Returns what the CPU keeps of one pool.
+    pub(super) fn caches() -> Box<[Cache]> {
+        Box::new([Cache::new()])
+    }
+
+    fn turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// SAFETY: Whoever runs for the CPU has its turn, and mutexes order them.
+unsafe impl Platform for Machine {
+    fn cpus(&self) -> usize {
+        1
+    }
+
+    fn pinned<R>(&self, f: impl FnOnce(usize) -> R) -> R {
+        let _turn = self.turn();
+        f(0)
+    }
+
+    fn on(&self, _cpu: usize, work: &mut (dyn FnMut(Pinning<'_>) + Send)) {
+        work(&|f| {
+            let _turn = self.turn();
+            f();
+        });
     }
 }
 

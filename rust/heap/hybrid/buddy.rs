@@ -67,6 +67,19 @@ impl Buddy {
         (&mut self.lists, &mut self.orders, &mut self.free_pages)
     }
 
+    /// Returns how unusable the free pages are for blocks of `order`: near 0 because there are few,
+    /// near 1000 because they are in many pieces.
+    ///
+    /// Linux's fragmentation index (`__fragmentation_index` in `mm/vmstat.c`), which is not below 0
+    /// here.
+    pub(super) fn fragmentation(&self, order: u32) -> u16 {
+        let blocks: u64 = self.lists.iter().map(|list| u64::from(list.len)).sum();
+        let whole = (self.free_pages as u64 * 1000) >> order;
+        (1000 + whole)
+            .checked_div(blocks)
+            .map_or(0, |each| 1000_u64.saturating_sub(each) as u16)
+    }
+
     /// Says whether `orders` says what the lists say.
     pub(super) fn bitmap_is_right(&self) -> bool {
         let lists = self.lists.iter().enumerate();
@@ -86,7 +99,7 @@ impl Buddy {
     #[inline]
     fn remove(&mut self, frames: &mut Frames, page: Page, order: u32) {
         // INVARIANT: As in `insert`, the other way.
-        frames.set_kind(page, Kind::Tail { head: 0 });
+        frames.set_kind(page, Kind::Tail);
         let list = &mut self.lists[order as usize];
         frames.unlink(list, page);
         if list.first().is_none() {

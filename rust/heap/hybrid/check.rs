@@ -8,7 +8,10 @@
 //! missing either. Last, the counters are compared with what was seen.
 
 use super::{
-    buddy::ORDERS,
+    buddy::{
+        ORDERS,
+        order_of, //
+    },
     frames::{
         Kind,
         List,
@@ -117,30 +120,34 @@ impl Heap {
 
     /// Looks at a page of a block that is not its head.
     fn check_tail(&self, page: Page) -> Result<(), Broken> {
-        let Kind::Tail { head } = self.frames.kind(page) else {
-            return broken(Rule::Partition, None, Some(page));
-        };
-        // Only a slab's pages say where their head is.
-        let head = usize::from(head);
-        if head > 0 {
-            let told = (head <= page.index()).then(|| self.frames.kind(page.before(head)));
-            match told {
-                Some(Kind::Slab { class, .. }) if head < class.pages() => {}
-                _ => return broken(Rule::Partition, None, Some(page)),
+        match self.frames.kind(page) {
+            Kind::Tail => Ok(()),
+            Kind::Inner { class, head } => {
+                let head = usize::from(head);
+                let told = (head <= page.index()).then(|| self.frames.kind(page.before(head)));
+                match told {
+                    Some(Kind::Slab { class: own, .. }) if own == class && head < class.pages() => {
+                        Ok(())
+                    }
+                    _ => broken(Rule::Partition, None, Some(page)),
+                }
             }
+            _ => broken(Rule::Partition, None, Some(page)),
         }
-        Ok(())
     }
 
     /// Looks at one block and returns how many pages it has.
     fn check_block(&mut self, walk: &mut Walk, page: Page) -> Result<usize, Broken> {
         match self.frames.kind(page) {
-            Kind::Tail { .. } => broken(Rule::Partition, None, Some(page)),
+            Kind::Tail | Kind::Inner { .. } => broken(Rule::Partition, None, Some(page)),
             Kind::Large { pages: 0 } => broken(Rule::Partition, None, Some(page)),
             Kind::Large { pages } => {
-                walk.sums.large_blocks += 1;
-                walk.sums.large_pages += pages as usize;
-                Ok(pages as usize)
+                let pages = pages as usize;
+                walk.sums.large_pages += pages;
+                if let Some(blocks) = walk.sums.large_blocks.get_mut(order_of(pages) as usize) {
+                    *blocks += 1;
+                }
+                Ok(pages)
             }
             Kind::Free { order } => {
                 let (index, order) = (page.index(), u32::from(order));
@@ -162,7 +169,11 @@ impl Heap {
                     return broken(Rule::Partition, Some(class), Some(page));
                 }
                 for head in 1..class.pages() {
-                    if self.frames.kind(page.after(head)) != (Kind::Tail { head: head as u8 }) {
+                    let inner = Kind::Inner {
+                        class,
+                        head: head as u8,
+                    };
+                    if self.frames.kind(page.after(head)) != inner {
                         return broken(Rule::Partition, Some(class), Some(page));
                     }
                 }

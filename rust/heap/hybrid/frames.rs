@@ -9,6 +9,12 @@
 //! This is the page metadata of a modern kernel (`struct page`, `struct slab` in Linux), cut down
 //! to what an allocator needs.
 
+use core::sync::atomic::{
+    AtomicU32,
+    AtomicU64,
+    Ordering::Relaxed, //
+};
+
 use crate::{
     class::{
         Class,
@@ -103,9 +109,10 @@ impl Page {
 /// What a block of pages is, in the frame of its head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// Not a head, but a page of a block whose head is `head` pages before, if that is a slab;
-    /// other blocks do not say.
-    Tail { head: u8 },
+    /// Not a head.
+    Tail,
+    /// Not a head, but a page of the slab whose head is `head` pages before.
+    Inner { class: Class, head: u8 },
     /// 2^`order` pages that the buddy system has.
     Free { order: u8 },
     /// Pages that were handed out as they are.
@@ -114,19 +121,79 @@ pub(super) enum Kind {
     Slab { class: Class, used: u16 },
 }
 
-/// The record of a page.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Frame {
-    pub(super) kind: Kind,
-    /// The neighbours in the list that the block is in.
-    links: Links,
+/// A [`Kind`] as one word, so that a frame can be read without the lock.
+///
+/// From the lowest byte on: what it is, class or order, pages to the head, nothing, and in the
+/// upper half pages or objects. A tail is 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Tag(u64);
+
+impl Tag {
+    const FREE: u64 = 1;
+    const LARGE: u64 = 2;
+    const SLAB: u64 = 3;
+
+    /// Says whether a block of `pages` pages begins here.
+    #[inline]
+    pub(super) const fn is_large(self, pages: usize) -> bool {
+        self.0 == Self::LARGE | (pages as u64) << 32
+    }
+
+    /// Says whether an object of `class` begins at byte `byte` of this page.
+    #[inline]
+    pub(super) const fn has_object(self, class: Class, byte: usize) -> bool {
+        let head = (self.0 >> 16) as u8 as usize;
+        self.0 as u16 == (Self::SLAB | (class.number() as u64) << 8) as u16
+            && class.object((head << PAGE_SHIFT) + byte).is_some()
+    }
 }
 
-/// Neighbours in a list.
-#[derive(Clone, Copy, Debug, Default)]
-struct Links {
-    prev: Link,
-    next: Link,
+impl From<Kind> for Tag {
+    #[inline]
+    fn from(kind: Kind) -> Self {
+        Self(match kind {
+            Kind::Tail => 0,
+            Kind::Inner { class, head } => {
+                Self::SLAB | u64::from(class.number()) << 8 | u64::from(head) << 16
+            }
+            Kind::Free { order } => Self::FREE | u64::from(order) << 8,
+            Kind::Large { pages } => Self::LARGE | u64::from(pages) << 32,
+            Kind::Slab { class, used } => {
+                Self::SLAB | u64::from(class.number()) << 8 | u64::from(used) << 32
+            }
+        })
+    }
+}
+
+impl From<Tag> for Kind {
+    #[inline]
+    fn from(Tag(bits): Tag) -> Self {
+        let (second, head, number) = ((bits >> 8) as u8, (bits >> 16) as u8, bits >> 32);
+        match (bits & 0xff, Class::new(second), head) {
+            (Tag::FREE, ..) => Self::Free { order: second },
+            (Tag::LARGE, ..) => Self::Large {
+                pages: number as u32,
+            },
+            (Tag::SLAB, Some(class), 0) => Self::Slab {
+                class,
+                used: number as u16,
+            },
+            (Tag::SLAB, Some(class), head) => Self::Inner { class, head },
+            _ => Self::Tail,
+        }
+    }
+}
+
+/// The record of a page. Zeros are that of a page that is no head.
+///
+/// It is made of atomics, which are used like plain words: only who has the lock changes a frame,
+/// but any CPU may read what it says of a block that nobody else can free meanwhile.
+#[derive(Debug, Default)]
+pub(super) struct Frame {
+    tag: AtomicU64,
+    /// The neighbours in the list that the block is in.
+    prev: AtomicU32,
+    next: AtomicU32,
 }
 
 /// A page or none, in four bytes: the number of the page and one, or zero.
@@ -150,14 +217,21 @@ impl From<Link> for Option<Page> {
 const _: () = assert!(size_of::<Frame>() == 16);
 
 impl Frame {
-    /// The frame of a page that is no head.
-    pub(super) const TAIL: Self = Self {
-        kind: Kind::Tail { head: 0 },
-        links: Links {
-            prev: Link(0),
-            next: Link(0),
-        },
-    };
+    /// Returns what the frame says.
+    #[inline]
+    pub(super) fn tag(&self) -> Tag {
+        Tag(self.tag.load(Relaxed))
+    }
+
+    #[inline]
+    fn prev(&self) -> Link {
+        Link(self.prev.load(Relaxed))
+    }
+
+    #[inline]
+    fn next(&self) -> Link {
+        Link(self.next.load(Relaxed))
+    }
 }
 
 /// A list of blocks, by their heads.
@@ -170,7 +244,7 @@ pub(super) struct List {
 
 /// One region's frames, and its bitmaps.
 struct Table {
-    frames: &'static mut [Frame],
+    frames: &'static [Frame],
     bits: &'static mut [u64],
 }
 
@@ -191,11 +265,10 @@ impl Frames {
     pub(super) fn add(
         &mut self,
         region: usize,
-        frames: &'static mut [Frame],
+        frames: &'static [Frame],
         bits: &'static mut [u64],
     ) {
         debug_assert!(bits.len() == frames.len() * BITMAP_WORDS);
-        frames.fill(Frame::TAIL);
         self.tables[region] = Some(Table { frames, bits });
     }
 
@@ -217,25 +290,18 @@ impl Frames {
         self.table(page.region())?.frames.get(page.index())
     }
 
-    /// Returns a page's frame to be changed.
-    #[inline]
-    fn get_mut(&mut self, page: Page) -> Option<&mut Frame> {
-        let table = self.tables.get_mut(page.region())?.as_mut()?;
-        table.frames.get_mut(page.index())
-    }
-
     /// Returns what the block is of which this page is the head.
     #[inline]
     pub(super) fn kind(&self, page: Page) -> Kind {
         self.get(page)
-            .map_or(Kind::Tail { head: 0 }, |frame| frame.kind)
+            .map_or(Kind::Tail, |frame| frame.tag().into())
     }
 
     /// Says what the block is of which this page is the head.
     #[inline]
     pub(super) fn set_kind(&mut self, page: Page, kind: Kind) {
-        if let Some(frame) = self.get_mut(page) {
-            frame.kind = kind;
+        if let Some(frame) = self.get(page) {
+            frame.tag.store(Tag::from(kind).0, Relaxed);
         }
     }
 
@@ -249,48 +315,55 @@ impl Frames {
         }
     }
 
+    /// Returns the frame that a link names, if it names one.
+    #[inline]
+    fn linked(&self, link: Link) -> Option<&Frame> {
+        self.get(Option::from(link)?)
+    }
+
     /// Puts a block first in a list.
     #[inline]
     pub(super) fn push(&mut self, list: &mut List, page: Page) {
         let next = list.first;
-        if let Some(frame) = self.get_mut(page) {
-            frame.links = Links {
-                prev: Link::default(),
-                next,
-            };
+        let link = Link::from(Some(page));
+        if let Some(frame) = self.get(page) {
+            frame.prev.store(0, Relaxed);
+            frame.next.store(next.0, Relaxed);
         }
-        if let Some(next) = Option::from(next).and_then(|next| self.get_mut(next)) {
-            next.links.prev = Some(page).into();
+        if let Some(next) = self.linked(next) {
+            next.prev.store(link.0, Relaxed);
         }
-        list.first = Some(page).into();
+        list.first = link;
         list.len += 1;
     }
 
     /// Takes a block, which is in it, out of a list.
     #[inline]
     pub(super) fn unlink(&mut self, list: &mut List, page: Page) {
-        let Some(frame) = self.get_mut(page) else {
+        let Some(frame) = self.get(page) else {
             return;
         };
-        let Links { prev, next } = core::mem::take(&mut frame.links);
-        match Option::from(prev).and_then(|prev| self.get_mut(prev)) {
-            Some(prev) => prev.links.next = next,
+        let (prev, next) = (frame.prev(), frame.next());
+        frame.prev.store(0, Relaxed);
+        frame.next.store(0, Relaxed);
+        match self.linked(prev) {
+            Some(prev) => prev.next.store(next.0, Relaxed),
             None => list.first = next,
         }
-        if let Some(next) = Option::from(next).and_then(|next| self.get_mut(next)) {
-            next.links.prev = prev;
+        if let Some(next) = self.linked(next) {
+            next.prev.store(prev.0, Relaxed);
         }
         list.len -= 1;
     }
 
     /// Returns the block after `page` in its list.
     pub(super) fn next(&self, page: Page) -> Option<Page> {
-        self.get(page).and_then(|frame| frame.links.next.into())
+        self.get(page).and_then(|frame| frame.next().into())
     }
 
     /// Returns the block before `page` in its list.
     pub(super) fn prev(&self, page: Page) -> Option<Page> {
-        self.get(page).and_then(|frame| frame.links.prev.into())
+        self.get(page).and_then(|frame| frame.prev().into())
     }
 
     /// Says whether a page, which is no head, is in a free block.
@@ -304,11 +377,12 @@ impl Frames {
         })
     }
 
-    /// Lends the links of a page, the one before and the one after, to be damaged.
+    /// Sets the links of a page, the one before and the one after, where they are given.
     #[cfg(test)]
-    pub(super) fn damage(&mut self, page: Page) -> (&mut u32, &mut u32) {
-        let links = &mut self.get_mut(page).unwrap().links;
-        (&mut links.prev.0, &mut links.next.0)
+    pub(super) fn damage(&mut self, page: Page, prev: Option<u32>, next: Option<u32>) {
+        let frame = self.get(page).unwrap();
+        prev.inspect(|prev| frame.prev.store(*prev, Relaxed));
+        next.inspect(|next| frame.next.store(*next, Relaxed));
     }
 }
 

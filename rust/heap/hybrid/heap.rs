@@ -9,6 +9,7 @@ use core::alloc::Layout;
 use super::{
     buddy::{
         Buddy,
+        ORDERS,
         Work,
         order_of, //
     },
@@ -20,6 +21,7 @@ use super::{
         REGION_PAGES_MAX,
         REGION_PAGES_SHIFT, //
     },
+    magazine::Stock,
     slab::{
         self,
         Classes,
@@ -48,8 +50,8 @@ pub(super) struct Heap {
     pub(super) classes: Classes,
     /// Pages that were handed out as they are.
     pub(super) large_pages: usize,
-    /// Blocks of such pages.
-    pub(super) large_blocks: usize,
+    /// Blocks of such pages, by order.
+    pub(super) large_blocks: [u32; ORDERS],
     /// Pages of all regions.
     pub(super) pages: usize,
     /// Pages of the largest block that the buddy system has when nothing is out.
@@ -84,7 +86,7 @@ impl Heap {
             buddy: Buddy::default(),
             classes: Default::default(),
             large_pages: 0,
-            large_blocks: 0,
+            large_blocks: [0; ORDERS],
             pages: 0,
             largest_block: 0,
             align_order: u32::MAX,
@@ -100,7 +102,7 @@ impl Heap {
     pub(super) fn add(
         &mut self,
         region: usize,
-        frames: &'static mut [Frame],
+        frames: &'static [Frame],
         bits: &'static mut [u64],
         align_order: u32,
     ) {
@@ -122,35 +124,49 @@ impl Heap {
         }
     }
 
-    /// Allocates a block for `layout`.
+    /// Allocates blocks for `layout`, and says how many: up to `blocks.len()` objects if a class
+    /// serves it, else one.
+    ///
+    /// `work` is all that was done for the request until now.
     #[inline]
-    pub(super) fn allocate(&mut self, layout: Layout, cost: &mut Cost) -> Result<Offset, Refusal> {
+    pub(super) fn serve(
+        &mut self,
+        layout: Layout,
+        blocks: &mut [Offset],
+        work: &mut Work,
+        cost: &mut Cost,
+    ) -> Result<usize, Refusal> {
         match Class::of(&layout) {
-            Some(class) => {
-                let mut object = [Offset::new(0, 0)];
-                match self.objects(class, &mut object, cost) {
-                    Ok(1..) => Ok(object[0]),
-                    // A slab whose bitmap is damaged. The check will say so.
-                    Ok(0) => Err(Refusal::Exhausted),
-                    // One page in place of a slab of several: a poor use of it, and the last.
-                    Err(_) if class.pages() > 1 => self.large(layout, cost),
-                    Err(refusal) => Err(refusal),
-                }
-            }
-            None => self.large(layout, cost),
+            Some(class) => self.objects(class, blocks, work, cost),
+            None => self.large(layout, blocks, work, cost),
+        }
+    }
+
+    /// Allocates a block where [`Heap::serve`] refused to, and nothing can be had back: one page in
+    /// place of a slab of several. A poor use of it, and the last.
+    pub(super) fn last_resort(
+        &mut self,
+        layout: Layout,
+        refusal: Refusal,
+        blocks: &mut [Offset],
+        work: &mut Work,
+        cost: &mut Cost,
+    ) -> Result<usize, Refusal> {
+        match Class::of(&layout) {
+            Some(class) if class.pages() > 1 => self.large(layout, blocks, work, cost),
+            _ => Err(refusal),
         }
     }
 
     /// Allocates up to `objects.len()` objects of a class and says how many.
     #[inline]
-    pub(super) fn objects(
+    fn objects(
         &mut self,
         class: Class,
         objects: &mut [Offset],
+        work: &mut Work,
         cost: &mut Cost,
     ) -> Result<usize, Refusal> {
-        let mut work = Work::default();
-        let mut pressed = false;
         loop {
             let Self {
                 frames,
@@ -160,28 +176,36 @@ impl Heap {
             } = self;
             let slabs = &mut classes[usize::from(class.number())];
             let kept = slabs.empty().is_some();
-            if let Some((taken, source)) = slabs.allocate(frames, buddy, class, objects, &mut work)
-            {
+            if let Some((taken, source)) = slabs.allocate(frames, buddy, class, objects, work) {
                 if kept && slabs.empty().is_none() {
                     self.kept.slabs -= 1;
                     self.kept.pages -= class.pages();
+                }
+                if taken == 0 {
+                    // A slab whose bitmap is damaged. The check will say so.
+                    return Err(Refusal::Exhausted);
                 }
                 let (path, order) = match source {
                     Source::Slabs => (Path::Slab, None),
                     Source::Growth => (Path::Growth, Some(order_of(class.pages()))),
                 };
-                *cost = served(path, Some(class), order, work);
+                *cost = served(path, Some(class), order, *work);
                 return Ok(taken);
             }
-            if pressed || !self.reclaim(&mut work) {
-                return Err(self.refusal(class.pages(), 0));
+            if !self.reclaim(work) {
+                return Err(self.refusal(class.pages(), 0, cost));
             }
-            pressed = true;
         }
     }
 
     /// Allocates whole pages.
-    fn large(&mut self, layout: Layout, cost: &mut Cost) -> Result<Offset, Refusal> {
+    fn large(
+        &mut self,
+        layout: Layout,
+        blocks: &mut [Offset],
+        work: &mut Work,
+        cost: &mut Cost,
+    ) -> Result<usize, Refusal> {
         let pages = pages_of(&layout);
         let align_order = layout.align().ilog2().saturating_sub(PAGE_SHIFT);
         if 1 << order_of(pages).max(align_order) > self.largest_block {
@@ -190,12 +214,13 @@ impl Heap {
         if align_order > self.align_order {
             return Err(Refusal::Unsupported);
         }
-        let mut work = Work::default();
-        let mut pressed = false;
+        let Some(block) = blocks.first_mut() else {
+            return Ok(0);
+        };
         loop {
             let page = self
                 .buddy
-                .allocate(&mut self.frames, pages, align_order, &mut work);
+                .allocate(&mut self.frames, pages, align_order, work);
             if let Some(page) = page {
                 self.frames.set_kind(
                     page,
@@ -204,15 +229,15 @@ impl Heap {
                     },
                 );
                 self.large_pages += pages;
-                self.large_blocks += 1;
+                self.large_blocks[order_of(pages) as usize] += 1;
                 let order = order_of(pages).max(align_order);
-                *cost = served(Path::Buddy, None, Some(order), work);
-                return Ok(page.offset(0));
+                *cost = served(Path::Buddy, None, Some(order), *work);
+                *block = page.offset(0);
+                return Ok(1);
             }
-            if pressed || !self.reclaim(&mut work) {
-                return Err(self.refusal(pages, align_order));
+            if !self.reclaim(work) {
+                return Err(self.refusal(pages, align_order, cost));
             }
-            pressed = true;
         }
     }
 
@@ -251,12 +276,16 @@ impl Heap {
     }
 
     /// Says why there are no `pages` pages in one piece.
-    fn refusal(&self, pages: usize, align_order: u32) -> Refusal {
-        if 1 << order_of(pages).max(align_order) > self.largest_block {
+    #[cold]
+    fn refusal(&self, pages: usize, align_order: u32, cost: &mut Cost) -> Refusal {
+        let order = order_of(pages).max(align_order);
+        *cost = Cost::default();
+        if 1 << order > self.largest_block {
             Refusal::TooBig
         } else if pages > self.buddy.free_pages() {
             Refusal::Exhausted
         } else {
+            cost.fragmentation = Some(self.buddy.fragmentation(order));
             Refusal::Fragmented
         }
     }
@@ -270,53 +299,75 @@ impl Heap {
         cost: &mut Cost,
     ) -> Result<(), BadFree> {
         let mut work = Work::default();
-        let class = Class::of(&layout);
-        if let Some(class) = class {
-            let Self {
-                frames,
-                buddy,
-                classes,
-                ..
-            } = self;
-            let slabs = &mut classes[usize::from(class.number())];
-            let kept = slabs.empty().is_some();
-            match slabs.release(frames, buddy, class, block, &mut work) {
+        if let Some(class) = Class::of(&layout) {
+            match self.release_object(class, block, &mut work) {
+                // One that got a page of its own as a last resort.
                 Err(BadFree::WrongSize) if class.pages() > 1 => {}
                 result => {
-                    if !kept && slabs.empty().is_some() {
-                        self.kept.slabs += 1;
-                        self.kept.pages += class.pages();
-                    }
-                    self.reclaim_if_empty(&mut work);
                     *cost = served(Path::Slab, Some(class), None, work);
                     return result;
                 }
             }
         }
-        let (page, pages) = self.find_large(block, &layout)?;
-        self.frames.set_kind(page, Kind::Tail { head: 0 });
-        self.buddy.release(&mut self.frames, page, pages, &mut work);
-        self.large_pages -= pages;
-        self.large_blocks -= 1;
-        self.reclaim_if_empty(&mut work);
+        let pages = pages_of(&layout);
+        self.release_pages(block, pages, &mut work)?;
         *cost = served(Path::Buddy, None, Some(order_of(pages)), work);
         Ok(())
     }
 
-    /// Returns the block of pages that begins at `block`, if it has the layout's size.
-    fn find_large(&self, block: Offset, layout: &Layout) -> Result<(Page, usize), BadFree> {
+    /// Takes an object back.
+    #[inline]
+    fn release_object(
+        &mut self,
+        class: Class,
+        object: Offset,
+        work: &mut Work,
+    ) -> Result<(), BadFree> {
+        let Self {
+            frames,
+            buddy,
+            classes,
+            ..
+        } = self;
+        let slabs = &mut classes[usize::from(class.number())];
+        let kept = slabs.empty().is_some();
+        slabs.release(frames, buddy, class, object, work)?;
+        if !kept && slabs.empty().is_some() {
+            self.kept.slabs += 1;
+            self.kept.pages += class.pages();
+        }
+        self.reclaim_if_empty(work);
+        Ok(())
+    }
+
+    /// Takes a block of `pages` pages back.
+    fn release_pages(
+        &mut self,
+        block: Offset,
+        pages: usize,
+        work: &mut Work,
+    ) -> Result<(), BadFree> {
+        let page = self.find_large(block, pages)?;
+        self.frames.set_kind(page, Kind::Tail);
+        self.buddy.release(&mut self.frames, page, pages, work);
+        self.large_pages -= pages;
+        self.large_blocks[order_of(pages) as usize] -= 1;
+        self.reclaim_if_empty(work);
+        Ok(())
+    }
+
+    /// Returns the first page of the block of `pages` pages that begins at `block`.
+    fn find_large(&self, block: Offset, pages: usize) -> Result<Page, BadFree> {
         let page = Page::of(block).ok_or(BadFree::Foreign)?;
         let frame = self.frames.get(page).ok_or(BadFree::Foreign)?;
         if block != page.offset(0) {
             return Err(BadFree::Interior);
         }
-        match frame.kind {
-            Kind::Large { pages } if pages as usize == pages_of(layout) => {
-                Ok((page, pages as usize))
-            }
+        match frame.tag().into() {
+            Kind::Large { pages: own } if own as usize == pages => Ok(page),
             Kind::Large { .. } | Kind::Slab { .. } => Err(BadFree::WrongSize),
-            Kind::Tail { .. } if self.frames.is_free(page) => Err(BadFree::NotOut),
-            Kind::Tail { .. } => Err(BadFree::Interior),
+            Kind::Tail if self.frames.is_free(page) => Err(BadFree::NotOut),
+            Kind::Tail | Kind::Inner { .. } => Err(BadFree::Interior),
             Kind::Free { .. } => Err(BadFree::NotOut),
         }
     }
@@ -336,7 +387,8 @@ impl Heap {
                 true
             }
             (None, None) => {
-                let Ok((page, pages)) = self.find_large(block, &layout) else {
+                let pages = pages_of(&layout);
+                let Ok(page) = self.find_large(block, pages) else {
                     return false;
                 };
                 let wanted = pages_of(&new);
@@ -344,6 +396,7 @@ impl Heap {
                     frames,
                     buddy,
                     large_pages,
+                    large_blocks,
                     ..
                 } = self;
                 if wanted > pages {
@@ -363,6 +416,8 @@ impl Heap {
                     },
                 );
                 *large_pages = *large_pages + wanted - pages;
+                large_blocks[order_of(pages) as usize] -= 1;
+                large_blocks[order_of(wanted) as usize] += 1;
                 *cost = served(Path::InPlace, None, Some(order_of(wanted)), work);
                 true
             }
@@ -370,7 +425,47 @@ impl Heap {
         }
     }
 
-    /// Returns the objects that are out, and the bytes that slabs have for objects that are not.
+    /// Returns the blocks of pages that are out.
+    pub(super) fn large_count(&self) -> usize {
+        self.large_blocks
+            .iter()
+            .map(|blocks| *blocks as usize)
+            .sum()
+    }
+
+    /// Says whether a block of this size begins here and is out.
+    pub(super) fn is_out(&mut self, stock: Stock, block: Offset) -> bool {
+        match stock.class() {
+            Some(class) => slab::find(&self.frames, class, block).is_ok_and(|(slab, number, _)| {
+                let word = self.frames.bits(slab, slab::words(class)).get(number / 64);
+                word.is_some_and(|word| word >> (number % 64) & 1 != 0)
+            }),
+            None => Page::of(block).is_some_and(|page| {
+                let pages = stock.pages() as u32;
+                page.offset(0) == block && self.frames.kind(page) == Kind::Large { pages }
+            }),
+        }
+    }
+
+    /// Takes back a block that was in a magazine.
+    ///
+    /// # Errors
+    ///
+    /// [`BadFree::NotOut`] for one that was taken back twice: in magazines that is not seen.
+    pub(super) fn take_back(
+        &mut self,
+        stock: Stock,
+        block: Offset,
+        work: &mut Work,
+    ) -> Result<(), BadFree> {
+        let (class, pages) = (stock.class(), stock.pages());
+        match class {
+            Some(class) => self.release_object(class, block, work),
+            None => self.release_pages(block, pages, work),
+        }
+    }
+
+    /// Returns the objects that are out, their bytes, and the bytes of all slabs.
     pub(super) fn slab_bytes(&self) -> (usize, usize, usize) {
         let mut sums = (0, 0, 0);
         for class in Class::all() {
@@ -404,5 +499,6 @@ fn served(path: Path, class: Option<Class>, order: Option<u32>, work: Work) -> C
         order: order.map(|order| (order + PAGE_SHIFT) as u8),
         splits: Some(work.splits),
         merges: Some(work.merges),
+        fragmentation: None,
     }
 }

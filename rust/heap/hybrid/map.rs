@@ -43,7 +43,7 @@ impl Heap {
                 break;
             }
             let (pages, what) = match self.frames.kind(Page::new(region, index)) {
-                Kind::Tail { .. } => {
+                Kind::Tail | Kind::Inner { .. } => {
                     index += 1;
                     continue;
                 }

@@ -42,6 +42,7 @@
 //! - Slabs mix what is freed early with what is freed late, like all slabs: one object that stays
 //!   keeps a slab's pages.
 
+mod address;
 #[forbid(unsafe_code)]
 mod buddy;
 #[forbid(unsafe_code)]
@@ -52,7 +53,13 @@ mod frames;
 #[forbid(unsafe_code)]
 mod heap;
 #[forbid(unsafe_code)]
+mod magazine;
+#[forbid(unsafe_code)]
+mod magazine_check;
+#[forbid(unsafe_code)]
 mod map;
+#[forbid(unsafe_code)]
+mod refill;
 #[forbid(unsafe_code)]
 mod slab;
 #[cfg(test)]
@@ -60,5 +67,7 @@ mod tests;
 
 pub use engine::{
     Hybrid,
-    State, //
+    State,
+    table_bytes, //
 };
+pub use magazine::Cache;

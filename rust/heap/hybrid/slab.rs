@@ -137,7 +137,11 @@ impl Slabs {
     ) -> Option<Page> {
         let slab = buddy.allocate(frames, class.pages(), 0, work)?;
         for head in 1..class.pages() {
-            frames.set_kind(slab.after(head), Kind::Tail { head: head as u8 });
+            let inner = Kind::Inner {
+                class,
+                head: head as u8,
+            };
+            frames.set_kind(slab.after(head), inner);
         }
         frames.bits(slab, words(class)).fill(0);
         // INVARIANT: The slab is empty, and its caller takes an object from it at once.
@@ -157,9 +161,9 @@ impl Slabs {
         work: &mut Work,
     ) {
         for head in 1..class.pages() {
-            frames.set_kind(slab.after(head), Kind::Tail { head: 0 });
+            frames.set_kind(slab.after(head), Kind::Tail);
         }
-        frames.set_kind(slab, Kind::Tail { head: 0 });
+        frames.set_kind(slab, Kind::Tail);
         buddy.release(frames, slab, class.pages(), work);
         self.slabs -= 1;
     }
@@ -267,8 +271,8 @@ pub(super) fn find(
     offset: Offset,
 ) -> Result<(Page, usize, usize), BadFree> {
     let page = Page::of(offset).ok_or(BadFree::Foreign)?;
-    let slab = match frames.get(page).ok_or(BadFree::Foreign)?.kind {
-        Kind::Tail { head } => page.before(usize::from(head)),
+    let slab = match Kind::from(frames.get(page).ok_or(BadFree::Foreign)?.tag()) {
+        Kind::Inner { head, .. } => page.before(usize::from(head)),
         _ => page,
     };
     match frames.kind(slab) {
@@ -278,8 +282,8 @@ pub(super) fn find(
             Ok((slab, number, usize::from(used)))
         }
         Kind::Slab { .. } | Kind::Large { .. } => Err(BadFree::WrongSize),
-        Kind::Tail { .. } if frames.is_free(page) => Err(BadFree::NotOut),
-        Kind::Tail { .. } => Err(BadFree::Interior),
+        Kind::Tail if frames.is_free(page) => Err(BadFree::NotOut),
+        Kind::Tail | Kind::Inner { .. } => Err(BadFree::Interior),
         Kind::Free { .. } => Err(BadFree::NotOut),
     }
 }

@@ -132,6 +132,7 @@ impl State {
             order: wanted.map(|bytes| bytes.ilog2() as u8),
             splits: if wanted.is_some() { None } else { Some(0) },
             merges: Some(0),
+            fragmentation: None,
         };
         self.allocations += 1;
         self.requested_bytes += layout.size();
@@ -283,6 +284,7 @@ unsafe impl<L: Lock<State> + Sync> Engine for Seed<L> {
                 order: None,
                 splits: Some(0),
                 merges: Some(0),
+                fragmentation: None,
             },
             None => Cost {
                 path: Path::Buddy,
@@ -290,6 +292,7 @@ unsafe impl<L: Lock<State> + Sync> Engine for Seed<L> {
                 order: Some(layout.size().next_power_of_two().ilog2() as u8),
                 splits: Some(0),
                 merges: None,
+                fragmentation: None,
             },
         };
         self.state.with(|state| {
@@ -321,6 +324,7 @@ unsafe impl<L: Lock<State> + Sync> Engine for Seed<L> {
                 class: which.block_bytes().map(|_| which as u8),
                 splits: Some(0),
                 merges: Some(0),
+                fragmentation: None,
                 ..Cost::default()
             };
             self.state.with(|state| {
@@ -375,6 +379,7 @@ unsafe impl<L: Lock<State> + Sync> Engine for Seed<L> {
                 available_bytes: heap.available_bytes() as u64,
                 pool_bytes: state.regions.bytes() as u64,
                 live_bytes: (buddy.stats_alloc_actual() - slabs_free) as u64,
+                magazine_bytes: 0,
                 cached_bytes: slabs_free as u64,
                 free_bytes: heap.buddy_free_bytes() as u64,
                 requested_bytes: state.requested_bytes as u64,
@@ -392,6 +397,7 @@ unsafe impl<L: Lock<State> + Sync> Engine for Seed<L> {
                             block_bytes: slab.block_bytes as u64,
                             total_blocks: slab.total_blocks as u64,
                             used_blocks: slab.used_blocks as u64,
+                            magazine_blocks: 0,
                             growths: (slab.total_blocks / SET_SIZE) as u64,
                         },
                     );

@@ -15,7 +15,11 @@ use std::{
         dealloc,
         handle_alloc_error, //
     },
-    cell::RefCell,
+    boxed::Box,
+    cell::{
+        Cell,
+        RefCell, //
+    },
     sync::Mutex,
     vec::Vec, //
 };
@@ -29,9 +33,15 @@ use crate::{
     },
     hybrid::{
         self,
+        Cache,
         Hybrid, //
     },
     lock::Lock,
+    platform::{
+        Pinning,
+        Platform,
+        Shared, //
+    },
     region::RegionError,
     seed::{
         self,
@@ -51,9 +61,50 @@ unsafe impl<T> Lock<T> for Mutex<T> {
     }
 }
 
+/// A machine: its CPUs, at which threads take turns.
+pub(crate) struct Host {
+    cpus: Vec<Mutex<()>>,
+}
+
+std::thread_local! {
+    /// The CPU that a thread is on; tests move themselves.
+    pub(crate) static CPU: Cell<usize> = const { Cell::new(0) };
+}
+
+impl Host {
+    pub(crate) fn new(cpus: usize) -> Self {
+        Self {
+            cpus: (0..cpus).map(|_| Mutex::default()).collect(),
+        }
+    }
+}
+
+// SAFETY: A closure that runs for a CPU has that CPU's mutex.
+unsafe impl Platform for Host {
+    fn cpus(&self) -> usize {
+        self.cpus.len()
+    }
+
+    fn pinned<R>(&self, f: impl FnOnce(usize) -> R) -> R {
+        let cpu = CPU.get() % self.cpus.len();
+        let _turn = self.cpus[cpu].lock().unwrap();
+        f(cpu)
+    }
+
+    fn on(&self, cpu: usize, work: &mut (dyn FnMut(Pinning<'_>) + Send)) {
+        work(&|f| {
+            let _turn = self.cpus[cpu].lock().unwrap();
+            f();
+        });
+    }
+}
+
 /// The engines on the host.
 pub(crate) type HostSeed = Seed<Mutex<seed::State>>;
-pub(crate) type HostHybrid = Hybrid<Mutex<hybrid::State>>;
+pub(crate) type HostHybrid = Hybrid<Mutex<hybrid::State>, Host, Box<[Cache]>>;
+
+/// The hybrid's heap behind its lock, without magazines.
+pub(crate) type LockedHybrid = Hybrid<Mutex<hybrid::State>, Shared, &'static [Cache]>;
 
 /// An engine that tests can make.
 pub(crate) trait TestEngine: Engine + Sized {
@@ -76,8 +127,20 @@ impl TestEngine for HostSeed {
 
 impl TestEngine for HostHybrid {
     fn empty() -> Self {
-        Hybrid::new(Mutex::new(hybrid::State::new()))
+        with_cpus(1)
     }
+}
+
+impl TestEngine for LockedHybrid {
+    fn empty() -> Self {
+        Hybrid::new(Mutex::default(), Shared, &[])
+    }
+}
+
+/// Makes a hybrid without memory on a machine with so many CPUs.
+pub(crate) fn with_cpus(cpus: usize) -> HostHybrid {
+    let caches = (0..cpus).map(|_| Cache::new()).collect();
+    Hybrid::new(Mutex::default(), Host::new(cpus), caches)
 }
 
 /// Zeroed bytes.

@@ -13,7 +13,6 @@ use std::{
 };
 
 use super::{
-    HostHybrid,
     Memory,
     TestEngine,
     layout,
@@ -24,6 +23,7 @@ use crate::{
     Cost,
     Engine,
     engine::BadFree,
+    hybrid::Hybrid,
     seed::Heap, //
 };
 
@@ -72,7 +72,10 @@ impl Bare for Heap {
     }
 }
 
-impl Bare for HostHybrid {
+impl<L, P, C> Bare for Hybrid<L, P, C>
+where
+    Self: TestEngine,
+{
     fn at(memory: &Memory, skip: usize, bytes: usize) -> Option<Self> {
         let engine = Self::empty();
         memory.lend_part(&engine, skip, bytes).ok()?;
@@ -89,7 +92,8 @@ impl Bare for HostHybrid {
             start: ptr::NonNull::new(ptr::with_exposed_provenance_mut(address)).unwrap(),
             offset: None,
         };
-        // SAFETY: By this function's contract; of a second free the engine says that it is one.
+        // SAFETY: By this function's contract. Of a second free the engine says that it is one, or
+        // hands out twice what the tests do not use.
         unsafe { Engine::release(self, block, layout, &mut Cost::default()) }
     }
 

@@ -27,6 +27,7 @@ use super::outcome::{
     Outcome, //
 };
 use crate::{
+    one_cpu::OneCpu,
     oracle::{
         Oracle,
         Summary, //
@@ -108,6 +109,9 @@ impl<'j> Job<'j> {
         let (done, is_done) = mpsc::channel();
         thread::scope(|scope| {
             scope.spawn(|| self.watch(&oracle, budget, is_done));
+            // What is to be the same on every target is asked for on one CPU.
+            let stays = self.workload.is_sequential && self.conditions.are_exact();
+            let _cpu = stays.then(OneCpu::stay);
             // Dropped when the workload ends, also by a panic: that ends the watch.
             let _done: mpsc::Sender<()> = done;
             let Conditions { seed, threads, .. } = *self.conditions;

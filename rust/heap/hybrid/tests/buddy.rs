@@ -48,7 +48,7 @@ fn fill(buddy: &mut (Frames, Buddy), pages: usize) {
 /// Releases pages and returns the merges.
 fn release((frames, buddy): &mut (Frames, Buddy), index: usize, pages: usize) -> u16 {
     let mut work = Work::default();
-    frames.set_kind(page(index), Kind::Tail { head: 0 });
+    frames.set_kind(page(index), Kind::Tail);
     buddy.release(frames, page(index), pages, &mut work);
     assert_eq!(work.splits, 0);
     work.merges

@@ -24,7 +24,7 @@ use crate::{
     },
     lock::Lock,
     testing::{
-        HostHybrid,
+        LockedHybrid,
         Memory,
         TestEngine,
         layout,
@@ -61,8 +61,8 @@ pub(super) fn class(bytes: usize) -> Class {
 }
 
 /// Makes an engine with something of everything in it.
-pub(super) fn furnished(memory: &Memory) -> (HostHybrid, Places) {
-    let engine = HostHybrid::over(memory);
+pub(super) fn furnished(memory: &Memory) -> (LockedHybrid, Places) {
+    let engine = LockedHybrid::over(memory);
     let allocate = |size, align| {
         let mut cost = Cost::default();
         engine.allocate(layout(size, align), &mut cost).unwrap()

@@ -40,7 +40,7 @@ use crate::{
 
 #[test]
 fn a_gap_between_blocks_is_found() {
-    let tail = Kind::Tail { head: 0 };
+    let tail = Kind::Tail;
     assert_eq!(rule_of(tail, |at| at.large), Rule::Partition);
     assert_eq!(rule_of(tail, |at| at.single), Rule::Partition);
     assert_eq!(rule_of(tail, |at| at.full), Rule::Partition);
@@ -77,14 +77,22 @@ fn blocks_that_overlap_are_found() {
 
 #[test]
 fn a_page_that_names_a_wrong_head_is_found() {
-    for (head, page) in [(0, 1), (2, 1), (1, 2), (3, 2), (255, 1)] {
-        let wrong = rule_of(Kind::Tail { head }, |at| at.three.after(page));
+    for (head, page) in [(2, 1), (1, 2), (3, 2), (255, 1)] {
+        let class = class(3072);
+        let wrong = rule_of(Kind::Inner { class, head }, |at| at.three.after(page));
         assert_eq!(wrong, Rule::Partition);
     }
-    let named = Kind::Tail { head: 1 };
+    assert_eq!(rule_of(Kind::Tail, |at| at.three.after(1)), Rule::Partition);
+    let (class, other) = (class(3072), class(2560));
+    let wrong = Kind::Inner {
+        class: other,
+        head: 1,
+    };
+    assert_eq!(rule_of(wrong, |at| at.three.after(1)), Rule::Partition);
+    let named = Kind::Inner { class, head: 1 };
     assert_eq!(rule_of(named, |at| at.large.after(1)), Rule::Partition);
     assert_eq!(rule_of(named, |at| at.largest.after(1)), Rule::Partition);
-    let before_all = Kind::Tail { head: 255 };
+    let before_all = Kind::Inner { class, head: 255 };
     assert_eq!(
         rule_of(before_all, |at| at.largest.after(1)),
         Rule::Partition
@@ -164,8 +172,8 @@ fn an_object_that_was_never_handed_out_is_found() {
 /// Damages the link forwards of a page, then that backwards, and returns both rules.
 fn links(to: u32, place: impl Fn(&Places) -> Page) -> [Rule; 2] {
     [
-        rule(|heap, at| *heap.frames.damage(place(at)).1 = to),
-        rule(|heap, at| *heap.frames.damage(place(at)).0 = to),
+        rule(|heap, at| heap.frames.damage(place(at), None, Some(to))),
+        rule(|heap, at| heap.frames.damage(place(at), Some(to), None)),
     ]
 }
 
@@ -173,7 +181,7 @@ fn links(to: u32, place: impl Fn(&Places) -> Page) -> [Rule; 2] {
 fn a_list_that_ends_too_early_is_found() {
     assert_eq!(links(0, |at| at.free[1]), [Rule::ListLength, Rule::Lists]);
     assert_eq!(
-        rule(|heap, at| *heap.frames.damage(at.pair[1]).1 = 0),
+        rule(|heap, at| heap.frames.damage(at.pair[1], None, Some(0))),
         Rule::ListLength
     );
 }
@@ -195,7 +203,7 @@ fn a_list_that_does_not_end_is_found() {
     for to in 0..3 {
         let back = rule(|heap, at| {
             let link = at.free[to].to_bits() as u32;
-            *heap.frames.damage(at.free[2]).1 = link;
+            heap.frames.damage(at.free[2], None, Some(link));
         });
         assert_eq!(back, Rule::Lists);
     }
@@ -295,12 +303,18 @@ fn a_slab_that_lost_its_class_an_object_is_found_though_the_sum_is_right() {
 
 #[test]
 fn the_counters_of_blocks_are_compared() {
-    assert_eq!(rule(|heap, _| heap.large_blocks += 1), Rule::LiveBlocks);
-    assert_eq!(rule(|heap, _| heap.large_blocks -= 1), Rule::LiveBlocks);
+    assert_eq!(rule(|heap, _| heap.large_blocks[3] += 1), Rule::LiveBlocks);
+    assert_eq!(rule(|heap, _| heap.large_blocks[3] -= 1), Rule::LiveBlocks);
     assert_eq!(rule(|heap, _| heap.large_pages += 1), Rule::LiveBlocks);
     assert_eq!(rule(|heap, _| heap.large_pages -= 1), Rule::LiveBlocks);
-    assert_eq!(broken(|state, _| state.frees += 1).rule, Rule::LiveBlocks);
-    assert_eq!(broken(|state, _| state.frees -= 1).rule, Rule::LiveBlocks);
+    assert_eq!(
+        broken(|state, _| state.counts.frees += 1).rule,
+        Rule::LiveBlocks
+    );
+    assert_eq!(
+        broken(|state, _| state.counts.frees -= 1).rule,
+        Rule::LiveBlocks
+    );
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::{
     class::Class,
     region::RegionError,
     testing::{
-        HostHybrid,
+        LockedHybrid,
         Memory,
         TestEngine,
         classes,
@@ -200,7 +200,7 @@ fn refusals_have_their_reason() {
 
 #[test]
 fn without_memory_everything_is_too_big() {
-    let engine = HostHybrid::empty();
+    let engine = LockedHybrid::empty();
     for size in [1, 64, 3072, 8192] {
         let refused = engine.allocate(layout(size, 8), &mut Cost::default());
         assert_eq!(refused, Err(Refusal::TooBig));
@@ -270,7 +270,7 @@ fn a_region_is_used_when_the_others_are_full() {
 #[test]
 fn totals_are_used_cached_and_free_per_class() {
     let memory = Memory::new(1 << 20);
-    let engine = HostHybrid::over(&memory);
+    let engine = LockedHybrid::over(&memory);
     let mut cost = Cost::default();
     for size in [64, 64, 100, 3072, 5000, 8] {
         engine.allocate(layout(size, 8), &mut cost).unwrap();
@@ -297,7 +297,7 @@ fn totals_are_used_cached_and_free_per_class() {
 #[test]
 fn regions_that_cannot_be_added_change_nothing() {
     let (memory, more) = (Memory::new(1 << 20), Memory::new(1 << 20));
-    let engine = HostHybrid::over(&memory);
+    let engine = LockedHybrid::over(&memory);
     let add = |skip, bytes| more.lend_part(&engine, skip, bytes);
     assert_eq!(
         memory.lend_part(&engine, 4096, 4096),

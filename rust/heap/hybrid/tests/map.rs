@@ -25,8 +25,8 @@ use crate::{
         Use, //
     },
     testing::{
-        HostHybrid,
         HostSeed,
+        LockedHybrid,
         Memory,
         TestEngine,
         layout,
@@ -46,7 +46,7 @@ use std::{
 };
 
 /// Reads the map of a region from `page` on, in parts of up to `room` extents.
-fn read(engine: &HostHybrid, region: usize, mut page: u32, room: usize) -> Vec<Extent> {
+fn read(engine: &LockedHybrid, region: usize, mut page: u32, room: usize) -> Vec<Extent> {
     let mut part = vec![Extent::default(); room];
     let mut extents = Vec::new();
     loop {
@@ -129,7 +129,7 @@ fn agrees(region: usize, extents: &[Extent], live: &[(Block, Layout)]) {
 }
 
 /// Does what is asked, and keeps account of what is out.
-fn apply(engine: &HostHybrid, live: &mut Vec<(Block, Layout)>, operation: Operation) {
+fn apply(engine: &LockedHybrid, live: &mut Vec<(Block, Layout)>, operation: Operation) {
     let mut cost = Cost::default();
     let nth = |pick: usize, live: &[_]| pick.checked_rem(live.len());
     match operation {
@@ -174,7 +174,7 @@ proptest! {
         operations in operations(200, 15),
     ) {
         let memories = regions(bytes, 0);
-        let engine = HostHybrid::empty();
+        let engine = LockedHybrid::empty();
         for memory in &memories {
             memory.lend(&engine).unwrap();
         }
@@ -239,7 +239,7 @@ fn the_map_shows_each_kind_of_block() {
 fn a_call_looks_at_a_bounded_number_of_frames() {
     // The inside of a large block takes several calls to pass, which write nothing.
     let memory = Memory::new(8 << 20);
-    let engine = HostHybrid::over(&memory);
+    let engine = LockedHybrid::over(&memory);
     let mut cost = Cost::default();
     let block = engine.allocate(layout(6 << 20, 8), &mut cost).unwrap();
     assert_eq!(block.offset.unwrap().byte(), 0);
@@ -258,7 +258,7 @@ fn a_call_looks_at_a_bounded_number_of_frames() {
 #[test]
 fn what_is_not_there_has_no_map() {
     let memory = Memory::new(1 << 20);
-    let engine = HostHybrid::over(&memory);
+    let engine = LockedHybrid::over(&memory);
     let mut out = [Extent::default()];
     for region in [1, 15, 16, 17, usize::MAX] {
         let mapped = engine.map(region, 0, &mut out);
@@ -273,7 +273,7 @@ fn what_is_not_there_has_no_map() {
         assert_eq!(engine.map(0, page, &mut out), Ok(expected));
     }
     assert_eq!(
-        HostHybrid::empty().map(0, 0, &mut out),
+        LockedHybrid::empty().map(0, 0, &mut out),
         Err(NoMap::NoSuchRegion)
     );
     let seed = HostSeed::over(&memory);
@@ -285,8 +285,8 @@ fn what_is_not_there_has_no_map() {
 fn damaged_frames_make_a_wrong_map_and_no_more() {
     let class = class(3072);
     let kinds = [
-        Kind::Tail { head: 0 },
-        Kind::Tail { head: 200 },
+        Kind::Tail,
+        Kind::Inner { class, head: 200 },
         Kind::Free { order: 0 },
         Kind::Free { order: 63 },
         Kind::Free { order: 64 },

@@ -46,9 +46,12 @@ use crate::{
 };
 
 /// Returns the frames and bitmaps of a region. They are never given back.
-fn table(pages: usize) -> (&'static mut [Frame], &'static mut [u64]) {
+fn table(pages: usize) -> (&'static [Frame], &'static mut [u64]) {
     (
-        vec![Frame::TAIL; pages].leak(),
+        (0..pages)
+            .map(|_| Frame::default())
+            .collect::<Vec<_>>()
+            .leak(),
         vec![0; pages * BITMAP_WORDS].leak(),
     )
 }
@@ -90,8 +93,13 @@ impl Bare {
 
     /// Allocates a block and returns it with its cost.
     fn allocate(&mut self, layout: Layout) -> Result<(Offset, Cost), Refusal> {
-        let mut cost = Cost::default();
-        Ok((self.0.allocate(layout, &mut cost)?, cost))
+        let (mut cost, mut work) = (Cost::default(), Work::default());
+        let mut block = [at(0)];
+        if let Err(refusal) = self.0.serve(layout, &mut block, &mut work, &mut cost) {
+            self.0
+                .last_resort(layout, refusal, &mut block, &mut work, &mut cost)?;
+        }
+        Ok((block[0], cost))
     }
 
     /// Allocates blocks until there are no more.
@@ -127,7 +135,7 @@ impl Bare {
             classes.map(|class| (class.slabs, class.used)).collect(),
             self.0.buddy.free_pages(),
             self.0.large_pages,
-            self.0.large_blocks,
+            self.0.large_count(),
         )
     }
 }

@@ -88,7 +88,7 @@ impl Model {
         };
         let (page, pages) = self.blocks.swap_remove(nth);
         self.mark(page, pages, false);
-        self.frames.set_kind(page, Kind::Tail { head: 0 });
+        self.frames.set_kind(page, Kind::Tail);
         let mut work = Work::default();
         self.buddy.release(&mut self.frames, page, pages, &mut work);
     }
@@ -153,7 +153,7 @@ impl Model {
                 };
                 for tail in index + 1..index + pages {
                     let kind = self.frames.kind(Page::new(region, tail));
-                    assert_eq!(kind, Kind::Tail { head: 0 });
+                    assert_eq!(kind, Kind::Tail);
                 }
                 index += pages;
             }
@@ -208,7 +208,7 @@ fn the_oracle_finds_pages_that_are_handed_out_twice() {
     let mut model = Model::new(&[8]);
     model.allocate(8, 0);
     // What is out is given back behind the oracle's back.
-    model.frames.set_kind(page(0), Kind::Tail { head: 0 });
+    model.frames.set_kind(page(0), Kind::Tail);
     let mut work = Work::default();
     model
         .buddy

@@ -11,7 +11,7 @@ use crate::{
     class::Class,
     engine::BadFree,
     testing::{
-        HostHybrid,
+        LockedHybrid,
         Memory,
         TestEngine,
         layout,
@@ -153,7 +153,7 @@ fn a_second_free_of_pages_is_named_whatever_they_merged_with() {
 #[test]
 fn a_bad_free_changes_no_total() {
     let memory = Memory::new(1 << 16);
-    let engine = HostHybrid::over(&memory);
+    let engine = LockedHybrid::over(&memory);
     let mut cost = Cost::default();
     let block = engine.allocate(layout(100, 4), &mut cost).unwrap();
     let before = totals(&engine);

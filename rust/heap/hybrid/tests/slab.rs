@@ -4,6 +4,7 @@
 
 use super::{
     Bare,
+    Work,
     at,
     page, //
 };
@@ -151,8 +152,8 @@ fn an_object_that_crosses_pages_is_found_by_its_slab() {
     assert_eq!(
         kinds,
         [
-            Kind::Tail { head: 1 },
-            Kind::Tail { head: 2 },
+            Kind::Inner { class, head: 1 },
+            Kind::Inner { class, head: 2 },
             Kind::Free { order: 0 }
         ]
     );
@@ -165,7 +166,7 @@ fn an_object_that_crosses_pages_is_found_by_its_slab() {
 #[test]
 fn objects_come_in_batches_of_one_slab() {
     let mut heap = Bare::new(&[8]);
-    let (class, mut cost) = (Class::of(&layout(8, 8)).unwrap(), Cost::default());
+    let mut cost = Cost::default();
     let mut batch = [Offset::new(0, 0); 200];
     for (taken, path) in [
         (200, Path::Growth),
@@ -173,7 +174,9 @@ fn objects_come_in_batches_of_one_slab() {
         (112, Path::Slab),
         (200, Path::Growth),
     ] {
-        assert_eq!(heap.0.objects(class, &mut batch, &mut cost), Ok(taken));
+        let mut work = Work::default();
+        let served = (heap.0).serve(layout(8, 8), &mut batch, &mut work, &mut cost);
+        assert_eq!(served, Ok(taken));
         assert_eq!(cost.path, path);
         let apart = |pair: &[Offset]| pair[0].byte() + 8 == pair[1].byte();
         assert!(batch[..taken].windows(2).all(apart));

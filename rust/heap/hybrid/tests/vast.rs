@@ -16,7 +16,7 @@ use crate::{
     hybrid::frames::REGION_PAGES_MAX,
     region::RegionError,
     testing::{
-        HostHybrid,
+        LockedHybrid,
         Memory,
         TestEngine,
         layout, //
@@ -140,7 +140,7 @@ fn a_long_walk_is_made_in_steps() {
 
 #[test]
 fn a_larger_region_is_refused() {
-    let engine = HostHybrid::empty();
+    let engine = LockedHybrid::empty();
     let memory = Memory::new(PAGE_BYTES);
     let bytes = (4 << 30) + PAGE_BYTES;
     // SAFETY: The range is refused, so neither it nor the table is touched.

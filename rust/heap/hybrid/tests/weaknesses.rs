@@ -15,6 +15,7 @@ use crate::{
     },
     testing::{
         HostHybrid,
+        LockedHybrid,
         weaknesses as ask, //
     },
 };
@@ -49,7 +50,7 @@ fn a_free_looks_at_no_free_block_but_its_buddies() {
         let Kind::Large { pages: 2 } = super::Frames::kind(frames, page(index)) else {
             panic!("page {index} is not out");
         };
-        frames.set_kind(page(index), Kind::Tail { head: 0 });
+        frames.set_kind(page(index), Kind::Tail);
         buddy.release(frames, page(index), 2, &mut work);
         work.merges
     };
@@ -61,8 +62,7 @@ fn a_free_looks_at_no_free_block_but_its_buddies() {
     let (buddy_index, head) = (8192_usize, 16_380_usize);
     for index in (0..16_384).step_by(4) {
         if index != head && index.abs_diff(buddy_index) > 4 {
-            let (prev, next) = frames.damage(page(index));
-            (*prev, *next) = (u32::MAX, u32::MAX);
+            frames.damage(page(index), Some(u32::MAX), Some(u32::MAX));
         }
     }
     assert_eq!(free(&mut frames, buddy_index + 2), 1);
@@ -83,9 +83,9 @@ fn a_write_after_free_chooses_nothing() {
 }
 
 #[test]
-fn a_double_free_is_refused_by_name() {
+fn a_double_free_that_reaches_the_slab_is_refused_by_name() {
     assert_eq!(
-        ask::double_free::<HostHybrid>(),
+        ask::double_free::<LockedHybrid>(),
         (Err(BadFree::NotOut), false)
     );
 }
