@@ -107,6 +107,7 @@ impl ValueEnum for EngineChoice {
         &[
             Self::One(EngineArg::Default),
             Self::One(EngineArg::Seed),
+            Self::One(EngineArg::Hybrid),
             Self::One(EngineArg::Slub),
             Self::All,
         ]
@@ -216,4 +217,17 @@ fn run_one(
 ) -> anyhow::Result<Outcome> {
     let target = opener.open(engine)?;
     Ok(Job::new(engine, workload, &*target, conditions)?.run())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_engine_can_be_chosen() {
+        for engine in EngineArg::value_variants() {
+            let chosen = EngineChoice::value_variants().contains(&EngineChoice::One(*engine));
+            assert!(chosen, "{engine:?}");
+        }
+    }
 }
