@@ -9,7 +9,10 @@
 //! and the kernel's `kmalloc` with its odd sizes taken further: a request wastes at most a fifth of
 //! its object, a tenth on average, where powers of two waste up to a half and a quarter.
 
-use core::alloc::Layout;
+use core::{
+    alloc::Layout,
+    hint::assert_unchecked, //
+};
 
 /// log2 of a page's bytes.
 pub const PAGE_SHIFT: u32 = 12;
@@ -34,6 +37,23 @@ const LINEAR: usize = 8;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Class(u8);
 
+/// What all classes' sizes are multiples of, and so aligned to.
+pub const GRAIN: usize = 8;
+
+/// The class for each number of grains, computed once.
+static BY_GRAINS: [u8; LARGEST / GRAIN + 1] = {
+    let mut classes = [0; LARGEST / GRAIN + 1];
+    let (mut grains, mut class) = (0, 0);
+    while grains < classes.len() {
+        if grains * GRAIN > SHAPES[class].bytes as usize {
+            class += 1;
+        }
+        classes[grains] = class as u8;
+        grains += 1;
+    }
+    classes
+};
+
 /// What there is to know of a class, computed once.
 #[derive(Clone, Copy)]
 struct Shape {
@@ -45,7 +65,7 @@ struct Shape {
 }
 
 /// Every class's shape.
-const SHAPES: [Shape; CLASSES] = {
+static SHAPES: [Shape; CLASSES] = {
     let mut shapes = [Shape {
         bytes: 0,
         pages: 0,
@@ -90,20 +110,31 @@ impl Class {
     pub const fn of(layout: &Layout) -> Option<Self> {
         // Rounded up to a multiple of its alignment, a size is served by a class whose size is one
         // too: up to 64 all multiples of 8 are classes, above, of alignments larger than a quarter
-        // of the group's start, all multiples in the group.
-        let bytes = layout.pad_to_align().size();
-        if bytes > LARGEST {
-            return None;
-        }
-        // INVARIANT: 64 bytes are class 7, 4096 are class 31.
-        Some(Self(if bytes <= 64 {
-            (bytes.saturating_sub(1) / 8) as u8
+        // of the group's start, all multiples in the group. All sizes are multiples of 8.
+        if layout.align() <= GRAIN {
+            Self::of_bytes(layout.size())
         } else {
-            let last = bytes - 1;
-            let log2 = last.ilog2();
-            let quarter = (last >> (log2 - 2)) & 3;
-            (LINEAR + 4 * (log2 as usize - 6) + quarter) as u8
-        }))
+            Self::of_aligned(layout)
+        }
+    }
+
+    /// Returns the class that serves so many bytes.
+    #[inline]
+    const fn of_bytes(bytes: usize) -> Option<Self> {
+        // A layout's size is far from the end of the numbers.
+        let grains = bytes.wrapping_add(GRAIN - 1) / GRAIN;
+        // INVARIANT: The table has classes only.
+        if grains < BY_GRAINS.len() {
+            Some(Self(BY_GRAINS[grains]))
+        } else {
+            None
+        }
+    }
+
+    /// As [`Class::of`], for alignments of more than a grain.
+    #[cold]
+    const fn of_aligned(layout: &Layout) -> Option<Self> {
+        Self::of_bytes(layout.pad_to_align().size())
     }
 
     /// Returns the class with a number.
@@ -130,9 +161,19 @@ impl Class {
         self.0
     }
 
+    /// Returns the number as an index, which is known to be in the bounds of any array of classes.
     #[inline]
-    const fn shape(self) -> Shape {
-        SHAPES[self.0 as usize & (CLASSES - 1)]
+    #[must_use]
+    pub const fn index(self) -> usize {
+        let index = self.0 as usize;
+        // SAFETY: By the type invariant.
+        unsafe { assert_unchecked(index < CLASSES) };
+        index
+    }
+
+    #[inline]
+    const fn shape(self) -> &'static Shape {
+        &SHAPES[self.index()]
     }
 
     /// Returns the bytes of an object.
@@ -156,6 +197,16 @@ impl Class {
         self.shape().objects as usize
     }
 
+    /// Returns a number for a page, from the byte at which its slab begins, counted like those that
+    /// [`Fit::begins`] is told.
+    #[inline]
+    #[must_use]
+    pub const fn phase(self, slab_byte: usize) -> u32 {
+        (slab_byte as u32)
+            .wrapping_mul(self.shape().reciprocal)
+            .wrapping_neg()
+    }
+
     /// Returns which object of a slab begins at this byte of it, if one does.
     #[inline]
     #[must_use]
@@ -168,6 +219,90 @@ impl Class {
         } else {
             None
         }
+    }
+}
+
+/// What a free is compared with to be one of an object, for a class or for none.
+///
+/// A class is here one more than its number, so that zeros are none.
+#[derive(Clone, Copy)]
+pub struct Fit {
+    /// The class serves sizes from `least` on, and `span` more bytes.
+    least: usize,
+    span: usize,
+    class: Class,
+    reciprocal: u32,
+    /// What the lower half of byte · reciprocal is below, if and only if an object begins there.
+    ///
+    /// With e = bytes · reciprocal − 2³², it is number · e at the beginning of an object, and at
+    /// least the reciprocal at the other bytes (Lemire, Kaser and Kurz, Faster remainder by direct
+    /// computation, 2019). Beginnings behind the last object have larger numbers; where e is 0,
+    /// there are none.
+    beginning: u32,
+}
+
+/// Every class's, with its number and one, and 0's and that of larger numbers, which fit nothing.
+static FITS: [Fit; 256] = {
+    let mut fits = [Fit {
+        least: usize::MAX,
+        span: 0,
+        // INVARIANT: The first class.
+        class: Class(0),
+        reciprocal: 0,
+        beginning: 0,
+    }; 256];
+    let (mut class, mut least) = (0, 0);
+    while class < CLASSES {
+        let shape = SHAPES[class];
+        let (bytes, reciprocal) = (shape.bytes as usize, shape.reciprocal);
+        let error = (bytes as u64 * reciprocal as u64 - (1 << 32)) as u32;
+        fits[class + 1] = Fit {
+            least,
+            span: bytes - least,
+            // INVARIANT: Below `CLASSES`, as the loop goes.
+            class: Class(class as u8),
+            reciprocal,
+            beginning: if error == 0 {
+                1
+            } else {
+                shape.objects as u32 * error
+            },
+        };
+        least = bytes + 1;
+        class += 1;
+    }
+    fits
+};
+
+impl Fit {
+    /// Returns that of a class's number and one, or of anything else.
+    #[inline]
+    #[must_use]
+    pub fn of(code: u8) -> &'static Self {
+        &FITS[usize::from(code)]
+    }
+
+    /// Returns the class; of what fits nothing, any.
+    #[inline]
+    #[must_use]
+    pub fn class(&self) -> Class {
+        self.class
+    }
+
+    /// Says whether the class serves `bytes` bytes that need no more alignment than it has anyway.
+    #[inline]
+    #[must_use]
+    pub fn serves(&self, bytes: usize) -> bool {
+        bytes.wrapping_sub(self.least) <= self.span
+    }
+
+    /// Says whether an object begins at a byte, counted from anywhere, of a slab in whose pages
+    /// this is the phase.
+    #[inline]
+    #[must_use]
+    pub fn begins(&self, byte: usize, phase: u32) -> bool {
+        let product = (byte as u32).wrapping_mul(self.reciprocal);
+        product.wrapping_add(phase) < self.beginning
     }
 }
 
@@ -221,6 +356,21 @@ mod tests {
                 let object = byte / class.bytes();
                 let begins = byte % class.bytes() == 0 && object < class.objects();
                 assert_eq!(class.object(byte), begins.then_some(object));
+                for slab in [0, 5 << PAGE_SHIFT, (4 << 30) - (3 << PAGE_SHIFT)] {
+                    let fit = Fit::of(class.number() + 1);
+                    assert_eq!(fit.begins(slab + byte, class.phase(slab)), begins);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_fits_a_class_is_what_it_serves() {
+        for code in 0..=u8::MAX {
+            let class = Class::new(code.wrapping_sub(1));
+            for size in (0..=5000).chain([1 << 32, (1 << 32) + 64, isize::MAX as usize - 7]) {
+                let served = class.is_some() && of(size, 8) == class;
+                assert_eq!(Fit::of(code).serves(size), served, "{code}, {size}");
             }
         }
     }

@@ -48,11 +48,6 @@ impl Offset {
     pub const fn to_bits(self) -> u64 {
         self.0
     }
-
-    /// Returns the offset that a number from [`Offset::to_bits`] stands for.
-    pub(crate) const fn from_bits(bits: u64) -> Self {
-        Self(bits)
-    }
 }
 
 /// Why a region cannot be added.

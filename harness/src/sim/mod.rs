@@ -101,7 +101,7 @@ engine_enum! {
         /// The architecture document's.
         Seed(Seed<HostLock<seed::State>>),
         /// The seed's two tiers without its weaknesses.
-        Hybrid(Hybrid<HostLock<hybrid::State>, Machine, Box<[Cache]>>),
+        Hybrid(Hybrid<HostLock<hybrid::State>, Machine<Cache>>),
     }
 }
 
@@ -144,7 +144,6 @@ impl Pool {
             Engine::Hybrid => AnyEngine::Hybrid(Hybrid::new(
                 HostLock::new(hybrid::State::new()),
                 Machine::default(),
-                Machine::caches(),
             )),
             Engine::Default | Engine::Slub => return Err(Errno::OPNOTSUPP),
         };

@@ -6,6 +6,7 @@
 //! and back, and read the frame of a page, while another one adds a region.
 
 use core::{
+    hint::assert_unchecked,
     ptr::{
         self,
         NonNull, //
@@ -21,10 +22,7 @@ use core::{
     },
 };
 
-use super::frames::{
-    Frame,
-    Tag, //
-};
+use super::frames::Frame;
 use crate::{
     class::PAGE_SHIFT,
     engine::Block,
@@ -104,22 +102,47 @@ impl Addresses {
         })
     }
 
-    /// Returns the offset of an address, and what the frame of its page says, if the pool has it.
+    /// Returns the block that begins at an address of the pool.
     #[inline]
-    pub(super) fn find(&self, address: usize) -> Option<(Offset, Tag)> {
-        for (region, view) in self.views.iter().enumerate() {
-            let bytes = view.bytes.load(Acquire);
-            let byte = address.wrapping_sub(view.start.load(Relaxed).addr());
-            if byte < bytes {
-                let frame = view.frames.load(Relaxed);
-                // SAFETY: By the type invariant there is a frame for each page of the region.
-                let frame = unsafe { &*frame.add(byte >> PAGE_SHIFT) };
-                return Some((Offset::new(region as u16, byte as u64), frame.tag()));
-            }
-            if bytes == 0 {
-                break;
-            }
-        }
-        None
+    pub(super) fn block_at(&self, start: NonNull<u8>) -> Block {
+        let mut views = (0..).zip(&self.views);
+        let offset = views.find_map(|(region, view)| {
+            let byte = view.byte(start.addr().get())?;
+            Some(Offset::new(region, byte as u64))
+        });
+        Block { start, offset }
+    }
+
+    /// Returns the byte that an address is in the first region, and the frame of its page. Most
+    /// pools have no other.
+    #[inline]
+    pub(super) fn find_in_first(&self, start: NonNull<u8>) -> Option<(usize, &Frame)> {
+        self.views[0].find(start)
+    }
+
+    /// Returns the byte that an address is in its region, and the frame of its page.
+    pub(super) fn find(&self, start: NonNull<u8>) -> Option<(usize, &Frame)> {
+        self.views.iter().find_map(|view| view.find(start))
+    }
+}
+
+impl View {
+    /// Returns the byte that an address is in the region, if it is there.
+    #[inline]
+    fn byte(&self, address: usize) -> Option<usize> {
+        let bytes = self.bytes.load(Acquire);
+        let byte = address.wrapping_sub(self.start.load(Relaxed).addr());
+        (byte < bytes).then_some(byte)
+    }
+
+    /// Returns the byte that an address is in the region, and the frame of its page.
+    #[inline]
+    fn find(&self, start: NonNull<u8>) -> Option<(usize, &Frame)> {
+        let byte = self.byte(start.addr().get())?;
+        let frames = self.frames.load(Relaxed);
+        // SAFETY: By the type invariant: a region that has this byte has bytes.
+        unsafe { assert_unchecked(!frames.is_null()) };
+        // SAFETY: By the type invariant there is a frame for each page of the region.
+        Some((byte, unsafe { &*frames.add(byte >> PAGE_SHIFT) }))
     }
 }

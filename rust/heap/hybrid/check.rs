@@ -177,7 +177,7 @@ impl Heap {
                         return broken(Rule::Partition, Some(class), Some(page));
                     }
                 }
-                let (number, used) = (usize::from(class.number()), usize::from(used));
+                let (number, used) = (class.index(), usize::from(used));
                 if used > class.objects() || self.popcount(class, page) != Some(used) {
                     return broken(Rule::Bitmap, Some(class), Some(page));
                 }
@@ -246,7 +246,7 @@ impl Heap {
         }
         let mut kept = Kept::default();
         for class in Class::all() {
-            let number = usize::from(class.number());
+            let number = class.index();
             let slabs = &self.classes[number];
             let empty = Kind::Slab { class, used: 0 };
             if let Some(page) = slabs.empty() {

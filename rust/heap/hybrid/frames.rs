@@ -10,14 +10,17 @@
 //! to what an allocator needs.
 
 use core::sync::atomic::{
+    AtomicU8,
+    AtomicU16,
     AtomicU32,
-    AtomicU64,
     Ordering::Relaxed, //
 };
 
 use crate::{
     class::{
+        CLASSES,
         Class,
+        Fit,
         PAGE_BYTES,
         PAGE_SHIFT, //
     },
@@ -121,79 +124,98 @@ pub(super) enum Kind {
     Slab { class: Class, used: u16 },
 }
 
-/// A [`Kind`] as one word, so that a frame can be read without the lock.
-///
-/// From the lowest byte on: what it is, class or order, pages to the head, nothing, and in the
-/// upper half pages or objects. A tail is 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Tag(u64);
-
-impl Tag {
-    const FREE: u64 = 1;
-    const LARGE: u64 = 2;
-    const SLAB: u64 = 3;
-
-    /// Says whether a block of `pages` pages begins here.
-    #[inline]
-    pub(super) const fn is_large(self, pages: usize) -> bool {
-        self.0 == Self::LARGE | (pages as u64) << 32
-    }
-
-    /// Says whether an object of `class` begins at byte `byte` of this page.
-    #[inline]
-    pub(super) const fn has_object(self, class: Class, byte: usize) -> bool {
-        let head = (self.0 >> 16) as u8 as usize;
-        self.0 as u16 == (Self::SLAB | (class.number() as u64) << 8) as u16
-            && class.object((head << PAGE_SHIFT) + byte).is_some()
-    }
-}
-
-impl From<Kind> for Tag {
-    #[inline]
-    fn from(kind: Kind) -> Self {
-        Self(match kind {
-            Kind::Tail => 0,
-            Kind::Inner { class, head } => {
-                Self::SLAB | u64::from(class.number()) << 8 | u64::from(head) << 16
-            }
-            Kind::Free { order } => Self::FREE | u64::from(order) << 8,
-            Kind::Large { pages } => Self::LARGE | u64::from(pages) << 32,
-            Kind::Slab { class, used } => {
-                Self::SLAB | u64::from(class.number()) << 8 | u64::from(used) << 32
-            }
-        })
-    }
-}
-
-impl From<Tag> for Kind {
-    #[inline]
-    fn from(Tag(bits): Tag) -> Self {
-        let (second, head, number) = ((bits >> 8) as u8, (bits >> 16) as u8, bits >> 32);
-        match (bits & 0xff, Class::new(second), head) {
-            (Tag::FREE, ..) => Self::Free { order: second },
-            (Tag::LARGE, ..) => Self::Large {
-                pages: number as u32,
-            },
-            (Tag::SLAB, Some(class), 0) => Self::Slab {
-                class,
-                used: number as u16,
-            },
-            (Tag::SLAB, Some(class), head) => Self::Inner { class, head },
-            _ => Self::Tail,
-        }
-    }
-}
-
 /// The record of a page. Zeros are that of a page that is no head.
 ///
 /// It is made of atomics, which are used like plain words: only who has the lock changes a frame,
 /// but any CPU may read what it says of a block that nobody else can free meanwhile.
 #[derive(Debug, Default)]
 pub(super) struct Frame {
-    tag: AtomicU64,
-    /// The neighbours in the list that the block is in.
-    prev: AtomicU32,
-    next: AtomicU32,
+    /// What the page is: a class and one, or one of the constants.
+    code: AtomicU8,
+    /// The order of what is free; of a slab's page, the pages before it.
+    detail: AtomicU8,
+    /// The objects of a slab that are out.
+    used: AtomicU16,
+    /// The pages of what was handed out; of a slab's page, [`Class::phase`].
+    word: AtomicU32,
+}
+
+const _: () = assert!(size_of::<Frame>() == 8);
+
+impl Frame {
+    const TAIL: u8 = 0;
+    const FREE: u8 = CLASSES as u8 + 1;
+    const LARGE: u8 = CLASSES as u8 + 2;
+
+    /// Says whether a block of `pages` pages begins here.
+    #[inline]
+    pub(super) fn is_large(&self, pages: usize) -> bool {
+        self.code.load(Relaxed) == Self::LARGE && self.word.load(Relaxed) as usize == pages
+    }
+
+    /// Returns the class of which an object begins at byte `byte` of the region, which is in this
+    /// page, if it serves `bytes` bytes, with the alignment that all classes have.
+    #[inline]
+    pub(super) fn object(&self, byte: usize, bytes: usize) -> Option<Class> {
+        let fit = Fit::of(self.code.load(Relaxed));
+        let fits = fit.serves(bytes) && fit.begins(byte, self.word.load(Relaxed));
+        fits.then_some(fit.class())
+    }
+
+    /// Says whether an object of `class` begins at byte `byte` of the region, which is in this page.
+    #[inline]
+    pub(super) fn has_object(&self, class: Class, byte: usize) -> bool {
+        self.object(byte, class.bytes()) == Some(class)
+    }
+
+    /// Returns what the frame says.
+    #[inline]
+    pub(super) fn kind(&self) -> Kind {
+        let (code, detail) = (self.code.load(Relaxed), self.detail.load(Relaxed));
+        if let Some(class) = Class::new(code.wrapping_sub(1)) {
+            return if detail == 0 {
+                let used = self.used.load(Relaxed);
+                Kind::Slab { class, used }
+            } else {
+                let head = detail;
+                Kind::Inner { class, head }
+            };
+        }
+        match code {
+            Self::FREE => Kind::Free { order: detail },
+            Self::LARGE => Kind::Large {
+                pages: self.word.load(Relaxed),
+            },
+            _ => Kind::Tail,
+        }
+    }
+
+    /// Makes the frame of page `index` say something else.
+    #[inline]
+    fn set(&self, index: usize, kind: Kind) {
+        let phase = |class: Class, head| class.phase((index - head) << PAGE_SHIFT);
+        let (code, detail, used, word) = match kind {
+            Kind::Tail => (Self::TAIL, 0, 0, 0),
+            Kind::Inner { class, head } => {
+                let head_index = usize::from(head).min(index);
+                (class.number() + 1, head, 0, phase(class, head_index))
+            }
+            Kind::Free { order } => (Self::FREE, order, 0, 0),
+            Kind::Large { pages } => (Self::LARGE, 0, 0, pages),
+            Kind::Slab { class, used } => (class.number() + 1, 0, used, phase(class, 0)),
+        };
+        self.code.store(code, Relaxed);
+        self.detail.store(detail, Relaxed);
+        self.used.store(used, Relaxed);
+        self.word.store(word, Relaxed);
+    }
+}
+
+/// Neighbours in a list.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Links {
+    prev: Link,
+    next: Link,
 }
 
 /// A page or none, in four bytes: the number of the page and one, or zero.
@@ -214,26 +236,6 @@ impl From<Link> for Option<Page> {
     }
 }
 
-const _: () = assert!(size_of::<Frame>() == 16);
-
-impl Frame {
-    /// Returns what the frame says.
-    #[inline]
-    pub(super) fn tag(&self) -> Tag {
-        Tag(self.tag.load(Relaxed))
-    }
-
-    #[inline]
-    fn prev(&self) -> Link {
-        Link(self.prev.load(Relaxed))
-    }
-
-    #[inline]
-    fn next(&self) -> Link {
-        Link(self.next.load(Relaxed))
-    }
-}
-
 /// A list of blocks, by their heads.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct List {
@@ -242,10 +244,19 @@ pub(super) struct List {
     pub(super) len: u32,
 }
 
-/// One region's frames, and its bitmaps.
-struct Table {
-    frames: &'static [Frame],
-    bits: &'static mut [u64],
+/// The records of one region's pages.
+pub(super) struct Table {
+    pub(super) frames: &'static [Frame],
+    /// Of each page, the neighbours in the list that the block is in of which it is the head.
+    pub(super) links: &'static mut [Links],
+    /// Of each page, [`BITMAP_WORDS`]: a slab's are used together.
+    pub(super) bits: &'static mut [u64],
+}
+
+impl Table {
+    /// The bytes that a page takes of it.
+    pub(super) const PAGE_BYTES: usize =
+        size_of::<Frame>() + size_of::<Links>() + BITMAP_WORDS * size_of::<u64>();
 }
 
 /// The frames of all pages.
@@ -261,15 +272,11 @@ impl Frames {
         }
     }
 
-    /// Adds a region's frames, and [`BITMAP_WORDS`] for each of them.
-    pub(super) fn add(
-        &mut self,
-        region: usize,
-        frames: &'static [Frame],
-        bits: &'static mut [u64],
-    ) {
-        debug_assert!(bits.len() == frames.len() * BITMAP_WORDS);
-        self.tables[region] = Some(Table { frames, bits });
+    /// Adds a region's table, which is as new.
+    pub(super) fn add(&mut self, region: usize, table: Table) {
+        debug_assert!(table.links.len() == table.frames.len());
+        debug_assert!(table.bits.len() == table.frames.len() * BITMAP_WORDS);
+        self.tables[region] = Some(table);
     }
 
     /// Returns a region's table. A link that was overwritten may name a region that cannot be.
@@ -293,15 +300,22 @@ impl Frames {
     /// Returns what the block is of which this page is the head.
     #[inline]
     pub(super) fn kind(&self, page: Page) -> Kind {
-        self.get(page)
-            .map_or(Kind::Tail, |frame| frame.tag().into())
+        self.get(page).map_or(Kind::Tail, Frame::kind)
     }
 
     /// Says what the block is of which this page is the head.
     #[inline]
     pub(super) fn set_kind(&mut self, page: Page, kind: Kind) {
         if let Some(frame) = self.get(page) {
-            frame.tag.store(Tag::from(kind).0, Relaxed);
+            frame.set(page.index(), kind);
+        }
+    }
+
+    /// Says how many objects are out of the slab that begins at `page`.
+    #[inline]
+    pub(super) fn set_used(&mut self, page: Page, used: u16) {
+        if let Some(frame) = self.get(page) {
+            frame.used.store(used, Relaxed);
         }
     }
 
@@ -315,23 +329,31 @@ impl Frames {
         }
     }
 
-    /// Returns the frame that a link names, if it names one.
+    /// Returns a page's links to be changed.
     #[inline]
-    fn linked(&self, link: Link) -> Option<&Frame> {
-        self.get(Option::from(link)?)
+    fn links(&mut self, page: Page) -> Option<&mut Links> {
+        let table = self.tables.get_mut(page.region())?.as_mut()?;
+        table.links.get_mut(page.index())
+    }
+
+    /// Returns the links of the page that a link names, if it names one.
+    #[inline]
+    fn linked(&mut self, link: Link) -> Option<&mut Links> {
+        self.links(Option::from(link)?)
     }
 
     /// Puts a block first in a list.
     #[inline]
     pub(super) fn push(&mut self, list: &mut List, page: Page) {
-        let next = list.first;
-        let link = Link::from(Some(page));
-        if let Some(frame) = self.get(page) {
-            frame.prev.store(0, Relaxed);
-            frame.next.store(next.0, Relaxed);
+        let (link, next) = (Link::from(Some(page)), list.first);
+        if let Some(links) = self.links(page) {
+            *links = Links {
+                prev: Link::default(),
+                next,
+            };
         }
         if let Some(next) = self.linked(next) {
-            next.prev.store(link.0, Relaxed);
+            next.prev = link;
         }
         list.first = link;
         list.len += 1;
@@ -340,30 +362,35 @@ impl Frames {
     /// Takes a block, which is in it, out of a list.
     #[inline]
     pub(super) fn unlink(&mut self, list: &mut List, page: Page) {
-        let Some(frame) = self.get(page) else {
+        let Some(links) = self.links(page) else {
             return;
         };
-        let (prev, next) = (frame.prev(), frame.next());
-        frame.prev.store(0, Relaxed);
-        frame.next.store(0, Relaxed);
+        let Links { prev, next } = core::mem::take(links);
         match self.linked(prev) {
-            Some(prev) => prev.next.store(next.0, Relaxed),
+            Some(prev) => prev.next = next,
             None => list.first = next,
         }
         if let Some(next) = self.linked(next) {
-            next.prev.store(prev.0, Relaxed);
+            next.prev = prev;
         }
         list.len -= 1;
     }
 
+    /// Returns a page's links.
+    fn peek(&self, page: Page) -> Links {
+        let links = self.table(page.region());
+        let links = links.and_then(|table| table.links.get(page.index()));
+        links.copied().unwrap_or_default()
+    }
+
     /// Returns the block after `page` in its list.
     pub(super) fn next(&self, page: Page) -> Option<Page> {
-        self.get(page).and_then(|frame| frame.next().into())
+        self.peek(page).next.into()
     }
 
     /// Returns the block before `page` in its list.
     pub(super) fn prev(&self, page: Page) -> Option<Page> {
-        self.get(page).and_then(|frame| frame.prev().into())
+        self.peek(page).prev.into()
     }
 
     /// Says whether a page, which is no head, is in a free block.
@@ -377,12 +404,11 @@ impl Frames {
         })
     }
 
-    /// Sets the links of a page, the one before and the one after, where they are given.
+    /// Lends the links of a page, the one before and the one after, to be damaged.
     #[cfg(test)]
-    pub(super) fn damage(&mut self, page: Page, prev: Option<u32>, next: Option<u32>) {
-        let frame = self.get(page).unwrap();
-        prev.inspect(|prev| frame.prev.store(*prev, Relaxed));
-        next.inspect(|next| frame.next.store(*next, Relaxed));
+    pub(super) fn damage(&mut self, page: Page) -> (&mut u32, &mut u32) {
+        let links = self.links(page).unwrap();
+        (&mut links.prev.0, &mut links.next.0)
     }
 }
 

@@ -14,12 +14,12 @@ use super::{
         order_of, //
     },
     frames::{
-        Frame,
         Frames,
         Kind,
         Page,
         REGION_PAGES_MAX,
-        REGION_PAGES_SHIFT, //
+        REGION_PAGES_SHIFT,
+        Table, //
     },
     magazine::Stock,
     slab::{
@@ -95,20 +95,14 @@ impl Heap {
         }
     }
 
-    /// Adds the pages of a region, which has `frames` and `bits`.
+    /// Adds the pages of a region, which has a table as new.
     ///
     /// Blocks are aligned in the region, so in memory as far as its first page is: 2^`align_order`
     /// pages, where that is less than the largest block has.
-    pub(super) fn add(
-        &mut self,
-        region: usize,
-        frames: &'static [Frame],
-        bits: &'static mut [u64],
-        align_order: u32,
-    ) {
-        let pages = frames.len();
+    pub(super) fn add(&mut self, region: usize, table: Table, align_order: u32) {
+        let pages = table.frames.len();
         debug_assert!(pages <= REGION_PAGES_MAX);
-        self.frames.add(region, frames, bits);
+        self.frames.add(region, table);
         self.buddy.release(
             &mut self.frames,
             Page::new(region, 0),
@@ -174,7 +168,7 @@ impl Heap {
                 classes,
                 ..
             } = self;
-            let slabs = &mut classes[usize::from(class.number())];
+            let slabs = &mut classes[class.index()];
             let kept = slabs.empty().is_some();
             if let Some((taken, source)) = slabs.allocate(frames, buddy, class, objects, work) {
                 if kept && slabs.empty().is_none() {
@@ -251,7 +245,7 @@ impl Heap {
         } = self;
         let mut any = false;
         for class in Class::all() {
-            let slabs = &mut classes[usize::from(class.number())];
+            let slabs = &mut classes[class.index()];
             any |= slabs.reclaim(frames, buddy, class, work);
         }
         self.kept = Kept::default();
@@ -329,7 +323,7 @@ impl Heap {
             classes,
             ..
         } = self;
-        let slabs = &mut classes[usize::from(class.number())];
+        let slabs = &mut classes[class.index()];
         let kept = slabs.empty().is_some();
         slabs.release(frames, buddy, class, object, work)?;
         if !kept && slabs.empty().is_some() {
@@ -363,7 +357,7 @@ impl Heap {
         if block != page.offset(0) {
             return Err(BadFree::Interior);
         }
-        match frame.tag().into() {
+        match frame.kind() {
             Kind::Large { pages: own } if own as usize == pages => Ok(page),
             Kind::Large { .. } | Kind::Slab { .. } => Err(BadFree::WrongSize),
             Kind::Tail if self.frames.is_free(page) => Err(BadFree::NotOut),
@@ -435,13 +429,15 @@ impl Heap {
 
     /// Says whether a block of this size begins here and is out.
     pub(super) fn is_out(&mut self, stock: Stock, block: Offset) -> bool {
-        match stock.class() {
-            Some(class) => slab::find(&self.frames, class, block).is_ok_and(|(slab, number, _)| {
-                let word = self.frames.bits(slab, slab::words(class)).get(number / 64);
-                word.is_some_and(|word| word >> (number % 64) & 1 != 0)
-            }),
-            None => Page::of(block).is_some_and(|page| {
-                let pages = stock.pages() as u32;
+        match stock {
+            Stock::Class(class) => {
+                slab::find(&self.frames, class, block).is_ok_and(|(slab, number, _)| {
+                    let word = self.frames.bits(slab, slab::words(class)).get(number / 64);
+                    word.is_some_and(|word| word >> (number % 64) & 1 != 0)
+                })
+            }
+            Stock::Pages(pages) => Page::of(block).is_some_and(|page| {
+                let pages = pages.count() as u32;
                 page.offset(0) == block && self.frames.kind(page) == Kind::Large { pages }
             }),
         }
@@ -458,10 +454,9 @@ impl Heap {
         block: Offset,
         work: &mut Work,
     ) -> Result<(), BadFree> {
-        let (class, pages) = (stock.class(), stock.pages());
-        match class {
-            Some(class) => self.release_object(class, block, work),
-            None => self.release_pages(block, pages, work),
+        match stock {
+            Stock::Class(class) => self.release_object(class, block, work),
+            Stock::Pages(pages) => self.release_pages(block, pages.count(), work),
         }
     }
 
@@ -469,7 +464,7 @@ impl Heap {
     pub(super) fn slab_bytes(&self) -> (usize, usize, usize) {
         let mut sums = (0, 0, 0);
         for class in Class::all() {
-            let slabs = &self.classes[usize::from(class.number())];
+            let slabs = &self.classes[class.index()];
             sums.0 += slabs.used;
             sums.1 += slabs.used * class.bytes();
             sums.2 += slabs.slabs * class.pages() * PAGE_BYTES;

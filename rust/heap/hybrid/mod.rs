@@ -52,7 +52,6 @@ mod engine;
 mod frames;
 #[forbid(unsafe_code)]
 mod heap;
-#[forbid(unsafe_code)]
 mod magazine;
 #[forbid(unsafe_code)]
 mod magazine_check;

@@ -105,8 +105,7 @@ impl Slabs {
     /// Notes that of a slab's objects `now` are out, of which were `before`.
     #[inline]
     fn note(&mut self, frames: &mut Frames, class: Class, slab: Page, before: usize, now: usize) {
-        let used = now as u16;
-        frames.set_kind(slab, Kind::Slab { class, used });
+        frames.set_used(slab, now as u16);
         self.used = self.used + now - before;
         let (from, to) = (fullness(class, before), fullness(class, now));
         if from != to {
@@ -271,7 +270,7 @@ pub(super) fn find(
     offset: Offset,
 ) -> Result<(Page, usize, usize), BadFree> {
     let page = Page::of(offset).ok_or(BadFree::Foreign)?;
-    let slab = match Kind::from(frames.get(page).ok_or(BadFree::Foreign)?.tag()) {
+    let slab = match frames.get(page).ok_or(BadFree::Foreign)?.kind() {
         Kind::Inner { head, .. } => page.before(usize::from(head)),
         _ => page,
     };

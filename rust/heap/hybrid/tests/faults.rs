@@ -172,8 +172,8 @@ fn an_object_that_was_never_handed_out_is_found() {
 /// Damages the link forwards of a page, then that backwards, and returns both rules.
 fn links(to: u32, place: impl Fn(&Places) -> Page) -> [Rule; 2] {
     [
-        rule(|heap, at| heap.frames.damage(place(at), None, Some(to))),
-        rule(|heap, at| heap.frames.damage(place(at), Some(to), None)),
+        rule(|heap, at| *heap.frames.damage(place(at)).1 = to),
+        rule(|heap, at| *heap.frames.damage(place(at)).0 = to),
     ]
 }
 
@@ -181,7 +181,7 @@ fn links(to: u32, place: impl Fn(&Places) -> Page) -> [Rule; 2] {
 fn a_list_that_ends_too_early_is_found() {
     assert_eq!(links(0, |at| at.free[1]), [Rule::ListLength, Rule::Lists]);
     assert_eq!(
-        rule(|heap, at| heap.frames.damage(at.pair[1], None, Some(0))),
+        rule(|heap, at| *heap.frames.damage(at.pair[1]).1 = 0),
         Rule::ListLength
     );
 }
@@ -203,7 +203,7 @@ fn a_list_that_does_not_end_is_found() {
     for to in 0..3 {
         let back = rule(|heap, at| {
             let link = at.free[to].to_bits() as u32;
-            heap.frames.damage(at.free[2], None, Some(link));
+            *heap.frames.damage(at.free[2]).1 = link;
         });
         assert_eq!(back, Rule::Lists);
     }
@@ -228,7 +228,7 @@ fn a_list_with_a_wrong_length_is_found() {
 fn blocks_that_no_list_has_are_found() {
     let lost = rule(|heap, _| heap.buddy.damage().0[1] = List::default());
     assert_eq!(lost, Rule::Lists);
-    let number = usize::from(class(1024).number());
+    let number = class(1024).index();
     let lost = rule(|heap, _| heap.classes[number].damage().0[1] = List::default());
     assert_eq!(lost, Rule::Lists);
 }
@@ -239,7 +239,7 @@ fn blocks_in_a_list_of_another_order_or_fullness_are_found() {
         rule(|heap, _| heap.buddy.damage().0.swap(1, 2)),
         Rule::Lists
     );
-    let number = usize::from(class(1024).number());
+    let number = class(1024).index();
     let moved = broken(|state, _| state.heap.classes[number].damage().0.swap(1, 2));
     assert_eq!((moved.rule, moved.class), (Rule::Lists, Some(number as u8)));
 }
@@ -274,7 +274,7 @@ fn the_buddys_counters_are_compared() {
 #[test]
 fn the_classes_counters_are_compared() {
     for class in Class::all() {
-        let number = usize::from(class.number());
+        let number = class.index();
         for damage in [
             |slabs: &mut Slabs| slabs.slabs += 1,
             |slabs: &mut Slabs| slabs.used += 1,
@@ -287,7 +287,7 @@ fn the_classes_counters_are_compared() {
     let kept = rule(|heap, _| heap.kept.slabs += 1);
     let kept_pages = rule(|heap, _| heap.kept.pages += 1);
     assert_eq!([kept, kept_pages], [Rule::ClassCounters; 2]);
-    let number = usize::from(class(80).number());
+    let number = class(80).index();
     let less = rule(|heap, _| heap.classes[number].used -= 1);
     assert_eq!(less, Rule::ClassCounters);
 }
@@ -295,8 +295,8 @@ fn the_classes_counters_are_compared() {
 #[test]
 fn a_slab_that_lost_its_class_an_object_is_found_though_the_sum_is_right() {
     let moved = rule(|heap, _| {
-        heap.classes[usize::from(class(80).number())].used -= 1;
-        heap.classes[usize::from(class(1024).number())].used += 1;
+        heap.classes[class(80).index()].used -= 1;
+        heap.classes[class(1024).index()].used += 1;
     });
     assert_eq!(moved, Rule::ClassCounters);
 }
@@ -322,8 +322,7 @@ fn the_pools_size_is_compared() {
     assert_eq!(rule(|heap, _| heap.pages += 1), Rule::PoolBytes);
     // A region that the engine was not given.
     let more = rule(|heap, _| {
-        let (frames, bits) = table(8);
-        heap.add(1, frames, bits, 0);
+        heap.add(1, table(8), 0);
     });
     assert_eq!(more, Rule::PoolBytes);
 }

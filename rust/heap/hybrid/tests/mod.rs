@@ -31,7 +31,9 @@ use super::{
         BITMAP_WORDS,
         Frame,
         Frames,
-        Page, //
+        Links,
+        Page,
+        Table, //
     },
     heap::Heap,
 };
@@ -45,23 +47,21 @@ use crate::{
     engine::BadFree,
 };
 
-/// Returns the frames and bitmaps of a region. They are never given back.
-fn table(pages: usize) -> (&'static [Frame], &'static mut [u64]) {
-    (
-        (0..pages)
-            .map(|_| Frame::default())
-            .collect::<Vec<_>>()
-            .leak(),
-        vec![0; pages * BITMAP_WORDS].leak(),
-    )
+/// Returns the table of a region. It is never given back.
+fn table(pages: usize) -> Table {
+    let frames: Vec<_> = (0..pages).map(|_| Frame::default()).collect();
+    Table {
+        frames: frames.leak(),
+        links: vec![Links::default(); pages].leak(),
+        bits: vec![0; pages * BITMAP_WORDS].leak(),
+    }
 }
 
 /// Returns the frames of regions of so many pages.
 fn frames(regions: &[usize]) -> Frames {
     let mut frames = Frames::new();
     for (region, pages) in regions.iter().enumerate() {
-        let (table, bits) = table(*pages);
-        frames.add(region, table, bits);
+        frames.add(region, table(*pages));
     }
     frames
 }
@@ -85,8 +85,7 @@ impl Bare {
     fn new(regions: &[usize]) -> Self {
         let mut heap = Heap::new();
         for (region, pages) in regions.iter().enumerate() {
-            let (table, bits) = table(*pages);
-            heap.add(region, table, bits, u32::MAX);
+            heap.add(region, table(*pages), u32::MAX);
         }
         Self(heap)
     }

@@ -22,7 +22,7 @@ use std::vec::Vec;
 /// Returns the slabs of the class that serves `size` bytes, and its objects that are out.
 fn slabs(heap: &Bare, size: usize) -> (usize, usize) {
     let class = Class::of(&layout(size, 1)).unwrap();
-    let slabs = &heap.0.classes[usize::from(class.number())];
+    let slabs = &heap.0.classes[class.index()];
     (slabs.slabs, slabs.used)
 }
 

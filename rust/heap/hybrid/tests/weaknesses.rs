@@ -62,7 +62,8 @@ fn a_free_looks_at_no_free_block_but_its_buddies() {
     let (buddy_index, head) = (8192_usize, 16_380_usize);
     for index in (0..16_384).step_by(4) {
         if index != head && index.abs_diff(buddy_index) > 4 {
-            frames.damage(page(index), Some(u32::MAX), Some(u32::MAX));
+            let (prev, next) = frames.damage(page(index));
+            (*prev, *next) = (u32::MAX, u32::MAX);
         }
     }
     assert_eq!(free(&mut frames, buddy_index + 2), 1);
