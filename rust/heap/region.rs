@@ -43,6 +43,14 @@ impl Offset {
         self.0 & ((1 << REGION_SHIFT) - 1)
     }
 
+    /// Returns how many bytes behind another one it is, if it is in the same region and not before.
+    pub(crate) const fn after(self, other: Self) -> Option<usize> {
+        match self.0.checked_sub(other.0) {
+            Some(byte) if byte >> REGION_SHIFT == 0 => Some(byte as usize),
+            _ => None,
+        }
+    }
+
     /// Returns the offset as one number, the way that programs see it.
     #[must_use]
     pub const fn to_bits(self) -> u64 {

@@ -191,13 +191,16 @@ impl State {
 
     /// Takes back blocks that were in magazines.
     pub(super) fn take_back(&mut self, stock: Stock, blocks: &[Offset], work: &mut Work) {
-        for block in blocks {
+        let mut rest = blocks;
+        while !rest.is_empty() {
             self.counts.moves += 1;
-            if self.heap.take_back(stock, *block, work).is_err() {
+            let taken = self.heap.take_back(stock, rest, work).unwrap_or_else(|_| {
                 // It was freed twice, and the magazines saw it too late to say so to who did it.
                 self.counts.frees = self.counts.frees.wrapping_sub(1);
                 self.late_refusals += 1;
-            }
+                1
+            });
+            rest = rest.get(taken..).unwrap_or_default();
         }
     }
 }

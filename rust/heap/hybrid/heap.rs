@@ -294,12 +294,12 @@ impl Heap {
     ) -> Result<(), BadFree> {
         let mut work = Work::default();
         if let Some(class) = Class::of(&layout) {
-            match self.release_object(class, block, &mut work) {
+            match self.release_objects(class, &[block], &mut work) {
                 // One that got a page of its own as a last resort.
                 Err(BadFree::WrongSize) if class.pages() > 1 => {}
                 result => {
                     *cost = served(Path::Slab, Some(class), None, work);
-                    return result;
+                    return result.map(|_| ());
                 }
             }
         }
@@ -309,14 +309,14 @@ impl Heap {
         Ok(())
     }
 
-    /// Takes an object back.
+    /// Takes objects back, as [`Slabs::release`](slab::Slabs::release) does.
     #[inline]
-    fn release_object(
+    fn release_objects(
         &mut self,
         class: Class,
-        object: Offset,
+        objects: &[Offset],
         work: &mut Work,
-    ) -> Result<(), BadFree> {
+    ) -> Result<usize, BadFree> {
         let Self {
             frames,
             buddy,
@@ -325,13 +325,13 @@ impl Heap {
         } = self;
         let slabs = &mut classes[class.index()];
         let kept = slabs.empty().is_some();
-        slabs.release(frames, buddy, class, object, work)?;
+        let released = slabs.release(frames, buddy, class, objects, work)?;
         if !kept && slabs.empty().is_some() {
             self.kept.slabs += 1;
             self.kept.pages += class.pages();
         }
         self.reclaim_if_empty(work);
-        Ok(())
+        Ok(released)
     }
 
     /// Takes a block of `pages` pages back.
@@ -443,20 +443,25 @@ impl Heap {
         }
     }
 
-    /// Takes back a block that was in a magazine.
+    /// Takes back the first of blocks that were in a magazine, and as many more as go with it, and
+    /// says how many.
     ///
     /// # Errors
     ///
-    /// [`BadFree::NotOut`] for one that was taken back twice: in magazines that is not seen.
+    /// [`BadFree::NotOut`] when the first was freed twice: in magazines that is not seen.
     pub(super) fn take_back(
         &mut self,
         stock: Stock,
-        block: Offset,
+        blocks: &[Offset],
         work: &mut Work,
-    ) -> Result<(), BadFree> {
-        match stock {
-            Stock::Class(class) => self.release_object(class, block, work),
-            Stock::Pages(pages) => self.release_pages(block, pages.count(), work),
+    ) -> Result<usize, BadFree> {
+        match (stock, blocks) {
+            (_, []) => Ok(0),
+            (Stock::Class(class), _) => self.release_objects(class, blocks, work),
+            (Stock::Pages(pages), [block, ..]) => {
+                self.release_pages(*block, pages.count(), work)?;
+                Ok(1)
+            }
         }
     }
 
