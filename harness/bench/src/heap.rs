@@ -30,6 +30,12 @@ pub(crate) trait Heap {
         unsafe { moved(self, block, size, align, new) }
     }
 
+    /// Returns the bytes that a block gets for a request, as far as is known.
+    fn usable(&self, size: usize, align: usize) -> usize {
+        let _ = align;
+        size
+    }
+
     /// Returns the bytes that it keeps beside its pool.
     fn beside_bytes(&self) -> usize {
         0

@@ -28,13 +28,21 @@ pub(crate) struct Results {
 /// How it was measured.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct About {
+    /// The day, in UTC.
     pub(crate) date: String,
+    /// The processor's name.
     pub(crate) processor: String,
+    /// The kernel's version.
     pub(crate) kernel: String,
+    /// Repetitions of each pattern.
     pub(crate) repetitions: usize,
+    /// How long one is, about.
     pub(crate) repetition_microseconds: u64,
+    /// How many were disturbed and done again.
     pub(crate) redone: u64,
+    /// What sizes, places and traces were drawn from.
     pub(crate) seed: u64,
+    /// Whether it was a brief run, whose times mean nothing.
     pub(crate) quick: bool,
     /// Blocks that were handed out with every answer checked.
     pub(crate) checked_blocks: u64,
@@ -45,19 +53,26 @@ pub(crate) struct About {
 /// An allocator.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Allocator {
+    /// What it is called in tables.
     pub(crate) name: String,
+    /// Package and version, of those that are not ours.
     pub(crate) version: String,
     /// Whether it is safe to use from several threads, as measured.
     pub(crate) threads: bool,
+    /// Whether it does nothing.
     pub(crate) baseline: bool,
+    /// Whether it is one of slablab's.
     pub(crate) ours: bool,
+    /// Whether it has a pool.
     pub(crate) pool: bool,
 }
 
 /// What was measured with one pattern.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Row<T> {
+    /// The pattern, as on the command line.
     pub(crate) pattern: String,
+    /// The pattern, for people.
     pub(crate) title: String,
     /// By allocator, in their order; nothing where it cannot be measured.
     pub(crate) cells: Vec<Option<T>>,
@@ -66,6 +81,7 @@ pub(crate) struct Row<T> {
 /// The time of a pair.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Time {
+    /// What the repetitions say.
     pub(crate) nanoseconds: Summary,
     /// Pairs in a repetition.
     pub(crate) pairs: u64,
@@ -73,30 +89,40 @@ pub(crate) struct Time {
     pub(crate) redone: u64,
 }
 
-/// The time of single frees: of each the median of its repetitions, then over all of them.
+/// Nanoseconds of single frees: of each the median of its repetitions, then over all of them.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Free {
+    /// Half are faster.
     pub(crate) median: f64,
+    /// One in a hundred is slower.
     pub(crate) p99: f64,
+    /// The slowest.
     pub(crate) max: f64,
+    /// How many there were.
     pub(crate) frees: usize,
+    /// Repetitions of each.
     pub(crate) repetitions: usize,
 }
 
-/// The instructions of a pair, the loop's included; of a single free, the mean.
+/// The instructions of a pair, the loop's included; of single frees, the mean.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Instructions {
+    /// All of them.
     pub(crate) per_pair: f64,
-    /// Where most of them are: function, and how many there.
+    /// Where most of them are: file and function, and how many there.
     pub(crate) functions: Vec<(String, f64)>,
 }
 
 /// What a trace needs.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Space {
+    /// The trace's name.
     pub(crate) trace: String,
+    /// `classic` or `newer`.
     pub(crate) family: String,
+    /// How long it is.
     pub(crate) operations: usize,
+    /// The most bytes that are out at once.
     pub(crate) peak_bytes: usize,
     /// By allocator, in their order.
     pub(crate) cells: Vec<Option<Pool>>,
@@ -105,10 +131,14 @@ pub(crate) struct Space {
 /// The smallest pool of a trace.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Pool {
+    /// Its bytes.
     pub(crate) pool_bytes: usize,
+    /// What the allocator keeps beside it.
     pub(crate) beside_bytes: usize,
     /// Peak over pool.
     pub(crate) utilisation: f64,
+    /// What the rounding of sizes alone would allow, as far as the allocator tells.
+    pub(crate) utilisation_at_most: f64,
     /// Peak over pool and what is beside it.
     pub(crate) utilisation_with_beside: f64,
 }
@@ -116,12 +146,17 @@ pub(crate) struct Pool {
 /// What was to be reached, and was or was not.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Target {
+    /// What is judged.
     pub(crate) what: String,
+    /// What is to be reached.
     pub(crate) target: String,
+    /// What was reached.
     pub(crate) hybrid: String,
+    /// The best of the others that are safe with threads.
     pub(crate) best_other: String,
-    /// The same among those without a lock, for the eye.
+    /// The best of those without a lock, for the eye.
     pub(crate) best_without_lock: String,
+    /// Whether it is reached.
     pub(crate) met: bool,
 }
 

@@ -57,12 +57,19 @@ use crate::{
 
 /// What is asked for.
 pub(crate) struct Plan {
+    /// Everything briefly.
     pub(crate) quick: bool,
+    /// Words, one of which is in the name of an allocator that is measured; none for all.
     pub(crate) heaps: Vec<String>,
+    /// The same for patterns.
     pub(crate) patterns: Vec<String>,
+    /// Repetitions, if not the usual number.
     pub(crate) repetitions: Option<usize>,
+    /// What everything is drawn from.
     pub(crate) seed: u64,
+    /// Whether instructions are counted.
     pub(crate) callgrind: bool,
+    /// The folder of what is written.
     pub(crate) out: PathBuf,
 }
 
@@ -95,6 +102,7 @@ impl Plan {
         patterns.filter(|of| self.wants(of.name)).collect()
     }
 
+    /// Returns how thorough timing is.
     fn effort(&self) -> Effort {
         let (repetitions, microseconds) = if self.quick { (3, 50) } else { (41, 1_000) };
         Effort {
@@ -138,7 +146,9 @@ pub(crate) fn all(plan: &Plan) -> anyhow::Result<Results> {
     if results.about.no_instructions.is_none() {
         instructions(plan, &peers, &mut results)?;
     }
-    results.targets = targets::judge(&results);
+    if plan.heaps.is_empty() {
+        results.targets = targets::judge(&results);
+    }
     Ok(results)
 }
 
@@ -274,6 +284,7 @@ fn spaces(plan: &Plan, peers: &[Peer], results: &mut Results) -> anyhow::Result<
                     pool_bytes: need.pool_bytes,
                     beside_bytes: need.beside_bytes,
                     utilisation: share(need.pool_bytes),
+                    utilisation_at_most: share(need.rounded_bytes),
                     utilisation_with_beside: share(need.pool_bytes + need.beside_bytes),
                 }
             }));

@@ -21,7 +21,10 @@ use crate::{
         figure,
         grouped, //
     },
-    targets::utilisation,
+    targets::{
+        utilisation,
+        utilisation_at_most, //
+    },
 };
 
 /// A run of the benchmark, printed.
@@ -61,7 +64,8 @@ impl fmt::Display for Report<'_> {
         }
         if !results.space.is_empty() {
             let columns = Columns::new(results, |of| of.threads && !of.baseline);
-            let title = "Utilisation: the most bytes out at once over the smallest pool, %";
+            let title = "Utilisation: the most bytes out at once over the smallest pool, % (hybrid ≤: \
+                         what the rounding of sizes alone would allow)";
             writeln!(f, "{BOLD}{title}{BOLD:#}\n\n{}", columns.space(results))?;
         }
         hot(f, results)?;
@@ -174,7 +178,8 @@ impl<'run> Columns<'run> {
     }
 
     fn space(&self, results: &Results) -> Table {
-        let mut table = self.table(2, &["family", "trace", "peak, KiB"]);
+        let hybrid = results.place("hybrid");
+        let mut table = self.table(2, &["family", "trace", "peak, KiB", "hybrid ≤"]);
         let percent = |share: f64| format!("{:.1}", share * 100.0);
         for space in &results.space {
             let row = Row {
@@ -186,6 +191,12 @@ impl<'run> Columns<'run> {
                 Cell::from(&*space.family),
                 Cell::from(&*space.trace),
                 grouped(space.peak_bytes as u64 / 1024).into(),
+                hybrid
+                    .and_then(|place| space.cells[place].as_ref())
+                    .map_or_else(
+                        || Cell::from(NONE),
+                        |of| percent(of.utilisation_at_most).into(),
+                    ),
             ];
             cells.extend(self.cells(&row, |of| -of.utilisation, |of| percent(of.utilisation)));
             table.row(cells);
@@ -196,6 +207,9 @@ impl<'run> Columns<'run> {
                     Cell::from(family),
                     Cell::styled(title, BOLD),
                     Cell::default(),
+                    (hybrid.filter(|_| !beside))
+                        .and_then(|place| utilisation_at_most(results, family, place))
+                        .map_or_else(Cell::default, |share| percent(share).into()),
                 ];
                 cells.extend(self.0.iter().map(|(place, _)| {
                     utilisation(results, family, *place).map_or_else(
@@ -280,10 +294,13 @@ fn about(f: &mut fmt::Formatter<'_>, results: &Results) -> fmt::Result {
     writeln!(f, "Peers: {}.", versions.join(", "))?;
     writeln!(
         f,
-        "One thread measures; a second one sleeps, so that nobody may leave out locks. hybrid, \
-         seed, buddy, talc, rlsf and llist stand behind a spinlock (one exchange, one store) in a \
-         pool of their own, whose pages are there; glibc and mimalloc are as they come. Large pages \
-         are off for all. Alignment is 8. Blocks are not touched but where it says used."
+        "One thread measures; a second one sleeps, so that nobody may leave out locks. Large pages \
+         are off for all.\n\
+         hybrid, seed, buddy, talc, rlsf and llist are behind a spinlock (one exchange, one store), \
+         each in a touched pool of its own.\n\
+         glibc and mimalloc are as they come. hybrid and seed are compiled with checks for \
+         overflow, as in the kernel, the others without.\n\
+         Alignment is 8. Blocks are not touched but where it says used."
     )?;
     writeln!(
         f,

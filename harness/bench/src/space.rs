@@ -37,6 +37,9 @@ pub(crate) struct Need {
     pub(crate) pool_bytes: usize,
     /// The bytes beside it.
     pub(crate) beside_bytes: usize,
+    /// The most bytes that are out at once, each block as large as the allocator makes it: no pool
+    /// can be smaller.
+    pub(crate) rounded_bytes: usize,
 }
 
 /// Returns the bytes of a pool that every search can be made in.
@@ -103,5 +106,6 @@ pub(crate) fn smallest(peer: &Peer, pool: &Pool, trace: &Trace) -> Result<Option
     Ok(complete.then_some(Need {
         pool_bytes: high * peer.grain,
         beside_bytes: within.heap.beside_bytes(),
+        rounded_bytes: trace::rounded_peak(trace, |size, align| within.heap.usable(size, align)),
     }))
 }

@@ -149,3 +149,14 @@ pub(crate) fn utilisation(results: &Results, family: &str, place: usize) -> Opti
         over(|pool| pool.utilisation_with_beside),
     ))
 }
+
+/// Returns what an allocator's mean utilisation would be without fragmentation and records: what
+/// the rounding of sizes alone allows.
+pub(crate) fn utilisation_at_most(results: &Results, family: &str, place: usize) -> Option<f64> {
+    let rows = results.space.iter().filter(|space| space.family == family);
+    let shares = rows.map(|space| Some(space.cells[place].as_ref()?.utilisation_at_most));
+    let shares: Option<Vec<_>> = shares.collect();
+    shares
+        .filter(|shares| !shares.is_empty())
+        .map(|shares| mean(&shares))
+}

@@ -119,7 +119,7 @@ pub(crate) fn all(brief: bool) -> Vec<Pattern> {
         },
         Pattern {
             name: "replace-4k-used".into(),
-            title: "the same, blocks used".into(),
+            title: "replace to 4 KiB, used".into(),
             pool_bytes: 64 * MIB,
             checked_pairs: 0,
             begin: Box::new(move |heap, seed| {

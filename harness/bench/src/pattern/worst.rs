@@ -48,14 +48,15 @@ impl Worst {
         (self.blocks * (BLOCK_BYTES + BLOCK_BYTES / 32) + (8 << 20)).next_multiple_of(1 << 20)
     }
 
-    /// Returns what is tried: the figure of 8,149 blocks, and 100,000 fragments.
+    /// Returns what is tried: the figure of 8,149 blocks, and 100,000 fragments;
+    /// briefly, less.
     pub(crate) fn all(brief: bool) -> Vec<Self> {
         let few = Self {
             name: "worst-8149",
             title: "free, 8,149 blocks",
             blocks: 8_149,
-            frees: if brief { 200 } else { 2_000 },
-            repetitions: if brief { 3 } else { 9 },
+            frees: 2_000,
+            repetitions: 9,
             patience: Duration::from_secs(10),
         };
         let many = Self {
@@ -63,10 +64,18 @@ impl Worst {
             title: "free, 100,000 fragments",
             blocks: 200_000,
             repetitions: 5,
-            patience: Duration::from_secs(20),
+            patience: Duration::from_secs(5),
             ..few.clone()
         };
-        if brief { vec![few] } else { vec![few, many] }
+        let least = Self {
+            name: "worst-999",
+            title: "free, 999 blocks",
+            blocks: 999,
+            frees: 100,
+            repetitions: 3,
+            ..few.clone()
+        };
+        if brief { vec![least] } else { vec![few, many] }
     }
 }
 

@@ -107,6 +107,10 @@ impl<E: Engine> Heap for EngineHeap<E> {
         unsafe { moved(self, start, size, align, new) }
     }
 
+    fn usable(&self, size: usize, align: usize) -> usize {
+        self.engine.usable(layout(size, align))
+    }
+
     fn beside_bytes(&self) -> usize {
         size_of::<E>() + size_of_val(&*self.table)
     }

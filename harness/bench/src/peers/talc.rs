@@ -66,11 +66,11 @@ impl<L: New<Inner>> Heap for Locked<L> {
     }
 
     unsafe fn realloc(&self, block: *mut u8, size: usize, align: usize, new: usize) -> *mut u8 {
-        // SAFETY: By this function's contract.
-        if self
-            .0
-            .with(|talc| unsafe { talc.try_realloc_in_place(block, layout(size, align), new) })
-        {
+        let resized = self.0.with(|talc| {
+            // SAFETY: By this function's contract.
+            unsafe { talc.try_realloc_in_place(block, layout(size, align), new) }
+        });
+        if resized {
             return block;
         }
         // SAFETY: By this function's contract.

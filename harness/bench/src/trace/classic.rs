@@ -78,7 +78,7 @@ fn growth_large(trace: &mut Builder) {
 }
 
 fn growth_small(trace: &mut Builder) {
-    growth(trace, 4092, 5, 16, 10_000);
+    growth(trace, 4092, 5, 16, 20_000);
 }
 
 /// Keeps about `target` blocks of sizes from `draw`, each as likely to go as any other.
@@ -165,7 +165,7 @@ fn declarations(trace: &mut Builder) {
 
 /// Expressions that are read, worked on and thrown away, with a few results that stay.
 fn expressions(trace: &mut Builder) {
-    for _ in 0..trace.times(250) {
+    for _ in 0..trace.times(3_000) {
         let mut terms = Vec::new();
         for _ in 0..trace.between(20, 120) {
             let size = [16, 24, 48][trace.rng.index(3)];

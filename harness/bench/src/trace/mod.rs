@@ -158,6 +158,21 @@ pub(crate) fn all(seed: u64, brief: bool) -> Vec<Trace> {
     .collect()
 }
 
+/// Returns the most bytes that are out at once when each block has what `usable` says.
+pub(crate) fn rounded_peak(trace: &Trace, usable: impl Fn(usize, usize) -> usize) -> usize {
+    let mut sizes = vec![0; trace.ids];
+    let (mut bytes, mut peak) = (0, 0);
+    for op in &trace.ops {
+        let (id, size) = match *op {
+            Op::Alloc(id, size) | Op::Realloc(id, size) => (id, usable(size as usize, ALIGN)),
+            Op::Free(id) => (id, 0),
+        };
+        bytes = bytes - std::mem::replace(&mut sizes[id as usize], size) + size;
+        peak = peak.max(bytes);
+    }
+    peak
+}
+
 /// Does what a trace says and says whether there was room for all of it. What is out when there was
 /// not is left there.
 pub(crate) fn replay(trace: &Trace, heap: &dyn Heap) -> bool {

@@ -295,7 +295,7 @@ fn events(trace: &mut Builder) {
 
 /// Tokens that are thrown away when their file is done, beside names that stay.
 fn tokens(trace: &mut Builder) {
-    for _ in 0..trace.times(80) {
+    for _ in 0..trace.times(250) {
         let size = trace.between(4 << 10, 16 << 10);
         let text = trace.alloc(size);
         let mut tokens = Vec::new();
