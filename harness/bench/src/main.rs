@@ -30,6 +30,7 @@ mod targets;
 mod tests;
 mod timing;
 mod trace;
+mod yardstick;
 
 use std::process::ExitCode;
 

@@ -40,6 +40,8 @@ pub(crate) struct About {
     pub(crate) repetition_microseconds: u64,
     /// How many were disturbed and done again.
     pub(crate) redone: u64,
+    /// How many were disturbed at every try.
+    pub(crate) disturbed: usize,
     /// What sizes, places and traces were drawn from.
     pub(crate) seed: u64,
     /// Whether it was a brief run, whose times mean nothing.
@@ -87,6 +89,8 @@ pub(crate) struct Time {
     pub(crate) pairs: u64,
     /// Repetitions that were done again.
     pub(crate) redone: u64,
+    /// Repetitions that were disturbed at every try.
+    pub(crate) disturbed: usize,
 }
 
 /// Nanoseconds of single frees: of each the median of its repetitions, then over all of them.

@@ -53,6 +53,7 @@ use crate::{
         self,
         Family, //
     },
+    yardstick::Yardstick,
 };
 
 /// What is asked for.
@@ -174,18 +175,23 @@ fn allocators(peers: &[Peer]) -> Vec<Allocator> {
 /// Times the patterns.
 fn times(plan: &Plan, peers: &[Peer], results: &mut Results) -> anyhow::Result<()> {
     let (patterns, effort) = (plan.timed(), plan.effort());
+    let yardstick = Yardstick::new();
     let stage = Stage::new("time", patterns.len() * effort.repetitions);
     for pattern in &patterns {
         stage.doing(&pattern.title);
-        let timed = timing::compare(pattern, peers, plan.seed, effort, || stage.step())?;
+        let timed = timing::compare(pattern, peers, plan.seed, effort, &yardstick, || {
+            stage.step()
+        })?;
         let mut cells = Vec::with_capacity(timed.len());
         for of in timed {
-            results.about.redone += of.disturbed;
+            results.about.redone += of.redone;
+            results.about.disturbed += of.disturbed;
             results.about.checked_blocks += of.checked_blocks;
             cells.push(Some(Time {
                 nanoseconds: of.nanoseconds,
                 pairs: of.pairs,
-                redone: of.disturbed,
+                redone: of.redone,
+                disturbed: of.disturbed,
             }));
         }
         results.times.push(Row {

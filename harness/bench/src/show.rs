@@ -304,11 +304,12 @@ fn about(f: &mut fmt::Formatter<'_>, results: &Results) -> fmt::Result {
     )?;
     writeln!(
         f,
-        "{} repetitions of {} µs, interleaved; {} were disturbed and done again. {} blocks were \
-         handed out with every answer checked.",
+        "{} repetitions of {} µs, interleaved; {} were disturbed and done again, {} at every try.\n\
+         {} blocks were handed out with every answer checked.",
         about.repetitions,
         grouped(about.repetition_microseconds),
         grouped(about.redone),
+        grouped(about.disturbed as u64),
         grouped(about.checked_blocks)
     )?;
     if let Some(why) = &about.no_instructions {

@@ -5,7 +5,7 @@
 //! All allocators of a pattern are there at once, each settled in its own pool, and take turns:
 //! A B C, A B C. So what changes slowly (heat, frequency, neighbours) changes for all. A repetition
 //! lasts a millisecond, shorter than the time that a scheduler grants, and counts only if the
-//! thread was not pushed aside and stayed on its processor.
+//! thread was not pushed aside, stayed on its processor, and had that to itself before and after.
 
 use std::time::{
     Duration,
@@ -30,10 +30,14 @@ use crate::{
         Role, //
     },
     statistics::Summary,
+    yardstick::Yardstick,
 };
 
 /// How often a disturbed repetition is tried before the next one's turn.
-const TRIES: u32 = 8;
+const TRIES: u32 = 6;
+
+/// With fewer undisturbed repetitions the disturbed ones count too.
+const CALM_MIN: usize = 5;
 
 /// How thorough timing is.
 #[derive(Clone, Copy, Debug)]
@@ -125,8 +129,9 @@ struct Subject<'peer> {
     run: Box<dyn Run>,
     instance: Instance,
     pairs: u64,
-    nanoseconds: Vec<f64>,
-    disturbed: u64,
+    calm: Vec<f64>,
+    disturbed: Vec<f64>,
+    redone: u64,
     checked_blocks: u64,
 }
 
@@ -137,7 +142,9 @@ pub(crate) struct Timed {
     /// Pairs in one repetition.
     pub(crate) pairs: u64,
     /// Repetitions that were done again.
-    pub(crate) disturbed: u64,
+    pub(crate) redone: u64,
+    /// Repetitions that were disturbed at every try. They count if too few were not.
+    pub(crate) disturbed: usize,
     /// Blocks that were handed out with every answer checked.
     pub(crate) checked_blocks: u64,
 }
@@ -178,14 +185,14 @@ impl<'peer> Subject<'peer> {
             run: pattern.begin(heap, seed),
             instance,
             pairs: 16,
-            nanoseconds: Vec::with_capacity(effort.repetitions),
-            disturbed: 0,
+            calm: Vec::with_capacity(effort.repetitions),
+            disturbed: Vec::new(),
+            redone: 0,
             checked_blocks,
         };
         while subject.pairs < 1 << 24 && subject.pass()?.0 < effort.length / 2 {
             subject.pairs *= 2;
         }
-        subject.disturbed = 0;
         Ok(subject)
     }
 
@@ -202,26 +209,45 @@ impl<'peer> Subject<'peer> {
         if self.peer.role != Role::Baseline && tally.wrong > 0 {
             return Err(Wrong::Timed(tally.wrong));
         }
-        self.nanoseconds
-            .push(elapsed.as_nanos() as f64 / tally.pairs as f64);
-        if !calm {
-            self.disturbed += 1;
-        }
+        // A pattern that does whole batches did some more, and does as many the next time.
+        self.pairs = tally.pairs;
         Ok((elapsed, calm))
     }
 
     /// Does one repetition that counts, or the best that can be had.
-    fn repeat(&mut self) -> Result<(), Wrong> {
-        // The others have been here: a tenth of it to warm up.
-        self.run
-            .pass(&*self.instance.heap, (self.pairs / 10).max(1));
-        for _ in 1..TRIES {
-            if self.pass()?.1 {
+    fn repeat(&mut self, yardstick: &Yardstick) -> Result<(), Wrong> {
+        let mut least = f64::INFINITY;
+        for _ in 0..TRIES {
+            // The others have been here: a tenth of it to warm up.
+            let warm = (self.pairs / 10).max(1);
+            self.run.pass(&*self.instance.heap, warm);
+            let before = yardstick.calm();
+            let (elapsed, calm) = self.pass()?;
+            let nanoseconds = elapsed.as_nanos() as f64 / self.pairs as f64;
+            if calm && before && yardstick.calm() {
+                self.calm.push(nanoseconds);
                 return Ok(());
             }
-            self.nanoseconds.pop();
+            self.redone += 1;
+            least = least.min(nanoseconds);
         }
-        self.pass().map(drop)
+        self.disturbed.push(least);
+        Ok(())
+    }
+
+    /// Sums up what was measured.
+    fn timed(mut self) -> Timed {
+        let disturbed = self.disturbed.len();
+        if self.calm.len() < CALM_MIN {
+            self.calm.append(&mut self.disturbed);
+        }
+        Timed {
+            nanoseconds: Summary::of(self.calm),
+            pairs: self.pairs,
+            redone: self.redone,
+            disturbed,
+            checked_blocks: self.checked_blocks,
+        }
     }
 }
 
@@ -235,19 +261,18 @@ pub(crate) fn compare(
     peers: &[Peer],
     seed: u64,
     effort: Effort,
+    yardstick: &Yardstick,
     mut told: impl FnMut(),
 ) -> anyhow::Result<Vec<Timed>> {
     let named = |peer: &Peer| format!("{} at '{}'", peer.name, pattern.title);
     let mut subjects = Vec::with_capacity(peers.len());
     for peer in peers {
-        let mut subject = Subject::new(peer, pattern, seed, effort)
-            .map_err(|error| error.context(named(peer)))?;
-        subject.nanoseconds.clear();
-        subjects.push(subject);
+        let subject = Subject::new(peer, pattern, seed, effort);
+        subjects.push(subject.map_err(|error| error.context(named(peer)))?);
     }
     for _ in 0..effort.repetitions {
         for subject in &mut subjects {
-            let done = subject.repeat();
+            let done = subject.repeat(yardstick);
             done.map_err(|wrong| anyhow::Error::new(wrong).context(named(subject.peer)))?;
         }
         told();
@@ -259,12 +284,7 @@ pub(crate) fn compare(
                 .map_err(|wrong| anyhow::Error::new(wrong).context(named(subject.peer)))?;
         }
         subject.run.finish(&*subject.instance.heap);
-        timed.push(Timed {
-            nanoseconds: Summary::of(subject.nanoseconds),
-            pairs: subject.pairs,
-            disturbed: subject.disturbed,
-            checked_blocks: subject.checked_blocks,
-        });
+        timed.push(subject.timed());
     }
     Ok(timed)
 }
