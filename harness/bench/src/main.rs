@@ -28,6 +28,7 @@ mod table;
 mod targets;
 #[cfg(test)]
 mod tests;
+mod threads;
 mod timing;
 mod trace;
 mod yardstick;

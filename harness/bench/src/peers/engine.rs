@@ -49,11 +49,39 @@ impl<E: Engine> EngineHeap<E> {
         assert_eq!(region, Ok(0), "an engine refuses its pool");
         Self { engine, table }
     }
+
+    /// Returns the engine.
+    pub(super) fn engine(&self) -> &E {
+        &self.engine
+    }
+
+    /// Gives a block another size where it is, or else through `heap`, of which this is the engine.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Heap::realloc`].
+    pub(super) unsafe fn realloc_or(
+        &self,
+        heap: &impl Heap,
+        start: *mut u8,
+        size: usize,
+        align: usize,
+        new: usize,
+    ) -> *mut u8 {
+        let mut cost = Cost::default();
+        let (old, wanted) = (layout(size, align), layout(new, align));
+        // SAFETY: By this function's contract.
+        if unsafe { self.engine.resize(block(start), old, wanted, &mut cost) } {
+            return start;
+        }
+        // SAFETY: By this function's contract.
+        unsafe { moved(heap, start, size, align, new) }
+    }
 }
 
 /// Returns the layout of a request.
 #[inline]
-fn layout(size: usize, align: usize) -> Layout {
+pub(super) fn layout(size: usize, align: usize) -> Layout {
     debug_assert!(Layout::from_size_align(size, align).is_ok());
     // SAFETY: Patterns ask for powers of two and sizes far below half the address space.
     unsafe { Layout::from_size_align_unchecked(size, align) }
@@ -71,7 +99,7 @@ fn block(start: *mut u8) -> Block {
 
 /// Ends the run: an engine refused what it had handed out.
 #[cold]
-fn refused(what: slab_heap::engine::BadFree) -> ! {
+pub(super) fn refused(what: slab_heap::engine::BadFree) -> ! {
     panic!("a good free was refused: {what:?}")
 }
 
@@ -97,14 +125,8 @@ impl<E: Engine> Heap for EngineHeap<E> {
     }
 
     unsafe fn realloc(&self, start: *mut u8, size: usize, align: usize, new: usize) -> *mut u8 {
-        let mut cost = Cost::default();
-        let (old, wanted) = (layout(size, align), layout(new, align));
         // SAFETY: By this function's contract.
-        if unsafe { self.engine.resize(block(start), old, wanted, &mut cost) } {
-            return start;
-        }
-        // SAFETY: By this function's contract.
-        unsafe { moved(self, start, size, align, new) }
+        unsafe { self.realloc_or(self, start, size, align, new) }
     }
 
     fn usable(&self, size: usize, align: usize) -> usize {
