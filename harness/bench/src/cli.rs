@@ -39,9 +39,9 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "WORD", value_delimiter = ',')]
     pattern: Vec<String>,
 
-    /// Repetitions of each allocator and pattern
+    /// Rounds of five repetitions of each allocator and pattern
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
-    repetitions: Option<u32>,
+    rounds: Option<u32>,
 
     /// What sizes, places and traces are drawn from
     #[arg(long, default_value_t = 1)]
@@ -72,7 +72,7 @@ impl Cli {
             quick: self.quick,
             heaps: self.heap,
             patterns: self.pattern,
-            repetitions: self.repetitions.map(|repetitions| repetitions as usize),
+            rounds: self.rounds.map(|rounds| rounds as usize),
             seed: self.seed,
             callgrind: !self.no_callgrind,
             out: self.out,

@@ -9,6 +9,7 @@
 mod callgrind;
 mod check;
 mod cli;
+mod clock;
 mod heap;
 mod lock;
 mod machine;

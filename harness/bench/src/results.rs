@@ -34,9 +34,11 @@ pub(crate) struct About {
     pub(crate) processor: String,
     /// The kernel's version.
     pub(crate) kernel: String,
-    /// Repetitions of each pattern.
+    /// Repetitions of each pattern, in all rounds together.
     pub(crate) repetitions: usize,
-    /// How long one is, about.
+    /// How often the allocators were made anew for each pattern.
+    pub(crate) rounds: usize,
+    /// How long one repetition is, about.
     pub(crate) repetition_microseconds: u64,
     /// How many were disturbed and done again.
     pub(crate) redone: u64,

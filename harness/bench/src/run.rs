@@ -15,13 +15,16 @@ use anyhow::{
 };
 
 use crate::{
-    callgrind, machine,
+    callgrind,
+    clock::Clock,
+    machine,
     pattern::{
-        self, Pattern,
+        self,
+        Pattern,
         worst::{
             self,
             Worst, //
-        },
+        }, //
     },
     peers::{
         self,
@@ -46,7 +49,6 @@ use crate::{
     targets,
     timing::{
         self,
-        Clock,
         Effort, //
     },
     trace::{
@@ -64,8 +66,8 @@ pub(crate) struct Plan {
     pub(crate) heaps: Vec<String>,
     /// The same for patterns.
     pub(crate) patterns: Vec<String>,
-    /// Repetitions, if not the usual number.
-    pub(crate) repetitions: Option<usize>,
+    /// Rounds, if not the usual number.
+    pub(crate) rounds: Option<usize>,
     /// What everything is drawn from.
     pub(crate) seed: u64,
     /// Whether instructions are counted.
@@ -105,9 +107,14 @@ impl Plan {
 
     /// Returns how thorough timing is.
     fn effort(&self) -> Effort {
-        let (repetitions, microseconds) = if self.quick { (3, 50) } else { (41, 1_000) };
+        let (rounds, repetitions, microseconds) = if self.quick {
+            (1, 3, 50)
+        } else {
+            (9, 5, 1_000)
+        };
         Effort {
-            repetitions: self.repetitions.unwrap_or(repetitions),
+            rounds: self.rounds.unwrap_or(rounds),
+            repetitions,
             length: Duration::from_micros(microseconds),
         }
     }
@@ -126,7 +133,8 @@ pub(crate) fn all(plan: &Plan) -> anyhow::Result<Results> {
             date: machine::date(),
             processor: machine::processor(),
             kernel: machine::kernel(),
-            repetitions: effort.repetitions,
+            repetitions: effort.rounds * effort.repetitions,
+            rounds: effort.rounds,
             repetition_microseconds: effort.length.as_micros() as u64,
             seed: plan.seed,
             quick: plan.quick,
@@ -176,7 +184,7 @@ fn allocators(peers: &[Peer]) -> Vec<Allocator> {
 fn times(plan: &Plan, peers: &[Peer], results: &mut Results) -> anyhow::Result<()> {
     let (patterns, effort) = (plan.timed(), plan.effort());
     let yardstick = Yardstick::new();
-    let stage = Stage::new("time", patterns.len() * effort.repetitions);
+    let stage = Stage::new("time", patterns.len() * effort.rounds * effort.repetitions);
     for pattern in &patterns {
         stage.doing(&pattern.title);
         let timed = timing::compare(pattern, peers, plan.seed, effort, &yardstick, || {

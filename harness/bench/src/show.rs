@@ -304,10 +304,11 @@ fn about(f: &mut fmt::Formatter<'_>, results: &Results) -> fmt::Result {
     )?;
     writeln!(
         f,
-        "{} repetitions of {} µs, interleaved; {} were disturbed and done again, {} at every try.\n\
+        "{} repetitions of {} µs, interleaved, with new pools {} times; {} were disturbed and done again, {} at every try.\n\
          {} blocks were handed out with every answer checked.",
         about.repetitions,
         grouped(about.repetition_microseconds),
+        about.rounds,
         grouped(about.redone),
         grouped(about.disturbed as u64),
         grouped(about.checked_blocks)

@@ -3,7 +3,7 @@
 //! Repetitions: interleaved, and done again where something else got in.
 //!
 //! All allocators of a pattern are there at once, each settled in its own pool, and take turns:
-//! A B C, A B C. So what changes slowly (heat, frequency, neighbours) changes for all. A repetition
+//! A B C, A B C; after some turns they are made anew, elsewhere in memory. So what changes slowly (heat, frequency, neighbours) changes for all. A repetition
 //! lasts a millisecond, shorter than the time that a scheduler grants, and counts only if the
 //! thread was not pushed aside, stayed on its processor, and had that to itself before and after.
 
@@ -11,6 +11,8 @@ use std::time::{
     Duration,
     Instant, //
 };
+
+use anyhow::Context;
 
 use crate::{
     check::{
@@ -36,61 +38,19 @@ use crate::{
 /// How often a disturbed repetition is tried before the next one's turn.
 const TRIES: u32 = 6;
 
-/// With fewer undisturbed repetitions the disturbed ones count too.
-const CALM_MIN: usize = 5;
+/// Where fewer than one in so many repetitions were undisturbed, the best tries of the others count
+/// too: a few may all be of one round.
+const CALM_SHARE: usize = 3;
 
 /// How thorough timing is.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Effort {
-    /// Repetitions of each allocator.
+    /// How often every allocator is made anew: where its memory lies is luck.
+    pub(crate) rounds: usize,
+    /// Repetitions of each allocator in a round.
     pub(crate) repetitions: usize,
     /// How long one of them takes, about.
     pub(crate) length: Duration,
-}
-
-/// Reads the processor's counter of time.
-pub(crate) struct Clock {
-    nanoseconds_per_tick: f64,
-}
-
-impl Clock {
-    /// Finds out how fast the counter is.
-    pub(crate) fn new() -> Self {
-        let (begun, first) = (Instant::now(), ticks());
-        while begun.elapsed() < Duration::from_millis(20) {}
-        let (elapsed, last) = (begun.elapsed(), ticks());
-        Self {
-            nanoseconds_per_tick: elapsed.as_nanos() as f64 / (last - first) as f64,
-        }
-    }
-
-    /// Returns the count, after everything before is done.
-    #[inline(always)]
-    pub(crate) fn now(&self) -> u64 {
-        ticks()
-    }
-
-    /// Returns the time between two counts.
-    pub(crate) fn nanoseconds(&self, from: u64, to: u64) -> f64 {
-        to.saturating_sub(from) as f64 * self.nanoseconds_per_tick
-    }
-}
-
-/// Returns the processor's count of time.
-#[inline(always)]
-fn ticks() -> u64 {
-    use std::arch::x86_64::{
-        _mm_lfence,
-        _rdtsc, //
-    };
-    // SAFETY: Every x86-64 processor has it. The first fence waits for what came before, the second
-    // keeps what comes after from beginning.
-    unsafe { _mm_lfence() };
-    // SAFETY: As above.
-    let ticks = unsafe { _rdtsc() };
-    // SAFETY: As above.
-    unsafe { _mm_lfence() };
-    ticks
 }
 
 /// Does a pass: the one call that counts.
@@ -125,13 +85,18 @@ impl Circumstances {
 /// An allocator with a pattern under way.
 struct Subject<'peer> {
     peer: &'peer Peer,
-    /// Goes before the instance, whose blocks it has.
     run: Box<dyn Run>,
     instance: Instance,
     pairs: u64,
+}
+
+/// What repetitions took, in nanoseconds a pair.
+#[derive(Clone, Debug, Default)]
+struct Samples {
     calm: Vec<f64>,
     disturbed: Vec<f64>,
     redone: u64,
+    pairs: u64,
     checked_blocks: u64,
 }
 
@@ -166,33 +131,35 @@ pub(crate) fn checked(pattern: &Pattern, heap: &dyn Heap, seed: u64) -> Result<u
 }
 
 impl<'peer> Subject<'peer> {
-    /// Makes the allocator, checks it, and brings the pattern under way.
+    /// Makes the allocator and brings the pattern under way. The first time, that is done with
+    /// every answer checked before.
     fn new(
         peer: &'peer Peer,
         pattern: &Pattern,
         seed: u64,
         effort: Effort,
+        samples: &mut Samples,
     ) -> anyhow::Result<Self> {
         let instance = peer.make(pattern.pool_bytes)?;
         let heap = &*instance.heap;
-        let checked_blocks = match peer.role {
-            Role::Baseline => 0,
-            _ if pattern.checked_pairs == 0 => 0,
-            _ => checked(pattern, heap, seed)?,
-        };
+        let judged = peer.role != Role::Baseline && pattern.checked_pairs > 0;
+        if judged && samples.pairs == 0 {
+            samples.checked_blocks = checked(pattern, heap, seed)?;
+        }
         let mut subject = Self {
             peer,
             run: pattern.begin(heap, seed),
             instance,
-            pairs: 16,
-            calm: Vec::with_capacity(effort.repetitions),
-            disturbed: Vec::new(),
-            redone: 0,
-            checked_blocks,
+            pairs: samples.pairs.max(16),
         };
-        while subject.pairs < 1 << 24 && subject.pass()?.0 < effort.length / 2 {
+        // What was found out in the first round goes for all.
+        while samples.pairs == 0 && subject.pairs < 1 << 24 {
+            if subject.pass()?.0 >= effort.length / 2 {
+                break;
+            }
             subject.pairs *= 2;
         }
+        samples.pairs = subject.pairs;
         Ok(subject)
     }
 
@@ -215,38 +182,49 @@ impl<'peer> Subject<'peer> {
     }
 
     /// Does one repetition that counts, or the best that can be had.
-    fn repeat(&mut self, yardstick: &Yardstick) -> Result<(), Wrong> {
+    fn repeat(&mut self, yardstick: &Yardstick, samples: &mut Samples) -> Result<(), Wrong> {
         let mut least = f64::INFINITY;
+        // The others have been here, and the caches are theirs: as long again to warm up.
+        let mut warm = self.pairs;
         for _ in 0..TRIES {
-            // The others have been here: a tenth of it to warm up.
-            let warm = (self.pairs / 10).max(1);
             self.run.pass(&*self.instance.heap, warm);
+            warm = (self.pairs / 10).max(1);
             let before = yardstick.calm();
             let (elapsed, calm) = self.pass()?;
             let nanoseconds = elapsed.as_nanos() as f64 / self.pairs as f64;
             if calm && before && yardstick.calm() {
-                self.calm.push(nanoseconds);
+                samples.calm.push(nanoseconds);
                 return Ok(());
             }
-            self.redone += 1;
+            samples.redone += 1;
             least = least.min(nanoseconds);
         }
-        self.disturbed.push(least);
+        samples.disturbed.push(least);
         Ok(())
     }
 
-    /// Sums up what was measured.
-    fn timed(mut self) -> Timed {
-        let disturbed = self.disturbed.len();
-        if self.calm.len() < CALM_MIN {
-            self.calm.append(&mut self.disturbed);
+    /// Looks at what is out, and frees it.
+    fn finish(mut self) -> Result<(), Wrong> {
+        if self.peer.role != Role::Baseline {
+            check::distinct(self.run.live())?;
         }
-        Timed {
-            nanoseconds: Summary::of(self.calm),
-            pairs: self.pairs,
-            redone: self.redone,
+        self.run.finish(&*self.instance.heap);
+        Ok(())
+    }
+}
+
+impl From<Samples> for Timed {
+    fn from(mut samples: Samples) -> Self {
+        let disturbed = samples.disturbed.len();
+        if samples.calm.len() * (CALM_SHARE - 1) < disturbed {
+            samples.calm.append(&mut samples.disturbed);
+        }
+        Self {
+            nanoseconds: Summary::of(samples.calm),
+            pairs: samples.pairs,
+            redone: samples.redone,
             disturbed,
-            checked_blocks: self.checked_blocks,
+            checked_blocks: samples.checked_blocks,
         }
     }
 }
@@ -262,29 +240,27 @@ pub(crate) fn compare(
     seed: u64,
     effort: Effort,
     yardstick: &Yardstick,
-    mut told: impl FnMut(),
+    told: impl Fn(),
 ) -> anyhow::Result<Vec<Timed>> {
     let named = |peer: &Peer| format!("{} at '{}'", peer.name, pattern.title);
-    let mut subjects = Vec::with_capacity(peers.len());
-    for peer in peers {
-        let subject = Subject::new(peer, pattern, seed, effort);
-        subjects.push(subject.map_err(|error| error.context(named(peer)))?);
-    }
-    for _ in 0..effort.repetitions {
-        for subject in &mut subjects {
-            let done = subject.repeat(yardstick);
-            done.map_err(|wrong| anyhow::Error::new(wrong).context(named(subject.peer)))?;
+    let mut samples = vec![Samples::default(); peers.len()];
+    for _ in 0..effort.rounds {
+        let mut subjects = Vec::with_capacity(peers.len());
+        for (peer, samples) in peers.iter().zip(&mut samples) {
+            let subject = Subject::new(peer, pattern, seed, effort, samples);
+            subjects.push(subject.with_context(|| named(peer))?);
         }
-        told();
-    }
-    let mut timed = Vec::with_capacity(subjects.len());
-    for mut subject in subjects {
-        if subject.peer.role != Role::Baseline {
-            check::distinct(subject.run.live())
-                .map_err(|wrong| anyhow::Error::new(wrong).context(named(subject.peer)))?;
+        for _ in 0..effort.repetitions {
+            for (subject, samples) in subjects.iter_mut().zip(&mut samples) {
+                let done = subject.repeat(yardstick, samples);
+                done.with_context(|| named(subject.peer))?;
+            }
+            told();
         }
-        subject.run.finish(&*subject.instance.heap);
-        timed.push(subject.timed());
+        for subject in subjects {
+            let peer = subject.peer;
+            subject.finish().with_context(|| named(peer))?;
+        }
     }
-    Ok(timed)
+    Ok(samples.into_iter().map(Timed::from).collect())
 }

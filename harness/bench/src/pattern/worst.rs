@@ -16,9 +16,9 @@ use crate::{
         self,
         Wrong, //
     },
+    clock::Clock,
     heap::Heap,
     rng::Rng,
-    timing::Clock, //
 };
 
 /// The size of a block.
