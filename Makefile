@@ -20,7 +20,7 @@ vendor  := rust/vendor/buddy_system_allocator/src/lib.rs
 image   := build/initramfs.cpio
 
 .DEFAULT_GOAL := help
-.PHONY: help setup kernel run shell sim test modules modules_install command initramfs \
+.PHONY: help setup kernel run shell sim test bench modules modules_install command initramfs \
 	uapi rust-analyzer clean distclean FORCE
 
 help:
@@ -31,6 +31,7 @@ help:
 	'  shell           - a prompt in the machine, with the module loaded' \
 	'  sim             - the same stress in this process: needs cargo, nothing else' \
 	'  test            - everything that must hold: lints, host tests, tests in the machine' \
+	'  bench           - what allocators cost in the kernel, beside the targets; in build/out/' \
 	'' \
 	'Parts:' \
 	'  modules         - slablab.ko, in $$(MO)' \
@@ -55,6 +56,7 @@ help:
 	'  MO=             - where the module is built (build/module)' \
 	'  STRESS=         - what run does ($(STRESS))' \
 	'  SIM=            - what sim does ($(SIM))' \
+	'  BRIEF=1         - have bench only show that it works' \
 	'  V=1             - show the commands'
 
 run: initramfs
@@ -68,6 +70,9 @@ sim: $(command)
 
 test: setup
 	$(Q)scripts/test.sh
+
+bench: initramfs
+	$(Q)scripts/bench.sh $(module) $(command) $(if $(BRIEF),--brief)
 
 setup:
 	$(Q)scripts/setup.sh

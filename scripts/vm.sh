@@ -5,6 +5,7 @@
 #
 #   vm.sh [OPTION]... [COMMAND ARGUMENT...]     without a command: a prompt in the machine
 #
+#   -a             only print the accelerator, kvm or tcg
 #   -c CPUS        processors (2; 1 with -i)
 #   -i             count instructions: the clock advances 1 ns for each that any processor executes,
 #                  and these take turns
@@ -22,9 +23,10 @@ set -eu
 
 usage() { sed -n '/^# *vm\.sh/,/^$/s/^# *//p' "$0" >&2; exit 2; }
 
-cpus='' memory=1024 words='' parameters='' load=yes timeout=120 counting=''
-while getopts c:ik:m:np:t: option; do
+cpus='' memory=1024 words='' parameters='' load=yes timeout=120 counting='' asking=''
+while getopts ac:ik:m:np:t: option; do
 	case $option in
+	a) asking=yes ;;
 	c) cpus=$OPTARG ;;
 	i) counting=yes ;;
 	k) words=$OPTARG ;;
@@ -66,6 +68,11 @@ accelerator() {
 	fi
 	cat "$answer"
 }
+
+if [ -n "$asking" ]; then
+	echo "${ACCEL:-$(accelerator)}"
+	exit
+fi
 
 terminal=''
 [ ! -t 1 ] || [ ! -t 0 ] || terminal=$(stty -g)

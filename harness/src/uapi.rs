@@ -61,6 +61,7 @@ macro_rules! header_enum {
             pub(crate) const ALL: &[Self] = &[$(Self::$variant),*];
 
             /// Returns the value that a number of the ABI stands for.
+            #[allow(dead_code, reason = "not all of them come from the kernel")]
             pub(crate) fn from_raw(raw: u32) -> Option<Self> {
                 Self::ALL.iter().copied().find(|value| value.raw() == raw)
             }

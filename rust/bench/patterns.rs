@@ -250,10 +250,21 @@ impl<S: Subject> Bench<'_, S> {
     }
 }
 
-/// Allocates a block and frees it.
+/// Allocates a block and frees it, while others are out.
 struct Pairs(Layout);
 
 impl<S: Subject> Loop<S> for Pairs {
+    fn furnish<const CHECKED: bool>(
+        &mut self,
+        slots: &mut Slots<'_, S>,
+        index: usize,
+        again: bool,
+    ) {
+        if !again {
+            slots.fill::<CHECKED>(index, self.0);
+        }
+    }
+
     #[inline(always)]
     fn step<const CHECKED: bool>(&mut self, slots: &mut Slots<'_, S>, index: usize) {
         slots.pair::<CHECKED>(index, self.0);

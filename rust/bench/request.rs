@@ -102,7 +102,7 @@ impl Request {
             _ => 1..=SLABLAB_BENCH_THREADS_MAX,
         };
         let slots = match pattern {
-            Pattern::Pair => 0..=0,
+            Pattern::Pair => 0..=SLABLAB_BENCH_SLOTS_MAX,
             _ if pattern.is_batch() => 1..=SLABLAB_BENCH_ROUND,
             _ => 1..=SLABLAB_BENCH_SLOTS_MAX,
         };
@@ -145,8 +145,8 @@ impl Request {
             return Err(EINVAL);
         }
         let block_bytes = request.layout.size().next_power_of_two();
-        // A pair has one block; threads that hand over have two batches between them.
-        if request.slots.max(1) * block_bytes * request.threads as usize > pool_bytes {
+        // A pair has a block besides; threads that hand over have two batches between them.
+        if (request.slots + 1) * block_bytes * request.threads as usize > pool_bytes {
             return Err(ENOSPC);
         }
         if subject == Subject::KmemCache && pattern == Pattern::Replace {

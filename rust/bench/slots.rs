@@ -182,13 +182,18 @@ fn token(index: usize) -> [u8; STAMP] {
     mix(index as u64).to_ne_bytes()
 }
 
+/// Returns the bytes of it that are written: the ends of a small block must not overlap.
+fn stamp_bytes(layout: Layout) -> usize {
+    (layout.size() / 2).clamp(1, STAMP)
+}
+
 /// Writes to both ends of a block.
 ///
 /// # Safety
 ///
 /// The block is out, for this layout, and nobody else uses it.
 unsafe fn stamp<S: Subject>(block: S::Block, layout: Layout, index: usize) {
-    let (first, bytes) = (S::start(block), layout.size().min(STAMP));
+    let (first, bytes) = (S::start(block), stamp_bytes(layout));
     let token = token(index);
     // SAFETY: By the contract of `Subject` the block has its size.
     let last = unsafe { first.add(layout.size() - bytes) };
@@ -204,7 +209,7 @@ unsafe fn stamp<S: Subject>(block: S::Block, layout: Layout, index: usize) {
 ///
 /// As for [`stamp`], which was called before.
 unsafe fn is_stamped<S: Subject>(block: S::Block, layout: Layout, index: usize) -> bool {
-    let (first, bytes) = (S::start(block), layout.size().min(STAMP));
+    let (first, bytes) = (S::start(block), stamp_bytes(layout));
     let token = token(index);
     // SAFETY: By the contract of `Subject` the block has its size.
     let last = unsafe { first.add(layout.size() - bytes) };

@@ -359,7 +359,10 @@ enum slablab_bench_subject {
 
 /* What SLABLAB_BENCH does, and what it calls an operation. */
 enum slablab_bench_pattern {
-	/* Allocates a block and frees it: one operation. */
+	/*
+	 * Allocates a block and frees it, one operation, while .slots others
+	 * are out.
+	 */
 	SLABLAB_BENCH_PAIR = 0,
 	/*
 	 * Allocates .slots blocks and frees them, the last one first. A block
@@ -414,8 +417,8 @@ enum slablab_bench_pattern {
  * others with another argument. Which CPUs they are on is their own affair.
  *
  * .pool_bytes and what is needed besides is charged to the private pools'
- * budget (EDQUOT). ENOSPC when .threads times .slots blocks of .size bytes,
- * rounded up to a power of two, may not fit. EOPNOTSUPP for a kmem_cache of
+ * budget (EDQUOT). ENOSPC when one block more than .slots for each of .threads,
+ * of .size bytes rounded up to a power of two, may not fit. EOPNOTSUPP for a kmem_cache of
  * blocks of several sizes. A signal ends the call with EINTR.
  */
 struct slablab_bench {
@@ -428,7 +431,7 @@ struct slablab_bench {
 	__u64 size_min;		/* (in) REPLACE: 1 to .size; else 0 */
 	__u64 count;		/* (in) operations of each thread, 1 to SLABLAB_BENCH_COUNT_MAX */
 	__u64 seed;		/* (in) of what is done at random */
-	__u32 slots;		/* (in) 1 to SLABLAB_BENCH_SLOTS_MAX; batches: to _ROUND; PAIR: 0 */
+	__u32 slots;		/* (in) 1 to SLABLAB_BENCH_SLOTS_MAX; batches: to _ROUND; PAIR: from 0 */
 	__u32 reserved;		/* (in) 0 */
 
 	__u64 operations;	/* (out) of this thread: .count, in whole rounds where there are rounds */

@@ -37,6 +37,9 @@ const NULL: u32 = uapi::SLABLAB_IOC_TYPE << 8 | 0xff;
 pub(super) const NULL_IOCTL: &str = "a null ioctl";
 pub(super) const ALLOC_FREE: &str = "ALLOC and FREE of 64 B, hybrid";
 
+/// A call, by its name.
+type Named<'a> = (&'a str, Box<dyn FnMut() -> Result<(), Errno> + 'a>);
+
 /// Times each call.
 pub(super) fn run(brief: bool) -> anyhow::Result<Vec<Call>> {
     let samples = if brief { 5 } else { 40 };
@@ -44,7 +47,7 @@ pub(super) fn run(brief: bool) -> anyhow::Result<Vec<Call>> {
     let seed = session(Engine::Seed)?;
     let slub = open_device()?;
     slub.bind(Engine::Slub.raw(), 0, 0).context("BIND failed")?;
-    let mut rows: [(&str, Box<dyn FnMut() -> Result<(), Errno>>); 5] = [
+    let mut rows: Vec<Named<'_>> = vec![
         (
             "getppid",
             Box::new(|| {

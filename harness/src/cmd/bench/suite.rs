@@ -148,14 +148,23 @@ pub(super) fn jobs(group: Group, brief: bool) -> Vec<Job> {
     let times = |rounds: u64| if brief { 2 } else { rounds };
     let job = |pattern, name: String| Job::new(group, pattern, name);
     match group {
-        Group::Pair => pair_sizes(brief)
-            .into_iter()
-            .map(|size| {
-                job(BenchPattern::Pair, bytes(size))
-                    .blocks(size, 0, 8)
+        Group::Pair => {
+            let pair = |size: u64, others, name| {
+                job(BenchPattern::Pair, name)
+                    .blocks(size, others, 8)
                     .count(times(20) * ROUND)
-            })
-            .collect(),
+            };
+            // An allocator that nobody uses is a special case: it may give everything back.
+            let alone = [64, 8 * KIB].map(|size| {
+                let name = format!("{}, nothing else is out", bytes(size));
+                pair(size, 0, name)
+            });
+            let sizes = pair_sizes(brief).into_iter();
+            sizes
+                .map(|size| pair(size, 1, bytes(size)))
+                .chain(alone)
+                .collect()
+        }
         Group::Lifo | Group::Fifo => {
             let pattern = if group == Group::Lifo {
                 BenchPattern::Lifo
@@ -232,7 +241,7 @@ pub(super) fn jobs(group: Group, brief: bool) -> Vec<Job> {
                         BenchPattern::Pair,
                         format!("{}, {threads} {plural}", bytes(size)),
                     )
-                    .blocks(size, 0, 8)
+                    .blocks(size, 1, 8)
                     .threads(threads)
                     .count(times(100) * ROUND)
                 })

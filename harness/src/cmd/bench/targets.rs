@@ -36,9 +36,8 @@ pub(super) fn targets(documents: &[Document], lock_prefixes: Option<u32>) -> Vec
     let of = |group: Group| rows().filter(move |row| row.group == group);
     let classes = || of(Group::Pair).filter(|row| row.block_bytes <= 4096);
     let pair_of = |bytes: u64| {
-        of(Group::Pair)
-            .find(|row| row.block_bytes == bytes)
-            .and_then(|row| row.net(BenchSubject::Hybrid))
+        let rows = of(Group::Pair).filter(|row| row.block_bytes == bytes);
+        most(rows, |row| row.net(BenchSubject::Hybrid)).map(|(cost, _)| cost)
     };
     let worst_free = |group: Group| {
         of(group)
