@@ -68,7 +68,14 @@ if [ "$("$top/scripts/vm.sh" -a)" = kvm ]; then
 	machine kvm "nanoseconds, KVM" -- $(patterns "${single[@]}" "${double[@]}")
 fi
 
-report() report | tee "$out/bench.txt"
+report() {
+	"$command" bench "${parts[@]}" ${prefixes:+--lock-prefixes "$prefixes"} || true
+	printf '\nInstructions with a lock prefix, as the module is built\n'
+	"$top/scripts/lock-prefixes.py" "$module" 2>&1
+}
+
+prefixes=$("$top/scripts/lock-prefixes.py" "$module" --pair hybrid)
+report | tee "$out/bench.txt"
 "$command" bench "${parts[@]}" --json >"$out/bench.json" || wrong=yes
 say "the report is build/out/bench.txt, the figures are build/out/bench.json"
 [ -z "$wrong" ] || die "blocks or records were wrong: see the end of the report"
