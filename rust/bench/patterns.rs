@@ -352,8 +352,11 @@ impl<S: Subject> Loop<S> for Churning {
         index: usize,
         again: bool,
     ) {
-        if !again && index % 2 == 0 {
+        // What is free is scattered from the beginning.
+        if !again {
             slots.fill::<CHECKED>(index, self.layout);
+        } else if self.random.below(2) == 0 {
+            slots.empty::<CHECKED>(index);
         }
     }
 

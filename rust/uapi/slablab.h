@@ -378,8 +378,9 @@ enum slablab_bench_pattern {
 	 */
 	SLABLAB_BENCH_REPLACE = 3,
 	/*
-	 * Has .slots places, half of them with a block. Frees the block in a
-	 * place, or allocates one where there is none: one operation.
+	 * Has .slots places, a random half of them with a block. Frees the
+	 * block in a place, or allocates one where there is none: one
+	 * operation.
 	 */
 	SLABLAB_BENCH_CHURN = 4,
 	/*

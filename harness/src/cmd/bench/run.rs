@@ -71,6 +71,13 @@ pub(super) fn run(args: &BenchArgs) -> anyhow::Result<Document> {
     };
     let mut chosen = Vec::new();
     for group in args.groups() {
+        let hopeless = args
+            .subjects()
+            .into_iter()
+            .filter(|subject| group.is_hopeless_for(*subject));
+        document.left_out.extend(hopeless.map(|subject| {
+            format!("{group:?}: {subject} looks at all free blocks at each free, for minutes")
+        }));
         match obstacle(group, &device, cpus.len())? {
             Some(why) => document.left_out.push(why),
             None => chosen.push(group),
@@ -141,7 +148,8 @@ fn row(
         Clock::Instructions => 1,
     };
     let mut results = Vec::new();
-    for subject in subjects {
+    let affordable = |subject: &&BenchSubject| !job.group.is_hopeless_for(**subject);
+    for subject in subjects.iter().filter(affordable) {
         let mut times = Vec::new();
         for _ in 0..repeats {
             match together(device, &job.for_subject(*subject), cpus) {

@@ -59,14 +59,19 @@ impl Group {
             Self::Lifo => "LIFO: a batch is allocated, and freed backwards; per block",
             Self::Fifo => "FIFO: a batch is allocated, and freed in the same order; per block",
             Self::Replace => "Replace: a block is freed, and one of random size put in its place",
-            Self::Churn => "Churn: a block is freed, or allocated, at random",
+            Self::Churn => "Churn: one of many blocks is freed, or allocated, at random; each",
             Self::Fragments | Self::ManyFragments => {
-                "Fragments: one free where every other block is free"
+                "Fragments: one free, at first where every other block is free"
             }
             Self::Handover => "Handover: one CPU allocates, the other one frees; per block",
             Self::TwoCpus => "Two CPUs: pairs of one class at once",
             Self::Calls => "System calls",
         }
+    }
+
+    /// Says whether a subject would take minutes for the rows.
+    pub(super) fn is_hopeless_for(self, subject: BenchSubject) -> bool {
+        self == Self::ManyFragments && subject == BenchSubject::Seed
     }
 
     /// Returns the processors that the rows need.
@@ -202,7 +207,7 @@ pub(super) fn jobs(group: Group, brief: bool) -> Vec<Job> {
             })
             .collect(),
         Group::Churn => {
-            let slots = if brief { 1_000 } else { 10_000 };
+            let slots = if brief { 1_000 } else { 8_000 };
             let job =
                 job(BenchPattern::Churn, format!("{slots} slots, 4160 B")).blocks(4160, slots, 128);
             vec![

@@ -136,3 +136,88 @@ fn most<'a>(
     rows.filter_map(|row| Some((figure(row)?, row)))
         .max_by(|one, other| one.0.total_cmp(&other.0))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Returns a run with one pair of 64 bytes, of so many instructions beside the loop's 9.
+    fn run(clock: Clock, hybrid: f64) -> Document {
+        let measured = |subject, cost| Measured {
+            subject,
+            cost,
+            singly: None,
+            locks: 0.0,
+            operations: 1024,
+            refusals: 0,
+            checked_blocks: 1024,
+            wrong_blocks: 0,
+            rule: 0,
+        };
+        Document {
+            clock,
+            cpus: 1,
+            kernel: "7.3.4".to_owned(),
+            rows: vec![Row {
+                group: Group::Pair,
+                name: "64 B".to_owned(),
+                block_bytes: 64,
+                threads: 1,
+                results: vec![
+                    measured(BenchSubject::Nothing, 9.0),
+                    measured(BenchSubject::Hybrid, 9.0 + hybrid),
+                    measured(BenchSubject::KmemCache, 9.0 + 140.0),
+                ],
+            }],
+            calls: Vec::new(),
+            left_out: Vec::new(),
+        }
+    }
+
+    /// Returns what is said of the first targets: instructions of a pair, and their share.
+    fn verdicts(documents: &[Document]) -> Vec<Option<bool>> {
+        let targets = targets(documents, None);
+        let verdict = |target: &Target| target.found.as_ref().map(|(_, met)| *met);
+        targets.iter().take(3).map(verdict).collect()
+    }
+
+    #[test]
+    fn the_loop_does_not_count() {
+        let met = verdicts(&[run(Clock::Instructions, 67.0)]);
+        assert_eq!(met, [Some(true), Some(true), None]);
+        let missed = verdicts(&[run(Clock::Instructions, 70.0)]);
+        assert_eq!(missed, [Some(false), Some(false), None]);
+    }
+
+    #[test]
+    fn the_worst_run_decides() {
+        let runs = [50.0, 90.0, 60.0].map(|cost| run(Clock::Instructions, cost));
+        assert_eq!(verdicts(&runs)[0], Some(false));
+    }
+
+    #[test]
+    fn nanoseconds_are_not_judged_as_instructions() {
+        assert_eq!(verdicts(&[run(Clock::Nanoseconds, 20.0)]), [None; 3]);
+        assert_eq!(verdicts(&[]), [None; 3]);
+    }
+
+    #[test]
+    fn a_report_survives_its_way_through_json() {
+        let documents = [run(Clock::Instructions, 67.0)];
+        let text = serde_json::to_string(&documents).unwrap();
+        let again: Vec<Document> = serde_json::from_str(&text).unwrap();
+        let report = super::super::render::text(&again, Some(0));
+        assert_eq!(report, super::super::render::text(&documents, Some(0)));
+        assert!(report.contains("67.0 (64 B)"), "{report}");
+        assert!(documents[0].is_right());
+    }
+
+    #[test]
+    fn one_wrong_block_is_told_and_fails() {
+        let mut document = run(Clock::Instructions, 67.0);
+        document.rows[0].results[1].wrong_blocks = 1;
+        assert!(!document.is_right());
+        let report = super::super::render::text(&[document], None);
+        assert!(report.contains("hybrid: 1 wrong blocks"), "{report}");
+    }
+}
