@@ -23,7 +23,7 @@ vendor  := rust/vendor/buddy_system_allocator/src/lib.rs
 image   := build/initramfs.cpio
 
 .DEFAULT_GOAL := help
-.PHONY: help setup kernel run shell sim bench-host test modules modules_install command initramfs \
+.PHONY: help setup kernel run shell sim test bench bench-host modules modules_install command initramfs \
 	uapi rust-analyzer clean distclean FORCE
 
 help:
@@ -35,6 +35,7 @@ help:
 	'  sim             - the same stress in this process: needs cargo, nothing else' \
 	'  bench-host      - hybrid and seed beside other allocators: table, JSON and picture in build/out/' \
 	'  test            - everything that must hold: lints, host tests, tests in the machine' \
+	'  bench           - what allocators cost in the kernel, beside the targets; in build/out/' \
 	'' \
 	'Parts:' \
 	'  modules         - slablab.ko, in $$(MO)' \
@@ -60,6 +61,7 @@ help:
 	'  STRESS=         - what run does ($(STRESS))' \
 	'  SIM=            - what sim does ($(SIM))' \
 	'  BENCH=          - what bench-host is told ($(BENCH))' \
+	'  BRIEF=1         - have bench only show that it works' \
 	'  V=1             - show the commands'
 
 run: initramfs
@@ -78,6 +80,9 @@ bench-host:
 
 test: setup
 	$(Q)scripts/test.sh
+
+bench: initramfs
+	$(Q)scripts/bench.sh $(module) $(command) $(if $(BRIEF),--brief)
 
 setup:
 	$(Q)scripts/setup.sh

@@ -64,6 +64,7 @@ use slab_session::{
 
 use crate::{
     argument::Exchange,
+    bench::Bench,
     budget::Lease,
     lab::{
         DEFAULT_ENGINE,
@@ -106,6 +107,8 @@ pub(crate) struct OpenFile {
     bound: SetOnce<Bound>,
     #[pin]
     binding: Mutex<()>,
+    #[pin]
+    bench: Bench,
     lab: Arc<Lab>,
     _admission: Lease,
 }
@@ -121,6 +124,7 @@ impl MiscDevice for OpenFile {
             try_pin_init!(Self {
                 bound: SetOnce::new(),
                 binding <- new_mutex!((), "slablab_binding"),
+                bench <- Bench::new(),
                 lab,
                 _admission: admission,
             }),
@@ -150,6 +154,10 @@ impl MiscDevice for OpenFile {
             SLABLAB_NR_EXTEND => me.extend(argument, bytes)?,
             SLABLAB_NR_SHRINK => me.shrink(argument, bytes)?,
             SLABLAB_NR_MAP => me.map(argument, bytes)?,
+            SLABLAB_NR_BENCH => {
+                me.bench
+                    .run(me.lab.private_bytes(), is_admin(), argument, bytes)?;
+            }
             _ => return Err(ENOTTY),
         }
         Ok(0)

@@ -73,6 +73,7 @@ arguments! {
     slablab_extend: SLABLAB_EXTEND_SIZE_VER1,
     slablab_shrink: SLABLAB_SHRINK_SIZE_VER1,
     slablab_map: SLABLAB_MAP_SIZE_VER1,
+    slablab_bench: SLABLAB_BENCH_SIZE_VER1,
 }
 
 const _: () = assert!(size_of::<slablab_extent>() == SLABLAB_EXTENT_SIZE_VER1 as usize);

@@ -76,6 +76,9 @@ guest_tests() {
 	scripts/vm.sh -t 1200 slablab selftest --ktap --module /lib/slablab.ko | tee "$selftest"
 }
 
+# Only that it works: a figure never fails a test.
+benches() { make bench BRIEF=1; }
+
 rm -f "$selftest"
 stage "KTAP parser" once scripts/tests/ktap.sh
 stage "shell scripts" once shell_scripts
@@ -87,6 +90,7 @@ stage "bindings are fresh" once scripts/uapi.sh --check
 stage "lints of the module" once module_lints
 stage "module and command" once guest
 stage "tests in the machine" ktap_results guest_tests
+stage "benches" once benches
 
 counted "$passed" "$failed" "$skipped"
 echo

@@ -16,6 +16,7 @@ use crate::{
         self,
         Engine,
         slablab_alloc,
+        slablab_bench,
         slablab_bind,
         slablab_check,
         slablab_extend,
@@ -85,6 +86,7 @@ impl Call {
             ("EXTEND", uapi::SLABLAB_NR_EXTEND, pool),
             ("MAP", uapi::SLABLAB_NR_MAP, map),
             ("SHRINK", uapi::SLABLAB_NR_SHRINK, pool),
+            ("BENCH", uapi::SLABLAB_NR_BENCH, true),
         ];
         commands
             .into_iter()
@@ -127,6 +129,15 @@ impl Call {
             uapi::SLABLAB_NR_STATS => slablab_stats::default().bytes(),
             uapi::SLABLAB_NR_CHECK => slablab_check::default().bytes(),
             uapi::SLABLAB_NR_SHRINK => slablab_shrink::default().bytes(),
+            uapi::SLABLAB_NR_BENCH => slablab_bench {
+                subject: uapi::SLABLAB_BENCH_HYBRID,
+                threads: 1,
+                pool_bytes: POOL_UNIT,
+                size: 64,
+                count: 1,
+                ..Default::default()
+            }
+            .bytes(),
             uapi::SLABLAB_NR_MAP => {
                 // The kernel may write there at any time, so it is never anything else.
                 let extents = Box::leak(Box::new([slablab_extent::default(); EXTENTS]));
@@ -213,6 +224,14 @@ impl Call {
                 flags(offset_of!(slablab_shrink, flags)),
                 reserved(offset_of!(slablab_shrink, reserved), 32),
             ],
+            uapi::SLABLAB_NR_BENCH => {
+                // Bit 0 is known: single operations.
+                let byte = offset_of!(slablab_bench, flags);
+                vec![
+                    ("flags", 8 * byte + 1..8 * byte + 32),
+                    reserved(offset_of!(slablab_bench, reserved), 32),
+                ]
+            }
             uapi::SLABLAB_NR_MAP => vec![
                 flags(offset_of!(slablab_map, flags)),
                 reserved(offset_of!(slablab_map, reserved), 64),

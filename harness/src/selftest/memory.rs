@@ -76,6 +76,7 @@ arguments! {
     slablab_extend: SLABLAB_EXTEND_SIZE_VER1,
     slablab_shrink: SLABLAB_SHRINK_SIZE_VER1,
     slablab_map: SLABLAB_MAP_SIZE_VER1,
+    slablab_bench: SLABLAB_BENCH_SIZE_VER1,
 }
 
 /// Whether the kernel reads an argument, and writes it, as `_IOC` has it.

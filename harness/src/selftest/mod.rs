@@ -7,6 +7,7 @@
 //! After each theme the shared pools must be as they were before it.
 
 mod arguments;
+mod bench;
 mod blocks;
 mod call;
 mod child;
@@ -96,7 +97,7 @@ macro_rules! theme {
 use theme;
 
 /// Every theme, in the order in which they are run: what is simple first.
-const THEMES: [Theme; 12] = [
+const THEMES: [Theme; 13] = [
     arguments::THEME,
     requests::THEME,
     handles::THEME,
@@ -107,6 +108,7 @@ const THEMES: [Theme; 12] = [
     map::THEME,
     quotas::THEME,
     lockstep::THEME,
+    bench::THEME,
     processes::THEME,
     life::THEME,
 ];
