@@ -264,7 +264,9 @@ fn new_seed() -> Result<(SeedEngine, CountingLock<seed::State>)> {
 /// # Invariants
 ///
 /// `engine` has the memory of the other fields, which nobody else uses.
+#[repr(C)]
 struct Backed<E, T> {
+    // First, so that the address of one is that of the other.
     engine: E,
     lock: CountingLock<T>,
     _memory: Memory,
@@ -316,11 +318,12 @@ impl<E: Engine, T> Backed<E, T> {
     }
 }
 
-/// Declares subjects that are engines: their locks, and the functions by which they are called.
+/// Declares subjects that are engines: their locks, and the functions by which they are called,
+/// which are called or compiled into the loop.
 macro_rules! engines {
     ($(
         $(#[$doc:meta])*
-        $name:ident: $engine:ty, $state:ty = $new:ident, $allocate:path, $release:path;
+        [$inline:meta] $name:ident: $engine:ty, $state:ty = $new:ident, $allocate:path, $release:path;
     )+) => {$(
         $(#[$doc])*
         pub(super) struct $name(Backed<$engine, $state>);
@@ -340,12 +343,12 @@ macro_rules! engines {
         unsafe impl Subject for $name {
             type Block = NonNull<u8>;
 
-            #[inline(always)]
+            #[$inline]
             fn allocate(&self, layout: Layout) -> Option<NonNull<u8>> {
                 $allocate(&self.0.engine, layout)
             }
 
-            #[inline(always)]
+            #[$inline]
             unsafe fn release(&self, block: NonNull<u8>, layout: Layout) -> bool {
                 // SAFETY: By this function's contract, which is the engine's.
                 unsafe { $release(&self.0.engine, block, layout) }.is_ok()
@@ -368,47 +371,28 @@ macro_rules! engines {
 
 engines! {
     /// The engine `hybrid`, called.
-    HybridCalled: HybridEngine, hybrid::State = new_hybrid, hybrid_allocate, hybrid_release;
+    [inline(never)] HybridCalled: HybridEngine, hybrid::State = new_hybrid,
+        HybridEngine::alloc, HybridEngine::free;
     /// The engine `hybrid`, compiled into the loop.
-    HybridInlined: HybridEngine, hybrid::State = new_hybrid, HybridEngine::alloc, HybridEngine::free;
+    [inline(always)] HybridInlined: HybridEngine, hybrid::State = new_hybrid,
+        HybridEngine::alloc, HybridEngine::free;
     /// The engine `seed`, called.
-    SeedCalled: SeedEngine, seed::State = new_seed, seed_allocate, seed_release;
+    [inline(never)] SeedCalled: SeedEngine, seed::State = new_seed, seed_allocate, seed_release;
 }
 
-/// The public call of `hybrid`.
-#[inline(never)]
-fn hybrid_allocate(engine: &HybridEngine, layout: Layout) -> Option<NonNull<u8>> {
-    engine.alloc(layout)
-}
-
-/// The public call of `hybrid`.
-///
-/// # Safety
-///
-/// As for [`Engine::release`].
-#[inline(never)]
-unsafe fn hybrid_release(
-    engine: &HybridEngine,
-    start: NonNull<u8>,
-    layout: Layout,
-) -> Result<(), BadFree> {
-    // SAFETY: By this function's contract.
-    unsafe { engine.free(start, layout) }
-}
-
-/// The public call of `seed`.
-#[inline(never)]
+/// Asks `seed`.
+#[inline(always)]
 fn seed_allocate(engine: &SeedEngine, layout: Layout) -> Option<NonNull<u8>> {
     let block = engine.allocate(layout, &mut Cost::default());
     Some(block.ok()?.start)
 }
 
-/// The public call of `seed`.
+/// Gives back to `seed`.
 ///
 /// # Safety
 ///
 /// As for [`Engine::release`].
-#[inline(never)]
+#[inline(always)]
 unsafe fn seed_release(
     engine: &SeedEngine,
     start: NonNull<u8>,

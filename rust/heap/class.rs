@@ -31,27 +31,30 @@ const LINEAR: usize = 8;
 
 /// A size class.
 ///
+/// It is kept as its *code*, eight times its number and one: pages have it in their records, where 0
+/// is none, and it is at once the offset of the class's word in an array of such.
+///
 /// # Invariants
 ///
-/// The number is below [`CLASSES`].
+/// The code is a multiple of 8 from 8 to 8 · [`CLASSES`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Class(u8);
+pub struct Class(usize);
 
 /// What all classes' sizes are multiples of, and so aligned to.
-pub const GRAIN: usize = 8;
+const GRAIN: usize = 8;
 
-/// The class for each number of grains, computed once.
-static BY_GRAINS: [u8; LARGEST / GRAIN + 1] = {
-    let mut classes = [0; LARGEST / GRAIN + 1];
+/// The code for each number of grains, computed once.
+static BY_GRAINS: [u16; LARGEST / GRAIN + 1] = {
+    let mut codes = [0; LARGEST / GRAIN + 1];
     let (mut grains, mut class) = (0, 0);
-    while grains < classes.len() {
+    while grains < codes.len() {
         if grains * GRAIN > SHAPES[class].bytes as usize {
             class += 1;
         }
-        classes[grains] = class as u8;
+        codes[grains] = Class::code_of(class) as u16;
         grains += 1;
     }
-    classes
+    codes
 };
 
 /// What there is to know of a class, computed once.
@@ -125,7 +128,7 @@ impl Class {
         let grains = bytes.wrapping_add(GRAIN - 1) / GRAIN;
         // INVARIANT: The table has classes only.
         if grains < BY_GRAINS.len() {
-            Some(Self(BY_GRAINS[grains]))
+            Some(Self(BY_GRAINS[grains] as usize))
         } else {
             None
         }
@@ -142,7 +145,7 @@ impl Class {
     pub const fn new(number: u8) -> Option<Self> {
         // INVARIANT: Checked here.
         if (number as usize) < CLASSES {
-            Some(Self(number))
+            Some(Self(Self::code_of(number as usize)))
         } else {
             None
         }
@@ -151,24 +154,50 @@ impl Class {
     /// Returns all classes, smallest first.
     pub fn all() -> impl Iterator<Item = Self> {
         // INVARIANT: The range ends below `CLASSES`.
-        (0..CLASSES as u8).map(Self)
+        (0..CLASSES).map(|number| Self(Self::code_of(number)))
     }
 
     /// Returns the number of the class.
     #[inline]
     #[must_use]
     pub const fn number(self) -> u8 {
-        self.0
+        self.index() as u8
     }
 
     /// Returns the number as an index, which is known to be in the bounds of any array of classes.
     #[inline]
     #[must_use]
     pub const fn index(self) -> usize {
-        let index = self.0 as usize;
-        // SAFETY: By the type invariant.
-        unsafe { assert_unchecked(index < CLASSES) };
-        index
+        // SAFETY: By the type invariant. Said one by one, the compiler makes use of each.
+        unsafe { assert_unchecked(self.0 % 8 == 0) };
+        // SAFETY: As above.
+        unsafe { assert_unchecked(8 <= self.0 && self.0 <= 8 * CLASSES) };
+        self.0 / 8 - 1
+    }
+
+    /// Returns the code of the class with a number.
+    const fn code_of(number: usize) -> usize {
+        8 * (number + 1)
+    }
+
+    /// Returns the code.
+    #[inline]
+    #[must_use]
+    pub const fn code(self) -> u16 {
+        self.0 as u16
+    }
+
+    /// Returns the class that has a code, or `None` where that is none.
+    #[inline]
+    #[must_use]
+    pub const fn of_code(code: u16) -> Option<Self> {
+        let code = code as usize;
+        // INVARIANT: Checked here.
+        if code % 8 == 0 && 8 <= code && code <= 8 * CLASSES {
+            Some(Self(code))
+        } else {
+            None
+        }
     }
 
     #[inline]
@@ -198,7 +227,7 @@ impl Class {
     }
 
     /// Returns a number for a page, from the byte at which its slab begins, counted like those that
-    /// [`Fit::begins`] is told.
+    /// [`Code::object`] is told.
     #[inline]
     #[must_use]
     pub const fn phase(self, slab_byte: usize) -> u32 {
@@ -222,15 +251,20 @@ impl Class {
     }
 }
 
-/// What a free is compared with to be one of an object, for a class or for none.
-///
-/// A class is here one more than its number, so that zeros are none.
-#[derive(Clone, Copy)]
-pub struct Fit {
+/// What a free is compared with to be one of an object, by a class's number and one. The first ones
+/// are of no class and fit nothing.
+struct Fits {
     /// The class serves sizes from `least` on, and `span` more bytes.
-    least: usize,
-    span: usize,
-    class: Class,
+    least: [usize; CLASSES + 1],
+    span: [usize; CLASSES + 1],
+    places: [Places; CLASSES + 1],
+}
+
+/// Where objects of a class begin.
+#[derive(Clone, Copy)]
+#[repr(C, align(8))]
+struct Places {
+    /// As the class's shape has it.
     reciprocal: u32,
     /// What the lower half of byte · reciprocal is below, if and only if an object begins there.
     ///
@@ -241,26 +275,23 @@ pub struct Fit {
     beginning: u32,
 }
 
-/// Every class's, with its number and one, and 0's and that of larger numbers, which fit nothing.
-static FITS: [Fit; 256] = {
-    let mut fits = [Fit {
-        least: usize::MAX,
-        span: 0,
-        // INVARIANT: The first class.
-        class: Class(0),
-        reciprocal: 0,
-        beginning: 0,
-    }; 256];
+static FITS: Fits = {
+    let mut fits = Fits {
+        least: [usize::MAX; CLASSES + 1],
+        span: [0; CLASSES + 1],
+        places: [Places {
+            reciprocal: 0,
+            beginning: 0,
+        }; CLASSES + 1],
+    };
     let (mut class, mut least) = (0, 0);
     while class < CLASSES {
         let shape = SHAPES[class];
         let (bytes, reciprocal) = (shape.bytes as usize, shape.reciprocal);
         let error = (bytes as u64 * reciprocal as u64 - (1 << 32)) as u32;
-        fits[class + 1] = Fit {
-            least,
-            span: bytes - least,
-            // INVARIANT: Below `CLASSES`, as the loop goes.
-            class: Class(class as u8),
+        fits.least[class + 1] = least;
+        fits.span[class + 1] = bytes - least;
+        fits.places[class + 1] = Places {
             reciprocal,
             beginning: if error == 0 {
                 1
@@ -274,35 +305,46 @@ static FITS: [Fit; 256] = {
     fits
 };
 
-impl Fit {
-    /// Returns that of a class's number and one, or of anything else.
+/// What the record of a page has of its class: a code, or 0 for none.
+///
+/// # Invariants
+///
+/// It is a multiple of 8 up to 8 · [`CLASSES`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Code(usize);
+
+impl Code {
+    /// Returns what a page's record has.
+    ///
+    /// # Safety
+    ///
+    /// It is 0, or was [`Class::code`].
     #[inline]
     #[must_use]
-    pub fn of(code: u8) -> &'static Self {
-        &FITS[usize::from(code)]
+    pub unsafe fn new(code: u16) -> Self {
+        // INVARIANT: By this function's contract.
+        Self(usize::from(code))
     }
 
-    /// Returns the class; of what fits nothing, any.
+    /// Returns the class that serves `bytes` bytes, and of which an object begins at a byte of the
+    /// region, if this is the code and `phase` the phase of the page in which that is.
+    ///
+    /// Of the alignment nothing is said: a class that serves the size may not have it.
     #[inline]
     #[must_use]
-    pub fn class(&self) -> Class {
-        self.class
-    }
-
-    /// Says whether the class serves `bytes` bytes that need no more alignment than it has anyway.
-    #[inline]
-    #[must_use]
-    pub fn serves(&self, bytes: usize) -> bool {
-        bytes.wrapping_sub(self.least) <= self.span
-    }
-
-    /// Says whether an object begins at a byte, counted from anywhere, of a slab in whose pages
-    /// this is the phase.
-    #[inline]
-    #[must_use]
-    pub fn begins(&self, byte: usize, phase: u32) -> bool {
-        let product = (byte as u32).wrapping_mul(self.reciprocal);
-        product.wrapping_add(phase) < self.beginning
+    pub fn object(self, byte: usize, phase: u32, bytes: usize) -> Option<Class> {
+        // SAFETY: By the type invariant.
+        unsafe { assert_unchecked(self.0 % 8 == 0) };
+        // SAFETY: As above.
+        unsafe { assert_unchecked(self.0 <= 8 * CLASSES) };
+        let slot = self.0 / 8;
+        if bytes.wrapping_sub(FITS.least[slot]) > FITS.span[slot] {
+            return None;
+        }
+        let places = &FITS.places[slot];
+        let product = (byte as u32).wrapping_mul(places.reciprocal);
+        // INVARIANT: None of the sizes is as large as the least that 0 serves, so this is a class.
+        (product.wrapping_add(phase) < places.beginning).then_some(Class(self.0))
     }
 }
 
@@ -357,8 +399,10 @@ mod tests {
                 let begins = byte % class.bytes() == 0 && object < class.objects();
                 assert_eq!(class.object(byte), begins.then_some(object));
                 for slab in [0, 5 << PAGE_SHIFT, (4 << 30) - (3 << PAGE_SHIFT)] {
-                    let fit = Fit::of(class.number() + 1);
-                    assert_eq!(fit.begins(slab + byte, class.phase(slab)), begins);
+                    // SAFETY: It is a class's.
+                    let code = unsafe { Code::new(class.code()) };
+                    let object = code.object(slab + byte, class.phase(slab), class.bytes());
+                    assert_eq!(object, begins.then_some(class));
                 }
             }
         }
@@ -366,12 +410,23 @@ mod tests {
 
     #[test]
     fn what_fits_a_class_is_what_it_serves() {
-        for code in 0..=u8::MAX {
-            let class = Class::new(code.wrapping_sub(1));
+        for class in [None].into_iter().chain(Class::all().map(Some)) {
+            // SAFETY: It is 0, or a class's.
+            let code = unsafe { Code::new(class.map_or(0, Class::code)) };
             for size in (0..=5000).chain([1 << 32, (1 << 32) + 64, isize::MAX as usize - 7]) {
-                let served = class.is_some() && of(size, 8) == class;
-                assert_eq!(Fit::of(code).serves(size), served, "{code}, {size}");
+                let served = class.filter(|_| of(size, 8) == class);
+                assert_eq!(code.object(0, 0, size), served, "{code:?}, {size}");
             }
+        }
+    }
+
+    #[test]
+    fn codes_are_those_of_classes_and_no_others() {
+        let classes: Vec<_> = (0..=u16::MAX).filter_map(Class::of_code).collect();
+        assert_eq!(classes, Class::all().collect::<Vec<_>>());
+        for class in classes {
+            assert_eq!(Class::of_code(class.code()), Some(class));
+            assert_eq!(Class::new(class.number()), Some(class));
         }
     }
 }

@@ -39,7 +39,8 @@ use super::{
         Pages,
         STOCKS,
         Start,
-        Stock, //
+        Stock,
+        Told, //
     },
     magazine_check::MAGAZINES,
 };
@@ -52,7 +53,6 @@ use crate::{
     },
     class::{
         Class,
-        GRAIN,
         PAGE_BYTES,
         PAGE_SHIFT, //
     },
@@ -144,16 +144,18 @@ impl State {
         changes + self.regions.count() as u64
     }
 
-    /// Serves a request, with up to `blocks.len()` blocks of which the first is the caller's.
+    /// Serves a request, with up to `blocks.len()` blocks of which the first is the caller's, and
+    /// counts the bytes that it is told.
     pub(super) fn serve(
         &mut self,
         layout: Layout,
+        told: Told,
         blocks: &mut [Offset],
         work: &mut Work,
         cost: &mut Cost,
     ) -> Result<usize, Refusal> {
         let served = self.heap.serve(layout, blocks, work, cost)?;
-        self.counts.allocated(layout.size());
+        self.counts.allocated(told);
         Ok(served)
     }
 
@@ -162,6 +164,7 @@ impl State {
     pub(super) fn serve_last(
         &mut self,
         layout: Layout,
+        told: Told,
         refusal: Refusal,
         blocks: &mut [Offset],
         work: &mut Work,
@@ -169,7 +172,7 @@ impl State {
     ) -> Result<usize, Refusal> {
         let served = self.heap.last_resort(layout, refusal, blocks, work, cost);
         match served {
-            Ok(_) => self.counts.allocated(layout.size()),
+            Ok(_) => self.counts.allocated(told),
             Err(refusal) => self.refusals[refusal as usize] += 1,
         }
         served
@@ -226,32 +229,49 @@ impl<L: Lock<State> + Sync, P: Platform<Cache>> Hybrid<L, P> {
 
     /// Serves a request with what the CPU keeps.
     #[inline(always)]
-    fn take(&self, stock: Stock, layout: &Layout) -> Option<Start> {
-        let bytes = layout.size();
-        self.platform.pinned(|cache| cache.allocate(stock, bytes))?
+    fn take(&self, stock: Stock, told: Told) -> Option<Start> {
+        self.platform.pinned(|cache| cache.allocate(stock, told))?
     }
 
     /// Has the CPU keep a block of this size, and says whether it does.
     #[inline(always)]
-    pub(super) fn put(&self, stock: Stock, start: Start, layout: &Layout) -> bool {
-        let bytes = layout.size();
+    pub(super) fn put(&self, stock: Stock, start: Start, told: Told) -> bool {
         self.platform
-            .pinned(|cache| cache.release(stock, start, bytes))
+            .pinned(|cache| cache.release(stock, start, told))
             .unwrap_or(false)
     }
 
-    /// Has the CPU keep what looks like an object of the first region, and returns its class if it
-    /// does. What is no object does not get into a magazine.
+    /// Has the CPU keep an object of the first region, and returns its class if it does.
+    ///
+    /// The page knows the class, as it does for `kfree`, and the size is to agree. What is no object
+    /// does not get into a magazine.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Engine::release`].
     #[inline(always)]
-    fn put_object(&self, start: Start, layout: &Layout) -> Option<Class> {
-        if layout.align() > GRAIN {
-            return None;
-        }
-        let (byte, frame) = self.addresses.find_in_first(start)?;
-        // The page knows the class, as it does for `kfree`; the layout is to agree.
+    unsafe fn put_object(&self, start: Start, layout: &Layout, told: Told) -> Option<Class> {
+        // SAFETY: What is released was handed out.
+        let (byte, frame) = unsafe { self.addresses.find_in_first(start) }?;
         let class = frame.object(byte, layout.size())?;
-        self.put(Stock::Class(class), start, layout)
-            .then_some(class)
+        self.put(Stock::Class(class), start, told).then_some(class)
+    }
+
+    /// As [`Hybrid::put_object`], for whole pages.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Engine::release`].
+    #[inline]
+    unsafe fn put_pages(&self, start: Start, layout: &Layout, told: Told) -> bool {
+        let Some(pages) = Pages::of(layout) else {
+            return false;
+        };
+        // SAFETY: What is released was handed out.
+        let found = unsafe { self.addresses.find_in_first(start) };
+        let is_block = found
+            .is_some_and(|(byte, frame)| byte % PAGE_BYTES == 0 && frame.is_large(pages.count()));
+        is_block && self.put(Stock::Pages(pages), start, told)
     }
 
     /// Says whether a block of this size begins here.
@@ -266,21 +286,23 @@ impl<L: Lock<State> + Sync, P: Platform<Cache>> Hybrid<L, P> {
 
     /// Allocates memory for `layout`, of which the size may be 0, or says that there is none.
     ///
-    /// For those who want memory and no account of it.
-    #[inline]
+    /// For those who want memory and no account of it: the engine does not count how many bytes
+    /// were asked for. What was allocated so is to be given to [`Hybrid::free`].
+    #[inline(always)]
     pub fn alloc(&self, layout: Layout) -> Option<NonNull<u8>> {
         let Some(class) = Class::of(&layout) else {
             return self.alloc_pages(layout);
         };
-        match self.take(Stock::Class(class), &layout) {
+        match self.take(Stock::Class(class), None) {
             Some(start) => Some(start),
             None => self.alloc_from_heap(layout),
         }
     }
 
     /// Does the work of [`Hybrid::alloc`] for whole pages.
+    #[inline(never)]
     fn alloc_pages(&self, layout: Layout) -> Option<NonNull<u8>> {
-        let start = Pages::of(&layout).and_then(|pages| self.take(Stock::Pages(pages), &layout));
+        let start = Pages::of(&layout).and_then(|pages| self.take(Stock::Pages(pages), None));
         match start {
             Some(start) => Some(start),
             None => self.alloc_from_heap(layout),
@@ -290,7 +312,7 @@ impl<L: Lock<State> + Sync, P: Platform<Cache>> Hybrid<L, P> {
     #[cold]
     #[inline(never)]
     fn alloc_from_heap(&self, layout: Layout) -> Option<NonNull<u8>> {
-        let block = self.allocate_from_heap(layout, &mut Cost::default());
+        let block = self.allocate_from_heap(layout, None, &mut Cost::default());
         Some(block.ok()?.start)
     }
 
@@ -303,18 +325,35 @@ impl<L: Lock<State> + Sync, P: Platform<Cache>> Hybrid<L, P> {
     /// # Safety
     ///
     /// As for [`Engine::release`].
-    #[inline]
+    #[inline(always)]
     pub unsafe fn free(&self, start: NonNull<u8>, layout: Layout) -> Result<(), BadFree> {
-        match self.put_object(start, &layout) {
+        // SAFETY: By this function's contract.
+        match unsafe { self.put_object(start, &layout, None) } {
             Some(_) => Ok(()),
-            None => self.free_block(start, layout),
+            // SAFETY: As above.
+            None => unsafe { self.free_pages(start, layout) },
         }
     }
 
-    /// Does the work of [`Hybrid::free`] for all but most objects.
+    /// Does the work of [`Hybrid::free`] for whole pages.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Engine::release`].
+    #[inline(never)]
+    unsafe fn free_pages(&self, start: NonNull<u8>, layout: Layout) -> Result<(), BadFree> {
+        // SAFETY: By this function's contract.
+        if unsafe { self.put_pages(start, &layout, None) } {
+            Ok(())
+        } else {
+            self.free_block(start, layout)
+        }
+    }
+
+    #[cold]
     #[inline(never)]
     fn free_block(&self, start: NonNull<u8>, layout: Layout) -> Result<(), BadFree> {
-        self.release_block(start, layout, &mut Cost::default())
+        self.release_block(start, layout, None, &mut Cost::default())
     }
 
     /// Returns the sum of what all CPUs and the lock's holders counted.
@@ -364,24 +403,26 @@ unsafe impl<L: Lock<State> + Sync, P: Platform<Cache>> Engine for Hybrid<L, P> {
 
     #[inline]
     fn allocate(&self, layout: Layout, cost: &mut Cost) -> Result<Block, Refusal> {
-        let served = Stock::of(&layout).and_then(|stock| Some((stock, self.take(stock, &layout)?)));
+        let served = Stock::of(&layout)
+            .and_then(|stock| Some((stock, self.take(stock, Some(layout.size()))?)));
         match served {
             Some((stock, start)) => {
                 *cost = kept(stock);
                 Ok(self.addresses.block_at(start))
             }
-            None => self.allocate_from_heap(layout, cost),
+            None => self.allocate_from_heap(layout, Some(layout.size()), cost),
         }
     }
 
     #[inline]
     unsafe fn release(&self, block: Block, layout: Layout, cost: &mut Cost) -> Result<(), BadFree> {
-        match self.put_object(block.start, &layout) {
+        // SAFETY: By this function's contract.
+        match unsafe { self.put_object(block.start, &layout, Some(layout.size())) } {
             Some(class) => {
                 *cost = kept(Stock::Class(class));
                 Ok(())
             }
-            None => self.release_block(block.start, layout, cost),
+            None => self.release_block(block.start, layout, Some(layout.size()), cost),
         }
     }
 

@@ -10,7 +10,6 @@
 //! to what an allocator needs.
 
 use core::sync::atomic::{
-    AtomicU8,
     AtomicU16,
     AtomicU32,
     Ordering::Relaxed, //
@@ -18,9 +17,8 @@ use core::sync::atomic::{
 
 use crate::{
     class::{
-        CLASSES,
         Class,
-        Fit,
+        Code,
         PAGE_BYTES,
         PAGE_SHIFT, //
     },
@@ -128,14 +126,17 @@ pub(super) enum Kind {
 ///
 /// It is made of atomics, which are used like plain words: only who has the lock changes a frame,
 /// but any CPU may read what it says of a block that nobody else can free meanwhile.
+///
+/// # Invariants
+///
+/// `class` is 0 or the code of one.
 #[derive(Debug, Default)]
 pub(super) struct Frame {
-    /// What the page is: a class and one, or one of the constants.
-    code: AtomicU8,
-    /// The order of what is free; of a slab's page, the pages before it.
-    detail: AtomicU8,
-    /// The objects of a slab that are out.
-    used: AtomicU16,
+    /// The code of the class of whose slab this is a page; else 0.
+    class: AtomicU16,
+    /// What is not a slab's: one of the constants, and for what is free its order. Of a slab's
+    /// pages, how many are before it, and of the first how many objects are out.
+    state: AtomicU16,
     /// The pages of what was handed out; of a slab's page, [`Class::phase`].
     word: AtomicU32,
 }
@@ -143,23 +144,28 @@ pub(super) struct Frame {
 const _: () = assert!(size_of::<Frame>() == 8);
 
 impl Frame {
-    const TAIL: u8 = 0;
-    const FREE: u8 = CLASSES as u8 + 1;
-    const LARGE: u8 = CLASSES as u8 + 2;
+    /// Where in the state of a slab's page the number of pages before it begins.
+    const HEAD_SHIFT: u32 = 12;
+    const TAIL: u16 = 0;
+    const LARGE: u16 = 1;
+    /// The state of what is free of order 0; the other orders follow.
+    const FREE: u16 = 2;
 
     /// Says whether a block of `pages` pages begins here.
     #[inline]
     pub(super) fn is_large(&self, pages: usize) -> bool {
-        self.code.load(Relaxed) == Self::LARGE && self.word.load(Relaxed) as usize == pages
+        self.class.load(Relaxed) == 0
+            && self.state.load(Relaxed) == Self::LARGE
+            && self.word.load(Relaxed) as usize == pages
     }
 
     /// Returns the class of which an object begins at byte `byte` of the region, which is in this
-    /// page, if it serves `bytes` bytes, with the alignment that all classes have.
+    /// page, if it serves `bytes` bytes.
     #[inline]
     pub(super) fn object(&self, byte: usize, bytes: usize) -> Option<Class> {
-        let fit = Fit::of(self.code.load(Relaxed));
-        let fits = fit.serves(bytes) && fit.begins(byte, self.word.load(Relaxed));
-        fits.then_some(fit.class())
+        // SAFETY: By the type invariant.
+        let code = unsafe { Code::new(self.class.load(Relaxed)) };
+        code.object(byte, self.word.load(Relaxed), bytes)
     }
 
     /// Says whether an object of `class` begins at byte `byte` of the region, which is in this page.
@@ -171,22 +177,21 @@ impl Frame {
     /// Returns what the frame says.
     #[inline]
     pub(super) fn kind(&self) -> Kind {
-        let (code, detail) = (self.code.load(Relaxed), self.detail.load(Relaxed));
-        if let Some(class) = Class::new(code.wrapping_sub(1)) {
-            return if detail == 0 {
-                let used = self.used.load(Relaxed);
-                Kind::Slab { class, used }
-            } else {
-                let head = detail;
-                Kind::Inner { class, head }
+        let state = self.state.load(Relaxed);
+        if let Some(class) = Class::of_code(self.class.load(Relaxed)) {
+            return match (state >> Self::HEAD_SHIFT) as u8 {
+                0 => Kind::Slab { class, used: state },
+                head => Kind::Inner { class, head },
             };
         }
-        match code {
-            Self::FREE => Kind::Free { order: detail },
+        match state {
+            Self::TAIL => Kind::Tail,
             Self::LARGE => Kind::Large {
                 pages: self.word.load(Relaxed),
             },
-            _ => Kind::Tail,
+            free => Kind::Free {
+                order: (free - Self::FREE) as u8,
+            },
         }
     }
 
@@ -194,19 +199,20 @@ impl Frame {
     #[inline]
     fn set(&self, index: usize, kind: Kind) {
         let phase = |class: Class, head| class.phase((index - head) << PAGE_SHIFT);
-        let (code, detail, used, word) = match kind {
-            Kind::Tail => (Self::TAIL, 0, 0, 0),
+        let (class, state, word) = match kind {
+            Kind::Tail => (0, Self::TAIL, 0),
             Kind::Inner { class, head } => {
-                let head_index = usize::from(head).min(index);
-                (class.number() + 1, head, 0, phase(class, head_index))
+                let before = usize::from(head).min(index);
+                let state = u16::from(head) << Self::HEAD_SHIFT;
+                (class.code(), state, phase(class, before))
             }
-            Kind::Free { order } => (Self::FREE, order, 0, 0),
-            Kind::Large { pages } => (Self::LARGE, 0, 0, pages),
-            Kind::Slab { class, used } => (class.number() + 1, 0, used, phase(class, 0)),
+            Kind::Free { order } => (0, Self::FREE + u16::from(order), 0),
+            Kind::Large { pages } => (0, Self::LARGE, pages),
+            Kind::Slab { class, used } => (class.code(), used, phase(class, 0)),
         };
-        self.code.store(code, Relaxed);
-        self.detail.store(detail, Relaxed);
-        self.used.store(used, Relaxed);
+        // INVARIANT: 0 or a code.
+        self.class.store(class, Relaxed);
+        self.state.store(state, Relaxed);
         self.word.store(word, Relaxed);
     }
 }
@@ -315,7 +321,7 @@ impl Frames {
     #[inline]
     pub(super) fn set_used(&mut self, page: Page, used: u16) {
         if let Some(frame) = self.get(page) {
-            frame.used.store(used, Relaxed);
+            frame.state.store(used, Relaxed);
         }
     }
 

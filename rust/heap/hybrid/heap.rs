@@ -75,7 +75,8 @@ pub(super) struct Kept {
 /// Returns the pages that a layout takes when it is served as pages.
 #[inline]
 pub(super) const fn pages_of(layout: &Layout) -> usize {
-    layout.size().div_ceil(PAGE_BYTES)
+    // A layout's size is far from the end of the numbers.
+    layout.size().wrapping_add(PAGE_BYTES - 1) / PAGE_BYTES
 }
 
 impl Heap {

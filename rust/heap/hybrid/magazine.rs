@@ -39,6 +39,9 @@ use crate::class::{
     PAGE_BYTES, //
 };
 
+/// The bytes that a caller asked for, if they are to be counted.
+pub(super) type Told = Option<usize>;
+
 /// A block's first byte.
 pub(super) type Start = NonNull<u8>;
 
@@ -129,6 +132,15 @@ impl Stock {
         }
     }
 
+    /// Returns eight times the number and one: as a class, its code.
+    #[inline]
+    const fn code(self) -> usize {
+        match self {
+            Self::Class(class) => class.code() as usize,
+            Self::Pages(pages) => 8 * (CLASSES + pages.count() - 1),
+        }
+    }
+
     /// Returns the class, if it is one.
     #[inline]
     pub(super) const fn class(self) -> Option<Class> {
@@ -214,7 +226,9 @@ impl Magazine {
 /// What one CPU keeps to itself. Zeros are one that keeps nothing.
 #[repr(C, align(128))]
 pub struct Cache {
-    magazines: [Magazine; STOCKS],
+    /// By number and one, as codes of classes are: a free then finds its magazine without a
+    /// subtraction. The first one is never used.
+    magazines: [Magazine; STOCKS + 1],
     /// Allocations that magazines served.
     allocations: AtomicU64,
     /// Frees that magazines took.
@@ -247,16 +261,18 @@ pub(super) struct Counts {
 impl Counts {
     /// Counts an allocation.
     #[inline]
-    pub(super) fn allocated(&mut self, bytes: usize) {
+    pub(super) fn allocated(&mut self, told: Told) {
         self.allocations += 1;
-        self.requested_bytes = self.requested_bytes.wrapping_add(bytes as u64);
+        let bytes = told.unwrap_or(0) as u64;
+        self.requested_bytes = self.requested_bytes.wrapping_add(bytes);
     }
 
     /// Counts a free.
     #[inline]
-    pub(super) fn freed(&mut self, bytes: usize) {
+    pub(super) fn freed(&mut self, told: Told) {
         self.frees = self.frees.wrapping_add(1);
-        self.requested_bytes = self.requested_bytes.wrapping_sub(bytes as u64);
+        let bytes = told.unwrap_or(0) as u64;
+        self.requested_bytes = self.requested_bytes.wrapping_sub(bytes);
     }
 
     /// Counts that a block of `old` bytes has `new` ones.
@@ -294,7 +310,7 @@ impl Cache {
                     capacity: AtomicU32::new(0),
                     blocks: [const { AtomicPtr::new(ptr::null_mut()) }; SLOTS],
                 }
-            }; STOCKS],
+            }; STOCKS + 1],
             allocations: AtomicU64::new(0),
             frees: AtomicU64::new(0),
             turns: AtomicU64::new(0),
@@ -305,7 +321,11 @@ impl Cache {
 
     #[inline]
     fn magazine(&self, stock: Stock) -> &Magazine {
-        &self.magazines[stock.number()]
+        let first = self.magazines.as_ptr();
+        // Not by an index, which would be the code divided and multiplied again.
+        //
+        // SAFETY: The code is eight times the index, which is at most `STOCKS`.
+        unsafe { &*first.byte_add(stock.code() * (size_of::<Magazine>() / 8)) }
     }
 
     /// Returns how many blocks there are of a size.
@@ -349,22 +369,26 @@ impl Cache {
         allocations + frees + self.turns.load(Relaxed)
     }
 
-    /// Serves a request of `bytes` bytes with the block that was put in last.
-    #[inline]
-    pub(super) fn allocate(&self, stock: Stock, bytes: usize) -> Option<Start> {
+    /// Serves a request with the block that was put in last.
+    #[inline(always)]
+    pub(super) fn allocate(&self, stock: Stock, told: Told) -> Option<Start> {
         let block = self.magazine(stock).pop()?;
         add(&self.allocations, 1);
-        add(&self.requested_bytes, bytes as u64);
+        if let Some(bytes) = told {
+            add(&self.requested_bytes, bytes as u64);
+        }
         Some(block)
     }
 
-    /// Takes back the block of a request of `bytes` bytes, unless there is no room.
-    #[inline]
-    pub(super) fn release(&self, stock: Stock, block: Start, bytes: usize) -> bool {
+    /// Takes a block back, unless there is no room.
+    #[inline(always)]
+    pub(super) fn release(&self, stock: Stock, block: Start, told: Told) -> bool {
         let put = self.magazine(stock).push(block);
         if put {
             add(&self.frees, 1);
-            add(&self.requested_bytes, (bytes as u64).wrapping_neg());
+            if let Some(bytes) = told {
+                add(&self.requested_bytes, (bytes as u64).wrapping_neg());
+            }
         }
         put
     }

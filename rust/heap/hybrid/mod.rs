@@ -73,7 +73,6 @@ mod buddy;
 #[forbid(unsafe_code)]
 mod check;
 mod engine;
-#[forbid(unsafe_code)]
 mod frames;
 #[forbid(unsafe_code)]
 mod heap;

@@ -25,7 +25,8 @@ use super::{
         BATCH,
         Cache,
         Start,
-        Stock, //
+        Stock,
+        Told, //
     },
 };
 use crate::{
@@ -81,11 +82,12 @@ impl<L: Lock<State> + Sync, P: Platform<Cache>> Hybrid<L, P> {
     pub(super) fn allocate_from_heap(
         &self,
         layout: Layout,
+        told: Told,
         cost: &mut Cost,
     ) -> Result<Block, Refusal> {
         let mut work = Work::default();
         let mut hand = Hand::new(&self.hands);
-        let mut refusal = match self.serve(layout, &mut hand, &mut work, cost) {
+        let mut refusal = match self.serve(layout, told, &mut hand, &mut work, cost) {
             Ok(block) => return self.found(block),
             Err(refusal) => refusal,
         };
@@ -95,8 +97,9 @@ impl<L: Lock<State> + Sync, P: Platform<Cache>> Hybrid<L, P> {
                 if empty(self) == 0 {
                     continue;
                 }
-                let again =
-                    |state: &mut State| state.serve(layout, &mut hand.blocks[..1], &mut work, cost);
+                let again = |state: &mut State| {
+                    state.serve(layout, told, &mut hand.blocks[..1], &mut work, cost)
+                };
                 match self.state.with(again) {
                     Ok(_) => return self.found(hand.blocks[0]),
                     Err(now) => refusal = now,
@@ -104,7 +107,14 @@ impl<L: Lock<State> + Sync, P: Platform<Cache>> Hybrid<L, P> {
             }
         }
         self.state.with(|state| {
-            state.serve_last(layout, refusal, &mut hand.blocks[..1], &mut work, cost)
+            state.serve_last(
+                layout,
+                told,
+                refusal,
+                &mut hand.blocks[..1],
+                &mut work,
+                cost,
+            )
         })?;
         self.found(hand.blocks[0])
     }
@@ -120,13 +130,14 @@ impl<L: Lock<State> + Sync, P: Platform<Cache>> Hybrid<L, P> {
     fn serve(
         &self,
         layout: Layout,
+        told: Told,
         hand: &mut Hand<'_>,
         work: &mut Work,
         cost: &mut Cost,
     ) -> Result<Offset, Refusal> {
         let Some((stock, capacity)) = self.magazine_for(&layout) else {
             self.state
-                .with(|state| state.serve(layout, &mut hand.blocks[..1], work, cost))?;
+                .with(|state| state.serve(layout, told, &mut hand.blocks[..1], work, cost))?;
             return Ok(hand.blocks[0]);
         };
         let next = stock.next(capacity);
@@ -138,7 +149,7 @@ impl<L: Lock<State> + Sync, P: Platform<Cache>> Hybrid<L, P> {
                 None => 0,
             };
             let most = (1 + filled).min(BATCH);
-            let served = state.serve(layout, &mut hand.blocks[..most], work, cost);
+            let served = state.serve(layout, told, &mut hand.blocks[..most], work, cost);
             if served.is_err() {
                 state.unreserve(granted, stock.bytes());
             }
@@ -195,34 +206,35 @@ impl<L: Lock<State> + Sync, P: Platform<Cache>> Hybrid<L, P> {
         }
     }
 
-    /// Takes back a block of any size in any region.
+    /// Takes back a block of any size in any region, for which the bytes were counted that are told.
     pub(super) fn release_block(
         &self,
         start: Start,
         layout: Layout,
+        told: Told,
         cost: &mut Cost,
     ) -> Result<(), BadFree> {
         match Stock::of(&layout) {
             // What is no block of that size does not get into a magazine: the heap says what it is.
             Some(stock) if self.is_block(stock, start) => {
-                if self.put(stock, start, &layout) || self.put_with_room(stock, start, &layout) {
+                if self.put(stock, start, told) || self.put_with_room(stock, start, told) {
                     *cost = kept(stock);
                     return Ok(());
                 }
             }
             _ => {}
         }
-        self.release_to_heap(start, layout, cost)
+        self.release_to_heap(start, layout, told, cost)
     }
 
     /// Makes room in the CPU's magazine and puts a block in, if there is room then.
     #[cold]
-    fn put_with_room(&self, stock: Stock, start: Start, layout: &Layout) -> bool {
+    fn put_with_room(&self, stock: Stock, start: Start, told: Told) -> bool {
         let capacity = self.platform.pinned(|cache| cache.capacity(stock));
-        if let Some(capacity) = capacity {
-            self.make_room(stock, capacity.min(stock.most()));
-        }
-        self.put(stock, start, layout)
+        let Some(capacity) = capacity else {
+            return false;
+        };
+        self.make_room(stock, capacity.min(stock.most())) && self.put(stock, start, told)
     }
 
     /// Gives a block to the heap, or what is none.
@@ -231,35 +243,54 @@ impl<L: Lock<State> + Sync, P: Platform<Cache>> Hybrid<L, P> {
         &self,
         start: Start,
         layout: Layout,
+        told: Told,
         cost: &mut Cost,
     ) -> Result<(), BadFree> {
         let block = self.addresses.block_at(start).offset;
         let block = block.ok_or(BadFree::Foreign)?;
         self.state.with(|state| {
             state.heap.release(block, layout, cost)?;
-            state.counts.freed(layout.size());
+            state.counts.freed(told);
             Ok(())
         })
     }
 
-    /// Makes room in the CPU's magazine: lets it grow, or gives the older half of it to the heap.
-    fn make_room(&self, stock: Stock, capacity: usize) {
-        let mut hand = Hand::new(&self.hands);
+    /// Makes room in the CPU's magazine, and says whether it did: lets it grow, or gives the older
+    /// half of it to the heap.
+    ///
+    /// Pages are given one by one, by the caller: what it costs to merge them is not to come at once.
+    fn make_room(&self, stock: Stock, capacity: usize) -> bool {
         let wanted = stock.next(capacity) - capacity;
         if wanted > 0 {
             let granted = self
                 .state
                 .with(|state| state.reserve(wanted, stock.bytes()));
             if granted > 0 {
-                return self.fill(stock, granted, &mut hand, 0..0);
+                self.grow(stock, granted);
+                return true;
             }
             self.denied();
         }
+        if stock.class().is_none() {
+            return false;
+        }
+        let mut hand = Hand::new(&self.hands);
         let most = (capacity / 2).min(BATCH);
         let taken = self
             .platform
             .pinned(|cache| cache.empty(stock, &mut hand.starts[..most]));
         self.take_back(stock, taken.unwrap_or(0), 0, &mut hand);
+        taken > Some(0)
+    }
+
+    /// Lets the CPU's magazine hold `granted` blocks more.
+    fn grow(&self, stock: Stock, granted: usize) {
+        let surplus = self.platform.pinned(|cache| cache.grow(stock, granted));
+        let surplus = surplus.unwrap_or(granted);
+        if surplus > 0 {
+            self.state
+                .with(|state| state.unreserve(surplus, stock.bytes()));
+        }
     }
 
     /// Gives the first `taken` blocks of a hand to the heap, and what was set aside for `closed`

@@ -125,7 +125,7 @@ fn buddies_that_are_both_free_are_found() {
 
 #[test]
 fn a_bitmap_and_a_count_that_disagree_are_found() {
-    for used in [0, 2, 4, 51, 52, u16::MAX] {
+    for used in [0, 2, 4, 51, 52, 4095] {
         let class = class(80);
         let wrong = broken(|state, at| {
             let kind = Kind::Slab { class, used };
