@@ -77,6 +77,8 @@ mod engine;
 mod frames;
 #[forbid(unsafe_code)]
 mod heap;
+#[forbid(unsafe_code)]
+mod last_resort;
 mod magazine;
 #[forbid(unsafe_code)]
 mod magazine_check;
@@ -84,6 +86,8 @@ mod magazine_check;
 mod map;
 #[forbid(unsafe_code)]
 mod refill;
+#[forbid(unsafe_code)]
+mod runs;
 #[forbid(unsafe_code)]
 mod slab;
 #[cfg(test)]

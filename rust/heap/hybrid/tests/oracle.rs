@@ -12,6 +12,7 @@ use super::{
 use crate::hybrid::{
     buddy::{
         Buddy,
+        End,
         Work,
         order_of, //
     },
@@ -69,7 +70,7 @@ impl Model {
         let mut work = Work::default();
         let found = self
             .buddy
-            .allocate(&mut self.frames, pages, align_order, &mut work);
+            .allocate(&mut self.frames, pages, align_order, End::Low, &mut work);
         assert_eq!(found.is_some(), expected);
         if let Some(page) = found {
             assert_eq!(page.index() % (1 << align_order), 0);
