@@ -10,12 +10,14 @@
 //! told by their place in the region, not by address, so what fits does not depend on where the
 //! pool lies.
 
-use super::frames::{
-    Frames,
-    Kind,
-    List,
-    Page,
-    REGION_PAGES_SHIFT, //
+use super::{
+    frames::{
+        Frames,
+        Kind,
+        Page,
+        REGION_PAGES_SHIFT, //
+    },
+    links::List,
 };
 
 /// The number of orders: blocks of 2⁰ to 2²⁰ pages.
@@ -88,12 +90,6 @@ impl Buddy {
         (1000 + whole)
             .checked_div(blocks)
             .map_or(0, |each| 1000_u64.saturating_sub(each) as u16)
-    }
-
-    /// Says whether there is a block of an order.
-    #[inline]
-    pub(super) fn has(&self, order: u32) -> bool {
-        self.orders & 1 << order != 0
     }
 
     /// Says whether `orders` says what the lists say.

@@ -311,15 +311,12 @@ impl Heap {
         if let Some(class) = Class::of(&layout) {
             match self.release_objects(class, &[block], &mut work) {
                 // It may be one that was served as a last resort, by a larger class or by a page.
-                Err(BadFree::WrongSize) => {
-                    if let Ok(lender) = self.release_borrowed(class, block, &mut work) {
-                        *cost = served(Path::Slab, Some(lender), None, work);
-                        return Ok(());
-                    }
-                    if class.pages() == 1 {
-                        return Err(BadFree::WrongSize);
-                    }
+                Err(BadFree::WrongSize) if slab::class_at(&self.frames, block).is_some() => {
+                    let lender = self.release_borrowed(class, block, &mut work)?;
+                    *cost = served(Path::Slab, Some(lender), None, work);
+                    return Ok(());
                 }
+                Err(BadFree::WrongSize) if class.pages() > 1 => {}
                 result => {
                     *cost = served(Path::Slab, Some(class), None, work);
                     return result.map(|_| ());

@@ -87,7 +87,11 @@ impl Heap {
             let slabs = &mut classes[lender.index()];
             if slabs.has_partial() {
                 let mut object = [Offset::new(0, 0)];
-                slabs.allocate(frames, buddy, lender, &mut object, work)?;
+                let (taken, _) = slabs.allocate(frames, buddy, lender, &mut object, work)?;
+                if taken == 0 {
+                    // A slab whose bitmap is damaged. The check will say so.
+                    return None;
+                }
                 self.borrowed[class.index()] += 1;
                 *cost = served(Path::Slab, Some(lender), None, *work);
                 return Some(object[0]);
@@ -99,6 +103,8 @@ impl Heap {
     /// Takes back an object of a larger class than `class`, if such are out.
     ///
     /// A bad free with too small a size is not told from it then; the object is free all the same.
+    /// One with the lender's size is not told from that of the lender's own: the check finds it, when
+    /// fewer are out than were borrowed.
     ///
     /// # Errors
     ///

@@ -18,9 +18,9 @@ use super::{
     frames::{
         Frames,
         Kind,
-        List,
         Page, //
     },
+    links::List,
 };
 use crate::{
     class::{
