@@ -25,7 +25,6 @@ use super::{
     frames::{
         BITMAP_WORDS,
         Frame,
-        Links,
         REGION_PAGES_MAX,
         Table, //
     },
@@ -33,6 +32,7 @@ use super::{
         Heap,
         pages_of, //
     },
+    links::Links,
     magazine::{
         Cache,
         Counts,

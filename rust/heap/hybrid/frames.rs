@@ -15,6 +15,7 @@ use core::sync::atomic::{
     Ordering::Relaxed, //
 };
 
+use super::links::Links;
 use crate::{
     class::{
         Class,
@@ -88,13 +89,15 @@ impl Page {
     }
 
     /// Returns the page as a number that is not 0.
+    #[inline]
     pub(super) const fn to_bits(self) -> usize {
         self.0 as usize + 1
     }
 
     /// Returns the page of a number, or `None` for 0.
+    #[inline]
     pub(super) fn from_bits(bits: usize) -> Option<Self> {
-        Link(bits as u32).into()
+        (bits as u32).checked_sub(1).map(Self)
     }
 
     /// Returns the offset of byte `byte` from the page's first on.
@@ -195,59 +198,34 @@ impl Frame {
         }
     }
 
+    /// Returns what `word` is in the frame of page `index`.
+    #[inline]
+    fn word_of(index: usize, kind: Kind) -> u32 {
+        let phase = |class: Class, head| class.phase(index.saturating_sub(head) << PAGE_SHIFT);
+        match kind {
+            Kind::Tail | Kind::Free { .. } => 0,
+            Kind::Inner { class, head } => phase(class, usize::from(head)),
+            Kind::Large { pages } => pages,
+            Kind::Slab { class, .. } => phase(class, 0),
+        }
+    }
+
     /// Makes the frame of page `index` say something else.
     #[inline]
     fn set(&self, index: usize, kind: Kind) {
-        let phase = |class: Class, head| class.phase((index - head) << PAGE_SHIFT);
-        let (class, state, word) = match kind {
-            Kind::Tail => (0, Self::TAIL, 0),
-            Kind::Inner { class, head } => {
-                let before = usize::from(head).min(index);
-                let state = u16::from(head) << Self::HEAD_SHIFT;
-                (class.code(), state, phase(class, before))
-            }
-            Kind::Free { order } => (0, Self::FREE + u16::from(order), 0),
-            Kind::Large { pages } => (0, Self::LARGE, pages),
-            Kind::Slab { class, used } => (class.code(), used, phase(class, 0)),
+        let word = Self::word_of(index, kind);
+        let (class, state) = match kind {
+            Kind::Tail => (0, Self::TAIL),
+            Kind::Inner { class, head } => (class.code(), u16::from(head) << Self::HEAD_SHIFT),
+            Kind::Free { order } => (0, Self::FREE + u16::from(order)),
+            Kind::Large { .. } => (0, Self::LARGE),
+            Kind::Slab { class, used } => (class.code(), used),
         };
         // INVARIANT: 0 or a code.
         self.class.store(class, Relaxed);
         self.state.store(state, Relaxed);
         self.word.store(word, Relaxed);
     }
-}
-
-/// Neighbours in a list.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Links {
-    prev: Link,
-    next: Link,
-}
-
-/// A page or none, in four bytes: the number of the page and one, or zero.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Link(u32);
-
-impl From<Option<Page>> for Link {
-    #[inline]
-    fn from(page: Option<Page>) -> Self {
-        Self(page.map_or(0, |page| page.0 + 1))
-    }
-}
-
-impl From<Link> for Option<Page> {
-    #[inline]
-    fn from(link: Link) -> Self {
-        link.0.checked_sub(1).map(Page)
-    }
-}
-
-/// A list of blocks, by their heads.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct List {
-    first: Link,
-    /// Blocks in the list.
-    pub(super) len: u32,
 }
 
 /// The records of one region's pages.
@@ -317,6 +295,14 @@ impl Frames {
         }
     }
 
+    /// Says whether a page's frame is in all what it is said to be: of a slab's page, also in what
+    /// frees are compared with.
+    pub(super) fn is(&self, page: Page, kind: Kind) -> bool {
+        let word = Frame::word_of(page.index(), kind);
+        self.get(page)
+            .is_some_and(|frame| frame.kind() == kind && frame.word.load(Relaxed) == word)
+    }
+
     /// Says how many objects are out of the slab that begins at `page`.
     #[inline]
     pub(super) fn set_used(&mut self, page: Page, used: u16) {
@@ -337,66 +323,16 @@ impl Frames {
 
     /// Returns a page's links to be changed.
     #[inline]
-    fn links(&mut self, page: Page) -> Option<&mut Links> {
+    pub(super) fn links(&mut self, page: Page) -> Option<&mut Links> {
         let table = self.tables.get_mut(page.region())?.as_mut()?;
         table.links.get_mut(page.index())
     }
 
-    /// Returns the links of the page that a link names, if it names one.
-    #[inline]
-    fn linked(&mut self, link: Link) -> Option<&mut Links> {
-        self.links(Option::from(link)?)
-    }
-
-    /// Puts a block first in a list.
-    #[inline]
-    pub(super) fn push(&mut self, list: &mut List, page: Page) {
-        let (link, next) = (Link::from(Some(page)), list.first);
-        if let Some(links) = self.links(page) {
-            *links = Links {
-                prev: Link::default(),
-                next,
-            };
-        }
-        if let Some(next) = self.linked(next) {
-            next.prev = link;
-        }
-        list.first = link;
-        list.len += 1;
-    }
-
-    /// Takes a block, which is in it, out of a list.
-    #[inline]
-    pub(super) fn unlink(&mut self, list: &mut List, page: Page) {
-        let Some(links) = self.links(page) else {
-            return;
-        };
-        let Links { prev, next } = core::mem::take(links);
-        match self.linked(prev) {
-            Some(prev) => prev.next = next,
-            None => list.first = next,
-        }
-        if let Some(next) = self.linked(next) {
-            next.prev = prev;
-        }
-        list.len -= 1;
-    }
-
     /// Returns a page's links.
-    fn peek(&self, page: Page) -> Links {
+    pub(super) fn peek(&self, page: Page) -> Links {
         let links = self.table(page.region());
         let links = links.and_then(|table| table.links.get(page.index()));
         links.copied().unwrap_or_default()
-    }
-
-    /// Returns the block after `page` in its list.
-    pub(super) fn next(&self, page: Page) -> Option<Page> {
-        self.peek(page).next.into()
-    }
-
-    /// Returns the block before `page` in its list.
-    pub(super) fn prev(&self, page: Page) -> Option<Page> {
-        self.peek(page).prev.into()
     }
 
     /// Says whether a page, which is no head, is in a free block.
@@ -410,18 +346,9 @@ impl Frames {
         })
     }
 
-    /// Lends the links of a page, the one before and the one after, to be damaged.
+    /// Lends the word of a page, to be damaged.
     #[cfg(test)]
-    pub(super) fn damage(&mut self, page: Page) -> (&mut u32, &mut u32) {
-        let links = self.links(page).unwrap();
-        (&mut links.prev.0, &mut links.next.0)
-    }
-}
-
-impl List {
-    /// Returns the first block.
-    #[inline]
-    pub(super) fn first(&self) -> Option<Page> {
-        self.first.into()
+    pub(super) fn damage_word(&mut self, page: Page) -> &AtomicU32 {
+        &self.get(page).unwrap().word
     }
 }

@@ -9,6 +9,7 @@ use core::alloc::Layout;
 use super::{
     buddy::{
         Buddy,
+        End,
         ORDERS,
         Work,
         order_of, //
@@ -30,6 +31,7 @@ use super::{
 };
 use crate::{
     class::{
+        CLASSES,
         Class,
         PAGE_BYTES,
         PAGE_SHIFT, //
@@ -56,6 +58,10 @@ pub(super) struct Heap {
     pub(super) pages: usize,
     /// Pages of the largest block that the buddy system has when nothing is out.
     pub(super) largest_block: usize,
+    /// Pages of the largest region.
+    largest_region: usize,
+    /// Objects of larger classes that are out, by the class of those who asked.
+    pub(super) borrowed: [u32; CLASSES],
     /// log2 of the pages to which every region is aligned, or more than a block can have.
     align_order: u32,
     /// Empty slabs that are kept, and their pages.
@@ -90,6 +96,8 @@ impl Heap {
             large_blocks: [0; ORDERS],
             pages: 0,
             largest_block: 0,
+            largest_region: 0,
+            borrowed: [0; CLASSES],
             align_order: u32::MAX,
             kept: Kept::default(),
             reclaims: 0,
@@ -114,6 +122,7 @@ impl Heap {
         // What is over of a region that is no power of two begins where this block ends.
         let largest = pages.checked_ilog2().map_or(0, |order| 1 << order);
         self.largest_block = self.largest_block.max(largest);
+        self.largest_region = self.largest_region.max(pages);
         if largest > 1 << align_order.min(REGION_PAGES_SHIFT) {
             self.align_order = self.align_order.min(align_order);
         }
@@ -134,22 +143,6 @@ impl Heap {
         match Class::of(&layout) {
             Some(class) => self.objects(class, blocks, work, cost),
             None => self.large(layout, blocks, work, cost),
-        }
-    }
-
-    /// Allocates a block where [`Heap::serve`] refused to, and nothing can be had back: one page in
-    /// place of a slab of several. A poor use of it, and the last.
-    pub(super) fn last_resort(
-        &mut self,
-        layout: Layout,
-        refusal: Refusal,
-        blocks: &mut [Offset],
-        work: &mut Work,
-        cost: &mut Cost,
-    ) -> Result<usize, Refusal> {
-        match Class::of(&layout) {
-            Some(class) if class.pages() > 1 => self.large(layout, blocks, work, cost),
-            _ => Err(refusal),
         }
     }
 
@@ -194,7 +187,7 @@ impl Heap {
     }
 
     /// Allocates whole pages.
-    fn large(
+    pub(super) fn large(
         &mut self,
         layout: Layout,
         blocks: &mut [Offset],
@@ -203,7 +196,7 @@ impl Heap {
     ) -> Result<usize, Refusal> {
         let pages = pages_of(&layout);
         let align_order = layout.align().ilog2().saturating_sub(PAGE_SHIFT);
-        if 1 << order_of(pages).max(align_order) > self.largest_block {
+        if self.is_too_big(pages, align_order) {
             return Err(Refusal::TooBig);
         }
         if align_order > self.align_order {
@@ -213,18 +206,8 @@ impl Heap {
             return Ok(0);
         };
         loop {
-            let page = self
-                .buddy
-                .allocate(&mut self.frames, pages, align_order, work);
-            if let Some(page) = page {
-                self.frames.set_kind(
-                    page,
-                    Kind::Large {
-                        pages: pages as u32,
-                    },
-                );
-                self.large_pages += pages;
-                self.large_blocks[order_of(pages) as usize] += 1;
+            if let Some(page) = self.pages(pages, align_order, work) {
+                self.hand_out(page, pages);
                 let order = order_of(pages).max(align_order);
                 *cost = served(Path::Buddy, None, Some(order), *work);
                 *block = page.offset(0);
@@ -233,6 +216,38 @@ impl Heap {
             if !self.reclaim(work) {
                 return Err(self.refusal(pages, align_order, cost));
             }
+        }
+    }
+
+    /// Takes pages where the least is lost: a block of just so many, or rests that lie side by side,
+    /// before a larger block is cut.
+    #[inline]
+    fn pages(&mut self, pages: usize, align_order: u32, work: &mut Work) -> Option<Page> {
+        let Self { frames, buddy, .. } = self;
+        if align_order == 0 && !pages.is_power_of_two() {
+            if let Some(page) = buddy.allocate_near(frames, pages, order_of(pages), work) {
+                return Some(page);
+            }
+        }
+        buddy.allocate(frames, pages, align_order, End::Low, work)
+    }
+
+    /// Notes that pages which the buddy system gave are handed out as they are.
+    pub(super) fn hand_out(&mut self, page: Page, pages: usize) {
+        let kind = Kind::Large {
+            pages: pages as u32,
+        };
+        self.frames.set_kind(page, kind);
+        self.large_pages += pages;
+        self.large_blocks[order_of(pages) as usize] += 1;
+    }
+
+    /// Says whether no region could hold so many pages if it were empty.
+    fn is_too_big(&self, pages: usize, align_order: u32) -> bool {
+        if align_order == 0 {
+            pages > self.largest_region
+        } else {
+            1 << order_of(pages).max(align_order) > self.largest_block
         }
     }
 
@@ -275,7 +290,7 @@ impl Heap {
     fn refusal(&self, pages: usize, align_order: u32, cost: &mut Cost) -> Refusal {
         let order = order_of(pages).max(align_order);
         *cost = Cost::default();
-        if 1 << order > self.largest_block {
+        if self.is_too_big(pages, align_order) {
             Refusal::TooBig
         } else if pages > self.buddy.free_pages() {
             Refusal::Exhausted
@@ -296,7 +311,12 @@ impl Heap {
         let mut work = Work::default();
         if let Some(class) = Class::of(&layout) {
             match self.release_objects(class, &[block], &mut work) {
-                // One that got a page of its own as a last resort.
+                // It may be one that was served as a last resort, by a larger class or by a page.
+                Err(BadFree::WrongSize) if slab::class_at(&self.frames, block).is_some() => {
+                    let lender = self.release_borrowed(class, block, &mut work)?;
+                    *cost = served(Path::Slab, Some(lender), None, work);
+                    return Ok(());
+                }
                 Err(BadFree::WrongSize) if class.pages() > 1 => {}
                 result => {
                     *cost = served(Path::Slab, Some(class), None, work);
@@ -312,7 +332,7 @@ impl Heap {
 
     /// Takes objects back, as [`Slabs::release`](slab::Slabs::release) does.
     #[inline]
-    fn release_objects(
+    pub(super) fn release_objects(
         &mut self,
         class: Class,
         objects: &[Offset],
@@ -493,7 +513,7 @@ impl Heap {
 }
 
 /// Puts together what a served request cost.
-fn served(path: Path, class: Option<Class>, order: Option<u32>, work: Work) -> Cost {
+pub(super) fn served(path: Path, class: Option<Class>, order: Option<u32>, work: Work) -> Cost {
     Cost {
         path,
         class: class.map(Class::number),

@@ -29,9 +29,10 @@
 //! | keeps slabs for ever | gives an empty slab back; keeps one of each class, until memory is short or nothing else is out | `slab`, `heap` |
 //! | links in free blocks | a bitmap beside the pool, which also knows a bad free | `slab` |
 //! | looks for a buddy in a list | reads it off the buddy's frame | `frames`, `buddy` |
-//! | powers of two for what is large | whole pages; the rest of a block goes back at once | `buddy` |
+//! | powers of two for what is large | whole pages; the rest of a block goes back at once, and serves with what lies beside it | `buddy`, `runs` |
 //! | buddies by address | by place in the region: the same trace has the same offsets anywhere | `buddy` |
-//! | moves what grows | takes the pages behind a block, if they are free | `buddy`, `heap` |
+//! | moves what grows | takes the pages behind a block, if they are free; slabs keep to the other end | `buddy`, `heap` |
+//! | refuses when a list is empty | looks at larger classes and at runs of any position first; says why, and how much in pieces the pool is | `last_resort`, `runs` |
 //! | counts slab memory twice | total is used, cached and free | `engine` |
 //! | believes every free | refuses what is foreign, interior or of another size, and names it; a double free when it reaches the slab | `frames`, `slab`, `heap` |
 //!
@@ -44,12 +45,19 @@
 //!
 //! 1. The CPU's magazine of its size ([`Path::Magazine`](crate::Path::Magazine)): preemption is
 //!    off, and nothing else. Sizes up to 4096 bytes and blocks of 2 to 16 pages have one.
-//! 2. The heap, under the lock: a partial slab, the empty one, or a new one from the buddy system;
-//!    or pages. The magazine is filled on the way, and may hold twice as much from then on, as long
-//!    as all magazines together hold at most 1/16 of the pool.
+//! 2. The heap, under the lock: a partial slab, the empty one, or a new one from the buddy system,
+//!    from the end of the block that is split; or pages, from its beginning, so that they can grow.
+//!    Pages whose number is no power of two are looked for in a few runs of free pages first, which
+//!    lie side by side without being buddies. The magazine is filled on the way, and may hold twice
+//!    as much from then on, as long as all magazines together hold at most 1/16 of the pool.
 //! 3. When there is none: empty slabs go back to the buddy system, then what this CPU's magazines
 //!    hold, then other CPUs', who are asked one by one, without a lock; after each the heap is asked
-//!    again. A class whose slabs have several pages takes a single one. Only then is it refused.
+//!    again.
+//! 4. The last resorts: an object of the smallest larger class that has one, a page in place of a
+//!    slab of several, or the pages of any run, of the first 64 that are found. Only then is it
+//!    refused. [`TooBig`](crate::Refusal::TooBig) is what the largest region has not enough pages
+//!    for, or no block, where more than a page's alignment is asked for. How much in pieces the rest
+//!    is, [`Fragmented`](crate::Refusal::Fragmented) says with Linux's fragmentation index.
 //!
 //! # Drawbacks
 //!
@@ -64,6 +72,12 @@
 //! - A CPU that used many sizes holds the reserve of all magazines until 64 of its requests went
 //!   without, or memory is short.
 //! - A block above 4096 bytes is whole pages: 4097 bytes take two.
+//! - What is aligned to more than a page needs a block: runs do not serve it. Where there are more
+//!   than 64, the one that is long enough may be missed.
+//! - Pages of a run are its first: a large block there is cut, though a smaller one might do.
+//! - While objects of larger classes are out for smaller requests, a free with too small a size may
+//!   be taken for one of theirs, and one of theirs with the larger size is not refused.
+//!   [`check`](crate::Engine::check) sees the latter when fewer are out than were borrowed.
 //! - Slabs mix what is freed early with what is freed late, like all slabs: one object that stays
 //!   keeps a slab's pages, and so does one that a magazine holds.
 
@@ -76,6 +90,10 @@ mod engine;
 mod frames;
 #[forbid(unsafe_code)]
 mod heap;
+#[forbid(unsafe_code)]
+mod last_resort;
+#[forbid(unsafe_code)]
+mod links;
 mod magazine;
 #[forbid(unsafe_code)]
 mod magazine_check;
@@ -83,6 +101,8 @@ mod magazine_check;
 mod map;
 #[forbid(unsafe_code)]
 mod refill;
+#[forbid(unsafe_code)]
+mod runs;
 #[forbid(unsafe_code)]
 mod slab;
 #[cfg(test)]

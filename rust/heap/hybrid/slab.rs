@@ -12,14 +12,15 @@
 use super::{
     buddy::{
         Buddy,
+        End,
         Work, //
     },
     frames::{
         Frames,
         Kind,
-        List,
         Page, //
     },
+    links::List,
 };
 use crate::{
     class::{
@@ -126,6 +127,11 @@ impl Slabs {
         fullest.or_else(|| self.empty.take())
     }
 
+    /// Says whether some slab has objects both out and not.
+    pub(super) fn has_partial(&self) -> bool {
+        self.partial.iter().any(|list| list.first().is_some())
+    }
+
     /// Makes a slab of pages from the buddy system.
     fn grow(
         &mut self,
@@ -134,7 +140,7 @@ impl Slabs {
         class: Class,
         work: &mut Work,
     ) -> Option<Page> {
-        let slab = buddy.allocate(frames, class.pages(), 0, work)?;
+        let slab = buddy.allocate(frames, class.pages(), 0, End::High, work)?;
         for head in 1..class.pages() {
             let inner = Kind::Inner {
                 class,
@@ -280,6 +286,14 @@ fn clear(bits: &mut [u64], number: usize) -> Result<(), BadFree> {
     }
     *word &= !bit;
     Ok(())
+}
+
+/// Returns the class of the slab that a byte is in, if it is in one.
+pub(super) fn class_at(frames: &Frames, offset: Offset) -> Option<Class> {
+    match frames.get(Page::of(offset)?)?.kind() {
+        Kind::Slab { class, .. } | Kind::Inner { class, .. } => Some(class),
+        _ => None,
+    }
 }
 
 /// Returns the slab in which an object of `class` would begin at `offset`, the object's number,

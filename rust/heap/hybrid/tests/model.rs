@@ -4,7 +4,11 @@
 
 use crate::{
     Cost, Engine, Offset, Refusal,
-    class::PAGE_BYTES,
+    class::{
+        CLASSES,
+        PAGE_BYTES, //
+    },
+    lock::Lock,
     testing::{
         HostHybrid,
         Memory,
@@ -28,6 +32,8 @@ use std::vec::Vec;
 /// its regions allow.
 fn is_whole(engine: &HostHybrid, memories: &[Memory]) {
     assert!(classes(engine).iter().all(|stats| stats.used_blocks == 0));
+    let borrowed = engine.state.with(|state| state.heap.borrowed);
+    assert_eq!(borrowed, [0; CLASSES]);
 
     let mut cost = Cost::default();
     let mut out = Vec::new();

@@ -10,7 +10,10 @@ use super::{
 use crate::{
     engine::BadFree,
     hybrid::{
-        buddy::Work,
+        buddy::{
+            End,
+            Work, //
+        },
         frames::Kind, //
     },
     testing::{
@@ -42,7 +45,7 @@ fn freed_slabs_serve_every_size() {
 fn a_free_looks_at_no_free_block_but_its_buddies() {
     let (mut frames, mut buddy) = buddy(16_384);
     let mut work = Work::default();
-    while let Some(block) = buddy.allocate(&mut frames, 2, 0, &mut work) {
+    while let Some(block) = buddy.allocate(&mut frames, 2, 0, End::Low, &mut work) {
         frames.set_kind(block, Kind::Large { pages: 2 });
     }
     let mut free = |frames: &mut _, index| {
