@@ -176,11 +176,18 @@ impl OpenFile {
     /// Returns the session for a request for memory, which begins one if it is not a bad request.
     #[inline]
     fn session_for(&self, size: u64, align: u64) -> Result<&Session, Denied> {
-        if self.bound.as_ref().is_none() {
-            let pool = self.lab.shared(DEFAULT_ENGINE);
-            validate(&**pool, size, align)?;
-            self.begin(pool.clone(), 0).map_err(|_| Denied::NoTable)?;
+        match self.bound.as_ref() {
+            Some(bound) => Ok(&bound.session),
+            None => self.session_by_default(size, align),
         }
+    }
+
+    /// Begins a session on the default engine's shared pool.
+    #[cold]
+    fn session_by_default(&self, size: u64, align: u64) -> Result<&Session, Denied> {
+        let pool = self.lab.shared(DEFAULT_ENGINE);
+        validate(&**pool, size, align)?;
+        self.begin(pool.clone(), 0).map_err(|_| Denied::NoTable)?;
         self.session()
     }
 

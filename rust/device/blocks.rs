@@ -37,12 +37,15 @@ use crate::{
 impl OpenFile {
     /// Allocates a block, and gives it back if the reply cannot be written.
     pub(super) fn alloc(&self, argument: usize, bytes: usize) -> Result {
-        let (mut alloc, exchange) = Exchange::begin::<slablab_alloc>(argument, bytes)?;
+        // Filled in place: this is the call that is made most.
+        let mut alloc = slablab_alloc::default();
+        let exchange = Exchange::begin_into(&mut alloc, argument, bytes)?;
         expect(alloc.flags == 0)?;
-        let pending = self
-            .session_for(alloc.size, alloc.align)
-            .and_then(|session| session.allocate(alloc.size, alloc.align));
-        match pending {
+        let served = match self.session_for(alloc.size, alloc.align) {
+            Ok(session) => session.allocate(alloc.size, alloc.align),
+            Err(denied) => Err(denied),
+        };
+        match served {
             Ok(pending) => {
                 let reply = pending.reply();
                 alloc.handle = reply.handle.to_bits();
@@ -53,7 +56,7 @@ impl OpenFile {
                 pending.publish();
                 Ok(())
             }
-            Err(denied) => refuse(denied, exchange, alloc, |alloc| &mut alloc.cost),
+            Err(denied) => refuse(denied, exchange, &mut alloc, |alloc| &mut alloc.cost),
         }
     }
 
@@ -82,7 +85,7 @@ impl OpenFile {
                 pending.publish();
                 Ok(())
             }
-            Err(denied) => refuse(denied, exchange, realloc, |realloc| &mut realloc.cost),
+            Err(denied) => refuse(denied, exchange, &mut realloc, |realloc| &mut realloc.cost),
         }
     }
 
@@ -154,15 +157,16 @@ fn handle(bits: usize) -> Result<Handle, Denied> {
 }
 
 /// Tells the program the cause of a refusal, if there is one, and returns the error number.
+#[cold]
 fn refuse<T: Argument>(
     denied: Denied,
     exchange: Exchange,
-    mut argument: T,
+    argument: &mut T,
     cost: impl FnOnce(&mut T) -> &mut slablab_cost,
 ) -> Result {
     if let Some(cause) = denied.cause() {
-        *cost(&mut argument) = cause.into();
-        exchange.reply(&argument)?;
+        *cost(argument) = cause.into();
+        exchange.reply(argument)?;
     }
     Err(error(denied))
 }

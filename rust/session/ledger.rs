@@ -9,7 +9,8 @@
 
 use core::{
     alloc::Layout,
-    ops::DerefMut, //
+    ops::DerefMut,
+    ptr::NonNull, //
 };
 
 use slab_heap::Block;
@@ -20,7 +21,6 @@ use crate::{
         Denied, //
     },
     handle::{
-        GENERATION_MAX,
         Handle,
         INDEX_MAX, //
     },
@@ -54,7 +54,7 @@ pub struct Tally {
     pub blocks: u32,
     /// Bytes that these count for.
     pub bytes: usize,
-    /// Allocations that were served.
+    /// Allocations that were served, or are about to be.
     pub allocations: u64,
     /// Blocks that were freed.
     pub frees: u64,
@@ -83,24 +83,60 @@ enum State {
     /// An allocation that is not complete.
     Reserved,
     /// A block that `pins` others are using at the moment.
-    Live { record: Record, pins: u32 },
+    Live { pins: u32 },
     /// A block that is being moved.
-    Moving { record: Record },
+    Moving,
+}
+
+impl State {
+    /// Returns why the block of an entry that is not quietly live cannot be had.
+    #[cold]
+    fn denied(self) -> Denied {
+        match self {
+            Self::Live { .. } | Self::Moving => Denied::Pinned,
+            Self::Vacant { .. } | Self::Reserved => Denied::NoSuchBlock,
+        }
+    }
 }
 
 /// One entry of a session's table.
 #[derive(Clone, Copy, Debug)]
 pub struct Entry {
-    generation: u32,
+    /// What names the entry, or will.
+    handle: Handle,
     state: State,
+    /// Of a block that is live or being moved.
+    record: Record,
 }
+
+// An entry is a cache line. The generic architectures' are as long.
+#[cfg(target_pointer_width = "64")]
+const _: () = assert!(size_of::<Entry>() == 64);
 
 impl Entry {
     /// The entry of a new chunk.
     pub const VACANT: Self = Self {
-        generation: 1,
+        handle: match Handle::first(0) {
+            Some(handle) => handle,
+            None => unreachable!(),
+        },
         state: State::Vacant { next: None },
+        record: Record {
+            block: Block {
+                start: NonNull::dangling(),
+                offset: None,
+            },
+            layout: Layout::new::<()>(),
+            charge: 0,
+        },
     };
+
+    /// Empties the entry: what named it names nothing any more.
+    #[inline]
+    fn vacate(&mut self) {
+        self.handle = self.handle.next();
+        self.state = State::Vacant { next: None };
+    }
 }
 
 /// Why nothing can be reserved.
@@ -118,13 +154,15 @@ pub(crate) enum Full {
 /// # Invariants
 ///
 /// - `tally.blocks` entries are not vacant; `tally.bytes` is what they count for together.
-/// - The vacant entries form a queue from `first` to `last`, linked by `next`.
+/// - The vacant entries form a queue from `first` to `last`, linked by `next`. Where there is no
+///   `first` there are none, and `last` means nothing.
 pub struct Ledger<C> {
     chunks: [Option<C>; CHUNKS],
     capacity: u32,
     first: Option<u32>,
-    last: Option<u32>,
+    last: u32,
     limits: Limits,
+    /// But for the allocations, which are the blocks and those that were freed.
     tally: Tally,
 }
 
@@ -138,17 +176,13 @@ const fn chunk_entries(chunk: usize) -> usize {
 fn locate(index: u32) -> (usize, usize) {
     let index = index as usize;
     // The first chunk counts as two halves, so that all begin at powers of two.
-    let chunk = (index / FIRST_CHUNK)
-        .checked_ilog2()
-        .map_or(0, |log2| log2 as usize + 1);
-    (
-        chunk,
-        if chunk == 0 {
-            index
-        } else {
-            index - chunk_entries(chunk)
-        },
-    )
+    match (index / FIRST_CHUNK).checked_ilog2() {
+        None => (0, index),
+        Some(log2) => {
+            let chunk = log2 as usize + 1;
+            (chunk, index - chunk_entries(chunk))
+        }
+    }
 }
 
 impl<C: DerefMut<Target = [Entry]>> Ledger<C> {
@@ -160,7 +194,7 @@ impl<C: DerefMut<Target = [Entry]>> Ledger<C> {
             chunks: [const { None }; CHUNKS],
             capacity: 0,
             first: None,
-            last: None,
+            last: 0,
             limits: Limits {
                 handles: limits.handles.min(INDEX_MAX + 1),
                 ..limits
@@ -171,7 +205,10 @@ impl<C: DerefMut<Target = [Entry]>> Ledger<C> {
 
     /// Returns what the session has done.
     pub(crate) fn tally(&self) -> Tally {
-        self.tally
+        Tally {
+            allocations: u64::from(self.tally.blocks) + self.tally.frees,
+            ..self.tally
+        }
     }
 
     /// Counts a request that was refused.
@@ -189,7 +226,7 @@ impl<C: DerefMut<Target = [Entry]>> Ledger<C> {
     #[inline]
     fn named(&mut self, handle: Handle) -> Result<&mut Entry, Denied> {
         match self.entry(handle.index()) {
-            Some(entry) if entry.generation == handle.generation() => Ok(entry),
+            Some(entry) if entry.handle == handle => Ok(entry),
             _ => Err(Denied::NoSuchBlock),
         }
     }
@@ -203,6 +240,8 @@ impl<C: DerefMut<Target = [Entry]>> Ledger<C> {
         for (index, entry) in (first..end).zip(chunk.iter_mut()) {
             let next = (index + 1 < end).then_some(index + 1);
             entry.state = State::Vacant { next };
+            // A chunk that lies behind the last index is never added.
+            entry.handle = Handle::first(index).unwrap_or(entry.handle);
         }
     }
 
@@ -222,7 +261,7 @@ impl<C: DerefMut<Target = [Entry]>> Ledger<C> {
         *free = Some(chunk);
         // INVARIANT: The queue was empty and now is the chunk's.
         self.first = Some(self.capacity);
-        self.last = Some(end - 1);
+        self.last = end - 1;
         self.capacity = end;
         None
     }
@@ -230,34 +269,45 @@ impl<C: DerefMut<Target = [Entry]>> Ledger<C> {
     /// Counts `charge` bytes and sets an entry aside for a block.
     ///
     /// The handle names nothing until it is given to [`Ledger::publish`].
+    #[inline]
     pub(crate) fn reserve(&mut self, charge: usize) -> Result<Handle, Full> {
         if self.tally.blocks >= self.limits.handles {
             return Err(Full::Quota(Denied::QuotaHandles));
         }
-        let bytes = self
-            .with_charge(charge)
-            .ok_or(Full::Quota(Denied::QuotaBytes))?;
-        let full = Full::Table {
-            first: self.capacity,
-            entries: chunk_entries(locate(self.capacity).0),
+        let Some(bytes) = self.with_charge(charge) else {
+            return Err(Full::Quota(Denied::QuotaBytes));
         };
-        let index = self.first.ok_or(full)?;
-        let entry = self.entry(index).ok_or(full)?;
-        let State::Vacant { next } = entry.state else {
-            return Err(full);
+        let Some((next, handle)) = self.first.and_then(|index| self.vacant(index)) else {
+            return Err(self.full());
         };
-        let handle = Handle::new(index, entry.generation).ok_or(full)?;
-        entry.state = State::Reserved;
         self.first = next;
-        if next.is_none() {
-            self.last = None;
-        }
         self.tally.blocks += 1;
         self.tally.bytes = bytes;
         Ok(handle)
     }
 
+    /// Takes a vacant entry out of the queue: returns what is next in it, and the entry's handle.
+    #[inline]
+    fn vacant(&mut self, index: u32) -> Option<(Option<u32>, Handle)> {
+        let entry = self.entry(index)?;
+        let State::Vacant { next } = entry.state else {
+            return None;
+        };
+        entry.state = State::Reserved;
+        Some((next, entry.handle))
+    }
+
+    /// Says which chunk is missing.
+    #[cold]
+    fn full(&self) -> Full {
+        Full::Table {
+            first: self.capacity,
+            entries: chunk_entries(locate(self.capacity).0),
+        }
+    }
+
     /// Returns the bytes counted if `charge` more were.
+    #[inline]
     fn with_charge(&self, charge: usize) -> Option<usize> {
         let bytes = self.tally.bytes.checked_add(charge)?;
         (bytes <= self.limits.bytes).then_some(bytes)
@@ -270,37 +320,39 @@ impl<C: DerefMut<Target = [Entry]>> Ledger<C> {
     }
 
     /// Counts `charge` bytes less.
+    #[inline]
     pub(crate) fn discharge(&mut self, charge: usize) {
         self.tally.bytes = self.tally.bytes.saturating_sub(charge);
     }
 
-    /// Empties an entry, so that its handle names nothing any more, and puts it at the end of the
-    /// queue of vacant ones.
+    /// Empties an entry, so that its handle names nothing any more.
     #[inline]
     fn close(&mut self, index: u32, charge: usize) {
         if let Some(entry) = self.entry(index) {
-            *entry = Entry {
-                generation: match entry.generation {
-                    GENERATION_MAX => 1,
-                    generation => generation + 1,
-                },
-                state: State::Vacant { next: None },
-            };
+            entry.vacate();
         }
-        match self.last.and_then(|last| self.entry(last)) {
+        self.closed(index, charge);
+    }
+
+    /// Puts an entry that was vacated at the end of the queue of vacant ones.
+    #[inline]
+    fn closed(&mut self, index: u32, charge: usize) {
+        // Without a first one the queue is empty, and its last one history.
+        match self.first.and_then(|_| self.entry(self.last)) {
             Some(entry) => entry.state = State::Vacant { next: Some(index) },
             None => self.first = Some(index),
         }
-        self.last = Some(index);
+        self.last = index;
         self.tally.blocks -= 1;
         self.discharge(charge);
     }
 
     /// Makes a reserved handle name a block.
-    pub(crate) fn publish(&mut self, handle: Handle, record: Record) {
+    #[inline]
+    pub(crate) fn publish(&mut self, handle: Handle, record: &Record) {
         if let Ok(entry) = self.named(handle) {
-            entry.state = State::Live { record, pins: 0 };
-            self.tally.allocations += 1;
+            entry.record = *record;
+            entry.state = State::Live { pins: 0 };
         }
     }
 
@@ -310,33 +362,33 @@ impl<C: DerefMut<Target = [Entry]>> Ledger<C> {
     }
 
     /// Takes the block of a handle out of the books.
+    #[inline]
     pub(crate) fn take(&mut self, handle: Handle) -> Result<Record, Denied> {
-        let record = match self.named(handle)?.state {
-            State::Live { record, pins: 0 } => record,
-            State::Live { .. } | State::Moving { .. } => return Err(Denied::Pinned),
-            State::Vacant { .. } | State::Reserved => return Err(Denied::NoSuchBlock),
-        };
-        self.close(handle.index(), record.charge);
+        let entry = self.named(handle)?;
+        if entry.state != (State::Live { pins: 0 }) {
+            return Err(entry.state.denied());
+        }
+        let record = entry.record;
+        entry.vacate();
+        self.closed(handle.index(), record.charge);
         self.tally.frees += 1;
         Ok(record)
     }
 
     /// Pins the block of a handle.
     pub(crate) fn pin(&mut self, handle: Handle) -> Result<Record, Denied> {
-        match &mut self.named(handle)?.state {
-            State::Live { record, pins } => {
-                *pins = pins.checked_add(1).ok_or(Denied::Pinned)?;
-                Ok(*record)
-            }
-            State::Moving { .. } => Err(Denied::Pinned),
-            State::Vacant { .. } | State::Reserved => Err(Denied::NoSuchBlock),
-        }
+        let entry = self.named(handle)?;
+        let State::Live { pins } = &mut entry.state else {
+            return Err(entry.state.denied());
+        };
+        *pins = pins.checked_add(1).ok_or(Denied::Pinned)?;
+        Ok(entry.record)
     }
 
     /// Takes back a pin.
     pub(crate) fn unpin(&mut self, handle: Handle) {
         if let Ok(Entry {
-            state: State::Live { pins, .. },
+            state: State::Live { pins },
             ..
         }) = self.named(handle)
         {
@@ -347,20 +399,18 @@ impl<C: DerefMut<Target = [Entry]>> Ledger<C> {
     /// Keeps everybody else from the block of a handle, so that it can be moved.
     pub(crate) fn begin_move(&mut self, handle: Handle) -> Result<Record, Denied> {
         let entry = self.named(handle)?;
-        match entry.state {
-            State::Live { record, pins: 0 } => {
-                entry.state = State::Moving { record };
-                Ok(record)
-            }
-            State::Live { .. } | State::Moving { .. } => Err(Denied::Pinned),
-            State::Vacant { .. } | State::Reserved => Err(Denied::NoSuchBlock),
+        if entry.state != (State::Live { pins: 0 }) {
+            return Err(entry.state.denied());
         }
+        entry.state = State::Moving;
+        Ok(entry.record)
     }
 
     /// Ends a move: the handle names `record` from now on.
-    pub(crate) fn end_move(&mut self, handle: Handle, record: Record, moved: bool) {
+    pub(crate) fn end_move(&mut self, handle: Handle, record: &Record, moved: bool) {
         if let Ok(entry) = self.named(handle) {
-            entry.state = State::Live { record, pins: 0 };
+            entry.record = *record;
+            entry.state = State::Live { pins: 0 };
             self.tally.reallocations += u64::from(moved);
         }
     }
@@ -376,7 +426,8 @@ impl<C: DerefMut<Target = [Entry]>> Ledger<C> {
             *cursor += 1;
             // A block that is being moved belongs to the call that moves it.
             if let Some(Entry {
-                state: State::Live { record, .. },
+                state: State::Live { .. },
+                record,
                 ..
             }) = self.entry(index)
             {

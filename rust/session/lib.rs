@@ -19,6 +19,7 @@ extern crate std;
 
 #[forbid(unsafe_code)]
 mod denied;
+mod guard;
 #[forbid(unsafe_code)]
 mod handle;
 #[forbid(unsafe_code)]
@@ -33,6 +34,10 @@ pub use denied::{
     Denied,
     errno, //
 };
+pub use guard::{
+    Pending,
+    Pinned, //
+};
 pub use handle::{
     HANDLE_BITS,
     Handle,
@@ -45,8 +50,6 @@ pub use ledger::{
     Tally, //
 };
 pub use session::{
-    Pending,
-    Pinned,
     Reply,
     Session,
     validate, //

@@ -12,8 +12,7 @@
 
 use core::{
     alloc::Layout,
-    ops::Deref,
-    ptr::NonNull, //
+    ops::Deref, //
 };
 
 use slab_heap::{
@@ -28,6 +27,10 @@ use slab_heap::{
 
 use crate::{
     denied::Denied,
+    guard::{
+        Pending,
+        Pinned, //
+    },
     handle::Handle,
     ledger::{
         Full,
@@ -37,6 +40,12 @@ use crate::{
     },
     storage::Storage,
 };
+
+/// Bytes of a word.
+const WORD: usize = size_of::<u64>();
+
+/// The most bytes that are zeroed word by word.
+const SMALL: usize = 64;
 
 /// What a program is told of a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,8 +69,8 @@ where
     L: Lock<Ledger<S::Chunk>>,
     S: Storage,
 {
-    engine: R,
-    ledger: L,
+    pub(super) engine: R,
+    pub(super) ledger: L,
     storage: S,
     /// The engine ends with the session, so there is nobody to give blocks back to.
     owns_engine: bool,
@@ -109,45 +118,41 @@ where
     /// says. Nothing has changed then.
     #[inline]
     pub fn allocate(&self, size: u64, align: u64) -> Result<Pending<'_, R, L, S>, Denied> {
-        self.counted(self.serve(size, align))
-    }
-
-    /// Does the work of [`Session::allocate`].
-    #[inline]
-    fn serve(&self, size: u64, align: u64) -> Result<Pending<'_, R, L, S>, Denied> {
-        let layout = validate(&*self.engine, size, align)?;
+        let layout = match validate(&*self.engine, size, align) {
+            Ok(layout) => layout,
+            Err(denied) => return Err(self.counted(denied)),
+        };
         let charge = self.engine.usable(layout);
-        let handle = self.reserve(charge)?;
+        let handle = match self.reserve(charge) {
+            Ok(handle) => handle,
+            Err(denied) => return Err(self.counted(denied)),
+        };
 
         let mut cost = Cost::default();
-        let block = self.engine.allocate(layout, &mut cost).map_err(|refusal| {
-            self.ledger.with(|ledger| ledger.cancel(handle, charge));
-            Denied::Refused(refusal)
-        })?;
+        let block = match self.engine.allocate(layout, &mut cost) {
+            Ok(block) => block,
+            Err(refusal) => {
+                self.ledger.with(|ledger| ledger.cancel(handle, charge));
+                return Err(self.counted(Denied::Refused(refusal)));
+            }
+        };
         // SAFETY: The block is new, and `charge` is its usable size.
         unsafe { zero(block, 0, charge) };
-        Ok(Pending {
-            session: self,
-            handle,
-            cost,
-            new: Record {
-                block,
-                layout,
-                charge,
-            },
-            old: None,
-            published: false,
-        })
+        let record = Record {
+            block,
+            layout,
+            charge,
+        };
+        Ok(Pending::allocation(self, handle, record, cost))
     }
 
-    /// Counts the refusal, if `result` is one.
-    #[inline]
-    fn counted<T>(&self, result: Result<T, Denied>) -> Result<T, Denied> {
-        result.inspect_err(|denied| {
-            if let Some(cause) = denied.cause() {
-                self.ledger.with(|ledger| ledger.refused(cause));
-            }
-        })
+    /// Counts a refusal, if this is one.
+    #[cold]
+    fn counted(&self, denied: Denied) -> Denied {
+        if let Some(cause) = denied.cause() {
+            self.ledger.with(|ledger| ledger.refused(cause));
+        }
+        denied
     }
 
     /// Frees a block.
@@ -158,7 +163,7 @@ where
     #[inline]
     pub fn free(&self, handle: Handle) -> Result<Cost, Denied> {
         let record = self.ledger.with(|ledger| ledger.take(handle))?;
-        Ok(self.release(record))
+        Ok(self.release(&record))
     }
 
     /// Changes a block's size, and its place if that must be.
@@ -171,11 +176,11 @@ where
     /// As for [`Session::allocate`] and [`Session::free`]. Nothing has changed then.
     pub fn reallocate(&self, handle: Handle, size: u64) -> Result<Pending<'_, R, L, S>, Denied> {
         let old = self.ledger.with(|ledger| ledger.begin_move(handle))?;
-        self.counted(self.change(handle, old, size))
-            .inspect_err(|_| {
-                self.ledger
-                    .with(|ledger| ledger.end_move(handle, old, false));
-            })
+        self.change(handle, old, size).map_err(|denied| {
+            self.ledger
+                .with(|ledger| ledger.end_move(handle, &old, false));
+            self.counted(denied)
+        })
     }
 
     /// Does the work of [`Session::reallocate`] on a block that nobody else can reach.
@@ -224,14 +229,7 @@ where
             layout,
             charge,
         };
-        Ok(Pending {
-            session: self,
-            handle,
-            cost,
-            new,
-            old: Some(old),
-            published: false,
-        })
+        Ok(Pending::reallocation(self, handle, old, new, cost))
     }
 
     /// Pins a block, so that its bytes stay where they are.
@@ -241,16 +239,11 @@ where
     /// [`Denied::NoSuchBlock`], and [`Denied::Pinned`] while it is being moved.
     pub fn pin(&self, handle: Handle) -> Result<Pinned<'_, R, L, S>, Denied> {
         let record = self.ledger.with(|ledger| ledger.pin(handle))?;
-        Ok(Pinned {
-            session: self,
-            handle,
-            start: record.block.start,
-            size: record.layout.size(),
-        })
+        Ok(Pinned::new(self, handle, &record))
     }
 
     /// Tells the engine that a block that is being moved has another size, which it keeps.
-    fn resize(&self, block: Block, layout: Layout, new: Layout) {
+    pub(super) fn resize(&self, block: Block, layout: Layout, new: Layout) {
         // SAFETY: As in `change`: nobody else can reach a block that is being moved.
         let resized = unsafe { self.engine.resize(block, layout, new, &mut Cost::default()) };
         debug_assert!(resized, "the engine does not keep what it said");
@@ -262,20 +255,29 @@ where
         loop {
             match self.ledger.with(|ledger| ledger.reserve(charge)) {
                 Ok(handle) => return Ok(handle),
-                Err(Full::Quota(denied)) => return Err(denied),
-                Err(Full::Table { first, entries }) => {
-                    let mut chunk = self.storage.chunk(entries).ok_or(Denied::NoTable)?;
-                    Ledger::link(&mut chunk, first);
-                    // Where another caller was faster, the chunk is dropped here, unlocked.
-                    let _surplus = self.ledger.with(|ledger| ledger.grow(chunk));
-                }
+                Err(full) => self.make_room(full)?,
+            }
+        }
+    }
+
+    /// Gets a larger table, if it is that what is missing.
+    #[cold]
+    fn make_room(&self, full: Full) -> Result<(), Denied> {
+        match full {
+            Full::Quota(denied) => Err(denied),
+            Full::Table { first, entries } => {
+                let mut chunk = self.storage.chunk(entries).ok_or(Denied::NoTable)?;
+                Ledger::link(&mut chunk, first);
+                // Where another caller was faster, the chunk is dropped here, unlocked.
+                let _surplus = self.ledger.with(|ledger| ledger.grow(chunk));
+                Ok(())
             }
         }
     }
 
     /// Gives a block that left the books back to the engine.
     #[inline]
-    fn release(&self, record: Record) -> Cost {
+    pub(super) fn release(&self, record: &Record) -> Cost {
         let mut cost = Cost::default();
         // SAFETY: The record was taken out of the books, or never got in, so this is the only call
         // that has it; the layout in it is the one to release it with.
@@ -301,7 +303,7 @@ where
         let mut cursor = 0;
         while let Some(record) = self.ledger.with(|ledger| ledger.next_record(&mut cursor)) {
             if let Some(record) = record {
-                self.release(record);
+                self.release(&record);
             }
         }
     }
@@ -312,6 +314,7 @@ where
 /// # Errors
 ///
 /// [`Denied::SizeZero`], [`Denied::BadAlign`], and [`Refusal::TooBig`] for more than the pool.
+#[inline]
 pub fn validate(engine: &(impl Engine + ?Sized), size: u64, align: u64) -> Result<Layout, Denied> {
     if size == 0 {
         return Err(Denied::SizeZero);
@@ -337,144 +340,17 @@ pub fn validate(engine: &(impl Engine + ?Sized), size: u64, align: u64) -> Resul
 #[inline]
 unsafe fn zero(block: Block, skip: usize, bytes: usize) {
     // SAFETY: By the function's contract.
-    unsafe { block.start.add(skip).write_bytes(0, bytes) };
-}
-
-/// An operation that is done, but does not count yet.
-#[must_use = "an operation that is not published is undone"]
-pub struct Pending<'s, R, L, S>
-where
-    R: Deref<Target: Engine>,
-    L: Lock<Ledger<S::Chunk>>,
-    S: Storage,
-{
-    session: &'s Session<R, L, S>,
-    handle: Handle,
-    cost: Cost,
-    /// What the handle will name.
-    new: Record,
-    /// What it names, if the operation is a reallocation; often the same block.
-    old: Option<Record>,
-    published: bool,
-}
-
-impl<R, L, S> Pending<'_, R, L, S>
-where
-    R: Deref<Target: Engine>,
-    L: Lock<Ledger<S::Chunk>>,
-    S: Storage,
-{
-    /// Returns what the program is to be told.
-    #[inline]
-    pub fn reply(&self) -> Reply {
-        Reply {
-            handle: self.handle,
-            offset: self.new.block.offset,
-            usable: self.new.charge,
-            cost: self.cost,
-        }
+    let start = unsafe { block.start.add(skip) };
+    if bytes > SMALL || (start.addr().get() | bytes) % WORD != 0 {
+        // SAFETY: By the function's contract.
+        return unsafe { start.write_bytes(0, bytes) };
     }
-
-    /// Makes it count.
-    #[inline]
-    pub fn publish(mut self) {
-        self.published = true;
-        let (session, handle, new) = (self.session, self.handle, self.new);
-        let Some(old) = self.old else {
-            return session.ledger.with(|ledger| ledger.publish(handle, new));
-        };
-        if session.engine.keeps(old.layout, new.layout) {
-            session.resize(old.block, old.layout, new.layout);
-        }
-        session.ledger.with(|ledger| {
-            ledger.discharge(old.charge.saturating_sub(new.charge));
-            ledger.end_move(handle, new, true);
-        });
-        if new.block != old.block {
-            session.release(old);
-        }
-    }
-
-    /// Makes it not have happened.
-    #[cold]
-    fn undo(&mut self) {
-        let (session, handle, new) = (self.session, self.handle, self.new);
-        let Some(old) = self.old else {
-            session.release(new);
-            return session
-                .ledger
-                .with(|ledger| ledger.cancel(handle, new.charge));
-        };
-        if new.block != old.block {
-            session.release(new);
-        } else if !session.engine.keeps(old.layout, new.layout) {
-            session.resize(old.block, new.layout, old.layout);
-        }
-        session.ledger.with(|ledger| {
-            ledger.discharge(new.charge.saturating_sub(old.charge));
-            ledger.end_move(handle, old, false);
-        });
-    }
-}
-
-impl<R, L, S> Drop for Pending<'_, R, L, S>
-where
-    R: Deref<Target: Engine>,
-    L: Lock<Ledger<S::Chunk>>,
-    S: Storage,
-{
-    #[inline]
-    fn drop(&mut self) {
-        if !self.published {
-            self.undo();
-        }
-    }
-}
-
-/// A block that stays where it is.
-#[must_use = "the pin is taken back when this is dropped"]
-pub struct Pinned<'s, R, L, S>
-where
-    R: Deref<Target: Engine>,
-    L: Lock<Ledger<S::Chunk>>,
-    S: Storage,
-{
-    session: &'s Session<R, L, S>,
-    handle: Handle,
-    start: NonNull<u8>,
-    size: usize,
-}
-
-impl<R, L, S> Pinned<'_, R, L, S>
-where
-    R: Deref<Target: Engine>,
-    L: Lock<Ledger<S::Chunk>>,
-    S: Storage,
-{
-    /// Returns the address of byte `byte` of the block, and how many bytes there are from it on.
-    ///
-    /// They are valid for reads and writes while `self` lives. Others may have pinned the block
-    /// too and write to it at the same time.
-    ///
-    /// # Errors
-    ///
-    /// [`Denied::OutOfBlock`] when the block has no such byte.
-    pub fn bytes_from(&self, byte: usize) -> Result<(NonNull<u8>, usize), Denied> {
-        if byte >= self.size {
-            return Err(Denied::OutOfBlock);
-        }
-        // SAFETY: The block has more than `byte` bytes, and stays while it is pinned.
-        Ok((unsafe { self.start.add(byte) }, self.size - byte))
-    }
-}
-
-impl<R, L, S> Drop for Pinned<'_, R, L, S>
-where
-    R: Deref<Target: Engine>,
-    L: Lock<Ledger<S::Chunk>>,
-    S: Storage,
-{
-    fn drop(&mut self) {
-        self.session.ledger.with(|ledger| ledger.unpin(self.handle));
+    let words = start.cast::<u64>();
+    for word in 0..bytes / WORD {
+        // Volatile only to keep the compiler from calling memset, which for a few words costs more
+        // than they do.
+        //
+        // SAFETY: By the function's contract; the word is aligned, as was looked at above.
+        unsafe { words.add(word).write_volatile(0) };
     }
 }
