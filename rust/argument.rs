@@ -13,8 +13,7 @@ use kernel::{
     uaccess::{
         UserPtr,
         UserSlice,
-        UserSliceReader,
-        UserSliceWriter, //
+        UserSliceReader, //
     }, //
 };
 
@@ -25,7 +24,8 @@ const TAIL_CHUNK: usize = 64;
 
 /// The place in the program where a reply goes.
 pub(crate) struct Exchange {
-    writer: UserSliceWriter,
+    address: usize,
+    bytes: usize,
 }
 
 impl Exchange {
@@ -52,9 +52,7 @@ impl Exchange {
         address: usize,
         bytes: usize,
     ) -> Result<Self> {
-        let (mut reader, writer) =
-            UserSlice::new(UserPtr::from_addr(address), bytes).reader_writer();
-        let exchange = Self { writer };
+        let exchange = Self { address, bytes };
         if bytes == size_of::<T>() {
             // What `UserSliceReader::read` does, but in place: of the size that the compiler knows
             // and over a whole `T`, so that the kernel need not look where the copy ends.
@@ -73,6 +71,7 @@ impl Exchange {
             return Err(EINVAL);
         }
         let known = bytes.min(size_of::<T>());
+        let mut reader = UserSlice::new(UserPtr::from_addr(address), bytes).reader();
         reader.read_slice(&mut T::as_bytes_mut(value)[..known])?;
         expect_zeros(reader)?;
         Ok(exchange)
@@ -84,12 +83,22 @@ impl Exchange {
     ///
     /// [`EFAULT`].
     #[inline]
-    pub(crate) fn reply<T: Argument>(mut self, value: &T) -> Result {
-        if self.writer.len() >= size_of::<T>() {
-            return self.writer.write(value);
+    pub(crate) fn reply<T: Argument>(self, value: &T) -> Result {
+        self.announce(value)
+    }
+
+    /// Writes a reply that is not the last one.
+    ///
+    /// # Errors
+    ///
+    /// [`EFAULT`].
+    #[inline]
+    pub(crate) fn announce<T: Argument>(&self, value: &T) -> Result {
+        let mut writer = UserSlice::new(UserPtr::from_addr(self.address), self.bytes).writer();
+        if self.bytes >= size_of::<T>() {
+            return writer.write(value);
         }
-        let known = self.writer.len();
-        self.writer.write_slice(&T::as_bytes(value)[..known])
+        writer.write_slice(&T::as_bytes(value)[..self.bytes])
     }
 }
 

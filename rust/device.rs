@@ -12,6 +12,7 @@
 mod blocks;
 mod inspection;
 mod pools;
+mod submit;
 
 use kernel::{
     bindings,
@@ -128,6 +129,7 @@ impl MiscDevice for OpenFile {
             SLABLAB_NR_EXTEND => me.extend(argument, bytes)?,
             SLABLAB_NR_SHRINK => me.shrink(argument, bytes)?,
             SLABLAB_NR_MAP => me.map(argument, bytes)?,
+            SLABLAB_NR_SUBMIT => me.submit(argument, bytes)?,
             _ => return Err(ENOTTY),
         }
         Ok(0)

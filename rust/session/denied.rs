@@ -78,6 +78,8 @@ pub enum Denied {
     Pinned,
     /// The position is not in the block.
     OutOfBlock,
+    /// An operation of a submission is none.
+    BadOperation,
 }
 
 impl Denied {
@@ -96,7 +98,7 @@ impl Denied {
     #[must_use]
     pub const fn errno(self) -> i32 {
         match self {
-            Self::SizeZero | Self::BadAlign => errno::EINVAL,
+            Self::SizeZero | Self::BadAlign | Self::BadOperation => errno::EINVAL,
             Self::Refused(Refusal::Unsupported) => errno::EOPNOTSUPP,
             Self::Refused(Refusal::TooBig | Refusal::Exhausted | Refusal::Fragmented)
             | Self::NoTable => errno::ENOMEM,

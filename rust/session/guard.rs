@@ -110,6 +110,13 @@ where
         }
     }
 
+    /// Leaves an allocation in the books, complete but without a name.
+    pub(super) fn fill(self) {
+        let me = ManuallyDrop::new(self);
+        let session = me.session;
+        session.ledger.with(|ledger| ledger.fill(me.handle, me.new));
+    }
+
     /// Makes a reallocation count.
     fn finish(&self, old: &Record) {
         let (session, handle, new) = (self.session, self.handle, &self.new);

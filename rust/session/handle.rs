@@ -8,6 +8,8 @@
 //! [`GENERATION_MAX`] more times; entries are used in turn, the longest vacant first, to make that
 //! as late as possible. In a table that is full but for one entry it is not late at all.
 
+use core::num::NonZeroU32;
+
 /// Bits of a handle that are the index.
 const INDEX_BITS: u32 = 20;
 
@@ -36,7 +38,7 @@ pub const HANDLE_BITS: u32 = INDEX_BITS + GENERATION_BITS;
 ///
 /// The generation, which is in the upper bits, is in `1..=GENERATION_MAX`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Handle(u32);
+pub struct Handle(NonZeroU32);
 
 impl Handle {
     /// Returns the first handle of an entry, if there can be one with this index.
@@ -45,7 +47,7 @@ impl Handle {
             return None;
         }
         // INVARIANT: The index leaves the upper bits alone, and 1 is the first generation.
-        Some(Self((1 << INDEX_BITS) | index))
+        Self::new((1 << INDEX_BITS) | index)
     }
 
     /// Returns the handle that a program's number stands for, if it can be one at all.
@@ -53,32 +55,47 @@ impl Handle {
     #[must_use]
     pub fn from_bits(bits: u32) -> Option<Self> {
         // INVARIANT: Both ends of the generation's range are checked here.
-        (bits > INDEX_MAX && bits >> HANDLE_BITS == 0).then_some(Self(bits))
+        if bits > INDEX_MAX && bits >> HANDLE_BITS == 0 {
+            Self::new(bits)
+        } else {
+            None
+        }
+    }
+
+    /// Returns the handle with these bits, which keep the invariant or are 0.
+    #[inline]
+    const fn new(bits: u32) -> Option<Self> {
+        match NonZeroU32::new(bits) {
+            Some(bits) => Some(Self(bits)),
+            None => None,
+        }
     }
 
     /// Returns the number for a program: positive, and below 2³¹.
     #[inline]
     #[must_use]
     pub fn to_bits(self) -> u32 {
-        self.0
+        self.0.get()
     }
 
     /// Returns the index of the entry.
     #[inline]
     pub(crate) fn index(self) -> u32 {
-        self.0 & INDEX_MAX
+        self.0.get() & INDEX_MAX
     }
 
     /// Returns the entry's next handle, which comes back to the first generation after the last.
     #[inline]
     pub(crate) fn next(self) -> Self {
-        let next = self.0.wrapping_add(1 << INDEX_BITS);
-        // INVARIANT: The generation is one more, or the first one.
-        Self(if next >> HANDLE_BITS == 0 {
+        let next = self.0.get().wrapping_add(1 << INDEX_BITS);
+        let first = (1 << INDEX_BITS) | self.index();
+        // INVARIANT: The generation is one more, or the first one. Neither is 0.
+        let next = if next >> HANDLE_BITS == 0 {
             next
         } else {
-            (1 << INDEX_BITS) | self.index()
-        })
+            first
+        };
+        Self::new(next).unwrap_or(self)
     }
 }
 

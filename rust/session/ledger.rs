@@ -82,6 +82,8 @@ enum State {
     Vacant { next: Option<u32> },
     /// An allocation that is not complete.
     Reserved,
+    /// An allocation that is complete, but not announced.
+    Filled,
     /// A block that `pins` others are using at the moment.
     Live { pins: u32 },
     /// A block that is being moved.
@@ -94,7 +96,7 @@ impl State {
     fn denied(self) -> Denied {
         match self {
             Self::Live { .. } | Self::Moving => Denied::Pinned,
-            Self::Vacant { .. } | Self::Reserved => Denied::NoSuchBlock,
+            Self::Vacant { .. } | Self::Reserved | Self::Filled => Denied::NoSuchBlock,
         }
     }
 }
@@ -105,7 +107,7 @@ pub struct Entry {
     /// What names the entry, or will.
     handle: Handle,
     state: State,
-    /// Of a block that is live or being moved.
+    /// Of a block that is there.
     record: Record,
 }
 
@@ -130,6 +132,19 @@ impl Entry {
             charge: 0,
         },
     };
+
+    /// Returns what names the entry, or will.
+    #[inline]
+    pub(crate) fn handle(&self) -> Handle {
+        self.handle
+    }
+
+    /// Gives a reserved entry its block, which has no name yet.
+    #[inline]
+    pub(crate) fn fill(&mut self, record: Record) {
+        self.record = record;
+        self.state = State::Filled;
+    }
 
     /// Empties the entry: what named it names nothing any more.
     #[inline]
@@ -266,40 +281,37 @@ impl<C: DerefMut<Target = [Entry]>> Ledger<C> {
         None
     }
 
-    /// Counts `charge` bytes and sets an entry aside for a block.
+    /// Counts `charge` bytes and sets an entry aside for a block; [`Ledger::full`] says why there is
+    /// none.
     ///
-    /// The handle names nothing until it is given to [`Ledger::publish`].
-    #[inline]
-    pub(crate) fn reserve(&mut self, charge: usize) -> Result<Handle, Full> {
+    /// Its handle names nothing until it is given to [`Ledger::publish`].
+    #[inline(always)]
+    pub(crate) fn reserve(&mut self, charge: usize) -> Option<&mut Entry> {
+        let bytes = self.with_charge(charge)?;
         if self.tally.blocks >= self.limits.handles {
-            return Err(Full::Quota(Denied::QuotaHandles));
+            return None;
         }
-        let Some(bytes) = self.with_charge(charge) else {
-            return Err(Full::Quota(Denied::QuotaBytes));
-        };
-        let Some((next, handle)) = self.first.and_then(|index| self.vacant(index)) else {
-            return Err(self.full());
-        };
-        self.first = next;
-        self.tally.blocks += 1;
-        self.tally.bytes = bytes;
-        Ok(handle)
-    }
-
-    /// Takes a vacant entry out of the queue: returns what is next in it, and the entry's handle.
-    #[inline]
-    fn vacant(&mut self, index: u32) -> Option<(Option<u32>, Handle)> {
-        let entry = self.entry(index)?;
+        let (chunk, place) = locate(self.first?);
+        let entry = self.chunks.get_mut(chunk)?.as_mut()?.get_mut(place)?;
         let State::Vacant { next } = entry.state else {
             return None;
         };
         entry.state = State::Reserved;
-        Some((next, entry.handle))
+        self.first = next;
+        self.tally.blocks += 1;
+        self.tally.bytes = bytes;
+        Some(entry)
     }
 
-    /// Says which chunk is missing.
+    /// Says why nothing can be reserved.
     #[cold]
-    fn full(&self) -> Full {
+    pub(crate) fn full(&self, charge: usize) -> Full {
+        if self.tally.blocks >= self.limits.handles {
+            return Full::Quota(Denied::QuotaHandles);
+        }
+        if self.with_charge(charge).is_none() {
+            return Full::Quota(Denied::QuotaBytes);
+        }
         Full::Table {
             first: self.capacity,
             entries: chunk_entries(locate(self.capacity).0),
@@ -356,23 +368,77 @@ impl<C: DerefMut<Target = [Entry]>> Ledger<C> {
         }
     }
 
-    /// Gives up a reserved handle and the bytes that were counted for it.
-    pub(crate) fn cancel(&mut self, handle: Handle, charge: usize) {
-        self.close(handle.index(), charge);
+    /// Gives a reserved handle its block, which has no name yet.
+    pub(crate) fn fill(&mut self, handle: Handle, record: Record) {
+        if let Ok(entry) = self.named(handle) {
+            entry.fill(record);
+        }
     }
 
-    /// Takes the block of a handle out of the books.
+    /// Makes a handle name the block that it was given by [`Entry::fill`], unless that has been
+    /// taken since.
     #[inline]
-    pub(crate) fn take(&mut self, handle: Handle) -> Result<Record, Denied> {
+    pub(crate) fn publish_filled(&mut self, handle: Handle) {
+        if let Ok(entry) = self.named(handle) {
+            if entry.state == State::Filled {
+                entry.state = State::Live { pins: 0 };
+            }
+        }
+    }
+
+    /// Takes the block of a handle that was given to [`Entry::fill`] out of the books.
+    #[inline]
+    pub(crate) fn take_filled(&mut self, handle: Handle) -> Result<Record, Denied> {
         let entry = self.named(handle)?;
-        if entry.state != (State::Live { pins: 0 }) {
+        if entry.state != State::Filled {
             return Err(entry.state.denied());
         }
         let record = entry.record;
         entry.vacate();
         self.closed(handle.index(), record.charge);
-        self.tally.frees += 1;
         Ok(record)
+    }
+
+    /// Counts a block that was taken by [`Ledger::take_filled`] as one that was freed.
+    #[inline]
+    pub(crate) fn freed(&mut self) {
+        self.tally.frees += 1;
+    }
+
+    /// Gives up a reserved handle and the bytes that were counted for it.
+    pub(crate) fn cancel(&mut self, handle: Handle, charge: usize) {
+        self.close(handle.index(), charge);
+    }
+
+    /// Returns the block of a handle that nobody is using.
+    #[inline(always)]
+    fn quiet(&mut self, handle: Handle) -> Result<&mut Entry, Denied> {
+        let entry = self.named(handle)?;
+        if entry.state != (State::Live { pins: 0 }) {
+            return Err(entry.state.denied());
+        }
+        Ok(entry)
+    }
+
+    /// Takes the block of a handle out of the books.
+    #[inline(always)]
+    pub(crate) fn take(&mut self, handle: Handle) -> Result<Record, Denied> {
+        self.take_with(handle, |record| *record)
+    }
+
+    /// Takes the block of a handle out of the books, and shows it to `f`.
+    #[inline(always)]
+    pub(crate) fn take_with<T>(
+        &mut self,
+        handle: Handle,
+        f: impl FnOnce(&Record) -> T,
+    ) -> Result<T, Denied> {
+        let entry = self.quiet(handle)?;
+        let (told, charge) = (f(&entry.record), entry.record.charge);
+        entry.vacate();
+        self.closed(handle.index(), charge);
+        self.tally.frees += 1;
+        Ok(told)
     }
 
     /// Pins the block of a handle.
@@ -398,10 +464,7 @@ impl<C: DerefMut<Target = [Entry]>> Ledger<C> {
 
     /// Keeps everybody else from the block of a handle, so that it can be moved.
     pub(crate) fn begin_move(&mut self, handle: Handle) -> Result<Record, Denied> {
-        let entry = self.named(handle)?;
-        if entry.state != (State::Live { pins: 0 }) {
-            return Err(entry.state.denied());
-        }
+        let entry = self.quiet(handle)?;
         entry.state = State::Moving;
         Ok(entry.record)
     }

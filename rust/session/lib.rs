@@ -26,6 +26,7 @@ mod handle;
 mod ledger;
 mod session;
 mod storage;
+mod submit;
 #[cfg(test)]
 mod tests;
 
@@ -55,3 +56,9 @@ pub use session::{
     validate, //
 };
 pub use storage::Storage;
+pub use submit::{
+    Name,
+    Operation,
+    Part,
+    Request, //
+};

@@ -6,13 +6,14 @@
 //! first does the work and returns a guard with the reply, the second makes it count. A guard that
 //! is dropped instead undoes the work, so a reply that cannot be delivered leaves no trace.
 
-// Lock order: the session's lock, then nothing. The engine is never called with it held, and no
-// memory of a block is touched under it. A block on its way from the books to the engine, or
+// Lock order: the session's lock, then nothing; a submission (submit.rs) calls the engine with it held.
+// No memory of a block is touched under it. A block on its way from the books to the engine, or
 // back, belongs to the call that moves it.
 
 use core::{
     alloc::Layout,
-    ops::Deref, //
+    ops::Deref,
+    ptr::NonNull, //
 };
 
 use slab_heap::{
@@ -116,28 +117,30 @@ where
     ///
     /// [`Denied::SizeZero`], [`Denied::BadAlign`], a quota, [`Denied::NoTable`], or what the engine
     /// says. Nothing has changed then.
-    #[inline]
+    #[inline(always)]
     pub fn allocate(&self, size: u64, align: u64) -> Result<Pending<'_, R, L, S>, Denied> {
-        let layout = match validate(&*self.engine, size, align) {
-            Ok(layout) => layout,
-            Err(denied) => return Err(self.counted(denied)),
-        };
-        let charge = self.engine.usable(layout);
-        let handle = match self.reserve(charge) {
-            Ok(handle) => handle,
-            Err(denied) => return Err(self.counted(denied)),
-        };
+        match self.serve(size, align) {
+            Ok(pending) => Ok(pending),
+            Err(denied) => Err(self.counted(denied)),
+        }
+    }
 
+    /// Does the work of [`Session::allocate`], but does not count a refusal.
+    #[inline(always)]
+    pub(super) fn serve(&self, size: u64, align: u64) -> Result<Pending<'_, R, L, S>, Denied> {
+        let layout = validate(&*self.engine, size, align)?;
+        let charge = self.engine.usable(layout);
+        let handle = self.reserve(charge)?;
         let mut cost = Cost::default();
         let block = match self.engine.allocate(layout, &mut cost) {
             Ok(block) => block,
             Err(refusal) => {
                 self.ledger.with(|ledger| ledger.cancel(handle, charge));
-                return Err(self.counted(Denied::Refused(refusal)));
+                return Err(Denied::Refused(refusal));
             }
         };
         // SAFETY: The block is new, and `charge` is its usable size.
-        unsafe { zero(block, 0, charge) };
+        unsafe { zero(block.start, charge) };
         let record = Record {
             block,
             layout,
@@ -148,7 +151,7 @@ where
 
     /// Counts a refusal, if this is one.
     #[cold]
-    fn counted(&self, denied: Denied) -> Denied {
+    pub(super) fn counted(&self, denied: Denied) -> Denied {
         if let Some(cause) = denied.cause() {
             self.ledger.with(|ledger| ledger.refused(cause));
         }
@@ -222,8 +225,10 @@ where
         }
         // Where the block stays, what it loses is not touched: it may yet have it back.
         let end = if in_place { size } else { charge };
-        // SAFETY: As above; `charge` is the usable size.
-        unsafe { zero(block, kept, end - kept) };
+        // SAFETY: As above; `charge` is the usable size, and `kept` no more than it.
+        let added = unsafe { block.start.add(kept) };
+        // SAFETY: As above.
+        unsafe { zero(added, end - kept) };
         let new = Record {
             block,
             layout,
@@ -253,7 +258,11 @@ where
     #[inline]
     fn reserve(&self, charge: usize) -> Result<Handle, Denied> {
         loop {
-            match self.ledger.with(|ledger| ledger.reserve(charge)) {
+            let reserved = self.ledger.with(|ledger| match ledger.reserve(charge) {
+                Some(entry) => Ok(entry.handle()),
+                None => Err(ledger.full(charge)),
+            });
+            match reserved {
                 Ok(handle) => return Ok(handle),
                 Err(full) => self.make_room(full)?,
             }
@@ -262,7 +271,7 @@ where
 
     /// Gets a larger table, if it is that what is missing.
     #[cold]
-    fn make_room(&self, full: Full) -> Result<(), Denied> {
+    pub(super) fn make_room(&self, full: Full) -> Result<(), Denied> {
         match full {
             Full::Quota(denied) => Err(denied),
             Full::Table { first, entries } => {
@@ -316,10 +325,15 @@ where
 /// [`Denied::SizeZero`], [`Denied::BadAlign`], and [`Refusal::TooBig`] for more than the pool.
 #[inline]
 pub fn validate(engine: &(impl Engine + ?Sized), size: u64, align: u64) -> Result<Layout, Denied> {
+    validate_within(engine.capacity(), size, align)
+}
+
+/// As [`validate`], for an engine of that capacity.
+#[inline]
+pub(super) fn validate_within(capacity: usize, size: u64, align: u64) -> Result<Layout, Denied> {
     if size == 0 {
         return Err(Denied::SizeZero);
     }
-    let capacity = engine.capacity();
     let align = usize::try_from(align).map_err(|_| Denied::BadAlign)?;
     if !align.is_power_of_two() || align > capacity {
         return Err(Denied::BadAlign);
@@ -332,15 +346,13 @@ pub fn validate(engine: &(impl Engine + ?Sized), size: u64, align: u64) -> Resul
     Layout::from_size_align(size, align).map_err(|_| too_big)
 }
 
-/// Zeroes the `bytes` bytes of a block after the first `skip`.
+/// Zeroes `bytes` bytes of a block.
 ///
 /// # Safety
 ///
-/// The block has at least `skip + bytes` usable bytes, and nobody else can reach it.
+/// From `start` on the block has at least as many usable bytes, and nobody else can reach it.
 #[inline]
-unsafe fn zero(block: Block, skip: usize, bytes: usize) {
-    // SAFETY: By the function's contract.
-    let start = unsafe { block.start.add(skip) };
+pub(super) unsafe fn zero(start: NonNull<u8>, bytes: usize) {
     if bytes > SMALL || (start.addr().get() | bytes) % WORD != 0 {
         // SAFETY: By the function's contract.
         return unsafe { start.write_bytes(0, bytes) };

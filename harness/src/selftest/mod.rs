@@ -24,6 +24,7 @@ mod quotas;
 mod report;
 mod requests;
 mod statistics;
+mod submit;
 mod verdict;
 mod zeros;
 
@@ -96,7 +97,7 @@ macro_rules! theme {
 use theme;
 
 /// Every theme, in the order in which they are run: what is simple first.
-const THEMES: [Theme; 12] = [
+const THEMES: [Theme; 13] = [
     arguments::THEME,
     requests::THEME,
     handles::THEME,
@@ -106,6 +107,7 @@ const THEMES: [Theme; 12] = [
     pools::THEME,
     map::THEME,
     quotas::THEME,
+    submit::THEME,
     lockstep::THEME,
     processes::THEME,
     life::THEME,

@@ -38,10 +38,12 @@ fn record(charge: usize) -> Record {
 
 fn reserve(ledger: &mut TestLedger, charge: usize) -> Result<Handle, Denied> {
     loop {
-        match ledger.reserve(charge) {
-            Ok(handle) => return Ok(handle),
-            Err(Full::Quota(denied)) => return Err(denied),
-            Err(Full::Table { first, entries }) => {
+        if let Some(entry) = ledger.reserve(charge) {
+            return Ok(entry.handle());
+        }
+        match ledger.full(charge) {
+            Full::Quota(denied) => return Err(denied),
+            Full::Table { first, entries } => {
                 assert!(ledger.grow(chunk(first, entries)).is_none());
             }
         }
