@@ -8,7 +8,7 @@
  * Commands that take a structure read it whole, once, and write it back whole
  * when they succeed. ALLOC and REALLOC also do so when they fail with ENOMEM,
  * EDQUOT or EOPNOTSUPP, so that the cause can be read. What fails changes
- * nothing.
+ * nothing. SUBMIT does many operations and tells how far it came.
  *
  * Structures may grow at their end. A command is told by its number, not by
  * the size of its argument: a shorter argument than SLABLAB_*_SIZE_VER1 is
