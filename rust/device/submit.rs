@@ -92,7 +92,14 @@ impl OpenFile {
             let lot = array.read(base, room)?;
             let session = match self.bound.as_ref() {
                 Some(bound) => &bound.session,
-                None => self.session_for_first(&lot[0]).map_err(error)?,
+                None => match self.session_for_first(&lot[0]) {
+                    Ok(session) => session,
+                    Err(denied) => {
+                        lot[0].denied(denied);
+                        array.write(base, &lot[..1])?;
+                        return Err(error(denied));
+                    }
+                },
             };
             while *done < base + lot.len() {
                 let first = *done - base;

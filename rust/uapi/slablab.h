@@ -381,16 +381,16 @@ struct slablab_operation {
  * .error is what the command for that one operation fails with: EINVAL also for
  * a kind that nobody knows, unknown flags and fields that are not 0 as they
  * should be, and for SLABLAB_OP_EARLIER with a number that is no earlier ALLOC
- * of the call; EBUSY also for a block that another thread's call is freeing.
- * EFAULT when the array ends early or cannot be written: operations are read,
- * and looked at for that, up to 64 at a time, before the first of these is
- * done. (If such memory goes away meanwhile the ALLOCs and REALLOCs of these 64
- * that are not written back are undone, but their FREEs are not.) EINTR when a
- * signal came: it is looked for every 64 operations. A call that a signal ends
- * before anything was done is restarted or fails with EINTR, as others do.
+ * of the call. EFAULT when the array ends early or cannot be written:
+ * operations are read, and tried for that, up to 64 at a time, before the first
+ * of these is done. (If such memory goes away meanwhile the ALLOCs and REALLOCs
+ * of these 64 that are not written back are undone, but their FREEs are not.)
+ * EINTR when a signal came: it is looked for every 64 operations. A call that a
+ * signal ends before anything was done is restarted or fails with EINTR, as
+ * others do.
  *
  * The call itself fails when nothing was tried: for what is wrong with this
- * structure, EINVAL or EFAULT.
+ * structure, EINVAL or EFAULT, which is found out by writing it back first.
  */
 struct slablab_submit {
 	__u32 flags;		/* (in) 0 */

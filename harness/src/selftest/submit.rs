@@ -601,6 +601,13 @@ fn the_first_operation_binds_if_it_asks_for_memory(engine: Engine) -> Outcome {
         ended(device.submit(&mut [bad, alloc(10)]), 0, Errno::NOENT)?;
     }
     ended(device.submit(&mut [alloc(0), alloc(10)]), 0, Errno::INVAL)?;
+    let mut operations = [alloc(u64::MAX), alloc(10)];
+    ended(device.submit(&mut operations), 0, Errno::NOMEM)?;
+    equal(
+        "cause",
+        u32::from(operations[0].cost.cause),
+        uapi::SLABLAB_CAUSE_TOO_BIG,
+    )?;
     device.bind(engine.raw(), 0, 0)?;
     let device = Device::open()?;
     let mut operations = [alloc(10), earlier(free(0))];
