@@ -112,11 +112,13 @@ machine=(-m "$memory" -nic none -vga none -display none -no-reboot -nodefaults
 	-serial "file:$console" -device virtio-serial-pci
 	-chardev "file,id=status,path=$run/status" -device "virtserialport,chardev=status,name=status")
 accel=${ACCEL:-$(accelerator)}
+# Without the fast string operations, which TCG does (and counts) byte by byte, the kernel copies by
+# words.
+emulated=max,-erms,-fsrm
 if [ -n "$counting" ]; then
-	machine+=(-cpu max -smp "$cpus" -accel "tcg,thread=single" -icount "shift=0,sleep=off")
+	machine+=(-cpu "$emulated" -smp "$cpus" -accel "tcg,thread=single" -icount "shift=0,sleep=off")
 elif [ "$accel" = tcg ]; then
-	# Without the fast string operations, which TCG does byte by byte, the kernel copies by words.
-	machine+=(-cpu "max,-erms,-fsrm" -smp "$cpus" -accel "tcg,thread=multi")
+	machine+=(-cpu "$emulated" -smp "$cpus" -accel "tcg,thread=multi")
 else
 	machine+=(-cpu max -smp "$cpus" -accel "$accel")
 fi

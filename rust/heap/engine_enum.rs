@@ -85,6 +85,17 @@ macro_rules! engine_enum {
             }
 
             #[inline]
+            fn allocate_at_once(
+                &self,
+                layout: ::core::alloc::Layout,
+                cost: &mut $crate::Cost,
+            ) -> ::core::option::Option<$crate::Block> {
+                match self {
+                    $(Self::$variant(engine) => engine.allocate_at_once(layout, cost),)+
+                }
+            }
+
+            #[inline]
             unsafe fn release(
                 &self,
                 block: $crate::Block,

@@ -8,7 +8,7 @@
  * Commands that take a structure read it whole, once, and write it back whole
  * when they succeed. ALLOC and REALLOC also do so when they fail with ENOMEM,
  * EDQUOT or EOPNOTSUPP, so that the cause can be read. What fails changes
- * nothing.
+ * nothing. SUBMIT does many operations and tells how far it came.
  *
  * Structures may grow at their end. A command is told by its number, not by
  * the size of its argument: a shorter argument than SLABLAB_*_SIZE_VER1 is
@@ -44,6 +44,7 @@ enum slablab_command {
 	SLABLAB_NR_EXTEND = 0x07,
 	SLABLAB_NR_MAP = 0x08,
 	SLABLAB_NR_SHRINK = 0x09,
+	SLABLAB_NR_SUBMIT = 0x0a,
 	SLABLAB_NR_BENCH = 0x0b,
 };
 
@@ -363,6 +364,66 @@ struct slablab_map {
 #define SLABLAB_MAP_SIZE_VER1 32
 #define SLABLAB_MAP_EXTENTS_MAX 4096
 
+/* What an operation of SLABLAB_SUBMIT does. */
+enum slablab_operation_kind {
+	/* As SLABLAB_ALLOC. */
+	SLABLAB_OP_ALLOC = 1,
+	/* As SLABLAB_FREE. */
+	SLABLAB_OP_FREE = 2,
+	/* As SLABLAB_REALLOC. */
+	SLABLAB_OP_REALLOC = 3,
+};
+
+/*
+ * In slablab_operation.flags of a FREE or a REALLOC: .handle is not a handle
+ * but the number of an earlier operation of the same call, an ALLOC whose block
+ * is meant. When it is done, .handle is that block's and the flag is gone.
+ */
+#define SLABLAB_OP_EARLIER (1U << 0)
+
+/*
+ * An operation. It is written back when it is done; the one that was not, with
+ * the cause in .cost; those behind it are as they were.
+ */
+struct slablab_operation {
+	__u8 kind;		/* (in) enum slablab_operation_kind */
+	__u8 align_log2;	/* (in) of an ALLOC: log2 of the alignment; else 0 */
+	__u16 flags;		/* (in) SLABLAB_OP_EARLIER or 0 */
+	__u32 handle;		/* (in) FREE and REALLOC; (out) */
+	__u64 bytes;		/* (in) size, of a FREE 0; (out) bytes set aside, of a FREE 0 */
+	__u64 offset;		/* (out) ALLOC and REALLOC */
+	struct slablab_cost cost;	/* (out) */
+};
+#define SLABLAB_OPERATION_SIZE_VER1 32
+
+/*
+ * Does operations, one after the other, until one is not served: .done says how
+ * many were done, .error why it is not all of them. What .done counts is done,
+ * and written back; the operation behind it changed nothing.
+ *
+ * .error is what the command for that one operation fails with: EINVAL also for
+ * a kind that nobody knows, unknown flags and fields that are not 0 as they
+ * should be, and for SLABLAB_OP_EARLIER with a number that is no earlier ALLOC
+ * of the call. EFAULT when the array ends early or cannot be written:
+ * operations are read, and tried for that, up to 64 at a time, before the first
+ * of these is done. (If such memory goes away meanwhile the ALLOCs and REALLOCs
+ * of these 64 that are not written back are undone, but their FREEs are not.)
+ * EINTR when a signal came: it is looked for every 64 operations. A call that a
+ * signal ends before anything was done is restarted or fails with EINTR, as
+ * others do.
+ *
+ * The call itself fails when nothing was tried: for what is wrong with this
+ * structure, EINVAL or EFAULT, which is found out by writing it back first.
+ */
+struct slablab_submit {
+	__u32 flags;		/* (in) 0 */
+	__u32 count;		/* (in) 1 to SLABLAB_OPERATIONS_MAX */
+	__u64 operations;	/* (in) address of an array of struct slablab_operation */
+	__u32 done;		/* (out) */
+	__u32 error;		/* (out) an error number, or 0 when all are done */
+};
+#define SLABLAB_SUBMIT_SIZE_VER1 24
+#define SLABLAB_OPERATIONS_MAX 4096
 /* What SLABLAB_BENCH measures. Each is made for the call and gone with it. */
 enum slablab_bench_subject {
 	/* Nothing: a call that does no work. What the loop itself costs. */
@@ -502,6 +563,7 @@ struct slablab_bench {
 #define SLABLAB_EXTEND _IOWR(SLABLAB_IOC_TYPE, SLABLAB_NR_EXTEND, struct slablab_extend)
 #define SLABLAB_SHRINK _IOWR(SLABLAB_IOC_TYPE, SLABLAB_NR_SHRINK, struct slablab_shrink)
 #define SLABLAB_MAP _IOWR(SLABLAB_IOC_TYPE, SLABLAB_NR_MAP, struct slablab_map)
+#define SLABLAB_SUBMIT _IOWR(SLABLAB_IOC_TYPE, SLABLAB_NR_SUBMIT, struct slablab_submit)
 #define SLABLAB_BENCH _IOWR(SLABLAB_IOC_TYPE, SLABLAB_NR_BENCH, struct slablab_bench)
 
 #endif /* _UAPI_SLABLAB_H */

@@ -31,6 +31,10 @@ pub const SLABLAB_SHRINK_SIZE_VER1: u32 = 24;
 pub const SLABLAB_EXTENT_SIZE_VER1: u32 = 16;
 pub const SLABLAB_MAP_SIZE_VER1: u32 = 32;
 pub const SLABLAB_MAP_EXTENTS_MAX: u32 = 4096;
+pub const SLABLAB_OP_EARLIER: u32 = 1;
+pub const SLABLAB_OPERATION_SIZE_VER1: u32 = 32;
+pub const SLABLAB_SUBMIT_SIZE_VER1: u32 = 24;
+pub const SLABLAB_OPERATIONS_MAX: u32 = 4096;
 pub const SLABLAB_BENCH_SIZE_VER1: u32 = 184;
 pub const SLABLAB_BENCH_SINGLY: u32 = 1;
 pub const SLABLAB_BENCH_THREADS_MAX: u32 = 8;
@@ -49,6 +53,7 @@ pub const SLABLAB_CHECK: u32 = 3223370502;
 pub const SLABLAB_EXTEND: u32 = 3223370503;
 pub const SLABLAB_SHRINK: u32 = 3222846217;
 pub const SLABLAB_MAP: u32 = 3223370504;
+pub const SLABLAB_SUBMIT: u32 = 3222846218;
 pub const SLABLAB_BENCH: u32 = 3233331979;
 pub type __u8 = ::core::ffi::c_uchar;
 pub type __u16 = ::core::ffi::c_ushort;
@@ -64,6 +69,7 @@ pub const SLABLAB_NR_CHECK: slablab_command = 6;
 pub const SLABLAB_NR_EXTEND: slablab_command = 7;
 pub const SLABLAB_NR_MAP: slablab_command = 8;
 pub const SLABLAB_NR_SHRINK: slablab_command = 9;
+pub const SLABLAB_NR_SUBMIT: slablab_command = 10;
 pub const SLABLAB_NR_BENCH: slablab_command = 11;
 pub type slablab_command = ::core::ffi::c_uint;
 pub const SLABLAB_ENGINE_DEFAULT: slablab_engine = 0;
@@ -532,6 +538,64 @@ const _: () = {
         [::core::mem::offset_of!(slablab_map, extents) - 16usize];
     ["Offset of field: slablab_map::reserved"]
         [::core::mem::offset_of!(slablab_map, reserved) - 24usize];
+};
+pub const SLABLAB_OP_ALLOC: slablab_operation_kind = 1;
+pub const SLABLAB_OP_FREE: slablab_operation_kind = 2;
+pub const SLABLAB_OP_REALLOC: slablab_operation_kind = 3;
+pub type slablab_operation_kind = ::core::ffi::c_uint;
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone)]
+pub struct slablab_operation {
+    pub kind: __u8,
+    pub align_log2: __u8,
+    pub flags: __u16,
+    pub handle: __u32,
+    pub bytes: __u64,
+    pub offset: __u64,
+    pub cost: slablab_cost,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of slablab_operation"][::core::mem::size_of::<slablab_operation>() - 32usize];
+    ["Alignment of slablab_operation"][::core::mem::align_of::<slablab_operation>() - 8usize];
+    ["Offset of field: slablab_operation::kind"]
+        [::core::mem::offset_of!(slablab_operation, kind) - 0usize];
+    ["Offset of field: slablab_operation::align_log2"]
+        [::core::mem::offset_of!(slablab_operation, align_log2) - 1usize];
+    ["Offset of field: slablab_operation::flags"]
+        [::core::mem::offset_of!(slablab_operation, flags) - 2usize];
+    ["Offset of field: slablab_operation::handle"]
+        [::core::mem::offset_of!(slablab_operation, handle) - 4usize];
+    ["Offset of field: slablab_operation::bytes"]
+        [::core::mem::offset_of!(slablab_operation, bytes) - 8usize];
+    ["Offset of field: slablab_operation::offset"]
+        [::core::mem::offset_of!(slablab_operation, offset) - 16usize];
+    ["Offset of field: slablab_operation::cost"]
+        [::core::mem::offset_of!(slablab_operation, cost) - 24usize];
+};
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone)]
+pub struct slablab_submit {
+    pub flags: __u32,
+    pub count: __u32,
+    pub operations: __u64,
+    pub done: __u32,
+    pub error: __u32,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of slablab_submit"][::core::mem::size_of::<slablab_submit>() - 24usize];
+    ["Alignment of slablab_submit"][::core::mem::align_of::<slablab_submit>() - 8usize];
+    ["Offset of field: slablab_submit::flags"]
+        [::core::mem::offset_of!(slablab_submit, flags) - 0usize];
+    ["Offset of field: slablab_submit::count"]
+        [::core::mem::offset_of!(slablab_submit, count) - 4usize];
+    ["Offset of field: slablab_submit::operations"]
+        [::core::mem::offset_of!(slablab_submit, operations) - 8usize];
+    ["Offset of field: slablab_submit::done"]
+        [::core::mem::offset_of!(slablab_submit, done) - 16usize];
+    ["Offset of field: slablab_submit::error"]
+        [::core::mem::offset_of!(slablab_submit, error) - 20usize];
 };
 pub const SLABLAB_BENCH_NOTHING: slablab_bench_subject = 0;
 pub const SLABLAB_BENCH_HYBRID: slablab_bench_subject = 1;

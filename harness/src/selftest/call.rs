@@ -23,9 +23,11 @@ use crate::{
         slablab_extent,
         slablab_info,
         slablab_map,
+        slablab_operation,
         slablab_realloc,
         slablab_shrink,
-        slablab_stats, //
+        slablab_stats,
+        slablab_submit, //
     },
 };
 
@@ -86,6 +88,7 @@ impl Call {
             ("EXTEND", uapi::SLABLAB_NR_EXTEND, pool),
             ("MAP", uapi::SLABLAB_NR_MAP, map),
             ("SHRINK", uapi::SLABLAB_NR_SHRINK, pool),
+            ("SUBMIT", uapi::SLABLAB_NR_SUBMIT, true),
             ("BENCH", uapi::SLABLAB_NR_BENCH, true),
         ];
         commands
@@ -144,6 +147,20 @@ impl Call {
                 slablab_map {
                     count: EXTENTS as u32,
                     extents: extents.as_mut_ptr().expose_provenance() as u64,
+                    ..Default::default()
+                }
+                .bytes()
+            }
+            uapi::SLABLAB_NR_SUBMIT => {
+                // As for MAP.
+                let operations = Box::leak(Box::new([slablab_operation {
+                    kind: uapi::SLABLAB_OP_ALLOC as u8,
+                    bytes: 64,
+                    ..Default::default()
+                }]));
+                slablab_submit {
+                    count: 1,
+                    operations: operations.as_mut_ptr().expose_provenance() as u64,
                     ..Default::default()
                 }
                 .bytes()
@@ -215,6 +232,7 @@ impl Call {
             }
             uapi::SLABLAB_NR_ALLOC => vec![flags(offset_of!(slablab_alloc, flags))],
             uapi::SLABLAB_NR_REALLOC => vec![flags(offset_of!(slablab_realloc, flags))],
+            uapi::SLABLAB_NR_SUBMIT => vec![flags(offset_of!(slablab_submit, flags))],
             uapi::SLABLAB_NR_STATS => vec![flags(offset_of!(slablab_stats, flags))],
             uapi::SLABLAB_NR_CHECK => vec![
                 flags(offset_of!(slablab_check, flags)),

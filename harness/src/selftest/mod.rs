@@ -25,6 +25,7 @@ mod quotas;
 mod report;
 mod requests;
 mod statistics;
+mod submit;
 mod verdict;
 mod zeros;
 
@@ -97,7 +98,7 @@ macro_rules! theme {
 use theme;
 
 /// Every theme, in the order in which they are run: what is simple first.
-const THEMES: [Theme; 13] = [
+const THEMES: [Theme; 14] = [
     arguments::THEME,
     requests::THEME,
     handles::THEME,
@@ -107,6 +108,7 @@ const THEMES: [Theme; 13] = [
     pools::THEME,
     map::THEME,
     quotas::THEME,
+    submit::THEME,
     lockstep::THEME,
     bench::THEME,
     processes::THEME,

@@ -403,15 +403,18 @@ unsafe impl<L: Lock<State> + Sync, P: Platform<Cache>> Engine for Hybrid<L, P> {
 
     #[inline]
     fn allocate(&self, layout: Layout, cost: &mut Cost) -> Result<Block, Refusal> {
-        let served = Stock::of(&layout)
-            .and_then(|stock| Some((stock, self.take(stock, Some(layout.size()))?)));
-        match served {
-            Some((stock, start)) => {
-                *cost = kept(stock);
-                Ok(self.addresses.block_at(start))
-            }
+        match self.allocate_at_once(layout, cost) {
+            Some(block) => Ok(block),
             None => self.allocate_from_heap(layout, Some(layout.size()), cost),
         }
+    }
+
+    #[inline]
+    fn allocate_at_once(&self, layout: Layout, cost: &mut Cost) -> Option<Block> {
+        let stock = Stock::of(&layout)?;
+        let start = self.take(stock, Some(layout.size()))?;
+        *cost = kept(stock);
+        Some(self.addresses.block_at(start))
     }
 
     #[inline]

@@ -162,7 +162,7 @@ impl Stock {
     /// Returns the most blocks that a magazine holds.
     #[inline]
     pub(super) fn most(self) -> usize {
-        (BYTES / self.bytes()).min(SLOTS)
+        BYTES.checked_div(self.bytes()).unwrap_or(0).min(SLOTS)
     }
 
     /// Returns how many blocks a magazine that holds up to `capacity`, and was found empty or full,
