@@ -108,6 +108,10 @@ struct Arena {
     court: AnyCourt,
     #[pin]
     meeting: Meeting,
+    /// One after the other looks at the engine: its figures are exact when nobody else is at it, not
+    /// even to have it give back what it keeps.
+    #[pin]
+    auditing: Mutex<()>,
     _lease: Lease,
 }
 
@@ -187,6 +191,7 @@ impl Arena {
                 request: *request,
                 court,
                 meeting <- Meeting::new(request.threads),
+                auditing <- new_mutex!((), "slablab_bench_auditing"),
                 _lease: lease,
             }),
             GFP_KERNEL_ACCOUNT,
@@ -198,7 +203,7 @@ impl Arena {
         let request = &self.request;
         let mut watch = Watch::new(request.samples(), request.singly)?;
         let findings = self.court.run(request, seat, &mut watch)?;
-        let rule = self.court.audit(seat)?;
+        let rule = self.audit(seat)?;
         let times = watch.times();
         let Findings {
             tally,
@@ -225,6 +230,21 @@ impl Arena {
             lock_acquisitions: acquisitions,
             ..bench
         })
+    }
+
+    /// Checks the engine's records, of which nothing is out; returns the broken rule.
+    fn audit(&self, seat: &Seat<'_>) -> Result<u32> {
+        use subject::Subject as _;
+
+        // Nobody has anything out once all have come here.
+        seat.meet()?;
+        let auditing = self.auditing.lock();
+        let rule = with_court!(&self.court, court => {
+            court.subject().audit(&|| seat.breathe())
+        });
+        drop(auditing);
+        seat.meet()?;
+        rule
     }
 }
 
@@ -254,16 +274,5 @@ impl AnyCourt {
     /// Runs the loops.
     fn run(&self, request: &Request, seat: &Seat<'_>, watch: &mut Watch) -> Result<Findings> {
         with_court!(self, court => patterns::run(court, request, seat, watch))
-    }
-
-    /// Frees what may be left and checks the engine's records; returns the broken rule.
-    fn audit(&self, seat: &Seat<'_>) -> Result<u32> {
-        use subject::Subject as _;
-
-        // Nobody has anything out once all have come here.
-        seat.meet()?;
-        let rule = with_court!(self, court => court.subject().audit(&|| seat.breathe()))?;
-        seat.meet()?;
-        Ok(rule)
     }
 }

@@ -219,7 +219,6 @@ fn the_same_bench_takes_the_lock_as_often_each_time() -> Outcome {
     for subject in [BenchSubject::Hybrid, BenchSubject::Seed] {
         let bench = small(subject, BenchPattern::Replace);
         let first = device.bench(&bench)?.lock_acquisitions;
-        holds(first > 0, "the lock was taken").about(subject)?;
         equal("again", device.bench(&bench)?.lock_acquisitions, first).about(subject)?;
     }
     // The seed takes it for each allocation and for each free.
