@@ -17,6 +17,7 @@ use crate::{
         Refused,
         request, //
     },
+    one_cpu::OneCpu,
     rng::Rng,
     sim::Sim,
     target::Target,
@@ -683,6 +684,8 @@ fn at_once(target: &dyn Target, operations: &[slablab_operation]) -> Outcome<Vec
 
 /// Runs random submissions on both, in one call on the first and as `other` does on the second.
 fn alike(one: &dyn Target, other: &dyn Target, seed: u64, singly: bool) -> Outcome {
+    // What a CPU keeps is another one's miss.
+    let _cpu = OneCpu::stay()?;
     let mut random = Rng::new(seed);
     let mut live: Vec<u32> = Vec::new();
     for round in 0..150 {
