@@ -377,4 +377,17 @@ impl Cache {
         add(&self.denials, 1);
         self.denials.load(Relaxed)
     }
+
+    /// Lends the two counters of a magazine and its slots, to be damaged.
+    #[cfg(test)]
+    pub(super) fn damage(&self, stock: Stock) -> (&AtomicU32, &AtomicU32, &[AtomicU64; SLOTS]) {
+        let magazine = self.magazine(stock);
+        (&magazine.len, &magazine.capacity, &magazine.blocks)
+    }
+
+    /// Lends the counters of allocations and of frees, to be damaged.
+    #[cfg(test)]
+    pub(super) fn damage_counts(&self) -> (&AtomicU64, &AtomicU64) {
+        (&self.allocations, &self.frees)
+    }
 }
