@@ -132,15 +132,25 @@ impl State {
 
     /// Changes with every change of what the heap keeps.
     pub(super) fn epoch(&self) -> u64 {
-        // A refused request may have made slabs give their pages back.
         let Counts {
             allocations,
             frees,
             moves,
             ..
         } = self.counts;
-        let changes = allocations + frees + moves + self.resizes + self.heap.reclaims;
-        changes + self.regions.count() as u64
+        [
+            allocations,
+            // Less than none were the lock's holders', once one was refused late.
+            frees,
+            self.late_refusals,
+            moves,
+            self.resizes,
+            // A refused request may have made slabs give their pages back.
+            self.heap.reclaims,
+            self.regions.count() as u64,
+        ]
+        .into_iter()
+        .fold(0, u64::wrapping_add)
     }
 
     /// Serves a request, with up to `blocks.len()` blocks of which the first is the caller's.

@@ -171,6 +171,13 @@ impl Machine {
         }
     }
 
+    /// As [`Machine::release_all`], and looks at nothing.
+    pub(super) fn release_all_unchecked(&self, blocks: impl IntoIterator<Item = Offset>) {
+        for block in blocks {
+            self.release_unchecked(block);
+        }
+    }
+
     /// Takes back a block of `size` bytes of which nobody knows that it is out, and says what the
     /// engine says to that.
     pub(super) fn free_blindly(&self, block: Offset, size: usize) -> Result<(), BadFree> {

@@ -27,6 +27,11 @@ use crate::{
         Cache,
         magazine::SLOTS, //
     },
+    testing::{
+        layout,
+        sound,
+        totals, //
+    },
 };
 
 /// Returns what the check says.
@@ -258,6 +263,34 @@ fn a_double_free_is_seen_while_it_is_in_magazines() {
             let found = checked(&machine).unwrap_err();
             assert_eq!((found.rule, found.offset), (Rule::Magazines, Some(block)));
         }
+    }
+}
+
+#[test]
+fn a_double_free_is_refused_and_counted_when_it_reaches_the_slab() {
+    for (size, keep) in [(64, true), (64, false), (PAIR, true), (PAIR, false)] {
+        let machine = Machine::new(1, 1 << 20);
+        let block = machine.allocate(size);
+        let others = usize::from(keep);
+        let kept = machine.allocate_all(size, others);
+        machine.release(block);
+        assert_eq!(machine.free_blindly(block, size), Ok(()));
+        machine.engine.drain();
+
+        let late = crate::lock::Lock::with(&machine.engine.state, |state| state.late_refusals);
+        assert_eq!(late, 1);
+        sound(&machine.engine);
+        let figures = totals(&machine.engine);
+        assert_eq!(figures.live_blocks as usize, others);
+        assert_eq!(figures.live_bytes as usize, others * size);
+        assert_eq!((figures.magazine_bytes, machine.reserved_bytes()), (0, 0));
+        // Allocations and frees are those that were right.
+        assert_eq!(figures.allocations - figures.frees, others as u64);
+        machine.release_all_unchecked(kept);
+        machine.engine.drain();
+        sound(&machine.engine);
+        assert_eq!(totals(&machine.engine).free_bytes, 1 << 20);
+        assert!(machine.serve_unchecked(layout(1 << 20, 8)).is_ok());
     }
 }
 
