@@ -252,6 +252,16 @@ fn the_counters_of_magazines_are_compared() {
 }
 
 #[test]
+fn more_frees_than_allocations_are_found() {
+    // So it also looks when a block is freed while the counters are read one after the other.
+    let machine = Machine::new(1, 1 << 20);
+    machine.release(machine.allocate(64));
+    let frees = machine.cache(0).damage_counts().1;
+    frees.store(frees.load(Relaxed) + 1, Relaxed);
+    assert_eq!(checked(&machine).unwrap_err().rule, Rule::LiveBlocks);
+}
+
+#[test]
 fn a_double_free_is_seen_while_it_is_in_magazines() {
     for size in [64, PAIR] {
         for second_cpu in [0, 1] {
