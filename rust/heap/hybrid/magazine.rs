@@ -19,14 +19,21 @@
 
 use core::{
     alloc::Layout,
-    sync::atomic::{
-        AtomicU32,
-        AtomicU64,
-        Ordering::Relaxed, //
-    },
+    sync::atomic::Ordering::Relaxed, //
+};
+
+#[cfg(not(test))]
+use core::sync::atomic::{
+    AtomicU32,
+    AtomicU64, //
 };
 
 use super::heap::pages_of;
+#[cfg(test)]
+use crate::testing::atomic::{
+    AtomicU32,
+    AtomicU64, //
+};
 use crate::{
     class::{
         CLASSES,
@@ -377,7 +384,6 @@ impl Cache {
         add(&self.denials, 1);
         self.denials.load(Relaxed)
     }
-
     /// Lends the two counters of a magazine and its slots, to be damaged.
     #[cfg(test)]
     pub(super) fn damage(&self, stock: Stock) -> (&AtomicU32, &AtomicU32, &[AtomicU64; SLOTS]) {

@@ -2,6 +2,7 @@
 
 //! Memory, locks and questions for the crate's own tests.
 
+pub(crate) mod atomic;
 pub(crate) mod blocks;
 pub(crate) mod model;
 pub(crate) mod numbers;

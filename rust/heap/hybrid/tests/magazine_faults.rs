@@ -241,7 +241,7 @@ fn the_counters_of_magazines_are_compared() {
     for change in [1, 2, u64::MAX] {
         let counted = |pick: fn(&Cache) -> &_| {
             let off = broken(|cache, _| {
-                let counter: &core::sync::atomic::AtomicU64 = pick(cache);
+                let counter: &crate::testing::atomic::AtomicU64 = pick(cache);
                 counter.store(counter.load(Relaxed).wrapping_add(change), Relaxed);
             });
             off.rule

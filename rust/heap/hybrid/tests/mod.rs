@@ -8,6 +8,7 @@ mod damage;
 mod faults;
 mod frames;
 mod heap;
+mod interleavings;
 mod locks;
 mod machine;
 mod magazine;
