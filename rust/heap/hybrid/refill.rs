@@ -264,8 +264,7 @@ where
         };
         // Should the caller be moved to another CPU, that one's are emptied: it has the time now.
         let pin = |f: &mut dyn FnMut(&Cache)| {
-            self.platform
-                .pinned(|cpu| f(self.caches.get(cpu).unwrap_or(cache)));
+            self.platform.pinned(|cpu| self.caches.get(cpu).map(f));
         };
         if cache.is_idle() { 0 } else { self.empty(pin) }
     }

@@ -37,7 +37,10 @@ use shuttle::{
     thread, //
 };
 
-use super::model::is_whole;
+use super::{
+    model::is_whole,
+    relay::Relay, //
+};
 use crate::{
     Cost, Engine, Refusal,
     check::{
@@ -350,6 +353,44 @@ fn three_threads_share_a_pool_with_magazines_of_pages() {
         ..SMALL
     };
     explore_both(1600, scenario);
+}
+
+/// Has `threads` run, the second one in the middle of the first, after `before`.
+fn explore_relay(
+    iterations: usize,
+    bounds: [usize; 2],
+    scenario: Scenario,
+    before: fn(&World),
+    threads: [fn(&World); 2],
+) {
+    let relay = Relay::new(iterations, bounds);
+    explore(relay, move || {
+        let world = Arc::new(World::new(scenario));
+        before(&world);
+        let threads = threads.map(|run| {
+            let world = world.clone();
+            thread::spawn(move || run(&world))
+        });
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        sound(&world.engine);
+        Figures::of(&world.engine).agree(&world.blocks.lock().unwrap());
+    });
+}
+
+#[test]
+fn a_thread_that_moves_to_a_cpu_without_magazines_touches_no_others() {
+    let scenario = Scenario {
+        caches: 1,
+        sizes: &[8],
+        ..SMALL
+    };
+    let drain = |world: &World| {
+        world.alone(|| world.engine.drain());
+    };
+    explore_relay(1000, [20, 60], scenario, World::work, [drain, World::work]);
+    explore_both(200, scenario);
 }
 
 #[test]

@@ -18,6 +18,7 @@ mod model;
 mod oracle;
 mod pressure;
 mod refusals;
+mod relay;
 mod slab;
 mod vast;
 mod weaknesses;
