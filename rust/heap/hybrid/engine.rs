@@ -196,6 +196,7 @@ impl State {
     /// Gives back what [`State::reserve`] set aside.
     pub(super) fn unreserve(&mut self, blocks: usize, bytes: usize) {
         self.reserved_bytes = self.reserved_bytes.saturating_sub(blocks * bytes);
+        self.counts.moves += u64::from(blocks > 0);
     }
 
     /// Takes back blocks that were in magazines.

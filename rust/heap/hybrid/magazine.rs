@@ -174,7 +174,7 @@ fn add(counter: &AtomicU64, amount: u64) {
 pub(super) struct Counts {
     pub(super) allocations: u64,
     pub(super) frees: u64,
-    /// Blocks that came back from magazines.
+    /// Blocks that came back from magazines, and times that room for some did.
     pub(super) moves: u64,
     /// Bytes asked for, less bytes given back; it wraps.
     pub(super) requested_bytes: u64,

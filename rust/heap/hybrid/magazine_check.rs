@@ -82,9 +82,10 @@ where
         if seen == Ok(Progress::More) {
             return seen;
         }
-        // What was seen counts if nothing happened since `begin_magazines`.
-        let mut quiet = walk.turns == self.turns();
-        quiet &= self.hands.load(Ordering::Acquire) == 0;
+        // What was seen counts if nothing happened since `begin_magazines`. Hands come first: what
+        // those did who have none any more, the others tell.
+        let mut quiet = self.hands.load(Ordering::Acquire) == 0;
+        quiet &= walk.turns == self.turns();
         quiet &= self.state.with(|state| walk.epoch == Some(state.epoch()));
         if quiet { seen } else { Ok(walk.restart()) }
     }

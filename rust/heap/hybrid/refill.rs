@@ -223,6 +223,7 @@ where
 
     /// Makes room in the CPU's magazine: lets it grow, or gives the older half of it to the heap.
     fn make_room(&self, stock: Stock, capacity: usize) {
+        let mut hand = Hand::new(&self.hands);
         let wanted = stock.next(capacity) - capacity;
         if wanted > 0 {
             let granted = self
@@ -233,7 +234,6 @@ where
             }
             self.denied();
         }
-        let mut hand = Hand::new(&self.hands);
         let most = (capacity / 2).min(BATCH);
         let taken = self.platform.pinned(|cpu| match self.caches.get(cpu) {
             Some(cache) => cache.empty(stock, &mut hand.blocks[..most]),

@@ -55,7 +55,8 @@ use crate::{
     hybrid::{
         Cache,
         Hybrid,
-        State, //
+        State,
+        magazine_check::MAGAZINES, //
     },
     lock::Lock,
     platform::{
@@ -151,6 +152,8 @@ struct World {
     /// Calls of the engine that began, and those that have not ended. What is not in flight is in
     /// `blocks`.
     calls: Mutex<(usize, usize)>,
+    /// A walk that begins before the threads do.
+    walk: Mutex<Walk>,
     memory: Memory,
     scenario: Scenario,
 }
@@ -177,6 +180,7 @@ impl World {
             engine,
             blocks: Mutex::default(),
             calls: Mutex::default(),
+            walk: Mutex::default(),
             memory,
             scenario,
         }
@@ -287,6 +291,29 @@ impl World {
         }
     }
 
+    /// Walks over the heap up to its last step, but not over the magazines.
+    fn begin_walk(&self) {
+        let step = |walk: &mut Walk| assert_eq!(self.engine.check(walk), Ok(Progress::More));
+        let mut whole = Walk::new();
+        let mut steps = 0;
+        while whole.part != MAGAZINES {
+            step(&mut whole);
+            steps += 1;
+        }
+        let mut walk = self.walk.lock().unwrap();
+        (1..steps).for_each(|_| step(&mut walk));
+    }
+
+    /// Goes on with that walk.
+    fn end_walk(&self) {
+        let mut walk = self.walk.lock().unwrap();
+        let result = check::run(&mut walk, |walk| self.engine.check(walk));
+        assert!(
+            matches!(result, Ok(Progress::Sound | Progress::Disturbed)),
+            "{result:?}"
+        );
+    }
+
     /// Expects all to be accounted for, and the whole pool to be there once all is given back.
     fn end(&self) {
         sound(&self.engine);
@@ -379,6 +406,53 @@ fn explore_relay(
     });
 }
 
+/// One CPU, and objects whose magazine is the first.
+const ONE_CPU: Scenario = Scenario {
+    cpus: 1,
+    caches: 1,
+    sizes: &[8],
+    ..SMALL
+};
+
+/// Has a walk over magazines go on in the middle of an operation.
+fn walk_in_the_middle(iterations: usize, steps: usize, before: fn(&World), operation: fn(&World)) {
+    let threads = [operation, World::end_walk];
+    explore_relay(iterations, [steps, 320], ONE_CPU, before, threads);
+}
+
+/// Allocates some blocks of 8 bytes.
+fn allocate(world: &World, count: usize) {
+    (0..count).for_each(|_| world.allocate(layout(8, 8)));
+}
+
+#[test]
+fn a_walk_in_the_middle_of_a_free_that_makes_a_magazine_grow_finds_nothing_broken() {
+    let before = |world: &World| {
+        allocate(world, 6);
+        world.engine.drain();
+        world.begin_walk();
+    };
+    walk_in_the_middle(1500, 24, before, World::release);
+}
+
+#[test]
+fn a_walk_in_the_middle_of_a_drain_finds_nothing_broken() {
+    let before = |world: &World| {
+        // The magazine may hold four, and holds none.
+        allocate(world, 3);
+        world.begin_walk();
+    };
+    let drain = |world: &World| {
+        world.engine.drain();
+    };
+    walk_in_the_middle(1500, 24, before, drain);
+}
+
+#[test]
+fn a_walk_in_the_middle_of_an_allocation_finds_nothing_broken() {
+    walk_in_the_middle(1500, 40, World::begin_walk, |world| allocate(world, 1));
+}
+
 #[test]
 fn a_thread_that_moves_to_a_cpu_without_magazines_touches_no_others() {
     let scenario = Scenario {
@@ -391,6 +465,16 @@ fn a_thread_that_moves_to_a_cpu_without_magazines_touches_no_others() {
     };
     explore_relay(1000, [20, 60], scenario, World::work, [drain, World::work]);
     explore_both(200, scenario);
+}
+
+#[test]
+fn a_check_meanwhile_finds_nothing_broken() {
+    let scenario = Scenario {
+        pages: 32,
+        checks: true,
+        ..SMALL
+    };
+    explore_both(400, scenario);
 }
 
 #[test]
