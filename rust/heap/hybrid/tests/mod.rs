@@ -20,6 +20,7 @@ mod pressure;
 mod refusals;
 mod relay;
 mod slab;
+mod threads;
 mod vast;
 mod weaknesses;
 
