@@ -10,11 +10,11 @@ use core::{
     ops::Deref,
     ptr::NonNull,
     slice,
-    sync::atomic::{
-        AtomicUsize,
-        Ordering, //
-    },
+    sync::atomic::Ordering, //
 };
+
+#[cfg(not(test))]
+use core::sync::atomic::AtomicUsize;
 
 use super::{
     address::Addresses,
@@ -40,6 +40,8 @@ use super::{
     },
     magazine_check::MAGAZINES,
 };
+#[cfg(test)]
+use crate::testing::atomic::AtomicUsize;
 use crate::{
     check::{
         Broken,

@@ -8,11 +8,11 @@
 use core::{
     alloc::Layout,
     ops::Deref,
-    sync::atomic::{
-        AtomicUsize,
-        Ordering, //
-    },
+    sync::atomic::Ordering, //
 };
+
+#[cfg(not(test))]
+use core::sync::atomic::AtomicUsize;
 
 use super::{
     buddy::Work,
@@ -27,6 +27,8 @@ use super::{
         Stock, //
     },
 };
+#[cfg(test)]
+use crate::testing::atomic::AtomicUsize;
 use crate::{
     engine::{
         BadFree,

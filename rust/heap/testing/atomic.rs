@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The atomics that magazines are made of, as tests see them.
+//! The atomics that magazines are made of, and hands are counted with, as tests see them.
 //!
 //! They are those of `core`. Under the model checker each access is also a moment at which another
 //! thread may go on: what is not kept from others by the platform's promise, they get to see.
@@ -45,3 +45,16 @@ macro_rules! switching {
 
 switching!(AtomicU32, u32);
 switching!(AtomicU64, u64);
+switching!(AtomicUsize, usize);
+
+impl AtomicUsize {
+    pub(crate) fn fetch_add(&self, number: usize, order: Ordering) -> usize {
+        switch();
+        self.0.fetch_add(number, order)
+    }
+
+    pub(crate) fn fetch_sub(&self, number: usize, order: Ordering) -> usize {
+        switch();
+        self.0.fetch_sub(number, order)
+    }
+}

@@ -3,7 +3,7 @@
 //! A scheduler for the model checker that puts one thread's work into the middle of another's.
 //!
 //! A race between an operation and a walk over all that an engine keeps needs two switches at just
-//! the right moments, which are far apart: chosen one by one, at random, they are hardly ever met.
+//! the right moments, which are far apart. At random they are hardly ever met; here all are tried.
 
 use shuttle::scheduler::{
     Schedule,
@@ -12,34 +12,38 @@ use shuttle::scheduler::{
     TaskId, //
 };
 
+use core::ops::Range;
+
 use crate::testing::numbers::Numbers;
 
 /// Lets a first thread run for some steps, then a second one, then the first to its end, then the
-/// second to its own. The steps are random, and below bounds.
+/// second to its own: once for each pair of numbers of steps in two ranges.
 pub(super) struct Relay {
-    pub(super) iterations: usize,
-    pub(super) numbers: Numbers,
-    /// Bounds of the steps of the first thread and of the second.
-    pub(super) bounds: [usize; 2],
-    /// Steps that are left.
-    pub(super) left: [usize; 2],
+    ranges: [Range<usize>; 2],
+    /// Pairs that were begun.
+    begun: usize,
+    /// Steps that are left of both.
+    left: [usize; 2],
+    numbers: Numbers,
 }
 
 impl Relay {
-    pub(super) fn new(iterations: usize, bounds: [usize; 2]) -> Self {
+    pub(super) fn new(ranges: [Range<usize>; 2]) -> Self {
         Self {
-            iterations,
-            numbers: Numbers(0x5eed),
-            bounds,
+            ranges,
+            begun: 0,
             left: [0; 2],
+            numbers: Numbers(0x5eed),
         }
     }
 }
 
 impl Scheduler for Relay {
     fn new_execution(&mut self) -> Option<Schedule> {
-        self.iterations = self.iterations.checked_sub(1)?;
-        self.left = self.bounds.map(|bound| self.numbers.below(bound));
+        let [first, second] = &self.ranges;
+        let (row, column) = (self.begun / second.len(), self.begun % second.len());
+        self.left = [first.clone().nth(row)?, second.start + column];
+        self.begun += 1;
         Some(Schedule::new(0))
     }
 
@@ -67,7 +71,6 @@ impl Scheduler for Relay {
     }
 
     fn next_u64(&mut self) -> u64 {
-        // Less than all bits are random, but these are.
         let halves = [(); 2].map(|()| self.numbers.below(1 << 32) as u64);
         halves[0] << 32 | halves[1]
     }
