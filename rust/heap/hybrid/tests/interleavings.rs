@@ -420,7 +420,11 @@ const ONE_CPU: Scenario = Scenario {
 fn walk_in_the_middle(before: fn(&World), operation: fn(&World)) {
     // What must not go wrong does, without the hands' order or one of what the walk asks, where
     // the operation is stopped after 6 to 10 steps, and the walk after 155 or 255.
-    let steps = [4..14, 140..280];
+    walk_at([4..14, 140..280], before, operation);
+}
+
+/// As [`walk_in_the_middle`], after other steps.
+fn walk_at(steps: [Range<usize>; 2], before: fn(&World), operation: fn(&World)) {
     explore_relay(steps, ONE_CPU, before, [operation, World::end_walk]);
 }
 
@@ -461,6 +465,17 @@ fn a_walk_in_the_middle_of_emptying_a_magazine_finds_nothing_broken() {
         world.begin_walk();
     };
     walk_in_the_middle(before, drain);
+}
+
+#[test]
+fn a_walk_in_the_middle_of_filling_a_magazine_finds_nothing_broken() {
+    let before = |world: &World| {
+        // The magazine may hold 63, which is the most, and holds none.
+        allocate(world, 66);
+        world.begin_walk();
+    };
+    // The heap gives the blocks before the walk begins, which it does anew because of that.
+    walk_at([6..13, 440..540], before, |world| allocate(world, 1));
 }
 
 #[test]

@@ -127,6 +127,21 @@ fn fragmented_memory_is_looked_for_in_magazines_too() {
 }
 
 #[test]
+fn the_reason_of_a_refusal_is_that_after_all_was_taken_back() {
+    let machine = Machine::new(1, 1 << 20);
+    let blocks = machine.allocate_all(8192, 3);
+    for _ in 3..128 {
+        machine.serve_unchecked(pair()).unwrap();
+    }
+    machine.release_all([blocks[0], blocks[2]]);
+    // Nothing is free until the magazine is emptied; then four pages are, in two pieces.
+    let four = layout(4 * PAGE_BYTES, 8);
+    assert_eq!(totals(&machine.engine).free_bytes, 0);
+    assert_eq!(machine.serve(four), Err(Refusal::Fragmented));
+    assert_eq!(totals(&machine.engine).refusals, [0, 0, 1, 0]);
+}
+
+#[test]
 fn a_request_that_can_never_be_served_empties_no_magazine() {
     let machine = Machine::new(1, 256 << 10);
     machine.release_all(machine.allocate_all(64, 3));
