@@ -23,6 +23,7 @@ mod slab;
 mod threads;
 mod vast;
 mod weaknesses;
+mod world;
 
 use core::alloc::Layout;
 use std::{
