@@ -9,6 +9,9 @@ MAKEFLAGS += --no-print-directory
 STRESS ?= stress --engine all --seconds 0.3
 SIM    ?= stress --target sim --seconds 0.5
 
+# What `make bench-host` measures.
+BENCH  ?= --json build/out/bench-host.json
+
 # Where the module is built.
 MO ?= $(CURDIR)/build/module
 
@@ -20,7 +23,7 @@ vendor  := rust/vendor/buddy_system_allocator/src/lib.rs
 image   := build/initramfs.cpio
 
 .DEFAULT_GOAL := help
-.PHONY: help setup kernel run shell sim test modules modules_install command initramfs \
+.PHONY: help setup kernel run shell sim test bench bench-host modules modules_install command initramfs \
 	uapi rust-analyzer clean distclean FORCE
 
 help:
@@ -30,7 +33,9 @@ help:
 	'  run             - boot the lab and stress every engine through /dev/slablab' \
 	'  shell           - a prompt in the machine, with the module loaded' \
 	'  sim             - the same stress in this process: needs cargo, nothing else' \
+	'  bench-host      - hybrid and seed beside other allocators: table, JSON and picture in build/out/' \
 	'  test            - everything that must hold: lints, host tests, tests in the machine' \
+	'  bench           - what allocators cost in the kernel, beside the targets; in build/out/' \
 	'' \
 	'Parts:' \
 	'  modules         - slablab.ko, in $$(MO)' \
@@ -55,6 +60,8 @@ help:
 	'  MO=             - where the module is built (build/module)' \
 	'  STRESS=         - what run does ($(STRESS))' \
 	'  SIM=            - what sim does ($(SIM))' \
+	'  BENCH=          - what bench-host is told ($(BENCH))' \
+	'  BRIEF=1         - have bench only show that it works' \
 	'  V=1             - show the commands'
 
 run: initramfs
@@ -66,8 +73,16 @@ shell: initramfs
 sim: $(command)
 	$(Q)$(command) $(SIM)
 
+# A profile of its own: see Cargo.toml.
+bench-host:
+	$(Q)mkdir -p build/out
+	$(Q)cargo run --profile bench-host --locked -p slablab_bench -- $(BENCH)
+
 test: setup
 	$(Q)scripts/test.sh
+
+bench: initramfs
+	$(Q)scripts/bench.sh $(module) $(command) $(if $(BRIEF),--brief)
 
 setup:
 	$(Q)scripts/setup.sh

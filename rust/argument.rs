@@ -5,13 +5,15 @@
 //! An [`Exchange`] is the argument of one call: it is read once, whole, and the reply is written
 //! over it. Its length is the program's to choose, within the rules at the head of `slablab.h`.
 
+use core::ptr;
+
 use kernel::{
+    bindings,
     prelude::*,
     uaccess::{
         UserPtr,
         UserSlice,
-        UserSliceReader,
-        UserSliceWriter, //
+        UserSliceReader, //
     }, //
 };
 
@@ -22,7 +24,8 @@ const TAIL_CHUNK: usize = 64;
 
 /// The place in the program where a reply goes.
 pub(crate) struct Exchange {
-    writer: UserSliceWriter,
+    address: usize,
+    bytes: usize,
 }
 
 impl Exchange {
@@ -43,20 +46,35 @@ impl Exchange {
     /// # Errors
     ///
     /// As for [`Exchange::begin`].
+    #[inline]
     pub(crate) fn begin_into<T: Argument>(
         value: &mut T,
         address: usize,
         bytes: usize,
     ) -> Result<Self> {
+        let exchange = Self { address, bytes };
+        if bytes == size_of::<T>() {
+            // What `UserSliceReader::read` does, but in place: of the size that the compiler knows
+            // and over a whole `T`, so that the kernel need not look where the copy ends.
+            //
+            // SAFETY: `value` is valid for writes of `bytes` bytes, and a `T` whatever they are.
+            let left = unsafe {
+                bindings::_copy_from_user(
+                    ptr::from_mut(value).cast(),
+                    UserPtr::from_addr(address).as_const_ptr(),
+                    bytes,
+                )
+            };
+            return if left == 0 { Ok(exchange) } else { Err(EFAULT) };
+        }
         if bytes < T::SIZE_VER1 {
             return Err(EINVAL);
         }
-        let (mut reader, writer) =
-            UserSlice::new(UserPtr::from_addr(address), bytes).reader_writer();
         let known = bytes.min(size_of::<T>());
+        let mut reader = UserSlice::new(UserPtr::from_addr(address), bytes).reader();
         reader.read_slice(&mut T::as_bytes_mut(value)[..known])?;
         expect_zeros(reader)?;
-        Ok(Self { writer })
+        Ok(exchange)
     }
 
     /// Writes the reply, or as much of it as the program knows.
@@ -64,13 +82,28 @@ impl Exchange {
     /// # Errors
     ///
     /// [`EFAULT`].
-    pub(crate) fn reply<T: Argument>(mut self, value: &T) -> Result {
-        let known = self.writer.len().min(size_of::<T>());
-        self.writer.write_slice(&T::as_bytes(value)[..known])
+    #[inline]
+    pub(crate) fn reply<T: Argument>(self, value: &T) -> Result {
+        self.announce(value)
+    }
+
+    /// Writes a reply that is not the last one.
+    ///
+    /// # Errors
+    ///
+    /// [`EFAULT`].
+    #[inline]
+    pub(crate) fn announce<T: Argument>(&self, value: &T) -> Result {
+        let mut writer = UserSlice::new(UserPtr::from_addr(self.address), self.bytes).writer();
+        if self.bytes >= size_of::<T>() {
+            return writer.write(value);
+        }
+        writer.write_slice(&T::as_bytes(value)[..self.bytes])
     }
 }
 
 /// Reads the rest, which must be zeros.
+#[cold]
 fn expect_zeros(mut reader: UserSliceReader) -> Result {
     let mut chunk = [0; TAIL_CHUNK];
     while !reader.is_empty() {

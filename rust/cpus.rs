@@ -6,20 +6,18 @@
 // which is an engine's lock.
 
 use core::{
+    arch::asm,
     ffi::{
         c_int,
         c_void, //
     },
-    ops::Deref,
-    slice, //
+    ptr::NonNull, //
 };
 
 use kernel::{
     bindings,
-    cpu::{
-        CpuId,
-        nr_cpu_ids, //
-    },
+    cpu::nr_cpu_ids,
+    page::PAGE_SIZE,
     prelude::*, //
 };
 use slab_heap::{
@@ -30,7 +28,7 @@ use slab_heap::{
     }, //
 };
 
-use crate::memory::Memory;
+use crate::memory::QUIET;
 
 /// This kernel's way to disable preemption is to add 1 to a counter of the CPU, and to enable it
 /// is to subtract 1 and to look whether that was all (`arch/x86/include/asm/preempt.h`).
@@ -68,8 +66,9 @@ mod preemption {
     /// Preemption was disabled by [`disable`].
     #[inline(always)]
     pub(super) unsafe fn enable() {
-        // SAFETY: As above; the count was raised. The thunk is made to be called so, and keeps all
-        // registers.
+        // SAFETY: As above; the count was raised. The thunk is made to be called so: it keeps all
+        // registers and wants no alignment of the stack, of which the kernel uses nothing below its
+        // pointer.
         unsafe {
             asm!(
                 "dec qword ptr gs:[rip + {count}]",
@@ -78,6 +77,7 @@ mod preemption {
                 "2:",
                 count = sym bindings::__preempt_count,
                 schedule = sym bindings::preempt_schedule_thunk,
+                options(nostack),
             );
         }
     }
@@ -125,21 +125,78 @@ fn unpreempted<R>(f: impl FnOnce() -> R) -> R {
     result
 }
 
-/// The machine's CPUs.
-pub(crate) struct Cpus;
+/// The machine's CPUs, and a `T` for each of them in memory close to it.
+///
+/// # Invariants
+///
+/// `first` is a per-CPU allocation of `T`, in the kernel's own form: the address that a CPU has its
+/// `T` at is `first` and the CPU's offset.
+pub(crate) struct Cpus<T> {
+    first: NonNull<T>,
+}
 
-/// What a CPU is sent to do.
-type Work<'a> = &'a mut (dyn FnMut(Pinning<'_>) + Send);
-
-/// Does the work that `work` points to, on the CPU that it was sent to.
+/// A type of which zeros are a value.
 ///
 /// # Safety
 ///
-/// `work` points to a [`Work`] that nobody else uses. The caller stays on one CPU.
-unsafe extern "C" fn arrived(work: *mut c_void) -> c_int {
+/// They are.
+pub(crate) unsafe trait Zeros {}
+
+// SAFETY: It says so, and has atomic integers and pointers only.
+unsafe impl Zeros for Cache {}
+
+// SAFETY: It owns its `T`s, which are given out as shared references to whoever runs on a CPU.
+unsafe impl<T: Send + Sync> Send for Cpus<T> {}
+
+// SAFETY: As above.
+unsafe impl<T: Sync> Sync for Cpus<T> {}
+
+impl<T: Zeros> Cpus<T> {
+    /// Makes zeros for each CPU.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOMEM`].
+    pub(crate) fn new() -> Result<Self> {
+        const { assert!(size_of::<T>() <= PERCPU_BYTES_MAX && align_of::<T>() <= PAGE_SIZE) };
+        // SAFETY: It may be called where its flags allow to sleep, as our callers do.
+        let first =
+            unsafe { bindings::pcpu_alloc_noprof(size_of::<T>(), align_of::<T>(), false, QUIET) };
+        // INVARIANT: Allocated just above; per-CPU memory is zeros.
+        Ok(Self {
+            first: NonNull::new(first.cast()).ok_or(ENOMEM)?,
+        })
+    }
+}
+
+impl<T> Drop for Cpus<T> {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariant, and nobody uses it any more.
+        unsafe { bindings::free_percpu(self.first.as_ptr().cast()) };
+    }
+}
+
+/// What one per-CPU allocation may have at most: `PCPU_MIN_UNIT_SIZE` in `include/linux/percpu.h`.
+const PERCPU_BYTES_MAX: usize = 32 << 10;
+
+/// What a CPU is sent to do.
+type Work<'a, T> = &'a mut (dyn FnMut(Pinning<'_, T>) + Send);
+
+/// Work on its way, and what its CPU has.
+struct Sent<'a, T> {
+    work: Work<'a, T>,
+    own: &'a T,
+}
+
+/// Does the work that `sent` points to, on the CPU that it was sent to.
+///
+/// # Safety
+///
+/// `sent` points to a [`Sent`] that nobody else uses. The caller stays on the CPU that `own` is of.
+unsafe extern "C" fn arrived<T>(sent: *mut c_void) -> c_int {
     // SAFETY: By this function's contract.
-    let work = unsafe { &mut *work.cast::<Work<'_>>() };
-    work(&|f| unpreempted(f));
+    let Sent { work, own } = unsafe { &mut *sent.cast::<Sent<'_, T>>() };
+    work(&|f| unpreempted(|| f(own)));
     0
 }
 
@@ -148,27 +205,58 @@ unsafe extern "C" fn arrived(work: *mut c_void) -> c_int {
 // tasks change CPUs through the scheduler, which orders them. While hot-plugging is locked out, a
 // CPU that is not online runs no closure, and what it did was seen by the CPU that took it down;
 // nobody else comes here for it at the same time, as the caller is alone with the lock of `ABSENT`.
-unsafe impl Platform for Cpus {
+unsafe impl<T: Sync> Platform<T> for Cpus<T> {
     #[inline]
     fn cpus(&self) -> usize {
         nr_cpu_ids() as usize
     }
 
-    #[inline(always)]
-    fn pinned<R>(&self, f: impl FnOnce(usize) -> R) -> R {
-        unpreempted(|| f(CpuId::current().as_u32() as usize))
+    fn of(&self, cpu: usize) -> Option<&T> {
+        if cpu >= nr_cpu_ids() as usize {
+            return None;
+        }
+        // SAFETY: The kernel has an offset for each of so many CPUs, which never changes.
+        let offset = unsafe {
+            (&raw const bindings::__per_cpu_offset)
+                .cast::<usize>()
+                .add(cpu)
+                .read()
+        };
+        // SAFETY: By the type invariant; the memory is there as long as `self`, and is changed
+        // through shared references only.
+        Some(unsafe { &*self.first.as_ptr().wrapping_byte_add(offset) })
     }
 
-    fn on(&self, cpu: usize, mut work: Work<'_>) {
+    #[inline(always)]
+    fn pinned<R>(&self, f: impl FnOnce(&T) -> R) -> Option<R> {
+        Some(unpreempted(|| {
+            let mut own = self.first.as_ptr();
+            // SAFETY: The variable is the running CPU's, which stays it, and never changes.
+            unsafe {
+                asm!(
+                    "add {own}, qword ptr gs:[rip + {offset}]",
+                    own = inout(reg) own,
+                    offset = sym bindings::this_cpu_off,
+                    options(nostack, readonly, pure),
+                );
+            }
+            // SAFETY: As in `of`.
+            f(unsafe { &*own })
+        }))
+    }
+
+    fn on(&self, cpu: usize, work: Work<'_, T>) {
+        let Some(own) = self.of(cpu) else { return };
         let _online = Online::lock();
-        let argument = (&raw mut work).cast();
+        let mut sent = Sent { work, own };
+        let argument = (&raw mut sent).cast();
         // SAFETY: The argument is what `arrived` wants, and is not used here until it has returned.
         // The work runs in a kernel thread that is bound to the CPU, which stays online.
         let missing =
-            unsafe { bindings::smp_call_on_cpu(cpu as u32, Some(arrived), argument, false) };
+            unsafe { bindings::smp_call_on_cpu(cpu as u32, Some(arrived::<T>), argument, false) };
         if missing != 0 {
             let _alone = ABSENT.lock();
-            work(&|f| f());
+            (sent.work)(&|f| f(own));
         }
     }
 }
@@ -209,45 +297,5 @@ impl Drop for Online {
         unsafe {
             bindings::cpus_read_unlock()
         };
-    }
-}
-
-/// What all CPUs keep of one pool.
-///
-/// # Invariants
-///
-/// The memory has `count` caches.
-pub(crate) struct Caches {
-    memory: Memory,
-    count: usize,
-}
-
-// SAFETY: Shared access gives `&[Cache]` only, which is `Sync`.
-unsafe impl Sync for Caches {}
-
-impl Caches {
-    /// Makes caches that are empty.
-    ///
-    /// # Errors
-    ///
-    /// [`ENOMEM`].
-    pub(crate) fn new() -> Result<Self> {
-        let count = nr_cpu_ids() as usize;
-        // INVARIANT: Zeros are caches, and pages are aligned for them.
-        Ok(Self {
-            memory: Memory::zeroed(count * size_of::<Cache>())?,
-            count,
-        })
-    }
-}
-
-impl Deref for Caches {
-    type Target = [Cache];
-
-    #[inline]
-    fn deref(&self) -> &[Cache] {
-        let first = self.memory.start().cast::<Cache>();
-        // SAFETY: By the type invariant; borrowed for as long as the caches are.
-        unsafe { slice::from_raw_parts(first.as_ptr(), self.count) }
     }
 }

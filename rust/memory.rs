@@ -43,6 +43,9 @@ pub(crate) struct Memory {
 // SAFETY: The memory belongs to the value, on whatever thread that is.
 unsafe impl Send for Memory {}
 
+// SAFETY: Who shares the value learns where the memory is, and no more.
+unsafe impl Sync for Memory {}
+
 impl Memory {
     /// Allocates `bytes` bytes, whose contents are arbitrary.
     ///

@@ -25,6 +25,7 @@ use slab_heap::{
     Engine, engine_enum,
     hybrid::{
         self,
+        Cache,
         Hybrid, //
     },
     region::{
@@ -43,10 +44,7 @@ use crate::{
         Budget,
         Lease, //
     },
-    cpus::{
-        Caches,
-        Cpus, //
-    },
+    cpus::Cpus,
     lock::BoxedSpinLock,
     memory::Memory,
     slub::Slub, //
@@ -89,7 +87,7 @@ engine_enum! {
         /// The architecture document's.
         Seed(Seed<BoxedSpinLock<seed::State>>),
         /// The seed's two tiers without its weaknesses.
-        Hybrid(Hybrid<BoxedSpinLock<hybrid::State>, Cpus, Caches>),
+        Hybrid(Hybrid<BoxedSpinLock<hybrid::State>, Cpus<Cache>>),
         /// Linux's own.
         Slub(Slub),
     }
@@ -151,8 +149,7 @@ impl PoolRef {
             ))?)),
             EngineKind::Hybrid => AnyEngine::Hybrid(Hybrid::new(
                 BoxedSpinLock::new(new_spinlock!(hybrid::State::new(), "slablab_hybrid"))?,
-                Cpus,
-                Caches::new()?,
+                Cpus::new()?,
             )),
             EngineKind::Slub => AnyEngine::Slub(Slub::new(bytes)?),
         };

@@ -11,6 +11,7 @@
 //! - [`lab`]: what all open files share: limits, budgets, pools;
 //! - [`pool`]: an engine and its memory; [`memory`] is that memory, [`slub`] the engine that is
 //!   Linux's own; the others are in the crate `slab_heap`;
+//! - [`bench`]: allocators measured, each made for the purpose;
 //! - [`tables`]: the memory of sessions' tables; [`budget`]: how much all may have together;
 //! - [`lock`]: the kernel's spinlock, as those crates want a lock; [`cpus`]: its CPUs, as `hybrid`
 //!   wants a machine.
@@ -24,6 +25,7 @@ use kernel::{
 };
 
 mod argument;
+mod bench;
 #[forbid(unsafe_code)]
 mod budget;
 mod cpus;

@@ -73,12 +73,22 @@ arguments! {
     slablab_extend: SLABLAB_EXTEND_SIZE_VER1,
     slablab_shrink: SLABLAB_SHRINK_SIZE_VER1,
     slablab_map: SLABLAB_MAP_SIZE_VER1,
+    slablab_submit: SLABLAB_SUBMIT_SIZE_VER1,
+    slablab_bench: SLABLAB_BENCH_SIZE_VER1,
 }
 
 const _: () = assert!(size_of::<slablab_extent>() == SLABLAB_EXTENT_SIZE_VER1 as usize);
 
 // SAFETY: As for the arguments.
 unsafe impl AsBytes for slablab_extent {}
+
+const _: () = assert!(size_of::<slablab_operation>() == SLABLAB_OPERATION_SIZE_VER1 as usize);
+
+// SAFETY: As for the arguments.
+unsafe impl FromBytes for slablab_operation {}
+
+// SAFETY: As for the arguments.
+unsafe impl AsBytes for slablab_operation {}
 
 // The error numbers of `slab_session` are the kernel's.
 const _: () = {

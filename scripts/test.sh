@@ -62,6 +62,9 @@ host_lints() {
 
 host_tests() { cargo test --workspace --locked --no-fail-fast; }
 
+# Fails on a wrong answer of an allocator, never on a slow one.
+host_bench() { make bench-host BENCH=--quick; }
+
 # Built apart from the module that is booted, which clippy's flags are no part of.
 module_lints() { make modules MO="$build/clippy" CLIPPY=1 KRUSTFLAGS=-Dwarnings; }
 
@@ -73,16 +76,21 @@ guest_tests() {
 	scripts/vm.sh -t 1200 slablab selftest --ktap --module /lib/slablab.ko | tee "$selftest"
 }
 
+# Only that it works: a figure never fails a test.
+benches() { make bench BRIEF=1; }
+
 rm -f "$selftest"
 stage "KTAP parser" once scripts/tests/ktap.sh
 stage "shell scripts" once shell_scripts
 stage "format" once formatted
 stage "lints of the host half" once host_lints
 stage "host tests" cargo_results host_tests
+stage "benchmark of the host, briefly" once host_bench
 stage "bindings are fresh" once scripts/uapi.sh --check
 stage "lints of the module" once module_lints
 stage "module and command" once guest
 stage "tests in the machine" ktap_results guest_tests
+stage "benches" once benches
 
 counted "$passed" "$failed" "$skipped"
 echo

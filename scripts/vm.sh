@@ -5,8 +5,10 @@
 #
 #   vm.sh [OPTION]... [COMMAND ARGUMENT...]     without a command: a prompt in the machine
 #
-#   -c CPUS        processors (2)
-#   -i             count instructions: one CPU, whose clock advances 1 ns per instruction
+#   -a             only print the accelerator, kvm or tcg
+#   -c CPUS        processors (2; 1 with -i)
+#   -i             count instructions: the clock advances 1 ns for each that any processor executes,
+#                  and these take turns
 #   -k WORDS       more for the kernel's command line
 #   -m MIB         memory (1024)
 #   -n             do not load the module
@@ -21,9 +23,10 @@ set -eu
 
 usage() { sed -n '/^# *vm\.sh/,/^$/s/^# *//p' "$0" >&2; exit 2; }
 
-cpus=2 memory=1024 words='' parameters='' load=yes timeout=120 counting=''
-while getopts c:ik:m:np:t: option; do
+cpus='' memory=1024 words='' parameters='' load=yes timeout=120 counting='' asking=''
+while getopts ac:ik:m:np:t: option; do
 	case $option in
+	a) asking=yes ;;
 	c) cpus=$OPTARG ;;
 	i) counting=yes ;;
 	k) words=$OPTARG ;;
@@ -35,6 +38,9 @@ while getopts c:ik:m:np:t: option; do
 	esac
 done
 shift $((OPTIND - 1))
+cpus=${cpus:-$([ -n "$counting" ] && echo 1 || echo 2)}
+# The guest's programs are told what their clock counts.
+[ -z "$counting" ] || words="slablab.clock=instructions $words"
 
 INITRAMFS=${INITRAMFS:-$build/initramfs.cpio}
 KDIR=${KDIR:-$("$top/scripts/kernel.sh" path)}
@@ -62,6 +68,11 @@ accelerator() {
 	fi
 	cat "$answer"
 }
+
+if [ -n "$asking" ]; then
+	echo "${ACCEL:-$(accelerator)}"
+	exit
+fi
 
 terminal=''
 [ ! -t 1 ] || [ ! -t 0 ] || terminal=$(stty -g)
@@ -101,11 +112,13 @@ machine=(-m "$memory" -nic none -vga none -display none -no-reboot -nodefaults
 	-serial "file:$console" -device virtio-serial-pci
 	-chardev "file,id=status,path=$run/status" -device "virtserialport,chardev=status,name=status")
 accel=${ACCEL:-$(accelerator)}
+# Without the fast string operations, which TCG does (and counts) byte by byte, the kernel copies by
+# words.
+emulated=max,-erms,-fsrm
 if [ -n "$counting" ]; then
-	machine+=(-cpu max -smp 1 -accel tcg -icount "shift=0,sleep=off")
+	machine+=(-cpu "$emulated" -smp "$cpus" -accel "tcg,thread=single" -icount "shift=0,sleep=off")
 elif [ "$accel" = tcg ]; then
-	# Without the fast string operations, which TCG does byte by byte, the kernel copies by words.
-	machine+=(-cpu "max,-erms,-fsrm" -smp "$cpus" -accel "tcg,thread=multi")
+	machine+=(-cpu "$emulated" -smp "$cpus" -accel "tcg,thread=multi")
 else
 	machine+=(-cpu max -smp "$cpus" -accel "$accel")
 fi

@@ -10,6 +10,7 @@ use clap::{
 };
 
 use crate::cmd::{
+    bench,
     info,
     map,
     selftest,
@@ -36,6 +37,7 @@ enum Command {
     Map(map::MapArgs),
     Shell(shell::ShellArgs),
     Stress(stress::StressArgs),
+    Bench(bench::BenchArgs),
     Selftest(selftest::SelftestArgs),
 }
 
@@ -48,6 +50,7 @@ impl Cli {
             Command::Map(args) => map::run(args),
             Command::Shell(args) => shell::run(args),
             Command::Stress(args) => stress::run(args),
+            Command::Bench(args) => bench::run(args),
             Command::Selftest(args) => selftest::run(args),
         }
     }

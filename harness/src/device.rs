@@ -31,6 +31,7 @@ use rustix::{
 use crate::uapi::{
     self,
     slablab_alloc,
+    slablab_bench,
     slablab_bind,
     slablab_check,
     slablab_cost,
@@ -38,9 +39,11 @@ use crate::uapi::{
     slablab_extent,
     slablab_info,
     slablab_map,
+    slablab_operation,
     slablab_realloc,
     slablab_shrink,
-    slablab_stats, //
+    slablab_stats,
+    slablab_submit, //
 };
 
 pub(crate) use rustix::io::Errno;
@@ -66,6 +69,9 @@ pub(crate) mod request {
     pub(crate) const SHRINK: u32 =
         opcode::read_write::<slablab_shrink>(TYPE, SLABLAB_NR_SHRINK as u8);
     pub(crate) const MAP: u32 = opcode::read_write::<slablab_map>(TYPE, SLABLAB_NR_MAP as u8);
+    pub(crate) const SUBMIT: u32 =
+        opcode::read_write::<slablab_submit>(TYPE, SLABLAB_NR_SUBMIT as u8);
+    pub(crate) const BENCH: u32 = opcode::read_write::<slablab_bench>(TYPE, SLABLAB_NR_BENCH as u8);
 }
 
 /// A structure that a command takes and writes back.
@@ -121,6 +127,16 @@ unsafe impl Argument for slablab_shrink {
 // SAFETY: As the header says. What else the command writes to, its caller answers for.
 unsafe impl Argument for slablab_map {
     const REQUEST: u32 = request::MAP;
+}
+
+// SAFETY: As the header says.
+unsafe impl Argument for slablab_bench {
+    const REQUEST: u32 = request::BENCH;
+}
+
+// SAFETY: As the header says. What else the command writes to, its caller answers for.
+unsafe impl Argument for slablab_submit {
+    const REQUEST: u32 = request::SUBMIT;
 }
 
 /// An allocation or reallocation that was not served.
@@ -254,6 +270,27 @@ impl Device {
         Ok(map)
     }
 
+    /// Measures an allocator.
+    pub(crate) fn bench(&self, bench: &slablab_bench) -> Result<slablab_bench, Errno> {
+        let mut bench = *bench;
+        self.command(&mut bench)?;
+        Ok(bench)
+    }
+
+    /// Does operations until one is not served, and says how many that were.
+    pub(crate) fn submit(
+        &self,
+        operations: &mut [slablab_operation],
+    ) -> Result<slablab_submit, Errno> {
+        let mut submit = slablab_submit {
+            count: u32::try_from(operations.len()).map_err(|_| Errno::INVAL)?,
+            operations: operations.as_mut_ptr().expose_provenance() as u64,
+            ..Default::default()
+        };
+        self.command(&mut submit)?;
+        Ok(submit)
+    }
+
     /// Reads a block's bytes from byte `byte` on; less than asked for at the block's end.
     pub(crate) fn read(&self, handle: u32, byte: u32, buffer: &mut [u8]) -> Result<usize, Errno> {
         io::pread(&self.file, buffer, position(handle, byte))
@@ -346,6 +383,8 @@ mod tests {
         assert_eq!(request::EXTEND, 0xc020_bb07);
         assert_eq!(request::SHRINK, 0xc018_bb09);
         assert_eq!(request::MAP, 0xc020_bb08);
+        assert_eq!(request::SUBMIT, 0xc018_bb0a);
+        assert_eq!(request::BENCH, 0xc0b8_bb0b);
     }
 
     #[test]

@@ -21,9 +21,11 @@ use crate::{
         slablab_extent,
         slablab_info,
         slablab_map,
+        slablab_operation,
         slablab_realloc,
         slablab_shrink,
-        slablab_stats, //
+        slablab_stats,
+        slablab_submit, //
     },
 };
 
@@ -68,6 +70,9 @@ pub(crate) trait Target: Sync {
         page: u32,
         extents: &mut [slablab_extent],
     ) -> Result<slablab_map, Errno>;
+
+    /// Does operations, up to 4096 of them, until one is not served. They are written back.
+    fn submit(&self, operations: &mut [slablab_operation]) -> Result<slablab_submit, Errno>;
 
     /// Returns the file, where there is one, for requests that no method would send.
     fn file(&self) -> Option<BorrowedFd<'_>> {
@@ -127,6 +132,10 @@ impl Target for Device {
         extents: &mut [slablab_extent],
     ) -> Result<slablab_map, Errno> {
         Self::map(self, region, page, extents)
+    }
+
+    fn submit(&self, operations: &mut [slablab_operation]) -> Result<slablab_submit, Errno> {
+        Self::submit(self, operations)
     }
 
     fn file(&self) -> Option<BorrowedFd<'_>> {

@@ -23,7 +23,10 @@ mod replies;
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{
+    Deserialize,
+    Serialize, //
+};
 
 pub(crate) use raw::*;
 pub(crate) use replies::{
@@ -47,7 +50,7 @@ pub(crate) const DEVICE: &str = match SLABLAB_DEVICE.split_last() {
 macro_rules! header_enum {
     ($(#[$docs:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $value:ident, $text:literal;)* }) => {
         $(#[$docs])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
         #[repr(u32)]
         pub(crate) enum $name {
             $($(#[$doc])* #[serde(rename = $text)] $variant = $value,)*
@@ -58,6 +61,7 @@ macro_rules! header_enum {
             pub(crate) const ALL: &[Self] = &[$(Self::$variant),*];
 
             /// Returns the value that a number of the ABI stands for.
+            #[allow(dead_code, reason = "not all of them come from the kernel")]
             pub(crate) fn from_raw(raw: u32) -> Option<Self> {
                 Self::ALL.iter().copied().find(|value| value.raw() == raw)
             }
@@ -180,6 +184,44 @@ header_enum! {
         Large = SLABLAB_EXTENT_LARGE, "large";
         /// It is cut into objects of a class.
         Slab = SLABLAB_EXTENT_SLAB, "slab";
+    }
+}
+
+header_enum! {
+    /// What BENCH measures.
+    BenchSubject {
+        /// The loop itself.
+        Nothing = SLABLAB_BENCH_NOTHING, "loop";
+        /// `hybrid`, called.
+        Hybrid = SLABLAB_BENCH_HYBRID, "hybrid";
+        /// `hybrid`, compiled into the loop.
+        HybridInline = SLABLAB_BENCH_HYBRID_INLINE, "inlined";
+        /// `seed` under its lock, called.
+        Seed = SLABLAB_BENCH_SEED, "seed";
+        /// `__kmalloc` and `kfree`.
+        Kmalloc = SLABLAB_BENCH_KMALLOC, "kmalloc";
+        /// `kmem_cache_alloc` and `kmem_cache_free`.
+        KmemCache = SLABLAB_BENCH_KMEM_CACHE, "kmem_cache";
+    }
+}
+
+header_enum! {
+    /// What BENCH does.
+    BenchPattern {
+        /// Allocates a block and frees it.
+        Pair = SLABLAB_BENCH_PAIR, "pair";
+        /// Allocates a batch and frees it, the last block first.
+        Lifo = SLABLAB_BENCH_LIFO, "lifo";
+        /// Allocates a batch and frees it, the first block first.
+        Fifo = SLABLAB_BENCH_FIFO, "fifo";
+        /// Puts blocks in place of others.
+        Replace = SLABLAB_BENCH_REPLACE, "replace";
+        /// Frees what is in a place, or fills it.
+        Churn = SLABLAB_BENCH_CHURN, "churn";
+        /// Frees single blocks among many free ones.
+        Fragments = SLABLAB_BENCH_FRAGMENTS, "fragments";
+        /// One thread allocates, the other frees.
+        Handover = SLABLAB_BENCH_HANDOVER, "handover";
     }
 }
 

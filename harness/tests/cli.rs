@@ -61,11 +61,11 @@ fn final_statistics_are_the_same_each_time() {
         assert!(output.status.success());
         let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
         assert_eq!(document["passed"], true);
-        assert_eq!(document["timing"].as_array().unwrap().len(), 7);
+        assert_eq!(document["timing"].as_array().unwrap().len(), 8);
         document["final"].clone()
     };
     let first = run();
-    assert_eq!(first.as_array().unwrap().len(), 7);
+    assert_eq!(first.as_array().unwrap().len(), 8);
     assert_eq!(first, run());
 }
 

@@ -43,6 +43,17 @@ int main(void)
 	struct slablab_realloc larger = { .size = sizeof(read_back) };
 	struct slablab_stats stats = { 0 };
 	struct slablab_check check = { 0 };
+	/* Two blocks, of which the first is freed again, and one too many. */
+	struct slablab_operation operations[] = {
+		{ .kind = SLABLAB_OP_ALLOC, .bytes = 64, .align_log2 = 6 },
+		{ .kind = SLABLAB_OP_ALLOC, .bytes = 5000 },
+		{ .kind = SLABLAB_OP_FREE, .handle = 0, .flags = SLABLAB_OP_EARLIER },
+		{ .kind = SLABLAB_OP_ALLOC, .bytes = 1 << 21 },
+	};
+	struct slablab_submit submit = {
+		.count = sizeof(operations) / sizeof(operations[0]),
+		.operations = (__u64)(unsigned long)operations,
+	};
 	unsigned int n;
 	int lab;
 
@@ -87,6 +98,13 @@ int main(void)
 	/* FREE takes the handle itself. A freed handle names nothing. */
 	expect(!ioctl(lab, SLABLAB_FREE, larger.handle), "SLABLAB_FREE");
 	expect(ioctl(lab, SLABLAB_FREE, larger.handle) && errno == ENOENT, "freeing twice");
+
+	/* Many operations in one call, until one is not served. */
+	expect(!ioctl(lab, SLABLAB_SUBMIT, &submit), "SLABLAB_SUBMIT");
+	expect(submit.done == 3 && submit.error == ENOMEM, "operations done");
+	expect(operations[3].cost.cause == SLABLAB_CAUSE_TOO_BIG, "cause in an operation");
+	expect(operations[2].handle == operations[0].handle && !operations[2].flags, "handle");
+	expect(!ioctl(lab, SLABLAB_FREE, operations[1].handle), "SLABLAB_FREE");
 
 	expect(!ioctl(lab, SLABLAB_CHECK, &check), "SLABLAB_CHECK");
 	expect(check.rule == SLABLAB_RULE_NONE, "rules of the pool");

@@ -9,7 +9,10 @@
 //! and the kernel's `kmalloc` with its odd sizes taken further: a request wastes at most a fifth of
 //! its object, a tenth on average, where powers of two waste up to a half and a quarter.
 
-use core::alloc::Layout;
+use core::{
+    alloc::Layout,
+    hint::assert_unchecked, //
+};
 
 /// log2 of a page's bytes.
 pub const PAGE_SHIFT: u32 = 12;
@@ -28,11 +31,31 @@ const LINEAR: usize = 8;
 
 /// A size class.
 ///
+/// It is kept as its *code*, eight times its number and one: pages have it in their records, where 0
+/// is none, and it is at once the offset of the class's word in an array of such.
+///
 /// # Invariants
 ///
-/// The number is below [`CLASSES`].
+/// The code is a multiple of 8 from 8 to 8 · [`CLASSES`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Class(u8);
+pub struct Class(usize);
+
+/// What all classes' sizes are multiples of, and so aligned to.
+const GRAIN: usize = 8;
+
+/// The code for each number of grains, computed once.
+static BY_GRAINS: [u16; LARGEST / GRAIN + 1] = {
+    let mut codes = [0; LARGEST / GRAIN + 1];
+    let (mut grains, mut class) = (0, 0);
+    while grains < codes.len() {
+        if grains * GRAIN > SHAPES[class].bytes as usize {
+            class += 1;
+        }
+        codes[grains] = Class::code_of(class) as u16;
+        grains += 1;
+    }
+    codes
+};
 
 /// What there is to know of a class, computed once.
 #[derive(Clone, Copy)]
@@ -45,7 +68,7 @@ struct Shape {
 }
 
 /// Every class's shape.
-const SHAPES: [Shape; CLASSES] = {
+static SHAPES: [Shape; CLASSES] = {
     let mut shapes = [Shape {
         bytes: 0,
         pages: 0,
@@ -90,20 +113,31 @@ impl Class {
     pub const fn of(layout: &Layout) -> Option<Self> {
         // Rounded up to a multiple of its alignment, a size is served by a class whose size is one
         // too: up to 64 all multiples of 8 are classes, above, of alignments larger than a quarter
-        // of the group's start, all multiples in the group.
-        let bytes = layout.pad_to_align().size();
-        if bytes > LARGEST {
-            return None;
-        }
-        // INVARIANT: 64 bytes are class 7, 4096 are class 31.
-        Some(Self(if bytes <= 64 {
-            (bytes.saturating_sub(1) / 8) as u8
+        // of the group's start, all multiples in the group. All sizes are multiples of 8.
+        if layout.align() <= GRAIN {
+            Self::of_bytes(layout.size())
         } else {
-            let last = bytes - 1;
-            let log2 = last.ilog2();
-            let quarter = (last >> (log2 - 2)) & 3;
-            (LINEAR + 4 * (log2 as usize - 6) + quarter) as u8
-        }))
+            Self::of_aligned(layout)
+        }
+    }
+
+    /// Returns the class that serves so many bytes.
+    #[inline]
+    const fn of_bytes(bytes: usize) -> Option<Self> {
+        // A layout's size is far from the end of the numbers.
+        let grains = bytes.wrapping_add(GRAIN - 1) / GRAIN;
+        // INVARIANT: The table has classes only.
+        if grains < BY_GRAINS.len() {
+            Some(Self(BY_GRAINS[grains] as usize))
+        } else {
+            None
+        }
+    }
+
+    /// As [`Class::of`], for alignments of more than a grain.
+    #[cold]
+    const fn of_aligned(layout: &Layout) -> Option<Self> {
+        Self::of_bytes(layout.pad_to_align().size())
     }
 
     /// Returns the class with a number.
@@ -111,7 +145,7 @@ impl Class {
     pub const fn new(number: u8) -> Option<Self> {
         // INVARIANT: Checked here.
         if (number as usize) < CLASSES {
-            Some(Self(number))
+            Some(Self(Self::code_of(number as usize)))
         } else {
             None
         }
@@ -120,19 +154,55 @@ impl Class {
     /// Returns all classes, smallest first.
     pub fn all() -> impl Iterator<Item = Self> {
         // INVARIANT: The range ends below `CLASSES`.
-        (0..CLASSES as u8).map(Self)
+        (0..CLASSES).map(|number| Self(Self::code_of(number)))
     }
 
     /// Returns the number of the class.
     #[inline]
     #[must_use]
     pub const fn number(self) -> u8 {
-        self.0
+        self.index() as u8
+    }
+
+    /// Returns the number as an index, which is known to be in the bounds of any array of classes.
+    #[inline]
+    #[must_use]
+    pub const fn index(self) -> usize {
+        // SAFETY: By the type invariant. Said one by one, the compiler makes use of each.
+        unsafe { assert_unchecked(self.0 % 8 == 0) };
+        // SAFETY: As above.
+        unsafe { assert_unchecked(8 <= self.0 && self.0 <= 8 * CLASSES) };
+        self.0 / 8 - 1
+    }
+
+    /// Returns the code of the class with a number.
+    const fn code_of(number: usize) -> usize {
+        8 * (number + 1)
+    }
+
+    /// Returns the code.
+    #[inline]
+    #[must_use]
+    pub const fn code(self) -> u16 {
+        self.0 as u16
+    }
+
+    /// Returns the class that has a code, or `None` where that is none.
+    #[inline]
+    #[must_use]
+    pub const fn of_code(code: u16) -> Option<Self> {
+        let code = code as usize;
+        // INVARIANT: Checked here.
+        if code % 8 == 0 && 8 <= code && code <= 8 * CLASSES {
+            Some(Self(code))
+        } else {
+            None
+        }
     }
 
     #[inline]
-    const fn shape(self) -> Shape {
-        SHAPES[self.0 as usize & (CLASSES - 1)]
+    const fn shape(self) -> &'static Shape {
+        &SHAPES[self.index()]
     }
 
     /// Returns the bytes of an object.
@@ -156,6 +226,16 @@ impl Class {
         self.shape().objects as usize
     }
 
+    /// Returns a number for a page, from the byte at which its slab begins, counted like those that
+    /// [`Code::object`] is told.
+    #[inline]
+    #[must_use]
+    pub const fn phase(self, slab_byte: usize) -> u32 {
+        (slab_byte as u32)
+            .wrapping_mul(self.shape().reciprocal)
+            .wrapping_neg()
+    }
+
     /// Returns which object of a slab begins at this byte of it, if one does.
     #[inline]
     #[must_use]
@@ -168,6 +248,103 @@ impl Class {
         } else {
             None
         }
+    }
+}
+
+/// What a free is compared with to be one of an object, by a class's number and one. The first ones
+/// are of no class and fit nothing.
+struct Fits {
+    /// The class serves sizes from `least` on, and `span` more bytes.
+    least: [usize; CLASSES + 1],
+    span: [usize; CLASSES + 1],
+    places: [Places; CLASSES + 1],
+}
+
+/// Where objects of a class begin.
+#[derive(Clone, Copy)]
+#[repr(C, align(8))]
+struct Places {
+    /// As the class's shape has it.
+    reciprocal: u32,
+    /// What the lower half of byte · reciprocal is below, if and only if an object begins there.
+    ///
+    /// With e = bytes · reciprocal − 2³², it is number · e at the beginning of an object, and at
+    /// least the reciprocal at the other bytes (Lemire, Kaser and Kurz, Faster remainder by direct
+    /// computation, 2019). Beginnings behind the last object have larger numbers; where e is 0,
+    /// there are none.
+    beginning: u32,
+}
+
+static FITS: Fits = {
+    let mut fits = Fits {
+        least: [usize::MAX; CLASSES + 1],
+        span: [0; CLASSES + 1],
+        places: [Places {
+            reciprocal: 0,
+            beginning: 0,
+        }; CLASSES + 1],
+    };
+    let (mut class, mut least) = (0, 0);
+    while class < CLASSES {
+        let shape = SHAPES[class];
+        let (bytes, reciprocal) = (shape.bytes as usize, shape.reciprocal);
+        let error = (bytes as u64 * reciprocal as u64 - (1 << 32)) as u32;
+        fits.least[class + 1] = least;
+        fits.span[class + 1] = bytes - least;
+        fits.places[class + 1] = Places {
+            reciprocal,
+            beginning: if error == 0 {
+                1
+            } else {
+                shape.objects as u32 * error
+            },
+        };
+        least = bytes + 1;
+        class += 1;
+    }
+    fits
+};
+
+/// What the record of a page has of its class: a code, or 0 for none.
+///
+/// # Invariants
+///
+/// It is a multiple of 8 up to 8 · [`CLASSES`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Code(usize);
+
+impl Code {
+    /// Returns what a page's record has.
+    ///
+    /// # Safety
+    ///
+    /// It is 0, or was [`Class::code`].
+    #[inline]
+    #[must_use]
+    pub unsafe fn new(code: u16) -> Self {
+        // INVARIANT: By this function's contract.
+        Self(usize::from(code))
+    }
+
+    /// Returns the class that serves `bytes` bytes, and of which an object begins at a byte of the
+    /// region, if this is the code and `phase` the phase of the page in which that is.
+    ///
+    /// Of the alignment nothing is said: a class that serves the size may not have it.
+    #[inline]
+    #[must_use]
+    pub fn object(self, byte: usize, phase: u32, bytes: usize) -> Option<Class> {
+        // SAFETY: By the type invariant.
+        unsafe { assert_unchecked(self.0 % 8 == 0) };
+        // SAFETY: As above.
+        unsafe { assert_unchecked(self.0 <= 8 * CLASSES) };
+        let slot = self.0 / 8;
+        if bytes.wrapping_sub(FITS.least[slot]) > FITS.span[slot] {
+            return None;
+        }
+        let places = &FITS.places[slot];
+        let product = (byte as u32).wrapping_mul(places.reciprocal);
+        // INVARIANT: None of the sizes is as large as the least that 0 serves, so this is a class.
+        (product.wrapping_add(phase) < places.beginning).then_some(Class(self.0))
     }
 }
 
@@ -221,7 +398,35 @@ mod tests {
                 let object = byte / class.bytes();
                 let begins = byte % class.bytes() == 0 && object < class.objects();
                 assert_eq!(class.object(byte), begins.then_some(object));
+                for slab in [0, 5 << PAGE_SHIFT, (4 << 30) - (3 << PAGE_SHIFT)] {
+                    // SAFETY: It is a class's.
+                    let code = unsafe { Code::new(class.code()) };
+                    let object = code.object(slab + byte, class.phase(slab), class.bytes());
+                    assert_eq!(object, begins.then_some(class));
+                }
             }
+        }
+    }
+
+    #[test]
+    fn what_fits_a_class_is_what_it_serves() {
+        for class in [None].into_iter().chain(Class::all().map(Some)) {
+            // SAFETY: It is 0, or a class's.
+            let code = unsafe { Code::new(class.map_or(0, Class::code)) };
+            for size in (0..=5000).chain([1 << 32, (1 << 32) + 64, isize::MAX as usize - 7]) {
+                let served = class.filter(|_| of(size, 8) == class);
+                assert_eq!(code.object(0, 0, size), served, "{code:?}, {size}");
+            }
+        }
+    }
+
+    #[test]
+    fn codes_are_those_of_classes_and_no_others() {
+        let classes: Vec<_> = (0..=u16::MAX).filter_map(Class::of_code).collect();
+        assert_eq!(classes, Class::all().collect::<Vec<_>>());
+        for class in classes {
+            assert_eq!(Class::of_code(class.code()), Some(class));
+            assert_eq!(Class::new(class.number()), Some(class));
         }
     }
 }

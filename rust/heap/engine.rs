@@ -160,7 +160,14 @@ pub unsafe trait Engine: Sync {
     /// The reason why not; the engine's blocks are then as before.
     fn allocate(&self, layout: Layout, cost: &mut Cost) -> Result<Block, Refusal>;
 
-    /// Takes a block back.
+    /// Allocates a block if that can be done at once, without sleeping: `None` says that
+    /// [`Engine::allocate`] is to be asked, and is counted as nothing.
+    fn allocate_at_once(&self, layout: Layout, cost: &mut Cost) -> Option<Block> {
+        let _ = (layout, cost);
+        None
+    }
+
+    /// Takes a block back. An engine that has a pool does not sleep for that.
     ///
     /// # Errors
     ///

@@ -27,12 +27,12 @@
 ///         /// The textbook's.
 ///         Seed(seed::Seed<NoLock<seed::State>>),
 ///         /// The one without its weaknesses.
-///         Hybrid(hybrid::Hybrid<NoLock<hybrid::State>, Shared, &'static [hybrid::Cache]>),
+///         Hybrid(hybrid::Hybrid<NoLock<hybrid::State>, Shared>),
 ///     }
 /// }
 ///
 /// let state = hybrid::State::new();
-/// let engine = AnyEngine::Hybrid(hybrid::Hybrid::new(NoLock(state.into()), Shared, &[]));
+/// let engine = AnyEngine::Hybrid(hybrid::Hybrid::new(NoLock(state.into()), Shared));
 /// assert!(engine.capabilities().pool);
 /// assert_eq!(engine.capacity(), 0);
 /// # drop(AnyEngine::Seed(seed::Seed::new(NoLock(seed::State::new().into()))));
@@ -81,6 +81,17 @@ macro_rules! engine_enum {
             ) -> ::core::result::Result<$crate::Block, $crate::Refusal> {
                 match self {
                     $(Self::$variant(engine) => engine.allocate(layout, cost),)+
+                }
+            }
+
+            #[inline]
+            fn allocate_at_once(
+                &self,
+                layout: ::core::alloc::Layout,
+                cost: &mut $crate::Cost,
+            ) -> ::core::option::Option<$crate::Block> {
+                match self {
+                    $(Self::$variant(engine) => engine.allocate_at_once(layout, cost),)+
                 }
             }
 

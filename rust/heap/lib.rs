@@ -17,7 +17,6 @@ extern crate std;
 
 #[forbid(unsafe_code)]
 pub mod check;
-#[forbid(unsafe_code)]
 pub mod class;
 pub mod engine;
 mod engine_enum;

@@ -43,15 +43,18 @@ impl Offset {
         self.0 & ((1 << REGION_SHIFT) - 1)
     }
 
+    /// Returns how many bytes behind another one it is, if it is in the same region and not before.
+    pub(crate) const fn after(self, other: Self) -> Option<usize> {
+        match self.0.checked_sub(other.0) {
+            Some(byte) if self.region() == other.region() => Some(byte as usize),
+            _ => None,
+        }
+    }
+
     /// Returns the offset as one number, the way that programs see it.
     #[must_use]
     pub const fn to_bits(self) -> u64 {
         self.0
-    }
-
-    /// Returns the offset that a number from [`Offset::to_bits`] stands for.
-    pub(crate) const fn from_bits(bits: u64) -> Self {
-        Self(bits)
     }
 }
 
@@ -187,6 +190,20 @@ mod tests {
             (regions.count(), regions.bytes(), regions.largest()),
             (2, 0x3000, 0x2000)
         );
+    }
+
+    #[test]
+    fn only_a_byte_of_the_same_region_is_behind_another() {
+        let bytes = |from: (u16, u64), to: (u16, u64)| {
+            Offset::new(to.0, to.1).after(Offset::new(from.0, from.1))
+        };
+        assert_eq!(bytes((1, 4096), (1, 4096)), Some(0));
+        assert_eq!(bytes((1, 4096), (1, 5000)), Some(904));
+        assert_eq!(bytes((1, 4096), (1, 4095)), None);
+        // Less than a region's span apart, and more.
+        assert_eq!(bytes((0, 4096), (1, 0)), None);
+        assert_eq!(bytes((0, 0), (1, 4096)), None);
+        assert_eq!(bytes((1, 0), (0, 4096)), None);
     }
 
     #[test]

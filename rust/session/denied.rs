@@ -2,7 +2,10 @@
 
 //! What a session can say no to, the error number for it, and the cause.
 
-use slab_heap::Refusal;
+use slab_heap::{
+    Cost,
+    Refusal, //
+};
 
 /// Why a request for memory was refused, with the numbers of the ABI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -66,6 +69,8 @@ pub enum Denied {
     BadAlign,
     /// The engine refuses.
     Refused(Refusal),
+    /// The engine refuses, as what is free is in pieces: Linux's fragmentation index.
+    Fragmented(u16),
     /// The session would hold more bytes than its quota.
     QuotaBytes,
     /// The session would hold more blocks than its quota.
@@ -78,14 +83,34 @@ pub enum Denied {
     Pinned,
     /// The position is not in the block.
     OutOfBlock,
+    /// An operation of a submission is none.
+    BadOperation,
 }
 
 impl Denied {
+    /// Makes a denial of an engine's refusal, of which `cost` tells more.
+    pub(crate) fn by_engine(refusal: Refusal, cost: &Cost) -> Self {
+        match (refusal, cost.fragmentation) {
+            (Refusal::Fragmented, Some(index)) => Self::Fragmented(index),
+            _ => Self::Refused(refusal),
+        }
+    }
+
+    /// Returns the fragmentation index, if that is why.
+    #[must_use]
+    pub fn fragmentation(self) -> Option<u16> {
+        match self {
+            Self::Fragmented(index) => Some(index),
+            _ => None,
+        }
+    }
+
     /// Returns the cause, if it was memory that was refused.
     #[must_use]
     pub fn cause(self) -> Option<Cause> {
         match self {
             Self::Refused(refusal) => Some(refusal.into()),
+            Self::Fragmented(_) => Some(Cause::Fragmented),
             Self::QuotaBytes | Self::QuotaHandles => Some(Cause::Quota),
             Self::NoTable => Some(Cause::Tables),
             _ => None,
@@ -96,9 +121,10 @@ impl Denied {
     #[must_use]
     pub const fn errno(self) -> i32 {
         match self {
-            Self::SizeZero | Self::BadAlign => errno::EINVAL,
+            Self::SizeZero | Self::BadAlign | Self::BadOperation => errno::EINVAL,
             Self::Refused(Refusal::Unsupported) => errno::EOPNOTSUPP,
             Self::Refused(Refusal::TooBig | Refusal::Exhausted | Refusal::Fragmented)
+            | Self::Fragmented(_)
             | Self::NoTable => errno::ENOMEM,
             Self::QuotaBytes | Self::QuotaHandles => errno::EDQUOT,
             Self::NoSuchBlock => errno::ENOENT,

@@ -8,6 +8,8 @@
 //! [`GENERATION_MAX`] more times; entries are used in turn, the longest vacant first, to make that
 //! as late as possible. In a table that is full but for one entry it is not late at all.
 
+use core::num::NonZeroU32;
+
 /// Bits of a handle that are the index.
 const INDEX_BITS: u32 = 20;
 
@@ -19,6 +21,10 @@ const GENERATION_BITS: u32 = 11;
 pub const INDEX_MAX: u32 = (1 << INDEX_BITS) - 1;
 
 /// The largest generation; the smallest is 1, so that no handle is 0.
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "tests and the documentation name it")
+)]
 pub(crate) const GENERATION_MAX: u32 = (1 << GENERATION_BITS) - 1;
 
 /// Bits of a handle.
@@ -26,43 +32,70 @@ pub const HANDLE_BITS: u32 = INDEX_BITS + GENERATION_BITS;
 
 /// The name of a block in a session.
 ///
+/// It is kept as the number that programs see, so that an entry and a number are compared at once.
+///
 /// # Invariants
 ///
-/// `index` is at most [`INDEX_MAX`], `generation` is in `1..=GENERATION_MAX`.
+/// The generation, which is in the upper bits, is in `1..=GENERATION_MAX`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Handle {
-    index: u32,
-    generation: u32,
-}
+pub struct Handle(NonZeroU32);
 
 impl Handle {
-    /// Returns the handle of an entry, if there is one with these numbers.
-    pub(crate) fn new(index: u32, generation: u32) -> Option<Self> {
-        // INVARIANT: Both ranges are checked here.
-        (index <= INDEX_MAX && (1..=GENERATION_MAX).contains(&generation))
-            .then_some(Self { index, generation })
+    /// Returns the first handle of an entry, if there can be one with this index.
+    pub(crate) const fn first(index: u32) -> Option<Self> {
+        if index > INDEX_MAX {
+            return None;
+        }
+        // INVARIANT: The index leaves the upper bits alone, and 1 is the first generation.
+        Self::new((1 << INDEX_BITS) | index)
     }
 
     /// Returns the handle that a program's number stands for, if it can be one at all.
+    #[inline]
     #[must_use]
     pub fn from_bits(bits: u32) -> Option<Self> {
-        Self::new(bits & INDEX_MAX, bits >> INDEX_BITS)
+        // INVARIANT: Both ends of the generation's range are checked here.
+        if bits > INDEX_MAX && bits >> HANDLE_BITS == 0 {
+            Self::new(bits)
+        } else {
+            None
+        }
+    }
+
+    /// Returns the handle with these bits, which keep the invariant or are 0.
+    #[inline]
+    const fn new(bits: u32) -> Option<Self> {
+        match NonZeroU32::new(bits) {
+            Some(bits) => Some(Self(bits)),
+            None => None,
+        }
     }
 
     /// Returns the number for a program: positive, and below 2³¹.
+    #[inline]
     #[must_use]
     pub fn to_bits(self) -> u32 {
-        (self.generation << INDEX_BITS) | self.index
+        self.0.get()
     }
 
     /// Returns the index of the entry.
+    #[inline]
     pub(crate) fn index(self) -> u32 {
-        self.index
+        self.0.get() & INDEX_MAX
     }
 
-    /// Returns the generation of the entry.
-    pub(crate) fn generation(self) -> u32 {
-        self.generation
+    /// Returns the entry's next handle, which comes back to the first generation after the last.
+    #[inline]
+    pub(crate) fn next(self) -> Self {
+        let next = self.0.get().wrapping_add(1 << INDEX_BITS);
+        let first = (1 << INDEX_BITS) | self.index();
+        // INVARIANT: The generation is one more, or the first one. Neither is 0.
+        let next = if next >> HANDLE_BITS == 0 {
+            next
+        } else {
+            first
+        };
+        Self::new(next).unwrap_or(self)
     }
 }
 
@@ -73,10 +106,25 @@ mod tests {
     #[test]
     fn handles_survive_the_way_to_a_program_and_back() {
         for (index, generation) in [(0, 1), (INDEX_MAX, 1), (0, GENERATION_MAX), (77, 1234)] {
-            let handle = Handle::new(index, generation).unwrap();
-            assert!(handle.to_bits() > 0 && handle.to_bits() < 1 << 31);
-            assert_eq!(Handle::from_bits(handle.to_bits()), Some(handle));
+            let bits = (generation << INDEX_BITS) | index;
+            let handle = Handle::from_bits(bits).unwrap();
+            assert!(bits > 0 && bits < 1 << 31);
+            assert_eq!((handle.to_bits(), handle.index()), (bits, index));
         }
+    }
+
+    #[test]
+    fn generations_go_round_and_keep_the_index() {
+        for index in [0, 77, INDEX_MAX] {
+            let first = Handle::first(index).unwrap();
+            let mut handle = first;
+            for generation in 1..=GENERATION_MAX {
+                assert_eq!(handle.to_bits(), (generation << INDEX_BITS) | index);
+                handle = handle.next();
+            }
+            assert_eq!(handle, first);
+        }
+        assert_eq!(Handle::first(INDEX_MAX + 1), None);
     }
 
     #[test]

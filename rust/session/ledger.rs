@@ -9,7 +9,8 @@
 
 use core::{
     alloc::Layout,
-    ops::DerefMut, //
+    ops::DerefMut,
+    ptr::NonNull, //
 };
 
 use slab_heap::Block;
@@ -20,7 +21,6 @@ use crate::{
         Denied, //
     },
     handle::{
-        GENERATION_MAX,
         Handle,
         INDEX_MAX, //
     },
@@ -54,7 +54,7 @@ pub struct Tally {
     pub blocks: u32,
     /// Bytes that these count for.
     pub bytes: usize,
-    /// Allocations that were served.
+    /// Allocations that were served, or are about to be.
     pub allocations: u64,
     /// Blocks that were freed.
     pub frees: u64,
@@ -82,25 +82,76 @@ enum State {
     Vacant { next: Option<u32> },
     /// An allocation that is not complete.
     Reserved,
+    /// An allocation that is complete, but not announced.
+    Filled,
     /// A block that `pins` others are using at the moment.
-    Live { record: Record, pins: u32 },
+    Live { pins: u32 },
     /// A block that is being moved.
-    Moving { record: Record },
+    Moving,
+}
+
+impl State {
+    /// Returns why the block of an entry that is not quietly live cannot be had.
+    #[cold]
+    fn denied(self) -> Denied {
+        match self {
+            Self::Live { .. } | Self::Moving => Denied::Pinned,
+            Self::Vacant { .. } | Self::Reserved | Self::Filled => Denied::NoSuchBlock,
+        }
+    }
 }
 
 /// One entry of a session's table.
 #[derive(Clone, Copy, Debug)]
 pub struct Entry {
-    generation: u32,
+    /// What names the entry, or will.
+    handle: Handle,
     state: State,
+    /// Of a block that is there.
+    record: Record,
 }
+
+// An entry is a cache line. The generic architectures' are as long.
+#[cfg(target_pointer_width = "64")]
+const _: () = assert!(size_of::<Entry>() == 64);
 
 impl Entry {
     /// The entry of a new chunk.
     pub const VACANT: Self = Self {
-        generation: 1,
+        handle: match Handle::first(0) {
+            Some(handle) => handle,
+            None => unreachable!(),
+        },
         state: State::Vacant { next: None },
+        record: Record {
+            block: Block {
+                start: NonNull::dangling(),
+                offset: None,
+            },
+            layout: Layout::new::<()>(),
+            charge: 0,
+        },
     };
+
+    /// Returns what names the entry, or will.
+    #[inline]
+    pub(crate) fn handle(&self) -> Handle {
+        self.handle
+    }
+
+    /// Gives a reserved entry its block, which has no name yet.
+    #[inline]
+    pub(crate) fn fill(&mut self, record: Record) {
+        self.record = record;
+        self.state = State::Filled;
+    }
+
+    /// Empties the entry: what named it names nothing any more.
+    #[inline]
+    fn vacate(&mut self) {
+        self.handle = self.handle.next();
+        self.state = State::Vacant { next: None };
+    }
 }
 
 /// Why nothing can be reserved.
@@ -118,13 +169,15 @@ pub(crate) enum Full {
 /// # Invariants
 ///
 /// - `tally.blocks` entries are not vacant; `tally.bytes` is what they count for together.
-/// - The vacant entries form a queue from `first` to `last`, linked by `next`.
+/// - The vacant entries form a queue from `first` to `last`, linked by `next`. Where there is no
+///   `first` there are none, and `last` means nothing.
 pub struct Ledger<C> {
     chunks: [Option<C>; CHUNKS],
     capacity: u32,
     first: Option<u32>,
-    last: Option<u32>,
+    last: u32,
     limits: Limits,
+    /// But for the allocations, which are the blocks and those that were freed.
     tally: Tally,
 }
 
@@ -138,17 +191,13 @@ const fn chunk_entries(chunk: usize) -> usize {
 fn locate(index: u32) -> (usize, usize) {
     let index = index as usize;
     // The first chunk counts as two halves, so that all begin at powers of two.
-    let chunk = (index / FIRST_CHUNK)
-        .checked_ilog2()
-        .map_or(0, |log2| log2 as usize + 1);
-    (
-        chunk,
-        if chunk == 0 {
-            index
-        } else {
-            index - chunk_entries(chunk)
-        },
-    )
+    match (index / FIRST_CHUNK).checked_ilog2() {
+        None => (0, index),
+        Some(log2) => {
+            let chunk = log2 as usize + 1;
+            (chunk, index - chunk_entries(chunk))
+        }
+    }
 }
 
 impl<C: DerefMut<Target = [Entry]>> Ledger<C> {
@@ -160,7 +209,7 @@ impl<C: DerefMut<Target = [Entry]>> Ledger<C> {
             chunks: [const { None }; CHUNKS],
             capacity: 0,
             first: None,
-            last: None,
+            last: 0,
             limits: Limits {
                 handles: limits.handles.min(INDEX_MAX + 1),
                 ..limits
@@ -171,7 +220,10 @@ impl<C: DerefMut<Target = [Entry]>> Ledger<C> {
 
     /// Returns what the session has done.
     pub(crate) fn tally(&self) -> Tally {
-        self.tally
+        Tally {
+            allocations: u64::from(self.tally.blocks) + self.tally.frees,
+            ..self.tally
+        }
     }
 
     /// Counts a request that was refused.
@@ -189,7 +241,7 @@ impl<C: DerefMut<Target = [Entry]>> Ledger<C> {
     #[inline]
     fn named(&mut self, handle: Handle) -> Result<&mut Entry, Denied> {
         match self.entry(handle.index()) {
-            Some(entry) if entry.generation == handle.generation() => Ok(entry),
+            Some(entry) if entry.handle == handle => Ok(entry),
             _ => Err(Denied::NoSuchBlock),
         }
     }
@@ -203,6 +255,8 @@ impl<C: DerefMut<Target = [Entry]>> Ledger<C> {
         for (index, entry) in (first..end).zip(chunk.iter_mut()) {
             let next = (index + 1 < end).then_some(index + 1);
             entry.state = State::Vacant { next };
+            // A chunk that lies behind the last index is never added.
+            entry.handle = Handle::first(index).unwrap_or(entry.handle);
         }
     }
 
@@ -222,42 +276,64 @@ impl<C: DerefMut<Target = [Entry]>> Ledger<C> {
         *free = Some(chunk);
         // INVARIANT: The queue was empty and now is the chunk's.
         self.first = Some(self.capacity);
-        self.last = Some(end - 1);
+        self.last = end - 1;
         self.capacity = end;
         None
     }
 
-    /// Counts `charge` bytes and sets an entry aside for a block.
+    /// Counts `charge` bytes and sets an entry aside for a block; [`Ledger::full`] says why there is
+    /// none.
     ///
-    /// The handle names nothing until it is given to [`Ledger::publish`].
-    pub(crate) fn reserve(&mut self, charge: usize) -> Result<Handle, Full> {
+    /// Its handle names nothing until it is given to [`Ledger::publish`].
+    #[inline(always)]
+    pub(crate) fn reserve(&mut self, charge: usize) -> Option<&mut Entry> {
+        let (entry, ()) = self.reserve_for(charge, || Some(()))??;
+        Some(entry)
+    }
+
+    /// As [`Ledger::reserve`], if `block` then has a block; `Some(None)` when it has none.
+    #[inline(always)]
+    pub(crate) fn reserve_for<T>(
+        &mut self,
+        charge: usize,
+        block: impl FnOnce() -> Option<T>,
+    ) -> Option<Option<(&mut Entry, T)>> {
+        let bytes = self.with_charge(charge)?;
         if self.tally.blocks >= self.limits.handles {
-            return Err(Full::Quota(Denied::QuotaHandles));
+            return None;
         }
-        let bytes = self
-            .with_charge(charge)
-            .ok_or(Full::Quota(Denied::QuotaBytes))?;
-        let full = Full::Table {
-            first: self.capacity,
-            entries: chunk_entries(locate(self.capacity).0),
-        };
-        let index = self.first.ok_or(full)?;
-        let entry = self.entry(index).ok_or(full)?;
+        let (chunk, place) = locate(self.first?);
+        let entry = self.chunks.get_mut(chunk)?.as_mut()?.get_mut(place)?;
         let State::Vacant { next } = entry.state else {
-            return Err(full);
+            return None;
         };
-        let handle = Handle::new(index, entry.generation).ok_or(full)?;
+        let Some(block) = block() else {
+            return Some(None);
+        };
         entry.state = State::Reserved;
         self.first = next;
-        if next.is_none() {
-            self.last = None;
-        }
         self.tally.blocks += 1;
         self.tally.bytes = bytes;
-        Ok(handle)
+        Some(Some((entry, block)))
+    }
+
+    /// Says why nothing can be reserved.
+    #[cold]
+    pub(crate) fn full(&self, charge: usize) -> Full {
+        if self.tally.blocks >= self.limits.handles {
+            return Full::Quota(Denied::QuotaHandles);
+        }
+        if self.with_charge(charge).is_none() {
+            return Full::Quota(Denied::QuotaBytes);
+        }
+        Full::Table {
+            first: self.capacity,
+            entries: chunk_entries(locate(self.capacity).0),
+        }
     }
 
     /// Returns the bytes counted if `charge` more were.
+    #[inline]
     fn with_charge(&self, charge: usize) -> Option<usize> {
         let bytes = self.tally.bytes.checked_add(charge)?;
         (bytes <= self.limits.bytes).then_some(bytes)
@@ -270,38 +346,77 @@ impl<C: DerefMut<Target = [Entry]>> Ledger<C> {
     }
 
     /// Counts `charge` bytes less.
+    #[inline]
     pub(crate) fn discharge(&mut self, charge: usize) {
         self.tally.bytes = self.tally.bytes.saturating_sub(charge);
     }
 
-    /// Empties an entry, so that its handle names nothing any more, and puts it at the end of the
-    /// queue of vacant ones.
+    /// Empties an entry, so that its handle names nothing any more.
     #[inline]
     fn close(&mut self, index: u32, charge: usize) {
         if let Some(entry) = self.entry(index) {
-            *entry = Entry {
-                generation: match entry.generation {
-                    GENERATION_MAX => 1,
-                    generation => generation + 1,
-                },
-                state: State::Vacant { next: None },
-            };
+            entry.vacate();
         }
-        match self.last.and_then(|last| self.entry(last)) {
+        self.closed(index, charge);
+    }
+
+    /// Puts an entry that was vacated at the end of the queue of vacant ones.
+    #[inline]
+    fn closed(&mut self, index: u32, charge: usize) {
+        // Without a first one the queue is empty, and its last one history.
+        match self.first.and_then(|_| self.entry(self.last)) {
             Some(entry) => entry.state = State::Vacant { next: Some(index) },
             None => self.first = Some(index),
         }
-        self.last = Some(index);
+        self.last = index;
         self.tally.blocks -= 1;
         self.discharge(charge);
     }
 
     /// Makes a reserved handle name a block.
-    pub(crate) fn publish(&mut self, handle: Handle, record: Record) {
+    #[inline]
+    pub(crate) fn publish(&mut self, handle: Handle, record: &Record) {
         if let Ok(entry) = self.named(handle) {
-            entry.state = State::Live { record, pins: 0 };
-            self.tally.allocations += 1;
+            entry.record = *record;
+            entry.state = State::Live { pins: 0 };
         }
+    }
+
+    /// Gives a reserved handle its block, which has no name yet.
+    pub(crate) fn fill(&mut self, handle: Handle, record: Record) {
+        if let Ok(entry) = self.named(handle) {
+            entry.fill(record);
+        }
+    }
+
+    /// Makes a handle name the block that it was given by [`Entry::fill`], unless that has been
+    /// taken since.
+    #[inline]
+    pub(crate) fn publish_filled(&mut self, handle: Handle) {
+        if let Ok(entry) = self.named(handle) {
+            if entry.state == State::Filled {
+                entry.state = State::Live { pins: 0 };
+            }
+        }
+    }
+
+    /// Takes the block of a handle that was given to [`Entry::fill`] out of the books.
+    #[inline]
+    pub(crate) fn take_filled(&mut self, handle: Handle) -> Result<Record, Denied> {
+        let entry = self.named(handle)?;
+        if entry.state != State::Filled {
+            return Err(entry.state.denied());
+        }
+        let record = entry.record;
+        entry.vacate();
+        self.closed(handle.index(), record.charge);
+        Ok(record)
+    }
+
+    /// Counts a block that was taken by [`Ledger::take_filled`] as one that was freed.
+    #[inline]
+    pub(crate) fn freed(&mut self) {
+        self.tally.frees += 1;
     }
 
     /// Gives up a reserved handle and the bytes that were counted for it.
@@ -309,34 +424,51 @@ impl<C: DerefMut<Target = [Entry]>> Ledger<C> {
         self.close(handle.index(), charge);
     }
 
+    /// Returns the block of a handle that nobody is using.
+    #[inline(always)]
+    fn quiet(&mut self, handle: Handle) -> Result<&mut Entry, Denied> {
+        let entry = self.named(handle)?;
+        if entry.state != (State::Live { pins: 0 }) {
+            return Err(entry.state.denied());
+        }
+        Ok(entry)
+    }
+
     /// Takes the block of a handle out of the books.
+    #[inline(always)]
     pub(crate) fn take(&mut self, handle: Handle) -> Result<Record, Denied> {
-        let record = match self.named(handle)?.state {
-            State::Live { record, pins: 0 } => record,
-            State::Live { .. } | State::Moving { .. } => return Err(Denied::Pinned),
-            State::Vacant { .. } | State::Reserved => return Err(Denied::NoSuchBlock),
-        };
-        self.close(handle.index(), record.charge);
+        self.take_with(handle, |record| *record)
+    }
+
+    /// Takes the block of a handle out of the books, and shows it to `f`.
+    #[inline(always)]
+    pub(crate) fn take_with<T>(
+        &mut self,
+        handle: Handle,
+        f: impl FnOnce(&Record) -> T,
+    ) -> Result<T, Denied> {
+        let entry = self.quiet(handle)?;
+        let (told, charge) = (f(&entry.record), entry.record.charge);
+        entry.vacate();
+        self.closed(handle.index(), charge);
         self.tally.frees += 1;
-        Ok(record)
+        Ok(told)
     }
 
     /// Pins the block of a handle.
     pub(crate) fn pin(&mut self, handle: Handle) -> Result<Record, Denied> {
-        match &mut self.named(handle)?.state {
-            State::Live { record, pins } => {
-                *pins = pins.checked_add(1).ok_or(Denied::Pinned)?;
-                Ok(*record)
-            }
-            State::Moving { .. } => Err(Denied::Pinned),
-            State::Vacant { .. } | State::Reserved => Err(Denied::NoSuchBlock),
-        }
+        let entry = self.named(handle)?;
+        let State::Live { pins } = &mut entry.state else {
+            return Err(entry.state.denied());
+        };
+        *pins = pins.checked_add(1).ok_or(Denied::Pinned)?;
+        Ok(entry.record)
     }
 
     /// Takes back a pin.
     pub(crate) fn unpin(&mut self, handle: Handle) {
         if let Ok(Entry {
-            state: State::Live { pins, .. },
+            state: State::Live { pins },
             ..
         }) = self.named(handle)
         {
@@ -346,21 +478,16 @@ impl<C: DerefMut<Target = [Entry]>> Ledger<C> {
 
     /// Keeps everybody else from the block of a handle, so that it can be moved.
     pub(crate) fn begin_move(&mut self, handle: Handle) -> Result<Record, Denied> {
-        let entry = self.named(handle)?;
-        match entry.state {
-            State::Live { record, pins: 0 } => {
-                entry.state = State::Moving { record };
-                Ok(record)
-            }
-            State::Live { .. } | State::Moving { .. } => Err(Denied::Pinned),
-            State::Vacant { .. } | State::Reserved => Err(Denied::NoSuchBlock),
-        }
+        let entry = self.quiet(handle)?;
+        entry.state = State::Moving;
+        Ok(entry.record)
     }
 
     /// Ends a move: the handle names `record` from now on.
-    pub(crate) fn end_move(&mut self, handle: Handle, record: Record, moved: bool) {
+    pub(crate) fn end_move(&mut self, handle: Handle, record: &Record, moved: bool) {
         if let Ok(entry) = self.named(handle) {
-            entry.state = State::Live { record, pins: 0 };
+            entry.record = *record;
+            entry.state = State::Live { pins: 0 };
             self.tally.reallocations += u64::from(moved);
         }
     }
@@ -376,7 +503,8 @@ impl<C: DerefMut<Target = [Entry]>> Ledger<C> {
             *cursor += 1;
             // A block that is being moved belongs to the call that moves it.
             if let Some(Entry {
-                state: State::Live { record, .. },
+                state: State::Live { .. },
+                record,
                 ..
             }) = self.entry(index)
             {

@@ -19,12 +19,14 @@ extern crate std;
 
 #[forbid(unsafe_code)]
 mod denied;
+mod guard;
 #[forbid(unsafe_code)]
 mod handle;
 #[forbid(unsafe_code)]
 mod ledger;
 mod session;
 mod storage;
+mod submit;
 #[cfg(test)]
 mod tests;
 
@@ -32,6 +34,10 @@ pub use denied::{
     Cause,
     Denied,
     errno, //
+};
+pub use guard::{
+    Pending,
+    Pinned, //
 };
 pub use handle::{
     HANDLE_BITS,
@@ -45,10 +51,14 @@ pub use ledger::{
     Tally, //
 };
 pub use session::{
-    Pending,
-    Pinned,
     Reply,
     Session,
     validate, //
 };
 pub use storage::Storage;
+pub use submit::{
+    Name,
+    Operation,
+    Part,
+    Request, //
+};

@@ -6,8 +6,9 @@
 //! first does the work and returns a guard with the reply, the second makes it count. A guard that
 //! is dropped instead undoes the work, so a reply that cannot be delivered leaves no trace.
 
-// Lock order: the session's lock, then nothing. The engine is never called with it held, and no
-// memory of a block is touched under it. A block on its way from the books to the engine, or
+// Lock order: the session's lock, then nothing; a submission (submit.rs) asks the engine for what it has
+// at once, and gives back to it, with it held.
+// No memory of a block is touched under it. A block on its way from the books to the engine, or
 // back, belongs to the call that moves it.
 
 use core::{
@@ -28,6 +29,10 @@ use slab_heap::{
 
 use crate::{
     denied::Denied,
+    guard::{
+        Pending,
+        Pinned, //
+    },
     handle::Handle,
     ledger::{
         Full,
@@ -37,6 +42,12 @@ use crate::{
     },
     storage::Storage,
 };
+
+/// Bytes of a word.
+const WORD: usize = size_of::<u64>();
+
+/// The most bytes that are zeroed word by word.
+const SMALL: usize = 64;
 
 /// What a program is told of a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,8 +71,8 @@ where
     L: Lock<Ledger<S::Chunk>>,
     S: Storage,
 {
-    engine: R,
-    ledger: L,
+    pub(super) engine: R,
+    pub(super) ledger: L,
     storage: S,
     /// The engine ends with the session, so there is nobody to give blocks back to.
     owns_engine: bool,
@@ -107,47 +118,45 @@ where
     ///
     /// [`Denied::SizeZero`], [`Denied::BadAlign`], a quota, [`Denied::NoTable`], or what the engine
     /// says. Nothing has changed then.
-    #[inline]
+    #[inline(always)]
     pub fn allocate(&self, size: u64, align: u64) -> Result<Pending<'_, R, L, S>, Denied> {
-        self.counted(self.serve(size, align))
+        match self.serve(size, align) {
+            Ok(pending) => Ok(pending),
+            Err(denied) => Err(self.counted(denied)),
+        }
     }
 
-    /// Does the work of [`Session::allocate`].
-    #[inline]
-    fn serve(&self, size: u64, align: u64) -> Result<Pending<'_, R, L, S>, Denied> {
+    /// Does the work of [`Session::allocate`], but does not count a refusal.
+    #[inline(always)]
+    pub(super) fn serve(&self, size: u64, align: u64) -> Result<Pending<'_, R, L, S>, Denied> {
         let layout = validate(&*self.engine, size, align)?;
         let charge = self.engine.usable(layout);
         let handle = self.reserve(charge)?;
-
         let mut cost = Cost::default();
-        let block = self.engine.allocate(layout, &mut cost).map_err(|refusal| {
-            self.ledger.with(|ledger| ledger.cancel(handle, charge));
-            Denied::Refused(refusal)
-        })?;
+        let block = match self.engine.allocate(layout, &mut cost) {
+            Ok(block) => block,
+            Err(refusal) => {
+                self.ledger.with(|ledger| ledger.cancel(handle, charge));
+                return Err(Denied::by_engine(refusal, &cost));
+            }
+        };
         // SAFETY: The block is new, and `charge` is its usable size.
-        unsafe { zero(block, 0, charge) };
-        Ok(Pending {
-            session: self,
-            handle,
-            cost,
-            new: Record {
-                block,
-                layout,
-                charge,
-            },
-            old: None,
-            published: false,
-        })
+        unsafe { zero(block.start, charge) };
+        let record = Record {
+            block,
+            layout,
+            charge,
+        };
+        Ok(Pending::allocation(self, handle, record, cost))
     }
 
-    /// Counts the refusal, if `result` is one.
-    #[inline]
-    fn counted<T>(&self, result: Result<T, Denied>) -> Result<T, Denied> {
-        result.inspect_err(|denied| {
-            if let Some(cause) = denied.cause() {
-                self.ledger.with(|ledger| ledger.refused(cause));
-            }
-        })
+    /// Counts a refusal, if this is one.
+    #[cold]
+    pub(super) fn counted(&self, denied: Denied) -> Denied {
+        if let Some(cause) = denied.cause() {
+            self.ledger.with(|ledger| ledger.refused(cause));
+        }
+        denied
     }
 
     /// Frees a block.
@@ -158,7 +167,7 @@ where
     #[inline]
     pub fn free(&self, handle: Handle) -> Result<Cost, Denied> {
         let record = self.ledger.with(|ledger| ledger.take(handle))?;
-        Ok(self.release(record))
+        Ok(self.release(&record))
     }
 
     /// Changes a block's size, and its place if that must be.
@@ -171,11 +180,11 @@ where
     /// As for [`Session::allocate`] and [`Session::free`]. Nothing has changed then.
     pub fn reallocate(&self, handle: Handle, size: u64) -> Result<Pending<'_, R, L, S>, Denied> {
         let old = self.ledger.with(|ledger| ledger.begin_move(handle))?;
-        self.counted(self.change(handle, old, size))
-            .inspect_err(|_| {
-                self.ledger
-                    .with(|ledger| ledger.end_move(handle, old, false));
-            })
+        self.change(handle, old, size).map_err(|denied| {
+            self.ledger
+                .with(|ledger| ledger.end_move(handle, &old, false));
+            self.counted(denied)
+        })
     }
 
     /// Does the work of [`Session::reallocate`] on a block that nobody else can reach.
@@ -205,7 +214,7 @@ where
         } else {
             let block = self.engine.allocate(layout, &mut cost).map_err(|refusal| {
                 self.ledger.with(|ledger| ledger.discharge(more));
-                Denied::Refused(refusal)
+                Denied::by_engine(refusal, &cost)
             })?;
             (block, false)
         };
@@ -217,21 +226,16 @@ where
         }
         // Where the block stays, what it loses is not touched: it may yet have it back.
         let end = if in_place { size } else { charge };
-        // SAFETY: As above; `charge` is the usable size.
-        unsafe { zero(block, kept, end - kept) };
+        // SAFETY: As above; `charge` is the usable size, and `kept` no more than it.
+        let added = unsafe { block.start.add(kept) };
+        // SAFETY: As above.
+        unsafe { zero(added, end - kept) };
         let new = Record {
             block,
             layout,
             charge,
         };
-        Ok(Pending {
-            session: self,
-            handle,
-            cost,
-            new,
-            old: Some(old),
-            published: false,
-        })
+        Ok(Pending::reallocation(self, handle, old, new, cost))
     }
 
     /// Pins a block, so that its bytes stay where they are.
@@ -241,16 +245,11 @@ where
     /// [`Denied::NoSuchBlock`], and [`Denied::Pinned`] while it is being moved.
     pub fn pin(&self, handle: Handle) -> Result<Pinned<'_, R, L, S>, Denied> {
         let record = self.ledger.with(|ledger| ledger.pin(handle))?;
-        Ok(Pinned {
-            session: self,
-            handle,
-            start: record.block.start,
-            size: record.layout.size(),
-        })
+        Ok(Pinned::new(self, handle, &record))
     }
 
     /// Tells the engine that a block that is being moved has another size, which it keeps.
-    fn resize(&self, block: Block, layout: Layout, new: Layout) {
+    pub(super) fn resize(&self, block: Block, layout: Layout, new: Layout) {
         // SAFETY: As in `change`: nobody else can reach a block that is being moved.
         let resized = unsafe { self.engine.resize(block, layout, new, &mut Cost::default()) };
         debug_assert!(resized, "the engine does not keep what it said");
@@ -260,22 +259,35 @@ where
     #[inline]
     fn reserve(&self, charge: usize) -> Result<Handle, Denied> {
         loop {
-            match self.ledger.with(|ledger| ledger.reserve(charge)) {
+            let reserved = self.ledger.with(|ledger| match ledger.reserve(charge) {
+                Some(entry) => Ok(entry.handle()),
+                None => Err(ledger.full(charge)),
+            });
+            match reserved {
                 Ok(handle) => return Ok(handle),
-                Err(Full::Quota(denied)) => return Err(denied),
-                Err(Full::Table { first, entries }) => {
-                    let mut chunk = self.storage.chunk(entries).ok_or(Denied::NoTable)?;
-                    Ledger::link(&mut chunk, first);
-                    // Where another caller was faster, the chunk is dropped here, unlocked.
-                    let _surplus = self.ledger.with(|ledger| ledger.grow(chunk));
-                }
+                Err(full) => self.make_room(full)?,
+            }
+        }
+    }
+
+    /// Gets a larger table, if it is that what is missing.
+    #[cold]
+    pub(super) fn make_room(&self, full: Full) -> Result<(), Denied> {
+        match full {
+            Full::Quota(denied) => Err(denied),
+            Full::Table { first, entries } => {
+                let mut chunk = self.storage.chunk(entries).ok_or(Denied::NoTable)?;
+                Ledger::link(&mut chunk, first);
+                // Where another caller was faster, the chunk is dropped here, unlocked.
+                let _surplus = self.ledger.with(|ledger| ledger.grow(chunk));
+                Ok(())
             }
         }
     }
 
     /// Gives a block that left the books back to the engine.
     #[inline]
-    fn release(&self, record: Record) -> Cost {
+    pub(super) fn release(&self, record: &Record) -> Cost {
         let mut cost = Cost::default();
         // SAFETY: The record was taken out of the books, or never got in, so this is the only call
         // that has it; the layout in it is the one to release it with.
@@ -301,7 +313,7 @@ where
         let mut cursor = 0;
         while let Some(record) = self.ledger.with(|ledger| ledger.next_record(&mut cursor)) {
             if let Some(record) = record {
-                self.release(record);
+                self.release(&record);
             }
         }
     }
@@ -312,11 +324,17 @@ where
 /// # Errors
 ///
 /// [`Denied::SizeZero`], [`Denied::BadAlign`], and [`Refusal::TooBig`] for more than the pool.
+#[inline]
 pub fn validate(engine: &(impl Engine + ?Sized), size: u64, align: u64) -> Result<Layout, Denied> {
+    validate_within(engine.capacity(), size, align)
+}
+
+/// As [`validate`], for an engine of that capacity.
+#[inline]
+pub(super) fn validate_within(capacity: usize, size: u64, align: u64) -> Result<Layout, Denied> {
     if size == 0 {
         return Err(Denied::SizeZero);
     }
-    let capacity = engine.capacity();
     let align = usize::try_from(align).map_err(|_| Denied::BadAlign)?;
     if !align.is_power_of_two() || align > capacity {
         return Err(Denied::BadAlign);
@@ -329,152 +347,23 @@ pub fn validate(engine: &(impl Engine + ?Sized), size: u64, align: u64) -> Resul
     Layout::from_size_align(size, align).map_err(|_| too_big)
 }
 
-/// Zeroes the `bytes` bytes of a block after the first `skip`.
+/// Zeroes `bytes` bytes of a block.
 ///
 /// # Safety
 ///
-/// The block has at least `skip + bytes` usable bytes, and nobody else can reach it.
+/// From `start` on the block has at least as many usable bytes, and nobody else can reach it.
 #[inline]
-unsafe fn zero(block: Block, skip: usize, bytes: usize) {
-    // SAFETY: By the function's contract.
-    unsafe { block.start.add(skip).write_bytes(0, bytes) };
-}
-
-/// An operation that is done, but does not count yet.
-#[must_use = "an operation that is not published is undone"]
-pub struct Pending<'s, R, L, S>
-where
-    R: Deref<Target: Engine>,
-    L: Lock<Ledger<S::Chunk>>,
-    S: Storage,
-{
-    session: &'s Session<R, L, S>,
-    handle: Handle,
-    cost: Cost,
-    /// What the handle will name.
-    new: Record,
-    /// What it names, if the operation is a reallocation; often the same block.
-    old: Option<Record>,
-    published: bool,
-}
-
-impl<R, L, S> Pending<'_, R, L, S>
-where
-    R: Deref<Target: Engine>,
-    L: Lock<Ledger<S::Chunk>>,
-    S: Storage,
-{
-    /// Returns what the program is to be told.
-    #[inline]
-    pub fn reply(&self) -> Reply {
-        Reply {
-            handle: self.handle,
-            offset: self.new.block.offset,
-            usable: self.new.charge,
-            cost: self.cost,
-        }
+pub(super) unsafe fn zero(start: NonNull<u8>, bytes: usize) {
+    if bytes > SMALL || (start.addr().get() | bytes) % WORD != 0 {
+        // SAFETY: By the function's contract.
+        return unsafe { start.write_bytes(0, bytes) };
     }
-
-    /// Makes it count.
-    #[inline]
-    pub fn publish(mut self) {
-        self.published = true;
-        let (session, handle, new) = (self.session, self.handle, self.new);
-        let Some(old) = self.old else {
-            return session.ledger.with(|ledger| ledger.publish(handle, new));
-        };
-        if session.engine.keeps(old.layout, new.layout) {
-            session.resize(old.block, old.layout, new.layout);
-        }
-        session.ledger.with(|ledger| {
-            ledger.discharge(old.charge.saturating_sub(new.charge));
-            ledger.end_move(handle, new, true);
-        });
-        if new.block != old.block {
-            session.release(old);
-        }
-    }
-
-    /// Makes it not have happened.
-    #[cold]
-    fn undo(&mut self) {
-        let (session, handle, new) = (self.session, self.handle, self.new);
-        let Some(old) = self.old else {
-            session.release(new);
-            return session
-                .ledger
-                .with(|ledger| ledger.cancel(handle, new.charge));
-        };
-        if new.block != old.block {
-            session.release(new);
-        } else if !session.engine.keeps(old.layout, new.layout) {
-            session.resize(old.block, new.layout, old.layout);
-        }
-        session.ledger.with(|ledger| {
-            ledger.discharge(new.charge.saturating_sub(old.charge));
-            ledger.end_move(handle, old, false);
-        });
-    }
-}
-
-impl<R, L, S> Drop for Pending<'_, R, L, S>
-where
-    R: Deref<Target: Engine>,
-    L: Lock<Ledger<S::Chunk>>,
-    S: Storage,
-{
-    #[inline]
-    fn drop(&mut self) {
-        if !self.published {
-            self.undo();
-        }
-    }
-}
-
-/// A block that stays where it is.
-#[must_use = "the pin is taken back when this is dropped"]
-pub struct Pinned<'s, R, L, S>
-where
-    R: Deref<Target: Engine>,
-    L: Lock<Ledger<S::Chunk>>,
-    S: Storage,
-{
-    session: &'s Session<R, L, S>,
-    handle: Handle,
-    start: NonNull<u8>,
-    size: usize,
-}
-
-impl<R, L, S> Pinned<'_, R, L, S>
-where
-    R: Deref<Target: Engine>,
-    L: Lock<Ledger<S::Chunk>>,
-    S: Storage,
-{
-    /// Returns the address of byte `byte` of the block, and how many bytes there are from it on.
-    ///
-    /// They are valid for reads and writes while `self` lives. Others may have pinned the block
-    /// too and write to it at the same time.
-    ///
-    /// # Errors
-    ///
-    /// [`Denied::OutOfBlock`] when the block has no such byte.
-    pub fn bytes_from(&self, byte: usize) -> Result<(NonNull<u8>, usize), Denied> {
-        if byte >= self.size {
-            return Err(Denied::OutOfBlock);
-        }
-        // SAFETY: The block has more than `byte` bytes, and stays while it is pinned.
-        Ok((unsafe { self.start.add(byte) }, self.size - byte))
-    }
-}
-
-impl<R, L, S> Drop for Pinned<'_, R, L, S>
-where
-    R: Deref<Target: Engine>,
-    L: Lock<Ledger<S::Chunk>>,
-    S: Storage,
-{
-    fn drop(&mut self) {
-        self.session.ledger.with(|ledger| ledger.unpin(self.handle));
+    let words = start.cast::<u64>();
+    for word in 0..bytes / WORD {
+        // Volatile only to keep the compiler from calling memset, which for a few words costs more
+        // than they do.
+        //
+        // SAFETY: By the function's contract; the word is aligned, as was looked at above.
+        unsafe { words.add(word).write_volatile(0) };
     }
 }

@@ -2,6 +2,9 @@
 
 //! Sessions on the seed, with a scarce supply of tables.
 
+#[path = "submit/tests.rs"]
+mod submit;
+
 use crate::*;
 use core::{
     alloc::Layout,

@@ -33,7 +33,13 @@ use slab_heap::{
 };
 use slab_session::{
     Cause,
+    Denied,
     HANDLE_BITS,
+    Handle,
+    Name,
+    Operation,
+    Reply,
+    Request,
     Tally, //
 };
 
@@ -95,11 +101,12 @@ impl From<Cost> for slablab_cost {
     }
 }
 
-impl From<Cause> for slablab_cost {
-    /// Makes the cost of what was refused.
-    fn from(cause: Cause) -> Self {
+impl From<Denied> for slablab_cost {
+    /// Makes the cost of what was denied.
+    fn from(denied: Denied) -> Self {
         Self {
-            cause: cause as u8,
+            cause: denied.cause().map_or(0, |cause| cause as u8),
+            fragmentation: denied.fragmentation().unwrap_or(0),
             ..Cost::default().into()
         }
     }
@@ -191,6 +198,69 @@ pub(crate) fn capabilities(capabilities: Capabilities) -> u32 {
         bits |= SLABLAB_CAP_MAP;
     }
     bits
+}
+
+impl slablab_operation {
+    /// Returns the block that is meant.
+    #[inline]
+    fn name(&self) -> Name {
+        if u32::from(self.flags) == SLABLAB_OP_EARLIER {
+            Name::Earlier(self.handle as usize)
+        } else {
+            Name::Handle(self.handle)
+        }
+    }
+}
+
+impl Request for slablab_operation {
+    #[inline]
+    fn operation(&self) -> Result<Operation, Denied> {
+        let flags = u32::from(self.flags);
+        match u32::from(self.kind) {
+            SLABLAB_OP_ALLOC if flags == 0 => Ok(Operation::Allocate {
+                size: self.bytes,
+                // An alignment that is too large is denied where the others are.
+                align: 1_u64.checked_shl(self.align_log2.into()).unwrap_or(0),
+            }),
+            _ if flags & !SLABLAB_OP_EARLIER != 0 || self.align_log2 != 0 => {
+                Err(Denied::BadOperation)
+            }
+            SLABLAB_OP_FREE if self.bytes == 0 => Ok(Operation::Free(self.name())),
+            SLABLAB_OP_REALLOC => Ok(Operation::Reallocate(self.name(), self.bytes)),
+            _ => Err(Denied::BadOperation),
+        }
+    }
+
+    #[inline]
+    fn allocated(&self) -> Option<Handle> {
+        if u32::from(self.kind) != SLABLAB_OP_ALLOC {
+            return None;
+        }
+        Handle::from_bits(self.handle)
+    }
+
+    #[inline]
+    fn served(&mut self, reply: &Reply) {
+        self.flags = 0;
+        self.handle = reply.handle.to_bits();
+        self.bytes = reply.usable as u64;
+        self.offset = offset(reply.offset);
+        self.cost = reply.cost.into();
+    }
+
+    #[inline]
+    fn freed(&mut self, handle: Handle, cost: Cost) {
+        self.flags = 0;
+        self.handle = handle.to_bits();
+        self.cost = cost.into();
+    }
+
+    fn denied(&mut self, denied: Denied) {
+        self.cost = match denied.cause() {
+            Some(_) => denied.into(),
+            None => slablab_cost::default(),
+        };
+    }
 }
 
 impl Visitor for slablab_stats {

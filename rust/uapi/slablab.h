@@ -8,7 +8,7 @@
  * Commands that take a structure read it whole, once, and write it back whole
  * when they succeed. ALLOC and REALLOC also do so when they fail with ENOMEM,
  * EDQUOT or EOPNOTSUPP, so that the cause can be read. What fails changes
- * nothing.
+ * nothing. SUBMIT does many operations and tells how far it came.
  *
  * Structures may grow at their end. A command is told by its number, not by
  * the size of its argument: a shorter argument than SLABLAB_*_SIZE_VER1 is
@@ -44,6 +44,8 @@ enum slablab_command {
 	SLABLAB_NR_EXTEND = 0x07,
 	SLABLAB_NR_MAP = 0x08,
 	SLABLAB_NR_SHRINK = 0x09,
+	SLABLAB_NR_SUBMIT = 0x0a,
+	SLABLAB_NR_BENCH = 0x0b,
 };
 
 enum slablab_engine {
@@ -362,6 +364,194 @@ struct slablab_map {
 #define SLABLAB_MAP_SIZE_VER1 32
 #define SLABLAB_MAP_EXTENTS_MAX 4096
 
+/* What an operation of SLABLAB_SUBMIT does. */
+enum slablab_operation_kind {
+	/* As SLABLAB_ALLOC. */
+	SLABLAB_OP_ALLOC = 1,
+	/* As SLABLAB_FREE. */
+	SLABLAB_OP_FREE = 2,
+	/* As SLABLAB_REALLOC. */
+	SLABLAB_OP_REALLOC = 3,
+};
+
+/*
+ * In slablab_operation.flags of a FREE or a REALLOC: .handle is not a handle
+ * but the number of an earlier operation of the same call, an ALLOC whose block
+ * is meant. When it is done, .handle is that block's and the flag is gone.
+ */
+#define SLABLAB_OP_EARLIER (1U << 0)
+
+/*
+ * An operation. It is written back when it is done; the one that was not, with
+ * the cause in .cost; those behind it are as they were.
+ */
+struct slablab_operation {
+	__u8 kind;		/* (in) enum slablab_operation_kind */
+	__u8 align_log2;	/* (in) of an ALLOC: log2 of the alignment; else 0 */
+	__u16 flags;		/* (in) SLABLAB_OP_EARLIER or 0 */
+	__u32 handle;		/* (in) FREE and REALLOC; (out) */
+	__u64 bytes;		/* (in) size, of a FREE 0; (out) bytes set aside, of a FREE 0 */
+	__u64 offset;		/* (out) ALLOC and REALLOC */
+	struct slablab_cost cost;	/* (out) */
+};
+#define SLABLAB_OPERATION_SIZE_VER1 32
+
+/*
+ * Does operations, one after the other, until one is not served: .done says how
+ * many were done, .error why it is not all of them. What .done counts is done,
+ * and written back; the operation behind it changed nothing.
+ *
+ * .error is what the command for that one operation fails with: EINVAL also for
+ * a kind that nobody knows, unknown flags and fields that are not 0 as they
+ * should be, and for SLABLAB_OP_EARLIER with a number that is no earlier ALLOC
+ * of the call. EFAULT when the array ends early or cannot be written:
+ * operations are read, and tried for that, up to 64 at a time, before the first
+ * of these is done. (If such memory goes away meanwhile the ALLOCs and REALLOCs
+ * of these 64 that are not written back are undone, but their FREEs are not.)
+ * EINTR when a signal came: it is looked for every 64 operations. A call that a
+ * signal ends before anything was done is restarted or fails with EINTR, as
+ * others do.
+ *
+ * The call itself fails when nothing was tried: for what is wrong with this
+ * structure, EINVAL or EFAULT, which is found out by writing it back first.
+ */
+struct slablab_submit {
+	__u32 flags;		/* (in) 0 */
+	__u32 count;		/* (in) 1 to SLABLAB_OPERATIONS_MAX */
+	__u64 operations;	/* (in) address of an array of struct slablab_operation */
+	__u32 done;		/* (out) */
+	__u32 error;		/* (out) an error number, or 0 when all are done */
+};
+#define SLABLAB_SUBMIT_SIZE_VER1 24
+#define SLABLAB_OPERATIONS_MAX 4096
+/* What SLABLAB_BENCH measures. Each is made for the call and gone with it. */
+enum slablab_bench_subject {
+	/* Nothing: a call that does no work. What the loop itself costs. */
+	SLABLAB_BENCH_NOTHING = 0,
+	/* hybrid, through functions that are called. */
+	SLABLAB_BENCH_HYBRID = 1,
+	/* hybrid, compiled into the loop. */
+	SLABLAB_BENCH_HYBRID_INLINE = 2,
+	/* seed under its lock, through functions that are called. */
+	SLABLAB_BENCH_SEED = 3,
+	/* __kmalloc and kfree. */
+	SLABLAB_BENCH_KMALLOC = 4,
+	/* kmem_cache_alloc and kmem_cache_free, on a cache of blocks of .size. */
+	SLABLAB_BENCH_KMEM_CACHE = 5,
+};
+
+/* What SLABLAB_BENCH does, and what it calls an operation. */
+enum slablab_bench_pattern {
+	/*
+	 * Allocates a block and frees it, one operation, while .slots others
+	 * are out.
+	 */
+	SLABLAB_BENCH_PAIR = 0,
+	/*
+	 * Allocates .slots blocks and frees them, the last one first. A block
+	 * is one operation.
+	 */
+	SLABLAB_BENCH_LIFO = 1,
+	/* The same, the first one first. */
+	SLABLAB_BENCH_FIFO = 2,
+	/*
+	 * Holds .slots blocks of .size_min to .size bytes, each doubling as
+	 * likely as every other. Frees one and allocates another in its place:
+	 * one operation.
+	 */
+	SLABLAB_BENCH_REPLACE = 3,
+	/*
+	 * Has .slots places, a random half of them with a block. Frees the
+	 * block in a place, or allocates one where there is none: one
+	 * operation.
+	 */
+	SLABLAB_BENCH_CHURN = 4,
+	/*
+	 * Allocates .slots blocks and frees every other one. Frees one of the
+	 * rest: one operation. They are as many as that: .count is at most half
+	 * of .slots.
+	 */
+	SLABLAB_BENCH_FRAGMENTS = 5,
+	/*
+	 * One of two threads allocates .slots blocks at once, while the other
+	 * frees those before. A block is one operation of either.
+	 */
+	SLABLAB_BENCH_HANDOVER = 6,
+};
+
+/*
+ * Measures an allocator with a loop in the kernel. Needs CAP_SYS_ADMIN, and
+ * touches neither the session nor its pool.
+ *
+ * Everything is done twice. The first time the blocks are written at both ends
+ * and looked at before they are freed, and nothing is measured; the second time
+ * it is the other way round. At the end all is freed, and the engine's records
+ * are walked.
+ *
+ * What is measured is a number of samples: rounds of .sample_operations, or
+ * single operations. .min_ns to .max_ns are of samples; what reading the clock
+ * costs is subtracted, what the loop costs is not: SLABLAB_BENCH_NOTHING tells.
+ * A single operation during which the timer's tick was seen is left out of all
+ * figures but .operations, and counted in .disturbed.
+ *
+ * With .threads above 1, as many threads make the same call on the same file,
+ * and go on when they are all there (after 10 s without, ETIMEDOUT). They have
+ * the allocator in common. What is below .span_ns is of all of them together.
+ * When one fails, the others fail with ECANCELED. EBUSY while threads wait for
+ * others with another argument. Which CPUs they are on is their own affair.
+ *
+ * .pool_bytes and what is needed besides is charged to the private pools'
+ * budget (EDQUOT). ENOSPC when one block more than .slots for each of .threads,
+ * of .size bytes rounded up to a power of two, may not fit. EOPNOTSUPP for a kmem_cache of
+ * blocks of several sizes. A signal ends the call with EINTR.
+ */
+struct slablab_bench {
+	__u32 subject;		/* (in) enum slablab_bench_subject */
+	__u32 pattern;		/* (in) enum slablab_bench_pattern */
+	__u32 flags;		/* (in) SLABLAB_BENCH_SINGLY */
+	__u32 threads;		/* (in) 1 to SLABLAB_BENCH_THREADS_MAX; HANDOVER has 2 */
+	__u64 pool_bytes;	/* (in) a multiple of 32 KiB up to 4 GiB; the most that is out */
+	__u64 size;		/* (in) bytes of a block, 1 to SLABLAB_BENCH_SIZE_MAX */
+	__u64 size_min;		/* (in) REPLACE: 1 to .size; else 0 */
+	__u64 count;		/* (in) operations of each thread, 1 to SLABLAB_BENCH_COUNT_MAX */
+	__u64 seed;		/* (in) of what is done at random */
+	__u32 slots;		/* (in) 1 to SLABLAB_BENCH_SLOTS_MAX; batches: to _ROUND; PAIR: from 0 */
+	__u32 reserved;		/* (in) 0 */
+
+	__u64 operations;	/* (out) of this thread: .count, in whole rounds where there are rounds */
+	__u32 samples;		/* (out) */
+	__u32 sample_operations;	/* (out) in a sample */
+	__u64 total_ns;		/* (out) all samples */
+	__u64 min_ns;		/* (out) the shortest sample */
+	__u64 p50_ns;		/* (out) half of the samples were not longer */
+	__u64 p99_ns;		/* (out) 99 of 100 were not longer */
+	__u64 max_ns;		/* (out) the longest sample */
+	__u64 clock_ns;		/* (out) to read the clock; subtracted already */
+	__u32 disturbed;	/* (out) samples that were left out */
+	__u32 rule;		/* (out) enum slablab_rule: broken at the end */
+	__u64 checked_blocks;	/* (out) written and looked at */
+	__u64 wrong_blocks;	/* (out) misaligned, changed by others, or not taken back */
+	__u64 refusals;		/* (out) allocations that were not served */
+
+	__u64 span_ns;		/* (out) from the first one's begin to the last one's end */
+	__u64 span_operations;	/* (out) measured in that time */
+	__u64 lock_acquisitions;	/* (out) of the engine's lock in that time, if it has one of ours */
+};
+#define SLABLAB_BENCH_SIZE_VER1 184
+/*
+ * A sample is one operation (LIFO and FIFO: an allocation, or a free). FRAGMENTS
+ * has it always.
+ */
+#define SLABLAB_BENCH_SINGLY (1U << 0)
+#define SLABLAB_BENCH_THREADS_MAX 8
+/* The operations between two looks for signals. */
+#define SLABLAB_BENCH_ROUND 1024
+#define SLABLAB_BENCH_SIZE_MAX (1U << 20)
+#define SLABLAB_BENCH_SLOTS_MAX (1U << 18)
+#define SLABLAB_BENCH_COUNT_MAX (1U << 27)
+/* The most samples; more are EINVAL. */
+#define SLABLAB_BENCH_SAMPLES_MAX (1U << 18)
+
 #define SLABLAB_INFO _IOWR(SLABLAB_IOC_TYPE, SLABLAB_NR_INFO, struct slablab_info)
 #define SLABLAB_BIND _IOWR(SLABLAB_IOC_TYPE, SLABLAB_NR_BIND, struct slablab_bind)
 #define SLABLAB_ALLOC _IOWR(SLABLAB_IOC_TYPE, SLABLAB_NR_ALLOC, struct slablab_alloc)
@@ -373,5 +563,7 @@ struct slablab_map {
 #define SLABLAB_EXTEND _IOWR(SLABLAB_IOC_TYPE, SLABLAB_NR_EXTEND, struct slablab_extend)
 #define SLABLAB_SHRINK _IOWR(SLABLAB_IOC_TYPE, SLABLAB_NR_SHRINK, struct slablab_shrink)
 #define SLABLAB_MAP _IOWR(SLABLAB_IOC_TYPE, SLABLAB_NR_MAP, struct slablab_map)
+#define SLABLAB_SUBMIT _IOWR(SLABLAB_IOC_TYPE, SLABLAB_NR_SUBMIT, struct slablab_submit)
+#define SLABLAB_BENCH _IOWR(SLABLAB_IOC_TYPE, SLABLAB_NR_BENCH, struct slablab_bench)
 
 #endif /* _UAPI_SLABLAB_H */

@@ -31,6 +31,18 @@ pub const SLABLAB_SHRINK_SIZE_VER1: u32 = 24;
 pub const SLABLAB_EXTENT_SIZE_VER1: u32 = 16;
 pub const SLABLAB_MAP_SIZE_VER1: u32 = 32;
 pub const SLABLAB_MAP_EXTENTS_MAX: u32 = 4096;
+pub const SLABLAB_OP_EARLIER: u32 = 1;
+pub const SLABLAB_OPERATION_SIZE_VER1: u32 = 32;
+pub const SLABLAB_SUBMIT_SIZE_VER1: u32 = 24;
+pub const SLABLAB_OPERATIONS_MAX: u32 = 4096;
+pub const SLABLAB_BENCH_SIZE_VER1: u32 = 184;
+pub const SLABLAB_BENCH_SINGLY: u32 = 1;
+pub const SLABLAB_BENCH_THREADS_MAX: u32 = 8;
+pub const SLABLAB_BENCH_ROUND: u32 = 1024;
+pub const SLABLAB_BENCH_SIZE_MAX: u32 = 1048576;
+pub const SLABLAB_BENCH_SLOTS_MAX: u32 = 262144;
+pub const SLABLAB_BENCH_COUNT_MAX: u32 = 134217728;
+pub const SLABLAB_BENCH_SAMPLES_MAX: u32 = 262144;
 pub const SLABLAB_INFO: u32 = 3226516224;
 pub const SLABLAB_BIND: u32 = 3223370497;
 pub const SLABLAB_ALLOC: u32 = 3224419074;
@@ -41,6 +53,8 @@ pub const SLABLAB_CHECK: u32 = 3223370502;
 pub const SLABLAB_EXTEND: u32 = 3223370503;
 pub const SLABLAB_SHRINK: u32 = 3222846217;
 pub const SLABLAB_MAP: u32 = 3223370504;
+pub const SLABLAB_SUBMIT: u32 = 3222846218;
+pub const SLABLAB_BENCH: u32 = 3233331979;
 pub type __u8 = ::core::ffi::c_uchar;
 pub type __u16 = ::core::ffi::c_ushort;
 pub type __u32 = ::core::ffi::c_uint;
@@ -55,6 +69,8 @@ pub const SLABLAB_NR_CHECK: slablab_command = 6;
 pub const SLABLAB_NR_EXTEND: slablab_command = 7;
 pub const SLABLAB_NR_MAP: slablab_command = 8;
 pub const SLABLAB_NR_SHRINK: slablab_command = 9;
+pub const SLABLAB_NR_SUBMIT: slablab_command = 10;
+pub const SLABLAB_NR_BENCH: slablab_command = 11;
 pub type slablab_command = ::core::ffi::c_uint;
 pub const SLABLAB_ENGINE_DEFAULT: slablab_engine = 0;
 pub const SLABLAB_ENGINE_SEED: slablab_engine = 1;
@@ -522,4 +538,170 @@ const _: () = {
         [::core::mem::offset_of!(slablab_map, extents) - 16usize];
     ["Offset of field: slablab_map::reserved"]
         [::core::mem::offset_of!(slablab_map, reserved) - 24usize];
+};
+pub const SLABLAB_OP_ALLOC: slablab_operation_kind = 1;
+pub const SLABLAB_OP_FREE: slablab_operation_kind = 2;
+pub const SLABLAB_OP_REALLOC: slablab_operation_kind = 3;
+pub type slablab_operation_kind = ::core::ffi::c_uint;
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone)]
+pub struct slablab_operation {
+    pub kind: __u8,
+    pub align_log2: __u8,
+    pub flags: __u16,
+    pub handle: __u32,
+    pub bytes: __u64,
+    pub offset: __u64,
+    pub cost: slablab_cost,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of slablab_operation"][::core::mem::size_of::<slablab_operation>() - 32usize];
+    ["Alignment of slablab_operation"][::core::mem::align_of::<slablab_operation>() - 8usize];
+    ["Offset of field: slablab_operation::kind"]
+        [::core::mem::offset_of!(slablab_operation, kind) - 0usize];
+    ["Offset of field: slablab_operation::align_log2"]
+        [::core::mem::offset_of!(slablab_operation, align_log2) - 1usize];
+    ["Offset of field: slablab_operation::flags"]
+        [::core::mem::offset_of!(slablab_operation, flags) - 2usize];
+    ["Offset of field: slablab_operation::handle"]
+        [::core::mem::offset_of!(slablab_operation, handle) - 4usize];
+    ["Offset of field: slablab_operation::bytes"]
+        [::core::mem::offset_of!(slablab_operation, bytes) - 8usize];
+    ["Offset of field: slablab_operation::offset"]
+        [::core::mem::offset_of!(slablab_operation, offset) - 16usize];
+    ["Offset of field: slablab_operation::cost"]
+        [::core::mem::offset_of!(slablab_operation, cost) - 24usize];
+};
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone)]
+pub struct slablab_submit {
+    pub flags: __u32,
+    pub count: __u32,
+    pub operations: __u64,
+    pub done: __u32,
+    pub error: __u32,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of slablab_submit"][::core::mem::size_of::<slablab_submit>() - 24usize];
+    ["Alignment of slablab_submit"][::core::mem::align_of::<slablab_submit>() - 8usize];
+    ["Offset of field: slablab_submit::flags"]
+        [::core::mem::offset_of!(slablab_submit, flags) - 0usize];
+    ["Offset of field: slablab_submit::count"]
+        [::core::mem::offset_of!(slablab_submit, count) - 4usize];
+    ["Offset of field: slablab_submit::operations"]
+        [::core::mem::offset_of!(slablab_submit, operations) - 8usize];
+    ["Offset of field: slablab_submit::done"]
+        [::core::mem::offset_of!(slablab_submit, done) - 16usize];
+    ["Offset of field: slablab_submit::error"]
+        [::core::mem::offset_of!(slablab_submit, error) - 20usize];
+};
+pub const SLABLAB_BENCH_NOTHING: slablab_bench_subject = 0;
+pub const SLABLAB_BENCH_HYBRID: slablab_bench_subject = 1;
+pub const SLABLAB_BENCH_HYBRID_INLINE: slablab_bench_subject = 2;
+pub const SLABLAB_BENCH_SEED: slablab_bench_subject = 3;
+pub const SLABLAB_BENCH_KMALLOC: slablab_bench_subject = 4;
+pub const SLABLAB_BENCH_KMEM_CACHE: slablab_bench_subject = 5;
+pub type slablab_bench_subject = ::core::ffi::c_uint;
+pub const SLABLAB_BENCH_PAIR: slablab_bench_pattern = 0;
+pub const SLABLAB_BENCH_LIFO: slablab_bench_pattern = 1;
+pub const SLABLAB_BENCH_FIFO: slablab_bench_pattern = 2;
+pub const SLABLAB_BENCH_REPLACE: slablab_bench_pattern = 3;
+pub const SLABLAB_BENCH_CHURN: slablab_bench_pattern = 4;
+pub const SLABLAB_BENCH_FRAGMENTS: slablab_bench_pattern = 5;
+pub const SLABLAB_BENCH_HANDOVER: slablab_bench_pattern = 6;
+pub type slablab_bench_pattern = ::core::ffi::c_uint;
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone)]
+pub struct slablab_bench {
+    pub subject: __u32,
+    pub pattern: __u32,
+    pub flags: __u32,
+    pub threads: __u32,
+    pub pool_bytes: __u64,
+    pub size: __u64,
+    pub size_min: __u64,
+    pub count: __u64,
+    pub seed: __u64,
+    pub slots: __u32,
+    pub reserved: __u32,
+    pub operations: __u64,
+    pub samples: __u32,
+    pub sample_operations: __u32,
+    pub total_ns: __u64,
+    pub min_ns: __u64,
+    pub p50_ns: __u64,
+    pub p99_ns: __u64,
+    pub max_ns: __u64,
+    pub clock_ns: __u64,
+    pub disturbed: __u32,
+    pub rule: __u32,
+    pub checked_blocks: __u64,
+    pub wrong_blocks: __u64,
+    pub refusals: __u64,
+    pub span_ns: __u64,
+    pub span_operations: __u64,
+    pub lock_acquisitions: __u64,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of slablab_bench"][::core::mem::size_of::<slablab_bench>() - 184usize];
+    ["Alignment of slablab_bench"][::core::mem::align_of::<slablab_bench>() - 8usize];
+    ["Offset of field: slablab_bench::subject"]
+        [::core::mem::offset_of!(slablab_bench, subject) - 0usize];
+    ["Offset of field: slablab_bench::pattern"]
+        [::core::mem::offset_of!(slablab_bench, pattern) - 4usize];
+    ["Offset of field: slablab_bench::flags"]
+        [::core::mem::offset_of!(slablab_bench, flags) - 8usize];
+    ["Offset of field: slablab_bench::threads"]
+        [::core::mem::offset_of!(slablab_bench, threads) - 12usize];
+    ["Offset of field: slablab_bench::pool_bytes"]
+        [::core::mem::offset_of!(slablab_bench, pool_bytes) - 16usize];
+    ["Offset of field: slablab_bench::size"]
+        [::core::mem::offset_of!(slablab_bench, size) - 24usize];
+    ["Offset of field: slablab_bench::size_min"]
+        [::core::mem::offset_of!(slablab_bench, size_min) - 32usize];
+    ["Offset of field: slablab_bench::count"]
+        [::core::mem::offset_of!(slablab_bench, count) - 40usize];
+    ["Offset of field: slablab_bench::seed"]
+        [::core::mem::offset_of!(slablab_bench, seed) - 48usize];
+    ["Offset of field: slablab_bench::slots"]
+        [::core::mem::offset_of!(slablab_bench, slots) - 56usize];
+    ["Offset of field: slablab_bench::reserved"]
+        [::core::mem::offset_of!(slablab_bench, reserved) - 60usize];
+    ["Offset of field: slablab_bench::operations"]
+        [::core::mem::offset_of!(slablab_bench, operations) - 64usize];
+    ["Offset of field: slablab_bench::samples"]
+        [::core::mem::offset_of!(slablab_bench, samples) - 72usize];
+    ["Offset of field: slablab_bench::sample_operations"]
+        [::core::mem::offset_of!(slablab_bench, sample_operations) - 76usize];
+    ["Offset of field: slablab_bench::total_ns"]
+        [::core::mem::offset_of!(slablab_bench, total_ns) - 80usize];
+    ["Offset of field: slablab_bench::min_ns"]
+        [::core::mem::offset_of!(slablab_bench, min_ns) - 88usize];
+    ["Offset of field: slablab_bench::p50_ns"]
+        [::core::mem::offset_of!(slablab_bench, p50_ns) - 96usize];
+    ["Offset of field: slablab_bench::p99_ns"]
+        [::core::mem::offset_of!(slablab_bench, p99_ns) - 104usize];
+    ["Offset of field: slablab_bench::max_ns"]
+        [::core::mem::offset_of!(slablab_bench, max_ns) - 112usize];
+    ["Offset of field: slablab_bench::clock_ns"]
+        [::core::mem::offset_of!(slablab_bench, clock_ns) - 120usize];
+    ["Offset of field: slablab_bench::disturbed"]
+        [::core::mem::offset_of!(slablab_bench, disturbed) - 128usize];
+    ["Offset of field: slablab_bench::rule"]
+        [::core::mem::offset_of!(slablab_bench, rule) - 132usize];
+    ["Offset of field: slablab_bench::checked_blocks"]
+        [::core::mem::offset_of!(slablab_bench, checked_blocks) - 136usize];
+    ["Offset of field: slablab_bench::wrong_blocks"]
+        [::core::mem::offset_of!(slablab_bench, wrong_blocks) - 144usize];
+    ["Offset of field: slablab_bench::refusals"]
+        [::core::mem::offset_of!(slablab_bench, refusals) - 152usize];
+    ["Offset of field: slablab_bench::span_ns"]
+        [::core::mem::offset_of!(slablab_bench, span_ns) - 160usize];
+    ["Offset of field: slablab_bench::span_operations"]
+        [::core::mem::offset_of!(slablab_bench, span_operations) - 168usize];
+    ["Offset of field: slablab_bench::lock_acquisitions"]
+        [::core::mem::offset_of!(slablab_bench, lock_acquisitions) - 176usize];
 };

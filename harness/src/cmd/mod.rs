@@ -2,6 +2,7 @@
 
 //! The subcommands.
 
+pub(crate) mod bench;
 pub(crate) mod info;
 pub(crate) mod map;
 pub(crate) mod selftest;

@@ -18,9 +18,20 @@ use super::{
     shadow::Place, //
 };
 use crate::{
-    device::Errno,
-    uapi::Cause, //
+    device::{
+        Errno,
+        Refused, //
+    },
+    uapi::{
+        self,
+        Cause,
+        slablab_cost,
+        slablab_operation, //
+    },
 };
+
+/// The alignment of blocks that are allocated many at a time.
+const SUBMIT_ALIGN: u64 = 8;
 
 /// Bytes that are read or written at a time.
 const CHUNK: usize = 64 << 10;
@@ -82,11 +93,16 @@ impl<'o> Client<'o> {
             size,
             align,
         };
+        self.admitted(place, reply.cost).map(Ok)
+    }
+
+    /// Enters a new block, which is zeros, and fills it.
+    fn admitted(&mut self, place: Place, cost: slablab_cost) -> Result<Block, Complaint> {
         let content = {
             let mut books = self.oracle.books();
             books
                 .shadow
-                .note(reply.handle, reply.offset, reply.usable, reply.cost);
+                .note(place.handle, place.offset, place.usable, cost);
             books.shadow.admit(&place)?;
             books.tally.allocations += 1;
             books.next_id += 1;
@@ -95,7 +111,73 @@ impl<'o> Client<'o> {
         let block = Block { place, content };
         self.verify_zero(&block, 0)?;
         self.fill(&block, 0)?;
-        Ok(Ok(block))
+        Ok(block)
+    }
+
+    /// Frees blocks and allocates others of these sizes, in one call.
+    ///
+    /// `blocks` are then those that were allocated; a refusal leaves the sizes behind it away.
+    pub(crate) fn submit(
+        &mut self,
+        blocks: &mut Vec<Block>,
+        sizes: &[u64],
+    ) -> Result<(), Complaint> {
+        let mut operations = Vec::with_capacity(blocks.len() + sizes.len());
+        for block in blocks.iter() {
+            self.verify(block, block.size())?;
+            let mut books = self.oracle.books();
+            books.shadow.remove(&block.place);
+            books.tally.frees += 1;
+            operations.push(slablab_operation {
+                kind: uapi::SLABLAB_OP_FREE as u8,
+                handle: block.handle(),
+                ..Default::default()
+            });
+        }
+        let freed = operations.len();
+        operations.extend(sizes.iter().map(|size| slablab_operation {
+            kind: uapi::SLABLAB_OP_ALLOC as u8,
+            align_log2: SUBMIT_ALIGN.ilog2() as u8,
+            bytes: *size,
+            ..Default::default()
+        }));
+        blocks.clear();
+        if operations.is_empty() {
+            return Ok(());
+        }
+        let failed = |errno| Complaint::Failed {
+            call: "SUBMIT",
+            errno,
+        };
+        let answer = self.oracle.target.submit(&mut operations).map_err(failed)?;
+        let done = answer.done as usize;
+        // A free has to succeed, and there are no more done than there are.
+        if done < freed
+            || done > operations.len()
+            || (done < operations.len()) != (answer.error != 0)
+        {
+            return Err(failed(Errno::from_raw_os_error(answer.error.max(1) as i32)));
+        }
+        for (operation, size) in operations[freed..done].iter().zip(sizes) {
+            let place = Place {
+                handle: operation.handle,
+                offset: operation.offset,
+                usable: operation.bytes,
+                size: *size,
+                align: SUBMIT_ALIGN,
+            };
+            blocks.push(self.admitted(place, operation.cost)?);
+        }
+        if let Some(refused) = operations.get(done) {
+            self.oracle.refused(
+                "SUBMIT",
+                &Refused {
+                    errno: Errno::from_raw_os_error(answer.error as i32),
+                    cost: refused.cost,
+                },
+            )?;
+        }
+        Ok(())
     }
 
     /// Frees a block whose bytes must be what was written.

@@ -21,9 +21,11 @@ use crate::{
         slablab_extent,
         slablab_info,
         slablab_map,
+        slablab_operation,
         slablab_realloc,
         slablab_shrink,
-        slablab_stats, //
+        slablab_stats,
+        slablab_submit, //
     },
 };
 
@@ -129,5 +131,9 @@ impl Target for Faulty {
         extents: &mut [slablab_extent],
     ) -> Result<slablab_map, Errno> {
         self.sim.map(region, page, extents)
+    }
+
+    fn submit(&self, operations: &mut [slablab_operation]) -> Result<slablab_submit, Errno> {
+        self.sim.submit(operations)
     }
 }

@@ -16,15 +16,18 @@ use crate::{
         self,
         Engine,
         slablab_alloc,
+        slablab_bench,
         slablab_bind,
         slablab_check,
         slablab_extend,
         slablab_extent,
         slablab_info,
         slablab_map,
+        slablab_operation,
         slablab_realloc,
         slablab_shrink,
-        slablab_stats, //
+        slablab_stats,
+        slablab_submit, //
     },
 };
 
@@ -85,6 +88,8 @@ impl Call {
             ("EXTEND", uapi::SLABLAB_NR_EXTEND, pool),
             ("MAP", uapi::SLABLAB_NR_MAP, map),
             ("SHRINK", uapi::SLABLAB_NR_SHRINK, pool),
+            ("SUBMIT", uapi::SLABLAB_NR_SUBMIT, true),
+            ("BENCH", uapi::SLABLAB_NR_BENCH, true),
         ];
         commands
             .into_iter()
@@ -127,12 +132,35 @@ impl Call {
             uapi::SLABLAB_NR_STATS => slablab_stats::default().bytes(),
             uapi::SLABLAB_NR_CHECK => slablab_check::default().bytes(),
             uapi::SLABLAB_NR_SHRINK => slablab_shrink::default().bytes(),
+            uapi::SLABLAB_NR_BENCH => slablab_bench {
+                subject: uapi::SLABLAB_BENCH_HYBRID,
+                threads: 1,
+                pool_bytes: POOL_UNIT,
+                size: 64,
+                count: 1,
+                ..Default::default()
+            }
+            .bytes(),
             uapi::SLABLAB_NR_MAP => {
                 // The kernel may write there at any time, so it is never anything else.
                 let extents = Box::leak(Box::new([slablab_extent::default(); EXTENTS]));
                 slablab_map {
                     count: EXTENTS as u32,
                     extents: extents.as_mut_ptr().expose_provenance() as u64,
+                    ..Default::default()
+                }
+                .bytes()
+            }
+            uapi::SLABLAB_NR_SUBMIT => {
+                // As for MAP.
+                let operations = Box::leak(Box::new([slablab_operation {
+                    kind: uapi::SLABLAB_OP_ALLOC as u8,
+                    bytes: 64,
+                    ..Default::default()
+                }]));
+                slablab_submit {
+                    count: 1,
+                    operations: operations.as_mut_ptr().expose_provenance() as u64,
                     ..Default::default()
                 }
                 .bytes()
@@ -204,6 +232,7 @@ impl Call {
             }
             uapi::SLABLAB_NR_ALLOC => vec![flags(offset_of!(slablab_alloc, flags))],
             uapi::SLABLAB_NR_REALLOC => vec![flags(offset_of!(slablab_realloc, flags))],
+            uapi::SLABLAB_NR_SUBMIT => vec![flags(offset_of!(slablab_submit, flags))],
             uapi::SLABLAB_NR_STATS => vec![flags(offset_of!(slablab_stats, flags))],
             uapi::SLABLAB_NR_CHECK => vec![
                 flags(offset_of!(slablab_check, flags)),
@@ -213,6 +242,14 @@ impl Call {
                 flags(offset_of!(slablab_shrink, flags)),
                 reserved(offset_of!(slablab_shrink, reserved), 32),
             ],
+            uapi::SLABLAB_NR_BENCH => {
+                // Bit 0 is known: single operations.
+                let byte = offset_of!(slablab_bench, flags);
+                vec![
+                    ("flags", 8 * byte + 1..8 * byte + 32),
+                    reserved(offset_of!(slablab_bench, reserved), 32),
+                ]
+            }
             uapi::SLABLAB_NR_MAP => vec![
                 flags(offset_of!(slablab_map, flags)),
                 reserved(offset_of!(slablab_map, reserved), 64),

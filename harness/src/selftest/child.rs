@@ -70,6 +70,8 @@ pub(crate) enum Role {
     Heir,
     /// Opens a session for others to take, and stays.
     Lender,
+    /// Measures for a very long time.
+    Bench,
 }
 
 impl Role {
@@ -80,6 +82,7 @@ impl Role {
             Self::Neighbour => "neighbour",
             Self::Heir => "heir",
             Self::Lender => "lender",
+            Self::Bench => "bench",
         }
     }
 
@@ -90,6 +93,7 @@ impl Role {
             Self::Neighbour => neighbour(engine),
             Self::Heir => heir(),
             Self::Lender => lender(engine),
+            Self::Bench => bench(),
         }
     }
 }
@@ -210,6 +214,13 @@ fn lender(engine: Engine) -> Outcome {
     let handle = filled(&device, SIZE, 1)?;
     say([device.as_fd().as_raw_fd() as u32, handle])?;
     stay()
+}
+
+fn bench() -> Outcome {
+    let device = Device::open()?;
+    say([])?;
+    device.bench(&super::bench::endless())?;
+    Ok(())
 }
 
 /// A program that was started.

@@ -76,6 +76,9 @@ arguments! {
     slablab_extend: SLABLAB_EXTEND_SIZE_VER1,
     slablab_shrink: SLABLAB_SHRINK_SIZE_VER1,
     slablab_map: SLABLAB_MAP_SIZE_VER1,
+    slablab_submit: SLABLAB_SUBMIT_SIZE_VER1,
+    slablab_operation: SLABLAB_OPERATION_SIZE_VER1,
+    slablab_bench: SLABLAB_BENCH_SIZE_VER1,
 }
 
 /// Whether the kernel reads an argument, and writes it, as `_IOC` has it.
@@ -232,9 +235,27 @@ impl Fence {
         })
     }
 
+    /// Moves the `len` bytes at `address`, which [`Fence::place`] returned, to where they begin
+    /// `from` bytes behind the first one that can be touched; returns where.
+    pub(super) fn shift_down(&self, address: usize, len: usize, from: usize) -> usize {
+        let first = self.start.addr().get();
+        assert!(address >= first && len <= self.bytes - (address - first).max(from));
+        let old = self.start.as_ptr().wrapping_add(address - first);
+        let new = self.start.as_ptr().wrapping_add(from);
+        // SAFETY: Both ranges are part of what can be touched, as was checked above; there are no
+        // references to the mapping.
+        unsafe { ptr::copy(old, new, len) };
+        new.expose_provenance()
+    }
+
     /// Keeps everybody from writing.
     pub(super) fn read_only(&self) -> Outcome {
-        self.protect(0, self.bytes, MprotectFlags::READ)
+        self.read_only_from(0)
+    }
+
+    /// Keeps everybody from writing from byte `from` on, which begins a page.
+    pub(super) fn read_only_from(&self, from: usize) -> Outcome {
+        self.protect(from, self.bytes - from, MprotectFlags::READ)
     }
 }
 

@@ -7,6 +7,7 @@
 //! After each theme the shared pools must be as they were before it.
 
 mod arguments;
+mod bench;
 mod blocks;
 mod call;
 mod child;
@@ -24,6 +25,7 @@ mod quotas;
 mod report;
 mod requests;
 mod statistics;
+mod submit;
 mod verdict;
 mod zeros;
 
@@ -96,7 +98,7 @@ macro_rules! theme {
 use theme;
 
 /// Every theme, in the order in which they are run: what is simple first.
-const THEMES: [Theme; 12] = [
+const THEMES: [Theme; 14] = [
     arguments::THEME,
     requests::THEME,
     handles::THEME,
@@ -106,7 +108,9 @@ const THEMES: [Theme; 12] = [
     pools::THEME,
     map::THEME,
     quotas::THEME,
+    submit::THEME,
     lockstep::THEME,
+    bench::THEME,
     processes::THEME,
     life::THEME,
 ];

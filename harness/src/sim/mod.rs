@@ -74,9 +74,11 @@ use crate::{
         slablab_extent,
         slablab_info,
         slablab_map,
+        slablab_operation,
         slablab_realloc,
         slablab_shrink,
-        slablab_stats, //
+        slablab_stats,
+        slablab_submit, //
     },
 };
 
@@ -101,7 +103,7 @@ engine_enum! {
         /// The architecture document's.
         Seed(Seed<HostLock<seed::State>>),
         /// The seed's two tiers without its weaknesses.
-        Hybrid(Hybrid<HostLock<hybrid::State>, Machine, Box<[Cache]>>),
+        Hybrid(Hybrid<HostLock<hybrid::State>, Machine<Cache>>),
     }
 }
 
@@ -144,7 +146,6 @@ impl Pool {
             Engine::Hybrid => AnyEngine::Hybrid(Hybrid::new(
                 HostLock::new(hybrid::State::new()),
                 Machine::default(),
-                Machine::caches(),
             )),
             Engine::Default | Engine::Slub => return Err(Errno::OPNOTSUPP),
         };
@@ -261,7 +262,10 @@ fn errno(denied: Denied) -> Errno {
 fn refused(denied: Denied) -> Refused {
     Refused {
         errno: errno(denied),
-        cost: denied.cause().map(slablab_cost::from).unwrap_or_default(),
+        cost: match denied.cause() {
+            Some(_) => denied.into(),
+            None => slablab_cost::default(),
+        },
     }
 }
 
@@ -446,6 +450,25 @@ impl Target for Sim {
             region,
             page,
             count: count as u32,
+            ..Default::default()
+        })
+    }
+
+    fn submit(&self, operations: &mut [slablab_operation]) -> Result<slablab_submit, Errno> {
+        let count = u32::try_from(operations.len()).map_err(|_| Errno::INVAL)?;
+        if !(1..=uapi::SLABLAB_OPERATIONS_MAX).contains(&count) {
+            return Err(Errno::INVAL);
+        }
+        let (mut done, mut denied) = (0, None);
+        while done < operations.len() && denied.is_none() {
+            let part = self.session.submit(operations, 0, done);
+            (done, denied) = (part.end(), part.denied());
+            part.publish();
+        }
+        Ok(slablab_submit {
+            count,
+            done: done as u32,
+            error: denied.map_or(0, |denied| denied.errno() as u32),
             ..Default::default()
         })
     }

@@ -9,7 +9,6 @@ use std::sync::{
 };
 
 use slab_heap::{
-    hybrid::Cache,
     lock::Lock,
     platform::{
         Pinning,
@@ -43,37 +42,37 @@ unsafe impl<T> Lock<T> for HostLock<T> {
 ///
 /// With more than one, what a program is told would depend on which thread runs where: this is
 /// what a program sees of the module that stays on one CPU.
-#[derive(Debug, Default)]
-pub(super) struct Machine {
+#[derive(Default)]
+pub(super) struct Machine<T> {
     turn: Mutex<()>,
+    own: T,
 }
 
-impl Machine {
-    /// Returns what the CPU keeps of one pool.
-    pub(super) fn caches() -> Box<[Cache]> {
-        Box::new([Cache::new()])
-    }
-
+impl<T> Machine<T> {
     fn turn(&self) -> MutexGuard<'_, ()> {
         self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 // SAFETY: Whoever runs for the CPU has its turn, and mutexes order them.
-unsafe impl Platform for Machine {
+unsafe impl<T: Sync> Platform<T> for Machine<T> {
     fn cpus(&self) -> usize {
         1
     }
 
-    fn pinned<R>(&self, f: impl FnOnce(usize) -> R) -> R {
-        let _turn = self.turn();
-        f(0)
+    fn of(&self, cpu: usize) -> Option<&T> {
+        (cpu == 0).then_some(&self.own)
     }
 
-    fn on(&self, _cpu: usize, work: &mut (dyn FnMut(Pinning<'_>) + Send)) {
+    fn pinned<R>(&self, f: impl FnOnce(&T) -> R) -> Option<R> {
+        let _turn = self.turn();
+        Some(f(&self.own))
+    }
+
+    fn on(&self, _cpu: usize, work: &mut (dyn FnMut(Pinning<'_, T>) + Send)) {
         work(&|f| {
             let _turn = self.turn();
-            f();
+            f(&self.own);
         });
     }
 }

@@ -7,6 +7,7 @@
 //! same seed, and running it for longer only adds to them.
 
 mod abuse;
+mod batch;
 mod budget;
 mod churn;
 mod exhaust;
@@ -45,7 +46,7 @@ pub(crate) struct Workload {
 }
 
 /// All workloads, in the order in which they are run.
-pub(crate) static WORKLOADS: [Workload; 7] = [
+pub(crate) static WORKLOADS: [Workload; 8] = [
     Workload {
         name: "churn",
         about: "small blocks come and go in waves",
@@ -75,6 +76,12 @@ pub(crate) static WORKLOADS: [Workload; 7] = [
         about: "blocks grow and shrink, and keep their contents",
         is_sequential: true,
         run: realloc::run,
+    },
+    Workload {
+        name: "batch",
+        about: "many operations in one call: blocks go and others come",
+        is_sequential: true,
+        run: batch::run,
     },
     Workload {
         name: "threads",

@@ -6,6 +6,8 @@
 //! and back, and read the frame of a page, while another one adds a region.
 
 use core::{
+    cell::UnsafeCell,
+    hint::assert_unchecked,
     ptr::{
         self,
         NonNull, //
@@ -21,10 +23,7 @@ use core::{
     },
 };
 
-use super::frames::{
-    Frame,
-    Tag, //
-};
+use super::frames::Frame;
 use crate::{
     class::PAGE_SHIFT,
     engine::Block,
@@ -46,15 +45,40 @@ struct View {
     frames: AtomicPtr<Frame>,
 }
 
+/// The first region once more, for those who have a block: it was there before.
+///
+/// # Invariants
+///
+/// It is what the first of all views is, or empty, and is written once, while that is added.
+struct First {
+    bytes: usize,
+    start: usize,
+    frames: *const Frame,
+}
+
 /// All regions.
 pub(super) struct Addresses {
+    first: UnsafeCell<First>,
     views: [View; REGIONS_MAX],
 }
+
+// SAFETY: `first` is read by those who have a block of the engine, and so after it was written: by
+// the contract of `find_in_first`.
+unsafe impl Sync for Addresses {}
+
+// SAFETY: Nothing of it is tied to a thread.
+unsafe impl Send for Addresses {}
 
 impl Addresses {
     /// Returns the addresses of no regions.
     pub(super) const fn new() -> Self {
         Self {
+            // INVARIANT: It is empty.
+            first: UnsafeCell::new(First {
+                bytes: 0,
+                start: 0,
+                frames: ptr::null(),
+            }),
             // INVARIANT: There are no bytes.
             views: [const {
                 View {
@@ -72,7 +96,7 @@ impl Addresses {
     ///
     /// - The range is the engine's for as long as it lives, and `start` is a pointer to all of it.
     /// - `frames` has one for each page of it.
-    /// - No region was added with this number before.
+    /// - No region was added with this number before, and none is being added at the same time.
     pub(super) unsafe fn add(
         &self,
         region: u16,
@@ -80,6 +104,18 @@ impl Addresses {
         bytes: usize,
         frames: &'static [Frame],
     ) {
+        if region == 0 {
+            // INVARIANT: The first region is added once, as this is.
+            //
+            // SAFETY: Who reads it has a block, and none is there yet.
+            unsafe {
+                *self.first.get() = First {
+                    bytes,
+                    start: start.addr().get(),
+                    frames: frames.as_ptr(),
+                };
+            }
+        }
         if let Some(view) = self.views.get(usize::from(region)) {
             view.start.store(start.as_ptr(), Relaxed);
             view.frames.store(frames.as_ptr().cast_mut(), Relaxed);
@@ -104,22 +140,58 @@ impl Addresses {
         })
     }
 
-    /// Returns the offset of an address, and what the frame of its page says, if the pool has it.
+    /// Returns the block that begins at an address of the pool.
     #[inline]
-    pub(super) fn find(&self, address: usize) -> Option<(Offset, Tag)> {
-        for (region, view) in self.views.iter().enumerate() {
-            let bytes = view.bytes.load(Acquire);
-            let byte = address.wrapping_sub(view.start.load(Relaxed).addr());
-            if byte < bytes {
-                let frame = view.frames.load(Relaxed);
-                // SAFETY: By the type invariant there is a frame for each page of the region.
-                let frame = unsafe { &*frame.add(byte >> PAGE_SHIFT) };
-                return Some((Offset::new(region as u16, byte as u64), frame.tag()));
-            }
-            if bytes == 0 {
-                break;
-            }
+    pub(super) fn block_at(&self, start: NonNull<u8>) -> Block {
+        let mut views = (0..).zip(&self.views);
+        let offset = views.find_map(|(region, view)| {
+            let byte = view.byte(start.addr().get())?;
+            Some(Offset::new(region, byte as u64))
+        });
+        Block { start, offset }
+    }
+
+    /// Returns the byte that an address is in the first region, and the frame of its page. Most
+    /// pools have no other.
+    ///
+    /// # Safety
+    ///
+    /// The engine has handed out a block before, as the caller has seen.
+    #[inline]
+    pub(super) unsafe fn find_in_first(&self, start: NonNull<u8>) -> Option<(usize, &Frame)> {
+        // SAFETY: By this function's contract it was written before, and is not written again.
+        let first = unsafe { &*self.first.get() };
+        let byte = start.addr().get().wrapping_sub(first.start);
+        if byte >= first.bytes {
+            return None;
         }
-        None
+        // SAFETY: By the invariant of `View` there is a frame for each page of the region.
+        Some((byte, unsafe { &*first.frames.add(byte >> PAGE_SHIFT) }))
+    }
+
+    /// Returns the byte that an address is in its region, and the frame of its page.
+    pub(super) fn find(&self, start: NonNull<u8>) -> Option<(usize, &Frame)> {
+        self.views.iter().find_map(|view| view.find(start))
+    }
+}
+
+impl View {
+    /// Returns the byte that an address is in the region, if it is there.
+    #[inline]
+    fn byte(&self, address: usize) -> Option<usize> {
+        let bytes = self.bytes.load(Acquire);
+        let byte = address.wrapping_sub(self.start.load(Relaxed).addr());
+        (byte < bytes).then_some(byte)
+    }
+
+    /// Returns the byte that an address is in the region, and the frame of its page.
+    #[inline]
+    fn find(&self, start: NonNull<u8>) -> Option<(usize, &Frame)> {
+        let byte = self.byte(start.addr().get())?;
+        let frames = self.frames.load(Relaxed);
+        // SAFETY: By the type invariant: a region that has this byte has bytes.
+        unsafe { assert_unchecked(!frames.is_null()) };
+        // SAFETY: By the type invariant there is a frame for each page of the region.
+        Some((byte, unsafe { &*frames.add(byte >> PAGE_SHIFT) }))
     }
 }

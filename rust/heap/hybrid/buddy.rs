@@ -6,15 +6,18 @@
 //! state of a buddy is read off its frame instead of looked for in a list, so a free costs one step
 //! for each order that it merges; a bitmap of the orders that have blocks finds the smallest that
 //! is large enough at once. Two changes: blocks are cut to whole pages and what is over goes back
-//! (as in Linux's `alloc_pages_exact`), and buddies are told by their place in the region, not by
-//! address, so what fits does not depend on where the pool lies.
+//! (as in Linux's `alloc_pages_exact`), and is used again by [`runs`](super::runs); and buddies are
+//! told by their place in the region, not by address, so what fits does not depend on where the
+//! pool lies.
 
-use super::frames::{
-    Frames,
-    Kind,
-    List,
-    Page,
-    REGION_PAGES_SHIFT, //
+use super::{
+    frames::{
+        Frames,
+        Kind,
+        Page,
+        REGION_PAGES_SHIFT, //
+    },
+    links::List,
 };
 
 /// The number of orders: blocks of 2⁰ to 2²⁰ pages.
@@ -27,6 +30,15 @@ pub(super) struct Work {
     pub(super) splits: u16,
     /// Pairs of halves that became a block.
     pub(super) merges: u16,
+}
+
+/// From which end of a larger block pages are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// From the beginning: what may grow has what is free behind it.
+    Low,
+    /// From the end: what does not grow is out of its way.
+    High,
 }
 
 /// The free blocks, by order.
@@ -117,20 +129,31 @@ impl Buddy {
         frames: &mut Frames,
         pages: usize,
         align_order: u32,
+        end: End,
         work: &mut Work,
     ) -> Option<Page> {
         let order = order_of(pages).max(align_order);
-        let candidates = self.orders.checked_shr(order)?;
+        if order > REGION_PAGES_SHIFT {
+            return None;
+        }
+        let candidates = self.orders >> order;
         if candidates == 0 {
             return None;
         }
         let mut found = order + candidates.trailing_zeros();
-        let page = self.lists[found as usize].first()?;
+        let mut page = self.lists[found as usize].first()?;
         self.remove(frames, page, found);
         while found > order {
             found -= 1;
             work.splits += 1;
-            self.insert(frames, page.after(1 << found), found);
+            let upper = page.after(1 << found);
+            match end {
+                End::Low => self.insert(frames, upper, found),
+                End::High => {
+                    self.insert(frames, page, found);
+                    page = upper;
+                }
+            }
         }
         // What is over goes back in blocks as large as their place allows. None of them can merge:
         // the buddy of each has the pages that are kept, or is split. The end of what is kept lies

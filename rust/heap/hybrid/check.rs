@@ -14,7 +14,6 @@ use super::{
     },
     frames::{
         Kind,
-        List,
         Page,
         REGION_PAGES_SHIFT, //
     },
@@ -22,6 +21,7 @@ use super::{
         Heap,
         Kept, //
     },
+    links::List,
     slab::FULLNESSES,
 };
 use crate::{
@@ -165,31 +165,46 @@ impl Heap {
                 Ok(1 << order)
             }
             Kind::Slab { class, used } => {
-                if page.index() + class.pages() > self.frames.pages(page.region()) {
-                    return broken(Rule::Partition, Some(class), Some(page));
-                }
-                for head in 1..class.pages() {
-                    let inner = Kind::Inner {
-                        class,
-                        head: head as u8,
-                    };
-                    if self.frames.kind(page.after(head)) != inner {
-                        return broken(Rule::Partition, Some(class), Some(page));
-                    }
-                }
-                let (number, used) = (usize::from(class.number()), usize::from(used));
-                if used > class.objects() || self.popcount(class, page) != Some(used) {
-                    return broken(Rule::Bitmap, Some(class), Some(page));
-                }
-                walk.sums.slabs[number] += 1;
-                walk.sums.objects[number] += used as u32;
-                walk.sums.partial += usize::from(used > 0 && used < class.objects());
-                if used == 0 && self.classes[number].empty() != Some(page) {
-                    return broken(Rule::Lists, Some(class), Some(page));
-                }
+                self.check_slab(walk, page, class, used)?;
                 Ok(class.pages())
             }
         }
+    }
+
+    /// Looks at one slab.
+    fn check_slab(
+        &mut self,
+        walk: &mut Walk,
+        page: Page,
+        class: Class,
+        used: u16,
+    ) -> Result<(), Broken> {
+        let fits = page.index() + class.pages() <= self.frames.pages(page.region());
+        let is_inner = |head: usize| {
+            let inner = Kind::Inner {
+                class,
+                head: head as u8,
+            };
+            self.frames.is(page.after(head), inner)
+        };
+        // With a wrong phase, a good free would be refused, or a bad one not.
+        if !fits
+            || !self.frames.is(page, Kind::Slab { class, used })
+            || !(1..class.pages()).all(is_inner)
+        {
+            return broken(Rule::Partition, Some(class), Some(page));
+        }
+        let (number, used) = (class.index(), usize::from(used));
+        if used > class.objects() || self.popcount(class, page) != Some(used) {
+            return broken(Rule::Bitmap, Some(class), Some(page));
+        }
+        walk.sums.slabs[number] += 1;
+        walk.sums.objects[number] += used as u32;
+        walk.sums.partial += usize::from(used > 0 && used < class.objects());
+        if used == 0 && self.classes[number].empty() != Some(page) {
+            return broken(Rule::Lists, Some(class), Some(page));
+        }
+        Ok(())
     }
 
     /// Walks a list, all of whose blocks must be members.
@@ -246,7 +261,7 @@ impl Heap {
         }
         let mut kept = Kept::default();
         for class in Class::all() {
-            let number = usize::from(class.number());
+            let number = class.index();
             let slabs = &self.classes[number];
             let empty = Kind::Slab { class, used: 0 };
             if let Some(page) = slabs.empty() {
@@ -264,9 +279,26 @@ impl Heap {
         if self.kept != kept {
             return broken(Rule::ClassCounters, None, None);
         }
+        if let Some(class) = self.overborrowed(&sums.objects) {
+            return broken(Rule::ClassCounters, Some(class), None);
+        }
         if (self.large_blocks, self.large_pages) != (sums.large_blocks, sums.large_pages) {
             return broken(Rule::LiveBlocks, None, None);
         }
         Ok(())
+    }
+
+    /// Returns a class that would have to have borrowed what is not out: from it on, more objects of
+    /// larger classes were asked for than such are out.
+    fn overborrowed(&self, objects: &[u32; CLASSES]) -> Option<Class> {
+        let (mut borrowed, mut larger) = (0_u64, 0_u64);
+        for number in (0..CLASSES).rev() {
+            borrowed += u64::from(self.borrowed[number]);
+            if borrowed > larger {
+                return Class::new(number as u8);
+            }
+            larger += u64::from(objects[number]);
+        }
+        None
     }
 }

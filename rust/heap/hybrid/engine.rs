@@ -7,7 +7,6 @@
 
 use core::{
     alloc::Layout,
-    ops::Deref,
     ptr::NonNull,
     slice,
     sync::atomic::Ordering, //
@@ -26,17 +25,22 @@ use super::{
     frames::{
         BITMAP_WORDS,
         Frame,
-        REGION_PAGES_MAX, //
+        REGION_PAGES_MAX,
+        Table, //
     },
     heap::{
         Heap,
         pages_of, //
     },
+    links::Links,
     magazine::{
         Cache,
         Counts,
+        Pages,
         STOCKS,
-        Stock, //
+        Start,
+        Stock,
+        Told, //
     },
     magazine_check::MAGAZINES,
 };
@@ -50,7 +54,6 @@ use crate::{
         Walk, //
     },
     class::{
-        CLASSES,
         Class,
         PAGE_BYTES,
         PAGE_SHIFT, //
@@ -101,12 +104,10 @@ pub struct State {
 
 /// The engine `hybrid`.
 ///
-/// `L` is the lock around the heap, `P` the machine, `C` what its CPUs keep: with fewer of those
-/// than CPUs, the others keep nothing.
-pub struct Hybrid<L, P, C> {
+/// `L` is the lock around the heap, `P` the machine and what its CPUs keep.
+pub struct Hybrid<L, P> {
     pub(super) state: L,
     pub(super) platform: P,
-    pub(super) caches: C,
     pub(super) addresses: Addresses,
     /// A copy of the regions' bytes that can be read without the lock. It only grows.
     capacity: AtomicUsize,
@@ -155,16 +156,18 @@ impl State {
         .fold(0, u64::wrapping_add)
     }
 
-    /// Serves a request, with up to `blocks.len()` blocks of which the first is the caller's.
+    /// Serves a request, with up to `blocks.len()` blocks of which the first is the caller's, and
+    /// counts the bytes that it is told.
     pub(super) fn serve(
         &mut self,
         layout: Layout,
+        told: Told,
         blocks: &mut [Offset],
         work: &mut Work,
         cost: &mut Cost,
     ) -> Result<usize, Refusal> {
         let served = self.heap.serve(layout, blocks, work, cost)?;
-        self.counts.allocated(layout.size());
+        self.counts.allocated(told);
         Ok(served)
     }
 
@@ -173,6 +176,7 @@ impl State {
     pub(super) fn serve_last(
         &mut self,
         layout: Layout,
+        told: Told,
         refusal: Refusal,
         blocks: &mut [Offset],
         work: &mut Work,
@@ -180,7 +184,7 @@ impl State {
     ) -> Result<usize, Refusal> {
         let served = self.heap.last_resort(layout, refusal, blocks, work, cost);
         match served {
-            Ok(_) => self.counts.allocated(layout.size()),
+            Ok(_) => self.counts.allocated(told),
             Err(refusal) => self.refusals[refusal as usize] += 1,
         }
         served
@@ -203,13 +207,16 @@ impl State {
 
     /// Takes back blocks that were in magazines.
     pub(super) fn take_back(&mut self, stock: Stock, blocks: &[Offset], work: &mut Work) {
-        for block in blocks {
+        let mut rest = blocks;
+        while !rest.is_empty() {
             self.counts.moves += 1;
-            if self.heap.take_back(stock, *block, work).is_err() {
+            let taken = self.heap.take_back(stock, rest, work).unwrap_or_else(|_| {
                 // It was freed twice, and the magazines saw it too late to say so to who did it.
                 self.counts.frees = self.counts.frees.wrapping_sub(1);
                 self.late_refusals += 1;
-            }
+                1
+            });
+            rest = rest.get(taken..).unwrap_or_default();
         }
     }
 }
@@ -220,47 +227,164 @@ impl Default for State {
     }
 }
 
-impl<L, P, C> Hybrid<L, P, C>
-where
-    L: Lock<State> + Sync,
-    P: Platform,
-    C: Deref<Target = [Cache]> + Sync,
-{
-    /// Makes an engine without memory around the state in `state`, which is new, and the caches in
-    /// `caches`, which are too.
-    pub const fn new(state: L, platform: P, caches: C) -> Self {
+impl<L: Lock<State> + Sync, P: Platform<Cache>> Hybrid<L, P> {
+    /// Makes an engine without memory around the state in `state`, which is new, on a machine whose
+    /// CPUs keep nothing yet.
+    pub const fn new(state: L, platform: P) -> Self {
         Self {
             state,
             platform,
-            caches,
             addresses: Addresses::new(),
             capacity: AtomicUsize::new(0),
             hands: AtomicUsize::new(0),
         }
     }
 
+    /// Serves a request with what the CPU keeps.
+    #[inline(always)]
+    fn take(&self, stock: Stock, told: Told) -> Option<Start> {
+        self.platform.pinned(|cache| cache.allocate(stock, told))?
+    }
+
+    /// Has the CPU keep a block of this size, and says whether it does.
+    #[inline(always)]
+    pub(super) fn put(&self, stock: Stock, start: Start, told: Told) -> bool {
+        self.platform
+            .pinned(|cache| cache.release(stock, start, told))
+            .unwrap_or(false)
+    }
+
+    /// Has the CPU keep an object of the first region, and returns its class if it does.
+    ///
+    /// The page knows the class, as it does for `kfree`, and the size is to agree. What is no object
+    /// does not get into a magazine.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Engine::release`].
+    #[inline(always)]
+    unsafe fn put_object(&self, start: Start, layout: &Layout, told: Told) -> Option<Class> {
+        // SAFETY: What is released was handed out.
+        let (byte, frame) = unsafe { self.addresses.find_in_first(start) }?;
+        let class = frame.object(byte, layout.size())?;
+        self.put(Stock::Class(class), start, told).then_some(class)
+    }
+
+    /// As [`Hybrid::put_object`], for whole pages.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Engine::release`].
+    #[inline]
+    unsafe fn put_pages(&self, start: Start, layout: &Layout, told: Told) -> bool {
+        let Some(pages) = Pages::of(layout) else {
+            return false;
+        };
+        // SAFETY: What is released was handed out.
+        let found = unsafe { self.addresses.find_in_first(start) };
+        let is_block = found
+            .is_some_and(|(byte, frame)| byte % PAGE_BYTES == 0 && frame.is_large(pages.count()));
+        is_block && self.put(Stock::Pages(pages), start, told)
+    }
+
+    /// Says whether a block of this size begins here.
+    #[inline]
+    pub(super) fn is_block(&self, stock: Stock, start: Start) -> bool {
+        let found = self.addresses.find(start);
+        found.is_some_and(|(byte, frame)| match stock {
+            Stock::Class(class) => frame.has_object(class, byte),
+            Stock::Pages(pages) => byte % PAGE_BYTES == 0 && frame.is_large(pages.count()),
+        })
+    }
+
+    /// Allocates memory for `layout`, of which the size may be 0, or says that there is none.
+    ///
+    /// For those who want memory and no account of it: the engine does not count how many bytes
+    /// were asked for. What was allocated so is to be given to [`Hybrid::free`].
+    #[inline(always)]
+    pub fn alloc(&self, layout: Layout) -> Option<NonNull<u8>> {
+        let Some(class) = Class::of(&layout) else {
+            return self.alloc_pages(layout);
+        };
+        match self.take(Stock::Class(class), None) {
+            Some(start) => Some(start),
+            None => self.alloc_from_heap(layout),
+        }
+    }
+
+    /// Does the work of [`Hybrid::alloc`] for whole pages.
+    #[inline(never)]
+    fn alloc_pages(&self, layout: Layout) -> Option<NonNull<u8>> {
+        let start = Pages::of(&layout).and_then(|pages| self.take(Stock::Pages(pages), None));
+        match start {
+            Some(start) => Some(start),
+            None => self.alloc_from_heap(layout),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn alloc_from_heap(&self, layout: Layout) -> Option<NonNull<u8>> {
+        let block = self.allocate_from_heap(layout, None, &mut Cost::default());
+        Some(block.ok()?.start)
+    }
+
+    /// Takes memory back.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the free; nothing has happened then.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Engine::release`].
+    #[inline(always)]
+    pub unsafe fn free(&self, start: NonNull<u8>, layout: Layout) -> Result<(), BadFree> {
+        // SAFETY: By this function's contract.
+        match unsafe { self.put_object(start, &layout, None) } {
+            Some(_) => Ok(()),
+            // SAFETY: As above.
+            None => unsafe { self.free_pages(start, layout) },
+        }
+    }
+
+    /// Does the work of [`Hybrid::free`] for whole pages.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Engine::release`].
+    #[inline(never)]
+    unsafe fn free_pages(&self, start: NonNull<u8>, layout: Layout) -> Result<(), BadFree> {
+        // SAFETY: By this function's contract.
+        if unsafe { self.put_pages(start, &layout, None) } {
+            Ok(())
+        } else {
+            self.free_block(start, layout)
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn free_block(&self, start: NonNull<u8>, layout: Layout) -> Result<(), BadFree> {
+        self.release_block(start, layout, None, &mut Cost::default())
+    }
+
     /// Returns the sum of what all CPUs and the lock's holders counted.
     pub(super) fn counts(&self, state: &State) -> Counts {
-        let caches = self.caches.iter().map(Cache::counts);
+        let caches = self.platform.all().map(Cache::counts);
         caches.fold(state.counts, Counts::plus)
     }
 
     /// Returns how many blocks of a size magazines hold.
     fn magazine_blocks(&self, stock: Stock) -> usize {
-        self.caches.iter().map(|cache| cache.len(stock)).sum()
+        self.platform.all().map(|cache| cache.len(stock)).sum()
     }
 }
 
-/// Returns the bytes of a region's frames, which come first in its table.
-const fn frames_bytes(pages: usize) -> usize {
-    pages * size_of::<Frame>()
-}
-
-/// Returns the bytes of the table that a region of `bytes` bytes needs: frames, then bitmaps.
+/// Returns the bytes of the table that a region of `bytes` bytes needs.
 #[must_use]
 pub const fn table_bytes(bytes: usize) -> usize {
-    let pages = bytes / PAGE_BYTES;
-    frames_bytes(pages) + pages * BITMAP_WORDS * size_of::<u64>()
+    bytes / PAGE_BYTES * Table::PAGE_BYTES
 }
 
 // SAFETY: The heap partitions its pages, and hands out each block or object once until it comes
@@ -269,12 +393,7 @@ pub const fn table_bytes(bytes: usize) -> usize {
 // within slabs, which are page-aligned, blocks of pages are aligned as `large` asks the buddy
 // system, both within regions that are aligned to their rounded-up size; for one that is not,
 // `large` refuses what would not be. Magazines serve no request of more than a page's alignment.
-unsafe impl<L, P, C> Engine for Hybrid<L, P, C>
-where
-    L: Lock<State> + Sync,
-    P: Platform,
-    C: Deref<Target = [Cache]> + Sync,
-{
+unsafe impl<L: Lock<State> + Sync, P: Platform<Cache>> Engine for Hybrid<L, P> {
     fn capabilities(&self) -> Capabilities {
         Capabilities {
             pool: true,
@@ -297,41 +416,30 @@ where
 
     #[inline]
     fn allocate(&self, layout: Layout, cost: &mut Cost) -> Result<Block, Refusal> {
-        if let Some(stock) = Stock::of(&layout) {
-            let block = self
-                .platform
-                .pinned(|cpu| self.caches.get(cpu)?.allocate(stock, layout.size()));
-            if let Some(block) = block.and_then(|block| self.addresses.block(block)) {
-                *cost = kept(stock);
-                return Ok(block);
-            }
+        match self.allocate_at_once(layout, cost) {
+            Some(block) => Ok(block),
+            None => self.allocate_from_heap(layout, Some(layout.size()), cost),
         }
-        self.allocate_from_heap(layout, cost)
+    }
+
+    #[inline]
+    fn allocate_at_once(&self, layout: Layout, cost: &mut Cost) -> Option<Block> {
+        let stock = Stock::of(&layout)?;
+        let start = self.take(stock, Some(layout.size()))?;
+        *cost = kept(stock);
+        Some(self.addresses.block_at(start))
     }
 
     #[inline]
     unsafe fn release(&self, block: Block, layout: Layout, cost: &mut Cost) -> Result<(), BadFree> {
-        // What is not a block of that size does not get into a magazine: the heap says what it is.
-        let stocked = Stock::of(&layout).and_then(|stock| {
-            let (offset, tag) = self.addresses.find(block.start.addr().get())?;
-            let byte = offset.byte() as usize % PAGE_BYTES;
-            let right = match stock.class() {
-                Some(class) => tag.has_object(class, byte),
-                None => byte == 0 && tag.is_large(stock.pages()),
-            };
-            right.then_some((stock, offset))
-        });
-        if let Some((stock, offset)) = stocked {
-            let put = self.platform.pinned(|cpu| match self.caches.get(cpu) {
-                Some(cache) => cache.release(stock, offset, layout.size()),
-                None => false,
-            });
-            if put {
-                *cost = kept(stock);
-                return Ok(());
+        // SAFETY: By this function's contract.
+        match unsafe { self.put_object(block.start, &layout, Some(layout.size())) } {
+            Some(class) => {
+                *cost = kept(Stock::Class(class));
+                Ok(())
             }
+            None => self.release_block(block.start, layout, Some(layout.size()), cost),
         }
-        self.release_to_heap(block, layout, stocked, cost)
     }
 
     fn keeps(&self, layout: Layout, new: Layout) -> bool {
@@ -344,7 +452,7 @@ where
 
     unsafe fn resize(&self, block: Block, layout: Layout, new: Layout, cost: &mut Cost) -> bool {
         self.state.with(|state| {
-            let Some((offset, _)) = self.addresses.find(block.start.addr().get()) else {
+            let Some(offset) = self.addresses.block_at(block.start).offset else {
                 return false;
             };
             let resized = state.heap.resize(offset, layout, new, cost);
@@ -374,24 +482,29 @@ where
         if bytes == 0 || bytes % PAGE_BYTES != 0 || pages > REGION_PAGES_MAX {
             return Err(RegionError::BadLength);
         }
+        let frames = table.cast::<Frame>();
+        // SAFETY: In the table, by its length.
+        let links = unsafe { frames.add(pages) }.cast::<Links>();
+        // SAFETY: As above.
+        let bits = unsafe { links.add(pages) }.cast::<u64>();
         // SAFETY: The table begins with room for so many frames, is aligned for them, and zeros are
         // frames; it is the engine's as long as it lives.
-        let frames = unsafe { slice::from_raw_parts(table.cast::<Frame>().as_ptr(), pages) };
-        // SAFETY: The bitmaps follow, in the table too, and are zeros.
-        let bits = unsafe {
-            slice::from_raw_parts_mut(
-                table.add(frames_bytes(pages)).cast::<u64>().as_ptr(),
-                pages * BITMAP_WORDS,
-            )
-        };
+        let frames = unsafe { slice::from_raw_parts(frames.as_ptr(), pages) };
+        // SAFETY: As above, of the links that follow, and nobody else has them.
+        let links = unsafe { slice::from_raw_parts_mut(links.as_ptr(), pages) };
+        // SAFETY: As above, of the bitmaps that follow.
+        let bits = unsafe { slice::from_raw_parts_mut(bits.as_ptr(), pages * BITMAP_WORDS) };
         self.state.with(|state| {
             let region = state.regions.add(address, bytes)?;
             // SAFETY: By this function's contract; the number is new, and the frames are as many.
             unsafe { self.addresses.add(region, start, bytes, frames) };
             let align_order = (address / PAGE_BYTES).trailing_zeros();
-            state
-                .heap
-                .add(usize::from(region), frames, bits, align_order);
+            let table = Table {
+                frames,
+                links,
+                bits,
+            };
+            state.heap.add(usize::from(region), table, align_order);
             self.capacity
                 .store(state.regions.bytes(), Ordering::Relaxed);
             Ok(region)
@@ -399,7 +512,7 @@ where
     }
 
     fn drain(&self) -> usize {
-        let pages = self.empty_own() + self.empty_others();
+        let pages = self.empty_all().pages;
         (pages + self.state.with(|state| state.heap.drain())) * PAGE_BYTES
     }
 
@@ -438,7 +551,7 @@ where
                 refusals: state.refusals,
             });
             for (class, held) in Class::all().zip(held) {
-                let slabs = &heap.classes[usize::from(class.number())];
+                let slabs = &heap.classes[class.index()];
                 visitor.class(
                     class.number(),
                     &ClassStats {
@@ -451,8 +564,10 @@ where
                 );
             }
             let mut orders = [OrderStats::default(); ORDERS];
-            for (stock, held) in Stock::all().zip(held).skip(CLASSES) {
-                orders[order_of(stock.pages()) as usize].magazine_blocks += held as u64;
+            for (stock, held) in Stock::all().zip(held) {
+                if let Stock::Pages(pages) = stock {
+                    orders[order_of(pages.count()) as usize].magazine_blocks += held as u64;
+                }
             }
             for (order, stats) in orders.iter_mut().enumerate() {
                 let taken = u64::from(heap.large_blocks[order]);

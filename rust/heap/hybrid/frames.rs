@@ -10,14 +10,16 @@
 //! to what an allocator needs.
 
 use core::sync::atomic::{
+    AtomicU16,
     AtomicU32,
-    AtomicU64,
     Ordering::Relaxed, //
 };
 
+use super::links::Links;
 use crate::{
     class::{
         Class,
+        Code,
         PAGE_BYTES,
         PAGE_SHIFT, //
     },
@@ -87,13 +89,15 @@ impl Page {
     }
 
     /// Returns the page as a number that is not 0.
+    #[inline]
     pub(super) const fn to_bits(self) -> usize {
         self.0 as usize + 1
     }
 
     /// Returns the page of a number, or `None` for 0.
+    #[inline]
     pub(super) fn from_bits(bits: usize) -> Option<Self> {
-        Link(bits as u32).into()
+        (bits as u32).checked_sub(1).map(Self)
     }
 
     /// Returns the offset of byte `byte` from the page's first on.
@@ -121,131 +125,122 @@ pub(super) enum Kind {
     Slab { class: Class, used: u16 },
 }
 
-/// A [`Kind`] as one word, so that a frame can be read without the lock.
-///
-/// From the lowest byte on: what it is, class or order, pages to the head, nothing, and in the
-/// upper half pages or objects. A tail is 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Tag(u64);
-
-impl Tag {
-    const FREE: u64 = 1;
-    const LARGE: u64 = 2;
-    const SLAB: u64 = 3;
-
-    /// Says whether a block of `pages` pages begins here.
-    #[inline]
-    pub(super) const fn is_large(self, pages: usize) -> bool {
-        self.0 == Self::LARGE | (pages as u64) << 32
-    }
-
-    /// Says whether an object of `class` begins at byte `byte` of this page.
-    #[inline]
-    pub(super) const fn has_object(self, class: Class, byte: usize) -> bool {
-        let head = (self.0 >> 16) as u8 as usize;
-        self.0 as u16 == (Self::SLAB | (class.number() as u64) << 8) as u16
-            && class.object((head << PAGE_SHIFT) + byte).is_some()
-    }
-}
-
-impl From<Kind> for Tag {
-    #[inline]
-    fn from(kind: Kind) -> Self {
-        Self(match kind {
-            Kind::Tail => 0,
-            Kind::Inner { class, head } => {
-                Self::SLAB | u64::from(class.number()) << 8 | u64::from(head) << 16
-            }
-            Kind::Free { order } => Self::FREE | u64::from(order) << 8,
-            Kind::Large { pages } => Self::LARGE | u64::from(pages) << 32,
-            Kind::Slab { class, used } => {
-                Self::SLAB | u64::from(class.number()) << 8 | u64::from(used) << 32
-            }
-        })
-    }
-}
-
-impl From<Tag> for Kind {
-    #[inline]
-    fn from(Tag(bits): Tag) -> Self {
-        let (second, head, number) = ((bits >> 8) as u8, (bits >> 16) as u8, bits >> 32);
-        match (bits & 0xff, Class::new(second), head) {
-            (Tag::FREE, ..) => Self::Free { order: second },
-            (Tag::LARGE, ..) => Self::Large {
-                pages: number as u32,
-            },
-            (Tag::SLAB, Some(class), 0) => Self::Slab {
-                class,
-                used: number as u16,
-            },
-            (Tag::SLAB, Some(class), head) => Self::Inner { class, head },
-            _ => Self::Tail,
-        }
-    }
-}
-
 /// The record of a page. Zeros are that of a page that is no head.
 ///
 /// It is made of atomics, which are used like plain words: only who has the lock changes a frame,
 /// but any CPU may read what it says of a block that nobody else can free meanwhile.
+///
+/// # Invariants
+///
+/// `class` is 0 or the code of one.
 #[derive(Debug, Default)]
 pub(super) struct Frame {
-    tag: AtomicU64,
-    /// The neighbours in the list that the block is in.
-    prev: AtomicU32,
-    next: AtomicU32,
+    /// The code of the class of whose slab this is a page; else 0.
+    class: AtomicU16,
+    /// What is not a slab's: one of the constants, and for what is free its order. Of a slab's
+    /// pages, how many are before it, and of the first how many objects are out.
+    state: AtomicU16,
+    /// The pages of what was handed out; of a slab's page, [`Class::phase`].
+    word: AtomicU32,
 }
 
-/// A page or none, in four bytes: the number of the page and one, or zero.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Link(u32);
-
-impl From<Option<Page>> for Link {
-    #[inline]
-    fn from(page: Option<Page>) -> Self {
-        Self(page.map_or(0, |page| page.0 + 1))
-    }
-}
-
-impl From<Link> for Option<Page> {
-    #[inline]
-    fn from(link: Link) -> Self {
-        link.0.checked_sub(1).map(Page)
-    }
-}
-
-const _: () = assert!(size_of::<Frame>() == 16);
+const _: () = assert!(size_of::<Frame>() == 8);
 
 impl Frame {
+    /// Where in the state of a slab's page the number of pages before it begins.
+    const HEAD_SHIFT: u32 = 12;
+    const TAIL: u16 = 0;
+    const LARGE: u16 = 1;
+    /// The state of what is free of order 0; the other orders follow.
+    const FREE: u16 = 2;
+
+    /// Says whether a block of `pages` pages begins here.
+    #[inline]
+    pub(super) fn is_large(&self, pages: usize) -> bool {
+        self.class.load(Relaxed) == 0
+            && self.state.load(Relaxed) == Self::LARGE
+            && self.word.load(Relaxed) as usize == pages
+    }
+
+    /// Returns the class of which an object begins at byte `byte` of the region, which is in this
+    /// page, if it serves `bytes` bytes.
+    #[inline]
+    pub(super) fn object(&self, byte: usize, bytes: usize) -> Option<Class> {
+        // SAFETY: By the type invariant.
+        let code = unsafe { Code::new(self.class.load(Relaxed)) };
+        code.object(byte, self.word.load(Relaxed), bytes)
+    }
+
+    /// Says whether an object of `class` begins at byte `byte` of the region, which is in this page.
+    #[inline]
+    pub(super) fn has_object(&self, class: Class, byte: usize) -> bool {
+        self.object(byte, class.bytes()) == Some(class)
+    }
+
     /// Returns what the frame says.
     #[inline]
-    pub(super) fn tag(&self) -> Tag {
-        Tag(self.tag.load(Relaxed))
+    pub(super) fn kind(&self) -> Kind {
+        let state = self.state.load(Relaxed);
+        if let Some(class) = Class::of_code(self.class.load(Relaxed)) {
+            return match (state >> Self::HEAD_SHIFT) as u8 {
+                0 => Kind::Slab { class, used: state },
+                head => Kind::Inner { class, head },
+            };
+        }
+        match state {
+            Self::TAIL => Kind::Tail,
+            Self::LARGE => Kind::Large {
+                pages: self.word.load(Relaxed),
+            },
+            free => Kind::Free {
+                order: (free - Self::FREE) as u8,
+            },
+        }
     }
 
+    /// Returns what `word` is in the frame of page `index`.
     #[inline]
-    fn prev(&self) -> Link {
-        Link(self.prev.load(Relaxed))
+    fn word_of(index: usize, kind: Kind) -> u32 {
+        let phase = |class: Class, head| class.phase(index.saturating_sub(head) << PAGE_SHIFT);
+        match kind {
+            Kind::Tail | Kind::Free { .. } => 0,
+            Kind::Inner { class, head } => phase(class, usize::from(head)),
+            Kind::Large { pages } => pages,
+            Kind::Slab { class, .. } => phase(class, 0),
+        }
     }
 
+    /// Makes the frame of page `index` say something else.
     #[inline]
-    fn next(&self) -> Link {
-        Link(self.next.load(Relaxed))
+    fn set(&self, index: usize, kind: Kind) {
+        let word = Self::word_of(index, kind);
+        let (class, state) = match kind {
+            Kind::Tail => (0, Self::TAIL),
+            Kind::Inner { class, head } => (class.code(), u16::from(head) << Self::HEAD_SHIFT),
+            Kind::Free { order } => (0, Self::FREE + u16::from(order)),
+            Kind::Large { .. } => (0, Self::LARGE),
+            Kind::Slab { class, used } => (class.code(), used),
+        };
+        // INVARIANT: 0 or a code.
+        self.class.store(class, Relaxed);
+        self.state.store(state, Relaxed);
+        self.word.store(word, Relaxed);
     }
 }
 
-/// A list of blocks, by their heads.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct List {
-    first: Link,
-    /// Blocks in the list.
-    pub(super) len: u32,
+/// The records of one region's pages.
+pub(super) struct Table {
+    pub(super) frames: &'static [Frame],
+    /// Of each page, the neighbours in the list that the block is in of which it is the head.
+    pub(super) links: &'static mut [Links],
+    /// Of each page, [`BITMAP_WORDS`]: a slab's are used together.
+    pub(super) bits: &'static mut [u64],
 }
 
-/// One region's frames, and its bitmaps.
-struct Table {
-    frames: &'static [Frame],
-    bits: &'static mut [u64],
+impl Table {
+    /// The bytes that a page takes of it.
+    pub(super) const PAGE_BYTES: usize =
+        size_of::<Frame>() + size_of::<Links>() + BITMAP_WORDS * size_of::<u64>();
 }
 
 /// The frames of all pages.
@@ -261,15 +256,11 @@ impl Frames {
         }
     }
 
-    /// Adds a region's frames, and [`BITMAP_WORDS`] for each of them.
-    pub(super) fn add(
-        &mut self,
-        region: usize,
-        frames: &'static [Frame],
-        bits: &'static mut [u64],
-    ) {
-        debug_assert!(bits.len() == frames.len() * BITMAP_WORDS);
-        self.tables[region] = Some(Table { frames, bits });
+    /// Adds a region's table, which is as new.
+    pub(super) fn add(&mut self, region: usize, table: Table) {
+        debug_assert!(table.links.len() == table.frames.len());
+        debug_assert!(table.bits.len() == table.frames.len() * BITMAP_WORDS);
+        self.tables[region] = Some(table);
     }
 
     /// Returns a region's table. A link that was overwritten may name a region that cannot be.
@@ -293,15 +284,30 @@ impl Frames {
     /// Returns what the block is of which this page is the head.
     #[inline]
     pub(super) fn kind(&self, page: Page) -> Kind {
-        self.get(page)
-            .map_or(Kind::Tail, |frame| frame.tag().into())
+        self.get(page).map_or(Kind::Tail, Frame::kind)
     }
 
     /// Says what the block is of which this page is the head.
     #[inline]
     pub(super) fn set_kind(&mut self, page: Page, kind: Kind) {
         if let Some(frame) = self.get(page) {
-            frame.tag.store(Tag::from(kind).0, Relaxed);
+            frame.set(page.index(), kind);
+        }
+    }
+
+    /// Says whether a page's frame is in all what it is said to be: of a slab's page, also in what
+    /// frees are compared with.
+    pub(super) fn is(&self, page: Page, kind: Kind) -> bool {
+        let word = Frame::word_of(page.index(), kind);
+        self.get(page)
+            .is_some_and(|frame| frame.kind() == kind && frame.word.load(Relaxed) == word)
+    }
+
+    /// Says how many objects are out of the slab that begins at `page`.
+    #[inline]
+    pub(super) fn set_used(&mut self, page: Page, used: u16) {
+        if let Some(frame) = self.get(page) {
+            frame.state.store(used, Relaxed);
         }
     }
 
@@ -315,55 +321,18 @@ impl Frames {
         }
     }
 
-    /// Returns the frame that a link names, if it names one.
+    /// Returns a page's links to be changed.
     #[inline]
-    fn linked(&self, link: Link) -> Option<&Frame> {
-        self.get(Option::from(link)?)
+    pub(super) fn links(&mut self, page: Page) -> Option<&mut Links> {
+        let table = self.tables.get_mut(page.region())?.as_mut()?;
+        table.links.get_mut(page.index())
     }
 
-    /// Puts a block first in a list.
-    #[inline]
-    pub(super) fn push(&mut self, list: &mut List, page: Page) {
-        let next = list.first;
-        let link = Link::from(Some(page));
-        if let Some(frame) = self.get(page) {
-            frame.prev.store(0, Relaxed);
-            frame.next.store(next.0, Relaxed);
-        }
-        if let Some(next) = self.linked(next) {
-            next.prev.store(link.0, Relaxed);
-        }
-        list.first = link;
-        list.len += 1;
-    }
-
-    /// Takes a block, which is in it, out of a list.
-    #[inline]
-    pub(super) fn unlink(&mut self, list: &mut List, page: Page) {
-        let Some(frame) = self.get(page) else {
-            return;
-        };
-        let (prev, next) = (frame.prev(), frame.next());
-        frame.prev.store(0, Relaxed);
-        frame.next.store(0, Relaxed);
-        match self.linked(prev) {
-            Some(prev) => prev.next.store(next.0, Relaxed),
-            None => list.first = next,
-        }
-        if let Some(next) = self.linked(next) {
-            next.prev.store(prev.0, Relaxed);
-        }
-        list.len -= 1;
-    }
-
-    /// Returns the block after `page` in its list.
-    pub(super) fn next(&self, page: Page) -> Option<Page> {
-        self.get(page).and_then(|frame| frame.next().into())
-    }
-
-    /// Returns the block before `page` in its list.
-    pub(super) fn prev(&self, page: Page) -> Option<Page> {
-        self.get(page).and_then(|frame| frame.prev().into())
+    /// Returns a page's links.
+    pub(super) fn peek(&self, page: Page) -> Links {
+        let links = self.table(page.region());
+        let links = links.and_then(|table| table.links.get(page.index()));
+        links.copied().unwrap_or_default()
     }
 
     /// Says whether a page, which is no head, is in a free block.
@@ -377,19 +346,9 @@ impl Frames {
         })
     }
 
-    /// Sets the links of a page, the one before and the one after, where they are given.
+    /// Lends the word of a page, to be damaged.
     #[cfg(test)]
-    pub(super) fn damage(&mut self, page: Page, prev: Option<u32>, next: Option<u32>) {
-        let frame = self.get(page).unwrap();
-        prev.inspect(|prev| frame.prev.store(*prev, Relaxed));
-        next.inspect(|next| frame.next.store(*next, Relaxed));
-    }
-}
-
-impl List {
-    /// Returns the first block.
-    #[inline]
-    pub(super) fn first(&self) -> Option<Page> {
-        self.first.into()
+    pub(super) fn damage_word(&mut self, page: Page) -> &AtomicU32 {
+        &self.get(page).unwrap().word
     }
 }

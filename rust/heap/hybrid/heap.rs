@@ -9,17 +9,18 @@ use core::alloc::Layout;
 use super::{
     buddy::{
         Buddy,
+        End,
         ORDERS,
         Work,
         order_of, //
     },
     frames::{
-        Frame,
         Frames,
         Kind,
         Page,
         REGION_PAGES_MAX,
-        REGION_PAGES_SHIFT, //
+        REGION_PAGES_SHIFT,
+        Table, //
     },
     magazine::Stock,
     slab::{
@@ -30,6 +31,7 @@ use super::{
 };
 use crate::{
     class::{
+        CLASSES,
         Class,
         PAGE_BYTES,
         PAGE_SHIFT, //
@@ -56,6 +58,10 @@ pub(super) struct Heap {
     pub(super) pages: usize,
     /// Pages of the largest block that the buddy system has when nothing is out.
     pub(super) largest_block: usize,
+    /// Pages of the largest region.
+    largest_region: usize,
+    /// Objects of larger classes that are out, by the class of those who asked.
+    pub(super) borrowed: [u32; CLASSES],
     /// log2 of the pages to which every region is aligned, or more than a block can have.
     align_order: u32,
     /// Empty slabs that are kept, and their pages.
@@ -75,7 +81,8 @@ pub(super) struct Kept {
 /// Returns the pages that a layout takes when it is served as pages.
 #[inline]
 pub(super) const fn pages_of(layout: &Layout) -> usize {
-    layout.size().div_ceil(PAGE_BYTES)
+    // A layout's size is far from the end of the numbers.
+    layout.size().wrapping_add(PAGE_BYTES - 1) / PAGE_BYTES
 }
 
 impl Heap {
@@ -89,26 +96,22 @@ impl Heap {
             large_blocks: [0; ORDERS],
             pages: 0,
             largest_block: 0,
+            largest_region: 0,
+            borrowed: [0; CLASSES],
             align_order: u32::MAX,
             kept: Kept::default(),
             reclaims: 0,
         }
     }
 
-    /// Adds the pages of a region, which has `frames` and `bits`.
+    /// Adds the pages of a region, which has a table as new.
     ///
     /// Blocks are aligned in the region, so in memory as far as its first page is: 2^`align_order`
     /// pages, where that is less than the largest block has.
-    pub(super) fn add(
-        &mut self,
-        region: usize,
-        frames: &'static [Frame],
-        bits: &'static mut [u64],
-        align_order: u32,
-    ) {
-        let pages = frames.len();
+    pub(super) fn add(&mut self, region: usize, table: Table, align_order: u32) {
+        let pages = table.frames.len();
         debug_assert!(pages <= REGION_PAGES_MAX);
-        self.frames.add(region, frames, bits);
+        self.frames.add(region, table);
         self.buddy.release(
             &mut self.frames,
             Page::new(region, 0),
@@ -119,6 +122,7 @@ impl Heap {
         // What is over of a region that is no power of two begins where this block ends.
         let largest = pages.checked_ilog2().map_or(0, |order| 1 << order);
         self.largest_block = self.largest_block.max(largest);
+        self.largest_region = self.largest_region.max(pages);
         if largest > 1 << align_order.min(REGION_PAGES_SHIFT) {
             self.align_order = self.align_order.min(align_order);
         }
@@ -142,22 +146,6 @@ impl Heap {
         }
     }
 
-    /// Allocates a block where [`Heap::serve`] refused to, and nothing can be had back: one page in
-    /// place of a slab of several. A poor use of it, and the last.
-    pub(super) fn last_resort(
-        &mut self,
-        layout: Layout,
-        refusal: Refusal,
-        blocks: &mut [Offset],
-        work: &mut Work,
-        cost: &mut Cost,
-    ) -> Result<usize, Refusal> {
-        match Class::of(&layout) {
-            Some(class) if class.pages() > 1 => self.large(layout, blocks, work, cost),
-            _ => Err(refusal),
-        }
-    }
-
     /// Allocates up to `objects.len()` objects of a class and says how many.
     #[inline]
     fn objects(
@@ -174,7 +162,7 @@ impl Heap {
                 classes,
                 ..
             } = self;
-            let slabs = &mut classes[usize::from(class.number())];
+            let slabs = &mut classes[class.index()];
             let kept = slabs.empty().is_some();
             if let Some((taken, source)) = slabs.allocate(frames, buddy, class, objects, work) {
                 if kept && slabs.empty().is_none() {
@@ -199,7 +187,7 @@ impl Heap {
     }
 
     /// Allocates whole pages.
-    fn large(
+    pub(super) fn large(
         &mut self,
         layout: Layout,
         blocks: &mut [Offset],
@@ -208,7 +196,7 @@ impl Heap {
     ) -> Result<usize, Refusal> {
         let pages = pages_of(&layout);
         let align_order = layout.align().ilog2().saturating_sub(PAGE_SHIFT);
-        if 1 << order_of(pages).max(align_order) > self.largest_block {
+        if self.is_too_big(pages, align_order) {
             return Err(Refusal::TooBig);
         }
         if align_order > self.align_order {
@@ -218,18 +206,8 @@ impl Heap {
             return Ok(0);
         };
         loop {
-            let page = self
-                .buddy
-                .allocate(&mut self.frames, pages, align_order, work);
-            if let Some(page) = page {
-                self.frames.set_kind(
-                    page,
-                    Kind::Large {
-                        pages: pages as u32,
-                    },
-                );
-                self.large_pages += pages;
-                self.large_blocks[order_of(pages) as usize] += 1;
+            if let Some(page) = self.pages(pages, align_order, work) {
+                self.hand_out(page, pages);
                 let order = order_of(pages).max(align_order);
                 *cost = served(Path::Buddy, None, Some(order), *work);
                 *block = page.offset(0);
@@ -238,6 +216,38 @@ impl Heap {
             if !self.reclaim(work) {
                 return Err(self.refusal(pages, align_order, cost));
             }
+        }
+    }
+
+    /// Takes pages where the least is lost: a block of just so many, or rests that lie side by side,
+    /// before a larger block is cut.
+    #[inline]
+    fn pages(&mut self, pages: usize, align_order: u32, work: &mut Work) -> Option<Page> {
+        let Self { frames, buddy, .. } = self;
+        if align_order == 0 && !pages.is_power_of_two() {
+            if let Some(page) = buddy.allocate_near(frames, pages, order_of(pages), work) {
+                return Some(page);
+            }
+        }
+        buddy.allocate(frames, pages, align_order, End::Low, work)
+    }
+
+    /// Notes that pages which the buddy system gave are handed out as they are.
+    pub(super) fn hand_out(&mut self, page: Page, pages: usize) {
+        let kind = Kind::Large {
+            pages: pages as u32,
+        };
+        self.frames.set_kind(page, kind);
+        self.large_pages += pages;
+        self.large_blocks[order_of(pages) as usize] += 1;
+    }
+
+    /// Says whether no region could hold so many pages if it were empty.
+    fn is_too_big(&self, pages: usize, align_order: u32) -> bool {
+        if align_order == 0 {
+            pages > self.largest_region
+        } else {
+            1 << order_of(pages).max(align_order) > self.largest_block
         }
     }
 
@@ -251,7 +261,7 @@ impl Heap {
         } = self;
         let mut any = false;
         for class in Class::all() {
-            let slabs = &mut classes[usize::from(class.number())];
+            let slabs = &mut classes[class.index()];
             any |= slabs.reclaim(frames, buddy, class, work);
         }
         self.kept = Kept::default();
@@ -280,7 +290,7 @@ impl Heap {
     fn refusal(&self, pages: usize, align_order: u32, cost: &mut Cost) -> Refusal {
         let order = order_of(pages).max(align_order);
         *cost = Cost::default();
-        if 1 << order > self.largest_block {
+        if self.is_too_big(pages, align_order) {
             Refusal::TooBig
         } else if pages > self.buddy.free_pages() {
             Refusal::Exhausted
@@ -300,12 +310,17 @@ impl Heap {
     ) -> Result<(), BadFree> {
         let mut work = Work::default();
         if let Some(class) = Class::of(&layout) {
-            match self.release_object(class, block, &mut work) {
-                // One that got a page of its own as a last resort.
+            match self.release_objects(class, &[block], &mut work) {
+                // It may be one that was served as a last resort, by a larger class or by a page.
+                Err(BadFree::WrongSize) if slab::class_at(&self.frames, block).is_some() => {
+                    let lender = self.release_borrowed(class, block, &mut work)?;
+                    *cost = served(Path::Slab, Some(lender), None, work);
+                    return Ok(());
+                }
                 Err(BadFree::WrongSize) if class.pages() > 1 => {}
                 result => {
                     *cost = served(Path::Slab, Some(class), None, work);
-                    return result;
+                    return result.map(|_| ());
                 }
             }
         }
@@ -315,29 +330,29 @@ impl Heap {
         Ok(())
     }
 
-    /// Takes an object back.
+    /// Takes objects back, as [`Slabs::release`](slab::Slabs::release) does.
     #[inline]
-    fn release_object(
+    pub(super) fn release_objects(
         &mut self,
         class: Class,
-        object: Offset,
+        objects: &[Offset],
         work: &mut Work,
-    ) -> Result<(), BadFree> {
+    ) -> Result<usize, BadFree> {
         let Self {
             frames,
             buddy,
             classes,
             ..
         } = self;
-        let slabs = &mut classes[usize::from(class.number())];
+        let slabs = &mut classes[class.index()];
         let kept = slabs.empty().is_some();
-        slabs.release(frames, buddy, class, object, work)?;
+        let released = slabs.release(frames, buddy, class, objects, work)?;
         if !kept && slabs.empty().is_some() {
             self.kept.slabs += 1;
             self.kept.pages += class.pages();
         }
         self.reclaim_if_empty(work);
-        Ok(())
+        Ok(released)
     }
 
     /// Takes a block of `pages` pages back.
@@ -363,7 +378,7 @@ impl Heap {
         if block != page.offset(0) {
             return Err(BadFree::Interior);
         }
-        match frame.tag().into() {
+        match frame.kind() {
             Kind::Large { pages: own } if own as usize == pages => Ok(page),
             Kind::Large { .. } | Kind::Slab { .. } => Err(BadFree::WrongSize),
             Kind::Tail if self.frames.is_free(page) => Err(BadFree::NotOut),
@@ -435,33 +450,39 @@ impl Heap {
 
     /// Says whether a block of this size begins here and is out.
     pub(super) fn is_out(&mut self, stock: Stock, block: Offset) -> bool {
-        match stock.class() {
-            Some(class) => slab::find(&self.frames, class, block).is_ok_and(|(slab, number, _)| {
-                let word = self.frames.bits(slab, slab::words(class)).get(number / 64);
-                word.is_some_and(|word| word >> (number % 64) & 1 != 0)
-            }),
-            None => Page::of(block).is_some_and(|page| {
-                let pages = stock.pages() as u32;
+        match stock {
+            Stock::Class(class) => {
+                slab::find(&self.frames, class, block).is_ok_and(|(slab, number, _)| {
+                    let word = self.frames.bits(slab, slab::words(class)).get(number / 64);
+                    word.is_some_and(|word| word >> (number % 64) & 1 != 0)
+                })
+            }
+            Stock::Pages(pages) => Page::of(block).is_some_and(|page| {
+                let pages = pages.count() as u32;
                 page.offset(0) == block && self.frames.kind(page) == Kind::Large { pages }
             }),
         }
     }
 
-    /// Takes back a block that was in a magazine.
+    /// Takes back the first of blocks that were in a magazine, and as many more as go with it, and
+    /// says how many.
     ///
     /// # Errors
     ///
-    /// [`BadFree::NotOut`] for one that was taken back twice: in magazines that is not seen.
+    /// [`BadFree::NotOut`] when the first was freed twice: in magazines that is not seen.
     pub(super) fn take_back(
         &mut self,
         stock: Stock,
-        block: Offset,
+        blocks: &[Offset],
         work: &mut Work,
-    ) -> Result<(), BadFree> {
-        let (class, pages) = (stock.class(), stock.pages());
-        match class {
-            Some(class) => self.release_object(class, block, work),
-            None => self.release_pages(block, pages, work),
+    ) -> Result<usize, BadFree> {
+        match (stock, blocks) {
+            (_, []) => Ok(0),
+            (Stock::Class(class), _) => self.release_objects(class, blocks, work),
+            (Stock::Pages(pages), [block, ..]) => {
+                self.release_pages(*block, pages.count(), work)?;
+                Ok(1)
+            }
         }
     }
 
@@ -469,7 +490,7 @@ impl Heap {
     pub(super) fn slab_bytes(&self) -> (usize, usize, usize) {
         let mut sums = (0, 0, 0);
         for class in Class::all() {
-            let slabs = &self.classes[usize::from(class.number())];
+            let slabs = &self.classes[class.index()];
             sums.0 += slabs.used;
             sums.1 += slabs.used * class.bytes();
             sums.2 += slabs.slabs * class.pages() * PAGE_BYTES;
@@ -492,7 +513,7 @@ impl Heap {
 }
 
 /// Puts together what a served request cost.
-fn served(path: Path, class: Option<Class>, order: Option<u32>, work: Work) -> Cost {
+pub(super) fn served(path: Path, class: Option<Class>, order: Option<u32>, work: Work) -> Cost {
     Cost {
         path,
         class: class.map(Class::number),

@@ -19,29 +19,39 @@
 
 use core::{
     alloc::Layout,
+    hint::assert_unchecked,
+    ptr::{
+        self,
+        NonNull, //
+    },
     sync::atomic::Ordering::Relaxed, //
 };
 
 #[cfg(not(test))]
 use core::sync::atomic::{
+    AtomicPtr,
     AtomicU32,
     AtomicU64, //
 };
 
 use super::heap::pages_of;
+use crate::class::{
+    CLASSES,
+    Class,
+    PAGE_BYTES, //
+};
 #[cfg(test)]
 use crate::testing::atomic::{
+    AtomicPtr,
     AtomicU32,
     AtomicU64, //
 };
-use crate::{
-    class::{
-        CLASSES,
-        Class,
-        PAGE_BYTES, //
-    },
-    region::Offset,
-};
+
+/// The bytes that a caller asked for, if they are to be counted.
+pub(super) type Told = Option<usize>;
+
+/// A block's first byte.
+pub(super) type Start = NonNull<u8>;
 
 /// The most blocks that a magazine holds: with its two counters it has eight cache lines.
 pub(super) const SLOTS: usize = 63;
@@ -61,68 +71,106 @@ const PAGES_MAX: usize = 16;
 /// The number of sizes that there are magazines for.
 pub(super) const STOCKS: usize = CLASSES + PAGES_MAX - 1;
 
-/// What a magazine holds: objects of a class, or blocks of 2 to [`PAGES_MAX`] pages.
+/// What a magazine holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stock {
+    /// Objects of a class.
+    Class(Class),
+    /// Blocks of so many pages.
+    Pages(Pages),
+}
+
+/// A number of pages.
 ///
 /// # Invariants
 ///
-/// The number is below [`STOCKS`]: first the classes, then the numbers of pages.
+/// It is 2 to [`PAGES_MAX`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Stock(u8);
+pub(super) struct Pages(u8);
+
+impl Pages {
+    /// Returns what serves a layout that no class does, unless that is too large for magazines, or
+    /// too aligned.
+    #[inline]
+    pub(super) const fn of(layout: &Layout) -> Option<Self> {
+        let pages = pages_of(layout);
+        // INVARIANT: Compared here.
+        if layout.align() <= PAGE_BYTES && 2 <= pages && pages <= PAGES_MAX {
+            Some(Self(pages as u8))
+        } else {
+            None
+        }
+    }
+
+    /// Returns how many these are.
+    #[inline]
+    pub(super) const fn count(self) -> usize {
+        let pages = self.0 as usize;
+        // SAFETY: By the type invariant.
+        unsafe { assert_unchecked(2 <= pages && pages <= PAGES_MAX) };
+        pages
+    }
+}
 
 impl Stock {
     /// Returns what serves a layout, unless that is too large for magazines, or too aligned.
     #[inline]
     pub(super) const fn of(layout: &Layout) -> Option<Self> {
-        // INVARIANT: A class's number is below `CLASSES`, the pages are compared here.
         match Class::of(layout) {
-            Some(class) => Some(Self(class.number())),
-            None => {
-                let pages = pages_of(layout);
-                if layout.align() <= PAGE_BYTES && 2 <= pages && pages <= PAGES_MAX {
-                    Some(Self((CLASSES + pages - 2) as u8))
-                } else {
-                    None
-                }
-            }
+            Some(class) => Some(Self::Class(class)),
+            None => match Pages::of(layout) {
+                Some(pages) => Some(Self::Pages(pages)),
+                None => None,
+            },
         }
     }
 
     /// Returns all of them.
     pub(super) fn all() -> impl Iterator<Item = Self> {
-        // INVARIANT: The range ends below `STOCKS`.
-        (0..STOCKS as u8).map(Self)
+        let pages = (2..=PAGES_MAX as u8).map(Pages);
+        Class::all().map(Self::Class).chain(pages.map(Self::Pages))
     }
 
-    /// Returns the number, below [`STOCKS`].
+    /// Returns the number, below [`STOCKS`]: in the order of [`Stock::all`].
+    #[inline]
     pub(super) const fn number(self) -> usize {
-        self.0 as usize
+        match self {
+            Self::Class(class) => class.index(),
+            Self::Pages(pages) => CLASSES + pages.count() - 2,
+        }
+    }
+
+    /// Returns eight times the number and one: as a class, its code.
+    #[inline]
+    const fn code(self) -> usize {
+        match self {
+            Self::Class(class) => class.code() as usize,
+            Self::Pages(pages) => 8 * (CLASSES + pages.count() - 1),
+        }
     }
 
     /// Returns the class, if it is one.
     #[inline]
     pub(super) const fn class(self) -> Option<Class> {
-        Class::new(self.0)
-    }
-
-    /// Returns the pages of a block that is no object.
-    #[inline]
-    pub(super) const fn pages(self) -> usize {
-        (self.0 as usize + 2).saturating_sub(CLASSES)
+        match self {
+            Self::Class(class) => Some(class),
+            Self::Pages(_) => None,
+        }
     }
 
     /// Returns the bytes of a block.
     #[inline]
     pub(super) const fn bytes(self) -> usize {
-        match self.class() {
-            Some(class) => class.bytes(),
-            None => self.pages() * PAGE_BYTES,
+        match self {
+            Self::Class(class) => class.bytes(),
+            Self::Pages(pages) => pages.count() * PAGE_BYTES,
         }
     }
 
     /// Returns the most blocks that a magazine holds.
     #[inline]
     pub(super) fn most(self) -> usize {
-        (BYTES / self.bytes()).min(SLOTS)
+        BYTES.checked_div(self.bytes()).unwrap_or(0).min(SLOTS)
     }
 
     /// Returns how many blocks a magazine that holds up to `capacity`, and was found empty or full,
@@ -137,20 +185,58 @@ impl Stock {
 ///
 /// # Invariants
 ///
-/// `len ≤ capacity ≤ SLOTS`, as the CPU that owns it sees them.
+/// As the CPU that owns it sees them, `len ≤ capacity ≤ SLOTS`, and the first `len` blocks are not
+/// null.
 #[repr(C, align(64))]
 struct Magazine {
     len: AtomicU32,
     capacity: AtomicU32,
-    blocks: [AtomicU64; SLOTS],
+    blocks: [AtomicPtr<u8>; SLOTS],
 }
 
 const _: () = assert!(size_of::<Magazine>() == 512);
 
+impl Magazine {
+    /// Takes out the block that was put in last.
+    #[inline]
+    fn pop(&self) -> Option<Start> {
+        let len = self.len.load(Relaxed) as usize;
+        if len == 0 {
+            return None;
+        }
+        // SAFETY: By the type invariant.
+        unsafe { assert_unchecked(len <= SLOTS) };
+        let block = self.blocks[len - 1].load(Relaxed);
+        // INVARIANT: There are fewer blocks than before.
+        self.len
+            .store(self.len.load(Relaxed).wrapping_sub(1), Relaxed);
+        // SAFETY: By the type invariant.
+        Some(unsafe { NonNull::new_unchecked(block) })
+    }
+
+    /// Puts a block in, unless there is no room.
+    #[inline]
+    fn push(&self, block: Start) -> bool {
+        let len = self.len.load(Relaxed);
+        if len >= self.capacity.load(Relaxed) {
+            return false;
+        }
+        // SAFETY: By the type invariant, the capacity is no larger.
+        unsafe { assert_unchecked((len as usize) < SLOTS) };
+        // INVARIANT: The block is not null, and the length is at most the capacity.
+        self.blocks[len as usize].store(block.as_ptr(), Relaxed);
+        self.len
+            .store(self.len.load(Relaxed).wrapping_add(1), Relaxed);
+        true
+    }
+}
+
 /// What one CPU keeps to itself. Zeros are one that keeps nothing.
 #[repr(C, align(128))]
 pub struct Cache {
-    magazines: [Magazine; STOCKS],
+    /// By number and one, as codes of classes are: a free then finds its magazine without a
+    /// subtraction. The first one is never used.
+    magazines: [Magazine; STOCKS + 1],
     /// Allocations that magazines served.
     allocations: AtomicU64,
     /// Frees that magazines took.
@@ -183,16 +269,18 @@ pub(super) struct Counts {
 impl Counts {
     /// Counts an allocation.
     #[inline]
-    pub(super) fn allocated(&mut self, bytes: usize) {
+    pub(super) fn allocated(&mut self, told: Told) {
         self.allocations += 1;
-        self.requested_bytes = self.requested_bytes.wrapping_add(bytes as u64);
+        let bytes = told.unwrap_or(0) as u64;
+        self.requested_bytes = self.requested_bytes.wrapping_add(bytes);
     }
 
     /// Counts a free.
     #[inline]
-    pub(super) fn freed(&mut self, bytes: usize) {
+    pub(super) fn freed(&mut self, told: Told) {
         self.frees = self.frees.wrapping_add(1);
-        self.requested_bytes = self.requested_bytes.wrapping_sub(bytes as u64);
+        let bytes = told.unwrap_or(0) as u64;
+        self.requested_bytes = self.requested_bytes.wrapping_sub(bytes);
     }
 
     /// Counts that a block of `old` bytes has `new` ones.
@@ -228,9 +316,9 @@ impl Cache {
                 Magazine {
                     len: AtomicU32::new(0),
                     capacity: AtomicU32::new(0),
-                    blocks: [const { AtomicU64::new(0) }; SLOTS],
+                    blocks: [const { AtomicPtr::new(ptr::null_mut()) }; SLOTS],
                 }
-            }; STOCKS],
+            }; STOCKS + 1],
             allocations: AtomicU64::new(0),
             frees: AtomicU64::new(0),
             turns: AtomicU64::new(0),
@@ -241,8 +329,11 @@ impl Cache {
 
     #[inline]
     fn magazine(&self, stock: Stock) -> &Magazine {
-        // By the invariant of `Stock` it is never the last for another's sake.
-        &self.magazines[usize::from(stock.0).min(STOCKS - 1)]
+        let first = self.magazines.as_ptr();
+        // Not by an index, which would be the code divided and multiplied again.
+        //
+        // SAFETY: The code is eight times the index, which is at most `STOCKS`.
+        unsafe { &*first.byte_add(stock.code() * (size_of::<Magazine>() / 8)) }
     }
 
     /// Returns how many blocks there are of a size.
@@ -258,9 +349,9 @@ impl Cache {
     }
 
     /// Returns the block in a slot, if there is one.
-    pub(super) fn block(&self, stock: Stock, slot: usize) -> Option<Offset> {
+    pub(super) fn block(&self, stock: Stock, slot: usize) -> Option<Start> {
         let block = (slot < self.len(stock)).then(|| self.magazine(stock).blocks.get(slot))??;
-        Some(Offset::from_bits(block.load(Relaxed)))
+        NonNull::new(block.load(Relaxed))
     }
 
     /// Says whether nothing is kept, nor may be.
@@ -286,44 +377,28 @@ impl Cache {
         allocations + frees + self.turns.load(Relaxed)
     }
 
-    /// Serves a request of `bytes` bytes with the block that was put in last.
-    #[inline]
-    pub(super) fn allocate(&self, stock: Stock, bytes: usize) -> Option<Offset> {
-        let magazine = self.magazine(stock);
-        let len = magazine.len.load(Relaxed).wrapping_sub(1);
-        let block = magazine.blocks.get(len as usize)?.load(Relaxed);
-        magazine.len.store(len, Relaxed);
+    /// Serves a request with the block that was put in last.
+    #[inline(always)]
+    pub(super) fn allocate(&self, stock: Stock, told: Told) -> Option<Start> {
+        let block = self.magazine(stock).pop()?;
         add(&self.allocations, 1);
-        add(&self.requested_bytes, bytes as u64);
-        Some(Offset::from_bits(block))
+        if let Some(bytes) = told {
+            add(&self.requested_bytes, bytes as u64);
+        }
+        Some(block)
     }
 
-    /// Takes back the block of a request of `bytes` bytes, unless there is no room.
-    #[inline]
-    pub(super) fn release(&self, stock: Stock, block: Offset, bytes: usize) -> bool {
-        let put = self.put(stock, block);
+    /// Takes a block back, unless there is no room.
+    #[inline(always)]
+    pub(super) fn release(&self, stock: Stock, block: Start, told: Told) -> bool {
+        let put = self.magazine(stock).push(block);
         if put {
             add(&self.frees, 1);
-            add(&self.requested_bytes, (bytes as u64).wrapping_neg());
+            if let Some(bytes) = told {
+                add(&self.requested_bytes, (bytes as u64).wrapping_neg());
+            }
         }
         put
-    }
-
-    /// Puts a block in, unless there is no room.
-    #[inline]
-    fn put(&self, stock: Stock, block: Offset) -> bool {
-        let magazine = self.magazine(stock);
-        let len = magazine.len.load(Relaxed);
-        if len >= magazine.capacity.load(Relaxed) {
-            return false;
-        }
-        let Some(slot) = magazine.blocks.get(len as usize) else {
-            return false;
-        };
-        slot.store(block.to_bits(), Relaxed);
-        // INVARIANT: Compared with the capacity just above.
-        magazine.len.store(len + 1, Relaxed);
-        true
     }
 
     /// Lets a magazine hold up to `more` blocks more; returns how many more than it can that is.
@@ -331,33 +406,34 @@ impl Cache {
         add(&self.turns, 1);
         let magazine = self.magazine(stock);
         let wanted = self.capacity(stock) + more;
+        // INVARIANT: No magazine may hold more than `SLOTS`.
         let capacity = wanted.min(stock.most());
         magazine.capacity.store(capacity as u32, Relaxed);
         wanted - capacity
     }
 
-    /// Puts blocks in, the last one first, and returns those for which there is no room.
-    pub(super) fn fill<'a>(&self, stock: Stock, blocks: &'a [Offset]) -> &'a [Offset] {
+    /// Puts blocks in, the last one first, and returns for how many of the first there is no room.
+    pub(super) fn fill(&self, stock: Stock, blocks: &[Option<Start>]) -> usize {
         add(&self.turns, 1);
         let mut rest = blocks;
         while let Some((block, before)) = rest.split_last() {
-            if !self.put(stock, *block) {
+            if !block.is_none_or(|block| self.magazine(stock).push(block)) {
                 break;
             }
             rest = before;
         }
-        rest
+        rest.len()
     }
 
     /// Takes out those blocks that were put in first, as many as `blocks` has room for or there
     /// are, and returns how many.
-    pub(super) fn empty(&self, stock: Stock, blocks: &mut [Offset]) -> usize {
+    pub(super) fn empty(&self, stock: Stock, blocks: &mut [Option<Start>]) -> usize {
         add(&self.turns, 1);
         let magazine = self.magazine(stock);
         let len = self.len(stock).min(SLOTS);
         let taken = blocks.len().min(len);
         for (block, slot) in blocks.iter_mut().zip(&magazine.blocks[..taken]) {
-            *block = Offset::from_bits(slot.load(Relaxed));
+            *block = NonNull::new(slot.load(Relaxed));
         }
         for slot in taken..len {
             let block = magazine.blocks[slot].load(Relaxed);
@@ -384,9 +460,10 @@ impl Cache {
         add(&self.denials, 1);
         self.denials.load(Relaxed)
     }
+
     /// Lends the two counters of a magazine and its slots, to be damaged.
     #[cfg(test)]
-    pub(super) fn damage(&self, stock: Stock) -> (&AtomicU32, &AtomicU32, &[AtomicU64; SLOTS]) {
+    pub(super) fn damage(&self, stock: Stock) -> (&AtomicU32, &AtomicU32, &[AtomicPtr<u8>; SLOTS]) {
         let magazine = self.magazine(stock);
         (&magazine.len, &magazine.capacity, &magazine.blocks)
     }

@@ -7,10 +7,7 @@
 //! pinned, so that it is not in the middle of an operation. If more has happened than before, the
 //! walk begins again, whatever it saw.
 
-use core::{
-    ops::Deref,
-    sync::atomic::Ordering, //
-};
+use core::sync::atomic::Ordering;
 
 use super::{
     engine::{
@@ -21,6 +18,7 @@ use super::{
         Cache,
         SLOTS,
         STOCKS,
+        Start,
         Stock, //
     },
 };
@@ -50,12 +48,7 @@ fn broken(rule: Rule, stock: Option<Stock>, offset: Option<Offset>) -> Broken {
     }
 }
 
-impl<L, P, C> Hybrid<L, P, C>
-where
-    L: Lock<State> + Sync,
-    P: Platform,
-    C: Deref<Target = [Cache]> + Sync,
-{
+impl<L: Lock<State> + Sync, P: Platform<Cache>> Hybrid<L, P> {
     /// Goes on to the magazines.
     pub(super) fn begin_magazines(&self, walk: &mut Walk) {
         walk.next_part();
@@ -66,11 +59,11 @@ where
     /// Returns a number that changes with every change of a magazine.
     fn turns(&self) -> u64 {
         let mut turns = 0;
-        for (cpu, cache) in self.caches.iter().enumerate() {
+        for (cpu, cache) in self.platform.all().enumerate() {
             // A CPU that never did anything keeps nothing.
             if cache.epoch() > 0 {
                 self.platform
-                    .on(cpu, &mut |pin| pin(&mut || turns += cache.epoch()));
+                    .on(cpu, &mut |pin| pin(&mut |cache| turns += cache.epoch()));
             }
         }
         turns
@@ -92,7 +85,7 @@ where
 
     /// Looks at slots; says that all is sound when there are no more.
     fn look(&self, walk: &mut Walk) -> Result<Progress, Broken> {
-        let slots = self.caches.len() * STOCKS * SLOTS;
+        let slots = self.platform.cpus() * STOCKS * SLOTS;
         let mut looks = 0;
         while walk.place < slots {
             if looks >= STEP {
@@ -100,7 +93,7 @@ where
             }
             let (magazine, slot) = (walk.place / SLOTS, walk.place % SLOTS);
             let (cpu, number) = (magazine / STOCKS, magazine % STOCKS);
-            let (Some(cache), Some(stock)) = (self.caches.get(cpu), Stock::all().nth(number))
+            let (Some(cache), Some(stock)) = (self.platform.of(cpu), Stock::all().nth(number))
             else {
                 break;
             };
@@ -124,18 +117,20 @@ where
     }
 
     /// Looks at one block, and returns with how many others it was compared.
-    fn look_at(&self, walk: &Walk, stock: Stock, block: Offset) -> Result<usize, Broken> {
-        if !self.state.with(|state| state.heap.is_out(stock, block)) {
-            return Err(broken(Rule::Magazines, Some(stock), Some(block)));
+    fn look_at(&self, walk: &Walk, stock: Stock, block: Start) -> Result<usize, Broken> {
+        let offset = self.addresses.block_at(block).offset;
+        let is_out = |offset| self.state.with(|state| state.heap.is_out(stock, offset));
+        if !offset.is_some_and(is_out) {
+            return Err(broken(Rule::Magazines, Some(stock), offset));
         }
         let mut compared = 1;
         // It must not be in a slot before, of this magazine or another CPU's.
-        for (cpu, cache) in self.caches.iter().enumerate() {
+        for (cpu, cache) in self.platform.all().enumerate() {
             let first = (cpu * STOCKS + stock.number()) * SLOTS;
             for slot in 0..cache.len(stock).min(SLOTS) {
                 compared += 1;
                 if first + slot < walk.place && cache.block(stock, slot) == Some(block) {
-                    return Err(broken(Rule::Magazines, Some(stock), Some(block)));
+                    return Err(broken(Rule::Magazines, Some(stock), offset));
                 }
             }
         }
@@ -144,14 +139,16 @@ where
 
     /// Compares counters: what magazines may hold, and what is out.
     fn look_at_counters(&self, walk: &mut Walk, state: &State) -> Result<(), Broken> {
-        let (mut held, mut reserved) = (0, 0);
+        // What is read of other CPUs may be of different moments, or damaged: sums wrap.
+        let (mut held, mut reserved) = (0_usize, 0_usize);
         for (cache, stock) in self
-            .caches
-            .iter()
+            .platform
+            .all()
             .flat_map(|cache| Stock::all().map(move |stock| (cache, stock)))
         {
-            held += cache.len(stock);
-            reserved += cache.capacity(stock) * stock.bytes();
+            held = held.wrapping_add(cache.len(stock));
+            let bytes = cache.capacity(stock).wrapping_mul(stock.bytes());
+            reserved = reserved.wrapping_add(bytes);
         }
         walk.walked += 1;
         if reserved != state.reserved_bytes {

@@ -7,7 +7,7 @@
 
 use core::{
     alloc::Layout,
-    ops::Deref,
+    ops::Range,
     sync::atomic::Ordering, //
 };
 
@@ -24,7 +24,9 @@ use super::{
     magazine::{
         BATCH,
         Cache,
-        Stock, //
+        Start,
+        Stock,
+        Told, //
     },
 };
 #[cfg(test)]
@@ -50,7 +52,10 @@ const DENIALS: u64 = 64;
 
 /// Blocks in the hand of a caller, who is counted as long as he has a hand.
 struct Hand<'a> {
+    /// As the heap names them.
     blocks: [Offset; BATCH],
+    /// As magazines do.
+    starts: [Option<Start>; BATCH],
     hands: &'a AtomicUsize,
 }
 
@@ -60,6 +65,7 @@ impl<'a> Hand<'a> {
         hands.fetch_add(1, Ordering::AcqRel);
         Self {
             blocks: [Offset::new(0, 0); BATCH],
+            starts: [None; BATCH],
             hands,
         }
     }
@@ -71,32 +77,31 @@ impl Drop for Hand<'_> {
     }
 }
 
-impl<L, P, C> Hybrid<L, P, C>
-where
-    L: Lock<State> + Sync,
-    P: Platform,
-    C: Deref<Target = [Cache]> + Sync,
-{
+impl<L: Lock<State> + Sync, P: Platform<Cache>> Hybrid<L, P> {
     /// Allocates what no magazine has.
     #[cold]
     #[inline(never)]
     pub(super) fn allocate_from_heap(
         &self,
         layout: Layout,
+        told: Told,
         cost: &mut Cost,
     ) -> Result<Block, Refusal> {
         let mut work = Work::default();
         let mut hand = Hand::new(&self.hands);
-        let mut refusal = match self.serve(layout, &mut hand, &mut work, cost) {
+        let mut refusal = match self.serve(layout, told, &mut hand, &mut work, cost) {
             Ok(block) => return self.found(block),
             Err(refusal) => refusal,
         };
         // Before memory is said to be short, CPUs give up what they keep: first this one.
         if matches!(refusal, Refusal::Exhausted | Refusal::Fragmented) {
             for empty in [Self::empty_own, Self::empty_others] {
-                empty(self);
-                let again =
-                    |state: &mut State| state.serve(layout, &mut hand.blocks[..1], &mut work, cost);
+                if empty(self) == 0 {
+                    continue;
+                }
+                let again = |state: &mut State| {
+                    state.serve(layout, told, &mut hand.blocks[..1], &mut work, cost)
+                };
                 match self.state.with(again) {
                     Ok(_) => return self.found(hand.blocks[0]),
                     Err(now) => refusal = now,
@@ -104,7 +109,14 @@ where
             }
         }
         self.state.with(|state| {
-            state.serve_last(layout, refusal, &mut hand.blocks[..1], &mut work, cost)
+            state.serve_last(
+                layout,
+                told,
+                refusal,
+                &mut hand.blocks[..1],
+                &mut work,
+                cost,
+            )
         })?;
         self.found(hand.blocks[0])
     }
@@ -120,13 +132,14 @@ where
     fn serve(
         &self,
         layout: Layout,
+        told: Told,
         hand: &mut Hand<'_>,
         work: &mut Work,
         cost: &mut Cost,
     ) -> Result<Offset, Refusal> {
         let Some((stock, capacity)) = self.magazine_for(&layout) else {
             self.state
-                .with(|state| state.serve(layout, &mut hand.blocks[..1], work, cost))?;
+                .with(|state| state.serve(layout, told, &mut hand.blocks[..1], work, cost))?;
             return Ok(hand.blocks[0]);
         };
         let next = stock.next(capacity);
@@ -138,178 +151,241 @@ where
                 None => 0,
             };
             let most = (1 + filled).min(BATCH);
-            let served = state.serve(layout, &mut hand.blocks[..most], work, cost);
+            let served = state.serve(layout, told, &mut hand.blocks[..most], work, cost);
             if served.is_err() {
                 state.unreserve(granted, stock.bytes());
             }
             served.map(|served| (served, granted))
         })?;
-        self.fill(stock, granted, &hand.blocks[1..served]);
+        let block = hand.blocks[0];
+        self.fill(stock, granted, hand, 1..served);
         if granted < next - capacity {
             self.denied();
         }
-        Ok(hand.blocks[0])
+        Ok(block)
     }
 
     /// Returns the size of a request, and how many blocks the CPU's magazine for it may hold.
     #[inline]
     fn magazine_for(&self, layout: &Layout) -> Option<(Stock, usize)> {
         let stock = Stock::of(layout)?;
-        let capacity = self
-            .platform
-            .pinned(|cpu| Some(self.caches.get(cpu)?.capacity(stock)))?;
+        let capacity = self.platform.pinned(|cache| cache.capacity(stock))?;
         // Whichever CPU that was, it is no more than any may hold.
         Some((stock, capacity.min(stock.most())))
     }
 
-    /// Lets the CPU's magazine hold `granted` blocks more, and puts `blocks` into it.
+    /// Lets the CPU's magazine hold `granted` blocks more, and puts some of the hand's into it.
     ///
     /// What it has no room for, as this may be another CPU than the one it was meant for, goes back
     /// to the heap.
-    fn fill(&self, stock: Stock, granted: usize, blocks: &[Offset]) {
+    fn fill(&self, stock: Stock, granted: usize, hand: &mut Hand<'_>, blocks: Range<usize>) {
         if granted == 0 && blocks.is_empty() {
             return;
         }
-        let (surplus, rest) = self.platform.pinned(|cpu| match self.caches.get(cpu) {
-            Some(cache) => {
-                let surplus = if granted > 0 {
-                    cache.grow(stock, granted)
-                } else {
-                    0
-                };
-                (surplus, cache.fill(stock, blocks))
-            }
-            None => (granted, blocks),
+        let Hand {
+            blocks: all,
+            starts,
+            ..
+        } = hand;
+        let blocks = &all[blocks];
+        let starts = &mut starts[..blocks.len()];
+        for (start, block) in starts.iter_mut().zip(blocks) {
+            *start = self.addresses.block(*block).map(|block| block.start);
+        }
+        let filled = self.platform.pinned(|cache| {
+            let surplus = match granted {
+                0 => 0,
+                granted => cache.grow(stock, granted),
+            };
+            (surplus, cache.fill(stock, starts))
         });
-        if surplus > 0 || !rest.is_empty() {
+        let (surplus, rest) = filled.unwrap_or((granted, blocks.len()));
+        if surplus > 0 || rest > 0 {
             self.state.with(|state| {
                 state.unreserve(surplus, stock.bytes());
-                state.take_back(stock, rest, &mut Work::default());
+                state.take_back(stock, &blocks[..rest], &mut Work::default());
             });
         }
     }
 
-    /// Takes back what no magazine has room for. `stocked` says that it is a block of that size.
-    #[cold]
-    #[inline(never)]
-    pub(super) fn release_to_heap(
+    /// Takes back a block of any size in any region, for which the bytes were counted that are told.
+    pub(super) fn release_block(
         &self,
-        block: Block,
+        start: Start,
         layout: Layout,
-        stocked: Option<(Stock, Offset)>,
+        told: Told,
         cost: &mut Cost,
     ) -> Result<(), BadFree> {
-        if let Some((stock, offset)) = stocked {
-            if let Some((_, capacity)) = self.magazine_for(&layout) {
-                self.make_room(stock, capacity);
-                let put = self.platform.pinned(|cpu| {
-                    let cache = self.caches.get(cpu)?;
-                    cache.release(stock, offset, layout.size()).then_some(())
-                });
-                if put.is_some() {
+        match Stock::of(&layout) {
+            // What is no block of that size does not get into a magazine: the heap says what it is.
+            Some(stock) if self.is_block(stock, start) => {
+                if self.put(stock, start, told) || self.put_with_room(stock, start, told) {
                     *cost = kept(stock);
                     return Ok(());
                 }
             }
+            _ => {}
         }
-        let (offset, _) = self
-            .addresses
-            .find(block.start.addr().get())
-            .ok_or(BadFree::Foreign)?;
+        self.release_to_heap(start, layout, told, cost)
+    }
+
+    /// Makes room in the CPU's magazine and puts a block in, if there is room then.
+    #[cold]
+    fn put_with_room(&self, stock: Stock, start: Start, told: Told) -> bool {
+        let capacity = self.platform.pinned(|cache| cache.capacity(stock));
+        let Some(capacity) = capacity else {
+            return false;
+        };
+        self.make_room(stock, capacity.min(stock.most())) && self.put(stock, start, told)
+    }
+
+    /// Gives a block to the heap, or what is none.
+    #[cold]
+    fn release_to_heap(
+        &self,
+        start: Start,
+        layout: Layout,
+        told: Told,
+        cost: &mut Cost,
+    ) -> Result<(), BadFree> {
+        let block = self.addresses.block_at(start).offset;
+        let block = block.ok_or(BadFree::Foreign)?;
         self.state.with(|state| {
-            state.heap.release(offset, layout, cost)?;
-            state.counts.freed(layout.size());
+            state.heap.release(block, layout, cost)?;
+            state.counts.freed(told);
             Ok(())
         })
     }
 
-    /// Makes room in the CPU's magazine: lets it grow, or gives the older half of it to the heap.
-    fn make_room(&self, stock: Stock, capacity: usize) {
-        let mut hand = Hand::new(&self.hands);
+    /// Makes room in the CPU's magazine, and says whether it did: lets it grow, or gives the older
+    /// half of it to the heap.
+    ///
+    /// Pages are given one by one, by the caller: what it costs to merge them is not to come at once.
+    fn make_room(&self, stock: Stock, capacity: usize) -> bool {
         let wanted = stock.next(capacity) - capacity;
+        if wanted == 0 && stock.class().is_none() {
+            return false;
+        }
+        // What is reserved is in no magazine yet.
+        let mut hand = Hand::new(&self.hands);
         if wanted > 0 {
             let granted = self
                 .state
                 .with(|state| state.reserve(wanted, stock.bytes()));
             if granted > 0 {
-                return self.fill(stock, granted, &[]);
+                self.grow(stock, granted);
+                return true;
             }
             self.denied();
         }
-        let most = (capacity / 2).min(BATCH);
-        let taken = self.platform.pinned(|cpu| match self.caches.get(cpu) {
-            Some(cache) => cache.empty(stock, &mut hand.blocks[..most]),
-            None => 0,
-        });
-        if taken > 0 {
-            self.state.with(|state| {
-                state.take_back(stock, &hand.blocks[..taken], &mut Work::default());
-            });
+        if stock.class().is_none() {
+            return false;
         }
+        let most = (capacity / 2).min(BATCH);
+        let taken = self
+            .platform
+            .pinned(|cache| cache.empty(stock, &mut hand.starts[..most]));
+        self.take_back(stock, taken.unwrap_or(0), 0, &mut hand);
+        taken > Some(0)
+    }
+
+    /// Lets the CPU's magazine hold `granted` blocks more.
+    fn grow(&self, stock: Stock, granted: usize) {
+        let surplus = self.platform.pinned(|cache| cache.grow(stock, granted));
+        let surplus = surplus.unwrap_or(granted);
+        if surplus > 0 {
+            self.state
+                .with(|state| state.unreserve(surplus, stock.bytes()));
+        }
+    }
+
+    /// Gives the first `taken` blocks of a hand to the heap, and what was set aside for `closed`
+    /// ones, and returns how many pages became free.
+    fn take_back(&self, stock: Stock, taken: usize, closed: usize, hand: &mut Hand<'_>) -> usize {
+        if taken == 0 && closed == 0 {
+            return 0;
+        }
+        for (block, start) in hand.blocks.iter_mut().zip(&hand.starts[..taken]) {
+            // Only what is in the pool got into a magazine.
+            let start = start.and_then(|start| self.addresses.block_at(start).offset);
+            *block = start.unwrap_or(NOWHERE);
+        }
+        self.state.with(|state| {
+            let before = state.heap.buddy.free_pages();
+            state.unreserve(closed, stock.bytes());
+            state.take_back(stock, &hand.blocks[..taken], &mut Work::default());
+            state.heap.buddy.free_pages() - before
+        })
     }
 
     /// Notes that a magazine cannot grow.
     fn denied(&self) {
-        let denials = self
-            .platform
-            .pinned(|cpu| self.caches.get(cpu).map_or(0, Cache::deny));
-        if denials >= DENIALS {
+        if self.platform.pinned(Cache::deny) >= Some(DENIALS) {
             self.empty_own();
         }
     }
 
-    /// Gives all that this CPU keeps to the heap, and returns how many pages became free.
+    /// Gives all that this CPU keeps to the heap, and returns how many blocks that was.
     pub(super) fn empty_own(&self) -> usize {
-        let cpu = self.platform.pinned(|cpu| cpu);
-        let Some(cache) = self.caches.get(cpu) else {
-            return 0;
-        };
         // Should the caller be moved to another CPU, that one's are emptied: it has the time now.
-        let pin = |f: &mut dyn FnMut(&Cache)| {
-            self.platform.pinned(|cpu| self.caches.get(cpu).map(f));
-        };
-        if cache.is_idle() { 0 } else { self.empty(pin) }
+        self.empty(|f| {
+            self.platform.pinned(f);
+        })
+        .blocks
     }
 
-    /// Has each CPU that keeps something give it to the heap, and returns how many pages became
-    /// free.
+    /// Has each CPU that keeps something give it to the heap, and returns how many blocks that was.
     pub(super) fn empty_others(&self) -> usize {
-        let mut pages = 0;
-        for (cpu, cache) in self.caches.iter().enumerate() {
+        self.empty_all().blocks
+    }
+
+    /// As [`Hybrid::empty_others`], in blocks and in pages that became free.
+    pub(super) fn empty_all(&self) -> Emptied {
+        let mut all = Emptied::default();
+        for (cpu, cache) in self.platform.all().enumerate() {
             if cache.is_idle() {
                 continue;
             }
-            self.platform.on(cpu, &mut |pin: Pinning<'_>| {
-                pages += self.empty(|f| pin(&mut || f(cache)));
+            self.platform.on(cpu, &mut |pin: Pinning<'_, Cache>| {
+                let emptied = self.empty(pin);
+                all.blocks += emptied.blocks;
+                all.pages += emptied.pages;
             });
         }
-        pages
+        all
     }
 
     /// Empties and closes the magazines that `pin` leads to.
-    fn empty(&self, pin: impl Fn(&mut dyn FnMut(&Cache))) -> usize {
+    fn empty(&self, pin: impl Fn(&mut dyn FnMut(&Cache))) -> Emptied {
         let mut hand = Hand::new(&self.hands);
-        let mut pages = 0;
+        let mut all = Emptied::default();
         for stock in Stock::all() {
             loop {
                 let (mut taken, mut closed) = (0, 0);
                 pin(&mut |cache| {
                     if cache.capacity(stock) > 0 {
-                        taken = cache.empty(stock, &mut hand.blocks);
+                        taken = cache.empty(stock, &mut hand.starts);
                         closed = cache.close(stock);
                     }
                 });
                 if taken == 0 && closed == 0 {
                     break;
                 }
-                pages += self.state.with(|state| {
-                    let before = state.heap.buddy.free_pages();
-                    state.unreserve(closed, stock.bytes());
-                    state.take_back(stock, &hand.blocks[..taken], &mut Work::default());
-                    state.heap.buddy.free_pages() - before
-                });
+                all.blocks += taken;
+                all.pages += self.take_back(stock, taken, closed, &mut hand);
             }
         }
-        pages
+        all
     }
 }
+
+/// What went from magazines to the heap.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Emptied {
+    pub(super) blocks: usize,
+    /// Pages that became free.
+    pub(super) pages: usize,
+}
+
+/// The offset of what is in no pool.
+const NOWHERE: Offset = Offset::new(u16::MAX, 0);

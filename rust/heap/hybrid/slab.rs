@@ -12,14 +12,15 @@
 use super::{
     buddy::{
         Buddy,
+        End,
         Work, //
     },
     frames::{
         Frames,
         Kind,
-        List,
         Page, //
     },
+    links::List,
 };
 use crate::{
     class::{
@@ -105,8 +106,7 @@ impl Slabs {
     /// Notes that of a slab's objects `now` are out, of which were `before`.
     #[inline]
     fn note(&mut self, frames: &mut Frames, class: Class, slab: Page, before: usize, now: usize) {
-        let used = now as u16;
-        frames.set_kind(slab, Kind::Slab { class, used });
+        frames.set_used(slab, now as u16);
         self.used = self.used + now - before;
         let (from, to) = (fullness(class, before), fullness(class, now));
         if from != to {
@@ -127,6 +127,11 @@ impl Slabs {
         fullest.or_else(|| self.empty.take())
     }
 
+    /// Says whether some slab has objects both out and not.
+    pub(super) fn has_partial(&self) -> bool {
+        self.partial.iter().any(|list| list.first().is_some())
+    }
+
     /// Makes a slab of pages from the buddy system.
     fn grow(
         &mut self,
@@ -135,7 +140,7 @@ impl Slabs {
         class: Class,
         work: &mut Work,
     ) -> Option<Page> {
-        let slab = buddy.allocate(frames, class.pages(), 0, work)?;
+        let slab = buddy.allocate(frames, class.pages(), 0, End::High, work)?;
         for head in 1..class.pages() {
             let inner = Kind::Inner {
                 class,
@@ -200,16 +205,22 @@ impl Slabs {
             None => (self.grow(frames, buddy, class, work)?, Source::Growth),
         };
         let mut taken = 0;
+        let mut rest = objects.iter_mut();
         for (number, word) in frames.bits(slab, words(class)).iter_mut().enumerate() {
-            let mut free = !*word & mask(class, number);
-            while free != 0 && taken < objects.len() {
-                let bit = free.trailing_zeros() as usize;
-                free &= free - 1;
-                *word |= 1 << bit;
-                objects[taken] = slab.offset((number * 64 + bit) * class.bytes());
+            let free = !*word & mask(class, number);
+            let mut left = free;
+            // A word is taken whole, or as far as there is room.
+            while left != 0 {
+                let Some(object) = rest.next() else {
+                    break;
+                };
+                let bit = left.trailing_zeros() as usize;
+                *object = slab.offset((number * 64 + bit) * class.bytes());
+                left &= left - 1;
                 taken += 1;
             }
-            if taken == objects.len() {
+            *word |= free & !left;
+            if rest.len() == 0 {
                 break;
             }
         }
@@ -221,39 +232,67 @@ impl Slabs {
         Some((taken, source))
     }
 
-    /// Takes an object back.
+    /// Takes the first of `objects` back, and those after it as long as they are of the same slab,
+    /// and says how many.
     ///
     /// # Errors
     ///
-    /// What [`find`] says, and [`BadFree::NotOut`].
+    /// What [`find`] says of the first, and [`BadFree::NotOut`].
     #[inline]
     pub(super) fn release(
         &mut self,
         frames: &mut Frames,
         buddy: &mut Buddy,
         class: Class,
-        object: Offset,
+        objects: &[Offset],
         work: &mut Work,
-    ) -> Result<(), BadFree> {
-        let (slab, number, used) = find(frames, class, object)?;
-        let bit = 1 << (number % 64);
-        let word = frames
-            .bits(slab, words(class))
-            .get_mut(number / 64)
-            .ok_or(BadFree::Foreign)?;
-        if *word & bit == 0 {
-            return Err(BadFree::NotOut);
+    ) -> Result<usize, BadFree> {
+        let Some((first, rest)) = objects.split_first() else {
+            return Ok(0);
+        };
+        let (slab, number, used) = find(frames, class, *first)?;
+        let bits = frames.bits(slab, words(class));
+        clear(bits, number)?;
+        let mut freed = 1;
+        for object in rest {
+            let number = object
+                .after(slab.offset(0))
+                .and_then(|byte| class.object(byte));
+            if number.is_none_or(|number| clear(bits, number).is_err()) {
+                break;
+            }
+            freed += 1;
         }
-        *word &= !bit;
-        self.note(frames, class, slab, used, used - 1);
-        if used == 1 {
+        let left = used.saturating_sub(freed);
+        self.note(frames, class, slab, used, left);
+        if left == 0 {
             match self.empty {
                 // INVARIANT: One empty slab is kept, the others go.
                 None => self.empty = Some(slab),
                 Some(_) => self.shrink(frames, buddy, class, slab, work),
             }
         }
-        Ok(())
+        Ok(freed)
+    }
+}
+
+/// Notes that an object is not out any more.
+#[inline]
+fn clear(bits: &mut [u64], number: usize) -> Result<(), BadFree> {
+    let word = bits.get_mut(number / 64).ok_or(BadFree::Foreign)?;
+    let bit = 1 << (number % 64);
+    if *word & bit == 0 {
+        return Err(BadFree::NotOut);
+    }
+    *word &= !bit;
+    Ok(())
+}
+
+/// Returns the class of the slab that a byte is in, if it is in one.
+pub(super) fn class_at(frames: &Frames, offset: Offset) -> Option<Class> {
+    match frames.get(Page::of(offset)?)?.kind() {
+        Kind::Slab { class, .. } | Kind::Inner { class, .. } => Some(class),
+        _ => None,
     }
 }
 
@@ -271,7 +310,7 @@ pub(super) fn find(
     offset: Offset,
 ) -> Result<(Page, usize, usize), BadFree> {
     let page = Page::of(offset).ok_or(BadFree::Foreign)?;
-    let slab = match Kind::from(frames.get(page).ok_or(BadFree::Foreign)?.tag()) {
+    let slab = match frames.get(page).ok_or(BadFree::Foreign)?.kind() {
         Kind::Inner { head, .. } => page.before(usize::from(head)),
         _ => page,
     };

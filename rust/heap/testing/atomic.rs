@@ -20,12 +20,12 @@ fn switch() {
 
 /// Wraps an atomic of `core`.
 macro_rules! switching {
-    ($name:ident, $word:ty) => {
+    ($name:ident$(<$target:ident>)?, $word:ty) => {
         #[derive(Debug, Default)]
         #[repr(transparent)]
-        pub(crate) struct $name(atomic::$name);
+        pub(crate) struct $name$(<$target>)?(atomic::$name$(<$target>)?);
 
-        impl $name {
+        impl$(<$target>)? $name$(<$target>)? {
             pub(crate) const fn new(word: $word) -> Self {
                 Self(atomic::$name::new(word))
             }
@@ -43,6 +43,7 @@ macro_rules! switching {
     };
 }
 
+switching!(AtomicPtr<T>, *mut T);
 switching!(AtomicU32, u32);
 switching!(AtomicU64, u64);
 switching!(AtomicUsize, usize);

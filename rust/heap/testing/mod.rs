@@ -18,7 +18,6 @@ use std::{
         dealloc,
         handle_alloc_error, //
     },
-    boxed::Box,
     cell::{
         Cell,
         RefCell, //
@@ -64,9 +63,10 @@ unsafe impl<T> Lock<T> for Mutex<T> {
     }
 }
 
-/// A machine: its CPUs, at which threads take turns.
-pub(crate) struct Host {
-    cpus: Vec<Mutex<()>>,
+/// A machine: its CPUs, at which threads take turns, and what each of them has.
+pub(crate) struct Host<T> {
+    turns: Vec<Mutex<()>>,
+    own: Vec<T>,
 }
 
 std::thread_local! {
@@ -74,40 +74,45 @@ std::thread_local! {
     pub(crate) static CPU: Cell<usize> = const { Cell::new(0) };
 }
 
-impl Host {
+impl<T: Default> Host<T> {
     pub(crate) fn new(cpus: usize) -> Self {
         Self {
-            cpus: (0..cpus).map(|_| Mutex::default()).collect(),
+            turns: (0..cpus).map(|_| Mutex::default()).collect(),
+            own: (0..cpus).map(|_| T::default()).collect(),
         }
     }
 }
 
-// SAFETY: A closure that runs for a CPU has that CPU's mutex.
-unsafe impl Platform for Host {
+// SAFETY: A closure that is given what a CPU has has that CPU's mutex.
+unsafe impl<T: Sync> Platform<T> for Host<T> {
     fn cpus(&self) -> usize {
-        self.cpus.len()
+        self.own.len()
     }
 
-    fn pinned<R>(&self, f: impl FnOnce(usize) -> R) -> R {
-        let cpu = CPU.get() % self.cpus.len();
-        let _turn = self.cpus[cpu].lock().unwrap();
-        f(cpu)
+    fn of(&self, cpu: usize) -> Option<&T> {
+        self.own.get(cpu)
     }
 
-    fn on(&self, cpu: usize, work: &mut (dyn FnMut(Pinning<'_>) + Send)) {
+    fn pinned<R>(&self, f: impl FnOnce(&T) -> R) -> Option<R> {
+        let cpu = CPU.get() % self.own.len();
+        let _turn = self.turns[cpu].lock().unwrap();
+        Some(f(&self.own[cpu]))
+    }
+
+    fn on(&self, cpu: usize, work: &mut (dyn FnMut(Pinning<'_, T>) + Send)) {
         work(&|f| {
-            let _turn = self.cpus[cpu].lock().unwrap();
-            f();
+            let _turn = self.turns[cpu].lock().unwrap();
+            f(&self.own[cpu]);
         });
     }
 }
 
 /// The engines on the host.
 pub(crate) type HostSeed = Seed<Mutex<seed::State>>;
-pub(crate) type HostHybrid = Hybrid<Mutex<hybrid::State>, Host, Box<[Cache]>>;
+pub(crate) type HostHybrid = Hybrid<Mutex<hybrid::State>, Host<Cache>>;
 
 /// The hybrid's heap behind its lock, without magazines.
-pub(crate) type LockedHybrid = Hybrid<Mutex<hybrid::State>, Shared, &'static [Cache]>;
+pub(crate) type LockedHybrid = Hybrid<Mutex<hybrid::State>, Shared>;
 
 /// An engine that tests can make.
 pub(crate) trait TestEngine: Engine + Sized {
@@ -136,14 +141,13 @@ impl TestEngine for HostHybrid {
 
 impl TestEngine for LockedHybrid {
     fn empty() -> Self {
-        Hybrid::new(Mutex::default(), Shared, &[])
+        Hybrid::new(Mutex::default(), Shared)
     }
 }
 
 /// Makes a hybrid without memory on a machine with so many CPUs.
 pub(crate) fn with_cpus(cpus: usize) -> HostHybrid {
-    let caches = (0..cpus).map(|_| Cache::new()).collect();
-    Hybrid::new(Mutex::default(), Host::new(cpus), caches)
+    Hybrid::new(Mutex::default(), Host::new(cpus))
 }
 
 /// Zeroed bytes.

@@ -72,7 +72,7 @@ impl Bare for Heap {
     }
 }
 
-impl<L, P, C> Bare for Hybrid<L, P, C>
+impl<L, P> Bare for Hybrid<L, P>
 where
     Self: TestEngine,
 {

@@ -3,7 +3,7 @@
 //! The books, by example and against a map.
 
 use super::*;
-use core::ptr::NonNull;
+use crate::handle::GENERATION_MAX;
 use std::{
     collections::{
         HashMap,
@@ -38,10 +38,12 @@ fn record(charge: usize) -> Record {
 
 fn reserve(ledger: &mut TestLedger, charge: usize) -> Result<Handle, Denied> {
     loop {
-        match ledger.reserve(charge) {
-            Ok(handle) => return Ok(handle),
-            Err(Full::Quota(denied)) => return Err(denied),
-            Err(Full::Table { first, entries }) => {
+        if let Some(entry) = ledger.reserve(charge) {
+            return Ok(entry.handle());
+        }
+        match ledger.full(charge) {
+            Full::Quota(denied) => return Err(denied),
+            Full::Table { first, entries } => {
                 assert!(ledger.grow(chunk(first, entries)).is_none());
             }
         }
@@ -50,7 +52,7 @@ fn reserve(ledger: &mut TestLedger, charge: usize) -> Result<Handle, Denied> {
 
 fn insert(ledger: &mut TestLedger, charge: usize) -> Handle {
     let handle = reserve(ledger, charge).unwrap();
-    ledger.publish(handle, record(charge));
+    ledger.publish(handle, &record(charge));
     handle
 }
 
@@ -74,7 +76,7 @@ fn a_reserved_handle_names_nothing() {
     assert_eq!(ledger.take(handle), Err(Denied::NoSuchBlock));
     assert_eq!(ledger.pin(handle), Err(Denied::NoSuchBlock));
     assert_eq!(ledger.begin_move(handle), Err(Denied::NoSuchBlock));
-    ledger.publish(handle, record(1));
+    ledger.publish(handle, &record(1));
     assert_eq!(ledger.take(handle), Ok(record(1)));
 }
 
@@ -121,7 +123,7 @@ fn a_pinned_block_stays() {
     assert_eq!(ledger.begin_move(handle), Ok(record(1)));
     assert_eq!(ledger.pin(handle), Err(Denied::Pinned));
     assert_eq!(ledger.take(handle), Err(Denied::Pinned));
-    ledger.end_move(handle, record(1), true);
+    ledger.end_move(handle, &record(1), true);
     assert_eq!(ledger.take(handle), Ok(record(1)));
     assert_eq!(ledger.tally().reallocations, 1);
 }
@@ -175,7 +177,7 @@ proptest::proptest! {
             match (operation, handle) {
                 (0 | 1, _) | (_, None) => match reserve(&mut ledger, charge) {
                     Ok(handle) => {
-                        ledger.publish(handle, record(charge));
+                        ledger.publish(handle, &record(charge));
                         assert!(model.insert(handle.to_bits(), (charge, 0)).is_none());
                         known.push(handle);
                     }

@@ -9,6 +9,7 @@ use super::{
 use crate::hybrid::{
     buddy::{
         Buddy,
+        End,
         ORDERS,
         Work,
         order_of, //
@@ -27,7 +28,7 @@ fn allocate(
     align_order: u32,
 ) -> Option<(usize, u16)> {
     let mut work = Work::default();
-    let page = buddy.allocate(frames, pages, align_order, &mut work)?;
+    let page = buddy.allocate(frames, pages, align_order, End::Low, &mut work)?;
     frames.set_kind(
         page,
         Kind::Large {

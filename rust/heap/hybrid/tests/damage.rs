@@ -16,6 +16,7 @@ use crate::{
     },
     hybrid::{
         State,
+        buddy::ORDERS,
         frames::{
             Kind,
             Page, //
@@ -35,7 +36,7 @@ use std::vec::Vec;
 
 /// Where there is what in the engine that is damaged.
 pub(super) struct Places {
-    /// An empty slab of the class of 8 bytes.
+    /// An empty slab of the class of 8 bytes: the last page.
     pub(super) empty: Page,
     /// A slab of 80 bytes with three of its 51 objects out: the first three.
     pub(super) partial: Page,
@@ -91,8 +92,8 @@ pub(super) fn furnished(memory: &Memory) -> (LockedHybrid, Places) {
     }
     sound(&engine);
     let largest = engine.state.with(|state| {
-        let order = state.heap.buddy.free_pages().ilog2() as usize;
-        state.heap.buddy.list(order).first().unwrap()
+        let first = |order| state.heap.buddy.list(order).first();
+        (0..ORDERS).rev().find_map(first).unwrap()
     });
     let places = Places {
         empty: page(empty),
@@ -136,7 +137,10 @@ fn the_engine_that_is_damaged_is_sound_and_has_everything() {
             class: class(bytes),
             used,
         };
-        assert_eq!(kind(places.empty), slab(8, 0));
+        assert_eq!(
+            (places.empty.index(), kind(places.empty)),
+            (255, slab(8, 0))
+        );
         assert_eq!(kind(places.partial), slab(80, 3));
         assert_eq!(places.pair.map(kind), [slab(1024, 1), slab(1024, 1)]);
         assert_eq!(kind(places.full), slab(4096, 1));

@@ -7,36 +7,22 @@ use super::{
         Places,
         broken,
         class,
-        furnished,
         rule,
         rule_of, //
     },
-    page,
-    table, //
+    page, //
 };
 use crate::{
-    Block, Cost, Engine, Refusal,
-    check::{
-        self,
-        Progress,
-        RESTARTS,
-        Rule,
-        Walk, //
-    },
-    class::Class,
+    check::Rule,
     hybrid::{
         frames::{
             Kind,
-            List,
             Page, //
         },
-        slab::Slabs,
-    },
-    testing::{
-        Memory,
-        layout, //
+        links::List,
     },
 };
+use core::sync::atomic::Ordering::Relaxed;
 
 #[test]
 fn a_gap_between_blocks_is_found() {
@@ -59,9 +45,13 @@ fn blocks_that_overlap_are_found() {
     assert_eq!(rule_of(inside, |at| at.large.after(4)), Rule::Partition);
     let inside = Kind::Free { order: 0 };
     assert_eq!(rule_of(inside, |at| at.largest.after(7)), Rule::Partition);
-    // The last block of the region goes on past its end.
     for pages in [257, u32::MAX] {
         let past = rule_of(Kind::Large { pages }, |at| at.largest);
+        assert_eq!(past, Rule::Partition);
+    }
+    // The last block of the region goes on past its end.
+    for pages in [2, 257, u32::MAX] {
+        let past = rule_of(Kind::Large { pages }, |at| at.empty);
         assert_eq!(past, Rule::Partition);
     }
     let (class, used) = (class(3072), 1);
@@ -100,6 +90,28 @@ fn a_page_that_names_a_wrong_head_is_found() {
 }
 
 #[test]
+fn a_page_whose_phase_is_not_its_slabs_is_found() {
+    // What frees are compared with without the lock: of a slab's first page, and of its others.
+    let places = [
+        |at: &Places| at.empty,
+        |at: &Places| at.partial,
+        |at: &Places| at.full,
+        |at: &Places| at.three,
+        |at: &Places| at.three.after(1),
+        |at: &Places| at.three.after(2),
+    ];
+    for place in places {
+        for wrong in [1, 1 << 12, 1 << 31, u32::MAX] {
+            let found = rule(|heap, at| {
+                let page = place(at);
+                heap.frames.damage_word(page).fetch_xor(wrong, Relaxed);
+            });
+            assert_eq!(found, Rule::Partition);
+        }
+    }
+}
+
+#[test]
 fn a_free_block_at_a_wrong_place_is_found() {
     let order = |order| rule_of(Kind::Free { order }, |at| at.free[0].after(1).before(1));
     assert_eq!([20, 21, 31, 32, 255].map(order), [Rule::FreeBlocks; 5]);
@@ -125,7 +137,7 @@ fn buddies_that_are_both_free_are_found() {
 
 #[test]
 fn a_bitmap_and_a_count_that_disagree_are_found() {
-    for used in [0, 2, 4, 51, 52, u16::MAX] {
+    for used in [0, 2, 4, 51, 52, 4095] {
         let class = class(80);
         let wrong = broken(|state, at| {
             let kind = Kind::Slab { class, used };
@@ -172,8 +184,8 @@ fn an_object_that_was_never_handed_out_is_found() {
 /// Damages the link forwards of a page, then that backwards, and returns both rules.
 fn links(to: u32, place: impl Fn(&Places) -> Page) -> [Rule; 2] {
     [
-        rule(|heap, at| heap.frames.damage(place(at), None, Some(to))),
-        rule(|heap, at| heap.frames.damage(place(at), Some(to), None)),
+        rule(|heap, at| *heap.frames.damage(place(at)).1 = to),
+        rule(|heap, at| *heap.frames.damage(place(at)).0 = to),
     ]
 }
 
@@ -181,7 +193,7 @@ fn links(to: u32, place: impl Fn(&Places) -> Page) -> [Rule; 2] {
 fn a_list_that_ends_too_early_is_found() {
     assert_eq!(links(0, |at| at.free[1]), [Rule::ListLength, Rule::Lists]);
     assert_eq!(
-        rule(|heap, at| heap.frames.damage(at.pair[1], None, Some(0))),
+        rule(|heap, at| *heap.frames.damage(at.pair[1]).1 = 0),
         Rule::ListLength
     );
 }
@@ -203,7 +215,7 @@ fn a_list_that_does_not_end_is_found() {
     for to in 0..3 {
         let back = rule(|heap, at| {
             let link = at.free[to].to_bits() as u32;
-            heap.frames.damage(at.free[2], None, Some(link));
+            *heap.frames.damage(at.free[2]).1 = link;
         });
         assert_eq!(back, Rule::Lists);
     }
@@ -228,7 +240,7 @@ fn a_list_with_a_wrong_length_is_found() {
 fn blocks_that_no_list_has_are_found() {
     let lost = rule(|heap, _| heap.buddy.damage().0[1] = List::default());
     assert_eq!(lost, Rule::Lists);
-    let number = usize::from(class(1024).number());
+    let number = class(1024).index();
     let lost = rule(|heap, _| heap.classes[number].damage().0[1] = List::default());
     assert_eq!(lost, Rule::Lists);
 }
@@ -239,7 +251,7 @@ fn blocks_in_a_list_of_another_order_or_fullness_are_found() {
         rule(|heap, _| heap.buddy.damage().0.swap(1, 2)),
         Rule::Lists
     );
-    let number = usize::from(class(1024).number());
+    let number = class(1024).index();
     let moved = broken(|state, _| state.heap.classes[number].damage().0.swap(1, 2));
     assert_eq!((moved.rule, moved.class), (Rule::Lists, Some(number as u8)));
 }
@@ -260,118 +272,4 @@ fn an_empty_slab_that_is_not_the_one_that_is_kept_is_found() {
     kept(80, |at| Some(at.partial));
     kept(80, |at| Some(at.largest));
     kept(80, |_| Page::from_bits(u32::MAX as usize));
-}
-
-#[test]
-fn the_buddys_counters_are_compared() {
-    let orders = |bit: u32| rule(|heap, _| *heap.buddy.damage().1 ^= 1 << bit);
-    assert_eq!([0, 1, 19, 20, 21, 31].map(orders), [Rule::BuddyCounters; 6]);
-    let less = rule(|heap, _| *heap.buddy.damage().2 -= 1);
-    let more = rule(|heap, _| *heap.buddy.damage().2 += 1);
-    assert_eq!([less, more], [Rule::BuddyCounters; 2]);
-}
-
-#[test]
-fn the_classes_counters_are_compared() {
-    for class in Class::all() {
-        let number = usize::from(class.number());
-        for damage in [
-            |slabs: &mut Slabs| slabs.slabs += 1,
-            |slabs: &mut Slabs| slabs.used += 1,
-        ] {
-            let wrong = broken(|state, _| damage(&mut state.heap.classes[number]));
-            let expected = (Rule::ClassCounters, Some(class.number()));
-            assert_eq!((wrong.rule, wrong.class), expected);
-        }
-    }
-    let kept = rule(|heap, _| heap.kept.slabs += 1);
-    let kept_pages = rule(|heap, _| heap.kept.pages += 1);
-    assert_eq!([kept, kept_pages], [Rule::ClassCounters; 2]);
-    let number = usize::from(class(80).number());
-    let less = rule(|heap, _| heap.classes[number].used -= 1);
-    assert_eq!(less, Rule::ClassCounters);
-}
-
-#[test]
-fn a_slab_that_lost_its_class_an_object_is_found_though_the_sum_is_right() {
-    let moved = rule(|heap, _| {
-        heap.classes[usize::from(class(80).number())].used -= 1;
-        heap.classes[usize::from(class(1024).number())].used += 1;
-    });
-    assert_eq!(moved, Rule::ClassCounters);
-}
-
-#[test]
-fn the_counters_of_blocks_are_compared() {
-    assert_eq!(rule(|heap, _| heap.large_blocks[3] += 1), Rule::LiveBlocks);
-    assert_eq!(rule(|heap, _| heap.large_blocks[3] -= 1), Rule::LiveBlocks);
-    assert_eq!(rule(|heap, _| heap.large_pages += 1), Rule::LiveBlocks);
-    assert_eq!(rule(|heap, _| heap.large_pages -= 1), Rule::LiveBlocks);
-    assert_eq!(
-        broken(|state, _| state.counts.frees += 1).rule,
-        Rule::LiveBlocks
-    );
-    assert_eq!(
-        broken(|state, _| state.counts.frees -= 1).rule,
-        Rule::LiveBlocks
-    );
-}
-
-#[test]
-fn the_pools_size_is_compared() {
-    assert_eq!(rule(|heap, _| heap.pages += 1), Rule::PoolBytes);
-    // A region that the engine was not given.
-    let more = rule(|heap, _| {
-        let (frames, bits) = table(8);
-        heap.add(1, frames, bits, 0);
-    });
-    assert_eq!(more, Rule::PoolBytes);
-}
-
-#[test]
-fn every_change_makes_a_walk_begin_again() {
-    let memory = Memory::new(1 << 20);
-    let (engine, _) = furnished(&memory);
-    let mut cost = Cost::default();
-    let mut out = engine.allocate(layout(9000, 8), &mut cost).unwrap();
-    let mut walk = Walk::new();
-    let mut disturbed = |what: &str, change: &mut dyn FnMut(&mut Block)| {
-        assert_eq!(engine.check(&mut walk), Ok(Progress::More));
-        assert_eq!(engine.check(&mut walk), Ok(Progress::More));
-        let (before, epoch) = (walk.restarts, walk.epoch);
-        change(&mut out);
-        assert_eq!(engine.check(&mut walk), Ok(Progress::More));
-        assert!(walk.restarts > before && walk.epoch != epoch, "{what}");
-    };
-    let mut cost = Cost::default();
-    let (three, five) = (layout(9000, 8), layout(20_000, 8));
-    disturbed("allocation", &mut |_| {
-        engine.allocate(layout(8, 8), &mut cost).unwrap();
-    });
-    disturbed("growth in place", &mut |out| {
-        // SAFETY: The block is out, with this layout.
-        assert!(unsafe { engine.resize(*out, three, five, &mut Cost::default()) });
-    });
-    disturbed("free", &mut |out| {
-        // SAFETY: The block is out, with this layout, and freed once.
-        unsafe { engine.release(*out, five, &mut Cost::default()) }.unwrap();
-    });
-    disturbed("refusal for which slabs gave their pages back", &mut |_| {
-        let block = engine
-            .allocate(layout(32, 8), &mut Cost::default())
-            .unwrap();
-        // SAFETY: Allocated just above with this layout, and freed once.
-        unsafe { engine.release(block, layout(32, 8), &mut Cost::default()) }.unwrap();
-        let mut walk = Walk::new();
-        assert_eq!(engine.check(&mut walk), Ok(Progress::More));
-        let refused = engine.allocate(layout(1 << 20, 8), &mut Cost::default());
-        assert_eq!(refused, Err(Refusal::Exhausted));
-        assert_eq!(engine.check(&mut walk), Ok(Progress::More));
-        assert_eq!(walk.restarts, 1);
-    });
-    let more = Memory::new(1 << 16);
-    disturbed("region", &mut |_| assert_eq!(more.lend(&engine), Ok(1)));
-    let end = check::run(&mut walk, |walk| engine.check(walk));
-    assert_eq!(end, Ok(Progress::Sound));
-    assert!(walk.restarts < RESTARTS);
 }

@@ -8,13 +8,15 @@ use super::{
 };
 use crate::{
     Offset,
-    hybrid::frames::{
-        BITMAP_WORDS,
-        Frames,
-        Kind,
-        List,
-        Page,
-        REGION_PAGES_MAX, //
+    hybrid::{
+        frames::{
+            BITMAP_WORDS,
+            Frames,
+            Kind,
+            Page,
+            REGION_PAGES_MAX, //
+        },
+        links::List,
     },
 };
 use std::vec::Vec;

@@ -137,17 +137,18 @@ fn deep_waves_of_large_objects_take_the_lock_as_often_as_slabs_are_small() {
     at_most(242, waves(2048, 300));
     at_most(150, waves(3000, 300));
     at_most(530, waves(4096, 300));
-    // Pages are kept when they were freed only: 540 in 1000.
-    at_most(594, waves(8192, 300));
+    // Pages are kept when they were freed only, and what finds no room goes to the heap one by one:
+    // 946 in 1000.
+    at_most(1041, waves(8192, 300));
 }
 
 #[test]
 fn random_operations_take_the_lock_once_in_hundreds() {
-    // Of one size, 300 blocks deep: 0.3 in 1000, 4 of 3000 bytes, 11 of 4096, 33 of two pages.
+    // Of one size, 300 blocks deep: 0.8 in 1000, 5 of 3000 bytes, 11 of 4096, 41 of two pages.
     at_most(1, random(&[64], 300));
     at_most(5, random(&[3000], 300));
     at_most(13, random(&[4096], 300));
-    at_most(40, random(&[8192], 300));
+    at_most(45, random(&[8192], 300));
     // Of several sizes, 1000 blocks deep: 0.4 and 6.
     at_most(1, random(&[8, 64, 200, 512], 1000));
     at_most(8, random(&[64, 1024, 4096], 1000));

@@ -11,7 +11,6 @@ use core::{
     },
 };
 use std::{
-    boxed::Box,
     sync::Mutex,
     vec::Vec, //
 };
@@ -23,6 +22,7 @@ use crate::{
         Cache, Hybrid, State,
         magazine::{
             SLOTS,
+            Start,
             Stock, //
         },
     },
@@ -61,28 +61,34 @@ unsafe impl<T> Lock<T> for Counted<T> {
 
 /// CPUs that remember which of them were sent work.
 pub(super) struct Watched {
-    host: Host,
+    host: Host<Cache>,
+    /// How many of the CPUs, from the first one on, have something.
+    caches: usize,
     sent: Mutex<Vec<usize>>,
 }
 
-// SAFETY: The host keeps both promises.
-unsafe impl Platform for Watched {
+// SAFETY: The host keeps all promises.
+unsafe impl Platform<Cache> for Watched {
     fn cpus(&self) -> usize {
         self.host.cpus()
     }
 
-    fn pinned<R>(&self, f: impl FnOnce(usize) -> R) -> R {
-        self.host.pinned(f)
+    fn of(&self, cpu: usize) -> Option<&Cache> {
+        (cpu < self.caches).then(|| self.host.of(cpu))?
     }
 
-    fn on(&self, cpu: usize, work: &mut (dyn FnMut(Pinning<'_>) + Send)) {
+    fn pinned<R>(&self, f: impl FnOnce(&Cache) -> R) -> Option<R> {
+        (CPU.get() < self.caches).then(|| self.host.pinned(f))?
+    }
+
+    fn on(&self, cpu: usize, work: &mut (dyn FnMut(Pinning<'_, Cache>) + Send)) {
         self.sent.lock().unwrap().push(cpu);
         self.host.on(cpu, work);
     }
 }
 
 /// The engine on that machine.
-pub(super) type WatchedHybrid = Hybrid<Counted<State>, Watched, Box<[Cache]>>;
+pub(super) type WatchedHybrid = Hybrid<Counted<State>, Watched>;
 
 /// An engine with memory, and the blocks of it that are out.
 ///
@@ -104,10 +110,10 @@ impl Machine {
     pub(super) fn with_caches(cpus: usize, caches: usize, bytes: usize) -> Self {
         let platform = Watched {
             host: Host::new(cpus),
+            caches,
             sent: Mutex::default(),
         };
-        let caches = (0..caches).map(|_| Cache::new()).collect();
-        let engine = Hybrid::new(Counted::default(), platform, caches);
+        let engine = Hybrid::new(Counted::default(), platform);
         let memory = Memory::new(bytes);
         memory.lend(&engine).unwrap();
         CPU.set(0);
@@ -181,10 +187,8 @@ impl Machine {
     /// Takes back a block of `size` bytes of which nobody knows that it is out, and says what the
     /// engine says to that.
     pub(super) fn free_blindly(&self, block: Offset, size: usize) -> Result<(), BadFree> {
-        let start = self.memory.start().as_ptr();
-        let start = start.wrapping_add(block.byte() as usize);
         let block = Block {
-            start: core::ptr::NonNull::new(start).unwrap(),
+            start: self.start(block),
             offset: Some(block),
         };
         let mut cost = Cost::default();
@@ -221,13 +225,22 @@ impl Machine {
 
     /// Returns what a CPU keeps.
     pub(super) fn cache(&self, cpu: usize) -> &Cache {
-        &self.engine.caches[cpu]
+        self.engine.platform.of(cpu).unwrap()
+    }
+
+    /// Returns the address of a byte, whether it is in the pool or not.
+    pub(super) fn start(&self, offset: Offset) -> Start {
+        let start = self.memory.start().as_ptr();
+        Start::new(start.wrapping_add(offset.byte() as usize)).unwrap()
     }
 
     /// Returns the blocks of `size` bytes that a CPU keeps, that which came in first in front.
     pub(super) fn held(&self, cpu: usize, size: usize) -> Vec<Offset> {
         let slots = 0..SLOTS;
-        let block = |slot| self.cache(cpu).block(stock(size), slot);
+        let block = |slot| {
+            let start = self.cache(cpu).block(stock(size), slot)?;
+            self.engine.addresses.block_at(start).offset
+        };
         slots.map_while(block).collect()
     }
 

@@ -10,6 +10,7 @@ use super::damage::{
 use crate::{
     Block, Cost, Engine,
     class::{
+        CLASSES,
         Class,
         PAGE_BYTES, //
     },
@@ -72,8 +73,14 @@ fn is_partition(extents: &[Extent], pages: usize) {
     assert_eq!(next as usize, pages);
 }
 
-/// Expects of a region's map what follows from the blocks that are out.
-fn agrees(region: usize, extents: &[Extent], live: &[(Block, Layout)]) {
+/// Expects of a region's map what follows from the blocks that are out, and counts the objects of
+/// larger classes, by the class of those who asked.
+fn agrees(
+    region: usize,
+    extents: &[Extent],
+    live: &[(Block, Layout)],
+    borrowed: &mut [u32; CLASSES],
+) {
     let mut used = vec![0; extents.len()];
     for (block, layout) in live {
         let offset = block.offset.unwrap();
@@ -94,7 +101,11 @@ fn agrees(region: usize, extents: &[Extent], live: &[(Block, Layout)]) {
                 assert!(class.pages() > 1);
                 assert_eq!((extent.page, extent.pages), (page, 1));
             }
-            (Use::Slab { class: own, .. }, Some(class)) => assert_eq!(own, class.number()),
+            // Or it is one of a larger class, of which there must be an account.
+            (Use::Slab { class: own, .. }, Some(class)) => {
+                assert!(own >= class.number());
+                borrowed[class.index()] += u32::from(own > class.number());
+            }
             (what, _) => panic!("{block:?} of {layout:?} is in {what:?}"),
         }
     }
@@ -182,15 +193,16 @@ proptest! {
         let mut live = Vec::new();
         for operation in operations {
             apply(&engine, &mut live, operation);
-            let mut free = 0;
+            let (mut free, mut borrowed) = (0, [0; CLASSES]);
             for (region, memory) in memories.iter().enumerate() {
                 let extents = read(&engine, region, 0, 1 << 12);
                 is_partition(&extents, memory.bytes() / PAGE_BYTES);
-                agrees(region, &extents, &live);
+                agrees(region, &extents, &live, &mut borrowed);
                 let is_free = |extent: &&Extent| matches!(extent.what, Use::Free { .. });
                 free += extents.iter().filter(is_free).map(|extent| extent.pages).sum::<u32>();
             }
             prop_assert_eq!(free as usize * PAGE_BYTES, totals(&engine).free_bytes as usize);
+            prop_assert_eq!(borrowed, engine.state.with(|state| state.heap.borrowed));
         }
         for (region, memory) in memories.iter().enumerate() {
             let whole = read(&engine, region, 0, 1 << 12);

@@ -4,11 +4,13 @@
 //! absent, and faults made on purpose.
 
 mod buddy;
+mod counters;
 mod damage;
 mod faults;
 mod frames;
 mod heap;
 mod interleavings;
+mod last_resort;
 mod locks;
 mod machine;
 mod magazine;
@@ -16,9 +18,12 @@ mod magazine_faults;
 mod map;
 mod model;
 mod oracle;
+mod placement;
 mod pressure;
+mod reasons;
 mod refusals;
 mod relay;
+mod runs;
 mod slab;
 mod threads;
 mod vast;
@@ -34,15 +39,18 @@ use std::{
 use super::{
     buddy::{
         Buddy,
+        ORDERS,
         Work, //
     },
     frames::{
         BITMAP_WORDS,
         Frame,
         Frames,
-        Page, //
+        Page,
+        Table, //
     },
     heap::Heap,
+    links::Links,
 };
 use crate::{
     Cost, Offset, Path, Refusal,
@@ -52,25 +60,24 @@ use crate::{
         Walk, //
     },
     engine::BadFree,
+    testing::layout,
 };
 
-/// Returns the frames and bitmaps of a region. They are never given back.
-fn table(pages: usize) -> (&'static [Frame], &'static mut [u64]) {
-    (
-        (0..pages)
-            .map(|_| Frame::default())
-            .collect::<Vec<_>>()
-            .leak(),
-        vec![0; pages * BITMAP_WORDS].leak(),
-    )
+/// Returns the table of a region. It is never given back.
+fn table(pages: usize) -> Table {
+    let frames: Vec<_> = (0..pages).map(|_| Frame::default()).collect();
+    Table {
+        frames: frames.leak(),
+        links: vec![Links::default(); pages].leak(),
+        bits: vec![0; pages * BITMAP_WORDS].leak(),
+    }
 }
 
 /// Returns the frames of regions of so many pages.
 fn frames(regions: &[usize]) -> Frames {
     let mut frames = Frames::new();
     for (region, pages) in regions.iter().enumerate() {
-        let (table, bits) = table(*pages);
-        frames.add(region, table, bits);
+        frames.add(region, table(*pages));
     }
     frames
 }
@@ -94,21 +101,66 @@ impl Bare {
     fn new(regions: &[usize]) -> Self {
         let mut heap = Heap::new();
         for (region, pages) in regions.iter().enumerate() {
-            let (table, bits) = table(*pages);
-            heap.add(region, table, bits, u32::MAX);
+            heap.add(region, table(*pages), u32::MAX);
         }
         Self(heap)
     }
 
+    /// A heap all of whose pages are out, one by one, but those of `free` in the first region: these
+    /// were given back in this order, so the last are first in their lists.
+    fn with_free(regions: &[usize], free: impl IntoIterator<Item = usize>) -> Self {
+        let mut bare = Self::new(regions);
+        bare.take_pages();
+        for index in free {
+            bare.free_page(page(index));
+        }
+        bare.sound();
+        bare
+    }
+
+    /// Allocates all pages that are free, one by one.
+    fn take_pages(&mut self) {
+        for order in 0..ORDERS {
+            while let Some(first) = self.0.buddy.list(order).first() {
+                let Heap { frames, buddy, .. } = &mut self.0;
+                assert!(buddy.take(frames, first, 1 << order, &mut Work::default()));
+                for index in 0..1 << order {
+                    self.0.hand_out(first.after(index), 1);
+                }
+            }
+        }
+    }
+
+    /// Gives back a page that is out on its own.
+    fn free_page(&mut self, page: Page) {
+        // A page of which no class can be: with more alignment than one.
+        self.release(page.offset(0), layout(8, 8192)).unwrap();
+    }
+
     /// Allocates a block and returns it with its cost.
     fn allocate(&mut self, layout: Layout) -> Result<(Offset, Cost), Refusal> {
-        let (mut cost, mut work) = (Cost::default(), Work::default());
-        let mut block = [at(0)];
-        if let Err(refusal) = self.0.serve(layout, &mut block, &mut work, &mut cost) {
-            self.0
-                .last_resort(layout, refusal, &mut block, &mut work, &mut cost)?;
+        let mut cost = Cost::default();
+        let block = self.ask(layout, &mut cost)?;
+        Ok((block, cost))
+    }
+
+    /// Allocates what is refused, and returns why, with the cost. Nothing that is counted changes.
+    #[track_caller]
+    fn refused(&mut self, layout: Layout) -> (Refusal, Cost) {
+        let (before, mut cost) = (self.figures(), Cost::default());
+        let refusal = self.ask(layout, &mut cost).unwrap_err();
+        assert_eq!(self.figures(), before);
+        self.sound();
+        (refusal, cost)
+    }
+
+    /// Allocates a block, as an engine whose magazines are empty.
+    fn ask(&mut self, layout: Layout, cost: &mut Cost) -> Result<Offset, Refusal> {
+        let (mut work, mut block) = (Work::default(), [at(0)]);
+        if let Err(refusal) = self.0.serve(layout, &mut block, &mut work, cost) {
+            (self.0).last_resort(layout, refusal, &mut block, &mut work, cost)?;
         }
-        Ok((block[0], cost))
+        Ok(block[0])
     }
 
     /// Allocates blocks until there are no more.

@@ -4,7 +4,17 @@
 
 use crate::{
     Cost, Engine, Offset, Refusal,
-    class::PAGE_BYTES,
+    class::{
+        CLASSES,
+        PAGE_BYTES, //
+    },
+    hybrid::{
+        Cache,
+        Hybrid,
+        State, //
+    },
+    lock::Lock,
+    platform::Platform,
     testing::{
         HostHybrid,
         Memory,
@@ -29,8 +39,14 @@ use std::vec::Vec;
 
 /// Expects that of an engine from which nothing is out all memory can be had, in as few pieces as
 /// its regions allow.
-pub(super) fn is_whole(engine: &impl Engine, memories: &[Memory]) {
+pub(super) fn is_whole<L, P>(engine: &Hybrid<L, P>, memories: &[Memory])
+where
+    L: Lock<State> + Sync,
+    P: Platform<Cache>,
+{
     assert!(classes(engine).iter().all(|stats| stats.used_blocks == 0));
+    let borrowed = engine.state.with(|state| state.heap.borrowed);
+    assert_eq!(borrowed, [0; CLASSES]);
 
     let mut cost = Cost::default();
     let mut out = Vec::new();

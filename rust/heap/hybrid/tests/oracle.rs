@@ -12,6 +12,7 @@ use super::{
 use crate::hybrid::{
     buddy::{
         Buddy,
+        End,
         Work,
         order_of, //
     },
@@ -62,14 +63,14 @@ impl Model {
         }
     }
 
-    fn allocate(&mut self, pages: usize, align_order: u32) {
+    fn allocate(&mut self, pages: usize, align_order: u32, end: End) {
         let run = 1 << order_of(pages).max(align_order);
         let fits = |out: &Vec<bool>| out.chunks_exact(run).any(|run| !run.contains(&true));
         let expected = self.out.iter().any(fits);
         let mut work = Work::default();
         let found = self
             .buddy
-            .allocate(&mut self.frames, pages, align_order, &mut work);
+            .allocate(&mut self.frames, pages, align_order, end, &mut work);
         assert_eq!(found.is_some(), expected);
         if let Some(page) = found {
             assert_eq!(page.index() % (1 << align_order), 0);
@@ -179,8 +180,10 @@ proptest! {
         model.compare();
         for (what, pick, pages, align_order) in operations {
             match what {
-                0..=1 => model.allocate(pages, align_order),
-                2..=3 => model.allocate(pages, 0),
+                0 => model.allocate(pages, align_order, End::Low),
+                1 => model.allocate(pages, align_order, End::High),
+                2 => model.allocate(pages, 0, End::Low),
+                3 => model.allocate(pages, 0, End::High),
                 4..=5 => model.release(pick),
                 6 => model.grow(pick, pages),
                 _ => model.shrink(pick, pages),
@@ -206,13 +209,13 @@ proptest! {
 #[test]
 fn the_oracle_finds_pages_that_are_handed_out_twice() {
     let mut model = Model::new(&[8]);
-    model.allocate(8, 0);
+    model.allocate(8, 0, End::Low);
     // What is out is given back behind the oracle's back.
     model.frames.set_kind(page(0), Kind::Tail);
     let mut work = Work::default();
     model
         .buddy
         .release(&mut model.frames, page(0), 8, &mut work);
-    let wrong = std::panic::AssertUnwindSafe(|| model.allocate(1, 0));
+    let wrong = std::panic::AssertUnwindSafe(|| model.allocate(1, 0, End::Low));
     assert!(std::panic::catch_unwind(wrong).is_err());
 }

@@ -30,14 +30,27 @@ fn refused(heap: &mut Bare, block: Offset, (size, align): (usize, usize)) -> Bad
     said
 }
 
-/// A heap of 16 pages. The first is a slab of 64 bytes with one object out, the next one of 80,
-/// two are one large block, and the last two were given back.
+/// A slab of 64 bytes with one object out, the first.
+const SLAB_64: usize = 15 << 12;
+
+/// As [`SLAB_64`], of 80 bytes.
+const SLAB_80: usize = 14 << 12;
+
+/// A block of two pages.
+const LARGE: usize = 12 << 12;
+
+/// A heap of 16 pages, with what is named above. Two pages more were out and given back.
 fn heap() -> Bare {
     let mut heap = Bare::new(&[16]);
-    for (size, byte) in [(64, 0), (80, 4096), (8192, 8192), (8192, 16_384)] {
+    for (size, byte) in [
+        (64, SLAB_64),
+        (80, SLAB_80),
+        (8192, LARGE),
+        (8192, 8 << 12), //
+    ] {
         assert_eq!(heap.allocate(layout(size, 8)).unwrap().0, at(byte));
     }
-    heap.release(at(16_384), layout(8192, 8)).unwrap();
+    heap.release(at(8 << 12), layout(8192, 8)).unwrap();
     heap
 }
 
@@ -61,22 +74,22 @@ fn a_place_outside_of_the_pool_is_foreign() {
 fn a_place_inside_of_an_object_is_interior() {
     let mut heap = heap();
     for byte in [1, 8, 63, 65, 4095] {
-        assert_eq!(refused(&mut heap, at(byte), (64, 8)), BadFree::Interior);
+        let inside = at(SLAB_64 + byte);
+        assert_eq!(refused(&mut heap, inside, (64, 8)), BadFree::Interior);
     }
-    assert_eq!(
-        refused(&mut heap, at(4096 + 64), (80, 8)),
-        BadFree::Interior
-    );
+    let inside = at(SLAB_80 + 64);
+    assert_eq!(refused(&mut heap, inside, (80, 8)), BadFree::Interior);
     // 51 objects of 80 bytes leave 16 bytes, in which none begins.
-    let rest = at(4096 + 51 * 80);
+    let rest = at(SLAB_80 + 51 * 80);
     assert_eq!(refused(&mut heap, rest, (80, 8)), BadFree::Interior);
 }
 
 #[test]
 fn a_place_inside_of_pages_is_interior() {
     let mut heap = heap();
-    for (byte, size) in [(8192 + 8, 8192), (12_288, 8192), (12_288, 64)] {
-        assert_eq!(refused(&mut heap, at(byte), (size, 8)), BadFree::Interior);
+    for (byte, size) in [(8, 8192), (4096, 8192), (4096, 64)] {
+        let inside = at(LARGE + byte);
+        assert_eq!(refused(&mut heap, inside, (size, 8)), BadFree::Interior);
     }
 }
 
@@ -84,17 +97,17 @@ fn a_place_inside_of_pages_is_interior() {
 fn another_size_than_the_blocks_is_wrong() {
     let mut heap = heap();
     for (byte, size, align) in [
-        (0, 65, 8),
-        (0, 56, 8),
-        (0, 8, 128),
-        (0, 4096, 8),
-        (0, 3072, 8),
-        (0, 4097, 8),
-        (0, 64, 8192),
-        (4096, 64, 8),
-        (8192, 64, 8),
-        (8192, 3072, 8),
-        (8192, 12_288, 8),
+        (SLAB_64, 65, 8),
+        (SLAB_64, 56, 8),
+        (SLAB_64, 8, 128),
+        (SLAB_64, 4096, 8),
+        (SLAB_64, 3072, 8),
+        (SLAB_64, 4097, 8),
+        (SLAB_64, 64, 8192),
+        (SLAB_80, 64, 8),
+        (LARGE, 64, 8),
+        (LARGE, 3072, 8),
+        (LARGE, 12_288, 8),
     ] {
         let said = refused(&mut heap, at(byte), (size, align));
         assert_eq!(said, BadFree::WrongSize, "{size} at {byte}");
@@ -105,19 +118,21 @@ fn another_size_than_the_blocks_is_wrong() {
 fn an_object_that_is_not_out_is_named() {
     let mut heap = heap();
     for byte in [64, 128, 4032] {
-        assert_eq!(refused(&mut heap, at(byte), (64, 8)), BadFree::NotOut);
+        let object = at(SLAB_64 + byte);
+        assert_eq!(refused(&mut heap, object, (64, 8)), BadFree::NotOut);
     }
 }
 
 #[test]
 fn a_second_free_of_an_object_is_named_as_long_as_its_slab_is_there() {
     let mut heap = heap();
-    heap.allocate(layout(64, 8)).unwrap();
-    heap.release(at(0), layout(64, 8)).unwrap();
-    assert_eq!(refused(&mut heap, at(0), (64, 8)), BadFree::NotOut);
+    let (first, second) = (at(SLAB_64), at(SLAB_64 + 64));
+    assert_eq!(heap.allocate(layout(64, 8)).unwrap().0, second);
+    heap.release(first, layout(64, 8)).unwrap();
+    assert_eq!(refused(&mut heap, first, (64, 8)), BadFree::NotOut);
     // Also when the slab is empty, and kept.
-    heap.release(at(64), layout(64, 8)).unwrap();
-    assert_eq!(refused(&mut heap, at(64), (64, 8)), BadFree::NotOut);
+    heap.release(second, layout(64, 8)).unwrap();
+    assert_eq!(refused(&mut heap, second, (64, 8)), BadFree::NotOut);
 }
 
 #[test]

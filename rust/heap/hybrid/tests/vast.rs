@@ -97,6 +97,22 @@ fn the_last_page_grows_no_further() {
 }
 
 #[test]
+fn a_run_at_the_last_page_ends_there() {
+    let mut heap = Bare::new(&[REGION_PAGES_MAX, 8]);
+    let half = layout(2 << 30, 8);
+    let blocks: Vec<_> = (0..2).map(|_| heap.allocate(half).unwrap().0).collect();
+    let less = layout((2 << 30) - 3 * PAGE_BYTES, 8);
+    let mut cost = crate::Cost::default();
+    assert!(heap.0.resize(blocks[1], half, less, &mut cost));
+    // 3 pages, and 8 of the region after: not 11 in a row.
+    let more = layout(11 * PAGE_BYTES, 8);
+    assert_eq!(heap.refused(more).0, Refusal::Fragmented);
+    let last = heap.allocate(layout(3 * PAGE_BYTES, 8)).unwrap().0;
+    assert_eq!(last, Offset::new(0, (4 << 30) - 3 * PAGE_BYTES as u64));
+    heap.sound();
+}
+
+#[test]
 fn a_long_walk_is_made_in_steps() {
     let mut heap = Bare::new(&[REGION_PAGES_MAX]);
     let mut walk = Walk::new();

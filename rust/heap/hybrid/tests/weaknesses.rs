@@ -10,7 +10,10 @@ use super::{
 use crate::{
     engine::BadFree,
     hybrid::{
-        buddy::Work,
+        buddy::{
+            End,
+            Work, //
+        },
         frames::Kind, //
     },
     testing::{
@@ -42,7 +45,7 @@ fn freed_slabs_serve_every_size() {
 fn a_free_looks_at_no_free_block_but_its_buddies() {
     let (mut frames, mut buddy) = buddy(16_384);
     let mut work = Work::default();
-    while let Some(block) = buddy.allocate(&mut frames, 2, 0, &mut work) {
+    while let Some(block) = buddy.allocate(&mut frames, 2, 0, End::Low, &mut work) {
         frames.set_kind(block, Kind::Large { pages: 2 });
     }
     let mut free = |frames: &mut _, index| {
@@ -62,7 +65,8 @@ fn a_free_looks_at_no_free_block_but_its_buddies() {
     let (buddy_index, head) = (8192_usize, 16_380_usize);
     for index in (0..16_384).step_by(4) {
         if index != head && index.abs_diff(buddy_index) > 4 {
-            frames.damage(page(index), Some(u32::MAX), Some(u32::MAX));
+            let (prev, next) = frames.damage(page(index));
+            (*prev, *next) = (u32::MAX, u32::MAX);
         }
     }
     assert_eq!(free(&mut frames, buddy_index + 2), 1);

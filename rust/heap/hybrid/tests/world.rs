@@ -5,7 +5,6 @@
 
 use core::alloc::Layout;
 use std::{
-    boxed::Box,
     sync::Mutex,
     vec::Vec, //
 };
@@ -61,36 +60,51 @@ unsafe impl<T> Lock<T> for Switching<T> {
 
 /// CPUs among which threads move whenever they can.
 pub(super) struct Restless {
-    cpus: Vec<shuttle::sync::Mutex<()>>,
-    /// Whether CPUs are kept to one closure at a time.
-    exclusive: bool,
+    turns: Vec<shuttle::sync::Mutex<()>>,
+    /// What the first CPUs have; the others have nothing.
+    own: Vec<Cache>,
+    /// Whether a closure waits for the one that runs on its CPU, or fails.
+    waits: bool,
 }
+
+/// Why a closure fails that does not wait.
+pub(super) const MET: &str = "two closures met on a CPU";
 
 impl Restless {
-    fn keep<R>(&self, cpu: usize, f: impl FnOnce() -> R) -> R {
-        let _turn = self.exclusive.then(|| self.cpus[cpu].lock().unwrap());
-        f()
+    fn keep<R>(&self, cpu: usize, f: impl FnOnce(&Cache) -> R) -> Option<R> {
+        let own = self.own.get(cpu)?;
+        let turn = &self.turns[cpu];
+        let _turn = if self.waits {
+            turn.lock().unwrap()
+        } else {
+            turn.try_lock().expect(MET)
+        };
+        Some(f(own))
     }
 }
 
-// SAFETY: A closure that runs for a CPU has that CPU's mutex; but for a machine that is not
-// exclusive, which is there to be caught.
-unsafe impl Platform for Restless {
+// SAFETY: A closure that runs for a CPU has that CPU's mutex.
+unsafe impl Platform<Cache> for Restless {
     fn cpus(&self) -> usize {
-        self.cpus.len()
+        self.turns.len()
     }
 
-    fn pinned<R>(&self, f: impl FnOnce(usize) -> R) -> R {
-        let cpu = thread_rng().gen_range(0..self.cpus.len());
-        self.keep(cpu, || f(cpu))
+    fn of(&self, cpu: usize) -> Option<&Cache> {
+        self.own.get(cpu)
     }
 
-    fn on(&self, cpu: usize, work: &mut (dyn FnMut(Pinning<'_>) + Send)) {
-        work(&|f| self.keep(cpu, f));
+    fn pinned<R>(&self, f: impl FnOnce(&Cache) -> R) -> Option<R> {
+        self.keep(thread_rng().gen_range(0..self.turns.len()), f)
+    }
+
+    fn on(&self, cpu: usize, work: &mut (dyn FnMut(Pinning<'_, Cache>) + Send)) {
+        work(&|f| {
+            self.keep(cpu, f);
+        });
     }
 }
 
-pub(super) type RestlessHybrid = Hybrid<Switching<State>, Restless, Box<[Cache]>>;
+pub(super) type RestlessHybrid = Hybrid<Switching<State>, Restless>;
 
 /// What is tried.
 #[derive(Clone, Copy)]
@@ -105,7 +119,8 @@ pub(super) struct Scenario {
     pub(super) operations: usize,
     /// Whether another thread checks the engine meanwhile.
     pub(super) checks: bool,
-    pub(super) exclusive: bool,
+    /// Whether a closure waits for the one that runs on its CPU, or fails.
+    pub(super) waits: bool,
 }
 
 /// What all threads share.
@@ -129,14 +144,14 @@ unsafe impl Send for World {}
 
 impl World {
     pub(super) fn new(scenario: Scenario) -> Self {
-        let cpus = (0..scenario.cpus).map(|_| shuttle::sync::Mutex::new(()));
+        let turns = (0..scenario.cpus).map(|_| shuttle::sync::Mutex::new(()));
         let platform = Restless {
-            cpus: cpus.collect(),
-            exclusive: scenario.exclusive,
+            turns: turns.collect(),
+            own: (0..scenario.caches).map(|_| Cache::new()).collect(),
+            waits: scenario.waits,
         };
-        let caches = (0..scenario.caches).map(|_| Cache::new()).collect();
         let state = Switching(shuttle::sync::Mutex::new(State::new()));
-        let engine = Hybrid::new(state, platform, caches);
+        let engine = Hybrid::new(state, platform);
         let memory = Memory::new(scenario.pages * PAGE_BYTES);
         memory.lend(&engine).unwrap();
         Self {

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The command line.
+
+use std::{
+    fs,
+    path::PathBuf,
+    process::ExitCode, //
+};
+
+use anyhow::Context;
+use clap::Parser;
+
+use crate::{
+    machine,
+    plot,
+    run::{
+        self,
+        Plan, //
+    },
+    show, //
+};
+
+/// Measures the heaps of slablab beside their peers, in one process.
+///
+/// The exit status is 0 when every answer was right, whatever the times; 1 when one was wrong.
+#[derive(Parser)]
+#[command(version, name = "bench-host")]
+pub(crate) struct Cli {
+    /// Do everything briefly: proves that it works, measures nothing
+    #[arg(long)]
+    quick: bool,
+
+    /// Measure only these allocators (hybrid, and all whose name contains one of the words)
+    #[arg(long, value_name = "WORD", value_delimiter = ',')]
+    heap: Vec<String>,
+
+    /// Measure only patterns whose name contains one of the words ("space" are the traces)
+    #[arg(long, value_name = "WORD", value_delimiter = ',')]
+    pattern: Vec<String>,
+
+    /// Rounds of five repetitions of each allocator and pattern
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: Option<u32>,
+
+    /// What sizes, places and traces are drawn from
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+
+    /// Count no instructions
+    #[arg(long)]
+    no_callgrind: bool,
+
+    /// Write everything that was measured to a file
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+
+    /// Where the picture and what callgrind says go
+    #[arg(long, value_name = "DIR", default_value = "build/out")]
+    out: PathBuf,
+
+    /// Run one allocator and pattern once, for callgrind
+    #[arg(long, hide = true, num_args = 2, value_names = ["HEAP", "PATTERN"])]
+    count: Option<Vec<String>>,
+}
+
+impl Cli {
+    /// Does what the arguments say.
+    pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
+        machine::level_the_field();
+        let plan = Plan {
+            quick: self.quick,
+            heaps: self.heap,
+            patterns: self.pattern,
+            rounds: self.rounds.map(|rounds| rounds as usize),
+            seed: self.seed,
+            callgrind: !self.no_callgrind,
+            out: self.out,
+        };
+        if let Some([heap, pattern]) = self.count.as_deref() {
+            run::counted(&plan, heap, pattern)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        fs::create_dir_all(&plan.out).with_context(|| plan.out.display().to_string())?;
+        let results = run::all(&plan)?;
+        anstream::print!("{}", show::Report(&results));
+        if let Some(file) = &self.json {
+            let json = serde_json::to_string_pretty(&results)?;
+            fs::write(file, json + "\n").with_context(|| file.display().to_string())?;
+            println!("Figures: {}", file.display());
+        }
+        let picture = plan.out.join("bench-host.svg");
+        plot::draw(&results, &picture)?;
+        println!("Picture: {}", picture.display());
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

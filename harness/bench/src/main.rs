@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The benchmark of the host.
+//!
+//! Runs the heaps of slablab beside their peers, in one process, behind one call, and prints what
+//! was measured and whether the targets are met. Wrong answers of an allocator make it fail, slow
+//! ones never do.
+
+mod callgrind;
+mod check;
+mod cli;
+mod clock;
+mod heap;
+mod lock;
+mod machine;
+mod pattern;
+mod peers;
+mod plot;
+mod pool;
+mod progress;
+mod results;
+#[path = "../../src/rng.rs"]
+mod rng;
+mod run;
+mod show;
+mod space;
+mod statistics;
+mod table;
+mod targets;
+#[cfg(test)]
+mod tests;
+mod threads;
+mod timing;
+mod trace;
+mod yardstick;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    cli::Cli::parse().run().unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}

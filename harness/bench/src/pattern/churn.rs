@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Slots for blocks of one size, of which a random one is filled, or emptied if it is full.
+//!
+//! Half of them are empty at any time: what is free is scattered.
+
+use std::ptr;
+
+use super::{
+    ALIGN,
+    Run,
+    Tally,
+    taken, //
+};
+use crate::{
+    heap::Heap,
+    rng::Rng, //
+};
+
+/// The length of the list of slots, which is gone through in a circle.
+const STEPS: usize = 1 << 16;
+
+/// Random filling and emptying.
+pub(super) struct Churn {
+    size: usize,
+    slots: Vec<*mut u8>,
+    steps: Vec<u32>,
+    next: usize,
+}
+
+impl Churn {
+    /// Fills `slots` slots, empties a random half of them, and settles.
+    pub(super) fn new(heap: &dyn Heap, seed: u64, slots: usize, size: usize) -> Self {
+        let mut rng = Rng::split(seed, size as u64);
+        let filled = (0..slots).map(|_| heap.alloc(size, ALIGN));
+        let mut run = Self {
+            size,
+            slots: filled.collect(),
+            steps: (0..STEPS).map(|_| rng.index(slots) as u32).collect(),
+            next: 0,
+        };
+        for slot in 0..slots {
+            if rng.chance(1, 2) {
+                run.empty(heap, slot);
+            }
+        }
+        run.pass(heap, slots as u64);
+        run
+    }
+
+    /// Empties a slot.
+    fn empty(&mut self, heap: &dyn Heap, slot: usize) {
+        let block = std::mem::replace(&mut self.slots[slot], ptr::null_mut());
+        if !block.is_null() {
+            // SAFETY: The slot had a block of this size.
+            unsafe { heap.free(block, self.size, ALIGN) };
+        }
+    }
+}
+
+impl Run for Churn {
+    fn pass(&mut self, heap: &dyn Heap, pairs: u64) -> Tally {
+        let mut tally = Tally::default();
+        for _ in 0..pairs * 2 {
+            let slot = &mut self.slots[self.steps[self.next] as usize];
+            self.next = (self.next + 1) % STEPS;
+            if slot.is_null() {
+                *slot = taken(heap, self.size, &mut tally);
+            } else {
+                let block = std::mem::replace(slot, ptr::null_mut());
+                // SAFETY: The slot had a block of this size.
+                unsafe { heap.free(block, self.size, ALIGN) };
+            }
+        }
+        tally.pairs = pairs;
+        tally
+    }
+
+    fn live(&self) -> Vec<(usize, usize)> {
+        let full = self.slots.iter().filter(|slot| !slot.is_null());
+        full.map(|slot| (slot.addr(), self.size)).collect()
+    }
+
+    fn finish(&mut self, heap: &dyn Heap) {
+        for slot in 0..self.slots.len() {
+            self.empty(heap, slot);
+        }
+    }
+}

@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Eleven traces of the patterns that the classic exercise in writing a `malloc` is graded by.
+//!
+//! Made from descriptions of those patterns; no file of the exercise was used.
+
+use super::{
+    Builder,
+    Generator,
+    Id, //
+};
+
+/// The traces.
+pub(super) const ALL: [(&str, Generator); 11] = [
+    ("coalescing", coalescing),
+    ("binary, 64 and 448", binary_large),
+    ("binary, 16 and 112", binary_small),
+    ("growth by 128", growth_large),
+    ("growth by 5", growth_small),
+    ("random to 32 KiB", random_large),
+    ("random, mixed", random_mixed),
+    ("compiler", compiler),
+    ("declarations", declarations),
+    ("expressions", expressions),
+    ("typesetter", typesetter),
+];
+
+/// Two neighbours are freed, and a block of their joint size is wanted.
+fn coalescing(trace: &mut Builder) {
+    let mut held = Vec::new();
+    for _ in 0..trace.times(400) {
+        let pair = [trace.alloc(4095), trace.alloc(4095)];
+        trace.free_all(pair);
+        held.push(trace.alloc(8190));
+        if held.len() > 200 {
+            let id = trace.pick(&mut held);
+            trace.free(id);
+        }
+    }
+}
+
+/// Small and large alternate, the large are freed, and larger ones are wanted.
+fn binary(trace: &mut Builder, count: usize, small: u64, large: u64, larger: u64) {
+    let mut freed = Vec::new();
+    for _ in 0..trace.times(count) {
+        trace.alloc(small);
+        freed.push(trace.alloc(large));
+    }
+    trace.free_all(freed);
+    for _ in 0..trace.times(count) {
+        trace.alloc(larger);
+    }
+}
+
+fn binary_large(trace: &mut Builder) {
+    binary(trace, 4_000, 64, 448, 512);
+}
+
+fn binary_small(trace: &mut Builder) {
+    binary(trace, 12_000, 16, 112, 128);
+}
+
+/// One block grows again and again, with small ones that come and go behind it.
+fn growth(trace: &mut Builder, first: u64, step: u64, between: u64, steps: usize) {
+    let block = trace.alloc(first);
+    let mut last = trace.alloc(between);
+    for _ in 0..trace.times(steps) {
+        let size = trace.size(block) + step;
+        trace.realloc(block, size);
+        let next = trace.alloc(between);
+        trace.free(last);
+        last = next;
+    }
+}
+
+fn growth_large(trace: &mut Builder) {
+    growth(trace, 512, 128, 128, 5_000);
+}
+
+fn growth_small(trace: &mut Builder) {
+    growth(trace, 4092, 5, 16, 20_000);
+}
+
+/// Keeps about `target` blocks of sizes from `draw`, each as likely to go as any other.
+fn random(trace: &mut Builder, target: usize, steps: usize, draw: fn(&mut Builder) -> u64) {
+    let mut held = Vec::new();
+    for _ in 0..trace.times(steps) {
+        // The more there are, the more likely one goes.
+        if held.is_empty() || !trace.rng.chance(held.len() as u64, 2 * target as u64) {
+            let size = draw(trace);
+            held.push(trace.alloc(size));
+        } else {
+            let id = trace.pick(&mut held);
+            trace.free(id);
+        }
+    }
+}
+
+fn random_large(trace: &mut Builder) {
+    random(trace, 500, 10_000, |trace| trace.between(1, 32 << 10));
+}
+
+fn random_mixed(trace: &mut Builder) {
+    random(trace, 2_000, 30_000, |trace| {
+        match trace.rng.below(4) {
+            0 => trace.between(1, 64),
+            1 => trace.between(64, 512),
+            // Around the powers of two, where headers push a block over the edge.
+            2 => (1 << trace.between(5, 12)) - 4 + trace.rng.below(9),
+            _ => trace.between(512, 8192),
+        }
+    });
+}
+
+/// Functions, one after the other: nodes that die with the function, names that stay, and stacks
+/// of a page less a header that hold what is temporary.
+fn compiler(trace: &mut Builder) {
+    let mut stacks: Vec<Id> = Vec::new();
+    for _ in 0..trace.times(120) {
+        let mut nodes = Vec::new();
+        for _ in 0..trace.between(50, 200) {
+            let size = [24, 32, 40, 56, 72, 104][trace.rng.index(6)];
+            nodes.push(trace.alloc(size));
+            if trace.rng.chance(1, 12) {
+                let size = trace.between(3, 30);
+                trace.alloc(size);
+            }
+            if trace.rng.chance(1, 40) {
+                stacks.push(trace.alloc(4072));
+            }
+        }
+        while !stacks.is_empty() && trace.rng.chance(2, 3) {
+            let id = trace.pick(&mut stacks);
+            trace.free(id);
+        }
+        // One in ten is inlined elsewhere and stays.
+        nodes.retain(|_| !trace.rng.chance(1, 10));
+        trace.free_all(nodes);
+    }
+}
+
+/// Declarations: little that dies, sizes around powers of two, a table that doubles.
+fn declarations(trace: &mut Builder) {
+    let mut table = trace.alloc(1024);
+    let mut entries = 0;
+    for _ in 0..trace.times(12_000) {
+        let size = match trace.rng.below(5) {
+            0..3 => trace.between(12, 48),
+            3 => [60, 64, 68, 124, 128, 132, 256][trace.rng.index(7)],
+            _ => trace.between(48, 200),
+        };
+        let id = trace.alloc(size);
+        entries += 1;
+        if entries * 8 > trace.size(table) {
+            let size = trace.size(table) * 2;
+            let larger = trace.alloc(size);
+            trace.free(table);
+            table = larger;
+        }
+        if trace.rng.chance(1, 5) {
+            trace.free(id);
+        }
+    }
+}
+
+/// Expressions that are read, worked on and thrown away, with a few results that stay.
+fn expressions(trace: &mut Builder) {
+    for _ in 0..trace.times(3_000) {
+        let mut terms = Vec::new();
+        for _ in 0..trace.between(20, 120) {
+            let size = [16, 24, 48][trace.rng.index(3)];
+            terms.push(trace.alloc(size));
+        }
+        let size = trace.between(200, 2_000);
+        let text = trace.alloc(size);
+        let result = trace.between(8, 400);
+        trace.alloc(result);
+        while !terms.is_empty() {
+            let id = trace.pick(&mut terms);
+            trace.free(id);
+        }
+        trace.free(text);
+    }
+}
+
+/// Lines and pages: boxes that live as long as their page, fonts that stay, buffers that grow.
+fn typesetter(trace: &mut Builder) {
+    for _ in 0..12 {
+        let size = trace.between(8 << 10, 40 << 10);
+        trace.alloc(size);
+    }
+    let mut previous = Vec::new();
+    for _ in 0..trace.times(60) {
+        let mut page = Vec::new();
+        let buffer = trace.alloc(256);
+        for _ in 0..trace.between(100, 300) {
+            let size = trace.between(20, 90);
+            page.push(trace.alloc(size));
+            if trace.rng.chance(1, 8) {
+                let size = trace.size(buffer) + 200;
+                trace.realloc(buffer, size);
+            }
+        }
+        // A page goes when the next is done, for what floats between them.
+        let done = std::mem::replace(&mut previous, page);
+        trace.free_all(done);
+        let size = trace.size(buffer) / 4;
+        trace.realloc(buffer, size.max(64));
+    }
+}

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `slablab bench`: allocators side by side, in the kernel.
+
+mod calls;
+mod document;
+mod render;
+mod run;
+mod suite;
+mod targets;
+
+use std::{
+    fs,
+    path::{
+        Path,
+        PathBuf, //
+    },
+    process::ExitCode,
+};
+
+use anyhow::Context;
+use clap::{
+    Args,
+    ValueEnum, //
+};
+
+use crate::{
+    report,
+    uapi::BenchSubject, //
+};
+use document::Document;
+use suite::Group;
+
+/// Measure hybrid, seed and Linux's own allocators with loops in the kernel
+///
+/// Each call is made of an allocator of its own: neither the shared pools nor other sessions are
+/// touched. Every loop runs twice, once with its blocks checked and once with its time taken, so
+/// this is also a test: the exit status is 1 when a block or an engine's records were wrong, never
+/// because of a figure. Figures are instructions where the machine counts them (`scripts/vm.sh -i`,
+/// which says so on the kernel's command line), else nanoseconds. Needs root. `make bench` runs all
+/// of it, on three machines.
+#[derive(Args)]
+pub(crate) struct BenchArgs {
+    /// Only these patterns [default: all that this machine can]
+    #[arg(long = "pattern", value_enum, value_name = "PATTERN")]
+    patterns: Vec<Group>,
+
+    /// Only these allocators, and the loop that is subtracted [default: all]
+    #[arg(long = "engine", value_enum, value_name = "ENGINE")]
+    engines: Vec<EngineColumn>,
+
+    /// Fewer sizes and shorter loops, to see that it works
+    #[arg(long)]
+    brief: bool,
+
+    /// Print JSON: a list of runs
+    #[arg(long)]
+    json: bool,
+
+    /// Measure nothing, report what was printed with --json
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["patterns", "engines", "brief"])]
+    from: Vec<PathBuf>,
+
+    /// What scripts/lock-prefixes.py counted, for the targets
+    #[arg(long, value_name = "COUNT")]
+    lock_prefixes: Option<u32>,
+}
+
+/// An allocator, as the command line names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum EngineColumn {
+    /// The engine hybrid, called
+    Hybrid,
+    /// The same, compiled into the loop
+    Inlined,
+    /// The engine seed under its lock
+    Seed,
+    /// __kmalloc and kfree
+    Kmalloc,
+    /// A kmem_cache of the size
+    #[value(name = "kmem_cache")]
+    KmemCache,
+}
+
+impl From<EngineColumn> for BenchSubject {
+    fn from(engine: EngineColumn) -> Self {
+        match engine {
+            EngineColumn::Hybrid => Self::Hybrid,
+            EngineColumn::Inlined => Self::HybridInline,
+            EngineColumn::Seed => Self::Seed,
+            EngineColumn::Kmalloc => Self::Kmalloc,
+            EngineColumn::KmemCache => Self::KmemCache,
+        }
+    }
+}
+
+impl BenchArgs {
+    /// Returns the groups of rows to measure.
+    fn groups(&self) -> Vec<Group> {
+        if self.patterns.is_empty() {
+            Group::value_variants().to_vec()
+        } else {
+            self.patterns.clone()
+        }
+    }
+
+    /// Returns the subjects to measure.
+    fn subjects(&self) -> Vec<BenchSubject> {
+        let mut subjects = run::COLUMNS.to_vec();
+        if !self.engines.is_empty() {
+            subjects.retain(|subject| {
+                let asked = |engine: &EngineColumn| BenchSubject::from(*engine) == *subject;
+                *subject == BenchSubject::Nothing || self.engines.iter().any(asked)
+            });
+        }
+        subjects
+    }
+}
+
+/// Measures, or reads what was measured, and reports.
+pub(crate) fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
+    let documents = if args.from.is_empty() {
+        vec![run::run(&args)?]
+    } else {
+        read(&args.from)?
+    };
+    report::print(if args.json {
+        serde_json::to_string_pretty(&documents)? + "\n"
+    } else {
+        render::text(&documents, args.lock_prefixes)
+    })?;
+    Ok(if documents.iter().all(Document::is_right) {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// Reads the runs that were printed as JSON.
+fn read(files: &[PathBuf]) -> anyhow::Result<Vec<Document>> {
+    let one = |file: &PathBuf| -> anyhow::Result<Vec<Document>> {
+        let about = || format!("{}", Path::new(file).display());
+        let text = fs::read_to_string(file).with_context(about)?;
+        serde_json::from_str(&text).with_context(about)
+    };
+    let runs: Vec<_> = files.iter().map(one).collect::<anyhow::Result<_>>()?;
+    Ok(runs.into_iter().flatten().collect())
+}

@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The report that people read.
+
+use super::{
+    document::{
+        Clock,
+        Document,
+        Measured,
+        Row, //
+    },
+    run::COLUMNS,
+    suite::Group,
+    targets::targets, //
+};
+use crate::{
+    report::{
+        BAD,
+        Cell,
+        GOOD,
+        HEADING,
+        Side,
+        Table, //
+    },
+    uapi::{
+        BenchSubject,
+        Rule, //
+    },
+};
+
+/// Returns the report on some runs.
+pub(super) fn text(documents: &[Document], lock_prefixes: Option<u32>) -> String {
+    let mut text = String::new();
+    for document in documents {
+        text += &format!("{HEADING}{}{HEADING:#}\n", how(document));
+        text += &groups(document);
+        for left_out in &document.left_out {
+            text += &format!("\nLeft out: {left_out}.\n");
+        }
+        text.push('\n');
+    }
+    text += &format!("{HEADING}Targets of hybrid{HEADING:#}\n");
+    let mut table = Table::new([
+        ("what", Side::Left),
+        ("limit", Side::Right),
+        ("measured", Side::Right),
+        ("", Side::Left),
+    ]);
+    for target in targets(documents, lock_prefixes) {
+        let (found, verdict) = match target.found {
+            Some((found, true)) => (found, Cell::styled("met", GOOD)),
+            Some((found, false)) => (found, Cell::styled("missed", BAD)),
+            None => ("–".to_owned(), "not measured".into()),
+        };
+        table.row([
+            target.what.into(),
+            target.limit.into(),
+            found.into(),
+            verdict,
+        ]);
+    }
+    text += &table.to_string();
+    text += &faults(documents);
+    text
+}
+
+/// Says how a run measured.
+fn how(document: &Document) -> String {
+    let cpus = match document.cpus {
+        1 => "one CPU".to_owned(),
+        cpus => format!("{cpus} CPUs"),
+    };
+    let unit = match document.clock {
+        Clock::Instructions => "instructions (QEMU counts: a nanosecond of its clock is one)",
+        Clock::Nanoseconds => "nanoseconds",
+    };
+    format!("Linux {}, {cpus}; figures are {unit}", document.kernel)
+}
+
+/// Returns a table for each group.
+fn groups(document: &Document) -> String {
+    let mut text = String::new();
+    let mut rows = &document.rows[..];
+    while let Some(first) = rows.first() {
+        let same = rows
+            .iter()
+            .take_while(|row| row.group == first.group)
+            .count();
+        let (group, rest) = rows.split_at(same);
+        text += &format!("\n{}\n{}", first.group.title(), table(group));
+        rows = rest;
+    }
+    if !document.calls.is_empty() {
+        let mut table = Table::new([("", Side::Left), ("a call", Side::Right)]);
+        for call in &document.calls {
+            table.row([call.name.clone().into(), figure(call.cost).into()]);
+        }
+        text += &format!("\n{}\n{table}", Group::Calls.title());
+    }
+    text
+}
+
+/// Returns the table of a group.
+fn table(rows: &[Row]) -> String {
+    let mut table = Table::new([
+        ("", Side::Left),
+        (COLUMNS[0].name(), Side::Right),
+        (COLUMNS[1].name(), Side::Right),
+        (COLUMNS[2].name(), Side::Right),
+        (COLUMNS[3].name(), Side::Right),
+        (COLUMNS[4].name(), Side::Right),
+        ("(loop)", Side::Right),
+        ("locks: hybrid", Side::Right),
+        ("seed", Side::Right),
+    ]);
+    for row in rows {
+        let mut cells = vec![row.name.clone()];
+        let cost = |subject| match row.of(subject)?.singly {
+            Some(singly) => Some(format!("{} / {} / {}", singly.p50, singly.p99, singly.max)),
+            None if subject == BenchSubject::Nothing => {
+                row.of(subject).map(|empty| figure(empty.cost))
+            }
+            None => row.net(subject).map(figure),
+        };
+        let locks = |subject| row.of(subject).map(|result| format!("{:.3}", result.locks));
+        cells.extend(COLUMNS.map(|subject| cost(subject).unwrap_or_else(|| "–".to_owned())));
+        cells.extend(
+            [BenchSubject::Hybrid, BenchSubject::Seed]
+                .map(|subject| locks(subject).unwrap_or_else(|| "–".to_owned())),
+        );
+        let mut cells = cells.into_iter();
+        table.row([(); 9].map(|()| cells.next().unwrap_or_default().into()));
+    }
+    let note = if rows
+        .iter()
+        .any(|row| row.results.iter().any(|result| result.singly.is_some()))
+    {
+        "Singly: p50 / p99 / longest of single operations.\n"
+    } else {
+        ""
+    };
+    format!("{table}{note}")
+}
+
+/// Returns a figure with as many decimals as say something.
+fn figure(figure: f64) -> String {
+    if figure < 1000.0 {
+        format!("{figure:.1}")
+    } else {
+        format!("{figure:.0}")
+    }
+}
+
+/// Says what was checked, and what was wrong.
+fn faults(documents: &[Document]) -> String {
+    let rows = || documents.iter().flat_map(|document| &document.rows);
+    let results = || rows().flat_map(|row| &row.results);
+    let sum = |field: fn(&Measured) -> u64| results().map(field).sum::<u64>();
+    let mut text = format!(
+        "\nIn another pass, {} blocks were written at both ends and compared before they were \
+         freed; {} were wrong. {} of all requests were refused.\n",
+        crate::report::count(sum(|result| result.checked_blocks)),
+        crate::report::count(sum(|result| result.wrong_blocks)),
+        crate::report::count(sum(|result| result.refusals)),
+    );
+    for row in rows() {
+        for result in row.results.iter().filter(|result| !result.is_right()) {
+            text += &format!(
+                "{BAD}{}, {}: {}: {} wrong blocks, broken rule: {}{BAD:#}\n",
+                row.group.title(),
+                row.name,
+                result.subject,
+                result.wrong_blocks,
+                Rule::from_raw(result.rule).map_or("unknown", Rule::name)
+            );
+        }
+        let refused = |result: &&Measured| result.refusals > 0;
+        for result in row.results.iter().filter(refused) {
+            text += &format!(
+                "{}, {}: {} refused {} requests, so less was done.\n",
+                row.group.title(),
+                row.name,
+                result.subject,
+                result.refusals
+            );
+        }
+    }
+    text
+}

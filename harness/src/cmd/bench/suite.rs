@@ -1,0 +1,277 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What is measured: the rows of the report.
+
+use clap::ValueEnum;
+use serde::{
+    Deserialize,
+    Serialize, //
+};
+use slab_heap::class::Class;
+
+use crate::uapi::{
+    self,
+    BenchPattern,
+    BenchSubject,
+    slablab_bench, //
+};
+
+/// Bytes of a KiB.
+const KIB: u64 = 1 << 10;
+
+/// Bytes of a MiB.
+const MIB: u64 = 1 << 20;
+
+/// Operations of a round of the kernel's.
+const ROUND: u64 = uapi::SLABLAB_BENCH_ROUND as u64;
+
+/// Rows that belong together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Group {
+    /// A block is allocated and freed
+    Pair,
+    /// A batch is allocated, and freed backwards
+    Lifo,
+    /// A batch is allocated, and freed in the same order
+    Fifo,
+    /// Blocks of random size in place of others
+    Replace,
+    /// 4160 bytes, allocated and freed at random
+    Churn,
+    /// One free among 8,149 blocks, every other one free
+    Fragments,
+    /// One free among 100,000: needs 2 GiB, and private_mib_total=1200
+    ManyFragments,
+    /// One CPU allocates, the other one frees
+    Handover,
+    /// Pairs of one class on two CPUs at once, and on one
+    TwoCpus,
+    /// System calls
+    Calls,
+}
+
+impl Group {
+    /// What the rows are, for a heading.
+    pub(super) fn title(self) -> &'static str {
+        match self {
+            Self::Pair => "Pair: a block is allocated and freed",
+            Self::Lifo => "LIFO: a batch is allocated, and freed backwards; per block",
+            Self::Fifo => "FIFO: a batch is allocated, and freed in the same order; per block",
+            Self::Replace => "Replace: a block is freed, and one of random size put in its place",
+            Self::Churn => "Churn: one of many blocks is freed, or allocated, at random; each",
+            Self::Fragments | Self::ManyFragments => {
+                "Fragments: one free, at first where every other block is free"
+            }
+            Self::Handover => "Handover: one CPU allocates, the other one frees; per block",
+            Self::TwoCpus => "Two CPUs: pairs of one class at once",
+            Self::Calls => "System calls",
+        }
+    }
+
+    /// Says whether a subject would take minutes for the rows.
+    pub(super) fn is_hopeless_for(self, subject: BenchSubject) -> bool {
+        self == Self::ManyFragments && subject == BenchSubject::Seed
+    }
+
+    /// Returns the processors that the rows need.
+    pub(super) fn cpus(self) -> usize {
+        match self {
+            Self::Handover | Self::TwoCpus => 2,
+            _ => 1,
+        }
+    }
+}
+
+/// A row: the same call for each subject.
+#[derive(Clone)]
+pub(super) struct Job {
+    pub(super) group: Group,
+    pub(super) name: String,
+    pub(super) bench: slablab_bench,
+}
+
+impl Job {
+    fn new(group: Group, pattern: BenchPattern, name: impl Into<String>) -> Self {
+        Self {
+            group,
+            name: name.into(),
+            bench: slablab_bench {
+                pattern: pattern.raw(),
+                threads: 1,
+                seed: 1,
+                ..Default::default()
+            },
+        }
+    }
+
+    fn blocks(mut self, size: u64, slots: u32, pool_mib: u64) -> Self {
+        self.bench.size = size;
+        self.bench.slots = slots;
+        self.bench.pool_bytes = pool_mib * MIB;
+        self
+    }
+
+    fn count(mut self, count: u64) -> Self {
+        self.bench.count = count;
+        self
+    }
+
+    fn smallest(mut self, size_min: u64) -> Self {
+        self.bench.size_min = size_min;
+        self
+    }
+
+    fn threads(mut self, threads: u32) -> Self {
+        self.bench.threads = threads;
+        self
+    }
+
+    fn singly(mut self, count: u64) -> Self {
+        self.bench.flags = uapi::SLABLAB_BENCH_SINGLY;
+        self.bench.count = count;
+        self.name += ", singly";
+        self
+    }
+
+    /// Says whether operations are timed one by one.
+    pub(super) fn is_singly(&self) -> bool {
+        self.bench.flags & uapi::SLABLAB_BENCH_SINGLY != 0
+    }
+
+    /// Returns the call for a subject.
+    pub(super) fn for_subject(&self, subject: BenchSubject) -> slablab_bench {
+        slablab_bench {
+            subject: subject.raw(),
+            ..self.bench
+        }
+    }
+}
+
+/// Returns the rows of a group, fewer and shorter ones if it is to be brief.
+pub(super) fn jobs(group: Group, brief: bool) -> Vec<Job> {
+    let times = |rounds: u64| if brief { 2 } else { rounds };
+    let job = |pattern, name: String| Job::new(group, pattern, name);
+    match group {
+        Group::Pair => {
+            let pair = |size: u64, others, name| {
+                job(BenchPattern::Pair, name)
+                    .blocks(size, others, 8)
+                    .count(times(20) * ROUND)
+            };
+            // An allocator that nobody uses is a special case: it may give everything back.
+            let alone = [64, 8 * KIB].map(|size| {
+                let name = format!("{}, nothing else is out", bytes(size));
+                pair(size, 0, name)
+            });
+            let sizes = pair_sizes(brief).into_iter();
+            sizes
+                .map(|size| pair(size, 1, bytes(size)))
+                .chain(alone)
+                .collect()
+        }
+        Group::Lifo | Group::Fifo => {
+            let pattern = if group == Group::Lifo {
+                BenchPattern::Lifo
+            } else {
+                BenchPattern::Fifo
+            };
+            [
+                (64, 16),
+                (64, 1000),
+                (KIB, 16),
+                (KIB, 1000),
+                (8 * KIB, 1000),
+            ]
+            .into_iter()
+            .map(|(size, slots)| {
+                let rounds = times(if slots < 100 { 200 } else { 20 });
+                job(pattern, format!("{} × {}", slots, bytes(size)))
+                    .blocks(size, slots, 32)
+                    .count(rounds * u64::from(slots))
+            })
+            .collect()
+        }
+        Group::Replace => [(10_000, 4 * KIB, 64), (2_000, 64 * KIB, 160)]
+            .into_iter()
+            .flat_map(|(slots, size, pool_mib)| {
+                let slots = if brief { slots / 10 } else { slots };
+                let name = format!("{slots} slots, 8 B … {}", bytes(size));
+                let job = job(BenchPattern::Replace, name)
+                    .blocks(size, slots, pool_mib)
+                    .smallest(8);
+                [
+                    job.clone().count(times(40) * ROUND),
+                    job.singly(times(40) * 1000),
+                ]
+            })
+            .collect(),
+        Group::Churn => {
+            let slots = if brief { 1_000 } else { 8_000 };
+            let job =
+                job(BenchPattern::Churn, format!("{slots} slots, 4160 B")).blocks(4160, slots, 128);
+            vec![
+                job.clone().count(times(20) * ROUND),
+                job.singly(times(20) * 1000),
+            ]
+        }
+        Group::Fragments => {
+            let slots = if brief { 1_001 } else { 8_149 };
+            vec![
+                job(BenchPattern::Fragments, format!("{slots} × 8 KiB"))
+                    .blocks(8 * KIB, slots, 64)
+                    .singly(u64::from(slots / 2)),
+            ]
+        }
+        Group::ManyFragments => vec![
+            job(BenchPattern::Fragments, "100000 × 8 KiB".to_owned())
+                .blocks(8 * KIB, 100_000, 1024)
+                .singly(50_000),
+        ],
+        Group::Handover => [64, KIB, 8 * KIB]
+            .into_iter()
+            .map(|size| {
+                job(BenchPattern::Handover, format!("256 × {}", bytes(size)))
+                    .blocks(size, 256, 8)
+                    .threads(2)
+                    .count(times(80) * 256)
+            })
+            .collect(),
+        Group::TwoCpus => [64, 512, 4 * KIB]
+            .into_iter()
+            .flat_map(|size| {
+                [1, 2].map(|threads| {
+                    let plural = if threads == 1 { "CPU" } else { "CPUs" };
+                    job(
+                        BenchPattern::Pair,
+                        format!("{}, {threads} {plural}", bytes(size)),
+                    )
+                    .blocks(size, 1, 8)
+                    .threads(threads)
+                    .count(times(100) * ROUND)
+                })
+            })
+            .collect(),
+        Group::Calls => Vec::new(),
+    }
+}
+
+/// Returns the sizes of pairs: each class of the hybrid, and large ones.
+fn pair_sizes(brief: bool) -> Vec<u64> {
+    if brief {
+        return vec![8, 64, 4 * KIB, 64 * KIB];
+    }
+    Class::all()
+        .map(|class| class.bytes() as u64)
+        .chain([8 * KIB, 64 * KIB])
+        .collect()
+}
+
+/// Returns a number of bytes as a row names it.
+fn bytes(size: u64) -> String {
+    if size >= 8 * KIB {
+        format!("{} KiB", size / KIB)
+    } else {
+        format!("{size} B")
+    }
+}

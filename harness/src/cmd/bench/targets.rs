@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the figures of `hybrid` are to be, and whether they are.
+
+use super::{
+    calls::{
+        ALLOC_FREE,
+        NULL_IOCTL, //
+    },
+    document::{
+        Clock,
+        Document,
+        Measured,
+        Row, //
+    },
+    suite::Group,
+};
+use crate::uapi::BenchSubject;
+
+/// A target, and what there is.
+pub(super) struct Target {
+    /// What is to be, and the limit.
+    pub(super) what: &'static str,
+    pub(super) limit: &'static str,
+    /// What was measured, and whether it is within the limit, if it was.
+    pub(super) found: Option<(String, bool)>,
+}
+
+/// Returns every target. What counts instructions is not judged by nanoseconds.
+pub(super) fn targets(documents: &[Document], lock_prefixes: Option<u32>) -> Vec<Target> {
+    let counted: Vec<_> = documents
+        .iter()
+        .filter(|document| document.clock == Clock::Instructions)
+        .collect();
+    let rows = || counted.iter().flat_map(|document| &document.rows);
+    let of = |group: Group| rows().filter(move |row| row.group == group);
+    let classes = || of(Group::Pair).filter(|row| row.block_bytes <= 4096);
+    let pair_of = |bytes: u64| {
+        let rows = of(Group::Pair).filter(|row| row.block_bytes == bytes);
+        most(rows, |row| row.net(BenchSubject::Hybrid)).map(|(cost, _)| cost)
+    };
+    let worst_free = |group: Group| {
+        of(group)
+            .filter_map(|row| row.of(BenchSubject::Hybrid)?.singly)
+            .map(|singly| singly.max as f64)
+            .reduce(f64::max)
+    };
+    let two_cpus: Vec<_> = of(Group::TwoCpus).collect();
+    vec![
+        Target {
+            what: "pair, each class, instructions",
+            limit: "≤ 67",
+            found: most(classes(), |row| row.net(BenchSubject::Hybrid))
+                .map(|(cost, row)| (format!("{cost:.1} ({})", row.name), cost <= 67.0)),
+        },
+        Target {
+            what: "pair, each class, of kmem_cache's",
+            limit: "< 0.5",
+            found: most(classes(), |row| {
+                Some(row.net(BenchSubject::Hybrid)? / row.net(BenchSubject::KmemCache)?)
+            })
+            .map(|(ratio, row)| (format!("{ratio:.2} ({})", row.name), ratio < 0.5)),
+        },
+        Target {
+            what: "lock prefixes on the fast path of a pair",
+            limit: "0",
+            found: lock_prefixes.map(|count| (count.to_string(), count == 0)),
+        },
+        at_most("pair of 8 KiB, instructions", "≤ 100", 100.0, pair_of(8192)),
+        at_most(
+            "pair of 64 KiB, instructions",
+            "≤ 200",
+            200.0,
+            pair_of(65536),
+        ),
+        at_most(
+            "one free at 8,149 fragments, the longest",
+            "≤ 400",
+            400.0,
+            worst_free(Group::Fragments),
+        ),
+        at_most(
+            "one free at 100,000 fragments, the longest",
+            "≤ 400",
+            400.0,
+            worst_free(Group::ManyFragments),
+        ),
+        Target {
+            what: "pairs on two CPUs at once, over one CPU's",
+            limit: "≤ 1.05",
+            found: most(two_cpus.iter().copied(), |row| {
+                let alone = two_cpus
+                    .iter()
+                    .find(|other| other.threads == 1 && other.block_bytes == row.block_bytes)?;
+                let ratio = row.net(BenchSubject::Hybrid)? / alone.net(BenchSubject::Hybrid)?;
+                (row.threads == 2).then_some(ratio)
+            })
+            .map(|(ratio, row)| (format!("{ratio:.3} ({})", row.name), ratio <= 1.05)),
+        },
+        Target {
+            what: "the shared lock, for each of these pairs",
+            limit: "≤ 1/32",
+            found: most(two_cpus.iter().copied(), |row| {
+                row.of(BenchSubject::Hybrid)
+                    .map(|result: &Measured| result.locks)
+            })
+            .map(|(locks, row)| (format!("{locks:.3} ({})", row.name), locks <= 1.0 / 32.0)),
+        },
+        at_most(
+            "ALLOC and FREE, over two null ioctls",
+            "≤ 1.65",
+            1.65,
+            counted.iter().find_map(|document| {
+                let cost = |name| document.calls.iter().find(|call| call.name == name);
+                Some(cost(ALLOC_FREE)?.cost / (2.0 * cost(NULL_IOCTL)?.cost))
+            }),
+        ),
+    ]
+}
+
+/// Returns a target for one figure.
+fn at_most(what: &'static str, limit: &'static str, most: f64, found: Option<f64>) -> Target {
+    let decimals = if most < 10.0 { 2 } else { 0 };
+    Target {
+        what,
+        limit,
+        found: found.map(|found| (format!("{found:.decimals$}"), found <= most)),
+    }
+}
+
+/// Returns the largest figure of some rows, and the row.
+fn most<'a>(
+    rows: impl Iterator<Item = &'a Row>,
+    figure: impl Fn(&Row) -> Option<f64>,
+) -> Option<(f64, &'a Row)> {
+    rows.filter_map(|row| Some((figure(row)?, row)))
+        .max_by(|one, other| one.0.total_cmp(&other.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Returns a run with one pair of 64 bytes, of so many instructions beside the loop's 9.
+    fn run(clock: Clock, hybrid: f64) -> Document {
+        let measured = |subject, cost| Measured {
+            subject,
+            cost,
+            singly: None,
+            locks: 0.0,
+            operations: 1024,
+            refusals: 0,
+            checked_blocks: 1024,
+            wrong_blocks: 0,
+            rule: 0,
+        };
+        Document {
+            clock,
+            cpus: 1,
+            kernel: "7.3.4".to_owned(),
+            rows: vec![Row {
+                group: Group::Pair,
+                name: "64 B".to_owned(),
+                block_bytes: 64,
+                threads: 1,
+                results: vec![
+                    measured(BenchSubject::Nothing, 9.0),
+                    measured(BenchSubject::Hybrid, 9.0 + hybrid),
+                    measured(BenchSubject::KmemCache, 9.0 + 140.0),
+                ],
+            }],
+            calls: Vec::new(),
+            left_out: Vec::new(),
+        }
+    }
+
+    /// Returns what is said of the first targets: instructions of a pair, and their share.
+    fn verdicts(documents: &[Document]) -> Vec<Option<bool>> {
+        let targets = targets(documents, None);
+        let verdict = |target: &Target| target.found.as_ref().map(|(_, met)| *met);
+        targets.iter().take(3).map(verdict).collect()
+    }
+
+    #[test]
+    fn the_loop_does_not_count() {
+        let met = verdicts(&[run(Clock::Instructions, 67.0)]);
+        assert_eq!(met, [Some(true), Some(true), None]);
+        let missed = verdicts(&[run(Clock::Instructions, 70.0)]);
+        assert_eq!(missed, [Some(false), Some(false), None]);
+    }
+
+    #[test]
+    fn the_worst_run_decides() {
+        let runs = [50.0, 90.0, 60.0].map(|cost| run(Clock::Instructions, cost));
+        assert_eq!(verdicts(&runs)[0], Some(false));
+    }
+
+    #[test]
+    fn nanoseconds_are_not_judged_as_instructions() {
+        assert_eq!(verdicts(&[run(Clock::Nanoseconds, 20.0)]), [None; 3]);
+        assert_eq!(verdicts(&[]), [None; 3]);
+    }
+
+    #[test]
+    fn a_report_survives_its_way_through_json() {
+        let documents = [run(Clock::Instructions, 67.0)];
+        let text = serde_json::to_string(&documents).unwrap();
+        let again: Vec<Document> = serde_json::from_str(&text).unwrap();
+        let report = super::super::render::text(&again, Some(0));
+        assert_eq!(report, super::super::render::text(&documents, Some(0)));
+        assert!(report.contains("67.0 (64 B)"), "{report}");
+        assert!(documents[0].is_right());
+    }
+
+    #[test]
+    fn one_wrong_block_is_told_and_fails() {
+        let mut document = run(Clock::Instructions, 67.0);
+        document.rows[0].results[1].wrong_blocks = 1;
+        assert!(!document.is_right());
+        let report = super::super::render::text(&[document], None);
+        assert!(report.contains("hybrid: 1 wrong blocks"), "{report}");
+    }
+}

@@ -1,0 +1,482 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! BENCH: what it refuses, what it tells, and that nothing of it stays.
+
+use std::{
+    thread,
+    time::{
+        Duration,
+        Instant, //
+    },
+};
+
+use crate::{
+    device::{
+        Device,
+        Errno, //
+    },
+    uapi::{
+        self,
+        BenchPattern,
+        BenchSubject,
+        Engine,
+        slablab_bench, //
+    },
+};
+
+use super::{
+    child::{
+        Child,
+        Role, //
+    },
+    fixture::{
+        KIB,
+        MIB,
+        POOL_UNIT,
+        filled,
+        intact,
+        private_of,
+        unchanged, //
+    },
+    quotas::as_nobody,
+    theme,
+    verdict::{
+        About,
+        Outcome,
+        Verdict,
+        equal,
+        holds,
+        refused, //
+    },
+};
+
+theme!("bench" {
+    Once every_allocator_does_every_pattern_and_loses_nothing,
+    Once figures_are_in_order,
+    Once operations_come_in_whole_rounds_unless_they_are_timed_singly,
+    Once the_same_bench_takes_the_lock_as_often_each_time,
+    Once the_session_and_its_pool_are_left_alone,
+    Once what_is_out_of_range_is_einval,
+    Once what_does_not_go_together_is_einval,
+    Once blocks_that_may_not_fit_are_enospc,
+    Once more_than_the_budget_is_edquot,
+    Once a_cache_of_several_sizes_is_eopnotsupp,
+    Once an_engine_that_refuses_is_measured_nevertheless,
+    Once a_user_without_privilege_cannot_measure,
+    Once threads_measure_together,
+    Once a_thread_that_stays_alone_gives_up,
+    Once a_bench_that_is_killed_leaves_nothing,
+});
+
+/// Blocks that patterns hold here.
+const SLOTS: u32 = 100;
+
+/// Returns a small bench.
+fn small(subject: BenchSubject, pattern: BenchPattern) -> slablab_bench {
+    let mut bench = slablab_bench {
+        subject: subject.raw(),
+        pattern: pattern.raw(),
+        threads: 1,
+        pool_bytes: 16 * MIB,
+        size: 3000,
+        count: 2048,
+        seed: 7,
+        slots: SLOTS,
+        ..Default::default()
+    };
+    match pattern {
+        BenchPattern::Replace => bench.size_min = 8,
+        BenchPattern::Handover => bench.threads = 2,
+        BenchPattern::Fragments => {
+            bench.flags = uapi::SLABLAB_BENCH_SINGLY;
+            bench.count = u64::from(SLOTS / 2);
+            bench.size = 8 * KIB;
+        }
+        _ => {}
+    }
+    bench
+}
+
+/// Returns a bench that takes longer than anybody waits.
+pub(super) fn endless() -> slablab_bench {
+    slablab_bench {
+        count: uapi::SLABLAB_BENCH_COUNT_MAX.into(),
+        size: 64 * KIB,
+        ..small(BenchSubject::Seed, BenchPattern::Lifo)
+    }
+}
+
+/// Makes a call on as many threads as it says, and returns what each was told.
+fn all(device: &Device, bench: &slablab_bench) -> Vec<Result<slablab_bench, Errno>> {
+    thread::scope(|scope| {
+        let threads: Vec<_> = (0..bench.threads)
+            .map(|_| scope.spawn(|| device.bench(bench)))
+            .collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap_or(Err(Errno::IO)))
+            .collect()
+    })
+}
+
+/// Checks that no block was wrong, nor any record.
+#[track_caller]
+fn right(bench: &slablab_bench) -> Outcome {
+    equal("wrong blocks", bench.wrong_blocks, 0)?;
+    equal("broken rule", bench.rule, uapi::SLABLAB_RULE_NONE)
+}
+
+fn every_allocator_does_every_pattern_and_loses_nothing() -> Outcome {
+    let device = Device::open()?;
+    for subject in BenchSubject::ALL {
+        for pattern in BenchPattern::ALL {
+            let bench = small(*subject, *pattern);
+            let several_sizes = *pattern == BenchPattern::Replace;
+            if *subject == BenchSubject::KmemCache && several_sizes {
+                continue;
+            }
+            let about = format!("{subject}, {pattern}");
+            let mut checked_blocks = 0;
+            for reply in all(&device, &bench) {
+                let reply = reply.map_err(Verdict::from).about(&about)?;
+                right(&reply).about(&about)?;
+                equal("refusals", reply.refusals, 0).about(&about)?;
+                checked_blocks += reply.checked_blocks;
+            }
+            let real = *subject != BenchSubject::Nothing;
+            equal("blocks were checked", checked_blocks > 0, real).about(&about)?;
+            let ours = [
+                BenchSubject::Hybrid,
+                BenchSubject::HybridInline,
+                BenchSubject::Seed,
+            ];
+            equal("bytes charged", device.info()?.private_bytes_used, 0).about(&about)?;
+            if !ours.contains(subject) {
+                let reply = device.bench(&small(*subject, BenchPattern::Pair))?;
+                equal("acquisitions", reply.lock_acquisitions, 0).about(&about)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn figures_are_in_order() -> Outcome {
+    let device = Device::open()?;
+    for flags in [0, uapi::SLABLAB_BENCH_SINGLY] {
+        for subject in BenchSubject::ALL {
+            let reply = device.bench(&slablab_bench {
+                flags,
+                ..small(*subject, BenchPattern::Churn)
+            })?;
+            let order = [reply.min_ns, reply.p50_ns, reply.p99_ns, reply.max_ns];
+            holds(order.is_sorted(), format_args!("{order:?} is sorted")).about(subject)?;
+            let samples = u64::from(reply.samples);
+            let bounds = samples * reply.min_ns..=samples * reply.max_ns;
+            holds(
+                bounds.contains(&reply.total_ns),
+                "the sum fits the extremes",
+            )
+            .about(subject)?;
+            holds(reply.span_ns >= reply.total_ns, "the span is longer").about(subject)?;
+            equal("of all threads", reply.span_operations, reply.operations)?;
+        }
+    }
+    Ok(())
+}
+
+fn operations_come_in_whole_rounds_unless_they_are_timed_singly() -> Outcome {
+    let device = Device::open()?;
+    let rounds = |pattern, flags, count| {
+        device
+            .bench(&slablab_bench {
+                flags,
+                count,
+                ..small(BenchSubject::Kmalloc, pattern)
+            })
+            .map(|reply| {
+                let samples = reply.samples + reply.disturbed;
+                (reply.operations, samples, reply.sample_operations)
+            })
+    };
+    let singly = uapi::SLABLAB_BENCH_SINGLY;
+    equal("pair", rounds(BenchPattern::Pair, 0, 1)?, (1024, 1, 1024))?;
+    equal(
+        "pairs",
+        rounds(BenchPattern::Pair, 0, 2049)?,
+        (3072, 3, 1024),
+    )?;
+    equal("singly", rounds(BenchPattern::Pair, singly, 5)?, (5, 5, 1))?;
+    equal("batch", rounds(BenchPattern::Lifo, 0, 101)?, (200, 2, 100))?;
+    equal(
+        "allocations and frees",
+        rounds(BenchPattern::Fifo, singly, 100)?,
+        (100, 200, 1),
+    )
+}
+
+fn the_same_bench_takes_the_lock_as_often_each_time() -> Outcome {
+    let device = Device::open()?;
+    for subject in [BenchSubject::Hybrid, BenchSubject::Seed] {
+        let bench = small(subject, BenchPattern::Replace);
+        let first = device.bench(&bench)?.lock_acquisitions;
+        equal("again", device.bench(&bench)?.lock_acquisitions, first).about(subject)?;
+    }
+    // The seed takes it for each allocation and for each free.
+    let reply = device.bench(&small(BenchSubject::Seed, BenchPattern::Pair))?;
+    equal(
+        "acquisitions",
+        reply.lock_acquisitions,
+        2 * reply.operations,
+    )
+}
+
+fn the_session_and_its_pool_are_left_alone() -> Outcome {
+    let device = private_of(Engine::Hybrid, MIB)?;
+    let handle = filled(&device, 5000, 3)?;
+    unchanged(&device, || {
+        right(&device.bench(&small(BenchSubject::Hybrid, BenchPattern::Churn))?)
+    })?;
+    intact(&device, handle, 5000, 3)?;
+    // A file that has no session does not get one.
+    let unbound = Device::open()?;
+    unbound.bench(&small(BenchSubject::Hybrid, BenchPattern::Pair))?;
+    Ok(unbound.bind(Engine::Slub.raw(), 0, 0)?)
+}
+
+/// Checks that a bench is refused once it is spoilt.
+#[track_caller]
+fn spoilt(
+    about: &str,
+    pattern: BenchPattern,
+    errno: Errno,
+    spoil: impl Fn(&mut slablab_bench),
+) -> Outcome {
+    let device = Device::open()?;
+    let mut bench = small(BenchSubject::Hybrid, pattern);
+    spoil(&mut bench);
+    refused(device.bench(&bench), errno).about(about)
+}
+
+fn what_is_out_of_range_is_einval() -> Outcome {
+    let refuse = |about, spoil: fn(&mut slablab_bench)| {
+        spoilt(about, BenchPattern::Churn, Errno::INVAL, spoil)
+    };
+    refuse("subject", |bench| bench.subject = 6)?;
+    refuse("last subject", |bench| bench.subject = u32::MAX)?;
+    refuse("pattern", |bench| bench.pattern = 7)?;
+    refuse("last pattern", |bench| bench.pattern = u32::MAX)?;
+    refuse("no thread", |bench| bench.threads = 0)?;
+    refuse("threads", |bench| {
+        bench.threads = uapi::SLABLAB_BENCH_THREADS_MAX + 1;
+    })?;
+    refuse("no pool", |bench| bench.pool_bytes = 0)?;
+    refuse("odd pool", |bench| bench.pool_bytes += 1)?;
+    refuse("large pool", |bench| {
+        bench.pool_bytes = (4 << 30) + POOL_UNIT
+    })?;
+    refuse("largest pool", |bench| {
+        bench.pool_bytes = u64::MAX - POOL_UNIT + 1
+    })?;
+    refuse("no size", |bench| bench.size = 0)?;
+    refuse("large size", |bench| {
+        bench.size = u64::from(uapi::SLABLAB_BENCH_SIZE_MAX) + 1;
+    })?;
+    refuse("largest size", |bench| bench.size = u64::MAX)?;
+    refuse("no operation", |bench| bench.count = 0)?;
+    refuse("operations", |bench| {
+        bench.count = u64::from(uapi::SLABLAB_BENCH_COUNT_MAX) + 1;
+    })?;
+    refuse("most operations", |bench| bench.count = u64::MAX)?;
+    refuse("no slot", |bench| bench.slots = 0)?;
+    refuse("slots", |bench| {
+        bench.slots = uapi::SLABLAB_BENCH_SLOTS_MAX + 1;
+    })?;
+    refuse("most slots", |bench| bench.slots = u32::MAX)
+}
+
+fn what_does_not_go_together_is_einval() -> Outcome {
+    let refuse =
+        |about, pattern, spoil: fn(&mut slablab_bench)| spoilt(about, pattern, Errno::INVAL, spoil);
+    let singly = uapi::SLABLAB_BENCH_SINGLY;
+    refuse("a smallest size", BenchPattern::Pair, |bench| {
+        bench.size_min = 8;
+    })?;
+    refuse("no smallest size", BenchPattern::Replace, |bench| {
+        bench.size_min = 0;
+    })?;
+    refuse("above the largest", BenchPattern::Replace, |bench| {
+        bench.size_min = bench.size + 1;
+    })?;
+    for pattern in [BenchPattern::Lifo, BenchPattern::Fifo] {
+        refuse("a batch above a round", pattern, |bench| {
+            bench.slots = uapi::SLABLAB_BENCH_ROUND + 1;
+        })?;
+    }
+    refuse("one thread hands over", BenchPattern::Handover, |bench| {
+        bench.threads = 1;
+    })?;
+    refuse("three hand over", BenchPattern::Handover, |bench| {
+        bench.threads = 3;
+    })?;
+    refuse("fragments in rounds", BenchPattern::Fragments, |bench| {
+        bench.flags = 0;
+    })?;
+    refuse("more than there are", BenchPattern::Fragments, |bench| {
+        bench.count = u64::from(bench.slots / 2) + 1;
+    })?;
+    refuse("a single fragment", BenchPattern::Fragments, |bench| {
+        (bench.slots, bench.count) = (1, 1);
+    })?;
+    spoilt("samples", BenchPattern::Pair, Errno::INVAL, |bench| {
+        bench.flags = singly;
+        bench.count = u64::from(uapi::SLABLAB_BENCH_SAMPLES_MAX) + 1;
+    })?;
+    spoilt("rounds", BenchPattern::Lifo, Errno::INVAL, |bench| {
+        bench.slots = 1;
+        bench.count = u64::from(uapi::SLABLAB_BENCH_SAMPLES_MAX) + 1;
+    })
+}
+
+fn blocks_that_may_not_fit_are_enospc() -> Outcome {
+    let device = Device::open()?;
+    let bench = slablab_bench {
+        size: 4097,
+        slots: 7,
+        pool_bytes: 2 * POOL_UNIT,
+        ..small(BenchSubject::Kmalloc, BenchPattern::Churn)
+    };
+    right(&device.bench(&bench)?)?;
+    for spoilt in [
+        slablab_bench { slots: 8, ..bench },
+        slablab_bench {
+            size: 8193,
+            ..bench
+        },
+        slablab_bench {
+            threads: 2,
+            ..bench
+        },
+        slablab_bench {
+            pool_bytes: POOL_UNIT,
+            ..bench
+        },
+    ] {
+        refused(device.bench(&spoilt), Errno::NOSPC)?;
+    }
+    Ok(())
+}
+
+fn more_than_the_budget_is_edquot() -> Outcome {
+    let device = Device::open()?;
+    let budget = device.info()?.private_bytes_max;
+    for subject in BenchSubject::ALL {
+        // With the records it is too much.
+        let bench = slablab_bench {
+            pool_bytes: budget / POOL_UNIT * POOL_UNIT,
+            ..small(*subject, BenchPattern::Pair)
+        };
+        refused(device.bench(&bench), Errno::DQUOT).about(subject)?;
+    }
+    let _neighbour = private_of(Engine::Hybrid, budget / POOL_UNIT * POOL_UNIT)?;
+    refused(
+        device.bench(&small(BenchSubject::Hybrid, BenchPattern::Pair)),
+        Errno::DQUOT,
+    )
+}
+
+fn a_cache_of_several_sizes_is_eopnotsupp() -> Outcome {
+    let bench = small(BenchSubject::KmemCache, BenchPattern::Replace);
+    refused(Device::open()?.bench(&bench), Errno::OPNOTSUPP)
+}
+
+fn an_engine_that_refuses_is_measured_nevertheless() -> Outcome {
+    // The seed cannot take 64 blocks of 1024 bytes from such a pool.
+    for pattern in [BenchPattern::Pair, BenchPattern::Lifo, BenchPattern::Churn] {
+        let reply = Device::open()?.bench(&slablab_bench {
+            pool_bytes: POOL_UNIT,
+            size: 1024,
+            slots: 10,
+            ..small(BenchSubject::Seed, pattern)
+        })?;
+        right(&reply).about(pattern)?;
+        holds(reply.refusals > 0, "it refuses").about(pattern)?;
+        equal("blocks that were checked", reply.checked_blocks, 0).about(pattern)?;
+    }
+    Ok(())
+}
+
+fn a_user_without_privilege_cannot_measure() -> Outcome {
+    let device = Device::open()?;
+    let bench = small(BenchSubject::Nothing, BenchPattern::Pair);
+    as_nobody(|| refused(device.bench(&bench), Errno::PERM))?;
+    device.bench(&bench)?;
+    Ok(())
+}
+
+fn threads_measure_together() -> Outcome {
+    let device = Device::open()?;
+    for subject in BenchSubject::ALL {
+        for threads in [2, 3, uapi::SLABLAB_BENCH_THREADS_MAX] {
+            let bench = slablab_bench {
+                threads,
+                ..small(*subject, BenchPattern::Churn)
+            };
+            let about = format!("{subject}, {threads} threads");
+            let replies = all(&device, &bench);
+            let together = |reply: &slablab_bench| {
+                let span = (reply.span_ns, reply.span_operations);
+                (span, reply.lock_acquisitions)
+            };
+            let first = together(&replies[0].map_err(Verdict::from).about(&about)?);
+            equal("operations", first.0.1, u64::from(threads) * 2048).about(&about)?;
+            for reply in replies {
+                let reply = reply?;
+                right(&reply).about(&about)?;
+                equal("what all did", together(&reply), first).about(&about)?;
+                holds(reply.total_ns <= reply.span_ns, "it is in the span").about(&about)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn a_thread_that_stays_alone_gives_up() -> Outcome {
+    let device = Device::open()?;
+    let bench = small(BenchSubject::Hybrid, BenchPattern::Handover);
+    thread::scope(|scope| {
+        let alone = scope.spawn(|| device.bench(&bench));
+        while device.info()?.private_bytes_used == 0 {
+            thread::sleep(Duration::from_millis(1));
+        }
+        // Others find it waiting, and do not disturb it.
+        let other = slablab_bench { seed: 8, ..bench };
+        refused(device.bench(&other), Errno::BUSY)?;
+        right(&device.bench(&small(BenchSubject::Hybrid, BenchPattern::Pair))?)?;
+        refused(alone.join().unwrap_or(Err(Errno::IO)), Errno::TIMEDOUT)
+    })?;
+    equal("bytes charged", device.info()?.private_bytes_used, 0)?;
+    // And the next ones find no trace of it.
+    for reply in all(&device, &bench) {
+        right(&reply?)?;
+    }
+    Ok(())
+}
+
+fn a_bench_that_is_killed_leaves_nothing() -> Outcome {
+    let observer = Device::open()?;
+    for round in 0..5 {
+        let mut child = Child::start(Role::Bench, Engine::Seed)?;
+        child.heard()?;
+        thread::sleep(Duration::from_millis(20 + 30 * round));
+        child.kill()?;
+        let begin = Instant::now();
+        while observer.info()?.private_bytes_used > 0 {
+            holds(
+                begin.elapsed() < Duration::from_secs(20),
+                "what it had is free again",
+            )?;
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Many operations in one call: blocks go and others come, a batch at a time.
+
+use super::Run;
+use crate::oracle::{
+    Block,
+    Complaint, //
+};
+
+/// The most operations in a call, of each kind.
+const BATCH: usize = 100;
+
+/// Batches that are out.
+const BATCHES: usize = 8;
+
+/// The largest block.
+const SIZE_MAX: u64 = 4096;
+
+pub(super) fn run(run: &mut Run<'_>) -> Result<(), Complaint> {
+    let mut batches: [Vec<Block>; BATCHES] = Default::default();
+    let mut sizes = Vec::new();
+    loop {
+        let batch = &mut batches[run.rng.index(BATCHES)];
+        let count = 1 + run.rng.index(BATCH);
+        // The blocks that go count as operations too.
+        let wanted = (0..batch.len() + count).take_while(|_| run.steps.next());
+        let count = match wanted.count().checked_sub(batch.len()) {
+            Some(count @ 1..) => count,
+            _ => break,
+        };
+        sizes.clear();
+        sizes.extend((0..count).map(|_| run.rng.doubling(1, SIZE_MAX)));
+        run.client.submit(batch, &sizes)?;
+    }
+    for batch in &mut batches {
+        run.client.submit(batch, &[])?;
+    }
+    Ok(())
+}

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Seeded numbers.
+//!
+//! SplitMix64 (Steele, Lea, Flood, OOPSLA 2014), as the command has it: the same seed makes the
+//! same run.
+
+/// What the state advances by: 2⁶⁴ divided by the golden ratio, odd.
+const GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// A stream of numbers that only depends on its seed.
+pub(super) struct Random(u64);
+
+impl Random {
+    /// Begins the stream of a seed, for one of several threads.
+    pub(super) fn new(seed: u64, thread: u32) -> Self {
+        Self(mix(seed) ^ u64::from(thread).wrapping_mul(GAMMA))
+    }
+
+    /// Returns the next number.
+    pub(super) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(GAMMA);
+        mix(self.0)
+    }
+
+    /// Returns a number below `end`, which is not 0.
+    pub(super) fn below(&mut self, end: u64) -> u64 {
+        ((u128::from(self.next()) * u128::from(end)) >> 64) as u64
+    }
+
+    /// Returns a number from `low` to `high`, every doubling as likely as every other; `low` is not
+    /// 0 and not above `high`, which is below 2⁶³.
+    pub(super) fn doubling(&mut self, low: u64, high: u64) -> u64 {
+        let bits = u64::from(low.ilog2()) + self.below(u64::from(high.ilog2() - low.ilog2()) + 1);
+        let (first, last) = ((1 << bits).max(low), ((2 << bits) - 1).min(high));
+        first + self.below(last - first + 1)
+    }
+}
+
+/// Spreads every bit of `z` over the result.
+pub(super) const fn mix(z: u64) -> u64 {
+    let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}

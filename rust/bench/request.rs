@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What a program asks to have measured, once it was found to make sense.
+
+use core::alloc::Layout;
+
+use kernel::prelude::*;
+
+use crate::{
+    pool::{
+        REGION_BYTES_MAX,
+        REGION_UNIT, //
+    },
+    uapi::*,
+};
+
+/// The alignment of all blocks, which every subject has without being asked.
+const ALIGN: usize = 8;
+
+/// Operations between two looks for signals.
+pub(super) const ROUND: usize = SLABLAB_BENCH_ROUND as usize;
+
+/// What is measured.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Subject {
+    Nothing,
+    Hybrid,
+    HybridInline,
+    Seed,
+    Kmalloc,
+    KmemCache,
+}
+
+/// What is done with it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pattern {
+    Pair,
+    Lifo,
+    Fifo,
+    Replace,
+    Churn,
+    Fragments,
+    Handover,
+}
+
+/// What a program asks for.
+///
+/// # Invariants
+///
+/// The fields are what `struct slablab_bench` says of them: in their ranges, and for each other.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Request {
+    pub(super) subject: Subject,
+    pub(super) pattern: Pattern,
+    pub(super) singly: bool,
+    pub(super) threads: u32,
+    pub(super) pool_bytes: usize,
+    pub(super) layout: Layout,
+    pub(super) size_min: u64,
+    pub(super) count: usize,
+    pub(super) seed: u64,
+    pub(super) slots: usize,
+}
+
+impl Pattern {
+    /// Says whether a round is a batch of all slots.
+    pub(super) fn is_batch(self) -> bool {
+        matches!(self, Self::Lifo | Self::Fifo | Self::Handover)
+    }
+}
+
+impl Request {
+    /// Reads what a program sent.
+    ///
+    /// # Errors
+    ///
+    /// [`EINVAL`] for what is out of range or does not go together, [`ENOSPC`] for blocks that may
+    /// not fit, [`EOPNOTSUPP`] for what the subject cannot do.
+    pub(super) fn new(bench: &slablab_bench) -> Result<Self> {
+        let subject = match bench.subject {
+            SLABLAB_BENCH_NOTHING => Subject::Nothing,
+            SLABLAB_BENCH_HYBRID => Subject::Hybrid,
+            SLABLAB_BENCH_HYBRID_INLINE => Subject::HybridInline,
+            SLABLAB_BENCH_SEED => Subject::Seed,
+            SLABLAB_BENCH_KMALLOC => Subject::Kmalloc,
+            SLABLAB_BENCH_KMEM_CACHE => Subject::KmemCache,
+            _ => return Err(EINVAL),
+        };
+        let pattern = match bench.pattern {
+            SLABLAB_BENCH_PAIR => Pattern::Pair,
+            SLABLAB_BENCH_LIFO => Pattern::Lifo,
+            SLABLAB_BENCH_FIFO => Pattern::Fifo,
+            SLABLAB_BENCH_REPLACE => Pattern::Replace,
+            SLABLAB_BENCH_CHURN => Pattern::Churn,
+            SLABLAB_BENCH_FRAGMENTS => Pattern::Fragments,
+            SLABLAB_BENCH_HANDOVER => Pattern::Handover,
+            _ => return Err(EINVAL),
+        };
+        let singly = bench.flags & SLABLAB_BENCH_SINGLY != 0;
+        let threads = match pattern {
+            Pattern::Handover => 2..=2,
+            _ => 1..=SLABLAB_BENCH_THREADS_MAX,
+        };
+        let slots = match pattern {
+            Pattern::Pair => 0..=SLABLAB_BENCH_SLOTS_MAX,
+            _ if pattern.is_batch() => 1..=SLABLAB_BENCH_ROUND,
+            _ => 1..=SLABLAB_BENCH_SLOTS_MAX,
+        };
+        let size_min = match pattern {
+            Pattern::Replace => 1..=bench.size,
+            _ => 0..=0,
+        };
+        let count = match pattern {
+            Pattern::Fragments => 1..=u64::from(bench.slots / 2),
+            _ => 1..=SLABLAB_BENCH_COUNT_MAX.into(),
+        };
+        let pool_bytes = usize::try_from(bench.pool_bytes).map_err(|_| EINVAL)?;
+        let sound = bench.flags & !SLABLAB_BENCH_SINGLY == 0
+            && bench.reserved == 0
+            && threads.contains(&bench.threads)
+            && (1..=SLABLAB_BENCH_SIZE_MAX.into()).contains(&bench.size)
+            && size_min.contains(&bench.size_min)
+            && slots.contains(&bench.slots)
+            && count.contains(&bench.count)
+            && (singly || pattern != Pattern::Fragments)
+            && (1..=REGION_BYTES_MAX).contains(&pool_bytes)
+            && pool_bytes % REGION_UNIT == 0;
+        if !sound {
+            return Err(EINVAL);
+        }
+        // INVARIANT: Compared just above.
+        let request = Self {
+            subject,
+            pattern,
+            singly,
+            threads: bench.threads,
+            pool_bytes,
+            layout: layout(bench.size)?,
+            size_min: bench.size_min,
+            count: bench.count as usize,
+            seed: bench.seed,
+            slots: bench.slots as usize,
+        };
+        if request.samples() > SLABLAB_BENCH_SAMPLES_MAX as usize {
+            return Err(EINVAL);
+        }
+        let block_bytes = request.layout.size().next_power_of_two();
+        // A pair has a block besides; threads that hand over have two batches between them.
+        if (request.slots + 1) * block_bytes * request.threads as usize > pool_bytes {
+            return Err(ENOSPC);
+        }
+        if subject == Subject::KmemCache && pattern == Pattern::Replace {
+            return Err(EOPNOTSUPP);
+        }
+        Ok(request)
+    }
+
+    /// Returns the operations of a round.
+    pub(super) fn round(&self) -> usize {
+        if self.pattern.is_batch() {
+            self.slots
+        } else {
+            ROUND
+        }
+    }
+
+    /// Returns the operations that are measured.
+    pub(super) fn operations(&self) -> usize {
+        if self.singly && !self.pattern.is_batch() {
+            self.count
+        } else {
+            self.count.next_multiple_of(self.round())
+        }
+    }
+
+    /// Returns the steps of a thread's loop: calls of the allocator in batches that it fills and
+    /// empties itself, else operations.
+    pub(super) fn steps(&self) -> usize {
+        match self.pattern {
+            Pattern::Lifo | Pattern::Fifo => 2 * self.operations(),
+            _ => self.operations(),
+        }
+    }
+
+    /// Returns the operations of a sample.
+    pub(super) fn sample_operations(&self) -> usize {
+        if self.singly { 1 } else { self.round() }
+    }
+
+    /// Returns the samples that there will be.
+    pub(super) fn samples(&self) -> usize {
+        if self.singly {
+            self.steps()
+        } else {
+            self.operations() / self.round()
+        }
+    }
+}
+
+/// Returns the layout of a block of `size` bytes.
+///
+/// # Errors
+///
+/// [`EINVAL`] when there are not so many addresses.
+pub(super) fn layout(size: u64) -> Result<Layout> {
+    let size = usize::try_from(size).map_err(|_| EINVAL)?;
+    Layout::from_size_align(size, ALIGN).map_err(|_| EINVAL)
+}

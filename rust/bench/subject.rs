@@ -1,0 +1,407 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What is measured.
+//!
+//! Each subject is made for one call and is nobody else's. Its public functions are called, as a
+//! program of the kernel calls them: those of the kernel's own allocators are functions of C
+//! anyway, and those of our engines are the ones at the end of this file, which
+//! `scripts/lock-prefixes.py` looks for by name.
+
+use core::{
+    alloc::Layout,
+    hint::black_box,
+    ptr::NonNull,
+    sync::atomic::{
+        AtomicU32,
+        Ordering, //
+    }, //
+};
+
+use kernel::{
+    bindings,
+    new_spinlock,
+    prelude::*,
+    str::CString, //
+};
+use slab_heap::{
+    Block, Cost, Engine,
+    check::{
+        Progress,
+        Walk, //
+    },
+    engine::BadFree,
+    hybrid::{
+        self,
+        Cache,
+        Hybrid, //
+    },
+    seed::{
+        self,
+        Seed, //
+    },
+    stats::{
+        Totals,
+        Visitor, //
+    },
+};
+
+use super::lock::{
+    Counted,
+    CountingLock, //
+};
+use crate::{
+    cpus::Cpus,
+    memory::Memory,
+    uapi::{
+        SLABLAB_RULE_LIVE_BLOCKS,
+        SLABLAB_RULE_NONE,
+        check_reply, //
+    },
+};
+
+/// How the kernel's allocators are asked: in the ordinary way, but never at the price of the OOM
+/// killer, nor with a warning. What they give is charged to the private pools' budget alone: on a
+/// kernel with memory cgroups, charging it there would be measured too.
+const FLAGS: bindings::gfp_t = bindings::GFP_KERNEL
+    | 1 << bindings::___GFP_RETRY_MAYFAIL_BIT
+    | 1 << bindings::___GFP_NOWARN_BIT;
+
+/// An allocator that can be measured.
+///
+/// # Safety
+///
+/// The memory of a block is valid for writes of its layout's size, and aligned, from the call that
+/// handed it out to the call that takes it back, unless [`Subject::REAL`] says that there is none.
+pub(super) unsafe trait Subject: Sync {
+    /// A block that was handed out.
+    type Block: Copy;
+
+    /// Blocks are memory.
+    const REAL: bool = true;
+
+    /// Allocates a block.
+    fn allocate(&self, layout: Layout) -> Option<Self::Block>;
+
+    /// Takes a block back, and says whether it did.
+    ///
+    /// # Safety
+    ///
+    /// The block was handed out by this subject for this layout and not taken back since, and
+    /// nobody uses it any more.
+    unsafe fn release(&self, block: Self::Block, layout: Layout) -> bool;
+
+    /// Returns a block's first byte.
+    fn start(block: Self::Block) -> NonNull<u8>;
+
+    /// Returns how often the engine's lock was taken.
+    fn acquisitions(&self) -> u64 {
+        0
+    }
+
+    /// Walks the records of an engine that has nothing out, and returns the broken rule.
+    ///
+    /// # Errors
+    ///
+    /// What `breathe` says, which is called between steps.
+    fn audit(&self, breathe: &dyn Fn() -> Result) -> Result<u32> {
+        let _ = breathe;
+        Ok(SLABLAB_RULE_NONE)
+    }
+}
+
+/// Nothing at all, compiled into the loop: what remains is the loop.
+pub(super) struct Nothing;
+
+// SAFETY: There is no memory.
+unsafe impl Subject for Nothing {
+    type Block = NonNull<u8>;
+
+    const REAL: bool = false;
+
+    #[inline(always)]
+    fn allocate(&self, layout: Layout) -> Option<NonNull<u8>> {
+        black_box(layout);
+        Some(NonNull::<u64>::dangling().cast())
+    }
+
+    #[inline(always)]
+    unsafe fn release(&self, block: NonNull<u8>, layout: Layout) -> bool {
+        black_box((block, layout));
+        true
+    }
+
+    fn start(block: NonNull<u8>) -> NonNull<u8> {
+        block
+    }
+}
+
+/// Linux's `__kmalloc` and `kfree`.
+pub(super) struct Kmalloc;
+
+// SAFETY: The kernel's allocator promises the same; the least alignment of its blocks is 8.
+unsafe impl Subject for Kmalloc {
+    type Block = NonNull<u8>;
+
+    #[inline(always)]
+    fn allocate(&self, layout: Layout) -> Option<NonNull<u8>> {
+        // SAFETY: Any size will do, and the caller may sleep.
+        NonNull::new(unsafe { bindings::__kmalloc_noprof(layout.size(), FLAGS) }.cast())
+    }
+
+    #[inline(always)]
+    unsafe fn release(&self, block: NonNull<u8>, _layout: Layout) -> bool {
+        // SAFETY: By this function's contract.
+        unsafe { bindings::kfree(block.as_ptr().cast()) };
+        true
+    }
+
+    fn start(block: NonNull<u8>) -> NonNull<u8> {
+        block
+    }
+}
+
+/// A `kmem_cache`.
+///
+/// # Invariants
+///
+/// `cache` is a cache of blocks of `size` bytes that is nobody else's.
+pub(super) struct KmemCache {
+    cache: NonNull<bindings::kmem_cache>,
+    size: usize,
+}
+
+// SAFETY: The functions of a cache may be called on any thread, and several at once.
+unsafe impl Send for KmemCache {}
+
+// SAFETY: As above.
+unsafe impl Sync for KmemCache {}
+
+impl KmemCache {
+    /// Makes a cache of blocks of `size` bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOMEM`].
+    pub(super) fn new(size: usize) -> Result<Self> {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        // Two caches of one name would be complained about.
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = CString::try_from_fmt(fmt!("slablab_bench_{number}"))?;
+        let mut arguments = bindings::kmem_cache_args::default();
+        // SAFETY: The name is copied, and the arguments are those of a cache without any wishes.
+        let cache = unsafe {
+            bindings::__kmem_cache_create_args(
+                name.as_char_ptr(),
+                c_uint::try_from(size)?,
+                &raw mut arguments,
+                1 << bindings::_slab_flag_bits__SLAB_NO_MERGE,
+            )
+        };
+        // INVARIANT: Made just above, and not merged with another.
+        Ok(Self {
+            cache: NonNull::new(cache).ok_or(ENOMEM)?,
+            size,
+        })
+    }
+}
+
+impl Drop for KmemCache {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariant; whoever has blocks of it keeps it.
+        unsafe { bindings::kmem_cache_destroy(self.cache.as_ptr()) };
+    }
+}
+
+// SAFETY: The kernel's allocator promises the same for blocks of the cache's size, which is what
+// is asked for (other sizes are refused); their least alignment is 8.
+unsafe impl Subject for KmemCache {
+    type Block = NonNull<u8>;
+
+    #[inline(always)]
+    fn allocate(&self, layout: Layout) -> Option<NonNull<u8>> {
+        if layout.size() > self.size {
+            return None;
+        }
+        // SAFETY: The cache is there, by the type invariant, and the caller may sleep.
+        let block = unsafe { bindings::kmem_cache_alloc_noprof(self.cache.as_ptr(), FLAGS) };
+        NonNull::new(block.cast())
+    }
+
+    #[inline(always)]
+    unsafe fn release(&self, block: NonNull<u8>, _layout: Layout) -> bool {
+        // SAFETY: By this function's contract.
+        unsafe { bindings::kmem_cache_free(self.cache.as_ptr(), block.as_ptr().cast()) };
+        true
+    }
+
+    fn start(block: NonNull<u8>) -> NonNull<u8> {
+        block
+    }
+}
+
+/// An engine of ours, with the locks of the benches.
+type HybridEngine = Hybrid<CountingLock<hybrid::State>, Cpus<Cache>>;
+
+/// An engine of ours, with the locks of the benches.
+type SeedEngine = Seed<CountingLock<seed::State>>;
+
+/// Makes a `hybrid` without memory.
+fn new_hybrid() -> Result<(HybridEngine, CountingLock<hybrid::State>)> {
+    let state = Counted::new(hybrid::State::new());
+    let (lock, ours) = CountingLock::pair(new_spinlock!(state, "slablab_bench_hybrid"))?;
+    Ok((Hybrid::new(lock, Cpus::new()?), ours))
+}
+
+/// Makes a `seed` without memory.
+fn new_seed() -> Result<(SeedEngine, CountingLock<seed::State>)> {
+    let state = Counted::new(seed::State::new());
+    let (lock, ours) = CountingLock::pair(new_spinlock!(state, "slablab_bench_seed"))?;
+    Ok((Seed::new(lock), ours))
+}
+
+/// An engine, its lock and its memory.
+///
+/// # Invariants
+///
+/// `engine` has the memory of the other fields, which nobody else uses.
+#[repr(C)]
+struct Backed<E, T> {
+    // First, so that the address of one is that of the other.
+    engine: E,
+    lock: CountingLock<T>,
+    _memory: Memory,
+    _table: Memory,
+}
+
+impl<E: Engine, T> Backed<E, T> {
+    /// Gives `engine`, which has no memory, `bytes` bytes.
+    fn new((engine, lock): (E, CountingLock<T>), bytes: usize) -> Result<Self> {
+        let memory = Memory::new(bytes)?;
+        let table = Memory::zeroed(engine.table_bytes(bytes))?;
+        // SAFETY: Memory and table are new, nobody else's, and stay as long as the engine, whose
+        // field is dropped first; the table is zeros, and page-aligned.
+        let added = unsafe { engine.add_region(memory.start(), memory.bytes(), table.start()) };
+        added.map_err(|_| EINVAL)?;
+        // INVARIANT: The engine has just got this memory, and had none.
+        Ok(Self {
+            engine,
+            lock,
+            _memory: memory,
+            _table: table,
+        })
+    }
+
+    /// Checks an engine that has nothing out.
+    fn audit(&self, breathe: &dyn Fn() -> Result) -> Result<u32> {
+        struct Live(u64);
+        impl Visitor for Live {
+            fn totals(&mut self, totals: &Totals) {
+                self.0 = totals.live_blocks;
+            }
+        }
+
+        let mut live = Live(0);
+        self.engine.visit(&mut live);
+        if live.0 != 0 {
+            return Ok(SLABLAB_RULE_LIVE_BLOCKS);
+        }
+        self.engine.drain();
+        let mut walk = Walk::new();
+        loop {
+            match self.engine.check(&mut walk) {
+                Ok(Progress::More) => breathe()?,
+                Ok(Progress::Sound) => return Ok(SLABLAB_RULE_NONE),
+                Ok(Progress::Disturbed) => return Err(EAGAIN),
+                Err(broken) => return Ok(check_reply(Some(broken), 0).rule),
+            }
+        }
+    }
+}
+
+/// Declares subjects that are engines: their locks, and the functions by which they are called,
+/// which are called or compiled into the loop.
+macro_rules! engines {
+    ($(
+        $(#[$doc:meta])*
+        [$inline:meta] $name:ident: $engine:ty, $state:ty = $new:ident, $allocate:path, $release:path;
+    )+) => {$(
+        $(#[$doc])*
+        pub(super) struct $name(Backed<$engine, $state>);
+
+        impl $name {
+            /// Makes the engine with a pool of `bytes` bytes.
+            ///
+            /// # Errors
+            ///
+            /// [`ENOMEM`].
+            pub(super) fn new(bytes: usize) -> Result<Self> {
+                Ok(Self(Backed::new($new()?, bytes)?))
+            }
+        }
+
+        // SAFETY: By the contract of `Engine`, whose `usable` is at least the size.
+        unsafe impl Subject for $name {
+            type Block = NonNull<u8>;
+
+            #[$inline]
+            fn allocate(&self, layout: Layout) -> Option<NonNull<u8>> {
+                $allocate(&self.0.engine, layout)
+            }
+
+            #[$inline]
+            unsafe fn release(&self, block: NonNull<u8>, layout: Layout) -> bool {
+                // SAFETY: By this function's contract, which is the engine's.
+                unsafe { $release(&self.0.engine, block, layout) }.is_ok()
+            }
+
+            fn start(block: NonNull<u8>) -> NonNull<u8> {
+                block
+            }
+
+            fn acquisitions(&self) -> u64 {
+                self.0.lock.acquisitions()
+            }
+
+            fn audit(&self, breathe: &dyn Fn() -> Result) -> Result<u32> {
+                self.0.audit(breathe)
+            }
+        }
+    )+};
+}
+
+engines! {
+    /// The engine `hybrid`, called.
+    [inline(never)] HybridCalled: HybridEngine, hybrid::State = new_hybrid,
+        HybridEngine::alloc, HybridEngine::free;
+    /// The engine `hybrid`, compiled into the loop.
+    [inline(always)] HybridInlined: HybridEngine, hybrid::State = new_hybrid,
+        HybridEngine::alloc, HybridEngine::free;
+    /// The engine `seed`, called.
+    [inline(never)] SeedCalled: SeedEngine, seed::State = new_seed, seed_allocate, seed_release;
+}
+
+/// Asks `seed`.
+#[inline(always)]
+fn seed_allocate(engine: &SeedEngine, layout: Layout) -> Option<NonNull<u8>> {
+    let block = engine.allocate(layout, &mut Cost::default());
+    Some(block.ok()?.start)
+}
+
+/// Gives back to `seed`.
+///
+/// # Safety
+///
+/// As for [`Engine::release`].
+#[inline(always)]
+unsafe fn seed_release(
+    engine: &SeedEngine,
+    start: NonNull<u8>,
+    layout: Layout,
+) -> Result<(), BadFree> {
+    let block = Block {
+        start,
+        offset: None,
+    };
+    // SAFETY: By this function's contract.
+    unsafe { engine.release(block, layout, &mut Cost::default()) }
+}

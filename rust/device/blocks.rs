@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! ALLOC, FREE, REALLOC, `pread` and `pwrite`: what a file does with its blocks.
+
+use kernel::{
+    bindings,
+    fs::Kiocb,
+    iov::{
+        IovIterDest,
+        IovIterSource, //
+    },
+    prelude::*,
+    types::ForeignOwnable, //
+};
+use slab_session::{
+    Denied,
+    Handle,
+    Pinned, //
+};
+
+use super::{
+    LedgerLock,
+    OpenFile,
+    error,
+    expect, //
+};
+use crate::{
+    argument::Exchange,
+    pool::PoolRef,
+    tables::Tables,
+    uapi::{
+        self,
+        *, //
+    }, //
+};
+
+impl OpenFile {
+    /// Allocates a block, and gives it back if the reply cannot be written.
+    pub(super) fn alloc(&self, argument: usize, bytes: usize) -> Result {
+        // Filled in place: this is the call that is made most.
+        let mut alloc = slablab_alloc::default();
+        let exchange = Exchange::begin_into(&mut alloc, argument, bytes)?;
+        expect(alloc.flags == 0)?;
+        let served = match self.session_for(alloc.size, alloc.align) {
+            Ok(session) => session.allocate(alloc.size, alloc.align),
+            Err(denied) => Err(denied),
+        };
+        match served {
+            Ok(pending) => {
+                let reply = pending.reply();
+                alloc.handle = reply.handle.to_bits();
+                alloc.offset = uapi::offset(reply.offset);
+                alloc.usable = reply.usable as u64;
+                alloc.cost = reply.cost.into();
+                exchange.reply(&alloc)?;
+                pending.publish();
+                Ok(())
+            }
+            Err(denied) => refuse(denied, exchange, &mut alloc, |alloc| &mut alloc.cost),
+        }
+    }
+
+    /// Frees a block; the argument is its handle.
+    pub(super) fn free(&self, argument: usize) -> Result<isize> {
+        self.session()
+            .and_then(|session| session.free(handle(argument)?))
+            .map_err(error)?;
+        Ok(0)
+    }
+
+    /// Changes a block's size, and undoes that if the reply cannot be written.
+    pub(super) fn realloc(&self, argument: usize, bytes: usize) -> Result {
+        let (mut realloc, exchange) = Exchange::begin::<slablab_realloc>(argument, bytes)?;
+        expect(realloc.flags == 0)?;
+        let pending = self
+            .session()
+            .and_then(|session| session.reallocate(handle(realloc.handle as usize)?, realloc.size));
+        match pending {
+            Ok(pending) => {
+                let reply = pending.reply();
+                realloc.offset = uapi::offset(reply.offset);
+                realloc.usable = reply.usable as u64;
+                realloc.cost = reply.cost.into();
+                exchange.reply(&realloc)?;
+                pending.publish();
+                Ok(())
+            }
+            Err(denied) => refuse(denied, exchange, &mut realloc, |realloc| &mut realloc.cost),
+        }
+    }
+
+    /// Pins the block that a file position is in.
+    fn pinned(&self, position: i64) -> Result<Pinned<'_, PoolRef, LedgerLock, Tables>> {
+        let handle = handle((position >> SLABLAB_POSITION_HANDLE_SHIFT) as usize);
+        self.session()
+            .and_then(|session| session.pin(handle?))
+            .map_err(error)
+    }
+}
+
+/// Reads bytes of the block that the file position is in.
+pub(super) fn read(
+    mut kiocb: Kiocb<'_, Pin<KBox<OpenFile>>>,
+    iov: &mut IovIterDest<'_>,
+) -> Result<usize> {
+    let file = kiocb.file();
+    let pinned = file.pinned(kiocb.ki_pos())?;
+    let (start, bytes) = pinned.bytes_from(byte(kiocb.ki_pos())).map_err(error)?;
+    let wanted = bytes.min(iov.len());
+    // `IovIterDest::copy_to_iter` wants a slice, which promises that nobody else writes to it;
+    // another thread's `pwrite` may.
+    //
+    // SAFETY: The block has `wanted` bytes from `start` on while it is pinned, the iterator is
+    // valid by its type, and the function copies memory that may change meanwhile.
+    let copied = unsafe { bindings::_copy_to_iter(start.as_ptr().cast(), wanted, iov.as_raw()) };
+    transferred(&mut kiocb, wanted, copied)
+}
+
+/// Writes bytes of the block that the file position is in.
+pub(super) fn write(
+    mut kiocb: Kiocb<'_, Pin<KBox<OpenFile>>>,
+    iov: &mut IovIterSource<'_>,
+) -> Result<usize> {
+    let file = kiocb.file();
+    let pinned = file.pinned(kiocb.ki_pos())?;
+    let (start, bytes) = pinned.bytes_from(byte(kiocb.ki_pos())).map_err(error)?;
+    let wanted = bytes.min(iov.len());
+    // SAFETY: As in `read`.
+    let copied = unsafe { bindings::_copy_from_iter(start.as_ptr().cast(), wanted, iov.as_raw()) };
+    transferred(&mut kiocb, wanted, copied)
+}
+
+/// Returns the byte of a block that a file position means.
+fn byte(position: i64) -> usize {
+    (position & ((1 << SLABLAB_POSITION_HANDLE_SHIFT) - 1)) as usize
+}
+
+/// Ends a transfer of `copied` bytes of the `wanted`.
+fn transferred<T: ForeignOwnable>(
+    kiocb: &mut Kiocb<'_, T>,
+    wanted: usize,
+    copied: usize,
+) -> Result<usize> {
+    if copied == 0 && wanted != 0 {
+        return Err(EFAULT);
+    }
+    *kiocb.ki_pos_mut() += copied as i64;
+    Ok(copied)
+}
+
+/// Returns the handle that a number from a program stands for.
+fn handle(bits: usize) -> Result<Handle, Denied> {
+    u32::try_from(bits)
+        .ok()
+        .and_then(Handle::from_bits)
+        .ok_or(Denied::NoSuchBlock)
+}
+
+/// Tells the program the cause of a refusal, if there is one, and returns the error number.
+#[cold]
+fn refuse<T: Argument>(
+    denied: Denied,
+    exchange: Exchange,
+    argument: &mut T,
+    cost: impl FnOnce(&mut T) -> &mut slablab_cost,
+) -> Result {
+    if denied.cause().is_some() {
+        *cost(argument) = denied.into();
+        exchange.reply(argument)?;
+    }
+    Err(error(denied))
+}

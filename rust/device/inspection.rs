@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! STATS, CHECK and MAP: what a pool looks like.
+
+use kernel::{
+    current,
+    prelude::*,
+    uaccess::{
+        UserPtr,
+        UserSlice, //
+    }, //
+};
+use slab_heap::{
+    Engine,
+    check::{
+        Progress,
+        Walk, //
+    },
+    map::{
+        Extent,
+        NoMap, //
+    }, //
+};
+
+use super::{
+    OpenFile,
+    expect,
+    is_admin,
+    pools::number, //
+};
+use crate::{
+    argument::Exchange,
+    uapi::*, //
+};
+
+/// The extents that an engine is asked for at once: 4 KiB of them.
+const MAP_PART: usize = 256;
+
+impl OpenFile {
+    /// Tells figures of the pool, and the session's own.
+    pub(super) fn stats(&self, argument: usize, bytes: usize) -> Result {
+        // On the heap: it is too large for a small stack.
+        let mut stats = KBox::new(slablab_stats::default(), GFP_KERNEL)?;
+        let exchange = Exchange::begin_into(&mut *stats, argument, bytes)?;
+        expect(stats.flags == 0)?;
+        // Nothing of what the program sent goes back to it.
+        *stats = slablab_stats::default();
+        let bound = self.bound.as_ref();
+        let pool = self.pool_of(bound);
+        stats.engine = number(pool.kind());
+        pool.engine().visit(&mut *stats);
+        stats.set_session(&bound.map(|bound| bound.session.tally()).unwrap_or_default());
+        exchange.reply(&*stats)
+    }
+
+    /// Walks what the pool's engine keeps.
+    pub(super) fn check(&self, argument: usize, bytes: usize) -> Result {
+        let (check, exchange) = Exchange::begin::<slablab_check>(argument, bytes)?;
+        expect(check.flags == 0 && check.reserved == 0)?;
+        let pool = self.pool_of(self.bound.as_ref());
+        if !pool.engine().capabilities().pool {
+            return Err(EOPNOTSUPP);
+        }
+        let mut walk = Walk::new();
+        let broken = loop {
+            match pool.engine().check(&mut walk) {
+                Ok(Progress::More) if current!().signal_pending() => return Err(ERESTARTSYS),
+                Ok(Progress::More) => {}
+                Ok(Progress::Sound) => break None,
+                Ok(Progress::Disturbed) => return Err(EAGAIN),
+                Err(broken) => break Some(broken),
+            }
+        };
+        exchange.reply(&check_reply(broken, walk.walked()))
+    }
+
+    /// Tells what the pages of a region are.
+    pub(super) fn map(&self, argument: usize, bytes: usize) -> Result {
+        let (mut map, exchange) = Exchange::begin::<slablab_map>(argument, bytes)?;
+        expect(map.flags == 0 && map.reserved == 0)?;
+        expect((1..=SLABLAB_MAP_EXTENTS_MAX).contains(&map.count))?;
+        let bound = self.bound.as_ref();
+        let engine = self.pool_of(bound).engine();
+        if !engine.capabilities().map {
+            return Err(EOPNOTSUPP);
+        }
+        // In a shared pool, the map tells of others.
+        let own = bound.is_some_and(|bound| bound.flags & SLABLAB_BIND_PRIVATE != 0);
+        if !own && !is_admin() {
+            return Err(EPERM);
+        }
+        let room = map.count as usize;
+        let address = usize::try_from(map.extents).map_err(|_| EFAULT)?;
+        let there = UserSlice::new(
+            UserPtr::from_addr(address),
+            room * size_of::<slablab_extent>(),
+        );
+        let mut writer = there.writer();
+        // What the engine tells under its lock is copied out without it.
+        let mut part = KVec::from_elem(Extent::default(), room.min(MAP_PART), GFP_KERNEL)?;
+        map.count = 0;
+        loop {
+            let wanted = part.len().min(room - map.count as usize);
+            let told = engine.map(map.region as usize, map.page, &mut part[..wanted]);
+            let mapped = told.map_err(no_map)?;
+            for extent in &part[..mapped.extents] {
+                writer.write(&slablab_extent::from(*extent))?;
+            }
+            map.page = mapped.next;
+            map.count += mapped.extents as u32;
+            if mapped.next == mapped.end || map.count as usize == room {
+                break;
+            }
+            if current!().signal_pending() {
+                return Err(ERESTARTSYS);
+            }
+        }
+        exchange.reply(&map)
+    }
+}
+
+/// Returns the error number for a map that there is not.
+fn no_map(why: NoMap) -> Error {
+    match why {
+        NoMap::Unsupported => EOPNOTSUPP,
+        NoMap::NoSuchRegion => ENXIO,
+    }
+}

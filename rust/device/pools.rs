@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! INFO, BIND, EXTEND and SHRINK: which pool a file has, and how large it is.
+
+use kernel::{
+    page::PAGE_SIZE,
+    prelude::*, //
+};
+use slab_heap::Engine;
+
+use super::{
+    OpenFile,
+    expect,
+    is_admin, //
+};
+use crate::{
+    argument::Exchange,
+    lab::DEFAULT_ENGINE,
+    pool::{
+        EngineKind,
+        PoolRef, //
+    },
+    uapi::{
+        self,
+        *, //
+    }, //
+};
+
+impl OpenFile {
+    /// Tells what there is, and what the file has.
+    pub(super) fn info(&self, argument: usize, bytes: usize) -> Result {
+        let (info, exchange) = Exchange::begin::<slablab_info>(argument, bytes)?;
+        expect(info.flags == 0)?;
+        let (bound, limits) = (self.bound.as_ref(), self.lab.limits());
+        let pool = self.pool_of(bound);
+        exchange.reply(&slablab_info {
+            flags: 0,
+            abi_version: SLABLAB_ABI_VERSION,
+            engines: EngineKind::ALL
+                .iter()
+                .fold(0, |bits, kind| bits | 1 << number(*kind)),
+            engine: number(pool.kind()),
+            capabilities: uapi::capabilities(pool.engine().capabilities()),
+            bind_flags: bound.map_or(0, |bound| bound.flags),
+            pool_bytes: pool.engine().capacity() as u64,
+            regions: pool.regions(),
+            page_bytes: PAGE_SIZE as u32,
+            session_bytes_max: limits.bytes as u64,
+            session_handles_max: limits.handles.into(),
+            private_bytes_max: self.lab.private_bytes().max() as u64,
+            private_bytes_used: self.lab.private_bytes().used() as u64,
+            sessions_max: self.lab.sessions().max() as u32,
+            sessions_used: self.lab.sessions().used() as u32,
+        })
+    }
+
+    /// Gives the file a session, if it has none.
+    pub(super) fn bind(&self, argument: usize, bytes: usize) -> Result {
+        let (bind, exchange) = Exchange::begin::<slablab_bind>(argument, bytes)?;
+        let private = bind.flags & SLABLAB_BIND_PRIVATE != 0;
+        expect(bind.flags & !SLABLAB_BIND_PRIVATE == 0 && bind.reserved == [0; 2])?;
+        expect(private == (bind.pool_bytes != 0))?;
+        let kind = kind(bind.engine)?;
+        if self.bound.as_ref().is_some() {
+            return Err(EBUSY);
+        }
+        let shared = self.lab.shared(kind);
+        let pool = if private {
+            if !shared.capabilities().pool {
+                return Err(EOPNOTSUPP);
+            }
+            let budget = self.lab.private_bytes().clone();
+            let bytes = usize::try_from(bind.pool_bytes).map_err(|_| EINVAL)?;
+            PoolRef::new(kind, bytes, Some(budget))?
+        } else {
+            shared.clone()
+        };
+        exchange.reply(&bind)?;
+        if self.begin(pool, bind.flags)? {
+            Ok(())
+        } else {
+            Err(EBUSY)
+        }
+    }
+
+    /// Adds a region to the pool.
+    pub(super) fn extend(&self, argument: usize, bytes: usize) -> Result {
+        if !is_admin() {
+            return Err(EPERM);
+        }
+        let (mut extend, exchange) = Exchange::begin::<slablab_extend>(argument, bytes)?;
+        expect(extend.flags == 0 && extend.reserved == 0)?;
+        let bytes = usize::try_from(extend.bytes).map_err(|_| EINVAL)?;
+        self.pool_of(self.bound.as_ref())
+            .extend(bytes, |region, pool_bytes| {
+                extend.region = region;
+                extend.pool_bytes = pool_bytes as u64;
+                exchange.reply(&extend)
+            })
+    }
+
+    /// Has the engine give back what it keeps.
+    pub(super) fn shrink(&self, argument: usize, bytes: usize) -> Result {
+        let (mut shrink, exchange) = Exchange::begin::<slablab_shrink>(argument, bytes)?;
+        expect(shrink.flags == 0 && shrink.reserved == 0)?;
+        let engine = self.pool_of(self.bound.as_ref()).engine();
+        if !engine.capabilities().pool {
+            return Err(EOPNOTSUPP);
+        }
+        shrink.bytes = engine.drain() as u64;
+        shrink.free_bytes = uapi::free_bytes(engine);
+        exchange.reply(&shrink)
+    }
+}
+
+/// Returns an engine's number in the ABI.
+pub(super) fn number(kind: EngineKind) -> u32 {
+    match kind {
+        EngineKind::Seed => SLABLAB_ENGINE_SEED,
+        EngineKind::Hybrid => SLABLAB_ENGINE_HYBRID,
+        EngineKind::Slub => SLABLAB_ENGINE_SLUB,
+    }
+}
+
+/// Returns the engine with a number.
+fn kind(number: u32) -> Result<EngineKind> {
+    match number {
+        SLABLAB_ENGINE_DEFAULT => Ok(DEFAULT_ENGINE),
+        SLABLAB_ENGINE_SEED => Ok(EngineKind::Seed),
+        SLABLAB_ENGINE_HYBRID => Ok(EngineKind::Hybrid),
+        SLABLAB_ENGINE_SLUB => Ok(EngineKind::Slub),
+        _ => Err(EINVAL),
+    }
+}

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What a [`Heap`] still has when it has nothing more.
+//!
+//! When every empty slab and every magazine has given back what it held, some memory is free that
+//! the ordinary ways do not reach: objects of larger classes, in slabs that are not full, and pages
+//! that lie side by side but are no buddies. To use it is slower, and poor use of it; it is better
+//! than to refuse. How much is looked at is bounded.
+
+use core::alloc::Layout;
+
+use super::{
+    buddy::{
+        Work,
+        order_of, //
+    },
+    heap::{
+        Heap,
+        pages_of,
+        served, //
+    },
+    slab,
+};
+use crate::{
+    class::{
+        Class,
+        PAGE_BYTES, //
+    },
+    engine::{
+        BadFree,
+        Cost,
+        Path,
+        Refusal, //
+    },
+    region::Offset,
+};
+
+impl Heap {
+    /// Allocates a block where [`Heap::serve`] refused to, and nothing can be had back.
+    pub(super) fn last_resort(
+        &mut self,
+        layout: Layout,
+        refusal: Refusal,
+        blocks: &mut [Offset],
+        work: &mut Work,
+        cost: &mut Cost,
+    ) -> Result<usize, Refusal> {
+        let Some(block) = blocks.first_mut() else {
+            return Ok(0);
+        };
+        *block = match Class::of(&layout) {
+            Some(class) => match self.borrow(class, &layout, work, cost) {
+                Some(object) => object,
+                // A page in place of a slab of several.
+                None if class.pages() > 1 => return self.large(layout, blocks, work, cost),
+                None => return Err(refusal),
+            },
+            None if layout.align() <= PAGE_BYTES => {
+                let pages = pages_of(&layout);
+                let page = (self.buddy).allocate_far(&mut self.frames, pages, work);
+                let page = page.ok_or(refusal)?;
+                self.hand_out(page, pages);
+                *cost = served(Path::Buddy, None, Some(order_of(pages)), *work);
+                page.offset(0)
+            }
+            None => return Err(refusal),
+        };
+        Ok(1)
+    }
+
+    /// Allocates an object of the smallest larger class that has one in a slab.
+    fn borrow(
+        &mut self,
+        class: Class,
+        layout: &Layout,
+        work: &mut Work,
+        cost: &mut Cost,
+    ) -> Option<Offset> {
+        let larger = Class::all().skip(class.index() + 1);
+        for lender in larger.filter(|lender| lender.bytes() % layout.align() == 0) {
+            let Self {
+                frames,
+                buddy,
+                classes,
+                ..
+            } = self;
+            let slabs = &mut classes[lender.index()];
+            if slabs.has_partial() {
+                let mut object = [Offset::new(0, 0)];
+                let (taken, _) = slabs.allocate(frames, buddy, lender, &mut object, work)?;
+                if taken == 0 {
+                    // A slab whose bitmap is damaged. The check will say so.
+                    return None;
+                }
+                self.borrowed[class.index()] += 1;
+                *cost = served(Path::Slab, Some(lender), None, *work);
+                return Some(object[0]);
+            }
+        }
+        None
+    }
+
+    /// Takes back an object of a larger class than `class`, if such are out.
+    ///
+    /// A bad free with too small a size is not told from it then; the object is free all the same.
+    /// One with the lender's size is not told from that of the lender's own: the check finds it, when
+    /// fewer are out than were borrowed.
+    ///
+    /// # Errors
+    ///
+    /// [`BadFree::WrongSize`] when none are out, and what [`slab::find`] says.
+    pub(super) fn release_borrowed(
+        &mut self,
+        class: Class,
+        object: Offset,
+        work: &mut Work,
+    ) -> Result<Class, BadFree> {
+        let lender = match slab::class_at(&self.frames, object) {
+            Some(lender) if lender > class && self.borrowed[class.index()] > 0 => lender,
+            _ => return Err(BadFree::WrongSize),
+        };
+        self.release_objects(lender, &[object], work)?;
+        self.borrowed[class.index()] -= 1;
+        Ok(lender)
+    }
+}

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Where blocks lie: slabs and large blocks from opposite ends, so that these can grow.
+
+use super::{
+    Bare,
+    at,
+    buddy,
+    page, //
+};
+use crate::{
+    Cost,
+    hybrid::{
+        buddy::{
+            End,
+            ORDERS,
+            Work, //
+        },
+        frames::Kind,
+    },
+    testing::layout,
+};
+use core::alloc::Layout;
+use std::vec::Vec;
+
+/// Returns the layout of whole pages.
+fn pages(pages: usize) -> Layout {
+    layout(pages << 12, 8)
+}
+
+#[test]
+fn pages_are_taken_from_either_end_of_the_block_that_is_split() {
+    for (wanted, align_order, low, high) in [
+        (1, 0, 0, 15),
+        (2, 0, 0, 14),
+        (3, 0, 0, 12),
+        (4, 0, 0, 12),
+        (5, 0, 0, 8),
+        (1, 2, 0, 12),
+        (9, 0, 0, 0),
+        (16, 0, 0, 0),
+    ] {
+        for (end, expected) in [(End::Low, low), (End::High, high)] {
+            let (mut frames, mut buddy) = buddy(16);
+            let mut work = Work::default();
+            let found = buddy.allocate(&mut frames, wanted, align_order, end, &mut work);
+            assert_eq!(found, Some(page(expected)), "{wanted} pages, {end:?}");
+            assert_eq!(buddy.free_pages(), 16 - wanted);
+            // A free merges as often as its allocation split.
+            let splits = work.splits;
+            let mut work = Work::default();
+            buddy.release(&mut frames, page(expected), wanted, &mut work);
+            assert_eq!((work.merges, buddy.list(4).len), (splits, 1));
+            assert!((0..ORDERS).all(|order| order == 4 || buddy.list(order).len == 0));
+        }
+    }
+}
+
+#[test]
+fn slabs_and_large_blocks_meet_in_the_middle() {
+    let mut heap = Bare::new(&[64]);
+    let large = heap.allocate(pages(32)).unwrap().0;
+    assert_eq!(large, at(0));
+    // Slabs of one page, one object each, from the last page down.
+    for expected in (32..64).rev() {
+        let slab = heap.allocate(layout(4096, 8)).unwrap().0;
+        assert_eq!(slab, at(expected << 12));
+    }
+    assert_eq!(heap.0.buddy.free_pages(), 0);
+    heap.sound();
+}
+
+#[test]
+fn a_large_block_grows_in_place_up_to_the_slabs() {
+    let mut heap = Bare::new(&[64]);
+    let mut cost = Cost::default();
+    let large = heap.allocate(pages(16)).unwrap().0;
+    let slab = heap.allocate(layout(64, 8)).unwrap().0;
+    // The block that is split is the one behind the large block; the slab is at its other end.
+    assert_eq!((large, slab), (at(0), at(31 << 12)));
+    assert!(heap.0.resize(large, pages(16), pages(31), &mut cost));
+    assert!(!heap.0.resize(large, pages(31), pages(32), &mut cost));
+    heap.sound();
+    heap.release(slab, layout(64, 8)).unwrap();
+    // An empty slab is kept, also in the way of a block that grows.
+    assert_eq!(heap.0.drain(), 1);
+    assert!(heap.0.resize(large, pages(31), pages(64), &mut cost));
+    heap.sound();
+}
+
+#[test]
+fn a_large_block_grows_in_place_past_former_neighbours() {
+    let mut heap = Bare::new(&[64]);
+    let mut cost = Cost::default();
+    let blocks: Vec<_> = (0..4).map(|_| heap.allocate(pages(4)).unwrap().0).collect();
+    assert_eq!(blocks, [0, 4, 8, 12].map(|page| at(page << 12)));
+    let slab = heap.allocate(layout(64, 8)).unwrap().0;
+    assert_eq!(slab, at(31 << 12));
+    for (gone, now) in [(1, 8), (2, 12), (3, 31)] {
+        let before = heap.0.large_pages;
+        assert!(!heap.0.resize(blocks[0], pages(4), pages(now), &mut cost));
+        assert_eq!(heap.0.large_pages, before);
+        heap.release(blocks[gone], pages(4)).unwrap();
+    }
+    assert!(heap.0.resize(blocks[0], pages(4), pages(31), &mut cost));
+    let kind = heap.0.frames.kind(page(0));
+    assert_eq!((kind, heap.0.large_pages), (Kind::Large { pages: 31 }, 31));
+    heap.sound();
+    heap.release(slab, layout(64, 8)).unwrap();
+    heap.release(blocks[0], pages(31)).unwrap();
+    heap.sound();
+}

@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Why requests are refused: each reason, and how much in pieces the free pages are then.
+
+use super::{
+    Bare,
+    table, //
+};
+use crate::{
+    Cost, Engine, Refusal,
+    hybrid::heap::Heap,
+    testing::{
+        LockedHybrid,
+        TestEngine,
+        layout,
+        sound,
+        totals, //
+    },
+};
+use proptest::{
+    collection::vec,
+    prelude::*, //
+};
+use std::vec::Vec;
+
+/// Linux's `__fragmentation_index` (`mm/vmstat.c`), line by line, for a request that must fail.
+fn linux(order: u32, free_pages: i64, free_blocks_total: i64) -> i64 {
+    let requested = 1_i64 << order;
+    if free_blocks_total == 0 {
+        return 0;
+    }
+    1000 - (1000 + free_pages * 1000 / requested) / free_blocks_total
+}
+
+/// Returns how many blocks there are of pages that are free or not.
+///
+/// As no two buddies are both free, every block is as large as its place allows.
+fn blocks(free: &[bool]) -> usize {
+    let (mut index, mut blocks) = (0, 0);
+    while index < free.len() {
+        let is_block = |order: &u32| {
+            let pages = free.get(index..index + (1 << order));
+            index % (1 << order) == 0 && pages.is_some_and(|pages| !pages.contains(&false))
+        };
+        let order = (0..=20).rev().find(is_block);
+        blocks += usize::from(order.is_some());
+        index += order.map_or(1, |order| 1 << order);
+    }
+    blocks
+}
+
+#[test]
+fn refusals_have_their_reason() {
+    // 13 pages: blocks of 8, 4 and 1.
+    let mut heap = Bare::new(&[13]);
+    for (size, align) in [
+        (14 << 12, 8),
+        (16 << 12, 8),
+        (isize::MAX as usize, 1),
+        (4097, 1 << 16),
+        (9 << 12, 8192),
+        (8, 1 << 16),
+        (8, 1 << 33),
+        (8, 1 << 62),
+    ] {
+        let refused = heap.refused(layout(size, align));
+        assert_eq!(refused, (Refusal::TooBig, Cost::default()));
+    }
+    let pages = heap.fill(layout(4096, 8));
+    assert_eq!(pages.len(), 13);
+    for size in [1, 64, 3072, 4096, 8192, 8 << 12, 13 << 12] {
+        let refused = heap.refused(layout(size, 8));
+        assert_eq!(refused, (Refusal::Exhausted, Cost::default()));
+    }
+    for block in pages.iter().step_by(2) {
+        heap.release(*block, layout(4096, 8)).unwrap();
+    }
+    // One more is kept as an empty slab until it is missed.
+    heap.allocate(layout(8 << 12, 8)).unwrap_err();
+    assert_eq!(heap.0.buddy.free_pages(), 7);
+    for (size, align, refusal) in [
+        (8 << 12, 8, Refusal::Exhausted),
+        (7 << 12, 8, Refusal::Fragmented),
+        (4097, 8, Refusal::Fragmented),
+        (8, 8192, Refusal::Fragmented),
+    ] {
+        let (said, cost) = heap.refused(layout(size, align));
+        assert_eq!(said, refusal);
+        let is_told = cost.fragmentation.is_some();
+        assert_eq!(is_told, refusal == Refusal::Fragmented);
+    }
+    assert_eq!(heap.allocate(layout(3072, 8)).unwrap().1.order, Some(12));
+}
+
+#[test]
+fn too_big_is_what_the_largest_region_has_not_if_it_is_empty() {
+    // Whatever blocks a region is cut into, all of it can be had in one piece.
+    for regions in [&[13][..], &[1, 13, 4], &[8, 13], &[13, 12]] {
+        for pages in 2..=13 {
+            let mut heap = Bare::new(regions);
+            let whole = layout(pages << 12, 8);
+            let block = heap.allocate(whole).unwrap().0;
+            heap.sound();
+            heap.release(block, whole).unwrap();
+            heap.sound();
+        }
+        // All regions together do not matter.
+        let mut heap = Bare::new(regions);
+        let refused = heap.refused(layout((13 << 12) + 1, 8)).0;
+        assert_eq!(refused, Refusal::TooBig);
+        // With a large alignment it is still the largest block that counts.
+        assert!(heap.allocate(layout(8 << 12, 8 << 12)).is_ok());
+        let refused = heap.refused(layout(9 << 12, 8192)).0;
+        assert_eq!(refused, Refusal::TooBig);
+    }
+}
+
+#[test]
+fn a_region_that_grows_the_pool_makes_larger_requests_possible() {
+    let mut heap = Bare::new(&[5]);
+    assert_eq!(heap.refused(layout(6 << 12, 8)).0, Refusal::TooBig);
+    heap.0.add(1, table(6), u32::MAX);
+    assert!(heap.allocate(layout(6 << 12, 8)).is_ok());
+    assert_eq!(heap.refused(layout(6 << 12, 8)).0, Refusal::Exhausted);
+}
+
+#[test]
+fn an_alignment_that_the_regions_have_not_is_unsupported() {
+    let mut heap = Heap::new();
+    heap.add(0, table(16), 1);
+    let mut heap = Bare(heap);
+    assert!(heap.allocate(layout(8, 8192)).is_ok());
+    let refused = heap.refused(layout(8, 16_384));
+    assert_eq!(refused, (Refusal::Unsupported, Cost::default()));
+    assert_eq!(heap.refused(layout(8, 1 << 17)).0, Refusal::TooBig);
+}
+
+#[test]
+fn without_memory_everything_is_too_big() {
+    let engine = <LockedHybrid as TestEngine>::empty();
+    for size in [1, 64, 3072, 8192] {
+        let refused = engine.allocate(layout(size, 8), &mut Cost::default());
+        assert_eq!(refused, Err(Refusal::TooBig));
+    }
+    assert_eq!(totals(&engine).refusals, [4, 0, 0, 0]);
+    assert_eq!(totals(&engine).pool_bytes, 0);
+    sound(&engine);
+}
+
+#[test]
+fn the_fragmentation_index_is_linuxs_and_not_below_0() {
+    // Every other page: half of 1000 less for each page that is free for one that is wanted.
+    let mut heap = Bare::with_free(&[16], (0..16).step_by(2));
+    for (wanted, index) in [(2, 375), (4, 625), (8, 750)] {
+        let (refusal, cost) = heap.refused(layout(wanted << 12, 8));
+        assert_eq!(refusal, Refusal::Fragmented);
+        assert_eq!(cost.fragmentation, Some(index));
+        assert_eq!(i64::from(index), linux(wanted.ilog2(), 8, 8));
+    }
+    // One page is free, whose place is wrong: Linux would say that there is too little.
+    let mut heap = Bare::with_free(&[4], [1]);
+    let (refusal, cost) = heap.refused(layout(8, 8192));
+    assert_eq!((refusal, linux(1, 1, 1)), (Refusal::Fragmented, -500));
+    assert_eq!(cost.fragmentation, Some(0));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_reason_follows_from_the_pages_that_are_free(
+        free in vec(prop::bool::weighted(0.7), 1..100),
+        requests in vec((2_usize..40, 0_u32..5), 1..8),
+    ) {
+        let given: Vec<_> = (0..free.len()).filter(|index| free[*index]).collect();
+        let mut heap = Bare::with_free(&[free.len()], given.iter().copied());
+        for (pages, align_order) in requests {
+            let request = layout(pages << 12, 4096 << align_order);
+            let mut cost = Cost::default();
+            let order = pages.next_power_of_two().ilog2().max(align_order);
+            let too_big = match align_order {
+                0 => pages > free.len(),
+                _ => 1 << order > 1 << free.len().ilog2(),
+            };
+            let refusal = match heap.ask(request, &mut cost) {
+                Ok(block) => {
+                    prop_assert!(!too_big && pages <= given.len());
+                    heap.release(block, request).unwrap();
+                    continue;
+                }
+                Err(refusal) => refusal,
+            };
+            if too_big {
+                prop_assert_eq!(refusal, Refusal::TooBig);
+            } else if pages > given.len() {
+                prop_assert_eq!(refusal, Refusal::Exhausted);
+            } else {
+                prop_assert_eq!(refusal, Refusal::Fragmented);
+                let index = linux(order, given.len() as i64, blocks(&free) as i64);
+                let told = cost.fragmentation.map(i64::from);
+                prop_assert_eq!(told, Some(index.max(0)));
+                continue;
+            }
+            prop_assert_eq!(cost, Cost::default());
+        }
+    }
+}

@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Operations that are under way: what is not published yet, and what is pinned.
+
+use core::{
+    mem::ManuallyDrop,
+    ops::Deref,
+    ptr::NonNull, //
+};
+
+use slab_heap::{
+    Cost,
+    Engine,
+    lock::Lock, //
+};
+
+use crate::{
+    denied::Denied,
+    handle::Handle,
+    ledger::{
+        Ledger,
+        Record, //
+    },
+    session::{
+        Reply,
+        Session, //
+    },
+    storage::Storage,
+};
+
+/// An operation that is done, but does not count yet.
+#[must_use = "an operation that is not published is undone"]
+pub struct Pending<'s, R, L, S>
+where
+    R: Deref<Target: Engine>,
+    L: Lock<Ledger<S::Chunk>>,
+    S: Storage,
+{
+    session: &'s Session<R, L, S>,
+    handle: Handle,
+    cost: Cost,
+    /// What the handle will name.
+    new: Record,
+    /// What it names, if the operation is a reallocation; often the same block.
+    old: Option<Record>,
+}
+
+impl<'s, R, L, S> Pending<'s, R, L, S>
+where
+    R: Deref<Target: Engine>,
+    L: Lock<Ledger<S::Chunk>>,
+    S: Storage,
+{
+    /// Guards an allocation.
+    #[inline]
+    pub(super) fn allocation(
+        session: &'s Session<R, L, S>,
+        handle: Handle,
+        new: Record,
+        cost: Cost,
+    ) -> Self {
+        Self {
+            session,
+            handle,
+            cost,
+            new,
+            old: None,
+        }
+    }
+
+    /// Guards a reallocation.
+    pub(super) fn reallocation(
+        session: &'s Session<R, L, S>,
+        handle: Handle,
+        old: Record,
+        new: Record,
+        cost: Cost,
+    ) -> Self {
+        Self {
+            session,
+            handle,
+            cost,
+            new,
+            old: Some(old),
+        }
+    }
+
+    /// Returns what the program is to be told.
+    #[inline]
+    pub fn reply(&self) -> Reply {
+        Reply {
+            handle: self.handle,
+            offset: self.new.block.offset,
+            usable: self.new.charge,
+            cost: self.cost,
+        }
+    }
+
+    /// Makes it count.
+    #[inline]
+    pub fn publish(self) {
+        // There is nothing to undo any more.
+        let me = ManuallyDrop::new(self);
+        match &me.old {
+            None => me
+                .session
+                .ledger
+                .with(|ledger| ledger.publish(me.handle, &me.new)),
+            Some(old) => me.finish(old),
+        }
+    }
+
+    /// Leaves an allocation in the books, complete but without a name.
+    pub(super) fn fill(self) {
+        let me = ManuallyDrop::new(self);
+        let session = me.session;
+        session.ledger.with(|ledger| ledger.fill(me.handle, me.new));
+    }
+
+    /// Makes a reallocation count.
+    fn finish(&self, old: &Record) {
+        let (session, handle, new) = (self.session, self.handle, &self.new);
+        if session.engine.keeps(old.layout, new.layout) {
+            session.resize(old.block, old.layout, new.layout);
+        }
+        session.ledger.with(|ledger| {
+            ledger.discharge(old.charge.saturating_sub(new.charge));
+            ledger.end_move(handle, new, true);
+        });
+        if new.block != old.block {
+            session.release(old);
+        }
+    }
+
+    /// Makes it not have happened.
+    #[cold]
+    fn undo(&mut self) {
+        let (session, handle, new) = (self.session, self.handle, &self.new);
+        let Some(old) = &self.old else {
+            session.release(new);
+            return session
+                .ledger
+                .with(|ledger| ledger.cancel(handle, new.charge));
+        };
+        if new.block != old.block {
+            session.release(new);
+        } else if !session.engine.keeps(old.layout, new.layout) {
+            session.resize(old.block, new.layout, old.layout);
+        }
+        session.ledger.with(|ledger| {
+            ledger.discharge(new.charge.saturating_sub(old.charge));
+            ledger.end_move(handle, old, false);
+        });
+    }
+}
+
+impl<R, L, S> Drop for Pending<'_, R, L, S>
+where
+    R: Deref<Target: Engine>,
+    L: Lock<Ledger<S::Chunk>>,
+    S: Storage,
+{
+    #[inline]
+    fn drop(&mut self) {
+        self.undo();
+    }
+}
+
+/// A block that stays where it is.
+#[must_use = "the pin is taken back when this is dropped"]
+pub struct Pinned<'s, R, L, S>
+where
+    R: Deref<Target: Engine>,
+    L: Lock<Ledger<S::Chunk>>,
+    S: Storage,
+{
+    session: &'s Session<R, L, S>,
+    handle: Handle,
+    start: NonNull<u8>,
+    size: usize,
+}
+
+impl<'s, R, L, S> Pinned<'s, R, L, S>
+where
+    R: Deref<Target: Engine>,
+    L: Lock<Ledger<S::Chunk>>,
+    S: Storage,
+{
+    /// Guards the block of a handle that was pinned.
+    pub(super) fn new(session: &'s Session<R, L, S>, handle: Handle, record: &Record) -> Self {
+        Self {
+            session,
+            handle,
+            start: record.block.start,
+            size: record.layout.size(),
+        }
+    }
+
+    /// Returns the address of byte `byte` of the block, and how many bytes there are from it on.
+    ///
+    /// They are valid for reads and writes while `self` lives. Others may have pinned the block
+    /// too and write to it at the same time.
+    ///
+    /// # Errors
+    ///
+    /// [`Denied::OutOfBlock`] when the block has no such byte.
+    pub fn bytes_from(&self, byte: usize) -> Result<(NonNull<u8>, usize), Denied> {
+        if byte >= self.size {
+            return Err(Denied::OutOfBlock);
+        }
+        // SAFETY: The block has more than `byte` bytes, and stays while it is pinned.
+        Ok((unsafe { self.start.add(byte) }, self.size - byte))
+    }
+}
+
+impl<R, L, S> Drop for Pinned<'_, R, L, S>
+where
+    R: Deref<Target: Engine>,
+    L: Lock<Ledger<S::Chunk>>,
+    S: Storage,
+{
+    fn drop(&mut self) {
+        self.session.ledger.with(|ledger| ledger.unpin(self.handle));
+    }
+}

@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Submissions, in parts that are published and parts that are not.
+
+use super::*;
+use slab_heap::{
+    Cost,
+    check::{
+        self,
+        Progress,
+        Walk, //
+    }, //
+};
+
+/// An operation, and what was said of it.
+#[derive(Clone, Debug)]
+struct Op {
+    operation: Operation,
+    reply: Option<Reply>,
+    freed: Option<Handle>,
+    denied: Option<Denied>,
+}
+
+impl Request for Op {
+    fn operation(&self) -> Result<Operation, Denied> {
+        Ok(self.operation)
+    }
+
+    fn allocated(&self) -> Option<Handle> {
+        match self.operation {
+            Operation::Allocate { .. } => self.reply.map(|reply| reply.handle),
+            _ => None,
+        }
+    }
+
+    fn served(&mut self, reply: &Reply) {
+        self.reply = Some(*reply);
+    }
+
+    fn freed(&mut self, handle: Handle, _cost: Cost) {
+        self.freed = Some(handle);
+    }
+
+    fn denied(&mut self, denied: Denied) {
+        self.denied = Some(denied);
+    }
+}
+
+fn op(operation: Operation) -> Op {
+    Op {
+        operation,
+        reply: None,
+        freed: None,
+        denied: None,
+    }
+}
+
+fn alloc_op(size: u64) -> Op {
+    op(Operation::Allocate { size, align: 8 })
+}
+
+fn free_op(handle: Handle) -> Op {
+    op(Operation::Free(Name::Handle(handle.to_bits())))
+}
+
+/// Does all of them, and returns how many there were and why no more.
+fn submit(session: &TestSession<'_>, ops: &mut [Op]) -> (usize, Option<Denied>) {
+    let mut done = 0;
+    while done < ops.len() {
+        let part = session.submit(ops, 0, done);
+        let (end, denied) = (part.end(), part.denied());
+        part.publish();
+        done = end;
+        if denied.is_some() {
+            return (done, denied);
+        }
+    }
+    (done, None)
+}
+
+fn handle(op: &Op) -> Handle {
+    op.reply.unwrap().handle
+}
+
+fn sound(pool: &Pool) {
+    let mut walk = Walk::new();
+    let walked = check::run(&mut walk, |walk| pool.engine.check(walk));
+    assert_eq!(walked, Ok(Progress::Sound));
+}
+
+#[test]
+fn operations_are_done_in_order_across_the_groups() {
+    let pool = Pool::new();
+    let session = pool.session();
+    let mut ops = vec![alloc_op(64); 30];
+    assert_eq!(submit(&session, &mut ops), (30, None));
+    for (number, op) in ops.iter().enumerate() {
+        assert_eq!(bytes(&session, handle(op)), [0; 64]);
+        assert_eq!(handle(op).to_bits() & INDEX_MAX, number as u32);
+    }
+    let mut frees: Vec<_> = ops.iter().map(|op| free_op(handle(op))).collect();
+    frees.push(free_op(handle(&ops[0])));
+    assert_eq!(
+        submit(&session, &mut frees),
+        (30, Some(Denied::NoSuchBlock))
+    );
+    let tally = session.tally();
+    assert_eq!((tally.blocks, tally.bytes), (0, 0));
+    assert_eq!((tally.allocations, tally.frees), (30, 30));
+}
+
+#[test]
+fn a_part_that_is_not_published_leaves_no_block() {
+    let pool = Pool::new();
+    let session = pool.session();
+    let kept = allocate(&session, 100, 8).unwrap().handle;
+    let before = (pool.totals().live_blocks, session.tally());
+    let mut ops = vec![alloc_op(64); 20];
+    ops.insert(10, op(Operation::Free(Name::Earlier(3))));
+    let part = session.submit(&mut ops, 0, 0);
+    assert_eq!((part.end(), part.denied()), (21, None));
+    let told = handle(&part.requests()[0]);
+    // It has no name before it is published.
+    assert_eq!(session.free(told), Err(Denied::NoSuchBlock));
+    assert!(session.pin(told).is_err());
+    assert!(session.reallocate(told, 5).is_err());
+    drop(part);
+    let after = session.tally();
+    assert_eq!(
+        (after.blocks, after.bytes),
+        (before.1.blocks, before.1.bytes)
+    );
+    assert_eq!(pool.totals().live_blocks, before.0);
+    assert_eq!(session.free(told), Err(Denied::NoSuchBlock));
+    // What it freed itself was allocated and freed.
+    assert_eq!((after.allocations, after.frees), (2, 1));
+    assert!(session.free(kept).is_ok());
+    sound(&pool);
+}
+
+#[test]
+fn a_reallocation_is_a_part_that_can_be_undone() {
+    let pool = Pool::new();
+    let session = pool.session();
+    let block = allocate(&session, 100, 8).unwrap().handle;
+    fill(&session, block, 7);
+    let before = session.tally();
+    let realloc = op(Operation::Reallocate(Name::Handle(block.to_bits()), 5000));
+    let mut ops = [alloc_op(64), realloc, alloc_op(64)];
+    let part = session.submit(&mut ops, 0, 0);
+    assert_eq!(part.end(), 1);
+    drop(part);
+    let part = session.submit(&mut ops[1..], 1, 0);
+    assert_eq!(part.end(), 1);
+    assert_eq!(session.free(block), Err(Denied::Pinned));
+    drop(part);
+    assert_eq!(bytes(&session, block), [7; 100]);
+    assert_eq!(session.tally(), before);
+    assert_eq!(submit(&session, &mut ops), (3, None));
+    assert_eq!(bytes(&session, block).len(), 5000);
+}
+
+#[test]
+fn a_block_that_came_and_went_is_left_alone() {
+    // The seed keeps its links in free blocks: zeroing one would lose what follows.
+    let pool = Pool::new();
+    let session = pool.session();
+    let mut ops = Vec::new();
+    for _ in 0..8 {
+        ops.push(alloc_op(64));
+        ops.push(op(Operation::Free(Name::Earlier(ops.len() - 1))));
+        ops.push(alloc_op(64));
+    }
+    assert_eq!(submit(&session, &mut ops), (24, None));
+    sound(&pool);
+    assert_eq!(session.tally().blocks, 8);
+}
+
+#[test]
+fn a_name_is_an_earlier_allocation_or_nothing() {
+    let pool = Pool::new();
+    let session = pool.session();
+    let block = allocate(&session, 100, 8).unwrap().handle;
+    for number in [1, 2, 3, usize::MAX] {
+        let mut ops = [
+            alloc_op(8),
+            free_op(allocate(&session, 8, 8).unwrap().handle),
+            op(Operation::Free(Name::Earlier(number))),
+        ];
+        assert_eq!(
+            submit(&session, &mut ops),
+            (2, Some(Denied::BadOperation)),
+            "{number}"
+        );
+        assert_eq!(ops[2].denied, Some(Denied::BadOperation));
+    }
+    // Numbers count from the submission's first operation, of which these are not the beginning.
+    let mut ops = [alloc_op(8), op(Operation::Free(Name::Earlier(64)))];
+    let part = session.submit(&mut ops, 64, 0);
+    assert_eq!((part.end(), part.denied()), (2, None));
+    part.publish();
+    let mut ops = [alloc_op(8), op(Operation::Free(Name::Earlier(63)))];
+    let part = session.submit(&mut ops, 64, 0);
+    assert_eq!((part.end(), part.denied()), (1, Some(Denied::BadOperation)));
+    part.publish();
+    assert!(session.free(block).is_ok());
+}
+
+#[test]
+fn what_is_denied_is_counted_and_ends_the_submission() {
+    let pool = Pool::new();
+    let session = pool.limited(1000, 3);
+    let mut ops = vec![alloc_op(64); 5];
+    assert_eq!(submit(&session, &mut ops), (3, Some(Denied::QuotaHandles)));
+    let mut frees: Vec<_> = ops[..2].iter().map(|op| free_op(handle(op))).collect();
+    frees.push(alloc_op(2000));
+    assert_eq!(submit(&session, &mut frees), (2, Some(Denied::QuotaBytes)));
+    // What is freed does not count any more, in the same submission already.
+    let last = handle(&ops[2]);
+    let mut ops = [alloc_op(512), free_op(last), alloc_op(256), alloc_op(0)];
+    assert_eq!(submit(&session, &mut ops), (3, Some(Denied::SizeZero)));
+    assert_eq!(session.tally().refusals[Cause::Quota as usize], 2);
+}
+
+#[test]
+fn a_table_grows_in_the_middle_of_a_submission() {
+    let pool = Pool::new();
+    let session = pool.session();
+    let mut ops = vec![alloc_op(8); 2500];
+    assert_eq!(submit(&session, &mut ops), (2500, None));
+    TABLES.set(0);
+    let mut ops = vec![alloc_op(8); 2500];
+    assert_eq!(
+        submit(&session, &mut ops),
+        (4096 - 2500, Some(Denied::NoTable))
+    );
+    assert_eq!(pool.totals().live_blocks, 4096);
+}

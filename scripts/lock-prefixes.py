@@ -1,0 +1,131 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""Counts the lock-prefixed instructions on an engine's fast path, by disassembly.
+
+    lock-prefixes.py MODULE [--pair ENGINE]
+
+Begins at the functions by which the benches call the engines (rust/bench/subject.rs) and follows
+calls within the module. Not followed are functions that the compiler was told are cold, and panics:
+they are not on the fast path. Of the kernel's functions, one that takes a spinlock has one such
+instruction; others are named. An xchg with memory locks without a prefix, and is counted. With
+--pair it prints one number, the sum for an allocation and a free.
+
+What is counted is what stands there, not what is executed: of a function that calls one or the
+other, both are counted.
+"""
+
+import argparse
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+
+ENGINES = ["hybrid", "seed"]
+CALLS = ["allocate", "release"]
+
+LOCKED = re.compile(r"\t(lock\b|xchg[bwlq]?\s.*\()")
+CALL = re.compile(r"\t(?:call|jmp)q?\s+(?:0x)?[0-9a-f]+ <([^>+]+)>")
+RELOCATION = re.compile(r"R_X86_64_(?:PLT32|PC32)\s+([^\s+-]+)")
+SPINLOCK = re.compile(r"_raw_spin_(try)?lock")
+HARMLESS = re.compile(r"_raw_spin_unlock|__x86_return_thunk|mem(cpy|set|move|cmp)$")
+PANIC = re.compile(r"panic|index_fail|4core6option.*(unwrap|expect)_failed")
+
+
+def tool():
+    """Returns the newest llvm-objdump there is."""
+    found = {}
+    for directory in ["/usr/bin", "/usr/local/bin"]:
+        for path in pathlib.Path(directory).glob("llvm-objdump-*"):
+            version = path.name.rpartition("-")[2]
+            if version.isdigit():
+                found[int(version)] = str(path)
+    return found[max(found)] if found else shutil.which("llvm-objdump")
+
+
+def functions(objdump, binary):
+    """Returns the lines of each function by its name, and the names of those that are cold."""
+    command = [objdump, "--disassemble", "--reloc", "--no-show-raw-insn", binary]
+    text = subprocess.run(command, check=True, capture_output=True, text=True)
+    bodies, cold, section, body = {}, set(), "", None
+    for line in text.stdout.splitlines():
+        if heading := re.match(r"Disassembly of section (.*):$", line):
+            section = heading[1]
+        elif heading := re.match(r"[0-9a-f]{8,} <(.*)>:$", line):
+            body = bodies.setdefault(heading[1], [])
+            if "unlikely" in section or "cold" in section:
+                cold.add(heading[1])
+        elif body is not None and line.strip():
+            body.append(line)
+    return bodies, cold
+
+
+def calls(body):
+    """Returns what a function calls, or jumps to."""
+    for line, follower in zip(body, [*body[1:], ""]):
+        if re.search(r"\t(call|jmp)", line):
+            if relocation := RELOCATION.search(follower):
+                yield relocation[1]
+            elif call := CALL.search(line):
+                yield call[1]
+
+
+def locks(name, bodies, cold, seen):
+    """Returns the locked instructions of a function and of what it calls, and what is not known."""
+    seen.add(name)
+    found, unknown = [], []
+    for line in bodies[name]:
+        if LOCKED.search(line):
+            found.append((name, line.split("\t", 1)[1].strip()))
+    for target in calls(bodies[name]):
+        if SPINLOCK.match(target):
+            found.append((name, target))
+        elif target in bodies and target not in seen | cold and not PANIC.search(target):
+            more, others = locks(target, bodies, cold, seen)
+            found += more
+            unknown += others
+        elif target not in bodies and not (HARMLESS.match(target) or PANIC.search(target)):
+            unknown.append(target)
+    return found, unknown
+
+
+def readable(objdump, name):
+    """Returns a name as the source has it."""
+    filt = objdump.replace("objdump", "cxxfilt")
+    if not shutil.which(filt):
+        return name
+    return subprocess.run([filt, name], check=True, capture_output=True, text=True).stdout.strip()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("module")
+    parser.add_argument("--pair", choices=ENGINES)
+    arguments = parser.parse_args()
+    objdump = tool()
+    if not objdump:
+        print("skipped: no llvm-objdump, which disassembles the module", file=sys.stderr)
+        return 0
+    bodies, cold = functions(objdump, arguments.module)
+    for engine in [arguments.pair] if arguments.pair else ENGINES:
+        total = 0
+        for call in CALLS:
+            wanted = f"{engine}_{call}"
+            name = next((name for name in bodies if name.endswith(f"{len(wanted)}{wanted}")), None)
+            if not name:
+                sys.exit(f"error: {arguments.module} has no function {wanted}")
+            found, unknown = locks(name, bodies, cold, set())
+            total += len(found)
+            if not arguments.pair:
+                print(f"{engine} {call}: {len(found)}")
+                for where, line in found:
+                    print(f"    {line}  in {readable(objdump, where)}")
+                for target in sorted(set(unknown)):
+                    print(f"    calls {target}, which was not looked into")
+        if arguments.pair:
+            print(total)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
