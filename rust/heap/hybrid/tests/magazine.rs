@@ -84,6 +84,23 @@ fn a_full_magazine_gives_the_half_that_came_first_to_the_heap() {
 }
 
 #[test]
+fn a_full_magazine_of_pages_keeps_what_it_has() {
+    let machine = Machine::new(1, 4 << 20);
+    let mut blocks = machine.allocate_all(2 * PAGE_BYTES, 20);
+    let beyond = blocks.split_off(16);
+    machine.release_all(blocks.iter().copied());
+    assert_eq!(machine.held(0, 2 * PAGE_BYTES), blocks);
+    for block in beyond {
+        let locks = machine.locks(|| {
+            assert_eq!(machine.release_unchecked(block), Path::Buddy);
+        });
+        assert_eq!(locks, 1);
+        assert_eq!(machine.held(0, 2 * PAGE_BYTES), blocks);
+        machine.balanced();
+    }
+}
+
+#[test]
 fn an_empty_magazine_is_filled_by_half() {
     let machine = Machine::new(1, 1 << 20);
     let mut held = Vec::new();

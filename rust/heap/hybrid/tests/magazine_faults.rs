@@ -25,8 +25,10 @@ use crate::{
     engine::BadFree,
     hybrid::{
         Cache,
+        buddy::Work,
         magazine::SLOTS, //
     },
+    lock::Lock,
     testing::{
         layout,
         sound,
@@ -205,7 +207,7 @@ fn magazines_that_are_too_large_are_found() {
             let more = capacity - cache.capacity(stock(size));
             let more = more * stock(size).bytes();
             let state = &furnished.machine.engine.state;
-            crate::lock::Lock::with(state, |state| state.reserved_bytes += more);
+            state.with(|state| state.reserved_bytes += more);
             cache.damage(stock(size)).1.store(capacity as u32, Relaxed);
         });
         assert_eq!(found.rule, Rule::Magazines);
@@ -217,7 +219,7 @@ fn what_is_set_aside_for_magazines_is_compared_with_what_they_may_hold() {
     let reserved = |change: fn(&mut usize)| {
         broken(|_, furnished| {
             let state = &furnished.machine.engine.state;
-            crate::lock::Lock::with(state, |state| change(&mut state.reserved_bytes));
+            state.with(|state| change(&mut state.reserved_bytes));
         })
     };
     assert_eq!(reserved(|bytes| *bytes += 64).rule, Rule::Magazines);
@@ -284,7 +286,7 @@ fn a_double_free_is_refused_and_counted_when_it_reaches_the_slab() {
         assert_eq!(machine.free_blindly(block, size), Ok(()));
         machine.engine.drain();
 
-        let late = crate::lock::Lock::with(&machine.engine.state, |state| state.late_refusals);
+        let late = machine.engine.state.with(|state| state.late_refusals);
         assert_eq!(late, 1);
         sound(&machine.engine);
         let figures = totals(&machine.engine);
@@ -299,6 +301,39 @@ fn a_double_free_is_refused_and_counted_when_it_reaches_the_slab() {
         assert_eq!(totals(&machine.engine).free_bytes, 1 << 20);
         assert!(machine.serve_unchecked(layout(1 << 20, 8)).is_ok());
     }
+}
+
+#[test]
+fn a_free_that_is_refused_late_changes_the_epoch_and_overflows_none() {
+    let machine = Machine::new(1, 1 << 20);
+    let block = machine.allocate(64);
+    let free = at(block.byte() as usize + 60 * 64);
+    assert!(!machine.is_out(free, 64));
+    machine.engine.state.with(|state| {
+        let mut epochs = std::vec![state.epoch()];
+        // The lock's holders have counted no free.
+        for late in 1..=3 {
+            state.take_back(stock(64), &[free], &mut Work::default());
+            assert_eq!(state.late_refusals, late);
+            epochs.push(state.epoch());
+        }
+        assert!(epochs.is_sorted_by(|before, after| before < after));
+    });
+}
+
+#[test]
+fn room_that_is_given_back_changes_the_epoch() {
+    let machine = Machine::new(1, 1 << 20);
+    machine.engine.state.with(|state| {
+        let granted = state.reserve(4, 64);
+        let before = state.epoch();
+        state.unreserve(granted, 64);
+        assert_ne!(state.epoch(), before);
+        // None was.
+        let before = state.epoch();
+        state.unreserve(0, 64);
+        assert_eq!(state.epoch(), before);
+    });
 }
 
 #[test]
