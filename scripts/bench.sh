@@ -17,6 +17,8 @@ if [ $# -lt 2 ] || [ $# -gt 3 ]; then
 	exit 2
 fi
 module=$1 command=$2 brief=${3:-}
+# In the module's object, cold functions are still in a section of their own.
+object=$(dirname "$module")/rust/slablab_main.o
 out=$build/out
 rm -rf "$out"
 mkdir -p "$out"
@@ -71,10 +73,10 @@ fi
 report() {
 	"$command" bench "${parts[@]}" ${prefixes:+--lock-prefixes "$prefixes"} || true
 	printf '\nInstructions with a lock prefix, as the module is built\n'
-	"$top/scripts/lock-prefixes.py" "$module" 2>&1
+	"$top/scripts/lock-prefixes.py" "$object" 2>&1
 }
 
-prefixes=$("$top/scripts/lock-prefixes.py" "$module" --pair hybrid)
+prefixes=$("$top/scripts/lock-prefixes.py" "$object" --pair hybrid)
 report | tee "$out/bench.txt"
 "$command" bench "${parts[@]}" --json >"$out/bench.json" || wrong=yes
 say "the report is build/out/bench.txt, the figures are build/out/bench.json"

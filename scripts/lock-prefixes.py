@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: GPL-2.0
 """Counts the lock-prefixed instructions on an engine's fast path, by disassembly.
 
-    lock-prefixes.py MODULE [--pair ENGINE]
+    lock-prefixes.py OBJECT [--pair ENGINE]
 
 Begins at the functions by which the benches call the engines (rust/bench/subject.rs) and follows
-calls within the module. Not followed are functions that the compiler was told are cold, and panics:
+calls within the object (slablab_main.o). Not followed are functions that the compiler was told are cold, and panics:
 they are not on the fast path. Of the kernel's functions, one that takes a spinlock has one such
 instruction; others are named. An xchg with memory locks without a prefix, and is counted. With
 --pair it prints one number, the sum for an allocation and a free.
@@ -99,21 +99,23 @@ def readable(objdump, name):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("module")
+    parser.add_argument("object")
     parser.add_argument("--pair", choices=ENGINES)
     arguments = parser.parse_args()
     objdump = tool()
     if not objdump:
         print("skipped: no llvm-objdump, which disassembles the module", file=sys.stderr)
         return 0
-    bodies, cold = functions(objdump, arguments.module)
+    bodies, cold = functions(objdump, arguments.object)
     for engine in [arguments.pair] if arguments.pair else ENGINES:
         total = 0
         for call in CALLS:
-            wanted = f"{engine}_{call}"
-            name = next((name for name in bodies if name.endswith(f"{len(wanted)}{wanted}")), None)
+            subject = f"{engine.capitalize()}Called"
+            # Each part of a mangled name has its length before it.
+            of, end = f"{len(subject)}{subject}", f"{len(call)}{call}"
+            name = next((name for name in bodies if of in name and name.endswith(end)), None)
             if not name:
-                sys.exit(f"error: {arguments.module} has no function {wanted}")
+                sys.exit(f"error: {arguments.object} has no function {subject}::{call}")
             found, unknown = locks(name, bodies, cold, set())
             total += len(found)
             if not arguments.pair:

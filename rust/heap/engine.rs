@@ -4,8 +4,8 @@
 //!
 //! An engine allocates, and does nothing else. It is shared between callers and keeps its own
 //! locks; nothing in an engine that has a pool allocates. What it cannot serve it refuses with a
-//! reason and is then as before. It is called where its caller may sleep, and without a lock: one
-//! that keeps blocks on several CPUs asks for them before it refuses.
+//! reason and is then as before. One that keeps blocks on several CPUs goes there for them: before
+//! it refuses to allocate, to drain and to check. These may sleep, and are called without a lock.
 
 use core::{
     alloc::Layout,

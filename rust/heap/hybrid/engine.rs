@@ -166,8 +166,16 @@ impl State {
         work: &mut Work,
         cost: &mut Cost,
     ) -> Result<usize, Refusal> {
-        let served = self.heap.serve(layout, blocks, work, cost)?;
+        let mut served = self.heap.serve(layout, blocks, work, cost)?;
         self.counts.allocated(told);
+        // What is to fill a magazine may be in several slabs. How the caller's block came is told.
+        while let Some(rest) = blocks.get_mut(served..).filter(|rest| !rest.is_empty()) {
+            let (work, cost) = (&mut Work::default(), &mut Cost::default());
+            match self.heap.serve_more(layout, rest, work, cost) {
+                Some(more) => served += more,
+                None => break,
+            }
+        }
         Ok(served)
     }
 

@@ -146,6 +146,24 @@ impl Heap {
         }
     }
 
+    /// Allocates more objects for a magazine, and says how many: as [`Heap::serve`], but nobody gives
+    /// anything back for them.
+    pub(super) fn serve_more(
+        &mut self,
+        layout: Layout,
+        objects: &mut [Offset],
+        work: &mut Work,
+        cost: &mut Cost,
+    ) -> Option<usize> {
+        let class = Class::of(&layout)?;
+        let slabs = &self.classes[class.index()];
+        let plenty = self.buddy.free_pages() > self.pages / 8;
+        if !plenty && !slabs.has_partial() {
+            return None;
+        }
+        self.objects(class, objects, work, cost).ok()
+    }
+
     /// Allocates up to `objects.len()` objects of a class and says how many.
     #[inline]
     fn objects(

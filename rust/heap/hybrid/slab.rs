@@ -66,7 +66,9 @@ pub(super) enum Source {
 #[inline]
 fn fullness(class: Class, used: usize) -> Option<usize> {
     let objects = class.objects();
-    (used > 0 && used < objects).then_some(used * FULLNESSES / objects)
+    // ⌊used · FULLNESSES / objects⌋: how many quarters are out.
+    let quarters = (1..FULLNESSES).filter(|quarter| used * FULLNESSES >= quarter * objects);
+    (used > 0 && used < objects).then(|| quarters.count())
 }
 
 /// Returns how many words the bitmap of a class's slab has.

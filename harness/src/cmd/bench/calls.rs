@@ -23,7 +23,9 @@ use crate::{
     target::open_device,
     uapi::{
         self,
-        Engine, //
+        Engine,
+        slablab_operation,
+        slablab_submit, //
     },
 };
 
@@ -37,8 +39,43 @@ const NULL: u32 = uapi::SLABLAB_IOC_TYPE << 8 | 0xff;
 pub(super) const NULL_IOCTL: &str = "a null ioctl";
 pub(super) const ALLOC_FREE: &str = "ALLOC and FREE of 64 B, hybrid";
 
-/// A call, by its name.
-type Named<'a> = (&'a str, Box<dyn FnMut() -> Result<(), Errno> + 'a>);
+/// Operations of a SUBMIT, for each row about it.
+const BATCHES: [usize; 4] = [1, 8, 64, 512];
+
+/// The batch that a target is about.
+pub(super) const BATCH: usize = 64;
+
+/// A call, or several, by what one of so many costs.
+struct Row<'a> {
+    name: String,
+    of: usize,
+    call: Box<dyn FnMut() -> Result<(), Errno> + 'a>,
+}
+
+impl<'a> Row<'a> {
+    fn new(name: &str, call: impl FnMut() -> Result<(), Errno> + 'a) -> Self {
+        Self {
+            name: name.to_owned(),
+            of: 1,
+            call: Box::new(call),
+        }
+    }
+
+    /// Makes a row about a batch: it is allocated in one call and freed in another.
+    fn batch(device: &'a Device, size: usize) -> Self {
+        let mut operations = vec![slablab_operation::default(); size];
+        Self {
+            name: batch(size),
+            of: 2 * size,
+            call: Box::new(move || alloc_free_batch(device, &mut operations)),
+        }
+    }
+}
+
+/// Returns the name of the row about a batch.
+pub(super) fn batch(size: usize) -> String {
+    format!("SUBMIT of {size}, an operation of 64 B, hybrid")
+}
 
 /// Times each call.
 pub(super) fn run(brief: bool) -> anyhow::Result<Vec<Call>> {
@@ -47,30 +84,24 @@ pub(super) fn run(brief: bool) -> anyhow::Result<Vec<Call>> {
     let seed = session(Engine::Seed)?;
     let slub = open_device()?;
     slub.bind(Engine::Slub.raw(), 0, 0).context("BIND failed")?;
-    let mut rows: Vec<Named<'_>> = vec![
-        (
-            "getppid",
-            Box::new(|| {
-                black_box(parent_id());
-                Ok(())
-            }),
-        ),
-        (NULL_IOCTL, Box::new(|| null_ioctl(&hybrid))),
-        (ALLOC_FREE, Box::new(|| alloc_free(&hybrid))),
-        (
-            "ALLOC and FREE of 64 B, seed",
-            Box::new(|| alloc_free(&seed)),
-        ),
-        (
-            "ALLOC and FREE of 64 B, slub",
-            Box::new(|| alloc_free(&slub)),
-        ),
+    let mut rows = vec![
+        Row::new("getppid", || {
+            black_box(parent_id());
+            Ok(())
+        }),
+        Row::new(NULL_IOCTL, || null_ioctl(&hybrid)),
+        Row::new(ALLOC_FREE, || alloc_free(&hybrid)),
+        Row::new("ALLOC and FREE of 64 B, seed", || alloc_free(&seed)),
+        Row::new("ALLOC and FREE of 64 B, slub", || alloc_free(&slub)),
     ];
+    rows.extend(BATCHES.map(|size| Row::batch(&hybrid, size)));
     rows.iter_mut()
-        .map(|(name, call)| {
+        .map(|row| {
+            let cost = cost(samples, &mut *row.call);
+            let cost = cost.with_context(|| format!("{} failed", row.name))?;
             Ok(Call {
-                name: (*name).to_owned(),
-                cost: cost(samples, call).with_context(|| format!("{name} failed"))?,
+                name: row.name.clone(),
+                cost: cost / row.of as f64,
             })
         })
         .collect()
@@ -99,6 +130,33 @@ fn null_ioctl(device: &Device) -> Result<(), Errno> {
 fn alloc_free(device: &Device) -> Result<(), Errno> {
     let block = device.alloc(64, 8).map_err(|refused| refused.errno)?;
     device.free(block.handle)
+}
+
+/// Allocates as many blocks as there are operations in one call, and frees them in another.
+fn alloc_free_batch(device: &Device, operations: &mut [slablab_operation]) -> Result<(), Errno> {
+    operations.fill(slablab_operation {
+        kind: uapi::SLABLAB_OP_ALLOC as u8,
+        align_log2: 3,
+        bytes: 64,
+        ..Default::default()
+    });
+    done(device.submit(operations)?)?;
+    for operation in &mut *operations {
+        *operation = slablab_operation {
+            kind: uapi::SLABLAB_OP_FREE as u8,
+            handle: operation.handle,
+            ..Default::default()
+        };
+    }
+    done(device.submit(operations)?)
+}
+
+/// Says whether all operations were done.
+fn done(submit: slablab_submit) -> Result<(), Errno> {
+    match submit.error {
+        0 => Ok(()),
+        error => Err(Errno::from_raw_os_error(error as i32)),
+    }
 }
 
 /// Returns what a call takes: of so many samples, the one in the middle.
