@@ -118,25 +118,25 @@ fn what_half_a_magazine_holds_takes_no_lock_in_any_order() {
 }
 
 #[test]
-fn deep_stacks_and_waves_of_small_objects_take_the_lock_once_in_26_operations() {
-    // The worst are 34 in 1000; with 1000 blocks 31, as 32 move at once.
+fn deep_stacks_and_waves_of_small_objects_take_the_lock_once_in_28_operations() {
+    // The worst are 31.5 in 1000, as 32 move at once.
     for depth in [64, 65, 100, 133, 193, 1000] {
         for size in [8, 64] {
-            at_most(38, stack(size, depth));
-            at_most(38, waves(size, depth));
+            at_most(35, stack(size, depth));
+            at_most(35, waves(size, depth));
         }
     }
 }
 
 #[test]
-fn deep_waves_of_large_objects_take_the_lock_as_often_as_slabs_are_small() {
-    // A magazine is filled from one slab. 76, 117, 220, 137, and 482 in 1000: a slab of 4096 bytes
-    // has one object.
-    at_most(84, waves(512, 1000));
-    at_most(130, waves(1024, 300));
-    at_most(242, waves(2048, 300));
-    at_most(150, waves(3000, 300));
-    at_most(530, waves(4096, 300));
+fn deep_waves_of_large_objects_take_the_lock_as_often_as_magazines_are_small() {
+    // A magazine is filled from several slabs: 32, 28, 28, 43 and 56 in 1000. It may hold 42 blocks
+    // of 3000 bytes, and 32 of 4096.
+    at_most(35, waves(512, 1000));
+    at_most(31, waves(1024, 300));
+    at_most(31, waves(2048, 300));
+    at_most(48, waves(3000, 300));
+    at_most(62, waves(4096, 300));
     // Pages are kept when they were freed only, and what finds no room goes to the heap one by one:
     // 946 in 1000.
     at_most(1041, waves(8192, 300));
@@ -144,12 +144,12 @@ fn deep_waves_of_large_objects_take_the_lock_as_often_as_slabs_are_small() {
 
 #[test]
 fn random_operations_take_the_lock_once_in_hundreds() {
-    // Of one size, 300 blocks deep: 0.8 in 1000, 5 of 3000 bytes, 11 of 4096, 41 of two pages.
+    // Of one size, 300 blocks deep: 0.6 in 1000, 0.9 of 3000 bytes, 3 of 4096, 41 of two pages.
     at_most(1, random(&[64], 300));
-    at_most(5, random(&[3000], 300));
-    at_most(13, random(&[4096], 300));
+    at_most(1, random(&[3000], 300));
+    at_most(3, random(&[4096], 300));
     at_most(45, random(&[8192], 300));
-    // Of several sizes, 1000 blocks deep: 0.4 and 6.
+    // Of several sizes, 1000 blocks deep: 0.4 and 1.
     at_most(1, random(&[8, 64, 200, 512], 1000));
-    at_most(8, random(&[64, 1024, 4096], 1000));
+    at_most(2, random(&[64, 1024, 4096], 1000));
 }
