@@ -9,11 +9,11 @@ use core::{
     alloc::Layout,
     ptr::NonNull,
     slice,
-    sync::atomic::{
-        AtomicUsize,
-        Ordering, //
-    },
+    sync::atomic::Ordering, //
 };
+
+#[cfg(not(test))]
+use core::sync::atomic::AtomicUsize;
 
 use super::{
     address::Addresses,
@@ -44,6 +44,8 @@ use super::{
     },
     magazine_check::MAGAZINES,
 };
+#[cfg(test)]
+use crate::testing::atomic::AtomicUsize;
 use crate::{
     check::{
         Broken,
@@ -133,15 +135,25 @@ impl State {
 
     /// Changes with every change of what the heap keeps.
     pub(super) fn epoch(&self) -> u64 {
-        // A refused request may have made slabs give their pages back.
         let Counts {
             allocations,
             frees,
             moves,
             ..
         } = self.counts;
-        let changes = allocations + frees + moves + self.resizes + self.heap.reclaims;
-        changes + self.regions.count() as u64
+        [
+            allocations,
+            // Less than none were the lock's holders', once one was refused late.
+            frees,
+            self.late_refusals,
+            moves,
+            self.resizes,
+            // A refused request may have made slabs give their pages back.
+            self.heap.reclaims,
+            self.regions.count() as u64,
+        ]
+        .into_iter()
+        .fold(0, u64::wrapping_add)
     }
 
     /// Serves a request, with up to `blocks.len()` blocks of which the first is the caller's, and
@@ -198,6 +210,7 @@ impl State {
     /// Gives back what [`State::reserve`] set aside.
     pub(super) fn unreserve(&mut self, blocks: usize, bytes: usize) {
         self.reserved_bytes = self.reserved_bytes.saturating_sub(blocks * bytes);
+        self.counts.moves += u64::from(blocks > 0);
     }
 
     /// Takes back blocks that were in magazines.

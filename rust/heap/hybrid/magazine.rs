@@ -24,12 +24,14 @@ use core::{
         self,
         NonNull, //
     },
-    sync::atomic::{
-        AtomicPtr,
-        AtomicU32,
-        AtomicU64,
-        Ordering::Relaxed, //
-    },
+    sync::atomic::Ordering::Relaxed, //
+};
+
+#[cfg(not(test))]
+use core::sync::atomic::{
+    AtomicPtr,
+    AtomicU32,
+    AtomicU64, //
 };
 
 use super::heap::pages_of;
@@ -37,6 +39,12 @@ use crate::class::{
     CLASSES,
     Class,
     PAGE_BYTES, //
+};
+#[cfg(test)]
+use crate::testing::atomic::{
+    AtomicPtr,
+    AtomicU32,
+    AtomicU64, //
 };
 
 /// The bytes that a caller asked for, if they are to be counted.
@@ -252,7 +260,7 @@ fn add(counter: &AtomicU64, amount: u64) {
 pub(super) struct Counts {
     pub(super) allocations: u64,
     pub(super) frees: u64,
-    /// Blocks that came back from magazines.
+    /// Blocks that came back from magazines, and times that room for some did.
     pub(super) moves: u64,
     /// Bytes asked for, less bytes given back; it wraps.
     pub(super) requested_bytes: u64,
@@ -451,5 +459,18 @@ impl Cache {
     pub(super) fn deny(&self) -> u64 {
         add(&self.denials, 1);
         self.denials.load(Relaxed)
+    }
+
+    /// Lends the two counters of a magazine and its slots, to be damaged.
+    #[cfg(test)]
+    pub(super) fn damage(&self, stock: Stock) -> (&AtomicU32, &AtomicU32, &[AtomicPtr<u8>; SLOTS]) {
+        let magazine = self.magazine(stock);
+        (&magazine.len, &magazine.capacity, &magazine.blocks)
+    }
+
+    /// Lends the counters of allocations and of frees, to be damaged.
+    #[cfg(test)]
+    pub(super) fn damage_counts(&self) -> (&AtomicU64, &AtomicU64) {
+        (&self.allocations, &self.frees)
     }
 }

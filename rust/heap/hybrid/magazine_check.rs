@@ -75,9 +75,10 @@ impl<L: Lock<State> + Sync, P: Platform<Cache>> Hybrid<L, P> {
         if seen == Ok(Progress::More) {
             return seen;
         }
-        // What was seen counts if nothing happened since `begin_magazines`.
-        let mut quiet = walk.turns == self.turns();
-        quiet &= self.hands.load(Ordering::Acquire) == 0;
+        // What was seen counts if nothing happened since `begin_magazines`. Hands come first: what
+        // those did who have none any more, the others tell.
+        let mut quiet = self.hands.load(Ordering::Acquire) == 0;
+        quiet &= walk.turns == self.turns();
         quiet &= self.state.with(|state| walk.epoch == Some(state.epoch()));
         if quiet { seen } else { Ok(walk.restart()) }
     }
@@ -138,14 +139,16 @@ impl<L: Lock<State> + Sync, P: Platform<Cache>> Hybrid<L, P> {
 
     /// Compares counters: what magazines may hold, and what is out.
     fn look_at_counters(&self, walk: &mut Walk, state: &State) -> Result<(), Broken> {
-        let (mut held, mut reserved) = (0, 0);
+        // What is read of other CPUs may be of different moments, or damaged: sums wrap.
+        let (mut held, mut reserved) = (0_usize, 0_usize);
         for (cache, stock) in self
             .platform
             .all()
             .flat_map(|cache| Stock::all().map(move |stock| (cache, stock)))
         {
-            held += cache.len(stock);
-            reserved += cache.capacity(stock) * stock.bytes();
+            held = held.wrapping_add(cache.len(stock));
+            let bytes = cache.capacity(stock).wrapping_mul(stock.bytes());
+            reserved = reserved.wrapping_add(bytes);
         }
         walk.walked += 1;
         if reserved != state.reserved_bytes {
@@ -154,7 +157,9 @@ impl<L: Lock<State> + Sync, P: Platform<Cache>> Hybrid<L, P> {
         let (objects, ..) = state.heap.slab_bytes();
         let out = objects + state.heap.large_count();
         let counts = self.counts(state);
-        if out as u64 != counts.allocations.wrapping_sub(counts.frees) + held as u64 {
+        // Counters that are read one after the other may have more frees than allocations.
+        let live = counts.allocations.wrapping_sub(counts.frees);
+        if out as u64 != live.wrapping_add(held as u64) {
             return Err(broken(Rule::LiveBlocks, None, None));
         }
         Ok(())

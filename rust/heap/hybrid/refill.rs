@@ -8,11 +8,11 @@
 use core::{
     alloc::Layout,
     ops::Range,
-    sync::atomic::{
-        AtomicUsize,
-        Ordering, //
-    },
+    sync::atomic::Ordering, //
 };
+
+#[cfg(not(test))]
+use core::sync::atomic::AtomicUsize;
 
 use super::{
     buddy::Work,
@@ -29,6 +29,8 @@ use super::{
         Told, //
     },
 };
+#[cfg(test)]
+use crate::testing::atomic::AtomicUsize;
 use crate::{
     engine::{
         BadFree,
@@ -261,6 +263,11 @@ impl<L: Lock<State> + Sync, P: Platform<Cache>> Hybrid<L, P> {
     /// Pages are given one by one, by the caller: what it costs to merge them is not to come at once.
     fn make_room(&self, stock: Stock, capacity: usize) -> bool {
         let wanted = stock.next(capacity) - capacity;
+        if wanted == 0 && stock.class().is_none() {
+            return false;
+        }
+        // What is reserved is in no magazine yet.
+        let mut hand = Hand::new(&self.hands);
         if wanted > 0 {
             let granted = self
                 .state
@@ -274,7 +281,6 @@ impl<L: Lock<State> + Sync, P: Platform<Cache>> Hybrid<L, P> {
         if stock.class().is_none() {
             return false;
         }
-        let mut hand = Hand::new(&self.hands);
         let most = (capacity / 2).min(BATCH);
         let taken = self
             .platform

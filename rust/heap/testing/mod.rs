@@ -2,7 +2,10 @@
 
 //! Memory, locks and questions for the crate's own tests.
 
+pub(crate) mod atomic;
+pub(crate) mod blocks;
 pub(crate) mod model;
+pub(crate) mod numbers;
 pub(crate) mod weaknesses;
 
 use core::{
@@ -48,10 +51,10 @@ use crate::{
     },
     stats::{
         ClassStats,
-        Totals,
-        Visitor, //
+        Totals, //
     },
 };
+use blocks::Figures;
 
 // SAFETY: The standard library's mutex keeps both promises.
 unsafe impl<T> Lock<T> for Mutex<T> {
@@ -240,31 +243,12 @@ pub(crate) fn layout(size: usize, align: usize) -> Layout {
 
 /// Returns an engine's totals.
 pub(crate) fn totals(engine: &impl Engine) -> Totals {
-    #[derive(Default)]
-    struct Keep(Totals);
-    impl Visitor for Keep {
-        fn totals(&mut self, totals: &Totals) {
-            self.0 = *totals;
-        }
-    }
-    let mut keep = Keep::default();
-    engine.visit(&mut keep);
-    keep.0
+    Figures::of(engine).totals
 }
 
 /// Returns the figures of an engine's classes.
 pub(crate) fn classes(engine: &impl Engine) -> Vec<ClassStats> {
-    #[derive(Default)]
-    struct Keep(Vec<ClassStats>);
-    impl Visitor for Keep {
-        fn class(&mut self, index: u8, class: &ClassStats) {
-            assert_eq!(usize::from(index), self.0.len());
-            self.0.push(*class);
-        }
-    }
-    let mut keep = Keep::default();
-    engine.visit(&mut keep);
-    keep.0
+    Figures::of(engine).classes
 }
 
 /// Fails unless the engine's check finds nothing.

@@ -4,31 +4,29 @@
 //! and a check after each.
 
 use super::{
+    CPU,
     Memory,
     TestEngine,
+    blocks::{
+        Blocks,
+        Figures,
+        Live, //
+    },
     layout,
-    sound,
-    totals, //
+    sound, //
 };
 use crate::{
-    Block,
     Cost,
+    Engine,
     Offset,
     Path,
     Refusal, //
-};
-use core::{
-    alloc::Layout,
-    slice, //
 };
 use proptest::{
     collection::vec,
     prelude::*, //
 };
-use std::{
-    collections::BTreeMap,
-    vec::Vec, //
-};
+use std::vec::Vec;
 
 /// What is asked of an engine.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +37,10 @@ pub(crate) enum Operation {
     Release(usize),
     /// To make one of them so large.
     Resize(usize, usize),
+    /// Nothing; what follows is asked on this CPU.
+    Move(usize),
+    /// To give back what is kept against a quick return.
+    Drain,
 }
 
 /// What came of it.
@@ -65,97 +67,92 @@ pub(crate) fn operations(most: usize, align_order: u32) -> impl Strategy<Value =
     vec(operation, 1..most)
 }
 
+/// As [`operations`], on a machine with so many CPUs.
+pub(crate) fn operations_on(
+    cpus: usize,
+    most: usize,
+    align_order: u32,
+) -> impl Strategy<Value = Vec<Operation>> {
+    let elsewhere = prop_oneof![
+        6 => (0..cpus).prop_map(Operation::Move),
+        1 => Just(Operation::Drain),
+    ];
+    (
+        operations(most, align_order),
+        vec((any::<usize>(), elsewhere), 0..most / 4),
+    )
+        .prop_map(|(mut operations, elsewhere)| {
+            for (place, operation) in elsewhere {
+                operations.insert(place % (operations.len() + 1), operation);
+            }
+            operations
+        })
+}
+
 /// Memory for the regions of a pool.
 pub(crate) fn regions(bytes: &[usize], skew: usize) -> Vec<Memory> {
     let region = |bytes: &usize| Memory::skewed(*bytes, skew);
     bytes.iter().map(region).collect()
 }
 
-/// Every live block by its first byte, and what was written to it.
+/// An engine and the blocks of it that are out.
 struct Shadow<'a, E> {
     engine: &'a E,
     memories: &'a [Memory],
-    blocks: BTreeMap<Offset, (Block, Layout, u8)>,
+    blocks: Blocks,
 }
 
-impl<E: TestEngine> Shadow<'_, E> {
-    /// Says whether the first `bytes` bytes of a block are what was written to it.
-    fn holds(&self, block: Block, bytes: usize, fill: u8) -> bool {
-        let expected = std::vec![fill; bytes];
-        // SAFETY: The callers' blocks are out, usable so far, and were filled when they came in.
-        let found = unsafe { slice::from_raw_parts(block.start.as_ptr(), bytes) };
-        found == expected
-    }
-
-    fn insert(&mut self, block: Block, layout: Layout, fill: u8) {
-        let usable = self.engine.usable(layout);
-        let offset = block.offset.unwrap();
-        let memory = &self.memories[usize::from(offset.region())];
-        let end = offset.byte() as usize + usable;
-        assert!(usable >= layout.size() && end <= memory.bytes());
-        assert_eq!(block.start.addr().get() % layout.align(), 0);
-        assert_eq!(
-            block.start.addr().get(),
-            memory.addr() + offset.byte() as usize
-        );
-        if let Some((before, (_, other, _))) = self.blocks.range(..=offset).next_back() {
-            let end = before.to_bits() + self.engine.usable(*other) as u64;
-            assert!(end <= offset.to_bits(), "overlaps the block before");
-        }
-        if let Some((after, _)) = self.blocks.range(offset..).next() {
-            let end = offset.to_bits() + usable as u64;
-            assert!(end <= after.to_bits(), "overlaps the block after");
-        }
-        // SAFETY: The engine says that the block is usable so far.
-        unsafe { block.start.write_bytes(fill, usable) };
-        self.blocks.insert(offset, (block, layout, fill));
-    }
-
-    fn remove(&mut self, pick: usize) -> Option<(Block, Layout, u8)> {
-        let nth = pick.checked_rem(self.blocks.len())?;
-        let offset = *self.blocks.keys().nth(nth)?;
-        let (block, layout, fill) = self.blocks.remove(&offset)?;
-        let usable = self.engine.usable(layout);
-        assert!(self.holds(block, usable, fill), "contents changed");
-        Some((block, layout, fill))
+impl<E: Engine> Shadow<'_, E> {
+    /// Says whether a block lies where its offset says, whole.
+    fn is_in_memory(&self, live: &Live) -> bool {
+        let memory = &self.memories[usize::from(live.offset().region())];
+        let byte = live.offset().byte() as usize;
+        byte + self.engine.usable(live.layout) <= memory.bytes()
+            && live.block.start.addr().get() == memory.addr() + byte
     }
 
     fn release(&mut self, pick: usize) -> Outcome {
-        let Some((block, layout, _)) = self.remove(pick) else {
+        let Some(offset) = self.blocks.pick(pick) else {
             return Outcome::Nothing;
         };
-        let mut cost = Cost::default();
-        // SAFETY: The shadow knew the block as live, and has just forgotten it.
-        unsafe { self.engine.release(block, layout, &mut cost) }.unwrap();
+        let cost = self.blocks.release(self.engine, offset);
         assert_ne!(cost.path, Path::None);
         Outcome::Released(cost)
     }
 
     fn resize(&mut self, pick: usize, size: usize, fill: u8) -> Outcome {
-        let Some((block, old, kept)) = self.remove(pick) else {
+        let Some(offset) = self.blocks.pick(pick) else {
             return Outcome::Nothing;
         };
+        let live = self.blocks.remove(offset);
+        let Live {
+            block,
+            layout: old,
+            class,
+            ..
+        } = live;
         let (new, mut cost) = (layout(size, old.align()), Cost::default());
         let keeps = self.engine.keeps(old, new);
-        // SAFETY: As above; it is put back at once, with the layout that it has.
+        // SAFETY: The block was out until just above, with this layout; it is put back at once,
+        // with the layout that it has.
         let resized = unsafe { self.engine.resize(block, old, new, &mut cost) };
         assert!(resized || !keeps, "what always works did not");
         assert_eq!(resized, cost.path == Path::InPlace);
-        let common = old.size().min(new.size());
-        assert!(self.holds(block, common, kept), "contents changed");
-        self.insert(block, if resized { new } else { old }, fill);
+        assert!(live.holds(old.size().min(new.size())), "contents changed");
+        let now = if resized { new } else { old };
+        self.blocks.insert(self.engine, block, now, class, fill);
         Outcome::Resized(resized)
     }
 
     fn apply(&mut self, operation: Operation, fill: u8) -> Outcome {
         match operation {
             Operation::Allocate(size, align_order) => {
-                let (layout, mut cost) = (layout(size, 1 << align_order), Cost::default());
-                match self.engine.allocate(layout, &mut cost) {
-                    Ok(block) => {
+                let layout = layout(size, 1 << align_order);
+                match self.blocks.allocate(self.engine, layout, fill) {
+                    Ok((live, cost)) => {
                         assert_ne!(cost.path, Path::None);
-                        self.insert(block, layout, fill);
-                        Outcome::Allocated(block.offset.unwrap(), cost)
+                        assert!(self.is_in_memory(&live));
+                        Outcome::Allocated(live.offset(), cost)
                     }
                     Err(refusal) => {
                         assert_ne!(refusal, Refusal::Unsupported);
@@ -165,60 +162,58 @@ impl<E: TestEngine> Shadow<'_, E> {
             }
             Operation::Release(pick) => self.release(pick),
             Operation::Resize(pick, size) => self.resize(pick, size, fill),
+            Operation::Move(cpu) => {
+                CPU.set(cpu);
+                Outcome::Nothing
+            }
+            Operation::Drain => {
+                self.engine.drain();
+                assert_eq!(Figures::of(self.engine).totals.magazine_bytes, 0);
+                Outcome::Nothing
+            }
         }
     }
 
-    /// Compares the engine's totals with what the shadow knows.
-    fn compare_totals(&self) {
-        let totals = totals(self.engine);
+    /// Compares the engine's figures with what the shadow knows, and checks the engine.
+    fn compare(&self) {
+        sound(self.engine);
+        let figures = Figures::of(self.engine);
         let pool_bytes: usize = self.memories.iter().map(Memory::bytes).sum();
-        let layouts = || self.blocks.values().map(|(_, layout, _)| layout);
-        assert_eq!(totals.live_blocks as usize, self.blocks.len());
-        assert_eq!(
-            totals.requested_bytes as usize,
-            layouts().map(Layout::size).sum::<usize>()
-        );
-        assert!(totals.live_bytes >= totals.requested_bytes);
-        assert_eq!(totals.pool_bytes as usize, pool_bytes);
-        assert_eq!(
-            totals.live_bytes + totals.cached_bytes + totals.free_bytes,
-            totals.pool_bytes
-        );
+        assert_eq!(figures.totals.pool_bytes as usize, pool_bytes);
+        figures.agree(&self.blocks);
     }
 }
 
-/// Drives a new engine over `memories`, compares it with a shadow after each operation, and takes
-/// everything back in the end.
+/// Drives a new engine over `memories`, as [`agrees_on`] does.
 pub(crate) fn agrees<E: TestEngine>(
     memories: &[Memory],
     operations: &[Operation],
 ) -> (E, Vec<Outcome>) {
-    let engine = E::empty();
+    agrees_on(E::empty(), memories, operations)
+}
+
+/// Drives an engine without memory over `memories`, compares it with a shadow after each
+/// operation, and takes everything back in the end.
+pub(crate) fn agrees_on<E: Engine>(
+    engine: E,
+    memories: &[Memory],
+    operations: &[Operation],
+) -> (E, Vec<Outcome>) {
     for (region, memory) in memories.iter().enumerate() {
         assert_eq!(memory.lend(&engine), Ok(region as u16));
     }
     let mut shadow = Shadow {
         engine: &engine,
         memories,
-        blocks: BTreeMap::new(),
+        blocks: Blocks::default(),
     };
+    CPU.set(0);
     let mut outcomes = Vec::new();
     for (number, operation) in operations.iter().enumerate() {
         outcomes.push(shadow.apply(*operation, number as u8));
-        sound(&engine);
-        shadow.compare_totals();
+        shadow.compare();
     }
     while shadow.release(0) != Outcome::Nothing {}
-    sound(&engine);
-    shadow.compare_totals();
-    let totals = totals(&engine);
-    assert_eq!(
-        (
-            totals.live_blocks,
-            totals.live_bytes,
-            totals.requested_bytes
-        ),
-        (0, 0, 0)
-    );
+    shadow.compare();
     (engine, outcomes)
 }

@@ -168,6 +168,7 @@ fn apply(engine: &LockedHybrid, live: &mut Vec<(Block, Layout)>, operation: Oper
                 live[nth].1 = new;
             }
         }
+        Operation::Move(_) | Operation::Drain => {}
     }
 }
 

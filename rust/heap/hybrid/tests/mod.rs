@@ -9,17 +9,26 @@ mod damage;
 mod faults;
 mod frames;
 mod heap;
+mod interleavings;
 mod last_resort;
+mod locks;
+mod machine;
+mod magazine;
+mod magazine_faults;
 mod map;
 mod model;
 mod oracle;
 mod placement;
+mod pressure;
 mod reasons;
 mod refusals;
+mod relay;
 mod runs;
 mod slab;
+mod threads;
 mod vast;
 mod weaknesses;
+mod world;
 
 use core::alloc::Layout;
 use std::{

@@ -8,7 +8,13 @@ use crate::{
         CLASSES,
         PAGE_BYTES, //
     },
+    hybrid::{
+        Cache,
+        Hybrid,
+        State, //
+    },
     lock::Lock,
+    platform::Platform,
     testing::{
         HostHybrid,
         Memory,
@@ -18,11 +24,14 @@ use crate::{
         model::{
             Outcome,
             agrees,
+            agrees_on,
             operations,
+            operations_on,
             regions, //
         },
         sound,
-        totals, //
+        totals,
+        with_cpus, //
     },
 };
 use proptest::prelude::*;
@@ -30,7 +39,11 @@ use std::vec::Vec;
 
 /// Expects that of an engine from which nothing is out all memory can be had, in as few pieces as
 /// its regions allow.
-fn is_whole(engine: &HostHybrid, memories: &[Memory]) {
+pub(super) fn is_whole<L, P>(engine: &Hybrid<L, P>, memories: &[Memory])
+where
+    L: Lock<State> + Sync,
+    P: Platform<Cache>,
+{
     assert!(classes(engine).iter().all(|stats| stats.used_blocks == 0));
     let borrowed = engine.state.with(|state| state.heap.borrowed);
     assert_eq!(borrowed, [0; CLASSES]);
@@ -81,6 +94,23 @@ proptest! {
     ) {
         let memories = regions(bytes, 0);
         let (engine, _) = agrees::<HostHybrid>(&memories, &operations);
+        is_whole(&engine, &memories);
+    }
+
+    #[test]
+    fn the_engine_agrees_with_its_shadow_on_several_cpus(
+        bytes in prop_oneof![
+            2 => Just(&[32 << 10][..]),
+            2 => Just(&[256 << 10][..]),
+            1 => Just(&[1 << 20][..]),
+            1 => Just(&[12 << 10, 64 << 10, 1 << 18, PAGE_BYTES][..]),
+        ],
+        skew in prop_oneof![Just(0), Just(PAGE_BYTES), Just(7 * PAGE_BYTES)],
+        cpus in 2usize..=4,
+        operations in operations_on(4, 300, 12),
+    ) {
+        let memories = regions(bytes, skew);
+        let (engine, _) = agrees_on(with_cpus(cpus), &memories, &operations);
         is_whole(&engine, &memories);
     }
 

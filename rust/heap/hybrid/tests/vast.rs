@@ -19,25 +19,14 @@ use crate::{
         LockedHybrid,
         Memory,
         TestEngine,
-        layout, //
+        layout,
+        numbers::Numbers, //
     },
 };
 use std::{
     collections::BTreeMap,
     vec::Vec, //
 };
-
-/// A generator of numbers (Marsaglia's xorshift), seeded so that every run is the same.
-struct Numbers(u64);
-
-impl Numbers {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 % bound as u64) as usize
-    }
-}
 
 #[test]
 fn four_gibibytes_are_filled_and_freed() {

@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A machine with several CPUs, whose every move is watched.
+
+use core::{
+    alloc::Layout,
+    cell::RefCell,
+    sync::atomic::{
+        AtomicUsize,
+        Ordering::Relaxed, //
+    },
+};
+use std::{
+    sync::Mutex,
+    vec::Vec, //
+};
+
+use crate::{
+    Block, Cost, Engine, Offset, Path, Refusal,
+    engine::BadFree,
+    hybrid::{
+        Cache, Hybrid, State,
+        magazine::{
+            SLOTS,
+            Start,
+            Stock, //
+        },
+    },
+    lock::Lock,
+    platform::{
+        Pinning,
+        Platform, //
+    },
+    testing::{
+        CPU,
+        Host,
+        Memory,
+        blocks::{
+            Blocks,
+            Figures, //
+        },
+        layout,
+        sound, //
+    },
+};
+
+/// A mutex that counts how often it is taken.
+#[derive(Default)]
+pub(super) struct Counted<T> {
+    mutex: Mutex<T>,
+    taken: AtomicUsize,
+}
+
+// SAFETY: The mutex keeps both promises.
+unsafe impl<T> Lock<T> for Counted<T> {
+    fn with<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
+        self.taken.fetch_add(1, Relaxed);
+        self.mutex.with(f)
+    }
+}
+
+/// CPUs that remember which of them were sent work.
+pub(super) struct Watched {
+    host: Host<Cache>,
+    /// How many of the CPUs, from the first one on, have something.
+    caches: usize,
+    sent: Mutex<Vec<usize>>,
+}
+
+// SAFETY: The host keeps all promises.
+unsafe impl Platform<Cache> for Watched {
+    fn cpus(&self) -> usize {
+        self.host.cpus()
+    }
+
+    fn of(&self, cpu: usize) -> Option<&Cache> {
+        (cpu < self.caches).then(|| self.host.of(cpu))?
+    }
+
+    fn pinned<R>(&self, f: impl FnOnce(&Cache) -> R) -> Option<R> {
+        (CPU.get() < self.caches).then(|| self.host.pinned(f))?
+    }
+
+    fn on(&self, cpu: usize, work: &mut (dyn FnMut(Pinning<'_, Cache>) + Send)) {
+        self.sent.lock().unwrap().push(cpu);
+        self.host.on(cpu, work);
+    }
+}
+
+/// The engine on that machine.
+pub(super) type WatchedHybrid = Hybrid<Counted<State>, Watched>;
+
+/// An engine with memory, and the blocks of it that are out.
+///
+/// After each operation the engine is checked, and its figures are compared with the blocks. What
+/// is not said otherwise is aligned to 8.
+pub(super) struct Machine {
+    pub(super) engine: WatchedHybrid,
+    blocks: RefCell<Blocks>,
+    memory: Memory,
+}
+
+impl Machine {
+    /// Makes a machine with so many CPUs and a pool of `bytes` bytes, and stands on its first CPU.
+    pub(super) fn new(cpus: usize, bytes: usize) -> Self {
+        Self::with_caches(cpus, cpus, bytes)
+    }
+
+    /// As [`Machine::new`], but only the first `caches` CPUs can keep anything.
+    pub(super) fn with_caches(cpus: usize, caches: usize, bytes: usize) -> Self {
+        let platform = Watched {
+            host: Host::new(cpus),
+            caches,
+            sent: Mutex::default(),
+        };
+        let engine = Hybrid::new(Counted::default(), platform);
+        let memory = Memory::new(bytes);
+        memory.lend(&engine).unwrap();
+        CPU.set(0);
+        Self {
+            engine,
+            blocks: RefCell::default(),
+            memory,
+        }
+    }
+
+    /// Moves to a CPU.
+    pub(super) fn on(&self, cpu: usize) -> &Self {
+        CPU.set(cpu);
+        self
+    }
+
+    /// Allocates a block and says by which path it came.
+    #[track_caller]
+    pub(super) fn serve(&self, layout: Layout) -> Result<(Offset, Path), Refusal> {
+        let served = self.serve_unchecked(layout);
+        self.balanced();
+        served
+    }
+
+    /// As [`Machine::serve`], and looks at nothing afterwards.
+    pub(super) fn serve_unchecked(&self, layout: Layout) -> Result<(Offset, Path), Refusal> {
+        let mut blocks = self.blocks.borrow_mut();
+        let (live, cost) = blocks.allocate(&self.engine, layout, layout.size() as u8)?;
+        Ok((live.offset(), cost.path))
+    }
+
+    /// Allocates a block of `size` bytes.
+    #[track_caller]
+    pub(super) fn allocate(&self, size: usize) -> Offset {
+        self.serve(layout(size, 8)).unwrap().0
+    }
+
+    /// Allocates as many blocks of `size` bytes.
+    pub(super) fn allocate_all(&self, size: usize, count: usize) -> Vec<Offset> {
+        (0..count).map(|_| self.allocate(size)).collect()
+    }
+
+    /// Takes a block back and says by which path it went.
+    #[track_caller]
+    pub(super) fn release(&self, block: Offset) -> Path {
+        let path = self.release_unchecked(block);
+        self.balanced();
+        path
+    }
+
+    /// As [`Machine::release`], and looks at nothing afterwards.
+    pub(super) fn release_unchecked(&self, block: Offset) -> Path {
+        let mut blocks = self.blocks.borrow_mut();
+        blocks.release(&self.engine, block).path
+    }
+
+    /// Takes blocks back, one after the other.
+    pub(super) fn release_all(&self, blocks: impl IntoIterator<Item = Offset>) {
+        for block in blocks {
+            self.release(block);
+        }
+    }
+
+    /// As [`Machine::release_all`], and looks at nothing.
+    pub(super) fn release_all_unchecked(&self, blocks: impl IntoIterator<Item = Offset>) {
+        for block in blocks {
+            self.release_unchecked(block);
+        }
+    }
+
+    /// Takes back a block of `size` bytes of which nobody knows that it is out, and says what the
+    /// engine says to that.
+    pub(super) fn free_blindly(&self, block: Offset, size: usize) -> Result<(), BadFree> {
+        let block = Block {
+            start: self.start(block),
+            offset: Some(block),
+        };
+        let mut cost = Cost::default();
+        // SAFETY: What is wrong with the free is what the tests are about. They use no block that
+        // is handed out twice because of it.
+        unsafe { self.engine.release(block, layout(size, 8), &mut cost) }
+    }
+
+    /// Fails unless the engine is sound and its figures say just what is out.
+    #[track_caller]
+    pub(super) fn balanced(&self) {
+        sound(&self.engine);
+        let figures = self.figures();
+        figures.agree(&self.blocks.borrow());
+        let reserved = self.reserved_bytes();
+        assert!(figures.totals.magazine_bytes as usize <= reserved);
+        assert!(reserved <= figures.totals.pool_bytes as usize / 16);
+    }
+
+    /// Returns what the engine tells of itself.
+    pub(super) fn figures(&self) -> Figures {
+        Figures::of(&self.engine)
+    }
+
+    /// Returns the bytes in all magazines.
+    pub(super) fn magazine_bytes(&self) -> usize {
+        self.figures().totals.magazine_bytes as usize
+    }
+
+    /// Returns the bytes that are set aside for magazines.
+    pub(super) fn reserved_bytes(&self) -> usize {
+        self.engine.state.with(|state| state.reserved_bytes)
+    }
+
+    /// Returns what a CPU keeps.
+    pub(super) fn cache(&self, cpu: usize) -> &Cache {
+        self.engine.platform.of(cpu).unwrap()
+    }
+
+    /// Returns the address of a byte, whether it is in the pool or not.
+    pub(super) fn start(&self, offset: Offset) -> Start {
+        let start = self.memory.start().as_ptr();
+        Start::new(start.wrapping_add(offset.byte() as usize)).unwrap()
+    }
+
+    /// Returns the blocks of `size` bytes that a CPU keeps, that which came in first in front.
+    pub(super) fn held(&self, cpu: usize, size: usize) -> Vec<Offset> {
+        let slots = 0..SLOTS;
+        let block = |slot| {
+            let start = self.cache(cpu).block(stock(size), slot)?;
+            self.engine.addresses.block_at(start).offset
+        };
+        slots.map_while(block).collect()
+    }
+
+    /// Returns how many blocks of `size` bytes a CPU may keep.
+    pub(super) fn capacity(&self, cpu: usize, size: usize) -> usize {
+        self.cache(cpu).capacity(stock(size))
+    }
+
+    /// Returns how often the heap's lock is taken while `f` runs.
+    pub(super) fn locks(&self, f: impl FnOnce()) -> usize {
+        let before = self.engine.state.taken.load(Relaxed);
+        f();
+        self.engine.state.taken.load(Relaxed) - before
+    }
+
+    /// Returns which CPUs are sent work while `f` runs.
+    pub(super) fn sent<R>(&self, f: impl FnOnce() -> R) -> (R, Vec<usize>) {
+        let sent = || core::mem::take(&mut *self.engine.platform.sent.lock().unwrap());
+        sent();
+        (f(), sent())
+    }
+
+    /// Says whether the heap, seen without the magazines, has handed a block of `size` bytes out.
+    pub(super) fn is_out(&self, block: Offset, size: usize) -> bool {
+        let stock = stock(size);
+        self.engine
+            .state
+            .with(|state| state.heap.is_out(stock, block))
+    }
+}
+
+/// Returns what magazines for blocks of `size` bytes hold.
+#[track_caller]
+pub(super) fn stock(size: usize) -> Stock {
+    Stock::of(&layout(size, 8)).unwrap()
+}

@@ -1,0 +1,330 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Magazines, by example: what they serve, take, give back, and how large they become.
+
+use super::{
+    at,
+    machine::Machine, //
+};
+use crate::{
+    Engine, Offset, Path,
+    class::PAGE_BYTES,
+    hybrid::magazine::BATCH,
+    testing::{
+        Memory,
+        layout,
+        totals, //
+    },
+};
+use std::vec::Vec;
+
+#[test]
+fn the_first_allocation_fills_a_magazine_which_serves_the_next() {
+    let machine = Machine::new(1, 1 << 20);
+    let small = layout(64, 8);
+    // The slab is the last page of the pool.
+    let object = |number: usize| at((1 << 20) - PAGE_BYTES + number * 64);
+    assert_eq!(machine.serve(small), Ok((object(0), Path::Growth)));
+    assert_eq!(machine.capacity(0, 64), 4);
+    assert_eq!(machine.held(0, 64), [object(2), object(1)]);
+    assert_eq!(machine.serve(small), Ok((object(1), Path::Magazine)));
+    assert_eq!(machine.serve(small), Ok((object(2), Path::Magazine)));
+    assert_eq!(machine.serve(small), Ok((object(3), Path::Slab)));
+}
+
+#[test]
+fn what_was_freed_last_is_allocated_first() {
+    for size in [64, 3000, 4096, 8192, 40_000] {
+        let machine = Machine::new(1, 4 << 20);
+        let blocks = machine.allocate_all(size, 3);
+        for block in &blocks[..2] {
+            assert_eq!(machine.release(*block), Path::Magazine);
+        }
+        for block in blocks[..2].iter().rev() {
+            let again = machine.serve(layout(size, 8));
+            assert_eq!(again, Ok((*block, Path::Magazine)));
+        }
+    }
+}
+
+#[test]
+fn objects_of_new_slabs_come_lowest_first_through_magazines_too() {
+    let machine = Machine::new(1, 1 << 20);
+    let blocks = machine.allocate_all(64, 200);
+    let first = |number: usize| blocks[number / 64 * 64].byte() as usize;
+    let lowest = (0..200).map(|number| at(first(number) + number % 64 * 64));
+    assert!(lowest.eq(blocks.iter().copied()));
+    assert!((0..200).all(|number| first(number) % PAGE_BYTES == 0));
+}
+
+#[test]
+fn a_full_magazine_gives_the_half_that_came_first_to_the_heap() {
+    let machine = Machine::new(1, 1 << 20);
+    let mut blocks = machine.allocate_all(64, 300).into_iter();
+    while machine.capacity(0, 64) < 63 || machine.held(0, 64).len() < 63 {
+        machine.release(blocks.next().unwrap());
+    }
+    let full = machine.held(0, 64);
+    let last = blocks.next().unwrap();
+    assert_eq!(machine.release(last), Path::Magazine);
+
+    let (older, newer) = full.split_at(31);
+    let held = machine.held(0, 64);
+    assert_eq!(held, [newer, &[last]].concat());
+    assert!(older.iter().all(|block| !machine.is_out(*block, 64)));
+    assert!(held.iter().all(|block| machine.is_out(*block, 64)));
+    // There is room for as many again before the lock is wanted.
+    let room = 63 - held.len();
+    let locks = machine.locks(|| {
+        for block in blocks.by_ref().take(room) {
+            machine.release_unchecked(block);
+        }
+    });
+    assert_eq!((room, locks), (30, 0));
+}
+
+#[test]
+fn a_full_magazine_of_pages_keeps_what_it_has() {
+    let machine = Machine::new(1, 4 << 20);
+    let mut blocks = machine.allocate_all(2 * PAGE_BYTES, 20);
+    let beyond = blocks.split_off(16);
+    machine.release_all(blocks.iter().copied());
+    assert_eq!(machine.held(0, 2 * PAGE_BYTES), blocks);
+    for block in beyond {
+        let locks = machine.locks(|| {
+            assert_eq!(machine.release_unchecked(block), Path::Buddy);
+        });
+        assert_eq!(locks, 1);
+        assert_eq!(machine.held(0, 2 * PAGE_BYTES), blocks);
+        machine.balanced();
+    }
+}
+
+#[test]
+fn an_empty_magazine_is_filled_by_half() {
+    let machine = Machine::new(1, 1 << 20);
+    let mut held = Vec::new();
+    for _ in 0..200 {
+        let (_, path) = machine.serve(layout(64, 8)).unwrap();
+        if path != Path::Magazine {
+            held.push((machine.capacity(0, 64), machine.held(0, 64).len()));
+        }
+    }
+    let half = [(4, 2), (8, 4), (16, 8), (32, 16), (63, 31)];
+    assert_eq!(held[..5], half);
+    // The slab of 64 objects, which had 30 left, gave those; another one gave the last.
+    assert!(held[5..].iter().all(|held| *held == (63, 31)));
+    assert_eq!(1 + 31, BATCH);
+}
+
+/// Returns how many blocks of `size` bytes the only CPU of a machine may keep at a time: first
+/// while blocks are allocated, then, from nothing again, while they are freed.
+fn capacities(size: usize) -> [Vec<usize>; 2] {
+    let machine = Machine::new(1, 16 << 20);
+    let mut blocks = Vec::new();
+    let mut seen = || {
+        blocks.push(machine.serve_unchecked(layout(size, 8)).unwrap().0);
+        machine.capacity(0, size)
+    };
+    let mut growing: Vec<_> = (0..200).map(|_| seen()).collect();
+    machine.engine.drain();
+    let mut seen = |block| {
+        machine.release_unchecked(block);
+        machine.capacity(0, size)
+    };
+    let mut freeing: Vec<_> = blocks.into_iter().map(&mut seen).collect();
+    growing.dedup();
+    freeing.dedup();
+    machine.balanced();
+    [growing, freeing]
+}
+
+#[test]
+fn magazines_double_until_they_hold_the_most_of_their_size() {
+    for (size, expected) in [
+        (8, &[4, 8, 16, 32, 63][..]),
+        (64, &[4, 8, 16, 32, 63]),
+        (2048, &[4, 8, 16, 32, 63]),
+        (3072, &[4, 8, 16, 32, 42]),
+        (4096, &[4, 8, 16, 32]),
+        (2 * PAGE_BYTES, &[4, 8, 16]),
+        (5 * PAGE_BYTES, &[4, 6]),
+        (10 * PAGE_BYTES, &[3]),
+        (16 * PAGE_BYTES, &[2]),
+    ] {
+        let [growing, freeing] = capacities(size);
+        assert_eq!((&growing[..], &freeing[..]), (expected, expected), "{size}");
+    }
+}
+
+#[test]
+fn pages_are_kept_when_they_were_freed_and_not_before() {
+    for pages in 2..=16 {
+        let machine = Machine::new(1, 16 << 20);
+        let layout = layout(pages * PAGE_BYTES, 8);
+        let (block, path) = machine.serve(layout).unwrap();
+        assert_eq!((path, machine.magazine_bytes()), (Path::Buddy, 0));
+        assert_eq!(machine.release(block), Path::Magazine);
+        assert_eq!(machine.magazine_bytes(), pages * PAGE_BYTES);
+        let order = pages.next_power_of_two().ilog2() as usize;
+        assert_eq!(machine.figures().orders[order].magazine_blocks, 1);
+        assert_eq!(machine.serve(layout), Ok((block, Path::Magazine)));
+    }
+}
+
+#[test]
+fn what_is_larger_than_16_pages_or_aligned_to_more_than_one_is_not_kept() {
+    let machine = Machine::new(1, 16 << 20);
+    for (size, align) in [
+        (17 * PAGE_BYTES, 8),
+        (16 * PAGE_BYTES + 1, 8),
+        (8, 2 * PAGE_BYTES),
+        (PAGE_BYTES, 2 * PAGE_BYTES),
+        (2 * PAGE_BYTES, 2 * PAGE_BYTES),
+        (16 * PAGE_BYTES, 16 * PAGE_BYTES),
+    ] {
+        for _ in 0..2 {
+            let (block, path) = machine.serve(layout(size, align)).unwrap();
+            assert_eq!(path, Path::Buddy);
+            assert_eq!(machine.release(block), Path::Buddy);
+        }
+    }
+    assert_eq!(machine.reserved_bytes(), 0);
+    let (block, _) = machine.serve(layout(2 * PAGE_BYTES, PAGE_BYTES)).unwrap();
+    assert_eq!(machine.release(block), Path::Magazine);
+}
+
+#[test]
+fn a_page_that_serves_in_place_of_a_slab_goes_back_to_the_buddy_system() {
+    let machine = Machine::new(1, 5 * PAGE_BYTES);
+    let blocks = machine.allocate_all(3000, 6);
+    assert_eq!(machine.figures().orders[0].used_blocks, 2);
+    for block in &blocks[4..] {
+        assert_eq!(machine.release(*block), Path::Buddy);
+    }
+}
+
+/// Every size that magazines hold.
+fn sizes() -> impl Iterator<Item = usize> {
+    let stocks = crate::hybrid::magazine::Stock::all();
+    stocks.map(crate::hybrid::magazine::Stock::bytes)
+}
+
+/// Uses every size on each of four CPUs, and returns the most bytes that were in magazines at a
+/// time, and the most that were set aside for them. The machine looks at both too.
+fn most_in_magazines(bytes: usize) -> (usize, usize) {
+    let machine = Machine::new(4, bytes);
+    let mut most = (0, 0);
+    for size in sizes().chain(sizes()) {
+        for cpu in 0..4 {
+            machine.on(cpu);
+            let next = || machine.serve(layout(size, 8)).ok();
+            let blocks: Vec<_> = core::iter::from_fn(next).take(5).collect();
+            for (block, _) in blocks {
+                machine.release(block);
+                most.0 = most.0.max(machine.magazine_bytes());
+                most.1 = most.1.max(machine.reserved_bytes());
+            }
+        }
+    }
+    most
+}
+
+#[test]
+fn all_magazines_together_hold_a_sixteenth_of_the_pool_at_most() {
+    for bytes in [32 << 10, 1 << 20] {
+        let (held, reserved) = most_in_magazines(bytes);
+        assert!(held <= reserved && reserved <= bytes / 16);
+        // It is used, too.
+        assert!(held > bytes / 32, "{held} of {bytes}");
+    }
+}
+
+#[test]
+fn magazines_may_hold_more_when_the_pool_grows() {
+    let machine = Machine::new(1, 32 << 10);
+    machine.allocate(4096);
+    assert_eq!(machine.reserved_bytes(), 0);
+    let more = Memory::new(1 << 20);
+    assert_eq!(more.lend(&machine.engine), Ok(1));
+    machine.allocate(4096);
+    assert_eq!(machine.reserved_bytes(), 4 * 4096);
+}
+
+#[test]
+fn a_magazine_gets_what_is_left_of_the_share() {
+    // 16 KiB: four blocks of 3 KiB, then four of 1 KiB.
+    let machine = Machine::new(2, 256 << 10);
+    machine.allocate(3072);
+    machine.on(1).allocate(3072);
+    let capacities = [0, 1].map(|cpu| machine.capacity(cpu, 3072));
+    assert_eq!((capacities, machine.reserved_bytes()), ([4, 1], 15 << 10));
+    machine.allocate(512);
+    assert_eq!(machine.capacity(1, 512), 2);
+    // Nothing is left: what a CPU wants beyond goes through the heap, and is right.
+    let blocks = machine.allocate_all(1024, 10);
+    machine.release_all(blocks);
+    assert_eq!(
+        (machine.capacity(1, 1024), machine.reserved_bytes()),
+        (0, 16 << 10)
+    );
+}
+
+#[test]
+fn blocks_that_are_freed_on_another_cpu_are_kept_there() {
+    let machine = Machine::new(2, 1 << 20);
+    let blocks = machine.allocate_all(64, 8);
+    machine.on(1);
+    for block in &blocks[..4] {
+        assert_eq!(machine.release(*block), Path::Magazine);
+    }
+    assert_eq!(machine.held(1, 64), blocks[..4]);
+    assert!(!machine.held(0, 64).contains(&blocks[0]));
+    machine.release_all(blocks[4..].iter().copied());
+}
+
+#[test]
+fn what_one_cpu_allocates_and_another_frees_for_ever_needs_no_more_memory() {
+    let machine = Machine::new(2, 64 << 10);
+    let sizes = [64, 1024, 8192];
+    for _ in 0..200 {
+        let blocks = machine.on(0);
+        let blocks = sizes.map(|size| blocks.allocate_all(size, 2));
+        machine.on(1).release_all(blocks.into_iter().flatten());
+    }
+    assert_eq!(totals(&machine.engine).refusals, [0; 4]);
+    machine.engine.drain();
+    assert_eq!(totals(&machine.engine).free_bytes, 64 << 10);
+}
+
+#[test]
+fn a_drained_engine_keeps_nothing() {
+    let machine = Machine::new(3, 1 << 20);
+    let blocks: Vec<Offset> = (0..3)
+        .flat_map(|cpu| machine.on(cpu).allocate_all(64, 10))
+        .collect();
+    for (number, block) in blocks.into_iter().enumerate() {
+        machine.on(number % 3).release(block);
+    }
+    let cached = totals(&machine.engine).cached_bytes as usize;
+    assert!(machine.magazine_bytes() > 0);
+    assert_eq!(machine.engine.drain(), cached);
+    let totals = totals(&machine.engine);
+    assert_eq!((totals.cached_bytes, totals.free_bytes), (0, 1 << 20));
+    assert_eq!((machine.reserved_bytes(), machine.engine.drain()), (0, 0));
+    machine.balanced();
+}
+
+#[test]
+fn a_cpu_without_magazines_uses_the_heap() {
+    let machine = Machine::with_caches(2, 1, 1 << 20);
+    machine.on(0);
+    machine.release_all(machine.allocate_all(64, 3));
+    machine.on(1);
+    let (block, path) = machine.serve(layout(64, 8)).unwrap();
+    assert_eq!(path, Path::Slab);
+    assert_eq!(machine.release(block), Path::Slab);
+    assert!(machine.magazine_bytes() > 0);
+    machine.engine.drain();
+    assert_eq!(machine.magazine_bytes(), 0);
+}

@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What magazines hold is taken back before memory is said to be short.
+
+use super::{
+    at,
+    machine::{
+        Machine,
+        stock, //
+    },
+};
+use crate::{
+    Engine, Path, Refusal,
+    class::PAGE_BYTES,
+    testing::{
+        layout,
+        totals, //
+    },
+};
+use core::alloc::Layout;
+
+/// Two pages that no magazine keeps.
+fn pair() -> Layout {
+    layout(2 * PAGE_BYTES, 2 * PAGE_BYTES)
+}
+
+/// Returns a machine, on its first CPU, where each of `keepers` keeps two blocks of two pages. The
+/// rest of the pool is out.
+fn pressed(cpus: usize, keepers: &[usize]) -> Machine {
+    let machine = Machine::new(cpus, 4 << 20);
+    for cpu in keepers {
+        machine.on(*cpu);
+        machine.release_all(machine.allocate_all(8192, 2));
+    }
+    for _ in 0..512 - 2 * keepers.len() {
+        machine.serve_unchecked(pair()).unwrap();
+    }
+    machine.balanced();
+    assert_eq!(machine.magazine_bytes(), keepers.len() * 2 * 8192);
+    assert_eq!(totals(&machine.engine).free_bytes, 0);
+    machine.on(0);
+    machine
+}
+
+#[test]
+fn the_cpus_own_magazines_are_emptied_before_those_of_others() {
+    let machine = pressed(2, &[0, 1]);
+    let held = || [0, 1].map(|cpu| machine.held(cpu, 8192).len());
+    assert_eq!(held(), [2, 2]);
+    for _ in 0..2 {
+        machine.serve(pair()).unwrap();
+        assert_eq!(held(), [0, 2]);
+    }
+    // Only what the other CPU keeps is left.
+    for _ in 0..2 {
+        machine.serve(pair()).unwrap();
+        assert_eq!(held(), [0, 0]);
+    }
+    assert_eq!(machine.serve(pair()), Err(Refusal::Exhausted));
+}
+
+#[test]
+fn objects_are_served_by_what_another_cpu_gives_up() {
+    let machine = pressed(2, &[1]);
+    let (_, path) = machine.serve(layout(64, 8)).unwrap();
+    assert_eq!((path, machine.magazine_bytes()), (Path::Growth, 0));
+}
+
+#[test]
+fn cpus_that_keep_nothing_are_left_alone() {
+    let machine = pressed(4, &[2]);
+    let (served, sent) = machine.sent(|| machine.serve_unchecked(pair()));
+    assert_eq!((served.is_ok(), sent), (true, std::vec![2]));
+    let (served, sent) = machine.sent(|| machine.serve_unchecked(pair()));
+    assert_eq!((served.is_ok(), sent), (true, std::vec![]));
+    let (served, sent) = machine.sent(|| machine.serve_unchecked(pair()));
+    assert_eq!((served, sent), (Err(Refusal::Exhausted), std::vec![]));
+}
+
+#[test]
+fn all_is_emptied_once_where_much_is_kept() {
+    let machine = pressed(4, &[0, 1, 2, 3]);
+    let four = layout(4 * PAGE_BYTES, 8);
+    // What the first CPU keeps is four pages in one piece, and more than one CPU keeps.
+    let (served, sent) = machine.sent(|| machine.serve_unchecked(four));
+    assert_eq!((served.is_ok(), sent), (true, std::vec![]));
+    let (served, sent) = machine.sent(|| machine.serve_unchecked(four));
+    assert_eq!((served.is_ok(), sent), (true, std::vec![1, 2, 3]));
+    machine.balanced();
+}
+
+#[test]
+fn after_a_refusal_nothing_is_in_magazines() {
+    let machine = Machine::new(3, 256 << 10);
+    for cpu in 0..3 {
+        machine.on(cpu);
+        for size in [8, 64, 1024] {
+            let blocks = machine.allocate_all(size, 7);
+            machine.release_all(blocks[1..].iter().copied());
+        }
+    }
+    assert!(machine.magazine_bytes() > 0);
+    let whole = layout(256 << 10, 8);
+    // Too large for the pool it is not; the pages are there, but not in one piece.
+    assert_eq!(machine.serve(whole), Err(Refusal::Exhausted));
+    let kept = (machine.magazine_bytes(), machine.reserved_bytes());
+    assert_eq!(kept, (0, 0));
+    for cpu in 0..3 {
+        assert!(machine.cache(cpu).is_idle());
+    }
+    // Nor is an empty slab kept: what is cached is in slabs with objects out.
+    for stats in machine.figures().classes {
+        assert!(stats.used_blocks > 0 || stats.total_blocks == 0);
+    }
+}
+
+#[test]
+fn fragmented_memory_is_looked_for_in_magazines_too() {
+    let machine = Machine::new(2, 1 << 20);
+    machine.on(1);
+    let blocks = machine.allocate_all(8192, 2);
+    machine.release_all(blocks);
+    machine.on(0);
+    // All but what the other CPU keeps is free: the whole is one piece if that is taken back.
+    let (block, _) = machine.serve(layout(1 << 20, 8)).unwrap();
+    assert_eq!((block, machine.magazine_bytes()), (at(0), 0));
+}
+
+#[test]
+fn the_reason_of_a_refusal_is_that_after_all_was_taken_back() {
+    let machine = Machine::new(1, 1 << 20);
+    let blocks = machine.allocate_all(8192, 3);
+    for _ in 3..128 {
+        machine.serve_unchecked(pair()).unwrap();
+    }
+    machine.release_all([blocks[0], blocks[2]]);
+    // Nothing is free until the magazine is emptied; then four pages are, in two pieces.
+    let four = layout(4 * PAGE_BYTES, 8);
+    assert_eq!(totals(&machine.engine).free_bytes, 0);
+    assert_eq!(machine.serve(four), Err(Refusal::Fragmented));
+    assert_eq!(totals(&machine.engine).refusals, [0, 0, 1, 0]);
+}
+
+#[test]
+fn a_request_that_can_never_be_served_empties_no_magazine() {
+    let machine = Machine::new(1, 256 << 10);
+    machine.release_all(machine.allocate_all(64, 3));
+    let before = machine.magazine_bytes();
+    for (size, align) in [((256 << 10) + 1, 8), (8, 512 << 10)] {
+        assert_eq!(machine.serve(layout(size, align)), Err(Refusal::TooBig));
+    }
+    assert_eq!(machine.magazine_bytes(), before);
+}
+
+#[test]
+fn a_refused_request_sets_nothing_aside() {
+    let machine = Machine::new(1, 256 << 10);
+    let whole = machine.allocate(256 << 10);
+    for size in [64, 3000, 8192] {
+        assert_eq!(machine.serve(layout(size, 8)), Err(Refusal::Exhausted));
+        assert_eq!(machine.reserved_bytes(), 0);
+    }
+    assert_eq!(totals(&machine.engine).refusals.iter().sum::<u64>(), 3);
+    machine.release(whole);
+}
+
+/// Makes the whole share of 64 KiB one CPU's, as blocks of a page that it keeps, without a denial.
+fn hold_all(machine: &Machine, keeper: usize) {
+    let blocks = machine.on(keeper).allocate_all(4096, 16);
+    // Who gives up all that he has begins to count anew.
+    machine.engine.drain();
+    machine.release_all(blocks);
+    assert_eq!(machine.reserved_bytes(), 64 << 10);
+    assert_eq!(machine.held(keeper, 4096).len(), 16);
+}
+
+/// Returns a machine with two CPUs, on the first one, of which `keeper` has the whole share.
+fn all_held_by(keeper: usize) -> Machine {
+    let machine = Machine::new(2, 1 << 20);
+    hold_all(&machine, keeper);
+    machine.on(0);
+    machine
+}
+
+#[test]
+fn a_cpu_whose_old_sizes_hold_the_whole_share_gets_new_ones_after_64_denials() {
+    let machine = all_held_by(0);
+    for _ in 0..32 {
+        assert_eq!(machine.held(0, 4096).len(), 16);
+        let (block, path) = machine.serve(layout(64, 8)).unwrap();
+        assert_ne!(path, Path::Magazine);
+        assert_eq!(machine.release(block), Path::Slab);
+        assert_eq!(machine.capacity(0, 64), 0);
+    }
+    // That was the 64th.
+    assert_eq!((machine.magazine_bytes(), machine.reserved_bytes()), (0, 0));
+    machine.allocate(64);
+    assert_eq!(machine.capacity(0, 64), 4);
+    assert_eq!(machine.serve(layout(64, 8)).unwrap().1, Path::Magazine);
+}
+
+#[test]
+fn denials_are_counted_from_the_last_time_that_all_was_emptied() {
+    let machine = all_held_by(0);
+    for _ in 0..20 {
+        machine.release(machine.allocate(64));
+    }
+    hold_all(&machine, 0);
+    for _ in 0..32 {
+        assert_eq!(machine.held(0, 4096).len(), 16);
+        machine.release(machine.allocate(64));
+    }
+    assert_eq!(machine.capacity(0, 4096), 0);
+}
+
+#[test]
+fn a_cpu_that_keeps_nothing_is_denied_as_long_as_others_hold_the_whole_share() {
+    let machine = all_held_by(1);
+    for _ in 0..100 {
+        machine.release(machine.allocate(64));
+    }
+    assert_eq!(
+        (machine.capacity(0, 64), machine.capacity(1, 4096)),
+        (0, 16)
+    );
+    assert_eq!(machine.cache(0).len(stock(64)), 0);
+}

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Threads of the host on fewer CPUs than threads: they allocate, free, hand over to each other and
+//! move, while another one checks the engine.
+
+use core::sync::atomic::{
+    AtomicBool,
+    Ordering::Relaxed, //
+};
+use std::{
+    sync::{
+        Mutex,
+        mpsc::{
+            Receiver,
+            Sender,
+            channel, //
+        },
+    },
+    thread,
+    vec::Vec, //
+};
+
+use super::model::is_whole;
+use crate::{
+    Cost, Engine, Offset,
+    check::{
+        self,
+        Progress,
+        Walk, //
+    },
+    class::PAGE_BYTES,
+    testing::{
+        CPU,
+        HostHybrid,
+        Memory,
+        blocks::{
+            Blocks,
+            Figures, //
+        },
+        layout,
+        numbers::Numbers,
+        sound,
+        with_cpus, //
+    },
+};
+
+/// Threads that allocate and free.
+const THREADS: usize = 4;
+
+/// Operations of each of them.
+const OPERATIONS: usize = 30_000;
+
+/// Sizes that they ask for.
+const SIZES: [usize; 8] = [8, 64, 100, 512, 3000, 4096, 8192, 20_000];
+
+/// One of the threads.
+struct Worker<'a> {
+    engine: &'a HostHybrid,
+    /// What is out, whoever has it.
+    blocks: &'a Mutex<Blocks>,
+    own: Vec<Offset>,
+    numbers: Numbers,
+    cpus: usize,
+    /// From whoever frees what he did not allocate, and to all who do.
+    inbox: Receiver<Offset>,
+    outboxes: Vec<Sender<Offset>>,
+}
+
+impl Worker<'_> {
+    fn run(mut self) {
+        for _ in 0..OPERATIONS {
+            match self.numbers.below(16) {
+                0 => CPU.set(self.numbers.below(self.cpus)),
+                1..3 => self.own.extend(self.inbox.try_iter()),
+                3..5 => {
+                    let to = self.numbers.below(self.outboxes.len());
+                    if let Some(block) = self.own.pop() {
+                        self.outboxes[to].send(block).unwrap();
+                    }
+                }
+                5 if self.numbers.below(100) == 0 => {
+                    self.engine.drain();
+                }
+                5..11 => self.allocate(),
+                _ => self.release(),
+            }
+        }
+        drop(self.outboxes);
+        // Until all have closed their ends.
+        self.own.extend(self.inbox.iter());
+        while !self.own.is_empty() {
+            let (engine, numbers) = (self.engine, &mut self.numbers);
+            let block = self.own.swap_remove(numbers.below(self.own.len()));
+            CPU.set(numbers.below(self.cpus));
+            release(engine, self.blocks, block);
+        }
+    }
+
+    fn allocate(&mut self) {
+        let layout = layout(SIZES[self.numbers.below(SIZES.len())], 8);
+        let mut cost = Cost::default();
+        // The blocks' lock is not held meanwhile: engines are called at the same time.
+        if let Ok(block) = self.engine.allocate(layout, &mut cost) {
+            let fill = self.numbers.below(256) as u8;
+            let mut blocks = self.blocks.lock().unwrap();
+            blocks.insert(self.engine, block, layout, cost.class, fill);
+            self.own.push(block.offset.unwrap());
+        }
+    }
+
+    fn release(&mut self) {
+        if !self.own.is_empty() {
+            let nth = self.numbers.below(self.own.len());
+            release(self.engine, self.blocks, self.own.swap_remove(nth));
+        }
+    }
+}
+
+/// Takes back a block that is out.
+fn release(engine: &HostHybrid, blocks: &Mutex<Blocks>, block: Offset) {
+    let live = blocks.lock().unwrap().remove(block);
+    let mut cost = Cost::default();
+    // SAFETY: The block was out with this layout, and has just been forgotten.
+    unsafe { engine.release(live.block, live.layout, &mut cost) }.unwrap();
+}
+
+/// Has the threads work on a pool of `bytes` bytes and so many CPUs.
+fn work(cpus: usize, bytes: usize) {
+    let memory = Memory::new(bytes);
+    let engine = with_cpus(cpus);
+    memory.lend(&engine).unwrap();
+    let blocks = Mutex::new(Blocks::default());
+    let (outboxes, inboxes): (Vec<_>, Vec<_>) = (0..THREADS).map(|_| channel()).unzip();
+    let done = AtomicBool::new(false);
+    let checks = thread::scope(|scope| {
+        let checker = scope.spawn(|| {
+            let mut checks = 0;
+            while !done.load(Relaxed) {
+                let result = check::run(&mut Walk::new(), |walk| engine.check(walk));
+                assert!(matches!(result, Ok(Progress::Sound | Progress::Disturbed)));
+                Figures::of(&engine);
+                checks += 1;
+            }
+            checks
+        });
+        let workers: Vec<_> = (1..)
+            .zip(inboxes)
+            .map(|(number, inbox)| {
+                let worker = Worker {
+                    engine: &engine,
+                    blocks: &blocks,
+                    own: Vec::new(),
+                    numbers: Numbers(0x5eed * number),
+                    cpus,
+                    inbox,
+                    outboxes: outboxes.clone(),
+                };
+                scope.spawn(|| worker.run())
+            })
+            .collect();
+        drop(outboxes);
+        let ends: Vec<_> = workers.into_iter().map(|worker| worker.join()).collect();
+        done.store(true, Relaxed);
+        assert!(ends.iter().all(Result::is_ok), "a worker failed");
+        checker.join().unwrap()
+    });
+    assert!(checks > 0);
+    sound(&engine);
+    Figures::of(&engine).agree(&blocks.lock().unwrap());
+    assert_eq!(Figures::of(&engine).totals.live_blocks, 0);
+    is_whole(&engine, &[memory]);
+}
+
+#[test]
+fn four_threads_on_two_cpus_keep_the_engine_sound() {
+    work(2, 2 << 20);
+}
+
+#[test]
+fn four_threads_on_three_cpus_keep_a_small_pool_sound() {
+    // So small that requests are refused, and every CPU is emptied for others.
+    work(3, 32 * PAGE_BYTES);
+}

@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The blocks that are out, as tests remember them, and an engine's figures compared with them.
+
+use core::{
+    alloc::Layout,
+    slice, //
+};
+use std::{
+    collections::BTreeMap,
+    vec,
+    vec::Vec, //
+};
+
+use crate::{
+    Block, Cost, Engine, Offset,
+    class::{
+        Class,
+        PAGE_BYTES,
+        PAGE_SHIFT, //
+    },
+    stats::{
+        ClassStats,
+        OrderStats,
+        Totals,
+        Visitor, //
+    },
+};
+
+/// A block that is out.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Live {
+    pub(crate) block: Block,
+    pub(crate) layout: Layout,
+    /// The class that it was served from, if it was from one.
+    pub(crate) class: Option<u8>,
+    /// The bytes that the engine says it has.
+    usable: usize,
+    /// What each of them is.
+    fill: u8,
+}
+
+impl Live {
+    /// Returns the first byte's offset.
+    pub(crate) fn offset(&self) -> Offset {
+        self.block.offset.unwrap()
+    }
+
+    /// Says whether the first `bytes` bytes, which are not more than usable, are as they were left.
+    pub(crate) fn holds(&self, bytes: usize) -> bool {
+        // SAFETY: The block is out, usable so far, and was filled when it came in.
+        let found = unsafe { slice::from_raw_parts(self.block.start.as_ptr(), bytes) };
+        found == vec![self.fill; bytes]
+    }
+}
+
+/// The blocks that are out, by offset: they share no byte, and keep what was written to them.
+#[derive(Debug, Default)]
+pub(crate) struct Blocks(BTreeMap<Offset, Live>);
+
+impl Blocks {
+    /// Remembers a block that `engine` handed out, and fills it.
+    pub(crate) fn insert(
+        &mut self,
+        engine: &impl Engine,
+        block: Block,
+        layout: Layout,
+        class: Option<u8>,
+        fill: u8,
+    ) {
+        let live = Live {
+            block,
+            layout,
+            class,
+            usable: engine.usable(layout),
+            fill,
+        };
+        assert!(live.usable >= layout.size());
+        assert_eq!(block.start.addr().get() % layout.align(), 0);
+        let offset = live.offset();
+        if let Some((before, other)) = self.0.range(..=offset).next_back() {
+            let end = before.to_bits() + other.usable as u64;
+            assert!(end <= offset.to_bits(), "overlaps the block before");
+        }
+        if let Some((after, _)) = self.0.range(offset..).next() {
+            let end = offset.to_bits() + live.usable as u64;
+            assert!(end <= after.to_bits(), "overlaps the block after");
+        }
+        // SAFETY: The engine says that the block is usable so far.
+        unsafe { block.start.write_bytes(fill, live.usable) };
+        self.0.insert(offset, live);
+    }
+
+    /// Forgets a block, which must be as it was left.
+    pub(crate) fn remove(&mut self, offset: Offset) -> Live {
+        let live = self.0.remove(&offset).expect("the block is not out");
+        assert!(live.holds(live.usable), "contents changed");
+        live
+    }
+
+    /// Returns the offset of one of the blocks, whichever `pick` picks.
+    pub(crate) fn pick(&self, pick: usize) -> Option<Offset> {
+        let nth = pick.checked_rem(self.0.len())?;
+        self.0.keys().nth(nth).copied()
+    }
+
+    /// Returns how many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Returns all of them, the lowest first.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Live> {
+        self.0.values()
+    }
+
+    /// Asks `engine` for a block, and remembers it.
+    pub(crate) fn allocate(
+        &mut self,
+        engine: &impl Engine,
+        layout: Layout,
+        fill: u8,
+    ) -> Result<(Live, Cost), crate::Refusal> {
+        let mut cost = Cost::default();
+        let block = engine.allocate(layout, &mut cost)?;
+        self.insert(engine, block, layout, cost.class, fill);
+        Ok((self.0[&block.offset.unwrap()], cost))
+    }
+
+    /// Forgets a block and gives it back to `engine`.
+    pub(crate) fn release(&mut self, engine: &impl Engine, offset: Offset) -> Cost {
+        let Live { block, layout, .. } = self.remove(offset);
+        let mut cost = Cost::default();
+        // SAFETY: The block was remembered as out, with this layout, and has just been forgotten.
+        unsafe { engine.release(block, layout, &mut cost) }.unwrap();
+        cost
+    }
+}
+
+/// What an engine tells of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Figures {
+    pub(crate) totals: Totals,
+    pub(crate) classes: Vec<ClassStats>,
+    /// From that of a page on. Not every engine tells them.
+    pub(crate) orders: Vec<OrderStats>,
+}
+
+impl Visitor for Figures {
+    fn totals(&mut self, totals: &Totals) {
+        self.totals = *totals;
+    }
+
+    fn class(&mut self, index: u8, class: &ClassStats) {
+        assert_eq!(usize::from(index), self.classes.len());
+        self.classes.push(*class);
+    }
+
+    fn order(&mut self, order: u8, stats: &OrderStats) {
+        assert_eq!(usize::from(order), self.orders.len() + PAGE_SHIFT as usize);
+        self.orders.push(*stats);
+    }
+}
+
+impl Figures {
+    /// Returns those of an engine.
+    pub(crate) fn of(engine: &impl Engine) -> Self {
+        let mut figures = Self::default();
+        engine.visit(&mut figures);
+        figures
+    }
+
+    /// Fails unless just these blocks are out, in all and by class, and the rest of the pool is
+    /// accounted for.
+    #[track_caller]
+    pub(crate) fn agree(&self, blocks: &Blocks) {
+        let totals = &self.totals;
+        assert_eq!(totals.live_blocks as usize, blocks.len());
+        let requested: usize = blocks.iter().map(|live| live.layout.size()).sum();
+        assert_eq!(totals.requested_bytes as usize, requested);
+        assert!(totals.live_bytes >= totals.requested_bytes);
+        let all = totals.live_bytes + totals.cached_bytes + totals.free_bytes;
+        assert_eq!(all, totals.pool_bytes);
+        let by_class = |class| blocks.iter().filter(move |live| live.class == Some(class));
+        for (class, stats) in (0..).zip(&self.classes) {
+            assert_eq!(stats.used_blocks as usize, by_class(class).count());
+            assert!(stats.used_blocks + stats.magazine_blocks <= stats.total_blocks);
+        }
+        if !self.orders.is_empty() {
+            self.agree_by_order(blocks);
+        }
+    }
+
+    /// As [`Figures::agree`], by order and to the byte.
+    #[track_caller]
+    fn agree_by_order(&self, blocks: &Blocks) {
+        let pages = |live: &Live| live.usable.div_ceil(PAGE_BYTES);
+        let large = || blocks.iter().filter(|live| live.class.is_none());
+        let mut free_bytes = 0;
+        let (mut fewest, mut most) = (0, 0);
+        for (order, stats) in self.orders.iter().enumerate() {
+            let order_of = |live: &&Live| pages(live).next_power_of_two() == 1 << order;
+            assert_eq!(stats.used_blocks as usize, large().filter(order_of).count());
+            free_bytes += stats.free_blocks << order << PAGE_SHIFT;
+            fewest += (stats.magazine_blocks * ((1 << order) / 2 + 1)) << PAGE_SHIFT;
+            most += stats.magazine_blocks << order << PAGE_SHIFT;
+        }
+        let totals = &self.totals;
+        assert_eq!(totals.free_bytes, free_bytes);
+
+        let (mut slabs, mut used, mut held) = (0, 0, 0);
+        for (class, stats) in Class::all().zip(&self.classes) {
+            let objects = class.objects() as u64;
+            assert_eq!(stats.total_blocks % objects, 0);
+            slabs += stats.total_blocks / objects * (class.pages() * PAGE_BYTES) as u64;
+            used += stats.used_blocks * stats.block_bytes;
+            held += stats.magazine_blocks * stats.block_bytes;
+        }
+        let large_bytes: usize = large().map(|live| pages(live) * PAGE_BYTES).sum();
+        assert_eq!(totals.live_bytes, used + large_bytes as u64);
+        let held_pages = totals.magazine_bytes - held;
+        assert!((fewest..=most).contains(&held_pages));
+        assert_eq!(totals.cached_bytes, slabs - used + held_pages);
+        assert!(totals.magazine_bytes <= totals.pool_bytes / 16);
+    }
+}
