@@ -24,6 +24,7 @@ use super::{
         has_pool,
         intact,
         private,
+        private_of,
         session,
         shared,
         sound,
@@ -34,6 +35,7 @@ use super::{
     verdict::{
         About,
         Outcome,
+        Verdict,
         equal,
         holds,
         refused,
@@ -52,6 +54,7 @@ theme!("requests" {
     Each a_reply_says_how_the_request_was_served,
     Once a_full_pool_is_enomem_and_exhausted,
     Once scattered_free_memory_is_enomem_and_fragmented,
+    Once a_fragmented_refusal_tells_linuxs_index,
     Once a_realloc_that_finds_no_memory_leaves_the_block,
     Once a_pool_that_was_full_serves_again,
     Each binding_after_allocating_is_ebusy,
@@ -279,6 +282,36 @@ fn scattered_free_memory_is_enomem_and_fragmented() -> Outcome {
     })?;
     device.alloc(8 * KIB, 1)?;
     sound(&device)
+}
+
+fn a_fragmented_refusal_tells_linuxs_index() -> Outcome {
+    let device = private_of(Engine::Hybrid, MIB)?;
+    let mut placed = Vec::new();
+    while let Ok(block) = device.alloc(8 * KIB, 1) {
+        placed.push((block.offset, block.handle));
+    }
+    equal("blocks", placed.len(), 128)?;
+    placed.sort_unstable();
+    for (_, handle) in placed.iter().step_by(2) {
+        device.free(*handle)?;
+    }
+    let Err(refused) = device.alloc(16 * KIB, 1) else {
+        return Err(Verdict::failed("it was served"));
+    };
+    let cost = refused.cost;
+    equal(
+        "cause",
+        u32::from(cost.cause),
+        uapi::SLABLAB_CAUSE_FRAGMENTED,
+    )?;
+    // As mm/vmstat.c has it: 128 free pages in 64 blocks, of which 4 are wanted.
+    let index: u64 = 1000 - (1000 + 128 * 1000 / 4) / 64;
+    equal("index", u64::from(cost.fragmentation), index)?;
+    // Other refusals have none.
+    let Err(refused) = device.alloc(2 * MIB, 1) else {
+        return Err(Verdict::failed("it was served"));
+    };
+    equal("index", refused.cost.fragmentation, 0)
 }
 
 fn a_realloc_that_finds_no_memory_leaves_the_block() -> Outcome {
