@@ -237,12 +237,14 @@ impl Heap {
         }
     }
 
-    /// Takes pages where the least is lost: a block of just so many, or rests that lie side by side,
-    /// before a larger block is cut.
+    /// Takes pages where the least is lost: when less than a quarter of all is free, rests that lie
+    /// side by side, before a larger block is cut.
     #[inline]
     fn pages(&mut self, pages: usize, align_order: u32, work: &mut Work) -> Option<Page> {
         let Self { frames, buddy, .. } = self;
-        if align_order == 0 && !pages.is_power_of_two() {
+        // While there is plenty, to look for rests costs more than they are worth.
+        let scarce = buddy.free_pages() < self.pages / 4;
+        if scarce && align_order == 0 && !pages.is_power_of_two() {
             if let Some(page) = buddy.allocate_near(frames, pages, order_of(pages), work) {
                 return Some(page);
             }

@@ -47,9 +47,10 @@
 //!    off, and nothing else. Sizes up to 4096 bytes and blocks of 2 to 16 pages have one.
 //! 2. The heap, under the lock: a partial slab, the empty one, or a new one from the buddy system,
 //!    from the end of the block that is split; or pages, from its beginning, so that they can grow.
-//!    Pages whose number is no power of two are looked for in a few runs of free pages first, which
-//!    lie side by side without being buddies. The magazine is filled on the way, and may hold twice
-//!    as much from then on, as long as all magazines together hold at most 1/16 of the pool.
+//!    When less than a quarter of all pages is free, those whose number is no power of two are
+//!    looked for in a few runs first, which lie side by side without being buddies. The magazine is
+//!    filled on the way, and may hold twice as much from then on, as long as all magazines together
+//!    hold at most 1/16 of the pool.
 //! 3. When there is none: empty slabs go back to the buddy system, then what this CPU's magazines
 //!    hold, then other CPUs', who are asked one by one, without a lock; after each the heap is asked
 //!    again.

@@ -40,8 +40,8 @@ fn paths_classes_and_orders_are_told() {
         (Path::Growth, class(3072), Some(14), Some(2))
     );
     assert_eq!(told(5000, 8), (Path::Buddy, None, Some(13), Some(0)));
-    // Of all that is free before the slabs, the first: 9 pages of a block of 128.
-    assert_eq!(told(9 * 4096, 8), (Path::Buddy, None, Some(16), Some(7)));
+    // The block of 16 is cut: one page after another of the rest was split off.
+    assert_eq!(told(9 * 4096, 8), (Path::Buddy, None, Some(16), Some(4)));
     assert_eq!(told(8, 1 << 16).0, Path::Buddy);
 }
 

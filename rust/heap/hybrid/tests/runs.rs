@@ -44,8 +44,8 @@ fn allocate(heap: &mut Bare, wanted: usize) -> usize {
 
 #[test]
 fn rests_side_by_side_are_used_before_a_larger_block_is_cut() {
-    // 1 and 2 pages that are no buddies, and a block of 16.
-    let mut heap = Bare::with_free(&[32], (5..8).chain(16..32));
+    // 1 and 2 pages that are no buddies, and a block of 16; most pages are out.
+    let mut heap = Bare::with_free(&[128], (5..8).chain(16..32));
     assert_eq!(allocate(&mut heap, 3), 5);
     assert_eq!(heap.0.buddy.list(4).len, 1);
     // Without them the block is cut.
@@ -54,11 +54,21 @@ fn rests_side_by_side_are_used_before_a_larger_block_is_cut() {
 }
 
 #[test]
+fn rests_are_left_alone_while_a_quarter_of_the_pages_is_free() {
+    for (pages, expected) in [(76, 16), (80, 5)] {
+        // 19 pages are free.
+        let mut heap = Bare::with_free(&[pages], (5..8).chain(16..32));
+        assert_eq!(heap.0.buddy.free_pages(), 19);
+        assert_eq!(allocate(&mut heap, 3), expected, "of {pages}");
+    }
+}
+
+#[test]
 fn the_shortest_run_that_is_long_enough_is_used() {
     // Runs of 7, 3 and 5 pages, and a block of 16.
     let runs = [1..8, 13..16, 35..40, 48..64];
     for (wanted, expected) in [(3, 13), (5, 35), (6, 1), (7, 1)] {
-        let mut heap = Bare::with_free(&[64], runs.clone().into_iter().flatten());
+        let mut heap = Bare::with_free(&[256], runs.clone().into_iter().flatten());
         assert_eq!(allocate(&mut heap, wanted), expected, "{wanted} pages");
     }
 }
@@ -115,8 +125,8 @@ fn a_run_does_not_leave_its_region() {
     let mut heap = Bare::new(&[3, 5, 4]);
     assert_eq!(heap.allocate(pages(5)).unwrap().0, Offset::new(1, 0));
     assert_eq!(heap.refused(pages(5)).0, Refusal::Fragmented);
-    assert_eq!(heap.allocate(pages(3)).unwrap().0, Offset::new(0, 0));
     assert_eq!(heap.allocate(pages(4)).unwrap().0, Offset::new(2, 0));
+    assert_eq!(heap.allocate(pages(3)).unwrap().0, Offset::new(0, 0));
     heap.sound();
 }
 
