@@ -13,7 +13,6 @@ mod map;
 mod one_cpu;
 mod opener;
 mod oracle;
-mod report;
 mod rng;
 mod selftest;
 mod sim;
@@ -27,6 +26,7 @@ use std::{
 };
 
 use clap::Parser;
+use slablab_report as report;
 
 fn main() -> ExitCode {
     cli::Cli::parse().run().unwrap_or_else(|error| {

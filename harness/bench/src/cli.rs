@@ -83,7 +83,7 @@ impl Cli {
         }
         fs::create_dir_all(&plan.out).with_context(|| plan.out.display().to_string())?;
         let results = run::all(&plan)?;
-        anstream::print!("{}", show::Report(&results));
+        slablab_report::print(show::Report(&results))?;
         if let Some(file) = &self.json {
             let json = serde_json::to_string_pretty(&results)?;
             fs::write(file, json + "\n").with_context(|| file.display().to_string())?;

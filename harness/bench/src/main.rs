@@ -17,7 +17,6 @@ mod pattern;
 mod peers;
 mod plot;
 mod pool;
-mod progress;
 mod results;
 #[path = "../../src/rng.rs"]
 mod rng;
@@ -25,7 +24,6 @@ mod run;
 mod show;
 mod space;
 mod statistics;
-mod table;
 mod targets;
 #[cfg(test)]
 mod tests;

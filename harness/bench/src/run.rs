@@ -13,6 +13,7 @@ use anyhow::{
     Context,
     anyhow, //
 };
+use slablab_report::Stage;
 
 use crate::{
     callgrind,
@@ -32,7 +33,6 @@ use crate::{
         Role, //
     },
     pool::Pool,
-    progress::Stage,
     results::{
         self,
         About,

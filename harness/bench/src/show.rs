@@ -4,6 +4,18 @@
 
 use std::fmt;
 
+use slablab_report::{
+    BAD,
+    BOLD,
+    Cell,
+    GOOD,
+    NONE,
+    Side,
+    Table,
+    count,
+    figure, //
+};
+
 use crate::{
     results::{
         Allocator,
@@ -12,15 +24,6 @@ use crate::{
         Time, //
     },
     statistics::mean,
-    table::{
-        BAD,
-        BOLD,
-        Cell,
-        GOOD,
-        Table,
-        figure,
-        grouped, //
-    },
     targets::{
         utilisation,
         utilisation_at_most, //
@@ -29,9 +32,6 @@ use crate::{
 
 /// A run of the benchmark, printed.
 pub(crate) struct Report<'run>(pub(crate) &'run Results);
-
-/// What stands in a cell of which nothing is known.
-const NONE: &str = "–";
 
 impl fmt::Display for Report<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -89,7 +89,8 @@ impl<'run> Columns<'run> {
             .0
             .iter()
             .map(|(_, of)| of.name.trim_end_matches(" (no lock)"));
-        Table::new(words, first.iter().copied().chain(names))
+        let sides = std::iter::repeat_n(Side::Left, words).chain(std::iter::repeat(Side::Right));
+        Table::new(first.iter().copied().chain(names).zip(sides))
     }
 
     /// Returns the cells of a row, the least of them bold.
@@ -190,7 +191,7 @@ impl<'run> Columns<'run> {
             let mut cells = vec![
                 Cell::from(&*space.family),
                 Cell::from(&*space.trace),
-                grouped(space.peak_bytes as u64 / 1024).into(),
+                count(space.peak_bytes as u64 / 1024).into(),
                 hybrid
                     .and_then(|place| space.cells[place].as_ref())
                     .map_or_else(
@@ -259,7 +260,7 @@ fn targets(f: &mut fmt::Formatter<'_>, results: &Results) -> fmt::Result {
         "best without lock",
         "",
     ];
-    let mut table = Table::new(headings.len(), headings);
+    let mut table = Table::new(headings.map(|heading| (heading, Side::Left)));
     for target in &results.targets {
         let verdict = if target.met {
             Cell::styled("met", GOOD)
@@ -307,11 +308,11 @@ fn about(f: &mut fmt::Formatter<'_>, results: &Results) -> fmt::Result {
         "{} repetitions of {} µs, interleaved, with new pools {} times; {} were disturbed and done again, {} at every try.\n\
          {} blocks were handed out with every answer checked.",
         about.repetitions,
-        grouped(about.repetition_microseconds),
+        count(about.repetition_microseconds),
         about.rounds,
-        grouped(about.redone),
-        grouped(about.disturbed as u64),
-        grouped(about.checked_blocks)
+        count(about.redone),
+        count(about.disturbed as u64),
+        count(about.checked_blocks)
     )?;
     if let Some(why) = &about.no_instructions {
         writeln!(f, "No instructions were counted: {why}.")?;

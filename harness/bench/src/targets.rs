@@ -5,6 +5,8 @@
 //! The hybrid is compared with everybody else who is safe to use from several threads, as it is.
 //! Who is best without a lock stands beside it.
 
+use slablab_report::figure;
+
 use crate::{
     results::{
         Results,
@@ -12,7 +14,6 @@ use crate::{
         Target, //
     },
     statistics::mean,
-    table::figure,
 };
 
 /// Who is judged.

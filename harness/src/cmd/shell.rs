@@ -358,7 +358,7 @@ mod tests {
         let sim = Sim::private(crate::uapi::Engine::Hybrid, 1 << 18).unwrap();
         let row = || {
             let text = say(&sim, "map");
-            let plain = anstream::adapter::strip_str(&text).to_string();
+            let plain = report::plain(&text);
             plain.lines().nth(1).unwrap_or_default().trim().to_owned()
         };
         assert_eq!(row(), format!("0  {}", ".".repeat(64)));

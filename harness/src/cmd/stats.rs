@@ -315,7 +315,7 @@ impl Stats {
                 count(order.free_blocks).into(),
             ]);
         }
-        anstream::adapter::strip_str(&table.to_string()).to_string()
+        report::plain(&table.to_string())
     }
 
     fn class_table(&self) -> String {
@@ -335,7 +335,7 @@ impl Stats {
                 count(class.growths).into(),
             ]);
         }
-        anstream::adapter::strip_str(&table.to_string()).to_string()
+        report::plain(&table.to_string())
     }
 }
 

@@ -2,6 +2,8 @@
 
 //! The panel of pairs over all class sizes.
 
+use slablab_report::figure;
+
 use super::{
     canvas::{
         Anchor,
@@ -20,7 +22,6 @@ use crate::{
         Time, //
     },
     statistics::quantile,
-    table::figure,
 };
 
 /// Pixels for the figures at the left, and for the names at the right.

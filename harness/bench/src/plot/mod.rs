@@ -11,6 +11,8 @@ mod lines;
 
 use std::path::Path;
 
+use slablab_report::figure;
+
 use self::{
     bars::{
         Bar,
@@ -28,7 +30,6 @@ use crate::{
         Results,
         Row, //
     },
-    table::figure,
     targets::utilisation,
 };
 

@@ -16,9 +16,9 @@ use super::{
 use crate::{
     report::{
         BAD,
+        BOLD,
         Cell,
         GOOD,
-        HEADING,
         Side,
         Table, //
     },
@@ -32,14 +32,14 @@ use crate::{
 pub(super) fn text(documents: &[Document], lock_prefixes: Option<u32>) -> String {
     let mut text = String::new();
     for document in documents {
-        text += &format!("{HEADING}{}{HEADING:#}\n", how(document));
+        text += &format!("{BOLD}{}{BOLD:#}\n", how(document));
         text += &groups(document);
         for left_out in &document.left_out {
             text += &format!("\nLeft out: {left_out}.\n");
         }
         text.push('\n');
     }
-    text += &format!("{HEADING}Targets of hybrid{HEADING:#}\n");
+    text += &format!("{BOLD}Targets of hybrid{BOLD:#}\n");
     let mut table = Table::new([
         ("what", Side::Left),
         ("limit", Side::Right),
@@ -128,8 +128,7 @@ fn table(rows: &[Row]) -> String {
             [BenchSubject::Hybrid, BenchSubject::Seed]
                 .map(|subject| locks(subject).unwrap_or_else(|| "–".to_owned())),
         );
-        let mut cells = cells.into_iter();
-        table.row([(); 9].map(|()| cells.next().unwrap_or_default().into()));
+        table.row(cells.into_iter().map(Cell::from));
     }
     let note = if rows
         .iter()

@@ -276,16 +276,13 @@ mod tests {
     use super::*;
     use crate::{
         map::Extent,
+        report::plain,
         sim::Sim,
         uapi::Engine, //
     };
 
     /// The bytes of the objects of the first classes.
     const CLASSES: [u64; 4] = [8, 16, 24, 3072];
-
-    fn plain(text: &str) -> String {
-        anstream::adapter::strip_str(text).to_string()
-    }
 
     /// Makes a region of blocks that follow each other.
     fn region(blocks: &[(u32, Use)]) -> Region {

@@ -11,9 +11,9 @@ use crate::{
     report::{
         self,
         BAD,
+        BOLD,
         Cell,
         GOOD,
-        HEADING,
         Side,
         Table,
         bytes,
@@ -59,7 +59,7 @@ fn final_statistics(report: &Report) -> String {
         return String::new();
     }
     let mut text = format!(
-        "{HEADING}Final statistics{HEADING:#}, the same on every target for seed {} and {} \
+        "{BOLD}Final statistics{BOLD:#}, the same on every target for seed {} and {} \
          operations:\n",
         conditions.seed,
         count(operations)
@@ -70,7 +70,7 @@ fn final_statistics(report: &Report) -> String {
     text + "\n"
 }
 
-fn table(report: &Report) -> Table<10> {
+fn table(report: &Report) -> Table {
     let mut table = Table::new([
         ("engine", Side::Left),
         ("workload", Side::Left),

@@ -10,11 +10,11 @@ use indicatif::{
 };
 
 /// A bar for one stage of the benchmark. It vanishes when it is dropped.
-pub(crate) struct Stage(ProgressBar);
+pub struct Stage(ProgressBar);
 
 impl Stage {
     /// Begins a stage of so many steps.
-    pub(crate) fn new(title: &str, steps: usize) -> Self {
+    pub fn new(title: &str, steps: usize) -> Self {
         let bar = ProgressBar::new(steps as u64);
         if let Ok(style) = ProgressStyle::with_template("{prefix}  {wide_bar}  {msg}  {pos}/{len}")
         {
@@ -28,12 +28,12 @@ impl Stage {
     }
 
     /// Says what is being done.
-    pub(crate) fn doing(&self, what: &str) {
+    pub fn doing(&self, what: &str) {
         self.0.set_message(what.to_owned());
     }
 
     /// Counts a step.
-    pub(crate) fn step(&self) {
+    pub fn step(&self) {
         self.0.inc(1);
     }
 }
