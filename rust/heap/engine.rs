@@ -125,6 +125,8 @@ pub struct Capabilities {
     pub pool: bool,
     /// It can tell what the pages of its pool are: [`Engine::map`] works.
     pub map: bool,
+    /// [`Engine::release`] neither sleeps nor takes long: it may be called with a lock held.
+    pub quick: bool,
 }
 
 // SAFETY: A block is a name for memory. Whose memory that is, the layers above keep track of, and
@@ -167,7 +169,7 @@ pub unsafe trait Engine: Sync {
         None
     }
 
-    /// Takes a block back. An engine that has a pool does not sleep for that.
+    /// Takes a block back. An engine that is [quick](Capabilities::quick) does so in a bounded time.
     ///
     /// # Errors
     ///
@@ -227,6 +229,12 @@ pub unsafe trait Engine: Sync {
     /// Gives back what is kept against a quick return, and says how many bytes that was.
     fn drain(&self) -> usize {
         0
+    }
+
+    /// Says whether the engine keeps links in free memory: in the first word of a free block, be it
+    /// of a slab or of whole pages.
+    fn keeps_links(&self) -> bool {
+        false
     }
 
     /// Tells `visitor` what there is. The visitor is called under the engine's lock.

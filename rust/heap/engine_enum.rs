@@ -161,6 +161,12 @@ macro_rules! engine_enum {
                 }
             }
 
+            fn keeps_links(&self) -> bool {
+                match self {
+                    $(Self::$variant(engine) => engine.keeps_links(),)+
+                }
+            }
+
             fn visit(&self, visitor: &mut dyn $crate::stats::Visitor) {
                 match self {
                     $(Self::$variant(engine) => engine.visit(visitor),)+

@@ -8,7 +8,8 @@
 //! that Kbuild compiles it into the module and cargo into the tests, unchanged.
 //!
 //! - [`seed`]: slabs over a buddy system, as the architecture document has it;
-//! - [`hybrid`]: the same two tiers with its weaknesses gone.
+//! - [`hybrid`]: the same two tiers with its weaknesses gone;
+//! - [`guard`]: either of them in debug mode, which names what is done wrong.
 
 #![cfg_attr(not(MODULE), no_std)]
 
@@ -20,6 +21,7 @@ pub mod check;
 pub mod class;
 pub mod engine;
 mod engine_enum;
+pub mod guard;
 pub mod hybrid;
 pub mod lock;
 #[forbid(unsafe_code)]

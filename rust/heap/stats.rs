@@ -5,7 +5,10 @@
 //! Counters are pushed to a [`Visitor`], so that none of them has to be stored twice or to cross
 //! a small stack. Names split what is *now* (bytes, blocks) from what *happened* (operations).
 
-use crate::engine::Refusal;
+use crate::{
+    engine::Refusal,
+    guard::Fault, //
+};
 
 /// The classes that an engine may have.
 pub const CLASSES_MAX: usize = 32;
@@ -87,6 +90,17 @@ pub struct BuddyStats {
     pub total_bytes: u64,
 }
 
+/// What debug mode noticed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GuardStats {
+    /// Reports, by kind, in the order of [`Fault`].
+    pub reports: [u64; Fault::COUNT],
+    /// Damaged blocks that are set aside: of those that are out.
+    pub set_aside_blocks: u64,
+    /// Their bytes, whole blocks.
+    pub set_aside_bytes: u64,
+}
+
 /// Somebody who wants to know. Methods that are not needed do nothing.
 pub trait Visitor {
     /// Is told the whole engine's figures, once, first.
@@ -107,5 +121,10 @@ pub trait Visitor {
     /// Is told the buddy system's figures.
     fn buddy(&mut self, buddy: &BuddyStats) {
         let _ = buddy;
+    }
+
+    /// Is told what debug mode noticed, if the engine is in it.
+    fn guard(&mut self, guard: &GuardStats) {
+        let _ = guard;
     }
 }

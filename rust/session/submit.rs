@@ -9,7 +9,7 @@
 
 // The engine is called with the session's lock held, for a few operations at a time: to take back, and
 // for what it has at once, neither of which sleeps, and both are bounded. What it does not have at once,
-// it is asked for without the lock. An engine that has no pool is always called without.
+// it is asked for without the lock. An engine that is not quick is always called without.
 
 use core::{
     ops::Deref,
@@ -237,12 +237,12 @@ where
     /// Does the part.
     #[inline]
     fn run(&mut self) {
-        let pooled = self.session.engine.capabilities().pool;
+        let quick = self.session.engine.capabilities().quick;
         let denied = loop {
             if self.end >= self.requests.len() {
                 return;
             }
-            let mut stop = if pooled { self.group() } else { self.single() };
+            let mut stop = if quick { self.group() } else { self.single() };
             if matches!(stop, Stop::Unlocked) {
                 stop = self.single();
             }
@@ -265,7 +265,7 @@ where
         self.denied = Some(denied);
     }
 
-    /// Does a few allocations and frees, on an engine that has a pool.
+    /// Does a few allocations and frees, on an engine that is quick.
     fn group(&mut self) -> Stop {
         let mut fresh = Fresh::new();
         let session = self.session;
@@ -375,7 +375,7 @@ where
         }
     }
 
-    /// Does one allocation or free, on an engine that may sleep.
+    /// Does one allocation or free, without the lock.
     #[inline(never)]
     fn single(&mut self) -> Stop {
         let session = self.session;

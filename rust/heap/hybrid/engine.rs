@@ -406,6 +406,7 @@ unsafe impl<L: Lock<State> + Sync, P: Platform<Cache>> Engine for Hybrid<L, P> {
         Capabilities {
             pool: true,
             map: true,
+            quick: true,
         }
     }
 

@@ -245,7 +245,12 @@ unsafe impl<L: Lock<State> + Sync> Engine for Seed<L> {
             pool: true,
             // The crate keeps the buddy system's lists private.
             map: false,
+            quick: true,
         }
+    }
+
+    fn keeps_links(&self) -> bool {
+        true
     }
 
     #[inline]

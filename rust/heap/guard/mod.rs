@@ -1,0 +1,354 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Debug mode: an engine whose misuse is noticed, and named.
+//!
+//! A [`Guard`] stands in front of any engine that has a pool. It asks that for more than it hands
+//! out, and keeps *red zones* on both sides of a block, which are looked at when the block is freed.
+//! All free memory is *poison*, from the pool's beginning on, and is looked at when it is handed out
+//! again. Beside the pool there is a *record* of each block's owners: which operation of which
+//! process allocated it, and which one freed it. This is SLUB's debug mode (`slub_debug=FZPU`,
+//! `mm/slub.c`), for slabs and whole pages alike.
+//!
+//! | what is done | what is reported | when |
+//! |---|---|---|
+//! | a byte behind a block is written | [`Fault::Overflow`] | it is freed |
+//! | a byte in front of it is written | [`Fault::Underflow`] | it is freed |
+//! | a byte of free memory is written | [`Fault::WriteAfterFree`] | it is handed out again |
+//! | what is no block is freed, or not so | the other [`Fault`]s | at once |
+//!
+//! A bad free is refused and changes nothing. Damaged memory is *set aside*: the engine has it out
+//! for ever, so that nobody gets it, and the pool goes on with the rest.
+//!
+//! What is not noticed: reading; writing beyond the zones into another block; and a free of a block
+//! that was freed before and is by then the like of it again, somebody else's. That is reported when
+//! its owner frees it, as SLUB does. With `seed`, whose links are in free memory, the words that are
+//! links may be written (see [`Engine::keeps_links`]).
+
+// Lock order: the guard's lock, then nothing: the engine is not called with it held, nor is memory of
+// the pool touched. A block on its way between the engine and the caller belongs to the call that
+// moves it.
+
+mod engine;
+mod inject;
+mod records;
+#[forbid(unsafe_code)]
+mod report;
+#[cfg(test)]
+mod tests;
+mod zones;
+
+pub use inject::{
+    Misuse,
+    NotDone, //
+};
+pub use records::State;
+pub use report::{
+    Fault,
+    Owner,
+    Report, //
+};
+
+use core::{
+    alloc::Layout,
+    ptr::NonNull, //
+};
+
+use self::{
+    records::{
+        Record,
+        Standing, //
+    },
+    zones::{
+        Damage,
+        POISON,
+        Shape,
+        WORD,
+        Whole,
+        ZONE, //
+    },
+};
+use crate::{
+    Block,
+    Cost,
+    Engine,
+    Refusal,
+    lock::Lock,
+    region::Offset, //
+};
+
+/// Tells whose operation it is.
+pub trait Caller: Sync {
+    /// Returns the number of the process that runs.
+    fn pid(&self) -> u32;
+}
+
+/// An engine in debug mode.
+///
+/// `E` is the engine, `L` the lock around the records, `C` knows the callers.
+pub struct Guard<E, L, C> {
+    engine: E,
+    state: L,
+    caller: C,
+}
+
+/// A block that was freed, and that the engine still has out: nobody can get its memory.
+struct Retired {
+    block: Block,
+    whole: Layout,
+    memory: Whole,
+    by: Owner,
+}
+
+/// What comes of freeing a block.
+enum Freed {
+    /// It was sound, and may be given back to the engine.
+    Sound(Retired),
+    /// It was damaged, and is set aside.
+    Damaged(Report),
+    /// It was not to be freed, and nothing has changed.
+    Refused(Report),
+}
+
+impl<E: Engine, L: Lock<State> + Sync, C: Caller> Guard<E, L, C> {
+    /// Puts an engine without memory in debug mode; `state` is new.
+    pub const fn new(engine: E, state: L, caller: C) -> Self {
+        Self {
+            engine,
+            state,
+            caller,
+        }
+    }
+
+    /// Returns the engine.
+    pub fn engine(&self) -> &E {
+        &self.engine
+    }
+
+    /// Returns the oldest report that is remembered and has at least that number.
+    pub fn report(&self, number: u64) -> Option<Report> {
+        self.state.with(|state| state.log.from(number))
+    }
+
+    /// Counts an operation of the caller.
+    fn operation(&self) -> Owner {
+        let pid = self.caller.pid();
+        self.state.with(|state| state.operation(pid))
+    }
+
+    /// Allocates a block, from memory that is as it was left.
+    #[inline(never)]
+    fn hand_out(&self, layout: Layout, cost: &mut Cost) -> Result<Block, Refusal> {
+        let shape = Shape::of(layout).ok_or(Refusal::TooBig)?;
+        let by = self.operation();
+        loop {
+            let block = self.engine.allocate(shape.whole, cost)?;
+            // SAFETY: The engine has handed it out just now, with so many usable bytes.
+            let whole = unsafe { Whole::new(block.start, self.engine.usable(shape.whole)) };
+            let region_byte = block.offset.map_or(0, Offset::byte);
+            if let Some(damage) = whole.poison_damage(region_byte, self.engine.keeps_links()) {
+                // It stays out, for good.
+                self.found_written(&whole, damage, by);
+                continue;
+            }
+            whole.redden(&shape);
+            // SAFETY: The whole has more bytes than that.
+            let start = unsafe { block.start.add(shape.front) };
+            let address = start.addr().get();
+            let offset = self.state.with(|state| {
+                state.put(address, Record::live(layout, by));
+                state.offset(address)
+            });
+            return Ok(Block { start, offset });
+        }
+    }
+
+    /// Frees the block at `start`, if there is one of `size` bytes.
+    ///
+    /// `start` is no more than a number until it is known as that of a block.
+    ///
+    /// # Safety
+    ///
+    /// If a block of so many bytes is out there, nobody uses it any more, and `start` is what it was
+    /// handed out as.
+    #[inline(never)]
+    unsafe fn retire(&self, start: NonNull<u8>, size: usize) -> Freed {
+        let (address, pid) = (start.addr().get(), self.caller.pid());
+        let (by, found) = self.state.with(|state| {
+            let by = state.operation(pid);
+            let record = state.at(address);
+            let found = record
+                .filter(|record| record.standing == Standing::Live && record.size == size)
+                .map(|record| {
+                    // Who comes now finds it free.
+                    record.standing = Standing::Freed;
+                    record.freed = by;
+                    *record
+                });
+            if found.is_some() {
+                state.requested_bytes -= size;
+            }
+            (by, found)
+        });
+        let shape = found.and_then(|record| Some((record, Shape::of(record.layout()?)?)));
+        let Some((record, shape)) = shape else {
+            return Freed::Refused(self.bad_free(address, size, by));
+        };
+        // SAFETY: It is a block's, as the record says, and lies behind so many bytes of its whole.
+        let first = unsafe { start.sub(shape.front) };
+        // SAFETY: The whole is out, and its block was this call's to take.
+        let memory = unsafe { Whole::new(first, self.engine.usable(shape.whole)) };
+        if let Some(report) = self.damaged(&memory, &shape, &record, address) {
+            return Freed::Damaged(report);
+        }
+        memory.fill(0, memory.bytes(), POISON);
+        let offset = self.state.with(|state| state.offset(first.addr().get()));
+        Freed::Sound(Retired {
+            block: Block {
+                start: first,
+                offset,
+            },
+            whole: shape.whole,
+            memory,
+            by,
+        })
+    }
+
+    /// Gives a block back to the engine.
+    fn give_back(&self, retired: &Retired, cost: &mut Cost) {
+        // SAFETY: The whole is out, asked for with that layout, and was retired once.
+        let released = unsafe { self.engine.release(retired.block, retired.whole, cost) };
+        debug_assert_eq!(released, Ok(()), "the records and the engine disagree");
+    }
+
+    /// Looks at the zones of a block that was freed; if one is damaged, sets the block aside and
+    /// reports it, and the front's before the back's.
+    fn damaged(
+        &self,
+        memory: &Whole,
+        shape: &Shape,
+        record: &Record,
+        address: usize,
+    ) -> Option<Report> {
+        let front = memory.front_damage(shape);
+        let back = memory.back_damage(shape);
+        if front.is_none() && back.is_none() {
+            return None;
+        }
+        self.state.with(|state| {
+            state.set_aside_blocks += 1;
+            state.set_aside_bytes += memory.bytes() as u64;
+            let mut push = |fault, damage: Damage| {
+                let report = Report {
+                    number: 0,
+                    fault,
+                    offset: state.offset(address),
+                    size: shape.size,
+                    named_size: shape.size,
+                    byte: damage.first as isize - shape.front as isize,
+                    damaged: damage.bytes,
+                    allocated: record.allocated,
+                    freed: record.freed,
+                    noticed: record.freed,
+                };
+                state.log.push(report)
+            };
+            let front = front.map(|damage| push(Fault::Underflow, damage));
+            let back = back.map(|damage| push(Fault::Overflow, damage));
+            front.or(back)
+        })
+    }
+
+    /// Reports memory that was written while it was free, and that is set aside.
+    #[cold]
+    fn found_written(&self, whole: &Whole, damage: Damage, noticed: Owner) {
+        let address = whole.start().addr().get() + damage.first;
+        // The block that was freed there last.
+        let mut last: Option<(usize, Record)> = None;
+        let reach = self.state.with(|state| state.ahead(address, ZONE));
+        self.look_back(reach, |start, record| {
+            let reach = start.saturating_sub(ZONE)..start + record.size + ZONE;
+            let is_later =
+                |(_, other): &(usize, Record)| record.freed.operation > other.freed.operation;
+            if record.standing == Standing::Freed
+                && reach.contains(&address)
+                && last.as_ref().is_none_or(is_later)
+            {
+                last = Some((start, *record));
+            }
+            false
+        });
+        let (start, record) = last.unwrap_or((address, Record::default()));
+        self.state.with(|state| {
+            state.set_aside_blocks += 1;
+            state.set_aside_bytes += whole.bytes() as u64;
+            let report = Report {
+                number: 0,
+                fault: Fault::WriteAfterFree,
+                offset: state.offset(start),
+                size: record.size,
+                named_size: 0,
+                byte: address.wrapping_sub(start) as isize,
+                damaged: damage.bytes,
+                allocated: record.allocated,
+                freed: record.freed,
+                noticed,
+            };
+            state.log.push(report)
+        });
+    }
+
+    /// Says what is wrong with a free, and reports it.
+    #[cold]
+    fn bad_free(&self, address: usize, size: usize, by: Owner) -> Report {
+        let exact = self.state.with(|state| state.at(address).copied());
+        let mut around = None;
+        self.look_back(address, |start, record| {
+            let is_live = record.standing == Standing::Live;
+            if is_live && address - start < record.size {
+                around = Some((start, *record));
+            }
+            // The nearest one that is out is the only one that can have it.
+            is_live
+        });
+        let is_in_pool = self.state.with(|state| state.offset(address).is_some());
+        let (fault, (start, record)) = match (exact, around) {
+            _ if !is_in_pool => (Fault::ForeignFree, (address, Record::default())),
+            (None, Some(around)) if address % WORD == 0 => (Fault::InteriorFree, around),
+            _ if address % WORD != 0 => (
+                Fault::UnalignedFree,
+                around.unwrap_or((address, Record::default())),
+            ),
+            (Some(record), _) if record.standing == Standing::Live => {
+                (Fault::WrongSizeFree, (address, record))
+            }
+            // A record of what was there before the block around it is out of date.
+            (Some(_), Some(around)) => (Fault::InteriorFree, around),
+            (Some(record), None) => (Fault::DoubleFree, (address, record)),
+            (None, _) => (Fault::InventedFree, (address, Record::default())),
+        };
+        self.state.with(|state| {
+            let report = Report {
+                number: 0,
+                fault,
+                offset: state.offset(start),
+                size: record.size,
+                named_size: size,
+                byte: address.wrapping_sub(start) as isize,
+                damaged: 0,
+                allocated: record.allocated,
+                freed: record.freed,
+                noticed: by,
+            };
+            state.log.push(report)
+        })
+    }
+
+    /// Shows `see` the records of blocks that begin at `below` or in front of it, until it says that
+    /// it has seen enough; the lock is let go in between.
+    fn look_back(&self, mut below: usize, mut see: impl FnMut(usize, &Record) -> bool) {
+        while self
+            .state
+            .with(|state| state.look_back(&mut below, &mut see))
+        {}
+    }
+}

@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Memory that is written where nothing should be: at random places, and at the edges.
+
+use super::*;
+use crate::testing::{
+    HostHybrid,
+    HostSeed, //
+};
+use proptest::prelude::*;
+
+/// Damages `bytes` bytes from `byte` on, counted from the first byte of a block of this layout, and
+/// frees that. Returns the report.
+fn written_around<E: TestEngine>(
+    layout: Layout,
+    byte: isize,
+    bytes: usize,
+    fault: Fault,
+) -> Report {
+    let memory = Memory::new(POOL_BYTES);
+    let guard = Guarded::<E>::over(&memory);
+    let others = [allocate(&guard, 5, layout), allocate(&guard, 6, layout)];
+    let block = allocate(&guard, 7, layout);
+    free(&guard, 6, others[1].start, layout).unwrap();
+    scribble(block.start, byte, bytes);
+    free(&guard, 8, block.start, layout).unwrap();
+    free(&guard, 5, others[0].start, layout).unwrap();
+    let report = only(&guard, fault, 1);
+    assert_eq!((report.offset, report.size), (block.offset, layout.size()));
+    assert_eq!((report.byte, report.damaged), (byte, bytes));
+    assert_eq!(
+        (report.allocated.pid, report.freed.pid, report.noticed.pid),
+        (7, 8, 8)
+    );
+    goes_on(&guard);
+    report
+}
+
+/// Writes to memory that is free, and expects that to be noticed by who gets it.
+fn written_after<E: TestEngine>(size: usize, byte: usize) {
+    let memory = Memory::new(POOL_BYTES);
+    let guard = Guarded::<E>::over(&memory);
+    let layout = layout(size, 8);
+    let block = allocate(&guard, 7, layout);
+    free(&guard, 8, block.start, layout).unwrap();
+    scribble(block.start, byte as isize, 1);
+    let next = allocate(&guard, 9, layout);
+    assert_ne!(next.offset, block.offset);
+    let report = only(&guard, Fault::WriteAfterFree, 1);
+    assert_eq!((report.offset, report.size), (block.offset, size));
+    assert_eq!((report.byte, report.damaged), (byte as isize, 1));
+    assert_eq!(
+        (report.allocated.pid, report.freed.pid, report.noticed.pid),
+        (7, 8, 9)
+    );
+    free(&guard, 9, next.start, layout).unwrap();
+    goes_on(&guard);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    #[test]
+    fn an_overflow_is_told_to_the_byte(
+        size in prop_oneof![1usize..200, 200usize..20_000],
+        align_log2 in 0u32..=12,
+        skip in 0usize..32,
+        bytes in 1usize..=32,
+    ) {
+        let layout = layout(size, 1 << align_log2);
+        let byte = (size + skip) as isize;
+        written_around::<HostSeed>(layout, byte, bytes, Fault::Overflow);
+        written_around::<HostHybrid>(layout, byte, bytes, Fault::Overflow);
+    }
+
+    #[test]
+    fn an_underflow_is_told_to_the_byte(
+        size in prop_oneof![1usize..200, 200usize..20_000],
+        align_log2 in 0u32..=12,
+        skip in 0usize..32,
+        bytes in 1usize..=32,
+    ) {
+        let layout = layout(size, 1 << align_log2);
+        let byte = -((skip + bytes) as isize);
+        written_around::<HostSeed>(layout, byte, bytes, Fault::Underflow);
+        written_around::<HostHybrid>(layout, byte, bytes, Fault::Underflow);
+    }
+
+    #[test]
+    fn a_write_after_free_is_told_to_the_byte(
+        (size, byte) in prop_oneof![1usize..200, 200usize..20_000]
+            .prop_flat_map(|size| (Just(size), 0..size)),
+    ) {
+        written_after::<HostHybrid>(size, byte);
+    }
+
+    #[test]
+    fn with_the_seed_all_but_links_is_told(
+        (size, byte) in prop_oneof![1usize..200, 200usize..20_000]
+            .prop_flat_map(|size| (Just(size), 0..size)),
+    ) {
+        // The zone in front is 64 bytes; pages begin with links.
+        prop_assume!((byte + 64) % 4096 >= 8);
+        written_after::<HostSeed>(size, byte);
+    }
+}
+
+on_each_engine! {
+    fn both_sides_are_reported_and_the_block_is_set_aside_once(guard) {
+        let layout = layout(100, 8);
+        let block = allocate(guard, 7, layout);
+        scribble(block.start, -8, 116);
+        free(guard, 8, block.start, layout).unwrap();
+        let told: Vec<_> = reports(guard)
+            .iter()
+            .map(|report| (report.fault, report.byte, report.damaged))
+            .collect();
+        assert_eq!(told, [(Fault::Underflow, -8, 8), (Fault::Overflow, 100, 8)]);
+        assert_eq!(stats(guard).set_aside_blocks, 1);
+        goes_on(guard);
+    }
+
+    fn what_a_smaller_block_loses_is_red(guard) {
+        let (larger, smaller) = (layout(3000, 8), layout(2999, 8));
+        let block = allocate(guard, 7, larger);
+        scribble(block.start, 0, 3000);
+        assert!(guard.keeps(larger, smaller));
+        // SAFETY: The block is out, with that layout.
+        let resized = unsafe { guard.resize(block, larger, smaller, &mut Cost::default()) };
+        assert!(resized);
+        assert_eq!(totals(guard).requested_bytes, 2999);
+        scribble(block.start, 2999, 1);
+        free(guard, 8, block.start, smaller).unwrap();
+        let report = only(guard, Fault::Overflow, 1);
+        assert_eq!((report.size, report.byte), (2999, 2999));
+        goes_on(guard);
+    }
+
+    fn a_block_never_grows_where_it_is(guard) {
+        let (smaller, larger) = (layout(100, 8), layout(101, 8));
+        let block = allocate(guard, 7, smaller);
+        assert!(!guard.keeps(smaller, larger));
+        // SAFETY: As above.
+        let resized = unsafe { guard.resize(block, smaller, larger, &mut Cost::default()) };
+        assert!(!resized);
+        free(guard, 7, block.start, smaller).unwrap();
+        assert_eq!(reports(guard), []);
+        goes_on(guard);
+    }
+
+    fn memory_that_was_never_handed_out_is_looked_at_too(guard) {
+        let large = layout(POOL_BYTES / 4, 8);
+        let block = allocate(guard, 7, large);
+        free(guard, 8, block.start, large).unwrap();
+        guard.drain();
+        // Blocks in its place have no owner that wrote to them.
+        scribble(block.start, 5000, 3);
+        let mut blocks = crate::testing::blocks::Blocks::default();
+        while blocks.allocate(guard, layout(1000, 8), 0x11).is_ok() {}
+        let report = only(guard, Fault::WriteAfterFree, 1);
+        assert_eq!((report.offset, report.byte, report.damaged), (block.offset, 5000, 3));
+        assert_eq!((report.size, report.allocated.pid, report.freed.pid), (large.size(), 7, 8));
+    }
+
+    fn the_last_block_of_the_pool_has_a_zone_too(guard) {
+        let layout = layout(1000, 8);
+        let mut out = Vec::new();
+        while let Ok(block) = guard.allocate(layout, &mut Cost::default()) {
+            out.push(block);
+        }
+        let last = out.iter().max_by_key(|block| block.offset).unwrap();
+        assert!(last.offset.unwrap().byte() as usize + 1000 + 64 <= POOL_BYTES);
+        scribble(last.start, 1000, 32);
+        for block in &out {
+            free(guard, 8, block.start, layout).unwrap();
+        }
+        assert_eq!(only(guard, Fault::Overflow, 1).offset, last.offset);
+        goes_on(guard);
+    }
+}

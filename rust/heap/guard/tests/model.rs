@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Right use: whatever is done rightly is never reported, and the figures stay exact.
+
+use super::*;
+use crate::{
+    engine::Path,
+    testing::{
+        CPU,
+        HostHybrid,
+        HostSeed,
+        blocks::{
+            Blocks,
+            Figures, //
+        },
+        model::{
+            Operation,
+            operations,
+            operations_on,
+            regions, //
+        },
+        with_cpus, //
+    },
+};
+use proptest::prelude::*;
+
+/// Compares the guard's figures with the blocks that are out.
+fn compare<E: Engine>(guard: &Guarded<E>, blocks: &Blocks) {
+    sound(guard);
+    let totals = Figures::of(guard).totals;
+    assert_eq!(totals.live_blocks as usize, blocks.len());
+    let requested: usize = blocks.iter().map(|live| live.layout.size()).sum();
+    assert_eq!(totals.requested_bytes as usize, requested);
+    let parts = totals.live_bytes + totals.cached_bytes + totals.free_bytes;
+    assert_eq!(parts, totals.pool_bytes);
+    assert_eq!(stats(guard), GuardStats::default());
+}
+
+/// Drives an engine in debug mode, and takes everything back in the end.
+fn is_quiet<E: Engine>(guard: &Guarded<E>, operations: &[Operation]) {
+    let mut blocks = Blocks::default();
+    CPU.set(0);
+    for (number, operation) in operations.iter().enumerate() {
+        match *operation {
+            Operation::Allocate(size, align_log2) => {
+                // Refusals are the engine's own.
+                let _ = blocks.allocate(guard, layout(size, 1 << align_log2), number as u8);
+            }
+            Operation::Release(pick) => {
+                if let Some(offset) = blocks.pick(pick) {
+                    assert_ne!(blocks.release(guard, offset).path, Path::None);
+                }
+            }
+            Operation::Resize(pick, size) => resize(guard, &mut blocks, pick, size, number as u8),
+            Operation::Move(cpu) => CPU.set(cpu),
+            Operation::Drain => {
+                guard.drain();
+            }
+        }
+        compare(guard, &blocks);
+    }
+    while let Some(offset) = blocks.pick(0) {
+        blocks.release(guard, offset);
+    }
+    compare(guard, &blocks);
+    goes_on(guard);
+}
+
+/// Resizes a block where it is, if that can be.
+fn resize<E: Engine>(guard: &Guarded<E>, blocks: &mut Blocks, pick: usize, size: usize, fill: u8) {
+    let Some(offset) = blocks.pick(pick) else {
+        return;
+    };
+    let live = blocks.remove(offset);
+    let new = layout(size, live.layout.align());
+    let keeps = guard.keeps(live.layout, new);
+    // SAFETY: The block was out until just above, and is put back at once.
+    let resized = unsafe { guard.resize(live.block, live.layout, new, &mut Cost::default()) };
+    assert_eq!(resized, keeps);
+    let now = if resized { new } else { live.layout };
+    assert!(live.holds(now.size().min(live.layout.size())));
+    blocks.insert(guard, live.block, now, live.class, fill);
+}
+
+/// Runs operations on a guard over an engine, with memory in regions.
+fn run<E: Engine>(engine: E, bytes: &[usize], operations: &[Operation]) {
+    let memories = regions(bytes, 0);
+    let guard = Guard::new(engine, Mutex::default(), Played);
+    for memory in &memories {
+        memory.lend(&guard).unwrap();
+    }
+    is_quiet(&guard, operations);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
+
+    #[test]
+    fn right_use_of_the_seed_is_not_reported(operations in operations(150, 12)) {
+        // Slabs never give memory back: there is to be more than they can take.
+        run(HostSeed::empty(), &[4 << 20], &operations);
+        run(HostSeed::empty(), &[0x8000, 4096, 4 << 20], &operations);
+    }
+
+    #[test]
+    fn right_use_of_the_hybrid_is_not_reported(operations in operations_on(2, 150, 14)) {
+        run(with_cpus(2), &[1 << 20], &operations);
+        run(HostHybrid::empty(), &[0x8000, 4096, 1 << 18], &operations);
+    }
+}
+
+#[test]
+fn threads_are_kept_apart() {
+    let memory = Memory::new(4 << 20);
+    let guard = Guard::new(with_cpus(4), Mutex::default(), Played);
+    memory.lend(&guard).unwrap();
+    std::thread::scope(|scope| {
+        for thread in 0..4_u32 {
+            let guard = &guard;
+            scope.spawn(move || {
+                CPU.set(thread as usize);
+                let mut out = Vec::new();
+                for round in 0..2000_usize {
+                    let size = 1 + round * 37 % 2000;
+                    let block = allocate(guard, thread, layout(size, 8));
+                    scribble(block.start, 0, size);
+                    out.push((block, size));
+                    if round % 3 == 0 {
+                        let (block, size) = out.swap_remove(round % out.len());
+                        free(guard, thread, block.start, layout(size, 8)).unwrap();
+                    }
+                    if out.len() > 100 {
+                        for (block, size) in out.drain(..) {
+                            free(guard, thread, block.start, layout(size, 8)).unwrap();
+                        }
+                    }
+                }
+                for (block, size) in out {
+                    free(guard, thread, block.start, layout(size, 8)).unwrap();
+                }
+            });
+        }
+    });
+    assert_eq!(reports(&guard), []);
+    goes_on(&guard);
+}
+
+#[test]
+fn threads_that_misuse_are_each_told_of_their_own() {
+    use crate::guard::Misuse;
+    let memory = Memory::new(8 << 20);
+    let guard = Guard::new(with_cpus(4), Mutex::default(), Played);
+    memory.lend(&guard).unwrap();
+    std::thread::scope(|scope| {
+        for thread in 0..4_u32 {
+            let guard = &guard;
+            scope.spawn(move || {
+                CPU.set(thread as usize);
+                PID.set(100 + thread);
+                for round in 0..200 {
+                    let misuse = Misuse::ALL[round % Misuse::ALL.len()];
+                    if let Ok(Some(report)) = guard.inject(misuse, 1 + round * 31 % 5000) {
+                        // A write after free may be noticed by whoever gets the memory.
+                        if report.fault != Fault::WriteAfterFree {
+                            assert_eq!(report.noticed.pid, 100 + thread);
+                        }
+                        assert!([0, 100 + thread].contains(&report.allocated.pid));
+                    }
+                }
+            });
+        }
+    });
+    goes_on(&guard);
+}
