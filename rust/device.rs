@@ -111,37 +111,17 @@ impl MiscDevice for OpenFile {
         )
     }
 
+    // In its caller, which is a function for just this; what is called most is looked for first.
+    #[inline(always)]
     fn ioctl(me: Pin<&Self>, _file: &File, command: u32, argument: usize) -> Result<isize> {
-        if _IOC_TYPE(command) != SLABLAB_IOC_TYPE {
-            return Err(ENOTTY);
-        }
-        // The size is the program's to choose; number and direction are the command.
-        let (number, bytes) = (_IOC_NR(command), _IOC_SIZE(command));
-        if number == SLABLAB_NR_FREE && command == SLABLAB_FREE {
-            return me.free(argument);
-        }
-        if _IOC_DIR(command) != _IOC_DIR(SLABLAB_INFO) {
-            return Err(ENOTTY);
-        }
-        match number {
-            SLABLAB_NR_ALLOC => me.alloc(argument, bytes)?,
-            SLABLAB_NR_REALLOC => me.realloc(argument, bytes)?,
-            SLABLAB_NR_INFO => me.info(argument, bytes)?,
-            SLABLAB_NR_BIND => me.bind(argument, bytes)?,
-            SLABLAB_NR_STATS => me.stats(argument, bytes)?,
-            SLABLAB_NR_CHECK => me.check(argument, bytes)?,
-            SLABLAB_NR_EXTEND => me.extend(argument, bytes)?,
-            SLABLAB_NR_SHRINK => me.shrink(argument, bytes)?,
-            SLABLAB_NR_MAP => me.map(argument, bytes)?,
-            SLABLAB_NR_SUBMIT => me.submit(argument, bytes)?,
-            SLABLAB_NR_BENCH => {
-                me.bench
-                    .run(me.lab.private_bytes(), is_admin(), argument, bytes)?;
-            }
-            _ => return Err(ENOTTY),
-        }
-        Ok(0)
+        let done = match command {
+            SLABLAB_FREE => me.free(argument),
+            SLABLAB_ALLOC => me.alloc(argument, size_of::<slablab_alloc>()),
+            _ => me.dispatch(command, argument),
+        };
+        done.map(|()| 0)
     }
+
     fn read_iter(kiocb: Kiocb<'_, Self::Ptr>, iov: &mut IovIterDest<'_>) -> Result<usize> {
         blocks::read(kiocb, iov)
     }
@@ -152,6 +132,36 @@ impl MiscDevice for OpenFile {
 }
 
 impl OpenFile {
+    /// Carries out any command.
+    #[inline(never)]
+    fn dispatch(&self, command: u32, argument: usize) -> Result {
+        if _IOC_TYPE(command) != SLABLAB_IOC_TYPE {
+            return Err(ENOTTY);
+        }
+        if _IOC_DIR(command) != _IOC_DIR(SLABLAB_INFO) {
+            return Err(ENOTTY);
+        }
+        // The size is the program's to choose; number and direction are the command.
+        let bytes = _IOC_SIZE(command);
+        match _IOC_NR(command) {
+            SLABLAB_NR_ALLOC => self.alloc(argument, bytes),
+            SLABLAB_NR_REALLOC => self.realloc(argument, bytes),
+            SLABLAB_NR_INFO => self.info(argument, bytes),
+            SLABLAB_NR_BIND => self.bind(argument, bytes),
+            SLABLAB_NR_STATS => self.stats(argument, bytes),
+            SLABLAB_NR_CHECK => self.check(argument, bytes),
+            SLABLAB_NR_EXTEND => self.extend(argument, bytes),
+            SLABLAB_NR_SHRINK => self.shrink(argument, bytes),
+            SLABLAB_NR_MAP => self.map(argument, bytes),
+            SLABLAB_NR_SUBMIT => self.submit(argument, bytes),
+            SLABLAB_NR_BENCH => {
+                let pools = self.lab.private_bytes();
+                self.bench.run(pools, is_admin(), argument, bytes)
+            }
+            _ => Err(ENOTTY),
+        }
+    }
+
     /// Begins a session on `pool`, unless there is one, and says whether it did.
     ///
     /// Afterwards there is one, whoever began it.

@@ -25,7 +25,7 @@ impl<T> BoxedSpinLock<T> {
 
 // SAFETY: `SpinLock` gives access to one caller at a time, and orders them.
 unsafe impl<T: Unpin> Lock<T> for BoxedSpinLock<T> {
-    #[inline]
+    #[inline(always)]
     fn with<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
         f(&mut self.0.lock())
     }

@@ -144,10 +144,7 @@ unsafe impl Engine for Slub {
             });
             return Err(Refusal::Exhausted);
         };
-        *cost = Cost {
-            path: Path::Kernel,
-            ..Cost::default()
-        };
+        *cost = Cost::new(Path::Kernel);
         Ok(Block {
             start,
             offset: None,
@@ -156,10 +153,7 @@ unsafe impl Engine for Slub {
 
     unsafe fn release(&self, block: Block, layout: Layout, cost: &mut Cost) -> Result<(), BadFree> {
         let whole = Self::whole(layout);
-        *cost = Cost {
-            path: Path::Kernel,
-            ..Cost::default()
-        };
+        *cost = Cost::new(Path::Kernel);
         // SAFETY: By this function's contract the block came from `obtain`, with this layout.
         unsafe { KVmalloc::free(block.start, whole) };
         self.counters.with(|counters| {
@@ -177,7 +171,7 @@ unsafe impl Engine for Slub {
     unsafe fn resize(&self, _block: Block, layout: Layout, new: Layout, cost: &mut Cost) -> bool {
         let stays = self.keeps(layout, new);
         if stays {
-            cost.path = Path::InPlace;
+            *cost = Cost::new(Path::InPlace);
             self.counters.with(|counters| {
                 counters.requested_bytes = counters.requested_bytes - layout.size() + new.size();
             });

@@ -41,31 +41,31 @@ impl OpenFile {
         let mut alloc = slablab_alloc::default();
         let exchange = Exchange::begin_into(&mut alloc, argument, bytes)?;
         expect(alloc.flags == 0)?;
-        let served = match self.session_for(alloc.size, alloc.align) {
-            Ok(session) => session.allocate(alloc.size, alloc.align),
-            Err(denied) => Err(denied),
+        let session = match self.session_for(alloc.size, alloc.align) {
+            Ok(session) => session,
+            Err(denied) => return refuse(denied, exchange, &mut alloc, |alloc| &mut alloc.cost),
         };
-        match served {
-            Ok(pending) => {
-                let reply = pending.reply();
+        match session.allocate(alloc.size, alloc.align) {
+            Ok(reply) => {
                 alloc.handle = reply.handle.to_bits();
                 alloc.offset = uapi::offset(reply.offset);
                 alloc.usable = reply.usable as u64;
                 alloc.cost = reply.cost.into();
-                exchange.reply(&alloc)?;
-                pending.publish();
-                Ok(())
+                exchange
+                    .reply(&alloc)
+                    .inspect_err(|_| session.revoke(reply.handle))
             }
             Err(denied) => refuse(denied, exchange, &mut alloc, |alloc| &mut alloc.cost),
         }
     }
 
     /// Frees a block; the argument is its handle.
-    pub(super) fn free(&self, argument: usize) -> Result<isize> {
+    #[inline]
+    pub(super) fn free(&self, argument: usize) -> Result {
         self.session()
             .and_then(|session| session.free(handle(argument)?))
             .map_err(error)?;
-        Ok(0)
+        Ok(())
     }
 
     /// Changes a block's size, and undoes that if the reply cannot be written.
@@ -149,6 +149,7 @@ fn transferred<T: ForeignOwnable>(
 }
 
 /// Returns the handle that a number from a program stands for.
+#[inline]
 fn handle(bits: usize) -> Result<Handle, Denied> {
     u32::try_from(bits)
         .ok()

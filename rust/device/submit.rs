@@ -2,8 +2,8 @@
 
 //! SUBMIT: many operations in one call.
 //!
-//! They are copied in a few at a time. These are done, and copied out, and only then do they count:
-//! `slab_session` has the reasons. Between one lot and the next no lock is held, so the scheduler
+//! They are copied in a few at a time. These are done, and copied out, or undone where they cannot
+//! be: `slab_session` has the reasons. Between one lot and the next no lock is held, so the scheduler
 //! gets in (x86-64 is preemptible in Linux 7.3, whatever the configuration), and a signal is
 //! looked for.
 
@@ -164,8 +164,11 @@ impl Array {
         // One begins in the first of two pages, the other ends in the last.
         self.write(base, &lot[..1])?;
         self.write(base + count - 1, &lot[count - 1..])?;
-        for operation in &mut *lot {
-            self.resolve(base, operation)?;
+        // Before the first one there is none that it could be about.
+        if base > 0 {
+            for operation in &mut *lot {
+                self.resolve(base, operation)?;
+            }
         }
         Ok(lot)
     }

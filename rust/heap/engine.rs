@@ -18,6 +18,7 @@ use crate::{
         Progress,
         Walk, //
     },
+    cost::Cost,
     map::{
         Extent,
         Mapped,
@@ -37,46 +38,6 @@ pub struct Block {
     pub start: NonNull<u8>,
     /// The same byte in the pool, where the engine has one.
     pub offset: Option<Offset>,
-}
-
-/// By which path a request was served.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Path {
-    /// Not at all.
-    #[default]
-    None,
-    /// From a free block of the slab.
-    Slab,
-    /// From a slab that took memory from the buddy system first.
-    Growth,
-    /// By the buddy system.
-    Buddy,
-    /// By the kernel's own allocator.
-    Kernel,
-    /// By the block that was there.
-    InPlace,
-    /// From what the CPU keeps to itself.
-    Magazine,
-}
-
-/// What it cost to serve a request.
-///
-/// A field that is `None` does not apply, or the engine cannot tell.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Cost {
-    /// The path that the request took.
-    pub path: Path,
-    /// The size class, as numbered by [`Visitor::class`].
-    pub class: Option<u8>,
-    /// The order (log2 of the bytes) of what the buddy system gave.
-    pub order: Option<u8>,
-    /// Larger buddy blocks that were split.
-    pub splits: Option<u16>,
-    /// Pairs of buddies that were merged.
-    pub merges: Option<u16>,
-    /// Of a request that was refused as [`Refusal::Fragmented`]: Linux's fragmentation index, from
-    /// 0 (there is little) to 1000 (it is in many pieces).
-    pub fragmentation: Option<u16>,
 }
 
 /// Why an engine refuses a request.
@@ -162,10 +123,23 @@ pub unsafe trait Engine: Sync {
     /// The reason why not; the engine's blocks are then as before.
     fn allocate(&self, layout: Layout, cost: &mut Cost) -> Result<Block, Refusal>;
 
-    /// Allocates a block if that can be done at once, without sleeping: `None` says that
-    /// [`Engine::allocate`] is to be asked, and is counted as nothing.
-    fn allocate_at_once(&self, layout: Layout, cost: &mut Cost) -> Option<Block> {
-        let _ = (layout, cost);
+    /// Allocates a block if that can be done at once, without sleeping, and tells what that cost:
+    /// `None` says that [`Engine::allocate`] is to be asked, and is counted as nothing.
+    #[inline(always)]
+    fn allocate_at_once(&self, layout: Layout) -> Option<(Block, Cost)> {
+        let _ = layout;
+        None
+    }
+
+    /// Takes a block back if that can be done without more ado, and tells what that cost: `None`
+    /// says that nothing has happened, and [`Engine::release`] is to be asked.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Engine::release`].
+    #[inline(always)]
+    unsafe fn release_at_once(&self, block: Block, layout: Layout) -> Option<Cost> {
+        let _ = (block, layout);
         None
     }
 

@@ -52,21 +52,21 @@ macro_rules! engine_enum {
 
         // SAFETY: Every method is that of the engine inside, which is never exchanged.
         unsafe impl $crate::Engine for $name {
-            #[inline]
+            #[inline(always)]
             fn capabilities(&self) -> $crate::engine::Capabilities {
                 match self {
                     $(Self::$variant(engine) => engine.capabilities(),)+
                 }
             }
 
-            #[inline]
+            #[inline(always)]
             fn usable(&self, layout: ::core::alloc::Layout) -> usize {
                 match self {
                     $(Self::$variant(engine) => engine.usable(layout),)+
                 }
             }
 
-            #[inline]
+            #[inline(always)]
             fn capacity(&self) -> usize {
                 match self {
                     $(Self::$variant(engine) => engine.capacity(),)+
@@ -84,14 +84,25 @@ macro_rules! engine_enum {
                 }
             }
 
-            #[inline]
+            #[inline(always)]
             fn allocate_at_once(
                 &self,
                 layout: ::core::alloc::Layout,
-                cost: &mut $crate::Cost,
-            ) -> ::core::option::Option<$crate::Block> {
+            ) -> ::core::option::Option<($crate::Block, $crate::Cost)> {
                 match self {
-                    $(Self::$variant(engine) => engine.allocate_at_once(layout, cost),)+
+                    $(Self::$variant(engine) => engine.allocate_at_once(layout),)+
+                }
+            }
+
+            #[inline(always)]
+            unsafe fn release_at_once(
+                &self,
+                block: $crate::Block,
+                layout: ::core::alloc::Layout,
+            ) -> ::core::option::Option<$crate::Cost> {
+                match self {
+                    // SAFETY: By this function's contract, which is the engine's.
+                    $(Self::$variant(engine) => unsafe { engine.release_at_once(block, layout) },)+
                 }
             }
 

@@ -19,6 +19,8 @@ extern crate std;
 #[forbid(unsafe_code)]
 pub mod check;
 pub mod class;
+#[forbid(unsafe_code)]
+pub mod cost;
 pub mod engine;
 mod engine_enum;
 pub mod guard;
@@ -36,11 +38,13 @@ pub mod stats;
 #[cfg(test)]
 mod testing;
 
+pub use cost::{
+    Cost,
+    Path, //
+};
 pub use engine::{
     Block,
-    Cost,
     Engine,
-    Path,
     Refusal, //
 };
 pub use region::Offset;

@@ -5,6 +5,12 @@
 //! A pool is made of regions: ranges of memory that were added one after the other. The rest of
 //! slablab names a byte of the pool by its [`Offset`]; this is the file that knows addresses.
 
+use core::{
+    cmp::Ordering,
+    fmt,
+    num::NonZeroU64, //
+};
+
 /// The regions that a pool can have.
 pub const REGIONS_MAX: usize = 16;
 
@@ -21,40 +27,71 @@ pub const REGION_SHIFT: u32 = 48;
 /// let offset = Offset::new(2, 4096);
 /// assert_eq!((offset.region(), offset.byte()), (2, 4096));
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Offset(u64);
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Offset(
+    /// The complement of the number that programs see, in which not all bits are 1: so `None` takes
+    /// no room of its own.
+    NonZeroU64,
+);
+
+const _: () = assert!(size_of::<Option<Offset>>() == size_of::<u64>());
 
 impl Offset {
     /// Returns the offset of byte `byte` in region `region`.
+    #[inline(always)]
     #[must_use]
     pub const fn new(region: u16, byte: u64) -> Self {
-        Self(((region as u64) << REGION_SHIFT) | (byte & ((1 << REGION_SHIFT) - 1)))
+        let bits = ((region as u64) << REGION_SHIFT) | (byte & ((1 << REGION_SHIFT) - 1));
+        match NonZeroU64::new(!bits) {
+            Some(complement) => Self(complement),
+            // The last byte of the last region that a number has room for: no pool has as many.
+            None => Self(NonZeroU64::MIN),
+        }
     }
 
     /// Returns the number of the region.
     #[must_use]
     pub const fn region(self) -> u16 {
-        (self.0 >> REGION_SHIFT) as u16
+        (self.to_bits() >> REGION_SHIFT) as u16
     }
 
     /// Returns the byte in the region.
     #[must_use]
     pub const fn byte(self) -> u64 {
-        self.0 & ((1 << REGION_SHIFT) - 1)
+        self.to_bits() & ((1 << REGION_SHIFT) - 1)
     }
 
     /// Returns how many bytes behind another one it is, if it is in the same region and not before.
     pub(crate) const fn after(self, other: Self) -> Option<usize> {
-        match self.0.checked_sub(other.0) {
+        match self.to_bits().checked_sub(other.to_bits()) {
             Some(byte) if self.region() == other.region() => Some(byte as usize),
             _ => None,
         }
     }
 
     /// Returns the offset as one number, the way that programs see it.
+    #[inline(always)]
     #[must_use]
     pub const fn to_bits(self) -> u64 {
-        self.0
+        !self.0.get()
+    }
+}
+
+impl Ord for Offset {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.to_bits().cmp(&other.to_bits())
+    }
+}
+
+impl PartialOrd for Offset {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl fmt::Debug for Offset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Offset({}, {:#x})", self.region(), self.byte())
     }
 }
 

@@ -90,8 +90,8 @@ pub enum Denied {
 impl Denied {
     /// Makes a denial of an engine's refusal, of which `cost` tells more.
     pub(crate) fn by_engine(refusal: Refusal, cost: &Cost) -> Self {
-        match (refusal, cost.fragmentation) {
-            (Refusal::Fragmented, Some(index)) => Self::Fragmented(index),
+        match refusal {
+            Refusal::Fragmented => Self::Fragmented(cost.fragmentation()),
             _ => Self::Refused(refusal),
         }
     }

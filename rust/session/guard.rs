@@ -28,8 +28,8 @@ use crate::{
     storage::Storage,
 };
 
-/// An operation that is done, but does not count yet.
-#[must_use = "an operation that is not published is undone"]
+/// A reallocation that is done, but does not count yet.
+#[must_use = "a reallocation that is not published is undone"]
 pub struct Pending<'s, R, L, S>
 where
     R: Deref<Target: Engine>,
@@ -41,8 +41,8 @@ where
     cost: Cost,
     /// What the handle will name.
     new: Record,
-    /// What it names, if the operation is a reallocation; often the same block.
-    old: Option<Record>,
+    /// What it named before; often the same block.
+    old: Record,
 }
 
 impl<'s, R, L, S> Pending<'s, R, L, S>
@@ -51,25 +51,8 @@ where
     L: Lock<Ledger<S::Chunk>>,
     S: Storage,
 {
-    /// Guards an allocation.
-    #[inline]
-    pub(super) fn allocation(
-        session: &'s Session<R, L, S>,
-        handle: Handle,
-        new: Record,
-        cost: Cost,
-    ) -> Self {
-        Self {
-            session,
-            handle,
-            cost,
-            new,
-            old: None,
-        }
-    }
-
     /// Guards a reallocation.
-    pub(super) fn reallocation(
+    pub(super) fn new(
         session: &'s Session<R, L, S>,
         handle: Handle,
         old: Record,
@@ -81,12 +64,11 @@ where
             handle,
             cost,
             new,
-            old: Some(old),
+            old,
         }
     }
 
     /// Returns what the program is to be told.
-    #[inline]
     pub fn reply(&self) -> Reply {
         Reply {
             handle: self.handle,
@@ -97,29 +79,10 @@ where
     }
 
     /// Makes it count.
-    #[inline]
     pub fn publish(self) {
         // There is nothing to undo any more.
         let me = ManuallyDrop::new(self);
-        match &me.old {
-            None => me
-                .session
-                .ledger
-                .with(|ledger| ledger.publish(me.handle, &me.new)),
-            Some(old) => me.finish(old),
-        }
-    }
-
-    /// Leaves an allocation in the books, complete but without a name.
-    pub(super) fn fill(self) {
-        let me = ManuallyDrop::new(self);
-        let session = me.session;
-        session.ledger.with(|ledger| ledger.fill(me.handle, me.new));
-    }
-
-    /// Makes a reallocation count.
-    fn finish(&self, old: &Record) {
-        let (session, handle, new) = (self.session, self.handle, &self.new);
+        let (session, handle, old, new) = (me.session, me.handle, &me.old, &me.new);
         if session.engine.keeps(old.layout, new.layout) {
             session.resize(old.block, old.layout, new.layout);
         }
@@ -131,17 +94,17 @@ where
             session.release(old);
         }
     }
+}
 
+impl<R, L, S> Drop for Pending<'_, R, L, S>
+where
+    R: Deref<Target: Engine>,
+    L: Lock<Ledger<S::Chunk>>,
+    S: Storage,
+{
     /// Makes it not have happened.
-    #[cold]
-    fn undo(&mut self) {
-        let (session, handle, new) = (self.session, self.handle, &self.new);
-        let Some(old) = &self.old else {
-            session.release(new);
-            return session
-                .ledger
-                .with(|ledger| ledger.cancel(handle, new.charge));
-        };
+    fn drop(&mut self) {
+        let (session, handle, old, new) = (self.session, self.handle, &self.old, &self.new);
         if new.block != old.block {
             session.release(new);
         } else if !session.engine.keeps(old.layout, new.layout) {
@@ -151,18 +114,6 @@ where
             ledger.discharge(new.charge.saturating_sub(old.charge));
             ledger.end_move(handle, old, false);
         });
-    }
-}
-
-impl<R, L, S> Drop for Pending<'_, R, L, S>
-where
-    R: Deref<Target: Engine>,
-    L: Lock<Ledger<S::Chunk>>,
-    S: Storage,
-{
-    #[inline]
-    fn drop(&mut self) {
-        self.undo();
     }
 }
 

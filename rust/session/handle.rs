@@ -87,15 +87,11 @@ impl Handle {
     /// Returns the entry's next handle, which comes back to the first generation after the last.
     #[inline]
     pub(crate) fn next(self) -> Self {
-        let next = self.0.get().wrapping_add(1 << INDEX_BITS);
-        let first = (1 << INDEX_BITS) | self.index();
-        // INVARIANT: The generation is one more, or the first one. Neither is 0.
-        let next = if next >> HANDLE_BITS == 0 {
-            next
-        } else {
-            first
-        };
-        Self::new(next).unwrap_or(self)
+        match self.0.checked_add(1 << INDEX_BITS) {
+            // INVARIANT: The generation is one more, and so not 0.
+            Some(next) if next.get() >> HANDLE_BITS == 0 => Self(next),
+            _ => Self::first(self.index()).unwrap_or(self),
+        }
     }
 }
 

@@ -82,8 +82,6 @@ enum State {
     Vacant { next: Option<u32> },
     /// An allocation that is not complete.
     Reserved,
-    /// An allocation that is complete, but not announced.
-    Filled,
     /// A block that `pins` others are using at the moment.
     Live { pins: u32 },
     /// A block that is being moved.
@@ -96,13 +94,14 @@ impl State {
     fn denied(self) -> Denied {
         match self {
             Self::Live { .. } | Self::Moving => Denied::Pinned,
-            Self::Vacant { .. } | Self::Reserved | Self::Filled => Denied::NoSuchBlock,
+            Self::Vacant { .. } | Self::Reserved => Denied::NoSuchBlock,
         }
     }
 }
 
 /// One entry of a session's table.
 #[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
 pub struct Entry {
     /// What names the entry, or will.
     handle: Handle,
@@ -111,8 +110,7 @@ pub struct Entry {
     record: Record,
 }
 
-// An entry is a cache line. The generic architectures' are as long.
-#[cfg(target_pointer_width = "64")]
+// An entry is a cache line.
 const _: () = assert!(size_of::<Entry>() == 64);
 
 impl Entry {
@@ -132,19 +130,6 @@ impl Entry {
             charge: 0,
         },
     };
-
-    /// Returns what names the entry, or will.
-    #[inline]
-    pub(crate) fn handle(&self) -> Handle {
-        self.handle
-    }
-
-    /// Gives a reserved entry its block, which has no name yet.
-    #[inline]
-    pub(crate) fn fill(&mut self, record: Record) {
-        self.record = record;
-        self.state = State::Filled;
-    }
 
     /// Empties the entry: what named it names nothing any more.
     #[inline]
@@ -179,6 +164,39 @@ pub struct Ledger<C> {
     limits: Limits,
     /// But for the allocations, which are the blocks and those that were freed.
     tally: Tally,
+}
+
+/// The place for one more block. While it is not taken nothing has changed.
+pub(crate) struct Vacancy<'l> {
+    /// The first vacant entry.
+    entry: &'l mut Entry,
+    first: &'l mut Option<u32>,
+    tally: &'l mut Tally,
+    /// What is counted with the block.
+    bytes: usize,
+}
+
+impl<'l> Vacancy<'l> {
+    /// Puts a block there, and returns the handle that names it from now on.
+    #[inline(always)]
+    pub(crate) fn insert(self, record: Record) -> Handle {
+        let entry = self.fill(State::Live { pins: 0 });
+        entry.record = record;
+        entry.handle
+    }
+
+    /// Counts the entry as one that is not vacant.
+    #[inline(always)]
+    fn fill(self, state: State) -> &'l mut Entry {
+        // INVARIANT: The first of the queue leaves it, and is counted.
+        if let State::Vacant { next } = self.entry.state {
+            *self.first = next;
+        }
+        self.tally.blocks += 1;
+        self.tally.bytes = self.bytes;
+        self.entry.state = state;
+        self.entry
+    }
 }
 
 /// Returns the entries of a chunk.
@@ -231,14 +249,14 @@ impl<C: DerefMut<Target = [Entry]>> Ledger<C> {
         self.tally.refusals[cause as usize] += 1;
     }
 
-    #[inline]
+    #[inline(always)]
     fn entry(&mut self, index: u32) -> Option<&mut Entry> {
         let (chunk, place) = locate(index);
         self.chunks.get_mut(chunk)?.as_mut()?.get_mut(place)
     }
 
     /// Returns the entry that a handle names, in whatever state.
-    #[inline]
+    #[inline(always)]
     fn named(&mut self, handle: Handle) -> Result<&mut Entry, Denied> {
         match self.entry(handle.index()) {
             Some(entry) if entry.handle == handle => Ok(entry),
@@ -281,40 +299,32 @@ impl<C: DerefMut<Target = [Entry]>> Ledger<C> {
         None
     }
 
-    /// Counts `charge` bytes and sets an entry aside for a block; [`Ledger::full`] says why there is
-    /// none.
+    /// Counts `charge` bytes and sets an entry aside for a block.
     ///
-    /// Its handle names nothing until it is given to [`Ledger::publish`].
-    #[inline(always)]
-    pub(crate) fn reserve(&mut self, charge: usize) -> Option<&mut Entry> {
-        let (entry, ()) = self.reserve_for(charge, || Some(()))??;
-        Some(entry)
+    /// Its handle names nothing until it is given to [`Ledger::fill`].
+    pub(crate) fn reserve(&mut self, charge: usize) -> Result<Handle, Full> {
+        match self.vacancy(charge) {
+            Some(vacancy) => Ok(vacancy.fill(State::Reserved).handle),
+            None => Err(self.full(charge)),
+        }
     }
 
-    /// As [`Ledger::reserve`], if `block` then has a block; `Some(None)` when it has none.
+    /// Returns the place for a block that counts for `charge` bytes, if there is one:
+    /// [`Ledger::reserve`] finds out why not.
     #[inline(always)]
-    pub(crate) fn reserve_for<T>(
-        &mut self,
-        charge: usize,
-        block: impl FnOnce() -> Option<T>,
-    ) -> Option<Option<(&mut Entry, T)>> {
+    pub(crate) fn vacancy(&mut self, charge: usize) -> Option<Vacancy<'_>> {
         let bytes = self.with_charge(charge)?;
         if self.tally.blocks >= self.limits.handles {
             return None;
         }
         let (chunk, place) = locate(self.first?);
         let entry = self.chunks.get_mut(chunk)?.as_mut()?.get_mut(place)?;
-        let State::Vacant { next } = entry.state else {
-            return None;
-        };
-        let Some(block) = block() else {
-            return Some(None);
-        };
-        entry.state = State::Reserved;
-        self.first = next;
-        self.tally.blocks += 1;
-        self.tally.bytes = bytes;
-        Some(Some((entry, block)))
+        Some(Vacancy {
+            entry,
+            first: &mut self.first,
+            tally: &mut self.tally,
+            bytes,
+        })
     }
 
     /// Says why nothing can be reserved.
@@ -361,7 +371,7 @@ impl<C: DerefMut<Target = [Entry]>> Ledger<C> {
     }
 
     /// Puts an entry that was vacated at the end of the queue of vacant ones.
-    #[inline]
+    #[inline(always)]
     fn closed(&mut self, index: u32, charge: usize) {
         // Without a first one the queue is empty, and its last one history.
         match self.first.and_then(|_| self.entry(self.last)) {
@@ -374,49 +384,11 @@ impl<C: DerefMut<Target = [Entry]>> Ledger<C> {
     }
 
     /// Makes a reserved handle name a block.
-    #[inline]
-    pub(crate) fn publish(&mut self, handle: Handle, record: &Record) {
+    pub(crate) fn fill(&mut self, handle: Handle, record: &Record) {
         if let Ok(entry) = self.named(handle) {
             entry.record = *record;
             entry.state = State::Live { pins: 0 };
         }
-    }
-
-    /// Gives a reserved handle its block, which has no name yet.
-    pub(crate) fn fill(&mut self, handle: Handle, record: Record) {
-        if let Ok(entry) = self.named(handle) {
-            entry.fill(record);
-        }
-    }
-
-    /// Makes a handle name the block that it was given by [`Entry::fill`], unless that has been
-    /// taken since.
-    #[inline]
-    pub(crate) fn publish_filled(&mut self, handle: Handle) {
-        if let Ok(entry) = self.named(handle) {
-            if entry.state == State::Filled {
-                entry.state = State::Live { pins: 0 };
-            }
-        }
-    }
-
-    /// Takes the block of a handle that was given to [`Entry::fill`] out of the books.
-    #[inline]
-    pub(crate) fn take_filled(&mut self, handle: Handle) -> Result<Record, Denied> {
-        let entry = self.named(handle)?;
-        if entry.state != State::Filled {
-            return Err(entry.state.denied());
-        }
-        let record = entry.record;
-        entry.vacate();
-        self.closed(handle.index(), record.charge);
-        Ok(record)
-    }
-
-    /// Counts a block that was taken by [`Ledger::take_filled`] as one that was freed.
-    #[inline]
-    pub(crate) fn freed(&mut self) {
-        self.tally.frees += 1;
     }
 
     /// Gives up a reserved handle and the bytes that were counted for it.
@@ -435,9 +407,15 @@ impl<C: DerefMut<Target = [Entry]>> Ledger<C> {
     }
 
     /// Takes the block of a handle out of the books.
-    #[inline(always)]
     pub(crate) fn take(&mut self, handle: Handle) -> Result<Record, Denied> {
         self.take_with(handle, |record| *record)
+    }
+
+    /// As [`Ledger::take`], but the block was not freed: it never was allocated.
+    pub(crate) fn revoke(&mut self, handle: Handle) -> Result<Record, Denied> {
+        let record = self.take(handle)?;
+        self.tally.frees -= 1;
+        Ok(record)
     }
 
     /// Takes the block of a handle out of the books, and shows it to `f`.

@@ -2,14 +2,17 @@
 
 //! Sessions.
 //!
-//! An operation that has to be told to the program before it counts comes in two halves: the
-//! first does the work and returns a guard with the reply, the second makes it count. A guard that
-//! is dropped instead undoes the work, so a reply that cannot be delivered leaves no trace.
+//! What was done may turn out to be impossible to tell the program, and is then undone, so that
+//! there is never a block that it does not know of. An allocation is revoked by its handle. That of
+//! a reallocation is harder to have back, so it comes in two halves: the first does the work and
+//! returns a guard with the reply, the second makes it count; a guard that is dropped instead
+//! undoes the work.
 
-// Lock order: the session's lock, then nothing; a submission (submit.rs) asks the engine for what it has
-// at once, and gives back to it, with it held.
-// No memory of a block is touched under it. A block on its way from the books to the engine, or
-// back, belongs to the call that moves it.
+// Lock order: the session's lock, then the engine's. An engine that is quick is asked for what it
+// has at once, and given back to, with the session's held: neither sleeps, and it is cheaper than to
+// let go of the lock and take it again. For the same reason a small block is zeroed under it
+// ([`AT_ONCE_BYTES`]). For all else an engine is called without. A block on its way from the books
+// to the engine, or back, belongs to the call that moves it.
 
 use core::{
     alloc::Layout,
@@ -48,6 +51,9 @@ const WORD: usize = size_of::<u64>();
 
 /// The most bytes that are zeroed word by word.
 const SMALL: usize = 64;
+
+/// The largest block that is allocated, and so zeroed, with the session's lock held.
+const AT_ONCE_BYTES: usize = 4096;
 
 /// What a program is told of a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,24 +118,63 @@ where
 
     /// Allocates `size` bytes of zeros.
     ///
-    /// The block has a name once the reply is published.
+    /// Who cannot tell the program of it gives the block to [`Session::revoke`].
     ///
     /// # Errors
     ///
     /// [`Denied::SizeZero`], [`Denied::BadAlign`], a quota, [`Denied::NoTable`], or what the engine
     /// says. Nothing has changed then.
     #[inline(always)]
-    pub fn allocate(&self, size: u64, align: u64) -> Result<Pending<'_, R, L, S>, Denied> {
-        match self.serve(size, align) {
-            Ok(pending) => Ok(pending),
+    pub fn allocate(&self, size: u64, align: u64) -> Result<Reply, Denied> {
+        let served = match validate(&*self.engine, size, align) {
+            Ok(layout) => match self
+                .ledger
+                .with(|ledger| self.serve_at_once(ledger, layout))
+            {
+                Some(reply) => Ok(reply),
+                None => self.serve(layout),
+            },
+            Err(denied) => Err(denied),
+        };
+        match served {
+            Ok(reply) => Ok(reply),
             Err(denied) => Err(self.counted(denied)),
         }
     }
 
-    /// Does the work of [`Session::allocate`], but does not count a refusal.
+    /// Allocates a block if there is a place for it and the engine has it at once, with the
+    /// session's lock held.
     #[inline(always)]
-    pub(super) fn serve(&self, size: u64, align: u64) -> Result<Pending<'_, R, L, S>, Denied> {
-        let layout = validate(&*self.engine, size, align)?;
+    pub(super) fn serve_at_once(
+        &self,
+        ledger: &mut Ledger<S::Chunk>,
+        layout: Layout,
+    ) -> Option<Reply> {
+        let charge = self.engine.usable(layout);
+        if charge > AT_ONCE_BYTES {
+            return None;
+        }
+        let vacancy = ledger.vacancy(charge)?;
+        let (block, cost) = self.engine.allocate_at_once(layout)?;
+        // SAFETY: The block is new, and `charge` is its usable size.
+        unsafe { zero(block.start, charge) };
+        let handle = vacancy.insert(Record {
+            block,
+            layout,
+            charge,
+        });
+        Some(Reply {
+            handle,
+            offset: block.offset,
+            usable: charge,
+            cost,
+        })
+    }
+
+    /// Allocates a block without the session's lock, and does not count a refusal.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn serve(&self, layout: Layout) -> Result<Reply, Denied> {
         let charge = self.engine.usable(layout);
         let handle = self.reserve(charge)?;
         let mut cost = Cost::default();
@@ -147,7 +192,22 @@ where
             layout,
             charge,
         };
-        Ok(Pending::allocation(self, handle, record, cost))
+        self.ledger.with(|ledger| ledger.fill(handle, &record));
+        Ok(Reply {
+            handle,
+            offset: block.offset,
+            usable: charge,
+            cost,
+        })
+    }
+
+    /// Takes back a block that the program could not be told of, unless it uses it already: a
+    /// program may guess a handle.
+    #[cold]
+    pub fn revoke(&self, handle: Handle) {
+        if let Ok(record) = self.ledger.with(|ledger| ledger.revoke(handle)) {
+            self.release(&record);
+        }
     }
 
     /// Counts a refusal, if this is one.
@@ -164,10 +224,34 @@ where
     /// # Errors
     ///
     /// [`Denied::NoSuchBlock`] and [`Denied::Pinned`].
-    #[inline]
+    #[inline(always)]
     pub fn free(&self, handle: Handle) -> Result<Cost, Denied> {
+        if self.engine.capabilities().quick {
+            return self.ledger.with(|ledger| self.free_at_once(ledger, handle));
+        }
+        self.free_unlocked(handle)
+    }
+
+    /// Frees a block without the session's lock.
+    pub(super) fn free_unlocked(&self, handle: Handle) -> Result<Cost, Denied> {
         let record = self.ledger.with(|ledger| ledger.take(handle))?;
         Ok(self.release(&record))
+    }
+
+    /// Frees a block of an engine that is quick, with the session's lock held.
+    #[inline(always)]
+    pub(super) fn free_at_once(
+        &self,
+        ledger: &mut Ledger<S::Chunk>,
+        handle: Handle,
+    ) -> Result<Cost, Denied> {
+        ledger.take_with(handle, |record| {
+            // SAFETY: As in `release`.
+            match unsafe { self.engine.release_at_once(record.block, record.layout) } {
+                Some(cost) => cost,
+                None => self.release(record),
+            }
+        })
     }
 
     /// Changes a block's size, and its place if that must be.
@@ -205,7 +289,7 @@ where
         let (block, in_place) = if self.engine.keeps(old.layout, layout) {
             // The engine is told when the reply was delivered: what is given back then could not
             // be had again.
-            cost.path = Path::InPlace;
+            cost = Cost::new(Path::InPlace);
             (old.block, true)
         // SAFETY: The block is out, as the books say, with that layout, and nobody else can reach
         // it while it is being moved.
@@ -235,7 +319,7 @@ where
             layout,
             charge,
         };
-        Ok(Pending::reallocation(self, handle, old, new, cost))
+        Ok(Pending::new(self, handle, old, new, cost))
     }
 
     /// Pins a block, so that its bytes stay where they are.
@@ -256,14 +340,9 @@ where
     }
 
     /// Reserves a handle, with a larger table if need be.
-    #[inline]
     fn reserve(&self, charge: usize) -> Result<Handle, Denied> {
         loop {
-            let reserved = self.ledger.with(|ledger| match ledger.reserve(charge) {
-                Some(entry) => Ok(entry.handle()),
-                None => Err(ledger.full(charge)),
-            });
-            match reserved {
+            match self.ledger.with(|ledger| ledger.reserve(charge)) {
                 Ok(handle) => return Ok(handle),
                 Err(full) => self.make_room(full)?,
             }
@@ -272,7 +351,7 @@ where
 
     /// Gets a larger table, if it is that what is missing.
     #[cold]
-    pub(super) fn make_room(&self, full: Full) -> Result<(), Denied> {
+    fn make_room(&self, full: Full) -> Result<(), Denied> {
         match full {
             Full::Quota(denied) => Err(denied),
             Full::Table { first, entries } => {
@@ -286,7 +365,7 @@ where
     }
 
     /// Gives a block that left the books back to the engine.
-    #[inline]
+    #[cold]
     pub(super) fn release(&self, record: &Record) -> Cost {
         let mut cost = Cost::default();
         // SAFETY: The record was taken out of the books, or never got in, so this is the only call
@@ -324,13 +403,13 @@ where
 /// # Errors
 ///
 /// [`Denied::SizeZero`], [`Denied::BadAlign`], and [`Refusal::TooBig`] for more than the pool.
-#[inline]
+#[inline(always)]
 pub fn validate(engine: &(impl Engine + ?Sized), size: u64, align: u64) -> Result<Layout, Denied> {
     validate_within(engine.capacity(), size, align)
 }
 
 /// As [`validate`], for an engine of that capacity.
-#[inline]
+#[inline(always)]
 pub(super) fn validate_within(capacity: usize, size: u64, align: u64) -> Result<Layout, Denied> {
     if size == 0 {
         return Err(Denied::SizeZero);
@@ -352,8 +431,8 @@ pub(super) fn validate_within(capacity: usize, size: u64, align: u64) -> Result<
 /// # Safety
 ///
 /// From `start` on the block has at least as many usable bytes, and nobody else can reach it.
-#[inline]
-pub(super) unsafe fn zero(start: NonNull<u8>, bytes: usize) {
+#[inline(always)]
+unsafe fn zero(start: NonNull<u8>, bytes: usize) {
     if bytes > SMALL || (start.addr().get() | bytes) % WORD != 0 {
         // SAFETY: By the function's contract.
         return unsafe { start.write_bytes(0, bytes) };

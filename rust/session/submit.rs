@@ -2,19 +2,13 @@
 
 //! Submissions: many operations in one call.
 //!
-//! A submission is done in parts. A part is done first and counts once its guard is published, as a
-//! single operation does: in between the program can be told, and where that fails the part's
-//! blocks are given back, so that there is never one that the program does not know of. What is
-//! freed cannot be had back, so a free is done at once.
+//! A submission is done in parts. When a part is done the program is told, and where that fails the
+//! part's allocations are revoked ([`Session::revoke`]), so that there is never a block that the
+//! program does not know of. What is freed cannot be had back.
 
-// The engine is called with the session's lock held, for a few operations at a time: to take back, and
-// for what it has at once, neither of which sleeps, and both are bounded. What it does not have at once,
-// it is asked for without the lock. An engine that is not quick is always called without.
+// The session's lock is held for a few operations at a time; what is done under it, session.rs says.
 
-use core::{
-    ops::Deref,
-    ptr::NonNull, //
-};
+use core::ops::Deref;
 
 use slab_heap::{
     Cost,
@@ -26,22 +20,18 @@ use crate::{
     denied::Denied,
     guard::Pending,
     handle::Handle,
-    ledger::{
-        Full,
-        Ledger,
-        Record, //
-    },
+    ledger::Ledger,
     session::{
         Reply,
         Session,
-        validate_within,
-        zero, //
+        validate,
+        validate_within, //
     },
     storage::Storage,
 };
 
 /// Operations between two moments when the lock is free.
-const GROUP: usize = 8;
+const GROUP: usize = 16;
 
 /// Which block an operation is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,59 +89,8 @@ enum Stop {
     Alone,
     /// The next one is to be done without the lock.
     Unlocked,
-    /// The next one needs a larger table, or more than the quota.
-    Full(Full),
     /// The next one is denied.
     Denied(Denied),
-}
-
-/// Blocks that were allocated while the lock was held: they are to be zeroed without it.
-struct Fresh {
-    /// The first `count` of them, each with its usable bytes, or 0 if it was freed again.
-    blocks: [(NonNull<u8>, usize); GROUP],
-    count: usize,
-}
-
-impl Fresh {
-    #[inline]
-    const fn new() -> Self {
-        Self {
-            blocks: [(NonNull::dangling(), 0); GROUP],
-            count: 0,
-        }
-    }
-
-    /// Notes a block with its usable bytes.
-    #[inline]
-    fn push(&mut self, start: NonNull<u8>, charge: usize) {
-        if let Some(place) = self.blocks.get_mut(self.count) {
-            *place = (start, charge);
-            self.count += 1;
-        }
-    }
-
-    /// Zeroes the blocks.
-    ///
-    /// # Safety
-    ///
-    /// They are out and nobody else can reach them.
-    #[inline(never)]
-    unsafe fn zero(&self) {
-        for (start, charge) in self.blocks.iter().take(self.count) {
-            // SAFETY: By this function's contract; the block has that many usable bytes.
-            unsafe { zero(*start, *charge) };
-        }
-    }
-
-    /// Forgets a block that was freed again.
-    #[inline]
-    fn forget(&mut self, start: NonNull<u8>) {
-        for (block, charge) in self.blocks.iter_mut().take(self.count) {
-            if *block == start {
-                *charge = 0;
-            }
-        }
-    }
 }
 
 impl<R, L, S> Session<R, L, S>
@@ -187,7 +126,7 @@ where
     }
 }
 
-/// A part of a submission that is done, but does not count yet.
+/// A part of a submission that is done, but that the program does not know of yet.
 #[must_use = "a part that is not published is undone"]
 pub struct Part<'s, 'q, Q, R, L, S>
 where
@@ -242,7 +181,7 @@ where
             if self.end >= self.requests.len() {
                 return;
             }
-            let mut stop = if quick { self.group() } else { self.single() };
+            let mut stop = if quick { self.group() } else { Stop::Unlocked };
             if matches!(stop, Stop::Unlocked) {
                 stop = self.single();
             }
@@ -253,11 +192,6 @@ where
                     Err(denied) => break denied,
                 },
                 Stop::Alone => return,
-                Stop::Full(full) => {
-                    if let Err(denied) = self.session.make_room(full) {
-                        break self.session.counted(denied);
-                    }
-                }
                 Stop::Denied(denied) => break self.session.counted(denied),
             }
         };
@@ -266,153 +200,68 @@ where
     }
 
     /// Does a few allocations and frees, on an engine that is quick.
+    #[inline(never)]
     fn group(&mut self) -> Stop {
-        let mut fresh = Fresh::new();
-        let session = self.session;
+        let (session, base) = (self.session, self.base);
         let capacity = session.engine.capacity();
+        let requests = &mut *self.requests;
+        let mut end = self.end;
+        let group_end = requests.len().min(end + GROUP);
         let stop = session.ledger.with(|ledger| {
-            for _ in 0..GROUP {
-                if self.end >= self.requests.len() {
-                    break;
-                }
-                let done = match self.requests[self.end].operation() {
+            while end < group_end {
+                let done = match requests[end].operation() {
                     Ok(Operation::Allocate { size, align }) => {
-                        self.allocate(ledger, &mut fresh, capacity, size, align)
+                        validate_within(capacity, size, align)
+                            .map_err(Stop::Denied)
+                            .and_then(|layout| {
+                                session.serve_at_once(ledger, layout).ok_or(Stop::Unlocked)
+                            })
+                            .map(|reply| requests[end].served(&reply))
                     }
-                    Ok(Operation::Free(name)) => self.free(ledger, &mut fresh, name),
+                    Ok(Operation::Free(name)) => named(requests, base, end, name)
+                        .and_then(|handle| Ok((handle, session.free_at_once(ledger, handle)?)))
+                        .map(|(handle, cost)| requests[end].freed(handle, cost))
+                        .map_err(Stop::Denied),
                     Ok(Operation::Reallocate(..)) => Err(Stop::Alone),
                     Err(denied) => Err(Stop::Denied(denied)),
                 };
                 if let Err(stop) = done {
                     return stop;
                 }
-                self.end += 1;
+                end += 1;
             }
             Stop::Done
         });
-        // SAFETY: The blocks are out and have no names yet: only this call could have freed one, and
-        // then it would have been forgotten.
-        unsafe { fresh.zero() };
+        self.end = end;
         stop
     }
 
-    /// Allocates a block, with the session's lock held.
-    #[inline(always)]
-    fn allocate(
-        &mut self,
-        ledger: &mut Ledger<S::Chunk>,
-        fresh: &mut Fresh,
-        capacity: usize,
-        size: u64,
-        align: u64,
-    ) -> Result<(), Stop> {
-        let engine = &*self.session.engine;
-        let layout = validate_within(capacity, size, align).map_err(Stop::Denied)?;
-        let charge = engine.usable(layout);
-        let mut cost = Cost::default();
-        let at_once = || engine.allocate_at_once(layout, &mut cost);
-        let (entry, block) = match ledger.reserve_for(charge, at_once) {
-            Some(Some(reserved)) => reserved,
-            Some(None) => return Err(Stop::Unlocked),
-            None => return Err(Stop::Full(ledger.full(charge))),
-        };
-        let handle = entry.handle();
-        entry.fill(Record {
-            block,
-            layout,
-            charge,
-        });
-        fresh.push(block.start, charge);
-        self.requests[self.end].served(&Reply {
-            handle,
-            offset: block.offset,
-            usable: charge,
-            cost,
-        });
-        Ok(())
-    }
-
-    /// Frees a block, with the session's lock held.
-    #[inline(always)]
-    fn free(
-        &mut self,
-        ledger: &mut Ledger<S::Chunk>,
-        fresh: &mut Fresh,
-        name: Name,
-    ) -> Result<(), Stop> {
-        let (handle, own) = self.named(name).map_err(Stop::Denied)?;
-        let session = self.session;
-        let freed = if own {
-            ledger.take_filled(handle).map(|record| {
-                ledger.freed();
-                fresh.forget(record.block.start);
-                session.release(&record)
-            })
-        } else {
-            ledger.take_with(handle, |record| session.release(record))
-        };
-        let cost = freed.map_err(Stop::Denied)?;
-        self.requests[self.end].freed(handle, cost);
-        Ok(())
-    }
-
-    /// Returns the handle that is meant, and whether it is of a block that this part allocated.
-    #[inline]
-    fn named(&self, name: Name) -> Result<(Handle, bool), Denied> {
-        match name {
-            Name::Handle(bits) => match Handle::from_bits(bits) {
-                Some(handle) => Ok((handle, false)),
-                None => Err(Denied::NoSuchBlock),
-            },
-            Name::Earlier(number) => {
-                let place = number
-                    .checked_sub(self.base)
-                    .filter(|place| *place < self.end)
-                    .ok_or(Denied::BadOperation)?;
-                let handle = self.requests[place].allocated();
-                Ok((handle.ok_or(Denied::BadOperation)?, place >= self.first))
-            }
-        }
-    }
-
-    /// Does one allocation or free, without the lock.
+    /// Does one allocation or free without the session's lock: the engine may sleep.
     #[inline(never)]
     fn single(&mut self) -> Stop {
+        match self.try_single() {
+            Ok(stop) => stop,
+            Err(denied) => Stop::Denied(denied),
+        }
+    }
+
+    /// Does the work of [`Part::single`].
+    fn try_single(&mut self) -> Result<Stop, Denied> {
         let session = self.session;
-        match self.requests[self.end].operation() {
-            Ok(Operation::Allocate { size, align }) => match session.serve(size, align) {
-                Ok(pending) => {
-                    self.requests[self.end].served(&pending.reply());
-                    pending.fill();
-                }
-                Err(denied) => return Stop::Denied(denied),
-            },
-            Ok(Operation::Free(name)) => {
-                let taken = self.named(name).and_then(|(handle, own)| {
-                    let record = session.ledger.with(|ledger| {
-                        if own {
-                            let record = ledger.take_filled(handle)?;
-                            ledger.freed();
-                            Ok(record)
-                        } else {
-                            ledger.take(handle)
-                        }
-                    })?;
-                    Ok((handle, record))
-                });
-                match taken {
-                    Ok((handle, record)) => {
-                        let cost = session.release(&record);
-                        self.requests[self.end].freed(handle, cost);
-                    }
-                    Err(denied) => return Stop::Denied(denied),
-                }
+        match self.requests[self.end].operation()? {
+            Operation::Allocate { size, align } => {
+                let reply = session.serve(validate(&*session.engine, size, align)?)?;
+                self.requests[self.end].served(&reply);
             }
-            Ok(Operation::Reallocate(..)) => return Stop::Alone,
-            Err(denied) => return Stop::Denied(denied),
+            Operation::Free(name) => {
+                let handle = named(self.requests, self.base, self.end, name)?;
+                let cost = session.free_unlocked(handle)?;
+                self.requests[self.end].freed(handle, cost);
+            }
+            Operation::Reallocate(..) => return Ok(Stop::Alone),
         }
         self.end += 1;
-        Stop::Done
+        Ok(Stop::Done)
     }
 
     /// Does the reallocation that the part is.
@@ -420,7 +269,7 @@ where
         let Operation::Reallocate(name, size) = self.requests[self.end].operation()? else {
             return Err(Denied::BadOperation);
         };
-        let (handle, _) = self.named(name)?;
+        let handle = named(self.requests, self.base, self.end, name)?;
         let pending = self.session.reallocate(handle, size)?;
         self.requests[self.end].served(&pending.reply());
         self.moved = Some(pending);
@@ -433,33 +282,17 @@ where
     pub fn publish(mut self) {
         if let Some(moved) = self.moved.take() {
             moved.publish();
-        } else if self.end > self.first {
-            let done = &self.requests[self.first..self.end];
-            self.session.ledger.with(|ledger| {
-                for handle in done.iter().filter_map(Request::allocated) {
-                    ledger.publish_filled(handle);
-                }
-            });
         }
         // There is nothing to undo any more.
         self.end = self.first;
     }
 
-    /// Gives the blocks back that have no name yet.
+    /// Takes back what was allocated.
     #[cold]
     fn undo(&mut self) {
-        for request in &self.requests[self.first..self.end] {
-            let Some(handle) = request.allocated() else {
-                continue;
-            };
-            // One that the part freed itself is not there any more.
-            if let Ok(record) = self
-                .session
-                .ledger
-                .with(|ledger| ledger.take_filled(handle))
-            {
-                self.session.release(&record);
-            }
+        let done = &self.requests[self.first..self.end];
+        for handle in done.iter().filter_map(Request::allocated) {
+            self.session.revoke(handle);
         }
     }
 }
@@ -477,5 +310,22 @@ where
         if self.end > self.first && self.moved.is_none() {
             self.undo();
         }
+    }
+}
+
+/// Returns the handle that is meant by the request behind the first `end`.
+#[inline(always)]
+fn named<Q: Request>(
+    requests: &[Q],
+    base: usize,
+    end: usize,
+    name: Name,
+) -> Result<Handle, Denied> {
+    match name {
+        Name::Handle(bits) => Handle::from_bits(bits).ok_or(Denied::NoSuchBlock),
+        Name::Earlier(number) => number
+            .checked_sub(base)
+            .and_then(|place| requests[..end].get(place)?.allocated())
+            .ok_or(Denied::BadOperation),
     }
 }

@@ -122,10 +122,7 @@ impl Drop for Pool {
 type TestSession<'p> = Session<&'p Seed<HostLock<State>>, HostLock<Ledger<Vec<Entry>>>, Tables>;
 
 fn allocate(session: &TestSession<'_>, size: u64, align: u64) -> Result<Reply, Denied> {
-    let pending = session.allocate(size, align)?;
-    let reply = pending.reply();
-    pending.publish();
-    Ok(reply)
+    session.allocate(size, align)
 }
 
 fn reallocate(session: &TestSession<'_>, handle: Handle, size: u64) -> Result<Reply, Denied> {
@@ -194,16 +191,33 @@ fn bad_sizes_and_alignments_are_denied_before_the_engine_sees_them() {
 }
 
 #[test]
-fn an_allocation_that_is_not_published_leaves_no_trace() {
+fn an_allocation_that_is_revoked_leaves_no_trace() {
     let pool = Pool::new();
     let session = pool.session();
     let before = (pool.totals().live_blocks, session.tally());
-    let pending = session.allocate(100, 8).unwrap();
-    let handle = pending.reply().handle;
-    assert_eq!(session.free(handle), Err(Denied::NoSuchBlock));
-    drop(pending);
+    let handle = allocate(&session, 100, 8).unwrap().handle;
+    session.revoke(handle);
     assert_eq!((pool.totals().live_blocks, session.tally()), before);
     assert_eq!(session.free(handle), Err(Denied::NoSuchBlock));
+    session.revoke(handle);
+    assert_eq!((pool.totals().live_blocks, session.tally()), before);
+}
+
+#[test]
+fn a_block_that_is_in_use_is_not_revoked() {
+    let pool = Pool::new();
+    let session = pool.session();
+    let handle = allocate(&session, 100, 8).unwrap().handle;
+    let pinned = session.pin(handle).unwrap();
+    session.revoke(handle);
+    drop(pinned);
+    assert_eq!(bytes(&session, handle), [0; 100]);
+    let pending = session.reallocate(handle, 5000).unwrap();
+    session.revoke(handle);
+    pending.publish();
+    assert_eq!(bytes(&session, handle).len(), 5000);
+    assert!(session.free(handle).is_ok());
+    assert_eq!((session.tally().allocations, session.tally().frees), (1, 1));
 }
 
 #[test]
@@ -247,7 +261,7 @@ fn reallocation_keeps_contents_and_adds_zeros() {
         fill(&session, handle, 7);
     }
     assert_eq!(
-        reallocate(&session, handle, 60).unwrap().cost.path,
+        reallocate(&session, handle, 60).unwrap().cost.path(),
         Path::InPlace
     );
     assert_eq!(session.tally().reallocations, 10);

@@ -74,29 +74,37 @@ pub(crate) fn offset(offset: Option<Offset>) -> u64 {
     offset.map_or(NO_OFFSET, Offset::to_bits)
 }
 
+// A cost of `slab_heap` has the ABI's layout and numbers.
+const _: () = {
+    assert!(Path::None as u32 == SLABLAB_PATH_NONE);
+    assert!(Path::Slab as u32 == SLABLAB_PATH_SLAB);
+    assert!(Path::Growth as u32 == SLABLAB_PATH_GROWTH);
+    assert!(Path::Buddy as u32 == SLABLAB_PATH_BUDDY);
+    assert!(Path::Kernel as u32 == SLABLAB_PATH_KERNEL);
+    assert!(Path::InPlace as u32 == SLABLAB_PATH_IN_PLACE);
+    assert!(Path::Magazine as u32 == SLABLAB_PATH_MAGAZINE);
+    let none = Cost::new(Path::None).to_bits().to_le_bytes();
+    assert!(none[1] as u32 == SLABLAB_CAUSE_NONE);
+    assert!(none[2] as u32 == SLABLAB_NO_CLASS);
+    assert!(none[3] as u32 == SLABLAB_NO_ORDER);
+    assert!(none[4] as u32 == SLABLAB_UNKNOWN);
+    assert!(none[5] as u32 == SLABLAB_UNKNOWN);
+    assert!(none[6] == 0 && none[7] == 0);
+};
+
 impl From<Cost> for slablab_cost {
+    #[inline(always)]
     fn from(cost: Cost) -> Self {
-        let path = match cost.path {
-            Path::None => SLABLAB_PATH_NONE,
-            Path::Slab => SLABLAB_PATH_SLAB,
-            Path::Growth => SLABLAB_PATH_GROWTH,
-            Path::Buddy => SLABLAB_PATH_BUDDY,
-            Path::Kernel => SLABLAB_PATH_KERNEL,
-            Path::InPlace => SLABLAB_PATH_IN_PLACE,
-            Path::Magazine => SLABLAB_PATH_MAGAZINE,
-        };
-        let times = |times: Option<u16>| match times {
-            Some(times) => times.min(SLABLAB_UNKNOWN as u16 - 1) as u8,
-            None => SLABLAB_UNKNOWN as u8,
-        };
+        let [path, cause, class_index, order, splits, merges, low, high] =
+            cost.to_bits().to_le_bytes();
         Self {
-            path: path as u8,
-            cause: SLABLAB_CAUSE_NONE as u8,
-            class_index: cost.class.unwrap_or(SLABLAB_NO_CLASS as u8),
-            order: cost.order.unwrap_or(SLABLAB_NO_ORDER as u8),
-            splits: times(cost.splits),
-            merges: times(cost.merges),
-            fragmentation: cost.fragmentation.unwrap_or(0),
+            path,
+            cause,
+            class_index,
+            order,
+            splits,
+            merges,
+            fragmentation: u16::from_le_bytes([low, high]),
         }
     }
 }

@@ -315,9 +315,7 @@ impl Target for Sim {
     }
 
     fn alloc(&self, size: u64, align: u64) -> Result<slablab_alloc, Refused> {
-        let pending = self.session.allocate(size, align).map_err(refused)?;
-        let reply = pending.reply();
-        pending.publish();
+        let reply = self.session.allocate(size, align).map_err(refused)?;
         Ok(slablab_alloc {
             size,
             align,

@@ -141,14 +141,24 @@ impl Addresses {
     }
 
     /// Returns the block that begins at an address of the pool.
-    #[inline]
+    #[inline(always)]
     pub(super) fn block_at(&self, start: NonNull<u8>) -> Block {
-        let mut views = (0..).zip(&self.views);
-        let offset = views.find_map(|(region, view)| {
+        // Most pools have one region.
+        let offset = match self.views[0].byte(start.addr().get()) {
+            Some(byte) => Some(Offset::new(0, byte as u64)),
+            None => self.offset_behind_first(start),
+        };
+        Block { start, offset }
+    }
+
+    /// Returns the offset of an address that is not in the first region.
+    #[cold]
+    fn offset_behind_first(&self, start: NonNull<u8>) -> Option<Offset> {
+        let mut views = (0..).zip(&self.views).skip(1);
+        views.find_map(|(region, view)| {
             let byte = view.byte(start.addr().get())?;
             Some(Offset::new(region, byte as u64))
-        });
-        Block { start, offset }
+        })
     }
 
     /// Returns the byte that an address is in the first region, and the frame of its page. Most
@@ -177,7 +187,7 @@ impl Addresses {
 
 impl View {
     /// Returns the byte that an address is in the region, if it is there.
-    #[inline]
+    #[inline(always)]
     fn byte(&self, address: usize) -> Option<usize> {
         let bytes = self.bytes.load(Acquire);
         let byte = address.wrapping_sub(self.start.load(Relaxed).addr());

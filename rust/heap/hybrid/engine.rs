@@ -58,13 +58,15 @@ use crate::{
         PAGE_BYTES,
         PAGE_SHIFT, //
     },
+    cost::{
+        Cost,
+        Path, //
+    },
     engine::{
         BadFree,
         Block,
         Capabilities,
-        Cost,
         Engine,
-        Path,
         Refusal, //
     },
     lock::Lock,
@@ -410,7 +412,7 @@ unsafe impl<L: Lock<State> + Sync, P: Platform<Cache>> Engine for Hybrid<L, P> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn usable(&self, layout: Layout) -> usize {
         match Class::of(&layout) {
             Some(class) => class.bytes(),
@@ -418,33 +420,42 @@ unsafe impl<L: Lock<State> + Sync, P: Platform<Cache>> Engine for Hybrid<L, P> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn capacity(&self) -> usize {
         self.capacity.load(Ordering::Relaxed)
     }
 
     #[inline]
     fn allocate(&self, layout: Layout, cost: &mut Cost) -> Result<Block, Refusal> {
-        match self.allocate_at_once(layout, cost) {
-            Some(block) => Ok(block),
+        match self.allocate_at_once(layout) {
+            Some((block, kept)) => {
+                *cost = kept;
+                Ok(block)
+            }
             None => self.allocate_from_heap(layout, Some(layout.size()), cost),
         }
     }
 
-    #[inline]
-    fn allocate_at_once(&self, layout: Layout, cost: &mut Cost) -> Option<Block> {
+    #[inline(always)]
+    fn allocate_at_once(&self, layout: Layout) -> Option<(Block, Cost)> {
         let stock = Stock::of(&layout)?;
         let start = self.take(stock, Some(layout.size()))?;
-        *cost = kept(stock);
-        Some(self.addresses.block_at(start))
+        Some((self.addresses.block_at(start), kept(stock)))
+    }
+
+    #[inline(always)]
+    unsafe fn release_at_once(&self, block: Block, layout: Layout) -> Option<Cost> {
+        // SAFETY: By this function's contract.
+        let class = unsafe { self.put_object(block.start, &layout, Some(layout.size())) }?;
+        Some(kept(Stock::Class(class)))
     }
 
     #[inline]
     unsafe fn release(&self, block: Block, layout: Layout, cost: &mut Cost) -> Result<(), BadFree> {
         // SAFETY: By this function's contract.
-        match unsafe { self.put_object(block.start, &layout, Some(layout.size())) } {
-            Some(class) => {
-                *cost = kept(Stock::Class(class));
+        match unsafe { self.release_at_once(block, layout) } {
+            Some(kept) => {
+                *cost = kept;
                 Ok(())
             }
             None => self.release_block(block.start, layout, Some(layout.size()), cost),
@@ -623,11 +634,7 @@ unsafe impl<L: Lock<State> + Sync, P: Platform<Cache>> Engine for Hybrid<L, P> {
 }
 
 /// Returns the cost of what a magazine served, or took back.
-#[inline]
+#[inline(always)]
 pub(super) fn kept(stock: Stock) -> Cost {
-    Cost {
-        path: Path::Magazine,
-        class: stock.class().map(Class::number),
-        ..Cost::default()
-    }
+    Cost::new(Path::Magazine).with_class(stock.class().map(Class::number))
 }

@@ -36,10 +36,12 @@ use crate::{
         PAGE_BYTES,
         PAGE_SHIFT, //
     },
+    cost::{
+        Cost,
+        Path, //
+    },
     engine::{
         BadFree,
-        Cost,
-        Path,
         Refusal, //
     },
     region::Offset,
@@ -315,7 +317,7 @@ impl Heap {
         } else if pages > self.buddy.free_pages() {
             Refusal::Exhausted
         } else {
-            cost.fragmentation = Some(self.buddy.fragmentation(order));
+            *cost = cost.with_fragmentation(self.buddy.fragmentation(order));
             Refusal::Fragmented
         }
     }
@@ -534,12 +536,8 @@ impl Heap {
 
 /// Puts together what a served request cost.
 pub(super) fn served(path: Path, class: Option<Class>, order: Option<u32>, work: Work) -> Cost {
-    Cost {
-        path,
-        class: class.map(Class::number),
-        order: order.map(|order| (order + PAGE_SHIFT) as u8),
-        splits: Some(work.splits),
-        merges: Some(work.merges),
-        fragmentation: None,
-    }
+    Cost::new(path)
+        .with_class(class.map(Class::number))
+        .with_order(order.map(|order| (order + PAGE_SHIFT) as u8))
+        .with_work(work.splits, work.merges)
 }

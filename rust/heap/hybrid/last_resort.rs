@@ -26,10 +26,12 @@ use crate::{
         Class,
         PAGE_BYTES, //
     },
+    cost::{
+        Cost,
+        Path, //
+    },
     engine::{
         BadFree,
-        Cost,
-        Path,
         Refusal, //
     },
     region::Offset,

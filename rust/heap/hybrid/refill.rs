@@ -32,10 +32,10 @@ use super::{
 #[cfg(test)]
 use crate::testing::atomic::AtomicUsize;
 use crate::{
+    cost::Cost,
     engine::{
         BadFree,
         Block,
-        Cost,
         Refusal, //
     },
     lock::Lock,

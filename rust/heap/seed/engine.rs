@@ -33,13 +33,15 @@ use crate::{
         STEP,
         Walk, //
     },
+    cost::{
+        Cost,
+        Path, //
+    },
     engine::{
         BadFree,
         Block,
         Capabilities,
-        Cost,
         Engine,
-        Path,
         Refusal, //
     },
     lock::Lock,
@@ -126,14 +128,13 @@ impl State {
                 Refusal::Fragmented
             });
         };
-        *cost = Cost {
-            path,
-            class: which.block_bytes().map(|_| which as u8),
-            order: wanted.map(|bytes| bytes.ilog2() as u8),
-            splits: if wanted.is_some() { None } else { Some(0) },
-            merges: Some(0),
-            fragmentation: None,
-        };
+        *cost = Cost::new(path)
+            .with_class(which.block_bytes().map(|_| which as u8))
+            .with_order(wanted.map(|bytes| bytes.ilog2() as u8))
+            .with_merges(0);
+        if wanted.is_none() {
+            *cost = cost.with_splits(0);
+        }
         self.allocations += 1;
         self.requested_bytes += layout.size();
         let block = NonNull::new(ptr::with_exposed_provenance_mut(start));
@@ -283,22 +284,12 @@ unsafe impl<L: Lock<State> + Sync> Engine for Seed<L> {
     unsafe fn release(&self, block: Block, layout: Layout, cost: &mut Cost) -> Result<(), BadFree> {
         let which = Heap::layout_to_allocator(&layout);
         *cost = match which.block_bytes() {
-            Some(_) => Cost {
-                path: Path::Slab,
-                class: Some(which as u8),
-                order: None,
-                splits: Some(0),
-                merges: Some(0),
-                fragmentation: None,
-            },
-            None => Cost {
-                path: Path::Buddy,
-                class: None,
-                order: Some(layout.size().next_power_of_two().ilog2() as u8),
-                splits: Some(0),
-                merges: None,
-                fragmentation: None,
-            },
+            Some(_) => Cost::new(Path::Slab)
+                .with_class(Some(which as u8))
+                .with_work(0, 0),
+            None => Cost::new(Path::Buddy)
+                .with_order(Some(layout.size().next_power_of_two().ilog2() as u8))
+                .with_splits(0),
         };
         self.state.with(|state| {
             if let Some(heap) = &mut state.heap {
@@ -324,14 +315,9 @@ unsafe impl<L: Lock<State> + Sync> Engine for Seed<L> {
         let stays = self.keeps(layout, new);
         if stays {
             let which = Heap::layout_to_allocator(&layout);
-            *cost = Cost {
-                path: Path::InPlace,
-                class: which.block_bytes().map(|_| which as u8),
-                splits: Some(0),
-                merges: Some(0),
-                fragmentation: None,
-                ..Cost::default()
-            };
+            *cost = Cost::new(Path::InPlace)
+                .with_class(which.block_bytes().map(|_| which as u8))
+                .with_work(0, 0);
             self.state.with(|state| {
                 state.requested_bytes = state.requested_bytes - layout.size() + new.size();
             });

@@ -123,7 +123,7 @@ impl Blocks {
     ) -> Result<(Live, Cost), crate::Refusal> {
         let mut cost = Cost::default();
         let block = engine.allocate(layout, &mut cost)?;
-        self.insert(engine, block, layout, cost.class, fill);
+        self.insert(engine, block, layout, cost.class(), fill);
         Ok((self.0[&block.offset.unwrap()], cost))
     }
 

@@ -116,7 +116,7 @@ impl<E: Engine> Shadow<'_, E> {
             return Outcome::Nothing;
         };
         let cost = self.blocks.release(self.engine, offset);
-        assert_ne!(cost.path, Path::None);
+        assert_ne!(cost.path(), Path::None);
         Outcome::Released(cost)
     }
 
@@ -137,7 +137,7 @@ impl<E: Engine> Shadow<'_, E> {
         // with the layout that it has.
         let resized = unsafe { self.engine.resize(block, old, new, &mut cost) };
         assert!(resized || !keeps, "what always works did not");
-        assert_eq!(resized, cost.path == Path::InPlace);
+        assert_eq!(resized, cost.path() == Path::InPlace);
         assert!(live.holds(old.size().min(new.size())), "contents changed");
         let now = if resized { new } else { old };
         self.blocks.insert(self.engine, block, now, class, fill);
@@ -150,7 +150,7 @@ impl<E: Engine> Shadow<'_, E> {
                 let layout = layout(size, 1 << align_order);
                 match self.blocks.allocate(self.engine, layout, fill) {
                     Ok((live, cost)) => {
-                        assert_ne!(cost.path, Path::None);
+                        assert_ne!(cost.path(), Path::None);
                         assert!(self.is_in_memory(&live));
                         Outcome::Allocated(live.offset(), cost)
                     }

@@ -38,12 +38,10 @@ fn record(charge: usize) -> Record {
 
 fn reserve(ledger: &mut TestLedger, charge: usize) -> Result<Handle, Denied> {
     loop {
-        if let Some(entry) = ledger.reserve(charge) {
-            return Ok(entry.handle());
-        }
-        match ledger.full(charge) {
-            Full::Quota(denied) => return Err(denied),
-            Full::Table { first, entries } => {
+        match ledger.reserve(charge) {
+            Ok(handle) => return Ok(handle),
+            Err(Full::Quota(denied)) => return Err(denied),
+            Err(Full::Table { first, entries }) => {
                 assert!(ledger.grow(chunk(first, entries)).is_none());
             }
         }
@@ -52,7 +50,7 @@ fn reserve(ledger: &mut TestLedger, charge: usize) -> Result<Handle, Denied> {
 
 fn insert(ledger: &mut TestLedger, charge: usize) -> Handle {
     let handle = reserve(ledger, charge).unwrap();
-    ledger.publish(handle, &record(charge));
+    ledger.fill(handle, &record(charge));
     handle
 }
 
@@ -76,7 +74,20 @@ fn a_reserved_handle_names_nothing() {
     assert_eq!(ledger.take(handle), Err(Denied::NoSuchBlock));
     assert_eq!(ledger.pin(handle), Err(Denied::NoSuchBlock));
     assert_eq!(ledger.begin_move(handle), Err(Denied::NoSuchBlock));
-    ledger.publish(handle, &record(1));
+    ledger.fill(handle, &record(1));
+    assert_eq!(ledger.take(handle), Ok(record(1)));
+}
+
+#[test]
+fn a_block_that_is_inserted_has_its_name_at_once() {
+    let mut ledger = ledger(100, 10);
+    assert!(ledger.vacancy(1).is_none());
+    assert!(ledger.grow(chunk(0, FIRST_CHUNK)).is_none());
+    let before = ledger.tally();
+    assert!(ledger.vacancy(1).is_some() && ledger.vacancy(101).is_none());
+    assert_eq!(ledger.tally(), before);
+    let handle = ledger.vacancy(1).unwrap().insert(record(1));
+    assert_eq!((ledger.tally().blocks, ledger.tally().bytes), (1, 1));
     assert_eq!(ledger.take(handle), Ok(record(1)));
 }
 
@@ -177,7 +188,7 @@ proptest::proptest! {
             match (operation, handle) {
                 (0 | 1, _) | (_, None) => match reserve(&mut ledger, charge) {
                     Ok(handle) => {
-                        ledger.publish(handle, &record(charge));
+                        ledger.fill(handle, &record(charge));
                         assert!(model.insert(handle.to_bits(), (charge, 0)).is_none());
                         known.push(handle);
                     }

@@ -4,7 +4,7 @@
 
 use super::*;
 use crate::{
-    engine::Path,
+    cost::Path,
     testing::{
         CPU,
         HostHybrid,
@@ -48,7 +48,7 @@ fn is_quiet<E: Engine>(guard: &Guarded<E>, operations: &[Operation]) {
             }
             Operation::Release(pick) => {
                 if let Some(offset) = blocks.pick(pick) {
-                    assert_ne!(blocks.release(guard, offset).path, Path::None);
+                    assert_ne!(blocks.release(guard, offset).path(), Path::None);
                 }
             }
             Operation::Resize(pick, size) => resize(guard, &mut blocks, pick, size, number as u8),

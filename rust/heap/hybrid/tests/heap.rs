@@ -26,7 +26,7 @@ fn paths_classes_and_orders_are_told() {
     let mut heap = Bare::new(&[256]);
     let mut told = |size, align| {
         let (_, cost) = heap.allocate(layout(size, align)).unwrap();
-        (cost.path, cost.class, cost.order, cost.splits)
+        (cost.path(), cost.class(), cost.order(), cost.splits())
     };
     let class = |bytes| Class::of(&layout(bytes, 1)).map(Class::number);
     assert_eq!(
@@ -55,8 +55,8 @@ fn a_request_that_does_not_fit_gets_the_pages_of_empty_slabs() {
     }
     assert_eq!(heap.0.buddy.free_pages(), 2);
     let (block, cost) = heap.allocate(layout(8 << 12, 8)).unwrap();
-    assert_eq!((block, cost.path), (at(8 << 12), Path::Buddy));
-    assert!(cost.merges.is_some_and(|merges| merges >= 3));
+    assert_eq!((block, cost.path()), (at(8 << 12), Path::Buddy));
+    assert!(cost.merges().is_some_and(|merges| merges >= 3));
     assert_eq!(heap.figures(), (std::vec![(0, 0); 32], 0, 16, 2));
     heap.sound();
 }
@@ -96,7 +96,7 @@ fn the_only_slab_of_an_empty_heap_is_kept() {
     let mut heap = Bare::new(&[64]);
     for path in [Path::Growth, Path::Slab, Path::Slab] {
         let (block, cost) = heap.allocate(layout(64, 8)).unwrap();
-        assert_eq!(cost.path, path);
+        assert_eq!(cost.path(), path);
         heap.release(block, layout(64, 8)).unwrap();
     }
 }
@@ -109,7 +109,7 @@ fn a_slab_that_cannot_grow_gets_the_pages_of_empty_slabs() {
         heap.release(block, layout(size, 8)).unwrap();
     }
     let (_, cost) = heap.allocate(layout(512, 8)).unwrap();
-    assert_eq!((cost.path, heap.0.buddy.free_pages()), (Path::Growth, 1));
+    assert_eq!((cost.path(), heap.0.buddy.free_pages()), (Path::Growth, 1));
     heap.sound();
 }
 
@@ -138,7 +138,7 @@ fn one_page_serves_where_there_is_none_for_a_slab_of_several() {
     // The fourth and the fifth page are left, each on its own.
     let (fourth, cost) = heap.allocate(three).unwrap();
     assert_eq!(
-        (cost.path, cost.class, cost.order),
+        (cost.path(), cost.class(), cost.order()),
         (Path::Buddy, None, Some(12))
     );
     let fifth = heap.allocate(three).unwrap().0;
@@ -150,7 +150,7 @@ fn one_page_serves_where_there_is_none_for_a_slab_of_several() {
     assert!(heap.0.resize(fourth, three, layout(3072, 8), &mut cost));
     assert!(!heap.0.resize(fourth, three, layout(4096, 8), &mut cost));
     assert_eq!(
-        heap.release(fourth, layout(3072, 8)).unwrap().path,
+        heap.release(fourth, layout(3072, 8)).unwrap().path(),
         Path::Buddy
     );
     assert_eq!(heap.allocate(small).unwrap().0, fourth);
@@ -168,7 +168,7 @@ fn pages_grow_and_shrink_where_they_are() {
     for (old, new, free) in [(2, 5, 11), (5, 16, 0), (16, 3, 13), (3, 3, 13)] {
         assert!(heap.0.resize(block, pages(old), pages(new), &mut cost));
         assert_eq!(heap.0.buddy.free_pages(), free);
-        assert_eq!((cost.path, heap.0.large_pages), (Path::InPlace, new));
+        assert_eq!((cost.path(), heap.0.large_pages), (Path::InPlace, new));
         heap.sound();
     }
     let next = heap.allocate(layout(64, 8)).unwrap().0;

@@ -35,7 +35,7 @@ fn lenders(bytes: &[usize]) -> Bare {
     let mut heap = Bare::new(&[256]);
     for bytes in bytes {
         let (_, cost) = heap.allocate(layout(*bytes, 8)).unwrap();
-        assert_eq!(cost.path, Path::Growth);
+        assert_eq!(cost.path(), Path::Growth);
     }
     heap.take_pages();
     heap.sound();
@@ -57,7 +57,7 @@ fn the_smallest_larger_class_lends_first() {
         for _ in 0..objects {
             let (object, cost) = heap.allocate(asked).unwrap();
             let expected = (Path::Slab, Some(class(bytes).number()), None);
-            assert_eq!((cost.path, cost.class, cost.order), expected);
+            assert_eq!((cost.path(), cost.class(), cost.order()), expected);
             out.push(object);
             assert_eq!(heap.0.borrowed[number] as usize, out.len());
             heap.sound();
@@ -66,7 +66,7 @@ fn the_smallest_larger_class_lends_first() {
     assert_eq!(heap.refused(asked).0, Refusal::Exhausted);
     assert_eq!(borrowed(&heap), 46);
     for object in out {
-        let lender = heap.release(object, asked).unwrap().class;
+        let lender = heap.release(object, asked).unwrap().class();
         assert!(lender == Some(class(128).number()) || lender == Some(class(256).number()));
         heap.sound();
     }
@@ -80,7 +80,7 @@ fn a_class_of_its_own_is_used_when_there_is_one_again() {
     let mut own = std::vec![];
     let last = loop {
         let (object, cost) = heap.allocate(asked).unwrap();
-        if cost.class != Some(class(112).number()) {
+        if cost.class() != Some(class(112).number()) {
             break object;
         }
         own.push(object);
@@ -117,7 +117,7 @@ fn what_is_lent_is_aligned_and_has_the_size_that_was_promised() {
                 continue;
             };
             let (lent, cost) = heap.allocate(asked).unwrap();
-            assert_eq!(cost.class, Some(lender.number()));
+            assert_eq!(cost.class(), Some(lender.number()));
             assert_eq!(lent.byte() as usize % align, 0);
             heap.sound();
             heap.release(lent, asked).unwrap();
@@ -192,10 +192,13 @@ fn an_object_is_lent_before_a_page_is() {
     assert_eq!((class(2500).pages(), lender.objects()), (2, 4));
     for _ in 1..lender.objects() {
         let (_, cost) = heap.allocate(asked).unwrap();
-        assert_eq!((cost.path, cost.class), (Path::Slab, Some(lender.number())));
+        assert_eq!(
+            (cost.path(), cost.class()),
+            (Path::Slab, Some(lender.number()))
+        );
     }
     let (own, cost) = heap.allocate(asked).unwrap();
-    assert_eq!((own, cost.path), (page(200).offset(0), Path::Buddy));
+    assert_eq!((own, cost.path()), (page(200).offset(0), Path::Buddy));
     assert_eq!(borrowed(&heap) as usize, lender.objects() - 1);
     // A page is not told from pages that are asked for as such, and is counted like them.
     heap.release(own, asked).unwrap();
@@ -223,7 +226,7 @@ fn a_request_tells_the_work_of_all_that_was_tried_for_it() {
         let block = heap.allocate(layout(64, 8)).unwrap().0;
         heap.release(block, layout(64, 8)).unwrap();
         let (_, cost) = heap.allocate(layout(pages << 12, align)).unwrap();
-        assert_eq!((cost.splits, cost.merges), (Some(splits), Some(3)));
+        assert_eq!((cost.splits(), cost.merges()), (Some(splits), Some(3)));
     }
 }
 
@@ -246,13 +249,13 @@ fn a_last_resort_tells_the_work_of_what_was_tried_before() {
     let mut heap = two_empty_slabs();
     let (block, cost) = heap.allocate(layout(4 << 12, 8)).unwrap();
     assert_eq!(block, page(1).offset(0));
-    assert_eq!((cost.path, cost.order), (Path::Buddy, Some(14)));
-    assert_eq!((cost.splits, cost.merges), (Some(0), Some(1)));
+    assert_eq!((cost.path(), cost.order()), (Path::Buddy, Some(14)));
+    assert_eq!((cost.splits(), cost.merges()), (Some(0), Some(1)));
     // A page in place of a slab of three: there is none of them in one block.
     let mut heap = two_empty_slabs();
     let (_, cost) = heap.allocate(layout(3000, 8)).unwrap();
-    assert_eq!((cost.path, cost.order), (Path::Buddy, Some(12)));
-    assert_eq!((cost.splits, cost.merges), (Some(0), Some(1)));
+    assert_eq!((cost.path(), cost.order()), (Path::Buddy, Some(12)));
+    assert_eq!((cost.splits(), cost.merges()), (Some(0), Some(1)));
 }
 
 #[test]

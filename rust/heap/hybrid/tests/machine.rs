@@ -142,7 +142,7 @@ impl Machine {
     pub(super) fn serve_unchecked(&self, layout: Layout) -> Result<(Offset, Path), Refusal> {
         let mut blocks = self.blocks.borrow_mut();
         let (live, cost) = blocks.allocate(&self.engine, layout, layout.size() as u8)?;
-        Ok((live.offset(), cost.path))
+        Ok((live.offset(), cost.path()))
     }
 
     /// Allocates a block of `size` bytes.
@@ -167,7 +167,7 @@ impl Machine {
     /// As [`Machine::release`], and looks at nothing afterwards.
     pub(super) fn release_unchecked(&self, block: Offset) -> Path {
         let mut blocks = self.blocks.borrow_mut();
-        blocks.release(&self.engine, block).path
+        blocks.release(&self.engine, block).path()
     }
 
     /// Takes blocks back, one after the other.

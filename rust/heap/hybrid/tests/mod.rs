@@ -173,7 +173,7 @@ impl Bare {
     fn fill_from_slabs(&mut self, layout: Layout) -> Vec<Offset> {
         let next = || {
             let (block, cost) = self.allocate(layout).ok()?;
-            (cost.path == Path::Slab).then_some(block)
+            (cost.path() == Path::Slab).then_some(block)
         };
         core::iter::from_fn(next).collect()
     }

@@ -89,7 +89,7 @@ fn a_run_is_cut_inside_of_a_block_and_the_rest_goes_back() {
     // 1 and 2 to 3 and 4 to 7.
     let mut heap = Bare::with_free(&[8], 1..8);
     let (block, cost) = heap.allocate(pages(5)).unwrap();
-    assert_eq!((block, cost.splits), (at(1 << 12), Some(1)));
+    assert_eq!((block, cost.splits()), (at(1 << 12), Some(1)));
     assert_eq!(heap.0.buddy.list(1).first(), Some(page(6)));
     heap.release(block, pages(5)).unwrap();
     assert_eq!(allocate(&mut heap, 7), 1);

@@ -35,10 +35,10 @@ fn objects_are_handed_out_from_the_lowest() {
         let (block, cost) = heap.allocate(layout(64, 8)).unwrap();
         assert_eq!(block, at(first + n * 64));
         let path = if n == 0 { Path::Growth } else { Path::Slab };
-        assert_eq!((cost.path, cost.class), (path, Some(7)));
+        assert_eq!((cost.path(), cost.class()), (path, Some(7)));
     }
     let (block, cost) = heap.allocate(layout(64, 8)).unwrap();
-    assert_eq!((block, cost.path), (at(second), Path::Growth));
+    assert_eq!((block, cost.path()), (at(second), Path::Growth));
     for n in [5, 63, 17] {
         heap.release(at(first + n * 64), layout(64, 8)).unwrap();
     }
@@ -60,12 +60,12 @@ fn a_slab_of_every_class_hands_out_all_of_its_objects_and_then_grows() {
         for n in 0..class.objects() {
             let (block, cost) = heap.allocate(layout).unwrap();
             assert_eq!(block, at(slab + n * class.bytes()));
-            assert_eq!(cost.path == Path::Growth, n == 0);
+            assert_eq!(cost.path() == Path::Growth, n == 0);
             out.push(block);
         }
         assert_eq!(slabs(&heap, class.bytes()), (1, class.objects()));
         let (block, cost) = heap.allocate(layout).unwrap();
-        assert_eq!(cost.path, Path::Growth);
+        assert_eq!(cost.path(), Path::Growth);
         assert!(block.byte() as usize + class.pages() * PAGE_BYTES <= slab);
         out.push(block);
         heap.sound();
@@ -142,7 +142,7 @@ fn the_empty_slab_is_used_after_the_partial_ones_and_before_new_ones() {
     assert_ne!(out[3].byte() / 4096, out[4].byte() / 4096);
     for expected in [out[4], out[0]] {
         let (block, cost) = heap.allocate(small).unwrap();
-        assert_eq!((block, cost.path), (expected, Path::Slab));
+        assert_eq!((block, cost.path()), (expected, Path::Slab));
     }
     assert_eq!(slabs(&heap, 1024), (2, 5));
 }
@@ -187,7 +187,7 @@ fn objects_come_in_batches_of_one_slab() {
         let mut work = Work::default();
         let served = (heap.0).serve(layout(8, 8), &mut batch, &mut work, &mut cost);
         assert_eq!(served, Ok(taken));
-        assert_eq!(cost.path, path);
+        assert_eq!(cost.path(), path);
         let apart = |pair: &[Offset]| pair[0].byte() + 8 == pair[1].byte();
         assert!(batch[..taken].windows(2).all(apart));
         heap.sound();

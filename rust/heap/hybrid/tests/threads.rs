@@ -103,7 +103,7 @@ impl Worker<'_> {
         if let Ok(block) = self.engine.allocate(layout, &mut cost) {
             let fill = self.numbers.below(256) as u8;
             let mut blocks = self.blocks.lock().unwrap();
-            blocks.insert(self.engine, block, layout, cost.class, fill);
+            blocks.insert(self.engine, block, layout, cost.class(), fill);
             self.own.push(block.offset.unwrap());
         }
     }

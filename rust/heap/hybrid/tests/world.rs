@@ -187,7 +187,7 @@ impl World {
             };
             let fill = thread_rng().r#gen();
             let mut blocks = self.blocks.lock().unwrap();
-            blocks.insert(&self.engine, block, layout, cost.class, fill);
+            blocks.insert(&self.engine, block, layout, cost.class(), fill);
             None
         });
         if let Some(refusal) = refusal {

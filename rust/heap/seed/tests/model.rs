@@ -79,7 +79,7 @@ fn paths_and_orders_are_told() {
     let told = |size| {
         let mut cost = Cost::default();
         engine.allocate(layout(size, 8), &mut cost).unwrap();
-        (cost.path, cost.class, cost.order)
+        (cost.path(), cost.class(), cost.order())
     };
     assert_eq!(told(1000), (Path::Growth, Some(4), Some(16)));
     assert_eq!(told(1000), (Path::Slab, Some(4), None));
