@@ -41,7 +41,7 @@ impl Exchange {
         Ok((value, exchange))
     }
 
-    /// Reads the argument over `value`, which is all zeros.
+    /// Reads what the argument tells over `value`, which is all zeros.
     ///
     /// # Errors
     ///
@@ -54,10 +54,10 @@ impl Exchange {
     ) -> Result<Self> {
         let exchange = Self { address, bytes };
         if bytes == size_of::<T>() {
-            // What `UserSliceReader::read` does, but in place: of the size that the compiler knows
-            // and over a whole `T`, so that the kernel need not look where the copy ends.
+            // What `UserSliceReader::read` does, but in place and of a size that the compiler
+            // knows, so that the kernel need not look where the copy ends.
             //
-            // SAFETY: `value` is valid for writes of `bytes` bytes, and a `T` whatever they are.
+            // SAFETY: `value` is valid for writes of as many bytes, and a `T` whatever they are.
             let left = unsafe {
                 bindings::_copy_from_user(
                     ptr::from_mut(value).cast(),
@@ -84,6 +84,20 @@ impl Exchange {
     /// [`EFAULT`].
     #[inline]
     pub(crate) fn reply<T: Argument>(self, value: &T) -> Result {
+        if self.bytes == size_of::<T>() {
+            const { assert!(T::OUTPUT_START < size_of::<T>()) };
+            // As in `begin_into`.
+            //
+            // SAFETY: There are so many bytes of `value` from there on.
+            let left = unsafe {
+                bindings::_copy_to_user(
+                    UserPtr::from_addr(self.address.wrapping_add(T::OUTPUT_START)).as_mut_ptr(),
+                    ptr::from_ref(value).byte_add(T::OUTPUT_START).cast(),
+                    const { size_of::<T>() - T::OUTPUT_START },
+                )
+            };
+            return if left == 0 { Ok(()) } else { Err(EFAULT) };
+        }
         self.announce(value)
     }
 

@@ -4,6 +4,8 @@
 //!
 //! [`replies`] is what engines and sessions say, in the ABI's words; the command has it too.
 
+use core::mem::offset_of;
+
 use kernel::{
     bindings,
     transmute::{
@@ -42,11 +44,13 @@ pub(crate) use replies::{
 pub(crate) trait Argument: FromBytes + AsBytes + Default {
     /// Its size in the first version of the ABI: no caller's is shorter.
     const SIZE_VER1: usize;
+    /// The bytes at its beginning that a reply leaves as they are.
+    const OUTPUT_START: usize = 0;
 }
 
 /// Declares which structures are arguments, and since which size.
 macro_rules! arguments {
-    ($($name:ident: $size:ident,)+) => {$(
+    ($($name:ident: $size:ident $(, out $output:literal..)?;)+) => {$(
         // What follows may grow, and will have to tell its versions apart then.
         const _: () = assert!(size_of::<$name>() == $size as usize);
 
@@ -59,23 +63,27 @@ macro_rules! arguments {
 
         impl Argument for $name {
             const SIZE_VER1: usize = $size as usize;
+            $(const OUTPUT_START: usize = $output;)?
         }
     )+};
 }
 
 arguments! {
-    slablab_info: SLABLAB_INFO_SIZE_VER1,
-    slablab_bind: SLABLAB_BIND_SIZE_VER1,
-    slablab_alloc: SLABLAB_ALLOC_SIZE_VER1,
-    slablab_realloc: SLABLAB_REALLOC_SIZE_VER1,
-    slablab_stats: SLABLAB_STATS_SIZE_VER1,
-    slablab_check: SLABLAB_CHECK_SIZE_VER1,
-    slablab_extend: SLABLAB_EXTEND_SIZE_VER1,
-    slablab_shrink: SLABLAB_SHRINK_SIZE_VER1,
-    slablab_map: SLABLAB_MAP_SIZE_VER1,
-    slablab_submit: SLABLAB_SUBMIT_SIZE_VER1,
-    slablab_bench: SLABLAB_BENCH_SIZE_VER1,
+    slablab_info: SLABLAB_INFO_SIZE_VER1;
+    slablab_bind: SLABLAB_BIND_SIZE_VER1;
+    slablab_alloc: SLABLAB_ALLOC_SIZE_VER1, out 16..;
+    slablab_realloc: SLABLAB_REALLOC_SIZE_VER1;
+    slablab_stats: SLABLAB_STATS_SIZE_VER1;
+    slablab_check: SLABLAB_CHECK_SIZE_VER1;
+    slablab_extend: SLABLAB_EXTEND_SIZE_VER1;
+    slablab_shrink: SLABLAB_SHRINK_SIZE_VER1;
+    slablab_map: SLABLAB_MAP_SIZE_VER1;
+    slablab_submit: SLABLAB_SUBMIT_SIZE_VER1;
+    slablab_bench: SLABLAB_BENCH_SIZE_VER1;
 }
+
+// Behind size and alignment, in the argument that is copied most.
+const _: () = assert!(offset_of!(slablab_alloc, flags) == slablab_alloc::OUTPUT_START);
 
 const _: () = assert!(size_of::<slablab_extent>() == SLABLAB_EXTENT_SIZE_VER1 as usize);
 
