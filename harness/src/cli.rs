@@ -16,7 +16,8 @@ use crate::cmd::{
     selftest,
     shell,
     stats,
-    stress, //
+    stress,
+    trace, //
 };
 
 /// Drives the allocators of slablab and checks every answer.
@@ -37,6 +38,7 @@ enum Command {
     Map(map::MapArgs),
     Shell(shell::ShellArgs),
     Stress(stress::StressArgs),
+    Trace(trace::TraceCommand),
     Bench(bench::BenchArgs),
     Selftest(selftest::SelftestArgs),
 }
@@ -50,6 +52,7 @@ impl Cli {
             Command::Map(args) => map::run(args),
             Command::Shell(args) => shell::run(args),
             Command::Stress(args) => stress::run(args),
+            Command::Trace(command) => trace::run(command),
             Command::Bench(args) => bench::run(args),
             Command::Selftest(args) => selftest::run(args),
         }

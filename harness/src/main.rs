@@ -13,10 +13,10 @@ mod map;
 mod one_cpu;
 mod opener;
 mod oracle;
-mod rng;
 mod selftest;
 mod sim;
 mod target;
+mod traces;
 mod uapi;
 mod workload;
 
@@ -27,6 +27,7 @@ use std::{
 
 use clap::Parser;
 use slablab_report as report;
+use slablab_trace::rng;
 
 fn main() -> ExitCode {
     cli::Cli::parse().run().unwrap_or_else(|error| {

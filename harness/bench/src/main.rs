@@ -18,8 +18,6 @@ mod peers;
 mod plot;
 mod pool;
 mod results;
-#[path = "../../src/rng.rs"]
-mod rng;
 mod run;
 mod show;
 mod space;
@@ -29,12 +27,12 @@ mod targets;
 mod tests;
 mod threads;
 mod timing;
-mod trace;
 mod yardstick;
 
 use std::process::ExitCode;
 
 use clap::Parser;
+use slablab_trace::rng;
 
 fn main() -> ExitCode {
     cli::Cli::parse().run().unwrap_or_else(|error| {

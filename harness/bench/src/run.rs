@@ -51,10 +51,6 @@ use crate::{
         self,
         Effort, //
     },
-    trace::{
-        self,
-        Family, //
-    },
     yardstick::Yardstick,
 };
 
@@ -278,10 +274,13 @@ fn summed(repetitions: Vec<Vec<f64>>) -> Free {
 
 /// Finds out how much memory traces need. A lock makes no difference.
 fn spaces(plan: &Plan, peers: &[Peer], results: &mut Results) -> anyhow::Result<()> {
-    let traces = trace::all(plan.seed, plan.quick);
-    let pool = Pool::new(space::pool_bytes(&traces))?;
+    let percent = if plan.quick { 10 } else { 100 };
+    let traces: Vec<_> = space::patterns()
+        .map(|pattern| (pattern, pattern.make(plan.seed, percent)))
+        .collect();
+    let pool = Pool::new(space::pool_bytes(traces.iter().map(|(_, trace)| trace)))?;
     let stage = Stage::new("space", traces.len() * peers.len());
-    for trace in &traces {
+    for (pattern, trace) in &traces {
         let mut cells = Vec::with_capacity(peers.len());
         for peer in peers {
             stage.doing(&format!("{} {}", trace.name, peer.name));
@@ -293,7 +292,7 @@ fn spaces(plan: &Plan, peers: &[Peer], results: &mut Results) -> anyhow::Result<
             let need = space::smallest(peer, &pool, trace)
                 .with_context(|| format!("{} at '{}'", peer.name, trace.name))?;
             cells.push(need.map(|need| {
-                let share = |bytes: usize| trace.peak_bytes as f64 / bytes as f64;
+                let share = |bytes: usize| trace.peak_bytes() as f64 / bytes as f64;
                 results::Pool {
                     pool_bytes: need.pool_bytes,
                     beside_bytes: need.beside_bytes,
@@ -304,13 +303,10 @@ fn spaces(plan: &Plan, peers: &[Peer], results: &mut Results) -> anyhow::Result<
             }));
         }
         results.space.push(Space {
-            trace: trace.name.into(),
-            family: match trace.family {
-                Family::Classic => "classic".into(),
-                Family::Newer => "newer".into(),
-            },
-            operations: trace.ops.len(),
-            peak_bytes: trace.peak_bytes,
+            trace: trace.name.clone(),
+            family: pattern.family.name().into(),
+            operations: trace.ops().len(),
+            peak_bytes: trace.peak_bytes() as usize,
             cells,
         });
     }

@@ -6,9 +6,22 @@
 //! pool in which it can be run. What the allocator keeps beside its pool is not in the pool; it is
 //! reported by itself.
 
-use std::time::{
-    Duration,
-    Instant, //
+use std::{
+    ptr,
+    time::{
+        Duration,
+        Instant, //
+    },
+};
+
+use slablab_trace::{
+    ALIGN, Kind, Trace,
+    pattern::{
+        self,
+        Family,
+        Pattern, //
+    },
+    search,
 };
 
 use crate::{
@@ -16,12 +29,9 @@ use crate::{
         Checked,
         Wrong, //
     },
+    heap::Heap,
     peers::Peer,
-    pool::Pool,
-    trace::{
-        self,
-        Trace, //
-    },
+    pool::Pool, //
 };
 
 /// How many times the peak a pool may be.
@@ -42,10 +52,15 @@ pub(crate) struct Need {
     pub(crate) rounded_bytes: usize,
 }
 
+/// Returns the patterns that are measured.
+pub(crate) fn patterns() -> impl Iterator<Item = &'static Pattern> {
+    pattern::all().filter(|pattern| pattern.family != Family::Literature)
+}
+
 /// Returns the bytes of a pool that every search can be made in.
-pub(crate) fn pool_bytes(traces: &[Trace]) -> usize {
-    let peak = traces.iter().map(|trace| trace.peak_bytes).max();
-    largest(peak.unwrap_or(0))
+pub(crate) fn pool_bytes<'traces>(traces: impl IntoIterator<Item = &'traces Trace>) -> usize {
+    let peak = traces.into_iter().map(Trace::peak_bytes).max();
+    largest(peak.unwrap_or(0) as usize)
 }
 
 /// Returns the bytes of the largest pool that is tried for a peak.
@@ -62,50 +77,66 @@ fn largest(peak_bytes: usize) -> usize {
 ///
 /// The first wrong answer of the run in that pool.
 pub(crate) fn smallest(peer: &Peer, pool: &Pool, trace: &Trace) -> Result<Option<Need>, Wrong> {
-    let begun = Instant::now();
-    let runs = |grains: usize| {
-        let within = peer.within(pool, grains * peer.grain);
-        within.is_some_and(|within| trace::replay(trace, &*within.heap))
-    };
-    // No pool of `low` grains will do, and one of `high` will.
-    let mut low = trace.peak_bytes.saturating_sub(1) / peer.grain;
-    let mut high = largest(trace.peak_bytes) / peer.grain;
     if !peer.has_pool() {
         return Ok(None);
     }
-    // Most need little more than the peak.
-    let mut step = (low / 8).max(1);
-    loop {
-        let next = (low + step).min(high);
-        if runs(next) {
-            high = next;
-            break;
-        }
-        if next == high || begun.elapsed() > PATIENCE {
-            return Ok(None);
-        }
-        (low, step) = (next, step * 2);
-    }
-    while high - low > 1 {
+    let begun = Instant::now();
+    let peak_bytes = trace.peak_bytes() as usize;
+    let grains = |bytes: usize| (bytes / peer.grain) as u64;
+    let range = grains(peak_bytes.next_multiple_of(peer.grain))..=grains(largest(peak_bytes));
+    let found = search::smallest(range, |grains| {
         if begun.elapsed() > PATIENCE {
-            return Ok(None);
+            return Err(());
         }
-        let middle = low + (high - low) / 2;
-        if runs(middle) {
-            high = middle;
-        } else {
-            low = middle;
-        }
-    }
-    let Some(within) = peer.within(pool, high * peer.grain) else {
+        let within = peer.within(pool, grains as usize * peer.grain);
+        Ok(within.is_some_and(|within| replay(trace, &*within.heap)))
+    });
+    let Ok(Some(grains)) = found else {
+        return Ok(None);
+    };
+    let bytes = grains as usize * peer.grain;
+    let Some(within) = peer.within(pool, bytes) else {
         return Ok(None);
     };
     let checked = Checked::tight(&*within.heap);
-    let complete = trace::replay(trace, &checked);
+    let complete = replay(trace, &checked);
     checked.verdict()?;
     Ok(complete.then_some(Need {
-        pool_bytes: high * peer.grain,
+        pool_bytes: bytes,
         beside_bytes: within.heap.beside_bytes(),
-        rounded_bytes: trace::rounded_peak(trace, |size, align| within.heap.usable(size, align)),
+        rounded_bytes: trace
+            .peak_with(|size, align| within.heap.usable(size as usize, align as usize) as u64)
+            as usize,
     }))
+}
+
+/// Does what a trace says and says whether there was room for all of it. What is out when there was
+/// not is left there.
+pub(crate) fn replay(trace: &Trace, heap: &dyn Heap) -> bool {
+    const NONE: (*mut u8, usize, usize) = (ptr::null_mut(), 0, ALIGN as usize);
+    let mut blocks = vec![NONE; trace.blocks()];
+    for op in trace.ops() {
+        let (block, size, align) = blocks[op.id as usize];
+        let (block, size, align) = match op.kind {
+            Kind::Alloc { bytes, align } => {
+                let (size, align) = (bytes as usize, align as usize);
+                (heap.alloc(size, align), size, align)
+            }
+            Kind::Realloc { bytes } => {
+                let new = bytes as usize;
+                // SAFETY: The trace allocated it and has not freed it.
+                (unsafe { heap.realloc(block, size, align, new) }, new, align)
+            }
+            Kind::Free => {
+                // SAFETY: The trace allocated it and frees it once.
+                unsafe { heap.free(block, size, align) };
+                continue;
+            }
+        };
+        if block.is_null() {
+            return false;
+        }
+        blocks[op.id as usize] = (block, size, align);
+    }
+    true
 }

@@ -18,8 +18,7 @@ use crate::{
     peers,
     pool::Pool,
     space,
-    timing,
-    trace, //
+    timing, //
 };
 
 /// What is wrong with an allocator.
@@ -172,28 +171,26 @@ fn every_allocator_passes_every_pattern() {
 }
 
 #[test]
-fn traces_depend_on_their_seed_alone_and_free_what_they_allocate() {
-    let (one, same, other) = (
-        trace::all(1, true),
-        trace::all(1, true),
-        trace::all(2, true),
-    );
-    assert_eq!(one.len(), 11 + 16);
-    let ops = |traces: &[trace::Trace]| traces.iter().map(|of| of.ops.clone()).collect::<Vec<_>>();
-    assert_eq!(ops(&one), ops(&same));
-    assert_ne!(ops(&one), ops(&other));
+fn a_trace_is_replayed_whole() {
+    let trace = space::patterns().next().unwrap().make(1, 10);
     let faulty = Faulty::new(Fault::None);
     let checked = Checked::new(&faulty);
-    assert!(trace::replay(&one[0], &checked));
+    assert!(space::replay(&trace, &checked));
+    assert_eq!(checked.verdict(), Ok(trace.blocks() as u64));
+    assert_eq!(space::patterns().count(), 11 + 16);
 }
 
 #[test]
 fn the_smallest_pool_is_no_smaller_than_the_peak() {
-    let traces = trace::all(1, true);
-    let pool = Pool::new(space::pool_bytes(&traces)).unwrap();
+    let trace = space::patterns().next().unwrap().make(1, 10);
+    let pool = Pool::new(space::pool_bytes([&trace])).unwrap();
     let peers = peers::all();
     for peer in peers.iter().filter(|peer| peer.threads && peer.has_pool()) {
-        let need = space::smallest(peer, &pool, &traces[0]).unwrap().unwrap();
-        assert!(need.pool_bytes >= traces[0].peak_bytes, "{}", peer.name);
+        let need = space::smallest(peer, &pool, &trace).unwrap().unwrap();
+        assert!(
+            need.pool_bytes as u64 >= trace.peak_bytes(),
+            "{}",
+            peer.name
+        );
     }
 }

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod numbers;
+mod plot;
 mod progress;
 mod table;
 
@@ -29,6 +30,10 @@ pub use numbers::{
     count,
     figure,
     percent, //
+};
+pub use plot::{
+    bar,
+    curve, //
 };
 pub use progress::Stage;
 pub use table::{

@@ -9,3 +9,4 @@ pub(crate) mod selftest;
 pub(crate) mod shell;
 pub(crate) mod stats;
 pub(crate) mod stress;
+pub(crate) mod trace;

@@ -1,32 +1,31 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Eleven traces of the patterns that the classic exercise in writing a `malloc` is graded by.
+//! Eleven patterns that the classic exercise in writing a `malloc` is graded by.
 //!
-//! Made from descriptions of those patterns; no file of the exercise was used.
+//! Made from descriptions; no file of the exercise was used.
 
 use super::{
-    Builder,
-    Generator,
-    Id, //
+    Id,
+    Maker,
+    patterns, //
 };
 
-/// The traces.
-pub(super) const ALL: [(&str, Generator); 11] = [
-    ("coalescing", coalescing),
-    ("binary, 64 and 448", binary_large),
-    ("binary, 16 and 112", binary_small),
-    ("growth by 128", growth_large),
-    ("growth by 5", growth_small),
-    ("random to 32 KiB", random_large),
-    ("random, mixed", random_mixed),
-    ("compiler", compiler),
-    ("declarations", declarations),
-    ("expressions", expressions),
-    ("typesetter", typesetter),
-];
+patterns! { Classic:
+    "coalescing", coalescing, "two neighbours are freed, and a block of their joint size is wanted";
+    "binary", binary_large, "64 and 448 bytes alternate, the large ones go, 512 are wanted";
+    "binary-small", binary_small, "the same with 16, 112 and 128 bytes";
+    "growth", growth_large, "one block grows by 128 bytes again and again, small ones behind it";
+    "growth-small", growth_small, "one block grows by 5 bytes 20,000 times";
+    "random-large", random_large, "about 500 blocks of up to 32 KiB, any of which goes";
+    "random-mixed", random_mixed, "about 2,000 blocks of many sizes, any of which goes";
+    "compiler", compiler, "functions: nodes that die with them, names that stay, stacks of a page";
+    "declarations", declarations, "little that dies, and a table that doubles";
+    "expressions", expressions, "terms that are read, worked on and thrown away";
+    "typesetter", typesetter, "boxes that live as long as their page, buffers that grow";
+}
 
 /// Two neighbours are freed, and a block of their joint size is wanted.
-fn coalescing(trace: &mut Builder) {
+fn coalescing(trace: &mut Maker) {
     let mut held = Vec::new();
     for _ in 0..trace.times(400) {
         let pair = [trace.alloc(4095), trace.alloc(4095)];
@@ -40,7 +39,7 @@ fn coalescing(trace: &mut Builder) {
 }
 
 /// Small and large alternate, the large are freed, and larger ones are wanted.
-fn binary(trace: &mut Builder, count: usize, small: u64, large: u64, larger: u64) {
+fn binary(trace: &mut Maker, count: usize, small: u64, large: u64, larger: u64) {
     let mut freed = Vec::new();
     for _ in 0..trace.times(count) {
         trace.alloc(small);
@@ -52,16 +51,16 @@ fn binary(trace: &mut Builder, count: usize, small: u64, large: u64, larger: u64
     }
 }
 
-fn binary_large(trace: &mut Builder) {
+fn binary_large(trace: &mut Maker) {
     binary(trace, 4_000, 64, 448, 512);
 }
 
-fn binary_small(trace: &mut Builder) {
+fn binary_small(trace: &mut Maker) {
     binary(trace, 12_000, 16, 112, 128);
 }
 
 /// One block grows again and again, with small ones that come and go behind it.
-fn growth(trace: &mut Builder, first: u64, step: u64, between: u64, steps: usize) {
+fn growth(trace: &mut Maker, first: u64, step: u64, between: u64, steps: usize) {
     let block = trace.alloc(first);
     let mut last = trace.alloc(between);
     for _ in 0..trace.times(steps) {
@@ -73,16 +72,16 @@ fn growth(trace: &mut Builder, first: u64, step: u64, between: u64, steps: usize
     }
 }
 
-fn growth_large(trace: &mut Builder) {
+fn growth_large(trace: &mut Maker) {
     growth(trace, 512, 128, 128, 5_000);
 }
 
-fn growth_small(trace: &mut Builder) {
+fn growth_small(trace: &mut Maker) {
     growth(trace, 4092, 5, 16, 20_000);
 }
 
 /// Keeps about `target` blocks of sizes from `draw`, each as likely to go as any other.
-fn random(trace: &mut Builder, target: usize, steps: usize, draw: fn(&mut Builder) -> u64) {
+fn random(trace: &mut Maker, target: usize, steps: usize, draw: fn(&mut Maker) -> u64) {
     let mut held = Vec::new();
     for _ in 0..trace.times(steps) {
         // The more there are, the more likely one goes.
@@ -96,11 +95,11 @@ fn random(trace: &mut Builder, target: usize, steps: usize, draw: fn(&mut Builde
     }
 }
 
-fn random_large(trace: &mut Builder) {
+fn random_large(trace: &mut Maker) {
     random(trace, 500, 10_000, |trace| trace.between(1, 32 << 10));
 }
 
-fn random_mixed(trace: &mut Builder) {
+fn random_mixed(trace: &mut Maker) {
     random(trace, 2_000, 30_000, |trace| {
         match trace.rng.below(4) {
             0 => trace.between(1, 64),
@@ -114,7 +113,7 @@ fn random_mixed(trace: &mut Builder) {
 
 /// Functions, one after the other: nodes that die with the function, names that stay, and stacks
 /// of a page less a header that hold what is temporary.
-fn compiler(trace: &mut Builder) {
+fn compiler(trace: &mut Maker) {
     let mut stacks: Vec<Id> = Vec::new();
     for _ in 0..trace.times(120) {
         let mut nodes = Vec::new();
@@ -140,7 +139,7 @@ fn compiler(trace: &mut Builder) {
 }
 
 /// Declarations: little that dies, sizes around powers of two, a table that doubles.
-fn declarations(trace: &mut Builder) {
+fn declarations(trace: &mut Maker) {
     let mut table = trace.alloc(1024);
     let mut entries = 0;
     for _ in 0..trace.times(12_000) {
@@ -164,7 +163,7 @@ fn declarations(trace: &mut Builder) {
 }
 
 /// Expressions that are read, worked on and thrown away, with a few results that stay.
-fn expressions(trace: &mut Builder) {
+fn expressions(trace: &mut Maker) {
     for _ in 0..trace.times(3_000) {
         let mut terms = Vec::new();
         for _ in 0..trace.between(20, 120) {
@@ -184,7 +183,7 @@ fn expressions(trace: &mut Builder) {
 }
 
 /// Lines and pages: boxes that live as long as their page, fonts that stay, buffers that grow.
-fn typesetter(trace: &mut Builder) {
+fn typesetter(trace: &mut Maker) {
     for _ in 0..12 {
         let size = trace.between(8 << 10, 40 << 10);
         trace.alloc(size);

@@ -8,47 +8,51 @@
 //! pseudorandom number generators", OOPSLA 2014).
 
 /// What the state advances by: 2⁶⁴ divided by the golden ratio, odd.
-pub(crate) const GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;
+pub const GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// A stream of numbers that only depends on its seed.
 #[derive(Clone, Debug)]
-pub(crate) struct Rng(u64);
+pub struct Rng(u64);
 
 impl Rng {
     /// Begins the stream of `seed`.
-    pub(crate) fn new(seed: u64) -> Self {
+    pub fn new(seed: u64) -> Self {
         Self(seed)
     }
 
     /// Begins a stream for one of the things that `seed` is for, unrelated to the others.
-    pub(crate) fn split(seed: u64, stream: u64) -> Self {
+    pub fn split(seed: u64, stream: u64) -> Self {
         Self(mix(mix(seed) ^ stream.wrapping_mul(GAMMA)))
     }
 
     /// Returns the next number.
-    pub(crate) fn next(&mut self) -> u64 {
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "an endless stream whose every item is wanted is no use as an iterator"
+    )]
+    pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(GAMMA);
         mix(self.0)
     }
 
     /// Returns a number below `end`, which is not 0; all are equally likely but for 1 in 2⁶⁴ / end.
-    pub(crate) fn below(&mut self, end: u64) -> u64 {
+    pub fn below(&mut self, end: u64) -> u64 {
         ((u128::from(self.next()) * u128::from(end)) >> 64) as u64
     }
 
     /// Returns an index of something with `len` items, which is not 0.
-    pub(crate) fn index(&mut self, len: usize) -> usize {
+    pub fn index(&mut self, len: usize) -> usize {
         self.below(len as u64) as usize
     }
 
     /// Returns `true` `count` times out of `of`.
-    pub(crate) fn chance(&mut self, count: u64, of: u64) -> bool {
+    pub fn chance(&mut self, count: u64, of: u64) -> bool {
         self.below(of) < count
     }
 
     /// Returns a number from `low` to `high`, every doubling as likely as every other; `low` is not
     /// 0 and not above `high`.
-    pub(crate) fn doubling(&mut self, low: u64, high: u64) -> u64 {
+    pub fn doubling(&mut self, low: u64, high: u64) -> u64 {
         let bits = u64::from(low.ilog2()) + self.below(u64::from(high.ilog2() - low.ilog2()) + 1);
         let first = (1 << bits).max(low);
         let last = ((1 << bits) - 1 + (1 << bits)).min(high);
@@ -57,7 +61,7 @@ impl Rng {
 }
 
 /// Spreads every bit of `z` over the result.
-pub(crate) const fn mix(z: u64) -> u64 {
+pub const fn mix(z: u64) -> u64 {
     let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)

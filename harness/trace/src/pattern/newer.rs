@@ -1,46 +1,45 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Sixteen traces of a newer style: mostly small blocks, tens of thousands of them.
+//! Sixteen patterns of a newer style: mostly small blocks, tens of thousands of them.
 
 use super::{
-    Builder,
-    Generator,
-    Id, //
+    Id,
+    Maker,
+    patterns, //
 };
 
-/// The traces.
-pub(super) const ALL: [(&str, Generator); 16] = [
-    ("10 … 40 B, random", tiny_random),
-    ("10 … 40 B, queue", tiny_queue),
-    ("10 … 40 B, stack", tiny_stack),
-    ("strings", strings),
-    ("strings, then longer", strings_longer),
-    ("two lists, one freed", lists),
-    ("search tree", tree),
-    ("radix tree", radix),
-    ("chained table", chained),
-    ("many open tables", tables),
-    ("vectors", vectors),
-    ("documents", documents),
-    ("cache", cache),
-    ("events", events),
-    ("tokens", tokens),
-    ("rope", rope),
-];
+patterns! { Newer:
+    "tiny-random", tiny_random, "a set of 10 to 40 bytes each that is filled and then changes";
+    "tiny-queue", tiny_queue, "the same as a queue";
+    "tiny-stack", tiny_stack, "the same as a stack that grows and shrinks in waves";
+    "strings", strings, "strings that are replaced by others";
+    "strings-longer", strings_longer, "two thirds of the strings go, and longer ones come";
+    "lists", lists, "two lists grow in turns, one goes, a third comes";
+    "tree", tree, "nodes with keys, of which random ones go";
+    "radix", radix, "nodes that are replaced by larger ones as children come";
+    "chained", chained, "entries in chains, and an array of chains that doubles";
+    "tables", tables, "many tables that double one by one";
+    "vectors", vectors, "vectors that double by realloc and are shrunk";
+    "documents", documents, "objects, keys and texts that come and go whole";
+    "cache", cache, "a node, a key and a value, of which the oldest go";
+    "events", events, "timers in numbers, and buffers that come and go quickly";
+    "tokens", tokens, "tokens that go with their file, beside names that stay";
+    "rope", rope, "pieces of text that are split and grow";
+}
 
 /// Draws the length of a string: most are short, few are long.
-fn length(trace: &mut Builder) -> u64 {
+fn length(trace: &mut Maker) -> u64 {
     let longest = 16 << trace.rng.below(4);
     trace.between(4, longest)
 }
 
 /// Draws a small size.
-fn tiny(trace: &mut Builder) -> u64 {
+fn tiny(trace: &mut Maker) -> u64 {
     trace.between(10, 40)
 }
 
 /// A set that is filled and then changes.
-fn tiny_random(trace: &mut Builder) {
+fn tiny_random(trace: &mut Maker) {
     let mut held = Vec::new();
     for _ in 0..trace.times(30_000) {
         let size = tiny(trace);
@@ -55,7 +54,7 @@ fn tiny_random(trace: &mut Builder) {
 }
 
 /// What came first goes first.
-fn tiny_queue(trace: &mut Builder) {
+fn tiny_queue(trace: &mut Maker) {
     let mut queue = std::collections::VecDeque::new();
     for _ in 0..trace.times(40_000) {
         let size = tiny(trace);
@@ -67,7 +66,7 @@ fn tiny_queue(trace: &mut Builder) {
 }
 
 /// What came last goes first, in waves.
-fn tiny_stack(trace: &mut Builder) {
+fn tiny_stack(trace: &mut Maker) {
     let mut stack = Vec::new();
     for wave in 1..=4 {
         while stack.len() < trace.times(7_000 * wave) {
@@ -81,7 +80,7 @@ fn tiny_stack(trace: &mut Builder) {
 }
 
 /// Strings that are replaced by others.
-fn strings(trace: &mut Builder) {
+fn strings(trace: &mut Maker) {
     let mut held = Vec::new();
     for _ in 0..trace.times(25_000) {
         let size = length(trace);
@@ -96,7 +95,7 @@ fn strings(trace: &mut Builder) {
 }
 
 /// Two thirds of the strings go, and longer ones come.
-fn strings_longer(trace: &mut Builder) {
+fn strings_longer(trace: &mut Maker) {
     let mut held = Vec::new();
     for _ in 0..trace.times(24_000) {
         let size = length(trace);
@@ -113,7 +112,7 @@ fn strings_longer(trace: &mut Builder) {
 }
 
 /// Two lists grow in turns, one goes, a third comes.
-fn lists(trace: &mut Builder) {
+fn lists(trace: &mut Maker) {
     let mut first = Vec::new();
     for _ in 0..trace.times(15_000) {
         first.push(trace.alloc(24));
@@ -126,9 +125,9 @@ fn lists(trace: &mut Builder) {
 }
 
 /// A tree of nodes with keys, from which random ones are taken.
-fn tree(trace: &mut Builder) {
+fn tree(trace: &mut Maker) {
     let mut nodes = Vec::new();
-    let add = |trace: &mut Builder, nodes: &mut Vec<(Id, Id)>| {
+    let add = |trace: &mut Maker, nodes: &mut Vec<(Id, Id)>| {
         let size = trace.between(5, 30);
         nodes.push((trace.alloc(40), trace.alloc(size)));
     };
@@ -146,7 +145,7 @@ fn tree(trace: &mut Builder) {
 }
 
 /// Nodes that are replaced by larger ones as children come: 4, 16, 48, 256 of them.
-fn radix(trace: &mut Builder) {
+fn radix(trace: &mut Maker) {
     const SIZES: [u64; 4] = [56, 160, 656, 2064];
     const LIMITS: [u32; 4] = [4, 16, 48, u32::MAX];
     let mut nodes: Vec<(Id, usize, u32)> = Vec::new();
@@ -171,7 +170,7 @@ fn radix(trace: &mut Builder) {
 }
 
 /// Entries in chains, and an array of chains that doubles.
-fn chained(trace: &mut Builder) {
+fn chained(trace: &mut Maker) {
     let mut array = trace.alloc(64 * 8);
     let mut entries = Vec::new();
     for _ in 0..trace.times(40_000) {
@@ -191,7 +190,7 @@ fn chained(trace: &mut Builder) {
 }
 
 /// Many tables, most of them small, that double one by one.
-fn tables(trace: &mut Builder) {
+fn tables(trace: &mut Maker) {
     let mut tables: Vec<(Id, u64)> = Vec::new();
     for _ in 0..trace.times(60_000) {
         if tables.is_empty() || trace.rng.chance(1, 12) {
@@ -211,7 +210,7 @@ fn tables(trace: &mut Builder) {
 }
 
 /// Vectors that double by realloc; some are shrunk to what they hold, some go.
-fn vectors(trace: &mut Builder) {
+fn vectors(trace: &mut Maker) {
     let mut vectors: Vec<(Id, u64)> = Vec::new();
     for _ in 0..trace.times(60_000) {
         if vectors.is_empty() || trace.rng.chance(1, 15) {
@@ -234,7 +233,7 @@ fn vectors(trace: &mut Builder) {
 }
 
 /// Documents of objects, keys and texts that come and go whole.
-fn documents(trace: &mut Builder) {
+fn documents(trace: &mut Maker) {
     let mut documents: Vec<Vec<Id>> = Vec::new();
     for _ in 0..trace.times(500) {
         let mut blocks = Vec::new();
@@ -260,7 +259,7 @@ fn documents(trace: &mut Builder) {
 }
 
 /// A cache: a node, a key, and a value of 16 B to 1 KiB, most of them small; the oldest goes.
-fn cache(trace: &mut Builder) {
+fn cache(trace: &mut Maker) {
     let mut entries = std::collections::VecDeque::new();
     for _ in 0..trace.times(12_000) {
         let (key, value) = (trace.between(8, 30), trace.rng.doubling(16, 1023));
@@ -272,7 +271,7 @@ fn cache(trace: &mut Builder) {
 }
 
 /// Timers and tasks in numbers, and a few buffers that come and go quickly.
-fn events(trace: &mut Builder) {
+fn events(trace: &mut Maker) {
     let mut timers = Vec::new();
     let mut buffers = Vec::new();
     for _ in 0..trace.times(40_000) {
@@ -294,7 +293,7 @@ fn events(trace: &mut Builder) {
 }
 
 /// Tokens that are thrown away when their file is done, beside names that stay.
-fn tokens(trace: &mut Builder) {
+fn tokens(trace: &mut Maker) {
     for _ in 0..trace.times(250) {
         let size = trace.between(4 << 10, 16 << 10);
         let text = trace.alloc(size);
@@ -313,12 +312,15 @@ fn tokens(trace: &mut Builder) {
 }
 
 /// Pieces of text of up to 1 KiB, most of them split small, under nodes.
-fn rope(trace: &mut Builder) {
+fn rope(trace: &mut Maker) {
     let mut pieces = Vec::new();
     for _ in 0..trace.times(200) {
         pieces.push((trace.alloc(1024), trace.alloc(48)));
     }
     for _ in 0..trace.times(12_000) {
+        if pieces.is_empty() {
+            pieces.push((trace.alloc(1024), trace.alloc(48)));
+        }
         let index = trace.rng.index(pieces.len());
         let (text, _) = pieces[index];
         let size = trace.size(text);

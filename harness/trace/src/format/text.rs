@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Our own format: lines of words.
+//!
+//! ```text
+//! slablab-trace 1
+//! name   two blocks
+//! source by hand
+//! # a comment; empty lines are comments, too
+//! a 0 100            allocate 100 bytes for block 0
+//! a 1 4096 4096      allocate 4096 bytes at a multiple of 4096 for block 1
+//! r 0 300            give block 0 300 bytes
+//! f 1 @2             free block 1, on CPU 2
+//! ```
+//!
+//! (The words behind an operation are for this page: a line has none.) The three lines of the header
+//! may be left out, the alignment is then 8 and the CPU 0. A block is named by any number up to
+//! 2^64 - 1, which may name another one when it was freed. What is still out at the end stays out.
+
+use std::{
+    collections::HashMap,
+    fmt::Write as _, //
+};
+
+use super::{
+    BadTrace,
+    Why,
+    error::excerpt,
+    lines,
+    number,
+    size, //
+};
+use crate::{
+    ALIGN,
+    ALIGN_MAX,
+    Builder,
+    Kind,
+    OPS_MAX,
+    Trace, //
+};
+
+/// The first word of a file.
+const MAGIC: &str = "slablab-trace";
+
+/// Reads a trace.
+///
+/// # Errors
+///
+/// The first line that is bad, and why.
+pub fn parse(name: &str, bytes: &[u8]) -> Result<Trace, BadTrace> {
+    let mut reader = Reader {
+        builder: Builder::new(),
+        blocks: HashMap::new(),
+        name: name.to_owned(),
+        source: String::new(),
+    };
+    for line in lines(bytes) {
+        let (line_number, line) = line?;
+        reader.line(line).map_err(|why| why.at(line_number))?;
+    }
+    Ok(reader.builder.finish(&reader.name, &reader.source))
+}
+
+/// A file that is being read.
+struct Reader {
+    builder: Builder,
+    /// What the file calls the blocks that are out.
+    blocks: HashMap<u64, u32>,
+    name: String,
+    source: String,
+}
+
+impl Reader {
+    fn line(&mut self, line: &str) -> Result<(), Why> {
+        let mut words = line.split_whitespace();
+        let word = match words.next() {
+            None => return Ok(()),
+            Some(word) if word.starts_with('#') => return Ok(()),
+            Some(word) => word,
+        };
+        let rest = line[word.len()..].trim();
+        match word {
+            MAGIC if rest == "1" => Ok(()),
+            MAGIC => Err(Why::Version(excerpt(rest))),
+            "name" => {
+                self.name = rest.to_owned();
+                Ok(())
+            }
+            "source" => {
+                self.source = rest.to_owned();
+                Ok(())
+            }
+            "a" | "r" | "f" => {
+                let mut words: Vec<&str> = words.collect();
+                let cpu = match words.last().and_then(|word| word.strip_prefix('@')) {
+                    Some(cpu) => {
+                        words.pop();
+                        number("CPU", Some(cpu))?
+                    }
+                    None => 0,
+                };
+                self.builder.on_cpu(cpu);
+                self.operation(word, &words)
+            }
+            word => Err(Why::NoOperation(excerpt(word))),
+        }
+    }
+
+    fn operation(&mut self, kind: &str, words: &[&str]) -> Result<(), Why> {
+        if self.builder.operations() == OPS_MAX {
+            return Err(Why::TooLong);
+        }
+        let most = match kind {
+            "a" => 3,
+            "r" => 2,
+            _ => 1,
+        };
+        let name: u64 = number("block", words.first().copied())?;
+        let block = self.blocks.get(&name).copied();
+        let known = || block.ok_or(Why::NotOut(name.to_string()));
+        if let Some(word) = words.get(most) {
+            return Err(Why::TooMuch(excerpt(word)));
+        }
+        let bytes = || size(words.get(1).copied());
+        match kind {
+            "a" => {
+                let bytes = bytes()?;
+                let align = match words.get(2) {
+                    Some(word) => number("alignment", Some(word))?,
+                    None => ALIGN,
+                };
+                if !align.is_power_of_two() || align > ALIGN_MAX {
+                    return Err(Why::Alignment(align));
+                }
+                if block.is_some() {
+                    return Err(Why::AlreadyOut(name.to_string()));
+                }
+                self.blocks.insert(name, self.builder.alloc(bytes, align));
+            }
+            "r" => self.builder.realloc(known()?, bytes()?),
+            _ => {
+                self.builder.free(known()?);
+                self.blocks.remove(&name);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Returns a trace as a file.
+pub fn write(trace: &Trace) -> String {
+    let mut text = format!("{MAGIC} 1\nname {}\nsource {}\n", trace.name, trace.source);
+    for op in trace.ops() {
+        // Writing to a string does not fail.
+        let id = op.id;
+        let _ = match op.kind {
+            Kind::Alloc { bytes, align } if align == ALIGN => write!(text, "a {id} {bytes}"),
+            Kind::Alloc { bytes, align } => write!(text, "a {id} {bytes} {align}"),
+            Kind::Realloc { bytes } => write!(text, "r {id} {bytes}"),
+            Kind::Free => write!(text, "f {id}"),
+        };
+        if op.cpu > 0 {
+            let _ = write!(text, " @{}", op.cpu);
+        }
+        text.push('\n');
+    }
+    text
+}
