@@ -9,6 +9,10 @@ MAKEFLAGS += --no-print-directory
 STRESS ?= stress --engine all --seconds 0.3
 SIM    ?= stress --target sim --seconds 0.5
 
+# What `make replay` replays, and on what.
+TRACE  ?= all
+ENGINE ?= all
+
 # What `make bench-host` measures.
 BENCH  ?= --json build/out/bench-host.json
 
@@ -23,7 +27,7 @@ vendor  := rust/vendor/buddy_system_allocator/src/lib.rs
 image   := build/initramfs.cpio
 
 .DEFAULT_GOAL := help
-.PHONY: help setup kernel run shell sim test bench bench-host modules modules_install command initramfs \
+.PHONY: help setup kernel run shell sim test bench bench-host replay modules modules_install command initramfs \
 	uapi rust-analyzer clean distclean FORCE
 
 help:
@@ -36,6 +40,7 @@ help:
 	'  bench-host      - hybrid and seed beside other allocators: table, JSON and picture in build/out/' \
 	'  test            - everything that must hold: lints, host tests, tests in the machine' \
 	'  bench           - what allocators cost in the kernel, beside the targets; in build/out/' \
+	'  replay          - traces through every engine, side by side; in build/out/' \
 	'' \
 	'Parts:' \
 	'  modules         - slablab.ko, in $$(MO)' \
@@ -60,6 +65,8 @@ help:
 	'  MO=             - where the module is built (build/module)' \
 	'  STRESS=         - what run does ($(STRESS))' \
 	'  SIM=            - what sim does ($(SIM))' \
+	'  TRACE=          - what replay runs: files, patterns, options of slablab replay ($(TRACE))' \
+	'  ENGINE=         - on which engine ($(ENGINE))' \
 	'  BENCH=          - what bench-host is told ($(BENCH))' \
 	'  BRIEF=1         - have bench only show that it works' \
 	'  V=1             - show the commands'
@@ -83,6 +90,9 @@ test: setup
 
 bench: initramfs
 	$(Q)scripts/bench.sh $(module) $(command) $(if $(BRIEF),--brief)
+
+replay: initramfs
+	$(Q)scripts/replay.sh $(command) $(ENGINE) $(TRACE)
 
 setup:
 	$(Q)scripts/setup.sh

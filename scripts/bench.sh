@@ -20,7 +20,6 @@ module=$1 command=$2 brief=${3:-}
 # In the module's object, cold functions are still in a section of their own.
 object=$(dirname "$module")/rust/slablab_main.o
 out=$build/out
-rm -rf "$out"
 mkdir -p "$out"
 
 parts=() wrong=''

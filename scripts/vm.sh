@@ -7,6 +7,7 @@
 #
 #   -a             only print the accelerator, kvm or tcg
 #   -c CPUS        processors (2; 1 with -i)
+#   -f FILE        a file for the machine, in /job/files there; more than once for several
 #   -i             count instructions: the clock advances 1 ns for each that any processor executes,
 #                  and these take turns
 #   -k WORDS       more for the kernel's command line
@@ -23,11 +24,12 @@ set -eu
 
 usage() { sed -n '/^# *vm\.sh/,/^$/s/^# *//p' "$0" >&2; exit 2; }
 
-cpus='' memory=1024 words='' parameters='' load=yes timeout=120 counting='' asking=''
-while getopts ac:ik:m:np:t: option; do
+cpus='' memory=1024 words='' parameters='' load=yes timeout=120 counting='' asking='' files=()
+while getopts ac:f:ik:m:np:t: option; do
 	case $option in
 	a) asking=yes ;;
 	c) cpus=$OPTARG ;;
+	f) files+=("$OPTARG") ;;
 	i) counting=yes ;;
 	k) words=$OPTARG ;;
 	m) memory=$OPTARG ;;
@@ -98,7 +100,8 @@ trap 'say "interrupted"; exit 130' INT TERM HUP
 
 # pack_job: what init finds in /job, as an archive behind the initramfs
 pack_job() {
-	mkdir "$run/job"
+	mkdir -p "$run/job/files"
+	[ ${#files[@]} -eq 0 ] || cp -- "${files[@]}" "$run/job/files/"
 	[ $# -eq 0 ] || printf 'exec%s\n' "$(printf ' %s' "${@@Q}")" >"$run/job/command"
 	[ -z "$load" ] || echo "$parameters" >"$run/job/module-parameters"
 	[ -z "$terminal" ] || stty size | sed 's/^0 0$/24 80/' >"$run/job/terminal"

@@ -6,6 +6,7 @@
 //! checks every answer.
 
 mod cli;
+mod clock;
 mod cmd;
 mod device;
 mod errno;
@@ -13,6 +14,7 @@ mod map;
 mod one_cpu;
 mod opener;
 mod oracle;
+mod replay;
 mod selftest;
 mod sim;
 mod target;

@@ -10,9 +10,13 @@ use anyhow::{
 };
 use clap::{
     Args,
-    ValueEnum, //
+    ValueEnum,
+    builder::PossibleValue, //
 };
-use serde::Serialize;
+use serde::{
+    Deserialize,
+    Serialize, //
+};
 
 use crate::{
     device::Errno,
@@ -31,7 +35,7 @@ use crate::{
 };
 
 /// Where the engines are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum TargetKind {
     /// In the kernel, behind /dev/slablab.
@@ -70,6 +74,36 @@ impl From<EngineArg> for Engine {
             EngineArg::Seed => Self::Seed,
             EngineArg::Hybrid => Self::Hybrid,
             EngineArg::Slub => Self::Slub,
+        }
+    }
+}
+
+/// Engines, as --engine names them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum EngineChoice {
+    /// One.
+    One(EngineArg),
+    /// All that the target has.
+    All,
+}
+
+impl ValueEnum for EngineChoice {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[
+            Self::One(EngineArg::Default),
+            Self::One(EngineArg::Seed),
+            Self::One(EngineArg::Hybrid),
+            Self::One(EngineArg::Slub),
+            Self::All,
+        ]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        match self {
+            Self::One(engine) => engine.to_possible_value(),
+            Self::All => {
+                Some(PossibleValue::new("all").help("All that the target has, one after the other"))
+            }
         }
     }
 }
@@ -116,6 +150,23 @@ impl Opener {
             kind,
             private_bytes: None,
             pools: Vec::new(),
+        }
+    }
+
+    /// Prepares to open sessions with a pool of their own of so many bytes.
+    pub(crate) fn private(kind: TargetKind, bytes: u64) -> Self {
+        Self {
+            kind,
+            private_bytes: Some(bytes),
+            pools: Vec::new(),
+        }
+    }
+
+    /// Returns the engines that were chosen.
+    pub(crate) fn chosen(&self, choice: EngineChoice) -> anyhow::Result<Vec<Engine>> {
+        match choice {
+            EngineChoice::All => self.engines(),
+            EngineChoice::One(engine) => Ok(vec![engine.into()]),
         }
     }
 
@@ -199,5 +250,18 @@ impl Opener {
                 .with_context(|| format!("cannot use the engine {engine}"))?,
         }
         Ok(Box::new(device))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_engine_can_be_chosen() {
+        for engine in EngineArg::value_variants() {
+            let chosen = EngineChoice::value_variants().contains(&EngineChoice::One(*engine));
+            assert!(chosen, "{engine:?}");
+        }
     }
 }

@@ -26,20 +26,16 @@ use slablab_trace::{
 /// The word for every pattern.
 const ALL: &str = "all";
 
-/// The arguments that say which traces.
-#[derive(Args, Clone, Debug)]
-pub(crate) struct TraceArgs {
-    /// Files, '-' for standard input, names of patterns, or 'all' for every pattern
-    ///
-    /// A file is a slablab trace, a .rep file of the malloc exercise, or what the kernel's ftrace
-    /// prints of its kmem events: its first line tells. 'slablab trace make --help' lists the
-    /// patterns.
-    #[arg(value_name = "TRACE", required = true)]
-    traces: Vec<String>,
+/// What names a trace on the command line, in a line.
+pub(crate) const HELP: &str =
+    "Files, '-' for standard input, names of patterns, or 'all' for every pattern";
 
-    #[command(flatten)]
-    making: MakingArgs,
-}
+/// The same at length.
+pub(crate) const LONG_HELP: &str = "\
+Files, '-' for standard input, names of patterns, or 'all' for every pattern
+
+A file is a slablab trace, a .rep file of the malloc exercise, or what the kernel's ftrace prints of \
+its kmem events: its first line tells. 'slablab trace make --help' lists the patterns.";
 
 /// The arguments that say how patterns are made.
 #[derive(Args, Clone, Copy, Debug)]
@@ -54,18 +50,15 @@ pub(crate) struct MakingArgs {
     pub(crate) percent: u32,
 }
 
-impl TraceArgs {
-    /// Reads or makes the traces.
-    pub(crate) fn load(&self) -> anyhow::Result<Vec<Trace>> {
+impl MakingArgs {
+    /// Reads or makes the traces that are named.
+    pub(crate) fn load(self, names: &[String]) -> anyhow::Result<Vec<Trace>> {
         let mut traces = Vec::new();
-        for name in &self.traces {
-            let making = self.making;
+        for name in names {
             if name == ALL && !Path::new(name).exists() {
-                traces.extend(
-                    pattern::all().map(|pattern| pattern.make(making.seed, making.percent)),
-                );
+                traces.extend(pattern::all().map(|pattern| pattern.make(self.seed, self.percent)));
             } else {
-                traces.push(one(name, making)?);
+                traces.push(one(name, self)?);
             }
         }
         if let Some(empty) = traces.iter().find(|trace| trace.ops().is_empty()) {

@@ -46,6 +46,23 @@ pub(crate) const DEVICE: &str = match SLABLAB_DEVICE.split_last() {
     _ => panic!("the path does not end in NUL"),
 };
 
+impl slablab_cost {
+    /// Returns all fields as one number, by which two can be compared.
+    pub(crate) fn bits(&self) -> u64 {
+        let Self {
+            path,
+            cause,
+            class_index,
+            order,
+            splits,
+            merges,
+            fragmentation,
+        } = *self;
+        let [low, high] = fragmentation.to_le_bytes();
+        u64::from_le_bytes([path, cause, class_index, order, splits, merges, low, high])
+    }
+}
+
 /// Makes an enum of constants of the header, with the names that people and JSON see.
 macro_rules! header_enum {
     ($(#[$docs:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $value:ident, $text:literal;)* }) => {

@@ -90,3 +90,67 @@ fn bad_lines_are_named_with_their_file() {
     assert!(told.contains("no operation"), "{told}");
     stderr("trace make waltz", 2);
 }
+
+#[test]
+fn engines_are_shown_side_by_side() {
+    let text = stdout("replay binary larson --percent 2 --target sim --pool 1 --passes 1");
+    for word in [
+        "seed",
+        "hybrid",
+        "utilisation",
+        "means of 2 traces",
+        "right",
+    ] {
+        assert!(text.contains(word), "no {word:?} in:\n{text}");
+    }
+}
+
+#[test]
+fn a_replay_is_printed_as_json_and_shown_from_it() {
+    let arguments = "replay tree --percent 2 --target sim --pool 1 --passes 0";
+    let json = stdout(&format!("{arguments} --json"));
+    let document: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let engines = document["traces"][0]["engines"].as_array().unwrap();
+    assert_eq!(engines.len(), 2);
+    for engine in engines {
+        let space = &engine["space"];
+        let share = |name: &str| space[name].as_f64().unwrap();
+        let sum = share("utilisation") + share("internal") + share("external");
+        assert!((sum - 1.0).abs() < 1e-9, "{space}");
+        assert_eq!(space["pool_bytes"].as_u64().unwrap() % (32 << 10), 0);
+        assert!(engine["times"].is_null() && engine["failure"].is_null());
+    }
+    let file = file("replay.json", &json);
+    let shown = stdout(&format!("replay --from {file}"));
+    assert_eq!(shown, stdout(arguments));
+    let csv = stdout(&format!("replay --from {file} --csv"));
+    assert_eq!(csv.lines().count(), 3, "{csv}");
+    assert!(csv.starts_with("trace,engine,"), "{csv}");
+    let wrong = path("no-replay.json");
+    fs::write(&wrong, "{}").unwrap();
+    stderr(&format!("replay --from {}", wrong.display()), 1);
+}
+
+#[test]
+fn the_story_of_an_operation_says_why() {
+    let trace = file(
+        "story.trace",
+        "a 1 100\na 2 900000\na 3 900000\nr 3 5\nf 2\na 4 5000000\nf 1\n",
+    );
+    let story = |number: u32, engine: &str| {
+        let told =
+            format!("replay {trace} --target sim --pool 1 --engine {engine} --explain {number}");
+        stdout(&told)
+    };
+    assert!(story(1, "hybrid").contains("there had to be a new slab"));
+    assert!(story(2, "hybrid").contains("the buddy system gave a block"));
+    assert!(story(3, "hybrid").contains("Refused: nothing left"));
+    assert!(story(4, "hybrid").contains("the block was refused in operation 3"));
+    assert!(story(5, "hybrid").contains("went back to the buddy system"));
+    assert!(story(6, "seed").contains("Refused: too big"));
+    assert!(story(7, "hybrid").contains("magazine of class"));
+    assert!(story(7, "seed").contains("its slab of class 1 (blocks of 128 B)"));
+    let told = format!("replay {trace} --target sim --explain 8");
+    assert!(stderr(&told, 1).contains("has 7 operations"));
+    stderr("replay --target sim", 2);
+}

@@ -5,6 +5,7 @@
 pub(crate) mod bench;
 pub(crate) mod info;
 pub(crate) mod map;
+pub(crate) mod replay;
 pub(crate) mod selftest;
 pub(crate) mod shell;
 pub(crate) mod stats;

@@ -18,20 +18,12 @@ use super::{
     shadow::Place, //
 };
 use crate::{
-    device::{
-        Errno,
-        Refused, //
-    },
+    device::Errno,
     uapi::{
-        self,
         Cause,
-        slablab_cost,
-        slablab_operation, //
+        slablab_cost, //
     },
 };
-
-/// The alignment of blocks that are allocated many at a time.
-const SUBMIT_ALIGN: u64 = 8;
 
 /// Bytes that are read or written at a time.
 const CHUNK: usize = 64 << 10;
@@ -40,7 +32,7 @@ const CHUNK: usize = 64 << 10;
 #[derive(Debug)]
 #[must_use = "a block that is forgotten is never freed"]
 pub(crate) struct Block {
-    place: Place,
+    pub(super) place: Place,
     content: Content,
 }
 
@@ -55,6 +47,11 @@ impl Block {
         self.place.size
     }
 
+    /// Returns the bytes that the engine set aside.
+    pub(crate) fn usable(&self) -> u64 {
+        self.place.usable
+    }
+
     /// Returns where the block is in the pool, or 2⁶⁴ − 1.
     pub(crate) fn offset(&self) -> u64 {
         self.place.offset
@@ -63,7 +60,7 @@ impl Block {
 
 /// Allocates and frees, for one thread.
 pub(crate) struct Client<'o> {
-    oracle: &'o Oracle<'o>,
+    pub(super) oracle: &'o Oracle<'o>,
     buffer: Vec<u8>,
 }
 
@@ -97,7 +94,11 @@ impl<'o> Client<'o> {
     }
 
     /// Enters a new block, which is zeros, and fills it.
-    fn admitted(&mut self, place: Place, cost: slablab_cost) -> Result<Block, Complaint> {
+    pub(super) fn admitted(
+        &mut self,
+        place: Place,
+        cost: slablab_cost,
+    ) -> Result<Block, Complaint> {
         let content = {
             let mut books = self.oracle.books();
             books
@@ -112,72 +113,6 @@ impl<'o> Client<'o> {
         self.verify_zero(&block, 0)?;
         self.fill(&block, 0)?;
         Ok(block)
-    }
-
-    /// Frees blocks and allocates others of these sizes, in one call.
-    ///
-    /// `blocks` are then those that were allocated; a refusal leaves the sizes behind it away.
-    pub(crate) fn submit(
-        &mut self,
-        blocks: &mut Vec<Block>,
-        sizes: &[u64],
-    ) -> Result<(), Complaint> {
-        let mut operations = Vec::with_capacity(blocks.len() + sizes.len());
-        for block in blocks.iter() {
-            self.verify(block, block.size())?;
-            let mut books = self.oracle.books();
-            books.shadow.remove(&block.place);
-            books.tally.frees += 1;
-            operations.push(slablab_operation {
-                kind: uapi::SLABLAB_OP_FREE as u8,
-                handle: block.handle(),
-                ..Default::default()
-            });
-        }
-        let freed = operations.len();
-        operations.extend(sizes.iter().map(|size| slablab_operation {
-            kind: uapi::SLABLAB_OP_ALLOC as u8,
-            align_log2: SUBMIT_ALIGN.ilog2() as u8,
-            bytes: *size,
-            ..Default::default()
-        }));
-        blocks.clear();
-        if operations.is_empty() {
-            return Ok(());
-        }
-        let failed = |errno| Complaint::Failed {
-            call: "SUBMIT",
-            errno,
-        };
-        let answer = self.oracle.target.submit(&mut operations).map_err(failed)?;
-        let done = answer.done as usize;
-        // A free has to succeed, and there are no more done than there are.
-        if done < freed
-            || done > operations.len()
-            || (done < operations.len()) != (answer.error != 0)
-        {
-            return Err(failed(Errno::from_raw_os_error(answer.error.max(1) as i32)));
-        }
-        for (operation, size) in operations[freed..done].iter().zip(sizes) {
-            let place = Place {
-                handle: operation.handle,
-                offset: operation.offset,
-                usable: operation.bytes,
-                size: *size,
-                align: SUBMIT_ALIGN,
-            };
-            blocks.push(self.admitted(place, operation.cost)?);
-        }
-        if let Some(refused) = operations.get(done) {
-            self.oracle.refused(
-                "SUBMIT",
-                &Refused {
-                    errno: Errno::from_raw_os_error(answer.error as i32),
-                    cost: refused.cost,
-                },
-            )?;
-        }
-        Ok(())
     }
 
     /// Frees a block whose bytes must be what was written.
@@ -229,19 +164,34 @@ impl<'o> Client<'o> {
             old.handle.into(),
             block.handle().into(),
         )?;
+        self.readmitted(block, old.size)?;
+        Ok(result)
+    }
+
+    /// Enters a block again whose size was changed: what fits is kept, what is new is zeros.
+    pub(super) fn readmitted(&mut self, block: &Block, old_size: u64) -> Result<(), Complaint> {
         self.oracle.books().shadow.admit(&block.place)?;
-        let kept = old.size.min(block.size());
+        let kept = old_size.min(block.size());
         self.verify(block, kept)?;
         if kept < block.size() {
             self.verify_zero(block, kept)?;
             self.fill(block, kept)?;
         }
-        Ok(result)
+        Ok(())
     }
 
     /// Compares the first `end` bytes with what was written.
     pub(crate) fn verify(&mut self, block: &Block, end: u64) -> Result<(), Complaint> {
-        self.scan(block, 0..end, |first, bytes| {
+        self.verify_range(block, 0..end)
+    }
+
+    /// Compares a range of bytes with what was written.
+    pub(super) fn verify_range(
+        &mut self,
+        block: &Block,
+        range: Range<u64>,
+    ) -> Result<(), Complaint> {
+        self.scan(block, range, |first, bytes| {
             block
                 .content
                 .compare(first, bytes)

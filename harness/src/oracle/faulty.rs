@@ -44,6 +44,7 @@ pub(crate) struct Faulty {
     pub(crate) alloc: Fault<Result<slablab_alloc, Refused>>,
     pub(crate) realloc: Fault<Result<slablab_realloc, Refused>>,
     pub(crate) free: Fault<Result<(), Errno>>,
+    pub(crate) submit: Fault<[slablab_operation]>,
     pub(crate) moved: Fault<Result<usize, Errno>>,
     pub(crate) stats: Fault<slablab_stats>,
     pub(crate) check: Fault<Result<slablab_check, Errno>>,
@@ -58,6 +59,7 @@ impl Default for Faulty {
             alloc: Box::new(|_, _| {}),
             realloc: Box::new(|_, _| {}),
             free: Box::new(|_, _| {}),
+            submit: Box::new(|_, _| {}),
             moved: Box::new(|_, _| {}),
             stats: Box::new(|_, _| {}),
             check: Box::new(|_, _| {}),
@@ -134,6 +136,8 @@ impl Target for Faulty {
     }
 
     fn submit(&self, operations: &mut [slablab_operation]) -> Result<slablab_submit, Errno> {
-        self.sim.submit(operations)
+        let reply = self.sim.submit(operations);
+        (self.submit)(&self.sim, operations);
+        reply
     }
 }

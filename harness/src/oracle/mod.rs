@@ -20,6 +20,7 @@ mod content;
 pub(crate) mod faulty;
 mod figures;
 mod shadow;
+mod submission;
 #[cfg(test)]
 mod tests;
 
@@ -39,6 +40,10 @@ pub(crate) use self::{
         Client, //
     },
     complaint::Complaint,
+    submission::{
+        Reply,
+        Wish, //
+    },
 };
 use self::{
     figures::{

@@ -141,18 +141,7 @@ impl Shadow {
 
     /// Adds a reply to the trace, from which two runs can be told to be the same.
     pub(super) fn note(&mut self, handle: u32, offset: u64, usable: u64, cost: slablab_cost) {
-        let slablab_cost {
-            path,
-            cause,
-            class_index,
-            order,
-            splits,
-            merges,
-            fragmentation,
-        } = cost;
-        let [low, high] = fragmentation.to_le_bytes();
-        let cost = u64::from_le_bytes([path, cause, class_index, order, splits, merges, low, high]);
-        for word in [u64::from(handle), offset, usable, cost] {
+        for word in [u64::from(handle), offset, usable, cost.bits()] {
             self.trace = mix(self.trace ^ word);
         }
     }

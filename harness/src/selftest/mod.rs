@@ -22,6 +22,7 @@ mod module;
 mod pools;
 mod processes;
 mod quotas;
+mod replay;
 mod report;
 mod requests;
 mod statistics;
@@ -98,7 +99,7 @@ macro_rules! theme {
 use theme;
 
 /// Every theme, in the order in which they are run: what is simple first.
-const THEMES: [Theme; 14] = [
+const THEMES: [Theme; 15] = [
     arguments::THEME,
     requests::THEME,
     handles::THEME,
@@ -110,6 +111,7 @@ const THEMES: [Theme; 14] = [
     quotas::THEME,
     submit::THEME,
     lockstep::THEME,
+    replay::THEME,
     bench::THEME,
     processes::THEME,
     life::THEME,

@@ -5,7 +5,8 @@
 use super::Run;
 use crate::oracle::{
     Block,
-    Complaint, //
+    Complaint,
+    Wish, //
 };
 
 /// The most operations in a call, of each kind.
@@ -31,10 +32,31 @@ pub(super) fn run(run: &mut Run<'_>) -> Result<(), Complaint> {
         };
         sizes.clear();
         sizes.extend((0..count).map(|_| run.rng.doubling(1, SIZE_MAX)));
-        run.client.submit(batch, &sizes)?;
+        submit(run, batch, &sizes)?;
     }
     for batch in &mut batches {
-        run.client.submit(batch, &[])?;
+        submit(run, batch, &[])?;
     }
+    Ok(())
+}
+
+/// Frees blocks and allocates others of these sizes, in one call. A refusal leaves the sizes behind
+/// it away.
+fn submit(run: &mut Run<'_>, blocks: &mut Vec<Block>, sizes: &[u64]) -> Result<(), Complaint> {
+    let frees = blocks.drain(..).map(Wish::Free);
+    let allocations = sizes.iter().map(|size| Wish::Alloc {
+        size: *size,
+        align: 8,
+    });
+    let submitted = run
+        .client
+        .submit(frees.chain(allocations).collect())
+        .map_err(|fault| fault.complaint)?;
+    blocks.extend(
+        submitted
+            .replies
+            .into_iter()
+            .filter_map(|reply| reply.block),
+    );
     Ok(())
 }

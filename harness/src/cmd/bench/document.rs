@@ -8,35 +8,13 @@ use serde::{
 };
 
 use super::suite::Group;
-use crate::uapi::{
-    BenchSubject,
-    slablab_bench, //
+use crate::{
+    clock::Clock,
+    uapi::{
+        BenchSubject,
+        slablab_bench, //
+    },
 };
-
-/// What a nanosecond of the machine's clock is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum Clock {
-    /// An instruction of all processors together.
-    Instructions,
-    /// A nanosecond.
-    Nanoseconds,
-}
-
-impl Clock {
-    /// Returns the clock of this machine, which its kernel's command line tells.
-    pub(super) fn of_this_machine() -> Self {
-        let line = std::fs::read_to_string("/proc/cmdline").unwrap_or_default();
-        if line
-            .split_whitespace()
-            .any(|word| word == "slablab.clock=instructions")
-        {
-            Self::Instructions
-        } else {
-            Self::Nanoseconds
-        }
-    }
-}
 
 /// Everything that one run measured.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -4,7 +4,6 @@
 
 use super::{
     document::{
-        Clock,
         Document,
         Measured,
         Row, //
@@ -14,6 +13,7 @@ use super::{
     targets::targets, //
 };
 use crate::{
+    clock::Clock,
     report::{
         BAD,
         BOLD,

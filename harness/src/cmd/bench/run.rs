@@ -22,7 +22,6 @@ use rustix::thread::{
 use super::{
     BenchArgs, calls,
     document::{
-        Clock,
         Document,
         Measured,
         Row, //
@@ -34,6 +33,7 @@ use super::{
     },
 };
 use crate::{
+    clock::Clock,
     device::{
         Device,
         Errno, //

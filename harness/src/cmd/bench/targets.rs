@@ -10,14 +10,16 @@ use super::{
         batch, //
     },
     document::{
-        Clock,
         Document,
         Measured,
         Row, //
     },
     suite::Group,
 };
-use crate::uapi::BenchSubject;
+use crate::{
+    clock::Clock,
+    uapi::BenchSubject, //
+};
 
 /// A target, and what there is.
 pub(super) struct Target {

@@ -14,7 +14,6 @@ use std::{
 
 use clap::{
     Args,
-    ValueEnum,
     builder::{
         PossibleValue,
         PossibleValuesParser, //
@@ -32,7 +31,7 @@ use self::{
 };
 use crate::{
     opener::{
-        EngineArg,
+        EngineChoice,
         Opener,
         TargetArgs,
         TargetKind, //
@@ -95,34 +94,6 @@ pub(crate) struct StressArgs {
     ktap: bool,
 }
 
-/// Engines, as --engine names them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum EngineChoice {
-    One(EngineArg),
-    All,
-}
-
-impl ValueEnum for EngineChoice {
-    fn value_variants<'a>() -> &'a [Self] {
-        &[
-            Self::One(EngineArg::Default),
-            Self::One(EngineArg::Seed),
-            Self::One(EngineArg::Hybrid),
-            Self::One(EngineArg::Slub),
-            Self::All,
-        ]
-    }
-
-    fn to_possible_value(&self) -> Option<PossibleValue> {
-        match self {
-            Self::One(engine) => engine.to_possible_value(),
-            Self::All => {
-                Some(PossibleValue::new("all").help("All that the target has, one after the other"))
-            }
-        }
-    }
-}
-
 fn workload_names() -> PossibleValuesParser {
     WORKLOADS
         .iter()
@@ -171,10 +142,7 @@ impl StressArgs {
 /// Runs the workloads.
 pub(crate) fn run(args: StressArgs) -> anyhow::Result<ExitCode> {
     let mut opener = Opener::new(&args.target);
-    let engines = match args.engine {
-        EngineChoice::All => opener.engines()?,
-        EngineChoice::One(engine) => vec![engine.into()],
-    };
+    let engines = opener.chosen(args.engine)?;
     let workloads = args.workloads();
     let conditions = args.conditions();
     let ktap = args
@@ -217,17 +185,4 @@ fn run_one(
 ) -> anyhow::Result<Outcome> {
     let target = opener.open(engine)?;
     Ok(Job::new(engine, workload, &*target, conditions)?.run())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_engine_can_be_chosen() {
-        for engine in EngineArg::value_variants() {
-            let chosen = EngineChoice::value_variants().contains(&EngineChoice::One(*engine));
-            assert!(chosen, "{engine:?}");
-        }
-    }
 }

@@ -102,10 +102,8 @@ pub(super) fn text(trace: &Trace, shape: &Shape) -> String {
         };
         let _ = writeln!(text, "{label:>10} ▕{}", line.trim_end());
     }
-    text += &histogram("sizes", &shape.sizes, |size| bytes(size));
-    text += &histogram("lifetimes, in operations", &shape.lifetimes, |operations| {
-        count(operations)
-    });
+    text += &histogram("sizes", &shape.sizes, bytes);
+    text += &histogram("lifetimes, in operations", &shape.lifetimes, count);
     text
 }
 

@@ -40,8 +40,9 @@ use slablab_trace::{
 use crate::{
     report,
     traces::{
-        MakingArgs,
-        TraceArgs, //
+        HELP,
+        LONG_HELP,
+        MakingArgs, //
     },
 };
 
@@ -94,8 +95,11 @@ struct MakeArgs {
 /// Describe traces: how much is out when, which sizes, how long blocks live
 #[derive(Args)]
 struct InfoArgs {
+    #[arg(value_name = "TRACE", required = true, help = HELP, long_help = LONG_HELP)]
+    traces: Vec<String>,
+
     #[command(flatten)]
-    traces: TraceArgs,
+    making: MakingArgs,
 
     /// Print JSON: a list
     #[arg(long)]
@@ -105,8 +109,11 @@ struct InfoArgs {
 /// Write a trace as another format
 #[derive(Args)]
 struct ConvertArgs {
+    #[arg(value_name = "TRACE", required = true, help = HELP, long_help = LONG_HELP)]
+    traces: Vec<String>,
+
     #[command(flatten)]
-    traces: TraceArgs,
+    making: MakingArgs,
 
     /// The format
     #[arg(long, value_enum, default_value = "text")]
@@ -160,7 +167,11 @@ pub(crate) fn run(command: TraceCommand) -> anyhow::Result<ExitCode> {
                 .collect();
             write(&traces, FileFormat::Text, args.out.as_deref())?;
         }
-        Action::Convert(args) => write(&args.traces.load()?, args.to, args.out.as_deref())?,
+        Action::Convert(args) => write(
+            &args.making.load(&args.traces)?,
+            args.to,
+            args.out.as_deref(),
+        )?,
         Action::Info(args) => describe(&args)?,
     }
     Ok(ExitCode::SUCCESS)
@@ -193,7 +204,7 @@ fn write(traces: &[Trace], format: FileFormat, out: Option<&Path>) -> anyhow::Re
 
 /// Describes traces.
 fn describe(args: &InfoArgs) -> anyhow::Result<()> {
-    let traces = args.traces.load()?;
+    let traces = args.making.load(&args.traces)?;
     let described = traces.iter().map(|trace| (trace, Shape::of(trace)));
     if args.json {
         let documents: Vec<_> = described

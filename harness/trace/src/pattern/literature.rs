@@ -141,9 +141,9 @@ fn pareto(trace: &mut Maker) {
             deaths.pop();
             trace.free(id);
         }
-        let size = heavy(trace, 16, 256 << 10);
+        let size = heavy(trace, 16, 64 << 10);
         let id = trace.alloc(size);
-        let life = heavy(trace, 20, 1 << 40);
+        let life = heavy(trace, 500, 1 << 40);
         deaths.push(Reverse((now + life, id)));
     }
 }

@@ -225,5 +225,5 @@ mod tests {
         assert_eq!(all, SUM);
     }
 
-    const SUM: u64 = 11_386_237_671_399_596_851;
+    const SUM: u64 = 13_744_273_092_334_590_070;
 }

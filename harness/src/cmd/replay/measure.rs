@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! One trace on one engine.
+
+use anyhow::Context;
+use slablab_trace::{
+    Trace,
+    search, //
+};
+
+use super::document::{
+    EngineResult,
+    Space,
+    Wrong, //
+};
+use crate::{
+    cmd::stats,
+    opener::{
+        Opener,
+        TargetKind, //
+    },
+    replay::{
+        Figures,
+        Ran,
+        checked,
+        fits,
+        times, //
+    },
+    target::Target,
+    uapi::{
+        self,
+        Engine,
+        slablab_info, //
+    },
+};
+
+/// What the length of a pool is a multiple of.
+pub(crate) const POOL_UNIT: u64 = 32 << 10;
+
+/// The largest pool that is tried, in live peaks of the trace.
+const LARGEST: u64 = 8;
+
+/// What is to be done.
+pub(super) struct Plan {
+    pub(super) target: TargetKind,
+    /// The pool in which answers are checked and operations timed.
+    pub(super) pool_bytes: u64,
+    /// How often times are taken.
+    pub(super) passes: usize,
+    /// Whether the smallest pool is looked for.
+    pub(super) search: bool,
+}
+
+impl Plan {
+    fn open(&self, engine: Engine, pool_bytes: u64) -> anyhow::Result<Box<dyn Target>> {
+        Opener::private(self.target, pool_bytes).open(engine)
+    }
+
+    /// Returns the largest pool that there may be.
+    fn pool_bytes_max(&self, info: &slablab_info) -> u64 {
+        match self.target {
+            TargetKind::Sim => u64::MAX,
+            // The pool of the session that was asked is gone when there is another one.
+            TargetKind::Device => {
+                let others = info.private_bytes_used.saturating_sub(info.pool_bytes);
+                info.private_bytes_max.saturating_sub(others)
+            }
+        }
+    }
+}
+
+/// Replays a trace on an engine. A wrong answer is a result.
+///
+/// # Errors
+///
+/// When a session cannot be opened, or a call fails that has to succeed.
+pub(super) fn engine(plan: &Plan, engine: Engine, trace: &Trace) -> anyhow::Result<EngineResult> {
+    let target = plan.open(engine, plan.pool_bytes)?;
+    let info = target.info().context("INFO failed")?;
+    let ran = checked(&*target, trace);
+    drop(target);
+    let mut result = EngineResult {
+        engine: Engine::from_raw(info.engine).unwrap_or(engine),
+        done: 0,
+        refused: Default::default(),
+        left_out: 0,
+        checked_bytes: 0,
+        space: None,
+        times: None,
+        failure: None,
+    };
+    let ran = match ran {
+        Ok(ran) => ran,
+        Err(failure) => {
+            result.failure = Some(Wrong::new(&failure, plan.pool_bytes));
+            return Ok(result);
+        }
+    };
+    result.enter(&ran);
+    if info.capabilities & uapi::SLABLAB_CAP_PRIVATE == 0 {
+        result.space = ran
+            .figures
+            .is_complete()
+            .then(|| Space::of_blocks(&ran.figures));
+    } else if plan.search {
+        space(plan, trace, &info, &ran, &mut result)?;
+    }
+    if plan.passes > 0 && result.failure.is_none() {
+        let taken = times(trace, plan.passes, || plan.open(engine, plan.pool_bytes));
+        result.times = Some(taken.with_context(|| format!("{} on {engine}", trace.name))?);
+    }
+    Ok(result)
+}
+
+/// Looks for the smallest pool, and looks at what is in it.
+fn space(
+    plan: &Plan,
+    trace: &Trace,
+    info: &slablab_info,
+    ran: &Ran,
+    result: &mut EngineResult,
+) -> anyhow::Result<()> {
+    let engine = result.engine;
+    let least = trace.peak_bytes().div_ceil(POOL_UNIT);
+    // What was done in the usual pool fits there.
+    let most = if ran.figures.is_complete() {
+        plan.pool_bytes
+    } else {
+        let most = (trace.peak_bytes().saturating_mul(LARGEST)).max(plan.pool_bytes);
+        most.min(plan.pool_bytes_max(info))
+    };
+    let found = search::smallest(least..=most / POOL_UNIT, |units| {
+        let target = plan.open(engine, units * POOL_UNIT)?;
+        let about = || format!("{} on {engine}, {units} × 32 KiB", trace.name);
+        fits(&*target, trace).with_context(about)
+    });
+    let Some(units) = found? else {
+        return Ok(());
+    };
+    let pool_bytes = units * POOL_UNIT;
+    match checked(&*plan.open(engine, pool_bytes)?, trace) {
+        Ok(ran) => result.space = Some(Space::of_pool(&ran.figures, pool_bytes)),
+        Err(failure) => result.failure = Some(Wrong::new(&failure, pool_bytes)),
+    }
+    Ok(())
+}
+
+impl EngineResult {
+    /// Takes over what a checked run came to.
+    fn enter(&mut self, ran: &Ran) {
+        let refused = stats::refusals(&ran.figures.refusals);
+        self.refused = refused
+            .into_iter()
+            .map(|(cause, count)| (cause.to_owned(), count))
+            .collect();
+        self.done = ran.figures.done;
+        self.left_out = ran.figures.left_out;
+        self.checked_bytes = ran.checked_bytes;
+    }
+}
+
+impl Space {
+    fn of_pool(figures: &Figures, pool_bytes: u64) -> Self {
+        let share = |bytes: u64| bytes as f64 / pool_bytes as f64;
+        Self {
+            pool_bytes: Some(pool_bytes),
+            reserved_bytes: pool_bytes,
+            utilisation: share(figures.peak_bytes),
+            internal: share(figures.usable_at_peak - figures.peak_bytes),
+            external: Some(share(pool_bytes - figures.usable_at_peak)),
+        }
+    }
+
+    fn of_blocks(figures: &Figures) -> Self {
+        let utilisation = figures.peak_bytes as f64 / figures.peak_usable as f64;
+        Self {
+            pool_bytes: None,
+            reserved_bytes: figures.peak_usable,
+            utilisation,
+            internal: 1.0 - utilisation,
+            external: None,
+        }
+    }
+}

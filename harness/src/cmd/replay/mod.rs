@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `slablab replay`: traces through engines, side by side.
+
+mod document;
+mod measure;
+mod render;
+mod story;
+
+use std::{
+    fs,
+    io::{
+        self,
+        IsTerminal, //
+    },
+    num::NonZeroU64,
+    path::PathBuf,
+    process::ExitCode, //
+};
+
+use anyhow::Context;
+use clap::Args;
+use slablab_trace::Trace;
+
+use crate::{
+    one_cpu::OneCpu,
+    opener::{
+        EngineChoice,
+        Opener,
+        TargetKind, //
+    },
+    report::{
+        self,
+        Stage, //
+    },
+    traces::{
+        HELP,
+        LONG_HELP,
+        MakingArgs, //
+    },
+};
+use document::{
+    Document,
+    TraceResult, //
+};
+
+/// Run traces through engines, check every answer, and show figures side by side
+///
+/// Each trace is run on each engine in pools of its own:
+///
+/// once with every answer checked: a block lies in the pool, is aligned, shares no byte with
+/// another, is zeros when it is new, holds what was written until it is freed, and keeps it when it
+/// is resized; a wrong answer names the first operation that shows it, and the exit status is 1;
+///
+/// in smaller and smaller pools, until it does not fit any more. The live peak of the trace over the
+/// smallest pool is the engine's utilisation. What is missing to 100 % is, at the moment of the
+/// peak, inside blocks (internal: they are larger than what was asked for) or outside of them
+/// (external: free, or kept for later). An engine without a pool is told the bytes of its blocks
+/// instead;
+///
+/// several times with single operations timed, each in a call of its own (less a call that does
+/// nothing): what a program waits for, zeroing included. Of each operation the least time counts.
+/// Times are instructions where the machine counts them ('make replay' has it so), else
+/// nanoseconds.
+///
+/// Everything is done on one CPU. All figures but times are then the same on the device and with
+/// --target sim.
+#[derive(Args)]
+pub(crate) struct ReplayArgs {
+    #[arg(value_name = "TRACE", required_unless_present = "from")]
+    #[arg(help = HELP, long_help = LONG_HELP)]
+    traces: Vec<String>,
+
+    #[command(flatten)]
+    making: MakingArgs,
+
+    /// Where the engines are
+    #[arg(long, value_enum, default_value = "device")]
+    target: TargetKind,
+
+    /// Which engines
+    #[arg(long, value_enum, default_value = "all")]
+    engine: EngineChoice,
+
+    /// Size in MiB of the pool in which answers are checked and operations timed
+    #[arg(long, value_name = "MIB", default_value_t = 64)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=4096))]
+    pool: u64,
+
+    /// How often a trace is run to take times; 0 takes none
+    #[arg(long, default_value_t = 3)]
+    passes: u16,
+
+    /// Do not look for the smallest pool
+    #[arg(long)]
+    no_search: bool,
+
+    /// Tell the story of this operation, counted from 1, and nothing else
+    ///
+    /// Which way it took through the engine, what that cost, or why it was refused. It is done in a
+    /// pool of --pool MiB, after those before it.
+    #[arg(long, value_name = "N", conflicts_with_all = ["json", "csv", "passes", "no_search"])]
+    explain: Option<NonZeroU64>,
+
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+
+    /// Print CSV, a line for each trace and engine
+    #[arg(long, conflicts_with = "json")]
+    csv: bool,
+
+    /// Run nothing, show what was printed with --json
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["traces", "explain"])]
+    from: Option<PathBuf>,
+}
+
+/// Replays, or tells what was replayed.
+pub(crate) fn run(args: ReplayArgs) -> anyhow::Result<ExitCode> {
+    let document = match &args.from {
+        Some(file) => {
+            let about = || file.display().to_string();
+            let text = fs::read_to_string(file).with_context(about)?;
+            serde_json::from_str(&text).with_context(about)?
+        }
+        None => {
+            let traces = args.making.load(&args.traces)?;
+            let _cpu = OneCpu::stay().context("cannot stay on one CPU")?;
+            if let Some(number) = args.explain {
+                return explain(&args, &traces, number);
+            }
+            replayed(&args, &traces)?
+        }
+    };
+    report::print(if args.json {
+        serde_json::to_string_pretty(&document)? + "\n"
+    } else if args.csv {
+        render::csv(&document)?
+    } else {
+        render::text(&document)
+    })?;
+    Ok(if document.is_right() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// Replays all traces on all engines.
+fn replayed(args: &ReplayArgs, traces: &[Trace]) -> anyhow::Result<Document> {
+    let engines = Opener::shared(args.target).chosen(args.engine)?;
+    let plan = measure::Plan {
+        target: args.target,
+        pool_bytes: args.pool << 20,
+        passes: args.passes.into(),
+        search: !args.no_search,
+    };
+    let mut document = Document::new(&plan);
+    let stage = Stage::new("replay", traces.len() * engines.len());
+    for trace in traces {
+        let mut result = TraceResult::new(trace);
+        for engine in &engines {
+            let what = format!("{} on {engine}", trace.name);
+            stage.doing(&what);
+            if !io::stderr().is_terminal() {
+                eprintln!("{what}");
+            }
+            result.engines.push(measure::engine(&plan, *engine, trace)?);
+            stage.step();
+        }
+        document.traces.push(result);
+    }
+    Ok(document)
+}
+
+/// Tells the story of an operation of each trace on each engine.
+fn explain(args: &ReplayArgs, traces: &[Trace], number: NonZeroU64) -> anyhow::Result<ExitCode> {
+    let engines = Opener::shared(args.target).chosen(args.engine)?;
+    let mut text = String::new();
+    for trace in traces {
+        for engine in &engines {
+            let target = Opener::private(args.target, args.pool << 20).open(*engine)?;
+            text += &story::of(&*target, trace, number)?;
+            text.push('\n');
+        }
+    }
+    report::print(text.trim_end().to_owned() + "\n")?;
+    Ok(ExitCode::SUCCESS)
+}

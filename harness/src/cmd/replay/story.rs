@@ -1,0 +1,325 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The story of one operation, in words.
+//!
+//! It is put together from what the ABI replies to the operation, and from the statistics before
+//! and after it.
+
+use std::num::NonZeroU64;
+
+use anyhow::{
+    Context,
+    bail, //
+};
+use slablab_trace::{
+    Kind,
+    Op,
+    Trace, //
+};
+
+use crate::{
+    oracle::Oracle,
+    replay::{
+        Answer,
+        Checked,
+        Fate,
+        words, //
+    },
+    report::{
+        BAD,
+        BOLD,
+        bytes,
+        count,
+        percent, //
+    },
+    target::Target,
+    uapi::{
+        self,
+        Cause,
+        Engine,
+        Path,
+        slablab_stats, //
+    },
+};
+
+/// The bytes of a page.
+const PAGE_BYTES: u64 = 4096;
+
+/// Runs a trace up to an operation, counted from 1, and tells what became of that.
+pub(super) fn of(target: &dyn Target, trace: &Trace, number: NonZeroU64) -> anyhow::Result<String> {
+    let index = usize::try_from(number.get() - 1)?;
+    let Some(op) = trace.ops().get(index) else {
+        bail!(
+            "{} has {} operations, there is no operation {number}",
+            trace.name,
+            count(trace.ops().len() as u64)
+        );
+    };
+    let engine = Engine::from_raw(target.info().context("INFO failed")?.engine);
+    let oracle = Oracle::new(target, 1)?;
+    let mut run = Checked::new(trace, &oracle);
+    run.advance(index)?;
+    let before = target.stats().context("STATS failed")?;
+    run.advance(index + 1)?;
+    let after = target.stats().context("STATS failed")?;
+    let answer = run.answers().last().context("there is no answer")?;
+    let story = Story {
+        op,
+        answer,
+        before: &before,
+        after: &after,
+    };
+    let mut text = format!(
+        "{BOLD}{}, operation {} of {}, on {}:{BOLD:#} {}\n",
+        trace.name,
+        count(number.get()),
+        count(trace.ops().len() as u64),
+        engine.map_or("an unknown engine", Engine::name),
+        words(trace.ops(), index).unwrap_or_default()
+    );
+    let refused = |at: &Answer| matches!(at.fate, Fate::Refused(_));
+    let sentences = match answer.fate {
+        Fate::Done => story.done(),
+        Fate::Refused(cause) => story.refused(cause),
+        Fate::LeftOut => {
+            let mut all = (1_u64..).zip(run.answers().iter().zip(trace.ops()));
+            let earlier = all.find(|(_, (at, other))| refused(at) && other.id == op.id);
+            vec![match earlier {
+                Some((earlier, _)) => format!(
+                    "It was not tried: the block was refused in operation {}.",
+                    count(earlier)
+                ),
+                None => "It was not tried: its block was refused.".to_owned(),
+            }]
+        }
+    };
+    for sentence in sentences.iter().chain(&story.pool()) {
+        text += &format!("  {sentence}\n");
+    }
+    Ok(text)
+}
+
+/// An operation and what it changed.
+struct Story<'run> {
+    op: &'run Op,
+    answer: &'run Answer,
+    before: &'run slablab_stats,
+    after: &'run slablab_stats,
+}
+
+impl Story<'_> {
+    /// Tells how it was served.
+    fn done(&self) -> Vec<String> {
+        let mut sentences = match self.op.kind {
+            Kind::Free => vec![self.freed()],
+            Kind::Alloc { .. } | Kind::Realloc { .. } => vec![self.served()],
+        };
+        if let Kind::Alloc { bytes: size, .. } | Kind::Realloc { bytes: size } = self.op.kind {
+            let lost = self.answer.usable.saturating_sub(u64::from(size));
+            sentences.push(format!(
+                "The block has {}: {} of them ({}) are more than was asked for.",
+                bytes(self.answer.usable),
+                bytes(lost),
+                percent(lost as f64 / self.answer.usable.max(1) as f64)
+            ));
+            if let Some(place) = self.place() {
+                sentences.push(place);
+            }
+        }
+        sentences
+    }
+
+    fn served(&self) -> String {
+        let kept = self.kept();
+        match self.path() {
+            Path::Magazine => {
+                format!("This CPU's magazine of {kept} had one: it was handed out without a lock.")
+            }
+            Path::Slab => format!("A slab of {kept} had a free one: it was handed out."),
+            Path::Growth => format!(
+                "No slab of {kept} had a free one, so there had to be a new slab: {}",
+                self.taken()
+            ),
+            Path::Buddy => format!("It is too large for slabs: {}", self.taken()),
+            Path::Kernel => "Linux's own allocator served it; it does not tell how.".to_owned(),
+            Path::InPlace => "The block stays where it is.".to_owned(),
+            Path::None => "The engine does not tell how it was served.".to_owned(),
+        }
+    }
+
+    fn freed(&self) -> String {
+        let kept = self.kept();
+        match self.path() {
+            Path::Magazine => {
+                format!("It went into this CPU's magazine of {kept}, without a lock.")
+            }
+            Path::Slab | Path::Growth => {
+                let pages = self.after.free_bytes.saturating_sub(self.before.free_bytes);
+                let given_back = match pages {
+                    0 => String::new(),
+                    pages => format!(
+                        " That emptied the slab, and its {} went back to the buddy system{}.",
+                        bytes(pages),
+                        self.merged()
+                    ),
+                };
+                format!("It went back to its slab of {kept}.{given_back}")
+            }
+            Path::Buddy => format!("It went back to the buddy system{}.", self.merged()),
+            Path::Kernel => "Linux's own allocator took it back.".to_owned(),
+            Path::InPlace | Path::None => "The engine does not tell where it went.".to_owned(),
+        }
+    }
+
+    /// Tells why it was refused.
+    fn refused(&self, cause: Cause) -> Vec<String> {
+        let free = self.before.free_bytes;
+        let wanted = match self.op.kind {
+            Kind::Alloc { bytes, .. } | Kind::Realloc { bytes } => u64::from(bytes),
+            Kind::Free => 0,
+        };
+        let why = match cause {
+            Cause::TooBig => format!(
+                "too big: {} could not be had even if the pool of {} were empty",
+                bytes(wanted),
+                bytes(self.before.pool_bytes)
+            ),
+            Cause::Exhausted => format!(
+                "nothing left: {} are wanted, {} are free in the buddy system",
+                bytes(wanted),
+                bytes(free)
+            ),
+            Cause::Fragmented => format!(
+                "fragmented: {} are free, but no piece is large enough for {}; Linux's fragmentation \
+                 index is {} of 1000 (near 0: there is little, near 1000: it is in many pieces)",
+                bytes(free),
+                bytes(wanted),
+                self.answer.cost.fragmentation
+            ),
+            Cause::Quota => "the session's quota of bytes or blocks is used up".to_owned(),
+            Cause::Unsupported => "the engine cannot serve such a size and alignment".to_owned(),
+            Cause::Tables => "there is no memory for the session's own tables".to_owned(),
+            Cause::None => "no cause was told".to_owned(),
+        };
+        let mut sentences = vec![format!("{BAD}Refused{BAD:#}: {why}.")];
+        if let Kind::Realloc { .. } = self.op.kind {
+            sentences.push(format!(
+                "The block is as before, with its {}.",
+                bytes(self.answer.usable)
+            ));
+        }
+        sentences
+    }
+
+    /// Tells what the buddy system gave.
+    fn taken(&self) -> String {
+        let cost = &self.answer.cost;
+        let given = match u32::from(cost.order) {
+            order @ 0..64 => format!("of {} (order {order})", bytes(1 << order)),
+            _ => "of a size that it does not tell".to_owned(),
+        };
+        let splits = match cost.splits {
+            0 => "as it was, without a split".to_owned(),
+            splits if u32::from(splits) == uapi::SLABLAB_UNKNOWN => {
+                "after splits that it does not count".to_owned()
+            }
+            splits => {
+                let from = changed_order(self.before, self.after)
+                    .map_or_else(String::new, |order| {
+                        format!(" of one of {} (order {order})", bytes(1 << order))
+                    });
+                format!("after {}{from}", times(splits, "split"))
+            }
+        };
+        format!("the buddy system gave a block {given}, {splits}.")
+    }
+
+    /// Tells what the buddy system merged.
+    fn merged(&self) -> String {
+        match self.answer.cost.merges {
+            0 => ", where it has no free buddy".to_owned(),
+            merges if u32::from(merges) == uapi::SLABLAB_UNKNOWN => {
+                ", which does not count its merges".to_owned()
+            }
+            merges => {
+                let to = changed_order(self.after, self.before).map_or_else(String::new, |order| {
+                    format!(" to one of {} (order {order})", bytes(1 << order))
+                });
+                format!(", after {} with free buddies{to}", times(merges, "merge"))
+            }
+        }
+    }
+
+    /// Names the blocks of the class, or those that are no objects of a class.
+    fn kept(&self) -> String {
+        let class = usize::from(self.answer.cost.class_index);
+        match self.before.classes.get(class) {
+            Some(of) if class < self.before.class_count as usize => {
+                format!("class {class} (blocks of {})", bytes(of.block_bytes))
+            }
+            _ => "blocks of whole pages".to_owned(),
+        }
+    }
+
+    /// Tells where the block is.
+    fn place(&self) -> Option<String> {
+        let offset = self.answer.offset;
+        if offset == uapi::NO_OFFSET {
+            return None;
+        }
+        let region = offset >> uapi::SLABLAB_OFFSET_REGION_SHIFT;
+        let byte = offset & ((1 << uapi::SLABLAB_OFFSET_REGION_SHIFT) - 1);
+        let regions = if self.before.regions > 1 {
+            format!(" of region {region}")
+        } else {
+            String::new()
+        };
+        Some(format!(
+            "It lies at offset {byte:#x}{regions}, in page {}.",
+            count(byte / PAGE_BYTES)
+        ))
+    }
+
+    /// Tells what is where in the pool.
+    fn pool(&self) -> Option<String> {
+        let tell = |stats: &slablab_stats| {
+            format!(
+                "{} live + {} kept + {} free",
+                bytes(stats.live_bytes),
+                bytes(stats.cached_bytes),
+                bytes(stats.free_bytes)
+            )
+        };
+        (self.after.pool_bytes > 0).then(|| {
+            format!(
+                "The pool of {}: {} before, {} after.",
+                bytes(self.after.pool_bytes),
+                tell(self.before),
+                tell(self.after)
+            )
+        })
+    }
+
+    fn path(&self) -> Path {
+        Path::from_raw(u32::from(self.answer.cost.path)).unwrap_or(Path::None)
+    }
+}
+
+/// Returns the largest order of which there are fewer free blocks in `after`, if the engine tells.
+fn changed_order(before: &slablab_stats, after: &slablab_stats) -> Option<u32> {
+    let orders = before.orders.iter().zip(&after.orders);
+    let fewer = |(one, other): (&uapi::slablab_order_stats, &uapi::slablab_order_stats)| {
+        one.free_blocks > other.free_blocks
+    };
+    let all: Vec<bool> = orders.map(fewer).collect();
+    let index = all.iter().rposition(|fewer| *fewer)?;
+    Some(uapi::SLABLAB_ORDER_MIN + index as u32)
+}
+
+/// Returns how often something was done.
+fn times(number: u8, what: &str) -> String {
+    match number {
+        1 => format!("one {what}"),
+        number => format!("{number} {what}s"),
+    }
+}

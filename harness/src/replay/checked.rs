@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A trace with every answer checked.
+//!
+//! As many operations as can be are in one call: until a block comes up a second time, because
+//! between what is done with it its bytes are looked at.
+
+use std::collections::HashSet;
+
+use slablab_trace::{
+    Kind,
+    Op,
+    Trace, //
+};
+
+use super::{
+    Answer,
+    Failure,
+    Fate, //
+};
+use crate::{
+    oracle::{
+        Block,
+        Client,
+        Oracle,
+        Reply,
+        Wish, //
+    },
+    target::Target,
+    uapi::{
+        self,
+        SLABLAB_CAUSES,
+        slablab_cost, //
+    },
+};
+
+/// The most operations in a call.
+const BATCH: usize = 256;
+
+/// What the contents of blocks come from.
+const SEED: u64 = 1;
+
+/// A trace that is being run.
+pub(crate) struct Checked<'run> {
+    trace: &'run Trace,
+    client: Client<'run>,
+    /// The blocks that are out.
+    blocks: Vec<Option<Block>>,
+    answers: Vec<Answer>,
+    live: Live,
+    figures: Figures,
+}
+
+/// A trace that was run.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    /// What was told of each operation.
+    pub(crate) answers: Vec<Answer>,
+    /// What it comes to.
+    pub(crate) figures: Figures,
+    /// Bytes that were read back and compared.
+    pub(crate) checked_bytes: u64,
+}
+
+/// Runs a trace in a session, from which everything that is out is freed at the end.
+pub(crate) fn checked(target: &dyn Target, trace: &Trace) -> Result<Ran, Failure> {
+    let ops = trace.ops();
+    let at = |index| move |complaint| Failure::at(&[], index, complaint);
+    let oracle = Oracle::new(target, SEED).map_err(at(0))?;
+    let mut run = Checked::new(trace, &oracle);
+    run.advance(ops.len())?;
+    let (answers, figures) = run.end()?;
+    let summary = oracle.finish().map_err(at(ops.len()))?;
+    Ok(Ran {
+        answers,
+        figures,
+        checked_bytes: summary.checked_bytes,
+    })
+}
+
+/// What is out.
+#[derive(Clone, Copy, Debug, Default)]
+struct Live {
+    requested: u64,
+    usable: u64,
+}
+
+/// What a run comes to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Figures {
+    /// Operations that were done.
+    pub(crate) done: u64,
+    /// Operations that were refused, by cause.
+    pub(crate) refusals: [u64; SLABLAB_CAUSES as usize],
+    /// Operations about blocks that were refused.
+    pub(crate) left_out: u64,
+    /// The most bytes that were out at once, as asked for.
+    pub(crate) peak_bytes: u64,
+    /// The bytes of the blocks that were out then.
+    pub(crate) usable_at_peak: u64,
+    /// The most bytes that blocks had at once.
+    pub(crate) peak_usable: u64,
+}
+
+impl Figures {
+    /// Says whether every operation was done.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.left_out == 0 && self.refusals.iter().all(|count| *count == 0)
+    }
+}
+
+impl<'run> Checked<'run> {
+    /// Prepares to run a trace.
+    pub(crate) fn new(trace: &'run Trace, oracle: &'run Oracle<'run>) -> Self {
+        Self {
+            trace,
+            client: oracle.client(),
+            blocks: std::iter::repeat_with(|| None)
+                .take(trace.blocks())
+                .collect(),
+            answers: Vec::with_capacity(trace.ops().len()),
+            live: Live::default(),
+            figures: Figures::default(),
+        }
+    }
+
+    /// Runs on to the operation with the number `end`, counted from 0, and does not do that one.
+    pub(crate) fn advance(&mut self, end: usize) -> Result<(), Failure> {
+        let ops = self.trace.ops();
+        let end = end.min(ops.len());
+        while self.answers.len() < end {
+            let batch = distinct(&ops[self.answers.len()..end]);
+            self.batch(&ops[self.answers.len()..][..batch])?;
+        }
+        Ok(())
+    }
+
+    /// Returns what was told of each operation so far.
+    pub(crate) fn answers(&self) -> &[Answer] {
+        &self.answers
+    }
+
+    /// Frees what is out, and returns what was told and what it comes to.
+    fn end(mut self) -> Result<(Vec<Answer>, Figures), Failure> {
+        let at_the_end = |complaint| Failure::at(&[], self.trace.ops().len(), complaint);
+        let mut left: Vec<_> = self.blocks.drain(..).flatten().map(Wish::Free).collect();
+        while !left.is_empty() {
+            let rest = left.split_off(left.len().min(BATCH));
+            let result = self.client.submit(left);
+            result.map_err(|fault| at_the_end(fault.complaint))?;
+            left = rest;
+        }
+        Ok((self.answers, self.figures))
+    }
+
+    /// Does operations that are about blocks of their own each.
+    fn batch(&mut self, ops: &[Op]) -> Result<(), Failure> {
+        let first = self.answers.len();
+        let mut wishes = Vec::with_capacity(ops.len());
+        let mut wished = Vec::with_capacity(ops.len());
+        for op in ops {
+            let block = &mut self.blocks[op.id as usize];
+            let wish = match (op.kind, block.take()) {
+                (Kind::Alloc { bytes, align }, _) => Wish::Alloc {
+                    size: bytes.into(),
+                    align: align.into(),
+                },
+                (Kind::Realloc { bytes }, Some(block)) => Wish::Realloc {
+                    block,
+                    size: bytes.into(),
+                },
+                (Kind::Free, Some(block)) => Wish::Free(block),
+                (Kind::Realloc { .. } | Kind::Free, None) => {
+                    wished.push(None);
+                    continue;
+                }
+            };
+            let old = match &wish {
+                Wish::Alloc { .. } => Live::default(),
+                Wish::Realloc { block, .. } | Wish::Free(block) => Live {
+                    requested: block.size(),
+                    usable: block.usable(),
+                },
+            };
+            wished.push(Some(old));
+            wishes.push(wish);
+        }
+        // Wherever one is refused, the others go on behind it.
+        let mut replies = Vec::with_capacity(wishes.len());
+        while !wishes.is_empty() {
+            let submitted = self.client.submit(wishes).map_err(|fault| {
+                let place = replies.len() + fault.index;
+                let asked = (0..ops.len()).filter(|index| wished[*index].is_some());
+                let index = asked.clone().nth(place).unwrap_or(0);
+                Failure::at(self.trace.ops(), first + index, fault.complaint)
+            })?;
+            replies.extend(submitted.replies);
+            wishes = submitted.rest;
+        }
+        let mut replies = replies.into_iter();
+        for (op, old) in ops.iter().zip(wished) {
+            let reply = old.and_then(|old| Some((old, replies.next()?)));
+            self.enter(op, reply);
+        }
+        Ok(())
+    }
+
+    /// Writes down what became of an operation.
+    fn enter(&mut self, op: &Op, reply: Option<(Live, Reply)>) {
+        let Some((old, reply)) = reply else {
+            self.figures.left_out += 1;
+            self.answers.push(Answer {
+                fate: Fate::LeftOut,
+                offset: uapi::NO_OFFSET,
+                usable: 0,
+                cost: slablab_cost::default(),
+            });
+            return;
+        };
+        let now = reply.block.as_ref().map_or(Live::default(), |block| Live {
+            requested: block.size(),
+            usable: block.usable(),
+        });
+        self.live.requested = self.live.requested - old.requested + now.requested;
+        self.live.usable = self.live.usable - old.usable + now.usable;
+        let figures = &mut self.figures;
+        let fate = match reply.refusal {
+            Some(cause) => {
+                figures.refusals[cause.raw() as usize] += 1;
+                Fate::Refused(cause)
+            }
+            None => {
+                figures.done += 1;
+                Fate::Done
+            }
+        };
+        if self.live.requested > figures.peak_bytes {
+            figures.peak_bytes = self.live.requested;
+            figures.usable_at_peak = self.live.usable;
+        }
+        figures.peak_usable = figures.peak_usable.max(self.live.usable);
+        self.blocks[op.id as usize] = reply.block;
+        self.answers.push(Answer {
+            fate,
+            offset: reply.offset,
+            usable: reply.usable,
+            cost: reply.cost,
+        });
+    }
+}
+
+/// Returns how many of the operations are about blocks of their own each, up to [`BATCH`].
+fn distinct(ops: &[Op]) -> usize {
+    let mut seen = HashSet::new();
+    ops.iter()
+        .take(BATCH)
+        .take_while(|op| seen.insert(op.id))
+        .count()
+}

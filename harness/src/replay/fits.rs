@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Whether there is room for a trace.
+
+use slablab_trace::{
+    Kind,
+    Op,
+    Trace, //
+};
+
+use crate::{
+    device::Errno,
+    target::Target,
+    uapi::{
+        self,
+        slablab_operation,
+        slablab_submit, //
+    },
+};
+
+/// What a block is called.
+#[derive(Clone, Copy, Default)]
+struct Name {
+    /// Its handle.
+    handle: u32,
+    /// The call that it is allocated by, and its place there.
+    call: usize,
+    place: u32,
+}
+
+/// Runs a trace in as few calls as there can be, and says whether all of it was done. What is out
+/// then stays out.
+///
+/// # Errors
+///
+/// What no refusal is.
+pub(crate) fn fits(target: &dyn Target, trace: &Trace) -> Result<bool, Errno> {
+    let mut names = vec![Name::default(); trace.blocks()];
+    let calls = trace.ops().chunks(uapi::SLABLAB_OPERATIONS_MAX as usize);
+    let mut operations = Vec::new();
+    for (call, ops) in (1..).zip(calls) {
+        operations.clear();
+        for (place, op) in (0..).zip(ops) {
+            if let Kind::Alloc { .. } = op.kind {
+                let handle = 0;
+                names[op.id as usize] = Name {
+                    handle,
+                    call,
+                    place,
+                };
+            }
+            operations.push(operation(op, names[op.id as usize], call));
+        }
+        let answer = target.submit(&mut operations)?;
+        match result(&answer) {
+            Ok(()) => {}
+            Err(Errno::NOMEM | Errno::DQUOT) => return Ok(false),
+            Err(errno) => return Err(errno),
+        }
+        for (op, told) in ops.iter().zip(&operations) {
+            names[op.id as usize].handle = told.handle;
+        }
+    }
+    Ok(true)
+}
+
+/// Says why not everything was done.
+pub(super) fn result(answer: &slablab_submit) -> Result<(), Errno> {
+    match answer.error {
+        0 => Ok(()),
+        error => Err(Errno::from_raw_os_error(error as i32)),
+    }
+}
+
+/// Returns what is asked for in a call.
+pub(super) fn request(kind: Kind) -> slablab_operation {
+    let (kind, bytes, align) = match kind {
+        Kind::Alloc { bytes, align } => (uapi::SLABLAB_OP_ALLOC, bytes, align),
+        Kind::Realloc { bytes } => (uapi::SLABLAB_OP_REALLOC, bytes, 1),
+        Kind::Free => (uapi::SLABLAB_OP_FREE, 0, 1),
+    };
+    slablab_operation {
+        kind: kind as u8,
+        align_log2: align.trailing_zeros() as u8,
+        bytes: bytes.into(),
+        ..Default::default()
+    }
+}
+
+fn operation(op: &Op, name: Name, call: usize) -> slablab_operation {
+    let mut operation = request(op.kind);
+    match op.kind {
+        Kind::Alloc { .. } => {}
+        _ if name.call == call => {
+            operation.flags = uapi::SLABLAB_OP_EARLIER as u16;
+            operation.handle = name.place;
+        }
+        _ => operation.handle = name.handle,
+    }
+    operation
+}

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The time of single operations.
+//!
+//! Each is a call of its own. What a call takes that does nothing is subtracted: system call,
+//! copying, and reading the clock. What is left is the engine, its session, and the zeroing of what
+//! it hands out. A trace is run several times, each time in a new pool, and of each operation the
+//! shortest time counts, for what disturbs it does not come twice at the same place.
+
+use std::time::Instant;
+
+use serde::{
+    Deserialize,
+    Serialize, //
+};
+use slablab_trace::{
+    Trace,
+    shape::quantile, //
+};
+
+use super::fits::{
+    request,
+    result, //
+};
+use crate::{
+    clock::Clock,
+    device::Errno,
+    target::Target,
+    uapi::slablab_operation, //
+};
+
+/// Calls that do nothing.
+const EMPTY_CALLS: usize = 1000;
+
+/// The times of the operations that were done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Times {
+    /// What they are counted in.
+    pub(crate) clock: Clock,
+    /// Half took no longer.
+    pub(crate) p50: u64,
+    /// Of 100, 99 took no longer.
+    pub(crate) p99: u64,
+    /// The longest.
+    pub(crate) max: u64,
+    /// All together.
+    pub(crate) sum: u64,
+    /// How many there are.
+    pub(crate) operations: u64,
+    /// A call that does nothing, which is subtracted.
+    pub(crate) empty_call: u64,
+}
+
+/// Runs a trace on `passes` sessions that `open` opens, and takes its times.
+///
+/// # Errors
+///
+/// What `open` says, and what no refusal is.
+pub(crate) fn times(
+    trace: &Trace,
+    passes: usize,
+    mut open: impl FnMut() -> anyhow::Result<Box<dyn Target>>,
+) -> anyhow::Result<Times> {
+    let mut least = vec![u64::MAX; trace.ops().len()];
+    let mut empty_call = u64::MAX;
+    for _ in 0..passes.max(1) {
+        let target = open()?;
+        for _ in 0..EMPTY_CALLS {
+            // No operation has the kind 0, so it is refused before anything is done.
+            let (nanoseconds, _) = timed(&*target, &mut slablab_operation::default())?;
+            empty_call = empty_call.min(nanoseconds);
+        }
+        pass(&*target, trace, &mut least)?;
+    }
+    let mut times: Vec<_> = least
+        .into_iter()
+        .filter(|time| *time < u64::MAX)
+        .map(|time| time.saturating_sub(empty_call))
+        .collect();
+    times.sort_unstable();
+    Ok(Times {
+        clock: Clock::of_this_machine(),
+        p50: quantile(&times, 50),
+        p99: quantile(&times, 99),
+        max: times.last().copied().unwrap_or(0),
+        sum: times.iter().sum(),
+        operations: times.len() as u64,
+        empty_call,
+    })
+}
+
+/// Runs a trace once. Operations that are refused, and those about what was refused, have no time.
+fn pass(target: &dyn Target, trace: &Trace, least: &mut [u64]) -> Result<(), Errno> {
+    let mut handles = vec![0; trace.blocks()];
+    for (op, least) in trace.ops().iter().zip(least) {
+        let handle = &mut handles[op.id as usize];
+        let mut operation = request(op.kind);
+        if !matches!(op.kind, slablab_trace::Kind::Alloc { .. }) {
+            if *handle == 0 {
+                continue;
+            }
+            operation.handle = *handle;
+        }
+        let (nanoseconds, result) = timed(target, &mut operation)?;
+        match result {
+            Ok(()) => {
+                *handle = operation.handle;
+                *least = nanoseconds.min(*least);
+            }
+            Err(Errno::NOMEM | Errno::DQUOT) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
+}
+
+/// Does one operation, and returns how long that took.
+fn timed(
+    target: &dyn Target,
+    operation: &mut slablab_operation,
+) -> Result<(u64, Result<(), Errno>), Errno> {
+    let operations = std::slice::from_mut(operation);
+    let begun = Instant::now();
+    let answer = target.submit(operations);
+    let nanoseconds = begun.elapsed().as_nanos() as u64;
+    Ok((nanoseconds, result(&answer?)))
+}

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Generated traces, replayed in the kernel and in this process: the same answers, the same figures,
+//! and so the same utilisation.
+
+use slablab_trace::{
+    Trace,
+    pattern,
+    search, //
+};
+
+use crate::{
+    one_cpu::OneCpu,
+    replay::{
+        Figures,
+        checked,
+        fits, //
+    },
+    sim::Sim,
+    uapi::Engine,
+};
+
+use super::{
+    fixture::{
+        MIB,
+        POOL_ENGINES,
+        POOL_UNIT,
+        private_of, //
+    },
+    theme,
+    verdict::{
+        About,
+        Outcome,
+        Verdict,
+        equal,
+        holds, //
+    },
+};
+
+theme!("replay" {
+    Once generated_traces_have_the_same_answers,
+    Once generated_traces_need_the_same_pool,
+    Once the_kernels_own_allocator_serves_generated_traces,
+});
+
+/// Hundredths of the usual length.
+const PERCENT: u32 = 10;
+
+/// Makes one of every pattern, in about the time that it takes to run them.
+fn traces() -> impl Iterator<Item = Trace> {
+    pattern::all().map(|pattern| pattern.make(5, PERCENT))
+}
+
+/// Runs a trace in a new pool on both, and returns what it comes to.
+fn both(engine: Engine, trace: &Trace, pool_bytes: u64) -> Outcome<Figures> {
+    let wrong = |failure: crate::replay::Failure| Verdict::failed(failure.to_string());
+    let device = checked(&private_of(engine, pool_bytes)?, trace).map_err(wrong)?;
+    let sim = checked(&Sim::private(engine, pool_bytes)?, trace).map_err(wrong)?;
+    let answers = sim.answers.iter().zip(&device.answers);
+    for (index, (sim, device)) in answers.enumerate() {
+        equal("answer", sim, device).about(format_args!("operation {}", index + 1))?;
+    }
+    equal("answers", sim.answers.len(), device.answers.len())?;
+    equal("figures", &sim.figures, &device.figures)?;
+    Ok(device.figures)
+}
+
+fn generated_traces_have_the_same_answers() -> Outcome {
+    let _cpu = OneCpu::stay()?;
+    for trace in traces() {
+        for engine in POOL_ENGINES {
+            let about = format!("{} on {engine}", trace.name);
+            let figures = both(engine, &trace, 8 * MIB).about(&about)?;
+            holds(
+                figures.done > 0,
+                format_args!("{about}: something was done"),
+            )?;
+        }
+    }
+    Ok(())
+}
+
+fn generated_traces_need_the_same_pool() -> Outcome {
+    let _cpu = OneCpu::stay()?;
+    for trace in traces().step_by(3) {
+        for engine in POOL_ENGINES {
+            let about = format!("{} on {engine}", trace.name);
+            let least = trace.peak_bytes().div_ceil(POOL_UNIT);
+            let found = search::smallest(least..=16 * MIB / POOL_UNIT, |units| {
+                fits(&Sim::private(engine, units * POOL_UNIT)?, &trace)
+            });
+            let units = found?.ok_or_else(|| Verdict::failed("no pool is enough"));
+            let pool_bytes = units.about(&about)? * POOL_UNIT;
+            let figures = both(engine, &trace, pool_bytes).about(&about)?;
+            equal("peak", figures.peak_bytes, trace.peak_bytes()).about(&about)?;
+            if pool_bytes > POOL_UNIT {
+                let less = private_of(engine, pool_bytes - POOL_UNIT)?;
+                equal("less is enough", fits(&less, &trace)?, false).about(&about)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn the_kernels_own_allocator_serves_generated_traces() -> Outcome {
+    for trace in traces() {
+        let session = super::fixture::shared(Engine::Slub)?;
+        let ran = checked(&session, &trace).map_err(|wrong| Verdict::failed(wrong.to_string()))?;
+        equal("peak", ran.figures.peak_bytes, trace.peak_bytes()).about(&trace.name)?;
+        holds(ran.figures.is_complete(), &trace.name)?;
+    }
+    Ok(())
+}

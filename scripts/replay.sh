@@ -1,0 +1,51 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# Replays traces in the lab's machine, which counts instructions, and reports on it: on the screen and
+# in a folder of its own in build/out/.
+#
+#   replay.sh COMMAND ENGINE [OPTION | TRACE]...
+#
+# A TRACE is a file here or the name of a pattern, an OPTION one of slablab replay. Fails when an
+# answer was wrong.
+
+set -eu
+. "$(dirname "$0")/lib.sh"
+
+if [ $# -lt 3 ]; then
+	sed -n '/^# *replay\.sh/s/^# *//p' "$0" >&2
+	exit 2
+fi
+command=$1 engine=$2
+shift 2
+out=$build/out/$(date +%Y%m%d-%H%M%S)
+mkdir -p "$out"
+
+files=() arguments=()
+for word; do
+	if [ -f "$word" ]; then
+		files+=(-f "$word")
+		arguments+=("/job/files/$(basename "$word")")
+	else
+		arguments+=("$word")
+	fi
+done
+
+# replayed: writes what the machine says
+# shellcheck disable=SC2317 # watch calls it
+replayed() {
+	"$top/scripts/vm.sh" -i -t 7200 "${files[@]}" slablab replay --json --engine "$engine" "${arguments[@]}" \
+		>"$out/replay.json"
+}
+
+watch "replay, instructions counted" "$logs/replay.log" replayed
+replay_status=$status
+if [ ! -s "$out/replay.json" ]; then
+	tail -n 30 "$logs/replay.log" >&2
+	rmdir --ignore-fail-on-non-empty "$out"
+	exit 1
+fi
+"$command" replay --from "$out/replay.json" --csv >"$out/replay.csv" || true
+"$command" replay --from "$out/replay.json" | tee "$out/replay.txt" || true
+say "the report is ${out#"$top/"}/replay.txt, the figures are replay.json and replay.csv beside it"
+exit "$replay_status"
