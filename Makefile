@@ -13,6 +13,9 @@ SIM    ?= stress --target sim --seconds 0.5
 TRACE  ?= all
 ENGINE ?= all
 
+# What `make record` runs.
+RECORD ?= ls -lR /proc/1 /proc/self /sys/kernel /dev
+
 # What `make bench-host` measures.
 BENCH  ?= --json build/out/bench-host.json
 
@@ -27,7 +30,7 @@ vendor  := rust/vendor/buddy_system_allocator/src/lib.rs
 image   := build/initramfs.cpio
 
 .DEFAULT_GOAL := help
-.PHONY: help setup kernel run shell sim test bench bench-host replay modules modules_install command initramfs \
+.PHONY: help setup kernel run shell sim test bench bench-host replay record modules modules_install command initramfs \
 	uapi rust-analyzer clean distclean FORCE
 
 help:
@@ -41,6 +44,7 @@ help:
 	'  test            - everything that must hold: lints, host tests, tests in the machine' \
 	'  bench           - what allocators cost in the kernel, beside the targets; in build/out/' \
 	'  replay          - traces through every engine, side by side; in build/out/' \
+	'  record          - what the kernel allocates while a command runs, as a trace; in build/out/' \
 	'' \
 	'Parts:' \
 	'  modules         - slablab.ko, in $$(MO)' \
@@ -67,6 +71,7 @@ help:
 	'  SIM=            - what sim does ($(SIM))' \
 	'  TRACE=          - what replay runs: files, patterns, options of slablab replay ($(TRACE))' \
 	'  ENGINE=         - on which engine ($(ENGINE))' \
+	'  RECORD=         - the command that record runs in the machine ($(RECORD))' \
 	'  BENCH=          - what bench-host is told ($(BENCH))' \
 	'  BRIEF=1         - have bench only show that it works' \
 	'  V=1             - show the commands'
@@ -93,6 +98,9 @@ bench: initramfs
 
 replay: initramfs
 	$(Q)scripts/replay.sh $(command) $(ENGINE) $(TRACE)
+
+record: initramfs
+	$(Q)scripts/record.sh $(command) $(RECORD)
 
 setup:
 	$(Q)scripts/setup.sh

@@ -14,6 +14,7 @@ mod map;
 mod one_cpu;
 mod opener;
 mod oracle;
+mod recorder;
 mod replay;
 mod selftest;
 mod sim;

@@ -3,14 +3,22 @@
 //! Generated traces, replayed in the kernel and in this process: the same answers, the same figures,
 //! and so the same utilisation.
 
+use std::{
+    fs,
+    os::unix::net::UnixStream, //
+};
+
 use slablab_trace::{
+    Kind,
     Trace,
+    format::text,
     pattern,
     search, //
 };
 
 use crate::{
     one_cpu::OneCpu,
+    recorder::Recorder,
     replay::{
         Figures,
         checked,
@@ -41,6 +49,7 @@ theme!("replay" {
     Once generated_traces_have_the_same_answers,
     Once generated_traces_need_the_same_pool,
     Once the_kernels_own_allocator_serves_generated_traces,
+    Once what_the_kernel_allocates_is_recorded_and_replayed,
 });
 
 /// Hundredths of the usual length.
@@ -110,4 +119,37 @@ fn the_kernels_own_allocator_serves_generated_traces() -> Outcome {
         holds(ran.figures.is_complete(), &trace.name)?;
     }
     Ok(())
+}
+
+fn what_the_kernel_allocates_is_recorded_and_replayed() -> Outcome {
+    let Ok(recorder) = Recorder::new(4096) else {
+        return Err(Verdict::skipped("there is no ftrace"));
+    };
+    // A socket has a structure of its own, which goes with it.
+    let sockets = || (0..200).try_for_each(|_| UnixStream::pair().map(drop));
+    let recorded = recorder.record("sockets", sockets);
+    drop(recorder);
+    let (made, recorded) = recorded.map_err(|error| Verdict::failed(format!("{error:#}")))?;
+    made?;
+    equal("events lost", recorded.lost_events, 0)?;
+    let trace = recorded.trace;
+    let count = |kind: fn(&Kind) -> bool| trace.ops().iter().filter(|op| kind(&op.kind)).count();
+    let allocations = count(|kind| matches!(kind, Kind::Alloc { .. }));
+    holds(
+        allocations >= 400,
+        format_args!("{allocations} allocations for 400 sockets"),
+    )?;
+    holds(
+        count(|kind| matches!(kind, Kind::Free)) >= 400,
+        "sockets are freed",
+    )?;
+    let read = text::parse("", text::write(&trace).as_bytes());
+    equal("the trace, read again", read.as_ref(), Ok(&trace))?;
+    let _cpu = OneCpu::stay()?;
+    for engine in POOL_ENGINES {
+        let figures = both(engine, &trace, 8 * MIB).about(engine)?;
+        equal("peak", figures.peak_bytes, trace.peak_bytes())?;
+    }
+    let left = fs::read_dir("/sys/kernel/tracing/instances")?.count();
+    equal("tracing instances that are left", left, 0)
 }

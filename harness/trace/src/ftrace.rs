@@ -155,8 +155,13 @@ fn cpu(head: &str) -> u16 {
     head.split_whitespace().rev().find_map(number).unwrap_or(0)
 }
 
-/// Returns how many events a line says were lost.
+/// Returns how many events a line says were lost: written, but not in the buffer any more, or never
+/// written.
 fn lost(line: &str) -> Option<u64> {
+    if let Some(rest) = line.strip_prefix("# entries-in-buffer/entries-written: ") {
+        let (kept, written) = rest.split_whitespace().next()?.split_once('/')?;
+        return written.parse::<u64>().ok()?.checked_sub(kept.parse().ok()?);
+    }
     let (_, rest) = line.strip_prefix("CPU:")?.split_once("[LOST ")?;
     rest.strip_suffix(" EVENTS]")?.parse().ok()
 }
@@ -173,7 +178,7 @@ mod tests {
     const TEXT: &str = "\
 # tracer: nop
 #
-# entries-in-buffer/entries-written: 9/9   #P:2
+# entries-in-buffer/entries-written: 9/12   #P:2
 #
             init-1     [000] .....     1.000001: kfree: call_site=a+0x1/0x2 ptr=00000000aaaaaaaa
             init-1     [000] .....     1.000002: kmalloc: call_site=a+0x1/0x2 ptr=0000000011111111 bytes_req=64 bytes_alloc=64 gfp_flags=GFP_KERNEL|__GFP_ZERO node=-1 accounted=false
@@ -208,7 +213,7 @@ CPU:1 [LOST 42 EVENTS]
                 recorded.missed_frees,
                 recorded.lost_events
             ),
-            (1, 1, 42)
+            (1, 1, 45)
         );
         assert_eq!(format::detect(text.as_bytes()), format::Format::Ftrace);
     }

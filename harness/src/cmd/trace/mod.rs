@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `slablab trace`: traces are made, described and converted.
+//! `slablab trace`: traces are made, recorded, described and converted.
 
 mod info;
+mod record;
 
 use std::{
     fs,
@@ -46,7 +47,7 @@ use crate::{
     },
 };
 
-/// Make, describe and convert traces of allocations
+/// Make, record, describe and convert traces of allocations
 ///
 /// A trace is a list of operations that any allocator can be asked for: `slablab replay` does. As a
 /// file it has a line for each:
@@ -72,6 +73,7 @@ enum Action {
     Make(MakeArgs),
     Info(InfoArgs),
     Convert(ConvertArgs),
+    Record(record::RecordArgs),
 }
 
 /// Make traces of patterns that programs are known for
@@ -173,6 +175,7 @@ pub(crate) fn run(command: TraceCommand) -> anyhow::Result<ExitCode> {
             args.out.as_deref(),
         )?,
         Action::Info(args) => describe(&args)?,
+        Action::Record(args) => return record::run(&args),
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `slablab trace record`.
+
+use std::{
+    io,
+    os::fd::AsFd,
+    path::PathBuf,
+    process::{
+        Command,
+        ExitCode,
+        Stdio, //
+    },
+    thread,
+    time::Duration,
+};
+
+use anyhow::{
+    Context,
+    bail, //
+};
+use clap::Args;
+
+use super::{
+    FileFormat,
+    write, //
+};
+use crate::{
+    recorder::Recorder,
+    report::count, //
+};
+
+/// Record what this machine's kernel allocates while a command runs
+///
+/// The kernel's own kmalloc and kmem_cache calls are read from ftrace (events kmem:*) and become a
+/// trace that replays. What was allocated before the recording is not in it, nor are its frees;
+/// what is still out when the command has ended stays out. Needs root and CONFIG_FTRACE, which the
+/// lab's kernel has: 'make record' does it in the lab.
+#[derive(Args)]
+pub(super) struct RecordArgs {
+    /// The command; its output goes to standard error [default: wait]
+    #[arg(
+        value_name = "COMMAND",
+        trailing_var_arg = true,
+        allow_hyphen_values = true
+    )]
+    command: Vec<String>,
+
+    /// Seconds to wait, without a command
+    #[arg(long, default_value_t = 5, conflicts_with = "command")]
+    seconds: u16,
+
+    /// MiB of the kernel's memory for events, for each CPU; when it is full the oldest are lost
+    #[arg(long, value_name = "MIB", default_value_t = 16)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=1024))]
+    buffer: u64,
+
+    /// What the trace is called
+    #[arg(long, default_value = "kernel")]
+    name: String,
+
+    /// The file to write [default: standard output]
+    #[arg(short, long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+/// Records and writes the trace.
+pub(super) fn run(args: &RecordArgs) -> anyhow::Result<ExitCode> {
+    let recorder = Recorder::new(args.buffer << 10)?;
+    let (acted, recorded) = recorder.record(&args.name, || act(args))?;
+    drop(recorder);
+    acted?;
+    let what = match args.command.is_empty() {
+        true => format!("{} s of a kernel's kmem events", args.seconds),
+        false => format!("a kernel's kmem events during: {}", args.command.join(" ")),
+    };
+    let mut trace = recorded.trace;
+    trace.source = what;
+    if trace.ops().is_empty() {
+        bail!("nothing was allocated meanwhile");
+    }
+    let told = |number: u64, what: &str| match number {
+        0 => String::new(),
+        number => format!("; {} {what}", count(number)),
+    };
+    eprintln!(
+        "{} operations on {} blocks{}{}{}",
+        count(trace.ops().len() as u64),
+        count(trace.blocks() as u64),
+        told(recorded.foreign_frees, "frees of earlier blocks left out"),
+        told(recorded.missed_frees, "frees missed"),
+        told(recorded.lost_events, "events lost: try a larger --buffer")
+    );
+    write(&[trace], FileFormat::Text, args.out.as_deref())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Runs the command, or waits.
+fn act(args: &RecordArgs) -> anyhow::Result<()> {
+    let Some((program, arguments)) = args.command.split_first() else {
+        thread::sleep(Duration::from_secs(args.seconds.into()));
+        return Ok(());
+    };
+    let errors = io::stderr().as_fd().try_clone_to_owned()?;
+    let status = Command::new(program)
+        .args(arguments)
+        .stdout(Stdio::from(errors))
+        .status()
+        .with_context(|| program.clone())?;
+    if !status.success() {
+        eprintln!("{program}: {status}");
+    }
+    Ok(())
+}

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Recording what the kernel itself allocates, with ftrace.
+//!
+//! A tracing instance of its own is used, so nobody else's tracing is disturbed.
+
+use std::{
+    fs,
+    io,
+    path::{
+        Path,
+        PathBuf, //
+    },
+    process, //
+};
+
+use anyhow::Context;
+use slablab_trace::ftrace;
+
+/// Where the kernel's tracing is.
+const TRACEFS: &str = "/sys/kernel/tracing";
+
+/// A recording that is going on. It ends when this is dropped.
+pub(crate) struct Recorder {
+    instance: PathBuf,
+}
+
+impl Recorder {
+    /// Prepares to record, with a buffer of so many KiB for each CPU.
+    ///
+    /// # Errors
+    ///
+    /// When there is no ftrace, or this process may not use it.
+    pub(crate) fn new(buffer_kib: u64) -> anyhow::Result<Self> {
+        let instances = Path::new(TRACEFS).join("instances");
+        let instance = instances.join(format!("slablab-{}", process::id()));
+        fs::create_dir(&instance).with_context(|| {
+            format!(
+                "{TRACEFS}: cannot record; it takes root, a kernel with CONFIG_FTRACE and \
+                 'mount -t tracefs tracefs {TRACEFS}'"
+            )
+        })?;
+        let recorder = Self { instance };
+        recorder.set("tracing_on", "0")?;
+        recorder.set("buffer_size_kb", &buffer_kib.to_string())?;
+        // One order of events for all CPUs.
+        recorder.set("trace_clock", "global")?;
+        let mut known = 0;
+        for event in ftrace::events() {
+            let file = format!("events/{event}/enable");
+            // Which of the events there are depends on the kernel.
+            if recorder.instance.join(&file).exists() {
+                recorder.set(&file, "1")?;
+                known += 1;
+            }
+        }
+        anyhow::ensure!(known > 0, "{TRACEFS}: this kernel has no kmem events");
+        Ok(recorder)
+    }
+
+    /// Records while something is done, and returns the recording.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel's files do not take what they should, or cannot be understood.
+    pub(crate) fn record<T>(
+        &self,
+        name: &str,
+        act: impl FnOnce() -> T,
+    ) -> anyhow::Result<(T, ftrace::Recorded)> {
+        self.set("tracing_on", "1")?;
+        let result = act();
+        self.set("tracing_on", "0")?;
+        let file = self.instance.join("trace");
+        let text = fs::read(&file).with_context(|| file.display().to_string())?;
+        let recorded = ftrace::parse(name, &text).with_context(|| file.display().to_string())?;
+        Ok((result, recorded))
+    }
+
+    fn set(&self, file: &str, value: &str) -> anyhow::Result<()> {
+        let path = self.instance.join(file);
+        fs::write(&path, value).with_context(|| path.display().to_string())
+    }
+}
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        // The kernel's files go with their folder, and its events are switched off.
+        if let Err(error) = fs::remove_dir(&self.instance) {
+            if error.kind() != io::ErrorKind::NotFound {
+                eprintln!("{}: {error}", self.instance.display());
+            }
+        }
+    }
+}
