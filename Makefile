@@ -10,7 +10,7 @@ STRESS ?= stress --engine all --seconds 0.3
 SIM    ?= stress --target sim --seconds 0.5
 
 # What `make replay` replays, and on what.
-TRACE  ?= all
+TRACE  ?= binary larson tree walk
 ENGINE ?= all
 
 # What `make record` runs.

@@ -2,6 +2,11 @@
 
 //! Replays of engines that are sound, and of one that is not.
 
+use std::sync::atomic::{
+    AtomicU32,
+    Ordering, //
+};
+
 use proptest::prelude::*;
 use slablab_trace::{
     Builder,
@@ -165,6 +170,36 @@ fn contents_are_compared_across_reallocations() {
     assert!(matches!(
         failure.complaint,
         Complaint::Corrupt { byte: 50, .. }
+    ));
+}
+
+#[test]
+fn contents_are_compared_before_a_free() {
+    let mut trace = Builder::new();
+    let first = trace.alloc(100, 8);
+    let second = trace.alloc(100, 8);
+    trace.realloc(first, 50);
+    trace.realloc(first, 60);
+    trace.free(second);
+    // The calls are of two, one, and two operations.
+    let handle = AtomicU32::new(0);
+    let faulty = Faulty {
+        submit: Box::new(move |sim, operations| match operations {
+            [_, second] => {
+                handle.fetch_max(second.handle, Ordering::Relaxed);
+            }
+            _ => {
+                let second = handle.load(Ordering::Relaxed);
+                sim.write(second, 99, &[0x55]).unwrap();
+            }
+        }),
+        ..Faulty::default()
+    };
+    let failure = checked(&faulty, &trace.finish("freed", "")).unwrap_err();
+    assert_eq!(failure.operation, 5);
+    assert!(matches!(
+        failure.complaint,
+        Complaint::Corrupt { byte: 99, .. }
     ));
 }
 

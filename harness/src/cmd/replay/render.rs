@@ -9,6 +9,7 @@ use super::document::{
 };
 use crate::{
     clock::Clock,
+    opener::TargetKind,
     report::{
         BAD,
         BOLD,
@@ -201,6 +202,9 @@ fn about(document: &Document) -> String {
              does nothing ({}).\n",
             count(times.empty_call)
         );
+    }
+    if document.target == TargetKind::Sim {
+        text += "slub was not asked: it lives in the kernel only.\n";
     }
     if document.engines().contains(&Engine::Slub) {
         text += "slub has no pool: in brackets are the bytes of its blocks.\n";
