@@ -30,8 +30,8 @@ vendor  := rust/vendor/buddy_system_allocator/src/lib.rs
 image   := build/initramfs.cpio
 
 .DEFAULT_GOAL := help
-.PHONY: help setup kernel run shell sim test bench bench-host replay record modules modules_install command initramfs \
-	uapi rust-analyzer clean distclean FORCE
+.PHONY: help setup kernel run shell sim test test-debug bench bench-host replay record modules \
+	modules_install command initramfs uapi rust-analyzer clean distclean FORCE
 
 help:
 	@printf '%s\n' \
@@ -42,6 +42,7 @@ help:
 	'  sim             - the same stress in this process: needs cargo, nothing else' \
 	'  bench-host      - hybrid and seed beside other allocators: table, JSON and picture in build/out/' \
 	'  test            - everything that must hold: lints, host tests, tests in the machine' \
+	'  test-debug      - the same on the kernel that reports every bug it can, for half an hour' \
 	'  bench           - what allocators cost in the kernel, beside the targets; in build/out/' \
 	'  replay          - traces through every engine, side by side; in build/out/' \
 	'  record          - what the kernel allocates while a command runs, as a trace; in build/out/' \
@@ -73,7 +74,7 @@ help:
 	'  ENGINE=         - on which engine ($(ENGINE))' \
 	'  RECORD=         - the command that record runs in the machine ($(RECORD))' \
 	'  BENCH=          - what bench-host is told ($(BENCH))' \
-	'  BRIEF=1         - have bench only show that it works' \
+	'  BRIEF=1         - have bench only show that it works, and test-debug do a part' \
 	'  V=1             - show the commands'
 
 run: initramfs
@@ -92,6 +93,9 @@ bench-host:
 
 test: setup
 	$(Q)scripts/test.sh
+
+test-debug: setup
+	$(Q)scripts/test-debug.sh $(if $(BRIEF),--brief)
 
 bench: initramfs
 	$(Q)scripts/bench.sh $(module) $(command) $(if $(BRIEF),--brief)
@@ -129,7 +133,7 @@ $(vendor): Cargo.lock
 $(command): FORCE
 	$(Q)cargo rustc --release --locked -p slablab --bin slablab -- -C target-feature=+crt-static
 
-$(image): $(module) $(command) scripts/initramfs.sh scripts/guest/init
+$(image): $(module) $(command) scripts/initramfs.sh $(wildcard scripts/guest/*)
 	$(Q)scripts/initramfs.sh $@ $(module) $(command)
 
 uapi: setup

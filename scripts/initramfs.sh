@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Packs the guest's files: its init, busybox, the module and the command.
+# Packs the guest's files: its init and scripts, busybox, the module and the command.
 #
 #   initramfs.sh OUTPUT MODULE COMMAND
 
@@ -23,6 +23,7 @@ done
 
 mkdir -p "$root"/{bin,dev,etc,lib,proc,root,sys,tmp}
 cp "$top/scripts/guest/init" "$root/init"
+cp "$top/scripts/guest/debug" "$root/bin/"
 cp /bin/busybox "$root/bin/"
 cp "$module" "$root/lib/slablab.ko"
 strip --strip-debug -o "$root/bin/slablab" "$command"

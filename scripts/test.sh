@@ -47,7 +47,7 @@ cargo_results() {
 
 ktap_results() { awk -f scripts/ktap.awk "$selftest"; }
 
-shell_scripts() { shellcheck -x -P SCRIPTDIR .ci/run scripts/*.sh scripts/tests/*.sh scripts/guest/init; }
+shell_scripts() { shellcheck -x -P SCRIPTDIR .ci/run scripts/*.sh scripts/tests/*.sh scripts/guest/*; }
 
 formatted() {
 	cargo fmt --version || { echo "skipped: no rustfmt"; return 0; }
@@ -79,8 +79,12 @@ guest_tests() {
 # Only that it works: a figure never fails a test.
 benches() { make bench BRIEF=1; }
 
+# A part of it, in which every change meets the kernel that reports every bug.
+debug_kernel() { make test-debug BRIEF=1; }
+
 rm -f "$selftest"
 stage "KTAP parser" once scripts/tests/ktap.sh
+stage "finder of reports" once scripts/tests/reports.sh
 stage "shell scripts" once shell_scripts
 stage "format" once formatted
 stage "lints of the host half" once host_lints
@@ -91,6 +95,7 @@ stage "lints of the module" once module_lints
 stage "module and command" once guest
 stage "tests in the machine" ktap_results guest_tests
 stage "benches" once benches
+stage "debug kernel, briefly" once debug_kernel
 
 counted "$passed" "$failed" "$skipped"
 echo

@@ -7,6 +7,7 @@
 #
 #   -a             only print the accelerator, kvm or tcg
 #   -c CPUS        processors (2; 1 with -i)
+#   -e             what the kernel's checkers report is expected, and the caller's to judge
 #   -f FILE        a file for the machine, in /job/files there; more than once for several
 #   -i             count instructions: the clock advances 1 ns for each that any processor executes,
 #                  and these take turns
@@ -17,18 +18,21 @@
 #   -t SECONDS     the time the machine is given (120; a prompt has no limit)
 #
 # INITRAMFS= and KDIR= say what is booted, ACCEL=kvm or ACCEL=tcg on what. The status and, without a
-# terminal, the output come back on virtio ports of their own; the kernel's console is a file.
+# terminal, the output come back on virtio ports of their own; the kernel's console is the file
+# CONSOLE= (build/log/console.log). A report in it (reports.awk) is a failure.
 
 set -eu
 . "$(dirname "$0")/lib.sh"
 
 usage() { sed -n '/^# *vm\.sh/,/^$/s/^# *//p' "$0" >&2; exit 2; }
 
-cpus='' memory=1024 words='' parameters='' load=yes timeout=120 counting='' asking='' files=()
-while getopts ac:f:ik:m:np:t: option; do
+cpus='' memory=1024 words='' parameters='' load=yes timeout=120 counting='' asking='' expecting=''
+files=()
+while getopts ac:ef:ik:m:np:t: option; do
 	case $option in
 	a) asking=yes ;;
 	c) cpus=$OPTARG ;;
+	e) expecting=yes ;;
 	f) files+=("$OPTARG") ;;
 	i) counting=yes ;;
 	k) words=$OPTARG ;;
@@ -45,6 +49,7 @@ cpus=${cpus:-$([ -n "$counting" ] && echo 1 || echo 2)}
 [ -z "$counting" ] || words="slablab.clock=instructions $words"
 
 INITRAMFS=${INITRAMFS:-$build/initramfs.cpio}
+CONSOLE=${CONSOLE:-$logs/console.log}
 KDIR=${KDIR:-$("$top/scripts/kernel.sh" path)}
 kernel=$KDIR/arch/x86/boot/bzImage
 [ -e "$kernel" ] || die "$KDIR has no bzImage: build the kernel there, or leave KDIR away for the lab's own"
@@ -91,7 +96,7 @@ finish() {
 		wait "$qemu" || true
 	fi
 	[ -z "$terminal" ] || stty "$terminal"
-	mkdir -p "$logs" && mv "$console" "$logs/console.log"
+	mkdir -p "$(dirname "$CONSOLE")" && mv "$console" "$CONSOLE"
 	rm -rf "$run"
 }
 : >"$console"
@@ -151,16 +156,20 @@ done
 wait "$qemu" || true
 qemu=''
 
-# fail REASON: with the end of the console, where the kernel says what happened
+# fail REASON LINES: with lines of the console, where the kernel says what happened
 fail() {
 	[ -z "$terminal" ] || stty "$terminal"
 	cat "$run/qemu-errors" >&2
-	tail -n 40 "$console" >&2
-	die "$1 (the whole console is build/log/console.log)"
+	sed -n "$2" "$console" >&2
+	die "$1 (the whole console is ${CONSOLE#"$top/"})"
 }
 
-complaints='Kernel panic|BUG:|WARNING:|Oops|KASAN:|UBSAN:|KCSAN:|rcu: INFO|INFO: task|general protection fault'
-[ -z "${timed_out:-}" ] || fail "the machine did not finish in $timeout s"
-! grep -qE "$complaints" "$console" || fail "the kernel complained"
-[ -s "$run/status" ] || fail "the machine ended without a result"
+end="$(($(wc -l <"$console") > 40 ? $(wc -l <"$console") - 39 : 1)),\$p"
+if [ -z "$expecting" ] && ! awk -f "$top/scripts/reports.awk" "$console" >"$run/reports"; then
+	first=$(sed -n '1s/:.*//p' "$run/reports")
+	cat "$run/reports" >&2
+	fail "the kernel reported something" "$((first > 2 ? first - 2 : 1)),$((first + 60))p"
+fi
+[ -z "${timed_out:-}" ] || fail "the machine did not finish in $timeout s" "$end"
+[ -s "$run/status" ] || fail "the machine ended without a result" "$end"
 exit "$(cat "$run/status")"

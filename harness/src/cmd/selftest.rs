@@ -35,9 +35,9 @@ pub(crate) struct SelftestArgs {
     #[arg(long, value_name = "FILE")]
     module: Option<PathBuf>,
 
-    /// Run only the tests with this in their name
-    #[arg(long, value_name = "TEXT", default_value = "")]
-    filter: String,
+    /// Run only the tests with this in their name; can be given several times
+    #[arg(long, value_name = "TEXT")]
+    filter: Vec<String>,
 
     /// Name the tests and run none
     #[arg(long)]
@@ -68,7 +68,7 @@ pub(crate) fn run(args: SelftestArgs) -> anyhow::Result<ExitCode> {
     }
     let plan = Plan {
         module: args.module,
-        filter: args.filter,
+        filters: args.filter,
     };
     if args.list {
         plan.names().iter().for_each(|name| println!("{name}"));
@@ -78,7 +78,7 @@ pub(crate) fn run(args: SelftestArgs) -> anyhow::Result<ExitCode> {
     let style = if args.ktap { Style::Ktap } else { Style::Plain };
     let tally = plan.run(io::stdout().lock(), style)?;
     if tally.passed + tally.failed + tally.skipped == 0 {
-        bail!("no test has {:?} in its name", plan.filter);
+        bail!("no test has any of {:?} in its name", plan.filters);
     }
     Ok(ExitCode::from(u8::from(tally.failed > 0)))
 }

@@ -166,17 +166,22 @@ impl Theme {
 pub(crate) struct Plan {
     /// The module's file, where it may be loaded and unloaded.
     pub(crate) module: Option<PathBuf>,
-    /// A part of the names, as `theme/test.engine`, of the tests to run.
-    pub(crate) filter: String,
+    /// Parts of the names, as `theme/test.engine`, of the tests to run; all are without any.
+    pub(crate) filters: Vec<String>,
 }
 
 impl Plan {
+    /// Says whether the test of this name is to be run.
+    fn chooses(&self, name: &str) -> bool {
+        self.filters.is_empty() || self.filters.iter().any(|filter| name.contains(filter))
+    }
+
     /// Returns the chosen tests by theme.
     fn chosen(&self) -> Vec<(&'static str, Vec<Case>)> {
         let mut chosen = Vec::new();
         for theme in &THEMES {
             let mut cases = theme.cases(self.module.as_ref());
-            cases.retain(|case| format!("{}/{}", theme.name, case.name).contains(&self.filter));
+            cases.retain(|case| self.chooses(&format!("{}/{}", theme.name, case.name)));
             if !cases.is_empty() {
                 chosen.push((theme.name, cases));
             }
@@ -264,33 +269,38 @@ mod tests {
     use super::*;
     use std::collections::HashSet;
 
-    fn plan(filter: &str) -> Plan {
+    fn plan<const N: usize>(filters: [&str; N]) -> Plan {
         Plan {
             module: None,
-            filter: filter.to_owned(),
+            filters: filters.map(str::to_owned).to_vec(),
         }
     }
 
     #[test]
     fn every_test_has_a_name_of_its_own() {
-        let names = plan("").names();
+        let names = plan([]).names();
         assert_eq!(names.iter().collect::<HashSet<_>>().len(), names.len());
     }
 
     #[test]
     fn a_filter_chooses_by_theme_test_and_engine() {
         assert!(
-            plan("handles/")
+            plan(["handles/"])
                 .names()
                 .iter()
                 .all(|name| name.starts_with("handles/"))
         );
         assert!(
-            plan(".slub")
+            plan([".slub"])
                 .names()
                 .iter()
                 .all(|name| name.ends_with(".slub"))
         );
-        assert_eq!(plan("no such test").names(), Vec::<String>::new());
+        assert_eq!(plan(["no such test"]).names(), Vec::<String>::new());
+        let (handles, zeros) = (plan(["handles/"]).names(), plan(["zeros/"]).names());
+        assert_eq!(
+            plan(["zeros/", "handles/"]).names(),
+            [handles, zeros].concat()
+        );
     }
 }

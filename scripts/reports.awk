@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# Finds what the kernel's checkers report in a console log: a line "LINE: KIND: TEXT" for each report.
+# Exits 1 if there is one.
+#
+# What a checker says in several lines is one report: that of the line that it begins with.
+
+# kind NAME PATTERN: the first kind that fits a line is the line's
+function kind(name, pattern) {
+	names[++kinds] = name
+	patterns[kinds] = pattern
+}
+
+BEGIN {
+	kind("KASAN", "BUG: KASAN: ")
+	kind("KCSAN", "BUG: KCSAN: ")
+	kind("UBSAN", "UBSAN: ")
+	kind("sleep in atomic context", "BUG: sleeping function called|BUG: scheduling while atomic|Voluntary context switch within RCU")
+	kind("soft lockup", "BUG: soft lockup|BUG: workqueue lockup|hard LOCKUP")
+	kind("RCU stall", "rcu: INFO: |RCU grace-period kthread stack dump")
+	kind("hung task", "INFO: task .* blocked")
+	kind("lockdep", "WARNING: (possible|inconsistent|suspicious|bad unlock|Nested lock|[A-Z_]+-safe|held lock|lock held)|" \
+		"BUG: (MAX_|Invalid wait context|.* still has locks held)|INFO: trying to register non-static key|" \
+		"DEBUG_LOCKS_WARN_ON|turning off the locking correctness validator")
+	kind("kmemleak", "kmemleak: [1-9][0-9]* new suspected|kmemleak: .*(disabled|[Ee]rror|Cannot)|unreferenced object 0x")
+	kind("reference count", "refcount_t: ")
+	kind("list", "list_(add|del) (corruption|double add)")
+	kind("slab", "BUG [A-Za-z0-9_-]+( \\(|: )")
+	kind("out of memory", "page allocation failure|invoked oom-killer|Out of memory|vmalloc error|vmap allocation .* failed")
+	kind("fault", "Oops|BUG: unable to handle|BUG: kernel NULL pointer|general protection fault|divide error|invalid opcode|" \
+		"double fault|stack guard page")
+	kind("Rust panic", "panicked at")
+	kind("panic", "Kernel panic|end Kernel panic")
+	kind("bug", "(^|[^A-Za-z_])BUG: |kernel BUG at ")
+	kind("warning", "WARNING: ")
+}
+
+{
+	sub(/\r$/, "")
+	for (i = 1; i <= kinds; i++)
+		if ($0 ~ patterns[i]) {
+			print NR ": " names[i] ": " $0
+			reports++
+			next
+		}
+}
+
+# One that none of the above knows has a stack trace all the same.
+/Call Trace:|\[ cut here \]/ && !trace { trace = NR ": unknown: " $0 }
+
+END {
+	if (trace && !reports)
+		print trace
+	exit reports || trace ? 1 : 0
+}
