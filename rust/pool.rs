@@ -81,13 +81,31 @@ impl EngineKind {
     }
 }
 
+#[cfg(CONFIG_KASAN_GENERIC)]
+use crate::shadowed::Shadowed;
+
+/// On a kernel without KASAN there is nothing to tell it.
+#[cfg(not(CONFIG_KASAN_GENERIC))]
+type Shadowed<E> = E;
+
+/// Has KASAN told what is free in the pool of `engine`, where there is KASAN.
+fn shadowed<E: Engine>(engine: E, keeps_links: bool) -> Shadowed<E> {
+    #[cfg(CONFIG_KASAN_GENERIC)]
+    return Shadowed::new(engine, keeps_links);
+    #[cfg(not(CONFIG_KASAN_GENERIC))]
+    {
+        let _ = keeps_links;
+        engine
+    }
+}
+
 engine_enum! {
     /// One engine of any kind there is: the only place that tells them apart.
     pub(crate) enum AnyEngine {
         /// The architecture document's.
-        Seed(Seed<BoxedSpinLock<seed::State>>),
+        Seed(Shadowed<Seed<BoxedSpinLock<seed::State>>>),
         /// The seed's two tiers without its weaknesses.
-        Hybrid(Hybrid<BoxedSpinLock<hybrid::State>, Cpus<Cache>>),
+        Hybrid(Shadowed<Hybrid<BoxedSpinLock<hybrid::State>, Cpus<Cache>>>),
         /// Linux's own.
         Slub(Slub),
     }
@@ -143,14 +161,16 @@ impl PoolRef {
     /// engine cannot manage.
     pub(crate) fn new(kind: EngineKind, bytes: usize, budget: Option<Arc<Budget>>) -> Result<Self> {
         let engine = match kind {
-            EngineKind::Seed => AnyEngine::Seed(Seed::new(BoxedSpinLock::new(new_spinlock!(
-                seed::State::new(),
-                "slablab_seed"
-            ))?)),
-            EngineKind::Hybrid => AnyEngine::Hybrid(Hybrid::new(
-                BoxedSpinLock::new(new_spinlock!(hybrid::State::new(), "slablab_hybrid"))?,
-                Cpus::new()?,
-            )),
+            EngineKind::Seed => {
+                let state = new_spinlock!(seed::State::new(), "slablab_seed");
+                let seed = Seed::new(BoxedSpinLock::new(state)?);
+                AnyEngine::Seed(shadowed(seed, true))
+            }
+            EngineKind::Hybrid => {
+                let state = new_spinlock!(hybrid::State::new(), "slablab_hybrid");
+                let hybrid = Hybrid::new(BoxedSpinLock::new(state)?, Cpus::new()?);
+                AnyEngine::Hybrid(shadowed(hybrid, false))
+            }
             EngineKind::Slub => AnyEngine::Slub(Slub::new(bytes)?),
         };
         // INVARIANT: The engine has no memory, and there is none.

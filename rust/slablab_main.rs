@@ -14,7 +14,9 @@
 //! - [`bench`]: allocators measured, each made for the purpose;
 //! - [`tables`]: the memory of sessions' tables; [`budget`]: how much all may have together;
 //! - [`lock`]: the kernel's spinlock, as those crates want a lock; [`cpus`]: its CPUs, as `hybrid`
-//!   wants a machine.
+//!   wants a machine;
+//! - `shadowed`, on a kernel with KASAN: what is free in a pool; `stray`: the test of it, in a build
+//!   that is made for it.
 
 use kernel::{
     miscdevice::{
@@ -36,7 +38,11 @@ mod memory;
 #[forbid(unsafe_code)]
 mod parameters;
 mod pool;
+#[cfg(CONFIG_KASAN_GENERIC)]
+mod shadowed;
 mod slub;
+#[cfg(SLABLAB_STRAY)]
+mod stray;
 mod tables;
 mod uapi;
 
@@ -100,6 +106,8 @@ impl kernel::InPlaceModule for Slablab {
 
         pin_init::pin_init_scope(|| {
             let parameters = Parameters::read()?;
+            #[cfg(SLABLAB_STRAY)]
+            stray::accesses()?;
             Ok(try_pin_init!(Self {
                 // In this order the lab is there before anybody can open the device.
                 _lab: Lab::open(&parameters)?,

@@ -7,33 +7,63 @@
 #   test-debug.sh STAGE...      these
 #   test-debug.sh --brief       a part of each, together in one machine: some minutes
 #
-# What the stages are is in guest/debug. A stage fails when something did not hold, when a checker of
-# the kernel reported anything, and when kmemleak found a leak.
+# A stage is a function stage_NAME of this file or of guest/debug. It fails when something did not
+# hold, when a checker of the kernel reported anything, and when kmemleak found a leak.
 
 set -eu
 . "$(dirname "$0")/lib.sh"
 cd "$top"
 
 # Each with the seconds that it may take where processors are emulated.
-declare -A stages=([selftest]=3600 [stress]=1800)
-order=(selftest stress)
-brief_seconds=600
+declare -A stages=([selftest]=3600 [stress]=1800 [stray]=600)
+order=(selftest stress stray)
+brief_seconds=1500
 
 tree=$(KDIR='' scripts/kernel.sh path lab+debug)
-image=$build/debug/initramfs.cpio
 runs=() failed=''
 
-debug_image() { make initramfs KDIR="$tree" MO="$build/debug/module" image="$image"; }
+# build_image IMAGE ARGUMENT...
+build_image() {
+	local image=$1
+	shift
+	make initramfs KDIR="$tree" MO="${image%.cpio}" image="$image" "$@"
+}
 
-# machine NAME SECONDS ARGUMENT...: runs guest/debug in a machine. Under emulation ACPI's interpreter is
-# too slow for its own interrupt; KASAN and kmemleak want memory.
-machine() {
-	local name=$1 seconds=$2 log=$logs/debug-$1.log
+# boot NAME IMAGE ARGUMENT...: boots the debug kernel. Under emulation ACPI's interpreter is too slow for
+# its own interrupt; while Linux finds out what the processor can, KASAN takes an interrupt for a wild
+# access where page tables have five levels; KASAN and kmemleak want memory.
+boot() {
+	local name=$1 image=$2
 	shift 2
-	KDIR=$tree INITRAMFS=$image CONSOLE=$logs/debug-$name.console watch "debug kernel, $name" "$log" \
-		scripts/vm.sh -t "$seconds" -m 2048 -k "loglevel=7 acpi=noirq kmemleak=on" debug "$@"
+	KDIR=$tree INITRAMFS=$image CONSOLE=$logs/debug-$name.console scripts/vm.sh -m 2048 \
+		-k "loglevel=7 acpi=noirq no5lvl kmemleak=on kasan_multi_shot" "$@"
+}
+
+# run NAME COMMAND...: runs a stage, or several, and remembers its log
+run() {
+	local name=$1 log=$logs/debug-$1.log
+	shift
+	watch "debug kernel, $name" "$log" "$@"
 	runs+=("$name")
 	[ "$status" -eq 0 ] || { cat "$log" >&2; failed=yes; }
+}
+
+# stage_stray: stray accesses to pools, on purpose. Each is reported once, by its name.
+stage_stray() {
+	local engine bytes told=$logs/debug-stray.told
+	build_image "$build/debug/stray.cpio" STRAY=1
+	boot stray "$build/debug/stray.cpio" -e -t "${stages[stray]}" true
+	for engine in seed hybrid; do
+		for bytes in 64 8192; do
+			printf '%s\n' "stray: $engine $bytes: behind a block" "BUG: KASAN: slab-out-of-bounds" \
+				"stray: $engine $bytes: a freed block" "BUG: KASAN: slab-use-after-free" \
+				"stray: $engine $bytes: before a block" "BUG: KASAN: slab-use-after-free" \
+				"stray: $engine $bytes: no more"
+		done
+	done >"$told.expected"
+	grep -oE 'stray: [a-z0-9: ]+|BUG: KASAN: [a-z-]+' "$logs/debug-stray.console" >"$told" || true
+	diff -u "$told.expected" "$told"
+	echo "count: $(grep -c KASAN "$told") stray accesses reported, as they should be"
 }
 
 # counts: what was done, by kind: the tests of KTAP, the operations of `slablab stress --json`, the
@@ -44,7 +74,7 @@ counts() {
 		awk '/^count: / { print substr($0, 8) }
 			/^      "operations": / { print $2 + 0, "operations" }
 			/^ *(not )?ok [0-9]+ / && !/^(not )?ok/ && !/# SKIP/ { print 1, "tests" }' "$logs/debug-$run.log"
-		echo "$(awk -f scripts/reports.awk "$logs/debug-$run.console" | wc -l) reports"
+		[ "$run" = stray ] || echo "$(awk -f scripts/reports.awk "$logs/debug-$run.console" | wc -l) reports"
 	done | awk '{ number = $1; sub(/^[0-9]+ /, ""); sum[$0] += number }
 		END { for (kind in sum) printf "%10d %s\n", sum[kind], kind }' | sort -k 2
 }
@@ -59,13 +89,18 @@ for stage in "${order[@]}"; do
 	[ -n "${stages[$stage]:-}" ] || die "no stage $stage: there are ${!stages[*]}"
 done
 
-step "module for the debug kernel" "$logs/debug-build.log" debug_image
-if [ -n "$brief" ]; then
-	machine brief "$brief_seconds" --brief "${order[@]}"
-else
-	for stage in "${order[@]}"; do
-		machine "$stage" "${stages[$stage]}" "$stage"
-	done
-fi
+image=$build/debug/module.cpio
+step "module for the debug kernel" "$logs/debug-build.log" build_image "$image"
+guest=()
+for stage in "${order[@]}"; do
+	if declare -F "stage_$stage" >/dev/null; then
+		run "$stage" "stage_$stage"
+	elif [ -n "$brief" ]; then
+		guest+=("$stage")
+	else
+		run "$stage" boot "$stage" "$image" -t "${stages[$stage]}" debug "$stage"
+	fi
+done
+[ ${#guest[@]} -eq 0 ] || run brief boot brief "$image" -t "$brief_seconds" debug --brief "${guest[@]}"
 counts
 [ -z "$failed" ]
