@@ -22,7 +22,7 @@ BEGIN {
 	kind("lockdep", "WARNING: (possible|inconsistent|suspicious|bad unlock|Nested lock|[A-Z_]+-safe|held lock|lock held)|" \
 		"BUG: (MAX_|Invalid wait context|.* still has locks held)|INFO: trying to register non-static key|" \
 		"DEBUG_LOCKS_WARN_ON|turning off the locking correctness validator")
-	kind("kmemleak", "kmemleak: [1-9][0-9]* new suspected|kmemleak: .*(disabled|[Ee]rror|Cannot)|unreferenced object 0x")
+	kind("kmemleak", "kmemleak: [1-9][0-9]* new suspected|kmemleak: .*(disabled|[Ee]rror|Cannot allocate a kmemleak_object)|unreferenced object 0x")
 	kind("reference count", "refcount_t: ")
 	kind("list", "list_(add|del) (corruption|double add)")
 	kind("slab", "BUG [A-Za-z0-9_-]+( \\(|: )")

@@ -12,6 +12,7 @@ clean=(
 	'kmemleak: Kernel memory leak detector initialized (mem pool available: 15700)'
 	'kmemleak: Automatic memory scanning thread started'
 	'Lock dependency validator: Copyright (c) 2006 Red Hat, Inc., Ingo Molnar'
+	'kmemleak: Cannot allocate a scan area, scanning the full object' # a fault that was injected
 	'rcu: 	RCU lockdep checking is enabled.'
 	'rcu: Preemptible hierarchical RCU implementation.'
 	'kasan: KernelAddressSanitizer initialized (generic)'

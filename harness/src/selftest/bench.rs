@@ -72,7 +72,7 @@ theme!("bench" {
 const SLOTS: u32 = 100;
 
 /// Returns a small bench.
-fn small(subject: BenchSubject, pattern: BenchPattern) -> slablab_bench {
+pub(super) fn small(subject: BenchSubject, pattern: BenchPattern) -> slablab_bench {
     let mut bench = slablab_bench {
         subject: subject.raw(),
         pattern: pattern.raw(),

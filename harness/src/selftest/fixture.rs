@@ -96,6 +96,22 @@ pub(super) struct Standing {
     session_reallocations: u64,
 }
 
+/// What the pool and the session of `device` hold at the moment: what a call and its undoing leave as
+/// it was.
+#[track_caller]
+pub(super) fn holdings(device: &Device) -> Outcome<[u64; 7]> {
+    let standing = Snapshot::of(device)?.standing;
+    Ok([
+        standing.regions.into(),
+        standing.pool_bytes,
+        standing.live_bytes,
+        standing.requested_bytes,
+        standing.live_blocks,
+        standing.session_blocks,
+        standing.session_bytes,
+    ])
+}
+
 /// All figures but the counts of refusals: what a refused call leaves as it was.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Snapshot {

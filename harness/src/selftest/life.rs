@@ -22,6 +22,7 @@ use crate::{
 };
 
 use super::{
+    faults,
     fixture::{
         ENGINES,
         KIB,
@@ -62,7 +63,12 @@ theme!("life" {
     Life without_memory_for_private_pools_there_are_none,
     Life an_extended_shared_pool_is_everybodys,
     Life a_hundred_lives_lose_no_memory,
+    Life loading_survives_every_fault,
 });
+
+fn loading_survives_every_fault(module: &Module) -> Outcome {
+    module.without(|| faults::loading(module))
+}
 
 fn the_module_describes_itself(module: &Module) -> Outcome {
     let file = fs::read(module.path())?;

@@ -11,6 +11,7 @@ mod bench;
 mod blocks;
 mod call;
 mod child;
+mod faults;
 mod fixture;
 mod handles;
 mod kmsg;
@@ -99,7 +100,7 @@ macro_rules! theme {
 use theme;
 
 /// Every theme, in the order in which they are run: what is simple first.
-const THEMES: [Theme; 15] = [
+const THEMES: [Theme; 16] = [
     arguments::THEME,
     requests::THEME,
     handles::THEME,
@@ -113,6 +114,7 @@ const THEMES: [Theme; 15] = [
     lockstep::THEME,
     replay::THEME,
     bench::THEME,
+    faults::THEME,
     processes::THEME,
     life::THEME,
 ];

@@ -1,0 +1,462 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Faults: the first allocation or copy in a call fails, then the second, until there is none left.
+//!
+//! The kernel counts them down in `/proc/thread-self/fail-nth`
+//! (`Documentation/fault-injection/fault-injection.rst`): objects of slabs, pages, and copies from and
+//! to programs alike. A call that a fault made fail must leave all as it was; that nothing leaks is
+//! kmemleak's to say, afterwards.
+
+use std::{
+    cell::Cell,
+    fs,
+    os::fd::OwnedFd, //
+};
+
+use rustix::{
+    fs::{
+        Mode,
+        OFlags, //
+    },
+    io, //
+};
+
+use crate::{
+    device::{
+        Device,
+        Errno,
+        Refused, //
+    },
+    uapi::{
+        self,
+        BenchPattern,
+        BenchSubject,
+        Engine,
+        slablab_bench,
+        slablab_extent,
+        slablab_operation, //
+    },
+};
+
+use super::{
+    bench::small,
+    fixture::{
+        MIB,
+        POOL_ENGINES,
+        POOL_UNIT,
+        filled,
+        has_map,
+        has_pool,
+        holdings,
+        intact,
+        pattern,
+        session,
+        shared,
+        sound, //
+    },
+    module::Module,
+    theme,
+    verdict::{
+        About,
+        Outcome,
+        Verdict,
+        equal,
+        holds, //
+    },
+};
+
+theme!("faults" {
+    Each requests_for_memory_survive_every_fault,
+    Each transfers_survive_every_fault,
+    Each inspections_survive_every_fault,
+    Each submissions_survive_every_fault,
+    Each a_first_request_survives_every_fault,
+    Once pools_survive_every_fault,
+    Once opening_survives_every_fault,
+    Once benches_survive_every_fault,
+});
+
+/// Where the kernel is told what may fail: by default nothing that may wait for memory.
+const SETTINGS: [(&str, &str); 7] = [
+    ("failslab/ignore-gfp-wait", "N"),
+    ("failslab/verbose", "0"),
+    ("fail_page_alloc/ignore-gfp-wait", "N"),
+    ("fail_page_alloc/ignore-gfp-highmem", "N"),
+    ("fail_page_alloc/min-order", "0"),
+    ("fail_page_alloc/verbose", "0"),
+    ("fail_usercopy/verbose", "0"),
+];
+
+/// Bytes of new pools and regions: room for the seed's slabs of all sizes in question.
+const POOL_BYTES: u64 = 16 * POOL_UNIT;
+
+/// More faults than any call has places for.
+const FAULTS_MAX: u32 = 100_000;
+
+/// The block of known content.
+const KNOWN_BYTES: u64 = 3000;
+
+/// The faults of this thread.
+///
+/// Says in the end how many there were, for `scripts/test-debug.sh` to count.
+pub(super) struct Faults {
+    nth: OwnedFd,
+    swept: Cell<u32>,
+}
+
+/// How a call went, and whether a fault struck in it.
+type Struck<T> = (Result<T, Errno>, bool);
+
+impl Faults {
+    /// Prepares faults of every kind.
+    pub(super) fn prepare() -> Outcome<Self> {
+        let flags = OFlags::RDWR | OFlags::CLOEXEC;
+        let Ok(nth) = rustix::fs::open("/proc/thread-self/fail-nth", flags, Mode::empty()) else {
+            return Err(Verdict::skipped("the kernel injects no faults"));
+        };
+        for (setting, value) in SETTINGS {
+            fs::write(format!("/sys/kernel/debug/{setting}"), value)?;
+        }
+        Ok(Self {
+            nth,
+            swept: Cell::new(0),
+        })
+    }
+
+    /// Makes a call of which allocation or copy number `nth` fails.
+    pub(super) fn strike<T>(
+        &self,
+        nth: u32,
+        call: impl FnOnce() -> Result<T, Errno>,
+    ) -> Outcome<Struck<T>> {
+        let nth = nth.to_string();
+        io::pwrite(&self.nth, nth.as_bytes(), 0)?;
+        let result = call();
+        let mut left = [0; 16];
+        // What is left strikes what is done about it here, too: only a fault that has struck is read
+        // as 0, and once one has, the count can be reset.
+        let struck = matches!(io::pread(&self.nth, &mut left, 0), Ok(1..) if left[0] == b'0');
+        while io::pwrite(&self.nth, b"0", 0).is_err() {}
+        Ok((result, struck))
+    }
+
+    /// Has every allocation and copy in a call fail, one after the other, until none is left: the
+    /// call must then succeed. Says how many there were.
+    pub(super) fn sweep<T>(&self, mut step: impl FnMut(u32) -> Outcome<Struck<T>>) -> Outcome<u32> {
+        for nth in 1..FAULTS_MAX {
+            let (result, struck) = step(nth).about(format_args!("fault {nth}"))?;
+            if !struck {
+                result.map_err(Verdict::from).about("without a fault")?;
+                self.swept.set(self.swept.get() + nth - 1);
+                return Ok(nth - 1);
+            }
+        }
+        Err(Verdict::failed("faults without end"))
+    }
+}
+
+impl Drop for Faults {
+    fn drop(&mut self) {
+        println!("count: {} faults swept", self.swept.get());
+    }
+}
+
+/// A session with a block of known content, at which faults strike.
+struct Site {
+    faults: Faults,
+    device: Device,
+    engine: Engine,
+    known: u32,
+}
+
+impl Site {
+    fn new(engine: Engine) -> Outcome<Self> {
+        let device = session(engine)?;
+        Ok(Self {
+            faults: Faults::prepare()?,
+            known: filled(&device, KNOWN_BYTES, 7)?,
+            device,
+            engine,
+        })
+    }
+
+    /// Sweeps a call on something that is prepared for each fault, and undone where it succeeded. A
+    /// call that fails has done nothing, and `failed` undoes the preparation.
+    fn sweep<P: Copy, T>(
+        &self,
+        what: &str,
+        prepare: impl Fn() -> Outcome<P>,
+        call: impl Fn(P) -> Result<T, Errno>,
+        succeeded: impl Fn(P, &T) -> Outcome,
+        failed: impl Fn(P) -> Outcome,
+    ) -> Outcome<u32> {
+        let step = |nth| {
+            let before = holdings(&self.device)?;
+            let prepared = prepare()?;
+            let ready = holdings(&self.device)?;
+            let (result, struck) = self.faults.strike(nth, || call(prepared))?;
+            match &result {
+                Ok(done) => succeeded(prepared, done)?,
+                Err(errno) => {
+                    expected(*errno)?;
+                    equal("holdings after a fault", holdings(&self.device)?, ready)?;
+                    failed(prepared)?;
+                }
+            }
+            equal("holdings", holdings(&self.device)?, before)?;
+            intact(&self.device, self.known, KNOWN_BYTES, 7)?;
+            if has_pool(self.engine) {
+                sound(&self.device)?;
+            }
+            Ok((result, struck))
+        };
+        self.faults.sweep(step).about(what)
+    }
+
+    /// Sweeps a call that changes nothing, and has at least one place for a fault.
+    fn sweep_quiet<T>(&self, what: &str, call: impl Fn() -> Result<T, Errno>) -> Outcome {
+        let nothing = || Ok(());
+        let swept = self.sweep(what, nothing, |()| call(), |(), _| Ok(()), |()| Ok(()))?;
+        holds(swept > 0, format_args!("a fault can strike {what}"))
+    }
+}
+
+/// Checks that a fault was told as one.
+#[track_caller]
+fn expected(errno: Errno) -> Outcome {
+    holds(
+        matches!(errno, Errno::NOMEM | Errno::FAULT),
+        format_args!("a fault is ENOMEM or EFAULT, not {errno:?}"),
+    )
+}
+
+/// The error number of a refusal.
+fn errno(refused: Refused) -> Errno {
+    refused.errno
+}
+
+fn requests_for_memory_survive_every_fault(engine: Engine) -> Outcome {
+    let site = Site::new(engine)?;
+    let device = &site.device;
+    for size in [100, 5000, 200_000] {
+        let swept = site.sweep(
+            "ALLOC",
+            || Ok(()),
+            |()| device.alloc(size, 1).map_err(errno),
+            |(), block| Ok(device.free(block.handle)?),
+            |()| Ok(()),
+        )?;
+        holds(swept > 0, "a fault can strike ALLOC")?;
+        for new in [size - 1, 2 * size, size / 2] {
+            site.sweep(
+                "REALLOC",
+                || filled(device, size, 8),
+                |handle| device.realloc(handle, new).map_err(errno),
+                |handle, _| Ok(device.free(handle)?),
+                |handle| {
+                    intact(device, handle, size, 8)?;
+                    Ok(device.free(handle)?)
+                },
+            )?;
+        }
+        site.sweep(
+            "FREE",
+            || filled(device, size, 8),
+            |handle| device.free(handle),
+            |_, ()| Ok(()),
+            |handle| Ok(device.free(handle)?),
+        )?;
+    }
+    Ok(())
+}
+
+fn transfers_survive_every_fault(engine: Engine) -> Outcome {
+    let site = Site::new(engine)?;
+    let bytes = pattern(7, KNOWN_BYTES as usize);
+    site.sweep_quiet("pread", || {
+        site.device.read(site.known, 0, &mut vec![0; bytes.len()])
+    })?;
+    site.sweep_quiet("pwrite", || site.device.write(site.known, 0, &bytes))
+}
+
+fn inspections_survive_every_fault(engine: Engine) -> Outcome {
+    let site = Site::new(engine)?;
+    let device = &site.device;
+    site.sweep_quiet("INFO", || device.info())?;
+    site.sweep_quiet("STATS", || device.stats())?;
+    if has_pool(engine) {
+        site.sweep_quiet("CHECK", || device.check())?;
+    }
+    if has_map(engine) {
+        site.sweep_quiet("SHRINK", || device.shrink())?;
+        site.sweep_quiet("MAP", || {
+            device.map(0, 0, &mut [slablab_extent::default(); 16])
+        })?;
+    }
+    Ok(())
+}
+
+fn submissions_survive_every_fault(engine: Engine) -> Outcome {
+    // Two lots, of which the second is short.
+    const COUNT: usize = 66;
+    let site = Site::new(engine)?;
+    let device = &site.device;
+    let step = |nth| {
+        let before = holdings(device)?;
+        let mut operations = [slablab_operation {
+            kind: uapi::SLABLAB_OP_ALLOC as u8,
+            bytes: 700,
+            ..Default::default()
+        }; COUNT];
+        let (result, struck) = site.faults.strike(nth, || {
+            let submit = device.submit(&mut operations)?;
+            match submit.error {
+                0 => Ok(()),
+                error => Err(Errno::from_raw_os_error(error as i32)),
+            }
+        })?;
+        if let Err(errno) = &result {
+            expected(*errno)?;
+        }
+        // What was done is known by what was written back, also where the end was not told.
+        let mut told = 0;
+        for operation in operations.iter().filter(|operation| operation.handle != 0) {
+            device.free(operation.handle)?;
+            told += 1;
+        }
+        holds(result.is_err() || told == COUNT, "all were done")?;
+        equal("holdings", holdings(device)?, before)?;
+        intact(device, site.known, KNOWN_BYTES, 7)?;
+        Ok((result, struck))
+    };
+    site.faults.sweep(step).about("SUBMIT").map(|_| ())
+}
+
+fn a_first_request_survives_every_fault(engine: Engine) -> Outcome {
+    let faults = Faults::prepare()?;
+    let observer = shared(engine)?;
+    let before = holdings(&observer)?;
+    let step = |nth| {
+        let device = Device::open()?;
+        device.bind(engine.raw(), 0, 0)?;
+        // The session's table comes with it.
+        let (result, struck) = faults.strike(nth, || device.alloc(100, 1).map_err(errno))?;
+        if let Err(errno) = &result {
+            expected(*errno)?;
+            equal("holdings", holdings(&observer)?, before)?;
+            device.alloc(100, 1)?;
+        }
+        drop(device);
+        equal("holdings", holdings(&observer)?, before)?;
+        Ok((result, struck))
+    };
+    faults.sweep(step).map(|_| ())
+}
+
+fn pools_survive_every_fault() -> Outcome {
+    let faults = Faults::prepare()?;
+    let observer = Device::open()?;
+    let used = observer.info()?.private_bytes_used;
+    for engine in POOL_ENGINES {
+        let bind =
+            |device: &Device| device.bind(engine.raw(), uapi::SLABLAB_BIND_PRIVATE, POOL_BYTES);
+        let step = |nth| {
+            let device = Device::open()?;
+            let (result, struck) = faults.strike(nth, || bind(&device))?;
+            if let Err(errno) = &result {
+                expected(*errno)?;
+                equal("private bytes", observer.info()?.private_bytes_used, used)?;
+                bind(&device)?;
+            }
+            filled(&device, 5000, 1)?;
+            sound(&device)?;
+            drop(device);
+            equal("private bytes", observer.info()?.private_bytes_used, used)?;
+            Ok((result, struck))
+        };
+        faults.sweep(step).about("BIND").about(engine)?;
+
+        let step = |nth| {
+            let device = Device::open()?;
+            bind(&device)?;
+            let known = filled(&device, KNOWN_BYTES, 7)?;
+            let before = holdings(&device)?;
+            let (result, struck) = faults.strike(nth, || device.extend(POOL_BYTES))?;
+            if let Err(errno) = &result {
+                expected(*errno)?;
+                equal("holdings", holdings(&device)?, before)?;
+                device.extend(POOL_BYTES)?;
+            }
+            equal("regions", device.stats()?.regions, 2)?;
+            intact(&device, known, KNOWN_BYTES, 7)?;
+            sound(&device)?;
+            Ok((result, struck))
+        };
+        faults.sweep(step).about("EXTEND").about(engine)?;
+    }
+    Ok(())
+}
+
+fn opening_survives_every_fault() -> Outcome {
+    let faults = Faults::prepare()?;
+    let observer = Device::open()?;
+    let sessions = observer.info()?.sessions_used;
+    let step = |nth| {
+        let (result, struck) = faults.strike(nth, Device::open)?;
+        if let Err(errno) = &result {
+            expected(*errno)?;
+        }
+        // The last reference may go a moment later: the file is dropped on the way out of the kernel.
+        let opened = u32::from(result.is_ok());
+        equal(
+            "sessions",
+            observer.info()?.sessions_used,
+            sessions + opened,
+        )?;
+        Ok((result.map(drop), struck))
+    };
+    faults.sweep(step).map(|_| ())
+}
+
+/// But for the kernel's own caches: `kmem_cache_create` tells of its failure with a stack trace.
+fn benches_survive_every_fault() -> Outcome {
+    let faults = Faults::prepare()?;
+    let device = Device::open()?;
+    let used = device.info()?.private_bytes_used;
+    for subject in [
+        BenchSubject::Hybrid,
+        BenchSubject::Seed,
+        BenchSubject::Kmalloc,
+    ] {
+        let bench = slablab_bench {
+            pool_bytes: MIB,
+            count: 4,
+            ..small(subject, BenchPattern::Lifo)
+        };
+        let step = |nth| {
+            let (result, struck) = faults.strike(nth, || device.bench(&bench))?;
+            if let Err(errno) = &result {
+                expected(*errno)?;
+            }
+            equal("private bytes", device.info()?.private_bytes_used, used)?;
+            Ok((result, struck))
+        };
+        faults.sweep(step).about(subject)?;
+    }
+    Ok(())
+}
+
+/// Sweeps loading, with a module that is not loaded.
+pub(super) fn loading(module: &Module) -> Outcome {
+    let faults = Faults::prepare()?;
+    let step = |nth| {
+        let (result, struck) = faults.strike(nth, || module.load("pool_mib=1"))?;
+        let there = fs::exists("/sys/module/slablab")? || fs::exists(uapi::DEVICE)?;
+        equal("the module is there", there, result.is_ok())?;
+        if result.is_ok() {
+            module.unload()?;
+        }
+        Ok((result, struck))
+    };
+    faults.sweep(step).map(|_| ())
+}
