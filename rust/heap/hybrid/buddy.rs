@@ -5,10 +5,12 @@
 //! Knuth's (The Art of Computer Programming 1, 2.5), with what Linux's page allocator adds: the
 //! state of a buddy is read off its frame instead of looked for in a list, so a free costs one step
 //! for each order that it merges; a bitmap of the orders that have blocks finds the smallest that
-//! is large enough at once. Two changes: blocks are cut to whole pages and what is over goes back
-//! (as in Linux's `alloc_pages_exact`), and is used again by [`runs`](super::runs); and buddies are
-//! told by their place in the region, not by address, so what fits does not depend on where the
-//! pool lies.
+//! is large enough at once. Three changes. Blocks are cut to whole pages and what is over goes back
+//! (as in Linux's `alloc_pages_exact`), and is used again by [`runs`](super::runs). Buddies are told
+//! by their place in the region, not by address, so what fits does not depend on where the pool
+//! lies. And a free does a few steps at most: what it leaves is on its way up, and goes on with the
+//! next ones, or when nothing else would do (after Barkley and Lee, A Lazy Buddy System Bounded by
+//! Two Coalescences per Operation, 1989, who put off more, for speed).
 
 use super::{
     frames::{
@@ -17,7 +19,10 @@ use super::{
         Page,
         REGION_PAGES_SHIFT, //
     },
-    links::List,
+    links::{
+        Linker,
+        List, //
+    },
 };
 
 /// The number of orders: blocks of 2⁰ to 2²⁰ pages.
@@ -45,8 +50,8 @@ pub(super) enum End {
 ///
 /// # Invariants
 ///
-/// - A block is in the list of its order if and only if its frame says `Free`.
-/// - No two buddies are both free: they would have merged.
+/// - A block is in the list of its order, or it is on its way up, if and only if its frame says so.
+/// - No two buddies are both free, unless one of them is on its way up.
 /// - Bit `n` of `orders` is set if and only if list `n` has blocks.
 /// - `free_pages` is what all of them have together.
 #[derive(Debug, Default)]
@@ -54,12 +59,31 @@ pub(super) struct Buddy {
     lists: [List; ORDERS],
     orders: u32,
     free_pages: usize,
+    /// Free blocks that are on their way up: they may merge further.
+    rising: [Block; RISING],
+    /// How many these are: the first ones of `rising`.
+    risers: usize,
 }
+
+/// A block of 2^`order` pages.
+#[derive(Clone, Copy, Debug, Default)]
+struct Block {
+    page: Page,
+    order: u32,
+}
+
+/// The steps that are done for each block that is given back: a merge is one, and to put what came
+/// of it into its list is another. To free every other block of many, and then the rest, takes three
+/// for each on average.
+const STEPS: usize = 3;
+
+/// The most blocks that are on their way up. With a further one, all of them arrive at once.
+const RISING: usize = 8;
 
 /// Returns the smallest order whose blocks have `pages` pages.
 #[inline]
 pub(super) const fn order_of(pages: usize) -> u32 {
-    pages.next_power_of_two().ilog2()
+    usize::BITS - pages.saturating_sub(1).leading_zeros()
 }
 
 impl Buddy {
@@ -99,25 +123,29 @@ impl Buddy {
         self.orders == lists.map(bit).sum()
     }
 
+    /// Puts a block into the list of its order.
     #[inline]
     fn insert(&mut self, frames: &mut Frames, page: Page, order: u32) {
-        // INVARIANT: Frame, list, bit and count are all set here.
-        frames.set_kind(page, Kind::Free { order: order as u8 });
+        // INVARIANT: Frame, list and bit are all set here.
+        if let Some(frame) = frames.get(page) {
+            frame.set_listed(order);
+        }
         frames.push(&mut self.lists[order as usize], page);
         self.orders |= 1 << order;
-        self.free_pages += 1 << order;
     }
 
+    /// Takes a block out of the list of its order.
     #[inline]
     fn remove(&mut self, frames: &mut Frames, page: Page, order: u32) {
         // INVARIANT: As in `insert`, the other way.
-        frames.set_kind(page, Kind::Tail);
+        if let Some(frame) = frames.get(page) {
+            frame.set_tail();
+        }
         let list = &mut self.lists[order as usize];
         frames.unlink(list, page);
         if list.first().is_none() {
             self.orders &= !(1 << order);
         }
-        self.free_pages -= 1 << order;
     }
 
     /// Takes `pages` pages in one piece, aligned to 2^`align_order` pages, and says where.
@@ -136,10 +164,15 @@ impl Buddy {
         if order > REGION_PAGES_SHIFT {
             return None;
         }
-        let candidates = self.orders >> order;
+        let mut candidates = self.orders >> order;
+        if candidates == 0 {
+            self.settle(frames, work);
+            candidates = self.orders >> order;
+        }
         if candidates == 0 {
             return None;
         }
+        self.free_pages -= pages;
         let mut found = order + candidates.trailing_zeros();
         let mut page = self.lists[found as usize].first()?;
         self.remove(frames, page, found);
@@ -169,6 +202,8 @@ impl Buddy {
     }
 
     /// Gives `pages` pages from `page` on back, or gives them for the first time.
+    ///
+    /// Takes a bounded number of steps for each block that they are cut into.
     #[inline]
     pub(super) fn release(
         &mut self,
@@ -177,30 +212,98 @@ impl Buddy {
         pages: usize,
         work: &mut Work,
     ) {
+        self.free_pages += pages;
         let (mut index, end) = (page.index(), page.index() + pages);
         while index < end {
             let fits = (end - index).ilog2();
             let order = fits.min((index | 1 << REGION_PAGES_SHIFT).trailing_zeros());
-            self.merge(frames, Page::new(page.region(), index), order, work);
+            let page = Page::new(page.region(), index);
+            let steps = if self.risers < RISING {
+                STEPS
+            } else {
+                usize::MAX
+            };
+            self.climb(frames, Block { page, order }, steps, work);
             index += 1 << order;
         }
     }
 
-    /// Gives one block back and merges it with its buddy as long as that is free.
+    /// Has every block that is on its way up arrive.
     #[inline]
-    fn merge(&mut self, frames: &mut Frames, page: Page, order: u32, work: &mut Work) {
-        let (region, mut index, mut order) = (page.region(), page.index(), order);
-        while order < REGION_PAGES_SHIFT {
-            let buddy = Page::new(region, index ^ 1 << order);
-            if frames.kind(buddy) != (Kind::Free { order: order as u8 }) {
-                break;
-            }
-            self.remove(frames, buddy, order);
-            work.merges += 1;
-            index &= !(1 << order);
-            order += 1;
+    pub(super) fn settle(&mut self, frames: &mut Frames, work: &mut Work) {
+        if let Some(block) = self.next_riser() {
+            self.climb(frames, block, usize::MAX, work);
         }
-        self.insert(frames, Page::new(region, index), order);
+    }
+
+    /// Takes the block that was put last out of those that are on their way up.
+    #[inline]
+    fn next_riser(&mut self) -> Option<Block> {
+        let last = self.risers.checked_sub(1)?;
+        let block = *self.rising.get(last)?;
+        self.risers = last;
+        Some(block)
+    }
+
+    /// Merges a block, which is in no list, with its buddy as long as that is free, and puts it into
+    /// a list; then goes on with those that are on their way up. After `steps` steps, what it is at
+    /// is one of these.
+    #[inline(never)]
+    fn climb(&mut self, frames: &mut Frames, mut block: Block, mut steps: usize, work: &mut Work) {
+        loop {
+            let region = block.page.region();
+            let heads = frames.of(region);
+            let mut linker = Linker::new(frames, region);
+            while block.page.region() == region {
+                let (mut index, mut order) = (block.page.index(), block.order);
+                // Of those that were on their way up, the head may become another one.
+                if let Some(head) = heads.get(index) {
+                    head.set_tail();
+                }
+                while steps > 0 && order < REGION_PAGES_SHIFT {
+                    let buddy = index ^ 1 << order;
+                    // A buddy that is on its way up itself will find this one.
+                    match heads.get(buddy) {
+                        Some(head) if head.is_listed(order) => head.set_tail(),
+                        _ => break,
+                    }
+                    // INVARIANT: Frame, list and bit.
+                    let list = &mut self.lists[order as usize];
+                    linker.unlink(list, Page::new(region, buddy));
+                    if list.first().is_none() {
+                        self.orders &= !(1 << order);
+                    }
+                    index &= !(1 << order);
+                    order += 1;
+                    steps -= 1;
+                    work.merges = work.merges.wrapping_add(1);
+                }
+                let (page, head) = (Page::new(region, index), heads.get(index));
+                if steps == 0 {
+                    // INVARIANT: Frame and array. There is room, or there was no end of steps.
+                    if let (Some(head), Some(place)) = (head, self.rising.get_mut(self.risers)) {
+                        head.set_rising(order);
+                        *place = Block { page, order };
+                        self.risers += 1;
+                    }
+                    return;
+                }
+                // INVARIANT: Frame, list and bit.
+                if let Some(head) = head {
+                    head.set_listed(order);
+                }
+                linker.push(&mut self.lists[order as usize], page);
+                self.orders |= 1 << order;
+                steps -= 1;
+                if steps == 0 {
+                    return;
+                }
+                match self.next_riser() {
+                    Some(next) => block = next,
+                    None => return,
+                }
+            }
+        }
     }
 
     /// Takes the `pages` pages from `page` on, if they are free, whatever blocks they are in.
@@ -215,6 +318,7 @@ impl Buddy {
         if end > frames.pages(page.region()) {
             return false;
         }
+        self.settle(frames, work);
         // The pages after a block begin free blocks, one after the other, or they are not free.
         let mut past = page.index();
         while past < end {
@@ -224,6 +328,7 @@ impl Buddy {
             };
             past += 1 << order;
         }
+        self.free_pages -= past - page.index();
         let mut index = page.index();
         while index < end {
             let block = Page::new(page.region(), index);

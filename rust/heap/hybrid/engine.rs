@@ -264,6 +264,17 @@ impl<L: Lock<State> + Sync, P: Platform<Cache>> Hybrid<L, P> {
             .unwrap_or(false)
     }
 
+    /// Has the CPU keep a block of this size, or returns how many it may keep if it has as many.
+    #[inline]
+    pub(super) fn offer(&self, stock: Stock, start: Start, told: Told) -> Result<(), usize> {
+        let offered = self.platform.pinned(|cache| {
+            let put = cache.release(stock, start, told);
+            put.then_some(()).ok_or_else(|| cache.capacity(stock))
+        });
+        // Where CPUs keep nothing, there is no room to be made.
+        offered.unwrap_or(Err(stock.most()))
+    }
+
     /// Has the CPU keep an object of the first region, and returns its class if it does.
     ///
     /// The page knows the class, as it does for `kfree`, and the size is to agree. What is no object
@@ -286,7 +297,7 @@ impl<L: Lock<State> + Sync, P: Platform<Cache>> Hybrid<L, P> {
     ///
     /// As for [`Engine::release`].
     #[inline]
-    unsafe fn put_pages(&self, start: Start, layout: &Layout, told: Told) -> bool {
+    unsafe fn put_pages(&self, start: Start, layout: &Layout) -> bool {
         let Some(pages) = Pages::of(layout) else {
             return false;
         };
@@ -294,7 +305,7 @@ impl<L: Lock<State> + Sync, P: Platform<Cache>> Hybrid<L, P> {
         let found = unsafe { self.addresses.find_in_first(start) };
         let is_block = found
             .is_some_and(|(byte, frame)| byte % PAGE_BYTES == 0 && frame.is_large(pages.count()));
-        is_block && self.put(Stock::Pages(pages), start, told)
+        is_block && self.put(Stock::Pages(pages), start, None)
     }
 
     /// Says whether a block of this size begins here.
@@ -366,17 +377,11 @@ impl<L: Lock<State> + Sync, P: Platform<Cache>> Hybrid<L, P> {
     #[inline(never)]
     unsafe fn free_pages(&self, start: NonNull<u8>, layout: Layout) -> Result<(), BadFree> {
         // SAFETY: By this function's contract.
-        if unsafe { self.put_pages(start, &layout, None) } {
+        if unsafe { self.put_pages(start, &layout) } {
             Ok(())
         } else {
-            self.free_block(start, layout)
+            self.free_more_pages(start, layout)
         }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn free_block(&self, start: NonNull<u8>, layout: Layout) -> Result<(), BadFree> {
-        self.release_block(start, layout, None, &mut Cost::default())
     }
 
     /// Returns the sum of what all CPUs and the lock's holders counted.
@@ -538,6 +543,7 @@ unsafe impl<L: Lock<State> + Sync, P: Platform<Cache>> Engine for Hybrid<L, P> {
 
     fn visit(&self, visitor: &mut dyn Visitor) {
         self.state.with(|state| {
+            state.heap.settle();
             let heap = &state.heap;
             // A CPU may be at it meanwhile: what is read of it then is of different moments.
             let mut held = [0; STOCKS];

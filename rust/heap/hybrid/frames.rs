@@ -43,7 +43,7 @@ pub(super) const BITMAP_WORDS: usize = PAGE_BYTES / 8 / 64;
 /// # Invariants
 ///
 /// The index is below [`REGION_PAGES_MAX`], and the region's number below [`REGIONS_MAX`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Page(u32);
 
 impl Page {
@@ -62,6 +62,13 @@ impl Page {
         in_range.then_some(Self(
             ((region << REGION_PAGES_SHIFT) | index as usize) as u32,
         ))
+    }
+
+    /// Returns the page that begins at an offset, if one does.
+    #[inline]
+    pub(super) fn at(offset: Offset) -> Option<Self> {
+        let page = Self::of(offset)?;
+        (offset.byte() % PAGE_BYTES as u64 == 0).then_some(page)
     }
 
     /// Returns the region's number.
@@ -153,6 +160,8 @@ impl Frame {
     const LARGE: u16 = 1;
     /// The state of what is free of order 0; the other orders follow.
     const FREE: u16 = 2;
+    /// The bit that is set as well in the state of what is free and in no list.
+    const RISING: u16 = 1 << 15;
 
     /// Says whether a block of `pages` pages begins here.
     #[inline]
@@ -193,7 +202,7 @@ impl Frame {
                 pages: self.word.load(Relaxed),
             },
             free => Kind::Free {
-                order: (free - Self::FREE) as u8,
+                order: (free & !Self::RISING).wrapping_sub(Self::FREE) as u8,
             },
         }
     }
@@ -208,6 +217,32 @@ impl Frame {
             Kind::Large { pages } => pages,
             Kind::Slab { class, .. } => phase(class, 0),
         }
+    }
+
+    /// Says whether a block of 2^`order` pages begins here that is in a list of free ones.
+    #[inline]
+    pub(super) fn is_listed(&self, order: u32) -> bool {
+        self.state.load(Relaxed) == Self::FREE + order as u16 && self.class.load(Relaxed) == 0
+    }
+
+    /// Makes what is free, or no head, the head of a block in the list of free ones of `order`.
+    #[inline]
+    pub(super) fn set_listed(&self, order: u32) {
+        // Class and word are 0 before and after, here and below.
+        self.state.store(Self::FREE + order as u16, Relaxed);
+    }
+
+    /// Makes what is free, or no head, the head of a free block in no list.
+    #[inline]
+    pub(super) fn set_rising(&self, order: u32) {
+        let state = Self::RISING | (Self::FREE + order as u16);
+        self.state.store(state, Relaxed);
+    }
+
+    /// Makes what is free no head.
+    #[inline]
+    pub(super) fn set_tail(&self) {
+        self.state.store(Self::TAIL, Relaxed);
     }
 
     /// Makes the frame of page `index` say something else.
@@ -243,16 +278,27 @@ impl Table {
         size_of::<Frame>() + size_of::<Links>() + BITMAP_WORDS * size_of::<u64>();
 }
 
+impl Table {
+    /// The table of a region that is not there.
+    const fn none() -> Self {
+        Self {
+            frames: &[],
+            links: &mut [],
+            bits: &mut [],
+        }
+    }
+}
+
 /// The frames of all pages.
 pub(super) struct Frames {
-    tables: [Option<Table>; REGIONS_MAX],
+    tables: [Table; REGIONS_MAX],
 }
 
 impl Frames {
     /// Returns the frames of no pages.
     pub(super) const fn new() -> Self {
         Self {
-            tables: [const { None }; REGIONS_MAX],
+            tables: [const { Table::none() }; REGIONS_MAX],
         }
     }
 
@@ -260,19 +306,25 @@ impl Frames {
     pub(super) fn add(&mut self, region: usize, table: Table) {
         debug_assert!(table.links.len() == table.frames.len());
         debug_assert!(table.bits.len() == table.frames.len() * BITMAP_WORDS);
-        self.tables[region] = Some(table);
+        self.tables[region] = table;
     }
 
     /// Returns a region's table. A link that was overwritten may name a region that cannot be.
     #[inline]
     fn table(&self, region: usize) -> Option<&Table> {
-        self.tables.get(region)?.as_ref()
+        self.tables.get(region)
+    }
+
+    /// Returns the frames of a region, for those who look at several.
+    #[inline]
+    pub(super) fn of(&self, region: usize) -> &'static [Frame] {
+        self.table(region).map_or(&[], |table| table.frames)
     }
 
     /// Returns how many pages a region has.
     #[inline]
     pub(super) fn pages(&self, region: usize) -> usize {
-        self.table(region).map_or(0, |table| table.frames.len())
+        self.of(region).len()
     }
 
     /// Returns a page's frame, if there is such a page.
@@ -315,16 +367,30 @@ impl Frames {
     #[inline]
     pub(super) fn bits(&mut self, page: Page, words: usize) -> &mut [u64] {
         let start = page.index() * BITMAP_WORDS;
-        match self.tables.get_mut(page.region()) {
-            Some(Some(table)) => table.bits.get_mut(start..start + words).unwrap_or_default(),
-            _ => &mut [],
+        let table = self.tables.get_mut(page.region());
+        let bits = table.and_then(|table| table.bits.get_mut(start..start + words));
+        bits.unwrap_or_default()
+    }
+
+    /// Lends the links of a region: it has none until [`Frames::return_links`].
+    #[inline]
+    pub(super) fn lend_links(&mut self, region: usize) -> &'static mut [Links] {
+        let table = self.tables.get_mut(region);
+        table.map_or(&mut [], |table| core::mem::take(&mut table.links))
+    }
+
+    /// Takes the links of a region back.
+    #[inline]
+    pub(super) fn return_links(&mut self, region: usize, links: &'static mut [Links]) {
+        if let Some(table) = self.tables.get_mut(region) {
+            table.links = links;
         }
     }
 
     /// Returns a page's links to be changed.
     #[inline]
     pub(super) fn links(&mut self, page: Page) -> Option<&mut Links> {
-        let table = self.tables.get_mut(page.region())?.as_mut()?;
+        let table = self.tables.get_mut(page.region())?;
         table.links.get_mut(page.index())
     }
 

@@ -298,12 +298,20 @@ impl Heap {
         pages
     }
 
+    /// Has all free pages merge as far as they can.
+    pub(super) fn settle(&mut self) {
+        self.buddy.settle(&mut self.frames, &mut Work::default());
+    }
+
     /// Gives the empty slabs that are kept back when nothing else is left, so that an empty heap is
     /// as a new one. A single slab stays: it is most likely wanted again at once.
     #[inline]
     fn reclaim_if_empty(&mut self, work: &mut Work) {
-        if self.kept.slabs > 1 && self.kept.pages + self.buddy.free_pages() == self.pages {
-            self.reclaim(work);
+        if self.kept.pages + self.buddy.free_pages() == self.pages {
+            if self.kept.slabs > 1 {
+                self.reclaim(work);
+            }
+            self.buddy.settle(&mut self.frames, work);
         }
     }
 
@@ -385,12 +393,21 @@ impl Heap {
         work: &mut Work,
     ) -> Result<(), BadFree> {
         let page = self.find_large(block, pages)?;
-        self.frames.set_kind(page, Kind::Tail);
+        self.release_large(page, pages, work);
+        Ok(())
+    }
+
+    /// Takes the `pages` pages back that begin at `page`, and says whether such a block is out.
+    pub(super) fn release_large(&mut self, page: Page, pages: usize, work: &mut Work) -> bool {
+        match self.frames.get(page) {
+            Some(frame) if frame.is_large(pages) => frame.set_tail(),
+            _ => return false,
+        }
         self.buddy.release(&mut self.frames, page, pages, work);
         self.large_pages -= pages;
         self.large_blocks[order_of(pages) as usize] -= 1;
         self.reclaim_if_empty(work);
-        Ok(())
+        true
     }
 
     /// Returns the first page of the block of `pages` pages that begins at `block`.

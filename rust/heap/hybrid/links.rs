@@ -48,45 +48,105 @@ impl List {
     }
 }
 
-impl Frames {
-    /// Returns the links of the page that a link names, if it names one.
+/// Changes lists, with the links of one region at hand: most neighbours are in the same one.
+///
+/// # Invariants
+///
+/// `links` are those of `region`, which `frames` does not have meanwhile.
+pub(super) struct Linker<'a> {
+    frames: &'a mut Frames,
+    region: usize,
+    links: &'static mut [Links],
+}
+
+impl<'a> Linker<'a> {
+    /// Takes the links of a region at hand.
     #[inline]
-    fn linked(&mut self, link: Link) -> Option<&mut Links> {
-        self.links(Option::from(link)?)
+    pub(super) fn new(frames: &'a mut Frames, region: usize) -> Self {
+        // INVARIANT: Taken here, and given back when this is dropped.
+        let links = frames.lend_links(region);
+        Self {
+            frames,
+            region,
+            links,
+        }
     }
 
-    /// Puts a block first in a list.
+    /// Returns the links of the page that a link names, if it names one.
+    #[inline]
+    fn at(&mut self, link: Link) -> Option<&mut Links> {
+        // The number of the region's first page and one.
+        let first = Page::new(self.region, 0).to_bits() as u32;
+        let index = link.0.wrapping_sub(first) as usize;
+        if index < self.links.len() {
+            return self.links.get_mut(index);
+        }
+        match link {
+            Link(0) => None,
+            _ => self.far(link),
+        }
+    }
+
+    /// As [`Linker::at`], in another region.
+    #[cold]
+    fn far(&mut self, link: Link) -> Option<&mut Links> {
+        self.frames.links(Option::from(link)?)
+    }
+
+    /// Puts a block of the region first in a list.
     #[inline]
     pub(super) fn push(&mut self, list: &mut List, page: Page) {
         let (link, next) = (Link::from(Some(page)), list.first);
-        if let Some(links) = self.links(page) {
+        if let Some(links) = self.links.get_mut(page.index()) {
             *links = Links {
                 prev: Link::default(),
                 next,
             };
         }
-        if let Some(next) = self.linked(next) {
+        if let Some(next) = self.at(next) {
             next.prev = link;
         }
         list.first = link;
-        list.len += 1;
+        list.len = list.len.wrapping_add(1);
+    }
+
+    /// Takes a block of the region, which is in it, out of a list.
+    #[inline]
+    pub(super) fn unlink(&mut self, list: &mut List, page: Page) {
+        let Some(links) = self.links.get_mut(page.index()) else {
+            return;
+        };
+        let Links { prev, next } = core::mem::take(links);
+        match self.at(prev) {
+            Some(prev) => prev.next = next,
+            None => list.first = next,
+        }
+        if let Some(next) = self.at(next) {
+            next.prev = prev;
+        }
+        list.len = list.len.wrapping_sub(1);
+    }
+}
+
+impl Drop for Linker<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        let links = core::mem::take(&mut self.links);
+        self.frames.return_links(self.region, links);
+    }
+}
+
+impl Frames {
+    /// Puts a block first in a list.
+    #[inline]
+    pub(super) fn push(&mut self, list: &mut List, page: Page) {
+        Linker::new(self, page.region()).push(list, page);
     }
 
     /// Takes a block, which is in it, out of a list.
     #[inline]
     pub(super) fn unlink(&mut self, list: &mut List, page: Page) {
-        let Some(links) = self.links(page) else {
-            return;
-        };
-        let Links { prev, next } = core::mem::take(links);
-        match self.linked(prev) {
-            Some(prev) => prev.next = next,
-            None => list.first = next,
-        }
-        if let Some(next) = self.linked(next) {
-            next.prev = prev;
-        }
-        list.len -= 1;
+        Linker::new(self, page.region()).unlink(list, page);
     }
 
     /// Returns the block after `page` in its list.

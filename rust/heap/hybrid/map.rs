@@ -26,11 +26,12 @@ use crate::{
 impl Heap {
     /// Does the work of [`Engine::map`](crate::Engine::map), for up to [`STEP`] frames.
     pub(super) fn map(
-        &self,
+        &mut self,
         region: usize,
         page: u32,
         out: &mut [Extent],
     ) -> Result<Mapped, NoMap> {
+        self.settle();
         // The table has at most `REGION_PAGES_MAX` frames, so all that is below is a page.
         let end = self.frames.pages(region);
         if end == 0 {

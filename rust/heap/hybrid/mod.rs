@@ -29,6 +29,7 @@
 //! | keeps slabs for ever | gives an empty slab back; keeps one of each class, until memory is short or nothing else is out | `slab`, `heap` |
 //! | links in free blocks | a bitmap beside the pool, which also knows a bad free | `slab` |
 //! | looks for a buddy in a list | reads it off the buddy's frame | `frames`, `buddy` |
+//! | merges as far as it goes | merges a step or two in each free, and the rest in the next | `buddy` |
 //! | powers of two for what is large | whole pages; the rest of a block goes back at once, and serves with what lies beside it | `buddy`, `runs` |
 //! | buddies by address | by place in the region: the same trace has the same offsets anywhere | `buddy` |
 //! | moves what grows | takes the pages behind a block, if they are free; slabs keep to the other end | `buddy`, `heap` |

@@ -21,9 +21,11 @@ use super::{
         State,
         kept, //
     },
+    frames::Page,
     magazine::{
         BATCH,
         Cache,
+        Pages,
         Start,
         Stock,
         Told, //
@@ -88,37 +90,28 @@ impl<L: Lock<State> + Sync, P: Platform<Cache>> Hybrid<L, P> {
         cost: &mut Cost,
     ) -> Result<Block, Refusal> {
         let mut work = Work::default();
-        let mut hand = Hand::new(&self.hands);
-        let mut refusal = match self.serve(layout, told, &mut hand, &mut work, cost) {
+        let mut refusal = match self.serve(layout, told, &mut work, cost) {
             Ok(block) => return self.found(block),
             Err(refusal) => refusal,
         };
+        let mut block = [NOWHERE];
         // Before memory is said to be short, CPUs give up what they keep: first this one.
         if matches!(refusal, Refusal::Exhausted | Refusal::Fragmented) {
             for empty in [Self::empty_own, Self::empty_others] {
                 if empty(self) == 0 {
                     continue;
                 }
-                let again = |state: &mut State| {
-                    state.serve(layout, told, &mut hand.blocks[..1], &mut work, cost)
-                };
+                let again =
+                    |state: &mut State| state.serve(layout, told, &mut block, &mut work, cost);
                 match self.state.with(again) {
-                    Ok(_) => return self.found(hand.blocks[0]),
+                    Ok(_) => return self.found(block[0]),
                     Err(now) => refusal = now,
                 }
             }
         }
-        self.state.with(|state| {
-            state.serve_last(
-                layout,
-                told,
-                refusal,
-                &mut hand.blocks[..1],
-                &mut work,
-                cost,
-            )
-        })?;
-        self.found(hand.blocks[0])
+        self.state
+            .with(|state| state.serve_last(layout, told, refusal, &mut block, &mut work, cost))?;
+        self.found(block[0])
     }
 
     /// Returns the block at an offset that the heap gave.
@@ -133,19 +126,38 @@ impl<L: Lock<State> + Sync, P: Platform<Cache>> Hybrid<L, P> {
         &self,
         layout: Layout,
         told: Told,
-        hand: &mut Hand<'_>,
         work: &mut Work,
         cost: &mut Cost,
     ) -> Result<Offset, Refusal> {
-        let Some((stock, capacity)) = self.magazine_for(&layout) else {
-            self.state
-                .with(|state| state.serve(layout, told, &mut hand.blocks[..1], work, cost))?;
-            return Ok(hand.blocks[0]);
-        };
+        match self.magazine_for(&layout) {
+            // Pages are not taken on suspicion: magazines hold those that were freed.
+            Some((stock, capacity)) if stock.class().is_some() || capacity < stock.most() => {
+                self.serve_and_fill(layout, stock, capacity, told, work, cost)
+            }
+            _ => {
+                let mut block = [NOWHERE];
+                self.state
+                    .with(|state| state.serve(layout, told, &mut block, work, cost))?;
+                Ok(block[0])
+            }
+        }
+    }
+
+    /// As [`Hybrid::serve`], from a magazine that may hold `capacity` blocks, and may then hold more.
+    #[inline(never)]
+    fn serve_and_fill(
+        &self,
+        layout: Layout,
+        stock: Stock,
+        capacity: usize,
+        told: Told,
+        work: &mut Work,
+        cost: &mut Cost,
+    ) -> Result<Offset, Refusal> {
+        let mut hand = Hand::new(&self.hands);
         let next = stock.next(capacity);
         let (served, granted) = self.state.with(|state| {
             let granted = state.reserve(next - capacity, stock.bytes());
-            // Pages are not taken on suspicion: magazines hold those that were freed.
             let filled = match stock.class() {
                 Some(_) => (capacity + granted) / 2,
                 None => 0,
@@ -158,7 +170,7 @@ impl<L: Lock<State> + Sync, P: Platform<Cache>> Hybrid<L, P> {
             served.map(|served| (served, granted))
         })?;
         let block = hand.blocks[0];
-        self.fill(stock, granted, hand, 1..served);
+        self.fill(stock, granted, &mut hand, 1..served);
         if granted < next - capacity {
             self.denied();
         }
@@ -219,7 +231,15 @@ impl<L: Lock<State> + Sync, P: Platform<Cache>> Hybrid<L, P> {
         match Stock::of(&layout) {
             // What is no block of that size does not get into a magazine: the heap says what it is.
             Some(stock) if self.is_block(stock, start) => {
-                if self.put(stock, start, told) || self.put_with_room(stock, start, told) {
+                let is_kept = match self.offer(stock, start, told) {
+                    Ok(()) => true,
+                    // Whichever CPU that was, it is no more than any may hold.
+                    Err(capacity) => {
+                        self.make_room(stock, capacity.min(stock.most()))
+                            && self.put(stock, start, told)
+                    }
+                };
+                if is_kept {
                     *cost = kept(stock);
                     return Ok(());
                 }
@@ -229,14 +249,36 @@ impl<L: Lock<State> + Sync, P: Platform<Cache>> Hybrid<L, P> {
         self.release_to_heap(start, layout, told, cost)
     }
 
-    /// Makes room in the CPU's magazine and puts a block in, if there is room then.
+    /// Frees pages which the magazine did not take: if that has all the room that it may have, by the
+    /// shortest way.
     #[cold]
-    fn put_with_room(&self, stock: Stock, start: Start, told: Told) -> bool {
-        let capacity = self.platform.pinned(|cache| cache.capacity(stock));
-        let Some(capacity) = capacity else {
-            return false;
-        };
-        self.make_room(stock, capacity.min(stock.most())) && self.put(stock, start, told)
+    #[inline(never)]
+    pub(super) fn free_more_pages(&self, start: Start, layout: Layout) -> Result<(), BadFree> {
+        if let Some(pages) = Pages::of(&layout) {
+            let stock = Stock::Pages(pages);
+            let capacity = self.platform.pinned(|cache| cache.capacity(stock));
+            if capacity.is_none_or(|capacity| capacity >= stock.most()) {
+                let page = self.addresses.block_at(start).offset.and_then(Page::at);
+                let released = page.is_some_and(|page| self.release_large(page, pages));
+                if released {
+                    return Ok(());
+                }
+            }
+        }
+        // It makes room, or says what is wrong.
+        self.release_block(start, layout, None, &mut Cost::default())
+    }
+
+    /// Gives the heap a block of pages, and says whether it was out.
+    fn release_large(&self, page: Page, pages: Pages) -> bool {
+        self.state.with(|state| {
+            let work = &mut Work::default();
+            let released = state.heap.release_large(page, pages.count(), work);
+            if released {
+                state.counts.freed(None);
+            }
+            released
+        })
     }
 
     /// Gives a block to the heap, or what is none.
