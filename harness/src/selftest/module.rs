@@ -3,7 +3,10 @@
 //! The module's file, which tests load and unload.
 
 use std::{
-    ffi::CString,
+    ffi::{
+        CStr,
+        CString, //
+    },
     fs::File,
     path::{
         Path,
@@ -13,7 +16,8 @@ use std::{
 
 use rustix::system::{
     delete_module,
-    finit_module, //
+    finit_module,
+    init_module, //
 };
 
 use crate::device::Errno;
@@ -49,6 +53,11 @@ impl Module {
             .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::NOENT))?;
         let parameters = CString::new(parameters).map_err(|_| Errno::INVAL)?;
         finit_module(&file, &parameters, 0)
+    }
+
+    /// Loads the module from its file's content.
+    pub(super) fn load_image(image: &[u8], parameters: &CStr) -> Result<(), Errno> {
+        init_module(image, parameters)
     }
 
     /// Unloads the module, if nobody uses it.
