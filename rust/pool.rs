@@ -89,12 +89,12 @@ use crate::shadowed::Shadowed;
 type Shadowed<E> = E;
 
 /// Has KASAN told what is free in the pool of `engine`, where there is KASAN.
-fn shadowed<E: Engine>(engine: E, keeps_links: bool) -> Shadowed<E> {
+fn shadowed<E: Engine>(engine: E, touches_free: bool) -> Shadowed<E> {
     #[cfg(CONFIG_KASAN_GENERIC)]
-    return Shadowed::new(engine, keeps_links);
+    return Shadowed::new(engine, touches_free);
     #[cfg(not(CONFIG_KASAN_GENERIC))]
     {
-        let _ = keeps_links;
+        let _ = touches_free;
         engine
     }
 }

@@ -75,24 +75,24 @@ unsafe fn mark(start: NonNull<u8>, bytes: usize, shadow: Shadow) {
 /// An engine with a pool, of which KASAN knows what is out.
 pub(crate) struct Shadowed<E> {
     engine: E,
-    /// The engine has its records in free memory.
-    keeps_links: bool,
+    /// The engine reads and writes free memory: links, or what debug mode leaves there.
+    touches_free: bool,
 }
 
 impl<E: Engine> Shadowed<E> {
-    /// Stands in front of an engine without memory. `keeps_links` says that it reads and writes the
+    /// Stands in front of an engine without memory. `touches_free` says that it reads and writes the
     /// free memory of its pool.
-    pub(crate) fn new(engine: E, keeps_links: bool) -> Self {
+    pub(crate) fn new(engine: E, touches_free: bool) -> Self {
         Self {
             engine,
-            keeps_links,
+            touches_free,
         }
     }
 
     /// Calls the engine, which may touch free memory if that is where its records are; `mm/slub.c`
     /// does the same for its own.
     fn call<R>(&self, call: impl FnOnce(&E) -> R) -> R {
-        if !self.keeps_links {
+        if !self.touches_free {
             return call(&self.engine);
         }
         // SAFETY: It may be called anywhere, and counts for the running task only.
@@ -154,6 +154,10 @@ unsafe impl<E: Engine> Engine for Shadowed<E> {
 
     fn keeps(&self, layout: Layout, new: Layout) -> bool {
         self.engine.keeps(layout, new)
+    }
+
+    fn keeps_links(&self) -> bool {
+        self.engine.keeps_links()
     }
 
     unsafe fn resize(&self, block: Block, layout: Layout, new: Layout, cost: &mut Cost) -> bool {
