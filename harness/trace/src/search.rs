@@ -17,28 +17,38 @@ pub fn smallest<E>(
     range: RangeInclusive<u64>,
     mut fits: impl FnMut(u64) -> Result<bool, E>,
 ) -> Result<Option<u64>, E> {
-    let (mut low, most) = range.into_inner();
-    if low > most {
+    let (first, most) = range.into_inner();
+    if first > most {
         return Ok(None);
     }
+    // Nothing below `first` is asked for: what is not there does not fit.
+    let Some(mut below) = first.checked_sub(1) else {
+        return match fits(0)? {
+            true => Ok(Some(0)),
+            false if most == 0 => Ok(None),
+            false => smallest(1..=most, fits),
+        };
+    };
     // Most need little more than the least: steps that grow, until one fits.
-    let mut step = (low / 8).max(1);
-    let mut high = low;
-    while !fits(high)? {
-        if high == most {
+    let mut step = (below / 8).max(1);
+    let mut high = loop {
+        let next = below.saturating_add(step).min(most);
+        if fits(next)? {
+            break next;
+        }
+        if next == most {
             return Ok(None);
         }
-        low = high + 1;
-        high = high.saturating_add(step).min(most);
+        below = next;
         step = step.saturating_mul(2);
-    }
-    // `high` fits, and nothing below `low` does.
-    while low < high {
-        let middle = low + (high - low) / 2;
+    };
+    // `high` fits, and `below` does not.
+    while high - below > 1 {
+        let middle = below + (high - below) / 2;
         if fits(middle)? {
             high = middle;
         } else {
-            low = middle + 1;
+            below = middle;
         }
     }
     Ok(Some(high))
@@ -50,16 +60,19 @@ mod tests {
 
     #[test]
     fn it_finds_the_first_that_fits_wherever_that_is() {
-        for least in 0..200_u64 {
+        for (first, least) in [0, 1, 10, 149, 150]
+            .into_iter()
+            .flat_map(|first| (0..200_u64).map(move |least| (first, least)))
+        {
             let mut tries = 0;
-            let found = smallest::<()>(10..=150, |number| {
+            let found = smallest::<()>(first..=150, |number| {
                 tries += 1;
-                assert!((10..=150).contains(&number));
+                assert!((first..=150).contains(&number));
                 Ok(number >= least)
             });
-            let expected = (least <= 150).then_some(least.max(10));
-            assert_eq!(found, Ok(expected));
-            assert!(tries <= 16, "{tries} tries for {least}");
+            let expected = (least <= 150).then_some(least.max(first));
+            assert_eq!(found, Ok(expected), "from {first} to {least}");
+            assert!(tries <= 16, "{tries} tries from {first} to {least}");
         }
         let (more, less) = (5, 4);
         assert_eq!(smallest::<()>(more..=less, |_| Ok(true)), Ok(None));
