@@ -10,6 +10,7 @@
 // taken under it. The locks of sessions and pools are taken by these.
 
 mod blocks;
+mod debug;
 mod inspection;
 mod pools;
 mod submit;
@@ -158,6 +159,8 @@ impl OpenFile {
                 let pools = self.lab.private_bytes();
                 self.bench.run(pools, is_admin(), argument, bytes)
             }
+            SLABLAB_NR_INJECT => self.inject(argument, bytes),
+            SLABLAB_NR_REPORTS => self.reports(argument, bytes),
             _ => Err(ENOTTY),
         }
     }

@@ -74,7 +74,7 @@ impl Lab {
     /// [`ENOMEM`] when there is no memory for a pool, and one line in the log that says so.
     pub(crate) fn open(parameters: &Parameters) -> Result<Opened> {
         let pool = |kind: EngineKind| {
-            PoolRef::new(kind, parameters.pool_bytes, None).inspect_err(|error| {
+            PoolRef::new(kind, parameters.pool_bytes, None, false).inspect_err(|error| {
                 pr_err!(
                     "no pool of {} MiB: {error:?}\n",
                     parameters.pool_bytes >> 20

@@ -9,6 +9,7 @@
 use core::ops::Deref;
 
 use kernel::{
+    current,
     new_mutex,
     new_spinlock,
     prelude::*,
@@ -23,6 +24,11 @@ use kernel::{
 };
 use slab_heap::{
     Engine, engine_enum,
+    guard::{
+        self,
+        Caller,
+        Guard, //
+    },
     hybrid::{
         self,
         Cache,
@@ -99,16 +105,83 @@ fn shadowed<E: Engine>(engine: E, touches_free: bool) -> Shadowed<E> {
     }
 }
 
+type SeedEngine = Seed<BoxedSpinLock<seed::State>>;
+type HybridEngine = Hybrid<BoxedSpinLock<hybrid::State>, Cpus<Cache>>;
+
+/// An engine in debug mode, which finds stray accesses itself: KASAN is told nothing of its pool.
+pub(crate) type Guarded = Guard<PoolEngine, BoxedSpinLock<guard::State>, Current>;
+
+engine_enum! {
+    /// An engine that has a pool.
+    pub(crate) enum PoolEngine {
+        /// The architecture document's.
+        Seed(SeedEngine),
+        /// The seed's two tiers without its weaknesses.
+        Hybrid(HybridEngine),
+    }
+}
+
 engine_enum! {
     /// One engine of any kind there is: the only place that tells them apart.
     pub(crate) enum AnyEngine {
         /// The architecture document's.
-        Seed(Shadowed<Seed<BoxedSpinLock<seed::State>>>),
+        Seed(Shadowed<SeedEngine>),
         /// The seed's two tiers without its weaknesses.
-        Hybrid(Shadowed<Hybrid<BoxedSpinLock<hybrid::State>, Cpus<Cache>>>),
+        Hybrid(Shadowed<HybridEngine>),
         /// Linux's own.
         Slub(Slub),
+        /// One of the first two, in debug mode.
+        Guarded(Guarded),
     }
+}
+
+/// The process that runs, by its number in its own namespace.
+pub(crate) struct Current;
+
+impl Caller for Current {
+    fn pid(&self) -> u32 {
+        current!().tgid_nr_ns(None) as u32
+    }
+}
+
+impl AnyEngine {
+    /// Makes an engine without memory, or one of `bytes` bytes if it has no pool.
+    fn new(kind: EngineKind, bytes: usize) -> Result<Self> {
+        Ok(match kind {
+            EngineKind::Seed => Self::Seed(shadowed(seed()?, true)),
+            EngineKind::Hybrid => Self::Hybrid(shadowed(hybrid()?, false)),
+            EngineKind::Slub => Self::Slub(Slub::new(bytes)?),
+        })
+    }
+
+    /// Makes an engine in debug mode, without memory.
+    fn guarded(kind: EngineKind) -> Result<Self> {
+        let engine = match kind {
+            EngineKind::Seed => PoolEngine::Seed(seed()?),
+            EngineKind::Hybrid => PoolEngine::Hybrid(hybrid()?),
+            EngineKind::Slub => return Err(EOPNOTSUPP),
+        };
+        let state = BoxedSpinLock::new(new_spinlock!(guard::State::new(), "slablab_guard"))?;
+        Ok(Self::Guarded(Guard::new(engine, state, Current)))
+    }
+
+    /// Returns the engine's debug mode, if it is in that.
+    pub(crate) fn debug(&self) -> Option<&Guarded> {
+        match self {
+            Self::Guarded(guarded) => Some(guarded),
+            _ => None,
+        }
+    }
+}
+
+fn seed() -> Result<SeedEngine> {
+    let state = BoxedSpinLock::new(new_spinlock!(seed::State::new(), "slablab_seed"))?;
+    Ok(Seed::new(state))
+}
+
+fn hybrid() -> Result<HybridEngine> {
+    let state = BoxedSpinLock::new(new_spinlock!(hybrid::State::new(), "slablab_hybrid"))?;
+    Ok(Hybrid::new(state, Cpus::new()?))
 }
 
 /// A region's memory, and what it takes of the budget that the pool is charged to.
@@ -153,25 +226,23 @@ impl Deref for PoolRef {
 }
 
 impl PoolRef {
-    /// Makes a pool of `bytes` bytes, charged to `budget` if there is one.
+    /// Makes a pool of `bytes` bytes, charged to `budget` if there is one; `debug` says whether it is
+    /// in debug mode.
     ///
     /// # Errors
     ///
     /// [`EDQUOT`] when the budget has not as much left, [`ENOMEM`], [`EINVAL`] for a size that the
     /// engine cannot manage.
-    pub(crate) fn new(kind: EngineKind, bytes: usize, budget: Option<Arc<Budget>>) -> Result<Self> {
-        let engine = match kind {
-            EngineKind::Seed => {
-                let state = new_spinlock!(seed::State::new(), "slablab_seed");
-                let seed = Seed::new(BoxedSpinLock::new(state)?);
-                AnyEngine::Seed(shadowed(seed, true))
-            }
-            EngineKind::Hybrid => {
-                let state = new_spinlock!(hybrid::State::new(), "slablab_hybrid");
-                let hybrid = Hybrid::new(BoxedSpinLock::new(state)?, Cpus::new()?);
-                AnyEngine::Hybrid(shadowed(hybrid, false))
-            }
-            EngineKind::Slub => AnyEngine::Slub(Slub::new(bytes)?),
+    pub(crate) fn new(
+        kind: EngineKind,
+        bytes: usize,
+        budget: Option<Arc<Budget>>,
+        debug: bool,
+    ) -> Result<Self> {
+        let engine = if debug {
+            AnyEngine::guarded(kind)?
+        } else {
+            AnyEngine::new(kind, bytes)?
         };
         // INVARIANT: The engine has no memory, and there is none.
         let backing = Backing {
@@ -215,6 +286,15 @@ impl Pool {
         self.regions.load(Relaxed)
     }
 
+    /// Returns what a region of `bytes` bytes counts for: in debug mode, also for its records.
+    fn charge(&self, bytes: usize) -> usize {
+        let records = self
+            .engine
+            .debug()
+            .map_or(0, |_| self.engine.table_bytes(bytes));
+        bytes.saturating_add(records)
+    }
+
     /// Adds a region of `bytes` bytes.
     ///
     /// `announce` is told the region's number and the pool's bytes before either counts, and if it
@@ -241,7 +321,7 @@ impl Pool {
         let number = regions.iter().flatten().count();
         let slot = regions.get_mut(number).ok_or(ENOSPC)?;
         let lease = match budget {
-            Some(budget) => Some(Lease::new(budget, bytes).ok_or(EDQUOT)?),
+            Some(budget) => Some(Lease::new(budget, self.charge(bytes)).ok_or(EDQUOT)?),
             None => None,
         };
         if bytes > REGION_BYTES_MAX {

@@ -37,6 +37,7 @@ pub(crate) use replies::{
     capabilities,
     check_reply,
     free_bytes,
+    misuse,
     offset, //
 };
 
@@ -54,7 +55,7 @@ macro_rules! arguments {
         // What follows may grow, and will have to tell its versions apart then.
         const _: () = assert!(size_of::<$name>() == $size as usize);
 
-        // SAFETY: All fields are unsigned integers, or structures and arrays of these, for which
+        // SAFETY: All fields are integers, or structures and arrays of these, for which
         // any bits will do.
         unsafe impl FromBytes for $name {}
 
@@ -80,6 +81,8 @@ arguments! {
     slablab_map: SLABLAB_MAP_SIZE_VER1;
     slablab_submit: SLABLAB_SUBMIT_SIZE_VER1;
     slablab_bench: SLABLAB_BENCH_SIZE_VER1;
+    slablab_inject: SLABLAB_INJECT_SIZE_VER1;
+    slablab_reports: SLABLAB_REPORTS_SIZE_VER1;
 }
 
 // Behind size and alignment, in the argument that is copied most.
@@ -97,6 +100,12 @@ unsafe impl FromBytes for slablab_operation {}
 
 // SAFETY: As for the arguments.
 unsafe impl AsBytes for slablab_operation {}
+
+const _: () = assert!(size_of::<slablab_owner>() == SLABLAB_OWNER_SIZE_VER1 as usize);
+const _: () = assert!(size_of::<slablab_report>() == SLABLAB_REPORT_SIZE_VER1 as usize);
+
+// SAFETY: As for the arguments.
+unsafe impl AsBytes for slablab_report {}
 
 // The error numbers of `slab_session` are the kernel's.
 const _: () = {

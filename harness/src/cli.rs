@@ -12,6 +12,7 @@ use clap::{
 use crate::cmd::{
     bench,
     info,
+    inject,
     map,
     replay,
     selftest,
@@ -41,6 +42,7 @@ enum Command {
     Stress(stress::StressArgs),
     Replay(replay::ReplayArgs),
     Trace(trace::TraceCommand),
+    Inject(inject::InjectArgs),
     Bench(bench::BenchArgs),
     Selftest(selftest::SelftestArgs),
 }
@@ -56,6 +58,7 @@ impl Cli {
             Command::Stress(args) => stress::run(args),
             Command::Replay(args) => replay::run(args),
             Command::Trace(command) => trace::run(command),
+            Command::Inject(args) => inject::run(args),
             Command::Bench(args) => bench::run(args),
             Command::Selftest(args) => selftest::run(args),
         }

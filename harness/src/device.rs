@@ -38,9 +38,12 @@ use crate::uapi::{
     slablab_extend,
     slablab_extent,
     slablab_info,
+    slablab_inject,
     slablab_map,
     slablab_operation,
     slablab_realloc,
+    slablab_report,
+    slablab_reports,
     slablab_shrink,
     slablab_stats,
     slablab_submit, //
@@ -72,6 +75,10 @@ pub(crate) mod request {
     pub(crate) const SUBMIT: u32 =
         opcode::read_write::<slablab_submit>(TYPE, SLABLAB_NR_SUBMIT as u8);
     pub(crate) const BENCH: u32 = opcode::read_write::<slablab_bench>(TYPE, SLABLAB_NR_BENCH as u8);
+    pub(crate) const INJECT: u32 =
+        opcode::read_write::<slablab_inject>(TYPE, SLABLAB_NR_INJECT as u8);
+    pub(crate) const REPORTS: u32 =
+        opcode::read_write::<slablab_reports>(TYPE, SLABLAB_NR_REPORTS as u8);
 }
 
 /// A structure that a command takes and writes back.
@@ -137,6 +144,16 @@ unsafe impl Argument for slablab_bench {
 // SAFETY: As the header says. What else the command writes to, its caller answers for.
 unsafe impl Argument for slablab_submit {
     const REQUEST: u32 = request::SUBMIT;
+}
+
+// SAFETY: As the header says.
+unsafe impl Argument for slablab_inject {
+    const REQUEST: u32 = request::INJECT;
+}
+
+// SAFETY: As the header says. What else the command writes to, its caller answers for.
+unsafe impl Argument for slablab_reports {
+    const REQUEST: u32 = request::REPORTS;
 }
 
 /// An allocation or reallocation that was not served.
@@ -291,6 +308,33 @@ impl Device {
         Ok(submit)
     }
 
+    /// Does something wrong to a block of `size` bytes, and tells what was reported of it.
+    pub(crate) fn inject(&self, misuse: u32, size: u64) -> Result<slablab_report, Errno> {
+        let mut inject = slablab_inject {
+            misuse,
+            size,
+            ..Default::default()
+        };
+        self.command(&mut inject)?;
+        Ok(inject.report)
+    }
+
+    /// Tells what was reported, from report `number` on.
+    pub(crate) fn reports(
+        &self,
+        number: u64,
+        reports: &mut [slablab_report],
+    ) -> Result<slablab_reports, Errno> {
+        let mut told = slablab_reports {
+            count: reports.len().min(uapi::SLABLAB_REPORTS_KEPT as usize) as u32,
+            number,
+            reports: reports.as_mut_ptr().expose_provenance() as u64,
+            ..Default::default()
+        };
+        self.command(&mut told)?;
+        Ok(told)
+    }
+
     /// Reads a block's bytes from byte `byte` on; less than asked for at the block's end.
     pub(crate) fn read(&self, handle: u32, byte: u32, buffer: &mut [u8]) -> Result<usize, Errno> {
         io::pread(&self.file, buffer, position(handle, byte))
@@ -378,13 +422,15 @@ mod tests {
         assert_eq!(request::ALLOC, 0xc030_bb02);
         assert_eq!(request::FREE, 0x0000_bb03);
         assert_eq!(request::REALLOC, 0xc028_bb04);
-        assert_eq!(request::STATS, 0xc9b0_bb05);
+        assert_eq!(request::STATS, 0xca40_bb05);
         assert_eq!(request::CHECK, 0xc020_bb06);
         assert_eq!(request::EXTEND, 0xc020_bb07);
         assert_eq!(request::SHRINK, 0xc018_bb09);
         assert_eq!(request::MAP, 0xc020_bb08);
         assert_eq!(request::SUBMIT, 0xc018_bb0a);
         assert_eq!(request::BENCH, 0xc0b8_bb0b);
+        assert_eq!(request::INJECT, 0xc078_bb0c);
+        assert_eq!(request::REPORTS, 0xc020_bb0d);
     }
 
     #[test]

@@ -123,6 +123,10 @@ pub(crate) struct TargetArgs {
     /// Use the pool that all programs share instead of a private one
     #[arg(long, conflicts_with = "pool")]
     pub(crate) shared: bool,
+
+    /// Have the private pool in debug mode: red zones, poison, and reports of misuse
+    #[arg(long, conflicts_with = "shared")]
+    pub(crate) debug: bool,
 }
 
 /// Opens sessions as the arguments say.
@@ -130,6 +134,8 @@ pub(crate) struct Opener {
     kind: TargetKind,
     /// The bytes of each session's own pool, or `None` for the shared one.
     private_bytes: Option<u64>,
+    /// Its own pool is in debug mode.
+    debug: bool,
     /// The pools that this process's sessions share.
     pools: Vec<Arc<Pool>>,
 }
@@ -140,6 +146,7 @@ impl Opener {
         Self {
             kind: args.target,
             private_bytes: (!args.shared).then_some(args.pool << 20),
+            debug: args.debug,
             pools: Vec::new(),
         }
     }
@@ -149,6 +156,7 @@ impl Opener {
         Self {
             kind,
             private_bytes: None,
+            debug: false,
             pools: Vec::new(),
         }
     }
@@ -212,6 +220,7 @@ impl Opener {
             );
         }
         let sim = match self.private_bytes {
+            Some(bytes) if self.debug => Sim::debug(engine, bytes),
             Some(bytes) => Sim::private(engine, bytes),
             None => self.shared_pool(engine).map(|pool| Sim::on(pool, false)),
         };
@@ -223,15 +232,19 @@ impl Opener {
         if let Some(pool) = self.pools.iter().find(|pool| pool.serves(engine)) {
             return Ok(Arc::clone(pool));
         }
-        let pool = Arc::new(Pool::new(engine, Pool::DEFAULT_BYTES)?);
+        let pool = Arc::new(Pool::new(engine, Pool::DEFAULT_BYTES, false)?);
         self.pools.push(Arc::clone(&pool));
         Ok(pool)
     }
 
     fn open_bound(&self, engine: Engine) -> anyhow::Result<Box<dyn Target>> {
         let device = open_device()?;
+        let mut flags = uapi::SLABLAB_BIND_PRIVATE;
+        if self.debug {
+            flags |= uapi::SLABLAB_BIND_DEBUG;
+        }
         let private = self.private_bytes.map(|bytes| {
-            device.bind(engine.raw(), uapi::SLABLAB_BIND_PRIVATE, bytes).with_context(|| {
+            device.bind(engine.raw(), flags, bytes).with_context(|| {
                 format!(
                     "cannot have a private pool of {} MiB for {engine}: try a smaller --pool, or \
                      --shared",

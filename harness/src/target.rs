@@ -23,6 +23,8 @@ use crate::{
         slablab_map,
         slablab_operation,
         slablab_realloc,
+        slablab_report,
+        slablab_reports,
         slablab_shrink,
         slablab_stats,
         slablab_submit, //
@@ -63,6 +65,7 @@ pub(crate) trait Target: Sync {
 
     /// Has the engine give back what it keeps.
     fn shrink(&self) -> Result<slablab_shrink, Errno>;
+
     /// Tells what the pages of a region are, from `page` on; at most 4096 extents at once.
     fn map(
         &self,
@@ -73,6 +76,17 @@ pub(crate) trait Target: Sync {
 
     /// Does operations, up to 4096 of them, until one is not served. They are written back.
     fn submit(&self, operations: &mut [slablab_operation]) -> Result<slablab_submit, Errno>;
+
+    /// Does something wrong to a block of `size` bytes, in a pool in debug mode, and tells what was
+    /// reported of it.
+    fn inject(&self, misuse: u32, size: u64) -> Result<slablab_report, Errno>;
+
+    /// Tells what was reported, from report `number` on.
+    fn reports(
+        &self,
+        number: u64,
+        reports: &mut [slablab_report],
+    ) -> Result<slablab_reports, Errno>;
 
     /// Returns the file, where there is one, for requests that no method would send.
     fn file(&self) -> Option<BorrowedFd<'_>> {
@@ -136,6 +150,18 @@ impl Target for Device {
 
     fn submit(&self, operations: &mut [slablab_operation]) -> Result<slablab_submit, Errno> {
         Self::submit(self, operations)
+    }
+
+    fn inject(&self, misuse: u32, size: u64) -> Result<slablab_report, Errno> {
+        Self::inject(self, misuse, size)
+    }
+
+    fn reports(
+        &self,
+        number: u64,
+        reports: &mut [slablab_report],
+    ) -> Result<slablab_reports, Errno> {
+        Self::reports(self, number, reports)
     }
 
     fn file(&self) -> Option<BorrowedFd<'_>> {

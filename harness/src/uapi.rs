@@ -34,6 +34,7 @@ pub(crate) use replies::{
     capabilities,
     check_reply,
     free_bytes,
+    misuse,
     offset, //
 };
 
@@ -189,6 +190,101 @@ header_enum! {
         Lists = SLABLAB_RULE_LISTS, "lists";
         /// What CPUs keep was taken from the heap, once, and is no more than it may be.
         Magazines = SLABLAB_RULE_MAGAZINES, "magazines";
+    }
+}
+
+header_enum! {
+    /// What debug mode finds wrong.
+    Fault {
+        /// Nothing.
+        None = SLABLAB_FAULT_NONE, "nothing";
+        /// Bytes behind a block were written.
+        Overflow = SLABLAB_FAULT_OVERFLOW, "overflow";
+        /// Bytes in front of a block were written.
+        Underflow = SLABLAB_FAULT_UNDERFLOW, "underflow";
+        /// Bytes of free memory were written.
+        WriteAfterFree = SLABLAB_FAULT_WRITE_AFTER_FREE, "write after free";
+        /// A block was freed that was free already.
+        DoubleFree = SLABLAB_FAULT_DOUBLE_FREE, "double free";
+        /// An address inside of a block was freed.
+        InteriorFree = SLABLAB_FAULT_INTERIOR_FREE, "interior free";
+        /// An address was freed that is not in the pool.
+        ForeignFree = SLABLAB_FAULT_FOREIGN_FREE, "foreign free";
+        /// An address in the pool was freed at which no block began.
+        InventedFree = SLABLAB_FAULT_INVENTED_FREE, "invented free";
+        /// An address was freed that is no multiple of a word.
+        UnalignedFree = SLABLAB_FAULT_UNALIGNED_FREE, "unaligned free";
+        /// A block was freed as one of another size.
+        WrongSizeFree = SLABLAB_FAULT_WRONG_SIZE_FREE, "wrong size";
+    }
+}
+
+header_enum! {
+    /// What INJECT does wrong, by LKDTM's names.
+    Misuse {
+        /// Writes the byte behind a block.
+        SlabLinearOverflow = SLABLAB_MISUSE_SLAB_LINEAR_OVERFLOW, "SLAB_LINEAR_OVERFLOW";
+        /// Writes the 8 bytes behind a block.
+        SlabLinearOverflow8 = SLABLAB_MISUSE_SLAB_LINEAR_OVERFLOW_8, "SLAB_LINEAR_OVERFLOW_8";
+        /// Writes the 32 bytes behind a block.
+        SlabLinearOverflow32 = SLABLAB_MISUSE_SLAB_LINEAR_OVERFLOW_32, "SLAB_LINEAR_OVERFLOW_32";
+        /// Writes the byte behind a block of whole pages.
+        VmallocLinearOverflow = SLABLAB_MISUSE_VMALLOC_LINEAR_OVERFLOW, "VMALLOC_LINEAR_OVERFLOW";
+        /// Writes the 8 bytes in front of a block.
+        SlabLinearUnderflow = SLABLAB_MISUSE_SLAB_LINEAR_UNDERFLOW, "SLAB_LINEAR_UNDERFLOW";
+        /// Writes into a block that is free.
+        WriteAfterFree = SLABLAB_MISUSE_WRITE_AFTER_FREE, "WRITE_AFTER_FREE";
+        /// Writes into a block of whole pages that is free.
+        WriteBuddyAfterFree = SLABLAB_MISUSE_WRITE_BUDDY_AFTER_FREE, "WRITE_BUDDY_AFTER_FREE";
+        /// Frees a block twice.
+        SlabFreeDouble = SLABLAB_MISUSE_SLAB_FREE_DOUBLE, "SLAB_FREE_DOUBLE";
+        /// Frees a block, then others, then the first one again.
+        SlabFreeDoubleDelayed = SLABLAB_MISUSE_SLAB_FREE_DOUBLE_DELAYED, "SLAB_FREE_DOUBLE_DELAYED";
+        /// Frees a block again when it has been handed out again.
+        SlabFreeDoubleReused = SLABLAB_MISUSE_SLAB_FREE_DOUBLE_REUSED, "SLAB_FREE_DOUBLE_REUSED";
+        /// Frees an address in a block.
+        SlabFreeInterior = SLABLAB_MISUSE_SLAB_FREE_INTERIOR, "SLAB_FREE_INTERIOR";
+        /// Frees an address that is not in the pool.
+        SlabFreeForeign = SLABLAB_MISUSE_SLAB_FREE_FOREIGN, "SLAB_FREE_FOREIGN";
+        /// Frees an address in the pool at which no block ever began.
+        SlabFreeInvented = SLABLAB_MISUSE_SLAB_FREE_INVENTED, "SLAB_FREE_INVENTED";
+        /// Frees an address that is no multiple of a word.
+        SlabFreeUnaligned = SLABLAB_MISUSE_SLAB_FREE_UNALIGNED, "SLAB_FREE_UNALIGNED";
+        /// Frees a block as one of twice its size.
+        SlabFreeCross = SLABLAB_MISUSE_SLAB_FREE_CROSS, "SLAB_FREE_CROSS";
+    }
+}
+
+impl Misuse {
+    /// Returns what debug mode is to say of it.
+    pub(crate) fn expected(self) -> Fault {
+        match self {
+            Self::SlabLinearOverflow
+            | Self::SlabLinearOverflow8
+            | Self::SlabLinearOverflow32
+            | Self::VmallocLinearOverflow => Fault::Overflow,
+            Self::SlabLinearUnderflow => Fault::Underflow,
+            Self::WriteAfterFree | Self::WriteBuddyAfterFree => Fault::WriteAfterFree,
+            Self::SlabFreeDouble | Self::SlabFreeDoubleDelayed | Self::SlabFreeDoubleReused => {
+                Fault::DoubleFree
+            }
+            Self::SlabFreeInterior => Fault::InteriorFree,
+            Self::SlabFreeForeign => Fault::ForeignFree,
+            Self::SlabFreeInvented => Fault::InventedFree,
+            Self::SlabFreeUnaligned => Fault::UnalignedFree,
+            Self::SlabFreeCross => Fault::WrongSizeFree,
+        }
+    }
+
+    /// Returns the bytes that are damaged by it, of a block of `size` bytes.
+    pub(crate) fn damaged_bytes(self, size: u64) -> u64 {
+        match self {
+            Self::SlabLinearOverflow | Self::VmallocLinearOverflow => 1,
+            Self::SlabLinearOverflow8 | Self::SlabLinearUnderflow | Self::WriteBuddyAfterFree => 8,
+            Self::SlabLinearOverflow32 => 32,
+            Self::WriteAfterFree => size.min(8),
+            _ => 0,
+        }
     }
 }
 

@@ -58,8 +58,10 @@ impl OpenFile {
     pub(super) fn bind(&self, argument: usize, bytes: usize) -> Result {
         let (bind, exchange) = Exchange::begin::<slablab_bind>(argument, bytes)?;
         let private = bind.flags & SLABLAB_BIND_PRIVATE != 0;
-        expect(bind.flags & !SLABLAB_BIND_PRIVATE == 0 && bind.reserved == [0; 2])?;
-        expect(private == (bind.pool_bytes != 0))?;
+        let debug = bind.flags & SLABLAB_BIND_DEBUG != 0;
+        let unknown = bind.flags & !(SLABLAB_BIND_PRIVATE | SLABLAB_BIND_DEBUG);
+        expect(unknown == 0 && bind.reserved == [0; 2])?;
+        expect(private == (bind.pool_bytes != 0) && (private || !debug))?;
         let kind = kind(bind.engine)?;
         if self.bound.as_ref().is_some() {
             return Err(EBUSY);
@@ -71,7 +73,7 @@ impl OpenFile {
             }
             let budget = self.lab.private_bytes().clone();
             let bytes = usize::try_from(bind.pool_bytes).map_err(|_| EINVAL)?;
-            PoolRef::new(kind, bytes, Some(budget))?
+            PoolRef::new(kind, bytes, Some(budget), debug)?
         } else {
             shared.clone()
         };

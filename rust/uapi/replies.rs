@@ -13,6 +13,13 @@ use slab_heap::{
     },
     class::PAGE_SHIFT,
     engine::Capabilities,
+    guard::{
+        Fault,
+        Misuse,
+        Owner,
+        REMEMBERED,
+        Report, //
+    },
     map::{
         Extent,
         Use, //
@@ -25,6 +32,7 @@ use slab_heap::{
         BuddyStats,
         CLASSES_MAX,
         ClassStats,
+        GuardStats,
         ORDERS_MAX,
         OrderStats,
         Totals,
@@ -64,7 +72,136 @@ const _: () = {
     assert!(ORDERS_MAX <= SLABLAB_ORDERS_MAX as usize);
     assert!(PAGE_SHIFT == SLABLAB_ORDER_MIN);
     assert!(HANDLE_BITS + SLABLAB_POSITION_HANDLE_SHIFT == 63);
+    assert!(REMEMBERED == SLABLAB_REPORTS_KEPT as usize);
+    assert!(Fault::COUNT < SLABLAB_FAULTS as usize);
 };
+
+// Faults and misuses have the ABI's numbers, from 1 on.
+const _: () = {
+    const fn is(index: usize, number: u32) -> bool {
+        index + 1 == number as usize
+    }
+    assert!(is(Fault::Overflow as usize, SLABLAB_FAULT_OVERFLOW));
+    assert!(is(Fault::Underflow as usize, SLABLAB_FAULT_UNDERFLOW));
+    assert!(is(
+        Fault::WriteAfterFree as usize,
+        SLABLAB_FAULT_WRITE_AFTER_FREE
+    ));
+    assert!(is(Fault::DoubleFree as usize, SLABLAB_FAULT_DOUBLE_FREE));
+    assert!(is(
+        Fault::InteriorFree as usize,
+        SLABLAB_FAULT_INTERIOR_FREE
+    ));
+    assert!(is(Fault::ForeignFree as usize, SLABLAB_FAULT_FOREIGN_FREE));
+    assert!(is(
+        Fault::InventedFree as usize,
+        SLABLAB_FAULT_INVENTED_FREE
+    ));
+    assert!(is(
+        Fault::UnalignedFree as usize,
+        SLABLAB_FAULT_UNALIGNED_FREE
+    ));
+    assert!(is(
+        Fault::WrongSizeFree as usize,
+        SLABLAB_FAULT_WRONG_SIZE_FREE
+    ));
+
+    use Misuse as M;
+    assert!(is(
+        M::SlabLinearOverflow as usize,
+        SLABLAB_MISUSE_SLAB_LINEAR_OVERFLOW
+    ));
+    assert!(is(
+        M::SlabLinearOverflow8 as usize,
+        SLABLAB_MISUSE_SLAB_LINEAR_OVERFLOW_8
+    ));
+    assert!(is(
+        M::SlabLinearOverflow32 as usize,
+        SLABLAB_MISUSE_SLAB_LINEAR_OVERFLOW_32
+    ));
+    assert!(is(
+        M::VmallocLinearOverflow as usize,
+        SLABLAB_MISUSE_VMALLOC_LINEAR_OVERFLOW
+    ));
+    assert!(is(
+        M::SlabLinearUnderflow as usize,
+        SLABLAB_MISUSE_SLAB_LINEAR_UNDERFLOW
+    ));
+    assert!(is(
+        M::WriteAfterFree as usize,
+        SLABLAB_MISUSE_WRITE_AFTER_FREE
+    ));
+    assert!(is(
+        M::WriteBuddyAfterFree as usize,
+        SLABLAB_MISUSE_WRITE_BUDDY_AFTER_FREE
+    ));
+    assert!(is(
+        M::SlabFreeDouble as usize,
+        SLABLAB_MISUSE_SLAB_FREE_DOUBLE
+    ));
+    assert!(is(
+        M::SlabFreeDoubleDelayed as usize,
+        SLABLAB_MISUSE_SLAB_FREE_DOUBLE_DELAYED
+    ));
+    assert!(is(
+        M::SlabFreeDoubleReused as usize,
+        SLABLAB_MISUSE_SLAB_FREE_DOUBLE_REUSED
+    ));
+    assert!(is(
+        M::SlabFreeInterior as usize,
+        SLABLAB_MISUSE_SLAB_FREE_INTERIOR
+    ));
+    assert!(is(
+        M::SlabFreeForeign as usize,
+        SLABLAB_MISUSE_SLAB_FREE_FOREIGN
+    ));
+    assert!(is(
+        M::SlabFreeInvented as usize,
+        SLABLAB_MISUSE_SLAB_FREE_INVENTED
+    ));
+    assert!(is(
+        M::SlabFreeUnaligned as usize,
+        SLABLAB_MISUSE_SLAB_FREE_UNALIGNED
+    ));
+    assert!(is(
+        M::SlabFreeCross as usize,
+        SLABLAB_MISUSE_SLAB_FREE_CROSS
+    ));
+};
+
+/// Returns the misuse with a number.
+pub(crate) fn misuse(number: u32) -> Option<Misuse> {
+    let index = (number as usize).checked_sub(1)?;
+    Misuse::ALL.get(index).copied()
+}
+
+impl From<Owner> for slablab_owner {
+    fn from(owner: Owner) -> Self {
+        Self {
+            operation: owner.operation,
+            pid: owner.pid,
+            reserved: 0,
+        }
+    }
+}
+
+impl From<Report> for slablab_report {
+    fn from(report: Report) -> Self {
+        Self {
+            number: report.number,
+            fault: report.fault as u32 + 1,
+            reserved: 0,
+            offset: offset(report.offset),
+            size: report.size as u64,
+            named_size: report.named_size as u64,
+            byte: report.byte as i64,
+            damaged_bytes: report.damaged as u64,
+            allocated: report.allocated.into(),
+            freed: report.freed.into(),
+            noticed: report.noticed.into(),
+        }
+    }
+}
 
 /// [`SLABLAB_NO_OFFSET`] as wide as an offset is; bindgen makes an `int` of it.
 pub(crate) const NO_OFFSET: u64 = SLABLAB_NO_OFFSET as i64 as u64;
@@ -319,6 +456,14 @@ impl Visitor for slablab_stats {
         self.buddy_user_bytes = buddy.user_bytes;
         self.buddy_actual_bytes = buddy.actual_bytes;
         self.buddy_total_bytes = buddy.total_bytes;
+    }
+
+    fn guard(&mut self, guard: &GuardStats) {
+        for fault in Fault::ALL {
+            self.reports[fault as usize + 1] = guard.reports[fault as usize];
+        }
+        self.set_aside_blocks = guard.set_aside_blocks;
+        self.set_aside_bytes = guard.set_aside_bytes;
     }
 }
 

@@ -46,6 +46,8 @@ enum slablab_command {
 	SLABLAB_NR_SHRINK = 0x09,
 	SLABLAB_NR_SUBMIT = 0x0a,
 	SLABLAB_NR_BENCH = 0x0b,
+	SLABLAB_NR_INJECT = 0x0c,
+	SLABLAB_NR_REPORTS = 0x0d,
 };
 
 enum slablab_engine {
@@ -166,6 +168,13 @@ struct slablab_bind {
 #define SLABLAB_BIND_SIZE_VER1 32
 /* A pool of the session's own, gone with it. */
 #define SLABLAB_BIND_PRIVATE (1U << 0)
+/*
+ * With SLABLAB_BIND_PRIVATE: the pool is in debug mode. There is a red zone on
+ * both sides of each block, free memory is poison, and misuse is reported, with
+ * its owners: see struct slablab_report. A block's usable bytes are those that
+ * were asked for. The owners' records, 3/8 of the pool, count as private too.
+ */
+#define SLABLAB_BIND_DEBUG (1U << 1)
 
 struct slablab_alloc {
 	__u64 size;		/* (in) bytes, at least 1 */
@@ -188,6 +197,30 @@ struct slablab_realloc {
 	struct slablab_cost cost;	/* (out) */
 };
 #define SLABLAB_REALLOC_SIZE_VER1 40
+
+/* What debug mode finds wrong. */
+enum slablab_fault {
+	SLABLAB_FAULT_NONE = 0,
+	/* Bytes behind a block were written: seen when it is freed. */
+	SLABLAB_FAULT_OVERFLOW = 1,
+	/* Bytes in front of a block were written: seen when it is freed. */
+	SLABLAB_FAULT_UNDERFLOW = 2,
+	/* Bytes of free memory were written: seen when it is handed out again. */
+	SLABLAB_FAULT_WRITE_AFTER_FREE = 3,
+	/* A block was freed that was free already. */
+	SLABLAB_FAULT_DOUBLE_FREE = 4,
+	/* An address inside of a block was freed. */
+	SLABLAB_FAULT_INTERIOR_FREE = 5,
+	/* An address was freed that is not in the pool. */
+	SLABLAB_FAULT_FOREIGN_FREE = 6,
+	/* An address in the pool was freed at which no block began. */
+	SLABLAB_FAULT_INVENTED_FREE = 7,
+	/* An address was freed that is no multiple of 8. */
+	SLABLAB_FAULT_UNALIGNED_FREE = 8,
+	/* A block was freed as one of another size. */
+	SLABLAB_FAULT_WRONG_SIZE_FREE = 9,
+};
+#define SLABLAB_FAULTS 16
 
 struct slablab_class_stats {
 	__u64 block_bytes;	/* (out) */
@@ -235,6 +268,12 @@ struct slablab_stats {
 	__u64 buddy_actual_bytes;	/* (out) given by it, powers of two */
 	__u64 buddy_total_bytes;	/* (out) */
 
+	/* What debug mode noticed, by enum slablab_fault. */
+	__u64 reports[SLABLAB_FAULTS];	/* (out) */
+	/* Damaged blocks that nobody gets any more: of those that are live. */
+	__u64 set_aside_blocks;	/* (out) */
+	__u64 set_aside_bytes;	/* (out) whole blocks */
+
 	/* This session's share. */
 	__u64 session_blocks;	/* (out) live */
 	__u64 session_bytes;	/* (out) charged to the quota */
@@ -247,7 +286,7 @@ struct slablab_stats {
 	/* From SLABLAB_ORDER_MIN on; zeros where the engine does not tell. */
 	struct slablab_order_stats orders[SLABLAB_ORDERS_MAX];	/* (out) */
 };
-#define SLABLAB_STATS_SIZE_VER1 2480
+#define SLABLAB_STATS_SIZE_VER1 2624
 
 /* Rules that SLABLAB_CHECK can find broken. */
 enum slablab_rule {
@@ -552,6 +591,101 @@ struct slablab_bench {
 /* The most samples; more are EINVAL. */
 #define SLABLAB_BENCH_SAMPLES_MAX (1U << 18)
 
+/* An operation on a pool in debug mode, and who did it. */
+struct slablab_owner {
+	__u64 operation;	/* counted from 1 since the pool began; 0 is nobody's */
+	__u32 pid;		/* the process, as that sees itself */
+	__u32 reserved;		/* 0 */
+};
+#define SLABLAB_OWNER_SIZE_VER1 16
+
+/* A fault, the block that it is about, and whose that was. */
+struct slablab_report {
+	__u64 number;		/* counted from 0 since the pool began */
+	__u32 fault;		/* enum slablab_fault */
+	__u32 reserved;		/* 0 */
+	__u64 offset;		/* of the block; where there is none, what was freed, or SLABLAB_NO_OFFSET */
+	__u64 size;		/* that was asked for, or 0 where there is no block */
+	__u64 named_size;	/* of a bad free: the size that it named */
+	__s64 byte;		/* the first one written, or freed, counted from the block's first */
+	__u64 damaged_bytes;	/* that are not as they were left */
+	struct slablab_owner allocated;	/* who allocated the block last */
+	struct slablab_owner freed;	/* who freed it, if it is free */
+	struct slablab_owner noticed;	/* whose operation noticed; a bad free notices itself */
+};
+#define SLABLAB_REPORT_SIZE_VER1 104
+
+/*
+ * What SLABLAB_INJECT does wrong, by the names of LKDTM in Linux
+ * (drivers/misc/lkdtm/heap.c) as far as it has them.
+ */
+enum slablab_misuse {
+	/* Writes the byte behind a block. */
+	SLABLAB_MISUSE_SLAB_LINEAR_OVERFLOW = 1,
+	/* Writes the 8 bytes behind a block. */
+	SLABLAB_MISUSE_SLAB_LINEAR_OVERFLOW_8 = 2,
+	/* Writes the 32 bytes behind a block. */
+	SLABLAB_MISUSE_SLAB_LINEAR_OVERFLOW_32 = 3,
+	/* Writes the byte behind a block of whole pages. */
+	SLABLAB_MISUSE_VMALLOC_LINEAR_OVERFLOW = 4,
+	/* Writes the 8 bytes in front of a block. */
+	SLABLAB_MISUSE_SLAB_LINEAR_UNDERFLOW = 5,
+	/* Writes into a block that is free. */
+	SLABLAB_MISUSE_WRITE_AFTER_FREE = 6,
+	/* Writes into a block of whole pages that is free. */
+	SLABLAB_MISUSE_WRITE_BUDDY_AFTER_FREE = 7,
+	/* Frees a block twice. */
+	SLABLAB_MISUSE_SLAB_FREE_DOUBLE = 8,
+	/* Frees a block, then others, then the first one again. */
+	SLABLAB_MISUSE_SLAB_FREE_DOUBLE_DELAYED = 9,
+	/* Frees a block again when it has been handed out again; its owner does so later. */
+	SLABLAB_MISUSE_SLAB_FREE_DOUBLE_REUSED = 10,
+	/* Frees an address in a block. */
+	SLABLAB_MISUSE_SLAB_FREE_INTERIOR = 11,
+	/* Frees an address that is not in the pool. */
+	SLABLAB_MISUSE_SLAB_FREE_FOREIGN = 12,
+	/* Frees an address in the pool at which no block ever began. */
+	SLABLAB_MISUSE_SLAB_FREE_INVENTED = 13,
+	/* Frees an address that is no multiple of 8. */
+	SLABLAB_MISUSE_SLAB_FREE_UNALIGNED = 14,
+	/* Frees a block as one of twice its size, as if into another cache. */
+	SLABLAB_MISUSE_SLAB_FREE_CROSS = 15,
+};
+
+/*
+ * Does something wrong, in the session's own private pool in debug mode, to a
+ * block that is allocated for the purpose and freed again: no other block, and
+ * nothing outside of the pool, is written to. Needs CAP_SYS_ADMIN; EOPNOTSUPP
+ * for any other pool. ENOMEM when there is no room for the block, EAGAIN when
+ * one that was to be reused was reused by others.
+ *
+ * .report.fault is SLABLAB_FAULT_NONE if nothing was noticed, as of a write
+ * after free when others had the block before it could be looked at: then the
+ * report is theirs, and SLABLAB_REPORTS has it.
+ */
+struct slablab_inject {
+	__u32 misuse;		/* (in) enum slablab_misuse */
+	__u32 flags;		/* (in) 0 */
+	__u64 size;		/* (in) bytes of the block, at least 1; some need more, and take it */
+	struct slablab_report report;	/* (out) */
+};
+#define SLABLAB_INJECT_SIZE_VER1 120
+
+/*
+ * Tells what debug mode reported, as far as it is remembered: the last
+ * SLABLAB_REPORTS_KEPT reports from number .number on. EOPNOTSUPP where the
+ * session's pool is not in debug mode.
+ */
+struct slablab_reports {
+	__u32 flags;		/* (in) 0 */
+	__u32 count;		/* (in) room, 1 to SLABLAB_REPORTS_KEPT; (out) reports written */
+	__u64 number;		/* (in) the first one wanted; (out) where to go on */
+	__u64 reports;		/* (in) address of an array of struct slablab_report */
+	__u64 reserved;		/* (in) 0 */
+};
+#define SLABLAB_REPORTS_SIZE_VER1 32
+#define SLABLAB_REPORTS_KEPT 16
+
 #define SLABLAB_INFO _IOWR(SLABLAB_IOC_TYPE, SLABLAB_NR_INFO, struct slablab_info)
 #define SLABLAB_BIND _IOWR(SLABLAB_IOC_TYPE, SLABLAB_NR_BIND, struct slablab_bind)
 #define SLABLAB_ALLOC _IOWR(SLABLAB_IOC_TYPE, SLABLAB_NR_ALLOC, struct slablab_alloc)
@@ -565,5 +699,7 @@ struct slablab_bench {
 #define SLABLAB_MAP _IOWR(SLABLAB_IOC_TYPE, SLABLAB_NR_MAP, struct slablab_map)
 #define SLABLAB_SUBMIT _IOWR(SLABLAB_IOC_TYPE, SLABLAB_NR_SUBMIT, struct slablab_submit)
 #define SLABLAB_BENCH _IOWR(SLABLAB_IOC_TYPE, SLABLAB_NR_BENCH, struct slablab_bench)
+#define SLABLAB_INJECT _IOWR(SLABLAB_IOC_TYPE, SLABLAB_NR_INJECT, struct slablab_inject)
+#define SLABLAB_REPORTS _IOWR(SLABLAB_IOC_TYPE, SLABLAB_NR_REPORTS, struct slablab_reports)
 
 #endif /* _UAPI_SLABLAB_H */

@@ -18,12 +18,14 @@ pub const SLABLAB_POSITION_HANDLE_SHIFT: u32 = 32;
 pub const SLABLAB_INFO_SIZE_VER1: u32 = 80;
 pub const SLABLAB_BIND_SIZE_VER1: u32 = 32;
 pub const SLABLAB_BIND_PRIVATE: u32 = 1;
+pub const SLABLAB_BIND_DEBUG: u32 = 2;
 pub const SLABLAB_ALLOC_SIZE_VER1: u32 = 48;
 pub const SLABLAB_REALLOC_SIZE_VER1: u32 = 40;
+pub const SLABLAB_FAULTS: u32 = 16;
 pub const SLABLAB_CLASSES_MAX: u32 = 40;
 pub const SLABLAB_ORDER_MIN: u32 = 12;
 pub const SLABLAB_ORDERS_MAX: u32 = 24;
-pub const SLABLAB_STATS_SIZE_VER1: u32 = 2480;
+pub const SLABLAB_STATS_SIZE_VER1: u32 = 2624;
 pub const SLABLAB_CHECK_SIZE_VER1: u32 = 32;
 pub const SLABLAB_EXTEND_SIZE_VER1: u32 = 32;
 pub const SLABLAB_REGIONS_MAX: u32 = 16;
@@ -43,21 +45,29 @@ pub const SLABLAB_BENCH_SIZE_MAX: u32 = 1048576;
 pub const SLABLAB_BENCH_SLOTS_MAX: u32 = 262144;
 pub const SLABLAB_BENCH_COUNT_MAX: u32 = 134217728;
 pub const SLABLAB_BENCH_SAMPLES_MAX: u32 = 262144;
+pub const SLABLAB_OWNER_SIZE_VER1: u32 = 16;
+pub const SLABLAB_REPORT_SIZE_VER1: u32 = 104;
+pub const SLABLAB_INJECT_SIZE_VER1: u32 = 120;
+pub const SLABLAB_REPORTS_SIZE_VER1: u32 = 32;
+pub const SLABLAB_REPORTS_KEPT: u32 = 16;
 pub const SLABLAB_INFO: u32 = 3226516224;
 pub const SLABLAB_BIND: u32 = 3223370497;
 pub const SLABLAB_ALLOC: u32 = 3224419074;
 pub const SLABLAB_FREE: u32 = 47875;
 pub const SLABLAB_REALLOC: u32 = 3223894788;
-pub const SLABLAB_STATS: u32 = 3383802629;
+pub const SLABLAB_STATS: u32 = 3393239813;
 pub const SLABLAB_CHECK: u32 = 3223370502;
 pub const SLABLAB_EXTEND: u32 = 3223370503;
 pub const SLABLAB_SHRINK: u32 = 3222846217;
 pub const SLABLAB_MAP: u32 = 3223370504;
 pub const SLABLAB_SUBMIT: u32 = 3222846218;
 pub const SLABLAB_BENCH: u32 = 3233331979;
+pub const SLABLAB_INJECT: u32 = 3229137676;
+pub const SLABLAB_REPORTS: u32 = 3223370509;
 pub type __u8 = ::core::ffi::c_uchar;
 pub type __u16 = ::core::ffi::c_ushort;
 pub type __u32 = ::core::ffi::c_uint;
+pub type __s64 = ::core::ffi::c_longlong;
 pub type __u64 = ::core::ffi::c_ulonglong;
 pub const SLABLAB_NR_INFO: slablab_command = 0;
 pub const SLABLAB_NR_BIND: slablab_command = 1;
@@ -71,6 +81,8 @@ pub const SLABLAB_NR_MAP: slablab_command = 8;
 pub const SLABLAB_NR_SHRINK: slablab_command = 9;
 pub const SLABLAB_NR_SUBMIT: slablab_command = 10;
 pub const SLABLAB_NR_BENCH: slablab_command = 11;
+pub const SLABLAB_NR_INJECT: slablab_command = 12;
+pub const SLABLAB_NR_REPORTS: slablab_command = 13;
 pub type slablab_command = ::core::ffi::c_uint;
 pub const SLABLAB_ENGINE_DEFAULT: slablab_engine = 0;
 pub const SLABLAB_ENGINE_SEED: slablab_engine = 1;
@@ -249,6 +261,17 @@ const _: () = {
     ["Offset of field: slablab_realloc::cost"]
         [::core::mem::offset_of!(slablab_realloc, cost) - 32usize];
 };
+pub const SLABLAB_FAULT_NONE: slablab_fault = 0;
+pub const SLABLAB_FAULT_OVERFLOW: slablab_fault = 1;
+pub const SLABLAB_FAULT_UNDERFLOW: slablab_fault = 2;
+pub const SLABLAB_FAULT_WRITE_AFTER_FREE: slablab_fault = 3;
+pub const SLABLAB_FAULT_DOUBLE_FREE: slablab_fault = 4;
+pub const SLABLAB_FAULT_INTERIOR_FREE: slablab_fault = 5;
+pub const SLABLAB_FAULT_FOREIGN_FREE: slablab_fault = 6;
+pub const SLABLAB_FAULT_INVENTED_FREE: slablab_fault = 7;
+pub const SLABLAB_FAULT_UNALIGNED_FREE: slablab_fault = 8;
+pub const SLABLAB_FAULT_WRONG_SIZE_FREE: slablab_fault = 9;
+pub type slablab_fault = ::core::ffi::c_uint;
 #[repr(C)]
 #[derive(Debug, Default, Copy, Clone)]
 pub struct slablab_class_stats {
@@ -314,6 +337,9 @@ pub struct slablab_stats {
     pub buddy_user_bytes: __u64,
     pub buddy_actual_bytes: __u64,
     pub buddy_total_bytes: __u64,
+    pub reports: [__u64; 16usize],
+    pub set_aside_blocks: __u64,
+    pub set_aside_bytes: __u64,
     pub session_blocks: __u64,
     pub session_bytes: __u64,
     pub session_allocations: __u64,
@@ -325,7 +351,7 @@ pub struct slablab_stats {
 }
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
-    ["Size of slablab_stats"][::core::mem::size_of::<slablab_stats>() - 2480usize];
+    ["Size of slablab_stats"][::core::mem::size_of::<slablab_stats>() - 2624usize];
     ["Alignment of slablab_stats"][::core::mem::align_of::<slablab_stats>() - 8usize];
     ["Offset of field: slablab_stats::flags"]
         [::core::mem::offset_of!(slablab_stats, flags) - 0usize];
@@ -367,22 +393,28 @@ const _: () = {
         [::core::mem::offset_of!(slablab_stats, buddy_actual_bytes) - 184usize];
     ["Offset of field: slablab_stats::buddy_total_bytes"]
         [::core::mem::offset_of!(slablab_stats, buddy_total_bytes) - 192usize];
+    ["Offset of field: slablab_stats::reports"]
+        [::core::mem::offset_of!(slablab_stats, reports) - 200usize];
+    ["Offset of field: slablab_stats::set_aside_blocks"]
+        [::core::mem::offset_of!(slablab_stats, set_aside_blocks) - 328usize];
+    ["Offset of field: slablab_stats::set_aside_bytes"]
+        [::core::mem::offset_of!(slablab_stats, set_aside_bytes) - 336usize];
     ["Offset of field: slablab_stats::session_blocks"]
-        [::core::mem::offset_of!(slablab_stats, session_blocks) - 200usize];
+        [::core::mem::offset_of!(slablab_stats, session_blocks) - 344usize];
     ["Offset of field: slablab_stats::session_bytes"]
-        [::core::mem::offset_of!(slablab_stats, session_bytes) - 208usize];
+        [::core::mem::offset_of!(slablab_stats, session_bytes) - 352usize];
     ["Offset of field: slablab_stats::session_allocations"]
-        [::core::mem::offset_of!(slablab_stats, session_allocations) - 216usize];
+        [::core::mem::offset_of!(slablab_stats, session_allocations) - 360usize];
     ["Offset of field: slablab_stats::session_frees"]
-        [::core::mem::offset_of!(slablab_stats, session_frees) - 224usize];
+        [::core::mem::offset_of!(slablab_stats, session_frees) - 368usize];
     ["Offset of field: slablab_stats::session_reallocations"]
-        [::core::mem::offset_of!(slablab_stats, session_reallocations) - 232usize];
+        [::core::mem::offset_of!(slablab_stats, session_reallocations) - 376usize];
     ["Offset of field: slablab_stats::session_refusals"]
-        [::core::mem::offset_of!(slablab_stats, session_refusals) - 240usize];
+        [::core::mem::offset_of!(slablab_stats, session_refusals) - 384usize];
     ["Offset of field: slablab_stats::classes"]
-        [::core::mem::offset_of!(slablab_stats, classes) - 304usize];
+        [::core::mem::offset_of!(slablab_stats, classes) - 448usize];
     ["Offset of field: slablab_stats::orders"]
-        [::core::mem::offset_of!(slablab_stats, orders) - 1904usize];
+        [::core::mem::offset_of!(slablab_stats, orders) - 2048usize];
 };
 impl Default for slablab_stats {
     fn default() -> Self {
@@ -704,4 +736,124 @@ const _: () = {
         [::core::mem::offset_of!(slablab_bench, span_operations) - 168usize];
     ["Offset of field: slablab_bench::lock_acquisitions"]
         [::core::mem::offset_of!(slablab_bench, lock_acquisitions) - 176usize];
+};
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone)]
+pub struct slablab_owner {
+    pub operation: __u64,
+    pub pid: __u32,
+    pub reserved: __u32,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of slablab_owner"][::core::mem::size_of::<slablab_owner>() - 16usize];
+    ["Alignment of slablab_owner"][::core::mem::align_of::<slablab_owner>() - 8usize];
+    ["Offset of field: slablab_owner::operation"]
+        [::core::mem::offset_of!(slablab_owner, operation) - 0usize];
+    ["Offset of field: slablab_owner::pid"][::core::mem::offset_of!(slablab_owner, pid) - 8usize];
+    ["Offset of field: slablab_owner::reserved"]
+        [::core::mem::offset_of!(slablab_owner, reserved) - 12usize];
+};
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone)]
+pub struct slablab_report {
+    pub number: __u64,
+    pub fault: __u32,
+    pub reserved: __u32,
+    pub offset: __u64,
+    pub size: __u64,
+    pub named_size: __u64,
+    pub byte: __s64,
+    pub damaged_bytes: __u64,
+    pub allocated: slablab_owner,
+    pub freed: slablab_owner,
+    pub noticed: slablab_owner,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of slablab_report"][::core::mem::size_of::<slablab_report>() - 104usize];
+    ["Alignment of slablab_report"][::core::mem::align_of::<slablab_report>() - 8usize];
+    ["Offset of field: slablab_report::number"]
+        [::core::mem::offset_of!(slablab_report, number) - 0usize];
+    ["Offset of field: slablab_report::fault"]
+        [::core::mem::offset_of!(slablab_report, fault) - 8usize];
+    ["Offset of field: slablab_report::reserved"]
+        [::core::mem::offset_of!(slablab_report, reserved) - 12usize];
+    ["Offset of field: slablab_report::offset"]
+        [::core::mem::offset_of!(slablab_report, offset) - 16usize];
+    ["Offset of field: slablab_report::size"]
+        [::core::mem::offset_of!(slablab_report, size) - 24usize];
+    ["Offset of field: slablab_report::named_size"]
+        [::core::mem::offset_of!(slablab_report, named_size) - 32usize];
+    ["Offset of field: slablab_report::byte"]
+        [::core::mem::offset_of!(slablab_report, byte) - 40usize];
+    ["Offset of field: slablab_report::damaged_bytes"]
+        [::core::mem::offset_of!(slablab_report, damaged_bytes) - 48usize];
+    ["Offset of field: slablab_report::allocated"]
+        [::core::mem::offset_of!(slablab_report, allocated) - 56usize];
+    ["Offset of field: slablab_report::freed"]
+        [::core::mem::offset_of!(slablab_report, freed) - 72usize];
+    ["Offset of field: slablab_report::noticed"]
+        [::core::mem::offset_of!(slablab_report, noticed) - 88usize];
+};
+pub const SLABLAB_MISUSE_SLAB_LINEAR_OVERFLOW: slablab_misuse = 1;
+pub const SLABLAB_MISUSE_SLAB_LINEAR_OVERFLOW_8: slablab_misuse = 2;
+pub const SLABLAB_MISUSE_SLAB_LINEAR_OVERFLOW_32: slablab_misuse = 3;
+pub const SLABLAB_MISUSE_VMALLOC_LINEAR_OVERFLOW: slablab_misuse = 4;
+pub const SLABLAB_MISUSE_SLAB_LINEAR_UNDERFLOW: slablab_misuse = 5;
+pub const SLABLAB_MISUSE_WRITE_AFTER_FREE: slablab_misuse = 6;
+pub const SLABLAB_MISUSE_WRITE_BUDDY_AFTER_FREE: slablab_misuse = 7;
+pub const SLABLAB_MISUSE_SLAB_FREE_DOUBLE: slablab_misuse = 8;
+pub const SLABLAB_MISUSE_SLAB_FREE_DOUBLE_DELAYED: slablab_misuse = 9;
+pub const SLABLAB_MISUSE_SLAB_FREE_DOUBLE_REUSED: slablab_misuse = 10;
+pub const SLABLAB_MISUSE_SLAB_FREE_INTERIOR: slablab_misuse = 11;
+pub const SLABLAB_MISUSE_SLAB_FREE_FOREIGN: slablab_misuse = 12;
+pub const SLABLAB_MISUSE_SLAB_FREE_INVENTED: slablab_misuse = 13;
+pub const SLABLAB_MISUSE_SLAB_FREE_UNALIGNED: slablab_misuse = 14;
+pub const SLABLAB_MISUSE_SLAB_FREE_CROSS: slablab_misuse = 15;
+pub type slablab_misuse = ::core::ffi::c_uint;
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone)]
+pub struct slablab_inject {
+    pub misuse: __u32,
+    pub flags: __u32,
+    pub size: __u64,
+    pub report: slablab_report,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of slablab_inject"][::core::mem::size_of::<slablab_inject>() - 120usize];
+    ["Alignment of slablab_inject"][::core::mem::align_of::<slablab_inject>() - 8usize];
+    ["Offset of field: slablab_inject::misuse"]
+        [::core::mem::offset_of!(slablab_inject, misuse) - 0usize];
+    ["Offset of field: slablab_inject::flags"]
+        [::core::mem::offset_of!(slablab_inject, flags) - 4usize];
+    ["Offset of field: slablab_inject::size"]
+        [::core::mem::offset_of!(slablab_inject, size) - 8usize];
+    ["Offset of field: slablab_inject::report"]
+        [::core::mem::offset_of!(slablab_inject, report) - 16usize];
+};
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone)]
+pub struct slablab_reports {
+    pub flags: __u32,
+    pub count: __u32,
+    pub number: __u64,
+    pub reports: __u64,
+    pub reserved: __u64,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of slablab_reports"][::core::mem::size_of::<slablab_reports>() - 32usize];
+    ["Alignment of slablab_reports"][::core::mem::align_of::<slablab_reports>() - 8usize];
+    ["Offset of field: slablab_reports::flags"]
+        [::core::mem::offset_of!(slablab_reports, flags) - 0usize];
+    ["Offset of field: slablab_reports::count"]
+        [::core::mem::offset_of!(slablab_reports, count) - 4usize];
+    ["Offset of field: slablab_reports::number"]
+        [::core::mem::offset_of!(slablab_reports, number) - 8usize];
+    ["Offset of field: slablab_reports::reports"]
+        [::core::mem::offset_of!(slablab_reports, reports) - 16usize];
+    ["Offset of field: slablab_reports::reserved"]
+        [::core::mem::offset_of!(slablab_reports, reserved) - 24usize];
 };

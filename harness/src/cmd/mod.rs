@@ -4,6 +4,7 @@
 
 pub(crate) mod bench;
 pub(crate) mod info;
+pub(crate) mod inject;
 pub(crate) mod map;
 pub(crate) mod replay;
 pub(crate) mod selftest;

@@ -35,6 +35,7 @@ use crate::{
         self,
         Cause,
         Engine,
+        Fault,
         slablab_class_stats,
         slablab_order_stats,
         slablab_stats, //
@@ -85,7 +86,16 @@ pub(crate) struct Stats {
     buddy: Buddy,
     classes: Vec<Class>,
     orders: Vec<Order>,
+    debug: Debug,
     session: Session,
+}
+
+/// What debug mode noticed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+struct Debug {
+    reports: BTreeMap<&'static str, u64>,
+    set_aside_blocks: u64,
+    set_aside_bytes: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -213,6 +223,15 @@ impl From<&slablab_stats> for Stats {
                 .map(Order::from)
                 .filter(|order| order.used_blocks + order.magazine_blocks + order.free_blocks > 0)
                 .collect(),
+            debug: Debug {
+                reports: Fault::ALL
+                    .iter()
+                    .map(|fault| (fault.name(), stats.reports[fault.raw() as usize]))
+                    .filter(|(_, count)| *count > 0)
+                    .collect(),
+                set_aside_blocks: stats.set_aside_blocks,
+                set_aside_bytes: stats.set_aside_bytes,
+            },
             session: Session {
                 blocks: stats.session_blocks,
                 bytes: stats.session_bytes,
@@ -276,6 +295,18 @@ impl Stats {
             ),
         );
         line("refusals", told(&self.refusals));
+        let debug = &self.debug;
+        if !debug.reports.is_empty() {
+            line(
+                "misuse",
+                format!(
+                    "{}; {}, {}, set aside",
+                    told(&debug.reports),
+                    blocks(debug.set_aside_blocks),
+                    bytes(debug.set_aside_bytes)
+                ),
+            );
+        }
         let session = &self.session;
         line(
             "this session",

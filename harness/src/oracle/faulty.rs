@@ -23,6 +23,8 @@ use crate::{
         slablab_map,
         slablab_operation,
         slablab_realloc,
+        slablab_report,
+        slablab_reports,
         slablab_shrink,
         slablab_stats,
         slablab_submit, //
@@ -139,5 +141,17 @@ impl Target for Faulty {
         let reply = self.sim.submit(operations);
         (self.submit)(&self.sim, operations);
         reply
+    }
+
+    fn inject(&self, misuse: u32, size: u64) -> Result<slablab_report, Errno> {
+        self.sim.inject(misuse, size)
+    }
+
+    fn reports(
+        &self,
+        number: u64,
+        reports: &mut [slablab_report],
+    ) -> Result<slablab_reports, Errno> {
+        self.sim.reports(number, reports)
     }
 }

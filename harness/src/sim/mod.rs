@@ -19,6 +19,7 @@ use std::{
 };
 
 use slab_heap::{
+    Refusal,
     check::{
         self,
         Progress,
@@ -26,6 +27,11 @@ use slab_heap::{
     },
     engine::Engine as _,
     engine_enum,
+    guard::{
+        self,
+        Guard,
+        NotDone, //
+    },
     hybrid::{
         self,
         Cache,
@@ -55,7 +61,8 @@ use self::{
     platform::{
         Heap,
         HostLock,
-        Machine, //
+        Machine,
+        Process, //
     },
 };
 use crate::{
@@ -76,6 +83,8 @@ use crate::{
         slablab_map,
         slablab_operation,
         slablab_realloc,
+        slablab_report,
+        slablab_reports,
         slablab_shrink,
         slablab_stats,
         slablab_submit, //
@@ -99,11 +108,21 @@ const SESSION_HANDLES_MAX: u32 = INDEX_MAX + 1;
 
 engine_enum! {
     /// The engines that live outside of the kernel, too.
-    enum AnyEngine {
+    enum PoolEngine {
         /// The architecture document's.
         Seed(Seed<HostLock<seed::State>>),
         /// The seed's two tiers without its weaknesses.
         Hybrid(Hybrid<HostLock<hybrid::State>, Machine<Cache>>),
+    }
+}
+
+engine_enum! {
+    /// One of them, in debug mode or not.
+    enum AnyEngine {
+        /// As it is.
+        Plain(PoolEngine),
+        /// In debug mode.
+        Guarded(Guard<PoolEngine, HostLock<guard::State>, Process>),
     }
 }
 
@@ -131,23 +150,29 @@ impl Pool {
     /// The engines that there are here.
     pub(crate) const ENGINES: [Engine; 2] = [Engine::Seed, Engine::Hybrid];
 
-    /// Makes an engine with a region of `bytes` bytes.
+    /// Makes an engine with a region of `bytes` bytes, in debug mode or not.
     ///
     /// # Errors
     ///
     /// `EOPNOTSUPP` for an engine that is in the kernel only, and what a region can be refused for.
-    pub(crate) fn new(kind: Engine, bytes: u64) -> Result<Self, Errno> {
+    pub(crate) fn new(kind: Engine, bytes: u64, debug: bool) -> Result<Self, Errno> {
         let kind = match kind {
             Engine::Default => Self::DEFAULT_ENGINE,
             kind => kind,
         };
         let engine = match kind {
-            Engine::Seed => AnyEngine::Seed(Seed::new(HostLock::new(seed::State::new()))),
-            Engine::Hybrid => AnyEngine::Hybrid(Hybrid::new(
+            Engine::Seed => PoolEngine::Seed(Seed::new(HostLock::new(seed::State::new()))),
+            Engine::Hybrid => PoolEngine::Hybrid(Hybrid::new(
                 HostLock::new(hybrid::State::new()),
                 Machine::default(),
             )),
             Engine::Default | Engine::Slub => return Err(Errno::OPNOTSUPP),
+        };
+        let engine = if debug {
+            let state = HostLock::new(guard::State::new());
+            AnyEngine::Guarded(Guard::new(engine, state, Process))
+        } else {
+            AnyEngine::Plain(engine)
         };
         let pool = Self {
             kind,
@@ -230,7 +255,15 @@ pub(crate) struct Sim {
 impl Sim {
     /// Opens a session with a pool of its own.
     pub(crate) fn private(kind: Engine, pool_bytes: u64) -> Result<Self, Errno> {
-        Ok(Self::on(Arc::new(Pool::new(kind, pool_bytes)?), true))
+        Ok(Self::on(
+            Arc::new(Pool::new(kind, pool_bytes, false)?),
+            true,
+        ))
+    }
+
+    /// Opens a session with a pool of its own that is in debug mode.
+    pub(crate) fn debug(kind: Engine, pool_bytes: u64) -> Result<Self, Errno> {
+        Ok(Self::on(Arc::new(Pool::new(kind, pool_bytes, true)?), true))
     }
 
     /// Opens a session on a pool.
@@ -250,6 +283,20 @@ impl Sim {
 
     fn pool(&self) -> &Pool {
         &self.session.engine().0
+    }
+
+    /// Returns the debug mode of the pool.
+    fn guard(&self) -> Result<&Guard<PoolEngine, HostLock<guard::State>, Process>, Errno> {
+        match &self.pool().engine {
+            AnyEngine::Guarded(guard) => Ok(guard),
+            AnyEngine::Plain(_) => Err(Errno::OPNOTSUPP),
+        }
+    }
+
+    fn bind_flags(&self) -> u32 {
+        let flag = |is_set, flag| if is_set { flag } else { 0 };
+        flag(self.private, uapi::SLABLAB_BIND_PRIVATE)
+            | flag(self.guard().is_ok(), uapi::SLABLAB_BIND_DEBUG)
     }
 }
 
@@ -292,11 +339,7 @@ impl Target for Sim {
                 .fold(0, |bits, engine| bits | 1 << engine.raw()),
             engine: self.pool().kind.raw(),
             capabilities: uapi::capabilities(self.pool().engine.capabilities()),
-            bind_flags: if self.private {
-                uapi::SLABLAB_BIND_PRIVATE
-            } else {
-                0
-            },
+            bind_flags: self.bind_flags(),
             pool_bytes: self.pool().bytes(),
             regions: self.pool().regions(),
             page_bytes: PAGE_BYTES,
@@ -469,5 +512,39 @@ impl Target for Sim {
             error: denied.map_or(0, |denied| denied.errno() as u32),
             ..Default::default()
         })
+    }
+
+    fn inject(&self, misuse: u32, size: u64) -> Result<slablab_report, Errno> {
+        let misuse = uapi::misuse(misuse).ok_or(Errno::INVAL)?;
+        let size = usize::try_from(size).map_err(|_| Errno::NOMEM)?;
+        if size == 0 {
+            return Err(Errno::INVAL);
+        }
+        match self.guard()?.inject(misuse, size) {
+            Ok(report) => Ok(report.map(Into::into).unwrap_or_default()),
+            Err(NotDone::Refused(Refusal::Unsupported)) => Err(Errno::OPNOTSUPP),
+            Err(NotDone::Refused(_)) => Err(Errno::NOMEM),
+            Err(NotDone::Elsewhere) => Err(Errno::AGAIN),
+        }
+    }
+
+    fn reports(
+        &self,
+        number: u64,
+        reports: &mut [slablab_report],
+    ) -> Result<slablab_reports, Errno> {
+        let mut told = slablab_reports {
+            number,
+            ..Default::default()
+        };
+        for slot in reports.iter_mut().take(uapi::SLABLAB_REPORTS_KEPT as usize) {
+            let Some(report) = self.guard()?.report(told.number) else {
+                break;
+            };
+            *slot = report.into();
+            told.number = report.number + 1;
+            told.count += 1;
+        }
+        Ok(told)
     }
 }

@@ -9,6 +9,7 @@ use std::sync::{
 };
 
 use slab_heap::{
+    guard::Caller,
     lock::Lock,
     platform::{
         Pinning,
@@ -74,6 +75,15 @@ unsafe impl<T: Sync> Platform<T> for Machine<T> {
             let _turn = self.turn();
             f(&self.own);
         });
+    }
+}
+
+/// This process.
+pub(super) struct Process;
+
+impl Caller for Process {
+    fn pid(&self) -> u32 {
+        std::process::id()
     }
 }
 

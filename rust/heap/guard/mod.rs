@@ -45,6 +45,7 @@ pub use records::State;
 pub use report::{
     Fault,
     Owner,
+    REMEMBERED,
     Report, //
 };
 

@@ -83,7 +83,7 @@ pub struct Report {
 }
 
 /// Reports that a guard remembers.
-const REMEMBERED: usize = 16;
+pub const REMEMBERED: usize = 16;
 
 /// The last reports, and how many there were of each kind.
 #[derive(Debug, Default)]

@@ -109,6 +109,7 @@ pub(crate) fn run(args: MapArgs) -> anyhow::Result<ExitCode> {
         target: args.target,
         pool: args.pool,
         shared: args.demo.is_none(),
+        debug: false,
     });
     let engine = Engine::from(args.engine);
     let target = opener.open(engine)?;

@@ -1,0 +1,337 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `slablab inject`: misuse on purpose, and what debug mode says of it.
+
+use std::process::ExitCode;
+
+use anyhow::{
+    Context,
+    bail, //
+};
+use clap::{
+    Args,
+    builder::{
+        PossibleValuesParser,
+        TypedValueParser, //
+    },
+};
+use serde::Serialize;
+
+use crate::{
+    device::Errno,
+    one_cpu::OneCpu,
+    opener::{
+        EngineArg,
+        Opener,
+        TargetArgs,
+        TargetKind, //
+    },
+    report::{
+        self,
+        BAD,
+        Cell,
+        GOOD,
+        Side,
+        Table,
+        blocks,
+        bytes, //
+    },
+    target::Target,
+    uapi::{
+        Engine,
+        Fault,
+        Misuse,
+        NO_OFFSET,
+        Rule,
+        slablab_owner,
+        slablab_report, //
+    },
+};
+
+/// Times that a misuse is tried whose block others take.
+const TRIES: usize = 16;
+
+/// Misuse a heap on purpose: overruns, writes after free, bad frees
+///
+/// Each misuse is done to a block of a private pool in debug mode, by the kernel (or, with --target
+/// sim, in this process), and what was reported of it is shown: what, where, and whose operations
+/// allocated the block, freed it, and noticed. Damaged blocks are set aside, and the pool goes on.
+/// The names are those of LKDTM, Linux's own collection of such things, as far as it has them.
+///
+/// The exit status is 1 if something was not noticed, or not as what it is. On the device this needs
+/// CAP_SYS_ADMIN.
+#[derive(Args)]
+pub(crate) struct InjectArgs {
+    /// What to do wrong; by default everything
+    #[arg(value_name = "MISUSE", ignore_case = true, value_parser = misuses())]
+    misuses: Vec<Misuse>,
+
+    /// Say what each misuse is, and do nothing
+    #[arg(long, exclusive = true)]
+    list: bool,
+
+    /// Where the engines are
+    #[arg(long, value_enum, default_value = "device")]
+    target: TargetKind,
+
+    /// Whose blocks
+    #[arg(long, value_enum, default_value = "hybrid")]
+    engine: EngineArg,
+
+    /// Bytes of the blocks; where that is too little for a misuse, the fewest that it needs
+    #[arg(long, value_name = "BYTES", default_value_t = 100)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=1 << 30))]
+    size: u64,
+
+    /// Size of the pool in MiB
+    #[arg(long, value_name = "MIB", default_value_t = 4)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=4096))]
+    pool: u64,
+
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Parses the name of a misuse.
+fn misuses() -> impl TypedValueParser<Value = Misuse> {
+    let name = |misuse: &Misuse| misuse.name();
+    PossibleValuesParser::new(Misuse::ALL.iter().map(name)).map(|text| {
+        let is_it = |misuse: &&Misuse| misuse.name().eq_ignore_ascii_case(&text);
+        *Misuse::ALL.iter().find(is_it).unwrap_or(&Misuse::ALL[0])
+    })
+}
+
+impl Misuse {
+    /// Says what is done.
+    fn what(self) -> &'static str {
+        match self {
+            Self::SlabLinearOverflow => "write the byte behind a block",
+            Self::SlabLinearOverflow8 => "write the 8 bytes behind a block",
+            Self::SlabLinearOverflow32 => "write the 32 bytes behind a block",
+            Self::VmallocLinearOverflow => "write the byte behind a block of whole pages",
+            Self::SlabLinearUnderflow => "write the 8 bytes in front of a block",
+            Self::WriteAfterFree => "write into a free block",
+            Self::WriteBuddyAfterFree => "write into a free block of whole pages",
+            Self::SlabFreeDouble => "free a block twice",
+            Self::SlabFreeDoubleDelayed => "free a block, then others, then it again",
+            Self::SlabFreeDoubleReused => "free a block again when it has a new owner",
+            Self::SlabFreeInterior => "free an address in a block",
+            Self::SlabFreeForeign => "free an address outside of the pool",
+            Self::SlabFreeInvented => "free an address at which no block ever began",
+            Self::SlabFreeUnaligned => "free an address that is no multiple of 8",
+            Self::SlabFreeCross => "free a block as one of twice its size",
+        }
+    }
+}
+
+/// An operation and who did it, for JSON.
+#[derive(Serialize)]
+struct Owner {
+    operation: u64,
+    pid: u32,
+}
+
+/// What came of a misuse, for JSON.
+#[derive(Serialize)]
+struct Outcome {
+    misuse: Misuse,
+    reported: Option<Fault>,
+    expected: Fault,
+    offset: Option<u64>,
+    size: u64,
+    named_size: u64,
+    byte: i64,
+    damaged_bytes: u64,
+    allocated: Option<Owner>,
+    freed: Option<Owner>,
+    noticed: Option<Owner>,
+}
+
+/// What came of all, for JSON.
+#[derive(Serialize)]
+struct Document {
+    engine: Engine,
+    passed: bool,
+    misuses: Vec<Outcome>,
+    set_aside_blocks: u64,
+    set_aside_bytes: u64,
+    /// The rule of the engine's own that is broken now.
+    broken: Option<Rule>,
+}
+
+/// Does what is wrong.
+pub(crate) fn run(args: InjectArgs) -> anyhow::Result<ExitCode> {
+    if args.list {
+        report::print(list())?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let engine = Engine::from(args.engine);
+    if engine == Engine::Slub {
+        bail!("slub has no pools, and so no debug mode: choose hybrid or seed");
+    }
+    // What was freed here comes back here.
+    let _here = OneCpu::stay().context("cannot stay on one CPU")?;
+    let mut opener = Opener::new(&TargetArgs {
+        target: args.target,
+        pool: args.pool,
+        shared: false,
+        debug: true,
+    });
+    let target = opener.open(engine)?;
+    let chosen = if args.misuses.is_empty() {
+        Misuse::ALL
+    } else {
+        &args.misuses
+    };
+    let document = Document::of(&*target, chosen, args.size)?;
+    report::print(if args.json {
+        serde_json::to_string_pretty(&document)? + "\n"
+    } else {
+        document.text()
+    })?;
+    Ok(if document.passed {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// Returns what each misuse is.
+fn list() -> String {
+    let mut table = Table::new([
+        ("misuse", Side::Left),
+        ("what is done", Side::Left),
+        ("what is to be reported", Side::Left),
+    ]);
+    for misuse in Misuse::ALL {
+        table.row([
+            misuse.name().into(),
+            misuse.what().into(),
+            misuse.expected().name().into(),
+        ]);
+    }
+    table.to_string()
+}
+
+/// Does one misuse, again if others took its block.
+fn inject(target: &dyn Target, misuse: Misuse, size: u64) -> anyhow::Result<slablab_report> {
+    let mut left = TRIES;
+    loop {
+        match target.inject(misuse.raw(), size) {
+            Err(Errno::AGAIN) if left > 0 => left -= 1,
+            Err(Errno::PERM) => bail!("misuse on the device needs CAP_SYS_ADMIN"),
+            result => return result.with_context(|| format!("INJECT {misuse} failed")),
+        }
+    }
+}
+
+impl Owner {
+    /// Returns an owner, if it is somebody.
+    fn of(owner: slablab_owner) -> Option<Self> {
+        let slablab_owner { operation, pid, .. } = owner;
+        (operation > 0).then_some(Self { operation, pid })
+    }
+
+    fn cell(owner: &Option<Self>) -> Cell {
+        match owner {
+            Some(Self { operation, pid }) => format!("#{operation} by {pid}").into(),
+            None => "-".into(),
+        }
+    }
+}
+
+impl Outcome {
+    fn of(misuse: Misuse, report: &slablab_report) -> Self {
+        Self {
+            misuse,
+            reported: Fault::from_raw(report.fault),
+            expected: misuse.expected(),
+            offset: (report.offset != NO_OFFSET).then_some(report.offset),
+            size: report.size,
+            named_size: report.named_size,
+            byte: report.byte,
+            damaged_bytes: report.damaged_bytes,
+            allocated: Owner::of(report.allocated),
+            freed: Owner::of(report.freed),
+            noticed: Owner::of(report.noticed),
+        }
+    }
+
+    /// Says whether it was reported as what it is.
+    fn is_named(&self) -> bool {
+        self.reported == Some(self.expected)
+    }
+
+    fn row(&self) -> [Cell; 8] {
+        let style = if self.is_named() { GOOD } else { BAD };
+        let reported = self.reported.map_or("unknown", Fault::name);
+        let offset = match self.offset {
+            Some(offset) => format!("{offset:#x}"),
+            None => "outside".to_owned(),
+        };
+        let damage = match self.damaged_bytes {
+            0 => self.byte.to_string(),
+            bytes => format!("{}…{}", self.byte, self.byte + bytes as i64 - 1),
+        };
+        [
+            self.misuse.name().into(),
+            Cell::styled(reported, style),
+            offset.into(),
+            bytes(self.size).into(),
+            damage.into(),
+            Owner::cell(&self.allocated),
+            Owner::cell(&self.freed),
+            Owner::cell(&self.noticed),
+        ]
+    }
+}
+
+impl Document {
+    /// Does all of what is chosen.
+    fn of(target: &dyn Target, chosen: &[Misuse], size: u64) -> anyhow::Result<Self> {
+        let mut misuses = Vec::new();
+        for misuse in chosen {
+            misuses.push(Outcome::of(*misuse, &inject(target, *misuse, size)?));
+        }
+        let stats = target.stats().context("STATS failed")?;
+        let check = target.check().context("CHECK failed")?;
+        let broken = Rule::from_raw(check.rule).filter(|rule| *rule != Rule::None);
+        Ok(Self {
+            engine: Engine::from_raw(stats.engine).unwrap_or(Engine::Default),
+            passed: misuses.iter().all(Outcome::is_named) && broken.is_none(),
+            misuses,
+            set_aside_blocks: stats.set_aside_blocks,
+            set_aside_bytes: stats.set_aside_bytes,
+            broken,
+        })
+    }
+
+    fn text(&self) -> String {
+        let mut table = Table::new([
+            ("misuse", Side::Left),
+            ("reported", Side::Left),
+            ("block at", Side::Right),
+            ("of", Side::Right),
+            ("byte", Side::Right),
+            ("allocated", Side::Left),
+            ("freed", Side::Left),
+            ("noticed", Side::Left),
+        ]);
+        for outcome in &self.misuses {
+            table.row(outcome.row());
+        }
+        let named = self.misuses.iter().filter(|outcome| outcome.is_named());
+        let records = match self.broken {
+            None => "the engine's records are sound".to_owned(),
+            Some(rule) => format!("{BAD}the engine's records are broken: {rule}{BAD:#}"),
+        };
+        format!(
+            "{table}\n{} of {} named; {}, {}, set aside; {records}\n",
+            named.count(),
+            self.misuses.len(),
+            blocks(self.set_aside_blocks),
+            bytes(self.set_aside_bytes),
+        )
+    }
+}

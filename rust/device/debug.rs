@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! INJECT and REPORTS: misuse of a pool in debug mode, and what that says of it.
+
+use kernel::{
+    prelude::*,
+    uaccess::{
+        UserPtr,
+        UserSlice, //
+    }, //
+};
+use slab_heap::{
+    Refusal,
+    guard::NotDone, //
+};
+
+use super::{
+    OpenFile,
+    expect,
+    is_admin, //
+};
+use crate::{
+    argument::Exchange,
+    pool::Guarded,
+    uapi::{
+        self,
+        *, //
+    }, //
+};
+
+impl OpenFile {
+    /// Returns the debug mode of the session's own pool.
+    fn debug(&self) -> Result<&Guarded> {
+        // Only a private pool can be in it.
+        self.pool_of(self.bound.as_ref())
+            .engine()
+            .debug()
+            .ok_or(EOPNOTSUPP)
+    }
+
+    /// Does something wrong, and tells what was reported of it.
+    pub(super) fn inject(&self, argument: usize, bytes: usize) -> Result {
+        if !is_admin() {
+            return Err(EPERM);
+        }
+        let (mut inject, exchange) = Exchange::begin::<slablab_inject>(argument, bytes)?;
+        let misuse = uapi::misuse(inject.misuse).ok_or(EINVAL)?;
+        expect(inject.flags == 0 && inject.size > 0)?;
+        let size = usize::try_from(inject.size).map_err(|_| ENOMEM)?;
+        let guard = self.debug()?;
+        inject.report = slablab_report::default();
+        // It cannot be undone: who cannot be told does not begin.
+        exchange.announce(&inject)?;
+        let report = guard.inject(misuse, size).map_err(not_done)?;
+        inject.report = report.map_or_else(slablab_report::default, Into::into);
+        exchange.reply(&inject)
+    }
+
+    /// Tells what was reported.
+    pub(super) fn reports(&self, argument: usize, bytes: usize) -> Result {
+        let (mut reports, exchange) = Exchange::begin::<slablab_reports>(argument, bytes)?;
+        expect(reports.flags == 0 && reports.reserved == 0)?;
+        expect((1..=SLABLAB_REPORTS_KEPT).contains(&reports.count))?;
+        let guard = self.debug()?;
+        let address = usize::try_from(reports.reports).map_err(|_| EFAULT)?;
+        let room = reports.count as usize * size_of::<slablab_report>();
+        let mut writer = UserSlice::new(UserPtr::from_addr(address), room).writer();
+        let room = reports.count;
+        reports.count = 0;
+        while reports.count < room
+            && let Some(report) = guard.report(reports.number)
+        {
+            writer.write(&slablab_report::from(report))?;
+            reports.number = report.number + 1;
+            reports.count += 1;
+        }
+        exchange.reply(&reports)
+    }
+}
+
+/// Returns the error number for a misuse that was not done.
+fn not_done(why: NotDone) -> Error {
+    match why {
+        NotDone::Refused(Refusal::Unsupported) => EOPNOTSUPP,
+        NotDone::Refused(_) => ENOMEM,
+        NotDone::Elsewhere => EAGAIN,
+    }
+}
