@@ -24,7 +24,6 @@ use crate::{
         slablab_operation,
         slablab_realloc,
         slablab_report,
-        slablab_reports,
         slablab_shrink,
         slablab_stats,
         slablab_submit, //
@@ -80,13 +79,6 @@ pub(crate) trait Target: Sync {
     /// Does something wrong to a block of `size` bytes, in a pool in debug mode, and tells what was
     /// reported of it.
     fn inject(&self, misuse: u32, size: u64) -> Result<slablab_report, Errno>;
-
-    /// Tells what was reported, from report `number` on.
-    fn reports(
-        &self,
-        number: u64,
-        reports: &mut [slablab_report],
-    ) -> Result<slablab_reports, Errno>;
 
     /// Returns the file, where there is one, for requests that no method would send.
     fn file(&self) -> Option<BorrowedFd<'_>> {
@@ -154,14 +146,6 @@ impl Target for Device {
 
     fn inject(&self, misuse: u32, size: u64) -> Result<slablab_report, Errno> {
         Self::inject(self, misuse, size)
-    }
-
-    fn reports(
-        &self,
-        number: u64,
-        reports: &mut [slablab_report],
-    ) -> Result<slablab_reports, Errno> {
-        Self::reports(self, number, reports)
     }
 
     fn file(&self) -> Option<BorrowedFd<'_>> {

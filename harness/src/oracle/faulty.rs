@@ -24,7 +24,6 @@ use crate::{
         slablab_operation,
         slablab_realloc,
         slablab_report,
-        slablab_reports,
         slablab_shrink,
         slablab_stats,
         slablab_submit, //
@@ -145,13 +144,5 @@ impl Target for Faulty {
 
     fn inject(&self, misuse: u32, size: u64) -> Result<slablab_report, Errno> {
         self.sim.inject(misuse, size)
-    }
-
-    fn reports(
-        &self,
-        number: u64,
-        reports: &mut [slablab_report],
-    ) -> Result<slablab_reports, Errno> {
-        self.sim.reports(number, reports)
     }
 }

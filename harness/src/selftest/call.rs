@@ -22,9 +22,12 @@ use crate::{
         slablab_extend,
         slablab_extent,
         slablab_info,
+        slablab_inject,
         slablab_map,
         slablab_operation,
         slablab_realloc,
+        slablab_report,
+        slablab_reports,
         slablab_shrink,
         slablab_stats,
         slablab_submit, //
@@ -33,6 +36,7 @@ use crate::{
 
 use super::{
     fixture::{
+        POOL_BYTES,
         POOL_UNIT,
         filled,
         has_map,
@@ -47,6 +51,7 @@ use super::{
         ioc,
         poke, //
     },
+    misuse::debug,
     verdict::{
         About,
         Outcome,
@@ -63,6 +68,9 @@ pub(super) const SEED: u64 = 1;
 
 /// Extents that MAP has room for.
 const EXTENTS: usize = 16;
+
+/// Reports that REPORTS has room for.
+const REPORTS: usize = 4;
 
 /// A command that would be served, and a session for it.
 pub(super) struct Call {
@@ -90,6 +98,8 @@ impl Call {
             ("SHRINK", uapi::SLABLAB_NR_SHRINK, pool),
             ("SUBMIT", uapi::SLABLAB_NR_SUBMIT, true),
             ("BENCH", uapi::SLABLAB_NR_BENCH, true),
+            ("INJECT", uapi::SLABLAB_NR_INJECT, pool),
+            ("REPORTS", uapi::SLABLAB_NR_REPORTS, pool),
         ];
         commands
             .into_iter()
@@ -100,10 +110,10 @@ impl Call {
 
     fn new(engine: Engine, name: &'static str, number: u32) -> Outcome<Self> {
         let bound = number != uapi::SLABLAB_NR_BIND;
-        let device = if bound {
-            session(engine)?
-        } else {
-            Device::open()?
+        let device = match number {
+            uapi::SLABLAB_NR_BIND => Device::open()?,
+            uapi::SLABLAB_NR_INJECT | uapi::SLABLAB_NR_REPORTS => debug(engine, POOL_BYTES)?,
+            _ => session(engine)?,
         };
         let handle = if bound {
             filled(&device, SIZE, SEED)?
@@ -141,6 +151,22 @@ impl Call {
                 ..Default::default()
             }
             .bytes(),
+            uapi::SLABLAB_NR_INJECT => slablab_inject {
+                misuse: uapi::SLABLAB_MISUSE_SLAB_LINEAR_OVERFLOW,
+                size: 100,
+                ..Default::default()
+            }
+            .bytes(),
+            uapi::SLABLAB_NR_REPORTS => {
+                // As for MAP below.
+                let reports = Box::leak(Box::new([slablab_report::default(); REPORTS]));
+                slablab_reports {
+                    count: REPORTS as u32,
+                    reports: reports.as_mut_ptr().expose_provenance() as u64,
+                    ..Default::default()
+                }
+                .bytes()
+            }
             uapi::SLABLAB_NR_MAP => {
                 // The kernel may write there at any time, so it is never anything else.
                 let extents = Box::leak(Box::new([slablab_extent::default(); EXTENTS]));
@@ -223,7 +249,7 @@ impl Call {
         match self.number {
             uapi::SLABLAB_NR_INFO => vec![flags(offset_of!(slablab_info, flags))],
             uapi::SLABLAB_NR_BIND => {
-                // Bit 0 is known: a private pool.
+                // Bit 0 is known: a private pool. Bit 1 wants that.
                 let byte = offset_of!(slablab_bind, flags);
                 vec![
                     ("flags", 8 * byte + 1..8 * byte + 32),
@@ -250,6 +276,11 @@ impl Call {
                     reserved(offset_of!(slablab_bench, reserved), 32),
                 ]
             }
+            uapi::SLABLAB_NR_INJECT => vec![flags(offset_of!(slablab_inject, flags))],
+            uapi::SLABLAB_NR_REPORTS => vec![
+                flags(offset_of!(slablab_reports, flags)),
+                reserved(offset_of!(slablab_reports, reserved), 64),
+            ],
             uapi::SLABLAB_NR_MAP => vec![
                 flags(offset_of!(slablab_map, flags)),
                 reserved(offset_of!(slablab_map, reserved), 64),

@@ -72,6 +72,8 @@ pub(crate) enum Role {
     Lender,
     /// Measures for a very long time.
     Bench,
+    /// Misuses a pool of its own.
+    Vandal,
 }
 
 impl Role {
@@ -83,6 +85,7 @@ impl Role {
             Self::Heir => "heir",
             Self::Lender => "lender",
             Self::Bench => "bench",
+            Self::Vandal => "vandal",
         }
     }
 
@@ -94,6 +97,7 @@ impl Role {
             Self::Heir => heir(),
             Self::Lender => lender(engine),
             Self::Bench => bench(),
+            Self::Vandal => super::misuse::vandal(engine),
         }
     }
 }

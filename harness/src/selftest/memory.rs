@@ -79,6 +79,9 @@ arguments! {
     slablab_submit: SLABLAB_SUBMIT_SIZE_VER1,
     slablab_operation: SLABLAB_OPERATION_SIZE_VER1,
     slablab_bench: SLABLAB_BENCH_SIZE_VER1,
+    slablab_inject: SLABLAB_INJECT_SIZE_VER1,
+    slablab_report: SLABLAB_REPORT_SIZE_VER1,
+    slablab_reports: SLABLAB_REPORTS_SIZE_VER1,
 }
 
 /// Whether the kernel reads an argument, and writes it, as `_IOC` has it.

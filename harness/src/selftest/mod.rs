@@ -19,6 +19,7 @@ mod life;
 mod lockstep;
 mod map;
 mod memory;
+mod misuse;
 mod module;
 mod pools;
 mod processes;
@@ -100,7 +101,7 @@ macro_rules! theme {
 use theme;
 
 /// Every theme, in the order in which they are run: what is simple first.
-const THEMES: [Theme; 16] = [
+const THEMES: &[Theme] = &[
     arguments::THEME,
     requests::THEME,
     handles::THEME,
@@ -113,6 +114,7 @@ const THEMES: [Theme; 16] = [
     submit::THEME,
     lockstep::THEME,
     replay::THEME,
+    misuse::THEME,
     bench::THEME,
     faults::THEME,
     processes::THEME,

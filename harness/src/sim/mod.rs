@@ -84,7 +84,6 @@ use crate::{
         slablab_operation,
         slablab_realloc,
         slablab_report,
-        slablab_reports,
         slablab_shrink,
         slablab_stats,
         slablab_submit, //
@@ -526,25 +525,5 @@ impl Target for Sim {
             Err(NotDone::Refused(_)) => Err(Errno::NOMEM),
             Err(NotDone::Elsewhere) => Err(Errno::AGAIN),
         }
-    }
-
-    fn reports(
-        &self,
-        number: u64,
-        reports: &mut [slablab_report],
-    ) -> Result<slablab_reports, Errno> {
-        let mut told = slablab_reports {
-            number,
-            ..Default::default()
-        };
-        for slot in reports.iter_mut().take(uapi::SLABLAB_REPORTS_KEPT as usize) {
-            let Some(report) = self.guard()?.report(told.number) else {
-                break;
-            };
-            *slot = report.into();
-            told.number = report.number + 1;
-            told.count += 1;
-        }
-        Ok(told)
     }
 }

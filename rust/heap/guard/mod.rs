@@ -19,6 +19,10 @@
 //! A bad free is refused and changes nothing. Damaged memory is *set aside*: the engine has it out
 //! for ever, so that nobody gets it, and the pool goes on with the rest.
 //!
+//! Who is named for memory that was written while it was free is who freed a block around it last, as
+//! far as the records go: when memory is cut otherwise, one that begins where another one began
+//! takes the place of its record.
+//!
 //! What is not noticed: reading; writing beyond the zones into another block; and a free of a block
 //! that was freed before and is by then the like of it again, somebody else's. That is reported when
 //! its owner frees it, as SLUB does. With `seed`, whose links are in free memory, the words that are

@@ -5,7 +5,8 @@
 use super::*;
 use crate::testing::{
     HostHybrid,
-    HostSeed, //
+    HostSeed,
+    blocks::Blocks, //
 };
 use proptest::prelude::*;
 
@@ -148,18 +149,29 @@ on_each_engine! {
         goes_on(guard);
     }
 
-    fn memory_that_was_never_handed_out_is_looked_at_too(guard) {
-        let large = layout(POOL_BYTES / 4, 8);
+    fn the_last_of_several_owners_is_named(guard) {
+        // Many small blocks, and then one in the place of all: the nearest records are out of date.
+        let small = layout(5000, 8);
+        let blocks: Vec<_> = (0..20).map(|_| allocate(guard, 5, small)).collect();
+        for block in &blocks {
+            free(guard, 6, block.start, small).unwrap();
+        }
+        guard.drain();
+        let large = layout(POOL_BYTES / 2 - 4096, 8);
         let block = allocate(guard, 7, large);
         free(guard, 8, block.start, large).unwrap();
         guard.drain();
-        // Blocks in its place have no owner that wrote to them.
-        scribble(block.start, 5000, 3);
-        let mut blocks = crate::testing::blocks::Blocks::default();
-        while blocks.allocate(guard, layout(1000, 8), 0x11).is_ok() {}
+        let first = block.start.addr().get();
+        let inside = blocks.iter().map(|block| block.start.addr().get());
+        let inside = inside.filter(|start| *start > first && *start + 5000 < first + large.size());
+        let byte = inside.max().unwrap() + 2500 - first;
+        scribble(block.start, byte as isize, 3);
+        // There may be no other place for it.
+        let _ = guard.allocate(large, &mut Cost::default());
         let report = only(guard, Fault::WriteAfterFree, 1);
-        assert_eq!((report.offset, report.byte, report.damaged), (block.offset, 5000, 3));
-        assert_eq!((report.size, report.allocated.pid, report.freed.pid), (large.size(), 7, 8));
+        assert_eq!((report.offset, report.size), (block.offset, large.size()));
+        assert_eq!((report.byte, report.damaged), (byte as isize, 3));
+        assert_eq!((report.allocated.pid, report.freed.pid), (7, 8));
     }
 
     fn the_last_block_of_the_pool_has_a_zone_too(guard) {
@@ -177,4 +189,17 @@ on_each_engine! {
         assert_eq!(only(guard, Fault::Overflow, 1).offset, last.offset);
         goes_on(guard);
     }
+}
+
+#[test]
+fn memory_that_was_never_handed_out_has_no_owner() {
+    let memory = Memory::new(POOL_BYTES);
+    let guard = Guarded::<HostHybrid>::over(&memory);
+    scribble(memory.start(), 5000, 2);
+    let mut blocks = Blocks::default();
+    while blocks.allocate(&guard, layout(1000, 8), 0x11).is_ok() {}
+    let report = only(&guard, Fault::WriteAfterFree, 1);
+    assert_eq!(report.offset.unwrap().byte(), 5000);
+    assert_eq!((report.size, report.byte, report.damaged), (0, 0, 2));
+    assert_eq!((report.allocated.operation, report.freed.operation), (0, 0));
 }

@@ -1,0 +1,558 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Debug mode: each misuse is reported as what it is, once, and nobody else is harmed.
+
+use std::{
+    collections::HashSet,
+    process,
+    thread, //
+};
+
+use crate::{
+    device::{
+        Device,
+        Errno, //
+    },
+    rng::Rng,
+    uapi::{
+        self,
+        Engine,
+        Fault,
+        Misuse,
+        NO_OFFSET,
+        slablab_bind,
+        slablab_inject,
+        slablab_report,
+        slablab_reports,
+        slablab_stats, //
+    },
+};
+
+use super::{
+    child::{
+        Child,
+        Role, //
+    },
+    fixture::{
+        KIB,
+        MIB,
+        POOL_ENGINES,
+        exhaust,
+        filled,
+        has_pool,
+        intact,
+        pattern,
+        private_of,
+        shared,
+        sound,
+        unchanged,
+        write_whole,
+        zeros, //
+    },
+    memory::{
+        Argument,
+        submit, //
+    },
+    quotas::as_nobody,
+    theme,
+    verdict::{
+        About,
+        Outcome,
+        Verdict,
+        equal,
+        holds,
+        refused, //
+    },
+};
+
+theme!("misuse" {
+    Each debug_mode_needs_a_private_pool,
+    Each each_misuse_is_named_once_and_the_pool_goes_on,
+    Each right_use_is_not_reported,
+    Each the_last_reports_are_told,
+    Each threads_misuse_one_pool_at_once,
+    Once programs_misuse_pools_at_once,
+    Once a_user_without_privilege_cannot_misuse_a_pool,
+    Once only_a_pool_in_debug_mode_can_be_misused,
+    Once wrong_arguments_are_einval_and_nothing_is_done,
+    Once a_block_that_no_pool_can_have_is_enomem,
+    Once the_records_count_as_private_memory,
+});
+
+/// The flags of a pool in debug mode.
+const DEBUG: u32 = uapi::SLABLAB_BIND_PRIVATE | uapi::SLABLAB_BIND_DEBUG;
+
+/// Times that a misuse is tried whose block others take.
+const TRIES: usize = 100;
+
+/// Opens a session with a pool in debug mode.
+#[track_caller]
+pub(super) fn debug(engine: Engine, pool_bytes: u64) -> Outcome<Device> {
+    let device = Device::open()?;
+    device.bind(engine.raw(), DEBUG, pool_bytes)?;
+    Ok(device)
+}
+
+/// Does one misuse, again when this thread went to another CPU in between.
+#[track_caller]
+fn inject(device: &Device, misuse: Misuse, size: u64) -> Outcome<slablab_report> {
+    for _ in 0..TRIES {
+        match device.inject(misuse.raw(), size) {
+            Err(Errno::AGAIN) => {}
+            result => return Ok(result?),
+        }
+    }
+    Err(Verdict::failed("the block never came back"))
+}
+
+/// Returns all reports that are remembered.
+fn reports(device: &Device) -> Outcome<Vec<slablab_report>> {
+    let mut reports = [slablab_report::default(); uapi::SLABLAB_REPORTS_KEPT as usize];
+    let told = device.reports(0, &mut reports)?;
+    Ok(reports[..told.count as usize].to_vec())
+}
+
+/// Returns how many blocks a misuse damages.
+fn set_aside(misuse: Misuse) -> u64 {
+    u64::from(misuse.damaged_bytes(8) > 0)
+}
+
+/// Checks that every byte of the pool is accounted for.
+#[track_caller]
+fn adds_up(stats: &slablab_stats) -> Outcome {
+    let parts = stats.live_bytes + stats.cached_bytes + stats.free_bytes;
+    equal("bytes in all", parts, stats.pool_bytes)
+}
+
+/// Checks a report of a misuse that this process did to a block of `size` bytes.
+#[track_caller]
+fn is_of(report: &slablab_report, misuse: Misuse, size: u64, pool_bytes: u64) -> Outcome {
+    equal(
+        "fault",
+        Fault::from_raw(report.fault),
+        Some(misuse.expected()),
+    )?;
+    equal("damaged", report.damaged_bytes, misuse.damaged_bytes(size))?;
+    equal("who noticed", report.noticed.pid, process::id())?;
+    // Where there is no block, there is nobody whose it was.
+    let is_block = !matches!(misuse, Misuse::SlabFreeForeign | Misuse::SlabFreeInvented);
+    let owner = if is_block { process::id() } else { 0 };
+    equal("who allocated", report.allocated.pid, owner)?;
+    let was_freed = set_aside(misuse) > 0 || misuse.expected() == Fault::DoubleFree;
+    let owner = if was_freed { process::id() } else { 0 };
+    equal("who freed", report.freed.pid, owner)?;
+    equal("a block", report.size >= size, is_block)?;
+    let order = [report.allocated, report.freed, report.noticed].map(|owner| owner.operation);
+    holds(
+        order.iter().filter(|number| **number > 0).is_sorted(),
+        format_args!("operations are in order: {order:?}"),
+    )?;
+    // Offsets and sizes are all that is told: nothing that could be an address.
+    if misuse == Misuse::SlabFreeForeign {
+        equal("offset", report.offset, NO_OFFSET)?;
+    } else {
+        holds(report.offset < pool_bytes, "the block is in the pool")?;
+    }
+    holds(
+        report.byte.unsigned_abs() <= report.size + 8,
+        "the byte is near the block",
+    )
+}
+
+fn debug_mode_needs_a_private_pool(engine: Engine) -> Outcome {
+    let device = Device::open()?;
+    let bind = |flags, pool_bytes| device.bind(engine.raw(), flags, pool_bytes);
+    refused(bind(uapi::SLABLAB_BIND_DEBUG, 0), Errno::INVAL)?;
+    refused(bind(uapi::SLABLAB_BIND_DEBUG, MIB), Errno::INVAL)?;
+    refused(bind(DEBUG, 0), Errno::INVAL)?;
+    for bit in 2..32 {
+        refused(bind(DEBUG | 1 << bit, MIB), Errno::INVAL)?;
+    }
+    if !has_pool(engine) {
+        return refused(bind(DEBUG, MIB), Errno::OPNOTSUPP);
+    }
+    bind(DEBUG, MIB)?;
+    equal("flags", device.info()?.bind_flags, DEBUG)
+}
+
+fn each_misuse_is_named_once_and_the_pool_goes_on(engine: Engine) -> Outcome {
+    if !has_pool(engine) {
+        return Ok(());
+    }
+    for misuse in Misuse::ALL {
+        for size in [1, 24, 100, 4000, 20_000] {
+            is_named_once(engine, *misuse, size).about(format_args!("{misuse} of {size} bytes"))?;
+        }
+    }
+    Ok(())
+}
+
+fn is_named_once(engine: Engine, misuse: Misuse, size: u64) -> Outcome {
+    let device = debug(engine, MIB)?;
+    let blocks = [(1, 10), (300, 11), (5000, 12)];
+    let mut mine = Vec::new();
+    for (size, seed) in blocks {
+        mine.push((filled(&device, size, seed)?, size, seed));
+    }
+    let report = inject(&device, misuse, size)?;
+    is_of(&report, misuse, size, MIB)?;
+    equal(
+        "reports",
+        reports(&device)?.iter().map(Argument::bytes).collect(),
+        vec![report.bytes()],
+    )?;
+
+    let stats = device.stats()?;
+    for fault in Fault::ALL {
+        let expected = u64::from(*fault == misuse.expected());
+        equal(fault.name(), stats.reports[fault.raw() as usize], expected)?;
+    }
+    equal("set aside", stats.set_aside_blocks, set_aside(misuse))?;
+    equal(
+        "live",
+        stats.live_blocks,
+        mine.len() as u64 + set_aside(misuse),
+    )?;
+    equal("requested", stats.requested_bytes, 5301)?;
+    equal("charged", stats.session_bytes, 5301)?;
+    adds_up(&stats)?;
+    sound(&device)?;
+
+    // Nobody else noticed, and the pool goes on without what is set aside.
+    for (handle, size, seed) in mine {
+        intact(&device, handle, size, seed)?;
+        device.free(handle)?;
+    }
+    let mut rest = Vec::new();
+    for size in [20_000, 4000, 1] {
+        let (handles, _) = exhaust(&device, size)?;
+        for handle in &handles {
+            zeros(&device, *handle, 0, size as usize)?;
+            write_whole(&device, *handle, &pattern(1, size as usize))?;
+        }
+        rest.extend(handles);
+    }
+    holds(!rest.is_empty(), "there is memory left")?;
+    for handle in rest {
+        device.free(handle)?;
+    }
+    let after = device.stats()?;
+    equal("reports", after.reports, stats.reports)?;
+    equal("live", after.live_blocks, set_aside(misuse))?;
+    adds_up(&after)?;
+    sound(&device)
+}
+
+fn right_use_is_not_reported(engine: Engine) -> Outcome {
+    if !has_pool(engine) {
+        return Ok(());
+    }
+    let device = debug(engine, 4 * MIB)?;
+    let mut random = Rng::new(3);
+    let mut mine: Vec<(u32, u64, u64)> = Vec::new();
+    for seed in 0..2_000 {
+        let size = random.doubling(1, 20_000);
+        match random.below(4) {
+            0 | 1 => {
+                let align = 1 << random.below(13);
+                if let Ok(block) = device.alloc(size, align) {
+                    equal("usable", block.usable, size)?;
+                    equal("alignment", block.offset % align, 0)?;
+                    zeros(&device, block.handle, 0, size as usize)?;
+                    write_whole(&device, block.handle, &pattern(seed, size as usize))?;
+                    mine.push((block.handle, size, seed));
+                }
+            }
+            2 if !mine.is_empty() => {
+                let place = random.index(mine.len());
+                let (handle, old, seed) = &mut mine[place];
+                intact(&device, *handle, *old, *seed)?;
+                if device.realloc(*handle, size).is_ok() {
+                    if size > *old {
+                        zeros(&device, *handle, *old as u32, (size - *old) as usize)?;
+                    }
+                    write_whole(&device, *handle, &pattern(*seed, size as usize))?;
+                    *old = size;
+                }
+            }
+            _ if !mine.is_empty() => {
+                let (handle, size, seed) = mine.swap_remove(random.index(mine.len()));
+                intact(&device, handle, size, seed)?;
+                device.free(handle)?;
+            }
+            _ => {}
+        }
+    }
+    let stats = device.stats()?;
+    let requested: u64 = mine.iter().map(|(_, size, _)| size).sum();
+    equal("requested", stats.requested_bytes, requested)?;
+    equal("charged", stats.session_bytes, requested)?;
+    equal("reports", stats.reports, [0; 16])?;
+    equal(
+        "set aside",
+        (stats.set_aside_blocks, stats.set_aside_bytes),
+        (0, 0),
+    )?;
+    adds_up(&stats)?;
+    sound(&device)
+}
+
+fn the_last_reports_are_told(engine: Engine) -> Outcome {
+    if !has_pool(engine) {
+        return Ok(());
+    }
+    let device = debug(engine, MIB)?;
+    equal("none yet", reports(&device)?.len(), 0)?;
+    for _ in 0..40 {
+        inject(&device, Misuse::SlabFreeCross, 100)?;
+    }
+    let numbers: Vec<_> = reports(&device)?
+        .iter()
+        .map(|report| report.number)
+        .collect();
+    equal("numbers", numbers, (24..40).collect())?;
+    // A part of them, from any number on.
+    let mut part = [slablab_report::default(); 3];
+    for (from, first, count, next) in [
+        (0, 24, 3, 27),
+        (30, 30, 3, 33),
+        (38, 38, 2, 40),
+        (40, 0, 0, 40),
+        (u64::MAX, 0, 0, u64::MAX),
+    ] {
+        let told = device.reports(from, &mut part)?;
+        equal("count", told.count, count)?;
+        equal("next", told.number, next)?;
+        if count > 0 {
+            equal("first", part[0].number, first)?;
+        }
+    }
+    Ok(())
+}
+
+fn threads_misuse_one_pool_at_once(engine: Engine) -> Outcome {
+    const THREADS: u64 = 4;
+    const ROUNDS: usize = 60;
+    if !has_pool(engine) {
+        return Ok(());
+    }
+    let device = &debug(engine, 16 * MIB)?;
+    thread::scope(|scope| {
+        let threads: Vec<_> = (0..THREADS)
+            .map(|thread| {
+                scope.spawn(move || -> Outcome {
+                    for round in 0..ROUNDS {
+                        let handle = filled(device, 100, thread)?;
+                        let misuse = Misuse::ALL[round % Misuse::ALL.len()];
+                        let report = match device.inject(misuse.raw(), 100) {
+                            Err(Errno::AGAIN) => continue,
+                            result => result?,
+                        };
+                        // Others may get the memory of a write after free, and the report.
+                        if report.fault != 0 {
+                            is_of(&report, misuse, 100, 16 * MIB).about(misuse)?;
+                        }
+                        intact(device, handle, 100, thread)?;
+                        device.free(handle)?;
+                    }
+                    Ok(())
+                })
+            })
+            .collect();
+        threads
+            .into_iter()
+            .try_for_each(|thread| match thread.join() {
+                Ok(outcome) => outcome,
+                Err(_) => Err(Verdict::failed("a thread panicked")),
+            })
+    })?;
+    let stats = device.stats()?;
+    equal("live", stats.live_blocks, stats.set_aside_blocks)?;
+    adds_up(&stats)?;
+    sound(device)
+}
+
+/// Misuses a pool of its own, and has others do the same; what a child does.
+pub(super) fn vandal(engine: Engine) -> Outcome {
+    for round in 0..3 {
+        let device = debug(engine, 2 * MIB)?;
+        for misuse in Misuse::ALL {
+            let report = inject(&device, *misuse, 100 + round)?;
+            is_of(&report, *misuse, 100 + round, 2 * MIB).about(misuse)?;
+        }
+        let stats = device.stats()?;
+        equal(
+            "reports",
+            stats.reports.iter().sum(),
+            Misuse::ALL.len() as u64,
+        )?;
+        equal("set aside", stats.set_aside_blocks, 7)?;
+        sound(&device)?;
+    }
+    Ok(())
+}
+
+fn programs_misuse_pools_at_once() -> Outcome {
+    for engine in POOL_ENGINES {
+        // Who has a pool beside theirs hears nothing of it.
+        let neighbour = debug(engine, MIB)?;
+        let handle = filled(&neighbour, 5000, 1)?;
+        let mut vandals = Vec::new();
+        for _ in 0..6 {
+            vandals.push(Child::start(Role::Vandal, engine)?);
+        }
+        let pids: HashSet<_> = vandals.iter().map(Child::id).collect();
+        equal("processes", pids.len(), vandals.len())?;
+        for vandal in vandals {
+            vandal.succeeds()?;
+        }
+        intact(&neighbour, handle, 5000, 1)?;
+        equal("reports", neighbour.stats()?.reports, [0; 16])?;
+        sound(&neighbour)?;
+    }
+    Ok(())
+}
+
+fn a_user_without_privilege_cannot_misuse_a_pool() -> Outcome {
+    for engine in POOL_ENGINES {
+        let device = debug(engine, MIB)?;
+        inject(&device, Misuse::SlabFreeDouble, 100)?;
+        for misuse in Misuse::ALL {
+            unchanged(&device, || {
+                as_nobody(|| refused(device.inject(misuse.raw(), 100), Errno::PERM))
+            })?;
+        }
+        // Not even to be told what would be wrong with it.
+        as_nobody(|| refused(device.inject(0, 0), Errno::PERM))?;
+        equal("reports", as_nobody(|| reports(&device))?.len(), 1)?;
+    }
+    Ok(())
+}
+
+fn only_a_pool_in_debug_mode_can_be_misused() -> Outcome {
+    let mut without = vec![Device::open()?, shared(Engine::Slub)?];
+    for engine in POOL_ENGINES {
+        without.push(shared(engine)?);
+        without.push(private_of(engine, MIB)?);
+    }
+    let mut room = [slablab_report::default(); 4];
+    for device in without {
+        unchanged(&device, || {
+            refused(
+                device.inject(Misuse::SlabFreeDouble.raw(), 100),
+                Errno::OPNOTSUPP,
+            )?;
+            refused(device.reports(0, &mut room), Errno::OPNOTSUPP)
+        })?;
+    }
+    Ok(())
+}
+
+fn wrong_arguments_are_einval_and_nothing_is_done() -> Outcome {
+    let device = debug(Engine::Hybrid, MIB)?;
+    let right = slablab_inject {
+        misuse: uapi::SLABLAB_MISUSE_SLAB_FREE_DOUBLE,
+        size: 100,
+        ..Default::default()
+    };
+    let most = Misuse::ALL.len() as u32;
+    for misuse in [0, most + 1, most + 2, 1 << 16, u32::MAX] {
+        is_einval(
+            &device,
+            uapi::SLABLAB_NR_INJECT,
+            slablab_inject { misuse, ..right },
+        )?;
+    }
+    is_einval(
+        &device,
+        uapi::SLABLAB_NR_INJECT,
+        slablab_inject { size: 0, ..right },
+    )?;
+    let right = slablab_reports {
+        count: 1,
+        ..Default::default()
+    };
+    for count in [0, uapi::SLABLAB_REPORTS_KEPT + 1, u32::MAX] {
+        is_einval(
+            &device,
+            uapi::SLABLAB_NR_REPORTS,
+            slablab_reports { count, ..right },
+        )?;
+    }
+    // What is told goes to an address that is the program's own.
+    inject(&device, Misuse::SlabFreeDouble, 100)?;
+    for reports in [0, u64::MAX, 0xffff_8880_0000_0000] {
+        let mut sent = slablab_reports { reports, ..right };
+        refused(
+            submit(&device, uapi::SLABLAB_NR_REPORTS, &mut sent),
+            Errno::FAULT,
+        )?;
+    }
+    // A second time is too late, in debug mode as otherwise.
+    let mut bind = slablab_bind {
+        engine: Engine::Hybrid.raw(),
+        flags: DEBUG,
+        pool_bytes: MIB,
+        ..Default::default()
+    };
+    refused(
+        submit(&device, uapi::SLABLAB_NR_BIND, &mut bind),
+        Errno::BUSY,
+    )
+}
+
+/// Checks that an argument is refused, and that it and all figures stay as they are.
+#[track_caller]
+fn is_einval<T: Argument>(device: &Device, number: u32, argument: T) -> Outcome {
+    let mut sent = argument;
+    unchanged(device, || {
+        refused(submit(device, number, &mut sent), Errno::INVAL)
+    })?;
+    equal("argument", sent.bytes(), argument.bytes())
+}
+
+fn a_block_that_no_pool_can_have_is_enomem() -> Outcome {
+    for engine in POOL_ENGINES {
+        let device = debug(engine, MIB)?;
+        for misuse in Misuse::ALL {
+            for size in [
+                MIB,
+                MIB + 1,
+                1 << 40,
+                i64::MAX as u64,
+                u64::MAX - 64,
+                u64::MAX,
+            ] {
+                refused(device.inject(misuse.raw(), size), Errno::NOMEM).about(size)?;
+            }
+        }
+        let stats = device.stats()?;
+        equal("reports", stats.reports, [0; 16])?;
+        equal("live", stats.live_blocks, 0)?;
+        sound(&device)?;
+    }
+    Ok(())
+}
+
+fn the_records_count_as_private_memory() -> Outcome {
+    for engine in POOL_ENGINES {
+        let before = shared(engine)?.info()?.private_bytes_used;
+        let device = debug(engine, 512 * KIB)?;
+        let used = device.info()?.private_bytes_used - before;
+        // The pool, 3/8 of it for owners, and a little for the engine.
+        let least = 512 * KIB / 8 * 11;
+        holds(
+            (least..least + 16 * KIB).contains(&used),
+            format_args!("{used} bytes of private memory"),
+        )?;
+        device.extend(512 * KIB)?;
+        equal(
+            "twice that",
+            device.info()?.private_bytes_used - before,
+            2 * used,
+        )?;
+        drop(device);
+        equal("none", shared(engine)?.info()?.private_bytes_used, before)?;
+    }
+    Ok(())
+}
