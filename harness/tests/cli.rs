@@ -168,6 +168,42 @@ fn an_engine_without_a_map_says_who_has_one() {
 }
 
 #[test]
+fn each_misuse_is_named() {
+    for engine in ["hybrid", "seed"] {
+        for size in [1, 100, 5000] {
+            let arguments = format!("inject --target sim --engine {engine} --size {size} --json");
+            let output = output(&arguments);
+            assert!(output.status.success());
+            let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+            let misuses = document["misuses"].as_array().unwrap();
+            assert_eq!(misuses.len(), 15);
+            for misuse in misuses {
+                assert_eq!(misuse["reported"], misuse["expected"], "{misuse}");
+            }
+            assert_eq!(document["set_aside_blocks"], 7);
+        }
+    }
+}
+
+#[test]
+fn a_misuse_is_chosen_by_its_name() {
+    let text = stdout(&output("inject slab_free_double --target sim"));
+    assert!(text.contains("SLAB_FREE_DOUBLE  double free"), "{text}");
+    assert!(text.contains("1 of 1 named; 0 blocks"), "{text}");
+    let list = stdout(&output("inject --list"));
+    assert_eq!(list.lines().count(), 16, "{list}");
+    assert_eq!(output("inject kindness").status.code(), Some(2));
+    let slub = output("inject --target sim --engine slub");
+    assert_eq!(slub.status.code(), Some(1));
+}
+
+#[test]
+fn a_pool_in_debug_mode_passes_a_stress() {
+    let output = output("stress --debug --target sim --pool 8 --seed 7 --ops 600");
+    assert!(output.status.success(), "{}", stdout(&output));
+}
+
+#[test]
 fn slub_is_not_in_this_process() {
     let output = output("stress --target sim --engine slub --ops 1");
     assert_eq!(output.status.code(), Some(1));
@@ -180,7 +216,7 @@ fn without_a_device_the_way_out_is_named() {
     if Path::new("/dev/slablab").exists() {
         return;
     }
-    for command in ["info", "stats", "map", "shell", "stress --ops 1"] {
+    for command in ["info", "stats", "map", "shell", "inject", "stress --ops 1"] {
         let output = output(command);
         assert_eq!(output.status.code(), Some(1));
         let text = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -29,6 +29,49 @@ static void expect(int so, const char *what)
 	exit(EXIT_FAILURE);
 }
 
+/* Misuses a pool in debug mode, and is told of it. */
+static void misuse(void)
+{
+	struct slablab_bind bind = {
+		.flags = SLABLAB_BIND_PRIVATE | SLABLAB_BIND_DEBUG,
+		.pool_bytes = 1 << 20,
+	};
+	struct slablab_inject inject = {
+		.misuse = SLABLAB_MISUSE_SLAB_LINEAR_OVERFLOW_8,
+		.size = 100,
+	};
+	struct slablab_report last[SLABLAB_REPORTS_KEPT];
+	struct slablab_reports reports = {
+		.count = SLABLAB_REPORTS_KEPT,
+		.reports = (__u64)(unsigned long)last,
+	};
+	struct slablab_stats stats = { 0 };
+	int lab;
+
+	lab = open(SLABLAB_DEVICE, O_RDWR | O_CLOEXEC);
+	expect(lab >= 0, "open " SLABLAB_DEVICE);
+	expect(!ioctl(lab, SLABLAB_BIND, &bind), "SLABLAB_BIND of a pool in debug mode");
+
+	/* Eight bytes behind a block are written, which is seen when it is freed. */
+	expect(!ioctl(lab, SLABLAB_INJECT, &inject), "SLABLAB_INJECT");
+	expect(inject.report.fault == SLABLAB_FAULT_OVERFLOW, "fault");
+	expect(inject.report.byte == 100 && inject.report.damaged_bytes == 8, "damage");
+	expect(inject.report.allocated.pid == (__u32)getpid(), "owner");
+	printf("overflow of the block at offset %llu, allocated by operation %llu of %u\n",
+	       (unsigned long long)inject.report.offset,
+	       (unsigned long long)inject.report.allocated.operation,
+	       (unsigned int)inject.report.allocated.pid);
+
+	/* It is remembered, and the block is set aside. */
+	expect(!ioctl(lab, SLABLAB_REPORTS, &reports), "SLABLAB_REPORTS");
+	expect(reports.count == 1 && reports.number == 1, "count of reports");
+	expect(!memcmp(&last[0], &inject.report, sizeof(last[0])), "report");
+	expect(!ioctl(lab, SLABLAB_STATS, &stats), "SLABLAB_STATS");
+	expect(stats.reports[SLABLAB_FAULT_OVERFLOW] == 1, "reports in statistics");
+	expect(stats.set_aside_blocks == 1 && stats.live_blocks == 1, "blocks set aside");
+	close(lab);
+}
+
 int main(void)
 {
 	static const char text[] = "a block remembers";
@@ -111,6 +154,8 @@ int main(void)
 
 	/* With the file go the session, its blocks and its pool. */
 	close(lab);
+
+	misuse();
 	puts("all went as the header says");
 	return EXIT_SUCCESS;
 }

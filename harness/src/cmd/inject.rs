@@ -31,6 +31,7 @@ use crate::{
         BAD,
         Cell,
         GOOD,
+        NONE,
         Side,
         Table,
         blocks,
@@ -236,7 +237,7 @@ impl Owner {
     fn cell(owner: &Option<Self>) -> Cell {
         match owner {
             Some(Self { operation, pid }) => format!("#{operation} by {pid}").into(),
-            None => "-".into(),
+            None => NONE.into(),
         }
     }
 }
@@ -268,7 +269,7 @@ impl Outcome {
         let reported = self.reported.map_or("unknown", Fault::name);
         let offset = match self.offset {
             Some(offset) => format!("{offset:#x}"),
-            None => "outside".to_owned(),
+            None => NONE.to_owned(),
         };
         let damage = match self.damaged_bytes {
             0 => self.byte.to_string(),
@@ -278,7 +279,10 @@ impl Outcome {
             self.misuse.name().into(),
             Cell::styled(reported, style),
             offset.into(),
-            bytes(self.size).into(),
+            match self.size {
+                0 => NONE.into(),
+                size => bytes(size).into(),
+            },
             damage.into(),
             Owner::cell(&self.allocated),
             Owner::cell(&self.freed),
