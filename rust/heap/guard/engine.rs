@@ -155,10 +155,15 @@ unsafe impl<E: Engine, L: Lock<State> + Sync, C: Caller> Engine for Guard<E, L, 
         self.engine.capacity()
     }
 
+    // Out of line, so that having it among others costs these nothing.
+    #[cold]
+    #[inline(never)]
     fn allocate(&self, layout: Layout, cost: &mut Cost) -> Result<Block, Refusal> {
         self.hand_out(layout, cost)
     }
 
+    #[cold]
+    #[inline(never)]
     unsafe fn release(&self, block: Block, layout: Layout, cost: &mut Cost) -> Result<(), BadFree> {
         // SAFETY: By this function's contract.
         match unsafe { self.retire(block.start, layout.size()) } {
