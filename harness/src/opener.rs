@@ -166,6 +166,7 @@ impl Opener {
         Self {
             kind,
             private_bytes: Some(bytes),
+            debug: false,
             pools: Vec::new(),
         }
     }

@@ -183,7 +183,7 @@ impl Plan {
     /// Returns the chosen tests by theme.
     fn chosen(&self) -> Vec<(&'static str, Vec<Case>)> {
         let mut chosen = Vec::new();
-        for theme in &THEMES {
+        for theme in THEMES {
             let mut cases = theme.cases(self.module.as_ref());
             cases.retain(|case| self.chooses(&format!("{}/{}", theme.name, case.name)));
             if !cases.is_empty() {
