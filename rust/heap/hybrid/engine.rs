@@ -200,6 +200,16 @@ impl State {
         served
     }
 
+    /// Makes a block serve `new` where it is, if it can, and counts that.
+    fn resize(&mut self, block: Offset, layout: Layout, new: Layout, cost: &mut Cost) -> bool {
+        let resized = self.heap.resize(block, layout, new, cost);
+        if resized {
+            self.resizes += 1;
+            self.counts.resized(layout.size(), new.size());
+        }
+        resized
+    }
+
     /// Sets bytes aside for magazines that want to hold `wanted` blocks more of `bytes` bytes, and
     /// returns for how many.
     pub(super) fn reserve(&mut self, wanted: usize, bytes: usize) -> usize {
@@ -476,16 +486,21 @@ unsafe impl<L: Lock<State> + Sync, P: Platform<Cache>> Engine for Hybrid<L, P> {
     }
 
     unsafe fn resize(&self, block: Block, layout: Layout, new: Layout, cost: &mut Cost) -> bool {
-        self.state.with(|state| {
-            let Some(offset) = self.addresses.block_at(block.start).offset else {
-                return false;
-            };
-            let resized = state.heap.resize(offset, layout, new, cost);
-            if resized {
-                state.resizes += 1;
-                state.counts.resized(layout.size(), new.size());
-            }
-            resized
+        let Some(offset) = self.addresses.block_at(block.start).offset else {
+            return false;
+        };
+        let resized = self.state.with(|state| {
+            let resized = state.resize(offset, layout, new, cost);
+            // Where there is not enough for a copy either, it is this or nothing.
+            let is_last = !resized && pages_of(&new) > state.heap.buddy.free_pages();
+            (!is_last).then_some(resized)
+        });
+        resized.unwrap_or_else(|| {
+            self.empty_own();
+            self.state.with(|state| {
+                state.heap.drain();
+                state.resize(offset, layout, new, cost)
+            })
         })
     }
 

@@ -32,7 +32,7 @@
 //! | merges as far as it goes | merges a step or two in each free, and the rest in the next | `buddy` |
 //! | powers of two for what is large | whole pages; the rest of a block goes back at once, and serves with what lies beside it | `buddy`, `runs` |
 //! | buddies by address | by place in the region: the same trace has the same offsets anywhere | `buddy` |
-//! | moves what grows | takes the pages behind a block, if they are free; slabs keep to the other end | `buddy`, `heap` |
+//! | moves what grows | takes the pages behind a block, if they are free, or kept and there is no room for a copy; slabs keep to the other end | `buddy`, `heap` |
 //! | refuses when a list is empty | looks at larger classes and at runs of any position first; says why, and how much in pieces the pool is | `last_resort`, `runs` |
 //! | counts slab memory twice | total is used, cached and free | `engine` |
 //! | believes every free | refuses what is foreign, interior or of another size, and names it; a double free when it reaches the slab | `frames`, `slab`, `heap` |
@@ -73,6 +73,8 @@
 //!   [`check`](crate::Engine::check) sees it.
 //! - A CPU that used many sizes holds the reserve of all magazines until 64 of its requests went
 //!   without, or memory is short.
+//! - Up to eight free blocks are on their way up: the next frees merge them. Who finds nothing else,
+//!   and who looks at all (a check, a map), has them arrive, and that is not a step or two.
 //! - A block above 4096 bytes is whole pages: 4097 bytes take two.
 //! - What is aligned to more than a page needs a block: runs do not serve it. Where there are more
 //!   than 64, the one that is long enough may be missed.

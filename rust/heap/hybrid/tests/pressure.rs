@@ -10,10 +10,11 @@ use super::{
     },
 };
 use crate::{
-    Engine, Path, Refusal,
+    Cost, Engine, Path, Refusal,
     class::PAGE_BYTES,
     testing::{
         layout,
+        sound,
         totals, //
     },
 };
@@ -224,4 +225,39 @@ fn a_cpu_that_keeps_nothing_is_denied_as_long_as_others_hold_the_whole_share() {
         (0, 16)
     );
     assert_eq!(machine.cache(0).len(stock(64)), 0);
+}
+
+#[test]
+fn a_block_that_cannot_be_copied_grows_into_what_is_kept() {
+    let pages = |pages: usize| layout(pages * PAGE_BYTES, 8);
+    for out in [0, 1] {
+        let machine = Machine::new(1, 64 * PAGE_BYTES);
+        let (large, small) = (pages(40), layout(64, 8));
+        let mut cost = Cost::default();
+        let block = machine.engine.allocate(large, &mut cost).unwrap();
+        // A slab of one page behind it, whose objects are free, or all but one.
+        let objects = [(); 2].map(|()| machine.serve_unchecked(small).unwrap().0);
+        machine.release_all_unchecked(objects[out..].iter().copied());
+        assert!((40..60).contains(&(objects[0].byte() as usize / PAGE_BYTES)));
+        assert!(machine.magazine_bytes() > 0);
+        let mut resize = |from: usize, to: usize| {
+            // SAFETY: The block is out, and has so many pages.
+            unsafe { (machine.engine).resize(block, pages(from), pages(to), &mut cost) }
+        };
+        // As long as there is room for a copy, nothing is given up: the caller may move it.
+        assert!(resize(40, 8));
+        assert!(!resize(8, 50));
+        assert!(machine.magazine_bytes() > 0);
+        assert!(resize(8, 40));
+        assert_eq!(resize(40, 60), out == 0);
+        assert_eq!(machine.magazine_bytes(), 0);
+        assert_eq!(
+            totals(&machine.engine).live_bytes as usize,
+            match out {
+                0 => 60 * PAGE_BYTES,
+                _ => 40 * PAGE_BYTES + small.size(),
+            }
+        );
+        sound(&machine.engine);
+    }
 }
