@@ -111,7 +111,7 @@ const WRONG: u8 = 0x42;
 const WRITTEN: usize = WORD;
 
 /// The blocks that are asked for until the one that was freed comes back.
-const TRIES: usize = 32;
+const TRIES: usize = 64;
 
 /// Blocks that are freed between the two times of a delayed double free.
 const OTHERS: usize = 8;
