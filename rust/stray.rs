@@ -46,7 +46,7 @@ struct Site {
 
 impl Site {
     fn new(kind: EngineKind, bytes: usize) -> Result<Self> {
-        let pool = PoolRef::new(kind, POOL_BYTES, None)?;
+        let pool = PoolRef::new(kind, POOL_BYTES, None, false)?;
         let layout = Layout::from_size_align(bytes, 8).map_err(|_| EINVAL)?;
         let block = || {
             pool.allocate(layout, &mut Cost::default())
