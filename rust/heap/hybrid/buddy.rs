@@ -9,8 +9,8 @@
 //! (as in Linux's `alloc_pages_exact`), and is used again by [`runs`](super::runs). Buddies are told
 //! by their place in the region, not by address, so what fits does not depend on where the pool
 //! lies. And a free does a few steps at most: what it leaves is on its way up, and goes on with the
-//! next ones, or when nothing else would do (after Barkley and Lee, A Lazy Buddy System Bounded by
-//! Two Coalescences per Operation, 1989, who put off more, for speed).
+//! next ones, or arrives before anything is allocated (after Barkley and Lee, A Lazy Buddy System
+//! Bounded by Two Coalescences per Operation, 1989, who put off more, for speed).
 
 use super::{
     frames::{
@@ -164,11 +164,9 @@ impl Buddy {
         if order > REGION_PAGES_SHIFT {
             return None;
         }
-        let mut candidates = self.orders >> order;
-        if candidates == 0 {
-            self.settle(frames, work);
-            candidates = self.orders >> order;
-        }
+        // So no block is split where a smaller one is about to be there.
+        self.settle(frames, work);
+        let candidates = self.orders >> order;
         if candidates == 0 {
             return None;
         }

@@ -73,8 +73,8 @@
 //!   [`check`](crate::Engine::check) sees it.
 //! - A CPU that used many sizes holds the reserve of all magazines until 64 of its requests went
 //!   without, or memory is short.
-//! - Up to eight free blocks are on their way up: the next frees merge them. Who finds nothing else,
-//!   and who looks at all (a check, a map), has them arrive, and that is not a step or two.
+//! - Up to eight free blocks are on their way up: the next frees merge them. What asks the buddy
+//!   system for pages, or looks at all (a check, a map), has them arrive, which is not a step or two.
 //! - A block above 4096 bytes is whole pages: 4097 bytes take two.
 //! - What is aligned to more than a page needs a block: runs do not serve it. Where there are more
 //!   than 64, the one that is long enough may be missed.

@@ -176,7 +176,7 @@ fn a_free_takes_few_steps_however_much_merges() {
 }
 
 #[test]
-fn what_is_on_its_way_up_serves_when_nothing_else_does() {
+fn what_is_on_its_way_up_serves_the_next_request() {
     let mut buddy = buddy(64);
     fill(&mut buddy, 64);
     // All of the upper half comes back, of the lower half all but its first page.
