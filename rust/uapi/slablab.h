@@ -5,10 +5,12 @@
  * Every open file is a session: it owns the blocks that it allocates, and
  * closing it frees them. Opening more than there may be is ENFILE.
  *
- * Commands that take a structure read it whole, once, and write it back whole
- * when they succeed. ALLOC and REALLOC also do so when they fail with ENOMEM,
- * EDQUOT or EOPNOTSUPP, so that the cause can be read. What fails changes
- * nothing. SUBMIT does many operations and tells how far it came.
+ * Commands that take a structure read it whole, once, and write it back when
+ * they succeed. ALLOC and REALLOC also do so when they fail with ENOMEM, EDQUOT
+ * or EOPNOTSUPP, so that the cause can be read. What fails changes nothing: what
+ * was done and cannot be written back is undone, but for a block whose handle
+ * the program guessed and uses meanwhile. SUBMIT does many operations and tells
+ * how far it came.
  *
  * Structures may grow at their end. A command is told by its number, not by
  * the size of its argument: a shorter argument than SLABLAB_*_SIZE_VER1 is
