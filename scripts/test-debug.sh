@@ -15,8 +15,8 @@ set -eu
 cd "$top"
 
 # Each with the seconds that it may take where processors are emulated.
-declare -A stages=([selftest]=3600 [stress]=1800 [stray]=600)
-order=(selftest stress stray)
+declare -A stages=([selftest]=3600 [stress]=1800 [fuzz]=3600 [stray]=600)
+order=(selftest stress fuzz stray)
 brief_seconds=1500
 
 tree=$(KDIR='' scripts/kernel.sh path lab+debug)

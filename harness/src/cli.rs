@@ -11,6 +11,7 @@ use clap::{
 
 use crate::cmd::{
     bench,
+    fuzz,
     info,
     inject,
     map,
@@ -45,6 +46,7 @@ enum Command {
     Inject(inject::InjectArgs),
     Bench(bench::BenchArgs),
     Selftest(selftest::SelftestArgs),
+    Fuzz(fuzz::FuzzArgs),
 }
 
 impl Cli {
@@ -61,6 +63,7 @@ impl Cli {
             Command::Inject(args) => inject::run(args),
             Command::Bench(args) => bench::run(args),
             Command::Selftest(args) => selftest::run(args),
+            Command::Fuzz(args) => fuzz::run(args),
         }
     }
 }

@@ -360,6 +360,12 @@ impl AsFd for Device {
     }
 }
 
+impl From<Device> for OwnedFd {
+    fn from(device: Device) -> Self {
+        device.file
+    }
+}
+
 /// Returns the file position of a byte of a block: `SLABLAB_POSITION` of the header.
 pub(crate) fn position(handle: u32, byte: u32) -> u64 {
     (u64::from(handle) << uapi::SLABLAB_POSITION_HANDLE_SHIFT) | u64::from(byte)

@@ -1,0 +1,443 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Calls, made of nothing but the seed.
+//!
+//! Only which of a session's blocks a handle names is left open: the session knows.
+
+use super::{
+    arena::{
+        ARRAY,
+        Place, //
+    },
+    commands::{
+        ALLOC,
+        COMMANDS,
+        Field,
+        Meaning,
+        OPERATION,
+        QUICK,
+        REALLOC,
+        SUBMIT,
+        bound, //
+    },
+};
+use crate::{
+    rng::Rng,
+    uapi::{
+        self,
+        slablab_operation, //
+    },
+};
+
+/// The open files that a process has room for.
+pub(super) const SLOTS: usize = 5;
+
+/// The kinds of calls; the first ones are commands by their number.
+pub(super) const KINDS: [&str; 24] = [
+    "INFO",
+    "BIND",
+    "ALLOC",
+    "FREE",
+    "REALLOC",
+    "STATS",
+    "CHECK",
+    "EXTEND",
+    "MAP",
+    "SHRINK",
+    "SUBMIT",
+    "BENCH",
+    "ioctl 12",
+    "ioctl 13",
+    "ioctl 14",
+    "other ioctl",
+    "open",
+    "close",
+    "pass",
+    "pread",
+    "pwrite",
+    "lseek",
+    "poll",
+    "mmap",
+];
+const OTHER_IOCTL: usize = 15;
+
+/// How a call's arguments were made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Made {
+    /// As the header wants them, with values of interest.
+    Structured,
+    /// So, and then spoilt.
+    Mutated,
+    /// Out of nothing.
+    Random,
+}
+
+/// A handle to be written into an argument or an array.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Named {
+    pub(super) at: usize,
+    /// Which one of those that the session has.
+    pub(super) pick: usize,
+}
+
+/// A call of ioctl.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Ioctl {
+    pub(super) request: u32,
+    pub(super) argument: Vec<u8>,
+    pub(super) place: Place,
+    pub(super) handles: Vec<Named>,
+    /// What the argument points to.
+    pub(super) array: Vec<u8>,
+    pub(super) array_handles: Vec<Named>,
+}
+
+/// Where a transfer or a mapping begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Position {
+    /// In one of the session's blocks.
+    Block(usize, u32),
+    /// Anywhere.
+    Any(u64),
+}
+
+/// A call on one of the process's open files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Call {
+    /// Opens a session in place of the one that is there.
+    Open,
+    Close,
+    /// Sends the file to whoever takes it, and takes one.
+    Pass,
+    Ioctl(Ioctl),
+    /// FREE of one of the session's blocks.
+    Free(usize),
+    Read(Position, usize, Place),
+    Write(Position, Vec<u8>, Place),
+    Seek(u8, i64),
+    Poll(u16),
+    Map(Position, usize, u8),
+}
+
+/// What a process does next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Step {
+    pub(super) slot: usize,
+    /// Without privilege.
+    pub(super) as_nobody: bool,
+    /// With a child that has the same files, at work beside.
+    pub(super) forked: bool,
+    pub(super) made: Made,
+    pub(super) call: Call,
+}
+
+impl Step {
+    /// Makes the `n`th step of a process.
+    pub(super) fn new(seed: u64, process: u64, n: u64) -> Self {
+        let mut random = Rng::split(seed ^ process << 48, n);
+        let made = match random.below(10) {
+            0..5 => Made::Structured,
+            5..8 => Made::Mutated,
+            _ => Made::Random,
+        };
+        Self {
+            slot: random.index(SLOTS),
+            as_nobody: random.chance(1, 8),
+            forked: random.chance(1, 500),
+            made,
+            call: call(&mut random, made),
+        }
+    }
+}
+
+impl Call {
+    /// Returns the call's number in [`KINDS`].
+    pub(super) fn kind(&self) -> usize {
+        match self {
+            Self::Ioctl(ioctl) => match ioctl.request & 0xffff {
+                command if command >> 8 == uapi::SLABLAB_IOC_TYPE => {
+                    (command as usize & 0xff).min(OTHER_IOCTL)
+                }
+                _ => OTHER_IOCTL,
+            },
+            Self::Free(_) => uapi::SLABLAB_NR_FREE as usize,
+            Self::Open => 16,
+            Self::Close => 17,
+            Self::Pass => 18,
+            Self::Read(..) => 19,
+            Self::Write(..) => 20,
+            Self::Seek(..) => 21,
+            Self::Poll(_) => 22,
+            Self::Map(..) => 23,
+        }
+    }
+}
+
+fn call(random: &mut Rng, made: Made) -> Call {
+    match random.below(100) {
+        0 if random.chance(1, 2) => Call::Open,
+        0 => Call::Close,
+        1 => Call::Pass,
+        2..14 => Call::Read(
+            position(random, made),
+            len(random, made),
+            place(random, made),
+        ),
+        14..22 => {
+            let len = len(random, made).min(1 << 16);
+            let bytes = (0..len).map(|_| random.next() as u8).collect();
+            Call::Write(position(random, made), bytes, place(random, made))
+        }
+        22 => Call::Seek(random.below(6) as u8, interesting(random) as i64),
+        23 => Call::Poll(random.next() as u16),
+        24 => Call::Map(
+            position(random, made),
+            len(random, made),
+            random.next() as u8,
+        ),
+        25..37 if made == Made::Structured => Call::Free(random.index(64)),
+        25..29 => Call::Ioctl(free(random)),
+        _ if made == Made::Random => Call::Ioctl(arbitrary(random)),
+        _ => Call::Ioctl(command(random, made)),
+    }
+}
+
+/// FREE of any number.
+fn free(random: &mut Rng) -> Ioctl {
+    let number = interesting(random) as usize;
+    Ioctl {
+        request: request(0, 0, uapi::SLABLAB_IOC_TYPE, uapi::SLABLAB_NR_FREE),
+        argument: Vec::new(),
+        place: Place::Nowhere(number),
+        handles: Vec::new(),
+        array: Vec::new(),
+        array_handles: Vec::new(),
+    }
+}
+
+/// Any request with any bytes; one in two is for the device, and of a number that it may know.
+fn arbitrary(random: &mut Rng) -> Ioctl {
+    let known = random.chance(1, 2);
+    let number = if known {
+        random.below(16)
+    } else {
+        random.below(256)
+    } as u32;
+    let kind = if known {
+        uapi::SLABLAB_IOC_TYPE
+    } else {
+        random.below(256) as u32
+    };
+    let bytes = random.doubling(1, 1 << 14) as usize - 1;
+    let mut argument: Vec<_> = (0..bytes).map(|_| random.next() as u8).collect();
+    bound(number, &mut argument);
+    Ioctl {
+        request: request(random.below(4) as u32, bytes, kind, number),
+        argument,
+        place: place(random, Made::Random),
+        handles: Vec::new(),
+        array: Vec::new(),
+        array_handles: Vec::new(),
+    }
+}
+
+/// A known command, good or spoilt.
+fn command(random: &mut Rng, made: Made) -> Ioctl {
+    // Half of all calls are for memory. What takes long is rare.
+    let command = match random.below(24) {
+        0..8 => &ALLOC,
+        8..12 => &REALLOC,
+        12..14 => &SUBMIT,
+        14 => &COMMANDS[random.index(COMMANDS.len())],
+        _ => &COMMANDS[random.index(QUICK)],
+    };
+    let mut argument = vec![0; command.bytes];
+    let mut handles = Vec::new();
+    fill(random, command.fields, &mut argument, 0, &mut handles);
+    let mut array = Vec::new();
+    let mut array_handles = Vec::new();
+    if command.number == uapi::SLABLAB_NR_SUBMIT {
+        array = vec![0; 70 * size_of::<slablab_operation>()];
+        for at in (0..array.len()).step_by(size_of::<slablab_operation>()) {
+            let operation = &mut array[at..];
+            fill(random, OPERATION, operation, at, &mut array_handles);
+        }
+    }
+    let (mut direction, mut bytes, mut number) = (3, command.bytes, command.number);
+    if made == Made::Mutated {
+        for _ in 0..=random.below(3) {
+            match random.below(8) {
+                0 => bytes = random.below(1 << 14) as usize,
+                1 => bytes = command.bytes + random.index(17) - 8,
+                2 => direction = random.below(4) as u32,
+                3 => number = random.below(16) as u32,
+                4 => spoil(random, &mut array),
+                _ => spoil(random, &mut argument),
+            }
+        }
+        let filler = if random.chance(1, 4) {
+            random.next() as u8
+        } else {
+            0
+        };
+        argument.resize(bytes, filler);
+    }
+    bound(number, &mut argument);
+    handles.retain(|named| named.at + 4 <= argument.len());
+    Ioctl {
+        request: request(direction, bytes, uapi::SLABLAB_IOC_TYPE, number),
+        argument,
+        place: place(random, made),
+        handles,
+        array,
+        array_handles,
+    }
+}
+
+/// Gives each field a value that may be served. `base` is where the structure lies.
+fn fill(
+    random: &mut Rng,
+    fields: &[Field],
+    structure: &mut [u8],
+    base: usize,
+    handles: &mut Vec<Named>,
+) {
+    for field in fields {
+        let value = match field.meaning {
+            Meaning::Size if random.chance(1, 50) => interesting(random),
+            Meaning::Size => random.doubling(1, 1 << 17),
+            Meaning::Align if random.chance(1, 20) => 1 << random.below(64),
+            Meaning::Align => 1 << random.below(7),
+            Meaning::Pool if random.chance(1, 20) => interesting(random),
+            Meaning::Pool => random.below(9) << 15,
+            Meaning::From1(most) => 1 + random.below(most),
+            Meaning::Rarely(_) if random.chance(3, 4) => 0,
+            Meaning::Rarely(most) | Meaning::UpTo(most) => random.below(most + 1),
+            Meaning::Array => ARRAY as u64,
+            Meaning::Handle => {
+                handles.push(Named {
+                    at: base + field.at,
+                    pick: random.index(64),
+                });
+                0
+            }
+        };
+        field.write(structure, value);
+    }
+}
+
+/// Changes a bit, a byte, or eight bytes.
+fn spoil(random: &mut Rng, bytes: &mut [u8]) {
+    if bytes.is_empty() {
+        return;
+    }
+    let at = random.index(bytes.len());
+    match random.below(3) {
+        0 => bytes[at] ^= 1 << random.below(8),
+        1 => bytes[at] = random.next() as u8,
+        _ => {
+            let word = at & !7;
+            let end = bytes.len().min(word + 8);
+            let value = interesting(random).to_le_bytes();
+            bytes[word..end].copy_from_slice(&value[..end - word]);
+        }
+    }
+}
+
+/// Returns a number at which something may begin or end.
+fn interesting(random: &mut Rng) -> u64 {
+    let near = random.below(5).wrapping_sub(2);
+    let power = 1_u64 << random.below(64);
+    match random.below(8) {
+        0 => near,
+        1 => u64::from(u32::MAX).wrapping_add(near),
+        2 => (i64::MAX as u64).wrapping_add(near),
+        // Where the kernel is.
+        3 => 0xffff_8880_0000_0000 | random.next() >> 24,
+        4 => random.next(),
+        5 => power.wrapping_mul(3),
+        _ => power.wrapping_add(near),
+    }
+}
+
+fn place(random: &mut Rng, made: Made) -> Place {
+    let good = match made {
+        Made::Structured => 50,
+        Made::Mutated => 8,
+        Made::Random => 3,
+    };
+    if random.below(good) > 0 {
+        return Place::Whole;
+    }
+    match random.below(4) {
+        0 => Place::Over(random.index(64)),
+        1 => Place::Constant,
+        2 => Place::Over(usize::MAX),
+        // The first page, the half of the kernel, and what is neither.
+        _ => Place::Nowhere(
+            [
+                0,
+                1,
+                4095,
+                usize::MAX,
+                usize::MAX - 4096,
+                0xffff_8880_0000_1000,
+                1 << 62,
+            ][random.index(7)],
+        ),
+    }
+}
+
+fn position(random: &mut Rng, made: Made) -> Position {
+    if made == Made::Random || random.chance(1, 10) {
+        return Position::Any(interesting(random));
+    }
+    let byte = match random.below(4) {
+        0 => interesting(random) as u32,
+        _ => random.doubling(1, 1 << 13) as u32 - 1,
+    };
+    Position::Block(random.index(64), byte)
+}
+
+/// Returns a length of at most 1 MiB, of at most 64 KiB where all is to be well.
+fn len(random: &mut Rng, made: Made) -> usize {
+    let most = if made == Made::Structured { 16 } else { 20 };
+    random.doubling(1, 1 << most) as usize - 1
+}
+
+/// Returns the request `_IOC(direction, kind, number, bytes)`.
+fn request(direction: u32, bytes: usize, kind: u32, number: u32) -> u32 {
+    direction << 30 | (bytes as u32 & 0x3fff) << 16 | kind << 8 | number
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn steps(seed: u64, process: u64) -> Vec<Step> {
+        (0..3000).map(|n| Step::new(seed, process, n)).collect()
+    }
+
+    #[test]
+    fn a_seed_makes_the_same_steps_each_time() {
+        assert_eq!(steps(1, 0), steps(1, 0));
+        assert_ne!(steps(1, 0), steps(2, 0));
+        assert_ne!(steps(1, 0), steps(1, 1));
+    }
+
+    #[test]
+    fn every_kind_is_made_and_every_command_in_its_right_form() {
+        let steps = steps(1, 0);
+        for (kind, name) in KINDS.iter().enumerate() {
+            assert!(steps.iter().any(|step| step.call.kind() == kind), "{name}");
+        }
+        for command in &COMMANDS {
+            let right = request(3, command.bytes, uapi::SLABLAB_IOC_TYPE, command.number);
+            let made = |step: &Step| {
+                step.made == Made::Structured
+                    && matches!(&step.call, Call::Ioctl(ioctl) if ioctl.request == right)
+            };
+            assert!(steps.iter().any(made), "{}", KINDS[command.number as usize]);
+        }
+    }
+}

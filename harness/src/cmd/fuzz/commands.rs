@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What a fuzzer knows of each command: the fields of its argument, and what they mean.
+
+use std::mem::offset_of;
+
+use crate::uapi::{
+    self,
+    slablab_alloc,
+    slablab_bench,
+    slablab_bind,
+    slablab_check,
+    slablab_extend,
+    slablab_info,
+    slablab_map,
+    slablab_operation,
+    slablab_realloc,
+    slablab_shrink,
+    slablab_stats,
+    slablab_submit, //
+};
+
+/// What a field means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Meaning {
+    /// Bytes of a block.
+    Size,
+    /// Its alignment.
+    Align,
+    /// The block itself.
+    Handle,
+    /// Bytes of a pool or a region.
+    Pool,
+    /// A number below this, or this.
+    UpTo(u64),
+    /// From 1 on, and not above this.
+    From1(u64),
+    /// Mostly 0, and not above this.
+    Rarely(u64),
+    /// Where an array is.
+    Array,
+}
+
+/// A field of an argument.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Field {
+    pub(super) at: usize,
+    pub(super) bytes: usize,
+    pub(super) meaning: Meaning,
+}
+
+/// A command that takes a structure. Fields that are not named are zero in a good call.
+#[derive(Debug)]
+pub(super) struct Command {
+    pub(super) number: u32,
+    pub(super) bytes: usize,
+    pub(super) fields: &'static [Field],
+}
+
+/// Names fields: `structure: field bytes meaning, …`
+macro_rules! fields {
+    ($structure:ident: $($field:ident $bytes:literal $meaning:expr),* $(,)?) => {
+        &[$(Field {
+            at: offset_of!($structure, $field),
+            bytes: $bytes,
+            meaning: $meaning,
+        }),*]
+    };
+}
+
+/// Names a command.
+macro_rules! command {
+    ($number:ident, $structure:ident: $($fields:tt)*) => {
+        Command {
+            number: uapi::$number,
+            bytes: size_of::<$structure>(),
+            fields: fields!($structure: $($fields)*),
+        }
+    };
+}
+
+use Meaning::{
+    Align,
+    Array,
+    From1,
+    Handle,
+    Pool,
+    Rarely,
+    Size,
+    UpTo, //
+};
+
+pub(super) const ALLOC: Command =
+    command!(SLABLAB_NR_ALLOC, slablab_alloc: size 8 Size, align 8 Align);
+pub(super) const REALLOC: Command =
+    command!(SLABLAB_NR_REALLOC, slablab_realloc: handle 4 Handle, size 8 Size);
+pub(super) const SUBMIT: Command =
+    command!(SLABLAB_NR_SUBMIT, slablab_submit: count 4 From1(70), operations 8 Array);
+
+/// The commands. FREE takes a number and is not among them.
+pub(super) static COMMANDS: [Command; 11] = [
+    ALLOC,
+    REALLOC,
+    SUBMIT,
+    command!(SLABLAB_NR_INFO, slablab_info:),
+    command!(SLABLAB_NR_BIND, slablab_bind:
+        engine 4 UpTo(4), flags 4 UpTo(1), pool_bytes 8 Pool),
+    command!(SLABLAB_NR_STATS, slablab_stats:),
+    command!(SLABLAB_NR_EXTEND, slablab_extend: bytes 8 Pool),
+    command!(SLABLAB_NR_MAP, slablab_map:
+        region 4 Rarely(2), page 4 UpTo(300), count 4 From1(4096), extents 8 Array),
+    // These take long.
+    command!(SLABLAB_NR_SHRINK, slablab_shrink:),
+    command!(SLABLAB_NR_CHECK, slablab_check:),
+    command!(SLABLAB_NR_BENCH, slablab_bench:
+        subject 4 UpTo(5), pattern 4 UpTo(5), flags 4 Rarely(1), threads 4 From1(1),
+        pool_bytes 8 Pool, size 8 From1(4096), size_min 8 Rarely(64), count 8 From1(200),
+        seed 8 UpTo(9), slots 4 From1(64)),
+];
+
+/// How many of these do not take long.
+pub(super) const QUICK: usize = 8;
+
+/// The fields of an operation of SUBMIT.
+pub(super) const OPERATION: &[Field] = fields!(slablab_operation:
+    kind 1 From1(3), align_log2 1 Rarely(12), flags 2 Rarely(1), handle 4 Handle, bytes 8 Size);
+
+/// What would keep the machine busy, or the memory budget in one hand, is cut down to this: it is
+/// served all the same. What is refused for its size stays as it is.
+const BOUNDS: [(u32, Field, u64, u64); 6] = {
+    const fn at(at: usize, bytes: usize) -> Field {
+        Field {
+            at,
+            bytes,
+            meaning: Meaning::UpTo(0),
+        }
+    }
+    [
+        // Others would be waited for.
+        (
+            uapi::SLABLAB_NR_BENCH,
+            at(offset_of!(slablab_bench, threads), 4),
+            1,
+            uapi::SLABLAB_BENCH_THREADS_MAX as u64,
+        ),
+        (
+            uapi::SLABLAB_NR_BENCH,
+            at(offset_of!(slablab_bench, count), 8),
+            2_000,
+            uapi::SLABLAB_BENCH_COUNT_MAX as u64,
+        ),
+        (
+            uapi::SLABLAB_NR_BENCH,
+            at(offset_of!(slablab_bench, slots), 4),
+            256,
+            uapi::SLABLAB_BENCH_SLOTS_MAX as u64,
+        ),
+        (
+            uapi::SLABLAB_NR_BENCH,
+            at(offset_of!(slablab_bench, pool_bytes), 8),
+            1 << 20,
+            1 << 32,
+        ),
+        (
+            uapi::SLABLAB_NR_BIND,
+            at(offset_of!(slablab_bind, pool_bytes), 8),
+            8 << 20,
+            1 << 32,
+        ),
+        (
+            uapi::SLABLAB_NR_EXTEND,
+            at(offset_of!(slablab_extend, bytes), 8),
+            1 << 20,
+            1 << 32,
+        ),
+    ]
+};
+
+/// Cuts an argument down to what takes a bounded time.
+pub(super) fn bound(number: u32, argument: &mut [u8]) {
+    for (of, field, bound, most) in BOUNDS {
+        if number == of
+            && let Some(value) = field.read(argument)
+            && (bound + 1..=most).contains(&value)
+        {
+            field.write(argument, bound);
+        }
+    }
+}
+
+impl Field {
+    /// Returns the field's value, if the argument is so long.
+    fn read(&self, argument: &[u8]) -> Option<u64> {
+        let mut value = [0; 8];
+        value[..self.bytes].copy_from_slice(argument.get(self.at..self.at + self.bytes)?);
+        Some(u64::from_le_bytes(value))
+    }
+
+    /// Sets the field, as far as it is wide, if the argument is so long.
+    pub(super) fn write(&self, argument: &mut [u8], value: u64) {
+        if let Some(field) = argument.get_mut(self.at..self.at + self.bytes) {
+            field.copy_from_slice(&value.to_le_bytes()[..self.bytes]);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_takes_long_is_cut_down_and_what_is_refused_stays() {
+        let bench = COMMANDS.last().unwrap();
+        let threads = Field {
+            at: offset_of!(slablab_bench, threads),
+            bytes: 4,
+            meaning: UpTo(0),
+        };
+        for (asked, left) in [
+            (0, 0),
+            (1, 1),
+            (8, 1),
+            (9, 9),
+            (u64::from(u32::MAX), 0xffff_ffff),
+        ] {
+            let mut argument = vec![0; bench.bytes];
+            threads.write(&mut argument, asked);
+            bound(bench.number, &mut argument);
+            assert_eq!(threads.read(&argument), Some(left));
+        }
+        bound(bench.number, &mut [0; 3]);
+    }
+
+    #[test]
+    fn fields_lie_in_their_arguments() {
+        for command in &COMMANDS {
+            for field in command.fields {
+                assert!(field.at + field.bytes <= command.bytes, "{command:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The processes: begun, killed, and waited for; and what they must have left as it was.
+
+use std::{
+    env,
+    fs::File,
+    os::fd::{
+        AsFd,
+        AsRawFd,
+        OwnedFd, //
+    },
+    process::{
+        self,
+        Child,
+        Command, //
+    },
+    thread,
+    time::{
+        Duration,
+        Instant, //
+    },
+};
+
+use anyhow::{
+    Context,
+    bail, //
+};
+use rustix::{
+    fs::{
+        MemfdFlags,
+        ftruncate,
+        memfd_create, //
+    },
+    net::{
+        AddressFamily,
+        SocketFlags,
+        SocketType,
+        socketpair, //
+    },
+    process::{
+        WaitOptions,
+        getpid,
+        set_child_subreaper,
+        wait, //
+    },
+};
+
+use super::tally::{
+    Event,
+    Tally, //
+};
+use crate::{
+    device::{
+        Device,
+        Errno, //
+    },
+    rng::Rng,
+    uapi::Engine,
+};
+
+/// The engines whose pools are looked at.
+const ENGINES: [Engine; 3] = [Engine::Seed, Engine::Hybrid, Engine::Slub];
+
+/// The time for what the last processes leave behind to go.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How the device is fuzzed.
+pub(super) struct Crowd {
+    pub(super) seed: u64,
+    pub(super) calls: u64,
+    pub(super) processes: usize,
+    pub(super) kills: u64,
+}
+
+/// What came of it.
+pub(super) struct Fuzzed {
+    pub(super) tally: Tally,
+    pub(super) seconds: f64,
+    /// What is not as it must be.
+    pub(super) complaints: Vec<String>,
+}
+
+/// What must be afterwards as it was before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Standing {
+    live_blocks: [u64; 3],
+    live_bytes: [u64; 3],
+    private_bytes: u64,
+    sessions: u32,
+}
+
+/// A process, with the number of the calls that it makes.
+struct Runner {
+    number: usize,
+    process: Child,
+}
+
+impl Crowd {
+    /// Fuzzes the device, on which `first` is a session.
+    pub(super) fn run(&self, first: Device) -> anyhow::Result<Fuzzed> {
+        let before = Standing::now(&first)?;
+        let file = File::from(memfd_create("slablab-fuzz", MemfdFlags::CLOEXEC)?);
+        ftruncate(&file, Tally::BYTES as u64)?;
+        let tally = Tally::map(&file)?;
+        // Children of a killed process become this one's, and are waited for with the others.
+        set_child_subreaper(Some(getpid()))?;
+        let begin = Instant::now();
+        self.work(&file, tally)?;
+        let seconds = begin.elapsed().as_secs_f64();
+        Ok(Fuzzed {
+            tally,
+            seconds,
+            complaints: complaints(&first, &before)?,
+        })
+    }
+
+    /// Has processes make all the calls.
+    fn work(&self, file: &File, tally: Tally) -> anyhow::Result<()> {
+        let (one, other) = socketpair(
+            AddressFamily::UNIX,
+            SocketType::DGRAM,
+            SocketFlags::CLOEXEC,
+            None,
+        )
+        .context("files cannot be passed")?;
+        let begin = |number| self.begin(number, file, &one, &other);
+        let mut runners = (0..self.processes)
+            .map(begin)
+            .collect::<Result<Vec<_>, _>>()?;
+        let mut random = Rng::split(self.seed, u64::MAX);
+        let mut killed = 0;
+        while !runners.is_empty() {
+            thread::sleep(Duration::from_micros(random.below(3000)));
+            let due = tally.events(Event::Begun) * (self.kills + 1) / self.calls.max(1);
+            if killed < due.min(self.kills) {
+                let victim = random.index(runners.len());
+                let Runner { number, process } = &mut runners[victim];
+                process.kill()?;
+                process.wait()?;
+                *process = begin(*number)?.process;
+                tally.happened(Event::Kill);
+                killed += 1;
+            }
+            let mut failed = None;
+            runners.retain_mut(|runner| match runner.process.try_wait() {
+                Ok(None) => true,
+                Ok(Some(status)) if status.success() => false,
+                status => {
+                    failed = Some(format!("process {}: {status:?}", runner.number));
+                    false
+                }
+            });
+            if let Some(failed) = failed {
+                bail!("{failed}");
+            }
+        }
+        // The forked ones that nobody waited for.
+        while !matches!(wait(WaitOptions::empty()), Err(Errno::CHILD)) {}
+        Ok(())
+    }
+
+    /// Begins, or goes on with, the calls of a process.
+    fn begin(
+        &self,
+        number: usize,
+        file: &File,
+        one: &OwnedFd,
+        other: &OwnedFd,
+    ) -> anyhow::Result<Runner> {
+        let tally = format!("/proc/{}/fd/{}", process::id(), file.as_raw_fd());
+        let process = Command::new(env::current_exe()?)
+            .args(["fuzz", "--tally", &tally])
+            .args(["--process", &number.to_string()])
+            .args(["--processes", &self.processes.to_string()])
+            .args(["--calls", &self.calls.to_string()])
+            .args(["--seed", &self.seed.to_string()])
+            .stdin(one.as_fd().try_clone_to_owned()?)
+            .stdout(other.as_fd().try_clone_to_owned()?)
+            .spawn()?;
+        Ok(Runner { number, process })
+    }
+}
+
+/// Opens a session on the shared pool of an engine.
+fn shared(engine: Engine) -> Result<Device, Errno> {
+    let device = Device::open()?;
+    device.bind(engine.raw(), 0, 0)?;
+    Ok(device)
+}
+
+impl Standing {
+    fn now(first: &Device) -> anyhow::Result<Self> {
+        let info = first.info()?;
+        let (mut live_blocks, mut live_bytes) = ([0; 3], [0; 3]);
+        for (n, engine) in ENGINES.into_iter().enumerate() {
+            let stats = shared(engine)?.stats()?;
+            (live_blocks[n], live_bytes[n]) = (stats.live_blocks, stats.live_bytes);
+        }
+        Ok(Self {
+            live_blocks,
+            live_bytes,
+            private_bytes: info.private_bytes_used,
+            sessions: info.sessions_used,
+        })
+    }
+}
+
+/// Looks at what the processes left, and says what is wrong with it.
+fn complaints(first: &Device, before: &Standing) -> anyhow::Result<Vec<String>> {
+    let deadline = Instant::now() + PATIENCE;
+    let mut after = Standing::now(first)?;
+    while after != *before && Instant::now() < deadline {
+        thread::sleep(Duration::from_millis(50));
+        after = Standing::now(first)?;
+    }
+    let mut complaints = Vec::new();
+    if after != *before {
+        complaints.push(format!("before {before:?}, after {after:?}"));
+    }
+    for engine in [Engine::Seed, Engine::Hybrid] {
+        let device = shared(engine)?;
+        let mut complain = |what: &str, is: u64| {
+            if is != 0 {
+                complaints.push(format!("{engine}: {what} {is}"));
+            }
+        };
+        complain("broken rule", device.check()?.rule.into());
+        device.shrink()?;
+        let stats = device.stats()?;
+        complain("bytes that CPUs keep after SHRINK:", stats.magazine_bytes);
+        complain("broken rule after SHRINK:", device.check()?.rule.into());
+        let sum = stats.live_bytes + stats.cached_bytes + stats.free_bytes;
+        complain("bytes that are nowhere:", stats.pool_bytes.abs_diff(sum));
+    }
+    Ok(complaints)
+}

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `slablab fuzz`: calls of every kind, right and wrong, from several processes at once.
+//!
+//! What is called only depends on the seed ([`call`]); who is killed when does not, and neither
+//! does what the others are at. The calls themselves are not checked, other commands do that: what
+//! must hold is that the pools are sound and empty in the end, and that the kernel has nothing to
+//! say.
+
+mod arena;
+mod call;
+mod commands;
+mod crowd;
+mod render;
+mod tally;
+mod worker;
+
+use std::{
+    fs::File,
+    path::PathBuf,
+    process::ExitCode, //
+};
+
+use anyhow::Context;
+use clap::Args;
+
+use self::{
+    crowd::Crowd,
+    tally::{
+        PROCESSES_MAX,
+        Tally, //
+    },
+    worker::Worker,
+};
+use crate::{
+    report,
+    target::open_device, //
+};
+
+/// Call the device with every kind of argument, from several processes that are killed
+///
+/// Needs root, and the machine to itself. In the end every pool is walked, and nothing may be left
+/// in it. What the kernel's checkers say meanwhile is in the kernel's log.
+///
+/// The seed decides on all arguments, but for which block a handle names, and when processes are
+/// killed. Pools that calls of EXTEND have extended stay so until the module is unloaded.
+#[derive(Args)]
+pub(crate) struct FuzzArgs {
+    /// Calls, of all processes together
+    #[arg(long, default_value_t = 10_000)]
+    calls: u64,
+
+    /// Processes at once
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=PROCESSES_MAX as i64))]
+    processes: u16,
+
+    /// What the arguments come from
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+
+    /// How often a process is killed and another put in its place [default: every 1000 calls]
+    #[arg(long)]
+    kills: Option<u64>,
+
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+
+    /// Be the process of this number
+    #[arg(long, hide = true, requires = "tally")]
+    process: Option<u16>,
+
+    /// Where the count is that all processes share
+    #[arg(long, hide = true)]
+    tally: Option<PathBuf>,
+}
+
+/// Runs the subcommand.
+pub(crate) fn run(args: FuzzArgs) -> anyhow::Result<ExitCode> {
+    let end = args.calls.div_ceil(args.processes.into());
+    if let (Some(process), Some(path)) = (args.process, &args.tally) {
+        let file = File::options().read(true).write(true).open(path)?;
+        let tally = Tally::map(&file)?;
+        Worker::new(args.seed, process.into(), tally)?.work(end)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let first = open_device()?;
+    let crowd = Crowd {
+        seed: args.seed,
+        calls: args.calls,
+        processes: args.processes.into(),
+        kills: args.kills.unwrap_or(args.calls / 1000),
+    };
+    let fuzzed = crowd.run(first).context("what a fuzzed device must be")?;
+    if args.json {
+        report::print(serde_json::to_string_pretty(&render::document(&crowd, &fuzzed))? + "\n")?;
+    } else {
+        report::print(render::text(&crowd, &fuzzed))?;
+    }
+    Ok(ExitCode::from(u8::from(!fuzzed.complaints.is_empty())))
+}

@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What is shown of a fuzzed device.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::{
+    call::{
+        KINDS,
+        Made, //
+    },
+    crowd::{
+        Crowd,
+        Fuzzed, //
+    },
+    tally::Event,
+};
+use crate::{
+    device::Errno,
+    errno,
+    report::{
+        BAD,
+        Cell,
+        GOOD,
+        Side,
+        Table,
+        count, //
+    },
+};
+
+/// How calls are made, with the names that people see.
+const WAYS: [(Made, &str); 3] = [
+    (Made::Structured, "structured"),
+    (Made::Mutated, "mutated"),
+    (Made::Random, "random"),
+];
+
+/// What JSON has.
+#[derive(Serialize)]
+pub(super) struct Document {
+    seed: u64,
+    processes: usize,
+    seconds: f64,
+    calls: u64,
+    cut_short: u64,
+    kills: u64,
+    forks: u64,
+    files_received: u64,
+    /// By how they were made: calls, and those that were served.
+    made: BTreeMap<&'static str, [u64; 2]>,
+    /// By kind of call and answer.
+    answers: BTreeMap<&'static str, BTreeMap<String, u64>>,
+    complaints: Vec<String>,
+}
+
+/// Names an answer.
+fn name(number: i32) -> String {
+    match number {
+        0 => "ok".to_owned(),
+        number => errno::Name(Errno::from_raw_os_error(number)).to_string(),
+    }
+}
+
+/// Returns what JSON has.
+pub(super) fn document(crowd: &Crowd, fuzzed: &Fuzzed) -> Document {
+    let tally = &fuzzed.tally;
+    let made = WAYS.map(|(made, name)| (name, <[u64; 2]>::from(tally.calls(made))));
+    let calls = made.iter().map(|(_, [calls, _])| calls).sum();
+    let answers = |kind| tally.answers(kind).into_iter();
+    let answers = |kind| {
+        answers(kind)
+            .map(|(number, count)| (name(number), count))
+            .collect()
+    };
+    Document {
+        seed: crowd.seed,
+        processes: crowd.processes,
+        seconds: fuzzed.seconds,
+        calls,
+        cut_short: tally.events(Event::Begun) - calls,
+        kills: tally.events(Event::Kill),
+        forks: tally.events(Event::Fork),
+        files_received: tally.events(Event::Received),
+        made: made.into(),
+        answers: KINDS
+            .iter()
+            .enumerate()
+            .map(|(kind, name)| (*name, answers(kind)))
+            .collect(),
+        complaints: fuzzed.complaints.clone(),
+    }
+}
+
+/// Returns what people read.
+pub(super) fn text(crowd: &Crowd, fuzzed: &Fuzzed) -> String {
+    let document = document(crowd, fuzzed);
+    let mut table = Table::new([
+        ("call", Side::Left),
+        ("calls", Side::Right),
+        ("served", Side::Right),
+        ("µs each", Side::Right),
+        ("refused", Side::Left),
+    ]);
+    for (number, kind) in KINDS.into_iter().enumerate() {
+        let answers = &document.answers[kind];
+        let served = answers.get("ok").copied().unwrap_or(0);
+        let refused: Vec<_> = answers
+            .iter()
+            .filter(|(answer, _)| *answer != "ok")
+            .map(|(answer, number)| format!("{} {answer}", count(*number)))
+            .collect();
+        let calls = answers.values().sum();
+        let micros = fuzzed.tally.time(number).as_micros() as u64;
+        table.row([
+            Cell::from(kind),
+            count(calls).into(),
+            count(served).into(),
+            micros
+                .checked_div(calls)
+                .map_or_else(String::new, count)
+                .into(),
+            refused.join(", ").into(),
+        ]);
+    }
+    let mut text = format!("{table}\n");
+    for (way, [calls, served]) in &document.made {
+        text += &format!(
+            "{way}: {} calls, {} served\n",
+            count(*calls),
+            count(*served)
+        );
+    }
+    text += &format!(
+        "{} calls of {} processes, {} of them cut short by {} kills; {} forks, {} files received; \
+         {:.1} s\n",
+        count(document.calls),
+        document.processes,
+        count(document.cut_short),
+        count(document.kills),
+        count(document.forks),
+        count(document.files_received),
+        document.seconds
+    );
+    for complaint in &document.complaints {
+        text += &format!("{BAD}FAILED{BAD:#} {complaint}\n");
+    }
+    if document.complaints.is_empty() {
+        text += &format!("{GOOD}sound{GOOD:#}: nothing is left in any pool\n");
+    } else {
+        text += &format!(
+            "repeat: slablab fuzz --seed {} --calls {} --processes {}\n",
+            crowd.seed, crowd.calls, crowd.processes
+        );
+    }
+    text
+}

@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What was called and answered, in memory that all processes share: a killed one leaves its count.
+
+use std::{
+    fs::File,
+    os::fd::AsFd,
+    ptr, slice,
+    sync::atomic::{
+        AtomicU64,
+        Ordering, //
+    },
+    time::Duration,
+};
+
+use rustix::{
+    io,
+    mm::{
+        MapFlags,
+        ProtFlags,
+        mmap, //
+    },
+};
+
+use super::call::{
+    KINDS,
+    Made, //
+};
+use crate::device::Errno;
+
+/// The most processes that there are.
+pub(super) const PROCESSES_MAX: usize = 64;
+
+/// Answers by error number; 0 is success.
+pub(super) const ANSWERS: usize = 256;
+
+/// Ways in which calls are made.
+const WAYS: usize = 3;
+
+const CELLS: usize = KINDS.len() * WAYS * ANSWERS;
+
+/// What happens beside calls.
+#[derive(Clone, Copy)]
+pub(super) enum Event {
+    /// A process was forked, with its open files.
+    Fork,
+    /// A file came from another process.
+    Received,
+    /// A process was killed.
+    Kill,
+    /// A call was begun: more than were answered when its process was killed in it.
+    Begun,
+}
+const EVENTS: usize = 4;
+
+/// The count.
+#[derive(Clone, Copy)]
+pub(super) struct Tally {
+    cells: &'static [AtomicU64],
+}
+
+impl Tally {
+    /// Bytes of the file that it is in.
+    pub(super) const BYTES: usize =
+        (CELLS + EVENTS + KINDS.len() + PROCESSES_MAX) * size_of::<AtomicU64>();
+
+    /// Maps the count that `file` holds, which has [`Tally::BYTES`] bytes.
+    pub(super) fn map(file: &File) -> io::Result<Self> {
+        let access = ProtFlags::READ | ProtFlags::WRITE;
+        // SAFETY: The mapping is new.
+        let start = unsafe {
+            mmap(
+                ptr::null_mut(),
+                Self::BYTES,
+                access,
+                MapFlags::SHARED,
+                file.as_fd(),
+                0,
+            )
+        }?;
+        // SAFETY: The file is as long as the mapping, which stays for ever; whoever else has it
+        // uses atomic operations only.
+        let cells = unsafe { slice::from_raw_parts(start.cast(), Self::BYTES / 8) };
+        Ok(Self { cells })
+    }
+
+    fn add(&self, cell: usize, number: u64) {
+        self.cells[cell].fetch_add(number, Ordering::Relaxed);
+    }
+
+    fn cell(kind: usize, way: usize, answer: usize) -> usize {
+        (kind * WAYS + way) * ANSWERS + answer
+    }
+
+    /// Counts an answer, and how long it took.
+    pub(super) fn answered(
+        &self,
+        kind: usize,
+        made: Made,
+        answer: Result<(), Errno>,
+        took: Duration,
+    ) {
+        let number = answer.map_or_else(Errno::raw_os_error, |()| 0);
+        let answer = usize::try_from(number).map_or(ANSWERS - 1, |n| n.min(ANSWERS - 1));
+        self.add(Self::cell(kind, made as usize, answer), 1);
+        self.add(CELLS + EVENTS + kind, took.as_nanos() as u64);
+    }
+
+    /// Counts an event.
+    pub(super) fn happened(&self, event: Event) {
+        self.add(CELLS + event as usize, 1);
+    }
+
+    /// Returns how often an event happened.
+    pub(super) fn events(&self, event: Event) -> u64 {
+        self.cells[CELLS + event as usize].load(Ordering::Relaxed)
+    }
+
+    /// Takes the number of a process's next step.
+    pub(super) fn next_step(&self, process: usize) -> u64 {
+        self.cells[CELLS + EVENTS + KINDS.len() + process].fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Returns the time that calls of a kind took, all together.
+    pub(super) fn time(&self, kind: usize) -> Duration {
+        Duration::from_nanos(self.cells[CELLS + EVENTS + kind].load(Ordering::Relaxed))
+    }
+
+    /// Returns the answers to calls of a kind, by error number.
+    pub(super) fn answers(&self, kind: usize) -> Vec<(i32, u64)> {
+        let sum = |answer| {
+            let ways = (0..WAYS).map(|way| Self::cell(kind, way, answer));
+            ways.map(|cell| self.cells[cell].load(Ordering::Relaxed))
+                .sum()
+        };
+        let answers = (0..ANSWERS).map(|answer| (answer as i32, sum(answer)));
+        answers.filter(|(_, count)| *count > 0).collect()
+    }
+
+    /// Returns the calls that were made in a way, and how many of these were served.
+    pub(super) fn calls(&self, made: Made) -> (u64, u64) {
+        let sum = |answers: std::ops::Range<usize>| {
+            let cells =
+                (0..KINDS.len()).flat_map(|kind| answers.clone().map(move |answer| (kind, answer)));
+            cells
+                .map(|(kind, answer)| Self::cell(kind, made as usize, answer))
+                .map(|cell| self.cells[cell].load(Ordering::Relaxed))
+                .sum()
+        };
+        (sum(0..ANSWERS), sum(0..1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::fs::{
+        MemfdFlags,
+        ftruncate,
+        memfd_create, //
+    };
+
+    #[test]
+    fn what_is_counted_is_seen_by_whoever_shares_the_file() {
+        let file = File::from(memfd_create("tally", MemfdFlags::CLOEXEC).unwrap());
+        ftruncate(&file, Tally::BYTES as u64).unwrap();
+        let (one, other) = (Tally::map(&file).unwrap(), Tally::map(&file).unwrap());
+        one.answered(2, Made::Mutated, Err(Errno::INVAL), Duration::from_nanos(3));
+        one.answered(2, Made::Random, Ok(()), Duration::from_nanos(4));
+        one.answered(
+            KINDS.len() - 1,
+            Made::Random,
+            Err(Errno::from_raw_os_error(4000)),
+            Duration::ZERO,
+        );
+        one.happened(Event::Kill);
+        assert_eq!(other.time(2), Duration::from_nanos(7));
+        assert_eq!((one.next_step(7), other.next_step(7)), (0, 1));
+        assert_eq!(other.answers(2), [(0, 1), (22, 1)]);
+        assert_eq!(other.answers(KINDS.len() - 1), [(255, 1)]);
+        assert_eq!(other.calls(Made::Random), (2, 1));
+        assert_eq!(
+            (other.events(Event::Kill), other.events(Event::Fork)),
+            (1, 0)
+        );
+    }
+}

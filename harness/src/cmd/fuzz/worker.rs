@@ -1,0 +1,425 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A process that makes calls until it is through, or killed.
+
+use std::{
+    io::{
+        self,
+        IoSlice,
+        IoSliceMut, //
+    },
+    mem::MaybeUninit,
+    os::fd::{
+        AsFd,
+        AsRawFd,
+        BorrowedFd,
+        OwnedFd, //
+    },
+    ptr,
+    time::Instant,
+};
+
+use rustix::{
+    event::{
+        PollFd,
+        PollFlags,
+        Timespec,
+        poll, //
+    },
+    mm::{
+        MapFlags,
+        ProtFlags,
+        munmap, //
+    },
+    net::{
+        RecvAncillaryBuffer,
+        RecvAncillaryMessage,
+        RecvFlags,
+        SendAncillaryBuffer,
+        SendAncillaryMessage,
+        SendFlags,
+        recvmsg,
+        sendmsg, //
+    },
+    process::{
+        Pid,
+        Signal,
+        Uid,
+        WaitOptions,
+        getuid,
+        kill_process,
+        waitpid, //
+    },
+    thread::set_thread_res_uid,
+};
+
+use super::{
+    arena::{
+        ARRAY,
+        Arena,
+        Place, //
+    },
+    call::{
+        Call,
+        Ioctl,
+        Named,
+        Position,
+        SLOTS,
+        Step, //
+    },
+    tally::{
+        Event,
+        Tally, //
+    },
+};
+use crate::{
+    device::{
+        Device,
+        Errno,
+        position,
+        raw_ioctl,
+        request, //
+    },
+    uapi::{
+        self,
+        Engine,
+        slablab_alloc,
+        slablab_operation, //
+    },
+};
+
+/// The handles that a session is remembered to have.
+const HANDLES: usize = 64;
+
+/// The steps of a forked child.
+const CHILD_STEPS: u64 = 40;
+
+/// The user who may do nothing.
+const NOBODY: u32 = 1000;
+
+/// What the standard library is linked with.
+mod c {
+    use std::ffi::{
+        c_int,
+        c_void, //
+    };
+
+    unsafe extern "C" {
+        pub(super) fn fork() -> c_int;
+        pub(super) fn _exit(status: c_int) -> !;
+        pub(super) fn lseek64(file: c_int, offset: i64, whence: c_int) -> i64;
+        pub(super) fn pread64(file: c_int, to: *mut c_void, len: usize, position: i64) -> isize;
+        pub(super) fn pwrite64(
+            file: c_int,
+            from: *const c_void,
+            len: usize,
+            position: i64,
+        ) -> isize;
+    }
+}
+
+/// Turns what a function of the C library returned into an answer.
+fn answer(result: i64) -> Result<(), Errno> {
+    if result >= 0 {
+        return Ok(());
+    }
+    Err(Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::INVAL))
+}
+
+/// An open file, and what is known of its blocks.
+struct Session {
+    file: OwnedFd,
+    handles: Vec<u32>,
+}
+
+impl Session {
+    /// Opens a session, one for each engine and kind of pool.
+    fn open(slot: usize) -> Result<Self, Errno> {
+        const POOL_BYTES: u64 = 1 << 20;
+        let device = Device::open()?;
+        match slot {
+            0 => device.bind(Engine::Seed.raw(), 0, 0)?,
+            1 => device.bind(Engine::Slub.raw(), 0, 0)?,
+            2 => device.bind(Engine::Seed.raw(), uapi::SLABLAB_BIND_PRIVATE, POOL_BYTES)?,
+            3 => device.bind(Engine::Hybrid.raw(), uapi::SLABLAB_BIND_PRIVATE, POOL_BYTES)?,
+            // Calls will bind it.
+            _ => {}
+        }
+        Ok(Self {
+            file: device.into(),
+            handles: Vec::new(),
+        })
+    }
+
+    /// Returns one of the handles, or one that names nothing.
+    fn handle(&self, pick: usize) -> u32 {
+        match pick.checked_rem(self.handles.len()) {
+            Some(n) => self.handles[n],
+            None => pick as u32,
+        }
+    }
+
+    fn learn(&mut self, handle: u32) {
+        if self.handles.len() == HANDLES {
+            self.handles.remove(0);
+        }
+        self.handles.push(handle);
+    }
+
+    fn position(&self, place: Position) -> i64 {
+        match place {
+            Position::Block(pick, byte) => position(self.handle(pick), byte) as i64,
+            Position::Any(position) => position as i64,
+        }
+    }
+}
+
+/// A process that makes calls.
+pub(super) struct Worker {
+    seed: u64,
+    process: usize,
+    tally: Tally,
+    arena: Arena,
+    sessions: [Option<Session>; SLOTS],
+    is_root: bool,
+    children: Vec<Pid>,
+}
+
+impl Worker {
+    /// Prepares to make the calls of a process; standard input and output are the two ends of a
+    /// socket that all processes have.
+    pub(super) fn new(seed: u64, process: usize, tally: Tally) -> io::Result<Self> {
+        Ok(Self {
+            seed,
+            process,
+            tally,
+            arena: Arena::map()?,
+            sessions: [const { None }; SLOTS],
+            is_root: getuid().is_root(),
+            children: Vec::new(),
+        })
+    }
+
+    /// Makes calls up to the step `end`.
+    pub(super) fn work(&mut self, end: u64) -> io::Result<()> {
+        loop {
+            let n = self.tally.next_step(self.process);
+            if n >= end {
+                break;
+            }
+            let step = Step::new(self.seed, self.process as u64, n);
+            if step.forked {
+                self.fork(n)?;
+            }
+            self.step(step)?;
+        }
+        for child in self.children.drain(..) {
+            waitpid(Some(child), WaitOptions::empty())?;
+        }
+        Ok(())
+    }
+
+    /// Has a child work on the same open files; every other one is killed at some moment.
+    fn fork(&mut self, n: u64) -> io::Result<()> {
+        if let Some(child) = self.children.pop() {
+            if n % 2 == 0 {
+                kill_process(child, Signal::KILL)?;
+                self.tally.happened(Event::Kill);
+            }
+            waitpid(Some(child), WaitOptions::empty())?;
+        }
+        // SAFETY: The process has one thread.
+        match unsafe { c::fork() } {
+            -1 => return Err(io::Error::last_os_error()),
+            0 => {
+                self.children.clear();
+                let seed = self.seed ^ n;
+                let steps = (0..CHILD_STEPS).map(|k| Step::new(seed, !0, k));
+                let done = steps
+                    .filter(|step| step.call != Call::Pass)
+                    .try_for_each(|step| self.step(step));
+                // SAFETY: There is nothing to be done at the end but what the kernel does.
+                unsafe { c::_exit(i32::from(done.is_err())) };
+            }
+            child => self.children.extend(Pid::from_raw(child)),
+        }
+        self.tally.happened(Event::Fork);
+        Ok(())
+    }
+
+    /// Makes a call and counts the answer.
+    fn step(&mut self, step: Step) -> io::Result<()> {
+        self.tally.happened(Event::Begun);
+        let kind = step.call.kind();
+        let as_nobody = step.as_nobody && self.is_root && step.call != Call::Open;
+        if as_nobody {
+            let user = Uid::from_raw(NOBODY);
+            set_thread_res_uid(Uid::ROOT, user, Uid::ROOT)?;
+        }
+        let begin = Instant::now();
+        let answer = self.call(step.slot, step.call);
+        let took = begin.elapsed();
+        if as_nobody {
+            set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT)?;
+        }
+        self.tally.answered(kind, step.made, answer, took);
+        Ok(())
+    }
+
+    fn call(&mut self, slot: usize, call: Call) -> Result<(), Errno> {
+        match call {
+            Call::Open => {
+                self.sessions[slot] = Some(Session::open(slot)?);
+                return Ok(());
+            }
+            Call::Close => {
+                self.sessions[slot] = None;
+                return Ok(());
+            }
+            Call::Pass => return self.pass(slot),
+            _ => {}
+        }
+        if self.sessions[slot].is_none() {
+            self.sessions[slot] = Some(Session::open(slot)?);
+        }
+        let Some(session) = &mut self.sessions[slot] else {
+            return Err(Errno::BADF);
+        };
+        match call {
+            Call::Ioctl(ioctl) => send(session, &mut self.arena, ioctl),
+            Call::Free(pick) => {
+                let handle = session.handle(pick);
+                session.handles.retain(|other| *other != handle);
+                // SAFETY: FREE takes its argument by value.
+                unsafe { raw_ioctl(session.file.as_fd(), request::FREE, handle as usize) }.map(drop)
+            }
+            Call::Read(at, len, place) => {
+                let to = self.arena.put(&[], place);
+                let (file, at) = (session.file.as_raw_fd(), session.position(at));
+                // SAFETY: The kernel stops where the arena does.
+                answer(
+                    unsafe { c::pread64(file, ptr::with_exposed_provenance_mut(to), len, at) }
+                        as i64,
+                )
+            }
+            Call::Write(at, bytes, place) => {
+                let from = self.arena.put(&bytes, place);
+                let (file, at) = (session.file.as_raw_fd(), session.position(at));
+                let from = ptr::with_exposed_provenance(from);
+                // SAFETY: The kernel reads what is there, and nothing is written.
+                answer(unsafe { c::pwrite64(file, from, bytes.len(), at) } as i64)
+            }
+            Call::Seek(whence, offset) => {
+                // SAFETY: No memory is touched.
+                answer(unsafe { c::lseek64(session.file.as_raw_fd(), offset, whence.into()) })
+            }
+            Call::Poll(events) => {
+                let events = PollFlags::from_bits_retain(events);
+                let mut files = [PollFd::new(&session.file, events)];
+                poll(&mut files, Some(&Timespec::default())).map(drop)
+            }
+            Call::Map(at, len, access) => {
+                let at = session.position(at) as u64;
+                map(session.file.as_fd(), at, len, access)
+            }
+            Call::Open | Call::Close | Call::Pass => Ok(()),
+        }
+    }
+
+    /// Takes an open file from the socket, if there is one, and sends one.
+    fn pass(&mut self, slot: usize) -> Result<(), Errno> {
+        if let Some(session) = receive(io::stdin().as_fd())? {
+            self.tally.happened(Event::Received);
+            self.sessions[(slot + 1) % SLOTS] = Some(session);
+        }
+        let Some(session) = &self.sessions[slot] else {
+            return Ok(());
+        };
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut message = SendAncillaryBuffer::new(&mut space);
+        let files = [session.file.as_fd()];
+        message.push(SendAncillaryMessage::ScmRights(&files));
+        let handles: Vec<u8> = session
+            .handles
+            .iter()
+            .flat_map(|n| n.to_le_bytes())
+            .collect();
+        let content = [IoSlice::new(b"!"), IoSlice::new(&handles)];
+        sendmsg(io::stdout(), &content, &mut message, SendFlags::DONTWAIT).map(drop)
+    }
+}
+
+/// Takes an open file from a socket, if there is one.
+fn receive(socket: BorrowedFd<'_>) -> Result<Option<Session>, Errno> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut message = RecvAncillaryBuffer::new(&mut space);
+    let mut bytes = [0; 1 + 4 * HANDLES];
+    let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
+    let len = match recvmsg(
+        socket,
+        &mut [IoSliceMut::new(&mut bytes)],
+        &mut message,
+        flags,
+    ) {
+        Err(Errno::AGAIN) => return Ok(None),
+        received => received?.bytes,
+    };
+    let mut files = message.drain().filter_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut files) => files.next(),
+        _ => None,
+    });
+    let handles = bytes[..len].get(1..).unwrap_or_default().chunks_exact(4);
+    let handle = |bytes: &[u8]| u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+    Ok(files.next().map(|file| Session {
+        file,
+        handles: handles.map(handle).collect(),
+    }))
+}
+
+/// Sends a request, and learns the handles that it is answered with.
+fn send(session: &mut Session, arena: &mut Arena, mut ioctl: Ioctl) -> Result<(), Errno> {
+    let name = |bytes: &mut [u8], handles: &[Named]| {
+        for named in handles {
+            let handle = session.handle(named.pick).to_le_bytes();
+            bytes[named.at..named.at + 4].copy_from_slice(&handle);
+        }
+    };
+    name(&mut ioctl.argument, &ioctl.handles);
+    name(&mut ioctl.array, &ioctl.array_handles);
+    arena.put_array(&ioctl.array);
+    let address = arena.put(&ioctl.argument, ioctl.place);
+    // SAFETY: The kernel writes to the arena, which is made for that: its address is in no other
+    // memory of the program, and where an address is made up there is none.
+    unsafe { raw_ioctl(session.file.as_fd(), ioctl.request, address) }?;
+    if ioctl.place == Place::Whole {
+        let handles = match ioctl.request {
+            request::ALLOC => vec![address + std::mem::offset_of!(slablab_alloc, handle)],
+            request::SUBMIT => (ARRAY..ARRAY + ioctl.array.len())
+                .step_by(size_of::<slablab_operation>())
+                .map(|operation| operation + std::mem::offset_of!(slablab_operation, handle))
+                .collect(),
+            _ => Vec::new(),
+        };
+        for handle in handles
+            .into_iter()
+            .filter_map(|address| arena.load(address))
+        {
+            session.learn(handle);
+        }
+    }
+    Ok(())
+}
+
+/// Maps a part of the file, and unmaps it.
+fn map(file: BorrowedFd<'_>, at: u64, len: usize, access: u8) -> Result<(), Errno> {
+    let protection = ProtFlags::from_bits_retain(u32::from(access) & 7);
+    let flags = if access & 8 == 0 {
+        MapFlags::SHARED
+    } else {
+        MapFlags::PRIVATE
+    };
+    // SAFETY: The mapping is new, and nobody is told of it.
+    let start = unsafe { rustix::mm::mmap(ptr::null_mut(), len, protection, flags, file, at) }?;
+    // SAFETY: As above.
+    unsafe { munmap(start, len) }
+}
