@@ -7,11 +7,14 @@
 //! file has, and which error number a program is told.
 
 // Lock order: `OpenFile::binding` (a mutex) is taken to give a file its session, and nothing is
-// taken under it. The locks of sessions and pools are taken by these.
+// taken under it. The locks of sessions and pools are taken by these. The mmap hook runs under the
+// program's `mmap_lock` and takes the session's lock, a spinlock, and nothing else; user memory is
+// touched under neither of these two.
 
 mod blocks;
 mod debug;
 mod inspection;
+mod mapping;
 mod pools;
 mod submit;
 
@@ -35,6 +38,7 @@ use kernel::{
         MiscDevice,
         MiscDeviceRegistration, //
     },
+    mm::virt::VmaNew,
     new_mutex,
     new_spinlock,
     prelude::*,
@@ -129,6 +133,10 @@ impl MiscDevice for OpenFile {
 
     fn write_iter(kiocb: Kiocb<'_, Self::Ptr>, iov: &mut IovIterSource<'_>) -> Result<usize> {
         blocks::write(kiocb, iov)
+    }
+
+    fn mmap(me: Pin<&Self>, _file: &File, area: &VmaNew) -> Result {
+        me.mmap(area)
     }
 }
 

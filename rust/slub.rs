@@ -105,6 +105,7 @@ unsafe impl Engine for Slub {
         Capabilities {
             pool: false,
             map: false,
+            mmap: false,
             quick: false,
         }
     }

@@ -150,7 +150,7 @@ fn transferred<T: ForeignOwnable>(
 
 /// Returns the handle that a number from a program stands for.
 #[inline]
-fn handle(bits: usize) -> Result<Handle, Denied> {
+pub(super) fn handle(bits: usize) -> Result<Handle, Denied> {
     u32::try_from(bits)
         .ok()
         .and_then(Handle::from_bits)

@@ -86,6 +86,8 @@ pub struct Capabilities {
     pub pool: bool,
     /// It can tell what the pages of its pool are: [`Engine::map`] works.
     pub map: bool,
+    /// A page that lies whole in a block may be shown to programs: it is memory that can be mapped.
+    pub mmap: bool,
     /// [`Engine::release`] neither sleeps nor takes long: it may be called with a lock held.
     pub quick: bool,
 }

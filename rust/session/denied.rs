@@ -83,6 +83,8 @@ pub enum Denied {
     Pinned,
     /// The position is not in the block.
     OutOfBlock,
+    /// The block has no pages to itself.
+    NotPages,
     /// An operation of a submission is none.
     BadOperation,
 }
@@ -121,7 +123,7 @@ impl Denied {
     #[must_use]
     pub const fn errno(self) -> i32 {
         match self {
-            Self::SizeZero | Self::BadAlign | Self::BadOperation => errno::EINVAL,
+            Self::SizeZero | Self::BadAlign | Self::BadOperation | Self::NotPages => errno::EINVAL,
             Self::Refused(Refusal::Unsupported) => errno::EOPNOTSUPP,
             Self::Refused(Refusal::TooBig | Refusal::Exhausted | Refusal::Fragmented)
             | Self::Fragmented(_)

@@ -11,6 +11,7 @@ use core::{
 use slab_heap::{
     Cost,
     Engine,
+    class::PAGE_BYTES,
     lock::Lock, //
 };
 
@@ -129,6 +130,7 @@ where
     handle: Handle,
     start: NonNull<u8>,
     size: usize,
+    usable: usize,
 }
 
 impl<'s, R, L, S> Pinned<'s, R, L, S>
@@ -144,6 +146,7 @@ where
             handle,
             start: record.block.start,
             size: record.layout.size(),
+            usable: record.charge,
         }
     }
 
@@ -161,6 +164,47 @@ where
         }
         // SAFETY: The block has more than `byte` bytes, and stays while it is pinned.
         Ok((unsafe { self.start.add(byte) }, self.size - byte))
+    }
+
+    /// Returns the address of page `first` of the block, of which there are `count` from it on, to be
+    /// shown to a program.
+    ///
+    /// The pages are the block's alone. What of its last one lies behind its size is zeroed: nobody
+    /// but who was shown it before can have written there.
+    ///
+    /// # Errors
+    ///
+    /// [`Denied::NotPages`] for a block that does not begin at a page, or whose last page it shares,
+    /// [`Denied::OutOfBlock`].
+    pub fn pages(&self, first: usize, count: usize) -> Result<NonNull<u8>, Denied> {
+        let bytes = self
+            .size
+            .checked_next_multiple_of(PAGE_BYTES)
+            .filter(|bytes| *bytes <= self.usable)
+            .ok_or(Denied::NotPages)?;
+        if self.start.addr().get() % PAGE_BYTES != 0 {
+            return Err(Denied::NotPages);
+        }
+        let end = first.checked_add(count).ok_or(Denied::OutOfBlock)?;
+        if end > bytes / PAGE_BYTES {
+            return Err(Denied::OutOfBlock);
+        }
+        // Locked, as another call of this function may be at it too.
+        self.session.ledger.with(|_| {
+            for byte in self.size..bytes {
+                // Volatile, as a program that was shown the page may write to it meanwhile.
+                //
+                // SAFETY: The block has `usable` bytes, and stays while it is pinned.
+                unsafe { self.start.add(byte).write_volatile(0) };
+            }
+        });
+        // SAFETY: Page `first` lies in the block or just behind it, as was looked at above.
+        Ok(unsafe { self.start.add(first * PAGE_BYTES) })
+    }
+
+    /// Never takes the pin back: the block stays until the session ends.
+    pub fn keep(self) {
+        self.session.ledger.with(|ledger| ledger.keep(self.handle));
     }
 }
 

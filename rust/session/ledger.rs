@@ -24,6 +24,7 @@ use crate::{
         Handle,
         INDEX_MAX, //
     },
+    pins::Pins,
 };
 
 /// Entries of the first chunk.
@@ -82,8 +83,8 @@ enum State {
     Vacant { next: Option<u32> },
     /// An allocation that is not complete.
     Reserved,
-    /// A block that `pins` others are using at the moment.
-    Live { pins: u32 },
+    /// A block that is there, and who is using it at the moment.
+    Live { pins: Pins },
     /// A block that is being moved.
     Moving,
 }
@@ -180,7 +181,7 @@ impl<'l> Vacancy<'l> {
     /// Puts a block there, and returns the handle that names it from now on.
     #[inline(always)]
     pub(crate) fn insert(self, record: Record) -> Handle {
-        let entry = self.fill(State::Live { pins: 0 });
+        let entry = self.fill(State::Live { pins: Pins::NONE });
         entry.record = record;
         entry.handle
     }
@@ -387,7 +388,7 @@ impl<C: DerefMut<Target = [Entry]>> Ledger<C> {
     pub(crate) fn fill(&mut self, handle: Handle, record: &Record) {
         if let Ok(entry) = self.named(handle) {
             entry.record = *record;
-            entry.state = State::Live { pins: 0 };
+            entry.state = State::Live { pins: Pins::NONE };
         }
     }
 
@@ -400,7 +401,7 @@ impl<C: DerefMut<Target = [Entry]>> Ledger<C> {
     #[inline(always)]
     fn quiet(&mut self, handle: Handle) -> Result<&mut Entry, Denied> {
         let entry = self.named(handle)?;
-        if entry.state != (State::Live { pins: 0 }) {
+        if entry.state != (State::Live { pins: Pins::NONE }) {
             return Err(entry.state.denied());
         }
         Ok(entry)
@@ -439,18 +440,32 @@ impl<C: DerefMut<Target = [Entry]>> Ledger<C> {
         let State::Live { pins } = &mut entry.state else {
             return Err(entry.state.denied());
         };
-        *pins = pins.checked_add(1).ok_or(Denied::Pinned)?;
+        pins.pin();
         Ok(entry.record)
     }
 
     /// Takes back a pin.
     pub(crate) fn unpin(&mut self, handle: Handle) {
-        if let Ok(Entry {
-            state: State::Live { pins },
-            ..
-        }) = self.named(handle)
-        {
-            *pins -= 1;
+        if let Some(pins) = self.pins(handle) {
+            pins.unpin();
+        }
+    }
+
+    /// Makes the pin of a block one that is never taken back.
+    pub(crate) fn keep(&mut self, handle: Handle) {
+        if let Some(pins) = self.pins(handle) {
+            pins.keep();
+        }
+    }
+
+    /// Returns the pins of a block that is pinned, and so stays live.
+    fn pins(&mut self, handle: Handle) -> Option<&mut Pins> {
+        match self.named(handle) {
+            Ok(Entry {
+                state: State::Live { pins },
+                ..
+            }) => Some(pins),
+            _ => None,
         }
     }
 
@@ -465,7 +480,7 @@ impl<C: DerefMut<Target = [Entry]>> Ledger<C> {
     pub(crate) fn end_move(&mut self, handle: Handle, record: &Record, moved: bool) {
         if let Ok(entry) = self.named(handle) {
             entry.record = *record;
-            entry.state = State::Live { pins: 0 };
+            entry.state = State::Live { pins: Pins::NONE };
             self.tally.reallocations += u64::from(moved);
         }
     }

@@ -24,6 +24,8 @@ mod guard;
 mod handle;
 #[forbid(unsafe_code)]
 mod ledger;
+#[forbid(unsafe_code)]
+mod pins;
 mod session;
 mod storage;
 mod submit;

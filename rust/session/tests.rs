@@ -2,6 +2,8 @@
 
 //! Sessions on the seed, with a scarce supply of tables.
 
+#[path = "guard/tests.rs"]
+mod guard;
 #[path = "submit/tests.rs"]
 mod submit;
 

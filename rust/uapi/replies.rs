@@ -342,6 +342,9 @@ pub(crate) fn capabilities(capabilities: Capabilities) -> u32 {
     if capabilities.map {
         bits |= SLABLAB_CAP_MAP;
     }
+    if capabilities.mmap {
+        bits |= SLABLAB_CAP_MMAP;
+    }
     bits
 }
 

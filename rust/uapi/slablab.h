@@ -22,6 +22,22 @@
  * SLABLAB_POSITION(handle, byte). A new block, and what SLABLAB_REALLOC adds
  * to one, reads as zeros. Outside of a block is ENXIO; a transfer that runs
  * over the end of one is short.
+ *
+ * With SLABLAB_CAP_MMAP the pages of a block are mapped by mmap(2) at the same
+ * position: MAP_SHARED, from any of its pages on, as many as it has from there.
+ * The block has to begin at a page and to have its last page to itself: both
+ * are so where size and align are multiples of 4096. What of the last page lies
+ * behind the size is zeros whenever it is mapped. From then on the block stays:
+ * FREE and REALLOC of it are EBUSY until the session ends, which is when nobody
+ * has the file open any more and every mapping is gone. Children inherit
+ * mappings; mremap(2) moves them, but never makes them longer. Only programs
+ * that have them mapped get at the pages: where the kernel would have to hold
+ * on to them it does not (vmsplice(2), process_vm_readv(2), ptrace(2)).
+ *
+ * mmap(2) fails with ENODEV without the capability, EINVAL for MAP_PRIVATE and
+ * for a block that has no pages to itself, ENOENT where there is no block,
+ * ENXIO behind its last page, EBUSY while it is being moved, EPERM for
+ * PROT_EXEC, EACCES for writing what was not opened for it, and ENOMEM.
  */
 #ifndef _UAPI_SLABLAB_H
 #define _UAPI_SLABLAB_H
@@ -70,6 +86,8 @@ enum slablab_engine {
 #define SLABLAB_CAP_PRIVATE (1U << 1)
 /* SLABLAB_MAP works. */
 #define SLABLAB_CAP_MAP (1U << 2)
+/* mmap(2) of blocks works. */
+#define SLABLAB_CAP_MMAP (1U << 3)
 
 /* By which path a block came. */
 enum slablab_path {

@@ -8,6 +8,7 @@ pub const SLABLAB_IOC_TYPE: u32 = 187;
 pub const SLABLAB_CAP_POOL: u32 = 1;
 pub const SLABLAB_CAP_PRIVATE: u32 = 2;
 pub const SLABLAB_CAP_MAP: u32 = 4;
+pub const SLABLAB_CAP_MMAP: u32 = 8;
 pub const SLABLAB_CAUSES: u32 = 8;
 pub const SLABLAB_NO_CLASS: u32 = 255;
 pub const SLABLAB_NO_ORDER: u32 = 255;

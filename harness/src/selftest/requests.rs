@@ -89,6 +89,7 @@ fn the_session_says_what_it_is(engine: Engine) -> Outcome {
     let mut capabilities = 0;
     if has_pool(engine) {
         capabilities |= uapi::SLABLAB_CAP_POOL | uapi::SLABLAB_CAP_PRIVATE;
+        capabilities |= uapi::SLABLAB_CAP_MMAP;
     }
     if has_map(engine) {
         capabilities |= uapi::SLABLAB_CAP_MAP;

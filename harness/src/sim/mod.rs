@@ -337,7 +337,9 @@ impl Target for Sim {
                 .iter()
                 .fold(0, |bits, engine| bits | 1 << engine.raw()),
             engine: self.pool().kind.raw(),
-            capabilities: uapi::capabilities(self.pool().engine.capabilities()),
+            // There is no file here to be mapped.
+            capabilities: uapi::capabilities(self.pool().engine.capabilities())
+                & !uapi::SLABLAB_CAP_MMAP,
             bind_flags: self.bind_flags(),
             pool_bytes: self.pool().bytes(),
             regions: self.pool().regions(),

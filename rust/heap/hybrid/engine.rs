@@ -423,6 +423,7 @@ unsafe impl<L: Lock<State> + Sync, P: Platform<Cache>> Engine for Hybrid<L, P> {
         Capabilities {
             pool: true,
             map: true,
+            mmap: true,
             quick: true,
         }
     }

@@ -246,6 +246,7 @@ unsafe impl<L: Lock<State> + Sync> Engine for Seed<L> {
             pool: true,
             // The crate keeps the buddy system's lists private.
             map: false,
+            mmap: true,
             quick: true,
         }
     }
