@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "slablab.h"
@@ -97,7 +98,9 @@ int main(void)
 		.count = sizeof(operations) / sizeof(operations[0]),
 		.operations = (__u64)(unsigned long)operations,
 	};
+	struct slablab_alloc shown = { .size = 8192, .align = 4096 };
 	unsigned int n;
+	char *pages;
 	int lab;
 
 	/* An open file is a session. This one gets a pool to itself. */
@@ -149,10 +152,23 @@ int main(void)
 	expect(operations[2].handle == operations[0].handle && !operations[2].flags, "handle");
 	expect(!ioctl(lab, SLABLAB_FREE, operations[1].handle), "SLABLAB_FREE");
 
+	/* Pages of a block can be mapped. Then it stays as long as the session. */
+	expect(info.capabilities & SLABLAB_CAP_MMAP, "capability");
+	expect(!ioctl(lab, SLABLAB_ALLOC, &shown), "SLABLAB_ALLOC");
+	pages = mmap(NULL, shown.size, PROT_READ | PROT_WRITE, MAP_SHARED, lab,
+		     SLABLAB_POSITION(shown.handle, 0));
+	expect(pages != MAP_FAILED, "mmap");
+	memcpy(pages + 5000, text, sizeof(text));
+	expect(pread(lab, read_back, sizeof(text), SLABLAB_POSITION(shown.handle, 5000)) ==
+	       (ssize_t)sizeof(text), "pread");
+	expect(!memcmp(read_back, text, sizeof(text)), "contents that were mapped");
+	expect(ioctl(lab, SLABLAB_FREE, shown.handle) && errno == EBUSY, "freeing what is mapped");
+
 	expect(!ioctl(lab, SLABLAB_CHECK, &check), "SLABLAB_CHECK");
 	expect(check.rule == SLABLAB_RULE_NONE, "rules of the pool");
 
-	/* With the file go the session, its blocks and its pool. */
+	/* With the file and its mappings go the session, its blocks and its pool. */
+	expect(!munmap(pages, shown.size), "munmap");
 	close(lab);
 
 	misuse();

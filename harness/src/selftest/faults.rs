@@ -50,10 +50,12 @@ use super::{
         holdings,
         intact,
         pattern,
+        private_of,
         session,
         shared,
         sound, //
     },
+    mapping::Mapping,
     module::Module,
     theme,
     verdict::{
@@ -61,7 +63,8 @@ use super::{
         Outcome,
         Verdict,
         equal,
-        holds, //
+        holds,
+        refused, //
     },
 };
 
@@ -72,6 +75,7 @@ theme!("faults" {
     Each submissions_survive_every_fault,
     Each a_first_request_survives_every_fault,
     Once pools_survive_every_fault,
+    Once mappings_survive_every_fault,
     Once opening_survives_every_fault,
     Once benches_survive_every_fault,
 });
@@ -393,6 +397,31 @@ fn pools_survive_every_fault() -> Outcome {
             Ok((result, struck))
         };
         faults.sweep(step).about("EXTEND").about(engine)?;
+    }
+    Ok(())
+}
+
+fn mappings_survive_every_fault() -> Outcome {
+    // Wherever it begins, there is more than one table of pages.
+    const BYTES: u64 = 3 * MIB;
+    let faults = Faults::prepare()?;
+    for engine in POOL_ENGINES {
+        let step = |nth| {
+            let device = private_of(engine, 8 * MIB)?;
+            let handle = device.alloc(BYTES, 4096)?.handle;
+            let map = || Mapping::new(&device, handle, 0, (BYTES / 4096) as usize);
+            let (result, struck) = faults.strike(nth, map)?;
+            match &result {
+                Ok(_) => refused(device.free(handle), Errno::BUSY)?,
+                Err(errno) => {
+                    expected(*errno)?;
+                    device.free(handle)?;
+                }
+            }
+            sound(&device)?;
+            Ok((result, struck))
+        };
+        faults.sweep(step).about(engine)?;
     }
     Ok(())
 }

@@ -18,8 +18,10 @@ mod kmsg;
 mod life;
 mod lockstep;
 mod map;
+mod mapping;
 mod memory;
 mod misuse;
+mod mmap;
 mod module;
 mod pools;
 mod processes;
@@ -110,6 +112,7 @@ const THEMES: &[Theme] = &[
     statistics::THEME,
     pools::THEME,
     map::THEME,
+    mmap::THEME,
     quotas::THEME,
     submit::THEME,
     lockstep::THEME,

@@ -268,7 +268,7 @@ fn a_session_can_be_sent_through_a_socket() -> Outcome {
 }
 
 /// Runs `act` in so many threads at once; each is told its number.
-fn together(threads: u64, act: impl Fn(u64) -> Outcome + Sync) -> Outcome {
+pub(super) fn together(threads: u64, act: impl Fn(u64) -> Outcome + Sync) -> Outcome {
     let (act, begin) = (&act, &Barrier::new(threads as usize));
     thread::scope(|scope| {
         let run = |n| {
