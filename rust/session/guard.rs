@@ -169,8 +169,9 @@ where
     /// Returns the address of page `first` of the block, of which there are `count` from it on, to be
     /// shown to a program.
     ///
-    /// The pages are the block's alone. What of its last one lies behind its size is zeroed: nobody
-    /// but who was shown it before can have written there.
+    /// The pages are the block's alone. What of its last one lies behind its size is zeroed. They are
+    /// valid as [`Pinned::bytes_from`] says, and to the session's end if the pin is
+    /// [kept](Pinned::keep).
     ///
     /// # Errors
     ///
@@ -202,7 +203,7 @@ where
         Ok(unsafe { self.start.add(first * PAGE_BYTES) })
     }
 
-    /// Never takes the pin back: the block stays until the session ends.
+    /// Never takes the pin back: the block stays where it is until the session ends.
     pub fn keep(self) {
         self.session.ledger.with(|ledger| ledger.keep(self.handle));
     }

@@ -384,8 +384,8 @@ where
 {
     /// Frees every block, in pieces: the lock is held for a bounded time only.
     ///
-    /// Nobody has a guard of a pin or a pending operation any more: both borrow the session. Whoever
-    /// [kept](Pinned::keep) a pin promised not to use the block as long as that.
+    /// Nobody has a pin or a pending operation any more: both borrow the session. Those that were
+    /// [kept](Pinned::keep) end here.
     fn drop(&mut self) {
         if self.owns_engine {
             return;
