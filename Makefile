@@ -30,7 +30,7 @@ vendor  := rust/vendor/buddy_system_allocator/src/lib.rs
 image   := build/initramfs.cpio
 
 .DEFAULT_GOAL := help
-.PHONY: help setup kernel run shell sim test test-debug bench bench-host replay record modules \
+.PHONY: help setup kernel run shell sim test test-debug test-foreign bench bench-host replay record modules \
 	modules_install command initramfs uapi rust-analyzer clean distclean FORCE
 
 help:
@@ -43,6 +43,7 @@ help:
 	'  bench-host      - hybrid and seed beside other allocators: table, JSON and picture in build/out/' \
 	'  test            - everything that must hold: lints, host tests, tests in the machine' \
 	'  test-debug      - the same on the kernel that reports every bug it can, for half an hour' \
+	'  test-foreign    - stress-ng, from Debian'\''s packages, against the device on that kernel' \
 	'  bench           - what allocators cost in the kernel, beside the targets; in build/out/' \
 	'  replay          - traces through every engine, side by side; in build/out/' \
 	'  record          - what the kernel allocates while a command runs, as a trace; in build/out/' \
@@ -93,6 +94,10 @@ bench-host:
 
 test: setup
 	$(Q)scripts/test.sh
+
+test-foreign:
+	$(Q)scripts/setup.sh stress-ng
+	$(Q)scripts/test-foreign.sh
 
 test-debug: setup
 	$(Q)scripts/test-debug.sh $(if $(BRIEF),--brief)

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # Installs what the lab needs and the machine has not: Debian packages, and bindgen by cargo.
+#
+#   setup.sh [PACKAGE...]     these too
 
 set -eu
 . "$(dirname "$0")/lib.sh"
@@ -10,6 +12,7 @@ packages=(
 	gcc libc6-dev make ca-certificates                     # the host half
 	bc bison cpio flex kmod libelf-dev libssl-dev xz-utils # the kernel
 	busybox-static qemu-system-x86 shellcheck              # the machine and its tests
+	"$@"
 )
 
 is_debian() { [ "$(. /etc/os-release && echo "${ID:-}")" = debian ] && type -P apt-get >/dev/null; }

@@ -15,8 +15,10 @@ set -eu
 cd "$top"
 
 # Each with the seconds that it may take where processors are emulated.
-declare -A stages=([selftest]=3600 [stress]=1800 [fuzz]=3600 [stray]=600)
-order=(selftest stress fuzz stray)
+declare -A stages=([selftest]=3600 [stress]=1800 [concurrency]=3600 [fuzz]=3600 [stray]=600)
+order=(selftest stress concurrency fuzz stray)
+# Those that are run on other numbers of processors than two.
+declare -A processors=([concurrency]="2 4")
 brief_seconds=1500
 
 tree=$(KDIR='' scripts/kernel.sh path lab+debug)
@@ -98,7 +100,9 @@ for stage in "${order[@]}"; do
 	elif [ -n "$brief" ]; then
 		guest+=("$stage")
 	else
-		run "$stage" boot "$stage" "$image" -t "${stages[$stage]}" debug "$stage"
+		for cpus in ${processors[$stage]:-2}; do
+			run "$stage-$cpus" boot "$stage-$cpus" "$image" -c "$cpus" -t "${stages[$stage]}" debug "$stage"
+		done
 	fi
 done
 [ ${#guest[@]} -eq 0 ] || run brief boot brief "$image" -t "$brief_seconds" debug --brief "${guest[@]}"

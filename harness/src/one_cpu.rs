@@ -21,10 +21,15 @@ pub(crate) struct OneCpu(CpuSet);
 impl OneCpu {
     /// Keeps the thread, and those that it begins, where it is.
     pub(crate) fn stay() -> io::Result<Self> {
+        Self::go(sched_getcpu())
+    }
+
+    /// Brings the thread, and those that it begins, to a CPU.
+    pub(crate) fn go(cpu: usize) -> io::Result<Self> {
         let allowed = sched_getaffinity(None)?;
-        let mut here = CpuSet::new();
-        here.set(sched_getcpu());
-        sched_setaffinity(None, &here)?;
+        let mut there = CpuSet::new();
+        there.set(cpu);
+        sched_setaffinity(None, &there)?;
         Ok(Self(allowed))
     }
 }

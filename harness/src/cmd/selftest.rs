@@ -39,6 +39,10 @@ pub(crate) struct SelftestArgs {
     #[arg(long, value_name = "TEXT")]
     filter: Vec<String>,
 
+    /// Kill programs, load the module and the like a thousand times, not some
+    #[arg(long)]
+    long: bool,
+
     /// Name the tests and run none
     #[arg(long)]
     list: bool,
@@ -69,6 +73,7 @@ pub(crate) fn run(args: SelftestArgs) -> anyhow::Result<ExitCode> {
     let plan = Plan {
         module: args.module,
         filters: args.filter,
+        long: args.long,
     };
     if args.list {
         plan.names().iter().for_each(|name| println!("{name}"));

@@ -30,6 +30,7 @@ use clap::ValueEnum;
 use crate::{
     device::{
         Device,
+        Errno,
         position, //
     },
     rng::Rng,
@@ -74,6 +75,8 @@ pub(crate) enum Role {
     Bench,
     /// Misuses a pool of its own.
     Vandal,
+    /// Takes all that it is given: sessions, private pools, blocks; and stays.
+    Glutton,
 }
 
 impl Role {
@@ -86,6 +89,7 @@ impl Role {
             Self::Lender => "lender",
             Self::Bench => "bench",
             Self::Vandal => "vandal",
+            Self::Glutton => "glutton",
         }
     }
 
@@ -98,6 +102,7 @@ impl Role {
             Self::Lender => lender(engine),
             Self::Bench => bench(),
             Self::Vandal => super::misuse::vandal(engine),
+            Self::Glutton => glutton(engine),
         }
     }
 }
@@ -225,6 +230,30 @@ fn bench() -> Outcome {
     say([])?;
     device.bench(&super::bench::endless())?;
     Ok(())
+}
+
+fn glutton(engine: Engine) -> Outcome {
+    let mut sessions = Vec::new();
+    let errno = loop {
+        match Device::open() {
+            Ok(device) => sessions.push(device),
+            Err(errno) => break errno,
+        }
+    };
+    equal("refusal of a session", errno, Errno::NFILE)?;
+    for (n, device) in sessions.iter().enumerate() {
+        // Every other one takes a private pool while there is a budget.
+        let private = device.bind(Engine::Hybrid.raw(), uapi::SLABLAB_BIND_PRIVATE, 1 << 20);
+        if n % 2 == 0 || private.is_err() {
+            // Bound already, where it has a pool to itself.
+            let _ = device.bind(engine.raw(), 0, 0);
+        }
+        for size in [1 << 20, 1 << 16, 4096, 64] {
+            while device.alloc(size, 1).is_ok() {}
+        }
+    }
+    say([sessions.len() as u32])?;
+    stay()
 }
 
 /// A program that was started.

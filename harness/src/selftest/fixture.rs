@@ -2,6 +2,11 @@
 
 //! What tests begin with: sessions, blocks with a pattern in them, and looks at what there is.
 
+use std::sync::atomic::{
+    AtomicBool,
+    Ordering, //
+};
+
 use crate::{
     device::{
         Device,
@@ -20,6 +25,23 @@ use super::verdict::{
     Verdict,
     equal, //
 };
+
+/// Whether what is done many times is done a thousand times.
+static LONG: AtomicBool = AtomicBool::new(false);
+
+/// Decides on that for all tests.
+pub(super) fn be_long(long: bool) {
+    LONG.store(long, Ordering::Relaxed);
+}
+
+/// Returns how often to do something: so often usually, or in a long run.
+pub(super) fn rounds(usually: u64, long: u64) -> u64 {
+    if LONG.load(Ordering::Relaxed) {
+        long
+    } else {
+        usually
+    }
+}
 
 /// Bytes of a KiB.
 pub(super) const KIB: u64 = 1024;

@@ -22,6 +22,10 @@ use crate::{
 };
 
 use super::{
+    child::{
+        Child,
+        Role, //
+    },
     faults,
     fixture::{
         ENGINES,
@@ -31,6 +35,7 @@ use super::{
         filled,
         intact,
         private,
+        rounds,
         shared,
         sound,
         unchanged, //
@@ -62,7 +67,8 @@ theme!("life" {
     Life tables_of_freed_blocks_stay_within_their_budget,
     Life without_memory_for_private_pools_there_are_none,
     Life an_extended_shared_pool_is_everybodys,
-    Life a_hundred_lives_lose_no_memory,
+    Life quotas_leave_room_whatever_a_program_takes,
+    Life many_lives_lose_no_memory,
     Life loading_survives_every_fault,
 });
 
@@ -315,6 +321,37 @@ fn tables_of_freed_blocks_stay_within_their_budget(module: &Module) -> Outcome {
     })
 }
 
+fn quotas_leave_room_whatever_a_program_takes(module: &Module) -> Outcome {
+    // All sessions together may have less than a pool has.
+    let parameters = "pool_mib=32 session_mib=1 sessions_max=17 private_mib_total=6";
+    module.with(parameters, || {
+        for engine in ENGINES {
+            let (one, other) = (shared(engine)?, shared(engine)?);
+            let mine = filled(&one, 5000, 1)?;
+            let mut glutton = Child::start(Role::Glutton, engine)?;
+            equal("sessions that it has", glutton.heard()?, vec![15])?;
+            refused(Device::open(), Errno::NFILE)?;
+            let info = one.info()?;
+            equal(
+                "private pools",
+                info.private_bytes_used,
+                info.private_bytes_max,
+            )?;
+            // Everybody who was there goes on, up to the quota.
+            intact(&one, mine, 5000, 1)?;
+            for n in 0..8 {
+                filled(&other, 100 * KIB, n)?;
+            }
+            one.realloc(mine, 500 * KIB)?;
+            glutton.kill()?;
+            equal("private pools", one.info()?.private_bytes_used, 0)?;
+            equal("sessions", one.info()?.sessions_used, 2)?;
+            shared(engine)?.alloc(64 * KIB, 1)?;
+        }
+        Ok(())
+    })
+}
+
 fn without_memory_for_private_pools_there_are_none(module: &Module) -> Outcome {
     module.with("private_mib_total=0", || {
         let device = Device::open()?;
@@ -409,7 +446,7 @@ impl Memory {
     }
 }
 
-fn a_hundred_lives_lose_no_memory(module: &Module) -> Outcome {
+fn many_lives_lose_no_memory(module: &Module) -> Outcome {
     let life = || -> Outcome {
         module.load("pool_mib=1")?;
         let device = private(64 * KIB)?;
@@ -424,7 +461,7 @@ fn a_hundred_lives_lose_no_memory(module: &Module) -> Outcome {
             life()?;
         }
         let before = Memory::now()?;
-        for n in 0..100 {
+        for n in 0..rounds(100, 1000) {
             life().about(format_args!("life {n}"))?;
         }
         before.comes_back()

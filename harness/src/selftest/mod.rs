@@ -11,6 +11,7 @@ mod bench;
 mod blocks;
 mod call;
 mod child;
+mod cpus;
 mod faults;
 mod fixture;
 mod handles;
@@ -23,6 +24,7 @@ mod memory;
 mod misuse;
 mod mmap;
 mod module;
+mod patience;
 mod pools;
 mod processes;
 mod quotas;
@@ -121,6 +123,8 @@ const THEMES: &[Theme] = &[
     bench::THEME,
     faults::THEME,
     processes::THEME,
+    cpus::THEME,
+    patience::THEME,
     life::THEME,
 ];
 
@@ -175,6 +179,8 @@ pub(crate) struct Plan {
     pub(crate) module: Option<PathBuf>,
     /// Parts of the names, as `theme/test.engine`, of the tests to run; all are without any.
     pub(crate) filters: Vec<String>,
+    /// Do what is done many times a thousand times.
+    pub(crate) long: bool,
 }
 
 impl Plan {
@@ -209,6 +215,7 @@ impl Plan {
 
     /// Runs the chosen tests and tells of each.
     pub(crate) fn run(&self, out: impl io::Write, style: Style) -> io::Result<Tally> {
+        fixture::be_long(self.long);
         let themes = self.chosen();
         let mut report = Report::begin(out, style, themes.len())?;
         for (theme, cases) in themes {
@@ -280,6 +287,7 @@ mod tests {
         Plan {
             module: None,
             filters: filters.map(str::to_owned).to_vec(),
+            long: false,
         }
     }
 

@@ -127,6 +127,7 @@ mod tests {
         assert_eq!(arena.load(over + 4), None);
         arena.put_array(&argument);
         assert_eq!(arena.load(ARRAY + 4), Some(8));
-        assert_eq!(arena.load(arena.put(&argument, Place::Nowhere(0))), None);
+        let nowhere = arena.put(&argument, Place::Nowhere(0));
+        assert_eq!(arena.load(nowhere), None);
     }
 }

@@ -1,0 +1,284 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Several CPUs: who frees elsewhere, what a CPU leaves that goes away, files that are closed in use.
+
+use std::{
+    fs,
+    mem::ManuallyDrop,
+    os::fd::{
+        AsFd,
+        AsRawFd,
+        FromRawFd,
+        OwnedFd, //
+    },
+    sync::atomic::{
+        AtomicBool,
+        AtomicU64,
+        Ordering, //
+    },
+    thread,
+    time::Duration,
+};
+
+use crate::{
+    device::{
+        Device,
+        Errno, //
+    },
+    one_cpu::OneCpu,
+    uapi::{
+        self,
+        Engine,
+        slablab_alloc, //
+    },
+};
+
+use super::{
+    child::{
+        Child,
+        Role, //
+    },
+    fixture::{
+        POOL_BYTES,
+        POOL_ENGINES,
+        filled,
+        has_pool,
+        intact,
+        private_of,
+        rounds,
+        session,
+        shared,
+        sound, //
+    },
+    memory::submit,
+    theme,
+    verdict::{
+        About,
+        Outcome,
+        Verdict,
+        equal,
+        holds, //
+    },
+};
+
+theme!("cpus" {
+    Each what_is_allocated_on_a_cpu_is_freed_on_another,
+    Each a_file_is_closed_while_it_is_used,
+    Once a_cpu_that_goes_away_loses_nothing,
+    Once cpus_come_and_go_beside_busy_programs,
+});
+
+/// The CPU that goes away and comes back.
+const GUEST: usize = 1;
+
+/// How many CPUs there are; a test that needs two is skipped on one.
+fn cpus() -> Outcome<usize> {
+    match thread::available_parallelism()?.get() {
+        1 => Err(Verdict::skipped("the machine has one CPU")),
+        cpus => Ok(cpus),
+    }
+}
+
+/// Runs `act` in a thread on a CPU.
+fn on<T: Send>(cpu: usize, act: impl FnOnce() -> Outcome<T> + Send) -> Outcome<T> {
+    let act = || {
+        let _here = OneCpu::go(cpu)?;
+        act()
+    };
+    thread::scope(|scope| scope.spawn(act).join())
+        .unwrap_or_else(|_| Err(Verdict::failed("the thread panicked")))
+}
+
+/// Checks that every byte of the pool is somewhere, and that its records agree.
+fn exact(device: &Device) -> Outcome {
+    let stats = device.stats()?;
+    equal(
+        "live + cached + free",
+        stats.live_bytes + stats.cached_bytes + stats.free_bytes,
+        stats.pool_bytes,
+    )?;
+    sound(device)
+}
+
+fn what_is_allocated_on_a_cpu_is_freed_on_another(engine: Engine) -> Outcome {
+    let cpus = cpus()?;
+    let device = session(engine)?;
+    for round in 0..rounds(20, 200) {
+        let here = round as usize % cpus;
+        let sizes = (0..60).map(|n| 1 + (n * n * 13 + round) % 9000);
+        let blocks = on(here, || {
+            let block = |size| Ok((filled(&device, size, size)?, size));
+            sizes.map(block).collect::<Outcome<Vec<_>>>()
+        })?;
+        on((here + 1) % cpus, || {
+            for (handle, size) in blocks {
+                intact(&device, handle, size, size)?;
+                device.free(handle)?;
+            }
+            Ok(())
+        })?;
+        equal("session's blocks", device.stats()?.session_blocks, 0)
+            .about(format_args!("round {round}"))?;
+        if has_pool(engine) {
+            exact(&device).about(format_args!("round {round}"))?;
+        }
+    }
+    if engine == Engine::Hybrid {
+        device.shrink()?;
+        equal("cached", device.stats()?.cached_bytes, 0)?;
+    }
+    Ok(())
+}
+
+/// Three threads use the file with a number while another file takes its place, again and again:
+/// what it was before is closed in the middle of their calls.
+fn a_file_is_closed_while_it_is_used(engine: Engine) -> Outcome {
+    let observer = shared(engine)?;
+    let before = (
+        observer.stats()?.live_blocks,
+        observer.info()?.sessions_used,
+    );
+    let file = OwnedFd::from(shared(engine)?);
+    let (number, done, served) = (file.as_raw_fd(), AtomicBool::new(false), AtomicU64::new(0));
+    let use_it = || -> Outcome {
+        while !done.load(Ordering::Relaxed) {
+            let mut alloc = slablab_alloc {
+                size: 100,
+                align: 8,
+                ..Default::default()
+            };
+            submit(&file, uapi::SLABLAB_NR_ALLOC, &mut alloc)?;
+            served.fetch_add(1, Ordering::Relaxed);
+            // The file may be another one by now, and the block gone with the one before.
+            let position = crate::device::position(alloc.handle, 0);
+            match rustix::io::pwrite(&file, &[1; 100], position) {
+                Ok(_) | Err(Errno::NOENT | Errno::NXIO) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+        Ok(())
+    };
+    thread::scope(|scope| -> Outcome {
+        let threads = [0; 3].map(|_| scope.spawn(use_it));
+        let replaced = (0..rounds(200, 2000)).try_for_each(|_| -> Outcome {
+            let next = shared(engine)?;
+            // SAFETY: The number stays open, under the name of `file`, which closes it.
+            let mut place = ManuallyDrop::new(unsafe { OwnedFd::from_raw_fd(number) });
+            rustix::io::dup2(next.as_fd(), &mut place)?;
+            Ok(())
+        });
+        done.store(true, Ordering::Relaxed);
+        for thread in threads {
+            let ended = thread.join();
+            ended.unwrap_or_else(|_| Err(Verdict::failed("a thread panicked")))?;
+        }
+        replaced
+    })?;
+    drop(file);
+    holds(served.into_inner() > 100, "the file was used meanwhile")?;
+    let after = (
+        observer.stats()?.live_blocks,
+        observer.info()?.sessions_used,
+    );
+    equal("live blocks and sessions", after, before)
+}
+
+/// A CPU that can go away, and is there again when this is dropped.
+struct Leaving(String);
+
+impl Leaving {
+    fn guest() -> Outcome<Self> {
+        cpus()?;
+        let path = format!("/sys/devices/system/cpu/cpu{GUEST}/online");
+        match fs::exists(&path)? {
+            true => Ok(Self(path)),
+            false => Err(Verdict::skipped("the kernel cannot take CPUs away")),
+        }
+    }
+
+    fn set(&self, online: bool) -> Outcome {
+        fs::write(&self.0, if online { "1" } else { "0" })?;
+        equal(
+            "online",
+            fs::read_to_string(&self.0)?.trim(),
+            if online { "1" } else { "0" },
+        )
+    }
+}
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        // Where it is there already there is nothing to do.
+        let _ = self.set(true);
+    }
+}
+
+/// Fills the magazines of this CPU, and returns a block that stays.
+fn fill_magazines(device: &Device) -> Outcome<u32> {
+    for size in [8, 64, 100, 1000, 3000, 4096, 9000] {
+        let blocks = (0..60).map(|_| Ok(device.alloc(size, 1)?.handle));
+        for handle in blocks.collect::<Outcome<Vec<_>>>()? {
+            device.free(handle)?;
+        }
+    }
+    filled(device, 5000, 1)
+}
+
+fn a_cpu_that_goes_away_loses_nothing() -> Outcome {
+    let guest = Leaving::guest()?;
+    for round in 0..rounds(4, 50) {
+        let device = if round % 2 == 0 {
+            private_of(Engine::Hybrid, POOL_BYTES)?
+        } else {
+            shared(Engine::Hybrid)?
+        };
+        let block = on(GUEST, || fill_magazines(&device))?;
+        let before = device.stats()?;
+        holds(before.magazine_bytes > 0, "the CPU keeps some")?;
+        guest.set(false)?;
+        let away = device.stats()?;
+        equal("live", away.live_bytes, before.live_bytes)?;
+        exact(&device).about("without the CPU")?;
+        device.shrink()?;
+        equal(
+            "kept for a CPU that is away",
+            device.stats()?.magazine_bytes,
+            0,
+        )?;
+        exact(&device).about("after a shrink")?;
+        intact(&device, block, 5000, 1)?;
+        guest.set(true)?;
+        let other = on(GUEST, || fill_magazines(&device))?;
+        intact(&device, block, 5000, 1)?;
+        device.free(block)?;
+        device.free(other)?;
+        exact(&device).about("with the CPU again")?;
+        device.shrink()?;
+        equal("kept", device.stats()?.magazine_bytes, 0)?;
+    }
+    Ok(())
+}
+
+fn cpus_come_and_go_beside_busy_programs() -> Outcome {
+    let guest = Leaving::guest()?;
+    for engine in POOL_ENGINES {
+        let observer = shared(engine)?;
+        let before = observer.stats()?.live_blocks;
+        let start = |_| Child::start(Role::Stress, engine);
+        let mut children = (0..3).map(start).collect::<Outcome<Vec<_>>>()?;
+        for child in &mut children {
+            child.heard()?;
+        }
+        for _ in 0..rounds(4, 50) {
+            guest.set(false)?;
+            thread::sleep(Duration::from_millis(10));
+            guest.set(true)?;
+            thread::sleep(Duration::from_millis(10));
+        }
+        holds(observer.stats()?.live_blocks > before, "they were at work")?;
+        children.into_iter().try_for_each(Child::kill)?;
+        equal("live blocks", observer.stats()?.live_blocks, before)?;
+        exact(&observer).about(engine)?;
+    }
+    Ok(())
+}

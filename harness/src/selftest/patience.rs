@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! No call keeps the processor to itself for long.
+//!
+//! While a thread makes the calls that take longest, another one of real-time priority, on the same
+//! CPU, wants to wake every millisecond: the longest time that it was kept from that is the longest
+//! way to a point where the scheduler gets in. On a machine whose clock counts instructions
+//! (`vm.sh -i`) that is a number of instructions, the same whatever the host does, and 50 ms are
+//! 50 million of them. Elsewhere nothing is measured.
+
+use std::{
+    ffi::c_int,
+    io,
+    sync::atomic::{
+        AtomicBool,
+        AtomicU64,
+        Ordering, //
+    },
+    thread,
+    time::{
+        Duration,
+        Instant, //
+    },
+};
+
+use crate::{
+    clock::Clock,
+    device::Device,
+    one_cpu::OneCpu,
+    uapi::{
+        self,
+        Engine, //
+    },
+};
+
+use super::{
+    fixture::{
+        ENGINES,
+        MIB,
+        has_map,
+        has_pool,
+        shared, //
+    },
+    theme,
+    verdict::{
+        About,
+        Outcome,
+        Verdict,
+        holds, //
+    },
+};
+
+theme!("patience" {
+    Each no_call_keeps_the_scheduler_out_for_50_ms,
+});
+
+/// The longest that a call may keep the scheduler out.
+const LONGEST: Duration = Duration::from_millis(50);
+
+/// The time between two beats.
+const BEAT: Duration = Duration::from_millis(1);
+
+/// What the standard library is linked with.
+mod c {
+    use std::ffi::c_int;
+
+    pub(super) const SCHED_FIFO: c_int = 1;
+
+    #[repr(C)]
+    pub(super) struct Parameters {
+        pub(super) priority: c_int,
+    }
+
+    unsafe extern "C" {
+        pub(super) fn syscall(number: std::ffi::c_long, ...) -> std::ffi::c_long;
+    }
+    pub(super) const SCHED_SETSCHEDULER: std::ffi::c_long = 144;
+}
+
+/// Gives this thread a priority above all that is not of real time.
+fn be_first() -> io::Result<()> {
+    let parameters = c::Parameters { priority: 50 };
+    let (this_thread, policy): (c_int, c_int) = (0, c::SCHED_FIFO);
+    // SAFETY: The kernel reads the parameters, and keeps nothing.
+    let result = unsafe {
+        c::syscall(
+            c::SCHED_SETSCHEDULER,
+            this_thread,
+            policy,
+            &raw const parameters,
+        )
+    };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// A heart that beats on this CPU until it is told to stop.
+struct Heart {
+    stop: AtomicBool,
+    longest_ns: AtomicU64,
+}
+
+impl Heart {
+    fn beat(&self) -> Outcome {
+        be_first()?;
+        while !self.stop.load(Ordering::Relaxed) {
+            let begin = Instant::now();
+            thread::sleep(BEAT);
+            let late = begin.elapsed().saturating_sub(BEAT);
+            self.longest_ns
+                .fetch_max(late.as_nanos() as u64, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Returns the longest time that the heart stood still during `act`.
+    fn stood_still(&self, act: impl FnOnce() -> Outcome) -> Outcome<Duration> {
+        self.longest_ns.store(0, Ordering::Relaxed);
+        act()?;
+        thread::sleep(2 * BEAT);
+        Ok(Duration::from_nanos(
+            self.longest_ns.load(Ordering::Relaxed),
+        ))
+    }
+}
+
+/// A call, by its name, that takes as long as it can.
+type Long<'a> = (&'a str, Box<dyn Fn() -> Outcome + 'a>);
+
+/// Calls that take long, each after what makes it so.
+fn long_calls<'a>(engine: Engine, device: &'a Device, blocks: u64) -> Vec<Long<'a>> {
+    let mut calls: Vec<Long<'a>> = vec![
+        ("INFO", Box::new(|| Ok(device.info().map(drop)?))),
+        ("STATS", Box::new(|| Ok(device.stats().map(drop)?))),
+        (
+            "ALLOC and FREE of 32 MiB",
+            Box::new(|| Ok(device.free(device.alloc(32 * MIB, 1)?.handle)?)),
+        ),
+        (
+            "close of a file with many blocks",
+            Box::new(move || {
+                let other = shared(engine)?;
+                for _ in 0..blocks {
+                    other.alloc(64, 1)?;
+                }
+                drop(other);
+                Ok(())
+            }),
+        ),
+    ];
+    if has_pool(engine) {
+        calls.push(("CHECK", Box::new(|| Ok(device.check().map(drop)?))));
+        calls.push(("SHRINK", Box::new(|| Ok(device.shrink().map(drop)?))));
+        calls.push((
+            "BIND to a pool of 256 MiB, and close",
+            Box::new(move || {
+                let other = Device::open()?;
+                let bytes = other.info()?.private_bytes_max.min(256 * MIB);
+                Ok(other.bind(engine.raw(), uapi::SLABLAB_BIND_PRIVATE, bytes)?)
+            }),
+        ));
+    }
+    if has_map(engine) {
+        let mut room = vec![uapi::slablab_extent::default(); 4096];
+        let map = std::cell::RefCell::new(move || device.map(0, 0, &mut room).map(drop));
+        calls.push(("MAP", Box::new(move || Ok(map.borrow_mut()()?))));
+    }
+    calls
+}
+
+fn no_call_keeps_the_scheduler_out_for_50_ms(engine: Engine) -> Outcome {
+    if Clock::of_this_machine() != Clock::Instructions {
+        return Err(Verdict::skipped("the clock counts no instructions"));
+    }
+    debug_assert!(ENGINES.contains(&engine));
+    let _here = OneCpu::stay()?;
+    let heart = Heart {
+        stop: AtomicBool::new(false),
+        longest_ns: AtomicU64::new(0),
+    };
+    thread::scope(|scope| {
+        let beating = scope.spawn(|| heart.beat());
+        let measured = measure(engine, &heart);
+        heart.stop.store(true, Ordering::Relaxed);
+        beating
+            .join()
+            .unwrap_or_else(|_| Err(Verdict::failed("the heart panicked")))?;
+        measured
+    })
+}
+
+/// Fills a good part of the shared pool with small blocks, half of them freed, and makes each call.
+fn measure(engine: Engine, heart: &Heart) -> Outcome {
+    let device = shared(engine)?;
+    let blocks = (0..20_000).map(|n| Ok(device.alloc(1 + n % 600, 1)?.handle));
+    let blocks = blocks.collect::<Outcome<Vec<_>>>()?;
+    for handle in blocks.iter().step_by(2) {
+        device.free(*handle)?;
+    }
+    for (name, call) in long_calls(engine, &device, blocks.len() as u64) {
+        let longest = heart.stood_still(&call).about(name)?;
+        eprintln!(
+            "patience: {engine}: {name}: {} instructions",
+            longest.as_nanos()
+        );
+        holds(
+            longest <= LONGEST,
+            format_args!("{name} lets the scheduler in within {LONGEST:?}, not {longest:?}"),
+        )?;
+    }
+    Ok(())
+}

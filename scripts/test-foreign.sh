@@ -1,0 +1,48 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# Has a tool that nobody here wrote exercise the device on the kernel that reports every bug it can:
+# the stressors of stress-ng for a device, from Debian's package.
+#
+#   test-foreign.sh [SECONDS]      for so long (60)
+
+set -eu
+. "$(dirname "$0")/lib.sh"
+cd "$top"
+
+seconds=${1:-60}
+stress_ng=$(type -P stress-ng) || die "no stress-ng: run 'scripts/setup.sh stress-ng'"
+tree=$(KDIR='' scripts/kernel.sh path lab+debug)
+image=$build/debug/module.cpio
+foreign=$build/debug/foreign.cpio
+
+# add_stress_ng: the initramfs, and behind it an archive with the program and its libraries, where the
+# loader looks for them
+add_stress_ng() {
+	local root library
+	root=$(mktemp -d)
+	trap 'rm -rf "$root"' RETURN
+	mkdir -p "$root/bin"
+	cp "$stress_ng" "$root/bin/"
+	ldd "$stress_ng" | grep -o '/[^ ]*' | while read -r library; do
+		mkdir -p "$root$(dirname "$library")"
+		cp --dereference "$library" "$root$library"
+	done
+	cat "$image"
+	cd "$root" && find . -mindepth 1 | cpio --quiet --create --format=newc --owner=+0:+0
+}
+
+# exercise: twice as many processes as processors, as root, then with a session that is there already
+exercise() {
+	KDIR=$tree INITRAMFS=$foreign CONSOLE=$logs/foreign.console scripts/vm.sh -m 2048 -t $((seconds + 300)) \
+		-k "loglevel=7 acpi=noirq no5lvl kmemleak=on kasan_multi_shot" \
+		sh -c "stress-ng --dev 4 --dev-file /dev/slablab --timeout ${seconds}s --metrics --verbose &&
+			slablab stress --engine all --seconds 0.2 && debug"
+}
+
+make initramfs KDIR="$tree" MO="${image%.cpio}" image="$image"
+add_stress_ng >"$foreign"
+watch "stress-ng on /dev/slablab, $seconds s" "$logs/foreign.log" exercise
+grep -E 'dev +[0-9]|successful run|passed:|failed:' "$logs/foreign.log" || cat "$logs/foreign.log"
+echo "$(awk -f scripts/reports.awk "$logs/foreign.console" | wc -l) reports"
+[ "$status" -eq 0 ]
