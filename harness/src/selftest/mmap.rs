@@ -308,13 +308,16 @@ fn what_is_no_block_of_whole_pages_is_refused(engine: Engine) -> Outcome {
 fn only_what_shares_is_mapped() -> Outcome {
     on_each(|engine| {
         let device = session(engine)?;
-        let handle = filled(&device, 2 * PAGE, 1)?;
-        for access in [ProtFlags::READ, READ_WRITE] {
-            unchanged(&device, || {
-                let private =
-                    Mapping::with(&device, position(handle, 0), 2, access, MapFlags::PRIVATE);
-                refused(private, Errno::INVAL)
-            })?;
+        let handle = aligned(&device, 2 * PAGE)?;
+        // More than one page at a time the kernel itself would refuse.
+        for pages in [1, 2] {
+            for access in [ProtFlags::READ, READ_WRITE] {
+                unchanged(&device, || {
+                    let (position, flags) = (position(handle, 0), MapFlags::PRIVATE);
+                    let private = Mapping::with(&device, position, pages, access, flags);
+                    refused(private, Errno::INVAL).about(format_args!("{pages} pages"))
+                })?;
+            }
         }
         Ok(device.free(handle)?)
     })
