@@ -9,7 +9,7 @@ MAKEFLAGS += --no-print-directory
 STRESS ?= stress --engine all --seconds 0.3
 SIM    ?= stress --target sim --seconds 0.5
 
-# What `make replay` replays, and on what.
+# What `make replay` and `make report` replay, and on what.
 TRACE  ?= binary larson tree walk
 ENGINE ?= all
 
@@ -30,8 +30,8 @@ vendor  := rust/vendor/buddy_system_allocator/src/lib.rs
 image   := build/initramfs.cpio
 
 .DEFAULT_GOAL := help
-.PHONY: help setup kernel run shell sim test test-debug test-foreign bench bench-host replay record modules \
-	modules_install command initramfs uapi rust-analyzer clean distclean FORCE
+.PHONY: help setup kernel run shell sim test test-debug test-foreign test-report bench bench-host replay \
+	report record modules modules_install command initramfs uapi rust-analyzer clean distclean FORCE
 
 help:
 	@printf '%s\n' \
@@ -46,6 +46,7 @@ help:
 	'  test-foreign    - stress-ng, from Debian'\''s packages, against the device on that kernel' \
 	'  bench           - what allocators cost in the kernel, beside the targets; in build/out/' \
 	'  replay          - traces through every engine, side by side; in build/out/' \
+	'  report          - the same as a page to look at, moment by moment; in build/out/' \
 	'  record          - what the kernel allocates while a command runs, as a trace; in build/out/' \
 	'' \
 	'Parts:' \
@@ -53,6 +54,7 @@ help:
 	'  modules_install - install it (INSTALL_MOD_PATH= and the like as in the kernel)' \
 	'  command         - the static command, in build/target/release/' \
 	'  initramfs       - what the machine boots, in build/' \
+	'  test-report     - the page of report in a browser, chromium, with pictures of it in build/report/' \
 	'  uapi            - rust/uapi/slablab.rs anew from slablab.h' \
 	'  rust-analyzer   - tell editors of both halves, in rust/rust-project.json and .vscode/' \
 	'' \
@@ -71,7 +73,7 @@ help:
 	'  MO=             - where the module is built (build/module)' \
 	'  STRESS=         - what run does ($(STRESS))' \
 	'  SIM=            - what sim does ($(SIM))' \
-	'  TRACE=          - what replay runs: files, patterns, options of slablab replay ($(TRACE))' \
+	'  TRACE=          - what replay and report run: files, patterns, options of slablab ($(TRACE))' \
 	'  ENGINE=         - on which engine ($(ENGINE))' \
 	'  RECORD=         - the command that record runs in the machine ($(RECORD))' \
 	'  BENCH=          - what bench-host is told ($(BENCH))' \
@@ -102,11 +104,17 @@ test-foreign:
 test-debug: setup
 	$(Q)scripts/test-debug.sh $(if $(BRIEF),--brief)
 
+test-report: $(command)
+	$(Q)scripts/tests/report.sh $(command)
+
 bench: initramfs
 	$(Q)scripts/bench.sh $(module) $(command) $(if $(BRIEF),--brief)
 
 replay: initramfs
 	$(Q)scripts/replay.sh $(command) $(ENGINE) $(TRACE)
+
+report: initramfs
+	$(Q)scripts/replay.sh -p $(command) $(ENGINE) $(TRACE)
 
 record: initramfs
 	$(Q)scripts/record.sh $(command) $(RECORD)

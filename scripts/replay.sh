@@ -4,20 +4,28 @@
 # Replays traces in the lab's machine, which counts instructions, and reports on it: on the screen and
 # in a folder of its own in build/out/.
 #
-#   replay.sh COMMAND ENGINE [OPTION | TRACE]...
+#   replay.sh [-p] COMMAND ENGINE [OPTION | TRACE]...
 #
+# With -p there is a page to look at, too, and OPTION is one of slablab report.
 # A TRACE is a file here or the name of a pattern, an OPTION one of slablab replay. Fails when an
 # answer was wrong.
 
 set -eu
 . "$(dirname "$0")/lib.sh"
 
+page=''
+if [ "${1:-}" = -p ]; then
+	page=yes
+	shift
+fi
 if [ $# -lt 3 ]; then
 	sed -n '/^# *replay\.sh/s/^# *//p' "$0" >&2
 	exit 2
 fi
 command=$1 engine=$2
 shift 2
+verb=(replay)
+[ -z "$page" ] || verb=(report -)
 out=$build/out/$(date +%Y%m%d-%H%M%S)
 mkdir -p "$out"
 
@@ -34,7 +42,7 @@ done
 # replayed: writes what the machine says
 # shellcheck disable=SC2317 # watch calls it
 replayed() {
-	"$top/scripts/vm.sh" -i -t 7200 "${files[@]}" slablab replay --json --engine "$engine" "${arguments[@]}" \
+	"$top/scripts/vm.sh" -i -t 7200 "${files[@]}" slablab "${verb[@]}" --json --engine "$engine" "${arguments[@]}" \
 		>"$out/replay.json"
 }
 
@@ -47,5 +55,9 @@ if [ ! -s "$out/replay.json" ]; then
 fi
 "$command" replay --from "$out/replay.json" --csv >"$out/replay.csv" || true
 "$command" replay --from "$out/replay.json" | tee "$out/replay.txt" || true
+if [ -n "$page" ]; then
+	"$command" report "$out/report.html" --from "$out/replay.json" >"$logs/report.log" || true
+	say "the page is ${out#"$top/"}/report.html"
+fi
 say "the report is ${out#"$top/"}/replay.txt, the figures are replay.json and replay.csv beside it"
 exit "$replay_status"

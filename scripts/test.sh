@@ -76,6 +76,8 @@ guest_tests() {
 	scripts/vm.sh -t 1200 slablab selftest --ktap --module /lib/slablab.ko | tee "$selftest"
 }
 
+report_page() { make test-report; }
+
 # Only that it works: a figure never fails a test.
 benches() { make bench BRIEF=1; }
 
@@ -90,6 +92,7 @@ stage "format" once formatted
 stage "lints of the host half" once host_lints
 stage "host tests" cargo_results host_tests
 stage "benchmark of the host, briefly" once host_bench
+stage "page of report in a browser" once report_page
 stage "bindings are fresh" once scripts/uapi.sh --check
 stage "lints of the module" once module_lints
 stage "module and command" once guest

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `slablab trace` and `slablab replay` from outside.
+//! `slablab trace`, `slablab replay` and `slablab report` from outside.
 
 use std::{
     fs,
@@ -153,4 +153,56 @@ fn the_story_of_an_operation_says_why() {
     let told = format!("replay {trace} --target sim --explain 8");
     assert!(stderr(&told, 1).contains("has 7 operations"));
     stderr("replay --target sim", 2);
+}
+
+#[test]
+fn a_page_holds_its_data_and_no_markup_of_a_trace() {
+    let trace = file(
+        "page.trace",
+        "slablab-trace 1\nname </script><img src=x>\na 1 100\na 2 900000\na 3 200000\nf 1\n",
+    );
+    let page = path("page.html");
+    let json = path("page.json");
+    let options = "--target sim --passes 1 --room 256";
+    let shown = stdout(&format!("report {} {trace} {options}", page.display()));
+    assert!(shown.contains("utilisation"), "{shown}");
+    let text = fs::read_to_string(&page).unwrap();
+    assert!(!text.contains("<img") && !text.contains("://"));
+    let marks = [
+        "<script id=\"document\" type=\"application/json\">",
+        "</script>",
+    ];
+    let data = text.split_once(marks[0]).unwrap().1;
+    let data = data.split_once(marks[1]).unwrap().0;
+    let document: serde_json::Value = serde_json::from_str(data).unwrap();
+    let engines = document["traces"][0]["engines"].as_array().unwrap();
+    for engine in engines {
+        let film = &engine["film"];
+        assert_eq!(film["pool_bytes"], 256 << 10);
+        assert_eq!(film["operations"], serde_json::json!([0, 1, 2, 3, 4]));
+        let refusals = film["refusals"].as_array().unwrap();
+        assert_eq!(refusals[0]["cause"], "too big");
+        assert_eq!(refusals[0]["first"], 2);
+        assert_eq!(film["live"][1], 100);
+        let timed = &engine["times"];
+        let counted = timed["histogram"].as_array().unwrap().iter();
+        let counted: u64 = counted.map(|step| step[1].as_u64().unwrap()).sum();
+        assert_eq!(Some(counted), timed["operations"].as_u64());
+    }
+
+    // What one machine runs another one can show.
+    fs::write(&json, stdout(&format!("report - {trace} {options} --json"))).unwrap();
+    let from = format!("--from {}", json.display());
+    let same = stdout(&format!("report - {from}"));
+    assert_eq!(
+        same.split_once(marks[0]).unwrap().0,
+        text.split_once(marks[0]).unwrap().0
+    );
+    let table = stdout(&format!("replay {from}"));
+    assert!(table.contains("utilisation"), "{table}");
+    stderr(
+        &format!("report {} {trace} --target sim --room 100", page.display()),
+        1,
+    );
+    stderr("report x.html", 2);
 }

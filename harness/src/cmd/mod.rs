@@ -8,6 +8,7 @@ pub(crate) mod info;
 pub(crate) mod inject;
 pub(crate) mod map;
 pub(crate) mod replay;
+pub(crate) mod report;
 pub(crate) mod selftest;
 pub(crate) mod shell;
 pub(crate) mod stats;

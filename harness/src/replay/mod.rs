@@ -3,10 +3,11 @@
 //! A trace, run through an engine.
 //!
 //! Three ways of it, all through SUBMIT: [`Checked`] looks at every answer and every byte, and is
-//! what figures come from; [`fits`] only asks whether there is room; [`times`] takes the time of
+//! what figures come from ([`film`] stops it now and then to look at the pool); [`fits`] only asks whether there is room; [`times`] takes the time of
 //! single operations.
 
 mod checked;
+pub(crate) mod film;
 mod fits;
 #[cfg(test)]
 mod tests;

@@ -49,6 +49,9 @@ pub(crate) struct Times {
     pub(crate) operations: u64,
     /// A call that does nothing, which is subtracted.
     pub(crate) empty_call: u64,
+    /// How many there are from each of these times to the next: four steps to a doubling.
+    #[serde(default)]
+    pub(crate) histogram: Vec<(u64, u64)>,
 }
 
 /// Runs a trace on `passes` sessions that `open` opens, and takes its times.
@@ -86,7 +89,20 @@ pub(crate) fn times(
         sum: times.iter().sum(),
         operations: times.len() as u64,
         empty_call,
+        histogram: histogram(&times),
     })
+}
+
+/// Counts times, which are sorted, by the step in which they are.
+fn histogram(times: &[u64]) -> Vec<(u64, u64)> {
+    let step = |time: u64| match time.checked_ilog2() {
+        Some(log2 @ 2..) => time >> (log2 - 2) << (log2 - 2),
+        _ => time,
+    };
+    let steps = times.chunk_by(|one, other| step(*one) == step(*other));
+    steps
+        .map(|same| (step(same[0]), same.len() as u64))
+        .collect()
 }
 
 /// Runs a trace once. Operations that are refused, and those about what was refused, have no time.

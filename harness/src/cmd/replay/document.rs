@@ -2,8 +2,13 @@
 
 //! What replays come to.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::Path, //
+};
 
+use anyhow::Context;
 use serde::{
     Deserialize,
     Serialize, //
@@ -15,80 +20,84 @@ use crate::{
     opener::TargetKind,
     replay::{
         Failure,
-        Times, //
+        Times,
+        film::Film, //
     },
     uapi::Engine,
 };
 
 /// Everything that was replayed.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Document {
-    pub(super) target: TargetKind,
-    pub(super) kernel: String,
+pub(in crate::cmd) struct Document {
+    pub(in crate::cmd) target: TargetKind,
+    pub(in crate::cmd) kernel: String,
     /// The pool in which answers were checked and operations timed.
-    pub(super) pool_bytes: u64,
-    pub(super) traces: Vec<TraceResult>,
+    pub(in crate::cmd) pool_bytes: u64,
+    pub(in crate::cmd) traces: Vec<TraceResult>,
 }
 
 /// A trace on all engines.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct TraceResult {
-    pub(super) name: String,
-    pub(super) source: String,
-    pub(super) operations: u64,
-    pub(super) peak_bytes: u64,
-    pub(super) engines: Vec<EngineResult>,
+pub(in crate::cmd) struct TraceResult {
+    pub(in crate::cmd) name: String,
+    pub(in crate::cmd) source: String,
+    pub(in crate::cmd) operations: u64,
+    pub(in crate::cmd) peak_bytes: u64,
+    pub(in crate::cmd) engines: Vec<EngineResult>,
 }
 
 /// A trace on one engine.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct EngineResult {
-    pub(super) engine: Engine,
+pub(in crate::cmd) struct EngineResult {
+    pub(in crate::cmd) engine: Engine,
     /// Operations that were done.
-    pub(super) done: u64,
+    pub(in crate::cmd) done: u64,
     /// Operations that were refused, by cause.
-    pub(super) refused: BTreeMap<String, u64>,
+    pub(in crate::cmd) refused: BTreeMap<String, u64>,
     /// Operations about blocks that were refused.
-    pub(super) left_out: u64,
+    pub(in crate::cmd) left_out: u64,
     /// Bytes that were read back and compared.
-    pub(super) checked_bytes: u64,
-    pub(super) space: Option<Space>,
-    pub(super) times: Option<Times>,
+    pub(in crate::cmd) checked_bytes: u64,
+    pub(in crate::cmd) space: Option<Space>,
+    pub(in crate::cmd) times: Option<Times>,
     /// The wrong answer that ended it.
-    pub(super) failure: Option<Wrong>,
+    pub(in crate::cmd) failure: Option<Wrong>,
+    /// What was in the pool, of what 'slablab report' runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::cmd) film: Option<Film>,
 }
 
 /// What memory a trace needs.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub(super) struct Space {
+pub(in crate::cmd) struct Space {
     /// The smallest pool, of an engine with a pool.
-    pub(super) pool_bytes: Option<u64>,
+    pub(in crate::cmd) pool_bytes: Option<u64>,
     /// That, or the most bytes that blocks had at once.
-    pub(super) reserved_bytes: u64,
+    pub(in crate::cmd) reserved_bytes: u64,
     /// The live peak over these.
-    pub(super) utilisation: f64,
+    pub(in crate::cmd) utilisation: f64,
     /// What blocks have beyond what was asked for at that moment, over these.
-    pub(super) internal: f64,
+    pub(in crate::cmd) internal: f64,
     /// What is in no block then, over these; of an engine with a pool.
-    pub(super) external: Option<f64>,
+    pub(in crate::cmd) external: Option<f64>,
 }
 
 /// A wrong answer.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Wrong {
+pub(in crate::cmd) struct Wrong {
     /// The operation, counted from 1.
-    pub(super) operation: u64,
+    pub(in crate::cmd) operation: u64,
     /// What it is.
-    pub(super) what: String,
+    pub(in crate::cmd) what: String,
     /// What is wrong.
-    pub(super) complaint: String,
+    pub(in crate::cmd) complaint: String,
     /// The pool in which it came up.
-    pub(super) pool_bytes: u64,
+    pub(in crate::cmd) pool_bytes: u64,
 }
 
 impl Wrong {
     /// Notes a wrong answer in a pool.
-    pub(super) fn new(failure: &Failure, pool_bytes: u64) -> Self {
+    pub(in crate::cmd) fn new(failure: &Failure, pool_bytes: u64) -> Self {
         Self {
             operation: failure.operation,
             what: failure.what.clone(),
@@ -100,7 +109,7 @@ impl Wrong {
 
 impl Document {
     /// Begins with nothing replayed.
-    pub(super) fn new(plan: &Plan) -> Self {
+    pub(in crate::cmd) fn new(plan: &Plan) -> Self {
         let kernel = rustix::system::uname();
         Self {
             target: plan.target,
@@ -110,19 +119,26 @@ impl Document {
         }
     }
 
+    /// Reads what was printed as JSON.
+    pub(in crate::cmd) fn read(file: &Path) -> anyhow::Result<Self> {
+        let about = || file.display().to_string();
+        let text = fs::read_to_string(file).with_context(about)?;
+        serde_json::from_str(&text).with_context(about)
+    }
+
     /// Says whether every answer was right.
-    pub(super) fn is_right(&self) -> bool {
+    pub(in crate::cmd) fn is_right(&self) -> bool {
         self.results().all(|(_, result)| result.failure.is_none())
     }
 
     /// Returns each trace with each engine.
-    pub(super) fn results(&self) -> impl Iterator<Item = (&TraceResult, &EngineResult)> {
+    pub(in crate::cmd) fn results(&self) -> impl Iterator<Item = (&TraceResult, &EngineResult)> {
         let one = |trace| (TraceResult::each)(trace);
         self.traces.iter().flat_map(one)
     }
 
     /// Returns the engines, in their order.
-    pub(super) fn engines(&self) -> Vec<Engine> {
+    pub(in crate::cmd) fn engines(&self) -> Vec<Engine> {
         let mut engines = Vec::new();
         for (_, result) in self.results() {
             if !engines.contains(&result.engine) {
@@ -135,7 +151,7 @@ impl Document {
 
 impl TraceResult {
     /// Begins with no engine.
-    pub(super) fn new(trace: &Trace) -> Self {
+    pub(in crate::cmd) fn new(trace: &Trace) -> Self {
         Self {
             name: trace.name.clone(),
             source: trace.source.clone(),

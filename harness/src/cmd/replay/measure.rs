@@ -41,18 +41,23 @@ pub(crate) const POOL_UNIT: u64 = 32 << 10;
 const LARGEST: u64 = 8;
 
 /// What is to be done.
-pub(super) struct Plan {
-    pub(super) target: TargetKind,
+pub(in crate::cmd) struct Plan {
+    pub(in crate::cmd) target: TargetKind,
     /// The pool in which answers are checked and operations timed.
-    pub(super) pool_bytes: u64,
+    pub(in crate::cmd) pool_bytes: u64,
     /// How often times are taken.
-    pub(super) passes: usize,
+    pub(in crate::cmd) passes: usize,
     /// Whether the smallest pool is looked for.
-    pub(super) search: bool,
+    pub(in crate::cmd) search: bool,
 }
 
 impl Plan {
-    fn open(&self, engine: Engine, pool_bytes: u64) -> anyhow::Result<Box<dyn Target>> {
+    /// Opens a session with a pool of its own, where the engine has pools.
+    pub(in crate::cmd) fn open(
+        &self,
+        engine: Engine,
+        pool_bytes: u64,
+    ) -> anyhow::Result<Box<dyn Target>> {
         Opener::private(self.target, pool_bytes).open(engine)
     }
 
@@ -74,7 +79,11 @@ impl Plan {
 /// # Errors
 ///
 /// When a session cannot be opened, or a call fails that has to succeed.
-pub(super) fn engine(plan: &Plan, engine: Engine, trace: &Trace) -> anyhow::Result<EngineResult> {
+pub(in crate::cmd) fn engine(
+    plan: &Plan,
+    engine: Engine,
+    trace: &Trace,
+) -> anyhow::Result<EngineResult> {
     let target = plan.open(engine, plan.pool_bytes)?;
     let info = target.info().context("INFO failed")?;
     let ran = checked(&*target, trace);
@@ -88,6 +97,7 @@ pub(super) fn engine(plan: &Plan, engine: Engine, trace: &Trace) -> anyhow::Resu
         space: None,
         times: None,
         failure: None,
+        film: None,
     };
     let ran = match ran {
         Ok(ran) => ran,

@@ -2,13 +2,12 @@
 
 //! `slablab replay`: traces through engines, side by side.
 
-mod document;
-mod measure;
-mod render;
+pub(super) mod document;
+pub(super) mod measure;
+pub(super) mod render;
 mod story;
 
 use std::{
-    fs,
     io::{
         self,
         IsTerminal, //
@@ -38,11 +37,14 @@ use crate::{
         LONG_HELP,
         MakingArgs, //
     },
+    uapi::Engine,
 };
 use document::{
     Document,
+    EngineResult,
     TraceResult, //
 };
+use measure::Plan;
 
 /// Run traces through engines, check every answer, and show figures side by side
 ///
@@ -72,28 +74,7 @@ pub(crate) struct ReplayArgs {
     traces: Vec<String>,
 
     #[command(flatten)]
-    making: MakingArgs,
-
-    /// Where the engines are
-    #[arg(long, value_enum, default_value = "device")]
-    target: TargetKind,
-
-    /// Which engines
-    #[arg(long, value_enum, default_value = "all")]
-    engine: EngineChoice,
-
-    /// Size in MiB of the pool in which answers are checked and operations timed
-    #[arg(long, value_name = "MIB", default_value_t = 64)]
-    #[arg(value_parser = clap::value_parser!(u64).range(1..=4096))]
-    pool: u64,
-
-    /// How often a trace is run to take times; 0 takes none
-    #[arg(long, default_value_t = 3)]
-    passes: u16,
-
-    /// Do not look for the smallest pool
-    #[arg(long)]
-    no_search: bool,
+    plan: PlanArgs,
 
     /// Tell the story of this operation, counted from 1, and nothing else
     ///
@@ -115,21 +96,60 @@ pub(crate) struct ReplayArgs {
     from: Option<PathBuf>,
 }
 
+/// The arguments that say what is done with each trace.
+#[derive(Args)]
+pub(super) struct PlanArgs {
+    #[command(flatten)]
+    pub(super) making: MakingArgs,
+
+    /// Where the engines are
+    #[arg(long, value_enum, default_value = "device")]
+    target: TargetKind,
+
+    /// Which engines
+    #[arg(long, value_enum, default_value = "all")]
+    engine: EngineChoice,
+
+    /// Size in MiB of the pool in which answers are checked and operations timed
+    #[arg(long, value_name = "MIB", default_value_t = 64)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=4096))]
+    pool: u64,
+
+    /// How often a trace is run to take times; 0 takes none
+    #[arg(long, default_value_t = 3)]
+    passes: u16,
+
+    /// Do not look for the smallest pool
+    #[arg(long)]
+    no_search: bool,
+}
+
+impl PlanArgs {
+    /// Returns the engines, and what is done on each.
+    pub(super) fn plan(&self) -> anyhow::Result<(Vec<Engine>, Plan)> {
+        let engines = Opener::shared(self.target).chosen(self.engine)?;
+        let plan = Plan {
+            target: self.target,
+            pool_bytes: self.pool << 20,
+            passes: self.passes.into(),
+            search: !self.no_search,
+        };
+        Ok((engines, plan))
+    }
+}
+
 /// Replays, or tells what was replayed.
 pub(crate) fn run(args: ReplayArgs) -> anyhow::Result<ExitCode> {
     let document = match &args.from {
-        Some(file) => {
-            let about = || file.display().to_string();
-            let text = fs::read_to_string(file).with_context(about)?;
-            serde_json::from_str(&text).with_context(about)?
-        }
+        Some(file) => Document::read(file)?,
         None => {
-            let traces = args.making.load(&args.traces)?;
+            let traces = args.plan.making.load(&args.traces)?;
             let _cpu = OneCpu::stay().context("cannot stay on one CPU")?;
             if let Some(number) = args.explain {
-                return explain(&args, &traces, number);
+                return explain(&args.plan, &traces, number);
             }
-            replayed(&args, &traces)?
+            let (engines, plan) = args.plan.plan()?;
+            replayed(&engines, &plan, &traces, |_, _| Ok(()))?
         }
     };
     report::print(if args.json {
@@ -146,35 +166,34 @@ pub(crate) fn run(args: ReplayArgs) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// Replays all traces on all engines.
-fn replayed(args: &ReplayArgs, traces: &[Trace]) -> anyhow::Result<Document> {
-    let engines = Opener::shared(args.target).chosen(args.engine)?;
-    let plan = measure::Plan {
-        target: args.target,
-        pool_bytes: args.pool << 20,
-        passes: args.passes.into(),
-        search: !args.no_search,
-    };
-    let mut document = Document::new(&plan);
+/// Replays all traces on all engines, and does something more with the results of each trace.
+pub(super) fn replayed(
+    engines: &[Engine],
+    plan: &Plan,
+    traces: &[Trace],
+    more: impl Fn(&Trace, &mut [EngineResult]) -> anyhow::Result<()>,
+) -> anyhow::Result<Document> {
+    let mut document = Document::new(plan);
     let stage = Stage::new("replay", traces.len() * engines.len());
     for trace in traces {
         let mut result = TraceResult::new(trace);
-        for engine in &engines {
+        for engine in engines {
             let what = format!("{} on {engine}", trace.name);
             stage.doing(&what);
             if !io::stderr().is_terminal() {
                 eprintln!("{what}");
             }
-            result.engines.push(measure::engine(&plan, *engine, trace)?);
+            result.engines.push(measure::engine(plan, *engine, trace)?);
             stage.step();
         }
+        more(trace, &mut result.engines)?;
         document.traces.push(result);
     }
     Ok(document)
 }
 
 /// Tells the story of an operation of each trace on each engine.
-fn explain(args: &ReplayArgs, traces: &[Trace], number: NonZeroU64) -> anyhow::Result<ExitCode> {
+fn explain(args: &PlanArgs, traces: &[Trace], number: NonZeroU64) -> anyhow::Result<ExitCode> {
     let engines = Opener::shared(args.target).chosen(args.engine)?;
     let mut text = String::new();
     for trace in traces {

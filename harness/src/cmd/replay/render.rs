@@ -41,7 +41,7 @@ const COLUMNS: [(&str, Side); 10] = [
 ];
 
 /// Returns a table for each trace, the means, and what the figures are.
-pub(super) fn text(document: &Document) -> String {
+pub(in crate::cmd) fn text(document: &Document) -> String {
     let mut text = String::new();
     for trace in &document.traces {
         text += &format!(

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: GPL-2.0
+//
+// What the data says of a moment: rows of a film, and pictures put together from differences.
+
+"use strict";
+
+const PAGE_BYTES = 4096;
+
+// How many differences there are between two pictures that are kept whole.
+const KEPT = 32;
+
+// Returns the number of numbers up to `value` in a rising list.
+function upTo(list, value) {
+	let low = 0, high = list.length;
+	while (low < high) {
+		const middle = (low + high) >> 1;
+		if (list[middle] <= value) low = middle + 1; else high = middle;
+	}
+	return low;
+}
+
+// The pages of a pool. `state` has the number of each page's state, `first` says where blocks begin.
+class Pages {
+	constructor(reel) {
+		this.reel = reel;
+		this.kept = [];
+		this.rewind();
+	}
+
+	rewind() {
+		this.state = new Uint32Array(this.reel.pages);
+		this.first = new Uint8Array(this.reel.pages);
+		this.shown = 0;
+	}
+
+	// Moves to the last picture up to a frame; returns that picture's frame.
+	seek(frame) {
+		const wanted = Math.max(1, upTo(this.reel.frames, frame));
+		if (wanted < this.shown || wanted > this.shown + KEPT) {
+			const kept = this.kept[Math.min(Math.floor(wanted / KEPT), this.kept.length - 1)];
+			if (kept && (wanted < this.shown || kept.shown > this.shown)) {
+				this.state = kept.state.slice();
+				this.first = kept.first.slice();
+				this.shown = kept.shown;
+			} else if (wanted < this.shown) {
+				this.rewind();
+			}
+		}
+		while (this.shown < wanted) this.next();
+		return this.reel.frames[wanted - 1];
+	}
+
+	next() {
+		const place = this.shown / KEPT;
+		if (Number.isInteger(place) && !this.kept[place]) {
+			this.kept[place] = { state: this.state.slice(), first: this.first.slice(), shown: this.shown };
+		}
+		const writes = this.reel.writes[this.shown++];
+		for (let at = 0, page = 0; at < writes.length; at += 2) {
+			page += writes[at];
+			const state = writes[at + 1], end = page + (this.reel.states[state].pages || 1);
+			this.state.fill(state, page, end);
+			this.first.fill(0, page, end);
+			this.first[page] = 1;
+		}
+	}
+
+	// Returns the block of pages that a page is in.
+	block(page) {
+		let from = page;
+		while (from > 0 && !this.first[from]) from--;
+		return { from, ...this.reel.states[this.state[page]] };
+	}
+}
+
+// Rows of which only changes are in the data: the last values of each key, at any frame.
+class Changes {
+	constructor(rows, width) {
+		this.byKey = new Map();
+		rows.forEach((row, frame) => {
+			for (let at = 0; at < row.length; at += width) {
+				if (!this.byKey.has(row[at])) this.byKey.set(row[at], { frames: [], values: [] });
+				const of = this.byKey.get(row[at]);
+				of.frames.push(frame);
+				of.values.push(row.slice(at + 1, at + width));
+			}
+		});
+	}
+
+	keys() { return [...this.byKey.keys()].sort((a, b) => a - b); }
+
+	at(key, frame) {
+		const of = this.byKey.get(key);
+		const number = of ? upTo(of.frames, frame) : 0;
+		return number ? of.values[number - 1] : null;
+	}
+}
+
+// An engine's run of a trace.
+class Run {
+	constructor(result) {
+		this.result = result;
+		this.name = result.engine;
+		this.film = result.film;
+		this.pages = this.film.reel && new Pages(this.film.reel);
+		this.classes = new Changes(this.film.classes, 4);
+		this.orders = new Changes(this.film.orders, 3);
+		this.tellsOrders = this.orders.keys().length > 0;
+	}
+
+	// Shares of what is reserved, or null where there is nothing to be a share of.
+	inside(frame) {
+		const { live, usable, reserved } = this.film;
+		return reserved[frame] ? (usable[frame] - live[frame]) / reserved[frame] : null;
+	}
+
+	outside(frame) {
+		const { usable, reserved } = this.film;
+		return reserved[frame] && this.film.pool_bytes ? (reserved[frame] - usable[frame]) / reserved[frame] : null;
+	}
+
+	// How much of what is free is not in the largest free block.
+	scattered(frame) {
+		const free = this.film.pool_bytes - this.film.reserved[frame];
+		return this.tellsOrders && free > 0 ? 1 - this.film.largest_free[frame] / free : null;
+	}
+}

@@ -1,0 +1,292 @@
+// SPDX-License-Identifier: GPL-2.0
+//
+// The page: what is chosen, what is shown, and the keys.
+
+"use strict";
+
+const data = JSON.parse(document.getElementById("document").textContent);
+const at = (id) => document.getElementById(id);
+const REFUSALS_SHOWN = 100;
+
+let runs = [], drawn = [], shown = 0, playing = 0;
+const rows = () => runs[0].film.operations;
+const unitOf = (clock) => (clock === "instructions" ? "instructions" : "ns");
+
+function begin() {
+	at("about").textContent = `Engines ${data.target === "sim" ? "in one process, without a kernel" : "in Linux " + data.kernel}; ` +
+		`answers checked and operations timed in a pool of ${bytes(data.pool_bytes)}.`;
+	data.traces.forEach((trace, index) => at("trace").append(make("option", { value: index, textContent: trace.name })));
+	at("trace").addEventListener("change", () => choose(Number(at("trace").value)));
+	at("slider").addEventListener("input", () => show(Number(at("slider").value)));
+	at("play").addEventListener("click", play);
+	document.addEventListener("keydown", key);
+	window.addEventListener("resize", relayout);
+	matchMedia("(prefers-color-scheme: dark)").addEventListener("change", relayout);
+	choose(0);
+}
+
+function choose(index) {
+	const trace = data.traces[index];
+	stop();
+	runs = trace.engines.filter((result) => result.film).map((result) => new Run(result));
+	at("source").textContent = `${count(trace.operations)} operations, ${bytes(trace.peak_bytes)} live at the peak. ${trace.source}`;
+	table(trace);
+	for (const id of ["maps", "curves", "insides", "times", "refused"]) at(id).replaceChildren();
+	at("player").hidden = !runs.length;
+	drawn = [];
+	if (!runs.length) return;
+	at("slider").max = rows().length - 1;
+	legend();
+	maps();
+	curves();
+	insides();
+	times(trace);
+	refused();
+	for (const one of drawn) one.layout();
+	// Where most is live there is most to see.
+	const live = runs[0].film.live;
+	show(live.reduce((best, value, frame) => (value > live[best] ? frame : best), 0));
+}
+
+function table(trace) {
+	const head = ["engine", "smallest pool", "utilisation", "inside blocks", "outside", "p50", "p99", "max", "refused", "answers"];
+	const cell = (tag, text, left, style = "") => make(tag, { textContent: text, className: (left ? "left " : "") + style });
+	const body = trace.engines.map((result) => {
+		const { space, times, failure } = result;
+		const reserved = !space ? "–" : space.pool_bytes ? bytes(space.pool_bytes) : `(${bytes(space.reserved_bytes)})`;
+		const no = Object.entries(result.refused).map(([cause, number]) => `${count(number)} ${cause}`);
+		if (result.left_out) no.push(`${count(result.left_out)} left out`);
+		const time = (what) => (times ? count(times[what]) : "–");
+		const row = make("tr", {}, make("td", { className: "left" }, dot(result.engine), result.engine));
+		const figures = [reserved, percent(space?.utilisation), percent(space?.internal), percent(space?.external),
+			time("p50"), time("p99"), time("max"), no.join(", ") || "–"];
+		row.append(...figures.map((text) => cell("td", text)), failure ? cell("td", "WRONG", false, "bad") : cell("td", "right", false, "good"));
+		return row;
+	});
+	at("engines").replaceChildren(make("tr", {}, ...head.map((text, index) => cell("th", text, index === 0))), ...body);
+	const timed = trace.engines.find((result) => result.times)?.times;
+	at("table-note").textContent = "The smallest pool is the least with which the whole trace is served (in brackets: " +
+		"the bytes of all blocks, of an engine without a pool). Utilisation is the live peak over it; the rest is inside blocks, " +
+		"which are larger than what was asked for, or outside of them, kept or free." +
+		(timed ? ` p50, p99 and max are ${unitOf(timed.clock)} of single operations, zeroing included.` : "");
+	const wrong = trace.engines.filter((result) => result.failure);
+	at("table-note").append(...wrong.map(({ engine, failure }) => make("p", { className: "bad",
+		textContent: `${engine}, operation ${count(failure.operation)} (${failure.what}): ${failure.complaint}` })));
+}
+
+function legend() {
+	const key = (style, ...text) => {
+		const swatch = make("span", { className: "swatch" });
+		Object.assign(swatch.style, style);
+		return make("span", { className: "key" }, ...text.slice(1), swatch, text[0]);
+	};
+	const stops = [3, 5, 7, 9, 10.5, 12].map((log2) => `hsl(${hue(2 ** log2)} 62% 50%)`);
+	const ramp = key({ background: `linear-gradient(90deg, ${stops})` }, "4 KiB", "a page cut into objects (slab) of 8 B");
+	ramp.querySelector(".swatch").classList.add("ramp");
+	const strength = key({ background: `linear-gradient(90deg, hsl(${hue(128)} 62% 50% / .2), hsl(${hue(128)} 62% 50%))` }, "all", "of these are out: none");
+	strength.querySelector(".swatch").classList.add("ramp");
+	const kinds = new Set(runs.flatMap((run) => (run.film.reel ? run.film.reel.states : []).map(({ kind }) => kind)));
+	const plain = [["large", "large block"], ["free", "free, in the buddy system"], ["blank", "no block was there yet"]];
+	at("legend").replaceChildren(ramp, strength,
+		...plain.filter(([kind]) => kinds.has(kind)).map(([kind, text]) => key({ background: `var(--${kind})`, outline: "1px solid var(--rule)" }, text)),
+		key({ border: "2px solid var(--mark)" }, "where the last operation was"));
+}
+
+function cards(id, more = "") {
+	const grid = make("div", { className: "cards " + more });
+	at(id).append(grid);
+	return grid;
+}
+
+const title = (run, text = "") => make("h3", {}, dot(run.name), run.name + text);
+
+function maps() {
+	const grid = cards("maps");
+	for (const run of runs) {
+		const figures = make("p", { className: "figures", id: "figures-" + run.name });
+		const card = make("div", {}, title(run, run.film.pool_bytes ? `, ${bytes(run.film.pool_bytes)}` : ""), figures);
+		grid.append(card);
+		if (run.pages) {
+			const map = new PageMap(run);
+			card.append(map.canvas, map.pointed);
+			drawn.push(map);
+		} else {
+			card.append(make("p", { className: "note", textContent: run.film.pool_bytes
+				? "Its pool is too large to be drawn." : "It has no pool of its own, so there are no pages to draw." }));
+		}
+		drawn.push({ layout() {}, show: (frame) => { figures.textContent = told(run, frame); } });
+	}
+}
+
+function told(run, frame) {
+	const { live, usable, reserved, pool_bytes: pool } = run.film;
+	const parts = [`${bytes(live[frame])} live`, `${bytes(usable[frame] - live[frame])} more in their blocks`];
+	if (pool) parts.push(`${bytes(reserved[frame] - usable[frame])} kept`, `${bytes(pool - reserved[frame])} free`);
+	return parts.join(" + ");
+}
+
+function curves() {
+	const grid = cards("curves", "wide"), operations = rows();
+	const most = runs.reduce((one, other) => (one.film.live.at(-1) >= other.film.live.at(-1) ? one : other));
+	const { live, live_min: low, live_max: high } = most.film;
+	const frames = operations.map((_, frame) => frame);
+	const marks = runs.flatMap((run, row) => run.film.refusals.map(({ frame }) => ({ name: run.name, row, at: frame })));
+	const each = (of) => runs.map((run) => ({ name: run.name, values: frames.map((frame) => of(run, frame)) }))
+		.filter(({ values }) => values.some((value) => value !== null));
+	const pick = (frame) => { stop(); show(frame); };
+	const all = [
+		{ title: "Bytes", unit: bytes, marks,
+			series: [{ name: "live", values: live, low, high }, ...runs.map((run) => ({ name: run.name, values: run.film.reserved }))],
+			note: "Live is what programs asked for (the band: its least and most between two moments). Of each engine: what it has taken from its pool, or the bytes of its blocks." +
+				(marks.length ? " Ticks at the top: that engine refused something." : "") },
+		{ title: "Lost inside blocks", unit: percent, series: each((run, frame) => run.inside(frame)),
+			note: "Internal fragmentation: of what an engine has taken, the share by which blocks are larger than what was asked for." },
+		{ title: "Kept outside blocks", unit: percent, series: each((run, frame) => run.outside(frame)),
+			note: "Of what an engine has taken from its pool, the share in free objects of slabs and in CPUs' magazines." },
+		{ title: "Free memory in pieces", unit: percent, most: 1, series: each((run, frame) => run.scattered(frame)),
+			note: "External fragmentation: of what is free in the buddy system, the share outside of the largest free block. The seed does not tell." },
+	];
+	for (const one of all.filter(({ series }) => series.length)) {
+		const chart = new Curves({ ...one, operations, pick });
+		grid.append(chart.element);
+		drawn.push(chart);
+	}
+}
+
+// The most bytes that a key of changes ever has.
+const mostOf = (changes, value) => Math.max(1, ...changes.keys().flatMap((key) =>
+	changes.byKey.get(key).values.map((values) => value(key, values))));
+
+function insides() {
+	const grid = cards("insides");
+	const add = (run, text, note, entries, most) => {
+		const canvas = make("canvas");
+		canvas.setAttribute("role", "img");
+		canvas.setAttribute("aria-label", `${run.name}${text}`);
+		grid.append(make("div", {}, title(run, text), canvas, make("p", { className: "note", textContent: note })));
+		drawn.push({ layout() {}, show: (frame) => bars(canvas, { entries: entries(frame), most, name: run.name, unit: bytes }) });
+	};
+	for (const run of runs.filter((run) => run.film.pool_bytes)) {
+		const size = run.film.class_bytes;
+		add(run, ": classes", "Bytes of each class: full colour is out, paler is kept by CPUs, palest is free in slabs.",
+			(frame) => size.map((bytesEach, index) => {
+				const [used, total, kept] = run.classes.at(index, frame) || [0, 0, 0];
+				return { label: bytes(bytesEach), parts: [{ value: used * bytesEach, alpha: 1 },
+					{ value: kept * bytesEach, alpha: 0.55 }, { value: Math.max(0, total - used - kept) * bytesEach, alpha: 0.25 }] };
+			}), mostOf(run.classes, (index, [, total]) => total * size[index]));
+		if (!run.tellsOrders) continue;
+		const orders = run.orders.keys();
+		add(run, ": the buddy system", "Bytes in free blocks of each order, by their length.",
+			(frame) => orders.map((order) => ({ label: bytes(2 ** order),
+				parts: [{ value: (run.orders.at(order, frame) || [0])[0] * 2 ** order, alpha: 0.7 }] })),
+			mostOf(run.orders, (order, [free]) => free * 2 ** order));
+	}
+	if (!grid.children.length) grid.append(make("p", { className: "note", textContent: "No engine with a pool was run." }));
+}
+
+function times(trace) {
+	const timed = trace.engines.filter((result) => result.times?.histogram?.length);
+	if (!timed.length) {
+		at("times").append(make("p", { className: "note", textContent: "No times were taken." }));
+		return;
+	}
+	const unit = unitOf(timed[0].times.clock), steps = [...new Set(timed.flatMap(({ times }) => times.histogram.map(([from]) => from)))];
+	const place = (value) => (value < 4 ? value : 4 * Math.floor(Math.log2(value)) + Math.floor(value / 2 ** (Math.floor(Math.log2(value)) - 2)) - 8);
+	const back = (index) => (index < 4 ? index : (4 + (index % 4)) * 2 ** (Math.floor(index / 4) - 1));
+	const low = place(Math.min(...steps)), high = place(Math.max(...steps));
+	const least = 0.5 / Math.max(...timed.map(({ times }) => times.operations));
+	const grid = cards("times");
+	for (const { engine, times } of timed) {
+		const shares = new Map(times.histogram.map(([from, number]) => [place(from), number / times.operations]));
+		const entries = [];
+		for (let index = low; index <= high; index++) entries.push({ label: count(back(index)), parts: [{ value: shares.get(index) || 0, alpha: 0.85 }] });
+		const canvas = make("canvas");
+		canvas.setAttribute("role", "img");
+		canvas.setAttribute("aria-label", `Times of ${engine}`);
+		grid.append(make("div", {}, title({ name: engine }, `: half within ${count(times.p50)}, 99 of 100 within ${count(times.p99)}, the longest ${count(times.max)} ${unit}`), canvas));
+		drawn.push({ layout: () => bars(canvas, { entries, least, most: 1, name: engine, unit: percentOfAny }), show() {} });
+	}
+	at("times").append(make("p", { className: "note", textContent: `The share of operations by the ${unit} that they took, four steps to a doubling, the share by its logarithm; ` +
+		`a call that does nothing (${count(timed[0].times.empty_call)} ${unit}) is subtracted.` }));
+}
+
+function refused() {
+	const all = runs.flatMap((run) => run.film.refusals.map((entry) => ({ run, ...entry }))).sort((a, b) => a.first - b.first);
+	if (!all.length) {
+		at("refused").append(make("p", { className: "note", textContent: "Nothing was, in the pools that are shown." }));
+		return;
+	}
+	const totals = new Map();
+	for (const { run, cause, count: number } of all) {
+		const name = `${run.name}: ${cause}`;
+		totals.set(name, (totals.get(name) || 0) + number);
+	}
+	const head = make("tr", {}, ...["engine", "from operation", "how many", "cause", "the first asked for"].map((text) => make("th", { textContent: text })));
+	const list = all.slice(0, REFUSALS_SHOWN).map(({ run, frame, cause, count: number, first, bytes: wanted }) => {
+		const go = make("button", { textContent: count(first) });
+		go.addEventListener("click", () => { stop(); show(frame); });
+		return make("tr", {}, make("td", { className: "left" }, dot(run.name), run.name), make("td", {}, go),
+			...[count(number), cause, bytes(wanted)].map((textContent) => make("td", { textContent })));
+	});
+	at("refused").append(make("p", { textContent: [...totals].map(([name, number]) => `${name} ${count(number)}`).join(" · ") }),
+		make("div", { className: "scroll tall" }, make("table", {}, head, ...list)));
+	if (all.length > list.length) at("refused").append(make("p", { className: "note", textContent: `and ${count(all.length - list.length)} more such rows.` }));
+}
+
+// Shows a moment.
+function show(frame) {
+	shown = Math.max(0, Math.min(rows().length - 1, frame));
+	const done = rows()[shown], total = rows().at(-1);
+	at("slider").value = shown;
+	at("slider").setAttribute("aria-valuetext", `${count(done)} of ${count(total)} operations`);
+	at("moment").textContent = `${count(done)} of ${count(total)} operations done.`;
+	at("step").replaceChildren(...(done ? steps() : []));
+	for (const one of drawn) one.show(shown);
+}
+
+// Tells of the last operation what each engine made of it.
+function steps() {
+	const last = runs.map((run) => run.film.last[shown]), step = last[0];
+	const of = step.what === "reallocate" ? "a block to " : step.what === "free" ? "a block of " : "";
+	return [`The last one: ${step.what} ${of}${bytes(step.bytes)}. `, ...runs.flatMap((run, index) => {
+		const how = last[index].done ? `by ${last[index].how}` : last[index].how === "left out" ? "left out" : `refused, ${last[index].how}`;
+		return [dot(run.name), make("span", { className: last[index].done ? "" : "bad", textContent: `${run.name}: ${how}   ` })];
+	})];
+}
+
+function relayout() {
+	for (const one of drawn) one.layout();
+	if (runs.length) show(shown);
+}
+
+function stop() {
+	clearInterval(playing);
+	playing = 0;
+	at("play").textContent = "▶";
+}
+
+// Plays the whole film in some 20 seconds.
+function play() {
+	if (playing) return stop();
+	if (shown === rows().length - 1) show(0);
+	at("play").textContent = "❚❚";
+	playing = setInterval(() => (shown === rows().length - 1 ? stop() : show(shown + 1)), Math.max(33, 20000 / rows().length));
+}
+
+function key(event) {
+	if (event.ctrlKey || event.altKey || event.metaKey || event.target.tagName === "SELECT" || !runs.length) return;
+	const step = event.shiftKey ? 10 : 1;
+	const moves = { ArrowLeft: shown - step, ArrowRight: shown + step, PageDown: shown - 10, PageUp: shown + 10, Home: 0, End: rows().length - 1 };
+	const paging = event.key.startsWith("Page") && event.target !== at("slider");
+	if (event.key in moves && !paging) {
+		stop();
+		show(moves[event.key]);
+	} else if (event.key === " " && event.target.tagName !== "BUTTON") {
+		play();
+	} else {
+		return;
+	}
+	event.preventDefault();
+}
+
+begin();

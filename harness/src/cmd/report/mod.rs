@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `slablab report`: traces through engines, as a page to look at.
+
+mod page;
+
+use std::{
+    fs,
+    io::{
+        self,
+        Write as _, //
+    },
+    path::PathBuf,
+    process::ExitCode, //
+};
+
+use anyhow::{
+    Context,
+    bail, //
+};
+use clap::Args;
+use slablab_trace::Trace;
+
+use super::replay::{
+    PlanArgs,
+    document::{
+        Document,
+        EngineResult,
+        Wrong, //
+    },
+    measure::{
+        POOL_UNIT,
+        Plan, //
+    },
+    render,
+    replayed, //
+};
+use crate::{
+    one_cpu::OneCpu,
+    replay::film::{
+        Limits,
+        film, //
+    },
+    report,
+    traces::{
+        HELP,
+        LONG_HELP, //
+    },
+};
+
+/// The most frames of a run.
+const FRAMES: usize = 1000;
+
+/// The frames of all runs together, and the fewest that one of many has.
+const FRAMES_TOGETHER: usize = 6000;
+const FRAMES_MIN: usize = 100;
+
+/// The changes of blocks of pages in all runs together.
+const WRITES_TOGETHER: usize = 400_000;
+
+/// Write a page that shows what traces do to engines, moment by moment
+///
+/// It is one file that needs no network. A slider (or the arrow keys) goes through the operations,
+/// and with it the map of each engine's pool: pages by state, slabs with what is out of them, what
+/// is free in the buddy system by order, and classes. Beside it are live and reserved bytes and
+/// fragmentation as curves, how long operations took, and what was refused, and why.
+///
+/// All figures of 'slablab replay' are taken too, and shown on the page and here. A long trace is
+/// no larger a page than a short one: up to 1,000 moments are shown, with the least and the most
+/// live bytes between them.
+#[derive(Args)]
+pub(crate) struct ReportArgs {
+    /// The page; '-' for standard output, and then the figures are not shown beside it
+    #[arg(value_name = "FILE.html")]
+    page: PathBuf,
+
+    #[arg(value_name = "TRACE", required_unless_present = "from")]
+    #[arg(help = HELP, long_help = LONG_HELP)]
+    traces: Vec<String>,
+
+    #[command(flatten)]
+    plan: PlanArgs,
+
+    /// Size in KiB of the pools that are shown
+    ///
+    /// Less than an engine needs shows what it refuses, and why. By itself it is the smallest pool
+    /// in which every engine can do all of the trace, or that of --pool if that is not known.
+    #[arg(long, value_name = "KIB")]
+    #[arg(value_parser = clap::value_parser!(u64).range(32..=4 << 20))]
+    room: Option<u64>,
+
+    /// Write JSON in place of the page
+    #[arg(long)]
+    json: bool,
+
+    /// Run nothing, show what was written with --json
+    #[arg(long, value_name = "FILE", conflicts_with = "traces")]
+    from: Option<PathBuf>,
+}
+
+/// Runs traces, and writes the page.
+pub(crate) fn run(args: ReportArgs) -> anyhow::Result<ExitCode> {
+    let document = match &args.from {
+        Some(file) => Document::read(file)?,
+        None => filmed(&args)?,
+    };
+    let text = if args.json {
+        serde_json::to_string(&document)?
+    } else {
+        page::of(&document)?
+    };
+    if args.page.as_os_str() == "-" {
+        io::stdout().write_all(text.as_bytes())?;
+    } else {
+        fs::write(&args.page, text).with_context(|| args.page.display().to_string())?;
+        report::print(render::text(&document))?;
+    }
+    Ok(if document.is_right() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// Replays all traces on all engines, and films each.
+fn filmed(args: &ReportArgs) -> anyhow::Result<Document> {
+    let room = match args.room.map(|kib| kib << 10) {
+        Some(room) if room % POOL_UNIT != 0 => {
+            bail!("--room: a pool is a multiple of {} KiB", POOL_UNIT >> 10)
+        }
+        room => room,
+    };
+    let traces = args.plan.making.load(&args.traces)?;
+    let _cpu = OneCpu::stay().context("cannot stay on one CPU")?;
+    let (engines, plan) = args.plan.plan()?;
+    let films = traces.len() * engines.len();
+    let limits = Limits {
+        frames: (FRAMES_TOGETHER / films).clamp(FRAMES_MIN, FRAMES),
+        writes: WRITES_TOGETHER / films,
+    };
+    replayed(&engines, &plan, &traces, |trace, results| {
+        let pool_bytes = room.unwrap_or_else(|| enough(&plan, results));
+        for result in results {
+            take(&plan, trace, pool_bytes, limits, result)?;
+        }
+        Ok(())
+    })
+}
+
+/// Returns the smallest pool that was enough for every engine.
+fn enough(plan: &Plan, results: &[EngineResult]) -> u64 {
+    let pools = results.iter().map(|result| match &result.space {
+        Some(space) => space.pool_bytes.unwrap_or(0),
+        None => plan.pool_bytes,
+    });
+    pools
+        .max()
+        .filter(|bytes| *bytes > 0)
+        .unwrap_or(plan.pool_bytes)
+}
+
+/// Films a run on an engine.
+fn take(
+    plan: &Plan,
+    trace: &Trace,
+    pool_bytes: u64,
+    limits: Limits,
+    result: &mut EngineResult,
+) -> anyhow::Result<()> {
+    let target = plan.open(result.engine, pool_bytes)?;
+    let about = || format!("{} on {}", trace.name, result.engine);
+    match film(&*target, trace, limits).with_context(about)? {
+        Ok(film) => result.film = Some(film),
+        Err(failure) => {
+            let wrong = Wrong::new(&failure, pool_bytes);
+            result.failure.get_or_insert(wrong);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The page: its text, its style, its program and its data, put into one file.
+
+use serde::Serialize;
+
+use super::Document;
+
+/// The page, with a comment in place of each part.
+const PAGE: &str = include_str!("../../../report-page/page.html");
+
+/// The parts that are always the same, in the order of their places.
+const PARTS: [(&str, &[&str]); 2] = [
+    (
+        "/* the style */",
+        &[include_str!("../../../report-page/page.css")],
+    ),
+    (
+        "/* the program */",
+        &[
+            include_str!("../../../report-page/film.js"),
+            include_str!("../../../report-page/draw.js"),
+            include_str!("../../../report-page/page.js"),
+        ],
+    ),
+];
+
+/// Where the data belongs, before the program.
+const DATA: &str = "\"the data\"";
+
+/// Returns the page of a document.
+pub(super) fn of(document: &Document) -> anyhow::Result<String> {
+    let mut page = PAGE.to_owned();
+    for (place, files) in PARTS {
+        page = page.replacen(place, &files.concat(), 1);
+    }
+    // Last, so that nothing is looked for in what a trace may contain.
+    Ok(page.replacen(DATA, &script_safe(document)?, 1))
+}
+
+/// Returns JSON that ends no script and begins none, whatever the names in it are.
+fn script_safe(document: &impl Serialize) -> anyhow::Result<String> {
+    let json = serde_json::to_string(document)?;
+    // Outside of strings JSON has none of these.
+    Ok(json
+        .replace('<', "\\u003c")
+        .replace('>', "\\u003e")
+        .replace('&', "\\u0026"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_part_has_a_place() {
+        for place in PARTS.iter().map(|(place, _)| *place).chain([DATA]) {
+            assert_eq!(PAGE.matches(place).count(), 1, "{place}");
+        }
+        let program = PARTS[1].1.concat();
+        assert!(!program.contains("</script") && !program.contains(DATA));
+    }
+
+    #[test]
+    fn data_cannot_leave_its_script() {
+        let hostile = "</script><script>alert(1)</script><!-- & \" \u{2028}";
+        let safe = script_safe(&hostile).unwrap();
+        assert!(!safe.contains(['<', '>', '&']), "{safe}");
+        let read: String = serde_json::from_str(&safe).unwrap();
+        assert_eq!(read, hostile);
+    }
+}

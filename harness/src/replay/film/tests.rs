@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Films beside what the replay, and the map of a pool, say by themselves.
+
+use proptest::prelude::*;
+use slablab_trace::{
+    Builder,
+    pattern,
+    rng::Rng, //
+};
+
+use super::{
+    super::checked,
+    reel::{
+        State,
+        flat, //
+    },
+    *, //
+};
+use crate::{
+    sim::{
+        Pool,
+        Sim, //
+    },
+    uapi::Engine,
+};
+
+const LIMITS: Limits = Limits {
+    frames: 50,
+    writes: 100_000,
+};
+
+fn sim(engine: Engine, pool_bytes: u64) -> Sim {
+    Sim::private(engine, pool_bytes).unwrap()
+}
+
+fn taken(engine: Engine, pool_bytes: u64, trace: &Trace, limits: Limits) -> Film {
+    film(&sim(engine, pool_bytes), trace, limits)
+        .unwrap()
+        .unwrap()
+}
+
+/// Returns what each page is in a picture: its block's first page and state.
+fn picture(reel: &Reel, until: usize) -> Vec<(u32, State)> {
+    let mut pages = vec![(0, State::Blank); reel.pages as usize];
+    let shown = reel.frames.iter().take_while(|frame| **frame <= until);
+    for writes in &reel.writes[..shown.count()] {
+        let mut page = 0;
+        for pair in writes.chunks(2) {
+            page += pair[0];
+            let state = reel.states[pair[1] as usize];
+            pages[page as usize..][..state.pages() as usize].fill((page, state));
+        }
+    }
+    pages
+}
+
+/// Spreads blocks of pages over their pages.
+fn spread(blocks: Vec<(u32, State)>) -> Vec<(u32, State)> {
+    let pages =
+        |(page, state): (u32, State)| std::iter::repeat_n((page, state), state.pages() as usize);
+    blocks.into_iter().flat_map(pages).collect()
+}
+
+#[test]
+fn curves_are_what_the_replay_counts() {
+    for pattern in pattern::all() {
+        let trace = pattern.make(1, 2);
+        for engine in Pool::ENGINES {
+            // Some of it is refused.
+            let pool = (trace.peak_bytes().div_ceil(32 << 10) * (32 << 10)).max(64 << 10);
+            let film = taken(engine, pool, &trace, LIMITS);
+            let ran = checked(&sim(engine, pool), &trace).unwrap();
+            let about = format!("{} on {engine}", pattern.name);
+            let rows = film.operations.len();
+            assert!(rows <= LIMITS.frames + 2, "{about}");
+            assert_eq!(film.operations[0], 0);
+            assert_eq!(film.operations[rows - 1], trace.ops().len() as u64);
+            assert_eq!(
+                film.live_max.iter().max(),
+                Some(&ran.figures.peak_bytes),
+                "{about}"
+            );
+            let mut refused = [0; uapi::SLABLAB_CAUSES as usize];
+            for refusals in &film.refusals {
+                refused[refusals.cause.raw() as usize] += refusals.count;
+                let first = &ran.answers[refusals.first as usize - 1];
+                assert_eq!(first.fate, Fate::Refused(refusals.cause));
+                let rows = &film.operations[refusals.frame - 1..=refusals.frame];
+                assert!(
+                    rows[0] < refusals.first && refusals.first <= rows[1],
+                    "{about}"
+                );
+            }
+            assert_eq!(refused, ran.figures.refusals, "{about}");
+            for row in 0..rows {
+                assert!(film.live_min[row] <= film.live[row]);
+                assert!(film.live[row] <= film.live_max[row]);
+                assert!(film.live[row] <= film.usable[row]);
+                assert!(film.usable[row] <= film.reserved[row], "{about}, row {row}");
+            }
+        }
+    }
+}
+
+#[test]
+fn rows_are_what_the_engine_says_at_that_moment() {
+    let trace = pattern::named("larson").unwrap().make(1, 2);
+    for engine in Pool::ENGINES {
+        let film = taken(engine, 1 << 20, &trace, LIMITS);
+        let row = film.operations.len() / 2;
+        let target = sim(engine, 1 << 20);
+        let oracle = Oracle::new(&target, 1).unwrap();
+        let mut run = Checked::new(&trace, &oracle);
+        run.advance(film.operations[row] as usize).unwrap();
+        let stats = target.stats().unwrap();
+        assert_eq!(film.live[row], stats.requested_bytes, "{engine}");
+        assert_eq!(film.usable[row], stats.live_bytes, "{engine}");
+        assert_eq!(film.reserved[row], stats.live_bytes + stats.cached_bytes);
+        let class = |number: usize| {
+            let mut rows = film.classes[..=row].iter().flat_map(|row| row.chunks(4));
+            let told = rows.rfind(|told| told[0] == number as u64);
+            told.map_or([0; 3], |told| [told[1], told[2], told[3]])
+        };
+        for (number, told) in stats.classes[..film.class_bytes.len()].iter().enumerate() {
+            let told = [told.used_blocks, told.total_blocks, told.magazine_blocks];
+            assert_eq!(class(number), told, "{engine}, class {number}");
+        }
+        let answer = run.answers().last().unwrap();
+        let step = film.last[row].as_ref().unwrap();
+        assert_eq!(step.done, answer.fate == Fate::Done);
+    }
+}
+
+#[test]
+fn the_reel_shows_the_engines_map() {
+    let trace = pattern::named("tree").unwrap().make(1, 3);
+    let film = taken(Engine::Hybrid, 1 << 20, &trace, LIMITS);
+    let reel = film.reel.unwrap();
+    assert!(reel.told);
+    for row in [0, 1, 20, film.operations.len() - 1] {
+        let target = sim(Engine::Hybrid, 1 << 20);
+        let oracle = Oracle::new(&target, 1).unwrap();
+        let mut run = Checked::new(&trace, &oracle);
+        run.advance(film.operations[row] as usize).unwrap();
+        let map = Map::read(&target).unwrap();
+        assert_eq!(picture(&reel, row), spread(flat(&map)), "row {row}");
+    }
+}
+
+#[test]
+fn pictures_that_are_left_out_change_no_other() {
+    let trace = pattern::named("larson").unwrap().make(1, 20);
+    let limits = |writes| Limits {
+        frames: 200,
+        writes,
+    };
+    let all = taken(Engine::Hybrid, 2 << 20, &trace, limits(usize::MAX));
+    let all = all.reel.unwrap();
+    let written = |reel: &Reel| reel.writes.iter().map(Vec::len).sum::<usize>() / 2;
+    let budget = written(&all) * 3 / 4;
+    let few = taken(Engine::Hybrid, 2 << 20, &trace, limits(budget));
+    let few = few.reel.unwrap();
+    assert!(few.frames.len() < all.frames.len() && written(&few) <= budget);
+    assert_eq!(few.frames.last(), all.frames.last());
+    for frame in &few.frames {
+        assert_eq!(picture(&few, *frame), picture(&all, *frame), "{frame}");
+    }
+}
+
+#[test]
+fn pages_of_an_engine_without_a_map_are_where_its_blocks_are() {
+    let mut builder = Builder::new();
+    let small = builder.alloc(100, 8);
+    let large = builder.alloc(10_000, 8);
+    builder.alloc(120, 8);
+    builder.free(large);
+    builder.free(small);
+    let trace = builder.finish("pages", "");
+    let film = taken(Engine::Seed, 1 << 20, &trace, LIMITS);
+    let reel = film.reel.unwrap();
+    assert!(!reel.told && film.pool_bytes == Some(1 << 20));
+    let slab = |used| State::Slab {
+        pages: 1,
+        class: 1,
+        objects: 32,
+        used,
+    };
+    let states = |row| -> Vec<State> {
+        let pages = picture(&reel, row);
+        let mut states: Vec<_> = pages.into_iter().map(|(_, state)| state).collect();
+        states.retain(|state| *state != State::Blank);
+        states
+    };
+    assert_eq!(states(0), []);
+    assert_eq!(states(1), [slab(1)]);
+    // 16 KiB, for powers of two is what there are.
+    assert_eq!(states(3).len(), 5);
+    assert!(states(3).contains(&slab(2)) && states(3).contains(&State::Large { pages: 4 }));
+    assert_eq!(states(5), [slab(1)]);
+}
+
+/// Returns a partition of pages that differs from the one before in some places.
+fn partition(rng: &mut Rng, before: &[(u32, State)]) -> Vec<(u32, State)> {
+    let mut blocks = Vec::new();
+    let mut page = 0;
+    while page < 64 {
+        let kept = before.iter().find(|(first, _)| *first == page);
+        let state = match kept {
+            Some((_, state)) if rng.below(4) > 0 && page + state.pages() <= 64 => *state,
+            _ => match rng.below(3) {
+                0 => State::Blank,
+                1 => State::Large {
+                    pages: 1 + rng.below((64 - page).min(6).into()) as u32,
+                },
+                _ => State::Free { pages: 1 },
+            },
+        };
+        blocks.push((page, state));
+        page += state.pages();
+    }
+    blocks
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    // However many pictures are left out, those that stay are what they were.
+    #[test]
+    fn differences_give_back_the_pictures(seed: u64, budget in 1_usize..2000) {
+        let mut rng = Rng::new(seed);
+        let mut recorder = Recorder::new(budget);
+        let mut all: Vec<Vec<(u32, State)>> = Vec::new();
+        for frame in 0..100 {
+            let before = all.last().cloned().unwrap_or_default();
+            all.push(partition(&mut rng, &before));
+            if recorder.wants(frame) || frame == 99 {
+                recorder.record(frame, all[frame].clone());
+            }
+        }
+        let reel = recorder.finish(true).unwrap();
+        prop_assert!(reel.frames.contains(&0) && reel.frames.contains(&99));
+        for frame in &reel.frames {
+            prop_assert_eq!(picture(&reel, *frame), spread(all[*frame].clone()));
+        }
+    }
+}
