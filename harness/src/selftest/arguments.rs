@@ -334,33 +334,14 @@ fn what_is_in_the_fields_of_the_reply_does_not_matter(engine: Engine) -> Outcome
 }
 
 fn an_interface_that_was_not_asked_for_is_not_there(engine: Engine) -> Outcome {
-    use rustix::{
-        fs::{
-            SeekFrom,
-            seek, //
-        },
-        mm::{
-            MapFlags,
-            ProtFlags,
-            mmap, //
-        },
+    use rustix::fs::{
+        SeekFrom,
+        seek, //
     };
 
     let device = session(engine)?;
     let handle = filled(&device, SIZE, SEED)?;
     let before = Snapshot::of(&device)?;
-    // SAFETY: A new mapping, which would be nobody's; the program ends with it if there is one.
-    let mapped = unsafe {
-        mmap(
-            std::ptr::null_mut(),
-            4096,
-            ProtFlags::READ,
-            MapFlags::SHARED,
-            &device,
-            0,
-        )
-    };
-    refused(mapped, Errno::NODEV)?;
     // A block's position is part of each request, so the file has none of its own.
     refused(seek(&device, SeekFrom::Start(0)), Errno::SPIPE)?;
     refused(rustix::io::read(&device, &mut [0; 8]), Errno::NOENT)?;
