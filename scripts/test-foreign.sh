@@ -29,12 +29,12 @@ add_stress_ng() {
 		cp --dereference "$library" "$root$library"
 	done
 	cat "$image"
-	cd "$root" && find . -mindepth 1 | cpio --quiet --create --format=newc --owner=+0:+0
+	(cd "$root" && find . -mindepth 1 | cpio --quiet --create --format=newc --owner=+0:+0)
 }
 
-# exercise: twice as many processes as processors, as root, then with a session that is there already
+# exercise: from twice as many processes as processors; then it must all work as before, and nothing leak
 exercise() {
-	KDIR=$tree INITRAMFS=$foreign CONSOLE=$logs/foreign.console scripts/vm.sh -m 2048 -t $((seconds + 300)) \
+	KDIR=$tree INITRAMFS=$foreign CONSOLE=$logs/foreign.console scripts/vm.sh -m 2048 -t $((seconds * 3 + 900)) \
 		-k "loglevel=7 acpi=noirq no5lvl kmemleak=on kasan_multi_shot" \
 		sh -c "stress-ng --dev 4 --dev-file /dev/slablab --timeout ${seconds}s --metrics --verbose &&
 			slablab stress --engine all --seconds 0.2 && debug"
