@@ -130,8 +130,8 @@ fn what_is_allocated_on_a_cpu_is_freed_on_another(engine: Engine) -> Outcome {
     Ok(())
 }
 
-/// Three threads use the file with a number while another file takes its place, again and again:
-/// what it was before is closed in the middle of their calls.
+/// Three threads use the file with a number while another file takes its place, again and again,
+/// each time when it was used: what it was before is closed in the middle of their calls.
 fn a_file_is_closed_while_it_is_used(engine: Engine) -> Outcome {
     let observer = shared(engine)?;
     let before = (
@@ -160,7 +160,14 @@ fn a_file_is_closed_while_it_is_used(engine: Engine) -> Outcome {
     };
     thread::scope(|scope| -> Outcome {
         let threads = [0; 3].map(|_| scope.spawn(use_it));
+        let mut seen = 0;
         let replaced = (0..rounds(200, 2000)).try_for_each(|_| -> Outcome {
+            while served.load(Ordering::Relaxed) == seen {
+                let some = threads.iter().any(|thread| !thread.is_finished());
+                holds(some, "the file is used meanwhile")?;
+                thread::yield_now();
+            }
+            seen = served.load(Ordering::Relaxed);
             let next = shared(engine)?;
             // SAFETY: The number stays open, under the name of `file`, which closes it.
             let mut place = ManuallyDrop::new(unsafe { OwnedFd::from_raw_fd(number) });
@@ -175,7 +182,6 @@ fn a_file_is_closed_while_it_is_used(engine: Engine) -> Outcome {
         replaced
     })?;
     drop(file);
-    holds(served.into_inner() > 100, "the file was used meanwhile")?;
     let after = (
         observer.stats()?.live_blocks,
         observer.info()?.sessions_used,
