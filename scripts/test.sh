@@ -78,6 +78,9 @@ guest_tests() {
 
 report_page() { make test-report; }
 
+# Where the clock counts instructions, so that 50 ms are the same on every machine.
+patience() { scripts/vm.sh -i -t 600 slablab selftest --filter patience/; }
+
 # Only that it works: a figure never fails a test.
 benches() { make bench BRIEF=1; }
 
@@ -97,6 +100,7 @@ stage "bindings are fresh" once scripts/uapi.sh --check
 stage "lints of the module" once module_lints
 stage "module and command" once guest
 stage "tests in the machine" ktap_results guest_tests
+stage "patience" once patience
 stage "benches" once benches
 stage "debug kernel, briefly" once debug_kernel
 

@@ -5,8 +5,8 @@
 //! While a thread makes the calls that take longest, another one of real-time priority, on the same
 //! CPU, wants to wake every millisecond: the longest time that it was kept from that is the longest
 //! way to a point where the scheduler gets in. On a machine whose clock counts instructions
-//! (`vm.sh -i`) that is a number of instructions, the same whatever the host does, and 50 ms are
-//! 50 million of them. Elsewhere nothing is measured.
+//! (`vm.sh -i`) that is a number of instructions, whatever the host does, and 50 ms are 50 million of
+//! them. Elsewhere nothing is measured. What is shorter than the timer's tick, 4 ms, is not seen.
 
 use std::{
     ffi::c_int,
@@ -35,7 +35,6 @@ use crate::{
 
 use super::{
     fixture::{
-        ENGINES,
         MIB,
         has_map,
         has_pool,
@@ -175,7 +174,6 @@ fn no_call_keeps_the_scheduler_out_for_50_ms(engine: Engine) -> Outcome {
     if Clock::of_this_machine() != Clock::Instructions {
         return Err(Verdict::skipped("the clock counts no instructions"));
     }
-    debug_assert!(ENGINES.contains(&engine));
     let _here = OneCpu::stay()?;
     let heart = Heart {
         stop: AtomicBool::new(false),
@@ -202,10 +200,6 @@ fn measure(engine: Engine, heart: &Heart) -> Outcome {
     }
     for (name, call) in long_calls(engine, &device, blocks.len() as u64) {
         let longest = heart.stood_still(&call).about(name)?;
-        eprintln!(
-            "patience: {engine}: {name}: {} instructions",
-            longest.as_nanos()
-        );
         holds(
             longest <= LONGEST,
             format_args!("{name} lets the scheduler in within {LONGEST:?}, not {longest:?}"),
