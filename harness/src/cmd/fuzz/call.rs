@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// The open files that a process has room for.
-pub(super) const SLOTS: usize = 5;
+pub(super) const SLOTS: usize = 7;
 
 /// The kinds of calls; the first ones are commands by their number.
 pub(super) const KINDS: [&str; 24] = [
@@ -46,8 +46,8 @@ pub(super) const KINDS: [&str; 24] = [
     "SHRINK",
     "SUBMIT",
     "BENCH",
-    "ioctl 12",
-    "ioctl 13",
+    "INJECT",
+    "REPORTS",
     "ioctl 14",
     "other ioctl",
     "open",

@@ -12,9 +12,11 @@ use crate::uapi::{
     slablab_check,
     slablab_extend,
     slablab_info,
+    slablab_inject,
     slablab_map,
     slablab_operation,
     slablab_realloc,
+    slablab_reports,
     slablab_shrink,
     slablab_stats,
     slablab_submit, //
@@ -98,17 +100,19 @@ pub(super) const SUBMIT: Command =
     command!(SLABLAB_NR_SUBMIT, slablab_submit: count 4 From1(70), operations 8 Array);
 
 /// The commands. FREE takes a number and is not among them.
-pub(super) static COMMANDS: [Command; 11] = [
+pub(super) static COMMANDS: [Command; 13] = [
     ALLOC,
     REALLOC,
     SUBMIT,
     command!(SLABLAB_NR_INFO, slablab_info:),
     command!(SLABLAB_NR_BIND, slablab_bind:
-        engine 4 UpTo(4), flags 4 UpTo(1), pool_bytes 8 Pool),
+        engine 4 UpTo(4), flags 4 UpTo(3), pool_bytes 8 Pool),
     command!(SLABLAB_NR_STATS, slablab_stats:),
     command!(SLABLAB_NR_EXTEND, slablab_extend: bytes 8 Pool),
     command!(SLABLAB_NR_MAP, slablab_map:
         region 4 Rarely(2), page 4 UpTo(300), count 4 From1(4096), extents 8 Array),
+    command!(SLABLAB_NR_REPORTS, slablab_reports: count 4 From1(64), number 8 Rarely(99), reports 8 Array),
+    command!(SLABLAB_NR_INJECT, slablab_inject: misuse 4 UpTo(20), size 8 Size),
     // These take long.
     command!(SLABLAB_NR_SHRINK, slablab_shrink:),
     command!(SLABLAB_NR_CHECK, slablab_check:),
@@ -119,7 +123,7 @@ pub(super) static COMMANDS: [Command; 11] = [
 ];
 
 /// How many of these do not take long.
-pub(super) const QUICK: usize = 8;
+pub(super) const QUICK: usize = 10;
 
 /// The fields of an operation of SUBMIT.
 pub(super) const OPERATION: &[Field] = fields!(slablab_operation:

@@ -142,6 +142,15 @@ impl Session {
             1 => device.bind(Engine::Slub.raw(), 0, 0)?,
             2 => device.bind(Engine::Seed.raw(), uapi::SLABLAB_BIND_PRIVATE, POOL_BYTES)?,
             3 => device.bind(Engine::Hybrid.raw(), uapi::SLABLAB_BIND_PRIVATE, POOL_BYTES)?,
+            4 | 5 => {
+                let engine = if slot == 4 {
+                    Engine::Seed
+                } else {
+                    Engine::Hybrid
+                };
+                let flags = uapi::SLABLAB_BIND_PRIVATE | uapi::SLABLAB_BIND_DEBUG;
+                device.bind(engine.raw(), flags, POOL_BYTES)?;
+            }
             // Calls will bind it.
             _ => {}
         }
