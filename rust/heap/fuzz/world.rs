@@ -15,6 +15,7 @@ use std::{
 };
 
 use slab_heap::{
+    guard::Caller,
     hybrid::Cache,
     lock::Lock,
     platform::{
@@ -84,6 +85,15 @@ unsafe impl Platform<Cache> for Machine {
             let _turn = self.turns[cpu].lock().unwrap();
             f(&self.own[cpu]);
         });
+    }
+}
+
+/// Whose operations all are.
+pub(crate) struct Nobody;
+
+impl Caller for Nobody {
+    fn pid(&self) -> u32 {
+        1
     }
 }
 
