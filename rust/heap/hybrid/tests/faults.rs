@@ -136,6 +136,24 @@ fn buddies_that_are_both_free_are_found() {
 }
 
 #[test]
+fn a_free_block_that_is_on_its_way_up_for_ever_is_found() {
+    // A check has all of them arrive first. The list has it, but no buddy would merge with it.
+    let stuck = |place: fn(&Places) -> Page| {
+        let found = rule(|heap, at| {
+            let Kind::Free { order } = heap.frames.kind(place(at)) else {
+                panic!("the block is not free");
+            };
+            let frame = heap.frames.get(place(at)).unwrap();
+            frame.set_rising(order.into());
+        });
+        assert_eq!(found, Rule::Lists);
+    };
+    stuck(|at| at.free[0]);
+    stuck(|at| at.free[2]);
+    stuck(|at| at.largest);
+}
+
+#[test]
 fn a_bitmap_and_a_count_that_disagree_are_found() {
     for used in [0, 2, 4, 51, 52, 4095] {
         let class = class(80);
