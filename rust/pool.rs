@@ -55,6 +55,8 @@ use crate::{
     memory::Memory,
     slub::Slub, //
 };
+#[cfg(all(CONFIG_KASAN_GENERIC, CONFIG_KASAN_VMALLOC))]
+use crate::shadowed::Shadowed;
 
 /// What the bytes of a region are a multiple of.
 pub(crate) const REGION_UNIT: usize = MIN_HEAP_SIZE;
@@ -87,22 +89,16 @@ impl EngineKind {
     }
 }
 
-#[cfg(CONFIG_KASAN_GENERIC)]
-use crate::shadowed::Shadowed;
-
-/// On a kernel without KASAN there is nothing to tell it.
-#[cfg(not(CONFIG_KASAN_GENERIC))]
+/// Without KASAN's shadow of vmalloc memory there is nobody to be told.
+#[cfg(not(all(CONFIG_KASAN_GENERIC, CONFIG_KASAN_VMALLOC)))]
 type Shadowed<E> = E;
 
-/// Has KASAN told what is free in the pool of `engine`, where there is KASAN.
-fn shadowed<E: Engine>(engine: E, touches_free: bool) -> Shadowed<E> {
-    #[cfg(CONFIG_KASAN_GENERIC)]
-    return Shadowed::new(engine, touches_free);
-    #[cfg(not(CONFIG_KASAN_GENERIC))]
-    {
-        let _ = touches_free;
-        engine
-    }
+/// Has KASAN told what is free in the pool of `engine`, which has no memory yet.
+fn shadowed<E: Engine>(engine: E) -> Shadowed<E> {
+    #[cfg(all(CONFIG_KASAN_GENERIC, CONFIG_KASAN_VMALLOC))]
+    return Shadowed::new(engine);
+    #[cfg(not(all(CONFIG_KASAN_GENERIC, CONFIG_KASAN_VMALLOC)))]
+    engine
 }
 
 type SeedEngine = Seed<BoxedSpinLock<seed::State>>;
@@ -148,8 +144,8 @@ impl AnyEngine {
     /// Makes an engine without memory, or one of `bytes` bytes if it has no pool.
     fn new(kind: EngineKind, bytes: usize) -> Result<Self> {
         Ok(match kind {
-            EngineKind::Seed => Self::Seed(shadowed(seed()?, true)),
-            EngineKind::Hybrid => Self::Hybrid(shadowed(hybrid()?, false)),
+            EngineKind::Seed => Self::Seed(shadowed(seed()?)),
+            EngineKind::Hybrid => Self::Hybrid(shadowed(hybrid()?)),
             EngineKind::Slub => Self::Slub(Slub::new(bytes)?),
         })
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Pools that KASAN knows, on a kernel that has it.
+//! Pools that KASAN knows, on a kernel in which it has a shadow of vmalloc memory.
 //!
 //! KASAN keeps a byte of shadow for each granule of eight bytes, which says whether they may be
 //! touched. To KASAN a pool is one piece of vmalloc memory. [`Shadowed`] stands in front of an engine
@@ -75,24 +75,18 @@ unsafe fn mark(start: NonNull<u8>, bytes: usize, shadow: Shadow) {
 /// An engine with a pool, of which KASAN knows what is out.
 pub(crate) struct Shadowed<E> {
     engine: E,
-    /// The engine reads and writes free memory: links, or what debug mode leaves there.
-    touches_free: bool,
 }
 
 impl<E: Engine> Shadowed<E> {
-    /// Stands in front of an engine without memory. `touches_free` says that it reads and writes the
-    /// free memory of its pool.
-    pub(crate) fn new(engine: E, touches_free: bool) -> Self {
-        Self {
-            engine,
-            touches_free,
-        }
+    /// Stands in front of an engine without memory.
+    pub(crate) fn new(engine: E) -> Self {
+        Self { engine }
     }
 
-    /// Calls the engine, which may touch free memory if that is where its records are; `mm/slub.c`
+    /// Calls the engine, which may touch free memory if that is where its links are; `mm/slub.c`
     /// does the same for its own.
     fn call<R>(&self, call: impl FnOnce(&E) -> R) -> R {
-        if !self.touches_free {
+        if !self.engine.keeps_links() {
             return call(&self.engine);
         }
         // SAFETY: It may be called anywhere, and counts for the running task only.

@@ -15,8 +15,8 @@
 //! - [`tables`]: the memory of sessions' tables; [`budget`]: how much all may have together;
 //! - [`lock`]: the kernel's spinlock, as those crates want a lock; [`cpus`]: its CPUs, as `hybrid`
 //!   wants a machine;
-//! - `shadowed`, on a kernel with KASAN: what is free in a pool; `stray`: the test of it, in a build
-//!   that is made for it.
+//! - `shadowed`, on a kernel with KASAN: tells it what is free in a pool; `stray`: the test of that, in
+//!   a build that is made for it.
 
 use kernel::{
     miscdevice::{
@@ -38,7 +38,7 @@ mod memory;
 #[forbid(unsafe_code)]
 mod parameters;
 mod pool;
-#[cfg(CONFIG_KASAN_GENERIC)]
+#[cfg(all(CONFIG_KASAN_GENERIC, CONFIG_KASAN_VMALLOC))]
 mod shadowed;
 mod slub;
 #[cfg(SLABLAB_STRAY)]
