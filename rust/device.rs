@@ -144,13 +144,11 @@ impl OpenFile {
     /// Carries out any command.
     #[inline(never)]
     fn dispatch(&self, command: u32, argument: usize) -> Result {
-        if _IOC_TYPE(command) != SLABLAB_IOC_TYPE {
+        // The size is the program's to choose; type, direction and number are the command.
+        let direction = _IOC_DIR(SLABLAB_INFO);
+        if _IOC_TYPE(command) != SLABLAB_IOC_TYPE || _IOC_DIR(command) != direction {
             return Err(ENOTTY);
         }
-        if _IOC_DIR(command) != _IOC_DIR(SLABLAB_INFO) {
-            return Err(ENOTTY);
-        }
-        // The size is the program's to choose; number and direction are the command.
         let bytes = _IOC_SIZE(command);
         match _IOC_NR(command) {
             SLABLAB_NR_ALLOC => self.alloc(argument, bytes),

@@ -63,9 +63,12 @@ impl OpenFile {
         expect((1..=SLABLAB_REPORTS_KEPT).contains(&reports.count))?;
         let guard = self.debug()?;
         let address = usize::try_from(reports.reports).map_err(|_| EFAULT)?;
-        let room = reports.count as usize * size_of::<slablab_report>();
-        let mut writer = UserSlice::new(UserPtr::from_addr(address), room).writer();
         let room = reports.count;
+        let there = UserSlice::new(
+            UserPtr::from_addr(address),
+            room as usize * size_of::<slablab_report>(),
+        );
+        let mut writer = there.writer();
         reports.count = 0;
         while reports.count < room
             && let Some(report) = guard.report(reports.number)

@@ -318,7 +318,6 @@ impl<E: Engine, L: Lock<State> + Sync, C: Caller> Guard<E, L, C> {
         let is_in_pool = self.state.with(|state| state.offset(address).is_some());
         let (fault, (start, record)) = match (exact, around) {
             _ if !is_in_pool => (Fault::ForeignFree, (address, Record::default())),
-            (None, Some(around)) if address % WORD == 0 => (Fault::InteriorFree, around),
             _ if address % WORD != 0 => (
                 Fault::UnalignedFree,
                 around.unwrap_or((address, Record::default())),
@@ -327,9 +326,9 @@ impl<E: Engine, L: Lock<State> + Sync, C: Caller> Guard<E, L, C> {
                 (Fault::WrongSizeFree, (address, record))
             }
             // A record of what was there before the block around it is out of date.
-            (Some(_), Some(around)) => (Fault::InteriorFree, around),
+            (_, Some(around)) => (Fault::InteriorFree, around),
             (Some(record), None) => (Fault::DoubleFree, (address, record)),
-            (None, _) => (Fault::InventedFree, (address, Record::default())),
+            (None, None) => (Fault::InventedFree, (address, Record::default())),
         };
         self.state.with(|state| {
             let report = Report {
