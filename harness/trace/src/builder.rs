@@ -112,7 +112,7 @@ impl Builder {
 }
 
 /// Returns text as one line.
-fn line(text: &str) -> String {
+pub(crate) fn line(text: &str) -> String {
     let spaced = |c: char| if c.is_control() { ' ' } else { c };
     text.chars()
         .map(spaced)

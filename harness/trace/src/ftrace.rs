@@ -93,11 +93,7 @@ impl Reader {
             self.lost_events = self.lost_events.saturating_add(lost);
             return Ok(());
         }
-        let found = EVENTS.iter().find_map(|(event, had)| {
-            let (head, fields) = line.split_once(&format!(": {event}: "))?;
-            Some((*event, *had, head, fields))
-        });
-        let Some((event, had, head, fields)) = found else {
+        let Some((event, had, head, fields)) = event(line) else {
             return Ok(());
         };
         let missing = |field| Why::Field { event, field };
@@ -131,6 +127,22 @@ impl Reader {
         }
         Ok(())
     }
+}
+
+/// Returns the event of a line, whether memory was had by it, and what stands before and behind it.
+fn event(line: &str) -> Option<(&'static str, bool, &str, &str)> {
+    let found = EVENTS.iter().filter_map(|(event, had)| {
+        let (head, fields) = line.rsplit_once(&format!(": {event}: "))?;
+        // A process may be called like an event, but the time stands behind its name.
+        let is_time = |word: &str| {
+            word.bytes()
+                .all(|byte| byte == b'.' || byte.is_ascii_digit())
+        };
+        let time = head.split_whitespace().next_back();
+        time.is_some_and(is_time)
+            .then_some((*event, *had, head, fields))
+    });
+    found.max_by_key(|(_, _, head, _)| head.len())
 }
 
 /// Returns what the kernel promises: a kmalloc of a power of two is aligned to it.
@@ -216,6 +228,23 @@ CPU:1 [LOST 42 EVENTS]
             (1, 1, 45)
         );
         assert_eq!(format::detect(text.as_bytes()), format::Format::Ftrace);
+    }
+
+    #[test]
+    fn a_process_that_is_called_like_an_event_is_none() {
+        let text = "\
+# tracer: nop
+ a: kmalloc: b-1     [001] .....     1.000001: kmem_cache_alloc: call_site=b ptr=0000000022222222 name=x bytes_req=152
+ a: kmalloc: b-1     [001] .....     1.000002: kfree: call_site=b ptr=0000000022222222
+ a: kmalloc: b-1     [001] .....     1.000003: sched_switch: prev_comm=x
+";
+        let recorded = parse("named", text.as_bytes());
+        let kinds = |trace: &Trace| trace.ops().iter().map(|op| op.kind).collect::<Vec<_>>();
+        let alloc = Kind::Alloc {
+            bytes: 152,
+            align: 8,
+        };
+        assert_eq!(kinds(&recorded.unwrap().trace), [alloc, Kind::Free]);
     }
 
     #[test]

@@ -66,7 +66,7 @@ pub struct Op {
 ///
 /// Blocks are numbered in the order of their allocation, without gaps. Each is allocated once, and
 /// resized and freed only while it is out. Sizes are at least 1, alignments powers of two up to
-/// [`ALIGN_MAX`], and there are at most [`OPS_MAX`] operations.
+/// [`ALIGN_MAX`], and there are at most [`OPS_MAX`] operations. Name and source are a line each.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trace {
     /// What it is called.
@@ -79,6 +79,15 @@ pub struct Trace {
 }
 
 impl Trace {
+    /// Says where it comes from. Control characters become spaces.
+    #[must_use]
+    pub fn with_source(self, source: &str) -> Self {
+        Self {
+            source: builder::line(source),
+            ..self
+        }
+    }
+
     /// Returns what is done, in order. Blocks may be left out at the end.
     pub fn ops(&self) -> &[Op] {
         &self.ops
@@ -92,6 +101,15 @@ impl Trace {
     /// Returns the most bytes that are out at once, as asked for.
     pub fn peak_bytes(&self) -> u64 {
         self.peak_bytes
+    }
+
+    /// Returns the largest alignment, 1 where nothing is allocated.
+    pub fn align_max(&self) -> u32 {
+        let align = |op: &Op| match op.kind {
+            Kind::Alloc { align, .. } => align,
+            Kind::Realloc { .. } | Kind::Free => 1,
+        };
+        self.ops.iter().map(align).max().unwrap_or(1)
     }
 
     /// Returns the most bytes that are out at once when each block has what `usable` says for its

@@ -194,15 +194,29 @@ fn write(traces: &[Trace], format: FileFormat, out: Option<&Path>) -> anyhow::Re
         ([trace], Some(path)) if !path.is_dir() => file(path, trace)?,
         (_, None) => bail!("several traces need a folder to be written to: --out FOLDER"),
         (_, Some(folder)) => {
+            let names = file_names(traces, format)?;
             fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
-            for trace in traces {
-                // A name comes from a file, and may be a path.
-                let stem = trace.name.replace(['/', '\0'], "-");
-                file(&folder.join(stem).with_extension(format.extension()), trace)?;
+            for (name, trace) in names.iter().zip(traces) {
+                file(&folder.join(name), trace)?;
             }
         }
     }
     Ok(())
+}
+
+/// Names the files of several traces after these, which came with names of their own.
+fn file_names(traces: &[Trace], format: FileFormat) -> anyhow::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for trace in traces {
+        // A name may be a path.
+        let name = trace.name.replace('/', "-");
+        let name = format!("{name}.{}", format.extension());
+        if names.contains(&name) {
+            bail!("two traces would both be {name}: write them one by one");
+        }
+        names.push(name);
+    }
+    Ok(names)
 }
 
 /// Describes traces.
@@ -221,4 +235,32 @@ fn describe(args: &InfoArgs) -> anyhow::Result<()> {
         report::print(format!("{gap}{}", info::text(trace, &shape)))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use slablab_trace::Builder;
+
+    #[test]
+    fn every_trace_has_a_file_of_its_own_in_the_folder() {
+        let trace = |name: &str| Builder::new().finish(name, "");
+        let names = |all: &[&str]| {
+            let traces: Vec<_> = all.iter().map(|name| trace(name)).collect();
+            file_names(&traces, FileFormat::Text)
+        };
+        assert_eq!(
+            names(&["v1.2", "v1.3", "..", "/etc/x", ""]).unwrap(),
+            [
+                "v1.2.trace",
+                "v1.3.trace",
+                "...trace",
+                "-etc-x.trace",
+                ".trace"
+            ]
+        );
+        let twice = names(&["a", "b", "a"]).unwrap_err().to_string();
+        assert!(twice.contains("a.trace"), "{twice}");
+        assert!(names(&["a/b", "a-b"]).is_err());
+    }
 }

@@ -74,8 +74,7 @@ pub(super) fn run(args: &RecordArgs) -> anyhow::Result<ExitCode> {
         true => format!("{} s of a kernel's kmem events", args.seconds),
         false => format!("a kernel's kmem events during: {}", args.command.join(" ")),
     };
-    let mut trace = recorded.trace;
-    trace.source = what;
+    let trace = recorded.trace.with_source(&what);
     if trace.ops().is_empty() {
         bail!("nothing was allocated meanwhile");
     }

@@ -156,6 +156,15 @@ fn what_is_written_is_read_back() {
     }
 }
 
+#[test]
+fn a_name_and_a_source_are_a_line_each_whatever_they_are() {
+    let trace = Builder::new().finish("a\nf 1\u{1b}[31m", "\r\n");
+    assert_eq!((&*trace.name, &*trace.source), ("a f 1 [31m", ""));
+    let trace = trace.with_source("sh -c 'a\nf 2'");
+    assert_eq!(trace.source, "sh -c 'a f 2'");
+    assert_eq!(parse("", text::write(&trace).as_bytes()).unwrap(), trace);
+}
+
 /// Makes a trace of random operations.
 fn random(seed: u64, operations: usize) -> Trace {
     let mut rng = Rng::new(seed);
