@@ -52,10 +52,8 @@ pub(crate) fn fits(target: &dyn Target, trace: &Trace) -> Result<bool, Errno> {
             operations.push(operation(op, names[op.id as usize], call));
         }
         let answer = target.submit(&mut operations)?;
-        match result(&answer) {
-            Ok(()) => {}
-            Err(Errno::NOMEM | Errno::DQUOT) => return Ok(false),
-            Err(errno) => return Err(errno),
+        if !served(&answer)? {
+            return Ok(false);
         }
         for (op, told) in ops.iter().zip(&operations) {
             names[op.id as usize].handle = told.handle;
@@ -64,11 +62,18 @@ pub(crate) fn fits(target: &dyn Target, trace: &Trace) -> Result<bool, Errno> {
     Ok(true)
 }
 
-/// Says why not everything was done.
-pub(super) fn result(answer: &slablab_submit) -> Result<(), Errno> {
-    match answer.error {
-        0 => Ok(()),
-        error => Err(Errno::from_raw_os_error(error as i32)),
+/// Says whether everything was done, or something was refused.
+///
+/// # Errors
+///
+/// What no refusal is.
+pub(super) fn served(answer: &slablab_submit) -> Result<bool, Errno> {
+    if answer.error == 0 {
+        return Ok(true);
+    }
+    match Errno::from_raw_os_error(answer.error as i32) {
+        Errno::NOMEM | Errno::DQUOT | Errno::OPNOTSUPP => Ok(false),
+        errno => Err(errno),
     }
 }
 

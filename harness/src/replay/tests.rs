@@ -219,6 +219,23 @@ fn every_pattern_has_the_same_answers_each_time_and_fits_where_it_was_done() {
 }
 
 #[test]
+fn what_an_engine_cannot_align_is_a_refusal_in_all_three_ways() {
+    let mut trace = Builder::new();
+    let first = trace.alloc(100, 8192);
+    trace.alloc(100, 8);
+    trace.free(first);
+    let trace = trace.finish("aligned", "");
+    assert_eq!(trace.align_max(), 8192);
+    for (engine, done) in [(Engine::Seed, 1), (Engine::Hybrid, 3)] {
+        let ran = checked(&sim(engine, MIB), &trace).unwrap();
+        assert_eq!(ran.figures.done, done);
+        assert_eq!(fits(&sim(engine, MIB), &trace), Ok(done == 3));
+        let open = || -> anyhow::Result<Box<dyn Target>> { Ok(Box::new(sim(engine, MIB))) };
+        assert_eq!(times(&trace, 1, open).unwrap().operations, done);
+    }
+}
+
+#[test]
 fn every_operation_that_is_done_has_a_time() {
     let trace = pattern::named("vectors").unwrap().make(1, 2);
     let open = || -> anyhow::Result<Box<dyn Target>> { Ok(Box::new(sim(Engine::Hybrid, MIB))) };

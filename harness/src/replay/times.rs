@@ -20,13 +20,16 @@ use slablab_trace::{
 
 use super::fits::{
     request,
-    result, //
+    served, //
 };
 use crate::{
     clock::Clock,
     device::Errno,
     target::Target,
-    uapi::slablab_operation, //
+    uapi::{
+        slablab_operation,
+        slablab_submit, //
+    },
 };
 
 /// Calls that do nothing.
@@ -117,14 +120,10 @@ fn pass(target: &dyn Target, trace: &Trace, least: &mut [u64]) -> Result<(), Err
             }
             operation.handle = *handle;
         }
-        let (nanoseconds, result) = timed(target, &mut operation)?;
-        match result {
-            Ok(()) => {
-                *handle = operation.handle;
-                *least = nanoseconds.min(*least);
-            }
-            Err(Errno::NOMEM | Errno::DQUOT) => {}
-            Err(errno) => return Err(errno),
+        let (nanoseconds, answer) = timed(target, &mut operation)?;
+        if served(&answer)? {
+            *handle = operation.handle;
+            *least = nanoseconds.min(*least);
         }
     }
     Ok(())
@@ -134,10 +133,10 @@ fn pass(target: &dyn Target, trace: &Trace, least: &mut [u64]) -> Result<(), Err
 fn timed(
     target: &dyn Target,
     operation: &mut slablab_operation,
-) -> Result<(u64, Result<(), Errno>), Errno> {
+) -> Result<(u64, slablab_submit), Errno> {
     let operations = std::slice::from_mut(operation);
     let begun = Instant::now();
     let answer = target.submit(operations);
     let nanoseconds = begun.elapsed().as_nanos() as u64;
-    Ok((nanoseconds, result(&answer?)))
+    Ok((nanoseconds, answer?))
 }

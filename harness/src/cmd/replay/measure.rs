@@ -2,7 +2,10 @@
 
 //! One trace on one engine.
 
-use anyhow::Context;
+use anyhow::{
+    Context,
+    ensure, //
+};
 use slablab_trace::{
     Trace,
     search, //
@@ -26,6 +29,7 @@ use crate::{
         fits,
         times, //
     },
+    report::bytes,
     target::Target,
     uapi::{
         self,
@@ -74,16 +78,31 @@ impl Plan {
     }
 }
 
+/// Says whether a pool has room for the alignments of a trace: to ask for more is an error of the
+/// program (EINVAL), and no refusal.
+pub(in crate::cmd) fn is_possible(trace: &Trace, pool_bytes: u64) -> anyhow::Result<()> {
+    let align = u64::from(trace.align_max());
+    ensure!(
+        align <= pool_bytes,
+        "{} aligns a block to {}, and the pool has {}",
+        trace.name,
+        bytes(align),
+        bytes(pool_bytes)
+    );
+    Ok(())
+}
+
 /// Replays a trace on an engine. A wrong answer is a result.
 ///
 /// # Errors
 ///
-/// When a session cannot be opened, or a call fails that has to succeed.
+/// When a pool is too small for an alignment, a session cannot be opened, or a call fails that has to succeed.
 pub(in crate::cmd) fn engine(
     plan: &Plan,
     engine: Engine,
     trace: &Trace,
 ) -> anyhow::Result<EngineResult> {
+    is_possible(trace, plan.pool_bytes)?;
     let target = plan.open(engine, plan.pool_bytes)?;
     let info = target.info().context("INFO failed")?;
     let ran = checked(&*target, trace);
@@ -117,7 +136,8 @@ pub(in crate::cmd) fn engine(
     }
     if plan.passes > 0 && result.failure.is_none() {
         let taken = times(trace, plan.passes, || plan.open(engine, plan.pool_bytes));
-        result.times = Some(taken.with_context(|| format!("{} on {engine}", trace.name))?);
+        let taken = taken.with_context(|| format!("{} on {engine}", trace.name))?;
+        result.times = (taken.operations > 0).then_some(taken);
     }
     Ok(result)
 }
@@ -131,7 +151,8 @@ fn space(
     result: &mut EngineResult,
 ) -> anyhow::Result<()> {
     let engine = result.engine;
-    let least = trace.peak_bytes().div_ceil(POOL_UNIT);
+    let align = u64::from(trace.align_max());
+    let least = trace.peak_bytes().max(align).div_ceil(POOL_UNIT);
     // What was done in the usual pool fits there.
     let most = if ran.figures.is_complete() {
         plan.pool_bytes

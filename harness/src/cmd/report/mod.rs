@@ -5,7 +5,10 @@
 mod page;
 
 use std::{
-    fs,
+    fs::{
+        self,
+        File, //
+    },
     io::{
         self,
         Write as _, //
@@ -30,7 +33,8 @@ use super::replay::{
     },
     measure::{
         POOL_UNIT,
-        Plan, //
+        Plan,
+        is_possible, //
     },
     render,
     replayed, //
@@ -100,6 +104,14 @@ pub(crate) struct ReportArgs {
 
 /// Runs traces, and writes the page.
 pub(crate) fn run(args: ReportArgs) -> anyhow::Result<ExitCode> {
+    let to_stdout = args.page.as_os_str() == "-";
+    let about = || args.page.display().to_string();
+    if !to_stdout {
+        // Before minutes go into what cannot be written. What is in it stays until then.
+        let mut file = File::options();
+        file.write(true).create(true).truncate(false);
+        file.open(&args.page).with_context(about)?;
+    }
     let document = match &args.from {
         Some(file) => Document::read(file)?,
         None => filmed(&args)?,
@@ -109,10 +121,10 @@ pub(crate) fn run(args: ReportArgs) -> anyhow::Result<ExitCode> {
     } else {
         page::of(&document)?
     };
-    if args.page.as_os_str() == "-" {
+    if to_stdout {
         io::stdout().write_all(text.as_bytes())?;
     } else {
-        fs::write(&args.page, text).with_context(|| args.page.display().to_string())?;
+        fs::write(&args.page, text).with_context(about)?;
         report::print(render::text(&document))?;
     }
     Ok(if document.is_right() {
@@ -167,6 +179,7 @@ fn take(
     limits: Limits,
     result: &mut EngineResult,
 ) -> anyhow::Result<()> {
+    is_possible(trace, pool_bytes)?;
     let target = plan.open(result.engine, pool_bytes)?;
     let about = || format!("{} on {}", trace.name, result.engine);
     match film(&*target, trace, limits).with_context(about)? {
