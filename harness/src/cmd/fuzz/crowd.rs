@@ -90,13 +90,29 @@ struct Standing {
     sessions: u32,
 }
 
-/// A process, with the number of the calls that it makes.
+/// A process, with the number of the calls that it makes. It does not outlive this.
 struct Runner {
     number: usize,
     process: Child,
 }
 
+impl Drop for Runner {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
 impl Crowd {
+    /// Says how to do the same again.
+    pub(super) fn repeat(&self) -> String {
+        format!(
+            "repeat: slablab fuzz --seed {} --calls {} --processes {} --kills {}",
+            self.seed, self.calls, self.processes, self.kills
+        )
+    }
+
     /// Fuzzes the device, on which `first` is a session.
     pub(super) fn run(&self, first: Device) -> anyhow::Result<Fuzzed> {
         let before = Standing::now(&first)?;
@@ -132,13 +148,14 @@ impl Crowd {
         let mut killed = 0;
         while !runners.is_empty() {
             thread::sleep(Duration::from_micros(random.below(3000)));
-            let due = tally.events(Event::Begun) * (self.kills + 1) / self.calls.max(1);
-            if killed < due.min(self.kills) {
+            let begun = u128::from(tally.events(Event::Begun));
+            let due = begun * (u128::from(self.kills) + 1) / u128::from(self.calls.max(1));
+            if killed < self.kills && u128::from(killed) < due {
                 let victim = random.index(runners.len());
-                let Runner { number, process } = &mut runners[victim];
-                process.kill()?;
-                process.wait()?;
-                *process = begin(*number)?.process;
+                let number = runners[victim].number;
+                // The one that was there is killed, and waited for.
+                drop(runners.swap_remove(victim));
+                runners.push(begin(number)?);
                 tally.happened(Event::Kill);
                 killed += 1;
             }

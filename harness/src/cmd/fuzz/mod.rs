@@ -91,7 +91,7 @@ pub(crate) fn run(args: FuzzArgs) -> anyhow::Result<ExitCode> {
         processes: args.processes.into(),
         kills: args.kills.unwrap_or(args.calls / 1000),
     };
-    let fuzzed = crowd.run(first).context("what a fuzzed device must be")?;
+    let fuzzed = crowd.run(first).with_context(|| crowd.repeat())?;
     if args.json {
         report::print(serde_json::to_string_pretty(&render::document(&crowd, &fuzzed))? + "\n")?;
     } else {

@@ -149,10 +149,7 @@ pub(super) fn text(crowd: &Crowd, fuzzed: &Fuzzed) -> String {
     if document.complaints.is_empty() {
         text += &format!("{GOOD}sound{GOOD:#}: nothing is left in any pool\n");
     } else {
-        text += &format!(
-            "repeat: slablab fuzz --seed {} --calls {} --processes {}\n",
-            crowd.seed, crowd.calls, crowd.processes
-        );
+        text += &format!("{}\n", crowd.repeat());
     }
     text
 }
