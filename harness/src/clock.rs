@@ -18,6 +18,14 @@ pub(crate) enum Clock {
 }
 
 impl Clock {
+    /// Returns what it counts, as people and spreadsheets are told.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Instructions => "instructions",
+            Self::Nanoseconds => "nanoseconds",
+        }
+    }
+
     /// Returns the clock of this machine, which its kernel's command line tells.
     pub(crate) fn of_this_machine() -> Self {
         let line = std::fs::read_to_string("/proc/cmdline").unwrap_or_default();

@@ -133,8 +133,7 @@ impl Document {
 
     /// Returns each trace with each engine.
     pub(in crate::cmd) fn results(&self) -> impl Iterator<Item = (&TraceResult, &EngineResult)> {
-        let one = |trace| (TraceResult::each)(trace);
-        self.traces.iter().flat_map(one)
+        self.traces.iter().flat_map(TraceResult::each)
     }
 
     /// Returns the engines, in their order.

@@ -8,7 +8,6 @@ use super::document::{
     TraceResult, //
 };
 use crate::{
-    clock::Clock,
     opener::TargetKind,
     report::{
         BAD,
@@ -193,13 +192,10 @@ fn about(document: &Document) -> String {
         document.kernel
     );
     if let Some(times) = times {
-        let unit = match times.clock {
-            Clock::Instructions => "instructions",
-            Clock::Nanoseconds => "nanoseconds",
-        };
         text += &format!(
-            "p50, p99 and max are {unit} of single operations, zeroing included, less a call that \
+            "p50, p99 and max are {} of single operations, zeroing included, less a call that \
              does nothing ({}).\n",
+            times.clock.name(),
             count(times.empty_call)
         );
     }
@@ -239,10 +235,6 @@ pub(super) fn csv(document: &Document) -> anyhow::Result<String> {
         let times = result.times.as_ref();
         let number = |number: Option<u64>| number.map_or_else(String::new, |n| n.to_string());
         let share = |share: Option<f64>| share.map_or_else(String::new, |s| format!("{s:.6}"));
-        let clock = |clock: Clock| match clock {
-            Clock::Instructions => "instructions",
-            Clock::Nanoseconds => "nanoseconds",
-        };
         writer.write_record([
             trace.name.clone(),
             result.engine.to_string(),
@@ -256,7 +248,7 @@ pub(super) fn csv(document: &Document) -> anyhow::Result<String> {
             share(space.map(|space| space.utilisation)),
             share(space.map(|space| space.internal)),
             share(space.and_then(|space| space.external)),
-            times.map_or_else(String::new, |times| clock(times.clock).to_owned()),
+            times.map_or("", |times| times.clock.name()).to_owned(),
             number(times.map(|times| times.p50)),
             number(times.map(|times| times.p99)),
             number(times.map(|times| times.max)),
