@@ -16,14 +16,11 @@ use kernel::{
 use slab_session::errno;
 
 #[expect(
-    non_camel_case_types,
-    reason = "made by bindgen; the documentation is in slablab.h"
-)]
-#[allow(
     dead_code,
+    non_camel_case_types,
     unreachable_pub,
     clippy::undocumented_unsafe_blocks,
-    reason = "made by bindgen: the whole ABI, of which the module needs a part"
+    reason = "made by bindgen: the whole ABI, of which the module needs a part; it is documented in slablab.h"
 )]
 mod generated {
     include!("uapi/slablab.rs");

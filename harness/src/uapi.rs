@@ -6,9 +6,8 @@
 //! module's own file. The enumerations of the header become Rust enums here, so that the rest of
 //! the command compares names and not numbers.
 
-#[allow(
+#[expect(
     dead_code,
-    missing_docs,
     non_camel_case_types,
     unreachable_pub,
     clippy::undocumented_unsafe_blocks,

@@ -76,98 +76,45 @@ const _: () = {
     assert!(Fault::COUNT < SLABLAB_FAULTS as usize);
 };
 
-// Faults and misuses have the ABI's numbers, from 1 on.
-const _: () = {
-    const fn is(index: usize, number: u32) -> bool {
-        index + 1 == number as usize
-    }
-    assert!(is(Fault::Overflow as usize, SLABLAB_FAULT_OVERFLOW));
-    assert!(is(Fault::Underflow as usize, SLABLAB_FAULT_UNDERFLOW));
-    assert!(is(
-        Fault::WriteAfterFree as usize,
-        SLABLAB_FAULT_WRITE_AFTER_FREE
-    ));
-    assert!(is(Fault::DoubleFree as usize, SLABLAB_FAULT_DOUBLE_FREE));
-    assert!(is(
-        Fault::InteriorFree as usize,
-        SLABLAB_FAULT_INTERIOR_FREE
-    ));
-    assert!(is(Fault::ForeignFree as usize, SLABLAB_FAULT_FOREIGN_FREE));
-    assert!(is(
-        Fault::InventedFree as usize,
-        SLABLAB_FAULT_INVENTED_FREE
-    ));
-    assert!(is(
-        Fault::UnalignedFree as usize,
-        SLABLAB_FAULT_UNALIGNED_FREE
-    ));
-    assert!(is(
-        Fault::WrongSizeFree as usize,
-        SLABLAB_FAULT_WRONG_SIZE_FREE
-    ));
+/// Checks that what debug mode tells has the ABI's numbers, which begin with 1.
+macro_rules! numbered {
+    ($($kind:ident { $($variant:ident: $number:ident,)+ })+) => {
+        const _: () = {
+            $($(assert!($kind::$variant as u32 + 1 == $number);)+)+
+        };
+    };
+}
 
-    use Misuse as M;
-    assert!(is(
-        M::SlabLinearOverflow as usize,
-        SLABLAB_MISUSE_SLAB_LINEAR_OVERFLOW
-    ));
-    assert!(is(
-        M::SlabLinearOverflow8 as usize,
-        SLABLAB_MISUSE_SLAB_LINEAR_OVERFLOW_8
-    ));
-    assert!(is(
-        M::SlabLinearOverflow32 as usize,
-        SLABLAB_MISUSE_SLAB_LINEAR_OVERFLOW_32
-    ));
-    assert!(is(
-        M::VmallocLinearOverflow as usize,
-        SLABLAB_MISUSE_VMALLOC_LINEAR_OVERFLOW
-    ));
-    assert!(is(
-        M::SlabLinearUnderflow as usize,
-        SLABLAB_MISUSE_SLAB_LINEAR_UNDERFLOW
-    ));
-    assert!(is(
-        M::WriteAfterFree as usize,
-        SLABLAB_MISUSE_WRITE_AFTER_FREE
-    ));
-    assert!(is(
-        M::WriteBuddyAfterFree as usize,
-        SLABLAB_MISUSE_WRITE_BUDDY_AFTER_FREE
-    ));
-    assert!(is(
-        M::SlabFreeDouble as usize,
-        SLABLAB_MISUSE_SLAB_FREE_DOUBLE
-    ));
-    assert!(is(
-        M::SlabFreeDoubleDelayed as usize,
-        SLABLAB_MISUSE_SLAB_FREE_DOUBLE_DELAYED
-    ));
-    assert!(is(
-        M::SlabFreeDoubleReused as usize,
-        SLABLAB_MISUSE_SLAB_FREE_DOUBLE_REUSED
-    ));
-    assert!(is(
-        M::SlabFreeInterior as usize,
-        SLABLAB_MISUSE_SLAB_FREE_INTERIOR
-    ));
-    assert!(is(
-        M::SlabFreeForeign as usize,
-        SLABLAB_MISUSE_SLAB_FREE_FOREIGN
-    ));
-    assert!(is(
-        M::SlabFreeInvented as usize,
-        SLABLAB_MISUSE_SLAB_FREE_INVENTED
-    ));
-    assert!(is(
-        M::SlabFreeUnaligned as usize,
-        SLABLAB_MISUSE_SLAB_FREE_UNALIGNED
-    ));
-    assert!(is(
-        M::SlabFreeCross as usize,
-        SLABLAB_MISUSE_SLAB_FREE_CROSS
-    ));
-};
+numbered! {
+    Fault {
+        Overflow: SLABLAB_FAULT_OVERFLOW,
+        Underflow: SLABLAB_FAULT_UNDERFLOW,
+        WriteAfterFree: SLABLAB_FAULT_WRITE_AFTER_FREE,
+        DoubleFree: SLABLAB_FAULT_DOUBLE_FREE,
+        InteriorFree: SLABLAB_FAULT_INTERIOR_FREE,
+        ForeignFree: SLABLAB_FAULT_FOREIGN_FREE,
+        InventedFree: SLABLAB_FAULT_INVENTED_FREE,
+        UnalignedFree: SLABLAB_FAULT_UNALIGNED_FREE,
+        WrongSizeFree: SLABLAB_FAULT_WRONG_SIZE_FREE,
+    }
+    Misuse {
+        SlabLinearOverflow: SLABLAB_MISUSE_SLAB_LINEAR_OVERFLOW,
+        SlabLinearOverflow8: SLABLAB_MISUSE_SLAB_LINEAR_OVERFLOW_8,
+        SlabLinearOverflow32: SLABLAB_MISUSE_SLAB_LINEAR_OVERFLOW_32,
+        VmallocLinearOverflow: SLABLAB_MISUSE_VMALLOC_LINEAR_OVERFLOW,
+        SlabLinearUnderflow: SLABLAB_MISUSE_SLAB_LINEAR_UNDERFLOW,
+        WriteAfterFree: SLABLAB_MISUSE_WRITE_AFTER_FREE,
+        WriteBuddyAfterFree: SLABLAB_MISUSE_WRITE_BUDDY_AFTER_FREE,
+        SlabFreeDouble: SLABLAB_MISUSE_SLAB_FREE_DOUBLE,
+        SlabFreeDoubleDelayed: SLABLAB_MISUSE_SLAB_FREE_DOUBLE_DELAYED,
+        SlabFreeDoubleReused: SLABLAB_MISUSE_SLAB_FREE_DOUBLE_REUSED,
+        SlabFreeInterior: SLABLAB_MISUSE_SLAB_FREE_INTERIOR,
+        SlabFreeForeign: SLABLAB_MISUSE_SLAB_FREE_FOREIGN,
+        SlabFreeInvented: SLABLAB_MISUSE_SLAB_FREE_INVENTED,
+        SlabFreeUnaligned: SLABLAB_MISUSE_SLAB_FREE_UNALIGNED,
+        SlabFreeCross: SLABLAB_MISUSE_SLAB_FREE_CROSS,
+    }
+}
 
 /// Returns the misuse with a number.
 pub(crate) fn misuse(number: u32) -> Option<Misuse> {
