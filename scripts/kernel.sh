@@ -91,12 +91,15 @@ newest_cached() { printf '%s\n' "$cache"/linux-source-*[0-9] | sort -V | tail -n
 # shellcheck disable=SC2086 # split on purpose
 fragments() { printf "$top/scripts/kernel/%s.config\n" ${flavour//+/ }; }
 
-# tree_key SOURCE: prints what tells one built tree from another: version, configuration, toolchain
+# settings: what the fragments ask for, a line "CONFIG_...=..." each; =n for what is not to be set
+settings() { xargs cat <<<"$(fragments)" | sed -n 's/^# \(CONFIG_.*\) is not set$/\1=n/p; /^CONFIG_/p'; }
+
+# tree_key SOURCE: prints what tells one built tree from another: version, settings, toolchain
 tree_key() {
 	{
 		realpath "$1"
 		head -n 6 "$1/Makefile"
-		xargs cat <<<"$(fragments)"
+		settings
 		"$rustc" -vV
 		"clang-$llvm" --version
 		"$bindgen" --version
@@ -118,21 +121,20 @@ kernel_make() {
 		make -C "$source" O="$tree" -j"$(nproc)" $(make_args) "$@"
 }
 
-# configure TREE: every option that the fragments ask for is there afterwards, or it fails
+# configure TREE: every setting that the fragments ask for is there afterwards, or it fails
 configure() {
-	local option
+	local setting
 	kernel_make "$1" rustavailable
 	kernel_make "$1" allnoconfig
 	xargs "$source/scripts/kconfig/merge_config.sh" -m -O "$1" "$1/.config" <<<"$(fragments)"
 	kernel_make "$1" olddefconfig
-	xargs cat <<<"$(fragments)" | sed -n 's/^# \(CONFIG_.*\) is not set$/\1=n/p; /^CONFIG_/p' |
-		while read -r option; do
-			if [ "${option#*=}" = n ]; then
-				! grep -q "^${option%=n}=" "$1/.config"
-			else
-				grep -qxF "$option" "$1/.config"
-			fi || { echo "error: the kernel cannot be configured with $option"; exit 1; }
-		done
+	settings | while read -r setting; do
+		if [ "${setting#*=}" = n ]; then
+			! grep -q "^${setting%n}" "$1/.config"
+		else
+			grep -qxF "$setting" "$1/.config"
+		fi || { echo "error: the kernel cannot be configured with $setting"; exit 1; }
+	done
 }
 
 # prune TREE: a module needs no objects of the kernel, but those of its tools
