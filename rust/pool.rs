@@ -45,6 +45,8 @@ use slab_heap::{
     },
 };
 
+#[cfg(all(CONFIG_KASAN_GENERIC, CONFIG_KASAN_VMALLOC))]
+use crate::shadowed::Shadowed;
 use crate::{
     budget::{
         Budget,
@@ -55,8 +57,6 @@ use crate::{
     memory::Memory,
     slub::Slub, //
 };
-#[cfg(all(CONFIG_KASAN_GENERIC, CONFIG_KASAN_VMALLOC))]
-use crate::shadowed::Shadowed;
 
 /// What the bytes of a region are a multiple of.
 pub(crate) const REGION_UNIT: usize = MIN_HEAP_SIZE;
