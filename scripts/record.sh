@@ -18,6 +18,7 @@ shift
 out=$build/out/$(date +%Y%m%d-%H%M%S)
 mkdir -p "$out"
 
-"$top/scripts/vm.sh" -t 600 slablab trace record -- "$@" >"$out/kernel.trace"
+"$top/scripts/vm.sh" -t 600 slablab trace record -- "$@" >"$out/kernel.trace" ||
+	{ status=$? && rm -r "$out" && exit "$status"; }
 "$slablab" trace info "$out/kernel.trace" | tee "$out/kernel.txt"
 say "the trace is ${out#"$top/"}/kernel.trace: make replay TRACE=${out#"$top/"}/kernel.trace"

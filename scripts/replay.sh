@@ -6,9 +6,8 @@
 #
 #   replay.sh [-p] COMMAND ENGINE [OPTION | TRACE]...
 #
-# With -p there is a page to look at, too, and OPTION is one of slablab report.
-# A TRACE is a file here or the name of a pattern, an OPTION one of slablab replay. Fails when an
-# answer was wrong.
+# A TRACE is a file here or the name of a pattern, an OPTION one of slablab replay. With -p there is a
+# page to look at, too, and an OPTION is one of slablab report. Fails when an answer was wrong.
 
 set -eu
 . "$(dirname "$0")/lib.sh"
@@ -26,18 +25,20 @@ command=$1 engine=$2
 shift 2
 verb=(replay)
 [ -z "$page" ] || verb=(report -)
-out=$build/out/$(date +%Y%m%d-%H%M%S)
-mkdir -p "$out"
-
 files=() arguments=()
 for word; do
 	if [ -f "$word" ]; then
+		there=/job/files/$(basename "$word")
+		[[ " ${arguments[*]} " != *" $there "* ]] || die "two files are called $(basename "$word"): rename one"
 		files+=(-f "$word")
-		arguments+=("/job/files/$(basename "$word")")
+		arguments+=("$there")
 	else
 		arguments+=("$word")
 	fi
 done
+
+out=$build/out/$(date +%Y%m%d-%H%M%S)
+mkdir -p "$out"
 
 # replayed: writes what the machine says
 # shellcheck disable=SC2317 # watch calls it
@@ -50,7 +51,7 @@ watch "replay, instructions counted" "$logs/replay.log" replayed
 replay_status=$status
 if [ ! -s "$out/replay.json" ]; then
 	tail -n 30 "$logs/replay.log" >&2
-	rmdir --ignore-fail-on-non-empty "$out"
+	rm -r "$out"
 	exit 1
 fi
 "$command" replay --from "$out/replay.json" --csv >"$out/replay.csv" || true

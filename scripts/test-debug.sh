@@ -21,7 +21,6 @@ order=(selftest stress concurrency fuzz stray)
 declare -A processors=([concurrency]="2 4")
 brief_seconds=1500
 
-tree=$(KDIR='' scripts/kernel.sh path lab+debug)
 runs=() failed=''
 
 # build_image IMAGE ARGUMENT...
@@ -91,6 +90,7 @@ for stage in "${order[@]}"; do
 	[ -n "${stages[$stage]:-}" ] || die "no stage $stage: there are ${!stages[*]}"
 done
 
+tree=$(KDIR='' scripts/kernel.sh path lab+debug)
 image=$build/debug/module.cpio
 step "module for the debug kernel" "$logs/debug-build.log" build_image "$image"
 guest=()
