@@ -38,16 +38,8 @@ use super::{
         private_of,
         unchanged, //
     },
+    prelude::*,
     quotas::as_nobody,
-    theme,
-    verdict::{
-        About,
-        Outcome,
-        Verdict,
-        equal,
-        holds,
-        refused, //
-    },
 };
 
 theme!("bench" {

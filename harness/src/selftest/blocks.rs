@@ -46,15 +46,7 @@ use super::{
         write_whole, //
     },
     memory::Fence,
-    theme,
-    verdict::{
-        About,
-        Outcome,
-        Verdict,
-        equal,
-        holds,
-        refused, //
-    },
+    prelude::*, //
 };
 
 theme!("blocks" {

@@ -51,14 +51,7 @@ use super::{
         sound, //
     },
     memory::submit,
-    theme,
-    verdict::{
-        About,
-        Outcome,
-        Verdict,
-        equal,
-        holds, //
-    },
+    prelude::*, //
 };
 
 theme!("cpus" {

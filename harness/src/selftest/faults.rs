@@ -57,15 +57,7 @@ use super::{
     },
     mapping::Mapping,
     module::Module,
-    theme,
-    verdict::{
-        About,
-        Outcome,
-        Verdict,
-        equal,
-        holds,
-        refused, //
-    },
+    prelude::*, //
 };
 
 theme!("faults" {

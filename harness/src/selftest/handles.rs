@@ -23,14 +23,7 @@ use super::{
         unchanged, //
     },
     memory::poke,
-    theme,
-    verdict::{
-        About,
-        Outcome,
-        equal,
-        holds,
-        refused, //
-    },
+    prelude::*, //
 };
 
 theme!("handles" {

@@ -42,16 +42,7 @@ use super::{
     },
     kmsg::Log,
     module::Module,
-    theme,
-    verdict::{
-        About,
-        Outcome,
-        Verdict,
-        equal,
-        holds,
-        refused,
-        refused_because, //
-    },
+    prelude::*, //
 };
 
 theme!("life" {

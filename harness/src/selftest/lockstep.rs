@@ -32,13 +32,7 @@ use super::{
         private_of,
         sound, //
     },
-    theme,
-    verdict::{
-        About,
-        Outcome,
-        equal,
-        holds, //
-    },
+    prelude::*, //
 };
 
 theme!("lockstep" {

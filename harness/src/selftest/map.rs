@@ -42,15 +42,8 @@ use super::{
         Fence,
         submit, //
     },
+    prelude::*,
     quotas::as_nobody,
-    theme,
-    verdict::{
-        About,
-        Outcome,
-        equal,
-        holds,
-        refused, //
-    },
 };
 
 theme!("map" {

@@ -26,6 +26,7 @@ mod mmap;
 mod module;
 mod patience;
 mod pools;
+mod prelude;
 mod processes;
 mod quotas;
 mod replay;
@@ -93,11 +94,11 @@ struct Theme {
 macro_rules! theme {
     ($name:literal { $($body:ident $test:ident),* $(,)? }) => {
         /// The tests of this file.
-        pub(super) const THEME: super::Theme = super::Theme {
+        pub(in crate::selftest) const THEME: $crate::selftest::Theme = $crate::selftest::Theme {
             name: $name,
-            tests: &[$(super::Test {
+            tests: &[$($crate::selftest::Test {
                 name: stringify!($test),
-                body: super::Body::$body($test),
+                body: $crate::selftest::Body::$body($test),
             }),*],
         };
     };
@@ -115,11 +116,16 @@ const THEMES: &[Theme] = &[
     pools::THEME,
     map::THEME,
     mmap::THEME,
+    mmap::area::THEME,
     quotas::THEME,
     submit::THEME,
+    submit::arrays::THEME,
+    submit::equivalence::THEME,
+    submit::concurrency::THEME,
     lockstep::THEME,
     replay::THEME,
     misuse::THEME,
+    misuse::refusals::THEME,
     bench::THEME,
     faults::THEME,
     processes::THEME,
@@ -238,7 +244,7 @@ impl Plan {
 
 /// What a theme must leave as it was.
 struct Aftermath {
-    live_blocks: [u64; 2],
+    live_blocks: [u64; ENGINES.len()],
     private_bytes: u64,
     log: Log,
 }
@@ -246,7 +252,7 @@ struct Aftermath {
 impl Aftermath {
     /// Looks at what there is before a theme.
     fn expect() -> Outcome<Self> {
-        let mut live_blocks = [0; 2];
+        let mut live_blocks = [0; ENGINES.len()];
         for (live_blocks, engine) in live_blocks.iter_mut().zip(ENGINES) {
             *live_blocks = fixture::shared(engine)?.stats()?.live_blocks;
         }

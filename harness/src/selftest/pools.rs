@@ -27,14 +27,7 @@ use super::{
         sound,
         unchanged, //
     },
-    theme,
-    verdict::{
-        About,
-        Outcome,
-        equal,
-        holds,
-        refused, //
-    },
+    prelude::*, //
 };
 
 theme!("pools" {

@@ -81,15 +81,7 @@ use super::{
         unchanged, //
     },
     memory::submit,
-    theme,
-    verdict::{
-        About,
-        Outcome,
-        Verdict,
-        equal,
-        holds,
-        refused, //
-    },
+    prelude::*, //
 };
 
 theme!("processes" {

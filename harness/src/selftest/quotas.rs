@@ -44,16 +44,7 @@ use super::{
         sound,
         unchanged, //
     },
-    theme,
-    verdict::{
-        About,
-        Outcome,
-        Verdict,
-        equal,
-        holds,
-        refused,
-        refused_because, //
-    },
+    prelude::*, //
 };
 
 theme!("quotas" {

@@ -35,14 +35,7 @@ use super::{
         POOL_UNIT,
         private_of, //
     },
-    theme,
-    verdict::{
-        About,
-        Outcome,
-        Verdict,
-        equal,
-        holds, //
-    },
+    prelude::*, //
 };
 
 theme!("replay" {

@@ -31,16 +31,7 @@ use super::{
         unchanged,
         undone, //
     },
-    theme,
-    verdict::{
-        About,
-        Outcome,
-        Verdict,
-        equal,
-        holds,
-        refused,
-        refused_because, //
-    },
+    prelude::*, //
 };
 
 theme!("requests" {

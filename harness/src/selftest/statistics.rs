@@ -26,13 +26,7 @@ use super::{
         shared,
         sound, //
     },
-    theme,
-    verdict::{
-        About,
-        Outcome,
-        equal,
-        holds, //
-    },
+    prelude::*, //
 };
 
 theme!("statistics" {

@@ -22,13 +22,7 @@ use super::{
         write_whole,
         zeros, //
     },
-    theme,
-    verdict::{
-        About,
-        Outcome,
-        equal,
-        holds, //
-    },
+    prelude::*, //
 };
 
 theme!("zeros" {

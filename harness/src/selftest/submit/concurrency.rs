@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! SUBMIT in company: signals that end a call, and threads that make calls at once.
+
+use std::{
+    sync::atomic::{
+        AtomicBool,
+        Ordering, //
+    },
+    thread,
+};
+
+use crate::{
+    device::{
+        Device,
+        Errno, //
+    },
+    uapi::{
+        Engine,
+        slablab_operation, //
+    },
+};
+
+use crate::selftest::{
+    fixture::{
+        session,
+        sound,
+        zeros, //
+    },
+    prelude::*, //
+};
+
+use super::{
+    MOST,
+    all_done,
+    alloc,
+    free,
+    realloc, //
+};
+
+theme!("submit-concurrency" {
+    Each a_signal_ends_a_call_between_operations,
+    Each threads_submit_to_one_session,
+});
+
+/// What the standard library is linked with.
+mod c {
+    use std::ffi::c_int;
+
+    unsafe extern "C" {
+        pub(super) fn signal(number: c_int, handler: extern "C" fn(c_int)) -> usize;
+    }
+
+    pub(super) extern "C" fn nothing(_number: c_int) {}
+}
+
+fn a_signal_ends_a_call_between_operations(engine: Engine) -> Outcome {
+    use rustix::process::{
+        Signal,
+        getpid,
+        kill_process, //
+    };
+
+    // SAFETY: The handler does nothing, so it may run at any time.
+    unsafe { c::signal(Signal::USR1.as_raw(), c::nothing) };
+    let device = session(engine)?;
+    let stop = AtomicBool::new(false);
+    let begun = std::time::Instant::now();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                let _ = kill_process(getpid(), Signal::USR1);
+                thread::sleep(std::time::Duration::from_micros(200));
+            }
+        });
+        let submit = || -> Outcome {
+            let mut interrupted = 0;
+            while interrupted < 3 {
+                holds(
+                    begun.elapsed().as_secs() < 60,
+                    "a signal meets a call within a minute",
+                )?;
+                let mut operations: Vec<_> = vec![alloc(16); MOST];
+                interrupted += to_the_end(&device, &mut operations)?;
+                let mut frees: Vec<_> = operations.iter().map(|done| free(done.handle)).collect();
+                interrupted += to_the_end(&device, &mut frees)?;
+                equal("blocks", device.stats()?.session_blocks, 0)?;
+            }
+            Ok(())
+        };
+        let outcome = submit();
+        stop.store(true, Ordering::Relaxed);
+        outcome
+    })
+}
+
+/// Submits again what is left, until all is done; returns how often a signal ended a call.
+fn to_the_end(device: &Device, operations: &mut [slablab_operation]) -> Outcome<u32> {
+    let (mut done, mut interrupted) = (0, 0);
+    while done < operations.len() {
+        let answer = device.submit(&mut operations[done..])?;
+        done += answer.done as usize;
+        if answer.error != 0 {
+            equal("error", answer.error, Errno::INTR.raw_os_error() as u32)?;
+            holds(answer.done > 0, "a call that did nothing is made again")?;
+            interrupted += 1;
+        }
+    }
+    Ok(interrupted)
+}
+
+fn threads_submit_to_one_session(engine: Engine) -> Outcome {
+    let device = session(engine)?;
+    let outcomes: Vec<Outcome> = thread::scope(|scope| {
+        let threads: Vec<_> = (0..4_u64)
+            .map(|thread| {
+                let device = &device;
+                scope.spawn(move || -> Outcome {
+                    for round in 0..20 {
+                        let sizes = [24, 100, 700, 3000];
+                        let mut operations: Vec<_> =
+                            (0..10).flat_map(|_| sizes.map(alloc)).collect();
+                        all_done(device.submit(&mut operations), 40).about(round)?;
+                        let own = [thread as u8 + 1; 24];
+                        for done in &operations {
+                            zeros(device, done.handle, 0, 24)?;
+                            device.write(done.handle, 0, &own)?;
+                        }
+                        let mut next: Vec<_> = operations
+                            .iter()
+                            .map(|done| realloc(done.handle, 900))
+                            .collect();
+                        all_done(device.submit(&mut next), 40).about(round)?;
+                        let mut bytes = [0; 24];
+                        for done in &operations {
+                            device.read(done.handle, 0, &mut bytes)?;
+                            equal("bytes", bytes, own)?;
+                        }
+                        next = operations.iter().map(|done| free(done.handle)).collect();
+                        all_done(device.submit(&mut next), 40).about(round)?;
+                    }
+                    Ok(())
+                })
+            })
+            .collect();
+        threads
+            .into_iter()
+            .map(|thread| {
+                thread
+                    .join()
+                    .unwrap_or_else(|_| Err(Verdict::failed("a thread panicked")))
+            })
+            .collect()
+    });
+    outcomes.into_iter().collect::<Outcome>()?;
+    equal("blocks", device.stats()?.session_blocks, 0)?;
+    if engine != Engine::Slub {
+        sound(&device)?;
+    }
+    Ok(())
+}

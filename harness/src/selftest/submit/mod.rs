@@ -1,0 +1,455 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! SUBMIT: many operations in one call.
+
+pub(super) mod arrays;
+pub(super) mod concurrency;
+pub(super) mod equivalence;
+
+use crate::{
+    device::{
+        Device,
+        Errno, //
+    },
+    uapi::{
+        self,
+        Engine,
+        slablab_operation,
+        slablab_submit, //
+    },
+};
+
+use super::{
+    fixture::{
+        MIB,
+        POOL_ENGINES,
+        filled,
+        intact,
+        private,
+        private_of,
+        session,
+        shared,
+        sound,
+        unchanged,
+        zeros, //
+    },
+    memory::Argument,
+    prelude::*, //
+};
+
+theme!("submit" {
+    Each every_kind_of_operation_is_done_and_answered,
+    Each as_many_operations_as_there_may_be_are_done,
+    Each no_operations_and_too_many_are_einval,
+    Each an_earlier_operation_names_its_block_however_far_back,
+    Each what_is_no_earlier_allocation_is_einval,
+    Each what_is_wrong_with_an_operation_ends_the_call,
+    Each stale_handles_and_second_frees_are_enoent,
+    Each new_blocks_are_zeros,
+    Once a_full_pool_ends_the_call_with_the_cause,
+    Once the_quota_ends_the_call_with_the_cause,
+    Each the_first_operation_binds_if_it_asks_for_memory,
+});
+
+/// Operations that are copied together.
+const LOT: usize = 64;
+
+/// The largest number of operations.
+const MOST: usize = uapi::SLABLAB_OPERATIONS_MAX as usize;
+
+fn alloc(bytes: u64) -> slablab_operation {
+    slablab_operation {
+        kind: uapi::SLABLAB_OP_ALLOC as u8,
+        bytes,
+        ..Default::default()
+    }
+}
+
+fn free(handle: u32) -> slablab_operation {
+    slablab_operation {
+        kind: uapi::SLABLAB_OP_FREE as u8,
+        handle,
+        ..Default::default()
+    }
+}
+
+fn realloc(handle: u32, bytes: u64) -> slablab_operation {
+    slablab_operation {
+        kind: uapi::SLABLAB_OP_REALLOC as u8,
+        handle,
+        bytes,
+        ..Default::default()
+    }
+}
+
+/// Makes the handle of an operation the number of an earlier one.
+fn earlier(operation: slablab_operation) -> slablab_operation {
+    slablab_operation {
+        flags: uapi::SLABLAB_OP_EARLIER as u16,
+        ..operation
+    }
+}
+
+/// Checks that all operations were done.
+#[track_caller]
+fn all_done(answer: Result<slablab_submit, Errno>, count: usize) -> Outcome {
+    let answer = answer?;
+    equal(
+        "done and error",
+        (answer.done, answer.error),
+        (count as u32, 0),
+    )
+}
+
+/// Checks that so many operations were done, and why it is not all of them.
+#[track_caller]
+fn ended(answer: Result<slablab_submit, Errno>, done: usize, errno: Errno) -> Outcome {
+    let answer = answer?;
+    equal(
+        "done and error",
+        (answer.done, answer.error),
+        (done as u32, errno.raw_os_error() as u32),
+    )
+}
+
+fn every_kind_of_operation_is_done_and_answered(engine: Engine) -> Outcome {
+    let device = session(engine)?;
+    let (kept, gone) = (filled(&device, 100, 1)?, filled(&device, 100, 2)?);
+    let before = device.stats()?;
+    let mut operations = [
+        alloc(300),
+        realloc(kept, 9000),
+        free(gone),
+        earlier(realloc(0, 5000)),
+        slablab_operation {
+            align_log2: 6,
+            ..alloc(10)
+        },
+        earlier(free(4)),
+        alloc(20),
+    ];
+    all_done(device.submit(&mut operations), 7)?;
+    let [first, grown, freed, moved, aligned, undone, last] = &operations;
+    equal(
+        "handles",
+        [grown.handle, freed.handle, moved.handle, undone.handle],
+        [kept, gone, first.handle, aligned.handle],
+    )?;
+    holds(
+        operations.iter().all(|operation| operation.flags == 0),
+        "no flag is left",
+    )?;
+    holds(
+        first.bytes >= 300 && grown.bytes >= 9000 && moved.bytes >= 5000 && last.bytes >= 20,
+        "no less is set aside than was asked for",
+    )?;
+    if engine != Engine::Slub {
+        equal("offset % align", aligned.offset % 64, 0)?;
+    }
+    intact(&device, kept, 100, 1)?;
+    zeros(&device, kept, 100, 8900)?;
+    zeros(&device, first.handle, 0, 5000)?;
+    refused(device.read(first.handle, 5000, &mut [0; 1]), Errno::NXIO)?;
+    for handle in [gone, aligned.handle] {
+        refused(device.free(handle), Errno::NOENT)?;
+    }
+    let after = device.stats()?;
+    equal(
+        "allocations, frees, reallocations, blocks",
+        [
+            after.session_allocations - before.session_allocations,
+            after.session_frees - before.session_frees,
+            after.session_reallocations - before.session_reallocations,
+            after.session_blocks,
+        ],
+        [3, 2, 2, 3],
+    )
+}
+
+fn as_many_operations_as_there_may_be_are_done(engine: Engine) -> Outcome {
+    let device = session(engine)?;
+    let mut operations = vec![alloc(16); MOST];
+    all_done(device.submit(&mut operations), MOST)?;
+    equal("blocks", device.stats()?.session_blocks, MOST as u64)?;
+    let mut handles: Vec<_> = operations.iter().map(|done| done.handle).collect();
+    handles.sort_unstable();
+    handles.dedup();
+    equal("different handles", handles.len(), MOST)?;
+    let mut frees: Vec<_> = operations
+        .iter()
+        .rev()
+        .map(|done| free(done.handle))
+        .collect();
+    all_done(device.submit(&mut frees), MOST)?;
+    equal("blocks", device.stats()?.session_blocks, 0)
+}
+
+fn no_operations_and_too_many_are_einval(engine: Engine) -> Outcome {
+    let device = session(engine)?;
+    unchanged(&device, || {
+        for count in [0, MOST + 1, 2 * MOST] {
+            let mut operations = vec![alloc(16); count];
+            refused(device.submit(&mut operations), Errno::INVAL).about(count)?;
+        }
+        Ok(())
+    })
+}
+
+fn an_earlier_operation_names_its_block_however_far_back(engine: Engine) -> Outcome {
+    let device = session(engine)?;
+    // Right behind, in the same lot, in the next one, and from the last to the first.
+    let mut operations = vec![alloc(64), earlier(free(0)), alloc(64), alloc(64)];
+    operations.resize(LOT - 1, alloc(64));
+    operations.push(earlier(free(3)));
+    operations.push(earlier(free(2)));
+    operations.resize(3 * LOT, alloc(64));
+    operations.push(earlier(realloc(LOT as u32 + 1, 3000)));
+    operations.push(earlier(free(LOT as u32 + 1)));
+    let count = operations.len();
+    all_done(device.submit(&mut operations), count)?;
+    let handle = |number: usize| operations[number].handle;
+    equal(
+        "handles",
+        [
+            handle(1),
+            handle(LOT - 1),
+            handle(LOT),
+            handle(count - 2),
+            handle(count - 1),
+        ],
+        [
+            handle(0),
+            handle(3),
+            handle(2),
+            handle(LOT + 1),
+            handle(LOT + 1),
+        ],
+    )?;
+    equal(
+        "blocks",
+        device.stats()?.session_blocks,
+        (count - 5 - 4) as u64,
+    )
+}
+
+fn what_is_no_earlier_allocation_is_einval(engine: Engine) -> Outcome {
+    let device = session(engine)?;
+    let handle = filled(&device, 100, 1)?;
+    for number in [1, 2, 3, 1000, u32::MAX, 1 << 31, handle] {
+        for operation in [free(number), realloc(number, 10)] {
+            let mut operations = [alloc(10), realloc(handle, 100), earlier(operation)];
+            ended(device.submit(&mut operations), 2, Errno::INVAL).about(number)?;
+            equal("handle", operations[2].handle, number)?;
+            device.free(operations[0].handle)?;
+        }
+    }
+    // Neither in a lot of before.
+    let mut operations = vec![alloc(10); LOT];
+    operations[1] = realloc(handle, 100);
+    operations.push(earlier(free(1)));
+    ended(device.submit(&mut operations), LOT, Errno::INVAL)?;
+    intact(&device, handle, 100, 1)
+}
+
+fn what_is_wrong_with_an_operation_ends_the_call(engine: Engine) -> Outcome {
+    let device = session(engine)?;
+    let handle = filled(&device, 100, 1)?;
+    let bits = |operation: slablab_operation, flags| slablab_operation { flags, ..operation };
+    let kind = |kind| slablab_operation { kind, ..alloc(10) };
+    let align = |operation, align_log2| slablab_operation {
+        align_log2,
+        ..operation
+    };
+    let cases = [
+        (kind(0), Errno::INVAL),
+        (kind(4), Errno::INVAL),
+        (kind(255), Errno::INVAL),
+        (alloc(0), Errno::INVAL),
+        (align(alloc(8), 63), Errno::INVAL),
+        (align(alloc(8), 64), Errno::INVAL),
+        (align(alloc(8), 255), Errno::INVAL),
+        (earlier(alloc(8)), Errno::INVAL),
+        (bits(alloc(8), 2), Errno::INVAL),
+        (bits(free(handle), 2), Errno::INVAL),
+        (bits(realloc(handle, 9), 0x8000), Errno::INVAL),
+        (align(free(handle), 1), Errno::INVAL),
+        (align(realloc(handle, 9), 1), Errno::INVAL),
+        (
+            slablab_operation {
+                bytes: 1,
+                ..free(handle)
+            },
+            Errno::INVAL,
+        ),
+        (realloc(handle, 0), Errno::INVAL),
+        (realloc(0, 9), Errno::NOENT),
+        (realloc(u32::MAX, 9), Errno::NOENT),
+        (free(0), Errno::NOENT),
+        (free(1), Errno::NOENT),
+        (free(u32::MAX), Errno::NOENT),
+        (alloc(u64::MAX), Errno::NOMEM),
+        (alloc(1 << 47), Errno::NOMEM),
+        (realloc(handle, u64::MAX), Errno::NOMEM),
+    ];
+    for (number, (bad, errno)) in cases.into_iter().enumerate() {
+        // As the first one it changes nothing.
+        unchanged(&device, || {
+            let mut operations = [bad, alloc(10), free(handle)];
+            let behind = operations[1].bytes();
+            ended(device.submit(&mut operations), 0, errno)?;
+            equal("operation behind it", operations[1].bytes(), behind)?;
+            let cause = if errno == Errno::NOMEM {
+                uapi::SLABLAB_CAUSE_TOO_BIG
+            } else {
+                uapi::SLABLAB_CAUSE_NONE
+            };
+            equal("cause", u32::from(operations[0].cost.cause), cause)
+        })
+        .about(format_args!("case {number}"))?;
+        // Behind others, it leaves these done.
+        for place in [1, 7, 8, 9, LOT - 1, LOT, LOT + 1] {
+            let mut operations = vec![alloc(10); place];
+            operations.push(bad);
+            operations.push(free(handle));
+            ended(device.submit(&mut operations), place, errno)
+                .about(format_args!("case {number} at {place}"))?;
+            for operation in &operations[..place] {
+                device.free(operation.handle)?;
+            }
+        }
+    }
+    intact(&device, handle, 100, 1)?;
+    equal("blocks", device.stats()?.session_blocks, 1)
+}
+
+fn stale_handles_and_second_frees_are_enoent(engine: Engine) -> Outcome {
+    let device = session(engine)?;
+    let handle = filled(&device, 100, 1)?;
+    let other = filled(&device, 100, 2)?;
+    let mut operations = [free(handle), free(handle), free(other)];
+    ended(device.submit(&mut operations), 1, Errno::NOENT)?;
+    let mut operations = [alloc(10), earlier(free(0)), earlier(free(0)), free(other)];
+    ended(device.submit(&mut operations), 2, Errno::NOENT)?;
+    let mut operations = [alloc(10), earlier(free(0)), earlier(realloc(0, 5))];
+    ended(device.submit(&mut operations), 2, Errno::NOENT)?;
+    // A number that will be a handle in a moment is none yet.
+    let next = alloc_and_free(&device)? + (1 << 20);
+    let mut operations = vec![alloc(10); 2048];
+    operations.push(free(next));
+    let answer = device.submit(&mut operations)?;
+    holds(answer.done >= 2048, "the blocks before it are allocated")?;
+    let mut stale = [free(handle)];
+    ended(device.submit(&mut stale), 0, Errno::NOENT)?;
+    intact(&device, other, 100, 2)
+}
+
+/// Returns a handle that was just given back.
+fn alloc_and_free(device: &Device) -> Outcome<u32> {
+    let handle = device.alloc(10, 1)?.handle;
+    device.free(handle)?;
+    Ok(handle)
+}
+
+fn new_blocks_are_zeros(engine: Engine) -> Outcome {
+    let device = session(engine)?;
+    for round in 0..3 {
+        let sizes = [1, 8, 60, 64, 65, 100, 1000, 4096, 5000, 20_000];
+        let mut operations: Vec<_> = (0..4).flat_map(|_| sizes.map(alloc)).collect();
+        let count = operations.len();
+        all_done(device.submit(&mut operations), count)?;
+        for (done, size) in operations.iter().zip(sizes.into_iter().cycle()) {
+            zeros(&device, done.handle, 0, size as usize).about(round)?;
+            device.write(done.handle, 0, &vec![0xa5; size as usize])?;
+        }
+        let mut frees: Vec<_> = operations.iter().map(|done| free(done.handle)).collect();
+        all_done(device.submit(&mut frees), count)?;
+    }
+    Ok(())
+}
+
+fn a_full_pool_ends_the_call_with_the_cause() -> Outcome {
+    for engine in POOL_ENGINES {
+        let (device, single) = (private_of(engine, MIB)?, private_of(engine, MIB)?);
+        let mut blocks = 0;
+        while single.alloc(8192, 1).is_ok() {
+            blocks += 1;
+        }
+        let mut operations = vec![alloc(8192); 1000];
+        ended(device.submit(&mut operations), blocks, Errno::NOMEM).about(engine)?;
+        equal(
+            "cause",
+            u32::from(operations[blocks].cost.cause),
+            uapi::SLABLAB_CAUSE_EXHAUSTED,
+        )?;
+        // What the call frees it can have again.
+        let mut operations = [free(operations[0].handle), alloc(8192), alloc(8192)];
+        ended(device.submit(&mut operations), 2, Errno::NOMEM).about(engine)?;
+        same_figures(&device, &single, 1, 1).about(engine)?;
+        sound(&device)?;
+    }
+    Ok(())
+}
+
+/// Compares what belongs to programs, where one had so many allocations and frees more.
+fn same_figures(one: &Device, other: &Device, allocations: u64, frees: u64) -> Outcome {
+    let (one, other) = (one.stats()?, other.stats()?);
+    equal(
+        "figures",
+        [
+            one.session_blocks,
+            one.session_bytes,
+            one.live_bytes,
+            one.session_allocations - allocations,
+            one.session_frees - frees,
+        ],
+        [
+            other.session_blocks,
+            other.session_bytes,
+            other.live_bytes,
+            other.session_allocations,
+            other.session_frees,
+        ],
+    )
+}
+
+fn the_quota_ends_the_call_with_the_cause() -> Outcome {
+    let info = shared(Engine::Seed)?.info()?;
+    let most = info.session_bytes_max;
+    let pool = most + 32 * MIB;
+    if pool > info.private_bytes_max {
+        return Err(Verdict::skipped("no private pool is larger than the quota"));
+    }
+    let device = private(pool)?;
+    let fit = (most / MIB) as usize;
+    let mut operations = vec![alloc(MIB); fit + 2];
+    ended(device.submit(&mut operations), fit, Errno::DQUOT)?;
+    equal(
+        "cause",
+        u32::from(operations[fit].cost.cause),
+        uapi::SLABLAB_CAUSE_QUOTA,
+    )?;
+    equal("bytes", device.stats()?.session_bytes, most)?;
+    // What the call frees counts no more.
+    let mut operations = [free(operations[0].handle), alloc(MIB), alloc(1)];
+    ended(device.submit(&mut operations), 2, Errno::DQUOT)
+}
+
+fn the_first_operation_binds_if_it_asks_for_memory(engine: Engine) -> Outcome {
+    let device = Device::open()?;
+    for bad in [free(1), realloc(1, 10)] {
+        ended(device.submit(&mut [bad, alloc(10)]), 0, Errno::NOENT)?;
+    }
+    ended(device.submit(&mut [alloc(0), alloc(10)]), 0, Errno::INVAL)?;
+    let mut operations = [alloc(u64::MAX), alloc(10)];
+    ended(device.submit(&mut operations), 0, Errno::NOMEM)?;
+    equal(
+        "cause",
+        u32::from(operations[0].cost.cause),
+        uapi::SLABLAB_CAUSE_TOO_BIG,
+    )?;
+    device.bind(engine.raw(), 0, 0)?;
+    let device = Device::open()?;
+    let mut operations = [alloc(10), earlier(free(0))];
+    all_done(device.submit(&mut operations), 2)?;
+    refused(device.bind(engine.raw(), 0, 0), Errno::BUSY)
+}
