@@ -29,24 +29,22 @@ use crate::{
     one_cpu::OneCpu,
     uapi::{
         self,
-        Engine, //
+        Engine,
+        slablab_operation, //
     },
 };
 
 use super::{
     fixture::{
         MIB,
+        filled,
         has_map,
         has_pool,
+        intact,
+        private_of,
         shared, //
     },
-    theme,
-    verdict::{
-        About,
-        Outcome,
-        Verdict,
-        holds, //
-    },
+    prelude::*, //
 };
 
 theme!("patience" {
@@ -58,6 +56,9 @@ const LONGEST: Duration = Duration::from_millis(50);
 
 /// The time between two beats.
 const BEAT: Duration = Duration::from_millis(1);
+
+/// The largest block, in bytes: half of a pool.
+const LARGE: u64 = 32 * MIB;
 
 /// What the standard library is linked with.
 mod c {
@@ -136,8 +137,28 @@ fn long_calls<'a>(engine: Engine, device: &'a Device, blocks: u64) -> Vec<Long<'
         ("STATS", Box::new(|| Ok(device.stats().map(drop)?))),
         (
             "ALLOC and FREE of 32 MiB",
-            Box::new(|| Ok(device.free(device.alloc(32 * MIB, 1)?.handle)?)),
+            Box::new(|| Ok(device.free(device.alloc(LARGE, 1)?.handle)?)),
         ),
+        (
+            "REALLOC to 32 MiB that moves",
+            Box::new(move || {
+                let block = device.alloc(LARGE / 4, 1)?.handle;
+                // What lies behind it is not free, so there is nowhere to grow.
+                let behind = device.alloc(LARGE / 4, 1)?.handle;
+                device.realloc(block, LARGE)?;
+                device.free(behind)?;
+                Ok(device.free(block)?)
+            }),
+        ),
+        (
+            "pwrite and pread of 32 MiB",
+            Box::new(|| {
+                let block = filled(device, LARGE, 1)?;
+                intact(device, block, LARGE, 1)?;
+                Ok(device.free(block)?)
+            }),
+        ),
+        ("SUBMIT of 4,096 operations", Box::new(|| submit(device))),
         (
             "close of a file with many blocks",
             Box::new(move || {
@@ -152,6 +173,13 @@ fn long_calls<'a>(engine: Engine, device: &'a Device, blocks: u64) -> Vec<Long<'
     ];
     if has_pool(engine) {
         calls.push(("CHECK", Box::new(|| Ok(device.check().map(drop)?))));
+        calls.push((
+            "EXTEND by 64 MiB",
+            Box::new(move || {
+                let other = private_of(engine, MIB)?;
+                Ok(other.extend(2 * LARGE).map(drop)?)
+            }),
+        ));
         calls.push(("SHRINK", Box::new(|| Ok(device.shrink().map(drop)?))));
         calls.push((
             "BIND to a pool of 256 MiB, and close",
@@ -168,6 +196,26 @@ fn long_calls<'a>(engine: Engine, device: &'a Device, blocks: u64) -> Vec<Long<'
         calls.push(("MAP", Box::new(move || Ok(map.borrow_mut()()?))));
     }
     calls
+}
+
+/// Allocates blocks of two pages, as many as go into a call and the pool, and frees them.
+fn submit(device: &Device) -> Outcome {
+    let alloc = slablab_operation {
+        kind: uapi::SLABLAB_OP_ALLOC as u8,
+        bytes: LARGE / u64::from(uapi::SLABLAB_OPERATIONS_MAX),
+        ..Default::default()
+    };
+    let mut operations = vec![alloc; uapi::SLABLAB_OPERATIONS_MAX as usize];
+    let count = operations.len() as u32;
+    equal("allocated", device.submit(&mut operations)?.done, count)?;
+    for operation in &mut operations {
+        *operation = slablab_operation {
+            kind: uapi::SLABLAB_OP_FREE as u8,
+            handle: operation.handle,
+            ..Default::default()
+        };
+    }
+    equal("freed", device.submit(&mut operations)?.done, count)
 }
 
 fn no_call_keeps_the_scheduler_out_for_50_ms(engine: Engine) -> Outcome {
