@@ -44,7 +44,7 @@ use super::{
     reports, //
 };
 
-theme!("misuse-refusals" {
+theme!("misuse/refusals" {
     Each debug_mode_needs_a_private_pool,
     Once a_user_without_privilege_cannot_misuse_a_pool,
     Once only_a_pool_in_debug_mode_can_be_misused,

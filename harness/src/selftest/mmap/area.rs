@@ -74,7 +74,7 @@ use super::{
     on_each, //
 };
 
-theme!("mmap-area" {
+theme!("mmap/area" {
     Once only_what_shares_is_mapped,
     Once what_was_opened_for_reading_is_only_read,
     Once a_mapping_is_never_executable,

@@ -40,7 +40,7 @@ use super::{
     free, //
 };
 
-theme!("submit-arrays" {
+theme!("submit/arrays" {
     Each an_array_that_cannot_be_read_or_written_is_efault,
     Each an_array_that_ends_early_is_done_as_far_as_whole_lots_go,
     Each an_array_may_lie_anywhere,

@@ -38,7 +38,7 @@ use super::{
     realloc, //
 };
 
-theme!("submit-concurrency" {
+theme!("submit/concurrency" {
     Each a_signal_ends_a_call_between_operations,
     Each threads_submit_to_one_session,
 });

@@ -35,7 +35,7 @@ use super::{
     realloc, //
 };
 
-theme!("submit-equivalence" {
+theme!("submit/equivalence" {
     Once a_submission_is_the_same_as_its_operations_one_by_one,
     Once a_submission_is_the_same_in_the_kernel_and_outside,
 });
