@@ -56,7 +56,10 @@ pub(crate) use report::{
     Tally, //
 };
 
-use fixture::ENGINES;
+use fixture::{
+    ENGINES,
+    POOL_ENGINES, //
+};
 use kmsg::Log;
 use module::Module;
 use verdict::{
@@ -74,6 +77,8 @@ enum Body {
     Once(fn() -> Outcome),
     /// On each engine.
     Each(fn(Engine) -> Outcome),
+    /// On each engine that has pools.
+    Pools(fn(Engine) -> Outcome),
     /// With a module that it may load and unload.
     Life(fn(&Module) -> Outcome),
 }
@@ -154,15 +159,17 @@ impl Theme {
         let mut cases = Vec::new();
         for test in self.tests {
             let name = test.name.to_owned();
+            let on = |engine, run: fn(Engine) -> Outcome| Case {
+                name: format!("{}.{engine}", test.name),
+                run: Box::new(move || run(engine)),
+            };
             match test.body {
                 Body::Once(run) => cases.push(Case {
                     name,
                     run: Box::new(run),
                 }),
-                Body::Each(run) => cases.extend(ENGINES.map(|engine| Case {
-                    name: format!("{name}.{engine}"),
-                    run: Box::new(move || run(engine)),
-                })),
+                Body::Each(run) => cases.extend(ENGINES.map(|engine| on(engine, run))),
+                Body::Pools(run) => cases.extend(POOL_ENGINES.map(|engine| on(engine, run))),
                 Body::Life(run) => {
                     let module = module.cloned().map(Module::new);
                     cases.push(Case {
@@ -273,7 +280,7 @@ impl Aftermath {
             now.private_bytes,
             self.private_bytes,
         )?;
-        for engine in fixture::POOL_ENGINES {
+        for engine in POOL_ENGINES {
             fixture::sound(&fixture::shared(engine)?).about(engine)?;
         }
         let complaints = self.log.complaints()?;

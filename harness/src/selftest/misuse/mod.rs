@@ -37,7 +37,6 @@ use super::{
         POOL_ENGINES,
         exhaust,
         filled,
-        has_pool,
         intact,
         pattern,
         sound,
@@ -49,10 +48,10 @@ use super::{
 };
 
 theme!("misuse" {
-    Each each_misuse_is_named_once_and_the_pool_goes_on,
-    Each right_use_is_not_reported,
-    Each the_last_reports_are_told,
-    Each threads_misuse_one_pool_at_once,
+    Pools each_misuse_is_named_once_and_the_pool_goes_on,
+    Pools right_use_is_not_reported,
+    Pools the_last_reports_are_told,
+    Pools threads_misuse_one_pool_at_once,
     Once programs_misuse_pools_at_once,
 });
 
@@ -137,9 +136,6 @@ fn is_of(report: &slablab_report, misuse: Misuse, size: u64, pool_bytes: u64) ->
 }
 
 fn each_misuse_is_named_once_and_the_pool_goes_on(engine: Engine) -> Outcome {
-    if !has_pool(engine) {
-        return Ok(());
-    }
     for misuse in Misuse::ALL {
         for size in [1, 24, 100, 4000, 20_000] {
             is_named_once(engine, *misuse, size).about(format_args!("{misuse} of {size} bytes"))?;
@@ -205,9 +201,6 @@ fn is_named_once(engine: Engine, misuse: Misuse, size: u64) -> Outcome {
 }
 
 fn right_use_is_not_reported(engine: Engine) -> Outcome {
-    if !has_pool(engine) {
-        return Ok(());
-    }
     let device = debug(engine, 4 * MIB)?;
     let mut random = Rng::new(3);
     let mut mine: Vec<(u32, u64, u64)> = Vec::new();
@@ -259,9 +252,6 @@ fn right_use_is_not_reported(engine: Engine) -> Outcome {
 }
 
 fn the_last_reports_are_told(engine: Engine) -> Outcome {
-    if !has_pool(engine) {
-        return Ok(());
-    }
     let device = debug(engine, MIB)?;
     equal("none yet", reports(&device)?.len(), 0)?;
     for _ in 0..40 {
@@ -294,9 +284,6 @@ fn the_last_reports_are_told(engine: Engine) -> Outcome {
 fn threads_misuse_one_pool_at_once(engine: Engine) -> Outcome {
     const THREADS: u64 = 4;
     const ROUNDS: usize = 60;
-    if !has_pool(engine) {
-        return Ok(());
-    }
     let device = &debug(engine, 16 * MIB)?;
     thread::scope(|scope| {
         let threads: Vec<_> = (0..THREADS)

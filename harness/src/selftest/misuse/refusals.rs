@@ -23,6 +23,7 @@ use crate::selftest::{
         KIB,
         MIB,
         POOL_ENGINES,
+        POOL_UNIT,
         has_pool,
         private_of,
         shared,
@@ -64,6 +65,10 @@ fn debug_mode_needs_a_private_pool(engine: Engine) -> Outcome {
     }
     if !has_pool(engine) {
         return refused(bind(DEBUG, MIB), Errno::OPNOTSUPP);
+    }
+    // With the records there would be no number for it.
+    for pool_bytes in [u64::MAX - POOL_UNIT + 1, 1 << 63, 3 << 62] {
+        refused(bind(DEBUG, pool_bytes), Errno::DQUOT)?;
     }
     bind(DEBUG, MIB)?;
     equal("flags", device.info()?.bind_flags, DEBUG)
