@@ -33,6 +33,7 @@ impl Recorder {
     /// When there is no ftrace, or this process may not use it.
     pub(crate) fn new(buffer_kib: u64) -> anyhow::Result<Self> {
         let instances = Path::new(TRACEFS).join("instances");
+        remove_left(&instances);
         let instance = instances.join(format!("slablab-{}", process::id()));
         fs::create_dir(&instance).with_context(|| {
             format!(
@@ -80,6 +81,22 @@ impl Recorder {
     fn set(&self, file: &str, value: &str) -> anyhow::Result<()> {
         let path = self.instance.join(file);
         fs::write(&path, value).with_context(|| path.display().to_string())
+    }
+}
+
+/// Removes the instances of recorders that were killed.
+fn remove_left(instances: &Path) {
+    for entry in fs::read_dir(instances).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let number = name.to_str().and_then(|name| name.strip_prefix("slablab-"));
+        let is_left = |number: &str| {
+            let is_number = number.parse::<u32>().is_ok();
+            is_number && !Path::new("/proc").join(number).exists()
+        };
+        if number.is_some_and(is_left) {
+            // Who else is at it has removed it.
+            let _ = fs::remove_dir(entry.path());
+        }
     }
 }
 
