@@ -13,6 +13,7 @@
 
 mod blocks;
 mod debug;
+mod fail;
 mod inspection;
 mod mapping;
 mod pools;
@@ -167,6 +168,7 @@ impl OpenFile {
             }
             SLABLAB_NR_INJECT => self.inject(argument, bytes),
             SLABLAB_NR_REPORTS => self.reports(argument, bytes),
+            SLABLAB_NR_FAIL => self.fail(argument, bytes),
             _ => Err(ENOTTY),
         }
     }

@@ -199,6 +199,10 @@ unsafe impl<E: Engine> Engine for Shadowed<E> {
         self.call(Engine::drain)
     }
 
+    fn fail_growth(&self, nth: u64) {
+        self.call(|engine| engine.fail_growth(nth));
+    }
+
     fn visit(&self, visitor: &mut dyn Visitor) {
         self.call(|engine| engine.visit(visitor));
     }

@@ -80,6 +80,7 @@ arguments! {
     slablab_bench: SLABLAB_BENCH_SIZE_VER1;
     slablab_inject: SLABLAB_INJECT_SIZE_VER1;
     slablab_reports: SLABLAB_REPORTS_SIZE_VER1;
+    slablab_fail: SLABLAB_FAIL_SIZE_VER1;
 }
 
 // Behind size and alignment, in the argument that is copied most.

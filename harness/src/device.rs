@@ -37,6 +37,7 @@ use crate::uapi::{
     slablab_cost,
     slablab_extend,
     slablab_extent,
+    slablab_fail,
     slablab_info,
     slablab_inject,
     slablab_map,
@@ -79,6 +80,7 @@ pub(crate) mod request {
         opcode::read_write::<slablab_inject>(TYPE, SLABLAB_NR_INJECT as u8);
     pub(crate) const REPORTS: u32 =
         opcode::read_write::<slablab_reports>(TYPE, SLABLAB_NR_REPORTS as u8);
+    pub(crate) const FAIL: u32 = opcode::read_write::<slablab_fail>(TYPE, SLABLAB_NR_FAIL as u8);
 }
 
 /// A structure that a command takes and writes back.
@@ -154,6 +156,11 @@ unsafe impl Argument for slablab_inject {
 // SAFETY: As the header says. What else the command writes to, its caller answers for.
 unsafe impl Argument for slablab_reports {
     const REQUEST: u32 = request::REPORTS;
+}
+
+// SAFETY: As the header says.
+unsafe impl Argument for slablab_fail {
+    const REQUEST: u32 = request::FAIL;
 }
 
 /// An allocation or reallocation that was not served.
@@ -335,6 +342,17 @@ impl Device {
         Ok(told)
     }
 
+    /// Has every `every`-th request fail, and the `growth`-th growth; returns how many did before.
+    pub(crate) fn fail(&self, every: u64, growth: u64) -> Result<u64, Errno> {
+        let mut fail = slablab_fail {
+            every,
+            growth,
+            ..Default::default()
+        };
+        self.command(&mut fail)?;
+        Ok(fail.injected)
+    }
+
     /// Reads a block's bytes from byte `byte` on; less than asked for at the block's end.
     pub(crate) fn read(&self, handle: u32, byte: u32, buffer: &mut [u8]) -> Result<usize, Errno> {
         io::pread(&self.file, buffer, position(handle, byte))
@@ -437,6 +455,7 @@ mod tests {
         assert_eq!(request::BENCH, 0xc0b8_bb0b);
         assert_eq!(request::INJECT, 0xc078_bb0c);
         assert_eq!(request::REPORTS, 0xc020_bb0d);
+        assert_eq!(request::FAIL, 0xc020_bb0e);
     }
 
     #[test]

@@ -80,6 +80,10 @@ pub(crate) trait Target: Sync {
     /// reported of it.
     fn inject(&self, misuse: u32, size: u64) -> Result<slablab_report, Errno>;
 
+    /// Has every `every`-th request fail, and the `growth`-th growth, none where that is 0; returns
+    /// how many did before.
+    fn fail(&self, every: u64, growth: u64) -> Result<u64, Errno>;
+
     /// Returns the file, where there is one, for requests that no method would send.
     fn file(&self) -> Option<BorrowedFd<'_>> {
         None
@@ -146,6 +150,10 @@ impl Target for Device {
 
     fn inject(&self, misuse: u32, size: u64) -> Result<slablab_report, Errno> {
         Self::inject(self, misuse, size)
+    }
+
+    fn fail(&self, every: u64, growth: u64) -> Result<u64, Errno> {
+        Self::fail(self, every, growth)
     }
 
     fn file(&self) -> Option<BorrowedFd<'_>> {

@@ -155,6 +155,8 @@ header_enum! {
         Unsupported = SLABLAB_CAUSE_UNSUPPORTED, "unsupported";
         /// No memory for the session's own tables.
         Tables = SLABLAB_CAUSE_TABLES, "tables";
+        /// FAIL said so.
+        Injected = SLABLAB_CAUSE_INJECTED, "injected";
     }
 }
 

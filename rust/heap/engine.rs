@@ -51,15 +51,18 @@ pub enum Refusal {
     Fragmented,
     /// The engine cannot serve this combination of size and alignment at all.
     Unsupported,
+    /// It was to be refused: see [`crate::fail`].
+    Injected,
 }
 
 impl Refusal {
     /// All reasons, in the order of their numbers.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::TooBig,
         Self::Exhausted,
         Self::Fragmented,
         Self::Unsupported,
+        Self::Injected,
     ];
 
     /// The number of reasons.
@@ -205,6 +208,14 @@ pub unsafe trait Engine: Sync {
     /// Gives back what is kept against a quick return, and says how many bytes that was.
     fn drain(&self) -> usize {
         0
+    }
+
+    /// Has the `nth` growth from now on refused, as [`Refusal::Injected`], or none if that is 0.
+    ///
+    /// A growth is a request for which no slab of its class has a free block, so that one would have
+    /// to take memory from the buddy system. It is refused before anything has changed.
+    fn fail_growth(&self, nth: u64) {
+        let _ = nth;
     }
 
     /// Says whether the engine keeps links in free memory: in the first word of a free block, be it

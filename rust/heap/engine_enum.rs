@@ -172,6 +172,12 @@ macro_rules! engine_enum {
                 }
             }
 
+            fn fail_growth(&self, nth: u64) {
+                match self {
+                    $(Self::$variant(engine) => engine.fail_growth(nth),)+
+                }
+            }
+
             fn keeps_links(&self) -> bool {
                 match self {
                     $(Self::$variant(engine) => engine.keeps_links(),)+

@@ -23,6 +23,8 @@ pub mod class;
 pub mod cost;
 pub mod engine;
 mod engine_enum;
+#[forbid(unsafe_code)]
+pub mod fail;
 pub mod guard;
 pub mod hybrid;
 pub mod lock;

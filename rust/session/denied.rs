@@ -22,11 +22,13 @@ pub enum Cause {
     Unsupported = 5,
     /// No memory for the session's own tables.
     Tables = 6,
+    /// It was to be refused.
+    Injected = 7,
 }
 
 impl Cause {
     /// One more than the largest number, so that an array can have one element for each.
-    pub const END: usize = 7;
+    pub const END: usize = 8;
 }
 
 impl From<Refusal> for Cause {
@@ -36,6 +38,7 @@ impl From<Refusal> for Cause {
             Refusal::Exhausted => Self::Exhausted,
             Refusal::Fragmented => Self::Fragmented,
             Refusal::Unsupported => Self::Unsupported,
+            Refusal::Injected => Self::Injected,
         }
     }
 }
@@ -125,7 +128,9 @@ impl Denied {
         match self {
             Self::SizeZero | Self::BadAlign | Self::BadOperation | Self::NotPages => errno::EINVAL,
             Self::Refused(Refusal::Unsupported) => errno::EOPNOTSUPP,
-            Self::Refused(Refusal::TooBig | Refusal::Exhausted | Refusal::Fragmented)
+            Self::Refused(
+                Refusal::TooBig | Refusal::Exhausted | Refusal::Fragmented | Refusal::Injected,
+            )
             | Self::Fragmented(_)
             | Self::NoTable => errno::ENOMEM,
             Self::QuotaBytes | Self::QuotaHandles => errno::EDQUOT,

@@ -163,6 +163,8 @@ pub struct Ledger<C> {
     first: Option<u32>,
     last: u32,
     limits: Limits,
+    /// Blocks up to which there is a place at once; none while allocations fail to order.
+    at_once: u32,
     /// But for the allocations, which are the blocks and those that were freed.
     tally: Tally,
 }
@@ -223,16 +225,15 @@ impl<C: DerefMut<Target = [Entry]>> Ledger<C> {
     /// Opens the books of a session that holds nothing.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
+        let handles = limits.handles.min(INDEX_MAX + 1);
         // INVARIANT: There are no entries.
         Self {
             chunks: [const { None }; CHUNKS],
             capacity: 0,
             first: None,
             last: 0,
-            limits: Limits {
-                handles: limits.handles.min(INDEX_MAX + 1),
-                ..limits
-            },
+            limits: Limits { handles, ..limits },
+            at_once: handles,
             tally: Tally::default(),
         }
     }
@@ -304,18 +305,30 @@ impl<C: DerefMut<Target = [Entry]>> Ledger<C> {
     ///
     /// Its handle names nothing until it is given to [`Ledger::fill`].
     pub(crate) fn reserve(&mut self, charge: usize) -> Result<Handle, Full> {
-        match self.vacancy(charge) {
+        match self.place(charge, self.limits.handles) {
             Some(vacancy) => Ok(vacancy.fill(State::Reserved).handle),
             None => Err(self.full(charge)),
         }
     }
 
-    /// Returns the place for a block that counts for `charge` bytes, if there is one:
+    /// Says whether [`Ledger::vacancy`] may find a place.
+    pub(crate) fn serve_at_once(&mut self, may: bool) {
+        self.at_once = if may { self.limits.handles } else { 0 };
+    }
+
+    /// Returns the place for a block that counts for `charge` bytes, if there is one at once:
     /// [`Ledger::reserve`] finds out why not.
     #[inline(always)]
     pub(crate) fn vacancy(&mut self, charge: usize) -> Option<Vacancy<'_>> {
+        self.place(charge, self.at_once)
+    }
+
+    /// Returns the place for a block that counts for `charge` bytes, if there are less than
+    /// `handles` blocks.
+    #[inline(always)]
+    fn place(&mut self, charge: usize, handles: u32) -> Option<Vacancy<'_>> {
         let bytes = self.with_charge(charge)?;
-        if self.tally.blocks >= self.limits.handles {
+        if self.tally.blocks >= handles {
             return None;
         }
         let (chunk, place) = locate(self.first?);

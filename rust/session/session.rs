@@ -27,6 +27,7 @@ use slab_heap::{
     Offset,
     Path,
     Refusal,
+    fail::Every,
     lock::Lock, //
 };
 
@@ -82,6 +83,8 @@ where
     storage: S,
     /// The engine ends with the session, so there is nobody to give blocks back to.
     owns_engine: bool,
+    /// Requests to the engine that are not made.
+    failing: Every,
 }
 
 impl<R, L, S> Session<R, L, S>
@@ -103,6 +106,7 @@ where
             ledger,
             storage,
             owns_engine,
+            failing: Every::new(),
         }
     }
 
@@ -178,13 +182,9 @@ where
         let charge = self.engine.usable(layout);
         let handle = self.reserve(charge)?;
         let mut cost = Cost::default();
-        let block = match self.engine.allocate(layout, &mut cost) {
-            Ok(block) => block,
-            Err(refusal) => {
-                self.ledger.with(|ledger| ledger.cancel(handle, charge));
-                return Err(Denied::by_engine(refusal, &cost));
-            }
-        };
+        let block = self.obtain(layout, &mut cost).inspect_err(|_| {
+            self.ledger.with(|ledger| ledger.cancel(handle, charge));
+        })?;
         // SAFETY: The block is new, and `charge` is its usable size.
         unsafe { zero(block.start, charge) };
         let record = Record {
@@ -199,6 +199,29 @@ where
             usable: charge,
             cost,
         })
+    }
+
+    /// Has the engine allocate a block, unless that is to fail.
+    #[inline]
+    fn obtain(&self, layout: Layout, cost: &mut Cost) -> Result<Block, Denied> {
+        let obtained = if self.failing.strikes() {
+            Err(Refusal::Injected)
+        } else {
+            self.engine.allocate(layout, cost)
+        };
+        obtained.map_err(|refusal| Denied::by_engine(refusal, cost))
+    }
+
+    /// Has requests refused as [`Refusal::Injected`] from now on: every `every`-th for which the
+    /// engine is to hand out a block, and the one that is the `growth`-th growth
+    /// ([`Engine::fail_growth`]); none where that is 0.
+    ///
+    /// For a session whose engine is nobody else's: all who have it see its growth fail.
+    pub fn fail(&self, every: u64, growth: u64) {
+        self.failing.set(every);
+        // What is served at once is not counted, so nothing is, and this costs the others nothing.
+        self.ledger.with(|ledger| ledger.serve_at_once(every == 0));
+        self.engine.fail_growth(growth);
     }
 
     /// Takes back a block that the program could not be told of, unless it uses it already: a
@@ -296,9 +319,8 @@ where
         } else if unsafe { self.engine.resize(old.block, old.layout, layout, &mut cost) } {
             (old.block, true)
         } else {
-            let block = self.engine.allocate(layout, &mut cost).map_err(|refusal| {
+            let block = self.obtain(layout, &mut cost).inspect_err(|_| {
                 self.ledger.with(|ledger| ledger.discharge(more));
-                Denied::by_engine(refusal, &cost)
             })?;
             (block, false)
         };

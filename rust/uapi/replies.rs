@@ -61,6 +61,7 @@ const _: () = {
     assert!(Cause::Quota as u32 == SLABLAB_CAUSE_QUOTA);
     assert!(Cause::Unsupported as u32 == SLABLAB_CAUSE_UNSUPPORTED);
     assert!(Cause::Tables as u32 == SLABLAB_CAUSE_TABLES);
+    assert!(Cause::Injected as u32 == SLABLAB_CAUSE_INJECTED);
     assert!(Cause::END <= SLABLAB_CAUSES as usize);
 };
 

@@ -66,6 +66,7 @@ enum slablab_command {
 	SLABLAB_NR_BENCH = 0x0b,
 	SLABLAB_NR_INJECT = 0x0c,
 	SLABLAB_NR_REPORTS = 0x0d,
+	SLABLAB_NR_FAIL = 0x0e,
 };
 
 enum slablab_engine {
@@ -121,6 +122,8 @@ enum slablab_cause {
 	SLABLAB_CAUSE_UNSUPPORTED = 5,
 	/* No memory for the session's own tables. */
 	SLABLAB_CAUSE_TABLES = 6,
+	/* SLABLAB_FAIL said so. */
+	SLABLAB_CAUSE_INJECTED = 7,
 };
 #define SLABLAB_CAUSES 8
 
@@ -706,6 +709,28 @@ struct slablab_reports {
 #define SLABLAB_REPORTS_SIZE_VER1 32
 #define SLABLAB_REPORTS_KEPT 16
 
+/*
+ * Makes requests for memory fail, with ENOMEM and SLABLAB_CAUSE_INJECTED, in a
+ * session that has a private pool (else EOPNOTSUPP). What is refused so has not
+ * changed the pool. What was set before is forgotten, and how far it had come.
+ *
+ * .every counts ALLOCs, and REALLOCs that need another block, alone or in
+ * SLABLAB_SUBMIT, if they are not refused before the pool is asked. While it is
+ * set none are served at once, which takes longer. .growth counts, of those that
+ * reach the pool, each for which no slab of its class has a free block, so that
+ * there must be a new slab. It is refused once, then the others are served.
+ *
+ * slablab_stats.session_refusals counts both, .refusals only the latter.
+ */
+struct slablab_fail {
+	__u32 flags;		/* (in) 0 */
+	__u32 reserved;		/* (in) 0 */
+	__u64 every;		/* (in) from one that fails to the next; 0: none fails */
+	__u64 growth;		/* (in) the growth that fails, 1 for the next one; 0: none */
+	__u64 injected;		/* (out) refused so in this session until now */
+};
+#define SLABLAB_FAIL_SIZE_VER1 32
+
 #define SLABLAB_INFO _IOWR(SLABLAB_IOC_TYPE, SLABLAB_NR_INFO, struct slablab_info)
 #define SLABLAB_BIND _IOWR(SLABLAB_IOC_TYPE, SLABLAB_NR_BIND, struct slablab_bind)
 #define SLABLAB_ALLOC _IOWR(SLABLAB_IOC_TYPE, SLABLAB_NR_ALLOC, struct slablab_alloc)
@@ -721,5 +746,6 @@ struct slablab_reports {
 #define SLABLAB_BENCH _IOWR(SLABLAB_IOC_TYPE, SLABLAB_NR_BENCH, struct slablab_bench)
 #define SLABLAB_INJECT _IOWR(SLABLAB_IOC_TYPE, SLABLAB_NR_INJECT, struct slablab_inject)
 #define SLABLAB_REPORTS _IOWR(SLABLAB_IOC_TYPE, SLABLAB_NR_REPORTS, struct slablab_reports)
+#define SLABLAB_FAIL _IOWR(SLABLAB_IOC_TYPE, SLABLAB_NR_FAIL, struct slablab_fail)
 
 #endif /* _UAPI_SLABLAB_H */

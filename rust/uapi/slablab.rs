@@ -51,6 +51,7 @@ pub const SLABLAB_REPORT_SIZE_VER1: u32 = 104;
 pub const SLABLAB_INJECT_SIZE_VER1: u32 = 120;
 pub const SLABLAB_REPORTS_SIZE_VER1: u32 = 32;
 pub const SLABLAB_REPORTS_KEPT: u32 = 16;
+pub const SLABLAB_FAIL_SIZE_VER1: u32 = 32;
 pub const SLABLAB_INFO: u32 = 3226516224;
 pub const SLABLAB_BIND: u32 = 3223370497;
 pub const SLABLAB_ALLOC: u32 = 3224419074;
@@ -65,6 +66,7 @@ pub const SLABLAB_SUBMIT: u32 = 3222846218;
 pub const SLABLAB_BENCH: u32 = 3233331979;
 pub const SLABLAB_INJECT: u32 = 3229137676;
 pub const SLABLAB_REPORTS: u32 = 3223370509;
+pub const SLABLAB_FAIL: u32 = 3223370510;
 pub type __u8 = ::core::ffi::c_uchar;
 pub type __u16 = ::core::ffi::c_ushort;
 pub type __u32 = ::core::ffi::c_uint;
@@ -84,6 +86,7 @@ pub const SLABLAB_NR_SUBMIT: slablab_command = 10;
 pub const SLABLAB_NR_BENCH: slablab_command = 11;
 pub const SLABLAB_NR_INJECT: slablab_command = 12;
 pub const SLABLAB_NR_REPORTS: slablab_command = 13;
+pub const SLABLAB_NR_FAIL: slablab_command = 14;
 pub type slablab_command = ::core::ffi::c_uint;
 pub const SLABLAB_ENGINE_DEFAULT: slablab_engine = 0;
 pub const SLABLAB_ENGINE_SEED: slablab_engine = 1;
@@ -105,6 +108,7 @@ pub const SLABLAB_CAUSE_FRAGMENTED: slablab_cause = 3;
 pub const SLABLAB_CAUSE_QUOTA: slablab_cause = 4;
 pub const SLABLAB_CAUSE_UNSUPPORTED: slablab_cause = 5;
 pub const SLABLAB_CAUSE_TABLES: slablab_cause = 6;
+pub const SLABLAB_CAUSE_INJECTED: slablab_cause = 7;
 pub type slablab_cause = ::core::ffi::c_uint;
 #[repr(C)]
 #[derive(Debug, Default, Copy, Clone)]
@@ -857,4 +861,26 @@ const _: () = {
         [::core::mem::offset_of!(slablab_reports, reports) - 16usize];
     ["Offset of field: slablab_reports::reserved"]
         [::core::mem::offset_of!(slablab_reports, reserved) - 24usize];
+};
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone)]
+pub struct slablab_fail {
+    pub flags: __u32,
+    pub reserved: __u32,
+    pub every: __u64,
+    pub growth: __u64,
+    pub injected: __u64,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of slablab_fail"][::core::mem::size_of::<slablab_fail>() - 32usize];
+    ["Alignment of slablab_fail"][::core::mem::align_of::<slablab_fail>() - 8usize];
+    ["Offset of field: slablab_fail::flags"][::core::mem::offset_of!(slablab_fail, flags) - 0usize];
+    ["Offset of field: slablab_fail::reserved"]
+        [::core::mem::offset_of!(slablab_fail, reserved) - 4usize];
+    ["Offset of field: slablab_fail::every"][::core::mem::offset_of!(slablab_fail, every) - 8usize];
+    ["Offset of field: slablab_fail::growth"]
+        [::core::mem::offset_of!(slablab_fail, growth) - 16usize];
+    ["Offset of field: slablab_fail::injected"]
+        [::core::mem::offset_of!(slablab_fail, injected) - 24usize];
 };

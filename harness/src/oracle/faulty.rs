@@ -145,4 +145,8 @@ impl Target for Faulty {
     fn inject(&self, misuse: u32, size: u64) -> Result<slablab_report, Errno> {
         self.sim.inject(misuse, size)
     }
+
+    fn fail(&self, every: u64, growth: u64) -> Result<u64, Errno> {
+        self.sim.fail(every, growth)
+    }
 }

@@ -237,9 +237,13 @@ impl<'t> Oracle<'t> {
         let errno = refused.errno;
         let cause = Cause::from_raw(u32::from(refused.cost.cause));
         let proper = match cause {
-            Some(Cause::TooBig | Cause::Exhausted | Cause::Fragmented | Cause::Tables) => {
-                errno == Errno::NOMEM
-            }
+            Some(
+                Cause::TooBig
+                | Cause::Exhausted
+                | Cause::Fragmented
+                | Cause::Tables
+                | Cause::Injected,
+            ) => errno == Errno::NOMEM,
             Some(Cause::Quota) => errno == Errno::DQUOT,
             Some(Cause::Unsupported) => errno == Errno::OPNOTSUPP,
             Some(Cause::None) | None => false,

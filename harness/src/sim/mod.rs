@@ -49,6 +49,7 @@ use slab_heap::{
     },
 };
 use slab_session::{
+    Cause,
     Denied,
     Handle,
     INDEX_MAX,
@@ -527,5 +528,14 @@ impl Target for Sim {
             Err(NotDone::Refused(_)) => Err(Errno::NOMEM),
             Err(NotDone::Elsewhere) => Err(Errno::AGAIN),
         }
+    }
+
+    fn fail(&self, every: u64, growth: u64) -> Result<u64, Errno> {
+        if !self.private {
+            return Err(Errno::OPNOTSUPP);
+        }
+        let injected = self.session.tally().refusals[Cause::Injected as usize];
+        self.session.fail(every, growth);
+        Ok(injected)
     }
 }

@@ -69,7 +69,7 @@ fn fill(
         } else {
             sizes.doubling(SMALL_MAX + 1, SIZE_MAX)
         };
-        match run.client.alloc(size, 8)? {
+        match run.alloc_if_it_fits(size)? {
             Ok(block) => blocks.push(block),
             Err(_full) => {
                 run.oracle.check()?;

@@ -79,7 +79,7 @@ pub(super) fn run(run: &mut Run<'_>) -> Result<(), Complaint> {
 fn fill(run: &mut Run<'_>, blocks: &mut Vec<Block>) -> Result<bool, Complaint> {
     while run.steps.next() {
         let size = run.rng.doubling(SIZE_MIN, SIZE_MAX);
-        match run.client.alloc(size, 8)? {
+        match run.alloc_if_it_fits(size)? {
             Ok(block) => blocks.push(block),
             Err(_full) => return Ok(true),
         }
@@ -90,7 +90,7 @@ fn fill(run: &mut Run<'_>, blocks: &mut Vec<Block>) -> Result<bool, Complaint> {
 /// Allocates a block and frees it; returns the cause if it was refused.
 fn refused(run: &mut Run<'_>, size: u64) -> Result<Option<Cause>, Complaint> {
     run.steps.next();
-    match run.client.alloc(size, 8)? {
+    match run.alloc_if_it_fits(size)? {
         Ok(block) => run.client.free(block).map(|()| None),
         Err(cause) => Ok(Some(cause)),
     }

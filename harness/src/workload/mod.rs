@@ -31,6 +31,7 @@ use crate::{
         Oracle, //
     },
     rng::Rng,
+    uapi::Cause,
 };
 
 /// A workload.
@@ -161,6 +162,18 @@ impl Run<'_> {
             self.client.free(block)?;
         }
         Ok(())
+    }
+
+    /// Allocates a block, or says why that is refused for another reason than that it was to be: for
+    /// those who compare how much fits.
+    fn alloc_if_it_fits(&mut self, size: u64) -> Result<Result<Block, Cause>, Complaint> {
+        loop {
+            match self.client.alloc(size, 8)? {
+                // The next one is not, or there would be none.
+                Err(Cause::Injected) => {}
+                answer => return Ok(answer),
+            }
+        }
     }
 
     /// Removes a random block, if there is one.

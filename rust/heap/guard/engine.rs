@@ -228,6 +228,10 @@ unsafe impl<E: Engine, L: Lock<State> + Sync, C: Caller> Engine for Guard<E, L, 
         self.engine.drain()
     }
 
+    fn fail_growth(&self, nth: u64) {
+        self.engine.fail_growth(nth);
+    }
+
     fn keeps_links(&self) -> bool {
         self.engine.keeps_links()
     }

@@ -69,6 +69,7 @@ use crate::{
         Engine,
         Refusal, //
     },
+    fail::Nth,
     lock::Lock,
     map::{
         Extent,
@@ -115,6 +116,7 @@ pub struct Hybrid<L, P> {
     capacity: AtomicUsize,
     /// Callers that have blocks in hand, between magazines and heap.
     pub(super) hands: AtomicUsize,
+    pub(super) failing_growth: Nth,
 }
 
 /// The part of the pool that all magazines together may hold.
@@ -179,6 +181,20 @@ impl State {
             }
         }
         Ok(served)
+    }
+
+    /// Refuses a request for which a slab would have to grow, if that is the growth to refuse.
+    #[cold]
+    pub(super) fn fail_growth(&mut self, layout: Layout, growth: &Nth) -> Result<(), Refusal> {
+        let grows = Class::of(&layout).is_some_and(|class| {
+            let slabs = &self.heap.classes[class.index()];
+            !slabs.has_partial() && slabs.empty().is_none()
+        });
+        if grows && growth.strikes() {
+            self.refusals[Refusal::Injected as usize] += 1;
+            return Err(Refusal::Injected);
+        }
+        Ok(())
     }
 
     /// Serves a request that [`State::serve`] refused, or counts that it was refused.
@@ -257,6 +273,7 @@ impl<L: Lock<State> + Sync, P: Platform<Cache>> Hybrid<L, P> {
             addresses: Addresses::new(),
             capacity: AtomicUsize::new(0),
             hands: AtomicUsize::new(0),
+            failing_growth: Nth::new(),
         }
     }
 
@@ -555,6 +572,10 @@ unsafe impl<L: Lock<State> + Sync, P: Platform<Cache>> Engine for Hybrid<L, P> {
     fn drain(&self) -> usize {
         let pages = self.empty_all().pages;
         (pages + self.state.with(|state| state.heap.drain())) * PAGE_BYTES
+    }
+
+    fn fail_growth(&self, nth: u64) {
+        self.failing_growth.set(nth);
     }
 
     fn visit(&self, visitor: &mut dyn Visitor) {

@@ -89,6 +89,12 @@ impl<L: Lock<State> + Sync, P: Platform<Cache>> Hybrid<L, P> {
         told: Told,
         cost: &mut Cost,
     ) -> Result<Block, Refusal> {
+        // Once for a request, however often it is tried.
+        if self.failing_growth.is_set() {
+            let growth = &self.failing_growth;
+            self.state
+                .with(|state| state.fail_growth(layout, growth))?;
+        }
         let mut work = Work::default();
         let mut refusal = match self.serve(layout, told, &mut work, cost) {
             Ok(block) => return self.found(block),

@@ -44,6 +44,7 @@ use crate::{
         Engine,
         Refusal, //
     },
+    fail::Nth,
     lock::Lock,
     region::{
         RegionError,
@@ -72,6 +73,7 @@ pub struct State {
     allocations: u64,
     pub(super) frees: u64,
     refusals: [u64; Refusal::COUNT],
+    failing_growth: Nth,
 }
 
 /// The engine `seed`: one lock around a [`Heap`].
@@ -92,6 +94,7 @@ impl State {
             allocations: 0,
             frees: 0,
             refusals: [0; Refusal::COUNT],
+            failing_growth: Nth::new(),
         }
     }
 
@@ -118,6 +121,9 @@ impl State {
             Some(slab) => (Some(SET_SIZE * slab.block_bytes), Path::Growth),
             None => (Some(layout.size().next_power_of_two()), Path::Buddy),
         };
+        if path == Path::Growth && self.failing_growth.strikes() {
+            return Err(Refusal::Injected);
+        }
         let Ok(start) = heap.allocate(layout) else {
             let wanted = wanted.unwrap_or(layout.size());
             return Err(if wanted > self.regions.largest().min(LARGEST_BLOCK) {
@@ -253,6 +259,10 @@ unsafe impl<L: Lock<State> + Sync> Engine for Seed<L> {
 
     fn keeps_links(&self) -> bool {
         true
+    }
+
+    fn fail_growth(&self, nth: u64) {
+        self.state.with(|state| state.failing_growth.set(nth));
     }
 
     #[inline]

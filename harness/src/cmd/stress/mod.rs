@@ -12,6 +12,7 @@ use std::{
     time::Duration, //
 };
 
+use anyhow::Context;
 use clap::{
     Args,
     builder::{
@@ -85,6 +86,16 @@ pub(crate) struct StressArgs {
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=256))]
     threads: u16,
 
+    /// Refuse every P-th request, in a private pool: nothing may come of it
+    #[arg(long, value_name = "P", conflicts_with = "shared")]
+    #[arg(value_parser = clap::value_parser!(u64).range(2..))]
+    fail_every: Option<u64>,
+
+    /// Refuse the N-th growth of a slab, in a private pool
+    #[arg(long, value_name = "N", conflicts_with = "shared")]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..))]
+    fail_growth: Option<u64>,
+
     /// Print JSON
     #[arg(long, conflicts_with = "ktap")]
     json: bool,
@@ -135,6 +146,8 @@ impl StressArgs {
             limit: self.limit(),
             threads: self.threads,
             pool_mib: (!self.target.shared).then_some(self.target.pool),
+            fail_every: self.fail_every,
+            fail_growth: self.fail_growth,
         }
     }
 }
@@ -184,5 +197,11 @@ fn run_one(
     conditions: &Conditions,
 ) -> anyhow::Result<Outcome> {
     let target = opener.open(engine)?;
+    let (every, growth) = (conditions.fail_every, conditions.fail_growth);
+    if every.is_some() || growth.is_some() {
+        target
+            .fail(every.unwrap_or(0), growth.unwrap_or(0))
+            .with_context(|| format!("{engine}: requests fail to order in a private pool only"))?;
+    }
     Ok(Job::new(engine, workload, &*target, conditions)?.run())
 }

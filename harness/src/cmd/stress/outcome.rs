@@ -37,6 +37,10 @@ pub(super) struct Conditions {
     pub(super) threads: u16,
     /// Of the private pools; `None` where all share one.
     pub(super) pool_mib: Option<u64>,
+    /// Every so many requests, one was to be refused.
+    pub(super) fail_every: Option<u64>,
+    /// The growth that was to be refused.
+    pub(super) fail_growth: Option<u64>,
 }
 
 /// What one workload on one engine came to.
@@ -63,6 +67,8 @@ pub(super) struct Document {
     seconds: Option<f64>,
     threads: u16,
     pool_mib: Option<u64>,
+    fail_every: Option<u64>,
+    fail_growth: Option<u64>,
     passed: bool,
     /// What only depends on the conditions, if those name operations and a private pool.
     r#final: Vec<Final>,
@@ -160,6 +166,14 @@ impl Outcome {
         if !self.workload.is_sequential {
             command += &format!(" --threads {}", conditions.threads);
         }
+        for (option, number) in [
+            ("--fail-every", conditions.fail_every),
+            ("--fail-growth", conditions.fail_growth),
+        ] {
+            if let Some(number) = number {
+                command += &format!(" {option} {number}");
+            }
+        }
         match conditions.pool_mib {
             Some(mib) => command + &format!(" --pool {mib}"),
             None => command + " --shared",
@@ -246,6 +260,8 @@ impl Report {
             limit,
             threads,
             pool_mib,
+            fail_every,
+            fail_growth,
         } = self.conditions;
         let (operations, seconds) = match limit {
             Limit::Operations(operations) => (Some(operations), None),
@@ -258,6 +274,8 @@ impl Report {
             seconds,
             threads,
             pool_mib,
+            fail_every,
+            fail_growth,
             passed: self.has_passed(),
             r#final: self.outcomes.iter().filter_map(Outcome::r#final).collect(),
             timing: self
@@ -300,6 +318,8 @@ mod tests {
             limit,
             threads: 4,
             pool_mib: Some(16),
+            fail_every: None,
+            fail_growth: Some(3),
         });
         report.outcomes.push(Outcome {
             engine: Engine::Seed,
@@ -323,7 +343,8 @@ mod tests {
         assert_eq!(document["passed"], false);
         assert_eq!(
             document["failures"][0]["repeat"],
-            "slablab stress churn --target sim --engine seed --seed 7 --ops 123 --pool 16"
+            "slablab stress churn --target sim --engine seed --seed 7 --ops 123 --fail-growth 3 \
+             --pool 16"
         );
         assert_eq!(document["failures"][0]["operation"], 123);
         assert!(document["final"].as_array().unwrap().is_empty());
@@ -346,7 +367,7 @@ mod tests {
                 report.outcomes[0].repeat(failure, &report.conditions),
                 format!(
                     "slablab stress threads --target sim --engine seed --seed 7 \
-                     --ops {operations} --threads 4 --pool 16"
+                     --ops {operations} --threads 4 --fail-growth 3 --pool 16"
                 )
             );
         }
