@@ -73,6 +73,29 @@ static void misuse(void)
 	close(lab);
 }
 
+/* Has every other request refused, and sees that the others are served. */
+static void fail(void)
+{
+	struct slablab_bind bind = { .flags = SLABLAB_BIND_PRIVATE, .pool_bytes = 1 << 20 };
+	struct slablab_alloc alloc = { .size = 64, .align = 8 };
+	struct slablab_fail order = { .every = 2 };
+	int lab;
+
+	lab = open(SLABLAB_DEVICE, O_RDWR | O_CLOEXEC);
+	expect(lab >= 0, "open " SLABLAB_DEVICE);
+	expect(ioctl(lab, SLABLAB_FAIL, &order) && errno == EOPNOTSUPP, "a pool that is shared");
+	expect(!ioctl(lab, SLABLAB_BIND, &bind), "SLABLAB_BIND");
+	expect(!ioctl(lab, SLABLAB_FAIL, &order) && !order.injected, "SLABLAB_FAIL");
+	expect(!ioctl(lab, SLABLAB_ALLOC, &alloc), "the first request");
+	expect(ioctl(lab, SLABLAB_ALLOC, &alloc) && errno == ENOMEM, "the second one");
+	expect(alloc.cost.cause == SLABLAB_CAUSE_INJECTED, "cause of an injected refusal");
+	order.every = 0;
+	expect(!ioctl(lab, SLABLAB_FAIL, &order) && order.injected == 1, "SLABLAB_FAIL");
+	expect(!ioctl(lab, SLABLAB_ALLOC, &alloc), "the third one");
+	expect(!ioctl(lab, SLABLAB_ALLOC, &alloc), "the fourth one");
+	close(lab);
+}
+
 int main(void)
 {
 	static const char text[] = "a block remembers";
@@ -172,6 +195,7 @@ int main(void)
 	close(lab);
 
 	misuse();
+	fail();
 	puts("all went as the header says");
 	return EXIT_SUCCESS;
 }

@@ -4,6 +4,8 @@
 
 #[path = "guard/tests.rs"]
 mod guard;
+#[path = "fail_tests.rs"]
+mod fail;
 #[path = "submit/tests.rs"]
 mod submit;
 

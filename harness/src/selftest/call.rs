@@ -21,6 +21,7 @@ use crate::{
         slablab_check,
         slablab_extend,
         slablab_extent,
+        slablab_fail,
         slablab_info,
         slablab_inject,
         slablab_map,
@@ -100,6 +101,7 @@ impl Call {
             ("BENCH", uapi::SLABLAB_NR_BENCH, true),
             ("INJECT", uapi::SLABLAB_NR_INJECT, pool),
             ("REPORTS", uapi::SLABLAB_NR_REPORTS, pool),
+            ("FAIL", uapi::SLABLAB_NR_FAIL, pool),
         ];
         commands
             .into_iter()
@@ -167,6 +169,7 @@ impl Call {
                 }
                 .bytes()
             }
+            uapi::SLABLAB_NR_FAIL => slablab_fail::default().bytes(),
             uapi::SLABLAB_NR_MAP => {
                 // The kernel may write there at any time, so it is never anything else.
                 let extents = Box::leak(Box::new([slablab_extent::default(); EXTENTS]));
@@ -280,6 +283,10 @@ impl Call {
             uapi::SLABLAB_NR_REPORTS => vec![
                 flags(offset_of!(slablab_reports, flags)),
                 reserved(offset_of!(slablab_reports, reserved), 64),
+            ],
+            uapi::SLABLAB_NR_FAIL => vec![
+                flags(offset_of!(slablab_fail, flags)),
+                reserved(offset_of!(slablab_fail, reserved), 32),
             ],
             uapi::SLABLAB_NR_MAP => vec![
                 flags(offset_of!(slablab_map, flags)),

@@ -82,6 +82,7 @@ arguments! {
     slablab_inject: SLABLAB_INJECT_SIZE_VER1,
     slablab_report: SLABLAB_REPORT_SIZE_VER1,
     slablab_reports: SLABLAB_REPORTS_SIZE_VER1,
+    slablab_fail: SLABLAB_FAIL_SIZE_VER1,
 }
 
 /// Whether the kernel reads an argument, and writes it, as `_IOC` has it.

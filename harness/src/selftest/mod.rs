@@ -12,6 +12,7 @@ mod blocks;
 mod call;
 mod child;
 mod cpus;
+mod fail;
 mod faults;
 mod fixture;
 mod handles;
@@ -131,6 +132,7 @@ const THEMES: &[Theme] = &[
     replay::THEME,
     misuse::THEME,
     misuse::refusals::THEME,
+    fail::THEME,
     bench::THEME,
     faults::THEME,
     processes::THEME,

@@ -15,7 +15,10 @@ use crate::{
         Sim, //
     },
     target::Target,
-    uapi::Engine,
+    uapi::{
+        Cause,
+        Engine, //
+    },
 };
 
 const SEED: u64 = 11;
@@ -119,6 +122,35 @@ fn a_failure_comes_back_with_as_many_operations() {
         (first.operation, &first.complaint)
     );
     stress(&scribbling(), churn, Limit::Operations(first.operation - 1)).unwrap();
+}
+
+#[test]
+fn every_workload_passes_while_requests_fail_to_order() {
+    for engine in Pool::ENGINES {
+        for workload in &WORKLOADS {
+            for (every, growth) in [(2, 0), (7, 0), (0, 2), (13, 3)] {
+                let sim = sim_of(engine);
+                sim.fail(every, growth).unwrap();
+                let about = format!("{engine} {} {every} {growth}", workload.name);
+                let oracle = Oracle::new(&sim, SEED).unwrap();
+                let budget = Budget::start(Limit::Operations(OPERATIONS));
+                workload.run(&oracle, &budget, SEED, 3).expect(&about);
+                // What the workload was told is compared with what the session counted.
+                let stats = oracle.finish().expect(&about).stats;
+                let injected = Cause::Injected.raw() as usize;
+                let by_engine = stats.refusals[injected];
+                let refused = stats.session_refusals[injected];
+                assert!(by_engine <= u64::from(growth != 0), "{about}");
+                if every != 0 {
+                    let served = stats.session_allocations + stats.session_reallocations;
+                    assert!(refused - by_engine <= (served + refused) / every, "{about}");
+                    let is_exact = !["realloc", "exhaust", "fragment"].contains(&workload.name);
+                    let tried = stats.session_allocations + refused - by_engine;
+                    assert!(!is_exact || refused - by_engine == tried / every, "{about}");
+                }
+            }
+        }
+    }
 }
 
 #[test]

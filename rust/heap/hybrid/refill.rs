@@ -92,8 +92,7 @@ impl<L: Lock<State> + Sync, P: Platform<Cache>> Hybrid<L, P> {
         // Once for a request, however often it is tried.
         if self.failing_growth.is_set() {
             let growth = &self.failing_growth;
-            self.state
-                .with(|state| state.fail_growth(layout, growth))?;
+            self.state.with(|state| state.fail_growth(layout, growth))?;
         }
         let mut work = Work::default();
         let mut refusal = match self.serve(layout, told, &mut work, cost) {

@@ -4,6 +4,7 @@
 
 pub(crate) mod atomic;
 pub(crate) mod blocks;
+pub(crate) mod growth;
 pub(crate) mod model;
 pub(crate) mod numbers;
 pub(crate) mod weaknesses;

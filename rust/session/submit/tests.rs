@@ -14,7 +14,7 @@ use slab_heap::{
 
 /// An operation, and what was said of it.
 #[derive(Clone, Debug)]
-struct Op {
+pub(super) struct Op {
     operation: Operation,
     reply: Option<Reply>,
     freed: Option<Handle>,
@@ -46,7 +46,7 @@ impl Request for Op {
     }
 }
 
-fn op(operation: Operation) -> Op {
+pub(super) fn op(operation: Operation) -> Op {
     Op {
         operation,
         reply: None,
@@ -55,7 +55,7 @@ fn op(operation: Operation) -> Op {
     }
 }
 
-fn alloc_op(size: u64) -> Op {
+pub(super) fn alloc_op(size: u64) -> Op {
     op(Operation::Allocate { size, align: 8 })
 }
 
@@ -64,7 +64,7 @@ fn free_op(handle: Handle) -> Op {
 }
 
 /// Does all of them, and returns how many there were and why no more.
-fn submit(session: &TestSession<'_>, ops: &mut [Op]) -> (usize, Option<Denied>) {
+pub(super) fn submit(session: &TestSession<'_>, ops: &mut [Op]) -> (usize, Option<Denied>) {
     let mut done = 0;
     while done < ops.len() {
         let part = session.submit(ops, 0, done);
@@ -78,11 +78,11 @@ fn submit(session: &TestSession<'_>, ops: &mut [Op]) -> (usize, Option<Denied>) 
     (done, None)
 }
 
-fn handle(op: &Op) -> Handle {
+pub(super) fn handle(op: &Op) -> Handle {
     op.reply.unwrap().handle
 }
 
-fn sound(pool: &Pool) {
+pub(super) fn sound(pool: &Pool) {
     let mut walk = Walk::new();
     let walked = check::run(&mut walk, |walk| pool.engine.check(walk));
     assert_eq!(walked, Ok(Progress::Sound));

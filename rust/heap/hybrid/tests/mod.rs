@@ -8,6 +8,7 @@ mod counters;
 mod damage;
 mod faults;
 mod frames;
+mod growth;
 mod heap;
 mod interleavings;
 mod last_resort;

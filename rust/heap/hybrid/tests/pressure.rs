@@ -139,7 +139,7 @@ fn the_reason_of_a_refusal_is_that_after_all_was_taken_back() {
     let four = layout(4 * PAGE_BYTES, 8);
     assert_eq!(totals(&machine.engine).free_bytes, 0);
     assert_eq!(machine.serve(four), Err(Refusal::Fragmented));
-    assert_eq!(totals(&machine.engine).refusals, [0, 0, 1, 0]);
+    assert_eq!(totals(&machine.engine).refusals, [0, 0, 1, 0, 0]);
 }
 
 #[test]

@@ -4,6 +4,7 @@
 
 mod document;
 mod faults;
+mod growth;
 mod model;
 mod weaknesses;
 

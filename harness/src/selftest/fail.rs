@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! FAIL: requests that are refused to order, after which all is as before.
+
+use crate::{
+    device::{
+        Device,
+        Errno, //
+    },
+    map::Map,
+    one_cpu::OneCpu,
+    uapi::{
+        self,
+        Engine,
+        slablab_operation, //
+    },
+};
+
+use super::{
+    fixture::{
+        KIB,
+        MIB,
+        POOL_BYTES,
+        POOL_ENGINES,
+        filled,
+        has_map,
+        has_pool,
+        intact,
+        private_of,
+        session,
+        shared,
+        sound,
+        unchanged, //
+    },
+    theme,
+    verdict::{
+        About,
+        Outcome,
+        equal,
+        refused,
+        refused_because, //
+    },
+};
+
+theme!("fail" {
+    Each only_a_private_pool_can_be_made_to_fail,
+    Once a_session_that_has_not_begun_is_eopnotsupp,
+    Once every_pth_request_fails_until_that_is_taken_back,
+    Once each_growth_fails_in_turn,
+    Once a_submission_ends_with_the_refusal,
+    Once a_moved_block_that_is_refused_another_place_is_as_before,
+    Once nobody_else_is_refused_anything,
+    Once a_pool_in_debug_mode_fails_as_well,
+});
+
+const INJECTED: [u32; 1] = [uapi::SLABLAB_CAUSE_INJECTED];
+
+/// Checks that a request is refused to order, and leaves the pool, its map and the session as before.
+#[track_caller]
+fn injected<T>(
+    device: &Device,
+    ask: impl FnOnce() -> Result<T, crate::device::Refused>,
+) -> Outcome {
+    let map = || -> Outcome<_> {
+        let is_told = device.info()?.capabilities & uapi::SLABLAB_CAP_MAP != 0;
+        Ok(is_told.then(|| Map::read(device)).transpose()?)
+    };
+    let before = map()?;
+    unchanged(device, || refused_because(ask(), Errno::NOMEM, &INJECTED))?;
+    equal("map", map()?, before)?;
+    sound(device)
+}
+
+/// Returns how many requests were refused to order, by the session and by the engine.
+fn counts(device: &Device) -> Outcome<(u64, u64)> {
+    let stats = device.stats()?;
+    let index = uapi::SLABLAB_CAUSE_INJECTED as usize;
+    Ok((stats.session_refusals[index], stats.refusals[index]))
+}
+
+fn only_a_private_pool_can_be_made_to_fail(engine: Engine) -> Outcome {
+    let device = shared(engine)?;
+    refused(device.fail(2, 0), Errno::OPNOTSUPP)?;
+    refused(device.fail(0, 1), Errno::OPNOTSUPP)?;
+    for _ in 0..4 {
+        let block = device.alloc(64, 8)?;
+        device.free(block.handle)?;
+    }
+    if has_pool(engine) {
+        equal("injected", session(engine)?.fail(u64::MAX, u64::MAX)?, 0)?;
+    }
+    Ok(())
+}
+
+fn a_session_that_has_not_begun_is_eopnotsupp() -> Outcome {
+    let device = Device::open()?;
+    refused(device.fail(1, 1), Errno::OPNOTSUPP)?;
+    // It may still choose.
+    device.bind(Engine::Seed.raw(), uapi::SLABLAB_BIND_PRIVATE, MIB)?;
+    device.fail(1, 0)?;
+    injected(&device, || device.alloc(64, 8))
+}
+
+fn every_pth_request_fails_until_that_is_taken_back() -> Outcome {
+    for engine in POOL_ENGINES {
+        let device = private_of(engine, POOL_BYTES)?;
+        let mut total = 0;
+        for every in [1, 2, 3, 5] {
+            equal("injected", device.fail(every, 0)?, total).about(engine)?;
+            // Of a magazine, of a slab, of whole pages.
+            for n in 1..=60 {
+                let size = [64, 64, 3000, 20 * KIB][n as usize % 4];
+                if n % every == 0 {
+                    injected(&device, || device.alloc(size, 8))
+                        .about(format_args!("{engine} {every} {n}"))?;
+                    total += 1;
+                } else {
+                    let handle =
+                        filled(&device, size, n).about(format_args!("{engine} {every} {n}"))?;
+                    intact(&device, handle, size, n)?;
+                    device.free(handle)?;
+                }
+            }
+        }
+        equal("counts", counts(&device)?, (total, 0)).about(engine)?;
+        device.fail(0, 0)?;
+        for _ in 0..100 {
+            let block = device.alloc(64, 8)?;
+            device.free(block.handle)?;
+        }
+        equal("counts", counts(&device)?, (total, 0)).about(engine)?;
+    }
+    Ok(())
+}
+
+/// Allocates blocks while the growth with that number fails, and returns which request was refused.
+fn grown(engine: Engine, nth: u64) -> Outcome<(Vec<bool>, Option<usize>)> {
+    let (device, _cpu) = (private_of(engine, POOL_BYTES)?, OneCpu::stay()?);
+    device.fail(0, nth)?;
+    let (mut blocks, mut growths, mut at) = (Vec::new(), Vec::new(), None);
+    while blocks.len() < 200 {
+        let number = blocks.len();
+        let (size, seed) = ([64, 700, 4096][number % 3], number as u64);
+        let before = counts(&device)?;
+        let map = || match has_map(engine) {
+            true => Map::read(&device).map(Some),
+            false => Ok(None),
+        };
+        let map_before = map()?;
+        match device.alloc(size, 8) {
+            Ok(block) => {
+                growths.push(u32::from(block.cost.path) == uapi::SLABLAB_PATH_GROWTH);
+                device.write(
+                    block.handle,
+                    0,
+                    &super::fixture::pattern(seed, size as usize),
+                )?;
+                blocks.push((block.handle, size, seed));
+            }
+            Err(refusal) => {
+                refused_because::<()>(Err(refusal), Errno::NOMEM, &INJECTED)?;
+                equal("refused twice", at, None)?;
+                equal("counts", counts(&device)?, (before.0 + 1, before.1 + 1))?;
+                equal("map", map()?, map_before)?;
+                sound(&device)?;
+                at = Some(number);
+            }
+        }
+    }
+    for (handle, size, seed) in blocks {
+        intact(&device, handle, size, seed)?;
+        device.free(handle)?;
+    }
+    sound(&device)?;
+    Ok((growths, at))
+}
+
+fn each_growth_fails_in_turn() -> Outcome {
+    for engine in POOL_ENGINES {
+        let (growths, _) = grown(engine, 0)?;
+        let mut nth = 0;
+        for number in (0..growths.len()).filter(|number| growths[*number]) {
+            nth += 1;
+            let expected = (growths.clone(), Some(number));
+            equal("growths", grown(engine, nth)?, expected)
+                .about(format_args!("{engine} {nth}"))?;
+        }
+        equal("without", grown(engine, nth + 1)?, (growths, None)).about(engine)?;
+    }
+    Ok(())
+}
+
+fn a_submission_ends_with_the_refusal() -> Outcome {
+    for engine in POOL_ENGINES {
+        let device = private_of(engine, POOL_BYTES)?;
+        device.fail(5, 0)?;
+        let alloc = slablab_operation {
+            kind: uapi::SLABLAB_OP_ALLOC as u8,
+            bytes: 64,
+            ..Default::default()
+        };
+        let mut operations = [alloc; 8];
+        let submit = device.submit(&mut operations)?;
+        equal("done", submit.done, 4).about(engine)?;
+        equal("error", submit.error, Errno::NOMEM.raw_os_error() as u32)?;
+        let cause = u32::from(operations[4].cost.cause);
+        equal("cause", cause, uapi::SLABLAB_CAUSE_INJECTED)?;
+        equal("blocks", device.stats()?.session_blocks, 4)?;
+        // The count goes on, and a free is none.
+        let handle = operations[0].handle;
+        device.free(handle)?;
+        let submit = device.submit(&mut [alloc; 8])?;
+        equal("done", submit.done, 4).about(engine)?;
+        equal("counts", counts(&device)?, (2, 0))?;
+        sound(&device)?;
+    }
+    Ok(())
+}
+
+fn a_moved_block_that_is_refused_another_place_is_as_before() -> Outcome {
+    for engine in POOL_ENGINES {
+        let device = private_of(engine, POOL_BYTES)?;
+        let handle = filled(&device, 100, 1)?;
+        device.fail(1, 0)?;
+        injected(&device, || device.realloc(handle, 30 * KIB)).about(engine)?;
+        intact(&device, handle, 100, 1)?;
+        // Where it can stay, nothing is asked for.
+        device.realloc(handle, 101)?;
+        device.fail(0, 1)?;
+        injected(&device, || device.realloc(handle, 2000)).about(engine)?;
+        intact(&device, handle, 100, 1)?;
+        device.realloc(handle, 2000)?;
+        intact(&device, handle, 100, 1)?;
+        equal("counts", counts(&device)?, (2, 1)).about(engine)?;
+    }
+    Ok(())
+}
+
+fn nobody_else_is_refused_anything() -> Outcome {
+    for engine in POOL_ENGINES {
+        let device = private_of(engine, POOL_BYTES)?;
+        device.fail(1, 1)?;
+        injected(&device, || device.alloc(64, 8))?;
+        for other in [private_of(engine, POOL_BYTES)?, shared(engine)?] {
+            let before = counts(&other)?;
+            for size in [64, 700, 20 * KIB] {
+                let block = other.alloc(size, 8)?;
+                other.free(block.handle)?;
+            }
+            equal("counts", counts(&other)?, before).about(engine)?;
+        }
+    }
+    Ok(())
+}
+
+fn a_pool_in_debug_mode_fails_as_well() -> Outcome {
+    for engine in POOL_ENGINES {
+        let device = Device::open()?;
+        let flags = uapi::SLABLAB_BIND_PRIVATE | uapi::SLABLAB_BIND_DEBUG;
+        device.bind(engine.raw(), flags, POOL_BYTES)?;
+        device.fail(0, 1)?;
+        injected(&device, || device.alloc(64, 8)).about(engine)?;
+        device.fail(2, 0)?;
+        let handle = filled(&device, 64, 1)?;
+        injected(&device, || device.alloc(64, 8)).about(engine)?;
+        intact(&device, handle, 64, 1)?;
+        device.free(handle)?;
+        equal("reports", device.stats()?.reports, Default::default())?;
+    }
+    Ok(())
+}

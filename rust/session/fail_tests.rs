@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Requests that fail to order.
+
+use super::{
+    submit::{
+        alloc_op,
+        handle as handle_of,
+        op,
+        sound,
+        submit, //
+    },
+    *, //
+};
+
+const INJECTED: Denied = Denied::Refused(Refusal::Injected);
+
+/// Everything that the session and the pool count, but for refusals.
+fn figures(pool: &Pool, session: &TestSession<'_>) -> (Totals, Tally) {
+    let (mut totals, mut tally) = (pool.totals(), session.tally());
+    totals.refusals = Default::default();
+    tally.refusals = Default::default();
+    (totals, tally)
+}
+
+/// Asks for blocks by each command in turn, 50 times, and returns which ones were refused.
+fn asked(pool: &Pool, session: &TestSession<'_>) -> Vec<usize> {
+    let first = allocate(session, 100, 8).unwrap().handle;
+    fill(session, first, 0x5a);
+    let mut refused = Vec::new();
+    for n in 1..=50 {
+        let before = figures(pool, session);
+        let denied = match n % 4 {
+            0 => {
+                // It moves to and fro.
+                let size = bytes(session, first).len() as u64 ^ 100 ^ 8000;
+                reallocate(session, first, size).err()
+            }
+            1 => {
+                let mut ops = vec![alloc_op(300); 1];
+                let (done, denied) = submit(session, &mut ops);
+                assert_eq!(done, usize::from(denied.is_none()));
+                denied
+            }
+            // Of pages, and of a slab that grows now and then.
+            2 => allocate(session, 5000, 8).err(),
+            _ => allocate(session, 1000, 8).err(),
+        };
+        if let Some(denied) = denied {
+            assert_eq!((denied, denied.errno()), (INJECTED, errno::ENOMEM));
+            assert_eq!(figures(pool, session), before);
+            refused.push(n);
+        }
+        assert_eq!(bytes(session, first)[..100], [0x5a; 100]);
+    }
+    sound(pool);
+    refused
+}
+
+#[test]
+fn every_pth_request_fails_whatever_asks() {
+    for every in [1, 2, 3, 7, 50, 51, u64::MAX] {
+        let pool = Pool::new();
+        let session = pool.session();
+        session.fail(every, 0);
+        // One that is asked for before, for which it is told off.
+        let one = usize::from(allocate(&session, 8, 8).is_err());
+        session.fail(0, 0);
+        let first = session.tally().allocations;
+        assert_eq!(first, 1 - one as u64);
+
+        session.fail(every, 0);
+        let refused = if every == 1 {
+            // Not even the first block is had.
+            assert_eq!(allocate(&session, 100, 8), Err(INJECTED));
+            vec![0]
+        } else {
+            asked(&pool, &session)
+        };
+        // The block that is moved was the first request.
+        let expected: Vec<_> = (0..=50).filter(|n| (n + 1) % every == 0).collect();
+        let expected = expected.into_iter().map(|n| n as usize);
+        assert!(
+            refused
+                .iter()
+                .copied()
+                .eq(expected.take(refused.len().max(1))),
+            "{every}"
+        );
+        let told = session.tally().refusals[Cause::Injected as usize];
+        assert_eq!(told as usize, refused.len() + one);
+        assert_eq!(pool.totals().refusals[Refusal::Injected as usize], 0);
+    }
+}
+
+#[test]
+fn each_growth_fails_in_turn() {
+    for nth in 1.. {
+        let pool = Pool::new();
+        let session = pool.session();
+        session.fail(0, nth);
+        if nth == 1 {
+            assert_eq!(allocate(&session, 100, 8), Err(INJECTED));
+        }
+        let refused = asked(&pool, &session);
+        let counted = pool.totals().refusals[Refusal::Injected as usize];
+        assert_eq!(counted, session.tally().refusals[Cause::Injected as usize]);
+        if counted == 0 {
+            // The classes of 128, 512 and 1024 bytes, once each.
+            assert_eq!((nth, refused.len()), (4, 0));
+            return;
+        }
+        assert_eq!((counted as usize, refused.len()), (1, usize::from(nth > 1)));
+    }
+}
+
+#[test]
+fn what_is_refused_before_or_served_in_place_is_not_counted() {
+    let pool = Pool::new();
+    let session = pool.limited(10_000, 3);
+    let block = allocate(&session, 100, 8).unwrap().handle;
+    session.fail(2, 0);
+    assert_eq!(allocate(&session, 0, 8), Err(Denied::SizeZero));
+    assert_eq!(allocate(&session, 9_999, 8), Err(Denied::QuotaBytes));
+    assert!(reallocate(&session, block, 128).is_ok());
+    assert!(allocate(&session, 100, 8).is_ok());
+    assert_eq!(allocate(&session, 100, 8), Err(INJECTED));
+    session.fail(0, 0);
+    assert!(allocate(&session, 100, 8).is_ok());
+    assert_eq!(allocate(&session, 100, 8), Err(Denied::QuotaHandles));
+}
+
+#[test]
+fn a_move_that_fails_leaves_its_handle_and_its_charge() {
+    let pool = Pool::new();
+    let session = pool.session();
+    let mut ops = vec![alloc_op(100)];
+    assert_eq!(submit(&session, &mut ops), (1, None));
+    let block = handle_of(&ops[0]);
+    fill(&session, block, 7);
+    session.fail(1, 0);
+    let before = figures(&pool, &session);
+    let moving = || op(Operation::Reallocate(Name::Handle(block.to_bits()), 4000));
+    assert_eq!(submit(&session, &mut [moving()]), (0, Some(INJECTED)));
+    assert_eq!(figures(&pool, &session), before);
+    assert_eq!(bytes(&session, block), [7; 100]);
+    session.fail(0, 0);
+    assert_eq!(submit(&session, &mut [moving()]), (1, None));
+    assert!(session.free(block).is_ok());
+    sound(&pool);
+}
