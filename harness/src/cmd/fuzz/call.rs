@@ -48,7 +48,7 @@ pub(super) const KINDS: [&str; 24] = [
     "BENCH",
     "INJECT",
     "REPORTS",
-    "ioctl 14",
+    "FAIL",
     "other ioctl",
     "open",
     "close",

@@ -11,6 +11,7 @@ use crate::uapi::{
     slablab_bind,
     slablab_check,
     slablab_extend,
+    slablab_fail,
     slablab_info,
     slablab_inject,
     slablab_map,
@@ -100,7 +101,7 @@ pub(super) const SUBMIT: Command =
     command!(SLABLAB_NR_SUBMIT, slablab_submit: count 4 From1(70), operations 8 Array);
 
 /// The commands. FREE takes a number and is not among them.
-pub(super) static COMMANDS: [Command; 13] = [
+pub(super) static COMMANDS: [Command; 14] = [
     ALLOC,
     REALLOC,
     SUBMIT,
@@ -113,6 +114,8 @@ pub(super) static COMMANDS: [Command; 13] = [
         region 4 Rarely(2), page 4 UpTo(300), count 4 From1(4096), extents 8 Array),
     command!(SLABLAB_NR_REPORTS, slablab_reports: count 4 From1(64), number 8 Rarely(99), reports 8 Array),
     command!(SLABLAB_NR_INJECT, slablab_inject: misuse 4 UpTo(20), size 8 Size),
+    // Mostly nothing is to fail, or there would be nothing to try the others on.
+    command!(SLABLAB_NR_FAIL, slablab_fail: every 8 Rarely(9), growth 8 Rarely(9)),
     // These take long.
     command!(SLABLAB_NR_SHRINK, slablab_shrink:),
     command!(SLABLAB_NR_CHECK, slablab_check:),
@@ -123,7 +126,7 @@ pub(super) static COMMANDS: [Command; 13] = [
 ];
 
 /// How many of these do not take long.
-pub(super) const QUICK: usize = 10;
+pub(super) const QUICK: usize = 11;
 
 /// The fields of an operation of SUBMIT.
 pub(super) const OPERATION: &[Field] = fields!(slablab_operation:
