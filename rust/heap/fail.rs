@@ -71,40 +71,44 @@ impl Default for Nth {
 /// ```
 /// use slab_heap::fail::Every;
 ///
-/// let every = Every::new();
+/// let mut every = Every::new();
 /// every.set(2);
 /// assert_eq!([(); 4].map(|()| every.strikes()), [false, true, false, true]);
 /// ```
 #[derive(Debug)]
 pub struct Every {
     /// From one that fails to the next; 0 when none does.
-    period: AtomicU64,
-    /// Tries since it was set.
-    tries: AtomicU64,
+    period: u64,
+    /// Tries up to the next one that fails.
+    left: u64,
 }
 
 impl Every {
     /// Fails nothing.
     #[must_use]
     pub const fn new() -> Self {
-        Self {
-            period: AtomicU64::new(0),
-            tries: AtomicU64::new(0),
-        }
+        Self { period: 0, left: 0 }
     }
 
     /// Has every `period`-th try from now on fail, or none if that is 0.
-    pub fn set(&self, period: u64) {
-        self.tries.store(0, Relaxed);
-        self.period.store(period, Relaxed);
+    pub fn set(&mut self, period: u64) {
+        (self.period, self.left) = (period, period);
+    }
+
+    /// Says whether there are any that will fail.
+    #[inline(always)]
+    pub fn is_set(&self) -> bool {
+        self.period != 0
     }
 
     /// Counts a try, and says whether it is one that fails.
-    #[inline]
-    pub fn strikes(&self) -> bool {
-        let period = self.period.load(Relaxed);
-        // Wraps around after 2⁶⁴ tries, which nobody lives to see.
-        period != 0 && self.tries.fetch_add(1, Relaxed).wrapping_add(1) % period == 0
+    pub fn strikes(&mut self) -> bool {
+        self.left = self.left.saturating_sub(1);
+        let strikes = self.is_set() && self.left == 0;
+        if strikes {
+            self.left = self.period;
+        }
+        strikes
     }
 }
 

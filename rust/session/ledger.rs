@@ -13,7 +13,11 @@ use core::{
     ptr::NonNull, //
 };
 
-use slab_heap::Block;
+use slab_heap::{
+    Block,
+    Refusal,
+    fail::Every, //
+};
 
 use crate::{
     denied::{
@@ -146,8 +150,8 @@ pub(crate) enum Full {
     /// The table has no vacant entry; [`Ledger::grow`] adds a chunk of `entries`, which is linked
     /// from index `first` on.
     Table { first: u32, entries: usize },
-    /// A quota.
-    Quota(Denied),
+    /// A quota, or that it is to fail.
+    Denied(Denied),
 }
 
 /// A session's books.
@@ -163,7 +167,9 @@ pub struct Ledger<C> {
     first: Option<u32>,
     last: u32,
     limits: Limits,
-    /// Blocks up to which there is a place at once; none while allocations fail to order.
+    /// Requests that are refused to order.
+    failing: Every,
+    /// Blocks up to which there is a place at once; none while requests are refused to order.
     at_once: u32,
     /// But for the allocations, which are the blocks and those that were freed.
     tally: Tally,
@@ -233,6 +239,7 @@ impl<C: DerefMut<Target = [Entry]>> Ledger<C> {
             first: None,
             last: 0,
             limits: Limits { handles, ..limits },
+            failing: Every::new(),
             at_once: handles,
             tally: Tally::default(),
         }
@@ -301,34 +308,49 @@ impl<C: DerefMut<Target = [Entry]>> Ledger<C> {
         None
     }
 
-    /// Counts `charge` bytes and sets an entry aside for a block.
+    /// Counts `charge` bytes and sets an entry aside for a block, unless that is to fail.
     ///
     /// Its handle names nothing until it is given to [`Ledger::fill`].
     pub(crate) fn reserve(&mut self, charge: usize) -> Result<Handle, Full> {
-        match self.place(charge, self.limits.handles) {
+        let counts = self.failing.is_set() && self.place(charge, false).is_some();
+        if counts && self.fails() {
+            return Err(Full::Denied(Denied::Refused(Refusal::Injected)));
+        }
+        match self.place(charge, false) {
             Some(vacancy) => Ok(vacancy.fill(State::Reserved).handle),
             None => Err(self.full(charge)),
         }
     }
 
-    /// Says whether [`Ledger::vacancy`] may find a place.
-    pub(crate) fn serve_at_once(&mut self, may: bool) {
-        self.at_once = if may { self.limits.handles } else { 0 };
+    /// Has every `every`-th request from now on fail, or none if that is 0.
+    pub(crate) fn fail(&mut self, every: u64) {
+        self.failing.set(every);
+        // What is served at once is not counted, so nothing is, and this costs the others nothing.
+        self.at_once = if every == 0 { self.limits.handles } else { 0 };
+    }
+
+    /// Counts a request for which the engine is to be asked, and says whether it fails.
+    pub(crate) fn fails(&mut self) -> bool {
+        self.failing.strikes()
     }
 
     /// Returns the place for a block that counts for `charge` bytes, if there is one at once:
     /// [`Ledger::reserve`] finds out why not.
     #[inline(always)]
     pub(crate) fn vacancy(&mut self, charge: usize) -> Option<Vacancy<'_>> {
-        self.place(charge, self.at_once)
+        self.place(charge, true)
     }
 
-    /// Returns the place for a block that counts for `charge` bytes, if there are less than
-    /// `handles` blocks.
+    /// Returns the place for a block that counts for `charge` bytes, if there is one, or one at once.
     #[inline(always)]
-    fn place(&mut self, charge: usize, handles: u32) -> Option<Vacancy<'_>> {
+    fn place(&mut self, charge: usize, at_once: bool) -> Option<Vacancy<'_>> {
         let bytes = self.with_charge(charge)?;
-        if self.tally.blocks >= handles {
+        let most = if at_once {
+            self.at_once
+        } else {
+            self.limits.handles
+        };
+        if self.tally.blocks >= most {
             return None;
         }
         let (chunk, place) = locate(self.first?);
@@ -345,10 +367,10 @@ impl<C: DerefMut<Target = [Entry]>> Ledger<C> {
     #[cold]
     pub(crate) fn full(&self, charge: usize) -> Full {
         if self.tally.blocks >= self.limits.handles {
-            return Full::Quota(Denied::QuotaHandles);
+            return Full::Denied(Denied::QuotaHandles);
         }
         if self.with_charge(charge).is_none() {
-            return Full::Quota(Denied::QuotaBytes);
+            return Full::Denied(Denied::QuotaBytes);
         }
         Full::Table {
             first: self.capacity,

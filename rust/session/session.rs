@@ -27,7 +27,6 @@ use slab_heap::{
     Offset,
     Path,
     Refusal,
-    fail::Every,
     lock::Lock, //
 };
 
@@ -83,8 +82,6 @@ where
     storage: S,
     /// The engine ends with the session, so there is nobody to give blocks back to.
     owns_engine: bool,
-    /// Requests to the engine that are not made.
-    failing: Every,
 }
 
 impl<R, L, S> Session<R, L, S>
@@ -106,7 +103,6 @@ where
             ledger,
             storage,
             owns_engine,
-            failing: Every::new(),
         }
     }
 
@@ -182,9 +178,13 @@ where
         let charge = self.engine.usable(layout);
         let handle = self.reserve(charge)?;
         let mut cost = Cost::default();
-        let block = self.obtain(layout, &mut cost).inspect_err(|_| {
-            self.ledger.with(|ledger| ledger.cancel(handle, charge));
-        })?;
+        let block = match self.engine.allocate(layout, &mut cost) {
+            Ok(block) => block,
+            Err(refusal) => {
+                self.ledger.with(|ledger| ledger.cancel(handle, charge));
+                return Err(Denied::by_engine(refusal, &cost));
+            }
+        };
         // SAFETY: The block is new, and `charge` is its usable size.
         unsafe { zero(block.start, charge) };
         let record = Record {
@@ -201,26 +201,13 @@ where
         })
     }
 
-    /// Has the engine allocate a block, unless that is to fail.
-    #[inline]
-    fn obtain(&self, layout: Layout, cost: &mut Cost) -> Result<Block, Denied> {
-        let obtained = if self.failing.strikes() {
-            Err(Refusal::Injected)
-        } else {
-            self.engine.allocate(layout, cost)
-        };
-        obtained.map_err(|refusal| Denied::by_engine(refusal, cost))
-    }
-
     /// Has requests refused as [`Refusal::Injected`] from now on: every `every`-th for which the
     /// engine is to hand out a block, and the one that is the `growth`-th growth
     /// ([`Engine::fail_growth`]); none where that is 0.
     ///
     /// For a session whose engine is nobody else's: all who have it see its growth fail.
     pub fn fail(&self, every: u64, growth: u64) {
-        self.failing.set(every);
-        // What is served at once is not counted, so nothing is, and this costs the others nothing.
-        self.ledger.with(|ledger| ledger.serve_at_once(every == 0));
+        self.ledger.with(|ledger| ledger.fail(every));
         self.engine.fail_growth(growth);
     }
 
@@ -319,8 +306,14 @@ where
         } else if unsafe { self.engine.resize(old.block, old.layout, layout, &mut cost) } {
             (old.block, true)
         } else {
-            let block = self.obtain(layout, &mut cost).inspect_err(|_| {
+            let obtained = if self.ledger.with(Ledger::fails) {
+                Err(Refusal::Injected)
+            } else {
+                self.engine.allocate(layout, &mut cost)
+            };
+            let block = obtained.map_err(|refusal| {
                 self.ledger.with(|ledger| ledger.discharge(more));
+                Denied::by_engine(refusal, &cost)
             })?;
             (block, false)
         };
@@ -375,7 +368,7 @@ where
     #[cold]
     fn make_room(&self, full: Full) -> Result<(), Denied> {
         match full {
-            Full::Quota(denied) => Err(denied),
+            Full::Denied(denied) => Err(denied),
             Full::Table { first, entries } => {
                 let mut chunk = self.storage.chunk(entries).ok_or(Denied::NoTable)?;
                 Ledger::link(&mut chunk, first);

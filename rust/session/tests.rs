@@ -2,10 +2,10 @@
 
 //! Sessions on the seed, with a scarce supply of tables.
 
-#[path = "guard/tests.rs"]
-mod guard;
 #[path = "fail_tests.rs"]
 mod fail;
+#[path = "guard/tests.rs"]
+mod guard;
 #[path = "submit/tests.rs"]
 mod submit;
 

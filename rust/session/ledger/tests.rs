@@ -40,7 +40,7 @@ fn reserve(ledger: &mut TestLedger, charge: usize) -> Result<Handle, Denied> {
     loop {
         match ledger.reserve(charge) {
             Ok(handle) => return Ok(handle),
-            Err(Full::Quota(denied)) => return Err(denied),
+            Err(Full::Denied(denied)) => return Err(denied),
             Err(Full::Table { first, entries }) => {
                 assert!(ledger.grow(chunk(first, entries)).is_none());
             }
