@@ -9,8 +9,16 @@
 
 use core::{
     alloc::Layout,
+    ffi::{
+        c_int,
+        c_uint,
+        c_void, //
+    },
     hint::black_box,
-    ptr::NonNull,
+    ptr::{
+        self,
+        NonNull, //
+    },
     sync::atomic::{
         AtomicU32,
         Ordering, //
@@ -19,6 +27,7 @@ use core::{
 
 use kernel::{
     bindings,
+    cpu::CpuId,
     new_spinlock,
     prelude::*,
     str::CString, //
@@ -187,22 +196,60 @@ impl KmemCache {
         // Two caches of one name would be complained about.
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = CString::try_from_fmt(fmt!("slablab_bench_{number}"))?;
-        let mut arguments = bindings::kmem_cache_args::default();
-        // SAFETY: The name is copied, and the arguments are those of a cache without any wishes.
-        let cache = unsafe {
-            bindings::__kmem_cache_create_args(
-                name.as_char_ptr(),
-                c_uint::try_from(size)?,
-                &raw mut arguments,
-                1 << bindings::_slab_flag_bits__SLAB_NO_MERGE,
-            )
+        let mut making = Making {
+            name: &name,
+            size: c_uint::try_from(size)?,
+            cache: ptr::null_mut(),
         };
+        let argument = (&raw mut making).cast();
+        let cpu = CpuId::current().as_u32();
+        // SAFETY: `make` gets what it wants, which is not used here until it has returned.
+        let missing = unsafe { bindings::smp_call_on_cpu(cpu, Some(make), argument, false) };
+        if missing != 0 {
+            // The CPU has gone, just now.
+            //
+            // SAFETY: As above.
+            unsafe { make(argument) };
+        }
         // INVARIANT: Made just above, and not merged with another.
         Ok(Self {
-            cache: NonNull::new(cache).ok_or(ENOMEM)?,
+            cache: NonNull::new(making.cache).ok_or(ENOMEM)?,
             size,
         })
     }
+}
+
+/// A cache that is to be made.
+struct Making<'a> {
+    name: &'a CStr,
+    size: c_uint,
+    /// Null until it is there.
+    cache: *mut bindings::kmem_cache,
+}
+
+/// Makes a cache, in a kernel thread.
+///
+/// Linux puts a stack trace into its log where it cannot make one. What it asks for is little, and
+/// in that case refused to nobody but a program that is being killed for its memory, or in which
+/// faults are injected (`__alloc_pages_slowpath` in `mm/page_alloc.c`): a kernel thread is neither.
+///
+/// # Safety
+///
+/// `argument` is a [`Making`] that nobody else uses.
+unsafe extern "C" fn make(argument: *mut c_void) -> c_int {
+    // SAFETY: By this function's contract.
+    let making = unsafe { &mut *argument.cast::<Making<'_>>() };
+    let mut arguments = bindings::kmem_cache_args::default();
+    // SAFETY: The name is copied, and the arguments are those of a cache without any wishes.
+    making.cache = unsafe {
+        bindings::__kmem_cache_create_args(
+            making.name.as_char_ptr(),
+            making.size,
+            &raw mut arguments,
+            1 << bindings::_slab_flag_bits__SLAB_NO_MERGE,
+        )
+    };
+    0
 }
 
 impl Drop for KmemCache {

@@ -439,7 +439,6 @@ fn opening_survives_every_fault() -> Outcome {
     faults.sweep(step).map(|_| ())
 }
 
-/// But for the kernel's own caches: `kmem_cache_create` tells of its failure with a stack trace.
 fn benches_survive_every_fault() -> Outcome {
     let faults = Faults::prepare()?;
     let device = Device::open()?;
@@ -448,6 +447,7 @@ fn benches_survive_every_fault() -> Outcome {
         BenchSubject::Hybrid,
         BenchSubject::Seed,
         BenchSubject::Kmalloc,
+        BenchSubject::KmemCache,
     ] {
         let bench = slablab_bench {
             pool_bytes: MIB,
