@@ -89,7 +89,8 @@ pub(crate) fn run(args: FuzzArgs) -> anyhow::Result<ExitCode> {
         seed: args.seed,
         calls: args.calls,
         processes: args.processes.into(),
-        kills: args.kills.unwrap_or(args.calls / 1000),
+        // With more kills than calls none would get to a call.
+        kills: args.kills.unwrap_or(args.calls / 1000).min(args.calls),
     };
     let fuzzed = crowd.run(first).with_context(|| crowd.repeat())?;
     if args.json {
