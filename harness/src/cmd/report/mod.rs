@@ -5,10 +5,7 @@
 mod page;
 
 use std::{
-    fs::{
-        self,
-        File, //
-    },
+    fs,
     io::{
         self,
         Write as _, //
@@ -24,20 +21,23 @@ use anyhow::{
 use clap::Args;
 use slablab_trace::Trace;
 
-use super::replay::{
-    PlanArgs,
-    document::{
-        Document,
-        EngineResult,
-        Wrong, //
-    },
-    measure::{
-        POOL_UNIT,
-        Plan,
-        is_possible, //
-    },
-    render,
-    replayed, //
+use super::{
+    ensure_writable,
+    replay::{
+        PlanArgs,
+        document::{
+            Document,
+            EngineResult,
+            Wrong, //
+        },
+        measure::{
+            POOL_UNIT,
+            Plan,
+            is_possible, //
+        },
+        render,
+        replayed, //
+    }, //
 };
 use crate::{
     one_cpu::OneCpu,
@@ -105,12 +105,8 @@ pub(crate) struct ReportArgs {
 /// Runs traces, and writes the page.
 pub(crate) fn run(args: ReportArgs) -> anyhow::Result<ExitCode> {
     let to_stdout = args.page.as_os_str() == "-";
-    let about = || args.page.display().to_string();
     if !to_stdout {
-        // Before minutes go into what cannot be written. What is in it stays until then.
-        let mut file = File::options();
-        file.write(true).create(true).truncate(false);
-        file.open(&args.page).with_context(about)?;
+        ensure_writable(&args.page)?;
     }
     let document = match &args.from {
         Some(file) => Document::read(file)?,
@@ -124,7 +120,7 @@ pub(crate) fn run(args: ReportArgs) -> anyhow::Result<ExitCode> {
     if to_stdout {
         io::stdout().write_all(text.as_bytes())?;
     } else {
-        fs::write(&args.page, text).with_context(about)?;
+        fs::write(&args.page, text).with_context(|| args.page.display().to_string())?;
         report::print(render::text(&document))?;
     }
     Ok(if document.is_right() {

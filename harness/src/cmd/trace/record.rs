@@ -26,6 +26,7 @@ use super::{
     write, //
 };
 use crate::{
+    cmd::ensure_writable,
     recorder::Recorder,
     report::count, //
 };
@@ -66,6 +67,9 @@ pub(super) struct RecordArgs {
 
 /// Records and writes the trace.
 pub(super) fn run(args: &RecordArgs) -> anyhow::Result<ExitCode> {
+    if let Some(path) = args.out.as_deref().filter(|path| !path.is_dir()) {
+        ensure_writable(path)?;
+    }
     let recorder = Recorder::new(args.buffer << 10)?;
     let (acted, recorded) = recorder.record(&args.name, || act(args))?;
     drop(recorder);
