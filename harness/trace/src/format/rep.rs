@@ -4,9 +4,10 @@
 //!
 //! Two or four numbers come first, one a line: how many blocks and how many operations there are,
 //! in either order; of four, a suggested size of the heap and a weight stand around these, in
-//! either order too, and mean nothing here. Then come `a id size`, `r id size` and `f id`. As C has
-//! it, `r` of a block that is not out allocates it, `r` to 0 bytes frees it, and freeing block -1
-//! does nothing.
+//! either order too, and mean nothing here. A file that leaves numbers of blocks out may say how many
+//! there are or what the largest number is, and one. Then come `a id size`, `r id size` and `f id`.
+//! As C has it, `r` of a block that is not out allocates it, `r` to 0 bytes frees it, and freeing
+//! block -1 does nothing.
 
 use std::{
     collections::{
@@ -33,7 +34,7 @@ use crate::{
 };
 
 /// The block whose free does nothing.
-const NULL: i64 = -1;
+const NULL: &str = "-1";
 
 /// Reads a trace.
 ///
@@ -69,9 +70,9 @@ pub fn parse(name: &str, bytes: &[u8]) -> Result<Trace, BadTrace> {
 struct Reader {
     builder: Builder,
     /// What the file calls the blocks that are out.
-    blocks: HashMap<i64, u32>,
+    blocks: HashMap<u32, u32>,
     /// All names of blocks.
-    names: HashSet<i64>,
+    names: HashSet<u32>,
     operations: u64,
 }
 
@@ -85,8 +86,10 @@ impl Reader {
         if self.builder.operations() == OPS_MAX {
             return Err(Why::TooLong);
         }
-        let name: i64 = number("block", words.next())?;
-        let block = self.blocks.get(&name).copied();
+        let name = match (kind, words.next()) {
+            ("f", Some(NULL)) => None,
+            (_, word) => Some(number("block", word)?),
+        };
         let bytes = match kind {
             "f" => 0,
             "a" => size(words.next())?,
@@ -96,11 +99,12 @@ impl Reader {
             return Err(Why::TooMuch(excerpt(word)));
         }
         self.operations += 1;
-        if name != NULL {
-            self.names.insert(name);
-        }
+        let Some(name) = name else {
+            return Ok(());
+        };
+        self.names.insert(name);
+        let block = self.blocks.get(&name).copied();
         match (kind, block, bytes) {
-            ("f", None, _) if name == NULL => {}
             ("a", Some(_), _) => return Err(Why::AlreadyOut(name.to_string())),
             ("a" | "r", None, 1..) => {
                 self.blocks.insert(name, self.builder.alloc(bytes, ALIGN));
@@ -122,8 +126,15 @@ impl Reader {
             _ => return Err(Why::Header(header.len())),
         };
         let blocks = self.names.len() as u64;
-        if counts == [blocks, self.operations] || counts == [self.operations, blocks] {
-            return Ok(());
+        let largest = self
+            .names
+            .iter()
+            .max()
+            .map_or(0, |name| u64::from(*name) + 1);
+        for blocks in [blocks, largest] {
+            if counts == [blocks, self.operations] || counts == [self.operations, blocks] {
+                return Ok(());
+            }
         }
         Err(Why::Counts {
             header: header.to_vec(),

@@ -122,6 +122,18 @@ fn rep_files_have_two_or_four_numbers_in_either_order() {
 }
 
 #[test]
+fn rep_files_may_leave_numbers_of_blocks_out() {
+    let body = "a 2 8\na 6 8\nf 2\n";
+    assert_eq!(ops(&format!("2\n3\n{body}")), ops(&format!("7\n3\n{body}")));
+    let counts = Why::Counts {
+        header: vec![6, 3],
+        blocks: 2,
+        operations: 3,
+    };
+    assert_eq!(bad(&format!("6\n3\n{body}")), (2, counts));
+}
+
+#[test]
 fn rep_files_mean_what_c_means() {
     let read = ops("1\n4\nf -1\nr 3 10\nr 3 20\nr 3 0\n");
     let kinds: Vec<_> = read.iter().map(|op| op.kind).collect();
@@ -135,6 +147,10 @@ fn rep_files_mean_what_c_means() {
     assert_eq!(bad("1\n1\na 3 0\n"), (3, Why::NoBytes));
     assert_eq!(bad("1\n1\na 3 4\n7\n"), (4, Why::NoOperation("7".into())));
     assert_eq!(bad("99999999999999999999\n").0, 1);
+    for line in ["a -1 10", "r -1 10", "f -2"] {
+        let (at, why) = bad(&format!("1\n1\n{line}\n"));
+        assert!(at == 3 && matches!(why, Why::NoNumber { what: "block", .. }));
+    }
 }
 
 #[test]
