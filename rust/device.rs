@@ -67,15 +67,12 @@ use crate::{
         Pool,
         PoolRef, //
     },
-    tables::{
-        Chunk,
-        Tables, //
-    },
+    tables::Tables,
     uapi::*, //
 };
 
 /// The lock around a session's books.
-type LedgerLock = BoxedSpinLock<Ledger<Chunk>>;
+type LedgerLock = BoxedSpinLock<Ledger<Tables>>;
 
 /// A session in the kernel.
 type Session = slab_session::Session<PoolRef, LedgerLock, Tables>;

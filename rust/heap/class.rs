@@ -57,6 +57,17 @@ static BY_GRAINS: [u16; LARGEST / GRAIN + 1] = {
     codes
 };
 
+/// The bytes of a class's objects by its number and one, computed once. The first ones are of none.
+static BYTES: [u16; CLASSES + 1] = {
+    let mut bytes = [0; CLASSES + 1];
+    let mut class = 0;
+    while class < CLASSES {
+        bytes[class + 1] = SHAPES[class].bytes;
+        class += 1;
+    }
+    bytes
+};
+
 /// What there is to know of a class, computed once.
 #[derive(Clone, Copy)]
 struct Shape {
@@ -209,7 +220,7 @@ impl Class {
     #[inline]
     #[must_use]
     pub const fn bytes(self) -> usize {
-        self.shape().bytes as usize
+        BYTES[self.index() + 1] as usize
     }
 
     /// Returns the pages of a slab.

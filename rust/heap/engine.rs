@@ -19,6 +19,7 @@ use crate::{
         Walk, //
     },
     cost::Cost,
+    errand::Errand,
     map::{
         Extent,
         Mapped,
@@ -145,6 +146,13 @@ pub unsafe trait Engine: Sync {
     #[inline(always)]
     unsafe fn release_at_once(&self, block: Block, layout: Layout) -> Option<Cost> {
         let _ = (block, layout);
+        None
+    }
+
+    /// Runs an errand, if the engine has anything at hand.
+    #[inline(always)]
+    fn at_hand<E: Errand>(&self, errand: E) -> Option<E::Outcome> {
+        let _ = errand;
         None
     }
 

@@ -23,6 +23,7 @@ pub mod class;
 pub mod cost;
 pub mod engine;
 mod engine_enum;
+pub mod errand;
 #[forbid(unsafe_code)]
 pub mod fail;
 pub mod guard;

@@ -34,7 +34,7 @@ use crate::{
 pub struct Pending<'s, R, L, S>
 where
     R: Deref<Target: Engine>,
-    L: Lock<Ledger<S::Chunk>>,
+    L: Lock<Ledger<S>>,
     S: Storage,
 {
     session: &'s Session<R, L, S>,
@@ -49,7 +49,7 @@ where
 impl<'s, R, L, S> Pending<'s, R, L, S>
 where
     R: Deref<Target: Engine>,
-    L: Lock<Ledger<S::Chunk>>,
+    L: Lock<Ledger<S>>,
     S: Storage,
 {
     /// Guards a reallocation.
@@ -100,7 +100,7 @@ where
 impl<R, L, S> Drop for Pending<'_, R, L, S>
 where
     R: Deref<Target: Engine>,
-    L: Lock<Ledger<S::Chunk>>,
+    L: Lock<Ledger<S>>,
     S: Storage,
 {
     /// Makes it not have happened.
@@ -123,7 +123,7 @@ where
 pub struct Pinned<'s, R, L, S>
 where
     R: Deref<Target: Engine>,
-    L: Lock<Ledger<S::Chunk>>,
+    L: Lock<Ledger<S>>,
     S: Storage,
 {
     session: &'s Session<R, L, S>,
@@ -136,7 +136,7 @@ where
 impl<'s, R, L, S> Pinned<'s, R, L, S>
 where
     R: Deref<Target: Engine>,
-    L: Lock<Ledger<S::Chunk>>,
+    L: Lock<Ledger<S>>,
     S: Storage,
 {
     /// Guards the block of a handle that was pinned.
@@ -212,7 +212,7 @@ where
 impl<R, L, S> Drop for Pinned<'_, R, L, S>
 where
     R: Deref<Target: Engine>,
-    L: Lock<Ledger<S::Chunk>>,
+    L: Lock<Ledger<S>>,
     S: Storage,
 {
     fn drop(&mut self) {

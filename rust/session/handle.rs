@@ -90,8 +90,14 @@ impl Handle {
         match self.0.checked_add(1 << INDEX_BITS) {
             // INVARIANT: The generation is one more, and so not 0.
             Some(next) if next.get() >> HANDLE_BITS == 0 => Self(next),
-            _ => Self::first(self.index()).unwrap_or(self),
+            _ => self.around(),
         }
+    }
+
+    /// Returns the entry's first handle once more.
+    #[cold]
+    fn around(self) -> Self {
+        Self::first(self.index()).unwrap_or(self)
     }
 }
 

@@ -29,6 +29,7 @@ mod pins;
 mod session;
 mod storage;
 mod submit;
+mod table;
 #[cfg(test)]
 mod tests;
 

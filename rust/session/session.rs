@@ -44,6 +44,7 @@ use crate::{
         Tally, //
     },
     storage::Storage,
+    table::Linked,
 };
 
 /// Bytes of a word.
@@ -53,7 +54,7 @@ const WORD: usize = size_of::<u64>();
 const SMALL: usize = 64;
 
 /// The largest block that is allocated, and so zeroed, with the session's lock held.
-const AT_ONCE_BYTES: usize = 4096;
+pub(super) const AT_ONCE_BYTES: usize = 4096;
 
 /// What a program is told of a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,7 +75,7 @@ pub struct Reply {
 pub struct Session<R, L, S>
 where
     R: Deref<Target: Engine>,
-    L: Lock<Ledger<S::Chunk>>,
+    L: Lock<Ledger<S>>,
     S: Storage,
 {
     pub(super) engine: R,
@@ -87,7 +88,7 @@ where
 impl<R, L, S> Session<R, L, S>
 where
     R: Deref<Target: Engine>,
-    L: Lock<Ledger<S::Chunk>>,
+    L: Lock<Ledger<S>>,
     S: Storage,
 {
     /// Begins a session on `engine` with the empty books in `ledger`.
@@ -145,11 +146,7 @@ where
     /// Allocates a block if there is a place for it and the engine has it at once, with the
     /// session's lock held.
     #[inline(always)]
-    pub(super) fn serve_at_once(
-        &self,
-        ledger: &mut Ledger<S::Chunk>,
-        layout: Layout,
-    ) -> Option<Reply> {
+    pub(super) fn serve_at_once(&self, ledger: &mut Ledger<S>, layout: Layout) -> Option<Reply> {
         let charge = self.engine.usable(layout);
         if charge > AT_ONCE_BYTES {
             return None;
@@ -252,7 +249,7 @@ where
     #[inline(always)]
     pub(super) fn free_at_once(
         &self,
-        ledger: &mut Ledger<S::Chunk>,
+        ledger: &mut Ledger<S>,
         handle: Handle,
     ) -> Result<Cost, Denied> {
         ledger.take_with(handle, |record| {
@@ -370,8 +367,8 @@ where
         match full {
             Full::Denied(denied) => Err(denied),
             Full::Table { first, entries } => {
-                let mut chunk = self.storage.chunk(entries).ok_or(Denied::NoTable)?;
-                Ledger::link(&mut chunk, first);
+                let chunk = self.storage.chunk(entries).ok_or(Denied::NoTable)?;
+                let chunk = Linked::new(chunk, first).ok_or(Denied::NoTable)?;
                 // Where another caller was faster, the chunk is dropped here, unlocked.
                 let _surplus = self.ledger.with(|ledger| ledger.grow(chunk));
                 Ok(())
@@ -394,7 +391,7 @@ where
 impl<R, L, S> Drop for Session<R, L, S>
 where
     R: Deref<Target: Engine>,
-    L: Lock<Ledger<S::Chunk>>,
+    L: Lock<Ledger<S>>,
     S: Storage,
 {
     /// Frees every block, in pieces: the lock is held for a bounded time only.
@@ -449,7 +446,22 @@ pub(super) fn validate_within(capacity: usize, size: u64, align: u64) -> Result<
 /// From `start` on the block has at least as many usable bytes, and nobody else can reach it.
 #[inline(always)]
 unsafe fn zero(start: NonNull<u8>, bytes: usize) {
-    if bytes > SMALL || (start.addr().get() | bytes) % WORD != 0 {
+    if (start.addr().get() | bytes) % WORD != 0 {
+        // SAFETY: By the function's contract.
+        return unsafe { start.write_bytes(0, bytes) };
+    }
+    // SAFETY: By the function's contract; that they are words was looked at above.
+    unsafe { zero_words(start, bytes) };
+}
+
+/// As [`zero`], for words.
+///
+/// # Safety
+///
+/// Also, address and number of bytes are multiples of a word's.
+#[inline(always)]
+pub(super) unsafe fn zero_words(start: NonNull<u8>, bytes: usize) {
+    if bytes > SMALL {
         // SAFETY: By the function's contract.
         return unsafe { start.write_bytes(0, bytes) };
     }
@@ -458,7 +470,7 @@ unsafe fn zero(start: NonNull<u8>, bytes: usize) {
         // Volatile only to keep the compiler from calling memset, which for a few words costs more
         // than they do.
         //
-        // SAFETY: By the function's contract; the word is aligned, as was looked at above.
+        // SAFETY: By the function's contract.
         unsafe { words.add(word).write_volatile(0) };
     }
 }

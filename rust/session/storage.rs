@@ -10,7 +10,7 @@ use crate::ledger::Entry;
 ///
 /// # Safety
 ///
-/// A chunk always derefs to the same entries, as many as were asked for, which nobody else changes.
+/// A chunk always derefs to the same entries, wherever it is moved to, which nobody else has.
 pub unsafe trait Storage {
     /// An owned array of entries.
     type Chunk: DerefMut<Target = [Entry]> + Send;

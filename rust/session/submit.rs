@@ -8,11 +8,18 @@
 
 // The session's lock is held for a few operations at a time; what is done under it, session.rs says.
 
-use core::ops::Deref;
+use core::{
+    alloc::Layout,
+    ops::Deref, //
+};
 
 use slab_heap::{
     Cost,
     Engine,
+    errand::{
+        AtHand,
+        Errand, //
+    },
     lock::Lock, //
 };
 
@@ -20,18 +27,22 @@ use crate::{
     denied::Denied,
     guard::Pending,
     handle::Handle,
-    ledger::Ledger,
+    ledger::{
+        Ledger,
+        Record, //
+    },
     session::{
+        AT_ONCE_BYTES,
         Reply,
         Session,
         validate,
-        validate_within, //
+        zero_words, //
     },
     storage::Storage,
 };
 
 /// Operations between two moments when the lock is free.
-const GROUP: usize = 16;
+const GROUP: usize = 32;
 
 /// Which block an operation is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,7 +107,7 @@ enum Stop {
 impl<R, L, S> Session<R, L, S>
 where
     R: Deref<Target: Engine>,
-    L: Lock<Ledger<S::Chunk>>,
+    L: Lock<Ledger<S>>,
     S: Storage,
 {
     /// Does the next part of a submission.
@@ -132,7 +143,7 @@ pub struct Part<'s, 'q, Q, R, L, S>
 where
     Q: Request,
     R: Deref<Target: Engine>,
-    L: Lock<Ledger<S::Chunk>>,
+    L: Lock<Ledger<S>>,
     S: Storage,
 {
     session: &'s Session<R, L, S>,
@@ -151,7 +162,7 @@ impl<'s, Q, R, L, S> Part<'s, '_, Q, R, L, S>
 where
     Q: Request,
     R: Deref<Target: Engine>,
-    L: Lock<Ledger<S::Chunk>>,
+    L: Lock<Ledger<S>>,
     S: Storage,
 {
     /// Returns the place among the requests of the first one that is not done.
@@ -199,41 +210,21 @@ where
         self.denied = Some(denied);
     }
 
-    /// Does a few allocations and frees, on an engine that is quick.
+    /// Does a few allocations and frees with what the engine has at hand.
     #[inline(never)]
     fn group(&mut self) -> Stop {
-        let (session, base) = (self.session, self.base);
-        let capacity = session.engine.capacity();
+        let group_end = self.requests.len().min(self.end + GROUP);
+        let (session, base, end) = (self.session, self.base, &mut self.end);
         let requests = &mut *self.requests;
-        let mut end = self.end;
-        let group_end = requests.len().min(end + GROUP);
-        let stop = session.ledger.with(|ledger| {
-            while end < group_end {
-                let done = match requests[end].operation() {
-                    Ok(Operation::Allocate { size, align }) => {
-                        validate_within(capacity, size, align)
-                            .map_err(Stop::Denied)
-                            .and_then(|layout| {
-                                session.serve_at_once(ledger, layout).ok_or(Stop::Unlocked)
-                            })
-                            .map(|reply| requests[end].served(&reply))
-                    }
-                    Ok(Operation::Free(name)) => named(requests, base, end, name)
-                        .and_then(|handle| Ok((handle, session.free_at_once(ledger, handle)?)))
-                        .map(|(handle, cost)| requests[end].freed(handle, cost))
-                        .map_err(Stop::Denied),
-                    Ok(Operation::Reallocate(..)) => Err(Stop::Alone),
-                    Err(denied) => Err(Stop::Denied(denied)),
-                };
-                if let Err(stop) = done {
-                    return stop;
-                }
-                end += 1;
-            }
-            Stop::Done
-        });
-        self.end = end;
-        stop
+        session.ledger.with(|ledger| {
+            let group = Group {
+                ledger,
+                requests: requests.get_mut(..group_end).unwrap_or_default(),
+                base,
+                end,
+            };
+            session.engine.at_hand(group).unwrap_or(Stop::Unlocked)
+        })
     }
 
     /// Does one allocation or free without the session's lock: the engine may sleep.
@@ -254,7 +245,7 @@ where
                 self.requests[self.end].served(&reply);
             }
             Operation::Free(name) => {
-                let handle = named(self.requests, self.base, self.end, name)?;
+                let handle = named(&self.requests[..self.end], self.base, name)?;
                 let cost = session.free_unlocked(handle)?;
                 self.requests[self.end].freed(handle, cost);
             }
@@ -269,7 +260,7 @@ where
         let Operation::Reallocate(name, size) = self.requests[self.end].operation()? else {
             return Err(Denied::BadOperation);
         };
-        let handle = named(self.requests, self.base, self.end, name)?;
+        let handle = named(&self.requests[..self.end], self.base, name)?;
         let pending = self.session.reallocate(handle, size)?;
         self.requests[self.end].served(&pending.reply());
         self.moved = Some(pending);
@@ -301,7 +292,7 @@ impl<Q, R, L, S> Drop for Part<'_, '_, Q, R, L, S>
 where
     Q: Request,
     R: Deref<Target: Engine>,
-    L: Lock<Ledger<S::Chunk>>,
+    L: Lock<Ledger<S>>,
     S: Storage,
 {
     #[inline]
@@ -313,19 +304,115 @@ where
     }
 }
 
-/// Returns the handle that is meant by the request behind the first `end`.
-#[inline(always)]
-fn named<Q: Request>(
-    requests: &[Q],
+/// Operations that are done together.
+struct Group<'a, Q, S: Storage> {
+    ledger: &'a mut Ledger<S>,
+    requests: &'a mut [Q],
     base: usize,
-    end: usize,
-    name: Name,
-) -> Result<Handle, Denied> {
+    /// The number of the first request that is not done.
+    end: &'a mut usize,
+}
+
+impl<Q: Request, S: Storage> Errand for Group<'_, Q, S> {
+    type Outcome = Stop;
+
+    #[inline(always)]
+    fn run(self, engine: &impl AtHand) -> Stop {
+        let Self {
+            ledger,
+            requests,
+            base,
+            end,
+        } = self;
+        let mut done = *end;
+        let stop = loop {
+            let Some((earlier, [request, ..])) = requests.split_at_mut_checked(done) else {
+                break Stop::Done;
+            };
+            if let Err(stop) = do_at_hand(ledger, engine, request, earlier, base) {
+                break stop;
+            }
+            done += 1;
+        };
+        *end = done;
+        stop
+    }
+}
+
+/// Does an operation with what the engine has at hand, or says why not.
+#[inline(always)]
+fn do_at_hand<Q: Request, S: Storage>(
+    ledger: &mut Ledger<S>,
+    engine: &impl AtHand,
+    request: &mut Q,
+    earlier: &[Q],
+    base: usize,
+) -> Result<(), Stop> {
+    match request.operation().map_err(Stop::Denied)? {
+        Operation::Allocate { size, align } => {
+            let reply = allocate_at_hand(ledger, engine, size, align).ok_or(Stop::Unlocked)?;
+            request.served(&reply);
+        }
+        Operation::Free(name) => {
+            let handle = named(earlier, base, name).map_err(Stop::Denied)?;
+            let freed = ledger.try_take(handle, |record| {
+                // SAFETY: The block is in the books with that layout, and leaves them if it is
+                // released; nobody uses it.
+                unsafe { engine.release(record.block, record.layout) }
+            });
+            let cost = freed.map_err(Stop::Denied)?.ok_or(Stop::Unlocked)?;
+            request.freed(handle, cost);
+        }
+        Operation::Reallocate(..) => return Err(Stop::Alone),
+    }
+    Ok(())
+}
+
+/// Allocates a block if there is a place for it and the engine has it at hand.
+#[inline(always)]
+fn allocate_at_hand<S: Storage>(
+    ledger: &mut Ledger<S>,
+    engine: &impl AtHand,
+    size: u64,
+    align: u64,
+) -> Option<Reply> {
+    // What cannot be is denied where nothing is at hand.
+    if size.wrapping_sub(1) >= AT_ONCE_BYTES as u64 || align > AT_ONCE_BYTES as u64 {
+        return None;
+    }
+    let layout = Layout::from_size_align(size as usize, align as usize).ok()?;
+    let class = engine.size(layout)?;
+    let usable = engine.usable(class);
+    let vacancy = ledger.vacancy(usable)?;
+    let (block, cost) = engine.allocate(class, layout)?;
+    // SAFETY: The block is new, and `usable` is its size; as all at hand it is in words.
+    unsafe { zero_words(block.start, usable) };
+    let handle = vacancy.insert(Record {
+        block,
+        layout,
+        charge: usable,
+    });
+    Some(Reply {
+        handle,
+        offset: block.offset,
+        usable,
+        cost,
+    })
+}
+
+/// Returns the handle that is meant by the request behind those that are `done`.
+#[inline(always)]
+fn named<Q: Request>(done: &[Q], base: usize, name: Name) -> Result<Handle, Denied> {
     match name {
         Name::Handle(bits) => Handle::from_bits(bits).ok_or(Denied::NoSuchBlock),
-        Name::Earlier(number) => number
-            .checked_sub(base)
-            .and_then(|place| requests[..end].get(place)?.allocated())
-            .ok_or(Denied::BadOperation),
+        Name::Earlier(number) => named_earlier(done, base, number),
     }
+}
+
+/// Returns the handle of the block that the request with this number allocated.
+#[inline(never)]
+fn named_earlier<Q: Request>(done: &[Q], base: usize, number: usize) -> Result<Handle, Denied> {
+    let request = number.checked_sub(base).and_then(|place| done.get(place));
+    let handle = request.and_then(Request::allocated);
+    handle.ok_or(Denied::BadOperation)
 }

@@ -52,7 +52,7 @@ std::thread_local! {
     static TABLES: Cell<usize> = const { Cell::new(usize::MAX) };
 }
 
-struct Tables;
+pub(crate) struct Tables;
 
 // SAFETY: A vector is its entries' only owner.
 unsafe impl Storage for Tables {
@@ -123,7 +123,7 @@ impl Drop for Pool {
     }
 }
 
-type TestSession<'p> = Session<&'p Seed<HostLock<State>>, HostLock<Ledger<Vec<Entry>>>, Tables>;
+type TestSession<'p> = Session<&'p Seed<HostLock<State>>, HostLock<Ledger<Tables>>, Tables>;
 
 fn allocate(session: &TestSession<'_>, size: u64, align: u64) -> Result<Reply, Denied> {
     session.allocate(size, align)

@@ -312,17 +312,15 @@ impl Request for slablab_operation {
     #[inline]
     fn operation(&self) -> Result<Operation, Denied> {
         let flags = u32::from(self.flags);
+        let is_named = flags & !SLABLAB_OP_EARLIER == 0 && self.align_log2 == 0;
         match u32::from(self.kind) {
             SLABLAB_OP_ALLOC if flags == 0 => Ok(Operation::Allocate {
                 size: self.bytes,
                 // An alignment that is too large is denied where the others are.
                 align: 1_u64.checked_shl(self.align_log2.into()).unwrap_or(0),
             }),
-            _ if flags & !SLABLAB_OP_EARLIER != 0 || self.align_log2 != 0 => {
-                Err(Denied::BadOperation)
-            }
-            SLABLAB_OP_FREE if self.bytes == 0 => Ok(Operation::Free(self.name())),
-            SLABLAB_OP_REALLOC => Ok(Operation::Reallocate(self.name(), self.bytes)),
+            SLABLAB_OP_FREE if is_named && self.bytes == 0 => Ok(Operation::Free(self.name())),
+            SLABLAB_OP_REALLOC if is_named => Ok(Operation::Reallocate(self.name(), self.bytes)),
             _ => Err(Denied::BadOperation),
         }
     }

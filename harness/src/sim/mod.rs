@@ -241,7 +241,7 @@ impl Deref for PoolRef {
     }
 }
 
-type Session = slab_session::Session<PoolRef, HostLock<Ledger<Vec<slab_session::Entry>>>, Heap>;
+type Session = slab_session::Session<PoolRef, HostLock<Ledger<Heap>>, Heap>;
 
 /// A session in this process.
 pub(crate) struct Sim {

@@ -29,6 +29,7 @@ use crate::{
     engine::Block,
     region::{
         Offset,
+        REGION_SHIFT,
         REGIONS_MAX, //
     },
 };
@@ -38,7 +39,8 @@ use crate::{
 /// # Invariants
 ///
 /// Where `bytes` is not 0, there are so many bytes at `start`, and a frame at `frames` for each
-/// page of them, for as long as the engine lives; neither changes any more.
+/// page of them, for as long as the engine lives; neither changes any more. They are fewer than an
+/// [`Offset`] has room for.
 struct View {
     bytes: AtomicUsize,
     start: AtomicPtr<u8>,
@@ -95,7 +97,8 @@ impl Addresses {
     /// # Safety
     ///
     /// - The range is the engine's for as long as it lives, and `start` is a pointer to all of it.
-    /// - `frames` has one for each page of it.
+    /// - `frames` has one for each page of it, and these are at most
+    ///   [`REGION_PAGES_MAX`](super::frames::REGION_PAGES_MAX).
     /// - No region was added with this number before, and none is being added at the same time.
     pub(super) unsafe fn add(
         &self,
@@ -191,7 +194,12 @@ impl View {
     fn byte(&self, address: usize) -> Option<usize> {
         let bytes = self.bytes.load(Acquire);
         let byte = address.wrapping_sub(self.start.load(Relaxed).addr());
-        (byte < bytes).then_some(byte)
+        if byte >= bytes {
+            return None;
+        }
+        // SAFETY: By the type invariant no region has as many bytes.
+        unsafe { assert_unchecked(byte < 1 << REGION_SHIFT) };
+        Some(byte)
     }
 
     /// Returns the byte that an address is in the region, and the frame of its page.

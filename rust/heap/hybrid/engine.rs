@@ -69,6 +69,10 @@ use crate::{
         Engine,
         Refusal, //
     },
+    errand::{
+        AtHand,
+        Errand, //
+    },
     fail::Nth,
     lock::Lock,
     map::{
@@ -483,6 +487,16 @@ unsafe impl<L: Lock<State> + Sync, P: Platform<Cache>> Engine for Hybrid<L, P> {
         Some(kept(Stock::Class(class)))
     }
 
+    #[inline(always)]
+    fn at_hand<E: Errand>(&self, errand: E) -> Option<E::Outcome> {
+        self.platform.pinned(|cache| {
+            errand.run(&Own {
+                cache,
+                addresses: &self.addresses,
+            })
+        })
+    }
+
     #[inline]
     unsafe fn release(&self, block: Block, layout: Layout, cost: &mut Cost) -> Result<(), BadFree> {
         // SAFETY: By this function's contract.
@@ -554,7 +568,8 @@ unsafe impl<L: Lock<State> + Sync, P: Platform<Cache>> Engine for Hybrid<L, P> {
         let bits = unsafe { slice::from_raw_parts_mut(bits.as_ptr(), pages * BITMAP_WORDS) };
         self.state.with(|state| {
             let region = state.regions.add(address, bytes)?;
-            // SAFETY: By this function's contract; the number is new, and the frames are as many.
+            // SAFETY: By this function's contract; the number is new, and the frames are as many, which
+            // was compared above.
             unsafe { self.addresses.add(region, start, bytes, frames) };
             let align_order = (address / PAGE_BYTES).trailing_zeros();
             let table = Table {
@@ -680,4 +695,43 @@ unsafe impl<L: Lock<State> + Sync, P: Platform<Cache>> Engine for Hybrid<L, P> {
 #[inline(always)]
 pub(super) fn kept(stock: Stock) -> Cost {
     Cost::new(Path::Magazine).with_class(stock.class().map(Class::number))
+}
+
+/// What the CPU keeps, to which the caller is kept.
+struct Own<'a> {
+    cache: &'a Cache,
+    addresses: &'a Addresses,
+}
+
+// SAFETY: What magazines have is the engine's, and objects of classes, which are aligned to 8 bytes
+// and multiples of them.
+unsafe impl AtHand for Own<'_> {
+    type Size = Class;
+
+    #[inline(always)]
+    fn size(&self, layout: Layout) -> Option<Class> {
+        Class::of(&layout)
+    }
+
+    #[inline(always)]
+    fn usable(&self, class: Class) -> usize {
+        class.bytes()
+    }
+
+    #[inline(always)]
+    fn allocate(&self, class: Class, layout: Layout) -> Option<(Block, Cost)> {
+        let stock = Stock::Class(class);
+        let start = self.cache.allocate(stock, Some(layout.size()))?;
+        Some((self.addresses.block_at(start), kept(stock)))
+    }
+
+    #[inline(always)]
+    unsafe fn release(&self, block: Block, layout: Layout) -> Option<Cost> {
+        // SAFETY: What is released was handed out.
+        let (byte, frame) = unsafe { self.addresses.find_in_first(block.start) }?;
+        let stock = Stock::Class(frame.object(byte, layout.size())?);
+        self.cache
+            .release(stock, block.start, Some(layout.size()))
+            .then_some(kept(stock))
+    }
 }

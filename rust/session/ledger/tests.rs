@@ -3,7 +3,16 @@
 //! The books, by example and against a map.
 
 use super::*;
-use crate::handle::GENERATION_MAX;
+use crate::{
+    handle::GENERATION_MAX,
+    table::{
+        CHUNKS,
+        FIRST_CHUNK,
+        chunk_entries,
+        chunk_of, //
+    },
+    tests::Tables, //
+};
 use std::{
     collections::{
         HashMap,
@@ -13,12 +22,10 @@ use std::{
     vec::Vec, //
 };
 
-type TestLedger = Ledger<Vec<Entry>>;
+type TestLedger = Ledger<Tables>;
 
-fn chunk(first: u32, entries: usize) -> Vec<Entry> {
-    let mut chunk = vec![Entry::VACANT; entries];
-    TestLedger::link(&mut chunk, first);
-    chunk
+fn chunk(first: u32, entries: usize) -> Linked<Tables> {
+    Linked::new(vec![Entry::VACANT; entries], first).unwrap()
 }
 
 fn ledger(bytes: usize, handles: u32) -> TestLedger {
@@ -60,7 +67,7 @@ fn every_index_has_its_own_place() {
     for chunk in 0..CHUNKS {
         let entries = chunk_entries(chunk);
         for place in [0, entries - 1] {
-            assert_eq!(locate(first + place as u32), (chunk, place));
+            assert_eq!(chunk_of(first + place as u32), chunk);
         }
         first += entries as u32;
     }
