@@ -211,19 +211,41 @@ impl Buddy {
         work: &mut Work,
     ) {
         self.free_pages += pages;
+        if pages.is_power_of_two() && page.index() % pages == 0 {
+            let order = pages.trailing_zeros();
+            return self.rise(frames, Block { page, order }, work);
+        }
+        self.release_in_blocks(frames, page, pages, work);
+    }
+
+    /// Does the work of [`Buddy::release`] for what is not one block.
+    #[inline(never)]
+    fn release_in_blocks(
+        &mut self,
+        frames: &mut Frames,
+        page: Page,
+        pages: usize,
+        work: &mut Work,
+    ) {
         let (mut index, end) = (page.index(), page.index() + pages);
         while index < end {
             let fits = (end - index).ilog2();
             let order = fits.min((index | 1 << REGION_PAGES_SHIFT).trailing_zeros());
             let page = Page::new(page.region(), index);
-            let steps = if self.risers < RISING {
-                STEPS
-            } else {
-                usize::MAX
-            };
-            self.climb(frames, Block { page, order }, steps, work);
+            self.rise(frames, Block { page, order }, work);
             index += 1 << order;
         }
+    }
+
+    /// Merges a block, which is in no list, as far as a few steps go.
+    #[inline(always)]
+    fn rise(&mut self, frames: &mut Frames, block: Block, work: &mut Work) {
+        let steps = if self.risers < RISING {
+            STEPS
+        } else {
+            usize::MAX
+        };
+        self.climb(frames, block, steps, work);
     }
 
     /// Has every block that is on its way up arrive.
@@ -274,8 +296,8 @@ impl Buddy {
                     index &= !(1 << order);
                     order += 1;
                     steps -= 1;
-                    work.merges = work.merges.wrapping_add(1);
                 }
+                work.merges = work.merges.wrapping_add((order - block.order) as u16);
                 let (page, head) = (Page::new(region, index), heads.get(index));
                 if steps == 0 {
                     // INVARIANT: Frame and array. There is room, or there was no end of steps.

@@ -25,6 +25,7 @@ use super::{
     frames::{
         BITMAP_WORDS,
         Frame,
+        Page,
         REGION_PAGES_MAX,
         Table, //
     },
@@ -322,23 +323,6 @@ impl<L: Lock<State> + Sync, P: Platform<Cache>> Hybrid<L, P> {
         self.put(Stock::Class(class), start, told).then_some(class)
     }
 
-    /// As [`Hybrid::put_object`], for whole pages.
-    ///
-    /// # Safety
-    ///
-    /// As for [`Engine::release`].
-    #[inline]
-    unsafe fn put_pages(&self, start: Start, layout: &Layout) -> bool {
-        let Some(pages) = Pages::of(layout) else {
-            return false;
-        };
-        // SAFETY: What is released was handed out.
-        let found = unsafe { self.addresses.find_in_first(start) };
-        let is_block = found
-            .is_some_and(|(byte, frame)| byte % PAGE_BYTES == 0 && frame.is_large(pages.count()));
-        is_block && self.put(Stock::Pages(pages), start, None)
-    }
-
     /// Says whether a block of this size begins here.
     #[inline]
     pub(super) fn is_block(&self, stock: Stock, start: Start) -> bool {
@@ -406,12 +390,21 @@ impl<L: Lock<State> + Sync, P: Platform<Cache>> Hybrid<L, P> {
     ///
     /// As for [`Engine::release`].
     #[inline(never)]
-    unsafe fn free_pages(&self, start: NonNull<u8>, layout: Layout) -> Result<(), BadFree> {
-        // SAFETY: By this function's contract.
-        if unsafe { self.put_pages(start, &layout) } {
-            Ok(())
-        } else {
-            self.free_more_pages(start, layout)
+    unsafe fn free_pages(&self, start: Start, layout: Layout) -> Result<(), BadFree> {
+        let Some(pages) = Pages::of(&layout) else {
+            return self.free_block(start, layout);
+        };
+        // SAFETY: What is released was handed out.
+        let Some((byte, frame)) = (unsafe { self.addresses.find_in_first(start) }) else {
+            return self.free_block(start, layout);
+        };
+        if byte % PAGE_BYTES != 0 || !frame.is_large(pages.count()) {
+            return self.free_block(start, layout);
+        }
+        let page = Page::new(0, byte / PAGE_BYTES);
+        match self.offer(Stock::Pages(pages), start, None) {
+            Ok(()) => Ok(()),
+            Err(capacity) => self.free_past_magazine(start, layout, page, capacity),
         }
     }
 

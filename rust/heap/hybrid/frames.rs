@@ -10,7 +10,6 @@
 //! to what an allocator needs.
 
 use core::sync::atomic::{
-    AtomicU16,
     AtomicU32,
     Ordering::Relaxed, //
 };
@@ -62,13 +61,6 @@ impl Page {
         in_range.then_some(Self(
             ((region << REGION_PAGES_SHIFT) | index as usize) as u32,
         ))
-    }
-
-    /// Returns the page that begins at an offset, if one does.
-    #[inline]
-    pub(super) fn at(offset: Offset) -> Option<Self> {
-        let page = Self::of(offset)?;
-        (offset.byte() % PAGE_BYTES as u64 == 0).then_some(page)
     }
 
     /// Returns the region's number.
@@ -139,14 +131,13 @@ pub(super) enum Kind {
 ///
 /// # Invariants
 ///
-/// `class` is 0 or the code of one.
+/// The upper half of `what` is 0 or the code of a class.
 #[derive(Debug, Default)]
 pub(super) struct Frame {
-    /// The code of the class of whose slab this is a page; else 0.
-    class: AtomicU16,
-    /// What is not a slab's: one of the constants, and for what is free its order. Of a slab's
-    /// pages, how many are before it, and of the first how many objects are out.
-    state: AtomicU16,
+    /// In the upper half the code of the class of whose slab this is a page; else 0. In the lower one
+    /// the state. What is not a slab's: one of the constants, and for what is free its order. Of a
+    /// slab's pages, how many are before it, and of the first how many objects are out.
+    what: AtomicU32,
     /// The pages of what was handed out; of a slab's page, [`Class::phase`].
     word: AtomicU32,
 }
@@ -166,8 +157,7 @@ impl Frame {
     /// Says whether a block of `pages` pages begins here.
     #[inline]
     pub(super) fn is_large(&self, pages: usize) -> bool {
-        self.class.load(Relaxed) == 0
-            && self.state.load(Relaxed) == Self::LARGE
+        self.what.load(Relaxed) == Self::what(0, Self::LARGE)
             && self.word.load(Relaxed) as usize == pages
     }
 
@@ -176,7 +166,7 @@ impl Frame {
     #[inline]
     pub(super) fn object(&self, byte: usize, bytes: usize) -> Option<Class> {
         // SAFETY: By the type invariant.
-        let code = unsafe { Code::new(self.class.load(Relaxed)) };
+        let code = unsafe { Code::new(Self::class_in(self.what.load(Relaxed))) };
         code.object(byte, self.word.load(Relaxed), bytes)
     }
 
@@ -189,8 +179,9 @@ impl Frame {
     /// Returns what the frame says.
     #[inline]
     pub(super) fn kind(&self) -> Kind {
-        let state = self.state.load(Relaxed);
-        if let Some(class) = Class::of_code(self.class.load(Relaxed)) {
+        let what = self.what.load(Relaxed);
+        let state = what as u16;
+        if let Some(class) = Class::of_code(Self::class_in(what)) {
             return match (state >> Self::HEAD_SHIFT) as u8 {
                 0 => Kind::Slab { class, used: state },
                 head => Kind::Inner { class, head },
@@ -219,30 +210,49 @@ impl Frame {
         }
     }
 
+    /// Puts class and state together.
+    #[inline]
+    const fn what(class: u16, state: u16) -> u32 {
+        (class as u32) << u16::BITS | state as u32
+    }
+
+    /// Returns the class of what was put together.
+    #[inline]
+    const fn class_in(what: u32) -> u16 {
+        (what >> u16::BITS) as u16
+    }
+
+    /// Returns the state of what is free of an order.
+    #[inline]
+    const fn free(order: u32) -> u16 {
+        // Orders are far from the end of the numbers.
+        Self::FREE.wrapping_add(order as u16)
+    }
+
     /// Says whether a block of 2^`order` pages begins here that is in a list of free ones.
     #[inline]
     pub(super) fn is_listed(&self, order: u32) -> bool {
-        self.state.load(Relaxed) == Self::FREE + order as u16 && self.class.load(Relaxed) == 0
+        self.what.load(Relaxed) == Self::what(0, Self::free(order))
     }
 
     /// Makes what is free, or no head, the head of a block in the list of free ones of `order`.
     #[inline]
     pub(super) fn set_listed(&self, order: u32) {
-        // Class and word are 0 before and after, here and below.
-        self.state.store(Self::FREE + order as u16, Relaxed);
+        // The word is 0 before and after, here and below.
+        self.what.store(Self::what(0, Self::free(order)), Relaxed);
     }
 
     /// Makes what is free, or no head, the head of a free block in no list.
     #[inline]
     pub(super) fn set_rising(&self, order: u32) {
-        let state = Self::RISING | (Self::FREE + order as u16);
-        self.state.store(state, Relaxed);
+        let state = Self::RISING | Self::free(order);
+        self.what.store(Self::what(0, state), Relaxed);
     }
 
     /// Makes what is free no head.
     #[inline]
     pub(super) fn set_tail(&self) {
-        self.state.store(Self::TAIL, Relaxed);
+        self.what.store(Self::what(0, Self::TAIL), Relaxed);
     }
 
     /// Makes the frame of page `index` say something else.
@@ -257,8 +267,7 @@ impl Frame {
             Kind::Slab { class, used } => (class.code(), used),
         };
         // INVARIANT: 0 or a code.
-        self.class.store(class, Relaxed);
-        self.state.store(state, Relaxed);
+        self.what.store(Self::what(class, state), Relaxed);
         self.word.store(word, Relaxed);
     }
 }
@@ -359,7 +368,9 @@ impl Frames {
     #[inline]
     pub(super) fn set_used(&mut self, page: Page, used: u16) {
         if let Some(frame) = self.get(page) {
-            frame.state.store(used, Relaxed);
+            let class = Frame::class_in(frame.what.load(Relaxed));
+            // INVARIANT: As before.
+            frame.what.store(Frame::what(class, used), Relaxed);
         }
     }
 

@@ -305,14 +305,21 @@ impl Heap {
 
     /// Gives the empty slabs that are kept back when nothing else is left, so that an empty heap is
     /// as a new one. A single slab stays: it is most likely wanted again at once.
-    #[inline]
+    #[inline(always)]
     fn reclaim_if_empty(&mut self, work: &mut Work) {
         if self.kept.pages + self.buddy.free_pages() == self.pages {
-            if self.kept.slabs > 1 {
-                self.reclaim(work);
-            }
-            self.buddy.settle(&mut self.frames, work);
+            self.reclaim_when_empty(work);
         }
+    }
+
+    /// Does the work of [`Heap::reclaim_if_empty`].
+    #[cold]
+    #[inline(never)]
+    fn reclaim_when_empty(&mut self, work: &mut Work) {
+        if self.kept.slabs > 1 {
+            self.reclaim(work);
+        }
+        self.buddy.settle(&mut self.frames, work);
     }
 
     /// Says why there are no `pages` pages in one piece.
@@ -393,21 +400,33 @@ impl Heap {
         work: &mut Work,
     ) -> Result<(), BadFree> {
         let page = self.find_large(block, pages)?;
-        self.release_large(page, pages, work);
-        Ok(())
+        self.release_large(page, pages, work)
     }
 
-    /// Takes the `pages` pages back that begin at `page`, and says whether such a block is out.
-    pub(super) fn release_large(&mut self, page: Page, pages: usize, work: &mut Work) -> bool {
+    /// Takes the block of `pages` pages back that begins at `page`.
+    #[inline]
+    pub(super) fn release_large(
+        &mut self,
+        page: Page,
+        pages: usize,
+        work: &mut Work,
+    ) -> Result<(), BadFree> {
         match self.frames.get(page) {
             Some(frame) if frame.is_large(pages) => frame.set_tail(),
-            _ => return false,
+            _ => return Err(self.not_large(page, pages)),
         }
         self.buddy.release(&mut self.frames, page, pages, work);
         self.large_pages -= pages;
         self.large_blocks[order_of(pages) as usize] -= 1;
         self.reclaim_if_empty(work);
-        true
+        Ok(())
+    }
+
+    /// Says why the block of `pages` pages cannot be released that does not begin at `page`.
+    #[cold]
+    fn not_large(&self, page: Page, pages: usize) -> BadFree {
+        let found = self.find_large(page.offset(0), pages);
+        found.err().unwrap_or(BadFree::NotOut)
     }
 
     /// Returns the first page of the block of `pages` pages that begins at `block`.

@@ -254,35 +254,41 @@ impl<L: Lock<State> + Sync, P: Platform<Cache>> Hybrid<L, P> {
         self.release_to_heap(start, layout, told, cost)
     }
 
-    /// Frees pages which the magazine did not take: if that has all the room that it may have, by the
-    /// shortest way.
+    /// Frees pages which the magazine, that may hold `capacity` blocks, did not take: if that is all
+    /// that it may ever have, by the shortest way.
     #[cold]
     #[inline(never)]
-    pub(super) fn free_more_pages(&self, start: Start, layout: Layout) -> Result<(), BadFree> {
-        if let Some(pages) = Pages::of(&layout) {
-            let stock = Stock::Pages(pages);
-            let capacity = self.platform.pinned(|cache| cache.capacity(stock));
-            if capacity.is_none_or(|capacity| capacity >= stock.most()) {
-                let page = self.addresses.block_at(start).offset.and_then(Page::at);
-                let released = page.is_some_and(|page| self.release_large(page, pages));
-                if released {
-                    return Ok(());
-                }
+    pub(super) fn free_past_magazine(
+        &self,
+        start: Start,
+        layout: Layout,
+        page: Page,
+        capacity: usize,
+    ) -> Result<(), BadFree> {
+        match Pages::of(&layout) {
+            Some(pages) if capacity >= Stock::Pages(pages).most() => {
+                self.release_large(page, pages)
             }
+            _ => self.free_block(start, layout),
         }
-        // It makes room, or says what is wrong.
+    }
+
+    /// Frees a block of any size: makes room for it, or says what is wrong.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn free_block(&self, start: Start, layout: Layout) -> Result<(), BadFree> {
         self.release_block(start, layout, None, &mut Cost::default())
     }
 
-    /// Gives the heap a block of pages, and says whether it was out.
-    fn release_large(&self, page: Page, pages: Pages) -> bool {
+    /// Gives the heap a block of pages, for which no bytes were counted.
+    #[cold]
+    #[inline(never)]
+    fn release_large(&self, page: Page, pages: Pages) -> Result<(), BadFree> {
         self.state.with(|state| {
             let work = &mut Work::default();
-            let released = state.heap.release_large(page, pages.count(), work);
-            if released {
-                state.counts.freed(None);
-            }
-            released
+            state.heap.release_large(page, pages.count(), work)?;
+            state.counts.freed(None);
+            Ok(())
         })
     }
 
