@@ -17,10 +17,8 @@ use super::{
         Page,
         REGION_PAGES_SHIFT, //
     },
-    heap::{
-        Heap,
-        Kept, //
-    },
+    heap::Heap,
+    kept::Kept,
     links::List,
     slab::FULLNESSES,
 };

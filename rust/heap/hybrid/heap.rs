@@ -22,7 +22,7 @@ use super::{
         REGION_PAGES_SHIFT,
         Table, //
     },
-    magazine::Stock,
+    kept::Kept,
     slab::{
         self,
         Classes,
@@ -40,10 +40,7 @@ use crate::{
         Cost,
         Path, //
     },
-    engine::{
-        BadFree,
-        Refusal, //
-    },
+    engine::Refusal,
     region::Offset,
 };
 
@@ -72,14 +69,6 @@ pub(super) struct Heap {
     /// nothing was out any more.
     pub(super) reclaims: u64,
 }
-
-/// What is kept against a quick return.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Kept {
-    pub(super) slabs: usize,
-    pub(super) pages: usize,
-}
-
 /// Returns the pages that a layout takes when it is served as pages.
 #[inline]
 pub(super) const fn pages_of(layout: &Layout) -> usize {
@@ -176,19 +165,10 @@ impl Heap {
         cost: &mut Cost,
     ) -> Result<usize, Refusal> {
         loop {
-            let Self {
-                frames,
-                buddy,
-                classes,
-                ..
-            } = self;
-            let slabs = &mut classes[class.index()];
-            let kept = slabs.empty().is_some();
-            if let Some((taken, source)) = slabs.allocate(frames, buddy, class, objects, work) {
-                if kept && slabs.empty().is_none() {
-                    self.kept.slabs -= 1;
-                    self.kept.pages -= class.pages();
-                }
+            let allocated = self.with_slabs(class, |slabs, frames, buddy| {
+                slabs.allocate(frames, buddy, class, objects, work)
+            });
+            if let Some((taken, source)) = allocated {
                 if taken == 0 {
                     // A slab whose bitmap is damaged. The check will say so.
                     return Err(Refusal::Exhausted);
@@ -272,56 +252,10 @@ impl Heap {
             1 << order_of(pages).max(align_order) > self.largest_block
         }
     }
-
-    /// Gives the empty slabs that are kept back, and says whether there were any.
-    fn reclaim(&mut self, work: &mut Work) -> bool {
-        let Self {
-            frames,
-            buddy,
-            classes,
-            ..
-        } = self;
-        let mut any = false;
-        for class in Class::all() {
-            let slabs = &mut classes[class.index()];
-            any |= slabs.reclaim(frames, buddy, class, work);
-        }
-        self.kept = Kept::default();
-        self.reclaims += u64::from(any);
-        any
-    }
-
-    /// Gives the empty slabs that are kept back, and says how many pages that were.
-    pub(super) fn drain(&mut self) -> usize {
-        let pages = self.kept.pages;
-        self.reclaim(&mut Work::default());
-        pages
-    }
-
     /// Has all free pages merge as far as they can.
     pub(super) fn settle(&mut self) {
         self.buddy.settle(&mut self.frames, &mut Work::default());
     }
-
-    /// Gives the empty slabs that are kept back when nothing else is left, so that an empty heap is
-    /// as a new one. A single slab stays: it is most likely wanted again at once.
-    #[inline(always)]
-    fn reclaim_if_empty(&mut self, work: &mut Work) {
-        if self.kept.pages + self.buddy.free_pages() == self.pages {
-            self.reclaim_when_empty(work);
-        }
-    }
-
-    /// Does the work of [`Heap::reclaim_if_empty`].
-    #[cold]
-    #[inline(never)]
-    fn reclaim_when_empty(&mut self, work: &mut Work) {
-        if self.kept.slabs > 1 {
-            self.reclaim(work);
-        }
-        self.buddy.settle(&mut self.frames, work);
-    }
-
     /// Says why there are no `pages` pages in one piece.
     #[cold]
     fn refusal(&self, pages: usize, align_order: u32, cost: &mut Cost) -> Refusal {
@@ -336,168 +270,6 @@ impl Heap {
             Refusal::Fragmented
         }
     }
-
-    /// Takes a block back.
-    #[inline]
-    pub(super) fn release(
-        &mut self,
-        block: Offset,
-        layout: Layout,
-        cost: &mut Cost,
-    ) -> Result<(), BadFree> {
-        let mut work = Work::default();
-        if let Some(class) = Class::of(&layout) {
-            match self.release_objects(class, &[block], &mut work) {
-                // It may be one that was served as a last resort, by a larger class or by a page.
-                Err(BadFree::WrongSize) if slab::class_at(&self.frames, block).is_some() => {
-                    let lender = self.release_borrowed(class, block, &mut work)?;
-                    *cost = served(Path::Slab, Some(lender), None, work);
-                    return Ok(());
-                }
-                Err(BadFree::WrongSize) if class.pages() > 1 => {}
-                result => {
-                    *cost = served(Path::Slab, Some(class), None, work);
-                    return result.map(|_| ());
-                }
-            }
-        }
-        let pages = pages_of(&layout);
-        self.release_pages(block, pages, &mut work)?;
-        *cost = served(Path::Buddy, None, Some(order_of(pages)), work);
-        Ok(())
-    }
-
-    /// Takes objects back, as [`Slabs::release`](slab::Slabs::release) does.
-    #[inline]
-    pub(super) fn release_objects(
-        &mut self,
-        class: Class,
-        objects: &[Offset],
-        work: &mut Work,
-    ) -> Result<usize, BadFree> {
-        let Self {
-            frames,
-            buddy,
-            classes,
-            ..
-        } = self;
-        let slabs = &mut classes[class.index()];
-        let kept = slabs.empty().is_some();
-        let released = slabs.release(frames, buddy, class, objects, work)?;
-        if !kept && slabs.empty().is_some() {
-            self.kept.slabs += 1;
-            self.kept.pages += class.pages();
-        }
-        self.reclaim_if_empty(work);
-        Ok(released)
-    }
-
-    /// Takes a block of `pages` pages back.
-    fn release_pages(
-        &mut self,
-        block: Offset,
-        pages: usize,
-        work: &mut Work,
-    ) -> Result<(), BadFree> {
-        let page = self.find_large(block, pages)?;
-        self.release_large(page, pages, work)
-    }
-
-    /// Takes the block of `pages` pages back that begins at `page`.
-    #[inline]
-    pub(super) fn release_large(
-        &mut self,
-        page: Page,
-        pages: usize,
-        work: &mut Work,
-    ) -> Result<(), BadFree> {
-        match self.frames.get(page) {
-            Some(frame) if frame.is_large(pages) => frame.set_tail(),
-            _ => return Err(self.not_large(page, pages)),
-        }
-        self.buddy.release(&mut self.frames, page, pages, work);
-        self.large_pages -= pages;
-        self.large_blocks[order_of(pages) as usize] -= 1;
-        self.reclaim_if_empty(work);
-        Ok(())
-    }
-
-    /// Says why the block of `pages` pages cannot be released that does not begin at `page`.
-    #[cold]
-    fn not_large(&self, page: Page, pages: usize) -> BadFree {
-        let found = self.find_large(page.offset(0), pages);
-        found.err().unwrap_or(BadFree::NotOut)
-    }
-
-    /// Returns the first page of the block of `pages` pages that begins at `block`.
-    fn find_large(&self, block: Offset, pages: usize) -> Result<Page, BadFree> {
-        let page = Page::of(block).ok_or(BadFree::Foreign)?;
-        let frame = self.frames.get(page).ok_or(BadFree::Foreign)?;
-        if block != page.offset(0) {
-            return Err(BadFree::Interior);
-        }
-        match frame.kind() {
-            Kind::Large { pages: own } if own as usize == pages => Ok(page),
-            Kind::Large { .. } | Kind::Slab { .. } => Err(BadFree::WrongSize),
-            Kind::Tail if self.frames.is_free(page) => Err(BadFree::NotOut),
-            Kind::Tail | Kind::Inner { .. } => Err(BadFree::Interior),
-            Kind::Free { .. } => Err(BadFree::NotOut),
-        }
-    }
-
-    /// Makes a block serve `new` where it is, if it can.
-    pub(super) fn resize(
-        &mut self,
-        block: Offset,
-        layout: Layout,
-        new: Layout,
-        cost: &mut Cost,
-    ) -> bool {
-        let mut work = Work::default();
-        match (Class::of(&layout), Class::of(&new)) {
-            (Some(old), Some(new)) if old == new => {
-                *cost = served(Path::InPlace, Some(old), None, work);
-                true
-            }
-            (None, None) => {
-                let pages = pages_of(&layout);
-                let Ok(page) = self.find_large(block, pages) else {
-                    return false;
-                };
-                let wanted = pages_of(&new);
-                let Self {
-                    frames,
-                    buddy,
-                    large_pages,
-                    large_blocks,
-                    ..
-                } = self;
-                if wanted > pages {
-                    let more = page.index() + pages;
-                    if more >= frames.pages(page.region())
-                        || !buddy.take(frames, page.after(pages), wanted - pages, &mut work)
-                    {
-                        return false;
-                    }
-                } else if wanted < pages {
-                    buddy.release(frames, page.after(wanted), pages - wanted, &mut work);
-                }
-                frames.set_kind(
-                    page,
-                    Kind::Large {
-                        pages: wanted as u32,
-                    },
-                );
-                *large_pages = *large_pages + wanted - pages;
-                large_blocks[order_of(pages) as usize] -= 1;
-                large_blocks[order_of(wanted) as usize] += 1;
-                *cost = served(Path::InPlace, None, Some(order_of(wanted)), work);
-                true
-            }
-            _ => false,
-        }
-    }
-
     /// Returns the blocks of pages that are out.
     pub(super) fn large_count(&self) -> usize {
         self.large_blocks
@@ -505,45 +277,6 @@ impl Heap {
             .map(|blocks| *blocks as usize)
             .sum()
     }
-
-    /// Says whether a block of this size begins here and is out.
-    pub(super) fn is_out(&mut self, stock: Stock, block: Offset) -> bool {
-        match stock {
-            Stock::Class(class) => {
-                slab::find(&self.frames, class, block).is_ok_and(|(slab, number, _)| {
-                    let word = self.frames.bits(slab, slab::words(class)).get(number / 64);
-                    word.is_some_and(|word| word >> (number % 64) & 1 != 0)
-                })
-            }
-            Stock::Pages(pages) => Page::of(block).is_some_and(|page| {
-                let pages = pages.count() as u32;
-                page.offset(0) == block && self.frames.kind(page) == Kind::Large { pages }
-            }),
-        }
-    }
-
-    /// Takes back the first of blocks that were in a magazine, and as many more as go with it, and
-    /// says how many.
-    ///
-    /// # Errors
-    ///
-    /// [`BadFree::NotOut`] when the first was freed twice: in magazines that is not seen.
-    pub(super) fn take_back(
-        &mut self,
-        stock: Stock,
-        blocks: &[Offset],
-        work: &mut Work,
-    ) -> Result<usize, BadFree> {
-        match (stock, blocks) {
-            (_, []) => Ok(0),
-            (Stock::Class(class), _) => self.release_objects(class, blocks, work),
-            (Stock::Pages(pages), [block, ..]) => {
-                self.release_pages(*block, pages.count(), work)?;
-                Ok(1)
-            }
-        }
-    }
-
     /// Returns the objects that are out, their bytes, and the bytes of all slabs.
     pub(super) fn slab_bytes(&self) -> (usize, usize, usize) {
         let mut sums = (0, 0, 0);

@@ -102,6 +102,13 @@ impl Pages {
         }
     }
 
+    /// Returns the layout of a block of so many.
+    pub(super) fn layout(self) -> Layout {
+        let page = Layout::new::<[u8; PAGE_BYTES]>();
+        // So many pages are far from the end of the numbers.
+        Layout::from_size_align(self.count() * PAGE_BYTES, PAGE_BYTES).unwrap_or(page)
+    }
+
     /// Returns how many these are.
     #[inline]
     pub(super) const fn count(self) -> usize {

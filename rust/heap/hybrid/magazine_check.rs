@@ -10,10 +10,7 @@
 use core::sync::atomic::Ordering;
 
 use super::{
-    engine::{
-        Hybrid,
-        State, //
-    },
+    engine::Hybrid,
     magazine::{
         Cache,
         SLOTS,
@@ -21,6 +18,7 @@ use super::{
         Start,
         Stock, //
     },
+    state::State,
 };
 use crate::{
     check::{

@@ -91,9 +91,14 @@ mod buddy;
 #[forbid(unsafe_code)]
 mod check;
 mod engine;
+mod fast;
+#[forbid(unsafe_code)]
+mod figures;
 mod frames;
 #[forbid(unsafe_code)]
 mod heap;
+#[forbid(unsafe_code)]
+mod kept;
 #[forbid(unsafe_code)]
 mod last_resort;
 #[forbid(unsafe_code)]
@@ -106,15 +111,19 @@ mod map;
 #[forbid(unsafe_code)]
 mod refill;
 #[forbid(unsafe_code)]
+mod release;
+#[forbid(unsafe_code)]
 mod runs;
 #[forbid(unsafe_code)]
 mod slab;
+#[forbid(unsafe_code)]
+mod state;
 #[cfg(test)]
 mod tests;
 
 pub use engine::{
     Hybrid,
-    State,
     table_bytes, //
 };
 pub use magazine::Cache;
+pub use state::State;

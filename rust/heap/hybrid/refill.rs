@@ -16,11 +16,8 @@ use core::sync::atomic::AtomicUsize;
 
 use super::{
     buddy::Work,
-    engine::{
-        Hybrid,
-        State,
-        kept, //
-    },
+    engine::Hybrid,
+    fast::kept,
     frames::Page,
     magazine::{
         BATCH,
@@ -30,6 +27,7 @@ use super::{
         Stock,
         Told, //
     },
+    state::State,
 };
 #[cfg(test)]
 use crate::testing::atomic::AtomicUsize;
@@ -261,15 +259,14 @@ impl<L: Lock<State> + Sync, P: Platform<Cache>> Hybrid<L, P> {
     pub(super) fn free_past_magazine(
         &self,
         start: Start,
-        layout: Layout,
         page: Page,
+        pages: Pages,
         capacity: usize,
     ) -> Result<(), BadFree> {
-        match Pages::of(&layout) {
-            Some(pages) if capacity >= Stock::Pages(pages).most() => {
-                self.release_large(page, pages)
-            }
-            _ => self.free_block(start, layout),
+        if capacity >= Stock::Pages(pages).most() {
+            self.release_large(page, pages)
+        } else {
+            self.free_block(start, pages.layout())
         }
     }
 

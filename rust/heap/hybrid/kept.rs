@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Empty slabs that are kept, at most one of each class, and when they are given back.
+
+use super::{
+    buddy::{
+        Buddy,
+        Work, //
+    },
+    frames::Frames,
+    heap::Heap,
+    slab::Slabs,
+};
+use crate::class::Class;
+
+/// What is kept against a quick return.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Kept {
+    pub(super) slabs: usize,
+    pub(super) pages: usize,
+}
+impl Heap {
+    /// Has a class's slabs do something, and keeps account of the empty one if they then keep it, or
+    /// do no more.
+    #[inline(always)]
+    pub(super) fn with_slabs<R>(
+        &mut self,
+        class: Class,
+        f: impl FnOnce(&mut Slabs, &mut Frames, &mut Buddy) -> R,
+    ) -> R {
+        let slabs = &mut self.classes[class.index()];
+        let before = slabs.empty().is_some();
+        let result = f(slabs, &mut self.frames, &mut self.buddy);
+        match (before, slabs.empty().is_some()) {
+            (false, true) => {
+                self.kept.slabs += 1;
+                self.kept.pages += class.pages();
+            }
+            (true, false) => {
+                self.kept.slabs -= 1;
+                self.kept.pages -= class.pages();
+            }
+            _ => {}
+        }
+        result
+    }
+
+    /// Gives the empty slabs that are kept back, and says whether there were any.
+    pub(super) fn reclaim(&mut self, work: &mut Work) -> bool {
+        let mut any = false;
+        for class in Class::all() {
+            any |= self.with_slabs(class, |slabs, frames, buddy| {
+                slabs.reclaim(frames, buddy, class, work)
+            });
+        }
+        self.reclaims += u64::from(any);
+        any
+    }
+
+    /// Gives the empty slabs that are kept back, and says how many pages that were.
+    pub(super) fn drain(&mut self) -> usize {
+        let pages = self.kept.pages;
+        self.reclaim(&mut Work::default());
+        pages
+    }
+    /// Gives the empty slabs that are kept back when nothing else is left, so that an empty heap is
+    /// as a new one. A single slab stays: it is most likely wanted again at once.
+    #[inline(always)]
+    pub(super) fn reclaim_if_empty(&mut self, work: &mut Work) {
+        if self.kept.pages + self.buddy.free_pages() == self.pages {
+            self.reclaim_when_empty(work);
+        }
+    }
+
+    /// Does the work of [`Heap::reclaim_if_empty`].
+    #[cold]
+    #[inline(never)]
+    fn reclaim_when_empty(&mut self, work: &mut Work) {
+        if self.kept.slabs > 1 {
+            self.reclaim(work);
+        }
+        self.buddy.settle(&mut self.frames, work);
+    }
+}
