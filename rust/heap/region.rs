@@ -50,18 +50,31 @@ impl Offset {
     }
 
     /// Returns the number of the region.
+    #[inline(always)]
     #[must_use]
     pub const fn region(self) -> u16 {
         (self.to_bits() >> REGION_SHIFT) as u16
     }
 
     /// Returns the byte in the region.
+    #[inline(always)]
     #[must_use]
     pub const fn byte(self) -> u64 {
         self.to_bits() & ((1 << REGION_SHIFT) - 1)
     }
 
+    /// Returns the offset of the byte that is `bytes` bytes behind, in the same region.
+    #[inline(always)]
+    pub(crate) const fn plus(self, bytes: usize) -> Self {
+        match NonZeroU64::new(self.0.get().wrapping_sub(bytes as u64)) {
+            Some(complement) => Self(complement),
+            // As in `new`.
+            None => Self(NonZeroU64::MIN),
+        }
+    }
+
     /// Returns how many bytes behind another one it is, if it is in the same region and not before.
+    #[inline(always)]
     pub(crate) const fn after(self, other: Self) -> Option<usize> {
         match self.to_bits().checked_sub(other.to_bits()) {
             Some(byte) if self.region() == other.region() => Some(byte as usize),

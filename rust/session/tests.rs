@@ -2,6 +2,8 @@
 
 //! Sessions on the seed, with a scarce supply of tables.
 
+#[path = "submit/at_hand.rs"]
+mod at_hand;
 #[path = "fail_tests.rs"]
 mod fail;
 #[path = "guard/tests.rs"]

@@ -422,13 +422,21 @@ impl Cache {
     /// Puts blocks in, the last one first, and returns for how many of the first there is no room.
     pub(super) fn fill(&self, stock: Stock, blocks: &[Option<Start>]) -> usize {
         add(&self.turns, 1);
+        let magazine = self.magazine(stock);
+        let (mut len, capacity) = (self.len(stock), self.capacity(stock));
         let mut rest = blocks;
         while let Some((block, before)) = rest.split_last() {
-            if !block.is_none_or(|block| self.magazine(stock).push(block)) {
-                break;
+            if let Some(block) = block {
+                let Some(slot) = magazine.blocks[..capacity.min(SLOTS)].get(len) else {
+                    break;
+                };
+                slot.store(block.as_ptr(), Relaxed);
+                len += 1;
             }
             rest = before;
         }
+        // INVARIANT: There is a block in each of these slots, which are fewer than the capacity.
+        magazine.len.store(len as u32, Relaxed);
         rest.len()
     }
 

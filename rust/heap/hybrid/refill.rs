@@ -204,9 +204,7 @@ impl<L: Lock<State> + Sync, P: Platform<Cache>> Hybrid<L, P> {
         } = hand;
         let blocks = &all[blocks];
         let starts = &mut starts[..blocks.len()];
-        for (start, block) in starts.iter_mut().zip(blocks) {
-            *start = self.addresses.block(*block).map(|block| block.start);
-        }
+        self.addresses.starts(blocks, starts);
         let filled = self.platform.pinned(|cache| {
             let surplus = match granted {
                 0 => 0,

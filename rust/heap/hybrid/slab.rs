@@ -206,6 +206,7 @@ impl Slabs {
             Some(slab) => (slab, Source::Slabs),
             None => (self.grow(frames, buddy, class, work)?, Source::Growth),
         };
+        let (first, bytes) = (slab.offset(0), class.bytes());
         let mut taken = 0;
         let mut rest = objects.iter_mut();
         for (number, word) in frames.bits(slab, words(class)).iter_mut().enumerate() {
@@ -217,7 +218,8 @@ impl Slabs {
                     break;
                 };
                 let bit = left.trailing_zeros() as usize;
-                *object = slab.offset((number * 64 + bit) * class.bytes());
+                // All are in the slab, of a few pages.
+                *object = first.plus((number * 64).wrapping_add(bit).wrapping_mul(bytes));
                 left &= left - 1;
                 taken += 1;
             }
@@ -255,16 +257,12 @@ impl Slabs {
         let (slab, number, used) = find(frames, class, *first)?;
         let bits = frames.bits(slab, words(class));
         clear(bits, number)?;
-        let mut freed = 1;
-        for object in rest {
-            let number = object
-                .after(slab.offset(0))
-                .and_then(|byte| class.object(byte));
-            if number.is_none_or(|number| clear(bits, number).is_err()) {
-                break;
-            }
-            freed += 1;
-        }
+        let first = slab.offset(0);
+        let alike = rest.iter().take_while(|object| {
+            let number = object.after(first).and_then(|byte| class.object(byte));
+            number.is_some_and(|number| clear(bits, number).is_ok())
+        });
+        let freed = 1 + alike.count();
         let left = used.saturating_sub(freed);
         self.note(frames, class, slab, used, left);
         if left == 0 {

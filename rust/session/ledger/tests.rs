@@ -16,7 +16,8 @@ use crate::{
 use std::{
     collections::{
         HashMap,
-        HashSet, //
+        HashSet,
+        VecDeque, //
     },
     vec,
     vec::Vec, //
@@ -96,6 +97,31 @@ fn a_block_that_is_inserted_has_its_name_at_once() {
     let handle = ledger.vacancy(1).unwrap().insert(record(1));
     assert_eq!((ledger.tally().blocks, ledger.tally().bytes), (1, 1));
     assert_eq!(ledger.take(handle), Ok(record(1)));
+}
+
+#[test]
+fn entries_are_used_in_the_order_in_which_they_became_vacant() {
+    let mut ledger = ledger(usize::MAX, u32::MAX);
+    let mut vacant: VecDeque<_> = (0..FIRST_CHUNK as u32).collect();
+    let mut live = Vec::new();
+    for step in 0..12 * FIRST_CHUNK {
+        // More and more are out, then fewer and fewer, to the last one either way.
+        let takes = step / (2 * FIRST_CHUNK) % 2 == 0;
+        if takes && !vacant.is_empty() {
+            let handle = insert(&mut ledger, 1);
+            assert_eq!(Some(handle.index()), vacant.pop_front());
+            live.push(handle);
+        }
+        if !takes || step % 3 == 0 {
+            let handle = live.swap_remove(step * 31 % live.len());
+            ledger.take(handle).unwrap();
+            vacant.push_back(handle.index());
+        }
+        if live.is_empty() {
+            live.push(insert(&mut ledger, 1));
+            vacant.pop_front();
+        }
+    }
 }
 
 #[test]

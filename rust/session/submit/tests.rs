@@ -15,10 +15,10 @@ use slab_heap::{
 /// An operation, and what was said of it.
 #[derive(Clone, Debug)]
 pub(super) struct Op {
-    operation: Operation,
-    reply: Option<Reply>,
-    freed: Option<Handle>,
-    denied: Option<Denied>,
+    pub(super) operation: Operation,
+    pub(super) reply: Option<Reply>,
+    pub(super) freed: Option<Handle>,
+    pub(super) denied: Option<Denied>,
 }
 
 impl Request for Op {
@@ -64,7 +64,10 @@ fn free_op(handle: Handle) -> Op {
 }
 
 /// Does all of them, and returns how many there were and why no more.
-pub(super) fn submit(session: &TestSession<'_>, ops: &mut [Op]) -> (usize, Option<Denied>) {
+pub(super) fn submit<E: Engine>(
+    session: &Session<&E, HostLock<Ledger<Tables>>, Tables>,
+    ops: &mut [Op],
+) -> (usize, Option<Denied>) {
     let mut done = 0;
     while done < ops.len() {
         let part = session.submit(ops, 0, done);
@@ -83,8 +86,12 @@ pub(super) fn handle(op: &Op) -> Handle {
 }
 
 pub(super) fn sound(pool: &Pool) {
+    sound_engine(&pool.engine);
+}
+
+pub(super) fn sound_engine(engine: &impl Engine) {
     let mut walk = Walk::new();
-    let walked = check::run(&mut walk, |walk| pool.engine.check(walk));
+    let walked = check::run(&mut walk, |walk| engine.check(walk));
     assert_eq!(walked, Ok(Progress::Sound));
 }
 

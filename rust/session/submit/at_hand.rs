@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Submissions on an engine that has blocks at hand, beside the same operations one by one.
+
+use super::submit::{
+    Op,
+    alloc_op,
+    op,
+    sound_engine,
+    submit, //
+};
+use crate::*;
+use core::ptr::NonNull;
+use slab_heap::{
+    Engine,
+    hybrid::{
+        Cache,
+        Hybrid,
+        State, //
+    },
+    platform::{
+        Pinning,
+        Platform, //
+    },
+};
+use std::{
+    sync::Mutex,
+    vec,
+    vec::Vec, //
+};
+
+use super::{
+    HostLock,
+    POOL,
+    Tables, //
+};
+
+/// A machine with one CPU, at which threads take turns.
+#[derive(Default)]
+struct OneCpu {
+    turn: Mutex<()>,
+    own: Cache,
+}
+
+// SAFETY: Whoever runs for the CPU has its turn.
+unsafe impl Platform<Cache> for OneCpu {
+    fn cpus(&self) -> usize {
+        1
+    }
+
+    fn of(&self, cpu: usize) -> Option<&Cache> {
+        (cpu == 0).then_some(&self.own)
+    }
+
+    fn pinned<R>(&self, f: impl FnOnce(&Cache) -> R) -> Option<R> {
+        let _turn = self.turn.lock().unwrap();
+        Some(f(&self.own))
+    }
+
+    fn on(&self, _cpu: usize, work: &mut (dyn FnMut(Pinning<'_, Cache>) + Send)) {
+        work(&|f| {
+            self.pinned(f);
+        });
+    }
+}
+
+type HostHybrid = Hybrid<HostLock<State>, OneCpu>;
+
+type HybridSession<'p> = Session<&'p HostHybrid, HostLock<Ledger<Tables>>, Tables>;
+
+/// The hybrid, in memory full of 0xa5.
+struct Pool {
+    engine: HostHybrid,
+    _memory: Vec<u8>,
+    _table: Vec<u64>,
+}
+
+impl Pool {
+    fn new() -> Self {
+        let engine = Hybrid::new(HostLock(Mutex::new(State::new())), OneCpu::default());
+        let mut memory = vec![0xa5_u8; 2 * POOL];
+        let mut table = vec![0_u64; engine.table_bytes(POOL) / 8];
+        let start = memory.as_mut_ptr();
+        let start = start.wrapping_add(start.addr().next_multiple_of(POOL) - start.addr());
+        let start = NonNull::new(start).unwrap();
+        let records = NonNull::new(table.as_mut_ptr()).unwrap().cast();
+        // SAFETY: Both are new, large enough, and stay as long as the engine, whose field is dropped
+        // first.
+        unsafe { engine.add_region(start, POOL, records) }.unwrap();
+        Self {
+            engine,
+            _memory: memory,
+            _table: table,
+        }
+    }
+
+    fn session(&self) -> HybridSession<'_> {
+        let ledger = HostLock(Mutex::new(Ledger::new(Limits {
+            bytes: POOL / 2,
+            handles: 1500,
+        })));
+        // SAFETY: A reference derefs to what it refers to.
+        unsafe { Session::new(&self.engine, ledger, Tables, false) }
+    }
+}
+
+/// Looks whether a new block is zeros, and leaves something else there.
+fn use_up(session: &HybridSession<'_>, reply: &Reply) {
+    let pinned = session.pin(reply.handle).unwrap();
+    let (start, _) = pinned.bytes_from(0).unwrap();
+    for byte in 0..reply.usable {
+        // SAFETY: The block has so many bytes, and is pinned.
+        assert_eq!(unsafe { start.add(byte).read() }, 0);
+    }
+    // SAFETY: As above.
+    unsafe { start.write_bytes(0xa5, reply.usable) };
+}
+
+/// Does an operation alone, and says whether it was done.
+fn alone(session: &HybridSession<'_>, done: &[Op], op: &mut Op) -> bool {
+    let denied = match op.operation {
+        Operation::Allocate { size, align } => match session.allocate(size, align) {
+            Ok(reply) => {
+                op.reply = Some(reply);
+                return true;
+            }
+            Err(denied) => denied,
+        },
+        Operation::Free(name) => {
+            let handle = match name {
+                Name::Handle(bits) => Handle::from_bits(bits).ok_or(Denied::NoSuchBlock),
+                Name::Earlier(number) => done
+                    .get(number)
+                    .and_then(Request::allocated)
+                    .ok_or(Denied::BadOperation),
+            };
+            match handle.and_then(|handle| session.free(handle).map(|_| handle)) {
+                Ok(handle) => {
+                    op.freed = Some(handle);
+                    return true;
+                }
+                Err(denied) => denied,
+            }
+        }
+        Operation::Reallocate(..) => unreachable!(),
+    };
+    op.denied = Some(denied);
+    false
+}
+
+/// Returns an operation for two random numbers.
+fn pick(known: &[Handle], place: usize, choice: usize, number: usize) -> Op {
+    let size = 1 << (number % 14);
+    let size = size + number as u64 / 14 % size;
+    match choice {
+        0..45 => alloc_op(size.min(4096)),
+        45..50 => op(Operation::Allocate {
+            size,
+            align: 1 << (number % 14),
+        }),
+        50..52 => op(Operation::Allocate {
+            size: [0, 4097, u64::MAX][number % 3],
+            align: [8, 3, 1 << 63][number / 3 % 3],
+        }),
+        52..60 => op(Operation::Free(Name::Earlier(number % (place + 1)))),
+        60..61 => op(Operation::Free(Name::Handle(number as u32))),
+        _ if known.is_empty() => alloc_op(64),
+        _ => op(Operation::Free(Name::Handle(
+            known[number % known.len()].to_bits(),
+        ))),
+    }
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::test_runner::Config::with_cases(64))]
+
+    /// What is submitted is what is done one by one, to the block, the cost and the denial.
+    #[test]
+    fn submitted_or_one_by_one_is_the_same(
+        submissions in proptest::collection::vec(
+            proptest::collection::vec((0..100_usize, 0..1_000_000_usize), 1..150), 1..12),
+    ) {
+        let (left, right) = (Pool::new(), Pool::new());
+        let (together, singly) = (left.session(), right.session());
+        let mut known = Vec::new();
+        for numbers in submissions {
+            let numbered = numbers.iter().enumerate();
+            let mut ops: Vec<_> = numbered.map(|(place, (choice, number))| pick(&known, place, *choice, *number)).collect();
+            let mut twins = ops.clone();
+            let (done, denied) = submit(&together, &mut ops);
+            for place in 0..twins.len() {
+                let (earlier, rest) = twins.split_at_mut(place);
+                if !alone(&singly, earlier, &mut rest[0]) {
+                    break;
+                }
+            }
+            assert_eq!(denied, ops.get(done).and_then(|op| op.denied));
+            for (op, twin) in ops.iter().zip(&twins) {
+                assert_eq!((op.reply, op.freed, op.denied), (twin.reply, twin.freed, twin.denied));
+            }
+            assert_eq!(together.tally(), singly.tally());
+            for reply in ops.iter().filter_map(|op| op.reply) {
+                let was_freed = ops.iter().any(|op| op.freed == Some(reply.handle));
+                if !was_freed {
+                    use_up(&together, &reply);
+                    use_up(&singly, &reply);
+                    known.push(reply.handle);
+                }
+            }
+            sound_engine(&left.engine);
+        }
+    }
+}
