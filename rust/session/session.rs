@@ -418,12 +418,7 @@ where
 /// [`Denied::SizeZero`], [`Denied::BadAlign`], and [`Refusal::TooBig`] for more than the pool.
 #[inline(always)]
 pub fn validate(engine: &(impl Engine + ?Sized), size: u64, align: u64) -> Result<Layout, Denied> {
-    validate_within(engine.capacity(), size, align)
-}
-
-/// As [`validate`], for an engine of that capacity.
-#[inline(always)]
-pub(super) fn validate_within(capacity: usize, size: u64, align: u64) -> Result<Layout, Denied> {
+    let capacity = engine.capacity();
     if size == 0 {
         return Err(Denied::SizeZero);
     }

@@ -7,6 +7,7 @@
 //! program does not know of. What is freed cannot be had back.
 
 // The session's lock is held for a few operations at a time; what is done under it, session.rs says.
+// Where the engine has blocks at hand, so is the CPU: nothing else is locked, nor does anything sleep.
 
 use core::{
     alloc::Layout,
@@ -41,7 +42,8 @@ use crate::{
     storage::Storage,
 };
 
-/// Operations between two moments when the lock is free.
+/// Operations between two moments when the lock is free and the scheduler gets in: each zeroes
+/// [`AT_ONCE_BYTES`] at most.
 const GROUP: usize = 32;
 
 /// Which block an operation is about.
@@ -403,15 +405,16 @@ fn allocate_at_hand<S: Storage>(
 /// Returns the handle that is meant by the request behind those that are `done`.
 #[inline(always)]
 fn named<Q: Request>(done: &[Q], base: usize, name: Name) -> Result<Handle, Denied> {
-    match name {
-        Name::Handle(bits) => Handle::from_bits(bits).ok_or(Denied::NoSuchBlock),
-        Name::Earlier(number) => named_earlier(done, base, number),
-    }
+    let bits = match name {
+        Name::Handle(bits) => bits,
+        Name::Earlier(number) => allocated_by(done, base, number)?.to_bits(),
+    };
+    Handle::from_bits(bits).ok_or(Denied::NoSuchBlock)
 }
 
 /// Returns the handle of the block that the request with this number allocated.
 #[inline(never)]
-fn named_earlier<Q: Request>(done: &[Q], base: usize, number: usize) -> Result<Handle, Denied> {
+fn allocated_by<Q: Request>(done: &[Q], base: usize, number: usize) -> Result<Handle, Denied> {
     let request = number.checked_sub(base).and_then(|place| done.get(place));
     let handle = request.and_then(Request::allocated);
     handle.ok_or(Denied::BadOperation)

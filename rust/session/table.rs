@@ -76,7 +76,7 @@ pub(crate) const fn chunk_entries(chunk: usize) -> usize {
 #[inline(always)]
 pub(crate) const fn chunk_of(index: u32) -> usize {
     // The first chunk counts as two halves, so that all begin at powers of two; these are one.
-    (index / (FIRST_CHUNK as u32 / 2) | 1).ilog2() as usize
+    ((index / (FIRST_CHUNK as u32 / 2)) | 1).ilog2() as usize
 }
 
 impl<S: Storage> Table<S> {

@@ -74,7 +74,7 @@ impl<L: Lock<State> + Sync, P: Platform<Cache>> Hybrid<L, P> {
     ///
     /// # Safety
     ///
-    /// As for [`Engine::release`].
+    /// As for [`Engine::release`](crate::Engine::release).
     #[inline(always)]
     pub(super) unsafe fn put_object(
         &self,
@@ -138,7 +138,7 @@ impl<L: Lock<State> + Sync, P: Platform<Cache>> Hybrid<L, P> {
     ///
     /// # Safety
     ///
-    /// As for [`Engine::release`].
+    /// As for [`Engine::release`](crate::Engine::release).
     #[inline(always)]
     pub unsafe fn free(&self, start: NonNull<u8>, layout: Layout) -> Result<(), BadFree> {
         // SAFETY: By this function's contract.
@@ -153,7 +153,7 @@ impl<L: Lock<State> + Sync, P: Platform<Cache>> Hybrid<L, P> {
     ///
     /// # Safety
     ///
-    /// As for [`Engine::release`].
+    /// As for [`Engine::release`](crate::Engine::release).
     #[inline(never)]
     unsafe fn free_pages(&self, start: Start, layout: Layout) -> Result<(), BadFree> {
         let Some(pages) = Pages::of(&layout) else {

@@ -22,20 +22,20 @@
 //!
 //! | the seed | the hybrid | where |
 //! |---|---|---|
-//! | one caller at a time | each CPU has magazines of free blocks; the lock is behind them | `magazine`, `refill` |
+//! | one caller at a time | each CPU has magazines of free blocks; the lock is behind them | `magazine`, `fast`, `refill` |
 //! | seven classes, powers of two from 64 | 32 classes from 8, four to a doubling | [`class`](crate::class) |
 //! | routes by size, then looks at the alignment of small ones | rounds the size up to the alignment first: what is served is aligned | [`class`](crate::class) |
 //! | grows by 64 objects | by the fewest pages that waste an eighth at most; by a single page when there is no more | `class`, `heap` |
-//! | keeps slabs for ever | gives an empty slab back; keeps one of each class, until memory is short or nothing else is out | `slab`, `heap` |
+//! | keeps slabs for ever | gives an empty slab back; keeps one of each class, until memory is short or nothing else is out | `slab`, `kept` |
 //! | links in free blocks | a bitmap beside the pool, which also knows a bad free | `slab` |
 //! | looks for a buddy in a list | reads it off the buddy's frame | `frames`, `buddy` |
 //! | merges as far as it goes | merges a step or two in each free, and the rest in the next | `buddy` |
 //! | powers of two for what is large | whole pages; the rest of a block goes back at once, and serves with what lies beside it | `buddy`, `runs` |
 //! | buddies by address | by place in the region: the same trace has the same offsets anywhere | `buddy` |
-//! | moves what grows | takes the pages behind a block, if they are free, or kept and there is no room for a copy; slabs keep to the other end | `buddy`, `heap` |
+//! | moves what grows | takes the pages behind a block, if they are free, or kept and there is no room for a copy; slabs keep to the other end | `buddy`, `release` |
 //! | refuses when a list is empty | looks at larger classes and at runs of any position first; says why, and how much in pieces the pool is | `last_resort`, `runs` |
-//! | counts slab memory twice | total is used, cached and free | `engine` |
-//! | believes every free | refuses what is foreign, interior or of another size, and names it; a double free when it reaches the slab | `frames`, `slab`, `heap` |
+//! | counts slab memory twice | total is used, cached and free | `figures` |
+//! | believes every free | refuses what is foreign, interior or of another size, and names it; a double free when it reaches the slab | `frames`, `slab`, `release` |
 //!
 //! The ideas are old. Objects in slabs that come and go are Bonwick's (The Slab Allocator, 1994);
 //! magazines are his and Adams's (Magazines and Vmem, 2001), and SLUB's sheaves their like; the
