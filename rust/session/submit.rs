@@ -405,11 +405,10 @@ fn allocate_at_hand<S: Storage>(
 /// Returns the handle that is meant by the request behind those that are `done`.
 #[inline(always)]
 fn named<Q: Request>(done: &[Q], base: usize, name: Name) -> Result<Handle, Denied> {
-    let bits = match name {
-        Name::Handle(bits) => bits,
-        Name::Earlier(number) => allocated_by(done, base, number)?.to_bits(),
-    };
-    Handle::from_bits(bits).ok_or(Denied::NoSuchBlock)
+    match name {
+        Name::Handle(bits) => Handle::from_bits(bits).ok_or(Denied::NoSuchBlock),
+        Name::Earlier(number) => allocated_by(done, base, number),
+    }
 }
 
 /// Returns the handle of the block that the request with this number allocated.
