@@ -13,6 +13,7 @@
 
 mod blocks;
 mod debug;
+mod events;
 mod fail;
 mod inspection;
 mod mapping;
@@ -166,6 +167,7 @@ impl OpenFile {
             SLABLAB_NR_INJECT => self.inject(argument, bytes),
             SLABLAB_NR_REPORTS => self.reports(argument, bytes),
             SLABLAB_NR_FAIL => self.fail(argument, bytes),
+            SLABLAB_NR_EVENTS => self.events(argument, bytes),
             _ => Err(ENOTTY),
         }
     }
@@ -215,8 +217,14 @@ impl OpenFile {
     fn session_by_default(&self, size: u64, align: u64) -> Result<&Session, Denied> {
         let pool = self.lab.shared(DEFAULT_ENGINE);
         validate(&**pool, size, align)?;
-        self.begin(pool.clone(), 0).map_err(|_| Denied::NoTable)?;
+        self.begin_by_default().map_err(|_| Denied::NoTable)?;
         self.session()
+    }
+
+    /// Begins a session on the default engine's shared pool, unless there is one.
+    fn begin_by_default(&self) -> Result {
+        let pool = self.lab.shared(DEFAULT_ENGINE);
+        self.begin(pool.clone(), 0).map(|_began| ())
     }
 
     /// Returns the pool that a session has, or will have if it never says.

@@ -16,7 +16,10 @@ use kernel::{
         global_lock, //
     }, //
 };
-use slab_session::Limits;
+use slab_session::{
+    Event,
+    Limits, //
+};
 
 use crate::{
     budget::{
@@ -28,6 +31,8 @@ use crate::{
         EngineKind,
         PoolRef, //
     },
+    tables::Chunk,
+    uapi::SLABLAB_EVENTS_MAX,
 };
 
 global_lock! {
@@ -54,6 +59,7 @@ pub(crate) struct Lab {
     limits: Limits,
     private_bytes: Arc<Budget>,
     table_entries: Arc<Budget>,
+    events: Arc<Budget>,
     sessions: Arc<Budget>,
 }
 
@@ -62,6 +68,12 @@ const LARGEST_TABLES: usize = 4;
 
 /// Entries of the smallest table: the budget has one more of these for every session.
 const SMALLEST_TABLE: usize = 1024;
+
+/// Rings of events that can be as large as they may, at once.
+const LARGEST_RINGS: usize = 16;
+
+/// Events that every session has room for, whatever the others do: the budget is for more.
+const SMALLEST_RING: usize = 1024;
 
 /// The lab is open while this lives.
 pub(crate) struct Opened(());
@@ -97,6 +109,7 @@ impl Lab {
                     LARGEST_TABLES * parameters.session_handles as usize
                         + SMALLEST_TABLE * parameters.sessions,
                 )?,
+                events: Budget::new(LARGEST_RINGS * (SLABLAB_EVENTS_MAX as usize - SMALLEST_RING))?,
                 sessions: Budget::new(parameters.sessions)?,
             },
             GFP_KERNEL,
@@ -132,6 +145,17 @@ impl Lab {
     /// Returns the budget of all sessions' tables, in entries.
     pub(crate) fn table_entries(&self) -> &Arc<Budget> {
         &self.table_entries
+    }
+
+    /// Makes room for `events` events of one session.
+    ///
+    /// # Errors
+    ///
+    /// [`EDQUOT`] when all sessions together would have too many, [`ENOMEM`].
+    pub(crate) fn ring(&self, events: usize) -> Result<Chunk<Event>> {
+        let more = events.saturating_sub(SMALLEST_RING);
+        let lease = Lease::new(&self.events, more).ok_or(EDQUOT)?;
+        Chunk::new(events, Event::VACANT, lease)
     }
 
     /// Returns the budget of sessions.

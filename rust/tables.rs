@@ -1,22 +1,32 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The memory of sessions' tables.
+//! The memory of sessions' tables and of their events.
 //!
 //! A program decides how many entries there are, so all tables together have a budget, and stay
-//! within it also when a program frees its blocks and keeps its file open.
+//! within it also when a program frees its blocks and keeps its file open. So have all rings of
+//! events.
 
 use core::{
     alloc::Layout,
+    marker::PhantomData,
     ops::{
         Deref,
         DerefMut, //
     },
-    slice,
+    ptr, slice,
 };
 
-use kernel::sync::Arc;
+use kernel::{
+    bindings,
+    cpu::CpuId,
+    current,
+    prelude::*,
+    sync::Arc, //
+};
 use slab_session::{
     Entry,
+    Event,
+    Moment,
     Storage, //
 };
 
@@ -33,15 +43,39 @@ pub(crate) struct Tables {
     entries: Arc<Budget>,
 }
 
-/// A part of a table.
+/// An array of a length that a program chose: a part of a table, or a ring of events.
 ///
 /// # Invariants
 ///
-/// `memory` holds `entries` entries, and is used for nothing else.
-pub(crate) struct Chunk {
+/// `memory` holds `len` values, and is used for nothing else.
+pub(crate) struct Chunk<T> {
     memory: Memory,
-    entries: usize,
+    len: usize,
     _lease: Lease,
+    _values: PhantomData<T>,
+}
+
+impl<T: Copy> Chunk<T> {
+    /// Makes an array of `len` times `value`, for which there is a lease.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOMEM`], and [`EINVAL`] for none at all.
+    pub(crate) fn new(len: usize, value: T, lease: Lease) -> Result<Self> {
+        let memory = Memory::new(Layout::array::<T>(len).map_err(|_| EINVAL)?.size())?;
+        let first = memory.start().cast::<T>();
+        for place in 0..len {
+            // SAFETY: The memory has room for so many values, and begins at a page.
+            unsafe { first.add(place).write(value) };
+        }
+        // INVARIANT: All were written just above.
+        Ok(Self {
+            memory,
+            len,
+            _lease: lease,
+            _values: PhantomData,
+        })
+    }
 }
 
 impl Tables {
@@ -54,41 +88,50 @@ impl Tables {
 // SAFETY: A chunk has memory of its own, which it gives to nobody else, and a length that never
 // changes.
 unsafe impl Storage for Tables {
-    type Chunk = Chunk;
+    type Chunk = Chunk<Entry>;
+    type Ring = Chunk<Event>;
 
-    fn chunk(&self, entries: usize) -> Option<Chunk> {
+    fn chunk(&self, entries: usize) -> Option<Self::Chunk> {
         let lease = Lease::new(&self.entries, entries)?;
-        let memory = Memory::new(Layout::array::<Entry>(entries).ok()?.size()).ok()?;
-        let first = memory.start().cast::<Entry>();
-        for entry in 0..entries {
-            // SAFETY: The memory has room for so many entries, and begins at a page.
-            unsafe { first.add(entry).write(Entry::VACANT) };
+        Chunk::new(entries, Entry::VACANT, lease).ok()
+    }
+
+    fn moment() -> Moment {
+        // SAFETY: The clock may be read anywhere but in an NMI.
+        let time_ns = unsafe { bindings::ktime_get() } as u64;
+        let task = current!();
+        // SAFETY: The task is the current one; without a namespace, its own is taken.
+        let thread = unsafe {
+            bindings::__task_pid_nr_ns(
+                task.as_ptr(),
+                bindings::pid_type_PIDTYPE_PID,
+                ptr::null_mut(),
+            )
+        };
+        Moment {
+            time_ns,
+            thread: thread as u32,
+            cpu: CpuId::current().as_u32() as u16,
         }
-        // INVARIANT: All were written just above.
-        Some(Chunk {
-            memory,
-            entries,
-            _lease: lease,
-        })
     }
 }
 
-impl Deref for Chunk {
-    type Target = [Entry];
+impl<T> Deref for Chunk<T> {
+    type Target = [T];
 
     #[inline]
-    fn deref(&self) -> &[Entry] {
-        let first = self.memory.start().cast::<Entry>();
+    fn deref(&self) -> &[T] {
+        let first = self.memory.start().cast::<T>();
         // SAFETY: By the type invariant; borrowed for as long as the chunk is.
-        unsafe { slice::from_raw_parts(first.as_ptr(), self.entries) }
+        unsafe { slice::from_raw_parts(first.as_ptr(), self.len) }
     }
 }
 
-impl DerefMut for Chunk {
+impl<T> DerefMut for Chunk<T> {
     #[inline]
-    fn deref_mut(&mut self) -> &mut [Entry] {
-        let first = self.memory.start().cast::<Entry>();
+    fn deref_mut(&mut self) -> &mut [T] {
+        let first = self.memory.start().cast::<T>();
         // SAFETY: By the type invariant; borrowed alone for as long as the chunk is.
-        unsafe { slice::from_raw_parts_mut(first.as_ptr(), self.entries) }
+        unsafe { slice::from_raw_parts_mut(first.as_ptr(), self.len) }
     }
 }

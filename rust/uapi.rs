@@ -33,6 +33,7 @@ pub(crate) use generated::*;
 pub(crate) use replies::{
     capabilities,
     check_reply,
+    event,
     free_bytes,
     misuse,
     offset, //
@@ -81,6 +82,7 @@ arguments! {
     slablab_inject: SLABLAB_INJECT_SIZE_VER1;
     slablab_reports: SLABLAB_REPORTS_SIZE_VER1;
     slablab_fail: SLABLAB_FAIL_SIZE_VER1;
+    slablab_events: SLABLAB_EVENTS_SIZE_VER1;
 }
 
 // Behind size and alignment, in the argument that is copied most.
@@ -105,11 +107,17 @@ const _: () = assert!(size_of::<slablab_report>() == SLABLAB_REPORT_SIZE_VER1 as
 // SAFETY: As for the arguments.
 unsafe impl AsBytes for slablab_report {}
 
+const _: () = assert!(size_of::<slablab_event>() == SLABLAB_EVENT_SIZE_VER1 as usize);
+
+// SAFETY: As for the arguments.
+unsafe impl AsBytes for slablab_event {}
+
 // The error numbers of `slab_session` are the kernel's.
 const _: () = {
     assert!(errno::ENOENT == bindings::ENOENT as i32);
     assert!(errno::ENXIO == bindings::ENXIO as i32);
     assert!(errno::ENOMEM == bindings::ENOMEM as i32);
+    assert!(errno::EFAULT == bindings::EFAULT as i32);
     assert!(errno::EBUSY == bindings::EBUSY as i32);
     assert!(errno::EINVAL == bindings::EINVAL as i32);
     assert!(errno::EOPNOTSUPP == bindings::EOPNOTSUPP as i32);

@@ -35,6 +35,8 @@ use crate::uapi::{
     slablab_bind,
     slablab_check,
     slablab_cost,
+    slablab_event,
+    slablab_events,
     slablab_extend,
     slablab_extent,
     slablab_fail,
@@ -81,6 +83,8 @@ pub(crate) mod request {
     pub(crate) const REPORTS: u32 =
         opcode::read_write::<slablab_reports>(TYPE, SLABLAB_NR_REPORTS as u8);
     pub(crate) const FAIL: u32 = opcode::read_write::<slablab_fail>(TYPE, SLABLAB_NR_FAIL as u8);
+    pub(crate) const EVENTS: u32 =
+        opcode::read_write::<slablab_events>(TYPE, SLABLAB_NR_EVENTS as u8);
 }
 
 /// A structure that a command takes and writes back.
@@ -161,6 +165,11 @@ unsafe impl Argument for slablab_reports {
 // SAFETY: As the header says.
 unsafe impl Argument for slablab_fail {
     const REQUEST: u32 = request::FAIL;
+}
+
+// SAFETY: As the header says. What else the command writes to, its caller answers for.
+unsafe impl Argument for slablab_events {
+    const REQUEST: u32 = request::EVENTS;
 }
 
 /// An allocation or reallocation that was not served.
@@ -353,6 +362,40 @@ impl Device {
         Ok(fail.injected)
     }
 
+    /// Records every operation from now on, the last so many of them.
+    pub(crate) fn record(&self, events: u32) -> Result<(), Errno> {
+        self.command(&mut slablab_events {
+            op: uapi::SLABLAB_EVENTS_BEGIN,
+            count: events,
+            ..Default::default()
+        })
+    }
+
+    /// Tells what was recorded, from event `number` on.
+    pub(crate) fn events(
+        &self,
+        number: u64,
+        events: &mut [slablab_event],
+    ) -> Result<slablab_events, Errno> {
+        let mut told = slablab_events {
+            op: uapi::SLABLAB_EVENTS_READ,
+            count: events.len().min(uapi::SLABLAB_EVENTS_MAX as usize) as u32,
+            number,
+            events: events.as_mut_ptr().expose_provenance() as u64,
+            ..Default::default()
+        };
+        self.command(&mut told)?;
+        Ok(told)
+    }
+
+    /// Records no more.
+    pub(crate) fn end_record(&self) -> Result<(), Errno> {
+        self.command(&mut slablab_events {
+            op: uapi::SLABLAB_EVENTS_END,
+            ..Default::default()
+        })
+    }
+
     /// Reads a block's bytes from byte `byte` on; less than asked for at the block's end.
     pub(crate) fn read(&self, handle: u32, byte: u32, buffer: &mut [u8]) -> Result<usize, Errno> {
         io::pread(&self.file, buffer, position(handle, byte))
@@ -456,6 +499,7 @@ mod tests {
         assert_eq!(request::INJECT, 0xc078_bb0c);
         assert_eq!(request::REPORTS, 0xc020_bb0d);
         assert_eq!(request::FAIL, 0xc020_bb0e);
+        assert_eq!(request::EVENTS, 0xc028_bb0f);
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod one_cpu;
 mod opener;
 mod oracle;
 mod recorder;
+mod recording;
 mod replay;
 mod selftest;
 mod sim;

@@ -17,6 +17,8 @@ use crate::{
         self,
         slablab_alloc,
         slablab_check,
+        slablab_event,
+        slablab_events,
         slablab_extend,
         slablab_extent,
         slablab_info,
@@ -75,6 +77,15 @@ pub(crate) trait Target: Sync {
 
     /// Does operations, up to 4096 of them, until one is not served. They are written back.
     fn submit(&self, operations: &mut [slablab_operation]) -> Result<slablab_submit, Errno>;
+
+    /// Records every operation from now on, the last so many of them.
+    fn record(&self, events: u32) -> Result<(), Errno>;
+
+    /// Tells what was recorded, from event `number` on.
+    fn events(&self, number: u64, events: &mut [slablab_event]) -> Result<slablab_events, Errno>;
+
+    /// Records no more.
+    fn end_record(&self) -> Result<(), Errno>;
 
     /// Does something wrong to a block of `size` bytes, in a pool in debug mode, and tells what was
     /// reported of it.
@@ -146,6 +157,18 @@ impl Target for Device {
 
     fn submit(&self, operations: &mut [slablab_operation]) -> Result<slablab_submit, Errno> {
         Self::submit(self, operations)
+    }
+
+    fn record(&self, events: u32) -> Result<(), Errno> {
+        Self::record(self, events)
+    }
+
+    fn events(&self, number: u64, events: &mut [slablab_event]) -> Result<slablab_events, Errno> {
+        Self::events(self, number, events)
+    }
+
+    fn end_record(&self) -> Result<(), Errno> {
+        Self::end_record(self)
     }
 
     fn inject(&self, misuse: u32, size: u64) -> Result<slablab_report, Errno> {

@@ -32,9 +32,11 @@ pub(crate) use replies::{
     NO_OFFSET,
     capabilities,
     check_reply,
+    event,
     free_bytes,
     misuse,
-    offset, //
+    offset,
+    told, //
 };
 
 /// The device's path.
@@ -286,6 +288,22 @@ impl Misuse {
             Self::WriteAfterFree => size.min(8),
             _ => 0,
         }
+    }
+}
+
+header_enum! {
+    /// What an event tells of.
+    EventKind {
+        /// An operation of SUBMIT that is none.
+        None = SLABLAB_EVENT_NONE, "no operation";
+        /// ALLOC.
+        Alloc = SLABLAB_EVENT_ALLOC, "alloc";
+        /// FREE.
+        Free = SLABLAB_EVENT_FREE, "free";
+        /// REALLOC.
+        Realloc = SLABLAB_EVENT_REALLOC, "realloc";
+        /// The block of an ALLOC was taken back.
+        Revoke = SLABLAB_EVENT_REVOKE, "revoke";
     }
 }
 

@@ -121,6 +121,9 @@ int main(void)
 		.count = sizeof(operations) / sizeof(operations[0]),
 		.operations = (__u64)(unsigned long)operations,
 	};
+	/* What the session did last. */
+	struct slablab_event done[16];
+	struct slablab_events events = { .op = SLABLAB_EVENTS_BEGIN, .count = 1000 };
 	struct slablab_alloc shown = { .size = 8192, .align = 4096 };
 	unsigned int n;
 	char *pages;
@@ -168,12 +171,25 @@ int main(void)
 	expect(!ioctl(lab, SLABLAB_FREE, larger.handle), "SLABLAB_FREE");
 	expect(ioctl(lab, SLABLAB_FREE, larger.handle) && errno == ENOENT, "freeing twice");
 
-	/* Many operations in one call, until one is not served. */
+	/* Many operations in one call, until one is not served; and a record of them. */
+	expect(!ioctl(lab, SLABLAB_EVENTS, &events), "SLABLAB_EVENTS_BEGIN");
 	expect(!ioctl(lab, SLABLAB_SUBMIT, &submit), "SLABLAB_SUBMIT");
 	expect(submit.done == 3 && submit.error == ENOMEM, "operations done");
 	expect(operations[3].cost.cause == SLABLAB_CAUSE_TOO_BIG, "cause in an operation");
 	expect(operations[2].handle == operations[0].handle && !operations[2].flags, "handle");
 	expect(!ioctl(lab, SLABLAB_FREE, operations[1].handle), "SLABLAB_FREE");
+	events.op = SLABLAB_EVENTS_READ;
+	events.count = sizeof(done) / sizeof(done[0]);
+	events.events = (__u64)(unsigned long)done;
+	expect(!ioctl(lab, SLABLAB_EVENTS, &events), "SLABLAB_EVENTS_READ");
+	expect(events.count == 5 && events.number == 5 && !events.lost, "count of events");
+	for (n = 0; n < events.count; n++)
+		printf("event %llu: kind %u, %llu bytes, error %u\n",
+		       (unsigned long long)done[n].number, (unsigned int)done[n].kind,
+		       (unsigned long long)done[n].size, (unsigned int)done[n].error);
+	expect(done[1].handle == operations[1].handle && done[1].size == 5000, "event of an ALLOC");
+	expect(done[3].error == ENOMEM && done[3].cost.cause == SLABLAB_CAUSE_TOO_BIG, "event of a refusal");
+	expect(done[4].kind == SLABLAB_EVENT_FREE && done[4].offset == done[1].offset, "event of a FREE");
 
 	/* Pages of a block can be mapped. Then it stays as long as the session. */
 	expect(info.capabilities & SLABLAB_CAP_MMAP, "capability");

@@ -15,6 +15,7 @@ use kernel::{
 use slab_session::{
     Denied,
     Handle,
+    Kind,
     Pinned, //
 };
 
@@ -63,7 +64,7 @@ impl OpenFile {
     #[inline]
     pub(super) fn free(&self, argument: usize) -> Result {
         self.session()
-            .and_then(|session| session.free(handle(argument)?))
+            .and_then(|session| session.free(session.named(argument as u64, Kind::Free, 0)?))
             .map_err(error)?;
         Ok(())
     }
@@ -72,9 +73,10 @@ impl OpenFile {
     pub(super) fn realloc(&self, argument: usize, bytes: usize) -> Result {
         let (mut realloc, exchange) = Exchange::begin::<slablab_realloc>(argument, bytes)?;
         expect(realloc.flags == 0)?;
-        let pending = self
-            .session()
-            .and_then(|session| session.reallocate(handle(realloc.handle as usize)?, realloc.size));
+        let pending = self.session().and_then(|session| {
+            let handle = session.named(realloc.handle.into(), Kind::Reallocate, realloc.size)?;
+            session.reallocate(handle, realloc.size)
+        });
         match pending {
             Ok(pending) => {
                 let reply = pending.reply();
@@ -149,7 +151,6 @@ fn transferred<T: ForeignOwnable>(
 }
 
 /// Returns the handle that a number from a program stands for.
-#[inline]
 pub(super) fn handle(bits: usize) -> Result<Handle, Denied> {
     u32::try_from(bits)
         .ok()

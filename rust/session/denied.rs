@@ -53,6 +53,8 @@ pub mod errno {
     pub const ENXIO: i32 = 6;
     /// Out of memory.
     pub const ENOMEM: i32 = 12;
+    /// Bad address: what was done cannot be told.
+    pub const EFAULT: i32 = 14;
     /// Device or resource busy.
     pub const EBUSY: i32 = 16;
     /// Invalid argument.

@@ -17,6 +17,11 @@ use slab_heap::{
 
 use crate::{
     denied::Denied,
+    events::{
+        Event,
+        Kind,
+        Outcome, //
+    },
     handle::Handle,
     ledger::{
         Ledger,
@@ -90,6 +95,7 @@ where
         session.ledger.with(|ledger| {
             ledger.discharge(old.charge.saturating_sub(new.charge));
             ledger.end_move(handle, new, true);
+            ledger.note(|| Event::done(Kind::Reallocate, handle, new, me.cost));
         });
         if new.block != old.block {
             session.release(old);
@@ -114,6 +120,9 @@ where
         session.ledger.with(|ledger| {
             ledger.discharge(new.charge.saturating_sub(old.charge));
             ledger.end_move(handle, old, false);
+            let asked =
+                || Event::about(Kind::Reallocate, handle.to_bits(), new.layout.size() as u64);
+            ledger.note(|| asked().with(Outcome::Undone));
         });
     }
 }

@@ -13,6 +13,7 @@ use core::{
 
 use slab_heap::{
     Block,
+    Cost,
     Refusal,
     fail::Every, //
 };
@@ -21,6 +22,13 @@ use crate::{
     denied::{
         Cause,
         Denied, //
+    },
+    events::{
+        Event,
+        Kind,
+        Log,
+        Outcome,
+        Ticket, //
     },
     handle::{
         Handle,
@@ -39,6 +47,9 @@ use crate::{
 
 /// Entries that one call of [`Ledger::next_record`] looks at, at most.
 const SCAN: u32 = 4096;
+
+/// The largest block that is allocated, and so zeroed, with the session's lock held.
+pub(crate) const AT_ONCE_BYTES: usize = 4096;
 
 /// What a session may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,16 +162,22 @@ pub(crate) enum Full {
 ///
 /// # Invariants
 ///
-/// `left` is what the entries that are not vacant, and the bytes that these count for, leave of
-/// `limits`.
+/// - `left` is what the entries that are not vacant, and the bytes that these count for, leave of
+///   `limits`.
+/// - `at_once_bytes` is 0 while `log` is on, and while requests are refused to order.
 pub struct Ledger<S: Storage> {
     table: Table<S>,
     limits: Limits,
     left: Limits,
-    /// Requests that are refused to order: while there are, nothing is served at once.
+    /// Requests that are refused to order.
     failing: Every,
     /// But for what follows from others.
     tally: Tally,
+    /// The engine is [quick](slab_heap::engine::Capabilities::quick).
+    quick: bool,
+    /// The largest block that is allocated with the session's lock held; 0 when nothing is done so.
+    at_once_bytes: usize,
+    log: Log<S::Ring>,
 }
 
 /// The place for one more block. While it is not taken nothing has changed.
@@ -206,7 +223,74 @@ impl<S: Storage> Ledger<S> {
             left: limits,
             failing: Every::new(),
             tally: Tally::default(),
+            quick: false,
+            at_once_bytes: 0,
+            log: Log::new(),
         }
+    }
+
+    /// Says whether the engine is quick.
+    pub(crate) fn set_quick(&mut self, quick: bool) {
+        self.quick = quick;
+        self.set_at_once();
+    }
+
+    /// Sets what is allocated with the lock held: nothing that is to be written down or counted, so
+    /// that neither costs the others anything.
+    fn set_at_once(&mut self) {
+        let at_once = self.quick && !self.log.is_on() && !self.failing.is_set();
+        // INVARIANT: As it says.
+        self.at_once_bytes = if at_once { AT_ONCE_BYTES } else { 0 };
+    }
+
+    /// Returns the largest block that is allocated with the session's lock held: 0 when nothing is
+    /// done so.
+    #[inline(always)]
+    pub(crate) fn at_once_bytes(&self) -> usize {
+        self.at_once_bytes
+    }
+
+    /// Begins to write down what is done, in `ring`; gives it back if that cannot be.
+    pub(crate) fn begin_log(&mut self, ring: S::Ring) -> Option<S::Ring> {
+        let refused = self.log.begin(ring);
+        self.set_at_once();
+        refused
+    }
+
+    /// Ends that, and returns the ring.
+    pub(crate) fn end_log(&mut self) -> Option<S::Ring> {
+        let ring = self.log.end();
+        self.set_at_once();
+        ring
+    }
+
+    /// Returns what was written down.
+    pub(crate) fn log(&self) -> &Log<S::Ring> {
+        &self.log
+    }
+
+    /// Writes an event down, if that is done.
+    #[inline(always)]
+    pub(crate) fn note(&mut self, event: impl FnOnce() -> Event) -> Option<Ticket> {
+        if self.log.is_on() {
+            self.note_down(event())
+        } else {
+            None
+        }
+    }
+
+    /// Does the work of [`Ledger::note`].
+    #[cold]
+    #[inline(never)]
+    fn note_down(&mut self, event: Event) -> Option<Ticket> {
+        self.log.push(event.at(S::moment()))
+    }
+
+    /// Finishes an event.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn finish(&mut self, ticket: Ticket, cost: Cost) {
+        self.log.finish(ticket, cost);
     }
 
     /// Returns what the session has done.
@@ -220,9 +304,13 @@ impl<S: Storage> Ledger<S> {
         }
     }
 
-    /// Counts a request that was refused.
-    pub(crate) fn refused(&mut self, cause: Cause) {
-        self.tally.refusals[cause as usize] += 1;
+    /// Counts a request that was denied, if it was for memory, and writes it down.
+    pub(crate) fn denied(&mut self, asked: impl FnOnce() -> Event, denied: Denied) -> Denied {
+        if let Some(cause) = denied.cause() {
+            self.tally.refusals[cause as usize] += 1;
+        }
+        self.note(|| asked().with(Outcome::Denied(denied)));
+        denied
     }
 
     /// Returns the entry that a handle names, in whatever state.
@@ -246,11 +334,11 @@ impl<S: Storage> Ledger<S> {
     ///
     /// Its handle names nothing until it is given to [`Ledger::fill`].
     pub(crate) fn reserve(&mut self, charge: usize) -> Result<Handle, Full> {
-        let counts = self.failing.is_set() && self.place(charge).is_some();
+        let counts = self.failing.is_set() && self.vacancy(charge).is_some();
         if counts && self.fails() {
             return Err(Full::Denied(Denied::Refused(Refusal::Injected)));
         }
-        match self.place(charge) {
+        match self.vacancy(charge) {
             Some(vacancy) => Ok(vacancy.fill(State::Reserved).handle),
             None => Err(self.full(charge)),
         }
@@ -259,6 +347,7 @@ impl<S: Storage> Ledger<S> {
     /// Has every `every`-th request from now on fail, or none if that is 0.
     pub(crate) fn fail(&mut self, every: u64) {
         self.failing.set(every);
+        self.set_at_once();
     }
 
     /// Counts a request for which the engine is to be asked, and says whether it fails.
@@ -266,19 +355,10 @@ impl<S: Storage> Ledger<S> {
         self.failing.strikes()
     }
 
-    /// Returns the place for a block that counts for `charge` bytes, if there is one at once:
+    /// Returns the place for a block that counts for `charge` bytes, if there is one:
     /// [`Ledger::reserve`] finds out why not.
     #[inline(always)]
     pub(crate) fn vacancy(&mut self, charge: usize) -> Option<Vacancy<'_>> {
-        if self.failing.is_set() {
-            return None;
-        }
-        self.place(charge)
-    }
-
-    /// Returns the place for a block that counts for `charge` bytes, if there is one.
-    #[inline(always)]
-    fn place(&mut self, charge: usize) -> Option<Vacancy<'_>> {
         Some(Vacancy {
             then: Limits {
                 bytes: self.left.bytes.checked_sub(charge)?,
@@ -326,7 +406,8 @@ impl<S: Storage> Ledger<S> {
     }
 
     /// Makes a reserved handle name a block.
-    pub(crate) fn fill(&mut self, handle: Handle, record: &Record) {
+    pub(crate) fn fill(&mut self, handle: Handle, record: &Record, cost: Cost) {
+        self.note(|| Event::done(Kind::Allocate, handle, record, cost));
         if let Ok(mut entry) = self.named(handle) {
             entry.record = *record;
             entry.state = State::Live { pins: Pins::NONE };
@@ -357,11 +438,27 @@ impl<S: Storage> Ledger<S> {
         self.take_with(handle, |record| *record)
     }
 
-    /// As [`Ledger::take`], but the block was not freed: it never was allocated.
-    pub(crate) fn revoke(&mut self, handle: Handle) -> Result<Record, Denied> {
+    /// Takes the block of a handle out of the books, or says why not, and writes that down.
+    pub(crate) fn remove(&mut self, handle: Handle) -> Result<(Record, Option<Ticket>), Denied> {
+        match self.take(handle) {
+            Ok(record) => Ok((record, self.note_gone(Kind::Free, handle, &record))),
+            Err(denied) => {
+                Err(self.denied(|| Event::about(Kind::Free, handle.to_bits(), 0), denied))
+            }
+        }
+    }
+
+    /// As [`Ledger::remove`], but the block was not freed: it never was allocated.
+    pub(crate) fn revoke(&mut self, handle: Handle) -> Result<(Record, Option<Ticket>), Denied> {
         let record = self.take(handle)?;
         self.tally.frees -= 1;
-        Ok(record)
+        Ok((record, self.note_gone(Kind::Revoke, handle, &record)))
+    }
+
+    /// Writes down that a block is gone, at a cost that is not known yet.
+    fn note_gone(&mut self, kind: Kind, handle: Handle, record: &Record) -> Option<Ticket> {
+        let gone = || Event::done(kind, handle, record, Cost::default());
+        self.note(|| gone().with(Outcome::Unfinished))
     }
 
     /// Takes the block of a handle out of the books, and shows it to `f`.

@@ -9,7 +9,7 @@
 //!
 //! ```text
 //! program ─▶ Session ─▶ Engine
-//!              └─ Ledger: handles, pins, quota (under the session's lock)
+//!              └─ Ledger: handles, pins, quota, events (under the session's lock)
 //! ```
 
 #![cfg_attr(not(MODULE), no_std)]
@@ -19,6 +19,8 @@ extern crate std;
 
 #[forbid(unsafe_code)]
 mod denied;
+#[forbid(unsafe_code)]
+mod events;
 mod guard;
 #[forbid(unsafe_code)]
 mod handle;
@@ -37,6 +39,15 @@ pub use denied::{
     Cause,
     Denied,
     errno, //
+};
+pub use events::{
+    Event,
+    Kind,
+    Moment,
+    NO_ALIGN,
+    NotRead,
+    Outcome,
+    Read, //
 };
 pub use guard::{
     Pending,

@@ -11,8 +11,9 @@
 // Lock order: the session's lock, then the engine's. An engine that is quick is asked for what it
 // has at once, and given back to, with the session's held: neither sleeps, and it is cheaper than to
 // let go of the lock and take it again. For the same reason a small block is zeroed under it
-// ([`AT_ONCE_BYTES`]). For all else an engine is called without. A block on its way from the books
-// to the engine, or back, belongs to the call that moves it.
+// ([`Ledger::at_once_bytes`]). For all else an engine is called without, and so it is for all that
+// is written down. A block on its way from the books to the engine, or back, belongs to the call
+// that moves it.
 
 use core::{
     alloc::Layout,
@@ -32,6 +33,11 @@ use slab_heap::{
 
 use crate::{
     denied::Denied,
+    events::{
+        Event,
+        Kind,
+        Ticket, //
+    },
     guard::{
         Pending,
         Pinned, //
@@ -52,9 +58,6 @@ const WORD: usize = size_of::<u64>();
 
 /// The most bytes that are zeroed word by word.
 const SMALL: usize = 64;
-
-/// The largest block that is allocated, and so zeroed, with the session's lock held.
-pub(super) const AT_ONCE_BYTES: usize = 4096;
 
 /// What a program is told of a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,6 +102,8 @@ where
     ///
     /// `engine` always derefs to the same engine.
     pub unsafe fn new(engine: R, ledger: L, storage: S, owns_engine: bool) -> Self {
+        let quick = engine.capabilities().quick;
+        ledger.with(|ledger| ledger.set_quick(quick));
         Self {
             engine,
             ledger,
@@ -139,7 +144,7 @@ where
         };
         match served {
             Ok(reply) => Ok(reply),
-            Err(denied) => Err(self.counted(denied)),
+            Err(denied) => Err(self.denied(move || Event::allocation(size, align), denied)),
         }
     }
 
@@ -148,7 +153,7 @@ where
     #[inline(always)]
     pub(super) fn serve_at_once(&self, ledger: &mut Ledger<S>, layout: Layout) -> Option<Reply> {
         let charge = self.engine.usable(layout);
-        if charge > AT_ONCE_BYTES {
+        if charge > ledger.at_once_bytes() {
             return None;
         }
         let vacancy = ledger.vacancy(charge)?;
@@ -189,7 +194,8 @@ where
             layout,
             charge,
         };
-        self.ledger.with(|ledger| ledger.fill(handle, &record));
+        self.ledger
+            .with(|ledger| ledger.fill(handle, &record, cost));
         Ok(Reply {
             handle,
             offset: block.offset,
@@ -212,18 +218,9 @@ where
     /// program may guess a handle.
     #[cold]
     pub fn revoke(&self, handle: Handle) {
-        if let Ok(record) = self.ledger.with(|ledger| ledger.revoke(handle)) {
-            self.release(&record);
+        if let Ok((record, ticket)) = self.ledger.with(|ledger| ledger.revoke(handle)) {
+            self.release_gone(&record, ticket);
         }
-    }
-
-    /// Counts a refusal, if this is one.
-    #[cold]
-    pub(super) fn counted(&self, denied: Denied) -> Denied {
-        if let Some(cause) = denied.cause() {
-            self.ledger.with(|ledger| ledger.refused(cause));
-        }
-        denied
     }
 
     /// Frees a block.
@@ -233,16 +230,32 @@ where
     /// [`Denied::NoSuchBlock`] and [`Denied::Pinned`].
     #[inline(always)]
     pub fn free(&self, handle: Handle) -> Result<Cost, Denied> {
-        if self.engine.capabilities().quick {
-            return self.ledger.with(|ledger| self.free_at_once(ledger, handle));
+        let freed = self.ledger.with(|ledger| {
+            let at_once = ledger.at_once_bytes() > 0;
+            at_once.then(|| self.free_at_once(ledger, handle))
+        });
+        match freed {
+            Some(freed) => freed,
+            None => self.free_unlocked(handle),
         }
-        self.free_unlocked(handle)
     }
 
-    /// Frees a block without the session's lock.
+    /// Frees a block without the session's lock. Whatever comes of it is written down.
+    #[cold]
+    #[inline(never)]
     pub(super) fn free_unlocked(&self, handle: Handle) -> Result<Cost, Denied> {
-        let record = self.ledger.with(|ledger| ledger.take(handle))?;
-        Ok(self.release(&record))
+        let (record, ticket) = self.ledger.with(|ledger| ledger.remove(handle))?;
+        Ok(self.release_gone(&record, ticket))
+    }
+
+    /// Gives a block that left the books back to the engine, and finishes the event of that.
+    #[inline(always)]
+    fn release_gone(&self, record: &Record, ticket: Option<Ticket>) -> Cost {
+        let cost = self.release(record);
+        if let Some(ticket) = ticket {
+            self.ledger.with(|ledger| ledger.finish(ticket, cost));
+        }
+        cost
     }
 
     /// Frees a block of an engine that is quick, with the session's lock held.
@@ -270,11 +283,16 @@ where
     ///
     /// As for [`Session::allocate`] and [`Session::free`]. Nothing has changed then.
     pub fn reallocate(&self, handle: Handle, size: u64) -> Result<Pending<'_, R, L, S>, Denied> {
-        let old = self.ledger.with(|ledger| ledger.begin_move(handle))?;
+        let asked = || Event::about(Kind::Reallocate, handle.to_bits(), size);
+        let old = self.ledger.with(|ledger| {
+            let begun = ledger.begin_move(handle);
+            begun.map_err(|denied| ledger.denied(asked, denied))
+        })?;
         self.change(handle, old, size).map_err(|denied| {
-            self.ledger
-                .with(|ledger| ledger.end_move(handle, &old, false));
-            self.counted(denied)
+            self.ledger.with(|ledger| {
+                ledger.end_move(handle, &old, false);
+                ledger.denied(asked, denied)
+            })
         })
     }
 

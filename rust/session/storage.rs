@@ -1,20 +1,33 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The memory of a session's table.
+//! What the platform brings for a session: memory, and the time.
 
 use core::ops::DerefMut;
 
-use crate::ledger::Entry;
+use crate::{
+    events::{
+        Event,
+        Moment, //
+    },
+    ledger::Entry,
+};
 
-/// Where chunks come from.
+/// Where the memory of tables and of events comes from.
 ///
 /// # Safety
 ///
-/// A chunk always derefs to the same entries, wherever it is moved to, which nobody else has.
+/// A chunk always derefs to the same entries, as many as were asked for and wherever it is moved to,
+/// which nobody else has. So does a ring.
 pub unsafe trait Storage {
     /// An owned array of entries.
     type Chunk: DerefMut<Target = [Entry]> + Send;
 
     /// Returns `entries` vacant entries, or `None` if there is no memory for them.
     fn chunk(&self, entries: usize) -> Option<Self::Chunk>;
+
+    /// An owned array of events.
+    type Ring: DerefMut<Target = [Event]> + Send;
+
+    /// Returns when and where this is called, and by whom. Locks are held.
+    fn moment() -> Moment;
 }

@@ -29,11 +29,11 @@ use crate::{
     guard::Pending,
     handle::Handle,
     ledger::{
+        AT_ONCE_BYTES,
         Ledger,
         Record, //
     },
     session::{
-        AT_ONCE_BYTES,
         Reply,
         Session,
         validate,
@@ -104,6 +104,8 @@ enum Stop {
     Unlocked,
     /// The next one is denied.
     Denied(Denied),
+    /// The next one is denied, and that is written down.
+    Noted(Denied),
 }
 
 impl<R, L, S> Session<R, L, S>
@@ -205,7 +207,8 @@ where
                     Err(denied) => break denied,
                 },
                 Stop::Alone => return,
-                Stop::Denied(denied) => break self.session.counted(denied),
+                Stop::Denied(denied) => break self.noted(denied),
+                Stop::Noted(denied) => break denied,
             }
         };
         self.requests[self.end].denied(denied);
@@ -219,6 +222,9 @@ where
         let (session, base, end) = (self.session, self.base, &mut self.end);
         let requests = &mut *self.requests;
         session.ledger.with(|ledger| {
+            if ledger.at_once_bytes() == 0 {
+                return Stop::Unlocked;
+            }
             let group = Group {
                 ledger,
                 requests: requests.get_mut(..group_end).unwrap_or_default(),
@@ -248,8 +254,10 @@ where
             }
             Operation::Free(name) => {
                 let handle = named(&self.requests[..self.end], self.base, name)?;
-                let cost = session.free_unlocked(handle)?;
-                self.requests[self.end].freed(handle, cost);
+                match session.free_unlocked(handle) {
+                    Ok(cost) => self.requests[self.end].freed(handle, cost),
+                    Err(denied) => return Ok(Stop::Noted(denied)),
+                }
             }
             Operation::Reallocate(..) => return Ok(Stop::Alone),
         }
@@ -262,12 +270,19 @@ where
         let Operation::Reallocate(name, size) = self.requests[self.end].operation()? else {
             return Err(Denied::BadOperation);
         };
-        let handle = named(&self.requests[..self.end], self.base, name)?;
+        let named = named(&self.requests[..self.end], self.base, name);
+        let handle = named.map_err(|denied| self.noted(denied))?;
         let pending = self.session.reallocate(handle, size)?;
         self.requests[self.end].served(&pending.reply());
         self.moved = Some(pending);
         self.end += 1;
         Ok(())
+    }
+
+    /// Counts and writes down that the next operation is denied.
+    fn noted(&self, denied: Denied) -> Denied {
+        let request = &self.requests[self.end];
+        self.session.denied(|| request.operation().into(), denied)
     }
 
     /// Makes it count.

@@ -4,6 +4,8 @@
 
 #[path = "submit/at_hand.rs"]
 mod at_hand;
+#[path = "events/session.rs"]
+mod events;
 #[path = "fail_tests.rs"]
 mod fail;
 #[path = "guard/tests.rs"]
@@ -59,11 +61,16 @@ pub(crate) struct Tables;
 // SAFETY: A vector is its entries' only owner.
 unsafe impl Storage for Tables {
     type Chunk = Vec<Entry>;
+    type Ring = Vec<Event>;
 
     fn chunk(&self, entries: usize) -> Option<Vec<Entry>> {
         let left = TABLES.get().checked_sub(1)?;
         TABLES.set(left);
         Some(vec![Entry::VACANT; entries])
+    }
+
+    fn moment() -> Moment {
+        Moment::default()
     }
 }
 

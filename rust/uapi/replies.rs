@@ -42,13 +42,18 @@ use slab_heap::{
 use slab_session::{
     Cause,
     Denied,
+    Event,
     HANDLE_BITS,
     Handle,
+    Kind,
+    NO_ALIGN,
     Name,
     Operation,
+    Outcome,
     Reply,
     Request,
-    Tally, //
+    Tally,
+    errno, //
 };
 
 use super::*;
@@ -75,6 +80,12 @@ const _: () = {
     assert!(HANDLE_BITS + SLABLAB_POSITION_HANDLE_SHIFT == 63);
     assert!(REMEMBERED == SLABLAB_REPORTS_KEPT as usize);
     assert!(Fault::COUNT < SLABLAB_FAULTS as usize);
+    assert!(Kind::None as u32 == SLABLAB_EVENT_NONE);
+    assert!(Kind::Allocate as u32 == SLABLAB_EVENT_ALLOC);
+    assert!(Kind::Free as u32 == SLABLAB_EVENT_FREE);
+    assert!(Kind::Reallocate as u32 == SLABLAB_EVENT_REALLOC);
+    assert!(Kind::Revoke as u32 == SLABLAB_EVENT_REVOKE);
+    assert!(NO_ALIGN as u32 == SLABLAB_NO_ALIGN);
 };
 
 /// Checks that what debug mode tells has the ABI's numbers, which begin with 1.
@@ -202,6 +213,37 @@ impl From<Denied> for slablab_cost {
             fragmentation: denied.fragmentation().unwrap_or(0),
             ..Cost::default().into()
         }
+    }
+}
+
+/// Makes what a program is told of event `number`.
+pub(crate) fn event(number: u64, event: &Event) -> slablab_event {
+    let (error, cost) = match event.outcome {
+        Outcome::Served | Outcome::Unfinished => (0, event.cost.into()),
+        Outcome::Denied(denied) => (denied.errno(), told(denied)),
+        Outcome::Undone => (errno::EFAULT, slablab_cost::default()),
+    };
+    slablab_event {
+        number,
+        time_ns: event.time_ns,
+        thread: event.thread,
+        cpu: event.cpu,
+        kind: event.kind as u8,
+        align_log2: event.align_log2,
+        error: error as u32,
+        handle: event.handle,
+        size: event.size,
+        usable: event.usable,
+        offset: offset(event.offset),
+        cost,
+    }
+}
+
+/// Returns the cost that a program is told of a request that was denied.
+pub(crate) fn told(denied: Denied) -> slablab_cost {
+    match denied.cause() {
+        Some(_) => denied.into(),
+        None => slablab_cost::default(),
     }
 }
 
@@ -350,10 +392,7 @@ impl Request for slablab_operation {
     }
 
     fn denied(&mut self, denied: Denied) {
-        self.cost = match denied.cause() {
-            Some(_) => denied.into(),
-            None => slablab_cost::default(),
-        };
+        self.cost = told(denied);
     }
 }
 

@@ -67,6 +67,7 @@ enum slablab_command {
 	SLABLAB_NR_INJECT = 0x0c,
 	SLABLAB_NR_REPORTS = 0x0d,
 	SLABLAB_NR_FAIL = 0x0e,
+	SLABLAB_NR_EVENTS = 0x0f,
 };
 
 enum slablab_engine {
@@ -730,6 +731,79 @@ struct slablab_fail {
 	__u64 injected;		/* (out) refused so in this session until now */
 };
 #define SLABLAB_FAIL_SIZE_VER1 32
+/* What an event tells of. The first are numbered as slablab_operation_kind. */
+enum slablab_event_kind {
+	/* Nothing: SUBMIT had an operation that is none. */
+	SLABLAB_EVENT_NONE = 0,
+	SLABLAB_EVENT_ALLOC = 1,
+	SLABLAB_EVENT_FREE = 2,
+	SLABLAB_EVENT_REALLOC = 3,
+	/* The block of an ALLOC was taken back: the reply could not be written. */
+	SLABLAB_EVENT_REVOKE = 4,
+};
+
+/* In slablab_event.align_log2: there is none, or it is no power of two. */
+#define SLABLAB_NO_ALIGN 0xff
+
+/* An operation of a session. What does not apply is 0, or "there is none". */
+struct slablab_event {
+	__u64 number;		/* counted from 0 since SLABLAB_EVENTS_BEGIN */
+	__u64 time_ns;		/* CLOCK_MONOTONIC */
+	__u32 thread;		/* who did it, as gettid(2) tells him */
+	__u16 cpu;		/* and where */
+	__u8 kind;		/* enum slablab_event_kind */
+	__u8 align_log2;	/* log2 of the alignment, or SLABLAB_NO_ALIGN */
+	__u32 error;		/* what it was refused with, or 0; EFAULT: done and undone */
+	__u32 handle;		/* as sent where it was refused; 0xffffffff for more than that */
+	__u64 size;		/* asked for; FREE and REVOKE: of the block that went */
+	__u64 usable;		/* bytes set aside */
+	__u64 offset;		/* in the pool, or SLABLAB_NO_OFFSET */
+	struct slablab_cost cost;	/* as the program was told */
+};
+#define SLABLAB_EVENT_SIZE_VER1 64
+
+enum slablab_events_op {
+	/*
+	 * Has every ALLOC, FREE and REALLOC of the session recorded from now on,
+	 * alone or in a SUBMIT, served or refused: the last .count of them. EBUSY
+	 * when they are recorded already, EDQUOT when all sessions together would
+	 * have too much to record to (1024 events are always to be had), ENOMEM.
+	 * Binds the session as a request for memory does.
+	 */
+	SLABLAB_EVENTS_BEGIN = 1,
+	/*
+	 * Copies out those that there are from number .number on, up to .count.
+	 * ENXIO when none are recorded, EINVAL for a number that is yet to come.
+	 */
+	SLABLAB_EVENTS_READ = 2,
+	/* Forgets all of it, and records no more. ENXIO when none are recorded. */
+	SLABLAB_EVENTS_END = 3,
+};
+
+/*
+ * Records what a session does. Reading takes nothing away: .number says where
+ * to go on. When there is no more room, the oldest event makes place for a new
+ * one: .lost says how many of those that were asked for are gone.
+ *
+ * The events of a handle are in the order in which it came, changed and went,
+ * whoever's threads did that. A block's free comes before the allocation of
+ * another one in its place. A free is recorded at once and told when its cost
+ * is known; those behind it wait for it. What fails with EFAULT before it is
+ * tried, or with EINVAL for a field that must be 0, is no operation, except in
+ * SUBMIT: there it is a SLABLAB_EVENT_NONE. The blocks that the end of a
+ * session frees are not recorded.
+ */
+struct slablab_events {
+	__u32 flags;		/* (in) 0 */
+	__u32 op;		/* (in) enum slablab_events_op */
+	__u32 count;		/* (in) 1 to SLABLAB_EVENTS_MAX, END: 0; (out) READ: events written */
+	__u32 reserved;		/* (in) 0 */
+	__u64 number;		/* (in) READ: the first one wanted, else 0; (out) READ: where to go on */
+	__u64 events;		/* (in) READ: address of an array of struct slablab_event, else 0 */
+	__u64 lost;		/* (out) READ */
+};
+#define SLABLAB_EVENTS_SIZE_VER1 40
+#define SLABLAB_EVENTS_MAX 65536
 
 #define SLABLAB_INFO _IOWR(SLABLAB_IOC_TYPE, SLABLAB_NR_INFO, struct slablab_info)
 #define SLABLAB_BIND _IOWR(SLABLAB_IOC_TYPE, SLABLAB_NR_BIND, struct slablab_bind)
@@ -747,5 +821,6 @@ struct slablab_fail {
 #define SLABLAB_INJECT _IOWR(SLABLAB_IOC_TYPE, SLABLAB_NR_INJECT, struct slablab_inject)
 #define SLABLAB_REPORTS _IOWR(SLABLAB_IOC_TYPE, SLABLAB_NR_REPORTS, struct slablab_reports)
 #define SLABLAB_FAIL _IOWR(SLABLAB_IOC_TYPE, SLABLAB_NR_FAIL, struct slablab_fail)
+#define SLABLAB_EVENTS _IOWR(SLABLAB_IOC_TYPE, SLABLAB_NR_EVENTS, struct slablab_events)
 
 #endif /* _UAPI_SLABLAB_H */

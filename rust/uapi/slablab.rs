@@ -52,6 +52,10 @@ pub const SLABLAB_INJECT_SIZE_VER1: u32 = 120;
 pub const SLABLAB_REPORTS_SIZE_VER1: u32 = 32;
 pub const SLABLAB_REPORTS_KEPT: u32 = 16;
 pub const SLABLAB_FAIL_SIZE_VER1: u32 = 32;
+pub const SLABLAB_NO_ALIGN: u32 = 255;
+pub const SLABLAB_EVENT_SIZE_VER1: u32 = 64;
+pub const SLABLAB_EVENTS_SIZE_VER1: u32 = 40;
+pub const SLABLAB_EVENTS_MAX: u32 = 65536;
 pub const SLABLAB_INFO: u32 = 3226516224;
 pub const SLABLAB_BIND: u32 = 3223370497;
 pub const SLABLAB_ALLOC: u32 = 3224419074;
@@ -67,6 +71,7 @@ pub const SLABLAB_BENCH: u32 = 3233331979;
 pub const SLABLAB_INJECT: u32 = 3229137676;
 pub const SLABLAB_REPORTS: u32 = 3223370509;
 pub const SLABLAB_FAIL: u32 = 3223370510;
+pub const SLABLAB_EVENTS: u32 = 3223894799;
 pub type __u8 = ::core::ffi::c_uchar;
 pub type __u16 = ::core::ffi::c_ushort;
 pub type __u32 = ::core::ffi::c_uint;
@@ -87,6 +92,7 @@ pub const SLABLAB_NR_BENCH: slablab_command = 11;
 pub const SLABLAB_NR_INJECT: slablab_command = 12;
 pub const SLABLAB_NR_REPORTS: slablab_command = 13;
 pub const SLABLAB_NR_FAIL: slablab_command = 14;
+pub const SLABLAB_NR_EVENTS: slablab_command = 15;
 pub type slablab_command = ::core::ffi::c_uint;
 pub const SLABLAB_ENGINE_DEFAULT: slablab_engine = 0;
 pub const SLABLAB_ENGINE_SEED: slablab_engine = 1;
@@ -883,4 +889,87 @@ const _: () = {
         [::core::mem::offset_of!(slablab_fail, growth) - 16usize];
     ["Offset of field: slablab_fail::injected"]
         [::core::mem::offset_of!(slablab_fail, injected) - 24usize];
+};
+pub const SLABLAB_EVENT_NONE: slablab_event_kind = 0;
+pub const SLABLAB_EVENT_ALLOC: slablab_event_kind = 1;
+pub const SLABLAB_EVENT_FREE: slablab_event_kind = 2;
+pub const SLABLAB_EVENT_REALLOC: slablab_event_kind = 3;
+pub const SLABLAB_EVENT_REVOKE: slablab_event_kind = 4;
+pub type slablab_event_kind = ::core::ffi::c_uint;
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone)]
+pub struct slablab_event {
+    pub number: __u64,
+    pub time_ns: __u64,
+    pub thread: __u32,
+    pub cpu: __u16,
+    pub kind: __u8,
+    pub align_log2: __u8,
+    pub error: __u32,
+    pub handle: __u32,
+    pub size: __u64,
+    pub usable: __u64,
+    pub offset: __u64,
+    pub cost: slablab_cost,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of slablab_event"][::core::mem::size_of::<slablab_event>() - 64usize];
+    ["Alignment of slablab_event"][::core::mem::align_of::<slablab_event>() - 8usize];
+    ["Offset of field: slablab_event::number"]
+        [::core::mem::offset_of!(slablab_event, number) - 0usize];
+    ["Offset of field: slablab_event::time_ns"]
+        [::core::mem::offset_of!(slablab_event, time_ns) - 8usize];
+    ["Offset of field: slablab_event::thread"]
+        [::core::mem::offset_of!(slablab_event, thread) - 16usize];
+    ["Offset of field: slablab_event::cpu"][::core::mem::offset_of!(slablab_event, cpu) - 20usize];
+    ["Offset of field: slablab_event::kind"]
+        [::core::mem::offset_of!(slablab_event, kind) - 22usize];
+    ["Offset of field: slablab_event::align_log2"]
+        [::core::mem::offset_of!(slablab_event, align_log2) - 23usize];
+    ["Offset of field: slablab_event::error"]
+        [::core::mem::offset_of!(slablab_event, error) - 24usize];
+    ["Offset of field: slablab_event::handle"]
+        [::core::mem::offset_of!(slablab_event, handle) - 28usize];
+    ["Offset of field: slablab_event::size"]
+        [::core::mem::offset_of!(slablab_event, size) - 32usize];
+    ["Offset of field: slablab_event::usable"]
+        [::core::mem::offset_of!(slablab_event, usable) - 40usize];
+    ["Offset of field: slablab_event::offset"]
+        [::core::mem::offset_of!(slablab_event, offset) - 48usize];
+    ["Offset of field: slablab_event::cost"]
+        [::core::mem::offset_of!(slablab_event, cost) - 56usize];
+};
+pub const SLABLAB_EVENTS_BEGIN: slablab_events_op = 1;
+pub const SLABLAB_EVENTS_READ: slablab_events_op = 2;
+pub const SLABLAB_EVENTS_END: slablab_events_op = 3;
+pub type slablab_events_op = ::core::ffi::c_uint;
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone)]
+pub struct slablab_events {
+    pub flags: __u32,
+    pub op: __u32,
+    pub count: __u32,
+    pub reserved: __u32,
+    pub number: __u64,
+    pub events: __u64,
+    pub lost: __u64,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of slablab_events"][::core::mem::size_of::<slablab_events>() - 40usize];
+    ["Alignment of slablab_events"][::core::mem::align_of::<slablab_events>() - 8usize];
+    ["Offset of field: slablab_events::flags"]
+        [::core::mem::offset_of!(slablab_events, flags) - 0usize];
+    ["Offset of field: slablab_events::op"][::core::mem::offset_of!(slablab_events, op) - 4usize];
+    ["Offset of field: slablab_events::count"]
+        [::core::mem::offset_of!(slablab_events, count) - 8usize];
+    ["Offset of field: slablab_events::reserved"]
+        [::core::mem::offset_of!(slablab_events, reserved) - 12usize];
+    ["Offset of field: slablab_events::number"]
+        [::core::mem::offset_of!(slablab_events, number) - 16usize];
+    ["Offset of field: slablab_events::events"]
+        [::core::mem::offset_of!(slablab_events, events) - 24usize];
+    ["Offset of field: slablab_events::lost"]
+        [::core::mem::offset_of!(slablab_events, lost) - 32usize];
 };

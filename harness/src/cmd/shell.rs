@@ -6,6 +6,8 @@
 //! is a command, and the output of a script is the same each time: it holds no times and no
 //! addresses.
 
+mod events;
+
 use std::{
     io::{
         self,
@@ -75,6 +77,7 @@ realloc HANDLE SIZE     change its size
 write HANDLE BYTE TEXT  write text into it, from a byte on
 read HANDLE BYTE LEN    show its bytes
 stats                   what the engine says of itself
+events [N]              what was done last, ten operations unless told
 map                     draw the pool, page by page (not the seed's)
 check                   have the engine check its records
 extend BYTES            add memory to the pool, a multiple of 32k
@@ -129,6 +132,8 @@ type Said = Result<Option<String>, Problem>;
 pub(crate) fn run(args: ShellArgs) -> anyhow::Result<ExitCode> {
     let mut opener = Opener::new(&args.target);
     let target = opener.open(args.engine.into())?;
+    // Where that cannot be, `events` will say so.
+    let _ = target.record(events::KEPT);
     if io::stdin().is_terminal() {
         prompt(&*target)?;
         return Ok(ExitCode::SUCCESS);
@@ -196,6 +201,9 @@ fn execute(target: &dyn Target, line: &str) -> Said {
         ("read", [handle, byte, len]) => read(target, small(handle)?, small(byte)?, number(len)?)?,
         ("read", _) => return Err(Problem::Usage("read HANDLE BYTE LEN")),
         ("stats", []) => Stats::from(&*target.stats()?).lines(),
+        ("events", []) => events::last(target, events::SHOWN)?,
+        ("events", [count]) => events::last(target, number(count)?)?,
+        ("events", _) => return Err(Problem::Usage("events [N]")),
         ("map", []) => map::text(target)?,
         ("check", []) => check(target)?,
         ("extend", [bytes]) => extend(target, number(bytes)?)?,
@@ -370,6 +378,33 @@ mod tests {
         assert_eq!(row(), format!("0  ##.a{}", ".".repeat(60)));
         say(&sim, "shrink");
         assert_eq!(row(), format!("0  ...a{}", ".".repeat(60)));
+    }
+
+    #[test]
+    fn what_was_done_is_told_again() {
+        let sim = Sim::private(crate::uapi::Engine::Hybrid, 1 << 20).unwrap();
+        assert_eq!(say(&sim, "events"), "error: ENXIO");
+        sim.record(events::KEPT).unwrap();
+        let told = say(&sim, "alloc 100 64");
+        say(&sim, "realloc 1048576 2m");
+        say(&sim, "alloc 8 3");
+        say(&sim, "free 1048576");
+        say(&sim, "free 1048576");
+        let (_, place) = told.split_once(", ").unwrap();
+        assert_eq!(
+            say(&sim, "events"),
+            format!(
+                "   0  alloc 100 64: {told}   1  realloc 1048576 2097152: ENOMEM, too big\n   2  \
+                 alloc 8 ?: EINVAL\n   3  free 1048576: handle 1048576, {}path magazine, class 11\n   \
+                 4  free 1048576: ENOENT\n",
+                place.split_once("path").unwrap().0,
+            )
+        );
+        assert_eq!(say(&sim, "events 1"), "   4  free 1048576: ENOENT\n");
+        for _ in 0..2000 {
+            say(&sim, "free 5");
+        }
+        assert_eq!(say(&sim, "events 2000").lines().count(), 1024);
     }
 
     #[test]

@@ -17,6 +17,8 @@ use crate::{
     uapi::{
         slablab_alloc,
         slablab_check,
+        slablab_event,
+        slablab_events,
         slablab_extend,
         slablab_extent,
         slablab_info,
@@ -140,6 +142,18 @@ impl Target for Faulty {
         let reply = self.sim.submit(operations);
         (self.submit)(&self.sim, operations);
         reply
+    }
+
+    fn record(&self, events: u32) -> Result<(), Errno> {
+        self.sim.record(events)
+    }
+
+    fn events(&self, number: u64, events: &mut [slablab_event]) -> Result<slablab_events, Errno> {
+        self.sim.events(number, events)
+    }
+
+    fn end_record(&self) -> Result<(), Errno> {
+        self.sim.end_record()
     }
 
     fn inject(&self, misuse: u32, size: u64) -> Result<slablab_report, Errno> {

@@ -71,7 +71,7 @@ fn an_unknown_command_is_enotty(engine: Engine) -> Outcome {
     let device = session(engine)?;
     let fence = Fence::new(1)?;
     let address = fence.place(&[0; 64], 0);
-    for number in uapi::SLABLAB_NR_FAIL + 1..=0xff {
+    for number in uapi::SLABLAB_NR_EVENTS + 1..=0xff {
         for (direction, bytes) in [(Direction::None, 0), (Direction::Both, 64)] {
             let request = ioc(direction, uapi::SLABLAB_IOC_TYPE, number, bytes);
             refused(poke(&device, request, address), Errno::NOTTY)?;

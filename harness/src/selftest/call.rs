@@ -19,6 +19,8 @@ use crate::{
         slablab_bench,
         slablab_bind,
         slablab_check,
+        slablab_event,
+        slablab_events,
         slablab_extend,
         slablab_extent,
         slablab_fail,
@@ -70,6 +72,9 @@ pub(super) const SEED: u64 = 1;
 /// Extents that MAP has room for.
 const EXTENTS: usize = 16;
 
+/// Events that EVENTS has room for.
+const EVENTS: usize = 4;
+
 /// Reports that REPORTS has room for.
 const REPORTS: usize = 4;
 
@@ -102,6 +107,7 @@ impl Call {
             ("INJECT", uapi::SLABLAB_NR_INJECT, pool),
             ("REPORTS", uapi::SLABLAB_NR_REPORTS, pool),
             ("FAIL", uapi::SLABLAB_NR_FAIL, pool),
+            ("EVENTS", uapi::SLABLAB_NR_EVENTS, true),
         ];
         commands
             .into_iter()
@@ -117,6 +123,9 @@ impl Call {
             uapi::SLABLAB_NR_INJECT | uapi::SLABLAB_NR_REPORTS => debug(engine, POOL_BYTES)?,
             _ => session(engine)?,
         };
+        if number == uapi::SLABLAB_NR_EVENTS {
+            device.record(EVENTS as u32)?;
+        }
         let handle = if bound {
             filled(&device, SIZE, SEED)?
         } else {
@@ -170,6 +179,17 @@ impl Call {
                 .bytes()
             }
             uapi::SLABLAB_NR_FAIL => slablab_fail::default().bytes(),
+            uapi::SLABLAB_NR_EVENTS => {
+                // As for MAP below.
+                let events = Box::leak(Box::new([slablab_event::default(); EVENTS]));
+                slablab_events {
+                    op: uapi::SLABLAB_EVENTS_READ,
+                    count: EVENTS as u32,
+                    events: events.as_mut_ptr().expose_provenance() as u64,
+                    ..Default::default()
+                }
+                .bytes()
+            }
             uapi::SLABLAB_NR_MAP => {
                 // The kernel may write there at any time, so it is never anything else.
                 let extents = Box::leak(Box::new([slablab_extent::default(); EXTENTS]));
@@ -287,6 +307,10 @@ impl Call {
             uapi::SLABLAB_NR_FAIL => vec![
                 flags(offset_of!(slablab_fail, flags)),
                 reserved(offset_of!(slablab_fail, reserved), 32),
+            ],
+            uapi::SLABLAB_NR_EVENTS => vec![
+                flags(offset_of!(slablab_events, flags)),
+                reserved(offset_of!(slablab_events, reserved), 32),
             ],
             uapi::SLABLAB_NR_MAP => vec![
                 flags(offset_of!(slablab_map, flags)),

@@ -33,6 +33,7 @@ use crate::{
         BenchSubject,
         Engine,
         slablab_bench,
+        slablab_event,
         slablab_extent,
         slablab_operation, //
     },
@@ -64,6 +65,7 @@ theme!("faults" {
     Each requests_for_memory_survive_every_fault,
     Each transfers_survive_every_fault,
     Each inspections_survive_every_fault,
+    Each recordings_survive_every_fault,
     Each submissions_survive_every_fault,
     Each a_first_request_survives_every_fault,
     Once pools_survive_every_fault,
@@ -290,6 +292,49 @@ fn inspections_survive_every_fault(engine: Engine) -> Outcome {
         })?;
     }
     Ok(())
+}
+
+fn recordings_survive_every_fault(engine: Engine) -> Outcome {
+    let site = Site::new(engine)?;
+    let device = &site.device;
+    let swept = site.sweep(
+        "EVENTS, to begin",
+        || Ok(()),
+        |()| device.record(3000),
+        |(), ()| Ok(device.end_record()?),
+        |()| refused(device.end_record(), Errno::NXIO),
+    )?;
+    holds(swept > 2, "faults can strike the beginning of a recording")?;
+    let swept = site.sweep(
+        "EVENTS, to end",
+        || Ok(device.record(100)?),
+        |()| device.end_record(),
+        |(), ()| refused(device.end_record(), Errno::NXIO),
+        |()| Ok(device.end_record()?),
+    )?;
+    holds(swept > 0, "a fault can strike the end of a recording")?;
+    device.record(100)?;
+    let handle = filled(device, 100, 8)?;
+    for _ in 0..70 {
+        refused(device.free(1), Errno::NOENT)?;
+    }
+    device.free(handle)?;
+    site.sweep_quiet("EVENTS, to read", || {
+        let mut events = [slablab_event::default(); 100];
+        device.events(0, &mut events)
+    })?;
+    // A session may begin with it.
+    let step = |nth| {
+        let device = Device::open()?;
+        let (result, struck) = site.faults.strike(nth, || device.record(100))?;
+        if let Err(errno) = &result {
+            expected(*errno)?;
+            device.record(100)?;
+        }
+        equal("figures", device.stats()?.session_allocations, 0)?;
+        Ok((result, struck))
+    };
+    site.faults.sweep(step).map(|_| ())
 }
 
 fn submissions_survive_every_fault(engine: Engine) -> Outcome {

@@ -441,6 +441,7 @@ fn many_lives_lose_no_memory(module: &Module) -> Outcome {
     let life = || -> Outcome {
         module.load("pool_mib=1")?;
         let device = private(64 * KIB)?;
+        device.record(5000)?;
         device.alloc(100, 1)?;
         shared(Engine::Slub)?.alloc(5000, 1)?;
         drop(device);

@@ -20,6 +20,8 @@ use crate::{
         self,
         Engine,
         slablab_cost,
+        slablab_event,
+        slablab_events,
         slablab_stats, //
     },
 };
@@ -32,6 +34,7 @@ use super::{
         private_of,
         sound, //
     },
+    memory::Argument,
     prelude::*, //
 };
 
@@ -39,6 +42,7 @@ theme!("lockstep" {
     Once twenty_thousand_operations_have_the_same_answers,
     Once a_small_pool_refuses_the_same_requests,
     Once an_extended_pool_has_the_same_answers,
+    Once what_is_recorded_has_the_same_answers_and_the_same_events,
     Once ten_traces_of_a_hundred_thousand_operations_have_the_same_answers,
 });
 
@@ -179,6 +183,47 @@ fn an_extended_pool_has_the_same_answers() -> Outcome {
             )?;
         }
         in_step(&device, &sim, 2_000, 65_536, &mut random).about(engine)?;
+    }
+    Ok(())
+}
+
+/// Compares what was recorded on both, but for time, thread and CPU.
+fn same_events(device: &Device, sim: &Sim, least: usize) -> Outcome {
+    let mut number = 0;
+    loop {
+        let [mut ones, mut others] = [[slablab_event::default(); 1000]; 2];
+        let told = device.events(number, &mut ones)?;
+        let other = sim.events(number, &mut others)?;
+        let read = |told: slablab_events| (told.count, told.number, told.lost);
+        equal("read", read(other), read(told))?;
+        for (one, other) in ones.iter().zip(&others) {
+            let placed = slablab_event {
+                time_ns: one.time_ns,
+                thread: one.thread,
+                cpu: one.cpu,
+                ..*other
+            };
+            equal("event", placed.bytes(), one.bytes()).about(format_args!("{one:?}"))?;
+        }
+        number = told.number;
+        if told.count == 0 {
+            return holds(number as usize >= least, format_args!("{number} events"));
+        }
+    }
+}
+
+fn what_is_recorded_has_the_same_answers_and_the_same_events() -> Outcome {
+    for engine in POOL_ENGINES {
+        // Requests up to twice the pool: every kind of refusal. The one that is not recorded is the
+        // measure of the others.
+        let (device, sim, _cpu) = pair(engine, MIB)?;
+        device.record(uapi::SLABLAB_EVENTS_MAX)?;
+        in_step(&device, &sim, 4_000, 2 * MIB, &mut Rng::new(5)).about(engine)?;
+        let (device, sim, _cpu) = pair(engine, MIB)?;
+        device.record(uapi::SLABLAB_EVENTS_MAX)?;
+        sim.record(uapi::SLABLAB_EVENTS_MAX)?;
+        in_step(&device, &sim, 4_000, 2 * MIB, &mut Rng::new(5)).about(engine)?;
+        same_events(&device, &sim, 2_000).about(engine)?;
     }
     Ok(())
 }

@@ -83,6 +83,8 @@ arguments! {
     slablab_report: SLABLAB_REPORT_SIZE_VER1,
     slablab_reports: SLABLAB_REPORTS_SIZE_VER1,
     slablab_fail: SLABLAB_FAIL_SIZE_VER1,
+    slablab_event: SLABLAB_EVENT_SIZE_VER1,
+    slablab_events: SLABLAB_EVENTS_SIZE_VER1,
 }
 
 /// Whether the kernel reads an argument, and writes it, as `_IOC` has it.

@@ -12,6 +12,7 @@ mod blocks;
 mod call;
 mod child;
 mod cpus;
+mod events;
 mod fail;
 mod faults;
 mod fixture;
@@ -128,6 +129,10 @@ const THEMES: &[Theme] = &[
     submit::arrays::THEME,
     submit::equivalence::THEME,
     submit::concurrency::THEME,
+    events::THEME,
+    events::ring::THEME,
+    events::requests::THEME,
+    events::concurrency::THEME,
     lockstep::THEME,
     replay::THEME,
     misuse::THEME,

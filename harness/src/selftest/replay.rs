@@ -20,12 +20,18 @@ use crate::{
     one_cpu::OneCpu,
     recorder::Recorder,
     replay::{
+        Fate,
         Figures,
         checked,
         fits, //
     },
     sim::Sim,
-    uapi::Engine,
+    target::Target,
+    uapi::{
+        self,
+        Engine,
+        slablab_event, //
+    },
 };
 
 use super::{
@@ -40,6 +46,7 @@ use super::{
 
 theme!("replay" {
     Once generated_traces_have_the_same_answers,
+    Once what_is_recorded_of_a_replay_is_what_it_was_told,
     Once generated_traces_need_the_same_pool,
     Once the_kernels_own_allocator_serves_generated_traces,
     Once what_the_kernel_allocates_is_recorded_and_replayed,
@@ -78,6 +85,64 @@ fn generated_traces_have_the_same_answers() -> Outcome {
                 format_args!("{about}: something was done"),
             )?;
         }
+    }
+    Ok(())
+}
+
+/// Compares a replay's answers with the events of it, and returns how many there were.
+fn same_as_recorded(target: &dyn Target, trace: &Trace) -> Outcome<usize> {
+    target.record(uapi::SLABLAB_EVENTS_MAX)?;
+    let ran = checked(target, trace).map_err(|wrong| Verdict::failed(wrong.to_string()))?;
+    let mut events = vec![slablab_event::default(); uapi::SLABLAB_EVENTS_MAX as usize];
+    let told = target.events(0, &mut events)?;
+    equal("events lost", told.lost, 0)?;
+    let mut events = events[..told.count as usize].iter();
+    for (number, (answer, op)) in (1..).zip(ran.answers.iter().zip(trace.ops())) {
+        let about = format!("operation {number}");
+        if answer.fate == Fate::LeftOut {
+            continue;
+        }
+        let event = events
+            .next()
+            .ok_or_else(|| Verdict::failed("an event is missing"))?;
+        let (kind, size) = match op.kind {
+            Kind::Alloc { bytes, .. } => (uapi::SLABLAB_EVENT_ALLOC, Some(bytes)),
+            Kind::Realloc { bytes } => (uapi::SLABLAB_EVENT_REALLOC, Some(bytes)),
+            Kind::Free => (uapi::SLABLAB_EVENT_FREE, None),
+        };
+        equal("kind", u32::from(event.kind), kind).about(&about)?;
+        let size = size.map_or(event.size, u64::from);
+        equal("size", event.size, size).about(&about)?;
+        equal("cost", event.cost.bits(), answer.cost.bits()).about(&about)?;
+        let done = answer.fate == Fate::Done;
+        equal("done", event.error == 0, done).about(&about)?;
+        // A free is told no place, and what was refused has that of before.
+        if done && kind != uapi::SLABLAB_EVENT_FREE {
+            equal("offset", event.offset, answer.offset).about(&about)?;
+            equal("usable", event.usable, answer.usable).about(&about)?;
+        }
+    }
+    Ok(told.count as usize)
+}
+
+fn what_is_recorded_of_a_replay_is_what_it_was_told() -> Outcome {
+    for trace in traces().step_by(2) {
+        let mut counts = Vec::new();
+        for engine in POOL_ENGINES {
+            // There is not room for everything.
+            for pool_bytes in [8 * MIB, 8 * POOL_UNIT] {
+                let device = private_of(engine, pool_bytes)?;
+                counts.push(same_as_recorded(&device, &trace).about(&trace.name)?);
+                let sim = Sim::private(engine, pool_bytes)?;
+                counts.push(same_as_recorded(&sim, &trace).about(&trace.name)?);
+            }
+        }
+        let slub = super::fixture::shared(Engine::Slub)?;
+        counts.push(same_as_recorded(&slub, &trace).about(&trace.name)?);
+        holds(
+            counts.iter().all(|count| *count > 0),
+            format_args!("{} has events: {counts:?}", trace.name),
+        )?;
     }
     Ok(())
 }

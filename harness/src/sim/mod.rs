@@ -51,10 +51,13 @@ use slab_heap::{
 use slab_session::{
     Cause,
     Denied,
+    Event,
     Handle,
     INDEX_MAX,
+    Kind,
     Ledger,
-    Limits, //
+    Limits,
+    NotRead, //
 };
 
 use self::{
@@ -77,7 +80,8 @@ use crate::{
         Engine,
         slablab_alloc,
         slablab_check,
-        slablab_cost,
+        slablab_event,
+        slablab_events,
         slablab_extend,
         slablab_extent,
         slablab_info,
@@ -309,10 +313,7 @@ fn errno(denied: Denied) -> Errno {
 fn refused(denied: Denied) -> Refused {
     Refused {
         errno: errno(denied),
-        cost: match denied.cause() {
-            Some(_) => denied.into(),
-            None => slablab_cost::default(),
-        },
+        cost: uapi::told(denied),
     }
 }
 
@@ -373,14 +374,17 @@ impl Target for Sim {
     }
 
     fn free(&self, bits: u32) -> Result<(), Errno> {
-        handle(bits)
+        self.session
+            .named(bits.into(), Kind::Free, 0)
             .and_then(|handle| self.session.free(handle))
             .map(|_cost| ())
             .map_err(errno)
     }
 
     fn realloc(&self, bits: u32, size: u64) -> Result<slablab_realloc, Refused> {
-        let pending = handle(bits)
+        let pending = self
+            .session
+            .named(bits.into(), Kind::Reallocate, size)
             .and_then(|handle| self.session.reallocate(handle, size))
             .map_err(refused)?;
         let reply = pending.reply();
@@ -514,6 +518,46 @@ impl Target for Sim {
             error: denied.map_or(0, |denied| denied.errno() as u32),
             ..Default::default()
         })
+    }
+
+    fn record(&self, events: u32) -> Result<(), Errno> {
+        if !(1..=uapi::SLABLAB_EVENTS_MAX).contains(&events) {
+            return Err(Errno::INVAL);
+        }
+        match self
+            .session
+            .begin_events(vec![Event::VACANT; events as usize])
+        {
+            None => Ok(()),
+            Some(_surplus) => Err(Errno::BUSY),
+        }
+    }
+
+    fn events(&self, number: u64, events: &mut [slablab_event]) -> Result<slablab_events, Errno> {
+        let room = events.len().min(uapi::SLABLAB_EVENTS_MAX as usize);
+        if room == 0 {
+            return Err(Errno::INVAL);
+        }
+        let mut part = vec![Event::VACANT; room];
+        let read = (self.session.events(number, &mut part)).map_err(|why| match why {
+            NotRead::Off => Errno::NXIO,
+            NotRead::Ahead => Errno::INVAL,
+        })?;
+        let numbered = (read.first..).zip(&part[..read.count]);
+        for (told, (number, event)) in events.iter_mut().zip(numbered) {
+            *told = uapi::event(number, event);
+        }
+        Ok(slablab_events {
+            op: uapi::SLABLAB_EVENTS_READ,
+            count: read.count as u32,
+            number: read.first + read.count as u64,
+            lost: read.lost,
+            ..Default::default()
+        })
+    }
+
+    fn end_record(&self) -> Result<(), Errno> {
+        self.session.end_events().map(drop).ok_or(Errno::NXIO)
     }
 
     fn inject(&self, misuse: u32, size: u64) -> Result<slablab_report, Errno> {

@@ -8,6 +8,13 @@ use std::sync::{
     PoisonError, //
 };
 
+use rustix::{
+    thread::gettid,
+    time::{
+        ClockId,
+        clock_gettime, //
+    },
+};
 use slab_heap::{
     guard::Caller,
     lock::Lock,
@@ -18,6 +25,8 @@ use slab_heap::{
 };
 use slab_session::{
     Entry,
+    Event,
+    Moment,
     Storage, //
 };
 
@@ -93,11 +102,23 @@ pub(super) struct Heap;
 // SAFETY: A vector is its entries' only owner.
 unsafe impl Storage for Heap {
     type Chunk = Vec<Entry>;
+    type Ring = Vec<Event>;
 
     fn chunk(&self, entries: usize) -> Option<Self::Chunk> {
         let mut chunk = Vec::new();
         chunk.try_reserve_exact(entries).ok()?;
         chunk.resize(entries, Entry::VACANT);
         Some(chunk)
+    }
+
+    fn moment() -> Moment {
+        let now = clock_gettime(ClockId::Monotonic);
+        let seconds = now.tv_sec as u64;
+        Moment {
+            time_ns: seconds * 1_000_000_000 + now.tv_nsec as u64,
+            thread: gettid().as_raw_nonzero().get() as u32,
+            // The machine has one.
+            cpu: 0,
+        }
     }
 }

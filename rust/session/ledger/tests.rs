@@ -58,7 +58,7 @@ fn reserve(ledger: &mut TestLedger, charge: usize) -> Result<Handle, Denied> {
 
 fn insert(ledger: &mut TestLedger, charge: usize) -> Handle {
     let handle = reserve(ledger, charge).unwrap();
-    ledger.fill(handle, &record(charge));
+    ledger.fill(handle, &record(charge), Cost::default());
     handle
 }
 
@@ -82,7 +82,7 @@ fn a_reserved_handle_names_nothing() {
     assert_eq!(ledger.take(handle), Err(Denied::NoSuchBlock));
     assert_eq!(ledger.pin(handle), Err(Denied::NoSuchBlock));
     assert_eq!(ledger.begin_move(handle), Err(Denied::NoSuchBlock));
-    ledger.fill(handle, &record(1));
+    ledger.fill(handle, &record(1), Cost::default());
     assert_eq!(ledger.take(handle), Ok(record(1)));
 }
 
@@ -221,7 +221,7 @@ proptest::proptest! {
             match (operation, handle) {
                 (0 | 1, _) | (_, None) => match reserve(&mut ledger, charge) {
                     Ok(handle) => {
-                        ledger.fill(handle, &record(charge));
+                        ledger.fill(handle, &record(charge), Cost::default());
                         assert!(model.insert(handle.to_bits(), (charge, 0)).is_none());
                         known.push(handle);
                     }

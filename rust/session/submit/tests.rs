@@ -59,7 +59,7 @@ pub(super) fn alloc_op(size: u64) -> Op {
     op(Operation::Allocate { size, align: 8 })
 }
 
-fn free_op(handle: Handle) -> Op {
+pub(super) fn free_op(handle: Handle) -> Op {
     op(Operation::Free(Name::Handle(handle.to_bits())))
 }
 

@@ -33,7 +33,7 @@ use crate::{
 pub(super) const SLOTS: usize = 7;
 
 /// The kinds of calls; the first ones are commands by their number.
-pub(super) const KINDS: [&str; 24] = [
+pub(super) const KINDS: [&str; 25] = [
     "INFO",
     "BIND",
     "ALLOC",
@@ -49,6 +49,7 @@ pub(super) const KINDS: [&str; 24] = [
     "INJECT",
     "REPORTS",
     "FAIL",
+    "EVENTS",
     "other ioctl",
     "open",
     "close",
@@ -59,7 +60,7 @@ pub(super) const KINDS: [&str; 24] = [
     "poll",
     "mmap",
 ];
-const OTHER_IOCTL: usize = 15;
+const OTHER_IOCTL: usize = 16;
 
 /// How a call's arguments were made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -161,14 +162,14 @@ impl Call {
                 _ => OTHER_IOCTL,
             },
             Self::Free(_) => uapi::SLABLAB_NR_FREE as usize,
-            Self::Open => 16,
-            Self::Close => 17,
-            Self::Pass => 18,
-            Self::Read(..) => 19,
-            Self::Write(..) => 20,
-            Self::Seek(..) => 21,
-            Self::Poll(_) => 22,
-            Self::Map(..) => 23,
+            Self::Open => 17,
+            Self::Close => 18,
+            Self::Pass => 19,
+            Self::Read(..) => 20,
+            Self::Write(..) => 21,
+            Self::Seek(..) => 22,
+            Self::Poll(_) => 23,
+            Self::Map(..) => 24,
         }
     }
 }
@@ -310,6 +311,7 @@ fn fill(
             Meaning::Align => 1 << random.below(7),
             Meaning::Pool if random.chance(1, 20) => interesting(random),
             Meaning::Pool => random.below(9) << 15,
+            Meaning::Is(value) => value,
             Meaning::From1(most) => 1 + random.below(most),
             Meaning::Rarely(_) if random.chance(3, 4) => 0,
             Meaning::Rarely(most) | Meaning::UpTo(most) => random.below(most + 1),

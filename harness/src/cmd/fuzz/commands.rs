@@ -10,6 +10,7 @@ use crate::uapi::{
     slablab_bench,
     slablab_bind,
     slablab_check,
+    slablab_events,
     slablab_extend,
     slablab_fail,
     slablab_info,
@@ -34,6 +35,8 @@ pub(super) enum Meaning {
     Handle,
     /// Bytes of a pool or a region.
     Pool,
+    /// This number.
+    Is(u64),
     /// A number below this, or this.
     UpTo(u64),
     /// From 1 on, and not above this.
@@ -87,6 +90,7 @@ use Meaning::{
     Array,
     From1,
     Handle,
+    Is,
     Pool,
     Rarely,
     Size,
@@ -101,7 +105,7 @@ pub(super) const SUBMIT: Command =
     command!(SLABLAB_NR_SUBMIT, slablab_submit: count 4 From1(70), operations 8 Array);
 
 /// The commands. FREE takes a number and is not among them.
-pub(super) static COMMANDS: [Command; 14] = [
+pub(super) static COMMANDS: [Command; 17] = [
     ALLOC,
     REALLOC,
     SUBMIT,
@@ -116,6 +120,12 @@ pub(super) static COMMANDS: [Command; 14] = [
     command!(SLABLAB_NR_INJECT, slablab_inject: misuse 4 UpTo(20), size 8 Size),
     // Mostly nothing is to fail, or there would be nothing to try the others on.
     command!(SLABLAB_NR_FAIL, slablab_fail: every 8 Rarely(9), growth 8 Rarely(9)),
+    command!(SLABLAB_NR_EVENTS, slablab_events:
+        op 4 Is(uapi::SLABLAB_EVENTS_BEGIN as u64), count 4 From1(200)),
+    command!(SLABLAB_NR_EVENTS, slablab_events:
+        op 4 Is(uapi::SLABLAB_EVENTS_READ as u64), count 4 From1(70), number 8 Rarely(300),
+        events 8 Array),
+    command!(SLABLAB_NR_EVENTS, slablab_events: op 4 Is(uapi::SLABLAB_EVENTS_END as u64)),
     // These take long.
     command!(SLABLAB_NR_SHRINK, slablab_shrink:),
     command!(SLABLAB_NR_CHECK, slablab_check:),
@@ -126,7 +136,7 @@ pub(super) static COMMANDS: [Command; 14] = [
 ];
 
 /// How many of these do not take long.
-pub(super) const QUICK: usize = 11;
+pub(super) const QUICK: usize = 14;
 
 /// The fields of an operation of SUBMIT.
 pub(super) const OPERATION: &[Field] = fields!(slablab_operation:
@@ -134,7 +144,7 @@ pub(super) const OPERATION: &[Field] = fields!(slablab_operation:
 
 /// What would keep the machine busy, or the memory budget in one hand, is cut down to this: it is
 /// served all the same. What is refused for its size stays as it is.
-const BOUNDS: [(u32, Field, u64, u64); 6] = {
+const BOUNDS: [(u32, Field, u64, u64); 7] = {
     const fn at(at: usize, bytes: usize) -> Field {
         Field {
             at,
@@ -173,6 +183,12 @@ const BOUNDS: [(u32, Field, u64, u64); 6] = {
             at(offset_of!(slablab_bind, pool_bytes), 8),
             8 << 20,
             1 << 32,
+        ),
+        (
+            uapi::SLABLAB_NR_EVENTS,
+            at(offset_of!(slablab_events, count), 4),
+            1 << 12,
+            uapi::SLABLAB_EVENTS_MAX as u64,
         ),
         (
             uapi::SLABLAB_NR_EXTEND,

@@ -8,6 +8,11 @@ mod outcome;
 mod summary;
 
 use std::{
+    fs,
+    path::{
+        Path,
+        PathBuf, //
+    },
     process::ExitCode,
     time::Duration, //
 };
@@ -30,6 +35,10 @@ use self::{
         Report, //
     },
 };
+use super::trace::{
+    self,
+    FileFormat, //
+};
 use crate::{
     opener::{
         EngineChoice,
@@ -37,7 +46,12 @@ use crate::{
         TargetArgs,
         TargetKind, //
     },
-    report,
+    recording::Recording,
+    report::{
+        self,
+        count, //
+    },
+    target::Target,
     uapi::Engine,
     workload::{
         Limit,
@@ -95,6 +109,11 @@ pub(crate) struct StressArgs {
     #[arg(long, value_name = "N", conflicts_with = "shared")]
     #[arg(value_parser = clap::value_parser!(u64).range(1..))]
     fail_growth: Option<u64>,
+
+    /// Record what each workload does as a trace, which `slablab replay` runs: the file, or for
+    /// several the folder
+    #[arg(long, value_name = "PATH")]
+    record: Option<PathBuf>,
 
     /// Print JSON
     #[arg(long, conflicts_with = "ktap")]
@@ -163,10 +182,24 @@ pub(crate) fn run(args: StressArgs) -> anyhow::Result<ExitCode> {
         .then(|| Ktap::begin(engines.len() * workloads.len()))
         .transpose()?;
 
+    if let Some(path) = &args.record
+        && engines.len() * workloads.len() > 1
+    {
+        fs::create_dir_all(path).with_context(|| path.display().to_string())?;
+    }
     let mut report = Report::new(conditions);
     for engine in engines {
         for workload in &workloads {
-            let outcome = run_one(&mut opener, engine, workload, &report.conditions)?;
+            let target = opener.open(engine)?;
+            fail_to_order(&*target, engine, &report.conditions)?;
+            let run = |target: &dyn Target| {
+                let job = Job::new(engine, workload, target, &report.conditions)?;
+                anyhow::Ok(job.run())
+            };
+            let outcome = match &args.record {
+                Some(path) => record(&*target, path, run)?,
+                None => run(&*target)?,
+            };
             if let Some(ktap) = &ktap {
                 ktap.result(report.outcomes.len() + 1, &outcome, &report.conditions)?;
             }
@@ -189,19 +222,41 @@ pub(crate) fn run(args: StressArgs) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// Runs one workload on one engine, in a session of its own.
-fn run_one(
-    opener: &mut Opener,
+/// Has requests fail, if that is what was asked for.
+fn fail_to_order(
+    target: &dyn Target,
     engine: Engine,
-    workload: &'static Workload,
     conditions: &Conditions,
-) -> anyhow::Result<Outcome> {
-    let target = opener.open(engine)?;
+) -> anyhow::Result<()> {
     let (every, growth) = (conditions.fail_every, conditions.fail_growth);
     if every.is_some() || growth.is_some() {
         target
             .fail(every.unwrap_or(0), growth.unwrap_or(0))
             .with_context(|| format!("{engine}: requests fail to order in a private pool only"))?;
     }
-    Ok(Job::new(engine, workload, &*target, conditions)?.run())
+    Ok(())
+}
+
+/// Runs a workload, and writes down what it does as a trace.
+fn record(
+    target: &dyn Target,
+    path: &Path,
+    run: impl FnOnce(&dyn Target) -> anyhow::Result<Outcome>,
+) -> anyhow::Result<Outcome> {
+    let recording = Recording::begin(target).context("operations cannot be recorded")?;
+    let outcome = run(&recording)?;
+    let name = format!("{}-{}", outcome.engine, outcome.workload.name);
+    let source = format!("slablab stress {}", outcome.workload.name);
+    let recorded = recording
+        .end(&name, &source)
+        .context("what was recorded cannot be read")?;
+    trace::write(&[recorded.trace], FileFormat::Text, Some(path))?;
+    if recorded.lost > 0 {
+        eprintln!(
+            "{name}: {} operations came too fast to be recorded, and {} that need them are left out",
+            count(recorded.lost),
+            count(recorded.left_out),
+        );
+    }
+    Ok(outcome)
 }

@@ -128,7 +128,7 @@ struct ConvertArgs {
 
 /// A format that can be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum FileFormat {
+pub(super) enum FileFormat {
     /// slablab's own
     Text,
     /// The malloc exercise's; alignments and CPUs are lost
@@ -181,7 +181,11 @@ pub(crate) fn run(command: TraceCommand) -> anyhow::Result<ExitCode> {
 }
 
 /// Writes traces to a file, to a folder, or to standard output.
-fn write(traces: &[Trace], format: FileFormat, out: Option<&Path>) -> anyhow::Result<()> {
+pub(super) fn write(
+    traces: &[Trace],
+    format: FileFormat,
+    out: Option<&Path>,
+) -> anyhow::Result<()> {
     let file = |path: &Path, trace: &Trace| {
         fs::write(path, format.write(trace)).with_context(|| path.display().to_string())
     };

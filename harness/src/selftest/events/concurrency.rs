@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What several do in a session at once.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Mutex,
+        PoisonError,
+        atomic::{
+            AtomicBool,
+            Ordering, //
+        }, //
+    },
+    thread,
+};
+
+use rustix::thread::gettid;
+
+use crate::{
+    device::Errno,
+    rng::Rng,
+    uapi::{
+        self,
+        Engine,
+        slablab_event, //
+    },
+};
+
+use super::{
+    super::{
+        child::{
+            self,
+            Child,
+            Role, //
+        },
+        fixture::session,
+        prelude::*, //
+    },
+    all, //
+};
+
+theme!("events/concurrency" {
+    Each threads_are_recorded_in_an_order_that_can_be,
+    Each a_child_in_the_session_is_recorded_by_its_name,
+});
+
+/// Checks that events are in an order in which one after the other could have been done.
+#[track_caller]
+fn possible(events: &[slablab_event]) -> Outcome {
+    let mut live: HashMap<u32, slablab_event> = HashMap::new();
+    for event in events {
+        let last = live.remove(&event.handle);
+        let is_live = match u32::from(event.kind) {
+            uapi::SLABLAB_EVENT_ALLOC => last.is_none(),
+            uapi::SLABLAB_EVENT_REALLOC => last.is_some() && event.error == 0,
+            _ if event.error == 0 => last.is_some_and(|last| last.offset == event.offset),
+            _ => last.is_none() && event.error == Errno::NOENT.raw_os_error() as u32,
+        };
+        holds(is_live, format_args!("{event:?} can be, after {last:?}"))?;
+        if u32::from(event.kind) == uapi::SLABLAB_EVENT_FREE {
+            continue;
+        }
+        let apart = |other: &slablab_event| {
+            event.offset == uapi::NO_OFFSET
+                || event.offset >= other.offset + other.usable
+                || other.offset >= event.offset + event.usable
+        };
+        if let Some(other) = live.values().find(|other| !apart(other)) {
+            return Err(Verdict::failed(format!("{event:?} overlaps {other:?}")));
+        }
+        live.insert(event.handle, *event);
+    }
+    Ok(())
+}
+
+fn threads_are_recorded_in_an_order_that_can_be(engine: Engine) -> Outcome {
+    const ROUNDS: u64 = 1_500;
+    let device = session(engine)?;
+    device.record(1 << 15)?;
+    let handles = Mutex::new(Vec::new());
+    let is_done = AtomicBool::new(false);
+    let work = |thread: u64| -> Outcome<u64> {
+        let mut random = Rng::new(thread);
+        let mut count = 0;
+        for _ in 0..ROUNDS {
+            let mine = device.alloc(random.doubling(1, 9_000), 8)?.handle;
+            device.realloc(mine, random.doubling(1, 9_000))?;
+            count += 2;
+            let mut shared = handles.lock().unwrap_or_else(PoisonError::into_inner);
+            shared.push(mine);
+            if shared.len() > 20 {
+                let place = random.index(shared.len());
+                let any = shared.swap_remove(place);
+                drop(shared);
+                device.free(any)?;
+                refused(device.free(any), Errno::NOENT)?;
+                count += 2;
+            }
+        }
+        Ok(count)
+    };
+    // Somebody reads meanwhile, in pieces that never fit.
+    let read = || -> Outcome<Vec<slablab_event>> {
+        let mut read = Vec::new();
+        loop {
+            let last = is_done.load(Ordering::Acquire);
+            let mut events = [slablab_event::default(); 90];
+            let told = device.events(read.len() as u64, &mut events)?;
+            equal("lost", told.lost, 0)?;
+            read.extend(&events[..told.count as usize]);
+            if last && told.count == 0 {
+                return Ok(read);
+            }
+        }
+    };
+    thread::scope(|scope| {
+        let reader = scope.spawn(read);
+        let workers = [1, 2, 3].map(|thread| scope.spawn(move || work(thread)));
+        let counts = workers.map(|worker| worker.join());
+        is_done.store(true, Ordering::Release);
+        let panicked = |_| Verdict::failed("a thread panicked");
+        let events = reader.join().map_err(panicked)??;
+        let mut sum = 0;
+        for count in counts {
+            sum += count.map_err(panicked)??;
+        }
+        equal("events", events.len() as u64, sum)?;
+        equal("events", events.len(), all(&device)?.len())?;
+        possible(&events)
+    })
+}
+
+fn a_child_in_the_session_is_recorded_by_its_name(engine: Engine) -> Outcome {
+    let device = session(engine)?;
+    device.record(100)?;
+    let mut child = Child::start_in(Role::Heir, engine, &device)?;
+    let handles = child.heard()?;
+    let id = child.id();
+    child.kill()?;
+    device.free(handles[3])?;
+    let events = all(&device)?;
+    equal("events", events.len(), handles.len() + 1)?;
+    let (last, first) = events
+        .split_last()
+        .ok_or_else(|| Verdict::failed("no events"))?;
+    for (event, handle) in first.iter().zip(&handles) {
+        let got = (
+            u32::from(event.kind),
+            event.thread,
+            event.handle,
+            event.size,
+        );
+        let expected = (uapi::SLABLAB_EVENT_ALLOC, id, *handle, child::SIZE);
+        equal("kind, thread, handle and size", got, expected)?;
+    }
+    let me = gettid().as_raw_nonzero().get() as u32;
+    equal(
+        "thread and handle",
+        (last.thread, last.handle),
+        (me, handles[3]),
+    )
+}

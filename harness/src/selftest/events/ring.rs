@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What is kept, what is lost, and what it takes.
+
+use crate::{
+    device::{
+        Device,
+        Errno, //
+    },
+    uapi::{
+        self,
+        Engine,
+        slablab_event,
+        slablab_events, //
+    },
+};
+
+use super::{
+    super::{
+        fixture::{
+            filled,
+            session,
+            shared, //
+        },
+        memory::{
+            Fence,
+            submit, //
+        },
+        prelude::*, //
+    },
+    all, //
+};
+
+theme!("events/ring" {
+    Each what_was_overwritten_is_counted,
+    Each reading_goes_on_where_it_was,
+    Each an_array_that_cannot_be_written_is_efault,
+    Each a_session_may_begin_with_a_recording,
+    Once recordings_leave_room_for_others,
+});
+
+fn what_was_overwritten_is_counted(engine: Engine) -> Outcome {
+    let device = session(engine)?;
+    for (kept, done) in [
+        (1, 3),
+        (10, 10),
+        (10, 11),
+        (10, 35),
+        (100, 99),
+        (4096, 5000),
+    ] {
+        device.record(kept)?;
+        for n in 0..done {
+            refused(device.free(n as u32), Errno::NOENT)?;
+        }
+        let lost = u64::from(kept).min(done).abs_diff(done);
+        let mut events = vec![slablab_event::default(); done as usize + 1];
+        for from in [0, lost / 2, lost, (lost + 1).min(done), done] {
+            let told = device.events(from, &mut events)?;
+            let first = from.max(lost);
+            equal("lost", told.lost, first - from)?;
+            equal("count", u64::from(told.count), done - first)?;
+            equal("number", told.number, done)?;
+            for (event, number) in events.iter().zip(first..done) {
+                let got = (event.number, u64::from(event.handle));
+                equal("number and handle", got, (number, number))?;
+            }
+        }
+        refused(device.events(done + 1, &mut events), Errno::INVAL)?;
+        refused(device.events(u64::MAX, &mut events), Errno::INVAL)?;
+        device.end_record()?;
+    }
+    Ok(())
+}
+
+fn reading_goes_on_where_it_was(engine: Engine) -> Outcome {
+    let device = session(engine)?;
+    device.record(50)?;
+    let (mut number, mut seen, mut lost) = (0, 0, 0);
+    for round in 0..60_u64 {
+        for _ in 0..round {
+            refused(device.free(3), Errno::NOENT)?;
+        }
+        let mut events = [slablab_event::default(); 30];
+        let told = device.events(number, &mut events)?;
+        number = told.number;
+        seen += u64::from(told.count);
+        lost += told.lost;
+        equal("seen and lost", seen + lost, number)?;
+    }
+    holds(
+        seen > 500 && lost > 100,
+        format_args!("{seen} seen, {lost} lost"),
+    )
+}
+
+fn an_array_that_cannot_be_written_is_efault(engine: Engine) -> Outcome {
+    let device = session(engine)?;
+    device.record(200)?;
+    for _ in 0..150 {
+        refused(device.free(7), Errno::NOENT)?;
+    }
+    let room = vec![0; 150 * size_of::<slablab_event>()];
+    let fence = Fence::new(3)?;
+    let whole = fence.place(&room, 0);
+    let ends_early = fence.place(&room, 64);
+    let read = |address: usize, count| {
+        let mut events = slablab_events {
+            op: uapi::SLABLAB_EVENTS_READ,
+            count,
+            events: address as u64,
+            ..Default::default()
+        };
+        submit(&device, uapi::SLABLAB_NR_EVENTS, &mut events).map(|()| events)
+    };
+    for address in [
+        0,
+        8,
+        ends_early,
+        usize::MAX - 7,
+        0xffff_8880_0000_0000,
+        1 << 62,
+    ] {
+        refused(read(address, 150), Errno::FAULT).about(format_args!("{address:#x}"))?;
+    }
+    // The last one of these is not touched.
+    equal("count", read(ends_early, 149)?.count, 149)?;
+    // Nothing was taken away by that.
+    equal("count", read(whole, 150)?.count, 150)?;
+    fence.read_only()?;
+    refused(read(whole, 1), Errno::FAULT)
+}
+
+fn a_session_may_begin_with_a_recording(engine: Engine) -> Outcome {
+    let device = Device::open()?;
+    refused(
+        device.events(0, &mut [slablab_event::default()]),
+        Errno::NXIO,
+    )?;
+    refused(device.end_record(), Errno::NXIO)?;
+    device.record(10)?;
+    refused(device.bind(engine.raw(), 0, 0), Errno::BUSY)?;
+    let handle = device.alloc(64, 8)?.handle;
+    equal("handle", all(&device)?[0].handle, handle)
+}
+
+fn recordings_leave_room_for_others() -> Outcome {
+    let mut sessions = Vec::new();
+    let errno = loop {
+        let device = shared(Engine::Hybrid)?;
+        if let Err(errno) = device.record(uapi::SLABLAB_EVENTS_MAX) {
+            break errno;
+        }
+        holds(sessions.len() < 60, "there is an end to recordings")?;
+        sessions.push(device);
+    };
+    equal("refusal", errno, Errno::DQUOT)?;
+    equal("recordings", sessions.len(), 16)?;
+    let device = shared(Engine::Hybrid)?;
+    refused(device.record(2000), Errno::DQUOT)?;
+    device.record(1024)?;
+    filled(&device, 5000, 1)?;
+    equal("events", all(&device)?.len(), 1)?;
+    // What one gives back another can have.
+    sessions[3].end_record()?;
+    device.end_record()?;
+    device.record(uapi::SLABLAB_EVENTS_MAX)?;
+    sessions.remove(5);
+    sessions[3].record(uapi::SLABLAB_EVENTS_MAX)?;
+    Ok(())
+}

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! EVENTS: what a session did, operation by operation.
+
+use kernel::{
+    current,
+    prelude::*,
+    uaccess::{
+        UserPtr,
+        UserSlice, //
+    }, //
+};
+use slab_session::{
+    Event,
+    NotRead, //
+};
+
+use super::{
+    OpenFile,
+    Session,
+    error,
+    expect, //
+};
+use crate::{
+    argument::Exchange,
+    uapi::{
+        self,
+        *, //
+    }, //
+};
+
+/// Events that are read with the session's lock held, and copied out without it.
+const PART: usize = 64;
+
+impl OpenFile {
+    /// Begins to write events down, reads them, or ends it.
+    pub(super) fn events(&self, argument: usize, bytes: usize) -> Result {
+        let (mut events, exchange) = Exchange::begin::<slablab_events>(argument, bytes)?;
+        expect(events.flags == 0 && events.reserved == 0)?;
+        let has_room = (1..=SLABLAB_EVENTS_MAX).contains(&events.count);
+        let is_read = events.op == SLABLAB_EVENTS_READ;
+        expect(is_read || (events.number == 0 && events.events == 0))?;
+        events.lost = 0;
+        match events.op {
+            SLABLAB_EVENTS_BEGIN if has_room => {
+                // Who cannot be told does not begin.
+                exchange.announce(&events)?;
+                let ring = self.lab.ring(events.count as usize)?;
+                self.begin_by_default()?;
+                match self.session().map_err(error)?.begin_events(ring) {
+                    None => Ok(()),
+                    Some(_surplus) => Err(EBUSY),
+                }
+            }
+            SLABLAB_EVENTS_READ if has_room => {
+                let session = self.session().map_err(|_| ENXIO)?;
+                read(session, &mut events)?;
+                exchange.reply(&events)
+            }
+            SLABLAB_EVENTS_END if events.count == 0 => {
+                exchange.announce(&events)?;
+                let session = self.session().map_err(|_| ENXIO)?;
+                session.end_events().map(drop).ok_or(ENXIO)
+            }
+            _ => Err(EINVAL),
+        }
+    }
+}
+
+/// Reads events from number `events.number` on.
+fn read(session: &Session, events: &mut slablab_events) -> Result {
+    let room = events.count as usize;
+    let address = usize::try_from(events.events).map_err(|_| EFAULT)?;
+    let there = UserSlice::new(
+        UserPtr::from_addr(address),
+        room * size_of::<slablab_event>(),
+    );
+    let mut writer = there.writer();
+    let mut part = KVec::from_elem(Event::VACANT, room.min(PART), GFP_KERNEL)?;
+    events.count = 0;
+    loop {
+        let wanted = part.len().min(room - events.count as usize);
+        let read = session.events(events.number, &mut part[..wanted]);
+        let read = read.map_err(not_read)?;
+        events.lost += read.lost;
+        events.number = read.first;
+        for event in &part[..read.count] {
+            writer.write(&uapi::event(events.number, event))?;
+            events.number += 1;
+        }
+        events.count += read.count as u32;
+        if read.count < wanted || events.count as usize == room {
+            return Ok(());
+        }
+        if current!().signal_pending() {
+            return Err(ERESTARTSYS);
+        }
+    }
+}
+
+/// Returns the error number for events that cannot be read.
+fn not_read(why: NotRead) -> Error {
+    match why {
+        NotRead::Off => ENXIO,
+        NotRead::Ahead => EINVAL,
+    }
+}

@@ -1,0 +1,404 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What a session writes down, beside what its program was told.
+
+use super::*;
+use proptest::prelude::*;
+use slab_heap::{
+    Cost,
+    guard::{
+        Caller,
+        Guard, //
+    }, //
+};
+use std::collections::HashMap;
+
+/// What a test knows of an event: what was asked for, and the answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Told {
+    kind: Kind,
+    handle: u32,
+    size: u64,
+    outcome: Outcome,
+    /// Where the block is, its usable bytes, and the cost; of what was denied there is none.
+    reply: Option<(Option<slab_heap::Offset>, u64, Cost)>,
+}
+
+impl Told {
+    fn denied(kind: Kind, handle: u32, size: u64, denied: Denied) -> Self {
+        Self {
+            kind,
+            handle,
+            size,
+            outcome: Outcome::Denied(denied),
+            reply: None,
+        }
+    }
+
+    fn served(kind: Kind, size: u64, reply: &Reply) -> Self {
+        Self {
+            kind,
+            handle: reply.handle.to_bits(),
+            size,
+            outcome: Outcome::Served,
+            reply: Some((reply.offset, reply.usable as u64, reply.cost)),
+        }
+    }
+}
+
+impl From<&Event> for Told {
+    fn from(event: &Event) -> Self {
+        let served = event.outcome == Outcome::Served;
+        Self {
+            kind: event.kind,
+            handle: event.handle,
+            size: event.size,
+            outcome: event.outcome,
+            reply: served.then_some((event.offset, event.usable, event.cost)),
+        }
+    }
+}
+
+/// Returns all events, of which none may be lost.
+fn all<R, L>(session: &Session<R, L, Tables>) -> Vec<Event>
+where
+    R: std::ops::Deref<Target: Engine>,
+    L: Lock<Ledger<Tables>>,
+{
+    let mut events = Vec::new();
+    loop {
+        let mut room = [Event::VACANT; 7];
+        let read = session.events(events.len() as u64, &mut room).unwrap();
+        assert_eq!(read.lost, 0);
+        events.extend(&room[..read.count]);
+        if read.count < room.len() {
+            return events;
+        }
+    }
+}
+
+fn recorded(pool: &Pool) -> TestSession<'_> {
+    let session = pool.limited(POOL / 2, 300);
+    assert!(session.begin_events(vec![Event::VACANT; 1 << 16]).is_none());
+    session
+}
+
+/// A session's live blocks, as its program knows them.
+type Live = HashMap<u32, Reply>;
+
+/// Does something, and returns what was told of it.
+fn step(session: &TestSession<'_>, live: &mut Live, what: u8, pick: usize, size: u64) -> Told {
+    let mut names: Vec<_> = live.keys().copied().collect();
+    names.sort_unstable();
+    let name = names.get(pick % names.len().max(1)).copied();
+    let size = match size % 16 {
+        0 => 0,
+        1 => 2 * POOL as u64,
+        2 => size % (POOL as u64 / 4),
+        _ => size % 5000,
+    };
+    match (what, name) {
+        (0..=4, _) | (_, None) => {
+            let align = if pick % 20 == 0 { 3 } else { 1 << (pick % 13) };
+            match allocate(session, size, align) {
+                Ok(reply) => {
+                    live.insert(reply.handle.to_bits(), reply);
+                    Told::served(Kind::Allocate, size, &reply)
+                }
+                Err(denied) => Told::denied(Kind::Allocate, 0, size, denied),
+            }
+        }
+        (5 | 6, Some(name)) => {
+            let handle = Handle::from_bits(name).unwrap();
+            let before = live.remove(&name).unwrap();
+            let had = bytes(session, handle).len() as u64;
+            let cost = session.free(handle).unwrap();
+            Told {
+                reply: Some((before.offset, before.usable as u64, cost)),
+                ..Told::served(Kind::Free, had, &before)
+            }
+        }
+        (7 | 8, Some(name)) => {
+            let handle = Handle::from_bits(name).unwrap();
+            match reallocate(session, handle, size) {
+                Ok(reply) => {
+                    live.insert(name, reply);
+                    Told::served(Kind::Reallocate, size, &reply)
+                }
+                Err(denied) => Told::denied(Kind::Reallocate, name, size, denied),
+            }
+        }
+        (9, Some(name)) => {
+            let pinned = session.pin(Handle::from_bits(name).unwrap()).unwrap();
+            let denied = session.free(Handle::from_bits(name).unwrap()).unwrap_err();
+            drop(pinned);
+            Told::denied(Kind::Free, name, 0, denied)
+        }
+        (10, _) => {
+            let name = (1 << 30) | pick as u32;
+            let denied = reallocate(session, Handle::from_bits(name).unwrap(), size).unwrap_err();
+            Told::denied(Kind::Reallocate, name, size, denied)
+        }
+        _ => {
+            let bits = u64::MAX - pick as u64;
+            let denied = session.named(bits, Kind::Free, 0).unwrap_err();
+            Told::denied(Kind::Free, u32::MAX, 0, denied)
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn every_operation_is_written_down_as_it_was_answered(
+        steps in prop::collection::vec((0_u8..12, 0_usize..1000, 0_u64..1 << 40), 1..300)
+    ) {
+        let pool = Pool::new();
+        let session = recorded(&pool);
+        let mut live = Live::new();
+        let told: Vec<_> = steps
+            .iter()
+            .map(|(what, pick, size)| step(&session, &mut live, *what, *pick, *size))
+            .collect();
+        let events = all(&session);
+        prop_assert_eq!(events.iter().map(Told::from).collect::<Vec<_>>(), told);
+        // What is written down is answered as what is not.
+        let (other_pool, mut other_live) = (Pool::new(), Live::new());
+        let other = other_pool.limited(POOL / 2, 300);
+        for ((what, pick, size), event) in steps.iter().zip(&events) {
+            let answer = step(&other, &mut other_live, *what, *pick, *size);
+            prop_assert_eq!(answer, Told::from(event));
+        }
+        prop_assert_eq!(session.tally(), other.tally());
+    }
+}
+
+#[test]
+fn a_recording_ends_and_begins_anew() {
+    let pool = Pool::new();
+    let session = recorded(&pool);
+    let handle = allocate(&session, 64, 8).unwrap().handle;
+    assert!(session.begin_events(vec![Event::VACANT; 9]).is_some());
+    assert_eq!(session.end_events().map(|ring| ring.len()), Some(1 << 16));
+    assert_eq!(session.end_events(), None);
+    assert_eq!(session.events(0, &mut []), Err(NotRead::Off));
+    allocate(&session, 64, 8).unwrap();
+    assert!(session.begin_events(vec![Event::VACANT; 9]).is_none());
+    assert_eq!(all(&session), []);
+    session.free(handle).unwrap();
+    assert_eq!(all(&session).len(), 1);
+}
+
+#[test]
+fn what_nobody_could_be_told_of_is_written_down_as_undone() {
+    let pool = Pool::new();
+    let session = recorded(&pool);
+    let reply = allocate(&session, 100, 16).unwrap();
+    session.revoke(reply.handle);
+    let kept = allocate(&session, 64, 8).unwrap();
+    drop(session.reallocate(kept.handle, 5000).unwrap());
+    let events = all(&session);
+    let kinds: Vec<_> = events
+        .iter()
+        .map(|event| (event.kind, event.handle))
+        .collect();
+    let (gone, kept) = (reply.handle.to_bits(), kept.handle.to_bits());
+    assert_eq!(
+        kinds,
+        [
+            (Kind::Allocate, gone),
+            (Kind::Revoke, gone),
+            (Kind::Allocate, kept),
+            (Kind::Reallocate, kept)
+        ]
+    );
+    assert_eq!((events[1].offset, events[1].size), (reply.offset, 100));
+    assert_eq!((events[0].align_log2, events[1].align_log2), (4, 4));
+    assert_eq!((events[3].outcome, events[3].size), (Outcome::Undone, 5000));
+    assert_eq!((events[3].offset, events[3].usable), (None, 0));
+}
+
+#[test]
+fn a_submissions_operations_are_written_down_one_by_one() {
+    use super::submit::{
+        alloc_op,
+        free_op,
+        op,
+        submit, //
+    };
+    let pool = Pool::new();
+    let session = recorded(&pool);
+    let old = allocate(&session, 64, 8).unwrap().handle;
+    let mut ops: Vec<_> = (1..40).map(|n| alloc_op(n * 50)).collect();
+    ops.push(op(Operation::Reallocate(Name::Earlier(3), 9000)));
+    ops.push(op(Operation::Free(Name::Earlier(7))));
+    ops.push(free_op(old));
+    ops.push(free_op(old));
+    let count = ops.len();
+    let denied = Denied::NoSuchBlock;
+    assert_eq!(submit(&session, &mut ops), (count - 1, Some(denied)));
+    for wrong in [
+        op(Operation::Free(Name::Earlier(0))),
+        op(Operation::Reallocate(Name::Handle(1), 7)),
+        alloc_op(0),
+    ] {
+        assert_eq!(submit(&session, &mut [wrong]).0, 0);
+    }
+    let events: Vec<_> = all(&session)[1..].iter().map(Told::from).collect();
+    let reply = |place: usize| ops[place].reply.unwrap();
+    for (place, event) in events[..39].iter().enumerate() {
+        let size = 50 * (place as u64 + 1);
+        assert_eq!(*event, Told::served(Kind::Allocate, size, &reply(place)));
+    }
+    assert_eq!(events[39], Told::served(Kind::Reallocate, 9000, &reply(39)));
+    assert_eq!(reply(39).handle, reply(3).handle);
+    let gone = |event: &Told| (event.kind, event.handle, event.outcome);
+    let seventh = reply(7).handle.to_bits();
+    assert_eq!(gone(&events[40]), (Kind::Free, seventh, Outcome::Served));
+    assert_eq!(
+        gone(&events[41]),
+        (Kind::Free, old.to_bits(), Outcome::Served)
+    );
+    let name = old.to_bits();
+    assert_eq!(
+        events[42..],
+        [
+            Told::denied(Kind::Free, name, 0, denied),
+            Told::denied(Kind::Free, 0, 0, Denied::BadOperation),
+            Told::denied(Kind::Reallocate, 1, 7, denied),
+            Told::denied(Kind::Allocate, 0, 0, Denied::SizeZero),
+        ]
+    );
+    // A part that is not published is taken back, in as many events.
+    let before = all(&session).len();
+    let mut ops = vec![alloc_op(64); 20];
+    drop(session.submit(&mut ops, 0, 0));
+    let kinds: Vec<_> = all(&session)[before..]
+        .iter()
+        .map(|event| event.kind)
+        .collect();
+    assert_eq!(kinds, [[Kind::Allocate; 20], [Kind::Revoke; 20]].concat());
+}
+
+/// Checks that events are in an order in which one after the other could have been done, and returns
+/// how many were served.
+fn possible(events: &[Event]) -> usize {
+    let mut live: HashMap<u32, Event> = HashMap::new();
+    let mut served = 0;
+    for event in events {
+        let last = live.get(&event.handle).copied();
+        match (event.kind, event.outcome) {
+            (Kind::Allocate, Outcome::Served) => {
+                assert_eq!(last, None, "{event:?}");
+            }
+            (Kind::Free | Kind::Revoke, Outcome::Served) => {
+                let last = last.unwrap();
+                assert_eq!((event.offset, event.size), (last.offset, last.size));
+                live.remove(&event.handle);
+                served += 1;
+                continue;
+            }
+            (Kind::Reallocate, Outcome::Served) => assert!(last.is_some(), "{event:?}"),
+            (Kind::Free, Outcome::Denied(Denied::NoSuchBlock)) => {
+                assert_eq!(last, None);
+                continue;
+            }
+            (_, outcome) => panic!("{outcome:?}"),
+        }
+        served += 1;
+        live.remove(&event.handle);
+        // No two blocks are at the same place at once.
+        let start = event.offset.unwrap().to_bits();
+        for other in live.values() {
+            let there = other.offset.unwrap().to_bits();
+            assert!(start >= there + other.usable || there >= start + event.usable);
+        }
+        live.insert(event.handle, *event);
+    }
+    served
+}
+
+/// Has threads allocate, move and free, each other's blocks too, and returns how much they did.
+fn crowd<R, L>(session: &Session<R, L, Tables>) -> usize
+where
+    R: std::ops::Deref<Target: Engine> + Sync,
+    L: Lock<Ledger<Tables>> + Sync,
+{
+    let handles = Mutex::new(Vec::new());
+    let done = Mutex::new(0);
+    thread::scope(|scope| {
+        for thread in 0..4_u64 {
+            let (handles, done) = (&handles, &done);
+            scope.spawn(move || {
+                let mut count = 0;
+                for round in 0..400 {
+                    let size = 1 + (round * 37 + thread) % 300;
+                    let handle = session.allocate(size, 8).unwrap().handle;
+                    handles.lock().unwrap().push(handle);
+                    count += 1;
+                    if round % 3 == 0 {
+                        let mine = handles.lock().unwrap().pop().unwrap();
+                        session.reallocate(mine, 4 * size).unwrap().publish();
+                        handles.lock().unwrap().push(mine);
+                        count += 1;
+                    }
+                    if round % 8 > 0 {
+                        let place = (round * 7) as usize;
+                        let any = {
+                            let mut handles = handles.lock().unwrap();
+                            let place = place % handles.len().max(1);
+                            (!handles.is_empty()).then(|| handles.swap_remove(place))
+                        };
+                        if let Some(any) = any {
+                            session.free(any).unwrap();
+                            assert_eq!(session.free(any), Err(Denied::NoSuchBlock));
+                            count += 1;
+                        }
+                    }
+                }
+                *done.lock().unwrap() += count;
+            });
+        }
+    });
+    done.into_inner().unwrap()
+}
+
+#[test]
+fn what_threads_do_is_in_a_possible_order() {
+    let pool = Pool::new();
+    let session = pool.session();
+    assert!(session.begin_events(vec![Event::VACANT; 1 << 14]).is_none());
+    assert_eq!(crowd(&session), possible(&all(&session)));
+}
+
+struct Nobody;
+
+impl Caller for Nobody {
+    fn pid(&self) -> u32 {
+        0
+    }
+}
+
+#[test]
+fn so_it_is_on_an_engine_that_takes_its_time() {
+    let pool = Pool::new();
+    let engine = Seed::new(HostLock(Mutex::new(State::new())));
+    let state = HostLock(Mutex::new(slab_heap::guard::State::new()));
+    let guard = Guard::new(engine, state, Nobody);
+    assert!(!guard.capabilities().quick);
+    let mut table = vec![0_u64; guard.table_bytes(POOL).div_ceil(8)];
+    let start = NonNull::new(table.as_mut_ptr().cast()).unwrap();
+    // SAFETY: The pool's own engine has no block out and is not asked for one; the table is zeros,
+    // and both stay until the guard is gone.
+    unsafe { guard.add_region(pool.memory, POOL, start) }.unwrap();
+    let limits = Limits {
+        bytes: POOL,
+        handles: 10_000,
+    };
+    let ledger = HostLock(Mutex::new(Ledger::new(limits)));
+    // SAFETY: A reference derefs to what it refers to.
+    let session = unsafe { Session::new(&guard, ledger, Tables, false) };
+    assert!(session.begin_events(vec![Event::VACANT; 1 << 14]).is_none());
+    assert_eq!(crowd(&session), possible(&all(&session)));
+}
