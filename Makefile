@@ -42,7 +42,7 @@ help:
 	'  sim             - the same stress in this process: needs cargo, nothing else' \
 	'  bench-host      - hybrid and seed beside other allocators: table, JSON and picture in build/out/' \
 	'  test            - everything that must hold: lints, host tests, tests in the machine' \
-	'  test-debug      - the same on the kernel that reports every bug it can, for two hours' \
+	'  test-debug      - the same on the kernel that reports every bug it can, for an hour or two' \
 	'  test-foreign    - stress-ng, from Debian'\''s packages, against the device on that kernel' \
 	'  bench           - what allocators cost in the kernel, beside the targets; in build/out/' \
 	'  replay          - traces through every engine, side by side; in build/out/' \
