@@ -89,13 +89,23 @@ where
         // There is nothing to undo any more.
         let me = ManuallyDrop::new(self);
         let (session, handle, old, new) = (me.session, me.handle, &me.old, &me.new);
+        let note = |ledger: &mut Ledger<S>| {
+            ledger.note(|| Event::done(Kind::Reallocate, handle, new, me.cost));
+        };
+        // What a block loses may be another's at once, so this is written down before.
+        let loses = new.block == old.block && new.charge < old.charge;
+        if loses {
+            session.ledger.with(note);
+        }
         if session.engine.keeps(old.layout, new.layout) {
             session.resize(old.block, old.layout, new.layout);
         }
         session.ledger.with(|ledger| {
             ledger.discharge(old.charge.saturating_sub(new.charge));
             ledger.end_move(handle, new, true);
-            ledger.note(|| Event::done(Kind::Reallocate, handle, new, me.cost));
+            if !loses {
+                note(ledger);
+            }
         });
         if new.block != old.block {
             session.release(old);

@@ -372,6 +372,28 @@ fn what_threads_do_is_in_a_possible_order() {
     assert_eq!(crowd(&session), possible(&all(&session)));
 }
 
+#[test]
+fn what_a_block_loses_is_another_s_after_that_was_written_down() {
+    const ROUNDS: usize = 10_000;
+    let pool = at_hand::Pool::new();
+    let session = pool.session();
+    assert!(session.begin_events(vec![Event::VACANT; 1 << 18]).is_none());
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..ROUNDS {
+                    let large = session.allocate(20_000, 8).unwrap().handle;
+                    session.reallocate(large, 5000).unwrap().publish();
+                    let other = session.allocate(9000, 8).unwrap().handle;
+                    session.free(large).unwrap();
+                    session.free(other).unwrap();
+                }
+            });
+        }
+    });
+    assert_eq!(possible(&all(&session)), 4 * ROUNDS * 5);
+}
+
 struct Nobody;
 
 impl Caller for Nobody {

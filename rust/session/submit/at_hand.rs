@@ -37,7 +37,7 @@ use super::{
 
 /// A machine with one CPU, at which threads take turns.
 #[derive(Default)]
-struct OneCpu {
+pub(super) struct OneCpu {
     turn: Mutex<()>,
     own: Cache,
 }
@@ -64,19 +64,19 @@ unsafe impl Platform<Cache> for OneCpu {
     }
 }
 
-type HostHybrid = Hybrid<HostLock<State>, OneCpu>;
+pub(super) type HostHybrid = Hybrid<HostLock<State>, OneCpu>;
 
-type HybridSession<'p> = Session<&'p HostHybrid, HostLock<Ledger<Tables>>, Tables>;
+pub(super) type HybridSession<'p> = Session<&'p HostHybrid, HostLock<Ledger<Tables>>, Tables>;
 
 /// The hybrid, in memory full of 0xa5.
-struct Pool {
+pub(super) struct Pool {
     engine: HostHybrid,
     _memory: Vec<u8>,
     _table: Vec<u64>,
 }
 
 impl Pool {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let engine = Hybrid::new(HostLock(Mutex::new(State::new())), OneCpu::default());
         let mut memory = vec![0xa5_u8; 2 * POOL];
         let mut table = vec![0_u64; engine.table_bytes(POOL) / 8];
@@ -94,7 +94,7 @@ impl Pool {
         }
     }
 
-    fn session(&self) -> HybridSession<'_> {
+    pub(super) fn session(&self) -> HybridSession<'_> {
         let ledger = HostLock(Mutex::new(Ledger::new(Limits {
             bytes: POOL / 2,
             handles: 1500,
@@ -184,8 +184,11 @@ proptest::proptest! {
         let (together, singly) = (left.session(), right.session());
         let mut known = Vec::new();
         for numbers in submissions {
-            let numbered = numbers.iter().enumerate();
-            let mut ops: Vec<_> = numbered.map(|(place, (choice, number))| pick(&known, place, *choice, *number)).collect();
+            let picked = numbers
+                .iter()
+                .enumerate()
+                .map(|(place, (choice, number))| pick(&known, place, *choice, *number));
+            let mut ops: Vec<_> = picked.collect();
             let mut twins = ops.clone();
             let (done, denied) = submit(&together, &mut ops);
             for place in 0..twins.len() {
