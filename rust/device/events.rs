@@ -46,7 +46,9 @@ impl OpenFile {
                 // Who cannot be told does not begin.
                 exchange.announce(&events)?;
                 let ring = self.lab.ring(events.count as usize)?;
-                self.begin_by_default()?;
+                if self.bound.as_ref().is_none() {
+                    self.begin_by_default()?;
+                }
                 match self.session().map_err(error)?.begin_events(ring) {
                     None => Ok(()),
                     Some(_surplus) => Err(EBUSY),
@@ -89,11 +91,9 @@ fn read(session: &Session, events: &mut slablab_events) -> Result {
             events.number += 1;
         }
         events.count += read.count as u32;
-        if read.count < wanted || events.count as usize == room {
+        let is_over = read.count < wanted || events.count as usize == room;
+        if is_over || current!().signal_pending() {
             return Ok(());
-        }
-        if current!().signal_pending() {
-            return Err(ERESTARTSYS);
         }
     }
 }

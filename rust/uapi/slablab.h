@@ -712,8 +712,9 @@ struct slablab_reports {
 
 /*
  * Makes requests for memory fail, with ENOMEM and SLABLAB_CAUSE_INJECTED, in a
- * session that has a private pool (else EOPNOTSUPP). What is refused so has not
- * changed the pool. What was set before is forgotten, and how far it had come.
+ * session that has a private pool (else EOPNOTSUPP). What is refused so has
+ * changed no block; memory that was kept may have been given back. What was set
+ * before is forgotten, and how far it had come.
  *
  * .every counts ALLOCs, and REALLOCs that need another block, alone or in
  * SLABLAB_SUBMIT, if they are not refused before the pool is asked. While it is
@@ -731,6 +732,7 @@ struct slablab_fail {
 	__u64 injected;		/* (out) refused so in this session until now */
 };
 #define SLABLAB_FAIL_SIZE_VER1 32
+
 /* What an event tells of. The first are numbered as slablab_operation_kind. */
 enum slablab_event_kind {
 	/* Nothing: SUBMIT had an operation that is none. */
@@ -748,17 +750,17 @@ enum slablab_event_kind {
 /* An operation of a session. What does not apply is 0, or "there is none". */
 struct slablab_event {
 	__u64 number;		/* counted from 0 since SLABLAB_EVENTS_BEGIN */
-	__u64 time_ns;		/* CLOCK_MONOTONIC */
+	__u64 time_ns;		/* CLOCK_MONOTONIC of the first time namespace */
 	__u32 thread;		/* who did it, as gettid(2) tells him */
 	__u16 cpu;		/* and where */
 	__u8 kind;		/* enum slablab_event_kind */
 	__u8 align_log2;	/* log2 of the alignment, or SLABLAB_NO_ALIGN */
 	__u32 error;		/* what it was refused with, or 0; EFAULT: done and undone */
-	__u32 handle;		/* as sent where it was refused; 0xffffffff for more than that */
+	__u32 handle;		/* as sent where it was refused (0: SLABLAB_OP_EARLIER); 0xffffffff: more */
 	__u64 size;		/* asked for; FREE and REVOKE: of the block that went */
 	__u64 usable;		/* bytes set aside */
 	__u64 offset;		/* in the pool, or SLABLAB_NO_OFFSET */
-	struct slablab_cost cost;	/* as the program was told */
+	struct slablab_cost cost;	/* as the program was told; FREE and REVOKE: likewise */
 };
 #define SLABLAB_EVENT_SIZE_VER1 64
 
@@ -774,6 +776,8 @@ enum slablab_events_op {
 	/*
 	 * Copies out those that there are from number .number on, up to .count.
 	 * ENXIO when none are recorded, EINVAL for a number that is yet to come.
+	 * A signal ends it early. What is read while another thread ends this and
+	 * begins anew may be of both recordings.
 	 */
 	SLABLAB_EVENTS_READ = 2,
 	/* Forgets all of it, and records no more. ENXIO when none are recorded. */
