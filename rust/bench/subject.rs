@@ -202,15 +202,14 @@ impl KmemCache {
             cache: ptr::null_mut(),
         };
         let argument = (&raw mut making).cast();
-        let cpu = CpuId::current().as_u32();
+        // It says 0, and anything else that the CPU has gone, just now: then there is another one.
+        //
         // SAFETY: `make` gets what it wants, which is not used here until it has returned.
-        let missing = unsafe { bindings::smp_call_on_cpu(cpu, Some(make), argument, false) };
-        if missing != 0 {
-            // The CPU has gone, just now.
-            //
-            // SAFETY: As above.
-            unsafe { make(argument) };
-        }
+        while unsafe {
+            let cpu = CpuId::current().as_u32();
+            bindings::smp_call_on_cpu(cpu, Some(make), argument, false)
+        } != 0
+        {}
         // INVARIANT: Made just above, and not merged with another.
         Ok(Self {
             cache: NonNull::new(making.cache).ok_or(ENOMEM)?,
