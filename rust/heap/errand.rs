@@ -30,8 +30,8 @@ pub unsafe trait AtHand {
     /// Returns the bytes that such a block has.
     fn usable(&self, size: Self::Size) -> usize;
 
-    /// Allocates a block for a layout of that size, and tells what that cost, if one is at hand: else nothing has happened, and
-    /// [`Engine::allocate`](crate::Engine::allocate) is to be asked.
+    /// Allocates a block for a layout of that size, and tells what that cost, if one is at hand: else
+    /// nothing has happened, and [`Engine::allocate`](crate::Engine::allocate) is to be asked.
     fn allocate(&self, size: Self::Size, layout: Layout) -> Option<(Block, Cost)>;
 
     /// Takes a block back, and tells what that cost, if there is room for it: else nothing has

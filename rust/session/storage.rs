@@ -16,8 +16,9 @@ use crate::{
 ///
 /// # Safety
 ///
-/// A chunk always derefs to the same entries, as many as were asked for and wherever it is moved to,
-/// which nobody else has. So does a ring.
+/// A chunk always derefs to the same entries, as many as were asked for, which nobody else has. A
+/// pointer to them that came of `deref_mut` stays good wherever the chunk is moved to, until it is
+/// dropped or derefs again; so it is no `Box`. A ring, too, always derefs to the same events.
 pub unsafe trait Storage {
     /// An owned array of entries.
     type Chunk: DerefMut<Target = [Entry]> + Send;

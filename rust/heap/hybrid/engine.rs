@@ -260,6 +260,7 @@ unsafe impl<L: Lock<State> + Sync, P: Platform<Cache>> Engine for Hybrid<L, P> {
         let pages = self.empty_all().pages;
         (pages + self.state.with(|state| state.heap.drain())) * PAGE_BYTES
     }
+
     fn fail_growth(&self, nth: u64) {
         self.failing_growth.set(nth);
     }

@@ -69,6 +69,7 @@ pub(super) struct Heap {
     /// nothing was out any more.
     pub(super) reclaims: u64,
 }
+
 /// Returns the pages that a layout takes when it is served as pages.
 #[inline]
 pub(super) const fn pages_of(layout: &Layout) -> usize {
@@ -252,10 +253,12 @@ impl Heap {
             1 << order_of(pages).max(align_order) > self.largest_block
         }
     }
+
     /// Has all free pages merge as far as they can.
     pub(super) fn settle(&mut self) {
         self.buddy.settle(&mut self.frames, &mut Work::default());
     }
+
     /// Says why there are no `pages` pages in one piece.
     #[cold]
     fn refusal(&self, pages: usize, align_order: u32, cost: &mut Cost) -> Refusal {
@@ -270,6 +273,7 @@ impl Heap {
             Refusal::Fragmented
         }
     }
+
     /// Returns the blocks of pages that are out.
     pub(super) fn large_count(&self) -> usize {
         self.large_blocks
@@ -277,6 +281,7 @@ impl Heap {
             .map(|blocks| *blocks as usize)
             .sum()
     }
+
     /// Returns the objects that are out, their bytes, and the bytes of all slabs.
     pub(super) fn slab_bytes(&self) -> (usize, usize, usize) {
         let mut sums = (0, 0, 0);

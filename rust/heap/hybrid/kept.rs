@@ -19,6 +19,7 @@ pub(super) struct Kept {
     pub(super) slabs: usize,
     pub(super) pages: usize,
 }
+
 impl Heap {
     /// Has a class's slabs do something, and keeps account of the empty one if they then keep it, or
     /// do no more.
@@ -63,6 +64,7 @@ impl Heap {
         self.reclaim(&mut Work::default());
         pages
     }
+
     /// Gives the empty slabs that are kept back when nothing else is left, so that an empty heap is
     /// as a new one. A single slab stays: it is most likely wanted again at once.
     #[inline(always)]

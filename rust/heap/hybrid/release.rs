@@ -182,6 +182,7 @@ impl Heap {
             _ => false,
         }
     }
+
     /// Says whether a block of this size begins here and is out.
     pub(super) fn is_out(&mut self, stock: Stock, block: Offset) -> bool {
         match stock {
