@@ -36,6 +36,10 @@ use slab_heap::{
         BadFree,
         Capabilities, //
     },
+    errand::{
+        AtHand,
+        Errand, //
+    },
     map::{
         Extent,
         Mapped,
@@ -131,6 +135,10 @@ unsafe impl<E: Engine> Engine for Shadowed<E> {
         Some((self.reveal(block, layout), cost))
     }
 
+    fn at_hand<T: Errand>(&self, errand: T) -> Option<T::Outcome> {
+        self.engine.at_hand(Marking(errand))
+    }
+
     unsafe fn release(&self, block: Block, layout: Layout, cost: &mut Cost) -> Result<(), BadFree> {
         let usable = self.engine.usable(layout);
         // Before it is released: afterwards it may be somebody else's already.
@@ -213,5 +221,52 @@ unsafe impl<E: Engine> Engine for Shadowed<E> {
 
     fn map(&self, region: usize, page: u32, out: &mut [Extent]) -> Result<Mapped, NoMap> {
         self.call(|engine| engine.map(region, page, out))
+    }
+}
+
+/// An errand of which KASAN is told what it allocates and releases.
+struct Marking<T>(T);
+
+impl<T: Errand> Errand for Marking<T> {
+    type Outcome = T::Outcome;
+
+    fn run(self, engine: &impl AtHand) -> T::Outcome {
+        self.0.run(&Marked(engine))
+    }
+}
+
+/// What an engine has at hand, of which KASAN knows what is out.
+struct Marked<'a, A>(&'a A);
+
+// SAFETY: Every method is that of what is inside, and marks as `Shadowed` does.
+unsafe impl<A: AtHand> AtHand for Marked<'_, A> {
+    type Size = A::Size;
+
+    fn size(&self, layout: Layout) -> Option<A::Size> {
+        self.0.size(layout)
+    }
+
+    fn usable(&self, size: A::Size) -> usize {
+        self.0.usable(size)
+    }
+
+    fn allocate(&self, size: A::Size, layout: Layout) -> Option<(Block, Cost)> {
+        let (block, cost) = self.0.allocate(size, layout)?;
+        // SAFETY: As in `Shadowed::reveal`.
+        unsafe { mark(block.start, self.usable(size), Shadow::Live) };
+        Some((block, cost))
+    }
+
+    unsafe fn release(&self, block: Block, layout: Layout) -> Option<Cost> {
+        let usable = self.usable(self.size(layout)?);
+        // SAFETY: As in `Shadowed::release`.
+        unsafe { mark(block.start, usable, Shadow::Freed) };
+        // SAFETY: By this function's contract, which is the engine's.
+        let cost = unsafe { self.0.release(block, layout) };
+        if cost.is_none() {
+            // SAFETY: It is still out.
+            unsafe { mark(block.start, usable, Shadow::Live) };
+        }
+        cost
     }
 }
