@@ -31,11 +31,9 @@ use slab_heap::{
 
 use crate::{
     denied::Denied,
+    entry::Record,
     handle::Handle,
-    ledger::{
-        Ledger,
-        Record, //
-    },
+    ledger::Ledger,
     session::Session,
     storage::Storage,
     submit::{

@@ -17,16 +17,14 @@ use slab_heap::{
 
 use crate::{
     denied::Denied,
+    entry::Record,
     events::{
         Event,
         Kind,
         Outcome, //
     },
     handle::Handle,
-    ledger::{
-        Ledger,
-        Record, //
-    },
+    ledger::Ledger,
     session::{
         Reply,
         Session, //
@@ -76,12 +74,7 @@ where
 
     /// Returns what the program is to be told.
     pub fn reply(&self) -> Reply {
-        Reply {
-            handle: self.handle,
-            offset: self.new.block.offset,
-            usable: self.new.charge,
-            cost: self.cost,
-        }
+        Reply::new(self.handle, &self.new, self.cost)
     }
 
     /// Makes it count.

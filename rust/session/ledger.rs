@@ -6,13 +6,7 @@
 //! of the lock, gets a chunk, and asks again, as binder's range allocator does with `NeedAlloc`
 //! (`drivers/android/binder/range_alloc/`).
 
-use core::{
-    alloc::Layout,
-    ptr::NonNull, //
-};
-
 use slab_heap::{
-    Block,
     Cost,
     Refusal,
     fail::Every, //
@@ -22,6 +16,11 @@ use crate::{
     denied::{
         Cause,
         Denied, //
+    },
+    entry::{
+        Entry,
+        Record,
+        State, //
     },
     events::{
         Event,
@@ -38,7 +37,6 @@ use crate::{
     storage::Storage,
     table::{
         self,
-        Link,
         Linked,
         Place,
         Table, //
@@ -75,77 +73,6 @@ pub struct Tally {
     pub reallocations: u64,
     /// Requests for memory that were refused, by [`Cause`].
     pub refusals: [u64; Cause::END],
-}
-
-/// A block and what is known of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Record {
-    /// The block.
-    pub(crate) block: Block,
-    /// The layout that the program asked for: it may touch `layout.size()` bytes.
-    pub(crate) layout: Layout,
-    /// The bytes that it counts for in the quota.
-    pub(crate) charge: usize,
-}
-
-/// What an entry is used for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    /// Nothing.
-    Vacant,
-    /// An allocation that is not complete.
-    Reserved,
-    /// A block that is there, and who is using it at the moment.
-    Live { pins: Pins },
-    /// A block that is being moved.
-    Moving,
-}
-
-impl State {
-    /// Returns why the block of an entry that is not quietly live cannot be had.
-    #[cold]
-    fn denied(self) -> Denied {
-        match self {
-            Self::Live { .. } | Self::Moving => Denied::Pinned,
-            Self::Vacant | Self::Reserved => Denied::NoSuchBlock,
-        }
-    }
-}
-
-/// One entry of a session's table.
-#[derive(Clone, Copy, Debug)]
-#[repr(align(64))]
-pub struct Entry {
-    /// What names the entry, or will.
-    pub(crate) handle: Handle,
-    state: State,
-    /// Of one that is vacant.
-    pub(crate) next: Link,
-    /// Of a block that is there.
-    record: Record,
-}
-
-// An entry is a cache line.
-const _: () = assert!(size_of::<Entry>() == 64);
-
-impl Entry {
-    /// The entry of a new chunk.
-    pub const VACANT: Self = Self {
-        handle: match Handle::first(0) {
-            Some(handle) => handle,
-            None => unreachable!(),
-        },
-        state: State::Vacant,
-        next: Link::END,
-        record: Record {
-            block: Block {
-                start: NonNull::dangling(),
-                offset: None,
-            },
-            layout: Layout::new::<()>(),
-            charge: 0,
-        },
-    };
 }
 
 /// Why nothing can be reserved.
@@ -416,8 +343,7 @@ impl<S: Storage> Ledger<S> {
 
     /// Gives up a reserved handle and the bytes that were counted for it.
     pub(crate) fn cancel(&mut self, handle: Handle, charge: usize) {
-        if let Ok(mut entry) = self.named(handle) {
-            entry.state = State::Vacant;
+        if let Ok(entry) = self.named(handle) {
             entry.vacate();
             self.closed(charge);
         }
@@ -479,10 +405,9 @@ impl<S: Storage> Ledger<S> {
         handle: Handle,
         f: impl FnOnce(&Record) -> Option<T>,
     ) -> Result<Option<T>, Denied> {
-        let mut entry = self.quiet(handle)?;
+        let entry = self.quiet(handle)?;
         let (told, charge) = (f(&entry.record), entry.record.charge);
         if told.is_some() {
-            entry.state = State::Vacant;
             entry.vacate();
             self.closed(charge);
             self.tally.frees = self.tally.frees.wrapping_add(1);
@@ -542,12 +467,11 @@ impl<S: Storage> Ledger<S> {
     pub(crate) fn next_record(&mut self, cursor: &mut u32) -> Option<Option<Record>> {
         let end = self.table.capacity().min(cursor.saturating_add(SCAN));
         while *cursor < end {
-            let mut entry = self.table.place(*cursor)?;
+            let entry = self.table.place(*cursor)?;
             *cursor += 1;
             // A block that is being moved belongs to the call that moves it.
             if let State::Live { .. } = entry.state {
                 let record = entry.record;
-                entry.state = State::Vacant;
                 entry.vacate();
                 self.closed(record.charge);
                 return Some(Some(record));

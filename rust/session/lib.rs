@@ -20,6 +20,8 @@ extern crate std;
 #[forbid(unsafe_code)]
 mod denied;
 #[forbid(unsafe_code)]
+mod entry;
+#[forbid(unsafe_code)]
 mod events;
 mod guard;
 #[forbid(unsafe_code)]
@@ -40,6 +42,7 @@ pub use denied::{
     Denied,
     errno, //
 };
+pub use entry::Entry;
 pub use events::{
     Event,
     Kind,
@@ -59,7 +62,6 @@ pub use handle::{
     INDEX_MAX, //
 };
 pub use ledger::{
-    Entry,
     Ledger,
     Limits,
     Tally, //

@@ -33,6 +33,7 @@ use slab_heap::{
 
 use crate::{
     denied::Denied,
+    entry::Record,
     events::{
         Event,
         Kind,
@@ -46,7 +47,6 @@ use crate::{
     ledger::{
         Full,
         Ledger,
-        Record,
         Tally, //
     },
     storage::Storage,
@@ -70,6 +70,19 @@ pub struct Reply {
     pub usable: usize,
     /// How it was served.
     pub cost: Cost,
+}
+
+impl Reply {
+    /// Tells of the block in `record`.
+    #[inline(always)]
+    pub(super) fn new(handle: Handle, record: &Record, cost: Cost) -> Self {
+        Self {
+            handle,
+            offset: record.block.offset,
+            usable: record.charge,
+            cost,
+        }
+    }
 }
 
 /// The blocks of one program, their names, and what it may have.
@@ -151,7 +164,7 @@ where
     /// Allocates a block if there is a place for it and the engine has it at once, with the
     /// session's lock held.
     #[inline(always)]
-    pub(super) fn serve_at_once(&self, ledger: &mut Ledger<S>, layout: Layout) -> Option<Reply> {
+    fn serve_at_once(&self, ledger: &mut Ledger<S>, layout: Layout) -> Option<Reply> {
         let charge = self.engine.usable(layout);
         if charge > ledger.at_once_bytes() {
             return None;
@@ -160,17 +173,12 @@ where
         let (block, cost) = self.engine.allocate_at_once(layout)?;
         // SAFETY: The block is new, and `charge` is its usable size.
         unsafe { zero(block.start, charge) };
-        let handle = vacancy.insert(Record {
+        let record = Record {
             block,
             layout,
             charge,
-        });
-        Some(Reply {
-            handle,
-            offset: block.offset,
-            usable: charge,
-            cost,
-        })
+        };
+        Some(Reply::new(vacancy.insert(record), &record, cost))
     }
 
     /// Allocates a block without the session's lock, and does not count a refusal.
@@ -196,12 +204,7 @@ where
         };
         self.ledger
             .with(|ledger| ledger.fill(handle, &record, cost));
-        Ok(Reply {
-            handle,
-            offset: block.offset,
-            usable: charge,
-            cost,
-        })
+        Ok(Reply::new(handle, &record, cost))
     }
 
     /// Has requests refused as [`Refusal::Injected`] from now on: every `every`-th for which the
@@ -260,11 +263,7 @@ where
 
     /// Frees a block of an engine that is quick, with the session's lock held.
     #[inline(always)]
-    pub(super) fn free_at_once(
-        &self,
-        ledger: &mut Ledger<S>,
-        handle: Handle,
-    ) -> Result<Cost, Denied> {
+    fn free_at_once(&self, ledger: &mut Ledger<S>, handle: Handle) -> Result<Cost, Denied> {
         ledger.take_with(handle, |record| {
             // SAFETY: As in `release`.
             match unsafe { self.engine.release_at_once(record.block, record.layout) } {

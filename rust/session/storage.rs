@@ -5,11 +5,11 @@
 use core::ops::DerefMut;
 
 use crate::{
+    entry::Entry,
     events::{
         Event,
         Moment, //
     },
-    ledger::Entry,
 };
 
 /// Where the memory of tables and of events comes from.

@@ -26,12 +26,12 @@ use slab_heap::{
 
 use crate::{
     denied::Denied,
+    entry::Record,
     guard::Pending,
     handle::Handle,
     ledger::{
         AT_ONCE_BYTES,
-        Ledger,
-        Record, //
+        Ledger, //
     },
     session::{
         Reply,
@@ -191,15 +191,17 @@ where
     /// Does the part.
     #[inline]
     fn run(&mut self) {
-        let quick = self.session.engine.capabilities().quick;
+        let mut at_hand = true;
         let denied = loop {
             if self.end >= self.requests.len() {
                 return;
             }
-            let mut stop = if quick { self.group() } else { Stop::Unlocked };
-            if matches!(stop, Stop::Unlocked) {
-                stop = self.single();
-            }
+            let group = if at_hand { self.group() } else { None };
+            at_hand = group.is_some();
+            let stop = match group {
+                None | Some(Stop::Unlocked) => self.single(),
+                Some(stop) => stop,
+            };
             match stop {
                 Stop::Done | Stop::Unlocked => {}
                 Stop::Alone if self.end == self.first => match self.reallocate() {
@@ -215,15 +217,16 @@ where
         self.denied = Some(denied);
     }
 
-    /// Does a few allocations and frees with what the engine has at hand.
+    /// Does a few allocations and frees with what the engine has at hand, unless it never has any or
+    /// nothing is done so.
     #[inline(never)]
-    fn group(&mut self) -> Stop {
+    fn group(&mut self) -> Option<Stop> {
         let group_end = self.requests.len().min(self.end + GROUP);
         let (session, base, end) = (self.session, self.base, &mut self.end);
         let requests = &mut *self.requests;
         session.ledger.with(|ledger| {
             if ledger.at_once_bytes() == 0 {
-                return Stop::Unlocked;
+                return None;
             }
             let group = Group {
                 ledger,
@@ -231,7 +234,7 @@ where
                 base,
                 end,
             };
-            session.engine.at_hand(group).unwrap_or(Stop::Unlocked)
+            session.engine.at_hand(group)
         })
     }
 
@@ -404,17 +407,12 @@ fn allocate_at_hand<S: Storage>(
     let (block, cost) = engine.allocate(class, layout)?;
     // SAFETY: The block is new, and `usable` is its size; as all at hand it is in words.
     unsafe { zero_words(block.start, usable) };
-    let handle = vacancy.insert(Record {
+    let record = Record {
         block,
         layout,
         charge: usable,
-    });
-    Some(Reply {
-        handle,
-        offset: block.offset,
-        usable,
-        cost,
-    })
+    };
+    Some(Reply::new(vacancy.insert(record), &record, cost))
 }
 
 /// Returns the handle that is meant by the request behind those that are `done`.

@@ -18,11 +18,14 @@ use core::{
 };
 
 use crate::{
+    entry::{
+        Entry,
+        State, //
+    },
     handle::{
         Handle,
         INDEX_MAX, //
     },
-    ledger::Entry,
     storage::Storage,
 };
 
@@ -208,6 +211,7 @@ impl<S: Storage> Place<'_, S> {
     #[inline(always)]
     pub(crate) fn vacate(mut self) {
         self.handle = self.handle.next();
+        self.state = State::Vacant;
         self.next = Link::END;
         // INVARIANT: Without a first one the queue is empty, and its last one history.
         let link = Link(Some(self.entry));

@@ -3,6 +3,12 @@
 //! The books, by example and against a map.
 
 use super::*;
+use core::{
+    alloc::Layout,
+    ptr::NonNull, //
+};
+use slab_heap::Block;
+
 use crate::{
     handle::GENERATION_MAX,
     table::{
