@@ -67,6 +67,16 @@ step() {
 	fi
 }
 
+# debug_vm TREE IMAGE CONSOLE ARGUMENT...: vm.sh with the debug kernel. Under emulation ACPI's interpreter
+# is too slow for its own interrupt; while Linux finds out what the processor can, KASAN takes an
+# interrupt for a wild access where page tables have five levels; KASAN and kmemleak want memory.
+debug_vm() {
+	local tree=$1 image=$2 console=$3
+	shift 3
+	KDIR=$tree INITRAMFS=$image CONSOLE=$console "$top/scripts/vm.sh" -m 2048 \
+		-k "loglevel=7 acpi=noirq no5lvl kmemleak=on kasan_multi_shot" "$@"
+}
+
 # The kernel half needs a rustc with the sources of core beside it, and the clang of the same LLVM.
 
 rustc_minimum=1.85.0

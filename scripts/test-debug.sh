@@ -30,14 +30,11 @@ build_image() {
 	make initramfs KDIR="$tree" MO="${image%.cpio}" image="$image" "$@"
 }
 
-# boot NAME IMAGE ARGUMENT...: boots the debug kernel. Under emulation ACPI's interpreter is too slow for
-# its own interrupt; while Linux finds out what the processor can, KASAN takes an interrupt for a wild
-# access where page tables have five levels; KASAN and kmemleak want memory.
+# boot NAME IMAGE ARGUMENT...: boots the debug kernel
 boot() {
 	local name=$1 image=$2
 	shift 2
-	KDIR=$tree INITRAMFS=$image CONSOLE=$logs/debug-$name.console scripts/vm.sh -m 2048 \
-		-k "loglevel=7 acpi=noirq no5lvl kmemleak=on kasan_multi_shot" "$@"
+	debug_vm "$tree" "$image" "$logs/debug-$name.console" "$@"
 }
 
 # run NAME COMMAND...: runs a stage, or several, and remembers its log

@@ -34,8 +34,7 @@ add_stress_ng() {
 
 # exercise: from twice as many processes as processors; then it must all work as before, and nothing leak
 exercise() {
-	KDIR=$tree INITRAMFS=$foreign CONSOLE=$logs/foreign.console scripts/vm.sh -m 2048 -t $((seconds * 3 + 900)) \
-		-k "loglevel=7 acpi=noirq no5lvl kmemleak=on kasan_multi_shot" \
+	debug_vm "$tree" "$foreign" "$logs/foreign.console" -t $((seconds * 3 + 900)) \
 		sh -c "stress-ng --dev 4 --dev-file /dev/slablab --timeout ${seconds}s --metrics --verbose &&
 			slablab stress --engine all --seconds 0.2 && debug"
 }
