@@ -60,7 +60,7 @@ pub(super) const KINDS: [&str; 25] = [
     "poll",
     "mmap",
 ];
-const OTHER_IOCTL: usize = 16;
+const OTHER_IOCTL: usize = uapi::SLABLAB_NR_EVENTS as usize + 1;
 
 /// How a call's arguments were made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
