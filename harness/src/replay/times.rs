@@ -2,10 +2,11 @@
 
 //! The time of single operations.
 //!
-//! Each is a call of its own. What a call takes that does nothing is subtracted: system call,
-//! copying, and reading the clock. What is left is the engine, its session, and the zeroing of what
-//! it hands out. A trace is run several times, each time in a new pool, and of each operation the
-//! shortest time counts, for what disturbs it does not come twice at the same place.
+//! Each is a call of its own. What a call takes that refuses its operation is subtracted: system
+//! call, copying, reading the clock, and refusing. What is left is the engine, its session, and the
+//! zeroing of what it hands out, less what it takes to refuse. A trace is run several times, each
+//! time in a new pool, and of each operation the shortest time counts, for what disturbs it does not
+//! come twice at the same place.
 
 use std::time::Instant;
 
@@ -50,7 +51,7 @@ pub(crate) struct Times {
     pub(crate) sum: u64,
     /// How many there are.
     pub(crate) operations: u64,
-    /// A call that does nothing, which is subtracted.
+    /// A call of which the operation is refused, which is subtracted.
     pub(crate) empty_call: u64,
     /// How many there are from each of these times to the next: four steps to a doubling.
     #[serde(default)]
