@@ -117,13 +117,14 @@ impl OpenFile {
         Ok(())
     }
 
-    /// Returns the session for a submission that begins with `first`, which begins one if it is a
-    /// request for memory and not a bad one.
+    /// Returns the session for a submission that begins with `first`, which begins one if it is
+    /// about no block and not a bad one.
     #[cold]
     fn session_for_first(&self, first: &slablab_operation) -> Result<&Session, Denied> {
         match first.operation()? {
             Operation::Allocate { size, align } => self.session_for(size, align),
-            _ => self.session(),
+            Operation::Nothing => self.session_for(1, 1),
+            Operation::Free(_) | Operation::Reallocate(..) => self.session(),
         }
     }
 }

@@ -200,7 +200,7 @@ impl From<Result<Operation, Denied>> for Event {
             Ok(Operation::Reallocate(name, size)) => {
                 Self::about(Kind::Reallocate, named(name), size)
             }
-            Err(_) => Self::VACANT,
+            Ok(Operation::Nothing) | Err(_) => Self::VACANT,
         }
     }
 }

@@ -70,6 +70,8 @@ pub enum Operation {
     Free(Name),
     /// [`Session::reallocate`]
     Reallocate(Name, u64),
+    /// Nothing, and nothing is said of it.
+    Nothing,
 }
 
 /// An operation in the program's words, and the place for what there is to say about it.
@@ -263,6 +265,7 @@ where
                 }
             }
             Operation::Reallocate(..) => return Ok(Stop::Alone),
+            Operation::Nothing => {}
         }
         self.end += 1;
         Ok(Stop::Done)
@@ -384,6 +387,7 @@ fn do_at_hand<Q: Request, S: Storage>(
             request.freed(handle, cost);
         }
         Operation::Reallocate(..) => return Err(Stop::Alone),
+        Operation::Nothing => {}
     }
     Ok(())
 }

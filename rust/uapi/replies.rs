@@ -363,6 +363,9 @@ impl Request for slablab_operation {
             }),
             SLABLAB_OP_FREE if is_named && self.bytes == 0 => Ok(Operation::Free(self.name())),
             SLABLAB_OP_REALLOC if is_named => Ok(Operation::Reallocate(self.name(), self.bytes)),
+            SLABLAB_OP_NOP if flags == 0 && is_named && self.handle == 0 && self.bytes == 0 => {
+                Ok(Operation::Nothing)
+            }
             _ => Err(Denied::BadOperation),
         }
     }

@@ -435,6 +435,8 @@ enum slablab_operation_kind {
 	SLABLAB_OP_FREE = 2,
 	/* As SLABLAB_REALLOC. */
 	SLABLAB_OP_REALLOC = 3,
+	/* Nothing, successfully: all that is left is what a call costs. All else is 0. */
+	SLABLAB_OP_NOP = 4,
 };
 
 /*

@@ -585,6 +585,7 @@ const _: () = {
 pub const SLABLAB_OP_ALLOC: slablab_operation_kind = 1;
 pub const SLABLAB_OP_FREE: slablab_operation_kind = 2;
 pub const SLABLAB_OP_REALLOC: slablab_operation_kind = 3;
+pub const SLABLAB_OP_NOP: slablab_operation_kind = 4;
 pub type slablab_operation_kind = ::core::ffi::c_uint;
 #[repr(C)]
 #[derive(Debug, Default, Copy, Clone)]

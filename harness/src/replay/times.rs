@@ -2,9 +2,9 @@
 
 //! The time of single operations.
 //!
-//! Each is a call of its own. What a call takes that refuses its operation is subtracted: system
-//! call, copying, reading the clock, and refusing. What is left is the engine, its session, and the
-//! zeroing of what it hands out, less what it takes to refuse. A trace is run several times, each
+//! Each is a call of its own. What a call takes whose operation does nothing is subtracted: system
+//! call, copying, the turn of the session's lock, reading the clock. What is left is the engine, its
+//! session's books, and the zeroing of what it hands out. A trace is run several times, each
 //! time in a new pool, and of each operation the shortest time counts, for what disturbs it does not
 //! come twice at the same place.
 
@@ -28,6 +28,7 @@ use crate::{
     device::Errno,
     target::Target,
     uapi::{
+        self,
         slablab_operation,
         slablab_submit, //
     },
@@ -51,7 +52,7 @@ pub(crate) struct Times {
     pub(crate) sum: u64,
     /// How many there are.
     pub(crate) operations: u64,
-    /// A call of which the operation is refused, which is subtracted.
+    /// A call that does nothing, which is subtracted.
     pub(crate) empty_call: u64,
     /// How many there are from each of these times to the next: four steps to a doubling.
     #[serde(default)]
@@ -70,12 +71,17 @@ pub(crate) fn times(
 ) -> anyhow::Result<Times> {
     let mut least = vec![u64::MAX; trace.ops().len()];
     let mut empty_call = u64::MAX;
+    let nothing = slablab_operation {
+        kind: uapi::SLABLAB_OP_NOP as u8,
+        ..Default::default()
+    };
     for _ in 0..passes.max(1) {
         let target = open()?;
         for _ in 0..EMPTY_CALLS {
-            // No operation has the kind 0, so it is refused before anything is done.
-            let (nanoseconds, _) = timed(&*target, &mut slablab_operation::default())?;
-            empty_call = empty_call.min(nanoseconds);
+            let (nanoseconds, answer) = timed(&*target, &mut nothing.clone())?;
+            if served(&answer)? {
+                empty_call = empty_call.min(nanoseconds);
+            }
         }
         pass(&*target, trace, &mut least)?;
     }

@@ -142,7 +142,7 @@ fn alone(session: &HybridSession<'_>, done: &[Op], op: &mut Op) -> bool {
                 Err(denied) => denied,
             }
         }
-        Operation::Reallocate(..) => unreachable!(),
+        Operation::Reallocate(..) | Operation::Nothing => unreachable!(),
     };
     op.denied = Some(denied);
     false

@@ -70,6 +70,22 @@ impl<'a> Row<'a> {
             call: Box::new(move || alloc_free_batch(device, &mut operations)),
         }
     }
+
+    /// Makes a row about as many operations that do nothing: what no batch can be below.
+    fn nothings(device: &'a Device, size: usize) -> Self {
+        let mut operations = vec![slablab_operation::default(); size];
+        Self {
+            name: format!("SUBMIT of {size}, an operation that does nothing, hybrid"),
+            of: size,
+            call: Box::new(move || {
+                operations.fill(slablab_operation {
+                    kind: uapi::SLABLAB_OP_NOP as u8,
+                    ..Default::default()
+                });
+                done(device.submit(&mut operations)?)
+            }),
+        }
+    }
 }
 
 /// Returns the name of the row about a batch.
@@ -95,6 +111,7 @@ pub(super) fn run(brief: bool) -> anyhow::Result<Vec<Call>> {
         Row::new("ALLOC and FREE of 64 B, slub", || alloc_free(&slub)),
     ];
     rows.extend(BATCHES.map(|size| Row::batch(&hybrid, size)));
+    rows.push(Row::nothings(&hybrid, BATCH));
     rows.iter_mut()
         .map(|row| {
             let cost = cost(samples, &mut *row.call);

@@ -140,7 +140,7 @@ pub(super) const QUICK: usize = 14;
 
 /// The fields of an operation of SUBMIT.
 pub(super) const OPERATION: &[Field] = fields!(slablab_operation:
-    kind 1 From1(3), align_log2 1 Rarely(12), flags 2 Rarely(1), handle 4 Handle, bytes 8 Size);
+    kind 1 From1(4), align_log2 1 Rarely(12), flags 2 Rarely(1), handle 4 Handle, bytes 8 Size);
 
 /// What would keep the machine busy, or the memory budget in one hand, is cut down to this: it is
 /// served all the same. What is refused for its size stays as it is.

@@ -194,7 +194,7 @@ fn about(document: &Document) -> String {
     if let Some(times) = times {
         text += &format!(
             "p50, p99 and max are {} of single operations, zeroing included, less a call that \
-             refuses its operation ({}).\n",
+             does nothing ({}).\n",
             times.clock.name(),
             count(times.empty_call)
         );

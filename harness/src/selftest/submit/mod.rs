@@ -39,6 +39,7 @@ use super::{
 
 theme!("submit" {
     Each every_kind_of_operation_is_done_and_answered,
+    Each what_does_nothing_is_done,
     Each as_many_operations_as_there_may_be_are_done,
     Each no_operations_and_too_many_are_einval,
     Each an_earlier_operation_names_its_block_however_far_back,
@@ -48,7 +49,7 @@ theme!("submit" {
     Each new_blocks_are_zeros,
     Once a_full_pool_ends_the_call_with_the_cause,
     Once the_quota_ends_the_call_with_the_cause,
-    Each the_first_operation_binds_if_it_asks_for_memory,
+    Each the_first_operation_binds_unless_it_is_about_a_block,
 });
 
 /// Operations that are copied together.
@@ -78,6 +79,13 @@ fn realloc(handle: u32, bytes: u64) -> slablab_operation {
         kind: uapi::SLABLAB_OP_REALLOC as u8,
         handle,
         bytes,
+        ..Default::default()
+    }
+}
+
+fn nop() -> slablab_operation {
+    slablab_operation {
+        kind: uapi::SLABLAB_OP_NOP as u8,
         ..Default::default()
     }
 }
@@ -164,6 +172,44 @@ fn every_kind_of_operation_is_done_and_answered(engine: Engine) -> Outcome {
         ],
         [3, 2, 2, 3],
     )
+}
+
+fn what_does_nothing_is_done(engine: Engine) -> Outcome {
+    let device = session(engine)?;
+    let handle = filled(&device, 100, 1)?;
+    for (before, nothings) in [(0, 1), (0, LOT), (0, MOST), (1, 3), (LOT - 1, LOT + 5)] {
+        let mut operations = vec![alloc(10); before];
+        operations.extend(vec![nop(); nothings]);
+        operations.push(realloc(handle, 200));
+        operations.truncate(MOST);
+        let sent = operations[before].bytes();
+        unchanged(&device, || {
+            all_done(device.submit(&mut vec![nop(); nothings]), nothings)
+        })?;
+        all_done(device.submit(&mut operations), operations.len())?;
+        for operation in &operations[before..before + nothings] {
+            holds(operation.bytes() == sent, "it is as it was")?;
+        }
+        // It is no allocation that could be named.
+        let mut named = [nop(), earlier(free(0))];
+        ended(device.submit(&mut named), 1, Errno::INVAL)?;
+        for operation in &operations[..before] {
+            device.free(operation.handle)?;
+        }
+    }
+    let bad = [
+        slablab_operation { handle, ..nop() },
+        slablab_operation { bytes: 1, ..nop() },
+        slablab_operation {
+            align_log2: 3,
+            ..nop()
+        },
+        earlier(nop()),
+    ];
+    for (case, operation) in bad.into_iter().enumerate() {
+        ended(device.submit(&mut [nop(), operation]), 1, Errno::INVAL).about(case)?;
+    }
+    intact(&device, handle, 100, 1)
 }
 
 fn as_many_operations_as_there_may_be_are_done(engine: Engine) -> Outcome {
@@ -263,6 +309,7 @@ fn what_is_wrong_with_an_operation_ends_the_call(engine: Engine) -> Outcome {
     let cases = [
         (kind(0), Errno::INVAL),
         (kind(4), Errno::INVAL),
+        (kind(5), Errno::INVAL),
         (kind(255), Errno::INVAL),
         (alloc(0), Errno::INVAL),
         (align(alloc(8), 63), Errno::INVAL),
@@ -434,7 +481,7 @@ fn the_quota_ends_the_call_with_the_cause() -> Outcome {
     ended(device.submit(&mut operations), 2, Errno::DQUOT)
 }
 
-fn the_first_operation_binds_if_it_asks_for_memory(engine: Engine) -> Outcome {
+fn the_first_operation_binds_unless_it_is_about_a_block(engine: Engine) -> Outcome {
     let device = Device::open()?;
     for bad in [free(1), realloc(1, 10)] {
         ended(device.submit(&mut [bad, alloc(10)]), 0, Errno::NOENT)?;
@@ -451,5 +498,8 @@ fn the_first_operation_binds_if_it_asks_for_memory(engine: Engine) -> Outcome {
     let device = Device::open()?;
     let mut operations = [alloc(10), earlier(free(0))];
     all_done(device.submit(&mut operations), 2)?;
+    refused(device.bind(engine.raw(), 0, 0), Errno::BUSY)?;
+    let device = Device::open()?;
+    all_done(device.submit(&mut [nop()]), 1)?;
     refused(device.bind(engine.raw(), 0, 0), Errno::BUSY)
 }
