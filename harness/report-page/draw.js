@@ -235,9 +235,8 @@ class PageMap {
 			const side = Math.max(cell, 7), shift = (side - cell) / 2;
 			context.strokeRect((step.page % columns) * cell - shift, Math.floor(step.page / columns) * cell - shift, side - gap, side - gap);
 		}
-		const { told } = this.run.film.reel;
 		this.what = pictured === frame ? "" : `The map is that behind operation ${count(this.run.film.operations[pictured])}. `;
-		this.what += told ? "Point at a page to see what it is." : `${this.run.name} tells no map: this is where its blocks are.`;
+		this.what += "Point at a page to see what it is.";
 		this.pointed.textContent = this.what;
 	}
 
@@ -248,9 +247,8 @@ class PageMap {
 	}
 
 	describe(page) {
-		const block = this.run.pages.block(page), length = bytes((block.pages || 1) * PAGE_BYTES);
+		const block = this.run.pages.block(page), length = bytes(block.pages * PAGE_BYTES);
 		const words = {
-			blank: () => "no block is or was in it",
 			free: () => `free, a block of ${length}`,
 			large: () => `in a block of ${length} that is out`,
 			slab: () => `a slab of ${length}: ${block.used} of ${block.objects} objects of ` +

@@ -58,7 +58,7 @@ class Pages {
 		const writes = this.reel.writes[this.shown++];
 		for (let at = 0, page = 0; at < writes.length; at += 2) {
 			page += writes[at];
-			const state = writes[at + 1], end = page + (this.reel.states[state].pages || 1);
+			const state = writes[at + 1], end = page + this.reel.states[state].pages;
 			this.state.fill(state, page, end);
 			this.first.fill(0, page, end);
 			this.first[page] = 1;

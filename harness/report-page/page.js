@@ -7,6 +7,8 @@
 const data = JSON.parse(document.getElementById("document").textContent);
 const at = (id) => document.getElementById(id);
 const REFUSALS_SHOWN = 100;
+// The pages of larger pools are not filmed.
+const DRAWN_MAX = 256 << 20;
 
 let runs = [], drawn = [], shown = 0, playing = 0;
 const rows = () => runs[0].film.operations;
@@ -86,7 +88,7 @@ function legend() {
 	const strength = key({ background: `linear-gradient(90deg, hsl(${hue(128)} 62% 50% / .2), hsl(${hue(128)} 62% 50%))` }, "all", "of these are out: none");
 	strength.querySelector(".swatch").classList.add("ramp");
 	const kinds = new Set(runs.flatMap((run) => (run.film.reel ? run.film.reel.states : []).map(({ kind }) => kind)));
-	const plain = [["large", "large block"], ["free", "free, in the buddy system"], ["blank", "no block was there yet"]];
+	const plain = [["large", "large block"], ["free", "free, in the buddy system"]];
 	at("legend").replaceChildren(ramp, strength,
 		...plain.filter(([kind]) => kinds.has(kind)).map(([kind, text]) => key({ background: `var(--${kind})`, outline: "1px solid var(--rule)" }, text)),
 		key({ border: "2px solid var(--mark)" }, "where the last operation was"));
@@ -111,8 +113,10 @@ function maps() {
 			card.append(map.canvas, map.pointed);
 			drawn.push(map);
 		} else {
-			card.append(make("p", { className: "note", textContent: run.film.pool_bytes
-				? "Its pool is too large to be drawn." : "It has no pool of its own, so there are no pages to draw." }));
+			const why = !run.film.pool_bytes ? "It has no pool of its own, so there are no pages to draw."
+				: run.film.pool_bytes > DRAWN_MAX ? "Its pool is too large to be drawn."
+				: "It tells no map, and does not do what its design says, from which one could be drawn.";
+			card.append(make("p", { className: "note", textContent: why }));
 		}
 		drawn.push({ layout() {}, show: (frame) => { figures.textContent = told(run, frame); } });
 	}
@@ -144,7 +148,7 @@ function curves() {
 		{ title: "Kept outside blocks", unit: percent, series: each((run, frame) => run.outside(frame)),
 			note: "Of what an engine has taken from its pool, the share in free objects of slabs and in CPUs' magazines." },
 		{ title: "Free memory in pieces", unit: percent, most: 1, series: each((run, frame) => run.scattered(frame)),
-			note: "External fragmentation: of what is free in the buddy system, the share outside of the largest free block. The seed does not tell." },
+			note: "External fragmentation: of what is free in the buddy system, the share outside of the largest free block." },
 	];
 	for (const one of all.filter(({ series }) => series.length)) {
 		const chart = new Curves({ ...one, operations, pick });

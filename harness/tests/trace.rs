@@ -153,6 +153,42 @@ fn the_story_of_an_operation_says_why() {
     let told = format!("replay {trace} --target sim --explain 8");
     assert!(stderr(&told, 1).contains("has 7 operations"));
     stderr("replay --target sim", 2);
+    let injected = format!("replay {trace} --target sim --engine seed --fail-every 2 --explain 2");
+    assert!(stdout(&injected).contains("Refused: injected"));
+}
+
+#[test]
+fn the_story_of_the_seed_counts_what_its_lists_cost() {
+    let blocks: String = (1..=8).map(|id| format!("a {id} 16384\n")).collect();
+    let trace = file(
+        "seed.trace",
+        &format!("{blocks}f 1\nf 3\nf 5\nf 7\nf 8\na 9 64\n"),
+    );
+    let story = |number: u32| {
+        stdout(&format!(
+            "replay {trace} --target sim --pool 1 --engine seed --explain {number}"
+        ))
+    };
+    let has = |number, words: &str| {
+        let told = story(number);
+        assert!(told.contains(words), "no {words:?} in:\n{told}");
+    };
+    has(1, "after 6 splits of one of 1 MiB (order 20)");
+    has(2, "of 16 KiB (order 14), as it was, without a split");
+    assert!(!story(9).contains("compared"));
+    has(9, "where it has no free buddy");
+    has(10, "one free block was compared");
+    has(12, "3 free blocks were compared");
+    has(
+        13,
+        "one merge with free buddies to one of 32 KiB (order 15)",
+    );
+    // The last one that was freed is the first of the list; of 32 KiB there is no other.
+    has(13, "one free block was compared");
+    has(
+        14,
+        "of 4 KiB (order 12), after 2 splits of one of 16 KiB (order 14)",
+    );
 }
 
 #[test]

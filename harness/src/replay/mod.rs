@@ -12,6 +12,7 @@ mod fits;
 #[cfg(test)]
 mod tests;
 mod times;
+pub(crate) mod twin;
 
 use slablab_trace::{
     Kind,

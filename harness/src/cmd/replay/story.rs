@@ -3,7 +3,7 @@
 //! The story of one operation, in words.
 //!
 //! It is put together from what the ABI replies to the operation, and from the statistics before
-//! and after it.
+//! and after it. What the seed does not tell of its buddy system, its twin does.
 
 use std::num::NonZeroU64;
 
@@ -23,6 +23,11 @@ use crate::{
         Answer,
         Checked,
         Fate,
+        twin::{
+            Parted,
+            Twin,
+            Work, //
+        },
         words, //
     },
     report::{
@@ -61,13 +66,16 @@ pub(super) fn of(target: &dyn Target, trace: &Trace, number: NonZeroU64) -> anyh
     run.advance(index)?;
     let before = target.stats().context("STATS failed")?;
     run.advance(index + 1)?;
-    let after = target.stats().context("STATS failed")?;
-    let answer = run.answers().last().context("there is no answer")?;
-    let story = Story {
+    let mut story = Story {
         op,
-        answer,
-        before: &before,
-        after: &after,
+        answer: *run.answers().last().context("there is no answer")?,
+        before,
+        after: target.stats().context("STATS failed")?,
+        searched: 0,
+    };
+    let parted = match engine {
+        Some(Engine::Seed) => story.ask_twin(trace, run.answers()).err(),
+        _ => None,
     };
     let mut text = format!(
         "{BOLD}{}, operation {} of {}, on {}:{BOLD:#} {}\n",
@@ -78,7 +86,7 @@ pub(super) fn of(target: &dyn Target, trace: &Trace, number: NonZeroU64) -> anyh
         words(trace.ops(), index).unwrap_or_default()
     );
     let refused = |at: &Answer| matches!(at.fate, Fate::Refused(_));
-    let sentences = match answer.fate {
+    let mut sentences = match story.answer.fate {
         Fate::Done => story.done(),
         Fate::Refused(cause) => story.refused(cause),
         Fate::LeftOut => {
@@ -93,7 +101,9 @@ pub(super) fn of(target: &dyn Target, trace: &Trace, number: NonZeroU64) -> anyh
             }]
         }
     };
-    for sentence in sentences.iter().chain(&story.pool()) {
+    sentences.extend(story.pool());
+    sentences.extend(parted.map(|parted| format!("More is not known: {parted}.")));
+    for sentence in sentences {
         text += &format!("  {sentence}\n");
     }
     Ok(text)
@@ -102,12 +112,38 @@ pub(super) fn of(target: &dyn Target, trace: &Trace, number: NonZeroU64) -> anyh
 /// An operation and what it changed.
 struct Story<'run> {
     op: &'run Op,
-    answer: &'run Answer,
-    before: &'run slablab_stats,
-    after: &'run slablab_stats,
+    answer: Answer,
+    before: Box<slablab_stats>,
+    after: Box<slablab_stats>,
+    /// Free blocks that were searched for a buddy.
+    searched: u64,
 }
 
 impl Story<'_> {
+    /// Has the seed's twin fill in what the seed does not tell, as far as they agree.
+    fn ask_twin(&mut self, trace: &Trace, answers: &[Answer]) -> Result<(), Parted> {
+        let mut twin = Twin::new(self.before.pool_bytes, trace);
+        let mut work = Work::default();
+        for (index, (op, answer)) in trace.ops().iter().zip(answers).enumerate() {
+            if index + 1 == answers.len() {
+                twin.count(&mut self.before);
+            }
+            work = twin.enter(op, answer)?;
+        }
+        twin.count(&mut self.after);
+        let cost = &mut self.answer.cost;
+        for (told, counted) in [
+            (&mut cost.splits, work.splits),
+            (&mut cost.merges, work.merges),
+        ] {
+            if u32::from(*told) == uapi::SLABLAB_UNKNOWN {
+                *told = counted as u8;
+            }
+        }
+        self.searched = work.searched;
+        Ok(())
+    }
+
     /// Tells how it was served.
     fn done(&self) -> Vec<String> {
         let mut sentences = match self.op.kind {
@@ -125,6 +161,15 @@ impl Story<'_> {
             if let Some(place) = self.place() {
                 sentences.push(place);
             }
+        }
+        if self.searched > 0 {
+            sentences.push(format!(
+                "Its list keeps no order: {} compared with the buddy that was looked for.",
+                match self.searched {
+                    1 => "one free block was".to_owned(),
+                    number => format!("{} free blocks were", count(number)),
+                }
+            ));
         }
         sentences
     }
@@ -226,7 +271,7 @@ impl Story<'_> {
                 "after splits that it does not count".to_owned()
             }
             splits => {
-                let from = changed_order(self.before, self.after)
+                let from = changed_order(&self.before, &self.after)
                     .map_or_else(String::new, |order| {
                         format!(" of one of {} (order {order})", bytes(1 << order))
                     });
@@ -244,9 +289,10 @@ impl Story<'_> {
                 ", which does not count its merges".to_owned()
             }
             merges => {
-                let to = changed_order(self.after, self.before).map_or_else(String::new, |order| {
-                    format!(" to one of {} (order {order})", bytes(1 << order))
-                });
+                let to = changed_order(&self.after, &self.before)
+                    .map_or_else(String::new, |order| {
+                        format!(" to one of {} (order {order})", bytes(1 << order))
+                    });
                 format!(", after {} with free buddies{to}", times(merges, "merge"))
             }
         }
@@ -296,8 +342,8 @@ impl Story<'_> {
             format!(
                 "The pool of {}: {} before, {} after.",
                 bytes(self.after.pool_bytes),
-                tell(self.before),
-                tell(self.after)
+                tell(&self.before),
+                tell(&self.after)
             )
         })
     }

@@ -5,11 +5,10 @@
 //! There are so many frames and no more, however long the trace is. What lies between two of them
 //! is not lost: of live bytes the least and the most are kept, refusals are all counted. What a
 //! program asked for and was given is taken from the answers of every operation ([`book`]), what
-//! the engine holds from its statistics, and its pages from its map ([`reel`]), or, of an engine
-//! that draws none, from where its blocks are ([`pages`]).
+//! the engine holds from its statistics, and its pages from its map ([`reel`]), or, of the seed,
+//! which draws none, from its twin's.
 
 mod book;
-mod pages;
 mod reel;
 #[cfg(test)]
 mod tests;
@@ -29,14 +28,14 @@ use slablab_trace::{
 pub(crate) use self::reel::Reel;
 use self::{
     book::Book,
-    pages::Pages,
     reel::Recorder, //
 };
 use super::{
     Answer,
     Checked,
     Failure,
-    Fate, //
+    Fate,
+    twin::Twin, //
 };
 use crate::{
     map::Map,
@@ -45,6 +44,7 @@ use crate::{
     uapi::{
         self,
         Cause,
+        Engine,
         slablab_info,
         slablab_stats, //
     },
@@ -142,28 +142,28 @@ pub(crate) fn film(
     let mut run = Checked::new(trace, &oracle);
     let mut camera = Camera::new(target, trace, &info)?;
     let mut recorder = has(uapi::SLABLAB_CAP_POOL).then(|| Recorder::new(limits.writes));
-    let mut pages = Pages::new(&info, &camera.film.class_bytes);
     let moments = moments(trace, limits.frames);
     for (frame, end) in moments.iter().copied().enumerate() {
         if let Err(failure) = run.advance(end) {
             return Ok(Err(failure));
         }
-        camera.frame(target, &info, &run.answers()[camera.done()..], &mut pages)?;
-        let Some(recorder) = recorder.as_mut() else {
+        camera.frame(target, &info, &run.answers()[camera.done()..])?;
+        let last = frame + 1 == moments.len();
+        let Some(recorder) = recorder
+            .as_mut()
+            .filter(|recorder| last || recorder.wants(frame))
+        else {
             continue;
         };
-        let last = frame + 1 == moments.len();
-        if recorder.wants(frame) || last {
-            let told = if has(uapi::SLABLAB_CAP_MAP) {
-                reel::flat(&Map::read(target).context("MAP failed")?)
-            } else {
-                pages.extents()
-            };
-            recorder.record(frame, told);
+        if has(uapi::SLABLAB_CAP_MAP) {
+            recorder.record(frame, &Map::read(target).context("MAP failed")?);
+        } else if let Some(twin) = &camera.twin {
+            recorder.record(frame, &twin.map());
         }
     }
+    let drawn = has(uapi::SLABLAB_CAP_MAP) || camera.twin.is_some();
     let mut film = camera.film;
-    film.reel = recorder.and_then(|recorder| recorder.finish(has(uapi::SLABLAB_CAP_MAP)));
+    film.reel = recorder.filter(|_| drawn).and_then(Recorder::finish);
     Ok(Ok(film))
 }
 
@@ -203,6 +203,8 @@ struct Camera<'run> {
     trace: &'run Trace,
     book: Book,
     film: Film,
+    /// The seed's twin, as long as they agree.
+    twin: Option<Twin>,
     /// What was last said of each class and each order.
     classes: BTreeMap<u64, [u64; 3]>,
     orders: BTreeMap<u64, [u64; 2]>,
@@ -215,6 +217,8 @@ impl<'run> Camera<'run> {
         Ok(Self {
             trace,
             book: Book::new(trace),
+            twin: (Engine::from_raw(info.engine) == Some(Engine::Seed))
+                .then(|| Twin::new(info.pool_bytes, trace)),
             film: Film {
                 pool_bytes: has_pool(info).then_some(info.pool_bytes),
                 class_bytes: classes.map(|class| class.block_bytes).collect(),
@@ -236,7 +240,6 @@ impl<'run> Camera<'run> {
         target: &dyn Target,
         info: &slablab_info,
         answers: &[Answer],
-        pages: &mut Pages,
     ) -> anyhow::Result<()> {
         let first = self.done();
         let frame = self.film.operations.len();
@@ -245,7 +248,11 @@ impl<'run> Camera<'run> {
         let mut last = None;
         for ((index, op), answer) in (first..).zip(&self.trace.ops()[first..]).zip(answers) {
             let change = self.book.enter(op, answer);
-            pages.change(&change);
+            // A seed that is no longer the textbook's has no map.
+            let parted = self.twin.as_mut().map(|twin| twin.enter(op, answer));
+            if let Some(Err(_)) = parted {
+                self.twin = None;
+            }
             least = least.min(self.book.requested);
             most = most.max(self.book.requested);
             let bytes = match op.kind {
@@ -275,7 +282,10 @@ impl<'run> Camera<'run> {
         film.usable.push(self.book.usable);
         film.last.push(last);
         if has_pool(info) {
-            let stats = target.stats().context("STATS failed")?;
+            let mut stats = target.stats().context("STATS failed")?;
+            if let Some(twin) = &self.twin {
+                twin.count(&mut stats);
+            }
             film.reserved
                 .push(stats.pool_bytes.saturating_sub(stats.free_bytes));
             self.statistics(&stats);

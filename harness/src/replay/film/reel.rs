@@ -29,8 +29,6 @@ const PICTURES_MIN: usize = 8;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub(crate) enum State {
-    /// A page of which nothing is known.
-    Blank,
     /// The buddy system has it.
     Free {
         /// Its length.
@@ -59,8 +57,6 @@ pub(crate) enum State {
 pub(crate) struct Reel {
     /// The pages of the pool.
     pub(crate) pages: u32,
-    /// Whether the engine drew them itself.
-    pub(crate) told: bool,
     /// What blocks of pages can be.
     pub(crate) states: Vec<State>,
     /// The frame of each picture.
@@ -90,7 +86,6 @@ impl State {
     /// Returns the length in pages.
     pub(crate) fn pages(self) -> u32 {
         match self {
-            Self::Blank => 1,
             Self::Free { pages } | Self::Large { pages } | Self::Slab { pages, .. } => pages,
         }
     }
@@ -144,8 +139,13 @@ impl Recorder {
         frame % self.stride == 0 && self.pages <= PAGES_MAX
     }
 
+    /// Takes a picture of a map.
+    pub(super) fn record(&mut self, frame: usize, map: &Map) {
+        self.record_blocks(frame, flat(map));
+    }
+
     /// Takes a picture of all blocks of pages, in order.
-    pub(super) fn record(&mut self, frame: usize, blocks: Vec<(u32, State)>) {
+    pub(super) fn record_blocks(&mut self, frame: usize, blocks: Vec<(u32, State)>) {
         self.pages = blocks.iter().map(|(_, state)| state.pages()).sum();
         let blocks: HashMap<u32, u32> = blocks
             .into_iter()
@@ -166,7 +166,7 @@ impl Recorder {
     }
 
     /// Returns what was taken, if the pool is not too large.
-    pub(super) fn finish(self, told: bool) -> Option<Reel> {
+    pub(super) fn finish(self) -> Option<Reel> {
         let (frames, writes) = self
             .pictures
             .into_iter()
@@ -174,7 +174,6 @@ impl Recorder {
             .unzip();
         (self.pages <= PAGES_MAX).then_some(Reel {
             pages: self.pages,
-            told,
             states: self.states,
             frames,
             writes,

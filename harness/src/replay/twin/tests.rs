@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The twin beside the seed, and beside what can be counted by hand.
+
+use slablab_trace::{
+    Builder,
+    pattern, //
+};
+
+use super::*;
+use crate::{
+    oracle::Oracle,
+    replay::Checked,
+    sim::Sim,
+    target::Target,
+    uapi::Engine, //
+};
+
+const KIB: u64 = 1 << 10;
+
+/// Runs a trace on the seed, and returns the twin behind it, what was done, and the statistics.
+fn behind(
+    trace: &Trace,
+    pool_bytes: u64,
+) -> Result<(Twin, Vec<Answer>, Box<slablab_stats>), Parted> {
+    let target = Sim::private(Engine::Seed, pool_bytes).unwrap();
+    let oracle = Oracle::new(&target, 1).unwrap();
+    let mut run = Checked::new(trace, &oracle);
+    run.advance(trace.ops().len()).unwrap();
+    let answers = run.answers().to_vec();
+    let mut twin = Twin::new(pool_bytes, trace);
+    for (op, answer) in trace.ops().iter().zip(&answers) {
+        twin.enter(op, answer)?;
+    }
+    Ok((twin, answers, target.stats().unwrap()))
+}
+
+/// Returns where the block is that an operation leaves, if there is one, and what it has.
+fn place(answer: &Answer) -> Option<(u64, u64)> {
+    let there = answer.fate == Fate::Done && answer.usable > 0;
+    there.then_some((answer.offset, answer.usable))
+}
+
+#[test]
+fn it_does_what_the_seed_does() {
+    let mut refused = 0;
+    for pattern in pattern::all() {
+        let trace = pattern.make(1, 5);
+        for room in [1, 4] {
+            // The smaller one is too small for most.
+            let pool_bytes = (trace.peak_bytes() * room).next_multiple_of(32 * KIB);
+            let about = format!("{} in {pool_bytes}", pattern.name);
+            let (twin, answers, mut stats) = behind(&trace, pool_bytes).unwrap();
+            refused += usize::from(answers.iter().any(|answer| answer.fate != Fate::Done));
+
+            let map = twin.map();
+            let [region] = &map.regions[..] else {
+                panic!("{about}: regions");
+            };
+            assert_eq!(u64::from(region.pages) * PAGE_BYTES, pool_bytes, "{about}");
+            let mut next = 0;
+            let (mut free, mut used, mut total) = (0, [0; 7], [0; 7]);
+            for extent in &region.extents {
+                assert_eq!(extent.page, next, "{about}: a gap, or an overlap");
+                next += extent.pages;
+                match extent.what {
+                    Use::Free { order } => {
+                        assert_eq!(u64::from(extent.pages) * PAGE_BYTES, 1 << order);
+                        free += 1 << order;
+                    }
+                    Use::Slab {
+                        class,
+                        objects,
+                        used: out,
+                    } => {
+                        used[usize::from(class)] += u64::from(out);
+                        total[usize::from(class)] += u64::from(objects);
+                    }
+                    Use::Large => {}
+                }
+            }
+            assert_eq!(free, stats.free_bytes, "{about}");
+            let told = |of: fn(&crate::uapi::slablab_class_stats) -> u64| -> Vec<_> {
+                stats.classes[..7].iter().map(of).collect()
+            };
+            assert_eq!(told(|class| class.used_blocks), used, "{about}");
+            assert_eq!(told(|class| class.total_blocks), total, "{about}");
+            let order_bytes = |stats: &slablab_stats| -> u64 {
+                let orders = (ORDER_MIN..).zip(&stats.orders);
+                orders.map(|(order, of)| of.free_blocks << order).sum()
+            };
+            assert_eq!(order_bytes(&stats), 0, "the seed tells none");
+            twin.count(&mut stats);
+            assert_eq!(order_bytes(&stats), stats.free_bytes, "{about}");
+        }
+    }
+    assert!(refused > 10, "pools are too small");
+}
+
+/// Fills 1 MiB with 64 blocks of 16 KiB, and frees those with these numbers.
+fn freed(numbers: impl IntoIterator<Item = usize>) -> Vec<Work> {
+    let mut trace = Builder::new();
+    let blocks: Vec<_> = (0..64).map(|_| trace.alloc(16 << 10, 8)).collect();
+    let mut frees = 0;
+    for number in numbers {
+        trace.free(blocks[number]);
+        frees += 1;
+    }
+    let trace = trace.finish("freed", "");
+    let (_, answers, _) = behind(&trace, 1 << 20).unwrap();
+    assert!(
+        answers[..64]
+            .iter()
+            .is_sorted_by_key(|answer| answer.offset)
+    );
+    let mut twin = Twin::new(1 << 20, &trace);
+    let all = trace.ops().iter().zip(&answers);
+    let mut works: Vec<_> = all
+        .map(|(op, answer)| twin.enter(op, answer).unwrap())
+        .collect();
+    let splits: u32 = works[..64].iter().map(|work| work.splits).sum();
+    assert_eq!(splits, 63, "one block of 1 MiB");
+    let works = works.split_off(64);
+    assert_eq!(works.len(), frees);
+    works
+}
+
+#[test]
+fn frees_search_all_that_is_free_before_they_give_up() {
+    // Every other block: none has a free buddy, and each is one more to look at.
+    for (number, work) in freed((0..64).step_by(2)).into_iter().enumerate() {
+        let expected = Work {
+            searched: number as u64,
+            ..Work::default()
+        };
+        assert_eq!(work, expected, "free {number}");
+    }
+}
+
+#[test]
+fn frees_search_as_far_as_the_buddy_lies() {
+    // The buddy that was freed last is the first of the list; the others merge into nothing yet.
+    let works = freed([0, 2, 4, 6, 7, 1]);
+    let searched: Vec<_> = works.iter().map(|work| work.searched).collect();
+    // 7 finds 6 at once, then nothing to look at; 1 passes 4 and 2, and meets 6 and 7 in vain.
+    assert_eq!(searched, [0, 1, 2, 3, 1, 4]);
+    let merges: Vec<_> = works.iter().map(|work| work.merges).collect();
+    assert_eq!(merges, [0, 0, 0, 0, 1, 1]);
+}
+
+#[test]
+fn another_place_than_the_twins_is_noticed() {
+    let trace = pattern::named("larson").unwrap().make(1, 2);
+    let (_, answers, _) = behind(&trace, 1 << 20).unwrap();
+    let mut noticed = 0;
+    for (index, answer) in answers
+        .iter()
+        .enumerate()
+        .filter(|(_, at)| place(at).is_some())
+    {
+        let mut twin = Twin::new(1 << 20, &trace);
+        let mut results = trace.ops().iter().zip(&answers).take(index);
+        assert!(results.all(|(op, answer)| twin.enter(op, answer).is_ok()));
+        let moved = Answer {
+            offset: answer.offset + 64,
+            ..*answer
+        };
+        assert_eq!(
+            twin.enter(&trace.ops()[index], &moved),
+            Err(Parted {
+                seed: answer.offset + 64,
+                twin: Some(answer.offset)
+            })
+        );
+        noticed += 1;
+        if noticed == 50 {
+            break;
+        }
+    }
+    assert_eq!(noticed, 50);
+}
