@@ -10,6 +10,7 @@ mod clock;
 mod cmd;
 mod device;
 mod errno;
+mod failing;
 mod map;
 mod one_cpu;
 mod opener;

@@ -17,6 +17,7 @@ use slablab_trace::Trace;
 
 use super::measure::Plan;
 use crate::{
+    failing::Failing,
     opener::TargetKind,
     replay::{
         Failure,
@@ -33,6 +34,9 @@ pub(in crate::cmd) struct Document {
     pub(in crate::cmd) kernel: String,
     /// The pool in which answers were checked and operations timed.
     pub(in crate::cmd) pool_bytes: u64,
+    /// What was refused to order.
+    #[serde(flatten)]
+    pub(in crate::cmd) failing: Failing,
     pub(in crate::cmd) traces: Vec<TraceResult>,
 }
 
@@ -115,6 +119,7 @@ impl Document {
             target: plan.target,
             kernel: kernel.release().to_string_lossy().into_owned(),
             pool_bytes: plan.pool_bytes,
+            failing: plan.failing,
             traces: Vec::new(),
         }
     }

@@ -18,6 +18,7 @@ use super::document::{
 };
 use crate::{
     cmd::stats,
+    failing::Failing,
     opener::{
         Opener,
         TargetKind, //
@@ -49,6 +50,8 @@ pub(in crate::cmd) struct Plan {
     pub(in crate::cmd) target: TargetKind,
     /// The pool in which answers are checked and operations timed.
     pub(in crate::cmd) pool_bytes: u64,
+    /// What is to be refused.
+    pub(in crate::cmd) failing: Failing,
     /// How often times are taken.
     pub(in crate::cmd) passes: usize,
     /// Whether the smallest pool is looked for.
@@ -62,7 +65,9 @@ impl Plan {
         engine: Engine,
         pool_bytes: u64,
     ) -> anyhow::Result<Box<dyn Target>> {
-        Opener::private(self.target, pool_bytes).open(engine)
+        let target = Opener::private(self.target, pool_bytes).open(engine)?;
+        self.failing.order(&*target, engine)?;
+        Ok(target)
     }
 
     /// Returns the largest pool that there may be.

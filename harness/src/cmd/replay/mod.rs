@@ -22,6 +22,7 @@ use clap::Args;
 use slablab_trace::Trace;
 
 use crate::{
+    failing::Failing,
     one_cpu::OneCpu,
     opener::{
         EngineChoice,
@@ -115,6 +116,9 @@ pub(super) struct PlanArgs {
     #[arg(value_parser = clap::value_parser!(u64).range(1..=4096))]
     pool: u64,
 
+    #[command(flatten)]
+    failing: Failing,
+
     /// How often a trace is run to take times; 0 takes none
     #[arg(long, default_value_t = 3)]
     passes: u16,
@@ -132,7 +136,9 @@ impl PlanArgs {
             target: self.target,
             pool_bytes: self.pool << 20,
             passes: self.passes.into(),
-            search: !self.no_search,
+            failing: self.failing,
+            // No pool is large enough for what is refused to order.
+            search: !self.no_search && !self.failing.is_any(),
         };
         Ok((engines, plan))
     }
@@ -194,11 +200,11 @@ pub(super) fn replayed(
 
 /// Tells the story of an operation of each trace on each engine.
 fn explain(args: &PlanArgs, traces: &[Trace], number: NonZeroU64) -> anyhow::Result<ExitCode> {
-    let engines = Opener::shared(args.target).chosen(args.engine)?;
+    let (engines, plan) = args.plan()?;
     let mut text = String::new();
     for trace in traces {
         for engine in &engines {
-            let target = Opener::private(args.target, args.pool << 20).open(*engine)?;
+            let target = plan.open(*engine, plan.pool_bytes)?;
             text += &story::of(&*target, trace, number)?;
             text.push('\n');
         }

@@ -191,6 +191,10 @@ fn about(document: &Document) -> String {
         document.target.name(),
         document.kernel
     );
+    if document.failing.is_any() {
+        let options: Vec<_> = document.failing.options().collect();
+        text += &format!("Requests were refused to order: {}.\n", options.join(" "));
+    }
     if let Some(times) = times {
         text += &format!(
             "p50, p99 and max are {} of single operations, zeroing included, less a call that \

@@ -40,6 +40,7 @@ use super::trace::{
     FileFormat, //
 };
 use crate::{
+    failing::Failing,
     opener::{
         EngineChoice,
         Opener,
@@ -52,7 +53,6 @@ use crate::{
         count, //
     },
     target::Target,
-    uapi::Engine,
     workload::{
         Limit,
         WORKLOADS,
@@ -100,15 +100,8 @@ pub(crate) struct StressArgs {
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=256))]
     threads: u16,
 
-    /// Refuse every P-th request, in a private pool: nothing may come of it
-    #[arg(long, value_name = "P", conflicts_with = "shared")]
-    #[arg(value_parser = clap::value_parser!(u64).range(2..))]
-    fail_every: Option<u64>,
-
-    /// Refuse the N-th growth of a slab, in a private pool
-    #[arg(long, value_name = "N", conflicts_with = "shared")]
-    #[arg(value_parser = clap::value_parser!(u64).range(1..))]
-    fail_growth: Option<u64>,
+    #[command(flatten)]
+    failing: Failing,
 
     /// Record what each workload does as a trace, which `slablab replay` runs: the file, or for
     /// several the folder
@@ -165,8 +158,7 @@ impl StressArgs {
             limit: self.limit(),
             threads: self.threads,
             pool_mib: (!self.target.shared).then_some(self.target.pool),
-            fail_every: self.fail_every,
-            fail_growth: self.fail_growth,
+            failing: self.failing,
         }
     }
 }
@@ -191,7 +183,7 @@ pub(crate) fn run(args: StressArgs) -> anyhow::Result<ExitCode> {
     for engine in engines {
         for workload in &workloads {
             let target = opener.open(engine)?;
-            fail_to_order(&*target, engine, &report.conditions)?;
+            args.failing.order(&*target, engine)?;
             let run = |target: &dyn Target| {
                 let job = Job::new(engine, workload, target, &report.conditions)?;
                 anyhow::Ok(job.run())
@@ -220,21 +212,6 @@ pub(crate) fn run(args: StressArgs) -> anyhow::Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
-}
-
-/// Has requests fail, if that is what was asked for.
-fn fail_to_order(
-    target: &dyn Target,
-    engine: Engine,
-    conditions: &Conditions,
-) -> anyhow::Result<()> {
-    let (every, growth) = (conditions.fail_every, conditions.fail_growth);
-    if every.is_some() || growth.is_some() {
-        target
-            .fail(every.unwrap_or(0), growth.unwrap_or(0))
-            .with_context(|| format!("{engine}: requests fail to order in a private pool only"))?;
-    }
-    Ok(())
 }
 
 /// Runs a workload, and writes down what it does as a trace.

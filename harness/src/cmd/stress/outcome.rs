@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::{
     cmd::stats,
+    failing::Failing,
     opener::TargetKind,
     oracle::{
         Complaint,
@@ -37,10 +38,8 @@ pub(super) struct Conditions {
     pub(super) threads: u16,
     /// Of the private pools; `None` where all share one.
     pub(super) pool_mib: Option<u64>,
-    /// Every so many requests, one was to be refused.
-    pub(super) fail_every: Option<u64>,
-    /// The growth that was to be refused.
-    pub(super) fail_growth: Option<u64>,
+    /// What was to be refused.
+    pub(super) failing: Failing,
 }
 
 /// What one workload on one engine came to.
@@ -67,8 +66,8 @@ pub(super) struct Document {
     seconds: Option<f64>,
     threads: u16,
     pool_mib: Option<u64>,
-    fail_every: Option<u64>,
-    fail_growth: Option<u64>,
+    #[serde(flatten)]
+    failing: Failing,
     passed: bool,
     /// What only depends on the conditions, if those name operations and a private pool.
     r#final: Vec<Final>,
@@ -166,13 +165,8 @@ impl Outcome {
         if !self.workload.is_sequential {
             command += &format!(" --threads {}", conditions.threads);
         }
-        for (option, number) in [
-            ("--fail-every", conditions.fail_every),
-            ("--fail-growth", conditions.fail_growth),
-        ] {
-            if let Some(number) = number {
-                command += &format!(" {option} {number}");
-            }
+        for option in conditions.failing.options() {
+            command += &format!(" {option}");
         }
         match conditions.pool_mib {
             Some(mib) => command + &format!(" --pool {mib}"),
@@ -260,8 +254,7 @@ impl Report {
             limit,
             threads,
             pool_mib,
-            fail_every,
-            fail_growth,
+            failing,
         } = self.conditions;
         let (operations, seconds) = match limit {
             Limit::Operations(operations) => (Some(operations), None),
@@ -274,8 +267,7 @@ impl Report {
             seconds,
             threads,
             pool_mib,
-            fail_every,
-            fail_growth,
+            failing,
             passed: self.has_passed(),
             r#final: self.outcomes.iter().filter_map(Outcome::r#final).collect(),
             timing: self
@@ -318,8 +310,10 @@ mod tests {
             limit,
             threads: 4,
             pool_mib: Some(16),
-            fail_every: None,
-            fail_growth: Some(3),
+            failing: Failing {
+                fail_every: None,
+                fail_growth: Some(3),
+            },
         });
         report.outcomes.push(Outcome {
             engine: Engine::Seed,

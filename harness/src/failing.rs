@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Requests that fail to order, as the command line has it.
+
+use anyhow::Context;
+use clap::Args;
+use serde::{
+    Deserialize,
+    Serialize, //
+};
+
+use crate::{
+    target::Target,
+    uapi::Engine, //
+};
+
+/// Which requests of a session with a private pool are refused.
+#[derive(Args, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Failing {
+    /// Refuse every P-th request, in a private pool
+    #[arg(long, value_name = "P")]
+    #[arg(value_parser = clap::value_parser!(u64).range(2..))]
+    pub(crate) fail_every: Option<u64>,
+
+    /// Refuse the N-th growth of a slab, in a private pool
+    #[arg(long, value_name = "N")]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) fail_growth: Option<u64>,
+}
+
+impl Failing {
+    /// Says whether any is.
+    pub(crate) fn is_any(self) -> bool {
+        self != Self::default()
+    }
+
+    /// Has them fail in a session on `engine`.
+    pub(crate) fn order(self, target: &dyn Target, engine: Engine) -> anyhow::Result<()> {
+        if !self.is_any() {
+            return Ok(());
+        }
+        let (every, growth) = (self.fail_every, self.fail_growth);
+        target
+            .fail(every.unwrap_or(0), growth.unwrap_or(0))
+            .map(|_refused| ())
+            .with_context(|| format!("{engine}: requests fail to order in a private pool only"))
+    }
+
+    /// Returns the options that order the same.
+    pub(crate) fn options(self) -> impl Iterator<Item = String> {
+        let both = [
+            ("--fail-every", self.fail_every),
+            ("--fail-growth", self.fail_growth),
+        ];
+        both.into_iter()
+            .filter_map(|(option, number)| Some(format!("{option} {}", number?)))
+    }
+}
