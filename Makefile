@@ -94,7 +94,8 @@ bench-host:
 	$(Q)mkdir -p build/out
 	$(Q)cargo run --profile bench-host --locked -p slablab_bench -- $(BENCH)
 
-test: setup
+test:
+	$(Q)scripts/setup.sh chromium
 	$(Q)scripts/test.sh
 
 test-foreign:
@@ -105,6 +106,7 @@ test-debug: setup
 	$(Q)scripts/test-debug.sh $(if $(BRIEF),--brief)
 
 test-report: $(command)
+	$(Q)scripts/setup.sh chromium
 	$(Q)scripts/tests/report.sh $(command)
 
 bench: initramfs

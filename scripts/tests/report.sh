@@ -14,7 +14,7 @@ set -eu
 command=$(realpath "$1")
 browser=$(type -P chromium chromium-browser | head -n 1) || true
 if [ -z "$browser" ]; then
-	say "skipped: no chromium (apt-get install chromium)"
+	say "skipped: no chromium, which setup.sh can install on Debian only"
 	exit 0
 fi
 
