@@ -211,7 +211,7 @@ function times(trace) {
 		drawn.push({ layout: () => bars(canvas, { entries, least, most: 1, name: engine, unit: percentOfAny }), show() {} });
 	}
 	at("times").append(make("p", { className: "note", textContent: `The share of operations by the ${unit} that they took, four steps to a doubling, the share by its logarithm; ` +
-		`a call that refuses its operation (${count(timed[0].times.empty_call)} ${unit}) is subtracted.` }));
+		`a call that does nothing (${count(timed[0].times.empty_call)} ${unit}) is subtracted.` }));
 }
 
 function refused() {
