@@ -5,6 +5,8 @@
 //! Typed commands for everybody, and [`raw_ioctl`] for those who want to send what no typed
 //! command would.
 
+pub(crate) mod request;
+
 use std::{
     os::fd::{
         AsFd,
@@ -28,6 +30,7 @@ use rustix::{
     },
 };
 
+use self::request::Argument;
 use crate::uapi::{
     self,
     slablab_alloc,
@@ -53,124 +56,6 @@ use crate::uapi::{
 };
 
 pub(crate) use rustix::io::Errno;
-
-/// The request numbers, as `SLABLAB_INFO` and its like in the header.
-pub(crate) mod request {
-    use rustix::ioctl::opcode;
-
-    use crate::uapi::*;
-
-    const TYPE: u8 = SLABLAB_IOC_TYPE as u8;
-
-    pub(crate) const INFO: u32 = opcode::read_write::<slablab_info>(TYPE, SLABLAB_NR_INFO as u8);
-    pub(crate) const BIND: u32 = opcode::read_write::<slablab_bind>(TYPE, SLABLAB_NR_BIND as u8);
-    pub(crate) const ALLOC: u32 = opcode::read_write::<slablab_alloc>(TYPE, SLABLAB_NR_ALLOC as u8);
-    pub(crate) const FREE: u32 = opcode::none(TYPE, SLABLAB_NR_FREE as u8);
-    pub(crate) const REALLOC: u32 =
-        opcode::read_write::<slablab_realloc>(TYPE, SLABLAB_NR_REALLOC as u8);
-    pub(crate) const STATS: u32 = opcode::read_write::<slablab_stats>(TYPE, SLABLAB_NR_STATS as u8);
-    pub(crate) const CHECK: u32 = opcode::read_write::<slablab_check>(TYPE, SLABLAB_NR_CHECK as u8);
-    pub(crate) const EXTEND: u32 =
-        opcode::read_write::<slablab_extend>(TYPE, SLABLAB_NR_EXTEND as u8);
-    pub(crate) const SHRINK: u32 =
-        opcode::read_write::<slablab_shrink>(TYPE, SLABLAB_NR_SHRINK as u8);
-    pub(crate) const MAP: u32 = opcode::read_write::<slablab_map>(TYPE, SLABLAB_NR_MAP as u8);
-    pub(crate) const SUBMIT: u32 =
-        opcode::read_write::<slablab_submit>(TYPE, SLABLAB_NR_SUBMIT as u8);
-    pub(crate) const BENCH: u32 = opcode::read_write::<slablab_bench>(TYPE, SLABLAB_NR_BENCH as u8);
-    pub(crate) const INJECT: u32 =
-        opcode::read_write::<slablab_inject>(TYPE, SLABLAB_NR_INJECT as u8);
-    pub(crate) const REPORTS: u32 =
-        opcode::read_write::<slablab_reports>(TYPE, SLABLAB_NR_REPORTS as u8);
-    pub(crate) const FAIL: u32 = opcode::read_write::<slablab_fail>(TYPE, SLABLAB_NR_FAIL as u8);
-    pub(crate) const EVENTS: u32 =
-        opcode::read_write::<slablab_events>(TYPE, SLABLAB_NR_EVENTS as u8);
-}
-
-/// A structure that a command takes and writes back.
-///
-/// # Safety
-///
-/// The type is one of the header's, and `REQUEST` is the command that it belongs to.
-unsafe trait Argument: Copy {
-    /// The command's request number.
-    const REQUEST: u32;
-}
-
-// SAFETY: As the header says.
-unsafe impl Argument for slablab_info {
-    const REQUEST: u32 = request::INFO;
-}
-
-// SAFETY: As the header says.
-unsafe impl Argument for slablab_bind {
-    const REQUEST: u32 = request::BIND;
-}
-
-// SAFETY: As the header says.
-unsafe impl Argument for slablab_alloc {
-    const REQUEST: u32 = request::ALLOC;
-}
-
-// SAFETY: As the header says.
-unsafe impl Argument for slablab_realloc {
-    const REQUEST: u32 = request::REALLOC;
-}
-
-// SAFETY: As the header says.
-unsafe impl Argument for slablab_stats {
-    const REQUEST: u32 = request::STATS;
-}
-
-// SAFETY: As the header says.
-unsafe impl Argument for slablab_check {
-    const REQUEST: u32 = request::CHECK;
-}
-
-// SAFETY: As the header says.
-unsafe impl Argument for slablab_extend {
-    const REQUEST: u32 = request::EXTEND;
-}
-
-// SAFETY: As the header says.
-unsafe impl Argument for slablab_shrink {
-    const REQUEST: u32 = request::SHRINK;
-}
-
-// SAFETY: As the header says. What else the command writes to, its caller answers for.
-unsafe impl Argument for slablab_map {
-    const REQUEST: u32 = request::MAP;
-}
-
-// SAFETY: As the header says.
-unsafe impl Argument for slablab_bench {
-    const REQUEST: u32 = request::BENCH;
-}
-
-// SAFETY: As the header says. What else the command writes to, its caller answers for.
-unsafe impl Argument for slablab_submit {
-    const REQUEST: u32 = request::SUBMIT;
-}
-
-// SAFETY: As the header says.
-unsafe impl Argument for slablab_inject {
-    const REQUEST: u32 = request::INJECT;
-}
-
-// SAFETY: As the header says. What else the command writes to, its caller answers for.
-unsafe impl Argument for slablab_reports {
-    const REQUEST: u32 = request::REPORTS;
-}
-
-// SAFETY: As the header says.
-unsafe impl Argument for slablab_fail {
-    const REQUEST: u32 = request::FAIL;
-}
-
-// SAFETY: As the header says. What else the command writes to, its caller answers for.
-unsafe impl Argument for slablab_events {
-    const REQUEST: u32 = request::EVENTS;
-}
 
 /// An allocation or reallocation that was not served.
 #[derive(Clone, Copy, Debug)]
