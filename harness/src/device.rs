@@ -31,40 +31,36 @@ use rustix::{
 };
 
 use self::request::Argument;
-use crate::uapi::{
-    self,
-    slablab_alloc,
-    slablab_bench,
-    slablab_bind,
-    slablab_check,
-    slablab_cost,
-    slablab_event,
-    slablab_events,
-    slablab_extend,
-    slablab_extent,
-    slablab_fail,
-    slablab_info,
-    slablab_inject,
-    slablab_map,
-    slablab_operation,
-    slablab_realloc,
-    slablab_report,
-    slablab_reports,
-    slablab_shrink,
-    slablab_stats,
-    slablab_submit, //
+use crate::{
+    target::{
+        Refused,
+        Target, //
+    },
+    uapi::{
+        self,
+        slablab_alloc,
+        slablab_bench,
+        slablab_bind,
+        slablab_check,
+        slablab_event,
+        slablab_events,
+        slablab_extend,
+        slablab_extent,
+        slablab_fail,
+        slablab_info,
+        slablab_inject,
+        slablab_map,
+        slablab_operation,
+        slablab_realloc,
+        slablab_report,
+        slablab_reports,
+        slablab_shrink,
+        slablab_stats,
+        slablab_submit, //
+    },
 };
 
 pub(crate) use rustix::io::Errno;
-
-/// An allocation or reallocation that was not served.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Refused {
-    /// What the call failed with.
-    pub(crate) errno: Errno,
-    /// The cost in the reply, whose cause says more.
-    pub(crate) cost: slablab_cost,
-}
 
 /// A session on the device.
 #[derive(Debug)]
@@ -84,140 +80,11 @@ impl Device {
         Ok(Self { file })
     }
 
-    /// Says what there is and what this session may do.
-    pub(crate) fn info(&self) -> Result<slablab_info, Errno> {
-        let mut info = slablab_info::default();
-        self.command(&mut info)?;
-        Ok(info)
-    }
-
-    /// Chooses the session's engine and pool.
-    pub(crate) fn bind(&self, engine: u32, flags: u32, pool_bytes: u64) -> Result<(), Errno> {
-        self.command(&mut slablab_bind {
-            engine,
-            flags,
-            pool_bytes,
-            ..Default::default()
-        })
-    }
-
-    /// Allocates a block.
-    pub(crate) fn alloc(&self, size: u64, align: u64) -> Result<slablab_alloc, Refused> {
-        let mut alloc = slablab_alloc {
-            size,
-            align,
-            ..Default::default()
-        };
-        match self.command(&mut alloc) {
-            Ok(()) => Ok(alloc),
-            Err(errno) => Err(Refused {
-                errno,
-                cost: alloc.cost,
-            }),
-        }
-    }
-
-    /// Frees a block.
-    pub(crate) fn free(&self, handle: u32) -> Result<(), Errno> {
-        // SAFETY: FREE takes its argument by value, and touches none of the caller's memory.
-        unsafe { raw_ioctl(self.as_fd(), request::FREE, handle as usize) }.map(|_| ())
-    }
-
-    /// Changes a block's size.
-    pub(crate) fn realloc(&self, handle: u32, size: u64) -> Result<slablab_realloc, Refused> {
-        let mut realloc = slablab_realloc {
-            handle,
-            size,
-            ..Default::default()
-        };
-        match self.command(&mut realloc) {
-            Ok(()) => Ok(realloc),
-            Err(errno) => Err(Refused {
-                errno,
-                cost: realloc.cost,
-            }),
-        }
-    }
-
-    /// Returns the figures of the engine and of this session.
-    pub(crate) fn stats(&self) -> Result<Box<slablab_stats>, Errno> {
-        let mut stats = Box::<slablab_stats>::default();
-        self.command(&mut *stats)?;
-        Ok(stats)
-    }
-
-    /// Has the engine's records checked.
-    pub(crate) fn check(&self) -> Result<slablab_check, Errno> {
-        let mut check = slablab_check::default();
-        self.command(&mut check)?;
-        Ok(check)
-    }
-
-    /// Adds `bytes` bytes to the pool.
-    pub(crate) fn extend(&self, bytes: u64) -> Result<slablab_extend, Errno> {
-        let mut extend = slablab_extend {
-            bytes,
-            ..Default::default()
-        };
-        self.command(&mut extend)?;
-        Ok(extend)
-    }
-
-    /// Has the engine give back what it keeps.
-    pub(crate) fn shrink(&self) -> Result<slablab_shrink, Errno> {
-        let mut shrink = slablab_shrink::default();
-        self.command(&mut shrink)?;
-        Ok(shrink)
-    }
-
-    /// Tells what the pages of a region are, from `page` on, and how many extents say so.
-    pub(crate) fn map(
-        &self,
-        region: u32,
-        page: u32,
-        extents: &mut [slablab_extent],
-    ) -> Result<slablab_map, Errno> {
-        let mut map = slablab_map {
-            region,
-            page,
-            count: extents.len().min(uapi::SLABLAB_MAP_EXTENTS_MAX as usize) as u32,
-            extents: extents.as_mut_ptr().expose_provenance() as u64,
-            ..Default::default()
-        };
-        self.command(&mut map)?;
-        Ok(map)
-    }
-
     /// Measures an allocator.
     pub(crate) fn bench(&self, bench: &slablab_bench) -> Result<slablab_bench, Errno> {
         let mut bench = *bench;
         self.command(&mut bench)?;
         Ok(bench)
-    }
-
-    /// Does operations until one is not served, and says how many that were.
-    pub(crate) fn submit(
-        &self,
-        operations: &mut [slablab_operation],
-    ) -> Result<slablab_submit, Errno> {
-        let mut submit = slablab_submit {
-            count: u32::try_from(operations.len()).map_err(|_| Errno::INVAL)?,
-            operations: operations.as_mut_ptr().expose_provenance() as u64,
-            ..Default::default()
-        };
-        self.command(&mut submit)?;
-        Ok(submit)
-    }
-
-    /// Does something wrong to a block of `size` bytes, and tells what was reported of it.
-    pub(crate) fn inject(&self, misuse: u32, size: u64) -> Result<slablab_report, Errno> {
-        let mut inject = slablab_inject {
-            misuse,
-            size,
-            ..Default::default()
-        };
-        self.command(&mut inject)?;
-        Ok(inject.report)
     }
 
     /// Tells what was reported, from report `number` on.
@@ -236,8 +103,131 @@ impl Device {
         Ok(told)
     }
 
-    /// Has every `every`-th request fail, and the `growth`-th growth; returns how many did before.
-    pub(crate) fn fail(&self, every: u64, growth: u64) -> Result<u64, Errno> {
+    /// Sends a structure and receives it back.
+    fn command<A: Argument>(&self, argument: &mut A) -> Result<(), Errno> {
+        let address = ptr::from_mut(argument).expose_provenance();
+        // SAFETY: By the contract of `Argument`, the command reads and writes one `A`, every bit
+        // pattern of which is valid, and `argument` is one that nobody else uses.
+        unsafe { raw_ioctl(self.as_fd(), A::REQUEST, address) }.map(|_| ())
+    }
+}
+
+impl Target for Device {
+    fn info(&self) -> Result<slablab_info, Errno> {
+        let mut info = slablab_info::default();
+        self.command(&mut info)?;
+        Ok(info)
+    }
+
+    fn bind(&self, engine: u32, flags: u32, pool_bytes: u64) -> Result<(), Errno> {
+        self.command(&mut slablab_bind {
+            engine,
+            flags,
+            pool_bytes,
+            ..Default::default()
+        })
+    }
+
+    fn alloc(&self, size: u64, align: u64) -> Result<slablab_alloc, Refused> {
+        let mut alloc = slablab_alloc {
+            size,
+            align,
+            ..Default::default()
+        };
+        match self.command(&mut alloc) {
+            Ok(()) => Ok(alloc),
+            Err(errno) => Err(Refused {
+                errno,
+                cost: alloc.cost,
+            }),
+        }
+    }
+
+    fn free(&self, handle: u32) -> Result<(), Errno> {
+        // SAFETY: FREE takes its argument by value, and touches none of the caller's memory.
+        unsafe { raw_ioctl(self.as_fd(), request::FREE, handle as usize) }.map(|_| ())
+    }
+
+    fn realloc(&self, handle: u32, size: u64) -> Result<slablab_realloc, Refused> {
+        let mut realloc = slablab_realloc {
+            handle,
+            size,
+            ..Default::default()
+        };
+        match self.command(&mut realloc) {
+            Ok(()) => Ok(realloc),
+            Err(errno) => Err(Refused {
+                errno,
+                cost: realloc.cost,
+            }),
+        }
+    }
+
+    fn stats(&self) -> Result<Box<slablab_stats>, Errno> {
+        let mut stats = Box::<slablab_stats>::default();
+        self.command(&mut *stats)?;
+        Ok(stats)
+    }
+
+    fn check(&self) -> Result<slablab_check, Errno> {
+        let mut check = slablab_check::default();
+        self.command(&mut check)?;
+        Ok(check)
+    }
+
+    fn extend(&self, bytes: u64) -> Result<slablab_extend, Errno> {
+        let mut extend = slablab_extend {
+            bytes,
+            ..Default::default()
+        };
+        self.command(&mut extend)?;
+        Ok(extend)
+    }
+
+    fn shrink(&self) -> Result<slablab_shrink, Errno> {
+        let mut shrink = slablab_shrink::default();
+        self.command(&mut shrink)?;
+        Ok(shrink)
+    }
+
+    fn map(
+        &self,
+        region: u32,
+        page: u32,
+        extents: &mut [slablab_extent],
+    ) -> Result<slablab_map, Errno> {
+        let mut map = slablab_map {
+            region,
+            page,
+            count: extents.len().min(uapi::SLABLAB_MAP_EXTENTS_MAX as usize) as u32,
+            extents: extents.as_mut_ptr().expose_provenance() as u64,
+            ..Default::default()
+        };
+        self.command(&mut map)?;
+        Ok(map)
+    }
+
+    fn submit(&self, operations: &mut [slablab_operation]) -> Result<slablab_submit, Errno> {
+        let mut submit = slablab_submit {
+            count: u32::try_from(operations.len()).map_err(|_| Errno::INVAL)?,
+            operations: operations.as_mut_ptr().expose_provenance() as u64,
+            ..Default::default()
+        };
+        self.command(&mut submit)?;
+        Ok(submit)
+    }
+
+    fn inject(&self, misuse: u32, size: u64) -> Result<slablab_report, Errno> {
+        let mut inject = slablab_inject {
+            misuse,
+            size,
+            ..Default::default()
+        };
+        self.command(&mut inject)?;
+        Ok(inject.report)
+    }
+
+    fn fail(&self, every: u64, growth: u64) -> Result<u64, Errno> {
         let mut fail = slablab_fail {
             every,
             growth,
@@ -247,8 +237,7 @@ impl Device {
         Ok(fail.injected)
     }
 
-    /// Records every operation from now on, the last so many of them.
-    pub(crate) fn record(&self, events: u32) -> Result<(), Errno> {
+    fn record(&self, events: u32) -> Result<(), Errno> {
         self.command(&mut slablab_events {
             op: uapi::SLABLAB_EVENTS_BEGIN,
             count: events,
@@ -256,12 +245,7 @@ impl Device {
         })
     }
 
-    /// Tells what was recorded, from event `number` on.
-    pub(crate) fn events(
-        &self,
-        number: u64,
-        events: &mut [slablab_event],
-    ) -> Result<slablab_events, Errno> {
+    fn events(&self, number: u64, events: &mut [slablab_event]) -> Result<slablab_events, Errno> {
         let mut told = slablab_events {
             op: uapi::SLABLAB_EVENTS_READ,
             count: events.len().min(uapi::SLABLAB_EVENTS_MAX as usize) as u32,
@@ -273,30 +257,23 @@ impl Device {
         Ok(told)
     }
 
-    /// Records no more.
-    pub(crate) fn end_record(&self) -> Result<(), Errno> {
+    fn end_record(&self) -> Result<(), Errno> {
         self.command(&mut slablab_events {
             op: uapi::SLABLAB_EVENTS_END,
             ..Default::default()
         })
     }
 
-    /// Reads a block's bytes from byte `byte` on; less than asked for at the block's end.
-    pub(crate) fn read(&self, handle: u32, byte: u32, buffer: &mut [u8]) -> Result<usize, Errno> {
+    fn read(&self, handle: u32, byte: u32, buffer: &mut [u8]) -> Result<usize, Errno> {
         io::pread(&self.file, buffer, position(handle, byte))
     }
 
-    /// Writes a block's bytes from byte `byte` on; less than asked for at the block's end.
-    pub(crate) fn write(&self, handle: u32, byte: u32, bytes: &[u8]) -> Result<usize, Errno> {
+    fn write(&self, handle: u32, byte: u32, bytes: &[u8]) -> Result<usize, Errno> {
         io::pwrite(&self.file, bytes, position(handle, byte))
     }
 
-    /// Sends a structure and receives it back.
-    fn command<A: Argument>(&self, argument: &mut A) -> Result<(), Errno> {
-        let address = ptr::from_mut(argument).expose_provenance();
-        // SAFETY: By the contract of `Argument`, the command reads and writes one `A`, every bit
-        // pattern of which is valid, and `argument` is one that nobody else uses.
-        unsafe { raw_ioctl(self.as_fd(), A::REQUEST, address) }.map(|_| ())
+    fn file(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.as_fd())
     }
 }
 
@@ -310,6 +287,21 @@ impl From<Device> for OwnedFd {
     fn from(device: Device) -> Self {
         device.file
     }
+}
+
+/// Opens the device, or says what to do about it.
+pub(crate) fn open_device() -> anyhow::Result<Device> {
+    Device::open().map_err(|errno| {
+        let advice = match errno {
+            Errno::NOENT => "the module is not loaded; --target sim needs none",
+            Errno::ACCESS | Errno::PERM => "only root may open it; --target sim needs no privilege",
+            Errno::USERS | Errno::MFILE | Errno::NFILE | Errno::BUSY => {
+                "too many sessions are open"
+            }
+            _ => "the device cannot be opened",
+        };
+        anyhow::Error::from(errno).context(format!("{}: {advice}", uapi::DEVICE))
+    })
 }
 
 /// Returns the file position of a byte of a block: `SLABLAB_POSITION` of the header.

@@ -19,15 +19,15 @@ use serde::{
 };
 
 use crate::{
-    device::Errno,
+    device::{
+        Errno,
+        open_device, //
+    },
     sim::{
         Pool,
         Sim, //
     },
-    target::{
-        Target,
-        open_device, //
-    },
+    target::Target,
     uapi::{
         self,
         Engine, //

@@ -2,35 +2,36 @@
 
 //! What a workload drives: a session on the device, or the same in this process.
 
-use std::os::fd::{
-    AsFd,
-    BorrowedFd, //
+use std::os::fd::BorrowedFd;
+
+use rustix::io::Errno;
+
+use crate::uapi::{
+    slablab_alloc,
+    slablab_check,
+    slablab_cost,
+    slablab_event,
+    slablab_events,
+    slablab_extend,
+    slablab_extent,
+    slablab_info,
+    slablab_map,
+    slablab_operation,
+    slablab_realloc,
+    slablab_report,
+    slablab_shrink,
+    slablab_stats,
+    slablab_submit, //
 };
 
-use crate::{
-    device::{
-        Device,
-        Errno,
-        Refused, //
-    },
-    uapi::{
-        self,
-        slablab_alloc,
-        slablab_check,
-        slablab_event,
-        slablab_events,
-        slablab_extend,
-        slablab_extent,
-        slablab_info,
-        slablab_map,
-        slablab_operation,
-        slablab_realloc,
-        slablab_report,
-        slablab_shrink,
-        slablab_stats,
-        slablab_submit, //
-    },
-};
+/// An allocation or reallocation that was not served.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Refused {
+    /// What the call failed with.
+    pub(crate) errno: Errno,
+    /// The cost in the reply, whose cause says more.
+    pub(crate) cost: slablab_cost,
+}
 
 /// A session that can be driven from several threads. The methods are the device's commands.
 pub(crate) trait Target: Sync {
@@ -99,102 +100,4 @@ pub(crate) trait Target: Sync {
     fn file(&self) -> Option<BorrowedFd<'_>> {
         None
     }
-}
-
-impl Target for Device {
-    fn info(&self) -> Result<slablab_info, Errno> {
-        Self::info(self)
-    }
-
-    fn bind(&self, engine: u32, flags: u32, pool_bytes: u64) -> Result<(), Errno> {
-        Self::bind(self, engine, flags, pool_bytes)
-    }
-
-    fn alloc(&self, size: u64, align: u64) -> Result<slablab_alloc, Refused> {
-        Self::alloc(self, size, align)
-    }
-
-    fn free(&self, handle: u32) -> Result<(), Errno> {
-        Self::free(self, handle)
-    }
-
-    fn realloc(&self, handle: u32, size: u64) -> Result<slablab_realloc, Refused> {
-        Self::realloc(self, handle, size)
-    }
-
-    fn read(&self, handle: u32, byte: u32, buffer: &mut [u8]) -> Result<usize, Errno> {
-        Self::read(self, handle, byte, buffer)
-    }
-
-    fn write(&self, handle: u32, byte: u32, bytes: &[u8]) -> Result<usize, Errno> {
-        Self::write(self, handle, byte, bytes)
-    }
-
-    fn stats(&self) -> Result<Box<slablab_stats>, Errno> {
-        Self::stats(self)
-    }
-
-    fn check(&self) -> Result<slablab_check, Errno> {
-        Self::check(self)
-    }
-
-    fn extend(&self, bytes: u64) -> Result<slablab_extend, Errno> {
-        Self::extend(self, bytes)
-    }
-
-    fn shrink(&self) -> Result<slablab_shrink, Errno> {
-        Self::shrink(self)
-    }
-
-    fn map(
-        &self,
-        region: u32,
-        page: u32,
-        extents: &mut [slablab_extent],
-    ) -> Result<slablab_map, Errno> {
-        Self::map(self, region, page, extents)
-    }
-
-    fn submit(&self, operations: &mut [slablab_operation]) -> Result<slablab_submit, Errno> {
-        Self::submit(self, operations)
-    }
-
-    fn record(&self, events: u32) -> Result<(), Errno> {
-        Self::record(self, events)
-    }
-
-    fn events(&self, number: u64, events: &mut [slablab_event]) -> Result<slablab_events, Errno> {
-        Self::events(self, number, events)
-    }
-
-    fn end_record(&self) -> Result<(), Errno> {
-        Self::end_record(self)
-    }
-
-    fn inject(&self, misuse: u32, size: u64) -> Result<slablab_report, Errno> {
-        Self::inject(self, misuse, size)
-    }
-
-    fn fail(&self, every: u64, growth: u64) -> Result<u64, Errno> {
-        Self::fail(self, every, growth)
-    }
-
-    fn file(&self) -> Option<BorrowedFd<'_>> {
-        Some(self.as_fd())
-    }
-}
-
-/// Opens the device, or says what to do about it.
-pub(crate) fn open_device() -> anyhow::Result<Device> {
-    Device::open().map_err(|errno| {
-        let advice = match errno {
-            Errno::NOENT => "the module is not loaded; --target sim needs none",
-            Errno::ACCESS | Errno::PERM => "only root may open it; --target sim needs no privilege",
-            Errno::USERS | Errno::MFILE | Errno::NFILE | Errno::BUSY => {
-                "too many sessions are open"
-            }
-            _ => "the device cannot be opened",
-        };
-        anyhow::Error::from(errno).context(format!("{}: {advice}", uapi::DEVICE))
-    })
 }

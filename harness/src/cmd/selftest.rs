@@ -12,12 +12,12 @@ use anyhow::bail;
 use clap::Args;
 
 use crate::{
+    device::open_device,
     selftest::{
         Plan,
         Role,
         Style, //
     },
-    target::open_device,
     uapi::Engine,
 };
 

@@ -30,10 +30,7 @@ use super::{
     stats::Stats, //
 };
 use crate::{
-    device::{
-        Errno,
-        Refused, //
-    },
+    device::Errno,
     errno::Name,
     opener::{
         EngineArg,
@@ -44,7 +41,10 @@ use crate::{
         self,
         bytes, //
     },
-    target::Target,
+    target::{
+        Refused,
+        Target, //
+    },
     uapi::{
         self,
         Cause,

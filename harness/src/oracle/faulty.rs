@@ -8,12 +8,12 @@ use std::sync::atomic::{
 };
 
 use crate::{
-    device::{
-        Errno,
-        Refused, //
-    },
+    device::Errno,
     sim::Sim,
-    target::Target,
+    target::{
+        Refused,
+        Target, //
+    },
     uapi::{
         slablab_alloc,
         slablab_check,

@@ -54,11 +54,11 @@ use self::{
     shadow::Shadow,
 };
 use crate::{
-    device::{
-        Errno,
-        Refused, //
+    device::Errno,
+    target::{
+        Refused,
+        Target, //
     },
-    target::Target,
     uapi::{
         self,
         Cause,

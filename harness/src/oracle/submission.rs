@@ -10,10 +10,8 @@ use super::{
     shadow::Place, //
 };
 use crate::{
-    device::{
-        Errno,
-        Refused, //
-    },
+    device::Errno,
+    target::Refused,
     uapi::{
         self,
         Cause,

@@ -23,11 +23,11 @@ use std::{
 use self::made::Made;
 pub(crate) use self::made::Recorded;
 use crate::{
-    device::{
-        Errno,
-        Refused, //
+    device::Errno,
+    target::{
+        Refused,
+        Target, //
     },
-    target::Target,
     uapi::{
         SLABLAB_EVENTS_MAX,
         slablab_alloc,

@@ -7,6 +7,7 @@ use crate::{
         Errno,
         request, //
     },
+    target::Target,
     uapi::{
         self,
         Engine,

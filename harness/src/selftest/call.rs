@@ -12,6 +12,7 @@ use crate::{
         Device,
         Errno, //
     },
+    target::Target,
     uapi::{
         self,
         Engine,

@@ -34,6 +34,7 @@ use crate::{
         position, //
     },
     rng::Rng,
+    target::Target,
     uapi::{
         self,
         Engine,

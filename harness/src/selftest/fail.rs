@@ -9,6 +9,10 @@ use crate::{
     },
     map::Map,
     one_cpu::OneCpu,
+    target::{
+        Refused,
+        Target, //
+    },
     uapi::{
         self,
         Engine,
@@ -57,10 +61,7 @@ const INJECTED: [u32; 1] = [uapi::SLABLAB_CAUSE_INJECTED];
 
 /// Checks that a request is refused to order, and leaves the pool, its map and the session as before.
 #[track_caller]
-fn injected<T>(
-    device: &Device,
-    ask: impl FnOnce() -> Result<T, crate::device::Refused>,
-) -> Outcome {
+fn injected<T>(device: &Device, ask: impl FnOnce() -> Result<T, Refused>) -> Outcome {
     let map = || -> Outcome<_> {
         let is_told = device.info()?.capabilities & uapi::SLABLAB_CAP_MAP != 0;
         Ok(is_told.then(|| Map::read(device)).transpose()?)

@@ -24,9 +24,9 @@ use rustix::{
 use crate::{
     device::{
         Device,
-        Errno,
-        Refused, //
+        Errno, //
     },
+    target::Refused,
     uapi::{
         self,
         BenchPattern,

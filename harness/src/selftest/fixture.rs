@@ -10,10 +10,13 @@ use std::sync::atomic::{
 use crate::{
     device::{
         Device,
-        Errno,
-        Refused, //
+        Errno, //
     },
     rng::Rng,
+    target::{
+        Refused,
+        Target, //
+    },
     uapi::{
         self,
         Engine, //

@@ -8,14 +8,16 @@
 use crate::{
     device::{
         Device,
-        Errno,
-        Refused, //
+        Errno, //
     },
     map::Map,
     one_cpu::OneCpu,
     rng::Rng,
     sim::Sim,
-    target::Target,
+    target::{
+        Refused,
+        Target, //
+    },
     uapi::{
         self,
         Engine,

@@ -49,7 +49,10 @@ use std::{
     time::Instant, //
 };
 
-use crate::uapi::Engine;
+use crate::{
+    target::Target,
+    uapi::Engine, //
+};
 
 pub(crate) use child::Role;
 pub(crate) use report::{

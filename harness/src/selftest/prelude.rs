@@ -14,3 +14,4 @@ pub(in crate::selftest) use super::{
         refused_because, //
     },
 };
+pub(in crate::selftest) use crate::target::Target;

@@ -12,9 +12,9 @@ use std::{
     panic::Location, //
 };
 
-use crate::device::{
-    Errno,
-    Refused, //
+use crate::{
+    device::Errno,
+    target::Refused, //
 };
 
 /// Why a test did not pass.

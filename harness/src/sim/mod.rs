@@ -70,11 +70,11 @@ use self::{
     },
 };
 use crate::{
-    device::{
-        Errno,
-        Refused, //
+    device::Errno,
+    target::{
+        Refused,
+        Target, //
     },
-    target::Target,
     uapi::{
         self,
         Engine,

@@ -18,9 +18,10 @@ use crate::{
     device::{
         Device,
         Errno,
+        open_device,
         raw_ioctl, //
     },
-    target::open_device,
+    target::Target,
     uapi::{
         self,
         Engine,

@@ -36,10 +36,11 @@ use crate::{
     clock::Clock,
     device::{
         Device,
-        Errno, //
+        Errno,
+        open_device, //
     },
     errno::Name,
-    target::open_device,
+    target::Target,
     uapi::{
         self,
         BenchSubject,

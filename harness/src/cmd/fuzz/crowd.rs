@@ -56,6 +56,7 @@ use crate::{
         Errno, //
     },
     rng::Rng,
+    target::Target,
     uapi::Engine,
 };
 

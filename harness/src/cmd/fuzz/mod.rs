@@ -33,8 +33,8 @@ use self::{
     worker::Worker,
 };
 use crate::{
-    report,
-    target::open_device, //
+    device::open_device,
+    report, //
 };
 
 /// Call the device with every kind of argument, from several processes that are killed

@@ -80,6 +80,7 @@ use crate::{
         raw_ioctl,
         request, //
     },
+    target::Target,
     uapi::{
         self,
         Engine,

@@ -3,14 +3,14 @@
 //! SUBMIT does what its operations do one by one, and the same in the kernel and outside.
 
 use crate::{
-    device::{
-        Errno,
-        Refused, //
-    },
+    device::Errno,
     one_cpu::OneCpu,
     rng::Rng,
     sim::Sim,
-    target::Target,
+    target::{
+        Refused,
+        Target, //
+    },
     uapi::{
         self,
         slablab_cost,

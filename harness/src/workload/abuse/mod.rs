@@ -10,10 +10,7 @@ mod raw;
 
 use super::Run;
 use crate::{
-    device::{
-        Errno,
-        Refused, //
-    },
+    device::Errno,
     errno::Name,
     oracle::{
         Block,
@@ -21,7 +18,10 @@ use crate::{
         Oracle, //
     },
     rng::Rng,
-    target::Target,
+    target::{
+        Refused,
+        Target, //
+    },
     uapi::{
         Cause,
         slablab_stats, //
