@@ -222,31 +222,31 @@ impl Frame {
         (what >> u16::BITS) as u16
     }
 
-    /// Returns the state of what is free of an order.
+    /// Returns what is put together of what is free of an order.
     #[inline]
-    const fn free(order: u32) -> u16 {
+    const fn free(order: u32) -> u32 {
         // Orders are far from the end of the numbers.
-        Self::FREE.wrapping_add(order as u16)
+        Self::what(0, Self::FREE).wrapping_add(order)
     }
 
     /// Says whether a block of 2^`order` pages begins here that is in a list of free ones.
     #[inline]
     pub(super) fn is_listed(&self, order: u32) -> bool {
-        self.what.load(Relaxed) == Self::what(0, Self::free(order))
+        self.what.load(Relaxed) == Self::free(order)
     }
 
     /// Makes what is free, or no head, the head of a block in the list of free ones of `order`.
     #[inline]
     pub(super) fn set_listed(&self, order: u32) {
         // The word is 0 before and after, here and below.
-        self.what.store(Self::what(0, Self::free(order)), Relaxed);
+        self.what.store(Self::free(order), Relaxed);
     }
 
     /// Makes what is free, or no head, the head of a free block in no list.
     #[inline]
     pub(super) fn set_rising(&self, order: u32) {
-        let state = Self::RISING | Self::free(order);
-        self.what.store(Self::what(0, state), Relaxed);
+        let rising = Self::what(0, Self::RISING);
+        self.what.store(rising | Self::free(order), Relaxed);
     }
 
     /// Makes what is free no head.
@@ -276,7 +276,7 @@ impl Frame {
 pub(super) struct Table {
     pub(super) frames: &'static [Frame],
     /// Of each page, the neighbours in the list that the block is in of which it is the head.
-    pub(super) links: &'static mut [Links],
+    pub(super) links: &'static [Links],
     /// Of each page, [`BITMAP_WORDS`]: a slab's are used together.
     pub(super) bits: &'static mut [u64],
 }
@@ -292,7 +292,7 @@ impl Table {
     const fn none() -> Self {
         Self {
             frames: &[],
-            links: &mut [],
+            links: &[],
             bits: &mut [],
         }
     }
@@ -324,16 +324,20 @@ impl Frames {
         self.tables.get(region)
     }
 
-    /// Returns the frames of a region, for those who look at several.
+    /// Returns the frames of a region, and as many links, for those who look at several.
     #[inline]
-    pub(super) fn of(&self, region: usize) -> &'static [Frame] {
-        self.table(region).map_or(&[], |table| table.frames)
+    pub(super) fn of(&self, region: usize) -> (&'static [Frame], &'static [Links]) {
+        let Some(Table { frames, links, .. }) = self.table(region) else {
+            return (&[], &[]);
+        };
+        let pages = frames.len().min(links.len());
+        (&frames[..pages], &links[..pages])
     }
 
     /// Returns how many pages a region has.
     #[inline]
     pub(super) fn pages(&self, region: usize) -> usize {
-        self.of(region).len()
+        self.table(region).map_or(0, |table| table.frames.len())
     }
 
     /// Returns a page's frame, if there is such a page.
@@ -383,33 +387,10 @@ impl Frames {
         bits.unwrap_or_default()
     }
 
-    /// Lends the links of a region: it has none until [`Frames::return_links`].
+    /// Returns a page's links, if there is such a page.
     #[inline]
-    pub(super) fn lend_links(&mut self, region: usize) -> &'static mut [Links] {
-        let table = self.tables.get_mut(region);
-        table.map_or(&mut [], |table| core::mem::take(&mut table.links))
-    }
-
-    /// Takes the links of a region back.
-    #[inline]
-    pub(super) fn return_links(&mut self, region: usize, links: &'static mut [Links]) {
-        if let Some(table) = self.tables.get_mut(region) {
-            table.links = links;
-        }
-    }
-
-    /// Returns a page's links to be changed.
-    #[inline]
-    pub(super) fn links(&mut self, page: Page) -> Option<&mut Links> {
-        let table = self.tables.get_mut(page.region())?;
-        table.links.get_mut(page.index())
-    }
-
-    /// Returns a page's links.
-    pub(super) fn peek(&self, page: Page) -> Links {
-        let links = self.table(page.region());
-        let links = links.and_then(|table| table.links.get(page.index()));
-        links.copied().unwrap_or_default()
+    pub(super) fn links(&self, page: Page) -> Option<&Links> {
+        self.table(page.region())?.links.get(page.index())
     }
 
     /// Says whether a page, which is no head, is in a free block.
