@@ -135,6 +135,63 @@ impl<'l> Vacancy<'l> {
     }
 }
 
+/// Room for several blocks that count for the same. What is taken of it is counted in the end.
+///
+/// # Invariants
+///
+/// `left` is as it was when there was room for `most`, which it has.
+pub(crate) struct Room<'l, S: Storage> {
+    table: &'l mut Table<S>,
+    left: &'l mut Limits,
+    charge: usize,
+    most: u32,
+    /// How many more there may be.
+    more: u32,
+}
+
+impl<S: Storage> Room<'_, S> {
+    /// Returns the place for one more, if there is one.
+    #[inline(always)]
+    pub(crate) fn vacancy(&mut self) -> Option<Seat<'_>> {
+        let more = self.more.checked_sub(1)?;
+        Some(Seat {
+            place: self.table.vacancy()?,
+            more: &mut self.more,
+            then: more,
+        })
+    }
+}
+
+impl<S: Storage> Drop for Room<'_, S> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        let taken = self.most.wrapping_sub(self.more);
+        // By the type invariant there were so many.
+        self.left.handles = self.left.handles.wrapping_sub(taken);
+        let bytes = self.charge.wrapping_mul(taken as usize);
+        self.left.bytes = self.left.bytes.wrapping_sub(bytes);
+    }
+}
+
+/// A place of a [`Room`]. While it is not taken nothing has changed.
+pub(crate) struct Seat<'r> {
+    place: table::Vacancy<'r>,
+    more: &'r mut u32,
+    then: u32,
+}
+
+impl Seat<'_> {
+    /// Puts a block there, and returns the handle that names it from now on.
+    #[inline(always)]
+    pub(crate) fn insert(self, record: Record) -> Handle {
+        *self.more = self.then;
+        let entry = self.place.take();
+        entry.state = State::Live { pins: Pins::NONE };
+        entry.record = record;
+        entry.handle
+    }
+}
+
 impl<S: Storage> Ledger<S> {
     /// Opens the books of a session that holds nothing.
     #[must_use]
@@ -294,6 +351,21 @@ impl<S: Storage> Ledger<S> {
             place: self.table.vacancy()?,
             left: &mut self.left,
         })
+    }
+
+    /// Returns the room for blocks that count for `charge` bytes each.
+    #[inline(always)]
+    pub(crate) fn room(&mut self, charge: usize) -> Room<'_, S> {
+        let most = self.left.bytes.checked_div(charge).unwrap_or(0);
+        let most = most.min(self.left.handles as usize) as u32;
+        // INVARIANT: Both were looked at here.
+        Room {
+            table: &mut self.table,
+            left: &mut self.left,
+            charge,
+            most,
+            more: most,
+        }
     }
 
     /// Says why nothing can be reserved.

@@ -199,7 +199,10 @@ unsafe impl AtHand for Own<'_> {
     fn allocate(&self, class: Class, layout: Layout) -> Option<(Block, Cost)> {
         let stock = Stock::Class(class);
         let start = self.cache.allocate(stock, Some(layout.size()))?;
-        Some((self.addresses.block_at(start), kept(stock)))
+        // SAFETY: A block that is kept was handed out.
+        let block = unsafe { self.addresses.block_in_first(start) };
+        let block = block.unwrap_or_else(|| self.addresses.block_at(start));
+        Some((block, kept(stock)))
     }
 
     #[inline(always)]
