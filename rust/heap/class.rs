@@ -11,8 +11,11 @@
 
 use core::{
     alloc::Layout,
-    hint::assert_unchecked, //
+    hint::assert_unchecked,
+    num::NonZeroU16, //
 };
+
+use crate::errand::Known;
 
 /// log2 of a page's bytes.
 pub const PAGE_SHIFT: u32 = 12;
@@ -211,6 +214,17 @@ impl Class {
         }
     }
 
+    /// Returns the class that was made [`Known`].
+    ///
+    /// # Safety
+    ///
+    /// It was.
+    #[inline(always)]
+    pub(crate) unsafe fn from_known(known: Known) -> Self {
+        // INVARIANT: By this function's contract it is a class's code.
+        Self(known.0.get().into())
+    }
+
     #[inline]
     const fn shape(self) -> &'static Shape {
         &SHAPES[self.index()]
@@ -259,6 +273,14 @@ impl Class {
         } else {
             None
         }
+    }
+}
+
+impl From<Class> for Known {
+    #[inline(always)]
+    fn from(class: Class) -> Self {
+        // By the type invariant no code is 0.
+        Self(NonZeroU16::new(class.code()).unwrap_or(NonZeroU16::MIN))
     }
 }
 

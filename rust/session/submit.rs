@@ -42,9 +42,11 @@ use crate::{
     storage::Storage,
 };
 
-/// Operations between two moments when the lock is free and the scheduler gets in: each zeroes
-/// [`AT_ONCE_BYTES`] at most.
-const GROUP: usize = 32;
+/// Operations between two moments when the lock is free and the scheduler gets in.
+const GROUP: usize = 64;
+
+/// The bytes that they zero, before those of the last: up to [`AT_ONCE_BYTES`].
+const GROUP_BYTES: usize = 32 * AT_ONCE_BYTES;
 
 /// Which block an operation is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,7 +134,7 @@ where
     L: Lock<Ledger<S>>,
     S: Storage,
 {
-    /// Does the next part of a submission.
+    /// Begins the next part of a submission, which [`Part::run`] does.
     ///
     /// `requests` are operations of the submission from the one with number `base` on, the first
     /// `first` of which are done. A part ends at the latest with them, and with the first one that
@@ -145,7 +147,7 @@ where
         base: usize,
         first: usize,
     ) -> Part<'s, 'q, Q, R, L, S> {
-        let mut part = Part {
+        Part {
             session: self,
             requests,
             base,
@@ -153,13 +155,11 @@ where
             end: first,
             denied: None,
             moved: None,
-        };
-        part.run();
-        part
+        }
     }
 }
 
-/// A part of a submission that is done, but that the program does not know of yet.
+/// A part of a submission, which the program does not know of yet.
 #[must_use = "a part that is not published is undone"]
 pub struct Part<'s, 'q, Q, R, L, S>
 where
@@ -206,9 +206,9 @@ where
         self.requests
     }
 
-    /// Does the part.
+    /// Does the part, where it is: to return one that is done would be to copy it.
     #[inline]
-    fn run(&mut self) {
+    pub fn run(&mut self) {
         let mut at_hand = true;
         let denied = loop {
             if self.end >= self.requests.len() {
@@ -363,7 +363,7 @@ impl<Q: Request, S: Storage> Errand for Group<'_, Q, S> {
             base,
             end,
         } = self;
-        let mut done = *end;
+        let (mut done, mut bytes) = (*end, GROUP_BYTES);
         let stop = loop {
             let Some((earlier, rest)) = requests.split_at_mut_checked(done) else {
                 break Stop::Done;
@@ -373,13 +373,15 @@ impl<Q: Request, S: Storage> Errand for Group<'_, Q, S> {
             };
             let more = match request.operation() {
                 Ok(Operation::Allocate { size, align }) => {
-                    allocate_at_hand(ledger, engine, rest, size, align)
+                    if bytes < AT_ONCE_BYTES {
+                        break Stop::Done;
+                    }
+                    allocate_at_hand(ledger, engine, rest, size, align, &mut bytes)
                 }
                 Ok(Operation::Free(Name::Handle(_))) => free_at_hand(ledger, engine, rest),
                 Ok(Operation::Free(Name::Earlier(number))) => {
-                    let handle = allocated_by(earlier, base, number).ok();
-                    let freed = handle.filter(|handle| free(ledger, engine, *handle, request));
-                    usize::from(freed.is_some())
+                    let named = allocated_by(earlier, base, number).map(Handle::to_bits);
+                    usize::from(named.is_ok_and(|number| free(ledger, engine, number, request)))
                 }
                 Ok(Operation::Reallocate(..)) => break Stop::Alone,
                 Ok(Operation::Nothing) => 1,
@@ -397,7 +399,8 @@ impl<Q: Request, S: Storage> Errand for Group<'_, Q, S> {
 }
 
 /// Allocates what the first of `requests` asks for, and those behind it that ask for the same, as long
-/// as there is a place for it and the engine has it at hand; returns how many these are.
+/// as there is a place for it and the engine has it at hand, and all of it is no more than `bytes`
+/// bytes; returns how many these are, and takes them off `bytes`.
 #[inline(never)]
 fn allocate_at_hand<Q: Request, S: Storage, A: AtHand>(
     ledger: &mut Ledger<S>,
@@ -405,6 +408,7 @@ fn allocate_at_hand<Q: Request, S: Storage, A: AtHand>(
     requests: &mut [Q],
     size: u64,
     align: u64,
+    bytes: &mut usize,
 ) -> usize {
     // What cannot be is denied where nothing is at hand.
     if size.wrapping_sub(1) >= AT_ONCE_BYTES as u64 || align > AT_ONCE_BYTES as u64 {
@@ -416,9 +420,8 @@ fn allocate_at_hand<Q: Request, S: Storage, A: AtHand>(
     let Some(class) = engine.size(layout) else {
         return 0;
     };
-    let usable = engine.usable(class);
-    let mut room = ledger.room(usable);
-    let mut done = 0;
+    let (usable, known) = (engine.usable(class), engine.known(class));
+    let mut room = ledger.room(usable, *bytes);
     for request in requests {
         if !request.allocates(size, align) {
             break;
@@ -436,9 +439,11 @@ fn allocate_at_hand<Q: Request, S: Storage, A: AtHand>(
             layout,
             charge: usable,
         };
-        request.served(&Reply::new(vacancy.insert(record), &record, cost));
-        done += 1;
+        let handle = vacancy.insert(record, known);
+        request.served(&Reply::new(handle, &record, cost));
     }
+    let done = room.taken();
+    *bytes = bytes.wrapping_sub(done.wrapping_mul(usable));
     done
 }
 
@@ -452,8 +457,8 @@ fn free_at_hand<Q: Request, S: Storage>(
 ) -> usize {
     let mut done = 0;
     for request in requests {
-        match request.frees().and_then(Handle::from_bits) {
-            Some(handle) if free(ledger, engine, handle, request) => done += 1,
+        match request.frees() {
+            Some(number) if free(ledger, engine, number, request) => done += 1,
             _ => break,
         }
     }
@@ -465,15 +470,17 @@ fn free_at_hand<Q: Request, S: Storage>(
 fn free<Q: Request, S: Storage>(
     ledger: &mut Ledger<S>,
     engine: &impl AtHand,
-    handle: Handle,
+    number: u32,
     request: &mut Q,
 ) -> bool {
-    let freed = ledger.try_take(handle, |record| {
+    let freed = ledger.try_take(number, |entry| {
+        let Record { block, layout, .. } = entry.record;
         // SAFETY: The block is in the books with that layout, and leaves them if it is released;
-        // nobody uses it.
-        unsafe { engine.release(record.block, record.layout) }
+        // nobody uses it. What is known of it came with it, and a move makes it unknown.
+        let cost = unsafe { engine.release(block, layout, entry.known) }?;
+        Some((entry.handle, cost))
     });
-    let Ok(Some(cost)) = freed else {
+    let Ok(Some((handle, cost))) = freed else {
         return false;
     };
     request.freed(handle, cost);

@@ -383,7 +383,9 @@ impl Request for slablab_operation {
 
     #[inline(always)]
     fn frees(&self) -> Option<u32> {
-        (self.head() == SLABLAB_OP_FREE && self.bytes == 0).then_some(self.handle)
+        // One comparison: there is nothing else in it.
+        let rest = u64::from(self.head() ^ SLABLAB_OP_FREE) | self.bytes;
+        (rest == 0).then_some(self.handle)
     }
 
     #[inline]

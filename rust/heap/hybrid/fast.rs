@@ -36,7 +36,10 @@ use crate::{
         BadFree,
         Block, //
     },
-    errand::AtHand,
+    errand::{
+        AtHand,
+        Known, //
+    },
     lock::Lock,
     platform::Platform,
 };
@@ -206,10 +209,22 @@ unsafe impl AtHand for Own<'_> {
     }
 
     #[inline(always)]
-    unsafe fn release(&self, block: Block, layout: Layout) -> Option<Cost> {
-        // SAFETY: What is released was handed out.
-        let (byte, frame) = unsafe { self.addresses.find_in_first(block.start) }?;
-        let stock = Stock::Class(frame.object(byte, layout.size())?);
+    fn known(&self, class: Class) -> Known {
+        class.into()
+    }
+
+    #[inline(always)]
+    unsafe fn release(&self, block: Block, layout: Layout, known: Option<Known>) -> Option<Cost> {
+        let class = match known {
+            // SAFETY: By this function's contract it was made of a class.
+            Some(known) => unsafe { Class::from_known(known) },
+            None => {
+                // SAFETY: What is released was handed out.
+                let (byte, frame) = unsafe { self.addresses.find_in_first(block.start) }?;
+                frame.object(byte, layout.size())?
+            }
+        };
+        let stock = Stock::Class(class);
         self.cache
             .release(stock, block.start, Some(layout.size()))
             .then_some(kept(stock))
