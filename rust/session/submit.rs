@@ -45,7 +45,7 @@ use crate::{
 /// Operations between two moments when the lock is free and the scheduler gets in.
 const GROUP: usize = 64;
 
-/// The bytes that they zero, before those of the last: up to [`AT_ONCE_BYTES`].
+/// The most bytes that are zeroed between two such moments.
 const GROUP_BYTES: usize = 32 * AT_ONCE_BYTES;
 
 /// Which block an operation is about.
@@ -373,6 +373,7 @@ impl<Q: Request, S: Storage> Errand for Group<'_, Q, S> {
             };
             let more = match request.operation() {
                 Ok(Operation::Allocate { size, align }) => {
+                    // Less may be too little for this one: the next group has all of it.
                     if bytes < AT_ONCE_BYTES {
                         break Stop::Done;
                     }

@@ -6,6 +6,7 @@
 use super::machine::Machine;
 use crate::{
     Offset,
+    hybrid::magazine::SLOTS,
     testing::{
         layout,
         numbers::Numbers, //
@@ -114,6 +115,17 @@ fn what_half_a_magazine_holds_takes_no_lock_in_any_order() {
     for (size, depth) in [(8, 31), (64, 31), (1024, 31), (4096, 16), (8192, 8)] {
         assert_eq!(stack(size, depth), 0, "{size}");
         assert_eq!(waves(size, depth), 0, "{size}");
+    }
+}
+
+#[test]
+fn what_a_whole_magazine_holds_takes_no_lock_in_the_end() {
+    // Some periods pass until what is left in the magazine fits.
+    for depth in [32, 33, 48, 63, 64, 70, SLOTS] {
+        for size in [8, 64, 1024] {
+            at_most(6, stack(size, depth));
+            at_most(6, waves(size, depth));
+        }
     }
 }
 
