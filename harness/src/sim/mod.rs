@@ -508,7 +508,8 @@ impl Target for Sim {
         }
         let (mut done, mut denied) = (0, None);
         while done < operations.len() && denied.is_none() {
-            let part = self.session.submit(operations, 0, done);
+            let mut part = self.session.submit(operations, 0, done);
+            part.run();
             (done, denied) = (part.end(), part.denied());
             part.publish();
         }
