@@ -45,21 +45,22 @@ impl<L: Lock<State> + Sync, P: Platform<Cache>> Hybrid<L, P> {
     /// Serves a request with what the CPU keeps.
     #[inline(always)]
     pub(super) fn take(&self, stock: Stock, told: Told) -> Option<Start> {
-        self.platform.pinned(|cache| cache.allocate(stock, told))?
+        self.platform
+            .try_pinned(|cache| cache.allocate(stock, told))?
     }
 
     /// Has the CPU keep a block of this size, and says whether it does.
     #[inline(always)]
     pub(super) fn put(&self, stock: Stock, start: Start, told: Told) -> bool {
         self.platform
-            .pinned(|cache| cache.release(stock, start, told))
+            .try_pinned(|cache| cache.release(stock, start, told))
             .unwrap_or(false)
     }
 
     /// Has the CPU keep a block of this size, or returns how many it may keep if it has as many.
     #[inline]
     pub(super) fn offer(&self, stock: Stock, start: Start, told: Told) -> Result<(), usize> {
-        let offered = self.platform.pinned(|cache| {
+        let offered = self.platform.try_pinned(|cache| {
             let put = cache.release(stock, start, told);
             put.then_some(()).ok_or_else(|| cache.capacity(stock))
         });
