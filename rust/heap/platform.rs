@@ -39,8 +39,8 @@ pub unsafe trait Platform<T>: Sync {
 
     /// As [`Platform::pinned`], but where that would have to wait, this may return `None` as well.
     ///
-    /// For those who have another way, which is then taken by a jump: nothing comes after what is
-    /// seldom, so that what is frequent need not save registers for it.
+    /// For those who have another way, and take that by a jump: a call in the middle of the fast path
+    /// would have it save registers, however seldom it is made.
     #[inline(always)]
     fn try_pinned<R>(&self, f: impl FnOnce(&T) -> R) -> Option<R> {
         self.pinned(f)

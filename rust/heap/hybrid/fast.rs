@@ -70,8 +70,7 @@ impl<L: Lock<State> + Sync, P: Platform<Cache>> Hybrid<L, P> {
 
     /// Has the CPU keep an object of the first region, and returns its class if it does.
     ///
-    /// The page knows the class, as it does for `kfree`, and the size is to agree. What is no object
-    /// does not get into a magazine.
+    /// What is no object does not get into a magazine.
     ///
     /// # Safety
     ///
@@ -84,8 +83,7 @@ impl<L: Lock<State> + Sync, P: Platform<Cache>> Hybrid<L, P> {
         told: Told,
     ) -> Option<Class> {
         // SAFETY: What is released was handed out.
-        let (byte, frame) = unsafe { self.addresses.find_in_first(start) }?;
-        let class = frame.object(byte, layout.size())?;
+        let class = unsafe { self.addresses.object_in_first(start, layout) }?;
         self.put(Stock::Class(class), start, told).then_some(class)
     }
 
@@ -143,11 +141,24 @@ impl<L: Lock<State> + Sync, P: Platform<Cache>> Hybrid<L, P> {
     #[inline(always)]
     pub unsafe fn free(&self, start: NonNull<u8>, layout: Layout) -> Result<(), BadFree> {
         // SAFETY: By this function's contract.
-        match unsafe { self.put_object(start, &layout, None) } {
-            Some(_) => Ok(()),
-            // SAFETY: As above.
-            None => unsafe { self.free_pages(start, layout) },
+        if unsafe { self.free_at_once(start, layout) } {
+            return Ok(());
         }
+        // SAFETY: As above.
+        unsafe { self.free_pages(start, layout) }
+    }
+
+    /// Takes memory back if there is hardly anything to do, and says whether there was. If not,
+    /// nothing has happened, and [`Hybrid::free`] does it.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Engine::release`](crate::Engine::release).
+    #[inline(always)]
+    #[must_use]
+    pub unsafe fn free_at_once(&self, start: NonNull<u8>, layout: Layout) -> bool {
+        // SAFETY: By this function's contract.
+        unsafe { self.put_object(start, &layout, None) }.is_some()
     }
 
     /// Does the work of [`Hybrid::free`] for whole pages.
@@ -206,8 +217,8 @@ unsafe impl AtHand for Own<'_> {
     #[inline(always)]
     unsafe fn release(&self, block: Block, layout: Layout) -> Option<Cost> {
         // SAFETY: What is released was handed out.
-        let (byte, frame) = unsafe { self.addresses.find_in_first(block.start) }?;
-        let stock = Stock::Class(frame.object(byte, layout.size())?);
+        let class = unsafe { self.addresses.object_in_first(block.start, &layout) }?;
+        let stock = Stock::Class(class);
         self.cache
             .release(stock, block.start, Some(layout.size()))
             .then_some(kept(stock))

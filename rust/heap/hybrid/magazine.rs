@@ -147,12 +147,12 @@ impl Stock {
         }
     }
 
-    /// Returns eight times the number and one: as a class, its code.
+    /// Returns [`Class::STRIDE`] times the number and one: as a class, its code.
     #[inline]
     const fn code(self) -> usize {
         match self {
             Self::Class(class) => class.code() as usize,
-            Self::Pages(pages) => 8 * (CLASSES + pages.count() - 1),
+            Self::Pages(pages) => Class::STRIDE * (CLASSES + pages.count() - 1),
         }
     }
 
@@ -201,7 +201,7 @@ struct Magazine {
     blocks: [AtomicPtr<u8>; SLOTS],
 }
 
-const _: () = assert!(size_of::<Magazine>() == 512);
+const _: () = assert!(size_of::<Magazine>() == 512 && 512 % Class::STRIDE == 0);
 
 impl Magazine {
     /// Takes out the block that was put in last.
@@ -339,8 +339,8 @@ impl Cache {
         let first = self.magazines.as_ptr();
         // Not by an index, which would be the code divided and multiplied again.
         //
-        // SAFETY: The code is eight times the index, which is at most `STOCKS`.
-        unsafe { &*first.byte_add(stock.code() * (size_of::<Magazine>() / 8)) }
+        // SAFETY: The code is `Class::STRIDE` times the index, which is at most `STOCKS`.
+        unsafe { &*first.byte_add(stock.code() * (size_of::<Magazine>() / Class::STRIDE)) }
     }
 
     /// Returns how many blocks there are of a size.

@@ -22,7 +22,6 @@ use crate::{
         links::List,
     },
 };
-use core::sync::atomic::Ordering::Relaxed;
 
 #[test]
 fn a_gap_between_blocks_is_found() {
@@ -104,7 +103,7 @@ fn a_page_whose_phase_is_not_its_slabs_is_found() {
         for wrong in [1, 1 << 12, 1 << 31, u32::MAX] {
             let found = rule(|heap, at| {
                 let page = place(at);
-                heap.frames.damage_word(page).fetch_xor(wrong, Relaxed);
+                heap.frames.damage_word(page, wrong);
             });
             assert_eq!(found, Rule::Partition);
         }
