@@ -129,14 +129,20 @@ pub(super) enum Kind {
 /// CPU may read what it says of a block that nobody else can free meanwhile.
 ///
 /// From the lowest bits on, it has:
-/// - 16 bits of the *code* of the class of whose slab this is a page; else 0.
-/// - 16 bits of *state*. What is not a slab's: one of the constants, and for what is free its order.
-///   Of a slab's pages, how many are before it, and of the first how many objects are out.
-/// - 32 bits that are the pages of what was handed out, or of a slab's page [`Class::phase`]; else 0.
+/// - 16 bits that say *what* it is: the code of the class of whose slab this is a page, or one of the
+///   constants, which are no codes; of what is free with its order.
+/// - 16 bits of a slab's *state*: how many of its pages are before this one, and in the first how many
+///   objects are out.
+/// - 32 bits that are the pages of what was handed out, or of a slab's page [`Class::phase`].
+///
+/// What is not there is 0.
 #[derive(Debug, Default)]
 pub(super) struct Frame(AtomicU64);
 
 const _: () = assert!(size_of::<Frame>() == 8);
+
+// The first code is behind all orders.
+const _: () = assert!(Frame::FREE as usize + (REGION_PAGES_SHIFT as usize) < Class::STRIDE);
 
 impl Frame {
     const STATE_SHIFT: u32 = 16;
@@ -145,36 +151,37 @@ impl Frame {
     const HEAD_SHIFT: u32 = 12;
     const TAIL: u16 = 0;
     const LARGE: u16 = 1;
-    /// The state of what is free of order 0; the other orders follow.
+    /// What is free of order 0; the other orders follow.
     const FREE: u16 = 2;
-    /// The bit that is set as well in the state of what is free and in no list.
+    /// The bit that is set as well where what is free is in no list.
     const RISING: u16 = 1 << 15;
 
     /// Says whether a block of `pages` pages begins here.
     #[inline]
     pub(super) fn is_large(&self, pages: usize) -> bool {
-        self.load() == Self::bits(0, Self::LARGE, pages as u32)
+        u32::try_from(pages).is_ok_and(|pages| self.load() == Self::bits(Self::LARGE, 0, pages))
     }
 
     /// Says whether an object of `class` begins at byte `byte` of the region, which is in this page.
     #[inline]
     pub(super) fn has_object(&self, class: Class, byte: usize) -> bool {
         let bits = self.load();
-        Self::code_in(bits) == class.code() && class.begins(byte, bits)
+        Self::what_in(bits) == class.code() && class.begins(byte, bits)
     }
 
     /// Returns what the frame says.
     #[inline]
     pub(super) fn kind(&self) -> Kind {
         let bits = self.load();
-        let state = (bits >> Self::STATE_SHIFT) as u16;
-        if let Some(class) = Class::of_code(Self::code_in(bits)) {
+        let what = Self::what_in(bits);
+        if let Some(class) = Class::of_code(what) {
+            let state = (bits >> Self::STATE_SHIFT) as u16;
             return match (state >> Self::HEAD_SHIFT) as u8 {
                 0 => Kind::Slab { class, used: state },
                 head => Kind::Inner { class, head },
             };
         }
-        match state {
+        match what {
             Self::TAIL => Kind::Tail,
             Self::LARGE => Kind::Large {
                 pages: Self::word_in(bits),
@@ -209,13 +216,13 @@ impl Frame {
 
     /// Puts a frame together.
     #[inline]
-    const fn bits(code: u16, state: u16, word: u32) -> u64 {
-        (word as u64) << Self::WORD_SHIFT | (state as u64) << Self::STATE_SHIFT | code as u64
+    const fn bits(what: u16, state: u16, word: u32) -> u64 {
+        (word as u64) << Self::WORD_SHIFT | (state as u64) << Self::STATE_SHIFT | what as u64
     }
 
-    /// Returns the code of the class, or 0.
+    /// Returns what it is: a code, or one of the constants.
     #[inline]
-    const fn code_in(bits: u64) -> u16 {
+    const fn what_in(bits: u64) -> u16 {
         bits as u16
     }
 
@@ -225,7 +232,7 @@ impl Frame {
         (bits >> Self::WORD_SHIFT) as u32
     }
 
-    /// Returns the state of what is free of an order.
+    /// Returns what is free of an order.
     #[inline]
     const fn free(order: u32) -> u16 {
         // Orders are far from the end of the numbers.
@@ -235,40 +242,39 @@ impl Frame {
     /// Says whether a block of 2^`order` pages begins here that is in a list of free ones.
     #[inline]
     pub(super) fn is_listed(&self, order: u32) -> bool {
-        self.load() == Self::bits(0, Self::free(order), 0)
+        self.load() == Self::bits(Self::free(order), 0, 0)
     }
 
     /// Makes what is free, or no head, the head of a block in the list of free ones of `order`.
     #[inline]
     pub(super) fn set_listed(&self, order: u32) {
-        self.store(Self::bits(0, Self::free(order), 0));
+        self.store(Self::bits(Self::free(order), 0, 0));
     }
 
     /// Makes what is free, or no head, the head of a free block in no list.
     #[inline]
     pub(super) fn set_rising(&self, order: u32) {
-        let state = Self::RISING | Self::free(order);
-        self.store(Self::bits(0, state, 0));
+        self.store(Self::bits(Self::RISING | Self::free(order), 0, 0));
     }
 
     /// Makes what is free no head.
     #[inline]
     pub(super) fn set_tail(&self) {
-        self.store(Self::bits(0, Self::TAIL, 0));
+        self.store(Self::bits(Self::TAIL, 0, 0));
     }
 
     /// Makes the frame of page `index` say something else.
     #[inline]
     fn set(&self, index: usize, kind: Kind) {
         let word = Self::word_of(index, kind);
-        let (code, state) = match kind {
-            Kind::Tail => (0, Self::TAIL),
+        let (what, state) = match kind {
+            Kind::Tail => (Self::TAIL, 0),
             Kind::Inner { class, head } => (class.code(), u16::from(head) << Self::HEAD_SHIFT),
-            Kind::Free { order } => (0, Self::FREE + u16::from(order)),
-            Kind::Large { .. } => (0, Self::LARGE),
+            Kind::Free { order } => (Self::FREE + u16::from(order), 0),
+            Kind::Large { .. } => (Self::LARGE, 0),
             Kind::Slab { class, used } => (class.code(), used),
         };
-        self.store(Self::bits(code, state, word));
+        self.store(Self::bits(what, state, word));
     }
 }
 
