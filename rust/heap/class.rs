@@ -57,10 +57,9 @@ static BY_GRAINS: [u16; LARGEST / GRAIN + 1] = {
     codes
 };
 
-/// What there is to know of a class, computed once: a cache line. A magazine has eight times as many
-/// bytes: a code, or eight times that, leads to either, and addressing multiplies for nothing.
+/// What there is to know of a class, computed once.
 #[derive(Clone, Copy)]
-#[repr(C, align(64))]
+#[repr(C)]
 struct Shape {
     /// The reciprocal, in the upper half.
     reciprocal_high: u64,
@@ -77,7 +76,12 @@ struct Shape {
     bytes: u16,
     objects: u16,
     pages: u8,
+    number: u8,
+    /// So that codes are the offsets.
+    filler: [u64; Class::STRIDE / 8 - 4],
 }
+
+const _: () = assert!(size_of::<Shape>() == Class::STRIDE);
 
 /// Every class's shape, behind one that is no class's.
 static SHAPES: [Shape; CLASSES + 1] = {
@@ -88,6 +92,8 @@ static SHAPES: [Shape; CLASSES + 1] = {
         bytes: 0,
         objects: 0,
         pages: 0,
+        number: 0,
+        filler: [0; Class::STRIDE / 8 - 4],
     }; CLASSES + 1];
     let mut class = 0;
     while class < CLASSES {
@@ -126,13 +132,16 @@ impl Shape {
             bytes: bytes as u16,
             objects: objects as u16,
             pages: pages as u8,
+            number: class as u8,
+            filler: [0; Class::STRIDE / 8 - 4],
         }
     }
 }
 
 impl Class {
-    /// What codes are multiples of.
-    pub const STRIDE: usize = size_of::<Shape>();
+    /// What codes are multiples of: an eighth of a magazine's bytes. So a code, or eight times that,
+    /// leads to all there is of a class, and addressing multiplies for nothing.
+    pub const STRIDE: usize = 64;
 
     /// Returns the class that serves a layout, or `None` if that needs pages of its own.
     #[inline]
@@ -196,11 +205,10 @@ impl Class {
     #[inline]
     #[must_use]
     pub const fn index(self) -> usize {
-        // SAFETY: By the type invariant. Said one by one, the compiler makes use of each.
-        unsafe { assert_unchecked(self.0 % Self::STRIDE == 0) };
-        // SAFETY: As above.
-        unsafe { assert_unchecked(Self::STRIDE <= self.0 && self.0 <= Self::STRIDE * CLASSES) };
-        self.0 / Self::STRIDE - 1
+        let number = self.shape().number as usize;
+        // SAFETY: All shapes are numbered so.
+        unsafe { assert_unchecked(number < CLASSES) };
+        number
     }
 
     /// Returns the code of the class with a number.
@@ -230,7 +238,10 @@ impl Class {
 
     #[inline]
     const fn shape(self) -> &'static Shape {
-        &SHAPES[self.index() + 1]
+        // Not by an index, which would be the code divided and multiplied again.
+        //
+        // SAFETY: By the type invariant it is the offset of one of them.
+        unsafe { &*SHAPES.as_ptr().byte_add(self.0) }
     }
 
     /// Returns the bytes of an object.

@@ -232,29 +232,29 @@ impl Frame {
         (bits >> Self::WORD_SHIFT) as u32
     }
 
-    /// Returns what is free of an order.
+    /// Returns the frame of what is free of an order.
     #[inline]
-    const fn free(order: u32) -> u16 {
+    const fn free(order: u32) -> u64 {
         // Orders are far from the end of the numbers.
-        Self::FREE.wrapping_add(order as u16)
+        Self::bits(Self::FREE, 0, 0).wrapping_add(order as u64)
     }
 
     /// Says whether a block of 2^`order` pages begins here that is in a list of free ones.
     #[inline]
     pub(super) fn is_listed(&self, order: u32) -> bool {
-        self.load() == Self::bits(Self::free(order), 0, 0)
+        self.load() == Self::free(order)
     }
 
     /// Makes what is free, or no head, the head of a block in the list of free ones of `order`.
     #[inline]
     pub(super) fn set_listed(&self, order: u32) {
-        self.store(Self::bits(Self::free(order), 0, 0));
+        self.store(Self::free(order));
     }
 
     /// Makes what is free, or no head, the head of a free block in no list.
     #[inline]
     pub(super) fn set_rising(&self, order: u32) {
-        self.store(Self::bits(Self::RISING | Self::free(order), 0, 0));
+        self.store(Self::bits(Self::RISING, 0, 0) | Self::free(order));
     }
 
     /// Makes what is free no head.

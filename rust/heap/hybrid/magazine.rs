@@ -201,7 +201,7 @@ struct Magazine {
     blocks: [AtomicPtr<u8>; SLOTS],
 }
 
-const _: () = assert!(size_of::<Magazine>() == 512 && 512 % Class::STRIDE == 0);
+const _: () = assert!(size_of::<Magazine>() == 8 * Class::STRIDE);
 
 impl Magazine {
     /// Takes out the block that was put in last.
@@ -339,8 +339,8 @@ impl Cache {
         let first = self.magazines.as_ptr();
         // Not by an index, which would be the code divided and multiplied again.
         //
-        // SAFETY: The code is `Class::STRIDE` times the index, which is at most `STOCKS`.
-        unsafe { &*first.byte_add(stock.code() * (size_of::<Magazine>() / Class::STRIDE)) }
+        // SAFETY: The code is an eighth of a magazine's bytes times the index, which is at most `STOCKS`.
+        unsafe { &*first.byte_add(8 * stock.code()) }
     }
 
     /// Returns how many blocks there are of a size.
