@@ -81,7 +81,7 @@ impl<T> Slot<T> {
     fn enter(&self) -> bool {
         self.busy.store(true, Relaxed);
         compiler_fence(SeqCst);
-        !self.claimed.load(Relaxed)
+        !self.claimed.load(Acquire)
     }
 
     /// Takes the mark away.
@@ -136,8 +136,8 @@ impl<T> Threads<T> {
 // SAFETY: A thread is at its own with `busy` set and `claimed` seen clear after that. Who claims
 // has the mutex, sets `claimed`, and has the barrier run on every thread: one that had not stored
 // `busy` before it sees `claimed` after, and one that had is waited for. `busy` is cleared with
-// release, and `claimed` and the mutex are too, so each sees what the last one did. Threads without
-// a number see nobody's, where `claimed` is never cleared: it is none of the CPUs.
+// release and seen so with acquire, and `claimed` and the mutex are too: each sees what the last one
+// did. Threads without a number see nobody's, where `claimed` is never cleared: it is none of the CPUs.
 unsafe impl<T: Send + Sync> Platform<T> for Threads<T> {
     fn cpus(&self) -> usize {
         self.somebodys().len()

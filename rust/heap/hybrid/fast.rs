@@ -57,14 +57,14 @@ impl<L: Lock<State> + Sync, P: Platform<Cache>> Hybrid<L, P> {
             .unwrap_or(false)
     }
 
-    /// Has the CPU keep a block of this size, or returns how many it may keep if it has as many.
+    /// Has the CPU keep a block of this size, or returns how many it may keep if it does not.
     #[inline]
     pub(super) fn offer(&self, stock: Stock, start: Start, told: Told) -> Result<(), usize> {
         let offered = self.platform.try_pinned(|cache| {
             let put = cache.release(stock, start, told);
             put.then_some(()).ok_or_else(|| cache.capacity(stock))
         });
-        // Where CPUs keep nothing, there is no room to be made.
+        // Where CPUs keep nothing, or this one has to wait, there is no room to be made.
         offered.unwrap_or(Err(stock.most()))
     }
 
