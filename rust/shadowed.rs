@@ -38,7 +38,8 @@ use slab_heap::{
     },
     errand::{
         AtHand,
-        Errand, //
+        Errand,
+        Known, //
     },
     map::{
         Extent,
@@ -257,12 +258,16 @@ unsafe impl<A: AtHand> AtHand for Marked<'_, A> {
         Some((block, cost))
     }
 
-    unsafe fn release(&self, block: Block, layout: Layout) -> Option<Cost> {
+    fn known(&self, size: A::Size) -> Known {
+        self.0.known(size)
+    }
+
+    unsafe fn release(&self, block: Block, layout: Layout, known: Option<Known>) -> Option<Cost> {
         let usable = self.usable(self.size(layout)?);
         // SAFETY: As in `Shadowed::release`.
         unsafe { mark(block.start, usable, Shadow::Freed) };
         // SAFETY: By this function's contract, which is the engine's.
-        let cost = unsafe { self.0.release(block, layout) };
+        let cost = unsafe { self.0.release(block, layout, known) };
         if cost.is_none() {
             // SAFETY: It is still out.
             unsafe { mark(block.start, usable, Shadow::Live) };

@@ -11,8 +11,11 @@
 
 use core::{
     alloc::Layout,
-    hint::assert_unchecked, //
+    hint::assert_unchecked,
+    num::NonZeroU16, //
 };
+
+use crate::errand::Known;
 
 /// log2 of a page's bytes.
 pub const PAGE_SHIFT: u32 = 12;
@@ -141,7 +144,7 @@ impl Shape {
 impl Class {
     /// What codes are multiples of: an eighth of a magazine's bytes. So a code, or eight times that,
     /// leads to all there is of a class, and addressing multiplies for nothing.
-    pub const STRIDE: usize = 64;
+    pub const STRIDE: usize = 72;
 
     /// Returns the class that serves a layout, or `None` if that needs pages of its own.
     #[inline]
@@ -236,6 +239,17 @@ impl Class {
         }
     }
 
+    /// Returns the class that was made [`Known`].
+    ///
+    /// # Safety
+    ///
+    /// It was.
+    #[inline(always)]
+    pub(crate) unsafe fn from_known(known: Known) -> Self {
+        // INVARIANT: By this function's contract it is a class's code.
+        Self(known.0.get().into())
+    }
+
     #[inline]
     const fn shape(self) -> &'static Shape {
         // Not by an index, which would be the code divided and multiplied again.
@@ -298,6 +312,14 @@ impl Class {
         } else {
             None
         }
+    }
+}
+
+impl From<Class> for Known {
+    #[inline(always)]
+    fn from(class: Class) -> Self {
+        // By the type invariant no code is 0.
+        Self(NonZeroU16::new(class.code()).unwrap_or(NonZeroU16::MIN))
     }
 }
 

@@ -6,12 +6,19 @@
 //! them: it is run once the CPU is kept to the caller, and compiled for the engine that runs it, so
 //! what is the same for all of them is done once.
 
-use core::alloc::Layout;
+use core::{
+    alloc::Layout,
+    num::NonZeroU16, //
+};
 
 use crate::{
     cost::Cost,
     engine::Block, //
 };
+
+/// What an engine knows of a block that was at hand, and need not look up when it is told again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Known(pub(crate) NonZeroU16);
 
 /// What an engine has at hand, as long as the CPU is kept to the caller.
 ///
@@ -34,13 +41,18 @@ pub unsafe trait AtHand {
     /// nothing has happened, and [`Engine::allocate`](crate::Engine::allocate) is to be asked.
     fn allocate(&self, size: Self::Size, layout: Layout) -> Option<(Block, Cost)>;
 
+    /// Returns what is known of such a block.
+    fn known(&self, size: Self::Size) -> Known;
+
     /// Takes a block back, and tells what that cost, if there is room for it: else nothing has
     /// happened, and [`Engine::release`](crate::Engine::release) is to be asked.
     ///
     /// # Safety
     ///
-    /// As for [`Engine::release`](crate::Engine::release).
-    unsafe fn release(&self, block: Block, layout: Layout) -> Option<Cost>;
+    /// As for [`Engine::release`](crate::Engine::release). What is `known`, if anything is, is what
+    /// [`AtHand::known`] said of the size for which [`AtHand::allocate`] of the same engine gave the
+    /// block, which was not resized since.
+    unsafe fn release(&self, block: Block, layout: Layout, known: Option<Known>) -> Option<Cost>;
 }
 
 /// Operations to be done on what an engine has at hand.

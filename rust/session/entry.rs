@@ -7,7 +7,10 @@ use core::{
     ptr::NonNull, //
 };
 
-use slab_heap::Block;
+use slab_heap::{
+    Block,
+    errand::Known, //
+};
 
 use crate::{
     denied::Denied,
@@ -57,6 +60,8 @@ impl State {
 pub struct Entry {
     /// What names the entry, or will.
     pub(crate) handle: Handle,
+    /// What the engine knows of the block.
+    pub(crate) known: Option<Known>,
     /// What it is used for.
     pub(crate) state: State,
     /// Of one that is vacant.
@@ -75,6 +80,7 @@ impl Entry {
             Some(handle) => handle,
             None => unreachable!(),
         },
+        known: None,
         state: State::Vacant,
         next: Link::END,
         record: Record {

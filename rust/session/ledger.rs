@@ -9,6 +9,7 @@
 use slab_heap::{
     Cost,
     Refusal,
+    errand::Known,
     fail::Every, //
 };
 
@@ -131,7 +132,72 @@ impl<'l> Vacancy<'l> {
         *self.left = self.then;
         let entry = self.place.take();
         entry.state = state;
+        entry.known = None;
         entry
+    }
+}
+
+/// Room for several blocks that count for the same. What is taken of it is counted in the end.
+///
+/// # Invariants
+///
+/// `left` is as it was when there was room for `most`, which it has.
+pub(crate) struct Room<'l, S: Storage> {
+    table: &'l mut Table<S>,
+    left: &'l mut Limits,
+    charge: usize,
+    most: u32,
+    /// How many more there may be.
+    more: u32,
+}
+
+impl<S: Storage> Room<'_, S> {
+    /// Returns how many blocks were put there.
+    #[inline(always)]
+    pub(crate) fn taken(&self) -> usize {
+        self.most.wrapping_sub(self.more) as usize
+    }
+
+    /// Returns the place for one more, if there is one.
+    #[inline(always)]
+    pub(crate) fn vacancy(&mut self) -> Option<Seat<'_>> {
+        let more = self.more.checked_sub(1)?;
+        Some(Seat {
+            place: self.table.vacancy()?,
+            more: &mut self.more,
+            then: more,
+        })
+    }
+}
+
+impl<S: Storage> Drop for Room<'_, S> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        // By the type invariant there was room for so many.
+        let taken = self.taken();
+        self.left.handles = self.left.handles.wrapping_sub(taken as u32);
+        let bytes = self.charge.wrapping_mul(taken);
+        self.left.bytes = self.left.bytes.wrapping_sub(bytes);
+    }
+}
+
+/// A place of a [`Room`]. While it is not taken nothing has changed.
+pub(crate) struct Seat<'r> {
+    place: table::Vacancy<'r>,
+    more: &'r mut u32,
+    then: u32,
+}
+
+impl Seat<'_> {
+    /// Puts a block there of which that is known, and returns the handle that names it from now on.
+    #[inline(always)]
+    pub(crate) fn insert(self, record: Record, known: Known) -> Handle {
+        *self.more = self.then;
+        let entry = self.place.take();
+        entry.state = State::Live { pins: Pins::NONE };
+        entry.known = Some(known);
+        entry.record = record;
+        entry.handle
     }
 }
 
@@ -243,8 +309,14 @@ impl<S: Storage> Ledger<S> {
     /// Returns the entry that a handle names, in whatever state.
     #[inline(always)]
     fn named(&mut self, handle: Handle) -> Result<Place<'_, S>, Denied> {
-        match self.table.place(handle.index()) {
-            Some(entry) if entry.handle == handle => Ok(entry),
+        self.numbered(handle.to_bits())
+    }
+
+    /// Returns the entry that a program's number names, if it is that of a handle.
+    #[inline(always)]
+    fn numbered(&mut self, number: u32) -> Result<Place<'_, S>, Denied> {
+        match self.table.place(number & INDEX_MAX) {
+            Some(entry) if entry.handle.to_bits() == number => Ok(entry),
             _ => Err(Denied::NoSuchBlock),
         }
     }
@@ -294,6 +366,22 @@ impl<S: Storage> Ledger<S> {
             place: self.table.vacancy()?,
             left: &mut self.left,
         })
+    }
+
+    /// Returns the room for blocks that count for `charge` bytes each, and for `bytes` together at
+    /// most.
+    #[inline(always)]
+    pub(crate) fn room(&mut self, charge: usize, bytes: usize) -> Room<'_, S> {
+        let most = self.left.bytes.min(bytes).checked_div(charge).unwrap_or(0);
+        let most = most.min(self.left.handles as usize) as u32;
+        // INVARIANT: Both were looked at here.
+        Room {
+            table: &mut self.table,
+            left: &mut self.left,
+            charge,
+            most,
+            more: most,
+        }
     }
 
     /// Says why nothing can be reserved.
@@ -349,10 +437,10 @@ impl<S: Storage> Ledger<S> {
         }
     }
 
-    /// Returns the block of a handle that nobody is using.
+    /// Returns the block that a number names and nobody is using.
     #[inline(always)]
-    fn quiet(&mut self, handle: Handle) -> Result<Place<'_, S>, Denied> {
-        let entry = self.named(handle)?;
+    fn quiet(&mut self, number: u32) -> Result<Place<'_, S>, Denied> {
+        let entry = self.numbered(number)?;
         if entry.state != (State::Live { pins: Pins::NONE }) {
             return Err(entry.state.denied());
         }
@@ -394,19 +482,20 @@ impl<S: Storage> Ledger<S> {
         handle: Handle,
         f: impl FnOnce(&Record) -> T,
     ) -> Result<T, Denied> {
-        let taken = self.try_take(handle, |record| Some(f(record)))?;
+        let taken = self.try_take(handle.to_bits(), |entry| Some(f(&entry.record)))?;
         taken.ok_or(Denied::NoSuchBlock)
     }
 
-    /// Shows the block of a handle to `f`, and takes it out of the books if that has anything to say.
+    /// Shows the entry of the block that a number names to `f`, and takes the block out of the books if
+    /// that has anything to say.
     #[inline(always)]
     pub(crate) fn try_take<T>(
         &mut self,
-        handle: Handle,
-        f: impl FnOnce(&Record) -> Option<T>,
+        number: u32,
+        f: impl FnOnce(&Entry) -> Option<T>,
     ) -> Result<Option<T>, Denied> {
-        let entry = self.quiet(handle)?;
-        let (told, charge) = (f(&entry.record), entry.record.charge);
+        let entry = self.quiet(number)?;
+        let (told, charge) = (f(&entry), entry.record.charge);
         if told.is_some() {
             entry.vacate();
             self.closed(charge);
@@ -446,7 +535,7 @@ impl<S: Storage> Ledger<S> {
 
     /// Keeps everybody else from the block of a handle, so that it can be moved.
     pub(crate) fn begin_move(&mut self, handle: Handle) -> Result<Record, Denied> {
-        let mut entry = self.quiet(handle)?;
+        let mut entry = self.quiet(handle.to_bits())?;
         entry.state = State::Moving;
         Ok(entry.record)
     }
@@ -455,6 +544,7 @@ impl<S: Storage> Ledger<S> {
     pub(crate) fn end_move(&mut self, handle: Handle, record: &Record, moved: bool) {
         if let Ok(mut entry) = self.named(handle) {
             entry.record = *record;
+            entry.known = None;
             entry.state = State::Live { pins: Pins::NONE };
             self.tally.reallocations += u64::from(moved);
         }

@@ -473,16 +473,17 @@ unsafe fn zero(start: NonNull<u8>, bytes: usize) {
 /// Also, address and number of bytes are multiples of a word's.
 #[inline(always)]
 pub(super) unsafe fn zero_words(start: NonNull<u8>, bytes: usize) {
-    if bytes > SMALL {
-        // SAFETY: By the function's contract.
-        return unsafe { start.write_bytes(0, bytes) };
-    }
     let words = start.cast::<u64>();
-    for word in 0..bytes / WORD {
-        // Volatile only to keep the compiler from calling memset, which for a few words costs more
-        // than they do.
-        //
+    // Volatile only to keep the compiler from calling memset, which for a few words costs more than
+    // they do.
+    //
+    // SAFETY: By the function's contract, for the words that there are.
+    let zero = |word| unsafe { words.add(word).write_volatile(0) };
+    match bytes {
+        // Without counting.
+        SMALL => (0..SMALL / WORD).for_each(zero),
+        0..SMALL => (0..bytes / WORD).for_each(zero),
         // SAFETY: By the function's contract.
-        unsafe { words.add(word).write_volatile(0) };
+        _ => unsafe { start.write_bytes(0, bytes) },
     }
 }

@@ -137,8 +137,10 @@ impl<S: Storage> Table<S> {
             .bases
             .get(chunk_of(index))?
             .wrapping_add(index as usize);
-        // INVARIANT: By the type invariant of the table it is the entry with that index.
-        NonNull::new(entry).map(|entry| Place { table: self, entry })
+        // SAFETY: By the type invariant it is the entry with that index, of which there is one.
+        let entry = unsafe { NonNull::new_unchecked(entry) };
+        // INVARIANT: As above.
+        Some(Place { table: self, entry })
     }
 
     /// Returns the vacant entry that is to be used next.

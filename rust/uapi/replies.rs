@@ -339,6 +339,12 @@ pub(crate) fn capabilities(capabilities: Capabilities) -> u32 {
 }
 
 impl slablab_operation {
+    /// Returns kind, alignment and flags as one number.
+    #[inline(always)]
+    fn head(&self) -> u32 {
+        u32::from(self.kind) | u32::from(self.align_log2) << 8 | u32::from(self.flags) << 16
+    }
+
     /// Returns the block that is meant.
     #[inline]
     fn name(&self) -> Name {
@@ -368,6 +374,18 @@ impl Request for slablab_operation {
             }
             _ => Err(Denied::BadOperation),
         }
+    }
+
+    #[inline(always)]
+    fn allocates(&self, size: u64, align: u64) -> bool {
+        self.head() == SLABLAB_OP_ALLOC | align.trailing_zeros() << 8 && self.bytes == size
+    }
+
+    #[inline(always)]
+    fn frees(&self) -> Option<u32> {
+        // One comparison: there is nothing else in it.
+        let rest = u64::from(self.head() ^ SLABLAB_OP_FREE) | self.bytes;
+        (rest == 0).then_some(self.handle)
     }
 
     #[inline]

@@ -195,10 +195,9 @@ impl Addresses {
     pub(super) unsafe fn find_in_first(&self, start: NonNull<u8>) -> Option<(usize, &Frame)> {
         // SAFETY: By this function's contract it was written before, and is not written again.
         let first = unsafe { &*self.first.get() };
-        let byte = start.addr().get().wrapping_sub(first.start);
-        if byte >= first.bytes {
-            return None;
-        }
+        let byte = first.byte(start)?;
+        // SAFETY: By the invariant of `View` there are frames.
+        unsafe { assert_unchecked(!first.frames.is_null()) };
         // SAFETY: By the invariant of `View` there is a frame for each page of the region.
         Some((byte, unsafe { &*first.frames.add(byte >> PAGE_SHIFT) }))
     }
@@ -225,9 +224,36 @@ impl Addresses {
         frame.has_object(class, byte).then_some(class)
     }
 
+    /// Returns the block that begins at an address of the first region.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Addresses::find_in_first`].
+    #[inline(always)]
+    pub(super) unsafe fn block_in_first(&self, start: NonNull<u8>) -> Option<Block> {
+        // SAFETY: By this function's contract it was written before, and is not written again.
+        let byte = unsafe { &*self.first.get() }.byte(start)?;
+        let offset = Some(Offset::new(0, byte as u64));
+        Some(Block { start, offset })
+    }
+
     /// Returns the byte that an address is in its region, and the frame of its page.
     pub(super) fn find(&self, start: NonNull<u8>) -> Option<(usize, &Frame)> {
         self.views.iter().find_map(|view| view.find(start))
+    }
+}
+
+impl First {
+    /// Returns the byte that an address is in the region, if it is there.
+    #[inline(always)]
+    fn byte(&self, start: NonNull<u8>) -> Option<usize> {
+        let byte = start.addr().get().wrapping_sub(self.start);
+        if byte >= self.bytes {
+            return None;
+        }
+        // SAFETY: By the invariant of `View` no region has as many bytes.
+        unsafe { assert_unchecked(byte < 1 << REGION_SHIFT) };
+        Some(byte)
     }
 }
 

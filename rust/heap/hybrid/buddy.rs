@@ -75,7 +75,10 @@ struct Block {
 /// The steps that are done for each block that is given back: a merge is one, and to put what came
 /// of it into its list is another. To free every other block of many, and then the rest, takes three
 /// for each on average.
-const STEPS: usize = 3;
+const STEPS: u32 = 3;
+
+/// More steps than there are for all blocks together that are on their way up.
+const MANY_STEPS: u32 = 1 << 16;
 
 /// The most blocks that are on their way up. With a further one, all of them arrive at once.
 const RISING: usize = 8;
@@ -143,7 +146,7 @@ impl Buddy {
         }
         let list = &mut self.lists[order as usize];
         frames.unlink(list, page);
-        if list.first().is_none() {
+        if list.len == 0 {
             self.orders &= !(1 << order);
         }
     }
@@ -243,7 +246,7 @@ impl Buddy {
         let steps = if self.risers < RISING {
             STEPS
         } else {
-            usize::MAX
+            MANY_STEPS
         };
         self.climb(frames, block, steps, work);
     }
@@ -252,7 +255,7 @@ impl Buddy {
     #[inline]
     pub(super) fn settle(&mut self, frames: &mut Frames, work: &mut Work) {
         if let Some(block) = self.next_riser() {
-            self.climb(frames, block, usize::MAX, work);
+            self.climb(frames, block, MANY_STEPS, work);
         }
     }
 
@@ -269,18 +272,19 @@ impl Buddy {
     /// a list; then goes on with those that are on their way up. After `steps` steps, what it is at
     /// is one of these.
     #[inline(never)]
-    fn climb(&mut self, frames: &mut Frames, mut block: Block, mut steps: usize, work: &mut Work) {
+    fn climb(&mut self, frames: &mut Frames, mut block: Block, mut steps: u32, work: &mut Work) {
         loop {
             let region = block.page.region();
-            let heads = frames.of(region);
-            let mut linker = Linker::new(frames, region);
+            let linker = Linker::new(frames, region);
+            let heads = linker.heads;
             while block.page.region() == region {
                 let (mut index, mut order) = (block.page.index(), block.order);
+                let most = order.wrapping_add(steps).min(REGION_PAGES_SHIFT);
                 // Of those that were on their way up, the head may become another one.
                 if let Some(head) = heads.get(index) {
                     head.set_tail();
                 }
-                while steps > 0 && order < REGION_PAGES_SHIFT {
+                while order < most {
                     let buddy = index ^ 1 << order;
                     // A buddy that is on its way up itself will find this one.
                     match heads.get(buddy) {
@@ -289,31 +293,37 @@ impl Buddy {
                     }
                     // INVARIANT: Frame, list and bit.
                     let list = &mut self.lists[order as usize];
-                    linker.unlink(list, Page::new(region, buddy));
-                    if list.first().is_none() {
+                    linker.unlink(list, buddy);
+                    if list.len == 0 {
                         self.orders &= !(1 << order);
                     }
-                    index &= !(1 << order);
+                    // The lower one's.
+                    index &= buddy;
                     order += 1;
-                    steps -= 1;
                 }
-                work.merges = work.merges.wrapping_add((order - block.order) as u16);
-                let (page, head) = (Page::new(region, index), heads.get(index));
+                let merges = order.wrapping_sub(block.order);
+                work.merges = work.merges.wrapping_add(merges as u16);
+                steps = steps.wrapping_sub(merges);
+                // There is one: the block is in the region, and what it became begins no later.
+                let Some(head) = heads.get(index) else {
+                    return;
+                };
                 if steps == 0 {
                     // INVARIANT: Frame and array. There is room, or there was no end of steps.
-                    if let (Some(head), Some(place)) = (head, self.rising.get_mut(self.risers)) {
+                    if let Some(place) = self.rising.get_mut(self.risers) {
+                        let page = Page::new(region, index);
                         head.set_rising(order);
                         *place = Block { page, order };
-                        self.risers += 1;
+                        self.risers = self.risers.wrapping_add(1);
                     }
                     return;
                 }
                 // INVARIANT: Frame, list and bit.
-                if let Some(head) = head {
+                if let Some(list) = self.lists.get_mut(order as usize) {
                     head.set_listed(order);
+                    linker.push(list, index);
+                    self.orders |= 1 << order;
                 }
-                linker.push(&mut self.lists[order as usize], page);
-                self.orders |= 1 << order;
                 steps -= 1;
                 if steps == 0 {
                     return;

@@ -234,9 +234,9 @@ unsafe impl<L: Lock<State> + Sync, P: Platform<Cache>> Engine for Hybrid<L, P> {
         // SAFETY: The table begins with room for so many frames, is aligned for them, and zeros are
         // frames; it is the engine's as long as it lives.
         let frames = unsafe { slice::from_raw_parts(frames.as_ptr(), pages) };
-        // SAFETY: As above, of the links that follow, and nobody else has them.
-        let links = unsafe { slice::from_raw_parts_mut(links.as_ptr(), pages) };
-        // SAFETY: As above, of the bitmaps that follow.
+        // SAFETY: As above, of the links that follow.
+        let links = unsafe { slice::from_raw_parts(links.as_ptr(), pages) };
+        // SAFETY: As above, of the bitmaps that follow, and nobody else has them.
         let bits = unsafe { slice::from_raw_parts_mut(bits.as_ptr(), pages * BITMAP_WORDS) };
         self.state.with(|state| {
             let region = state.regions.add(address, bytes)?;

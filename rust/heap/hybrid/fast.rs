@@ -36,7 +36,10 @@ use crate::{
         BadFree,
         Block, //
     },
-    errand::AtHand,
+    errand::{
+        AtHand,
+        Known, //
+    },
     lock::Lock,
     platform::Platform,
 };
@@ -211,13 +214,25 @@ unsafe impl AtHand for Own<'_> {
     fn allocate(&self, class: Class, layout: Layout) -> Option<(Block, Cost)> {
         let stock = Stock::Class(class);
         let start = self.cache.allocate(stock, Some(layout.size()))?;
-        Some((self.addresses.block_at(start), kept(stock)))
+        // SAFETY: A block that is kept was handed out.
+        let block = unsafe { self.addresses.block_in_first(start) };
+        let block = block.unwrap_or_else(|| self.addresses.block_at(start));
+        Some((block, kept(stock)))
     }
 
     #[inline(always)]
-    unsafe fn release(&self, block: Block, layout: Layout) -> Option<Cost> {
-        // SAFETY: What is released was handed out.
-        let class = unsafe { self.addresses.object_in_first(block.start, &layout) }?;
+    fn known(&self, class: Class) -> Known {
+        class.into()
+    }
+
+    #[inline(always)]
+    unsafe fn release(&self, block: Block, layout: Layout, known: Option<Known>) -> Option<Cost> {
+        let class = match known {
+            // SAFETY: By this function's contract it was made of a class.
+            Some(known) => unsafe { Class::from_known(known) },
+            // SAFETY: What is released was handed out.
+            None => unsafe { self.addresses.object_in_first(block.start, &layout) }?,
+        };
         let stock = Stock::Class(class);
         self.cache
             .release(stock, block.start, Some(layout.size()))

@@ -282,7 +282,7 @@ impl Frame {
 pub(super) struct Table {
     pub(super) frames: &'static [Frame],
     /// Of each page, the neighbours in the list that the block is in of which it is the head.
-    pub(super) links: &'static mut [Links],
+    pub(super) links: &'static [Links],
     /// Of each page, [`BITMAP_WORDS`]: a slab's are used together.
     pub(super) bits: &'static mut [u64],
 }
@@ -298,7 +298,7 @@ impl Table {
     const fn none() -> Self {
         Self {
             frames: &[],
-            links: &mut [],
+            links: &[],
             bits: &mut [],
         }
     }
@@ -330,16 +330,20 @@ impl Frames {
         self.tables.get(region)
     }
 
-    /// Returns the frames of a region, for those who look at several.
+    /// Returns the frames of a region, and as many links, for those who look at several.
     #[inline]
-    pub(super) fn of(&self, region: usize) -> &'static [Frame] {
-        self.table(region).map_or(&[], |table| table.frames)
+    pub(super) fn of(&self, region: usize) -> (&'static [Frame], &'static [Links]) {
+        let Some(Table { frames, links, .. }) = self.table(region) else {
+            return (&[], &[]);
+        };
+        let pages = frames.len().min(links.len());
+        (&frames[..pages], &links[..pages])
     }
 
     /// Returns how many pages a region has.
     #[inline]
     pub(super) fn pages(&self, region: usize) -> usize {
-        self.of(region).len()
+        self.table(region).map_or(0, |table| table.frames.len())
     }
 
     /// Returns a page's frame, if there is such a page.
@@ -388,33 +392,10 @@ impl Frames {
         bits.unwrap_or_default()
     }
 
-    /// Lends the links of a region: it has none until [`Frames::return_links`].
+    /// Returns a page's links, if there is such a page.
     #[inline]
-    pub(super) fn lend_links(&mut self, region: usize) -> &'static mut [Links] {
-        let table = self.tables.get_mut(region);
-        table.map_or(&mut [], |table| core::mem::take(&mut table.links))
-    }
-
-    /// Takes the links of a region back.
-    #[inline]
-    pub(super) fn return_links(&mut self, region: usize, links: &'static mut [Links]) {
-        if let Some(table) = self.tables.get_mut(region) {
-            table.links = links;
-        }
-    }
-
-    /// Returns a page's links to be changed.
-    #[inline]
-    pub(super) fn links(&mut self, page: Page) -> Option<&mut Links> {
-        let table = self.tables.get_mut(page.region())?;
-        table.links.get_mut(page.index())
-    }
-
-    /// Returns a page's links.
-    pub(super) fn peek(&self, page: Page) -> Links {
-        let links = self.table(page.region());
-        let links = links.and_then(|table| table.links.get(page.index()));
-        links.copied().unwrap_or_default()
+    pub(super) fn links(&self, page: Page) -> Option<&Links> {
+        self.table(page.region())?.links.get(page.index())
     }
 
     /// Says whether a page, which is no head, is in a free block.

@@ -2,16 +2,46 @@
 
 //! Lists of blocks, by the links of their heads in the [`Frames`]: beside the pool, like all else.
 
+use core::sync::atomic::{
+    AtomicU32,
+    Ordering::Relaxed, //
+};
+
 use super::frames::{
+    Frame,
     Frames,
     Page, //
 };
 
-/// Neighbours in a list.
-#[derive(Clone, Copy, Debug, Default)]
+/// Neighbours in a list. Zeros are none.
+///
+/// As with a [`Frame`], only who has the lock changes them, and they are used like plain words.
+#[derive(Debug, Default)]
 pub(super) struct Links {
-    prev: Link,
-    next: Link,
+    prev: AtomicU32,
+    next: AtomicU32,
+}
+
+impl Links {
+    #[inline]
+    fn prev(&self) -> Link {
+        Link(self.prev.load(Relaxed))
+    }
+
+    #[inline]
+    fn next(&self) -> Link {
+        Link(self.next.load(Relaxed))
+    }
+
+    #[inline]
+    fn set_prev(&self, prev: Link) {
+        self.prev.store(prev.0, Relaxed);
+    }
+
+    #[inline]
+    fn set_next(&self, next: Link) {
+        self.next.store(next.0, Relaxed);
+    }
 }
 
 /// A page or none, in four bytes: the number of the page and one, or zero.
@@ -48,91 +78,79 @@ impl List {
     }
 }
 
-/// Changes lists, with the links of one region at hand: most neighbours are in the same one.
-///
-/// # Invariants
-///
-/// `links` are those of `region`, which `frames` does not have meanwhile.
+/// Changes lists, with the table of one region at hand: most neighbours are in the same one.
 pub(super) struct Linker<'a> {
-    frames: &'a mut Frames,
+    frames: &'a Frames,
     region: usize,
-    links: &'static mut [Links],
+    /// The frames of the region.
+    pub(super) heads: &'static [Frame],
+    /// The links of the region: as many, so that one comparison does for both.
+    links: &'static [Links],
 }
 
 impl<'a> Linker<'a> {
-    /// Takes the links of a region at hand.
+    /// Takes the table of a region at hand.
     #[inline]
-    pub(super) fn new(frames: &'a mut Frames, region: usize) -> Self {
-        // INVARIANT: Taken here, and given back when this is dropped.
-        let links = frames.lend_links(region);
+    pub(super) fn new(frames: &'a Frames, region: usize) -> Self {
+        let (heads, links) = frames.of(region);
         Self {
             frames,
             region,
+            heads,
             links,
         }
     }
 
-    /// Returns the links of the page that a link names, if it names one.
-    #[inline]
-    fn at(&mut self, link: Link) -> Option<&mut Links> {
+    /// Changes the links of the page that a link names, and says whether it names one.
+    #[inline(always)]
+    fn at(&self, link: Link, change: impl Fn(&Links)) -> bool {
         // The number of the region's first page and one.
         let first = Page::new(self.region, 0).to_bits() as u32;
         let index = link.0.wrapping_sub(first) as usize;
-        if index < self.links.len() {
-            return self.links.get_mut(index);
+        if let Some(links) = self.links.get(index) {
+            change(links);
+            return true;
         }
-        match link {
-            Link(0) => None,
-            _ => self.far(link),
+        if link == Link::default() {
+            return false;
         }
+        self.far(link).map(change).is_some()
     }
 
-    /// As [`Linker::at`], in another region.
+    /// Returns the links of a page of another region.
     #[cold]
-    fn far(&mut self, link: Link) -> Option<&mut Links> {
+    fn far(&self, link: Link) -> Option<&Links> {
         self.frames.links(Option::from(link)?)
     }
 
-    /// Puts a block of the region first in a list.
+    /// Puts the block that begins with page `index` of the region first in a list.
     #[inline]
-    pub(super) fn push(&mut self, list: &mut List, page: Page) {
-        let (link, next) = (Link::from(Some(page)), list.first);
-        if let Some(links) = self.links.get_mut(page.index()) {
-            *links = Links {
-                prev: Link::default(),
-                next,
-            };
+    pub(super) fn push(&self, list: &mut List, index: usize) {
+        let link = Link::from(Some(Page::new(self.region, index)));
+        let next = list.first;
+        if let Some(links) = self.links.get(index) {
+            links.set_prev(Link::default());
+            links.set_next(next);
         }
-        if let Some(next) = self.at(next) {
-            next.prev = link;
-        }
+        self.at(next, |next| next.set_prev(link));
         list.first = link;
         list.len = list.len.wrapping_add(1);
     }
 
-    /// Takes a block of the region, which is in it, out of a list.
+    /// Takes the block that begins with page `index` of the region, which is in it, out of a list.
     #[inline]
-    pub(super) fn unlink(&mut self, list: &mut List, page: Page) {
-        let Some(links) = self.links.get_mut(page.index()) else {
+    pub(super) fn unlink(&self, list: &mut List, index: usize) {
+        let Some(links) = self.links.get(index) else {
             return;
         };
-        let Links { prev, next } = core::mem::take(links);
-        match self.at(prev) {
-            Some(prev) => prev.next = next,
-            None => list.first = next,
+        let (prev, next) = (links.prev(), links.next());
+        links.set_prev(Link::default());
+        links.set_next(Link::default());
+        if !self.at(prev, |before| before.set_next(next)) {
+            list.first = next;
         }
-        if let Some(next) = self.at(next) {
-            next.prev = prev;
-        }
+        self.at(next, |behind| behind.set_prev(prev));
         list.len = list.len.wrapping_sub(1);
-    }
-}
-
-impl Drop for Linker<'_> {
-    #[inline]
-    fn drop(&mut self) {
-        let links = core::mem::take(&mut self.links);
-        self.frames.return_links(self.region, links);
     }
 }
 
@@ -140,29 +158,29 @@ impl Frames {
     /// Puts a block first in a list.
     #[inline]
     pub(super) fn push(&mut self, list: &mut List, page: Page) {
-        Linker::new(self, page.region()).push(list, page);
+        Linker::new(self, page.region()).push(list, page.index());
     }
 
     /// Takes a block, which is in it, out of a list.
     #[inline]
     pub(super) fn unlink(&mut self, list: &mut List, page: Page) {
-        Linker::new(self, page.region()).unlink(list, page);
+        Linker::new(self, page.region()).unlink(list, page.index());
     }
 
     /// Returns the block after `page` in its list.
     pub(super) fn next(&self, page: Page) -> Option<Page> {
-        self.peek(page).next.into()
+        self.links(page)?.next().into()
     }
 
     /// Returns the block before `page` in its list.
     pub(super) fn prev(&self, page: Page) -> Option<Page> {
-        self.peek(page).prev.into()
+        self.links(page)?.prev().into()
     }
 
     /// Lends the links of a page, the one before and the one after, to be damaged.
     #[cfg(test)]
-    pub(super) fn damage(&mut self, page: Page) -> (&mut u32, &mut u32) {
+    pub(super) fn damage(&self, page: Page) -> (&AtomicU32, &AtomicU32) {
         let links = self.links(page).unwrap();
-        (&mut links.prev.0, &mut links.next.0)
+        (&links.prev, &links.next)
     }
 }

@@ -5,8 +5,10 @@
 //! Each CPU has a stack of free blocks of each size in front of the heap. To allocate is to pop, to
 //! free is to push, and neither takes a lock that others want: the CPU is kept to its own for as
 //! long as that takes ([`Platform`](crate::platform::Platform)). A magazine that is empty is filled
-//! by half, one that is full is emptied by half, so that the heap's lock is taken once in many
-//! operations, and not again at once when the direction changes.
+//! by half, one that is full is emptied by half, up to [`BATCH`] blocks, so that the heap's lock is
+//! taken once in many operations, and not again at once when the direction changes. One block less
+//! goes back than comes: what is in a magazine in the end of a period of allocations and frees that
+//! needs both creeps up until it needs neither.
 //!
 //! The idea is Bonwick and Adams's (Magazines and Vmem, 2001), and that of SLUB's sheaves. Theirs
 //! are exchanged whole, two to a CPU, with a depot behind. Here a magazine is loaded from the
@@ -53,8 +55,9 @@ pub(super) type Told = Option<usize>;
 /// A block's first byte.
 pub(super) type Start = NonNull<u8>;
 
-/// The most blocks that a magazine holds: with its two counters it has eight cache lines.
-pub(super) const SLOTS: usize = 63;
+/// The most blocks that a magazine holds: with its two counters it has nine cache lines. There is room
+/// for the 64 that a SUBMIT allocates at once, and some that stay.
+pub(super) const SLOTS: usize = 71;
 
 /// The most blocks that move at once.
 pub(super) const BATCH: usize = 32;

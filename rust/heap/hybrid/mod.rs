@@ -64,7 +64,7 @@
 //! # Drawbacks
 //!
 //! - Records take memory beside the pool, used or not: 16 bytes a page for frames and links (0.4 %),
-//!   64 for bitmaps (1.6 %), which are as large as slabs of the smallest class need them; and 24 KiB
+//!   64 for bitmaps (1.6 %), which are as large as slabs of the smallest class need them; and 27 KiB
 //!   for each CPU's magazines.
 //! - What one CPU keeps is nobody else's: a program that frees on another CPU than it allocates on
 //!   goes through the lock once in half a magazine, and a request that finds the pool empty waits

@@ -305,8 +305,8 @@ impl<L: Lock<State> + Sync, P: Platform<Cache>> Hybrid<L, P> {
         })
     }
 
-    /// Makes room in the CPU's magazine, and says whether it did: lets it grow, or gives the older
-    /// half of it to the heap.
+    /// Makes room in the CPU's magazine, and says whether it did: lets it grow, or gives what came first
+    /// to the heap.
     ///
     /// Pages are given one by one, by the caller: what it costs to merge them is not to come at once.
     fn make_room(&self, stock: Stock, capacity: usize) -> bool {
@@ -329,7 +329,8 @@ impl<L: Lock<State> + Sync, P: Platform<Cache>> Hybrid<L, P> {
         if stock.class().is_none() {
             return false;
         }
-        let most = (capacity / 2).min(BATCH);
+        // Less than come when it is empty: see `magazine`.
+        let most = (capacity / 2).min(BATCH - 1);
         let taken = self
             .platform
             .pinned(|cache| cache.empty(stock, &mut hand.starts[..most]));

@@ -273,7 +273,9 @@ fn a_submissions_operations_are_written_down_one_by_one() {
     // A part that is not published is taken back, in as many events.
     let before = all(&session).len();
     let mut ops = vec![alloc_op(64); 20];
-    drop(session.submit(&mut ops, 0, 0));
+    let mut part = session.submit(&mut ops, 0, 0);
+    part.run();
+    drop(part);
     let kinds: Vec<_> = all(&session)[before..]
         .iter()
         .map(|event| event.kind)

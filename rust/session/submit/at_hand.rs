@@ -5,6 +5,7 @@
 use super::submit::{
     Op,
     alloc_op,
+    free_op,
     op,
     sound_engine,
     submit, //
@@ -12,7 +13,7 @@ use super::submit::{
 use crate::*;
 use core::ptr::NonNull;
 use slab_heap::{
-    Engine,
+    Engine, Path,
     hybrid::{
         Cache,
         Hybrid,
@@ -95,10 +96,11 @@ impl Pool {
     }
 
     pub(super) fn session(&self) -> HybridSession<'_> {
-        let ledger = HostLock(Mutex::new(Ledger::new(Limits {
-            bytes: POOL / 2,
-            handles: 1500,
-        })));
+        self.limited(POOL / 2, 1500)
+    }
+
+    fn limited(&self, bytes: usize, handles: u32) -> HybridSession<'_> {
+        let ledger = HostLock(Mutex::new(Ledger::new(Limits { bytes, handles })));
         // SAFETY: A reference derefs to what it refers to.
         unsafe { Session::new(&self.engine, ledger, Tables, false) }
     }
@@ -153,7 +155,9 @@ fn pick(known: &[Handle], place: usize, choice: usize, number: usize) -> Op {
     let size = 1 << (number % 14);
     let size = size + number as u64 / 14 % size;
     match choice {
-        0..45 => alloc_op(size.min(4096)),
+        // What is alike in a row is done in one go.
+        0..15 => alloc_op([64, 64, 64, 4096][number % 4]),
+        15..45 => alloc_op(size.min(4096)),
         45..50 => op(Operation::Allocate {
             size,
             align: 1 << (number % 14),
@@ -212,5 +216,81 @@ proptest::proptest! {
             }
             sound_engine(&left.engine);
         }
+    }
+}
+
+/// Submits operations, all of which are done.
+fn all_done(session: &HybridSession<'_>, mut ops: Vec<Op>) -> Vec<Op> {
+    assert_eq!(submit(session, &mut ops), (ops.len(), None));
+    ops
+}
+
+/// Submits the allocation of blocks, some of which were at hand, and returns their handles.
+fn allocated(session: &HybridSession<'_>, blocks: usize, size: u64) -> Vec<Handle> {
+    let ops = all_done(session, vec![alloc_op(size); blocks]);
+    let replies = ops.iter().filter_map(|op| op.reply);
+    let at_hand = replies
+        .clone()
+        .any(|reply| reply.cost.path() == Path::Magazine);
+    assert!(at_hand);
+    replies.map(|reply| reply.handle).collect()
+}
+
+/// Submits the frees of blocks.
+fn free_all(session: &HybridSession<'_>, handles: &[Handle]) {
+    let frees = handles.iter().map(|handle| Name::Handle(handle.to_bits()));
+    all_done(
+        session,
+        frees.map(|name| op(Operation::Free(name))).collect(),
+    );
+}
+
+#[test]
+fn what_moved_is_freed_as_what_it_is() {
+    let pool = Pool::new();
+    let session = pool.session();
+    let handles = allocated(&session, 20, 64);
+    for handle in &handles {
+        session.reallocate(*handle, 200).unwrap().publish();
+    }
+    free_all(&session, &handles);
+    sound_engine(&pool.engine);
+}
+
+#[test]
+fn nothing_is_known_of_a_block_by_the_last_one_that_had_its_entry() {
+    let pool = Pool::new();
+    let session = pool.session();
+    // All entries of the first chunk.
+    for _ in 0..1024 / 64 {
+        free_all(&session, &allocated(&session, 64, 64));
+    }
+    let allocate = |_| session.allocate(300, 8).unwrap().handle;
+    let handles: Vec<_> = (0..20).map(allocate).collect();
+    free_all(&session, &handles);
+    sound_engine(&pool.engine);
+}
+
+#[test]
+fn quotas_are_exact_for_what_is_allocated_together() {
+    let pool = Pool::new();
+    for (bytes, handles, most, cause) in [
+        (POOL, 100, 100, Denied::QuotaHandles),
+        (100 * 64, 1000, 100, Denied::QuotaBytes),
+        (100 * 64 + 63, 101, 100, Denied::QuotaBytes),
+    ] {
+        let session = pool.limited(bytes, handles);
+        // With blocks at hand, for more than there may be.
+        for _ in 0..2 {
+            let mut ops = vec![alloc_op(64); 150];
+            assert_eq!(submit(&session, &mut ops), (most, Some(cause)));
+            let replies = ops.iter().filter_map(|op| op.reply);
+            free_all(
+                &session,
+                &replies.map(|reply| reply.handle).collect::<Vec<_>>(),
+            );
+        }
+        assert_eq!(session.tally().bytes, 0);
+        assert_eq!(session.tally().blocks, 0);
     }
 }

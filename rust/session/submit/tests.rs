@@ -70,7 +70,8 @@ pub(super) fn submit<E: Engine>(
 ) -> (usize, Option<Denied>) {
     let mut done = 0;
     while done < ops.len() {
-        let part = session.submit(ops, 0, done);
+        let mut part = session.submit(ops, 0, done);
+        part.run();
         let (end, denied) = (part.end(), part.denied());
         part.publish();
         done = end;
@@ -124,7 +125,8 @@ fn a_part_that_is_not_published_leaves_no_block() {
     let before = (pool.totals().live_blocks, session.tally());
     let mut ops = vec![alloc_op(64); 20];
     ops.insert(10, op(Operation::Free(Name::Earlier(3))));
-    let part = session.submit(&mut ops, 0, 0);
+    let mut part = session.submit(&mut ops, 0, 0);
+    part.run();
     assert_eq!((part.end(), part.denied()), (21, None));
     let told = handle(&part.requests()[0]);
     assert_eq!(bytes(&session, told), [0; 64]);
@@ -151,10 +153,12 @@ fn a_reallocation_is_a_part_that_can_be_undone() {
     let before = session.tally();
     let realloc = op(Operation::Reallocate(Name::Handle(block.to_bits()), 5000));
     let mut ops = [alloc_op(64), realloc, alloc_op(64)];
-    let part = session.submit(&mut ops, 0, 0);
+    let mut part = session.submit(&mut ops, 0, 0);
+    part.run();
     assert_eq!(part.end(), 1);
     drop(part);
-    let part = session.submit(&mut ops[1..], 1, 0);
+    let mut part = session.submit(&mut ops[1..], 1, 0);
+    part.run();
     assert_eq!(part.end(), 1);
     assert_eq!(session.free(block), Err(Denied::Pinned));
     drop(part);
@@ -200,11 +204,13 @@ fn a_name_is_an_earlier_allocation_or_nothing() {
     }
     // Numbers count from the submission's first operation, of which these are not the beginning.
     let mut ops = [alloc_op(8), op(Operation::Free(Name::Earlier(64)))];
-    let part = session.submit(&mut ops, 64, 0);
+    let mut part = session.submit(&mut ops, 64, 0);
+    part.run();
     assert_eq!((part.end(), part.denied()), (2, None));
     part.publish();
     let mut ops = [alloc_op(8), op(Operation::Free(Name::Earlier(63)))];
-    let part = session.submit(&mut ops, 64, 0);
+    let mut part = session.submit(&mut ops, 64, 0);
+    part.run();
     assert_eq!((part.end(), part.denied()), (1, Some(Denied::BadOperation)));
     part.publish();
     assert!(session.free(block).is_ok());

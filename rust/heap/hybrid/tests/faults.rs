@@ -201,8 +201,8 @@ fn an_object_that_was_never_handed_out_is_found() {
 /// Damages the link forwards of a page, then that backwards, and returns both rules.
 fn links(to: u32, place: impl Fn(&Places) -> Page) -> [Rule; 2] {
     [
-        rule(|heap, at| *heap.frames.damage(place(at)).1 = to),
-        rule(|heap, at| *heap.frames.damage(place(at)).0 = to),
+        rule(|heap, at| heap.frames.damage(place(at)).1.store(to, Relaxed)),
+        rule(|heap, at| heap.frames.damage(place(at)).0.store(to, Relaxed)),
     ]
 }
 
@@ -210,7 +210,7 @@ fn links(to: u32, place: impl Fn(&Places) -> Page) -> [Rule; 2] {
 fn a_list_that_ends_too_early_is_found() {
     assert_eq!(links(0, |at| at.free[1]), [Rule::ListLength, Rule::Lists]);
     assert_eq!(
-        rule(|heap, at| *heap.frames.damage(at.pair[1]).1 = 0),
+        rule(|heap, at| heap.frames.damage(at.pair[1]).1.store(0, Relaxed)),
         Rule::ListLength
     );
 }
@@ -232,7 +232,7 @@ fn a_list_that_does_not_end_is_found() {
     for to in 0..3 {
         let back = rule(|heap, at| {
             let link = at.free[to].to_bits() as u32;
-            *heap.frames.damage(at.free[2]).1 = link;
+            heap.frames.damage(at.free[2]).1.store(link, Relaxed);
         });
         assert_eq!(back, Rule::Lists);
     }

@@ -200,7 +200,7 @@ fn a_walk_in_the_middle_of_emptying_a_magazine_finds_nothing_broken() {
 #[test]
 fn a_walk_in_the_middle_of_filling_a_magazine_finds_nothing_broken() {
     let before = |world: &World| {
-        // The magazine may hold 63, which is the most, and holds none.
+        // The magazine may hold 64, and holds none.
         allocate(world, 66);
         world.begin_walk();
     };

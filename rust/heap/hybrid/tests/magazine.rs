@@ -9,7 +9,10 @@ use super::{
 use crate::{
     Engine, Offset, Path,
     class::PAGE_BYTES,
-    hybrid::magazine::BATCH,
+    hybrid::magazine::{
+        BATCH,
+        SLOTS, //
+    },
     testing::{
         Memory,
         layout,
@@ -58,10 +61,10 @@ fn objects_of_new_slabs_come_lowest_first_through_magazines_too() {
 }
 
 #[test]
-fn a_full_magazine_gives_the_half_that_came_first_to_the_heap() {
+fn a_full_magazine_gives_those_that_came_first_to_the_heap() {
     let machine = Machine::new(1, 1 << 20);
     let mut blocks = machine.allocate_all(64, 300).into_iter();
-    while machine.capacity(0, 64) < 63 || machine.held(0, 64).len() < 63 {
+    while machine.capacity(0, 64) < SLOTS || machine.held(0, 64).len() < SLOTS {
         machine.release(blocks.next().unwrap());
     }
     let full = machine.held(0, 64);
@@ -74,7 +77,7 @@ fn a_full_magazine_gives_the_half_that_came_first_to_the_heap() {
     assert!(older.iter().all(|block| !machine.is_out(*block, 64)));
     assert!(held.iter().all(|block| machine.is_out(*block, 64)));
     // There is room for as many again before the lock is wanted.
-    let room = 63 - held.len();
+    let room = SLOTS - held.len();
     let locks = machine.locks(|| {
         for block in blocks.by_ref().take(room) {
             machine.release_unchecked(block);
@@ -110,10 +113,10 @@ fn an_empty_magazine_is_filled_by_half() {
             held.push((machine.capacity(0, 64), machine.held(0, 64).len()));
         }
     }
-    let half = [(4, 2), (8, 4), (16, 8), (32, 16), (63, 31)];
-    assert_eq!(held[..5], half);
+    let half = [(4, 2), (8, 4), (16, 8), (32, 16), (64, 31), (SLOTS, 31)];
+    assert_eq!(held[..6], half);
     // The slab of 64 objects, which had 30 left, gave those; another one gave the last.
-    assert!(held[5..].iter().all(|held| *held == (63, 31)));
+    assert!(held[6..].iter().all(|held| *held == (SLOTS, 31)));
     assert_eq!(1 + 31, BATCH);
 }
 
@@ -142,9 +145,9 @@ fn capacities(size: usize) -> [Vec<usize>; 2] {
 #[test]
 fn magazines_double_until_they_hold_the_most_of_their_size() {
     for (size, expected) in [
-        (8, &[4, 8, 16, 32, 63][..]),
-        (64, &[4, 8, 16, 32, 63]),
-        (2048, &[4, 8, 16, 32, 63]),
+        (8, &[4, 8, 16, 32, 64, SLOTS][..]),
+        (64, &[4, 8, 16, 32, 64, SLOTS]),
+        (2048, &[4, 8, 16, 32, 64]),
         (3072, &[4, 8, 16, 32, 42]),
         (4096, &[4, 8, 16, 32]),
         (2 * PAGE_BYTES, &[4, 8, 16]),

@@ -182,8 +182,8 @@ fn a_block_of_another_size_is_found() {
 fn more_blocks_than_a_magazine_may_hold_are_found() {
     for (size, len) in [
         (64, 5),
-        (64, 63),
-        (64, 64),
+        (64, SLOTS as u32),
+        (64, SLOTS as u32 + 1),
         (64, u32::MAX),
         (PAIR, 5),
         (128, 1),

@@ -67,9 +67,10 @@ use crate::{
 /// Returns the table of a region. It is never given back.
 fn table(pages: usize) -> Table {
     let frames: Vec<_> = (0..pages).map(|_| Frame::default()).collect();
+    let links: Vec<_> = (0..pages).map(|_| Links::default()).collect();
     Table {
         frames: frames.leak(),
-        links: vec![Links::default(); pages].leak(),
+        links: links.leak(),
         bits: vec![0; pages * BITMAP_WORDS].leak(),
     }
 }

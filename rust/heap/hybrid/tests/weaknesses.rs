@@ -22,6 +22,7 @@ use crate::{
         weaknesses as ask, //
     },
 };
+use core::sync::atomic::Ordering::Relaxed;
 
 #[test]
 fn a_small_block_with_a_large_alignment_is_aligned() {
@@ -66,7 +67,8 @@ fn a_free_looks_at_no_free_block_but_its_buddies() {
     for index in (0..16_384).step_by(4) {
         if index != head && index.abs_diff(buddy_index) > 4 {
             let (prev, next) = frames.damage(page(index));
-            (*prev, *next) = (u32::MAX, u32::MAX);
+            prev.store(u32::MAX, Relaxed);
+            next.store(u32::MAX, Relaxed);
         }
     }
     assert_eq!(free(&mut frames, buddy_index + 2), 1);
