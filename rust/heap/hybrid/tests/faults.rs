@@ -22,6 +22,7 @@ use crate::{
         links::List,
     },
 };
+use core::sync::atomic::Ordering::Relaxed;
 
 #[test]
 fn a_gap_between_blocks_is_found() {
