@@ -34,12 +34,12 @@ const LINEAR: usize = 8;
 
 /// A size class.
 ///
-/// It is kept as its *code*, eight times its number and one: pages have it in their records, where 0
-/// is none, and it is at once the offset of the class's word in an array of such.
+/// It is kept as its *code*, [`Class::STRIDE`] times its number and one: pages have it in their
+/// records, where 0 is none, and it is at once the offset of what there is to know of the class.
 ///
 /// # Invariants
 ///
-/// The code is a multiple of 8 from 8 to 8 · [`CLASSES`].
+/// The code is a multiple of [`Class::STRIDE`], from that to [`CLASSES`] times that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Class(usize);
 
@@ -51,7 +51,7 @@ static BY_GRAINS: [u16; LARGEST / GRAIN + 1] = {
     let mut codes = [0; LARGEST / GRAIN + 1];
     let (mut grains, mut class) = (0, 0);
     while grains < codes.len() {
-        if grains * GRAIN > SHAPES[class].bytes as usize {
+        if grains * GRAIN > Shape::new(class).bytes as usize {
             class += 1;
         }
         codes[grains] = Class::code_of(class) as u16;
@@ -60,38 +60,47 @@ static BY_GRAINS: [u16; LARGEST / GRAIN + 1] = {
     codes
 };
 
-/// The bytes of a class's objects by its number and one, computed once. The first ones are of none.
-static BYTES: [u16; CLASSES + 1] = {
-    let mut bytes = [0; CLASSES + 1];
-    let mut class = 0;
-    while class < CLASSES {
-        bytes[class + 1] = SHAPES[class].bytes;
-        class += 1;
-    }
-    bytes
-};
-
 /// What there is to know of a class, computed once.
 #[derive(Clone, Copy)]
+#[repr(C)]
 struct Shape {
-    bytes: u16,
-    pages: u8,
-    objects: u16,
+    /// The reciprocal, in the upper half.
+    reciprocal_high: u64,
+    /// What the lower half of byte · reciprocal is below if and only if an object begins at that
+    /// byte, in the upper half.
+    ///
+    /// With e = bytes · reciprocal − 2³², it is number · e at the beginning of an object, and at
+    /// least the reciprocal at the other bytes (Lemire, Kaser and Kurz, Faster remainder by direct
+    /// computation, 2019). Beginnings behind the last object have larger numbers; where e is 0,
+    /// there are none.
+    beginning_high: u64,
     /// ⌈2³² / bytes⌉: a byte in a slab times this, shifted, is the number of its object.
     reciprocal: u32,
+    bytes: u16,
+    objects: u16,
+    pages: u8,
+    number: u8,
+    /// So that codes are the offsets.
+    filler: [u64; Class::STRIDE / 8 - 4],
 }
 
-/// Every class's shape.
-static SHAPES: [Shape; CLASSES] = {
+const _: () = assert!(size_of::<Shape>() == Class::STRIDE);
+
+/// Every class's shape, behind one that is no class's.
+static SHAPES: [Shape; CLASSES + 1] = {
     let mut shapes = [Shape {
-        bytes: 0,
-        pages: 0,
-        objects: 0,
+        reciprocal_high: 0,
+        beginning_high: 0,
         reciprocal: 0,
-    }; CLASSES];
+        bytes: 0,
+        objects: 0,
+        pages: 0,
+        number: 0,
+        filler: [0; Class::STRIDE / 8 - 4],
+    }; CLASSES + 1];
     let mut class = 0;
     while class < CLASSES {
-        shapes[class] = Shape::new(class);
+        shapes[class + 1] = Shape::new(class);
         class += 1;
     }
     shapes
@@ -111,16 +120,32 @@ impl Shape {
         while (pages * PAGE_BYTES) % bytes * 8 > pages * PAGE_BYTES {
             pages += 1;
         }
+        let objects = pages * PAGE_BYTES / bytes;
+        let reciprocal = (1_u64 << 32).div_ceil(bytes as u64);
+        let error = bytes as u64 * reciprocal - (1 << 32);
+        let beginning = if error == 0 {
+            1
+        } else {
+            objects as u64 * error
+        };
         Self {
+            reciprocal_high: reciprocal << 32,
+            beginning_high: beginning << 32,
+            reciprocal: reciprocal as u32,
             bytes: bytes as u16,
+            objects: objects as u16,
             pages: pages as u8,
-            objects: (pages * PAGE_BYTES / bytes) as u16,
-            reciprocal: (1_u64 << 32).div_ceil(bytes as u64) as u32,
+            number: class as u8,
+            filler: [0; Class::STRIDE / 8 - 4],
         }
     }
 }
 
 impl Class {
+    /// What codes are multiples of: an eighth of a magazine's bytes. So a code, or eight times that,
+    /// leads to all there is of a class, and addressing multiplies for nothing.
+    pub const STRIDE: usize = 72;
+
     /// Returns the class that serves a layout, or `None` if that needs pages of its own.
     #[inline]
     #[must_use]
@@ -129,17 +154,18 @@ impl Class {
         // too: up to 64 all multiples of 8 are classes, above, of alignments larger than a quarter
         // of the group's start, all multiples in the group. All sizes are multiples of 8.
         if layout.align() <= GRAIN {
-            Self::of_bytes(layout.size())
+            Self::of_size(layout)
         } else {
             Self::of_aligned(layout)
         }
     }
 
-    /// Returns the class that serves so many bytes.
+    /// Returns the class that serves a layout's size, whatever its alignment.
     #[inline]
-    const fn of_bytes(bytes: usize) -> Option<Self> {
+    #[must_use]
+    pub const fn of_size(layout: &Layout) -> Option<Self> {
         // A layout's size is far from the end of the numbers.
-        let grains = bytes.wrapping_add(GRAIN - 1) / GRAIN;
+        let grains = layout.size().wrapping_add(GRAIN - 1) / GRAIN;
         // INVARIANT: The table has classes only.
         if grains < BY_GRAINS.len() {
             Some(Self(BY_GRAINS[grains] as usize))
@@ -151,7 +177,7 @@ impl Class {
     /// As [`Class::of`], for alignments of more than a grain.
     #[cold]
     const fn of_aligned(layout: &Layout) -> Option<Self> {
-        Self::of_bytes(layout.pad_to_align().size())
+        Self::of_size(&layout.pad_to_align())
     }
 
     /// Returns the class with a number.
@@ -182,16 +208,15 @@ impl Class {
     #[inline]
     #[must_use]
     pub const fn index(self) -> usize {
-        // SAFETY: By the type invariant. Said one by one, the compiler makes use of each.
-        unsafe { assert_unchecked(self.0 % 8 == 0) };
-        // SAFETY: As above.
-        unsafe { assert_unchecked(8 <= self.0 && self.0 <= 8 * CLASSES) };
-        self.0 / 8 - 1
+        let number = self.shape().number as usize;
+        // SAFETY: All shapes are numbered so.
+        unsafe { assert_unchecked(number < CLASSES) };
+        number
     }
 
     /// Returns the code of the class with a number.
     const fn code_of(number: usize) -> usize {
-        8 * (number + 1)
+        Self::STRIDE * (number + 1)
     }
 
     /// Returns the code.
@@ -207,7 +232,7 @@ impl Class {
     pub const fn of_code(code: u16) -> Option<Self> {
         let code = code as usize;
         // INVARIANT: Checked here.
-        if code % 8 == 0 && 8 <= code && code <= 8 * CLASSES {
+        if code % Self::STRIDE == 0 && Self::STRIDE <= code && code <= Self::STRIDE * CLASSES {
             Some(Self(code))
         } else {
             None
@@ -227,14 +252,17 @@ impl Class {
 
     #[inline]
     const fn shape(self) -> &'static Shape {
-        &SHAPES[self.index()]
+        // Not by an index, which would be the code divided and multiplied again.
+        //
+        // SAFETY: By the type invariant it is the offset of one of them.
+        unsafe { &*SHAPES.as_ptr().byte_add(self.0) }
     }
 
     /// Returns the bytes of an object.
     #[inline]
     #[must_use]
     pub const fn bytes(self) -> usize {
-        BYTES[self.index() + 1] as usize
+        self.shape().bytes as usize
     }
 
     /// Returns the pages of a slab.
@@ -252,13 +280,24 @@ impl Class {
     }
 
     /// Returns a number for a page, from the byte at which its slab begins, counted like those that
-    /// [`Code::object`] is told.
+    /// [`Class::begins`] is told.
     #[inline]
     #[must_use]
     pub const fn phase(self, slab_byte: usize) -> u32 {
         (slab_byte as u32)
             .wrapping_mul(self.shape().reciprocal)
             .wrapping_neg()
+    }
+
+    /// Says whether an object begins at a byte of the region, in a page whose phase is the upper half
+    /// of `phase`. The lower half may be anything.
+    #[inline]
+    #[must_use]
+    pub const fn begins(self, byte: usize, phase: u64) -> bool {
+        let shape = self.shape();
+        // The lower half of the product is 0, so nothing is carried from there.
+        let product = (byte as u64).wrapping_mul(shape.reciprocal_high);
+        product.wrapping_add(phase) < shape.beginning_high
     }
 
     /// Returns which object of a slab begins at this byte of it, if one does.
@@ -281,103 +320,6 @@ impl From<Class> for Known {
     fn from(class: Class) -> Self {
         // By the type invariant no code is 0.
         Self(NonZeroU16::new(class.code()).unwrap_or(NonZeroU16::MIN))
-    }
-}
-
-/// What a free is compared with to be one of an object, by a class's number and one. The first ones
-/// are of no class and fit nothing.
-struct Fits {
-    /// The class serves sizes from `least` on, and `span` more bytes.
-    least: [usize; CLASSES + 1],
-    span: [usize; CLASSES + 1],
-    places: [Places; CLASSES + 1],
-}
-
-/// Where objects of a class begin.
-#[derive(Clone, Copy)]
-#[repr(C, align(8))]
-struct Places {
-    /// As the class's shape has it.
-    reciprocal: u32,
-    /// What the lower half of byte · reciprocal is below, if and only if an object begins there.
-    ///
-    /// With e = bytes · reciprocal − 2³², it is number · e at the beginning of an object, and at
-    /// least the reciprocal at the other bytes (Lemire, Kaser and Kurz, Faster remainder by direct
-    /// computation, 2019). Beginnings behind the last object have larger numbers; where e is 0,
-    /// there are none.
-    beginning: u32,
-}
-
-static FITS: Fits = {
-    let mut fits = Fits {
-        least: [usize::MAX; CLASSES + 1],
-        span: [0; CLASSES + 1],
-        places: [Places {
-            reciprocal: 0,
-            beginning: 0,
-        }; CLASSES + 1],
-    };
-    let (mut class, mut least) = (0, 0);
-    while class < CLASSES {
-        let shape = SHAPES[class];
-        let (bytes, reciprocal) = (shape.bytes as usize, shape.reciprocal);
-        let error = (bytes as u64 * reciprocal as u64 - (1 << 32)) as u32;
-        fits.least[class + 1] = least;
-        fits.span[class + 1] = bytes - least;
-        fits.places[class + 1] = Places {
-            reciprocal,
-            beginning: if error == 0 {
-                1
-            } else {
-                shape.objects as u32 * error
-            },
-        };
-        least = bytes + 1;
-        class += 1;
-    }
-    fits
-};
-
-/// What the record of a page has of its class: a code, or 0 for none.
-///
-/// # Invariants
-///
-/// It is a multiple of 8 up to 8 · [`CLASSES`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Code(usize);
-
-impl Code {
-    /// Returns what a page's record has.
-    ///
-    /// # Safety
-    ///
-    /// It is 0, or was [`Class::code`].
-    #[inline]
-    #[must_use]
-    pub unsafe fn new(code: u16) -> Self {
-        // INVARIANT: By this function's contract.
-        Self(usize::from(code))
-    }
-
-    /// Returns the class that serves `bytes` bytes, and of which an object begins at a byte of the
-    /// region, if this is the code and `phase` the phase of the page in which that is.
-    ///
-    /// Of the alignment nothing is said: a class that serves the size may not have it.
-    #[inline]
-    #[must_use]
-    pub fn object(self, byte: usize, phase: u32, bytes: usize) -> Option<Class> {
-        // SAFETY: By the type invariant.
-        unsafe { assert_unchecked(self.0 % 8 == 0) };
-        // SAFETY: As above.
-        unsafe { assert_unchecked(self.0 <= 8 * CLASSES) };
-        let slot = self.0 / 8;
-        if bytes.wrapping_sub(FITS.least[slot]) > FITS.span[slot] {
-            return None;
-        }
-        let places = &FITS.places[slot];
-        let product = (byte as u32).wrapping_mul(places.reciprocal);
-        // INVARIANT: None of the sizes is as large as the least that 0 serves, so this is a class.
-        (product.wrapping_add(phase) < places.beginning).then_some(Class(self.0))
     }
 }
 
@@ -432,23 +374,22 @@ mod tests {
                 let begins = byte % class.bytes() == 0 && object < class.objects();
                 assert_eq!(class.object(byte), begins.then_some(object));
                 for slab in [0, 5 << PAGE_SHIFT, (4 << 30) - (3 << PAGE_SHIFT)] {
-                    // SAFETY: It is a class's.
-                    let code = unsafe { Code::new(class.code()) };
-                    let object = code.object(slab + byte, class.phase(slab), class.bytes());
-                    assert_eq!(object, begins.then_some(class));
+                    for rest in [0, u64::from(u32::MAX)] {
+                        let phase = u64::from(class.phase(slab)) << 32 | rest;
+                        assert_eq!(class.begins(slab + byte, phase), begins);
+                    }
                 }
             }
         }
     }
 
     #[test]
-    fn what_fits_a_class_is_what_it_serves() {
-        for class in [None].into_iter().chain(Class::all().map(Some)) {
-            // SAFETY: It is 0, or a class's.
-            let code = unsafe { Code::new(class.map_or(0, Class::code)) };
-            for size in (0..=5000).chain([1 << 32, (1 << 32) + 64, isize::MAX as usize - 7]) {
-                let served = class.filter(|_| of(size, 8) == class);
-                assert_eq!(code.object(0, 0, size), served, "{code:?}, {size}");
+    fn sizes_alone_are_served_as_if_aligned_to_8() {
+        let large = [1 << 32, (1 << 32) + 64, isize::MAX as usize - 63];
+        for size in (0..=5000).chain(large) {
+            for align in [1, 8, 64] {
+                let layout = Layout::from_size_align(size, align).unwrap();
+                assert_eq!(Class::of_size(&layout), of(size, 8));
             }
         }
     }

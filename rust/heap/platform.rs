@@ -37,6 +37,15 @@ pub unsafe trait Platform<T>: Sync {
     /// take a lock, or pin again.
     fn pinned<R>(&self, f: impl FnOnce(&T) -> R) -> Option<R>;
 
+    /// As [`Platform::pinned`], but where that would have to wait, this may return `None` as well.
+    ///
+    /// For those who have another way, and take that by a jump: a call in the middle of the fast path
+    /// would have it save registers, however seldom it is made.
+    #[inline(always)]
+    fn try_pinned<R>(&self, f: impl FnOnce(&T) -> R) -> Option<R> {
+        self.pinned(f)
+    }
+
     /// Has `work` done for a CPU, on it if it is there, and waits until it is done.
     ///
     /// `work` may take locks, and pins that CPU with what it is given. The caller may sleep, and

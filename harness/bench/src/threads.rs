@@ -10,7 +10,10 @@
 
 use std::{
     cell::Cell,
-    hint,
+    hint::{
+        self,
+        assert_unchecked, //
+    },
     sync::{
         Mutex,
         MutexGuard,
@@ -39,23 +42,27 @@ use slab_heap::platform::{
 };
 
 /// Threads that can have something. The others have nothing.
-const SLOTS: usize = 16;
+const THREADS: usize = 16;
 
-/// The number of a thread that has none yet.
-const NONE: usize = usize::MAX;
+/// What there is by the threads' numbers, of which the first is no thread's.
+const SLOTS: usize = THREADS + 1;
+
+/// The number of a thread that has none yet, or for which none was left.
+const NOBODY: usize = 0;
 
 thread_local! {
-    /// The thread's number.
-    static SLOT: Cell<usize> = const { Cell::new(NONE) };
+    /// The thread's number, below [`SLOTS`].
+    static NUMBER: Cell<usize> = const { Cell::new(NOBODY) };
 }
 
-/// Returns the number of a thread that asks for the first time.
-#[cold]
+/// Returns the thread's number. One that asks for the first time gets one, if there is one left.
 fn number() -> usize {
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    let number = NEXT.fetch_add(1, Relaxed);
-    SLOT.set(number);
-    number
+    static NEXT: AtomicUsize = AtomicUsize::new(NOBODY + 1);
+    if NUMBER.get() == NOBODY {
+        let next = NEXT.fetch_update(Relaxed, Relaxed, |next| (next < SLOTS).then_some(next + 1));
+        NUMBER.set(next.unwrap_or(NOBODY));
+    }
+    NUMBER.get()
 }
 
 /// What a thread has.
@@ -63,14 +70,31 @@ fn number() -> usize {
 struct Slot<T> {
     /// The thread is at it.
     busy: AtomicBool,
-    /// Somebody else wants it, or has it.
+    /// Somebody else wants it, or has it. Nobody's is claimed for ever.
     claimed: AtomicBool,
     own: T,
 }
 
+impl<T> Slot<T> {
+    /// Marks it, and says whether nobody else wants it.
+    #[inline(always)]
+    fn enter(&self) -> bool {
+        self.busy.store(true, Relaxed);
+        compiler_fence(SeqCst);
+        !self.claimed.load(Acquire)
+    }
+
+    /// Takes the mark away.
+    #[inline(always)]
+    fn leave(&self) {
+        self.busy.store(false, Release);
+    }
+}
+
 /// Threads, each of which has a `T`.
 pub(crate) struct Threads<T> {
-    slots: Box<[Slot<T>]>,
+    /// By the threads' numbers.
+    slots: [Box<Slot<T>>; SLOTS],
     /// Whoever claims something.
     claims: Mutex<()>,
 }
@@ -80,61 +104,74 @@ impl<T: Default> Threads<T> {
     pub(crate) fn new() -> Self {
         membarrier(MembarrierCommand::RegisterPrivateExpedited)
             .expect("Linux has had membarrier for private mappings since 4.14");
-        Self {
-            slots: (0..SLOTS).map(|_| Slot::default()).collect(),
+        let threads = Self {
+            slots: std::array::from_fn(|_| Box::default()),
             claims: Mutex::default(),
-        }
+        };
+        threads.slots[NOBODY].claimed.store(true, SeqCst);
+        threads
     }
 }
 
 impl<T> Threads<T> {
-    fn claims(&self) -> MutexGuard<'_, ()> {
-        self.claims.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Returns what there is for those who have numbers.
+    fn somebodys(&self) -> &[Box<Slot<T>>] {
+        &self.slots[NOBODY + 1..]
     }
 
-    /// Waits until nobody else wants what the thread has, and marks it.
-    #[cold]
-    fn wait(&self, slot: &Slot<T>) {
-        while slot.claimed.load(SeqCst) {
-            slot.busy.store(false, Release);
-            drop(self.claims());
-            slot.busy.store(true, SeqCst);
-        }
+    /// Returns what the thread has. Nobody's, if it has no number.
+    #[inline(always)]
+    fn own(&self) -> &Slot<T> {
+        let number = NUMBER.get();
+        // SAFETY: It is `NOBODY` or what `number` gave out, which is below.
+        unsafe { assert_unchecked(number < SLOTS) };
+        &self.slots[number]
+    }
+
+    fn claims(&self) -> MutexGuard<'_, ()> {
+        self.claims.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 // SAFETY: A thread is at its own with `busy` set and `claimed` seen clear after that. Who claims
 // has the mutex, sets `claimed`, and has the barrier run on every thread: one that had not stored
 // `busy` before it sees `claimed` after, and one that had is waited for. `busy` is cleared with
-// release, and `claimed` and the mutex are too, so each sees what the last one did.
+// release and seen so with acquire, and `claimed` and the mutex are too: each sees what the last one
+// did. Threads without a number see nobody's, where `claimed` is never cleared: it is none of the CPUs.
 unsafe impl<T: Send + Sync> Platform<T> for Threads<T> {
     fn cpus(&self) -> usize {
-        self.slots.len()
+        self.somebodys().len()
     }
 
     fn of(&self, cpu: usize) -> Option<&T> {
-        Some(&self.slots.get(cpu)?.own)
+        Some(&self.somebodys().get(cpu)?.own)
     }
 
-    #[inline(always)]
     fn pinned<R>(&self, f: impl FnOnce(&T) -> R) -> Option<R> {
-        let number = match SLOT.get() {
-            NONE => number(),
-            number => number,
-        };
-        let slot = self.slots.get(number)?;
-        slot.busy.store(true, Relaxed);
-        compiler_fence(SeqCst);
-        if slot.claimed.load(Relaxed) {
-            self.wait(slot);
+        if number() == NOBODY {
+            return None;
+        }
+        let slot = self.own();
+        while !slot.enter() {
+            slot.leave();
+            // Who claims has the mutex until he is done.
+            drop(self.claims());
         }
         let result = f(&slot.own);
-        slot.busy.store(false, Release);
+        slot.leave();
         Some(result)
     }
 
+    #[inline(always)]
+    fn try_pinned<R>(&self, f: impl FnOnce(&T) -> R) -> Option<R> {
+        let slot = self.own();
+        let result = slot.enter().then(|| f(&slot.own));
+        slot.leave();
+        result
+    }
+
     fn on(&self, cpu: usize, work: &mut (dyn FnMut(Pinning<'_, T>) + Send)) {
-        let Some(slot) = self.slots.get(cpu) else {
+        let Some(slot) = self.somebodys().get(cpu) else {
             return;
         };
         work(&|f| {
@@ -169,7 +206,9 @@ mod tests {
             for _ in 0..3 {
                 scope.spawn(|| {
                     for n in 0..TIMES {
-                        threads.pinned(step);
+                        if threads.try_pinned(step).is_none() {
+                            threads.pinned(step);
+                        }
                         if n % 64 == 0 {
                             for cpu in 0..threads.cpus() {
                                 threads.on(cpu, &mut |pin| pin(&mut |own| step(own)));
@@ -180,7 +219,7 @@ mod tests {
             }
         });
         let sum: usize = threads.all().map(|own| own.load(Relaxed)).sum();
-        let (own, claimed) = (3 * TIMES, 3 * TIMES.div_ceil(64) * SLOTS);
+        let (own, claimed) = (3 * TIMES, 3 * TIMES.div_ceil(64) * THREADS);
         // Other tests may have taken numbers, so that a thread had none.
         assert!(sum <= own + claimed && (sum - claimed) % TIMES == 0);
         assert!(sum > claimed);

@@ -6,6 +6,7 @@
 //! and back, and read the frame of a page, while another one adds a region.
 
 use core::{
+    alloc::Layout,
     cell::UnsafeCell,
     hint::assert_unchecked,
     ptr::{
@@ -25,7 +26,10 @@ use core::{
 
 use super::frames::Frame;
 use crate::{
-    class::PAGE_SHIFT,
+    class::{
+        Class,
+        PAGE_SHIFT, //
+    },
     engine::Block,
     region::{
         Offset,
@@ -196,6 +200,28 @@ impl Addresses {
         unsafe { assert_unchecked(!first.frames.is_null()) };
         // SAFETY: By the invariant of `View` there is a frame for each page of the region.
         Some((byte, unsafe { &*first.frames.add(byte >> PAGE_SHIFT) }))
+    }
+
+    /// Returns the class of the object that begins at an address of the first region, if that is the
+    /// one that serves the layout's size.
+    ///
+    /// Of the alignment nothing is said: a class that serves the size may not have it.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Addresses::find_in_first`].
+    #[inline(always)]
+    pub(super) unsafe fn object_in_first(
+        &self,
+        start: NonNull<u8>,
+        layout: &Layout,
+    ) -> Option<Class> {
+        // The page knows the class, as it does for `kfree`. But what is only compared with it need
+        // not wait for it: which magazine it is, the processor knows from the size before.
+        let class = Class::of_size(layout)?;
+        // SAFETY: By this function's contract.
+        let (byte, frame) = unsafe { self.find_in_first(start) }?;
+        frame.has_object(class, byte).then_some(class)
     }
 
     /// Returns the block that begins at an address of the first region.

@@ -48,32 +48,32 @@ impl<L: Lock<State> + Sync, P: Platform<Cache>> Hybrid<L, P> {
     /// Serves a request with what the CPU keeps.
     #[inline(always)]
     pub(super) fn take(&self, stock: Stock, told: Told) -> Option<Start> {
-        self.platform.pinned(|cache| cache.allocate(stock, told))?
+        self.platform
+            .try_pinned(|cache| cache.allocate(stock, told))?
     }
 
     /// Has the CPU keep a block of this size, and says whether it does.
     #[inline(always)]
     pub(super) fn put(&self, stock: Stock, start: Start, told: Told) -> bool {
         self.platform
-            .pinned(|cache| cache.release(stock, start, told))
+            .try_pinned(|cache| cache.release(stock, start, told))
             .unwrap_or(false)
     }
 
-    /// Has the CPU keep a block of this size, or returns how many it may keep if it has as many.
+    /// Has the CPU keep a block of this size, or returns how many it may keep if it does not.
     #[inline]
     pub(super) fn offer(&self, stock: Stock, start: Start, told: Told) -> Result<(), usize> {
-        let offered = self.platform.pinned(|cache| {
+        let offered = self.platform.try_pinned(|cache| {
             let put = cache.release(stock, start, told);
             put.then_some(()).ok_or_else(|| cache.capacity(stock))
         });
-        // Where CPUs keep nothing, there is no room to be made.
+        // Where CPUs keep nothing, or this one has to wait, there is no room to be made.
         offered.unwrap_or(Err(stock.most()))
     }
 
     /// Has the CPU keep an object of the first region, and returns its class if it does.
     ///
-    /// The page knows the class, as it does for `kfree`, and the size is to agree. What is no object
-    /// does not get into a magazine.
+    /// What is no object does not get into a magazine.
     ///
     /// # Safety
     ///
@@ -86,8 +86,7 @@ impl<L: Lock<State> + Sync, P: Platform<Cache>> Hybrid<L, P> {
         told: Told,
     ) -> Option<Class> {
         // SAFETY: What is released was handed out.
-        let (byte, frame) = unsafe { self.addresses.find_in_first(start) }?;
-        let class = frame.object(byte, layout.size())?;
+        let class = unsafe { self.addresses.object_in_first(start, layout) }?;
         self.put(Stock::Class(class), start, told).then_some(class)
     }
 
@@ -145,11 +144,24 @@ impl<L: Lock<State> + Sync, P: Platform<Cache>> Hybrid<L, P> {
     #[inline(always)]
     pub unsafe fn free(&self, start: NonNull<u8>, layout: Layout) -> Result<(), BadFree> {
         // SAFETY: By this function's contract.
-        match unsafe { self.put_object(start, &layout, None) } {
-            Some(_) => Ok(()),
-            // SAFETY: As above.
-            None => unsafe { self.free_pages(start, layout) },
+        if unsafe { self.free_at_once(start, layout) } {
+            return Ok(());
         }
+        // SAFETY: As above.
+        unsafe { self.free_pages(start, layout) }
+    }
+
+    /// Takes memory back if there is hardly anything to do, and says whether there was. If not,
+    /// nothing has happened, and [`Hybrid::free`] does it.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Engine::release`](crate::Engine::release).
+    #[inline(always)]
+    #[must_use]
+    pub unsafe fn free_at_once(&self, start: NonNull<u8>, layout: Layout) -> bool {
+        // SAFETY: By this function's contract.
+        unsafe { self.put_object(start, &layout, None) }.is_some()
     }
 
     /// Does the work of [`Hybrid::free`] for whole pages.
@@ -218,11 +230,8 @@ unsafe impl AtHand for Own<'_> {
         let class = match known {
             // SAFETY: By this function's contract it was made of a class.
             Some(known) => unsafe { Class::from_known(known) },
-            None => {
-                // SAFETY: What is released was handed out.
-                let (byte, frame) = unsafe { self.addresses.find_in_first(block.start) }?;
-                frame.object(byte, layout.size())?
-            }
+            // SAFETY: What is released was handed out.
+            None => unsafe { self.addresses.object_in_first(block.start, &layout) }?,
         };
         let stock = Stock::Class(class);
         self.cache

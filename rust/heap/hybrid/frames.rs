@@ -10,7 +10,7 @@
 //! to what an allocator needs.
 
 use core::sync::atomic::{
-    AtomicU32,
+    AtomicU64,
     Ordering::Relaxed, //
 };
 
@@ -18,7 +18,6 @@ use super::links::Links;
 use crate::{
     class::{
         Class,
-        Code,
         PAGE_BYTES,
         PAGE_SHIFT, //
     },
@@ -126,71 +125,66 @@ pub(super) enum Kind {
 
 /// The record of a page. Zeros are that of a page that is no head.
 ///
-/// It is made of atomics, which are used like plain words: only who has the lock changes a frame,
-/// but any CPU may read what it says of a block that nobody else can free meanwhile.
+/// It is an atomic, which is used like a plain word: only who has the lock changes a frame, but any
+/// CPU may read what it says of a block that nobody else can free meanwhile.
 ///
-/// # Invariants
+/// From the lowest bits on, it has:
+/// - 16 bits that say *what* it is: the code of the class of whose slab this is a page, or one of the
+///   constants, which are no codes; of what is free with its order.
+/// - 16 bits of a slab's *state*: how many of its pages are before this one, and in the first how many
+///   objects are out.
+/// - 32 bits that are the pages of what was handed out, or of a slab's page [`Class::phase`].
 ///
-/// The upper half of `what` is 0 or the code of a class.
+/// What is not there is 0.
 #[derive(Debug, Default)]
-pub(super) struct Frame {
-    /// In the upper half the code of the class of whose slab this is a page; else 0. In the lower one
-    /// the state. What is not a slab's: one of the constants, and for what is free its order. Of a
-    /// slab's pages, how many are before it, and of the first how many objects are out.
-    what: AtomicU32,
-    /// The pages of what was handed out; of a slab's page, [`Class::phase`].
-    word: AtomicU32,
-}
+pub(super) struct Frame(AtomicU64);
 
 const _: () = assert!(size_of::<Frame>() == 8);
 
+// The first code is behind all orders.
+const _: () = assert!(Frame::FREE as usize + (REGION_PAGES_SHIFT as usize) < Class::STRIDE);
+
 impl Frame {
+    const STATE_SHIFT: u32 = 16;
+    const WORD_SHIFT: u32 = 32;
     /// Where in the state of a slab's page the number of pages before it begins.
     const HEAD_SHIFT: u32 = 12;
     const TAIL: u16 = 0;
     const LARGE: u16 = 1;
-    /// The state of what is free of order 0; the other orders follow.
+    /// What is free of order 0; the other orders follow.
     const FREE: u16 = 2;
-    /// The bit that is set as well in the state of what is free and in no list.
+    /// The bit that is set as well where what is free is in no list.
     const RISING: u16 = 1 << 15;
 
     /// Says whether a block of `pages` pages begins here.
     #[inline]
     pub(super) fn is_large(&self, pages: usize) -> bool {
-        self.what.load(Relaxed) == Self::what(0, Self::LARGE)
-            && self.word.load(Relaxed) as usize == pages
-    }
-
-    /// Returns the class of which an object begins at byte `byte` of the region, which is in this
-    /// page, if it serves `bytes` bytes.
-    #[inline]
-    pub(super) fn object(&self, byte: usize, bytes: usize) -> Option<Class> {
-        // SAFETY: By the type invariant.
-        let code = unsafe { Code::new(Self::class_in(self.what.load(Relaxed))) };
-        code.object(byte, self.word.load(Relaxed), bytes)
+        u32::try_from(pages).is_ok_and(|pages| self.load() == Self::bits(Self::LARGE, 0, pages))
     }
 
     /// Says whether an object of `class` begins at byte `byte` of the region, which is in this page.
     #[inline]
     pub(super) fn has_object(&self, class: Class, byte: usize) -> bool {
-        self.object(byte, class.bytes()) == Some(class)
+        let bits = self.load();
+        Self::what_in(bits) == class.code() && class.begins(byte, bits)
     }
 
     /// Returns what the frame says.
     #[inline]
     pub(super) fn kind(&self) -> Kind {
-        let what = self.what.load(Relaxed);
-        let state = what as u16;
-        if let Some(class) = Class::of_code(Self::class_in(what)) {
+        let bits = self.load();
+        let what = Self::what_in(bits);
+        if let Some(class) = Class::of_code(what) {
+            let state = (bits >> Self::STATE_SHIFT) as u16;
             return match (state >> Self::HEAD_SHIFT) as u8 {
                 0 => Kind::Slab { class, used: state },
                 head => Kind::Inner { class, head },
             };
         }
-        match state {
+        match what {
             Self::TAIL => Kind::Tail,
             Self::LARGE => Kind::Large {
-                pages: self.word.load(Relaxed),
+                pages: Self::word_in(bits),
             },
             free => Kind::Free {
                 order: (free & !Self::RISING).wrapping_sub(Self::FREE) as u8,
@@ -198,7 +192,7 @@ impl Frame {
         }
     }
 
-    /// Returns what `word` is in the frame of page `index`.
+    /// Returns the upper half of the frame of page `index`.
     #[inline]
     fn word_of(index: usize, kind: Kind) -> u32 {
         let phase = |class: Class, head| class.phase(index.saturating_sub(head) << PAGE_SHIFT);
@@ -210,65 +204,77 @@ impl Frame {
         }
     }
 
-    /// Puts class and state together.
     #[inline]
-    const fn what(class: u16, state: u16) -> u32 {
-        (class as u32) << u16::BITS | state as u32
+    fn load(&self) -> u64 {
+        self.0.load(Relaxed)
     }
 
-    /// Returns the class of what was put together.
     #[inline]
-    const fn class_in(what: u32) -> u16 {
-        (what >> u16::BITS) as u16
+    fn store(&self, bits: u64) {
+        self.0.store(bits, Relaxed);
     }
 
-    /// Returns what is put together of what is free of an order.
+    /// Puts a frame together.
     #[inline]
-    const fn free(order: u32) -> u32 {
+    const fn bits(what: u16, state: u16, word: u32) -> u64 {
+        (word as u64) << Self::WORD_SHIFT | (state as u64) << Self::STATE_SHIFT | what as u64
+    }
+
+    /// Returns what it is: a code, or one of the constants.
+    #[inline]
+    const fn what_in(bits: u64) -> u16 {
+        bits as u16
+    }
+
+    /// Returns the upper half.
+    #[inline]
+    const fn word_in(bits: u64) -> u32 {
+        (bits >> Self::WORD_SHIFT) as u32
+    }
+
+    /// Returns the frame of what is free of an order.
+    #[inline]
+    const fn free(order: u32) -> u64 {
         // Orders are far from the end of the numbers.
-        Self::what(0, Self::FREE).wrapping_add(order)
+        Self::bits(Self::FREE, 0, 0).wrapping_add(order as u64)
     }
 
     /// Says whether a block of 2^`order` pages begins here that is in a list of free ones.
     #[inline]
     pub(super) fn is_listed(&self, order: u32) -> bool {
-        self.what.load(Relaxed) == Self::free(order)
+        self.load() == Self::free(order)
     }
 
     /// Makes what is free, or no head, the head of a block in the list of free ones of `order`.
     #[inline]
     pub(super) fn set_listed(&self, order: u32) {
-        // The word is 0 before and after, here and below.
-        self.what.store(Self::free(order), Relaxed);
+        self.store(Self::free(order));
     }
 
     /// Makes what is free, or no head, the head of a free block in no list.
     #[inline]
     pub(super) fn set_rising(&self, order: u32) {
-        let rising = Self::what(0, Self::RISING);
-        self.what.store(rising | Self::free(order), Relaxed);
+        self.store(Self::bits(Self::RISING, 0, 0) | Self::free(order));
     }
 
     /// Makes what is free no head.
     #[inline]
     pub(super) fn set_tail(&self) {
-        self.what.store(Self::what(0, Self::TAIL), Relaxed);
+        self.store(Self::bits(Self::TAIL, 0, 0));
     }
 
     /// Makes the frame of page `index` say something else.
     #[inline]
     fn set(&self, index: usize, kind: Kind) {
         let word = Self::word_of(index, kind);
-        let (class, state) = match kind {
-            Kind::Tail => (0, Self::TAIL),
+        let (what, state) = match kind {
+            Kind::Tail => (Self::TAIL, 0),
             Kind::Inner { class, head } => (class.code(), u16::from(head) << Self::HEAD_SHIFT),
-            Kind::Free { order } => (0, Self::FREE + u16::from(order)),
-            Kind::Large { .. } => (0, Self::LARGE),
+            Kind::Free { order } => (Self::FREE + u16::from(order), 0),
+            Kind::Large { .. } => (Self::LARGE, 0),
             Kind::Slab { class, used } => (class.code(), used),
         };
-        // INVARIANT: 0 or a code.
-        self.what.store(Self::what(class, state), Relaxed);
-        self.word.store(word, Relaxed);
+        self.store(Self::bits(what, state, word));
     }
 }
 
@@ -365,16 +371,15 @@ impl Frames {
     pub(super) fn is(&self, page: Page, kind: Kind) -> bool {
         let word = Frame::word_of(page.index(), kind);
         self.get(page)
-            .is_some_and(|frame| frame.kind() == kind && frame.word.load(Relaxed) == word)
+            .is_some_and(|frame| frame.kind() == kind && Frame::word_in(frame.load()) == word)
     }
 
     /// Says how many objects are out of the slab that begins at `page`.
     #[inline]
     pub(super) fn set_used(&mut self, page: Page, used: u16) {
         if let Some(frame) = self.get(page) {
-            let class = Frame::class_in(frame.what.load(Relaxed));
-            // INVARIANT: As before.
-            frame.what.store(Frame::what(class, used), Relaxed);
+            let others = frame.load() & !Frame::bits(0, u16::MAX, 0);
+            frame.store(others | Frame::bits(0, used, 0));
         }
     }
 
@@ -404,9 +409,10 @@ impl Frames {
         })
     }
 
-    /// Lends the word of a page, to be damaged.
+    /// Turns bits of the upper half of a page's frame.
     #[cfg(test)]
-    pub(super) fn damage_word(&mut self, page: Page) -> &AtomicU32 {
-        &self.get(page).unwrap().word
+    pub(super) fn damage_word(&mut self, page: Page, wrong: u32) {
+        let frame = self.get(page).unwrap();
+        frame.store(frame.load() ^ Frame::bits(0, 0, wrong));
     }
 }

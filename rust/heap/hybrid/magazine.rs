@@ -150,12 +150,12 @@ impl Stock {
         }
     }
 
-    /// Returns eight times the number and one: as a class, its code.
+    /// Returns [`Class::STRIDE`] times the number and one: as a class, its code.
     #[inline]
     const fn code(self) -> usize {
         match self {
             Self::Class(class) => class.code() as usize,
-            Self::Pages(pages) => 8 * (CLASSES + pages.count() - 1),
+            Self::Pages(pages) => Class::STRIDE * (CLASSES + pages.count() - 1),
         }
     }
 
@@ -204,7 +204,7 @@ struct Magazine {
     blocks: [AtomicPtr<u8>; SLOTS],
 }
 
-const _: () = assert!(size_of::<Magazine>() == 576);
+const _: () = assert!(size_of::<Magazine>() == 8 * Class::STRIDE);
 
 impl Magazine {
     /// Takes out the block that was put in last.
@@ -342,8 +342,8 @@ impl Cache {
         let first = self.magazines.as_ptr();
         // Not by an index, which would be the code divided and multiplied again.
         //
-        // SAFETY: The code is eight times the index, which is at most `STOCKS`.
-        unsafe { &*first.byte_add(stock.code() * (size_of::<Magazine>() / 8)) }
+        // SAFETY: The code is an eighth of a magazine's bytes times the index, which is at most `STOCKS`.
+        unsafe { &*first.byte_add(8 * stock.code()) }
     }
 
     /// Returns how many blocks there are of a size.

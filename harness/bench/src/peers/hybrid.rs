@@ -34,6 +34,21 @@ pub(super) unsafe fn make<L: New<State> + 'static>(memory: Memory) -> Box<dyn He
     Box::new(HybridHeap(unsafe { EngineHeap::new(engine, memory) }))
 }
 
+impl<L: New<State>> HybridHeap<L> {
+    /// Frees what is not freed at once: called last, so that nobody saves registers for it.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Heap::free`].
+    #[inline(never)]
+    unsafe fn free_slowly(&self, start: NonNull<u8>, size: usize, align: usize) {
+        // SAFETY: By this function's contract.
+        if let Err(what) = unsafe { self.0.engine().free(start, layout(size, align)) } {
+            refused(what);
+        }
+    }
+}
+
 impl<L: New<State>> Heap for HybridHeap<L> {
     fn alloc(&self, size: usize, align: usize) -> *mut u8 {
         let block = self.0.engine().alloc(layout(size, align));
@@ -44,8 +59,9 @@ impl<L: New<State>> Heap for HybridHeap<L> {
         // SAFETY: Callers free blocks that they were given, and null is none.
         let start = unsafe { NonNull::new_unchecked(start) };
         // SAFETY: By this function's contract.
-        if let Err(what) = unsafe { self.0.engine().free(start, layout(size, align)) } {
-            refused(what);
+        if !unsafe { self.0.engine().free_at_once(start, layout(size, align)) } {
+            // SAFETY: As above.
+            unsafe { self.free_slowly(start, size, align) };
         }
     }
 

@@ -97,6 +97,12 @@ unsafe impl Platform<Cache> for Restless {
         self.keep(thread_rng().gen_range(0..self.turns.len()), f)
     }
 
+    fn try_pinned<R>(&self, f: impl FnOnce(&Cache) -> R) -> Option<R> {
+        // Whether it would have to wait or not.
+        let refuses = thread_rng().gen_range(0..4) == 0;
+        (!refuses).then(|| self.pinned(f))?
+    }
+
     fn on(&self, cpu: usize, work: &mut (dyn FnMut(Pinning<'_, Cache>) + Send)) {
         work(&|f| {
             self.keep(cpu, f);
