@@ -24,9 +24,9 @@ use kernel::{
     sync::Arc, //
 };
 use slab_session::{
-    Entry,
     Event,
     Moment,
+    Slot,
     Storage, //
 };
 
@@ -88,12 +88,12 @@ impl Tables {
 // SAFETY: A chunk has memory of its own, which it gives to nobody else, and a length that never
 // changes.
 unsafe impl Storage for Tables {
-    type Chunk = Chunk<Entry>;
+    type Chunk = Chunk<Slot>;
     type Ring = Chunk<Event>;
 
     fn chunk(&self, entries: usize) -> Option<Self::Chunk> {
         let lease = Lease::new(&self.entries, entries)?;
-        Chunk::new(entries, Entry::VACANT, lease).ok()
+        Chunk::new(entries, Slot::VACANT, lease).ok()
     }
 
     fn moment() -> Moment {

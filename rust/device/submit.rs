@@ -104,7 +104,7 @@ impl OpenFile {
             while *done < base + lot.len() {
                 let first = *done - base;
                 let mut part = session.submit(lot, base, first);
-                part.run();
+                let part = part.run();
                 let (end, denied) = (part.end(), part.denied());
                 let told = end + usize::from(denied.is_some());
                 array.write(*done, &part.requests()[first..told])?;

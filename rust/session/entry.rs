@@ -15,8 +15,7 @@ use slab_heap::{
 use crate::{
     denied::Denied,
     handle::Handle,
-    pins::Pins,
-    table::Link, //
+    pins::Pins, //
 };
 
 /// A block and what is known of it.
@@ -56,33 +55,26 @@ impl State {
 
 /// One entry of a session's table.
 #[derive(Clone, Copy, Debug)]
-#[repr(align(64))]
-pub struct Entry {
+pub(crate) struct Entry {
     /// What names the entry, or will.
     pub(crate) handle: Handle,
     /// What the engine knows of the block.
     pub(crate) known: Option<Known>,
     /// What it is used for.
     pub(crate) state: State,
-    /// Of one that is vacant.
-    pub(crate) next: Link,
     /// Of a block that is there.
     pub(crate) record: Record,
 }
 
-// An entry is a cache line.
-const _: () = assert!(size_of::<Entry>() == 64);
-
 impl Entry {
     /// The entry of a new chunk.
-    pub const VACANT: Self = Self {
+    pub(crate) const VACANT: Self = Self {
         handle: match Handle::first(0) {
             Some(handle) => handle,
             None => unreachable!(),
         },
         known: None,
         state: State::Vacant,
-        next: Link::END,
         record: Record {
             block: Block {
                 start: NonNull::dangling(),

@@ -34,12 +34,12 @@ use crate::{
     entry::Record,
     handle::Handle,
     ledger::Ledger,
-    session::Session,
-    storage::Storage,
-    submit::{
+    request::{
         Name,
         Operation, //
     },
+    session::Session,
+    storage::Storage,
 };
 
 /// What was done, with the numbers of the ABI.

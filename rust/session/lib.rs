@@ -23,6 +23,7 @@ mod denied;
 mod entry;
 #[forbid(unsafe_code)]
 mod events;
+mod group;
 mod guard;
 #[forbid(unsafe_code)]
 mod handle;
@@ -30,8 +31,13 @@ mod handle;
 mod ledger;
 #[forbid(unsafe_code)]
 mod pins;
+#[forbid(unsafe_code)]
+mod request;
+#[forbid(unsafe_code)]
+mod room;
 mod session;
 mod storage;
+#[forbid(unsafe_code)]
 mod submit;
 mod table;
 #[cfg(test)]
@@ -42,7 +48,7 @@ pub use denied::{
     Denied,
     errno, //
 };
-pub use entry::Entry;
+
 pub use events::{
     Event,
     Kind,
@@ -63,9 +69,14 @@ pub use handle::{
 };
 pub use ledger::{
     Ledger,
-    Limits,
     Tally, //
 };
+pub use request::{
+    Name,
+    Operation,
+    Request, //
+};
+pub use room::Limits;
 pub use session::{
     Reply,
     Session,
@@ -73,8 +84,7 @@ pub use session::{
 };
 pub use storage::Storage;
 pub use submit::{
-    Name,
-    Operation,
-    Part,
-    Request, //
+    Done,
+    Part, //
 };
+pub use table::Slot;

@@ -5,11 +5,11 @@
 use core::ops::DerefMut;
 
 use crate::{
-    entry::Entry,
     events::{
         Event,
         Moment, //
     },
+    table::Slot,
 };
 
 /// Where the memory of tables and of events comes from.
@@ -21,7 +21,7 @@ use crate::{
 /// dropped or derefs again; so it is no `Box`. A ring, too, always derefs to the same events.
 pub unsafe trait Storage {
     /// An owned array of entries.
-    type Chunk: DerefMut<Target = [Entry]> + Send;
+    type Chunk: DerefMut<Target = [Slot]> + Send;
 
     /// Returns `entries` vacant entries, or `None` if there is no memory for them.
     fn chunk(&self, entries: usize) -> Option<Self::Chunk>;

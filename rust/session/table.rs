@@ -38,17 +38,35 @@ pub(crate) const CHUNKS: usize = 11;
 // All of them together have an entry for every index.
 const _: () = assert!(FIRST_CHUNK << (CHUNKS - 1) == INDEX_MAX as usize + 1);
 
-/// What a vacant entry has: the one that is to be used after it.
+/// The one that is to be used after a vacant entry.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Link(Option<NonNull<Entry>>);
+struct Link(Option<NonNull<Slot>>);
 
 impl Link {
     /// Leads nowhere.
-    pub(crate) const END: Self = Self(None);
+    const END: Self = Self(None);
 }
 
 // SAFETY: Nothing can be done with it, but by the table that it belongs to.
 unsafe impl Send for Link {}
+
+/// An entry with its link, which only the table knows: a cache line.
+#[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
+pub struct Slot {
+    entry: Entry,
+    next: Link,
+}
+
+const _: () = assert!(size_of::<Slot>() == 64);
+
+impl Slot {
+    /// The slot of a new chunk.
+    pub const VACANT: Self = Self {
+        entry: Entry::VACANT,
+        next: Link::END,
+    };
+}
 
 /// The entries.
 ///
@@ -57,14 +75,14 @@ unsafe impl Send for Link {}
 /// - There are `capacity` entries, which is what the chunks have together: they were added in order.
 ///   They are there as long as the table, and reached through `bases` alone.
 /// - Base `n` and an index that chunk `n` is for are a pointer to the index's entry.
-/// - The vacant entries form a queue from `first` to `last`, which [`Entry::next`] links. Where there
+/// - The vacant entries form a queue from `first` to `last`, which [`Slot::next`] links. Where there
 ///   is no `first` there are none, and `last` means nothing.
 pub(crate) struct Table<S: Storage> {
     chunks: [Option<S::Chunk>; CHUNKS],
-    bases: [*mut Entry; CHUNKS],
+    bases: [*mut Slot; CHUNKS],
     capacity: u32,
     first: Link,
-    last: NonNull<Entry>,
+    last: NonNull<Slot>,
 }
 
 // SAFETY: The pointers are to what the chunks own, and these can be sent.
@@ -133,23 +151,23 @@ impl<S: Storage> Table<S> {
         if index >= self.capacity {
             return None;
         }
-        let entry = self
+        let slot = self
             .bases
             .get(chunk_of(index))?
             .wrapping_add(index as usize);
         // SAFETY: By the type invariant it is the entry with that index, of which there is one.
-        let entry = unsafe { NonNull::new_unchecked(entry) };
+        let slot = unsafe { NonNull::new_unchecked(slot) };
         // INVARIANT: As above.
-        Some(Place { table: self, entry })
+        Some(Place { table: self, slot })
     }
 
     /// Returns the vacant entry that is to be used next.
     #[inline(always)]
     pub(crate) fn vacancy(&mut self) -> Option<Vacancy<'_>> {
-        let mut entry = self.first.0?;
+        let mut slot = self.first.0?;
         Some(Vacancy {
             // SAFETY: By the type invariant it is an entry, and the table is borrowed.
-            entry: unsafe { entry.as_mut() },
+            slot: unsafe { slot.as_mut() },
             first: &mut self.first,
         })
     }
@@ -163,7 +181,7 @@ impl<S: Storage> Table<S> {
 /// through that pointer alone; their indexes begin with `first`.
 pub(crate) struct Linked<S: Storage> {
     chunk: S::Chunk,
-    start: NonNull<Entry>,
+    start: NonNull<Slot>,
     entries: usize,
     first: u32,
 }
@@ -175,17 +193,19 @@ impl<S: Storage> Linked<S> {
         if entries == 0 {
             return None;
         }
-        let start = NonNull::from(&mut *chunk).cast::<Entry>();
+        let start = NonNull::from(&mut *chunk).cast::<Slot>();
         let mut next = Link::END;
         for place in (0..entries).rev() {
             // SAFETY: The chunk has more entries than that.
-            let mut entry = unsafe { start.add(place) };
+            let mut slot = unsafe { start.add(place) };
             // SAFETY: It is the chunk's, which is ours.
-            let vacant = unsafe { entry.as_mut() };
+            let vacant = unsafe { slot.as_mut() };
             vacant.next = next;
             // A chunk that lies behind the last index is never added.
-            vacant.handle = Handle::first(first + place as u32).unwrap_or(vacant.handle);
-            next = Link(Some(entry));
+            if let Some(handle) = Handle::first(first + place as u32) {
+                vacant.entry.handle = handle;
+            }
+            next = Link(Some(slot));
         }
         // INVARIANT: By the contract of `Storage` they stay there, and nobody else has them.
         Some(Self {
@@ -201,10 +221,10 @@ impl<S: Storage> Linked<S> {
 ///
 /// # Invariants
 ///
-/// `entry` is one of `table`.
+/// `slot` is one of `table`'s.
 pub(crate) struct Place<'t, S: Storage> {
     table: &'t mut Table<S>,
-    entry: NonNull<Entry>,
+    slot: NonNull<Slot>,
 }
 
 impl<S: Storage> Place<'_, S> {
@@ -214,15 +234,16 @@ impl<S: Storage> Place<'_, S> {
     pub(crate) fn vacate(mut self) {
         self.handle = self.handle.next();
         self.state = State::Vacant;
-        self.next = Link::END;
+        // SAFETY: By the type invariants; the table is borrowed.
+        unsafe { self.slot.as_mut() }.next = Link::END;
         // INVARIANT: Without a first one the queue is empty, and its last one history.
-        let link = Link(Some(self.entry));
+        let link = Link(Some(self.slot));
         match self.table.first.0 {
             // SAFETY: By the type invariant of the table it is an entry, and the table is borrowed.
             Some(_) => unsafe { self.table.last.as_mut() }.next = link,
             None => self.table.first = link,
         }
-        self.table.last = self.entry;
+        self.table.last = self.slot;
     }
 }
 
@@ -232,7 +253,7 @@ impl<S: Storage> Deref for Place<'_, S> {
     #[inline(always)]
     fn deref(&self) -> &Entry {
         // SAFETY: By the type invariants; the table is borrowed.
-        unsafe { self.entry.as_ref() }
+        &unsafe { self.slot.as_ref() }.entry
     }
 }
 
@@ -240,13 +261,13 @@ impl<S: Storage> DerefMut for Place<'_, S> {
     #[inline(always)]
     fn deref_mut(&mut self) -> &mut Entry {
         // SAFETY: As above.
-        unsafe { self.entry.as_mut() }
+        &mut unsafe { self.slot.as_mut() }.entry
     }
 }
 
 /// The first of the vacant entries. While it is not taken nothing has changed.
 pub(crate) struct Vacancy<'t> {
-    entry: &'t mut Entry,
+    slot: &'t mut Slot,
     first: &'t mut Link,
 }
 
@@ -255,7 +276,7 @@ impl<'t> Vacancy<'t> {
     #[inline(always)]
     pub(crate) fn take(self) -> &'t mut Entry {
         // INVARIANT: The queue begins with the one behind it.
-        *self.first = self.entry.next;
-        self.entry
+        *self.first = self.slot.next;
+        &mut self.slot.entry
     }
 }

@@ -60,13 +60,13 @@ pub(crate) struct Tables;
 
 // SAFETY: A vector is its entries' only owner.
 unsafe impl Storage for Tables {
-    type Chunk = Vec<Entry>;
+    type Chunk = Vec<Slot>;
     type Ring = Vec<Event>;
 
-    fn chunk(&self, entries: usize) -> Option<Vec<Entry>> {
+    fn chunk(&self, entries: usize) -> Option<Vec<Slot>> {
         let left = TABLES.get().checked_sub(1)?;
         TABLES.set(left);
-        Some(vec![Entry::VACANT; entries])
+        Some(vec![Slot::VACANT; entries])
     }
 
     fn moment() -> Moment {

@@ -509,7 +509,7 @@ impl Target for Sim {
         let (mut done, mut denied) = (0, None);
         while done < operations.len() && denied.is_none() {
             let mut part = self.session.submit(operations, 0, done);
-            part.run();
+            let part = part.run();
             (done, denied) = (part.end(), part.denied());
             part.publish();
         }

@@ -24,9 +24,9 @@ use slab_heap::{
     },
 };
 use slab_session::{
-    Entry,
     Event,
     Moment,
+    Slot,
     Storage, //
 };
 
@@ -101,13 +101,13 @@ pub(super) struct Heap;
 
 // SAFETY: A vector is its entries' only owner.
 unsafe impl Storage for Heap {
-    type Chunk = Vec<Entry>;
+    type Chunk = Vec<Slot>;
     type Ring = Vec<Event>;
 
     fn chunk(&self, entries: usize) -> Option<Self::Chunk> {
         let mut chunk = Vec::new();
         chunk.try_reserve_exact(entries).ok()?;
-        chunk.resize(entries, Entry::VACANT);
+        chunk.resize(entries, Slot::VACANT);
         Some(chunk)
     }
 

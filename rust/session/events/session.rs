@@ -274,7 +274,7 @@ fn a_submissions_operations_are_written_down_one_by_one() {
     let before = all(&session).len();
     let mut ops = vec![alloc_op(64); 20];
     let mut part = session.submit(&mut ops, 0, 0);
-    part.run();
+    let _done = part.run();
     drop(part);
     let kinds: Vec<_> = all(&session)[before..]
         .iter()

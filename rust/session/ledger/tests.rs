@@ -32,7 +32,7 @@ use std::{
 type TestLedger = Ledger<Tables>;
 
 fn chunk(first: u32, entries: usize) -> Linked<Tables> {
-    Linked::new(vec![Entry::VACANT; entries], first).unwrap()
+    Linked::new(vec![crate::Slot::VACANT; entries], first).unwrap()
 }
 
 fn ledger(bytes: usize, handles: u32) -> TestLedger {

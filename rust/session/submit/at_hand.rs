@@ -5,7 +5,6 @@
 use super::submit::{
     Op,
     alloc_op,
-    free_op,
     op,
     sound_engine,
     submit, //

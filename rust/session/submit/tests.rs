@@ -71,7 +71,7 @@ pub(super) fn submit<E: Engine>(
     let mut done = 0;
     while done < ops.len() {
         let mut part = session.submit(ops, 0, done);
-        part.run();
+        let part = part.run();
         let (end, denied) = (part.end(), part.denied());
         part.publish();
         done = end;
@@ -126,9 +126,9 @@ fn a_part_that_is_not_published_leaves_no_block() {
     let mut ops = vec![alloc_op(64); 20];
     ops.insert(10, op(Operation::Free(Name::Earlier(3))));
     let mut part = session.submit(&mut ops, 0, 0);
-    part.run();
-    assert_eq!((part.end(), part.denied()), (21, None));
-    let told = handle(&part.requests()[0]);
+    let done = part.run();
+    assert_eq!((done.end(), done.denied()), (21, None));
+    let told = handle(&done.requests()[0]);
     assert_eq!(bytes(&session, told), [0; 64]);
     drop(part);
     let after = session.tally();
@@ -154,12 +154,12 @@ fn a_reallocation_is_a_part_that_can_be_undone() {
     let realloc = op(Operation::Reallocate(Name::Handle(block.to_bits()), 5000));
     let mut ops = [alloc_op(64), realloc, alloc_op(64)];
     let mut part = session.submit(&mut ops, 0, 0);
-    part.run();
-    assert_eq!(part.end(), 1);
+    let done = part.run();
+    assert_eq!(done.end(), 1);
     drop(part);
     let mut part = session.submit(&mut ops[1..], 1, 0);
-    part.run();
-    assert_eq!(part.end(), 1);
+    let done = part.run();
+    assert_eq!(done.end(), 1);
     assert_eq!(session.free(block), Err(Denied::Pinned));
     drop(part);
     assert_eq!(bytes(&session, block), [7; 100]);
@@ -205,12 +205,12 @@ fn a_name_is_an_earlier_allocation_or_nothing() {
     // Numbers count from the submission's first operation, of which these are not the beginning.
     let mut ops = [alloc_op(8), op(Operation::Free(Name::Earlier(64)))];
     let mut part = session.submit(&mut ops, 64, 0);
-    part.run();
+    let part = part.run();
     assert_eq!((part.end(), part.denied()), (2, None));
     part.publish();
     let mut ops = [alloc_op(8), op(Operation::Free(Name::Earlier(63)))];
     let mut part = session.submit(&mut ops, 64, 0);
-    part.run();
+    let part = part.run();
     assert_eq!((part.end(), part.denied()), (1, Some(Denied::BadOperation)));
     part.publish();
     assert!(session.free(block).is_ok());
