@@ -3,7 +3,10 @@
 //! Requests that fail to order, as the command line has it.
 
 use anyhow::Context;
-use clap::Args;
+use clap::{
+    Args,
+    error::ErrorKind, //
+};
 use serde::{
     Deserialize,
     Serialize, //
@@ -34,6 +37,20 @@ impl Failing {
         self != Self::default()
     }
 
+    /// Says whether they can fail on these engines, before anything is done on one.
+    ///
+    /// # Errors
+    ///
+    /// When there is no private pool, which is where alone they do.
+    pub(crate) fn possible(self, shared: bool, engines: &[Engine]) -> Result<(), clap::Error> {
+        if self.is_any() && (shared || engines.contains(&Engine::Slub)) {
+            let why = "requests fail to order in a private pool only: slub has none, and --shared \
+                       asks for another\n";
+            return Err(clap::Error::raw(ErrorKind::ArgumentConflict, why));
+        }
+        Ok(())
+    }
+
     /// Has them fail in a session on `engine`.
     pub(crate) fn order(self, target: &dyn Target, engine: Engine) -> anyhow::Result<()> {
         if !self.is_any() {
@@ -43,7 +60,7 @@ impl Failing {
         target
             .fail(every.unwrap_or(0), growth.unwrap_or(0))
             .map(|_refused| ())
-            .with_context(|| format!("{engine}: requests fail to order in a private pool only"))
+            .with_context(|| format!("{engine}: FAIL failed"))
     }
 
     /// Returns the options that order the same.

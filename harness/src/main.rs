@@ -36,6 +36,9 @@ use slablab_trace::rng;
 
 fn main() -> ExitCode {
     cli::Cli::parse().run().unwrap_or_else(|error| {
+        if let Some(usage) = error.downcast_ref::<clap::Error>() {
+            usage.exit();
+        }
         match error.downcast_ref::<io::Error>() {
             // Whoever read the output has seen enough of it.
             Some(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,

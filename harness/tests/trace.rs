@@ -155,6 +155,13 @@ fn the_story_of_an_operation_says_why() {
     stderr("replay --target sim", 2);
     let injected = format!("replay {trace} --target sim --engine seed --fail-every 2 --explain 2");
     assert!(stdout(&injected).contains("Refused: injected"));
+    for impossible in [
+        "stress batch --target sim --shared --fail-every 2",
+        "stress batch --target sim --engine slub --fail-growth 2",
+        "replay larson --target sim --engine slub --fail-every 2",
+    ] {
+        assert!(stderr(impossible, 2).contains("in a private pool only"));
+    }
 }
 
 #[test]

@@ -48,7 +48,6 @@ pub use denied::{
     Denied,
     errno, //
 };
-
 pub use events::{
     Event,
     Kind,

@@ -23,16 +23,16 @@ pub enum Name {
 /// What is to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
-    /// [`Session::allocate`]
+    /// [`Session::allocate`](crate::Session::allocate)
     Allocate {
         /// The bytes.
         size: u64,
         /// Their alignment.
         align: u64,
     },
-    /// [`Session::free`]
+    /// [`Session::free`](crate::Session::free)
     Free(Name),
-    /// [`Session::reallocate`]
+    /// [`Session::reallocate`](crate::Session::reallocate)
     Reallocate(Name, u64),
     /// Nothing, and nothing is said of it.
     Nothing,

@@ -2,7 +2,7 @@
 
 //! How figures are shown to people: numbers, tables, progress.
 //!
-//! Texts always carry their styles; [`print`] leaves them away where there is no terminal.
+//! Texts always carry their styles; [`print()`] leaves them away where there is no terminal.
 
 #![forbid(unsafe_code)]
 

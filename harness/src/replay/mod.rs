@@ -3,8 +3,8 @@
 //! A trace, run through an engine.
 //!
 //! Three ways of it, all through SUBMIT: [`Checked`] looks at every answer and every byte, and is
-//! what figures come from ([`film`] stops it now and then to look at the pool); [`fits`] only asks
-//! whether there is room; [`times`] takes the time of single operations.
+//! what figures come from ([`film`] stops it now and then to look at the pool); [`fits()`] only asks
+//! whether there is room; [`times()`] takes the time of single operations.
 
 mod checked;
 pub(crate) mod film;

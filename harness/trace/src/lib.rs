@@ -2,7 +2,7 @@
 
 //! Traces: what a program asks of an allocator, without the program.
 //!
-//! A [`Trace`] is made by a [`pattern`] from a seed, read from a file ([`format`]), or recorded
+//! A [`Trace`] is made by a [`pattern`] from a seed, read from a file ([`mod@format`]), or recorded
 //! from a running kernel ([`ftrace`]). [`shape`] describes one, [`search`] finds the smallest pool
 //! that one can be run in. Nothing here allocates for a trace: that is left to whoever replays it.
 

@@ -24,7 +24,7 @@ use crate::{
     },
 };
 
-/// What the lock of a [`Hybrid`] protects.
+/// What the lock of a [`Hybrid`](super::Hybrid) protects.
 pub struct State {
     pub(super) heap: Heap,
     pub(super) regions: Regions,

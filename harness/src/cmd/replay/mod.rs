@@ -132,6 +132,7 @@ impl PlanArgs {
     /// Returns the engines, and what is done on each.
     pub(super) fn plan(&self) -> anyhow::Result<(Vec<Engine>, Plan)> {
         let engines = Opener::shared(self.target).chosen(self.engine)?;
+        self.failing.possible(false, &engines)?;
         let plan = Plan {
             target: self.target,
             pool_bytes: self.pool << 20,

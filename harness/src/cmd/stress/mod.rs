@@ -167,6 +167,7 @@ impl StressArgs {
 pub(crate) fn run(args: StressArgs) -> anyhow::Result<ExitCode> {
     let mut opener = Opener::new(&args.target);
     let engines = opener.chosen(args.engine)?;
+    args.failing.possible(args.target.shared, &engines)?;
     let workloads = args.workloads();
     let conditions = args.conditions();
     let ktap = args

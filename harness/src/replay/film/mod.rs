@@ -249,10 +249,7 @@ impl<'run> Camera<'run> {
         for ((index, op), answer) in (first..).zip(&self.trace.ops()[first..]).zip(answers) {
             let change = self.book.enter(op, answer);
             // A seed that is no longer the textbook's has no map.
-            let parted = self.twin.as_mut().map(|twin| twin.enter(op, answer));
-            if let Some(Err(_)) = parted {
-                self.twin = None;
-            }
+            self.twin.take_if(|twin| twin.enter(op, answer).is_err());
             least = least.min(self.book.requested);
             most = most.max(self.book.requested);
             let bytes = match op.kind {

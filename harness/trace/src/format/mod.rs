@@ -3,7 +3,7 @@
 //! Files of traces.
 //!
 //! What a file is, its first line says: [`parse`] reads [`text`], [`rep`] and what the kernel's
-//! [`ftrace`](crate::ftrace) prints. A bad line is named by its number, whatever the bytes are.
+//! [`ftrace`] prints. A bad line is named by its number, whatever the bytes are.
 
 mod error;
 pub mod rep;
@@ -26,7 +26,7 @@ pub enum Format {
     Text,
     /// That of the classic exercise: [`rep`].
     Rep,
-    /// What the kernel's tracing prints: [`ftrace`](crate::ftrace).
+    /// What the kernel's tracing prints: [`ftrace`].
     Ftrace,
 }
 
