@@ -31,7 +31,7 @@ use slab_heap::{
     },
     hybrid::{
         self,
-        Cache,
+        CacheSize,
         Hybrid, //
     },
     region::{
@@ -52,7 +52,7 @@ use crate::{
         Budget,
         Lease, //
     },
-    cpus::Cpus,
+    cpu_caches::CpuCaches,
     lock::BoxedSpinLock,
     memory::Memory,
     slub::Slub, //
@@ -102,7 +102,7 @@ fn shadowed<E: Engine>(engine: E) -> Shadowed<E> {
 }
 
 type SeedEngine = Seed<BoxedSpinLock<seed::State>>;
-type HybridEngine = Hybrid<BoxedSpinLock<hybrid::State>, Cpus<Cache>>;
+type HybridEngine = Hybrid<BoxedSpinLock<hybrid::State>, CpuCaches>;
 
 /// An engine in debug mode, which finds stray accesses itself: KASAN is told nothing of its pool.
 pub(crate) type Guarded = Guard<PoolEngine, BoxedSpinLock<guard::State>, Current>;
@@ -141,20 +141,20 @@ impl Caller for Current {
 }
 
 impl AnyEngine {
-    /// Makes an engine without memory, or one of `bytes` bytes if it has no pool.
+    /// Makes an engine for a pool of `bytes` bytes, which has no memory yet.
     fn new(kind: EngineKind, bytes: usize) -> Result<Self> {
         Ok(match kind {
             EngineKind::Seed => Self::Seed(shadowed(seed()?)),
-            EngineKind::Hybrid => Self::Hybrid(shadowed(hybrid()?)),
+            EngineKind::Hybrid => Self::Hybrid(shadowed(hybrid(bytes)?)),
             EngineKind::Slub => Self::Slub(Slub::new(bytes)?),
         })
     }
 
-    /// Makes an engine in debug mode, without memory.
-    fn guarded(kind: EngineKind) -> Result<Self> {
+    /// Makes an engine in debug mode for a pool of `bytes` bytes, which has no memory yet.
+    fn guarded(kind: EngineKind, bytes: usize) -> Result<Self> {
         let engine = match kind {
             EngineKind::Seed => PoolEngine::Seed(seed()?),
-            EngineKind::Hybrid => PoolEngine::Hybrid(hybrid()?),
+            EngineKind::Hybrid => PoolEngine::Hybrid(hybrid(bytes)?),
             EngineKind::Slub => return Err(EOPNOTSUPP),
         };
         let state = BoxedSpinLock::new(new_spinlock!(guard::State::new(), "slablab_guard"))?;
@@ -175,9 +175,12 @@ fn seed() -> Result<SeedEngine> {
     Ok(Seed::new(state))
 }
 
-fn hybrid() -> Result<HybridEngine> {
+fn hybrid(bytes: usize) -> Result<HybridEngine> {
     let state = BoxedSpinLock::new(new_spinlock!(hybrid::State::new(), "slablab_hybrid"))?;
-    Ok(Hybrid::new(state, Cpus::new()?))
+    Ok(Hybrid::new(
+        state,
+        CpuCaches::new(CacheSize::for_pool(bytes))?,
+    ))
 }
 
 /// A region's memory, and what it takes of the budget that the pool is charged to.
@@ -236,7 +239,7 @@ impl PoolRef {
         debug: bool,
     ) -> Result<Self> {
         let engine = if debug {
-            AnyEngine::guarded(kind)?
+            AnyEngine::guarded(kind, bytes)?
         } else {
             AnyEngine::new(kind, bytes)?
         };

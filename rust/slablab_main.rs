@@ -13,8 +13,8 @@
 //!   Linux's own; the others are in the crate `slab_heap`;
 //! - [`bench`]: allocators measured, each made for the purpose;
 //! - [`tables`]: the memory of sessions' tables; [`budget`]: how much all may have together;
-//! - [`lock`]: the kernel's spinlock, as those crates want a lock; [`cpus`]: its CPUs, as `hybrid`
-//!   wants a machine;
+//! - [`lock`]: the kernel's spinlock, as those crates want a lock; [`cpu_caches`]: the caches of
+//!   `hybrid`'s CPUs; [`pin`]: staying on a CPU;
 //! - `shadowed`, on a kernel with KASAN: tells it what is free in a pool; `stray`: the test of that, in
 //!   a build that is made for it.
 
@@ -30,13 +30,14 @@ mod argument;
 mod bench;
 #[forbid(unsafe_code)]
 mod budget;
-mod cpus;
+mod cpu_caches;
 mod device;
 mod lab;
 mod lock;
 mod memory;
 #[forbid(unsafe_code)]
 mod parameters;
+mod pin;
 mod pool;
 #[cfg(all(CONFIG_KASAN_GENERIC, CONFIG_KASAN_VMALLOC))]
 mod shadowed;
@@ -101,8 +102,6 @@ impl kernel::InPlaceModule for Slablab {
     fn init(_module: &'static ThisModule) -> impl PinInit<Self, Error> {
         // SAFETY: The module is initialised once, and nothing of it runs before.
         unsafe { lab::init() };
-        // SAFETY: As above.
-        unsafe { cpus::init() };
 
         pin_init::pin_init_scope(|| {
             let parameters = Parameters::read()?;

@@ -159,6 +159,8 @@ header_enum! {
         Tables = SLABLAB_CAUSE_TABLES, "tables";
         /// FAIL said so.
         Injected = SLABLAB_CAUSE_INJECTED, "injected";
+        /// A CPU that may hold free memory could not be reached in time.
+        Busy = SLABLAB_CAUSE_BUSY, "busy";
     }
 }
 

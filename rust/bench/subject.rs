@@ -41,7 +41,7 @@ use slab_heap::{
     engine::BadFree,
     hybrid::{
         self,
-        Cache,
+        CacheSize,
         Hybrid, //
     },
     seed::{
@@ -59,7 +59,7 @@ use super::lock::{
     CountingLock, //
 };
 use crate::{
-    cpus::Cpus,
+    cpu_caches::CpuCaches,
     memory::Memory,
     uapi::{
         SLABLAB_RULE_LIVE_BLOCKS,
@@ -286,7 +286,7 @@ unsafe impl Subject for KmemCache {
 }
 
 /// An engine of ours, with the locks of the benches.
-type HybridEngine = Hybrid<CountingLock<hybrid::State>, Cpus<Cache>>;
+type HybridEngine = Hybrid<CountingLock<hybrid::State>, CpuCaches>;
 
 /// An engine of ours, with the locks of the benches.
 type SeedEngine = Seed<CountingLock<seed::State>>;
@@ -295,7 +295,7 @@ type SeedEngine = Seed<CountingLock<seed::State>>;
 fn new_hybrid() -> Result<(HybridEngine, CountingLock<hybrid::State>)> {
     let state = Counted::new(hybrid::State::new());
     let (lock, ours) = CountingLock::pair(new_spinlock!(state, "slablab_bench_hybrid"))?;
-    Ok((Hybrid::new(lock, Cpus::new()?), ours))
+    Ok((Hybrid::new(lock, CpuCaches::new(CacheSize::FULL)?), ours))
 }
 
 /// Makes a `seed` without memory.

@@ -87,8 +87,8 @@ pub struct Walk {
     pub(crate) seen: usize,
     /// Records of all parts that were seen since the walk began last.
     pub(crate) walked: u64,
-    /// What the CPUs had done when their part began.
-    pub(crate) turns: u64,
+    /// The sum of the CPUs' epochs when the walk came to their magazines.
+    pub(crate) cpu_epochs: Option<u64>,
     /// What was seen, to be compared with counters at the end.
     pub(crate) sums: Sums,
 }
@@ -112,13 +112,13 @@ pub(crate) struct Sums {
 }
 
 impl Walk {
-    /// Returns a walk that has not begun.
+    /// Recpu_epochs a walk that has not begun.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Returns how many records were looked at.
+    /// Recpu_epochs how many records were looked at.
     #[must_use]
     pub fn walked(&self) -> u64 {
         self.walked
@@ -126,7 +126,7 @@ impl Walk {
 
     /// Begins, or begins again when `epoch` is not the walk's own.
     ///
-    /// Returns `false` when that happened too often.
+    /// Recpu_epochs `false` when that happened too often.
     pub(crate) fn resume(&mut self, epoch: u64) -> bool {
         if self.epoch == Some(epoch) {
             return true;

@@ -62,7 +62,7 @@ static BY_GRAINS: [u16; LARGEST / GRAIN + 1] = {
 
 /// What there is to know of a class, computed once.
 #[derive(Clone, Copy)]
-#[repr(C)]
+#[repr(C, align(32))]
 struct Shape {
     /// The reciprocal, in the upper half.
     reciprocal_high: u64,
@@ -79,12 +79,7 @@ struct Shape {
     bytes: u16,
     objects: u16,
     pages: u8,
-    number: u8,
-    /// So that codes are the offsets.
-    filler: [u64; Class::STRIDE / 8 - 4],
 }
-
-const _: () = assert!(size_of::<Shape>() == Class::STRIDE);
 
 /// Every class's shape, behind one that is no class's.
 static SHAPES: [Shape; CLASSES + 1] = {
@@ -95,8 +90,6 @@ static SHAPES: [Shape; CLASSES + 1] = {
         bytes: 0,
         objects: 0,
         pages: 0,
-        number: 0,
-        filler: [0; Class::STRIDE / 8 - 4],
     }; CLASSES + 1];
     let mut class = 0;
     while class < CLASSES {
@@ -135,16 +128,13 @@ impl Shape {
             bytes: bytes as u16,
             objects: objects as u16,
             pages: pages as u8,
-            number: class as u8,
-            filler: [0; Class::STRIDE / 8 - 4],
         }
     }
 }
 
 impl Class {
-    /// What codes are multiples of: an eighth of a magazine's bytes. So a code, or eight times that,
-    /// leads to all there is of a class, and addressing multiplies for nothing.
-    pub const STRIDE: usize = 72;
+    /// The bytes of a row in the table of classes: a code is the offset of the class's row.
+    pub const STRIDE: usize = size_of::<Shape>();
 
     /// Returns the class that serves a layout, or `None` if that needs pages of its own.
     #[inline]
@@ -208,8 +198,10 @@ impl Class {
     #[inline]
     #[must_use]
     pub const fn index(self) -> usize {
-        let number = self.shape().number as usize;
-        // SAFETY: All shapes are numbered so.
+        // SAFETY: By the type invariant.
+        unsafe { assert_unchecked(self.0 % Self::STRIDE == 0) };
+        let number = (self.0 / Self::STRIDE).wrapping_sub(1);
+        // SAFETY: By the type invariant.
         unsafe { assert_unchecked(number < CLASSES) };
         number
     }

@@ -54,16 +54,19 @@ pub enum Refusal {
     Unsupported,
     /// It was to be refused: see [`crate::fail`].
     Injected,
+    /// A CPU that may hold free memory could not be reached in time.
+    Busy,
 }
 
 impl Refusal {
     /// All reasons, in the order of their numbers.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::TooBig,
         Self::Exhausted,
         Self::Fragmented,
         Self::Unsupported,
         Self::Injected,
+        Self::Busy,
     ];
 
     /// The number of reasons.

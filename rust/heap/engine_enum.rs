@@ -10,7 +10,7 @@
 /// # Examples
 ///
 /// ```
-/// use slab_heap::{Engine, engine_enum, hybrid, lock::Lock, platform::Shared, seed};
+/// use slab_heap::{Engine, engine_enum, hybrid, lock::Lock, per_cpu::NoPerCpu, seed};
 ///
 /// struct NoLock<T>(std::sync::Mutex<T>);
 ///
@@ -27,12 +27,12 @@
 ///         /// The textbook's.
 ///         Seed(seed::Seed<NoLock<seed::State>>),
 ///         /// The one without its weaknesses.
-///         Hybrid(hybrid::Hybrid<NoLock<hybrid::State>, Shared>),
+///         Hybrid(hybrid::Hybrid<NoLock<hybrid::State>, NoPerCpu>),
 ///     }
 /// }
 ///
 /// let state = hybrid::State::new();
-/// let engine = AnyEngine::Hybrid(hybrid::Hybrid::new(NoLock(state.into()), Shared));
+/// let engine = AnyEngine::Hybrid(hybrid::Hybrid::new(NoLock(state.into()), NoPerCpu));
 /// assert!(engine.capabilities().pool);
 /// assert_eq!(engine.capacity(), 0);
 /// # drop(AnyEngine::Seed(seed::Seed::new(NoLock(seed::State::new().into()))));

@@ -37,6 +37,9 @@ pub struct Offset(
 const _: () = assert!(size_of::<Option<Offset>>() == size_of::<u64>());
 
 impl Offset {
+    /// An offset that is in no pool.
+    pub(crate) const NOWHERE: Self = Self::new(u16::MAX, 0);
+
     /// Returns the offset of byte `byte` in region `region`.
     #[inline(always)]
     #[must_use]

@@ -24,11 +24,13 @@ pub enum Cause {
     Tables = 6,
     /// It was to be refused.
     Injected = 7,
+    /// A CPU that may hold free memory could not be reached in time.
+    Busy = 8,
 }
 
 impl Cause {
     /// One more than the largest number, so that an array can have one element for each.
-    pub const END: usize = 8;
+    pub const END: usize = 9;
 }
 
 impl From<Refusal> for Cause {
@@ -39,6 +41,7 @@ impl From<Refusal> for Cause {
             Refusal::Fragmented => Self::Fragmented,
             Refusal::Unsupported => Self::Unsupported,
             Refusal::Injected => Self::Injected,
+            Refusal::Busy => Self::Busy,
         }
     }
 }
@@ -131,7 +134,11 @@ impl Denied {
             Self::SizeZero | Self::BadAlign | Self::BadOperation | Self::NotPages => errno::EINVAL,
             Self::Refused(Refusal::Unsupported) => errno::EOPNOTSUPP,
             Self::Refused(
-                Refusal::TooBig | Refusal::Exhausted | Refusal::Fragmented | Refusal::Injected,
+                Refusal::TooBig
+                | Refusal::Exhausted
+                | Refusal::Fragmented
+                | Refusal::Injected
+                | Refusal::Busy,
             )
             | Self::Fragmented(_)
             | Self::NoTable => errno::ENOMEM,

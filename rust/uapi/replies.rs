@@ -67,6 +67,7 @@ const _: () = {
     assert!(Cause::Unsupported as u32 == SLABLAB_CAUSE_UNSUPPORTED);
     assert!(Cause::Tables as u32 == SLABLAB_CAUSE_TABLES);
     assert!(Cause::Injected as u32 == SLABLAB_CAUSE_INJECTED);
+    assert!(Cause::Busy as u32 == SLABLAB_CAUSE_BUSY);
     assert!(Cause::END <= SLABLAB_CAUSES as usize);
 };
 

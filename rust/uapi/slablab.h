@@ -125,8 +125,10 @@ enum slablab_cause {
 	SLABLAB_CAUSE_TABLES = 6,
 	/* SLABLAB_FAIL said so. */
 	SLABLAB_CAUSE_INJECTED = 7,
+	/* A CPU that may hold free memory could not be reached in 10 ms. */
+	SLABLAB_CAUSE_BUSY = 8,
 };
-#define SLABLAB_CAUSES 8
+#define SLABLAB_CAUSES 9
 
 /* "There is none" in slablab_cost.class_index and .order, and in .offset. */
 #define SLABLAB_NO_CLASS 0xff
@@ -310,7 +312,7 @@ struct slablab_stats {
 	/* From SLABLAB_ORDER_MIN on; zeros where the engine does not tell. */
 	struct slablab_order_stats orders[SLABLAB_ORDERS_MAX];	/* (out) */
 };
-#define SLABLAB_STATS_SIZE_VER1 2624
+#define SLABLAB_STATS_SIZE_VER1 2640
 
 /* Rules that SLABLAB_CHECK can find broken. */
 enum slablab_rule {

@@ -9,7 +9,7 @@ pub const SLABLAB_CAP_POOL: u32 = 1;
 pub const SLABLAB_CAP_PRIVATE: u32 = 2;
 pub const SLABLAB_CAP_MAP: u32 = 4;
 pub const SLABLAB_CAP_MMAP: u32 = 8;
-pub const SLABLAB_CAUSES: u32 = 8;
+pub const SLABLAB_CAUSES: u32 = 9;
 pub const SLABLAB_NO_CLASS: u32 = 255;
 pub const SLABLAB_NO_ORDER: u32 = 255;
 pub const SLABLAB_NO_OFFSET: i32 = -1;
@@ -26,7 +26,7 @@ pub const SLABLAB_FAULTS: u32 = 16;
 pub const SLABLAB_CLASSES_MAX: u32 = 40;
 pub const SLABLAB_ORDER_MIN: u32 = 12;
 pub const SLABLAB_ORDERS_MAX: u32 = 24;
-pub const SLABLAB_STATS_SIZE_VER1: u32 = 2624;
+pub const SLABLAB_STATS_SIZE_VER1: u32 = 2640;
 pub const SLABLAB_CHECK_SIZE_VER1: u32 = 32;
 pub const SLABLAB_EXTEND_SIZE_VER1: u32 = 32;
 pub const SLABLAB_REGIONS_MAX: u32 = 16;
@@ -61,7 +61,7 @@ pub const SLABLAB_BIND: u32 = 3223370497;
 pub const SLABLAB_ALLOC: u32 = 3224419074;
 pub const SLABLAB_FREE: u32 = 47875;
 pub const SLABLAB_REALLOC: u32 = 3223894788;
-pub const SLABLAB_STATS: u32 = 3393239813;
+pub const SLABLAB_STATS: u32 = 3394288389;
 pub const SLABLAB_CHECK: u32 = 3223370502;
 pub const SLABLAB_EXTEND: u32 = 3223370503;
 pub const SLABLAB_SHRINK: u32 = 3222846217;
@@ -115,6 +115,7 @@ pub const SLABLAB_CAUSE_QUOTA: slablab_cause = 4;
 pub const SLABLAB_CAUSE_UNSUPPORTED: slablab_cause = 5;
 pub const SLABLAB_CAUSE_TABLES: slablab_cause = 6;
 pub const SLABLAB_CAUSE_INJECTED: slablab_cause = 7;
+pub const SLABLAB_CAUSE_BUSY: slablab_cause = 8;
 pub type slablab_cause = ::core::ffi::c_uint;
 #[repr(C)]
 #[derive(Debug, Default, Copy, Clone)]
@@ -344,7 +345,7 @@ pub struct slablab_stats {
     pub live_blocks: __u64,
     pub allocations: __u64,
     pub frees: __u64,
-    pub refusals: [__u64; 8usize],
+    pub refusals: [__u64; 9usize],
     pub buddy_user_bytes: __u64,
     pub buddy_actual_bytes: __u64,
     pub buddy_total_bytes: __u64,
@@ -356,13 +357,13 @@ pub struct slablab_stats {
     pub session_allocations: __u64,
     pub session_frees: __u64,
     pub session_reallocations: __u64,
-    pub session_refusals: [__u64; 8usize],
+    pub session_refusals: [__u64; 9usize],
     pub classes: [slablab_class_stats; 40usize],
     pub orders: [slablab_order_stats; 24usize],
 }
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
-    ["Size of slablab_stats"][::core::mem::size_of::<slablab_stats>() - 2624usize];
+    ["Size of slablab_stats"][::core::mem::size_of::<slablab_stats>() - 2640usize];
     ["Alignment of slablab_stats"][::core::mem::align_of::<slablab_stats>() - 8usize];
     ["Offset of field: slablab_stats::flags"]
         [::core::mem::offset_of!(slablab_stats, flags) - 0usize];
@@ -399,33 +400,33 @@ const _: () = {
     ["Offset of field: slablab_stats::refusals"]
         [::core::mem::offset_of!(slablab_stats, refusals) - 112usize];
     ["Offset of field: slablab_stats::buddy_user_bytes"]
-        [::core::mem::offset_of!(slablab_stats, buddy_user_bytes) - 176usize];
+        [::core::mem::offset_of!(slablab_stats, buddy_user_bytes) - 184usize];
     ["Offset of field: slablab_stats::buddy_actual_bytes"]
-        [::core::mem::offset_of!(slablab_stats, buddy_actual_bytes) - 184usize];
+        [::core::mem::offset_of!(slablab_stats, buddy_actual_bytes) - 192usize];
     ["Offset of field: slablab_stats::buddy_total_bytes"]
-        [::core::mem::offset_of!(slablab_stats, buddy_total_bytes) - 192usize];
+        [::core::mem::offset_of!(slablab_stats, buddy_total_bytes) - 200usize];
     ["Offset of field: slablab_stats::reports"]
-        [::core::mem::offset_of!(slablab_stats, reports) - 200usize];
+        [::core::mem::offset_of!(slablab_stats, reports) - 208usize];
     ["Offset of field: slablab_stats::set_aside_blocks"]
-        [::core::mem::offset_of!(slablab_stats, set_aside_blocks) - 328usize];
+        [::core::mem::offset_of!(slablab_stats, set_aside_blocks) - 336usize];
     ["Offset of field: slablab_stats::set_aside_bytes"]
-        [::core::mem::offset_of!(slablab_stats, set_aside_bytes) - 336usize];
+        [::core::mem::offset_of!(slablab_stats, set_aside_bytes) - 344usize];
     ["Offset of field: slablab_stats::session_blocks"]
-        [::core::mem::offset_of!(slablab_stats, session_blocks) - 344usize];
+        [::core::mem::offset_of!(slablab_stats, session_blocks) - 352usize];
     ["Offset of field: slablab_stats::session_bytes"]
-        [::core::mem::offset_of!(slablab_stats, session_bytes) - 352usize];
+        [::core::mem::offset_of!(slablab_stats, session_bytes) - 360usize];
     ["Offset of field: slablab_stats::session_allocations"]
-        [::core::mem::offset_of!(slablab_stats, session_allocations) - 360usize];
+        [::core::mem::offset_of!(slablab_stats, session_allocations) - 368usize];
     ["Offset of field: slablab_stats::session_frees"]
-        [::core::mem::offset_of!(slablab_stats, session_frees) - 368usize];
+        [::core::mem::offset_of!(slablab_stats, session_frees) - 376usize];
     ["Offset of field: slablab_stats::session_reallocations"]
-        [::core::mem::offset_of!(slablab_stats, session_reallocations) - 376usize];
+        [::core::mem::offset_of!(slablab_stats, session_reallocations) - 384usize];
     ["Offset of field: slablab_stats::session_refusals"]
-        [::core::mem::offset_of!(slablab_stats, session_refusals) - 384usize];
+        [::core::mem::offset_of!(slablab_stats, session_refusals) - 392usize];
     ["Offset of field: slablab_stats::classes"]
-        [::core::mem::offset_of!(slablab_stats, classes) - 448usize];
+        [::core::mem::offset_of!(slablab_stats, classes) - 464usize];
     ["Offset of field: slablab_stats::orders"]
-        [::core::mem::offset_of!(slablab_stats, orders) - 2048usize];
+        [::core::mem::offset_of!(slablab_stats, orders) - 2064usize];
 };
 impl Default for slablab_stats {
     fn default() -> Self {

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Threads in the place of CPUs: what the hybrid keeps for each.
+//! Threads in the place of CPUs: each has a cache of the hybrid's.
 //!
-//! A thread marks its own with a plain store before it touches it, and looks whether somebody else
-//! wants it. Who does, which is rare, says so, makes every running thread see that
-//! (`membarrier(2)`), and waits until the mark is gone. It is how rseq and the biased locks of
-//! language runtimes keep the fast side free of atomic operations. So this is as safe with several
-//! threads as an allocator with a heap for each, and costs as little.
+//! A thread marks its cache with a plain store before it uses it, and then looks whether another
+//! thread has claimed it. A thread that claims a cache, which is rare, sets a flag, makes every
+//! running thread see the flag (`membarrier(2)`), and waits until the mark is gone. rseq and the
+//! biased locks of language runtimes keep their fast side free of atomic operations in this way.
 
 use std::{
     cell::Cell,
@@ -15,9 +14,6 @@ use std::{
         assert_unchecked, //
     },
     sync::{
-        Mutex,
-        MutexGuard,
-        PoisonError,
         atomic::{
             AtomicBool,
             AtomicUsize,
@@ -36,15 +32,18 @@ use rustix::thread::{
     MembarrierCommand,
     membarrier, //
 };
-use slab_heap::platform::{
-    Pinning,
-    Platform, //
+use slab_heap::{
+    hybrid::{
+        CpuCache,
+        HostCpuCache, //
+    },
+    per_cpu::PerCpu,
 };
 
-/// Threads that can have something. The others have nothing.
+/// Threads that can have a cache.
 const THREADS: usize = 16;
 
-/// What there is by the threads' numbers, of which the first is no thread's.
+/// Caches, by the threads' numbers: the first is no thread's.
 const SLOTS: usize = THREADS + 1;
 
 /// The number of a thread that has none yet, or for which none was left.
@@ -65,18 +64,18 @@ fn number() -> usize {
     NUMBER.get()
 }
 
-/// What a thread has.
+/// A thread's cache.
 #[derive(Default)]
-struct Slot<T> {
-    /// The thread is at it.
+struct Slot {
+    /// The thread is using it.
     busy: AtomicBool,
-    /// Somebody else wants it, or has it. Nobody's is claimed for ever.
+    /// Another thread wants it, or has it. [`NOBODY`]'s is always claimed.
     claimed: AtomicBool,
-    own: T,
+    cache: HostCpuCache,
 }
 
-impl<T> Slot<T> {
-    /// Marks it, and says whether nobody else wants it.
+impl Slot {
+    /// Marks the cache, and says whether no other thread has claimed it.
     #[inline(always)]
     fn enter(&self) -> bool {
         self.busy.store(true, Relaxed);
@@ -84,141 +83,141 @@ impl<T> Slot<T> {
         !self.claimed.load(Acquire)
     }
 
-    /// Takes the mark away.
+    /// Removes the mark.
     #[inline(always)]
     fn leave(&self) {
         self.busy.store(false, Release);
     }
 }
 
-/// Threads, each of which has a `T`.
-pub(crate) struct Threads<T> {
+/// Threads, each of which has a cache.
+pub(crate) struct Threads {
     /// By the threads' numbers.
-    slots: [Box<Slot<T>>; SLOTS],
-    /// Whoever claims something.
-    claims: Mutex<()>,
+    slots: [Box<Slot>; SLOTS],
 }
 
-impl<T: Default> Threads<T> {
-    /// Makes a `T` for each thread that there may be.
+impl Threads {
+    /// Makes a cache for each thread that there may be.
     pub(crate) fn new() -> Self {
         membarrier(MembarrierCommand::RegisterPrivateExpedited)
             .expect("Linux has had membarrier for private mappings since 4.14");
         let threads = Self {
             slots: std::array::from_fn(|_| Box::default()),
-            claims: Mutex::default(),
         };
         threads.slots[NOBODY].claimed.store(true, SeqCst);
         threads
     }
-}
 
-impl<T> Threads<T> {
-    /// Returns what there is for those who have numbers.
-    fn somebodys(&self) -> &[Box<Slot<T>>] {
+    /// Returns the caches of threads that have numbers.
+    fn numbered(&self) -> &[Box<Slot>] {
         &self.slots[NOBODY + 1..]
     }
 
-    /// Returns what the thread has. Nobody's, if it has no number.
+    /// Returns the cache of the current thread, or [`NOBODY`]'s if it has no number.
     #[inline(always)]
-    fn own(&self) -> &Slot<T> {
+    fn own(&self) -> &Slot {
         let number = NUMBER.get();
         // SAFETY: It is `NOBODY` or what `number` gave out, which is below.
         unsafe { assert_unchecked(number < SLOTS) };
         &self.slots[number]
     }
-
-    fn claims(&self) -> MutexGuard<'_, ()> {
-        self.claims.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
-// SAFETY: A thread is at its own with `busy` set and `claimed` seen clear after that. Who claims
-// has the mutex, sets `claimed`, and has the barrier run on every thread: one that had not stored
-// `busy` before it sees `claimed` after, and one that had is waited for. `busy` is cleared with
-// release and seen so with acquire, and `claimed` and the mutex are too: each sees what the last one
-// did. Threads without a number see nobody's, where `claimed` is never cleared: it is none of the CPUs.
-unsafe impl<T: Send + Sync> Platform<T> for Threads<T> {
+// SAFETY: A thread uses its cache with `busy` set, after it has seen `claimed` clear. The caller of
+// `with_remote` sets `claimed` and has a barrier run on every thread: a thread that had not stored
+// `busy` before the barrier sees `claimed` after it, and one that had is waited for. `busy` is
+// cleared with release and seen clear with acquire, and so is `claimed`: each closure sees what the
+// last one did. `with_local` and `with_remote` exclude each other by the engine's lock.
+unsafe impl PerCpu<CpuCache> for Threads {
     fn cpus(&self) -> usize {
-        self.somebodys().len()
+        self.numbered().len()
     }
 
-    fn of(&self, cpu: usize) -> Option<&T> {
-        Some(&self.somebodys().get(cpu)?.own)
+    fn get(&self, cpu: usize) -> Option<&CpuCache> {
+        Some(&self.numbered().get(cpu)?.cache)
     }
 
-    fn pinned<R>(&self, f: impl FnOnce(&T) -> R) -> Option<R> {
-        if number() == NOBODY {
-            return None;
-        }
-        let slot = self.own();
-        while !slot.enter() {
-            slot.leave();
-            // Who claims has the mutex until he is done.
-            drop(self.claims());
-        }
-        let result = f(&slot.own);
-        slot.leave();
-        Some(result)
+    fn with_local<R>(&self, f: impl FnOnce(&CpuCache) -> R) -> Option<R> {
+        // The first call gives the thread a number.
+        number();
+        self.try_with_local(f)
     }
 
     #[inline(always)]
-    fn try_pinned<R>(&self, f: impl FnOnce(&T) -> R) -> Option<R> {
+    fn try_with_local<R>(&self, f: impl FnOnce(&CpuCache) -> R) -> Option<R> {
         let slot = self.own();
-        let result = slot.enter().then(|| f(&slot.own));
+        let result = slot.enter().then(|| f(&slot.cache));
         slot.leave();
         result
     }
 
-    fn on(&self, cpu: usize, work: &mut (dyn FnMut(Pinning<'_, T>) + Send)) {
-        let Some(slot) = self.somebodys().get(cpu) else {
-            return;
-        };
-        work(&|f| {
-            let _claim = self.claims();
-            slot.claimed.store(true, SeqCst);
-            membarrier(MembarrierCommand::PrivateExpedited).expect("it was registered");
-            while slot.busy.load(Acquire) {
-                hint::spin_loop();
-            }
-            f(&slot.own);
-            slot.claimed.store(false, Release);
-        });
+    fn with_remote<R: Send>(&self, cpu: usize, f: impl FnOnce(&CpuCache) -> R + Send) -> Option<R> {
+        let slot = self.numbered().get(cpu)?;
+        slot.claimed.store(true, SeqCst);
+        membarrier(MembarrierCommand::PrivateExpedited).expect("it was registered");
+        while slot.busy.load(Acquire) {
+            hint::spin_loop();
+        }
+        let result = f(&slot.cache);
+        slot.claimed.store(false, Release);
+        Some(result)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::thread;
+    use std::{
+        cell::UnsafeCell,
+        sync::Mutex,
+        thread, //
+    };
+
+    /// A counter by the numbers of CPUs that is counted up in two steps.
+    struct Counters([UnsafeCell<usize>; SLOTS]);
+
+    // SAFETY: The test finds out whether two threads use a counter at the same time: additions would
+    // be lost.
+    unsafe impl Sync for Counters {}
+
+    impl Counters {
+        fn add(&self, number: usize) {
+            let counter = self.0[number].get();
+            // SAFETY: The caller has the cache with this number.
+            let seen = unsafe { counter.read_volatile() };
+            hint::black_box(seen);
+            // SAFETY: As above.
+            unsafe { counter.write_volatile(seen + 1) };
+        }
+    }
 
     #[test]
-    fn nobody_is_at_it_with_another() {
-        // A counter in two steps: an addition is lost where two are at it.
-        let threads = Threads::<AtomicUsize>::new();
-        let step = |own: &AtomicUsize| {
-            let seen = own.load(Relaxed);
-            hint::black_box(seen);
-            own.store(seen + 1, Relaxed);
-        };
+    fn two_threads_never_use_the_same_cache() {
         const TIMES: usize = 20_000;
+        let threads = Threads::new();
+        let counters = Counters(std::array::from_fn(|_| UnsafeCell::new(0)));
+        let lock = Mutex::new(());
         thread::scope(|scope| {
             for _ in 0..3 {
                 scope.spawn(|| {
                     for n in 0..TIMES {
-                        if threads.try_pinned(step).is_none() {
-                            threads.pinned(step);
+                        let own = number();
+                        if threads.try_with_local(|_| counters.add(own)).is_none() {
+                            let _lock = lock.lock().unwrap();
+                            threads.with_local(|_| counters.add(own));
                         }
                         if n % 64 == 0 {
                             for cpu in 0..threads.cpus() {
-                                threads.on(cpu, &mut |pin| pin(&mut |own| step(own)));
+                                let _lock = lock.lock().unwrap();
+                                threads.with_remote(cpu, |_| counters.add(cpu + 1));
                             }
                         }
                     }
                 });
             }
         });
-        let sum: usize = threads.all().map(|own| own.load(Relaxed)).sum();
+        let Counters(counters) = counters;
+        let sum: usize = counters.into_iter().map(UnsafeCell::into_inner).sum();
         let (own, claimed) = (3 * TIMES, 3 * TIMES.div_ceil(64) * THREADS);
         // Other tests may have taken numbers, so that a thread had none.
         assert!(sum <= own + claimed && (sum - claimed) % TIMES == 0);

@@ -242,7 +242,8 @@ impl<'t> Oracle<'t> {
                 | Cause::Exhausted
                 | Cause::Fragmented
                 | Cause::Tables
-                | Cause::Injected,
+                | Cause::Injected
+                | Cause::Busy,
             ) => errno == Errno::NOMEM,
             Some(Cause::Quota) => errno == Errno::DQUOT,
             Some(Cause::Unsupported) => errno == Errno::OPNOTSUPP,

@@ -34,7 +34,6 @@ use slab_heap::{
     },
     hybrid::{
         self,
-        Cache,
         Hybrid, //
     },
     map::{
@@ -65,7 +64,7 @@ use self::{
     platform::{
         Heap,
         HostLock,
-        Machine,
+        OneCpu,
         Process, //
     },
 };
@@ -116,7 +115,7 @@ engine_enum! {
         /// The architecture document's.
         Seed(Seed<HostLock<seed::State>>),
         /// The seed's two tiers without its weaknesses.
-        Hybrid(Hybrid<HostLock<hybrid::State>, Machine<Cache>>),
+        Hybrid(Hybrid<HostLock<hybrid::State>, OneCpu>),
     }
 }
 
@@ -168,7 +167,7 @@ impl Pool {
             Engine::Seed => PoolEngine::Seed(Seed::new(HostLock::new(seed::State::new()))),
             Engine::Hybrid => PoolEngine::Hybrid(Hybrid::new(
                 HostLock::new(hybrid::State::new()),
-                Machine::default(),
+                OneCpu::new(bytes as usize),
             )),
             Engine::Default | Engine::Slub => return Err(Errno::OPNOTSUPP),
         };

@@ -4,7 +4,6 @@
 
 use std::sync::{
     Mutex,
-    MutexGuard,
     PoisonError, //
 };
 
@@ -17,11 +16,13 @@ use rustix::{
 };
 use slab_heap::{
     guard::Caller,
-    lock::Lock,
-    platform::{
-        Pinning,
-        Platform, //
+    hybrid::{
+        CacheSize,
+        CpuCache,
+        HostCpuCache, //
     },
+    lock::Lock,
+    per_cpu::PerCpu,
 };
 use slab_session::{
     Event,
@@ -48,42 +49,43 @@ unsafe impl<T> Lock<T> for HostLock<T> {
     }
 }
 
-/// A machine with one CPU, at which threads take turns.
-///
-/// With more than one, what a program is told would depend on which thread runs where: this is
-/// what a program sees of the module that stays on one CPU.
-#[derive(Default)]
-pub(super) struct Machine<T> {
+/// One CPU, at which threads take turns.
+pub(super) struct OneCpu {
     turn: Mutex<()>,
-    own: T,
+    cache: HostCpuCache,
 }
 
-impl<T> Machine<T> {
-    fn turn(&self) -> MutexGuard<'_, ()> {
-        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+impl OneCpu {
+    /// Makes the cache for a pool whose first region has `bytes` bytes.
+    pub(super) fn new(bytes: usize) -> Self {
+        Self {
+            turn: Mutex::default(),
+            cache: HostCpuCache::new(CacheSize::for_pool(bytes)),
+        }
     }
 }
 
-// SAFETY: Whoever runs for the CPU has its turn, and mutexes order them.
-unsafe impl<T: Sync> Platform<T> for Machine<T> {
+// SAFETY: A closure that is given the cache has the mutex.
+unsafe impl PerCpu<CpuCache> for OneCpu {
     fn cpus(&self) -> usize {
         1
     }
 
-    fn of(&self, cpu: usize) -> Option<&T> {
-        (cpu == 0).then_some(&self.own)
+    fn get(&self, cpu: usize) -> Option<&CpuCache> {
+        (cpu == 0).then(|| &*self.cache)
     }
 
-    fn pinned<R>(&self, f: impl FnOnce(&T) -> R) -> Option<R> {
-        let _turn = self.turn();
-        Some(f(&self.own))
+    fn with_local<R>(&self, f: impl FnOnce(&CpuCache) -> R) -> Option<R> {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(f(&self.cache))
     }
 
-    fn on(&self, _cpu: usize, work: &mut (dyn FnMut(Pinning<'_, T>) + Send)) {
-        work(&|f| {
-            let _turn = self.turn();
-            f(&self.own);
-        });
+    fn try_with_local<R>(&self, f: impl FnOnce(&CpuCache) -> R) -> Option<R> {
+        self.with_local(f)
+    }
+
+    fn with_remote<R: Send>(&self, cpu: usize, f: impl FnOnce(&CpuCache) -> R + Send) -> Option<R> {
+        (cpu == 0).then(|| self.with_local(f))?
     }
 }
 

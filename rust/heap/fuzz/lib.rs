@@ -43,7 +43,7 @@ use slab_heap::{
         self,
         Hybrid, //
     },
-    platform::Shared,
+    per_cpu::NoPerCpu,
     seed::{
         self,
         Seed, //
@@ -377,7 +377,7 @@ pub fn run(bytes: &[u8]) {
         Merges::Some,
     );
     let (whole, guarded) = (Merges::AllBut { zones: 0 }, Merges::AllBut { zones: ZONES });
-    fuzz(Hybrid::new(state(), Shared), &operations, whole);
+    fuzz(Hybrid::new(state(), NoPerCpu), &operations, whole);
     fuzz(Hybrid::new(state(), Machine::new()), &operations, whole);
     let hybrid = Hybrid::new(state(), Machine::new());
     fuzz(Guard::new(hybrid, records(), Nobody), &operations, guarded);

@@ -16,12 +16,12 @@ use std::{
 
 use slab_heap::{
     guard::Caller,
-    hybrid::Cache,
-    lock::Lock,
-    platform::{
-        Pinning,
-        Platform, //
+    hybrid::{
+        CpuCache,
+        HostCpuCache, //
     },
+    lock::Lock,
+    per_cpu::PerCpu,
 };
 
 /// A lock of the standard library.
@@ -52,39 +52,45 @@ pub(crate) const CPUS: usize = 3;
 /// A machine on which each CPU has its own.
 pub(crate) struct Machine {
     turns: Vec<Mutex<()>>,
-    own: Vec<Cache>,
+    caches: Vec<HostCpuCache>,
 }
 
 impl Machine {
     pub(crate) fn new() -> Self {
         Self {
             turns: (0..CPUS).map(|_| Mutex::default()).collect(),
-            own: (0..CPUS).map(|_| Cache::default()).collect(),
+            caches: (0..CPUS).map(|_| HostCpuCache::default()).collect(),
         }
     }
 }
 
-// SAFETY: A closure that is given what a CPU has has that CPU's mutex.
-unsafe impl Platform<Cache> for Machine {
+impl Machine {
+    fn with<R>(&self, cpu: usize, f: impl FnOnce(&CpuCache) -> R) -> Option<R> {
+        let _turn = self.turns.get(cpu)?.lock().unwrap();
+        Some(f(&self.caches[cpu]))
+    }
+}
+
+// SAFETY: A closure that is given a CPU's cache has that CPU's mutex.
+unsafe impl PerCpu<CpuCache> for Machine {
     fn cpus(&self) -> usize {
-        self.own.len()
+        self.caches.len()
     }
 
-    fn of(&self, cpu: usize) -> Option<&Cache> {
-        self.own.get(cpu)
+    fn get(&self, cpu: usize) -> Option<&CpuCache> {
+        self.caches.get(cpu).map(|cache| &**cache)
     }
 
-    fn pinned<R>(&self, f: impl FnOnce(&Cache) -> R) -> Option<R> {
-        let cpu = CPU.get();
-        let _turn = self.turns[cpu].lock().unwrap();
-        Some(f(&self.own[cpu]))
+    fn with_local<R>(&self, f: impl FnOnce(&CpuCache) -> R) -> Option<R> {
+        self.with(CPU.get(), f)
     }
 
-    fn on(&self, cpu: usize, work: &mut (dyn FnMut(Pinning<'_, Cache>) + Send)) {
-        work(&|f| {
-            let _turn = self.turns[cpu].lock().unwrap();
-            f(&self.own[cpu]);
-        });
+    fn try_with_local<R>(&self, f: impl FnOnce(&CpuCache) -> R) -> Option<R> {
+        self.with_local(f)
+    }
+
+    fn with_remote<R: Send>(&self, cpu: usize, f: impl FnOnce(&CpuCache) -> R + Send) -> Option<R> {
+        self.with(cpu, f)
     }
 }
 

@@ -147,23 +147,6 @@ impl Addresses {
         })
     }
 
-    /// Puts the first bytes of blocks, as the heap names them, into `starts`: none where the pool has
-    /// no such byte.
-    pub(super) fn starts(&self, blocks: &[Offset], starts: &mut [Option<NonNull<u8>>]) {
-        let first = &self.views[0];
-        let (bytes, base) = (first.bytes.load(Acquire), first.start.load(Relaxed));
-        for (start, block) in starts.iter_mut().zip(blocks) {
-            // Most pools have one region, of which the offsets are bytes.
-            let byte = block.to_bits() as usize;
-            *start = if byte < bytes {
-                // SAFETY: By the type invariant there are more bytes.
-                NonNull::new(unsafe { base.add(byte) })
-            } else {
-                self.block(*block).map(|block| block.start)
-            };
-        }
-    }
-
     /// Returns the block that begins at an address of the pool.
     #[inline(always)]
     pub(super) fn block_at(&self, start: NonNull<u8>) -> Block {
@@ -173,6 +156,11 @@ impl Addresses {
             None => self.offset_behind_first(start),
         };
         Block { start, offset }
+    }
+
+    /// Returns the offset of a block, or [`Offset::NOWHERE`] for an address that is not in the pool.
+    pub(super) fn offset_at(&self, start: NonNull<u8>) -> Offset {
+        self.block_at(start).offset.unwrap_or(Offset::NOWHERE)
     }
 
     /// Returns the offset of an address that is not in the first region.

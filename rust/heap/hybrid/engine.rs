@@ -2,8 +2,8 @@
 
 //! The heap behind the contract of an engine: magazines first, then the lock; addresses, counters.
 
-// Lock order: there is one lock, the heap's. A CPU is never pinned under it, nor is it taken while
-// a CPU is pinned: what moves between magazines and heap is in the caller's hand in between.
+// Lock order: the heap's lock, then a CPU's cache. The fast paths use the cache of the current CPU
+// without the lock; whoever has a cache never takes the lock. Nothing sleeps under either.
 
 use core::{
     alloc::Layout,
@@ -17,9 +17,10 @@ use core::sync::atomic::AtomicUsize;
 
 use super::{
     address::Addresses,
+    cpu_cache::CpuCache,
     fast::{
         Own,
-        kept, //
+        magazine_cost, //
     },
     frames::{
         BITMAP_WORDS,
@@ -29,10 +30,7 @@ use super::{
     },
     heap::pages_of,
     links::Links,
-    magazine::{
-        Cache,
-        Stock, //
-    },
+    magazine::MagazineKind,
     magazine_check::MAGAZINES,
     state::State,
 };
@@ -65,35 +63,31 @@ use crate::{
         Mapped,
         NoMap, //
     },
-    platform::Platform,
+    per_cpu::PerCpu,
     region::RegionError,
     stats::Visitor,
 };
 
 /// The engine `hybrid`.
 ///
-/// `L` is the lock around the heap, `P` the machine and what its CPUs keep.
+/// `L` is the lock around the heap, `P` the caches of the CPUs.
 pub struct Hybrid<L, P> {
     pub(super) state: L,
-    pub(super) platform: P,
+    pub(super) per_cpu: P,
     pub(super) addresses: Addresses,
     /// A copy of the regions' bytes that can be read without the lock. It only grows.
     capacity: AtomicUsize,
-    /// Callers that have blocks in hand, between magazines and heap.
-    pub(super) hands: AtomicUsize,
     pub(super) failing_growth: Nth,
 }
 
-impl<L: Lock<State> + Sync, P: Platform<Cache>> Hybrid<L, P> {
-    /// Makes an engine without memory around the state in `state`, which is new, on a machine whose
-    /// CPUs keep nothing yet.
-    pub const fn new(state: L, platform: P) -> Self {
+impl<L: Lock<State> + Sync, P: PerCpu<CpuCache>> Hybrid<L, P> {
+    /// Makes an engine without memory around the state in `state`, which is new, and empty caches.
+    pub const fn new(state: L, per_cpu: P) -> Self {
         Self {
             state,
-            platform,
+            per_cpu,
             addresses: Addresses::new(),
             capacity: AtomicUsize::new(0),
-            hands: AtomicUsize::new(0),
             failing_growth: Nth::new(),
         }
     }
@@ -107,11 +101,11 @@ pub const fn table_bytes(bytes: usize) -> usize {
 
 // SAFETY: The heap partitions its pages, and hands out each block or object once until it comes
 // back, to a caller or to a magazine, which does the same: only its CPU touches it, by the contract
-// of `Platform`. None of them touches a byte of the pool. Objects are multiples of their size
+// of `PerCpu`. None of them touches a byte of the pool. Objects are multiples of their size
 // within slabs, which are page-aligned, blocks of pages are aligned as `large` asks the buddy
 // system, both within regions that are aligned to their rounded-up size; for one that is not,
 // `large` refuses what would not be. Magazines serve no request of more than a page's alignment.
-unsafe impl<L: Lock<State> + Sync, P: Platform<Cache>> Engine for Hybrid<L, P> {
+unsafe impl<L: Lock<State> + Sync, P: PerCpu<CpuCache>> Engine for Hybrid<L, P> {
     fn capabilities(&self) -> Capabilities {
         Capabilities {
             pool: true,
@@ -137,31 +131,31 @@ unsafe impl<L: Lock<State> + Sync, P: Platform<Cache>> Engine for Hybrid<L, P> {
     #[inline]
     fn allocate(&self, layout: Layout, cost: &mut Cost) -> Result<Block, Refusal> {
         match self.allocate_at_once(layout) {
-            Some((block, kept)) => {
-                *cost = kept;
+            Some((block, magazine_cost)) => {
+                *cost = magazine_cost;
                 Ok(block)
             }
-            None => self.allocate_from_heap(layout, Some(layout.size()), cost),
+            None => self.allocate_slow(layout, Some(layout.size()), cost),
         }
     }
 
     #[inline(always)]
     fn allocate_at_once(&self, layout: Layout) -> Option<(Block, Cost)> {
-        let stock = Stock::of(&layout)?;
-        let start = self.take(stock, Some(layout.size()))?;
-        Some((self.addresses.block_at(start), kept(stock)))
+        let kind = MagazineKind::of(&layout)?;
+        let start = self.pop(kind, Some(layout.size()))?;
+        Some((self.addresses.block_at(start), magazine_cost(kind)))
     }
 
     #[inline(always)]
     unsafe fn release_at_once(&self, block: Block, layout: Layout) -> Option<Cost> {
         // SAFETY: By this function's contract.
-        let class = unsafe { self.put_object(block.start, &layout, Some(layout.size())) }?;
-        Some(kept(Stock::Class(class)))
+        let class = unsafe { self.push_object(block.start, &layout, Some(layout.size())) }?;
+        Some(magazine_cost(MagazineKind::Class(class)))
     }
 
     #[inline(always)]
     fn at_hand<E: Errand>(&self, errand: E) -> Option<E::Outcome> {
-        self.platform.pinned(|cache| {
+        self.per_cpu.try_with_local(|cache| {
             errand.run(&Own {
                 cache,
                 addresses: &self.addresses,
@@ -173,11 +167,11 @@ unsafe impl<L: Lock<State> + Sync, P: Platform<Cache>> Engine for Hybrid<L, P> {
     unsafe fn release(&self, block: Block, layout: Layout, cost: &mut Cost) -> Result<(), BadFree> {
         // SAFETY: By this function's contract.
         match unsafe { self.release_at_once(block, layout) } {
-            Some(kept) => {
-                *cost = kept;
+            Some(magazine_cost) => {
+                *cost = magazine_cost;
                 Ok(())
             }
-            None => self.release_block(block.start, layout, Some(layout.size()), cost),
+            None => self.free_slow(block.start, layout, Some(layout.size()), cost),
         }
     }
 
@@ -200,7 +194,7 @@ unsafe impl<L: Lock<State> + Sync, P: Platform<Cache>> Engine for Hybrid<L, P> {
             (!is_last).then_some(resized)
         });
         resized.unwrap_or_else(|| {
-            self.empty_own();
+            self.flush_local();
             self.state.with(|state| {
                 state.heap.drain();
                 state.resize(offset, layout, new, cost)
@@ -257,7 +251,7 @@ unsafe impl<L: Lock<State> + Sync, P: Platform<Cache>> Engine for Hybrid<L, P> {
     }
 
     fn drain(&self) -> usize {
-        let pages = self.empty_all().pages;
+        let pages = self.flush_all().pages;
         (pages + self.state.with(|state| state.heap.drain())) * PAGE_BYTES
     }
 
@@ -266,7 +260,7 @@ unsafe impl<L: Lock<State> + Sync, P: Platform<Cache>> Engine for Hybrid<L, P> {
     }
 
     fn visit(&self, visitor: &mut dyn Visitor) {
-        self.tell(visitor);
+        self.report(visitor);
     }
 
     fn check(&self, walk: &mut Walk) -> Result<Progress, Broken> {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The fast path: to pop off a magazine of the CPU, and to push onto one.
+//! The fast path: to pop a block from a magazine of the current CPU, or to push one.
 //!
-//! What it cannot do goes to [`refill`](super::refill). It counts instructions: the pages of the first
-//! region are looked up without a search, and what is seldom is out of line.
+//! The rest is in [`refill`](super::refill). This file counts instructions: the pages of the first
+//! region are looked up without a search, and rare cases are out of line.
 
 use core::{
     alloc::Layout,
@@ -12,14 +12,16 @@ use core::{
 
 use super::{
     address::Addresses,
+    cpu_cache::{
+        CpuCache,
+        Requested,
+        Start, //
+    },
     engine::Hybrid,
     frames::Page,
     magazine::{
-        Cache,
-        Pages,
-        Start,
-        Stock,
-        Told, //
+        MagazineKind,
+        PageCount, //
     },
     state::State,
 };
@@ -41,62 +43,54 @@ use crate::{
         Known, //
     },
     lock::Lock,
-    platform::Platform,
+    per_cpu::PerCpu,
 };
 
-impl<L: Lock<State> + Sync, P: Platform<Cache>> Hybrid<L, P> {
-    /// Serves a request with what the CPU keeps.
+impl<L: Lock<State> + Sync, P: PerCpu<CpuCache>> Hybrid<L, P> {
+    /// Allocates a block from the CPU's magazine, if it has one.
     #[inline(always)]
-    pub(super) fn take(&self, stock: Stock, told: Told) -> Option<Start> {
-        self.platform
-            .try_pinned(|cache| cache.allocate(stock, told))?
+    pub(super) fn pop(&self, kind: MagazineKind, requested: Requested) -> Option<Start> {
+        self.per_cpu
+            .try_with_local(|cache| cache.allocate(kind, requested))?
     }
 
-    /// Has the CPU keep a block of this size, and says whether it does.
+    /// Frees a block into the CPU's magazine, and says whether there was room.
     #[inline(always)]
-    pub(super) fn put(&self, stock: Stock, start: Start, told: Told) -> bool {
-        self.platform
-            .try_pinned(|cache| cache.release(stock, start, told))
+    pub(super) fn push(&self, kind: MagazineKind, start: Start, requested: Requested) -> bool {
+        self.per_cpu
+            .try_with_local(|cache| cache.free(kind, start, requested))
             .unwrap_or(false)
     }
 
-    /// Has the CPU keep a block of this size, or returns how many it may keep if it does not.
-    #[inline]
-    pub(super) fn offer(&self, stock: Stock, start: Start, told: Told) -> Result<(), usize> {
-        let offered = self.platform.try_pinned(|cache| {
-            let put = cache.release(stock, start, told);
-            put.then_some(()).ok_or_else(|| cache.capacity(stock))
-        });
-        // Where CPUs keep nothing, or this one has to wait, there is no room to be made.
-        offered.unwrap_or(Err(stock.most()))
-    }
-
-    /// Has the CPU keep an object of the first region, and returns its class if it does.
+    /// Frees an object of the first region into the CPU's magazine, and returns its class if there
+    /// was room.
     ///
-    /// What is no object does not get into a magazine.
+    /// An address where no object of the layout's class begins does not get into a magazine.
     ///
     /// # Safety
     ///
     /// As for [`Engine::release`](crate::Engine::release).
     #[inline(always)]
-    pub(super) unsafe fn put_object(
+    pub(super) unsafe fn push_object(
         &self,
         start: Start,
         layout: &Layout,
-        told: Told,
+        requested: Requested,
     ) -> Option<Class> {
-        // SAFETY: What is released was handed out.
+        // SAFETY: `object_in_first` needs the engine to have allocated a block before: by this
+        // function's contract, this one.
         let class = unsafe { self.addresses.object_in_first(start, layout) }?;
-        self.put(Stock::Class(class), start, told).then_some(class)
+        self.push(MagazineKind::Class(class), start, requested)
+            .then_some(class)
     }
 
     /// Says whether a block of this size begins here.
     #[inline]
-    pub(super) fn is_block(&self, stock: Stock, start: Start) -> bool {
+    pub(super) fn is_block(&self, kind: MagazineKind, start: Start) -> bool {
         let found = self.addresses.find(start);
-        found.is_some_and(|(byte, frame)| match stock {
-            Stock::Class(class) => frame.has_object(class, byte),
-            Stock::Pages(pages) => byte % PAGE_BYTES == 0 && frame.is_large(pages.count()),
+        found.is_some_and(|(byte, frame)| match kind {
+            MagazineKind::Class(class) => frame.has_object(class, byte),
+            MagazineKind::Pages(pages) => byte % PAGE_BYTES == 0 && frame.is_large(pages.get()),
         })
     }
 
@@ -109,7 +103,7 @@ impl<L: Lock<State> + Sync, P: Platform<Cache>> Hybrid<L, P> {
         let Some(class) = Class::of(&layout) else {
             return self.alloc_pages(layout);
         };
-        match self.take(Stock::Class(class), None) {
+        match self.pop(MagazineKind::Class(class), None) {
             Some(start) => Some(start),
             None => self.alloc_from_heap(layout),
         }
@@ -118,7 +112,8 @@ impl<L: Lock<State> + Sync, P: Platform<Cache>> Hybrid<L, P> {
     /// Does the work of [`Hybrid::alloc`] for whole pages.
     #[inline(never)]
     fn alloc_pages(&self, layout: Layout) -> Option<NonNull<u8>> {
-        let start = Pages::of(&layout).and_then(|pages| self.take(Stock::Pages(pages), None));
+        let pages = PageCount::of(&layout);
+        let start = pages.and_then(|pages| self.pop(MagazineKind::Pages(pages), None));
         match start {
             Some(start) => Some(start),
             None => self.alloc_from_heap(layout),
@@ -128,7 +123,7 @@ impl<L: Lock<State> + Sync, P: Platform<Cache>> Hybrid<L, P> {
     #[cold]
     #[inline(never)]
     fn alloc_from_heap(&self, layout: Layout) -> Option<NonNull<u8>> {
-        let block = self.allocate_from_heap(layout, None, &mut Cost::default());
+        let block = self.allocate_slow(layout, None, &mut Cost::default());
         Some(block.ok()?.start)
     }
 
@@ -161,7 +156,7 @@ impl<L: Lock<State> + Sync, P: Platform<Cache>> Hybrid<L, P> {
     #[must_use]
     pub unsafe fn free_at_once(&self, start: NonNull<u8>, layout: Layout) -> bool {
         // SAFETY: By this function's contract.
-        unsafe { self.put_object(start, &layout, None) }.is_some()
+        unsafe { self.push_object(start, &layout, None) }.is_some()
     }
 
     /// Does the work of [`Hybrid::free`] for whole pages.
@@ -171,27 +166,37 @@ impl<L: Lock<State> + Sync, P: Platform<Cache>> Hybrid<L, P> {
     /// As for [`Engine::release`](crate::Engine::release).
     #[inline(never)]
     unsafe fn free_pages(&self, start: Start, layout: Layout) -> Result<(), BadFree> {
-        let Some(pages) = Pages::of(&layout) else {
-            return self.free_block(start, layout);
+        let slow = || self.free_uncounted(start, layout);
+        let Some(pages) = PageCount::of(&layout) else {
+            return slow();
         };
-        // SAFETY: What is released was handed out.
+        // SAFETY: `find_in_first` needs the engine to have allocated a block before: by this
+        // function's contract, this one.
         let Some((byte, frame)) = (unsafe { self.addresses.find_in_first(start) }) else {
-            return self.free_block(start, layout);
+            return slow();
         };
-        if byte % PAGE_BYTES != 0 || !frame.is_large(pages.count()) {
-            return self.free_block(start, layout);
+        if byte % PAGE_BYTES != 0 || !frame.is_large(pages.get()) {
+            return slow();
         }
-        let page = Page::new(0, byte / PAGE_BYTES);
-        match self.offer(Stock::Pages(pages), start, None) {
-            Ok(()) => Ok(()),
-            Err(capacity) => self.free_past_magazine(start, page, pages, capacity),
+        let kind = MagazineKind::Pages(pages);
+        let capacity = self.per_cpu.try_with_local(|cache| {
+            let freed = cache.free(kind, start, None);
+            (!freed).then(|| cache.capacity(kind))
+        });
+        match capacity {
+            Some(None) => Ok(()),
+            Some(Some(capacity)) => {
+                let page = Page::new(0, byte / PAGE_BYTES);
+                self.free_past_magazine(start, page, pages, capacity)
+            }
+            None => slow(),
         }
     }
 }
 
-/// What the CPU keeps, to which the caller is kept.
+/// The cache of the current CPU, while the caller has it to itself.
 pub(super) struct Own<'a> {
-    pub(super) cache: &'a Cache,
+    pub(super) cache: &'a CpuCache,
     pub(super) addresses: &'a Addresses,
 }
 
@@ -212,12 +217,13 @@ unsafe impl AtHand for Own<'_> {
 
     #[inline(always)]
     fn allocate(&self, class: Class, layout: Layout) -> Option<(Block, Cost)> {
-        let stock = Stock::Class(class);
-        let start = self.cache.allocate(stock, Some(layout.size()))?;
-        // SAFETY: A block that is kept was handed out.
+        let kind = MagazineKind::Class(class);
+        let start = self.cache.allocate(kind, Some(layout.size()))?;
+        // SAFETY: `block_in_first` needs the first region to have been added before: the heap had to
+        // have memory to fill a magazine.
         let block = unsafe { self.addresses.block_in_first(start) };
         let block = block.unwrap_or_else(|| self.addresses.block_at(start));
-        Some((block, kept(stock)))
+        Some((block, magazine_cost(kind)))
     }
 
     #[inline(always)]
@@ -233,15 +239,15 @@ unsafe impl AtHand for Own<'_> {
             // SAFETY: What is released was handed out.
             None => unsafe { self.addresses.object_in_first(block.start, &layout) }?,
         };
-        let stock = Stock::Class(class);
+        let kind = MagazineKind::Class(class);
         self.cache
-            .release(stock, block.start, Some(layout.size()))
-            .then_some(kept(stock))
+            .free(kind, block.start, Some(layout.size()))
+            .then_some(magazine_cost(kind))
     }
 }
 
-/// Returns the cost of what a magazine served, or took back.
+/// Returns the cost of an allocation or a free that a magazine served.
 #[inline(always)]
-pub(super) fn kept(stock: Stock) -> Cost {
-    Cost::new(Path::Magazine).with_class(stock.class().map(Class::number))
+pub(super) fn magazine_cost(kind: MagazineKind) -> Cost {
+    Cost::new(Path::Magazine).with_class(kind.class().map(Class::number))
 }

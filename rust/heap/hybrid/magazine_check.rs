@@ -2,21 +2,22 @@
 
 //! The check of the magazines, after that of the heap behind them.
 //!
-//! Magazines change without the lock, so what is read of them is right only if nothing happened
-//! between a moment before and one after. What has happened on a CPU, that CPU tells when it is
-//! pinned, so that it is not in the middle of an operation. If more has happened than before, the
-//! walk begins again, whatever it saw.
-
-use core::sync::atomic::Ordering;
+//! Magazines change without the lock, so what the walk reads of them is right only if nothing
+//! happened from before its first look until after its last. Every change of a CPU's magazines
+//! raises that CPU's epoch, and every change of the heap raises the heap's. Blocks move between the
+//! two only under the lock, and epochs are read under it, so no move is half done when they are.
+//! Where an epoch has changed, the walk begins again, whatever it saw.
 
 use super::{
+    cpu_cache::{
+        CpuCache,
+        Start, //
+    },
     engine::Hybrid,
     magazine::{
-        Cache,
-        SLOTS,
-        STOCKS,
-        Start,
-        Stock, //
+        BLOCKS_MAX,
+        KINDS,
+        MagazineKind, //
     },
     state::State,
 };
@@ -30,7 +31,7 @@ use crate::{
     },
     class::Class,
     lock::Lock,
-    platform::Platform,
+    per_cpu::PerCpu,
     region::Offset,
 };
 
@@ -38,33 +39,34 @@ use crate::{
 pub(super) const MAGAZINES: usize = usize::MAX;
 
 /// Makes what is broken in the magazines, or counted wrong.
-fn broken(rule: Rule, stock: Option<Stock>, offset: Option<Offset>) -> Broken {
+fn broken(rule: Rule, kind: Option<MagazineKind>, offset: Option<Offset>) -> Broken {
     Broken {
         rule,
-        class: stock.and_then(Stock::class).map(Class::number),
+        class: kind.and_then(MagazineKind::class).map(Class::number),
         offset,
     }
 }
 
-impl<L: Lock<State> + Sync, P: Platform<Cache>> Hybrid<L, P> {
+impl<L: Lock<State> + Sync, P: PerCpu<CpuCache>> Hybrid<L, P> {
     /// Goes on to the magazines.
     pub(super) fn begin_magazines(&self, walk: &mut Walk) {
         walk.next_part();
         walk.part = MAGAZINES;
-        walk.turns = self.turns();
+        walk.cpu_epochs = self.epochs();
     }
 
-    /// Returns a number that changes with every change of a magazine.
-    fn turns(&self) -> u64 {
-        let mut turns = 0;
-        for (cpu, cache) in self.platform.all().enumerate() {
-            // A CPU that never did anything keeps nothing.
+    /// Recpu_epochs a number that changes with every change of a magazine, or `None` where a CPU cannot be
+    /// reached.
+    fn epochs(&self) -> Option<u64> {
+        let mut epochs = 0_u64;
+        for (cpu, cache) in self.per_cpu.iter().enumerate() {
+            // A CPU whose cache was never used has no blocks.
             if cache.epoch() > 0 {
-                self.platform
-                    .on(cpu, &mut |pin| pin(&mut |cache| turns += cache.epoch()));
+                let reach = || self.per_cpu.with_remote(cpu, CpuCache::epoch);
+                epochs = epochs.wrapping_add(self.state.with(|_| reach())?);
             }
         }
-        turns
+        Some(epochs)
     }
 
     /// Looks at the next slots, and after the last one at the counters.
@@ -73,39 +75,37 @@ impl<L: Lock<State> + Sync, P: Platform<Cache>> Hybrid<L, P> {
         if seen == Ok(Progress::More) {
             return seen;
         }
-        // What was seen counts if nothing happened since `begin_magazines`. Hands come first: what
-        // those did who have none any more, the others tell.
-        let mut quiet = self.hands.load(Ordering::Acquire) == 0;
-        quiet &= walk.turns == self.turns();
-        quiet &= self.state.with(|state| walk.epoch == Some(state.epoch()));
-        if quiet { seen } else { Ok(walk.restart()) }
+        // What the walk saw counts if nothing happened since `begin_magazines`.
+        let mut unchanged = walk.cpu_epochs.is_some() && walk.cpu_epochs == self.epochs();
+        unchanged &= self.state.with(|state| walk.epoch == Some(state.epoch()));
+        if unchanged { seen } else { Ok(walk.restart()) }
     }
 
     /// Looks at slots; says that all is sound when there are no more.
     fn look(&self, walk: &mut Walk) -> Result<Progress, Broken> {
-        let slots = self.platform.cpus() * STOCKS * SLOTS;
+        let slots = self.per_cpu.cpus() * KINDS * BLOCKS_MAX;
         let mut looks = 0;
         while walk.place < slots {
             if looks >= STEP {
                 return Ok(Progress::More);
             }
-            let (magazine, slot) = (walk.place / SLOTS, walk.place % SLOTS);
-            let (cpu, number) = (magazine / STOCKS, magazine % STOCKS);
-            let (Some(cache), Some(stock)) = (self.platform.of(cpu), Stock::all().nth(number))
+            let (magazine, slot) = (walk.place / BLOCKS_MAX, walk.place % BLOCKS_MAX);
+            let (cpu, number) = (magazine / KINDS, magazine % KINDS);
+            let (Some(cache), Some(kind)) = (self.per_cpu.get(cpu), MagazineKind::new(number))
             else {
                 break;
             };
-            let (len, capacity) = (cache.len(stock), cache.capacity(stock));
-            if len > capacity || capacity > stock.most() {
-                return Err(broken(Rule::Magazines, Some(stock), None));
+            let (len, capacity) = (cache.len(kind), cache.capacity(kind));
+            if len > capacity || capacity > cache.limit(kind) {
+                return Err(broken(Rule::Magazines, Some(kind), None));
             }
-            let Some(block) = cache.block(stock, slot) else {
+            let Some(block) = cache.block(kind, slot) else {
                 // There are none in the slots behind either.
-                walk.place = (magazine + 1) * SLOTS;
+                walk.place = (magazine + 1) * BLOCKS_MAX;
                 looks += 1;
                 continue;
             };
-            looks += self.look_at(walk, stock, block)?;
+            looks += self.look_at(walk, kind, block)?;
             walk.place += 1;
             walk.walked += 1;
         }
@@ -114,21 +114,21 @@ impl<L: Lock<State> + Sync, P: Platform<Cache>> Hybrid<L, P> {
         Ok(Progress::Sound)
     }
 
-    /// Looks at one block, and returns with how many others it was compared.
-    fn look_at(&self, walk: &Walk, stock: Stock, block: Start) -> Result<usize, Broken> {
+    /// Looks at one block, and recpu_epochs with how many others it was compared.
+    fn look_at(&self, walk: &Walk, kind: MagazineKind, block: Start) -> Result<usize, Broken> {
         let offset = self.addresses.block_at(block).offset;
-        let is_out = |offset| self.state.with(|state| state.heap.is_out(stock, offset));
+        let is_out = |offset| self.state.with(|state| state.heap.is_out(kind, offset));
         if !offset.is_some_and(is_out) {
-            return Err(broken(Rule::Magazines, Some(stock), offset));
+            return Err(broken(Rule::Magazines, Some(kind), offset));
         }
         let mut compared = 1;
         // It must not be in a slot before, of this magazine or another CPU's.
-        for (cpu, cache) in self.platform.all().enumerate() {
-            let first = (cpu * STOCKS + stock.number()) * SLOTS;
-            for slot in 0..cache.len(stock).min(SLOTS) {
+        for (cpu, cache) in self.per_cpu.iter().enumerate() {
+            let first = (cpu * KINDS + kind.number()) * BLOCKS_MAX;
+            for slot in 0..cache.len(kind).min(BLOCKS_MAX) {
                 compared += 1;
-                if first + slot < walk.place && cache.block(stock, slot) == Some(block) {
-                    return Err(broken(Rule::Magazines, Some(stock), offset));
+                if first + slot < walk.place && cache.block(kind, slot) == Some(block) {
+                    return Err(broken(Rule::Magazines, Some(kind), offset));
                 }
             }
         }
@@ -139,13 +139,13 @@ impl<L: Lock<State> + Sync, P: Platform<Cache>> Hybrid<L, P> {
     fn look_at_counters(&self, walk: &mut Walk, state: &State) -> Result<(), Broken> {
         // What is read of other CPUs may be of different moments, or damaged: sums wrap.
         let (mut held, mut reserved) = (0_usize, 0_usize);
-        for (cache, stock) in self
-            .platform
-            .all()
-            .flat_map(|cache| Stock::all().map(move |stock| (cache, stock)))
+        for (cache, kind) in self
+            .per_cpu
+            .iter()
+            .flat_map(|cache| MagazineKind::all().map(move |kind| (cache, kind)))
         {
-            held = held.wrapping_add(cache.len(stock));
-            let bytes = cache.capacity(stock).wrapping_mul(stock.bytes());
+            held = held.wrapping_add(cache.len(kind));
+            let bytes = cache.capacity(kind).wrapping_mul(kind.bytes());
             reserved = reserved.wrapping_add(bytes);
         }
         walk.walked += 1;

@@ -22,7 +22,7 @@
 //!
 //! | the seed | the hybrid | where |
 //! |---|---|---|
-//! | one caller at a time | each CPU has magazines of free blocks; the lock is behind them | `magazine`, `fast`, `refill` |
+//! | one caller at a time | each CPU has magazines of free blocks; the lock is behind them | `magazine`, `cpu_cache`, `fast`, `refill`, `reclaim` |
 //! | seven classes, powers of two from 64 | 32 classes from 8, four to a doubling | [`class`](crate::class) |
 //! | routes by size, then looks at the alignment of small ones | rounds the size up to the alignment first: what is served is aligned | [`class`](crate::class) |
 //! | grows by 64 objects | by the fewest pages that waste an eighth at most; by a single page when there is no more | `class`, `heap` |
@@ -52,9 +52,9 @@
 //!    looked for in a few runs first, which lie side by side without being buddies. The magazine is
 //!    filled on the way, and may hold twice as much from then on, as long as all magazines together
 //!    hold at most 1/16 of the pool.
-//! 3. When there is none: empty slabs go back to the buddy system, then what this CPU's magazines
-//!    hold, then other CPUs', who are asked one by one, without a lock; after each the heap is asked
-//!    again.
+//! 3. When the heap has none: empty slabs go back to the buddy system, then the blocks in this CPU's
+//!    magazines to the heap, then those in other CPUs' magazines. `reclaim` says why a refusal after
+//!    that is final.
 //! 4. The last resorts: an object of the smallest larger class that has one, a page in place of a
 //!    slab of several, or the pages of any run, of the first 64 that are found. Only then is it
 //!    refused. [`TooBig`](crate::Refusal::TooBig) is what the largest region has not enough pages
@@ -64,15 +64,15 @@
 //! # Drawbacks
 //!
 //! - Records take memory beside the pool, used or not: 16 bytes a page for frames and links (0.4 %),
-//!   64 for bitmaps (1.6 %), which are as large as slabs of the smallest class need them; and 27 KiB
-//!   for each CPU's magazines.
-//! - What one CPU keeps is nobody else's: a program that frees on another CPU than it allocates on
-//!   goes through the lock once in half a magazine, and a request that finds the pool empty waits
-//!   for every CPU that keeps something.
+//!   64 for bitmaps (1.6 %), which are as large as slabs of the smallest class need them; and for each
+//!   CPU's magazines from 3 KiB (a pool of 32 KiB) to 19 KiB (from 900 KiB on).
+//! - A CPU's magazines serve no other CPU: a program that frees on another CPU than it allocates on
+//!   takes the lock once in half a magazine, and a request that finds the pool empty interrupts every
+//!   CPU that has blocks, once for each of its magazines.
 //! - A double free is not seen while the block is in a magazine. The layers above know their blocks;
 //!   [`check`](crate::Engine::check) sees it.
-//! - A CPU that used many sizes holds the reserve of all magazines until 64 of its requests went
-//!   without, or memory is short.
+//! - A CPU that used many sizes has the reserve of all magazines until memory is short, or a magazine
+//!   could not grow 64 times.
 //! - Up to eight free blocks are on their way up: the next frees merge them. What asks the buddy
 //!   system for pages, or looks at all (a check, a map), has them arrive, which is not a step or two.
 //! - A block above 4096 bytes is whole pages: 4097 bytes take two.
@@ -90,6 +90,7 @@ mod address;
 mod buddy;
 #[forbid(unsafe_code)]
 mod check;
+mod cpu_cache;
 mod engine;
 mod fast;
 #[forbid(unsafe_code)]
@@ -97,6 +98,8 @@ mod figures;
 mod frames;
 #[forbid(unsafe_code)]
 mod heap;
+#[cfg(not(MODULE))]
+mod host;
 #[forbid(unsafe_code)]
 mod kept;
 #[forbid(unsafe_code)]
@@ -108,6 +111,8 @@ mod magazine;
 mod magazine_check;
 #[forbid(unsafe_code)]
 mod map;
+#[forbid(unsafe_code)]
+mod reclaim;
 #[forbid(unsafe_code)]
 mod refill;
 #[forbid(unsafe_code)]
@@ -121,9 +126,12 @@ mod state;
 #[cfg(test)]
 mod tests;
 
+pub use cpu_cache::CpuCache;
 pub use engine::{
     Hybrid,
     table_bytes, //
 };
-pub use magazine::Cache;
+#[cfg(not(MODULE))]
+pub use host::HostCpuCache;
+pub use magazine::CacheSize;
 pub use state::State;

@@ -1,36 +1,30 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What happens when a magazine cannot serve: blocks move between magazines and heap.
+//! The slow paths: a magazine cannot serve, and blocks move between magazine and heap.
 //!
-//! The heap is never called with a CPU pinned. Blocks leave one side into the caller's hand, and
-//! the hand is emptied on the other side: on whatever CPU that is by then.
+//! Blocks move only while the engine's lock is held, and the lock is held until they have arrived.
+//! Whoever has the lock therefore finds every block in the heap, in a magazine, or live, however
+//! callers are preempted, and knows that no block is lost between two of these places.
 
-use core::{
-    alloc::Layout,
-    ops::Range,
-    sync::atomic::Ordering, //
-};
-
-#[cfg(not(test))]
-use core::sync::atomic::AtomicUsize;
+use core::alloc::Layout;
 
 use super::{
     buddy::Work,
+    cpu_cache::{
+        CpuCache,
+        Requested,
+        Start, //
+    },
     engine::Hybrid,
-    fast::kept,
+    fast::magazine_cost,
     frames::Page,
     magazine::{
-        BATCH,
-        Cache,
-        Pages,
-        Start,
-        Stock,
-        Told, //
+        MagazineKind,
+        PageCount,
+        TRANSFER_MAX, //
     },
     state::State,
 };
-#[cfg(test)]
-use crate::testing::atomic::AtomicUsize;
 use crate::{
     cost::Cost,
     engine::{
@@ -39,402 +33,241 @@ use crate::{
         Refusal, //
     },
     lock::Lock,
-    platform::{
-        Pinning,
-        Platform, //
-    },
+    per_cpu::PerCpu,
     region::Offset,
 };
 
-/// Refusals to grow a magazine of its own after which a CPU gives up all that it has: its old ones
-/// may be of sizes that nobody wants any more.
-const DENIALS: u64 = 64;
+/// After so many times that a magazine could not grow, the reserve is redistributed.
+const GROW_FAILURES_MAX: u64 = 64;
 
-/// Blocks in the hand of a caller, who is counted as long as he has a hand.
-struct Hand<'a> {
-    /// As the heap names them.
-    blocks: [Offset; BATCH],
-    /// As magazines do.
-    starts: [Option<Start>; BATCH],
-    hands: &'a AtomicUsize,
+/// A request on its way through the slow path.
+pub(super) struct Request<'a> {
+    pub(super) layout: Layout,
+    pub(super) requested: Requested,
+    /// Everything that was done for the request until now.
+    pub(super) work: Work,
+    pub(super) cost: &'a mut Cost,
+    /// Whether the caller should redistribute the reserve, once it has released the lock.
+    redistribute: bool,
 }
 
-impl<'a> Hand<'a> {
-    fn new(hands: &'a AtomicUsize) -> Self {
-        // Before the heap's lock is taken, so whoever has it sees who holds what the heap gave.
-        hands.fetch_add(1, Ordering::AcqRel);
-        Self {
-            blocks: [Offset::new(0, 0); BATCH],
-            starts: [None; BATCH],
-            hands,
-        }
-    }
-}
-
-impl Drop for Hand<'_> {
-    fn drop(&mut self) {
-        self.hands.fetch_sub(1, Ordering::AcqRel);
-    }
-}
-
-impl<L: Lock<State> + Sync, P: Platform<Cache>> Hybrid<L, P> {
-    /// Allocates what no magazine has.
+impl<L: Lock<State> + Sync, P: PerCpu<CpuCache>> Hybrid<L, P> {
+    /// Allocates a block that no magazine of the CPU has.
     #[cold]
     #[inline(never)]
-    pub(super) fn allocate_from_heap(
+    pub(super) fn allocate_slow(
         &self,
         layout: Layout,
-        told: Told,
+        requested: Requested,
         cost: &mut Cost,
     ) -> Result<Block, Refusal> {
-        // Once for a request, however often it is tried.
-        if self.failing_growth.is_set() {
-            let growth = &self.failing_growth;
-            self.state.with(|state| state.fail_growth(layout, growth))?;
-        }
-        let mut work = Work::default();
-        let mut refusal = match self.serve(layout, told, &mut work, cost) {
-            Ok(block) => return self.found(block),
-            Err(refusal) => refusal,
+        let mut request = Request {
+            layout,
+            requested,
+            work: Work::default(),
+            cost,
+            redistribute: false,
         };
-        let mut block = [NOWHERE];
-        // Before memory is said to be short, CPUs give up what they keep: first this one.
-        if matches!(refusal, Refusal::Exhausted | Refusal::Fragmented) {
-            for empty in [Self::empty_own, Self::empty_others] {
-                if empty(self) == 0 {
-                    continue;
-                }
-                let again =
-                    |state: &mut State| state.serve(layout, told, &mut block, &mut work, cost);
-                match self.state.with(again) {
-                    Ok(_) => return self.found(block[0]),
-                    Err(now) => refusal = now,
-                }
-            }
+        let allocated = self.state.with(|state| {
+            state.fail_growth(layout, &self.failing_growth)?;
+            self.allocate_locked(state, &mut request)
+        });
+        let offset = match allocated {
+            Ok(offset) => offset,
+            Err(Refusal::Injected) => return Err(Refusal::Injected),
+            Err(refusal) => self.allocate_under_pressure(&mut request, refusal)?,
+        };
+        if request.redistribute {
+            self.redistribute_reserve();
         }
-        self.state
-            .with(|state| state.serve_last(layout, told, refusal, &mut block, &mut work, cost))?;
-        self.found(block[0])
-    }
-
-    /// Returns the block at an offset that the heap gave.
-    fn found(&self, offset: Offset) -> Result<Block, Refusal> {
-        // The heap gives nothing that is not in the pool.
+        // The heap's offsets are in the pool.
         self.addresses.block(offset).ok_or(Refusal::Exhausted)
     }
 
-    /// Has the heap serve a request, and fills the magazine that could not.
-    #[inline]
-    fn serve(
+    /// Allocates a block from the heap, and refills the CPU's magazine of that size.
+    fn allocate_locked(
         &self,
-        layout: Layout,
-        told: Told,
-        work: &mut Work,
-        cost: &mut Cost,
+        state: &mut State,
+        request: &mut Request<'_>,
     ) -> Result<Offset, Refusal> {
-        match self.magazine_for(&layout) {
-            // Pages are not taken on suspicion: magazines hold those that were freed.
-            Some((stock, capacity)) if stock.class().is_some() || capacity < stock.most() => {
-                self.serve_and_fill(layout, stock, capacity, told, work, cost)
-            }
-            _ => {
-                let mut block = [NOWHERE];
-                self.state
-                    .with(|state| state.serve(layout, told, &mut block, work, cost))?;
-                Ok(block[0])
-            }
-        }
-    }
-
-    /// As [`Hybrid::serve`], from a magazine that may hold `capacity` blocks, and may then hold more.
-    #[inline(never)]
-    fn serve_and_fill(
-        &self,
-        layout: Layout,
-        stock: Stock,
-        capacity: usize,
-        told: Told,
-        work: &mut Work,
-        cost: &mut Cost,
-    ) -> Result<Offset, Refusal> {
-        let mut hand = Hand::new(&self.hands);
-        let next = stock.next(capacity);
-        let (served, granted) = self.state.with(|state| {
-            let granted = state.reserve(next - capacity, stock.bytes());
-            let filled = match stock.class() {
-                Some(_) => (capacity + granted) / 2,
-                None => 0,
-            };
-            let most = (1 + filled).min(BATCH);
-            let served = state.serve(layout, told, &mut hand.blocks[..most], work, cost);
-            if served.is_err() {
-                state.unreserve(granted, stock.bytes());
-            }
-            served.map(|served| (served, granted))
-        })?;
-        let block = hand.blocks[0];
-        self.fill(stock, granted, &mut hand, 1..served);
-        if granted < next - capacity {
-            self.denied();
-        }
-        Ok(block)
-    }
-
-    /// Returns the size of a request, and how many blocks the CPU's magazine for it may hold.
-    #[inline]
-    fn magazine_for(&self, layout: &Layout) -> Option<(Stock, usize)> {
-        let stock = Stock::of(layout)?;
-        let capacity = self.platform.pinned(|cache| cache.capacity(stock))?;
-        // Whichever CPU that was, it is no more than any may hold.
-        Some((stock, capacity.min(stock.most())))
-    }
-
-    /// Lets the CPU's magazine hold `granted` blocks more, and puts some of the hand's into it.
-    ///
-    /// What it has no room for, as this may be another CPU than the one it was meant for, goes back
-    /// to the heap.
-    fn fill(&self, stock: Stock, granted: usize, hand: &mut Hand<'_>, blocks: Range<usize>) {
-        if granted == 0 && blocks.is_empty() {
-            return;
-        }
-        let Hand {
-            blocks: all,
-            starts,
-            ..
-        } = hand;
-        let blocks = &all[blocks];
-        let starts = &mut starts[..blocks.len()];
-        self.addresses.starts(blocks, starts);
-        let filled = self.platform.pinned(|cache| {
-            let surplus = match granted {
-                0 => 0,
-                granted => cache.grow(stock, granted),
-            };
-            (surplus, cache.fill(stock, starts))
+        let refilled = MagazineKind::of(&request.layout).and_then(|kind| {
+            let refill = |cache: &CpuCache| self.refill(state, cache, kind, request);
+            self.per_cpu.with_local(refill)
         });
-        let (surplus, rest) = filled.unwrap_or((granted, blocks.len()));
-        if surplus > 0 || rest > 0 {
-            self.state.with(|state| {
-                state.unreserve(surplus, stock.bytes());
-                state.take_back(stock, &blocks[..rest], &mut Work::default());
-            });
-        }
+        refilled.unwrap_or_else(|| Self::allocate_from_heap(state, request))
     }
 
-    /// Takes back a block of any size in any region, for which the bytes were counted that are told.
-    pub(super) fn release_block(
+    /// Allocates a block from the heap alone.
+    pub(super) fn allocate_from_heap(
+        state: &mut State,
+        request: &mut Request<'_>,
+    ) -> Result<Offset, Refusal> {
+        let mut block = [Offset::NOWHERE];
+        state.allocate(request, &mut block)?;
+        Ok(block[0])
+    }
+
+    /// Raises the capacity of a magazine that is empty, allocates a block, and refills the magazine
+    /// by half of its capacity.
+    fn refill(
+        &self,
+        state: &mut State,
+        cache: &CpuCache,
+        kind: MagazineKind,
+        request: &mut Request<'_>,
+    ) -> Result<Offset, Refusal> {
+        // The task may have come to another CPU on its way here, or another task have freed a block.
+        if let Some(block) = cache.allocate(kind, request.requested) {
+            *request.cost = magazine_cost(kind);
+            let offset = self.addresses.block_at(block).offset;
+            return offset.ok_or(Refusal::Exhausted);
+        }
+        let capacity = cache.capacity(kind);
+        let more = MagazineKind::next_capacity(capacity, cache.limit(kind)) - capacity;
+        let granted = state.reserve(more, kind.bytes());
+        // Blocks of pages are not prefetched: their magazines hold what was freed. Neither is
+        // anything while memory is short.
+        let prefetched = match kind.class() {
+            Some(_) if !state.is_reclaiming() => (capacity + granted) / 2,
+            _ => 0,
+        };
+        let mut blocks = [Offset::NOWHERE; TRANSFER_MAX];
+        let wanted = (1 + prefetched).min(TRANSFER_MAX);
+        let allocated = match state.allocate(request, &mut blocks[..wanted]) {
+            Ok(allocated) => allocated,
+            Err(refusal) => {
+                state.unreserve(granted, kind.bytes());
+                return Err(refusal);
+            }
+        };
+        cache.raise_capacity(kind, granted);
+        if allocated > 1 {
+            let rest = &blocks[1..allocated];
+            // The heap's offsets are in the pool.
+            let blocks = rest.iter().filter_map(|block| self.addresses.block(*block));
+            let starts = blocks.map(|block| block.start);
+            let refilled = cache.refill(kind, starts);
+            debug_assert_eq!(refilled, allocated - 1);
+        }
+        request.redistribute = granted < more && Self::grow_failed(state, cache);
+        Ok(blocks[0])
+    }
+
+    /// Counts that a magazine could not grow, and says whether the reserve is to be redistributed.
+    fn grow_failed(state: &State, cache: &CpuCache) -> bool {
+        !state.is_reclaiming() && cache.count_grow_failure() >= GROW_FAILURES_MAX
+    }
+
+    /// Frees a block of any size in any region: into the CPU's magazine if there is room, else after
+    /// making room, or to the heap.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn free_slow(
         &self,
         start: Start,
         layout: Layout,
-        told: Told,
+        requested: Requested,
         cost: &mut Cost,
     ) -> Result<(), BadFree> {
-        match Stock::of(&layout) {
-            // What is no block of that size does not get into a magazine: the heap says what it is.
-            Some(stock) if self.is_block(stock, start) => {
-                let is_kept = match self.offer(stock, start, told) {
-                    Ok(()) => true,
-                    // Whichever CPU that was, it is no more than any may hold.
-                    Err(capacity) => {
-                        self.make_room(stock, capacity.min(stock.most()))
-                            && self.put(stock, start, told)
-                    }
-                };
-                if is_kept {
-                    *cost = kept(stock);
-                    return Ok(());
-                }
-            }
-            _ => {}
+        let kind = MagazineKind::of(&layout);
+        // Only a block of the right size gets into a magazine. The heap names what is wrong with
+        // anything else.
+        let kind = kind.filter(|kind| self.is_block(*kind, start));
+        if let Some(kind) = kind.filter(|kind| self.push(*kind, start, requested)) {
+            *cost = magazine_cost(kind);
+            return Ok(());
         }
-        self.release_to_heap(start, layout, told, cost)
+        let offset = self.addresses.block_at(start).offset;
+        let offset = offset.ok_or(BadFree::Foreign)?;
+        self.state.with(|state| {
+            let cached = kind.and_then(|kind| {
+                let free = |cache: &CpuCache| {
+                    self.make_room(state, cache, kind) && cache.free(kind, start, requested)
+                };
+                self.per_cpu.with_local(free)
+            });
+            match kind {
+                Some(kind) if cached == Some(true) => {
+                    *cost = magazine_cost(kind);
+                    Ok(())
+                }
+                _ => state.free(offset, layout, requested, cost),
+            }
+        })
     }
 
-    /// Frees pages which the magazine, that may hold `capacity` blocks, did not take: if that is all
-    /// that it may ever have, by the shortest way.
+    /// Makes room in a magazine that is full, and says whether it did: raises the capacity, or
+    /// flushes half of the blocks to the heap.
+    ///
+    /// Blocks of pages are not flushed: each free past a full magazine goes to the heap, so that the
+    /// cost of coalescing does not come at once.
+    fn make_room(&self, state: &mut State, cache: &CpuCache, kind: MagazineKind) -> bool {
+        let capacity = cache.capacity(kind);
+        // As in `refill`: this may be another magazine than the one that was full.
+        if cache.len(kind) < capacity {
+            return true;
+        }
+        let more = MagazineKind::next_capacity(capacity, cache.limit(kind)) - capacity;
+        let granted = state.reserve(more, kind.bytes());
+        cache.raise_capacity(kind, granted);
+        if granted > 0 {
+            return true;
+        }
+        if more > 0 {
+            // An allocation will redistribute the reserve: the caller may hold a lock of its own.
+            Self::grow_failed(state, cache);
+        }
+        // One less than a refill brings, see `magazine`.
+        let count = (capacity / 2).min(TRANSFER_MAX - 1);
+        kind.class().is_some() && self.flush(state, cache, kind, count) > 0
+    }
+
+    /// Moves the blocks that were freed first from a magazine to the heap, up to `count`, and returns
+    /// how many they are.
+    fn flush(
+        &self,
+        state: &mut State,
+        cache: &CpuCache,
+        kind: MagazineKind,
+        count: usize,
+    ) -> usize {
+        let mut blocks = [Offset::NOWHERE; TRANSFER_MAX];
+        let mut places = blocks.iter_mut();
+        let taken = cache.flush(kind, count.min(TRANSFER_MAX), |block| {
+            if let Some(place) = places.next() {
+                *place = self.addresses.offset_at(block);
+            }
+        });
+        state.free_cached(kind, &blocks[..taken]);
+        taken
+    }
+
+    /// Frees a block of any size in any region, whose requested bytes were not counted.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn free_uncounted(&self, start: Start, layout: Layout) -> Result<(), BadFree> {
+        self.free_slow(start, layout, None, &mut Cost::default())
+    }
+
+    /// Frees a block of pages that its magazine, whose capacity is `capacity`, has no room for: by a
+    /// shorter way where the magazine cannot grow.
     #[cold]
     #[inline(never)]
     pub(super) fn free_past_magazine(
         &self,
         start: Start,
         page: Page,
-        pages: Pages,
+        pages: PageCount,
         capacity: usize,
     ) -> Result<(), BadFree> {
-        if capacity >= Stock::Pages(pages).most() {
-            self.release_large(page, pages)
-        } else {
-            self.free_block(start, pages.layout())
+        if capacity < MagazineKind::Pages(pages).blocks_max() {
+            return self.free_uncounted(start, pages.layout());
         }
-    }
-
-    /// Frees a block of any size: makes room for it, or says what is wrong.
-    #[cold]
-    #[inline(never)]
-    pub(super) fn free_block(&self, start: Start, layout: Layout) -> Result<(), BadFree> {
-        self.release_block(start, layout, None, &mut Cost::default())
-    }
-
-    /// Gives the heap a block of pages, for which no bytes were counted.
-    #[cold]
-    #[inline(never)]
-    fn release_large(&self, page: Page, pages: Pages) -> Result<(), BadFree> {
         self.state.with(|state| {
             let work = &mut Work::default();
-            state.heap.release_large(page, pages.count(), work)?;
+            state.heap.release_large(page, pages.get(), work)?;
             state.counts.freed(None);
             Ok(())
         })
     }
-
-    /// Gives a block to the heap, or what is none.
-    #[cold]
-    fn release_to_heap(
-        &self,
-        start: Start,
-        layout: Layout,
-        told: Told,
-        cost: &mut Cost,
-    ) -> Result<(), BadFree> {
-        let block = self.addresses.block_at(start).offset;
-        let block = block.ok_or(BadFree::Foreign)?;
-        self.state.with(|state| {
-            state.heap.release(block, layout, cost)?;
-            state.counts.freed(told);
-            Ok(())
-        })
-    }
-
-    /// Makes room in the CPU's magazine, and says whether it did: lets it grow, or gives what came first
-    /// to the heap.
-    ///
-    /// Pages are given one by one, by the caller: what it costs to merge them is not to come at once.
-    fn make_room(&self, stock: Stock, capacity: usize) -> bool {
-        let wanted = stock.next(capacity) - capacity;
-        if wanted == 0 && stock.class().is_none() {
-            return false;
-        }
-        // What is reserved is in no magazine yet.
-        let mut hand = Hand::new(&self.hands);
-        if wanted > 0 {
-            let granted = self
-                .state
-                .with(|state| state.reserve(wanted, stock.bytes()));
-            if granted > 0 {
-                self.grow(stock, granted);
-                return true;
-            }
-            self.denied();
-        }
-        if stock.class().is_none() {
-            return false;
-        }
-        // Less than come when it is empty: see `magazine`.
-        let most = (capacity / 2).min(BATCH - 1);
-        let taken = self
-            .platform
-            .pinned(|cache| cache.empty(stock, &mut hand.starts[..most]));
-        self.take_back(stock, taken.unwrap_or(0), 0, &mut hand);
-        taken > Some(0)
-    }
-
-    /// Lets the CPU's magazine hold `granted` blocks more.
-    fn grow(&self, stock: Stock, granted: usize) {
-        let surplus = self.platform.pinned(|cache| cache.grow(stock, granted));
-        let surplus = surplus.unwrap_or(granted);
-        if surplus > 0 {
-            self.state
-                .with(|state| state.unreserve(surplus, stock.bytes()));
-        }
-    }
-
-    /// Gives the first `taken` blocks of a hand to the heap, and what was set aside for `closed`
-    /// ones, and returns how many pages became free.
-    fn take_back(&self, stock: Stock, taken: usize, closed: usize, hand: &mut Hand<'_>) -> usize {
-        if taken == 0 && closed == 0 {
-            return 0;
-        }
-        for (block, start) in hand.blocks.iter_mut().zip(&hand.starts[..taken]) {
-            // Only what is in the pool got into a magazine.
-            let start = start.and_then(|start| self.addresses.block_at(start).offset);
-            *block = start.unwrap_or(NOWHERE);
-        }
-        self.state.with(|state| {
-            let before = state.heap.buddy.free_pages();
-            state.unreserve(closed, stock.bytes());
-            state.take_back(stock, &hand.blocks[..taken], &mut Work::default());
-            state.heap.buddy.free_pages() - before
-        })
-    }
-
-    /// Notes that a magazine cannot grow.
-    fn denied(&self) {
-        if self.platform.pinned(Cache::deny) >= Some(DENIALS) {
-            self.empty_own();
-        }
-    }
-
-    /// Gives all that this CPU keeps to the heap, and returns how many blocks that was.
-    pub(super) fn empty_own(&self) -> usize {
-        // Should the caller be moved to another CPU, that one's are emptied: it has the time now.
-        self.empty(|f| {
-            self.platform.pinned(f);
-        })
-        .blocks
-    }
-
-    /// Has each CPU that keeps something give it to the heap, and returns how many blocks that was.
-    pub(super) fn empty_others(&self) -> usize {
-        self.empty_all().blocks
-    }
-
-    /// As [`Hybrid::empty_others`], in blocks and in pages that became free.
-    pub(super) fn empty_all(&self) -> Emptied {
-        let mut all = Emptied::default();
-        for (cpu, cache) in self.platform.all().enumerate() {
-            if cache.is_idle() {
-                continue;
-            }
-            self.platform.on(cpu, &mut |pin: Pinning<'_, Cache>| {
-                let emptied = self.empty(pin);
-                all.blocks += emptied.blocks;
-                all.pages += emptied.pages;
-            });
-        }
-        all
-    }
-
-    /// Empties and closes the magazines that `pin` leads to.
-    fn empty(&self, pin: impl Fn(&mut dyn FnMut(&Cache))) -> Emptied {
-        let mut hand = Hand::new(&self.hands);
-        let mut all = Emptied::default();
-        for stock in Stock::all() {
-            loop {
-                let (mut taken, mut closed) = (0, 0);
-                pin(&mut |cache| {
-                    if cache.capacity(stock) > 0 {
-                        taken = cache.empty(stock, &mut hand.starts);
-                        closed = cache.close(stock);
-                    }
-                });
-                if taken == 0 && closed == 0 {
-                    break;
-                }
-                all.blocks += taken;
-                all.pages += self.take_back(stock, taken, closed, &mut hand);
-            }
-        }
-        all
-    }
 }
-
-/// What went from magazines to the heap.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Emptied {
-    pub(super) blocks: usize,
-    /// Pages that became free.
-    pub(super) pages: usize,
-}
-
-/// The offset of what is in no pool.
-const NOWHERE: Offset = Offset::new(u16::MAX, 0);

@@ -18,7 +18,7 @@ use super::{
         pages_of,
         served, //
     },
-    magazine::Stock,
+    magazine::MagazineKind,
     slab, //
 };
 use crate::{
@@ -184,16 +184,16 @@ impl Heap {
     }
 
     /// Says whether a block of this size begins here and is out.
-    pub(super) fn is_out(&mut self, stock: Stock, block: Offset) -> bool {
-        match stock {
-            Stock::Class(class) => {
+    pub(super) fn is_out(&mut self, kind: MagazineKind, block: Offset) -> bool {
+        match kind {
+            MagazineKind::Class(class) => {
                 slab::find(&self.frames, class, block).is_ok_and(|(slab, number, _)| {
                     let word = self.frames.bits(slab, slab::words(class)).get(number / 64);
                     word.is_some_and(|word| word >> (number % 64) & 1 != 0)
                 })
             }
-            Stock::Pages(pages) => Page::of(block).is_some_and(|page| {
-                let pages = pages.count() as u32;
+            MagazineKind::Pages(pages) => Page::of(block).is_some_and(|page| {
+                let pages = pages.get() as u32;
                 page.offset(0) == block && self.frames.kind(page) == Kind::Large { pages }
             }),
         }
@@ -207,15 +207,15 @@ impl Heap {
     /// [`BadFree::NotOut`] when the first was freed twice: in magazines that is not seen.
     pub(super) fn take_back(
         &mut self,
-        stock: Stock,
+        kind: MagazineKind,
         blocks: &[Offset],
         work: &mut Work,
     ) -> Result<usize, BadFree> {
-        match (stock, blocks) {
+        match (kind, blocks) {
             (_, []) => Ok(0),
-            (Stock::Class(class), _) => self.release_objects(class, blocks, work),
-            (Stock::Pages(pages), [block, ..]) => {
-                self.release_pages(*block, pages.count(), work)?;
+            (MagazineKind::Class(class), _) => self.release_objects(class, blocks, work),
+            (MagazineKind::Pages(pages), [block, ..]) => {
+                self.release_pages(*block, pages.get(), work)?;
                 Ok(1)
             }
         }

@@ -6,17 +6,21 @@ use core::alloc::Layout;
 
 use super::{
     buddy::Work,
-    heap::Heap,
-    magazine::{
+    cpu_cache::{
         Counts,
-        Stock,
-        Told, //
+        Requested, //
     },
+    heap::Heap,
+    magazine::MagazineKind,
+    refill::Request,
 };
 use crate::{
     class::Class,
     cost::Cost,
-    engine::Refusal,
+    engine::{
+        BadFree,
+        Refusal, //
+    },
     fail::Nth,
     region::{
         Offset,
@@ -28,17 +32,19 @@ use crate::{
 pub struct State {
     pub(super) heap: Heap,
     pub(super) regions: Regions,
-    /// Bytes that magazines may hold, of all that they may hold together.
+    /// Bytes of the reserve that magazines have: the sum of their capacities.
     pub(super) reserved_bytes: usize,
-    /// What the lock's holders did; magazines count their own.
+    /// Callers that are taking back what magazines hold.
+    reclaimers: usize,
+    /// Operations of the lock's holders; CPUs count those that their magazines serve.
     pub(super) counts: Counts,
     resizes: u64,
     pub(super) refusals: [u64; Refusal::COUNT],
-    /// Frees of what was not out, which were seen when magazines were emptied.
+    /// Double frees that were found when the second free's block came from a magazine to the heap.
     pub(super) late_refusals: u64,
 }
 
-/// The part of the pool that all magazines together may hold.
+/// All magazines together may hold one part in so many of the pool.
 const MAGAZINE_SHARE: usize = 16;
 
 impl State {
@@ -49,6 +55,7 @@ impl State {
             heap: Heap::new(),
             regions: Regions::new(),
             reserved_bytes: 0,
+            reclaimers: 0,
             counts: Counts::default(),
             resizes: 0,
             refusals: [0; Refusal::COUNT],
@@ -61,15 +68,15 @@ impl State {
         let Counts {
             allocations,
             frees,
-            moves,
+            transfers,
             ..
         } = self.counts;
         [
             allocations,
-            // Less than none were the lock's holders', once one was refused late.
+            // A late refusal takes one off `frees`, which may wrap below 0.
             frees,
             self.late_refusals,
-            moves,
+            transfers,
             self.resizes,
             // A refused request may have made slabs give their pages back.
             self.heap.reclaims,
@@ -79,60 +86,107 @@ impl State {
         .fold(0, u64::wrapping_add)
     }
 
-    /// Serves a request, with up to `blocks.len()` blocks of which the first is the caller's, and
-    /// counts the bytes that it is told.
-    pub(super) fn serve(
+    /// Allocates up to `blocks.len()` blocks, the first of which is the caller's, and returns how many
+    /// they are.
+    pub(super) fn allocate(
         &mut self,
-        layout: Layout,
-        told: Told,
+        request: &mut Request<'_>,
         blocks: &mut [Offset],
-        work: &mut Work,
-        cost: &mut Cost,
     ) -> Result<usize, Refusal> {
-        let mut served = self.heap.serve(layout, blocks, work, cost)?;
-        self.counts.allocated(told);
-        // What is to fill a magazine may be in several slabs. How the caller's block came is told.
-        while let Some(rest) = blocks.get_mut(served..).filter(|rest| !rest.is_empty()) {
+        let Request {
+            layout,
+            requested,
+            work,
+            cost,
+            ..
+        } = request;
+        let mut allocated = self.heap.serve(*layout, blocks, work, cost)?;
+        self.counts.allocated(*requested);
+        // The blocks that refill a magazine may come from several slabs. The cost is that of the
+        // caller's block.
+        while let Some(rest) = blocks.get_mut(allocated..).filter(|rest| !rest.is_empty()) {
             let (work, cost) = (&mut Work::default(), &mut Cost::default());
-            match self.heap.serve_more(layout, rest, work, cost) {
-                Some(more) => served += more,
+            match self.heap.serve_more(*layout, rest, work, cost) {
+                Some(more) => allocated += more,
                 None => break,
             }
         }
-        Ok(served)
+        Ok(allocated)
     }
 
     /// Refuses a request for which a slab would have to grow, if that is the growth to refuse.
-    #[cold]
     pub(super) fn fail_growth(&mut self, layout: Layout, growth: &Nth) -> Result<(), Refusal> {
+        if !growth.is_set() {
+            return Ok(());
+        }
         let grows = Class::of(&layout).is_some_and(|class| {
             let slabs = &self.heap.classes[class.index()];
             !slabs.has_partial() && slabs.empty().is_none()
         });
         if grows && growth.strikes() {
-            self.refusals[Refusal::Injected as usize] += 1;
-            return Err(Refusal::Injected);
+            return self.refuse(Refusal::Injected);
         }
         Ok(())
     }
 
-    /// Serves a request that [`State::serve`] refused, or counts that it was refused.
+    /// Allocates a block by the last resorts where [`State::allocate`] refused with `refusal`, or counts
+    /// the refusal.
     #[cold]
-    pub(super) fn serve_last(
+    pub(super) fn allocate_last(
         &mut self,
-        layout: Layout,
-        told: Told,
+        request: &mut Request<'_>,
         refusal: Refusal,
-        blocks: &mut [Offset],
-        work: &mut Work,
-        cost: &mut Cost,
-    ) -> Result<usize, Refusal> {
-        let served = self.heap.last_resort(layout, refusal, blocks, work, cost);
-        match served {
-            Ok(_) => self.counts.allocated(told),
-            Err(refusal) => self.refusals[refusal as usize] += 1,
+    ) -> Result<Offset, Refusal> {
+        let mut block = [Offset::NOWHERE];
+        let Request {
+            layout,
+            requested,
+            work,
+            cost,
+            ..
+        } = request;
+        match (self.heap).last_resort(*layout, refusal, &mut block, work, cost) {
+            Ok(_) => {
+                self.counts.allocated(*requested);
+                Ok(block[0])
+            }
+            Err(refusal) => self.refuse(refusal),
         }
-        served
+    }
+
+    /// Counts a refusal, and returns it.
+    pub(super) fn refuse<T>(&mut self, refusal: Refusal) -> Result<T, Refusal> {
+        self.refusals[refusal as usize] += 1;
+        Err(refusal)
+    }
+
+    /// Frees a block of any size.
+    pub(super) fn free(
+        &mut self,
+        block: Offset,
+        layout: Layout,
+        requested: Requested,
+        cost: &mut Cost,
+    ) -> Result<(), BadFree> {
+        self.heap.release(block, layout, cost)?;
+        self.counts.freed(requested);
+        Ok(())
+    }
+
+    /// Begins to take back what magazines hold: none of them grows or is prefetched for until every
+    /// caller of this has called [`State::end_reclaim`].
+    pub(super) fn begin_reclaim(&mut self) {
+        self.reclaimers += 1;
+    }
+
+    /// Ends what [`State::begin_reclaim`] began.
+    pub(super) fn end_reclaim(&mut self) {
+        self.reclaimers = self.reclaimers.saturating_sub(1);
+    }
+
+    /// Says whether a caller is taking back what magazines hold.
+    pub(super) fn is_reclaiming(&self) -> bool {
+        self.reclaimers > 0
     }
 
     /// Makes a block serve `new` where it is, if it can, and counts that.
@@ -151,33 +205,37 @@ impl State {
         resized
     }
 
-    /// Sets bytes aside for magazines that want to hold `wanted` blocks more of `bytes` bytes, and
-    /// returns for how many.
+    /// Takes bytes of the reserve for a magazine that is to hold `wanted` more blocks of `bytes`
+    /// bytes, and returns for how many there were.
     pub(super) fn reserve(&mut self, wanted: usize, bytes: usize) -> usize {
+        if self.is_reclaiming() {
+            return 0;
+        }
         let most = self.regions.bytes() / MAGAZINE_SHARE;
         let granted = wanted.min(most.saturating_sub(self.reserved_bytes) / bytes);
         self.reserved_bytes += granted * bytes;
         granted
     }
 
-    /// Gives back what [`State::reserve`] set aside.
+    /// Returns to the reserve what [`State::reserve`] took.
     pub(super) fn unreserve(&mut self, blocks: usize, bytes: usize) {
         self.reserved_bytes = self.reserved_bytes.saturating_sub(blocks * bytes);
-        self.counts.moves += u64::from(blocks > 0);
+        self.counts.transfers += u64::from(blocks > 0);
     }
 
-    /// Takes back blocks that were in magazines.
-    pub(super) fn take_back(&mut self, stock: Stock, blocks: &[Offset], work: &mut Work) {
+    /// Frees blocks that were in magazines, where their frees were counted.
+    pub(super) fn free_cached(&mut self, kind: MagazineKind, blocks: &[Offset]) {
+        let work = &mut Work::default();
         let mut rest = blocks;
         while !rest.is_empty() {
-            self.counts.moves += 1;
-            let taken = self.heap.take_back(stock, rest, work).unwrap_or_else(|_| {
-                // It was freed twice, and the magazines saw it too late to say so to who did it.
+            self.counts.transfers += 1;
+            let freed = self.heap.take_back(kind, rest, work).unwrap_or_else(|_| {
+                // A double free: the magazines did not notice the second free, and counted it.
                 self.counts.frees = self.counts.frees.wrapping_sub(1);
                 self.late_refusals += 1;
                 1
             });
-            rest = rest.get(taken..).unwrap_or_default();
+            rest = rest.get(freed..).unwrap_or_default();
         }
     }
 }

@@ -26,10 +26,6 @@ macro_rules! switching {
         pub(crate) struct $name$(<$target>)?(atomic::$name$(<$target>)?);
 
         impl$(<$target>)? $name$(<$target>)? {
-            pub(crate) const fn new(word: $word) -> Self {
-                Self(atomic::$name::new(word))
-            }
-
             pub(crate) fn load(&self, order: Ordering) -> $word {
                 switch();
                 self.0.load(order)
@@ -49,13 +45,7 @@ switching!(AtomicU64, u64);
 switching!(AtomicUsize, usize);
 
 impl AtomicUsize {
-    pub(crate) fn fetch_add(&self, number: usize, order: Ordering) -> usize {
-        switch();
-        self.0.fetch_add(number, order)
-    }
-
-    pub(crate) fn fetch_sub(&self, number: usize, order: Ordering) -> usize {
-        switch();
-        self.0.fetch_sub(number, order)
+    pub(crate) const fn new(word: usize) -> Self {
+        Self(atomic::AtomicUsize::new(word))
     }
 }

@@ -36,14 +36,14 @@ use crate::{
     },
     hybrid::{
         self,
-        Cache,
+        CpuCache,
+        HostCpuCache,
         Hybrid, //
     },
     lock::Lock,
-    platform::{
-        Pinning,
-        Platform,
-        Shared, //
+    per_cpu::{
+        NoPerCpu,
+        PerCpu, //
     },
     region::RegionError,
     seed::{
@@ -64,10 +64,10 @@ unsafe impl<T> Lock<T> for Mutex<T> {
     }
 }
 
-/// A machine: its CPUs, at which threads take turns, and what each of them has.
-pub(crate) struct Host<T> {
+/// CPUs at which threads take turns, each with a cache.
+pub(crate) struct Host {
     turns: Vec<Mutex<()>>,
-    own: Vec<T>,
+    caches: Vec<HostCpuCache>,
 }
 
 std::thread_local! {
@@ -75,45 +75,49 @@ std::thread_local! {
     pub(crate) static CPU: Cell<usize> = const { Cell::new(0) };
 }
 
-impl<T: Default> Host<T> {
+impl Host {
     pub(crate) fn new(cpus: usize) -> Self {
         Self {
             turns: (0..cpus).map(|_| Mutex::default()).collect(),
-            own: (0..cpus).map(|_| T::default()).collect(),
+            caches: (0..cpus).map(|_| HostCpuCache::default()).collect(),
         }
+    }
+
+    fn with<R>(&self, cpu: usize, f: impl FnOnce(&CpuCache) -> R) -> Option<R> {
+        let _turn = self.turns.get(cpu)?.lock().unwrap();
+        Some(f(&self.caches[cpu]))
     }
 }
 
-// SAFETY: A closure that is given what a CPU has has that CPU's mutex.
-unsafe impl<T: Sync> Platform<T> for Host<T> {
+// SAFETY: A closure that is given a CPU's cache has that CPU's mutex.
+unsafe impl PerCpu<CpuCache> for Host {
     fn cpus(&self) -> usize {
-        self.own.len()
+        self.caches.len()
     }
 
-    fn of(&self, cpu: usize) -> Option<&T> {
-        self.own.get(cpu)
+    fn get(&self, cpu: usize) -> Option<&CpuCache> {
+        self.caches.get(cpu).map(|cache| &**cache)
     }
 
-    fn pinned<R>(&self, f: impl FnOnce(&T) -> R) -> Option<R> {
-        let cpu = CPU.get() % self.own.len();
-        let _turn = self.turns[cpu].lock().unwrap();
-        Some(f(&self.own[cpu]))
+    fn with_local<R>(&self, f: impl FnOnce(&CpuCache) -> R) -> Option<R> {
+        self.with(CPU.get() % self.caches.len(), f)
     }
 
-    fn on(&self, cpu: usize, work: &mut (dyn FnMut(Pinning<'_, T>) + Send)) {
-        work(&|f| {
-            let _turn = self.turns[cpu].lock().unwrap();
-            f(&self.own[cpu]);
-        });
+    fn try_with_local<R>(&self, f: impl FnOnce(&CpuCache) -> R) -> Option<R> {
+        self.with_local(f)
+    }
+
+    fn with_remote<R: Send>(&self, cpu: usize, f: impl FnOnce(&CpuCache) -> R + Send) -> Option<R> {
+        self.with(cpu, f)
     }
 }
 
 /// The engines on the host.
 pub(crate) type HostSeed = Seed<Mutex<seed::State>>;
-pub(crate) type HostHybrid = Hybrid<Mutex<hybrid::State>, Host<Cache>>;
+pub(crate) type HostHybrid = Hybrid<Mutex<hybrid::State>, Host>;
 
 /// The hybrid's heap behind its lock, without magazines.
-pub(crate) type LockedHybrid = Hybrid<Mutex<hybrid::State>, Shared>;
+pub(crate) type LockedHybrid = Hybrid<Mutex<hybrid::State>, NoPerCpu>;
 
 /// An engine that tests can make.
 pub(crate) trait TestEngine: Engine + Sized {
@@ -142,7 +146,7 @@ impl TestEngine for HostHybrid {
 
 impl TestEngine for LockedHybrid {
     fn empty() -> Self {
-        Hybrid::new(Mutex::default(), Shared)
+        Hybrid::new(Mutex::default(), NoPerCpu)
     }
 }
 

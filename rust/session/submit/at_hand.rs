@@ -14,14 +14,12 @@ use core::ptr::NonNull;
 use slab_heap::{
     Engine, Path,
     hybrid::{
-        Cache,
+        CpuCache,
+        HostCpuCache,
         Hybrid,
         State, //
     },
-    platform::{
-        Pinning,
-        Platform, //
-    },
+    per_cpu::PerCpu,
 };
 use std::{
     sync::Mutex,
@@ -35,32 +33,34 @@ use super::{
     Tables, //
 };
 
-/// A machine with one CPU, at which threads take turns.
+/// One CPU, at which threads take turns.
 #[derive(Default)]
 pub(super) struct OneCpu {
     turn: Mutex<()>,
-    own: Cache,
+    cache: HostCpuCache,
 }
 
-// SAFETY: Whoever runs for the CPU has its turn.
-unsafe impl Platform<Cache> for OneCpu {
+// SAFETY: A closure that is given the cache has the mutex.
+unsafe impl PerCpu<CpuCache> for OneCpu {
     fn cpus(&self) -> usize {
         1
     }
 
-    fn of(&self, cpu: usize) -> Option<&Cache> {
-        (cpu == 0).then_some(&self.own)
+    fn get(&self, cpu: usize) -> Option<&CpuCache> {
+        (cpu == 0).then(|| &*self.cache)
     }
 
-    fn pinned<R>(&self, f: impl FnOnce(&Cache) -> R) -> Option<R> {
+    fn with_local<R>(&self, f: impl FnOnce(&CpuCache) -> R) -> Option<R> {
         let _turn = self.turn.lock().unwrap();
-        Some(f(&self.own))
+        Some(f(&self.cache))
     }
 
-    fn on(&self, _cpu: usize, work: &mut (dyn FnMut(Pinning<'_, Cache>) + Send)) {
-        work(&|f| {
-            self.pinned(f);
-        });
+    fn try_with_local<R>(&self, f: impl FnOnce(&CpuCache) -> R) -> Option<R> {
+        self.with_local(f)
+    }
+
+    fn with_remote<R: Send>(&self, cpu: usize, f: impl FnOnce(&CpuCache) -> R + Send) -> Option<R> {
+        (cpu == 0).then(|| self.with_local(f))?
     }
 }
 

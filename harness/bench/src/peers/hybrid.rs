@@ -8,7 +8,6 @@ use std::ptr::{
 };
 
 use slab_heap::hybrid::{
-    Cache,
     Hybrid,
     State, //
 };
@@ -21,7 +20,7 @@ use super::engine::{
 use crate::{heap::Heap, lock::New, pool::Memory, threads::Threads};
 
 /// The engine, each thread with magazines of its own.
-struct HybridHeap<L>(EngineHeap<Hybrid<L, Threads<Cache>>>);
+struct HybridHeap<L>(EngineHeap<Hybrid<L, Threads>>);
 
 /// Makes one.
 ///

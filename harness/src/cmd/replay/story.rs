@@ -244,6 +244,9 @@ impl Story<'_> {
             Cause::Quota => "the session's quota of bytes or blocks is used up".to_owned(),
             Cause::Unsupported => "the engine cannot serve such a size and alignment".to_owned(),
             Cause::Tables => "there is no memory for the session's own tables".to_owned(),
+            Cause::Busy => {
+                "a CPU that may hold free memory could not be reached in time".to_owned()
+            }
             Cause::Injected => "injected: FAIL said that it was to be".to_owned(),
             // Its name says it all.
             cause => cause.to_string(),

@@ -39,7 +39,7 @@ use super::{
     }, //
 };
 use crate::{
-    Engine,
+    Cost, Engine,
     class::PAGE_BYTES,
     testing::{
         blocks::Figures,
@@ -207,6 +207,42 @@ fn a_walk_in_the_middle_of_filling_a_magazine_finds_nothing_broken() {
     // The heap gives the blocks before the walk begins, which it does anew because of that: what
     // must not go wrong does after 9 steps, and 486 or 588.
     walk_at([6..13, 470..600], before, |world| allocate(world, 1));
+}
+
+/// Holds up to `most` blocks of 1024 bytes again and again, and expects that none is refused.
+fn hold(world: &World, most: usize) {
+    let layout = layout(1024, 8);
+    let mut held = Vec::new();
+    for count in [most, most - 2, most, most - 2, most, most - 2, most, 0] {
+        while held.len() < count {
+            let block = world.engine.allocate(layout, &mut Cost::default());
+            held.push(block.expect("there is room for all blocks of both threads"));
+        }
+        for block in held.drain(count..) {
+            // SAFETY: The block was allocated with this layout, and is freed once.
+            unsafe { world.engine.release(block, layout, &mut Cost::default()) }.unwrap();
+        }
+    }
+}
+
+#[test]
+fn no_request_is_refused_that_the_pool_has_room_for() {
+    // 32 objects are all that there is room for. CPUs keep up to two of them in their magazines.
+    let play = || {
+        let world = Arc::new(World::new(SMALL));
+        let threads: Vec<_> = (0..2)
+            .map(|_| {
+                let world = world.clone();
+                thread::spawn(move || hold(&world, 16))
+            })
+            .collect();
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        world.end();
+    };
+    explore(RandomScheduler::new_from_seed(SEED, 1500), play);
+    explore(PctScheduler::new_from_seed(SEED, 4, 500), play);
 }
 
 #[test]

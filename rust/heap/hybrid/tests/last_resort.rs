@@ -271,7 +271,7 @@ fn an_engine_lends_when_nothing_else_is_left() {
     let out = totals(&engine);
     assert_eq!((out.live_blocks, out.allocations), (48, 48));
     // Only the last was refused.
-    assert_eq!(out.refusals, [0, 1, 0, 0, 0]);
+    assert_eq!(out.refusals, [0, 1, 0, 0, 0, 0]);
     // What is promised does not overlap.
     let promised = engine.usable(layout(100, 8)) as u64;
     let mut places: Vec<_> = lent.iter().chain(&owners).collect();

@@ -6,7 +6,7 @@
 use super::machine::Machine;
 use crate::{
     Offset,
-    hybrid::magazine::SLOTS,
+    hybrid::magazine::BLOCKS_MAX,
     testing::{
         layout,
         numbers::Numbers, //
@@ -121,7 +121,7 @@ fn what_half_a_magazine_holds_takes_no_lock_in_any_order() {
 #[test]
 fn what_a_whole_magazine_holds_takes_no_lock_in_the_end() {
     // Some periods pass until what is left in the magazine fits.
-    for depth in [32, 33, 48, 63, 64, 70, SLOTS] {
+    for depth in [32, 33, 48, 63, 64, 70, BLOCKS_MAX] {
         for size in [8, 64, 1024] {
             at_most(6, stack(size, depth));
             at_most(6, waves(size, depth));

@@ -19,18 +19,15 @@ use crate::{
     Block, Cost, Engine, Offset, Path, Refusal,
     engine::BadFree,
     hybrid::{
-        Cache, Hybrid, State,
+        CpuCache, Hybrid, State,
+        cpu_cache::Start,
         magazine::{
-            SLOTS,
-            Start,
-            Stock, //
+            BLOCKS_MAX,
+            MagazineKind, //
         },
     },
     lock::Lock,
-    platform::{
-        Pinning,
-        Platform, //
-    },
+    per_cpu::PerCpu,
     testing::{
         CPU,
         Host,
@@ -59,31 +56,47 @@ unsafe impl<T> Lock<T> for Counted<T> {
     }
 }
 
-/// CPUs that remember which of them were sent work.
+/// CPUs that remember which of them were reached from another one.
 pub(super) struct Watched {
-    host: Host<Cache>,
-    /// How many of the CPUs, from the first one on, have something.
+    host: Host,
+    /// How many of the CPUs, from the first one on, have a cache.
     caches: usize,
-    sent: Mutex<Vec<usize>>,
+    reached: Mutex<Vec<usize>>,
+    /// CPUs that cannot be reached.
+    pub(super) unreachable: Mutex<Vec<usize>>,
+    /// Calls of [`PerCpu::pause`].
+    pub(super) pauses: AtomicUsize,
 }
 
 // SAFETY: The host keeps all promises.
-unsafe impl Platform<Cache> for Watched {
+unsafe impl PerCpu<CpuCache> for Watched {
     fn cpus(&self) -> usize {
         self.host.cpus()
     }
 
-    fn of(&self, cpu: usize) -> Option<&Cache> {
-        (cpu < self.caches).then(|| self.host.of(cpu))?
+    fn get(&self, cpu: usize) -> Option<&CpuCache> {
+        (cpu < self.caches).then(|| self.host.get(cpu))?
     }
 
-    fn pinned<R>(&self, f: impl FnOnce(&Cache) -> R) -> Option<R> {
-        (CPU.get() < self.caches).then(|| self.host.pinned(f))?
+    fn with_local<R>(&self, f: impl FnOnce(&CpuCache) -> R) -> Option<R> {
+        (CPU.get() < self.caches).then(|| self.host.with_local(f))?
     }
 
-    fn on(&self, cpu: usize, work: &mut (dyn FnMut(Pinning<'_, Cache>) + Send)) {
-        self.sent.lock().unwrap().push(cpu);
-        self.host.on(cpu, work);
+    fn try_with_local<R>(&self, f: impl FnOnce(&CpuCache) -> R) -> Option<R> {
+        self.with_local(f)
+    }
+
+    fn with_remote<R: Send>(&self, cpu: usize, f: impl FnOnce(&CpuCache) -> R + Send) -> Option<R> {
+        if self.unreachable.lock().unwrap().contains(&cpu) {
+            return None;
+        }
+        self.reached.lock().unwrap().push(cpu);
+        self.host.with_remote(cpu, f)
+    }
+
+    fn pause(&self) -> bool {
+        self.pauses.fetch_add(1, Relaxed);
+        true
     }
 }
 
@@ -108,12 +121,14 @@ impl Machine {
 
     /// As [`Machine::new`], but only the first `caches` CPUs can keep anything.
     pub(super) fn with_caches(cpus: usize, caches: usize, bytes: usize) -> Self {
-        let platform = Watched {
+        let per_cpu = Watched {
             host: Host::new(cpus),
             caches,
-            sent: Mutex::default(),
+            reached: Mutex::default(),
+            unreachable: Mutex::default(),
+            pauses: AtomicUsize::new(0),
         };
-        let engine = Hybrid::new(Counted::default(), platform);
+        let engine = Hybrid::new(Counted::default(), per_cpu);
         let memory = Memory::new(bytes);
         memory.lend(&engine).unwrap();
         CPU.set(0);
@@ -223,9 +238,9 @@ impl Machine {
         self.engine.state.with(|state| state.reserved_bytes)
     }
 
-    /// Returns what a CPU keeps.
-    pub(super) fn cache(&self, cpu: usize) -> &Cache {
-        self.engine.platform.of(cpu).unwrap()
+    /// Returns the cache of a CPU.
+    pub(super) fn cache(&self, cpu: usize) -> &CpuCache {
+        self.engine.per_cpu.get(cpu).unwrap()
     }
 
     /// Returns the address of a byte, whether it is in the pool or not.
@@ -236,9 +251,9 @@ impl Machine {
 
     /// Returns the blocks of `size` bytes that a CPU keeps, that which came in first in front.
     pub(super) fn held(&self, cpu: usize, size: usize) -> Vec<Offset> {
-        let slots = 0..SLOTS;
+        let slots = 0..BLOCKS_MAX;
         let block = |slot| {
-            let start = self.cache(cpu).block(stock(size), slot)?;
+            let start = self.cache(cpu).block(kind(size), slot)?;
             self.engine.addresses.block_at(start).offset
         };
         slots.map_while(block).collect()
@@ -246,7 +261,7 @@ impl Machine {
 
     /// Returns how many blocks of `size` bytes a CPU may keep.
     pub(super) fn capacity(&self, cpu: usize, size: usize) -> usize {
-        self.cache(cpu).capacity(stock(size))
+        self.cache(cpu).capacity(kind(size))
     }
 
     /// Returns how often the heap's lock is taken while `f` runs.
@@ -256,24 +271,27 @@ impl Machine {
         self.engine.state.taken.load(Relaxed) - before
     }
 
-    /// Returns which CPUs are sent work while `f` runs.
-    pub(super) fn sent<R>(&self, f: impl FnOnce() -> R) -> (R, Vec<usize>) {
-        let sent = || core::mem::take(&mut *self.engine.platform.sent.lock().unwrap());
-        sent();
-        (f(), sent())
+    /// Returns which CPUs are reached from another one while `f` runs, each once.
+    pub(super) fn reached<R>(&self, f: impl FnOnce() -> R) -> (R, Vec<usize>) {
+        let reached = || core::mem::take(&mut *self.engine.per_cpu.reached.lock().unwrap());
+        reached();
+        let result = f();
+        let mut cpus = reached();
+        cpus.dedup();
+        (result, cpus)
     }
 
     /// Says whether the heap, seen without the magazines, has handed a block of `size` bytes out.
     pub(super) fn is_out(&self, block: Offset, size: usize) -> bool {
-        let stock = stock(size);
+        let kind = kind(size);
         self.engine
             .state
-            .with(|state| state.heap.is_out(stock, block))
+            .with(|state| state.heap.is_out(kind, block))
     }
 }
 
-/// Returns what magazines for blocks of `size` bytes hold.
+/// Returns the kind of magazine that holds blocks of `size` bytes.
 #[track_caller]
-pub(super) fn stock(size: usize) -> Stock {
-    Stock::of(&layout(size, 8)).unwrap()
+pub(super) fn kind(size: usize) -> MagazineKind {
+    MagazineKind::of(&layout(size, 8)).unwrap()
 }

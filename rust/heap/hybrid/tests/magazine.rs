@@ -10,9 +10,10 @@ use crate::{
     Engine, Offset, Path,
     class::PAGE_BYTES,
     hybrid::magazine::{
-        BATCH,
-        SLOTS, //
+        BLOCKS_MAX, //
+        TRANSFER_MAX,
     },
+    hybrid::{CacheSize, CpuCache},
     testing::{
         Memory,
         layout,
@@ -64,7 +65,7 @@ fn objects_of_new_slabs_come_lowest_first_through_magazines_too() {
 fn a_full_magazine_gives_those_that_came_first_to_the_heap() {
     let machine = Machine::new(1, 1 << 20);
     let mut blocks = machine.allocate_all(64, 300).into_iter();
-    while machine.capacity(0, 64) < SLOTS || machine.held(0, 64).len() < SLOTS {
+    while machine.capacity(0, 64) < BLOCKS_MAX || machine.held(0, 64).len() < BLOCKS_MAX {
         machine.release(blocks.next().unwrap());
     }
     let full = machine.held(0, 64);
@@ -77,7 +78,7 @@ fn a_full_magazine_gives_those_that_came_first_to_the_heap() {
     assert!(older.iter().all(|block| !machine.is_out(*block, 64)));
     assert!(held.iter().all(|block| machine.is_out(*block, 64)));
     // There is room for as many again before the lock is wanted.
-    let room = SLOTS - held.len();
+    let room = BLOCKS_MAX - held.len();
     let locks = machine.locks(|| {
         for block in blocks.by_ref().take(room) {
             machine.release_unchecked(block);
@@ -113,11 +114,18 @@ fn an_empty_magazine_is_filled_by_half() {
             held.push((machine.capacity(0, 64), machine.held(0, 64).len()));
         }
     }
-    let half = [(4, 2), (8, 4), (16, 8), (32, 16), (64, 31), (SLOTS, 31)];
+    let half = [
+        (4, 2),
+        (8, 4),
+        (16, 8),
+        (32, 16),
+        (64, 31),
+        (BLOCKS_MAX, 31),
+    ];
     assert_eq!(held[..6], half);
     // The slab of 64 objects, which had 30 left, gave those; another one gave the last.
-    assert!(held[6..].iter().all(|held| *held == (SLOTS, 31)));
-    assert_eq!(1 + 31, BATCH);
+    assert!(held[6..].iter().all(|held| *held == (BLOCKS_MAX, 31)));
+    assert_eq!(1 + 31, TRANSFER_MAX);
 }
 
 /// Returns how many blocks of `size` bytes the only CPU of a machine may keep at a time: first
@@ -145,8 +153,8 @@ fn capacities(size: usize) -> [Vec<usize>; 2] {
 #[test]
 fn magazines_double_until_they_hold_the_most_of_their_size() {
     for (size, expected) in [
-        (8, &[4, 8, 16, 32, 64, SLOTS][..]),
-        (64, &[4, 8, 16, 32, 64, SLOTS]),
+        (8, &[4, 8, 16, 32, 64, BLOCKS_MAX][..]),
+        (64, &[4, 8, 16, 32, 64, BLOCKS_MAX]),
         (2048, &[4, 8, 16, 32, 64]),
         (3072, &[4, 8, 16, 32, 42]),
         (4096, &[4, 8, 16, 32]),
@@ -209,8 +217,8 @@ fn a_page_that_serves_in_place_of_a_slab_goes_back_to_the_buddy_system() {
 
 /// Every size that magazines hold.
 fn sizes() -> impl Iterator<Item = usize> {
-    let stocks = crate::hybrid::magazine::Stock::all();
-    stocks.map(crate::hybrid::magazine::Stock::bytes)
+    let stocks = crate::hybrid::magazine::MagazineKind::all();
+    stocks.map(crate::hybrid::magazine::MagazineKind::bytes)
 }
 
 /// Uses every size on each of four CPUs, and returns the most bytes that were in magazines at a
@@ -295,7 +303,7 @@ fn what_one_cpu_allocates_and_another_frees_for_ever_needs_no_more_memory() {
         let blocks = sizes.map(|size| blocks.allocate_all(size, 2));
         machine.on(1).release_all(blocks.into_iter().flatten());
     }
-    assert_eq!(totals(&machine.engine).refusals, [0; 5]);
+    assert_eq!(totals(&machine.engine).refusals, [0; 6]);
     machine.engine.drain();
     assert_eq!(totals(&machine.engine).free_bytes, 64 << 10);
 }
@@ -330,4 +338,15 @@ fn a_cpu_without_magazines_uses_the_heap() {
     assert!(machine.magazine_bytes() > 0);
     machine.engine.drain();
     assert_eq!(machine.magazine_bytes(), 0);
+}
+
+#[test]
+fn the_caches_of_small_pools_are_small() {
+    let bytes = |pool: usize| CpuCache::bytes(CacheSize::for_pool(pool));
+    assert_eq!(bytes(32 << 10), 3008);
+    assert_eq!(bytes(256 << 10), 7552);
+    for pool in [1 << 20, 64 << 20, 4 << 30] {
+        assert_eq!(CacheSize::for_pool(pool), CacheSize::FULL);
+    }
+    assert_eq!(CpuCache::bytes(CacheSize::FULL), 19_328);
 }

@@ -9,7 +9,7 @@ use super::{
     at,
     machine::{
         Machine,
-        stock, //
+        kind, //
     },
 };
 use crate::{
@@ -24,9 +24,8 @@ use crate::{
     class::PAGE_BYTES,
     engine::BadFree,
     hybrid::{
-        Cache,
-        buddy::Work,
-        magazine::SLOTS, //
+        CpuCache,
+        magazine::BLOCKS_MAX, //
     },
     lock::Lock,
     testing::{
@@ -80,7 +79,7 @@ fn furnished() -> Furnished {
 
 /// Damages what the second CPU keeps, and returns what the check finds broken.
 #[track_caller]
-fn broken(damage: impl FnOnce(&Cache, &Furnished)) -> Broken {
+fn broken(damage: impl FnOnce(&CpuCache, &Furnished)) -> Broken {
     let furnished = furnished();
     damage(furnished.machine.cache(1), &furnished);
     checked(&furnished.machine).unwrap_err()
@@ -91,7 +90,7 @@ fn broken(damage: impl FnOnce(&Cache, &Furnished)) -> Broken {
 fn replaced(by: impl FnOnce(&Furnished) -> Offset) -> Broken {
     broken(|cache, furnished| {
         let start = furnished.machine.start(by(furnished));
-        cache.damage(stock(64)).2[1].store(start.as_ptr(), Relaxed);
+        cache.damage(kind(64)).2[1].set(start);
     })
 }
 
@@ -100,7 +99,7 @@ fn replaced(by: impl FnOnce(&Furnished) -> Offset) -> Broken {
 fn pages_replaced(by: impl FnOnce(&Furnished) -> Offset) -> Rule {
     let broken = broken(|cache, furnished| {
         let start = furnished.machine.start(by(furnished));
-        cache.damage(stock(PAIR)).2[0].store(start.as_ptr(), Relaxed);
+        cache.damage(kind(PAIR)).2[0].set(start);
     });
     assert_eq!(broken.class, None);
     broken.rule
@@ -182,14 +181,14 @@ fn a_block_of_another_size_is_found() {
 fn more_blocks_than_a_magazine_may_hold_are_found() {
     for (size, len) in [
         (64, 5),
-        (64, SLOTS as u32),
-        (64, SLOTS as u32 + 1),
+        (64, BLOCKS_MAX as u32),
+        (64, BLOCKS_MAX as u32 + 1),
         (64, u32::MAX),
         (PAIR, 5),
         (128, 1),
     ] {
-        let found = broken(|cache, _| cache.damage(stock(size)).0.store(len, Relaxed));
-        let class = stock(size).class().map(crate::class::Class::number);
+        let found = broken(|cache, _| cache.damage(kind(size)).0.store(len, Relaxed));
+        let class = kind(size).class().map(crate::class::Class::number);
         assert_eq!((found.rule, found.class), (Rule::Magazines, class));
     }
 }
@@ -197,18 +196,18 @@ fn more_blocks_than_a_magazine_may_hold_are_found() {
 #[test]
 fn magazines_that_are_too_large_are_found() {
     for (size, capacity) in [
-        (64, SLOTS + 1),
+        (64, BLOCKS_MAX + 1),
         (4096, 33),
         (PAIR, 17),
         (16 * PAGE_BYTES, 3),
     ] {
         let found = broken(|cache, furnished| {
             // As if it had been granted.
-            let more = capacity - cache.capacity(stock(size));
-            let more = more * stock(size).bytes();
+            let more = capacity - cache.capacity(kind(size));
+            let more = more * kind(size).bytes();
             let state = &furnished.machine.engine.state;
             state.with(|state| state.reserved_bytes += more);
-            cache.damage(stock(size)).1.store(capacity as u32, Relaxed);
+            cache.damage(kind(size)).1.store(capacity as u32, Relaxed);
         });
         assert_eq!(found.rule, Rule::Magazines);
     }
@@ -225,20 +224,20 @@ fn what_is_set_aside_for_magazines_is_compared_with_what_they_may_hold() {
     assert_eq!(reserved(|bytes| *bytes += 64).rule, Rule::Magazines);
     assert_eq!(reserved(|bytes| *bytes -= 1).rule, Rule::Magazines);
     assert_eq!(reserved(|bytes| *bytes = 0).rule, Rule::Magazines);
-    let less = broken(|cache, _| cache.damage(stock(64)).1.store(3, Relaxed));
+    let less = broken(|cache, _| cache.damage(kind(64)).1.store(3, Relaxed));
     assert_eq!(less.rule, Rule::Magazines);
 }
 
 #[test]
 fn blocks_that_a_magazine_lost_are_found() {
-    let lost = broken(|cache, _| cache.damage(stock(64)).0.store(2, Relaxed));
+    let lost = broken(|cache, _| cache.damage(kind(64)).0.store(2, Relaxed));
     assert_eq!(lost.rule, Rule::LiveBlocks);
 }
 
 #[test]
 fn the_counters_of_magazines_are_compared() {
     for change in [1, 2, u64::MAX] {
-        let counted = |pick: fn(&Cache) -> &_| {
+        let counted = |pick: fn(&CpuCache) -> &_| {
             let off = broken(|cache, _| {
                 let counter: &crate::testing::atomic::AtomicU64 = pick(cache);
                 counter.store(counter.load(Relaxed).wrapping_add(change), Relaxed);
@@ -313,7 +312,7 @@ fn a_free_that_is_refused_late_changes_the_epoch_and_overflows_none() {
         let mut epochs = std::vec![state.epoch()];
         // The lock's holders have counted no free.
         for late in 1..=3 {
-            state.take_back(stock(64), &[free], &mut Work::default());
+            state.free_cached(kind(64), &[free]);
             assert_eq!(state.late_refusals, late);
             epochs.push(state.epoch());
         }

@@ -9,12 +9,12 @@ use crate::{
         PAGE_BYTES, //
     },
     hybrid::{
-        Cache,
+        CpuCache,
         Hybrid,
         State, //
     },
     lock::Lock,
-    platform::Platform,
+    per_cpu::PerCpu,
     testing::{
         HostHybrid,
         Memory,
@@ -42,7 +42,7 @@ use std::vec::Vec;
 pub(super) fn is_whole<L, P>(engine: &Hybrid<L, P>, memories: &[Memory])
 where
     L: Lock<State> + Sync,
-    P: Platform<Cache>,
+    P: PerCpu<CpuCache>,
 {
     assert!(classes(engine).iter().all(|stats| stats.used_blocks == 0));
     let borrowed = engine.state.with(|state| state.heap.borrowed);

@@ -27,16 +27,14 @@ use crate::{
         PAGE_BYTES, //
     },
     hybrid::{
-        Cache,
+        CpuCache,
+        HostCpuCache,
         Hybrid,
         State,
         magazine_check::MAGAZINES, //
     },
     lock::Lock,
-    platform::{
-        Pinning,
-        Platform, //
-    },
+    per_cpu::PerCpu,
     testing::{
         Memory,
         blocks::{
@@ -62,7 +60,7 @@ unsafe impl<T> Lock<T> for Switching<T> {
 pub(super) struct Restless {
     turns: Vec<shuttle::sync::Mutex<()>>,
     /// What the first CPUs have; the others have nothing.
-    own: Vec<Cache>,
+    caches: Vec<HostCpuCache>,
     /// Whether a closure waits for the one that runs on its CPU, or fails.
     waits: bool,
 }
@@ -71,42 +69,40 @@ pub(super) struct Restless {
 pub(super) const MET: &str = "two closures met on a CPU";
 
 impl Restless {
-    fn keep<R>(&self, cpu: usize, f: impl FnOnce(&Cache) -> R) -> Option<R> {
-        let own = self.own.get(cpu)?;
+    fn with<R>(&self, cpu: usize, f: impl FnOnce(&CpuCache) -> R) -> Option<R> {
+        let cache = self.caches.get(cpu)?;
         let turn = &self.turns[cpu];
         let _turn = if self.waits {
             turn.lock().unwrap()
         } else {
             turn.try_lock().expect(MET)
         };
-        Some(f(own))
+        Some(f(cache))
     }
 }
 
-// SAFETY: A closure that runs for a CPU has that CPU's mutex.
-unsafe impl Platform<Cache> for Restless {
+// SAFETY: A closure that is given a CPU's cache has that CPU's mutex.
+unsafe impl PerCpu<CpuCache> for Restless {
     fn cpus(&self) -> usize {
         self.turns.len()
     }
 
-    fn of(&self, cpu: usize) -> Option<&Cache> {
-        self.own.get(cpu)
+    fn get(&self, cpu: usize) -> Option<&CpuCache> {
+        self.caches.get(cpu).map(|cache| &**cache)
     }
 
-    fn pinned<R>(&self, f: impl FnOnce(&Cache) -> R) -> Option<R> {
-        self.keep(thread_rng().gen_range(0..self.turns.len()), f)
+    fn with_local<R>(&self, f: impl FnOnce(&CpuCache) -> R) -> Option<R> {
+        self.with(thread_rng().gen_range(0..self.turns.len()), f)
     }
 
-    fn try_pinned<R>(&self, f: impl FnOnce(&Cache) -> R) -> Option<R> {
+    fn try_with_local<R>(&self, f: impl FnOnce(&CpuCache) -> R) -> Option<R> {
         // Whether it would have to wait or not.
         let refuses = thread_rng().gen_range(0..4) == 0;
-        (!refuses).then(|| self.pinned(f))?
+        (!refuses).then(|| self.with_local(f))?
     }
 
-    fn on(&self, cpu: usize, work: &mut (dyn FnMut(Pinning<'_, Cache>) + Send)) {
-        work(&|f| {
-            self.keep(cpu, f);
-        });
+    fn with_remote<R: Send>(&self, cpu: usize, f: impl FnOnce(&CpuCache) -> R + Send) -> Option<R> {
+        self.with(cpu, f)
     }
 }
 
@@ -151,13 +147,15 @@ unsafe impl Send for World {}
 impl World {
     pub(super) fn new(scenario: Scenario) -> Self {
         let turns = (0..scenario.cpus).map(|_| shuttle::sync::Mutex::new(()));
-        let platform = Restless {
+        let per_cpu = Restless {
             turns: turns.collect(),
-            own: (0..scenario.caches).map(|_| Cache::new()).collect(),
+            caches: (0..scenario.caches)
+                .map(|_| HostCpuCache::default())
+                .collect(),
             waits: scenario.waits,
         };
         let state = Switching(shuttle::sync::Mutex::new(State::new()));
-        let engine = Hybrid::new(state, platform);
+        let engine = Hybrid::new(state, per_cpu);
         let memory = Memory::new(scenario.pages * PAGE_BYTES);
         memory.lend(&engine).unwrap();
         Self {

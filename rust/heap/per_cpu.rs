@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Per-CPU data, as an engine sees it.
+//!
+//! The kernel disables preemption to give a CPU's data to one caller at a time, and interrupts a
+//! CPU to reach its data from another one. On the host, threads take turns at CPUs that the test or
+//! the simulator makes up. The engine's code is the same on both.
+
+/// A value of type `T` for each CPU.
+///
+/// An engine has one lock and one of these. It calls [`with_local`](PerCpu::with_local) and
+/// [`with_remote`](PerCpu::with_remote) only with the engine's lock held, so these two never run at
+/// the same time. [`try_with_local`](PerCpu::try_with_local) takes no lock and may run at any time.
+///
+/// # Safety
+///
+/// - While a closure runs that one of these methods gave the value of a CPU, no other closure runs
+///   with the value of the same CPU.
+/// - Everything that one closure did with the value of a CPU is visible to the next closure that is
+///   given the same value.
+/// - The value of a CPU always is the same object.
+pub unsafe trait PerCpu<T: ?Sized>: Sync {
+    /// Returns a bound on the numbers of CPUs: every CPU that can ever run has a smaller one.
+    fn cpus(&self) -> usize;
+
+    /// Returns the value of a CPU, if that CPU has one. Its owner may be changing it.
+    fn get(&self, cpu: usize) -> Option<&T>;
+
+    /// Returns the values of all CPUs, in the order of the CPUs' numbers.
+    fn iter<'a>(&'a self) -> impl Iterator<Item = &'a T>
+    where
+        T: 'a,
+    {
+        (0..self.cpus()).filter_map(|cpu| self.get(cpu))
+    }
+
+    /// Runs `f` on the value of the current CPU. The caller holds the engine's lock.
+    ///
+    /// Returns `None`, and does not run `f`, where the current CPU has no value. `f` must not sleep
+    /// and must not take a lock.
+    fn with_local<R>(&self, f: impl FnOnce(&T) -> R) -> Option<R>;
+
+    /// Runs `f` on the value of the current CPU. The caller needs no lock.
+    ///
+    /// Returns `None`, and does not run `f`, where the current CPU has no value, or where its value
+    /// is being used through [`PerCpu::with_remote`]. `f` must not sleep and must not take a lock,
+    /// and runs for some hundred instructions at most.
+    fn try_with_local<R>(&self, f: impl FnOnce(&T) -> R) -> Option<R>;
+
+    /// Runs `f` on the value of any CPU. The caller holds the engine's lock.
+    ///
+    /// The call never waits for the scheduler of that CPU. It returns `None`, and does not run `f`,
+    /// where the CPU has no value, or cannot be reached now: a CPU that is just being taken online
+    /// or offline. `f` may run in an interrupt handler: it must not sleep, take a lock, or take
+    /// long.
+    fn with_remote<R: Send>(&self, cpu: usize, f: impl FnOnce(&T) -> R + Send) -> Option<R>;
+
+    /// Waits for a moment before a CPU that could not be reached is tried again. The caller holds no
+    /// lock.
+    ///
+    /// Returns `false` if the caller should give up: it was killed.
+    fn pause(&self) -> bool {
+        true
+    }
+}
+
+/// No per-CPU data: an engine then does everything under its lock.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoPerCpu;
+
+// SAFETY: No closure ever runs.
+unsafe impl<T: ?Sized> PerCpu<T> for NoPerCpu {
+    fn cpus(&self) -> usize {
+        0
+    }
+
+    fn get(&self, _cpu: usize) -> Option<&T> {
+        None
+    }
+
+    #[inline]
+    fn with_local<R>(&self, _f: impl FnOnce(&T) -> R) -> Option<R> {
+        None
+    }
+
+    #[inline]
+    fn try_with_local<R>(&self, _f: impl FnOnce(&T) -> R) -> Option<R> {
+        None
+    }
+
+    fn with_remote<R: Send>(&self, _cpu: usize, _f: impl FnOnce(&T) -> R + Send) -> Option<R> {
+        None
+    }
+}
