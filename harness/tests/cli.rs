@@ -236,3 +236,123 @@ fn wrong_arguments_are_status_2() {
         assert_eq!(output(arguments).status.code(), Some(2), "{arguments}");
     }
 }
+
+/// Returns what a wrong command line is told.
+fn usage_error(arguments: &str) -> String {
+    let output = output(arguments);
+    assert_eq!(output.status.code(), Some(2), "{arguments}");
+    String::from_utf8(output.stderr).unwrap()
+}
+
+#[test]
+fn an_empty_run_is_a_usage_error() {
+    for (arguments, sentence) in [
+        (
+            "stress --target sim --ops 0",
+            "the number of operations is at least 1",
+        ),
+        (
+            "stress --target sim --seconds 0",
+            "a number of seconds from 0.001 to 1000000",
+        ),
+        (
+            "stress --target sim --seconds 0.0000001",
+            "a number of seconds from 0.001",
+        ),
+        (
+            "stress --target sim --threads 0",
+            "the number of threads is from 1 to 256",
+        ),
+        ("fuzz --calls 0", "the number of calls is at least 1"),
+        (
+            "fuzz --processes 0",
+            "the number of processes is from 1 to 64",
+        ),
+        (
+            "trace record --seconds 0",
+            "the time in seconds is from 1 to 65535",
+        ),
+        (
+            "trace make larson --percent 0",
+            "in hundredths is from 1 to 10000",
+        ),
+        ("selftest --filter no-such-test", "no test has any of"),
+        ("replay --target sim", "name a trace: a file"),
+        ("trace info", "name a trace: a file"),
+    ] {
+        let told = usage_error(arguments);
+        assert!(told.contains(sentence), "{arguments}: {told}");
+    }
+}
+
+#[test]
+fn a_wrong_value_has_a_sentence() {
+    for (arguments, sentence) in [
+        (
+            "stress --fail-every 0",
+            "the distance P of refused requests is at least 2",
+        ),
+        (
+            "stress --fail-every -1",
+            "the distance P of refused requests is a whole number",
+        ),
+        (
+            "stress --fail-growth 0",
+            "the number N of a growth is at least 1",
+        ),
+        (
+            "stress --seconds x",
+            "the time is a number of seconds from 0.001 to 1000000",
+        ),
+        (
+            "stress --seconds -1",
+            "the time is a number of seconds from 0.001 to 1000000",
+        ),
+        (
+            "stress --pool 0",
+            "the size of a pool in MiB is from 1 to 4096",
+        ),
+        ("replay larson --seed x", "a seed is a whole number"),
+        (
+            "replay larson --passes x",
+            "the number of passes is a whole number",
+        ),
+        (
+            "replay larson --explain 0",
+            "the first operation is operation 1",
+        ),
+        (
+            "replay larson --explain 5-1",
+            "the range begins behind its end: try 1-5",
+        ),
+        (
+            "replay larson --explain 1..5",
+            "name an operation by its number, or a range such as 1-5",
+        ),
+        (
+            "replay larson --explain 1-5000",
+            "at most 1000 operations are explained at once",
+        ),
+        (
+            "inject --size 0",
+            "the size of a block is from 1 byte to 1g",
+        ),
+        ("inject --size 4q", "'4q' is no number of bytes"),
+        (
+            "report larson -o x.html --room 1",
+            "the size of a pool in KiB is from 32 to 4194304",
+        ),
+    ] {
+        let told = usage_error(arguments);
+        assert!(told.contains(sentence), "{arguments}: {told}");
+        for foreign in [
+            "..=",
+            "is not in",
+            "invalid digit",
+            "invalid float",
+            "non-zero",
+        ] {
+            assert!(!told.contains(foreign), "{arguments}: {told}");
+        }
+    }
+}

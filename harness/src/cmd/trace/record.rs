@@ -22,11 +22,11 @@ use anyhow::{
 use clap::Args;
 
 use super::{
-    FileFormat,
-    write, //
+    Destination,
+    FileFormat, //
 };
 use crate::{
-    cmd::ensure_writable,
+    arguments::whole,
     recorder::Recorder,
     report::count, //
 };
@@ -49,27 +49,29 @@ pub(super) struct RecordArgs {
 
     /// Seconds to wait, without a command
     #[arg(long, default_value_t = 5, conflicts_with = "command")]
+    #[arg(value_parser = whole::<u16>("the time in seconds", 1..=65_535))]
     seconds: u16,
 
     /// MiB of the kernel's memory for events, for each CPU; when it is full the oldest are lost
     #[arg(long, value_name = "MIB", default_value_t = 16)]
-    #[arg(value_parser = clap::value_parser!(u64).range(1..=1024))]
+    #[arg(value_parser = whole::<u64>("the size of the buffer in MiB", 1..=1024))]
     buffer: u64,
 
     /// What the trace is called
     #[arg(long, default_value = "kernel")]
     name: String,
 
-    /// The file to write [default: standard output]
+    /// The file to write, or a folder [default: standard output]
+    ///
+    /// A file that exists is overwritten if it is a trace, and only then.
     #[arg(short, long, value_name = "FILE")]
     out: Option<PathBuf>,
 }
 
 /// Records and writes the trace.
 pub(super) fn run(args: &RecordArgs) -> anyhow::Result<ExitCode> {
-    if let Some(path) = args.out.as_deref().filter(|path| !path.is_dir()) {
-        ensure_writable(path)?;
-    }
+    let names = [args.name.clone()];
+    let mut destination = Destination::open(&names, FileFormat::Text, args.out.as_deref())?;
     let recorder = Recorder::new(args.buffer << 10)?;
     let (acted, recorded) = recorder.record(&args.name, || act(args))?;
     drop(recorder);
@@ -94,7 +96,7 @@ pub(super) fn run(args: &RecordArgs) -> anyhow::Result<ExitCode> {
         told(recorded.missed_frees, "frees missed"),
         told(recorded.lost_events, "events lost: try a larger --buffer")
     );
-    write(&[trace], FileFormat::Text, args.out.as_deref())?;
+    destination.write(0, &trace)?;
     Ok(ExitCode::SUCCESS)
 }
 
