@@ -53,6 +53,18 @@ enum Command {
     Fuzz(fuzz::FuzzArgs),
 }
 
+impl Command {
+    /// Says whether a command has to undo something before it ends: it has processes that would stay.
+    /// SIGPIPE would end it on the spot, so its prints return EPIPE instead.
+    fn cleans_up(&self) -> bool {
+        match self {
+            Self::Selftest(args) => !args.list,
+            Self::Fuzz(_) => true,
+            _ => false,
+        }
+    }
+}
+
 /// Returns a command, and all below it, with arguments that can be negative numbers: each parser then
 /// says of -1 which numbers there are. clap would take -1 for an option.
 fn with_negative_numbers(command: clap::Command) -> clap::Command {
@@ -74,6 +86,11 @@ impl Cli {
 
     /// Runs the chosen subcommand.
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
+        if !self.command.cleans_up() {
+            // Rust has every program ignore SIGPIPE, and each print that is not prepared for EPIPE
+            // panics: `slablab … | head -1` must end quietly.
+            sigpipe::reset();
+        }
         match self.command {
             Command::Info(args) => info::run(args),
             Command::Stats(args) => stats::run(args),

@@ -40,7 +40,7 @@ fn main() -> ExitCode {
             usage.exit();
         }
         match error.downcast_ref::<io::Error>() {
-            // Whoever read the output has seen enough of it.
+            // The reader of the output has closed it: see `Cli::run`.
             Some(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
             _ => {
                 eprintln!("error: {}", sentence(&error));

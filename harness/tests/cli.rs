@@ -4,6 +4,7 @@
 
 use std::{
     io::Write,
+    os::unix::process::ExitStatusExt,
     path::Path,
     process::{
         Command,
@@ -354,5 +355,53 @@ fn a_wrong_value_has_a_sentence() {
         ] {
             assert!(!told.contains(foreign), "{arguments}: {told}");
         }
+    }
+}
+
+#[test]
+fn an_output_that_is_closed_ends_a_command_quietly() {
+    for arguments in [
+        "--help",
+        "info --target sim",
+        "stats --target sim --json",
+        "map --target sim --demo",
+        "selftest --list",
+        "inject --list",
+        "stress churn --target sim --pool 1 --ops 10",
+        "stress churn --target sim --pool 1 --ops 10 --ktap",
+        "trace make larson --percent 1",
+        "trace info larson --percent 1",
+        "replay larson --percent 1 --target sim --passes 0 --no-search",
+        "report -o - larson --percent 1 --target sim --passes 0 --no-search",
+        "shell --target sim --pool 1",
+    ] {
+        let closed = || {
+            let (reader, writer) = rustix::pipe::pipe().unwrap();
+            drop(reader);
+            Stdio::from(writer)
+        };
+        let mut child = slablab(arguments)
+            .stdin(Stdio::piped())
+            .stdout(closed())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // It may have ended already.
+        let _ = child.stdin.take().unwrap().write_all(b"alloc 8\n");
+        let output = child.wait_with_output().unwrap();
+        let ended = output.status.signal() == Some(13) || output.status.success();
+        assert!(ended, "{arguments}: {}", output.status);
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            !told.contains("panicked") && !told.contains("error"),
+            "{arguments}: {told}"
+        );
+        let both = slablab(arguments)
+            .stdin(Stdio::null())
+            .stdout(closed())
+            .stderr(closed())
+            .status()
+            .unwrap();
+        assert_ne!(both.code(), Some(101), "{arguments}");
     }
 }

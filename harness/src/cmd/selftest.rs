@@ -14,6 +14,7 @@ use clap::Args;
 use crate::{
     arguments::usage,
     device::open_device,
+    report,
     selftest::{
         Plan,
         Role,
@@ -46,7 +47,7 @@ pub(crate) struct SelftestArgs {
 
     /// Name the tests and run none
     #[arg(long)]
-    list: bool,
+    pub(crate) list: bool,
 
     /// Be a program that a test needs beside itself
     #[arg(long, hide = true, requires = "role_engine")]
@@ -85,7 +86,12 @@ pub(crate) fn run(args: SelftestArgs) -> anyhow::Result<ExitCode> {
         .into());
     }
     if args.list {
-        names.iter().for_each(|name| println!("{name}"));
+        report::print(
+            names
+                .iter()
+                .map(|name| format!("{name}\n"))
+                .collect::<String>(),
+        )?;
         return Ok(ExitCode::SUCCESS);
     }
     drop(open_device()?);
