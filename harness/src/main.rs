@@ -10,6 +10,7 @@ mod cli;
 mod clock;
 mod cmd;
 mod device;
+mod drawing;
 mod errno;
 mod failing;
 mod map;

@@ -107,22 +107,47 @@ fn a_script_is_run_without_a_prompt() {
     assert!(output.status.success());
     let text = stdout(&output);
     let lines: Vec<&str> = text.lines().collect();
-    assert!(lines[0].starts_with("handle 1048576, offset 0x"), "{text}");
-    assert!(lines[1].starts_with("handle 1048577, offset 0x"), "{text}");
-    assert_eq!(lines[2], "5 bytes");
-    assert!(lines[3].ends_with("|..hello.|"), "{text}");
-    assert!(lines[4].starts_with("handle 1048576"), "{text}");
-    assert!(lines[5].starts_with("sound, "), "{text}");
-    assert_eq!(lines.len(), 6, "{text}");
+    assert_eq!(lines[..2], ["1> # two blocks", "2> alloc 100"]);
+    assert!(lines[2].starts_with("handle 1048576, offset 0x"), "{text}");
+    assert!(lines[4].starts_with("handle 1048577, offset 0x"), "{text}");
+    assert_eq!(lines[5..7], ["4> write 1048577 10 hello", "5 bytes"]);
+    assert!(lines[8].ends_with("|..hello.|"), "{text}");
+    assert!(lines[10].starts_with("handle 1048576"), "{text}");
+    assert_eq!(
+        lines[11..14],
+        ["7> free 1048576", "8> free 1048577", "9> check"]
+    );
+    assert!(lines[14].starts_with("sound, "), "{text}");
+    assert_eq!(lines.len(), 15, "{text}");
 }
 
 #[test]
 fn a_script_goes_on_after_an_error_and_fails_in_the_end() {
-    let output = shell("free 7\nalloc 64\nquit\nalloc 64\n");
+    let output = shell("\nfree 7\nlet a = alloc 4k\nfree a\nfree a\nquit\nalloc 64\n");
     assert_eq!(output.status.code(), Some(1));
     let text = stdout(&output);
-    assert!(text.starts_with("error: ENOENT\nhandle 1048576"), "{text}");
-    assert_eq!(text.lines().count(), 2, "{text}");
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(
+        lines[..3],
+        [
+            "2> free 7",
+            "error: line 2: block 7 is not live (ENOENT)",
+            "3> let a = alloc 4k",
+        ]
+    );
+    assert!(
+        lines[3].starts_with("a: handle 1048576, offset 0x"),
+        "{text}"
+    );
+    assert_eq!(
+        lines[4..],
+        [
+            "4> free a",
+            "5> free a",
+            "error: line 5: block a (handle 1048576) is not live (ENOENT)",
+            "6> quit",
+        ]
+    );
 }
 
 #[test]
@@ -159,13 +184,32 @@ fn a_map_is_drawn_and_told() {
 }
 
 #[test]
-fn an_engine_without_a_map_says_who_has_one() {
-    let output = output("map --target sim --engine seed");
-    assert_eq!(output.status.code(), Some(1));
-    let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(text.contains("--engine hybrid can"), "{text}");
-    let output = shell_of("seed", "map\n");
-    assert_eq!(stdout(&output), "error: EOPNOTSUPP\n");
+fn the_seed_is_drawn_as_the_report_draws_it() {
+    let drawn = output("map --target sim --engine seed --demo 7 --pool 1");
+    assert!(drawn.status.success());
+    let text = stdout(&drawn);
+    assert!(
+        text.starts_with("region 0: 256 pages, 1 MiB; a character is 1 page\n      0  "),
+        "{text}"
+    );
+    let new = stdout(&output("map --target sim --engine seed"));
+    assert!(new.contains("64 MiB = 0 B in slabs"), "{new}");
+    // 8 KiB as they are, and 64 blocks of 64 bytes in a page.
+    let text = stdout(&shell_of("seed", "alloc 5000\nalloc 8\nmap\n"));
+    assert!(text.contains("      0  ##a..."), "{text}");
+}
+
+#[test]
+fn a_pool_that_cannot_be_drawn_has_a_reason() {
+    let mut debug = slablab("shell --target sim --pool 1 --engine seed --debug")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    debug.stdin.take().unwrap().write_all(b"map\n").unwrap();
+    let text = stdout(&debug.wait_with_output().unwrap());
+    let told = "error: line 1: a pool of the seed in debug mode is not drawn";
+    assert!(text.contains(told), "{text}");
 }
 
 #[test]
