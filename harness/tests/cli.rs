@@ -387,6 +387,10 @@ fn a_wrong_value_has_a_sentence() {
             "report larson -o x.html --room 1",
             "the size of a pool in KiB is from 32 to 4194304",
         ),
+        (
+            "bench --target sim",
+            "'make bench-host' measures the engines in a process",
+        ),
     ] {
         let told = usage_error(arguments);
         assert!(told.contains(sentence), "{arguments}: {told}");

@@ -107,7 +107,11 @@ fn bad_lines_are_named_with_their_file() {
         told.contains("/: this is a folder, and a file is needed"),
         "{told}"
     );
-    for (command, none) in [("replay", "replay"), ("report -o -", "replay")] {
+    for (command, none) in [
+        ("replay", "replay"),
+        ("bench", "bench"),
+        ("report -o -", "replay"),
+    ] {
         let told = stderr(&format!("{command} --from no-such-file"), 1);
         assert!(
             told.contains("no-such-file: there is no such file"),
