@@ -453,3 +453,26 @@ fn an_output_that_is_closed_ends_a_command_quietly() {
         assert_ne!(both.code(), Some(101), "{arguments}");
     }
 }
+
+#[test]
+fn final_statistics_name_all_that_they_depend_on() {
+    let line = |options: &str| {
+        let text = stdout(&output(&format!(
+            "stress {options} --target sim --seed 7 --ops 500"
+        )));
+        let line = text
+            .lines()
+            .find(|line| line.starts_with("Final statistics"));
+        line.unwrap_or_default().to_owned()
+    };
+    assert_eq!(
+        line("churn --pool 4"),
+        "Final statistics, the same on every target with the same engine, --seed 7, --ops 500, \
+         --pool 4, no --debug and no --fail-*:"
+    );
+    assert_eq!(
+        line("threads --threads 2 --debug --fail-every 9 --fail-growth 3"),
+        "Final statistics, the same on every target with the same engine, --seed 7, --ops 500, \
+         --threads 2, --pool 64, --debug and --fail-every 9 --fail-growth 3:"
+    );
+}

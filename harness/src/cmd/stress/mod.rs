@@ -78,7 +78,8 @@ const SECONDS: f64 = 2.0;
 /// written, and that in the end nothing is left.
 ///
 /// With --ops, all figures under "final" (but for the workload `threads`, its sums) only depend on
-/// --seed, --ops, --threads and --pool: they are the same on every target and machine.
+/// the engine, --seed, --ops, --threads, --pool, --debug and --fail-*: with the same of these they
+/// are the same on every target and machine.
 #[derive(Args)]
 pub(crate) struct StressArgs {
     /// What to run [default: all]
@@ -162,6 +163,7 @@ impl StressArgs {
             limit: self.limit(),
             threads: self.threads,
             pool_mib: (!self.target.shared).then_some(self.target.pool),
+            debug: self.target.debug,
             failing: self.failing,
         }
     }

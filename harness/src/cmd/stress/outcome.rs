@@ -38,6 +38,8 @@ pub(super) struct Conditions {
     pub(super) threads: u16,
     /// Of the private pools; `None` where all share one.
     pub(super) pool_mib: Option<u64>,
+    /// Whether the private pools are in debug mode.
+    pub(super) debug: bool,
     /// What was to be refused.
     pub(super) failing: Failing,
 }
@@ -66,6 +68,7 @@ pub(super) struct Document {
     seconds: Option<f64>,
     threads: u16,
     pool_mib: Option<u64>,
+    debug: bool,
     #[serde(flatten)]
     failing: Failing,
     passed: bool,
@@ -168,6 +171,9 @@ impl Outcome {
         for option in conditions.failing.options() {
             command += &format!(" {option}");
         }
+        if conditions.debug {
+            command += " --debug";
+        }
         match conditions.pool_mib {
             Some(mib) => command + &format!(" --pool {mib}"),
             None => command + " --shared",
@@ -254,6 +260,7 @@ impl Report {
             limit,
             threads,
             pool_mib,
+            debug,
             failing,
         } = self.conditions;
         let (operations, seconds) = match limit {
@@ -267,6 +274,7 @@ impl Report {
             seconds,
             threads,
             pool_mib,
+            debug,
             failing,
             passed: self.has_passed(),
             r#final: self.outcomes.iter().filter_map(Outcome::r#final).collect(),
@@ -310,6 +318,7 @@ mod tests {
             limit,
             threads: 4,
             pool_mib: Some(16),
+            debug: true,
             failing: Failing {
                 fail_every: None,
                 fail_growth: Some(3),
@@ -338,7 +347,7 @@ mod tests {
         assert_eq!(
             document["failures"][0]["repeat"],
             "slablab stress churn --target sim --engine seed --seed 7 --ops 123 --fail-growth 3 \
-             --pool 16"
+             --debug --pool 16"
         );
         assert_eq!(document["failures"][0]["operation"], 123);
         assert!(document["final"].as_array().unwrap().is_empty());
@@ -361,7 +370,7 @@ mod tests {
                 report.outcomes[0].repeat(failure, &report.conditions),
                 format!(
                     "slablab stress threads --target sim --engine seed --seed 7 \
-                     --ops {operations} --threads 4 --fail-growth 3 --pool 16"
+                     --ops {operations} --threads 4 --fail-growth 3 --debug --pool 16"
                 )
             );
         }
