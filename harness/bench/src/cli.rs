@@ -108,6 +108,7 @@ impl Cli {
             clap::Error::raw(ErrorKind::ValueValidation, why).exit();
         }
         fs::create_dir_all(&plan.out).with_context(|| plan.out.display().to_string())?;
+        let picture = Output::open(&plan.out.join("bench-host.svg"), plot::KIND)?;
         let json = match &self.json {
             Some(file) => Some(Output::open(file, FIGURES)?),
             None => None,
@@ -120,9 +121,9 @@ impl Cli {
             file.write(text.as_bytes())?;
             println!("Figures: {path}");
         }
-        let picture = plan.out.join("bench-host.svg");
-        plot::draw(&results, &picture)?;
-        println!("Picture: {}", picture.display());
+        let path = picture.path().display().to_string();
+        picture.write(plot::draw(&results)?.as_bytes())?;
+        println!("Picture: {path}");
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -135,6 +136,13 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_picture_is_known_by_its_title() {
+        let svg = plot::draw(&crate::results::Results::default()).unwrap();
+        assert!((plot::KIND.is)(svg.as_bytes()));
+        assert!(!(plot::KIND.is)(b"<svg></svg>"));
     }
 
     #[test]
