@@ -74,8 +74,11 @@ pub(super) fn run(args: &RecordArgs) -> anyhow::Result<ExitCode> {
     let mut destination = Destination::open(&names, FileFormat::Text, args.out.as_deref())?;
     let recorder = Recorder::new(args.buffer << 10)?;
     let (acted, recorded) = recorder.record(&args.name, || act(args))?;
+    // Before anything is printed: a closed output ends the command on the spot.
     drop(recorder);
-    acted?;
+    if let Some(failed) = acted? {
+        eprintln!("{failed}");
+    }
     let what = match args.command.is_empty() {
         true => format!("{} s of a kernel's kmem events", args.seconds),
         false => format!("a kernel's kmem events during: {}", args.command.join(" ")),
@@ -100,11 +103,11 @@ pub(super) fn run(args: &RecordArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Runs the command, or waits.
-fn act(args: &RecordArgs) -> anyhow::Result<()> {
+/// Runs the command, or waits. Says how the command failed, if it did.
+fn act(args: &RecordArgs) -> anyhow::Result<Option<String>> {
     let Some((program, arguments)) = args.command.split_first() else {
         thread::sleep(Duration::from_secs(args.seconds.into()));
-        return Ok(());
+        return Ok(None);
     };
     let errors = io::stderr().as_fd().try_clone_to_owned()?;
     let status = Command::new(program)
@@ -112,8 +115,5 @@ fn act(args: &RecordArgs) -> anyhow::Result<()> {
         .stdout(Stdio::from(errors))
         .status()
         .with_context(|| program.clone())?;
-    if !status.success() {
-        eprintln!("{program}: {status}");
-    }
-    Ok(())
+    Ok((!status.success()).then(|| format!("{program}: {status}")))
 }
