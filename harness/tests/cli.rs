@@ -471,8 +471,38 @@ fn final_statistics_name_all_that_they_depend_on() {
          --pool 4, no --debug and no --fail-*:"
     );
     assert_eq!(
-        line("threads --threads 2 --debug --fail-every 9 --fail-growth 3"),
+        line("threads --threads 2 --debug"),
         "Final statistics, the same on every target with the same engine, --seed 7, --ops 500, \
-         --threads 2, --pool 64, --debug and --fail-every 9 --fail-growth 3:"
+         --threads 2, --pool 64, --debug and no --fail-*:"
+    );
+    assert_eq!(
+        line("churn --debug --fail-every 9 --fail-growth 3"),
+        "Final statistics, the same on every target with the same engine, --seed 7, --ops 500, \
+         --pool 64, --debug and --fail-every 9 --fail-growth 3:"
+    );
+}
+
+#[test]
+fn final_statistics_leave_out_what_the_order_of_threads_decides() {
+    let arguments = "stress churn threads --target sim --pool 4 --ops 500 --fail-every 9";
+    let text = stdout(&output(arguments));
+    assert!(!text.contains("--threads"), "{text}");
+    assert!(text.contains("\n  hybrid churn operations=500"), "{text}");
+    assert!(!text.contains("\n  hybrid threads operations"), "{text}");
+    assert!(
+        text.contains("(none of 'threads': its threads' order"),
+        "{text}"
+    );
+    let json = stdout(&output(&format!("{arguments} --json")));
+    let document: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let figures = document["final"].as_array().unwrap();
+    assert_eq!(
+        (figures.len(), &figures[0]["workload"]),
+        (1, &"churn".into())
+    );
+    let without = stdout(&output(arguments.split_once(" --fail").unwrap().0));
+    assert!(
+        without.contains("\n  hybrid threads operations=500"),
+        "{without}"
     );
 }

@@ -79,7 +79,8 @@ const SECONDS: f64 = 2.0;
 ///
 /// With --ops, all figures under "final" (but for the workload `threads`, its sums) only depend on
 /// the engine, --seed, --ops, --threads, --pool, --debug and --fail-*: with the same of these they
-/// are the same on every target and machine.
+/// are the same on every target and machine. With --fail-* there are none of `threads`, as the order
+/// of its threads decides which requests are refused.
 #[derive(Args)]
 pub(crate) struct StressArgs {
     /// What to run [default: all]

@@ -252,6 +252,19 @@ impl Report {
         self.outcomes.iter().all(|outcome| outcome.result.is_ok())
     }
 
+    /// Returns what only depends on the conditions.
+    pub(super) fn finals(&self) -> impl Iterator<Item = Final> {
+        let outcomes = self.outcomes.iter();
+        let exact = outcomes.filter(|outcome| !self.depends_on_order(outcome));
+        exact.filter_map(Outcome::r#final)
+    }
+
+    /// Says whether an outcome's figures also depend on the order in which threads ran: --fail-* counts
+    /// the requests of all of them.
+    pub(super) fn depends_on_order(&self, outcome: &Outcome) -> bool {
+        !outcome.workload.is_sequential && self.conditions.failing.is_any()
+    }
+
     /// Returns the report as a document.
     pub(super) fn document(&self) -> Document {
         let Conditions {
@@ -277,7 +290,7 @@ impl Report {
             debug,
             failing,
             passed: self.has_passed(),
-            r#final: self.outcomes.iter().filter_map(Outcome::r#final).collect(),
+            r#final: self.finals().collect(),
             timing: self
                 .outcomes
                 .iter()

@@ -62,8 +62,16 @@ fn final_statistics(report: &Report) -> String {
         "{BOLD}Final statistics{BOLD:#}, the same on every target with {}:\n",
         depends_on(report, operations)
     );
-    for figures in report.outcomes.iter().filter_map(Outcome::r#final) {
+    for figures in report.finals() {
         text += &format!("  {}\n", figures.line());
+    }
+    if report
+        .outcomes
+        .iter()
+        .any(|outcome| report.depends_on_order(outcome))
+    {
+        text +=
+            "  (none of 'threads': its threads' order decides which requests --fail-* refuses)\n";
     }
     text + "\n"
 }
@@ -76,7 +84,8 @@ fn depends_on(report: &Report, operations: u64) -> String {
         format!("--seed {}", conditions.seed),
         format!("--ops {operations}"),
     ];
-    let has_threads = |outcome: &Outcome| !outcome.workload.is_sequential;
+    let has_threads =
+        |outcome: &Outcome| !outcome.workload.is_sequential && !report.depends_on_order(outcome);
     if report.outcomes.iter().any(has_threads) {
         all.push(format!("--threads {}", conditions.threads));
     }
