@@ -24,7 +24,7 @@ fi
 command=$1 engine=$2
 shift 2
 verb=(replay)
-[ -z "$page" ] || verb=(report -)
+[ -z "$page" ] || verb=(report -o -)
 files=() arguments=()
 for word; do
 	if [ -f "$word" ]; then
@@ -57,7 +57,7 @@ fi
 "$command" replay --from "$out/replay.json" --csv >"$out/replay.csv" || true
 "$command" replay --from "$out/replay.json" | tee "$out/replay.txt" || true
 if [ -n "$page" ]; then
-	"$command" report "$out/report.html" --from "$out/replay.json" >"$logs/report.log" || true
+	"$command" report -o "$out/report.html" --from "$out/replay.json" >"$logs/report.log" || true
 	say "the page is ${out#"$top/"}/report.html"
 fi
 say "the report is ${out#"$top/"}/replay.txt, the figures are replay.json and replay.csv beside it"

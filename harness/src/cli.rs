@@ -5,6 +5,8 @@
 use std::process::ExitCode;
 
 use clap::{
+    CommandFactory,
+    FromArgMatches,
     Parser,
     Subcommand, //
 };
@@ -51,9 +53,44 @@ enum Command {
     Fuzz(fuzz::FuzzArgs),
 }
 
+impl Command {
+    /// Says whether a command has to undo something before it ends: it has processes that would stay.
+    /// SIGPIPE would end it on the spot, so its prints return EPIPE instead.
+    fn cleans_up(&self) -> bool {
+        match self {
+            Self::Selftest(args) => !args.list,
+            Self::Fuzz(_) => true,
+            _ => false,
+        }
+    }
+}
+
+/// Returns a command, and all below it, with arguments that can be negative numbers: each parser then
+/// says of -1 which numbers there are. clap would take -1 for an option.
+fn with_negative_numbers(command: clap::Command) -> clap::Command {
+    command
+        .mut_args(|argument| match argument.get_action().takes_values() {
+            true => argument.allow_negative_numbers(true),
+            false => argument,
+        })
+        .mut_subcommands(with_negative_numbers)
+}
+
 impl Cli {
+    /// Parses the command line, or says what is wrong with it and exits.
+    pub(crate) fn of_arguments() -> Self {
+        let mut command = with_negative_numbers(Self::command());
+        let matches = command.get_matches_mut();
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.format(&mut command).exit())
+    }
+
     /// Runs the chosen subcommand.
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
+        if !self.command.cleans_up() {
+            // Rust has every program ignore SIGPIPE, and each print that is not prepared for EPIPE
+            // panics: `slablab … | head -1` must end quietly.
+            sigpipe::reset();
+        }
         match self.command {
             Command::Info(args) => info::run(args),
             Command::Stats(args) => stats::run(args),
@@ -74,10 +111,9 @@ impl Cli {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_command_line_is_consistent() {
-        Cli::command().debug_assert();
+        with_negative_numbers(Cli::command()).debug_assert();
     }
 }

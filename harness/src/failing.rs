@@ -13,6 +13,7 @@ use serde::{
 };
 
 use crate::{
+    arguments::whole,
     target::Target,
     uapi::Engine, //
 };
@@ -22,12 +23,12 @@ use crate::{
 pub(crate) struct Failing {
     /// Refuse every P-th request, in a private pool
     #[arg(long, value_name = "P")]
-    #[arg(value_parser = clap::value_parser!(u64).range(2..))]
+    #[arg(value_parser = whole::<u64>("the distance P of refused requests", 2..=u64::MAX))]
     pub(crate) fail_every: Option<u64>,
 
     /// Refuse the N-th growth of a slab, in a private pool
     #[arg(long, value_name = "N")]
-    #[arg(value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(value_parser = whole::<u64>("the number N of a growth", 1..=u64::MAX))]
     pub(crate) fail_growth: Option<u64>,
 }
 

@@ -5,10 +5,12 @@
 //! Drives the allocators of slablab, in the kernel through `/dev/slablab` or in this process, and
 //! checks every answer.
 
+mod arguments;
 mod cli;
 mod clock;
 mod cmd;
 mod device;
+mod drawing;
 mod errno;
 mod failing;
 mod map;
@@ -30,22 +32,62 @@ use std::{
     process::ExitCode, //
 };
 
-use clap::Parser;
 use slablab_report as report;
 use slablab_trace::rng;
 
 fn main() -> ExitCode {
-    cli::Cli::parse().run().unwrap_or_else(|error| {
+    cli::Cli::of_arguments().run().unwrap_or_else(|error| {
         if let Some(usage) = error.downcast_ref::<clap::Error>() {
             usage.exit();
         }
         match error.downcast_ref::<io::Error>() {
-            // Whoever read the output has seen enough of it.
+            // The reader of the output has closed it: see `Cli::run`.
             Some(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
             _ => {
-                eprintln!("error: {error:#}");
+                eprintln!("error: {}", sentence(&error));
                 ExitCode::FAILURE
             }
         }
     })
+}
+
+/// Returns an error with its causes. An error number is the last one, and is told by its name.
+fn sentence(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain() {
+        let number = match cause.downcast_ref::<io::Error>() {
+            Some(error) => error.raw_os_error().map(device::Errno::from_raw_os_error),
+            None => cause.downcast_ref::<device::Errno>().copied(),
+        };
+        text += &match number {
+            Some(errno) if text.is_empty() => errno::Name(errno).to_string(),
+            Some(errno) => format!(" ({})", errno::Name(errno)),
+            None if text.is_empty() => cause.to_string(),
+            None => format!(": {cause}"),
+        };
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::Context;
+
+    #[test]
+    fn an_error_number_is_told_by_its_name() {
+        let failed: Result<(), _> = Err(device::Errno::NOENT);
+        let error = failed
+            .context("INFO failed")
+            .context("the device")
+            .unwrap_err();
+        assert_eq!(sentence(&error), "the device: INFO failed (ENOENT)");
+        let error = anyhow::Error::from(device::Errno::PERM);
+        assert_eq!(sentence(&error), "EPERM");
+        let failed: Result<(), _> = Err(io::Error::from_raw_os_error(28));
+        let error = failed.context("the file").unwrap_err();
+        assert_eq!(sentence(&error), "the file (ENOSPC)");
+        let error = anyhow::anyhow!("inner").context("outer");
+        assert_eq!(sentence(&error), "outer: inner");
+    }
 }

@@ -19,6 +19,7 @@ use serde::{
 };
 
 use crate::{
+    arguments::pool_mib,
     device::{
         Errno,
         open_device, //
@@ -117,7 +118,7 @@ pub(crate) struct TargetArgs {
 
     /// Size of a private pool in MiB, created for the run and gone with it
     #[arg(long, value_name = "MIB", default_value_t = 64)]
-    #[arg(value_parser = clap::value_parser!(u64).range(1..=4096))]
+    #[arg(value_parser = pool_mib())]
     pub(crate) pool: u64,
 
     /// Use the pool that all programs share instead of a private one

@@ -3,7 +3,6 @@
 //! From the command line to traces.
 
 use std::{
-    fs,
     io::{
         self,
         Read, //
@@ -13,7 +12,6 @@ use std::{
 
 use anyhow::{
     Context,
-    anyhow,
     bail, //
 };
 use clap::Args;
@@ -21,6 +19,16 @@ use slablab_trace::{
     Trace,
     format,
     pattern, //
+};
+
+use crate::{
+    arguments::{
+        nearest,
+        seed,
+        usage,
+        whole, //
+    },
+    report::files, //
 };
 
 /// The word for every pattern.
@@ -41,18 +49,25 @@ its kmem events: its first line tells. 'slablab trace make --help' lists the pat
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct MakingArgs {
     /// What patterns are made from
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = seed())]
     pub(crate) seed: u64,
 
     /// How long patterns are, in hundredths of their usual length
     #[arg(long, default_value_t = 100)]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(value_parser = whole::<u32>("the length of a pattern in hundredths", 1..=10_000))]
     pub(crate) percent: u32,
 }
 
 impl MakingArgs {
     /// Reads or makes the traces that are named.
     pub(crate) fn load(self, names: &[String]) -> anyhow::Result<Vec<Trace>> {
+        if names.is_empty() {
+            return Err(usage(
+                "name a trace: a file, '-' for standard input, a pattern such as larson, or 'all' \
+                 for every pattern ('slablab trace make --help' lists them)",
+            )
+            .into());
+        }
         let mut traces = Vec::new();
         for name in names {
             if name == ALL && !Path::new(name).exists() {
@@ -61,32 +76,46 @@ impl MakingArgs {
                 traces.push(one(name, self)?);
             }
         }
-        if let Some(empty) = traces.iter().find(|trace| trace.ops().is_empty()) {
-            bail!("{}: there is no operation in it", empty.name);
-        }
         Ok(traces)
     }
 }
 
 /// Reads or makes a trace.
 fn one(name: &str, making: MakingArgs) -> anyhow::Result<Trace> {
+    let path = Path::new(name);
     let mut bytes = Vec::new();
     if name == "-" {
         io::stdin()
             .read_to_end(&mut bytes)
-            .context("standard input")?;
+            .context("standard input cannot be read")?;
     } else {
-        bytes = match (fs::read(name), pattern::named(name)) {
+        bytes = match (files::read(path), pattern::named(name)) {
             (Ok(bytes), _) => bytes,
             (Err(_), Some(pattern)) => return Ok(pattern.make(making.seed, making.percent)),
-            (Err(error), None) if error.kind() == io::ErrorKind::NotFound => {
-                return Err(anyhow!(
-                    "{name}: no such file, nor a pattern ('slablab trace make --help' lists them)"
-                ));
-            }
-            (Err(error), None) => return Err(error).context(name.to_owned()),
+            (Err(_), None) if !path.exists() => bail!(missing(name)),
+            (Err(error), None) => return Err(error.into()),
         };
     }
-    let stem = Path::new(name).file_stem().unwrap_or_default();
-    format::parse(&stem.to_string_lossy(), &bytes).with_context(|| name.to_owned())
+    let stem = path.file_stem().unwrap_or_default();
+    let trace = format::parse(&stem.to_string_lossy(), &bytes).with_context(|| name.to_owned())?;
+    if trace.ops().is_empty() {
+        let file = if name == "-" { "standard input" } else { name };
+        bail!(
+            "{file}: there is no operation in this trace; 'slablab trace --help' shows how they are \
+             written"
+        );
+    }
+    Ok(trace)
+}
+
+/// Says what a name could have meant that is no file and no pattern.
+fn missing(name: &str) -> String {
+    let patterns = pattern::all().map(|pattern| pattern.name);
+    let meant = nearest(name, patterns).map_or_else(String::new, |near| {
+        format!("; the pattern {near} has a similar name")
+    });
+    format!(
+        "{name}: there is no such file and no such pattern ('slablab trace make --help' lists \
+         them){meant}"
+    )
 }

@@ -4,6 +4,7 @@
 
 use std::{
     io::Write,
+    os::unix::process::ExitStatusExt,
     path::Path,
     process::{
         Command,
@@ -106,22 +107,47 @@ fn a_script_is_run_without_a_prompt() {
     assert!(output.status.success());
     let text = stdout(&output);
     let lines: Vec<&str> = text.lines().collect();
-    assert!(lines[0].starts_with("handle 1048576, offset 0x"), "{text}");
-    assert!(lines[1].starts_with("handle 1048577, offset 0x"), "{text}");
-    assert_eq!(lines[2], "5 bytes");
-    assert!(lines[3].ends_with("|..hello.|"), "{text}");
-    assert!(lines[4].starts_with("handle 1048576"), "{text}");
-    assert!(lines[5].starts_with("sound, "), "{text}");
-    assert_eq!(lines.len(), 6, "{text}");
+    assert_eq!(lines[..2], ["1> # two blocks", "2> alloc 100"]);
+    assert!(lines[2].starts_with("handle 1048576, offset 0x"), "{text}");
+    assert!(lines[4].starts_with("handle 1048577, offset 0x"), "{text}");
+    assert_eq!(lines[5..7], ["4> write 1048577 10 hello", "5 bytes"]);
+    assert!(lines[8].ends_with("|..hello.|"), "{text}");
+    assert!(lines[10].starts_with("handle 1048576"), "{text}");
+    assert_eq!(
+        lines[11..14],
+        ["7> free 1048576", "8> free 1048577", "9> check"]
+    );
+    assert!(lines[14].starts_with("sound, "), "{text}");
+    assert_eq!(lines.len(), 15, "{text}");
 }
 
 #[test]
 fn a_script_goes_on_after_an_error_and_fails_in_the_end() {
-    let output = shell("free 7\nalloc 64\nquit\nalloc 64\n");
+    let output = shell("\nfree 7\nlet a = alloc 4k\nfree a\nfree a\nquit\nalloc 64\n");
     assert_eq!(output.status.code(), Some(1));
     let text = stdout(&output);
-    assert!(text.starts_with("error: ENOENT\nhandle 1048576"), "{text}");
-    assert_eq!(text.lines().count(), 2, "{text}");
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(
+        lines[..3],
+        [
+            "2> free 7",
+            "error: line 2: block 7 is not live (ENOENT)",
+            "3> let a = alloc 4k",
+        ]
+    );
+    assert!(
+        lines[3].starts_with("a: handle 1048576, offset 0x"),
+        "{text}"
+    );
+    assert_eq!(
+        lines[4..],
+        [
+            "4> free a",
+            "5> free a",
+            "error: line 5: block a (handle 1048576) is not live (ENOENT)",
+            "6> quit",
+        ]
+    );
 }
 
 #[test]
@@ -158,13 +184,32 @@ fn a_map_is_drawn_and_told() {
 }
 
 #[test]
-fn an_engine_without_a_map_says_who_has_one() {
-    let output = output("map --target sim --engine seed");
-    assert_eq!(output.status.code(), Some(1));
-    let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(text.contains("--engine hybrid can"), "{text}");
-    let output = shell_of("seed", "map\n");
-    assert_eq!(stdout(&output), "error: EOPNOTSUPP\n");
+fn the_seed_is_drawn_as_the_report_draws_it() {
+    let drawn = output("map --target sim --engine seed --demo 7 --pool 1");
+    assert!(drawn.status.success());
+    let text = stdout(&drawn);
+    assert!(
+        text.starts_with("region 0: 256 pages, 1 MiB; a character is 1 page\n      0  "),
+        "{text}"
+    );
+    let new = stdout(&output("map --target sim --engine seed"));
+    assert!(new.contains("64 MiB = 0 B in slabs"), "{new}");
+    // 8 KiB as they are, and 64 blocks of 64 bytes in a page.
+    let text = stdout(&shell_of("seed", "alloc 5000\nalloc 8\nmap\n"));
+    assert!(text.contains("      0  ##a..."), "{text}");
+}
+
+#[test]
+fn a_pool_that_cannot_be_drawn_has_a_reason() {
+    let mut debug = slablab("shell --target sim --pool 1 --engine seed --debug")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    debug.stdin.take().unwrap().write_all(b"map\n").unwrap();
+    let text = stdout(&debug.wait_with_output().unwrap());
+    let told = "error: line 1: a pool of the seed in debug mode is not drawn";
+    assert!(text.contains(told), "{text}");
 }
 
 #[test]
@@ -235,4 +280,229 @@ fn wrong_arguments_are_status_2() {
     ] {
         assert_eq!(output(arguments).status.code(), Some(2), "{arguments}");
     }
+}
+
+/// Returns what a wrong command line is told.
+fn usage_error(arguments: &str) -> String {
+    let output = output(arguments);
+    assert_eq!(output.status.code(), Some(2), "{arguments}");
+    String::from_utf8(output.stderr).unwrap()
+}
+
+#[test]
+fn an_empty_run_is_a_usage_error() {
+    for (arguments, sentence) in [
+        (
+            "stress --target sim --ops 0",
+            "the number of operations is at least 1",
+        ),
+        (
+            "stress --target sim --seconds 0",
+            "a number of seconds from 0.001 to 1000000",
+        ),
+        (
+            "stress --target sim --seconds 0.0000001",
+            "a number of seconds from 0.001",
+        ),
+        (
+            "stress --target sim --threads 0",
+            "the number of threads is from 1 to 256",
+        ),
+        ("fuzz --calls 0", "the number of calls is at least 1"),
+        (
+            "fuzz --processes 0",
+            "the number of processes is from 1 to 64",
+        ),
+        (
+            "trace record --seconds 0",
+            "the time in seconds is from 1 to 65535",
+        ),
+        (
+            "trace make larson --percent 0",
+            "in hundredths is from 1 to 10000",
+        ),
+        ("selftest --filter no-such-test", "no test has any of"),
+        ("replay --target sim", "name a trace: a file"),
+        ("trace info", "name a trace: a file"),
+    ] {
+        let told = usage_error(arguments);
+        assert!(told.contains(sentence), "{arguments}: {told}");
+    }
+}
+
+#[test]
+fn a_wrong_value_has_a_sentence() {
+    for (arguments, sentence) in [
+        (
+            "stress --fail-every 0",
+            "the distance P of refused requests is at least 2",
+        ),
+        (
+            "stress --fail-every -1",
+            "the distance P of refused requests is a whole number",
+        ),
+        (
+            "stress --fail-growth 0",
+            "the number N of a growth is at least 1",
+        ),
+        (
+            "stress --seconds x",
+            "the time is a number of seconds from 0.001 to 1000000",
+        ),
+        (
+            "stress --seconds -1",
+            "the time is a number of seconds from 0.001 to 1000000",
+        ),
+        (
+            "stress --pool 0",
+            "the size of a pool in MiB is from 1 to 4096",
+        ),
+        ("replay larson --seed x", "a seed is a whole number"),
+        (
+            "replay larson --passes x",
+            "the number of passes is a whole number",
+        ),
+        (
+            "replay larson --explain 0",
+            "the first operation is operation 1",
+        ),
+        (
+            "replay larson --explain 5-1",
+            "the range begins behind its end: try 1-5",
+        ),
+        (
+            "replay larson --explain 1..5",
+            "name an operation by its number, or a range such as 1-5",
+        ),
+        (
+            "replay larson --explain 1-5000",
+            "at most 1000 operations are explained at once",
+        ),
+        (
+            "inject --size 0",
+            "the size of a block is from 1 byte to 1g",
+        ),
+        ("inject --size 4q", "'4q' is no number of bytes"),
+        (
+            "report larson -o x.html --room 1",
+            "the size of a pool in KiB is from 32 to 4194304",
+        ),
+        (
+            "bench --target sim",
+            "'make bench-host' measures the engines in a process",
+        ),
+    ] {
+        let told = usage_error(arguments);
+        assert!(told.contains(sentence), "{arguments}: {told}");
+        for foreign in [
+            "..=",
+            "is not in",
+            "invalid digit",
+            "invalid float",
+            "non-zero",
+        ] {
+            assert!(!told.contains(foreign), "{arguments}: {told}");
+        }
+    }
+}
+
+#[test]
+fn an_output_that_is_closed_ends_a_command_quietly() {
+    for arguments in [
+        "--help",
+        "info --target sim",
+        "stats --target sim --json",
+        "map --target sim --demo",
+        "selftest --list",
+        "inject --list",
+        "stress churn --target sim --pool 1 --ops 10",
+        "stress churn --target sim --pool 1 --ops 10 --ktap",
+        "trace make larson --percent 1",
+        "trace info larson --percent 1",
+        "replay larson --percent 1 --target sim --passes 0 --no-search",
+        "report -o - larson --percent 1 --target sim --passes 0 --no-search",
+        "shell --target sim --pool 1",
+    ] {
+        let closed = || {
+            let (reader, writer) = rustix::pipe::pipe().unwrap();
+            drop(reader);
+            Stdio::from(writer)
+        };
+        let mut child = slablab(arguments)
+            .stdin(Stdio::piped())
+            .stdout(closed())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // It may have ended already.
+        let _ = child.stdin.take().unwrap().write_all(b"alloc 8\n");
+        let output = child.wait_with_output().unwrap();
+        let ended = output.status.signal() == Some(13) || output.status.success();
+        assert!(ended, "{arguments}: {}", output.status);
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            !told.contains("panicked") && !told.contains("error"),
+            "{arguments}: {told}"
+        );
+        let both = slablab(arguments)
+            .stdin(Stdio::null())
+            .stdout(closed())
+            .stderr(closed())
+            .status()
+            .unwrap();
+        assert_ne!(both.code(), Some(101), "{arguments}");
+    }
+}
+
+#[test]
+fn final_statistics_name_all_that_they_depend_on() {
+    let line = |options: &str| {
+        let text = stdout(&output(&format!(
+            "stress {options} --target sim --seed 7 --ops 500"
+        )));
+        let line = text
+            .lines()
+            .find(|line| line.starts_with("Final statistics"));
+        line.unwrap_or_default().to_owned()
+    };
+    assert_eq!(
+        line("churn --pool 4"),
+        "Final statistics, the same on every target with the same engine, --seed 7, --ops 500, \
+         --pool 4, no --debug and no --fail-*:"
+    );
+    assert_eq!(
+        line("threads --threads 2 --debug"),
+        "Final statistics, the same on every target with the same engine, --seed 7, --ops 500, \
+         --threads 2, --pool 64, --debug and no --fail-*:"
+    );
+    assert_eq!(
+        line("churn --debug --fail-every 9 --fail-growth 3"),
+        "Final statistics, the same on every target with the same engine, --seed 7, --ops 500, \
+         --pool 64, --debug and --fail-every 9 --fail-growth 3:"
+    );
+}
+
+#[test]
+fn final_statistics_leave_out_what_the_order_of_threads_decides() {
+    let arguments = "stress churn threads --target sim --pool 4 --ops 500 --fail-every 9";
+    let text = stdout(&output(arguments));
+    assert!(!text.contains("--threads"), "{text}");
+    assert!(text.contains("\n  hybrid churn operations=500"), "{text}");
+    assert!(!text.contains("\n  hybrid threads operations"), "{text}");
+    assert!(
+        text.contains("(none of 'threads': its threads' order"),
+        "{text}"
+    );
+    let json = stdout(&output(&format!("{arguments} --json")));
+    let document: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let figures = document["final"].as_array().unwrap();
+    assert_eq!(
+        (figures.len(), &figures[0]["workload"]),
+        (1, &"churn".into())
+    );
+    let without = stdout(&output(arguments.split_once(" --fail").unwrap().0));
+    assert!(
+        without.contains("\n  hybrid threads operations=500"),
+        "{without}"
+    );
 }

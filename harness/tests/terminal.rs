@@ -66,3 +66,15 @@ fn lines_pasted_at_once_are_all_read() {
         assert!(shown.contains(answer), "no {answer:?} in:\n{shown}");
     }
 }
+
+#[test]
+fn the_tab_key_completes_commands_and_names() {
+    let shown = shown("let first = alloc 100\rre\t\t\u{15}read\tfi\t0 4\rfr\tfi\t\rnames\rquit\r");
+    for answer in [
+        "first: handle 1048576",
+        "|....|",
+        "first: handle 1048576, freed",
+    ] {
+        assert!(shown.contains(answer), "no {answer:?} in:\n{shown}");
+    }
+}

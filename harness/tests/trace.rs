@@ -4,7 +4,10 @@
 
 use std::{
     fs,
-    path::PathBuf,
+    path::{
+        Path,
+        PathBuf, //
+    },
     process::{
         Command,
         Output,
@@ -84,10 +87,40 @@ fn bad_lines_are_named_with_their_file() {
         "{told}"
     );
     let told = stderr("trace info no-such-thing", 1);
-    assert!(told.contains("no such file, nor a pattern"), "{told}");
+    assert!(
+        told.contains("no-such-thing: there is no such file and no such pattern"),
+        "{told}"
+    );
+    let told = stderr("replay larsen --target sim", 1);
+    assert!(
+        told.contains("the pattern larson has a similar name"),
+        "{told}"
+    );
     let empty = file("empty.trace", "# nothing\n");
-    let told = stderr(&format!("trace info {empty}"), 1);
-    assert!(told.contains("no operation"), "{told}");
+    for empty in [&empty, "/dev/null"] {
+        let told = stderr(&format!("trace info {empty}"), 1);
+        let sentence = format!("error: {empty}: there is no operation in this trace");
+        assert!(told.contains(&sentence), "{told}");
+    }
+    let told = stderr("trace info /", 1);
+    assert!(
+        told.contains("/: this is a folder, and a file is needed"),
+        "{told}"
+    );
+    for (command, none) in [
+        ("replay", "replay"),
+        ("bench", "bench"),
+        ("report -o -", "replay"),
+    ] {
+        let told = stderr(&format!("{command} --from no-such-file"), 1);
+        assert!(
+            told.contains("no-such-file: there is no such file"),
+            "{told}"
+        );
+        let told = stderr(&format!("{command} --from {}", file("other.json", "{}")), 1);
+        let sentence = format!("this is not what 'slablab {none} --json' prints");
+        assert!(told.contains(&sentence), "{told}");
+    }
     stderr("trace make waltz", 2);
 }
 
@@ -207,7 +240,7 @@ fn a_page_holds_its_data_and_no_markup_of_a_trace() {
     let page = path("page.html");
     let json = path("page.json");
     let options = "--target sim --passes 1 --room 256";
-    let shown = stdout(&format!("report {} {trace} {options}", page.display()));
+    let shown = stdout(&format!("report -o {} {trace} {options}", page.display()));
     assert!(shown.contains("utilisation"), "{shown}");
     let text = fs::read_to_string(&page).unwrap();
     assert!(!text.contains("<img") && !text.contains("://"));
@@ -234,9 +267,13 @@ fn a_page_holds_its_data_and_no_markup_of_a_trace() {
     }
 
     // What one machine runs another one can show.
-    fs::write(&json, stdout(&format!("report - {trace} {options} --json"))).unwrap();
+    fs::write(
+        &json,
+        stdout(&format!("report -o - {trace} {options} --json")),
+    )
+    .unwrap();
     let from = format!("--from {}", json.display());
-    let same = stdout(&format!("report - {from}"));
+    let same = stdout(&format!("report -o - {from}"));
     assert_eq!(
         same.split_once(marks[0]).unwrap().0,
         text.split_once(marks[0]).unwrap().0
@@ -244,8 +281,160 @@ fn a_page_holds_its_data_and_no_markup_of_a_trace() {
     let table = stdout(&format!("replay {from}"));
     assert!(table.contains("utilisation"), "{table}");
     stderr(
-        &format!("report {} {trace} --target sim --room 100", page.display()),
+        &format!(
+            "report -o {} {trace} --target sim --room 100",
+            page.display()
+        ),
         1,
     );
     stderr("report x.html", 2);
+    stderr("report -o x.html", 2);
+}
+
+/// Returns the names of the files in a folder.
+fn names(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).unwrap();
+    let mut names: Vec<_> = entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+/// Returns a new folder for files of a test.
+fn folder(name: &str) -> PathBuf {
+    let folder = path(name);
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir(&folder).unwrap();
+    folder
+}
+
+#[test]
+fn no_command_overwrites_a_file_of_another_kind() {
+    let folder = folder("overwrite");
+    let mine = folder.join("mine");
+    let contents = [
+        ("#!/bin/sh\necho mine\n", "a script"),
+        ("slablab-trace 1\na 1 100\n", "a trace"),
+        ("<!doctype html>\n<title>mine</title>\n", "a page"),
+        ("0\n1\n1\n1\na 0 100\n", "a .rep file"),
+    ];
+    let options = "larson --percent 1 --target sim --passes 0 --no-search";
+    for (content, what) in contents {
+        let page = format!("report {options} -o {}", mine.display());
+        let json = format!("report {options} --json -o {}", mine.display());
+        let made = format!("trace make larson --percent 1 --out {}", mine.display());
+        let to_rep = format!("trace convert larson --to rep -o {}", mine.display());
+        let recorded = format!(
+            "stress churn --target sim --pool 1 --ops 10 --record {}",
+            mine.display()
+        );
+        let mut commands = vec![page, json];
+        if what != "a trace" {
+            commands.extend([made, recorded]);
+        }
+        if what != "a .rep file" {
+            commands.push(to_rep);
+        }
+        for command in commands {
+            fs::write(&mine, content).unwrap();
+            let told = stderr(&command, 1);
+            assert!(told.contains("would be lost: name another file"), "{told}");
+            // It was said before anything ran.
+            assert!(!told.contains("churn: ok"), "{told}");
+            assert_eq!(fs::read_to_string(&mine).unwrap(), content, "{command}");
+            assert_eq!(names(&folder), ["mine"], "{command}");
+        }
+    }
+}
+
+#[test]
+fn files_of_the_same_kind_are_overwritten() {
+    let folder = folder("again");
+    let (page, json, trace) = (
+        folder.join("page.html"),
+        folder.join("page.json"),
+        folder.join("a.trace"),
+    );
+    let options = "larson --percent 1 --target sim --passes 0 --no-search";
+    for _ in 0..2 {
+        stdout(&format!("report {options} -o {}", page.display()));
+        stdout(&format!("report {options} --json -o {}", json.display()));
+        stdout(&format!(
+            "trace make larson --percent 1 -o {}",
+            trace.display()
+        ));
+        let same = trace.display();
+        stdout(&format!("trace convert {same} -o {same}"));
+        stdout(&format!(
+            "stress churn --target sim --pool 1 --ops 10 --record {same}"
+        ));
+    }
+    assert_eq!(names(&folder), ["a.trace", "page.html", "page.json"]);
+    assert!(
+        fs::read_to_string(&trace)
+            .unwrap()
+            .contains("slablab stress churn")
+    );
+}
+
+#[test]
+fn an_output_that_cannot_be_written_is_said_before_anything_runs() {
+    let options = "larson --percent 1 --target sim --passes 0 --no-search";
+    for command in [
+        format!("report {options} -o /no-folder/x"),
+        "stress churn --target sim --pool 1 --ops 10 --record /no-folder/x".to_owned(),
+        "trace convert larson -o /no-folder/x".to_owned(),
+        "trace record --out /no-folder/x".to_owned(),
+    ] {
+        let told = stderr(&command, 1);
+        let sentence = "error: /no-folder/x: there is no folder /no-folder\n";
+        assert_eq!(told, sentence, "{command}");
+    }
+}
+
+#[test]
+fn several_recorded_workloads_need_a_folder_and_name_their_files() {
+    let folder = folder("recorded");
+    let run = "stress churn mixed --target sim --pool 1 --ops 20 --record";
+    let file = folder.join("x.trace");
+    let told = stderr(&format!("{run} {}", file.display()), 2);
+    assert!(told.contains("x.trace: 2 traces need a folder"), "{told}");
+    assert!(names(&folder).is_empty(), "{:?}", names(&folder));
+    let traces = folder.join("traces");
+    let told = stderr(&format!("{run} {}", traces.display()), 0);
+    let first = told.lines().next().unwrap();
+    let files = ["hybrid-churn.trace", "hybrid-mixed.trace"];
+    let paths = files.map(|name| traces.join(name).display().to_string());
+    assert_eq!(first, format!("recording to {}", paths.join(", ")));
+    assert_eq!(names(&traces), files);
+    // A file of another kind in the folder stops the run before it begins.
+    fs::write(&paths[1], "mine").unwrap();
+    let told = stderr(&format!("{run} {}", traces.display()), 1);
+    assert!(
+        told.contains("hybrid-mixed.trace: this file is not a slablab trace"),
+        "{told}"
+    );
+    assert!(!told.contains("churn: ok"), "{told}");
+    let made = folder.join("y.rep");
+    stderr(&format!("trace make larson tree -o {}", made.display()), 2);
+    assert!(!made.exists());
+}
+
+#[test]
+fn the_stories_of_a_range_are_those_of_its_operations() {
+    let blocks: String = (1..=8).map(|id| format!("a {id} 16384\n")).collect();
+    let trace = file("range.trace", &format!("{blocks}f 1\nf 3\nf 5\na 9 64\n"));
+    for engine in ["seed", "hybrid"] {
+        let story = |operations: &str| {
+            stdout(&format!(
+                "replay {trace} --target sim --pool 1 --engine {engine} --explain {operations}"
+            ))
+        };
+        let singly: Vec<_> = (7..=12).map(|number| story(&number.to_string())).collect();
+        assert_eq!(story("7-12"), singly.join("\n"), "{engine}");
+        assert_eq!(story("3-3"), story("3"));
+    }
+    let told = format!("replay {trace} --target sim --explain 10-13");
+    assert!(stderr(&told, 1).contains("has 12 operations, there is no operation 13"));
 }

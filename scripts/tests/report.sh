@@ -51,7 +51,7 @@ a 3 900000
 r 1 300
 f 2
 END
-"$command" report small.html small.trace --target sim --room 256 >small.txt
+"$command" report -o small.html small.trace --target sim --room 256 >small.txt
 jump='const slider = document.getElementById("slider"); slider.value = 3; slider.dispatchEvent(new Event("input"));'
 told=$(shown small.html "$jump")
 expect '3 of 5 operations done' "the slider"
@@ -70,14 +70,14 @@ expect '&lt;/script&gt;&lt;img' "a hostile name"
 ! grep -q '<img' <<<"$told" || die "the name of a trace became markup"
 
 say "the page of a million operations"
-"$command" report large.html larson --percent 2084 --target sim --passes 1 --no-search >large.txt
+"$command" report -o large.html larson --percent 2084 --target sim --passes 1 --no-search >large.txt
 grep -q '1,000,[0-9]* operations' large.txt || die "that are not a million: $(head -n 1 large.txt)"
 size=$(stat -c %s large.html)
 [ "$size" -le $((8 << 20)) ] || die "a page of $size bytes"
 told=$(shown large.html "document.dispatchEvent(new KeyboardEvent('keydown', { key: 'End' }));")
 expect "1,000,320 of 1,000,320 operations done" "a million operations"
 
-"$command" report report.html larson tree walk binary --target sim --passes 1 >report.txt
+"$command" report -o report.html larson tree walk binary --target sim --passes 1 >report.txt
 browse --window-size=1400,2400 --screenshot=wide.png report.html
 browse --window-size=1400,2400 --blink-settings=preferredColorScheme=0 --screenshot=dark.png report.html
 # A window of chromium is at least 500 pixels wide, a frame is not.

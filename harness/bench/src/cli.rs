@@ -9,7 +9,14 @@ use std::{
 };
 
 use anyhow::Context;
-use clap::Parser;
+use clap::{
+    Parser,
+    error::ErrorKind, //
+};
+use slablab_report::files::{
+    Kind,
+    Output, //
+};
 
 use crate::{
     machine,
@@ -19,6 +26,18 @@ use crate::{
         Plan, //
     },
     show, //
+};
+
+/// The files of --json: no other file is overwritten.
+const FIGURES: Kind = Kind {
+    name: "what bench-host wrote with --json",
+    is: |bytes| {
+        let value = serde_json::from_slice::<serde_json::Value>(bytes);
+        value.is_ok_and(|value| {
+            let parts = ["about", "allocators", "times", "targets"];
+            parts.iter().all(|part| value.get(part).is_some())
+        })
+    },
 };
 
 /// Measures the heaps of slablab beside their peers, in one process.
@@ -51,7 +70,7 @@ pub(crate) struct Cli {
     #[arg(long)]
     no_callgrind: bool,
 
-    /// Write everything that was measured to a file
+    /// Write everything that was measured to a file; it may exist if it is one of this kind
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
 
@@ -81,17 +100,30 @@ impl Cli {
             run::counted(&plan, heap, pattern)?;
             return Ok(ExitCode::SUCCESS);
         }
+        if !plan.measures() {
+            let why = format!(
+                "no pattern's name contains any of {:?}: nothing would be measured\n",
+                plan.patterns
+            );
+            clap::Error::raw(ErrorKind::ValueValidation, why).exit();
+        }
         fs::create_dir_all(&plan.out).with_context(|| plan.out.display().to_string())?;
+        let picture = Output::open(&plan.out.join("bench-host.svg"), plot::KIND)?;
+        let json = match &self.json {
+            Some(file) => Some(Output::open(file, FIGURES)?),
+            None => None,
+        };
         let results = run::all(&plan)?;
         slablab_report::print(show::Report(&results))?;
-        if let Some(file) = &self.json {
-            let json = serde_json::to_string_pretty(&results)?;
-            fs::write(file, json + "\n").with_context(|| file.display().to_string())?;
-            println!("Figures: {}", file.display());
+        if let Some(file) = json {
+            let text = serde_json::to_string_pretty(&results)? + "\n";
+            let path = file.path().display().to_string();
+            file.write(text.as_bytes())?;
+            println!("Figures: {path}");
         }
-        let picture = plan.out.join("bench-host.svg");
-        plot::draw(&results, &picture)?;
-        println!("Picture: {}", picture.display());
+        let path = picture.path().display().to_string();
+        picture.write(plot::draw(&results)?.as_bytes())?;
+        println!("Picture: {path}");
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -104,5 +136,21 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_picture_is_known_by_its_title() {
+        let svg = plot::draw(&crate::results::Results::default()).unwrap();
+        assert!((plot::KIND.is)(svg.as_bytes()));
+        assert!(!(plot::KIND.is)(b"<svg></svg>"));
+    }
+
+    #[test]
+    fn only_figures_of_an_earlier_run_are_overwritten() {
+        let figures = serde_json::to_vec(&crate::results::Results::default()).unwrap();
+        assert!((FIGURES.is)(&figures));
+        for other in [&b"{}"[..], b"[]", b"a 1 100\n", b"{\"about\": 1}"] {
+            assert!(!(FIGURES.is)(other), "{other:?}");
+        }
     }
 }

@@ -35,6 +35,8 @@ use clap::Parser;
 use slablab_trace::rng;
 
 fn main() -> ExitCode {
+    // Rust has every program ignore SIGPIPE, and each print that fails then panics.
+    sigpipe::reset();
     cli::Cli::parse().run().unwrap_or_else(|error| {
         eprintln!("error: {error:#}");
         ExitCode::FAILURE

@@ -78,6 +78,11 @@ impl Plan {
         self.patterns.is_empty() || self.patterns.iter().any(|word| name.contains(&**word))
     }
 
+    /// Says whether there is anything to measure.
+    pub(crate) fn measures(&self) -> bool {
+        !self.timed().is_empty() || !self.freed().is_empty() || self.wants("space")
+    }
+
     /// Returns the allocators that are to be measured.
     fn peers(&self) -> Vec<Peer> {
         let wanted = |peer: &Peer| {

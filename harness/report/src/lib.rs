@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! How figures are shown to people: numbers, tables, progress.
+//! How figures are shown to people: numbers, tables, progress; and the files they are kept in.
 //!
 //! Texts always carry their styles; [`print()`] leaves them away where there is no terminal.
 
 #![forbid(unsafe_code)]
 
+pub mod files;
 mod numbers;
 mod plot;
 mod progress;

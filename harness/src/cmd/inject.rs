@@ -18,6 +18,10 @@ use clap::{
 use serde::Serialize;
 
 use crate::{
+    arguments::{
+        pool_mib,
+        size, //
+    },
     device::Errno,
     one_cpu::OneCpu,
     opener::{
@@ -52,6 +56,9 @@ use crate::{
 /// Times that a misuse is tried whose block others take.
 const TRIES: usize = 16;
 
+/// The largest block that can be misused.
+const BLOCK_BYTES_MAX: u64 = 1 << 30;
+
 /// Misuse a heap on purpose: overruns, writes after free, bad frees
 ///
 /// Each misuse is done to a block of a private pool in debug mode, by the kernel (or, with --target
@@ -81,17 +88,25 @@ pub(crate) struct InjectArgs {
 
     /// Bytes of the blocks; where that is too little for a misuse, the fewest that it needs
     #[arg(long, value_name = "BYTES", default_value_t = 100)]
-    #[arg(value_parser = clap::value_parser!(u64).range(1..=1 << 30))]
+    #[arg(value_parser = block_bytes)]
     size: u64,
 
     /// Size of the pool in MiB
     #[arg(long, value_name = "MIB", default_value_t = 4)]
-    #[arg(value_parser = clap::value_parser!(u64).range(1..=4096))]
+    #[arg(value_parser = pool_mib())]
     pool: u64,
 
     /// Print JSON
     #[arg(long)]
     json: bool,
+}
+
+/// Parses the size of a block.
+fn block_bytes(text: &str) -> Result<u64, String> {
+    match size(text)? {
+        bytes @ 1..=BLOCK_BYTES_MAX => Ok(bytes),
+        _ => Err("the size of a block is from 1 byte to 1g".to_owned()),
+    }
 }
 
 /// Parses the name of a misuse.

@@ -12,7 +12,10 @@
 #[cfg(test)]
 mod tests;
 
-use std::alloc::Layout;
+use std::{
+    alloc::Layout,
+    collections::HashMap, //
+};
 
 use slab_heap::seed::{
     Heap,
@@ -21,8 +24,7 @@ use slab_heap::seed::{
 };
 use slablab_trace::{
     Kind,
-    Op,
-    Trace, //
+    Op, //
 };
 
 use super::{
@@ -38,6 +40,7 @@ use crate::{
     },
     uapi::{
         Path,
+        SLABLAB_OFFSET_REGION_SHIFT as REGION_SHIFT,
         SLABLAB_ORDER_MIN as ORDER_MIN,
         slablab_stats, //
     },
@@ -75,26 +78,38 @@ struct Held {
     layout: Layout,
 }
 
-/// A seed in a pool of one region.
+/// A seed in a pool.
 pub(crate) struct Twin {
     buddy: Buddy,
     /// The slabs' free blocks; the last one is the first out.
     slabs: [Vec<u64>; HeapAllocator::SLABS.len()],
     /// What slabs have taken from the buddy system: where it begins, and which slab.
     sets: Vec<(u64, usize)>,
-    /// The trace's blocks.
-    held: Vec<Option<Held>>,
+    /// The live blocks, by the numbers of their operations.
+    held: HashMap<u32, Held>,
+    /// The bytes of each region.
+    regions: Vec<u64>,
 }
 
 impl Twin {
-    /// Returns the twin of a seed in a new pool, for a trace.
-    pub(crate) fn new(pool_bytes: u64, trace: &Trace) -> Self {
-        Self {
-            buddy: Buddy::new(pool_bytes),
+    /// Returns the twin of a seed in a new pool of one region.
+    pub(crate) fn new(pool_bytes: u64) -> Self {
+        let mut twin = Self {
+            buddy: Buddy::default(),
             slabs: Default::default(),
             sets: Vec::new(),
-            held: vec![None; trace.blocks()],
-        }
+            held: HashMap::new(),
+            regions: Vec::new(),
+        };
+        twin.extend(pool_bytes);
+        twin
+    }
+
+    /// Adds a region to the pool.
+    pub(crate) fn extend(&mut self, bytes: u64) {
+        self.buddy
+            .add((self.regions.len() as u64) << REGION_SHIFT, bytes);
+        self.regions.push(bytes);
     }
 
     /// Does an operation that the seed has answered.
@@ -107,8 +122,7 @@ impl Twin {
         if answer.fate != Fate::Done {
             return Ok(work);
         }
-        let block = op.id as usize;
-        let old = self.held[block].take();
+        let old = self.held.remove(&op.id);
         let layout = |bytes: u32, align| Layout::from_size_align(bytes as usize, align).ok();
         let wanted = match (op.kind, old) {
             (Kind::Alloc { bytes, align }, _) => layout(bytes, align as usize),
@@ -131,7 +145,9 @@ impl Twin {
         if let Some(old) = old.filter(|_| !stays) {
             self.release(old, &mut work);
         }
-        self.held[block] = new.map(|(offset, layout)| Held { offset, layout });
+        if let Some((offset, layout)) = new {
+            self.held.insert(op.id, Held { offset, layout });
+        }
         Ok(work)
     }
 
@@ -142,7 +158,7 @@ impl Twin {
             order.free_blocks = list.len() as u64;
             order.used_blocks = 0;
         }
-        let large = self.held.iter().flatten().map(|held| held.layout);
+        let large = self.held.values().map(|held| held.layout);
         for layout in large.filter(|layout| slab(*layout).is_none()) {
             let order = order_of(layout).checked_sub(ORDER_MIN as usize);
             if let Some(of) = order.and_then(|order| stats.orders.get_mut(order)) {
@@ -153,18 +169,24 @@ impl Twin {
 
     /// Returns what the pages of the pool are.
     pub(crate) fn map(&self) -> Map {
-        let extent = |offset: u64, bytes: u64, what| Extent {
-            page: (offset / PAGE_BYTES) as u32,
-            pages: (bytes / PAGE_BYTES) as u32,
-            what,
+        // The region, and the block in it.
+        let extent = |offset: u64, bytes: u64, what| {
+            let extent = Extent {
+                page: (offset % (1 << REGION_SHIFT) / PAGE_BYTES) as u32,
+                pages: (bytes / PAGE_BYTES) as u32,
+                what,
+            };
+            ((offset >> REGION_SHIFT) as usize, extent)
         };
         let lists = (0_u8..).zip(&self.buddy.lists);
         let free = lists.flat_map(|(order, list)| {
             let block = move |offset: &u64| extent(*offset, 1 << order, Use::Free { order });
             list.iter().map(block)
         });
-        let held = self.held.iter().flatten();
-        let large = held.filter(|held| slab(held.layout).is_none());
+        let large = self
+            .held
+            .values()
+            .filter(|held| slab(held.layout).is_none());
         let large = large.map(|held| extent(held.offset, 1 << order_of(held.layout), Use::Large));
         let sets = self.sets_used().into_iter().map(|(offset, slab, used)| {
             let what = Use::Slab {
@@ -175,11 +197,22 @@ impl Twin {
             extent(offset, set_bytes(slab), what)
         });
         let mut extents: Vec<_> = free.chain(large).chain(sets).collect();
-        extents.sort_unstable_by_key(|extent| extent.page);
-        let pages = extents.iter().map(|extent| extent.pages).sum();
+        extents.sort_unstable_by_key(|(region, extent)| (*region, extent.page));
+        let regions = self
+            .regions
+            .iter()
+            .enumerate()
+            .map(|(number, bytes)| Region {
+                pages: (bytes / PAGE_BYTES) as u32,
+                extents: extents
+                    .iter()
+                    .filter(|(region, _)| *region == number)
+                    .map(|(_, extent)| *extent)
+                    .collect(),
+            });
         Map {
             page_bytes: PAGE_BYTES as u32,
-            regions: vec![Region { pages, extents }],
+            regions: regions.collect(),
         }
     }
 
@@ -239,22 +272,22 @@ fn order_of(layout: Layout) -> usize {
 }
 
 /// The free blocks, by order; the last one of a list is its first.
+#[derive(Default)]
 struct Buddy {
     lists: [Vec<u64>; ORDERS],
 }
 
 impl Buddy {
-    fn new(bytes: u64) -> Self {
-        let mut lists: [Vec<u64>; ORDERS] = Default::default();
+    /// Adds a region whose first byte has this offset.
+    fn add(&mut self, offset: u64, bytes: u64) {
         let mut start = 0_u64;
         while start < bytes {
             // Each is as large as its place allows; a region is aligned to more than its length.
             let fits = (bytes - start).ilog2().min(ORDERS as u32 - 1);
             let order = fits.min(start.trailing_zeros());
-            lists[order as usize].push(start);
+            self.lists[order as usize].push(offset + start);
             start += 1 << order;
         }
-        Self { lists }
     }
 
     fn allocate(&mut self, order: usize, work: &mut Work) -> Option<u64> {

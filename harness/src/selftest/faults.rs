@@ -155,7 +155,8 @@ impl Faults {
 
 impl Drop for Faults {
     fn drop(&mut self) {
-        println!("count: {} faults swept", self.swept.get());
+        // A reader that has closed the output ends the run at the next result.
+        let _ = crate::report::print(format_args!("count: {} faults swept\n", self.swept.get()));
     }
 }
 

@@ -2,10 +2,7 @@
 
 //! Text, boxes and lines, in pixels.
 
-use std::{
-    fmt,
-    path::Path, //
-};
+use std::fmt;
 
 use anyhow::anyhow;
 use plotters::{
@@ -95,23 +92,24 @@ pub(super) enum Anchor {
 }
 
 /// A picture that is being drawn.
-pub(super) struct Canvas<'file>(DrawingArea<SVGBackend<'file>, Shift>);
+pub(super) struct Canvas<'text>(DrawingArea<SVGBackend<'text>, Shift>);
 
 /// Makes an error of what the drawing library says, which borrows.
 fn told(error: impl fmt::Display) -> anyhow::Error {
     anyhow!("the picture: {error}")
 }
 
-impl<'file> Canvas<'file> {
-    /// Begins a picture.
-    pub(super) fn new(to: &'file Path, width: i32, height: i32) -> anyhow::Result<Self> {
-        let area = SVGBackend::new(to, (width as u32, height as u32)).into_drawing_area();
+impl<'text> Canvas<'text> {
+    /// Begins a picture, whose SVG becomes the text.
+    pub(super) fn new(to: &'text mut String, width: i32, height: i32) -> anyhow::Result<Self> {
+        let size = (width as u32, height as u32);
+        let area = SVGBackend::with_string(to, size).into_drawing_area();
         area.fill(&WHITE).map_err(told)?;
         Ok(Self(area))
     }
 
-    /// Writes the file.
-    pub(super) fn done(self) -> anyhow::Result<()> {
+    /// Completes the text.
+    pub(super) fn done(&self) -> anyhow::Result<()> {
         self.0.present().map_err(told)
     }
 

@@ -9,9 +9,10 @@ mod bars;
 mod canvas;
 mod lines;
 
-use std::path::Path;
-
-use slablab_report::figure;
+use slablab_report::{
+    figure,
+    files::Kind, //
+};
 
 use self::{
     bars::{
@@ -60,16 +61,29 @@ fn ink(name: &str) -> Ink {
     known.map_or(GREY, |(_, ink)| *ink)
 }
 
-/// Draws the picture to a file.
+/// The title, by which the picture is known again.
+const TITLE: &str = "slablab on the host: nanoseconds, and memory";
+
+/// The pictures: no other file is overwritten.
+pub(crate) const KIND: Kind = Kind {
+    name: "a picture of bench-host",
+    is: |bytes| {
+        let text = String::from_utf8_lossy(bytes);
+        text.starts_with("<svg") && text.contains(TITLE)
+    },
+};
+
+/// Draws the picture, and returns its SVG.
 ///
 /// # Errors
 ///
-/// What the file's system says.
-pub(crate) fn draw(results: &Results, to: &Path) -> anyhow::Result<()> {
+/// What the drawing library says.
+pub(crate) fn draw(results: &Results) -> anyhow::Result<String> {
+    let mut svg = String::new();
     let panels = panels(results);
     let rows = (panels.len() as i32 + COLUMNS - 1) / COLUMNS;
     let last = HEAD + rows * (PANEL_HEIGHT + GAP);
-    let canvas = Canvas::new(to, WIDTH, last + LAST_HEIGHT + MARGIN)?;
+    let canvas = Canvas::new(&mut svg, WIDTH, last + LAST_HEIGHT + MARGIN)?;
     head(&canvas, results)?;
     let width = (WIDTH - 2 * MARGIN - (COLUMNS - 1) * GAP) / COLUMNS;
     let column = |index: i32| MARGIN + index * (width + GAP);
@@ -92,7 +106,9 @@ pub(crate) fn draw(results: &Results, to: &Path) -> anyhow::Result<()> {
         let bars = used(results, family, title, target);
         bars.draw(&canvas, &narrow.half(half as i32))?;
     }
-    canvas.done()
+    canvas.done()?;
+    drop(canvas);
+    Ok(svg)
 }
 
 /// Writes the title and what the signs mean.
@@ -103,7 +119,7 @@ fn head(canvas: &Canvas<'_>, results: &Results) -> anyhow::Result<()> {
     } else {
         ""
     };
-    canvas.title("slablab on the host: nanoseconds, and memory", MARGIN, 24)?;
+    canvas.title(TITLE, MARGIN, 24)?;
     let line = format!(
         "{} · {} · Linux {} · {} interleaved repetitions, medians{quick}",
         about.date, about.processor, about.kernel, about.repetitions

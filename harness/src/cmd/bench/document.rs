@@ -142,6 +142,11 @@ impl Row {
 }
 
 impl Document {
+    /// Says whether nothing was measured.
+    pub(super) fn is_empty(&self) -> bool {
+        self.rows.is_empty() && self.calls.is_empty()
+    }
+
     /// Says whether every block was right, and every engine's records at the end.
     pub(super) fn is_right(&self) -> bool {
         self.rows

@@ -10,22 +10,29 @@ mod suite;
 mod targets;
 
 use std::{
-    fs,
-    path::{
-        Path,
-        PathBuf, //
-    },
-    process::ExitCode,
+    path::PathBuf,
+    process::ExitCode, //
 };
 
-use anyhow::Context;
+use anyhow::{
+    Context,
+    bail, //
+};
 use clap::{
     Args,
     ValueEnum, //
 };
 
 use crate::{
-    report,
+    arguments::{
+        usage,
+        whole, //
+    },
+    opener::TargetKind,
+    report::{
+        self,
+        files, //
+    },
     uapi::BenchSubject, //
 };
 use document::Document;
@@ -61,8 +68,13 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["patterns", "engines", "brief"])]
     from: Vec<PathBuf>,
 
+    /// This command measures in the kernel
+    #[arg(long, value_enum, hide = true)]
+    target: Option<TargetKind>,
+
     /// What scripts/lock-prefixes.py counted, for the targets
     #[arg(long, value_name = "COUNT")]
+    #[arg(value_parser = whole::<u32>("the number of lock prefixes", 0..=u32::MAX.into()))]
     lock_prefixes: Option<u32>,
 }
 
@@ -119,11 +131,25 @@ impl BenchArgs {
 
 /// Measures, or reads what was measured, and reports.
 pub(crate) fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
+    if args.target == Some(TargetKind::Sim) {
+        return Err(usage(
+            "bench measures in the kernel, through /dev/slablab: 'make bench-host' measures the \
+             engines in a process, beside other allocators",
+        )
+        .into());
+    }
     let documents = if args.from.is_empty() {
         vec![run::run(&args)?]
     } else {
         read(&args.from)?
     };
+    if documents.iter().all(Document::is_empty) {
+        let why: Vec<_> = documents.iter().flat_map(|run| &run.left_out).collect();
+        match why[..] {
+            [] => bail!("there is no run to report on"),
+            [first, ..] => bail!("nothing was measured: {first}"),
+        }
+    }
     report::print(if args.json {
         serde_json::to_string_pretty(&documents)? + "\n"
     } else {
@@ -139,9 +165,12 @@ pub(crate) fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
 /// Reads the runs that were printed as JSON.
 fn read(files: &[PathBuf]) -> anyhow::Result<Vec<Document>> {
     let one = |file: &PathBuf| -> anyhow::Result<Vec<Document>> {
-        let about = || format!("{}", Path::new(file).display());
-        let text = fs::read_to_string(file).with_context(about)?;
-        serde_json::from_str(&text).with_context(about)
+        serde_json::from_slice(&files::read(file)?).with_context(|| {
+            format!(
+                "{}: this is not what 'slablab bench --json' prints",
+                file.display()
+            )
+        })
     };
     let runs: Vec<_> = files.iter().map(one).collect::<anyhow::Result<_>>()?;
     Ok(runs.into_iter().flatten().collect())

@@ -10,7 +10,10 @@ use super::{
     },
     run::COLUMNS,
     suite::Group,
-    targets::targets, //
+    targets::{
+        Target,
+        targets, //
+    },
 };
 use crate::{
     clock::Clock,
@@ -40,17 +43,30 @@ pub(super) fn text(documents: &[Document], lock_prefixes: Option<u32>) -> String
         text.push('\n');
     }
     text += &format!("{BOLD}Targets of hybrid{BOLD:#}\n");
+    let targets = targets(documents, lock_prefixes);
+    let (measured, others): (Vec<_>, Vec<_>) =
+        targets.into_iter().partition(|of| of.found.is_some());
+    if !measured.is_empty() {
+        text += &target_table(measured);
+    }
+    text += &not_measured(documents, &others);
+    text += &faults(documents);
+    text
+}
+
+/// Returns the targets that were measured, beside their limits.
+fn target_table(measured: Vec<Target>) -> String {
     let mut table = Table::new([
         ("what", Side::Left),
         ("limit", Side::Right),
         ("measured", Side::Right),
         ("", Side::Left),
     ]);
-    for target in targets(documents, lock_prefixes) {
+    for target in measured {
         let (found, verdict) = match target.found {
             Some((found, true)) => (found, Cell::styled("met", GOOD)),
             Some((found, false)) => (found, Cell::styled("missed", BAD)),
-            None => ("–".to_owned(), "not measured".into()),
+            None => continue,
         };
         table.row([
             target.what.into(),
@@ -59,9 +75,25 @@ pub(super) fn text(documents: &[Document], lock_prefixes: Option<u32>) -> String
             verdict,
         ]);
     }
-    text += &table.to_string();
-    text += &faults(documents);
-    text
+    table.to_string()
+}
+
+/// Says in a line which targets were not measured, and why.
+fn not_measured(documents: &[Document], others: &[Target]) -> String {
+    if others.is_empty() {
+        return String::new();
+    }
+    let counts = |document: &Document| document.clock == Clock::Instructions;
+    if !documents.iter().any(counts) {
+        return "Not judged: the targets are about instructions, and this machine tells nanoseconds; \
+                'make bench' measures them.\n"
+            .to_owned();
+    }
+    let names: Vec<_> = others.iter().map(|target| target.what).collect();
+    format!(
+        "Not part of this run ('make bench' measures all): {}.\n",
+        names.join("; ")
+    )
 }
 
 /// Says how a run measured.

@@ -225,6 +225,33 @@ mod tests {
     }
 
     #[test]
+    fn only_targets_that_were_measured_have_a_row() {
+        let told = |documents: &[Document]| {
+            let text = crate::report::plain(&super::super::render::text(documents, None));
+            text.split_once("Targets of hybrid\n").unwrap().1.to_owned()
+        };
+        let counted = told(&[run(Clock::Instructions, 67.0)]);
+        let rows: Vec<_> = counted.lines().take(4).collect();
+        assert!(
+            rows[1].starts_with("pair, each class, instructions"),
+            "{counted}"
+        );
+        assert!(
+            rows[2].starts_with("pair, each class, of kmem_cache's"),
+            "{counted}"
+        );
+        let rest = "Not part of this run ('make bench' measures all): lock prefixes";
+        assert!(rows[3].starts_with(rest), "{counted}");
+        // Of nanoseconds none is judged: there is one line, and no table.
+        let timed = told(&[run(Clock::Nanoseconds, 20.0)]);
+        assert!(
+            timed.starts_with("Not judged: the targets are about instr"),
+            "{timed}"
+        );
+        assert!(!timed.contains("limit"), "{timed}");
+    }
+
+    #[test]
     fn a_report_survives_its_way_through_json() {
         let documents = [run(Clock::Instructions, 67.0)];
         let text = serde_json::to_string(&documents).unwrap();

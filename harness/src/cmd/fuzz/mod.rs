@@ -33,6 +33,10 @@ use self::{
     worker::Worker,
 };
 use crate::{
+    arguments::{
+        seed,
+        whole, //
+    },
     device::open_device,
     report, //
 };
@@ -48,18 +52,20 @@ use crate::{
 pub(crate) struct FuzzArgs {
     /// Calls, of all processes together
     #[arg(long, default_value_t = 10_000)]
+    #[arg(value_parser = whole::<u64>("the number of calls", 1..=u64::MAX))]
     calls: u64,
 
     /// Processes at once
-    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=PROCESSES_MAX as i64))]
+    #[arg(long, default_value_t = 4)]
+    #[arg(value_parser = whole::<u16>("the number of processes", 1..=PROCESSES_MAX as u64))]
     processes: u16,
 
     /// What the arguments come from
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = seed())]
     seed: u64,
 
     /// How often a process is killed and another put in its place [default: every 1000 calls]
-    #[arg(long)]
+    #[arg(long, value_parser = whole::<u64>("the number of kills", 0..=u64::MAX))]
     kills: Option<u64>,
 
     /// Print JSON

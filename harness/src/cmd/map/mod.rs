@@ -10,15 +10,21 @@ use std::{
     process::ExitCode, //
 };
 
-use anyhow::{
-    Context,
-    bail, //
-};
+use anyhow::Context;
 use clap::Args;
 use serde::Serialize;
 
 use crate::{
+    arguments::{
+        pool_mib,
+        seed, //
+    },
     device::Errno,
+    drawing::{
+        Drawing,
+        NoMap,
+        Origin, //
+    },
     map::{
         Map,
         Use, //
@@ -31,7 +37,10 @@ use crate::{
     },
     report,
     target::Target,
-    uapi::Engine,
+    uapi::{
+        Engine,
+        SLABLAB_EVENTS_MAX, //
+    },
 };
 
 /// Columns where there is no terminal to ask.
@@ -44,13 +53,16 @@ const WIDTH: usize = 80;
 /// after some thousand allocations and frees of 8 bytes to 64 KiB, as the seed of the demo has
 /// them: the same picture each time, in the kernel and with --target sim. To see what one
 /// allocation changes, say `map` in `slablab shell --engine hybrid --pool 1`.
+///
+/// The seed tells no map. Its pool is drawn from all that was done in it, as 'slablab report' does:
+/// with --demo, and in `slablab shell --engine seed`.
 #[derive(Args)]
 pub(crate) struct MapArgs {
     /// Where the engines are
     #[arg(long, value_enum, default_value = "device")]
     target: TargetKind,
 
-    /// Whose pool; only hybrid can tell
+    /// Whose pool; a shared pool of the seed is not drawn, a new one is
     #[arg(long, value_enum, default_value = "hybrid")]
     engine: EngineArg,
 
@@ -60,11 +72,12 @@ pub(crate) struct MapArgs {
 
     /// Fill a private pool first, by this seed
     #[arg(long, value_name = "SEED", num_args = 0..=1, default_missing_value = "1")]
+    #[arg(value_parser = seed())]
     demo: Option<u64>,
 
     /// Size of that pool in MiB
     #[arg(long, value_name = "MIB", default_value_t = 4, requires = "demo")]
-    #[arg(value_parser = clap::value_parser!(u64).range(1..=4096))]
+    #[arg(value_parser = pool_mib())]
     pool: u64,
 }
 
@@ -113,19 +126,18 @@ pub(crate) fn run(args: MapArgs) -> anyhow::Result<ExitCode> {
     });
     let engine = Engine::from(args.engine);
     let target = opener.open(engine)?;
+    let origin = Origin {
+        is_new: args.demo.is_some() || args.target == TargetKind::Sim,
+        debug: false,
+    };
+    let mut drawing = Drawing::begin(&*target, origin).context("INFO failed")?;
+    if drawing.follows_events() {
+        target.record(SLABLAB_EVENTS_MAX).context("EVENTS failed")?;
+    }
     if let Some(seed) = args.demo {
         demo::fill(&*target, seed)?;
     }
-    let map = match Map::read(&*target) {
-        Ok(map) => map,
-        Err(Errno::OPNOTSUPP) => {
-            bail!("the engine {engine} cannot tell what its pages are; --engine hybrid can")
-        }
-        Err(Errno::PERM) => {
-            bail!("the map of the shared pool needs CAP_SYS_ADMIN; --demo does not")
-        }
-        Err(errno) => return Err(errno).context("MAP failed"),
-    };
+    let map = drawing.map()?;
     let classes = class_bytes(&*target).context("STATS failed")?;
     report::print(if args.json {
         serde_json::to_string_pretty(&Document::new(&map, &classes))? + "\n"
@@ -136,8 +148,8 @@ pub(crate) fn run(args: MapArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// Returns what the shell's `map` says.
-pub(crate) fn text(target: &dyn Target) -> Result<String, Errno> {
-    let map = Map::read(target)?;
+pub(crate) fn text(target: &dyn Target, drawing: &mut Drawing<'_>) -> Result<String, NoMap> {
+    let map = drawing.map()?;
     Ok(picture::draw(&map, &class_bytes(target)?, width()))
 }
 

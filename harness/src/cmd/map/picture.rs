@@ -416,7 +416,8 @@ order  free blocks of  number  together
         let draw_demo = |seed| {
             let sim = Sim::private(Engine::Hybrid, 1 << 20).unwrap();
             super::super::demo::fill(&sim, seed).unwrap();
-            super::super::text(&sim).unwrap()
+            let map = Map::read(&sim).unwrap();
+            draw(&map, &super::super::class_bytes(&sim).unwrap(), 80)
         };
         let first = draw_demo(1);
         assert_eq!(draw_demo(1), first);

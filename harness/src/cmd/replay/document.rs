@@ -4,7 +4,6 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
     path::Path, //
 };
 
@@ -24,6 +23,7 @@ use crate::{
         Times,
         film::Film, //
     },
+    report::files,
     uapi::Engine,
 };
 
@@ -126,9 +126,18 @@ impl Document {
 
     /// Reads what was printed as JSON.
     pub(in crate::cmd) fn read(file: &Path) -> anyhow::Result<Self> {
-        let about = || file.display().to_string();
-        let text = fs::read_to_string(file).with_context(about)?;
-        serde_json::from_str(&text).with_context(about)
+        let bytes = files::read(file)?;
+        serde_json::from_slice(&bytes).with_context(|| {
+            format!(
+                "{}: this is not what 'slablab replay --json' prints",
+                file.display()
+            )
+        })
+    }
+
+    /// Says whether bytes are what [`Document::read`] reads.
+    pub(in crate::cmd) fn is_document(bytes: &[u8]) -> bool {
+        serde_json::from_slice::<Self>(bytes).is_ok()
     }
 
     /// Says whether every answer was right.

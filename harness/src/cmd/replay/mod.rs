@@ -12,7 +12,6 @@ use std::{
         self,
         IsTerminal, //
     },
-    num::NonZeroU64,
     path::PathBuf,
     process::ExitCode, //
 };
@@ -22,6 +21,10 @@ use clap::Args;
 use slablab_trace::Trace;
 
 use crate::{
+    arguments::{
+        pool_mib,
+        whole, //
+    },
     failing::Failing,
     one_cpu::OneCpu,
     opener::{
@@ -46,6 +49,7 @@ use document::{
     TraceResult, //
 };
 use measure::Plan;
+use story::Operations;
 
 /// Run traces through engines, check every answer, and show figures side by side
 ///
@@ -70,19 +74,21 @@ use measure::Plan;
 /// --target sim.
 #[derive(Args)]
 pub(crate) struct ReplayArgs {
-    #[arg(value_name = "TRACE", required_unless_present = "from")]
+    #[arg(value_name = "TRACE")]
     #[arg(help = HELP, long_help = LONG_HELP)]
     traces: Vec<String>,
 
     #[command(flatten)]
     plan: PlanArgs,
 
-    /// Tell the story of this operation, counted from 1, and nothing else
+    /// Tell the story of this operation, or of a range such as 1-5, and nothing else
     ///
-    /// Which way it took through the engine, what that cost, or why it was refused. It is done in a
-    /// pool of --pool MiB, after those before it.
-    #[arg(long, value_name = "N", conflicts_with_all = ["json", "csv", "passes", "no_search"])]
-    explain: Option<NonZeroU64>,
+    /// Operations are counted from 1. The story says which way an operation took through the engine,
+    /// what that cost, or why it was refused. It is done in a pool of --pool MiB, after those before
+    /// it.
+    #[arg(long, value_name = "N[-M]",
+        value_parser = Operations::parse, conflicts_with_all = ["json", "csv", "passes", "no_search"])]
+    explain: Option<Operations>,
 
     /// Print JSON
     #[arg(long)]
@@ -113,7 +119,7 @@ pub(super) struct PlanArgs {
 
     /// Size in MiB of the pool in which answers are checked and operations timed
     #[arg(long, value_name = "MIB", default_value_t = 64)]
-    #[arg(value_parser = clap::value_parser!(u64).range(1..=4096))]
+    #[arg(value_parser = pool_mib())]
     pool: u64,
 
     #[command(flatten)]
@@ -121,6 +127,7 @@ pub(super) struct PlanArgs {
 
     /// How often a trace is run to take times; 0 takes none
     #[arg(long, default_value_t = 3)]
+    #[arg(value_parser = whole::<u16>("the number of passes", 0..=1000))]
     passes: u16,
 
     /// Do not look for the smallest pool
@@ -152,8 +159,8 @@ pub(crate) fn run(args: ReplayArgs) -> anyhow::Result<ExitCode> {
         None => {
             let traces = args.plan.making.load(&args.traces)?;
             let _cpu = OneCpu::stay().context("cannot stay on one CPU")?;
-            if let Some(number) = args.explain {
-                return explain(&args.plan, &traces, number);
+            if let Some(operations) = args.explain {
+                return explain(&args.plan, &traces, operations);
             }
             let (engines, plan) = args.plan.plan()?;
             replayed(&engines, &plan, &traces, |_, _| Ok(()))?
@@ -199,15 +206,17 @@ pub(super) fn replayed(
     Ok(document)
 }
 
-/// Tells the story of an operation of each trace on each engine.
-fn explain(args: &PlanArgs, traces: &[Trace], number: NonZeroU64) -> anyhow::Result<ExitCode> {
+/// Tells the story of some operations of each trace on each engine.
+fn explain(args: &PlanArgs, traces: &[Trace], operations: Operations) -> anyhow::Result<ExitCode> {
     let (engines, plan) = args.plan()?;
     let mut text = String::new();
     for trace in traces {
         for engine in &engines {
             let target = plan.open(*engine, plan.pool_bytes)?;
-            text += &story::of(&*target, trace, number)?;
-            text.push('\n');
+            for told in story::of(&*target, trace, operations)? {
+                text += &told;
+                text.push('\n');
+            }
         }
     }
     report::print(text.trim_end().to_owned() + "\n")?;

@@ -5,8 +5,6 @@
 //! It is put together from what the ABI replies to the operation, and from the statistics before
 //! and after it. What the seed does not tell of its buddy system, its twin does.
 
-use std::num::NonZeroU64;
-
 use anyhow::{
     Context,
     bail, //
@@ -25,8 +23,7 @@ use crate::{
         Fate,
         twin::{
             Parted,
-            Twin,
-            Work, //
+            Twin, //
         },
         words, //
     },
@@ -50,63 +47,92 @@ use crate::{
 /// The bytes of a page.
 const PAGE_BYTES: u64 = 4096;
 
-/// Runs a trace up to an operation, counted from 1, and tells what became of that.
-pub(super) fn of(target: &dyn Target, trace: &Trace, number: NonZeroU64) -> anyhow::Result<String> {
-    let index = usize::try_from(number.get() - 1)?;
-    let Some(op) = trace.ops().get(index) else {
+/// The most operations that are explained at once: more than anybody reads.
+const OPERATIONS_MAX: u64 = 1000;
+
+/// A range of operations, counted from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Operations {
+    first: u64,
+    last: u64,
+}
+
+impl Operations {
+    /// Parses the number of an operation, or a range of them.
+    ///
+    /// # Errors
+    ///
+    /// A sentence.
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        let (first, last) = text.split_once('-').unwrap_or((text, text));
+        let number = |word: &str| match word.parse() {
+            Ok(0) => Err("the first operation is operation 1".to_owned()),
+            Ok(number) => Ok(number),
+            Err(_) => Err("name an operation by its number, or a range such as 1-5".to_owned()),
+        };
+        let (first, last): (u64, u64) = (number(first)?, number(last)?);
+        if first > last {
+            return Err(format!(
+                "the range begins behind its end: try {last}-{first}"
+            ));
+        }
+        if last - first >= OPERATIONS_MAX {
+            return Err(format!(
+                "at most {OPERATIONS_MAX} operations are explained at once"
+            ));
+        }
+        Ok(Self { first, last })
+    }
+}
+
+/// Runs a trace up to some operations, and tells what became of each of these.
+pub(super) fn of(
+    target: &dyn Target,
+    trace: &Trace,
+    operations: Operations,
+) -> anyhow::Result<Vec<String>> {
+    let length = trace.ops().len() as u64;
+    if operations.last > length {
         bail!(
-            "{} has {} operations, there is no operation {number}",
+            "{} has {} operations, there is no operation {}",
             trace.name,
-            count(trace.ops().len() as u64)
+            count(length),
+            operations.last
         );
-    };
+    }
     let engine = Engine::from_raw(target.info().context("INFO failed")?.engine);
     let oracle = Oracle::new(target, 1)?;
     let mut run = Checked::new(trace, &oracle);
-    run.advance(index)?;
-    let before = target.stats().context("STATS failed")?;
-    run.advance(index + 1)?;
-    let mut story = Story {
-        op,
-        answer: *run.answers().last().context("there is no answer")?,
-        before,
-        after: target.stats().context("STATS failed")?,
-        searched: 0,
-    };
-    let parted = match engine {
-        Some(Engine::Seed) => story.ask_twin(trace, run.answers()).err(),
+    let mut twin = match engine {
+        Some(Engine::Seed) => Some(Twin::new(
+            target.stats().context("STATS failed")?.pool_bytes,
+        )),
         _ => None,
     };
-    let mut text = format!(
-        "{BOLD}{}, operation {} of {}, on {}:{BOLD:#} {}\n",
-        trace.name,
-        count(number.get()),
-        count(trace.ops().len() as u64),
-        engine.map_or("an unknown engine", Engine::name),
-        words(trace.ops(), index).unwrap_or_default()
-    );
-    let refused = |at: &Answer| matches!(at.fate, Fate::Refused(_));
-    let mut sentences = match story.answer.fate {
-        Fate::Done => story.done(),
-        Fate::Refused(cause) => story.refused(cause),
-        Fate::LeftOut => {
-            let mut all = (1_u64..).zip(run.answers().iter().zip(trace.ops()));
-            let earlier = all.find(|(_, (at, other))| refused(at) && other.id == op.id);
-            vec![match earlier {
-                Some((earlier, _)) => format!(
-                    "It was not tried: the block was refused in operation {}.",
-                    count(earlier)
-                ),
-                None => "It was not tried: its block was refused.".to_owned(),
-            }]
-        }
-    };
-    sentences.extend(story.pool());
-    sentences.extend(parted.map(|parted| format!("More is not known: {parted}.")));
-    for sentence in sentences {
-        text += &format!("  {sentence}\n");
+    let mut parted = None;
+    let mut told = Vec::new();
+    // Both are at most the length of the trace, which is in memory.
+    let range = operations.first as usize - 1..operations.last as usize;
+    run.advance(range.start)?;
+    for (op, answer) in trace.ops().iter().zip(run.answers()) {
+        parted = parted.or_else(|| twin.as_mut()?.enter(op, answer).err());
     }
-    Ok(text)
+    for index in range {
+        let before = target.stats().context("STATS failed")?;
+        run.advance(index + 1)?;
+        let mut story = Story {
+            op: &trace.ops()[index],
+            answer: *run.answers().last().context("there is no answer")?,
+            before,
+            after: target.stats().context("STATS failed")?,
+            searched: 0,
+        };
+        if let (Some(twin), None) = (&mut twin, parted) {
+            parted = story.ask_twin(twin).err();
+        }
+        told.push(story.text(trace, index, engine, run.answers(), parted));
+    }
+    Ok(told)
 }
 
 /// An operation and what it changed.
@@ -120,16 +146,51 @@ struct Story<'run> {
 }
 
 impl Story<'_> {
-    /// Has the seed's twin fill in what the seed does not tell, as far as they agree.
-    fn ask_twin(&mut self, trace: &Trace, answers: &[Answer]) -> Result<(), Parted> {
-        let mut twin = Twin::new(self.before.pool_bytes, trace);
-        let mut work = Work::default();
-        for (index, (op, answer)) in trace.ops().iter().zip(answers).enumerate() {
-            if index + 1 == answers.len() {
-                twin.count(&mut self.before);
+    /// Tells it, behind these answers; with what the twin of the seed noticed.
+    fn text(
+        &self,
+        trace: &Trace,
+        index: usize,
+        engine: Option<Engine>,
+        answers: &[Answer],
+        parted: Option<Parted>,
+    ) -> String {
+        let mut text = format!(
+            "{BOLD}{}, operation {} of {}, on {}:{BOLD:#} {}\n",
+            trace.name,
+            count(index as u64 + 1),
+            count(trace.ops().len() as u64),
+            engine.map_or("an unknown engine", Engine::name),
+            words(trace.ops(), index).unwrap_or_default()
+        );
+        let refused = |at: &Answer| matches!(at.fate, Fate::Refused(_));
+        let mut sentences = match self.answer.fate {
+            Fate::Done => self.done(),
+            Fate::Refused(cause) => self.refused(cause),
+            Fate::LeftOut => {
+                let mut all = (1_u64..).zip(answers.iter().zip(trace.ops()));
+                let earlier = all.find(|(_, (at, other))| refused(at) && other.id == self.op.id);
+                vec![match earlier {
+                    Some((earlier, _)) => format!(
+                        "It was not tried: the block was refused in operation {}.",
+                        count(earlier)
+                    ),
+                    None => "It was not tried: its block was refused.".to_owned(),
+                }]
             }
-            work = twin.enter(op, answer)?;
+        };
+        sentences.extend(self.pool());
+        sentences.extend(parted.map(|parted| format!("More is not known: {parted}.")));
+        for sentence in sentences {
+            text += &format!("  {sentence}\n");
         }
+        text
+    }
+
+    /// Has the seed's twin fill in what the seed does not tell, as far as they agree.
+    fn ask_twin(&mut self, twin: &mut Twin) -> Result<(), Parted> {
+        twin.count(&mut self.before);
+        let work = twin.enter(self.op, &self.answer)?;
         twin.count(&mut self.after);
         let cost = &mut self.answer.cost;
         for (told, counted) in [

@@ -5,7 +5,6 @@
 mod page;
 
 use std::{
-    fs,
     io::{
         self,
         Write as _, //
@@ -21,35 +20,45 @@ use anyhow::{
 use clap::Args;
 use slablab_trace::Trace;
 
-use super::{
-    ensure_writable,
-    replay::{
-        PlanArgs,
-        document::{
-            Document,
-            EngineResult,
-            Wrong, //
-        },
-        measure::{
-            POOL_UNIT,
-            Plan,
-            is_possible, //
-        },
-        render,
-        replayed, //
-    }, //
+use super::replay::{
+    PlanArgs,
+    document::{
+        Document,
+        EngineResult,
+        Wrong, //
+    },
+    measure::{
+        POOL_UNIT,
+        Plan,
+        is_possible, //
+    },
+    render,
+    replayed, //
 };
 use crate::{
+    arguments::whole,
     one_cpu::OneCpu,
     replay::film::{
         Limits,
         film, //
     },
-    report,
+    report::{
+        self,
+        files::{
+            Kind,
+            Output, //
+        }, //
+    },
     traces::{
         HELP,
         LONG_HELP, //
     },
+};
+
+/// The files that --json may overwrite.
+const JSON: Kind = Kind {
+    name: "what 'slablab replay' or 'slablab report' wrote with --json",
+    is: Document::is_document,
 };
 
 /// The most frames of a run.
@@ -74,11 +83,13 @@ const WRITES_TOGETHER: usize = 400_000;
 /// live bytes between them.
 #[derive(Args)]
 pub(crate) struct ReportArgs {
-    /// The page; '-' for standard output, and then the figures are not shown beside it
-    #[arg(value_name = "FILE.html")]
-    page: PathBuf,
+    /// The page to write; '-' for standard output, and then the figures are not shown beside it
+    ///
+    /// A file that exists is overwritten if it is a page of slablab report, and only then.
+    #[arg(short, long, value_name = "FILE.html", required = true)]
+    out: PathBuf,
 
-    #[arg(value_name = "TRACE", required_unless_present = "from")]
+    #[arg(value_name = "TRACE")]
     #[arg(help = HELP, long_help = LONG_HELP)]
     traces: Vec<String>,
 
@@ -90,10 +101,10 @@ pub(crate) struct ReportArgs {
     /// Less than an engine needs shows what it refuses, and why. By itself it is the smallest pool
     /// in which every engine can do all of the trace, or that of --pool if that is not known.
     #[arg(long, value_name = "KIB")]
-    #[arg(value_parser = clap::value_parser!(u64).range(32..=4 << 20))]
+    #[arg(value_parser = whole::<u64>("the size of a pool in KiB", 32..=4 << 20))]
     room: Option<u64>,
 
-    /// Write JSON in place of the page
+    /// Write JSON in place of the page; a file of such JSON may be overwritten
     #[arg(long)]
     json: bool,
 
@@ -104,10 +115,11 @@ pub(crate) struct ReportArgs {
 
 /// Runs traces, and writes the page.
 pub(crate) fn run(args: ReportArgs) -> anyhow::Result<ExitCode> {
-    let to_stdout = args.page.as_os_str() == "-";
-    if !to_stdout {
-        ensure_writable(&args.page)?;
-    }
+    let kind = if args.json { JSON } else { page::KIND };
+    let output = match args.out.as_os_str() == "-" {
+        true => None,
+        false => Some(Output::open(&args.out, kind)?),
+    };
     let document = match &args.from {
         Some(file) => Document::read(file)?,
         None => filmed(&args)?,
@@ -117,11 +129,14 @@ pub(crate) fn run(args: ReportArgs) -> anyhow::Result<ExitCode> {
     } else {
         page::of(&document)?
     };
-    if to_stdout {
-        io::stdout().write_all(text.as_bytes())?;
-    } else {
-        fs::write(&args.page, text).with_context(|| args.page.display().to_string())?;
-        report::print(render::text(&document))?;
+    match output {
+        None => io::stdout().write_all(text.as_bytes())?,
+        Some(output) => {
+            let written = output.write(text.as_bytes());
+            // The figures of a run of minutes are not lost with the page.
+            report::print(render::text(&document))?;
+            written?;
+        }
     }
     Ok(if document.is_right() {
         ExitCode::SUCCESS

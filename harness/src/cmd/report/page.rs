@@ -5,9 +5,25 @@
 use serde::Serialize;
 
 use super::Document;
+use crate::report::files::Kind;
 
 /// The page, with a comment in place of each part.
 const PAGE: &str = include_str!("../../../report-page/page.html");
+
+/// The mark of our pages, near their beginning.
+const MARK: &[u8] = br#"<meta name="generator" content="slablab report">"#;
+
+/// The bytes in which the mark is.
+const HEAD: usize = 1024;
+
+/// The pages: no other file is overwritten.
+pub(super) const KIND: Kind = Kind {
+    name: "a page of slablab report",
+    is: |bytes| {
+        let head = &bytes[..bytes.len().min(HEAD)];
+        head.windows(MARK.len()).any(|part| part == MARK)
+    },
+};
 
 /// The parts that are always the same, in the order of their places.
 const PARTS: [(&str, &[&str]); 2] = [
@@ -59,6 +75,14 @@ mod tests {
         }
         let program = PARTS[1].1.concat();
         assert!(!program.contains("</script") && !program.contains(DATA));
+    }
+
+    #[test]
+    fn a_page_is_known_by_its_mark() {
+        assert!((KIND.is)(PAGE.as_bytes()));
+        for other in ["<!doctype html><title>mine</title>", "a 1 100\n", "{}"] {
+            assert!(!(KIND.is)(other.as_bytes()), "{other}");
+        }
     }
 
     #[test]

@@ -3,15 +3,19 @@
 //! What the session did, in words.
 
 use super::{
-    Problem,
-    place, //
+    problem::{
+        self,
+        Problem, //
+    },
+    session::place,
 };
 use crate::{
     device::Errno,
-    errno::Name,
-    target::Target,
+    target::{
+        Refused,
+        Target, //
+    },
     uapi::{
-        Cause,
         EventKind,
         slablab_event, //
     },
@@ -20,43 +24,57 @@ use crate::{
 /// Events that a shell's session has room for: as many as are always to be had.
 pub(super) const KEPT: u32 = 1024;
 
-/// Events that are shown unless told.
-pub(super) const SHOWN: u64 = 10;
-
 /// Returns the last `count` operations, a line each. They have no times in them: what a script does
 /// reads the same each time.
 pub(super) fn last(target: &dyn Target, count: u64) -> Result<String, Problem> {
     let mut events = vec![slablab_event::default(); KEPT as usize];
-    let told = target.events(0, &mut events)?;
+    let told = target.events(0, &mut events).map_err(problem::events)?;
     let events = &events[..told.count as usize];
-    let first = events.len().saturating_sub(count as usize);
+    let count = usize::try_from(count).unwrap_or(usize::MAX);
+    let first = events.len().saturating_sub(count);
     Ok(events[first..].iter().map(line).collect())
 }
 
 /// Returns an event as a line.
 fn line(event: &slablab_event) -> String {
-    let kind = EventKind::from_raw(event.kind.into()).map_or("unknown", EventKind::name);
-    let mut text = format!("{:4}  {kind}", event.number);
-    let is_alloc = u32::from(event.kind) == EventKind::Alloc.raw();
+    let kind = EventKind::from_raw(event.kind.into());
+    let mut text = format!(
+        "{:4}  {}",
+        event.number,
+        kind.map_or("unknown", EventKind::name)
+    );
+    let is_alloc = kind == Some(EventKind::Alloc);
     if !is_alloc {
         text += &format!(" {}", event.handle);
     }
-    if is_alloc || u32::from(event.kind) == EventKind::Realloc.raw() {
+    if is_alloc || kind == Some(EventKind::Realloc) {
         text += &format!(" {}", event.size);
     }
+    // What is no power of two is not known any more.
+    let align = 1_u64.checked_shl(event.align_log2.into());
     if is_alloc {
-        // What is no power of two is not known any more.
-        let align = 1_u64.checked_shl(event.align_log2.into());
         text += &align.map_or_else(|| " ?".to_owned(), |align| format!(" {align}"));
     }
     text += ": ";
     if event.error == 0 {
         return text + &place(event.handle, event.offset, event.usable, &event.cost);
     }
-    text += &Name(Errno::from_raw_os_error(event.error as i32)).to_string();
-    match Cause::from_raw(event.cost.cause.into()) {
-        Some(Cause::None) | None => {}
-        Some(cause) => text += &format!(", {cause}"),
-    }
-    text + "\n"
+    let errno = Errno::from_raw_os_error(event.error as i32);
+    let refused = Refused {
+        errno,
+        cost: event.cost,
+    };
+    let block = format!("block {}", event.handle);
+    let problem = match kind {
+        Some(EventKind::Alloc) if errno == Errno::INVAL && event.size > 0 && align.is_none() => {
+            Problem::Call {
+                why: "the alignment is not a power of two".to_owned(),
+                errno,
+            }
+        }
+        Some(EventKind::Alloc) => problem::alloc(&refused, event.size, align.unwrap_or(1)),
+        Some(EventKind::Realloc) => problem::realloc(&refused, &block, event.size),
+        _ => problem::free(errno, &block),
+    };
+    text + &format!("{problem}\n")
 }

@@ -8,7 +8,6 @@ mod outcome;
 mod summary;
 
 use std::{
-    fs,
     path::{
         Path,
         PathBuf, //
@@ -17,7 +16,10 @@ use std::{
     time::Duration, //
 };
 
-use anyhow::Context;
+use anyhow::{
+    Context,
+    bail, //
+};
 use clap::{
     Args,
     builder::{
@@ -36,10 +38,15 @@ use self::{
     },
 };
 use super::trace::{
-    self,
+    Destination,
     FileFormat, //
 };
 use crate::{
+    arguments::{
+        seconds,
+        seed,
+        whole, //
+    },
     failing::Failing,
     opener::{
         EngineChoice,
@@ -53,6 +60,7 @@ use crate::{
         count, //
     },
     target::Target,
+    uapi::Engine,
     workload::{
         Limit,
         WORKLOADS,
@@ -70,7 +78,9 @@ const SECONDS: f64 = 2.0;
 /// written, and that in the end nothing is left.
 ///
 /// With --ops, all figures under "final" (but for the workload `threads`, its sums) only depend on
-/// --seed, --ops, --threads and --pool: they are the same on every target and machine.
+/// the engine, --seed, --ops, --threads, --pool, --debug and --fail-*: with the same of these they
+/// are the same on every target and machine. With --fail-* there are none of `threads`, as the order
+/// of its threads decides which requests are refused.
 #[derive(Args)]
 pub(crate) struct StressArgs {
     /// What to run [default: all]
@@ -85,7 +95,7 @@ pub(crate) struct StressArgs {
     engine: EngineChoice,
 
     /// What the random decisions come from
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = seed())]
     seed: u64,
 
     /// Seconds for each workload [default: 2]
@@ -93,18 +103,22 @@ pub(crate) struct StressArgs {
     seconds: Option<f64>,
 
     /// Operations for each workload, instead of seconds
-    #[arg(long)]
+    #[arg(long, value_parser = whole::<u64>("the number of operations", 1..=u64::MAX))]
     ops: Option<u64>,
 
     /// Threads of the workload that has several
-    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=256))]
+    #[arg(long, default_value_t = 4)]
+    #[arg(value_parser = whole::<u16>("the number of threads", 1..=256))]
     threads: u16,
 
     #[command(flatten)]
     failing: Failing,
 
-    /// Record what each workload does as a trace, which `slablab replay` runs: the file, or for
-    /// several the folder
+    /// Record what each workload does as a trace, which `slablab replay` runs
+    ///
+    /// For one workload on one engine PATH is the file, or a folder that exists. For several it is a
+    /// folder, which is created, and each trace is ENGINE-WORKLOAD.trace in it. The names are said
+    /// before anything runs. A file that exists is overwritten if it is a trace, and only then.
     #[arg(long, value_name = "PATH")]
     record: Option<PathBuf>,
 
@@ -122,14 +136,6 @@ fn workload_names() -> PossibleValuesParser {
         .iter()
         .map(|workload| PossibleValue::new(workload.name).help(workload.about))
         .into()
-}
-
-fn seconds(text: &str) -> Result<f64, String> {
-    match text.parse() {
-        Ok(seconds) if (0.0..=1e6).contains(&seconds) => Ok(seconds),
-        Ok(_) => Err("not between 0 and 1000000".to_owned()),
-        Err(error) => Err(format!("{error}")),
-    }
 }
 
 impl StressArgs {
@@ -158,6 +164,7 @@ impl StressArgs {
             limit: self.limit(),
             threads: self.threads,
             pool_mib: (!self.target.shared).then_some(self.target.pool),
+            debug: self.target.debug,
             failing: self.failing,
         }
     }
@@ -170,16 +177,15 @@ pub(crate) fn run(args: StressArgs) -> anyhow::Result<ExitCode> {
     args.failing.possible(args.target.shared, &engines)?;
     let workloads = args.workloads();
     let conditions = args.conditions();
+    let mut recorded = match &args.record {
+        Some(path) => Some(destination(&mut opener, &engines, &workloads, path)?),
+        None => None,
+    };
     let ktap = args
         .ktap
         .then(|| Ktap::begin(engines.len() * workloads.len()))
         .transpose()?;
 
-    if let Some(path) = &args.record
-        && engines.len() * workloads.len() > 1
-    {
-        fs::create_dir_all(path).with_context(|| path.display().to_string())?;
-    }
     let mut report = Report::new(conditions);
     for engine in engines {
         for workload in &workloads {
@@ -189,8 +195,9 @@ pub(crate) fn run(args: StressArgs) -> anyhow::Result<ExitCode> {
                 let job = Job::new(engine, workload, target, &report.conditions)?;
                 anyhow::Ok(job.run())
             };
-            let outcome = match &args.record {
-                Some(path) => record(&*target, path, run)?,
+            let index = report.outcomes.len();
+            let outcome = match &mut recorded {
+                Some(destination) => record(&*target, destination, index, run)?,
                 None => run(&*target)?,
             };
             if let Some(ktap) = &ktap {
@@ -208,6 +215,14 @@ pub(crate) fn run(args: StressArgs) -> anyhow::Result<ExitCode> {
             report::print("slub was not asked: it lives in the kernel only.\n")?;
         }
     }
+    let is_empty = |outcome: &&Outcome| outcome.operations == 0 && outcome.result.is_ok();
+    if let Some(empty) = report.outcomes.iter().find(is_empty) {
+        bail!(
+            "{} {}: the time ended before the first operation; try more --seconds",
+            empty.engine,
+            empty.workload.name
+        );
+    }
     Ok(if report.has_passed() {
         ExitCode::SUCCESS
     } else {
@@ -215,20 +230,55 @@ pub(crate) fn run(args: StressArgs) -> anyhow::Result<ExitCode> {
     })
 }
 
+/// Opens the files of the traces that are recorded, and says which ones they are.
+fn destination(
+    opener: &mut Opener,
+    engines: &[Engine],
+    workloads: &[&Workload],
+    path: &Path,
+) -> anyhow::Result<Destination> {
+    let mut names = Vec::new();
+    for engine in engines {
+        // The default engine has a name of its own, which a session tells.
+        let bound = match engine {
+            Engine::Default => {
+                let info = opener.open(*engine)?.info().context("INFO failed")?;
+                Engine::from_raw(info.engine).unwrap_or(*engine)
+            }
+            engine => *engine,
+        };
+        let named = workloads.iter().map(|of| trace_name(bound, of));
+        names.extend(named);
+    }
+    let destination = Destination::open(&names, FileFormat::Text, Some(path))?;
+    let paths: Vec<_> = destination
+        .paths()
+        .map(|path| path.display().to_string())
+        .collect();
+    eprintln!("recording to {}", paths.join(", "));
+    Ok(destination)
+}
+
+/// Returns the name of the trace of a workload on an engine.
+fn trace_name(engine: Engine, workload: &Workload) -> String {
+    format!("{engine}-{}", workload.name)
+}
+
 /// Runs a workload, and writes down what it does as a trace.
 fn record(
     target: &dyn Target,
-    path: &Path,
+    destination: &mut Destination,
+    index: usize,
     run: impl FnOnce(&dyn Target) -> anyhow::Result<Outcome>,
 ) -> anyhow::Result<Outcome> {
     let recording = Recording::begin(target).context("operations cannot be recorded")?;
     let outcome = run(&recording)?;
-    let name = format!("{}-{}", outcome.engine, outcome.workload.name);
+    let name = trace_name(outcome.engine, outcome.workload);
     let source = format!("slablab stress {}", outcome.workload.name);
     let recorded = recording
         .end(&name, &source)
         .context("what was recorded cannot be read")?;
-    trace::write(&[recorded.trace], FileFormat::Text, Some(path))?;
+    destination.write(index, &recorded.trace)?;
     if recorded.lost > 0 {
         eprintln!(
             "{name}: {} operations came too fast to be recorded, and {} that need them are left out",

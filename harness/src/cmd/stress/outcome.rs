@@ -38,6 +38,8 @@ pub(super) struct Conditions {
     pub(super) threads: u16,
     /// Of the private pools; `None` where all share one.
     pub(super) pool_mib: Option<u64>,
+    /// Whether the private pools are in debug mode.
+    pub(super) debug: bool,
     /// What was to be refused.
     pub(super) failing: Failing,
 }
@@ -66,6 +68,7 @@ pub(super) struct Document {
     seconds: Option<f64>,
     threads: u16,
     pool_mib: Option<u64>,
+    debug: bool,
     #[serde(flatten)]
     failing: Failing,
     passed: bool,
@@ -168,6 +171,9 @@ impl Outcome {
         for option in conditions.failing.options() {
             command += &format!(" {option}");
         }
+        if conditions.debug {
+            command += " --debug";
+        }
         match conditions.pool_mib {
             Some(mib) => command + &format!(" --pool {mib}"),
             None => command + " --shared",
@@ -246,6 +252,19 @@ impl Report {
         self.outcomes.iter().all(|outcome| outcome.result.is_ok())
     }
 
+    /// Returns what only depends on the conditions.
+    pub(super) fn finals(&self) -> impl Iterator<Item = Final> {
+        let outcomes = self.outcomes.iter();
+        let exact = outcomes.filter(|outcome| !self.depends_on_order(outcome));
+        exact.filter_map(Outcome::r#final)
+    }
+
+    /// Says whether an outcome's figures also depend on the order in which threads ran: --fail-* counts
+    /// the requests of all of them.
+    pub(super) fn depends_on_order(&self, outcome: &Outcome) -> bool {
+        !outcome.workload.is_sequential && self.conditions.failing.is_any()
+    }
+
     /// Returns the report as a document.
     pub(super) fn document(&self) -> Document {
         let Conditions {
@@ -254,6 +273,7 @@ impl Report {
             limit,
             threads,
             pool_mib,
+            debug,
             failing,
         } = self.conditions;
         let (operations, seconds) = match limit {
@@ -267,9 +287,10 @@ impl Report {
             seconds,
             threads,
             pool_mib,
+            debug,
             failing,
             passed: self.has_passed(),
-            r#final: self.outcomes.iter().filter_map(Outcome::r#final).collect(),
+            r#final: self.finals().collect(),
             timing: self
                 .outcomes
                 .iter()
@@ -310,6 +331,7 @@ mod tests {
             limit,
             threads: 4,
             pool_mib: Some(16),
+            debug: true,
             failing: Failing {
                 fail_every: None,
                 fail_growth: Some(3),
@@ -338,7 +360,7 @@ mod tests {
         assert_eq!(
             document["failures"][0]["repeat"],
             "slablab stress churn --target sim --engine seed --seed 7 --ops 123 --fail-growth 3 \
-             --pool 16"
+             --debug --pool 16"
         );
         assert_eq!(document["failures"][0]["operation"], 123);
         assert!(document["final"].as_array().unwrap().is_empty());
@@ -361,7 +383,7 @@ mod tests {
                 report.outcomes[0].repeat(failure, &report.conditions),
                 format!(
                     "slablab stress threads --target sim --engine seed --seed 7 \
-                     --ops {operations} --threads 4 --fail-growth 3 --pool 16"
+                     --ops {operations} --threads 4 --fail-growth 3 --debug --pool 16"
                 )
             );
         }

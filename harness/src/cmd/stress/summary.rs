@@ -59,15 +59,48 @@ fn final_statistics(report: &Report) -> String {
         return String::new();
     }
     let mut text = format!(
-        "{BOLD}Final statistics{BOLD:#}, the same on every target for seed {} and {} \
-         operations:\n",
-        conditions.seed,
-        count(operations)
+        "{BOLD}Final statistics{BOLD:#}, the same on every target with {}:\n",
+        depends_on(report, operations)
     );
-    for figures in report.outcomes.iter().filter_map(Outcome::r#final) {
+    for figures in report.finals() {
         text += &format!("  {}\n", figures.line());
     }
+    if report
+        .outcomes
+        .iter()
+        .any(|outcome| report.depends_on_order(outcome))
+    {
+        text +=
+            "  (none of 'threads': its threads' order decides which requests --fail-* refuses)\n";
+    }
     text + "\n"
+}
+
+/// Says what the final statistics depend on, in the words of the command line.
+fn depends_on(report: &Report, operations: u64) -> String {
+    let conditions = &report.conditions;
+    let mut all = vec![
+        "the same engine".to_owned(),
+        format!("--seed {}", conditions.seed),
+        format!("--ops {operations}"),
+    ];
+    let has_threads =
+        |outcome: &Outcome| !outcome.workload.is_sequential && !report.depends_on_order(outcome);
+    if report.outcomes.iter().any(has_threads) {
+        all.push(format!("--threads {}", conditions.threads));
+    }
+    all.extend(conditions.pool_mib.map(|mib| format!("--pool {mib}")));
+    let debug = if conditions.debug {
+        "--debug"
+    } else {
+        "no --debug"
+    };
+    all.push(debug.to_owned());
+    let last = match conditions.failing.is_any() {
+        true => conditions.failing.options().collect::<Vec<_>>().join(" "),
+        false => "no --fail-*".to_owned(),
+    };
+    format!("{} and {last}", all.join(", "))
 }
 
 fn table(report: &Report) -> Table {

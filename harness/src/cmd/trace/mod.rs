@@ -2,23 +2,15 @@
 
 //! `slablab trace`: traces are made, recorded, described and converted.
 
+mod destination;
 mod info;
 mod record;
 
 use std::{
-    fs,
-    io::Write,
-    path::{
-        Path,
-        PathBuf, //
-    },
-    process::ExitCode,
+    path::PathBuf,
+    process::ExitCode, //
 };
 
-use anyhow::{
-    Context,
-    bail, //
-};
 use clap::{
     Args,
     Subcommand,
@@ -38,6 +30,7 @@ use slablab_trace::{
     shape::Shape,
 };
 
+pub(super) use self::destination::Destination;
 use crate::{
     report,
     traces::{
@@ -90,6 +83,8 @@ struct MakeArgs {
     making: MakingArgs,
 
     /// The file to write, or for several patterns the folder [default: standard output]
+    ///
+    /// A file that exists is overwritten if it is a trace of the same format, and only then.
     #[arg(short, long, value_name = "PATH")]
     out: Option<PathBuf>,
 }
@@ -97,7 +92,7 @@ struct MakeArgs {
 /// Describe traces: how much is out when, which sizes, how long blocks live
 #[derive(Args)]
 struct InfoArgs {
-    #[arg(value_name = "TRACE", required = true, help = HELP, long_help = LONG_HELP)]
+    #[arg(value_name = "TRACE", help = HELP, long_help = LONG_HELP)]
     traces: Vec<String>,
 
     #[command(flatten)]
@@ -111,7 +106,7 @@ struct InfoArgs {
 /// Write a trace as another format
 #[derive(Args)]
 struct ConvertArgs {
-    #[arg(value_name = "TRACE", required = true, help = HELP, long_help = LONG_HELP)]
+    #[arg(value_name = "TRACE", help = HELP, long_help = LONG_HELP)]
     traces: Vec<String>,
 
     #[command(flatten)]
@@ -122,6 +117,8 @@ struct ConvertArgs {
     to: FileFormat,
 
     /// The file to write, or for several traces the folder [default: standard output]
+    ///
+    /// A file that exists is overwritten if it is a trace of the same format, and only then.
     #[arg(short, long, value_name = "PATH")]
     out: Option<PathBuf>,
 }
@@ -163,64 +160,32 @@ pub(crate) fn run(command: TraceCommand) -> anyhow::Result<ExitCode> {
     match command.action {
         Action::Make(args) => {
             let all = args.patterns.iter().any(|name| name == "all");
-            let traces: Vec<_> = pattern::all()
+            let chosen: Vec<_> = pattern::all()
                 .filter(|pattern| all || args.patterns.iter().any(|name| name == pattern.name))
-                .map(|pattern| pattern.make(args.making.seed, args.making.percent))
                 .collect();
-            write(&traces, FileFormat::Text, args.out.as_deref())?;
+            let names: Vec<_> = chosen
+                .iter()
+                .map(|pattern| pattern.name.to_owned())
+                .collect();
+            let out = args.out.as_deref();
+            let mut destination = Destination::open(&names, FileFormat::Text, out)?;
+            for (index, pattern) in chosen.iter().enumerate() {
+                let trace = pattern.make(args.making.seed, args.making.percent);
+                destination.write(index, &trace)?;
+            }
         }
-        Action::Convert(args) => write(
-            &args.making.load(&args.traces)?,
-            args.to,
-            args.out.as_deref(),
-        )?,
+        Action::Convert(args) => {
+            let traces = args.making.load(&args.traces)?;
+            let names: Vec<_> = traces.iter().map(|trace| trace.name.clone()).collect();
+            let mut destination = Destination::open(&names, args.to, args.out.as_deref())?;
+            for (index, trace) in traces.iter().enumerate() {
+                destination.write(index, trace)?;
+            }
+        }
         Action::Info(args) => describe(&args)?,
         Action::Record(args) => return record::run(&args),
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Writes traces to a file, to a folder, or to standard output.
-pub(super) fn write(
-    traces: &[Trace],
-    format: FileFormat,
-    out: Option<&Path>,
-) -> anyhow::Result<()> {
-    let file = |path: &Path, trace: &Trace| {
-        fs::write(path, format.write(trace)).with_context(|| path.display().to_string())
-    };
-    match (traces, out) {
-        ([trace], None) => {
-            let mut stdout = std::io::stdout().lock();
-            stdout.write_all(format.write(trace).as_bytes())?;
-            stdout.flush()?;
-        }
-        ([trace], Some(path)) if !path.is_dir() => file(path, trace)?,
-        (_, None) => bail!("several traces need a folder to be written to: --out FOLDER"),
-        (_, Some(folder)) => {
-            let names = file_names(traces, format)?;
-            fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
-            for (name, trace) in names.iter().zip(traces) {
-                file(&folder.join(name), trace)?;
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Names the files of several traces after these, which came with names of their own.
-fn file_names(traces: &[Trace], format: FileFormat) -> anyhow::Result<Vec<String>> {
-    let mut names = Vec::new();
-    for trace in traces {
-        // A name may be a path.
-        let name = trace.name.replace('/', "-");
-        let name = format!("{name}.{}", format.extension());
-        if names.contains(&name) {
-            bail!("two traces would both be {name}: write them one by one");
-        }
-        names.push(name);
-    }
-    Ok(names)
 }
 
 /// Describes traces.
@@ -239,32 +204,4 @@ fn describe(args: &InfoArgs) -> anyhow::Result<()> {
         report::print(format!("{gap}{}", info::text(trace, &shape)))?;
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use slablab_trace::Builder;
-
-    #[test]
-    fn every_trace_has_a_file_of_its_own_in_the_folder() {
-        let trace = |name: &str| Builder::new().finish(name, "");
-        let names = |all: &[&str]| {
-            let traces: Vec<_> = all.iter().map(|name| trace(name)).collect();
-            file_names(&traces, FileFormat::Text)
-        };
-        assert_eq!(
-            names(&["v1.2", "v1.3", "..", "/etc/x", ""]).unwrap(),
-            [
-                "v1.2.trace",
-                "v1.3.trace",
-                "...trace",
-                "-etc-x.trace",
-                ".trace"
-            ]
-        );
-        let twice = names(&["a", "b", "a"]).unwrap_err().to_string();
-        assert!(twice.contains("a.trace"), "{twice}");
-        assert!(names(&["a/b", "a-b"]).is_err());
-    }
 }

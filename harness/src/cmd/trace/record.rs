@@ -22,11 +22,11 @@ use anyhow::{
 use clap::Args;
 
 use super::{
-    FileFormat,
-    write, //
+    Destination,
+    FileFormat, //
 };
 use crate::{
-    cmd::ensure_writable,
+    arguments::whole,
     recorder::Recorder,
     report::count, //
 };
@@ -49,31 +49,36 @@ pub(super) struct RecordArgs {
 
     /// Seconds to wait, without a command
     #[arg(long, default_value_t = 5, conflicts_with = "command")]
+    #[arg(value_parser = whole::<u16>("the time in seconds", 1..=65_535))]
     seconds: u16,
 
     /// MiB of the kernel's memory for events, for each CPU; when it is full the oldest are lost
     #[arg(long, value_name = "MIB", default_value_t = 16)]
-    #[arg(value_parser = clap::value_parser!(u64).range(1..=1024))]
+    #[arg(value_parser = whole::<u64>("the size of the buffer in MiB", 1..=1024))]
     buffer: u64,
 
     /// What the trace is called
     #[arg(long, default_value = "kernel")]
     name: String,
 
-    /// The file to write [default: standard output]
+    /// The file to write, or a folder [default: standard output]
+    ///
+    /// A file that exists is overwritten if it is a trace, and only then.
     #[arg(short, long, value_name = "FILE")]
     out: Option<PathBuf>,
 }
 
 /// Records and writes the trace.
 pub(super) fn run(args: &RecordArgs) -> anyhow::Result<ExitCode> {
-    if let Some(path) = args.out.as_deref().filter(|path| !path.is_dir()) {
-        ensure_writable(path)?;
-    }
+    let names = [args.name.clone()];
+    let mut destination = Destination::open(&names, FileFormat::Text, args.out.as_deref())?;
     let recorder = Recorder::new(args.buffer << 10)?;
     let (acted, recorded) = recorder.record(&args.name, || act(args))?;
+    // Before anything is printed: a closed output ends the command on the spot.
     drop(recorder);
-    acted?;
+    if let Some(failed) = acted? {
+        eprintln!("{failed}");
+    }
     let what = match args.command.is_empty() {
         true => format!("{} s of a kernel's kmem events", args.seconds),
         false => format!("a kernel's kmem events during: {}", args.command.join(" ")),
@@ -94,15 +99,15 @@ pub(super) fn run(args: &RecordArgs) -> anyhow::Result<ExitCode> {
         told(recorded.missed_frees, "frees missed"),
         told(recorded.lost_events, "events lost: try a larger --buffer")
     );
-    write(&[trace], FileFormat::Text, args.out.as_deref())?;
+    destination.write(0, &trace)?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Runs the command, or waits.
-fn act(args: &RecordArgs) -> anyhow::Result<()> {
+/// Runs the command, or waits. Says how the command failed, if it did.
+fn act(args: &RecordArgs) -> anyhow::Result<Option<String>> {
     let Some((program, arguments)) = args.command.split_first() else {
         thread::sleep(Duration::from_secs(args.seconds.into()));
-        return Ok(());
+        return Ok(None);
     };
     let errors = io::stderr().as_fd().try_clone_to_owned()?;
     let status = Command::new(program)
@@ -110,8 +115,5 @@ fn act(args: &RecordArgs) -> anyhow::Result<()> {
         .stdout(Stdio::from(errors))
         .status()
         .with_context(|| program.clone())?;
-    if !status.success() {
-        eprintln!("{program}: {status}");
-    }
-    Ok(())
+    Ok((!status.success()).then(|| format!("{program}: {status}")))
 }

@@ -218,7 +218,7 @@ impl<'run> Camera<'run> {
             trace,
             book: Book::new(trace),
             twin: (Engine::from_raw(info.engine) == Some(Engine::Seed))
-                .then(|| Twin::new(info.pool_bytes, trace)),
+                .then(|| Twin::new(info.pool_bytes)),
             film: Film {
                 pool_bytes: has_pool(info).then_some(info.pool_bytes),
                 class_bytes: classes.map(|class| class.block_bytes).collect(),

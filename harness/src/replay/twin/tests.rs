@@ -4,6 +4,7 @@
 
 use slablab_trace::{
     Builder,
+    Trace,
     pattern, //
 };
 
@@ -28,7 +29,7 @@ fn behind(
     let mut run = Checked::new(trace, &oracle);
     run.advance(trace.ops().len()).unwrap();
     let answers = run.answers().to_vec();
-    let mut twin = Twin::new(pool_bytes, trace);
+    let mut twin = Twin::new(pool_bytes);
     for (op, answer) in trace.ops().iter().zip(&answers) {
         twin.enter(op, answer)?;
     }
@@ -113,7 +114,7 @@ fn freed(numbers: impl IntoIterator<Item = usize>) -> Vec<Work> {
             .iter()
             .is_sorted_by_key(|answer| answer.offset)
     );
-    let mut twin = Twin::new(1 << 20, &trace);
+    let mut twin = Twin::new(1 << 20);
     let all = trace.ops().iter().zip(&answers);
     let mut works: Vec<_> = all
         .map(|(op, answer)| twin.enter(op, answer).unwrap())
@@ -158,7 +159,7 @@ fn another_place_than_the_twins_is_noticed() {
         .enumerate()
         .filter(|(_, at)| place(at).is_some())
     {
-        let mut twin = Twin::new(1 << 20, &trace);
+        let mut twin = Twin::new(1 << 20);
         let mut results = trace.ops().iter().zip(&answers).take(index);
         assert!(results.all(|(op, answer)| twin.enter(op, answer).is_ok()));
         let moved = Answer {

@@ -1,0 +1,270 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The commands of the shell, from lines to values.
+
+use super::problem::Problem;
+use crate::arguments::{
+    nearest,
+    size, //
+};
+
+/// A command's word, its arguments, and what it does.
+pub(super) struct Entry {
+    pub(super) word: &'static str,
+    pub(super) arguments: &'static str,
+    about: &'static str,
+}
+
+/// All commands, in the order of the help.
+pub(super) const COMMANDS: [Entry; 16] = [
+    entry(
+        "alloc",
+        "SIZE [ALIGN]",
+        "allocate a block, aligned to 8 unless told",
+    ),
+    entry(
+        "let",
+        "NAME = alloc SIZE [ALIGN]",
+        "the same, and name the block; also NAME = BLOCK",
+    ),
+    entry("free", "BLOCK", "free it"),
+    entry("realloc", "BLOCK SIZE", "change its size"),
+    entry(
+        "write",
+        "BLOCK BYTE TEXT",
+        "write text into it, from a byte on",
+    ),
+    entry("read", "BLOCK BYTE LEN", "show its bytes"),
+    entry("names", "", "list the names of blocks"),
+    entry("stats", "", "what the engine says of itself"),
+    entry(
+        "events",
+        "[N]",
+        "what was done last, ten operations unless told",
+    ),
+    entry("map", "", "draw the pool, page by page"),
+    entry("check", "", "have the engine check its metadata"),
+    entry(
+        "extend",
+        "BYTES",
+        "add memory to the pool, a multiple of 32k",
+    ),
+    entry("shrink", "", "return cached memory to the page allocator"),
+    entry("info", "", "what there is"),
+    entry("help", "", "this list"),
+    entry("quit", "", "leave; live blocks are freed"),
+];
+
+const fn entry(word: &'static str, arguments: &'static str, about: &'static str) -> Entry {
+    Entry {
+        word,
+        arguments,
+        about,
+    }
+}
+
+/// Returns the list of commands.
+pub(super) fn help() -> String {
+    let line = |entry: &Entry| {
+        let usage = format!("{} {}", entry.word, entry.arguments);
+        format!("{usage:<31} {}\n", entry.about)
+    };
+    COMMANDS.iter().map(line).collect::<String>()
+        + "\nBLOCK is a name, $last (the block that was allocated last) or a handle.\n\
+           SIZE, BYTES and LEN may end in k, m or g: 4k is 4096.\n"
+}
+
+/// A block, as a line names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Block<'l> {
+    Handle(u32),
+    Name(&'l str),
+    Last,
+}
+
+/// What a line says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Command<'l> {
+    /// A blank line, or a comment.
+    Nothing,
+    Alloc {
+        size: u64,
+        align: u64,
+    },
+    /// Executes a command that results in a block, and names the block.
+    Let {
+        name: &'l str,
+        value: Value<'l>,
+    },
+    Free(Block<'l>),
+    Realloc {
+        block: Block<'l>,
+        size: u64,
+    },
+    Write {
+        block: Block<'l>,
+        byte: u32,
+        text: &'l str,
+    },
+    Read {
+        block: Block<'l>,
+        byte: u32,
+        len: u64,
+    },
+    Names,
+    Stats,
+    Events(u64),
+    Map,
+    Check,
+    Extend(u64),
+    Shrink,
+    Info,
+    Help,
+    Quit,
+}
+
+/// What a name is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Value<'l> {
+    Alloc { size: u64, align: u64 },
+    Realloc { block: Block<'l>, size: u64 },
+    Block(Block<'l>),
+}
+
+/// The alignment of blocks for which none is given.
+const ALIGN: u64 = 8;
+
+/// Events that are shown unless told.
+pub(super) const EVENTS: u64 = 10;
+
+/// Parses a line.
+///
+/// # Errors
+///
+/// What is wrong with it.
+pub(super) fn parse(line: &str) -> Result<Command<'_>, Problem> {
+    let line = line.trim();
+    if line.is_empty() || line.starts_with('#') {
+        return Ok(Command::Nothing);
+    }
+    let (word, rest) = first(line);
+    let words: Vec<&str> = rest.split_whitespace().collect();
+    Ok(match (word, &words[..]) {
+        ("alloc", [size]) => Command::Alloc {
+            size: bytes(size)?,
+            align: ALIGN,
+        },
+        ("alloc", [size, align]) => Command::Alloc {
+            size: bytes(size)?,
+            align: bytes(align)?,
+        },
+        ("let", _) => parse_let(rest)?,
+        ("free", [of]) => Command::Free(block(of)?),
+        ("realloc", [of, size]) => Command::Realloc {
+            block: block(of)?,
+            size: bytes(size)?,
+        },
+        // The text is the rest of the line, with the blanks that are in it.
+        ("write", [of, byte, _, ..]) => Command::Write {
+            block: block(of)?,
+            byte: small(byte)?,
+            text: first(first(rest).1).1,
+        },
+        ("read", [of, byte, len]) => Command::Read {
+            block: block(of)?,
+            byte: small(byte)?,
+            len: bytes(len)?,
+        },
+        ("names", []) => Command::Names,
+        ("stats", []) => Command::Stats,
+        ("events", []) => Command::Events(EVENTS),
+        ("events", [count]) => match bytes(count)? {
+            0 => {
+                return Err(Problem::Word(
+                    "the number of events is at least 1".to_owned(),
+                ));
+            }
+            count => Command::Events(count),
+        },
+        ("map", []) => Command::Map,
+        ("check", []) => Command::Check,
+        ("extend", [more]) => Command::Extend(bytes(more)?),
+        ("shrink", []) => Command::Shrink,
+        ("info", []) => Command::Info,
+        ("help", _) => Command::Help,
+        ("quit" | "exit", _) => Command::Quit,
+        _ => return Err(not_understood(word)),
+    })
+}
+
+/// Parses what follows `let`.
+fn parse_let(rest: &str) -> Result<Command<'_>, Problem> {
+    let (name, value) = rest.split_once('=').ok_or_else(|| not_understood("let"))?;
+    let name = name.trim();
+    if !is_name(name) {
+        return Err(Problem::Word(format!(
+            "'{name}' is no name: a name is letters, digits and '_', and begins with a letter"
+        )));
+    }
+    let value = value.trim();
+    let words: Vec<&str> = value.split_whitespace().collect();
+    let value = match (&words[..], parse(value)) {
+        // A word alone is a block; with more it is meant to be a command.
+        ([word], _) => Value::Block(block(word)?),
+        (_, Ok(Command::Alloc { size, align })) => Value::Alloc { size, align },
+        (_, Ok(Command::Realloc { block, size })) => Value::Realloc { block, size },
+        (_, Ok(_)) => return Err(not_understood("let")),
+        (_, Err(problem)) => return Err(problem),
+    };
+    Ok(Command::Let { name, value })
+}
+
+/// Says what is wrong with a line of which only the first word is known.
+fn not_understood(word: &str) -> Problem {
+    match COMMANDS.iter().find(|entry| entry.word == word) {
+        Some(entry) => Problem::Usage(format!("{} {}", entry.word, entry.arguments)),
+        None => Problem::Unknown {
+            word: word.to_owned(),
+            near: nearest(word, COMMANDS.iter().map(|entry| entry.word)),
+        },
+    }
+}
+
+/// Returns the first word, and what follows it.
+fn first(text: &str) -> (&str, &str) {
+    let text = text.trim_start();
+    let (word, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
+    (word, rest)
+}
+
+/// Says whether a word can name a block.
+fn is_name(word: &str) -> bool {
+    let starts = |first: char| first.is_alphabetic() || first == '_';
+    word.starts_with(starts) && word.chars().all(|one| one.is_alphanumeric() || one == '_')
+}
+
+/// Parses a block.
+fn block(word: &str) -> Result<Block<'_>, Problem> {
+    if word == "$last" {
+        return Ok(Block::Last);
+    }
+    if is_name(word) {
+        return Ok(Block::Name(word));
+    }
+    let handle = word.parse().map_err(|_| {
+        Problem::Word(format!(
+            "'{word}' is no block: a block is a name, $last or a handle"
+        ))
+    })?;
+    Ok(Block::Handle(handle))
+}
+
+/// Parses a number of bytes.
+fn bytes(word: &str) -> Result<u64, Problem> {
+    size(word).map_err(Problem::Word)
+}
+
+/// Parses the number of a byte in a block.
+fn small(word: &str) -> Result<u32, Problem> {
+    u32::try_from(bytes(word)?).map_err(|_| Problem::Word(format!("no block has a byte {word}")))
+}

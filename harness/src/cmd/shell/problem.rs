@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Why a command of the shell did nothing, in sentences.
+//!
+//! A sentence ends with the name of the error in brackets, for those who write programs.
+
+use crate::{
+    device::Errno,
+    drawing::NoMap,
+    errno::Name,
+    report,
+    target::Refused,
+    uapi::Cause, //
+};
+
+/// Why a command did nothing.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Problem {
+    /// A call failed.
+    #[error("{why} ({})", Name(*errno))]
+    Call { why: String, errno: Errno },
+    /// A command lacks a word, or has one too many.
+    #[error("usage: {}", .0.trim_end())]
+    Usage(String),
+    /// There is no such command.
+    #[error(
+        "there is no command '{word}'{} ('help' lists the commands)",
+        near.map(|near| format!(": did you mean '{near}'?")).unwrap_or_default()
+    )]
+    Unknown {
+        word: String,
+        near: Option<&'static str>,
+    },
+    /// A word is not what it has to be.
+    #[error("{0}")]
+    Word(String),
+    /// No block has the name.
+    #[error(
+        "no block is named '{name}'{}",
+        near.as_ref().map(|near| format!(": did you mean '{near}'?")).unwrap_or_default()
+    )]
+    NoName { name: String, near: Option<String> },
+    /// There is no last block.
+    #[error("$last is the block that was allocated last, and none was")]
+    NoLast,
+    /// The pool is not drawn.
+    #[error("{0}")]
+    NoMap(#[from] NoMap),
+    /// The engine's metadata is damaged.
+    #[error("CHECK found the rule '{0}' broken")]
+    Unsound(String),
+}
+
+/// Says why an allocation was refused.
+pub(super) fn alloc(refused: &Refused, size: u64, align: u64) -> Problem {
+    let why = match refused.errno {
+        Errno::INVAL if size == 0 => "a block has at least 1 byte".to_owned(),
+        Errno::INVAL if !align.is_power_of_two() => {
+            format!("the alignment {align} is not a power of two")
+        }
+        Errno::INVAL => format!("no pool has room for an alignment of {align}"),
+        errno => cause(refused, size).unwrap_or_else(|| call("ALLOC", errno)),
+    };
+    Problem::Call {
+        why,
+        errno: refused.errno,
+    }
+}
+
+/// Says why a block was not resized; `block` are the words for it.
+pub(super) fn realloc(refused: &Refused, block: &str, size: u64) -> Problem {
+    let why = match refused.errno {
+        Errno::INVAL => "a block has at least 1 byte; 'free' frees it".to_owned(),
+        errno => cause(refused, size)
+            .or_else(|| on_block(errno, block))
+            .unwrap_or_else(|| call("REALLOC", errno)),
+    };
+    Problem::Call {
+        why,
+        errno: refused.errno,
+    }
+}
+
+/// Says why a block was not freed.
+pub(super) fn free(errno: Errno, block: &str) -> Problem {
+    let why = on_block(errno, block).unwrap_or_else(|| call("FREE", errno));
+    Problem::Call { why, errno }
+}
+
+/// Says why a block was not read or written at a byte.
+pub(super) fn transfer(errno: Errno, block: &str, byte: u32) -> Problem {
+    let why = match errno {
+        Errno::NXIO => format!("byte {byte} is outside of {block}"),
+        // The position of no handle.
+        Errno::INVAL => not_live(block),
+        errno => on_block(errno, block).unwrap_or_else(|| call("the transfer", errno)),
+    };
+    Problem::Call { why, errno }
+}
+
+/// Says why the pool was not extended.
+pub(super) fn extend(errno: Errno) -> Problem {
+    let why = match errno {
+        Errno::INVAL => "a region is a multiple of 32k, and at most 4g".to_owned(),
+        Errno::NOSPC => "the pool has as many regions as it can have".to_owned(),
+        Errno::DQUOT => "all private pools together would be too large".to_owned(),
+        Errno::NOMEM => "there is no memory for such a region".to_owned(),
+        errno => call("EXTEND", errno),
+    };
+    Problem::Call { why, errno }
+}
+
+/// Says why a command of the device failed that has no argument.
+pub(super) fn plain(command: &'static str) -> impl Fn(Errno) -> Problem {
+    move |errno| Problem::Call {
+        why: call(command, errno),
+        errno,
+    }
+}
+
+/// Says why events were not told.
+pub(super) fn events(errno: Errno) -> Problem {
+    let why = match errno {
+        Errno::NXIO => "the operations of this session are not recorded".to_owned(),
+        errno => call("EVENTS", errno),
+    };
+    Problem::Call { why, errno }
+}
+
+/// Returns the sentence for the cause of a refusal, if there is one.
+fn cause(refused: &Refused, size: u64) -> Option<String> {
+    let size = report::bytes(size);
+    Some(match Cause::from_raw(refused.cost.cause.into())? {
+        Cause::None => return None,
+        Cause::TooBig => {
+            format!("refused, too big: the pool could not serve {size} if it were empty")
+        }
+        Cause::Exhausted => format!("refused, exhausted: less than {size} is free"),
+        Cause::Fragmented => format!("refused, fragmented: no free block has {size}"),
+        Cause::Quota => "refused, quota: the session's bytes or handles are used up".to_owned(),
+        Cause::Unsupported => {
+            "refused, unsupported: the engine does not serve such a size and alignment".to_owned()
+        }
+        Cause::Tables => "refused: there is no memory for the session's tables".to_owned(),
+        Cause::Injected => "refused, injected: FAIL ordered it".to_owned(),
+    })
+}
+
+/// Returns the sentence for what is wrong with a block, if that is it.
+fn on_block(errno: Errno, block: &str) -> Option<String> {
+    match errno {
+        Errno::NOENT => Some(not_live(block)),
+        Errno::BUSY => Some(format!("{block} is pinned by a mapping or a copy")),
+        _ => None,
+    }
+}
+
+fn not_live(block: &str) -> String {
+    format!("{block} is not live")
+}
+
+/// Returns the sentence for an error that means the same everywhere.
+fn call(command: &str, errno: Errno) -> String {
+    match errno {
+        Errno::PERM => format!("{command} needs CAP_SYS_ADMIN here"),
+        Errno::BADF => format!("{command} needs a session that is open for writing"),
+        Errno::OPNOTSUPP => format!("this engine does not support {command}"),
+        Errno::NOMEM => format!("there is no memory for {command}"),
+        Errno::INTR => format!("a signal ended {command}"),
+        _ => format!("{command} failed"),
+    }
+}

@@ -1,0 +1,281 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The session of the shell: it executes commands and knows the names of blocks.
+
+use std::collections::BTreeMap;
+
+use super::{
+    command::{
+        self,
+        Block,
+        Command,
+        Value, //
+    },
+    events,
+    problem::{
+        self,
+        Problem, //
+    },
+};
+use crate::{
+    arguments::nearest,
+    cmd::{
+        info,
+        map,
+        stats::Stats, //
+    },
+    drawing::Drawing,
+    report::bytes,
+    target::Target,
+    uapi::{
+        self,
+        Path,
+        Rule,
+        slablab_cost, //
+    },
+};
+
+/// The most bytes that one `read` shows.
+const READ_MAX: u64 = 64 << 10;
+
+/// Bytes in a line of a dump.
+const DUMP_WIDTH: usize = 16;
+
+/// What a command says, or `None` to leave.
+pub(super) type Said = Result<Option<String>, Problem>;
+
+/// A session and what its user calls its blocks.
+pub(super) struct Session<'t> {
+    target: &'t dyn Target,
+    drawing: Drawing<'t>,
+    names: BTreeMap<String, Named>,
+    last: Option<u32>,
+}
+
+/// A block that has a name. The name stays when the block is freed: to free it again is the user's to
+/// try, and the device's to refuse.
+struct Named {
+    handle: u32,
+    is_live: bool,
+}
+
+/// A block, and the words for it in a sentence.
+struct Known {
+    handle: u32,
+    words: String,
+}
+
+impl<'t> Session<'t> {
+    /// Begins without names.
+    pub(super) fn new(target: &'t dyn Target, drawing: Drawing<'t>) -> Self {
+        Self {
+            target,
+            drawing,
+            names: BTreeMap::new(),
+            last: None,
+        }
+    }
+
+    /// Returns the names of live blocks.
+    pub(super) fn live_names(&self) -> Vec<String> {
+        let live = self.names.iter().filter(|(_, named)| named.is_live);
+        live.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Does what a line says.
+    pub(super) fn execute(&mut self, line: &str) -> Said {
+        let said = self.done(command::parse(line)?);
+        self.drawing.follow();
+        said
+    }
+
+    fn done(&mut self, command: Command<'_>) -> Said {
+        let target = self.target;
+        let text = match command {
+            Command::Nothing => String::new(),
+            Command::Alloc { size, align } => self.alloc(size, align)?.1,
+            Command::Let { name, value } => self.named(name, value)?,
+            Command::Free(block) => self.free(block)?,
+            Command::Realloc { block, size } => self.realloc(block, size)?.1,
+            Command::Write { block, byte, text } => {
+                let Known { handle, words } = self.known(block)?;
+                let moved = target.write(handle, byte, text.as_bytes());
+                let moved = moved.map_err(|errno| problem::transfer(errno, &words, byte))?;
+                format!("{moved} bytes\n")
+            }
+            Command::Read { block, byte, len } => self.read(block, byte, len)?,
+            Command::Names => self.list(),
+            Command::Stats => {
+                let stats = target.stats().map_err(problem::plain("STATS"))?;
+                Stats::from(&*stats).lines()
+            }
+            Command::Events(count) => events::last(target, count)?,
+            Command::Map => map::text(target, &mut self.drawing)?,
+            Command::Check => self.check()?,
+            Command::Extend(more) => {
+                let reply = target.extend(more).map_err(problem::extend)?;
+                let pool = bytes(reply.pool_bytes);
+                format!("region {}, the pool has {pool}\n", reply.region)
+            }
+            Command::Shrink => {
+                let reply = target.shrink().map_err(problem::plain("SHRINK"))?;
+                let (returned, free) = (bytes(reply.bytes), bytes(reply.free_bytes));
+                format!("{returned} returned, {free} are free\n")
+            }
+            Command::Info => info::lines(target.info().map_err(problem::plain("INFO"))?),
+            Command::Help => command::help(),
+            Command::Quit => return Ok(None),
+        };
+        Ok(Some(text))
+    }
+
+    /// Finds a block.
+    fn known(&self, block: Block<'_>) -> Result<Known, Problem> {
+        let (handle, words) = match block {
+            Block::Handle(handle) => (handle, format!("block {handle}")),
+            Block::Last => {
+                let handle = self.last.ok_or(Problem::NoLast)?;
+                (handle, format!("block $last (handle {handle})"))
+            }
+            Block::Name(name) => match self.names.get(name) {
+                Some(Named { handle, .. }) => (*handle, format!("block {name} (handle {handle})")),
+                None => {
+                    let near = nearest(name, self.names.keys().map(String::as_str));
+                    return Err(Problem::NoName {
+                        name: name.to_owned(),
+                        near: near.map(str::to_owned),
+                    });
+                }
+            },
+        };
+        Ok(Known { handle, words })
+    }
+
+    /// Gives a block a name.
+    fn named(&mut self, name: &str, value: Value<'_>) -> Result<String, Problem> {
+        let (handle, text) = match value {
+            Value::Alloc { size, align } => self.alloc(size, align)?,
+            Value::Realloc { block, size } => self.realloc(block, size)?,
+            Value::Block(block) => {
+                let handle = self.known(block)?.handle;
+                (handle, format!("handle {handle}\n"))
+            }
+        };
+        let named = Named {
+            handle,
+            is_live: true,
+        };
+        let before = self.names.insert(name.to_owned(), named);
+        let note = before.filter(|before| before.is_live && before.handle != handle);
+        let note = note.map_or_else(String::new, |Named { handle, .. }| {
+            format!("the block that was {name} is still live: handle {handle}\n")
+        });
+        Ok(format!("{name}: {text}{note}"))
+    }
+
+    fn alloc(&mut self, size: u64, align: u64) -> Result<(u32, String), Problem> {
+        let reply = self.target.alloc(size, align);
+        let reply = reply.map_err(|refused| problem::alloc(&refused, size, align))?;
+        self.last = Some(reply.handle);
+        let text = place(reply.handle, reply.offset, reply.usable, &reply.cost);
+        Ok((reply.handle, text))
+    }
+
+    fn free(&mut self, block: Block<'_>) -> Result<String, Problem> {
+        let Known { handle, words } = self.known(block)?;
+        let freed = self.target.free(handle);
+        freed.map_err(|errno| problem::free(errno, &words))?;
+        for named in self
+            .names
+            .values_mut()
+            .filter(|named| named.handle == handle)
+        {
+            named.is_live = false;
+        }
+        Ok(String::new())
+    }
+
+    fn realloc(&mut self, block: Block<'_>, size: u64) -> Result<(u32, String), Problem> {
+        let Known { handle, words } = self.known(block)?;
+        let reply = self.target.realloc(handle, size);
+        let reply = reply.map_err(|refused| problem::realloc(&refused, &words, size))?;
+        self.last = Some(reply.handle);
+        let text = place(reply.handle, reply.offset, reply.usable, &reply.cost);
+        Ok((reply.handle, text))
+    }
+
+    fn read(&self, block: Block<'_>, byte: u32, len: u64) -> Result<String, Problem> {
+        let Known { handle, words } = self.known(block)?;
+        let mut buffer = vec![0; len.min(READ_MAX) as usize];
+        let moved = self.target.read(handle, byte, &mut buffer);
+        let moved = moved.map_err(|errno| problem::transfer(errno, &words, byte))?;
+        Ok(dump(byte, &buffer[..moved]))
+    }
+
+    fn list(&self) -> String {
+        let line = |(name, named): (&String, &Named)| {
+            let state = if named.is_live { "" } else { ", freed" };
+            format!("{name}: handle {}{state}\n", named.handle)
+        };
+        self.names.iter().map(line).collect()
+    }
+
+    fn check(&self) -> Result<String, Problem> {
+        let check = self.target.check().map_err(problem::plain("CHECK"))?;
+        match Rule::from_raw(check.rule) {
+            Some(Rule::None) => Ok(format!(
+                "sound, {} free blocks walked\n",
+                check.walked_blocks
+            )),
+            Some(rule) => Err(Problem::Unsound(rule.to_string())),
+            None => Err(Problem::Unsound(check.rule.to_string())),
+        }
+    }
+}
+
+/// Says where a block is and how it was served.
+pub(super) fn place(handle: u32, offset: u64, usable: u64, cost: &slablab_cost) -> String {
+    let mut text = format!("handle {handle}");
+    if offset != uapi::NO_OFFSET {
+        text += &format!(", offset {offset:#x}");
+    }
+    text += &format!(", {usable} bytes");
+    let path = Path::from_raw(u32::from(cost.path));
+    text += &format!(", path {}", path.map_or("unknown", Path::name));
+    if u32::from(cost.class_index) != uapi::SLABLAB_NO_CLASS {
+        text += &format!(", class {}", cost.class_index);
+    }
+    if u32::from(cost.order) != uapi::SLABLAB_NO_ORDER {
+        text += &format!(", order {}", cost.order);
+    }
+    for (name, number) in [("splits", cost.splits), ("merges", cost.merges)] {
+        if number != 0 && u32::from(number) != uapi::SLABLAB_UNKNOWN {
+            text += &format!(", {name} {number}");
+        }
+    }
+    if cost.fragmentation != 0 {
+        text += &format!(", fragmentation index {}", cost.fragmentation);
+    }
+    text + "\n"
+}
+
+/// Returns bytes in hexadecimal and as text; the first one is byte `first` of its block.
+fn dump(first: u32, bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for (line, bytes) in bytes.chunks(DUMP_WIDTH).enumerate() {
+        let at = first as usize + line * DUMP_WIDTH;
+        let hex: String = bytes.iter().map(|byte| format!(" {byte:02x}")).collect();
+        let shown: String = bytes
+            .iter()
+            .map(|byte| {
+                if byte.is_ascii_graphic() || *byte == b' ' {
+                    *byte as char
+                } else {
+                    '.'
+                }
+            })
+            .collect();
+        text += &format!("{at:08x} {hex:<48}  |{shown}|\n");
+    }
+    text
+}

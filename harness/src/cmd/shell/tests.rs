@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The commands of the shell, in this process.
+
+use super::*;
+use crate::{
+    sim::Sim,
+    target::Target,
+    uapi::Engine, //
+};
+
+const NEW: Origin = Origin {
+    is_new: true,
+    debug: false,
+};
+
+/// Begins a session whose operations are recorded.
+fn begin(target: &dyn Target) -> Session<'_> {
+    target.record(events::KEPT).unwrap();
+    Session::new(target, Drawing::begin(target, NEW).unwrap())
+}
+
+fn say(session: &mut Session<'_>, line: &str) -> String {
+    match session.execute(line) {
+        Ok(text) => text.unwrap_or_else(|| "bye".to_owned()),
+        Err(problem) => format!("error: {problem}"),
+    }
+}
+
+#[test]
+fn a_block_is_written_and_read() {
+    let sim = Sim::private(Engine::Seed, 1 << 20).unwrap();
+    let session = &mut begin(&sim);
+    let told = say(session, "alloc 100 64");
+    assert!(told.starts_with("handle 1048576, offset 0x"), "{told}");
+    assert_eq!(say(session, "write 1048576 2 two  words"), "10 bytes\n");
+    assert_eq!(
+        say(session, "read 1048576 0 16"),
+        "00000000  00 00 74 77 6f 20 20 77 6f 72 64 73 00 00 00 00  |..two  words....|\n"
+    );
+    assert_eq!(say(session, "check").split(',').next(), Some("sound"));
+    assert_eq!(say(session, "free 1048576"), "");
+    assert_eq!(
+        say(session, "free 1048576"),
+        "error: block 1048576 is not live (ENOENT)"
+    );
+}
+
+#[test]
+fn a_block_has_a_name() {
+    let sim = Sim::private(Engine::Hybrid, 1 << 20).unwrap();
+    let session = &mut begin(&sim);
+    let told = say(session, "let a = alloc 100");
+    assert!(told.starts_with("a: handle 1048576, offset 0x"), "{told}");
+    assert_eq!(say(session, "write a 0 hello"), "5 bytes\n");
+    assert!(say(session, "read a 0 5").ends_with("|hello|\n"));
+    assert!(say(session, "let b=alloc 2k 4k").starts_with("b: handle 1048577"));
+    assert!(say(session, "realloc $last 64").starts_with("handle 1048577"));
+    assert_eq!(say(session, "let c = $last"), "c: handle 1048577\n");
+    assert!(say(session, "let d = realloc a 200").starts_with("d: handle 1048576"));
+    assert_eq!(session.live_names(), ["a", "b", "c", "d"]);
+    assert_eq!(say(session, "free c"), "");
+    assert_eq!(session.live_names(), ["a", "d"]);
+    assert_eq!(
+        say(session, "names"),
+        "a: handle 1048576\nb: handle 1048577, freed\nc: handle 1048577, freed\n\
+         d: handle 1048576\n"
+    );
+    assert_eq!(
+        say(session, "free b"),
+        "error: block b (handle 1048577) is not live (ENOENT)"
+    );
+    // A name that is given anew does not lose its block unsaid.
+    let again = say(session, "let a = alloc 8");
+    let note = "the block that was a is still live: handle 1048576\n";
+    assert!(again.ends_with(note), "{again}");
+}
+
+#[test]
+fn a_name_that_is_none_is_explained() {
+    let sim = Sim::private(Engine::Hybrid, 1 << 20).unwrap();
+    let session = &mut begin(&sim);
+    assert!(say(session, "free $last").starts_with("error: $last is the block"));
+    assert_eq!(
+        say(session, "free first"),
+        "error: no block is named 'first'"
+    );
+    say(session, "let first = alloc 8");
+    assert_eq!(
+        say(session, "free frist"),
+        "error: no block is named 'frist': did you mean 'first'?"
+    );
+    for line in [
+        "let 1a = alloc 8",
+        "let = alloc 8",
+        "let a b = alloc 8",
+        "let a- = alloc 8",
+    ] {
+        let told = say(session, line);
+        assert!(told.contains("is no name: a name is letters"), "{told}");
+    }
+    let usage = "error: usage: let NAME = alloc SIZE [ALIGN]";
+    for line in ["let", "let a", "let a = free first"] {
+        assert_eq!(say(session, line), usage, "{line}");
+    }
+    assert_eq!(
+        say(session, "let a = alloc 8 8 8"),
+        "error: usage: alloc SIZE [ALIGN]"
+    );
+    assert_eq!(say(session, "let a = "), usage);
+    assert!(say(session, "free a-b").contains("is no block: a block is a name, $last or"));
+    // What failed named nothing.
+    assert!(say(session, "let x = alloc 4g").contains("too big"));
+    assert_eq!(say(session, "free x"), "error: no block is named 'x'");
+}
+
+#[test]
+fn the_pool_is_drawn_after_each_step() {
+    let sim = Sim::private(Engine::Hybrid, 1 << 18).unwrap();
+    let session = &mut begin(&sim);
+    let row = |session: &mut Session<'_>| {
+        let text = say(session, "map");
+        let plain = report::plain(&text);
+        plain.lines().nth(1).unwrap_or_default().trim().to_owned()
+    };
+    assert_eq!(row(session), format!("0  {}", ".".repeat(64)));
+    say(session, "alloc 5000");
+    say(session, "alloc 8");
+    assert_eq!(row(session), format!("0  ##.a{}", ".".repeat(60)));
+    // The CPU keeps what is freed, until it is told to give it back.
+    say(session, "free 1048576");
+    assert_eq!(row(session), format!("0  ##.a{}", ".".repeat(60)));
+    say(session, "shrink");
+    assert_eq!(row(session), format!("0  ...a{}", ".".repeat(60)));
+}
+
+#[test]
+fn the_seed_is_drawn_from_what_was_done() {
+    let sim = Sim::private(Engine::Seed, 1 << 18).unwrap();
+    let session = &mut begin(&sim);
+    let rows = |session: &mut Session<'_>| {
+        let plain = report::plain(&say(session, "map"));
+        let rows = plain.lines().filter(|line| line.starts_with("      0  "));
+        rows.map(|line| line.trim()[3..].to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(rows(session), [".".repeat(64)]);
+    // 8 KiB of the buddy system; then a set of 64 blocks of 64 B, which is a page.
+    say(session, "let big = alloc 5000");
+    say(session, "alloc 8");
+    assert_eq!(rows(session), [format!("##a{}", ".".repeat(61))]);
+    say(session, "free big");
+    say(session, "extend 32k");
+    assert_eq!(
+        rows(session),
+        [format!("..a{}", ".".repeat(61)), ".".repeat(8)]
+    );
+    // More operations than are recorded at once.
+    for _ in 0..2000 {
+        say(session, "alloc 5000");
+        say(session, "free $last");
+    }
+    assert_eq!(
+        rows(session),
+        [format!("..a{}", ".".repeat(61)), ".".repeat(8)]
+    );
+}
+
+#[test]
+fn what_was_done_is_told_again() {
+    let sim = Sim::private(Engine::Hybrid, 1 << 20).unwrap();
+    let session = &mut begin(&sim);
+    sim.end_record().unwrap();
+    assert_eq!(
+        say(session, "events"),
+        "error: the operations of this session are not recorded (ENXIO)"
+    );
+    sim.record(events::KEPT).unwrap();
+    let told = say(session, "alloc 100 64");
+    say(session, "realloc 1048576 2m");
+    say(session, "alloc 8 3");
+    say(session, "free 1048576");
+    say(session, "free 1048576");
+    let (_, place) = told.split_once(", ").unwrap();
+    assert_eq!(
+        say(session, "events"),
+        format!(
+            "   0  alloc 100 64: {told}   1  realloc 1048576 2097152: refused, too big: the pool \
+             could not serve 2 MiB if it were empty (ENOMEM)\n   2  alloc 8 ?: the alignment is \
+             not a power of two (EINVAL)\n   3  free 1048576: handle 1048576, {}path magazine, \
+             class 11\n   4  free 1048576: block 1048576 is not live (ENOENT)\n",
+            place.split_once("path").unwrap().0,
+        )
+    );
+    assert_eq!(
+        say(session, "events 1"),
+        "   4  free 1048576: block 1048576 is not live (ENOENT)\n"
+    );
+    for _ in 0..2000 {
+        say(session, "free 5");
+    }
+    assert_eq!(say(session, "events 2000").lines().count(), 1024);
+}
+
+#[test]
+fn what_is_wrong_is_said_in_a_sentence() {
+    let sim = Sim::private(Engine::Seed, 1 << 20).unwrap();
+    let session = &mut begin(&sim);
+    for (line, told) in [
+        (
+            "alloc 2m",
+            "refused, too big: the pool could not serve 2 MiB if it were empty (ENOMEM)",
+        ),
+        (
+            "alloc 64 3",
+            "the alignment 3 is not a power of two (EINVAL)",
+        ),
+        ("alloc 0", "a block has at least 1 byte (EINVAL)"),
+        ("alloc", "usage: alloc SIZE [ALIGN]"),
+        ("stats now", "usage: stats"),
+        (
+            "alloc many",
+            "'many' is no number of bytes: 100, 0x40, 4k, 2m and 1g are (KiB, MiB and GiB)",
+        ),
+        ("free 99", "block 99 is not live (ENOENT)"),
+        ("read 99 0 4", "block 99 is not live (ENOENT)"),
+        (
+            "read 4294967295 0 4",
+            "block 4294967295 is not live (EINVAL)",
+        ),
+        (
+            "free 99999999999",
+            "'99999999999' is no block: a block is a name, $last or a handle",
+        ),
+        (
+            "aloc 1",
+            "there is no command 'aloc': did you mean 'alloc'? ('help' lists the commands)",
+        ),
+        (
+            "dance",
+            "there is no command 'dance' ('help' lists the commands)",
+        ),
+        (
+            "extend 1",
+            "a region is a multiple of 32k, and at most 4g (EINVAL)",
+        ),
+        ("events 0", "the number of events is at least 1"),
+    ] {
+        assert_eq!(say(session, line), format!("error: {told}"), "{line}");
+    }
+    say(session, "let a = alloc 100");
+    for (line, told) in [
+        (
+            "realloc a 0",
+            "a block has at least 1 byte; 'free' frees it (EINVAL)",
+        ),
+        (
+            "read a 4096 4",
+            "byte 4096 is outside of block a (handle 1048576) (ENXIO)",
+        ),
+        ("write a 5g x", "no block has a byte 5g"),
+    ] {
+        assert_eq!(say(session, line), format!("error: {told}"), "{line}");
+    }
+    assert_eq!(say(session, "  # a comment"), "");
+    assert_eq!(say(session, "quit"), "bye");
+}
+
+#[test]
+fn the_help_names_every_command() {
+    let sim = Sim::private(Engine::Hybrid, 1 << 20).unwrap();
+    let session = &mut begin(&sim);
+    let help = say(session, "help");
+    for entry in &command::COMMANDS {
+        assert!(help.contains(entry.word), "{}", entry.word);
+        let told = say(session, entry.word);
+        assert!(!told.contains("there is no command"), "{told}");
+    }
+}

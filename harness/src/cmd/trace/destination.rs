@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Where traces are written to: standard output, a file, or a folder with a file for each.
+//!
+//! A destination is opened before the work begins whose result it takes, so that what cannot be
+//! written is said at once, and written to trace by trace.
+
+use std::{
+    fs,
+    io::{
+        self,
+        Write as _, //
+    },
+    path::{
+        Path,
+        PathBuf, //
+    },
+};
+
+use anyhow::{
+    Context,
+    bail, //
+};
+use slablab_trace::{
+    Trace,
+    format::{
+        self,
+        Format, //
+    },
+};
+
+use super::FileFormat;
+use crate::{
+    arguments::usage,
+    report::files::{
+        Kind,
+        Output, //
+    },
+};
+
+impl FileFormat {
+    /// Returns the kind of its files.
+    fn kind(self) -> Kind {
+        match self {
+            Self::Text => Kind {
+                name: "a slablab trace",
+                is: |bytes| is_trace(bytes, Format::Text),
+            },
+            Self::Rep => Kind {
+                name: "a .rep trace",
+                is: |bytes| is_trace(bytes, Format::Rep),
+            },
+        }
+    }
+}
+
+/// Says whether a file is a trace in a format. A text without any operation is none: a file of
+/// comments may be anything.
+fn is_trace(bytes: &[u8], format: Format) -> bool {
+    let trace = || format::parse("", bytes);
+    format::detect(bytes) == format && trace().is_ok_and(|trace| !trace.ops().is_empty())
+}
+
+/// Where traces are written to.
+pub(in crate::cmd) struct Destination {
+    format: FileFormat,
+    place: Place,
+}
+
+enum Place {
+    Stdout,
+    Files {
+        /// Each trace's file, in order, until it is written.
+        files: Vec<Option<Output>>,
+        /// The folder that was created for them. It is removed again if nothing is written.
+        _created: Option<Created>,
+    },
+}
+
+/// A folder that did not exist before.
+struct Created(PathBuf);
+
+impl Drop for Created {
+    fn drop(&mut self) {
+        // Fails if there is something in it, and then it has to stay.
+        let _ = fs::remove_dir(&self.0);
+    }
+}
+
+impl Destination {
+    /// Opens the destination of traces with these names: of one trace standard output, `out`, or a
+    /// file in `out` if that is a folder; of several the folder `out`, which is created.
+    ///
+    /// # Errors
+    ///
+    /// A sentence that names what cannot be written.
+    pub(in crate::cmd) fn open(
+        names: &[String],
+        format: FileFormat,
+        out: Option<&Path>,
+    ) -> anyhow::Result<Self> {
+        let place = match (names, out) {
+            ([_], None) => Place::Stdout,
+            (_, None) => bail!("several traces need a folder to be written to: --out FOLDER"),
+            ([_], Some(path)) if !path.is_dir() => {
+                Place::files([path.to_owned()], None, format.kind())?
+            }
+            (_, Some(folder)) => {
+                let names = file_names(names, format)?;
+                let created = create(folder, names.len())?;
+                let paths = names.iter().map(|name| folder.join(name));
+                Place::files(paths, created, format.kind())?
+            }
+        };
+        Ok(Self { format, place })
+    }
+
+    /// Returns the files that will be written.
+    pub(in crate::cmd) fn paths(&self) -> impl Iterator<Item = &Path> {
+        let files = match &self.place {
+            Place::Stdout => &[][..],
+            Place::Files { files, .. } => files,
+        };
+        files.iter().flatten().map(Output::path)
+    }
+
+    /// Writes a trace, by its place among the names.
+    ///
+    /// # Errors
+    ///
+    /// A sentence that names the file.
+    pub(in crate::cmd) fn write(&mut self, index: usize, trace: &Trace) -> anyhow::Result<()> {
+        let text = self.format.write(trace);
+        match &mut self.place {
+            Place::Stdout => {
+                let mut stdout = io::stdout().lock();
+                stdout.write_all(text.as_bytes())?;
+                stdout.flush()?;
+            }
+            Place::Files { files, .. } => {
+                let file = files.get_mut(index).and_then(Option::take);
+                file.context("a trace has no file")?
+                    .write(text.as_bytes())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Place {
+    fn files(
+        paths: impl IntoIterator<Item = PathBuf>,
+        created: Option<Created>,
+        kind: Kind,
+    ) -> anyhow::Result<Self> {
+        let open = |path: PathBuf| Ok(Some(Output::open(&path, kind)?));
+        let files = paths.into_iter().map(open).collect::<anyhow::Result<_>>()?;
+        Ok(Self::Files {
+            files,
+            _created: created,
+        })
+    }
+}
+
+/// Creates the folder of several traces, unless it exists.
+fn create(folder: &Path, traces: usize) -> anyhow::Result<Option<Created>> {
+    if folder.is_dir() {
+        return Ok(None);
+    }
+    let extension = folder.extension().and_then(|extension| extension.to_str());
+    let is_a_file_name = extension.is_some_and(|extension| ["trace", "rep"].contains(&extension));
+    if is_a_file_name || folder.exists() {
+        return Err(usage(format_args!(
+            "{}: {traces} traces need a folder, and this is a file's name",
+            folder.display()
+        ))
+        .into());
+    }
+    fs::create_dir(folder).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => {
+            anyhow::anyhow!("{}: there is no folder to create it in", folder.display())
+        }
+        io::ErrorKind::PermissionDenied => anyhow::anyhow!(
+            "{}: this user has no permission to create this folder",
+            folder.display()
+        ),
+        _ => anyhow::Error::from(error).context(folder.display().to_string()),
+    })?;
+    Ok(Some(Created(folder.to_owned())))
+}
+
+/// Names the files of several traces after these, which came with names of their own.
+fn file_names(traces: &[String], format: FileFormat) -> anyhow::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for name in traces {
+        // A name may be a path.
+        let name = name.replace('/', "-");
+        let name = format!("{name}.{}", format.extension());
+        if names.contains(&name) {
+            bail!("two traces would both be {name}: write them one by one");
+        }
+        names.push(name);
+    }
+    Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_trace_has_a_file_of_its_own_in_the_folder() {
+        let names = |all: &[&str]| {
+            let all: Vec<_> = all.iter().map(|name| (*name).to_owned()).collect();
+            file_names(&all, FileFormat::Text)
+        };
+        assert_eq!(
+            names(&["v1.2", "v1.3", "..", "/etc/x", ""]).unwrap(),
+            [
+                "v1.2.trace",
+                "v1.3.trace",
+                "...trace",
+                "-etc-x.trace",
+                ".trace"
+            ]
+        );
+        let twice = names(&["a", "b", "a"]).unwrap_err().to_string();
+        assert!(twice.contains("a.trace"), "{twice}");
+        assert!(names(&["a/b", "a-b"]).is_err());
+    }
+
+    #[test]
+    fn a_trace_is_known_by_its_format() {
+        let (text, rep) = (FileFormat::Text.kind().is, FileFormat::Rep.kind().is);
+        let written = b"slablab-trace 1\nname x\na 1 100\n";
+        assert!(text(written) && text(b"a 1 100\n") && !rep(written));
+        let exercise = b"0\n1\n1\n1\na 0 100\n";
+        assert!(rep(exercise) && !text(exercise));
+        for other in [
+            &b"# a script\n"[..],
+            b"a b c\n",
+            b"<html>",
+            b"\xff\xff",
+            b"12\n",
+        ] {
+            assert!(!text(other) && !rep(other), "{other:?}");
+        }
+    }
+}

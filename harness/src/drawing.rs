@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The map of a session's pool, whatever its engine.
+//!
+//! An engine with SLABLAB_CAP_MAP tells its map. The seed does not: its free lists are private to the
+//! crate that the architecture document names. In a pool of the session's own, the seed's [`Twin`]
+//! does what the session did, by the recorded events, and tells the map: the same source as for
+//! `slablab report`.
+
+#[cfg(test)]
+mod tests;
+
+use slablab_trace::{
+    Kind,
+    Op, //
+};
+
+use crate::{
+    device::Errno,
+    errno::Name,
+    map::Map,
+    replay::{
+        Answer,
+        Fate,
+        twin::{
+            Parted,
+            Twin, //
+        }, //
+    },
+    target::Target,
+    uapi::{
+        Engine,
+        EventKind,
+        SLABLAB_CAP_MAP,
+        slablab_event,
+        slablab_info, //
+    },
+};
+
+/// Events that are read at once.
+const BATCH: usize = 1024;
+
+/// Why a pool is not drawn, as a sentence without its full stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NoMap {
+    #[error(
+        "a pool of the seed that others may have used is not drawn: the seed tells no map, and its \
+         free lists follow only from all operations since the pool was new; 'slablab map --engine \
+         seed --demo', 'slablab shell --engine seed' and 'slablab report' draw pools of their own"
+    )]
+    Shared,
+    #[error(
+        "a pool of the seed in debug mode is not drawn: red zones and quarantined blocks change \
+         where blocks lie; the shell draws the pool without --debug"
+    )]
+    Debug,
+    #[error("{0} has no pool and no map: --engine hybrid and --engine seed have both")]
+    NoPool(Engine),
+    #[error("the pool is not drawn any more: {0}")]
+    Parted(Parted),
+    #[error(
+        "the pool of the seed is not drawn: operations of this session were not recorded, and its \
+         free lists follow only from all of them"
+    )]
+    Unrecorded,
+    #[error("the map of a shared pool needs CAP_SYS_ADMIN, the map of a private pool does not")]
+    Privilege,
+    #[error("MAP failed with {}", Name(*.0))]
+    Call(Errno),
+}
+
+impl From<Errno> for NoMap {
+    fn from(errno: Errno) -> Self {
+        match errno {
+            Errno::PERM => Self::Privilege,
+            errno => Self::Call(errno),
+        }
+    }
+}
+
+/// How the pool of a session came to be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Origin {
+    /// No other session has used the pool.
+    pub(crate) is_new: bool,
+    /// The pool is in debug mode.
+    pub(crate) debug: bool,
+}
+
+/// A session whose pool is drawn.
+pub(crate) struct Drawing<'t> {
+    target: &'t dyn Target,
+    source: Source,
+}
+
+/// What tells the map.
+enum Source {
+    Engine,
+    Twin(Box<Follower>),
+    Nothing(NoMap),
+}
+
+/// The seed's twin, and how far it has followed.
+struct Follower {
+    twin: Twin,
+    /// The next event.
+    number: u64,
+    /// The regions and bytes of the pool that the twin has.
+    regions: u32,
+    pool_bytes: u64,
+}
+
+impl<'t> Drawing<'t> {
+    /// Prepares to draw the pool of a session that has not allocated yet, and whose operations are
+    /// recorded.
+    ///
+    /// # Errors
+    ///
+    /// When the session does not answer.
+    pub(crate) fn begin(target: &'t dyn Target, origin: Origin) -> Result<Self, Errno> {
+        let info = target.info()?;
+        let source = match Engine::from_raw(info.engine) {
+            _ if info.capabilities & SLABLAB_CAP_MAP != 0 => Source::Engine,
+            Some(Engine::Seed) if !origin.is_new => Source::Nothing(NoMap::Shared),
+            Some(Engine::Seed) if origin.debug => Source::Nothing(NoMap::Debug),
+            Some(Engine::Seed) => Source::Twin(Box::new(Follower::new(&info))),
+            engine => Source::Nothing(NoMap::NoPool(engine.unwrap_or(Engine::Default))),
+        };
+        Ok(Self { target, source })
+    }
+
+    /// Says whether the operations of the session must be recorded.
+    pub(crate) fn follows_events(&self) -> bool {
+        matches!(self.source, Source::Twin(_))
+    }
+
+    /// Follows what the session did. It must be called before the recorded events are overwritten, and
+    /// after each extension of the pool.
+    pub(crate) fn follow(&mut self) {
+        if let Source::Twin(follower) = &mut self.source
+            && let Err(why) = follower.follow(self.target)
+        {
+            self.source = Source::Nothing(why);
+        }
+    }
+
+    /// Returns the map of the pool.
+    ///
+    /// # Errors
+    ///
+    /// A sentence.
+    pub(crate) fn map(&mut self) -> Result<Map, NoMap> {
+        self.follow();
+        match &self.source {
+            Source::Engine => Ok(Map::read(self.target)?),
+            Source::Twin(follower) => Ok(follower.twin.map()),
+            Source::Nothing(why) => Err(*why),
+        }
+    }
+}
+
+impl Follower {
+    fn new(info: &slablab_info) -> Self {
+        Self {
+            twin: Twin::new(info.pool_bytes),
+            number: 0,
+            regions: 1,
+            pool_bytes: info.pool_bytes,
+        }
+    }
+
+    fn follow(&mut self, target: &dyn Target) -> Result<(), NoMap> {
+        let mut events = vec![slablab_event::default(); BATCH];
+        loop {
+            let told = target
+                .events(self.number, &mut events)
+                .map_err(|errno| match errno {
+                    Errno::NXIO => NoMap::Unrecorded,
+                    errno => NoMap::Call(errno),
+                })?;
+            if told.lost > 0 {
+                return Err(NoMap::Unrecorded);
+            }
+            self.number = told.number;
+            for event in &events[..told.count as usize] {
+                self.enter(event).map_err(NoMap::Parted)?;
+            }
+            if (told.count as usize) < BATCH {
+                break;
+            }
+        }
+        let info = target.info()?;
+        if info.regions > self.regions {
+            self.twin.extend(info.pool_bytes - self.pool_bytes);
+            (self.regions, self.pool_bytes) = (info.regions, info.pool_bytes);
+        }
+        Ok(())
+    }
+
+    fn enter(&mut self, event: &slablab_event) -> Result<(), Parted> {
+        if event.error != 0 {
+            return Ok(());
+        }
+        // What was served has a size and an alignment that fit.
+        let bytes = event.size as u32;
+        let kind = match EventKind::from_raw(event.kind.into()) {
+            Some(EventKind::Alloc) => Kind::Alloc {
+                bytes,
+                align: 1_u32.checked_shl(event.align_log2.into()).unwrap_or(1),
+            },
+            Some(EventKind::Realloc) => Kind::Realloc { bytes },
+            Some(EventKind::Free | EventKind::Revoke) => Kind::Free,
+            Some(EventKind::None) | None => return Ok(()),
+        };
+        let op = Op {
+            id: event.handle,
+            cpu: 0,
+            kind,
+        };
+        let answer = Answer {
+            fate: Fate::Done,
+            offset: event.offset,
+            usable: event.usable,
+            cost: event.cost,
+        };
+        self.twin.enter(&op, &answer).map(|_work| ())
+    }
+}
