@@ -143,6 +143,9 @@ fn cause(refused: &Refused, size: u64) -> Option<String> {
         }
         Cause::Tables => "refused: there is no memory for the session's tables".to_owned(),
         Cause::Injected => "refused, injected: FAIL ordered it".to_owned(),
+        Cause::Busy => {
+            "refused, busy: a CPU that may hold free memory could not be reached".to_owned()
+        }
     })
 }
 
