@@ -161,4 +161,4 @@ clean:
 	$(Q)rm -rf build rust/vendor rust/rust-project.json
 
 distclean: clean
-	$(Q)rm -rf "$${XDG_CACHE_HOME:-$$HOME/.cache}/slablab"
+	$(Q)scripts/kernel.sh forget

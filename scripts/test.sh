@@ -90,6 +90,7 @@ debug_kernel() { make test-debug BRIEF=1; }
 rm -f "$selftest"
 stage "KTAP parser" once scripts/tests/ktap.sh
 stage "finder of reports" once scripts/tests/reports.sh
+stage "locks and checks of the kernel's build" once scripts/tests/kernel.sh
 stage "shell scripts" once shell_scripts
 stage "format" once formatted
 stage "lints of the host half" once host_lints
