@@ -91,6 +91,8 @@ rm -f "$selftest"
 stage "KTAP parser" once scripts/tests/ktap.sh
 stage "finder of reports" once scripts/tests/reports.sh
 stage "locks and checks of the kernel's build" once scripts/tests/kernel.sh
+stage "arguments of make" once scripts/tests/arguments.sh build/target/debug/slablab
+stage "kernels that Kbuild refuses" once scripts/tests/kbuild.sh
 stage "shell scripts" once shell_scripts
 stage "format" once formatted
 stage "lints of the host half" once host_lints
@@ -100,6 +102,7 @@ stage "page of report in a browser" once report_page
 stage "bindings are fresh" once scripts/uapi.sh --check
 stage "lints of the module" once module_lints
 stage "module and command" once guest
+stage "prompt in the machine" once scripts/tests/prompt.sh
 stage "tests in the machine" ktap_results guest_tests
 stage "patience" once patience
 stage "benches" once benches

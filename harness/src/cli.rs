@@ -31,6 +31,12 @@ use crate::cmd::{
 #[derive(Parser)]
 #[command(version, propagate_version = true, arg_required_else_help = true)]
 pub(crate) struct Cli {
+    /// Check the arguments, read the traces that they name, and do nothing else
+    ///
+    /// The Makefile asks for this before it builds a kernel or boots one.
+    #[arg(long, hide = true)]
+    check_arguments: bool,
+
     #[command(subcommand)]
     command: Command,
 }
@@ -54,6 +60,15 @@ enum Command {
 impl Cli {
     /// Runs the chosen subcommand.
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
+        if self.check_arguments {
+            match &self.command {
+                Command::Replay(args) => args.check()?,
+                Command::Report(args) => args.check()?,
+                // The parser has checked all that can be checked without a target.
+                _ => {}
+            }
+            return Ok(ExitCode::SUCCESS);
+        }
         match self.command {
             Command::Info(args) => info::run(args),
             Command::Stats(args) => stats::run(args),

@@ -1,0 +1,138 @@
+#!/bin/bash
+# shellcheck disable=SC2317 # functions are called by check
+# SPDX-License-Identifier: GPL-2.0
+#
+# Tests that make refuses a bad argument, or a checkout where it cannot work, with one sentence and before
+# anything is installed, built or booted: the programs that would do so are replaced by false ones.
+#
+#   arguments.sh COMMAND
+
+set -eu
+. "$(dirname "$0")/../lib.sh"
+
+[ $# -eq 1 ] || { sed -n '/^# *arguments\.sh/s/^# *//p' "$0" >&2; exit 2; }
+command=$(realpath "$1")
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+unset ACCEL BENCH ENGINE KDIR KERNEL_SRC MO RECORD SIM STRESS TRACE MAKEFLAGS MAKELEVEL
+failed=0
+
+# The false programs say that they were called, and succeed.
+mkdir "$work/bin"
+for program in apt-get cargo sudo qemu-system-x86_64 clang rustc; do
+	printf '#!/bin/sh\necho "%s $*" >>"%s/called"\n' "$program" "$work" >"$work/bin/$program"
+done
+chmod +x "$work"/bin/*
+
+# make_in FOLDER ARGUMENT...: make, with the false programs
+make_in() {
+	local folder=$1
+	shift
+	rm -f "$work/called"
+	PATH="$work/bin:$PATH" make -C "$folder" --no-print-directory "$@" >"$work/log" 2>&1 </dev/null
+}
+
+# refused NAME TEXT ARGUMENT...: make fails in $folder with one line that has this text, and calls nothing
+folder=$top
+refused() {
+	local name=$1 text=$2 why=''
+	shift 2
+	if make_in "$folder" "$@"; then why="it was not refused"
+	elif ! grep -qF -- "$text" "$work/log"; then why="it was not said: $text"
+	elif [ "$(wc -l <"$work/log")" != 1 ]; then why="it was not one line"
+	elif [ -e "$work/called" ]; then why="it was called: $(cat "$work/called")"
+	fi
+	if [ -z "$why" ]; then
+		echo "ok: $name"
+	else
+		printf 'not ok: %s: %s\n' "$name" "$why"
+		cat "$work/log"
+		failed=1
+	fi
+}
+
+# accepted NAME ARGUMENT...: make does what it is told, with the false programs
+accepted() {
+	local name=$1
+	shift
+	if make_in "$folder" "$@"; then
+		echo "ok: $name"
+	else
+		echo "not ok: $name"
+		cat "$work/log"
+		failed=1
+	fi
+}
+
+refused "ACCEL=foo" "ACCEL=foo is no accelerator" run ACCEL=foo
+refused "ACCEL= is checked for every target" "ACCEL=foo is no accelerator" sim ACCEL=foo
+refused "TRACE=nosuch" "TRACE=nosuch is neither a file nor a pattern" replay TRACE=nosuch
+refused "a second trace that is none" "TRACE=nosuch is neither" report TRACE="larson --room 896 nosuch"
+refused "an empty TRACE=" "TRACE= is empty" replay TRACE=
+refused "ENGINE=foo" "ENGINE=foo is not one of: all default seed hybrid slub" replay ENGINE=foo
+refused "ENGINE= with a quote" "ENGINE=it's is not one of" replay "ENGINE=it's"
+refused "an empty ENGINE=" "ENGINE= is empty" replay ENGINE=
+refused "an empty RECORD=" "RECORD= is empty" record RECORD=
+refused "an empty STRESS=" "STRESS= is empty" run STRESS=
+refused "a BENCH= option that bench-host has not" "--quik is no option of bench-host" bench-host BENCH=--quik
+refused "KDIR= of nothing" "no built kernel tree" run KDIR="$work/nothing"
+refused "KERNEL_SRC= of nothing" "no kernel source tree" kernel KERNEL_SRC="$work/nothing"
+refused "MO= with a space" "a space" modules MO="$work/a b"
+
+# From here on with a kernel tree, for which nothing is installed.
+kdir=$work/kernel
+mkdir -p "$kdir"/{include/config,rust,scripts}
+echo 7.3.9 >"$kdir/include/config/kernel.release"
+echo CONFIG_RUST=y >"$kdir/include/config/auto.conf"
+touch "$kdir"/{Makefile,Module.symvers,scripts/target.json} "$kdir"/rust/lib{core,kernel,bindings}.rmeta
+refused "KDIR= without a kernel to boot" "has no bzImage" run KDIR="$kdir"
+mkdir -p "$kdir/arch/x86/boot"
+touch "$kdir/arch/x86/boot/bzImage"
+
+# asked NAME TEXT ARGUMENT...: make asks the command, which refuses; nothing but the command was built
+asked() {
+	local name=$1 text=$2
+	shift 2
+	if ! make_in "$top" "$@" command="$command" KDIR="$kdir" && grep -qF -- "$text" "$work/log" &&
+		[ "$(cut -d ' ' -f 1-2 "$work/called")" = 'cargo rustc' ]; then
+		echo "ok: $name"
+	else
+		printf 'not ok: %s\n' "$name"
+		cat "$work/log" "$work/called"
+		failed=1
+	fi
+}
+asked "an option that stress has not" "unexpected argument '--engnie'" run STRESS="stress --engnie all"
+asked "a subcommand that slablab has not" "unrecognized subcommand 'stres'" run STRESS=stres
+asked "a value that an option of replay cannot have" "invalid value 'x' for '--pool" replay TRACE="larson --pool x"
+asked "options that exclude each other" "cannot be used with" replay TRACE="larson --json --csv"
+asked "an option without its value" "a value is required" report TRACE="larson --room"
+echo "slablab-trace 1" >"$work/empty.trace"
+asked "a trace without an operation" "there is no operation in it" replay TRACE="$work/empty.trace"
+printf 'slablab-trace 1\nf 1\n' >"$work/wrong.trace"
+asked "a trace with a mistake" "line 2" report TRACE="$work/wrong.trace"
+
+# What is right is not refused: the patterns and engines of the command are those of arguments.sh.
+patterns=$("$command" trace make --help | sed -n 's/^ *- \([a-z0-9-]*\): .*/\1/p' | paste -s -d ' ')
+[ "$(wc -w <<<"$patterns")" -gt 30 ] || die "the patterns of $command are not known"
+accepted "every pattern" clean -n TRACE="$patterns"
+for engine in $("$command" replay --help | sed -n '/--engine/,/^$/p;/Which engines/,/--pool/s/^ *- \([a-z0-9-]*\): .*/\1/p' |
+	sed -n 's/^\([a-z-]*\)$/\1/p'); do
+	accepted "ENGINE=$engine" clean -n ENGINE="$engine"
+done
+accepted "a file" clean -n TRACE="$work/wrong.trace --no-search -"
+accepted "BENCH=" clean -n BENCH="--quick --json x --heap=hybrid"
+accepted "no BENCH=" clean -n BENCH=
+accepted "ACCEL=tcg" clean -n ACCEL=tcg
+accepted "help" help
+
+# A checkout under a path that make cannot work with.
+for name in "with space" with:colon "with#hash" "with'quote" with%percent "with\$dollar"; do
+	mkdir "$work/$name"
+	cp -r "$top"/{Makefile,Kbuild,scripts,rust,harness} "$work/$name/"
+	folder=$work/$name
+	refused "a checkout in '$name'" "contains a space, a colon or another special character" run
+done
+folder=$top
+refused "a cache with a space" "the cache (SLABLAB_CACHE=)" run SLABLAB_CACHE="$work/a b"
+exit $failed
