@@ -36,8 +36,11 @@ module  := $(MO)/slablab.ko
 vendor  := rust/vendor/buddy_system_allocator/src/lib.rs
 image   := build/initramfs.cpio
 
+# Layers of the host's tests, and all of them: scripts/test-host.sh says what each is.
+host_tests := $(addprefix test-,host heap class buddy slab seed hybrid guard doc session trace command rest)
+
 .DEFAULT_GOAL := help
-.PHONY: help setup kernel run shell sim test test-debug test-foreign test-report bench bench-host replay \
+.PHONY: help setup kernel run shell sim test $(host_tests) test-debug test-foreign test-report bench bench-host replay \
 	report record modules modules_install command initramfs uapi rust-analyzer clean distclean FORCE
 
 help:
@@ -48,7 +51,11 @@ help:
 	'  shell           - a prompt in the machine, with the module loaded' \
 	'  sim             - the same stress in this process, without slub: needs cargo, nothing else' \
 	'  bench-host      - hybrid and seed beside other allocators: table, JSON and picture in build/out/' \
-	'  test            - everything that must hold: lints, host tests, tests in the machine' \
+	'  test            - everything that must hold: host tests, lints, tests in the machine' \
+	'  test-host       - the host tests of it, layer by layer from the inside; needs cargo, nothing else' \
+	'  test-heap       - the engines and their debug mode of it; test-seed, test-hybrid, test-guard, … a part' \
+	'  test-session    - the tests of slab_session' \
+	'  test-command    - the tests of the command' \
 	'  test-debug      - the same on the kernel that reports every bug it can, for an hour or two' \
 	'  test-foreign    - stress-ng, from Debian'\''s packages, against the device on that kernel' \
 	'  bench           - what allocators cost in the kernel, beside the targets; in build/out/' \
@@ -85,6 +92,7 @@ help:
 	'  ENGINE=         - on which engine ($(ENGINE))' \
 	'  RECORD=         - the command that record runs in the machine ($(RECORD))' \
 	'  BENCH=          - what bench-host is told ($(BENCH))' \
+	'  KEEP_GOING=1    - have test, test-host and test-heap go on behind a broken layer' \
 	'  BRIEF=1         - have bench only show that it works, and test-debug do a part' \
 	'  V=1             - show the commands'
 
@@ -117,6 +125,10 @@ bench-host:
 test:
 	$(Q)scripts/setup.sh chromium
 	$(Q)scripts/test.sh
+
+# Needs cargo, nothing else.
+$(host_tests):
+	$(Q)scripts/test-host.sh $(if $(KEEP_GOING),-k) $(@:test-%=%)
 
 test-foreign:
 	$(Q)scripts/setup.sh stress-ng
