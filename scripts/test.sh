@@ -102,6 +102,7 @@ while read -r layer about; do
 done < <(scripts/test-host.sh -l)
 stage "KTAP parser" once scripts/tests/ktap.sh
 stage "finder of reports" once scripts/tests/reports.sh
+stage "set-up without privilege" once scripts/tests/setup.sh
 stage "locks and checks of the kernel's build" once scripts/tests/kernel.sh
 stage "arguments of make" once scripts/tests/arguments.sh build/target/debug/slablab
 stage "kernels that Kbuild refuses" once scripts/tests/kbuild.sh

@@ -126,6 +126,15 @@ accepted "no BENCH=" clean -n BENCH=
 accepted "ACCEL=tcg" clean -n ACCEL=tcg
 accepted "help" help
 
+# make sim says that it compiles, where it does, and what it then does.
+make_in "$top" sim command="$work/nothing" && failed=1
+grep -qF 'compiling the command slablab with cargo, once' "$work/log" || { echo "not ok: make sim compiles without a word"; failed=1; }
+printf '#!/bin/sh\necho "ran $*"\n' >"$work/slablab"
+chmod +x "$work/slablab"
+accepted "make sim" sim command="$work/slablab"
+grep -qE '^ran stress .*--target sim .*--engine all' "$work/log" || { echo "not ok: make sim leaves engines out"; failed=1; }
+! grep -q compiling "$work/log" || { echo "not ok: make sim says that it compiles, and does not"; failed=1; }
+
 # A checkout under a path that make cannot work with.
 for name in "with space" with:colon "with#hash" "with'quote" with%percent "with\$dollar"; do
 	mkdir "$work/$name"
