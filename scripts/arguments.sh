@@ -68,6 +68,7 @@ boots() {
 	return 1
 }
 
+[[ " $* " != *' shell '* ]] || [ -t 0 ] || die "make shell needs a terminal: make run STRESS= runs a command without one"
 [ -z "${MO:-}" ] || require_plain MO "$MO"
 require_accelerator
 # A given tree is none of the caller's business: kernel.sh judges it.

@@ -46,13 +46,6 @@ lock() {
 	echo "process $$ ($(id -un) on $(uname -n), since $(date '+%F %T'))" >"$file"
 }
 
-# require_cache WHY: a cache that can be written to
-require_cache() {
-	mkdir -p "$cache" 2>/dev/null || die "the cache $cache cannot be made: set SLABLAB_CACHE= to a folder of your own"
-	[ -w "$cache" ] || die "the cache $cache is read-only and $1: its owner has to run 'make kernel' on this tree," \
-		"with this toolchain; or set SLABLAB_CACHE= to a folder of your own, or KDIR= to a built kernel tree"
-}
-
 # private_apt COMMAND...: apt with lists of its own, so that the suite need not be added to the system
 private_apt() {
 	local program=$1
@@ -92,7 +85,7 @@ unpack() {
 # fetch: leaves a source tree in the cache
 fetch() {
 	local package tree
-	require_cache "has no kernel source"
+	require_cache "has no kernel source" "make kernel"
 	lock "$cache/source.lock" "the kernel's source, which takes a minute or two"
 	if [ "${1:-}" = --if-none ] && newest_cached >/dev/null; then return; fi # another process fetched it
 	package=$(newest_package)
@@ -185,7 +178,7 @@ build_tree() {
 	source=$(source_tree)
 	tree=$cache/kernel-$flavour-$(tree_key "$source")
 	if [ ! -e "$tree/.complete" ]; then
-		require_cache "has no complete kernel $tree"
+		require_cache "has no complete kernel $tree" "make kernel"
 		[ "$flavour" = lab ] || minutes=12
 		lock "$tree.lock" "the kernel '$flavour', which takes some $minutes minutes to build"
 	fi

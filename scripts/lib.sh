@@ -33,6 +33,16 @@ require_accelerator() {
 	esac
 }
 
+# require_cache WHY COMMAND: a cache that can be written to, as it lacks something that COMMAND puts there
+require_cache() {
+	mkdir -p "$cache" 2>/dev/null || die "the cache $cache cannot be made: set SLABLAB_CACHE= to a folder of your own"
+	[ -w "$cache" ] || die "the cache $cache is read-only and $1: its owner has to run '$2' on this tree," \
+		"with this toolchain; or set SLABLAB_CACHE= to a folder of your own, or KDIR= to a built kernel tree"
+}
+
+# require_number WHAT VALUE
+require_number() { [[ $2 =~ ^[1-9][0-9]{0,8}$ ]] || die "$1: '$2' is no number of at least 1"; }
+
 # at_least MINIMUM VERSION
 at_least() { printf '%s\n%s\n' "$1" "$2" | sort -VC; }
 

@@ -31,15 +31,15 @@ files=()
 while getopts ac:ef:ik:m:np:t: option; do
 	case $option in
 	a) asking=yes ;;
-	c) cpus=$OPTARG ;;
+	c) cpus=$OPTARG && require_number -c "$cpus" ;;
 	e) expecting=yes ;;
-	f) files+=("$OPTARG") ;;
+	f) files+=("$OPTARG") && { [ -r "$OPTARG" ] || die "-f: $OPTARG cannot be read"; } ;;
 	i) counting=yes ;;
 	k) words=$OPTARG ;;
-	m) memory=$OPTARG ;;
+	m) memory=$OPTARG && require_number -m "$memory" ;;
 	n) load='' ;;
 	p) parameters=$OPTARG ;;
-	t) timeout=$OPTARG ;;
+	t) timeout=$OPTARG && require_number -t "$timeout" ;;
 	*) usage ;;
 	esac
 done

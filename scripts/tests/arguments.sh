@@ -69,6 +69,7 @@ refused "ACCEL= is checked for every target" "ACCEL=foo is no accelerator" sim A
 refused "TRACE=nosuch" "TRACE=nosuch is neither a file nor a pattern" replay TRACE=nosuch
 refused "a second trace that is none" "TRACE=nosuch is neither" report TRACE="larson --room 896 nosuch"
 refused "an empty TRACE=" "TRACE= is empty" replay TRACE=
+refused "a shell without a terminal" "make shell needs a terminal" shell
 refused "ENGINE=foo" "ENGINE=foo is not one of: all default seed hybrid slub" replay ENGINE=foo
 refused "ENGINE= with a quote" "ENGINE=it's is not one of" replay "ENGINE=it's"
 refused "an empty ENGINE=" "ENGINE= is empty" replay ENGINE=
@@ -111,6 +112,30 @@ echo "slablab-trace 1" >"$work/empty.trace"
 asked "a trace without an operation" "there is no operation in it" replay TRACE="$work/empty.trace"
 printf 'slablab-trace 1\nf 1\n' >"$work/wrong.trace"
 asked "a trace with a mistake" "line 2" report TRACE="$work/wrong.trace"
+
+# direct TEXT SCRIPT ARGUMENT...: a script that is run without make refuses them, and calls nothing
+direct() {
+	local text=$1 script=$2
+	shift 2
+	rm -f "$work/called"
+	if ! KDIR=$kdir INITRAMFS=$0 CONSOLE=$work/console PATH="$work/bin:$PATH" "$top/scripts/$script" "$@" \
+		>"$work/log" 2>&1 </dev/null && grep -qF -- "$text" "$work/log" && [ ! -e "$work/called" ]; then
+		echo "ok: $script $*"
+	else
+		echo "not ok: $script $*"
+		cat "$work/log"
+		failed=1
+	fi
+}
+direct "-c: 'two' is no number" vm.sh -c two true
+direct "-m: '0' is no number" vm.sh -m 0 true
+direct "-t: '1m' is no number" vm.sh -t 1m true
+direct "-f: $work/nosuch cannot be read" vm.sh -f "$work/nosuch" true
+direct "SECONDS: 'long' is no number" test-foreign.sh long
+direct "bench.sh MODULE COMMAND" bench.sh module "$command" --breif
+direct "no stage nosuch" test-debug.sh nosuch
+direct "no such flavour: nosuch" kernel.sh path nosuch
+direct "no layer nosuch" test-host.sh nosuch
 
 # What is right is not refused: the patterns and engines of the command are those of arguments.sh.
 patterns=$("$command" trace make --help | sed -n 's/^ *- \([a-z0-9-]*\): .*/\1/p' | paste -s -d ' ')
