@@ -69,7 +69,7 @@ boots() {
 }
 
 [[ " $* " != *' shell '* ]] || [ -t 0 ] || die "make shell needs a terminal: make run STRESS= runs a command without one"
-[ -z "${MO:-}" ] || require_plain MO "$MO"
+[ -z "${MO:-}" ] || require_plain MO "$(realpath -m "$MO")"
 require_accelerator
 # A given tree is none of the caller's business: kernel.sh judges it.
 "$top/scripts/kernel.sh" check

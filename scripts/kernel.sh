@@ -112,7 +112,7 @@ newest_cached() { printf '%s\n' "$cache"/linux-source-*[0-9] | sort -V | tail -n
 
 # given_source: prints KERNEL_SRC, if a kernel for this lab can be built from it
 given_source() {
-	require_plain KERNEL_SRC "$KERNEL_SRC"
+	require_plain KERNEL_SRC "$(realpath -m "$KERNEL_SRC")"
 	[ -e "$KERNEL_SRC/rust/Makefile" ] || die "KERNEL_SRC=$KERNEL_SRC is no kernel source tree with Rust"
 	require_supported "$(kernel_version "$KERNEL_SRC")"
 	realpath "$KERNEL_SRC"
@@ -205,12 +205,14 @@ lacking() {
 
 # given_tree: prints KDIR, if a module for this lab can be built against it
 given_tree() {
-	local release lacks
-	require_plain KDIR "$KDIR"
+	local release lacks option
+	require_plain KDIR "$(realpath -m "$KDIR")"
 	[ -e "$KDIR/include/config/kernel.release" ] || die "KDIR=$KDIR is no built kernel tree"
 	release=$(cat "$KDIR/include/config/kernel.release")
 	require_supported "${release%%-*}"
-	grep -qx CONFIG_RUST=y "$KDIR/include/config/auto.conf" || die "KDIR=$KDIR was built without CONFIG_RUST"
+	for option in CONFIG_RUST CONFIG_MODULES CONFIG_SMP; do
+		grep -qx "$option=y" "$KDIR/include/config/auto.conf" || die "KDIR=$KDIR was built without $option"
+	done
 	lacks=$(lacking "$KDIR")
 	[ -z "$lacks" ] || die "KDIR=$KDIR lacks ${lacks//$'\n'/, }: a Rust module needs a tree in which" \
 		"the kernel and its modules were built, headers alone are not enough"

@@ -6,7 +6,7 @@
 
 shopt -s inherit_errexit
 
-top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P) # as make has it
 build=$top/build
 logs=$build/log
 cache=${SLABLAB_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/slablab}
@@ -22,7 +22,7 @@ require_plain() {
 			"cannot handle: use a path without it"
 }
 require_plain "the checkout" "$top"
-require_plain "the cache (SLABLAB_CACHE=)" "$cache"
+require_plain "the cache (SLABLAB_CACHE=)" "$(realpath -m "$cache")"
 
 # require_accelerator: checks ACCEL=
 require_accelerator() {

@@ -29,7 +29,7 @@ make_in() {
 	local folder=$1
 	shift
 	rm -f "$work/called"
-	PATH="$work/bin:$PATH" make -C "$folder" --no-print-directory "$@" >"$work/log" 2>&1 </dev/null
+	(cd "$folder" && PATH="$work/bin:$PATH" make "$@") >"$work/log" 2>&1 </dev/null
 }
 
 # refused NAME TEXT ARGUMENT...: make fails in $folder with one line that has this text, and calls nothing
@@ -84,7 +84,7 @@ refused "MO= with a space" "a space" modules MO="$work/a b"
 kdir=$work/kernel
 mkdir -p "$kdir"/{include/config,rust,scripts}
 echo 7.3.9 >"$kdir/include/config/kernel.release"
-echo CONFIG_RUST=y >"$kdir/include/config/auto.conf"
+printf '%s=y\n' CONFIG_RUST CONFIG_MODULES CONFIG_SMP >"$kdir/include/config/auto.conf"
 touch "$kdir"/{Makefile,Module.symvers,scripts/target.json} "$kdir"/rust/lib{core,kernel,bindings}.rmeta
 refused "KDIR= without a kernel to boot" "has no bzImage" run KDIR="$kdir"
 mkdir -p "$kdir/arch/x86/boot"
@@ -167,6 +167,9 @@ for name in "with space" with:colon "with#hash" "with'quote" with%percent "with\
 	folder=$work/$name
 	refused "a checkout in '$name'" "contains a space, a colon or another special character" run
 done
+ln -s "$work/with space" "$work/link"
+folder=$work/link
+refused "a link to such a checkout" "the checkout $(realpath "$work")/with space contains" run
 folder=$top
 refused "a cache with a space" "the cache (SLABLAB_CACHE=)" run SLABLAB_CACHE="$work/a b"
 exit $failed

@@ -143,8 +143,10 @@ mkdir -p "$given"/{include/config,rust,scripts}
 echo 7.3.9 >"$given/include/config/kernel.release"
 : >"$given/include/config/auto.conf"
 touch "$given"/{Makefile,Module.symvers,scripts/target.json} "$given"/rust/lib{core,kernel,bindings}.rmeta
-check "KDIR= without CONFIG_RUST" refuses "KDIR=$given" CONFIG_RUST
-echo CONFIG_RUST=y >"$given/include/config/auto.conf"
+for option in CONFIG_RUST CONFIG_MODULES CONFIG_SMP; do
+	check "KDIR= without $option" refuses "KDIR=$given" "without $option"
+	echo "$option=y" >>"$given/include/config/auto.conf"
+done
 check "a built KDIR= is accepted" env KDIR="$given" "$kernel" check
 for file in Makefile Module.symvers scripts/target.json rust/lib{core,kernel,bindings}.rmeta; do
 	rm "$given/$file"
