@@ -35,6 +35,8 @@ require_supported() {
 # meanwhile. WHAT is what the lock is for, and how long that takes.
 lock() {
 	local file=$1 what=$2 lock_fd pid
+	[ ! -e "$file" ] || [ -w "$file" ] ||
+		die "the lock $file for $what, belongs to $(stat -c %U "$file"): only that user can build there"
 	exec {lock_fd}<>"$file"
 	if ! flock --nonblock "$lock_fd"; then
 		pid=$(sed -n 's/^process \([0-9]*\) .*/\1/p' "$file")
