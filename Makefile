@@ -145,11 +145,11 @@ bench: initramfs
 	$(Q)scripts/bench.sh $(module) $(command) $(if $(BRIEF),--brief)
 
 replay: $(packages)
-	$(call booted,$(command) --check-arguments replay --engine $(ENGINE) $(TRACE))
+	$(call booted,scripts/replay.sh -n $(command) $(ENGINE) $(TRACE))
 	$(Q)scripts/replay.sh $(command) $(ENGINE) $(TRACE)
 
 report: $(packages)
-	$(call booted,$(command) --check-arguments report - --engine $(ENGINE) $(TRACE))
+	$(call booted,scripts/replay.sh -n -p $(command) $(ENGINE) $(TRACE))
 	$(Q)scripts/replay.sh -p $(command) $(ENGINE) $(TRACE)
 
 record: initramfs

@@ -167,9 +167,9 @@ told=$(shown large.html "document.dispatchEvent(new KeyboardEvent('keydown', { k
 expect "1,000,320 of 1,000,320 operations done" "a million operations"
 
 "$command" report report.html larson tree walk binary --target sim --passes 1 >report.txt
-sound report.html
 browse --window-size=1400,2400 --screenshot=wide.png report.html
 browse --window-size=1400,2000 --screenshot=stranger.png strangers.html
+sound report.html
 browse --window-size=1400,2400 --blink-settings=preferredColorScheme=0 --screenshot=dark.png report.html
 # A window of chromium is at least 500 pixels wide, a frame is not.
 echo '<body style="margin: 0"><iframe src="report.html" style="width: 400px; height: 3900px; border: 0">' >frame.html

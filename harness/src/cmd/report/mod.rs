@@ -102,17 +102,6 @@ pub(crate) struct ReportArgs {
     from: Option<PathBuf>,
 }
 
-impl ReportArgs {
-    /// Reads the traces, and does nothing with them.
-    ///
-    /// # Errors
-    ///
-    /// When a trace does not exist or cannot be parsed.
-    pub(crate) fn check(&self) -> anyhow::Result<()> {
-        self.plan.making.load(&self.traces).map(drop)
-    }
-}
-
 /// Runs traces, and writes the page.
 pub(crate) fn run(args: ReportArgs) -> anyhow::Result<ExitCode> {
     let to_stdout = args.page.as_os_str() == "-";
@@ -197,4 +186,15 @@ fn take(
         }
     }
     Ok(())
+}
+
+impl ReportArgs {
+    /// Reads the traces, and does nothing with them.
+    ///
+    /// # Errors
+    ///
+    /// When a trace does not exist or cannot be parsed.
+    pub(crate) fn check(&self) -> anyhow::Result<()> {
+        self.plan.making.load(&self.traces).map(drop)
+    }
 }
