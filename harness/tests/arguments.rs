@@ -53,5 +53,8 @@ fn a_trace_that_does_not_exist_is_an_error() {
     let output = check("replay larson nosuch");
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     let text = String::from_utf8(output.stderr).unwrap();
-    assert!(text.starts_with("error: nosuch: no such file"), "{text}");
+    assert!(
+        text.starts_with("error: ") && text.contains("nosuch"),
+        "{text}"
+    );
 }

@@ -109,7 +109,7 @@ asked "a value that an option of replay cannot have" "invalid value 'x' for '--p
 asked "options that exclude each other" "cannot be used with" replay TRACE="larson --json --csv"
 asked "an option without its value" "a value is required" report TRACE="larson --room"
 echo "slablab-trace 1" >"$work/empty.trace"
-asked "a trace without an operation" "there is no operation in it" replay TRACE="$work/empty.trace"
+asked "a trace without an operation" "there is no operation in" replay TRACE="$work/empty.trace"
 printf 'slablab-trace 1\nf 1\n' >"$work/wrong.trace"
 asked "a trace with a mistake" "line 2" report TRACE="$work/wrong.trace"
 
