@@ -7,7 +7,7 @@ MAKEFLAGS += --no-print-directory
 
 # What `make run` and `make sim` do.
 STRESS ?= stress --engine all --seconds 0.3
-SIM    ?= stress --target sim --seconds 0.5
+SIM    ?= stress --target sim --engine all --seconds 0.5
 
 # What `make replay` and `make report` replay, and on what.
 TRACE  ?= binary larson tree walk
@@ -24,13 +24,23 @@ MO ?= $(CURDIR)/build/module
 
 Q := $(if $(V),,@)
 
+# A bad argument, and a checkout where make cannot work, are told before anything is installed or built.
+quote     = '$(subst ','\'',$(1))'
+variables := ACCEL BENCH ENGINE KDIR KERNEL_SRC MO RECORD SIM SLABLAB_CACHE STRESS TRACE
+complaint := $(shell $(foreach name,$(variables),$(name)=$(call quote,$($(name)))) \
+	scripts/arguments.sh $(MAKECMDGOALS) 2>&1 | sed 's/^error: //')
+$(if $(complaint),$(error $(complaint)))
+
 command := build/target/release/slablab
 module  := $(MO)/slablab.ko
 vendor  := rust/vendor/buddy_system_allocator/src/lib.rs
 image   := build/initramfs.cpio
 
+# Layers of the host's tests, and all of them: scripts/test-host.sh says what each is.
+host_tests := $(addprefix test-,host heap class buddy slab seed hybrid guard doc session trace command rest)
+
 .DEFAULT_GOAL := help
-.PHONY: help setup kernel run shell sim test test-debug test-foreign test-report bench bench-host replay \
+.PHONY: help setup kernel run shell sim test $(host_tests) test-debug test-foreign test-report bench bench-host replay \
 	report record modules modules_install command initramfs uapi rust-analyzer clean distclean FORCE
 
 help:
@@ -39,9 +49,13 @@ help:
 	'* help            - this list' \
 	'  run             - boot the lab and stress every engine through /dev/slablab' \
 	'  shell           - a prompt in the machine, with the module loaded' \
-	'  sim             - the same stress in this process: needs cargo, nothing else' \
+	'  sim             - the same stress in this process, without slub: needs cargo, nothing else' \
 	'  bench-host      - hybrid and seed beside other allocators: table, JSON and picture in build/out/' \
-	'  test            - everything that must hold: lints, host tests, tests in the machine' \
+	'  test            - everything that must hold: host tests, lints, tests in the machine' \
+	'  test-host       - the host tests of it, layer by layer from the inside; needs cargo, nothing else' \
+	'  test-heap       - the engines and their debug mode of it; test-seed, test-hybrid, test-guard, … a part' \
+	'  test-session    - the tests of slab_session' \
+	'  test-command    - the tests of the command' \
 	'  test-debug      - the same on the kernel that reports every bug it can, for an hour or two' \
 	'  test-foreign    - stress-ng, from Debian'\''s packages, against the device on that kernel' \
 	'  bench           - what allocators cost in the kernel, beside the targets; in build/out/' \
@@ -68,6 +82,7 @@ help:
 	'' \
 	'Variables:' \
 	'  KDIR=           - a built kernel tree to use, Linux 7.3 or newer (the lab kernel)' \
+	'  SLABLAB_CACHE=  - where built kernels are kept; may be read-only (~/.cache/slablab)' \
 	'  KERNEL_SRC=     - a kernel source tree to build the lab kernel from (from Debian)' \
 	'  ACCEL=          - kvm or tcg (kvm where a probe boot shows that it works)' \
 	'  MO=             - where the module is built (build/module)' \
@@ -77,16 +92,29 @@ help:
 	'  ENGINE=         - on which engine ($(ENGINE))' \
 	'  RECORD=         - the command that record runs in the machine ($(RECORD))' \
 	'  BENCH=          - what bench-host is told ($(BENCH))' \
+	'  KEEP_GOING=1    - have test, test-host and test-heap go on behind a broken layer' \
 	'  BRIEF=1         - have bench only show that it works, and test-debug do a part' \
 	'  V=1             - show the commands'
 
-run: initramfs
+# What is installed first; for a tree of the user's own, nothing.
+packages := $(if $(KDIR),,setup)
+
+# booted COMMAND ARGUMENT...: has the command check its own arguments before a kernel or a module is
+# built, then makes what is booted.
+define booted
+$(Q)$(MAKE) command
+$(Q)$(1)
+$(Q)$(MAKE) initramfs
+endef
+
+run: $(packages)
+	$(call booted,$(command) --check-arguments $(STRESS))
 	$(Q)scripts/vm.sh slablab $(STRESS)
 
 shell: initramfs
 	$(Q)scripts/vm.sh
 
-sim: $(command)
+sim: command
 	$(Q)$(command) $(SIM)
 
 # A profile of its own: see Cargo.toml.
@@ -97,6 +125,10 @@ bench-host:
 test:
 	$(Q)scripts/setup.sh chromium
 	$(Q)scripts/test.sh
+
+# Needs cargo, nothing else.
+$(host_tests):
+	$(Q)scripts/test-host.sh $(if $(KEEP_GOING),-k) $(@:test-%=%)
 
 test-foreign:
 	$(Q)scripts/setup.sh stress-ng
@@ -112,10 +144,12 @@ test-report: $(command)
 bench: initramfs
 	$(Q)scripts/bench.sh $(module) $(command) $(if $(BRIEF),--brief)
 
-replay: initramfs
+replay: $(packages)
+	$(call booted,scripts/replay.sh -n $(command) $(ENGINE) $(TRACE))
 	$(Q)scripts/replay.sh $(command) $(ENGINE) $(TRACE)
 
-report: initramfs
+report: $(packages)
+	$(call booted,scripts/replay.sh -n -p $(command) $(ENGINE) $(TRACE))
 	$(Q)scripts/replay.sh -p $(command) $(ENGINE) $(TRACE)
 
 record: initramfs
@@ -146,6 +180,7 @@ $(vendor): Cargo.lock
 
 # Static, so that the same file runs here and in the machine, which has no libraries.
 $(command): FORCE
+	$(Q)[ -e $@ ] || echo "compiling the command slablab with cargo, once: some minutes, 300 MB in build/" >&2
 	$(Q)cargo rustc --release --locked -p slablab --bin slablab -- -C target-feature=+crt-static
 
 $(image): $(module) $(command) scripts/initramfs.sh $(wildcard scripts/guest/*)
@@ -161,4 +196,4 @@ clean:
 	$(Q)rm -rf build rust/vendor rust/rust-project.json
 
 distclean: clean
-	$(Q)rm -rf "$${XDG_CACHE_HOME:-$$HOME/.cache}/slablab"
+	$(Q)scripts/kernel.sh forget

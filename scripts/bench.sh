@@ -12,7 +12,7 @@
 set -eu
 . "$(dirname "$0")/lib.sh"
 
-if [ $# -lt 2 ] || [ $# -gt 3 ]; then
+if [ $# -lt 2 ] || [ $# -gt 3 ] || [ "${3:---brief}" != --brief ]; then
 	sed -n '/^# *bench\.sh/s/^# *//p' "$0" >&2
 	exit 2
 fi

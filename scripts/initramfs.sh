@@ -24,6 +24,7 @@ done
 mkdir -p "$root"/{bin,dev,etc,lib,proc,root,sys,tmp}
 cp "$top/scripts/guest/init" "$root/init"
 cp "$top/scripts/guest/debug" "$root/bin/"
+cp "$top/scripts/guest/prompt" "$root/etc/"
 cp /bin/busybox "$root/bin/"
 cp "$module" "$root/lib/slablab.ko"
 strip --strip-debug -o "$root/bin/slablab" "$command"

@@ -7,9 +7,15 @@
 #   kernel.sh build [FLAVOUR]     builds it, if that was not done before
 #   kernel.sh path [FLAVOUR]      prints the built tree (the KDIR of a module), building it first
 #   kernel.sh make-args           prints what a make in that tree wants to be told of the toolchain
+#   kernel.sh check               checks KDIR= and KERNEL_SRC=, and builds nothing
+#   kernel.sh forget              removes everything that the lab keeps in the cache
 #
 # A flavour is a list of fragments in scripts/kernel/, joined by "+"; "lab" unless told.
 # KERNEL_SRC= is a source tree to use instead of Debian's, KDIR= a built tree to use as it is.
+#
+# Several of these may run at once, and the cache may be read-only. A tree that is complete is used
+# without a lock. Each tree is built under a lock of its own, the source is fetched under another one:
+# TREE.lock and source.lock in the cache, which say who holds them.
 
 set -eu
 . "$(dirname "$0")/lib.sh"
@@ -23,6 +29,23 @@ usage() { sed -n '/^# *kernel\.sh/s/^# *//p' "$0" >&2; exit 2; }
 require_supported() {
 	at_least "$kernel_minimum" "$1" || die "Linux $1 is too old: before $kernel_minimum the Rust MiscDevice" \
 		"vtable sets no owner, so nothing pins the module while its device is open and rmmod is a use-after-free"
+}
+
+# lock FILE WHAT: takes a lock until this process and all that it starts have ended, and says who has it
+# meanwhile. WHAT is what the lock is for, and how long that takes.
+lock() {
+	local file=$1 what=$2 lock_fd pid
+	[ ! -e "$file" ] || [ -w "$file" ] ||
+		die "the lock $file for $what, belongs to $(stat -c %U "$file"): only that user can build there"
+	exec {lock_fd}<>"$file"
+	if ! flock --nonblock "$lock_fd"; then
+		pid=$(sed -n 's/^process \([0-9]*\) .*/\1/p' "$file")
+		say "waiting: $(cat "$file") holds the lock for $what"
+		say "It goes on by itself when the lock is free. To stop the other one: kill ${pid:-it} (on its machine)." \
+			"To wait for nobody: KDIR= names a built kernel tree. The lock is $file"
+		flock "$lock_fd"
+	fi
+	echo "process $$ ($(id -un) on $(uname -n), since $(date '+%F %T'))" >"$file"
 }
 
 # private_apt COMMAND...: apt with lists of its own, so that the suite need not be added to the system
@@ -64,12 +87,14 @@ unpack() {
 # fetch: leaves a source tree in the cache
 fetch() {
 	local package tree
-	mkdir -p "$cache"
+	require_cache "has no kernel source" "make kernel"
+	lock "$cache/source.lock" "the kernel's source, which takes a minute or two"
+	if [ "${1:-}" = --if-none ] && newest_cached >/dev/null; then return; fi # another process fetched it
 	package=$(newest_package)
 	[ -n "$package" ] || die "$suite has no linux-source package: name a source tree with KERNEL_SRC="
 	require_supported "${package#linux-source-}"
 	tree=$cache/$package
-	[ ! -e "$tree" ] || return 0
+	if [ -e "$tree" ]; then return; fi
 	rm -f "$cache/$package"_*.deb
 	step "fetching $package (170 MB)" "$logs/kernel-fetch.log" download "$package"
 	step "unpacking $package" "$logs/kernel-unpack.log" unpack "$(echo "$cache/$package"_*.deb)" "$tree"
@@ -79,14 +104,21 @@ fetch() {
 # source_tree: prints the tree that is built from, fetching it if there is none
 source_tree() {
 	if [ -n "${KERNEL_SRC:-}" ]; then
-		[ -e "$KERNEL_SRC/Kbuild" ] || die "KERNEL_SRC=$KERNEL_SRC is no kernel source tree"
-		realpath "$KERNEL_SRC"
+		given_source
 		return
 	fi
-	newest_cached >/dev/null || fetch
+	newest_cached >/dev/null || (fetch --if-none) # in a process of its own: what it locks is free again
 	newest_cached
 }
 newest_cached() { printf '%s\n' "$cache"/linux-source-*[0-9] | sort -V | tail -n 1 | grep -v '\*'; }
+
+# given_source: prints KERNEL_SRC, if a kernel for this lab can be built from it
+given_source() {
+	require_plain KERNEL_SRC "$(realpath -m "$KERNEL_SRC")"
+	[ -e "$KERNEL_SRC/rust/Makefile" ] || die "KERNEL_SRC=$KERNEL_SRC is no kernel source tree with Rust"
+	require_supported "$(kernel_version "$KERNEL_SRC")"
+	realpath "$KERNEL_SRC"
+}
 
 # shellcheck disable=SC2086 # split on purpose
 fragments() { printf "$top/scripts/kernel/%s.config\n" ${flavour//+/ }; }
@@ -108,7 +140,7 @@ tree_key() {
 
 kernel_version() { env -i PATH="$PATH" make -s -C "$1" kernelversion; }
 
-make_args() { echo "LLVM=-$llvm RUSTC=$rustc HOSTRUSTC=$rustc BINDGEN=$bindgen" \
+make_args() { echo "LLVM=-$llvm RUSTC=$rustc HOSTRUSTC=$rustc${bindgen:+ BINDGEN=$bindgen}" \
 	"CLIPPY_DRIVER=$(dirname "$rustc")/clippy-driver RUSTFMT=$(dirname "$rustc")/rustfmt"; }
 
 # kernel_make TREE ARGUMENT...: in a clean environment, as what make and the shell hand down (CLIPPY=1,
@@ -143,19 +175,21 @@ prune() { find "$1" \( -path "$1/scripts" -o -path "$1/tools" -o -path "$1/rust"
 
 # build_tree: prints the path of the built tree
 build_tree() {
-	local source tree version
+	local source tree version minutes=8
 	find_toolchain
-	mkdir -p "$cache"
-	exec 9>"$cache/.lock"
-	flock --timeout 2 9 || { say "waiting for another build of a kernel" && flock 9; }
 	source=$(source_tree)
 	tree=$cache/kernel-$flavour-$(tree_key "$source")
 	if [ ! -e "$tree/.complete" ]; then
+		require_cache "has no complete kernel $tree" "make kernel"
+		[ "$flavour" = lab ] || minutes=12
+		lock "$tree.lock" "the kernel '$flavour', which takes some $minutes minutes to build"
+	fi
+	if [ ! -e "$tree/.complete" ]; then # nor was it built while this process waited
 		version=$(kernel_version "$source")
 		require_supported "$version"
 		mkdir -p "$tree"
 		step "configuring Linux $version ($flavour)" "$logs/kernel-config.log" configure "$tree"
-		step "building Linux $version ($flavour), once, some 8 minutes" "$logs/kernel-build.log" \
+		step "building Linux $version ($flavour), once, some $minutes minutes" "$logs/kernel-build.log" \
 			kernel_make "$tree" bzImage modules
 		prune "$tree"
 		touch "$tree/.complete" # the last thing, so that an interrupted build is never taken for a kernel
@@ -163,14 +197,40 @@ build_tree() {
 	echo "$tree"
 }
 
+# lacking TREE: prints which of the files that a Rust module is built with the tree lacks
+lacking() {
+	local file
+	for file in Makefile Module.symvers scripts/target.json rust/{libcore,libkernel,libbindings}.rmeta; do
+		[ -e "$1/$file" ] || echo "$file"
+	done
+}
+
 # given_tree: prints KDIR, if a module for this lab can be built against it
 given_tree() {
-	local release
+	local release lacks option
+	require_plain KDIR "$(realpath -m "$KDIR")"
 	[ -e "$KDIR/include/config/kernel.release" ] || die "KDIR=$KDIR is no built kernel tree"
 	release=$(cat "$KDIR/include/config/kernel.release")
 	require_supported "${release%%-*}"
-	grep -qx CONFIG_RUST=y "$KDIR/include/config/auto.conf" || die "KDIR=$KDIR was built without CONFIG_RUST"
+	for option in CONFIG_RUST CONFIG_MODULES CONFIG_SMP; do
+		grep -qx "$option=y" "$KDIR/include/config/auto.conf" || die "KDIR=$KDIR was built without $option"
+	done
+	lacks=$(lacking "$KDIR")
+	[ -z "$lacks" ] || die "KDIR=$KDIR lacks ${lacks//$'\n'/, }: a Rust module needs a tree in which" \
+		"the kernel and its modules were built, headers alone are not enough"
 	realpath "$KDIR"
+}
+
+# check_given: checks what was given, without building or fetching anything
+check_given() {
+	[ -z "${KDIR:-}" ] || given_tree >/dev/null
+	[ -z "${KERNEL_SRC:-}" ] || given_source >/dev/null
+}
+
+# forget: removes what this script and its siblings keep in the cache, and nothing else
+forget() {
+	rm -rf "$cache"/kernel-* "$cache"/linux-source-* "$cache"/accelerator-* "$cache"/{apt,tools,source.lock,.lock}
+	[ ! -d "$cache" ] || rmdir --ignore-fail-on-non-empty "$cache"
 }
 
 flavour=${2:-lab}
@@ -182,6 +242,8 @@ case ${1:-} in
 fetch) fetch ;;
 build) build_tree >/dev/null ;;
 path) if [ -n "${KDIR:-}" ]; then given_tree; else build_tree; fi ;;
-make-args) find_toolchain && make_args ;;
+make-args) if [ -n "${KDIR:-}" ]; then find_toolchain --no-bindgen; else find_toolchain; fi && make_args ;;
+check) check_given ;;
+forget) forget ;;
 *) usage ;;
 esac

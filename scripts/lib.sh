@@ -6,13 +6,42 @@
 
 shopt -s inherit_errexit
 
-top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P) # as make has it
 build=$top/build
 logs=$build/log
-cache=${XDG_CACHE_HOME:-$HOME/.cache}/slablab
+cache=${SLABLAB_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/slablab}
 
 say() { printf '%s\n' "$*" >&2; }
 die() { say "error: $*"; exit 1; }
+
+# require_plain WHAT PATH: make splits a path at a space and takes a colon for the end of a target, and
+# the kernel's build refuses both; the other characters mean something to make or to the shell
+require_plain() {
+	[[ $2 != *[[:space:]:\;\#%\$\&\|\<\>\(\)\[\]\{\}\*\?\'\"\`\\]* ]] ||
+		die "$1 $2 contains a space, a colon or another special character, which make and the kernel's build" \
+			"cannot handle: use a path without it"
+}
+require_plain "the checkout" "$top"
+require_plain "the cache (SLABLAB_CACHE=)" "$(realpath -m "$cache")"
+
+# require_accelerator: checks ACCEL=
+require_accelerator() {
+	case ${ACCEL:-} in
+	'' | tcg) ;;
+	kvm) [ -w /dev/kvm ] || die "ACCEL=kvm needs write access to /dev/kvm: use ACCEL=tcg" ;;
+	*) die "ACCEL=$ACCEL is no accelerator: kvm and tcg are" ;;
+	esac
+}
+
+# require_cache WHY COMMAND: a cache that can be written to, as it lacks something that COMMAND puts there
+require_cache() {
+	mkdir -p "$cache" 2>/dev/null || die "the cache $cache cannot be made: set SLABLAB_CACHE= to a folder of your own"
+	[ -w "$cache" ] || die "the cache $cache is read-only and $1: its owner has to run '$2' on this tree," \
+		"with this toolchain; or set SLABLAB_CACHE= to a folder of your own, or KDIR= to a built kernel tree"
+}
+
+# require_number WHAT VALUE
+require_number() { [[ $2 =~ ^[1-9][0-9]{0,8}$ ]] || die "$1: '$2' is no number of at least 1"; }
 
 # at_least MINIMUM VERSION
 at_least() { printf '%s\n%s\n' "$1" "$2" | sort -VC; }
@@ -112,10 +141,12 @@ bindgen_program() {
 	return 1
 }
 
-# find_toolchain: sets rustc, bindgen, llvm and exports LIBCLANG_PATH
+# shellcheck disable=SC2120 # most callers need bindgen
+# find_toolchain [--no-bindgen]: sets rustc, bindgen, llvm and exports LIBCLANG_PATH. A module that is
+# built for a given kernel needs no bindgen: it is then empty if there is none.
 find_toolchain() {
 	rustc=$(kernel_rustc) || die "no rustc >= $rustc_minimum with its library sources: run 'make setup'"
-	bindgen=$(bindgen_program) || die "no bindgen >= $bindgen_minimum: run 'make setup'"
+	bindgen=$(bindgen_program) || [ "${1:-}" = --no-bindgen ] || die "no bindgen >= $bindgen_minimum: run 'make setup'"
 	llvm=$(llvm_major "$rustc")
 	type -P "clang-$llvm" >/dev/null || die "no clang-$llvm, the clang of $rustc's LLVM: run 'make setup'"
 	export LIBCLANG_PATH=${LIBCLANG_PATH:-/usr/lib/llvm-$llvm/lib}

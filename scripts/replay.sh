@@ -4,7 +4,9 @@
 # Replays traces in the lab's machine, which counts instructions, and reports on it: on the screen and
 # in a folder of its own in build/out/.
 #
-#   replay.sh [-p] COMMAND ENGINE [OPTION | TRACE]...
+#   replay.sh [-n] [-p] COMMAND ENGINE [OPTION | TRACE]...
+#
+# With -n the command only checks the arguments, here, before there is a machine.
 #
 # A TRACE is a file here or the name of a pattern, an OPTION one of slablab replay. With -p there is a
 # page to look at, too, and an OPTION is one of slablab report. Fails when an answer was wrong.
@@ -12,6 +14,11 @@
 set -eu
 . "$(dirname "$0")/lib.sh"
 
+checking=''
+if [ "${1:-}" = -n ]; then
+	checking=yes
+	shift
+fi
 page=''
 if [ "${1:-}" = -p ]; then
 	page=yes
@@ -36,6 +43,7 @@ for word; do
 		arguments+=("$word")
 	fi
 done
+[ -z "$checking" ] || exec "$command" --check-arguments "${verb[@]}" --engine "$engine" "$@"
 
 out=$build/out/$(date +%Y%m%d-%H%M%S)
 mkdir -p "$out"

@@ -83,6 +83,7 @@ wanted=$(missing "clang-$llvm" "lld-$llvm" "llvm-$llvm" "libclang-$llvm-dev")
 [ -z "$wanted" ] || install $wanted
 
 if ! bindgen_program >/dev/null; then
+	require_cache "has no bindgen" "make setup"
 	say "will install bindgen 0.72.1 into $cache/tools with cargo"
 	step "building bindgen" "$logs/bindgen.log" \
 		cargo install --locked --root "$cache/tools" bindgen-cli@0.72.1

@@ -11,6 +11,7 @@ set -eu
 cd "$top"
 
 seconds=${1:-60}
+require_number SECONDS "$seconds"
 stress_ng=$(type -P stress-ng) || die "no stress-ng: run 'scripts/setup.sh stress-ng'"
 tree=$(KDIR='' scripts/kernel.sh path lab+debug)
 image=$build/debug/module.cpio

@@ -2,6 +2,9 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # Runs everything that must hold, stage by stage. The last line is "N passed, N failed".
+#
+# The layers of the host's tests come first, from the inside out. A broken one ends the run: all that
+# comes behind is built on it. KEEP_GOING=1 runs the rest nevertheless.
 
 set -eu
 . "$(dirname "$0")/lib.sh"
@@ -18,7 +21,8 @@ counted() {
 # stage NAME TALLY COMMAND...: runs a stage. TALLY LOG STATUS prints its "PASSED FAILED SKIPPED"; where
 # that names no culprit, a bad status is one. What a stage with a failure said is shown whole.
 stage() {
-	local name=$1 tally=$2 log=$logs/test-${1// /-}.log good bad left_out
+	local name=$1 tally=$2 log=${1%% (*} good bad left_out
+	log=$logs/test-${log//[^A-Za-z0-9]/-}.log
 	shift 2
 	watch "$name" "$log" "$@" # sets status
 	read -r good bad left_out < <("$tally" "$log" "$status")
@@ -39,12 +43,6 @@ once() {
 	fi
 }
 
-# cargo_results: the sum of cargo test's "test result:" lines
-cargo_results() {
-	awk '/^test result:/ { passed += $4; failed += $6; skipped += $8 }
-		END { print passed + 0, passed + failed ? failed + 0 : 1, skipped + 0 }' "$1"
-}
-
 ktap_results() { awk -f scripts/ktap.awk "$selftest"; }
 
 shell_scripts() { shellcheck -x -P SCRIPTDIR .ci/run scripts/*.sh scripts/tests/*.sh scripts/guest/*; }
@@ -60,7 +58,11 @@ host_lints() {
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 }
 
-host_tests() { cargo test --workspace --locked --no-fail-fast; }
+# layer_results: what the last line of test-host.sh about the layer says
+layer_results() {
+	awk '/^[a-z]+: [0-9]+ passed, [0-9]+ failed$/ { passed = $2; failed = $4 }
+		END { print passed + 0, failed + 0, 0 }' "$1"
+}
 
 # Fails on a wrong answer of an allocator, never on a slow one.
 host_bench() { make bench-host BENCH=--quick; }
@@ -88,17 +90,31 @@ benches() { make bench BRIEF=1; }
 debug_kernel() { make test-debug BRIEF=1; }
 
 rm -f "$selftest"
+stage "layers of the tests" once scripts/tests/layers.sh
+while read -r layer about; do
+	stage "host tests, $layer ($about)" layer_results scripts/test-host.sh "$layer"
+	if [ "$failed" -ne 0 ] && [ -z "${KEEP_GOING:-}" ]; then
+		say "The layer $layer is broken, and all that is behind it was not run: KEEP_GOING=1 runs it."
+		counted "$passed" "$failed" "$skipped"
+		echo
+		exit 1
+	fi
+done < <(scripts/test-host.sh -l)
 stage "KTAP parser" once scripts/tests/ktap.sh
 stage "finder of reports" once scripts/tests/reports.sh
+stage "set-up without privilege" once scripts/tests/setup.sh
+stage "locks and checks of the kernel's build" once scripts/tests/kernel.sh
+stage "arguments of make" once scripts/tests/arguments.sh build/target/debug/slablab
+stage "kernels that Kbuild refuses" once scripts/tests/kbuild.sh
 stage "shell scripts" once shell_scripts
 stage "format" once formatted
 stage "lints of the host half" once host_lints
-stage "host tests" cargo_results host_tests
 stage "benchmark of the host, briefly" once host_bench
 stage "page of report in a browser" once report_page
 stage "bindings are fresh" once scripts/uapi.sh --check
 stage "lints of the module" once module_lints
 stage "module and command" once guest
+stage "prompt in the machine" once scripts/tests/prompt.sh
 stage "tests in the machine" ktap_results guest_tests
 stage "patience" once patience
 stage "benches" once benches

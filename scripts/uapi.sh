@@ -8,6 +8,7 @@
 
 set -eu
 . "$(dirname "$0")/lib.sh"
+# shellcheck disable=SC2119
 find_toolchain
 
 header=$top/rust/uapi/slablab.h

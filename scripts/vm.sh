@@ -31,15 +31,15 @@ files=()
 while getopts ac:ef:ik:m:np:t: option; do
 	case $option in
 	a) asking=yes ;;
-	c) cpus=$OPTARG ;;
+	c) cpus=$OPTARG && require_number -c "$cpus" ;;
 	e) expecting=yes ;;
-	f) files+=("$OPTARG") ;;
+	f) files+=("$OPTARG") && { [ -r "$OPTARG" ] || die "-f: $OPTARG cannot be read"; } ;;
 	i) counting=yes ;;
 	k) words=$OPTARG ;;
-	m) memory=$OPTARG ;;
+	m) memory=$OPTARG && require_number -m "$memory" ;;
 	n) load='' ;;
 	p) parameters=$OPTARG ;;
-	t) timeout=$OPTARG ;;
+	t) timeout=$OPTARG && require_number -t "$timeout" ;;
 	*) usage ;;
 	esac
 done
@@ -48,6 +48,7 @@ cpus=${cpus:-$([ -n "$counting" ] && echo 1 || echo 2)}
 # The guest's programs are told what their clock counts.
 [ -z "$counting" ] || words="slablab.clock=instructions $words"
 
+require_accelerator
 INITRAMFS=${INITRAMFS:-$build/initramfs.cpio}
 CONSOLE=${CONSOLE:-$logs/console.log}
 KDIR=${KDIR:-$("$top/scripts/kernel.sh" path)}
@@ -57,10 +58,12 @@ kernel=$KDIR/arch/x86/boot/bzImage
 type -P qemu-system-x86_64 >/dev/null || die "no qemu-system-x86_64: run 'make setup'"
 
 # accelerator: prints kvm where a guest boots on it, else tcg. That /dev/kvm is there does not mean
-# that it works, so the first answer comes from a probe boot and is kept.
+# that it works, so the first answer comes from a probe boot and is kept, in the checkout where the cache
+# is read-only.
 accelerator() {
 	local answer
-	answer=$cache/accelerator-$(uname -n)-$(uname -r)
+	answer=accelerator-$(uname -n)-$(uname -r)
+	if [ -w "$cache" ] || [ -e "$cache/$answer" ]; then answer=$cache/$answer; else answer=$build/$answer; fi
 	if [ ! -w /dev/kvm ]; then
 		echo tcg
 		return

@@ -4,8 +4,22 @@
 
 "use strict";
 
-const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue("--" + name).trim();
+const root = document.documentElement;
+const colour = (name) => getComputedStyle(root).getPropertyValue("--" + name).trim();
 const FONT = "12px system-ui, 'Segoe UI', 'DejaVu Sans', sans-serif";
+
+// Hues of engines that page.css does not know.
+const HUES = [285, 340, 185, 60, 250, 100];
+let strangers = 0;
+
+// Returns the variable of the style that has an engine's colour, and makes one where there is none.
+function tint(engine) {
+	const name = "engine-" + engine.replace(/[^\w-]/g, "_");
+	if (!colour(name)) {
+		root.style.setProperty("--" + name, `hsl(${HUES[strangers++ % HUES.length]} 60% var(--stranger))`);
+	}
+	return name;
+}
 
 // Numbers as people read them: as slablab's tables have them.
 const count = (number) => Math.round(number).toLocaleString("en-US");
@@ -24,9 +38,9 @@ function make(tag, properties = {}, ...children) {
 	return element;
 }
 
-const dot = (name) => {
+const dot = (style) => {
 	const mark = make("span", { className: "dot" });
-	mark.style.background = `var(--${name})`;
+	mark.style.background = `var(--${style})`;
 	return mark;
 };
 
@@ -54,7 +68,7 @@ function ticks(most, wanted, binary) {
 
 // Curves over the operations. What does not move is drawn once, the cursor on top of it.
 class Curves {
-	// series: { name, values, low?, high? }, in the colour of that name; marks, in rows: { name, row, at }
+	// series: { name, style, values, low?, high? }; marks, in rows: { style, row, at }. A style is a colour's name.
 	constructor({ title, note, operations, series, marks = [], unit, most, pick }) {
 		Object.assign(this, { operations, series, marks, unit });
 		const values = series.flatMap(({ values, high }) => (high || values).filter((value) => value !== null));
@@ -99,12 +113,12 @@ class Curves {
 			context.textAlign = align;
 			context.fillText(text, at, height - 8);
 		}
-		for (const { name, values, low, high } of this.series) {
-			if (low) this.band(colour(name), low, high);
-			this.line(colour(name), values);
+		for (const { style, values, low, high } of this.series) {
+			if (low) this.band(colour(style), low, high);
+			this.line(colour(style), values);
 		}
-		for (const { name, row, at } of this.marks) {
-			context.fillStyle = colour(name);
+		for (const { style, row, at } of this.marks) {
+			context.fillStyle = colour(style);
 			context.fillRect(this.x(at) - 1, row * 6, 2, 5);
 		}
 		this.still = document.createElement("canvas");
@@ -144,14 +158,14 @@ class Curves {
 		context.drawImage(this.still, 0, 0, this.width, this.height);
 		context.fillStyle = colour("mark");
 		context.fillRect(this.x(frame) - 0.75, 18, 1.5, this.height - 38);
-		this.figures.replaceChildren(...this.series.flatMap(({ name, values }) =>
-			[dot(name), `${name} ${values[frame] === null ? "–" : this.unit(values[frame])}   `]));
+		this.figures.replaceChildren(...this.series.flatMap(({ name, style, values }) =>
+			[dot(style), `${name} ${values[frame] === null ? "–" : this.unit(values[frame])}   `]));
 	}
 }
 
 // Bars side by side: each { label, parts: [{ value, alpha }] }, parts on top of each other. With
 // `least`, heights go by the logarithm from there to `most`.
-function bars(canvas, { entries, most, name, unit, least }) {
+function bars(canvas, { entries, most, style, unit, least }) {
 	const height = 130, { context, width } = pen(canvas, height);
 	const left = 62, base = height - 18, room = base - 8, each = (width - left) / Math.max(1, entries.length);
 	const tall = (value) => !least ? (value / (most || 1)) * room
@@ -166,22 +180,38 @@ function bars(canvas, { entries, most, name, unit, least }) {
 		context.textAlign = "right";
 		context.fillText(unit(value), left - 6, y);
 	}
-	const every = Math.ceil(64 / each);
-	entries.forEach(({ label, parts }, index) => {
+	entries.forEach(({ parts }, index) => {
 		let y = base;
-		context.fillStyle = colour(name);
+		context.fillStyle = colour(style);
 		for (const { value, alpha } of parts) {
 			context.globalAlpha = alpha;
 			context.fillRect(left + index * each + 1, y - tall(value), Math.max(1, each - 2), tall(value));
 			y -= tall(value);
 		}
-		context.globalAlpha = 1;
-		if (index % every === 0) {
-			context.fillStyle = colour("soft");
-			context.textAlign = "center";
-			context.fillText(label, Math.min(left + (index + 0.5) * each, width - 28), height - 7);
-		}
 	});
+	context.globalAlpha = 1;
+	if (entries.every(({ parts }) => parts.every(({ value }) => !value))) {
+		context.fillStyle = colour("soft");
+		context.textAlign = "center";
+		context.fillText("none at this moment", (left + width) / 2, base - room / 2 + 7);
+	}
+	labels(context, entries.map(({ label }) => label), left, each, width, height - 7);
+}
+
+// Labels below bars that are `each` wide, at even steps: as many as there is room for.
+function labels(context, texts, left, each, width, y) {
+	const gap = 8, wide = texts.map((text) => context.measureText(text).width);
+	const every = Math.max(1, Math.ceil((Math.max(0, ...wide) + gap) / each));
+	context.fillStyle = colour("soft");
+	context.textAlign = "left";
+	let taken = -gap;
+	for (let index = 0; index < texts.length; index += every) {
+		// In the middle of its bar, but not over the edge.
+		const from = Math.max(0, Math.min(left + (index + 0.5) * each - wide[index] / 2, width - wide[index]));
+		if (from < taken + gap) continue;
+		context.fillText(texts[index], from, y);
+		taken = from + wide[index];
+	}
 }
 
 // The hue of a slab, by the size of its objects.

@@ -59,7 +59,7 @@ function table(trace) {
 		const no = Object.entries(result.refused).map(([cause, number]) => `${count(number)} ${cause}`);
 		if (result.left_out) no.push(`${count(result.left_out)} left out`);
 		const time = (what) => (times ? count(times[what]) : "–");
-		const row = make("tr", {}, make("td", { className: "left" }, dot(result.engine), result.engine));
+		const row = make("tr", {}, make("td", { className: "left" }, dot(tint(result.engine)), result.engine));
 		const figures = [reserved, percent(space?.utilisation), percent(space?.internal), percent(space?.external),
 			time("p50"), time("p99"), time("max"), no.join(", ") || "–"];
 		row.append(...figures.map((text) => cell("td", text)), failure ? cell("td", "WRONG", false, "bad") : cell("td", "right", false, "good"));
@@ -88,25 +88,38 @@ function legend() {
 	const strength = key({ background: `linear-gradient(90deg, hsl(${hue(128)} 62% 50% / .2), hsl(${hue(128)} 62% 50%))` }, "all", "of these are out: none");
 	strength.querySelector(".swatch").classList.add("ramp");
 	const kinds = new Set(runs.flatMap((run) => (run.film.reel ? run.film.reel.states : []).map(({ kind }) => kind)));
-	const plain = [["large", "large block"], ["free", "free, in the buddy system"]];
+	const plain = [["large", "large block"], ["free", "free pages"]];
 	at("legend").replaceChildren(ramp, strength,
 		...plain.filter(([kind]) => kinds.has(kind)).map(([kind, text]) => key({ background: `var(--${kind})`, outline: "1px solid var(--rule)" }, text)),
 		key({ border: "2px solid var(--mark)" }, "where the last operation was"));
 }
 
-function cards(id, more = "") {
-	const grid = make("div", { className: "cards " + more });
+// Makes a place for cards, in rows that are as long as each other.
+function cards(id) {
+	const grid = make("div", { className: "cards" });
 	at(id).append(grid);
+	drawn.push({ layout: () => balance(grid), show() {} });
 	return grid;
 }
 
-const title = (run, text = "") => make("h3", {}, dot(run.name), run.name + text);
+// The least width of a card, and what is between two, in pixels.
+const CARD = 380, GAP = 18;
+
+// Spreads cards over the rows that they need. One that would be alone in the last row gets all of it.
+function balance(grid) {
+	const number = grid.children.length, most = Math.max(1, Math.floor((grid.clientWidth + GAP) / (CARD + GAP)));
+	const columns = Math.max(1, Math.ceil(number / Math.ceil(number / most)));
+	grid.style.gridTemplateColumns = `repeat(${columns}, minmax(0, 1fr))`;
+	if (number) grid.lastChild.style.gridColumn = columns > 1 && number % columns === 1 ? "1 / -1" : "";
+}
+
+const title = (engine, text = "") => make("h3", {}, dot(tint(engine)), engine + text);
 
 function maps() {
 	const grid = cards("maps");
 	for (const run of runs) {
 		const figures = make("p", { className: "figures", id: "figures-" + run.name });
-		const card = make("div", {}, title(run, run.film.pool_bytes ? `, ${bytes(run.film.pool_bytes)}` : ""), figures);
+		const card = make("div", {}, title(run.name, run.film.pool_bytes ? `, ${bytes(run.film.pool_bytes)}` : ""), figures);
 		grid.append(card);
 		if (run.pages) {
 			const map = new PageMap(run);
@@ -115,7 +128,8 @@ function maps() {
 		} else {
 			const why = !run.film.pool_bytes ? "It has no pool of its own, so there are no pages to draw."
 				: run.film.pool_bytes > DRAWN_MAX ? "Its pool is too large to be drawn."
-				: "It tells no map, and does not do what its design says, from which one could be drawn.";
+				: run.name === "seed" ? "It tells no map, and its blocks are not where the unchanged seed would have them."
+				: "It tells no map.";
 			card.append(make("p", { className: "note", textContent: why }));
 		}
 		drawn.push({ layout() {}, show: (frame) => { figures.textContent = told(run, frame); } });
@@ -130,25 +144,26 @@ function told(run, frame) {
 }
 
 function curves() {
-	const grid = cards("curves", "wide"), operations = rows();
+	const grid = cards("curves"), operations = rows();
 	const most = runs.reduce((one, other) => (one.film.live.at(-1) >= other.film.live.at(-1) ? one : other));
 	const { live, live_min: low, live_max: high } = most.film;
 	const frames = operations.map((_, frame) => frame);
-	const marks = runs.flatMap((run, row) => run.film.refusals.map(({ frame }) => ({ name: run.name, row, at: frame })));
-	const each = (of) => runs.map((run) => ({ name: run.name, values: frames.map((frame) => of(run, frame)) }))
+	const marks = runs.flatMap((run, row) => run.film.refusals.map(({ frame }) => ({ style: tint(run.name), row, at: frame })));
+	const each = (of) => runs.map((run) => ({ name: run.name, style: tint(run.name), values: frames.map((frame) => of(run, frame)) }))
 		.filter(({ values }) => values.some((value) => value !== null));
 	const pick = (frame) => { stop(); show(frame); };
 	const all = [
 		{ title: "Bytes", unit: bytes, marks,
-			series: [{ name: "live", values: live, low, high }, ...runs.map((run) => ({ name: run.name, values: run.film.reserved }))],
+			series: [{ name: "live", style: "live", values: live, low, high },
+				...runs.map((run) => ({ name: run.name, style: tint(run.name), values: run.film.reserved }))],
 			note: "Live is what programs asked for (the band: its least and most between two moments). Of each engine: what it has taken from its pool, or the bytes of its blocks." +
 				(marks.length ? " Ticks at the top: that engine refused something." : "") },
 		{ title: "Lost inside blocks", unit: percent, series: each((run, frame) => run.inside(frame)),
 			note: "Internal fragmentation: of what an engine has taken, the share by which blocks are larger than what was asked for." },
 		{ title: "Kept outside blocks", unit: percent, series: each((run, frame) => run.outside(frame)),
-			note: "Of what an engine has taken from its pool, the share in free objects of slabs and in CPUs' magazines." },
+			note: "Of what an engine has taken from its pool, the share that is in no live block: free objects of slabs, what CPUs keep." },
 		{ title: "Free memory in pieces", unit: percent, most: 1, series: each((run, frame) => run.scattered(frame)),
-			note: "External fragmentation: of what is free in the buddy system, the share outside of the largest free block." },
+			note: "External fragmentation: of the free pages, the share outside of the largest free block." },
 	];
 	for (const one of all.filter(({ series }) => series.length)) {
 		const chart = new Curves({ ...one, operations, pick });
@@ -167,12 +182,12 @@ function insides() {
 		const canvas = make("canvas");
 		canvas.setAttribute("role", "img");
 		canvas.setAttribute("aria-label", `${run.name}${text}`);
-		grid.append(make("div", {}, title(run, text), canvas, make("p", { className: "note", textContent: note })));
-		drawn.push({ layout() {}, show: (frame) => bars(canvas, { entries: entries(frame), most, name: run.name, unit: bytes }) });
+		grid.append(make("div", {}, title(run.name, text), canvas, make("p", { className: "note", textContent: note })));
+		drawn.push({ layout() {}, show: (frame) => bars(canvas, { entries: entries(frame), most, style: tint(run.name), unit: bytes }) });
 	};
 	for (const run of runs.filter((run) => run.film.pool_bytes)) {
 		const size = run.film.class_bytes;
-		add(run, ": classes", "Bytes of each class: full colour is out, paler is kept by CPUs, palest is free in slabs.",
+		if (run.classes.keys().length) add(run, ": classes", "Bytes of each class: full colour is out, paler is kept by CPUs, palest is free in slabs.",
 			(frame) => size.map((bytesEach, index) => {
 				const [used, total, kept] = run.classes.at(index, frame) || [0, 0, 0];
 				return { label: bytes(bytesEach), parts: [{ value: used * bytesEach, alpha: 1 },
@@ -180,12 +195,14 @@ function insides() {
 			}), mostOf(run.classes, (index, [, total]) => total * size[index]));
 		if (!run.tellsOrders) continue;
 		const orders = run.orders.keys();
-		add(run, ": the buddy system", "Bytes in free blocks of each order, by their length.",
+		add(run, ": free blocks", "Bytes in free blocks of each order, by their length.",
 			(frame) => orders.map((order) => ({ label: bytes(2 ** order),
 				parts: [{ value: (run.orders.at(order, frame) || [0])[0] * 2 ** order, alpha: 0.7 }] })),
 			mostOf(run.orders, (order, [free]) => free * 2 ** order));
 	}
-	if (!grid.children.length) grid.append(make("p", { className: "note", textContent: "No engine with a pool was run." }));
+	const silent = runs.filter((run) => !run.film.pool_bytes || !(run.classes.keys().length || run.tellsOrders));
+	if (silent.length) at("insides").append(make("p", { className: "note",
+		textContent: `${silent.map(({ name }) => name).join(", ")}: no classes and no orders of free blocks are told.` }));
 }
 
 function times(trace) {
@@ -207,8 +224,8 @@ function times(trace) {
 		const canvas = make("canvas");
 		canvas.setAttribute("role", "img");
 		canvas.setAttribute("aria-label", `Times of ${engine}`);
-		grid.append(make("div", {}, title({ name: engine }, `: half within ${count(times.p50)}, 99 of 100 within ${count(times.p99)}, the longest ${count(times.max)} ${unit}`), canvas));
-		drawn.push({ layout: () => bars(canvas, { entries, least, most: 1, name: engine, unit: percentOfAny }), show() {} });
+		grid.append(make("div", {}, title(engine, `: half within ${count(times.p50)}, 99 of 100 within ${count(times.p99)}, the longest ${count(times.max)} ${unit}`), canvas));
+		drawn.push({ layout: () => bars(canvas, { entries, least, most: 1, style: tint(engine), unit: percentOfAny }), show() {} });
 	}
 	at("times").append(make("p", { className: "note", textContent: `The share of operations by the ${unit} that they took, four steps to a doubling, the share by its logarithm; ` +
 		`a call that does nothing (${count(timed[0].times.empty_call)} ${unit}) is subtracted.` }));
@@ -229,7 +246,7 @@ function refused() {
 	const list = all.slice(0, REFUSALS_SHOWN).map(({ run, frame, cause, count: number, first, bytes: wanted }) => {
 		const go = make("button", { textContent: count(first) });
 		go.addEventListener("click", () => { stop(); show(frame); });
-		return make("tr", {}, make("td", { className: "left" }, dot(run.name), run.name), make("td", {}, go),
+		return make("tr", {}, make("td", { className: "left" }, dot(tint(run.name)), run.name), make("td", {}, go),
 			...[count(number), cause, bytes(wanted)].map((textContent) => make("td", { textContent })));
 	});
 	at("refused").append(make("p", { textContent: [...totals].map(([name, number]) => `${name} ${count(number)}`).join(" · ") }),
@@ -248,13 +265,16 @@ function show(frame) {
 	for (const one of drawn) one.show(shown);
 }
 
+// Ways to serve an operation that are not told by their names.
+const WAYS = { none: "done", other: "done in its own way", "in place": "done in place" };
+
 // Tells of the last operation what each engine made of it.
 function steps() {
 	const last = runs.map((run) => run.film.last[shown]), step = last[0];
 	const of = step.what === "reallocate" ? "a block to " : step.what === "free" ? "a block of " : "";
 	return [`The last one: ${step.what} ${of}${bytes(step.bytes)}. `, ...runs.flatMap((run, index) => {
-		const how = last[index].done ? `by ${last[index].how}` : last[index].how === "left out" ? "left out" : `refused, ${last[index].how}`;
-		return [dot(run.name), make("span", { className: last[index].done ? "" : "bad", textContent: `${run.name}: ${how}   ` })];
+		const how = last[index].done ? WAYS[last[index].how] || `by ${last[index].how}` : last[index].how === "left out" ? "left out" : `refused, ${last[index].how}`;
+		return [dot(tint(run.name)), make("span", { className: last[index].done ? "" : "bad", textContent: `${run.name}: ${how}   ` })];
 	})];
 }
 

@@ -33,6 +33,12 @@ use crate::cmd::{
 #[derive(Parser)]
 #[command(version, propagate_version = true, arg_required_else_help = true)]
 pub(crate) struct Cli {
+    /// Check the arguments, read the traces that they name, and do nothing else
+    ///
+    /// The Makefile asks for this before it builds a kernel or boots one.
+    #[arg(long, hide = true)]
+    check_arguments: bool,
+
     #[command(subcommand)]
     command: Command,
 }
@@ -86,6 +92,15 @@ impl Cli {
 
     /// Runs the chosen subcommand.
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
+        if self.check_arguments {
+            match &self.command {
+                Command::Replay(args) => args.check()?,
+                Command::Report(args) => args.check()?,
+                // The parser has checked all that can be checked without a target.
+                _ => {}
+            }
+            return Ok(ExitCode::SUCCESS);
+        }
         if !self.command.cleans_up() {
             // Rust has every program ignore SIGPIPE, and each print that is not prepared for EPIPE
             // panics: `slablab … | head -1` must end quietly.

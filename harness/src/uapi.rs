@@ -137,6 +137,8 @@ header_enum! {
         InPlace = SLABLAB_PATH_IN_PLACE, "in place";
         /// What the CPU keeps to itself.
         Magazine = SLABLAB_PATH_MAGAZINE, "magazine";
+        /// In a way of the engine's own.
+        Other = SLABLAB_PATH_OTHER, "other";
     }
 }
 

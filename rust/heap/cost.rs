@@ -21,11 +21,13 @@ pub enum Path {
     InPlace = 5,
     /// From what the CPU keeps to itself.
     Magazine = 6,
+    /// In a way of the engine's own, which has neither slabs nor a buddy system.
+    Other = 7,
 }
 
 impl Path {
     /// All paths, in the order of their numbers.
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::None,
         Self::Slab,
         Self::Growth,
@@ -33,6 +35,7 @@ impl Path {
         Self::Kernel,
         Self::InPlace,
         Self::Magazine,
+        Self::Other,
     ];
 }
 

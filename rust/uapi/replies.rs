@@ -180,6 +180,7 @@ const _: () = {
     assert!(Path::Kernel as u32 == SLABLAB_PATH_KERNEL);
     assert!(Path::InPlace as u32 == SLABLAB_PATH_IN_PLACE);
     assert!(Path::Magazine as u32 == SLABLAB_PATH_MAGAZINE);
+    assert!(Path::Other as u32 == SLABLAB_PATH_OTHER);
     let none = Cost::new(Path::None).to_bits().to_le_bytes();
     assert!(none[1] as u32 == SLABLAB_CAUSE_NONE);
     assert!(none[2] as u32 == SLABLAB_NO_CLASS);

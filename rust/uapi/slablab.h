@@ -106,6 +106,8 @@ enum slablab_path {
 	SLABLAB_PATH_IN_PLACE = 5,
 	/* What the CPU keeps to itself. */
 	SLABLAB_PATH_MAGAZINE = 6,
+	/* A way of the engine's own: it has neither slabs nor a buddy system. */
+	SLABLAB_PATH_OTHER = 7,
 };
 
 /* Why a request was refused. */

@@ -31,11 +31,11 @@ browse() {
 		--allow-file-access-from-files --virtual-time-budget=5000 "$@" 2>>chromium.log
 }
 
-# shown FILE SCRIPT: the page's text after a script was run in it, an element a line
+# shown FILE SCRIPT OPTION...: the page's text after a script was run in it, an element a line
 shown() {
 	local page=${1%.html}-moved.html
 	{ cat "$1"; printf '<script>%s</script>\n' "$2"; } >"$page"
-	browse --dump-dom "$page" | sed 's/<script.*//; s/<[^>]*id="\([a-z-]*\)"[^>]*>/\n#\1 /g; s/<[^>]*>//g' | grep '^#' ||
+	browse "${@:3}" --dump-dom "$page" | sed 's/<script.*//; s/<[^>]*id="\([a-z-]*\)"[^>]*>/\n#\1 /g; s/<[^>]*>//g' | grep '^#' ||
 		die "$page shows nothing"
 }
 
@@ -69,6 +69,95 @@ expect '<title>slablab report</title>' "a hostile name"
 expect '&lt;/script&gt;&lt;img' "a hostile name"
 ! grep -q '<img' <<<"$told" || die "the name of a trace became markup"
 
+# An engine that the page does not know, alone and beside others: one without maps, classes and orders,
+# which serves requests in a way of its own.
+stranger=$(
+	cat <<'END'
+import json, re, sys
+page = open(sys.argv[1], encoding="utf-8").read()
+start = page.index('<script id="document"')
+start = page.index(">", start) + 1
+end = page.index("</script>", start)
+data = json.loads(page[start:end])
+for trace in data["traces"]:
+    for result in trace["engines"]:
+        if result["engine"] == "hybrid":
+            film = result["film"]
+            result["engine"] = "first fit"
+            film.update(reel=None, class_bytes=[], largest_free=[0] * len(film["operations"]),
+                        classes=[[] for _ in film["operations"]], orders=[[] for _ in film["operations"]])
+            for step in filter(None, film["last"]):
+                step["how"] = "other" if step["done"] else step["how"]
+    if len(sys.argv) > 2:
+        trace["engines"] = [result for result in trace["engines"] if result["engine"] == sys.argv[2]]
+safe = json.dumps(data).replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+sys.stdout.write(page[:start] + safe + page[end:])
+END
+)
+python3 -c "$stranger" small.html >strangers.html
+python3 -c "$stranger" small.html "first fit" >stranger.html
+
+# What was painted is written down when the page lays itself out anew.
+# shellcheck disable=SC2016 # the page's program
+spied='
+const texts = new Map(), painted = new Map();
+const draw = CanvasRenderingContext2D.prototype.fillText, fill = CanvasRenderingContext2D.prototype.fillRect;
+CanvasRenderingContext2D.prototype.fillText = function (text, x, y) {
+	const wide = this.measureText(text).width;
+	const from = x - (this.textAlign === "center" ? wide / 2 : this.textAlign === "right" ? wide : 0);
+	if (!texts.has(this.canvas)) texts.set(this.canvas, []);
+	texts.get(this.canvas).push({ text, y, from, to: from + wide });
+	return draw.call(this, text, x, y);
+};
+CanvasRenderingContext2D.prototype.fillRect = function (x, y, width, height) {
+	painted.set(this.canvas, (painted.get(this.canvas) || 0) + (height > 1.5));
+	return fill.call(this, x, y, width, height);
+};
+window.dispatchEvent(new Event("resize"));
+const verdict = [];
+const about = (canvas) => canvas.getAttribute("aria-label");
+for (const [canvas, all] of texts) {
+	const wide = canvas.width / (window.devicePixelRatio || 1);
+	for (const one of all) {
+		if (one.from < -0.5 || one.to > wide + 0.5) verdict.push(`${about(canvas)}: "${one.text}" is cut off`);
+		for (const other of all) {
+			if (one !== other && one.text !== other.text && Math.abs(one.y - other.y) < 8 && one.from < other.to && other.from < one.to)
+				verdict.push(`${about(canvas)}: "${one.text}" lies on "${other.text}"`);
+		}
+	}
+}
+for (const canvas of document.querySelectorAll("#insides canvas, #times canvas"))
+	if (!painted.get(canvas) && !texts.get(canvas)?.some(({ text }) => text === "none at this moment")) verdict.push(`${about(canvas)}: the chart is empty`);
+for (const grid of document.querySelectorAll(".cards")) {
+	const cards = [...grid.children].map((card) => card.getBoundingClientRect());
+	const last = cards.filter(({ top }) => top === cards.at(-1)?.top);
+	if (last.length === 1 && last[0].width < grid.clientWidth - 1) verdict.push(`${grid.parentNode.id}: the last one is alone in its row`);
+}
+const dots = [...document.querySelectorAll("#engines .dot")].map((dot) => getComputedStyle(dot).backgroundColor);
+if (new Set(dots).size !== dots.length) verdict.push(`engines have one colour: ${dots}`);
+if (dots.includes("rgba(0, 0, 0, 0)")) verdict.push("an engine has no colour");
+const paragraph = document.createElement("p");
+paragraph.id = "verdict";
+paragraph.textContent = verdict.length ? [...new Set(verdict)].join("; ") : "sound";
+document.body.append(paragraph);
+'
+# sound FILE: nothing is empty, cut off, alone or without a colour, in windows of several widths
+sound() {
+	local width
+	for width in 500 900 1250 1400; do
+		told=$(shown "$1" "$spied" --window-size=$width,2400 | grep '^#verdict')
+		[ "$told" = '#verdict sound' ] || die "$1, $width pixels wide: $told"
+	done
+}
+sound small.html
+sound strangers.html
+sound stranger.html
+told=$(browse --dump-dom stranger.html | sed '/<script/,$d; s/<[^>]*>/\n/g' | sed -n '/^The engines, side by side/,$p')
+expect 'It tells no map.' "a stranger"
+expect 'first fit: done in its own way' "a stranger"
+expect 'no classes and no orders of free blocks are told' "a stranger"
+! grep -iE 'buddy|does not do|undefined|NaN' <<<"$told" || die "that is said of an engine without a buddy system"
+
 say "the page of a million operations"
 "$command" report -o large.html larson --percent 2084 --target sim --passes 1 --no-search >large.txt
 grep -q '1,000,[0-9]* operations' large.txt || die "that are not a million: $(head -n 1 large.txt)"
@@ -79,9 +168,11 @@ expect "1,000,320 of 1,000,320 operations done" "a million operations"
 
 "$command" report -o report.html larson tree walk binary --target sim --passes 1 >report.txt
 browse --window-size=1400,2400 --screenshot=wide.png report.html
+browse --window-size=1400,2000 --screenshot=stranger.png strangers.html
+sound report.html
 browse --window-size=1400,2400 --blink-settings=preferredColorScheme=0 --screenshot=dark.png report.html
 # A window of chromium is at least 500 pixels wide, a frame is not.
 echo '<body style="margin: 0"><iframe src="report.html" style="width: 400px; height: 3900px; border: 0">' >frame.html
 browse --window-size=500,3900 --screenshot=narrow.png frame.html
-for picture in wide dark narrow; do [ -s $picture.png ] || die "no picture $picture.png"; done
+for picture in wide dark narrow stranger; do [ -s $picture.png ] || die "no picture $picture.png"; done
 say "pictures are in build/report/"

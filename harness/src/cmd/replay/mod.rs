@@ -103,6 +103,17 @@ pub(crate) struct ReplayArgs {
     from: Option<PathBuf>,
 }
 
+impl ReplayArgs {
+    /// Reads the traces, and does nothing with them.
+    ///
+    /// # Errors
+    ///
+    /// When a trace does not exist or cannot be parsed.
+    pub(crate) fn check(&self) -> anyhow::Result<()> {
+        self.plan.making.load(&self.traces).map(drop)
+    }
+}
+
 /// The arguments that say what is done with each trace.
 #[derive(Args)]
 pub(super) struct PlanArgs {

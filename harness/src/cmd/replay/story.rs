@@ -249,6 +249,7 @@ impl Story<'_> {
             Path::Buddy => format!("It is too large for slabs: {}", self.taken()),
             Path::Kernel => "Linux's own allocator served it; it does not tell how.".to_owned(),
             Path::InPlace => "The block stays where it is.".to_owned(),
+            Path::Other => format!("The engine served it in a way of its own{}.", self.work()),
             Path::None => "The engine does not tell how it was served.".to_owned(),
         }
     }
@@ -273,6 +274,7 @@ impl Story<'_> {
             }
             Path::Buddy => format!("It went back to the buddy system{}.", self.merged()),
             Path::Kernel => "Linux's own allocator took it back.".to_owned(),
+            Path::Other => format!("The engine freed it in a way of its own{}.", self.work()),
             Path::InPlace | Path::None => "The engine does not tell where it went.".to_owned(),
         }
     }
@@ -291,7 +293,7 @@ impl Story<'_> {
                 bytes(self.before.pool_bytes)
             ),
             Cause::Exhausted => format!(
-                "nothing left: {} are wanted, {} are free in the buddy system",
+                "nothing left: {} are wanted, {} are free",
                 bytes(wanted),
                 bytes(free)
             ),
@@ -359,6 +361,26 @@ impl Story<'_> {
                     });
                 format!(", after {} with free buddies{to}", times(merges, "merge"))
             }
+        }
+    }
+
+    /// Tells what an engine that is neither slabs nor a buddy system counted.
+    fn work(&self) -> String {
+        let cost = &self.answer.cost;
+        let known = |number: u8| number > 0 && u32::from(number) != uapi::SLABLAB_UNKNOWN;
+        let mut parts = Vec::new();
+        if u32::from(cost.class_index) < self.before.class_count {
+            parts.push(format!("in {}", self.kept()));
+        }
+        if known(cost.splits) {
+            parts.push(format!("after {}", times(cost.splits, "split")));
+        }
+        if known(cost.merges) {
+            parts.push(format!("after {}", times(cost.merges, "merge")));
+        }
+        match parts.is_empty() {
+            true => String::new(),
+            false => format!(": {}", parts.join(", ")),
         }
     }
 
@@ -433,5 +455,70 @@ fn times(number: u8, what: &str) -> String {
     match number {
         1 => format!("one {what}"),
         number => format!("{number} {what}s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::uapi::slablab_cost;
+
+    /// Returns what is told of an allocation and of a free on a path, by an engine with one class.
+    fn told(path: Path, class_index: u8, splits: u8) -> String {
+        let mut stats = Box::<slablab_stats>::default();
+        stats.class_count = 1;
+        stats.classes[0].block_bytes = 48;
+        let op = Op {
+            id: 0,
+            cpu: 0,
+            kind: Kind::Free,
+        };
+        let story = Story {
+            op: &op,
+            answer: Answer {
+                fate: Fate::Done,
+                offset: uapi::NO_OFFSET,
+                usable: 48,
+                cost: slablab_cost {
+                    path: path.raw() as u8,
+                    class_index,
+                    splits,
+                    merges: splits,
+                    order: uapi::SLABLAB_NO_ORDER as u8,
+                    ..Default::default()
+                },
+            },
+            before: stats.clone(),
+            after: stats,
+            searched: 0,
+        };
+        format!("{} {}", story.served(), story.freed())
+    }
+
+    #[test]
+    fn an_engine_with_neither_slabs_nor_a_buddy_system_is_told_of_in_neutral_words() {
+        let unknown = uapi::SLABLAB_UNKNOWN as u8;
+        for path in [Path::Other, Path::None] {
+            for (class, work) in [(unknown, unknown), (unknown, 0), (0, 2), (0, unknown)] {
+                let text = told(path, class, work);
+                for word in ["slab", "buddy", "page", "magazine"] {
+                    assert!(!text.contains(word), "{text}");
+                }
+            }
+        }
+        assert!(told(Path::Buddy, unknown, 0).contains("buddy system"));
+    }
+
+    #[test]
+    fn what_such_an_engine_counts_is_told() {
+        let unknown = uapi::SLABLAB_UNKNOWN as u8;
+        assert_eq!(
+            told(Path::Other, unknown, unknown),
+            "The engine served it in a way of its own. The engine freed it in a way of its own."
+        );
+        assert!(told(Path::Other, 0, 1).starts_with(
+            "The engine served it in a way of its own: in class 0 (blocks of 48 B), after one \
+                 split, after one merge."
+        ));
     }
 }

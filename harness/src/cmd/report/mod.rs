@@ -202,3 +202,14 @@ fn take(
     }
     Ok(())
 }
+
+impl ReportArgs {
+    /// Reads the traces, and does nothing with them.
+    ///
+    /// # Errors
+    ///
+    /// When a trace does not exist or cannot be parsed.
+    pub(crate) fn check(&self) -> anyhow::Result<()> {
+        self.plan.making.load(&self.traces).map(drop)
+    }
+}

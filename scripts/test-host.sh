@@ -1,0 +1,119 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# Runs the tests of the host, layer by layer, the innermost first. A layer that fails ends the run: the
+# layers above it are built on it, and would say less clearly what is broken.
+#
+#   test-host.sh [OPTION]... [LAYER]...     these layers; without one, all of them
+#
+#   -k    keep going: run the layers above a broken one, too
+#   -l    only list the layers and what is in them
+#   -v    show cargo's whole output
+#
+# Panics have no backtraces, unless BACKTRACE=1.
+
+set -eu
+. "$(dirname "$0")/lib.sh"
+cd "$top"
+
+usage() { sed -n '/^# *test-host\.sh/,/^$/s/^# *//p' "$0" >&2; exit 2; }
+
+# From the inside out: a name, what is tested, and the arguments of cargo test. "heap" and "host" stand
+# for several.
+layers=(class buddy slab seed hybrid guard doc session trace command rest)
+heap=(class buddy slab seed hybrid guard doc)
+declare -A about=(
+	[class]="size classes, offsets, costs: what engines share"
+	[buddy]="pages and the buddy system of hybrid"
+	[slab]="slabs of hybrid, the free list of seed"
+	[seed]="the engine seed"
+	[hybrid]="the engine hybrid: heap, magazines, CPUs"
+	[guard]="the debug mode, in front of any engine"
+	[doc]="examples in the documentation of slab_heap, and its fuzz corpus"
+	[session]="handles, quotas, requests: slab_session"
+	[trace]="traces, numbers and tables: slablab_trace, slablab_report"
+	[command]="the command slablab: oracle, workloads, sim, replay, and the command line"
+	[rest]="the other crates: the benchmark of the host"
+)
+inner=(hybrid::tests::buddy hybrid::tests::frames hybrid::tests::slab seed::free_list)
+crates=(slab_heap slab_heap_fuzz slab_session slablab_trace slablab_report slablab)
+
+# tests LAYER: runs the tests of a layer
+tests() {
+	local lib=(-p slab_heap --lib --locked --)
+	case $1 in
+	class) cargo test "${lib[@]}" --skip seed:: --skip hybrid:: --skip guard:: ;;
+	buddy) cargo test "${lib[@]}" "${inner[@]:0:2}" ;;
+	slab) cargo test "${lib[@]}" "${inner[@]:2}" ;;
+	seed) cargo test "${lib[@]}" seed::tests ;;
+	hybrid) cargo test "${lib[@]}" hybrid:: --skip guard:: "${inner[@]/#/--skip=}" ;;
+	guard) cargo test "${lib[@]}" guard:: ;;
+	doc) cargo test -p slab_heap --doc --locked --no-fail-fast && cargo test -p slab_heap_fuzz --locked ;;
+	session) cargo test -p slab_session --locked --no-fail-fast ;;
+	trace) cargo test -p slablab_trace -p slablab_report --locked --no-fail-fast ;;
+	command) cargo test -p slablab --locked --no-fail-fast ;;
+	rest) cargo test --workspace "${crates[@]/#/--exclude=}" --locked --no-fail-fast ;;
+	esac
+}
+
+# told LOG: prints what a learner looks for in the log of a layer that failed: errors of the compiler,
+# or what the tests that failed said
+told() {
+	if grep -q '^test result:' "$1"; then
+		grep -v -E '^(test .* \.\.\. (ok|ignored.*)|running [0-9]+ tests?|failures:|note: run with .*|)$' "$1" |
+			grep -v -E '^ *(Compiling|Finished|Running|Doc-tests) |^error: ([0-9]+ )?(test failed|targets? failed)|^    (`|[a-z_0-9:]+$)' | sed 's/^----/\n&/'
+	else
+		cat "$1"
+	fi
+}
+
+going='' whole=''
+while getopts klv option; do
+	case $option in
+	k) going=yes ;;
+	l)
+		for layer in "${layers[@]}"; do printf '%-8s %s\n' "$layer" "${about[$layer]}"; done
+		exit
+		;;
+	v) whole=yes ;;
+	*) usage ;;
+	esac
+done
+shift $((OPTIND - 1))
+
+wanted=()
+for layer; do
+	case $layer in
+	heap) wanted+=("${heap[@]}") ;;
+	host) wanted+=("${layers[@]}") ;;
+	*)
+		[ -n "${about[$layer]:-}" ] || die "no layer $layer: there are ${layers[*]}; heap is several of them, host all"
+		wanted+=("$layer")
+		;;
+	esac
+done
+[ ${#wanted[@]} -gt 0 ] || wanted=("${layers[@]}")
+
+export RUST_BACKTRACE=${BACKTRACE:-0}
+broken=()
+for layer in "${wanted[@]}"; do
+	if [ ${#broken[@]} -gt 0 ] && [ -z "$going" ]; then
+		say "$layer: not run"
+		continue
+	fi
+	log=$logs/test-host-$layer.log
+	watch "$layer (${about[$layer]})" "$log" tests "$layer"
+	read -r good bad < <(awk '/^test result:/ { good += $4; bad += $6 } END { print good + 0, bad + 0 }' "$log")
+	if [ "$status" -eq 0 ] && [ "$good" -eq 0 ]; then
+		say "$layer: no test is there: test-host.sh names tests that do not exist"
+		status=1
+	fi
+	[ -z "$whole" ] || cat "$log"
+	if [ "$status" -ne 0 ]; then
+		[ -n "$whole" ] || told "$log" >&2
+		broken+=("$layer")
+	fi
+	echo "$layer: $good passed, $bad failed"
+done
+[ ${#broken[@]} -eq 0 ] || die "broken: ${broken[*]}. The first one, ${broken[0]}, is the innermost: mend it first." \
+	"Run it alone with 'make test-${broken[0]}'"

@@ -1,0 +1,173 @@
+#!/bin/bash
+# shellcheck disable=SC2317 # functions are called by check
+# SPDX-License-Identifier: GPL-2.0
+#
+# Tests kernel.sh with a source tree that is built in no time: which lock is taken when, what is said of
+# it, a cache that is read-only, and what KDIR= and KERNEL_SRC= are refused for.
+
+set -eu
+. "$(dirname "$0")/../lib.sh"
+
+kernel=$top/scripts/kernel.sh
+work=$(mktemp -d)
+trap 'rm -f "$source/hold"; wait; rm -rf "$work"' EXIT
+BINDGEN=$(bindgen_program) || die "no bindgen: run 'make setup'"
+export BINDGEN SLABLAB_CACHE=$work/cache
+unset KDIR KERNEL_SRC MAKEFLAGS MAKELEVEL
+source=$SLABLAB_CACHE/linux-source-7.3
+failed=0
+
+# check NAME COMMAND...: a test
+check() {
+	local name=$1
+	shift
+	if "$@"; then
+		echo "ok: $name"
+	else
+		echo "not ok: $name"
+		failed=1
+	fi
+}
+
+# says FILE TEXT...: a file contains all of these
+says() {
+	local file=$1 text
+	shift
+	for text; do
+		grep -qF -- "$text" "$file" || { echo "no \"$text\" in:"; cat "$file"; return 1; }
+	done
+}
+
+# wait_for COMMAND...: waits until it succeeds, at most ten seconds
+wait_for() {
+	local tries=100
+	until "$@"; do
+		tries=$((tries - 1))
+		[ "$tries" -gt 0 ] || { echo "in vain: $*"; return 1; }
+		sleep 0.1
+	done
+}
+
+# make_source TREE: a kernel source whose build writes a line to TREE/built, and waits while there is
+# TREE/hold
+make_source() {
+	mkdir -p "$1/scripts/kconfig" "$1/rust"
+	: >"$1/rust/Makefile"
+	cat >"$1/Makefile" <<-'END'
+		VERSION = 7
+		PATCHLEVEL = 3
+		kernelversion: ; @echo 7.3.9
+		rustavailable olddefconfig modules:
+		allnoconfig: ; @: >$(O)/.config
+		bzImage: ; @echo $(O) >>built; while [ -e hold ]; do sleep 0.05; done
+	END
+	cat >"$1/scripts/kconfig/merge_config.sh" <<-'END'
+		#!/bin/sh
+		# merge_config.sh -m -O TREE CONFIG FRAGMENT...
+		tree=$3
+		shift 4
+		cat "$@" >"$tree/.config"
+	END
+	chmod +x "$1/scripts/kconfig/merge_config.sh"
+}
+make_source "$source"
+
+# read_only COMMAND...: with the cache read-only, also for root
+# shellcheck disable=SC2016 # the inner shell's
+read_only() {
+	if [ "$(id -u)" -eq 0 ]; then
+		unshare --mount sh -c 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && exec "$@"' \
+			"$SLABLAB_CACHE" "$@"
+	else
+		chmod -R a-w "$SLABLAB_CACHE"
+		"$@" || { chmod -R u+w "$SLABLAB_CACHE"; return 1; }
+		chmod -R u+w "$SLABLAB_CACHE"
+	fi
+}
+
+lab=$("$kernel" path lab 2>"$work/log") || { cat "$work/log" >&2; die "the false kernel was not built"; }
+check "a kernel is built" test -e "$lab/.complete"
+
+# A build of another flavour holds its lock.
+touch "$source/hold"
+"$kernel" build lab+debug 2>"$work/first" &
+first=$!
+wait_for grep -q 'lab+debug' "$source/built"
+found_at_once() { [ "$(timeout 5 "$kernel" path lab 2>"$work/log")" = "$lab" ] && [ ! -s "$work/log" ]; }
+check "a complete tree is found while another flavour is built" found_at_once
+
+: >"$work/second"
+"$kernel" build lab+debug 2>>"$work/second" &
+second=$!
+check "who waits for the same flavour says so" wait_for grep -q '^waiting:' "$work/second"
+check "it says which flavour, who builds it and since when" says "$work/second" \
+	"process $first ($(id -un) on $(uname -n), since $(date +%F)" "the kernel 'lab+debug'"
+check "it says what can be done" says "$work/second" "kill $first" "KDIR="
+rm "$source/hold"
+check "the first build ends" wait "$first"
+check "the second one ends" wait "$second"
+check "the second one built nothing" test "$(grep -c 'lab+debug' "$source/built")" = 1
+
+# The download of the source holds its lock.
+exec 8>"$SLABLAB_CACHE/source.lock"
+flock 8
+check "a complete tree is found while source is fetched" found_at_once
+exec 8>&-
+
+# A build that was killed leaves a tree that is not complete, and no lock.
+rm "$lab/.complete"
+: >"$source/built"
+touch "$source/hold"
+setsid "$kernel" build lab 2>"$work/log" &
+killed=$!
+wait_for grep -q 'kernel-lab-' "$source/built"
+kill -KILL -- "-$killed"
+rm "$source/hold"
+check "the tree of a killed build is built again" test "$(timeout 20 "$kernel" path lab 2>/dev/null)" = "$lab"
+
+found_read_only() { [ "$(read_only "$kernel" path lab 2>"$work/log")" = "$lab" ] && [ ! -s "$work/log" ]; }
+check "a complete tree in a read-only cache is used" found_read_only
+rm "$SLABLAB_CACHE"/kernel-lab+debug-*/.complete
+refused_read_only() { ! read_only "$kernel" path lab+debug 2>"$work/log"; }
+check "a read-only cache that lacks the kernel is an error" refused_read_only
+check "the error says what to do" says "$work/log" "read-only" "SLABLAB_CACHE=" "KDIR="
+
+# refuses SETTING TEXT...: `kernel.sh check` refuses it in one line that has these words
+refuses() {
+	local setting=$1
+	shift
+	! env "$setting" "$kernel" check 2>"$work/log" && [ "$(wc -l <"$work/log")" = 1 ] && says "$work/log" "$@"
+}
+given=$work/given
+mkdir -p "$given"/{include/config,rust,scripts}
+echo 7.3.9 >"$given/include/config/kernel.release"
+: >"$given/include/config/auto.conf"
+touch "$given"/{Makefile,Module.symvers,scripts/target.json} "$given"/rust/lib{core,kernel,bindings}.rmeta
+for option in CONFIG_RUST CONFIG_MODULES CONFIG_SMP; do
+	check "KDIR= without $option" refuses "KDIR=$given" "without $option"
+	echo "$option=y" >>"$given/include/config/auto.conf"
+done
+check "a built KDIR= is accepted" env KDIR="$given" "$kernel" check
+for file in Makefile Module.symvers scripts/target.json rust/lib{core,kernel,bindings}.rmeta; do
+	rm "$given/$file"
+	check "KDIR= without $file" refuses "KDIR=$given" "lacks $file:"
+	touch "$given/$file"
+done
+rm "$given/Module.symvers" "$given/scripts/target.json"
+check "KDIR= without two files" refuses "KDIR=$given" "lacks Module.symvers, scripts/target.json:"
+check "KDIR= of nothing" refuses "KDIR=$work/nothing" "no built kernel tree"
+echo 7.2.1 >"$given/include/config/kernel.release"
+check "KDIR= of an old kernel" refuses "KDIR=$given" "7.2.1 is too old"
+check "KDIR= with a space" refuses "KDIR=$work/a b" "a space"
+check "KERNEL_SRC= of no source" refuses "KERNEL_SRC=$given" "no kernel source tree"
+check "KERNEL_SRC= with a colon" refuses "KERNEL_SRC=$work/a:b" "a colon"
+make_source "$work/source"
+check "a KERNEL_SRC= is accepted" env KERNEL_SRC="$work/source" "$kernel" check
+sed -i 's/7\.3\.9/7.2.9/' "$work/source/Makefile"
+check "KERNEL_SRC= of an old kernel" refuses "KERNEL_SRC=$work/source" "7.2.9 is too old"
+check "a cache with a space" refuses "SLABLAB_CACHE=$work/a b" "a space"
+
+touch "$SLABLAB_CACHE/mine"
+"$kernel" forget
+check "forget leaves what is not the lab's" test "$(ls -A "$SLABLAB_CACHE")" = mine
+exit $failed

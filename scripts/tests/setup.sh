@@ -1,0 +1,21 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# Tests that a machine that has everything needs no privilege for the set-up: neither apt-get nor sudo is
+# called, and nothing is built. Run it after setup.sh.
+
+set -eu
+. "$(dirname "$0")/../lib.sh"
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+mkdir "$work/bin"
+for program in apt-get sudo su; do
+	printf '#!/bin/sh\necho "%s $*" >>"%s/called"\nexit 1\n' "$program" "$work" >"$work/bin/$program"
+done
+chmod +x "$work"/bin/*
+
+PATH="$work/bin:$PATH" "$top/scripts/setup.sh" >"$work/log" 2>&1 </dev/null || { cat "$work/log" >&2; die "setup.sh failed"; }
+[ ! -e "$work/called" ] || die "these were called: $(cat "$work/called")"
+[ ! -s "$work/log" ] || { cat "$work/log" >&2; die "setup.sh did something"; }
+echo "ok: nothing is installed twice"
