@@ -17,6 +17,7 @@ mod map;
 mod one_cpu;
 mod opener;
 mod oracle;
+mod real_time;
 mod recorder;
 mod recording;
 mod replay;

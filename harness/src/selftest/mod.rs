@@ -31,6 +31,7 @@ mod pools;
 mod prelude;
 mod processes;
 mod quotas;
+mod reclaim;
 mod replay;
 mod report;
 mod requests;
@@ -137,6 +138,7 @@ const THEMES: &[Theme] = &[
     events::requests::THEME,
     events::concurrency::THEME,
     lockstep::THEME,
+    reclaim::THEME,
     replay::THEME,
     misuse::THEME,
     misuse::refusals::THEME,

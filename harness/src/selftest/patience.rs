@@ -9,8 +9,6 @@
 //! them. Elsewhere nothing is measured. What is shorter than the timer's tick, 4 ms, is not seen.
 
 use std::{
-    ffi::c_int,
-    io,
     sync::atomic::{
         AtomicBool,
         AtomicU64,
@@ -27,6 +25,7 @@ use crate::{
     clock::Clock,
     device::Device,
     one_cpu::OneCpu,
+    real_time,
     uapi::{
         self,
         Engine,
@@ -60,43 +59,6 @@ const BEAT: Duration = Duration::from_millis(1);
 /// The largest block, in bytes: half of a pool.
 const LARGE: u64 = 32 * MIB;
 
-/// What the standard library is linked with.
-mod c {
-    use std::ffi::c_int;
-
-    pub(super) const SCHED_FIFO: c_int = 1;
-
-    #[repr(C)]
-    pub(super) struct Parameters {
-        pub(super) priority: c_int,
-    }
-
-    unsafe extern "C" {
-        pub(super) fn syscall(number: std::ffi::c_long, ...) -> std::ffi::c_long;
-    }
-    pub(super) const SCHED_SETSCHEDULER: std::ffi::c_long = 144;
-}
-
-/// Gives this thread a priority above all that is not of real time.
-fn be_first() -> io::Result<()> {
-    let parameters = c::Parameters { priority: 50 };
-    let (this_thread, policy): (c_int, c_int) = (0, c::SCHED_FIFO);
-    // SAFETY: The kernel reads the parameters, and keeps nothing.
-    let result = unsafe {
-        c::syscall(
-            c::SCHED_SETSCHEDULER,
-            this_thread,
-            policy,
-            &raw const parameters,
-        )
-    };
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
-}
-
 /// A heart that beats on this CPU until it is told to stop.
 struct Heart {
     stop: AtomicBool,
@@ -105,7 +67,7 @@ struct Heart {
 
 impl Heart {
     fn beat(&self) -> Outcome {
-        be_first()?;
+        real_time::become_first()?;
         while !self.stop.load(Ordering::Relaxed) {
             let begin = Instant::now();
             thread::sleep(BEAT);
