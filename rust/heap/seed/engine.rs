@@ -253,7 +253,8 @@ unsafe impl<L: Lock<State> + Sync> Engine for Seed<L> {
             // The crate keeps the buddy system's lists private.
             map: false,
             mmap: true,
-            quick: true,
+            // A free to the buddy system searches all free blocks of its size.
+            quick: false,
         }
     }
 

@@ -27,6 +27,9 @@
 //!   (`freed_slabs_serve_no_other_size`).
 //! - Freeing to the buddy system searches a list of all free blocks of that size for the buddy
 //!   (`a_free_searches_every_free_block_of_its_size`).
+//! - Adding memory merges nothing: two adjacent regions, however much of them is free, serve no
+//!   request over their seam until a block at the seam is freed
+//!   (`adjacent_regions_serve_nothing_over_their_seam`).
 //! - Powers of two from 64 up: a byte takes 64, 4097 bytes take 8192
 //!   (`sizes_are_rounded_up_to_powers_of_two`).
 //! - Free lists live in freed memory (`a_write_after_free_chooses_an_allocation`).
