@@ -8,6 +8,7 @@ use super::{
         order_of, //
     },
     engine::Hybrid,
+    heap::Heap,
     magazine::{
         Cache,
         Counts,
@@ -70,31 +71,7 @@ impl<L: Lock<State> + Sync, P: Platform<Cache>> Hybrid<L, P> {
                 frees: counts.frees,
                 refusals: state.refusals,
             });
-            for (class, held) in Class::all().zip(held) {
-                let slabs = &heap.classes[class.index()];
-                visitor.class(
-                    class.number(),
-                    &ClassStats {
-                        block_bytes: class.bytes() as u64,
-                        total_blocks: (slabs.slabs * class.objects()) as u64,
-                        used_blocks: slabs.used.saturating_sub(held) as u64,
-                        magazine_blocks: held as u64,
-                        growths: slabs.growths,
-                    },
-                );
-            }
-            let mut orders = [OrderStats::default(); ORDERS];
-            for (stock, held) in Stock::all().zip(held) {
-                if let Stock::Pages(pages) = stock {
-                    orders[order_of(pages.count()) as usize].magazine_blocks += held as u64;
-                }
-            }
-            for (order, stats) in orders.iter_mut().enumerate() {
-                let taken = u64::from(heap.large_blocks[order]);
-                stats.used_blocks = taken.saturating_sub(stats.magazine_blocks);
-                stats.free_blocks = heap.buddy.list(order).len.into();
-                visitor.order(order as u8 + PAGE_SHIFT as u8, stats);
-            }
+            tell_parts(heap, &held, visitor);
             visitor.buddy(&BuddyStats {
                 user_bytes: (total - free) as u64,
                 actual_bytes: (total - free) as u64,
@@ -112,5 +89,40 @@ impl<L: Lock<State> + Sync, P: Platform<Cache>> Hybrid<L, P> {
     /// Returns how many blocks of a size magazines hold.
     fn magazine_blocks(&self, stock: Stock) -> usize {
         self.platform.all().map(|cache| cache.len(stock)).sum()
+    }
+}
+
+/// Tells a visitor the figures of each class and order, of which magazines hold the blocks in `held`.
+///
+/// Out of line: with what its caller has, it would be a large frame.
+#[inline(never)]
+fn tell_parts(heap: &Heap, held: &[usize; STOCKS], visitor: &mut dyn Visitor) {
+    for (class, held) in Class::all().zip(held.iter().copied()) {
+        let slabs = &heap.classes[class.index()];
+        visitor.class(
+            class.number(),
+            &ClassStats {
+                block_bytes: class.bytes() as u64,
+                total_blocks: (slabs.slabs * class.objects()) as u64,
+                used_blocks: slabs.used.saturating_sub(held) as u64,
+                magazine_blocks: held as u64,
+                growths: slabs.growths,
+            },
+        );
+    }
+    for order in 0..ORDERS {
+        let held = Stock::all()
+            .zip(held.iter().copied())
+            .filter(|(stock, _)| match stock {
+                Stock::Pages(pages) => order_of(pages.count()) as usize == order,
+                Stock::Class(_) => false,
+            });
+        let held = held.map(|(_, held)| held as u64).sum();
+        let stats = OrderStats {
+            used_blocks: u64::from(heap.large_blocks[order]).saturating_sub(held),
+            magazine_blocks: held,
+            free_blocks: heap.buddy.list(order).len.into(),
+        };
+        visitor.order(order as u8 + PAGE_SHIFT as u8, &stats);
     }
 }

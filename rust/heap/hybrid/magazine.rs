@@ -277,6 +277,14 @@ pub(super) struct Counts {
 }
 
 impl Counts {
+    /// Nothing was done.
+    pub(super) const NONE: Self = Self {
+        allocations: 0,
+        frees: 0,
+        moves: 0,
+        requested_bytes: 0,
+    };
+
     /// Counts an allocation.
     #[inline]
     pub(super) fn allocated(&mut self, told: Told) {
