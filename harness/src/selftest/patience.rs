@@ -37,6 +37,7 @@ use crate::{
 use super::{
     fixture::{
         MIB,
+        POOL_UNIT,
         filled,
         has_map,
         has_pool,
@@ -182,10 +183,12 @@ fn long_calls<'a>(engine: Engine, device: &'a Device, blocks: u64) -> Vec<Long<'
         ));
         calls.push(("SHRINK", Box::new(|| Ok(device.shrink().map(drop)?))));
         calls.push((
-            "BIND to a pool of 256 MiB, and close",
+            "BIND to a pool of 240 MiB, and close",
             Box::new(move || {
                 let other = Device::open()?;
-                let bytes = other.info()?.private_bytes_max.min(256 * MIB);
+                // A pool takes more than its region.
+                let most = other.info()?.private_bytes_max / 16 * 15;
+                let bytes = most.min(256 * MIB) / POOL_UNIT * POOL_UNIT;
                 Ok(other.bind(engine.raw(), uapi::SLABLAB_BIND_PRIVATE, bytes)?)
             }),
         ));
