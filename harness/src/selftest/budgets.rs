@@ -29,7 +29,8 @@ use crate::{
         self,
         BenchPattern,
         BenchSubject,
-        Engine, //
+        Engine,
+        slablab_bench, //
     },
 };
 
@@ -193,7 +194,10 @@ fn a_ring_of_events_for_each_session_can_always_be_had() -> Outcome {
 fn all_that_a_bench_takes_is_charged() -> Outcome {
     let device = Device::open()?;
     for subject in [BenchSubject::Hybrid, BenchSubject::Seed] {
-        let bench = small(subject, BenchPattern::Handover);
+        let bench = slablab_bench {
+            pool_bytes: 64 * MIB,
+            ..small(subject, BenchPattern::Handover)
+        };
         let (charged_before, free_before) = (charged(&device)?, free_bytes()?);
         thread::scope(|scope| {
             // It waits for another thread, and has taken all by then but what it measures with.

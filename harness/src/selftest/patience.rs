@@ -50,6 +50,7 @@ use super::{
 
 theme!("patience" {
     Each no_call_keeps_the_scheduler_out_for_50_ms,
+    Once a_free_that_searches_lets_others_run,
 });
 
 /// The longest that a call may keep the scheduler out.
@@ -222,6 +223,11 @@ fn submit(device: &Device) -> Outcome {
 }
 
 fn no_call_keeps_the_scheduler_out_for_50_ms(engine: Engine) -> Outcome {
+    beside_a_heart(|heart| measure(engine, heart))
+}
+
+/// Does something while a heart beats on the same CPU.
+fn beside_a_heart(act: impl FnOnce(&Heart) -> Outcome) -> Outcome {
     if Clock::of_this_machine() != Clock::Instructions {
         return Err(Verdict::skipped("the clock counts no instructions"));
     }
@@ -232,13 +238,88 @@ fn no_call_keeps_the_scheduler_out_for_50_ms(engine: Engine) -> Outcome {
     };
     thread::scope(|scope| {
         let beating = scope.spawn(|| heart.beat());
-        let measured = measure(engine, &heart);
+        let done = act(&heart);
         heart.stop.store(true, Ordering::Relaxed);
         beating
             .join()
             .unwrap_or_else(|_| Err(Verdict::failed("the heart panicked")))?;
-        measured
+        done
     })
+}
+
+/// Wakes on this CPU until it is told to stop, and returns when it did so.
+fn wakes(begin: Instant, stop: &AtomicBool) -> Outcome<Vec<Duration>> {
+    be_first()?;
+    let mut times = Vec::new();
+    while !stop.load(Ordering::Relaxed) {
+        thread::sleep(BEAT);
+        times.push(begin.elapsed());
+    }
+    Ok(times)
+}
+
+/// Returns by how much the moments at which a thread woke differ, counted from the timer's tick that woke
+/// it: all ticks are multiples of a millisecond apart.
+fn spread(times: &[Duration]) -> Duration {
+    let beat_ns = BEAT.as_nanos() as u64;
+    let phases = times.iter().map(|time| time.as_nanos() as u64 % beat_ns);
+    let mut phases: Vec<_> = phases.collect();
+    phases.sort_unstable();
+    // They lie on a circle. The widest gap is where there are none.
+    let around = phases.iter().zip(phases.iter().skip(1));
+    let gaps = around.map(|(one, next)| next - one);
+    let (Some(first), Some(last)) = (phases.first(), phases.last()) else {
+        return Duration::ZERO;
+    };
+    let widest = gaps.chain([first + beat_ns - last]).max().unwrap_or(0);
+    Duration::from_nanos(beat_ns - widest)
+}
+
+/// Frees blocks of the seed, each of which has it search all free blocks of the same size.
+///
+/// With the scheduler kept out meanwhile, a thread that the tick wakes would run as much later as the
+/// longest search takes.
+fn a_free_that_searches_lets_others_run() -> Outcome {
+    if Clock::of_this_machine() != Clock::Instructions {
+        return Err(Verdict::skipped("the clock counts no instructions"));
+    }
+    let _here = OneCpu::stay()?;
+    let device = private_of(Engine::Seed, 96 * MIB)?;
+    let mut blocks = Vec::new();
+    while let Ok(block) = device.alloc(8192, 8) {
+        blocks.push(block.handle);
+    }
+    // What is left between them has no buddy that is free.
+    for handle in blocks.iter().step_by(2) {
+        device.free(*handle)?;
+    }
+    let (begin, stop) = (Instant::now(), AtomicBool::new(false));
+    let mut free = Duration::ZERO;
+    let times = thread::scope(|scope| {
+        let waking = scope.spawn(|| wakes(begin, &stop));
+        let freed = blocks.iter().skip(1).step_by(2).try_for_each(|handle| {
+            let begin = Instant::now();
+            device.free(*handle)?;
+            if free == Duration::ZERO {
+                free = begin.elapsed();
+            }
+            Ok::<_, Verdict>(())
+        });
+        stop.store(true, Ordering::Relaxed);
+        let times = waking
+            .join()
+            .unwrap_or_else(|_| Err(Verdict::failed("the thread panicked")))?;
+        freed.map(|()| times)
+    })?;
+    holds(
+        times.len() > 20,
+        format_args!("{} ticks are enough", times.len()),
+    )?;
+    let spread = spread(&times);
+    holds(
+        spread < free / 2,
+        format_args!("the scheduler gets in during a free of {free:?}, not up to {spread:?} later"),
+    )
 }
 
 /// Fills a good part of the shared pool with small blocks, half of them freed, and makes each call.
