@@ -83,8 +83,13 @@ const INTERRUPTIONS: usize = 1000;
 
 impl CpuCaches {
     /// Returns the bytes of memory that the caches of all CPUs take.
-    pub(crate) fn bytes(size: CacheSize) -> usize {
+    fn bytes(size: CacheSize) -> usize {
         Self::table_bytes() + Self::entry_bytes(size) * nr_cpu_ids() as usize
+    }
+
+    /// Returns what the caches of all CPUs are charged for.
+    pub(crate) fn charge(size: CacheSize) -> usize {
+        Memory::charge(Self::bytes(size))
     }
 
     /// The bytes of the table of pointers, as a multiple of the entries' alignment.

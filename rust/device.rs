@@ -47,7 +47,8 @@ use kernel::{
     sync::{
         Arc,
         Mutex,
-        SetOnce, //
+        SetOnce,
+        SpinLock, //
     }, //
 };
 use slab_session::{
@@ -83,6 +84,10 @@ struct Bound {
     session: Session,
     flags: u32,
 }
+
+/// The bytes that an open file takes beside its tables and events, in the sizes of the kernel's slabs.
+const SESSION_BYTES: usize = size_of::<OpenFile>().next_power_of_two()
+    + size_of::<SpinLock<Ledger<Tables>>>().next_power_of_two();
 
 /// One open file.
 #[pin_data]
@@ -178,7 +183,7 @@ impl OpenFile {
     fn begin(&self, pool: PoolRef, flags: u32) -> Result<bool> {
         let ledger = Ledger::new(self.lab.limits());
         let ledger = BoxedSpinLock::new(new_spinlock!(ledger, "slablab_ledger"))?;
-        let tables = Tables::new(self.lab.table_entries().clone());
+        let tables = Tables::new(self.lab.tables().clone());
         let private = flags & SLABLAB_BIND_PRIVATE != 0;
         // SAFETY: A `PoolRef` leads to the engine of one pool, which keeps it.
         let session = unsafe { Session::new(pool, ledger, tables, private) };

@@ -16,10 +16,7 @@ use kernel::{
         global_lock, //
     }, //
 };
-use slab_session::{
-    Event,
-    Limits, //
-};
+use slab_session::Limits;
 
 use crate::{
     budget::{
@@ -31,7 +28,10 @@ use crate::{
         EngineKind,
         PoolRef, //
     },
-    tables::Chunk,
+    tables::{
+        Ring,
+        Tables, //
+    },
     uapi::SLABLAB_EVENTS_MAX,
 };
 
@@ -58,8 +58,12 @@ pub(crate) struct Lab {
     shared: [PoolRef; EngineKind::ALL.len()],
     limits: Limits,
     private_bytes: Arc<Budget>,
-    table_entries: Arc<Budget>,
-    events: Arc<Budget>,
+    /// Bytes of all sessions' tables.
+    tables: Arc<Budget>,
+    /// Bytes of rings of events: of each, up to those of the smallest.
+    small_rings: Arc<Budget>,
+    /// Bytes of rings of events: of each, those beyond.
+    large_rings: Arc<Budget>,
     sessions: Arc<Budget>,
 }
 
@@ -72,7 +76,7 @@ const SMALLEST_TABLE: usize = 1024;
 /// Rings of events that can be as large as they may, at once.
 const LARGEST_RINGS: usize = 16;
 
-/// Events that every session has room for, whatever the others do: the budget is for more.
+/// Events that every session has room for, whatever the others do.
 const SMALLEST_RING: usize = 1024;
 
 /// The lab is open while this lives.
@@ -86,6 +90,7 @@ impl Lab {
     /// [`ENOMEM`] when there is no memory for a pool, and one line in the log that says so.
     pub(crate) fn open(parameters: &Parameters) -> Result<Opened> {
         let pool = |kind: EngineKind| {
+            // Root has asked for these, when it loaded the module.
             PoolRef::new(kind, parameters.pool_bytes, None, false).inspect_err(|error| {
                 pr_err!(
                     "no pool of {} MiB: {error:?}\n",
@@ -105,11 +110,15 @@ impl Lab {
                     handles: parameters.session_handles,
                 },
                 private_bytes: Budget::new(parameters.private_bytes)?,
-                table_entries: Budget::new(
-                    LARGEST_TABLES * parameters.session_handles as usize
-                        + SMALLEST_TABLE * parameters.sessions,
+                tables: Budget::new(
+                    LARGEST_TABLES * Tables::charge(parameters.session_handles as usize)
+                        + Tables::charge(SMALLEST_TABLE) * parameters.sessions,
                 )?,
-                events: Budget::new(LARGEST_RINGS * (SLABLAB_EVENTS_MAX as usize - SMALLEST_RING))?,
+                small_rings: Budget::new(Ring::charge(SMALLEST_RING) * parameters.sessions)?,
+                large_rings: Budget::new(
+                    LARGEST_RINGS
+                        * (Ring::charge(SLABLAB_EVENTS_MAX as usize) - Ring::charge(SMALLEST_RING)),
+                )?,
                 sessions: Budget::new(parameters.sessions)?,
             },
             GFP_KERNEL,
@@ -137,14 +146,31 @@ impl Lab {
         self.limits
     }
 
-    /// Returns the budget of all private pools.
+    /// Returns the budget of all private pools, of what is added to shared ones, and of benches.
     pub(crate) fn private_bytes(&self) -> &Arc<Budget> {
         &self.private_bytes
     }
 
-    /// Returns the budget of all sessions' tables, in entries.
-    pub(crate) fn table_entries(&self) -> &Arc<Budget> {
-        &self.table_entries
+    /// Returns the budget of all sessions' tables.
+    pub(crate) fn tables(&self) -> &Arc<Budget> {
+        &self.tables
+    }
+
+    /// Returns the sessions that there may be, and the bytes that their tables and rings may take.
+    pub(crate) fn session_memory_max(&self) -> (usize, usize) {
+        self.session_memory(Budget::max)
+    }
+
+    /// Returns the sessions that there are, and the bytes that their tables and rings take.
+    pub(crate) fn session_memory_used(&self) -> (usize, usize) {
+        self.session_memory(Budget::used)
+    }
+
+    /// Sums up a figure of the budgets of sessions.
+    fn session_memory(&self, figure: fn(&Budget) -> usize) -> (usize, usize) {
+        let bytes = [&self.tables, &self.small_rings, &self.large_rings];
+        let bytes = bytes.into_iter().map(|budget| figure(budget)).sum();
+        (figure(&self.sessions), bytes)
     }
 
     /// Makes room for `events` events of one session.
@@ -152,10 +178,20 @@ impl Lab {
     /// # Errors
     ///
     /// [`EDQUOT`] when all sessions together would have too many, [`ENOMEM`].
-    pub(crate) fn ring(&self, events: usize) -> Result<Chunk<Event>> {
-        let more = events.saturating_sub(SMALLEST_RING);
-        let lease = Lease::new(&self.events, more).ok_or(EDQUOT)?;
-        Chunk::new(events, Event::VACANT, lease)
+    pub(crate) fn ring(&self, events: usize) -> Result<Ring> {
+        let bytes = Ring::charge(events);
+        let small = bytes.min(Ring::charge(SMALLEST_RING));
+        let lease = |budget, bytes| Lease::new(budget, bytes).ok_or(EDQUOT);
+        match Lease::new(&self.small_rings, small) {
+            Some(first) => Ring::new(
+                events,
+                first,
+                Some(lease(&self.large_rings, bytes - small)?),
+            ),
+            // Threads that begin the events of one session at once have a ring each, until all but
+            // one are told EBUSY.
+            None => Ring::new(events, lease(&self.large_rings, bytes)?, None),
+        }
     }
 
     /// Returns the budget of sessions.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The memory of pools.
+//! The memory of pools, and what the kernel takes for it.
 
 use core::{
     alloc::Layout,
@@ -28,6 +28,27 @@ pub(crate) const QUIET: bindings::gfp_t = bindings::GFP_KERNEL_ACCOUNT
     | 1 << bindings::___GFP_RETRY_MAYFAIL_BIT
     | 1 << bindings::___GFP_NOWARN_BIT;
 
+/// The part of the machine's memory, 1/8, that is left to others, whatever budgets say: what belongs
+/// to a file is no process's, so the OOM killer would choose others.
+const RESERVE_SHIFT: u32 = 3;
+
+/// Returns [`ENOMEM`] unless the machine has enough memory left when `bytes` bytes are taken.
+///
+/// An estimate, which others change at the same time.
+pub(crate) fn leave_enough(bytes: usize) -> Result {
+    // SAFETY: The function may be called anywhere, and changes nothing.
+    let available = unsafe { bindings::si_mem_available() };
+    // SAFETY: The counter is there as long as the kernel, and is made to be read like this.
+    let total = unsafe { (&raw const bindings::_totalram_pages.counter).read_volatile() };
+    let left = (available as i64).saturating_sub(total >> RESERVE_SHIFT);
+    let pages = bytes.div_ceil(PAGE_SIZE);
+    if usize::try_from(left).is_ok_and(|left| pages <= left) {
+        Ok(())
+    } else {
+        Err(ENOMEM)
+    }
+}
+
 /// Memory from vmalloc, aligned to its size rounded up to a power of two.
 ///
 /// With that alignment, what an engine does with a pool does not depend on where it lies.
@@ -46,12 +67,26 @@ unsafe impl Send for Memory {}
 // SAFETY: Who shares the value learns where the memory is, and no more.
 unsafe impl Sync for Memory {}
 
+/// Returns the bytes that the kernel takes for `bytes` bytes of kmalloc or kvmalloc, at most.
+pub(crate) fn slab_bytes(bytes: usize) -> usize {
+    // SAFETY: The function takes any size and touches no memory.
+    unsafe { bindings::kmalloc_size_roundup(bytes) }
+}
+
 impl Memory {
+    /// Returns the bytes that the kernel takes for `bytes` bytes: whole pages, at least one, and for
+    /// each of them a pointer by which vmalloc finds it.
+    pub(crate) fn charge(bytes: usize) -> usize {
+        let pages = bytes.div_ceil(PAGE_SIZE).max(1);
+        pages.saturating_mul(PAGE_SIZE + size_of::<*const bindings::page>())
+    }
+
     /// Allocates `bytes` bytes, whose contents are arbitrary.
     ///
     /// # Errors
     ///
-    /// [`EINVAL`] for zero bytes and more than there are addresses, [`ENOMEM`].
+    /// [`EINVAL`] for zero bytes and more than there are addresses, [`ENOMEM`], also when too little
+    /// would be left to others.
     pub(crate) fn new(bytes: usize) -> Result<Self> {
         let align = bytes
             .checked_next_power_of_two()
@@ -61,6 +96,7 @@ impl Memory {
         if bytes == 0 {
             return Err(EINVAL);
         }
+        leave_enough(bytes)?;
         // SAFETY: The old memory is none, which every size and alignment may replace; the flags
         // allow to sleep, and so do our callers.
         let start = unsafe {

@@ -2,10 +2,24 @@
 
 //! Module parameters.
 
+use core::ops::RangeInclusive;
+
 use kernel::prelude::*;
 use slab_session::INDEX_MAX;
 
-use crate::module_parameters;
+/// The parameters as `insmod` was given them.
+mod raw {
+    use kernel::ffi::c_uint;
+
+    // Defined in parameters.c.
+    unsafe extern "C" {
+        pub(super) static slablab_pool_mib: c_uint;
+        pub(super) static slablab_session_mib: c_uint;
+        pub(super) static slablab_session_handles: c_uint;
+        pub(super) static slablab_private_mib_total: c_uint;
+        pub(super) static slablab_sessions_max: c_uint;
+    }
+}
 
 /// The module's parameters, each in its range.
 pub(crate) struct Parameters {
@@ -15,10 +29,22 @@ pub(crate) struct Parameters {
     pub(crate) session_bytes: usize,
     /// Blocks that one session may hold.
     pub(crate) session_handles: u32,
-    /// Bytes of all private pools together.
+    /// Bytes that all private pools together may take.
     pub(crate) private_bytes: usize,
     /// Sessions at once.
     pub(crate) sessions: usize,
+}
+
+/// Reads a parameter, by its name, if it is in its range.
+macro_rules! within {
+    ($variable:ident = $name:literal, $range:expr) => {
+        within(
+            $name,
+            // SAFETY: The variable is written before the module is initialised, and never after.
+            unsafe { raw::$variable },
+            $range,
+        )
+    };
 }
 
 impl Parameters {
@@ -30,45 +56,41 @@ impl Parameters {
     pub(crate) fn read() -> Result<Self> {
         let mib = |mib: u32| (mib as usize) << 20;
         Ok(Self {
-            pool_bytes: mib(within(
-                "pool_mib",
-                module_parameters::pool_mib.value(),
-                1,
-                4096,
-            )?),
-            session_bytes: mib(within(
-                "session_mib",
-                module_parameters::session_mib.value(),
-                1,
-                4096,
-            )?),
-            session_handles: within(
-                "session_handles",
-                module_parameters::session_handles.value(),
-                1,
-                INDEX_MAX + 1,
+            pool_bytes: mib(within!(slablab_pool_mib = "pool_mib", 1..=4096)?),
+            session_bytes: mib(within!(slablab_session_mib = "session_mib", 1..=4096)?),
+            session_handles: within!(
+                slablab_session_handles = "session_handles",
+                1..=INDEX_MAX + 1
             )?,
-            private_bytes: mib(within(
-                "private_mib_total",
-                module_parameters::private_mib_total.value(),
-                0,
-                65_536,
+            private_bytes: mib(within!(
+                slablab_private_mib_total = "private_mib_total",
+                0..=65_536
             )?),
-            sessions: within(
-                "sessions_max",
-                module_parameters::sessions_max.value(),
-                1,
-                4096,
-            )? as usize,
+            sessions: within!(slablab_sessions_max = "sessions_max", 1..=4096)? as usize,
         })
     }
 }
 
+impl kernel::fmt::Display for Parameters {
+    fn fmt(&self, f: &mut kernel::fmt::Formatter<'_>) -> kernel::fmt::Result {
+        write!(
+            f,
+            "pool_mib={} session_mib={} session_handles={} private_mib_total={} sessions_max={}",
+            self.pool_bytes >> 20,
+            self.session_bytes >> 20,
+            self.session_handles,
+            self.private_bytes >> 20,
+            self.sessions
+        )
+    }
+}
+
 /// Returns `value` if it is in its range.
-fn within(name: &str, value: u32, min: u32, max: u32) -> Result<u32> {
-    if (min..=max).contains(&value) {
+fn within(name: &str, value: u32, range: RangeInclusive<u32>) -> Result<u32> {
+    if range.contains(&value) {
         Ok(value)
     } else {
+        let (min, max) = (range.start(), range.end());
         pr_err!("{name}={value} is not in {min} to {max}\n");
         Err(EINVAL)
     }

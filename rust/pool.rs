@@ -2,13 +2,18 @@
 
 //! Pools: an engine, and the memory that it manages.
 
-// Lock order: `Pool::backing` (a mutex), then the engine's own lock (a spinlock). Under the mutex
-// memory is allocated, and user memory touched (SLABLAB_EXTEND's reply), so nothing but extending a
-// pool takes it, and never the mmap hook. Under the engine's lock neither happens.
+// Lock order: `Pool::backing` (a mutex), then the engine's own lock: a spinlock, and a mutex for `seed`,
+// whose frees search lists. Under the former memory is allocated, and user memory touched
+// (SLABLAB_EXTEND's reply), so nothing but extending a pool takes it, and never the mmap hook. Under the
+// engine's lock neither happens.
 
-use core::ops::Deref;
+use core::{
+    mem::MaybeUninit,
+    ops::Deref, //
+};
 
 use kernel::{
+    bindings,
     current,
     new_mutex,
     new_spinlock,
@@ -16,6 +21,7 @@ use kernel::{
     sync::{
         Arc,
         Mutex,
+        SpinLock,
         atomic::{
             Atomic,
             Relaxed, //
@@ -53,8 +59,14 @@ use crate::{
         Lease, //
     },
     cpu_caches::CpuCaches,
-    lock::BoxedSpinLock,
-    memory::Memory,
+    lock::{
+        BoxedMutex,
+        BoxedSpinLock, //
+    },
+    memory::{
+        self,
+        Memory, //
+    },
     slub::Slub, //
 };
 
@@ -101,7 +113,9 @@ fn shadowed<E: Engine>(engine: E) -> Shadowed<E> {
     engine
 }
 
-type SeedEngine = Seed<BoxedSpinLock<seed::State>>;
+/// The lock is one that sleeps: a free may search all free blocks of its size, during which others are
+/// to run.
+type SeedEngine = Seed<BoxedMutex<seed::State>>;
 type HybridEngine = Hybrid<BoxedSpinLock<hybrid::State>, CpuCaches>;
 
 /// An engine in debug mode, which finds stray accesses itself: KASAN is told nothing of its pool.
@@ -141,24 +155,29 @@ impl Caller for Current {
 }
 
 impl AnyEngine {
-    /// Makes an engine for a pool of `bytes` bytes, which has no memory yet.
-    fn new(kind: EngineKind, bytes: usize) -> Result<Self> {
-        Ok(match kind {
-            EngineKind::Seed => Self::Seed(shadowed(seed()?)),
-            EngineKind::Hybrid => Self::Hybrid(shadowed(hybrid(bytes)?)),
-            EngineKind::Slub => Self::Slub(Slub::new(bytes)?),
-        })
-    }
-
-    /// Makes an engine in debug mode for a pool of `bytes` bytes, which has no memory yet.
-    fn guarded(kind: EngineKind, bytes: usize) -> Result<Self> {
-        let engine = match kind {
-            EngineKind::Seed => PoolEngine::Seed(seed()?),
-            EngineKind::Hybrid => PoolEngine::Hybrid(hybrid(bytes)?),
-            EngineKind::Slub => return Err(EOPNOTSUPP),
+    /// Makes an engine without memory, or one of `bytes` bytes if it has no pool; `debug` says whether
+    /// it is in debug mode.
+    ///
+    /// It is made where it is to stay: an engine is too large for the stack.
+    fn init(kind: EngineKind, bytes: usize, debug: bool) -> impl Init<Self, Error> {
+        let init = move |slot: *mut Self| {
+            // SAFETY: The slot is valid for writes, by the contract of `init_from_closure`.
+            let slot = unsafe { &mut *slot.cast::<MaybeUninit<Self>>() };
+            match (kind, debug) {
+                (EngineKind::Seed, false) => put_seed(slot),
+                (EngineKind::Hybrid, false) => put_hybrid(slot, bytes),
+                (EngineKind::Slub, false) => {
+                    slot.write(Self::Slub(Slub::new(bytes)?));
+                    Ok(())
+                }
+                (EngineKind::Seed, true) => put_guarded(slot, PoolEngine::Seed(seed()?)),
+                (EngineKind::Hybrid, true) => put_guarded(slot, PoolEngine::Hybrid(hybrid(bytes)?)),
+                (EngineKind::Slub, true) => Err(EOPNOTSUPP),
+            }
         };
-        let state = BoxedSpinLock::new(new_spinlock!(guard::State::new(), "slablab_guard"))?;
-        Ok(Self::Guarded(Guard::new(engine, state, Current)))
+        // SAFETY: The closure initialises the slot when it returns `Ok`, and leaves it alone when it
+        // returns an error.
+        unsafe { pin_init::init_from_closure(init) }
     }
 
     /// Returns the engine's debug mode, if it is in that.
@@ -171,29 +190,101 @@ impl AnyEngine {
 }
 
 fn seed() -> Result<SeedEngine> {
-    let state = BoxedSpinLock::new(new_spinlock!(seed::State::new(), "slablab_seed"))?;
+    let state = constant(|| const { seed::State::new() });
+    let state = BoxedMutex::new(new_mutex!(state, "slablab_seed"))?;
     Ok(Seed::new(state))
 }
 
-fn hybrid(bytes: usize) -> Result<HybridEngine> {
-    let state = BoxedSpinLock::new(new_spinlock!(hybrid::State::new(), "slablab_hybrid"))?;
+fn hybrid(pool_bytes: usize) -> Result<HybridEngine> {
+    let state = constant(|| const { hybrid::State::new() });
+    let state = BoxedSpinLock::new(new_spinlock!(state, "slablab_hybrid"))?;
     Ok(Hybrid::new(
         state,
-        CpuCaches::new(CacheSize::for_pool(bytes))?,
+        CpuCaches::new(CacheSize::for_pool(pool_bytes))?,
     ))
 }
 
-/// A region's memory, and what it takes of the budget that the pool is charged to.
+// Each of these puts an engine where it is to stay. They are functions of their own because an engine is
+// on its way through the stack, some 700 bytes of it, which the frame of one function would have for each.
+
+#[inline(never)]
+fn put_seed(slot: &mut MaybeUninit<AnyEngine>) -> Result {
+    slot.write(AnyEngine::Seed(shadowed(seed()?)));
+    Ok(())
+}
+
+#[inline(never)]
+fn put_hybrid(slot: &mut MaybeUninit<AnyEngine>, pool_bytes: usize) -> Result {
+    slot.write(AnyEngine::Hybrid(shadowed(hybrid(pool_bytes)?)));
+    Ok(())
+}
+
+/// Puts an engine in debug mode there.
+#[inline(never)]
+fn put_guarded(slot: &mut MaybeUninit<AnyEngine>, engine: PoolEngine) -> Result {
+    let state = constant(|| const { guard::State::new() });
+    let state = BoxedSpinLock::new(new_spinlock!(state, "slablab_guard"))?;
+    slot.write(AnyEngine::Guarded(Guard::new(engine, state, Current)));
+    Ok(())
+}
+
+/// Writes what `value` returns, a constant, to where it is to stay.
+///
+/// The compiler copies it there from the module's constants: there is no copy on the stack, for which
+/// such a value is too large. `scripts/stack-frames.py` checks that.
+pub(crate) fn constant<T>(value: impl FnOnce() -> T) -> impl Init<T> {
+    let init = |slot: *mut T| {
+        // SAFETY: The slot is valid for writes, by the contract of `init_from_closure`.
+        unsafe { slot.write(value()) };
+        Ok(())
+    };
+    // SAFETY: The closure initialises the slot.
+    unsafe { pin_init::init_from_closure(init) }
+}
+
+/// Returns how many CPUs there may be.
+pub(crate) fn possible_cpus() -> usize {
+    // SAFETY: The number is there as long as the kernel, and does not change once it has booted.
+    unsafe { (&raw const bindings::__num_possible_cpus).read() as usize }
+}
+
+/// Returns the bytes that a pool takes beside its regions: for its structures, and for what CPUs keep.
+fn fixed_bytes(kind: EngineKind, pool_bytes: usize, debug: bool) -> usize {
+    let engine = match kind {
+        EngineKind::Seed => memory::slab_bytes(size_of::<Mutex<seed::State>>()),
+        EngineKind::Hybrid => {
+            memory::slab_bytes(size_of::<SpinLock<hybrid::State>>())
+                + CpuCaches::charge(CacheSize::for_pool(pool_bytes))
+        }
+        EngineKind::Slub => 0,
+    };
+    let guard = if debug {
+        memory::slab_bytes(size_of::<SpinLock<guard::State>>())
+    } else {
+        0
+    };
+    let regions = memory::slab_bytes(REGIONS_MAX * size_of::<Region>());
+    memory::slab_bytes(size_of::<Pool>()) + regions + engine + guard
+}
+
+/// Takes `bytes` bytes of a budget, if there is one.
+///
+/// # Errors
+///
+/// [`EDQUOT`].
+fn lease(budget: Option<&Arc<Budget>>, bytes: usize) -> Result<Option<Lease>> {
+    match budget {
+        Some(budget) => Ok(Some(Lease::new(budget, bytes).ok_or(EDQUOT)?)),
+        None => Ok(None),
+    }
+}
+
+/// A region's memory, and what it takes of a budget.
 struct Region {
     _memory: Memory,
     _table: Memory,
+    // Dropped last: what is counted is never less than what is there.
     _lease: Option<Lease>,
-}
-
-/// The regions of a pool, and the budget that they are charged to if there is one.
-struct Backing {
-    regions: [Option<Region>; REGIONS_MAX],
-    budget: Option<Arc<Budget>>,
 }
 
 /// An engine and its memory.
@@ -207,8 +298,13 @@ pub(crate) struct Pool {
     kind: EngineKind,
     engine: AnyEngine,
     regions: Atomic<u32>,
+    /// The bytes of all leases.
+    charge: Atomic<usize>,
+    /// The regions, of which there is room for [`REGIONS_MAX`].
     #[pin]
-    backing: Mutex<Backing>,
+    backing: Mutex<KVec<Region>>,
+    /// Dropped last, as that of a region.
+    _lease: Option<Lease>,
 }
 
 /// A reference to a pool that leads to its engine.
@@ -225,8 +321,8 @@ impl Deref for PoolRef {
 }
 
 impl PoolRef {
-    /// Makes a pool of `bytes` bytes, charged to `budget` if there is one; `debug` says whether it is
-    /// in debug mode.
+    /// Makes a pool of `bytes` bytes. All that it takes is charged to `budget`, if there is one, before
+    /// it is taken; `debug` says whether the pool is in debug mode.
     ///
     /// # Errors
     ///
@@ -235,30 +331,28 @@ impl PoolRef {
     pub(crate) fn new(
         kind: EngineKind,
         bytes: usize,
-        budget: Option<Arc<Budget>>,
+        budget: Option<&Arc<Budget>>,
         debug: bool,
     ) -> Result<Self> {
-        let engine = if debug {
-            AnyEngine::guarded(kind, bytes)?
-        } else {
-            AnyEngine::new(kind, bytes)?
-        };
+        let fixed_bytes = fixed_bytes(kind, bytes, debug);
+        let lease = lease(budget, fixed_bytes)?;
+        let charge = lease.as_ref().map_or(0, |_| fixed_bytes);
+        memory::leave_enough(fixed_bytes)?;
+        let backing = KVec::with_capacity(REGIONS_MAX, GFP_KERNEL_ACCOUNT)?;
         // INVARIANT: The engine has no memory, and there is none.
-        let backing = Backing {
-            regions: [const { None }; REGIONS_MAX],
-            budget,
-        };
         let pool = Arc::pin_init(
-            pin_init!(Pool {
+            try_pin_init!(Pool {
+                engine <- AnyEngine::init(kind, bytes, debug),
                 kind,
-                engine,
                 regions: Atomic::new(0),
+                charge: Atomic::new(charge),
                 backing <- new_mutex!(backing, "slablab_backing"),
+                _lease: lease,
             }),
             GFP_KERNEL_ACCOUNT,
         )?;
         if pool.engine.capabilities().pool {
-            pool.extend(bytes, |_, _| Ok(()))?;
+            pool.extend(bytes, budget, |_, _| Ok(()))?;
         }
         Ok(Self(pool))
     }
@@ -285,16 +379,12 @@ impl Pool {
         self.regions.load(Relaxed)
     }
 
-    /// Returns what a region of `bytes` bytes counts for: in debug mode, also for its records.
-    fn charge(&self, bytes: usize) -> usize {
-        let records = self
-            .engine
-            .debug()
-            .map_or(0, |_| self.engine.table_bytes(bytes));
-        bytes.saturating_add(records)
+    /// Returns the bytes that the pool takes of budgets.
+    pub(crate) fn charge(&self) -> usize {
+        self.charge.load(Relaxed)
     }
 
-    /// Adds a region of `bytes` bytes.
+    /// Adds a region of `bytes` bytes. It and its table are charged to `budget`, if there is one.
     ///
     /// `announce` is told the region's number and the pool's bytes before either counts, and if it
     /// fails they never do.
@@ -307,6 +397,7 @@ impl Pool {
     pub(crate) fn extend(
         &self,
         bytes: usize,
+        budget: Option<&Arc<Budget>>,
         announce: impl FnOnce(u32, usize) -> Result,
     ) -> Result {
         if !self.engine.capabilities().pool {
@@ -315,32 +406,39 @@ impl Pool {
         if bytes == 0 || bytes % REGION_UNIT != 0 {
             return Err(EINVAL);
         }
-        let mut backing = self.backing.lock();
-        let Backing { regions, budget } = &mut *backing;
-        let number = regions.iter().flatten().count();
-        let slot = regions.get_mut(number).ok_or(ENOSPC)?;
-        let lease = match budget {
-            Some(budget) => Some(Lease::new(budget, self.charge(bytes)).ok_or(EDQUOT)?),
-            None => None,
-        };
+        let mut regions = self.backing.lock();
+        let number = regions.len();
+        if number >= REGIONS_MAX {
+            return Err(ENOSPC);
+        }
+        let table_bytes = self.engine.table_bytes(bytes);
+        let charge = Memory::charge(bytes).saturating_add(Memory::charge(table_bytes));
+        let lease = lease(budget, charge)?;
         if bytes > REGION_BYTES_MAX {
             return Err(EINVAL);
         }
+        let charge = lease.as_ref().map_or(0, |_| charge);
         let memory = Memory::new(bytes)?;
-        let table = Memory::zeroed(self.engine.table_bytes(bytes))?;
+        let table = Memory::zeroed(table_bytes)?;
         announce(number as u32, self.engine.capacity() + bytes)?;
         let (start, table_start) = (memory.start(), table.start());
-        // SAFETY: Memory and table are new, nobody else's, and stay as long as the engine (the type
-        // invariant), whose field is dropped first; the table is zeros, and page-aligned.
-        let added = unsafe { self.engine.add_region(start, memory.bytes(), table_start) };
-        added.map_err(region_error)?;
-        // INVARIANT: The engine has just got this memory.
-        *slot = Some(Region {
+        let region = Region {
             _memory: memory,
             _table: table,
             _lease: lease,
-        });
+        };
+        // Before the engine has the memory, which must not fail afterwards. There is room.
+        regions.push(region, GFP_KERNEL_ACCOUNT)?;
+        // SAFETY: Memory and table are new, nobody else's, and stay as long as the engine (the type
+        // invariant), whose field is dropped first; the table is zeros, and page-aligned.
+        let added = unsafe { self.engine.add_region(start, bytes, table_start) };
+        if let Err(error) = added {
+            // INVARIANT: The engine does not have this memory.
+            regions.pop();
+            return Err(region_error(error));
+        }
         self.regions.store(number as u32 + 1, Relaxed);
+        self.charge.fetch_add(charge, Relaxed);
         Ok(())
     }
 }

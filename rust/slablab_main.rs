@@ -35,7 +35,6 @@ mod device;
 mod lab;
 mod lock;
 mod memory;
-#[forbid(unsafe_code)]
 mod parameters;
 mod pin;
 mod pool;
@@ -60,28 +59,6 @@ module! {
     authors: ["The slablab authors"],
     description: "A laboratory for kernel memory allocators",
     license: "GPL v2",
-    params: {
-        pool_mib: u32 {
-            default: 64,
-            description: "MiB of each engine's shared pool (1 to 4096, default 64)",
-        },
-        session_mib: u32 {
-            default: 128,
-            description: "MiB that one open file may hold (1 to 4096, default 128)",
-        },
-        session_handles: u32 {
-            default: 1_048_576,
-            description: "Blocks that one open file may hold (1 to 1048576, default 1048576)",
-        },
-        private_mib_total: u32 {
-            default: 256,
-            description: "MiB of all private pools together (0 to 65536, default 256)",
-        },
-        sessions_max: u32 {
-            default: 64,
-            description: "Files that may be open at once (1 to 4096, default 64)",
-        },
-    },
 }
 
 /// The loaded module.
@@ -113,8 +90,7 @@ impl kernel::InPlaceModule for Slablab {
                 _device <- MiscDeviceRegistration::register(MiscDeviceOptions { name: c"slablab" }),
                 _: {
                     pr_info!(
-                        "loaded: pool {} MiB, engine {}\n",
-                        parameters.pool_bytes >> 20,
+                        "loaded: engine {} unless a program chooses, {parameters}\n",
                         lab::DEFAULT_ENGINE.name()
                     );
                 },

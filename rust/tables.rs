@@ -38,9 +38,9 @@ use crate::{
     memory::Memory,
 };
 
-/// Where tables come from: vmalloc, up to a budget of entries.
+/// Where tables come from: vmalloc, up to a budget of bytes.
 pub(crate) struct Tables {
-    entries: Arc<Budget>,
+    budget: Arc<Budget>,
 }
 
 /// An array of a length that a program chose: a part of a table, or a ring of events.
@@ -78,21 +78,67 @@ impl<T: Copy> Chunk<T> {
     }
 }
 
+/// A ring of events, and what it takes of a second budget.
+pub(crate) struct Ring {
+    events: Chunk<Event>,
+    _rest: Option<Lease>,
+}
+
+impl Ring {
+    /// Makes a ring of `len` events, for which there are leases.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Chunk::new`].
+    pub(crate) fn new(len: usize, lease: Lease, rest: Option<Lease>) -> Result<Self> {
+        Ok(Self {
+            events: Chunk::new(len, Event::VACANT, lease)?,
+            _rest: rest,
+        })
+    }
+
+    /// Returns the bytes that the kernel takes for a ring of `len` events.
+    pub(crate) fn charge(len: usize) -> usize {
+        Memory::charge(len.saturating_mul(size_of::<Event>()))
+    }
+}
+
+impl Deref for Ring {
+    type Target = [Event];
+
+    #[inline]
+    fn deref(&self) -> &[Event] {
+        &self.events
+    }
+}
+
+impl DerefMut for Ring {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut [Event] {
+        &mut self.events
+    }
+}
+
 impl Tables {
-    /// Takes tables from what is left of `entries`.
-    pub(crate) fn new(entries: Arc<Budget>) -> Self {
-        Self { entries }
+    /// Charges tables to `budget`.
+    pub(crate) fn new(budget: Arc<Budget>) -> Self {
+        Self { budget }
+    }
+
+    /// Returns the bytes that the kernel takes for a part of `entries` entries.
+    pub(crate) fn charge(entries: usize) -> usize {
+        Memory::charge(entries.saturating_mul(size_of::<Slot>()))
     }
 }
 
 // SAFETY: A chunk has memory of its own, which it gives to nobody else, and a length that never
-// changes.
+// changes. A ring is one.
 unsafe impl Storage for Tables {
     type Chunk = Chunk<Slot>;
-    type Ring = Chunk<Event>;
+    type Ring = Ring;
 
     fn chunk(&self, entries: usize) -> Option<Self::Chunk> {
-        let lease = Lease::new(&self.entries, entries)?;
+        let lease = Lease::new(&self.budget, Self::charge(entries))?;
         Chunk::new(entries, Slot::VACANT, lease).ok()
     }
 

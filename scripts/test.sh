@@ -72,6 +72,9 @@ module_lints() { make modules MO="$build/clippy" CLIPPY=1 KRUSTFLAGS=-Dwarnings;
 
 guest() { make initramfs; }
 
+# Linux checks C functions only.
+stack_frames() { scripts/stack-frames.py build/module/slablab.ko; }
+
 selftest=$logs/selftest.ktap
 guest_tests() {
 	set -o pipefail
@@ -115,7 +118,9 @@ stage "bindings are fresh" once scripts/uapi.sh --check
 stage "lints of the module" once module_lints
 stage "module and command" once guest
 stage "prompt in the machine" once scripts/tests/prompt.sh
+stage "stack frames" once stack_frames
 stage "tests in the machine" ktap_results guest_tests
+stage "budgets of a small machine" once scripts/tests/budgets.sh
 stage "patience" once patience
 stage "benches" once benches
 stage "debug kernel, briefly" once debug_kernel

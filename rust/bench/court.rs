@@ -24,7 +24,8 @@ const SHELVES: usize = 2;
 
 /// A subject, and shelves of its blocks.
 pub(super) struct Court<S: Subject> {
-    subject: S,
+    /// In a place of its own: an engine is too large to be moved about on the stack.
+    subject: KBox<S>,
     shelves: [BoxedSpinLock<Option<Shelf<S::Block>>>; SHELVES],
 }
 
@@ -34,9 +35,9 @@ impl<S: Subject> Court<S> {
     /// # Errors
     ///
     /// [`ENOMEM`].
-    pub(super) fn new(subject: S, slots: usize) -> Result<Self> {
+    pub(super) fn new(subject: KBox<S>, slots: usize) -> Result<Self> {
         let shelf = || {
-            let (shelf, _) = Slots::new(&subject, slots)?.shelve();
+            let (shelf, _) = Slots::new(&*subject, slots)?.shelve();
             BoxedSpinLock::new(new_spinlock!(Some(shelf), "slablab_bench_shelf"))
         };
         let shelves = [shelf()?, shelf()?];

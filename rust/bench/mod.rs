@@ -46,6 +46,10 @@ use crate::{
         Budget,
         Lease, //
     },
+    memory::{
+        Memory,
+        slab_bytes, //
+    },
     uapi::slablab_bench,
 };
 use court::Court;
@@ -65,7 +69,8 @@ use subject::{
     Kmalloc,
     KmemCache,
     Nothing,
-    SeedCalled, //
+    SeedCalled,
+    subject_bytes, //
 };
 use watch::Watch;
 
@@ -112,6 +117,7 @@ struct Arena {
     /// even to have it give back what it keeps.
     #[pin]
     auditing: Mutex<()>,
+    /// Dropped last: what is counted is never less than what is there.
     _lease: Lease,
 }
 
@@ -181,10 +187,12 @@ impl Arena {
     /// Makes what a request needs.
     fn new(request: &Request, budget: &Arc<Budget>) -> Result<Arc<Self>> {
         // Each thread has slots or a shelf, and samples.
-        let slots = request.slots * SLOT_BYTES;
-        let samples = request.samples() * size_of::<u32>();
+        let slots = slab_bytes(request.slots * SLOT_BYTES);
+        let samples = slab_bytes(request.samples() * size_of::<u32>());
         let records = (slots + samples) * request.threads as usize;
-        let lease = Lease::new(budget, request.pool_bytes + records).ok_or(EDQUOT)?;
+        let fixed_bytes = slab_bytes(size_of::<Self>()) + subject_bytes(request);
+        let charge = Memory::charge(request.pool_bytes) + fixed_bytes + records;
+        let lease = Lease::new(budget, charge).ok_or(EDQUOT)?;
         let court = AnyCourt::new(request)?;
         Arc::pin_init(
             pin_init!(Self {
@@ -248,6 +256,11 @@ impl Arena {
     }
 }
 
+/// Puts a subject into a place of its own.
+fn boxed<S>(subject: S) -> Result<KBox<S>> {
+    Ok(KBox::new(subject, GFP_KERNEL_ACCOUNT)?)
+}
+
 impl AnyCourt {
     /// Makes the subject of a request: the only place that makes any.
     fn new(request: &Request) -> Result<Self> {
@@ -257,13 +270,13 @@ impl AnyCourt {
         };
         let bytes = request.pool_bytes;
         Ok(match request.subject {
-            request::Subject::Nothing => Self::Nothing(Court::new(Nothing, shelf)?),
+            request::Subject::Nothing => Self::Nothing(Court::new(boxed(Nothing)?, shelf)?),
             request::Subject::Hybrid => Self::Hybrid(Court::new(HybridCalled::new(bytes)?, shelf)?),
             request::Subject::HybridInline => {
                 Self::HybridInline(Court::new(HybridInlined::new(bytes)?, shelf)?)
             }
             request::Subject::Seed => Self::Seed(Court::new(SeedCalled::new(bytes)?, shelf)?),
-            request::Subject::Kmalloc => Self::Kmalloc(Court::new(Kmalloc, shelf)?),
+            request::Subject::Kmalloc => Self::Kmalloc(Court::new(boxed(Kmalloc)?, shelf)?),
             request::Subject::KmemCache => {
                 let cache = KmemCache::new(request.layout.size())?;
                 Self::KmemCache(Court::new(cache, shelf)?)

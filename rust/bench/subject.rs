@@ -29,6 +29,7 @@ use kernel::{
     bindings,
     cpu::CpuId,
     new_spinlock,
+    page::PAGE_SIZE,
     prelude::*,
     str::CString, //
 };
@@ -54,13 +55,26 @@ use slab_heap::{
     },
 };
 
-use super::lock::{
-    Counted,
-    CountingLock, //
+use super::{
+    lock::{
+        Counted,
+        CountingLock, //
+    },
+    request::{
+        self,
+        Request, //
+    },
 };
 use crate::{
     cpu_caches::CpuCaches,
-    memory::Memory,
+    memory::{
+        Memory,
+        slab_bytes, //
+    },
+    pool::{
+        constant,
+        possible_cpus, //
+    },
     uapi::{
         SLABLAB_RULE_LIVE_BLOCKS,
         SLABLAB_RULE_NONE,
@@ -191,7 +205,7 @@ impl KmemCache {
     /// # Errors
     ///
     /// [`ENOMEM`].
-    pub(super) fn new(size: usize) -> Result<Self> {
+    pub(super) fn new(size: usize) -> Result<KBox<Self>> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         // Two caches of one name would be complained about.
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
@@ -211,10 +225,11 @@ impl KmemCache {
         } != 0
         {}
         // INVARIANT: Made just above, and not merged with another.
-        Ok(Self {
+        let cache = Self {
             cache: NonNull::new(making.cache).ok_or(ENOMEM)?,
             size,
-        })
+        };
+        Ok(KBox::new(cache, GFP_KERNEL_ACCOUNT)?)
     }
 }
 
@@ -293,52 +308,83 @@ type SeedEngine = Seed<CountingLock<seed::State>>;
 
 /// Makes a `hybrid` without memory.
 fn new_hybrid() -> Result<(HybridEngine, CountingLock<hybrid::State>)> {
-    let state = Counted::new(hybrid::State::new());
+    let state = Counted::init(constant(|| const { hybrid::State::new() }));
     let (lock, ours) = CountingLock::pair(new_spinlock!(state, "slablab_bench_hybrid"))?;
     Ok((Hybrid::new(lock, CpuCaches::new(CacheSize::FULL)?), ours))
 }
 
 /// Makes a `seed` without memory.
 fn new_seed() -> Result<(SeedEngine, CountingLock<seed::State>)> {
-    let state = Counted::new(seed::State::new());
+    let state = Counted::init(constant(|| const { seed::State::new() }));
     let (lock, ours) = CountingLock::pair(new_spinlock!(state, "slablab_bench_seed"))?;
     Ok((Seed::new(lock), ours))
 }
+
+/// Returns the bytes that a subject takes beside its blocks: an engine's state, table and caches, and
+/// what a `kmem_cache` has for each CPU.
+pub(super) fn subject_bytes(request: &Request) -> usize {
+    let pool_bytes = request.pool_bytes;
+    match request.subject {
+        request::Subject::Nothing | request::Subject::Kmalloc => 0,
+        request::Subject::Hybrid | request::Subject::HybridInline => {
+            slab_bytes(size_of::<HybridCalled>())
+                + CountingLock::<hybrid::State>::charge()
+                + Memory::charge(hybrid::table_bytes(pool_bytes))
+                + CpuCaches::charge(CacheSize::FULL)
+        }
+        request::Subject::Seed => {
+            slab_bytes(size_of::<SeedCalled>())
+                + CountingLock::<seed::State>::charge()
+                + Memory::charge(0)
+        }
+        request::Subject::KmemCache => CACHE_BYTES * (1 + possible_cpus()),
+    }
+}
+
+/// Bytes of a `kmem_cache`, and of what it has for a CPU: its slabs are at most so large
+/// (`slub_max_order` is 3).
+const CACHE_BYTES: usize = 8 * PAGE_SIZE;
 
 /// An engine, its lock and its memory.
 ///
 /// # Invariants
 ///
-/// `engine` has the memory of the other fields, which nobody else uses.
+/// Nobody but `engine` uses the memory of the other fields.
 #[repr(C)]
 struct Backed<E, T> {
     // First, so that the address of one is that of the other.
     engine: E,
     lock: CountingLock<T>,
-    _memory: Memory,
-    _table: Memory,
+    memory: Memory,
+    table: Memory,
 }
 
 impl<E: Engine, T> Backed<E, T> {
-    /// Gives `engine`, which has no memory, `bytes` bytes.
+    /// Takes the memory for an engine that has none.
     fn new((engine, lock): (E, CountingLock<T>), bytes: usize) -> Result<Self> {
-        let memory = Memory::new(bytes)?;
-        let table = Memory::zeroed(engine.table_bytes(bytes))?;
-        // SAFETY: Memory and table are new, nobody else's, and stay as long as the engine, whose
-        // field is dropped first; the table is zeros, and page-aligned.
-        let added = unsafe { engine.add_region(memory.start(), memory.bytes(), table.start()) };
-        added.map_err(|_| EINVAL)?;
-        // INVARIANT: The engine has just got this memory, and had none.
+        let table_bytes = engine.table_bytes(bytes);
+        // INVARIANT: The engine has no memory yet.
         Ok(Self {
             engine,
             lock,
-            _memory: memory,
-            _table: table,
+            memory: Memory::new(bytes)?,
+            table: Memory::zeroed(table_bytes)?,
         })
     }
 
-    /// Checks an engine that has nothing out.
-    fn audit(&self, breathe: &dyn Fn() -> Result) -> Result<u32> {
+    /// Gives the engine its memory. Called once.
+    fn back(&self) -> Result {
+        let (start, bytes) = (self.memory.start(), self.memory.bytes());
+        // SAFETY: Memory and table are nobody else's, by the type invariant, and stay as long as the
+        // engine, whose field is dropped first; the table is zeros, and page-aligned.
+        let added = unsafe { self.engine.add_region(start, bytes, self.table.start()) };
+        added.map_err(|_| EINVAL)?;
+        Ok(())
+    }
+
+    /// Returns the blocks that are out.
+    #[inline(never)]
+    fn live_blocks(&self) -> u64 {
         struct Live(u64);
         impl Visitor for Live {
             fn totals(&mut self, totals: &Totals) {
@@ -348,10 +394,21 @@ impl<E: Engine, T> Backed<E, T> {
 
         let mut live = Live(0);
         self.engine.visit(&mut live);
-        if live.0 != 0 {
+        live.0
+    }
+
+    /// Checks an engine that has nothing out.
+    fn audit(&self, breathe: &dyn Fn() -> Result) -> Result<u32> {
+        if self.live_blocks() != 0 {
             return Ok(SLABLAB_RULE_LIVE_BLOCKS);
         }
         self.engine.drain();
+        self.walk(breathe)
+    }
+
+    /// Walks the engine's records, and returns the broken rule.
+    #[inline(never)]
+    fn walk(&self, breathe: &dyn Fn() -> Result) -> Result<u32> {
         let mut walk = Walk::new();
         loop {
             match self.engine.check(&mut walk) {
@@ -380,8 +437,11 @@ macro_rules! engines {
             /// # Errors
             ///
             /// [`ENOMEM`].
-            pub(super) fn new(bytes: usize) -> Result<Self> {
-                Ok(Self(Backed::new($new()?, bytes)?))
+            #[inline(never)]
+            pub(super) fn new(bytes: usize) -> Result<KBox<Self>> {
+                let subject = KBox::new(Self(Backed::new($new()?, bytes)?), GFP_KERNEL_ACCOUNT)?;
+                subject.0.back()?;
+                Ok(subject)
             }
         }
 

@@ -10,6 +10,7 @@ use slab_heap::Engine;
 
 use super::{
     OpenFile,
+    SESSION_BYTES,
     expect,
     is_admin, //
 };
@@ -51,6 +52,9 @@ impl OpenFile {
             private_bytes_used: self.lab.private_bytes().used() as u64,
             sessions_max: self.lab.sessions().max() as u32,
             sessions_used: self.lab.sessions().used() as u32,
+            pool_charge: pool.charge() as u64,
+            session_memory_max: session_memory(self.lab.session_memory_max()),
+            session_memory_used: session_memory(self.lab.session_memory_used()),
         })
     }
 
@@ -71,9 +75,8 @@ impl OpenFile {
             if !shared.capabilities().pool {
                 return Err(EOPNOTSUPP);
             }
-            let budget = self.lab.private_bytes().clone();
             let bytes = usize::try_from(bind.pool_bytes).map_err(|_| EINVAL)?;
-            PoolRef::new(kind, bytes, Some(budget), debug)?
+            PoolRef::new(kind, bytes, Some(self.lab.private_bytes()), debug)?
         } else {
             shared.clone()
         };
@@ -93,12 +96,15 @@ impl OpenFile {
         let (mut extend, exchange) = Exchange::begin::<slablab_extend>(argument, bytes)?;
         expect(extend.flags == 0 && extend.reserved == 0)?;
         let bytes = usize::try_from(extend.bytes).map_err(|_| EINVAL)?;
-        self.pool_of(self.bound.as_ref())
-            .extend(bytes, |region, pool_bytes| {
+        self.pool_of(self.bound.as_ref()).extend(
+            bytes,
+            Some(self.lab.private_bytes()),
+            |region, pool_bytes| {
                 extend.region = region;
                 extend.pool_bytes = pool_bytes as u64;
                 exchange.reply(&extend)
-            })
+            },
+        )
     }
 
     /// Has the engine give back what it keeps.
@@ -113,6 +119,11 @@ impl OpenFile {
         shrink.free_bytes = uapi::free_bytes(engine);
         exchange.reply(&shrink)
     }
+}
+
+/// Returns the bytes of `sessions` sessions of which tables and events take `bytes` bytes.
+fn session_memory((sessions, bytes): (usize, usize)) -> u64 {
+    (sessions * SESSION_BYTES + bytes) as u64
 }
 
 /// Returns an engine's number in the ABI.

@@ -47,8 +47,9 @@ use crate::{
     },
 };
 
-/// Entries that one call of [`Ledger::next_record`] looks at, at most.
-const SCAN: u32 = 4096;
+/// Entries that one call of [`Ledger::next_record`] looks at, at most, with the session's lock held:
+/// each is a cache line that may be cold.
+const SCAN: u32 = 256;
 
 /// The largest block that is allocated, and so zeroed, with the session's lock held.
 pub(crate) const AT_ONCE_BYTES: usize = 4096;

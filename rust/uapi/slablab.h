@@ -174,18 +174,54 @@ struct slablab_info {
 	__u32 page_bytes;	/* (out) */
 	__u64 session_bytes_max;	/* (out) quota of each session */
 	__u64 session_handles_max;	/* (out) quota of each session */
-	__u64 private_bytes_max;	/* (out) of all private pools together */
+	__u64 private_bytes_max;	/* (out) of all private pools together, see below */
 	__u64 private_bytes_used;	/* (out) */
 	__u32 sessions_max;	/* (out) open files at once */
 	__u32 sessions_used;	/* (out) */
+	__u64 pool_charge;	/* (out) of private_bytes_used: what the session's pool takes */
+	__u64 session_memory_max;	/* (out) bytes of all sessions together, see below */
+	__u64 session_memory_used;	/* (out) */
 };
-#define SLABLAB_INFO_SIZE_VER1 80
+#define SLABLAB_INFO_SIZE_VER1 104
+
+/*
+ * Memory that a call makes the module take is charged to a budget before it is
+ * taken, and returned to the budget after it is freed. What a budget cannot
+ * cover is refused at once, with the error in the last column. What would leave
+ * others less than an eighth of the machine's memory is ENOMEM. Sizes are those
+ * that the kernel allocates: whole pages, and 8 bytes for each page of vmalloc.
+ *
+ * Budget "private", the parameter private_mib_total, in INFO private_bytes_*:
+ *
+ *   the region of a private pool                     BIND, EXTEND    EDQUOT
+ *   a region that is added to a shared pool          EXTEND          EDQUOT
+ *   the engine's table of such a region (hybrid:     BIND, EXTEND    EDQUOT
+ *     80 bytes for each page), and the records of
+ *     debug mode (3/8 of the region)
+ *   what each CPU keeps of a private hybrid pool,    BIND            EDQUOT
+ *     for all CPUs that the machine may have
+ *   the structures of a private pool                 BIND            EDQUOT
+ *   pool, table, structures, slots and samples of    BENCH           EDQUOT
+ *     a bench, and what each CPU keeps of its pool
+ *
+ * Sessions, in INFO session_memory_*, the sum of four budgets:
+ *
+ *   the structures of open files (sessions_max)      open            ENFILE
+ *   tables of handles, 64 bytes for each: four       ALLOC, SUBMIT   ENOMEM,
+ *     full ones (the parameter session_handles)                  CAUSE_TABLES
+ *     and 1024 handles for each session
+ *   rings of events: 16 of 65,536 events             EVENTS          EDQUOT
+ *   rings of events: 1024 for each session           EVENTS          -
+ *
+ * The blocks of slub count against its pool's bound (the parameter pool_mib).
+ * A call also takes up to 8 KiB for as long as it lasts, which is in no budget.
+ */
 
 /*
  * Chooses engine and pool, once, before anything is asked for: EBUSY after.
  * A session that asks for memory first, and does so rightly (not EINVAL), is
  * bound to the default engine's shared pool, whether it is served or not.
- * EDQUOT when all private pools together would be too large.
+ * EDQUOT when all private pools together would take too much.
  */
 struct slablab_bind {
 	__u32 engine;		/* (in) enum slablab_engine */
@@ -200,7 +236,7 @@ struct slablab_bind {
  * With SLABLAB_BIND_PRIVATE: the pool is in debug mode. There is a red zone on
  * both sides of each block, free memory is poison, and misuse is reported, with
  * its owners: see struct slablab_report. A block's usable bytes are those that
- * were asked for. The owners' records, 3/8 of the pool, count as private too.
+ * were asked for.
  */
 #define SLABLAB_BIND_DEBUG (1U << 1)
 
@@ -569,8 +605,8 @@ enum slablab_bench_pattern {
  * When one fails, the others fail with ECANCELED. EBUSY while threads wait for
  * others with another argument. Which CPUs they are on is their own affair.
  *
- * .pool_bytes and what is needed besides is charged to the private pools'
- * budget (EDQUOT). ENOSPC when one block more than .slots for each of .threads,
+ * .pool_bytes and what is needed besides is charged to the budget "private"
+ * (EDQUOT). ENOSPC when one block more than .slots for each of .threads,
  * of .size bytes rounded up to a power of two, may not fit. EOPNOTSUPP for a kmem_cache of
  * blocks of several sizes. A signal ends the call with EINTR.
  */

@@ -16,7 +16,7 @@ pub const SLABLAB_NO_OFFSET: i32 = -1;
 pub const SLABLAB_UNKNOWN: u32 = 255;
 pub const SLABLAB_OFFSET_REGION_SHIFT: u32 = 48;
 pub const SLABLAB_POSITION_HANDLE_SHIFT: u32 = 32;
-pub const SLABLAB_INFO_SIZE_VER1: u32 = 80;
+pub const SLABLAB_INFO_SIZE_VER1: u32 = 104;
 pub const SLABLAB_BIND_SIZE_VER1: u32 = 32;
 pub const SLABLAB_BIND_PRIVATE: u32 = 1;
 pub const SLABLAB_BIND_DEBUG: u32 = 2;
@@ -56,7 +56,7 @@ pub const SLABLAB_NO_ALIGN: u32 = 255;
 pub const SLABLAB_EVENT_SIZE_VER1: u32 = 64;
 pub const SLABLAB_EVENTS_SIZE_VER1: u32 = 40;
 pub const SLABLAB_EVENTS_MAX: u32 = 65536;
-pub const SLABLAB_INFO: u32 = 3226516224;
+pub const SLABLAB_INFO: u32 = 3228089088;
 pub const SLABLAB_BIND: u32 = 3223370497;
 pub const SLABLAB_ALLOC: u32 = 3224419074;
 pub const SLABLAB_FREE: u32 = 47875;
@@ -163,10 +163,13 @@ pub struct slablab_info {
     pub private_bytes_used: __u64,
     pub sessions_max: __u32,
     pub sessions_used: __u32,
+    pub pool_charge: __u64,
+    pub session_memory_max: __u64,
+    pub session_memory_used: __u64,
 }
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
-    ["Size of slablab_info"][::core::mem::size_of::<slablab_info>() - 80usize];
+    ["Size of slablab_info"][::core::mem::size_of::<slablab_info>() - 104usize];
     ["Alignment of slablab_info"][::core::mem::align_of::<slablab_info>() - 8usize];
     ["Offset of field: slablab_info::flags"][::core::mem::offset_of!(slablab_info, flags) - 0usize];
     ["Offset of field: slablab_info::abi_version"]
@@ -197,6 +200,12 @@ const _: () = {
         [::core::mem::offset_of!(slablab_info, sessions_max) - 72usize];
     ["Offset of field: slablab_info::sessions_used"]
         [::core::mem::offset_of!(slablab_info, sessions_used) - 76usize];
+    ["Offset of field: slablab_info::pool_charge"]
+        [::core::mem::offset_of!(slablab_info, pool_charge) - 80usize];
+    ["Offset of field: slablab_info::session_memory_max"]
+        [::core::mem::offset_of!(slablab_info, session_memory_max) - 88usize];
+    ["Offset of field: slablab_info::session_memory_used"]
+        [::core::mem::offset_of!(slablab_info, session_memory_used) - 96usize];
 };
 #[repr(C)]
 #[derive(Debug, Default, Copy, Clone)]

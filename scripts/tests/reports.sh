@@ -17,7 +17,7 @@ clean=(
 	'rcu: Preemptible hierarchical RCU implementation.'
 	'kasan: KernelAddressSanitizer initialized (generic)'
 	'slablab: loading out-of-tree module taints kernel.'
-	'slablab: loaded: pool 64 MiB, engine hybrid'
+	'slablab: loaded: engine hybrid unless a program chooses, pool_mib=64 session_mib=128'
 	'spurious: no PM; the DEBUG: and BUGS are not reports'
 )
 

@@ -56,6 +56,9 @@ struct Info {
     private_bytes_used: u64,
     sessions_max: u32,
     sessions_used: u32,
+    pool_charge: u64,
+    session_memory_max: u64,
+    session_memory_used: u64,
 }
 
 /// Shows what there is.
@@ -98,6 +101,9 @@ impl From<slablab_info> for Info {
             private_bytes_used: info.private_bytes_used,
             sessions_max: info.sessions_max,
             sessions_used: info.sessions_used,
+            pool_charge: info.pool_charge,
+            session_memory_max: info.session_memory_max,
+            session_memory_used: info.session_memory_used,
         }
     }
 }
@@ -145,6 +151,14 @@ impl Info {
             (
                 "open sessions",
                 format!("{} of {}", self.sessions_used, self.sessions_max),
+            ),
+            (
+                "their tables and events",
+                format!(
+                    "{} of {}",
+                    bytes(self.session_memory_used),
+                    bytes(self.session_memory_max)
+                ),
             ),
         ];
         rows.iter()

@@ -3,7 +3,9 @@
 //! The module's life: parameters, loading, unloading, and what is left afterwards.
 
 use std::{
-    fs, thread,
+    fs,
+    os::unix::fs::PermissionsExt,
+    thread,
     time::{
         Duration,
         Instant, //
@@ -52,6 +54,7 @@ theme!("life" {
     Life a_bad_parameter_is_einval_and_named_in_one_line,
     Life parameters_at_their_limits_are_taken,
     Life parameters_are_what_info_says,
+    Life parameters_are_told_by_sysfs_and_the_log,
     Life a_pool_larger_than_the_memory_is_enomem,
     Life a_session_has_as_many_handles_as_its_quota_says,
     Life a_session_has_as_many_bytes_as_its_quota_says,
@@ -195,6 +198,34 @@ fn parameters_are_what_info_says(module: &Module) -> Outcome {
     equal("default sessions", info.sessions_max, 64)
 }
 
+fn parameters_are_told_by_sysfs_and_the_log(module: &Module) -> Outcome {
+    const GIVEN: [(&str, &str); 5] = [
+        ("pool_mib", "3"),
+        ("session_mib", "2"),
+        ("session_handles", "5"),
+        ("private_mib_total", "9"),
+        ("sessions_max", "7"),
+    ];
+    let parameters = GIVEN.map(|(name, value)| format!("{name}={value}"));
+    module.without(|| {
+        let mut log = Log::follow()?;
+        module.load(&parameters.join(" "))?;
+        let lines = log.complaints()?;
+        equal("lines", lines.len(), 1).about(format_args!("{lines:?}"))?;
+        for ((name, value), parameter) in GIVEN.iter().zip(&parameters) {
+            let file = format!("/sys/module/slablab/parameters/{name}");
+            equal(name, fs::read_to_string(&file)?.trim(), *value)?;
+            let mode = fs::metadata(&file)?.permissions().mode() & 0o7777;
+            equal("mode", mode, 0o444).about(name)?;
+            holds(
+                lines[0].contains(parameter),
+                format_args!("{:?} tells {parameter}", lines[0]),
+            )?;
+        }
+        Ok(module.unload()?)
+    })
+}
+
 fn a_pool_larger_than_the_memory_is_enomem(module: &Module) -> Outcome {
     if Memory::now()?.total > 4096 * MIB {
         return Err(Verdict::skipped("there is memory for the largest pool"));
@@ -219,7 +250,12 @@ fn a_pool_larger_than_the_memory_is_enomem(module: &Module) -> Outcome {
             refused(device.extend(4096 * MIB + POOL_UNIT), Errno::INVAL)?;
             refused(device.extend(4096 * MIB), Errno::NOMEM)
         })?;
-        equal("in use", device.info()?.private_bytes_used, MIB)
+        let info = device.info()?;
+        equal("in use", info.private_bytes_used, info.pool_charge)?;
+        holds(
+            (MIB..2 * MIB).contains(&info.pool_charge),
+            format_args!("{} bytes are those of a pool of 1 MiB", info.pool_charge),
+        )
     })
 }
 
@@ -326,10 +362,10 @@ fn quotas_leave_room_whatever_a_program_takes(module: &Module) -> Outcome {
             equal("sessions that it has", glutton.heard()?, vec![15])?;
             refused(Device::open(), Errno::NFILE)?;
             let info = one.info()?;
-            equal(
-                "private pools",
-                info.private_bytes_used,
-                info.private_bytes_max,
+            let rest = info.private_bytes_max - info.private_bytes_used;
+            holds(
+                rest < MIB + MIB / 4,
+                format_args!("no other pool of 1 MiB can be had: {rest} bytes are left"),
             )?;
             // Everybody who was there goes on, up to the quota.
             intact(&one, mine, 5000, 1)?;
@@ -370,8 +406,15 @@ fn an_extended_shared_pool_is_everybodys(module: &Module) -> Outcome {
             block.offset >> uapi::SLABLAB_OFFSET_REGION_SHIFT,
             1,
         )?;
-        // It stays when the session that extended it has gone.
+        // It stays when the session that extended it has gone, and is charged as long as it stays.
+        let charged = other.info()?.private_bytes_used;
+        holds(
+            (MIB..MIB + MIB / 16).contains(&charged),
+            format_args!("{charged} bytes are those of a region of 1 MiB"),
+        )?;
+        equal("charged", other.info()?.pool_charge, charged)?;
         drop(one);
+        equal("charged", other.info()?.private_bytes_used, charged)?;
         equal("pool", shared(Engine::Seed)?.info()?.pool_bytes, 2 * MIB)?;
         sound(&other)
     })

@@ -9,6 +9,7 @@
 mod arguments;
 mod bench;
 mod blocks;
+mod budgets;
 mod call;
 mod child;
 mod cpus;
@@ -129,6 +130,7 @@ const THEMES: &[Theme] = &[
     mmap::THEME,
     mmap::area::THEME,
     quotas::THEME,
+    budgets::THEME,
     submit::THEME,
     submit::arrays::THEME,
     submit::equivalence::THEME,

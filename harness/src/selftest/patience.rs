@@ -36,6 +36,7 @@ use crate::{
 use super::{
     fixture::{
         MIB,
+        POOL_UNIT,
         filled,
         has_map,
         has_pool,
@@ -47,6 +48,8 @@ use super::{
 };
 
 theme!("patience" {
+    // First, before there is anything that the kernel gives back in the background.
+    Once a_free_that_searches_lets_others_run,
     Each no_call_keeps_the_scheduler_out_for_50_ms,
 });
 
@@ -144,10 +147,12 @@ fn long_calls<'a>(engine: Engine, device: &'a Device, blocks: u64) -> Vec<Long<'
         ));
         calls.push(("SHRINK", Box::new(|| Ok(device.shrink().map(drop)?))));
         calls.push((
-            "BIND to a pool of 256 MiB, and close",
+            "BIND to a pool of 240 MiB, and close",
             Box::new(move || {
                 let other = Device::open()?;
-                let bytes = other.info()?.private_bytes_max.min(256 * MIB);
+                // A pool takes more than its region.
+                let most = other.info()?.private_bytes_max / 16 * 15;
+                let bytes = most.min(256 * MIB) / POOL_UNIT * POOL_UNIT;
                 Ok(other.bind(engine.raw(), uapi::SLABLAB_BIND_PRIVATE, bytes)?)
             }),
         ));
@@ -181,6 +186,11 @@ fn submit(device: &Device) -> Outcome {
 }
 
 fn no_call_keeps_the_scheduler_out_for_50_ms(engine: Engine) -> Outcome {
+    beside_a_heart(|heart| measure(engine, heart))
+}
+
+/// Does something while a heart beats on the same CPU.
+fn beside_a_heart(act: impl FnOnce(&Heart) -> Outcome) -> Outcome {
     if Clock::of_this_machine() != Clock::Instructions {
         return Err(Verdict::skipped("the clock counts no instructions"));
     }
@@ -191,13 +201,95 @@ fn no_call_keeps_the_scheduler_out_for_50_ms(engine: Engine) -> Outcome {
     };
     thread::scope(|scope| {
         let beating = scope.spawn(|| heart.beat());
-        let measured = measure(engine, &heart);
+        let done = act(&heart);
         heart.stop.store(true, Ordering::Relaxed);
         beating
             .join()
             .unwrap_or_else(|_| Err(Verdict::failed("the heart panicked")))?;
-        measured
+        done
     })
+}
+
+/// Wakes on this CPU until it is told to stop, and returns when it did so.
+fn wakes(begin: Instant, stop: &AtomicBool) -> Outcome<Vec<Duration>> {
+    be_first()?;
+    let mut times = Vec::new();
+    while !stop.load(Ordering::Relaxed) {
+        thread::sleep(BEAT);
+        times.push(begin.elapsed());
+    }
+    Ok(times)
+}
+
+/// Returns by how much the moments at which a thread woke differ, counted from the timer's tick that woke
+/// it, without the tenth of them at either end: all ticks are multiples of a millisecond apart.
+fn spread(times: &[Duration]) -> Duration {
+    let beat_ns = BEAT.as_nanos() as u64;
+    let phases = times.iter().map(|time| time.as_nanos() as u64 % beat_ns);
+    let mut phases: Vec<_> = phases.collect();
+    phases.sort_unstable();
+    // They lie on a circle. The first one is behind the widest gap.
+    let gap = |n: usize| {
+        let before = n.checked_sub(1).unwrap_or(phases.len() - 1);
+        (beat_ns + phases[n] - phases[before]) % beat_ns
+    };
+    let Some(first) = (0..phases.len()).max_by_key(|n| gap(*n)) else {
+        return Duration::ZERO;
+    };
+    let start = phases[first];
+    phases.rotate_left(first);
+    let tenth = phases.len() / 10;
+    let behind = |n: usize| (beat_ns + phases[n] - start) % beat_ns;
+    Duration::from_nanos(behind(phases.len() - 1 - tenth) - behind(tenth))
+}
+
+/// Frees blocks of the seed, each of which has it search all free blocks of the same size.
+///
+/// With the scheduler kept out meanwhile, a thread that the tick wakes would run as much later as the
+/// longest search takes.
+fn a_free_that_searches_lets_others_run() -> Outcome {
+    if Clock::of_this_machine() != Clock::Instructions {
+        return Err(Verdict::skipped("the clock counts no instructions"));
+    }
+    let _here = OneCpu::stay()?;
+    let device = private_of(Engine::Seed, 96 * MIB)?;
+    let mut blocks = Vec::new();
+    while let Ok(block) = device.alloc(8192, 8) {
+        blocks.push(block.handle);
+    }
+    // What is left between them has no buddy that is free.
+    for handle in blocks.iter().step_by(2) {
+        device.free(*handle)?;
+    }
+    let (begin, stop) = (Instant::now(), AtomicBool::new(false));
+    let mut free = Duration::ZERO;
+    let times = thread::scope(|scope| {
+        let waking = scope.spawn(|| wakes(begin, &stop));
+        let freed = blocks.iter().skip(1).step_by(2).try_for_each(|handle| {
+            let begin = Instant::now();
+            device.free(*handle)?;
+            if free == Duration::ZERO {
+                free = begin.elapsed();
+            }
+            Ok::<_, Verdict>(())
+        });
+        stop.store(true, Ordering::Relaxed);
+        let times = waking
+            .join()
+            .unwrap_or_else(|_| Err(Verdict::failed("the thread panicked")))?;
+        freed.map(|()| times)
+    })?;
+    holds(
+        times.len() > 20,
+        format_args!("{} ticks are enough", times.len()),
+    )?;
+    let spread = spread(&times);
+    holds(
+        spread < free / 4,
+        format_args!(
+            "the scheduler gets in during a free of {free:?}, not up to {spread:?} later: {times:?}"
+        ),
+    )
 }
 
 /// Fills a good part of the shared pool with small blocks, half of them freed, and makes each call.

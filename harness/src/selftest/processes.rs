@@ -419,7 +419,7 @@ fn of_many_who_bind_a_session_one_does(engine: Engine) -> Outcome {
         equal("bound", bound.into_inner(), 1)?;
         let info = device.info()?;
         let private = info.bind_flags & uapi::SLABLAB_BIND_PRIVATE != 0;
-        let own = if private { 64 * KIB } else { 0 };
+        let own = if private { info.pool_charge } else { 0 };
         equal("private pools", info.private_bytes_used, before + own)?;
         filled(&device, 100, 1)?;
     }

@@ -89,7 +89,11 @@ fn the_session_says_what_it_is(engine: Engine) -> Outcome {
     if has_pool(engine) {
         equal("flags", info.bind_flags, uapi::SLABLAB_BIND_PRIVATE)?;
         equal("pool", (info.pool_bytes, info.regions), (POOL_BYTES, 1))?;
-        equal("private pools", info.private_bytes_used, POOL_BYTES)?;
+        equal("private pools", info.private_bytes_used, info.pool_charge)?;
+        holds(
+            info.pool_charge > POOL_BYTES,
+            "a pool is charged for more than its region",
+        )?;
     } else {
         equal("flags", info.bind_flags, 0)?;
         holds(info.pool_bytes > 0, "there is a bound")?;

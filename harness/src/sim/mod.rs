@@ -351,6 +351,10 @@ impl Target for Sim {
             private_bytes_used: if self.private { self.pool().bytes() } else { 0 },
             sessions_max: 1,
             sessions_used: 1,
+            pool_charge: if self.private { self.pool().bytes() } else { 0 },
+            // The memory of this process is bounded by nothing here.
+            session_memory_max: 0,
+            session_memory_used: 0,
         })
     }
 

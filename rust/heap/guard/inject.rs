@@ -120,7 +120,8 @@ const OTHERS: usize = 8;
 struct Held<'g, E: Engine, L: Lock<State> + Sync, C: Caller> {
     guard: &'g Guard<E, L, C>,
     layout: Layout,
-    blocks: [Option<Block>; TRIES],
+    /// Where they begin.
+    blocks: [Option<NonNull<u8>>; TRIES],
 }
 
 impl<'g, E: Engine, L: Lock<State> + Sync, C: Caller> Held<'g, E, L, C> {
@@ -143,7 +144,7 @@ impl<'g, E: Engine, L: Lock<State> + Sync, C: Caller> Held<'g, E, L, C> {
             if enough(&block) {
                 return Ok(Some(block));
             }
-            *slot = Some(block);
+            *slot = Some(block.start);
         }
         Ok(None)
     }
@@ -151,8 +152,8 @@ impl<'g, E: Engine, L: Lock<State> + Sync, C: Caller> Held<'g, E, L, C> {
 
 impl<E: Engine, L: Lock<State> + Sync, C: Caller> Drop for Held<'_, E, L, C> {
     fn drop(&mut self) {
-        for block in self.blocks.iter().flatten() {
-            self.guard.free(*block, self.layout.size());
+        for start in self.blocks.iter().flatten() {
+            self.guard.free(*start, self.layout.size());
         }
     }
 }
@@ -202,16 +203,16 @@ impl<E: Engine, L: Lock<State> + Sync, C: Caller> Guard<E, L, C> {
             Misuse::SlabFreeDoubleReused => self.freed_when_reused(victim, layout),
             _ => {
                 let report = self.freed_badly(misuse, victim, size);
-                self.free(victim, size);
+                self.free(victim.start, size);
                 Ok(report)
             }
         }
     }
 
     /// Frees a block that was handed out to the injector.
-    fn free(&self, block: Block, size: usize) -> Option<Report> {
+    fn free(&self, start: NonNull<u8>, size: usize) -> Option<Report> {
         // SAFETY: It is the injector's own, which uses it no more.
-        match unsafe { self.retire(block.start, size) } {
+        match unsafe { self.retire(start, size) } {
             Freed::Sound(retired) => {
                 self.give_back(&retired, &mut Cost::default());
                 None
@@ -243,10 +244,13 @@ impl<E: Engine, L: Lock<State> + Sync, C: Caller> Guard<E, L, C> {
         // SAFETY: The whole is out, and its block the injector's.
         let whole = unsafe { Whole::new(first, self.engine.usable(shape.whole)) };
         whole.fill(byte, byte + bytes, WRONG);
-        self.free(victim, shape.size)
+        self.free(victim.start, shape.size)
     }
 
     /// Frees a block, writes into it, and allocates until that is noticed.
+    ///
+    /// Out of line, as it holds blocks of its own: both of them would be a large frame.
+    #[inline(never)]
     fn written_after(
         &self,
         victim: Block,
@@ -280,7 +284,7 @@ impl<E: Engine, L: Lock<State> + Sync, C: Caller> Guard<E, L, C> {
         let mut held = Held::new(self, layout);
         // Nothing need be left, which does not undo what was written.
         if let Ok(Some(block)) = held.until(TRIES, |_| noticed().is_some()) {
-            self.free(block, layout.size());
+            self.free(block.start, layout.size());
         }
         Ok(noticed())
     }
@@ -298,8 +302,9 @@ impl<E: Engine, L: Lock<State> + Sync, C: Caller> Guard<E, L, C> {
     }
 
     /// Frees a block, gets it again, has its former owner free it, and then its owner.
+    #[inline(never)]
     fn freed_when_reused(&self, victim: Block, layout: Layout) -> Result<Option<Report>, NotDone> {
-        self.free(victim, layout.size());
+        self.free(victim.start, layout.size());
         let mut held = Held::new(self, layout);
         let again = held.until(TRIES, |block| block.start == victim.start);
         let again = again.map_err(NotDone::Refused)?;

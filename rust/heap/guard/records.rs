@@ -132,7 +132,6 @@ const _: () = assert!(align_of::<Record>() <= WORD);
 const _: () = assert!(GRANULE <= u8::MAX as usize + 1);
 
 /// What the lock of a [`Guard`](super::Guard) protects: the records, and the reports.
-#[derive(Default)]
 pub struct State {
     regions: [Option<Region>; REGIONS_MAX],
     operations: u64,
@@ -143,11 +142,24 @@ pub struct State {
     pub(super) set_aside_bytes: u64,
 }
 
+impl Default for State {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl State {
     /// Returns the state of a guard without memory.
     #[must_use]
-    pub fn new() -> Self {
-        Self::default()
+    pub const fn new() -> Self {
+        Self {
+            regions: [const { None }; REGIONS_MAX],
+            operations: 0,
+            log: Log::new(),
+            requested_bytes: 0,
+            set_aside_blocks: 0,
+            set_aside_bytes: 0,
+        }
     }
 
     /// Counts an operation.

@@ -86,7 +86,7 @@ pub struct Report {
 pub const REMEMBERED: usize = 16;
 
 /// The last reports, and how many there were of each kind.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Log {
     /// Report *n* is at *n* modulo the length.
     last: [Option<Report>; REMEMBERED],
@@ -95,6 +95,15 @@ pub(super) struct Log {
 }
 
 impl Log {
+    /// Returns a log without reports.
+    pub(super) const fn new() -> Self {
+        Self {
+            last: [None; REMEMBERED],
+            made: 0,
+            counts: [0; Fault::COUNT],
+        }
+    }
+
     /// Remembers a report, to which it gives its number, and forgets the oldest.
     pub(super) fn push(&mut self, mut report: Report) -> Report {
         report.number = self.made;

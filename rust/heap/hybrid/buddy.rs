@@ -90,6 +90,20 @@ pub(super) const fn order_of(pages: usize) -> u32 {
 }
 
 impl Buddy {
+    /// Returns a buddy system without pages.
+    pub(super) const fn new() -> Self {
+        Self {
+            lists: [List::EMPTY; ORDERS],
+            orders: 0,
+            free_pages: 0,
+            rising: [Block {
+                page: Page::new(0, 0),
+                order: 0,
+            }; RISING],
+            risers: 0,
+        }
+    }
+
     /// Returns the pages of all free blocks.
     pub(super) fn free_pages(&self) -> usize {
         self.free_pages

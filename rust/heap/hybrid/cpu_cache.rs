@@ -165,7 +165,7 @@ fn add(counter: &AtomicU64, amount: u64) {
 }
 
 /// Operations that CPUs count in their caches, and holders of the lock beside the heap.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Counts {
     pub(super) allocations: u64,
     pub(super) frees: u64,
@@ -176,6 +176,14 @@ pub(super) struct Counts {
 }
 
 impl Counts {
+    /// No operations.
+    pub(super) const NONE: Self = Self {
+        allocations: 0,
+        frees: 0,
+        transfers: 0,
+        requested_bytes: 0,
+    };
+
     /// Counts an allocation.
     #[inline]
     pub(super) fn allocated(&mut self, requested: Requested) {

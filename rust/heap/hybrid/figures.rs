@@ -12,6 +12,7 @@ use super::{
         CpuCache, //
     },
     engine::Hybrid,
+    heap::Heap,
     magazine::{
         KINDS,
         MagazineKind, //
@@ -97,31 +98,7 @@ impl<L: Lock<State> + Sync, P: PerCpu<CpuCache>> Hybrid<L, P> {
             frees: counts.frees,
             refusals: state.refusals,
         });
-        for (class, held) in Class::all().zip(held.iter().copied()) {
-            let slabs = &heap.classes[class.index()];
-            visitor.class(
-                class.number(),
-                &ClassStats {
-                    block_bytes: class.bytes() as u64,
-                    total_blocks: (slabs.slabs * class.objects()) as u64,
-                    used_blocks: slabs.used.saturating_sub(held) as u64,
-                    magazine_blocks: held as u64,
-                    growths: slabs.growths,
-                },
-            );
-        }
-        let mut orders = [OrderStats::default(); ORDERS];
-        for (kind, held) in MagazineKind::all().zip(held) {
-            if let MagazineKind::Pages(pages) = kind {
-                orders[order_of(pages.get()) as usize].magazine_blocks += *held as u64;
-            }
-        }
-        for (order, stats) in orders.iter_mut().enumerate() {
-            let taken = u64::from(heap.large_blocks[order]);
-            stats.used_blocks = taken.saturating_sub(stats.magazine_blocks);
-            stats.free_blocks = heap.buddy.list(order).len.into();
-            visitor.order(order as u8 + PAGE_SHIFT as u8, stats);
-        }
+        report_parts(heap, held, visitor);
         visitor.buddy(&BuddyStats {
             user_bytes: (total - free) as u64,
             actual_bytes: (total - free) as u64,
@@ -133,5 +110,40 @@ impl<L: Lock<State> + Sync, P: PerCpu<CpuCache>> Hybrid<L, P> {
     pub(super) fn counts(&self, state: &State) -> Counts {
         let caches = self.per_cpu.iter().map(CpuCache::counts);
         caches.fold(state.counts, Counts::plus)
+    }
+}
+
+/// Gives a visitor the figures of each class and order, of which magazines hold the blocks in `held`.
+///
+/// Out of line: with the variables of its caller, it would have a large frame.
+#[inline(never)]
+fn report_parts(heap: &Heap, held: &[usize; KINDS], visitor: &mut dyn Visitor) {
+    for (class, held) in Class::all().zip(held.iter().copied()) {
+        let slabs = &heap.classes[class.index()];
+        visitor.class(
+            class.number(),
+            &ClassStats {
+                block_bytes: class.bytes() as u64,
+                total_blocks: (slabs.slabs * class.objects()) as u64,
+                used_blocks: slabs.used.saturating_sub(held) as u64,
+                magazine_blocks: held as u64,
+                growths: slabs.growths,
+            },
+        );
+    }
+    for order in 0..ORDERS {
+        let held = MagazineKind::all()
+            .zip(held.iter().copied())
+            .filter(|(kind, _)| match kind {
+                MagazineKind::Pages(pages) => order_of(pages.get()) as usize == order,
+                MagazineKind::Class(_) => false,
+            });
+        let held = held.map(|(_, held)| held as u64).sum();
+        let stats = OrderStats {
+            used_blocks: u64::from(heap.large_blocks[order]).saturating_sub(held),
+            magazine_blocks: held,
+            free_blocks: heap.buddy.list(order).len.into(),
+        };
+        visitor.order(order as u8 + PAGE_SHIFT as u8, &stats);
     }
 }

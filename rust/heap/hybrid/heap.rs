@@ -26,6 +26,7 @@ use super::{
     slab::{
         self,
         Classes,
+        Slabs,
         Source, //
     },
 };
@@ -79,11 +80,11 @@ pub(super) const fn pages_of(layout: &Layout) -> usize {
 
 impl Heap {
     /// Returns a heap without memory.
-    pub(super) fn new() -> Self {
+    pub(super) const fn new() -> Self {
         Self {
             frames: Frames::new(),
-            buddy: Buddy::default(),
-            classes: Default::default(),
+            buddy: Buddy::new(),
+            classes: [const { Slabs::new() }; CLASSES],
             large_pages: 0,
             large_blocks: [0; ORDERS],
             pages: 0,
@@ -91,7 +92,7 @@ impl Heap {
             largest_region: 0,
             borrowed: [0; CLASSES],
             align_order: u32::MAX,
-            kept: Kept::default(),
+            kept: Kept { slabs: 0, pages: 0 },
             reclaims: 0,
         }
     }

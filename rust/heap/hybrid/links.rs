@@ -71,6 +71,12 @@ pub(super) struct List {
 }
 
 impl List {
+    /// A list without blocks.
+    pub(super) const EMPTY: Self = Self {
+        first: Link(0),
+        len: 0,
+    };
+
     /// Returns the first block.
     #[inline]
     pub(super) fn first(&self) -> Option<Page> {

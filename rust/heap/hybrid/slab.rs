@@ -41,7 +41,7 @@ pub(super) const FULLNESSES: usize = 4;
 /// - A slab with objects both out and not is in the list of its fullness; a slab with all of them
 ///   out is in none; `empty` is the only one with none out.
 /// - `slabs` counts all of them, `used` the objects that are out.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Slabs {
     partial: [List; FULLNESSES],
     empty: Option<Page>,
@@ -89,6 +89,17 @@ pub(super) const fn mask(class: Class, word: usize) -> u64 {
 }
 
 impl Slabs {
+    /// Returns no slabs.
+    pub(super) const fn new() -> Self {
+        Self {
+            partial: [List::EMPTY; FULLNESSES],
+            empty: None,
+            slabs: 0,
+            used: 0,
+            growths: 0,
+        }
+    }
+
     /// Returns the partial slabs of a fullness.
     pub(super) fn partial(&self, fullness: usize) -> &List {
         &self.partial[fullness]

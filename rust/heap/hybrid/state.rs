@@ -50,13 +50,13 @@ const MAGAZINE_SHARE: usize = 16;
 impl State {
     /// Returns the state of an engine without memory.
     #[must_use]
-    pub fn new() -> Self {
+    pub const fn new() -> Self {
         Self {
             heap: Heap::new(),
             regions: Regions::new(),
             reserved_bytes: 0,
             reclaimers: 0,
-            counts: Counts::default(),
+            counts: Counts::NONE,
             resizes: 0,
             refusals: [0; Refusal::COUNT],
             late_refusals: 0,

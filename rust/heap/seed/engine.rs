@@ -253,7 +253,8 @@ unsafe impl<L: Lock<State> + Sync> Engine for Seed<L> {
             // The crate keeps the buddy system's lists private.
             map: false,
             mmap: true,
-            quick: true,
+            // A free to the buddy system searches all free blocks of its size.
+            quick: false,
         }
     }
 
@@ -352,13 +353,19 @@ unsafe impl<L: Lock<State> + Sync> Engine for Seed<L> {
             // The table goes first on a copy: neither half happens without the other.
             let mut regions = state.regions.clone();
             let region = regions.add(address, bytes)?;
-            match &mut state.heap {
-                // SAFETY: By this function's contract.
-                Some(heap) => unsafe { heap.try_add_memory(address, bytes) }.map_err(refuse)?,
-                None => {
-                    // SAFETY: By this function's contract.
-                    state.heap = Some(unsafe { Heap::try_new(address, bytes) }.map_err(refuse)?);
+            let is_first = state.heap.is_none();
+            if is_first {
+                Heap::check_size(bytes).map_err(refuse)?;
+            }
+            // As `Heap::try_new` does, but where the heap stays: it is too large for a kernel's stack.
+            let heap = state.heap.get_or_insert_with(Heap::empty);
+            // SAFETY: By this function's contract.
+            if let Err(error) = unsafe { heap.try_add_memory(address, bytes) } {
+                if is_first {
+                    // INVARIANT: There are no regions.
+                    state.heap = None;
                 }
+                return Err(refuse(error));
             }
             // INVARIANT: The heap has just got the memory of the region that is new.
             state.regions = regions;

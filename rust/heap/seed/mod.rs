@@ -27,6 +27,9 @@
 //!   (`freed_slabs_serve_no_other_size`).
 //! - Freeing to the buddy system searches a list of all free blocks of that size for the buddy
 //!   (`a_free_searches_every_free_block_of_its_size`).
+//! - Adding memory merges nothing: two adjacent regions, however much of them is free, serve no
+//!   request over their seam until a block at the seam is freed
+//!   (`adjacent_regions_serve_nothing_over_their_seam`).
 //! - Powers of two from 64 up: a byte takes 64, 4097 bytes take 8192
 //!   (`sizes_are_rounded_up_to_powers_of_two`).
 //! - Free lists live in freed memory (`a_write_after_free_chooses_an_allocation`).
@@ -262,13 +265,27 @@ impl Heap {
     /// The memory is valid for reads and writes, and the heap's alone, for as long as the heap
     /// lives. Its provenance was exposed.
     pub unsafe fn try_new(heap_start_addr: usize, heap_size: usize) -> Result<Self, MemoryError> {
+        Self::check_size(heap_size)?;
+        let mut heap = Self::empty();
+        // SAFETY: By this function's contract.
+        unsafe { heap.try_add_memory(heap_start_addr, heap_size) }?;
+        Ok(heap)
+    }
+
+    /// Checks the size of a new heap.
+    fn check_size(heap_size: usize) -> Result<(), MemoryError> {
         if heap_size < MIN_HEAP_SIZE {
             return Err(MemoryError::TooSmall);
         }
         if heap_size % MIN_HEAP_SIZE != 0 {
             return Err(MemoryError::BadSize);
         }
-        let mut heap = Self {
+        Ok(())
+    }
+
+    /// Returns a heap without memory.
+    const fn empty() -> Self {
+        Self {
             slab_64_bytes: Slab::new(),
             slab_128_bytes: Slab::new(),
             slab_256_bytes: Slab::new(),
@@ -277,10 +294,7 @@ impl Heap {
             slab_2048_bytes: Slab::new(),
             slab_4096_bytes: Slab::new(),
             buddy_allocator: BuddySystem::new(),
-        };
-        // SAFETY: By this function's contract.
-        unsafe { heap.try_add_memory(heap_start_addr, heap_size) }?;
-        Ok(heap)
+        }
     }
 
     /// Adds `mem_size` bytes at `mem_start_addr` to the heap.

@@ -76,8 +76,11 @@ impl Plan {
             TargetKind::Sim => u64::MAX,
             // The pool of the session that was asked is gone when there is another one.
             TargetKind::Device => {
-                let others = info.private_bytes_used.saturating_sub(info.pool_bytes);
-                info.private_bytes_max.saturating_sub(others)
+                let others = info.private_bytes_used.saturating_sub(info.pool_charge);
+                let rest = info.private_bytes_max.saturating_sub(others);
+                // A pool takes more than its regions: of a larger pool, at most as much for each byte.
+                let share = u128::from(info.pool_bytes) * u128::from(rest);
+                (share / u128::from(info.pool_charge.max(1))).min(rest.into()) as u64
             }
         }
     }

@@ -9,12 +9,16 @@ use super::{
     layout, //
 };
 use crate::{
+    Engine,
     seed::{
         Heap,
+        MIN_HEAP_SIZE,
         SET_SIZE, //
     },
     testing::{
+        HostSeed,
         Memory,
+        TestEngine,
         weaknesses as ask, //
     },
 };
@@ -61,6 +65,36 @@ fn a_free_searches_every_free_block_of_its_size() {
     };
     let searched = core::iter::successors(Some(head), |block| next(*block)).count();
     assert_eq!(searched, 4096);
+}
+
+#[test]
+fn a_release_that_searches_a_list_is_not_called_quick() {
+    // The layers above call the release of a quick engine with a spinlock held.
+    let memory = Memory::new(MIN_HEAP_SIZE);
+    assert!(!HostSeed::over(&memory).capabilities().quick);
+}
+
+#[test]
+fn adjacent_regions_serve_nothing_over_their_seam() {
+    let memory = Memory::new(2 * MIN_HEAP_SIZE);
+    let whole = layout(2 * MIN_HEAP_SIZE, 8);
+    // SAFETY: The memory is this test's, and is used for one heap at a time.
+    let mut in_one_piece = unsafe { Heap::try_new(memory.addr(), memory.bytes()) }.unwrap();
+    assert_eq!(in_one_piece.allocate(whole), Ok(memory.addr()));
+    drop(in_one_piece);
+
+    // SAFETY: As above.
+    let mut heap = unsafe { Heap::try_new(memory.addr(), MIN_HEAP_SIZE) }.unwrap();
+    // SAFETY: As above; the second half is not yet the heap's.
+    unsafe { heap.add_memory(memory.addr() + MIN_HEAP_SIZE, MIN_HEAP_SIZE) };
+    assert_eq!(heap.available_bytes(), 2 * MIN_HEAP_SIZE);
+    assert!(heap.allocate(whole).is_err());
+    // A free looks for the buddy by address, and finds it in the other region.
+    let half = layout(MIN_HEAP_SIZE, 8);
+    let block = heap.allocate(half).unwrap();
+    // SAFETY: Allocated just above with this layout.
+    unsafe { heap.deallocate(block, half) };
+    assert_eq!(heap.allocate(whole), Ok(memory.addr()));
 }
 
 #[test]
