@@ -212,7 +212,7 @@ fn beside_a_heart(act: impl FnOnce(&Heart) -> Outcome) -> Outcome {
 
 /// Wakes on this CPU until it is told to stop, and returns when it did so.
 fn wakes(begin: Instant, stop: &AtomicBool) -> Outcome<Vec<Duration>> {
-    be_first()?;
+    real_time::become_first()?;
     let mut times = Vec::new();
     while !stop.load(Ordering::Relaxed) {
         thread::sleep(BEAT);
