@@ -15,7 +15,10 @@ use core::{
     num::NonZeroU16, //
 };
 
-use crate::errand::Known;
+use crate::{
+    errand::Known,
+    nospec, //
+};
 
 /// log2 of a page's bytes.
 pub const PAGE_SHIFT: u32 = 12;
@@ -149,7 +152,7 @@ impl Class {
     /// Returns the class that serves a layout, or `None` if that needs pages of its own.
     #[inline]
     #[must_use]
-    pub const fn of(layout: &Layout) -> Option<Self> {
+    pub fn of(layout: &Layout) -> Option<Self> {
         // Rounded up to a multiple of its alignment, a size is served by a class whose size is one
         // too: up to 64 all multiples of 8 are classes, above, of alignments larger than a quarter
         // of the group's start, all multiples in the group. All sizes are multiples of 8.
@@ -163,11 +166,13 @@ impl Class {
     /// Returns the class that serves a layout's size, whatever its alignment.
     #[inline]
     #[must_use]
-    pub const fn of_size(layout: &Layout) -> Option<Self> {
+    pub fn of_size(layout: &Layout) -> Option<Self> {
         // A layout's size is far from the end of the numbers.
         let grains = layout.size().wrapping_add(GRAIN - 1) / GRAIN;
         // INVARIANT: The table has classes only.
         if grains < BY_GRAINS.len() {
+            // The size is a program's.
+            let grains = nospec::clamp(grains, BY_GRAINS.len());
             Some(Self(BY_GRAINS[grains] as usize))
         } else {
             None
@@ -176,7 +181,7 @@ impl Class {
 
     /// As [`Class::of`], for alignments of more than a grain.
     #[cold]
-    const fn of_aligned(layout: &Layout) -> Option<Self> {
+    fn of_aligned(layout: &Layout) -> Option<Self> {
         Self::of_size(&layout.pad_to_align())
     }
 

@@ -42,6 +42,7 @@ use crate::class::{
     Class,
     PAGE_BYTES, //
 };
+use crate::nospec;
 #[cfg(test)]
 use crate::testing::atomic::{
     AtomicPtr,
@@ -95,11 +96,12 @@ impl Pages {
     /// Returns what serves a layout that no class does, unless that is too large for magazines, or
     /// too aligned.
     #[inline]
-    pub(super) const fn of(layout: &Layout) -> Option<Self> {
+    pub(super) fn of(layout: &Layout) -> Option<Self> {
         let pages = pages_of(layout);
         // INVARIANT: Compared here.
         if layout.align() <= PAGE_BYTES && 2 <= pages && pages <= PAGES_MAX {
-            Some(Self(pages as u8))
+            // The size is a program's.
+            Some(Self(nospec::clamp(pages, PAGES_MAX + 1) as u8))
         } else {
             None
         }
@@ -125,7 +127,7 @@ impl Pages {
 impl Stock {
     /// Returns what serves a layout, unless that is too large for magazines, or too aligned.
     #[inline]
-    pub(super) const fn of(layout: &Layout) -> Option<Self> {
+    pub(super) fn of(layout: &Layout) -> Option<Self> {
         match Class::of(layout) {
             Some(class) => Some(Self::Class(class)),
             None => match Pages::of(layout) {
