@@ -2,9 +2,8 @@
 
 //! Pools: an engine, and the memory that it manages.
 
-// Lock order: `Pool::backing` (a mutex), then the engine's own lock (a spinlock). Under the mutex
-// memory is allocated, and user memory touched (SLABLAB_EXTEND's reply), so nothing but extending a
-// pool takes it, and never the mmap hook. Under the engine's lock neither happens.
+// Lock order: `Pool::backing` (a mutex), then the engine's own lock (a spinlock). Memory is allocated
+// and user memory touched (SLABLAB_EXTEND's reply) under neither.
 
 use core::ops::Deref;
 
@@ -131,12 +130,12 @@ engine_enum! {
     }
 }
 
-/// The process that runs, by its number in its own namespace.
+/// The process that runs, by its number in the initial pid namespace.
 pub(crate) struct Current;
 
 impl Caller for Current {
     fn pid(&self) -> u32 {
-        current!().tgid_nr_ns(None) as u32
+        current!().tgid() as u32
     }
 }
 
@@ -191,6 +190,13 @@ struct Region {
 struct Backing {
     regions: [Option<Region>; REGIONS_MAX],
     budget: Option<Arc<Budget>>,
+}
+
+impl Backing {
+    /// Returns the number of regions.
+    fn count(&self) -> usize {
+        self.regions.iter().flatten().count()
+    }
 }
 
 /// An engine and its memory.
@@ -294,7 +300,7 @@ impl Pool {
     /// Adds a region of `bytes` bytes.
     ///
     /// `announce` is told the region's number and the pool's bytes before either counts, and if it
-    /// fails they never do.
+    /// fails they never do. Where another caller adds a region meanwhile, `announce` is called again.
     ///
     /// # Errors
     ///
@@ -304,7 +310,7 @@ impl Pool {
     pub(crate) fn extend(
         &self,
         bytes: usize,
-        announce: impl FnOnce(u32, usize) -> Result,
+        mut announce: impl FnMut(u32, usize) -> Result,
     ) -> Result {
         if !self.engine.capabilities().pool {
             return Err(EOPNOTSUPP);
@@ -312,12 +318,9 @@ impl Pool {
         if bytes == 0 || bytes % REGION_UNIT != 0 {
             return Err(EINVAL);
         }
-        let mut backing = self.backing.lock();
-        let Backing { regions, budget } = &mut *backing;
-        let number = regions.iter().flatten().count();
-        let slot = regions.get_mut(number).ok_or(ENOSPC)?;
+        let (_, _, budget) = self.next_region()?;
         let lease = match budget {
-            Some(budget) => Some(Lease::new(budget, self.charge(bytes)).ok_or(EDQUOT)?),
+            Some(budget) => Some(Lease::new(&budget, self.charge(bytes)).ok_or(EDQUOT)?),
             None => None,
         };
         if bytes > REGION_BYTES_MAX {
@@ -325,20 +328,43 @@ impl Pool {
         }
         let memory = Memory::new(bytes)?;
         let table = Memory::zeroed(self.engine.table_bytes(bytes))?;
-        announce(number as u32, self.engine.capacity() + bytes)?;
-        let (start, table_start) = (memory.start(), table.start());
-        // SAFETY: Memory and table are new, nobody else's, and stay as long as the engine (the type
-        // invariant), whose field is dropped first; the table is zeros, and page-aligned.
-        let added = unsafe { self.engine.add_region(start, memory.bytes(), table_start) };
-        added.map_err(region_error)?;
-        // INVARIANT: The engine has just got this memory.
-        *slot = Some(Region {
-            _memory: memory,
-            _table: table,
-            _lease: lease,
-        });
-        self.regions.store(number as u32 + 1, Relaxed);
-        Ok(())
+        // Each turn but the last another region was added, so there are at most `REGIONS_MAX`.
+        loop {
+            let (number, capacity, _) = self.next_region()?;
+            announce(number as u32, capacity + bytes)?;
+            let mut backing = self.backing.lock();
+            if backing.count() != number {
+                continue;
+            }
+            let slot = backing.regions.get_mut(number).ok_or(ENOSPC)?;
+            let (start, table_start) = (memory.start(), table.start());
+            // SAFETY: Memory and table are new, nobody else's, and stay as long as the engine (the
+            // type invariant), whose field is dropped first; the table is zeros, and page-aligned.
+            let added = unsafe { self.engine.add_region(start, memory.bytes(), table_start) };
+            added.map_err(region_error)?;
+            // INVARIANT: The engine has just got this memory.
+            *slot = Some(Region {
+                _memory: memory,
+                _table: table,
+                _lease: lease,
+            });
+            self.regions.store(number as u32 + 1, Relaxed);
+            return Ok(());
+        }
+    }
+
+    /// Returns the number of the next region, the pool's bytes without it, and the budget.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOSPC`] when there are [`REGIONS_MAX`].
+    fn next_region(&self) -> Result<(usize, usize, Option<Arc<Budget>>)> {
+        let backing = self.backing.lock();
+        let number = backing.count();
+        if number == REGIONS_MAX {
+            return Err(ENOSPC);
+        }
+        Ok((number, self.engine.capacity(), backing.budget.clone()))
     }
 }
 
