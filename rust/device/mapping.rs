@@ -45,6 +45,7 @@ use super::{
     expect, //
 };
 use crate::uapi::{
+    SLABLAB_MMAP_BASE,
     SLABLAB_MMAP_HANDLE_SHIFT,
     SLABLAB_POSITION_HANDLE_SHIFT, //
 };
@@ -55,12 +56,13 @@ const PAGE_BITS: usize = SLABLAB_POSITION_HANDLE_SHIFT as usize - PAGE_SHIFT;
 /// Pages that are mapped between two looks for signals: 16 MiB.
 const PART: usize = 4096;
 
-// The page offset of SLABLAB_MMAP_POSITION is the handle, which is less than the page offset of any
-// SLABLAB_POSITION: the smallest handle has the bit behind those of the pages.
+// The page offset of SLABLAB_MMAP_POSITION is the handle below one bit, in 32 bits. This is less than
+// the page offset of any SLABLAB_POSITION, as handles are larger than the largest index.
 const _: () = {
     assert!(SLABLAB_MMAP_HANDLE_SHIFT as usize == PAGE_SHIFT);
-    assert!(HANDLE_BITS as usize + PAGE_SHIFT < 44);
-    assert!((INDEX_MAX as usize + 1) << PAGE_BITS >> HANDLE_BITS != 0);
+    assert!(SLABLAB_MMAP_BASE as usize >> PAGE_SHIFT == 1 << HANDLE_BITS);
+    assert!(HANDLE_BITS < u32::BITS);
+    assert!((INDEX_MAX as usize + 1) << PAGE_BITS > u32::MAX as usize);
 };
 
 /// What the kernel calls when it copies an area that maps pages of a block, and when one is gone.
@@ -113,9 +115,9 @@ impl OpenFile {
 
 /// Returns the number that a page offset has in place of a handle, and the page in the block.
 fn named(offset: usize) -> (usize, usize) {
-    if offset >> HANDLE_BITS == 0 {
+    if offset >> HANDLE_BITS == 1 {
         // SLABLAB_MMAP_POSITION
-        (offset, 0)
+        (offset & ((1 << HANDLE_BITS) - 1), 0)
     } else {
         // SLABLAB_POSITION
         (offset >> PAGE_BITS, offset & ((1 << PAGE_BITS) - 1))

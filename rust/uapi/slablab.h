@@ -182,12 +182,14 @@ enum slablab_cause {
 	(((__u64)(handle) << SLABLAB_POSITION_HANDLE_SHIFT) | (__u64)(byte))
 
 /*
- * The file position of a block's first page for mmap(2), which is below 2^43: a
- * program of 32 bits, whose page offsets end at 2^44 bytes, can name it.
+ * The file position of a block's first page for mmap(2), which is below 2^44,
+ * where the page offsets of a 32-bit program end. No handle is so small that
+ * SLABLAB_POSITION is below 2^44, too.
  */
+#define SLABLAB_MMAP_BASE (1ULL << 43)
 #define SLABLAB_MMAP_HANDLE_SHIFT 12
 #define SLABLAB_MMAP_POSITION(handle) \
-	((__u64)(handle) << SLABLAB_MMAP_HANDLE_SHIFT)
+	(SLABLAB_MMAP_BASE | ((__u64)(handle) << SLABLAB_MMAP_HANDLE_SHIFT))
 
 /* How an operation was served, and what that cost. */
 struct slablab_cost {
