@@ -54,6 +54,7 @@ use crate::{
     cpus::Cpus,
     lock::BoxedSpinLock,
     memory::Memory,
+    signals,
     slub::Slub, //
 };
 
@@ -136,6 +137,10 @@ pub(crate) struct Current;
 impl Caller for Current {
     fn pid(&self) -> u32 {
         current!().tgid() as u32
+    }
+
+    fn interrupted(&self) -> bool {
+        signals::is_fatal_pending()
     }
 }
 
@@ -373,6 +378,7 @@ fn region_error(error: RegionError) -> Error {
     match error {
         RegionError::NoPool => EOPNOTSUPP,
         RegionError::TooMany => ENOSPC,
+        RegionError::Interrupted => EINTR,
         RegionError::Misaligned
         | RegionError::BadLength
         | RegionError::Overflow
