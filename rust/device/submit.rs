@@ -8,9 +8,8 @@
 //! looked for.
 //!
 //! A FREE cannot be undone, so the array must be writable before the first operation of a lot is done.
-//! To find that out the kernel handles a write fault for each page of the array, as if the program had
-//! written there, and writes nothing: what another thread stores in an operation that is not done yet
-//! stays there.
+//! To find that out, 0 is added to a word of each page of the array, atomically: what another thread
+//! stores in an operation that is not done yet stays there.
 
 use core::{
     mem::{
@@ -21,8 +20,8 @@ use core::{
 };
 
 use kernel::{
-    bindings,
     current,
+    error::to_result,
     page::PAGE_SIZE,
     prelude::*,
     transmute::AsBytes,
@@ -52,6 +51,11 @@ use crate::{
 const LOT: usize = 64;
 
 const _: () = assert!(LOT * size_of::<slablab_operation>() <= PAGE_SIZE);
+
+unsafe extern "C" {
+    /// Returns 0 if a word of the program's memory can be written, and does not change it.
+    fn slablab_expect_writable(word: *mut u32) -> c_int;
+}
 
 /// The array of operations in the program.
 struct Array {
@@ -199,14 +203,16 @@ impl Array {
         if first >= end {
             return Ok(());
         }
-        let start = UserPtr::from_addr(first).as_const_ptr().cast();
-        // SAFETY: The function takes any address, may sleep, and so may the caller, who holds no lock.
-        let left = unsafe { bindings::fault_in_safe_writeable(start, end - first) };
-        if left != 0 {
-            return Err(EFAULT);
-        }
+        let mut word = first & !(size_of::<u32>() - 1);
         // User memory ends below the largest page, so this does not overflow.
         self.writable_end = end.next_multiple_of(PAGE_SIZE);
+        while word < end {
+            // SAFETY: The function takes any address that is aligned, and no lock is held.
+            to_result(unsafe {
+                slablab_expect_writable(UserPtr::from_addr(word).as_mut_ptr().cast())
+            })?;
+            word = (word | (PAGE_SIZE - 1)) + 1;
+        }
         Ok(())
     }
 

@@ -49,11 +49,15 @@ pub struct Class(usize);
 /// What all classes' sizes are multiples of, and so aligned to.
 const GRAIN: usize = 8;
 
-/// The code for each number of grains, computed once.
-static BY_GRAINS: [u16; LARGEST / GRAIN + 1] = {
-    let mut codes = [0; LARGEST / GRAIN + 1];
+/// How many numbers of grains have a class.
+const GRAINS: usize = LARGEST / GRAIN + 1;
+
+/// The code for each number of grains, computed once. Zeros follow, up to a power of two, so that a
+/// processor that runs ahead of the comparison with [`GRAINS`] finds nothing else.
+static BY_GRAINS: [u16; GRAINS.next_power_of_two()] = {
+    let mut codes = [0; GRAINS.next_power_of_two()];
     let (mut grains, mut class) = (0, 0);
-    while grains < codes.len() {
+    while grains < GRAINS {
         if grains * GRAIN > Shape::new(class).bytes as usize {
             class += 1;
         }
@@ -170,10 +174,10 @@ impl Class {
         // A layout's size is far from the end of the numbers.
         let grains = layout.size().wrapping_add(GRAIN - 1) / GRAIN;
         // INVARIANT: The table has classes only.
-        if grains < BY_GRAINS.len() {
+        if grains < GRAINS {
             // The size is a program's.
-            let grains = nospec::clamp(grains, BY_GRAINS.len());
-            Some(Self(BY_GRAINS[grains] as usize))
+            let code = nospec::entry(&BY_GRAINS, grains);
+            Some(Self(*code as usize))
         } else {
             None
         }

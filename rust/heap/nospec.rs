@@ -5,7 +5,8 @@
 //! A processor may read an array with an index that a bounds check is about to reject, and the read
 //! leaves traces in the cache (Spectre, variant 1). [`clamp`] makes the index 0 in that case, without
 //! a branch that could be mispredicted. It is `array_index_nospec` of `include/linux/nospec.h`, and
-//! belongs between the check of a program's number and its use as an index.
+//! belongs between the check of a program's number and its use as an index. [`entry`] is for tables that
+//! are read on the fastest paths.
 
 use core::arch::asm;
 
@@ -27,6 +28,50 @@ use core::arch::asm;
 #[must_use]
 pub fn clamp(index: usize, len: usize) -> usize {
     index & mask(index, len)
+}
+
+/// Returns the entry with an index below `LEN`, which the caller has checked; where the processor runs
+/// ahead of that check, returns some entry for all other indexes. `LEN` is a power of two.
+///
+/// Costs one instruction: the lower bits of the index are taken, which the compiler cannot know to be
+/// all that there are.
+#[inline(always)]
+#[must_use]
+pub fn entry<T, const LEN: usize>(table: &[T; LEN], index: usize) -> &T {
+    // SAFETY: It is below `LEN`.
+    unsafe { table.get_unchecked(below::<LEN>(index)) }
+}
+
+/// Returns an index below `LEN`, which the caller has checked; where the processor runs ahead of that
+/// check, returns some number below `LEN` for all other indexes. `LEN` is a power of two.
+#[inline(always)]
+#[must_use]
+pub fn below<const LEN: usize>(index: usize) -> usize {
+    const { assert!(LEN.is_power_of_two()) };
+    lower_bits::<LEN>(index)
+}
+
+/// Returns the bits of `index` below that of `LEN`.
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+#[inline(always)]
+fn lower_bits<const LEN: usize>(mut index: usize) -> usize {
+    // SAFETY: Changes a number.
+    unsafe {
+        asm!(
+            "and {index}, {mask}",
+            index = inout(reg) index,
+            mask = const LEN - 1,
+            options(pure, nomem, nostack),
+        );
+    }
+    index
+}
+
+/// Returns the bits of `index` below that of `LEN`.
+#[cfg(not(all(target_arch = "x86_64", not(miri))))]
+#[inline(always)]
+fn lower_bits<const LEN: usize>(index: usize) -> usize {
+    opaque(index) & (LEN - 1)
 }
 
 /// Returns a number of which all bits are 1 if `index` is below `len`, else 0.
@@ -99,5 +144,13 @@ mod tests {
         }
         assert_eq!(clamp(0, 0), 0);
         assert_eq!(clamp(usize::MAX, 0), 0);
+    }
+
+    #[test]
+    fn an_entry_is_the_tables_whatever_the_index() {
+        let table = [10, 11, 12, 13];
+        for (index, expected) in [(0, 10), (3, 13), (4, 10), (usize::MAX, 13)] {
+            assert_eq!(*entry(&table, index), expected, "{index}");
+        }
     }
 }

@@ -99,9 +99,9 @@ impl Pages {
     pub(super) fn of(layout: &Layout) -> Option<Self> {
         let pages = pages_of(layout);
         // INVARIANT: Compared here.
-        if layout.align() <= PAGE_BYTES && 2 <= pages && pages <= PAGES_MAX {
+        if layout.align() <= PAGE_BYTES && (2..=PAGES_MAX).contains(&pages) {
             // The size is a program's.
-            Some(Self(nospec::clamp(pages, PAGES_MAX + 1) as u8))
+            Some(Self(nospec::below::<{ 2 * PAGES_MAX }>(pages) as u8))
         } else {
             None
         }
@@ -130,10 +130,7 @@ impl Stock {
     pub(super) fn of(layout: &Layout) -> Option<Self> {
         match Class::of(layout) {
             Some(class) => Some(Self::Class(class)),
-            None => match Pages::of(layout) {
-                Some(pages) => Some(Self::Pages(pages)),
-                None => None,
-            },
+            None => Pages::of(layout).map(Self::Pages),
         }
     }
 
