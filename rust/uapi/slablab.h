@@ -245,6 +245,8 @@ struct slablab_bind {
  * both sides of each block, free memory is poison, and misuse is reported, with
  * its owners: see struct slablab_report. A block's usable bytes are those that
  * were asked for. The owners' records, 3/8 of the pool, count as private too.
+ * Each block is compared and poisoned whole when it is allocated and when it is
+ * freed, which no signal ends.
  */
 #define SLABLAB_BIND_DEBUG (1U << 1)
 
