@@ -176,7 +176,7 @@ fn a_pool_has_16_regions_at_most() -> Outcome {
 
 fn threads_that_extend_a_pool_get_a_region_each(engine: Engine) -> Outcome {
     const THREADS: u64 = 5;
-    for round in 0..rounds(20, 200) {
+    for round in 0..rounds(200, 2000) {
         let device = private_of(engine, POOL_UNIT)?;
         let replies = Mutex::new(Vec::new());
         together(THREADS, |_| {
