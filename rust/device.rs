@@ -24,7 +24,8 @@ use kernel::{
     bindings,
     fs::{
         File,
-        Kiocb, //
+        Kiocb,
+        file::flags, //
     },
     ioctl::{
         _IOC_DIR,
@@ -122,11 +123,13 @@ impl MiscDevice for OpenFile {
 
     // In its caller, which is a function for just this; what is called most is looked for first.
     #[inline(always)]
-    fn ioctl(me: Pin<&Self>, _file: &File, command: u32, argument: usize) -> Result<isize> {
+    fn ioctl(me: Pin<&Self>, file: &File, command: u32, argument: usize) -> Result<isize> {
+        let may_change = is_open_for_writing(file);
         let done = match command {
-            SLABLAB_FREE => me.free(argument),
-            SLABLAB_ALLOC => me.alloc(argument, size_of::<slablab_alloc>()),
-            _ => me.dispatch(command, argument),
+            SLABLAB_FREE if may_change => me.free(argument),
+            SLABLAB_ALLOC if may_change => me.alloc(argument, size_of::<slablab_alloc>()),
+            SLABLAB_FREE => Err(EBADF),
+            _ => me.dispatch(command, argument, may_change),
         };
         done.map(|()| 0)
     }
@@ -145,16 +148,20 @@ impl MiscDevice for OpenFile {
 }
 
 impl OpenFile {
-    /// Carries out any command.
+    /// Carries out any command; `may_change` says whether the file is open for writing.
     #[inline(never)]
-    fn dispatch(&self, command: u32, argument: usize) -> Result {
+    fn dispatch(&self, command: u32, argument: usize, may_change: bool) -> Result {
         // The size is the program's to choose; type, direction and number are the command.
         let direction = _IOC_DIR(SLABLAB_INFO);
         if _IOC_TYPE(command) != SLABLAB_IOC_TYPE || _IOC_DIR(command) != direction {
             return Err(ENOTTY);
         }
         let bytes = _IOC_SIZE(command);
-        match _IOC_NR(command) {
+        let number = _IOC_NR(command);
+        if changes(number) && !may_change {
+            return Err(EBADF);
+        }
+        match number {
             SLABLAB_NR_ALLOC => self.alloc(argument, bytes),
             SLABLAB_NR_REALLOC => self.realloc(argument, bytes),
             SLABLAB_NR_INFO => self.info(argument, bytes),
@@ -172,7 +179,7 @@ impl OpenFile {
             SLABLAB_NR_INJECT => self.inject(argument, bytes),
             SLABLAB_NR_REPORTS => self.reports(argument, bytes),
             SLABLAB_NR_FAIL => self.fail(argument, bytes),
-            SLABLAB_NR_EVENTS => self.events(argument, bytes),
+            SLABLAB_NR_EVENTS => self.events(argument, bytes, may_change),
             _ => Err(ENOTTY),
         }
     }
@@ -232,6 +239,17 @@ impl OpenFile {
         self.begin(pool.clone(), 0).map(|_began| ())
     }
 
+    /// Returns [`EPERM`] unless the caller may look into the pool of the session, and hold up who
+    /// else uses it: everybody may in a pool of his own.
+    fn expect_own_pool_or_admin(&self) -> Result {
+        let is_own = |bound: &Bound| bound.flags & SLABLAB_BIND_PRIVATE != 0;
+        if self.bound.as_ref().is_some_and(is_own) || is_admin() {
+            Ok(())
+        } else {
+            Err(EPERM)
+        }
+    }
+
     /// Returns the pool that a session has, or will have if it never says.
     fn pool_of<'a>(&'a self, bound: Option<&'a Bound>) -> &'a Pool {
         match bound {
@@ -239,6 +257,33 @@ impl OpenFile {
             None => self.lab.shared(DEFAULT_ENGINE).pool(),
         }
     }
+}
+
+/// Says whether a file is open for writing, which what changes a session or a pool needs.
+#[inline(always)]
+fn is_open_for_writing(file: &File) -> bool {
+    // A file with both bits (access mode 3 of open(2)) can be neither read nor written.
+    matches!(
+        file.flags() & flags::O_ACCMODE,
+        flags::O_WRONLY | flags::O_RDWR
+    )
+}
+
+/// Says whether the command with a number always changes a session or a pool.
+fn changes(number: u32) -> bool {
+    matches!(
+        number,
+        SLABLAB_NR_BIND
+            | SLABLAB_NR_ALLOC
+            | SLABLAB_NR_FREE
+            | SLABLAB_NR_REALLOC
+            | SLABLAB_NR_EXTEND
+            | SLABLAB_NR_SHRINK
+            | SLABLAB_NR_SUBMIT
+            | SLABLAB_NR_BENCH
+            | SLABLAB_NR_INJECT
+            | SLABLAB_NR_FAIL
+    )
 }
 
 /// Says whether the caller may administer the machine.

@@ -19,6 +19,9 @@ use kernel::{
     page::PAGE_SIZE,
     prelude::*, //
 };
+use slab_session::PIECE;
+
+use crate::signals;
 
 /// How memory is asked for whose amount a program chooses: charged to it, without a warning, and
 /// never at the price of the OOM killer.
@@ -113,11 +116,21 @@ impl Memory {
     ///
     /// # Errors
     ///
-    /// As for [`Memory::new`].
+    /// As for [`Memory::new`], and [`EINTR`] when a fatal signal came.
     pub(crate) fn zeroed(bytes: usize) -> Result<Self> {
         let memory = Self::new(bytes.max(PAGE_SIZE))?;
-        // SAFETY: The memory is new, and has that many bytes.
-        unsafe { memory.start.write_bytes(0, memory.bytes()) };
+        let mut done = 0;
+        while done < memory.bytes() {
+            if signals::is_fatal_pending() {
+                return Err(EINTR);
+            }
+            let piece = PIECE.min(memory.bytes() - done);
+            // SAFETY: The memory has more than `done` bytes.
+            let start = unsafe { memory.start.add(done) };
+            // SAFETY: The memory is new, and has `piece` bytes from there on.
+            unsafe { start.write_bytes(0, piece) };
+            done += piece;
+        }
         Ok(memory)
     }
 

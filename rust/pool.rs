@@ -3,9 +3,8 @@
 //! Pools: an engine, and the memory that it manages.
 
 // Lock order: `Pool::backing` (a mutex), then the engine's own lock: a spinlock, and a mutex for `seed`,
-// whose frees search lists. Under the former memory is allocated, and user memory touched
-// (SLABLAB_EXTEND's reply), so nothing but extending a pool takes it, and never the mmap hook. Under the
-// engine's lock neither happens.
+// whose frees search lists. Memory is allocated and user memory touched (SLABLAB_EXTEND's reply) under
+// neither.
 
 use core::{
     mem::MaybeUninit,
@@ -67,6 +66,7 @@ use crate::{
         self,
         Memory, //
     },
+    signals,
     slub::Slub, //
 };
 
@@ -145,12 +145,16 @@ engine_enum! {
     }
 }
 
-/// The process that runs, by its number in its own namespace.
+/// The process that runs, by its number in the initial pid namespace.
 pub(crate) struct Current;
 
 impl Caller for Current {
     fn pid(&self) -> u32 {
-        current!().tgid_nr_ns(None) as u32
+        current!().tgid() as u32
+    }
+
+    fn interrupted(&self) -> bool {
+        signals::is_fatal_pending()
     }
 }
 
@@ -387,7 +391,7 @@ impl Pool {
     /// Adds a region of `bytes` bytes. It and its table are charged to `budget`, if there is one.
     ///
     /// `announce` is told the region's number and the pool's bytes before either counts, and if it
-    /// fails they never do.
+    /// fails they never do. Where another caller adds a region meanwhile, `announce` is called again.
     ///
     /// # Errors
     ///
@@ -398,7 +402,7 @@ impl Pool {
         &self,
         bytes: usize,
         budget: Option<&Arc<Budget>>,
-        announce: impl FnOnce(u32, usize) -> Result,
+        mut announce: impl FnMut(u32, usize) -> Result,
     ) -> Result {
         if !self.engine.capabilities().pool {
             return Err(EOPNOTSUPP);
@@ -406,11 +410,7 @@ impl Pool {
         if bytes == 0 || bytes % REGION_UNIT != 0 {
             return Err(EINVAL);
         }
-        let mut regions = self.backing.lock();
-        let number = regions.len();
-        if number >= REGIONS_MAX {
-            return Err(ENOSPC);
-        }
+        self.next_region()?;
         let table_bytes = self.engine.table_bytes(bytes);
         let charge = Memory::charge(bytes).saturating_add(Memory::charge(table_bytes));
         let lease = lease(budget, charge)?;
@@ -420,26 +420,51 @@ impl Pool {
         let charge = lease.as_ref().map_or(0, |_| charge);
         let memory = Memory::new(bytes)?;
         let table = Memory::zeroed(table_bytes)?;
-        announce(number as u32, self.engine.capacity() + bytes)?;
         let (start, table_start) = (memory.start(), table.start());
-        let region = Region {
+        let mut region = Some(Region {
             _memory: memory,
             _table: table,
             _lease: lease,
-        };
-        // Before the engine has the memory, which must not fail afterwards. There is room.
-        regions.push(region, GFP_KERNEL_ACCOUNT)?;
-        // SAFETY: Memory and table are new, nobody else's, and stay as long as the engine (the type
-        // invariant), whose field is dropped first; the table is zeros, and page-aligned.
-        let added = unsafe { self.engine.add_region(start, bytes, table_start) };
-        if let Err(error) = added {
-            // INVARIANT: The engine does not have this memory.
-            regions.pop();
-            return Err(region_error(error));
+        });
+        // Each turn but the last another region was added, so there are at most `REGIONS_MAX`.
+        loop {
+            let (number, capacity) = self.next_region()?;
+            announce(number as u32, capacity + bytes)?;
+            let mut regions = self.backing.lock();
+            if regions.len() != number {
+                continue;
+            }
+            // Before the engine has the memory, which must not fail afterwards. There is room.
+            if let Some(region) = region.take() {
+                regions.push(region, GFP_KERNEL_ACCOUNT)?;
+            }
+            // SAFETY: Memory and table are new, nobody else's, and stay as long as the engine (the
+            // type invariant), whose field is dropped first; the table is zeros, and page-aligned.
+            let added = unsafe { self.engine.add_region(start, bytes, table_start) };
+            if let Err(error) = added {
+                // INVARIANT: The engine does not have this memory.
+                let region = regions.pop();
+                drop(regions);
+                drop(region);
+                return Err(region_error(error));
+            }
+            self.regions.store(number as u32 + 1, Relaxed);
+            self.charge.fetch_add(charge, Relaxed);
+            return Ok(());
         }
-        self.regions.store(number as u32 + 1, Relaxed);
-        self.charge.fetch_add(charge, Relaxed);
-        Ok(())
+    }
+
+    /// Returns the number of the next region, and the pool's bytes without it.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOSPC`] when there are [`REGIONS_MAX`].
+    fn next_region(&self) -> Result<(usize, usize)> {
+        let regions = self.backing.lock();
+        if regions.len() >= REGIONS_MAX {
+            return Err(ENOSPC);
+        }
+        Ok((regions.len(), self.engine.capacity()))
     }
 }
 
@@ -448,6 +473,7 @@ fn region_error(error: RegionError) -> Error {
     match error {
         RegionError::NoPool => EOPNOTSUPP,
         RegionError::TooMany => ENOSPC,
+        RegionError::Interrupted => EINTR,
         RegionError::Misaligned
         | RegionError::BadLength
         | RegionError::Overflow

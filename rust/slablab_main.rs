@@ -40,6 +40,7 @@ mod pin;
 mod pool;
 #[cfg(all(CONFIG_KASAN_GENERIC, CONFIG_KASAN_VMALLOC))]
 mod shadowed;
+mod signals;
 mod slub;
 #[cfg(SLABLAB_STRAY)]
 mod stray;

@@ -13,7 +13,7 @@ use core::{
         Deref,
         DerefMut, //
     },
-    ptr, slice,
+    slice, //
 };
 
 use kernel::{
@@ -26,6 +26,7 @@ use kernel::{
 use slab_session::{
     Event,
     Moment,
+    PIECE,
     Slot,
     Storage, //
 };
@@ -36,6 +37,7 @@ use crate::{
         Lease, //
     },
     memory::Memory,
+    signals, //
 };
 
 /// Where tables come from: vmalloc, up to a budget of bytes.
@@ -60,11 +62,15 @@ impl<T: Copy> Chunk<T> {
     ///
     /// # Errors
     ///
-    /// [`ENOMEM`], and [`EINVAL`] for none at all.
+    /// [`ENOMEM`], [`EINVAL`] for none at all, and [`EINTR`] when a fatal signal came.
     pub(crate) fn new(len: usize, value: T, lease: Lease) -> Result<Self> {
         let memory = Memory::new(Layout::array::<T>(len).map_err(|_| EINVAL)?.size())?;
         let first = memory.start().cast::<T>();
+        let part = (PIECE / size_of::<T>().max(1)).max(1);
         for place in 0..len {
+            if place % part == 0 && signals::is_fatal_pending() {
+                return Err(EINTR);
+            }
             // SAFETY: The memory has room for so many values, and begins at a page.
             unsafe { first.add(place).write(value) };
         }
@@ -145,20 +151,16 @@ unsafe impl Storage for Tables {
     fn moment() -> Moment {
         // SAFETY: The clock may be read anywhere but in an NMI.
         let time_ns = unsafe { bindings::ktime_get() } as u64;
-        let task = current!();
-        // SAFETY: The task is the current one; without a namespace, its own is taken.
-        let thread = unsafe {
-            bindings::__task_pid_nr_ns(
-                task.as_ptr(),
-                bindings::pid_type_PIDTYPE_PID,
-                ptr::null_mut(),
-            )
-        };
         Moment {
             time_ns,
-            thread: thread as u32,
+            // In the initial pid namespace: who reads the event may be in another one.
+            thread: current!().pid() as u32,
             cpu: CpuId::current().as_u32() as u16,
         }
+    }
+
+    fn interrupted() -> bool {
+        signals::is_fatal_pending()
     }
 }
 

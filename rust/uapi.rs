@@ -115,6 +115,7 @@ unsafe impl AsBytes for slablab_event {}
 // The error numbers of `slab_session` are the kernel's.
 const _: () = {
     assert!(errno::ENOENT == bindings::ENOENT as i32);
+    assert!(errno::EINTR == bindings::EINTR as i32);
     assert!(errno::ENXIO == bindings::ENXIO as i32);
     assert!(errno::ENOMEM == bindings::ENOMEM as i32);
     assert!(errno::EFAULT == bindings::EFAULT as i32);

@@ -76,7 +76,16 @@ impl Device {
 
     /// Opens the device at a path of the caller's choice.
     pub(crate) fn open_path(path: &Path) -> Result<Self, Errno> {
-        let file = rustix::fs::open(path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+        Self::open_with(path, OFlags::RDWR)
+    }
+
+    /// Opens the device for reading, for writing, or for both.
+    pub(crate) fn open_for(access: OFlags) -> Result<Self, Errno> {
+        Self::open_with(Path::new(uapi::DEVICE), access)
+    }
+
+    fn open_with(path: &Path, access: OFlags) -> Result<Self, Errno> {
+        let file = rustix::fs::open(path, access | OFlags::CLOEXEC, Mode::empty())?;
         Ok(Self { file })
     }
 

@@ -3,8 +3,8 @@
 //! Threads that measure together.
 
 // Lock order: `Bench::gathering` (a mutex), then `Meeting::state` (a mutex), then nothing. Memory is
-// allocated under the former, not under the latter. Waiting is interruptible, and who leaves before
-// the end tells the others.
+// allocated and user memory touched under neither. Waiting is interruptible, and who leaves before the
+// end tells the others.
 
 use core::cell::Cell;
 

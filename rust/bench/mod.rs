@@ -32,10 +32,12 @@ mod subject;
 mod watch;
 
 use kernel::{
+    new_condvar,
     new_mutex,
     prelude::*,
     sync::{
         Arc,
+        CondVar,
         Mutex, //
     }, //
 };
@@ -77,9 +79,21 @@ use watch::Watch;
 /// What an open file has of a bench: where its threads find each other.
 #[pin_data]
 pub(crate) struct Bench {
-    /// The arena that waits for more threads.
     #[pin]
-    gathering: Mutex<Option<Arc<Arena>>>,
+    gathering: Mutex<Gathering>,
+    /// Says that an arena was made, or could not be.
+    #[pin]
+    made: CondVar,
+}
+
+/// How far threads have come that are to measure together.
+enum Gathering {
+    /// Nobody is there.
+    None,
+    /// The first thread makes an arena for this request, without the lock.
+    Making(Request),
+    /// The arena waits for more threads.
+    Waiting(Arc<Arena>),
 }
 
 /// A subject of any kind.
@@ -125,7 +139,8 @@ impl Bench {
     /// Makes what a new file has.
     pub(crate) fn new() -> impl PinInit<Self> {
         pin_init!(Self {
-            gathering <- new_mutex!(None, "slablab_bench"),
+            gathering <- new_mutex!(Gathering::None, "slablab_bench"),
+            made <- new_condvar!("slablab_bench_made"),
         })
     }
 
@@ -160,25 +175,49 @@ impl Bench {
             return Ok((Arena::new(request, budget)?, 0));
         }
         let mut gathering = self.gathering.lock();
-        let arena = match &*gathering {
-            Some(arena) if arena.request == *request => arena.clone(),
-            Some(_) => return Err(EBUSY),
-            None => Arena::new(request, budget)?,
+        loop {
+            match &*gathering {
+                Gathering::None => break,
+                Gathering::Waiting(arena) if arena.request == *request => {
+                    let arena = arena.clone();
+                    let (number, is_last) = arena.meeting.sit();
+                    if is_last {
+                        // The caller has another reference: nothing is freed under the lock.
+                        *gathering = Gathering::None;
+                    }
+                    return Ok((arena, number));
+                }
+                Gathering::Making(other) if other == request => {
+                    if self.made.wait_interruptible(&mut gathering) {
+                        return Err(EINTR);
+                    }
+                }
+                Gathering::Waiting(_) | Gathering::Making(_) => return Err(EBUSY),
+            }
+        }
+        *gathering = Gathering::Making(*request);
+        drop(gathering);
+        let made = Arena::new(request, budget);
+        let seat = made.as_ref().map_or(0, |arena| arena.meeting.sit().0);
+        let mut gathering = self.gathering.lock();
+        *gathering = match &made {
+            Ok(arena) => Gathering::Waiting(arena.clone()),
+            Err(_) => Gathering::None,
         };
-        let (number, is_last) = arena.meeting.sit();
-        *gathering = (!is_last).then(|| arena.clone());
-        Ok((arena, number))
+        drop(gathering);
+        // Where there is none, one of those who wait tries next.
+        self.made.notify_all();
+        Ok((made?, seat))
     }
 
     /// Has nobody join an arena any more.
     fn disperse(&self, arena: &Arc<Arena>) {
         let mut gathering = self.gathering.lock();
-        if gathering
-            .as_ref()
-            .is_some_and(|other| Arc::ptr_eq(other, arena))
-        {
+        let is_waiting =
+            matches!(&*gathering, Gathering::Waiting(other) if Arc::ptr_eq(other, arena));
+        if is_waiting {
             // The caller has another reference: nothing is freed under the lock.
-            *gathering = None;
+            *gathering = Gathering::None;
         }
     }
 }

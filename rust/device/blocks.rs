@@ -16,6 +16,7 @@ use slab_session::{
     Denied,
     Handle,
     Kind,
+    PIECE,
     Pinned, //
 };
 
@@ -28,6 +29,7 @@ use super::{
 use crate::{
     argument::Exchange,
     pool::PoolRef,
+    signals,
     tables::Tables,
     uapi::{
         self,
@@ -112,9 +114,13 @@ pub(super) fn read(
     // `IovIterDest::copy_to_iter` wants a slice, which promises that nobody else writes to it;
     // another thread's `pwrite` may.
     //
-    // SAFETY: The block has `wanted` bytes from `start` on while it is pinned, the iterator is
-    // valid by its type, and the function copies memory that may change meanwhile.
-    let copied = unsafe { bindings::_copy_to_iter(start.as_ptr().cast(), wanted, iov.as_raw()) };
+    let copied = in_pieces(wanted, |done, piece| {
+        // SAFETY: The block has `wanted` bytes from `start` on while it is pinned.
+        let from = unsafe { start.add(done) };
+        // SAFETY: The block has `piece` bytes from `from` on; the iterator is valid by its type, and
+        // the function copies memory that may change meanwhile.
+        unsafe { bindings::_copy_to_iter(from.as_ptr().cast(), piece, iov.as_raw()) }
+    })?;
     transferred(&mut kiocb, wanted, copied)
 }
 
@@ -127,9 +133,36 @@ pub(super) fn write(
     let pinned = file.pinned(kiocb.ki_pos())?;
     let (start, bytes) = pinned.bytes_from(byte(kiocb.ki_pos())).map_err(error)?;
     let wanted = bytes.min(iov.len());
-    // SAFETY: As in `read`.
-    let copied = unsafe { bindings::_copy_from_iter(start.as_ptr().cast(), wanted, iov.as_raw()) };
+    let copied = in_pieces(wanted, |done, piece| {
+        // SAFETY: The block has `wanted` bytes from `start` on while it is pinned.
+        let to = unsafe { start.add(done) };
+        // SAFETY: The block has `piece` bytes from `to` on; the iterator is valid by its type, and
+        // the function copies to memory that others may use meanwhile.
+        unsafe { bindings::_copy_from_iter(to.as_ptr().cast(), piece, iov.as_raw()) }
+    })?;
     transferred(&mut kiocb, wanted, copied)
+}
+
+/// Has `copy` transfer `wanted` bytes, piece by piece: it is given how many were transferred and how
+/// many to transfer next, and returns how many it did. Returns how many there were in all.
+///
+/// # Errors
+///
+/// [`EINTR`] when a fatal signal came before the first piece.
+fn in_pieces(wanted: usize, mut copy: impl FnMut(usize, usize) -> usize) -> Result<usize> {
+    let mut done = 0;
+    while done < wanted {
+        if signals::is_fatal_pending() {
+            return if done == 0 { Err(EINTR) } else { Ok(done) };
+        }
+        let piece = PIECE.min(wanted - done);
+        let copied = copy(done, piece);
+        done += copied;
+        if copied < piece {
+            break;
+        }
+    }
+    Ok(done)
 }
 
 /// Returns the byte of a block that a file position means.

@@ -33,8 +33,9 @@ use crate::{
 const PART: usize = 64;
 
 impl OpenFile {
-    /// Begins to write events down, reads them, or ends it.
-    pub(super) fn events(&self, argument: usize, bytes: usize) -> Result {
+    /// Begins to write events down, reads them, or ends it; `may_change` says whether the file is
+    /// open for writing, which the first and the last need.
+    pub(super) fn events(&self, argument: usize, bytes: usize, may_change: bool) -> Result {
         let (mut events, exchange) = Exchange::begin::<slablab_events>(argument, bytes)?;
         expect(events.flags == 0 && events.reserved == 0)?;
         let has_room = (1..=SLABLAB_EVENTS_MAX).contains(&events.count);
@@ -42,6 +43,7 @@ impl OpenFile {
         expect(is_read || (events.number == 0 && events.events == 0))?;
         events.lost = 0;
         match events.op {
+            SLABLAB_EVENTS_BEGIN | SLABLAB_EVENTS_END if !may_change => Err(EBADF),
             SLABLAB_EVENTS_BEGIN if has_room => {
                 // Who cannot be told does not begin.
                 exchange.announce(&events)?;

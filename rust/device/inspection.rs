@@ -19,13 +19,14 @@ use slab_heap::{
     map::{
         Extent,
         NoMap, //
-    }, //
+    },
+    nospec,
+    region::REGIONS_MAX, //
 };
 
 use super::{
     OpenFile,
     expect,
-    is_admin,
     pools::number, //
 };
 use crate::{
@@ -61,6 +62,8 @@ impl OpenFile {
         if !pool.engine().capabilities().pool {
             return Err(EOPNOTSUPP);
         }
+        // A walk takes the lock that others wait for.
+        self.expect_own_pool_or_admin()?;
         let mut walk = Walk::new();
         let broken = loop {
             match pool.engine().check(&mut walk) {
@@ -79,16 +82,18 @@ impl OpenFile {
         let (mut map, exchange) = Exchange::begin::<slablab_map>(argument, bytes)?;
         expect(map.flags == 0 && map.reserved == 0)?;
         expect((1..=SLABLAB_MAP_EXTENTS_MAX).contains(&map.count))?;
-        let bound = self.bound.as_ref();
-        let engine = self.pool_of(bound).engine();
+        let engine = self.pool_of(self.bound.as_ref()).engine();
         if !engine.capabilities().map {
             return Err(EOPNOTSUPP);
         }
         // In a shared pool, the map tells of others.
-        let own = bound.is_some_and(|bound| bound.flags & SLABLAB_BIND_PRIVATE != 0);
-        if !own && !is_admin() {
-            return Err(EPERM);
+        self.expect_own_pool_or_admin()?;
+        let region = map.region as usize;
+        if region >= REGIONS_MAX {
+            return Err(ENXIO);
         }
+        // The number is the program's.
+        let region = nospec::clamp(region, REGIONS_MAX);
         let room = map.count as usize;
         let address = usize::try_from(map.extents).map_err(|_| EFAULT)?;
         let there = UserSlice::new(
@@ -101,7 +106,7 @@ impl OpenFile {
         map.count = 0;
         loop {
             let wanted = part.len().min(room - map.count as usize);
-            let told = engine.map(map.region as usize, map.page, &mut part[..wanted]);
+            let told = engine.map(region, map.page, &mut part[..wanted]);
             let mapped = told.map_err(no_map)?;
             for extent in &part[..mapped.extents] {
                 writer.write(&slablab_extent::from(*extent))?;

@@ -102,7 +102,7 @@ impl OpenFile {
             |region, pool_bytes| {
                 extend.region = region;
                 extend.pool_bytes = pool_bytes as u64;
-                exchange.reply(&extend)
+                exchange.announce(&extend)
             },
         )
     }
@@ -115,6 +115,8 @@ impl OpenFile {
         if !engine.capabilities().pool {
             return Err(EOPNOTSUPP);
         }
+        // Others of the pool wait meanwhile, and have to fill their magazines again.
+        self.expect_own_pool_or_admin()?;
         shrink.bytes = engine.drain() as u64;
         shrink.free_bytes = uapi::free_bytes(engine);
         exchange.reply(&shrink)

@@ -15,7 +15,10 @@ use core::{
     num::NonZeroU16, //
 };
 
-use crate::errand::Known;
+use crate::{
+    errand::Known,
+    nospec, //
+};
 
 /// log2 of a page's bytes.
 pub const PAGE_SHIFT: u32 = 12;
@@ -46,11 +49,15 @@ pub struct Class(usize);
 /// What all classes' sizes are multiples of, and so aligned to.
 const GRAIN: usize = 8;
 
-/// The code for each number of grains, computed once.
-static BY_GRAINS: [u16; LARGEST / GRAIN + 1] = {
-    let mut codes = [0; LARGEST / GRAIN + 1];
+/// How many numbers of grains have a class.
+const GRAINS: usize = LARGEST / GRAIN + 1;
+
+/// The code for each number of grains, computed once. Zeros follow, up to a power of two, so that a
+/// processor that runs ahead of the comparison with [`GRAINS`] finds nothing else.
+static BY_GRAINS: [u16; GRAINS.next_power_of_two()] = {
+    let mut codes = [0; GRAINS.next_power_of_two()];
     let (mut grains, mut class) = (0, 0);
-    while grains < codes.len() {
+    while grains < GRAINS {
         if grains * GRAIN > Shape::new(class).bytes as usize {
             class += 1;
         }
@@ -59,6 +66,14 @@ static BY_GRAINS: [u16; LARGEST / GRAIN + 1] = {
     }
     codes
 };
+
+/// Returns the grains of a layout's size, rounded up, if a class has so many.
+#[inline(always)]
+const fn grains(layout: &Layout) -> Option<usize> {
+    // A layout's size does not overflow here.
+    let grains = layout.size().wrapping_add(GRAIN - 1) / GRAIN;
+    if grains < GRAINS { Some(grains) } else { None }
+}
 
 /// What there is to know of a class, computed once.
 #[derive(Clone, Copy)]
@@ -137,37 +152,46 @@ impl Class {
     pub const STRIDE: usize = size_of::<Shape>();
 
     /// Returns the class that serves a layout, or `None` if that needs pages of its own.
+    ///
+    /// The size may be one that a program chose.
     #[inline]
     #[must_use]
-    pub const fn of(layout: &Layout) -> Option<Self> {
+    pub fn of(layout: &Layout) -> Option<Self> {
         // Rounded up to a multiple of its alignment, a size is served by a class whose size is one
         // too: up to 64 all multiples of 8 are classes, above, of alignments larger than a quarter
         // of the group's start, all multiples in the group. All sizes are multiples of 8.
         if layout.align() <= GRAIN {
-            Self::of_size(layout)
+            Self::of_chosen_size(layout)
         } else {
             Self::of_aligned(layout)
         }
     }
 
+    /// As [`Class::of_size`], for a size that a program chose.
+    #[inline]
+    fn of_chosen_size(layout: &Layout) -> Option<Self> {
+        let grains = grains(layout)?;
+        // INVARIANT: The table has the codes of classes.
+        Some(Self(*nospec::entry(&BY_GRAINS, grains) as usize))
+    }
+
     /// Returns the class that serves a layout's size, whatever its alignment.
+    ///
+    /// The size is that of a block, so it was compared with the sizes of classes before.
     #[inline]
     #[must_use]
     pub const fn of_size(layout: &Layout) -> Option<Self> {
-        // A layout's size is far from the end of the numbers.
-        let grains = layout.size().wrapping_add(GRAIN - 1) / GRAIN;
-        // INVARIANT: The table has classes only.
-        if grains < BY_GRAINS.len() {
-            Some(Self(BY_GRAINS[grains] as usize))
-        } else {
-            None
+        match grains(layout) {
+            // INVARIANT: The table has the codes of classes.
+            Some(grains) => Some(Self(BY_GRAINS[grains] as usize)),
+            None => None,
         }
     }
 
     /// As [`Class::of`], for alignments of more than a grain.
     #[cold]
-    const fn of_aligned(layout: &Layout) -> Option<Self> {
-        Self::of_size(&layout.pad_to_align())
+    fn of_aligned(layout: &Layout) -> Option<Self> {
+        Self::of_chosen_size(&layout.pad_to_align())
     }
 
     /// Returns the class with a number.

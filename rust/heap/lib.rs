@@ -31,6 +31,7 @@ pub mod hybrid;
 pub mod lock;
 #[forbid(unsafe_code)]
 pub mod map;
+pub mod nospec;
 pub mod per_cpu;
 #[forbid(unsafe_code)]
 pub mod region;

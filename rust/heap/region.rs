@@ -126,6 +126,8 @@ pub enum RegionError {
     Overflow,
     /// The range shares bytes with a region that the pool has.
     Overlap,
+    /// The calling program is about to end.
+    Interrupted,
 }
 
 /// A range of addresses.

@@ -52,6 +52,8 @@ impl From<Refusal> for Cause {
 pub mod errno {
     /// No such file or directory: no such block.
     pub const ENOENT: i32 = 2;
+    /// Interrupted: the program is about to end.
+    pub const EINTR: i32 = 4;
     /// No such device or address: not a byte of the block.
     pub const ENXIO: i32 = 6;
     /// Out of memory.
@@ -95,6 +97,8 @@ pub enum Denied {
     NotPages,
     /// An operation of a submission is none.
     BadOperation,
+    /// A fatal signal is pending: the program ends as soon as the call does.
+    Interrupted,
 }
 
 impl Denied {
@@ -146,6 +150,7 @@ impl Denied {
             Self::NoSuchBlock => errno::ENOENT,
             Self::Pinned => errno::EBUSY,
             Self::OutOfBlock => errno::ENXIO,
+            Self::Interrupted => errno::EINTR,
         }
     }
 }

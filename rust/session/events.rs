@@ -76,7 +76,7 @@ pub enum Outcome {
 pub struct Moment {
     /// Nanoseconds of a clock that never goes back.
     pub time_ns: u64,
-    /// The thread, by its number as it sees itself.
+    /// The thread, by a number that is the same for every reader: that of the initial pid namespace.
     pub thread: u32,
     /// The CPU.
     pub cpu: u16,

@@ -115,13 +115,8 @@ where
     /// Makes it not have happened.
     fn drop(&mut self) {
         let (session, handle, old, new) = (self.session, self.handle, &self.old, &self.new);
-        if new.block != old.block {
-            session.release(new);
-        } else if !session.engine.keeps(old.layout, new.layout) {
-            session.resize(old.block, new.layout, old.layout);
-        }
+        session.undo_change(old, new);
         session.ledger.with(|ledger| {
-            ledger.discharge(new.charge.saturating_sub(old.charge));
             ledger.end_move(handle, old, false);
             let asked =
                 || Event::about(Kind::Reallocate, handle.to_bits(), new.layout.size() as u64);
@@ -182,8 +177,7 @@ where
     /// shown to a program.
     ///
     /// The pages are the block's alone. What of its last one lies behind its size is zeroed. They are
-    /// valid as [`Pinned::bytes_from`] says, and to the session's end if the pin is
-    /// [kept](Pinned::keep).
+    /// valid as [`Pinned::bytes_from`] says, and for as long as the pin is [kept](Pinned::keep).
     ///
     /// # Errors
     ///
@@ -215,9 +209,10 @@ where
         Ok(unsafe { self.start.add(first * PAGE_BYTES) })
     }
 
-    /// Never takes the pin back: the block stays where it is until the session ends.
+    /// Keeps the block pinned until [`Session::unpin`], or the session's end.
     pub fn keep(self) {
-        self.session.ledger.with(|ledger| ledger.keep(self.handle));
+        // The pin is the caller's to take back.
+        let _ = ManuallyDrop::new(self);
     }
 }
 

@@ -405,9 +405,9 @@ impl<S: Storage> Ledger<S> {
         self.with_pins(handle, Pins::unpin);
     }
 
-    /// Makes the pin of a block one that is never taken back.
-    pub(crate) fn keep(&mut self, handle: Handle) {
-        self.with_pins(handle, Pins::keep);
+    /// Counts one more pin of a block that is pinned.
+    pub(crate) fn pin_again(&mut self, handle: Handle) {
+        self.with_pins(handle, Pins::pin);
     }
 
     /// Changes the pins of a block that is pinned, and so stays live.

@@ -77,6 +77,7 @@ pub use request::{
 };
 pub use room::Limits;
 pub use session::{
+    PIECE,
     Reply,
     Session,
     validate, //

@@ -2,8 +2,8 @@
 
 //! Pins of a block: how many are using it where it is.
 
-/// A count of pins that sticks at its top, as `refcount_t` does: a block that is counted so often, or
-/// [kept](Pins::keep), stays where it is until its session ends.
+/// A count of pins that sticks at its top, as `refcount_t` does: a block that is counted so often stays
+/// where it is until its session ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Pins(u32);
 
@@ -11,8 +11,8 @@ impl Pins {
     /// Nobody uses the block.
     pub(crate) const NONE: Self = Self(0);
 
-    /// The block is not let go any more.
-    const KEPT: Self = Self(u32::MAX);
+    /// The block stays pinned until its session ends.
+    const STUCK: Self = Self(u32::MAX);
 
     /// Counts one more.
     pub(crate) fn pin(&mut self) {
@@ -21,14 +21,9 @@ impl Pins {
 
     /// Counts one less, which was counted before.
     pub(crate) fn unpin(&mut self) {
-        if *self != Self::KEPT {
-            self.0 -= 1;
+        if *self != Self::STUCK {
+            self.0 = self.0.saturating_sub(1);
         }
-    }
-
-    /// Counts so many that they are never taken back.
-    pub(crate) fn keep(&mut self) {
-        *self = Self::KEPT;
     }
 }
 
@@ -48,15 +43,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_stays_kept() {
-        let mut pins = Pins::NONE;
+    fn a_count_at_its_top_sticks() {
+        let mut pins = Pins(u32::MAX - 1);
         pins.pin();
-        pins.keep();
         for _ in 0..3 {
             pins.unpin();
-            assert_eq!(pins, Pins::KEPT);
+            assert_eq!(pins, Pins::STUCK);
         }
         pins.pin();
-        assert_eq!(pins, Pins::KEPT);
+        assert_eq!(pins, Pins::STUCK);
     }
 }

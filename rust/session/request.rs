@@ -2,7 +2,10 @@
 
 //! The operations of a submission, as the program has them.
 
-use slab_heap::Cost;
+use slab_heap::{
+    Cost,
+    nospec, //
+};
 
 use crate::{
     denied::Denied,
@@ -92,7 +95,9 @@ pub(crate) fn allocated_by<Q: Request>(
     base: usize,
     number: usize,
 ) -> Result<Handle, Denied> {
-    let request = number.checked_sub(base).and_then(|place| done.get(place));
+    let place = number.checked_sub(base).filter(|place| *place < done.len());
+    // The number is the program's.
+    let request = place.and_then(|place| done.get(nospec::clamp(place, done.len())));
     let handle = request.and_then(Request::allocated);
     handle.ok_or(Denied::BadOperation)
 }

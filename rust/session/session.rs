@@ -59,6 +59,9 @@ const WORD: usize = size_of::<u64>();
 /// The most bytes that are zeroed word by word.
 const SMALL: usize = 64;
 
+/// The most bytes that are zeroed or copied between two looks for a fatal signal: 16 MiB.
+pub const PIECE: usize = 16 << 20;
+
 /// What a program is told of a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reply {
@@ -141,8 +144,8 @@ where
     ///
     /// # Errors
     ///
-    /// [`Denied::SizeZero`], [`Denied::BadAlign`], a quota, [`Denied::NoTable`], or what the engine
-    /// says. Nothing has changed then.
+    /// [`Denied::SizeZero`], [`Denied::BadAlign`], a quota, [`Denied::NoTable`],
+    /// [`Denied::Interrupted`], or what the engine says. Nothing has changed then.
     #[inline(always)]
     pub fn allocate(&self, size: u64, align: u64) -> Result<Reply, Denied> {
         let served = match validate(&*self.engine, size, align) {
@@ -195,13 +198,17 @@ where
                 return Err(Denied::by_engine(refusal, &cost));
             }
         };
-        // SAFETY: The block is new, and `charge` is its usable size.
-        unsafe { zero(block.start, charge) };
         let record = Record {
             block,
             layout,
             charge,
         };
+        // SAFETY: The block is new, and `charge` is its usable size.
+        if let Err(denied) = unsafe { zero_in_pieces::<S>(block.start, charge) } {
+            self.release(&record);
+            self.ledger.with(|ledger| ledger.cancel(handle, charge));
+            return Err(denied);
+        }
         self.ledger
             .with(|ledger| ledger.fill(handle, &record, cost));
         Ok(Reply::new(handle, &record, cost))
@@ -331,24 +338,43 @@ where
             })?;
             (block, false)
         };
-        let kept = size.min(old.layout.size());
-        if !in_place {
-            // SAFETY: Both blocks are out and have at least `kept` bytes, so they share none; this
-            // call is the only one that can reach them.
-            unsafe { block.start.copy_from_nonoverlapping(old.block.start, kept) };
-        }
-        // Where the block stays, what it loses is not touched: it may yet have it back.
-        let end = if in_place { size } else { charge };
-        // SAFETY: As above; `charge` is the usable size, and `kept` no more than it.
-        let added = unsafe { block.start.add(kept) };
-        // SAFETY: As above.
-        unsafe { zero(added, end - kept) };
         let new = Record {
             block,
             layout,
             charge,
         };
-        Ok(Pending::new(self, handle, old, new, cost))
+        let kept = size.min(old.layout.size());
+        let copied = if in_place {
+            Ok(())
+        } else {
+            // SAFETY: Both blocks are out and have at least `kept` bytes, so they share none; this
+            // call is the only one that can reach them.
+            unsafe { copy_in_pieces::<S>(old.block.start, block.start, kept) }
+        };
+        // Where the block stays, what it loses is not touched: it may yet have it back.
+        let end = if in_place { size } else { charge };
+        // SAFETY: The block is out; `charge` is its usable size, and `kept` no more than it.
+        let added = unsafe { block.start.add(kept) };
+        // SAFETY: As above; this call is the only one that can reach the block.
+        let filled = copied.and_then(|()| unsafe { zero_in_pieces::<S>(added, end - kept) });
+        match filled {
+            Ok(()) => Ok(Pending::new(self, handle, old, new, cost)),
+            Err(denied) => {
+                self.undo_change(&old, &new);
+                Err(denied)
+            }
+        }
+    }
+
+    /// Frees what [`Session::change`] allocated for a block, and has the block be as large as before.
+    pub(super) fn undo_change(&self, old: &Record, new: &Record) {
+        if new.block != old.block {
+            self.release(new);
+        } else if !self.engine.keeps(old.layout, new.layout) {
+            self.resize(old.block, new.layout, old.layout);
+        }
+        let more = new.charge.saturating_sub(old.charge);
+        self.ledger.with(|ledger| ledger.discharge(more));
     }
 
     /// Pins a block, so that its bytes stay where they are.
@@ -359,6 +385,16 @@ where
     pub fn pin(&self, handle: Handle) -> Result<Pinned<'_, R, L, S>, Denied> {
         let record = self.ledger.with(|ledger| ledger.pin(handle))?;
         Ok(Pinned::new(self, handle, &record))
+    }
+
+    /// Pins a block once more, of which a pin was [kept](Pinned::keep).
+    pub fn pin_again(&self, handle: Handle) {
+        self.ledger.with(|ledger| ledger.pin_again(handle));
+    }
+
+    /// Takes back a pin that was [kept](Pinned::keep), or that is of [`Session::pin_again`].
+    pub fn unpin(&self, handle: Handle) {
+        self.ledger.with(|ledger| ledger.unpin(handle));
     }
 
     /// Tells the engine that a block that is being moved has another size, which it keeps.
@@ -413,8 +449,8 @@ where
 {
     /// Frees every block, in pieces: the lock is held for a bounded time only.
     ///
-    /// Nobody has a pin or a pending operation any more: both borrow the session. Those that were
-    /// [kept](Pinned::keep) end here.
+    /// Nobody has a pending operation any more: it borrows the session. Pins that were
+    /// [kept](Pinned::keep) and are still there end here.
     fn drop(&mut self) {
         if self.owns_engine {
             return;
@@ -464,6 +500,59 @@ unsafe fn zero(start: NonNull<u8>, bytes: usize) {
     }
     // SAFETY: By the function's contract; that they are words was looked at above.
     unsafe { zero_words(start, bytes) };
+}
+
+/// Calls `act` with the first byte and the length of one piece after the other of `bytes` bytes.
+///
+/// # Errors
+///
+/// [`Denied::Interrupted`], before a piece.
+fn in_pieces<S: Storage>(bytes: usize, mut act: impl FnMut(usize, usize)) -> Result<(), Denied> {
+    let mut done = 0;
+    while done < bytes {
+        if S::interrupted() {
+            return Err(Denied::Interrupted);
+        }
+        let piece = PIECE.min(bytes - done);
+        act(done, piece);
+        done += piece;
+    }
+    Ok(())
+}
+
+/// Zeroes `bytes` bytes of a block, unless a fatal signal comes in between.
+///
+/// # Safety
+///
+/// As for [`zero`].
+unsafe fn zero_in_pieces<S: Storage>(start: NonNull<u8>, bytes: usize) -> Result<(), Denied> {
+    in_pieces::<S>(bytes, |first, piece| {
+        // SAFETY: The block has `bytes` bytes from `start` on, and the piece is some of them.
+        let start = unsafe { start.add(first) };
+        // SAFETY: As above; nobody else can reach the block, by this function's contract.
+        unsafe { zero(start, piece) };
+    })
+}
+
+/// Copies `bytes` bytes from one block to another, unless a fatal signal comes in between.
+///
+/// # Safety
+///
+/// Both blocks have at least as many usable bytes, share none, and nobody else can reach them.
+unsafe fn copy_in_pieces<S: Storage>(
+    from: NonNull<u8>,
+    to: NonNull<u8>,
+    bytes: usize,
+) -> Result<(), Denied> {
+    in_pieces::<S>(bytes, |first, piece| {
+        // SAFETY: The block has `bytes` bytes from `from` on, and the piece is some of them.
+        let from = unsafe { from.add(first) };
+        // SAFETY: The block has `bytes` bytes from `to` on, and the piece is some of them.
+        let to = unsafe { to.add(first) };
+        // SAFETY: The blocks share no byte, and nobody else can reach them, by this function's
+        // contract.
+        unsafe { to.copy_from_nonoverlapping(from, piece) };
+    })
 }
 
 /// As [`zero`], for words.

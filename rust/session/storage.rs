@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the platform brings for a session: memory, and the time.
+//! What the platform brings for a session: memory, the time, and whether the caller is to stop.
 
 use core::ops::DerefMut;
 
@@ -31,4 +31,7 @@ pub unsafe trait Storage {
 
     /// Returns when and where this is called, and by whom. Locks are held.
     fn moment() -> Moment;
+
+    /// Says whether the calling program is about to end, so that what takes long is to be given up.
+    fn interrupted() -> bool;
 }

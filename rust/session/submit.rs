@@ -164,6 +164,10 @@ where
 
     /// Does the work of [`Part::single`].
     fn try_single(&mut self) -> Result<Stop, Denied> {
+        // 64 operations may be 64 large ones.
+        if S::interrupted() {
+            return Err(Denied::Interrupted);
+        }
         let session = self.session;
         match self.requests[self.end].operation()? {
             Operation::Allocate { size, align } => {

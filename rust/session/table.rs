@@ -17,6 +17,8 @@ use core::{
     }, //
 };
 
+use slab_heap::nospec;
+
 use crate::{
     entry::{
         Entry,
@@ -151,10 +153,9 @@ impl<S: Storage> Table<S> {
         if index >= self.capacity {
             return None;
         }
-        let slot = self
-            .bases
-            .get(chunk_of(index))?
-            .wrapping_add(index as usize);
+        // The index is a program's.
+        let index = nospec::clamp(index as usize, self.capacity as usize);
+        let slot = self.bases.get(chunk_of(index as u32))?.wrapping_add(index);
         // SAFETY: By the type invariant it is the entry with that index, of which there is one.
         let slot = unsafe { NonNull::new_unchecked(slot) };
         // INVARIANT: As above.

@@ -10,6 +10,8 @@ mod events;
 mod fail;
 #[path = "guard/tests.rs"]
 mod guard;
+#[path = "interrupted_tests.rs"]
+mod interrupted;
 #[path = "submit/tests.rs"]
 mod submit;
 
@@ -54,6 +56,8 @@ unsafe impl<T> Lock<T> for HostLock<T> {
 std::thread_local! {
     /// Tables that there is memory for.
     static TABLES: Cell<usize> = const { Cell::new(usize::MAX) };
+    /// Looks for a fatal signal until there is one.
+    static LOOKS: Cell<usize> = const { Cell::new(usize::MAX) };
 }
 
 pub(crate) struct Tables;
@@ -72,6 +76,17 @@ unsafe impl Storage for Tables {
     fn moment() -> Moment {
         Moment::default()
     }
+
+    fn interrupted() -> bool {
+        match LOOKS.get() {
+            usize::MAX => false,
+            0 => true,
+            looks => {
+                LOOKS.set(looks - 1);
+                false
+            }
+        }
+    }
 }
 
 const POOL: usize = 1 << 20;
@@ -80,26 +95,32 @@ const POOL: usize = 1 << 20;
 struct Pool {
     engine: Seed<HostLock<State>>,
     memory: NonNull<u8>,
+    layout: Layout,
 }
 
 impl Pool {
-    const LAYOUT: Layout = match Layout::from_size_align(POOL, POOL) {
-        Ok(layout) => layout,
-        Err(_) => unreachable!(),
-    };
-
     fn new() -> Self {
+        Self::of(POOL)
+    }
+
+    /// Makes a pool of `bytes` bytes, a power of two.
+    fn of(bytes: usize) -> Self {
+        let layout = Layout::from_size_align(bytes, bytes).unwrap();
         // SAFETY: The layout's size is not zero.
-        let memory = NonNull::new(unsafe { alloc(Self::LAYOUT) }).unwrap();
+        let memory = NonNull::new(unsafe { alloc(layout) }).unwrap();
         let engine = Seed::new(HostLock(Mutex::new(State::new())));
         // SAFETY: The memory is new, and freed after the engine's last use.
         unsafe {
-            memory.write_bytes(0xa5, POOL);
+            memory.write_bytes(0xa5, bytes);
             engine
-                .add_region(memory, POOL, NonNull::dangling())
+                .add_region(memory, bytes, NonNull::dangling())
                 .unwrap();
         }
-        Self { engine, memory }
+        Self {
+            engine,
+            memory,
+            layout,
+        }
     }
 
     fn totals(&self) -> Totals {
@@ -128,7 +149,7 @@ impl Pool {
 impl Drop for Pool {
     fn drop(&mut self) {
         // SAFETY: Allocated in `new`; sessions borrow the pool, so they are gone.
-        unsafe { dealloc(self.memory.as_ptr(), Self::LAYOUT) };
+        unsafe { dealloc(self.memory.as_ptr(), self.layout) };
     }
 }
 

@@ -24,6 +24,7 @@ use slab_heap::{
         Extent,
         Use, //
     },
+    nospec,
     region::{
         REGION_SHIFT,
         REGIONS_MAX, //
@@ -132,7 +133,11 @@ numbered! {
 /// Returns the misuse with a number.
 pub(crate) fn misuse(number: u32) -> Option<Misuse> {
     let index = (number as usize).checked_sub(1)?;
-    Misuse::ALL.get(index).copied()
+    if index >= Misuse::ALL.len() {
+        return None;
+    }
+    // The number is a program's.
+    Some(Misuse::ALL[nospec::clamp(index, Misuse::ALL.len())])
 }
 
 impl From<Owner> for slablab_owner {

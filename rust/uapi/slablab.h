@@ -12,6 +12,30 @@
  * the program guessed and uses meanwhile. SUBMIT does many operations and tells
  * how far it came.
  *
+ * A command that changes a session or a pool needs a file that is open for
+ * writing (EBADF): BIND, ALLOC, FREE, REALLOC, SUBMIT, EXTEND, SHRINK, FAIL,
+ * INJECT, BENCH, and EVENTS unless it reads. INFO, STATS, MAP, CHECK, REPORTS
+ * and the reading of EVENTS work on a file that is open in any way. So a file
+ * that is open for reading alone never has a session, and so no blocks: who has
+ * it can look at the pools and change nothing. pread(2) needs a file that is
+ * open for reading, pwrite(2) one that is open for writing (EBADF), mmap(2) both
+ * for PROT_WRITE and the former for all else (EACCES).
+ *
+ * A command that keeps others of a shared pool waiting, CHECK and SHRINK, and
+ * one that tells of their blocks, MAP, needs CAP_SYS_ADMIN there (EPERM). In the
+ * session's own private pool it does not. EXTEND, BENCH and INJECT always do.
+ *
+ * A fatal signal, which is one that ends the program without a core dump, ends
+ * every call that copies or zeroes much within 16 MiB of that: ALLOC, REALLOC,
+ * SUBMIT, BIND, EXTEND, pread(2), pwrite(2), mmap(2). The call has then changed
+ * nothing, but for what SUBMIT and pwrite(2) had done before. Other signals end
+ * SUBMIT, CHECK, MAP, BENCH, mmap(2) and the reading of EVENTS early, as each
+ * says; ALLOC, REALLOC, BIND, EXTEND, pread(2) and pwrite(2) are completed.
+ *
+ * The numbers of threads and processes in events and reports are those of the
+ * initial pid namespace, whatever namespace the reader is in: getpid(2) and
+ * gettid(2) of a program in another namespace return other numbers.
+ *
  * Structures may grow at their end. A command is told by its number, not by
  * the size of its argument: a shorter argument than SLABLAB_*_SIZE_VER1 is
  * EINVAL, one longer than the module knows must end in zeros (else E2BIG).
@@ -27,12 +51,26 @@
  * position: MAP_SHARED, from any of its pages on, as many as it has from there.
  * The block has to begin at a page and to have its last page to itself: both
  * are so where size and align are multiples of 4096. What of the last page lies
- * behind the size is zeros whenever it is mapped. From then on the block stays:
- * FREE and REALLOC of it are EBUSY until the session ends, which is when nobody
- * has the file open any more and every mapping is gone. Children inherit
- * mappings; mremap(2) moves them, but never makes them longer. Only programs
- * that have them mapped get at the pages: where the kernel would have to hold
- * on to them it does not (vmsplice(2), process_vm_readv(2), ptrace(2)).
+ * behind the size is zeros whenever it is mapped. The first page is also at
+ * SLABLAB_MMAP_POSITION(handle), which is for mmap(2) alone and fits the page
+ * offsets of 32-bit programs: these map blocks from there, as SLABLAB_POSITION
+ * is out of their reach. All structures are the same for 32-bit programs.
+ *
+ * As long as a page of a block is mapped, the block stays where it is: FREE and
+ * REALLOC of it are EBUSY, and it counts in the quota. When the last of its
+ * pages is unmapped, in every program, it can be freed and moved again. Children
+ * inherit mappings; mremap(2) moves them, but never makes them longer; what is
+ * left when munmap(2) removes a part is a mapping too. The session ends when
+ * nobody has the file open any more and every mapping is gone.
+ *
+ * Only programs that have them mapped get at the pages. The kernel takes no
+ * reference to a mapped page, because the page may be another program's as soon
+ * as the mapping is gone. System calls that need a reference fail with EFAULT:
+ * futex(2) without FUTEX_PRIVATE_FLAG, which names the page, read(2) and
+ * write(2) of a file that is open with O_DIRECT, buffers that are registered
+ * with io_uring(7), vmsplice(2), process_vm_readv(2); ptrace(2) and
+ * /proc/PID/mem fail with EIO. System calls that copy work, and so do private
+ * futexes.
  *
  * mmap(2) fails with ENODEV without the capability, EINVAL for MAP_PRIVATE and
  * for a block that has no pages to itself, ENOENT where there is no block,
@@ -147,6 +185,16 @@ enum slablab_cause {
 #define SLABLAB_POSITION(handle, byte) \
 	(((__u64)(handle) << SLABLAB_POSITION_HANDLE_SHIFT) | (__u64)(byte))
 
+/*
+ * The file position of a block's first page for mmap(2), which is below 2^44,
+ * where the page offsets of a 32-bit program end. No handle is so small that
+ * SLABLAB_POSITION is below 2^44, too.
+ */
+#define SLABLAB_MMAP_BASE (1ULL << 43)
+#define SLABLAB_MMAP_HANDLE_SHIFT 12
+#define SLABLAB_MMAP_POSITION(handle) \
+	(SLABLAB_MMAP_BASE | ((__u64)(handle) << SLABLAB_MMAP_HANDLE_SHIFT))
+
 /* How an operation was served, and what that cost. */
 struct slablab_cost {
 	__u8 path;		/* enum slablab_path */
@@ -236,7 +284,8 @@ struct slablab_bind {
  * With SLABLAB_BIND_PRIVATE: the pool is in debug mode. There is a red zone on
  * both sides of each block, free memory is poison, and misuse is reported, with
  * its owners: see struct slablab_report. A block's usable bytes are those that
- * were asked for.
+ * were asked for. Each block is compared and poisoned whole when it is allocated
+ * and when it is freed, which no signal ends.
  */
 #define SLABLAB_BIND_DEBUG (1U << 1)
 
@@ -386,7 +435,9 @@ enum slablab_rule {
 /*
  * Walks what the engine keeps, in steps, and names the first broken rule.
  * Needs a pool that is quiet while it is walked: EAGAIN when others kept on
- * changing it.
+ * changing it. The check of a shared pool needs CAP_SYS_ADMIN, that of the
+ * session's private pool does not. A signal ends it; the call is restarted or
+ * fails with EINTR.
  */
 struct slablab_check {
 	__u32 flags;		/* (in) 0 */
@@ -414,7 +465,8 @@ struct slablab_extend {
 
 /*
  * Has the engine of the session's pool give back what it keeps against a quick
- * return: what stats call cached, as far as nothing of it is in use.
+ * return: what stats call cached, as far as nothing of it is in use. In a shared
+ * pool it needs CAP_SYS_ADMIN, in the session's private pool it does not.
  */
 struct slablab_shrink {
 	__u32 flags;		/* (in) 0 */
@@ -487,8 +539,8 @@ enum slablab_operation_kind {
 #define SLABLAB_OP_EARLIER (1U << 0)
 
 /*
- * An operation. It is written back when it is done; the one that was not, with
- * the cause in .cost; those behind it are as they were.
+ * An operation. It is written back when it is done; of the one that was not,
+ * .cost is written, with the cause; those behind it are as they were.
  */
 struct slablab_operation {
 	__u8 kind;		/* (in) enum slablab_operation_kind */
@@ -513,9 +565,12 @@ struct slablab_operation {
  * operations are read, and tried for that, up to 64 at a time, before the first
  * of these is done. (If such memory goes away meanwhile the ALLOCs and REALLOCs
  * of these 64 that are not written back are undone, but their FREEs are not.)
- * EINTR when a signal came: it is looked for every 64 operations. A call that a
- * signal ends before anything was done is restarted or fails with EINTR, as
- * others do.
+ * Nothing but operations that were done is written, and .cost of the one that
+ * was not: what other threads store in those behind it is left alone.
+ * EINTR when a signal came: it is looked for at least every 64 operations, and
+ * before and after each REALLOC; a fatal one also within large operations. A
+ * call that a signal ends before anything was done is restarted or fails with
+ * EINTR, as others do.
  *
  * The call itself fails when nothing was tried: for what is wrong with this
  * structure, EINVAL or EFAULT, which is found out by writing it back first.
@@ -660,7 +715,7 @@ struct slablab_bench {
 /* An operation on a pool in debug mode, and who did it. */
 struct slablab_owner {
 	__u64 operation;	/* counted from 1 since the pool began; 0 is nobody's */
-	__u32 pid;		/* the process, as that sees itself */
+	__u32 pid;		/* the process, in the initial pid namespace */
 	__u32 reserved;		/* 0 */
 };
 #define SLABLAB_OWNER_SIZE_VER1 16
@@ -793,7 +848,7 @@ enum slablab_event_kind {
 struct slablab_event {
 	__u64 number;		/* counted from 0 since SLABLAB_EVENTS_BEGIN */
 	__u64 time_ns;		/* CLOCK_MONOTONIC of the first time namespace */
-	__u32 thread;		/* who did it, as gettid(2) tells him */
+	__u32 thread;		/* who did it, in the initial pid namespace */
 	__u16 cpu;		/* and where */
 	__u8 kind;		/* enum slablab_event_kind */
 	__u8 align_log2;	/* log2 of the alignment, or SLABLAB_NO_ALIGN */

@@ -7,6 +7,8 @@ use std::{
     ops::Range, //
 };
 
+use rustix::fs::OFlags;
+
 use crate::{
     device::{
         Device,
@@ -46,7 +48,6 @@ use super::{
         has_map,
         has_pool,
         intact,
-        session,
         unchanged, //
     },
     memory::{
@@ -55,7 +56,6 @@ use super::{
         ioc,
         poke, //
     },
-    misuse::debug,
     verdict::{
         About,
         Outcome,
@@ -92,6 +92,11 @@ pub(super) struct Call {
 impl Call {
     /// Prepares each command that takes a structure and that the engine has.
     pub(super) fn all(engine: Engine) -> Outcome<Vec<Self>> {
+        Self::all_on(engine, OFlags::RDWR)
+    }
+
+    /// Prepares them on files that are open in some way, for writing at least.
+    pub(super) fn all_on(engine: Engine, access: OFlags) -> Outcome<Vec<Self>> {
         let (pool, map) = (has_pool(engine), has_map(engine));
         let commands = [
             ("INFO", uapi::SLABLAB_NR_INFO, true),
@@ -113,17 +118,22 @@ impl Call {
         commands
             .into_iter()
             .filter(|(.., has_it)| *has_it)
-            .map(|(name, number, _)| Self::new(engine, name, number))
+            .map(|(name, number, _)| Self::new(engine, name, number, access))
             .collect()
     }
 
-    fn new(engine: Engine, name: &'static str, number: u32) -> Outcome<Self> {
+    fn new(engine: Engine, name: &'static str, number: u32, access: OFlags) -> Outcome<Self> {
         let bound = number != uapi::SLABLAB_NR_BIND;
-        let device = match number {
-            uapi::SLABLAB_NR_BIND => Device::open()?,
-            uapi::SLABLAB_NR_INJECT | uapi::SLABLAB_NR_REPORTS => debug(engine, POOL_BYTES)?,
-            _ => session(engine)?,
-        };
+        let device = Device::open_for(access)?;
+        let (private, debug) = (uapi::SLABLAB_BIND_PRIVATE, uapi::SLABLAB_BIND_DEBUG);
+        match number {
+            uapi::SLABLAB_NR_BIND => {}
+            uapi::SLABLAB_NR_INJECT | uapi::SLABLAB_NR_REPORTS => {
+                device.bind(engine.raw(), private | debug, POOL_BYTES)?;
+            }
+            _ if has_pool(engine) => device.bind(engine.raw(), private, POOL_BYTES)?,
+            _ => device.bind(engine.raw(), 0, 0)?,
+        }
         if number == uapi::SLABLAB_NR_EVENTS {
             device.record(EVENTS as u32)?;
         }

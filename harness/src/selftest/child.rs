@@ -26,6 +26,19 @@ use std::{
 };
 
 use clap::ValueEnum;
+use rustix::{
+    process::{
+        Pid,
+        Signal,
+        WaitOptions,
+        kill_process,
+        waitpid, //
+    },
+    thread::{
+        UnshareFlags,
+        unshare_unsafe, //
+    },
+};
 
 use crate::{
     device::{
@@ -38,7 +51,8 @@ use crate::{
     uapi::{
         self,
         Engine,
-        slablab_alloc, //
+        slablab_alloc,
+        slablab_inject, //
     },
 };
 
@@ -72,6 +86,11 @@ pub(crate) enum Role {
     Heir,
     /// Opens a session for others to take, and stays.
     Lender,
+    /// Starts a [`Guest`](Self::Guest) in a pid namespace of its own, in the session that is its
+    /// standard input, and says the guest's number.
+    Host,
+    /// Allocates in the session that is its standard input, misuses its pool, and says its own number.
+    Guest,
     /// Measures for a very long time.
     Bench,
     /// Misuses a pool of its own.
@@ -88,6 +107,8 @@ impl Role {
             Self::Neighbour => "neighbour",
             Self::Heir => "heir",
             Self::Lender => "lender",
+            Self::Host => "host",
+            Self::Guest => "guest",
             Self::Bench => "bench",
             Self::Vandal => "vandal",
             Self::Glutton => "glutton",
@@ -101,6 +122,8 @@ impl Role {
             Self::Neighbour => neighbour(engine),
             Self::Heir => heir(),
             Self::Lender => lender(engine),
+            Self::Host => host(engine),
+            Self::Guest => guest(),
             Self::Bench => bench(),
             Self::Vandal => super::misuse::vandal(engine),
             Self::Glutton => glutton(engine),
@@ -219,6 +242,37 @@ fn heir() -> Outcome {
     stay()
 }
 
+fn host(engine: Engine) -> Outcome {
+    // SAFETY: Only children are in the new namespace.
+    match unsafe { unshare_unsafe(UnshareFlags::NEWPID) } {
+        // The kernel has no such namespaces.
+        Err(Errno::INVAL) => return say([]),
+        result => result?,
+    }
+    let session = io::stdin().as_fd().try_clone_to_owned()?;
+    let mut guest = Child::start_on(Role::Guest, engine, session.into())?;
+    let own = guest.heard()?;
+    say(own.into_iter().chain([guest.id()]))?;
+    guest.succeeds()
+}
+
+fn guest() -> Outcome {
+    let session = io::stdin();
+    let mut alloc = slablab_alloc {
+        size: SIZE,
+        align: 8,
+        ..Default::default()
+    };
+    submit(&session, uapi::SLABLAB_NR_ALLOC, &mut alloc)?;
+    let mut inject = slablab_inject {
+        misuse: uapi::SLABLAB_MISUSE_SLAB_LINEAR_OVERFLOW,
+        size: 100,
+        ..Default::default()
+    };
+    submit(&session, uapi::SLABLAB_NR_INJECT, &mut inject)?;
+    say([process::id()])
+}
+
 fn lender(engine: Engine) -> Outcome {
     let device = shared(engine)?;
     let handle = filled(&device, SIZE, 1)?;
@@ -255,6 +309,42 @@ fn glutton(engine: Engine) -> Outcome {
     }
     say([sessions.len() as u32])?;
     stay()
+}
+
+/// A copy of this program that does one thing over and over, until it is killed.
+pub(super) struct Fork(Pid);
+
+impl Fork {
+    /// Makes a child that calls `act`, which makes system calls and touches memory that is there, and
+    /// nothing else: other threads may have held locks.
+    pub(super) fn new(mut act: impl FnMut()) -> Outcome<Self> {
+        // SAFETY: By this function's contract the child needs nothing that a thread could have held.
+        match unsafe { c::fork() } {
+            0 => loop {
+                act();
+            },
+            pid => match Pid::from_raw(pid) {
+                Some(pid) if pid.as_raw_nonzero().get() > 0 => Ok(Self(pid)),
+                _ => Err(Verdict::failed("no child was made")),
+            },
+        }
+    }
+}
+
+impl Drop for Fork {
+    /// Kills it as `kill -9` does, and waits for its end.
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = kill_process(self.0, Signal::KILL);
+        let _ = waitpid(Some(self.0), WaitOptions::empty());
+    }
+}
+
+/// What the standard library is linked with, and `rustix` leaves to it.
+mod c {
+    unsafe extern "C" {
+        pub(super) fn fork() -> std::ffi::c_int;
+    }
 }
 
 /// A program that was started.

@@ -9,6 +9,7 @@ use std::{
         NonNull, //
     },
     slice,
+    sync::atomic::AtomicU32,
 };
 
 use rustix::{
@@ -54,6 +55,9 @@ pub(super) struct Mapping {
     start: NonNull<u8>,
     bytes: usize,
 }
+
+// SAFETY: The memory belongs to the process, not to a thread.
+unsafe impl Send for Mapping {}
 
 impl Mapping {
     /// Maps `pages` pages of a block, from page `first` on.
@@ -160,6 +164,24 @@ impl Mapping {
     pub(super) fn protect(&self, access: MprotectFlags) -> Result<(), Errno> {
         // SAFETY: There are no references to the range.
         unsafe { mprotect(self.start.as_ptr().cast(), self.bytes, access) }
+    }
+
+    /// Allows other access to `pages` pages from page `first` on.
+    pub(super) fn protect_part(
+        &self,
+        first: usize,
+        pages: usize,
+        access: MprotectFlags,
+    ) -> Result<(), Errno> {
+        let bytes = pages * page_size();
+        // SAFETY: There are no references to the range.
+        unsafe { mprotect(self.at(first * page_size(), bytes).cast(), bytes, access) }
+    }
+
+    /// Returns the first four bytes as a number that others may change.
+    pub(super) fn word(&self) -> &AtomicU32 {
+        // SAFETY: They are mapped, aligned, and written to by atomic and volatile accesses alone.
+        unsafe { AtomicU32::from_ptr(self.at(0, 4).cast()) }
     }
 
     /// Has `old` bytes from the beginning on be `new` bytes, wherever.

@@ -6,6 +6,7 @@
 //! sessions; where the engine has pools they are private, unless the test is about the shared one.
 //! After each theme the shared pools must be as they were before it.
 
+mod access;
 mod arguments;
 mod bench;
 mod blocks;
@@ -120,6 +121,7 @@ use theme;
 /// Every theme, in the order in which they are run: what is simple first.
 const THEMES: &[Theme] = &[
     arguments::THEME,
+    access::THEME,
     requests::THEME,
     handles::THEME,
     blocks::THEME,

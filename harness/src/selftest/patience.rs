@@ -1,12 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! No call keeps the processor to itself for long.
+//! No call keeps the processor to itself for long, or a program that was killed.
 //!
 //! While a thread makes the calls that take longest, another one of real-time priority, on the same
 //! CPU, wants to wake every millisecond: the longest time that it was kept from that is the longest
 //! way to a point where the scheduler gets in. On a machine whose clock counts instructions
 //! (`vm.sh -i`) that is a number of instructions, whatever the host does, and 50 ms are 50 million of
 //! them. Elsewhere nothing is measured. What is shorter than the timer's tick, 4 ms, is not seen.
+//!
+//! Programs that make calls that copy or zero more than 100 MiB are killed at moments of which all but
+//! few are within a call. Each must be gone in the time in which the kernel zeroes and copies 16 MiB,
+//! measured before, plus what it takes to end a program. The session is also this program's, so it
+//! outlives the killed one, and must be as if the call had not been made.
 
 use std::{
     sync::atomic::{
@@ -23,17 +28,22 @@ use std::{
 
 use crate::{
     clock::Clock,
-    device::Device,
+    device::{
+        Device,
+        Errno, //
+    },
     one_cpu::OneCpu,
     real_time,
     uapi::{
         self,
         Engine,
+        slablab_event,
         slablab_operation, //
     },
 };
 
 use super::{
+    child::Fork,
     fixture::{
         MIB,
         POOL_UNIT,
@@ -42,8 +52,10 @@ use super::{
         has_pool,
         intact,
         private_of,
-        shared, //
+        shared,
+        to_len, //
     },
+    mapping::Mapping,
     prelude::*, //
 };
 
@@ -51,6 +63,7 @@ theme!("patience" {
     // First, before there is anything that the kernel gives back in the background.
     Once a_free_that_searches_lets_others_run,
     Each no_call_keeps_the_scheduler_out_for_50_ms,
+    Each a_killed_program_ends_within_16_mib_of_copying_or_zeroing,
 });
 
 /// The longest that a call may keep the scheduler out.
@@ -305,6 +318,230 @@ fn measure(engine: Engine, heart: &Heart) -> Outcome {
         holds(
             longest <= LONGEST,
             format_args!("{name} lets the scheduler in within {LONGEST:?}, not {longest:?}"),
+        )?;
+    }
+    Ok(())
+}
+
+/// Bytes that may be zeroed, and copied, after a program was killed.
+const PIECE: u64 = 16 * MIB;
+
+/// What ending a program takes, whatever call it made.
+const END: Duration = Duration::from_millis(10);
+
+/// What it takes to free up to 200 MiB that the program had, of a pool or of its own.
+const FREE: Duration = Duration::from_millis(30);
+
+/// Operations of a submission.
+const OPERATIONS: usize = 8;
+
+/// Events that are enough for the call that a program was killed in, and the one before.
+const RING: usize = 32;
+
+/// The calls of which the longest part leaves no event.
+const TRANSFERS: &str = "pwrite and pread";
+
+/// Makes calls as [`long_calls`] does, which take longer: each copies or zeroes `whole` bytes and
+/// leaves nothing behind.
+fn endless_calls<'a>(device: &'a Device, whole: u64) -> Vec<Long<'a>> {
+    let part = whole / 2;
+    let operation = |kind| slablab_operation {
+        kind: kind as u8,
+        ..Default::default()
+    };
+    let submit_all = |device: &Device, mut operations: [slablab_operation; OPERATIONS]| {
+        let answer = device.submit(&mut operations)?;
+        equal(
+            "done, error",
+            (answer.done, answer.error),
+            (OPERATIONS as u32, 0),
+        )
+    };
+    let mut calls: Vec<Long<'a>> = vec![
+        (
+            "ALLOC",
+            Box::new(move || Ok(device.free(device.alloc(whole, 1)?.handle)?)),
+        ),
+        (
+            "REALLOC",
+            Box::new(move || {
+                let block = device.alloc(part, 1)?.handle;
+                device.realloc(block, whole)?;
+                Ok(device.free(block)?)
+            }),
+        ),
+        (
+            "SUBMIT of ALLOCs and FREEs",
+            Box::new(move || {
+                let mut operations = [slablab_operation {
+                    bytes: whole,
+                    ..operation(uapi::SLABLAB_OP_ALLOC)
+                }; OPERATIONS];
+                for number in (1..OPERATIONS).step_by(2) {
+                    operations[number] = slablab_operation {
+                        flags: uapi::SLABLAB_OP_EARLIER as u16,
+                        handle: number as u32 - 1,
+                        ..operation(uapi::SLABLAB_OP_FREE)
+                    };
+                }
+                submit_all(device, operations)
+            }),
+        ),
+        (
+            "SUBMIT of REALLOCs",
+            Box::new(move || {
+                let handle = device.alloc(part, 1)?.handle;
+                let mut operations = [slablab_operation {
+                    handle,
+                    bytes: whole,
+                    ..operation(uapi::SLABLAB_OP_REALLOC)
+                }; OPERATIONS];
+                for number in (1..OPERATIONS).step_by(2) {
+                    operations[number].bytes = part;
+                }
+                submit_all(device, operations)?;
+                Ok(device.free(handle)?)
+            }),
+        ),
+    ];
+    let room = std::cell::RefCell::new(vec![1; whole as usize]);
+    calls.push((
+        TRANSFERS,
+        Box::new(move || {
+            let handle = device.alloc(whole, 1)?.handle;
+            let mut room = room.borrow_mut();
+            equal("written", device.write(handle, 0, &room)?, room.len())?;
+            equal("read", device.read(handle, 0, &mut room)?, whole as usize)?;
+            Ok(device.free(handle)?)
+        }),
+    ));
+    calls
+}
+
+/// Makes calls that get and free pools, on files of their own.
+fn pool_calls<'a>(engine: Engine) -> Vec<Long<'a>> {
+    let bind = move |flags, bytes| -> Outcome<Device> {
+        let device = Device::open()?;
+        device.bind(engine.raw(), uapi::SLABLAB_BIND_PRIVATE | flags, bytes)?;
+        Ok(device)
+    };
+    vec![
+        ("BIND", Box::new(move || bind(0, 200 * MIB).map(drop))),
+        (
+            "BIND of a pool in debug mode",
+            Box::new(move || bind(uapi::SLABLAB_BIND_DEBUG, 160 * MIB).map(drop)),
+        ),
+        (
+            "EXTEND of a pool in debug mode",
+            Box::new(move || {
+                let device = bind(uapi::SLABLAB_BIND_DEBUG, MIB)?;
+                Ok(device.extend(160 * MIB).map(drop)?)
+            }),
+        ),
+        (
+            "mmap",
+            Box::new(move || {
+                let device = bind(0, 128 * MIB)?;
+                let handle = device.alloc(120 * MIB, 4096)?.handle;
+                drop(Mapping::new(&device, handle, 0, 120 << 8)?);
+                Ok(())
+            }),
+        ),
+    ]
+}
+
+/// Returns how long something takes.
+fn time(act: impl FnOnce() -> Outcome) -> Outcome<Duration> {
+    let begin = Instant::now();
+    act()?;
+    Ok(begin.elapsed())
+}
+
+fn a_killed_program_ends_within_16_mib_of_copying_or_zeroing(engine: Engine) -> Outcome {
+    if Clock::of_this_machine() != Clock::Instructions {
+        return Err(Verdict::skipped("the clock counts no instructions"));
+    }
+    // A session may hold 128 MiB, and the shared pool of an engine without private ones has 64.
+    let (device, whole) = if has_pool(engine) {
+        (private_of(engine, 192 * MIB)?, 120 * MIB)
+    } else {
+        (shared(engine)?, 40 * MIB)
+    };
+    let room = vec![0; to_len(PIECE)];
+    let piece = time(|| {
+        let handle = device.alloc(PIECE, 1)?.handle;
+        device.write(handle, 0, &room)?;
+        Ok(device.free(handle)?)
+    })?;
+    device.record(RING as u32)?;
+    for (name, call) in endless_calls(&device, whole) {
+        let mut given_up = 0;
+        let end = if name == TRANSFERS { END + FREE } else { END };
+        killed_in_time(&call, piece + end, || {
+            given_up += swept(&device)?;
+            equal("blocks", device.stats()?.session_blocks, 0)
+        })
+        .about(name)?;
+        holds(
+            given_up > 0 || name == TRANSFERS,
+            format_args!("{name}: a call was given up"),
+        )?;
+    }
+    drop(device);
+    if has_pool(engine) {
+        for (name, call) in pool_calls(engine) {
+            killed_in_time(&call, piece + END + FREE, || Ok(())).about(name)?;
+        }
+    }
+    Ok(())
+}
+
+/// Frees what a killed program left in the session, and returns how many calls were given up.
+fn swept(device: &Device) -> Outcome<u64> {
+    let mut events = [slablab_event::default(); RING];
+    let told = device.events(0, &mut events)?;
+    let mut live = Vec::new();
+    for event in &events[..told.count as usize] {
+        match u32::from(event.kind) {
+            uapi::SLABLAB_EVENT_ALLOC if event.error == 0 => live.push(event.handle),
+            uapi::SLABLAB_EVENT_FREE => live.retain(|handle| *handle != event.handle),
+            _ => {}
+        }
+    }
+    let interrupted = Errno::INTR.raw_os_error() as u32;
+    let last = (told.count as usize)
+        .checked_sub(1)
+        .map(|last| events[last]);
+    for handle in live {
+        device.free(handle)?;
+    }
+    Ok(u64::from(
+        last.is_some_and(|event| event.error == interrupted),
+    ))
+}
+
+/// Kills programs that make a call over and over, and checks that each is gone within `limit`, and what
+/// `after` looks at.
+fn killed_in_time(
+    call: &dyn Fn() -> Outcome,
+    limit: Duration,
+    mut after: impl FnMut() -> Outcome,
+) -> Outcome {
+    let once = time(call)?;
+    for eighth in [1, 3, 6] {
+        let child = Fork::new(|| {
+            // The parent has seen no refusal, and the child does nothing else.
+            let _ = call();
+        })?;
+        thread::sleep(once + once * eighth / 8);
+        let end = time(|| {
+            drop(child);
+            Ok(())
+        })?;
+        after()?;
+        holds(
+            end <= limit,
+            format_args!("the program ends within {limit:?}, not {end:?}"),
         )?;
     }
     Ok(())

@@ -2,6 +2,11 @@
 
 //! Pools: private ones, and EXTEND.
 
+use std::sync::{
+    Mutex,
+    PoisonError, //
+};
+
 use crate::{
     device::{
         Device,
@@ -23,11 +28,13 @@ use super::{
         intact,
         private,
         private_of,
+        rounds,
         shared,
         sound,
         unchanged, //
     },
-    prelude::*, //
+    prelude::*,
+    processes::together,
 };
 
 theme!("pools" {
@@ -37,6 +44,7 @@ theme!("pools" {
     Once an_exhausted_pool_serves_again_when_extended,
     Once a_region_is_no_part_of_its_neighbour,
     Once a_pool_has_16_regions_at_most,
+    Pools threads_that_extend_a_pool_get_a_region_each,
     Once an_extension_of_an_odd_size_is_einval,
     Once private_pools_together_are_bounded,
     Once extensions_of_private_pools_are_bounded_too,
@@ -169,6 +177,33 @@ fn a_pool_has_16_regions_at_most() -> Outcome {
     let (handles, _) = exhaust(&device, POOL_UNIT)?;
     equal("blocks", handles.len(), uapi::SLABLAB_REGIONS_MAX as usize)?;
     sound(&device)
+}
+
+fn threads_that_extend_a_pool_get_a_region_each(engine: Engine) -> Outcome {
+    const THREADS: u64 = 5;
+    for round in 0..rounds(200, 2000) {
+        let device = private_of(engine, POOL_UNIT)?;
+        let replies = Mutex::new(Vec::new());
+        together(THREADS, |_| {
+            for _ in 0..4 {
+                match device.extend(POOL_UNIT) {
+                    Ok(reply) => replies
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .push((u64::from(reply.region), reply.pool_bytes)),
+                    refusal => refused(refusal, Errno::NOSPC)?,
+                }
+            }
+            Ok(())
+        })?;
+        let mut told = replies.into_inner().unwrap_or_else(PoisonError::into_inner);
+        told.sort_unstable();
+        let regions = 1..u64::from(uapi::SLABLAB_REGIONS_MAX);
+        let expected: Vec<_> = regions.map(|n| (n, (n + 1) * POOL_UNIT)).collect();
+        equal("regions, and bytes with each", told, expected).about(round)?;
+        sound(&device)?;
+    }
+    Ok(())
 }
 
 fn an_extension_of_an_odd_size_is_einval() -> Outcome {

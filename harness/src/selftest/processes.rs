@@ -56,6 +56,8 @@ use crate::{
     uapi::{
         self,
         Engine,
+        slablab_event,
+        slablab_report,
         slablab_stats, //
     },
 };
@@ -68,6 +70,7 @@ use super::{
     },
     fixture::{
         KIB,
+        POOL_BYTES,
         filled,
         has_pool,
         intact,
@@ -81,6 +84,7 @@ use super::{
         unchanged, //
     },
     memory::submit,
+    misuse::debug,
     prelude::*, //
 };
 
@@ -97,7 +101,30 @@ theme!("processes" {
     Once of_many_who_ask_a_new_session_first_all_are_served,
     Each of_many_who_bind_a_session_one_does,
     Once a_check_beside_a_busy_program_is_sound_or_eagain,
+    Pools numbers_of_processes_are_those_of_the_first_namespace,
 });
+
+fn numbers_of_processes_are_those_of_the_first_namespace(engine: Engine) -> Outcome {
+    let device = debug(engine, POOL_BYTES)?;
+    device.record(8)?;
+    let mut host = Child::start_in(Role::Host, engine, &device)?;
+    let numbers = host.heard()?;
+    host.succeeds()?;
+    let [own, guest] = numbers[..] else {
+        return Err(Verdict::skipped("the kernel has no pid namespaces"));
+    };
+    equal("the guest's number to itself", own, 1)?;
+    let mut events = [slablab_event::default(); 8];
+    let told = device.events(0, &mut events)?;
+    equal("events", told.count, 1)?;
+    equal("thread of the event", events[0].thread, guest)?;
+    let mut reports = [slablab_report::default(); 2];
+    equal("reports", device.reports(0, &mut reports)?.count, 1)?;
+    for owner in [reports[0].allocated, reports[0].noticed] {
+        equal("process of the report", owner.pid, guest)?;
+    }
+    Ok(())
+}
 
 fn a_program_killed_at_work_leaves_nothing(engine: Engine) -> Outcome {
     let observer = shared(engine)?;

@@ -207,6 +207,7 @@ impl Pool {
         let region = region.map_err(|error| match error {
             RegionError::NoPool => Errno::OPNOTSUPP,
             RegionError::TooMany => Errno::NOSPC,
+            RegionError::Interrupted => Errno::INTR,
             RegionError::Misaligned
             | RegionError::BadLength
             | RegionError::Overflow

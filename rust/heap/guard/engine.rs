@@ -90,6 +90,9 @@ impl Visitor for Corrected<'_> {
     }
 }
 
+/// Bytes of a new region that are poisoned between two looks whether to go on: 16 MiB.
+const PIECE: usize = 16 << 20;
+
 impl<E: Engine, L: Lock<State> + Sync, C: Caller> Guard<E, L, C> {
     /// Returns the wholes of a block and of what it is to become, if it may do so where it is.
     ///
@@ -126,9 +129,20 @@ impl<E: Engine, L: Lock<State> + Sync, C: Caller> Guard<E, L, C> {
             .with(|state| unsafe { state.add(address, bytes, own) });
         let place = place.ok_or(RegionError::TooMany)?;
         // SAFETY: By this function's contract; the engine does not have it yet.
-        unsafe { Whole::new(start, bytes) }.fill(0, bytes, POISON);
-        // SAFETY: By this function's contract.
-        let added = unsafe { self.engine.add_region(start, bytes, table) };
+        let whole = unsafe { Whole::new(start, bytes) };
+        let poisoned = (0..bytes).step_by(PIECE).all(|begin| {
+            let goes_on = !self.caller.interrupted();
+            if goes_on {
+                whole.fill(begin, begin + PIECE, POISON);
+            }
+            goes_on
+        });
+        let added = if poisoned {
+            // SAFETY: By this function's contract.
+            unsafe { self.engine.add_region(start, bytes, table) }
+        } else {
+            Err(RegionError::Interrupted)
+        };
         self.state.with(|state| state.name(place, added.ok()));
         added
     }

@@ -85,6 +85,11 @@ use crate::{
 pub trait Caller: Sync {
     /// Returns the number of the process that runs.
     fn pid(&self) -> u32;
+
+    /// Says whether that process is about to end, so that what takes long is to be given up.
+    fn interrupted(&self) -> bool {
+        false
+    }
 }
 
 /// An engine in debug mode.

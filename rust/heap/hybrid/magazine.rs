@@ -23,10 +23,13 @@ use core::{
 };
 
 use super::heap::pages_of;
-use crate::class::{
-    CLASSES,
-    Class,
-    PAGE_BYTES, //
+use crate::{
+    class::{
+        CLASSES,
+        Class,
+        PAGE_BYTES, //
+    },
+    nospec,
 };
 
 /// The most blocks that a magazine holds: the 64 that a SUBMIT may allocate at once, and some more.
@@ -68,11 +71,12 @@ impl PageCount {
     /// Returns the pages that serve a layout which no class serves, unless the layout is too large
     /// for magazines, or is aligned to more than a page.
     #[inline]
-    pub(super) const fn of(layout: &Layout) -> Option<Self> {
+    pub(super) fn of(layout: &Layout) -> Option<Self> {
         let pages = pages_of(layout);
         // INVARIANT: Compared here.
-        if layout.align() <= PAGE_BYTES && 2 <= pages && pages <= PAGES_MAX {
-            Some(Self(pages as u8))
+        if layout.align() <= PAGE_BYTES && (2..=PAGES_MAX).contains(&pages) {
+            // The size is a program's.
+            Some(Self(nospec::below::<{ 2 * PAGES_MAX }>(pages) as u8))
         } else {
             None
         }
@@ -99,13 +103,10 @@ impl MagazineKind {
     /// Returns the kind of magazine that serves a layout, unless the layout is too large for
     /// magazines, or is aligned to more than a page.
     #[inline]
-    pub(super) const fn of(layout: &Layout) -> Option<Self> {
+    pub(super) fn of(layout: &Layout) -> Option<Self> {
         match Class::of(layout) {
             Some(class) => Some(Self::Class(class)),
-            None => match PageCount::of(layout) {
-                Some(pages) => Some(Self::Pages(pages)),
-                None => None,
-            },
+            None => PageCount::of(layout).map(Self::Pages),
         }
     }
 

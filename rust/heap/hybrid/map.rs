@@ -21,6 +21,7 @@ use crate::{
         NoMap,
         Use, //
     },
+    nospec,
 };
 
 impl Heap {
@@ -37,7 +38,8 @@ impl Heap {
         if end == 0 {
             return Err(NoMap::NoSuchRegion);
         }
-        let mut index = (page as usize).min(end);
+        // The page is a program's, and may be the one behind the last.
+        let mut index = nospec::clamp((page as usize).min(end), end + 1);
         let mut extents = 0;
         for _ in 0..STEP {
             if index == end || extents == out.len() {

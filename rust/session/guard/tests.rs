@@ -22,7 +22,7 @@ fn pages(
 }
 
 #[test]
-fn a_kept_pin_holds_a_block_until_the_session_ends() {
+fn a_kept_pin_holds_a_block_until_it_is_taken_back() {
     let pool = Pool::new();
     let session = pool.session();
     let [handle, other] = [8192, 100].map(|size| allocate(&session, size, 8).unwrap().handle);
@@ -34,7 +34,24 @@ fn a_kept_pin_holds_a_block_until_the_session_ends() {
         fill(&session, handle, 7);
         assert_eq!(bytes(&session, handle), [7; 8192]);
         session.pin(handle).unwrap().keep();
+        session.pin_again(handle);
     }
+    for _ in 0..6 {
+        session.unpin(handle);
+        assert_eq!(session.free(handle), Err(Denied::Pinned));
+    }
+    session.unpin(handle);
+    assert!(session.free(handle).is_ok());
+    assert!(session.free(other).is_ok());
+    assert_eq!(pool.totals().live_blocks, 0);
+}
+
+#[test]
+fn a_kept_pin_holds_a_block_until_the_session_ends() {
+    let pool = Pool::new();
+    let session = pool.session();
+    let [handle, other] = [8192, 100].map(|size| allocate(&session, size, 8).unwrap().handle);
+    session.pin(handle).unwrap().keep();
     // It counts, and others come and go.
     assert!(session.free(other).is_ok());
     assert_eq!((session.tally().blocks, session.tally().bytes), (1, 8192));

@@ -15,10 +15,6 @@ use std::{
 };
 
 use rustix::{
-    fs::{
-        Mode,
-        OFlags, //
-    },
     mm::{
         MapFlags,
         MprotectFlags,
@@ -26,28 +22,16 @@ use rustix::{
         ProtFlags, //
     },
     pipe::pipe,
-    process::{
-        Pid,
-        Signal,
-        WaitOptions,
-        kill_process,
-        waitpid, //
-    },
 };
 
-use crate::{
-    device::{
-        Device,
-        Errno,
-        position, //
-    },
-    uapi::{
-        self,
-        slablab_alloc, //
-    },
+use crate::device::{
+    Device,
+    Errno,
+    position, //
 };
 
 use crate::selftest::{
+    child::Fork,
     fixture::{
         filled,
         pattern,
@@ -62,7 +46,6 @@ use crate::selftest::{
         Mapping,
         READ_WRITE, //
     },
-    memory::submit,
     prelude::*, //
 };
 
@@ -70,17 +53,17 @@ use super::{
     PAGE,
     aligned,
     mapped,
-    nothing_in,
     on_each, //
 };
 
 theme!("mmap/area" {
     Once only_what_shares_is_mapped,
-    Once what_was_opened_for_reading_is_only_read,
     Once a_mapping_is_never_executable,
     Once a_mapping_moves_and_shrinks_but_never_grows,
     Once a_part_of_a_mapping_can_be_unmapped,
     Once a_child_inherits_a_mapping_and_leaves_nothing_when_it_is_killed,
+    Once every_part_and_copy_of_a_mapping_holds_the_block,
+    Once a_shared_futex_has_no_place_in_a_mapping,
     Once nobody_gets_hold_of_a_mapped_page,
 });
 
@@ -100,31 +83,6 @@ fn only_what_shares_is_mapped() -> Outcome {
         }
         Ok(device.free(handle)?)
     })
-}
-
-fn what_was_opened_for_reading_is_only_read() -> Outcome {
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-    let file = rustix::fs::open(uapi::DEVICE, flags, Mode::empty())?;
-    let mut alloc = slablab_alloc {
-        size: 2 * PAGE,
-        align: PAGE,
-        ..Default::default()
-    };
-    submit(&file, uapi::SLABLAB_NR_ALLOC, &mut alloc)?;
-    let map = |access| {
-        Mapping::with(
-            &file,
-            position(alloc.handle, 0),
-            2,
-            access,
-            MapFlags::SHARED,
-        )
-    };
-    refused(map(READ_WRITE), Errno::ACCESS)?;
-    let mapping = map(ProtFlags::READ)?;
-    nothing_in(&mapping)?;
-    let write = MprotectFlags::READ | MprotectFlags::WRITE;
-    refused(mapping.protect(write), Errno::ACCESS)
 }
 
 fn a_mapping_is_never_executable() -> Outcome {
@@ -192,38 +150,17 @@ fn a_part_of_a_mapping_can_be_unmapped() -> Outcome {
     })
 }
 
-/// A child that has this program's memory, and nothing to do.
-struct Fork(Pid);
-
-impl Fork {
-    /// Makes a child that closes `file`, writes `byte` to the beginning of `mapping` and stays.
-    fn new(file: &Device, mapping: &Mapping, byte: u8) -> Outcome<Self> {
-        let file = file.as_fd().as_raw_fd();
-        // SAFETY: The child makes system calls and writes to the mapping, and nothing else: there may
-        // have been threads.
-        match unsafe { c::fork() } {
-            0 => loop {
-                // SAFETY: Nobody in the child uses the file.
-                unsafe { c::close(file) };
-                mapping.write(0, &[byte]);
-                // SAFETY: Nothing is touched.
-                unsafe { c::pause() };
-            },
-            pid => match Pid::from_raw(pid) {
-                Some(pid) if pid.as_raw_nonzero().get() > 0 => Ok(Self(pid)),
-                _ => Err(Verdict::failed("no child was made")),
-            },
-        }
-    }
-}
-
-impl Drop for Fork {
-    /// Kills it as `kill -9` does, and waits for its end.
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = kill_process(self.0, Signal::KILL);
-        let _ = waitpid(Some(self.0), WaitOptions::empty());
-    }
+/// Makes a child that closes the session's file, writes `byte` to the beginning of its copy of `mapping`
+/// and stays.
+fn child(file: &Device, mapping: &Mapping, byte: u8) -> Outcome<Fork> {
+    let file = file.as_fd().as_raw_fd();
+    Fork::new(|| {
+        // SAFETY: Nobody in the child uses the file.
+        unsafe { c::close(file) };
+        mapping.write(0, &[byte]);
+        // SAFETY: Nothing is touched.
+        unsafe { c::pause() };
+    })
 }
 
 /// What the standard library is linked with, and `rustix` leaves to it.
@@ -231,7 +168,6 @@ mod c {
     use std::ffi::c_int;
 
     unsafe extern "C" {
-        pub(super) fn fork() -> c_int;
         pub(super) fn close(file: c_int) -> c_int;
         pub(super) fn pause() -> c_int;
     }
@@ -245,7 +181,7 @@ fn a_child_inherits_a_mapping_and_leaves_nothing_when_it_is_killed() -> Outcome 
             let device = shared(engine)?;
             let (handle, mapping) = mapped(&device, 8192, round)?;
             mapping.write(0, &[0]);
-            let child = Fork::new(&device, &mapping, 0x5a)?;
+            let child = child(&device, &mapping, 0x5a)?;
             while mapping.read(0, 1) != [0x5a] {
                 thread::yield_now();
             }
@@ -260,6 +196,70 @@ fn a_child_inherits_a_mapping_and_leaves_nothing_when_it_is_killed() -> Outcome 
             sound(&observer)?;
         }
         Ok(())
+    })
+}
+
+fn every_part_and_copy_of_a_mapping_holds_the_block() -> Outcome {
+    on_each(|engine| {
+        let device = session(engine)?;
+        let page = to_len(PAGE);
+        let held = |handle, by: &str| {
+            unchanged(&device, || refused(device.free(handle), Errno::BUSY)).about(by)
+        };
+        // Parts that munmap leaves, and that are made when the access to others changes.
+        let (handle, mapping) = mapped(&device, 6 * PAGE, 1)?;
+        mapping.protect_part(2, 1, MprotectFlags::READ)?;
+        held(handle, "three parts")?;
+        mapping.punch(3, 3)?;
+        held(handle, "without the last one")?;
+        mapping.punch(0, 2)?;
+        held(handle, "without the first one, too")?;
+        mapping.punch(2, 1)?;
+        device.free(handle)?;
+        // Nothing is there any more to unmap.
+        std::mem::forget(mapping);
+
+        // A mapping that moves and shrinks.
+        let (handle, mut mapping) = mapped(&device, 4 * PAGE, 2)?;
+        mapping.move_to(Mapping::anonymous(4)?)?;
+        held(handle, "moved")?;
+        mapping.resize(4 * page, page, MremapFlags::MAYMOVE)?;
+        held(handle, "shrunk")?;
+        // Over what is mapped something else is mapped.
+        let mut other = Mapping::anonymous(1)?;
+        other.move_to(mapping)?;
+        device.free(handle)?;
+        drop(other);
+
+        // A copy in a child, which outlives the parent's.
+        let (handle, mapping) = mapped(&device, 2 * PAGE, 3)?;
+        let child = child(&device, &mapping, 0x5a)?;
+        while mapping.read(0, 1) != [0x5a] {
+            thread::yield_now();
+        }
+        drop(mapping);
+        held(handle, "in the child")?;
+        drop(child);
+        device.free(handle)?;
+        sound(&device)
+    })
+}
+
+fn a_shared_futex_has_no_place_in_a_mapping() -> Outcome {
+    use rustix::thread::futex;
+
+    on_each(|engine| {
+        let device = session(engine)?;
+        let (_, mapping) = mapped(&device, PAGE, 1)?;
+        mapping.write(0, &[0; 4]);
+        let word = mapping.word();
+        refused(futex::wake(word, futex::Flags::empty(), 1), Errno::FAULT)?;
+        let wait = futex::wait(word, futex::Flags::empty(), 1, None);
+        refused(wait, Errno::FAULT)?;
+        // A private one is named by its address.
+        equal("woken", futex::wake(word, futex::Flags::PRIVATE, 1)?, 0)?;
+        let wait = futex::wait(word, futex::Flags::PRIVATE, 1, None);
+        refused(wait, Errno::AGAIN)
     })
 }
 

@@ -4,6 +4,13 @@
 
 pub(super) mod area;
 
+use std::sync::{
+    Mutex,
+    PoisonError, //
+};
+
+use rustix::mm::MapFlags;
+
 use crate::{
     device::{
         Device,
@@ -18,7 +25,9 @@ use crate::{
 
 use super::{
     fixture::{
+        self,
         KIB,
+        POOL_BYTES,
         POOL_ENGINES,
         filled,
         intact,
@@ -31,7 +40,10 @@ use super::{
         unchanged,
         write_whole, //
     },
-    mapping::Mapping,
+    mapping::{
+        Mapping,
+        READ_WRITE, //
+    },
     prelude::*,
     processes::together,
 };
@@ -40,7 +52,10 @@ theme!("mmap" {
     Once a_mapping_and_the_file_show_the_same_bytes,
     Once what_others_left_is_not_seen,
     Once what_the_program_left_behind_a_blocks_end_is_not_seen,
-    Once a_mapped_block_stays_until_the_session_ends,
+    Once a_mapped_block_stays_until_its_last_page_is_unmapped,
+    Once a_mapped_block_counts_in_the_quota_until_it_is_freed,
+    Once a_block_is_mapped_by_an_offset_of_32_bits,
+    Once what_is_no_block_has_no_offset_of_32_bits,
     Each what_is_no_block_of_whole_pages_is_refused,
     Once a_mapping_outlives_the_descriptor,
     Once whoever_maps_moves_or_frees_a_block_leaves_it_whole,
@@ -165,7 +180,7 @@ fn what_the_program_left_behind_a_blocks_end_is_not_seen() -> Outcome {
     })
 }
 
-fn a_mapped_block_stays_until_the_session_ends() -> Outcome {
+fn a_mapped_block_stays_until_its_last_page_is_unmapped() -> Outcome {
     on_each(|engine| {
         let observer = shared(engine)?;
         let before = observer.stats()?.live_blocks;
@@ -190,15 +205,123 @@ fn a_mapped_block_stays_until_the_session_ends() -> Outcome {
         stays()?;
         mapping.punch(1, 1)?;
         stays().about("unmapped in part")?;
+        let again = Mapping::new(&device, handle, 1, 2)?;
         drop(mapping);
-        stays().about("unmapped")?;
-        drop(Mapping::new(&device, handle, 1, 2)?);
-        stays().about("mapped again")?;
+        stays().about("mapped once more")?;
+        drop(again);
+        // Refused mappings hold nothing either.
+        refused(Mapping::new(&device, handle, 1, 3), Errno::NXIO)?;
+        device.realloc(handle, 20_000)?;
+        same_bytes(
+            &fixture::read_whole(&device, handle, 10_000)?,
+            &pattern(1, 10_000),
+        )?;
+        drop(Mapping::new(&device, handle, 0, 5)?);
+        device.free(handle)?;
         device.free(other)?;
-        equal("live blocks", observer.stats()?.live_blocks, before + 1)?;
-        drop(device);
         equal("live blocks", observer.stats()?.live_blocks, before)?;
+        // Another block in the same place is another program's business.
+        let (handle, mapping) = mapped(&device, 10_000, 3)?;
+        drop(device);
+        equal("live blocks", observer.stats()?.live_blocks, before + 1)?;
+        drop(mapping);
+        equal("live blocks", observer.stats()?.live_blocks, before)?;
+        refused(shared(engine)?.free(handle), Errno::NOENT)?;
         sound(&observer)
+    })
+}
+
+fn a_mapped_block_counts_in_the_quota_until_it_is_freed() -> Outcome {
+    on_each(|engine| {
+        let device = session(engine)?;
+        // Much more than the pool has, one after the other.
+        for round in 0..2 * POOL_BYTES / (64 * KIB) {
+            let handle = aligned(&device, 64 * KIB)?;
+            let mapping = Mapping::new(&device, handle, 0, 16)?;
+            equal("charged", device.stats()?.session_bytes, 64 * KIB)?;
+            drop(mapping);
+            equal("charged", device.stats()?.session_bytes, 64 * KIB)?;
+            device.free(handle).map_err(Verdict::from).about(round)?;
+            equal("charged", device.stats()?.session_bytes, 0)?;
+        }
+        sound(&device)
+    })
+}
+
+/// Returns the file position of a block's first page that fits an offset of 32 bits, counted in pages:
+/// `SLABLAB_MMAP_POSITION` of the header.
+fn narrow_position(handle: u32) -> u64 {
+    uapi::SLABLAB_MMAP_BASE | u64::from(handle) << uapi::SLABLAB_MMAP_HANDLE_SHIFT
+}
+
+fn a_block_is_mapped_by_an_offset_of_32_bits() -> Outcome {
+    on_each(|engine| {
+        let device = session(engine)?;
+        for (size, seed) in SIZES.into_iter().zip(20..) {
+            let handle = aligned(&device, size)?;
+            write_whole(&device, handle, &pattern(seed, to_len(size)))?;
+            let position = narrow_position(handle);
+            holds(
+                position / PAGE <= u64::from(u32::MAX),
+                format_args!("{position:#x} fits"),
+            )?;
+            let map = |pages| Mapping::with(&device, position, pages, READ_WRITE, MapFlags::SHARED);
+            for pages in [1, pages(size).div_ceil(2), pages(size)] {
+                let mapping = map(pages)?;
+                let bytes = to_len(size).min(pages * to_len(PAGE));
+                same_bytes(
+                    &mapping.read(0, bytes),
+                    &pattern(seed, to_len(size))[..bytes],
+                )?;
+                refused(device.free(handle), Errno::BUSY)?;
+                // Also when the first half is gone, and with it the position of the whole.
+                if pages > 1 {
+                    mapping.punch(0, 1)?;
+                    refused(device.free(handle), Errno::BUSY)?;
+                }
+            }
+            refused(map(pages(size) + 1), Errno::NXIO)?;
+            let mapping = map(pages(size))?;
+            mapping.write(0, &pattern(seed + 1, to_len(size)));
+            intact(&device, handle, size, seed + 1)?;
+            drop(mapping);
+            device.free(handle)?;
+        }
+        sound(&device)
+    })
+}
+
+fn what_is_no_block_has_no_offset_of_32_bits() -> Outcome {
+    on_each(|engine| {
+        let (device, stranger) = (session(engine)?, session(engine)?);
+        let theirs = aligned(&stranger, PAGE)?;
+        let freed = aligned(&device, PAGE)?;
+        device.free(freed)?;
+        let handle = aligned(&device, PAGE)?;
+        let small = device.alloc(64, 8)?.handle;
+        for (number, errno) in [
+            (0, Errno::NOENT),
+            (1, Errno::NOENT),
+            ((1 << 20) - 1, Errno::NOENT),
+            (freed, Errno::NOENT),
+            (theirs + 7, Errno::NOENT),
+            (handle + 1000, Errno::NOENT),
+            ((1 << 31) - 1, Errno::NOENT),
+            (1 << 31, Errno::NOENT),
+            (u32::MAX, Errno::NOENT),
+            (small, Errno::INVAL),
+        ] {
+            unchanged(&device, || {
+                let position = narrow_position(number);
+                let mapping = Mapping::with(&device, position, 1, READ_WRITE, MapFlags::SHARED);
+                refused(mapping, errno)
+            })
+            .about(format_args!("handle {number:#x}"))?;
+        }
+        // It is a position for mmap alone.
+        let read = rustix::io::pread(&device, &mut [0; 8], narrow_position(handle));
+        refused(read, Errno::NOENT)?;
+        Ok(device.free(handle)?)
     })
 }
 
@@ -288,6 +411,8 @@ fn whoever_maps_moves_or_frees_a_block_leaves_it_whole() -> Outcome {
         let device = session(engine)?;
         let mut kept = 0;
         for round in 0..200 {
+            // What was mapped stays so until the others are through.
+            let held = Mutex::new(None);
             let handle = aligned(&device, 8192)?;
             write_whole(&device, handle, &pattern(round, 8192))?;
             let map = || -> Outcome<Option<Mapping>> {
@@ -302,8 +427,9 @@ fn whoever_maps_moves_or_frees_a_block_leaves_it_whole() -> Outcome {
                     0 => {
                         if let Some(mapping) = map()? {
                             same_bytes(&mapping.whole(), &pattern(round, 8192))?;
-                            // It was mapped, so it stays.
+                            // It is mapped, so it stays.
                             refused(device.free(handle), Errno::BUSY)?;
+                            *held.lock().unwrap_or_else(PoisonError::into_inner) = Some(mapping);
                         }
                     }
                     1 => match device.realloc(handle, 20_000) {
@@ -327,11 +453,13 @@ fn whoever_maps_moves_or_frees_a_block_leaves_it_whole() -> Outcome {
                     kept += 1;
                     let mapping = map()?.ok_or_else(|| Verdict::failed("it was mapped"))?;
                     same_bytes(&mapping.whole(), &pattern(round, 8192))?;
+                    drop((mapping, held));
+                    device.free(handle)?;
                 }
             }
         }
         holds(kept > 0, "some were mapped")?;
-        equal("blocks", device.stats()?.session_blocks, kept)?;
+        equal("blocks", device.stats()?.session_blocks, 0)?;
         sound(&device)
     })
 }

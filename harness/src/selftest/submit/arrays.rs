@@ -47,7 +47,11 @@ theme!("submit/arrays" {
 });
 
 /// Submits the operations at an address.
-fn submit_at(device: &Device, address: usize, count: usize) -> Result<slablab_submit, Errno> {
+pub(super) fn submit_at(
+    device: &Device,
+    address: usize,
+    count: usize,
+) -> Result<slablab_submit, Errno> {
     let mut submit = slablab_submit {
         count: count as u32,
         operations: address as u64,

@@ -5,6 +5,7 @@
 use std::{
     sync::atomic::{
         AtomicBool,
+        AtomicU64,
         Ordering, //
     },
     thread,
@@ -23,6 +24,7 @@ use crate::{
 
 use crate::selftest::{
     fixture::{
+        rounds,
         session,
         sound,
         zeros, //
@@ -31,9 +33,12 @@ use crate::selftest::{
 };
 
 use super::{
+    LOT,
     MOST,
     all_done,
     alloc,
+    arrays::submit_at,
+    ended,
     free,
     realloc, //
 };
@@ -41,7 +46,59 @@ use super::{
 theme!("submit/concurrency" {
     Each a_signal_ends_a_call_between_operations,
     Each threads_submit_to_one_session,
+    Each what_is_stored_in_operations_that_are_not_done_stays,
 });
+
+/// While one thread submits operations of which the first is none, another one stores numbers in the
+/// first and in the last of them and looks whether they are still there.
+fn what_is_stored_in_operations_that_are_not_done_stays(engine: Engine) -> Outcome {
+    let device = session(engine)?;
+    let mut operations = [alloc(10); LOT];
+    operations[0] = slablab_operation {
+        kind: 255,
+        ..Default::default()
+    };
+    let start = operations.as_mut_ptr();
+    let address = start.expose_provenance();
+    let stored = [0, LOT - 1].map(|number| {
+        // SAFETY: The array has so many operations.
+        let bytes = unsafe { &raw mut (*start.add(number)).bytes };
+        // SAFETY: The field is aligned, there as long as the array, and used through this alone.
+        unsafe { AtomicU64::from_ptr(bytes) }
+    });
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let storing = scope.spawn(|| {
+            for number in 1.. {
+                if stop.load(Ordering::Relaxed) {
+                    break;
+                }
+                for bytes in stored {
+                    bytes.store(number, Ordering::Relaxed);
+                }
+                for _ in 0..20 {
+                    for (place, bytes) in stored.into_iter().enumerate() {
+                        let found = bytes.load(Ordering::Relaxed);
+                        equal("bytes", found, number).about(format_args!("operation {place}"))?;
+                    }
+                }
+            }
+            Ok(())
+        });
+        let submitted = (0..rounds(20_000, 200_000)).try_for_each(|_| {
+            if storing.is_finished() {
+                return Ok(());
+            }
+            ended(submit_at(&device, address, LOT), 0, Errno::INVAL)
+        });
+        stop.store(true, Ordering::Relaxed);
+        let stored = storing
+            .join()
+            .unwrap_or_else(|_| Err(Verdict::failed("the thread panicked")));
+        submitted.and(stored)
+    })?;
+    equal("blocks", device.stats()?.session_blocks, 0)
+}
 
 /// What the standard library is linked with.
 mod c {

@@ -44,6 +44,8 @@ use crate::{
 std::thread_local! {
     /// The process that a test plays.
     static PID: Cell<u32> = const { Cell::new(1) };
+    /// The process is about to end.
+    static ENDS: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Whoever the test says.
@@ -52,6 +54,10 @@ struct Played;
 impl Caller for Played {
     fn pid(&self) -> u32 {
         PID.get()
+    }
+
+    fn interrupted(&self) -> bool {
+        ENDS.get()
     }
 }
 
@@ -181,4 +187,22 @@ fn over<E: TestEngine>(test: fn(&Guarded<E>)) {
     let memory = Memory::new(POOL_BYTES);
     let guard = Guarded::over(&memory);
     test(&guard);
+}
+
+#[test]
+fn a_region_is_not_added_for_a_program_that_is_about_to_end() {
+    use crate::testing::{
+        HostHybrid,
+        Memory, //
+    };
+
+    let (first, second) = (Memory::new(POOL_BYTES), Memory::new(POOL_BYTES));
+    let guard = Guarded::<HostHybrid>::over(&first);
+    ENDS.set(true);
+    let added = second.lend(&guard);
+    ENDS.set(false);
+    assert_eq!(added, Err(crate::region::RegionError::Interrupted));
+    goes_on(&guard);
+    assert_eq!(second.lend(&guard), Ok(1));
+    goes_on(&guard);
 }

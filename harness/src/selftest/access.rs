@@ -1,0 +1,277 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Access: what a file that is open for reading, for writing or for both is good for, and who may keep
+//! others waiting.
+
+use rustix::{
+    fs::OFlags,
+    mm::{
+        MapFlags,
+        ProtFlags, //
+    },
+};
+
+use crate::{
+    device::{
+        Device,
+        Errno,
+        position,
+        request, //
+    },
+    uapi::{
+        self,
+        Engine,
+        slablab_event, //
+    },
+};
+
+use super::{
+    call::{
+        Call,
+        SEED,
+        SIZE, //
+    },
+    fixture::{
+        POOL_BYTES,
+        POOL_ENGINES,
+        has_map,
+        has_pool,
+        intact,
+        pattern,
+        private_of,
+        session,
+        shared,
+        unchanged,
+        write_whole, //
+    },
+    mapping::{
+        Mapping,
+        READ_WRITE, //
+    },
+    memory::{
+        Direction,
+        Fence,
+        ioc,
+        poke, //
+    },
+    prelude::*,
+    quotas::as_nobody,
+};
+
+theme!("access" {
+    Each whoever_may_not_write_changes_nothing,
+    Each whoever_may_write_can_do_everything,
+    Each whoever_may_not_write_sees_the_pools,
+    Each events_are_begun_and_ended_by_whoever_may_write,
+    Once bytes_go_the_ways_that_a_file_is_open_for,
+    Once only_an_administrator_keeps_others_of_a_shared_pool_waiting,
+});
+
+/// Neither for reading nor for writing: access mode 3 of `open`, which ioctls alone can be made on.
+const NEITHER: OFlags = OFlags::WRONLY.union(OFlags::RDWR);
+
+/// The commands that need no file that is open for writing.
+const OBSERVERS: [&str; 6] = ["INFO", "STATS", "CHECK", "MAP", "REPORTS", "EVENTS"];
+
+/// Checks that a file has no session, and never had one.
+#[track_caller]
+fn without_a_session(device: &Device) -> Outcome {
+    let (info, stats) = (device.info()?, device.stats()?);
+    equal("flags of the session", info.bind_flags, 0)?;
+    equal(
+        "figures of the session",
+        [
+            stats.session_blocks,
+            stats.session_bytes,
+            stats.session_allocations,
+            stats.session_frees,
+            stats.session_reallocations,
+            stats.session_refusals.iter().sum(),
+        ],
+        [0; 6],
+    )
+}
+
+fn whoever_may_not_write_changes_nothing(engine: Engine) -> Outcome {
+    for access in [OFlags::RDONLY, NEITHER] {
+        for call in Call::all(engine)? {
+            if OBSERVERS.contains(&call.name) {
+                continue;
+            }
+            let file = Device::open_for(access)?;
+            let fence = Fence::new(1)?;
+            let argument = fence.place(&call.argument, 0);
+            let request = ioc(
+                Direction::Both,
+                uapi::SLABLAB_IOC_TYPE,
+                call.number,
+                call.argument.len(),
+            );
+            unchanged(&call.device, || {
+                refused(poke(&file, request, argument), Errno::BADF)?;
+                // The argument is not even read.
+                refused(poke(&file, request, 0), Errno::BADF)
+            })
+            .and_then(|()| {
+                equal(
+                    "argument",
+                    fence.last(call.argument.len()),
+                    call.argument.clone(),
+                )
+            })
+            .and_then(|()| without_a_session(&file))
+            .about(format_args!("{} with access {access:?}", call.name))?;
+        }
+        let file = Device::open_for(access)?;
+        for number in [0, 1, 1 << 20, u32::MAX] {
+            refused(file.free(number), Errno::BADF).about("FREE")?;
+        }
+        without_a_session(&file)?;
+        // A command that there is not is none, however the file is open.
+        let unknown = ioc(Direction::Both, uapi::SLABLAB_IOC_TYPE, 0x7f, 16);
+        refused(poke(&file, unknown, 0), Errno::NOTTY)?;
+        let other = request::ALLOC ^ 1 << 8;
+        refused(poke(&file, other, 0), Errno::NOTTY)?;
+    }
+    Ok(())
+}
+
+fn whoever_may_write_can_do_everything(engine: Engine) -> Outcome {
+    for access in [OFlags::WRONLY, OFlags::RDWR] {
+        for call in Call::all_on(engine, access)? {
+            let fence = Fence::new(1)?;
+            let argument = fence.place(&call.argument, 0);
+            call.send(call.argument.len(), argument)
+                .map(drop)
+                .map_err(Verdict::from)
+                .about(format_args!("{} with access {access:?}", call.name))?;
+        }
+        let device = Device::open_for(access)?;
+        device.bind(engine.raw(), 0, 0)?;
+        let block = device.alloc(SIZE, 8)?;
+        device.free(block.handle)?;
+    }
+    Ok(())
+}
+
+fn whoever_may_not_write_sees_the_pools(engine: Engine) -> Outcome {
+    for access in [OFlags::RDONLY, NEITHER] {
+        let file = Device::open_for(access)?;
+        equal("engine", file.info()?.engine, Engine::Hybrid.raw())?;
+        // What others do in the shared pool is seen.
+        let other = shared(Engine::Hybrid)?;
+        let before = file.stats()?;
+        let block = other.alloc(64, 8)?;
+        let after = file.stats()?;
+        equal("live blocks", after.live_blocks, before.live_blocks + 1)?;
+        other.free(block.handle)?;
+        equal("rule", file.check()?.rule, uapi::SLABLAB_RULE_NONE)?;
+        let mut extents = [uapi::slablab_extent::default(); 4];
+        holds(file.map(0, 0, &mut extents)?.count > 0, "there is a map")?;
+        let mut reports = [uapi::slablab_report::default()];
+        refused(file.reports(0, &mut reports), Errno::OPNOTSUPP)?;
+        let mut events = [slablab_event::default()];
+        refused(file.events(0, &mut events), Errno::NXIO)?;
+        without_a_session(&file)?;
+    }
+    // Each of them on a session of the engine, whose file is open for writing alone.
+    let device = Device::open_for(OFlags::WRONLY)?;
+    device.bind(engine.raw(), 0, 0)?;
+    equal("engine", device.info()?.engine, engine.raw())?;
+    device.stats()?;
+    if has_pool(engine) {
+        equal("rule", device.check()?.rule, uapi::SLABLAB_RULE_NONE)?;
+    }
+    if has_map(engine) {
+        device.map(0, 0, &mut [uapi::slablab_extent::default()])?;
+    }
+    Ok(())
+}
+
+fn events_are_begun_and_ended_by_whoever_may_write(engine: Engine) -> Outcome {
+    for access in [OFlags::RDONLY, NEITHER] {
+        let file = Device::open_for(access)?;
+        refused(file.record(4), Errno::BADF)?;
+        refused(file.end_record(), Errno::BADF)?;
+        without_a_session(&file)?;
+    }
+    for access in [OFlags::WRONLY, OFlags::RDWR] {
+        let device = Device::open_for(access)?;
+        device.bind(engine.raw(), 0, 0)?;
+        device.record(4)?;
+        let block = device.alloc(SIZE, 8)?;
+        let mut events = [slablab_event::default(); 4];
+        equal("events", device.events(0, &mut events)?.count, 1)?;
+        equal("handle", events[0].handle, block.handle)?;
+        device.end_record()?;
+    }
+    Ok(())
+}
+
+fn bytes_go_the_ways_that_a_file_is_open_for() -> Outcome {
+    const PAGE: u64 = 4096;
+    for engine in POOL_ENGINES {
+        for access in [OFlags::WRONLY, OFlags::RDWR] {
+            let device = Device::open_for(access)?;
+            device.bind(engine.raw(), uapi::SLABLAB_BIND_PRIVATE, POOL_BYTES)?;
+            let handle = device.alloc(PAGE, PAGE)?.handle;
+            write_whole(&device, handle, &pattern(SEED, PAGE as usize))?;
+            let map = |access| {
+                let at = position(handle, 0);
+                Mapping::with(&device, at, 1, access, MapFlags::SHARED)
+            };
+            if access == OFlags::RDWR {
+                intact(&device, handle, PAGE, SEED)?;
+                drop((map(ProtFlags::READ)?, map(READ_WRITE)?));
+            } else {
+                refused(device.read(handle, 0, &mut [0; 8]), Errno::BADF)?;
+                // Who may write to memory may read it, on this architecture, too.
+                for access in [ProtFlags::READ, ProtFlags::WRITE, READ_WRITE] {
+                    refused(map(access), Errno::ACCESS)?;
+                }
+            }
+            device.free(handle)?;
+        }
+    }
+    // A file that cannot change anything has no blocks, but the ways are the same.
+    let stranger = session(Engine::Hybrid)?;
+    let handle = stranger.alloc(PAGE, PAGE)?.handle;
+    for access in [OFlags::RDONLY, NEITHER] {
+        let file = Device::open_for(access)?;
+        let (read, map) = if access == OFlags::RDONLY {
+            (Errno::NOENT, Errno::NOENT)
+        } else {
+            (Errno::BADF, Errno::ACCESS)
+        };
+        refused(file.read(handle, 0, &mut [0; 8]), read)?;
+        refused(file.write(handle, 0, &[0; 8]), Errno::BADF)?;
+        let at = position(handle, 0);
+        let with = |access| Mapping::with(&file, at, 1, access, MapFlags::SHARED);
+        refused(with(ProtFlags::READ), map)?;
+        refused(with(READ_WRITE), Errno::ACCESS)?;
+    }
+    Ok(())
+}
+
+fn only_an_administrator_keeps_others_of_a_shared_pool_waiting() -> Outcome {
+    for engine in POOL_ENGINES {
+        let (theirs, own) = (shared(engine)?, private_of(engine, POOL_BYTES)?);
+        // The pool that a file has that never says is a shared one.
+        for device in [&theirs, &Device::open()?] {
+            unchanged(device, || {
+                as_nobody(|| {
+                    refused(device.check(), Errno::PERM).about("CHECK")?;
+                    refused(device.shrink(), Errno::PERM).about("SHRINK")
+                })
+            })?;
+        }
+        as_nobody(|| {
+            own.check()?;
+            own.shrink()?;
+            Ok(())
+        })?;
+        theirs.check()?;
+        theirs.shrink()?;
+    }
+    Ok(())
+}

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Indexes that a program chooses, kept in bounds while a processor speculates.
+//!
+//! A processor may read an array with an index that a bounds check is about to reject, and the read
+//! leaves traces in the cache (Spectre, variant 1). [`clamp`] makes the index 0 in that case, without
+//! a branch that could be mispredicted. It is `array_index_nospec` of `include/linux/nospec.h`, and
+//! belongs between the check of a program's number and its use as an index. [`entry`] is for tables that
+//! are read on the fastest paths.
+
+use core::arch::asm;
+
+/// Returns `index` if it is below `len`, which the caller has checked; where the processor runs ahead
+/// of that check, returns 0 for all other indexes.
+///
+/// Costs three instructions on x86-64.
+///
+/// # Examples
+///
+/// ```
+/// use slab_heap::nospec;
+///
+/// let table = [10, 20, 30];
+/// let at = |index| (index < table.len()).then(|| table[nospec::clamp(index, table.len())]);
+/// assert_eq!((at(2), at(3)), (Some(30), None));
+/// ```
+#[inline(always)]
+#[must_use]
+pub fn clamp(index: usize, len: usize) -> usize {
+    index & mask(index, len)
+}
+
+/// Returns the entry with an index below `LEN`, which the caller has checked; where the processor runs
+/// ahead of that check, returns some entry for all other indexes. `LEN` is a power of two.
+///
+/// Costs one instruction: the lower bits of the index are taken, which the compiler cannot know to be
+/// all that there are.
+#[inline(always)]
+#[must_use]
+pub fn entry<T, const LEN: usize>(table: &[T; LEN], index: usize) -> &T {
+    // SAFETY: It is below `LEN`.
+    unsafe { table.get_unchecked(below::<LEN>(index)) }
+}
+
+/// Returns an index below `LEN`, which the caller has checked; where the processor runs ahead of that
+/// check, returns some number below `LEN` for all other indexes. `LEN` is a power of two.
+#[inline(always)]
+#[must_use]
+pub fn below<const LEN: usize>(index: usize) -> usize {
+    const { assert!(LEN.is_power_of_two()) };
+    lower_bits::<LEN>(index)
+}
+
+/// Returns the bits of `index` below that of `LEN`.
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+#[inline(always)]
+fn lower_bits<const LEN: usize>(mut index: usize) -> usize {
+    // SAFETY: Changes a number.
+    unsafe {
+        asm!(
+            "and {index}, {mask}",
+            index = inout(reg) index,
+            mask = const LEN - 1,
+            options(pure, nomem, nostack),
+        );
+    }
+    index
+}
+
+/// Returns the bits of `index` below that of `LEN`.
+#[cfg(not(all(target_arch = "x86_64", not(miri))))]
+#[inline(always)]
+fn lower_bits<const LEN: usize>(index: usize) -> usize {
+    opaque(index) & (LEN - 1)
+}
+
+/// Returns a number of which all bits are 1 if `index` is below `len`, else 0.
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+#[inline(always)]
+fn mask(index: usize, len: usize) -> usize {
+    let mask;
+    // SAFETY: Compares two numbers, and subtracts the borrow of that from 0.
+    unsafe {
+        asm!(
+            "cmp {index}, {len}",
+            "sbb {mask}, {mask}",
+            index = in(reg) index,
+            len = in(reg) len,
+            mask = lateout(reg) mask,
+            options(pure, nomem, nostack),
+        );
+    }
+    mask
+}
+
+/// Returns a number of which all bits are 1 if `index` is below `len`, which is at most
+/// [`isize::MAX`], else 0.
+#[cfg(not(all(target_arch = "x86_64", not(miri))))]
+#[inline(always)]
+fn mask(index: usize, len: usize) -> usize {
+    let index = opaque(index);
+    let last = len.wrapping_sub(1);
+    // One of both has its highest bit set where the index is not below `len`.
+    let outside = (index | last.wrapping_sub(index)) as isize;
+    !(outside >> (usize::BITS - 1)) as usize
+}
+
+/// Returns `index`, of which the compiler knows nothing, so that it makes no branch of the mask.
+#[cfg(not(all(target_arch = "x86_64", not(miri))))]
+#[inline(always)]
+fn opaque(mut index: usize) -> usize {
+    #[cfg(not(miri))]
+    // SAFETY: Does nothing.
+    unsafe {
+        asm!("/* {0} */", inout(reg) index, options(pure, nomem, nostack, preserves_flags));
+    }
+    #[cfg(miri)]
+    {
+        index = core::hint::black_box(index);
+    }
+    index
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_index_in_bounds_stays_and_every_other_becomes_0() {
+        for len in [1, 2, 17, 512, 1 << 20, isize::MAX as usize] {
+            for index in [0, 1, len - 1, len / 2] {
+                let expected = if index < len { index } else { 0 };
+                assert_eq!(clamp(index, len), expected, "{index} of {len}");
+            }
+            for index in [
+                len,
+                len + 1,
+                len + len / 2,
+                isize::MAX as usize + 1,
+                usize::MAX,
+            ] {
+                assert_eq!(clamp(index, len), 0, "{index} of {len}");
+            }
+        }
+        assert_eq!(clamp(0, 0), 0);
+        assert_eq!(clamp(usize::MAX, 0), 0);
+    }
+
+    #[test]
+    fn an_entry_is_the_tables_whatever_the_index() {
+        let table = [10, 11, 12, 13];
+        for (index, expected) in [(0, 10), (3, 13), (4, 10), (usize::MAX, 13)] {
+            assert_eq!(*entry(&table, index), expected, "{index}");
+        }
+    }
+}
