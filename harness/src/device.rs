@@ -370,7 +370,7 @@ mod tests {
     #[test]
     fn request_numbers_are_those_of_the_header() {
         // As C's _IOWR and _IO compute them.
-        assert_eq!(request::INFO, 0xc050_bb00);
+        assert_eq!(request::INFO, 0xc068_bb00);
         assert_eq!(request::BIND, 0xc020_bb01);
         assert_eq!(request::ALLOC, 0xc030_bb02);
         assert_eq!(request::FREE, 0x0000_bb03);

@@ -140,8 +140,8 @@ mod tests {
     fn the_argument_holds_every_command_s() {
         assert!(size_of::<Argument>() > size_of::<slablab_stats>());
         assert!(
-            size_of::<slablab_info>() == 80 && request::INFO & LENGTH_MASK == 80 << LENGTH_SHIFT
+            size_of::<slablab_info>() == 104 && request::INFO & LENGTH_MASK == 104 << LENGTH_SHIFT
         );
-        assert_eq!(sized(request::INFO, 80), request::INFO);
+        assert_eq!(sized(request::INFO, 104), request::INFO);
     }
 }
