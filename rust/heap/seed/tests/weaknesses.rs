@@ -81,7 +81,6 @@ fn adjacent_regions_serve_nothing_over_their_seam() {
     // SAFETY: The memory is this test's, and is used for one heap at a time.
     let mut in_one_piece = unsafe { Heap::try_new(memory.addr(), memory.bytes()) }.unwrap();
     assert_eq!(in_one_piece.allocate(whole), Ok(memory.addr()));
-    drop(in_one_piece);
 
     // SAFETY: As above.
     let mut heap = unsafe { Heap::try_new(memory.addr(), MIN_HEAP_SIZE) }.unwrap();
