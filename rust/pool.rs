@@ -157,6 +157,9 @@ impl AnyEngine {
             EngineKind::Hybrid => PoolEngine::Hybrid(hybrid()?),
             EngineKind::Slub => return Err(EOPNOTSUPP),
         };
+        if !guard::supports(&engine) {
+            return Err(EOPNOTSUPP);
+        }
         let state = BoxedSpinLock::new(new_spinlock!(guard::State::new(), "slablab_guard"))?;
         Ok(Self::Guarded(Guard::new(engine, state, Current)))
     }

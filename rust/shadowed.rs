@@ -88,10 +88,10 @@ impl<E: Engine> Shadowed<E> {
         Self { engine }
     }
 
-    /// Calls the engine, which may touch free memory if that is where its links are; `mm/slub.c`
-    /// does the same for its own.
+    /// Calls the engine, which may touch free memory if it keeps metadata there; `mm/slub.c` does the
+    /// same for its own.
     fn call<R>(&self, call: impl FnOnce(&E) -> R) -> R {
-        if !self.engine.keeps_links() {
+        if self.engine.free_block_bytes() == 0 {
             return call(&self.engine);
         }
         // SAFETY: It may be called anywhere, and counts for the running task only.
@@ -159,8 +159,8 @@ unsafe impl<E: Engine> Engine for Shadowed<E> {
         self.engine.keeps(layout, new)
     }
 
-    fn keeps_links(&self) -> bool {
-        self.engine.keeps_links()
+    fn free_block_bytes(&self) -> usize {
+        self.engine.free_block_bytes()
     }
 
     unsafe fn resize(&self, block: Block, layout: Layout, new: Layout, cost: &mut Cost) -> bool {

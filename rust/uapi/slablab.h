@@ -197,6 +197,8 @@ struct slablab_bind {
  * both sides of each block, free memory is poison, and misuse is reported, with
  * its owners: see struct slablab_report. A block's usable bytes are those that
  * were asked for. The owners' records, 3/8 of the pool, count as private too.
+ * EOPNOTSUPP for an engine that has no pool, or that writes more than the first
+ * 32 bytes of a free block: what it writes there cannot be told from damage.
  */
 #define SLABLAB_BIND_DEBUG (1U << 1)
 

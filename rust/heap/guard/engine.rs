@@ -232,8 +232,8 @@ unsafe impl<E: Engine, L: Lock<State> + Sync, C: Caller> Engine for Guard<E, L, 
         self.engine.fail_growth(nth);
     }
 
-    fn keeps_links(&self) -> bool {
-        self.engine.keeps_links()
+    fn free_block_bytes(&self) -> usize {
+        self.engine.free_block_bytes()
     }
 
     fn visit(&self, visitor: &mut dyn Visitor) {

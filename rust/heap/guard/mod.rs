@@ -25,8 +25,9 @@
 //!
 //! What is not noticed: reading; writing beyond the zones into another block; and a free of a block
 //! that was freed before and is by then the like of it again, somebody else's. That is reported when
-//! its owner frees it, as SLUB does. With `seed`, whose links are in free memory, the words that are
-//! links may be written (see [`Engine::keeps_links`]).
+//! its owner frees it, as SLUB does. The bytes that the engine itself writes in free memory are not
+//! looked at (see [`Engine::free_block_bytes`]). An engine that writes more than
+//! [`FREE_BLOCK_BYTES_MAX`] of them has no debug mode: see [`supports`].
 
 // Lock order: the guard's lock, then nothing: the engine is not called with it held, nor is memory of
 // the pool touched. A block on its way between the engine and the caller belongs to the call that
@@ -81,6 +82,22 @@ use crate::{
     region::Offset, //
 };
 
+/// The most bytes at the start of a free block that an engine may write and still be guarded: half
+/// of the red zone in front of a block, so that no byte of the block itself is left unwatched.
+pub const FREE_BLOCK_BYTES_MAX: usize = ZONE / 2;
+
+/// The damaged blocks that one request sets aside at most before it is refused.
+///
+/// Each costs a search through the records of a region: a request must end also where all free
+/// memory is damaged.
+const SET_ASIDE_MAX: usize = 16;
+
+/// Says whether an engine can be in debug mode: it has a pool, and leaves the poison of free memory
+/// alone but for the first [`FREE_BLOCK_BYTES_MAX`] bytes of a free block.
+pub fn supports(engine: &impl Engine) -> bool {
+    engine.capabilities().pool && engine.free_block_bytes() <= FREE_BLOCK_BYTES_MAX
+}
+
 /// Tells whose operation it is.
 pub trait Caller: Sync {
     /// Returns the number of the process that runs.
@@ -115,7 +132,7 @@ enum Freed {
 }
 
 impl<E: Engine, L: Lock<State> + Sync, C: Caller> Guard<E, L, C> {
-    /// Puts an engine without memory in debug mode; `state` is new.
+    /// Puts an engine without memory, which debug mode [`supports`], in debug mode; `state` is new.
     pub const fn new(engine: E, state: L, caller: C) -> Self {
         Self {
             engine,
@@ -145,12 +162,12 @@ impl<E: Engine, L: Lock<State> + Sync, C: Caller> Guard<E, L, C> {
     fn hand_out(&self, layout: Layout, cost: &mut Cost) -> Result<Block, Refusal> {
         let shape = Shape::of(layout).ok_or(Refusal::TooBig)?;
         let by = self.operation();
-        loop {
+        for _ in 0..SET_ASIDE_MAX {
             let block = self.engine.allocate(shape.whole, cost)?;
             // SAFETY: The engine has handed it out just now, with so many usable bytes.
             let whole = unsafe { Whole::new(block.start, self.engine.usable(shape.whole)) };
             let region_byte = block.offset.map_or(0, Offset::byte);
-            if let Some(damage) = whole.poison_damage(region_byte, self.engine.keeps_links()) {
+            if let Some(damage) = whole.poison_damage(region_byte, self.engine.free_block_bytes()) {
                 // It stays out, for good.
                 self.found_written(&whole, damage, by);
                 continue;
@@ -165,6 +182,8 @@ impl<E: Engine, L: Lock<State> + Sync, C: Caller> Guard<E, L, C> {
             });
             return Ok(Block { start, offset });
         }
+        // More may be free, but nobody can tell how much of it is sound.
+        Err(Refusal::Exhausted)
     }
 
     /// Frees the block at `start`, if there is one of `size` bytes.

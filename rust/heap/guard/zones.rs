@@ -138,15 +138,15 @@ impl Whole {
         })
     }
 
-    /// Returns what of it is not poison. Where the engine keeps links in free memory they are left
-    /// out: the first word, and that of each page, counted from the region's first; `region_byte` is
-    /// where the memory begins in it.
-    pub(super) fn poison_damage(&self, region_byte: u64, links: bool) -> Option<Damage> {
-        let is_link = |byte: usize| {
+    /// Returns which of its bytes are not poison. The bytes that the engine writes are left out: the
+    /// first `engine_bytes` of the memory, and of each page, counted from the region's first byte;
+    /// `region_byte` is where the memory begins in the region.
+    pub(super) fn poison_damage(&self, region_byte: u64, engine_bytes: usize) -> Option<Damage> {
+        let is_engine_s = |byte: usize| {
             let in_page = (region_byte as usize).wrapping_add(byte) % PAGE_BYTES;
-            links && (byte < WORD || in_page < WORD)
+            byte < engine_bytes || in_page < engine_bytes
         };
-        damage(self.part(0, self.bytes), POISON, is_link)
+        damage(self.part(0, self.bytes), POISON, is_engine_s)
     }
 }
 

@@ -257,8 +257,9 @@ unsafe impl<L: Lock<State> + Sync> Engine for Seed<L> {
         }
     }
 
-    fn keeps_links(&self) -> bool {
-        true
+    fn free_block_bytes(&self) -> usize {
+        // The links of the free lists, of slabs and buddy system alike.
+        size_of::<usize>()
     }
 
     fn fail_growth(&self, nth: u64) {

@@ -5,6 +5,7 @@
 
 mod damage;
 mod frees;
+mod links;
 mod misuses;
 mod model;
 
