@@ -11,6 +11,7 @@ mod cmd;
 mod device;
 mod errno;
 mod failing;
+mod isolation;
 mod map;
 mod one_cpu;
 mod opener;

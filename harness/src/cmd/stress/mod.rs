@@ -9,12 +9,19 @@ mod summary;
 
 use std::{
     fs,
+    io::{
+        self,
+        IsTerminal, //
+    },
     path::{
         Path,
         PathBuf, //
     },
     process::ExitCode,
-    time::Duration, //
+    time::{
+        Duration,
+        Instant, //
+    },
 };
 
 use anyhow::Context;
@@ -25,12 +32,18 @@ use clap::{
         PossibleValuesParser, //
     }, //
 };
+use serde::{
+    Deserialize,
+    Serialize, //
+};
+use slablab_trace::format::text;
 
 use self::{
     job::Job,
     ktap::Ktap,
     outcome::{
         Conditions,
+        Failed,
         Outcome,
         Report, //
     },
@@ -41,6 +54,11 @@ use super::trace::{
 };
 use crate::{
     failing::Failing,
+    isolation::{
+        self,
+        Patience,
+        Watched, //
+    },
     opener::{
         EngineChoice,
         Opener,
@@ -53,6 +71,7 @@ use crate::{
         count, //
     },
     target::Target,
+    uapi::Engine,
     workload::{
         Limit,
         WORKLOADS,
@@ -159,6 +178,7 @@ impl StressArgs {
             threads: self.threads,
             pool_mib: (!self.target.shared).then_some(self.target.pool),
             failing: self.failing,
+            debug: self.target.debug,
         }
     }
 }
@@ -183,16 +203,11 @@ pub(crate) fn run(args: StressArgs) -> anyhow::Result<ExitCode> {
     let mut report = Report::new(conditions);
     for engine in engines {
         for workload in &workloads {
-            let target = opener.open(engine)?;
-            args.failing.order(&*target, engine)?;
-            let run = |target: &dyn Target| {
-                let job = Job::new(engine, workload, target, &report.conditions)?;
-                anyhow::Ok(job.run())
-            };
-            let outcome = match &args.record {
-                Some(path) => record(&*target, path, run)?,
-                None => run(&*target)?,
-            };
+            let (outcome, recorded) =
+                isolated(&args, &mut opener, engine, workload, &report.conditions)?;
+            if let (Some(path), Some(recorded)) = (&args.record, recorded) {
+                keep(path, &outcome, &recorded)?;
+            }
             if let Some(ktap) = &ktap {
                 ktap.result(report.outcomes.len() + 1, &outcome, &report.conditions)?;
             }
@@ -215,26 +230,91 @@ pub(crate) fn run(args: StressArgs) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// Runs a workload, and writes down what it does as a trace.
-fn record(
-    target: &dyn Target,
-    path: &Path,
-    run: impl FnOnce(&dyn Target) -> anyhow::Result<Outcome>,
-) -> anyhow::Result<Outcome> {
-    let recording = Recording::begin(target).context("operations cannot be recorded")?;
+/// What a workload did, on its way from the process that ran it.
+#[derive(Serialize, Deserialize)]
+struct Trail {
+    /// The trace as text.
+    text: String,
+    lost: u64,
+    left_out: u64,
+}
+
+/// Runs a workload in a process of its own, so that whatever the engine does ends in an outcome.
+fn isolated(
+    args: &StressArgs,
+    opener: &mut Opener,
+    engine: Engine,
+    workload: &'static Workload,
+    conditions: &Conditions,
+) -> anyhow::Result<(Outcome, Option<Trail>)> {
+    let begun = Instant::now();
+    // A process that is in the kernel cannot be killed.
+    let patience = match args.target.target {
+        TargetKind::Sim => Patience::Limited(isolation::patience()),
+        TargetKind::Device => Patience::Unlimited,
+    };
+    let ended = isolation::run(patience, || {
+        run_one(args, opener, engine, workload, conditions).map_err(|error| format!("{error:#}"))
+    })?;
+    let death = match ended {
+        Ok(result) => return result.map_err(anyhow::Error::msg),
+        Err(death) => death,
+    };
+    let outcome = Outcome {
+        engine: opener.engine_of(engine),
+        workload,
+        operations: death.operations,
+        elapsed: begun.elapsed(),
+        result: Err(Failed::from(&death)),
+    };
+    if !io::stderr().is_terminal() {
+        eprintln!("{} {}: {}", outcome.engine, workload.name, outcome.line());
+    }
+    Ok((outcome, None))
+}
+
+/// Runs a workload, and records what it does if that is asked for.
+fn run_one(
+    args: &StressArgs,
+    opener: &mut Opener,
+    engine: Engine,
+    workload: &'static Workload,
+    conditions: &Conditions,
+) -> anyhow::Result<(Outcome, Option<Trail>)> {
+    let target = Watched(opener.open(engine)?);
+    args.failing.order(&target, engine)?;
+    let run = |target: &dyn Target| {
+        let job = Job::new(engine, workload, target, conditions)?;
+        anyhow::Ok(job.run())
+    };
+    if args.record.is_none() {
+        return Ok((run(&target)?, None));
+    }
+    let recording = Recording::begin(&target).context("operations cannot be recorded")?;
     let outcome = run(&recording)?;
-    let name = format!("{}-{}", outcome.engine, outcome.workload.name);
-    let source = format!("slablab stress {}", outcome.workload.name);
     let recorded = recording
-        .end(&name, &source)
+        .end(&outcome.name(), "")
         .context("what was recorded cannot be read")?;
-    trace::write(&[recorded.trace], FileFormat::Text, Some(path))?;
-    if recorded.lost > 0 {
+    let trail = Trail {
+        text: text::write(&recorded.trace),
+        lost: recorded.lost,
+        left_out: recorded.left_out,
+    };
+    Ok((outcome, Some(trail)))
+}
+
+/// Writes down what a workload did as a trace.
+fn keep(path: &Path, outcome: &Outcome, trail: &Trail) -> anyhow::Result<()> {
+    let name = outcome.name();
+    let trace = text::parse(&name, trail.text.as_bytes())?;
+    let trace = trace.with_source(&format!("slablab stress {}", outcome.workload.name));
+    trace::write(&[trace], FileFormat::Text, Some(path))?;
+    if trail.lost > 0 {
         eprintln!(
             "{name}: {} operations came too fast to be recorded, and {} that need them are left out",
-            count(recorded.lost),
-            count(recorded.left_out),
+            count(trail.lost),
+            count(trail.left_out),
         );
     }
-    Ok(outcome)
+    Ok(())
 }
