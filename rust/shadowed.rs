@@ -163,6 +163,10 @@ unsafe impl<E: Engine> Engine for Shadowed<E> {
         self.engine.free_block_bytes()
     }
 
+    fn free_block_align(&self) -> usize {
+        self.engine.free_block_align()
+    }
+
     unsafe fn resize(&self, block: Block, layout: Layout, new: Layout, cost: &mut Cost) -> bool {
         let (before, after) = (self.engine.usable(layout), self.engine.usable(new));
         // SAFETY: The block has at least as many bytes, or will have.

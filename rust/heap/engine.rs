@@ -237,6 +237,12 @@ pub unsafe trait Engine: Sync {
         0
     }
 
+    /// Returns what the places of free blocks in a region are multiples of, as far as the engine
+    /// writes [`Engine::free_block_bytes`] there: 1 says nothing.
+    fn free_block_align(&self) -> usize {
+        1
+    }
+
     /// Tells `visitor` what there is. The visitor is called under the engine's lock.
     fn visit(&self, visitor: &mut dyn Visitor);
 

@@ -194,6 +194,12 @@ macro_rules! engine_enum {
                 }
             }
 
+            fn free_block_align(&self) -> usize {
+                match self {
+                    $(Self::$variant(engine) => engine.free_block_align(),)+
+                }
+            }
+
             fn visit(&self, visitor: &mut dyn $crate::stats::Visitor) {
                 match self {
                     $(Self::$variant(engine) => engine.visit(visitor),)+

@@ -245,6 +245,8 @@ enum slablab_fault {
 	SLABLAB_FAULT_UNALIGNED_FREE = 8,
 	/* A block was freed as one of another size. */
 	SLABLAB_FAULT_WRONG_SIZE_FREE = 9,
+	/* A block was reallocated that is free. */
+	SLABLAB_FAULT_REALLOC_AFTER_FREE = 10,
 };
 #define SLABLAB_FAULTS 16
 
@@ -343,12 +345,22 @@ enum slablab_rule {
 	SLABLAB_RULE_LISTS = 12,
 	/* What CPUs keep was taken from the heap, once, and is no more than it may be. */
 	SLABLAB_RULE_MAGAZINES = 13,
+	/* In debug mode: the red zones of live blocks are as they were left. */
+	SLABLAB_RULE_RED_ZONES = 14,
+	/* In debug mode: free memory is poison. */
+	SLABLAB_RULE_POISON = 15,
 };
 
 /*
  * Walks what the engine keeps, in steps, and names the first broken rule.
  * Needs a pool that is quiet while it is walked: EAGAIN when others kept on
  * changing it.
+ *
+ * Of a pool in debug mode every byte is looked at besides: the red zones of all
+ * live blocks, and all free memory but for what the engine itself writes there
+ * and what is set aside. .offset is then the first byte that is wrong in that
+ * place. Nothing is set aside for it: that happens when the block is freed or
+ * the memory allocated, which is also when it is reported.
  */
 struct slablab_check {
 	__u32 flags;		/* (in) 0 */
@@ -678,6 +690,15 @@ enum slablab_misuse {
 	SLABLAB_MISUSE_SLAB_FREE_UNALIGNED = 14,
 	/* Frees a block as one of twice its size, as if into another cache. */
 	SLABLAB_MISUSE_SLAB_FREE_CROSS = 15,
+	/* Writes the 1 MiB behind a block, whose own red zone is as long. */
+	SLABLAB_MISUSE_SLAB_LINEAR_OVERFLOW_1M = 16,
+	/* Reallocates a block that is free. */
+	SLABLAB_MISUSE_REALLOC_AFTER_FREE = 17,
+	/*
+	 * Reads a byte of a block that is free. Debug mode does not notice reads:
+	 * nothing is reported by it.
+	 */
+	SLABLAB_MISUSE_READ_AFTER_FREE = 18,
 };
 
 /*

@@ -286,6 +286,10 @@ unsafe impl<E: Engine> Engine for Filled<E> {
         self.engine.free_block_bytes()
     }
 
+    fn free_block_align(&self) -> usize {
+        self.engine.free_block_align()
+    }
+
     fn visit(&self, visitor: &mut dyn Visitor) {
         self.engine.visit(visitor);
     }

@@ -373,6 +373,10 @@ unsafe impl<E: Engine> Engine for Wrong<E> {
         }
     }
 
+    fn free_block_align(&self) -> usize {
+        self.engine.free_block_align()
+    }
+
     fn visit(&self, visitor: &mut dyn Visitor) {
         self.engine.visit(visitor);
     }

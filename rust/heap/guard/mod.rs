@@ -14,7 +14,11 @@
 //! | a byte behind a block is written | [`Fault::Overflow`] | it is freed |
 //! | a byte in front of it is written | [`Fault::Underflow`] | it is freed |
 //! | a byte of free memory is written | [`Fault::WriteAfterFree`] | it is handed out again |
+//! | a block that is free is resized | [`Fault::ReallocAfterFree`] | at once |
 //! | what is no block is freed, or not so | the other [`Fault`]s | at once |
+//!
+//! [`Engine::check`] looks at the zones of all live blocks and at all free memory besides, and names
+//! the first byte that is wrong; it sets nothing aside and is no report.
 //!
 //! A bad free is refused and changes nothing. Damaged memory is *set aside*: the engine has it out
 //! for ever, so that nobody gets it, and the pool goes on with the rest.
@@ -29,15 +33,17 @@
 //! looked at (see [`Engine::free_block_bytes`]). An engine that writes more than
 //! [`FREE_BLOCK_BYTES_MAX`] of them has no debug mode: see [`supports`].
 
-// Lock order: the guard's lock, then nothing: the engine is not called with it held, nor is memory of
-// the pool touched. A block on its way between the engine and the caller belongs to the call that
-// moves it.
+// Lock order: the guard's lock, then nothing: the engine is not called with it held, but for what a
+// layout comes to. A block on its way between the engine and the caller belongs to the call that moves
+// it. Memory of the pool is touched with the lock held only by `sweep`, a page at a time and while no
+// such call is under way: that is how the owners of zones and poison are kept out.
 
 mod engine;
 mod inject;
 mod records;
 #[forbid(unsafe_code)]
 mod report;
+mod sweep;
 #[cfg(test)]
 mod tests;
 mod zones;
@@ -70,7 +76,8 @@ use self::{
         Shape,
         WORD,
         Whole,
-        ZONE, //
+        ZONE,
+        ZONE_LOG2, //
     },
 };
 use crate::{
@@ -113,18 +120,28 @@ pub struct Guard<E, L, C> {
     caller: C,
 }
 
+/// A call that moves or resizes a block is under way as long as this lives.
+struct Moving<'g, L: Lock<State>>(&'g L);
+
+impl<L: Lock<State>> Drop for Moving<'_, L> {
+    fn drop(&mut self) {
+        self.0.with(State::moved);
+    }
+}
+
 /// A block that was freed, and that the engine still has out: nobody can get its memory.
-struct Retired {
+struct Retired<'g, L: Lock<State>> {
     block: Block,
     whole: Layout,
     memory: Whole,
     by: Owner,
+    _moving: Moving<'g, L>,
 }
 
 /// What comes of freeing a block.
-enum Freed {
+enum Freed<'g, L: Lock<State>> {
     /// It was sound, and may be given back to the engine.
-    Sound(Retired),
+    Sound(Retired<'g, L>),
     /// It was damaged, and is set aside.
     Damaged(Report),
     /// It was not to be freed, and nothing has changed.
@@ -151,6 +168,12 @@ impl<E: Engine, L: Lock<State> + Sync, C: Caller> Guard<E, L, C> {
         self.state.with(|state| state.log.from(number))
     }
 
+    /// Notes that a call moves or resizes a block.
+    fn moving(&self) -> Moving<'_, L> {
+        self.state.with(State::moves);
+        Moving(&self.state)
+    }
+
     /// Counts an operation of the caller.
     fn operation(&self) -> Owner {
         let pid = self.caller.pid();
@@ -160,7 +183,18 @@ impl<E: Engine, L: Lock<State> + Sync, C: Caller> Guard<E, L, C> {
     /// Allocates a block, from memory that is as it was left.
     #[inline(never)]
     fn hand_out(&self, layout: Layout, cost: &mut Cost) -> Result<Block, Refusal> {
-        let shape = Shape::of(layout).ok_or(Refusal::TooBig)?;
+        self.hand_out_with(layout, ZONE_LOG2, cost)
+    }
+
+    /// Allocates a block with a red zone behind it of at least 2^`zone_log2` bytes.
+    fn hand_out_with(
+        &self,
+        layout: Layout,
+        zone_log2: u8,
+        cost: &mut Cost,
+    ) -> Result<Block, Refusal> {
+        let shape = Shape::with_zone(layout, zone_log2).ok_or(Refusal::TooBig)?;
+        let _moving = self.moving();
         let by = self.operation();
         for _ in 0..SET_ASIDE_MAX {
             let block = self.engine.allocate(shape.whole, cost)?;
@@ -177,7 +211,7 @@ impl<E: Engine, L: Lock<State> + Sync, C: Caller> Guard<E, L, C> {
             let start = unsafe { block.start.add(shape.front) };
             let address = start.addr().get();
             let offset = self.state.with(|state| {
-                state.put(address, Record::live(layout, by));
+                state.put(address, Record::live(layout, zone_log2, by));
                 state.offset(address)
             });
             return Ok(Block { start, offset });
@@ -195,7 +229,8 @@ impl<E: Engine, L: Lock<State> + Sync, C: Caller> Guard<E, L, C> {
     /// If a block of so many bytes is out there, nobody uses it any more, and `start` is what it was
     /// handed out as.
     #[inline(never)]
-    unsafe fn retire(&self, start: NonNull<u8>, size: usize) -> Freed {
+    unsafe fn retire(&self, start: NonNull<u8>, size: usize) -> Freed<'_, L> {
+        let moving = self.moving();
         let (address, pid) = (start.addr().get(), self.caller.pid());
         let (by, found) = self.state.with(|state| {
             let by = state.operation(pid);
@@ -213,7 +248,7 @@ impl<E: Engine, L: Lock<State> + Sync, C: Caller> Guard<E, L, C> {
             }
             (by, found)
         });
-        let shape = found.and_then(|record| Some((record, Shape::of(record.layout()?)?)));
+        let shape = found.and_then(|record| Some((record, record.shape()?)));
         let Some((record, shape)) = shape else {
             return Freed::Refused(self.bad_free(address, size, by));
         };
@@ -234,11 +269,12 @@ impl<E: Engine, L: Lock<State> + Sync, C: Caller> Guard<E, L, C> {
             whole: shape.whole,
             memory,
             by,
+            _moving: moving,
         })
     }
 
     /// Gives a block back to the engine.
-    fn give_back(&self, retired: &Retired, cost: &mut Cost) {
+    fn give_back(&self, retired: &Retired<'_, L>, cost: &mut Cost) {
         // SAFETY: The whole is out, asked for with that layout, and was retired once.
         let released = unsafe { self.engine.release(retired.block, retired.whole, cost) };
         debug_assert_eq!(released, Ok(()), "the records and the engine disagree");
@@ -258,6 +294,7 @@ impl<E: Engine, L: Lock<State> + Sync, C: Caller> Guard<E, L, C> {
         if front.is_none() && back.is_none() {
             return None;
         }
+        self.mark_aside(memory);
         self.state.with(|state| {
             state.set_aside_blocks += 1;
             state.set_aside_bytes += memory.bytes() as u64;
@@ -282,6 +319,14 @@ impl<E: Engine, L: Lock<State> + Sync, C: Caller> Guard<E, L, C> {
         })
     }
 
+    /// Has memory left out of sweeps: it is damaged, and stays so.
+    #[cold]
+    fn mark_aside(&self, memory: &Whole) {
+        let mut begin = memory.start().addr().get();
+        let end = begin + memory.bytes();
+        while self.state.with(|state| state.mark_aside(&mut begin, end)) {}
+    }
+
     /// Reports memory that was written while it was free, and that is set aside.
     #[cold]
     fn found_written(&self, whole: &Whole, damage: Damage, noticed: Owner) {
@@ -302,6 +347,7 @@ impl<E: Engine, L: Lock<State> + Sync, C: Caller> Guard<E, L, C> {
             false
         });
         let (start, record) = last.unwrap_or((address, Record::default()));
+        self.mark_aside(whole);
         self.state.with(|state| {
             state.set_aside_blocks += 1;
             state.set_aside_bytes += whole.bytes() as u64;
@@ -319,6 +365,28 @@ impl<E: Engine, L: Lock<State> + Sync, C: Caller> Guard<E, L, C> {
             };
             state.log.push(report)
         });
+    }
+
+    /// Reports that a block is to be resized that is not live.
+    #[cold]
+    fn bad_resize(&self, address: usize, new_size: usize) -> Report {
+        let by = self.operation();
+        self.state.with(|state| {
+            let record = state.at(address).copied().unwrap_or_default();
+            let report = Report {
+                number: 0,
+                fault: Fault::ReallocAfterFree,
+                offset: state.offset(address),
+                size: record.size,
+                named_size: new_size,
+                byte: 0,
+                damaged: 0,
+                allocated: record.allocated,
+                freed: record.freed,
+                noticed: by,
+            };
+            state.log.push(report)
+        })
     }
 
     /// Says what is wrong with a free, and reports it.

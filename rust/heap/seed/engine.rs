@@ -262,6 +262,11 @@ unsafe impl<L: Lock<State> + Sync> Engine for Seed<L> {
         size_of::<usize>()
     }
 
+    fn free_block_align(&self) -> usize {
+        // The blocks of the smallest slab; those of others are multiples of theirs.
+        64
+    }
+
     fn fail_growth(&self, nth: u64) {
         self.state.with(|state| state.failing_growth.set(nth));
     }

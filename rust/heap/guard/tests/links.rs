@@ -6,8 +6,10 @@ use super::*;
 use crate::{
     Refusal,
     check::{
+        self,
         Broken,
         Progress,
+        Rule,
         Walk, //
     },
     engine::Capabilities,
@@ -89,6 +91,10 @@ unsafe impl Engine for Longer {
         self.said
     }
 
+    fn free_block_align(&self) -> usize {
+        self.engine.free_block_align()
+    }
+
     fn visit(&self, visitor: &mut dyn Visitor) {
         self.engine.visit(visitor);
     }
@@ -159,7 +165,10 @@ fn a_request_ends_although_all_that_is_free_is_damaged() {
         let set_aside = stats(&guard).set_aside_blocks;
         assert_eq!(set_aside, request * SET_ASIDE_MAX as u64);
     }
-    sound(&guard);
+    sound(guard.engine());
+    // A check says so before anything is set aside.
+    let broken = check::run(&mut Walk::new(), |walk| guard.check(walk)).unwrap_err();
+    assert_eq!(broken.rule, Rule::Poison);
 }
 
 #[test]
