@@ -68,7 +68,7 @@ impl Announcer {
         if done < announced {
             return;
         }
-        let next = (done + 1).saturating_mul(2).max(ANNOUNCED);
+        let next = done.saturating_mul(2).max(ANNOUNCED);
         let one = (self.announced).compare_exchange(
             announced,
             next,
@@ -245,6 +245,36 @@ mod tests {
                 .sum();
             assert_eq!((sum, budget.done()), (all, all));
         }
+    }
+
+    #[test]
+    fn operations_are_announced_before_they_are_done_in_few_lines() {
+        let name = format!("slablab-announced-{}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        let mut budget = Budget::start(Limit::Operations(100_000));
+        budget.announcer = Some(Announcer {
+            name: "stress seed churn, seed 1".to_owned(),
+            announced: AtomicU64::new(0),
+            log: Some(File::create(&path).unwrap()),
+        });
+        let lines = || std::fs::read_to_string(&path).unwrap();
+        let mut steps = budget.share(0, 1);
+        assert_eq!(lines(), "");
+        for done in 0..100_000_u64 {
+            assert!(steps.next());
+            // Whatever kills the kernel now, the last line names a range with this operation.
+            let told = lines();
+            let last = told.lines().last().unwrap();
+            let range = last
+                .strip_prefix("<6>slablab stress seed churn, seed 1: operations ")
+                .and_then(|rest| rest.strip_suffix(" come next"))
+                .and_then(|range| range.split_once(" to "))
+                .map(|(first, end)| (first.parse().unwrap(), end.parse().unwrap()));
+            let (first, end): (u64, u64) = range.unwrap_or_else(|| panic!("{last}"));
+            assert!((first..=end).contains(&(done + 1)), "{done}: {last}");
+        }
+        assert!(lines().lines().count() < 12, "{}", lines());
+        std::fs::remove_file(&path).unwrap();
     }
 
     #[test]
