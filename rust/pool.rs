@@ -104,8 +104,9 @@ fn shadowed<E: Engine>(engine: E) -> Shadowed<E> {
 type SeedEngine = Seed<BoxedSpinLock<seed::State>>;
 type HybridEngine = Hybrid<BoxedSpinLock<hybrid::State>, Cpus<Cache>>;
 
-/// An engine in debug mode, which finds stray accesses itself: KASAN is told nothing of its pool.
-pub(crate) type Guarded = Guard<PoolEngine, BoxedSpinLock<guard::State>, Current>;
+/// An engine in debug mode. It finds stray writes itself; KASAN is told what is free in the pool, so
+/// that it reports reads.
+pub(crate) type Guarded = Guard<Shadowed<PoolEngine>, BoxedSpinLock<guard::State>, Current>;
 
 engine_enum! {
     /// An engine that has a pool.
@@ -138,6 +139,11 @@ impl Caller for Current {
     fn pid(&self) -> u32 {
         current!().tgid_nr_ns(None) as u32
     }
+
+    #[cfg(all(CONFIG_KASAN_GENERIC, CONFIG_KASAN_VMALLOC))]
+    fn reading_free<R>(&self, work: impl FnOnce() -> R) -> R {
+        crate::shadowed::unchecked(work)
+    }
 }
 
 impl AnyEngine {
@@ -157,6 +163,7 @@ impl AnyEngine {
             EngineKind::Hybrid => PoolEngine::Hybrid(hybrid()?),
             EngineKind::Slub => return Err(EOPNOTSUPP),
         };
+        let engine = shadowed(engine);
         if !guard::supports(&engine) {
             return Err(EOPNOTSUPP);
         }

@@ -77,6 +77,16 @@ unsafe fn mark(start: NonNull<u8>, bytes: usize, shadow: Shadow) {
     unsafe { kasan_poison(start.as_ptr().cast(), bytes, shadow as u8, false) };
 }
 
+/// Does work that may touch free memory.
+pub(crate) fn unchecked<R>(work: impl FnOnce() -> R) -> R {
+    // SAFETY: It may be called anywhere, and counts for the running task only.
+    unsafe { bindings::kasan_disable_current() };
+    let result = work();
+    // SAFETY: Disabled just above.
+    unsafe { bindings::kasan_enable_current() };
+    result
+}
+
 /// An engine with a pool, of which KASAN knows what is out.
 pub(crate) struct Shadowed<E> {
     engine: E,
@@ -94,12 +104,7 @@ impl<E: Engine> Shadowed<E> {
         if self.engine.free_block_bytes() == 0 {
             return call(&self.engine);
         }
-        // SAFETY: It may be called anywhere, and counts for the running task only.
-        unsafe { bindings::kasan_disable_current() };
-        let result = call(&self.engine);
-        // SAFETY: Disabled just above.
-        unsafe { bindings::kasan_enable_current() };
-        result
+        unchecked(|| call(&self.engine))
     }
 
     /// Says of a block that was handed out that it may be touched.

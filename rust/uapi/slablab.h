@@ -695,8 +695,8 @@ enum slablab_misuse {
 	/* Reallocates a block that is free. */
 	SLABLAB_MISUSE_REALLOC_AFTER_FREE = 17,
 	/*
-	 * Reads a byte of a block that is free. Debug mode does not notice reads:
-	 * nothing is reported by it.
+	 * Reads a byte of a block that is free. Debug mode does not notice reads,
+	 * and reports nothing. KASAN, in a kernel that has it, does so in the log.
 	 */
 	SLABLAB_MISUSE_READ_AFTER_FREE = 18,
 };

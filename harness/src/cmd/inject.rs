@@ -213,7 +213,7 @@ fn list() -> String {
             misuse.name().into(),
             misuse.what().into(),
             match misuse.expected() {
-                Fault::None => "nothing: debug mode does not notice a read".into(),
+                Fault::None => "nothing, but by KASAN where the kernel has it".into(),
                 fault => fault.name().into(),
             },
         ]);
@@ -340,7 +340,10 @@ impl Document {
         let named = noticed.clone().filter(|outcome| outcome.is_named());
         let reads = match self.misuses.iter().all(|outcome| is_noticed(&outcome)) {
             true => "",
-            false => "\nDebug mode does not notice a read: it looks at what was written.",
+            false => {
+                "\nDebug mode does not notice a read. KASAN reports it in the kernel's log, where \
+                      the kernel has it."
+            }
         };
         let records = match self.broken {
             None => "the engine's records are sound".to_owned(),

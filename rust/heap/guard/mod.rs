@@ -27,7 +27,7 @@
 //! far as the records go: when memory is cut otherwise, one that begins where another one began
 //! takes the place of its record.
 //!
-//! What is not noticed: reading; writing beyond the zones into another block; and a free of a block
+//! What is not noticed: reading, which KASAN reports in a kernel that has it; writing beyond the zones into another block; and a free of a block
 //! that was freed before and is by then the like of it again, somebody else's. That is reported when
 //! its owner frees it, as SLUB does. The bytes that the engine itself writes in free memory are not
 //! looked at (see [`Engine::free_block_bytes`]). An engine that writes more than
@@ -109,6 +109,11 @@ pub fn supports(engine: &impl Engine) -> bool {
 pub trait Caller: Sync {
     /// Returns the number of the process that runs.
     fn pid(&self) -> u32;
+
+    /// Does work that reads free memory: a checker of memory accesses is not to report that.
+    fn reading_free<R>(&self, work: impl FnOnce() -> R) -> R {
+        work()
+    }
 }
 
 /// An engine in debug mode.

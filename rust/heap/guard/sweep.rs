@@ -78,9 +78,10 @@ impl<E: Engine, L: Lock<State> + Sync, C: Caller> Guard<E, L, C> {
         let Some(mut sweep) = walk.sweep.take() else {
             return Ok(Progress::Sound);
         };
-        let result = self
-            .state
-            .with(|state| step(state, &mut sweep, &mut walk.walked, engines, usable));
+        let result = self.caller.reading_free(|| {
+            self.state
+                .with(|state| step(state, &mut sweep, &mut walk.walked, engines, usable))
+        });
         walk.sweep = Some(sweep);
         result
     }
