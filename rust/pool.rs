@@ -118,8 +118,9 @@ fn shadowed<E: Engine>(engine: E) -> Shadowed<E> {
 type SeedEngine = Seed<BoxedMutex<seed::State>>;
 type HybridEngine = Hybrid<BoxedSpinLock<hybrid::State>, CpuCaches>;
 
-/// An engine in debug mode, which finds stray accesses itself: KASAN is told nothing of its pool.
-pub(crate) type Guarded = Guard<PoolEngine, BoxedSpinLock<guard::State>, Current>;
+/// An engine in debug mode. It finds stray writes itself; KASAN is told what is free in the pool, so
+/// that it reports reads.
+pub(crate) type Guarded = Guard<Shadowed<PoolEngine>, BoxedSpinLock<guard::State>, Current>;
 
 engine_enum! {
     /// An engine that has a pool.
@@ -155,6 +156,11 @@ impl Caller for Current {
 
     fn interrupted(&self) -> bool {
         signals::is_fatal_pending()
+    }
+
+    #[cfg(all(CONFIG_KASAN_GENERIC, CONFIG_KASAN_VMALLOC))]
+    fn reading_free<R>(&self, work: impl FnOnce() -> R) -> R {
+        crate::shadowed::unchecked(work)
     }
 }
 
@@ -226,6 +232,10 @@ fn put_hybrid(slot: &mut MaybeUninit<AnyEngine>, pool_bytes: usize) -> Result {
 /// Puts an engine in debug mode there.
 #[inline(never)]
 fn put_guarded(slot: &mut MaybeUninit<AnyEngine>, engine: PoolEngine) -> Result {
+    let engine = shadowed(engine);
+    if !guard::supports(&engine) {
+        return Err(EOPNOTSUPP);
+    }
     let state = constant(|| const { guard::State::new() });
     let state = BoxedSpinLock::new(new_spinlock!(state, "slablab_guard"))?;
     slot.write(AnyEngine::Guarded(Guard::new(engine, state, Current)));

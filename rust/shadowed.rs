@@ -77,6 +77,16 @@ unsafe fn mark(start: NonNull<u8>, bytes: usize, shadow: Shadow) {
     unsafe { kasan_poison(start.as_ptr().cast(), bytes, shadow as u8, false) };
 }
 
+/// Does work that may touch free memory.
+pub(crate) fn unchecked<R>(work: impl FnOnce() -> R) -> R {
+    // SAFETY: It may be called anywhere, and counts for the running task only.
+    unsafe { bindings::kasan_disable_current() };
+    let result = work();
+    // SAFETY: Disabled just above.
+    unsafe { bindings::kasan_enable_current() };
+    result
+}
+
 /// An engine with a pool, of which KASAN knows what is out.
 pub(crate) struct Shadowed<E> {
     engine: E,
@@ -88,18 +98,13 @@ impl<E: Engine> Shadowed<E> {
         Self { engine }
     }
 
-    /// Calls the engine, which may touch free memory if that is where its links are; `mm/slub.c`
-    /// does the same for its own.
+    /// Calls the engine, which may touch free memory if it keeps metadata there; `mm/slub.c` does the
+    /// same for its own.
     fn call<R>(&self, call: impl FnOnce(&E) -> R) -> R {
-        if !self.engine.keeps_links() {
+        if self.engine.free_block_bytes() == 0 {
             return call(&self.engine);
         }
-        // SAFETY: It may be called anywhere, and counts for the running task only.
-        unsafe { bindings::kasan_disable_current() };
-        let result = call(&self.engine);
-        // SAFETY: Disabled just above.
-        unsafe { bindings::kasan_enable_current() };
-        result
+        unchecked(|| call(&self.engine))
     }
 
     /// Says of a block that was handed out that it may be touched.
@@ -159,8 +164,12 @@ unsafe impl<E: Engine> Engine for Shadowed<E> {
         self.engine.keeps(layout, new)
     }
 
-    fn keeps_links(&self) -> bool {
-        self.engine.keeps_links()
+    fn free_block_bytes(&self) -> usize {
+        self.engine.free_block_bytes()
+    }
+
+    fn free_block_align(&self) -> usize {
+        self.engine.free_block_align()
     }
 
     unsafe fn resize(&self, block: Block, layout: Layout, new: Layout, cost: &mut Cost) -> bool {

@@ -13,6 +13,7 @@ mod device;
 mod drawing;
 mod errno;
 mod failing;
+mod isolation;
 mod map;
 mod one_cpu;
 mod opener;

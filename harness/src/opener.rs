@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{
     Context,
+    anyhow,
     bail, //
 };
 use clap::{
@@ -17,6 +18,8 @@ use serde::{
     Deserialize,
     Serialize, //
 };
+
+use slab_heap::guard::FREE_BLOCK_BYTES_MAX;
 
 use crate::{
     arguments::pool_mib,
@@ -175,7 +178,12 @@ impl Opener {
     /// Returns the engines that were chosen.
     pub(crate) fn chosen(&self, choice: EngineChoice) -> anyhow::Result<Vec<Engine>> {
         match choice {
-            EngineChoice::All => self.engines(),
+            EngineChoice::All => {
+                let mut engines = self.engines()?;
+                // It has no pool, and so no debug mode.
+                engines.retain(|engine| !self.debug || *engine != Engine::Slub);
+                Ok(engines)
+            }
             EngineChoice::One(engine) => Ok(vec![engine.into()]),
         }
     }
@@ -197,6 +205,14 @@ impl Opener {
             .copied()
             .filter(|engine| *engine != Engine::Default && engines & (1 << engine.raw()) != 0)
             .collect())
+    }
+
+    /// Returns the engine that a session on `engine` has, as far as that is known without one.
+    pub(crate) fn engine_of(&self, engine: Engine) -> Engine {
+        match (engine, self.kind) {
+            (Engine::Default, TargetKind::Sim) => Pool::DEFAULT_ENGINE,
+            _ => engine,
+        }
     }
 
     /// Opens a session on `engine`, with a pool of its own if it is to have one.
@@ -226,6 +242,9 @@ impl Opener {
             Some(bytes) => Sim::private(engine, bytes),
             None => self.shared_pool(engine).map(|pool| Sim::on(pool, false)),
         };
+        if self.debug && matches!(sim, Err(Errno::OPNOTSUPP)) {
+            return Err(no_debug_mode(engine));
+        }
         Ok(Box::new(sim.context("no memory for the pool")?))
     }
 
@@ -259,6 +278,7 @@ impl Opener {
                 return Err(error);
             }
             Some(Ok(())) => {}
+            Some(Err(_)) if self.debug => return Err(no_debug_mode(engine)),
             // An engine without pools: all sessions share it.
             Some(Err(_)) | None => device
                 .bind(engine.raw(), 0, 0)
@@ -266,6 +286,14 @@ impl Opener {
         }
         Ok(Box::new(device))
     }
+}
+
+/// Says that an engine cannot be in debug mode.
+fn no_debug_mode(engine: Engine) -> anyhow::Error {
+    anyhow!(
+        "debug mode cannot guard {engine}: it needs a pool, in which the engine writes no more than \
+         the first {FREE_BLOCK_BYTES_MAX} bytes of a free block"
+    )
 }
 
 #[cfg(test)]

@@ -197,6 +197,10 @@ header_enum! {
         Lists = SLABLAB_RULE_LISTS, "lists";
         /// What CPUs keep was taken from the heap, once, and is no more than it may be.
         Magazines = SLABLAB_RULE_MAGAZINES, "magazines";
+        /// In debug mode: the red zones of live blocks are as they were left.
+        RedZones = SLABLAB_RULE_RED_ZONES, "red zones";
+        /// In debug mode: free memory is poison.
+        Poison = SLABLAB_RULE_POISON, "poison";
     }
 }
 
@@ -223,6 +227,8 @@ header_enum! {
         UnalignedFree = SLABLAB_FAULT_UNALIGNED_FREE, "unaligned free";
         /// A block was freed as one of another size.
         WrongSizeFree = SLABLAB_FAULT_WRONG_SIZE_FREE, "wrong size";
+        /// A block was reallocated that is free.
+        ReallocAfterFree = SLABLAB_FAULT_REALLOC_AFTER_FREE, "realloc after free";
     }
 }
 
@@ -259,6 +265,12 @@ header_enum! {
         SlabFreeUnaligned = SLABLAB_MISUSE_SLAB_FREE_UNALIGNED, "SLAB_FREE_UNALIGNED";
         /// Frees a block as one of twice its size.
         SlabFreeCross = SLABLAB_MISUSE_SLAB_FREE_CROSS, "SLAB_FREE_CROSS";
+        /// Writes the 1 MiB behind a block.
+        SlabLinearOverflow1M = SLABLAB_MISUSE_SLAB_LINEAR_OVERFLOW_1M, "SLAB_LINEAR_OVERFLOW_1M";
+        /// Reallocates a block that is free.
+        ReallocAfterFree = SLABLAB_MISUSE_REALLOC_AFTER_FREE, "REALLOC_AFTER_FREE";
+        /// Reads a block that is free.
+        ReadAfterFree = SLABLAB_MISUSE_READ_AFTER_FREE, "READ_AFTER_FREE";
     }
 }
 
@@ -269,6 +281,7 @@ impl Misuse {
             Self::SlabLinearOverflow
             | Self::SlabLinearOverflow8
             | Self::SlabLinearOverflow32
+            | Self::SlabLinearOverflow1M
             | Self::VmallocLinearOverflow => Fault::Overflow,
             Self::SlabLinearUnderflow => Fault::Underflow,
             Self::WriteAfterFree | Self::WriteBuddyAfterFree => Fault::WriteAfterFree,
@@ -280,6 +293,8 @@ impl Misuse {
             Self::SlabFreeInvented => Fault::InventedFree,
             Self::SlabFreeUnaligned => Fault::UnalignedFree,
             Self::SlabFreeCross => Fault::WrongSizeFree,
+            Self::ReallocAfterFree => Fault::ReallocAfterFree,
+            Self::ReadAfterFree => Fault::None,
         }
     }
 
@@ -289,6 +304,7 @@ impl Misuse {
             Self::SlabLinearOverflow | Self::VmallocLinearOverflow => 1,
             Self::SlabLinearOverflow8 | Self::SlabLinearUnderflow | Self::WriteBuddyAfterFree => 8,
             Self::SlabLinearOverflow32 => 32,
+            Self::SlabLinearOverflow1M => 1 << 20,
             Self::WriteAfterFree => size.min(8),
             _ => 0,
         }

@@ -221,11 +221,11 @@ fn each_misuse_is_named() {
             assert!(output.status.success());
             let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
             let misuses = document["misuses"].as_array().unwrap();
-            assert_eq!(misuses.len(), 15);
+            assert_eq!(misuses.len(), 18);
             for misuse in misuses {
                 assert_eq!(misuse["reported"], misuse["expected"], "{misuse}");
             }
-            assert_eq!(document["set_aside_blocks"], 7);
+            assert_eq!(document["set_aside_blocks"], 8);
         }
     }
 }
@@ -236,7 +236,7 @@ fn a_misuse_is_chosen_by_its_name() {
     assert!(text.contains("SLAB_FREE_DOUBLE  double free"), "{text}");
     assert!(text.contains("1 of 1 named; 0 blocks"), "{text}");
     let list = stdout(&output("inject --list"));
-    assert_eq!(list.lines().count(), 16, "{list}");
+    assert_eq!(list.lines().count(), 19, "{list}");
     assert_eq!(output("inject kindness").status.code(), Some(2));
     let slub = output("inject --target sim --engine slub");
     assert_eq!(slub.status.code(), Some(1));

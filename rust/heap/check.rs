@@ -48,6 +48,10 @@ pub enum Rule {
     Lists,
     /// What magazines hold was taken out of slabs, once, and is no more than they may hold.
     Magazines,
+    /// In debug mode: the red zones of live blocks are red.
+    RedZones,
+    /// In debug mode: free memory is poison.
+    Poison,
 }
 
 /// A broken rule, and where.
@@ -91,6 +95,52 @@ pub struct Walk {
     pub(crate) cpu_epochs: Option<u64>,
     /// What was seen, to be compared with counters at the end.
     pub(crate) sums: Sums,
+    /// The sweep over the bytes of a pool in debug mode, once the engine is known to be sound.
+    pub(crate) sweep: Option<Sweep>,
+}
+
+/// How far a sweep over the bytes of a pool has come: it goes down from the end of each region.
+#[derive(Debug, Default)]
+pub(crate) struct Sweep {
+    /// The changes of the pool when the sweep began.
+    pub(crate) changes: Option<u64>,
+    /// Times that it began again.
+    pub(crate) restarts: u32,
+    /// The region.
+    pub(crate) region: usize,
+    /// The bytes of the region from here on were swept; `None` before the first.
+    pub(crate) end: Option<usize>,
+    /// What is done next.
+    pub(crate) task: Task,
+}
+
+/// What a sweep does in a region below the bytes that were swept.
+#[derive(Debug, Default)]
+pub(crate) enum Task {
+    /// Begins with the region.
+    #[default]
+    Begin,
+    /// Looks for the next live block below, from the record with this number down.
+    Search(usize),
+    /// Looks at free memory from this byte on, above a live block if there is one.
+    Free(usize, Option<Zones>),
+    /// Looks at the red zone behind a live block, from this byte on.
+    Behind(usize, Zones),
+    /// Looks at the red zone in front of a live block, from this byte on.
+    InFront(usize, Zones),
+}
+
+/// Where a live block and its red zones lie in a region.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Zones {
+    /// The zone in front.
+    pub(crate) first: usize,
+    /// The block.
+    pub(crate) start: usize,
+    /// The zone behind.
+    pub(crate) end: usize,
+    /// The first byte behind that.
+    pub(crate) last: usize,
 }
 
 /// What a walk over blocks of pages saw.

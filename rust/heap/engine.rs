@@ -229,10 +229,21 @@ pub unsafe trait Engine: Sync {
         let _ = nth;
     }
 
-    /// Says whether the engine keeps links in free memory: in the first word of a free block, be it
-    /// of a slab or of whole pages.
-    fn keeps_links(&self) -> bool {
-        false
+    /// Returns how many bytes at the start of a free block the engine writes while the block is
+    /// free: 0 for an engine whose metadata lies outside the pool, 8 for one whose free lists go
+    /// through the first word.
+    ///
+    /// A free block is an object of a slab, or whole pages; pages that were coalesced may have such
+    /// bytes at the start of each page. An engine that writes free memory anywhere else returns
+    /// [`usize::MAX`]: one that writes footers, or leaves the nodes of coalesced blocks inside a page.
+    fn free_block_bytes(&self) -> usize {
+        0
+    }
+
+    /// Returns what the places of free blocks in a region are multiples of, as far as the engine
+    /// writes [`Engine::free_block_bytes`] there: 1 says nothing.
+    fn free_block_align(&self) -> usize {
+        1
     }
 
     /// Tells `visitor` what there is. The visitor is called under the engine's lock.

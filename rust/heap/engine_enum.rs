@@ -188,9 +188,15 @@ macro_rules! engine_enum {
                 }
             }
 
-            fn keeps_links(&self) -> bool {
+            fn free_block_bytes(&self) -> usize {
                 match self {
-                    $(Self::$variant(engine) => engine.keeps_links(),)+
+                    $(Self::$variant(engine) => engine.free_block_bytes(),)+
+                }
+            }
+
+            fn free_block_align(&self) -> usize {
+                match self {
+                    $(Self::$variant(engine) => engine.free_block_align(),)+
                 }
             }
 

@@ -110,6 +110,7 @@ numbered! {
         InventedFree: SLABLAB_FAULT_INVENTED_FREE,
         UnalignedFree: SLABLAB_FAULT_UNALIGNED_FREE,
         WrongSizeFree: SLABLAB_FAULT_WRONG_SIZE_FREE,
+        ReallocAfterFree: SLABLAB_FAULT_REALLOC_AFTER_FREE,
     }
     Misuse {
         SlabLinearOverflow: SLABLAB_MISUSE_SLAB_LINEAR_OVERFLOW,
@@ -127,6 +128,9 @@ numbered! {
         SlabFreeInvented: SLABLAB_MISUSE_SLAB_FREE_INVENTED,
         SlabFreeUnaligned: SLABLAB_MISUSE_SLAB_FREE_UNALIGNED,
         SlabFreeCross: SLABLAB_MISUSE_SLAB_FREE_CROSS,
+        SlabLinearOverflow1M: SLABLAB_MISUSE_SLAB_LINEAR_OVERFLOW_1M,
+        ReallocAfterFree: SLABLAB_MISUSE_REALLOC_AFTER_FREE,
+        ReadAfterFree: SLABLAB_MISUSE_READ_AFTER_FREE,
     }
 }
 
@@ -284,6 +288,8 @@ pub(crate) fn check_reply(broken: Option<Broken>, walked_blocks: u64) -> slablab
         Some(Rule::Bitmap) => SLABLAB_RULE_BITMAP,
         Some(Rule::Lists) => SLABLAB_RULE_LISTS,
         Some(Rule::Magazines) => SLABLAB_RULE_MAGAZINES,
+        Some(Rule::RedZones) => SLABLAB_RULE_RED_ZONES,
+        Some(Rule::Poison) => SLABLAB_RULE_POISON,
     };
     let class = broken.and_then(|broken| broken.class);
     slablab_check {

@@ -285,7 +285,9 @@ struct slablab_bind {
  * both sides of each block, free memory is poison, and misuse is reported, with
  * its owners: see struct slablab_report. A block's usable bytes are those that
  * were asked for. Each block is compared and poisoned whole when it is allocated
- * and when it is freed, which no signal ends.
+ * and when it is freed, which no signal ends. EOPNOTSUPP for an engine that has
+ * no pool, or that writes more than the first 32 bytes of a free block: what it
+ * writes there cannot be told from damage.
  */
 #define SLABLAB_BIND_DEBUG (1U << 1)
 
@@ -332,6 +334,8 @@ enum slablab_fault {
 	SLABLAB_FAULT_UNALIGNED_FREE = 8,
 	/* A block was freed as one of another size. */
 	SLABLAB_FAULT_WRONG_SIZE_FREE = 9,
+	/* A block was reallocated that is free. */
+	SLABLAB_FAULT_REALLOC_AFTER_FREE = 10,
 };
 #define SLABLAB_FAULTS 16
 
@@ -430,6 +434,10 @@ enum slablab_rule {
 	SLABLAB_RULE_LISTS = 12,
 	/* What CPUs keep was taken from the heap, once, and is no more than it may be. */
 	SLABLAB_RULE_MAGAZINES = 13,
+	/* In debug mode: the red zones of live blocks are as they were left. */
+	SLABLAB_RULE_RED_ZONES = 14,
+	/* In debug mode: free memory is poison. */
+	SLABLAB_RULE_POISON = 15,
 };
 
 /*
@@ -438,6 +446,12 @@ enum slablab_rule {
  * changing it. The check of a shared pool needs CAP_SYS_ADMIN, that of the
  * session's private pool does not. A signal ends it; the call is restarted or
  * fails with EINTR.
+ *
+ * Of a pool in debug mode every byte is looked at besides: the red zones of all
+ * live blocks, and all free memory but for what the engine itself writes there
+ * and what is set aside. .offset is then the first byte that is wrong in that
+ * place. Nothing is set aside for it: that happens when the block is freed or
+ * the memory allocated, which is also when it is reported.
  */
 struct slablab_check {
 	__u32 flags;		/* (in) 0 */
@@ -771,6 +785,15 @@ enum slablab_misuse {
 	SLABLAB_MISUSE_SLAB_FREE_UNALIGNED = 14,
 	/* Frees a block as one of twice its size, as if into another cache. */
 	SLABLAB_MISUSE_SLAB_FREE_CROSS = 15,
+	/* Writes the 1 MiB behind a block, whose own red zone is as long. */
+	SLABLAB_MISUSE_SLAB_LINEAR_OVERFLOW_1M = 16,
+	/* Reallocates a block that is free. */
+	SLABLAB_MISUSE_REALLOC_AFTER_FREE = 17,
+	/*
+	 * Reads a byte of a block that is free. Debug mode does not notice reads,
+	 * and reports nothing. KASAN, in a kernel that has it, does so in the log.
+	 */
+	SLABLAB_MISUSE_READ_AFTER_FREE = 18,
 };
 
 /*

@@ -295,6 +295,7 @@ pub const SLABLAB_FAULT_FOREIGN_FREE: slablab_fault = 6;
 pub const SLABLAB_FAULT_INVENTED_FREE: slablab_fault = 7;
 pub const SLABLAB_FAULT_UNALIGNED_FREE: slablab_fault = 8;
 pub const SLABLAB_FAULT_WRONG_SIZE_FREE: slablab_fault = 9;
+pub const SLABLAB_FAULT_REALLOC_AFTER_FREE: slablab_fault = 10;
 pub type slablab_fault = ::core::ffi::c_uint;
 #[repr(C)]
 #[derive(Debug, Default, Copy, Clone)]
@@ -463,6 +464,8 @@ pub const SLABLAB_RULE_MERGED: slablab_rule = 10;
 pub const SLABLAB_RULE_BITMAP: slablab_rule = 11;
 pub const SLABLAB_RULE_LISTS: slablab_rule = 12;
 pub const SLABLAB_RULE_MAGAZINES: slablab_rule = 13;
+pub const SLABLAB_RULE_RED_ZONES: slablab_rule = 14;
+pub const SLABLAB_RULE_POISON: slablab_rule = 15;
 pub type slablab_rule = ::core::ffi::c_uint;
 #[repr(C)]
 #[derive(Debug, Default, Copy, Clone)]
@@ -836,6 +839,9 @@ pub const SLABLAB_MISUSE_SLAB_FREE_FOREIGN: slablab_misuse = 12;
 pub const SLABLAB_MISUSE_SLAB_FREE_INVENTED: slablab_misuse = 13;
 pub const SLABLAB_MISUSE_SLAB_FREE_UNALIGNED: slablab_misuse = 14;
 pub const SLABLAB_MISUSE_SLAB_FREE_CROSS: slablab_misuse = 15;
+pub const SLABLAB_MISUSE_SLAB_LINEAR_OVERFLOW_1M: slablab_misuse = 16;
+pub const SLABLAB_MISUSE_REALLOC_AFTER_FREE: slablab_misuse = 17;
+pub const SLABLAB_MISUSE_READ_AFTER_FREE: slablab_misuse = 18;
 pub type slablab_misuse = ::core::ffi::c_uint;
 #[repr(C)]
 #[derive(Debug, Default, Copy, Clone)]

@@ -137,6 +137,9 @@ impl Misuse {
             Self::SlabFreeInvented => "free an address at which no block ever began",
             Self::SlabFreeUnaligned => "free an address that is no multiple of 8",
             Self::SlabFreeCross => "free a block as one of twice its size",
+            Self::SlabLinearOverflow1M => "write the 1 MiB behind a block",
+            Self::ReallocAfterFree => "reallocate a free block",
+            Self::ReadAfterFree => "read a free block",
         }
     }
 }
@@ -224,7 +227,10 @@ fn list() -> String {
         table.row([
             misuse.name().into(),
             misuse.what().into(),
-            misuse.expected().name().into(),
+            match misuse.expected() {
+                Fault::None => "nothing, but by KASAN where the kernel has it".into(),
+                fault => fault.name().into(),
+            },
         ]);
     }
     table.to_string()
@@ -263,7 +269,8 @@ impl Outcome {
             misuse,
             reported: Fault::from_raw(report.fault),
             expected: misuse.expected(),
-            offset: (report.offset != NO_OFFSET).then_some(report.offset),
+            // Without a report there is no block.
+            offset: (report.fault != 0 && report.offset != NO_OFFSET).then_some(report.offset),
             size: report.size,
             named_size: report.named_size,
             byte: report.byte,
@@ -281,7 +288,10 @@ impl Outcome {
 
     fn row(&self) -> [Cell; 8] {
         let style = if self.is_named() { GOOD } else { BAD };
-        let reported = self.reported.map_or("unknown", Fault::name);
+        let reported = match self.reported {
+            Some(Fault::None) => "not noticed",
+            reported => reported.map_or("unknown", Fault::name),
+        };
         let offset = match self.offset {
             Some(offset) => format!("{offset:#x}"),
             None => NONE.to_owned(),
@@ -340,15 +350,24 @@ impl Document {
         for outcome in &self.misuses {
             table.row(outcome.row());
         }
-        let named = self.misuses.iter().filter(|outcome| outcome.is_named());
+        let is_noticed = |outcome: &&Outcome| outcome.expected != Fault::None;
+        let noticed = self.misuses.iter().filter(is_noticed);
+        let named = noticed.clone().filter(|outcome| outcome.is_named());
+        let reads = match self.misuses.iter().all(|outcome| is_noticed(&outcome)) {
+            true => "",
+            false => {
+                "\nDebug mode does not notice a read. KASAN reports it in the kernel's log, where \
+                      the kernel has it."
+            }
+        };
         let records = match self.broken {
             None => "the engine's records are sound".to_owned(),
             Some(rule) => format!("{BAD}the engine's records are broken: {rule}{BAD:#}"),
         };
         format!(
-            "{table}\n{} of {} named; {}, {}, set aside; {records}\n",
+            "{table}\n{} of {} named; {}, {}, set aside; {records}{reads}\n",
             named.count(),
-            self.misuses.len(),
+            noticed.count(),
             blocks(self.set_aside_blocks),
             bytes(self.set_aside_bytes),
         )

@@ -32,6 +32,17 @@ pub(crate) enum Complaint {
         /// The cause in the reply; `None` for a number that is none.
         cause: Option<Cause>,
     },
+    /// Every request is refused although nobody else uses the pool.
+    #[error(
+        "not one of {requests} requests was served, in a pool that nobody else uses; the last one \
+         was refused with the cause {cause:?}"
+    )]
+    NeverServed {
+        /// The requests.
+        requests: u64,
+        /// The cause of the last refusal.
+        cause: Cause,
+    },
     /// A handle is not a number that can be one.
     #[error("handle {handle:#x} cannot be one: they are positive and below 2^31")]
     BadHandle {

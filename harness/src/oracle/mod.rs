@@ -34,6 +34,11 @@ use std::sync::{
     }, //
 };
 
+use serde::{
+    Deserialize,
+    Serialize, //
+};
+
 pub(crate) use self::{
     client::{
         Block,
@@ -68,11 +73,15 @@ use crate::{
     },
 };
 
+/// The requests that may be refused in an empty pool before one is served. A pool that is too small
+/// for some of them is no fault.
+const UNSERVED_MAX: u64 = 32;
+
 /// Times that a check is begun when other programs keep on changing the pool.
 const CHECK_ATTEMPTS: usize = 100;
 
 /// What a workload did, counted by the oracle.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Tally {
     /// Allocations that were served.
     pub(crate) allocations: u64,
@@ -256,6 +265,20 @@ impl<'t> Oracle<'t> {
                 let mut books = self.books();
                 books.tally.refusals[cause.raw() as usize] += 1;
                 books.shadow.note(0, uapi::NO_OFFSET, 0, refused.cost);
+                if self.is_alone() && books.tally.allocations == 0 {
+                    let could_serve = [
+                        Cause::Exhausted,
+                        Cause::Fragmented,
+                        Cause::Tables,
+                        Cause::Injected,
+                    ];
+                    let refusals =
+                        could_serve.map(|cause| books.tally.refusals[cause.raw() as usize]);
+                    let requests = refusals.iter().sum();
+                    if requests >= UNSERVED_MAX {
+                        return Err(Complaint::NeverServed { requests, cause });
+                    }
+                }
                 Ok(cause)
             }
             cause => Err(Complaint::WrongRefusal { call, errno, cause }),

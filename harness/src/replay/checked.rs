@@ -19,6 +19,7 @@ use super::{
     Fate, //
 };
 use crate::{
+    isolation::underway,
     oracle::{
         Block,
         Client,
@@ -143,6 +144,7 @@ impl<'run> Checked<'run> {
     /// Frees what is out, and returns what was told and what it comes to.
     fn end(mut self) -> Result<(Vec<Answer>, Figures), Failure> {
         let at_the_end = |complaint| Failure::at(&[], self.trace.ops().len(), complaint);
+        underway::operation(self.trace.ops().len() as u64 + 1);
         let mut left: Vec<_> = self.blocks.drain(..).flatten().map(Wish::Free).collect();
         while !left.is_empty() {
             let rest = left.split_off(left.len().min(BATCH));
@@ -188,6 +190,9 @@ impl<'run> Checked<'run> {
         // Wherever one is refused, the others go on behind it.
         let mut replies = Vec::with_capacity(wishes.len());
         while !wishes.is_empty() {
+            let asked = wished.iter().zip(first + 1..);
+            let asked = asked.filter_map(|(old, number)| old.and(Some(number as u64)));
+            underway::operations(asked.skip(replies.len()));
             let submitted = self.client.submit(wishes).map_err(|fault| {
                 let place = replies.len() + fault.index;
                 let asked = (0..ops.len()).filter(|index| wished[*index].is_some());

@@ -10,6 +10,7 @@ use slablab_trace::{
 
 use crate::{
     device::Errno,
+    isolation::underway,
     target::Target,
     uapi::{
         self,
@@ -51,6 +52,8 @@ pub(crate) fn fits(target: &dyn Target, trace: &Trace) -> Result<bool, Errno> {
             }
             operations.push(operation(op, names[op.id as usize], call));
         }
+        let first = ((call - 1) * uapi::SLABLAB_OPERATIONS_MAX as usize + 1) as u64;
+        underway::operations(first..first + ops.len() as u64);
         let answer = target.submit(&mut operations)?;
         if !served(&answer)? {
             return Ok(false);

@@ -26,6 +26,7 @@ use super::fits::{
 use crate::{
     clock::Clock,
     device::Errno,
+    isolation::underway,
     target::Target,
     uapi::{
         self,
@@ -118,7 +119,8 @@ fn histogram(times: &[u64]) -> Vec<(u64, u64)> {
 /// Runs a trace once. Operations that are refused, and those about what was refused, have no time.
 fn pass(target: &dyn Target, trace: &Trace, least: &mut [u64]) -> Result<(), Errno> {
     let mut handles = vec![0; trace.blocks()];
-    for (op, least) in trace.ops().iter().zip(least) {
+    for ((op, least), number) in trace.ops().iter().zip(least).zip(1..) {
+        underway::operation(number);
         let handle = &mut handles[op.id as usize];
         let mut operation = request(op.kind);
         if !matches!(op.kind, slablab_trace::Kind::Alloc { .. }) {

@@ -5,8 +5,11 @@
 //! What is missing here is the kernel: system calls, its memory and its locks. Every figure that
 //! does not depend on those is the same.
 
+mod filled;
 mod mapping;
 mod platform;
+#[cfg(test)]
+pub(crate) mod wrong;
 
 use std::{
     ops::Deref,
@@ -60,6 +63,7 @@ use slab_session::{
 };
 
 use self::{
+    filled::Filled,
     mapping::Mapping,
     platform::{
         Heap,
@@ -70,6 +74,10 @@ use self::{
 };
 use crate::{
     device::Errno,
+    isolation::{
+        Call,
+        underway, //
+    },
     target::{
         Refused,
         Target, //
@@ -123,11 +131,29 @@ engine_enum! {
     /// One of them, in debug mode or not.
     enum AnyEngine {
         /// As it is.
-        Plain(PoolEngine),
+        Plain(Filled<Tested>),
         /// In debug mode.
-        Guarded(Guard<PoolEngine, HostLock<guard::State>, Process>),
+        Guarded(Guarded),
     }
 }
+
+/// The engines that are tested: as they are, but in test builds, where they may be wrong.
+#[cfg(not(test))]
+type Tested = PoolEngine;
+#[cfg(test)]
+type Tested = wrong::Wrong<PoolEngine>;
+
+#[cfg(not(test))]
+fn tested(engine: PoolEngine) -> Tested {
+    engine
+}
+#[cfg(test)]
+fn tested(engine: PoolEngine) -> Tested {
+    wrong::Wrong::new(engine)
+}
+
+/// An engine in debug mode.
+type Guarded = Guard<Filled<Tested>, HostLock<guard::State>, Process>;
 
 /// An engine and its memory.
 pub(crate) struct Pool {
@@ -148,7 +174,7 @@ impl Pool {
     pub(crate) const DEFAULT_BYTES: u64 = 64 << 20;
 
     /// The engine of those who do not say: the module's default.
-    const DEFAULT_ENGINE: Engine = Engine::Hybrid;
+    pub(crate) const DEFAULT_ENGINE: Engine = Engine::Hybrid;
 
     /// The engines that there are here.
     pub(crate) const ENGINES: [Engine; 2] = [Engine::Seed, Engine::Hybrid];
@@ -171,7 +197,11 @@ impl Pool {
             )),
             Engine::Default | Engine::Slub => return Err(Errno::OPNOTSUPP),
         };
+        let engine = Filled::new(tested(engine));
         let engine = if debug {
+            if !guard::supports(&engine) {
+                return Err(Errno::OPNOTSUPP);
+            }
             let state = HostLock::new(guard::State::new());
             AnyEngine::Guarded(Guard::new(engine, state, Process))
         } else {
@@ -290,7 +320,7 @@ impl Sim {
     }
 
     /// Returns the debug mode of the pool.
-    fn guard(&self) -> Result<&Guard<PoolEngine, HostLock<guard::State>, Process>, Errno> {
+    fn guard(&self) -> Result<&Guarded, Errno> {
         match &self.pool().engine {
             AnyEngine::Guarded(guard) => Ok(guard),
             AnyEngine::Plain(_) => Err(Errno::OPNOTSUPP),
@@ -512,7 +542,22 @@ impl Target for Sim {
         }
         let (mut done, mut denied) = (0, None);
         while done < operations.len() && denied.is_none() {
-            let mut part = self.session.submit(operations, 0, done);
+            // Whoever watches is told of each operation before it is done.
+            let end = if underway::is_watched() {
+                let slablab_operation { bytes, handle, .. } = operations[done];
+                let align = 1_u64.checked_shl(operations[done].align_log2.into());
+                let (call, arguments) = match u32::from(operations[done].kind) {
+                    uapi::SLABLAB_OP_ALLOC => (Call::Alloc, [bytes, align.unwrap_or(0), 0]),
+                    uapi::SLABLAB_OP_REALLOC => (Call::Realloc, [handle.into(), bytes, 0]),
+                    uapi::SLABLAB_OP_FREE => (Call::Free, [handle.into(), 0, 0]),
+                    _ => (Call::Other, [0; 3]),
+                };
+                underway::position(done, call, arguments);
+                done + 1
+            } else {
+                operations.len()
+            };
+            let mut part = self.session.submit(&mut operations[..end], 0, done);
             let part = part.run();
             (done, denied) = (part.end(), part.denied());
             part.publish();

@@ -98,6 +98,10 @@ pub(crate) static WORKLOADS: [Workload; 8] = [
     },
 ];
 
+/// The requests in a row that fault injection can refuse at most, with room to spare: every second
+/// one, and one that finds no slab.
+const INJECTED_MAX: usize = 8;
+
 /// One run of a workload.
 pub(crate) struct Run<'r> {
     oracle: &'r Oracle<'r>,
@@ -142,7 +146,11 @@ impl Workload {
         let result = (self.run)(&mut run);
         run.steps.report();
         result.map_err(|complaint| Failure {
-            operation: run.steps.taken(),
+            operation: match complaint {
+                // Threads take steps of their own.
+                Complaint::InThread { .. } => budget.done(),
+                _ => run.steps.taken(),
+            },
             complaint,
         })
     }
@@ -167,13 +175,16 @@ impl Run<'_> {
     /// Allocates a block, or says why that is refused for another reason than that it was to be: for
     /// those who compare how much fits.
     fn alloc_if_it_fits(&mut self, size: u64) -> Result<Result<Block, Cause>, Complaint> {
-        loop {
+        for _ in 0..INJECTED_MAX {
             match self.client.alloc(size, 8)? {
                 // The next one is not, or there would be none.
                 Err(Cause::Injected) => {}
                 answer => return Ok(answer),
             }
         }
+        Err(Complaint::Unexpected(format!(
+            "{INJECTED_MAX} requests in a row were refused as if by fault injection"
+        )))
     }
 
     /// Removes a random block, if there is one.

@@ -18,6 +18,7 @@ use super::{
     Steps, //
 };
 use crate::{
+    isolation::underway,
     oracle::{
         Block,
         Client,
@@ -45,6 +46,7 @@ pub(super) fn run(run: &mut Run<'_>) -> Result<(), Complaint> {
                 let rng = Rng::split(run.seed, index as u64);
                 let slots = &slots[..];
                 scope.spawn(move || {
+                    underway::thread(index);
                     let result = exchange(&mut client, &mut steps, rng, slots);
                     steps.report();
                     result.map_err(|complaint| {

@@ -26,6 +26,7 @@ use crate::{
     check::{
         Broken,
         Progress,
+        Sweep,
         Walk, //
     },
     engine::{
@@ -117,16 +118,16 @@ impl<E: Engine, L: Lock<State> + Sync, C: Caller> Guard<E, L, C> {
         bytes: usize,
         table: NonNull<u8>,
     ) -> Result<u16, RegionError> {
+        let _moving = self.moving();
         let engine_bytes = self.engine.table_bytes(bytes).next_multiple_of(WORD);
         // SAFETY: The table is as long as `table_bytes` says.
         let own = unsafe { table.add(engine_bytes) };
-        let address = start.addr().get();
         // Before the engine can hand out a block of it.
         //
         // SAFETY: By this function's contract; the engine gets the part in front.
         let place = self
             .state
-            .with(|state| unsafe { state.add(address, bytes, own) });
+            .with(|state| unsafe { state.add(start, bytes, own) });
         let place = place.ok_or(RegionError::TooMany)?;
         // SAFETY: By this function's contract; the engine does not have it yet.
         let whole = unsafe { Whole::new(start, bytes) };
@@ -196,21 +197,27 @@ unsafe impl<E: Engine, L: Lock<State> + Sync, C: Caller> Engine for Guard<E, L, 
     }
 
     unsafe fn resize(&self, block: Block, layout: Layout, new: Layout, cost: &mut Cost) -> bool {
+        let _moving = self.moving();
+        let address = block.start.addr().get();
+        let is_out = self.state.with(|state| {
+            let record = state.at(address);
+            record.is_some_and(|record| {
+                record.standing == Standing::Live && record.size == layout.size()
+            })
+        });
+        if !is_out {
+            self.bad_resize(address, new.size());
+            return false;
+        }
         let Some((shape, shrunk)) = self.shrunk(layout, new) else {
             return false;
         };
-        let address = block.start.addr().get();
-        let is_out = self.state.with(|state| match state.at(address) {
-            Some(record) if record.standing == Standing::Live && record.size == layout.size() => {
+        self.state.with(|state| {
+            if let Some(record) = state.at(address) {
                 record.size = new.size();
-                state.requested_bytes -= layout.size() - new.size();
-                true
             }
-            _ => false,
+            state.requested_bytes -= layout.size() - new.size();
         });
-        if !is_out {
-            return false;
-        }
         // SAFETY: A block lies behind so many bytes of its whole.
         let first = unsafe { block.start.sub(shape.front) };
         // SAFETY: The whole is out, and its block nobody else's while it is resized.
@@ -246,8 +253,12 @@ unsafe impl<E: Engine, L: Lock<State> + Sync, C: Caller> Engine for Guard<E, L, 
         self.engine.fail_growth(nth);
     }
 
-    fn keeps_links(&self) -> bool {
-        self.engine.keeps_links()
+    fn free_block_bytes(&self) -> usize {
+        self.engine.free_block_bytes()
+    }
+
+    fn free_block_align(&self) -> usize {
+        self.engine.free_block_align()
     }
 
     fn visit(&self, visitor: &mut dyn Visitor) {
@@ -266,8 +277,18 @@ unsafe impl<E: Engine, L: Lock<State> + Sync, C: Caller> Engine for Guard<E, L, 
         });
     }
 
+    /// Has the engine checked, and then the bytes of the pool.
     fn check(&self, walk: &mut Walk) -> Result<Progress, Broken> {
-        self.engine.check(walk)
+        if walk.sweep.is_some() {
+            return self.sweep(walk);
+        }
+        match self.engine.check(walk)? {
+            Progress::Sound => {
+                walk.sweep = Some(Sweep::default());
+                Ok(Progress::More)
+            }
+            progress => Ok(progress),
+        }
     }
 
     fn map(&self, region: usize, page: u32, out: &mut [Extent]) -> Result<Mapped, NoMap> {

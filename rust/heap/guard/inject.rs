@@ -9,7 +9,12 @@
 
 use core::{
     alloc::Layout,
-    ptr::NonNull, //
+    hint::black_box,
+    ptr::NonNull,
+    sync::atomic::{
+        AtomicU8,
+        Ordering, //
+    },
 };
 
 use super::{
@@ -18,7 +23,8 @@ use super::{
         Shape,
         WORD,
         Whole,
-        ZONE, //
+        ZONE,
+        ZONE_LOG2, //
     },
 };
 use crate::{
@@ -64,11 +70,17 @@ pub enum Misuse {
     SlabFreeUnaligned,
     /// Frees a block as one of twice its size, as if into another cache.
     SlabFreeCross,
+    /// Writes the 1 MiB behind a block.
+    SlabLinearOverflow1M,
+    /// Resizes a block that is free.
+    ReallocAfterFree,
+    /// Reads a block that is free. Debug mode does not notice that: KASAN does, where it is.
+    ReadAfterFree,
 }
 
 impl Misuse {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 18] = [
         Self::SlabLinearOverflow,
         Self::SlabLinearOverflow8,
         Self::SlabLinearOverflow32,
@@ -84,6 +96,9 @@ impl Misuse {
         Self::SlabFreeInvented,
         Self::SlabFreeUnaligned,
         Self::SlabFreeCross,
+        Self::SlabLinearOverflow1M,
+        Self::ReallocAfterFree,
+        Self::ReadAfterFree,
     ];
 
     /// Says whether it is done to a block of whole pages.
@@ -106,6 +121,9 @@ pub enum NotDone {
 
 /// What is written where nothing should be: neither poison nor red.
 const WRONG: u8 = 0x42;
+
+/// log2 of the bytes that the longest overflow writes: the block's own red zone is as long.
+const LONG_LOG2: u8 = 20;
 
 /// The bytes that are written into a free block.
 const WRITTEN: usize = WORD;
@@ -174,13 +192,17 @@ impl<E: Engine, L: Lock<State> + Sync, C: Caller> Guard<E, L, C> {
         };
         let too_big = NotDone::Refused(Refusal::TooBig);
         let layout = Layout::from_size_align(size, WORD).map_err(|_| too_big)?;
-        let shape = Shape::of(layout).ok_or(too_big)?;
+        let zone_log2 = match misuse {
+            Misuse::SlabLinearOverflow1M => LONG_LOG2,
+            _ => ZONE_LOG2,
+        };
+        let shape = Shape::with_zone(layout, zone_log2).ok_or(too_big)?;
         // What a delayed free has in between is there before, so that none of it reuses the block.
         let mut others = Held::new(self, layout);
         if misuse == Misuse::SlabFreeDoubleDelayed {
             others.until(OTHERS, |_| false).map_err(NotDone::Refused)?;
         }
-        let victim = self.hand_out(layout, &mut Cost::default());
+        let victim = self.hand_out_with(layout, zone_log2, &mut Cost::default());
         let victim = victim.map_err(NotDone::Refused)?;
         match misuse {
             Misuse::SlabLinearOverflow | Misuse::VmallocLinearOverflow => {
@@ -189,6 +211,14 @@ impl<E: Engine, L: Lock<State> + Sync, C: Caller> Guard<E, L, C> {
             Misuse::SlabLinearOverflow8 => Ok(self.written_around(victim, &shape, shape.end(), 8)),
             Misuse::SlabLinearOverflow32 => {
                 Ok(self.written_around(victim, &shape, shape.end(), 32))
+            }
+            Misuse::SlabLinearOverflow1M => {
+                Ok(self.written_around(victim, &shape, shape.end(), 1 << LONG_LOG2))
+            }
+            Misuse::ReallocAfterFree => Ok(self.resized_after(victim, layout)),
+            Misuse::ReadAfterFree => {
+                self.read_after(victim, size);
+                Ok(None)
             }
             Misuse::SlabLinearUnderflow => {
                 Ok(self.written_around(victim, &shape, shape.front - WORD, WORD))
@@ -287,6 +317,38 @@ impl<E: Engine, L: Lock<State> + Sync, C: Caller> Guard<E, L, C> {
             self.free(block.start, layout.size());
         }
         Ok(noticed())
+    }
+
+    /// Frees a block, and resizes it while nobody else can have it.
+    fn resized_after(&self, victim: Block, layout: Layout) -> Option<Report> {
+        // SAFETY: It is the injector's own.
+        let Freed::Sound(retired) = (unsafe { self.retire(victim.start, layout.size()) }) else {
+            return None;
+        };
+        let before = self.state.with(|state| state.log.made());
+        // SAFETY: The block is free, which is the misuse: the guard finds that by its records, and
+        // touches no memory of a block that is not live. The engine still has it out.
+        let resized = unsafe { self.resize(victim, layout, layout, &mut Cost::default()) };
+        debug_assert!(!resized, "a block that is free was resized");
+        let report = self.state.with(|state| {
+            let is_it = |report: &&Report| {
+                report.number >= before
+                    && report.fault == Fault::ReallocAfterFree
+                    && report.freed == retired.by
+            };
+            state.log.iter().find(is_it).copied()
+        });
+        self.give_back(&retired, &mut Cost::default());
+        report
+    }
+
+    /// Frees a block, and reads its first byte.
+    fn read_after(&self, victim: Block, size: usize) {
+        self.free(victim.start, size);
+        // SAFETY: The memory stays the pool's, aligned and mapped, whoever has it now; a byte that
+        // others may write meanwhile is read as an atomic one.
+        let byte = unsafe { AtomicU8::from_ptr(victim.start.as_ptr()) };
+        black_box(byte.load(Ordering::Relaxed));
     }
 
     /// Frees a block, lets `then` happen, and frees it again.

@@ -14,7 +14,11 @@
 //! | a byte behind a block is written | [`Fault::Overflow`] | it is freed |
 //! | a byte in front of it is written | [`Fault::Underflow`] | it is freed |
 //! | a byte of free memory is written | [`Fault::WriteAfterFree`] | it is handed out again |
+//! | a block that is free is resized | [`Fault::ReallocAfterFree`] | at once |
 //! | what is no block is freed, or not so | the other [`Fault`]s | at once |
+//!
+//! [`Engine::check`] looks at the zones of all live blocks and at all free memory besides, and names
+//! the first byte that is wrong; it sets nothing aside and is no report.
 //!
 //! A bad free is refused and changes nothing. Damaged memory is *set aside*: the engine has it out
 //! for ever, so that nobody gets it, and the pool goes on with the rest.
@@ -23,20 +27,23 @@
 //! far as the records go: when memory is cut otherwise, one that begins where another one began
 //! takes the place of its record.
 //!
-//! What is not noticed: reading; writing beyond the zones into another block; and a free of a block
+//! What is not noticed: reading, which KASAN reports in a kernel that has it; writing beyond the zones into another block; and a free of a block
 //! that was freed before and is by then the like of it again, somebody else's. That is reported when
-//! its owner frees it, as SLUB does. With `seed`, whose links are in free memory, the words that are
-//! links may be written (see [`Engine::keeps_links`]).
+//! its owner frees it, as SLUB does. The bytes that the engine itself writes in free memory are not
+//! looked at (see [`Engine::free_block_bytes`]). An engine that writes more than
+//! [`FREE_BLOCK_BYTES_MAX`] of them has no debug mode: see [`supports`].
 
-// Lock order: the guard's lock, then nothing: the engine is not called with it held, nor is memory of
-// the pool touched. A block on its way between the engine and the caller belongs to the call that
-// moves it.
+// Lock order: the guard's lock, then nothing: the engine is not called with it held, but for what a
+// layout comes to. A block on its way between the engine and the caller belongs to the call that moves
+// it. Memory of the pool is touched with the lock held only by `sweep`, a page at a time and while no
+// such call is under way: that is how the owners of zones and poison are kept out.
 
 mod engine;
 mod inject;
 mod records;
 #[forbid(unsafe_code)]
 mod report;
+mod sweep;
 #[cfg(test)]
 mod tests;
 mod zones;
@@ -69,7 +76,8 @@ use self::{
         Shape,
         WORD,
         Whole,
-        ZONE, //
+        ZONE,
+        ZONE_LOG2, //
     },
 };
 use crate::{
@@ -81,6 +89,22 @@ use crate::{
     region::Offset, //
 };
 
+/// The most bytes at the start of a free block that an engine may write and still be guarded: half
+/// of the red zone in front of a block, so that no byte of the block itself is left unwatched.
+pub const FREE_BLOCK_BYTES_MAX: usize = ZONE / 2;
+
+/// The damaged blocks that one request sets aside at most before it is refused.
+///
+/// Each costs a search through the records of a region: a request must end also where all free
+/// memory is damaged.
+const SET_ASIDE_MAX: usize = 16;
+
+/// Says whether an engine can be in debug mode: it has a pool, and leaves the poison of free memory
+/// alone but for the first [`FREE_BLOCK_BYTES_MAX`] bytes of a free block.
+pub fn supports(engine: &impl Engine) -> bool {
+    engine.capabilities().pool && engine.free_block_bytes() <= FREE_BLOCK_BYTES_MAX
+}
+
 /// Tells whose operation it is.
 pub trait Caller: Sync {
     /// Returns the number of the process that runs.
@@ -89,6 +113,11 @@ pub trait Caller: Sync {
     /// Says whether that process is about to end, so that what takes long is to be given up.
     fn interrupted(&self) -> bool {
         false
+    }
+
+    /// Does work that reads free memory: a checker of memory accesses is not to report that.
+    fn reading_free<R>(&self, work: impl FnOnce() -> R) -> R {
+        work()
     }
 }
 
@@ -101,18 +130,28 @@ pub struct Guard<E, L, C> {
     caller: C,
 }
 
+/// A call that moves or resizes a block is under way as long as this lives.
+struct Moving<'g, L: Lock<State>>(&'g L);
+
+impl<L: Lock<State>> Drop for Moving<'_, L> {
+    fn drop(&mut self) {
+        self.0.with(State::moved);
+    }
+}
+
 /// A block that was freed, and that the engine still has out: nobody can get its memory.
-struct Retired {
+struct Retired<'g, L: Lock<State>> {
     block: Block,
     whole: Layout,
     memory: Whole,
     by: Owner,
+    _moving: Moving<'g, L>,
 }
 
 /// What comes of freeing a block.
-enum Freed {
+enum Freed<'g, L: Lock<State>> {
     /// It was sound, and may be given back to the engine.
-    Sound(Retired),
+    Sound(Retired<'g, L>),
     /// It was damaged, and is set aside.
     Damaged(Report),
     /// It was not to be freed, and nothing has changed.
@@ -120,7 +159,7 @@ enum Freed {
 }
 
 impl<E: Engine, L: Lock<State> + Sync, C: Caller> Guard<E, L, C> {
-    /// Puts an engine without memory in debug mode; `state` is new.
+    /// Puts an engine without memory, which debug mode [`supports`], in debug mode; `state` is new.
     pub const fn new(engine: E, state: L, caller: C) -> Self {
         Self {
             engine,
@@ -139,6 +178,12 @@ impl<E: Engine, L: Lock<State> + Sync, C: Caller> Guard<E, L, C> {
         self.state.with(|state| state.log.from(number))
     }
 
+    /// Notes that a call moves or resizes a block.
+    fn moving(&self) -> Moving<'_, L> {
+        self.state.with(State::moves);
+        Moving(&self.state)
+    }
+
     /// Counts an operation of the caller.
     fn operation(&self) -> Owner {
         let pid = self.caller.pid();
@@ -148,14 +193,25 @@ impl<E: Engine, L: Lock<State> + Sync, C: Caller> Guard<E, L, C> {
     /// Allocates a block, from memory that is as it was left.
     #[inline(never)]
     fn hand_out(&self, layout: Layout, cost: &mut Cost) -> Result<Block, Refusal> {
-        let shape = Shape::of(layout).ok_or(Refusal::TooBig)?;
+        self.hand_out_with(layout, ZONE_LOG2, cost)
+    }
+
+    /// Allocates a block with a red zone behind it of at least 2^`zone_log2` bytes.
+    fn hand_out_with(
+        &self,
+        layout: Layout,
+        zone_log2: u8,
+        cost: &mut Cost,
+    ) -> Result<Block, Refusal> {
+        let shape = Shape::with_zone(layout, zone_log2).ok_or(Refusal::TooBig)?;
+        let _moving = self.moving();
         let by = self.operation();
-        loop {
+        for _ in 0..SET_ASIDE_MAX {
             let block = self.engine.allocate(shape.whole, cost)?;
             // SAFETY: The engine has handed it out just now, with so many usable bytes.
             let whole = unsafe { Whole::new(block.start, self.engine.usable(shape.whole)) };
             let region_byte = block.offset.map_or(0, Offset::byte);
-            if let Some(damage) = whole.poison_damage(region_byte, self.engine.keeps_links()) {
+            if let Some(damage) = whole.poison_damage(region_byte, self.engine.free_block_bytes()) {
                 // It stays out, for good.
                 self.found_written(&whole, damage, by);
                 continue;
@@ -165,11 +221,13 @@ impl<E: Engine, L: Lock<State> + Sync, C: Caller> Guard<E, L, C> {
             let start = unsafe { block.start.add(shape.front) };
             let address = start.addr().get();
             let offset = self.state.with(|state| {
-                state.put(address, Record::live(layout, by));
+                state.put(address, Record::live(layout, zone_log2, by));
                 state.offset(address)
             });
             return Ok(Block { start, offset });
         }
+        // More may be free, but nobody can tell how much of it is sound.
+        Err(Refusal::Exhausted)
     }
 
     /// Frees the block at `start`, if there is one of `size` bytes.
@@ -181,7 +239,8 @@ impl<E: Engine, L: Lock<State> + Sync, C: Caller> Guard<E, L, C> {
     /// If a block of so many bytes is out there, nobody uses it any more, and `start` is what it was
     /// handed out as.
     #[inline(never)]
-    unsafe fn retire(&self, start: NonNull<u8>, size: usize) -> Freed {
+    unsafe fn retire(&self, start: NonNull<u8>, size: usize) -> Freed<'_, L> {
+        let moving = self.moving();
         let (address, pid) = (start.addr().get(), self.caller.pid());
         let (by, found) = self.state.with(|state| {
             let by = state.operation(pid);
@@ -199,7 +258,7 @@ impl<E: Engine, L: Lock<State> + Sync, C: Caller> Guard<E, L, C> {
             }
             (by, found)
         });
-        let shape = found.and_then(|record| Some((record, Shape::of(record.layout()?)?)));
+        let shape = found.and_then(|record| Some((record, record.shape()?)));
         let Some((record, shape)) = shape else {
             return Freed::Refused(self.bad_free(address, size, by));
         };
@@ -220,11 +279,12 @@ impl<E: Engine, L: Lock<State> + Sync, C: Caller> Guard<E, L, C> {
             whole: shape.whole,
             memory,
             by,
+            _moving: moving,
         })
     }
 
     /// Gives a block back to the engine.
-    fn give_back(&self, retired: &Retired, cost: &mut Cost) {
+    fn give_back(&self, retired: &Retired<'_, L>, cost: &mut Cost) {
         // SAFETY: The whole is out, asked for with that layout, and was retired once.
         let released = unsafe { self.engine.release(retired.block, retired.whole, cost) };
         debug_assert_eq!(released, Ok(()), "the records and the engine disagree");
@@ -244,6 +304,7 @@ impl<E: Engine, L: Lock<State> + Sync, C: Caller> Guard<E, L, C> {
         if front.is_none() && back.is_none() {
             return None;
         }
+        self.mark_aside(memory);
         self.state.with(|state| {
             state.set_aside_blocks += 1;
             state.set_aside_bytes += memory.bytes() as u64;
@@ -268,6 +329,14 @@ impl<E: Engine, L: Lock<State> + Sync, C: Caller> Guard<E, L, C> {
         })
     }
 
+    /// Has memory left out of sweeps: it is damaged, and stays so.
+    #[cold]
+    fn mark_aside(&self, memory: &Whole) {
+        let mut begin = memory.start().addr().get();
+        let end = begin + memory.bytes();
+        while self.state.with(|state| state.mark_aside(&mut begin, end)) {}
+    }
+
     /// Reports memory that was written while it was free, and that is set aside.
     #[cold]
     fn found_written(&self, whole: &Whole, damage: Damage, noticed: Owner) {
@@ -288,6 +357,7 @@ impl<E: Engine, L: Lock<State> + Sync, C: Caller> Guard<E, L, C> {
             false
         });
         let (start, record) = last.unwrap_or((address, Record::default()));
+        self.mark_aside(whole);
         self.state.with(|state| {
             state.set_aside_blocks += 1;
             state.set_aside_bytes += whole.bytes() as u64;
@@ -305,6 +375,28 @@ impl<E: Engine, L: Lock<State> + Sync, C: Caller> Guard<E, L, C> {
             };
             state.log.push(report)
         });
+    }
+
+    /// Reports that a block is to be resized that is not live.
+    #[cold]
+    fn bad_resize(&self, address: usize, new_size: usize) -> Report {
+        let by = self.operation();
+        self.state.with(|state| {
+            let record = state.at(address).copied().unwrap_or_default();
+            let report = Report {
+                number: 0,
+                fault: Fault::ReallocAfterFree,
+                offset: state.offset(address),
+                size: record.size,
+                named_size: new_size,
+                byte: 0,
+                damaged: 0,
+                allocated: record.allocated,
+                freed: record.freed,
+                noticed: by,
+            };
+            state.log.push(report)
+        })
     }
 
     /// Says what is wrong with a free, and reports it.

@@ -20,7 +20,9 @@ use super::{
         Owner, //
     },
     zones::{
+        Shape,
         WORD,
+        Whole,
         ZONE, //
     },
 };
@@ -65,11 +67,15 @@ pub(super) struct Record {
     /// Where it begins in the granule.
     skip: u8,
     pub(super) standing: Standing,
+    /// log2 of the bytes of the red zone behind it, at least.
+    zone_log2: u8,
+    /// Some of the granule's memory is set aside, for ever.
+    is_aside: bool,
 }
 
 impl Record {
     /// Returns the record of a block that is handed out.
-    pub(super) fn live(layout: Layout, allocated: Owner) -> Self {
+    pub(super) fn live(layout: Layout, zone_log2: u8, allocated: Owner) -> Self {
         Self {
             allocated,
             freed: Owner::default(),
@@ -77,13 +83,16 @@ impl Record {
             align_log2: layout.align().ilog2() as u8,
             skip: 0,
             standing: Standing::Live,
+            zone_log2,
+            is_aside: false,
         }
     }
 
-    /// Returns the layout that was asked for.
-    pub(super) fn layout(&self) -> Option<Layout> {
+    /// Returns the shape of the block.
+    pub(super) fn shape(&self) -> Option<Shape> {
         let align = 1_usize.checked_shl(self.align_log2.into())?;
-        Layout::from_size_align(self.size, align).ok()
+        let layout = Layout::from_size_align(self.size, align).ok()?;
+        Shape::with_zone(layout, self.zone_log2)
     }
 }
 
@@ -91,9 +100,12 @@ impl Record {
 ///
 /// # Invariants
 ///
-/// `table` points to `records()` records that nobody else has.
+/// `table` points to `records()` records that nobody else has. `memory` points to `bytes` bytes, which
+/// are valid as long as the engine has them.
 struct Region {
-    /// The address of its first byte.
+    /// Its first byte.
+    memory: NonNull<u8>,
+    /// The address of that.
     start: usize,
     bytes: usize,
     /// What the engine calls it.
@@ -138,6 +150,10 @@ pub struct State {
     pub(super) log: Log,
     /// The bytes that were asked for, of the blocks that are out.
     pub(super) requested_bytes: usize,
+    /// Times that a call began to move a block between engine and caller, or to resize one.
+    changes: u64,
+    /// The calls that are about to: what they move is theirs alone.
+    moving: usize,
     pub(super) set_aside_blocks: u64,
     pub(super) set_aside_bytes: u64,
 }
@@ -157,9 +173,39 @@ impl State {
             operations: 0,
             log: Log::new(),
             requested_bytes: 0,
+            changes: 0,
+            moving: 0,
             set_aside_blocks: 0,
             set_aside_bytes: 0,
         }
+    }
+
+    /// Notes that a call begins to move or resize a block, which ends with [`State::moved`].
+    pub(super) fn moves(&mut self) {
+        self.changes += 1;
+        self.moving += 1;
+    }
+
+    /// Notes that such a call ended.
+    pub(super) fn moved(&mut self) {
+        self.moving -= 1;
+    }
+
+    /// Marks memory as set aside, from `begin` to `end`, for a bounded time; moves `begin`, and
+    /// returns whether there is more.
+    pub(super) fn mark_aside(&mut self, begin: &mut usize, end: usize) -> bool {
+        let Some((place, first)) = self.find(*begin) else {
+            return false;
+        };
+        let base = *begin - first;
+        let granules = first / GRANULE..(end - base).div_ceil(GRANULE);
+        for granule in granules.clone().take(STEP) {
+            if let Some(slot) = self.slot(place, granule * GRANULE) {
+                slot.is_aside = true;
+            }
+        }
+        *begin = base + (granules.start + STEP) * GRANULE;
+        granules.len() > STEP
     }
 
     /// Counts an operation.
@@ -178,14 +224,15 @@ impl State {
     /// As for [`Engine::add_region`](crate::Engine::add_region), with a table of [`table_bytes`].
     pub(super) unsafe fn add(
         &mut self,
-        start: usize,
+        memory: NonNull<u8>,
         bytes: usize,
         table: NonNull<u8>,
     ) -> Option<usize> {
         let place = self.regions.iter().position(Option::is_none)?;
         // INVARIANT: The table has as many records, all zeros, which is one of no block.
         self.regions[place] = Some(Region {
-            start,
+            memory,
+            start: memory.addr().get(),
             bytes,
             number: place as u16,
             table: table.cast(),
@@ -250,6 +297,7 @@ impl State {
             if let Some(slot) = self.slot(place, byte) {
                 *slot = Record {
                     skip: (byte % GRANULE) as u8,
+                    is_aside: slot.is_aside,
                     ..record
                 };
             }
@@ -288,5 +336,72 @@ impl State {
         }
         *below = region.start + first * GRANULE - 1;
         true
+    }
+
+    /// Returns the number of changes, if no call moves a block now.
+    pub(super) fn still(&self) -> Option<u64> {
+        (self.moving == 0).then_some(self.changes)
+    }
+
+    /// Returns the bytes of a region.
+    pub(super) fn region_bytes(&self, place: usize) -> Option<usize> {
+        Some(self.regions.get(place)?.as_ref()?.bytes)
+    }
+
+    /// Returns what the engine calls a region.
+    pub(super) fn region_number(&self, place: usize) -> Option<u16> {
+        Some(self.regions.get(place)?.as_ref()?.number)
+    }
+
+    /// Returns how many records a region has.
+    pub(super) fn records(&self, place: usize) -> usize {
+        let region = self.regions.get(place).and_then(Option::as_ref);
+        region.map_or(0, Region::records)
+    }
+
+    /// Returns the number of the record of a block that begins at a byte of a region.
+    pub(super) fn record_of(&self, byte: usize) -> usize {
+        byte / GRANULE
+    }
+
+    /// Says whether some memory of the granule of a byte is set aside.
+    pub(super) fn is_aside(&self, place: usize, byte: usize) -> bool {
+        let region = self.regions.get(place).and_then(Option::as_ref);
+        let record = region.and_then(|region| region.table().get(byte / GRANULE));
+        record.is_some_and(|record| record.is_aside)
+    }
+
+    /// Returns the records below `below`, a bounded number and the highest first: of each the record
+    /// and the byte at which its block begins, if that is live.
+    pub(super) fn live_records(
+        &self,
+        place: usize,
+        below: usize,
+    ) -> impl Iterator<Item = Option<(&Record, usize)>> {
+        let region = self.regions.get(place).and_then(Option::as_ref);
+        let table = region.map_or(&[][..], Region::table);
+        let first = below.saturating_sub(STEP);
+        let part = table.get(first..below).unwrap_or(&[]);
+        part.iter().enumerate().rev().map(move |(index, record)| {
+            let start = (first + index) * GRANULE + usize::from(record.skip);
+            (record.standing == Standing::Live).then_some((record, start))
+        })
+    }
+
+    /// Returns memory of a region, from one byte to another.
+    ///
+    /// Nobody else may touch it as long as the value is used: the lock is held, and no call moves a
+    /// block.
+    pub(super) fn memory(&self, place: usize, from: usize, to: usize) -> Whole {
+        let region = self.regions.get(place).and_then(Option::as_ref);
+        let Some(region) = region.filter(|region| from <= to && to <= region.bytes) else {
+            // SAFETY: There are no bytes.
+            return unsafe { Whole::new(NonNull::dangling(), 0) };
+        };
+        // SAFETY: By the type invariant the region has so many bytes.
+        let start = unsafe { region.memory.add(from) };
+        // SAFETY: By the type invariant the memory is valid. It is a red zone or free, which only
+        // calls that move blocks write, and none is under way.
+        unsafe { Whole::new(start, to - from) }
     }
 }

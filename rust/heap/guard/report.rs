@@ -25,11 +25,13 @@ pub enum Fault {
     UnalignedFree,
     /// A block was freed that has another size.
     WrongSizeFree,
+    /// A block was resized that is free.
+    ReallocAfterFree,
 }
 
 impl Fault {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Overflow,
         Self::Underflow,
         Self::WriteAfterFree,
@@ -39,6 +41,7 @@ impl Fault {
         Self::InventedFree,
         Self::UnalignedFree,
         Self::WrongSizeFree,
+        Self::ReallocAfterFree,
     ];
 
     /// How many there are.
@@ -120,6 +123,11 @@ impl Log {
             return None;
         }
         self.last[(oldest % REMEMBERED as u64) as usize]
+    }
+
+    /// Returns how many reports there were.
+    pub(super) fn made(&self) -> u64 {
+        self.made
     }
 
     /// Returns the reports that are remembered.

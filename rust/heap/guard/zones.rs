@@ -21,6 +21,9 @@ pub(super) const RED: u8 = 0xcc;
 /// The bytes that a red zone has at least.
 pub(super) const ZONE: usize = 64;
 
+/// log2 of that.
+pub(super) const ZONE_LOG2: u8 = ZONE.ilog2() as u8;
+
 /// What addresses of blocks are multiples of.
 pub(super) const WORD: usize = size_of::<u64>();
 
@@ -44,9 +47,15 @@ pub(super) struct Shape {
 impl Shape {
     /// Returns the shape for a block, unless that is too large for there to be one.
     pub(super) fn of(layout: Layout) -> Option<Self> {
+        Self::with_zone(layout, ZONE_LOG2)
+    }
+
+    /// Returns the shape for a block with a red zone behind it of at least 2^`zone_log2` bytes.
+    pub(super) fn with_zone(layout: Layout, zone_log2: u8) -> Option<Self> {
+        let zone = 1_usize.checked_shl(zone_log2.into())?;
         let align = layout.align().max(WORD);
         let front = align.max(ZONE);
-        let bytes = layout.size().checked_add(front)?.checked_add(ZONE)?;
+        let bytes = layout.size().checked_add(front)?.checked_add(zone)?;
         Some(Self {
             whole: Layout::from_size_align(bytes, align).ok()?,
             front,
@@ -138,15 +147,26 @@ impl Whole {
         })
     }
 
-    /// Returns what of it is not poison. Where the engine keeps links in free memory they are left
-    /// out: the first word, and that of each page, counted from the region's first; `region_byte` is
-    /// where the memory begins in it.
-    pub(super) fn poison_damage(&self, region_byte: u64, links: bool) -> Option<Damage> {
-        let is_link = |byte: usize| {
+    /// Returns which of its bytes are not poison. The bytes that the engine writes are left out: the
+    /// first `engine_bytes` of the memory, and of each page, counted from the region's first byte;
+    /// `region_byte` is where the memory begins in the region.
+    pub(super) fn poison_damage(&self, region_byte: u64, engine_bytes: usize) -> Option<Damage> {
+        let is_engine_s = |byte: usize| {
             let in_page = (region_byte as usize).wrapping_add(byte) % PAGE_BYTES;
-            links && (byte < WORD || in_page < WORD)
+            byte < engine_bytes || in_page < engine_bytes
         };
-        damage(self.part(0, self.bytes), POISON, is_link)
+        damage(self.part(0, self.bytes), POISON, is_engine_s)
+    }
+}
+
+impl Whole {
+    /// Returns the first byte that is not `value`, but for those that do not matter.
+    pub(super) fn first_other(
+        &self,
+        value: u8,
+        matters_not: impl Fn(usize) -> bool,
+    ) -> Option<usize> {
+        damage(self.part(0, self.bytes), value, matters_not).map(|damage| damage.first)
     }
 }
 

@@ -258,8 +258,14 @@ unsafe impl<L: Lock<State> + Sync> Engine for Seed<L> {
         }
     }
 
-    fn keeps_links(&self) -> bool {
-        true
+    fn free_block_bytes(&self) -> usize {
+        // The links of the free lists, of slabs and buddy system alike.
+        size_of::<usize>()
+    }
+
+    fn free_block_align(&self) -> usize {
+        // The blocks of the smallest slab; those of others are multiples of theirs.
+        64
     }
 
     fn fail_growth(&self, nth: u64) {

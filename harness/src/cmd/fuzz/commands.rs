@@ -117,7 +117,8 @@ pub(super) static COMMANDS: [Command; 17] = [
     command!(SLABLAB_NR_MAP, slablab_map:
         region 4 Rarely(2), page 4 UpTo(300), count 4 From1(4096), extents 8 Array),
     command!(SLABLAB_NR_REPORTS, slablab_reports: count 4 From1(64), number 8 Rarely(99), reports 8 Array),
-    command!(SLABLAB_NR_INJECT, slablab_inject: misuse 4 UpTo(20), size 8 Size),
+    // Without the last one, READ_AFTER_FREE: KASAN would report it, as it should.
+    command!(SLABLAB_NR_INJECT, slablab_inject: misuse 4 UpTo(17), size 8 Size),
     // Mostly nothing is to fail, or there would be nothing to try the others on.
     command!(SLABLAB_NR_FAIL, slablab_fail: every 8 Rarely(9), growth 8 Rarely(9)),
     command!(SLABLAB_NR_EVENTS, slablab_events:

@@ -17,11 +17,13 @@ use slablab_trace::Trace;
 use super::measure::Plan;
 use crate::{
     failing::Failing,
+    isolation::Death,
     opener::TargetKind,
     replay::{
         Failure,
         Times,
-        film::Film, //
+        film::Film,
+        words, //
     },
     report::files,
     uapi::Engine,
@@ -97,9 +99,31 @@ pub(in crate::cmd) struct Wrong {
     pub(in crate::cmd) complaint: String,
     /// The pool in which it came up.
     pub(in crate::cmd) pool_bytes: u64,
+    /// The command that repeats it.
+    #[serde(default)]
+    pub(in crate::cmd) repeat: String,
 }
 
 impl Wrong {
+    /// Notes that an engine died.
+    pub(in crate::cmd) fn by(death: &Death, trace: &Trace) -> Self {
+        let operation = death.underway.operation;
+        let index = operation.checked_sub(1).map(|index| index as usize);
+        let what = index.and_then(|index| words(trace.ops(), index));
+        let edge = if index.is_some() {
+            "the end"
+        } else {
+            "the beginning"
+        };
+        Self {
+            operation,
+            what: what.unwrap_or_else(|| edge.to_owned()),
+            complaint: death.to_string(),
+            pool_bytes: death.pool_bytes,
+            repeat: String::new(),
+        }
+    }
+
     /// Notes a wrong answer in a pool.
     pub(in crate::cmd) fn new(failure: &Failure, pool_bytes: u64) -> Self {
         Self {
@@ -107,6 +131,7 @@ impl Wrong {
             what: failure.what.clone(),
             complaint: failure.complaint.to_string(),
             pool_bytes,
+            repeat: String::new(),
         }
     }
 }
@@ -138,6 +163,17 @@ impl Document {
     /// Says whether bytes are what [`Document::read`] reads.
     pub(in crate::cmd) fn is_document(bytes: &[u8]) -> bool {
         serde_json::from_slice::<Self>(bytes).is_ok()
+    }
+
+    /// Notes with each wrong answer the command that repeats it.
+    pub(in crate::cmd) fn say_how_to_repeat(&mut self, command: impl Fn(&str, Engine) -> String) {
+        for trace in &mut self.traces {
+            for result in &mut trace.engines {
+                if let Some(wrong) = &mut result.failure {
+                    wrong.repeat = command(&trace.name, result.engine);
+                }
+            }
+        }
     }
 
     /// Says whether every answer was right.

@@ -4,7 +4,12 @@
 
 use anyhow::{
     Context,
+    anyhow,
     ensure, //
+};
+use serde::{
+    Serialize,
+    de::DeserializeOwned, //
 };
 use slablab_trace::{
     Trace,
@@ -19,6 +24,13 @@ use super::document::{
 use crate::{
     cmd::stats,
     failing::Failing,
+    isolation::{
+        self,
+        Death,
+        Patience,
+        Watched,
+        underway, //
+    },
     opener::{
         Opener,
         TargetKind, //
@@ -65,9 +77,11 @@ impl Plan {
         engine: Engine,
         pool_bytes: u64,
     ) -> anyhow::Result<Box<dyn Target>> {
+        underway::pool(pool_bytes);
         let target = Opener::private(self.target, pool_bytes).open(engine)?;
-        self.failing.order(&*target, engine)?;
-        Ok(target)
+        let target = Watched(target);
+        self.failing.order(&target, engine)?;
+        Ok(Box::new(target))
     }
 
     /// Returns the largest pool that there may be.
@@ -100,7 +114,8 @@ pub(in crate::cmd) fn is_possible(trace: &Trace, pool_bytes: u64) -> anyhow::Res
     Ok(())
 }
 
-/// Replays a trace on an engine. A wrong answer is a result.
+/// Replays a trace on an engine. A wrong answer is a result, and so is an engine that dies: in this
+/// process it can only be run in a child.
 ///
 /// # Errors
 ///
@@ -110,22 +125,43 @@ pub(in crate::cmd) fn engine(
     engine: Engine,
     trace: &Trace,
 ) -> anyhow::Result<EngineResult> {
+    if plan.target == TargetKind::Device {
+        return here(plan, engine, trace);
+    }
+    match isolated(|| here(plan, engine, trace))? {
+        Ok(result) => Ok(result),
+        Err(death) => Ok(EngineResult {
+            failure: Some(Wrong::by(&death, trace)),
+            ..EngineResult::new(Opener::shared(plan.target).engine_of(engine))
+        }),
+    }
+}
+
+/// Does work with an engine of this process in a child.
+///
+/// # Errors
+///
+/// Those of the work, and when there can be no child.
+pub(in crate::cmd) fn isolated<T: Serialize + DeserializeOwned>(
+    work: impl FnOnce() -> anyhow::Result<T>,
+) -> anyhow::Result<Result<T, Death>> {
+    let patience = Patience::Limited(isolation::patience());
+    let ended = isolation::run(patience, || work().map_err(|error| format!("{error:#}")))?;
+    match ended {
+        Ok(Ok(result)) => Ok(Ok(result)),
+        Ok(Err(error)) => Err(anyhow!(error)),
+        Err(death) => Ok(Err(death)),
+    }
+}
+
+/// Replays a trace on an engine, in this process if it is not the kernel's.
+fn here(plan: &Plan, engine: Engine, trace: &Trace) -> anyhow::Result<EngineResult> {
     is_possible(trace, plan.pool_bytes)?;
     let target = plan.open(engine, plan.pool_bytes)?;
     let info = target.info().context("INFO failed")?;
     let ran = checked(&*target, trace);
     drop(target);
-    let mut result = EngineResult {
-        engine: Engine::from_raw(info.engine).unwrap_or(engine),
-        done: 0,
-        refused: Default::default(),
-        left_out: 0,
-        checked_bytes: 0,
-        space: None,
-        times: None,
-        failure: None,
-        film: None,
-    };
+    let mut result = EngineResult::new(Engine::from_raw(info.engine).unwrap_or(engine));
     let ran = match ran {
         Ok(ran) => ran,
         Err(failure) => {
@@ -143,7 +179,9 @@ pub(in crate::cmd) fn engine(
         space(plan, trace, &info, &ran, &mut result)?;
     }
     if plan.passes > 0 && result.failure.is_none() {
-        let taken = times(trace, plan.passes, || plan.open(engine, plan.pool_bytes));
+        let taken = underway::without_fills(|| {
+            times(trace, plan.passes, || plan.open(engine, plan.pool_bytes))
+        });
         let taken = taken.with_context(|| format!("{} on {engine}", trace.name))?;
         result.times = (taken.operations > 0).then_some(taken);
     }
@@ -185,6 +223,21 @@ fn space(
 }
 
 impl EngineResult {
+    /// Begins with nothing done.
+    fn new(engine: Engine) -> Self {
+        Self {
+            engine,
+            done: 0,
+            refused: Default::default(),
+            left_out: 0,
+            checked_bytes: 0,
+            space: None,
+            times: None,
+            failure: None,
+            film: None,
+        }
+    }
+
     /// Takes over what a checked run came to.
     fn enter(&mut self, ran: &Ran) {
         let refused = stats::refusals(&ran.figures.refusals);

@@ -12,7 +12,10 @@ use std::{
         self,
         IsTerminal, //
     },
-    path::PathBuf,
+    path::{
+        Path,
+        PathBuf, //
+    },
     process::ExitCode, //
 };
 
@@ -34,6 +37,7 @@ use crate::{
     },
     report::{
         self,
+        BAD,
         Stage, //
     },
     traces::{
@@ -163,6 +167,49 @@ impl PlanArgs {
     }
 }
 
+impl ReplayArgs {
+    /// Returns the command that replays a trace on an engine again.
+    fn repeat(&self, trace: &str, engine: Engine) -> String {
+        let stem = |name: &&String| Path::new(name).file_stem() == Some(trace.as_ref());
+        let name = self.traces.iter().find(stem).map_or(trace, String::as_str);
+        let PlanArgs {
+            making,
+            target,
+            engine: _,
+            pool,
+            failing,
+            passes,
+            no_search,
+        } = &self.plan;
+        let mut command = format!(
+            "slablab replay {} --target {} --engine {engine} --pool {pool} --passes {passes}",
+            quoted(name),
+            target.name(),
+        );
+        // A file is what it is.
+        if !Path::new(name).exists() {
+            command += &format!(" --seed {} --percent {}", making.seed, making.percent);
+        }
+        if *no_search {
+            command += " --no-search";
+        }
+        for option in failing.options() {
+            command += &format!(" {option}");
+        }
+        command
+    }
+}
+
+/// Returns a word as a shell takes it.
+fn quoted(word: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-/+,=:@".contains(&byte);
+    if !word.is_empty() && word.bytes().all(is_plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
 /// Replays, or tells what was replayed.
 pub(crate) fn run(args: ReplayArgs) -> anyhow::Result<ExitCode> {
     let document = match &args.from {
@@ -174,7 +221,9 @@ pub(crate) fn run(args: ReplayArgs) -> anyhow::Result<ExitCode> {
                 return explain(&args.plan, &traces, operations);
             }
             let (engines, plan) = args.plan.plan()?;
-            replayed(&engines, &plan, &traces, |_, _| Ok(()))?
+            let mut document = replayed(&engines, &plan, &traces, |_, _| Ok(()))?;
+            document.say_how_to_repeat(|trace, engine| args.repeat(trace, engine));
+            document
         }
     };
     report::print(if args.json {
@@ -221,15 +270,32 @@ pub(super) fn replayed(
 fn explain(args: &PlanArgs, traces: &[Trace], operations: Operations) -> anyhow::Result<ExitCode> {
     let (engines, plan) = args.plan()?;
     let mut text = String::new();
+    let mut is_right = true;
     for trace in traces {
         for engine in &engines {
-            let target = plan.open(*engine, plan.pool_bytes)?;
-            for told in story::of(&*target, trace, operations)? {
+            let of = || story::of(&*plan.open(*engine, plan.pool_bytes)?, trace, operations);
+            let told = match plan.target {
+                TargetKind::Device => Ok(of()?),
+                TargetKind::Sim => measure::isolated(of)?,
+            };
+            let stories = told.unwrap_or_else(|death| {
+                is_right = false;
+                let operation = death.underway.operation;
+                vec![format!(
+                    "{BAD}WRONG{BAD:#} {} on {engine}, operation {operation}: {death}\n",
+                    trace.name
+                )]
+            });
+            for told in stories {
                 text += &told;
                 text.push('\n');
             }
         }
     }
     report::print(text.trim_end().to_owned() + "\n")?;
-    Ok(ExitCode::SUCCESS)
+    Ok(if is_right {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }

@@ -54,7 +54,7 @@ pub(in crate::cmd) fn text(document: &Document) -> String {
     for (trace, result) in document.results() {
         if let Some(wrong) = &result.failure {
             text += &format!(
-                "{BAD}WRONG{BAD:#} {} on {} in a pool of {}, operation {} ({}): {}\n\n",
+                "{BAD}WRONG{BAD:#} {} on {} in a pool of {}, operation {} ({}): {}\n",
                 trace.name,
                 result.engine,
                 bytes(wrong.pool_bytes),
@@ -62,6 +62,10 @@ pub(in crate::cmd) fn text(document: &Document) -> String {
                 wrong.what,
                 wrong.complaint
             );
+            if !wrong.repeat.is_empty() {
+                text += &format!("  repeat: {}\n", wrong.repeat);
+            }
+            text.push('\n');
         }
     }
     if document.traces.len() > 1 {

@@ -30,7 +30,8 @@ use super::replay::{
     measure::{
         POOL_UNIT,
         Plan,
-        is_possible, //
+        is_possible,
+        isolated, //
     },
     render,
     replayed, //
@@ -38,6 +39,7 @@ use super::replay::{
 use crate::{
     arguments::whole,
     one_cpu::OneCpu,
+    opener::TargetKind,
     replay::film::{
         Limits,
         film, //
@@ -191,12 +193,19 @@ fn take(
     result: &mut EngineResult,
 ) -> anyhow::Result<()> {
     is_possible(trace, pool_bytes)?;
-    let target = plan.open(result.engine, pool_bytes)?;
     let about = || format!("{} on {}", trace.name, result.engine);
-    match film(&*target, trace, limits).with_context(about)? {
+    let filmed = || {
+        let target = plan.open(result.engine, pool_bytes)?;
+        let filmed = film(&*target, trace, limits).with_context(about)?;
+        Ok(filmed.map_err(|failure| Wrong::new(&failure, pool_bytes)))
+    };
+    let filmed = match plan.target {
+        TargetKind::Device => filmed()?,
+        TargetKind::Sim => isolated(filmed)?.unwrap_or_else(|death| Err(Wrong::by(&death, trace))),
+    };
+    match filmed {
         Ok(film) => result.film = Some(film),
-        Err(failure) => {
-            let wrong = Wrong::new(&failure, pool_bytes);
+        Err(wrong) => {
             result.failure.get_or_insert(wrong);
         }
     }

@@ -28,6 +28,7 @@ use super::outcome::{
 };
 use crate::{
     one_cpu::OneCpu,
+    opener::TargetKind,
     oracle::{
         Oracle,
         Summary, //
@@ -84,7 +85,11 @@ impl<'j> Job<'j> {
 
     /// Runs it.
     pub(super) fn run(&self) -> Outcome {
-        let budget = Budget::start(self.conditions.limit);
+        let mut budget = Budget::start(self.conditions.limit);
+        if self.conditions.target == TargetKind::Device {
+            let seed = self.conditions.seed;
+            budget.announce(format!("stress {}, seed {seed}", self.name()));
+        }
         let result = self.checked(&budget);
         let elapsed = budget.elapsed();
         let outcome = Outcome {
@@ -92,7 +97,7 @@ impl<'j> Job<'j> {
             workload: self.workload,
             operations: budget.done(),
             elapsed,
-            result,
+            result: result.map(Into::into).map_err(Into::into),
         };
         if !io::stderr().is_terminal() {
             eprintln!("{}: {}", self.name(), outcome.line());
@@ -107,8 +112,10 @@ impl<'j> Job<'j> {
         };
         let oracle = Oracle::new(self.target, self.conditions.seed).map_err(at_the_end)?;
         let (done, is_done) = mpsc::channel();
+        // Drawn before the first operation: if the kernel dies of one, this line stands above it.
+        let bar = self.bar();
         thread::scope(|scope| {
-            scope.spawn(|| self.watch(&oracle, budget, is_done));
+            scope.spawn(|| self.watch(&oracle, budget, &bar, is_done));
             // What is to be the same on every target is asked for on one CPU.
             let stays = self.workload.is_sequential && self.conditions.are_exact();
             let _cpu = stays.then(OneCpu::stay);
@@ -121,12 +128,14 @@ impl<'j> Job<'j> {
     }
 
     /// Shows that the workload is alive: a bar on a terminal, a line now and then elsewhere.
-    fn watch(&self, oracle: &Oracle<'_>, budget: &Budget, is_done: Receiver<()>) {
+    fn watch(
+        &self,
+        oracle: &Oracle<'_>,
+        budget: &Budget,
+        bar: &ProgressBar,
+        is_done: Receiver<()>,
+    ) {
         let terminal = io::stderr().is_terminal();
-        let bar = ProgressBar::new(BAR_LENGTH).with_prefix(self.name());
-        if let Ok(style) = ProgressStyle::with_template(BAR) {
-            bar.set_style(style.progress_chars("=> "));
-        }
         let period = if terminal { BAR_PERIOD } else { LINE_PERIOD };
         while is_done.recv_timeout(period) == Err(RecvTimeoutError::Timeout) {
             let checked = bytes(oracle.checked_bytes());
@@ -139,6 +148,16 @@ impl<'j> Job<'j> {
             }
         }
         bar.finish_and_clear();
+    }
+
+    /// Draws the bar of a run that has not begun.
+    fn bar(&self) -> ProgressBar {
+        let bar = ProgressBar::new(BAR_LENGTH).with_prefix(self.name());
+        if let Ok(style) = ProgressStyle::with_template(BAR) {
+            bar.set_style(style.progress_chars("=> "));
+        }
+        bar.set_message("0 ops");
+        bar
     }
 
     fn name(&self) -> String {

@@ -8,12 +8,19 @@ mod outcome;
 mod summary;
 
 use std::{
+    io::{
+        self,
+        IsTerminal, //
+    },
     path::{
         Path,
         PathBuf, //
     },
     process::ExitCode,
-    time::Duration, //
+    time::{
+        Duration,
+        Instant, //
+    },
 };
 
 use anyhow::{
@@ -27,12 +34,18 @@ use clap::{
         PossibleValuesParser, //
     }, //
 };
+use serde::{
+    Deserialize,
+    Serialize, //
+};
+use slablab_trace::format::text;
 
 use self::{
     job::Job,
     ktap::Ktap,
     outcome::{
         Conditions,
+        Failed,
         Outcome,
         Report, //
     },
@@ -48,6 +61,11 @@ use crate::{
         whole, //
     },
     failing::Failing,
+    isolation::{
+        self,
+        Patience,
+        Watched, //
+    },
     opener::{
         EngineChoice,
         Opener,
@@ -189,17 +207,12 @@ pub(crate) fn run(args: StressArgs) -> anyhow::Result<ExitCode> {
     let mut report = Report::new(conditions);
     for engine in engines {
         for workload in &workloads {
-            let target = opener.open(engine)?;
-            args.failing.order(&*target, engine)?;
-            let run = |target: &dyn Target| {
-                let job = Job::new(engine, workload, target, &report.conditions)?;
-                anyhow::Ok(job.run())
-            };
+            let (outcome, trail) =
+                isolated(&args, &mut opener, engine, workload, &report.conditions)?;
             let index = report.outcomes.len();
-            let outcome = match &mut recorded {
-                Some(destination) => record(&*target, destination, index, run)?,
-                None => run(&*target)?,
-            };
+            if let (Some(destination), Some(trail)) = (&mut recorded, trail) {
+                keep(destination, index, &outcome, &trail)?;
+            }
             if let Some(ktap) = &ktap {
                 ktap.result(report.outcomes.len() + 1, &outcome, &report.conditions)?;
             }
@@ -264,27 +277,96 @@ fn trace_name(engine: Engine, workload: &Workload) -> String {
     format!("{engine}-{}", workload.name)
 }
 
-/// Runs a workload, and writes down what it does as a trace.
-fn record(
-    target: &dyn Target,
+/// What a workload did, on its way from the process that ran it.
+#[derive(Serialize, Deserialize)]
+struct Trail {
+    /// The trace as text.
+    text: String,
+    lost: u64,
+    left_out: u64,
+}
+
+/// Runs a workload in a process of its own, so that whatever the engine does ends in an outcome.
+fn isolated(
+    args: &StressArgs,
+    opener: &mut Opener,
+    engine: Engine,
+    workload: &'static Workload,
+    conditions: &Conditions,
+) -> anyhow::Result<(Outcome, Option<Trail>)> {
+    let begun = Instant::now();
+    // A process that is in the kernel cannot be killed.
+    let patience = match args.target.target {
+        TargetKind::Sim => Patience::Limited(isolation::patience()),
+        TargetKind::Device => Patience::Unlimited,
+    };
+    let ended = isolation::run(patience, || {
+        run_one(args, opener, engine, workload, conditions).map_err(|error| format!("{error:#}"))
+    })?;
+    let death = match ended {
+        Ok(result) => return result.map_err(anyhow::Error::msg),
+        Err(death) => death,
+    };
+    let outcome = Outcome {
+        engine: opener.engine_of(engine),
+        workload,
+        operations: death.operations,
+        elapsed: begun.elapsed(),
+        result: Err(Failed::from(&death)),
+    };
+    if !io::stderr().is_terminal() {
+        eprintln!("{} {}: {}", outcome.engine, workload.name, outcome.line());
+    }
+    Ok((outcome, None))
+}
+
+/// Runs a workload, and records what it does if that is asked for.
+fn run_one(
+    args: &StressArgs,
+    opener: &mut Opener,
+    engine: Engine,
+    workload: &'static Workload,
+    conditions: &Conditions,
+) -> anyhow::Result<(Outcome, Option<Trail>)> {
+    let target = Watched(opener.open(engine)?);
+    args.failing.order(&target, engine)?;
+    let run = |target: &dyn Target| {
+        let job = Job::new(engine, workload, target, conditions)?;
+        anyhow::Ok(job.run())
+    };
+    if args.record.is_none() {
+        return Ok((run(&target)?, None));
+    }
+    let recording = Recording::begin(&target).context("operations cannot be recorded")?;
+    let outcome = run(&recording)?;
+    let recorded = recording
+        .end(&outcome.name(), "")
+        .context("what was recorded cannot be read")?;
+    let trail = Trail {
+        text: text::write(&recorded.trace),
+        lost: recorded.lost,
+        left_out: recorded.left_out,
+    };
+    Ok((outcome, Some(trail)))
+}
+
+/// Writes what a workload did as a trace.
+fn keep(
     destination: &mut Destination,
     index: usize,
-    run: impl FnOnce(&dyn Target) -> anyhow::Result<Outcome>,
-) -> anyhow::Result<Outcome> {
-    let recording = Recording::begin(target).context("operations cannot be recorded")?;
-    let outcome = run(&recording)?;
+    outcome: &Outcome,
+    trail: &Trail,
+) -> anyhow::Result<()> {
     let name = trace_name(outcome.engine, outcome.workload);
-    let source = format!("slablab stress {}", outcome.workload.name);
-    let recorded = recording
-        .end(&name, &source)
-        .context("what was recorded cannot be read")?;
-    destination.write(index, &recorded.trace)?;
-    if recorded.lost > 0 {
+    let trace = text::parse(&name, trail.text.as_bytes())?;
+    let trace = trace.with_source(&format!("slablab stress {}", outcome.workload.name));
+    destination.write(index, &trace)?;
+    if trail.lost > 0 {
         eprintln!(
             "{name}: {} operations came too fast to be recorded, and {} that need them are left out",
-            count(recorded.lost),
-            count(recorded.left_out),
+            count(trail.lost),
+            count(trail.left_out),
         );
     }
-    Ok(outcome)
+    Ok(())
 }

@@ -7,15 +7,23 @@ use std::{
     time::Duration, //
 };
 
-use serde::Serialize;
+use serde::{
+    Deserialize,
+    Deserializer,
+    Serialize,
+    Serializer,
+    de::Error as _, //
+};
 
 use crate::{
     cmd::stats,
     failing::Failing,
+    isolation::Death,
     opener::TargetKind,
     oracle::{
         Complaint,
-        Summary, //
+        Summary,
+        Tally, //
     },
     report::{
         bytes,
@@ -44,13 +52,96 @@ pub(super) struct Conditions {
     pub(super) failing: Failing,
 }
 
-/// What one workload on one engine came to.
+/// What one workload on one engine came to. It goes from the process that ran it to the one that
+/// reports it.
+#[derive(Serialize, Deserialize)]
 pub(super) struct Outcome {
     pub(super) engine: Engine,
+    #[serde(serialize_with = "name_of", deserialize_with = "named")]
     pub(super) workload: &'static Workload,
     pub(super) operations: u64,
     pub(super) elapsed: Duration,
-    pub(super) result: Result<Summary, Failure>,
+    pub(super) result: Result<Passed, Failed>,
+}
+
+/// The figures of a workload that passed.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Passed {
+    pub(super) tally: Tally,
+    pub(super) checked_bytes: u64,
+    pub(super) peak_live_bytes: u64,
+    pub(super) trace: u64,
+    total_bytes: u64,
+    used_bytes: u64,
+    available_bytes: u64,
+    cached_bytes: u64,
+    growths: u64,
+}
+
+/// The verdict on a workload that failed.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Failed {
+    /// The operation, counted from 1.
+    pub(super) operation: u64,
+    /// What is wrong.
+    pub(super) complaint: String,
+    /// It came up in one of several threads, which each count their own operations.
+    in_thread: bool,
+}
+
+impl From<Summary> for Passed {
+    fn from(summary: Summary) -> Self {
+        let stats = &summary.stats;
+        Self {
+            tally: summary.tally,
+            checked_bytes: summary.checked_bytes,
+            peak_live_bytes: summary.peak_live_bytes,
+            trace: summary.trace,
+            total_bytes: stats.total_bytes,
+            used_bytes: stats.used_bytes,
+            available_bytes: stats.available_bytes,
+            cached_bytes: stats.cached_bytes,
+            growths: stats.classes.iter().map(|class| class.growths).sum(),
+        }
+    }
+}
+
+impl From<Failure> for Failed {
+    fn from(failure: Failure) -> Self {
+        Self {
+            operation: failure.operation,
+            complaint: failure.complaint.to_string(),
+            in_thread: matches!(failure.complaint, Complaint::InThread { .. }),
+        }
+    }
+}
+
+impl From<&Death> for Failed {
+    fn from(death: &Death) -> Self {
+        let operation = death.underway.operation;
+        let thread = death.underway.thread;
+        Self {
+            operation: if thread.is_some() {
+                death.operations
+            } else {
+                operation
+            },
+            complaint: match thread {
+                Some(thread) => format!("thread {thread}, its operation {operation}: {death}"),
+                None => death.to_string(),
+            },
+            in_thread: thread.is_some(),
+        }
+    }
+}
+
+fn name_of<S: Serializer>(workload: &Workload, serializer: S) -> Result<S::Ok, S::Error> {
+    workload.name.serialize(serializer)
+}
+
+fn named<'de, D: Deserializer<'de>>(deserializer: D) -> Result<&'static Workload, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    Workload::named(&name).ok_or_else(|| D::Error::custom("no such workload"))
 }
 
 /// All outcomes, and under which conditions.
@@ -132,6 +223,11 @@ impl Conditions {
 }
 
 impl Outcome {
+    /// Returns a name for the trace of it.
+    pub(super) fn name(&self) -> String {
+        format!("{}-{}", self.engine, self.workload.name)
+    }
+
     /// Returns operations per second.
     pub(super) fn rate(&self) -> f64 {
         self.operations as f64 / self.elapsed.as_secs_f64().max(1e-9)
@@ -151,12 +247,13 @@ impl Outcome {
     }
 
     /// Returns the command that comes to the same failure.
-    pub(super) fn repeat(&self, failure: &Failure, conditions: &Conditions) -> String {
+    pub(super) fn repeat(&self, failure: &Failed, conditions: &Conditions) -> String {
         // A thread's operations do not end where another one's failed.
-        let operations = match (&failure.complaint, conditions.limit) {
-            (Complaint::InThread { .. }, Limit::Operations(all)) => all,
-            (Complaint::InThread { .. }, Limit::Time(_)) => self.operations,
-            _ => failure.operation,
+        let operations = match (failure.in_thread, conditions.limit) {
+            (true, Limit::Operations(all)) => all,
+            (true, Limit::Time(_)) => self.operations,
+            // What comes before the first operation comes with it.
+            _ => failure.operation.max(1),
         };
         let mut command = format!(
             "slablab stress {} --target {} --engine {} --seed {} --ops {operations}",
@@ -183,7 +280,6 @@ impl Outcome {
     /// Returns what only depends on the conditions.
     pub(super) fn r#final(&self) -> Option<Final> {
         let summary = self.result.as_ref().ok()?;
-        let stats = &summary.stats;
         Some(Final {
             engine: self.engine,
             workload: self.workload.name,
@@ -196,11 +292,11 @@ impl Outcome {
             sequential: self.workload.is_sequential.then(|| Sequential {
                 peak_live_bytes: summary.peak_live_bytes,
                 trace: format!("{:016x}", summary.trace),
-                total_bytes: stats.total_bytes,
-                used_bytes: stats.used_bytes,
-                available_bytes: stats.available_bytes,
-                cached_bytes: stats.cached_bytes,
-                growths: stats.classes.iter().map(|class| class.growths).sum(),
+                total_bytes: summary.total_bytes,
+                used_bytes: summary.used_bytes,
+                available_bytes: summary.available_bytes,
+                cached_bytes: summary.cached_bytes,
+                growths: summary.growths,
             }),
         })
     }
@@ -311,7 +407,7 @@ impl Report {
                         workload: outcome.workload.name,
                         seed,
                         operation: failure.operation,
-                        complaint: failure.complaint.to_string(),
+                        complaint: failure.complaint.clone(),
                         repeat: outcome.repeat(failure, &self.conditions),
                     })
                 })
@@ -342,10 +438,10 @@ mod tests {
             workload: Workload::named(workload).unwrap(),
             operations: 900,
             elapsed: Duration::from_secs(3),
-            result: Err(Failure {
+            result: Err(Failed::from(Failure {
                 operation: 123,
                 complaint,
-            }),
+            })),
         });
         report
     }

@@ -142,10 +142,16 @@ pub(super) fn run(run: &mut Run<'_>) -> Result<(), Complaint> {
             errno,
         })?;
     let mut blocks = Vec::new();
+    let mut refusal = None;
     for size in SIZES {
-        if let Ok(block) = run.client.alloc(size, 8)? {
-            blocks.push(block);
+        match run.client.alloc(size, 8)? {
+            Ok(block) => blocks.push(block),
+            Err(cause) => refusal = Some(cause),
         }
+    }
+    if let (Some(cause), true, true) = (refusal, blocks.is_empty(), run.oracle.is_alone()) {
+        let requests = SIZES.len() as u64;
+        return Err(Complaint::NeverServed { requests, cause });
     }
     let stale = match run.client.alloc(64, 8)? {
         Ok(block) if !blocks.is_empty() => block,

@@ -13,11 +13,12 @@ use crate::{
 };
 
 /// Returns what is to be reported, and how many blocks are set aside for it.
-fn expected(misuse: Misuse) -> (Fault, u64) {
-    match misuse {
+fn expected(misuse: Misuse) -> Option<(Fault, u64)> {
+    Some(match misuse {
         Misuse::SlabLinearOverflow
         | Misuse::SlabLinearOverflow8
         | Misuse::SlabLinearOverflow32
+        | Misuse::SlabLinearOverflow1M
         | Misuse::VmallocLinearOverflow => (Fault::Overflow, 1),
         Misuse::SlabLinearUnderflow => (Fault::Underflow, 1),
         Misuse::WriteAfterFree | Misuse::WriteBuddyAfterFree => (Fault::WriteAfterFree, 1),
@@ -29,7 +30,9 @@ fn expected(misuse: Misuse) -> (Fault, u64) {
         Misuse::SlabFreeInvented => (Fault::InventedFree, 0),
         Misuse::SlabFreeUnaligned => (Fault::UnalignedFree, 0),
         Misuse::SlabFreeCross => (Fault::WrongSizeFree, 0),
-    }
+        Misuse::ReallocAfterFree => (Fault::ReallocAfterFree, 0),
+        Misuse::ReadAfterFree => return None,
+    })
 }
 
 /// Returns how many bytes are reported as written, of a block of `size`.
@@ -37,6 +40,7 @@ fn damaged(misuse: Misuse, size: usize) -> usize {
     match misuse {
         Misuse::SlabLinearOverflow | Misuse::VmallocLinearOverflow => 1,
         Misuse::SlabLinearOverflow32 => 32,
+        Misuse::SlabLinearOverflow1M => 1 << 20,
         Misuse::SlabLinearOverflow8 | Misuse::SlabLinearUnderflow => 8,
         Misuse::WriteAfterFree => size.min(8),
         Misuse::WriteBuddyAfterFree => 8,
@@ -48,9 +52,14 @@ fn damaged(misuse: Misuse, size: usize) -> usize {
 fn each<E: TestEngine>(region_bytes: &[usize]) {
     for misuse in Misuse::ALL {
         for size in [1, 8, 17, 64, 100, 1000, 3968, 4096, 8192, 20_000] {
+            // There is to be room for a red zone of 1 MiB.
+            let zone = match misuse {
+                Misuse::SlabLinearOverflow1M => 4 << 20,
+                _ => 0,
+            };
             let memories: Vec<_> = region_bytes
                 .iter()
-                .map(|bytes| Memory::new(*bytes))
+                .map(|bytes| Memory::new(*bytes + zone))
                 .collect();
             let guard = Guarded::<E>::empty();
             for memory in &memories {
@@ -62,11 +71,13 @@ fn each<E: TestEngine>(region_bytes: &[usize]) {
                 others.allocate(&guard, layout, number as u8).unwrap();
             }
             PID.set(42);
-            let report = guard.inject(misuse, size);
-            let report = report
-                .unwrap()
-                .unwrap_or_else(|| panic!("{misuse:?} of {size}"));
-            let (fault, set_aside) = expected(misuse);
+            let report = guard.inject(misuse, size).unwrap();
+            sound(&guard);
+            let Some((fault, set_aside)) = expected(misuse) else {
+                assert_eq!((report, reports(&guard)), (None, Vec::new()), "{misuse:?}");
+                continue;
+            };
+            let report = report.unwrap_or_else(|| panic!("{misuse:?} of {size}"));
             assert_eq!(
                 report,
                 only(&guard, fault, set_aside),
@@ -81,7 +92,8 @@ fn each<E: TestEngine>(region_bytes: &[usize]) {
             let is_block = !matches!(misuse, Misuse::SlabFreeForeign | Misuse::SlabFreeInvented);
             assert_eq!(report.allocated.pid, if is_block { 42 } else { 0 });
             assert_eq!(report.size >= size, is_block);
-            let was_freed = set_aside > 0 || fault == Fault::DoubleFree;
+            let was_freed =
+                set_aside > 0 || matches!(fault, Fault::DoubleFree | Fault::ReallocAfterFree);
             assert_eq!(report.freed.pid, if was_freed { 42 } else { 0 });
             // Everybody else's blocks are as they were left.
             let offsets: Vec<_> = others.iter().map(|live| live.offset()).collect();

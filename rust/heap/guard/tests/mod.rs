@@ -5,8 +5,10 @@
 
 mod damage;
 mod frees;
+mod links;
 mod misuses;
 mod model;
+mod sweep;
 
 use core::{
     alloc::Layout,

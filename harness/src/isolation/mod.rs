@@ -1,0 +1,368 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Work with an engine that may be wrong, in a process of its own.
+//!
+//! A wrong engine can do anything to the process that it runs in: it dies of a signal, panics, or
+//! never returns. [`run`] forks, does the work in the child and hands its result over through a
+//! pipe. In [`page`], memory that both processes share, the child writes what it is about to do
+//! ([`underway`]), so that the parent can say at which operation and in which request the child
+//! died: that is a verdict like any other.
+
+mod page;
+#[cfg(test)]
+mod tests;
+pub(crate) mod underway;
+mod watched;
+
+use std::{
+    fmt,
+    fs::File,
+    io::{
+        self,
+        IsTerminal,
+        Read,
+        Write, //
+    },
+    panic, process,
+    time::{
+        Duration,
+        Instant, //
+    },
+};
+
+use anyhow::Context;
+use rustix::{
+    event::{
+        PollFd,
+        PollFlags,
+        Timespec,
+        poll, //
+    },
+    pipe::{
+        PipeFlags,
+        pipe_with, //
+    },
+    process::{
+        Pid,
+        Resource,
+        Rlimit,
+        Signal,
+        WaitOptions,
+        WaitStatus,
+        getppid,
+        kill_process,
+        set_parent_process_death_signal,
+        setrlimit,
+        waitpid, //
+    },
+};
+use serde::{
+    Serialize,
+    de::DeserializeOwned, //
+};
+
+use self::page::{
+    Page,
+    Shared, //
+};
+pub(crate) use self::{
+    page::{
+        Call,
+        Underway, //
+    },
+    watched::Watched,
+};
+
+/// The time without a new request after which the one under way counts as one without end. The
+/// longest honest one, a CHECK of 4 GiB in debug mode, takes a few seconds.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Returns the time that a request may take. Tests are less patient.
+pub(crate) fn patience() -> Duration {
+    if cfg!(test) {
+        Duration::from_secs(2)
+    } else {
+        PATIENCE
+    }
+}
+
+/// The time between two looks at what a child does.
+const TICK: Duration = Duration::from_millis(50);
+
+/// The exit status of a child that panicked.
+const PANICKED: i32 = 101;
+
+/// How long a request of a child may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Patience {
+    /// The child is killed when a request takes longer than this.
+    Limited(Duration),
+    /// The child works in the kernel, where it cannot be killed: it is waited for.
+    Unlimited,
+}
+
+/// What ended a child.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum End {
+    /// A new block was not as free memory is: the text says how.
+    Complaint(String),
+    /// A panic, with its text.
+    Panic(String),
+    /// A signal.
+    Signal(i32),
+    /// A request did not end within so much time.
+    Endless(Duration),
+    /// It exited with this status and without a result.
+    Status(Option<i32>),
+}
+
+/// The end of a child that has no result.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Death {
+    end: End,
+    /// What the thread was doing.
+    pub(crate) underway: Underway,
+    /// The operations of all threads.
+    pub(crate) operations: u64,
+    /// The bytes of the pool, where it was noted.
+    pub(crate) pool_bytes: u64,
+}
+
+impl fmt::Display for Death {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.end {
+            End::Complaint(text) => f.write_str(text)?,
+            End::Panic(text) => write!(f, "the engine panicked: {text}")?,
+            End::Signal(signal) => write!(f, "the engine died of {}", signal_name(*signal))?,
+            End::Endless(limit) => write!(
+                f,
+                "the engine did not answer within {} seconds",
+                limit.as_secs_f64()
+            )?,
+            End::Status(status) => write!(
+                f,
+                "the engine ended the process with the status {}",
+                status.unwrap_or(-1)
+            )?,
+        }
+        match &self.underway.request {
+            Some(request) => write!(f, ", in {request}"),
+            None => {
+                f.write_str(", between two requests: it had damaged memory that is not its own")
+            }
+        }
+    }
+}
+
+/// Returns the name of a signal that a fault raises.
+fn signal_name(number: i32) -> String {
+    let known = [
+        (libc::SIGSEGV, "SIGSEGV"),
+        (libc::SIGBUS, "SIGBUS"),
+        (libc::SIGILL, "SIGILL"),
+        (libc::SIGABRT, "SIGABRT"),
+        (libc::SIGFPE, "SIGFPE"),
+        (libc::SIGTRAP, "SIGTRAP"),
+        (libc::SIGKILL, "SIGKILL"),
+    ];
+    let found = known.iter().find(|(signal, _)| *signal == number);
+    found.map_or_else(
+        || format!("signal {number}"),
+        |(_, name)| (*name).to_owned(),
+    )
+}
+
+/// A rule about new blocks that was broken: what a pool of this process panics with.
+pub(crate) struct Broken(pub(crate) String);
+
+/// Does `work` in a child process, and returns its result, or what ended the child.
+///
+/// # Errors
+///
+/// When there can be no child.
+pub(crate) fn run<T: Serialize + DeserializeOwned>(
+    patience: Patience,
+    work: impl FnOnce() -> T,
+) -> anyhow::Result<Result<T, Death>> {
+    let page = Shared::new().context("no memory to share with a child")?;
+    let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).context("no pipe to a child")?;
+    io::stdout().flush()?;
+    // SAFETY: The process has one thread: the command begins others only in its children, and in
+    // parts that end them before they return.
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()).context("cannot begin a child"),
+        0 => {
+            drop(reader);
+            child(page.leak(), File::from(writer), work)
+        }
+        child => {
+            drop(writer);
+            let child = Pid::from_raw(child).context("fork returned no process")?;
+            let (result, status, end) = attend(child, &page, File::from(reader), patience)?;
+            if status.exit_status() == Some(0)
+                && let Ok(result) = serde_json::from_slice(&result)
+            {
+                return Ok(Ok(result));
+            }
+            Ok(Err(Death {
+                end: end.unwrap_or_else(|| End::of(&page, status)),
+                underway: page.accused().read(),
+                operations: page.operations(),
+                pool_bytes: page.pool_bytes(),
+            }))
+        }
+    }
+}
+
+impl End {
+    /// Returns what ended a child that left a status.
+    fn of(page: &Page, status: WaitStatus) -> Self {
+        match page.text() {
+            Some(text) => match text.strip_prefix(COMPLAINT) {
+                Some(complaint) => Self::Complaint(complaint.to_owned()),
+                None => Self::Panic(text),
+            },
+            None => match status.terminating_signal() {
+                Some(signal) => Self::Signal(signal),
+                None => Self::Status(status.exit_status()),
+            },
+        }
+    }
+}
+
+/// What the text of a [`Broken`] begins with in the page.
+const COMPLAINT: &str = "\0";
+
+/// Does the work of a child and ends the process.
+fn child<T: Serialize>(page: &'static Page, mut writer: File, work: impl FnOnce() -> T) -> ! {
+    let parent = getppid();
+    // Nobody would end a request without end if the parent were killed.
+    let _ = set_parent_process_death_signal(Some(Signal::KILL));
+    if getppid() != parent {
+        process::exit(PANICKED);
+    }
+    // A verdict needs no core dump.
+    let none = Rlimit {
+        current: Some(0),
+        maximum: None,
+    };
+    let _ = setrlimit(Resource::Core, none);
+    underway::watch(page);
+    catch_signals();
+    panic::set_hook(Box::new(move |info| {
+        underway::accuse();
+        let text = match info.payload().downcast_ref::<Broken>() {
+            Some(Broken(text)) => format!("{COMPLAINT}{text}"),
+            None => {
+                let payload = info.payload();
+                let text = payload.downcast_ref::<&str>().copied();
+                let owned = payload.downcast_ref::<String>().map(String::as_str);
+                let what = text.or(owned).unwrap_or("no message");
+                match info.location() {
+                    Some(place) => format!("{what}, at {}:{}", place.file(), place.line()),
+                    None => what.to_owned(),
+                }
+            }
+        };
+        page.set_text(&text);
+        // Unwinding would call the engine again, for blocks that are freed on the way.
+        leave(PANICKED)
+    }));
+    let result = work();
+    let written = serde_json::to_vec(&result).map(|bytes| writer.write_all(&bytes));
+    leave(match written {
+        Ok(Ok(())) => 0,
+        _ => PANICKED,
+    })
+}
+
+/// Ends the process at once: what was buffered before the fork is the parent's.
+fn leave(status: i32) -> ! {
+    // SAFETY: Nothing of this process is needed any more.
+    unsafe { libc::_exit(status) }
+}
+
+/// Notes which thread dies of a signal, and has it do what it does by default.
+extern "C" fn note(signal: libc::c_int) {
+    underway::accuse();
+    // SAFETY: Async-signal-safe. The signal is blocked until the handler returns, and by then has
+    // its default action again.
+    unsafe { libc::raise(signal) };
+}
+
+/// Has the signals that faults raise noted.
+fn catch_signals() {
+    for signal in [
+        libc::SIGSEGV,
+        libc::SIGBUS,
+        libc::SIGILL,
+        libc::SIGABRT,
+        libc::SIGFPE,
+        libc::SIGTRAP,
+    ] {
+        // SAFETY: All zeros is a valid value: no flags, an empty mask.
+        let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+        action.sa_sigaction = note as extern "C" fn(libc::c_int) as libc::sighandler_t;
+        // On the stack that the standard library has for it: the thread's own may be used up.
+        action.sa_flags = libc::SA_ONSTACK | libc::SA_RESETHAND;
+        // SAFETY: The handler only reads thread-local memory without destructors and writes atomics.
+        unsafe { libc::sigaction(signal, &action, std::ptr::null_mut()) };
+    }
+}
+
+/// Reads what a child has to say until it ends, and ends it when it does not come forward.
+fn attend(
+    child: Pid,
+    page: &Page,
+    mut reader: File,
+    patience: Patience,
+) -> anyhow::Result<(Vec<u8>, WaitStatus, Option<End>)> {
+    let mut result = Vec::new();
+    let mut end = None;
+    let (mut moves, mut idle) = (page.moves(), Duration::ZERO);
+    let mut before = Instant::now();
+    loop {
+        let mut ready = [PollFd::new(&reader, PollFlags::IN)];
+        let tick = Timespec {
+            tv_sec: 0,
+            tv_nsec: TICK.as_nanos() as i64,
+        };
+        match poll(&mut ready, Some(&tick)) {
+            Ok(0) | Err(rustix::io::Errno::INTR) => {}
+            Ok(_) => {
+                let mut piece = [0; 4096];
+                match reader.read(&mut piece)? {
+                    0 => break,
+                    count => result.extend_from_slice(&piece[..count]),
+                }
+                idle = Duration::ZERO;
+            }
+            Err(errno) => return Err(errno).context("cannot wait for a child"),
+        }
+        // The time in which this process was stopped itself does not count.
+        idle += before.elapsed().min(2 * TICK);
+        before = Instant::now();
+        if moves != page.moves() {
+            (moves, idle) = (page.moves(), Duration::ZERO);
+        }
+        if let Patience::Limited(limit) = patience
+            && idle > limit
+            && end.is_none()
+        {
+            end = Some(End::Endless(limit));
+            let _ = kill_process(child, Signal::KILL);
+        }
+    }
+    let status = loop {
+        match waitpid(Some(child), WaitOptions::empty()) {
+            Ok(Some((_, status))) => break status,
+            Ok(None) | Err(rustix::io::Errno::INTR) => {}
+            Err(errno) => return Err(errno).context("cannot wait for a child"),
+        }
+    };
+    if (end.is_some() || !status.exited()) && io::stderr().is_terminal() {
+        // The line in which the child showed its progress.
+        eprint!("\r\x1b[2K");
+    }
+    Ok((result, status, end))
+}

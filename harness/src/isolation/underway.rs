@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The child's side of the shared page: each thread writes what it is about to do.
+//!
+//! In a process that nobody watches every function here does nothing.
+
+use std::{
+    cell::{
+        Cell,
+        RefCell, //
+    },
+    sync::{
+        OnceLock,
+        atomic::{
+            AtomicBool,
+            Ordering::Relaxed, //
+        },
+    },
+};
+
+use super::page::{
+    Call,
+    Page,
+    Slot, //
+};
+
+/// The page of this process, if it is a child that is watched.
+static PAGE: OnceLock<&'static Page> = OnceLock::new();
+
+/// Whether pools that are made now compare each new block with the fill of free memory.
+static FILLS: AtomicBool = AtomicBool::new(true);
+
+std::thread_local! {
+    /// The thread's slot, or `usize::MAX` before it has one. Read by the signal handler: it has no
+    /// destructor and needs no initialisation.
+    static SLOT: Cell<usize> = const { Cell::new(usize::MAX) };
+
+    /// The numbers of the operations of the SUBMIT that comes next, where the caller knows them.
+    static NUMBERS: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Makes this process one that is watched through `page`.
+pub(super) fn watch(page: &'static Page) {
+    // A child is made once and has no children that are watched.
+    let _ = PAGE.set(page);
+}
+
+/// Says whether somebody watches this process.
+pub(crate) fn is_watched() -> bool {
+    PAGE.get().is_some()
+}
+
+/// Says whether a pool that is made now is to compare new blocks with the fill of free memory.
+pub(crate) fn fills() -> bool {
+    is_watched() && FILLS.load(Relaxed)
+}
+
+/// Runs `work`, whose pools do not compare blocks with the fill: its times are taken.
+pub(crate) fn without_fills<T>(work: impl FnOnce() -> T) -> T {
+    let before = FILLS.swap(false, Relaxed);
+    let result = work();
+    FILLS.store(before, Relaxed);
+    result
+}
+
+/// Returns the page and the slot of this thread.
+pub(super) fn here() -> Option<(&'static Page, usize)> {
+    let page = PAGE.get()?;
+    let mut index = SLOT.get();
+    if index == usize::MAX {
+        index = page.take();
+        SLOT.set(index);
+    }
+    Some((page, index))
+}
+
+/// Notes that this thread dies. Async-signal-safe: it does not take a slot.
+pub(super) fn accuse() {
+    if let Some(page) = PAGE.get()
+        && SLOT.get() != usize::MAX
+    {
+        page.accuse(SLOT.get());
+    }
+}
+
+fn slot() -> Option<&'static Slot> {
+    here().map(|(page, index)| page.slot(index))
+}
+
+/// Notes the operation that this thread comes to, counted from 1.
+pub(crate) fn operation(number: u64) {
+    if let Some(slot) = slot() {
+        slot.set_operation(number);
+    }
+}
+
+/// Notes the numbers of the operations that the next SUBMIT has.
+pub(crate) fn operations(numbers: impl Iterator<Item = u64>) {
+    if let Some(slot) = slot() {
+        NUMBERS.with_borrow_mut(|known| {
+            known.clear();
+            known.extend(numbers);
+            if let Some(first) = known.first() {
+                slot.set_operation(*first);
+            }
+        });
+    }
+}
+
+/// Notes the bytes of the pool that is opened now.
+pub(crate) fn pool(bytes: u64) {
+    if let Some(page) = PAGE.get() {
+        page.set_pool_bytes(bytes);
+    }
+}
+
+/// Notes which of several threads this one is.
+pub(crate) fn thread(number: usize) {
+    if let Some(slot) = slot() {
+        slot.set_thread(number);
+    }
+}
+
+/// Runs a request, which is noted as under way meanwhile.
+pub(crate) fn request<T>(call: Call, arguments: [u64; 3], work: impl FnOnce() -> T) -> T {
+    let Some((page, index)) = here() else {
+        return work();
+    };
+    page.begin(index, call, arguments);
+    let result = work();
+    page.end(index);
+    if call == Call::Submit {
+        NUMBERS.with_borrow_mut(Vec::clear);
+    }
+    result
+}
+
+/// Notes the operation of a SUBMIT that this thread comes to.
+pub(crate) fn position(position: usize, call: Call, arguments: [u64; 3]) {
+    if let Some((page, index)) = here() {
+        NUMBERS.with_borrow(|known| {
+            if let Some(number) = known.get(position) {
+                page.slot(index).set_operation(*number);
+            }
+        });
+        page.begin_within(index, position, call, arguments);
+    }
+}

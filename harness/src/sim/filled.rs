@@ -1,0 +1,304 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Free memory with a fill, with which each new block is compared before anybody writes to it.
+//!
+//! An engine that hands out memory in use is found at that moment, before it dies of what the two
+//! owners write over each other. Memory is filled when it is freed. Memory that was never allocated
+//! is zeros, which are taken for the fill as well: so the memory of a large pool is not touched
+//! before it is used.
+//!
+//! It costs a pass over each block when it is allocated and one when it is freed, so only pools of
+//! a process that is watched do it.
+
+use std::{
+    alloc::Layout,
+    panic::panic_any,
+    ptr::NonNull,
+    slice,
+    sync::{
+        PoisonError,
+        RwLock, //
+    },
+};
+
+use slab_heap::{
+    Block, Cost, Engine, Refusal,
+    check::{
+        Broken,
+        Progress,
+        Walk, //
+    },
+    engine::{
+        BadFree,
+        Capabilities, //
+    },
+    errand::Errand,
+    map::{
+        Extent,
+        Mapped,
+        NoMap, //
+    },
+    region::{
+        Offset,
+        RegionError, //
+    },
+    stats::Visitor,
+};
+
+use super::PAGE_BYTES;
+use crate::isolation::{
+    self,
+    underway, //
+};
+
+/// What a byte of freed memory is: `POISON_FREE` of the kernel, which is that of debug mode too.
+const FILL: u8 = 0x6b;
+
+/// The memory of a region.
+#[derive(Clone, Copy)]
+struct Range {
+    start: usize,
+    bytes: usize,
+    number: u16,
+}
+
+/// An engine whose new blocks are compared with the fill of free memory.
+pub(super) struct Filled<E> {
+    engine: E,
+    is_active: bool,
+    ranges: RwLock<Vec<Range>>,
+}
+
+impl<E: Engine> Filled<E> {
+    /// Stands in front of an engine without memory.
+    pub(super) fn new(engine: E) -> Self {
+        Self {
+            engine,
+            is_active: underway::fills(),
+            ranges: RwLock::default(),
+        }
+    }
+
+    /// Returns the offset of `bytes` bytes at an address, if they lie whole in a region.
+    fn offset(&self, address: usize, bytes: usize) -> Option<Offset> {
+        let ranges = self.ranges.read().unwrap_or_else(PoisonError::into_inner);
+        ranges.iter().find_map(|range| {
+            let byte = address.checked_sub(range.start)?;
+            let end = byte.checked_add(bytes)?;
+            (end <= range.bytes).then(|| Offset::new(range.number, byte as u64))
+        })
+    }
+
+    /// Ends the process with a complaint unless a block lies where the engine says, and its bytes
+    /// from `from` on are as free memory is.
+    fn admit(&self, block: Block, layout: Layout, from: usize) {
+        let usable = self.engine.usable(layout);
+        let size = layout.size();
+        let Some(offset) = self.offset(block.start.addr().get(), usable) else {
+            let said = block.offset.map_or_else(String::new, |offset| {
+                format!(", which the engine calls {:#x},", offset.to_bits())
+            });
+            complain(format!(
+                "a new block of {usable} bytes{said} does not lie in the pool"
+            ));
+        };
+        if block.offset != Some(offset) {
+            let said = block.offset.map_or(u64::MAX, Offset::to_bits);
+            complain(format!(
+                "a new block of {usable} bytes lies at offset {:#x}, and the engine says {said:#x}",
+                offset.to_bits()
+            ));
+        }
+        if usable < size {
+            complain(format!(
+                "{size} bytes were asked for, and the block has {usable}"
+            ));
+        }
+        // SAFETY: The bytes lie in a region, as was looked up, and the memory of regions is mapped.
+        // If the engine is right they are nobody else's; if not, this process ends here or there.
+        let bytes = unsafe { slice::from_raw_parts(block.start.as_ptr(), usable) };
+        if let Some(byte) = self.unfree(bytes, offset.byte() as usize, from) {
+            complain(format!(
+                "a new block of {usable} bytes at offset {:#x} is memory in use, or memory that was \
+                 written after it was freed: its byte {byte} is {:#04x}, and free memory is {FILL:#04x} \
+                 (or zeros, before it is used first)",
+                offset.to_bits(),
+                bytes[byte]
+            ));
+        }
+    }
+
+    /// Returns the first byte from `from` on that is not as free memory is.
+    fn unfree(&self, bytes: &[u8], region_byte: usize, from: usize) -> Option<usize> {
+        let engine_bytes = self.engine.free_block_bytes();
+        if engine_bytes >= PAGE_BYTES as usize {
+            return None;
+        }
+        let is_free = |word: &[u8]| word.iter().all(|byte| *byte == FILL || *byte == 0);
+        let is_engine_s = |byte: usize| {
+            byte - from < engine_bytes
+                || (region_byte + byte) % (PAGE_BYTES as usize) < engine_bytes
+        };
+        let (fill, zeros) = ([FILL; 8], [0; 8]);
+        let words = bytes.get(from..)?.chunks(8);
+        words.zip((from..).step_by(8)).find_map(|(word, begin)| {
+            if word == fill || word == zeros || is_free(word) {
+                return None;
+            }
+            let is_wrong = |byte: &usize| !is_free(&bytes[*byte..=*byte]) && !is_engine_s(*byte);
+            (begin..begin + word.len()).find(is_wrong)
+        })
+    }
+
+    /// Fills the bytes of a block from `from` on, which are the engine's in a moment.
+    ///
+    /// # Safety
+    ///
+    /// The block is out, and nobody uses these bytes any more.
+    unsafe fn fill(&self, block: Block, layout: Layout, from: usize) {
+        let bytes = self.engine.usable(layout).saturating_sub(from);
+        // SAFETY: By this function's contract.
+        unsafe { block.start.add(from).write_bytes(FILL, bytes) };
+    }
+}
+
+/// Ends this process with a complaint about a new block.
+fn complain(text: String) -> ! {
+    panic_any(isolation::Broken(text))
+}
+
+// SAFETY: Every method is that of the engine inside, which is never exchanged. Blocks are read when
+// they were just allocated, and written when they are about to be released.
+unsafe impl<E: Engine> Engine for Filled<E> {
+    fn capabilities(&self) -> Capabilities {
+        self.engine.capabilities()
+    }
+
+    fn usable(&self, layout: Layout) -> usize {
+        self.engine.usable(layout)
+    }
+
+    fn capacity(&self) -> usize {
+        self.engine.capacity()
+    }
+
+    fn allocate(&self, layout: Layout, cost: &mut Cost) -> Result<Block, Refusal> {
+        let block = self.engine.allocate(layout, cost)?;
+        if self.is_active {
+            self.admit(block, layout, 0);
+        }
+        Ok(block)
+    }
+
+    fn allocate_at_once(&self, layout: Layout) -> Option<(Block, Cost)> {
+        let (block, cost) = self.engine.allocate_at_once(layout)?;
+        if self.is_active {
+            self.admit(block, layout, 0);
+        }
+        Some((block, cost))
+    }
+
+    unsafe fn release_at_once(&self, block: Block, layout: Layout) -> Option<Cost> {
+        if self.is_active {
+            // SAFETY: By this function's contract.
+            unsafe { self.fill(block, layout, 0) };
+        }
+        // SAFETY: By this function's contract, which is the engine's.
+        unsafe { self.engine.release_at_once(block, layout) }
+    }
+
+    fn at_hand<T: Errand>(&self, errand: T) -> Option<T::Outcome> {
+        // One operation after the other is asked for, which comes to the same.
+        if self.is_active {
+            return None;
+        }
+        self.engine.at_hand(errand)
+    }
+
+    unsafe fn release(&self, block: Block, layout: Layout, cost: &mut Cost) -> Result<(), BadFree> {
+        if self.is_active {
+            // SAFETY: By this function's contract.
+            unsafe { self.fill(block, layout, 0) };
+        }
+        // SAFETY: By this function's contract, which is the engine's.
+        unsafe { self.engine.release(block, layout, cost) }
+    }
+
+    fn keeps(&self, layout: Layout, new: Layout) -> bool {
+        self.engine.keeps(layout, new)
+    }
+
+    unsafe fn resize(&self, block: Block, layout: Layout, new: Layout, cost: &mut Cost) -> bool {
+        if !self.is_active {
+            // SAFETY: By this function's contract, which is the engine's.
+            return unsafe { self.engine.resize(block, layout, new, cost) };
+        }
+        let (before, after) = (self.engine.usable(layout), self.engine.usable(new));
+        // What the block loses is the engine's before `resize` returns, and is put back if it fails.
+        let mut lost = vec![0; before.saturating_sub(after)];
+        // SAFETY: By this function's contract the block has so many bytes, nobody else's.
+        let rest = unsafe { block.start.add(before.min(after)) };
+        // SAFETY: As above.
+        unsafe { rest.copy_to_nonoverlapping(NonNull::from(&mut lost[..]).cast(), lost.len()) };
+        // SAFETY: As above.
+        unsafe { rest.write_bytes(FILL, lost.len()) };
+        // SAFETY: By this function's contract, which is the engine's.
+        let resized = unsafe { self.engine.resize(block, layout, new, cost) };
+        if !resized {
+            // SAFETY: The block is as before, and has the bytes.
+            unsafe { rest.copy_from_nonoverlapping(NonNull::from(&lost[..]).cast(), lost.len()) };
+        } else if after > before {
+            self.admit(block, new, before);
+        }
+        resized
+    }
+
+    fn table_bytes(&self, bytes: usize) -> usize {
+        self.engine.table_bytes(bytes)
+    }
+
+    unsafe fn add_region(
+        &self,
+        start: NonNull<u8>,
+        bytes: usize,
+        table: NonNull<u8>,
+    ) -> Result<u16, RegionError> {
+        let mut ranges = self.ranges.write().unwrap_or_else(PoisonError::into_inner);
+        // SAFETY: By this function's contract, which is the engine's.
+        let number = unsafe { self.engine.add_region(start, bytes, table) }?;
+        ranges.push(Range {
+            start: start.addr().get(),
+            bytes,
+            number,
+        });
+        Ok(number)
+    }
+
+    fn drain(&self) -> usize {
+        self.engine.drain()
+    }
+
+    fn fail_growth(&self, nth: u64) {
+        self.engine.fail_growth(nth);
+    }
+
+    fn free_block_bytes(&self) -> usize {
+        self.engine.free_block_bytes()
+    }
+
+    fn free_block_align(&self) -> usize {
+        self.engine.free_block_align()
+    }
+
+    fn visit(&self, visitor: &mut dyn Visitor) {
+        self.engine.visit(visitor);
+    }
+
+    fn check(&self, walk: &mut Walk) -> Result<Progress, Broken> {
+        self.engine.check(walk)
+    }
+
+    fn map(&self, region: usize, page: u32, out: &mut [Extent]) -> Result<Mapped, NoMap> {
+        self.engine.map(region, page, out)
+    }
+}

@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A check looks at every byte of the pool: it names the first one that is wrong, and no other.
+
+use super::*;
+use crate::{
+    check::{
+        self,
+        Broken,
+        Progress,
+        RESTARTS,
+        Rule,
+        Walk, //
+    },
+    guard::Misuse,
+    testing::{
+        HostHybrid,
+        HostSeed,
+        blocks::Blocks, //
+    },
+};
+use proptest::prelude::*;
+
+/// Bytes of a pool of which many are damaged, one after the other.
+const EVERY_BYTES: usize = 512 << 10;
+
+/// Returns the rule that a check finds broken, and the byte of the first region.
+fn broken(engine: &impl Engine) -> Option<(Rule, u64)> {
+    match check::run(&mut Walk::new(), |walk| engine.check(walk)) {
+        Ok(progress) => {
+            assert_eq!(progress, Progress::Sound);
+            None
+        }
+        Err(Broken {
+            rule,
+            class,
+            offset,
+        }) => {
+            assert_eq!(class, None, "{rule:?}");
+            Some((rule, offset.unwrap().byte()))
+        }
+    }
+}
+
+/// Fills a third of a pool with blocks of many sizes and alignments, and frees every other one.
+fn in_use<E: TestEngine>(guard: &Guarded<E>) -> Blocks {
+    let mut blocks = Blocks::default();
+    for number in 0..60_usize {
+        let layout = layout(1 + number * number * 7 % 6000, 1 << (number % 13));
+        let _ = blocks.allocate(guard, layout, 0x11);
+    }
+    for number in 0..30 {
+        let offset = blocks.pick(number * 3).unwrap();
+        blocks.release(guard, offset);
+    }
+    blocks
+}
+
+/// Damages a byte and says what a check finds, then puts it back.
+fn found<E: TestEngine>(guard: &Guarded<E>, memory: &Memory, byte: usize) -> Option<(Rule, u64)> {
+    // SAFETY: The byte is in the test's own pool.
+    let place = unsafe { memory.start().add(byte) };
+    // SAFETY: As above; no call is under way.
+    let before = unsafe { place.read() };
+    // SAFETY: As above.
+    unsafe { place.write(!before) };
+    let found = broken(guard);
+    // SAFETY: As above.
+    unsafe { place.write(before) };
+    assert_eq!(broken(guard), None);
+    found
+}
+
+/// Damages one byte anywhere in a pool, and compares what a check finds with what the byte is by the
+/// blocks that are live: an oracle that knows neither records nor poison.
+fn every_byte<E: TestEngine>(bytes: impl Iterator<Item = usize>, is_engine_s: fn(usize) -> bool) {
+    let memory = Memory::new(EVERY_BYTES);
+    let guard = Guarded::<E>::over(&memory);
+    let blocks = in_use(&guard);
+    assert_eq!(broken(&guard), None);
+    let live: Vec<_> = blocks
+        .iter()
+        .map(|live| (live.offset().byte() as usize, live.layout))
+        .collect();
+    let (mut zones, mut poison) = (0, 0);
+    for byte in bytes {
+        let owner = |reach: usize| {
+            live.iter().any(|(start, layout)| {
+                let front = layout.align().max(64).min(reach);
+                (start - front..start + layout.size() + reach.min(64)).contains(&byte)
+            })
+        };
+        if !owner(usize::MAX) && is_engine_s(byte) {
+            continue;
+        }
+        let found = found(&guard, &memory, byte);
+        if owner(0) {
+            assert_eq!(found, None, "byte {byte} of a live block");
+        } else if owner(usize::MAX) {
+            assert_eq!(
+                found,
+                Some((Rule::RedZones, byte as u64)),
+                "zone, byte {byte}"
+            );
+            zones += 1;
+        } else {
+            // What is behind the 64 bytes of a zone may be more of the zone, or free.
+            let (rule, at) = found.unwrap_or_else(|| panic!("byte {byte} of free memory"));
+            assert!(matches!(rule, Rule::RedZones | Rule::Poison), "byte {byte}");
+            assert_eq!(at, byte as u64);
+            poison += 1;
+        }
+    }
+    assert!(zones > 0 && poison > 0, "{zones} {poison}");
+}
+
+#[test]
+fn a_wrong_byte_anywhere_in_the_seed_s_pool_is_named() {
+    every_byte::<HostSeed>((0..EVERY_BYTES).step_by(173), |byte| byte % 64 < 8);
+}
+
+#[test]
+fn a_wrong_byte_anywhere_in_the_hybrid_s_pool_is_named() {
+    every_byte::<HostHybrid>((0..EVERY_BYTES).step_by(173), |_| false);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
+
+    #[test]
+    fn an_overflow_is_seen_before_the_block_is_freed(
+        size in prop_oneof![1usize..200, 200usize..20_000],
+        align_log2 in 0u32..=16,
+        skip in 0usize..64,
+    ) {
+        let memory = Memory::new(POOL_BYTES);
+        let guard = Guarded::<HostHybrid>::over(&memory);
+        let layout = layout(size, 1 << align_log2);
+        let block = allocate(&guard, 7, layout);
+        scribble(block.start, (size + skip) as isize, 1);
+        let byte = block.offset.unwrap().byte() + (size + skip) as u64;
+        prop_assert_eq!(broken(&guard), Some((Rule::RedZones, byte)));
+        // It is no report: that comes with the free.
+        prop_assert_eq!(reports(&guard), []);
+        free(&guard, 7, block.start, layout).unwrap();
+        only(&guard, Fault::Overflow, 1);
+        prop_assert_eq!(broken(&guard), None);
+    }
+}
+
+on_each_engine! {
+    fn a_write_after_free_is_seen_before_the_memory_is_allocated(guard) {
+        let layout = layout(1000, 8);
+        let block = allocate(guard, 7, layout);
+        free(guard, 7, block.start, layout).unwrap();
+        scribble(block.start, 100, 8);
+        let byte = block.offset.unwrap().byte() + 100;
+        assert_eq!(broken(guard), Some((Rule::Poison, byte)));
+        assert_eq!(reports(guard), []);
+        allocate(guard, 8, layout);
+        only(guard, Fault::WriteAfterFree, 1);
+        assert_eq!(broken(guard), None);
+    }
+
+    fn a_step_is_bounded_and_counts_no_byte_twice(guard) {
+        let mut walk = Walk::new();
+        let mut steps = 0;
+        while guard.check(&mut walk).unwrap() == Progress::More {
+            steps += 1;
+        }
+        // A step for each page, and some for records and what the engine has.
+        let pages = POOL_BYTES / 4096;
+        assert!((0..3 * pages).contains(&steps), "{steps}");
+    }
+
+    fn a_sweep_begins_again_when_blocks_are_moved_and_gives_up_in_the_end(guard) {
+        let layout = layout(1000, 8);
+        let mut walk = Walk::new();
+        while walk.sweep.is_none() {
+            assert_eq!(guard.check(&mut walk), Ok(Progress::More));
+        }
+        for _ in 0..RESTARTS {
+            assert_eq!(guard.check(&mut walk), Ok(Progress::More));
+            let block = allocate(guard, 1, layout);
+            free(guard, 1, block.start, layout).unwrap();
+            assert_eq!(guard.check(&mut walk), Ok(Progress::More));
+        }
+        assert_eq!(guard.check(&mut walk), Ok(Progress::More));
+        allocate(guard, 1, layout);
+        assert_eq!(guard.check(&mut walk), Ok(Progress::Disturbed));
+    }
+
+    fn no_misuse_is_seen_in_what_goes_on(guard) {
+        for misuse in Misuse::ALL {
+            let _ = guard.inject(misuse, 300);
+            assert_eq!(broken(guard), None, "{misuse:?}");
+        }
+    }
+}
+
+#[test]
+fn checks_beside_threads_find_nothing() {
+    let memory = Memory::new(1 << 20);
+    let guard = Guard::new(crate::testing::with_cpus(2), Mutex::default(), Played);
+    memory.lend(&guard).unwrap();
+    let done = core::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for round in 0..3000_usize {
+                let layout = layout(1 + round * 37 % 3000, 8);
+                let block = allocate(&guard, 1, layout);
+                scribble(block.start, 0, layout.size());
+                let new = self::layout(layout.size() / 2 + 1, 8);
+                // SAFETY: The block is live, with that layout.
+                let resized = unsafe { guard.resize(block, layout, new, &mut Cost::default()) };
+                let layout = if resized { new } else { layout };
+                free(&guard, 1, block.start, layout).unwrap();
+            }
+            done.store(true, core::sync::atomic::Ordering::Relaxed);
+        });
+        while !done.load(core::sync::atomic::Ordering::Relaxed) {
+            let result = check::run(&mut Walk::new(), |walk| guard.check(walk));
+            assert!(
+                matches!(result, Ok(Progress::Sound | Progress::Disturbed)),
+                "{result:?}"
+            );
+        }
+    });
+    sound(&guard);
+}
