@@ -58,8 +58,6 @@ fn broken<T>(rule: Rule, class: Option<Class>, page: Option<Page>) -> Result<T, 
 impl Heap {
     /// Looks at the next part, up to [`STEP`] pages or list entries of it.
     pub(super) fn check(&mut self, walk: &mut Walk) -> Result<Progress, Broken> {
-        // Only what happened since the walk began can have left anything to be done.
-        self.settle();
         match walk.part {
             0..ORDER_PARTS => self.check_blocks(walk)?,
             ORDER_PARTS..SLAB_PARTS => {
@@ -153,11 +151,6 @@ impl Heap {
                 let (index, order) = (page.index(), u32::from(order));
                 if order > REGION_PAGES_SHIFT || index.trailing_zeros() < order {
                     return broken(Rule::FreeBlocks, None, Some(page));
-                }
-                // All have arrived: one that is not said to be in a list would never merge.
-                let head = self.frames.get(page);
-                if !head.is_some_and(|head| head.is_listed(order)) {
-                    return broken(Rule::Lists, None, Some(page));
                 }
                 let buddy = index ^ 1 << order;
                 if order < REGION_PAGES_SHIFT

@@ -68,7 +68,6 @@ impl<L: Lock<State> + Sync, P: PerCpu<CpuCache>> Hybrid<L, P> {
 
     /// Gives a visitor all figures, with the blocks in magazines by kind.
     fn report_with(&self, state: &mut State, held: &[usize; KINDS], visitor: &mut dyn Visitor) {
-        state.heap.settle();
         let heap = &state.heap;
         let mut magazine_bytes = 0;
         let mut magazine_count = 0;

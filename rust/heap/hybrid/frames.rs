@@ -86,6 +86,14 @@ impl Page {
         Self::new(self.region(), self.index().saturating_sub(pages))
     }
 
+    /// Returns the buddy of the block of 2^`order` pages that begins with this page. It may lie behind
+    /// the region's last page.
+    #[inline]
+    pub(super) const fn buddy(self, order: u32) -> Self {
+        // INVARIANT: One bit of the index was changed, below `REGION_PAGES_SHIFT`.
+        Self(self.0 ^ 1 << order)
+    }
+
     /// Returns the page as a number that is not 0.
     #[inline]
     pub(super) const fn to_bits(self) -> usize {
@@ -153,8 +161,6 @@ impl Frame {
     const LARGE: u16 = 1;
     /// What is free of order 0; the other orders follow.
     const FREE: u16 = 2;
-    /// The bit that is set as well where what is free is in no list.
-    const RISING: u16 = 1 << 15;
 
     /// Says whether a block of `pages` pages begins here.
     #[inline]
@@ -187,7 +193,7 @@ impl Frame {
                 pages: Self::word_in(bits),
             },
             free => Kind::Free {
-                order: (free & !Self::RISING).wrapping_sub(Self::FREE) as u8,
+                order: free.wrapping_sub(Self::FREE) as u8,
             },
         }
     }
@@ -230,31 +236,6 @@ impl Frame {
     #[inline]
     const fn word_in(bits: u64) -> u32 {
         (bits >> Self::WORD_SHIFT) as u32
-    }
-
-    /// Returns the frame of what is free of an order.
-    #[inline]
-    const fn free(order: u32) -> u64 {
-        // Orders are far from the end of the numbers.
-        Self::bits(Self::FREE, 0, 0).wrapping_add(order as u64)
-    }
-
-    /// Says whether a block of 2^`order` pages begins here that is in a list of free ones.
-    #[inline]
-    pub(super) fn is_listed(&self, order: u32) -> bool {
-        self.load() == Self::free(order)
-    }
-
-    /// Makes what is free, or no head, the head of a block in the list of free ones of `order`.
-    #[inline]
-    pub(super) fn set_listed(&self, order: u32) {
-        self.store(Self::free(order));
-    }
-
-    /// Makes what is free, or no head, the head of a free block in no list.
-    #[inline]
-    pub(super) fn set_rising(&self, order: u32) {
-        self.store(Self::bits(Self::RISING, 0, 0) | Self::free(order));
     }
 
     /// Makes what is free no head.
@@ -328,16 +309,6 @@ impl Frames {
     #[inline]
     fn table(&self, region: usize) -> Option<&Table> {
         self.tables.get(region)
-    }
-
-    /// Returns the frames of a region, and as many links, for those who look at several.
-    #[inline]
-    pub(super) fn of(&self, region: usize) -> (&'static [Frame], &'static [Links]) {
-        let Some(Table { frames, links, .. }) = self.table(region) else {
-            return (&[], &[]);
-        };
-        let pages = frames.len().min(links.len());
-        (&frames[..pages], &links[..pages])
     }
 
     /// Returns how many pages a region has.

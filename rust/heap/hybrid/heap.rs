@@ -255,11 +255,6 @@ impl Heap {
         }
     }
 
-    /// Has all free pages merge as far as they can.
-    pub(super) fn settle(&mut self) {
-        self.buddy.settle(&mut self.frames, &mut Work::default());
-    }
-
     /// Says why there are no `pages` pages in one piece.
     #[cold]
     fn refusal(&self, pages: usize, align_order: u32, cost: &mut Cost) -> Refusal {

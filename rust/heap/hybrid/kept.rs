@@ -81,6 +81,5 @@ impl Heap {
         if self.kept.slabs > 1 {
             self.reclaim(work);
         }
-        self.buddy.settle(&mut self.frames, work);
     }
 }

@@ -8,7 +8,6 @@ use core::sync::atomic::{
 };
 
 use super::frames::{
-    Frame,
     Frames,
     Page, //
 };
@@ -84,93 +83,42 @@ impl List {
     }
 }
 
-/// Changes lists, with the table of one region at hand: most neighbours are in the same one.
-pub(super) struct Linker<'a> {
-    frames: &'a Frames,
-    region: usize,
-    /// The frames of the region.
-    pub(super) heads: &'static [Frame],
-    /// The links of the region: as many, so that one comparison does for both.
-    links: &'static [Links],
-}
-
-impl<'a> Linker<'a> {
-    /// Takes the table of a region at hand.
+impl Frames {
+    /// Changes the links of the page that a link names, and says whether the link names one.
     #[inline]
-    pub(super) fn new(frames: &'a Frames, region: usize) -> Self {
-        let (heads, links) = frames.of(region);
-        Self {
-            frames,
-            region,
-            heads,
-            links,
-        }
+    fn with_links(&self, link: Link, change: impl FnOnce(&Links)) -> bool {
+        let links = Option::from(link).and_then(|page| self.links(page));
+        links.map(change).is_some()
     }
 
-    /// Changes the links of the page that a link names, and says whether it names one.
-    #[inline(always)]
-    fn at(&self, link: Link, change: impl Fn(&Links)) -> bool {
-        // The number of the region's first page and one.
-        let first = Page::new(self.region, 0).to_bits() as u32;
-        let index = link.0.wrapping_sub(first) as usize;
-        if let Some(links) = self.links.get(index) {
-            change(links);
-            return true;
-        }
-        if link == Link::default() {
-            return false;
-        }
-        self.far(link).map(change).is_some()
-    }
-
-    /// Returns the links of a page of another region.
-    #[cold]
-    fn far(&self, link: Link) -> Option<&Links> {
-        self.frames.links(Option::from(link)?)
-    }
-
-    /// Puts the block that begins with page `index` of the region first in a list.
+    /// Puts a block first in a list. O(1).
     #[inline]
-    pub(super) fn push(&self, list: &mut List, index: usize) {
-        let link = Link::from(Some(Page::new(self.region, index)));
+    pub(super) fn push(&mut self, list: &mut List, page: Page) {
+        let link = Link::from(Some(page));
         let next = list.first;
-        if let Some(links) = self.links.get(index) {
+        self.with_links(link, |links| {
             links.set_prev(Link::default());
             links.set_next(next);
-        }
-        self.at(next, |next| next.set_prev(link));
+        });
+        self.with_links(next, |next| next.set_prev(link));
         list.first = link;
         list.len = list.len.wrapping_add(1);
     }
 
-    /// Takes the block that begins with page `index` of the region, which is in it, out of a list.
+    /// Removes a block from a list that it is in. O(1).
     #[inline]
-    pub(super) fn unlink(&self, list: &mut List, index: usize) {
-        let Some(links) = self.links.get(index) else {
+    pub(super) fn unlink(&mut self, list: &mut List, page: Page) {
+        let Some(links) = self.links(page) else {
             return;
         };
         let (prev, next) = (links.prev(), links.next());
         links.set_prev(Link::default());
         links.set_next(Link::default());
-        if !self.at(prev, |before| before.set_next(next)) {
+        if !self.with_links(prev, |before| before.set_next(next)) {
             list.first = next;
         }
-        self.at(next, |behind| behind.set_prev(prev));
+        self.with_links(next, |behind| behind.set_prev(prev));
         list.len = list.len.wrapping_sub(1);
-    }
-}
-
-impl Frames {
-    /// Puts a block first in a list.
-    #[inline]
-    pub(super) fn push(&mut self, list: &mut List, page: Page) {
-        Linker::new(self, page.region()).push(list, page.index());
-    }
-
-    /// Takes a block, which is in it, out of a list.
-    #[inline]
-    pub(super) fn unlink(&mut self, list: &mut List, page: Page) {
-        Linker::new(self, page.region()).unlink(list, page.index());
     }
 
     /// Returns the block after `page` in its list.

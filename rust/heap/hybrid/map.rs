@@ -32,7 +32,6 @@ impl Heap {
         page: u32,
         out: &mut [Extent],
     ) -> Result<Mapped, NoMap> {
-        self.settle();
         // The table has at most `REGION_PAGES_MAX` frames, so all that is below is a page.
         let end = self.frames.pages(region);
         if end == 0 {

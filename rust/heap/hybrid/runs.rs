@@ -60,8 +60,6 @@ impl Buddy {
         pages: usize,
         work: &mut Work,
     ) -> Option<Page> {
-        // What is on its way up is in no list, and so in no run that is found.
-        self.settle(frames, work);
         let least = pages.ilog2().saturating_sub(2);
         let orders = (least..=REGION_PAGES_SHIFT).rev();
         let runs = orders.flat_map(|order| self.runs(frames, order));

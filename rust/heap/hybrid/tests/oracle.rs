@@ -130,13 +130,6 @@ impl Model {
         }
     }
 
-    /// Has all that was given back arrive.
-    fn settle(&mut self) {
-        let mut work = Work::default();
-        self.buddy.settle(&mut self.frames, &mut work);
-        assert_eq!(work.splits, 0);
-    }
-
     /// Compares the frames with the oracle, page by page.
     fn compare(&self) {
         assert!(self.buddy.bitmap_is_right());
@@ -152,12 +145,8 @@ impl Model {
                         let pages = 1 << order;
                         assert_eq!(index % pages, 0);
                         assert!(!out[index..index + pages].contains(&true));
-                        let is_listed = |index| {
-                            let head = self.frames.get(Page::new(region, index));
-                            head.is_some_and(|head| head.is_listed(order.into()))
-                        };
-                        let both = is_listed(index) && is_listed(index ^ pages);
-                        assert!(!both, "two buddies are free, and neither is on its way up");
+                        let buddy = self.frames.kind(Page::new(region, index ^ pages));
+                        assert_ne!(buddy, Kind::Free { order }, "two buddies are free");
                         free_pages += pages;
                         pages
                     }
@@ -185,7 +174,7 @@ proptest! {
             Just(std::vec![256]),
             Just(std::vec![257, 1, 31]),
         ],
-        operations in vec((0u8..9, any::<usize>(), 1usize..20, 0u32..5), 1..200),
+        operations in vec((0u8..8, any::<usize>(), 1usize..20, 0u32..5), 1..200),
     ) {
         let mut model = Model::new(&regions);
         model.compare();
@@ -197,7 +186,6 @@ proptest! {
                 3 => model.allocate(pages, 0, End::High),
                 4..=5 => model.release(pick),
                 6 => model.grow(pick, pages),
-                7 => model.settle(),
                 _ => model.shrink(pick, pages),
             }
             model.compare();
@@ -205,7 +193,6 @@ proptest! {
         while !model.blocks.is_empty() {
             model.release(0);
         }
-        model.settle();
         model.compare();
         // Each region is again cut into as few blocks as can be.
         for (region, pages) in regions.into_iter().enumerate() {
