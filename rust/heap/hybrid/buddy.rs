@@ -17,13 +17,13 @@
 //! the pool lies.
 
 use super::{
-    frames::{
-        Frames,
-        Kind,
+    list::List,
+    page::{
         Page,
+        PageDescs,
+        PageKind,
         REGION_PAGES_SHIFT, //
     },
-    links::List,
 };
 
 /// The number of orders: blocks of 2⁰ to 2²⁰ pages.
@@ -116,18 +116,18 @@ impl Buddy {
 
     /// Puts a block into the list of its order. O(1).
     #[inline]
-    fn insert(&mut self, frames: &mut Frames, page: Page, order: u32) {
+    fn insert(&mut self, frames: &mut PageDescs, page: Page, order: u32) {
         // INVARIANT: Descriptor, list and bit are all set here.
-        frames.set_kind(page, Kind::Free { order: order as u8 });
+        frames.set_kind(page, PageKind::Free { order: order as u8 });
         frames.push(&mut self.lists[order as usize], page);
         self.orders |= 1 << order;
     }
 
     /// Removes a block from the list of its order. O(1).
     #[inline]
-    fn remove(&mut self, frames: &mut Frames, page: Page, order: u32) {
+    fn remove(&mut self, frames: &mut PageDescs, page: Page, order: u32) {
         // INVARIANT: Descriptor, list and bit are all cleared here.
-        frames.set_kind(page, Kind::Tail);
+        frames.set_kind(page, PageKind::Interior);
         let list = &mut self.lists[order as usize];
         frames.unlink(list, page);
         if list.len == 0 {
@@ -141,7 +141,7 @@ impl Buddy {
     #[inline]
     pub(super) fn allocate(
         &mut self,
-        frames: &mut Frames,
+        frames: &mut PageDescs,
         pages: usize,
         align_order: u32,
         end: End,
@@ -191,7 +191,7 @@ impl Buddy {
     #[inline]
     pub(super) fn release(
         &mut self,
-        frames: &mut Frames,
+        frames: &mut PageDescs,
         page: Page,
         pages: usize,
         work: &mut Work,
@@ -208,10 +208,16 @@ impl Buddy {
 
     /// Coalesces a block, which is in no list, with its buddy as long as that is free, and puts the
     /// result into a list.
-    fn coalesce(&mut self, frames: &mut Frames, mut page: Page, mut order: u32, work: &mut Work) {
+    fn coalesce(
+        &mut self,
+        frames: &mut PageDescs,
+        mut page: Page,
+        mut order: u32,
+        work: &mut Work,
+    ) {
         while order < REGION_PAGES_SHIFT {
             let buddy = page.buddy(order);
-            if frames.kind(buddy) != (Kind::Free { order: order as u8 }) {
+            if frames.kind(buddy) != (PageKind::Free { order: order as u8 }) {
                 break;
             }
             self.remove(frames, buddy, order);
@@ -226,9 +232,9 @@ impl Buddy {
     /// says whether they were.
     ///
     /// `page` follows an allocated block. O(log n) blocks are looked at, each in O(log n).
-    pub(super) fn take(
+    pub(super) fn allocate_at(
         &mut self,
-        frames: &mut Frames,
+        frames: &mut PageDescs,
         page: Page,
         pages: usize,
         work: &mut Work,
@@ -242,7 +248,7 @@ impl Buddy {
         let mut past = page.index();
         while past < end {
             let block = Page::new(page.region(), past);
-            let Kind::Free { order } = frames.kind(block) else {
+            let PageKind::Free { order } = frames.kind(block) else {
                 return false;
             };
             past += 1 << order;
@@ -251,7 +257,7 @@ impl Buddy {
         let mut index = page.index();
         while index < end {
             let block = Page::new(page.region(), index);
-            let Kind::Free { order } = frames.kind(block) else {
+            let PageKind::Free { order } = frames.kind(block) else {
                 return false;
             };
             self.remove(frames, block, order.into());

@@ -16,22 +16,22 @@ use core::{
 use core::sync::atomic::AtomicUsize;
 
 use super::{
-    address::Addresses,
     cpu_cache::CpuCache,
     fast::{
         Own,
         magazine_cost, //
     },
-    frames::{
-        BITMAP_WORDS,
-        Frame,
-        REGION_PAGES_MAX,
-        Table, //
-    },
     heap::pages_of,
-    links::Links,
+    inspect::check_magazines::MAGAZINES,
+    list::Links,
     magazine::MagazineKind,
-    magazine_check::MAGAZINES,
+    page::{
+        BITMAP_WORDS,
+        PageDesc,
+        REGION_PAGES_MAX,
+        RegionMeta, //
+    },
+    region_index::RegionIndex,
     state::State,
 };
 #[cfg(test)]
@@ -74,7 +74,7 @@ use crate::{
 pub struct Hybrid<L, P> {
     pub(super) state: L,
     pub(super) per_cpu: P,
-    pub(super) addresses: Addresses,
+    pub(super) addresses: RegionIndex,
     /// A copy of the regions' bytes that can be read without the lock. It only grows.
     capacity: AtomicUsize,
     pub(super) failing_growth: Nth,
@@ -86,7 +86,7 @@ impl<L: Lock<State> + Sync, P: PerCpu<CpuCache>> Hybrid<L, P> {
         Self {
             state,
             per_cpu,
-            addresses: Addresses::new(),
+            addresses: RegionIndex::new(),
             capacity: AtomicUsize::new(0),
             failing_growth: Nth::new(),
         }
@@ -96,7 +96,7 @@ impl<L: Lock<State> + Sync, P: PerCpu<CpuCache>> Hybrid<L, P> {
 /// Returns the bytes of the table that a region of `bytes` bytes needs.
 #[must_use]
 pub const fn table_bytes(bytes: usize) -> usize {
-    bytes / PAGE_BYTES * Table::PAGE_BYTES
+    bytes / PAGE_BYTES * RegionMeta::PAGE_BYTES
 }
 
 // SAFETY: The heap partitions its pages, and hands out each block or object once until it comes
@@ -220,7 +220,7 @@ unsafe impl<L: Lock<State> + Sync, P: PerCpu<CpuCache>> Engine for Hybrid<L, P> 
         if bytes == 0 || bytes % PAGE_BYTES != 0 || pages > REGION_PAGES_MAX {
             return Err(RegionError::BadLength);
         }
-        let frames = table.cast::<Frame>();
+        let frames = table.cast::<PageDesc>();
         // SAFETY: In the table, by its length.
         let links = unsafe { frames.add(pages) }.cast::<Links>();
         // SAFETY: As above.
@@ -238,7 +238,7 @@ unsafe impl<L: Lock<State> + Sync, P: PerCpu<CpuCache>> Engine for Hybrid<L, P> 
             // was compared above.
             unsafe { self.addresses.add(region, start, bytes, frames) };
             let align_order = (address / PAGE_BYTES).trailing_zeros();
-            let table = Table {
+            let table = RegionMeta {
                 frames,
                 links,
                 bits,

@@ -11,18 +11,18 @@ use core::{
 };
 
 use super::{
-    address::Addresses,
     cpu_cache::{
         CpuCache,
         Requested,
         Start, //
     },
     engine::Hybrid,
-    frames::Page,
     magazine::{
         MagazineKind,
         PageCount, //
     },
+    page::Page,
+    region_index::RegionIndex,
     state::State,
 };
 use crate::{
@@ -77,9 +77,9 @@ impl<L: Lock<State> + Sync, P: PerCpu<CpuCache>> Hybrid<L, P> {
         layout: &Layout,
         requested: Requested,
     ) -> Option<Class> {
-        // SAFETY: `object_in_first` needs the engine to have allocated a block before: by this
+        // SAFETY: `object_in_primary` needs the engine to have allocated a block before: by this
         // function's contract, this one.
-        let class = unsafe { self.addresses.object_in_first(start, layout) }?;
+        let class = unsafe { self.addresses.object_in_primary(start, layout) }?;
         self.push(MagazineKind::Class(class), start, requested)
             .then_some(class)
     }
@@ -170,9 +170,9 @@ impl<L: Lock<State> + Sync, P: PerCpu<CpuCache>> Hybrid<L, P> {
         let Some(pages) = PageCount::of(&layout) else {
             return slow();
         };
-        // SAFETY: `find_in_first` needs the engine to have allocated a block before: by this
+        // SAFETY: `find_in_primary` needs the engine to have allocated a block before: by this
         // function's contract, this one.
-        let Some((byte, frame)) = (unsafe { self.addresses.find_in_first(start) }) else {
+        let Some((byte, frame)) = (unsafe { self.addresses.find_in_primary(start) }) else {
             return slow();
         };
         if byte % PAGE_BYTES != 0 || !frame.is_large(pages.get()) {
@@ -197,7 +197,7 @@ impl<L: Lock<State> + Sync, P: PerCpu<CpuCache>> Hybrid<L, P> {
 /// The cache of the current CPU, while the caller has it to itself.
 pub(super) struct Own<'a> {
     pub(super) cache: &'a CpuCache,
-    pub(super) addresses: &'a Addresses,
+    pub(super) addresses: &'a RegionIndex,
 }
 
 // SAFETY: What magazines have is the engine's, and objects of classes, which are aligned to 8 bytes
@@ -219,9 +219,9 @@ unsafe impl AtHand for Own<'_> {
     fn allocate(&self, class: Class, layout: Layout) -> Option<(Block, Cost)> {
         let kind = MagazineKind::Class(class);
         let start = self.cache.allocate(kind, Some(layout.size()))?;
-        // SAFETY: `block_in_first` needs the first region to have been added before: the heap had to
+        // SAFETY: `block_in_primary` needs the first region to have been added before: the heap had to
         // have memory to fill a magazine.
-        let block = unsafe { self.addresses.block_in_first(start) };
+        let block = unsafe { self.addresses.block_in_primary(start) };
         let block = block.unwrap_or_else(|| self.addresses.block_at(start));
         Some((block, magazine_cost(kind)))
     }
@@ -237,7 +237,7 @@ unsafe impl AtHand for Own<'_> {
             // SAFETY: By this function's contract it was made of a class.
             Some(known) => unsafe { Class::from_known(known) },
             // SAFETY: What is released was handed out.
-            None => unsafe { self.addresses.object_in_first(block.start, &layout) }?,
+            None => unsafe { self.addresses.object_in_primary(block.start, &layout) }?,
         };
         let kind = MagazineKind::Class(class);
         self.cache

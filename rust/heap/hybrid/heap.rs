@@ -14,15 +14,15 @@ use super::{
         Work,
         order_of, //
     },
-    frames::{
-        Frames,
-        Kind,
+    page::{
         Page,
+        PageDescs,
+        PageKind,
         REGION_PAGES_MAX,
         REGION_PAGES_SHIFT,
-        Table, //
+        RegionMeta, //
     },
-    kept::Kept,
+    refine::EmptySlabs,
     slab::{
         self,
         Classes,
@@ -47,7 +47,7 @@ use crate::{
 
 /// Slabs over a buddy system.
 pub(super) struct Heap {
-    pub(super) frames: Frames,
+    pub(super) frames: PageDescs,
     pub(super) buddy: Buddy,
     pub(super) classes: Classes,
     /// Pages that were handed out as they are.
@@ -65,7 +65,7 @@ pub(super) struct Heap {
     /// log2 of the pages to which every region is aligned, or more than a block can have.
     align_order: u32,
     /// Empty slabs that are kept, and their pages.
-    pub(super) kept: Kept,
+    pub(super) kept: EmptySlabs,
     /// Times that empty slabs were given back, because of a request that did not fit or because
     /// nothing was out any more.
     pub(super) reclaims: u64,
@@ -82,7 +82,7 @@ impl Heap {
     /// Returns a heap without memory.
     pub(super) const fn new() -> Self {
         Self {
-            frames: Frames::new(),
+            frames: PageDescs::new(),
             buddy: Buddy::new(),
             classes: [const { Slabs::new() }; CLASSES],
             large_pages: 0,
@@ -92,7 +92,7 @@ impl Heap {
             largest_region: 0,
             borrowed: [0; CLASSES],
             align_order: u32::MAX,
-            kept: Kept { slabs: 0, pages: 0 },
+            kept: EmptySlabs { slabs: 0, pages: 0 },
             reclaims: 0,
         }
     }
@@ -101,7 +101,7 @@ impl Heap {
     ///
     /// Blocks are aligned in the region, so in memory as far as its first page is: 2^`align_order`
     /// pages, where that is less than the largest block has.
-    pub(super) fn add(&mut self, region: usize, table: Table, align_order: u32) {
+    pub(super) fn add(&mut self, region: usize, table: RegionMeta, align_order: u32) {
         let pages = table.frames.len();
         debug_assert!(pages <= REGION_PAGES_MAX);
         self.frames.add(region, table);
@@ -141,7 +141,7 @@ impl Heap {
 
     /// Allocates more objects for a magazine, and says how many: as [`Heap::serve`], but nobody gives
     /// anything back for them.
-    pub(super) fn serve_more(
+    pub(super) fn allocate_more(
         &mut self,
         layout: Layout,
         objects: &mut [Offset],
@@ -167,7 +167,7 @@ impl Heap {
         cost: &mut Cost,
     ) -> Result<usize, Refusal> {
         loop {
-            let allocated = self.with_slabs(class, |slabs, frames, buddy| {
+            let allocated = self.with_class(class, |slabs, frames, buddy| {
                 slabs.allocate(frames, buddy, class, objects, work)
             });
             if let Some((taken, source)) = allocated {
@@ -209,7 +209,7 @@ impl Heap {
         };
         loop {
             if let Some(page) = self.pages(pages, align_order, work) {
-                self.hand_out(page, pages);
+                self.mark_allocated(page, pages);
                 let order = order_of(pages).max(align_order);
                 *cost = served(Path::Buddy, None, Some(order), *work);
                 *block = page.offset(0);
@@ -229,7 +229,7 @@ impl Heap {
         // While there is plenty, to look for rests costs more than they are worth.
         let scarce = buddy.free_pages() < self.pages / 4;
         if scarce && align_order == 0 && !pages.is_power_of_two() {
-            if let Some(page) = buddy.allocate_near(frames, pages, order_of(pages), work) {
+            if let Some(page) = buddy.allocate_best_fit_run(frames, pages, order_of(pages), work) {
                 return Some(page);
             }
         }
@@ -237,8 +237,8 @@ impl Heap {
     }
 
     /// Notes that pages which the buddy system gave are handed out as they are.
-    pub(super) fn hand_out(&mut self, page: Page, pages: usize) {
-        let kind = Kind::Large {
+    pub(super) fn mark_allocated(&mut self, page: Page, pages: usize) {
+        let kind = PageKind::Large {
             pages: pages as u32,
         };
         self.frames.set_kind(page, kind);

@@ -33,7 +33,7 @@
 //! | powers of two for what is large | whole pages; the rest of a block goes back at once, and serves with what lies beside it | `buddy`, `runs` |
 //! | buddies by address | by place in the region: the same trace has the same offsets anywhere | `buddy` |
 //! | moves what grows | takes the pages behind a block, if they are free, or kept and there is no room for a copy; slabs keep to the other end | `buddy`, `release` |
-//! | refuses when a list is empty | looks at larger classes and at runs of any position first; says why, and how much in pieces the pool is | `last_resort`, `runs` |
+//! | refuses when a list is empty | looks at larger classes and at runs of any position first; says why, and how much in pieces the pool is | `allocate_fallback`, `runs` |
 //! | counts slab memory twice | total is used, cached and free | `figures` |
 //! | believes every free | refuses what is foreign, interior or of another size, and names it; a double free when it reaches the slab | `frames`, `slab`, `release` |
 //!
@@ -85,40 +85,30 @@
 //! - Slabs mix what is freed early with what is freed late, like all slabs: one object that stays
 //!   keeps a slab's pages, and so does one that a magazine holds.
 
-mod address;
 #[forbid(unsafe_code)]
 mod buddy;
-#[forbid(unsafe_code)]
-mod check;
 mod cpu_cache;
 mod engine;
 mod fast;
-#[forbid(unsafe_code)]
-mod figures;
-mod frames;
 #[forbid(unsafe_code)]
 mod heap;
 #[cfg(not(MODULE))]
 mod host;
 #[forbid(unsafe_code)]
-mod kept;
+mod inspect;
 #[forbid(unsafe_code)]
-mod last_resort;
-#[forbid(unsafe_code)]
-mod links;
+mod list;
 mod magazine;
-#[forbid(unsafe_code)]
-mod magazine_check;
-#[forbid(unsafe_code)]
-mod map;
+mod page;
 #[forbid(unsafe_code)]
 mod reclaim;
 #[forbid(unsafe_code)]
 mod refill;
 #[forbid(unsafe_code)]
-mod release;
+mod refine;
+mod region_index;
 #[forbid(unsafe_code)]
-mod runs;
+mod release;
 #[forbid(unsafe_code)]
 mod slab;
 #[forbid(unsafe_code)]

@@ -64,7 +64,7 @@ enum Owner {
 
 impl<L: Lock<State> + Sync, P: PerCpu<CpuCache>> Hybrid<L, P> {
     /// Allocates a block where the heap refused with `refusal`: takes back what magazines hold, the
-    /// CPU's own first, then uses [`last_resort`](super::last_resort), or counts the refusal.
+    /// CPU's own first, then uses [`allocate_fallback`](super::allocate_fallback), or counts the refusal.
     #[cold]
     pub(super) fn allocate_under_pressure(
         &self,

@@ -17,12 +17,12 @@ use super::{
     },
     engine::Hybrid,
     fast::magazine_cost,
-    frames::Page,
     magazine::{
         MagazineKind,
         PageCount,
         TRANSFER_MAX, //
     },
+    page::Page,
     state::State,
 };
 use crate::{

@@ -9,16 +9,16 @@ use super::{
         Work,
         order_of, //
     },
-    frames::{
-        Kind,
-        Page, //
-    },
     heap::{
         Heap,
         pages_of,
         served, //
     },
     magazine::MagazineKind,
+    page::{
+        Page, //
+        PageKind,
+    },
     slab, //
 };
 use crate::{
@@ -45,8 +45,8 @@ impl Heap {
             match self.release_objects(class, &[block], &mut work) {
                 // It may be one that was served as a last resort, by a larger class or by a page.
                 Err(BadFree::WrongSize) if slab::class_at(&self.frames, block).is_some() => {
-                    let lender = self.release_borrowed(class, block, &mut work)?;
-                    *cost = served(Path::Slab, Some(lender), None, work);
+                    let donor = self.release_borrowed(class, block, &mut work)?;
+                    *cost = served(Path::Slab, Some(donor), None, work);
                     return Ok(());
                 }
                 Err(BadFree::WrongSize) if class.pages() > 1 => {}
@@ -70,7 +70,7 @@ impl Heap {
         objects: &[Offset],
         work: &mut Work,
     ) -> Result<usize, BadFree> {
-        let released = self.with_slabs(class, |slabs, frames, buddy| {
+        let released = self.with_class(class, |slabs, frames, buddy| {
             slabs.release(frames, buddy, class, objects, work)
         })?;
         self.reclaim_if_empty(work);
@@ -122,11 +122,11 @@ impl Heap {
             return Err(BadFree::Interior);
         }
         match frame.kind() {
-            Kind::Large { pages: own } if own as usize == pages => Ok(page),
-            Kind::Large { .. } | Kind::Slab { .. } => Err(BadFree::WrongSize),
-            Kind::Tail if self.frames.is_free(page) => Err(BadFree::NotOut),
-            Kind::Tail | Kind::Inner { .. } => Err(BadFree::Interior),
-            Kind::Free { .. } => Err(BadFree::NotOut),
+            PageKind::Large { pages: own } if own as usize == pages => Ok(page),
+            PageKind::Large { .. } | PageKind::Slab { .. } => Err(BadFree::WrongSize),
+            PageKind::Interior if self.frames.is_free(page) => Err(BadFree::NotOut),
+            PageKind::Interior | PageKind::SlabTail { .. } => Err(BadFree::Interior),
+            PageKind::Free { .. } => Err(BadFree::NotOut),
         }
     }
 
@@ -160,7 +160,7 @@ impl Heap {
                 if wanted > pages {
                     let more = page.index() + pages;
                     if more >= frames.pages(page.region())
-                        || !buddy.take(frames, page.after(pages), wanted - pages, &mut work)
+                        || !buddy.allocate_at(frames, page.after(pages), wanted - pages, &mut work)
                     {
                         return false;
                     }
@@ -169,7 +169,7 @@ impl Heap {
                 }
                 frames.set_kind(
                     page,
-                    Kind::Large {
+                    PageKind::Large {
                         pages: wanted as u32,
                     },
                 );
@@ -184,7 +184,7 @@ impl Heap {
     }
 
     /// Says whether a block of this size begins here and is out.
-    pub(super) fn is_out(&mut self, kind: MagazineKind, block: Offset) -> bool {
+    pub(super) fn is_live(&mut self, kind: MagazineKind, block: Offset) -> bool {
         match kind {
             MagazineKind::Class(class) => {
                 slab::find(&self.frames, class, block).is_ok_and(|(slab, number, _)| {
@@ -194,7 +194,7 @@ impl Heap {
             }
             MagazineKind::Pages(pages) => Page::of(block).is_some_and(|page| {
                 let pages = pages.get() as u32;
-                page.offset(0) == block && self.frames.kind(page) == Kind::Large { pages }
+                page.offset(0) == block && self.frames.kind(page) == PageKind::Large { pages }
             }),
         }
     }
@@ -205,7 +205,7 @@ impl Heap {
     /// # Errors
     ///
     /// [`BadFree::NotOut`] when the first was freed twice: in magazines that is not seen.
-    pub(super) fn take_back(
+    pub(super) fn free_run(
         &mut self,
         kind: MagazineKind,
         blocks: &[Offset],

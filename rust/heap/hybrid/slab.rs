@@ -15,12 +15,12 @@ use super::{
         End,
         Work, //
     },
-    frames::{
-        Frames,
-        Kind,
+    list::List,
+    page::{
         Page, //
+        PageDescs,
+        PageKind,
     },
-    links::List,
 };
 use crate::{
     class::{
@@ -32,7 +32,7 @@ use crate::{
 };
 
 /// Lists that a class's partial slabs are in: by quarters of what is out.
-pub(super) const FULLNESSES: usize = 4;
+pub(super) const FULLNESS_BINS: usize = 4;
 
 /// One class's slabs.
 ///
@@ -43,7 +43,7 @@ pub(super) const FULLNESSES: usize = 4;
 /// - `slabs` counts all of them, `used` the objects that are out.
 #[derive(Debug)]
 pub(super) struct Slabs {
-    partial: [List; FULLNESSES],
+    partial: [List; FULLNESS_BINS],
     empty: Option<Page>,
     pub(super) slabs: usize,
     pub(super) used: usize,
@@ -66,8 +66,8 @@ pub(super) enum Source {
 #[inline]
 fn fullness(class: Class, used: usize) -> Option<usize> {
     let objects = class.objects();
-    // ⌊used · FULLNESSES / objects⌋: how many quarters are out.
-    let quarters = (1..FULLNESSES).filter(|quarter| used * FULLNESSES >= quarter * objects);
+    // ⌊used · FULLNESS_BINS / objects⌋: how many quarters are out.
+    let quarters = (1..FULLNESS_BINS).filter(|quarter| used * FULLNESS_BINS >= quarter * objects);
     (used > 0 && used < objects).then(|| quarters.count())
 }
 
@@ -92,7 +92,7 @@ impl Slabs {
     /// Returns no slabs.
     pub(super) const fn new() -> Self {
         Self {
-            partial: [List::EMPTY; FULLNESSES],
+            partial: [List::EMPTY; FULLNESS_BINS],
             empty: None,
             slabs: 0,
             used: 0,
@@ -112,13 +112,20 @@ impl Slabs {
 
     /// Lends the lists and the slab that is kept, to be damaged.
     #[cfg(test)]
-    pub(super) fn damage(&mut self) -> (&mut [List; FULLNESSES], &mut Option<Page>) {
+    pub(super) fn damage(&mut self) -> (&mut [List; FULLNESS_BINS], &mut Option<Page>) {
         (&mut self.partial, &mut self.empty)
     }
 
     /// Notes that of a slab's objects `now` are out, of which were `before`.
     #[inline]
-    fn note(&mut self, frames: &mut Frames, class: Class, slab: Page, before: usize, now: usize) {
+    fn note(
+        &mut self,
+        frames: &mut PageDescs,
+        class: Class,
+        slab: Page,
+        before: usize,
+        now: usize,
+    ) {
         frames.set_used(slab, now as u16);
         self.used = self.used + now - before;
         let (from, to) = (fullness(class, before), fullness(class, now));
@@ -148,14 +155,14 @@ impl Slabs {
     /// Makes a slab of pages from the buddy system.
     fn grow(
         &mut self,
-        frames: &mut Frames,
+        frames: &mut PageDescs,
         buddy: &mut Buddy,
         class: Class,
         work: &mut Work,
     ) -> Option<Page> {
         let slab = buddy.allocate(frames, class.pages(), 0, End::High, work)?;
         for head in 1..class.pages() {
-            let inner = Kind::Inner {
+            let inner = PageKind::SlabTail {
                 class,
                 head: head as u8,
             };
@@ -163,7 +170,7 @@ impl Slabs {
         }
         frames.bits(slab, words(class)).fill(0);
         // INVARIANT: The slab is empty, and its caller takes an object from it at once.
-        frames.set_kind(slab, Kind::Slab { class, used: 0 });
+        frames.set_kind(slab, PageKind::Slab { class, used: 0 });
         self.slabs += 1;
         self.growths += 1;
         Some(slab)
@@ -172,16 +179,16 @@ impl Slabs {
     /// Gives an empty slab back to the buddy system.
     fn shrink(
         &mut self,
-        frames: &mut Frames,
+        frames: &mut PageDescs,
         buddy: &mut Buddy,
         class: Class,
         slab: Page,
         work: &mut Work,
     ) {
         for head in 1..class.pages() {
-            frames.set_kind(slab.after(head), Kind::Tail);
+            frames.set_kind(slab.after(head), PageKind::Interior);
         }
-        frames.set_kind(slab, Kind::Tail);
+        frames.set_kind(slab, PageKind::Interior);
         buddy.release(frames, slab, class.pages(), work);
         self.slabs -= 1;
     }
@@ -189,7 +196,7 @@ impl Slabs {
     /// Gives the empty slab that is kept back, and says whether there was one.
     pub(super) fn reclaim(
         &mut self,
-        frames: &mut Frames,
+        frames: &mut PageDescs,
         buddy: &mut Buddy,
         class: Class,
         work: &mut Work,
@@ -207,7 +214,7 @@ impl Slabs {
     #[inline]
     pub(super) fn allocate(
         &mut self,
-        frames: &mut Frames,
+        frames: &mut PageDescs,
         buddy: &mut Buddy,
         class: Class,
         objects: &mut [Offset],
@@ -239,7 +246,7 @@ impl Slabs {
                 break;
             }
         }
-        let Kind::Slab { used, .. } = frames.kind(slab) else {
+        let PageKind::Slab { used, .. } = frames.kind(slab) else {
             return None;
         };
         let before = usize::from(used);
@@ -256,7 +263,7 @@ impl Slabs {
     #[inline]
     pub(super) fn release(
         &mut self,
-        frames: &mut Frames,
+        frames: &mut PageDescs,
         buddy: &mut Buddy,
         class: Class,
         objects: &[Offset],
@@ -300,9 +307,9 @@ fn clear(bits: &mut [u64], number: usize) -> Result<(), BadFree> {
 }
 
 /// Returns the class of the slab that a byte is in, if it is in one.
-pub(super) fn class_at(frames: &Frames, offset: Offset) -> Option<Class> {
+pub(super) fn class_at(frames: &PageDescs, offset: Offset) -> Option<Class> {
     match frames.get(Page::of(offset)?)?.kind() {
-        Kind::Slab { class, .. } | Kind::Inner { class, .. } => Some(class),
+        PageKind::Slab { class, .. } | PageKind::SlabTail { class, .. } => Some(class),
         _ => None,
     }
 }
@@ -316,24 +323,24 @@ pub(super) fn class_at(frames: &Frames, offset: Offset) -> Option<Class> {
 /// place where nothing is out.
 #[inline]
 pub(super) fn find(
-    frames: &Frames,
+    frames: &PageDescs,
     class: Class,
     offset: Offset,
 ) -> Result<(Page, usize, usize), BadFree> {
     let page = Page::of(offset).ok_or(BadFree::Foreign)?;
     let slab = match frames.get(page).ok_or(BadFree::Foreign)?.kind() {
-        Kind::Inner { head, .. } => page.before(usize::from(head)),
+        PageKind::SlabTail { head, .. } => page.before(usize::from(head)),
         _ => page,
     };
     match frames.kind(slab) {
-        Kind::Slab { class: own, used } if own == class => {
+        PageKind::Slab { class: own, used } if own == class => {
             let byte = (offset.byte() - slab.offset(0).byte()) as usize;
             let number = class.object(byte).ok_or(BadFree::Interior)?;
             Ok((slab, number, usize::from(used)))
         }
-        Kind::Slab { .. } | Kind::Large { .. } => Err(BadFree::WrongSize),
-        Kind::Tail if frames.is_free(page) => Err(BadFree::NotOut),
-        Kind::Tail | Kind::Inner { .. } => Err(BadFree::Interior),
-        Kind::Free { .. } => Err(BadFree::NotOut),
+        PageKind::Slab { .. } | PageKind::Large { .. } => Err(BadFree::WrongSize),
+        PageKind::Interior if frames.is_free(page) => Err(BadFree::NotOut),
+        PageKind::Interior | PageKind::SlabTail { .. } => Err(BadFree::Interior),
+        PageKind::Free { .. } => Err(BadFree::NotOut),
     }
 }

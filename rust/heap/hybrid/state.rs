@@ -41,7 +41,7 @@ pub struct State {
     resizes: u64,
     pub(super) refusals: [u64; Refusal::COUNT],
     /// Double frees that were found when the second free's block came from a magazine to the heap.
-    pub(super) late_refusals: u64,
+    pub(super) late_double_frees: u64,
 }
 
 /// All magazines together may hold one part in so many of the pool.
@@ -59,7 +59,7 @@ impl State {
             counts: Counts::NONE,
             resizes: 0,
             refusals: [0; Refusal::COUNT],
-            late_refusals: 0,
+            late_double_frees: 0,
         }
     }
 
@@ -75,7 +75,7 @@ impl State {
             allocations,
             // A late refusal takes one off `frees`, which may wrap below 0.
             frees,
-            self.late_refusals,
+            self.late_double_frees,
             transfers,
             self.resizes,
             // A refused request may have made slabs give their pages back.
@@ -106,7 +106,7 @@ impl State {
         // caller's block.
         while let Some(rest) = blocks.get_mut(allocated..).filter(|rest| !rest.is_empty()) {
             let (work, cost) = (&mut Work::default(), &mut Cost::default());
-            match self.heap.serve_more(*layout, rest, work, cost) {
+            match self.heap.allocate_more(*layout, rest, work, cost) {
                 Some(more) => allocated += more,
                 None => break,
             }
@@ -145,7 +145,7 @@ impl State {
             cost,
             ..
         } = request;
-        match (self.heap).last_resort(*layout, refusal, &mut block, work, cost) {
+        match (self.heap).allocate_fallback(*layout, refusal, &mut block, work, cost) {
             Ok(_) => {
                 self.counts.allocated(*requested);
                 Ok(block[0])
@@ -229,10 +229,10 @@ impl State {
         let mut rest = blocks;
         while !rest.is_empty() {
             self.counts.transfers += 1;
-            let freed = self.heap.take_back(kind, rest, work).unwrap_or_else(|_| {
+            let freed = self.heap.free_run(kind, rest, work).unwrap_or_else(|_| {
                 // A double free: the magazines did not notice the second free, and counted it.
                 self.counts.frees = self.counts.frees.wrapping_sub(1);
-                self.late_refusals += 1;
+                self.late_double_frees += 1;
                 1
             });
             rest = rest.get(freed..).unwrap_or_default();

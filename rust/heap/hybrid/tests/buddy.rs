@@ -14,16 +14,16 @@ use crate::hybrid::{
         Work,
         order_of, //
     },
-    frames::{
-        Frames,
-        Kind, //
+    page::{
+        PageDescs,
+        PageKind, //
     },
 };
 use std::vec::Vec;
 
 /// Allocates pages and returns the first, and the splits.
 fn allocate(
-    (frames, buddy): &mut (Frames, Buddy),
+    (frames, buddy): &mut (PageDescs, Buddy),
     pages: usize,
     align_order: u32,
 ) -> Option<(usize, u16)> {
@@ -31,7 +31,7 @@ fn allocate(
     let page = buddy.allocate(frames, pages, align_order, End::Low, &mut work)?;
     frames.set_kind(
         page,
-        Kind::Large {
+        PageKind::Large {
             pages: pages as u32,
         },
     );
@@ -40,31 +40,31 @@ fn allocate(
 }
 
 /// Takes all `pages` pages one by one.
-fn fill(buddy: &mut (Frames, Buddy), pages: usize) {
+fn fill(buddy: &mut (PageDescs, Buddy), pages: usize) {
     for page in 0..pages {
         assert_eq!(allocate(buddy, 1, 0).map(|(page, _)| page), Some(page));
     }
 }
 
 /// Frees pages and returns how many pairs of buddies were coalesced.
-fn release((frames, buddy): &mut (Frames, Buddy), index: usize, pages: usize) -> u16 {
+fn release((frames, buddy): &mut (PageDescs, Buddy), index: usize, pages: usize) -> u16 {
     let mut work = Work::default();
-    frames.set_kind(page(index), Kind::Tail);
+    frames.set_kind(page(index), PageKind::Interior);
     buddy.release(frames, page(index), pages, &mut work);
     assert_eq!(work.splits, 0);
     work.merges
 }
 
 /// Takes pages where they are and returns the splits.
-fn take((frames, buddy): &mut (Frames, Buddy), index: usize, pages: usize) -> Option<u16> {
+fn take((frames, buddy): &mut (PageDescs, Buddy), index: usize, pages: usize) -> Option<u16> {
     let mut work = Work::default();
-    let taken = buddy.take(frames, page(index), pages, &mut work);
+    let taken = buddy.allocate_at(frames, page(index), pages, &mut work);
     assert_eq!(work.merges, 0);
     taken.then_some(work.splits)
 }
 
 /// Returns the free blocks, by their first page and pages.
-fn free((frames, buddy): &(Frames, Buddy)) -> Vec<(usize, usize)> {
+fn free((frames, buddy): &(PageDescs, Buddy)) -> Vec<(usize, usize)> {
     let mut blocks = Vec::new();
     for order in 0..ORDERS {
         let first = buddy.list(order).first();
@@ -153,7 +153,10 @@ fn a_free_coalesces_as_far_as_it_can() {
     }
     for index in (1..PAGES).step_by(2) {
         // Page 1 makes a block of 2 pages, page 3 one of 4, page 7 one of 8 pages, and so on.
-        assert_eq!(release(&mut buddy, index, 1) as u32, (index + 1).trailing_zeros());
+        assert_eq!(
+            release(&mut buddy, index, 1) as u32,
+            (index + 1).trailing_zeros()
+        );
     }
     assert_eq!(free(&buddy), [(0, PAGES)]);
 }

@@ -14,9 +14,9 @@ use crate::{
         Class,
         PAGE_BYTES, //
     },
-    hybrid::frames::{
-        Kind,
+    hybrid::page::{
         Page, //
+        PageKind,
     },
     lock::Lock,
     map::{
@@ -298,15 +298,15 @@ fn what_is_not_there_has_no_map() {
 fn damaged_frames_make_a_wrong_map_and_no_more() {
     let class = class(3072);
     let kinds = [
-        Kind::Tail,
-        Kind::Inner { class, head: 200 },
-        Kind::Free { order: 0 },
-        Kind::Free { order: 63 },
-        Kind::Free { order: 64 },
-        Kind::Free { order: 255 },
-        Kind::Large { pages: 0 },
-        Kind::Large { pages: u32::MAX },
-        Kind::Slab {
+        PageKind::Interior,
+        PageKind::SlabTail { class, head: 200 },
+        PageKind::Free { order: 0 },
+        PageKind::Free { order: 63 },
+        PageKind::Free { order: 64 },
+        PageKind::Free { order: 255 },
+        PageKind::Large { pages: 0 },
+        PageKind::Large { pages: u32::MAX },
+        PageKind::Slab {
             class,
             used: u16::MAX,
         },

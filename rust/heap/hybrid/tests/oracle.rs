@@ -16,10 +16,10 @@ use crate::hybrid::{
         Work,
         order_of, //
     },
-    frames::{
-        Frames,
-        Kind,
+    page::{
         Page, //
+        PageDescs,
+        PageKind,
     },
 };
 use proptest::{
@@ -29,7 +29,7 @@ use proptest::{
 use std::vec::Vec;
 
 struct Model {
-    frames: Frames,
+    frames: PageDescs,
     buddy: Buddy,
     /// Of each region's pages, whether they are out.
     out: Vec<Vec<bool>>,
@@ -75,7 +75,7 @@ impl Model {
         if let Some(page) = found {
             assert_eq!(page.index() % (1 << align_order), 0);
             self.mark(page, pages, true);
-            let kind = Kind::Large {
+            let kind = PageKind::Large {
                 pages: pages as u32,
             };
             self.frames.set_kind(page, kind);
@@ -89,7 +89,7 @@ impl Model {
         };
         let (page, pages) = self.blocks.swap_remove(nth);
         self.mark(page, pages, false);
-        self.frames.set_kind(page, Kind::Tail);
+        self.frames.set_kind(page, PageKind::Interior);
         let mut work = Work::default();
         self.buddy.release(&mut self.frames, page, pages, &mut work);
     }
@@ -107,7 +107,9 @@ impl Model {
         let expected = wanted.is_some_and(|wanted| !wanted.contains(&true));
         let first = page.after(pages);
         let mut work = Work::default();
-        let taken = self.buddy.take(&mut self.frames, first, more, &mut work);
+        let taken = self
+            .buddy
+            .allocate_at(&mut self.frames, first, more, &mut work);
         assert_eq!(taken, expected);
         if taken {
             self.mark(first, more, true);
@@ -140,13 +142,13 @@ impl Model {
                 let page = Page::new(region, index);
                 let out_here = self.blocks.iter().find(|(block, _)| *block == page);
                 let pages = match (out_here, self.frames.kind(page)) {
-                    (Some((_, pages)), Kind::Large { .. }) => *pages,
-                    (None, Kind::Free { order }) => {
+                    (Some((_, pages)), PageKind::Large { .. }) => *pages,
+                    (None, PageKind::Free { order }) => {
                         let pages = 1 << order;
                         assert_eq!(index % pages, 0);
                         assert!(!out[index..index + pages].contains(&true));
                         let buddy = self.frames.kind(Page::new(region, index ^ pages));
-                        assert_ne!(buddy, Kind::Free { order }, "two buddies are free");
+                        assert_ne!(buddy, PageKind::Free { order }, "two buddies are free");
                         free_pages += pages;
                         pages
                     }
@@ -154,7 +156,7 @@ impl Model {
                 };
                 for tail in index + 1..index + pages {
                     let kind = self.frames.kind(Page::new(region, tail));
-                    assert_eq!(kind, Kind::Tail);
+                    assert_eq!(kind, PageKind::Interior);
                 }
                 index += pages;
             }
@@ -199,7 +201,7 @@ proptest! {
             let mut index = 0;
             for order in (0..usize::BITS).rev().filter(|order| pages >> order & 1 != 0) {
                 let kind = model.frames.kind(Page::new(region, index));
-                prop_assert_eq!(kind, Kind::Free { order: order as u8 });
+                prop_assert_eq!(kind, PageKind::Free { order: order as u8 });
                 index += 1 << order;
             }
         }
@@ -211,7 +213,7 @@ fn the_oracle_finds_pages_that_are_handed_out_twice() {
     let mut model = Model::new(&[8]);
     model.allocate(8, 0, End::Low);
     // What is out is given back behind the oracle's back.
-    model.frames.set_kind(page(0), Kind::Tail);
+    model.frames.set_kind(page(0), PageKind::Interior);
     let mut work = Work::default();
     model
         .buddy

@@ -16,7 +16,7 @@ use crate::{
             ORDERS,
             Work, //
         },
-        frames::Kind,
+        page::PageKind,
     },
     testing::layout,
 };
@@ -104,7 +104,10 @@ fn a_large_block_grows_in_place_past_former_neighbours() {
     }
     assert!(heap.0.resize(blocks[0], pages(4), pages(31), &mut cost));
     let kind = heap.0.frames.kind(page(0));
-    assert_eq!((kind, heap.0.large_pages), (Kind::Large { pages: 31 }, 31));
+    assert_eq!(
+        (kind, heap.0.large_pages),
+        (PageKind::Large { pages: 31 }, 31)
+    );
     heap.sound();
     heap.release(slab, layout(64, 8)).unwrap();
     heap.release(blocks[0], pages(31)).unwrap();

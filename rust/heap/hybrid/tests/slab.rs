@@ -14,7 +14,7 @@ use crate::{
         Class,
         PAGE_BYTES, //
     },
-    hybrid::frames::Kind,
+    hybrid::page::PageKind,
     testing::layout,
 };
 use std::vec::Vec;
@@ -162,9 +162,9 @@ fn an_object_that_crosses_pages_is_found_by_its_slab() {
     assert_eq!(
         kinds,
         [
-            Kind::Inner { class, head: 1 },
-            Kind::Inner { class, head: 2 },
-            Kind::Free { order: 0 }
+            PageKind::SlabTail { class, head: 1 },
+            PageKind::SlabTail { class, head: 2 },
+            PageKind::Free { order: 0 }
         ]
     );
     for block in [2, 0, 3, 1] {

@@ -13,7 +13,7 @@ use crate::{
     },
     class::PAGE_BYTES,
     engine::Engine,
-    hybrid::frames::REGION_PAGES_MAX,
+    hybrid::page::REGION_PAGES_MAX,
     region::RegionError,
     testing::{
         LockedHybrid,

@@ -14,7 +14,7 @@ use crate::{
             End,
             Work, //
         },
-        frames::Kind, //
+        page::PageKind, //
     },
     testing::{
         HostHybrid,
@@ -47,14 +47,14 @@ fn a_free_looks_at_no_free_block_but_its_buddies() {
     let (mut frames, mut buddy) = buddy(16_384);
     let mut work = Work::default();
     while let Some(block) = buddy.allocate(&mut frames, 2, 0, End::Low, &mut work) {
-        frames.set_kind(block, Kind::Large { pages: 2 });
+        frames.set_kind(block, PageKind::Large { pages: 2 });
     }
     let mut free = |frames: &mut _, index| {
         let mut work = Work::default();
-        let Kind::Large { pages: 2 } = super::Frames::kind(frames, page(index)) else {
+        let PageKind::Large { pages: 2 } = super::PageDescs::kind(frames, page(index)) else {
             panic!("page {index} is not out");
         };
-        frames.set_kind(page(index), Kind::Tail);
+        frames.set_kind(page(index), PageKind::Interior);
         buddy.release(frames, page(index), 2, &mut work);
         work.merges
     };
@@ -72,7 +72,7 @@ fn a_free_looks_at_no_free_block_but_its_buddies() {
         }
     }
     assert_eq!(free(&mut frames, buddy_index + 2), 1);
-    assert_eq!(frames.kind(page(buddy_index)), Kind::Free { order: 2 });
+    assert_eq!(frames.kind(page(buddy_index)), PageKind::Free { order: 2 });
 }
 
 #[test]

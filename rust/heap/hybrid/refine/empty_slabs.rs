@@ -2,32 +2,32 @@
 
 //! Empty slabs that are kept, at most one of each class, and when they are given back.
 
-use super::{
+use crate::class::Class;
+use crate::hybrid::{
     buddy::{
         Buddy,
         Work, //
     },
-    frames::Frames,
     heap::Heap,
+    page::PageDescs,
     slab::Slabs,
 };
-use crate::class::Class;
 
 /// What is kept against a quick return.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Kept {
-    pub(super) slabs: usize,
-    pub(super) pages: usize,
+pub(in crate::hybrid) struct EmptySlabs {
+    pub(in crate::hybrid) slabs: usize,
+    pub(in crate::hybrid) pages: usize,
 }
 
 impl Heap {
     /// Has a class's slabs do something, and keeps account of the empty one if they then keep it, or
     /// do no more.
     #[inline(always)]
-    pub(super) fn with_slabs<R>(
+    pub(in crate::hybrid) fn with_class<R>(
         &mut self,
         class: Class,
-        f: impl FnOnce(&mut Slabs, &mut Frames, &mut Buddy) -> R,
+        f: impl FnOnce(&mut Slabs, &mut PageDescs, &mut Buddy) -> R,
     ) -> R {
         let slabs = &mut self.classes[class.index()];
         let before = slabs.empty().is_some();
@@ -47,10 +47,10 @@ impl Heap {
     }
 
     /// Gives the empty slabs that are kept back, and says whether there were any.
-    pub(super) fn reclaim(&mut self, work: &mut Work) -> bool {
+    pub(in crate::hybrid) fn reclaim(&mut self, work: &mut Work) -> bool {
         let mut any = false;
         for class in Class::all() {
-            any |= self.with_slabs(class, |slabs, frames, buddy| {
+            any |= self.with_class(class, |slabs, frames, buddy| {
                 slabs.reclaim(frames, buddy, class, work)
             });
         }
@@ -59,7 +59,7 @@ impl Heap {
     }
 
     /// Gives the empty slabs that are kept back, and says how many pages that were.
-    pub(super) fn drain(&mut self) -> usize {
+    pub(in crate::hybrid) fn drain(&mut self) -> usize {
         let pages = self.kept.pages;
         self.reclaim(&mut Work::default());
         pages
@@ -68,7 +68,7 @@ impl Heap {
     /// Gives the empty slabs that are kept back when nothing else is left, so that an empty heap is
     /// as a new one. A single slab stays: it is most likely wanted again at once.
     #[inline(always)]
-    pub(super) fn reclaim_if_empty(&mut self, work: &mut Work) {
+    pub(in crate::hybrid) fn reclaim_if_empty(&mut self, work: &mut Work) {
         if self.kept.pages + self.buddy.free_pages() == self.pages {
             self.reclaim_when_empty(work);
         }

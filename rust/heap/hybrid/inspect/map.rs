@@ -5,12 +5,12 @@
 //! The map shows what the frames say and judges nothing: that is the check's. Where they are
 //! damaged it is wrong, but it is within the region, and comes to an end.
 
-use super::{
-    frames::{
-        Kind,
-        Page, //
-    },
+use crate::hybrid::{
     heap::Heap,
+    page::{
+        Page, //
+        PageKind,
+    },
 };
 use crate::{
     check::STEP,
@@ -26,7 +26,7 @@ use crate::{
 
 impl Heap {
     /// Does the work of [`Engine::map`](crate::Engine::map), for up to [`STEP`] frames.
-    pub(super) fn map(
+    pub(in crate::hybrid) fn map(
         &mut self,
         region: usize,
         page: u32,
@@ -45,17 +45,17 @@ impl Heap {
                 break;
             }
             let (pages, what) = match self.frames.kind(Page::new(region, index)) {
-                Kind::Tail | Kind::Inner { .. } => {
+                PageKind::Interior | PageKind::SlabTail { .. } => {
                     index += 1;
                     continue;
                 }
-                Kind::Free { order } => {
+                PageKind::Free { order } => {
                     let pages = 1_usize.checked_shl(order.into()).unwrap_or(end);
                     let order = order.saturating_add(PAGE_SHIFT as u8);
                     (pages, Use::Free { order })
                 }
-                Kind::Large { pages } => (pages as usize, Use::Large),
-                Kind::Slab { class, used } => {
+                PageKind::Large { pages } => (pages as usize, Use::Large),
+                PageKind::Slab { class, used } => {
                     let what = Use::Slab {
                         class: class.number(),
                         objects: class.objects() as u16,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Addresses and offsets, without the lock.
+//! RegionIndex and offsets, without the lock.
 //!
 //! What a region is never changes once it was added, so any CPU may turn an offset into an address
 //! and back, and read the frame of a page, while another one adds a region.
@@ -24,7 +24,7 @@ use core::{
     },
 };
 
-use super::frames::Frame;
+use super::page::PageDesc;
 use crate::{
     class::{
         Class,
@@ -48,7 +48,7 @@ use crate::{
 struct View {
     bytes: AtomicUsize,
     start: AtomicPtr<u8>,
-    frames: AtomicPtr<Frame>,
+    frames: AtomicPtr<PageDesc>,
 }
 
 /// The first region once more, for those who have a block: it was there before.
@@ -59,23 +59,23 @@ struct View {
 struct First {
     bytes: usize,
     start: usize,
-    frames: *const Frame,
+    frames: *const PageDesc,
 }
 
 /// All regions.
-pub(super) struct Addresses {
+pub(super) struct RegionIndex {
     first: UnsafeCell<First>,
     views: [View; REGIONS_MAX],
 }
 
 // SAFETY: `first` is read by those who have a block of the engine, and so after it was written: by
-// the contract of `find_in_first`.
-unsafe impl Sync for Addresses {}
+// the contract of `find_in_primary`.
+unsafe impl Sync for RegionIndex {}
 
 // SAFETY: Nothing of it is tied to a thread.
-unsafe impl Send for Addresses {}
+unsafe impl Send for RegionIndex {}
 
-impl Addresses {
+impl RegionIndex {
     /// Returns the addresses of no regions.
     pub(super) const fn new() -> Self {
         Self {
@@ -102,14 +102,14 @@ impl Addresses {
     ///
     /// - The range is the engine's for as long as it lives, and `start` is a pointer to all of it.
     /// - `frames` has one for each page of it, and these are at most
-    ///   [`REGION_PAGES_MAX`](super::frames::REGION_PAGES_MAX).
+    ///   [`REGION_PAGES_MAX`](super::page::REGION_PAGES_MAX).
     /// - No region was added with this number before, and none is being added at the same time.
     pub(super) unsafe fn add(
         &self,
         region: u16,
         start: NonNull<u8>,
         bytes: usize,
-        frames: &'static [Frame],
+        frames: &'static [PageDesc],
     ) {
         if region == 0 {
             // INVARIANT: The first region is added once, as this is.
@@ -153,7 +153,7 @@ impl Addresses {
         // Most pools have one region.
         let offset = match self.views[0].byte(start.addr().get()) {
             Some(byte) => Some(Offset::new(0, byte as u64)),
-            None => self.offset_behind_first(start),
+            None => self.offset_behind_primary(start),
         };
         Block { start, offset }
     }
@@ -165,7 +165,7 @@ impl Addresses {
 
     /// Returns the offset of an address that is not in the first region.
     #[cold]
-    fn offset_behind_first(&self, start: NonNull<u8>) -> Option<Offset> {
+    fn offset_behind_primary(&self, start: NonNull<u8>) -> Option<Offset> {
         let mut views = (0..).zip(&self.views).skip(1);
         views.find_map(|(region, view)| {
             let byte = view.byte(start.addr().get())?;
@@ -180,7 +180,7 @@ impl Addresses {
     ///
     /// The engine has handed out a block before, as the caller has seen.
     #[inline]
-    pub(super) unsafe fn find_in_first(&self, start: NonNull<u8>) -> Option<(usize, &Frame)> {
+    pub(super) unsafe fn find_in_primary(&self, start: NonNull<u8>) -> Option<(usize, &PageDesc)> {
         // SAFETY: By this function's contract it was written before, and is not written again.
         let first = unsafe { &*self.first.get() };
         let byte = first.byte(start)?;
@@ -197,9 +197,9 @@ impl Addresses {
     ///
     /// # Safety
     ///
-    /// As for [`Addresses::find_in_first`].
+    /// As for [`RegionIndex::find_in_primary`].
     #[inline(always)]
-    pub(super) unsafe fn object_in_first(
+    pub(super) unsafe fn object_in_primary(
         &self,
         start: NonNull<u8>,
         layout: &Layout,
@@ -208,7 +208,7 @@ impl Addresses {
         // not wait for it: which magazine it is, the processor knows from the size before.
         let class = Class::of_size(layout)?;
         // SAFETY: By this function's contract.
-        let (byte, frame) = unsafe { self.find_in_first(start) }?;
+        let (byte, frame) = unsafe { self.find_in_primary(start) }?;
         frame.has_object(class, byte).then_some(class)
     }
 
@@ -216,9 +216,9 @@ impl Addresses {
     ///
     /// # Safety
     ///
-    /// As for [`Addresses::find_in_first`].
+    /// As for [`RegionIndex::find_in_primary`].
     #[inline(always)]
-    pub(super) unsafe fn block_in_first(&self, start: NonNull<u8>) -> Option<Block> {
+    pub(super) unsafe fn block_in_primary(&self, start: NonNull<u8>) -> Option<Block> {
         // SAFETY: By this function's contract it was written before, and is not written again.
         let byte = unsafe { &*self.first.get() }.byte(start)?;
         let offset = Some(Offset::new(0, byte as u64));
@@ -226,7 +226,7 @@ impl Addresses {
     }
 
     /// Returns the byte that an address is in its region, and the frame of its page.
-    pub(super) fn find(&self, start: NonNull<u8>) -> Option<(usize, &Frame)> {
+    pub(super) fn find(&self, start: NonNull<u8>) -> Option<(usize, &PageDesc)> {
         self.views.iter().find_map(|view| view.find(start))
     }
 }
@@ -261,7 +261,7 @@ impl View {
 
     /// Returns the byte that an address is in the region, and the frame of its page.
     #[inline]
-    fn find(&self, start: NonNull<u8>) -> Option<(usize, &Frame)> {
+    fn find(&self, start: NonNull<u8>) -> Option<(usize, &PageDesc)> {
         let byte = self.byte(start.addr().get())?;
         let frames = self.frames.load(Relaxed);
         // SAFETY: By the type invariant: a region that has this byte has bytes.

@@ -9,7 +9,7 @@
 
 use core::alloc::Layout;
 
-use super::{
+use crate::hybrid::{
     buddy::{
         Work,
         order_of, //
@@ -39,7 +39,7 @@ use crate::{
 
 impl Heap {
     /// Allocates a block where [`Heap::serve`] refused to, and nothing can be had back.
-    pub(super) fn last_resort(
+    pub(in crate::hybrid) fn allocate_fallback(
         &mut self,
         layout: Layout,
         refusal: Refusal,
@@ -59,9 +59,9 @@ impl Heap {
             },
             None if layout.align() <= PAGE_BYTES => {
                 let pages = pages_of(&layout);
-                let page = (self.buddy).allocate_far(&mut self.frames, pages, work);
+                let page = (self.buddy).allocate_any_run(&mut self.frames, pages, work);
                 let page = page.ok_or(refusal)?;
-                self.hand_out(page, pages);
+                self.mark_allocated(page, pages);
                 *cost = served(Path::Buddy, None, Some(order_of(pages)), *work);
                 page.offset(0)
             }
@@ -79,23 +79,23 @@ impl Heap {
         cost: &mut Cost,
     ) -> Option<Offset> {
         let larger = Class::all().skip(class.index() + 1);
-        for lender in larger.filter(|lender| lender.bytes() % layout.align() == 0) {
+        for donor in larger.filter(|donor| donor.bytes() % layout.align() == 0) {
             let Self {
                 frames,
                 buddy,
                 classes,
                 ..
             } = self;
-            let slabs = &mut classes[lender.index()];
+            let slabs = &mut classes[donor.index()];
             if slabs.has_partial() {
                 let mut object = [Offset::new(0, 0)];
-                let (taken, _) = slabs.allocate(frames, buddy, lender, &mut object, work)?;
+                let (taken, _) = slabs.allocate(frames, buddy, donor, &mut object, work)?;
                 if taken == 0 {
                     // A slab whose bitmap is damaged. The check will say so.
                     return None;
                 }
                 self.borrowed[class.index()] += 1;
-                *cost = served(Path::Slab, Some(lender), None, *work);
+                *cost = served(Path::Slab, Some(donor), None, *work);
                 return Some(object[0]);
             }
         }
@@ -105,24 +105,24 @@ impl Heap {
     /// Takes back an object of a larger class than `class`, if such are out.
     ///
     /// A bad free with too small a size is not told from it then; the object is free all the same.
-    /// One with the lender's size is not told from that of the lender's own: the check finds it, when
+    /// One with the donor's size is not told from that of the donor's own: the check finds it, when
     /// fewer are out than were borrowed.
     ///
     /// # Errors
     ///
     /// [`BadFree::WrongSize`] when none are out, and what [`slab::find`] says.
-    pub(super) fn release_borrowed(
+    pub(in crate::hybrid) fn release_borrowed(
         &mut self,
         class: Class,
         object: Offset,
         work: &mut Work,
     ) -> Result<Class, BadFree> {
-        let lender = match slab::class_at(&self.frames, object) {
-            Some(lender) if lender > class && self.borrowed[class.index()] > 0 => lender,
+        let donor = match slab::class_at(&self.frames, object) {
+            Some(donor) if donor > class && self.borrowed[class.index()] > 0 => donor,
             _ => return Err(BadFree::WrongSize),
         };
-        self.release_objects(lender, &[object], work)?;
+        self.release_objects(donor, &[object], work)?;
         self.borrowed[class.index()] -= 1;
-        Ok(lender)
+        Ok(donor)
     }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Frames and lists, by example.
+//! PageDescs and lists, by example.
 
 use super::{
     frames,
@@ -9,20 +9,20 @@ use super::{
 use crate::{
     Offset,
     hybrid::{
-        frames::{
+        list::List,
+        page::{
             BITMAP_WORDS,
-            Frames,
-            Kind,
             Page,
+            PageDescs,
+            PageKind,
             REGION_PAGES_MAX, //
         },
-        links::List,
     },
 };
 use std::vec::Vec;
 
 /// Returns the blocks of a list, forwards, after comparing them with those backwards.
-fn blocks(frames: &Frames, list: &List) -> Vec<usize> {
+fn blocks(frames: &PageDescs, list: &List) -> Vec<usize> {
     let forwards: Vec<_> =
         core::iter::successors(list.first(), |page| frames.next(*page)).collect();
     let last = forwards.last().copied();
@@ -83,8 +83,8 @@ fn a_page_that_is_not_there_is_no_head_and_has_no_bitmap() {
     let mut frames = frames(&[4]);
     let wild = Page::from_bits(u32::MAX as usize).unwrap();
     for page in [page(4), Page::new(1, 0), page(REGION_PAGES_MAX - 1), wild] {
-        frames.set_kind(page, Kind::Large { pages: 1 });
-        assert_eq!(frames.kind(page), Kind::Tail);
+        frames.set_kind(page, PageKind::Large { pages: 1 });
+        assert_eq!(frames.kind(page), PageKind::Interior);
         assert!(frames.get(page).is_none() && frames.bits(page, 1).is_empty());
         assert_eq!((frames.next(page), frames.prev(page)), (None, None));
     }
@@ -123,10 +123,10 @@ fn a_page_is_found_from_any_of_its_bytes_and_back() {
 #[test]
 fn a_page_of_a_free_block_is_told_from_one_that_is_out() {
     let mut frames = frames(&[16]);
-    frames.set_kind(page(0), Kind::Large { pages: 5 });
-    frames.set_kind(page(5), Kind::Free { order: 0 });
-    frames.set_kind(page(6), Kind::Free { order: 1 });
-    frames.set_kind(page(8), Kind::Free { order: 3 });
+    frames.set_kind(page(0), PageKind::Large { pages: 5 });
+    frames.set_kind(page(5), PageKind::Free { order: 0 });
+    frames.set_kind(page(6), PageKind::Free { order: 1 });
+    frames.set_kind(page(8), PageKind::Free { order: 3 });
     let free: Vec<_> = (0..16)
         .filter(|index| frames.is_free(page(*index)))
         .collect();

@@ -7,15 +7,15 @@
 //! two blocks of each order, as no two buddies are both free; it is read off the frames, a block at
 //! a time, in both directions. How many are looked at is bounded.
 
-use super::{
+use crate::hybrid::{
     buddy::{
         Buddy,
         Work, //
     },
-    frames::{
-        Frames,
-        Kind,
+    page::{
         Page,
+        PageDescs,
+        PageKind,
         REGION_PAGES_SHIFT, //
     },
 };
@@ -36,9 +36,9 @@ struct Run {
 impl Buddy {
     /// Takes `pages` pages of a run that is better than the blocks of `order` that are as large:
     /// the shortest of a few that are long enough.
-    pub(super) fn allocate_near(
+    pub(in crate::hybrid) fn allocate_best_fit_run(
         &mut self,
-        frames: &mut Frames,
+        frames: &mut PageDescs,
         pages: usize,
         order: u32,
         work: &mut Work,
@@ -47,16 +47,17 @@ impl Buddy {
         let runs = self.runs(frames, half).take(NEAR);
         let enough = runs.filter(|run| run.pages >= pages);
         let shortest = enough.min_by_key(|run| run.pages)?.first;
-        self.take(frames, shortest, pages, work).then_some(shortest)
+        self.allocate_at(frames, shortest, pages, work)
+            .then_some(shortest)
     }
 
     /// Takes `pages` pages of any run, when no block has so many.
     ///
     /// The largest block of a run has a quarter of it at least: runs are looked for around such
     /// blocks.
-    pub(super) fn allocate_far(
+    pub(in crate::hybrid) fn allocate_any_run(
         &mut self,
-        frames: &mut Frames,
+        frames: &mut PageDescs,
         pages: usize,
         work: &mut Work,
     ) -> Option<Page> {
@@ -64,11 +65,12 @@ impl Buddy {
         let orders = (least..=REGION_PAGES_SHIFT).rev();
         let runs = orders.flat_map(|order| self.runs(frames, order));
         let found = runs.take(FAR).find(|run| run.pages >= pages)?.first;
-        self.take(frames, found, pages, work).then_some(found)
+        self.allocate_at(frames, found, pages, work)
+            .then_some(found)
     }
 
     /// Returns the runs that the free blocks of an order are in.
-    fn runs(&self, frames: &Frames, order: u32) -> impl Iterator<Item = Run> {
+    fn runs(&self, frames: &PageDescs, order: u32) -> impl Iterator<Item = Run> {
         let first = self.list(order as usize).first();
         let blocks = core::iter::successors(first, |block| frames.next(*block));
         blocks.map(move |block| run_around(frames, block, order))
@@ -76,11 +78,11 @@ impl Buddy {
 }
 
 /// Returns the run that a free block is in.
-fn run_around(frames: &Frames, block: Page, order: u32) -> Run {
+fn run_around(frames: &PageDescs, block: Page, order: u32) -> Run {
     let region_pages = frames.pages(block.region());
     let mut end = block.index() + (1 << order);
     while end < region_pages {
-        let Kind::Free { order } = frames.kind(Page::new(block.region(), end)) else {
+        let PageKind::Free { order } = frames.kind(Page::new(block.region(), end)) else {
             break;
         };
         end += 1 << order;
@@ -94,7 +96,7 @@ fn run_around(frames: &Frames, block: Page, order: u32) -> Run {
 }
 
 /// Returns the free block that ends just before `page`, if there is one.
-fn ends_at(frames: &Frames, page: Page) -> Option<Page> {
+fn ends_at(frames: &PageDescs, page: Page) -> Option<Page> {
     let last = page.index().checked_sub(1)?;
     // A block is aligned to its size, so it ends at a multiple of that.
     let orders = 0..=page.index().trailing_zeros().min(REGION_PAGES_SHIFT);
@@ -102,7 +104,7 @@ fn ends_at(frames: &Frames, page: Page) -> Option<Page> {
         .map(|order| (order, Page::new(page.region(), last >> order << order)))
         .find(|(order, head)| {
             frames.kind(*head)
-                == (Kind::Free {
+                == (PageKind::Free {
                     order: *order as u8,
                 })
         })

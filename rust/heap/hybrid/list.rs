@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Lists of blocks, by the links of their heads in the [`Frames`]: beside the pool, like all else.
+//! Lists of blocks, by the links of their heads in the [`PageDescs`]: beside the pool, like all else.
 
 use core::sync::atomic::{
     AtomicU32,
     Ordering::Relaxed, //
 };
 
-use super::frames::{
-    Frames,
+use super::page::{
     Page, //
+    PageDescs,
 };
 
 /// Neighbours in a list. Zeros are none.
 ///
-/// As with a [`Frame`], only who has the lock changes them, and they are used like plain words.
+/// As with a [`PageDesc`], only who has the lock changes them, and they are used like plain words.
 #[derive(Debug, Default)]
 pub(super) struct Links {
     prev: AtomicU32,
@@ -83,7 +83,7 @@ impl List {
     }
 }
 
-impl Frames {
+impl PageDescs {
     /// Changes the links of the page that a link names, and says whether the link names one.
     #[inline]
     fn with_links(&self, link: Link, change: impl FnOnce(&Links)) -> bool {

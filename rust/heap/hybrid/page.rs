@@ -14,7 +14,7 @@ use core::sync::atomic::{
     Ordering::Relaxed, //
 };
 
-use super::links::Links;
+use super::list::Links;
 use crate::{
     class::{
         Class,
@@ -118,11 +118,11 @@ impl Page {
 
 /// What a block of pages is, in the frame of its head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum PageKind {
     /// Not a head.
-    Tail,
+    Interior,
     /// Not a head, but a page of the slab whose head is `head` pages before.
-    Inner { class: Class, head: u8 },
+    SlabTail { class: Class, head: u8 },
     /// 2^`order` pages that the buddy system has.
     Free { order: u8 },
     /// Pages that were handed out as they are.
@@ -145,19 +145,19 @@ pub(super) enum Kind {
 ///
 /// What is not there is 0.
 #[derive(Debug, Default)]
-pub(super) struct Frame(AtomicU64);
+pub(super) struct PageDesc(AtomicU64);
 
-const _: () = assert!(size_of::<Frame>() == 8);
+const _: () = assert!(size_of::<PageDesc>() == 8);
 
 // The first code is behind all orders.
-const _: () = assert!(Frame::FREE as usize + (REGION_PAGES_SHIFT as usize) < Class::STRIDE);
+const _: () = assert!(PageDesc::FREE as usize + (REGION_PAGES_SHIFT as usize) < Class::STRIDE);
 
-impl Frame {
+impl PageDesc {
     const STATE_SHIFT: u32 = 16;
     const WORD_SHIFT: u32 = 32;
     /// Where in the state of a slab's page the number of pages before it begins.
     const HEAD_SHIFT: u32 = 12;
-    const TAIL: u16 = 0;
+    const INTERIOR: u16 = 0;
     const LARGE: u16 = 1;
     /// What is free of order 0; the other orders follow.
     const FREE: u16 = 2;
@@ -177,22 +177,22 @@ impl Frame {
 
     /// Returns what the frame says.
     #[inline]
-    pub(super) fn kind(&self) -> Kind {
+    pub(super) fn kind(&self) -> PageKind {
         let bits = self.load();
         let what = Self::what_in(bits);
         if let Some(class) = Class::of_code(what) {
             let state = (bits >> Self::STATE_SHIFT) as u16;
             return match (state >> Self::HEAD_SHIFT) as u8 {
-                0 => Kind::Slab { class, used: state },
-                head => Kind::Inner { class, head },
+                0 => PageKind::Slab { class, used: state },
+                head => PageKind::SlabTail { class, head },
             };
         }
         match what {
-            Self::TAIL => Kind::Tail,
-            Self::LARGE => Kind::Large {
+            Self::INTERIOR => PageKind::Interior,
+            Self::LARGE => PageKind::Large {
                 pages: Self::word_in(bits),
             },
-            free => Kind::Free {
+            free => PageKind::Free {
                 order: free.wrapping_sub(Self::FREE) as u8,
             },
         }
@@ -200,13 +200,13 @@ impl Frame {
 
     /// Returns the upper half of the frame of page `index`.
     #[inline]
-    fn word_of(index: usize, kind: Kind) -> u32 {
+    fn word_of(index: usize, kind: PageKind) -> u32 {
         let phase = |class: Class, head| class.phase(index.saturating_sub(head) << PAGE_SHIFT);
         match kind {
-            Kind::Tail | Kind::Free { .. } => 0,
-            Kind::Inner { class, head } => phase(class, usize::from(head)),
-            Kind::Large { pages } => pages,
-            Kind::Slab { class, .. } => phase(class, 0),
+            PageKind::Interior | PageKind::Free { .. } => 0,
+            PageKind::SlabTail { class, head } => phase(class, usize::from(head)),
+            PageKind::Large { pages } => pages,
+            PageKind::Slab { class, .. } => phase(class, 0),
         }
     }
 
@@ -241,40 +241,42 @@ impl Frame {
     /// Makes what is free no head.
     #[inline]
     pub(super) fn set_tail(&self) {
-        self.store(Self::bits(Self::TAIL, 0, 0));
+        self.store(Self::bits(Self::INTERIOR, 0, 0));
     }
 
     /// Makes the frame of page `index` say something else.
     #[inline]
-    fn set(&self, index: usize, kind: Kind) {
+    fn set(&self, index: usize, kind: PageKind) {
         let word = Self::word_of(index, kind);
         let (what, state) = match kind {
-            Kind::Tail => (Self::TAIL, 0),
-            Kind::Inner { class, head } => (class.code(), u16::from(head) << Self::HEAD_SHIFT),
-            Kind::Free { order } => (Self::FREE + u16::from(order), 0),
-            Kind::Large { .. } => (Self::LARGE, 0),
-            Kind::Slab { class, used } => (class.code(), used),
+            PageKind::Interior => (Self::INTERIOR, 0),
+            PageKind::SlabTail { class, head } => {
+                (class.code(), u16::from(head) << Self::HEAD_SHIFT)
+            }
+            PageKind::Free { order } => (Self::FREE + u16::from(order), 0),
+            PageKind::Large { .. } => (Self::LARGE, 0),
+            PageKind::Slab { class, used } => (class.code(), used),
         };
         self.store(Self::bits(what, state, word));
     }
 }
 
 /// The records of one region's pages.
-pub(super) struct Table {
-    pub(super) frames: &'static [Frame],
+pub(super) struct RegionMeta {
+    pub(super) frames: &'static [PageDesc],
     /// Of each page, the neighbours in the list that the block is in of which it is the head.
     pub(super) links: &'static [Links],
     /// Of each page, [`BITMAP_WORDS`]: a slab's are used together.
     pub(super) bits: &'static mut [u64],
 }
 
-impl Table {
+impl RegionMeta {
     /// The bytes that a page takes of it.
     pub(super) const PAGE_BYTES: usize =
-        size_of::<Frame>() + size_of::<Links>() + BITMAP_WORDS * size_of::<u64>();
+        size_of::<PageDesc>() + size_of::<Links>() + BITMAP_WORDS * size_of::<u64>();
 }
 
-impl Table {
+impl RegionMeta {
     /// The table of a region that is not there.
     const fn none() -> Self {
         Self {
@@ -286,20 +288,20 @@ impl Table {
 }
 
 /// The frames of all pages.
-pub(super) struct Frames {
-    tables: [Table; REGIONS_MAX],
+pub(super) struct PageDescs {
+    tables: [RegionMeta; REGIONS_MAX],
 }
 
-impl Frames {
+impl PageDescs {
     /// Returns the frames of no pages.
     pub(super) const fn new() -> Self {
         Self {
-            tables: [const { Table::none() }; REGIONS_MAX],
+            tables: [const { RegionMeta::none() }; REGIONS_MAX],
         }
     }
 
     /// Adds a region's table, which is as new.
-    pub(super) fn add(&mut self, region: usize, table: Table) {
+    pub(super) fn add(&mut self, region: usize, table: RegionMeta) {
         debug_assert!(table.links.len() == table.frames.len());
         debug_assert!(table.bits.len() == table.frames.len() * BITMAP_WORDS);
         self.tables[region] = table;
@@ -307,7 +309,7 @@ impl Frames {
 
     /// Returns a region's table. A link that was overwritten may name a region that cannot be.
     #[inline]
-    fn table(&self, region: usize) -> Option<&Table> {
+    fn table(&self, region: usize) -> Option<&RegionMeta> {
         self.tables.get(region)
     }
 
@@ -319,19 +321,19 @@ impl Frames {
 
     /// Returns a page's frame, if there is such a page.
     #[inline]
-    pub(super) fn get(&self, page: Page) -> Option<&Frame> {
+    pub(super) fn get(&self, page: Page) -> Option<&PageDesc> {
         self.table(page.region())?.frames.get(page.index())
     }
 
     /// Returns what the block is of which this page is the head.
     #[inline]
-    pub(super) fn kind(&self, page: Page) -> Kind {
-        self.get(page).map_or(Kind::Tail, Frame::kind)
+    pub(super) fn kind(&self, page: Page) -> PageKind {
+        self.get(page).map_or(PageKind::Interior, PageDesc::kind)
     }
 
     /// Says what the block is of which this page is the head.
     #[inline]
-    pub(super) fn set_kind(&mut self, page: Page, kind: Kind) {
+    pub(super) fn set_kind(&mut self, page: Page, kind: PageKind) {
         if let Some(frame) = self.get(page) {
             frame.set(page.index(), kind);
         }
@@ -339,18 +341,18 @@ impl Frames {
 
     /// Says whether a page's frame is in all what it is said to be: of a slab's page, also in what
     /// frees are compared with.
-    pub(super) fn is(&self, page: Page, kind: Kind) -> bool {
-        let word = Frame::word_of(page.index(), kind);
+    pub(super) fn is(&self, page: Page, kind: PageKind) -> bool {
+        let word = PageDesc::word_of(page.index(), kind);
         self.get(page)
-            .is_some_and(|frame| frame.kind() == kind && Frame::word_in(frame.load()) == word)
+            .is_some_and(|frame| frame.kind() == kind && PageDesc::word_in(frame.load()) == word)
     }
 
     /// Says how many objects are out of the slab that begins at `page`.
     #[inline]
     pub(super) fn set_used(&mut self, page: Page, used: u16) {
         if let Some(frame) = self.get(page) {
-            let others = frame.load() & !Frame::bits(0, u16::MAX, 0);
-            frame.store(others | Frame::bits(0, used, 0));
+            let others = frame.load() & !PageDesc::bits(0, u16::MAX, 0);
+            frame.store(others | PageDesc::bits(0, used, 0));
         }
     }
 
@@ -376,7 +378,7 @@ impl Frames {
     pub(super) fn is_free(&self, page: Page) -> bool {
         (0..=REGION_PAGES_SHIFT).any(|order| {
             let head = Page::new(page.region(), page.index() >> order << order);
-            self.kind(head) == (Kind::Free { order: order as u8 })
+            self.kind(head) == (PageKind::Free { order: order as u8 })
         })
     }
 
@@ -384,6 +386,6 @@ impl Frames {
     #[cfg(test)]
     pub(super) fn damage_word(&mut self, page: Page, wrong: u32) {
         let frame = self.get(page).unwrap();
-        frame.store(frame.load() ^ Frame::bits(0, 0, wrong));
+        frame.store(frame.load() ^ PageDesc::bits(0, 0, wrong));
     }
 }
