@@ -116,20 +116,20 @@ impl Buddy {
 
     /// Puts a block into the list of its order. O(1).
     #[inline]
-    fn insert(&mut self, frames: &mut PageDescs, page: Page, order: u32) {
+    fn insert(&mut self, descs: &mut PageDescs, page: Page, order: u32) {
         // INVARIANT: Descriptor, list and bit are all set here.
-        frames.set_kind(page, PageKind::Free { order: order as u8 });
-        frames.push(&mut self.lists[order as usize], page);
+        descs.set_kind(page, PageKind::Free { order: order as u8 });
+        descs.push(&mut self.lists[order as usize], page);
         self.orders |= 1 << order;
     }
 
     /// Removes a block from the list of its order. O(1).
     #[inline]
-    fn remove(&mut self, frames: &mut PageDescs, page: Page, order: u32) {
+    fn remove(&mut self, descs: &mut PageDescs, page: Page, order: u32) {
         // INVARIANT: Descriptor, list and bit are all cleared here.
-        frames.set_kind(page, PageKind::Interior);
+        descs.set_kind(page, PageKind::Interior);
         let list = &mut self.lists[order as usize];
-        frames.unlink(list, page);
+        descs.unlink(list, page);
         if list.len == 0 {
             self.orders &= !(1 << order);
         }
@@ -141,7 +141,7 @@ impl Buddy {
     #[inline]
     pub(super) fn allocate(
         &mut self,
-        frames: &mut PageDescs,
+        descs: &mut PageDescs,
         pages: usize,
         align_order: u32,
         end: End,
@@ -157,15 +157,15 @@ impl Buddy {
         }
         let mut found = order + candidates.trailing_zeros();
         let mut page = self.lists[found as usize].first()?;
-        self.remove(frames, page, found);
+        self.remove(descs, page, found);
         while found > order {
             found -= 1;
             work.splits += 1;
             let upper = page.after(1 << found);
             match end {
-                End::Low => self.insert(frames, upper, found),
+                End::Low => self.insert(descs, upper, found),
                 End::High => {
-                    self.insert(frames, page, found);
+                    self.insert(descs, page, found);
                     page = upper;
                 }
             }
@@ -178,7 +178,7 @@ impl Buddy {
         let mut rest = pages;
         while rest < 1 << order {
             let order = rest.trailing_zeros();
-            self.insert(frames, page.after(rest), order);
+            self.insert(descs, page.after(rest), order);
             rest += 1 << order;
         }
         Some(page)
@@ -191,7 +191,7 @@ impl Buddy {
     #[inline]
     pub(super) fn release(
         &mut self,
-        frames: &mut PageDescs,
+        descs: &mut PageDescs,
         page: Page,
         pages: usize,
         work: &mut Work,
@@ -201,31 +201,25 @@ impl Buddy {
         while index < end {
             let fits = (end - index).ilog2();
             let order = fits.min((index | 1 << REGION_PAGES_SHIFT).trailing_zeros());
-            self.coalesce(frames, Page::new(page.region(), index), order, work);
+            self.coalesce(descs, Page::new(page.region(), index), order, work);
             index += 1 << order;
         }
     }
 
     /// Coalesces a block, which is in no list, with its buddy as long as that is free, and puts the
     /// result into a list.
-    fn coalesce(
-        &mut self,
-        frames: &mut PageDescs,
-        mut page: Page,
-        mut order: u32,
-        work: &mut Work,
-    ) {
+    fn coalesce(&mut self, descs: &mut PageDescs, mut page: Page, mut order: u32, work: &mut Work) {
         while order < REGION_PAGES_SHIFT {
             let buddy = page.buddy(order);
-            if frames.kind(buddy) != (PageKind::Free { order: order as u8 }) {
+            if descs.kind(buddy) != (PageKind::Free { order: order as u8 }) {
                 break;
             }
-            self.remove(frames, buddy, order);
+            self.remove(descs, buddy, order);
             work.merges += 1;
             page = page.min(buddy);
             order += 1;
         }
-        self.insert(frames, page, order);
+        self.insert(descs, page, order);
     }
 
     /// Allocates the `pages` pages from `page` on, if they are free, whatever blocks they are in, and
@@ -234,13 +228,13 @@ impl Buddy {
     /// `page` follows an allocated block. O(log n) blocks are looked at, each in O(log n).
     pub(super) fn allocate_at(
         &mut self,
-        frames: &mut PageDescs,
+        descs: &mut PageDescs,
         page: Page,
         pages: usize,
         work: &mut Work,
     ) -> bool {
         let end = page.index() + pages;
-        if end > frames.pages(page.region()) {
+        if end > descs.pages(page.region()) {
             return false;
         }
         // A free page behind an allocated block is the first of a free block, and so is a free page
@@ -248,7 +242,7 @@ impl Buddy {
         let mut past = page.index();
         while past < end {
             let block = Page::new(page.region(), past);
-            let PageKind::Free { order } = frames.kind(block) else {
+            let PageKind::Free { order } = descs.kind(block) else {
                 return false;
             };
             past += 1 << order;
@@ -257,10 +251,10 @@ impl Buddy {
         let mut index = page.index();
         while index < end {
             let block = Page::new(page.region(), index);
-            let PageKind::Free { order } = frames.kind(block) else {
+            let PageKind::Free { order } = descs.kind(block) else {
                 return false;
             };
-            self.remove(frames, block, order.into());
+            self.remove(descs, block, order.into());
             index += 1 << order;
             if index > end {
                 // As in `allocate`: the last block is split down to where the allocated pages end.
@@ -268,7 +262,7 @@ impl Buddy {
             }
         }
         if past > end {
-            self.release(frames, Page::new(page.region(), end), past - end, work);
+            self.release(descs, Page::new(page.region(), end), past - end, work);
         }
         true
     }

@@ -23,8 +23,8 @@ use super::{
     },
     heap::pages_of,
     inspect::check_magazines::MAGAZINES,
-    list::Links,
     magazine::MagazineKind,
+    page::Links,
     page::{
         BITMAP_WORDS,
         PageDesc,
@@ -220,29 +220,25 @@ unsafe impl<L: Lock<State> + Sync, P: PerCpu<CpuCache>> Engine for Hybrid<L, P> 
         if bytes == 0 || bytes % PAGE_BYTES != 0 || pages > REGION_PAGES_MAX {
             return Err(RegionError::BadLength);
         }
-        let frames = table.cast::<PageDesc>();
+        let descs = table.cast::<PageDesc>();
         // SAFETY: In the table, by its length.
-        let links = unsafe { frames.add(pages) }.cast::<Links>();
+        let links = unsafe { descs.add(pages) }.cast::<Links>();
         // SAFETY: As above.
         let bits = unsafe { links.add(pages) }.cast::<u64>();
-        // SAFETY: The table begins with room for so many frames, is aligned for them, and zeros are
-        // frames; it is the engine's as long as it lives.
-        let frames = unsafe { slice::from_raw_parts(frames.as_ptr(), pages) };
+        // SAFETY: The table begins with room for so many descs, is aligned for them, and zeros are
+        // descs; it is the engine's as long as it lives.
+        let descs = unsafe { slice::from_raw_parts(descs.as_ptr(), pages) };
         // SAFETY: As above, of the links that follow.
         let links = unsafe { slice::from_raw_parts(links.as_ptr(), pages) };
         // SAFETY: As above, of the bitmaps that follow, and nobody else has them.
         let bits = unsafe { slice::from_raw_parts_mut(bits.as_ptr(), pages * BITMAP_WORDS) };
         self.state.with(|state| {
             let region = state.regions.add(address, bytes)?;
-            // SAFETY: By this function's contract; the number is new, and the frames are as many, which
+            // SAFETY: By this function's contract; the number is new, and the descs are as many, which
             // was compared above.
-            unsafe { self.addresses.add(region, start, bytes, frames) };
+            unsafe { self.addresses.add(region, start, bytes, descs) };
             let align_order = (address / PAGE_BYTES).trailing_zeros();
-            let table = RegionMeta {
-                frames,
-                links,
-                bits,
-            };
+            let table = RegionMeta { descs, links, bits };
             state.heap.add(usize::from(region), table, align_order);
             self.capacity
                 .store(state.regions.bytes(), Ordering::Relaxed);

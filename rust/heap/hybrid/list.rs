@@ -1,67 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Lists of blocks, by the links of their heads in the [`PageDescs`]: beside the pool, like all else.
-
-use core::sync::atomic::{
-    AtomicU32,
-    Ordering::Relaxed, //
-};
+//! Doubly linked lists of blocks, by the links of their first pages in [`PageDescs`].
 
 use super::page::{
+    Link,
+    Links,
     Page, //
     PageDescs,
 };
 
-/// Neighbours in a list. Zeros are none.
-///
-/// As with a [`PageDesc`], only who has the lock changes them, and they are used like plain words.
-#[derive(Debug, Default)]
-pub(super) struct Links {
-    prev: AtomicU32,
-    next: AtomicU32,
-}
-
-impl Links {
-    #[inline]
-    fn prev(&self) -> Link {
-        Link(self.prev.load(Relaxed))
-    }
-
-    #[inline]
-    fn next(&self) -> Link {
-        Link(self.next.load(Relaxed))
-    }
-
-    #[inline]
-    fn set_prev(&self, prev: Link) {
-        self.prev.store(prev.0, Relaxed);
-    }
-
-    #[inline]
-    fn set_next(&self, next: Link) {
-        self.next.store(next.0, Relaxed);
-    }
-}
-
-/// A page or none, in four bytes: the number of the page and one, or zero.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Link(u32);
-
-impl From<Option<Page>> for Link {
-    #[inline]
-    fn from(page: Option<Page>) -> Self {
-        Self(page.map_or(0, |page| page.to_bits() as u32))
-    }
-}
-
-impl From<Link> for Option<Page> {
-    #[inline]
-    fn from(link: Link) -> Self {
-        Page::from_bits(link.0 as usize)
-    }
-}
-
-/// A list of blocks, by their heads.
+/// A list of blocks, by their first pages.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct List {
     first: Link,
@@ -72,7 +20,7 @@ pub(super) struct List {
 impl List {
     /// A list without blocks.
     pub(super) const EMPTY: Self = Self {
-        first: Link(0),
+        first: Link::NONE,
         len: 0,
     };
 
@@ -129,12 +77,5 @@ impl PageDescs {
     /// Returns the block before `page` in its list.
     pub(super) fn prev(&self, page: Page) -> Option<Page> {
         self.links(page)?.prev().into()
-    }
-
-    /// Lends the links of a page, the one before and the one after, to be damaged.
-    #[cfg(test)]
-    pub(super) fn damage(&self, page: Page) -> (&AtomicU32, &AtomicU32) {
-        let links = self.links(page).unwrap();
-        (&links.prev, &links.next)
     }
 }

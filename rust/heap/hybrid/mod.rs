@@ -15,7 +15,7 @@
 //! larger ─────────────────────────────▶ whole pages ◀─┤
 //!                                                     │
 //!  pool    │ 0 │ 1 │ 2 │ 3 │ 4 │ 5 │ 6 │ 7 │ …  nothing of ours in it   buddy system
-//!  frames  │Slab 64 │Slab 3072 ◀ ◀ │Free 1  ◀ │Large 3 …               8 bytes a page
+//!  descs  │Slab 64 │Slab 3072 ◀ ◀ │Free 1  ◀ │Large 3 …               8 bytes a page
 //!  links   │  lists of partial slabs and of free blocks                 8 bytes a page
 //!  bitmaps │1101…│        │101│                                        64 bytes a page
 //! ```
@@ -28,18 +28,18 @@
 //! | grows by 64 objects | by the fewest pages that waste an eighth at most; by a single page when there is no more | `class`, `heap` |
 //! | keeps slabs for ever | gives an empty slab back; keeps one of each class, until memory is short or nothing else is out | `slab`, `kept` |
 //! | links in free blocks | a bitmap beside the pool, which also knows a bad free | `slab` |
-//! | looks for a buddy in a list | reads it off the buddy's frame | `frames`, `buddy` |
+//! | looks for a buddy in a list | reads it off the buddy's frame | `descs`, `buddy` |
 //! | merges as far as it goes | merges a step or two in each free, and the rest in the next | `buddy` |
 //! | powers of two for what is large | whole pages; the rest of a block goes back at once, and serves with what lies beside it | `buddy`, `runs` |
 //! | buddies by address | by place in the region: the same trace has the same offsets anywhere | `buddy` |
 //! | moves what grows | takes the pages behind a block, if they are free, or kept and there is no room for a copy; slabs keep to the other end | `buddy`, `release` |
 //! | refuses when a list is empty | looks at larger classes and at runs of any position first; says why, and how much in pieces the pool is | `allocate_fallback`, `runs` |
 //! | counts slab memory twice | total is used, cached and free | `figures` |
-//! | believes every free | refuses what is foreign, interior or of another size, and names it; a double free when it reaches the slab | `frames`, `slab`, `release` |
+//! | believes every free | refuses what is foreign, interior or of another size, and names it; a double free when it reaches the slab | `descs`, `slab`, `release` |
 //!
 //! The ideas are old. Objects in slabs that come and go are Bonwick's (The Slab Allocator, 1994);
 //! magazines are his and Adams's (Magazines and Vmem, 2001), and SLUB's sheaves their like; the
-//! buddy system is Knuth's (TAOCP 1, 2.5); frames and lists by order are what Linux's page
+//! buddy system is Knuth's (TAOCP 1, 2.5); descs and lists by order are what Linux's page
 //! allocator made of it; partial slabs in place of full and empty ones are SLUB's.
 //!
 //! # What a request goes through
@@ -63,7 +63,7 @@
 //!
 //! # Drawbacks
 //!
-//! - Records take memory beside the pool, used or not: 16 bytes a page for frames and links (0.4 %),
+//! - Records take memory beside the pool, used or not: 16 bytes a page for descs and links (0.4 %),
 //!   64 for bitmaps (1.6 %), which are as large as slabs of the smallest class need them; and for each
 //!   CPU's magazines from 3 KiB (a pool of 32 KiB) to 19 KiB (from 900 KiB on).
 //! - A CPU's magazines serve no other CPU: a program that frees on another CPU than it allocates on
@@ -107,8 +107,6 @@ mod refill;
 #[forbid(unsafe_code)]
 mod refine;
 mod region_index;
-#[forbid(unsafe_code)]
-mod release;
 #[forbid(unsafe_code)]
 mod slab;
 #[forbid(unsafe_code)]

@@ -1,20 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The frame table: one record for each page of the pool, outside of it.
+//! Page descriptors: the metadata of each page of the pool, outside of the pool.
 //!
-//! The pool is cut into blocks of whole pages without a gap. The first page of a block is its
-//! head, whose frame says what the block is; the frames of the others say that they are not heads.
-//! Whatever becomes of a block, its pages never have to be visited one by one.
+//! The pool is cut into blocks of whole pages without a gap. The descriptor of a block's first page,
+//! its head, says what the block is. The descriptors of the other pages say that they are interior
+//! pages, and no operation ever visits all pages of a block.
 //!
-//! This is the page metadata of a modern kernel (`struct page`, `struct slab` in Linux), cut down
-//! to what an allocator needs.
+//! ```text
+//! page        0         1         2        3        4          5        6
+//! descriptor │Large 3  │Interior │Interior│Free 0  │Slab 3072 │SlabTail│SlabTail│
+//! ```
+//!
+//! They are cut down from `struct page` and `struct slab` of Linux to what an allocator needs.
 
 use core::sync::atomic::{
+    AtomicU32,
     AtomicU64,
     Ordering::Relaxed, //
 };
 
-use super::list::Links;
 use crate::{
     class::{
         Class,
@@ -116,53 +120,53 @@ impl Page {
     }
 }
 
-/// What a block of pages is, in the frame of its head.
+/// The use of a page, as its descriptor says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PageKind {
-    /// Not a head.
+    /// A page in a block of whole pages, live or free, that is not the first.
     Interior,
-    /// Not a head, but a page of the slab whose head is `head` pages before.
+    /// A page of a slab that is not the first. The first one is `head` pages before.
     SlabTail { class: Class, head: u8 },
-    /// 2^`order` pages that the buddy system has.
+    /// The first of 2^`order` free pages.
     Free { order: u8 },
-    /// Pages that were handed out as they are.
+    /// The first of the `pages` pages of a live block.
     Large { pages: u32 },
-    /// A slab, of whose objects `used` are out.
+    /// The first page of a slab, with `used` live objects.
     Slab { class: Class, used: u16 },
 }
 
-/// The record of a page. Zeros are that of a page that is no head.
+/// The descriptor of a page. Zero is [`PageKind::Interior`].
 ///
-/// It is an atomic, which is used like a plain word: only who has the lock changes a frame, but any
-/// CPU may read what it says of a block that nobody else can free meanwhile.
+/// ```text
+///             63        32 31      16 15        0
+///  Interior  │     0     │     0    │     0     │
+///  Large     │   pages   │     0    │     1     │
+///  Free      │     0     │     0    │ 2 + order │
+///  Slab      │   phase   │   used   │ class code│   codes are multiples of 32, from 32 on
+///  SlabTail  │   phase   │head << 12│ class code│   phase: Class::phase, by which a free is checked
+/// ```
 ///
-/// From the lowest bits on, it has:
-/// - 16 bits that say *what* it is: the code of the class of whose slab this is a page, or one of the
-///   constants, which are no codes; of what is free with its order.
-/// - 16 bits of a slab's *state*: how many of its pages are before this one, and in the first how many
-///   objects are out.
-/// - 32 bits that are the pages of what was handed out, or of a slab's page [`Class::phase`].
-///
-/// What is not there is 0.
+/// The word is atomic, and used like a plain one: only the holder of the lock changes it, but any CPU
+/// may read what it says of a block that nobody else can free meanwhile.
 #[derive(Debug, Default)]
 pub(super) struct PageDesc(AtomicU64);
 
 const _: () = assert!(size_of::<PageDesc>() == 8);
 
-// The first code is behind all orders.
+// The codes of classes are larger than those of all orders.
 const _: () = assert!(PageDesc::FREE as usize + (REGION_PAGES_SHIFT as usize) < Class::STRIDE);
 
 impl PageDesc {
     const STATE_SHIFT: u32 = 16;
-    const WORD_SHIFT: u32 = 32;
-    /// Where in the state of a slab's page the number of pages before it begins.
+    const PAYLOAD_SHIFT: u32 = 32;
+    /// The lowest bit of `head` within the 16 bits of the state.
     const HEAD_SHIFT: u32 = 12;
     const INTERIOR: u16 = 0;
     const LARGE: u16 = 1;
-    /// What is free of order 0; the other orders follow.
+    /// The tag of a free block of order 0. The tags of the other orders follow.
     const FREE: u16 = 2;
 
-    /// Says whether a block of `pages` pages begins here.
+    /// Says whether the page is the first of a live block of `pages` pages.
     #[inline]
     pub(super) fn is_large(&self, pages: usize) -> bool {
         u32::try_from(pages).is_ok_and(|pages| self.load() == Self::bits(Self::LARGE, 0, pages))
@@ -172,25 +176,25 @@ impl PageDesc {
     #[inline]
     pub(super) fn has_object(&self, class: Class, byte: usize) -> bool {
         let bits = self.load();
-        Self::what_in(bits) == class.code() && class.begins(byte, bits)
+        Self::tag_in(bits) == class.code() && class.begins(byte, bits)
     }
 
-    /// Returns what the frame says.
+    /// Returns the use of the page.
     #[inline]
     pub(super) fn kind(&self) -> PageKind {
         let bits = self.load();
-        let what = Self::what_in(bits);
-        if let Some(class) = Class::of_code(what) {
+        let tag = Self::tag_in(bits);
+        if let Some(class) = Class::of_code(tag) {
             let state = (bits >> Self::STATE_SHIFT) as u16;
             return match (state >> Self::HEAD_SHIFT) as u8 {
                 0 => PageKind::Slab { class, used: state },
                 head => PageKind::SlabTail { class, head },
             };
         }
-        match what {
+        match tag {
             Self::INTERIOR => PageKind::Interior,
             Self::LARGE => PageKind::Large {
-                pages: Self::word_in(bits),
+                pages: Self::payload_in(bits),
             },
             free => PageKind::Free {
                 order: free.wrapping_sub(Self::FREE) as u8,
@@ -198,9 +202,9 @@ impl PageDesc {
         }
     }
 
-    /// Returns the upper half of the frame of page `index`.
+    /// Returns the upper half of the descriptor of page `index`.
     #[inline]
-    fn word_of(index: usize, kind: PageKind) -> u32 {
+    fn payload_of(index: usize, kind: PageKind) -> u32 {
         let phase = |class: Class, head| class.phase(index.saturating_sub(head) << PAGE_SHIFT);
         match kind {
             PageKind::Interior | PageKind::Free { .. } => 0,
@@ -220,35 +224,35 @@ impl PageDesc {
         self.0.store(bits, Relaxed);
     }
 
-    /// Puts a frame together.
+    /// Returns a descriptor's word.
     #[inline]
-    const fn bits(what: u16, state: u16, word: u32) -> u64 {
-        (word as u64) << Self::WORD_SHIFT | (state as u64) << Self::STATE_SHIFT | what as u64
+    const fn bits(tag: u16, state: u16, word: u32) -> u64 {
+        (word as u64) << Self::PAYLOAD_SHIFT | (state as u64) << Self::STATE_SHIFT | tag as u64
     }
 
-    /// Returns what it is: a code, or one of the constants.
+    /// Returns the tag: the code of a class, or one of the constants.
     #[inline]
-    const fn what_in(bits: u64) -> u16 {
+    const fn tag_in(bits: u64) -> u16 {
         bits as u16
     }
 
     /// Returns the upper half.
     #[inline]
-    const fn word_in(bits: u64) -> u32 {
-        (bits >> Self::WORD_SHIFT) as u32
+    const fn payload_in(bits: u64) -> u32 {
+        (bits >> Self::PAYLOAD_SHIFT) as u32
     }
 
-    /// Makes what is free no head.
+    /// Makes the page an interior one.
     #[inline]
-    pub(super) fn set_tail(&self) {
+    pub(super) fn set_interior(&self) {
         self.store(Self::bits(Self::INTERIOR, 0, 0));
     }
 
-    /// Makes the frame of page `index` say something else.
+    /// Sets the use of page `index`, whose descriptor this is.
     #[inline]
     fn set(&self, index: usize, kind: PageKind) {
-        let word = Self::word_of(index, kind);
-        let (what, state) = match kind {
+        let word = Self::payload_of(index, kind);
+        let (tag, state) = match kind {
             PageKind::Interior => (Self::INTERIOR, 0),
             PageKind::SlabTail { class, head } => {
                 (class.code(), u16::from(head) << Self::HEAD_SHIFT)
@@ -257,123 +261,175 @@ impl PageDesc {
             PageKind::Large { .. } => (Self::LARGE, 0),
             PageKind::Slab { class, used } => (class.code(), used),
         };
-        self.store(Self::bits(what, state, word));
+        self.store(Self::bits(tag, state, word));
     }
 }
 
-/// The records of one region's pages.
+/// The neighbours of a block in its list. Zeros are none.
+///
+/// As with a [`PageDesc`], only the holder of the lock changes them, and they are used like plain words.
+#[derive(Debug, Default)]
+pub(super) struct Links {
+    prev: AtomicU32,
+    next: AtomicU32,
+}
+
+impl Links {
+    #[inline]
+    pub(super) fn prev(&self) -> Link {
+        Link(self.prev.load(Relaxed))
+    }
+
+    #[inline]
+    pub(super) fn next(&self) -> Link {
+        Link(self.next.load(Relaxed))
+    }
+
+    #[inline]
+    pub(super) fn set_prev(&self, prev: Link) {
+        self.prev.store(prev.0, Relaxed);
+    }
+
+    #[inline]
+    pub(super) fn set_next(&self, next: Link) {
+        self.next.store(next.0, Relaxed);
+    }
+}
+
+/// A page or none, in four bytes: one more than the number of the page, or zero.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Link(u32);
+
+impl Link {
+    /// No page.
+    pub(super) const NONE: Self = Self(0);
+}
+
+impl From<Option<Page>> for Link {
+    #[inline]
+    fn from(page: Option<Page>) -> Self {
+        Self(page.map_or(0, |page| page.to_bits() as u32))
+    }
+}
+
+impl From<Link> for Option<Page> {
+    #[inline]
+    fn from(link: Link) -> Self {
+        Page::from_bits(link.0 as usize)
+    }
+}
+
+/// The metadata of one region's pages.
 pub(super) struct RegionMeta {
-    pub(super) frames: &'static [PageDesc],
-    /// Of each page, the neighbours in the list that the block is in of which it is the head.
+    pub(super) descs: &'static [PageDesc],
+    /// For each page that is the first of a block, the neighbours of that block in its list.
     pub(super) links: &'static [Links],
-    /// Of each page, [`BITMAP_WORDS`]: a slab's are used together.
+    /// [`BITMAP_WORDS`] for each page. A slab's bitmap begins with those of its first page.
     pub(super) bits: &'static mut [u64],
 }
 
 impl RegionMeta {
-    /// The bytes that a page takes of it.
+    /// The bytes of metadata for a page.
     pub(super) const PAGE_BYTES: usize =
         size_of::<PageDesc>() + size_of::<Links>() + BITMAP_WORDS * size_of::<u64>();
-}
 
-impl RegionMeta {
-    /// The table of a region that is not there.
+    /// The metadata of a region that does not exist.
     const fn none() -> Self {
         Self {
-            frames: &[],
+            descs: &[],
             links: &[],
             bits: &mut [],
         }
     }
 }
 
-/// The frames of all pages.
+/// The descriptors of all pages, and their links and bitmaps.
 pub(super) struct PageDescs {
-    tables: [RegionMeta; REGIONS_MAX],
+    regions: [RegionMeta; REGIONS_MAX],
 }
 
 impl PageDescs {
-    /// Returns the frames of no pages.
+    /// Returns the descriptors of no pages.
     pub(super) const fn new() -> Self {
         Self {
-            tables: [const { RegionMeta::none() }; REGIONS_MAX],
+            regions: [const { RegionMeta::none() }; REGIONS_MAX],
         }
     }
 
-    /// Adds a region's table, which is as new.
-    pub(super) fn add(&mut self, region: usize, table: RegionMeta) {
-        debug_assert!(table.links.len() == table.frames.len());
-        debug_assert!(table.bits.len() == table.frames.len() * BITMAP_WORDS);
-        self.tables[region] = table;
+    /// Adds a region's metadata, which is all zeros.
+    pub(super) fn add(&mut self, region: usize, meta: RegionMeta) {
+        debug_assert!(meta.links.len() == meta.descs.len());
+        debug_assert!(meta.bits.len() == meta.descs.len() * BITMAP_WORDS);
+        self.regions[region] = meta;
     }
 
-    /// Returns a region's table. A link that was overwritten may name a region that cannot be.
+    /// Returns a region's metadata. A damaged link may name a region that does not exist.
     #[inline]
-    fn table(&self, region: usize) -> Option<&RegionMeta> {
-        self.tables.get(region)
+    fn region(&self, region: usize) -> Option<&RegionMeta> {
+        self.regions.get(region)
     }
 
     /// Returns how many pages a region has.
     #[inline]
     pub(super) fn pages(&self, region: usize) -> usize {
-        self.table(region).map_or(0, |table| table.frames.len())
+        self.region(region).map_or(0, |meta| meta.descs.len())
     }
 
-    /// Returns a page's frame, if there is such a page.
+    /// Returns a page's descriptor, if there is such a page.
     #[inline]
     pub(super) fn get(&self, page: Page) -> Option<&PageDesc> {
-        self.table(page.region())?.frames.get(page.index())
+        self.region(page.region())?.descs.get(page.index())
     }
 
-    /// Returns what the block is of which this page is the head.
+    /// Returns the use of a page. A page that does not exist is an interior one.
     #[inline]
     pub(super) fn kind(&self, page: Page) -> PageKind {
         self.get(page).map_or(PageKind::Interior, PageDesc::kind)
     }
 
-    /// Says what the block is of which this page is the head.
+    /// Sets the use of a page.
     #[inline]
     pub(super) fn set_kind(&mut self, page: Page, kind: PageKind) {
-        if let Some(frame) = self.get(page) {
-            frame.set(page.index(), kind);
+        if let Some(desc) = self.get(page) {
+            desc.set(page.index(), kind);
         }
     }
 
-    /// Says whether a page's frame is in all what it is said to be: of a slab's page, also in what
-    /// frees are compared with.
+    /// Says whether a page's descriptor is exactly that of `kind`, the upper half included.
     pub(super) fn is(&self, page: Page, kind: PageKind) -> bool {
-        let word = PageDesc::word_of(page.index(), kind);
+        let word = PageDesc::payload_of(page.index(), kind);
         self.get(page)
-            .is_some_and(|frame| frame.kind() == kind && PageDesc::word_in(frame.load()) == word)
+            .is_some_and(|desc| desc.kind() == kind && PageDesc::payload_in(desc.load()) == word)
     }
 
-    /// Says how many objects are out of the slab that begins at `page`.
+    /// Sets the number of live objects of the slab that begins at `page`.
     #[inline]
     pub(super) fn set_used(&mut self, page: Page, used: u16) {
-        if let Some(frame) = self.get(page) {
-            let others = frame.load() & !PageDesc::bits(0, u16::MAX, 0);
-            frame.store(others | PageDesc::bits(0, used, 0));
+        if let Some(desc) = self.get(page) {
+            let others = desc.load() & !PageDesc::bits(0, u16::MAX, 0);
+            desc.store(others | PageDesc::bits(0, used, 0));
         }
     }
 
-    /// Returns the first word of the bitmap of the slab that begins at `page`, and the rest.
+    /// Returns the first `words` words of the bitmap of the slab that begins at `page`.
     #[inline]
     pub(super) fn bits(&mut self, page: Page, words: usize) -> &mut [u64] {
         let start = page.index() * BITMAP_WORDS;
-        let table = self.tables.get_mut(page.region());
-        let bits = table.and_then(|table| table.bits.get_mut(start..start + words));
+        let meta = self.regions.get_mut(page.region());
+        let bits = meta.and_then(|meta| meta.bits.get_mut(start..start + words));
         bits.unwrap_or_default()
     }
 
     /// Returns a page's links, if there is such a page.
     #[inline]
     pub(super) fn links(&self, page: Page) -> Option<&Links> {
-        self.table(page.region())?.links.get(page.index())
+        self.region(page.region())?.links.get(page.index())
     }
 
-    /// Says whether a page, which is no head, is in a free block.
+    /// Says whether an interior page is in a free block.
     ///
-    /// Tries every head that such a block could have: for refusals, not for the fast path.
+    /// O(log n), which is for frees that are refused: tries every first page that such a block could
+    /// have.
     #[cold]
     pub(super) fn is_free(&self, page: Page) -> bool {
         (0..=REGION_PAGES_SHIFT).any(|order| {
@@ -382,10 +438,17 @@ impl PageDescs {
         })
     }
 
-    /// Turns bits of the upper half of a page's frame.
+    /// Lends the links of a page, the one before and the one after, to be damaged.
+    #[cfg(test)]
+    pub(super) fn damage(&self, page: Page) -> (&AtomicU32, &AtomicU32) {
+        let links = self.links(page).unwrap();
+        (&links.prev, &links.next)
+    }
+
+    /// Flips bits of the upper half of a page's descriptor.
     #[cfg(test)]
     pub(super) fn damage_word(&mut self, page: Page, wrong: u32) {
-        let frame = self.get(page).unwrap();
-        frame.store(frame.load() ^ PageDesc::bits(0, 0, wrong));
+        let desc = self.get(page).unwrap();
+        desc.store(desc.load() ^ PageDesc::bits(0, 0, wrong));
     }
 }

@@ -42,13 +42,13 @@ use crate::{
 ///
 /// # Invariants
 ///
-/// Where `bytes` is not 0, there are so many bytes at `start`, and a frame at `frames` for each
+/// Where `bytes` is not 0, there are so many bytes at `start`, and a frame at `descs` for each
 /// page of them, for as long as the engine lives; neither changes any more. They are fewer than an
 /// [`Offset`] has room for.
 struct View {
     bytes: AtomicUsize,
     start: AtomicPtr<u8>,
-    frames: AtomicPtr<PageDesc>,
+    descs: AtomicPtr<PageDesc>,
 }
 
 /// The first region once more, for those who have a block: it was there before.
@@ -59,7 +59,7 @@ struct View {
 struct First {
     bytes: usize,
     start: usize,
-    frames: *const PageDesc,
+    descs: *const PageDesc,
 }
 
 /// All regions.
@@ -83,14 +83,14 @@ impl RegionIndex {
             first: UnsafeCell::new(First {
                 bytes: 0,
                 start: 0,
-                frames: ptr::null(),
+                descs: ptr::null(),
             }),
             // INVARIANT: There are no bytes.
             views: [const {
                 View {
                     bytes: AtomicUsize::new(0),
                     start: AtomicPtr::new(ptr::null_mut()),
-                    frames: AtomicPtr::new(ptr::null_mut()),
+                    descs: AtomicPtr::new(ptr::null_mut()),
                 }
             }; REGIONS_MAX],
         }
@@ -101,7 +101,7 @@ impl RegionIndex {
     /// # Safety
     ///
     /// - The range is the engine's for as long as it lives, and `start` is a pointer to all of it.
-    /// - `frames` has one for each page of it, and these are at most
+    /// - `descs` has one for each page of it, and these are at most
     ///   [`REGION_PAGES_MAX`](super::page::REGION_PAGES_MAX).
     /// - No region was added with this number before, and none is being added at the same time.
     pub(super) unsafe fn add(
@@ -109,7 +109,7 @@ impl RegionIndex {
         region: u16,
         start: NonNull<u8>,
         bytes: usize,
-        frames: &'static [PageDesc],
+        descs: &'static [PageDesc],
     ) {
         if region == 0 {
             // INVARIANT: The first region is added once, as this is.
@@ -119,13 +119,13 @@ impl RegionIndex {
                 *self.first.get() = First {
                     bytes,
                     start: start.addr().get(),
-                    frames: frames.as_ptr(),
+                    descs: descs.as_ptr(),
                 };
             }
         }
         if let Some(view) = self.views.get(usize::from(region)) {
             view.start.store(start.as_ptr(), Relaxed);
-            view.frames.store(frames.as_ptr().cast_mut(), Relaxed);
+            view.descs.store(descs.as_ptr().cast_mut(), Relaxed);
             // INVARIANT: By this function's contract; who sees the bytes sees what stands above.
             view.bytes.store(bytes, Release);
         }
@@ -184,10 +184,10 @@ impl RegionIndex {
         // SAFETY: By this function's contract it was written before, and is not written again.
         let first = unsafe { &*self.first.get() };
         let byte = first.byte(start)?;
-        // SAFETY: By the invariant of `View` there are frames.
-        unsafe { assert_unchecked(!first.frames.is_null()) };
+        // SAFETY: By the invariant of `View` there are descs.
+        unsafe { assert_unchecked(!first.descs.is_null()) };
         // SAFETY: By the invariant of `View` there is a frame for each page of the region.
-        Some((byte, unsafe { &*first.frames.add(byte >> PAGE_SHIFT) }))
+        Some((byte, unsafe { &*first.descs.add(byte >> PAGE_SHIFT) }))
     }
 
     /// Returns the class of the object that begins at an address of the first region, if that is the
@@ -263,10 +263,10 @@ impl View {
     #[inline]
     fn find(&self, start: NonNull<u8>) -> Option<(usize, &PageDesc)> {
         let byte = self.byte(start.addr().get())?;
-        let frames = self.frames.load(Relaxed);
+        let descs = self.descs.load(Relaxed);
         // SAFETY: By the type invariant: a region that has this byte has bytes.
-        unsafe { assert_unchecked(!frames.is_null()) };
+        unsafe { assert_unchecked(!descs.is_null()) };
         // SAFETY: By the type invariant there is a frame for each page of the region.
-        Some((byte, unsafe { &*frames.add(byte >> PAGE_SHIFT) }))
+        Some((byte, unsafe { &*descs.add(byte >> PAGE_SHIFT) }))
     }
 }

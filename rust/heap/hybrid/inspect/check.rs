@@ -3,7 +3,7 @@
 //! The check of a [`Heap`].
 //!
 //! First the blocks are walked from page to page: they must cover every region, be what their
-//! frames say, and have bitmaps that agree. Then the lists are walked: each may only hold what
+//! descs say, and have bitmaps that agree. Then the lists are walked: each may only hold what
 //! belongs in it, and all together must hold as many blocks as the first walk saw, so that none is
 //! missing either. Last, the counters are compared with what was seen.
 
@@ -93,7 +93,7 @@ impl Heap {
     /// Walks the blocks of a region.
     fn check_blocks(&mut self, walk: &mut Walk) -> Result<(), Broken> {
         let region = walk.part;
-        let pages = self.frames.pages(region);
+        let pages = self.descs.pages(region);
         for _ in 0..STEP {
             if walk.place >= pages {
                 walk.next_part();
@@ -118,11 +118,11 @@ impl Heap {
 
     /// Looks at a page of a block that is not its head.
     fn check_tail(&self, page: Page) -> Result<(), Broken> {
-        match self.frames.kind(page) {
+        match self.descs.kind(page) {
             PageKind::Interior => Ok(()),
             PageKind::SlabTail { class, head } => {
                 let head = usize::from(head);
-                let told = (head <= page.index()).then(|| self.frames.kind(page.before(head)));
+                let told = (head <= page.index()).then(|| self.descs.kind(page.before(head)));
                 match told {
                     Some(PageKind::Slab { class: own, .. })
                         if own == class && head < class.pages() =>
@@ -138,7 +138,7 @@ impl Heap {
 
     /// Looks at one block and returns how many pages it has.
     fn check_block(&mut self, walk: &mut Walk, page: Page) -> Result<usize, Broken> {
-        match self.frames.kind(page) {
+        match self.descs.kind(page) {
             PageKind::Interior | PageKind::SlabTail { .. } => {
                 broken(Rule::Partition, None, Some(page))
             }
@@ -158,7 +158,7 @@ impl Heap {
                 }
                 let buddy = index ^ 1 << order;
                 if order < REGION_PAGES_SHIFT
-                    && self.frames.kind(Page::new(page.region(), buddy)) == self.frames.kind(page)
+                    && self.descs.kind(Page::new(page.region(), buddy)) == self.descs.kind(page)
                 {
                     return broken(Rule::Merged, None, Some(page));
                 }
@@ -181,17 +181,17 @@ impl Heap {
         class: Class,
         used: u16,
     ) -> Result<(), Broken> {
-        let fits = page.index() + class.pages() <= self.frames.pages(page.region());
+        let fits = page.index() + class.pages() <= self.descs.pages(page.region());
         let is_inner = |head: usize| {
             let inner = PageKind::SlabTail {
                 class,
                 head: head as u8,
             };
-            self.frames.is(page.after(head), inner)
+            self.descs.is(page.after(head), inner)
         };
         // With a wrong phase, a good free would be refused, or a bad one not.
         if !fits
-            || !self.frames.is(page, PageKind::Slab { class, used })
+            || !self.descs.is(page, PageKind::Slab { class, used })
             || !(1..class.pages()).all(is_inner)
         {
             return broken(Rule::Partition, Some(class), Some(page));
@@ -230,17 +230,17 @@ impl Heap {
                 walk.next_part();
                 return Ok(());
             };
-            if !member(self.frames.kind(page)) {
+            if !member(self.descs.kind(page)) {
                 return broken(Rule::Lists, class, Some(page));
             }
             if walk.seen == list.len as usize {
                 return broken(Rule::ListLength, class, Some(page));
             }
-            next = self.frames.next(page);
+            next = self.descs.next(page);
             // That each names the other makes the list a chain which no other list shares.
-            let back = next.map(|next| self.frames.prev(next));
+            let back = next.map(|next| self.descs.prev(next));
             if back.is_some_and(|back| back != Some(page))
-                || (walk.seen == 0 && self.frames.prev(page).is_some())
+                || (walk.seen == 0 && self.descs.prev(page).is_some())
             {
                 return broken(Rule::Lists, class, Some(page));
             }
@@ -267,7 +267,7 @@ impl Heap {
             let slabs = &self.classes[number];
             let empty = PageKind::Slab { class, used: 0 };
             if let Some(page) = slabs.empty() {
-                if self.frames.kind(page) != empty {
+                if self.descs.kind(page) != empty {
                     return broken(Rule::Lists, Some(class), Some(page));
                 }
                 kept.slabs += 1;

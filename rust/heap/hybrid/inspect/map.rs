@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The map of a [`Heap`]: from head to head, as the frames say.
+//! The map of a [`Heap`]: from head to head, as the descs say.
 //!
-//! The map shows what the frames say and judges nothing: that is the check's. Where they are
+//! The map shows what the descs say and judges nothing: that is the check's. Where they are
 //! damaged it is wrong, but it is within the region, and comes to an end.
 
 use crate::hybrid::{
@@ -25,15 +25,15 @@ use crate::{
 };
 
 impl Heap {
-    /// Does the work of [`Engine::map`](crate::Engine::map), for up to [`STEP`] frames.
+    /// Does the work of [`Engine::map`](crate::Engine::map), for up to [`STEP`] descs.
     pub(in crate::hybrid) fn map(
         &mut self,
         region: usize,
         page: u32,
         out: &mut [Extent],
     ) -> Result<Mapped, NoMap> {
-        // The table has at most `REGION_PAGES_MAX` frames, so all that is below is a page.
-        let end = self.frames.pages(region);
+        // The table has at most `REGION_PAGES_MAX` descs, so all that is below is a page.
+        let end = self.descs.pages(region);
         if end == 0 {
             return Err(NoMap::NoSuchRegion);
         }
@@ -44,7 +44,7 @@ impl Heap {
             if index == end || extents == out.len() {
                 break;
             }
-            let (pages, what) = match self.frames.kind(Page::new(region, index)) {
+            let (pages, what) = match self.descs.kind(Page::new(region, index)) {
                 PageKind::Interior | PageKind::SlabTail { .. } => {
                     index += 1;
                     continue;

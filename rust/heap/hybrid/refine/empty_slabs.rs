@@ -31,7 +31,7 @@ impl Heap {
     ) -> R {
         let slabs = &mut self.classes[class.index()];
         let before = slabs.empty().is_some();
-        let result = f(slabs, &mut self.frames, &mut self.buddy);
+        let result = f(slabs, &mut self.descs, &mut self.buddy);
         match (before, slabs.empty().is_some()) {
             (false, true) => {
                 self.kept.slabs += 1;
@@ -50,8 +50,8 @@ impl Heap {
     pub(in crate::hybrid) fn reclaim(&mut self, work: &mut Work) -> bool {
         let mut any = false;
         for class in Class::all() {
-            any |= self.with_class(class, |slabs, frames, buddy| {
-                slabs.reclaim(frames, buddy, class, work)
+            any |= self.with_class(class, |slabs, descs, buddy| {
+                slabs.reclaim(descs, buddy, class, work)
             });
         }
         self.reclaims += u64::from(any);

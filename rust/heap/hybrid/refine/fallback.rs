@@ -59,7 +59,7 @@ impl Heap {
             },
             None if layout.align() <= PAGE_BYTES => {
                 let pages = pages_of(&layout);
-                let page = (self.buddy).allocate_any_run(&mut self.frames, pages, work);
+                let page = (self.buddy).allocate_any_run(&mut self.descs, pages, work);
                 let page = page.ok_or(refusal)?;
                 self.mark_allocated(page, pages);
                 *cost = served(Path::Buddy, None, Some(order_of(pages)), *work);
@@ -81,7 +81,7 @@ impl Heap {
         let larger = Class::all().skip(class.index() + 1);
         for donor in larger.filter(|donor| donor.bytes() % layout.align() == 0) {
             let Self {
-                frames,
+                descs,
                 buddy,
                 classes,
                 ..
@@ -89,7 +89,7 @@ impl Heap {
             let slabs = &mut classes[donor.index()];
             if slabs.has_partial() {
                 let mut object = [Offset::new(0, 0)];
-                let (taken, _) = slabs.allocate(frames, buddy, donor, &mut object, work)?;
+                let (taken, _) = slabs.allocate(descs, buddy, donor, &mut object, work)?;
                 if taken == 0 {
                     // A slab whose bitmap is damaged. The check will say so.
                     return None;
@@ -117,7 +117,7 @@ impl Heap {
         object: Offset,
         work: &mut Work,
     ) -> Result<Class, BadFree> {
-        let donor = match slab::class_at(&self.frames, object) {
+        let donor = match slab::class_at(&self.descs, object) {
             Some(donor) if donor > class && self.borrowed[class.index()] > 0 => donor,
             _ => return Err(BadFree::WrongSize),
         };

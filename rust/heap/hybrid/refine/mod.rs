@@ -7,5 +7,6 @@
 mod empty_slabs;
 mod fallback;
 mod page_runs;
+mod resize;
 
 pub(in crate::hybrid) use empty_slabs::EmptySlabs;

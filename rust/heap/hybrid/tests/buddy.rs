@@ -23,13 +23,13 @@ use std::vec::Vec;
 
 /// Allocates pages and returns the first, and the splits.
 fn allocate(
-    (frames, buddy): &mut (PageDescs, Buddy),
+    (descs, buddy): &mut (PageDescs, Buddy),
     pages: usize,
     align_order: u32,
 ) -> Option<(usize, u16)> {
     let mut work = Work::default();
-    let page = buddy.allocate(frames, pages, align_order, End::Low, &mut work)?;
-    frames.set_kind(
+    let page = buddy.allocate(descs, pages, align_order, End::Low, &mut work)?;
+    descs.set_kind(
         page,
         PageKind::Large {
             pages: pages as u32,
@@ -47,28 +47,28 @@ fn fill(buddy: &mut (PageDescs, Buddy), pages: usize) {
 }
 
 /// Frees pages and returns how many pairs of buddies were coalesced.
-fn release((frames, buddy): &mut (PageDescs, Buddy), index: usize, pages: usize) -> u16 {
+fn release((descs, buddy): &mut (PageDescs, Buddy), index: usize, pages: usize) -> u16 {
     let mut work = Work::default();
-    frames.set_kind(page(index), PageKind::Interior);
-    buddy.release(frames, page(index), pages, &mut work);
+    descs.set_kind(page(index), PageKind::Interior);
+    buddy.release(descs, page(index), pages, &mut work);
     assert_eq!(work.splits, 0);
     work.merges
 }
 
 /// Takes pages where they are and returns the splits.
-fn take((frames, buddy): &mut (PageDescs, Buddy), index: usize, pages: usize) -> Option<u16> {
+fn take((descs, buddy): &mut (PageDescs, Buddy), index: usize, pages: usize) -> Option<u16> {
     let mut work = Work::default();
-    let taken = buddy.allocate_at(frames, page(index), pages, &mut work);
+    let taken = buddy.allocate_at(descs, page(index), pages, &mut work);
     assert_eq!(work.merges, 0);
     taken.then_some(work.splits)
 }
 
 /// Returns the free blocks, by their first page and pages.
-fn free((frames, buddy): &(PageDescs, Buddy)) -> Vec<(usize, usize)> {
+fn free((descs, buddy): &(PageDescs, Buddy)) -> Vec<(usize, usize)> {
     let mut blocks = Vec::new();
     for order in 0..ORDERS {
         let first = buddy.list(order).first();
-        let listed = core::iter::successors(first, |page| frames.next(*page));
+        let listed = core::iter::successors(first, |page| descs.next(*page));
         blocks.extend(listed.map(|page| (page.index(), 1 << order)));
     }
     blocks.sort_unstable();

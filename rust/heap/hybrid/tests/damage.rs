@@ -124,7 +124,7 @@ pub(super) fn rule(damage: impl FnOnce(&mut Heap, &Places)) -> Rule {
 
 /// As [`rule`], for a frame that says something else.
 pub(super) fn rule_of(kind: PageKind, place: impl FnOnce(&Places) -> Page) -> Rule {
-    rule(|heap, places| heap.frames.set_kind(place(places), kind))
+    rule(|heap, places| heap.descs.set_kind(place(places), kind))
 }
 
 #[test]
@@ -132,7 +132,7 @@ fn the_engine_that_is_damaged_is_sound_and_has_everything() {
     let memory = Memory::new(1 << 20);
     let (engine, places) = furnished(&memory);
     engine.state.with(|state| {
-        let kind = |page| state.heap.frames.kind(page);
+        let kind = |page| state.heap.descs.kind(page);
         let slab = |bytes, used| PageKind::Slab {
             class: class(bytes),
             used,
@@ -153,7 +153,7 @@ fn the_engine_that_is_damaged_is_sound_and_has_everything() {
         };
         assert!(order > 4);
         let list = state.heap.buddy.list(1);
-        let next = |page: &Page| state.heap.frames.next(*page);
+        let next = |page: &Page| state.heap.descs.next(*page);
         let listed: Vec<_> = core::iter::successors(list.first(), next).collect();
         assert_eq!(listed, places.free);
     });

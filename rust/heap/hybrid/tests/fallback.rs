@@ -210,7 +210,7 @@ fn an_object_is_lent_before_a_page_is() {
 fn a_slab_with_a_damaged_bitmap_lends_nothing() {
     let mut heap = lenders(&[128]);
     let slab = heap.0.classes[class(128).index()].partial(0).first();
-    heap.0.frames.bits(slab.unwrap(), 1)[0] = u64::MAX;
+    heap.0.descs.bits(slab.unwrap(), 1)[0] = u64::MAX;
     assert_eq!(heap.allocate(layout(100, 8)), Err(Refusal::Exhausted));
     assert_eq!(borrowed(&heap), 0);
     let mut walk = crate::check::Walk::new();

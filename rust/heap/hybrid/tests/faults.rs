@@ -109,7 +109,7 @@ fn a_page_whose_phase_is_not_its_slabs_is_found() {
         for wrong in [1, 1 << 12, 1 << 31, u32::MAX] {
             let found = rule(|heap, at| {
                 let page = place(at);
-                heap.frames.damage_word(page, wrong);
+                heap.descs.damage_word(page, wrong);
             });
             assert_eq!(found, Rule::Partition);
         }
@@ -123,7 +123,7 @@ fn a_free_block_at_a_wrong_place_is_found() {
     let odd = rule(|heap, at| {
         let odd = [at.single, at.full, at.partial];
         let odd = odd.into_iter().find(|page| page.index() % 2 == 1).unwrap();
-        heap.frames.set_kind(odd, PageKind::Free { order: 1 });
+        heap.descs.set_kind(odd, PageKind::Free { order: 1 });
     });
     assert_eq!(odd, Rule::FreeBlocks);
 }
@@ -131,9 +131,9 @@ fn a_free_block_at_a_wrong_place_is_found() {
 #[test]
 fn buddies_that_are_both_free_are_found() {
     let found = broken(|state, at| {
-        let frames = &mut state.heap.frames;
+        let descs = &mut state.heap.descs;
         for half in [at.free[0], at.free[0].after(1)] {
-            frames.set_kind(half, PageKind::Free { order: 0 });
+            descs.set_kind(half, PageKind::Free { order: 0 });
         }
     });
     assert_eq!(found.rule, Rule::Merged);
@@ -144,11 +144,11 @@ fn buddies_that_are_both_free_are_found() {
 fn a_free_block_that_is_in_no_list_is_found() {
     let lost = |place: fn(&Places) -> Page| {
         let found = rule(|heap, at| {
-            let PageKind::Free { order } = heap.frames.kind(place(at)) else {
+            let PageKind::Free { order } = heap.descs.kind(place(at)) else {
                 panic!("the block is not free");
             };
             let mut list = *heap.buddy.list(order.into());
-            heap.frames.unlink(&mut list, place(at));
+            heap.descs.unlink(&mut list, place(at));
             heap.buddy.damage().0[usize::from(order)] = list;
         });
         assert!(
@@ -167,7 +167,7 @@ fn a_bitmap_and_a_count_that_disagree_are_found() {
         let class = class(80);
         let wrong = broken(|state, at| {
             let kind = PageKind::Slab { class, used };
-            state.heap.frames.set_kind(at.partial, kind);
+            state.heap.descs.set_kind(at.partial, kind);
         });
         assert_eq!(
             (wrong.rule, wrong.class),
@@ -175,14 +175,14 @@ fn a_bitmap_and_a_count_that_disagree_are_found() {
         );
     }
     for bit in [0, 2, 3, 50, 51, 63] {
-        let flipped = rule(|heap, at| heap.frames.bits(at.partial, 1)[0] ^= 1 << bit);
+        let flipped = rule(|heap, at| heap.descs.bits(at.partial, 1)[0] ^= 1 << bit);
         assert_eq!(flipped, Rule::Bitmap, "bit {bit}");
     }
 }
 
 #[test]
 fn a_bit_that_stands_for_no_object_is_found_whatever_the_count() {
-    let moved = rule(|heap, at| heap.frames.bits(at.partial, 1)[0] ^= 1 << 51 | 1);
+    let moved = rule(|heap, at| heap.descs.bits(at.partial, 1)[0] ^= 1 << 51 | 1);
     assert_eq!(moved, Rule::Bitmap);
 }
 
@@ -196,11 +196,11 @@ fn a_slab_of_another_class_than_its_lists_is_found() {
 #[test]
 fn an_object_that_was_never_handed_out_is_found() {
     let wrong = broken(|state, at| {
-        state.heap.frames.bits(at.partial, 1)[0] |= 1 << 3;
+        state.heap.descs.bits(at.partial, 1)[0] |= 1 << 3;
         let (class, used) = (class(80), 4);
         state
             .heap
-            .frames
+            .descs
             .set_kind(at.partial, PageKind::Slab { class, used });
     });
     let expected = (Rule::ClassCounters, Some(class(80).number()));
@@ -210,8 +210,8 @@ fn an_object_that_was_never_handed_out_is_found() {
 /// Damages the link forwards of a page, then that backwards, and returns both rules.
 fn links(to: u32, place: impl Fn(&Places) -> Page) -> [Rule; 2] {
     [
-        rule(|heap, at| heap.frames.damage(place(at)).1.store(to, Relaxed)),
-        rule(|heap, at| heap.frames.damage(place(at)).0.store(to, Relaxed)),
+        rule(|heap, at| heap.descs.damage(place(at)).1.store(to, Relaxed)),
+        rule(|heap, at| heap.descs.damage(place(at)).0.store(to, Relaxed)),
     ]
 }
 
@@ -219,7 +219,7 @@ fn links(to: u32, place: impl Fn(&Places) -> Page) -> [Rule; 2] {
 fn a_list_that_ends_too_early_is_found() {
     assert_eq!(links(0, |at| at.free[1]), [Rule::ListLength, Rule::Lists]);
     assert_eq!(
-        rule(|heap, at| heap.frames.damage(at.pair[1]).1.store(0, Relaxed)),
+        rule(|heap, at| heap.descs.damage(at.pair[1]).1.store(0, Relaxed)),
         Rule::ListLength
     );
 }
@@ -241,7 +241,7 @@ fn a_list_that_does_not_end_is_found() {
     for to in 0..3 {
         let back = rule(|heap, at| {
             let link = at.free[to].to_bits() as u32;
-            heap.frames.damage(at.free[2]).1.store(link, Relaxed);
+            heap.descs.damage(at.free[2]).1.store(link, Relaxed);
         });
         assert_eq!(back, Rule::Lists);
     }

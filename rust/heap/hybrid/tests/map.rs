@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! The map against an oracle that knows the blocks which are out, and nothing else; in small parts
-//! and in large ones; and of damaged frames.
+//! and in large ones; and of damaged descs.
 
 use super::damage::{
     class,
@@ -316,7 +316,7 @@ fn damaged_frames_make_a_wrong_map_and_no_more() {
             let memory = Memory::new(1 << 20);
             let (engine, _) = furnished(&memory);
             engine.state.with(|state| {
-                state.heap.frames.set_kind(Page::new(0, index), kind);
+                state.heap.descs.set_kind(Page::new(0, index), kind);
             });
             let extents = read(&engine, 0, 0, 64);
             assert_eq!(extents, read(&engine, 0, 0, 1));

@@ -44,7 +44,7 @@ use super::{
         Work, //
     },
     heap::Heap,
-    list::Links,
+    page::Links,
     page::{
         BITMAP_WORDS,
         Page,
@@ -66,29 +66,29 @@ use crate::{
 
 /// Returns the table of a region. It is never given back.
 fn table(pages: usize) -> RegionMeta {
-    let frames: Vec<_> = (0..pages).map(|_| PageDesc::default()).collect();
+    let descs: Vec<_> = (0..pages).map(|_| PageDesc::default()).collect();
     let links: Vec<_> = (0..pages).map(|_| Links::default()).collect();
     RegionMeta {
-        frames: frames.leak(),
+        descs: descs.leak(),
         links: links.leak(),
         bits: vec![0; pages * BITMAP_WORDS].leak(),
     }
 }
 
-/// Returns the frames of regions of so many pages.
-fn frames(regions: &[usize]) -> PageDescs {
-    let mut frames = PageDescs::new();
+/// Returns the descs of regions of so many pages.
+fn descs(regions: &[usize]) -> PageDescs {
+    let mut descs = PageDescs::new();
     for (region, pages) in regions.iter().enumerate() {
-        frames.add(region, table(*pages));
+        descs.add(region, table(*pages));
     }
-    frames
+    descs
 }
 
 /// Returns a buddy system of one region.
 fn buddy(pages: usize) -> (PageDescs, Buddy) {
-    let (mut frames, mut buddy) = (frames(&[pages]), Buddy::default());
-    buddy.release(&mut frames, page(0), pages, &mut Work::default());
-    (frames, buddy)
+    let (mut descs, mut buddy) = (descs(&[pages]), Buddy::default());
+    buddy.release(&mut descs, page(0), pages, &mut Work::default());
+    (descs, buddy)
 }
 
 /// Returns a page of the first region.
@@ -124,8 +124,8 @@ impl Bare {
     fn take_pages(&mut self) {
         for order in 0..ORDERS {
             while let Some(first) = self.0.buddy.list(order).first() {
-                let Heap { frames, buddy, .. } = &mut self.0;
-                assert!(buddy.allocate_at(frames, first, 1 << order, &mut Work::default()));
+                let Heap { descs, buddy, .. } = &mut self.0;
+                assert!(buddy.allocate_at(descs, first, 1 << order, &mut Work::default()));
                 for index in 0..1 << order {
                     self.0.mark_allocated(first.after(index), 1);
                 }

@@ -156,9 +156,7 @@ fn an_object_that_crosses_pages_is_found_by_its_slab() {
         .map(|_| heap.allocate(layout(3072, 1)).unwrap().0)
         .collect();
     assert_eq!(out, [0, 3072, 6144, 9216].map(at));
-    let kinds: Vec<_> = (1..4)
-        .map(|index| heap.0.frames.kind(page(index)))
-        .collect();
+    let kinds: Vec<_> = (1..4).map(|index| heap.0.descs.kind(page(index))).collect();
     assert_eq!(
         kinds,
         [
