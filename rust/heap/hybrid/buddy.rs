@@ -29,7 +29,7 @@ use super::{
 /// The number of orders: blocks of 2⁰ to 2²⁰ pages.
 pub(super) const ORDERS: usize = REGION_PAGES_SHIFT as usize + 1;
 
-/// What an operation did in the buddy system.
+/// The work that an operation did in the buddy system.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Work {
     /// Blocks that were split into halves.

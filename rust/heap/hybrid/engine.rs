@@ -99,12 +99,14 @@ pub const fn table_bytes(bytes: usize) -> usize {
     bytes / PAGE_BYTES * RegionMeta::PAGE_BYTES
 }
 
-// SAFETY: The heap partitions its pages, and hands out each block or object once until it comes
-// back, to a caller or to a magazine, which does the same: only its CPU touches it, by the contract
-// of `PerCpu`. None of them touches a byte of the pool. Objects are multiples of their size
-// within slabs, which are page-aligned, blocks of pages are aligned as `large` asks the buddy
-// system, both within regions that are aligned to their rounded-up size; for one that is not,
-// `large` refuses what would not be. Magazines serve no request of more than a page's alignment.
+// SAFETY:
+// - A block is live, free in the heap, or in one magazine: the heap allocates each block and object once
+//   until it is freed, and a magazine is used by one closure at a time, by the contract of `PerCpu`.
+// - Neither touches a byte of the pool.
+// - Alignment: an object begins at a multiple of its size in a slab, which is page-aligned, and a block of
+//   pages is aligned as `Heap::large` asks the buddy system, both within the region. A region is aligned
+//   to its rounded-up size; in one that is not, `Heap::large` refuses larger alignments. Magazines serve
+//   no request of more than a page's alignment.
 unsafe impl<L: Lock<State> + Sync, P: PerCpu<CpuCache>> Engine for Hybrid<L, P> {
     fn capabilities(&self) -> Capabilities {
         Capabilities {

@@ -3,7 +3,7 @@
 //! The fast path: to pop a block from a magazine of the current CPU, or to push one.
 //!
 //! The rest is in [`refill`](super::refill). This file counts instructions: the pages of the first
-//! region are looked up without a search, and rare cases are out of line.
+//! region are looked up without a search, and rare cases stand apart.
 
 use core::{
     alloc::Layout,
@@ -131,7 +131,7 @@ impl<L: Lock<State> + Sync, P: PerCpu<CpuCache>> Hybrid<L, P> {
     ///
     /// # Errors
     ///
-    /// What is wrong with the free; nothing has happened then.
+    /// The rule that the free breaks. Nothing has changed then.
     ///
     /// # Safety
     ///
@@ -236,7 +236,8 @@ unsafe impl AtHand for Own<'_> {
         let class = match known {
             // SAFETY: By this function's contract it was made of a class.
             Some(known) => unsafe { Class::from_known(known) },
-            // SAFETY: What is released was handed out.
+            // SAFETY: `object_in_primary` needs a block that this engine allocated: by this function's
+            // contract, this one.
             None => unsafe { self.addresses.object_in_primary(block.start, &layout) }?,
         };
         let kind = MagazineKind::Class(class);

@@ -3,8 +3,8 @@
 //! The slow paths: a magazine cannot serve, and blocks move between magazine and heap.
 //!
 //! Blocks move only while the engine's lock is held, and the lock is held until they have arrived.
-//! Whoever has the lock therefore finds every block in the heap, in a magazine, or live, however
-//! callers are preempted, and knows that no block is lost between two of these places.
+//! The holder of the lock therefore finds every block in the heap, in a magazine, or live, however
+//! other callers are preempted.
 
 use core::alloc::Layout;
 
@@ -40,7 +40,7 @@ use crate::{
 /// After so many times that a magazine could not grow, the reserve is redistributed.
 const GROW_FAILURES_MAX: u64 = 64;
 
-/// A request on its way through the slow path.
+/// A request that no magazine serves.
 pub(super) struct Request<'a> {
     pub(super) layout: Layout,
     pub(super) requested: Requested,
@@ -116,7 +116,7 @@ impl<L: Lock<State> + Sync, P: PerCpu<CpuCache>> Hybrid<L, P> {
         kind: MagazineKind,
         request: &mut Request<'_>,
     ) -> Result<Offset, Refusal> {
-        // The task may have come to another CPU on its way here, or another task have freed a block.
+        // The task may run on another CPU by now, or another task may have freed a block here.
         if let Some(block) = cache.allocate(kind, request.requested) {
             *request.cost = magazine_cost(kind);
             let offset = self.addresses.block_at(block).offset;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the lock protects: the heap, and what its holders count.
+//! The state behind the lock: the heap, the reserve of the magazines, and counters.
 
 use core::alloc::Layout;
 
@@ -28,13 +28,13 @@ use crate::{
     },
 };
 
-/// What the lock of a [`Hybrid`](super::Hybrid) protects.
+/// The state behind the lock of a [`Hybrid`](super::Hybrid).
 pub struct State {
     pub(super) heap: Heap,
     pub(super) regions: Regions,
     /// Bytes of the reserve that magazines have: the sum of their capacities.
     pub(super) reserved_bytes: usize,
-    /// Callers that are taking back what magazines hold.
+    /// Callers that are returning the blocks of all magazines to the heap.
     reclaimers: usize,
     /// Operations of the lock's holders; CPUs count those that their magazines serve.
     pub(super) counts: Counts,
@@ -173,18 +173,18 @@ impl State {
         Ok(())
     }
 
-    /// Begins to take back what magazines hold: none of them grows or is prefetched for until every
-    /// caller of this has called [`State::end_reclaim`].
+    /// Begins to return the blocks of all magazines to the heap: no magazine grows and nothing is
+    /// prefetched until every caller has called [`State::end_reclaim`].
     pub(super) fn begin_reclaim(&mut self) {
         self.reclaimers += 1;
     }
 
-    /// Ends what [`State::begin_reclaim`] began.
+    /// Ends a reclaim.
     pub(super) fn end_reclaim(&mut self) {
         self.reclaimers = self.reclaimers.saturating_sub(1);
     }
 
-    /// Says whether a caller is taking back what magazines hold.
+    /// Says whether blocks of magazines are being returned to the heap.
     pub(super) fn is_reclaiming(&self) -> bool {
         self.reclaimers > 0
     }

@@ -75,7 +75,7 @@ impl<L: Lock<State> + Sync, P: PerCpu<CpuCache>> Hybrid<L, P> {
         if seen == Ok(Progress::More) {
             return seen;
         }
-        // What the walk saw counts if nothing happened since `begin_magazines`.
+        // The result counts if nothing has changed since `begin_magazines`.
         let mut unchanged = walk.cpu_epochs.is_some() && walk.cpu_epochs == self.epochs();
         unchanged &= self.state.with(|state| walk.epoch == Some(state.epoch()));
         if unchanged { seen } else { Ok(walk.restart()) }
@@ -135,9 +135,9 @@ impl<L: Lock<State> + Sync, P: PerCpu<CpuCache>> Hybrid<L, P> {
         Ok(compared)
     }
 
-    /// Compares counters: what magazines may hold, and what is out.
+    /// Compares the counters of capacities and of live blocks.
     fn look_at_counters(&self, walk: &mut Walk, state: &State) -> Result<(), Broken> {
-        // What is read of other CPUs may be of different moments, or damaged: sums wrap.
+        // Counters of other CPUs may be read at different moments, or be damaged: the sums wrap.
         let (mut held, mut reserved) = (0_usize, 0_usize);
         for (cache, kind) in self
             .per_cpu

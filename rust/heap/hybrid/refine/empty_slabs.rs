@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Empty slabs that are kept, at most one of each class, and when they are given back.
+//! Cached empty slabs: one of each class at most, and when they return to the buddy system.
+//!
+//! A cached slab saves the buddy system's work where a program frees the last object of a class and
+//! allocates one soon after.
 
 use crate::class::Class;
 use crate::hybrid::{
@@ -13,7 +16,7 @@ use crate::hybrid::{
     slab::Slabs,
 };
 
-/// What is kept against a quick return.
+/// The cached empty slabs of all classes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::hybrid) struct EmptySlabs {
     pub(in crate::hybrid) slabs: usize,
@@ -21,8 +24,8 @@ pub(in crate::hybrid) struct EmptySlabs {
 }
 
 impl Heap {
-    /// Has a class's slabs do something, and keeps account of the empty one if they then keep it, or
-    /// do no more.
+    /// Calls `f` with a class's slabs, and counts the empty slab that these cache, or no longer cache,
+    /// afterwards.
     #[inline(always)]
     pub(in crate::hybrid) fn with_class<R>(
         &mut self,
@@ -46,7 +49,7 @@ impl Heap {
         result
     }
 
-    /// Gives the empty slabs that are kept back, and says whether there were any.
+    /// Returns the cached slabs to the buddy system, and says whether there were any.
     pub(in crate::hybrid) fn reclaim(&mut self, work: &mut Work) -> bool {
         let mut any = false;
         for class in Class::all() {
@@ -58,15 +61,15 @@ impl Heap {
         any
     }
 
-    /// Gives the empty slabs that are kept back, and says how many pages that were.
+    /// Returns the cached slabs to the buddy system, and returns how many pages these had.
     pub(in crate::hybrid) fn drain(&mut self) -> usize {
         let pages = self.kept.pages;
         self.reclaim(&mut Work::default());
         pages
     }
 
-    /// Gives the empty slabs that are kept back when nothing else is left, so that an empty heap is
-    /// as a new one. A single slab stays: it is most likely wanted again at once.
+    /// Returns the cached slabs to the buddy system when nothing is live any more, so that an empty heap
+    /// can serve its largest block. A single slab stays: it is most likely needed again at once.
     #[inline(always)]
     pub(in crate::hybrid) fn reclaim_if_empty(&mut self, work: &mut Work) {
         if self.kept.pages + self.buddy.free_pages() == self.pages {

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a [`Heap`] still has when it has nothing more.
+//! Fallbacks before a request is refused: an object of a larger class, a page instead of a slab of
+//! several pages, or any run of free pages.
 //!
-//! When every empty slab and every magazine has given back what it held, some memory is free that
-//! the ordinary ways do not reach: objects of larger classes, in slabs that are not full, and pages
-//! that lie side by side but are no buddies. To use it is slower, and poor use of it; it is better
-//! than to refuse. How much is looked at is bounded.
+//! They run after all empty slabs and all magazines have been returned to the heap, and use memory that
+//! the ordinary paths do not reach. They are slower and waste more, which is better than a refusal. The
+//! work is bounded: at most 32 classes and 64 runs are looked at.
 
 use core::alloc::Layout;
 
@@ -38,7 +38,7 @@ use crate::{
 };
 
 impl Heap {
-    /// Allocates a block where [`Heap::serve`] refused to, and nothing can be had back.
+    /// Allocates a block where [`Heap::serve`] refused with `refusal`.
     pub(in crate::hybrid) fn allocate_fallback(
         &mut self,
         layout: Layout,
@@ -53,7 +53,7 @@ impl Heap {
         *block = match Class::of(&layout) {
             Some(class) => match self.borrow(class, &layout, work, cost) {
                 Some(object) => object,
-                // A page in place of a slab of several.
+                // A page instead of a slab of several pages.
                 None if class.pages() > 1 => return self.large(layout, blocks, work, cost),
                 None => return Err(refusal),
             },
@@ -70,7 +70,7 @@ impl Heap {
         Ok(1)
     }
 
-    /// Allocates an object of the smallest larger class that has one in a slab.
+    /// Allocates a free object of the smallest larger class that has one.
     fn borrow(
         &mut self,
         class: Class,
@@ -91,7 +91,7 @@ impl Heap {
                 let mut object = [Offset::new(0, 0)];
                 let (taken, _) = slabs.allocate(descs, buddy, donor, &mut object, work)?;
                 if taken == 0 {
-                    // A slab whose bitmap is damaged. The check will say so.
+                    // The slab's bitmap is damaged, and the check names that.
                     return None;
                 }
                 self.borrowed[class.index()] += 1;
@@ -102,15 +102,15 @@ impl Heap {
         None
     }
 
-    /// Takes back an object of a larger class than `class`, if such are out.
+    /// Frees an object of a larger class that serves a request of `class`, if there is one.
     ///
-    /// A bad free with too small a size is not told from it then; the object is free all the same.
-    /// One with the donor's size is not told from that of the donor's own: the check finds it, when
-    /// fewer are out than were borrowed.
+    /// While such objects are live, a free with too small a size is accepted for any object of the larger
+    /// class, and a free of a borrowed object with the larger size is not refused. The check finds the
+    /// latter when fewer objects are live than were borrowed.
     ///
     /// # Errors
     ///
-    /// [`BadFree::WrongSize`] when none are out, and what [`slab::find`] says.
+    /// [`BadFree::WrongSize`] when no object is borrowed, and as for [`slab::find`].
     pub(in crate::hybrid) fn release_borrowed(
         &mut self,
         class: Class,
