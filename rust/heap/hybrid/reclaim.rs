@@ -12,7 +12,7 @@
 //!    prefetched, so a magazine that has no capacity stays empty.
 //! 2. The caller takes the blocks and the capacity of every magazine of every CPU. One magazine is
 //!    taken at a time: under the lock its blocks move from the CPU's cache to the heap, at most
-//!    [`BLOCKS_MAX`](super::magazine::BLOCKS_MAX) of them, and the lock is released before the next
+//!    [`BLOCKS_MAX`] of them, and the lock is released before the next
 //!    one. Another CPU's cache is reached by [`PerCpu::with_remote`], which interrupts that CPU for
 //!    the time of a few hundred instructions and never waits for its scheduler.
 //! 3. Under the lock the caller tries once more. All magazines are empty now, and no block is on its

@@ -290,8 +290,8 @@ impl Heap {
         Ok(())
     }
 
-    /// Returns a class that would have to have borrowed what is not out: from it on, more objects of
-    /// larger classes were asked for than such are out.
+    /// Returns a class for which `borrowed` is too large: from that class on, more objects of larger
+    /// classes are counted as borrowed than are live.
     fn overborrowed(&self, objects: &[u32; CLASSES]) -> Option<Class> {
         let (mut borrowed, mut larger) = (0_u64, 0_u64);
         for number in (0..CLASSES).rev() {
