@@ -167,7 +167,7 @@ impl<L: Lock<State> + Sync, P: PerCpu<CpuCache>> Hybrid<L, P> {
     #[inline(never)]
     unsafe fn free_pages(&self, start: Start, layout: Layout) -> Result<(), BadFree> {
         let slow = || self.free_uncounted(start, layout);
-        let Some(pages) = PageCount::of(&layout) else {
+        let Some(pages) = PageCount::of_block(&layout) else {
             return slow();
         };
         // SAFETY: `find_in_primary` needs the engine to have allocated a block before: by this
@@ -178,19 +178,10 @@ impl<L: Lock<State> + Sync, P: PerCpu<CpuCache>> Hybrid<L, P> {
         if byte % PAGE_BYTES != 0 || !frame.is_large(pages.get()) {
             return slow();
         }
-        let kind = MagazineKind::Pages(pages);
-        let capacity = self.per_cpu.try_with_local(|cache| {
-            let freed = cache.free(kind, start, None);
-            (!freed).then(|| cache.capacity(kind))
-        });
-        match capacity {
-            Some(None) => Ok(()),
-            Some(Some(capacity)) => {
-                let page = Page::new(0, byte / PAGE_BYTES);
-                self.free_past_magazine(start, page, pages, capacity)
-            }
-            None => slow(),
+        if self.push(MagazineKind::Pages(pages), start, None) {
+            return Ok(());
         }
+        self.free_past_magazine(start, Page::new(0, byte / PAGE_BYTES), pages)
     }
 }
 

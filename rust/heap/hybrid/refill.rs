@@ -249,8 +249,8 @@ impl<L: Lock<State> + Sync, P: PerCpu<CpuCache>> Hybrid<L, P> {
         self.free_slow(start, layout, None, &mut Cost::default())
     }
 
-    /// Frees a block of pages that its magazine, whose capacity is `capacity`, has no room for: by a
-    /// shorter way where the magazine cannot grow.
+    /// Frees a block of pages that its magazine has no room for: by a shorter way where the magazine
+    /// cannot grow.
     #[cold]
     #[inline(never)]
     pub(super) fn free_past_magazine(
@@ -258,9 +258,10 @@ impl<L: Lock<State> + Sync, P: PerCpu<CpuCache>> Hybrid<L, P> {
         start: Start,
         page: Page,
         pages: PageCount,
-        capacity: usize,
     ) -> Result<(), BadFree> {
-        if capacity < MagazineKind::Pages(pages).blocks_max() {
+        let kind = MagazineKind::Pages(pages);
+        let capacity = |cache: &CpuCache| cache.capacity(kind);
+        if self.per_cpu.try_with_local(capacity) < Some(kind.blocks_max()) {
             return self.free_uncounted(start, pages.layout());
         }
         self.state.with(|state| {
