@@ -88,9 +88,9 @@ impl<L: Lock<State> + Sync, P: PerCpu<CpuCache>> Hybrid<L, P> {
     #[inline]
     pub(super) fn is_block(&self, kind: MagazineKind, start: Start) -> bool {
         let found = self.addresses.find(start);
-        found.is_some_and(|(byte, frame)| match kind {
-            MagazineKind::Class(class) => frame.has_object(class, byte),
-            MagazineKind::Pages(pages) => byte % PAGE_BYTES == 0 && frame.is_large(pages.get()),
+        found.is_some_and(|(byte, desc)| match kind {
+            MagazineKind::Class(class) => desc.has_object(class, byte),
+            MagazineKind::Pages(pages) => byte % PAGE_BYTES == 0 && desc.is_large(pages.get()),
         })
     }
 
@@ -172,10 +172,11 @@ impl<L: Lock<State> + Sync, P: PerCpu<CpuCache>> Hybrid<L, P> {
         };
         // SAFETY: `find_in_primary` needs the engine to have allocated a block before: by this
         // function's contract, this one.
-        let Some((byte, frame)) = (unsafe { self.addresses.find_in_primary(start) }) else {
+        let Some((byte, desc)) = (unsafe { self.addresses.find_in_primary(start) }) else {
             return slow();
         };
-        if byte % PAGE_BYTES != 0 || !frame.is_large(pages.get()) {
+        // Regions begin at pages, so the address tells what the byte would.
+        if start.addr().get() % PAGE_BYTES != 0 || !desc.is_large(pages.get()) {
             return slow();
         }
         if self.push(MagazineKind::Pages(pages), start, None) {

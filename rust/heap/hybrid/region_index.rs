@@ -211,8 +211,8 @@ impl RegionIndex {
         // of allocation and free took 9.9 ns with the class of the descriptor, and takes 6 ns.
         let class = Class::of_size(layout)?;
         // SAFETY: By this function's contract.
-        let (byte, frame) = unsafe { self.find_in_primary(start) }?;
-        frame.has_object(class, byte).then_some(class)
+        let (byte, desc) = unsafe { self.find_in_primary(start) }?;
+        desc.has_object(class, byte).then_some(class)
     }
 
     /// Returns the block that begins at an address of the first region.
