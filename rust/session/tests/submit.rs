@@ -18,11 +18,11 @@ pub(super) struct Op {
     pub(super) operation: Operation,
     pub(super) reply: Option<Reply>,
     pub(super) freed: Option<Handle>,
-    pub(super) denied: Option<Denied>,
+    pub(super) error: Option<SessionError>,
 }
 
 impl Request for Op {
-    fn operation(&self) -> Result<Operation, Denied> {
+    fn operation(&self) -> Result<Operation, SessionError> {
         Ok(self.operation)
     }
 
@@ -33,16 +33,16 @@ impl Request for Op {
         }
     }
 
-    fn served(&mut self, reply: &Reply) {
+    fn on_served(&mut self, reply: &Reply) {
         self.reply = Some(*reply);
     }
 
-    fn freed(&mut self, handle: Handle, _cost: Cost) {
+    fn on_freed(&mut self, handle: Handle, _cost: Cost) {
         self.freed = Some(handle);
     }
 
-    fn denied(&mut self, denied: Denied) {
-        self.denied = Some(denied);
+    fn on_error(&mut self, error: SessionError) {
+        self.error = Some(error);
     }
 }
 
@@ -51,7 +51,7 @@ pub(super) fn op(operation: Operation) -> Op {
         operation,
         reply: None,
         freed: None,
-        denied: None,
+        error: None,
     }
 }
 
@@ -60,23 +60,23 @@ pub(super) fn alloc_op(size: u64) -> Op {
 }
 
 pub(super) fn free_op(handle: Handle) -> Op {
-    op(Operation::Free(Name::Handle(handle.to_bits())))
+    op(Operation::Free(BlockRef::Handle(handle.to_bits())))
 }
 
 /// Does all of them, and returns how many there were and why no more.
 pub(super) fn submit<E: Engine>(
-    session: &Session<&E, HostLock<Ledger<Tables>>, Tables>,
+    session: &Session<&E, HostLock<SessionState<Tables>>, Tables>,
     ops: &mut [Op],
-) -> (usize, Option<Denied>) {
+) -> (usize, Option<SessionError>) {
     let mut done = 0;
     while done < ops.len() {
         let mut part = session.submit(ops, 0, done);
         let part = part.run();
-        let (end, denied) = (part.end(), part.denied());
-        part.publish();
+        let (end, error) = (part.end(), part.error());
+        part.commit();
         done = end;
-        if denied.is_some() {
-            return (done, denied);
+        if error.is_some() {
+            return (done, error);
         }
     }
     (done, None)
@@ -110,11 +110,11 @@ fn operations_are_done_in_order_across_the_groups() {
     frees.push(free_op(handle(&ops[0])));
     assert_eq!(
         submit(&session, &mut frees),
-        (30, Some(Denied::NoSuchBlock))
+        (30, Some(SessionError::NoSuchBlock))
     );
-    let tally = session.tally();
-    assert_eq!((tally.blocks, tally.bytes), (0, 0));
-    assert_eq!((tally.allocations, tally.frees), (30, 30));
+    let stats = session.stats();
+    assert_eq!((stats.blocks, stats.bytes), (0, 0));
+    assert_eq!((stats.allocations, stats.frees), (30, 30));
 }
 
 #[test]
@@ -122,22 +122,22 @@ fn a_part_that_is_not_published_leaves_no_block() {
     let pool = Pool::new();
     let session = pool.session();
     let kept = allocate(&session, 100, 8).unwrap().handle;
-    let before = (pool.totals().live_blocks, session.tally());
+    let before = (pool.totals().live_blocks, session.stats());
     let mut ops = vec![alloc_op(64); 20];
-    ops.insert(10, op(Operation::Free(Name::Earlier(3))));
+    ops.insert(10, op(Operation::Free(BlockRef::Earlier(3))));
     let mut part = session.submit(&mut ops, 0, 0);
     let done = part.run();
-    assert_eq!((done.end(), done.denied()), (21, None));
+    assert_eq!((done.end(), done.error()), (21, None));
     let told = handle(&done.requests()[0]);
     assert_eq!(bytes(&session, told), [0; 64]);
     drop(part);
-    let after = session.tally();
+    let after = session.stats();
     assert_eq!(
         (after.blocks, after.bytes),
         (before.1.blocks, before.1.bytes)
     );
     assert_eq!(pool.totals().live_blocks, before.0);
-    assert_eq!(session.free(told), Err(Denied::NoSuchBlock));
+    assert_eq!(session.free(told), Err(SessionError::NoSuchBlock));
     // What it freed itself was allocated and freed.
     assert_eq!((after.allocations, after.frees), (2, 1));
     assert!(session.free(kept).is_ok());
@@ -150,8 +150,11 @@ fn a_reallocation_is_a_part_that_can_be_undone() {
     let session = pool.session();
     let block = allocate(&session, 100, 8).unwrap().handle;
     fill(&session, block, 7);
-    let before = session.tally();
-    let realloc = op(Operation::Reallocate(Name::Handle(block.to_bits()), 5000));
+    let before = session.stats();
+    let realloc = op(Operation::Reallocate(
+        BlockRef::Handle(block.to_bits()),
+        5000,
+    ));
     let mut ops = [alloc_op(64), realloc, alloc_op(64)];
     let mut part = session.submit(&mut ops, 0, 0);
     let done = part.run();
@@ -160,10 +163,10 @@ fn a_reallocation_is_a_part_that_can_be_undone() {
     let mut part = session.submit(&mut ops[1..], 1, 0);
     let done = part.run();
     assert_eq!(done.end(), 1);
-    assert_eq!(session.free(block), Err(Denied::Pinned));
+    assert_eq!(session.free(block), Err(SessionError::Pinned));
     drop(part);
     assert_eq!(bytes(&session, block), [7; 100]);
-    assert_eq!(session.tally(), before);
+    assert_eq!(session.stats(), before);
     assert_eq!(submit(&session, &mut ops), (3, None));
     assert_eq!(bytes(&session, block).len(), 5000);
 }
@@ -176,12 +179,12 @@ fn a_block_that_came_and_went_is_left_alone() {
     let mut ops = Vec::new();
     for _ in 0..8 {
         ops.push(alloc_op(64));
-        ops.push(op(Operation::Free(Name::Earlier(ops.len() - 1))));
+        ops.push(op(Operation::Free(BlockRef::Earlier(ops.len() - 1))));
         ops.push(alloc_op(64));
     }
     assert_eq!(submit(&session, &mut ops), (24, None));
     sound(&pool);
-    assert_eq!(session.tally().blocks, 8);
+    assert_eq!(session.stats().blocks, 8);
 }
 
 #[test]
@@ -193,26 +196,29 @@ fn a_name_is_an_earlier_allocation_or_nothing() {
         let mut ops = [
             alloc_op(8),
             free_op(allocate(&session, 8, 8).unwrap().handle),
-            op(Operation::Free(Name::Earlier(number))),
+            op(Operation::Free(BlockRef::Earlier(number))),
         ];
         assert_eq!(
             submit(&session, &mut ops),
-            (2, Some(Denied::BadOperation)),
+            (2, Some(SessionError::BadOperation)),
             "{number}"
         );
-        assert_eq!(ops[2].denied, Some(Denied::BadOperation));
+        assert_eq!(ops[2].error, Some(SessionError::BadOperation));
     }
     // Numbers count from the submission's first operation, of which these are not the beginning.
-    let mut ops = [alloc_op(8), op(Operation::Free(Name::Earlier(64)))];
+    let mut ops = [alloc_op(8), op(Operation::Free(BlockRef::Earlier(64)))];
     let mut part = session.submit(&mut ops, 64, 0);
     let part = part.run();
-    assert_eq!((part.end(), part.denied()), (2, None));
-    part.publish();
-    let mut ops = [alloc_op(8), op(Operation::Free(Name::Earlier(63)))];
+    assert_eq!((part.end(), part.error()), (2, None));
+    part.commit();
+    let mut ops = [alloc_op(8), op(Operation::Free(BlockRef::Earlier(63)))];
     let mut part = session.submit(&mut ops, 64, 0);
     let part = part.run();
-    assert_eq!((part.end(), part.denied()), (1, Some(Denied::BadOperation)));
-    part.publish();
+    assert_eq!(
+        (part.end(), part.error()),
+        (1, Some(SessionError::BadOperation))
+    );
+    part.commit();
     assert!(session.free(block).is_ok());
 }
 
@@ -221,15 +227,24 @@ fn what_is_denied_is_counted_and_ends_the_submission() {
     let pool = Pool::new();
     let session = pool.limited(1000, 3);
     let mut ops = vec![alloc_op(64); 5];
-    assert_eq!(submit(&session, &mut ops), (3, Some(Denied::QuotaHandles)));
+    assert_eq!(
+        submit(&session, &mut ops),
+        (3, Some(SessionError::QuotaHandles))
+    );
     let mut frees: Vec<_> = ops[..2].iter().map(|op| free_op(handle(op))).collect();
     frees.push(alloc_op(2000));
-    assert_eq!(submit(&session, &mut frees), (2, Some(Denied::QuotaBytes)));
+    assert_eq!(
+        submit(&session, &mut frees),
+        (2, Some(SessionError::QuotaBytes))
+    );
     // What is freed does not count any more, in the same submission already.
     let last = handle(&ops[2]);
     let mut ops = [alloc_op(512), free_op(last), alloc_op(256), alloc_op(0)];
-    assert_eq!(submit(&session, &mut ops), (3, Some(Denied::SizeZero)));
-    assert_eq!(session.tally().refusals[Cause::Quota as usize], 2);
+    assert_eq!(
+        submit(&session, &mut ops),
+        (3, Some(SessionError::SizeZero))
+    );
+    assert_eq!(session.stats().refusals[RefusalCause::Quota as usize], 2);
 }
 
 #[test]
@@ -242,7 +257,7 @@ fn a_table_grows_in_the_middle_of_a_submission() {
     let mut ops = vec![alloc_op(8); 2500];
     assert_eq!(
         submit(&session, &mut ops),
-        (4096 - 2500, Some(Denied::NoTable))
+        (4096 - 2500, Some(SessionError::NoTable))
     );
     assert_eq!(pool.totals().live_blocks, 4096);
 }

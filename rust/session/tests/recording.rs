@@ -16,31 +16,31 @@ use std::collections::HashMap;
 /// What a test knows of an event: what was asked for, and the answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Told {
-    kind: Kind,
+    kind: EventKind,
     handle: u32,
     size: u64,
-    outcome: Outcome,
-    /// Where the block is, its usable bytes, and the cost; of what was denied there is none.
+    outcome: EventOutcome,
+    /// Where the block is, its usable bytes, and the cost; of what was error there is none.
     reply: Option<(Option<slab_heap::Offset>, u64, Cost)>,
 }
 
 impl Told {
-    fn denied(kind: Kind, handle: u32, size: u64, denied: Denied) -> Self {
+    fn error(kind: EventKind, handle: u32, size: u64, error: SessionError) -> Self {
         Self {
             kind,
             handle,
             size,
-            outcome: Outcome::Denied(denied),
+            outcome: EventOutcome::Failed(error),
             reply: None,
         }
     }
 
-    fn served(kind: Kind, size: u64, reply: &Reply) -> Self {
+    fn served(kind: EventKind, size: u64, reply: &Reply) -> Self {
         Self {
             kind,
             handle: reply.handle.to_bits(),
             size,
-            outcome: Outcome::Served,
+            outcome: EventOutcome::Served,
             reply: Some((reply.offset, reply.usable as u64, reply.cost)),
         }
     }
@@ -48,7 +48,7 @@ impl Told {
 
 impl From<&Event> for Told {
     fn from(event: &Event) -> Self {
-        let served = event.outcome == Outcome::Served;
+        let served = event.outcome == EventOutcome::Served;
         Self {
             kind: event.kind,
             handle: event.handle,
@@ -63,7 +63,7 @@ impl From<&Event> for Told {
 fn all<R, L>(session: &Session<R, L, Tables>) -> Vec<Event>
 where
     R: std::ops::Deref<Target: Engine>,
-    L: Lock<Ledger<Tables>>,
+    L: Lock<SessionState<Tables>>,
 {
     let mut events = Vec::new();
     loop {
@@ -103,9 +103,9 @@ fn step(session: &TestSession<'_>, live: &mut Live, what: u8, pick: usize, size:
             match allocate(session, size, align) {
                 Ok(reply) => {
                     live.insert(reply.handle.to_bits(), reply);
-                    Told::served(Kind::Allocate, size, &reply)
+                    Told::served(EventKind::Allocate, size, &reply)
                 }
-                Err(denied) => Told::denied(Kind::Allocate, 0, size, denied),
+                Err(error) => Told::error(EventKind::Allocate, 0, size, error),
             }
         }
         (5 | 6, Some(name)) => {
@@ -115,7 +115,7 @@ fn step(session: &TestSession<'_>, live: &mut Live, what: u8, pick: usize, size:
             let cost = session.free(handle).unwrap();
             Told {
                 reply: Some((before.offset, before.usable as u64, cost)),
-                ..Told::served(Kind::Free, had, &before)
+                ..Told::served(EventKind::Free, had, &before)
             }
         }
         (7 | 8, Some(name)) => {
@@ -123,26 +123,26 @@ fn step(session: &TestSession<'_>, live: &mut Live, what: u8, pick: usize, size:
             match reallocate(session, handle, size) {
                 Ok(reply) => {
                     live.insert(name, reply);
-                    Told::served(Kind::Reallocate, size, &reply)
+                    Told::served(EventKind::Reallocate, size, &reply)
                 }
-                Err(denied) => Told::denied(Kind::Reallocate, name, size, denied),
+                Err(error) => Told::error(EventKind::Reallocate, name, size, error),
             }
         }
         (9, Some(name)) => {
             let pinned = session.pin(Handle::from_bits(name).unwrap()).unwrap();
-            let denied = session.free(Handle::from_bits(name).unwrap()).unwrap_err();
+            let error = session.free(Handle::from_bits(name).unwrap()).unwrap_err();
             drop(pinned);
-            Told::denied(Kind::Free, name, 0, denied)
+            Told::error(EventKind::Free, name, 0, error)
         }
         (10, _) => {
             let name = (1 << 30) | pick as u32;
-            let denied = reallocate(session, Handle::from_bits(name).unwrap(), size).unwrap_err();
-            Told::denied(Kind::Reallocate, name, size, denied)
+            let error = reallocate(session, Handle::from_bits(name).unwrap(), size).unwrap_err();
+            Told::error(EventKind::Reallocate, name, size, error)
         }
         _ => {
             let bits = u64::MAX - pick as u64;
-            let denied = session.named(bits, Kind::Free, 0).unwrap_err();
-            Told::denied(Kind::Free, u32::MAX, 0, denied)
+            let error = session.parse_handle(bits, EventKind::Free, 0).unwrap_err();
+            Told::error(EventKind::Free, u32::MAX, 0, error)
         }
     }
 }
@@ -170,7 +170,7 @@ proptest! {
             let answer = step(&other, &mut other_live, *what, *pick, *size);
             prop_assert_eq!(answer, Told::from(event));
         }
-        prop_assert_eq!(session.tally(), other.tally());
+        prop_assert_eq!(session.stats(), other.stats());
     }
 }
 
@@ -182,7 +182,7 @@ fn a_recording_ends_and_begins_anew() {
     assert!(session.begin_events(vec![Event::VACANT; 9]).is_some());
     assert_eq!(session.end_events().map(|ring| ring.len()), Some(1 << 16));
     assert_eq!(session.end_events(), None);
-    assert_eq!(session.events(0, &mut []), Err(NotRead::Off));
+    assert_eq!(session.events(0, &mut []), Err(EventReadError::Off));
     allocate(&session, 64, 8).unwrap();
     assert!(session.begin_events(vec![Event::VACANT; 9]).is_none());
     assert_eq!(all(&session), []);
@@ -207,15 +207,18 @@ fn what_nobody_could_be_told_of_is_written_down_as_undone() {
     assert_eq!(
         kinds,
         [
-            (Kind::Allocate, gone),
-            (Kind::Revoke, gone),
-            (Kind::Allocate, kept),
-            (Kind::Reallocate, kept)
+            (EventKind::Allocate, gone),
+            (EventKind::Revoke, gone),
+            (EventKind::Allocate, kept),
+            (EventKind::Reallocate, kept)
         ]
     );
     assert_eq!((events[1].offset, events[1].size), (reply.offset, 100));
     assert_eq!((events[0].align_log2, events[1].align_log2), (4, 4));
-    assert_eq!((events[3].outcome, events[3].size), (Outcome::Undone, 5000));
+    assert_eq!(
+        (events[3].outcome, events[3].size),
+        (EventOutcome::RolledBack, 5000)
+    );
     assert_eq!((events[3].offset, events[3].usable), (None, 0));
 }
 
@@ -231,16 +234,16 @@ fn a_submissions_operations_are_written_down_one_by_one() {
     let session = recorded(&pool);
     let old = allocate(&session, 64, 8).unwrap().handle;
     let mut ops: Vec<_> = (1..40).map(|n| alloc_op(n * 50)).collect();
-    ops.push(op(Operation::Reallocate(Name::Earlier(3), 9000)));
-    ops.push(op(Operation::Free(Name::Earlier(7))));
+    ops.push(op(Operation::Reallocate(BlockRef::Earlier(3), 9000)));
+    ops.push(op(Operation::Free(BlockRef::Earlier(7))));
     ops.push(free_op(old));
     ops.push(free_op(old));
     let count = ops.len();
-    let denied = Denied::NoSuchBlock;
-    assert_eq!(submit(&session, &mut ops), (count - 1, Some(denied)));
+    let error = SessionError::NoSuchBlock;
+    assert_eq!(submit(&session, &mut ops), (count - 1, Some(error)));
     for wrong in [
-        op(Operation::Free(Name::Earlier(0))),
-        op(Operation::Reallocate(Name::Handle(1), 7)),
+        op(Operation::Free(BlockRef::Earlier(0))),
+        op(Operation::Reallocate(BlockRef::Handle(1), 7)),
         alloc_op(0),
     ] {
         assert_eq!(submit(&session, &mut [wrong]).0, 0);
@@ -249,25 +252,34 @@ fn a_submissions_operations_are_written_down_one_by_one() {
     let reply = |place: usize| ops[place].reply.unwrap();
     for (place, event) in events[..39].iter().enumerate() {
         let size = 50 * (place as u64 + 1);
-        assert_eq!(*event, Told::served(Kind::Allocate, size, &reply(place)));
+        assert_eq!(
+            *event,
+            Told::served(EventKind::Allocate, size, &reply(place))
+        );
     }
-    assert_eq!(events[39], Told::served(Kind::Reallocate, 9000, &reply(39)));
+    assert_eq!(
+        events[39],
+        Told::served(EventKind::Reallocate, 9000, &reply(39))
+    );
     assert_eq!(reply(39).handle, reply(3).handle);
     let gone = |event: &Told| (event.kind, event.handle, event.outcome);
     let seventh = reply(7).handle.to_bits();
-    assert_eq!(gone(&events[40]), (Kind::Free, seventh, Outcome::Served));
+    assert_eq!(
+        gone(&events[40]),
+        (EventKind::Free, seventh, EventOutcome::Served)
+    );
     assert_eq!(
         gone(&events[41]),
-        (Kind::Free, old.to_bits(), Outcome::Served)
+        (EventKind::Free, old.to_bits(), EventOutcome::Served)
     );
     let name = old.to_bits();
     assert_eq!(
         events[42..],
         [
-            Told::denied(Kind::Free, name, 0, denied),
-            Told::denied(Kind::Free, 0, 0, Denied::BadOperation),
-            Told::denied(Kind::Reallocate, 1, 7, denied),
-            Told::denied(Kind::Allocate, 0, 0, Denied::SizeZero),
+            Told::error(EventKind::Free, name, 0, error),
+            Told::error(EventKind::Free, 0, 0, SessionError::BadOperation),
+            Told::error(EventKind::Reallocate, 1, 7, error),
+            Told::error(EventKind::Allocate, 0, 0, SessionError::SizeZero),
         ]
     );
     // A part that is not published is taken back, in as many events.
@@ -280,7 +292,10 @@ fn a_submissions_operations_are_written_down_one_by_one() {
         .iter()
         .map(|event| event.kind)
         .collect();
-    assert_eq!(kinds, [[Kind::Allocate; 20], [Kind::Revoke; 20]].concat());
+    assert_eq!(
+        kinds,
+        [[EventKind::Allocate; 20], [EventKind::Revoke; 20]].concat()
+    );
 }
 
 /// Checks that events are in an order in which one after the other could have been done, and returns
@@ -291,18 +306,18 @@ fn possible(events: &[Event]) -> usize {
     for event in events {
         let last = live.get(&event.handle).copied();
         match (event.kind, event.outcome) {
-            (Kind::Allocate, Outcome::Served) => {
+            (EventKind::Allocate, EventOutcome::Served) => {
                 assert_eq!(last, None, "{event:?}");
             }
-            (Kind::Free | Kind::Revoke, Outcome::Served) => {
+            (EventKind::Free | EventKind::Revoke, EventOutcome::Served) => {
                 let last = last.unwrap();
                 assert_eq!((event.offset, event.size), (last.offset, last.size));
                 live.remove(&event.handle);
                 served += 1;
                 continue;
             }
-            (Kind::Reallocate, Outcome::Served) => assert!(last.is_some(), "{event:?}"),
-            (Kind::Free, Outcome::Denied(Denied::NoSuchBlock)) => {
+            (EventKind::Reallocate, EventOutcome::Served) => assert!(last.is_some(), "{event:?}"),
+            (EventKind::Free, EventOutcome::Failed(SessionError::NoSuchBlock)) => {
                 assert_eq!(last, None);
                 continue;
             }
@@ -325,7 +340,7 @@ fn possible(events: &[Event]) -> usize {
 fn crowd<R, L>(session: &Session<R, L, Tables>) -> usize
 where
     R: std::ops::Deref<Target: Engine> + Sync,
-    L: Lock<Ledger<Tables>> + Sync,
+    L: Lock<SessionState<Tables>> + Sync,
 {
     let handles = Mutex::new(Vec::new());
     let done = Mutex::new(0);
@@ -341,7 +356,7 @@ where
                     count += 1;
                     if round % 3 == 0 {
                         let mine = handles.lock().unwrap().pop().unwrap();
-                        session.reallocate(mine, 4 * size).unwrap().publish();
+                        session.reallocate(mine, 4 * size).unwrap().commit();
                         handles.lock().unwrap().push(mine);
                         count += 1;
                     }
@@ -354,7 +369,7 @@ where
                         };
                         if let Some(any) = any {
                             session.free(any).unwrap();
-                            assert_eq!(session.free(any), Err(Denied::NoSuchBlock));
+                            assert_eq!(session.free(any), Err(SessionError::NoSuchBlock));
                             count += 1;
                         }
                     }
@@ -377,7 +392,7 @@ fn what_threads_do_is_in_a_possible_order() {
 #[test]
 fn what_a_block_loses_is_another_s_after_that_was_written_down() {
     const ROUNDS: usize = 10_000;
-    let pool = at_hand::Pool::new();
+    let pool = batch::Pool::new();
     let session = pool.session();
     assert!(session.begin_events(vec![Event::VACANT; 1 << 18]).is_none());
     thread::scope(|scope| {
@@ -385,7 +400,7 @@ fn what_a_block_loses_is_another_s_after_that_was_written_down() {
             scope.spawn(|| {
                 for _ in 0..ROUNDS {
                     let large = session.allocate(20_000, 8).unwrap().handle;
-                    session.reallocate(large, 5000).unwrap().publish();
+                    session.reallocate(large, 5000).unwrap().commit();
                     let other = session.allocate(9000, 8).unwrap().handle;
                     session.free(large).unwrap();
                     session.free(other).unwrap();
@@ -420,9 +435,9 @@ fn so_it_is_on_an_engine_that_takes_its_time() {
         bytes: POOL,
         handles: 10_000,
     };
-    let ledger = HostLock(Mutex::new(Ledger::new(limits)));
+    let state = HostLock(Mutex::new(SessionState::new(limits)));
     // SAFETY: A reference derefs to what it refers to.
-    let session = unsafe { Session::new(&guard, ledger, Tables, false) };
+    let session = unsafe { Session::new(&guard, state, Tables, false) };
     assert!(session.begin_events(vec![Event::VACANT; 1 << 14]).is_none());
     assert_eq!(crowd(&session), possible(&all(&session)));
 }

@@ -2,17 +2,11 @@
 
 //! Sessions on the seed, with a scarce supply of tables.
 
-#[path = "submit/at_hand.rs"]
-mod at_hand;
-#[path = "events/session.rs"]
-mod events;
-#[path = "fail_tests.rs"]
-mod fail;
-#[path = "guard/tests.rs"]
-mod guard;
-#[path = "interrupted_tests.rs"]
-mod interrupted;
-#[path = "submit/tests.rs"]
+mod batch;
+mod fault_injection;
+mod pin;
+mod recording;
+mod signal;
 mod submit;
 
 use crate::*;
@@ -73,8 +67,8 @@ unsafe impl Storage for Tables {
         Some(vec![Slot::VACANT; entries])
     }
 
-    fn moment() -> Moment {
-        Moment::default()
+    fn event_context() -> EventContext {
+        EventContext::default()
     }
 
     fn interrupted() -> bool {
@@ -140,9 +134,9 @@ impl Pool {
     }
 
     fn limited(&self, bytes: usize, handles: u32) -> TestSession<'_> {
-        let ledger = HostLock(Mutex::new(Ledger::new(Limits { bytes, handles })));
+        let state = HostLock(Mutex::new(SessionState::new(Limits { bytes, handles })));
         // SAFETY: A reference derefs to what it refers to.
-        unsafe { Session::new(&self.engine, ledger, Tables, false) }
+        unsafe { Session::new(&self.engine, state, Tables, false) }
     }
 }
 
@@ -153,16 +147,16 @@ impl Drop for Pool {
     }
 }
 
-type TestSession<'p> = Session<&'p Seed<HostLock<State>>, HostLock<Ledger<Tables>>, Tables>;
+type TestSession<'p> = Session<&'p Seed<HostLock<State>>, HostLock<SessionState<Tables>>, Tables>;
 
-fn allocate(session: &TestSession<'_>, size: u64, align: u64) -> Result<Reply, Denied> {
+fn allocate(session: &TestSession<'_>, size: u64, align: u64) -> Result<Reply, SessionError> {
     session.allocate(size, align)
 }
 
-fn reallocate(session: &TestSession<'_>, handle: Handle, size: u64) -> Result<Reply, Denied> {
+fn reallocate(session: &TestSession<'_>, handle: Handle, size: u64) -> Result<Reply, SessionError> {
     let pending = session.reallocate(handle, size)?;
     let reply = pending.reply();
-    pending.publish();
+    pending.commit();
     Ok(reply)
 }
 
@@ -200,14 +194,18 @@ fn bad_sizes_and_alignments_are_denied_before_the_engine_sees_them() {
     let pool = Pool::new();
     let session = pool.session();
     for (size, align, expected) in [
-        (0, 8, Denied::SizeZero),
-        (8, 0, Denied::BadAlign),
-        (8, 3, Denied::BadAlign),
-        (8, 2 * POOL as u64, Denied::BadAlign),
-        (8, 1 << 63, Denied::BadAlign),
-        (POOL as u64 + 1, 8, Denied::Refused(Refusal::TooBig)),
-        (u64::MAX, 8, Denied::Refused(Refusal::TooBig)),
-        (u64::MAX, POOL as u64, Denied::Refused(Refusal::TooBig)),
+        (0, 8, SessionError::SizeZero),
+        (8, 0, SessionError::BadAlign),
+        (8, 3, SessionError::BadAlign),
+        (8, 2 * POOL as u64, SessionError::BadAlign),
+        (8, 1 << 63, SessionError::BadAlign),
+        (POOL as u64 + 1, 8, SessionError::Refused(Refusal::TooBig)),
+        (u64::MAX, 8, SessionError::Refused(Refusal::TooBig)),
+        (
+            u64::MAX,
+            POOL as u64,
+            SessionError::Refused(Refusal::TooBig),
+        ),
     ] {
         assert_eq!(
             allocate(&session, size, align),
@@ -216,25 +214,25 @@ fn bad_sizes_and_alignments_are_denied_before_the_engine_sees_them() {
         );
     }
     assert_eq!(pool.totals().refusals, [0; Refusal::COUNT]);
-    assert_eq!(session.tally().refusals[Cause::TooBig as usize], 3);
+    assert_eq!(session.stats().refusals[RefusalCause::TooBig as usize], 3);
     assert_eq!(
         allocate(&session, 64, 8192),
-        Err(Denied::Refused(Refusal::Unsupported))
+        Err(SessionError::Refused(Refusal::Unsupported))
     );
-    assert_eq!((session.tally().blocks, session.tally().bytes), (0, 0));
+    assert_eq!((session.stats().blocks, session.stats().bytes), (0, 0));
 }
 
 #[test]
 fn an_allocation_that_is_revoked_leaves_no_trace() {
     let pool = Pool::new();
     let session = pool.session();
-    let before = (pool.totals().live_blocks, session.tally());
+    let before = (pool.totals().live_blocks, session.stats());
     let handle = allocate(&session, 100, 8).unwrap().handle;
     session.revoke(handle);
-    assert_eq!((pool.totals().live_blocks, session.tally()), before);
-    assert_eq!(session.free(handle), Err(Denied::NoSuchBlock));
+    assert_eq!((pool.totals().live_blocks, session.stats()), before);
+    assert_eq!(session.free(handle), Err(SessionError::NoSuchBlock));
     session.revoke(handle);
-    assert_eq!((pool.totals().live_blocks, session.tally()), before);
+    assert_eq!((pool.totals().live_blocks, session.stats()), before);
 }
 
 #[test]
@@ -248,10 +246,10 @@ fn a_block_that_is_in_use_is_not_revoked() {
     assert_eq!(bytes(&session, handle), [0; 100]);
     let pending = session.reallocate(handle, 5000).unwrap();
     session.revoke(handle);
-    pending.publish();
+    pending.commit();
     assert_eq!(bytes(&session, handle).len(), 5000);
     assert!(session.free(handle).is_ok());
-    assert_eq!((session.tally().allocations, session.tally().frees), (1, 1));
+    assert_eq!((session.stats().allocations, session.stats().frees), (1, 1));
 }
 
 #[test]
@@ -260,14 +258,14 @@ fn a_reallocation_that_is_not_published_leaves_the_block_as_it_was() {
     let session = pool.session();
     let handle = allocate(&session, 100, 8).unwrap().handle;
     fill(&session, handle, 7);
-    let before = (pool.totals(), session.tally());
+    let before = (pool.totals(), session.stats());
     for size in [10, 70, 100, 120, 128, 129, 5000] {
         let pending = session.reallocate(handle, size).unwrap();
-        assert_eq!(session.free(handle), Err(Denied::Pinned));
+        assert_eq!(session.free(handle), Err(SessionError::Pinned));
         drop(pending);
         assert_eq!(bytes(&session, handle), [7; 100]);
-        let (totals, tally) = (pool.totals(), session.tally());
-        assert_eq!(tally, before.1);
+        let (totals, stats) = (pool.totals(), session.stats());
+        assert_eq!(stats, before.1);
         assert_eq!(
             (totals.live_blocks, totals.requested_bytes),
             (before.0.live_blocks, before.0.requested_bytes)
@@ -289,7 +287,7 @@ fn reallocation_keeps_contents_and_adds_zeros() {
         let mut expected = vec![7; kept];
         expected.resize(size, 0);
         assert_eq!(bytes(&session, handle), expected, "{size}");
-        assert_eq!(session.tally().bytes, reply.usable);
+        assert_eq!(session.stats().bytes, reply.usable);
         assert_eq!(pool.totals().requested_bytes, size as u64);
         kept = size;
         fill(&session, handle, 7);
@@ -298,22 +296,25 @@ fn reallocation_keeps_contents_and_adds_zeros() {
         reallocate(&session, handle, 60).unwrap().cost.path(),
         Path::InPlace
     );
-    assert_eq!(session.tally().reallocations, 10);
+    assert_eq!(session.stats().reallocations, 10);
 }
 
 #[test]
 fn quotas_are_the_sessions_own() {
     let pool = Pool::new();
     let (small, other) = (pool.limited(1000, 3), pool.session());
-    assert_eq!(allocate(&small, 1025, 8), Err(Denied::QuotaBytes));
+    assert_eq!(allocate(&small, 1025, 8), Err(SessionError::QuotaBytes));
     let handle = allocate(&small, 512, 8).unwrap().handle;
-    assert_eq!(reallocate(&small, handle, 1025), Err(Denied::QuotaBytes));
+    assert_eq!(
+        reallocate(&small, handle, 1025),
+        Err(SessionError::QuotaBytes)
+    );
     assert_eq!(bytes(&small, handle).len(), 512);
     for _ in 0..2 {
         allocate(&small, 64, 8).unwrap();
     }
-    assert_eq!(allocate(&small, 64, 8), Err(Denied::QuotaHandles));
-    assert_eq!(small.tally().refusals[Cause::Quota as usize], 3);
+    assert_eq!(allocate(&small, 64, 8), Err(SessionError::QuotaHandles));
+    assert_eq!(small.stats().refusals[RefusalCause::Quota as usize], 3);
     assert!(allocate(&other, 5000, 8).is_ok());
 }
 
@@ -323,7 +324,7 @@ fn a_session_never_sees_the_blocks_of_another() {
     let (one, two) = (pool.session(), pool.session());
     let handle = allocate(&one, 64, 8).unwrap().handle;
     fill(&one, handle, 1);
-    assert_eq!(two.free(handle), Err(Denied::NoSuchBlock));
+    assert_eq!(two.free(handle), Err(SessionError::NoSuchBlock));
     assert!(two.pin(handle).is_err());
     // The same number, another block.
     assert_eq!(allocate(&two, 64, 8).unwrap().handle, handle);
@@ -342,7 +343,7 @@ fn positions_outside_of_a_block_are_denied() {
     let pinned = session.pin(handle).unwrap();
     assert_eq!(pinned.bytes_from(99).unwrap().1, 1);
     for byte in [100, 128, usize::MAX] {
-        assert_eq!(pinned.bytes_from(byte), Err(Denied::OutOfBlock));
+        assert_eq!(pinned.bytes_from(byte), Err(SessionError::OutOfBlock));
     }
 }
 
@@ -354,8 +355,8 @@ fn no_memory_for_a_table_is_a_refusal_that_passes() {
     for _ in 0..1024 {
         allocate(&session, 64, 8).unwrap();
     }
-    assert_eq!(allocate(&session, 64, 8), Err(Denied::NoTable));
-    assert_eq!(session.tally().refusals[Cause::Tables as usize], 1);
+    assert_eq!(allocate(&session, 64, 8), Err(SessionError::NoTable));
+    assert_eq!(session.stats().refusals[RefusalCause::Tables as usize], 1);
     TABLES.set(usize::MAX);
     assert!(allocate(&session, 64, 8).is_ok());
     assert_eq!(pool.totals().live_blocks, 1025);
@@ -369,11 +370,11 @@ fn a_full_pool_is_a_refusal_that_passes() {
         .map(|_| allocate(&session, 8192, 8).unwrap().handle)
         .collect();
     // The quota is as large as the pool, so it is reached first.
-    assert_eq!(allocate(&session, 64, 8), Err(Denied::QuotaBytes));
+    assert_eq!(allocate(&session, 64, 8), Err(SessionError::QuotaBytes));
     let other = pool.session();
     assert_eq!(
         allocate(&other, 8192, 8),
-        Err(Denied::Refused(Refusal::Exhausted))
+        Err(SessionError::Refused(Refusal::Exhausted))
     );
     session.free(handles[0]).unwrap();
     assert!(allocate(&other, 8192, 8).is_ok());
@@ -424,5 +425,5 @@ fn threads_share_a_session() {
             });
         }
     });
-    assert_eq!((session.tally().blocks, pool.totals().live_blocks), (0, 0));
+    assert_eq!((session.stats().blocks, pool.totals().live_blocks), (0, 0));
 }

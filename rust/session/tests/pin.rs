@@ -17,7 +17,7 @@ fn pages(
     handle: Handle,
     first: usize,
     count: usize,
-) -> Result<NonNull<u8>, Denied> {
+) -> Result<NonNull<u8>, SessionError> {
     session.pin(handle)?.pages(first, count)
 }
 
@@ -26,19 +26,19 @@ fn a_kept_pin_holds_a_block_until_it_is_taken_back() {
     let pool = Pool::new();
     let session = pool.session();
     let [handle, other] = [8192, 100].map(|size| allocate(&session, size, 8).unwrap().handle);
-    session.pin(handle).unwrap().keep();
+    session.pin(handle).unwrap().leak();
     for _ in 0..3 {
-        assert_eq!(session.free(handle), Err(Denied::Pinned));
-        assert_eq!(reallocate(&session, handle, 100), Err(Denied::Pinned));
+        assert_eq!(session.free(handle), Err(SessionError::Pinned));
+        assert_eq!(reallocate(&session, handle, 100), Err(SessionError::Pinned));
         session.revoke(handle);
         fill(&session, handle, 7);
         assert_eq!(bytes(&session, handle), [7; 8192]);
-        session.pin(handle).unwrap().keep();
+        session.pin(handle).unwrap().leak();
         session.pin_again(handle);
     }
     for _ in 0..6 {
         session.unpin(handle);
-        assert_eq!(session.free(handle), Err(Denied::Pinned));
+        assert_eq!(session.free(handle), Err(SessionError::Pinned));
     }
     session.unpin(handle);
     assert!(session.free(handle).is_ok());
@@ -51,10 +51,10 @@ fn a_kept_pin_holds_a_block_until_the_session_ends() {
     let pool = Pool::new();
     let session = pool.session();
     let [handle, other] = [8192, 100].map(|size| allocate(&session, size, 8).unwrap().handle);
-    session.pin(handle).unwrap().keep();
+    session.pin(handle).unwrap().leak();
     // It counts, and others come and go.
     assert!(session.free(other).is_ok());
-    assert_eq!((session.tally().blocks, session.tally().bytes), (1, 8192));
+    assert_eq!((session.stats().blocks, session.stats().bytes), (1, 8192));
     assert_eq!(pool.totals().live_blocks, 1);
     drop(session);
     assert_eq!(pool.totals().live_blocks, 0);
@@ -66,9 +66,9 @@ fn a_block_that_is_used_while_its_pin_is_kept_stays_kept() {
     let session = pool.session();
     let handle = allocate(&session, 4096, 8).unwrap().handle;
     let reading = session.pin(handle).unwrap();
-    session.pin(handle).unwrap().keep();
+    session.pin(handle).unwrap().leak();
     drop(reading);
-    assert_eq!(session.free(handle), Err(Denied::Pinned));
+    assert_eq!(session.free(handle), Err(SessionError::Pinned));
 }
 
 #[test]
@@ -85,13 +85,17 @@ fn pages_are_those_of_the_block_and_no_others() {
             assert_eq!(pages(&session, handle, first, count - first), Ok(page));
             for count in [count - first + 1, usize::MAX - first, usize::MAX] {
                 let beyond = pages(&session, handle, first, count);
-                assert_eq!(beyond, Err(Denied::OutOfBlock), "{size}: {first}, {count}");
+                assert_eq!(
+                    beyond,
+                    Err(SessionError::OutOfBlock),
+                    "{size}: {first}, {count}"
+                );
             }
         }
         for first in [count, count + 1, usize::MAX] {
             assert_eq!(
                 pages(&session, handle, first, 1),
-                Err(Denied::OutOfBlock),
+                Err(SessionError::OutOfBlock),
                 "{size}: {first}"
             );
         }
@@ -99,7 +103,7 @@ fn pages_are_those_of_the_block_and_no_others() {
     // Others lie in the same page.
     for size in [1, 64, 2048] {
         let handle = allocate(&session, size, 8).unwrap().handle;
-        assert_eq!(pages(&session, handle, 0, 1), Err(Denied::NotPages));
+        assert_eq!(pages(&session, handle, 0, 1), Err(SessionError::NotPages));
     }
 }
 
@@ -146,17 +150,17 @@ fn in_debug_mode_pages_are_shown_only_without_red_zones_in_them() {
     // SAFETY: The block is pinned, and nobody else uses it; the table has as many bytes, zeros.
     unsafe { engine.add_region(start, REGION, table) }.unwrap();
 
-    let ledger = HostLock(Mutex::new(Ledger::new(Limits {
+    let state = HostLock(Mutex::new(SessionState::new(Limits {
         bytes: POOL,
         handles: 10,
     })));
     // SAFETY: A reference derefs to what it refers to.
-    let session = unsafe { Session::new(&engine, ledger, Tables, false) };
+    let session = unsafe { Session::new(&engine, state, Tables, false) };
     for (size, align, expected) in [
         // In front of it.
-        (4096, 8, Some(Denied::NotPages)),
+        (4096, 8, Some(SessionError::NotPages)),
         // Behind it, in the last page.
-        (5000, 4096, Some(Denied::NotPages)),
+        (5000, 4096, Some(SessionError::NotPages)),
         // Both outside.
         (8192, 4096, None),
     ] {

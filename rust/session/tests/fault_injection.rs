@@ -13,14 +13,14 @@ use super::{
     *, //
 };
 
-const INJECTED: Denied = Denied::Refused(Refusal::Injected);
+const INJECTED: SessionError = SessionError::Refused(Refusal::Injected);
 
 /// Everything that the session and the pool count, but for refusals.
-fn figures(pool: &Pool, session: &TestSession<'_>) -> (Totals, Tally) {
-    let (mut totals, mut tally) = (pool.totals(), session.tally());
+fn figures(pool: &Pool, session: &TestSession<'_>) -> (Totals, SessionStats) {
+    let (mut totals, mut stats) = (pool.totals(), session.stats());
     totals.refusals = Default::default();
-    tally.refusals = Default::default();
-    (totals, tally)
+    stats.refusals = Default::default();
+    (totals, stats)
 }
 
 /// Asks for blocks by each command in turn, 50 times, and returns which ones were refused.
@@ -30,23 +30,23 @@ fn asked(pool: &Pool, session: &TestSession<'_>) -> Vec<u64> {
     let mut refused = Vec::new();
     for n in 1..=50 {
         let before = figures(pool, session);
-        let denied = match n % 4 {
+        let error = match n % 4 {
             0 => {
                 // It moves to and fro.
                 let size = bytes(session, first).len() as u64 ^ 100 ^ 8000;
                 reallocate(session, first, size).err()
             }
             1 => {
-                let (done, denied) = submit(session, &mut [alloc_op(300)]);
-                assert_eq!(done, usize::from(denied.is_none()));
-                denied
+                let (done, error) = submit(session, &mut [alloc_op(300)]);
+                assert_eq!(done, usize::from(error.is_none()));
+                error
             }
             // Of pages, and of a slab that grows now and then.
             2 => allocate(session, 5000, 8).err(),
             _ => allocate(session, 1000, 8).err(),
         };
-        if let Some(denied) = denied {
-            assert_eq!((denied, denied.errno()), (INJECTED, errno::ENOMEM));
+        if let Some(error) = error {
+            assert_eq!((error, error.errno()), (INJECTED, errno::ENOMEM));
             assert_eq!(figures(pool, session), before);
             refused.push(n);
         }
@@ -62,14 +62,14 @@ fn every_pth_request_fails_whatever_asks() {
         let pool = Pool::new();
         let session = pool.session();
         // What was counted before is forgotten.
-        session.fail(2, 0);
+        session.inject_faults(2, 0);
         let block = allocate(&session, 8, 8).unwrap().handle;
         assert!(session.free(block).is_ok());
-        session.fail(every, 0);
+        session.inject_faults(every, 0);
         // The block that is moved is the first request.
         let expected: Vec<_> = (1..=50).filter(|n| (n + 1) % every == 0).collect();
         assert_eq!(asked(&pool, &session), expected, "{every}");
-        let told = session.tally().refusals[Cause::Injected as usize];
+        let told = session.stats().refusals[RefusalCause::Injected as usize];
         assert_eq!(told as usize, expected.len());
         assert_eq!(pool.totals().refusals[Refusal::Injected as usize], 0);
     }
@@ -80,7 +80,7 @@ fn with_a_period_of_one_every_request_fails() {
     let pool = Pool::new();
     let session = pool.session();
     let block = allocate(&session, 100, 8).unwrap().handle;
-    session.fail(1, 0);
+    session.inject_faults(1, 0);
     let before = figures(&pool, &session);
     for _ in 0..3 {
         assert_eq!(allocate(&session, 100, 8), Err(INJECTED));
@@ -88,8 +88,8 @@ fn with_a_period_of_one_every_request_fails() {
         assert_eq!(reallocate(&session, block, 8000), Err(INJECTED));
     }
     assert_eq!(figures(&pool, &session), before);
-    assert_eq!(session.tally().refusals[Cause::Injected as usize], 9);
-    session.fail(0, 0);
+    assert_eq!(session.stats().refusals[RefusalCause::Injected as usize], 9);
+    session.inject_faults(0, 0);
     assert!(reallocate(&session, block, 8000).is_ok());
     sound(&pool);
 }
@@ -99,13 +99,16 @@ fn each_growth_fails_in_turn() {
     for nth in 1.. {
         let pool = Pool::new();
         let session = pool.session();
-        session.fail(0, nth);
+        session.inject_faults(0, nth);
         if nth == 1 {
             assert_eq!(allocate(&session, 100, 8), Err(INJECTED));
         }
         let refused = asked(&pool, &session);
         let counted = pool.totals().refusals[Refusal::Injected as usize];
-        assert_eq!(counted, session.tally().refusals[Cause::Injected as usize]);
+        assert_eq!(
+            counted,
+            session.stats().refusals[RefusalCause::Injected as usize]
+        );
         if counted == 0 {
             // The classes of 128, 512 and 1024 bytes, once each.
             assert_eq!((nth, refused.len()), (4, 0));
@@ -120,15 +123,15 @@ fn what_is_refused_before_or_served_in_place_is_not_counted() {
     let pool = Pool::new();
     let session = pool.limited(10_000, 3);
     let block = allocate(&session, 100, 8).unwrap().handle;
-    session.fail(2, 0);
-    assert_eq!(allocate(&session, 0, 8), Err(Denied::SizeZero));
-    assert_eq!(allocate(&session, 9_999, 8), Err(Denied::QuotaBytes));
+    session.inject_faults(2, 0);
+    assert_eq!(allocate(&session, 0, 8), Err(SessionError::SizeZero));
+    assert_eq!(allocate(&session, 9_999, 8), Err(SessionError::QuotaBytes));
     assert!(reallocate(&session, block, 128).is_ok());
     assert!(allocate(&session, 100, 8).is_ok());
     assert_eq!(allocate(&session, 100, 8), Err(INJECTED));
-    session.fail(0, 0);
+    session.inject_faults(0, 0);
     assert!(allocate(&session, 100, 8).is_ok());
-    assert_eq!(allocate(&session, 100, 8), Err(Denied::QuotaHandles));
+    assert_eq!(allocate(&session, 100, 8), Err(SessionError::QuotaHandles));
 }
 
 #[test]
@@ -139,13 +142,18 @@ fn a_move_that_fails_leaves_its_handle_and_its_charge() {
     assert_eq!(submit(&session, &mut ops), (1, None));
     let block = handle_of(&ops[0]);
     fill(&session, block, 7);
-    session.fail(1, 0);
+    session.inject_faults(1, 0);
     let before = figures(&pool, &session);
-    let moving = || op(Operation::Reallocate(Name::Handle(block.to_bits()), 4000));
+    let moving = || {
+        op(Operation::Reallocate(
+            BlockRef::Handle(block.to_bits()),
+            4000,
+        ))
+    };
     assert_eq!(submit(&session, &mut [moving()]), (0, Some(INJECTED)));
     assert_eq!(figures(&pool, &session), before);
     assert_eq!(bytes(&session, block), [7; 100]);
-    session.fail(0, 0);
+    session.inject_faults(0, 0);
     assert_eq!(submit(&session, &mut [moving()]), (1, None));
     assert!(session.free(block).is_ok());
     sound(&pool);

@@ -20,7 +20,7 @@ fn ring(places: usize) -> Vec<Event> {
 }
 
 fn event(number: u64) -> Event {
-    Event::about(Kind::Free, 7, number)
+    Event::request(EventKind::Free, 7, number)
 }
 
 /// All events since the log began, and what it has to tell of them.
@@ -40,22 +40,22 @@ impl Oracle {
         let mut slots = ring(room);
         let read = log.read(number as u64, &mut slots);
         if !self.is_on {
-            prop_assert_eq!(read, Err(NotRead::Off));
+            prop_assert_eq!(read, Err(EventReadError::Off));
             return Ok(());
         }
         if number > self.events.len() {
-            prop_assert_eq!(read, Err(NotRead::Ahead));
+            prop_assert_eq!(read, Err(EventReadError::BeyondEnd));
             return Ok(());
         }
         let first = number.max(self.oldest());
-        let is_told = |event: &&Event| event.outcome != Outcome::Unfinished;
+        let is_told = |event: &&Event| event.outcome != EventOutcome::Pending;
         let told: Vec<_> = self.events[first..]
             .iter()
             .take(room)
             .take_while(is_told)
             .copied()
             .collect();
-        let expected = Read {
+        let expected = EventBatch {
             first: first as u64,
             count: told.len(),
             lost: (first - number) as u64,
@@ -74,7 +74,7 @@ proptest! {
         let mut log = TestLog::new();
         let mut oracle = Oracle::default();
         // Tickets, and where their events were, also of rings that are no more.
-        let mut tickets: Vec<(Ticket, Option<usize>)> = Vec::new();
+        let mut tickets: Vec<(EventId, Option<usize>)> = Vec::new();
         for (step, (what, number, room)) in (0..).zip(steps) {
             match what {
                 0 => {
@@ -97,7 +97,7 @@ proptest! {
                     }
                 }
                 7 | 8 => {
-                    let unfinished = event(step).with(Outcome::Unfinished);
+                    let unfinished = event(step).with_outcome(EventOutcome::Pending);
                     if let Some(ticket) = log.push(unfinished) {
                         tickets.push((ticket, Some(oracle.events.len())));
                         oracle.events.push(unfinished);
@@ -109,7 +109,7 @@ proptest! {
                     log.finish(ticket, cost);
                     if let Some(place) = place {
                         let event = &mut oracle.events[place];
-                        *event = Event { cost, ..event.with(Outcome::Served) };
+                        *event = Event { cost, ..event.with_outcome(EventOutcome::Served) };
                     }
                 }
                 _ => {}

@@ -33,13 +33,13 @@ fn after<T>(looks: usize, act: impl FnOnce() -> T) -> T {
 }
 
 /// What a call that is given up leaves as it was.
-fn standing(pool: &Pool, session: &TestSession<'_>) -> (u64, u64, u64, Tally) {
+fn standing(pool: &Pool, session: &TestSession<'_>) -> (u64, u64, u64, SessionStats) {
     let totals = pool.totals();
     (
         totals.live_blocks,
         totals.live_bytes,
         totals.requested_bytes,
-        session.tally(),
+        session.stats(),
     )
 }
 
@@ -49,13 +49,13 @@ fn looks_before_each_piece<T>(
     pool: &Pool,
     session: &TestSession<'_>,
     pieces: usize,
-    act: impl Fn() -> Result<T, Denied>,
+    act: impl Fn() -> Result<T, SessionError>,
 ) -> T {
     let before = standing(pool, session);
     for looks in 0..pieces {
         assert_eq!(
             after(looks, &act).err(),
-            Some(Denied::Interrupted),
+            Some(SessionError::Interrupted),
             "{looks}"
         );
         assert_eq!(standing(pool, session), before, "{looks}");
@@ -103,8 +103,12 @@ fn a_fatal_signal_ends_a_submission_between_large_operations() {
     // It is looked for before each operation, and before the zeroing that belongs to it.
     for looks in 0..16 {
         let ended = after(looks, || submit(&session, &mut ops));
-        assert_eq!(ended, (looks / 2, Some(Denied::Interrupted)), "{looks}");
-        assert_eq!(session.tally().blocks as usize, looks / 2);
+        assert_eq!(
+            ended,
+            (looks / 2, Some(SessionError::Interrupted)),
+            "{looks}"
+        );
+        assert_eq!(session.stats().blocks as usize, looks / 2);
         for op in &ops[..looks / 2] {
             session.free(op.reply.unwrap().handle).unwrap();
         }
@@ -114,11 +118,11 @@ fn a_fatal_signal_ends_a_submission_between_large_operations() {
     let handles = ops.each_ref().map(|op| op.reply.unwrap().handle);
     let mut frees = handles.map(free_op);
     let large = op(Operation::Reallocate(
-        Name::Handle(handles[7].to_bits()),
+        BlockRef::Handle(handles[7].to_bits()),
         2 * PIECE as u64,
     ));
     let ended = after(0, || submit(&session, &mut [large]));
-    assert_eq!(ended, (0, Some(Denied::Interrupted)));
+    assert_eq!(ended, (0, Some(SessionError::Interrupted)));
     assert_eq!(submit(&session, &mut frees), (8, None));
 }
 
@@ -128,13 +132,17 @@ fn an_allocation_that_is_given_up_is_an_event() {
     let session = pool.limited(LARGE_POOL, 10);
     assert!(session.begin_events(vec![Event::VACANT; 4]).is_none());
     let size = 2 * PIECE as u64;
-    let denied = after(1, || allocate(&session, size, 8)).unwrap_err();
-    assert_eq!(denied, Denied::Interrupted);
+    let error = after(1, || allocate(&session, size, 8)).unwrap_err();
+    assert_eq!(error, SessionError::Interrupted);
     let mut events = [Event::VACANT; 4];
     let read = session.events(0, &mut events).unwrap();
     assert_eq!(read.count, 1);
     assert_eq!(
         (events[0].kind, events[0].size, events[0].outcome),
-        (Kind::Allocate, size, Outcome::Denied(Denied::Interrupted))
+        (
+            EventKind::Allocate,
+            size,
+            EventOutcome::Failed(SessionError::Interrupted)
+        )
     );
 }

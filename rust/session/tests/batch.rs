@@ -66,7 +66,7 @@ unsafe impl PerCpu<CpuCache> for OneCpu {
 
 pub(super) type HostHybrid = Hybrid<HostLock<State>, OneCpu>;
 
-pub(super) type HybridSession<'p> = Session<&'p HostHybrid, HostLock<Ledger<Tables>>, Tables>;
+pub(super) type HybridSession<'p> = Session<&'p HostHybrid, HostLock<SessionState<Tables>>, Tables>;
 
 /// The hybrid, in memory full of 0xa5.
 pub(super) struct Pool {
@@ -99,9 +99,9 @@ impl Pool {
     }
 
     fn limited(&self, bytes: usize, handles: u32) -> HybridSession<'_> {
-        let ledger = HostLock(Mutex::new(Ledger::new(Limits { bytes, handles })));
+        let state = HostLock(Mutex::new(SessionState::new(Limits { bytes, handles })));
         // SAFETY: A reference derefs to what it refers to.
-        unsafe { Session::new(&self.engine, ledger, Tables, false) }
+        unsafe { Session::new(&self.engine, state, Tables, false) }
     }
 }
 
@@ -119,33 +119,33 @@ fn use_up(session: &HybridSession<'_>, reply: &Reply) {
 
 /// Does an operation alone, and says whether it was done.
 fn alone(session: &HybridSession<'_>, done: &[Op], op: &mut Op) -> bool {
-    let denied = match op.operation {
+    let error = match op.operation {
         Operation::Allocate { size, align } => match session.allocate(size, align) {
             Ok(reply) => {
                 op.reply = Some(reply);
                 return true;
             }
-            Err(denied) => denied,
+            Err(error) => error,
         },
         Operation::Free(name) => {
             let handle = match name {
-                Name::Handle(bits) => Handle::from_bits(bits).ok_or(Denied::NoSuchBlock),
-                Name::Earlier(number) => done
+                BlockRef::Handle(bits) => Handle::from_bits(bits).ok_or(SessionError::NoSuchBlock),
+                BlockRef::Earlier(number) => done
                     .get(number)
                     .and_then(Request::allocated)
-                    .ok_or(Denied::BadOperation),
+                    .ok_or(SessionError::BadOperation),
             };
             match handle.and_then(|handle| session.free(handle).map(|_| handle)) {
                 Ok(handle) => {
                     op.freed = Some(handle);
                     return true;
                 }
-                Err(denied) => denied,
+                Err(error) => error,
             }
         }
         Operation::Reallocate(..) | Operation::Nothing => unreachable!(),
     };
-    op.denied = Some(denied);
+    op.error = Some(error);
     false
 }
 
@@ -165,10 +165,10 @@ fn pick(known: &[Handle], place: usize, choice: usize, number: usize) -> Op {
             size: [0, 4097, u64::MAX][number % 3],
             align: [8, 3, 1 << 63][number / 3 % 3],
         }),
-        52..60 => op(Operation::Free(Name::Earlier(number % (place + 1)))),
-        60..61 => op(Operation::Free(Name::Handle(number as u32))),
+        52..60 => op(Operation::Free(BlockRef::Earlier(number % (place + 1)))),
+        60..61 => op(Operation::Free(BlockRef::Handle(number as u32))),
         _ if known.is_empty() => alloc_op(64),
-        _ => op(Operation::Free(Name::Handle(
+        _ => op(Operation::Free(BlockRef::Handle(
             known[number % known.len()].to_bits(),
         ))),
     }
@@ -193,18 +193,18 @@ proptest::proptest! {
                 .map(|(place, (choice, number))| pick(&known, place, *choice, *number));
             let mut ops: Vec<_> = picked.collect();
             let mut twins = ops.clone();
-            let (done, denied) = submit(&together, &mut ops);
+            let (done, error) = submit(&together, &mut ops);
             for place in 0..twins.len() {
                 let (earlier, rest) = twins.split_at_mut(place);
                 if !alone(&singly, earlier, &mut rest[0]) {
                     break;
                 }
             }
-            assert_eq!(denied, ops.get(done).and_then(|op| op.denied));
+            assert_eq!(error, ops.get(done).and_then(|op| op.error));
             for (op, twin) in ops.iter().zip(&twins) {
-                assert_eq!((op.reply, op.freed, op.denied), (twin.reply, twin.freed, twin.denied));
+                assert_eq!((op.reply, op.freed, op.error), (twin.reply, twin.freed, twin.error));
             }
-            assert_eq!(together.tally(), singly.tally());
+            assert_eq!(together.stats(), singly.stats());
             for reply in ops.iter().filter_map(|op| op.reply) {
                 let was_freed = ops.iter().any(|op| op.freed == Some(reply.handle));
                 if !was_freed {
@@ -237,7 +237,9 @@ fn allocated(session: &HybridSession<'_>, blocks: usize, size: u64) -> Vec<Handl
 
 /// Submits the frees of blocks.
 fn free_all(session: &HybridSession<'_>, handles: &[Handle]) {
-    let frees = handles.iter().map(|handle| Name::Handle(handle.to_bits()));
+    let frees = handles
+        .iter()
+        .map(|handle| BlockRef::Handle(handle.to_bits()));
     all_done(
         session,
         frees.map(|name| op(Operation::Free(name))).collect(),
@@ -250,7 +252,7 @@ fn what_moved_is_freed_as_what_it_is() {
     let session = pool.session();
     let handles = allocated(&session, 20, 64);
     for handle in &handles {
-        session.reallocate(*handle, 200).unwrap().publish();
+        session.reallocate(*handle, 200).unwrap().commit();
     }
     free_all(&session, &handles);
     sound_engine(&pool.engine);
@@ -274,9 +276,9 @@ fn nothing_is_known_of_a_block_by_the_last_one_that_had_its_entry() {
 fn quotas_are_exact_for_what_is_allocated_together() {
     let pool = Pool::new();
     for (bytes, handles, most, cause) in [
-        (POOL, 100, 100, Denied::QuotaHandles),
-        (100 * 64, 1000, 100, Denied::QuotaBytes),
-        (100 * 64 + 63, 101, 100, Denied::QuotaBytes),
+        (POOL, 100, 100, SessionError::QuotaHandles),
+        (100 * 64, 1000, 100, SessionError::QuotaBytes),
+        (100 * 64 + 63, 101, 100, SessionError::QuotaBytes),
     ] {
         let session = pool.limited(bytes, handles);
         // With blocks at hand, for more than there may be.
@@ -289,7 +291,7 @@ fn quotas_are_exact_for_what_is_allocated_together() {
                 &replies.map(|reply| reply.handle).collect::<Vec<_>>(),
             );
         }
-        assert_eq!(session.tally().bytes, 0);
-        assert_eq!(session.tally().blocks, 0);
+        assert_eq!(session.stats().bytes, 0);
+        assert_eq!(session.stats().blocks, 0);
     }
 }
