@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Requests that fail to order.
+//! Fault injection in sessions.
 
 use super::{
     submit::{
         alloc_op,
+        assert_sound,
         handle as handle_of,
         op,
-        sound,
         submit, //
     },
     *, //
@@ -15,24 +15,24 @@ use super::{
 
 const INJECTED: SessionError = SessionError::Refused(Refusal::Injected);
 
-/// Everything that the session and the pool count, but for refusals.
-fn figures(pool: &Pool, session: &TestSession<'_>) -> (Totals, SessionStats) {
+/// Returns the statistics of pool and session, without the counts of refusals.
+fn counters(pool: &Pool, session: &TestSession<'_>) -> (Totals, SessionStats) {
     let (mut totals, mut stats) = (pool.totals(), session.stats());
     totals.refusals = Default::default();
     stats.refusals = Default::default();
     (totals, stats)
 }
 
-/// Asks for blocks by each command in turn, 50 times, and returns which ones were refused.
-fn asked(pool: &Pool, session: &TestSession<'_>) -> Vec<u64> {
+/// Makes 50 requests, each of the four kinds in turn, and returns the numbers of those that were refused.
+fn run_requests(pool: &Pool, session: &TestSession<'_>) -> Vec<u64> {
     let first = allocate(session, 100, 8).unwrap().handle;
     fill(session, first, 0x5a);
     let mut refused = Vec::new();
     for n in 1..=50 {
-        let before = figures(pool, session);
+        let before = counters(pool, session);
         let error = match n % 4 {
             0 => {
-                // It moves to and fro.
+                // The size alternates between 100 and about 8000 bytes, so the block moves each time.
                 let size = bytes(session, first).len() as u64 ^ 100 ^ 8000;
                 reallocate(session, first, size).err()
             }
@@ -41,61 +41,62 @@ fn asked(pool: &Pool, session: &TestSession<'_>) -> Vec<u64> {
                 assert_eq!(done, usize::from(error.is_none()));
                 error
             }
-            // Of pages, and of a slab that grows now and then.
+            // The first size needs pages, the second a slab that grows from time to time.
             2 => allocate(session, 5000, 8).err(),
             _ => allocate(session, 1000, 8).err(),
         };
         if let Some(error) = error {
             assert_eq!((error, error.errno()), (INJECTED, errno::ENOMEM));
-            assert_eq!(figures(pool, session), before);
+            assert_eq!(counters(pool, session), before);
             refused.push(n);
         }
         assert_eq!(bytes(session, first)[..100], [0x5a; 100]);
     }
-    sound(pool);
+    assert_sound(pool);
     refused
 }
 
 #[test]
-fn every_pth_request_fails_whatever_asks() {
+fn every_nth_request_fails_for_every_command() {
     for every in [2, 3, 7, 50, 51, 52, u64::MAX] {
         let pool = Pool::new();
         let session = pool.session();
-        // What was counted before is forgotten.
+        // Setting the interval again restarts the count.
         session.inject_faults(2, 0);
         let block = allocate(&session, 8, 8).unwrap().handle;
         assert!(session.free(block).is_ok());
         session.inject_faults(every, 0);
-        // The block that is moved is the first request.
+        // `run_requests` first allocates the block that it reallocates, so its request `n` is request `n + 1`
+        // of the session.
         let expected: Vec<_> = (1..=50).filter(|n| (n + 1) % every == 0).collect();
-        assert_eq!(asked(&pool, &session), expected, "{every}");
-        let told = session.stats().refusals[RefusalCause::Injected as usize];
-        assert_eq!(told as usize, expected.len());
+        assert_eq!(run_requests(&pool, &session), expected, "{every}");
+        let refusals = session.stats().refusals[RefusalCause::Injected as usize];
+        assert_eq!(refusals as usize, expected.len());
         assert_eq!(pool.totals().refusals[Refusal::Injected as usize], 0);
     }
 }
 
 #[test]
-fn with_a_period_of_one_every_request_fails() {
+fn an_interval_of_one_refuses_every_request() {
     let pool = Pool::new();
     let session = pool.session();
     let block = allocate(&session, 100, 8).unwrap().handle;
     session.inject_faults(1, 0);
-    let before = figures(&pool, &session);
+    let before = counters(&pool, &session);
     for _ in 0..3 {
         assert_eq!(allocate(&session, 100, 8), Err(INJECTED));
         assert_eq!(submit(&session, &mut [alloc_op(100)]), (0, Some(INJECTED)));
         assert_eq!(reallocate(&session, block, 8000), Err(INJECTED));
     }
-    assert_eq!(figures(&pool, &session), before);
+    assert_eq!(counters(&pool, &session), before);
     assert_eq!(session.stats().refusals[RefusalCause::Injected as usize], 9);
     session.inject_faults(0, 0);
     assert!(reallocate(&session, block, 8000).is_ok());
-    sound(&pool);
+    assert_sound(&pool);
 }
 
 #[test]
-fn each_growth_fails_in_turn() {
+fn each_growth_can_be_made_to_fail() {
     for nth in 1.. {
         let pool = Pool::new();
         let session = pool.session();
@@ -103,14 +104,14 @@ fn each_growth_fails_in_turn() {
         if nth == 1 {
             assert_eq!(allocate(&session, 100, 8), Err(INJECTED));
         }
-        let refused = asked(&pool, &session);
+        let refused = run_requests(&pool, &session);
         let counted = pool.totals().refusals[Refusal::Injected as usize];
         assert_eq!(
             counted,
             session.stats().refusals[RefusalCause::Injected as usize]
         );
         if counted == 0 {
-            // The classes of 128, 512 and 1024 bytes, once each.
+            // The classes of 128, 512 and 1024 bytes each grow once.
             assert_eq!((nth, refused.len()), (4, 0));
             return;
         }
@@ -119,7 +120,7 @@ fn each_growth_fails_in_turn() {
 }
 
 #[test]
-fn what_is_refused_before_or_served_in_place_is_not_counted() {
+fn requests_that_do_not_reach_the_engine_do_not_count_for_fault_injection() {
     let pool = Pool::new();
     let session = pool.limited(10_000, 3);
     let block = allocate(&session, 100, 8).unwrap().handle;
@@ -135,7 +136,7 @@ fn what_is_refused_before_or_served_in_place_is_not_counted() {
 }
 
 #[test]
-fn a_move_that_fails_leaves_its_handle_and_its_charge() {
+fn a_failed_reallocation_preserves_handle_and_charge() {
     let pool = Pool::new();
     let session = pool.session();
     let mut ops = vec![alloc_op(100)];
@@ -143,7 +144,7 @@ fn a_move_that_fails_leaves_its_handle_and_its_charge() {
     let block = handle_of(&ops[0]);
     fill(&session, block, 7);
     session.inject_faults(1, 0);
-    let before = figures(&pool, &session);
+    let before = counters(&pool, &session);
     let moving = || {
         op(Operation::Reallocate(
             BlockRef::Handle(block.to_bits()),
@@ -151,10 +152,10 @@ fn a_move_that_fails_leaves_its_handle_and_its_charge() {
         ))
     };
     assert_eq!(submit(&session, &mut [moving()]), (0, Some(INJECTED)));
-    assert_eq!(figures(&pool, &session), before);
+    assert_eq!(counters(&pool, &session), before);
     assert_eq!(bytes(&session, block), [7; 100]);
     session.inject_faults(0, 0);
     assert_eq!(submit(&session, &mut [moving()]), (1, None));
     assert!(session.free(block).is_ok());
-    sound(&pool);
+    assert_sound(&pool);
 }

@@ -1,39 +1,39 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Calls that a fatal signal ends: soon, and without a trace.
+//! Calls that a fatal signal interrupts: they end soon and change nothing.
 
 use super::{
     submit::{
         alloc_op,
+        assert_sound,
         free_op,
         op,
-        sound,
         submit, //
     },
     *, //
 };
 
-/// Bytes of the pool.
+/// The size of the pool in bytes.
 const LARGE_POOL: usize = 16 * PIECE;
 
-/// Restores what [`LOOKS`] was, also when a test fails.
-struct Restored;
+/// Resets [`CHECKS_UNTIL_SIGNAL`], also when a test panics.
+struct ResetSignal;
 
-impl Drop for Restored {
+impl Drop for ResetSignal {
     fn drop(&mut self) {
-        LOOKS.set(usize::MAX);
+        CHECKS_UNTIL_SIGNAL.set(usize::MAX);
     }
 }
 
-/// Runs `act` with a fatal signal that comes behind `looks` looks for it.
-fn after<T>(looks: usize, act: impl FnOnce() -> T) -> T {
-    let _restored = Restored;
-    LOOKS.set(looks);
+/// Runs `act` with a fatal signal that becomes pending after `checks` checks.
+fn with_signal_after<T>(checks: usize, act: impl FnOnce() -> T) -> T {
+    let _reset = ResetSignal;
+    CHECKS_UNTIL_SIGNAL.set(checks);
     act()
 }
 
-/// What a call that is given up leaves as it was.
-fn standing(pool: &Pool, session: &TestSession<'_>) -> (u64, u64, u64, SessionStats) {
+/// Returns the statistics that an interrupted call must not change.
+fn usage(pool: &Pool, session: &TestSession<'_>) -> (u64, u64, u64, SessionStats) {
     let totals = pool.totals();
     (
         totals.live_blocks,
@@ -43,49 +43,48 @@ fn standing(pool: &Pool, session: &TestSession<'_>) -> (u64, u64, u64, SessionSt
     )
 }
 
-/// Checks that `act` looks for a fatal signal before each of `pieces` pieces, and that a signal leaves
-/// everything as it was.
-fn looks_before_each_piece<T>(
+/// Asserts that `act` checks for a fatal signal before each of `pieces` pieces, and that an interrupted
+/// call changes nothing. Returns the result of the call without a signal.
+fn checks_before_each_piece<T>(
     pool: &Pool,
     session: &TestSession<'_>,
     pieces: usize,
     act: impl Fn() -> Result<T, SessionError>,
 ) -> T {
-    let before = standing(pool, session);
-    for looks in 0..pieces {
+    let before = usage(pool, session);
+    for checks in 0..pieces {
         assert_eq!(
-            after(looks, &act).err(),
+            with_signal_after(checks, &act).err(),
             Some(SessionError::Interrupted),
-            "{looks}"
+            "{checks}"
         );
-        assert_eq!(standing(pool, session), before, "{looks}");
-        sound(pool);
+        assert_eq!(usage(pool, session), before, "{checks}");
+        assert_sound(pool);
     }
-    after(pieces, act).unwrap()
+    with_signal_after(pieces, act).unwrap()
 }
 
 #[test]
-fn a_fatal_signal_ends_the_zeroing_of_a_new_block() {
+fn a_fatal_signal_interrupts_zeroing_between_pieces() {
     let pool = Pool::of(LARGE_POOL);
     let session = pool.limited(LARGE_POOL, 10);
     for pieces in [1, 2, 4] {
         let size = (pieces * PIECE) as u64;
         let reply =
-            looks_before_each_piece(&pool, &session, pieces, || allocate(&session, size, 8));
-        // The next handle is not that of the call that was given up.
+            checks_before_each_piece(&pool, &session, pieces, || allocate(&session, size, 8));
         session.free(reply.handle).unwrap();
     }
 }
 
 #[test]
-fn a_fatal_signal_ends_the_copying_of_a_block_that_moves() {
+fn a_fatal_signal_interrupts_copying_between_pieces() {
     let pool = Pool::of(LARGE_POOL);
     let session = pool.limited(LARGE_POOL, 10);
     let handle = allocate(&session, 2 * PIECE as u64, 8).unwrap().handle;
     fill(&session, handle, 7);
-    // Two pieces are copied, and two are zeroed behind them.
+    // The call copies two pieces and zeroes two more.
     let size = 4 * PIECE as u64;
-    looks_before_each_piece(&pool, &session, 4, || {
+    checks_before_each_piece(&pool, &session, 4, || {
         session.reallocate(handle, size).map(drop)
     });
     reallocate(&session, handle, size).unwrap();
@@ -95,24 +94,24 @@ fn a_fatal_signal_ends_the_copying_of_a_block_that_moves() {
 }
 
 #[test]
-fn a_fatal_signal_ends_a_submission_between_large_operations() {
+fn a_fatal_signal_interrupts_a_submission_between_operations() {
     let pool = Pool::of(LARGE_POOL);
     let session = pool.limited(LARGE_POOL, 10);
     let size = PIECE as u64 / 2;
     let mut ops = [size; 8].map(alloc_op);
-    // It is looked for before each operation, and before the zeroing that belongs to it.
-    for looks in 0..16 {
-        let ended = after(looks, || submit(&session, &mut ops));
+    // Each operation checks once before it starts, and once before it zeroes its piece.
+    for checks in 0..16 {
+        let ended = with_signal_after(checks, || submit(&session, &mut ops));
         assert_eq!(
             ended,
-            (looks / 2, Some(SessionError::Interrupted)),
-            "{looks}"
+            (checks / 2, Some(SessionError::Interrupted)),
+            "{checks}"
         );
-        assert_eq!(session.stats().blocks as usize, looks / 2);
-        for op in &ops[..looks / 2] {
+        assert_eq!(session.stats().blocks as usize, checks / 2);
+        for op in &ops[..checks / 2] {
             session.free(op.reply.unwrap().handle).unwrap();
         }
-        sound(&pool);
+        assert_sound(&pool);
     }
     assert_eq!(submit(&session, &mut ops), (8, None));
     let handles = ops.each_ref().map(|op| op.reply.unwrap().handle);
@@ -121,18 +120,18 @@ fn a_fatal_signal_ends_a_submission_between_large_operations() {
         BlockRef::Handle(handles[7].to_bits()),
         2 * PIECE as u64,
     ));
-    let ended = after(0, || submit(&session, &mut [large]));
+    let ended = with_signal_after(0, || submit(&session, &mut [large]));
     assert_eq!(ended, (0, Some(SessionError::Interrupted)));
     assert_eq!(submit(&session, &mut frees), (8, None));
 }
 
 #[test]
-fn an_allocation_that_is_given_up_is_an_event() {
+fn an_interrupted_allocation_is_logged() {
     let pool = Pool::of(LARGE_POOL);
     let session = pool.limited(LARGE_POOL, 10);
     assert!(session.begin_events(vec![Event::VACANT; 4]).is_none());
     let size = 2 * PIECE as u64;
-    let error = after(1, || allocate(&session, size, 8)).unwrap_err();
+    let error = with_signal_after(1, || allocate(&session, size, 8)).unwrap_err();
     assert_eq!(error, SessionError::Interrupted);
     let mut events = [Event::VACANT; 4];
     let read = session.events(0, &mut events).unwrap();

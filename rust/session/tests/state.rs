@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The books, by example and against a map.
+//! The session state, by example and compared with a map.
 
 use super::*;
 use core::{
@@ -17,7 +17,7 @@ use crate::{
         chunk_entries,
         chunk_of, //
     },
-    tests::Tables, //
+    tests::TestStorage, //
 };
 use std::{
     collections::{
@@ -29,9 +29,9 @@ use std::{
     vec::Vec, //
 };
 
-type TestState = SessionState<Tables>;
+type TestState = SessionState<TestStorage>;
 
-fn chunk(first: u32, entries: usize) -> PreparedChunk<Tables> {
+fn chunk(first: u32, entries: usize) -> PreparedChunk<TestStorage> {
     PreparedChunk::new(vec![crate::Slot::VACANT; entries], first).unwrap()
 }
 
@@ -69,7 +69,7 @@ fn insert(state: &mut TestState, charge: usize) -> Handle {
 }
 
 #[test]
-fn every_index_has_its_own_place() {
+fn every_chunk_contains_its_first_and_last_index() {
     let mut first = 0;
     for chunk in 0..CHUNKS {
         let entries = chunk_entries(chunk);
@@ -82,7 +82,7 @@ fn every_index_has_its_own_place() {
 }
 
 #[test]
-fn a_reserved_handle_names_nothing() {
+fn a_reserved_handle_names_no_block() {
     let mut state = state(100, 10);
     let handle = reserve(&mut state, 1).unwrap();
     assert_eq!(state.remove(handle), Err(SessionError::NoSuchBlock));
@@ -93,7 +93,7 @@ fn a_reserved_handle_names_nothing() {
 }
 
 #[test]
-fn a_block_that_is_inserted_has_its_name_at_once() {
+fn a_committed_reservation_names_its_block() {
     let mut state = state(100, 10);
     assert!(state.try_reserve(1).is_none());
     assert!(state.grow(chunk(0, FIRST_CHUNK)).is_none());
@@ -106,19 +106,19 @@ fn a_block_that_is_inserted_has_its_name_at_once() {
 }
 
 #[test]
-fn entries_are_used_in_the_order_in_which_they_became_vacant() {
+fn vacant_entries_are_reused_in_fifo_order() {
     let mut state = state(usize::MAX, u32::MAX);
     let mut vacant: VecDeque<_> = (0..FIRST_CHUNK as u32).collect();
     let mut live = Vec::new();
     for step in 0..12 * FIRST_CHUNK {
-        // More and more are out, then fewer and fewer, to the last one either way.
-        let takes = step / (2 * FIRST_CHUNK) % 2 == 0;
-        if takes && !vacant.is_empty() {
+        // The number of live entries grows until the chunk is full, then shrinks to one, in turns.
+        let grows = step / (2 * FIRST_CHUNK) % 2 == 0;
+        if grows && !vacant.is_empty() {
             let handle = insert(&mut state, 1);
             assert_eq!(Some(handle.index()), vacant.pop_front());
             live.push(handle);
         }
-        if !takes || step % 3 == 0 {
+        if !grows || step % 3 == 0 {
             let handle = live.swap_remove(step * 31 % live.len());
             state.remove(handle).unwrap();
             vacant.push_back(handle.index());
@@ -131,7 +131,7 @@ fn entries_are_used_in_the_order_in_which_they_became_vacant() {
 }
 
 #[test]
-fn a_freed_handle_names_nothing_for_two_million_uses() {
+fn a_stale_handle_names_no_block_for_two_million_allocations() {
     let mut state = state(100, 10);
     let stale = insert(&mut state, 1);
     state.remove(stale).unwrap();
@@ -144,7 +144,7 @@ fn a_freed_handle_names_nothing_for_two_million_uses() {
 }
 
 #[test]
-fn quotas_hold_and_are_given_back() {
+fn quotas_are_enforced_and_uncharged() {
     let mut state = state(100, 2);
     assert_eq!(reserve(&mut state, 101), Err(SessionError::QuotaBytes));
     assert_eq!(
@@ -164,7 +164,7 @@ fn quotas_hold_and_are_given_back() {
 }
 
 #[test]
-fn a_pinned_block_stays() {
+fn a_pinned_block_is_neither_removed_nor_moved() {
     let mut state = state(100, 10);
     let handle = insert(&mut state, 1);
     state.pin(handle).unwrap();
@@ -182,7 +182,7 @@ fn a_pinned_block_stays() {
 }
 
 #[test]
-fn a_chunk_that_is_not_needed_comes_back() {
+fn a_surplus_chunk_is_rejected() {
     let mut state = state(100, 10);
     assert!(state.grow(chunk(0, FIRST_CHUNK + 1)).is_some());
     assert!(state.grow(chunk(0, FIRST_CHUNK)).is_none());
@@ -190,7 +190,7 @@ fn a_chunk_that_is_not_needed_comes_back() {
 }
 
 #[test]
-fn the_table_holds_a_block_under_every_index() {
+fn the_table_has_an_entry_for_every_index() {
     let mut state = state(usize::MAX, u32::MAX);
     for index in 0..=INDEX_MAX {
         assert_eq!(insert(&mut state, 1).index(), index);
@@ -199,7 +199,7 @@ fn the_table_holds_a_block_under_every_index() {
 }
 
 #[test]
-fn all_blocks_are_found_at_the_end() {
+fn remove_next_finds_all_live_blocks() {
     let mut state = state(usize::MAX, 20_000);
     let handles: Vec<_> = (0..20_000).map(|_| insert(&mut state, 3)).collect();
     assert_eq!(reserve(&mut state, 0), Err(SessionError::QuotaHandles));
@@ -217,9 +217,9 @@ fn all_blocks_are_found_at_the_end() {
 }
 
 proptest::proptest! {
-    /// Random operations against a map.
+    /// Random operations have the same results as on a map.
     #[test]
-    fn the_ledger_agrees_with_a_map(operations in proptest::collection::vec(
+    fn the_session_state_agrees_with_a_map(operations in proptest::collection::vec(
         (0u8..6, proptest::num::usize::ANY, 0usize..200), 1..400)) {
         let mut state = state(5_000, 40);
         let mut model: HashMap<u32, (usize, u32)> = HashMap::new();

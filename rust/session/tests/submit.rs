@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Submissions, in parts that are published and parts that are not.
+//! Submissions in segments that are committed or rolled back.
 
 use super::*;
 use slab_heap::{
@@ -12,7 +12,7 @@ use slab_heap::{
     }, //
 };
 
-/// An operation, and what was said of it.
+/// An operation with its result.
 #[derive(Clone, Debug)]
 pub(super) struct Op {
     pub(super) operation: Operation,
@@ -63,17 +63,18 @@ pub(super) fn free_op(handle: Handle) -> Op {
     op(Operation::Free(BlockRef::Handle(handle.to_bits())))
 }
 
-/// Does all of them, and returns how many there were and why no more.
+/// Submits all operations and commits each segment. Returns the number of successful operations and the
+/// error.
 pub(super) fn submit<E: Engine>(
-    session: &Session<&E, HostLock<SessionState<Tables>>, Tables>,
+    session: &Session<&E, HostLock<SessionState<TestStorage>>, TestStorage>,
     ops: &mut [Op],
 ) -> (usize, Option<SessionError>) {
     let mut done = 0;
     while done < ops.len() {
-        let mut part = session.submit(ops, 0, done);
-        let part = part.run();
-        let (end, error) = (part.end(), part.error());
-        part.commit();
+        let mut segment = session.submit(ops, 0, done);
+        let segment = segment.run();
+        let (end, error) = (segment.end(), segment.error());
+        segment.commit();
         done = end;
         if error.is_some() {
             return (done, error);
@@ -86,18 +87,18 @@ pub(super) fn handle(op: &Op) -> Handle {
     op.reply.unwrap().handle
 }
 
-pub(super) fn sound(pool: &Pool) {
-    sound_engine(&pool.engine);
+pub(super) fn assert_sound(pool: &Pool) {
+    assert_engine_sound(&pool.engine);
 }
 
-pub(super) fn sound_engine(engine: &impl Engine) {
+pub(super) fn assert_engine_sound(engine: &impl Engine) {
     let mut walk = Walk::new();
     let walked = check::run(&mut walk, |walk| engine.check(walk));
     assert_eq!(walked, Ok(Progress::Sound));
 }
 
 #[test]
-fn operations_are_done_in_order_across_the_groups() {
+fn operations_run_in_order_across_batches() {
     let pool = Pool::new();
     let session = pool.session();
     let mut ops = vec![alloc_op(64); 30];
@@ -118,34 +119,34 @@ fn operations_are_done_in_order_across_the_groups() {
 }
 
 #[test]
-fn a_part_that_is_not_published_leaves_no_block() {
+fn an_uncommitted_segment_leaves_no_block() {
     let pool = Pool::new();
     let session = pool.session();
     let kept = allocate(&session, 100, 8).unwrap().handle;
     let before = (pool.totals().live_blocks, session.stats());
     let mut ops = vec![alloc_op(64); 20];
     ops.insert(10, op(Operation::Free(BlockRef::Earlier(3))));
-    let mut part = session.submit(&mut ops, 0, 0);
-    let done = part.run();
+    let mut segment = session.submit(&mut ops, 0, 0);
+    let done = segment.run();
     assert_eq!((done.end(), done.error()), (21, None));
-    let told = handle(&done.requests()[0]);
-    assert_eq!(bytes(&session, told), [0; 64]);
-    drop(part);
+    let first = handle(&done.requests()[0]);
+    assert_eq!(bytes(&session, first), [0; 64]);
+    drop(segment);
     let after = session.stats();
     assert_eq!(
         (after.blocks, after.bytes),
         (before.1.blocks, before.1.bytes)
     );
     assert_eq!(pool.totals().live_blocks, before.0);
-    assert_eq!(session.free(told), Err(SessionError::NoSuchBlock));
-    // What it freed itself was allocated and freed.
+    assert_eq!(session.free(first), Err(SessionError::NoSuchBlock));
+    // The block that the segment freed itself counts as allocated and freed.
     assert_eq!((after.allocations, after.frees), (2, 1));
     assert!(session.free(kept).is_ok());
-    sound(&pool);
+    assert_sound(&pool);
 }
 
 #[test]
-fn a_reallocation_is_a_part_that_can_be_undone() {
+fn a_reallocation_is_a_segment_that_rolls_back() {
     let pool = Pool::new();
     let session = pool.session();
     let block = allocate(&session, 100, 8).unwrap().handle;
@@ -156,15 +157,15 @@ fn a_reallocation_is_a_part_that_can_be_undone() {
         5000,
     ));
     let mut ops = [alloc_op(64), realloc, alloc_op(64)];
-    let mut part = session.submit(&mut ops, 0, 0);
-    let done = part.run();
+    let mut segment = session.submit(&mut ops, 0, 0);
+    let done = segment.run();
     assert_eq!(done.end(), 1);
-    drop(part);
-    let mut part = session.submit(&mut ops[1..], 1, 0);
-    let done = part.run();
+    drop(segment);
+    let mut segment = session.submit(&mut ops[1..], 1, 0);
+    let done = segment.run();
     assert_eq!(done.end(), 1);
     assert_eq!(session.free(block), Err(SessionError::Pinned));
-    drop(part);
+    drop(segment);
     assert_eq!(bytes(&session, block), [7; 100]);
     assert_eq!(session.stats(), before);
     assert_eq!(submit(&session, &mut ops), (3, None));
@@ -172,8 +173,8 @@ fn a_reallocation_is_a_part_that_can_be_undone() {
 }
 
 #[test]
-fn a_block_that_came_and_went_is_left_alone() {
-    // The seed keeps its links in free blocks: zeroing one would lose what follows.
+fn a_block_freed_by_its_submission_is_not_zeroed() {
+    // `seed` stores list links in free blocks: zeroing a freed block would destroy the list.
     let pool = Pool::new();
     let session = pool.session();
     let mut ops = Vec::new();
@@ -183,12 +184,12 @@ fn a_block_that_came_and_went_is_left_alone() {
         ops.push(alloc_op(64));
     }
     assert_eq!(submit(&session, &mut ops), (24, None));
-    sound(&pool);
+    assert_sound(&pool);
     assert_eq!(session.stats().blocks, 8);
 }
 
 #[test]
-fn a_name_is_an_earlier_allocation_or_nothing() {
+fn a_block_ref_must_name_an_earlier_allocation() {
     let pool = Pool::new();
     let session = pool.session();
     let block = allocate(&session, 100, 8).unwrap().handle;
@@ -205,25 +206,25 @@ fn a_name_is_an_earlier_allocation_or_nothing() {
         );
         assert_eq!(ops[2].error, Some(SessionError::BadOperation));
     }
-    // Numbers count from the submission's first operation, of which these are not the beginning.
+    // Operations are numbered from the start of the submission, and this call starts at number 64.
     let mut ops = [alloc_op(8), op(Operation::Free(BlockRef::Earlier(64)))];
-    let mut part = session.submit(&mut ops, 64, 0);
-    let part = part.run();
-    assert_eq!((part.end(), part.error()), (2, None));
-    part.commit();
+    let mut segment = session.submit(&mut ops, 64, 0);
+    let segment = segment.run();
+    assert_eq!((segment.end(), segment.error()), (2, None));
+    segment.commit();
     let mut ops = [alloc_op(8), op(Operation::Free(BlockRef::Earlier(63)))];
-    let mut part = session.submit(&mut ops, 64, 0);
-    let part = part.run();
+    let mut segment = session.submit(&mut ops, 64, 0);
+    let segment = segment.run();
     assert_eq!(
-        (part.end(), part.error()),
+        (segment.end(), segment.error()),
         (1, Some(SessionError::BadOperation))
     );
-    part.commit();
+    segment.commit();
     assert!(session.free(block).is_ok());
 }
 
 #[test]
-fn what_is_denied_is_counted_and_ends_the_submission() {
+fn a_refused_operation_is_counted_and_ends_the_submission() {
     let pool = Pool::new();
     let session = pool.limited(1000, 3);
     let mut ops = vec![alloc_op(64); 5];
@@ -237,7 +238,7 @@ fn what_is_denied_is_counted_and_ends_the_submission() {
         submit(&session, &mut frees),
         (2, Some(SessionError::QuotaBytes))
     );
-    // What is freed does not count any more, in the same submission already.
+    // A free releases its quota for later operations of the same submission.
     let last = handle(&ops[2]);
     let mut ops = [alloc_op(512), free_op(last), alloc_op(256), alloc_op(0)];
     assert_eq!(
@@ -248,12 +249,12 @@ fn what_is_denied_is_counted_and_ends_the_submission() {
 }
 
 #[test]
-fn a_table_grows_in_the_middle_of_a_submission() {
+fn the_table_grows_in_the_middle_of_a_submission() {
     let pool = Pool::new();
     let session = pool.session();
     let mut ops = vec![alloc_op(8); 2500];
     assert_eq!(submit(&session, &mut ops), (2500, None));
-    TABLES.set(0);
+    CHUNKS_LEFT.set(0);
     let mut ops = vec![alloc_op(8); 2500];
     assert_eq!(
         submit(&session, &mut ops),
