@@ -2,10 +2,10 @@
 
 //! The fast path of submissions: several operations under one hold of the session's lock.
 //!
-//! A batch uses only the engine's CPU-local cache, with preemption disabled. Consecutive allocations of
-//! the same size, and consecutive frees, run in loops that look up the size class and the quota once. The
-//! first operation that the cache cannot serve, or that is invalid, ends the batch; the slow path in
-//! `submit.rs` executes it and finds the error.
+//! A batch uses only the engine's CPU-local cache, with preemption disabled. Consecutive
+//! allocations of the same size, and consecutive frees, run in loops that look up the size class
+//! and the quota once. The first operation that the cache cannot serve, or that is invalid, ends
+//! the batch; the slow path in `submit.rs` executes it and finds the error.
 
 use core::alloc::Layout;
 
@@ -113,9 +113,9 @@ impl<Q: Request, S: Storage> Errand for Batch<'_, Q, S> {
     }
 }
 
-/// Allocates for the first of `requests` and the ones after it with the same size and alignment, until
-/// the table, the quota, the budget of `bytes`, or the CPU-local cache is exhausted. Returns the number of
-/// allocations, and subtracts their bytes from `bytes`.
+/// Allocates for the first of `requests` and the ones after it with the same size and alignment,
+/// until the table, the quota, the budget of `bytes`, or the CPU-local cache is exhausted. Returns
+/// the number of allocations, and subtracts their bytes from `bytes`.
 #[inline(never)]
 fn allocate_run<Q: Request, S: Storage, A: AtHand>(
     state: &mut SessionState<S>,
@@ -147,9 +147,9 @@ fn allocate_run<Q: Request, S: Storage, A: AtHand>(
         let Some((block, cost)) = engine.allocate(class, layout) else {
             break;
         };
-        // SAFETY: `zero_words` requires a live block of `usable` bytes that nothing else accesses, and
-        // multiples of a word. The engine just allocated the block with `usable` bytes, and no handle names
-        // it. By the contract of `AtHand`, its address and size are multiples of 8.
+        // SAFETY: `zero_words` requires a live block of `usable` bytes that nothing else accesses,
+        // and multiples of a word. The engine just allocated the block with `usable` bytes, and no
+        // handle names it. By the contract of `AtHand`, its address and size are multiples of 8.
         unsafe { zero_words(block.start, usable) };
         let allocation = Allocation {
             block,
@@ -182,8 +182,8 @@ fn free_run<Q: Request, S: Storage>(
     count
 }
 
-/// Frees the block with this handle number into the CPU-local cache. Returns `false` and changes nothing
-/// if no live block without pins has this number, or the cache is full.
+/// Frees the block with this handle number into the CPU-local cache. Returns `false` and changes
+/// nothing if no live block without pins has this number, or the cache is full.
 #[inline(always)]
 fn free<Q: Request, S: Storage>(
     state: &mut SessionState<S>,
@@ -193,10 +193,11 @@ fn free<Q: Request, S: Storage>(
 ) -> bool {
     let freed = state.try_remove(number, |entry| {
         let Allocation { block, layout, .. } = entry.allocation;
-        // SAFETY: `AtHand::release` requires a live block of this engine, its current layout, that nothing
-        // uses the block any more, and a hint that belongs to the block. The table contains the block with
-        // its layout, has no pin of it, and removes it if `release` succeeds. The hint was stored when
-        // this engine allocated the block, and `end_move` clears the hint of a resized block.
+        // SAFETY: `AtHand::release` requires a live block of this engine, its current layout, that
+        // nothing uses the block any more, and a hint that belongs to the block. The table contains
+        // the block with its layout, has no pin of it, and removes it if `release` succeeds. The
+        // hint was stored when this engine allocated the block, and `end_move` clears the hint of a
+        // resized block.
         let cost = unsafe { engine.release(block, layout, entry.hint) }?;
         Some((entry.handle, cost))
     });

@@ -280,8 +280,8 @@ impl<M: DerefMut<Target = [Event]>> Log<M> {
 
     /// Logs an event in O(1) and returns its id. A full ring loses its oldest event.
     pub(crate) fn push(&mut self, event: Event) -> Option<EventId> {
-        // INVARIANT: The new event is the last one. It overwrites event `next - ring.len()`, which is no
-        // longer among the last `ring.len()`.
+        // INVARIANT: The new event is the last one. It overwrites event `next - ring.len()`, which
+        // is no longer among the last `ring.len()`.
         *self.slot_mut(self.next)? = event;
         self.next += 1;
         NonZeroU64::new(self.next).map(EventId)

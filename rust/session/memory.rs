@@ -30,8 +30,8 @@ pub const PIECE: usize = 16 << 20;
 #[inline(always)]
 pub(crate) unsafe fn zero(start: NonNull<u8>, bytes: usize) {
     if (start.addr().get() | bytes) % WORD != 0 {
-        // SAFETY: `write_bytes` requires that the range is valid for writes. By this function's contract
-        // it is inside a live block, and nothing else accesses it.
+        // SAFETY: `write_bytes` requires that the range is valid for writes. By this function's
+        // contract it is inside a live block, and nothing else accesses it.
         return unsafe { start.write_bytes(0, bytes) };
     }
     // SAFETY: `zero_words` requires the contract of this function, and multiples of a word, which the
@@ -51,16 +51,16 @@ pub(crate) unsafe fn zero_words(start: NonNull<u8>, bytes: usize) {
     // The writes are volatile so that the compiler does not replace the loop by a call of memset, which
     // costs more than a few writes.
     //
-    // SAFETY: `add` requires that the word is inside the same allocation, and `write_volatile` that it is
-    // valid for writes and aligned. Both hold by this function's contract: all callers below pass an
-    // index below `bytes / WORD`, and `start` is aligned to a word.
+    // SAFETY: `add` requires that the word is inside the same allocation, and `write_volatile` that
+    // it is valid for writes and aligned. Both hold by this function's contract: all callers below
+    // pass an index below `bytes / WORD`, and `start` is aligned to a word.
     let zero = |word| unsafe { words.add(word).write_volatile(0) };
     match bytes {
         // The constant bound lets the compiler unroll the loop for the most frequent size.
         SMALL => (0..SMALL / WORD).for_each(zero),
         0..SMALL => (0..bytes / WORD).for_each(zero),
-        // SAFETY: `write_bytes` requires that the range is valid for writes. By this function's contract
-        // it is inside a live block, and nothing else accesses it.
+        // SAFETY: `write_bytes` requires that the range is valid for writes. By this function's
+        // contract it is inside a live block, and nothing else accesses it.
         _ => unsafe { start.write_bytes(0, bytes) },
     }
 }
@@ -100,8 +100,8 @@ pub(crate) unsafe fn zero_in_pieces<S: Storage>(
     bytes: usize,
 ) -> Result<(), SessionError> {
     for_each_piece::<S>(bytes, |first, piece| {
-        // SAFETY: `add` requires that the result is inside the same allocation: `first` is below `bytes`,
-        // and the block has `bytes` bytes at `start` by this function's contract.
+        // SAFETY: `add` requires that the result is inside the same allocation: `first` is below
+        // `bytes`, and the block has `bytes` bytes at `start` by this function's contract.
         let start = unsafe { start.add(first) };
         // SAFETY: `zero` requires that the range is inside a live block: `first + piece` is at most
         // `bytes`. Nothing else accesses the range, by this function's contract.
@@ -125,8 +125,8 @@ pub(crate) unsafe fn copy_in_pieces<S: Storage>(
     bytes: usize,
 ) -> Result<(), SessionError> {
     for_each_piece::<S>(bytes, |first, piece| {
-        // SAFETY: `add` requires that the result is inside the same allocation: `first` is below `bytes`,
-        // and the block has `bytes` bytes at `from` by this function's contract.
+        // SAFETY: `add` requires that the result is inside the same allocation: `first` is below
+        // `bytes`, and the block has `bytes` bytes at `from` by this function's contract.
         let from = unsafe { from.add(first) };
         // SAFETY: `first` is below `bytes`, and the block has `bytes` bytes at `to` by this function's
         // contract, so the result is inside the same allocation.

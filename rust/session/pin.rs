@@ -84,11 +84,11 @@ where
         }
     }
 
-    /// Returns the address of byte `byte` of the block, and the number of bytes from there to the end of
-    /// the requested size.
+    /// Returns the address of byte `byte` of the block, and the number of bytes from there to the
+    /// end of the requested size.
     ///
-    /// The bytes are valid for reads and writes while `self` lives. Other pins of the block may write to
-    /// them at the same time.
+    /// The bytes are valid for reads and writes while `self` lives. Other pins of the block may
+    /// write to them at the same time.
     ///
     /// # Errors
     ///
@@ -102,8 +102,8 @@ where
         Ok((unsafe { self.start.add(byte) }, self.size - byte))
     }
 
-    /// Returns the address of `count` pages of the block from page `first` on, to be mapped by a program.
-    /// Zeroes the bytes of the last page beyond the requested size.
+    /// Returns the address of `count` pages of the block from page `first` on, to be mapped by a
+    /// program. Zeroes the bytes of the last page beyond the requested size.
     ///
     /// The pages contain no byte of another block. They are valid while `self` lives, or while the
     /// [leaked](Pinned::leak) pin lasts.
@@ -131,7 +131,8 @@ where
                 // SAFETY: `add` requires that the result is inside the same allocation: `byte` is below
                 // `bytes`, which is at most `usable`, and the block is live, by the type invariant.
                 let byte = unsafe { self.start.add(byte) };
-                // The write is volatile, since a program that mapped the page may write to it meanwhile.
+                // The write is volatile, since a program that mapped the page may write to it
+                // meanwhile.
                 //
                 // SAFETY: `write_volatile` requires a byte that is valid for writes: the byte is inside
                 // the live block. No other code of the kernel accesses it: `bytes_from` ends at `size`,

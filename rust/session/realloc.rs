@@ -8,8 +8,8 @@
 //! ```
 //!
 //! Between the phases the entry is in the state `Moving`: the block is neither freed, pinned nor
-//! reallocated by another call. A block that shrinks in place releases its tail only at the commit, since
-//! a rollback could not allocate the tail again.
+//! reallocated by another call. A block that shrinks in place releases its tail only at the commit,
+//! since a rollback could not allocate the tail again.
 
 use core::{
     alloc::Layout,
@@ -54,11 +54,12 @@ where
     L: Lock<SessionState<S>>,
     S: Storage,
 {
-    /// Changes the size of a block, in place if the engine can, else by allocating, copying and freeing.
+    /// Changes the size of a block, in place if the engine can, else by allocating, copying and
+    /// freeing.
     ///
     /// The contents are preserved up to the smaller size, and added bytes are zero. Until
-    /// [`PendingRealloc::commit`] the old block is unchanged, and all operations on its handle fail with
-    /// [`SessionError::Pinned`].
+    /// [`PendingRealloc::commit`] the old block is unchanged, and all operations on its handle fail
+    /// with [`SessionError::Pinned`].
     ///
     /// # Errors
     ///
@@ -108,9 +109,10 @@ where
             // `commit` calls `resize`: a rollback could not allocate a released tail again.
             cost = Cost::new(Path::InPlace);
             (old.block, true)
-        // SAFETY: `resize` requires a live block, its current layout, no other user of the block, and the
-        // same alignment. The table contains the block with this layout, and nothing else reaches it, by
-        // this function's contract. `layout` was made with the alignment of `old.layout`.
+        // SAFETY: `resize` requires a live block, its current layout, no other user of the block,
+        // and the same alignment. The table contains the block with this layout, and nothing else
+        // reaches it, by this function's contract. `layout` was made with the alignment of
+        // `old.layout`.
         } else if unsafe { self.engine.resize(old.block, old.layout, layout, &mut cost) } {
             (old.block, true)
         } else {
@@ -134,24 +136,25 @@ where
         let copied = if in_place {
             Ok(())
         } else {
-            // SAFETY: `copy_in_pieces` requires two different live blocks of `preserved` bytes that nothing
-            // else accesses. The engine just allocated the new block of `size` bytes. The old block has
-            // `old.layout.size()` bytes, is live, and nothing else reaches it, by this function's contract.
+            // SAFETY: `copy_in_pieces` requires two different live blocks of `preserved` bytes that
+            // nothing else accesses. The engine just allocated the new block of `size` bytes. The
+            // old block has `old.layout.size()` bytes, is live, and nothing else reaches it, by
+            // this function's contract.
             unsafe { copy_in_pieces::<S>(old.block.start, block.start, preserved) }
         };
         // In place, the bytes beyond the new size stay: a rollback needs them.
         let end = if in_place { size } else { charge };
-        // SAFETY: `add` requires a result inside the block or at its end: `preserved` is at most `size`, and
-        // the block has at least `size` bytes.
+        // SAFETY: `add` requires a result inside the block or at its end: `preserved` is at most
+        // `size`, and the block has at least `size` bytes.
         let added = unsafe { block.start.add(preserved) };
         // SAFETY: `zero_in_pieces` requires that the range is inside a live block: `end` is at most
-        // `charge`, the usable size for `layout`. Nothing else accesses the block: it is new, or is the old
-        // block, to which this function's contract applies.
+        // `charge`, the usable size for `layout`. Nothing else accesses the block: it is new, or is
+        // the old block, to which this function's contract applies.
         let zeroed = copied.and_then(|()| unsafe { zero_in_pieces::<S>(added, end - preserved) });
         match zeroed {
-            // INVARIANT: The entry is in the state `Moving` by this function's contract. The new block is
-            // the old one, which serves `layout`, or was just allocated with `layout`. The difference
-            // of the charges was charged above.
+            // INVARIANT: The entry is in the state `Moving` by this function's contract. The new
+            // block is the old one, which serves `layout`, or was just allocated with `layout`. The
+            // difference of the charges was charged above.
             Ok(()) => Ok(PendingRealloc {
                 session: self,
                 handle,
@@ -160,15 +163,16 @@ where
                 old,
             }),
             Err(error) => {
-                // SAFETY: The two allocations are those of a pending reallocation, which is not committed.
+                // SAFETY: The two allocations are those of a pending reallocation, which is not
+                // committed.
                 unsafe { self.roll_back_realloc(&old, &new) };
                 Err(error)
             }
         }
     }
 
-    /// Frees the new block of a reallocation, or restores the size of a block that was resized in place,
-    /// and uncharges the difference.
+    /// Frees the new block of a reallocation, or restores the size of a block that was resized in
+    /// place, and uncharges the difference.
     ///
     /// # Safety
     ///
@@ -176,12 +180,12 @@ where
     /// afterwards.
     unsafe fn roll_back_realloc(&self, old: &Allocation, new: &Allocation) {
         if new.block != old.block {
-            // SAFETY: `release` requires a live block, its layout, and no other user: the engine allocated
-            // the new block with `new.layout`, and no handle names it.
+            // SAFETY: `release` requires a live block, its layout, and no other user: the engine
+            // allocated the new block with `new.layout`, and no handle names it.
             unsafe { self.release(new) };
         } else if !self.engine.keeps(old.layout, new.layout) {
-            // SAFETY: `resize` was called in the first phase, so the layout of the block is `new.layout`.
-            // Nothing else reaches a block in the state `Moving`.
+            // SAFETY: `resize` was called in the first phase, so the layout of the block is
+            // `new.layout`. Nothing else reaches a block in the state `Moving`.
             unsafe { self.resize(old.block, new.layout, old.layout) };
         }
         let added_charge = new.charge.saturating_sub(old.charge);
@@ -196,8 +200,8 @@ where
     /// - Nothing else uses the block.
     /// - `new` has the alignment of `layout`.
     unsafe fn resize(&self, block: Block, layout: Layout, new: Layout) {
-        // SAFETY: `Engine::resize` requires a live block, its current layout, no other user of the block,
-        // and the same alignment. The contract of this function has the same clauses.
+        // SAFETY: `Engine::resize` requires a live block, its current layout, no other user of the
+        // block, and the same alignment. The contract of this function has the same clauses.
         let resized = unsafe { self.engine.resize(block, layout, new, &mut Cost::default()) };
         debug_assert!(resized, "the engine cannot resize a block in place");
     }
@@ -252,8 +256,8 @@ where
             session.state.with(log);
         }
         if session.engine.keeps(old.layout, new.layout) {
-            // SAFETY: The block is live with the layout `old.layout`, nothing else reaches it in the state
-            // `Moving`, and both layouts have the same alignment, by the type invariants.
+            // SAFETY: The block is live with the layout `old.layout`, nothing else reaches it in
+            // the state `Moving`, and both layouts have the same alignment, by the type invariants.
             unsafe { session.resize(old.block, old.layout, new.layout) };
         }
         session.state.with(|state| {
@@ -264,8 +268,8 @@ where
             }
         });
         if new.block != old.block {
-            // SAFETY: The old block is live with the layout `old.layout`, by the type invariants. Its entry
-            // names the new block now, so nothing reaches the old one.
+            // SAFETY: The old block is live with the layout `old.layout`, by the type invariants.
+            // Its entry names the new block now, so nothing reaches the old one.
             unsafe { session.release(old) };
         }
     }

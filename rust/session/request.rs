@@ -78,8 +78,8 @@ pub trait Request {
     /// [`SessionError::BadOperation`]
     fn operation(&self) -> Result<Operation, SessionError>;
 
-    /// Returns whether the operation allocates `size` bytes aligned to `align`. An implementation may be
-    /// faster than [`Request::operation`], but must agree with it.
+    /// Returns whether the operation allocates `size` bytes aligned to `align`. An implementation
+    /// may be faster than [`Request::operation`], but must agree with it.
     #[inline]
     fn allocates(&self, size: u64, align: u64) -> bool {
         self.operation() == Ok(Operation::Allocate { size, align })

@@ -2,21 +2,22 @@
 
 //! Sessions: allocate, free and revoke, and the event log.
 //!
-//! A program must know all of its blocks. If a reply cannot be copied to the program, the operation is
-//! rolled back: [`Session::revoke`] frees a block by its handle. A reallocation has two phases, since
-//! its rollback needs the old block: [`Session::reallocate`] does the work and returns a guard, and
-//! [`PendingRealloc::commit`](crate::PendingRealloc::commit) replaces the block. Dropping the guard rolls
-//! back.
+//! A program must know all of its blocks. If a reply cannot be copied to the program, the operation
+//! is rolled back: [`Session::revoke`] frees a block by its handle. A reallocation has two phases,
+//! since its rollback needs the old block: [`Session::reallocate`] does the work and returns a
+//! guard, and [`PendingRealloc::commit`](crate::PendingRealloc::commit) replaces the block.
+//! Dropping the guard rolls back.
 
 // Lock order: the session's lock, then the engine's locks. The session's lock is a spinlock.
 //
-// With the session's lock held, only the engine's fast calls are made, and only if the engine is quick:
-// these calls do not sleep, and are cheaper than to drop and retake the session's lock. Blocks of at most
-// `SessionState::locked_alloc_max` bytes are zeroed under the lock for the same reason. All other calls
-// of the engine are made without the session's lock, and so are all calls that are logged.
+// With the session's lock held, only the engine's fast calls are made, and only if the engine is
+// quick: these calls do not sleep, and are cheaper than to drop and retake the session's lock.
+// Blocks of at most `SessionState::locked_alloc_max` bytes are zeroed under the lock for the same
+// reason. All other calls of the engine are made without the session's lock, and so are all calls
+// that are logged.
 //
-// A block that the table does not contain, before `reservation_commit` or after `remove`, belongs to the
-// call that allocates or frees it.
+// A block that the table does not contain, before `reservation_commit` or after `remove`, belongs
+// to the call that allocates or frees it.
 
 use core::{
     alloc::Layout,
@@ -180,9 +181,9 @@ where
             layout,
             charge,
         };
-        // SAFETY: `zero_in_pieces` requires that the range is inside a live block, and that nothing else
-        // accesses it: the engine just allocated the block with `usable(layout)` bytes, and a reserved
-        // handle names no block.
+        // SAFETY: `zero_in_pieces` requires that the range is inside a live block, and that nothing
+        // else accesses it: the engine just allocated the block with `usable(layout)` bytes, and a
+        // reserved handle names no block.
         if let Err(error) = unsafe { zero_in_pieces::<S>(block.start, charge) } {
             // SAFETY: The engine just allocated the block with this layout, and no handle names it.
             unsafe { self.release(&allocation) };
@@ -273,8 +274,8 @@ where
                     .release_at_once(allocation.block, allocation.layout)
             } {
                 Some(cost) => cost,
-                // SAFETY: `release_at_once` returned `None`, so the block is still live with this layout.
-                // `remove_with` removes it from the table under the same lock hold.
+                // SAFETY: `release_at_once` returned `None`, so the block is still live with this
+                // layout. `remove_with` removes it from the table under the same lock hold.
                 None => unsafe { self.release(allocation) },
             }
         })
@@ -298,7 +299,8 @@ where
             ReserveError::NeedChunk { first, entries } => {
                 let chunk = self.storage.chunk(entries).ok_or(SessionError::NoTable)?;
                 let chunk = PreparedChunk::new(chunk, first).ok_or(SessionError::NoTable)?;
-                // If another caller added a chunk meanwhile, this one is dropped here, without the lock.
+                // If another caller added a chunk meanwhile, this one is dropped here, without the
+                // lock.
                 let _surplus = self.state.with(|state| state.grow(chunk));
                 Ok(())
             }
@@ -345,8 +347,8 @@ where
         self.state.with(|state| state.log().read(number, buffer))
     }
 
-    /// Returns the handle with the number `bits`, which a program passed. An invalid number is logged as
-    /// a failed operation of this kind and size.
+    /// Returns the handle with the number `bits`, which a program passed. An invalid number is
+    /// logged as a failed operation of this kind and size.
     ///
     /// # Errors
     ///

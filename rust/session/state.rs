@@ -82,7 +82,8 @@ pub struct SessionStats {
 /// The reason why no handle can be reserved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ReserveError {
-    /// The table is full. [`SessionState::grow`] adds a chunk of `entries` entries from index `first` on.
+    /// The table is full. [`SessionState::grow`] adds a chunk of `entries` entries from index
+    /// `first` on.
     NeedChunk { first: u32, entries: usize },
     /// A quota is exhausted, or fault injection refuses the request.
     Refused(SessionError),
@@ -100,8 +101,8 @@ pub struct SessionState<S: Storage> {
     left: Limits,
     /// Fault injection: every n-th request is refused.
     fault_interval: Every,
-    /// The counters that [`SessionState::stats`] cannot derive: `blocks`, `bytes` and `allocations` stay
-    /// 0 here.
+    /// The counters that [`SessionState::stats`] cannot derive: `blocks`, `bytes` and `allocations`
+    /// stay 0 here.
     counters: SessionStats,
     /// The engine is [quick](slab_heap::engine::Capabilities::quick): its fast calls never sleep.
     nonblocking: bool,
@@ -275,8 +276,8 @@ impl<S: Storage> SessionState<S> {
         Reservation::new(&mut self.table, &mut self.left, charge)
     }
 
-    /// Returns a reservation for several blocks of `charge` bytes each, and of at most `max_bytes` bytes
-    /// together.
+    /// Returns a reservation for several blocks of `charge` bytes each, and of at most `max_bytes`
+    /// bytes together.
     #[inline(always)]
     pub(crate) fn reserve_bulk(
         &mut self,
@@ -476,8 +477,8 @@ impl<S: Storage> SessionState<S> {
 
     /// Removes the next live block, pinned or not, at or after index `cursor`.
     ///
-    /// Visits at most [`SCAN`] entries and advances `cursor` past them. Returns `None` at the end of the
-    /// table, and `Some(None)` if no visited entry was live and the table continues.
+    /// Visits at most [`SCAN`] entries and advances `cursor` past them. Returns `None` at the end
+    /// of the table, and `Some(None)` if no visited entry was live and the table continues.
     pub(crate) fn remove_next(&mut self, cursor: &mut u32) -> Option<Option<Allocation>> {
         let end = self.table.capacity().min(cursor.saturating_add(SCAN));
         while *cursor < end {

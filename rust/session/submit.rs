@@ -2,17 +2,17 @@
 
 //! Submissions: many operations in one call.
 //!
-//! A submission is executed in segments. After each segment the caller copies the replies to the program
-//! and commits. If the copy fails, the segment's allocations are rolled back with [`Session::revoke`], so
-//! the program knows all of its blocks. Frees cannot be rolled back.
+//! A submission is executed in segments. After each segment the caller copies the replies to the
+//! program and commits. If the copy fails, the segment's allocations are rolled back with
+//! [`Session::revoke`], so the program knows all of its blocks. Frees cannot be rolled back.
 //!
 //! ```text
 //! submit ─▶ Segment ─ run ─▶ Completed ─ commit ─▶ next segment
 //!                                      └ drop of the segment ─▶ its allocations are rolled back
 //! ```
 
-// Lock order: as in session.rs. A batch holds the session's lock for at most `BATCH_OPS` operations, with
-// preemption disabled by the engine. It takes no other lock and does not sleep.
+// Lock order: as in session.rs. A batch holds the session's lock for at most `BATCH_OPS`
+// operations, with preemption disabled by the engine. It takes no other lock and does not sleep.
 
 use core::ops::Deref;
 

@@ -10,8 +10,8 @@
 //! index  0 … 1023   1024 … 2047    2048 … 4095        4096 … 8191     …
 //! ```
 //!
-//! Vacant entries form a FIFO queue, so that the entry that was released last is reused last and a stale
-//! handle stays invalid for as long as possible.
+//! Vacant entries form a FIFO queue, so that the entry that was released last is reused last and a
+//! stale handle stays invalid for as long as possible.
 
 use core::{
     ops::{
@@ -68,8 +68,9 @@ pub(crate) struct HandleTable<S: Storage> {
     last: NonNull<Slot>,
 }
 
-// SAFETY: `Send` requires that the table may be used on another thread. The pointers in `bases`, `first`
-// and `last` point only to slots that `chunks` own, and the chunks are `Send` by the bound of `Storage`.
+// SAFETY: `Send` requires that the table may be used on another thread. The pointers in `bases`,
+// `first` and `last` point only to slots that `chunks` own, and the chunks are `Send` by the bound
+// of `Storage`.
 unsafe impl<S: Storage> Send for HandleTable<S> {}
 
 /// Returns the number of entries of a chunk.
@@ -80,8 +81,8 @@ pub(crate) const fn chunk_entries(chunk: usize) -> usize {
 /// Returns the chunk that contains an index.
 #[inline(always)]
 pub(crate) const fn chunk_of(index: u32) -> usize {
-    // In units of half a first chunk, chunk `n` of 1 and above begins at 2^n. Chunk 0 covers the units 0
-    // and 1, which `| 1` maps to log2 0.
+    // In units of half a first chunk, chunk `n` of 1 and above begins at 2^n. Chunk 0 covers the
+    // units 0 and 1, which `| 1` maps to log2 0.
     ((index / (FIRST_CHUNK as u32 / 2)) | 1).ilog2() as usize
 }
 
@@ -108,8 +109,8 @@ impl<S: Storage> HandleTable<S> {
         chunk_entries(chunk_of(self.capacity))
     }
 
-    /// Adds a chunk in O(1). Returns the chunk if it does not follow the last one, or if the table has a
-    /// vacant entry.
+    /// Adds a chunk in O(1). Returns the chunk if it does not follow the last one, or if the table
+    /// has a vacant entry.
     pub(crate) fn grow(&mut self, prepared: PreparedChunk<S>) -> Option<PreparedChunk<S>> {
         let number = chunk_of(self.capacity);
         let fits = prepared.first == self.capacity && prepared.entries == self.next_chunk_entries();
@@ -156,9 +157,9 @@ impl<S: Storage> HandleTable<S> {
     pub(crate) fn first_vacant(&mut self) -> Option<VacantEntry<'_>> {
         let mut slot = self.first.0?;
         Some(VacantEntry {
-            // SAFETY: `as_mut` requires a valid pointer and unique access: by the type invariant `first`
-            // points to a slot of this table, and slots are accessed only through the table, which the
-            // result borrows mutably.
+            // SAFETY: `as_mut` requires a valid pointer and unique access: by the type invariant
+            // `first` points to a slot of this table, and slots are accessed only through the
+            // table, which the result borrows mutably.
             slot: unsafe { slot.as_mut() },
             first: &mut self.first,
         })
@@ -193,8 +194,8 @@ impl<S: Storage> PreparedChunk<S> {
             // SAFETY: `add` requires that the result is inside the same allocation: `number` is below
             // `entries`, the length of the slice at `start`.
             let mut slot = unsafe { start.add(number) };
-            // SAFETY: `as_mut` requires a valid pointer and unique access: the slot is an element of the
-            // chunk, which this function owns, and no other reference to it exists.
+            // SAFETY: `as_mut` requires a valid pointer and unique access: the slot is an element
+            // of the chunk, which this function owns, and no other reference to it exists.
             let vacant = unsafe { slot.as_mut() };
             vacant.next = next;
             // `HandleTable::grow` never adds a chunk with an index above `INDEX_MAX`, for which there is
@@ -240,9 +241,9 @@ impl<S: Storage> EntryRef<'_, S> {
         // the only one, and the old `last` is not dereferenced.
         let link = Link(Some(self.slot));
         match self.table.first.0 {
-            // SAFETY: `as_mut` requires a valid pointer and unique access: the queue is not empty, so by
-            // the invariant of the table `last` points to one of its slots. `self` borrows the table
-            // mutably, and the reference to `self.slot` above is no longer in use.
+            // SAFETY: `as_mut` requires a valid pointer and unique access: the queue is not empty,
+            // so by the invariant of the table `last` points to one of its slots. `self` borrows
+            // the table mutably, and the reference to `self.slot` above is no longer in use.
             Some(_) => unsafe { self.table.last.as_mut() }.next = link,
             None => self.table.first = link,
         }
@@ -255,9 +256,9 @@ impl<S: Storage> Deref for EntryRef<'_, S> {
 
     #[inline(always)]
     fn deref(&self) -> &Entry {
-        // SAFETY: `as_ref` requires a valid pointer to a value that is not mutated meanwhile: by the type
-        // invariant `slot` points to a slot of `table`, which `self` borrows mutably; the result borrows
-        // `self`.
+        // SAFETY: `as_ref` requires a valid pointer to a value that is not mutated meanwhile: by
+        // the type invariant `slot` points to a slot of `table`, which `self` borrows mutably; the
+        // result borrows `self`.
         &unsafe { self.slot.as_ref() }.entry
     }
 }
@@ -265,8 +266,9 @@ impl<S: Storage> Deref for EntryRef<'_, S> {
 impl<S: Storage> DerefMut for EntryRef<'_, S> {
     #[inline(always)]
     fn deref_mut(&mut self) -> &mut Entry {
-        // SAFETY: `as_mut` requires a valid pointer and unique access: by the type invariant `slot` points
-        // to a slot of `table`, which `self` borrows mutably; the result borrows `self` mutably.
+        // SAFETY: `as_mut` requires a valid pointer and unique access: by the type invariant `slot`
+        // points to a slot of `table`, which `self` borrows mutably; the result borrows `self`
+        // mutably.
         &mut unsafe { self.slot.as_mut() }.entry
     }
 }

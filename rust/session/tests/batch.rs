@@ -40,8 +40,8 @@ pub(super) struct OneCpu {
     cache: HostCpuCache,
 }
 
-// SAFETY: Closures that receive the cache exclude each other, and each sees the effects of the previous one,
-// since all hold the mutex. The cache is always the same object.
+// SAFETY: Closures that receive the cache exclude each other, and each sees the effects of the
+// previous one, since all hold the mutex. The cache is always the same object.
 unsafe impl PerCpu<CpuCache> for OneCpu {
     fn cpus(&self) -> usize {
         1
@@ -103,7 +103,8 @@ impl Pool {
 
     fn limited(&self, bytes: usize, handles: u32) -> HybridSession<'_> {
         let state = HostLock(Mutex::new(SessionState::new(Limits { bytes, handles })));
-        // SAFETY: `Session::new` requires that each dereference yields the same engine: a reference does.
+        // SAFETY: `Session::new` requires that each dereference yields the same engine: a reference
+        // does.
         unsafe { Session::new(&self.engine, state, TestStorage, false) }
     }
 }

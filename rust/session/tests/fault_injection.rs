@@ -23,7 +23,8 @@ fn counters(pool: &Pool, session: &TestSession<'_>) -> (Totals, SessionStats) {
     (totals, stats)
 }
 
-/// Makes 50 requests, each of the four kinds in turn, and returns the numbers of those that were refused.
+/// Makes 50 requests, each of the four kinds in turn, and returns the numbers of those that were
+/// refused.
 fn run_requests(pool: &Pool, session: &TestSession<'_>) -> Vec<u64> {
     let first = allocate(session, 100, 8).unwrap().handle;
     fill(session, first, 0x5a);

@@ -57,8 +57,8 @@ std::thread_local! {
 
 pub(crate) struct TestStorage;
 
-// SAFETY: A vector owns its elements alone and always yields the same ones. Its heap buffer does not move
-// with the vector, so pointers into it stay valid.
+// SAFETY: A vector owns its elements alone and always yields the same ones. Its heap buffer does
+// not move with the vector, so pointers into it stay valid.
 unsafe impl Storage for TestStorage {
     type Chunk = Vec<Slot>;
     type Ring = Vec<Event>;
@@ -105,9 +105,9 @@ impl Pool {
         // SAFETY: `alloc` requires a size above 0, and `bytes` is a power of two.
         let memory = NonNull::new(unsafe { alloc(layout) }).unwrap();
         let engine = Seed::new(HostLock(Mutex::new(State::new())));
-        // SAFETY: `write_bytes` and `add_region` require `bytes` unused bytes that outlive the engine: they were
-        // just allocated, and `drop` frees them when no session uses the engine any more. `seed` needs no
-        // table.
+        // SAFETY: `write_bytes` and `add_region` require `bytes` unused bytes that outlive the
+        // engine: they were just allocated, and `drop` frees them when no session uses the engine
+        // any more. `seed` needs no table.
         unsafe {
             memory.write_bytes(0xa5, bytes);
             engine
@@ -139,15 +139,16 @@ impl Pool {
 
     fn limited(&self, bytes: usize, handles: u32) -> TestSession<'_> {
         let state = HostLock(Mutex::new(SessionState::new(Limits { bytes, handles })));
-        // SAFETY: `Session::new` requires that each dereference yields the same engine: a reference does.
+        // SAFETY: `Session::new` requires that each dereference yields the same engine: a reference
+        // does.
         unsafe { Session::new(&self.engine, state, TestStorage, false) }
     }
 }
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        // SAFETY: `of` allocated the memory with this layout. Sessions borrow the pool, so none exists any
-        // more.
+        // SAFETY: `of` allocated the memory with this layout. Sessions borrow the pool, so none
+        // exists any more.
         unsafe { dealloc(self.memory.as_ptr(), self.layout) };
     }
 }
@@ -169,7 +170,8 @@ fn reallocate(session: &TestSession<'_>, handle: Handle, size: u64) -> Result<Re
 fn bytes(session: &TestSession<'_>, handle: Handle) -> Vec<u8> {
     let pinned = session.pin(handle).unwrap();
     let (start, len) = pinned.bytes_from(0).unwrap();
-    // SAFETY: The block is pinned and has `len` bytes, which a session zeroes. No other thread writes to it.
+    // SAFETY: The block is pinned and has `len` bytes, which a session zeroes. No other thread
+    // writes to it.
     unsafe { core::slice::from_raw_parts(start.as_ptr(), len) }.to_vec()
 }
 

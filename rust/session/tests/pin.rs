@@ -147,8 +147,9 @@ fn pages_with_red_zones_are_not_mapped_in_debug_mode() {
     );
     let mut table = vec![0_u64; engine.table_bytes(REGION).div_ceil(8)];
     let table = NonNull::new(table.as_mut_ptr()).unwrap().cast();
-    // SAFETY: `add_region` requires unused memory and a zeroed table that outlive the engine's use: the block
-    // is pinned until the end of the test and used by nothing else, and the table is a new zeroed vector.
+    // SAFETY: `add_region` requires unused memory and a zeroed table that outlive the engine's use:
+    // the block is pinned until the end of the test and used by nothing else, and the table is a
+    // new zeroed vector.
     unsafe { engine.add_region(start, REGION, table) }.unwrap();
 
     let state = HostLock(Mutex::new(SessionState::new(Limits {

@@ -342,8 +342,8 @@ fn check_history(events: &[Event]) -> usize {
     served
 }
 
-/// Runs threads that allocate, reallocate and free their own and each other's blocks. Returns the number of
-/// successful operations.
+/// Runs threads that allocate, reallocate and free their own and each other's blocks. Returns the
+/// number of successful operations.
 fn run_threads<R, L>(session: &Session<R, L, TestStorage>) -> usize
 where
     R: std::ops::Deref<Target: Engine> + Sync,
@@ -435,9 +435,9 @@ fn concurrent_operations_on_a_slow_engine_are_logged_in_a_linearizable_order() {
     assert!(!guard.capabilities().quick);
     let mut table = vec![0_u64; guard.table_bytes(POOL).div_ceil(8)];
     let start = NonNull::new(table.as_mut_ptr().cast()).unwrap();
-    // SAFETY: `add_region` requires unused memory and a zeroed table that outlive the engine's use: the pool's
-    // own engine has no live block and is not used, the table is a new zeroed vector, and both are dropped
-    // after the session.
+    // SAFETY: `add_region` requires unused memory and a zeroed table that outlive the engine's use:
+    // the pool's own engine has no live block and is not used, the table is a new zeroed vector,
+    // and both are dropped after the session.
     unsafe { guard.add_region(pool.memory, POOL, start) }.unwrap();
     let limits = Limits {
         bytes: POOL,
