@@ -12,7 +12,7 @@
 //!              └─ SessionState: handle table, quota, event log (under the session's lock)
 //! ```
 //!
-//! Each file imports only files above it in this list:
+//! Each file imports only files before it in this list:
 //!
 //! ```text
 //! error, handle, pins          causes and errno; names; pin counts

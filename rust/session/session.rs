@@ -10,11 +10,11 @@
 
 // Lock order: the session's lock, then the engine's locks. The session's lock is a spinlock.
 //
-// With the session's lock held, only the engine's fast calls are made, and only if the engine is
-// quick: these calls do not sleep, and are cheaper than to drop and retake the session's lock.
-// Blocks of at most `SessionState::locked_alloc_max` bytes are zeroed under the lock for the same
-// reason. All other calls of the engine are made without the session's lock, and so are all calls
-// that are logged.
+// With the session's lock held, the session calls only a quick engine, and only
+// `allocate_at_once`, `release_at_once`, `release` and `at_hand`. These calls of a quick engine do not
+// sleep, and cost less than dropping and retaking the session's lock. Blocks of at most
+// `SessionState::locked_alloc_max` bytes are zeroed under the lock for the same reason. All other
+// calls of an engine are made without the session's lock, and so are all calls that are logged.
 //
 // A block that the table does not contain, before `reservation_commit` or after `remove`, belongs
 // to the call that allocates or frees it.
@@ -291,7 +291,7 @@ where
         }
     }
 
-    /// Adds the chunk that the table needs, or returns the error for which none helps.
+    /// Adds the chunk that the table needs, or returns the error that a larger table does not avoid.
     #[cold]
     fn grow_table(&self, error: ReserveError) -> Result<(), SessionError> {
         match error {

@@ -104,7 +104,7 @@ pub struct SessionState<S: Storage> {
     /// The counters that [`SessionState::stats`] cannot derive: `blocks`, `bytes` and `allocations`
     /// stay 0 here.
     counters: SessionStats,
-    /// The engine is [quick](slab_heap::engine::Capabilities::quick): its fast calls never sleep.
+    /// The engine is [quick](slab_heap::engine::Capabilities::quick): its frees never sleep.
     nonblocking: bool,
     /// The largest block that is allocated with the session's lock held; 0 disables this.
     locked_alloc_max: usize,
@@ -132,7 +132,7 @@ impl<S: Storage> SessionState<S> {
         }
     }
 
-    /// Sets whether the fast calls of the engine never sleep.
+    /// Sets whether the frees of the engine never sleep.
     pub(crate) fn set_nonblocking(&mut self, nonblocking: bool) {
         self.nonblocking = nonblocking;
         self.update_locked_alloc_max();

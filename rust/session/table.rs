@@ -2,8 +2,8 @@
 
 //! The handle table: the entries of a session, by index.
 //!
-//! The table is a list of chunks. Each chunk is as large as all earlier chunks together, so growing the
-//! table doubles it and moves no entry:
+//! The table is a list of chunks. Each chunk after the first is as large as all earlier chunks
+//! together, so growing the table doubles it and moves no entry:
 //!
 //! ```text
 //! chunk      0            1              2                  3
