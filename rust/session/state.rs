@@ -8,10 +8,10 @@
 //! (`drivers/android/binder/range_alloc/`):
 //!
 //! ```text
-//! lock:   reserve_new ─▶ handle, charged to the quota
-//! no lock: the engine allocates, the block is zeroed
-//! lock:   reservation_commit ─▶ the handle names the block    (success)
-//!         reservation_abort  ─▶ handle and charge are undone  (failure)
+//! locked    reserve_new ─▶ a reserved handle, charged to the quota
+//! unlocked  the engine allocates, the block is zeroed
+//! locked    reservation_commit ─▶ the handle names the block         (success)
+//!           reservation_abort  ─▶ handle and charge are released     (failure)
 //! ```
 
 use slab_heap::{

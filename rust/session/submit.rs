@@ -116,8 +116,7 @@ where
             if self.end >= self.requests.len() {
                 return;
             }
-            // After an engine without a CPU-local cache, the slow path does one operation after the
-            // other.
+            // If the engine has no CPU-local cache, the slow path executes all remaining operations.
             let batch = if try_batch { self.run_batch() } else { None };
             try_batch = batch.is_some();
             let next = match batch {
