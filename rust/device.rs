@@ -53,8 +53,8 @@ use kernel::{
     }, //
 };
 use slab_session::{
-    Denied,
-    Ledger,
+    SessionError,
+    SessionState,
     validate, //
 };
 
@@ -74,11 +74,11 @@ use crate::{
     uapi::*, //
 };
 
-/// The lock around a session's books.
-type LedgerLock = BoxedSpinLock<Ledger<Tables>>;
+/// The lock around the state of a session.
+type StateLock = BoxedSpinLock<SessionState<Tables>>;
 
 /// A session in the kernel.
-type Session = slab_session::Session<PoolRef, LedgerLock, Tables>;
+type Session = slab_session::Session<PoolRef, StateLock, Tables>;
 
 /// A session, and whether its pool is its own.
 struct Bound {
@@ -88,7 +88,7 @@ struct Bound {
 
 /// The bytes that an open file takes beside its tables and events, in the sizes of the kernel's slabs.
 const SESSION_BYTES: usize = size_of::<OpenFile>().next_power_of_two()
-    + size_of::<SpinLock<Ledger<Tables>>>().next_power_of_two();
+    + size_of::<SpinLock<SessionState<Tables>>>().next_power_of_two();
 
 /// One open file.
 #[pin_data]
@@ -188,12 +188,12 @@ impl OpenFile {
     ///
     /// Afterwards there is one, whoever began it.
     fn begin(&self, pool: PoolRef, flags: u32) -> Result<bool> {
-        let ledger = Ledger::new(self.lab.limits());
-        let ledger = BoxedSpinLock::new(new_spinlock!(ledger, "slablab_ledger"))?;
+        let state = SessionState::new(self.lab.limits());
+        let state = BoxedSpinLock::new(new_spinlock!(state, "slablab_session"))?;
         let tables = Tables::new(self.lab.tables().clone());
         let private = flags & SLABLAB_BIND_PRIVATE != 0;
         // SAFETY: A `PoolRef` leads to the engine of one pool, which keeps it.
-        let session = unsafe { Session::new(pool, ledger, tables, private) };
+        let session = unsafe { Session::new(pool, state, tables, private) };
         // `populate` alone would return while another thread is still at it.
         let binding = self.binding.lock();
         let unused = match self.bound.as_ref() {
@@ -209,15 +209,15 @@ impl OpenFile {
 
     /// Returns the session, if it has begun.
     #[inline]
-    fn session(&self) -> Result<&Session, Denied> {
+    fn session(&self) -> Result<&Session, SessionError> {
         // Without a session there are no blocks.
-        let bound = self.bound.as_ref().ok_or(Denied::NoSuchBlock)?;
+        let bound = self.bound.as_ref().ok_or(SessionError::NoSuchBlock)?;
         Ok(&bound.session)
     }
 
     /// Returns the session for a request for memory, which begins one if it is not a bad request.
     #[inline]
-    fn session_for(&self, size: u64, align: u64) -> Result<&Session, Denied> {
+    fn session_for(&self, size: u64, align: u64) -> Result<&Session, SessionError> {
         match self.bound.as_ref() {
             Some(bound) => Ok(&bound.session),
             None => self.session_by_default(size, align),
@@ -226,10 +226,10 @@ impl OpenFile {
 
     /// Begins a session on the default engine's shared pool.
     #[cold]
-    fn session_by_default(&self, size: u64, align: u64) -> Result<&Session, Denied> {
+    fn session_by_default(&self, size: u64, align: u64) -> Result<&Session, SessionError> {
         let pool = self.lab.shared(DEFAULT_ENGINE);
         validate(&**pool, size, align)?;
-        self.begin_by_default().map_err(|_| Denied::NoTable)?;
+        self.begin_by_default().map_err(|_| SessionError::NoTable)?;
         self.session()
     }
 
@@ -303,6 +303,6 @@ fn expect(so: bool) -> Result {
 }
 
 /// Returns the error number for what a session denies.
-fn error(denied: Denied) -> Error {
+fn error(denied: SessionError) -> Error {
     Error::from_errno(-denied.errno())
 }

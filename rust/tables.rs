@@ -25,7 +25,7 @@ use kernel::{
 };
 use slab_session::{
     Event,
-    Moment,
+    EventContext,
     PIECE,
     Slot,
     Storage, //
@@ -148,10 +148,10 @@ unsafe impl Storage for Tables {
         Chunk::new(entries, Slot::VACANT, lease).ok()
     }
 
-    fn moment() -> Moment {
+    fn event_context() -> EventContext {
         // SAFETY: The clock may be read anywhere but in an NMI.
         let time_ns = unsafe { bindings::ktime_get() } as u64;
-        Moment {
+        EventContext {
             time_ns,
             // In the initial pid namespace: who reads the event may be in another one.
             thread: current!().pid() as u32,

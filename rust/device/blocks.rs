@@ -13,16 +13,16 @@ use kernel::{
     types::ForeignOwnable, //
 };
 use slab_session::{
-    Denied,
+    EventKind,
     Handle,
-    Kind,
     PIECE,
     Pinned, //
+    SessionError,
 };
 
 use super::{
-    LedgerLock,
     OpenFile,
+    StateLock,
     error,
     expect, //
 };
@@ -66,7 +66,9 @@ impl OpenFile {
     #[inline]
     pub(super) fn free(&self, argument: usize) -> Result {
         self.session()
-            .and_then(|session| session.free(session.named(argument as u64, Kind::Free, 0)?))
+            .and_then(|session| {
+                session.free(session.parse_handle(argument as u64, EventKind::Free, 0)?)
+            })
             .map_err(error)?;
         Ok(())
     }
@@ -76,7 +78,8 @@ impl OpenFile {
         let (mut realloc, exchange) = Exchange::begin::<slablab_realloc>(argument, bytes)?;
         expect(realloc.flags == 0)?;
         let pending = self.session().and_then(|session| {
-            let handle = session.named(realloc.handle.into(), Kind::Reallocate, realloc.size)?;
+            let handle =
+                session.parse_handle(realloc.handle.into(), EventKind::Reallocate, realloc.size)?;
             session.reallocate(handle, realloc.size)
         });
         match pending {
@@ -86,7 +89,7 @@ impl OpenFile {
                 realloc.usable = reply.usable as u64;
                 realloc.cost = reply.cost.into();
                 exchange.reply(&realloc)?;
-                pending.publish();
+                pending.commit();
                 Ok(())
             }
             Err(denied) => refuse(denied, exchange, &mut realloc, |realloc| &mut realloc.cost),
@@ -94,7 +97,7 @@ impl OpenFile {
     }
 
     /// Pins the block that a file position is in.
-    fn pinned(&self, position: i64) -> Result<Pinned<'_, PoolRef, LedgerLock, Tables>> {
+    fn pinned(&self, position: i64) -> Result<Pinned<'_, PoolRef, StateLock, Tables>> {
         let handle = handle((position >> SLABLAB_POSITION_HANDLE_SHIFT) as usize);
         self.session()
             .and_then(|session| session.pin(handle?))
@@ -184,17 +187,17 @@ fn transferred<T: ForeignOwnable>(
 }
 
 /// Returns the handle that a number from a program stands for.
-pub(super) fn handle(bits: usize) -> Result<Handle, Denied> {
+pub(super) fn handle(bits: usize) -> Result<Handle, SessionError> {
     u32::try_from(bits)
         .ok()
         .and_then(Handle::from_bits)
-        .ok_or(Denied::NoSuchBlock)
+        .ok_or(SessionError::NoSuchBlock)
 }
 
 /// Tells the program the cause of a refusal, if there is one, and returns the error number.
 #[cold]
 fn refuse<T: Argument>(
-    denied: Denied,
+    denied: SessionError,
     exchange: Exchange,
     argument: &mut T,
     cost: impl FnOnce(&mut T) -> &mut slablab_cost,

@@ -3,7 +3,7 @@
 //! FAIL: requests for memory that fail to order.
 
 use kernel::prelude::*;
-use slab_session::Cause;
+use slab_session::RefusalCause;
 
 use super::{
     OpenFile,
@@ -23,10 +23,10 @@ impl OpenFile {
         if bound.flags & SLABLAB_BIND_PRIVATE == 0 {
             return Err(EOPNOTSUPP);
         }
-        fail.injected = bound.session.tally().refusals[Cause::Injected as usize];
+        fail.injected = bound.session.stats().refusals[RefusalCause::Injected as usize];
         // Who cannot be told goes on as before.
         exchange.reply(&fail)?;
-        bound.session.fail(fail.every, fail.growth);
+        bound.session.inject_faults(fail.every, fail.growth);
         Ok(())
     }
 }

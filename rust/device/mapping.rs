@@ -104,7 +104,7 @@ impl OpenFile {
         match mapped {
             Ok(()) => {
                 mark(area, handle);
-                pinned.keep();
+                pinned.leak();
             }
             // The caller unmaps what there is, but only after the block is let go.
             Err(_) => area.zap_vma_range(area.start(), bytes),

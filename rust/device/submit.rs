@@ -31,9 +31,9 @@ use kernel::{
     }, //
 };
 use slab_session::{
-    Denied,
     Operation,
     Request, //
+    SessionError,
 };
 
 use super::{
@@ -108,7 +108,7 @@ impl OpenFile {
                 None => match self.session_for_first(&lot[0]) {
                     Ok(session) => session,
                     Err(denied) => {
-                        lot[0].denied(denied);
+                        lot[0].on_error(denied);
                         array.write_cost(base, &lot[0])?;
                         return Err(error(denied));
                     }
@@ -121,12 +121,12 @@ impl OpenFile {
                 let first = *done - base;
                 let mut part = session.submit(lot, base, first);
                 let part = part.run();
-                let (end, denied) = (part.end(), part.denied());
+                let (end, denied) = (part.end(), part.error());
                 array.write(*done, &part.requests()[first..end])?;
                 if denied.is_some() {
                     array.write_cost(base + end, &part.requests()[end])?;
                 }
-                part.publish();
+                part.commit();
                 *done = base + end;
                 if let Some(denied) = denied {
                     return Err(error(denied));
@@ -139,7 +139,7 @@ impl OpenFile {
     /// Returns the session for a submission that begins with `first`, which begins one if it is
     /// about no block and not a bad one.
     #[cold]
-    fn session_for_first(&self, first: &slablab_operation) -> Result<&Session, Denied> {
+    fn session_for_first(&self, first: &slablab_operation) -> Result<&Session, SessionError> {
         match first.operation()? {
             Operation::Allocate { size, align } => self.session_for(size, align),
             Operation::Nothing => self.session_for(1, 1),
