@@ -2,7 +2,7 @@
 
 //! Structures on their way between a program and the kernel.
 //!
-//! An [`Exchange`] is the argument of one call: it is read once, whole, and the reply is written
+//! An [`IoctlArg`] is the argument of one call: it is read once, whole, and the reply is written
 //! over it. Its length is the program's to choose, within the rules at the head of `slablab.h`.
 
 use core::ptr;
@@ -23,36 +23,36 @@ use crate::uapi::Argument;
 const TAIL_CHUNK: usize = 64;
 
 /// The place in the program where a reply goes.
-pub(crate) struct Exchange {
+pub(crate) struct IoctlArg {
     address: usize,
     bytes: usize,
 }
 
-impl Exchange {
+impl IoctlArg {
     /// Reads the argument of `bytes` bytes at `address`.
     ///
     /// # Errors
     ///
     /// [`EINVAL`] when it is shorter than the structure's first version, [`E2BIG`] when it is
     /// longer than the structure and does not end in zeros, [`EFAULT`].
-    pub(crate) fn begin<T: Argument>(address: usize, bytes: usize) -> Result<(T, Self)> {
+    pub(crate) fn read<T: Argument>(address: usize, bytes: usize) -> Result<(T, Self)> {
         let mut value = T::default();
-        let exchange = Self::begin_into(&mut value, address, bytes)?;
-        Ok((value, exchange))
+        let arg = Self::read_into(&mut value, address, bytes)?;
+        Ok((value, arg))
     }
 
     /// Reads what the argument tells over `value`, which is all zeros.
     ///
     /// # Errors
     ///
-    /// As for [`Exchange::begin`].
+    /// As for [`IoctlArg::read`].
     #[inline]
-    pub(crate) fn begin_into<T: Argument>(
+    pub(crate) fn read_into<T: Argument>(
         value: &mut T,
         address: usize,
         bytes: usize,
     ) -> Result<Self> {
-        let exchange = Self { address, bytes };
+        let arg = Self { address, bytes };
         if bytes == size_of::<T>() {
             // What `UserSliceReader::read` does, but in place and of a size that the compiler
             // knows, so that the kernel need not look where the copy ends.
@@ -65,7 +65,7 @@ impl Exchange {
                     bytes,
                 )
             };
-            return if left == 0 { Ok(exchange) } else { Err(EFAULT) };
+            return if left == 0 { Ok(arg) } else { Err(EFAULT) };
         }
         if bytes < T::SIZE_VER1 {
             return Err(EINVAL);
@@ -73,8 +73,8 @@ impl Exchange {
         let known = bytes.min(size_of::<T>());
         let mut reader = UserSlice::new(UserPtr::from_addr(address), bytes).reader();
         reader.read_slice(&mut T::as_bytes_mut(value)[..known])?;
-        expect_zeros(reader)?;
-        Ok(exchange)
+        ensure_zeros(reader)?;
+        Ok(arg)
     }
 
     /// Writes the reply, or as much of it as the program knows.
@@ -98,7 +98,7 @@ impl Exchange {
             };
             return if left == 0 { Ok(()) } else { Err(EFAULT) };
         }
-        self.announce(value)
+        self.write_early(value)
     }
 
     /// Writes a reply that is not the last one.
@@ -107,7 +107,7 @@ impl Exchange {
     ///
     /// [`EFAULT`].
     #[inline]
-    pub(crate) fn announce<T: Argument>(&self, value: &T) -> Result {
+    pub(crate) fn write_early<T: Argument>(&self, value: &T) -> Result {
         let mut writer = UserSlice::new(UserPtr::from_addr(self.address), self.bytes).writer();
         if self.bytes >= size_of::<T>() {
             return writer.write(value);
@@ -118,7 +118,7 @@ impl Exchange {
 
 /// Reads the rest, which must be zeros.
 #[cold]
-fn expect_zeros(mut reader: UserSliceReader) -> Result {
+fn ensure_zeros(mut reader: UserSliceReader) -> Result {
     let mut chunk = [0; TAIL_CHUNK];
     while !reader.is_empty() {
         let chunk = &mut chunk[..reader.len().min(TAIL_CHUNK)];

@@ -44,8 +44,8 @@ use slab_heap::{
 };
 
 use crate::{
-    memory::Memory,
     pin, //
+    vmalloc::VmallocMemory,
 };
 
 /// What stands in front of a CPU's cache.
@@ -66,7 +66,7 @@ const _: () = assert!(CpuCache::ALIGN <= align_of::<Header>());
 /// `entries` points into `_memory`, to `cpus` pointers. Each points to a [`Header`] in `_memory`, with
 /// a [`CpuCache`] behind it.
 pub(crate) struct CpuCaches {
-    _memory: Memory,
+    _memory: VmallocMemory,
     entries: NonNull<NonNull<Header>>,
     cpus: usize,
 }
@@ -79,7 +79,7 @@ unsafe impl Sync for CpuCaches {}
 
 /// How often a CPU is interrupted, at most, that is using its cache whenever it is. It does so for
 /// some hundred instructions, without being preempted.
-const INTERRUPTIONS: usize = 1000;
+const MAX_INTERRUPTS: usize = 1000;
 
 impl CpuCaches {
     /// Returns the bytes of memory that the caches of all CPUs take.
@@ -89,7 +89,7 @@ impl CpuCaches {
 
     /// Returns what the caches of all CPUs are charged for.
     pub(crate) fn charge(size: CacheSize) -> usize {
-        Memory::charge(Self::bytes(size))
+        VmallocMemory::charge(Self::bytes(size))
     }
 
     /// The bytes of the table of pointers, as a multiple of the entries' alignment.
@@ -108,7 +108,7 @@ impl CpuCaches {
     ///
     /// [`ENOMEM`].
     pub(crate) fn new(size: CacheSize) -> Result<Self> {
-        let memory = Memory::zeroed(Self::bytes(size))?;
+        let memory = VmallocMemory::zeroed(Self::bytes(size))?;
         let cpus = nr_cpu_ids() as usize;
         let entries = memory.start().cast::<NonNull<Header>>();
         // SAFETY: The memory has room for the table and the entries behind it.
@@ -151,14 +151,14 @@ impl CpuCaches {
 }
 
 /// A call on its way to another CPU.
-struct Call<'a, F, R> {
+struct RemoteCall<'a, F, R> {
     header: &'a Header,
     cache: &'a CpuCache,
     f: Option<F>,
     result: Option<R>,
 }
 
-impl<F: FnOnce(&CpuCache) -> R, R> Call<'_, F, R> {
+impl<F: FnOnce(&CpuCache) -> R, R> RemoteCall<'_, F, R> {
     /// Makes the call, unless the CPU's task is using the cache.
     fn make(&mut self) {
         if !self.header.busy.load(Relaxed) {
@@ -171,7 +171,7 @@ impl<F: FnOnce(&CpuCache) -> R, R> Call<'_, F, R> {
     /// # Safety
     ///
     /// `call` points to a [`Call`] that nobody else uses.
-    unsafe extern "C" fn arrive(call: *mut c_void) {
+    unsafe extern "C" fn remote_call_thunk(call: *mut c_void) {
         // SAFETY: By this function's contract.
         unsafe { &mut *call.cast::<Self>() }.make();
     }
@@ -183,7 +183,7 @@ impl<F: FnOnce(&CpuCache) -> R, R> Call<'_, F, R> {
 //   neither. `with_remote` runs its closure on the same CPU in an interrupt handler, or with
 //   interrupts disabled, and only if `busy` is clear: then the task that was interrupted is not in a
 //   closure. Two calls of `with_remote` exclude each other by the engine's lock. A CPU that is
-//   offline runs no task, and stays offline while `Hotplug` is locked out.
+//   offline runs no task, and stays offline while `CpusReadGuard` is locked out.
 // - Closures on the same CPU see each other's effects in program order, as do tasks that move to
 //   another CPU, through the scheduler. `smp_call_function_single` orders the handler after what
 //   its caller did and before what its caller does next.
@@ -205,7 +205,7 @@ unsafe impl PerCpu<CpuCache> for CpuCaches {
 
     #[inline(always)]
     fn try_with_local<R>(&self, f: impl FnOnce(&CpuCache) -> R) -> Option<R> {
-        Some(pin::with_cpu(|cpu| {
+        Some(pin::with_preempt_disabled(|cpu| {
             // SAFETY: The numbers of CPUs are less than `nr_cpu_ids`, which never changes.
             let (header, cache) = unsafe { self.entry(cpu) };
             header.busy.store(true, Relaxed);
@@ -224,15 +224,15 @@ unsafe impl PerCpu<CpuCache> for CpuCaches {
         }
         // SAFETY: Compared just above.
         let (header, cache) = unsafe { self.entry(cpu) };
-        let mut call = Call {
+        let mut call = RemoteCall {
             header,
             cache,
             f: Some(f),
             result: None,
         };
-        if send(cpu, &mut call) == Sent::Offline {
-            let _hotplug = Hotplug::try_lock()?;
-            if send(cpu, &mut call) == Sent::Offline {
+        if interrupt(cpu, &mut call) == RemoteCpu::Offline {
+            let _hotplug = CpusReadGuard::try_lock()?;
+            if interrupt(cpu, &mut call) == RemoteCpu::Offline {
                 // The CPU stays offline while hot-plugging is locked out.
                 call.make();
             }
@@ -247,40 +247,43 @@ unsafe impl PerCpu<CpuCache> for CpuCaches {
 
 /// Whether a CPU could be interrupted.
 #[derive(PartialEq, Eq)]
-enum Sent {
+enum RemoteCpu {
     Online,
     Offline,
 }
 
 /// Interrupts a CPU to make a call, again as long as its task is using the cache.
-fn send<F: FnOnce(&CpuCache) -> R + Send, R: Send>(cpu: usize, call: &mut Call<'_, F, R>) -> Sent {
-    for _ in 0..INTERRUPTIONS {
+fn interrupt<F: FnOnce(&CpuCache) -> R + Send, R: Send>(
+    cpu: usize,
+    call: &mut RemoteCall<'_, F, R>,
+) -> RemoteCpu {
+    for _ in 0..MAX_INTERRUPTS {
         let argument = ptr::from_mut(call).cast();
         // SAFETY: `arrive` gets what it needs: `call` is not used here until the handler has
         // returned, as `wait` says. The caller has interrupts enabled, and is in process context.
         let error = unsafe {
             bindings::smp_call_function_single(
                 cpu as c_int,
-                Some(Call::<'_, F, R>::arrive),
+                Some(RemoteCall::<'_, F, R>::remote_call_thunk),
                 argument,
                 true,
             )
         };
         if error != 0 {
-            return Sent::Offline;
+            return RemoteCpu::Offline;
         }
         if call.result.is_some() {
             break;
         }
         hint::spin_loop();
     }
-    Sent::Online
+    RemoteCpu::Online
 }
 
 /// No CPU goes on- or offline while this lives.
-struct Hotplug(());
+struct CpusReadGuard(());
 
-impl Hotplug {
+impl CpusReadGuard {
     /// Locks hot-plugging out, unless a CPU is just going on- or offline.
     fn try_lock() -> Option<Self> {
         // SAFETY: It may be called in any context but interrupts.
@@ -289,7 +292,7 @@ impl Hotplug {
     }
 }
 
-impl Drop for Hotplug {
+impl Drop for CpusReadGuard {
     fn drop(&mut self) {
         // SAFETY: Locked in `try_lock`.
         unsafe { bindings::cpus_read_unlock() };

@@ -6,7 +6,7 @@
 //! the pool do the work, and writes the reply. What is decided in these files is which session a
 //! file has, and which error number a program is told.
 
-// Lock order: `OpenFile::binding` (a mutex) is taken to give a file its session, and nothing is
+// Lock order: `OpenFile::bind_lock` (a mutex) is taken to give a file its session, and nothing is
 // taken under it. The locks of sessions and pools are taken by these. The mmap hook runs under the
 // program's `mmap_lock` and takes the session's lock, a spinlock, and nothing else; user memory is
 // touched under neither of these two.
@@ -61,45 +61,45 @@ use slab_session::{
 use crate::{
     bench::Bench,
     budget::Lease,
-    lab::{
-        DEFAULT_ENGINE,
-        Lab, //
-    },
     lock::BoxedSpinLock,
     pool::{
         Pool,
         PoolRef, //
     },
-    tables::Tables,
+    session_memory::SessionMemory,
+    shared::{
+        DEFAULT_ENGINE,
+        Shared, //
+    },
     uapi::*, //
 };
 
 /// The lock around a session's books.
-type LedgerLock = BoxedSpinLock<Ledger<Tables>>;
+type LedgerLock = BoxedSpinLock<Ledger<SessionMemory>>;
 
 /// A session in the kernel.
-type Session = slab_session::Session<PoolRef, LedgerLock, Tables>;
+type Session = slab_session::Session<PoolRef, LedgerLock, SessionMemory>;
 
 /// A session, and whether its pool is its own.
-struct Bound {
+struct BoundSession {
     session: Session,
     flags: u32,
 }
 
 /// The bytes that an open file takes beside its tables and events, in the sizes of the kernel's slabs.
 const SESSION_BYTES: usize = size_of::<OpenFile>().next_power_of_two()
-    + size_of::<SpinLock<Ledger<Tables>>>().next_power_of_two();
+    + size_of::<SpinLock<Ledger<SessionMemory>>>().next_power_of_two();
 
 /// One open file.
 #[pin_data]
 pub(crate) struct OpenFile {
-    bound: SetOnce<Bound>,
+    bound: SetOnce<BoundSession>,
     #[pin]
-    binding: Mutex<()>,
+    bind_lock: Mutex<()>,
     #[pin]
     bench: Bench,
-    lab: Arc<Lab>,
-    _admission: Lease,
+    shared: Arc<Shared>,
+    _registration: Lease,
 }
 
 #[vtable]
@@ -107,15 +107,15 @@ impl MiscDevice for OpenFile {
     type Ptr = Pin<KBox<Self>>;
 
     fn open(_file: &File, _misc: &MiscDeviceRegistration<Self>) -> Result<Self::Ptr> {
-        let lab = Lab::current()?;
-        let admission = lab.admit()?;
+        let shared = Shared::current()?;
+        let registration = shared.register_session()?;
         KBox::try_pin_init(
             try_pin_init!(Self {
                 bound: SetOnce::new(),
-                binding <- new_mutex!((), "slablab_binding"),
+                bind_lock <- new_mutex!((), "slablab_binding"),
                 bench <- Bench::new(),
-                lab,
-                _admission: admission,
+                shared,
+                _registration: registration,
             }),
             GFP_KERNEL_ACCOUNT,
         )
@@ -173,7 +173,7 @@ impl OpenFile {
             SLABLAB_NR_MAP => self.map(argument, bytes),
             SLABLAB_NR_SUBMIT => self.submit(argument, bytes),
             SLABLAB_NR_BENCH => {
-                let pools = self.lab.private_bytes();
+                let pools = self.shared.private_bytes();
                 self.bench.run(pools, is_admin(), argument, bytes)
             }
             SLABLAB_NR_INJECT => self.inject(argument, bytes),
@@ -187,23 +187,23 @@ impl OpenFile {
     /// Begins a session on `pool`, unless there is one, and says whether it did.
     ///
     /// Afterwards there is one, whoever began it.
-    fn begin(&self, pool: PoolRef, flags: u32) -> Result<bool> {
-        let ledger = Ledger::new(self.lab.limits());
+    fn bind_pool(&self, pool: PoolRef, flags: u32) -> Result<bool> {
+        let ledger = Ledger::new(self.shared.limits());
         let ledger = BoxedSpinLock::new(new_spinlock!(ledger, "slablab_ledger"))?;
-        let tables = Tables::new(self.lab.tables().clone());
+        let tables = SessionMemory::new(self.shared.tables().clone());
         let private = flags & SLABLAB_BIND_PRIVATE != 0;
         // SAFETY: A `PoolRef` leads to the engine of one pool, which keeps it.
         let session = unsafe { Session::new(pool, ledger, tables, private) };
         // `populate` alone would return while another thread is still at it.
-        let binding = self.binding.lock();
+        let guard = self.bind_lock.lock();
         let unused = match self.bound.as_ref() {
             Some(_) => Some(session),
             None => {
-                self.bound.populate(Bound { session, flags });
+                self.bound.populate(BoundSession { session, flags });
                 None
             }
         };
-        drop(binding);
+        drop(guard);
         Ok(unused.is_none())
     }
 
@@ -217,32 +217,32 @@ impl OpenFile {
 
     /// Returns the session for a request for memory, which begins one if it is not a bad request.
     #[inline]
-    fn session_for(&self, size: u64, align: u64) -> Result<&Session, Denied> {
+    fn get_or_bind(&self, size: u64, align: u64) -> Result<&Session, Denied> {
         match self.bound.as_ref() {
             Some(bound) => Ok(&bound.session),
-            None => self.session_by_default(size, align),
+            None => self.bind_default_and_get(size, align),
         }
     }
 
     /// Begins a session on the default engine's shared pool.
     #[cold]
-    fn session_by_default(&self, size: u64, align: u64) -> Result<&Session, Denied> {
-        let pool = self.lab.shared(DEFAULT_ENGINE);
+    fn bind_default_and_get(&self, size: u64, align: u64) -> Result<&Session, Denied> {
+        let pool = self.shared.pool(DEFAULT_ENGINE);
         validate(&**pool, size, align)?;
-        self.begin_by_default().map_err(|_| Denied::NoTable)?;
+        self.bind_default().map_err(|_| Denied::NoTable)?;
         self.session()
     }
 
     /// Begins a session on the default engine's shared pool, unless there is one.
-    fn begin_by_default(&self) -> Result {
-        let pool = self.lab.shared(DEFAULT_ENGINE);
-        self.begin(pool.clone(), 0).map(|_began| ())
+    fn bind_default(&self) -> Result {
+        let pool = self.shared.pool(DEFAULT_ENGINE);
+        self.bind_pool(pool.clone(), 0).map(|_began| ())
     }
 
     /// Returns [`EPERM`] unless the caller may look into the pool of the session, and hold up who
     /// else uses it: everybody may in a pool of his own.
-    fn expect_own_pool_or_admin(&self) -> Result {
-        let is_own = |bound: &Bound| bound.flags & SLABLAB_BIND_PRIVATE != 0;
+    fn ensure_own_pool_or_admin(&self) -> Result {
+        let is_own = |bound: &BoundSession| bound.flags & SLABLAB_BIND_PRIVATE != 0;
         if self.bound.as_ref().is_some_and(is_own) || is_admin() {
             Ok(())
         } else {
@@ -251,10 +251,10 @@ impl OpenFile {
     }
 
     /// Returns the pool that a session has, or will have if it never says.
-    fn pool_of<'a>(&'a self, bound: Option<&'a Bound>) -> &'a Pool {
+    fn pool_of<'a>(&'a self, bound: Option<&'a BoundSession>) -> &'a Pool {
         match bound {
             Some(bound) => bound.session.engine().pool(),
-            None => self.lab.shared(DEFAULT_ENGINE).pool(),
+            None => self.shared.pool(DEFAULT_ENGINE).pool(),
         }
     }
 }
@@ -298,7 +298,7 @@ fn is_admin() -> bool {
 }
 
 /// Returns [`EINVAL`] unless what is expected of an argument is so.
-fn expect(so: bool) -> Result {
+fn ensure(so: bool) -> Result {
     if so { Ok(()) } else { Err(EINVAL) }
 }
 

@@ -103,7 +103,7 @@ mod arch {
 
 /// Runs `f` with the number of the current CPU, without being preempted.
 #[inline(always)]
-pub(crate) fn with_cpu<R>(f: impl FnOnce(usize) -> R) -> R {
+pub(crate) fn with_preempt_disabled<R>(f: impl FnOnce(usize) -> R) -> R {
     let result = f(arch::pin());
     // SAFETY: Disabled just above.
     unsafe { arch::unpin() };

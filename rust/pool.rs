@@ -3,7 +3,7 @@
 //! Pools: an engine, and the memory that it manages.
 
 // Lock order: `Pool::backing` (a mutex), then the engine's own lock: a spinlock, and a mutex for `seed`,
-// whose frees search lists. Memory is allocated and user memory touched (SLABLAB_EXTEND's reply) under
+// whose frees search lists. VmallocMemory is allocated and user memory touched (SLABLAB_EXTEND's reply) under
 // neither.
 
 use core::{
@@ -51,7 +51,7 @@ use slab_heap::{
 };
 
 #[cfg(all(CONFIG_KASAN_GENERIC, CONFIG_KASAN_VMALLOC))]
-use crate::shadowed::Shadowed;
+use crate::kasan::KasanEngine;
 use crate::{
     budget::{
         Budget,
@@ -62,12 +62,12 @@ use crate::{
         BoxedMutex,
         BoxedSpinLock, //
     },
-    memory::{
-        self,
-        Memory, //
-    },
     signals,
     slub::Slub, //
+    vmalloc::{
+        self,
+        VmallocMemory, //
+    },
 };
 
 /// What the bytes of a region are a multiple of.
@@ -103,12 +103,12 @@ impl EngineKind {
 
 /// Without KASAN's shadow of vmalloc memory there is nobody to be told.
 #[cfg(not(all(CONFIG_KASAN_GENERIC, CONFIG_KASAN_VMALLOC)))]
-type Shadowed<E> = E;
+type KasanEngine<E> = E;
 
 /// Has KASAN told what is free in the pool of `engine`, which has no memory yet.
-fn shadowed<E: Engine>(engine: E) -> Shadowed<E> {
+fn with_kasan<E: Engine>(engine: E) -> KasanEngine<E> {
     #[cfg(all(CONFIG_KASAN_GENERIC, CONFIG_KASAN_VMALLOC))]
-    return Shadowed::new(engine);
+    return KasanEngine::new(engine);
     #[cfg(not(all(CONFIG_KASAN_GENERIC, CONFIG_KASAN_VMALLOC)))]
     engine
 }
@@ -120,7 +120,8 @@ type HybridEngine = Hybrid<BoxedSpinLock<hybrid::State>, CpuCaches>;
 
 /// An engine in debug mode. It finds stray writes itself; KASAN is told what is free in the pool, so
 /// that it reports reads.
-pub(crate) type Guarded = Guard<Shadowed<PoolEngine>, BoxedSpinLock<guard::State>, Current>;
+pub(crate) type DebugModeEngine =
+    Guard<KasanEngine<PoolEngine>, BoxedSpinLock<guard::State>, CurrentProcess>;
 
 engine_enum! {
     /// An engine that has a pool.
@@ -136,20 +137,20 @@ engine_enum! {
     /// One engine of any kind there is: the only place that tells them apart.
     pub(crate) enum AnyEngine {
         /// The architecture document's.
-        Seed(Shadowed<SeedEngine>),
+        Seed(KasanEngine<SeedEngine>),
         /// The seed's two tiers without its weaknesses.
-        Hybrid(Shadowed<HybridEngine>),
+        Hybrid(KasanEngine<HybridEngine>),
         /// Linux's own.
         Slub(Slub),
         /// One of the first two, in debug mode.
-        Guarded(Guarded),
+        Debug(DebugModeEngine),
     }
 }
 
 /// The process that runs, by its number in the initial pid namespace.
-pub(crate) struct Current;
+pub(crate) struct CurrentProcess;
 
-impl Caller for Current {
+impl Caller for CurrentProcess {
     fn pid(&self) -> u32 {
         current!().tgid() as u32
     }
@@ -160,7 +161,7 @@ impl Caller for Current {
 
     #[cfg(all(CONFIG_KASAN_GENERIC, CONFIG_KASAN_VMALLOC))]
     fn reading_free<R>(&self, work: impl FnOnce() -> R) -> R {
-        crate::shadowed::unchecked(work)
+        crate::kasan::unchecked(work)
     }
 }
 
@@ -174,14 +175,14 @@ impl AnyEngine {
             // SAFETY: The slot is valid for writes, by the contract of `init_from_closure`.
             let slot = unsafe { &mut *slot.cast::<MaybeUninit<Self>>() };
             match (kind, debug) {
-                (EngineKind::Seed, false) => put_seed(slot),
-                (EngineKind::Hybrid, false) => put_hybrid(slot, bytes),
+                (EngineKind::Seed, false) => write_seed(slot),
+                (EngineKind::Hybrid, false) => write_hybrid(slot, bytes),
                 (EngineKind::Slub, false) => {
                     slot.write(Self::Slub(Slub::new(bytes)?));
                     Ok(())
                 }
-                (EngineKind::Seed, true) => put_guarded(slot, PoolEngine::Seed(seed()?)),
-                (EngineKind::Hybrid, true) => put_guarded(slot, PoolEngine::Hybrid(hybrid(bytes)?)),
+                (EngineKind::Seed, true) => write_debug(slot, PoolEngine::Seed(seed()?)),
+                (EngineKind::Hybrid, true) => write_debug(slot, PoolEngine::Hybrid(hybrid(bytes)?)),
                 (EngineKind::Slub, true) => Err(EOPNOTSUPP),
             }
         };
@@ -191,22 +192,22 @@ impl AnyEngine {
     }
 
     /// Returns the engine's debug mode, if it is in that.
-    pub(crate) fn debug(&self) -> Option<&Guarded> {
+    pub(crate) fn debug(&self) -> Option<&DebugModeEngine> {
         match self {
-            Self::Guarded(guarded) => Some(guarded),
+            Self::Debug(engine) => Some(engine),
             _ => None,
         }
     }
 }
 
 fn seed() -> Result<SeedEngine> {
-    let state = constant(|| const { seed::State::new() });
+    let state = init_from_constant(|| const { seed::State::new() });
     let state = BoxedMutex::new(new_mutex!(state, "slablab_seed"))?;
     Ok(Seed::new(state))
 }
 
 fn hybrid(pool_bytes: usize) -> Result<HybridEngine> {
-    let state = constant(|| const { hybrid::State::new() });
+    let state = init_from_constant(|| const { hybrid::State::new() });
     let state = BoxedSpinLock::new(new_spinlock!(state, "slablab_hybrid"))?;
     Ok(Hybrid::new(
         state,
@@ -218,27 +219,27 @@ fn hybrid(pool_bytes: usize) -> Result<HybridEngine> {
 // on its way through the stack, some 700 bytes of it, which the frame of one function would have for each.
 
 #[inline(never)]
-fn put_seed(slot: &mut MaybeUninit<AnyEngine>) -> Result {
-    slot.write(AnyEngine::Seed(shadowed(seed()?)));
+fn write_seed(slot: &mut MaybeUninit<AnyEngine>) -> Result {
+    slot.write(AnyEngine::Seed(with_kasan(seed()?)));
     Ok(())
 }
 
 #[inline(never)]
-fn put_hybrid(slot: &mut MaybeUninit<AnyEngine>, pool_bytes: usize) -> Result {
-    slot.write(AnyEngine::Hybrid(shadowed(hybrid(pool_bytes)?)));
+fn write_hybrid(slot: &mut MaybeUninit<AnyEngine>, pool_bytes: usize) -> Result {
+    slot.write(AnyEngine::Hybrid(with_kasan(hybrid(pool_bytes)?)));
     Ok(())
 }
 
 /// Puts an engine in debug mode there.
 #[inline(never)]
-fn put_guarded(slot: &mut MaybeUninit<AnyEngine>, engine: PoolEngine) -> Result {
-    let engine = shadowed(engine);
+fn write_debug(slot: &mut MaybeUninit<AnyEngine>, engine: PoolEngine) -> Result {
+    let engine = with_kasan(engine);
     if !guard::supports(&engine) {
         return Err(EOPNOTSUPP);
     }
-    let state = constant(|| const { guard::State::new() });
+    let state = init_from_constant(|| const { guard::State::new() });
     let state = BoxedSpinLock::new(new_spinlock!(state, "slablab_guard"))?;
-    slot.write(AnyEngine::Guarded(Guard::new(engine, state, Current)));
+    slot.write(AnyEngine::Debug(Guard::new(engine, state, CurrentProcess)));
     Ok(())
 }
 
@@ -246,7 +247,7 @@ fn put_guarded(slot: &mut MaybeUninit<AnyEngine>, engine: PoolEngine) -> Result 
 ///
 /// The compiler copies it there from the module's constants: there is no copy on the stack, for which
 /// such a value is too large. `scripts/stack-frames.py` checks that.
-pub(crate) fn constant<T>(value: impl FnOnce() -> T) -> impl Init<T> {
+pub(crate) fn init_from_constant<T>(value: impl FnOnce() -> T) -> impl Init<T> {
     let init = |slot: *mut T| {
         // SAFETY: The slot is valid for writes, by the contract of `init_from_closure`.
         unsafe { slot.write(value()) };
@@ -265,20 +266,20 @@ pub(crate) fn possible_cpus() -> usize {
 /// Returns the bytes that a pool takes beside its regions: for its structures, and for what CPUs keep.
 fn fixed_bytes(kind: EngineKind, pool_bytes: usize, debug: bool) -> usize {
     let engine = match kind {
-        EngineKind::Seed => memory::slab_bytes(size_of::<Mutex<seed::State>>()),
+        EngineKind::Seed => vmalloc::kmalloc_bytes(size_of::<Mutex<seed::State>>()),
         EngineKind::Hybrid => {
-            memory::slab_bytes(size_of::<SpinLock<hybrid::State>>())
+            vmalloc::kmalloc_bytes(size_of::<SpinLock<hybrid::State>>())
                 + CpuCaches::charge(CacheSize::for_pool(pool_bytes))
         }
         EngineKind::Slub => 0,
     };
     let guard = if debug {
-        memory::slab_bytes(size_of::<SpinLock<guard::State>>())
+        vmalloc::kmalloc_bytes(size_of::<SpinLock<guard::State>>())
     } else {
         0
     };
-    let regions = memory::slab_bytes(REGIONS_MAX * size_of::<Region>());
-    memory::slab_bytes(size_of::<Pool>()) + regions + engine + guard
+    let regions = vmalloc::kmalloc_bytes(REGIONS_MAX * size_of::<Region>());
+    vmalloc::kmalloc_bytes(size_of::<Pool>()) + regions + engine + guard
 }
 
 /// Takes `bytes` bytes of a budget, if there is one.
@@ -295,8 +296,8 @@ fn lease(budget: Option<&Arc<Budget>>, bytes: usize) -> Result<Option<Lease>> {
 
 /// A region's memory, and what it takes of a budget.
 struct Region {
-    _memory: Memory,
-    _table: Memory,
+    _memory: VmallocMemory,
+    _table: VmallocMemory,
     // Dropped last: what is counted is never less than what is there.
     _lease: Option<Lease>,
 }
@@ -351,7 +352,7 @@ impl PoolRef {
         let fixed_bytes = fixed_bytes(kind, bytes, debug);
         let lease = lease(budget, fixed_bytes)?;
         let charge = lease.as_ref().map_or(0, |_| fixed_bytes);
-        memory::leave_enough(fixed_bytes)?;
+        vmalloc::ensure_available(fixed_bytes)?;
         let backing = KVec::with_capacity(REGIONS_MAX, GFP_KERNEL_ACCOUNT)?;
         // INVARIANT: The engine has no memory, and there is none.
         let pool = Arc::pin_init(
@@ -400,19 +401,19 @@ impl Pool {
 
     /// Adds a region of `bytes` bytes. It and its table are charged to `budget`, if there is one.
     ///
-    /// `announce` is told the region's number and the pool's bytes before either counts, and if it
-    /// fails they never do. Where another caller adds a region meanwhile, `announce` is called again.
+    /// `write_early` is told the region's number and the pool's bytes before either counts, and if it
+    /// fails they never do. Where another caller adds a region meanwhile, `write_early` is called again.
     ///
     /// # Errors
     ///
     /// [`EOPNOTSUPP`] without a pool, [`EINVAL`] for a size that is not a multiple of
     /// [`REGION_UNIT`] up to [`REGION_BYTES_MAX`], [`ENOSPC`] when there are [`REGIONS_MAX`],
-    /// [`EDQUOT`], [`ENOMEM`], and what `announce` says. The pool is then as before.
+    /// [`EDQUOT`], [`ENOMEM`], and what `write_early` says. The pool is then as before.
     pub(crate) fn extend(
         &self,
         bytes: usize,
         budget: Option<&Arc<Budget>>,
-        mut announce: impl FnMut(u32, usize) -> Result,
+        mut write_early: impl FnMut(u32, usize) -> Result,
     ) -> Result {
         if !self.engine.capabilities().pool {
             return Err(EOPNOTSUPP);
@@ -422,14 +423,15 @@ impl Pool {
         }
         self.next_region()?;
         let table_bytes = self.engine.table_bytes(bytes);
-        let charge = Memory::charge(bytes).saturating_add(Memory::charge(table_bytes));
+        let charge =
+            VmallocMemory::charge(bytes).saturating_add(VmallocMemory::charge(table_bytes));
         let lease = lease(budget, charge)?;
         if bytes > REGION_BYTES_MAX {
             return Err(EINVAL);
         }
         let charge = lease.as_ref().map_or(0, |_| charge);
-        let memory = Memory::new(bytes)?;
-        let table = Memory::zeroed(table_bytes)?;
+        let memory = VmallocMemory::new(bytes)?;
+        let table = VmallocMemory::zeroed(table_bytes)?;
         let (start, table_start) = (memory.start(), table.start());
         let mut region = Some(Region {
             _memory: memory,
@@ -439,7 +441,7 @@ impl Pool {
         // Each turn but the last another region was added, so there are at most `REGIONS_MAX`.
         loop {
             let (number, capacity) = self.next_region()?;
-            announce(number as u32, capacity + bytes)?;
+            write_early(number as u32, capacity + bytes)?;
             let mut regions = self.backing.lock();
             if regions.len() != number {
                 continue;

@@ -32,24 +32,24 @@ mod bench;
 mod budget;
 mod cpu_caches;
 mod device;
-mod lab;
+#[cfg(all(CONFIG_KASAN_GENERIC, CONFIG_KASAN_VMALLOC))]
+mod kasan;
+#[cfg(SLABLAB_STRAY)]
+mod kasan_test;
 mod lock;
-mod memory;
 mod parameters;
 mod pin;
 mod pool;
-#[cfg(all(CONFIG_KASAN_GENERIC, CONFIG_KASAN_VMALLOC))]
-mod shadowed;
+mod session_memory;
+mod shared;
 mod signals;
 mod slub;
-#[cfg(SLABLAB_STRAY)]
-mod stray;
-mod tables;
 mod uapi;
+mod vmalloc;
 
 use device::OpenFile;
-use lab::Lab;
 use parameters::Parameters;
+use shared::Shared;
 
 // Sizes of pools are 32-bit numbers of MiB, and offsets and file positions 64-bit ones of bytes.
 const _: () = assert!(usize::BITS == 64);
@@ -69,39 +69,39 @@ module! {
 struct Slablab {
     #[pin]
     _device: MiscDeviceRegistration<OpenFile>,
-    _lab: lab::Opened,
-    _farewell: Farewell,
+    _shared: shared::SharedGuard,
+    _unload_message: UnloadMessage,
 }
 
 /// Says, when it is dropped, that all is gone.
-struct Farewell;
+struct UnloadMessage;
 
 impl kernel::InPlaceModule for Slablab {
     fn init(_module: &'static ThisModule) -> impl PinInit<Self, Error> {
         // SAFETY: The module is initialised once, and nothing of it runs before.
-        unsafe { lab::init() };
+        unsafe { shared::init() };
 
         pin_init::pin_init_scope(|| {
             let parameters = Parameters::read()?;
             #[cfg(SLABLAB_STRAY)]
-            stray::accesses()?;
+            kasan_test::run()?;
             Ok(try_pin_init!(Self {
                 // In this order the lab is there before anybody can open the device.
-                _lab: Lab::open(&parameters)?,
+                _shared: Shared::install(&parameters)?,
                 _device <- MiscDeviceRegistration::register(MiscDeviceOptions { name: c"slablab" }),
                 _: {
                     pr_info!(
                         "loaded: engine {} unless a program chooses, {parameters}\n",
-                        lab::DEFAULT_ENGINE.name()
+                        shared::DEFAULT_ENGINE.name()
                     );
                 },
-                _farewell: Farewell,
+                _unload_message: UnloadMessage,
             }))
         })
     }
 }
 
-impl Drop for Farewell {
+impl Drop for UnloadMessage {
     fn drop(&mut self) {
         pr_info!("unloaded\n");
     }

@@ -43,7 +43,7 @@ use slab_heap::{
 
 use crate::{
     lock::BoxedSpinLock,
-    memory::QUIET, //
+    vmalloc::GFP_QUIET, //
 };
 
 // Lock order: the counters' spinlock, then nothing. The kernel is asked for memory without it.
@@ -90,7 +90,7 @@ impl Slub {
                 ptr::null(),
                 layout.size(),
                 layout.align(),
-                QUIET,
+                GFP_QUIET,
                 bindings::NUMA_NO_NODE,
             )
         };

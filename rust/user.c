@@ -11,10 +11,10 @@
 #include <linux/uaccess.h>
 #include <asm/futex.h>
 
-int slablab_expect_writable(u32 __user *word);
+int slablab_ensure_writable(u32 __user *word);
 
 /* Returns 0 or an error number below 0. The word is aligned. The caller may sleep. */
-int slablab_expect_writable(u32 __user *word)
+int slablab_ensure_writable(u32 __user *word)
 {
 	int old;
 

@@ -17,7 +17,7 @@ use kernel::{
 };
 use slab_heap::lock::Lock;
 
-use crate::memory::slab_bytes;
+use crate::vmalloc::kmalloc_bytes;
 
 /// A value, and how often it was locked.
 pub(super) struct Counted<T> {
@@ -55,7 +55,7 @@ impl<T> CountingLock<T> {
     /// Returns the bytes that the kernel takes for the lock and its value.
     pub(super) fn charge() -> usize {
         // An `Arc` has a counter in front.
-        slab_bytes(size_of::<SpinLock<Counted<T>>>() + size_of::<usize>())
+        kmalloc_bytes(size_of::<SpinLock<Counted<T>>>() + size_of::<usize>())
     }
 
     /// Returns how often the lock was taken; asking does not count.

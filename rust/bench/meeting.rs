@@ -2,7 +2,7 @@
 
 //! Threads that measure together.
 
-// Lock order: `Bench::gathering` (a mutex), then `Meeting::state` (a mutex), then nothing. Memory is
+// Lock order: `Bench::gathering` (a mutex), then `Meeting::state` (a mutex), then nothing. VmallocMemory is
 // allocated and user memory touched under neither. Waiting is interruptible, and who leaves before the
 // end tells the others.
 

@@ -43,16 +43,16 @@ use kernel::{
 };
 
 use crate::{
-    argument::Exchange,
+    argument::IoctlArg,
     budget::{
         Budget,
         Lease, //
     },
-    memory::{
-        Memory,
-        slab_bytes, //
-    },
     uapi::slablab_bench,
+    vmalloc::{
+        VmallocMemory,
+        kmalloc_bytes, //
+    },
 };
 use court::Court;
 use meeting::{
@@ -159,14 +159,14 @@ impl Bench {
         if !is_admin {
             return Err(EPERM);
         }
-        let (bench, exchange) = Exchange::begin::<slablab_bench>(argument, bytes)?;
+        let (bench, arg) = IoctlArg::read::<slablab_bench>(argument, bytes)?;
         let request = Request::new(&bench)?;
         let (arena, number) = self.join(&request, budget)?;
         let seat = Seat::new(&arena.meeting, number);
         seat.gather().inspect_err(|_| self.disperse(&arena))?;
         let reply = arena.measure(&seat, bench)?;
         seat.leave();
-        exchange.reply(&reply)
+        arg.reply(&reply)
     }
 
     /// Returns the arena that waits for this request, or a new one, and the number of a seat.
@@ -226,11 +226,11 @@ impl Arena {
     /// Makes what a request needs.
     fn new(request: &Request, budget: &Arc<Budget>) -> Result<Arc<Self>> {
         // Each thread has slots or a shelf, and samples.
-        let slots = slab_bytes(request.slots * SLOT_BYTES);
-        let samples = slab_bytes(request.samples() * size_of::<u32>());
+        let slots = kmalloc_bytes(request.slots * SLOT_BYTES);
+        let samples = kmalloc_bytes(request.samples() * size_of::<u32>());
         let records = (slots + samples) * request.threads as usize;
-        let fixed_bytes = slab_bytes(size_of::<Self>()) + subject_bytes(request);
-        let charge = Memory::charge(request.pool_bytes) + fixed_bytes + records;
+        let fixed_bytes = kmalloc_bytes(size_of::<Self>()) + subject_bytes(request);
+        let charge = VmallocMemory::charge(request.pool_bytes) + fixed_bytes + records;
         let lease = Lease::new(budget, charge).ok_or(EDQUOT)?;
         let court = AnyCourt::new(request)?;
         Arc::pin_init(

@@ -67,18 +67,18 @@ use super::{
 };
 use crate::{
     cpu_caches::CpuCaches,
-    memory::{
-        Memory,
-        slab_bytes, //
-    },
     pool::{
-        constant,
+        init_from_constant,
         possible_cpus, //
     },
     uapi::{
         SLABLAB_RULE_LIVE_BLOCKS,
         SLABLAB_RULE_NONE,
         check_reply, //
+    },
+    vmalloc::{
+        VmallocMemory,
+        kmalloc_bytes, //
     },
 };
 
@@ -308,14 +308,14 @@ type SeedEngine = Seed<CountingLock<seed::State>>;
 
 /// Makes a `hybrid` without memory.
 fn new_hybrid() -> Result<(HybridEngine, CountingLock<hybrid::State>)> {
-    let state = Counted::init(constant(|| const { hybrid::State::new() }));
+    let state = Counted::init(init_from_constant(|| const { hybrid::State::new() }));
     let (lock, ours) = CountingLock::pair(new_spinlock!(state, "slablab_bench_hybrid"))?;
     Ok((Hybrid::new(lock, CpuCaches::new(CacheSize::FULL)?), ours))
 }
 
 /// Makes a `seed` without memory.
 fn new_seed() -> Result<(SeedEngine, CountingLock<seed::State>)> {
-    let state = Counted::init(constant(|| const { seed::State::new() }));
+    let state = Counted::init(init_from_constant(|| const { seed::State::new() }));
     let (lock, ours) = CountingLock::pair(new_spinlock!(state, "slablab_bench_seed"))?;
     Ok((Seed::new(lock), ours))
 }
@@ -327,15 +327,15 @@ pub(super) fn subject_bytes(request: &Request) -> usize {
     match request.subject {
         request::Subject::Nothing | request::Subject::Kmalloc => 0,
         request::Subject::Hybrid | request::Subject::HybridInline => {
-            slab_bytes(size_of::<HybridCalled>())
+            kmalloc_bytes(size_of::<HybridCalled>())
                 + CountingLock::<hybrid::State>::charge()
-                + Memory::charge(hybrid::table_bytes(pool_bytes))
+                + VmallocMemory::charge(hybrid::table_bytes(pool_bytes))
                 + CpuCaches::charge(CacheSize::FULL)
         }
         request::Subject::Seed => {
-            slab_bytes(size_of::<SeedCalled>())
+            kmalloc_bytes(size_of::<SeedCalled>())
                 + CountingLock::<seed::State>::charge()
-                + Memory::charge(0)
+                + VmallocMemory::charge(0)
         }
         request::Subject::KmemCache => CACHE_BYTES * (1 + possible_cpus()),
     }
@@ -355,8 +355,8 @@ struct Backed<E, T> {
     // First, so that the address of one is that of the other.
     engine: E,
     lock: CountingLock<T>,
-    memory: Memory,
-    table: Memory,
+    memory: VmallocMemory,
+    table: VmallocMemory,
 }
 
 impl<E: Engine, T> Backed<E, T> {
@@ -367,8 +367,8 @@ impl<E: Engine, T> Backed<E, T> {
         Ok(Self {
             engine,
             lock,
-            memory: Memory::new(bytes)?,
-            table: Memory::zeroed(table_bytes)?,
+            memory: VmallocMemory::new(bytes)?,
+            table: VmallocMemory::zeroed(table_bytes)?,
         })
     }
 

@@ -23,14 +23,14 @@ use slab_session::{
 use super::{
     LedgerLock,
     OpenFile,
+    ensure, //
     error,
-    expect, //
 };
 use crate::{
-    argument::Exchange,
+    argument::IoctlArg,
     pool::PoolRef,
+    session_memory::SessionMemory,
     signals,
-    tables::Tables,
     uapi::{
         self,
         *, //
@@ -42,11 +42,11 @@ impl OpenFile {
     pub(super) fn alloc(&self, argument: usize, bytes: usize) -> Result {
         // Filled in place: this is the call that is made most.
         let mut alloc = slablab_alloc::default();
-        let exchange = Exchange::begin_into(&mut alloc, argument, bytes)?;
-        expect(alloc.flags == 0)?;
-        let session = match self.session_for(alloc.size, alloc.align) {
+        let arg = IoctlArg::read_into(&mut alloc, argument, bytes)?;
+        ensure(alloc.flags == 0)?;
+        let session = match self.get_or_bind(alloc.size, alloc.align) {
             Ok(session) => session,
-            Err(denied) => return refuse(denied, exchange, &mut alloc, |alloc| &mut alloc.cost),
+            Err(denied) => return refuse(denied, arg, &mut alloc, |alloc| &mut alloc.cost),
         };
         match session.allocate(alloc.size, alloc.align) {
             Ok(reply) => {
@@ -54,11 +54,10 @@ impl OpenFile {
                 alloc.offset = uapi::offset(reply.offset);
                 alloc.usable = reply.usable as u64;
                 alloc.cost = reply.cost.into();
-                exchange
-                    .reply(&alloc)
+                arg.reply(&alloc)
                     .inspect_err(|_| session.revoke(reply.handle))
             }
-            Err(denied) => refuse(denied, exchange, &mut alloc, |alloc| &mut alloc.cost),
+            Err(denied) => refuse(denied, arg, &mut alloc, |alloc| &mut alloc.cost),
         }
     }
 
@@ -73,8 +72,8 @@ impl OpenFile {
 
     /// Changes a block's size, and undoes that if the reply cannot be written.
     pub(super) fn realloc(&self, argument: usize, bytes: usize) -> Result {
-        let (mut realloc, exchange) = Exchange::begin::<slablab_realloc>(argument, bytes)?;
-        expect(realloc.flags == 0)?;
+        let (mut realloc, arg) = IoctlArg::read::<slablab_realloc>(argument, bytes)?;
+        ensure(realloc.flags == 0)?;
         let pending = self.session().and_then(|session| {
             let handle = session.named(realloc.handle.into(), Kind::Reallocate, realloc.size)?;
             session.reallocate(handle, realloc.size)
@@ -85,16 +84,16 @@ impl OpenFile {
                 realloc.offset = uapi::offset(reply.offset);
                 realloc.usable = reply.usable as u64;
                 realloc.cost = reply.cost.into();
-                exchange.reply(&realloc)?;
+                arg.reply(&realloc)?;
                 pending.publish();
                 Ok(())
             }
-            Err(denied) => refuse(denied, exchange, &mut realloc, |realloc| &mut realloc.cost),
+            Err(denied) => refuse(denied, arg, &mut realloc, |realloc| &mut realloc.cost),
         }
     }
 
     /// Pins the block that a file position is in.
-    fn pinned(&self, position: i64) -> Result<Pinned<'_, PoolRef, LedgerLock, Tables>> {
+    fn pinned(&self, position: i64) -> Result<Pinned<'_, PoolRef, LedgerLock, SessionMemory>> {
         let handle = handle((position >> SLABLAB_POSITION_HANDLE_SHIFT) as usize);
         self.session()
             .and_then(|session| session.pin(handle?))
@@ -195,13 +194,13 @@ pub(super) fn handle(bits: usize) -> Result<Handle, Denied> {
 #[cold]
 fn refuse<T: Argument>(
     denied: Denied,
-    exchange: Exchange,
+    arg: IoctlArg,
     argument: &mut T,
     cost: impl FnOnce(&mut T) -> &mut slablab_cost,
 ) -> Result {
     if denied.cause().is_some() {
         *cost(argument) = denied.into();
-        exchange.reply(argument)?;
+        arg.reply(argument)?;
     }
     Err(error(denied))
 }

@@ -16,12 +16,12 @@ use slab_heap::{
 
 use super::{
     OpenFile,
-    expect,
+    ensure,
     is_admin, //
 };
 use crate::{
-    argument::Exchange,
-    pool::Guarded,
+    argument::IoctlArg,
+    pool::DebugModeEngine,
     uapi::{
         self,
         *, //
@@ -30,7 +30,7 @@ use crate::{
 
 impl OpenFile {
     /// Returns the debug mode of the session's own pool.
-    fn debug(&self) -> Result<&Guarded> {
+    fn debug(&self) -> Result<&DebugModeEngine> {
         // Only a private pool can be in it.
         self.pool_of(self.bound.as_ref())
             .engine()
@@ -43,24 +43,24 @@ impl OpenFile {
         if !is_admin() {
             return Err(EPERM);
         }
-        let (mut inject, exchange) = Exchange::begin::<slablab_inject>(argument, bytes)?;
+        let (mut inject, arg) = IoctlArg::read::<slablab_inject>(argument, bytes)?;
         let misuse = uapi::misuse(inject.misuse).ok_or(EINVAL)?;
-        expect(inject.flags == 0 && inject.size > 0)?;
+        ensure(inject.flags == 0 && inject.size > 0)?;
         let size = usize::try_from(inject.size).map_err(|_| ENOMEM)?;
         let guard = self.debug()?;
         inject.report = slablab_report::default();
         // It cannot be undone: who cannot be told does not begin.
-        exchange.announce(&inject)?;
+        arg.write_early(&inject)?;
         let report = guard.inject(misuse, size).map_err(not_done)?;
         inject.report = report.map_or_else(slablab_report::default, Into::into);
-        exchange.reply(&inject)
+        arg.reply(&inject)
     }
 
     /// Tells what was reported.
     pub(super) fn reports(&self, argument: usize, bytes: usize) -> Result {
-        let (mut reports, exchange) = Exchange::begin::<slablab_reports>(argument, bytes)?;
-        expect(reports.flags == 0 && reports.reserved == 0)?;
-        expect((1..=SLABLAB_REPORTS_KEPT).contains(&reports.count))?;
+        let (mut reports, arg) = IoctlArg::read::<slablab_reports>(argument, bytes)?;
+        ensure(reports.flags == 0 && reports.reserved == 0)?;
+        ensure((1..=SLABLAB_REPORTS_KEPT).contains(&reports.count))?;
         let guard = self.debug()?;
         let address = usize::try_from(reports.reports).map_err(|_| EFAULT)?;
         let room = reports.count;
@@ -77,7 +77,7 @@ impl OpenFile {
             reports.number = report.number + 1;
             reports.count += 1;
         }
-        exchange.reply(&reports)
+        arg.reply(&reports)
     }
 }
 

@@ -18,11 +18,11 @@ use slab_session::{
 use super::{
     OpenFile,
     Session,
+    ensure, //
     error,
-    expect, //
 };
 use crate::{
-    argument::Exchange,
+    argument::IoctlArg,
     uapi::{
         self,
         *, //
@@ -36,20 +36,20 @@ impl OpenFile {
     /// Begins to write events down, reads them, or ends it; `may_change` says whether the file is
     /// open for writing, which the first and the last need.
     pub(super) fn events(&self, argument: usize, bytes: usize, may_change: bool) -> Result {
-        let (mut events, exchange) = Exchange::begin::<slablab_events>(argument, bytes)?;
-        expect(events.flags == 0 && events.reserved == 0)?;
+        let (mut events, arg) = IoctlArg::read::<slablab_events>(argument, bytes)?;
+        ensure(events.flags == 0 && events.reserved == 0)?;
         let has_room = (1..=SLABLAB_EVENTS_MAX).contains(&events.count);
         let is_read = events.op == SLABLAB_EVENTS_READ;
-        expect(is_read || (events.number == 0 && events.events == 0))?;
+        ensure(is_read || (events.number == 0 && events.events == 0))?;
         events.lost = 0;
         match events.op {
             SLABLAB_EVENTS_BEGIN | SLABLAB_EVENTS_END if !may_change => Err(EBADF),
             SLABLAB_EVENTS_BEGIN if has_room => {
                 // Who cannot be told does not begin.
-                exchange.announce(&events)?;
-                let ring = self.lab.ring(events.count as usize)?;
+                arg.write_early(&events)?;
+                let ring = self.shared.ring(events.count as usize)?;
                 if self.bound.as_ref().is_none() {
-                    self.begin_by_default()?;
+                    self.bind_default()?;
                 }
                 match self.session().map_err(error)?.begin_events(ring) {
                     None => Ok(()),
@@ -59,10 +59,10 @@ impl OpenFile {
             SLABLAB_EVENTS_READ if has_room => {
                 let session = self.session().map_err(|_| ENXIO)?;
                 read(session, &mut events)?;
-                exchange.reply(&events)
+                arg.reply(&events)
             }
             SLABLAB_EVENTS_END if events.count == 0 => {
-                exchange.announce(&events)?;
+                arg.write_early(&events)?;
                 let session = self.session().map_err(|_| ENXIO)?;
                 session.end_events().map(drop).ok_or(ENXIO)
             }

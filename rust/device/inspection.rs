@@ -26,11 +26,11 @@ use slab_heap::{
 
 use super::{
     OpenFile,
-    expect,
+    ensure,
     pools::number, //
 };
 use crate::{
-    argument::Exchange,
+    argument::IoctlArg,
     uapi::*, //
 };
 
@@ -42,8 +42,8 @@ impl OpenFile {
     pub(super) fn stats(&self, argument: usize, bytes: usize) -> Result {
         // On the heap: it is too large for a small stack.
         let mut stats = KBox::new(slablab_stats::default(), GFP_KERNEL)?;
-        let exchange = Exchange::begin_into(&mut *stats, argument, bytes)?;
-        expect(stats.flags == 0)?;
+        let arg = IoctlArg::read_into(&mut *stats, argument, bytes)?;
+        ensure(stats.flags == 0)?;
         // Nothing of what the program sent goes back to it.
         *stats = slablab_stats::default();
         let bound = self.bound.as_ref();
@@ -51,19 +51,19 @@ impl OpenFile {
         stats.engine = number(pool.kind());
         pool.engine().visit(&mut *stats);
         stats.set_session(&bound.map(|bound| bound.session.tally()).unwrap_or_default());
-        exchange.reply(&*stats)
+        arg.reply(&*stats)
     }
 
     /// Walks what the pool's engine keeps.
     pub(super) fn check(&self, argument: usize, bytes: usize) -> Result {
-        let (check, exchange) = Exchange::begin::<slablab_check>(argument, bytes)?;
-        expect(check.flags == 0 && check.reserved == 0)?;
+        let (check, arg) = IoctlArg::read::<slablab_check>(argument, bytes)?;
+        ensure(check.flags == 0 && check.reserved == 0)?;
         let pool = self.pool_of(self.bound.as_ref());
         if !pool.engine().capabilities().pool {
             return Err(EOPNOTSUPP);
         }
         // A walk takes the lock that others wait for.
-        self.expect_own_pool_or_admin()?;
+        self.ensure_own_pool_or_admin()?;
         let mut walk = Walk::new();
         let broken = loop {
             match pool.engine().check(&mut walk) {
@@ -74,20 +74,20 @@ impl OpenFile {
                 Err(broken) => break Some(broken),
             }
         };
-        exchange.reply(&check_reply(broken, walk.walked()))
+        arg.reply(&check_reply(broken, walk.walked()))
     }
 
     /// Tells what the pages of a region are.
     pub(super) fn map(&self, argument: usize, bytes: usize) -> Result {
-        let (mut map, exchange) = Exchange::begin::<slablab_map>(argument, bytes)?;
-        expect(map.flags == 0 && map.reserved == 0)?;
-        expect((1..=SLABLAB_MAP_EXTENTS_MAX).contains(&map.count))?;
+        let (mut map, arg) = IoctlArg::read::<slablab_map>(argument, bytes)?;
+        ensure(map.flags == 0 && map.reserved == 0)?;
+        ensure((1..=SLABLAB_MAP_EXTENTS_MAX).contains(&map.count))?;
         let engine = self.pool_of(self.bound.as_ref()).engine();
         if !engine.capabilities().map {
             return Err(EOPNOTSUPP);
         }
         // In a shared pool, the map tells of others.
-        self.expect_own_pool_or_admin()?;
+        self.ensure_own_pool_or_admin()?;
         let region = map.region as usize;
         if region >= REGIONS_MAX {
             return Err(ENXIO);
@@ -106,8 +106,8 @@ impl OpenFile {
         map.count = 0;
         loop {
             let wanted = part.len().min(room - map.count as usize);
-            let told = engine.map(region, map.page, &mut part[..wanted]);
-            let mapped = told.map_err(no_map)?;
+            let reported = engine.map(region, map.page, &mut part[..wanted]);
+            let mapped = reported.map_err(no_map)?;
             for extent in &part[..mapped.extents] {
                 writer.write(&slablab_extent::from(*extent))?;
             }
@@ -120,7 +120,7 @@ impl OpenFile {
                 return Err(ERESTARTSYS);
             }
         }
-        exchange.reply(&map)
+        arg.reply(&map)
     }
 }
 

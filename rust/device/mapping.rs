@@ -41,8 +41,8 @@ use super::{
     OpenFile,
     Session,
     blocks::handle,
+    ensure, //
     error,
-    expect, //
 };
 use crate::uapi::{
     SLABLAB_MMAP_BASE,
@@ -82,7 +82,7 @@ impl OpenFile {
         }
         // A private mapping has copies. `VM_SHARED` does not tell: a shared mapping of a file that is
         // not open for writing is without it.
-        expect(area.flags() & flags::MAYSHARE != 0)?;
+        ensure(area.flags() & flags::MAYSHARE != 0)?;
         // This holds for mprotect, too.
         area.try_clear_mayexec().map_err(|_| EPERM)?;
 

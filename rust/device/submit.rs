@@ -7,7 +7,7 @@
 //! gets in (x86-64 is preemptible in Linux 7.3, whatever the configuration), and a signal is
 //! looked for.
 //!
-//! A FREE cannot be undone, so the array must be writable before the first operation of a lot is done.
+//! A FREE cannot be undone, so the array must be writable before the first operation of a chunk is done.
 //! To find that out, 0 is added to a word of each page of the array, atomically: what another thread
 //! stores in an operation that is not done yet stays there.
 
@@ -39,22 +39,22 @@ use slab_session::{
 use super::{
     OpenFile,
     Session,
+    ensure, //
     error,
-    expect, //
 };
 use crate::{
-    argument::Exchange,
+    argument::IoctlArg,
     uapi::*, //
 };
 
 /// Operations that are copied together. They lie in two pages at most, however they are aligned.
-const LOT: usize = 64;
+const CHUNK: usize = 64;
 
-const _: () = assert!(LOT * size_of::<slablab_operation>() <= PAGE_SIZE);
+const _: () = assert!(CHUNK * size_of::<slablab_operation>() <= PAGE_SIZE);
 
 unsafe extern "C" {
     /// Returns 0 if a word of the program's memory can be written, and does not change it.
-    fn slablab_expect_writable(word: *mut u32) -> c_int;
+    fn slablab_ensure_writable(word: *mut u32) -> c_int;
 }
 
 /// The array of operations in the program.
@@ -69,57 +69,57 @@ impl OpenFile {
     /// Does operations until one is not served, and tells how many that were.
     pub(super) fn submit(&self, argument: usize, bytes: usize) -> Result {
         let mut submit = slablab_submit::default();
-        let exchange = Exchange::begin_into(&mut submit, argument, bytes)?;
-        expect(submit.flags == 0)?;
-        expect((1..=SLABLAB_OPERATIONS_MAX).contains(&submit.count))?;
+        let arg = IoctlArg::read_into(&mut submit, argument, bytes)?;
+        ensure(submit.flags == 0)?;
+        ensure((1..=SLABLAB_OPERATIONS_MAX).contains(&submit.count))?;
         submit.done = 0;
         submit.error = 0;
         // Who cannot be told how far it came does not begin.
-        exchange.announce(&submit)?;
+        arg.write_early(&submit)?;
         // On the heap: it is too large for a small stack.
-        let mut lot = KBox::<[slablab_operation; LOT]>::new_uninit(GFP_KERNEL)?;
+        let mut chunk = KBox::<[slablab_operation; CHUNK]>::new_uninit(GFP_KERNEL)?;
         let mut array = Array {
             address: usize::try_from(submit.operations).map_err(|_| EFAULT)?,
             count: submit.count as usize,
             writable_end: 0,
         };
         let mut done = 0;
-        let ended = self.lots(&mut array, &mut lot, &mut done);
+        let ended = self.run_chunks(&mut array, &mut chunk, &mut done);
         if ended == Err(EINTR) && done == 0 {
             return Err(ERESTARTSYS);
         }
         submit.done = done as u32;
         submit.error = ended.map_or_else(|error| -error.to_errno() as u32, |()| 0);
-        exchange.reply(&submit)
+        arg.reply(&submit)
     }
 
-    /// Does operations, lot by lot, and counts them in `done`.
-    fn lots(
+    /// Does operations, chunk by chunk, and counts them in `done`.
+    fn run_chunks(
         &self,
         array: &mut Array,
-        room: &mut MaybeUninit<[slablab_operation; LOT]>,
+        room: &mut MaybeUninit<[slablab_operation; CHUNK]>,
         done: &mut usize,
     ) -> Result {
         while *done < array.count {
             let base = *done;
-            let lot = array.read(base, room)?;
+            let chunk = array.read(base, room)?;
             let session = match self.bound.as_ref() {
                 Some(bound) => &bound.session,
-                None => match self.session_for_first(&lot[0]) {
+                None => match self.get_or_bind_for(&chunk[0]) {
                     Ok(session) => session,
                     Err(denied) => {
-                        lot[0].denied(denied);
-                        array.write_cost(base, &lot[0])?;
+                        chunk[0].denied(denied);
+                        array.write_cost(base, &chunk[0])?;
                         return Err(error(denied));
                     }
                 },
             };
-            while *done < base + lot.len() {
+            while *done < base + chunk.len() {
                 if current!().signal_pending() {
                     return Err(EINTR);
                 }
                 let first = *done - base;
-                let mut part = session.submit(lot, base, first);
+                let mut part = session.submit(chunk, base, first);
                 let part = part.run();
                 let (end, denied) = (part.end(), part.denied());
                 array.write(*done, &part.requests()[first..end])?;
@@ -139,10 +139,10 @@ impl OpenFile {
     /// Returns the session for a submission that begins with `first`, which begins one if it is
     /// about no block and not a bad one.
     #[cold]
-    fn session_for_first(&self, first: &slablab_operation) -> Result<&Session, Denied> {
+    fn get_or_bind_for(&self, first: &slablab_operation) -> Result<&Session, Denied> {
         match first.operation()? {
-            Operation::Allocate { size, align } => self.session_for(size, align),
-            Operation::Nothing => self.session_for(1, 1),
+            Operation::Allocate { size, align } => self.get_or_bind(size, align),
+            Operation::Nothing => self.get_or_bind(1, 1),
             Operation::Free(_) | Operation::Reallocate(..) => self.session(),
         }
     }
@@ -169,12 +169,12 @@ impl Array {
     fn read<'r>(
         &mut self,
         base: usize,
-        room: &'r mut MaybeUninit<[slablab_operation; LOT]>,
+        room: &'r mut MaybeUninit<[slablab_operation; CHUNK]>,
     ) -> Result<&'r mut [slablab_operation]> {
-        let count = LOT.min(self.count - base);
+        let count = CHUNK.min(self.count - base);
         let mut reader = self.slice(base, count)?.reader();
         let first = room.as_mut_ptr().cast::<slablab_operation>();
-        // SAFETY: There is room for `LOT` operations, and `count` is at most that; bytes that may
+        // SAFETY: There is room for `CHUNK` operations, and `count` is at most that; bytes that may
         // be uninitialised are all that is asked of it.
         let bytes = unsafe {
             slice::from_raw_parts_mut(
@@ -185,19 +185,19 @@ impl Array {
         reader.read_raw(bytes)?;
         // SAFETY: Read just above, and an operation whatever they are (`FromBytes`); borrowed for
         // as long as the room is.
-        let lot = unsafe { slice::from_raw_parts_mut(first, count) };
-        self.expect_writable(base, count)?;
+        let chunk = unsafe { slice::from_raw_parts_mut(first, count) };
+        self.ensure_writable(base, count)?;
         // Before the first one there is none that it could be about.
         if base > 0 {
-            for operation in &mut *lot {
+            for operation in &mut *chunk {
                 self.resolve(base, operation)?;
             }
         }
-        Ok(lot)
+        Ok(chunk)
     }
 
     /// Returns [`EFAULT`] unless `count` operations from number `base` on can be written.
-    fn expect_writable(&mut self, base: usize, count: usize) -> Result {
+    fn ensure_writable(&mut self, base: usize, count: usize) -> Result {
         let end = self.at(base + count)?;
         let first = self.at(base)?.max(self.writable_end);
         if first >= end {
@@ -209,7 +209,7 @@ impl Array {
         while word < end {
             // SAFETY: The function takes any address that is aligned, and no lock is held.
             to_result(unsafe {
-                slablab_expect_writable(UserPtr::from_addr(word).as_mut_ptr().cast())
+                slablab_ensure_writable(UserPtr::from_addr(word).as_mut_ptr().cast())
             })?;
             word = (word | (PAGE_SIZE - 1)) + 1;
         }

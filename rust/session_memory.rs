@@ -36,12 +36,12 @@ use crate::{
         Budget,
         Lease, //
     },
-    memory::Memory,
     signals, //
+    vmalloc::VmallocMemory,
 };
 
 /// Where tables come from: vmalloc, up to a budget of bytes.
-pub(crate) struct Tables {
+pub(crate) struct SessionMemory {
     budget: Arc<Budget>,
 }
 
@@ -50,21 +50,21 @@ pub(crate) struct Tables {
 /// # Invariants
 ///
 /// `memory` holds `len` values, and is used for nothing else.
-pub(crate) struct Chunk<T> {
-    memory: Memory,
+pub(crate) struct SessionArray<T> {
+    memory: VmallocMemory,
     len: usize,
     _lease: Lease,
     _values: PhantomData<T>,
 }
 
-impl<T: Copy> Chunk<T> {
+impl<T: Copy> SessionArray<T> {
     /// Makes an array of `len` times `value`, for which there is a lease.
     ///
     /// # Errors
     ///
     /// [`ENOMEM`], [`EINVAL`] for none at all, and [`EINTR`] when a fatal signal came.
     pub(crate) fn new(len: usize, value: T, lease: Lease) -> Result<Self> {
-        let memory = Memory::new(Layout::array::<T>(len).map_err(|_| EINVAL)?.size())?;
+        let memory = VmallocMemory::new(Layout::array::<T>(len).map_err(|_| EINVAL)?.size())?;
         let first = memory.start().cast::<T>();
         let part = (PIECE / size_of::<T>().max(1)).max(1);
         for place in 0..len {
@@ -86,7 +86,7 @@ impl<T: Copy> Chunk<T> {
 
 /// A ring of events, and what it takes of a second budget.
 pub(crate) struct Ring {
-    events: Chunk<Event>,
+    events: SessionArray<Event>,
     _rest: Option<Lease>,
 }
 
@@ -95,17 +95,17 @@ impl Ring {
     ///
     /// # Errors
     ///
-    /// As for [`Chunk::new`].
+    /// As for [`SessionArray::new`].
     pub(crate) fn new(len: usize, lease: Lease, rest: Option<Lease>) -> Result<Self> {
         Ok(Self {
-            events: Chunk::new(len, Event::VACANT, lease)?,
+            events: SessionArray::new(len, Event::VACANT, lease)?,
             _rest: rest,
         })
     }
 
     /// Returns the bytes that the kernel takes for a ring of `len` events.
     pub(crate) fn charge(len: usize) -> usize {
-        Memory::charge(len.saturating_mul(size_of::<Event>()))
+        VmallocMemory::charge(len.saturating_mul(size_of::<Event>()))
     }
 }
 
@@ -125,7 +125,7 @@ impl DerefMut for Ring {
     }
 }
 
-impl Tables {
+impl SessionMemory {
     /// Charges tables to `budget`.
     pub(crate) fn new(budget: Arc<Budget>) -> Self {
         Self { budget }
@@ -133,19 +133,19 @@ impl Tables {
 
     /// Returns the bytes that the kernel takes for a part of `entries` entries.
     pub(crate) fn charge(entries: usize) -> usize {
-        Memory::charge(entries.saturating_mul(size_of::<Slot>()))
+        VmallocMemory::charge(entries.saturating_mul(size_of::<Slot>()))
     }
 }
 
 // SAFETY: A chunk has memory of its own, which it gives to nobody else, and a length that never
 // changes. A ring is one.
-unsafe impl Storage for Tables {
-    type Chunk = Chunk<Slot>;
+unsafe impl Storage for SessionMemory {
+    type Chunk = SessionArray<Slot>;
     type Ring = Ring;
 
     fn chunk(&self, entries: usize) -> Option<Self::Chunk> {
         let lease = Lease::new(&self.budget, Self::charge(entries))?;
-        Chunk::new(entries, Slot::VACANT, lease).ok()
+        SessionArray::new(entries, Slot::VACANT, lease).ok()
     }
 
     fn moment() -> Moment {
@@ -164,7 +164,7 @@ unsafe impl Storage for Tables {
     }
 }
 
-impl<T> Deref for Chunk<T> {
+impl<T> Deref for SessionArray<T> {
     type Target = [T];
 
     #[inline]
@@ -175,7 +175,7 @@ impl<T> Deref for Chunk<T> {
     }
 }
 
-impl<T> DerefMut for Chunk<T> {
+impl<T> DerefMut for SessionArray<T> {
     #[inline]
     fn deref_mut(&mut self) -> &mut [T] {
         let first = self.memory.start().cast::<T>();

@@ -27,7 +27,7 @@ use crate::signals;
 /// never at the price of the OOM killer.
 ///
 /// [`kernel::alloc::Flags`] would do but for the last, so this is for `bindings` alone.
-pub(crate) const QUIET: bindings::gfp_t = bindings::GFP_KERNEL_ACCOUNT
+pub(crate) const GFP_QUIET: bindings::gfp_t = bindings::GFP_KERNEL_ACCOUNT
     | 1 << bindings::___GFP_RETRY_MAYFAIL_BIT
     | 1 << bindings::___GFP_NOWARN_BIT;
 
@@ -38,7 +38,7 @@ const RESERVE_SHIFT: u32 = 3;
 /// Returns [`ENOMEM`] unless the machine has enough memory left when `bytes` bytes are taken.
 ///
 /// An estimate, which others change at the same time.
-pub(crate) fn leave_enough(bytes: usize) -> Result {
+pub(crate) fn ensure_available(bytes: usize) -> Result {
     // SAFETY: The function may be called anywhere, and changes nothing.
     let available = unsafe { bindings::si_mem_available() };
     // SAFETY: The counter is there as long as the kernel, and is made to be read like this.
@@ -59,24 +59,24 @@ pub(crate) fn leave_enough(bytes: usize) -> Result {
 /// # Invariants
 ///
 /// `start` is a `Vmalloc` allocation of `layout`, which nobody else frees.
-pub(crate) struct Memory {
+pub(crate) struct VmallocMemory {
     start: NonNull<u8>,
     layout: Layout,
 }
 
 // SAFETY: The memory belongs to the value, on whatever thread that is.
-unsafe impl Send for Memory {}
+unsafe impl Send for VmallocMemory {}
 
 // SAFETY: Who shares the value learns where the memory is, and no more.
-unsafe impl Sync for Memory {}
+unsafe impl Sync for VmallocMemory {}
 
 /// Returns the bytes that the kernel takes for `bytes` bytes of kmalloc or kvmalloc, at most.
-pub(crate) fn slab_bytes(bytes: usize) -> usize {
+pub(crate) fn kmalloc_bytes(bytes: usize) -> usize {
     // SAFETY: The function takes any size and touches no memory.
     unsafe { bindings::kmalloc_size_roundup(bytes) }
 }
 
-impl Memory {
+impl VmallocMemory {
     /// Returns the bytes that the kernel takes for `bytes` bytes: whole pages, at least one, and for
     /// each of them a pointer by which vmalloc finds it.
     pub(crate) fn charge(bytes: usize) -> usize {
@@ -99,11 +99,17 @@ impl Memory {
         if bytes == 0 {
             return Err(EINVAL);
         }
-        leave_enough(bytes)?;
+        ensure_available(bytes)?;
         // SAFETY: The old memory is none, which every size and alignment may replace; the flags
         // allow to sleep, and so do our callers.
         let start = unsafe {
-            bindings::vrealloc_node_align(ptr::null(), bytes, align, QUIET, bindings::NUMA_NO_NODE)
+            bindings::vrealloc_node_align(
+                ptr::null(),
+                bytes,
+                align,
+                GFP_QUIET,
+                bindings::NUMA_NO_NODE,
+            )
         };
         // INVARIANT: Allocated just above, by the function that `Vmalloc` uses.
         Ok(Self {
@@ -116,7 +122,7 @@ impl Memory {
     ///
     /// # Errors
     ///
-    /// As for [`Memory::new`], and [`EINTR`] when a fatal signal came.
+    /// As for [`VmallocMemory::new`], and [`EINTR`] when a fatal signal came.
     pub(crate) fn zeroed(bytes: usize) -> Result<Self> {
         let memory = Self::new(bytes.max(PAGE_SIZE))?;
         let mut done = 0;
@@ -145,7 +151,7 @@ impl Memory {
     }
 }
 
-impl Drop for Memory {
+impl Drop for VmallocMemory {
     fn drop(&mut self) {
         // SAFETY: By the type invariant it is ours to free, and whoever got `start` from us keeps
         // the value for as long as he uses it.

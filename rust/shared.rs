@@ -6,7 +6,7 @@
 //! before the device is registered and taken away after it is gone. Every open file has a
 //! reference of its own.
 
-// Lock order: `LAB` is a mutex, taken when a file is opened (under the kernel's `misc_mtx`) and when
+// Lock order: `SHARED` is a mutex, taken when a file is opened (under the kernel's `misc_mtx`) and when
 // the module comes and goes. Nothing is taken, allocated or dropped under it.
 
 use kernel::{
@@ -28,16 +28,16 @@ use crate::{
         EngineKind,
         PoolRef, //
     },
-    tables::{
+    session_memory::{
         Ring,
-        Tables, //
+        SessionMemory, //
     },
     uapi::SLABLAB_EVENTS_MAX,
 };
 
 global_lock! {
     // SAFETY: Initialised by `init`, which the module calls before anything else.
-    unsafe(uninit) static LAB: Mutex<Option<Arc<Lab>>> = None;
+    unsafe(uninit) static SHARED: Mutex<Option<Arc<Shared>>> = None;
 }
 
 /// Makes the global lock ready.
@@ -47,15 +47,15 @@ global_lock! {
 /// Called once, before anything else in this file.
 pub(crate) unsafe fn init() {
     // SAFETY: By this function's contract.
-    unsafe { LAB.init() };
+    unsafe { SHARED.init() };
 }
 
 /// The engine of a session that does not say.
 pub(crate) const DEFAULT_ENGINE: EngineKind = EngineKind::Hybrid;
 
 /// The shared pools, and the limits.
-pub(crate) struct Lab {
-    shared: [PoolRef; EngineKind::ALL.len()],
+pub(crate) struct Shared {
+    pools: [PoolRef; EngineKind::ALL.len()],
     limits: Limits,
     private_bytes: Arc<Budget>,
     /// Bytes of all sessions' tables.
@@ -80,15 +80,15 @@ const LARGEST_RINGS: usize = 16;
 const SMALLEST_RING: usize = 1024;
 
 /// The lab is open while this lives.
-pub(crate) struct Opened(());
+pub(crate) struct SharedGuard(());
 
-impl Lab {
+impl Shared {
     /// Builds the shared pools and opens the lab.
     ///
     /// # Errors
     ///
     /// [`ENOMEM`] when there is no memory for a pool, and one line in the log that says so.
-    pub(crate) fn open(parameters: &Parameters) -> Result<Opened> {
+    pub(crate) fn install(parameters: &Parameters) -> Result<SharedGuard> {
         let pool = |kind: EngineKind| {
             // Root has asked for these, when it loaded the module.
             PoolRef::new(kind, parameters.pool_bytes, None, false).inspect_err(|error| {
@@ -98,9 +98,9 @@ impl Lab {
                 );
             })
         };
-        let lab = Arc::new(
+        let shared = Arc::new(
             Self {
-                shared: [
+                pools: [
                     pool(EngineKind::Seed)?,
                     pool(EngineKind::Hybrid)?,
                     pool(EngineKind::Slub)?,
@@ -111,8 +111,8 @@ impl Lab {
                 },
                 private_bytes: Budget::new(parameters.private_bytes)?,
                 tables: Budget::new(
-                    LARGEST_TABLES * Tables::charge(parameters.session_handles as usize)
-                        + Tables::charge(SMALLEST_TABLE) * parameters.sessions,
+                    LARGEST_TABLES * SessionMemory::charge(parameters.session_handles as usize)
+                        + SessionMemory::charge(SMALLEST_TABLE) * parameters.sessions,
                 )?,
                 small_rings: Budget::new(Ring::charge(SMALLEST_RING) * parameters.sessions)?,
                 large_rings: Budget::new(
@@ -123,21 +123,21 @@ impl Lab {
             },
             GFP_KERNEL,
         )?;
-        *LAB.lock() = Some(lab);
-        Ok(Opened(()))
+        *SHARED.lock() = Some(shared);
+        Ok(SharedGuard(()))
     }
 
     /// Returns the lab that is open.
     pub(crate) fn current() -> Result<Arc<Self>> {
-        LAB.lock().clone().ok_or(ENODEV)
+        SHARED.lock().clone().ok_or(ENODEV)
     }
 
     /// Returns an engine's shared pool.
-    pub(crate) fn shared(&self, kind: EngineKind) -> &PoolRef {
+    pub(crate) fn pool(&self, kind: EngineKind) -> &PoolRef {
         match kind {
-            EngineKind::Seed => &self.shared[0],
-            EngineKind::Hybrid => &self.shared[1],
-            EngineKind::Slub => &self.shared[2],
+            EngineKind::Seed => &self.pools[0],
+            EngineKind::Hybrid => &self.pools[1],
+            EngineKind::Slub => &self.pools[2],
         }
     }
 
@@ -204,15 +204,15 @@ impl Lab {
     /// # Errors
     ///
     /// [`ENFILE`] when there are as many as there may be.
-    pub(crate) fn admit(&self) -> Result<Lease> {
+    pub(crate) fn register_session(&self) -> Result<Lease> {
         Lease::new(&self.sessions, 1).ok_or(ENFILE)
     }
 }
 
-impl Drop for Opened {
+impl Drop for SharedGuard {
     fn drop(&mut self) {
         // What is dropped here may sleep, so it leaves the lock first.
-        let lab = LAB.lock().take();
-        drop(lab);
+        let shared = SHARED.lock().take();
+        drop(shared);
     }
 }

@@ -27,24 +27,24 @@ const POOL_BYTES: usize = 1 << 20;
 const BLOCKS: usize = 16;
 
 /// Makes every stray access on every engine that has a pool.
-pub(crate) fn accesses() -> Result {
+pub(crate) fn run() -> Result {
     for kind in [EngineKind::Seed, EngineKind::Hybrid] {
         for bytes in [64, 8192] {
-            Site::new(kind, bytes)?.visit();
+            AccessTest::new(kind, bytes)?.visit();
         }
     }
     Ok(())
 }
 
 /// Some blocks in a new pool, in the order of their addresses.
-struct Site {
+struct AccessTest {
     pool: PoolRef,
     name: &'static str,
     layout: Layout,
     blocks: [Block; BLOCKS],
 }
 
-impl Site {
+impl AccessTest {
     fn new(kind: EngineKind, bytes: usize) -> Result<Self> {
         let pool = PoolRef::new(kind, POOL_BYTES, None, false)?;
         let layout = Layout::from_size_align(bytes, 8).map_err(|_| EINVAL)?;

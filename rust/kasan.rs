@@ -3,7 +3,7 @@
 //! Pools that KASAN knows, on a kernel in which it has a shadow of vmalloc memory.
 //!
 //! KASAN keeps a byte of shadow for each granule of eight bytes, which says whether they may be
-//! touched. To KASAN a pool is one piece of vmalloc memory. [`Shadowed`] stands in front of an engine
+//! touched. To KASAN a pool is one piece of vmalloc memory. [`KasanEngine`] stands in front of an engine
 //! and tells what is out and what is free, in the values that the kernel's own slabs use, so a stray
 //! access is reported as one to kmalloc memory is:
 //!
@@ -88,11 +88,11 @@ pub(crate) fn unchecked<R>(work: impl FnOnce() -> R) -> R {
 }
 
 /// An engine with a pool, of which KASAN knows what is out.
-pub(crate) struct Shadowed<E> {
+pub(crate) struct KasanEngine<E> {
     engine: E,
 }
 
-impl<E: Engine> Shadowed<E> {
+impl<E: Engine> KasanEngine<E> {
     /// Stands in front of an engine without memory.
     pub(crate) fn new(engine: E) -> Self {
         Self { engine }
@@ -118,7 +118,7 @@ impl<E: Engine> Shadowed<E> {
 
 // SAFETY: Every method is that of the engine inside, which is never exchanged. What is live may be
 // touched: it is marked so before the caller has it, and no later than it is the caller's no more.
-unsafe impl<E: Engine> Engine for Shadowed<E> {
+unsafe impl<E: Engine> Engine for KasanEngine<E> {
     fn capabilities(&self) -> Capabilities {
         self.engine.capabilities()
     }
@@ -248,7 +248,7 @@ impl<T: Errand> Errand for Marking<T> {
 /// What an engine has at hand, of which KASAN knows what is out.
 struct Marked<'a, A>(&'a A);
 
-// SAFETY: Every method is that of what is inside, and marks as `Shadowed` does.
+// SAFETY: Every method is that of what is inside, and marks as `KasanEngine` does.
 unsafe impl<A: AtHand> AtHand for Marked<'_, A> {
     type Size = A::Size;
 
@@ -262,7 +262,7 @@ unsafe impl<A: AtHand> AtHand for Marked<'_, A> {
 
     fn allocate(&self, size: A::Size, layout: Layout) -> Option<(Block, Cost)> {
         let (block, cost) = self.0.allocate(size, layout)?;
-        // SAFETY: As in `Shadowed::reveal`.
+        // SAFETY: As in `KasanEngine::reveal`.
         unsafe { mark(block.start, self.usable(size), Shadow::Live) };
         Some((block, cost))
     }
@@ -273,7 +273,7 @@ unsafe impl<A: AtHand> AtHand for Marked<'_, A> {
 
     unsafe fn release(&self, block: Block, layout: Layout, known: Option<Known>) -> Option<Cost> {
         let usable = self.usable(self.size(layout)?);
-        // SAFETY: As in `Shadowed::release`.
+        // SAFETY: As in `KasanEngine::release`.
         unsafe { mark(block.start, usable, Shadow::Freed) };
         // SAFETY: By this function's contract, which is the engine's.
         let cost = unsafe { self.0.release(block, layout, known) };
