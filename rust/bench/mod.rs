@@ -6,21 +6,22 @@
 //!
 //! - this file: what a file has of a bench, and how a call becomes one;
 //! - [`request`]: what a program asks for, once it was found to make sense;
-//! - [`meeting`]: threads that measure together, and wait for each other;
-//! - [`patterns`]: the loops; [`watch`] takes their times, [`random`] decides what they do;
+//! - [`barrier`]: threads that measure together, and wait for each other;
+//! - [`patterns`]: the loops; [`timer`] takes their times, [`random`] decides what they do;
 //! - [`slots`]: places for blocks, from which they are freed whatever happens;
-//! - [`court`]: a subject, and what threads hand each other;
-//! - [`subject`]: the allocators, each made for the call; [`lock`] counts.
+//! - [`context`]: a allocator, and what threads hand each other;
+//! - [`allocator`]: the allocators, each made for the call; [`lock`] counts.
 //!
 //! A bench is also a test: each loop runs once with its blocks written at both ends and looked at
 //! before they are freed, and at the end all is freed and the engine's records are walked.
 
-// The lock order is told in meeting.rs and court.rs.
+// The lock order is told in barrier.rs and context.rs.
 
-mod court;
-mod lock;
+mod allocator;
 #[forbid(unsafe_code)]
-mod meeting;
+mod barrier;
+mod context;
+mod lock;
 #[forbid(unsafe_code)]
 mod patterns;
 #[forbid(unsafe_code)]
@@ -28,8 +29,7 @@ mod random;
 #[forbid(unsafe_code)]
 mod request;
 mod slots;
-mod subject;
-mod watch;
+mod timer;
 
 use kernel::{
     new_condvar,
@@ -54,83 +54,84 @@ use crate::{
         kmalloc_bytes, //
     },
 };
-use court::Court;
-use meeting::{
-    Meeting,
-    Seat, //
-};
-use patterns::Findings;
-use request::{
-    Pattern,
-    Request, //
-};
-use slots::SLOT_BYTES;
-use subject::{
+use allocator::{
+    Baseline,
     HybridCalled,
     HybridInlined,
     Kmalloc,
     KmemCache,
-    Nothing,
     SeedCalled,
-    subject_bytes, //
+    allocator_bytes, //
 };
-use watch::Watch;
+use barrier::{
+    Barrier,
+    Participant, //
+};
+use context::BenchContext;
+use patterns::PassResult;
+use request::{
+    AllocatorKind,
+    Pattern,
+    Request, //
+};
+use slots::SLOT_BYTES;
+use timer::Timer;
 
 /// What an open file has of a bench: where its threads find each other.
 #[pin_data]
 pub(crate) struct Bench {
     #[pin]
-    gathering: Mutex<Gathering>,
-    /// Says that an arena was made, or could not be.
+    pending: Mutex<PendingRun>,
+    /// Says that an run was made, or could not be.
     #[pin]
-    made: CondVar,
+    prepared: CondVar,
 }
 
 /// How far threads have come that are to measure together.
-enum Gathering {
+enum PendingRun {
     /// Nobody is there.
     None,
-    /// The first thread makes an arena for this request, without the lock.
-    Making(Request),
-    /// The arena waits for more threads.
-    Waiting(Arc<Arena>),
+    /// The first thread makes an run for this request, without the lock.
+    Preparing(Request),
+    /// The run waits for more threads.
+    Waiting(Arc<BenchRun>),
 }
 
-/// A subject of any kind.
-enum AnyCourt {
-    Nothing(Court<Nothing>),
-    Hybrid(Court<HybridCalled>),
-    HybridInline(Court<HybridInlined>),
-    Seed(Court<SeedCalled>),
-    Kmalloc(Court<Kmalloc>),
-    KmemCache(Court<KmemCache>),
+/// A allocator of any kind.
+enum AnyContext {
+    Baseline(BenchContext<Baseline>),
+    Hybrid(BenchContext<HybridCalled>),
+    HybridInline(BenchContext<HybridInlined>),
+    Seed(BenchContext<SeedCalled>),
+    Kmalloc(BenchContext<Kmalloc>),
+    KmemCache(BenchContext<KmemCache>),
 }
 
-/// Does something with the court, of whatever kind it is.
-macro_rules! with_court {
-    ($any:expr, $court:ident => $do:expr) => {
+/// Does something with the context, of whatever kind it is.
+macro_rules! with_context {
+    ($any:expr, $context:ident => $do:expr) => {
         match $any {
-            AnyCourt::Nothing($court) => $do,
-            AnyCourt::Hybrid($court) => $do,
-            AnyCourt::HybridInline($court) => $do,
-            AnyCourt::Seed($court) => $do,
-            AnyCourt::Kmalloc($court) => $do,
-            AnyCourt::KmemCache($court) => $do,
+            AnyContext::Baseline($context) => $do,
+            AnyContext::Hybrid($context) => $do,
+            AnyContext::HybridInline($context) => $do,
+            AnyContext::Seed($context) => $do,
+            AnyContext::Kmalloc($context) => $do,
+            AnyContext::KmemCache($context) => $do,
         }
     };
 }
 
-/// What the threads of a bench have in common.
+/// What the threads of a bench have in shared.
 #[pin_data]
-struct Arena {
+struct BenchRun {
     request: Request,
-    court: AnyCourt,
+    context: AnyContext,
     #[pin]
-    meeting: Meeting,
+    barrier: Barrier,
     /// One after the other looks at the engine: its figures are exact when nobody else is at it, not
     /// even to have it give back what it keeps.
     #[pin]
-    auditing: Mutex<()>,
+    verifying: Mutex<()>,
     /// Dropped last: what is counted is never less than what is there.
     _lease: Lease,
 }
@@ -139,8 +140,8 @@ impl Bench {
     /// Makes what a new file has.
     pub(crate) fn new() -> impl PinInit<Self> {
         pin_init!(Self {
-            gathering <- new_mutex!(Gathering::None, "slablab_bench"),
-            made <- new_condvar!("slablab_bench_made"),
+            pending <- new_mutex!(PendingRun::None, "slablab_bench"),
+            prepared <- new_condvar!("slablab_bench_prepared"),
         })
     }
 
@@ -161,84 +162,85 @@ impl Bench {
         }
         let (bench, arg) = IoctlArg::read::<slablab_bench>(argument, bytes)?;
         let request = Request::new(&bench)?;
-        let (arena, number) = self.join(&request, budget)?;
-        let seat = Seat::new(&arena.meeting, number);
-        seat.gather().inspect_err(|_| self.disperse(&arena))?;
-        let reply = arena.measure(&seat, bench)?;
-        seat.leave();
+        let (run, number) = self.join(&request, budget)?;
+        let participant = Participant::new(&run.barrier, number);
+        participant
+            .wait_first()
+            .inspect_err(|_| self.cancel_pending(&run))?;
+        let reply = run.measure(&participant, bench)?;
+        participant.finish();
         arg.reply(&reply)
     }
 
-    /// Returns the arena that waits for this request, or a new one, and the number of a seat.
-    fn join(&self, request: &Request, budget: &Arc<Budget>) -> Result<(Arc<Arena>, u32)> {
+    /// Returns the run that waits for this request, or a new one, and the number of a participant.
+    fn join(&self, request: &Request, budget: &Arc<Budget>) -> Result<(Arc<BenchRun>, u32)> {
         if request.threads == 1 {
-            return Ok((Arena::new(request, budget)?, 0));
+            return Ok((BenchRun::new(request, budget)?, 0));
         }
-        let mut gathering = self.gathering.lock();
+        let mut pending = self.pending.lock();
         loop {
-            match &*gathering {
-                Gathering::None => break,
-                Gathering::Waiting(arena) if arena.request == *request => {
-                    let arena = arena.clone();
-                    let (number, is_last) = arena.meeting.sit();
+            match &*pending {
+                PendingRun::None => break,
+                PendingRun::Waiting(run) if run.request == *request => {
+                    let run = run.clone();
+                    let (number, is_last) = run.barrier.join();
                     if is_last {
                         // The caller has another reference: nothing is freed under the lock.
-                        *gathering = Gathering::None;
+                        *pending = PendingRun::None;
                     }
-                    return Ok((arena, number));
+                    return Ok((run, number));
                 }
-                Gathering::Making(other) if other == request => {
-                    if self.made.wait_interruptible(&mut gathering) {
+                PendingRun::Preparing(other) if other == request => {
+                    if self.prepared.wait_interruptible(&mut pending) {
                         return Err(EINTR);
                     }
                 }
-                Gathering::Waiting(_) | Gathering::Making(_) => return Err(EBUSY),
+                PendingRun::Waiting(_) | PendingRun::Preparing(_) => return Err(EBUSY),
             }
         }
-        *gathering = Gathering::Making(*request);
-        drop(gathering);
-        let made = Arena::new(request, budget);
-        let seat = made.as_ref().map_or(0, |arena| arena.meeting.sit().0);
-        let mut gathering = self.gathering.lock();
-        *gathering = match &made {
-            Ok(arena) => Gathering::Waiting(arena.clone()),
-            Err(_) => Gathering::None,
+        *pending = PendingRun::Preparing(*request);
+        drop(pending);
+        let made = BenchRun::new(request, budget);
+        let participant = made.as_ref().map_or(0, |run| run.barrier.join().0);
+        let mut pending = self.pending.lock();
+        *pending = match &made {
+            Ok(run) => PendingRun::Waiting(run.clone()),
+            Err(_) => PendingRun::None,
         };
-        drop(gathering);
+        drop(pending);
         // Where there is none, one of those who wait tries next.
-        self.made.notify_all();
-        Ok((made?, seat))
+        self.prepared.notify_all();
+        Ok((made?, participant))
     }
 
-    /// Has nobody join an arena any more.
-    fn disperse(&self, arena: &Arc<Arena>) {
-        let mut gathering = self.gathering.lock();
-        let is_waiting =
-            matches!(&*gathering, Gathering::Waiting(other) if Arc::ptr_eq(other, arena));
+    /// Has nobody join an run any more.
+    fn cancel_pending(&self, run: &Arc<BenchRun>) {
+        let mut pending = self.pending.lock();
+        let is_waiting = matches!(&*pending, PendingRun::Waiting(other) if Arc::ptr_eq(other, run));
         if is_waiting {
             // The caller has another reference: nothing is freed under the lock.
-            *gathering = Gathering::None;
+            *pending = PendingRun::None;
         }
     }
 }
 
-impl Arena {
+impl BenchRun {
     /// Makes what a request needs.
     fn new(request: &Request, budget: &Arc<Budget>) -> Result<Arc<Self>> {
-        // Each thread has slots or a shelf, and samples.
+        // Each thread has slots or a buffer, and samples.
         let slots = kmalloc_bytes(request.slots * SLOT_BYTES);
         let samples = kmalloc_bytes(request.samples() * size_of::<u32>());
         let records = (slots + samples) * request.threads as usize;
-        let fixed_bytes = kmalloc_bytes(size_of::<Self>()) + subject_bytes(request);
+        let fixed_bytes = kmalloc_bytes(size_of::<Self>()) + allocator_bytes(request);
         let charge = VmallocMemory::charge(request.pool_bytes) + fixed_bytes + records;
         let lease = Lease::new(budget, charge).ok_or(EDQUOT)?;
-        let court = AnyCourt::new(request)?;
+        let context = AnyContext::new(request)?;
         Arc::pin_init(
             pin_init!(Self {
                 request: *request,
-                court,
-                meeting <- Meeting::new(request.threads),
-                auditing <- new_mutex!((), "slablab_bench_auditing"),
+                context,
+                barrier <- Barrier::new(request.threads),
+                verifying <- new_mutex!((), "slablab_bench_verifying"),
                 _lease: lease,
             }),
             GFP_KERNEL_ACCOUNT,
@@ -246,17 +248,21 @@ impl Arena {
     }
 
     /// Measures, and returns the reply to `bench`.
-    fn measure(&self, seat: &Seat<'_>, bench: slablab_bench) -> Result<slablab_bench> {
+    fn measure(
+        &self,
+        participant: &Participant<'_>,
+        bench: slablab_bench,
+    ) -> Result<slablab_bench> {
         let request = &self.request;
-        let mut watch = Watch::new(request.samples(), request.singly)?;
-        let findings = self.court.run(request, seat, &mut watch)?;
-        let rule = self.audit(seat)?;
-        let times = watch.times();
-        let Findings {
-            tally,
+        let mut timer = Timer::new(request.samples(), request.per_op)?;
+        let result = self.context.run(request, participant, &mut timer)?;
+        let rule = self.verify(participant)?;
+        let times = timer.times();
+        let PassResult {
+            counts,
             span,
             acquisitions,
-        } = findings;
+        } = result;
         Ok(slablab_bench {
             operations: request.operations() as u64,
             samples: times.samples,
@@ -269,9 +275,9 @@ impl Arena {
             clock_ns: times.clock_ns,
             disturbed: times.disturbed,
             rule,
-            checked_blocks: tally.checked_blocks,
-            wrong_blocks: tally.wrong_blocks,
-            refusals: tally.refusals,
+            checked_blocks: counts.checked_blocks,
+            wrong_blocks: counts.wrong_blocks,
+            refusals: counts.refusals,
             span_ns: span.ns(),
             span_operations: span.operations(),
             lock_acquisitions: acquisitions,
@@ -280,51 +286,58 @@ impl Arena {
     }
 
     /// Checks the engine's records, of which nothing is out; returns the broken rule.
-    fn audit(&self, seat: &Seat<'_>) -> Result<u32> {
-        use subject::Subject as _;
+    fn verify(&self, participant: &Participant<'_>) -> Result<u32> {
+        use allocator::Allocator as _;
 
         // Nobody has anything out once all have come here.
-        seat.meet()?;
-        let auditing = self.auditing.lock();
-        let rule = with_court!(&self.court, court => {
-            court.subject().audit(&|| seat.breathe())
+        participant.wait()?;
+        let verifying = self.verifying.lock();
+        let rule = with_context!(&self.context, context => {
+            context.allocator().verify(&|| participant.check_interrupted())
         });
-        drop(auditing);
-        seat.meet()?;
+        drop(verifying);
+        participant.wait()?;
         rule
     }
 }
 
-/// Puts a subject into a place of its own.
-fn boxed<S>(subject: S) -> Result<KBox<S>> {
-    Ok(KBox::new(subject, GFP_KERNEL_ACCOUNT)?)
+/// Puts a allocator into a place of its own.
+fn boxed<A>(allocator: A) -> Result<KBox<A>> {
+    Ok(KBox::new(allocator, GFP_KERNEL_ACCOUNT)?)
 }
 
-impl AnyCourt {
-    /// Makes the subject of a request: the only place that makes any.
+impl AnyContext {
+    /// Makes the allocator of a request: the only place that makes any.
     fn new(request: &Request) -> Result<Self> {
-        let shelf = match request.pattern {
+        let buffer = match request.pattern {
             Pattern::Handover => request.slots,
             _ => 0,
         };
         let bytes = request.pool_bytes;
-        Ok(match request.subject {
-            request::Subject::Nothing => Self::Nothing(Court::new(boxed(Nothing)?, shelf)?),
-            request::Subject::Hybrid => Self::Hybrid(Court::new(HybridCalled::new(bytes)?, shelf)?),
-            request::Subject::HybridInline => {
-                Self::HybridInline(Court::new(HybridInlined::new(bytes)?, shelf)?)
+        Ok(match request.kind {
+            AllocatorKind::Baseline => Self::Baseline(BenchContext::new(boxed(Baseline)?, buffer)?),
+            AllocatorKind::Hybrid => {
+                Self::Hybrid(BenchContext::new(HybridCalled::new(bytes)?, buffer)?)
             }
-            request::Subject::Seed => Self::Seed(Court::new(SeedCalled::new(bytes)?, shelf)?),
-            request::Subject::Kmalloc => Self::Kmalloc(Court::new(boxed(Kmalloc)?, shelf)?),
-            request::Subject::KmemCache => {
+            AllocatorKind::HybridInline => {
+                Self::HybridInline(BenchContext::new(HybridInlined::new(bytes)?, buffer)?)
+            }
+            AllocatorKind::Seed => Self::Seed(BenchContext::new(SeedCalled::new(bytes)?, buffer)?),
+            AllocatorKind::Kmalloc => Self::Kmalloc(BenchContext::new(boxed(Kmalloc)?, buffer)?),
+            AllocatorKind::KmemCache => {
                 let cache = KmemCache::new(request.layout.size())?;
-                Self::KmemCache(Court::new(cache, shelf)?)
+                Self::KmemCache(BenchContext::new(cache, buffer)?)
             }
         })
     }
 
     /// Runs the loops.
-    fn run(&self, request: &Request, seat: &Seat<'_>, watch: &mut Watch) -> Result<Findings> {
-        with_court!(self, court => patterns::run(court, request, seat, watch))
+    fn run(
+        &self,
+        request: &Request,
+        participant: &Participant<'_>,
+        timer: &mut Timer,
+    ) -> Result<PassResult> {
+        with_context!(self, context => patterns::run(context, request, participant, timer))
     }
 }

@@ -14,7 +14,7 @@ use crate::{
     uapi::*,
 };
 
-/// The alignment of all blocks, which every subject has without being asked.
+/// The alignment of all blocks, which every allocator has without being asked.
 const ALIGN: usize = 8;
 
 /// Operations between two looks for signals.
@@ -22,8 +22,8 @@ pub(super) const ROUND: usize = SLABLAB_BENCH_ROUND as usize;
 
 /// What is measured.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Subject {
-    Nothing,
+pub(super) enum AllocatorKind {
+    Baseline,
     Hybrid,
     HybridInline,
     Seed,
@@ -50,9 +50,9 @@ pub(super) enum Pattern {
 /// The fields are what `struct slablab_bench` says of them: in their ranges, and for each other.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Request {
-    pub(super) subject: Subject,
+    pub(super) kind: AllocatorKind,
     pub(super) pattern: Pattern,
-    pub(super) singly: bool,
+    pub(super) per_op: bool,
     pub(super) threads: u32,
     pub(super) pool_bytes: usize,
     pub(super) layout: Layout,
@@ -75,15 +75,15 @@ impl Request {
     /// # Errors
     ///
     /// [`EINVAL`] for what is out of range or does not go together, [`ENOSPC`] for blocks that may
-    /// not fit, [`EOPNOTSUPP`] for what the subject cannot do.
+    /// not fit, [`EOPNOTSUPP`] for what the allocator cannot do.
     pub(super) fn new(bench: &slablab_bench) -> Result<Self> {
-        let subject = match bench.subject {
-            SLABLAB_BENCH_NOTHING => Subject::Nothing,
-            SLABLAB_BENCH_HYBRID => Subject::Hybrid,
-            SLABLAB_BENCH_HYBRID_INLINE => Subject::HybridInline,
-            SLABLAB_BENCH_SEED => Subject::Seed,
-            SLABLAB_BENCH_KMALLOC => Subject::Kmalloc,
-            SLABLAB_BENCH_KMEM_CACHE => Subject::KmemCache,
+        let kind = match bench.subject {
+            SLABLAB_BENCH_NOTHING => AllocatorKind::Baseline,
+            SLABLAB_BENCH_HYBRID => AllocatorKind::Hybrid,
+            SLABLAB_BENCH_HYBRID_INLINE => AllocatorKind::HybridInline,
+            SLABLAB_BENCH_SEED => AllocatorKind::Seed,
+            SLABLAB_BENCH_KMALLOC => AllocatorKind::Kmalloc,
+            SLABLAB_BENCH_KMEM_CACHE => AllocatorKind::KmemCache,
             _ => return Err(EINVAL),
         };
         let pattern = match bench.pattern {
@@ -96,7 +96,7 @@ impl Request {
             SLABLAB_BENCH_HANDOVER => Pattern::Handover,
             _ => return Err(EINVAL),
         };
-        let singly = bench.flags & SLABLAB_BENCH_SINGLY != 0;
+        let per_op = bench.flags & SLABLAB_BENCH_SINGLY != 0;
         let threads = match pattern {
             Pattern::Handover => 2..=2,
             _ => 1..=SLABLAB_BENCH_THREADS_MAX,
@@ -122,7 +122,7 @@ impl Request {
             && size_min.contains(&bench.size_min)
             && slots.contains(&bench.slots)
             && count.contains(&bench.count)
-            && (singly || pattern != Pattern::Fragments)
+            && (per_op || pattern != Pattern::Fragments)
             && (1..=REGION_BYTES_MAX).contains(&pool_bytes)
             && pool_bytes % REGION_UNIT == 0;
         if !sound {
@@ -130,9 +130,9 @@ impl Request {
         }
         // INVARIANT: Compared just above.
         let request = Self {
-            subject,
+            kind,
             pattern,
-            singly,
+            per_op,
             threads: bench.threads,
             pool_bytes,
             layout: layout(bench.size)?,
@@ -149,7 +149,7 @@ impl Request {
         if (request.slots + 1) * block_bytes * request.threads as usize > pool_bytes {
             return Err(ENOSPC);
         }
-        if subject == Subject::KmemCache && pattern == Pattern::Replace {
+        if kind == AllocatorKind::KmemCache && pattern == Pattern::Replace {
             return Err(EOPNOTSUPP);
         }
         Ok(request)
@@ -166,7 +166,7 @@ impl Request {
 
     /// Returns the operations that are measured.
     pub(super) fn operations(&self) -> usize {
-        if self.singly && !self.pattern.is_batch() {
+        if self.per_op && !self.pattern.is_batch() {
             self.count
         } else {
             self.count.next_multiple_of(self.round())
@@ -184,12 +184,12 @@ impl Request {
 
     /// Returns the operations of a sample.
     pub(super) fn sample_operations(&self) -> usize {
-        if self.singly { 1 } else { self.round() }
+        if self.per_op { 1 } else { self.round() }
     }
 
     /// Returns the samples that there will be.
     pub(super) fn samples(&self) -> usize {
-        if self.singly {
+        if self.per_op {
             self.steps()
         } else {
             self.operations() / self.round()

@@ -2,7 +2,7 @@
 
 //! Threads that measure together.
 
-// Lock order: `Bench::gathering` (a mutex), then `Meeting::state` (a mutex), then nothing. VmallocMemory is
+// Lock order: `Bench::pending` (a mutex), then `Barrier::state` (a mutex), then nothing. VmallocMemory is
 // allocated and user memory touched under neither. Waiting is interruptible, and who leaves before the
 // end tells the others.
 
@@ -33,17 +33,17 @@ use kernel::{
 
 use super::request::ROUND;
 
-/// How long a thread waits for the first meeting.
-const PATIENCE_MS: u32 = 10_000;
+/// How long a thread waits for the first barrier.
+const BARRIER_TIMEOUT_MS: u32 = 10_000;
 
-/// What threads have in common.
+/// What threads have in shared.
 struct State {
-    /// Threads that have a seat.
-    seats: u32,
+    /// Threads that have a participant.
+    joined: u32,
     /// Threads that wait for the others.
     waiting: u32,
     /// Times that all have met.
-    met: u32,
+    generation: u32,
     span: Span,
 }
 
@@ -57,7 +57,7 @@ pub(super) struct Span {
 
 /// A place where threads wait for each other.
 #[pin_data]
-pub(super) struct Meeting {
+pub(super) struct Barrier {
     threads: u32,
     /// What times are counted from.
     origin: Instant<Monotonic>,
@@ -66,15 +66,15 @@ pub(super) struct Meeting {
     #[pin]
     state: Mutex<State>,
     #[pin]
-    met: CondVar,
+    released: CondVar,
 }
 
-/// A thread's part in a meeting. Who drops it before [`Seat::leave`] has failed, and so have the
+/// A thread's part in a barrier. Who drops it before [`Participant::leave`] has failed, and so have the
 /// others then.
-pub(super) struct Seat<'a> {
-    meeting: &'a Meeting,
+pub(super) struct Participant<'a> {
+    barrier: &'a Barrier,
     number: u32,
-    left: Cell<bool>,
+    finished: Cell<bool>,
 }
 
 impl Span {
@@ -89,8 +89,8 @@ impl Span {
     }
 }
 
-impl Meeting {
-    /// Makes a meeting of `threads` threads.
+impl Barrier {
+    /// Makes a barrier of `threads` threads.
     pub(super) fn new(threads: u32) -> impl PinInit<Self> {
         pin_init!(Self {
             threads,
@@ -99,39 +99,39 @@ impl Meeting {
             ready: Atomic::new(0),
             state <- new_mutex!(
                 State {
-                    seats: 0,
+                    joined: 0,
                     waiting: 0,
-                    met: 0,
+                    generation: 0,
                     span: Span { begin_ns: u64::MAX, end_ns: 0, operations: 0 },
                 },
-                "slablab_bench_meeting"
+                "slablab_bench_barrier"
             ),
-            met <- new_condvar!("slablab_bench_met"),
+            released <- new_condvar!("slablab_bench_released"),
         })
     }
 
-    /// Counts one thread more, and returns the number of its seat and whether it was the last one.
-    pub(super) fn sit(&self) -> (u32, bool) {
+    /// Counts one thread more, and returns the number of its participant and whether it was the last one.
+    pub(super) fn join(&self) -> (u32, bool) {
         let mut state = self.state.lock();
-        let number = state.seats;
-        state.seats += 1;
-        (number, state.seats == self.threads)
+        let number = state.joined;
+        state.joined += 1;
+        (number, state.joined == self.threads)
     }
 }
 
-impl<'a> Seat<'a> {
-    /// Returns the seat with a number that [`Meeting::sit`] gave to the caller.
-    pub(super) fn new(meeting: &'a Meeting, number: u32) -> Self {
+impl<'a> Participant<'a> {
+    /// Returns the participant with a number that [`Barrier::sit`] gave to the caller.
+    pub(super) fn new(barrier: &'a Barrier, number: u32) -> Self {
         Self {
-            meeting,
+            barrier,
             number,
-            left: Cell::new(false),
+            finished: Cell::new(false),
         }
     }
 }
 
-impl Seat<'_> {
-    /// Returns the seat's number, from 0.
+impl Participant<'_> {
+    /// Returns the participant's number, from 0.
     pub(super) fn number(&self) -> u32 {
         self.number
     }
@@ -141,8 +141,8 @@ impl Seat<'_> {
     /// # Errors
     ///
     /// [`EINTR`], [`ECANCELED`].
-    pub(super) fn breathe(&self) -> Result {
-        if self.meeting.abandoned.load(Relaxed) {
+    pub(super) fn check_interrupted(&self) -> Result {
+        if self.barrier.abandoned.load(Relaxed) {
             Err(ECANCELED)
         } else if current!().signal_pending() {
             Err(EINTR)
@@ -155,9 +155,9 @@ impl Seat<'_> {
     ///
     /// # Errors
     ///
-    /// [`ETIMEDOUT`], and as for [`Seat::meet`].
-    pub(super) fn gather(&self) -> Result {
-        self.wait(Some(msecs_to_jiffies(PATIENCE_MS)), |_| {})
+    /// [`ETIMEDOUT`], and as for [`Participant::meet`].
+    pub(super) fn wait_first(&self) -> Result {
+        self.arrive(Some(msecs_to_jiffies(BARRIER_TIMEOUT_MS)), |_| {})
     }
 
     /// Waits until all threads have come so far.
@@ -165,78 +165,80 @@ impl Seat<'_> {
     /// # Errors
     ///
     /// [`EINTR`], [`ECANCELED`] when one of them failed.
-    pub(super) fn meet(&self) -> Result {
-        self.wait(None, |_| {})
+    pub(super) fn wait(&self) -> Result {
+        self.arrive(None, |_| {})
     }
 
     /// Waits until all threads have come so far, goes on at the same moment as they, and returns
-    /// when that is, for [`Seat::finish`]. Once in a meeting.
+    /// when that is, for [`Participant::finish`]. Once in a barrier.
     ///
     /// # Errors
     ///
-    /// As for [`Seat::meet`].
+    /// As for [`Participant::meet`].
     pub(super) fn start(&self) -> Result<u64> {
-        self.meet()?;
-        let ready = &self.meeting.ready;
+        self.wait()?;
+        let ready = &self.barrier.ready;
         ready.fetch_add(1, Release);
         let mut turns = 0;
-        while ready.load(Acquire) < self.meeting.threads {
+        while ready.load(Acquire) < self.barrier.threads {
             cpu_relax();
             turns += 1;
             if turns % ROUND == 0 {
-                self.breathe()?;
+                self.check_interrupted()?;
             }
         }
         Ok(self.now_ns())
     }
 
-    /// Returns the nanoseconds since the meeting was made.
+    /// Returns the nanoseconds since the barrier was made.
     fn now_ns(&self) -> u64 {
-        self.meeting.origin.elapsed().as_nanos().unsigned_abs()
+        self.barrier.origin.elapsed().as_nanos().unsigned_abs()
     }
 
     /// Says how much was measured since `begin_ns`, and returns what all threads have once all have.
     ///
     /// # Errors
     ///
-    /// As for [`Seat::meet`].
-    pub(super) fn finish(&self, begin_ns: u64, operations: u64) -> Result<Span> {
+    /// As for [`Participant::meet`].
+    pub(super) fn stop(&self, begin_ns: u64, operations: u64) -> Result<Span> {
         let end_ns = self.now_ns();
-        self.wait(None, |span| {
+        self.arrive(None, |span| {
             span.begin_ns = span.begin_ns.min(begin_ns);
             span.end_ns = span.end_ns.max(end_ns);
             span.operations += operations;
         })?;
-        Ok(self.meeting.state.lock().span)
+        Ok(self.barrier.state.lock().span)
     }
 
     /// Leaves without harm to the others.
-    pub(super) fn leave(self) {
-        self.left.set(true);
+    pub(super) fn finish(self) {
+        self.finished.set(true);
     }
 
     /// Adds to the span and waits for the others.
-    fn wait(&self, patience: Option<Jiffies>, add: impl FnOnce(&mut Span)) -> Result {
-        let meeting = self.meeting;
-        let mut state = meeting.state.lock();
+    fn arrive(&self, timeout: Option<Jiffies>, add: impl FnOnce(&mut Span)) -> Result {
+        let barrier = self.barrier;
+        let mut state = barrier.state.lock();
         add(&mut state.span);
-        let met = state.met;
+        let generation = state.generation;
         state.waiting += 1;
-        if state.waiting == meeting.threads {
+        if state.waiting == barrier.threads {
             state.waiting = 0;
-            state.met = met.wrapping_add(1);
-            meeting.met.notify_all();
+            state.generation = generation.wrapping_add(1);
+            barrier.released.notify_all();
             return Ok(());
         }
-        while !meeting.abandoned.load(Relaxed) {
-            let woken = match patience {
-                Some(jiffies) => meeting.met.wait_interruptible_timeout(&mut state, jiffies),
-                None if meeting.met.wait_interruptible(&mut state) => {
+        while !barrier.abandoned.load(Relaxed) {
+            let woken = match timeout {
+                Some(jiffies) => barrier
+                    .released
+                    .wait_interruptible_timeout(&mut state, jiffies),
+                None if barrier.released.wait_interruptible(&mut state) => {
                     CondVarTimeoutResult::Signal { jiffies: 0 }
                 }
                 None => CondVarTimeoutResult::Woken { jiffies: 0 },
             };
-            if state.met != met {
+            if state.generation != generation {
                 return Ok(());
             }
             match woken {
@@ -249,13 +251,13 @@ impl Seat<'_> {
     }
 }
 
-impl Drop for Seat<'_> {
+impl Drop for Participant<'_> {
     fn drop(&mut self) {
-        if !self.left.get() {
-            self.meeting.abandoned.store(true, Relaxed);
+        if !self.finished.get() {
+            self.barrier.abandoned.store(true, Relaxed);
             // Under the lock, so that nobody is between looking and waiting.
-            let state = self.meeting.state.lock();
-            self.meeting.met.notify_all();
+            let state = self.barrier.state.lock();
+            self.barrier.released.notify_all();
             drop(state);
         }
     }

@@ -20,14 +20,14 @@ use kernel::{
 const TRIALS: usize = 100;
 
 /// Takes and keeps the times of samples.
-pub(super) struct Watch {
+pub(super) struct Timer {
     samples: KVVec<u32>,
-    singly: bool,
+    per_op: bool,
     clock_ns: u64,
     disturbed: u32,
 }
 
-/// What the samples of a [`Watch`] say.
+/// What the samples of a [`Timer`] say.
 pub(super) struct Times {
     pub(super) samples: u32,
     pub(super) total_ns: u64,
@@ -50,18 +50,18 @@ fn since(begin: Instant<Monotonic>) -> u64 {
     begin.elapsed().as_nanos().unsigned_abs()
 }
 
-impl Watch {
+impl Timer {
     /// Prepares for `samples` samples: of single steps, or of whole rounds.
     ///
     /// # Errors
     ///
     /// [`ENOMEM`].
-    pub(super) fn new(samples: usize, singly: bool) -> Result<Self> {
+    pub(super) fn new(samples: usize, per_op: bool) -> Result<Self> {
         let readings = (0..TRIALS).map(|_| since(Instant::now()));
         let clock_ns = readings.min().unwrap_or(0);
         Ok(Self {
             samples: KVVec::with_capacity(samples, GFP_KERNEL_ACCOUNT)?,
-            singly,
+            per_op,
             clock_ns,
             disturbed: 0,
         })
@@ -70,14 +70,14 @@ impl Watch {
     /// Runs a round of `steps` steps and takes its time, or that of each step.
     #[inline(always)]
     pub(super) fn measure(&mut self, steps: usize, mut step: impl FnMut(usize)) {
-        if self.singly {
+        if self.per_op {
             for index in 0..steps {
                 let tick = ticks();
                 let begin = Instant::now();
                 step(index);
                 let elapsed_ns = since(begin);
                 if ticks() == tick {
-                    self.keep(elapsed_ns);
+                    self.record(elapsed_ns);
                 } else {
                     self.disturbed += 1;
                 }
@@ -87,13 +87,13 @@ impl Watch {
             for index in 0..steps {
                 step(index);
             }
-            self.keep(since(begin));
+            self.record(since(begin));
         }
     }
 
     /// Keeps a sample.
     #[inline(never)]
-    fn keep(&mut self, elapsed_ns: u64) {
+    fn record(&mut self, elapsed_ns: u64) {
         let net_ns = elapsed_ns.saturating_sub(self.clock_ns);
         // Who measures has asked for room enough, and what is longer than 4 s is as long as that.
         let _ = self

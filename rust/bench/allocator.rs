@@ -2,7 +2,7 @@
 
 //! What is measured.
 //!
-//! Each subject is made for one call and is nobody else's. Its public functions are called, as a
+//! Each allocator is made for one call and is nobody else's. Its public functions are called, as a
 //! program of the kernel calls them: those of the kernel's own allocators are functions of C
 //! anyway, and those of our engines are the ones at the end of this file, which
 //! `scripts/lock-prefixes.py` looks for by name.
@@ -61,7 +61,7 @@ use super::{
         CountingLock, //
     },
     request::{
-        self,
+        AllocatorKind,
         Request, //
     },
 };
@@ -94,13 +94,13 @@ const FLAGS: bindings::gfp_t = bindings::GFP_KERNEL
 /// # Safety
 ///
 /// The memory of a block is valid for writes of its layout's size, and aligned, from the call that
-/// handed it out to the call that takes it back, unless [`Subject::REAL`] says that there is none.
-pub(super) unsafe trait Subject: Sync {
+/// handed it out to the call that takes it back, unless [`Allocator::HAS_MEMORY`] says that there is none.
+pub(super) unsafe trait Allocator: Sync {
     /// A block that was handed out.
     type Block: Copy;
 
     /// Blocks are memory.
-    const REAL: bool = true;
+    const HAS_MEMORY: bool = true;
 
     /// Allocates a block.
     fn allocate(&self, layout: Layout) -> Option<Self::Block>;
@@ -109,7 +109,7 @@ pub(super) unsafe trait Subject: Sync {
     ///
     /// # Safety
     ///
-    /// The block was handed out by this subject for this layout and not taken back since, and
+    /// The block was handed out by this allocator for this layout and not taken back since, and
     /// nobody uses it any more.
     unsafe fn release(&self, block: Self::Block, layout: Layout) -> bool;
 
@@ -125,21 +125,21 @@ pub(super) unsafe trait Subject: Sync {
     ///
     /// # Errors
     ///
-    /// What `breathe` says, which is called between steps.
-    fn audit(&self, breathe: &dyn Fn() -> Result) -> Result<u32> {
-        let _ = breathe;
+    /// What `check_interrupted` says, which is called between steps.
+    fn verify(&self, check_interrupted: &dyn Fn() -> Result) -> Result<u32> {
+        let _ = check_interrupted;
         Ok(SLABLAB_RULE_NONE)
     }
 }
 
 /// Nothing at all, compiled into the loop: what remains is the loop.
-pub(super) struct Nothing;
+pub(super) struct Baseline;
 
 // SAFETY: There is no memory.
-unsafe impl Subject for Nothing {
+unsafe impl Allocator for Baseline {
     type Block = NonNull<u8>;
 
-    const REAL: bool = false;
+    const HAS_MEMORY: bool = false;
 
     #[inline(always)]
     fn allocate(&self, layout: Layout) -> Option<NonNull<u8>> {
@@ -162,7 +162,7 @@ unsafe impl Subject for Nothing {
 pub(super) struct Kmalloc;
 
 // SAFETY: The kernel's allocator promises the same; the least alignment of its blocks is 8.
-unsafe impl Subject for Kmalloc {
+unsafe impl Allocator for Kmalloc {
     type Block = NonNull<u8>;
 
     #[inline(always)]
@@ -210,23 +210,23 @@ impl KmemCache {
         // Two caches of one name would be complained about.
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = CString::try_from_fmt(fmt!("slablab_bench_{number}"))?;
-        let mut making = Making {
+        let mut request = CacheRequest {
             name: &name,
             size: c_uint::try_from(size)?,
             cache: ptr::null_mut(),
         };
-        let argument = (&raw mut making).cast();
+        let argument = (&raw mut request).cast();
         // It says 0, and anything else that the CPU has gone, just now: then there is another one.
         //
         // SAFETY: `make` gets what it wants, which is not used here until it has returned.
         while unsafe {
             let cpu = CpuId::current().as_u32();
-            bindings::smp_call_on_cpu(cpu, Some(make), argument, false)
+            bindings::smp_call_on_cpu(cpu, Some(create_cache), argument, false)
         } != 0
         {}
         // INVARIANT: Made just above, and not merged with another.
         let cache = Self {
-            cache: NonNull::new(making.cache).ok_or(ENOMEM)?,
+            cache: NonNull::new(request.cache).ok_or(ENOMEM)?,
             size,
         };
         Ok(KBox::new(cache, GFP_KERNEL_ACCOUNT)?)
@@ -234,7 +234,7 @@ impl KmemCache {
 }
 
 /// A cache that is to be made.
-struct Making<'a> {
+struct CacheRequest<'a> {
     name: &'a CStr,
     size: c_uint,
     /// Null until it is there.
@@ -249,16 +249,16 @@ struct Making<'a> {
 ///
 /// # Safety
 ///
-/// `argument` is a [`Making`] that nobody else uses.
-unsafe extern "C" fn make(argument: *mut c_void) -> c_int {
+/// `argument` is a [`CacheRequest`] that nobody else uses.
+unsafe extern "C" fn create_cache(argument: *mut c_void) -> c_int {
     // SAFETY: By this function's contract.
-    let making = unsafe { &mut *argument.cast::<Making<'_>>() };
+    let request = unsafe { &mut *argument.cast::<CacheRequest<'_>>() };
     let mut arguments = bindings::kmem_cache_args::default();
     // SAFETY: The name is copied, and the arguments are those of a cache without any wishes.
-    making.cache = unsafe {
+    request.cache = unsafe {
         bindings::__kmem_cache_create_args(
-            making.name.as_char_ptr(),
-            making.size,
+            request.name.as_char_ptr(),
+            request.size,
             &raw mut arguments,
             1 << bindings::_slab_flag_bits__SLAB_NO_MERGE,
         )
@@ -275,7 +275,7 @@ impl Drop for KmemCache {
 
 // SAFETY: The kernel's allocator promises the same for blocks of the cache's size, which is what
 // is asked for (other sizes are refused); their least alignment is 8.
-unsafe impl Subject for KmemCache {
+unsafe impl Allocator for KmemCache {
     type Block = NonNull<u8>;
 
     #[inline(always)]
@@ -320,24 +320,24 @@ fn new_seed() -> Result<(SeedEngine, CountingLock<seed::State>)> {
     Ok((Seed::new(lock), ours))
 }
 
-/// Returns the bytes that a subject takes beside its blocks: an engine's state, table and caches, and
+/// Returns the bytes that a allocator takes beside its blocks: an engine's state, table and caches, and
 /// what a `kmem_cache` has for each CPU.
-pub(super) fn subject_bytes(request: &Request) -> usize {
+pub(super) fn allocator_bytes(request: &Request) -> usize {
     let pool_bytes = request.pool_bytes;
-    match request.subject {
-        request::Subject::Nothing | request::Subject::Kmalloc => 0,
-        request::Subject::Hybrid | request::Subject::HybridInline => {
+    match request.kind {
+        AllocatorKind::Baseline | AllocatorKind::Kmalloc => 0,
+        AllocatorKind::Hybrid | AllocatorKind::HybridInline => {
             kmalloc_bytes(size_of::<HybridCalled>())
                 + CountingLock::<hybrid::State>::charge()
                 + VmallocMemory::charge(hybrid::table_bytes(pool_bytes))
                 + CpuCaches::charge(CacheSize::FULL)
         }
-        request::Subject::Seed => {
+        AllocatorKind::Seed => {
             kmalloc_bytes(size_of::<SeedCalled>())
                 + CountingLock::<seed::State>::charge()
                 + VmallocMemory::charge(0)
         }
-        request::Subject::KmemCache => CACHE_BYTES * (1 + possible_cpus()),
+        AllocatorKind::KmemCache => CACHE_BYTES * (1 + possible_cpus()),
     }
 }
 
@@ -351,7 +351,7 @@ const CACHE_BYTES: usize = 8 * PAGE_SIZE;
 ///
 /// Nobody but `engine` uses the memory of the other fields.
 #[repr(C)]
-struct Backed<E, T> {
+struct EngineWithPool<E, T> {
     // First, so that the address of one is that of the other.
     engine: E,
     lock: CountingLock<T>,
@@ -359,7 +359,7 @@ struct Backed<E, T> {
     table: VmallocMemory,
 }
 
-impl<E: Engine, T> Backed<E, T> {
+impl<E: Engine, T> EngineWithPool<E, T> {
     /// Takes the memory for an engine that has none.
     fn new((engine, lock): (E, CountingLock<T>), bytes: usize) -> Result<Self> {
         let table_bytes = engine.table_bytes(bytes);
@@ -373,7 +373,7 @@ impl<E: Engine, T> Backed<E, T> {
     }
 
     /// Gives the engine its memory. Called once.
-    fn back(&self) -> Result {
+    fn add_pool(&self) -> Result {
         let (start, bytes) = (self.memory.start(), self.memory.bytes());
         // SAFETY: Memory and table are nobody else's, by the type invariant, and stay as long as the
         // engine, whose field is dropped first; the table is zeros, and page-aligned.
@@ -398,21 +398,21 @@ impl<E: Engine, T> Backed<E, T> {
     }
 
     /// Checks an engine that has nothing out.
-    fn audit(&self, breathe: &dyn Fn() -> Result) -> Result<u32> {
+    fn verify(&self, check_interrupted: &dyn Fn() -> Result) -> Result<u32> {
         if self.live_blocks() != 0 {
             return Ok(SLABLAB_RULE_LIVE_BLOCKS);
         }
         self.engine.drain();
-        self.walk(breathe)
+        self.walk(check_interrupted)
     }
 
     /// Walks the engine's records, and returns the broken rule.
     #[inline(never)]
-    fn walk(&self, breathe: &dyn Fn() -> Result) -> Result<u32> {
+    fn walk(&self, check_interrupted: &dyn Fn() -> Result) -> Result<u32> {
         let mut walk = Walk::new();
         loop {
             match self.engine.check(&mut walk) {
-                Ok(Progress::More) => breathe()?,
+                Ok(Progress::More) => check_interrupted()?,
                 Ok(Progress::Sound) => return Ok(SLABLAB_RULE_NONE),
                 Ok(Progress::Disturbed) => return Err(EAGAIN),
                 Err(broken) => return Ok(check_reply(Some(broken), 0).rule),
@@ -429,7 +429,7 @@ macro_rules! engines {
         [$inline:meta] $name:ident: $engine:ty, $state:ty = $new:ident, $allocate:path, $release:path;
     )+) => {$(
         $(#[$doc])*
-        pub(super) struct $name(Backed<$engine, $state>);
+        pub(super) struct $name(EngineWithPool<$engine, $state>);
 
         impl $name {
             /// Makes the engine with a pool of `bytes` bytes.
@@ -439,14 +439,14 @@ macro_rules! engines {
             /// [`ENOMEM`].
             #[inline(never)]
             pub(super) fn new(bytes: usize) -> Result<KBox<Self>> {
-                let subject = KBox::new(Self(Backed::new($new()?, bytes)?), GFP_KERNEL_ACCOUNT)?;
-                subject.0.back()?;
-                Ok(subject)
+                let allocator = KBox::new(Self(EngineWithPool::new($new()?, bytes)?), GFP_KERNEL_ACCOUNT)?;
+                allocator.0.add_pool()?;
+                Ok(allocator)
             }
         }
 
         // SAFETY: By the contract of `Engine`, whose `usable` is at least the size.
-        unsafe impl Subject for $name {
+        unsafe impl Allocator for $name {
             type Block = NonNull<u8>;
 
             #[$inline]
@@ -468,8 +468,8 @@ macro_rules! engines {
                 self.0.lock.acquisitions()
             }
 
-            fn audit(&self, breathe: &dyn Fn() -> Result) -> Result<u32> {
-                self.0.audit(breathe)
+            fn verify(&self, check_interrupted: &dyn Fn() -> Result) -> Result<u32> {
+                self.0.verify(check_interrupted)
             }
         }
     )+};
