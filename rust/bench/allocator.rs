@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What is measured.
+//! The allocators that a bench measures.
 //!
-//! Each allocator is made for one call and is nobody else's. Its public functions are called, as a
-//! program of the kernel calls them: those of the kernel's own allocators are functions of C
-//! anyway, and those of our engines are the ones at the end of this file, which
-//! `scripts/lock-prefixes.py` looks for by name.
+//! Each allocator is created for one call and has no other users. The measured loop calls the same
+//! functions as a kernel module would: the kernel's own allocators are C functions, and the
+//! functions of our engines stand at the end of this file. `scripts/lock-prefixes.py` finds the
+//! latter by name.
 
 use core::{
     alloc::Layout,
@@ -82,9 +82,9 @@ use crate::{
     },
 };
 
-/// How the kernel's allocators are asked: in the ordinary way, but never at the price of the OOM
-/// killer, nor with a warning. What they give is charged to the private pools' budget alone: on a
-/// kernel with memory cgroups, charging it there would be measured too.
+/// The GFP flags for the kernel's allocators: `GFP_KERNEL`, but a request fails without a warning and
+/// without the OOM killer. The blocks are charged to the budget of private pools and not to a memory
+/// cgroup: the cost of charging a cgroup would be measured, too.
 const FLAGS: bindings::gfp_t = bindings::GFP_KERNEL
     | 1 << bindings::___GFP_RETRY_MAYFAIL_BIT
     | 1 << bindings::___GFP_NOWARN_BIT;
@@ -93,27 +93,28 @@ const FLAGS: bindings::gfp_t = bindings::GFP_KERNEL
 ///
 /// # Safety
 ///
-/// The memory of a block is valid for writes of its layout's size, and aligned, from the call that
-/// handed it out to the call that takes it back, unless [`Allocator::HAS_MEMORY`] says that there is none.
+/// From the return of [`Allocator::allocate`] to the call of [`Allocator::release`], the memory of a
+/// block is aligned for its layout and valid for reads and writes of the layout's size. The exception
+/// are allocators whose [`Allocator::HAS_MEMORY`] is false.
 pub(super) unsafe trait Allocator: Sync {
-    /// A block that was handed out.
+    /// A live block.
     type Block: Copy;
 
-    /// Blocks are memory.
+    /// Whether blocks have memory.
     const HAS_MEMORY: bool = true;
 
-    /// Allocates a block.
+    /// Allocates a block, or returns `None` if the request is refused.
     fn allocate(&self, layout: Layout) -> Option<Self::Block>;
 
-    /// Takes a block back, and says whether it did.
+    /// Frees a block and says whether the allocator accepted the free.
     ///
     /// # Safety
     ///
-    /// The block was handed out by this allocator for this layout and not taken back since, and
-    /// nobody uses it any more.
+    /// This allocator allocated the block for this layout, the block is live, and nobody uses its
+    /// memory any more.
     unsafe fn release(&self, block: Self::Block, layout: Layout) -> bool;
 
-    /// Returns a block's first byte.
+    /// Returns the first byte of a block.
     fn start(block: Self::Block) -> NonNull<u8>;
 
     /// Returns how often the engine's lock was taken.
@@ -121,21 +122,21 @@ pub(super) unsafe trait Allocator: Sync {
         0
     }
 
-    /// Walks the records of an engine that has nothing out, and returns the broken rule.
+    /// Checks the metadata of an engine that has no live blocks, and returns the broken rule.
     ///
     /// # Errors
     ///
-    /// What `check_interrupted` says, which is called between steps.
+    /// The error of `check_interrupted`, which is called between the steps of the check.
     fn verify(&self, check_interrupted: &dyn Fn() -> Result) -> Result<u32> {
         let _ = check_interrupted;
         Ok(SLABLAB_RULE_NONE)
     }
 }
 
-/// Nothing at all, compiled into the loop: what remains is the loop.
+/// No allocator, inlined into the loop: measures the cost of the loop itself.
 pub(super) struct Baseline;
 
-// SAFETY: There is no memory.
+// SAFETY: `HAS_MEMORY` is false, so the trait requires nothing of the blocks.
 unsafe impl Allocator for Baseline {
     type Block = NonNull<u8>;
 
@@ -161,19 +162,20 @@ unsafe impl Allocator for Baseline {
 /// Linux's `__kmalloc` and `kfree`.
 pub(super) struct Kmalloc;
 
-// SAFETY: The kernel's allocator promises the same; the least alignment of its blocks is 8.
+// SAFETY: A block of `__kmalloc` is valid until `kfree`. Its alignment is at least 8, which is the
+// alignment of all layouts of a bench.
 unsafe impl Allocator for Kmalloc {
     type Block = NonNull<u8>;
 
     #[inline(always)]
     fn allocate(&self, layout: Layout) -> Option<NonNull<u8>> {
-        // SAFETY: Any size will do, and the caller may sleep.
+        // SAFETY: `__kmalloc` accepts any size; the flags allow sleeping, and the caller may sleep.
         NonNull::new(unsafe { bindings::__kmalloc_noprof(layout.size(), FLAGS) }.cast())
     }
 
     #[inline(always)]
     unsafe fn release(&self, block: NonNull<u8>, _layout: Layout) -> bool {
-        // SAFETY: By this function's contract.
+        // SAFETY: By this function's contract `allocate` returned the block, which was not freed since.
         unsafe { bindings::kfree(block.as_ptr().cast()) };
         true
     }
@@ -183,31 +185,31 @@ unsafe impl Allocator for Kmalloc {
     }
 }
 
-/// A `kmem_cache`.
+/// Linux's `kmem_cache_alloc` and `kmem_cache_free` on a cache of its own.
 ///
 /// # Invariants
 ///
-/// `cache` is a cache of blocks of `size` bytes that is nobody else's.
+/// `cache` is a valid cache of blocks of `size` bytes, and this value owns it.
 pub(super) struct KmemCache {
     cache: NonNull<bindings::kmem_cache>,
     size: usize,
 }
 
-// SAFETY: The functions of a cache may be called on any thread, and several at once.
+// SAFETY: The functions of a `kmem_cache` may be called on any thread.
 unsafe impl Send for KmemCache {}
 
-// SAFETY: As above.
+// SAFETY: The functions of a `kmem_cache` may be called on several threads at once.
 unsafe impl Sync for KmemCache {}
 
 impl KmemCache {
-    /// Makes a cache of blocks of `size` bytes.
+    /// Creates a cache of blocks of `size` bytes.
     ///
     /// # Errors
     ///
     /// [`ENOMEM`].
     pub(super) fn new(size: usize) -> Result<KBox<Self>> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
-        // Two caches of one name would be complained about.
+        // Linux warns about two caches of the same name.
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = CString::try_from_fmt(fmt!("slablab_bench_{number}"))?;
         let mut request = CacheRequest {
@@ -216,15 +218,17 @@ impl KmemCache {
             cache: ptr::null_mut(),
         };
         let argument = (&raw mut request).cast();
-        // It says 0, and anything else that the CPU has gone, just now: then there is another one.
+        // `smp_call_on_cpu` returns the callback's 0, or an error if the CPU went offline just now. The
+        // task has moved to another CPU then, so the call is repeated.
         //
-        // SAFETY: `make` gets what it wants, which is not used here until it has returned.
+        // SAFETY: `create_cache` requires a pointer to a `CacheRequest` that nobody else uses. `request`
+        // lives and is not accessed here until `smp_call_on_cpu` has returned, which waits for the callback.
         while unsafe {
             let cpu = CpuId::current().as_u32();
             bindings::smp_call_on_cpu(cpu, Some(create_cache), argument, false)
         } != 0
         {}
-        // INVARIANT: Made just above, and not merged with another.
+        // INVARIANT: `create_cache` created the cache. With SLAB_NO_MERGE it is shared with no other user.
         let cache = Self {
             cache: NonNull::new(request.cache).ok_or(ENOMEM)?,
             size,
@@ -233,28 +237,29 @@ impl KmemCache {
     }
 }
 
-/// A cache that is to be made.
+/// The arguments and the result of [`create_cache`].
 struct CacheRequest<'a> {
     name: &'a CStr,
     size: c_uint,
-    /// Null until it is there.
+    /// Null until the cache was created.
     cache: *mut bindings::kmem_cache,
 }
 
-/// Makes a cache, in a kernel thread.
+/// Creates a cache, in a kernel thread.
 ///
-/// Linux puts a stack trace into its log where it cannot make one. What it asks for is little, and
-/// in that case refused to nobody but a program that is being killed for its memory, or in which
-/// faults are injected (`__alloc_pages_slowpath` in `mm/page_alloc.c`): a kernel thread is neither.
+/// If Linux cannot create a cache, it writes a stack trace to the kernel log. The allocations for a
+/// cache are small. Linux refuses these only to a task that the OOM killer has chosen or for which
+/// fault injection is enabled (`__alloc_pages_slowpath` in `mm/page_alloc.c`); neither is true of a
+/// kernel thread.
 ///
 /// # Safety
 ///
-/// `argument` is a [`CacheRequest`] that nobody else uses.
+/// `argument` points to a valid [`CacheRequest`] that nobody else uses during the call.
 unsafe extern "C" fn create_cache(argument: *mut c_void) -> c_int {
-    // SAFETY: By this function's contract.
+    // SAFETY: By this function's contract the pointer is valid and not aliased.
     let request = unsafe { &mut *argument.cast::<CacheRequest<'_>>() };
     let mut arguments = bindings::kmem_cache_args::default();
-    // SAFETY: The name is copied, and the arguments are those of a cache without any wishes.
+    // SAFETY: The name is a C string, which the function copies; the default arguments are valid.
     request.cache = unsafe {
         bindings::__kmem_cache_create_args(
             request.name.as_char_ptr(),
@@ -268,13 +273,14 @@ unsafe extern "C" fn create_cache(argument: *mut c_void) -> c_int {
 
 impl Drop for KmemCache {
     fn drop(&mut self) {
-        // SAFETY: By the type invariant; whoever has blocks of it keeps it.
+        // SAFETY: By the type invariant the cache is valid and ours. All blocks were freed:
+        // `Slots` frees its blocks, and `BenchContext` empties its buffers, before the allocator is dropped.
         unsafe { bindings::kmem_cache_destroy(self.cache.as_ptr()) };
     }
 }
 
-// SAFETY: The kernel's allocator promises the same for blocks of the cache's size, which is what
-// is asked for (other sizes are refused); their least alignment is 8.
+// SAFETY: A block of the cache has `size` bytes and is valid until it is freed; `allocate` refuses
+// larger layouts. Its alignment is at least 8, which is the alignment of all layouts of a bench.
 unsafe impl Allocator for KmemCache {
     type Block = NonNull<u8>;
 
@@ -283,14 +289,14 @@ unsafe impl Allocator for KmemCache {
         if layout.size() > self.size {
             return None;
         }
-        // SAFETY: The cache is there, by the type invariant, and the caller may sleep.
+        // SAFETY: By the type invariant the cache is valid; the flags allow sleeping, and the caller may.
         let block = unsafe { bindings::kmem_cache_alloc_noprof(self.cache.as_ptr(), FLAGS) };
         NonNull::new(block.cast())
     }
 
     #[inline(always)]
     unsafe fn release(&self, block: NonNull<u8>, _layout: Layout) -> bool {
-        // SAFETY: By this function's contract.
+        // SAFETY: By this function's contract the block came from this cache and was not freed since.
         unsafe { bindings::kmem_cache_free(self.cache.as_ptr(), block.as_ptr().cast()) };
         true
     }
@@ -300,28 +306,28 @@ unsafe impl Allocator for KmemCache {
     }
 }
 
-/// An engine of ours, with the locks of the benches.
+/// The engine `hybrid` with a lock that counts.
 type HybridEngine = Hybrid<CountingLock<hybrid::State>, CpuCaches>;
 
-/// An engine of ours, with the locks of the benches.
+/// The engine `seed` with a lock that counts.
 type SeedEngine = Seed<CountingLock<seed::State>>;
 
-/// Makes a `hybrid` without memory.
+/// Creates a `hybrid` without regions, and a second reference to its lock.
 fn new_hybrid() -> Result<(HybridEngine, CountingLock<hybrid::State>)> {
     let state = Counted::init(init_from_constant(|| const { hybrid::State::new() }));
     let (lock, ours) = CountingLock::pair(new_spinlock!(state, "slablab_bench_hybrid"))?;
     Ok((Hybrid::new(lock, CpuCaches::new(CacheSize::FULL)?), ours))
 }
 
-/// Makes a `seed` without memory.
+/// Creates a `seed` without regions, and a second reference to its lock.
 fn new_seed() -> Result<(SeedEngine, CountingLock<seed::State>)> {
     let state = Counted::init(init_from_constant(|| const { seed::State::new() }));
     let (lock, ours) = CountingLock::pair(new_spinlock!(state, "slablab_bench_seed"))?;
     Ok((Seed::new(lock), ours))
 }
 
-/// Returns the bytes that a allocator takes beside its blocks: an engine's state, table and caches, and
-/// what a `kmem_cache` has for each CPU.
+/// Returns the bytes that an allocator takes in addition to its blocks: the state, metadata and CPU
+/// caches of an engine, and the per-CPU slabs of a `kmem_cache`.
 pub(super) fn allocator_bytes(request: &Request) -> usize {
     let pool_bytes = request.pool_bytes;
     match request.kind {
@@ -341,18 +347,17 @@ pub(super) fn allocator_bytes(request: &Request) -> usize {
     }
 }
 
-/// Bytes of a `kmem_cache`, and of what it has for a CPU: its slabs are at most so large
-/// (`slub_max_order` is 3).
+/// The most bytes of a `kmem_cache`, and of the slab that it has for a CPU (`slub_max_order` is 3).
 const CACHE_BYTES: usize = 8 * PAGE_SIZE;
 
-/// An engine, its lock and its memory.
+/// An engine, a second reference to its lock, and its memory.
 ///
 /// # Invariants
 ///
-/// Nobody but `engine` uses the memory of the other fields.
+/// Nobody but `engine` accesses `memory` and `table`.
 #[repr(C)]
 struct EngineWithPool<E, T> {
-    // First, so that the address of one is that of the other.
+    // First, so that the engine has the address of the whole and a call of it computes no offset.
     engine: E,
     lock: CountingLock<T>,
     memory: VmallocMemory,
@@ -360,10 +365,10 @@ struct EngineWithPool<E, T> {
 }
 
 impl<E: Engine, T> EngineWithPool<E, T> {
-    /// Takes the memory for an engine that has none.
+    /// Allocates the memory for an engine that has no regions.
     fn new((engine, lock): (E, CountingLock<T>), bytes: usize) -> Result<Self> {
         let table_bytes = engine.table_bytes(bytes);
-        // INVARIANT: The engine has no memory yet.
+        // INVARIANT: The memory is new, and the engine has no regions yet.
         Ok(Self {
             engine,
             lock,
@@ -372,17 +377,18 @@ impl<E: Engine, T> EngineWithPool<E, T> {
         })
     }
 
-    /// Gives the engine its memory. Called once.
+    /// Adds the memory to the engine as a region. Must be called once.
     fn add_pool(&self) -> Result {
         let (start, bytes) = (self.memory.start(), self.memory.bytes());
-        // SAFETY: Memory and table are nobody else's, by the type invariant, and stay as long as the
-        // engine, whose field is dropped first; the table is zeros, and page-aligned.
+        // SAFETY: `add_region` requires memory and a zeroed table that nobody else uses and that outlive the
+        // engine. By the type invariant nobody else uses them; `engine` is the first field, so it is dropped
+        // before them; `VmallocMemory::zeroed` zeroed the table, and vmalloc memory is page-aligned.
         let added = unsafe { self.engine.add_region(start, bytes, self.table.start()) };
         added.map_err(|_| EINVAL)?;
         Ok(())
     }
 
-    /// Returns the blocks that are out.
+    /// Returns the number of live blocks.
     #[inline(never)]
     fn live_blocks(&self) -> u64 {
         struct Live(u64);
@@ -397,7 +403,7 @@ impl<E: Engine, T> EngineWithPool<E, T> {
         live.0
     }
 
-    /// Checks an engine that has nothing out.
+    /// Checks an engine that should have no live blocks, and returns the broken rule.
     fn verify(&self, check_interrupted: &dyn Fn() -> Result) -> Result<u32> {
         if self.live_blocks() != 0 {
             return Ok(SLABLAB_RULE_LIVE_BLOCKS);
@@ -406,7 +412,7 @@ impl<E: Engine, T> EngineWithPool<E, T> {
         self.walk(check_interrupted)
     }
 
-    /// Walks the engine's records, and returns the broken rule.
+    /// Checks the engine's metadata, and returns the broken rule.
     #[inline(never)]
     fn walk(&self, check_interrupted: &dyn Fn() -> Result) -> Result<u32> {
         let mut walk = Walk::new();
@@ -421,8 +427,8 @@ impl<E: Engine, T> EngineWithPool<E, T> {
     }
 }
 
-/// Declares subjects that are engines: their locks, and the functions by which they are called,
-/// which are called or compiled into the loop.
+/// Implements [`Allocator`] for engines. Each entry names the functions that allocate and free, and
+/// whether these are called or inlined into the loop.
 macro_rules! engines {
     ($(
         $(#[$doc:meta])*
@@ -432,7 +438,7 @@ macro_rules! engines {
         pub(super) struct $name(EngineWithPool<$engine, $state>);
 
         impl $name {
-            /// Makes the engine with a pool of `bytes` bytes.
+            /// Creates the engine with a pool of `bytes` bytes.
             ///
             /// # Errors
             ///
@@ -445,7 +451,8 @@ macro_rules! engines {
             }
         }
 
-        // SAFETY: By the contract of `Engine`, whose `usable` is at least the size.
+        // SAFETY: By the contract of `Engine` a block is aligned and valid until it is released, and the
+        // usable size of a layout is at least its size.
         unsafe impl Allocator for $name {
             type Block = NonNull<u8>;
 
@@ -456,7 +463,8 @@ macro_rules! engines {
 
             #[$inline]
             unsafe fn release(&self, block: NonNull<u8>, layout: Layout) -> bool {
-                // SAFETY: By this function's contract, which is the engine's.
+                // SAFETY: The engine requires that the block is live, that it was allocated for this layout and that
+                // nobody uses it. This function's contract promises all three.
                 unsafe { $release(&self.0.engine, block, layout) }.is_ok()
             }
 
@@ -479,25 +487,25 @@ engines! {
     /// The engine `hybrid`, called.
     [inline(never)] HybridCalled: HybridEngine, hybrid::State = new_hybrid,
         HybridEngine::alloc, HybridEngine::free;
-    /// The engine `hybrid`, compiled into the loop.
+    /// The engine `hybrid`, inlined into the loop.
     [inline(always)] HybridInlined: HybridEngine, hybrid::State = new_hybrid,
         HybridEngine::alloc, HybridEngine::free;
     /// The engine `seed`, called.
     [inline(never)] SeedCalled: SeedEngine, seed::State = new_seed, seed_allocate, seed_release;
 }
 
-/// Asks `seed`.
+/// Allocates a block from `seed`.
 #[inline(always)]
 fn seed_allocate(engine: &SeedEngine, layout: Layout) -> Option<NonNull<u8>> {
     let block = engine.allocate(layout, &mut Cost::default());
     Some(block.ok()?.start)
 }
 
-/// Gives back to `seed`.
+/// Frees a block of `seed`.
 ///
 /// # Safety
 ///
-/// As for [`Engine::release`].
+/// The engine allocated the block for this layout, the block is live, and nobody uses its memory.
 #[inline(always)]
 unsafe fn seed_release(
     engine: &SeedEngine,
@@ -508,6 +516,6 @@ unsafe fn seed_release(
         start,
         offset: None,
     };
-    // SAFETY: By this function's contract.
+    // SAFETY: By this function's contract, whose three clauses are those of `Engine::release`.
     unsafe { engine.release(block, layout, &mut Cost::default()) }
 }

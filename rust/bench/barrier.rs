@@ -1,10 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Threads that measure together.
+//! A barrier for threads that measure together.
+//!
+//! Every thread that has joined calls the same sequence of waits:
+//!
+//! ```text
+//! join → wait_first → (wait | start … stop)* → finish
+//! ```
+//!
+//! A participant that is dropped before [`Participant::finish`] makes the waits of all others fail with
+//! [`ECANCELED`], so that no thread waits for one that has failed.
 
-// Lock order: `Bench::pending` (a mutex), then `Barrier::state` (a mutex), then nothing. VmallocMemory is
-// allocated and user memory touched under neither. Waiting is interruptible, and who leaves before the
-// end tells the others.
+// Lock order: `Bench::pending` (a mutex), then `Barrier::state` (a mutex), then nothing. No memory is
+// allocated and no user memory is touched under either. All waits are interruptible.
 
 use core::cell::Cell;
 
@@ -33,21 +41,21 @@ use kernel::{
 
 use super::request::ROUND;
 
-/// How long a thread waits for the first barrier.
+/// The longest time that a thread waits for the others to join.
 const BARRIER_TIMEOUT_MS: u32 = 10_000;
 
-/// What threads have in shared.
+/// The state under the lock.
 struct State {
-    /// Threads that have a participant.
+    /// Threads that have joined.
     joined: u32,
-    /// Threads that wait for the others.
+    /// Threads that have arrived in this generation.
     waiting: u32,
-    /// Times that all have met.
+    /// Counts how often all threads have passed the barrier.
     generation: u32,
     span: Span,
 }
 
-/// What all threads have measured together.
+/// The time span in which the threads measured, and the sum of their operations.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Span {
     begin_ns: u64,
@@ -55,11 +63,11 @@ pub(super) struct Span {
     operations: u64,
 }
 
-/// A place where threads wait for each other.
+/// A reusable barrier of a fixed number of threads.
 #[pin_data]
 pub(super) struct Barrier {
     threads: u32,
-    /// What times are counted from.
+    /// The origin of all time stamps.
     origin: Instant<Monotonic>,
     abandoned: Atomic<bool>,
     ready: Atomic<u32>,
@@ -69,8 +77,7 @@ pub(super) struct Barrier {
     released: CondVar,
 }
 
-/// A thread's part in a barrier. Who drops it before [`Participant::leave`] has failed, and so have the
-/// others then.
+/// A thread that has joined a barrier.
 pub(super) struct Participant<'a> {
     barrier: &'a Barrier,
     number: u32,
@@ -78,19 +85,19 @@ pub(super) struct Participant<'a> {
 }
 
 impl Span {
-    /// Returns its length.
+    /// Returns the length of the span in nanoseconds.
     pub(super) fn ns(&self) -> u64 {
         self.end_ns.saturating_sub(self.begin_ns)
     }
 
-    /// Returns the operations of all threads.
+    /// Returns the operations of all threads together.
     pub(super) fn operations(&self) -> u64 {
         self.operations
     }
 }
 
 impl Barrier {
-    /// Makes a barrier of `threads` threads.
+    /// Creates a barrier of `threads` threads.
     pub(super) fn new(threads: u32) -> impl PinInit<Self> {
         pin_init!(Self {
             threads,
@@ -110,7 +117,7 @@ impl Barrier {
         })
     }
 
-    /// Counts one thread more, and returns the number of its participant and whether it was the last one.
+    /// Joins; returns the thread's number and whether all threads have joined.
     pub(super) fn join(&self) -> (u32, bool) {
         let mut state = self.state.lock();
         let number = state.joined;
@@ -120,7 +127,7 @@ impl Barrier {
 }
 
 impl<'a> Participant<'a> {
-    /// Returns the participant with a number that [`Barrier::sit`] gave to the caller.
+    /// Returns the participant of the thread to which [`Barrier::join`] returned `number`.
     pub(super) fn new(barrier: &'a Barrier, number: u32) -> Self {
         Self {
             barrier,
@@ -131,16 +138,16 @@ impl<'a> Participant<'a> {
 }
 
 impl Participant<'_> {
-    /// Returns the participant's number, from 0.
+    /// Returns the thread's number, from 0.
     pub(super) fn number(&self) -> u32 {
         self.number
     }
 
-    /// Lets signals in, and those in who cannot go on.
+    /// Returns an error if the measurement must end early.
     ///
     /// # Errors
     ///
-    /// [`EINTR`], [`ECANCELED`].
+    /// [`EINTR`] for a pending signal, [`ECANCELED`] when another participant has failed.
     pub(super) fn check_interrupted(&self) -> Result {
         if self.barrier.abandoned.load(Relaxed) {
             Err(ECANCELED)
@@ -151,30 +158,32 @@ impl Participant<'_> {
         }
     }
 
-    /// Waits until all threads are there, but not for ever.
+    /// Waits until all threads have joined, at most [`BARRIER_TIMEOUT_MS`].
     ///
     /// # Errors
     ///
-    /// [`ETIMEDOUT`], and as for [`Participant::meet`].
+    /// [`ETIMEDOUT`], [`EINTR`] for a signal, [`ECANCELED`] when another participant has failed.
     pub(super) fn wait_first(&self) -> Result {
         self.arrive(Some(msecs_to_jiffies(BARRIER_TIMEOUT_MS)), |_| {})
     }
 
-    /// Waits until all threads have come so far.
+    /// Waits until all threads have arrived.
     ///
     /// # Errors
     ///
-    /// [`EINTR`], [`ECANCELED`] when one of them failed.
+    /// [`EINTR`] for a signal, [`ECANCELED`] when another participant has failed.
     pub(super) fn wait(&self) -> Result {
         self.arrive(None, |_| {})
     }
 
-    /// Waits until all threads have come so far, goes on at the same moment as they, and returns
-    /// when that is, for [`Participant::finish`]. Once in a barrier.
+    /// Waits until all threads have arrived, and returns the time for [`Participant::stop`]. Must be
+    /// called at most once per thread.
+    ///
+    /// The threads spin at the end of the wait, because the wake-ups from a sleep are too far apart.
     ///
     /// # Errors
     ///
-    /// As for [`Participant::meet`].
+    /// [`EINTR`] for a signal, [`ECANCELED`] when another participant has failed.
     pub(super) fn start(&self) -> Result<u64> {
         self.wait()?;
         let ready = &self.barrier.ready;
@@ -190,16 +199,17 @@ impl Participant<'_> {
         Ok(self.now_ns())
     }
 
-    /// Returns the nanoseconds since the barrier was made.
+    /// Returns the nanoseconds since the barrier was created.
     fn now_ns(&self) -> u64 {
         self.barrier.origin.elapsed().as_nanos().unsigned_abs()
     }
 
-    /// Says how much was measured since `begin_ns`, and returns what all threads have once all have.
+    /// Adds `operations` operations since `begin_ns` to the span, waits for the other threads to do the
+    /// same, and returns the span of all.
     ///
     /// # Errors
     ///
-    /// As for [`Participant::meet`].
+    /// [`EINTR`] for a signal, [`ECANCELED`] when another participant has failed.
     pub(super) fn stop(&self, begin_ns: u64, operations: u64) -> Result<Span> {
         let end_ns = self.now_ns();
         self.arrive(None, |span| {
@@ -210,12 +220,12 @@ impl Participant<'_> {
         Ok(self.barrier.state.lock().span)
     }
 
-    /// Leaves without harm to the others.
+    /// Ends the participation without making the waits of others fail.
     pub(super) fn finish(self) {
         self.finished.set(true);
     }
 
-    /// Adds to the span and waits for the others.
+    /// Updates the span and waits for the other threads.
     fn arrive(&self, timeout: Option<Jiffies>, add: impl FnOnce(&mut Span)) -> Result {
         let barrier = self.barrier;
         let mut state = barrier.state.lock();
@@ -255,7 +265,7 @@ impl Drop for Participant<'_> {
     fn drop(&mut self) {
         if !self.finished.get() {
             self.barrier.abandoned.store(true, Relaxed);
-            // Under the lock, so that nobody is between looking and waiting.
+            // Under the lock, so that no thread is between its test of `abandoned` and its sleep.
             let state = self.barrier.state.lock();
             self.barrier.released.notify_all();
             drop(state);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A allocator, and what threads that measure it together hand each other.
+//! An allocator, and the buffers by which one thread hands blocks to another.
 
 use kernel::{
     new_spinlock,
@@ -17,20 +17,20 @@ use super::{
 };
 use crate::lock::BoxedSpinLock;
 
-// Lock order: a buffer's spinlock, then nothing; a buffer is only moved under it.
+// Lock order: a buffer's spinlock, then nothing. Only a move of the buffer happens under the lock.
 
-/// Shelves of a context: one is filled while the other is emptied.
+/// Buffers of a context: one thread fills one while the other thread empties the other.
 const BUFFERS: usize = 2;
 
-/// A allocator, and buffers of its blocks.
+/// An allocator, and buffers of its blocks.
 pub(super) struct BenchContext<A: Allocator> {
-    /// In a place of its own: an engine is too large to be moved about on the stack.
+    /// Boxed, because an engine is too large for the stack.
     allocator: KBox<A>,
     buffers: [BoxedSpinLock<Option<HandoverBuffer<A::Block>>>; BUFFERS],
 }
 
 impl<A: Allocator> BenchContext<A> {
-    /// Makes a context with `slots` slots on each buffer.
+    /// Creates a context whose buffers have `slots` slots each.
     ///
     /// # Errors
     ///
@@ -49,13 +49,14 @@ impl<A: Allocator> BenchContext<A> {
         &self.allocator
     }
 
-    /// Takes the slots from a buffer, if they are there. Rounds take turns.
+    /// Takes the buffer of a round out of the context, unless a thread has it. Rounds alternate between
+    /// the buffers.
     pub(super) fn take_buffer(&self, round: usize) -> Option<Slots<'_, A>> {
         let buffer = self.buffers[round % BUFFERS].with(Option::take)?;
         Some(Slots::from_buffer(&self.allocator, buffer))
     }
 
-    /// Puts slots back where they were taken from.
+    /// Puts the buffer of a round back.
     pub(super) fn put_buffer(&self, round: usize, buffer: HandoverBuffer<A::Block>) {
         self.buffers[round % BUFFERS].with(|place| *place = Some(buffer));
     }
@@ -64,7 +65,7 @@ impl<A: Allocator> BenchContext<A> {
 impl<A: Allocator> Drop for BenchContext<A> {
     fn drop(&mut self) {
         for round in 0..BUFFERS {
-            // What a thread that failed has left there is freed with the slots.
+            // Frees the blocks that a thread left in the buffer when it failed.
             drop(self.take_buffer(round));
         }
     }

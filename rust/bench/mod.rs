@@ -1,21 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! SLABLAB_BENCH: allocators, measured by a loop in the kernel.
+//! SLABLAB_BENCH: measures allocators with a loop in the kernel.
 //!
 //! From the outside in:
 //!
-//! - this file: what a file has of a bench, and how a call becomes one;
-//! - [`request`]: what a program asks for, once it was found to make sense;
-//! - [`barrier`]: threads that measure together, and wait for each other;
-//! - [`patterns`]: the loops; [`timer`] takes their times, [`random`] decides what they do;
-//! - [`slots`]: places for blocks, from which they are freed whatever happens;
-//! - [`context`]: a allocator, and what threads hand each other;
-//! - [`allocator`]: the allocators, each made for the call; [`lock`] counts.
+//! - this file: the bench of an open file, and the threads that measure together in it;
+//! - [`request`]: the validated parameters of a bench;
+//! - [`barrier`]: lets threads begin and end a measurement together;
+//! - [`patterns`]: the measured loops; [`timer`] records their times, [`random`] is the generator;
+//! - [`slots`]: owns the blocks of a loop and frees them when it is dropped;
+//! - [`context`]: an allocator, and the buffers by which one thread hands blocks to another;
+//! - [`allocator`]: the allocators, each created for one call; [`lock`] counts lock acquisitions.
 //!
-//! A bench is also a test: each loop runs once with its blocks written at both ends and looked at
-//! before they are freed, and at the end all is freed and the engine's records are walked.
+//! A bench is also a test. Each loop runs once with checks: the loop writes a token at both ends of a
+//! block and compares the token before it frees the block. At the end all blocks are freed and the
+//! engine checks its metadata.
 
-// The lock order is told in barrier.rs and context.rs.
+// barrier.rs and context.rs state the lock order.
 
 mod allocator;
 #[forbid(unsafe_code)]
@@ -77,27 +78,27 @@ use request::{
 use slots::SLOT_BYTES;
 use timer::Timer;
 
-/// What an open file has of a bench: where its threads find each other.
+/// The bench of an open file: the place where threads with the same request find each other.
 #[pin_data]
 pub(crate) struct Bench {
     #[pin]
     pending: Mutex<PendingRun>,
-    /// Says that an run was made, or could not be.
+    /// Signals that a run was created, or that its creation failed.
     #[pin]
     prepared: CondVar,
 }
 
-/// How far threads have come that are to measure together.
+/// The run that other threads can join.
 enum PendingRun {
-    /// Nobody is there.
+    /// There is no run.
     None,
-    /// The first thread makes an run for this request, without the lock.
+    /// The first thread creates a run for this request, without holding the lock.
     Preparing(Request),
     /// The run waits for more threads.
     Waiting(Arc<BenchRun>),
 }
 
-/// A allocator of any kind.
+/// The context of an allocator of any kind.
 enum AnyContext {
     Baseline(BenchContext<Baseline>),
     Hybrid(BenchContext<HybridCalled>),
@@ -107,7 +108,7 @@ enum AnyContext {
     KmemCache(BenchContext<KmemCache>),
 }
 
-/// Does something with the context, of whatever kind it is.
+/// Evaluates an expression with the context, of whatever kind the allocator is.
 macro_rules! with_context {
     ($any:expr, $context:ident => $do:expr) => {
         match $any {
@@ -121,23 +122,23 @@ macro_rules! with_context {
     };
 }
 
-/// What the threads of a bench have in shared.
+/// The state that all threads of a bench share.
 #[pin_data]
 struct BenchRun {
     request: Request,
     context: AnyContext,
     #[pin]
     barrier: Barrier,
-    /// One after the other looks at the engine: its figures are exact when nobody else is at it, not
-    /// even to have it give back what it keeps.
+    /// Held while one thread verifies the engine: its figures are exact only if no other thread uses
+    /// the engine, not even to shrink it.
     #[pin]
     verifying: Mutex<()>,
-    /// Dropped last: what is counted is never less than what is there.
+    // Dropped last: the budget never counts less memory than the run has.
     _lease: Lease,
 }
 
 impl Bench {
-    /// Makes what a new file has.
+    /// Creates the bench of a new file.
     pub(crate) fn new() -> impl PinInit<Self> {
         pin_init!(Self {
             pending <- new_mutex!(PendingRun::None, "slablab_bench"),
@@ -145,11 +146,11 @@ impl Bench {
         })
     }
 
-    /// Serves SLABLAB_BENCH, and charges what it takes to `budget`.
+    /// Implements SLABLAB_BENCH, and charges the memory of the run to `budget`.
     ///
     /// # Errors
     ///
-    /// As `slablab.h` says.
+    /// [`EPERM`] without CAP_SYS_ADMIN; `slablab.h` lists the others.
     pub(crate) fn run(
         &self,
         budget: &Arc<Budget>,
@@ -172,7 +173,7 @@ impl Bench {
         arg.reply(&reply)
     }
 
-    /// Returns the run that waits for this request, or a new one, and the number of a participant.
+    /// Joins the run that waits for this request, or creates one; returns the thread's number, too.
     fn join(&self, request: &Request, budget: &Arc<Budget>) -> Result<(Arc<BenchRun>, u32)> {
         if request.threads == 1 {
             return Ok((BenchRun::new(request, budget)?, 0));
@@ -185,7 +186,7 @@ impl Bench {
                     let run = run.clone();
                     let (number, is_last) = run.barrier.join();
                     if is_last {
-                        // The caller has another reference: nothing is freed under the lock.
+                        // The caller holds another reference, so nothing is freed under the lock.
                         *pending = PendingRun::None;
                     }
                     return Ok((run, number));
@@ -208,26 +209,26 @@ impl Bench {
             Err(_) => PendingRun::None,
         };
         drop(pending);
-        // Where there is none, one of those who wait tries next.
+        // If the creation failed, one of the waiting threads tries next.
         self.prepared.notify_all();
         Ok((made?, participant))
     }
 
-    /// Has nobody join an run any more.
+    /// Ends the wait for more threads: no thread can join `run` afterwards.
     fn cancel_pending(&self, run: &Arc<BenchRun>) {
         let mut pending = self.pending.lock();
         let is_waiting = matches!(&*pending, PendingRun::Waiting(other) if Arc::ptr_eq(other, run));
         if is_waiting {
-            // The caller has another reference: nothing is freed under the lock.
+            // The caller holds another reference, so nothing is freed under the lock.
             *pending = PendingRun::None;
         }
     }
 }
 
 impl BenchRun {
-    /// Makes what a request needs.
+    /// Allocates everything that a request needs.
     fn new(request: &Request, budget: &Arc<Budget>) -> Result<Arc<Self>> {
-        // Each thread has slots or a buffer, and samples.
+        // Each thread has slots or a handover buffer, and samples.
         let slots = kmalloc_bytes(request.slots * SLOT_BYTES);
         let samples = kmalloc_bytes(request.samples() * size_of::<u32>());
         let records = (slots + samples) * request.threads as usize;
@@ -247,7 +248,7 @@ impl BenchRun {
         )
     }
 
-    /// Measures, and returns the reply to `bench`.
+    /// Runs the measurement and returns the reply to `bench`.
     fn measure(
         &self,
         participant: &Participant<'_>,
@@ -285,11 +286,11 @@ impl BenchRun {
         })
     }
 
-    /// Checks the engine's records, of which nothing is out; returns the broken rule.
+    /// Checks the engine's metadata when no block is live; returns the broken rule.
     fn verify(&self, participant: &Participant<'_>) -> Result<u32> {
         use allocator::Allocator as _;
 
-        // Nobody has anything out once all have come here.
+        // No thread has a live block once all threads have passed this barrier.
         participant.wait()?;
         let verifying = self.verifying.lock();
         let rule = with_context!(&self.context, context => {
@@ -301,13 +302,13 @@ impl BenchRun {
     }
 }
 
-/// Puts a allocator into a place of its own.
+/// Boxes an allocator.
 fn boxed<A>(allocator: A) -> Result<KBox<A>> {
     Ok(KBox::new(allocator, GFP_KERNEL_ACCOUNT)?)
 }
 
 impl AnyContext {
-    /// Makes the allocator of a request: the only place that makes any.
+    /// Creates the allocator of a request. No other function creates allocators.
     fn new(request: &Request) -> Result<Self> {
         let buffer = match request.pattern {
             Pattern::Handover => request.slots,
@@ -331,7 +332,7 @@ impl AnyContext {
         })
     }
 
-    /// Runs the loops.
+    /// Runs the pattern of the request.
     fn run(
         &self,
         request: &Request,

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What is done with a allocator.
+//! The measured loops.
 //!
-//! A pattern is a loop of steps, in rounds: between rounds nothing is measured, and there signals
-//! get in. It runs twice, first checked and then measured, from the same beginning.
+//! A pattern is a loop of steps, which is divided into rounds. The time between rounds is not measured;
+//! signals are checked there. A pattern runs twice from the same initial state: first with checks, then
+//! measured.
 
 use core::alloc::Layout;
 
@@ -30,11 +31,11 @@ use super::{
     timer::Timer, //
 };
 
-/// Blocks that are allocated or freed between two looks for signals where nothing is measured: a
-/// single one can take long.
+/// Blocks that are allocated or freed between two checks for signals outside of the measurement. One
+/// allocation or free can take long.
 const PART: usize = 64;
 
-/// What a bench has found, but for the times of samples.
+/// The result of a bench, except for the times of its samples.
 pub(super) struct PassResult {
     pub(super) counts: SlotCounts,
     pub(super) span: Span,
@@ -43,13 +44,14 @@ pub(super) struct PassResult {
 
 /// A loop over slots.
 trait Loop<A: Allocator> {
-    /// Steps of a full round.
+    /// Returns the steps of a full round.
     fn round(&self, slots: &Slots<'_, A>) -> usize {
         let _ = slots;
         ROUND
     }
 
-    /// Fills slots before the first round: is called for each, and once more for each.
+    /// Prepares the slots before the first round. Called in two passes over all slots; `again` is true in
+    /// the second pass.
     fn prefill<const CHECKED: bool>(
         &mut self,
         slots: &mut Slots<'_, A>,
@@ -59,20 +61,20 @@ trait Loop<A: Allocator> {
         let _ = (slots, index, again);
     }
 
-    /// Decides what the next round will be.
+    /// Decides what the steps of the next round do, outside of the measurement.
     fn prepare_round(&mut self, slots: &Slots<'_, A>) {
         let _ = slots;
     }
 
-    /// Does a step of a round.
+    /// Performs one step of a round.
     fn step<const CHECKED: bool>(&mut self, slots: &mut Slots<'_, A>, index: usize);
 }
 
-/// Runs a bench, checked and then measured.
+/// Runs a bench, first checked and then measured.
 ///
 /// # Errors
 ///
-/// [`EINTR`], [`ECANCELED`], [`ENOMEM`].
+/// [`EINTR`] for a signal, [`ECANCELED`] when another participant has failed, [`ENOMEM`].
 pub(super) fn run<A: Allocator>(
     context: &BenchContext<A>,
     request: &Request,
@@ -94,14 +96,14 @@ pub(super) fn run<A: Allocator>(
     })
 }
 
-/// What a pass is made with.
+/// The parameters of a run of a pattern.
 struct PatternRun<'a, A: Allocator> {
     context: &'a BenchContext<A>,
     request: &'a Request,
     participant: &'a Participant<'a>,
 }
 
-/// What all threads together did in a pass, where it was measured.
+/// The result of all threads together; zeros for a checked run.
 #[derive(Default)]
 struct SharedResult {
     span: Span,
@@ -143,12 +145,12 @@ impl<A: Allocator> PatternRun<'_, A> {
         }
     }
 
-    /// Returns this thread's numbers.
+    /// Returns the random numbers of this thread.
     fn random(&self) -> Random {
         Random::new(self.request.seed, self.participant.number())
     }
 
-    /// Does `work` between the moments at which all threads begin and end.
+    /// Runs `work` between a common start and a common end of all threads.
     fn run_together<const CHECKED: bool>(
         &self,
         work: impl FnOnce() -> Result,
@@ -165,12 +167,12 @@ impl<A: Allocator> PatternRun<'_, A> {
         let operations = self.request.operations() as u64;
         let span = self.participant.stop(begin_ns, operations)?;
         let acquisitions = self.context.allocator().acquisitions() - before;
-        // Nobody goes on before all have looked.
+        // No thread continues before all have read the counter.
         self.participant.wait()?;
         Ok(SharedResult { span, acquisitions })
     }
 
-    /// Runs a loop.
+    /// Runs a loop over slots of this thread.
     fn run_loop<const CHECKED: bool>(
         &self,
         mut pattern: impl Loop<A>,
@@ -210,7 +212,7 @@ impl<A: Allocator> PatternRun<'_, A> {
         Ok((slots.counts, shared))
     }
 
-    /// Allocates batches that the other thread frees, or the other way round.
+    /// Runs the pattern `handover`: one thread allocates batches of blocks, the other frees them.
     fn hand_over<const CHECKED: bool>(
         &self,
         timer: &mut Timer,
@@ -240,7 +242,7 @@ impl<A: Allocator> PatternRun<'_, A> {
             self.context.put_buffer(round, buffer);
         };
         let shared = self.run_together::<CHECKED>(|| {
-            // In each turn one fills what the other has emptied in the one before.
+            // The second thread frees in each turn the batch that the first allocated one turn earlier.
             for turn in 0..=rounds {
                 self.participant.check_interrupted()?;
                 if allocates && turn < rounds {
@@ -256,7 +258,7 @@ impl<A: Allocator> PatternRun<'_, A> {
     }
 }
 
-/// Allocates a block and frees it, while others are out.
+/// Allocates a block and frees it at once, while the blocks in the slots stay live.
 struct AllocFreePair(Layout);
 
 impl<A: Allocator> Loop<A> for AllocFreePair {
@@ -277,7 +279,7 @@ impl<A: Allocator> Loop<A> for AllocFreePair {
     }
 }
 
-/// Fills all slots and empties them, backwards or in the same order.
+/// Fills all slots, then empties them in the opposite order (`BACKWARDS`) or in the same order.
 struct Batches<const BACKWARDS: bool>(Layout);
 
 impl<A: Allocator, const BACKWARDS: bool> Loop<A> for Batches<BACKWARDS> {
@@ -298,16 +300,16 @@ impl<A: Allocator, const BACKWARDS: bool> Loop<A> for Batches<BACKWARDS> {
     }
 }
 
-/// Puts blocks of random sizes in place of others.
+/// Frees the block in a random slot and allocates one of random size.
 struct RandomReplace {
     random: Random,
     sizes: (u64, u64),
-    /// The slots of a round, and what comes into them.
+    /// The slot and the new layout of each step of a round.
     steps: KVec<(u32, Layout)>,
 }
 
 impl RandomReplace {
-    /// Returns the layout of a block of random size.
+    /// Returns a layout of random size.
     fn layout(&mut self) -> Option<Layout> {
         layout(self.random.doubling(self.sizes.0, self.sizes.1)).ok()
     }
@@ -343,11 +345,11 @@ impl<A: Allocator> Loop<A> for RandomReplace {
     }
 }
 
-/// Frees what is in a slot, or fills it.
+/// Frees the block in a random slot, or allocates one if the slot is empty.
 struct RandomToggle {
     random: Random,
     layout: Layout,
-    /// The slots of a round.
+    /// The slot of each step of a round.
     steps: KVec<u32>,
 }
 
@@ -358,7 +360,7 @@ impl<A: Allocator> Loop<A> for RandomToggle {
         index: usize,
         again: bool,
     ) {
-        // What is free is scattered from the beginning.
+        // Half of the slots are emptied at random, so that free blocks are scattered from the beginning.
         if !again {
             slots.fill::<CHECKED>(index, self.layout);
         } else if self.random.below(2) == 0 {
@@ -384,10 +386,11 @@ impl<A: Allocator> Loop<A> for RandomToggle {
     }
 }
 
-/// Frees, one after the other, the blocks that are left when every other one was freed.
+/// Frees the blocks at odd slots one by one, after those at even slots were freed: each free can
+/// coalesce with both neighbours.
 struct Fragments {
     layout: Layout,
-    /// The pairs of slots that were emptied.
+    /// Pairs of slots that are empty.
     next: usize,
 }
 
@@ -412,7 +415,7 @@ impl<A: Allocator> Loop<A> for Fragments {
     }
 }
 
-/// Returns the indexes below `len`, and then once more.
+/// Returns the indexes below `len` twice; the flag is true the second time.
 fn each_index_twice(len: usize) -> impl Iterator<Item = (usize, bool)> {
     [false, true]
         .into_iter()

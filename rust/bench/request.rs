@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a program asks to have measured, once it was found to make sense.
+//! The validated parameters of a bench.
 
 use core::alloc::Layout;
 
@@ -14,13 +14,13 @@ use crate::{
     uapi::*,
 };
 
-/// The alignment of all blocks, which every allocator has without being asked.
+/// The alignment of all blocks: the least alignment that every allocator guarantees.
 const ALIGN: usize = 8;
 
-/// Operations between two looks for signals.
+/// Operations between two checks for signals.
 pub(super) const ROUND: usize = SLABLAB_BENCH_ROUND as usize;
 
-/// What is measured.
+/// The measured allocator.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum AllocatorKind {
     Baseline,
@@ -31,7 +31,7 @@ pub(super) enum AllocatorKind {
     KmemCache,
 }
 
-/// What is done with it.
+/// The measured loop.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Pattern {
     Pair,
@@ -43,11 +43,11 @@ pub(super) enum Pattern {
     Handover,
 }
 
-/// What a program asks for.
+/// The parameters of a bench.
 ///
 /// # Invariants
 ///
-/// The fields are what `struct slablab_bench` says of them: in their ranges, and for each other.
+/// The fields satisfy what `slablab.h` requires of `struct slablab_bench`, each and in combination.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Request {
     pub(super) kind: AllocatorKind,
@@ -70,12 +70,12 @@ impl Pattern {
 }
 
 impl Request {
-    /// Reads what a program sent.
+    /// Validates a request.
     ///
     /// # Errors
     ///
-    /// [`EINVAL`] for what is out of range or does not go together, [`ENOSPC`] for blocks that may
-    /// not fit, [`EOPNOTSUPP`] for what the allocator cannot do.
+    /// [`EINVAL`] for a value out of range or an impossible combination, [`ENOSPC`] when the blocks may
+    /// not fit into the pool, [`EOPNOTSUPP`] for a pattern that the allocator does not support.
     pub(super) fn new(bench: &slablab_bench) -> Result<Self> {
         let kind = match bench.subject {
             SLABLAB_BENCH_NOTHING => AllocatorKind::Baseline,
@@ -128,7 +128,7 @@ impl Request {
         if !sound {
             return Err(EINVAL);
         }
-        // INVARIANT: Compared just above.
+        // INVARIANT: The conditions of `sound` are those of `slablab.h`.
         let request = Self {
             kind,
             pattern,
@@ -145,7 +145,8 @@ impl Request {
             return Err(EINVAL);
         }
         let block_bytes = request.layout.size().next_power_of_two();
-        // A pair has a block besides; threads that hand over have two batches between them.
+        // The pattern `pair` has one block in addition to the slots. Two threads that hand over have two
+        // batches together.
         if (request.slots + 1) * block_bytes * request.threads as usize > pool_bytes {
             return Err(ENOSPC);
         }
@@ -164,7 +165,7 @@ impl Request {
         }
     }
 
-    /// Returns the operations that are measured.
+    /// Returns the number of measured operations.
     pub(super) fn operations(&self) -> usize {
         if self.per_op && !self.pattern.is_batch() {
             self.count
@@ -173,8 +174,8 @@ impl Request {
         }
     }
 
-    /// Returns the steps of a thread's loop: calls of the allocator in batches that it fills and
-    /// empties itself, else operations.
+    /// Returns the steps of a thread's loop. A step is one call of the allocator in `lifo` and `fifo`, else
+    /// an operation.
     pub(super) fn steps(&self) -> usize {
         match self.pattern {
             Pattern::Lifo | Pattern::Fifo => 2 * self.operations(),
@@ -187,7 +188,7 @@ impl Request {
         if self.per_op { 1 } else { self.round() }
     }
 
-    /// Returns the samples that there will be.
+    /// Returns the number of samples.
     pub(super) fn samples(&self) -> usize {
         if self.per_op {
             self.steps()
@@ -201,7 +202,7 @@ impl Request {
 ///
 /// # Errors
 ///
-/// [`EINVAL`] when there are not so many addresses.
+/// [`EINVAL`] when the size exceeds the address space.
 pub(super) fn layout(size: u64) -> Result<Layout> {
     let size = usize::try_from(size).map_err(|_| EINVAL)?;
     Layout::from_size_align(size, ALIGN).map_err(|_| EINVAL)
