@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Structures on their way between a program and the kernel.
+//! The arguments of ioctls.
 //!
-//! An [`IoctlArg`] is the argument of one call: it is read once, whole, and the reply is written
-//! over it. Its length is the program's to choose, within the rules at the head of `slablab.h`.
+//! An [`IoctlArg`] is the argument of one call. It is read once and whole, and the reply is written
+//! over it. The program chooses its length, within the rules at the head of `slablab.h`.
 
 use core::ptr;
 
@@ -19,10 +19,10 @@ use kernel::{
 
 use crate::uapi::Argument;
 
-/// Bytes of a longer argument's tail that are looked at together.
+/// Bytes of a longer argument's tail that are read at once.
 const TAIL_CHUNK: usize = 64;
 
-/// The place in the program where a reply goes.
+/// The argument of an ioctl in the program's memory, which the reply overwrites.
 pub(crate) struct IoctlArg {
     address: usize,
     bytes: usize,
@@ -33,19 +33,19 @@ impl IoctlArg {
     ///
     /// # Errors
     ///
-    /// [`EINVAL`] when it is shorter than the structure's first version, [`E2BIG`] when it is
-    /// longer than the structure and does not end in zeros, [`EFAULT`].
+    /// [`EINVAL`] when the argument is shorter than the first version of the structure, [`E2BIG`] when
+    /// it is longer than the structure and does not end in zeros, [`EFAULT`].
     pub(crate) fn read<T: Argument>(address: usize, bytes: usize) -> Result<(T, Self)> {
         let mut value = T::default();
         let arg = Self::read_into(&mut value, address, bytes)?;
         Ok((value, arg))
     }
 
-    /// Reads what the argument tells over `value`, which is all zeros.
+    /// Reads the argument into `value`, which must be all zeros: a shorter argument leaves the rest.
     ///
     /// # Errors
     ///
-    /// As for [`IoctlArg::read`].
+    /// The errors of [`IoctlArg::read`].
     #[inline]
     pub(crate) fn read_into<T: Argument>(
         value: &mut T,
@@ -54,10 +54,11 @@ impl IoctlArg {
     ) -> Result<Self> {
         let arg = Self { address, bytes };
         if bytes == size_of::<T>() {
-            // What `UserSliceReader::read` does, but in place and of a size that the compiler
-            // knows, so that the kernel need not look where the copy ends.
+            // Like `UserSliceReader::read`, but in place and of a constant size, for which the kernel
+            // needs no check of the copy's bounds.
             //
-            // SAFETY: `value` is valid for writes of as many bytes, and a `T` whatever they are.
+            // SAFETY: `value` is valid for writes of `bytes` bytes, which is the size of `T`, and any bytes
+            // are a valid `T` (`FromBytes`).
             let left = unsafe {
                 bindings::_copy_from_user(
                     ptr::from_mut(value).cast(),
@@ -77,7 +78,7 @@ impl IoctlArg {
         Ok(arg)
     }
 
-    /// Writes the reply, or as much of it as the program knows.
+    /// Writes the reply: as many bytes of it as the program's argument has.
     ///
     /// # Errors
     ///
@@ -86,9 +87,10 @@ impl IoctlArg {
     pub(crate) fn reply<T: Argument>(self, value: &T) -> Result {
         if self.bytes == size_of::<T>() {
             const { assert!(T::OUTPUT_START < size_of::<T>()) };
-            // As in `begin_into`.
+            // Like `UserSliceWriter::write`, but of a constant size, as in `read_into`.
             //
-            // SAFETY: There are so many bytes of `value` from there on.
+            // SAFETY: `value` has `size_of::<T>() - OUTPUT_START` bytes from `OUTPUT_START` on, which are
+            // initialised (`AsBytes`).
             let left = unsafe {
                 bindings::_copy_to_user(
                     UserPtr::from_addr(self.address.wrapping_add(T::OUTPUT_START)).as_mut_ptr(),
@@ -101,7 +103,7 @@ impl IoctlArg {
         self.write_early(value)
     }
 
-    /// Writes a reply that is not the last one.
+    /// Writes a preliminary reply, before an action that cannot be undone; a second reply may follow.
     ///
     /// # Errors
     ///
@@ -116,7 +118,7 @@ impl IoctlArg {
     }
 }
 
-/// Reads the rest, which must be zeros.
+/// Reads the rest of an argument, which must be zeros.
 #[cold]
 fn ensure_zeros(mut reader: UserSliceReader) -> Result {
     let mut chunk = [0; TAIL_CHUNK];

@@ -2,14 +2,13 @@
 
 //! `/dev/slablab`.
 //!
-//! An ioctl has a method, in the file of its concern, that reads the argument, lets the session or
-//! the pool do the work, and writes the reply. What is decided in these files is which session a
-//! file has, and which error number a program is told.
+//! An ioctl has a method, in the file of its concern. The method reads the argument, calls the session or
+//! the pool, and writes the reply. Two decisions are made in these files: which session a file has, and
+//! which error number a call returns.
 
-// Lock order: `OpenFile::bind_lock` (a mutex) is taken to give a file its session, and nothing is
-// taken under it. The locks of sessions and pools are taken by these. The mmap hook runs under the
-// program's `mmap_lock` and takes the session's lock, a spinlock, and nothing else; user memory is
-// touched under neither of these two.
+// Lock order: `OpenFile::bind_lock` (a mutex), which gives a file its session; nothing is taken under it.
+// Sessions and pools take their own locks. The mmap hook runs under the program's `mmap_lock` and takes
+// the session's spinlock, and nothing else. User memory is touched under none of these locks.
 
 mod blocks;
 mod debug;
@@ -74,19 +73,19 @@ use crate::{
     uapi::*, //
 };
 
-/// The lock around a session's books.
+/// The lock around the state of a session.
 type LedgerLock = BoxedSpinLock<Ledger<SessionMemory>>;
 
 /// A session in the kernel.
 type Session = slab_session::Session<PoolRef, LedgerLock, SessionMemory>;
 
-/// A session, and whether its pool is its own.
+/// A session, and the flags of SLABLAB_BIND: whether its pool is private and in debug mode.
 struct BoundSession {
     session: Session,
     flags: u32,
 }
 
-/// The bytes that an open file takes beside its tables and events, in the sizes of the kernel's slabs.
+/// The bytes of an open file without its handle table and events, rounded up to kmalloc sizes.
 const SESSION_BYTES: usize = size_of::<OpenFile>().next_power_of_two()
     + size_of::<SpinLock<Ledger<SessionMemory>>>().next_power_of_two();
 
@@ -121,7 +120,7 @@ impl MiscDevice for OpenFile {
         )
     }
 
-    // In its caller, which is a function for just this; what is called most is looked for first.
+    // Inlined into its only caller, the vtable's function. The most frequent commands are tested first.
     #[inline(always)]
     fn ioctl(me: Pin<&Self>, file: &File, command: u32, argument: usize) -> Result<isize> {
         let may_change = is_open_for_writing(file);
@@ -148,10 +147,10 @@ impl MiscDevice for OpenFile {
 }
 
 impl OpenFile {
-    /// Carries out any command; `may_change` says whether the file is open for writing.
+    /// Dispatches any command; `may_change` says whether the file is open for writing.
     #[inline(never)]
     fn dispatch(&self, command: u32, argument: usize, may_change: bool) -> Result {
-        // The size is the program's to choose; type, direction and number are the command.
+        // The program chooses the size; type, direction and number identify the command.
         let direction = _IOC_DIR(SLABLAB_INFO);
         if _IOC_TYPE(command) != SLABLAB_IOC_TYPE || _IOC_DIR(command) != direction {
             return Err(ENOTTY);
@@ -184,17 +183,18 @@ impl OpenFile {
         }
     }
 
-    /// Begins a session on `pool`, unless there is one, and says whether it did.
+    /// Binds the file to a new session on `pool` and returns true, or returns false if it has a session.
     ///
-    /// Afterwards there is one, whoever began it.
+    /// The file has a session afterwards, unless an error is returned.
     fn bind_pool(&self, pool: PoolRef, flags: u32) -> Result<bool> {
         let ledger = Ledger::new(self.shared.limits());
         let ledger = BoxedSpinLock::new(new_spinlock!(ledger, "slablab_ledger"))?;
         let tables = SessionMemory::new(self.shared.tables().clone());
         let private = flags & SLABLAB_BIND_PRIVATE != 0;
-        // SAFETY: A `PoolRef` leads to the engine of one pool, which keeps it.
+        // SAFETY: `Session::new` requires that `pool` always derefs to the same engine. A `PoolRef` derefs
+        // to the engine of its pool, and neither is ever replaced.
         let session = unsafe { Session::new(pool, ledger, tables, private) };
-        // `populate` alone would return while another thread is still at it.
+        // The lock makes a second thread wait until `populate` has finished.
         let guard = self.bind_lock.lock();
         let unused = match self.bound.as_ref() {
             Some(_) => Some(session),
@@ -207,15 +207,16 @@ impl OpenFile {
         Ok(unused.is_none())
     }
 
-    /// Returns the session, if it has begun.
+    /// Returns the session.
     #[inline]
     fn session(&self) -> Result<&Session, Denied> {
-        // Without a session there are no blocks.
+        // A file without a session has no blocks.
         let bound = self.bound.as_ref().ok_or(Denied::NoSuchBlock)?;
         Ok(&bound.session)
     }
 
-    /// Returns the session for a request for memory, which begins one if it is not a bad request.
+    /// Returns the session for an allocation request. Binds a default session if there is none and the
+    /// request is valid.
     #[inline]
     fn get_or_bind(&self, size: u64, align: u64) -> Result<&Session, Denied> {
         match self.bound.as_ref() {
@@ -224,7 +225,7 @@ impl OpenFile {
         }
     }
 
-    /// Begins a session on the default engine's shared pool.
+    /// Validates a request, binds a default session and returns it.
     #[cold]
     fn bind_default_and_get(&self, size: u64, align: u64) -> Result<&Session, Denied> {
         let pool = self.shared.pool(DEFAULT_ENGINE);
@@ -233,14 +234,14 @@ impl OpenFile {
         self.session()
     }
 
-    /// Begins a session on the default engine's shared pool, unless there is one.
+    /// Binds the file to the default engine's shared pool, unless the file has a session.
     fn bind_default(&self) -> Result {
         let pool = self.shared.pool(DEFAULT_ENGINE);
         self.bind_pool(pool.clone(), 0).map(|_began| ())
     }
 
-    /// Returns [`EPERM`] unless the caller may look into the pool of the session, and hold up who
-    /// else uses it: everybody may in a pool of his own.
+    /// Returns [`EPERM`] unless the pool is private to this file or the caller is an administrator:
+    /// commands that inspect a shared pool reveal other users' data and delay their requests.
     fn ensure_own_pool_or_admin(&self) -> Result {
         let is_own = |bound: &BoundSession| bound.flags & SLABLAB_BIND_PRIVATE != 0;
         if self.bound.as_ref().is_some_and(is_own) || is_admin() {
@@ -250,7 +251,7 @@ impl OpenFile {
         }
     }
 
-    /// Returns the pool that a session has, or will have if it never says.
+    /// Returns the pool of the session, or the pool that a default session would have.
     fn pool_of<'a>(&'a self, bound: Option<&'a BoundSession>) -> &'a Pool {
         match bound {
             Some(bound) => bound.session.engine().pool(),
@@ -259,7 +260,7 @@ impl OpenFile {
     }
 }
 
-/// Says whether a file is open for writing, which what changes a session or a pool needs.
+/// Says whether a file is open for writing, which all commands that change anything require.
 #[inline(always)]
 fn is_open_for_writing(file: &File) -> bool {
     // A file with both bits (access mode 3 of open(2)) can be neither read nor written.
@@ -269,7 +270,7 @@ fn is_open_for_writing(file: &File) -> bool {
     )
 }
 
-/// Says whether the command with a number always changes a session or a pool.
+/// Says whether a command always changes a session or a pool.
 fn changes(number: u32) -> bool {
     matches!(
         number,
@@ -286,23 +287,23 @@ fn changes(number: u32) -> bool {
     )
 }
 
-/// Says whether the caller may administer the machine.
+/// Says whether the caller has CAP_SYS_ADMIN.
 fn is_admin() -> bool {
     #[cfg(CONFIG_MULTIUSER)]
-    // SAFETY: The function asks about the current task, and may be asked for any capability.
+    // SAFETY: `capable` may be called in process context, with any valid capability.
     return unsafe { bindings::capable(bindings::CAP_SYS_ADMIN as c_int) };
 
-    // Without users everybody may do everything, and the function is not there to be asked.
+    // Without CONFIG_MULTIUSER every task has all capabilities, and `capable` does not exist.
     #[cfg(not(CONFIG_MULTIUSER))]
     true
 }
 
-/// Returns [`EINVAL`] unless what is expected of an argument is so.
+/// Returns [`EINVAL`] if a condition on an argument is false.
 fn ensure(so: bool) -> Result {
     if so { Ok(()) } else { Err(EINVAL) }
 }
 
-/// Returns the error number for what a session denies.
+/// Returns the error number of a failed session call.
 fn error(denied: Denied) -> Error {
     Error::from_errno(-denied.errno())
 }

@@ -1,22 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Pools that KASAN knows, on a kernel in which it has a shadow of vmalloc memory.
+//! Tells KASAN which memory of a pool is live, on a kernel in which KASAN covers vmalloc memory.
 //!
-//! KASAN keeps a byte of shadow for each granule of eight bytes, which says whether they may be
-//! touched. To KASAN a pool is one piece of vmalloc memory. [`KasanEngine`] stands in front of an engine
-//! and tells what is out and what is free, in the values that the kernel's own slabs use, so a stray
-//! access is reported as one to kmalloc memory is:
+//! KASAN has a shadow byte for each granule of eight bytes, which says whether the granule is
+//! accessible. KASAN considers a pool a single vmalloc allocation. [`KasanEngine`] wraps an engine and
+//! writes the shadow of each block, with the values of SLUB, so KASAN reports a stray access like one to
+//! kmalloc memory:
 //!
 //! | memory | shadow | reported as |
 //! |---|---|---|
-//! | in a block, up to its usable size | 0 | |
-//! | that was given back | `KASAN_SLAB_FREE` | slab-use-after-free |
-//! | that was never handed out | `KASAN_SLAB_REDZONE` | slab-out-of-bounds |
+//! | of a live block, up to its usable size | 0 | |
+//! | of a freed block | `KASAN_SLAB_FREE` | slab-use-after-free |
+//! | never allocated | `KASAN_SLAB_REDZONE` | slab-out-of-bounds |
 //!
-//! The session zeroes a block's whole usable size and says how much that is, like a caller of
-//! `kmalloc_size_roundup`, and as for that one the block ends behind it. Blocks have no red zones
-//! between them, as these would change where blocks are: past the end of one whose neighbour is out,
-//! nothing is noticed.
+//! The whole usable size of a block is accessible, because the session zeroes it and reports it, like a
+//! caller of `kmalloc_size_roundup`. There are no red zones between blocks, because these would change the
+//! offsets of blocks: an access past the end of a block is not detected if the next block is live.
 
 use core::{
     alloc::Layout,
@@ -50,56 +49,57 @@ use slab_heap::{
     stats::Visitor,
 };
 
-// Exported to modules, but declared in `mm/kasan/kasan.h`, as are the values.
+// `mm/kasan/kasan.h` declares the function and the values, which Linux exports to modules.
 unsafe extern "C" {
     fn kasan_poison(start: *const c_void, bytes: usize, value: u8, init: bool);
 }
 
-/// What the shadow says of memory.
+/// The values of shadow bytes.
 #[derive(Clone, Copy)]
 #[repr(u8)]
-enum Shadow {
-    /// It may be touched.
+enum ShadowByte {
+    /// Accessible.
     Live = 0,
-    /// `KASAN_SLAB_FREE`.
+    /// `KASAN_SLAB_FREE`: the memory was freed.
     Freed = 0xfb,
-    /// `KASAN_SLAB_REDZONE`, which the kernel's slabs, too, begin with.
+    /// `KASAN_SLAB_REDZONE`: the memory was never allocated. SLUB initialises its slabs with it, too.
     Unused = 0xfc,
 }
 
-/// Says of the `bytes` bytes at `start` what they are.
+/// Sets the shadow of the `bytes` bytes at `start`.
 ///
 /// # Safety
 ///
-/// They are whole granules of vmalloc memory, and the caller's to decide about.
-unsafe fn mark(start: NonNull<u8>, bytes: usize, shadow: Shadow) {
-    // SAFETY: By this function's contract there is shadow for them, which is written.
+/// The range consists of whole granules of vmalloc memory, and no other code accesses or changes
+/// their shadow concurrently.
+unsafe fn set_shadow(start: NonNull<u8>, bytes: usize, shadow: ShadowByte) {
+    // SAFETY: By this function's contract the range is aligned to granules and has a shadow.
     unsafe { kasan_poison(start.as_ptr().cast(), bytes, shadow as u8, false) };
 }
 
-/// Does work that may touch free memory.
+/// Runs `work` without checks of its accesses, for work that accesses free memory.
 pub(crate) fn unchecked<R>(work: impl FnOnce() -> R) -> R {
-    // SAFETY: It may be called anywhere, and counts for the running task only.
+    // SAFETY: The call is allowed in any context; it increments a counter of the current task.
     unsafe { bindings::kasan_disable_current() };
     let result = work();
-    // SAFETY: Disabled just above.
+    // SAFETY: The matching call is above.
     unsafe { bindings::kasan_enable_current() };
     result
 }
 
-/// An engine with a pool, of which KASAN knows what is out.
+/// An engine with a pool whose free memory KASAN knows.
 pub(crate) struct KasanEngine<E> {
     engine: E,
 }
 
 impl<E: Engine> KasanEngine<E> {
-    /// Stands in front of an engine without memory.
+    /// Wraps an engine that has no regions yet.
     pub(crate) fn new(engine: E) -> Self {
         Self { engine }
     }
 
-    /// Calls the engine, which may touch free memory if it keeps metadata there; `mm/slub.c` does the
-    /// same for its own.
+    /// Calls the engine without checks if it has metadata in free blocks, as `mm/slub.c` does for its own
+    /// metadata.
     fn call<R>(&self, call: impl FnOnce(&E) -> R) -> R {
         if self.engine.free_block_bytes() == 0 {
             return call(&self.engine);
@@ -107,17 +107,17 @@ impl<E: Engine> KasanEngine<E> {
         unchecked(|| call(&self.engine))
     }
 
-    /// Says of a block that was handed out that it may be touched.
-    fn reveal(&self, block: Block, layout: Layout) -> Block {
-        // SAFETY: The engine has just handed the block out to this call; sizes of blocks are
-        // multiples of eight, and so are their places.
-        unsafe { mark(block.start, self.engine.usable(layout), Shadow::Live) };
+    /// Makes a new block accessible.
+    fn unpoison(&self, block: Block, layout: Layout) -> Block {
+        // SAFETY: The engine has just allocated the block and nobody else accesses it. Addresses and
+        // usable sizes of blocks are multiples of eight.
+        unsafe { set_shadow(block.start, self.engine.usable(layout), ShadowByte::Live) };
         block
     }
 }
 
-// SAFETY: Every method is that of the engine inside, which is never exchanged. What is live may be
-// touched: it is marked so before the caller has it, and no later than it is the caller's no more.
+// SAFETY: Every method forwards to the wrapped engine, which is never replaced and fulfils the contract.
+// A block is accessible from before the caller gets it until its release.
 unsafe impl<E: Engine> Engine for KasanEngine<E> {
     fn capabilities(&self) -> Capabilities {
         self.engine.capabilities()
@@ -133,29 +133,30 @@ unsafe impl<E: Engine> Engine for KasanEngine<E> {
 
     fn allocate(&self, layout: Layout, cost: &mut Cost) -> Result<Block, Refusal> {
         let block = self.call(|engine| engine.allocate(layout, cost))?;
-        Ok(self.reveal(block, layout))
+        Ok(self.unpoison(block, layout))
     }
 
     fn allocate_at_once(&self, layout: Layout) -> Option<(Block, Cost)> {
         let (block, cost) = self.call(|engine| engine.allocate_at_once(layout))?;
-        Some((self.reveal(block, layout), cost))
+        Some((self.unpoison(block, layout), cost))
     }
 
     fn at_hand<T: Errand>(&self, errand: T) -> Option<T::Outcome> {
-        self.engine.at_hand(Marking(errand))
+        self.engine.at_hand(KasanErrand(errand))
     }
 
     unsafe fn release(&self, block: Block, layout: Layout, cost: &mut Cost) -> Result<(), BadFree> {
         let usable = self.engine.usable(layout);
-        // Before it is released: afterwards it may be somebody else's already.
+        // Before the release, because another CPU may allocate the block right afterwards.
         //
-        // SAFETY: By this function's contract the block is out and nobody uses it any more.
-        unsafe { mark(block.start, usable, Shadow::Freed) };
-        // SAFETY: By this function's contract, which is the engine's.
+        // SAFETY: By this function's contract the block is live and nobody uses it. Addresses and usable
+        // sizes of blocks are multiples of eight.
+        unsafe { set_shadow(block.start, usable, ShadowByte::Freed) };
+        // SAFETY: By this function's contract the block is live, has this layout, and nobody uses it.
         let released = self.call(|engine| unsafe { engine.release(block, layout, cost) });
         if released.is_err() {
-            // SAFETY: It is still out.
-            unsafe { mark(block.start, usable, Shadow::Live) };
+            // SAFETY: The engine refused the free, so the block is still live and unused.
+            unsafe { set_shadow(block.start, usable, ShadowByte::Live) };
         }
         released
     }
@@ -174,19 +175,21 @@ unsafe impl<E: Engine> Engine for KasanEngine<E> {
 
     unsafe fn resize(&self, block: Block, layout: Layout, new: Layout, cost: &mut Cost) -> bool {
         let (before, after) = (self.engine.usable(layout), self.engine.usable(new));
-        // SAFETY: The block has at least as many bytes, or will have.
+        // SAFETY: The block has, or had, more than the smaller of both sizes.
         let rest = unsafe { block.start.add(before.min(after)) };
         if after < before {
-            // As in `release`.
+            // Before the resize, because another CPU may allocate the tail right afterwards.
             //
-            // SAFETY: By this function's contract the block is out, and nobody uses it meanwhile.
-            unsafe { mark(rest, before - after, Shadow::Freed) };
+            // SAFETY: By this function's contract the block is live and nobody uses it. Addresses and
+            // usable sizes of blocks are multiples of eight.
+            unsafe { set_shadow(rest, before - after, ShadowByte::Freed) };
         }
-        // SAFETY: By this function's contract, which is the engine's.
+        // SAFETY: By this function's contract the block is live, has this layout, nobody uses it, and
+        // `new` has the same alignment.
         let resized = self.call(|engine| unsafe { engine.resize(block, layout, new, cost) });
         if resized == (after > before) {
-            // SAFETY: The block has its larger size, now or still.
-            unsafe { mark(rest, before.abs_diff(after), Shadow::Live) };
+            // SAFETY: The block has the larger of both sizes: it grew, or it was not shrunk.
+            unsafe { set_shadow(rest, before.abs_diff(after), ShadowByte::Live) };
         }
         resized
     }
@@ -201,14 +204,14 @@ unsafe impl<E: Engine> Engine for KasanEngine<E> {
         bytes: usize,
         table: NonNull<u8>,
     ) -> Result<u16, RegionError> {
-        // SAFETY: By this function's contract the memory is valid and nobody's; it is vmalloc memory
-        // in whole pages, and is marked anew when it is given back to vmalloc.
-        unsafe { mark(start, bytes, Shadow::Unused) };
-        // SAFETY: By this function's contract, which is the engine's.
+        // SAFETY: By this function's contract nobody else uses the memory. Regions are whole pages of
+        // vmalloc memory. vmalloc sets the shadow itself when the memory is freed.
+        unsafe { set_shadow(start, bytes, ShadowByte::Unused) };
+        // SAFETY: By this function's contract memory and table are valid, exclusive and outlive the engine.
         let added = self.call(|engine| unsafe { engine.add_region(start, bytes, table) });
         if added.is_err() {
-            // SAFETY: As above.
-            unsafe { mark(start, bytes, Shadow::Live) };
+            // SAFETY: The engine refused the region, so nobody uses it.
+            unsafe { set_shadow(start, bytes, ShadowByte::Live) };
         }
         added
     }
@@ -234,22 +237,23 @@ unsafe impl<E: Engine> Engine for KasanEngine<E> {
     }
 }
 
-/// An errand of which KASAN is told what it allocates and releases.
-struct Marking<T>(T);
+/// An [`Errand`] whose allocations and frees set the shadow.
+struct KasanErrand<T>(T);
 
-impl<T: Errand> Errand for Marking<T> {
+impl<T: Errand> Errand for KasanErrand<T> {
     type Outcome = T::Outcome;
 
     fn run(self, engine: &impl AtHand) -> T::Outcome {
-        self.0.run(&Marked(engine))
+        self.0.run(&KasanAtHand(engine))
     }
 }
 
-/// What an engine has at hand, of which KASAN knows what is out.
-struct Marked<'a, A>(&'a A);
+/// An [`AtHand`] whose allocations and frees set the shadow.
+struct KasanAtHand<'a, A>(&'a A);
 
-// SAFETY: Every method is that of what is inside, and marks as `KasanEngine` does.
-unsafe impl<A: AtHand> AtHand for Marked<'_, A> {
+// SAFETY: Every method forwards to the wrapped value, which fulfils the contract. A block is accessible
+// from before the caller gets it until its release.
+unsafe impl<A: AtHand> AtHand for KasanAtHand<'_, A> {
     type Size = A::Size;
 
     fn size(&self, layout: Layout) -> Option<A::Size> {
@@ -262,8 +266,9 @@ unsafe impl<A: AtHand> AtHand for Marked<'_, A> {
 
     fn allocate(&self, size: A::Size, layout: Layout) -> Option<(Block, Cost)> {
         let (block, cost) = self.0.allocate(size, layout)?;
-        // SAFETY: As in `KasanEngine::reveal`.
-        unsafe { mark(block.start, self.usable(size), Shadow::Live) };
+        // SAFETY: The block was just allocated and nobody else accesses it. Addresses and usable sizes of
+        // blocks are multiples of eight, by the contract of `AtHand`.
+        unsafe { set_shadow(block.start, self.usable(size), ShadowByte::Live) };
         Some((block, cost))
     }
 
@@ -273,13 +278,14 @@ unsafe impl<A: AtHand> AtHand for Marked<'_, A> {
 
     unsafe fn release(&self, block: Block, layout: Layout, known: Option<Known>) -> Option<Cost> {
         let usable = self.usable(self.size(layout)?);
-        // SAFETY: As in `KasanEngine::release`.
-        unsafe { mark(block.start, usable, Shadow::Freed) };
-        // SAFETY: By this function's contract, which is the engine's.
+        // SAFETY: By this function's contract the block is live and nobody uses it. Addresses and usable
+        // sizes of blocks are multiples of eight, by the contract of `AtHand`.
+        unsafe { set_shadow(block.start, usable, ShadowByte::Freed) };
+        // SAFETY: By this function's contract the block is live, has this layout, and nobody uses it.
         let cost = unsafe { self.0.release(block, layout, known) };
         if cost.is_none() {
-            // SAFETY: It is still out.
-            unsafe { mark(block.start, usable, Shadow::Live) };
+            // SAFETY: The call did nothing, so the block is still live and unused.
+            unsafe { set_shadow(block.start, usable, ShadowByte::Live) };
         }
         cost
     }

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Pools: an engine, and the memory that it manages.
+//! Pools: an engine and its memory.
 
-// Lock order: `Pool::backing` (a mutex), then the engine's own lock: a spinlock, and a mutex for `seed`,
-// whose frees search lists. VmallocMemory is allocated and user memory touched (SLABLAB_EXTEND's reply) under
-// neither.
+// Lock order: `Pool::backing` (a mutex), then the engine's lock: a spinlock, or a mutex for `seed`, whose
+// frees search lists. No memory is allocated and no user memory is touched under either.
 
 use core::{
     mem::MaybeUninit,
@@ -70,28 +69,28 @@ use crate::{
     },
 };
 
-/// What the bytes of a region are a multiple of.
+/// The size of a region is a multiple of this.
 pub(crate) const REGION_UNIT: usize = MIN_HEAP_SIZE;
 
-/// The largest region.
+/// The most bytes of a region.
 pub(crate) const REGION_BYTES_MAX: usize = 4 << 30;
 
-/// The engines that there are.
+/// The kinds of engines.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum EngineKind {
-    /// The architecture document's.
+    /// The engine of the lesson: `Slab<N>`s over `buddy_system_allocator`.
     Seed,
-    /// The seed's two tiers without its weaknesses.
+    /// Size classes and per-CPU magazines over a buddy system; all metadata is outside the pool.
     Hybrid,
-    /// Linux's own.
+    /// Linux's kvmalloc.
     Slub,
 }
 
 impl EngineKind {
-    /// All of them.
+    /// All kinds of engines.
     pub(crate) const ALL: [Self; 3] = [Self::Seed, Self::Hybrid, Self::Slub];
 
-    /// Returns the name that people use.
+    /// Returns the name of the engine in messages.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Seed => "seed",
@@ -101,11 +100,11 @@ impl EngineKind {
     }
 }
 
-/// Without KASAN's shadow of vmalloc memory there is nobody to be told.
+/// Without KASAN for vmalloc memory an engine needs no adapter.
 #[cfg(not(all(CONFIG_KASAN_GENERIC, CONFIG_KASAN_VMALLOC)))]
 type KasanEngine<E> = E;
 
-/// Has KASAN told what is free in the pool of `engine`, which has no memory yet.
+/// Wraps `engine`, which has no regions yet, so that KASAN knows which memory of the pool is free.
 fn with_kasan<E: Engine>(engine: E) -> KasanEngine<E> {
     #[cfg(all(CONFIG_KASAN_GENERIC, CONFIG_KASAN_VMALLOC))]
     return KasanEngine::new(engine);
@@ -113,41 +112,40 @@ fn with_kasan<E: Engine>(engine: E) -> KasanEngine<E> {
     engine
 }
 
-/// The lock is one that sleeps: a free may search all free blocks of its size, during which others are
-/// to run.
+/// `seed` with a mutex: its frees search all free blocks of their size, and the scheduler must be able
+/// to preempt them.
 type SeedEngine = Seed<BoxedMutex<seed::State>>;
 type HybridEngine = Hybrid<BoxedSpinLock<hybrid::State>, CpuCaches>;
 
-/// An engine in debug mode. It finds stray writes itself; KASAN is told what is free in the pool, so
-/// that it reports reads.
+/// An engine in debug mode. Debug mode detects stray writes itself; KASAN detects stray reads.
 pub(crate) type DebugModeEngine =
     Guard<KasanEngine<PoolEngine>, BoxedSpinLock<guard::State>, CurrentProcess>;
 
 engine_enum! {
     /// An engine that has a pool.
     pub(crate) enum PoolEngine {
-        /// The architecture document's.
+        /// The engine `seed`.
         Seed(SeedEngine),
-        /// The seed's two tiers without its weaknesses.
+        /// The engine `hybrid`.
         Hybrid(HybridEngine),
     }
 }
 
 engine_enum! {
-    /// One engine of any kind there is: the only place that tells them apart.
+    /// An engine of any kind; no other type distinguishes the kinds.
     pub(crate) enum AnyEngine {
-        /// The architecture document's.
+        /// The engine `seed`.
         Seed(KasanEngine<SeedEngine>),
-        /// The seed's two tiers without its weaknesses.
+        /// The engine `hybrid`.
         Hybrid(KasanEngine<HybridEngine>),
-        /// Linux's own.
+        /// The engine `slub`.
         Slub(Slub),
-        /// One of the first two, in debug mode.
+        /// `seed` or `hybrid` in debug mode.
         Debug(DebugModeEngine),
     }
 }
 
-/// The process that runs, by its number in the initial pid namespace.
+/// Identifies the current process to debug mode, by its number in the initial pid namespace.
 pub(crate) struct CurrentProcess;
 
 impl Caller for CurrentProcess {
@@ -166,13 +164,13 @@ impl Caller for CurrentProcess {
 }
 
 impl AnyEngine {
-    /// Makes an engine without memory, or one of `bytes` bytes if it has no pool; `debug` says whether
-    /// it is in debug mode.
+    /// Initialises an engine without regions, or with a limit of `bytes` bytes if it has no pool;
+    /// `debug` selects debug mode.
     ///
-    /// It is made where it is to stay: an engine is too large for the stack.
+    /// The engine is initialised in place, because it is too large for the stack.
     fn init(kind: EngineKind, bytes: usize, debug: bool) -> impl Init<Self, Error> {
         let init = move |slot: *mut Self| {
-            // SAFETY: The slot is valid for writes, by the contract of `init_from_closure`.
+            // SAFETY: By the contract of `init_from_closure` the slot is valid for writes and not aliased.
             let slot = unsafe { &mut *slot.cast::<MaybeUninit<Self>>() };
             match (kind, debug) {
                 (EngineKind::Seed, false) => write_seed(slot),
@@ -186,12 +184,12 @@ impl AnyEngine {
                 (EngineKind::Slub, true) => Err(EOPNOTSUPP),
             }
         };
-        // SAFETY: The closure initialises the slot when it returns `Ok`, and leaves it alone when it
-        // returns an error.
+        // SAFETY: The closure has initialised the slot when it returns `Ok`. The functions that write an
+        // engine fail before they write, so the slot is uninitialised when it returns an error.
         unsafe { pin_init::init_from_closure(init) }
     }
 
-    /// Returns the engine's debug mode, if it is in that.
+    /// Returns the debug mode, if the engine is in debug mode.
     pub(crate) fn debug(&self) -> Option<&DebugModeEngine> {
         match self {
             Self::Debug(engine) => Some(engine),
@@ -215,8 +213,8 @@ fn hybrid(pool_bytes: usize) -> Result<HybridEngine> {
     ))
 }
 
-// Each of these puts an engine where it is to stay. They are functions of their own because an engine is
-// on its way through the stack, some 700 bytes of it, which the frame of one function would have for each.
+// Each function writes an engine into its slot. An engine passes over the stack (about 700 bytes), and one
+// function for all engines would have stack space for each.
 
 #[inline(never)]
 fn write_seed(slot: &mut MaybeUninit<AnyEngine>) -> Result {
@@ -230,7 +228,7 @@ fn write_hybrid(slot: &mut MaybeUninit<AnyEngine>, pool_bytes: usize) -> Result 
     Ok(())
 }
 
-/// Puts an engine in debug mode there.
+/// Writes an engine in debug mode into its slot.
 #[inline(never)]
 fn write_debug(slot: &mut MaybeUninit<AnyEngine>, engine: PoolEngine) -> Result {
     let engine = with_kasan(engine);
@@ -243,27 +241,27 @@ fn write_debug(slot: &mut MaybeUninit<AnyEngine>, engine: PoolEngine) -> Result 
     Ok(())
 }
 
-/// Writes what `value` returns, a constant, to where it is to stay.
+/// Returns an initialiser that writes the constant returned by `value`.
 ///
-/// The compiler copies it there from the module's constants: there is no copy on the stack, for which
-/// such a value is too large. `scripts/stack-frames.py` checks that.
+/// The compiler copies the constant from read-only data into the slot, without a copy on the stack,
+/// for which such a value is too large. `scripts/stack-frames.py` checks that.
 pub(crate) fn init_from_constant<T>(value: impl FnOnce() -> T) -> impl Init<T> {
     let init = |slot: *mut T| {
-        // SAFETY: The slot is valid for writes, by the contract of `init_from_closure`.
+        // SAFETY: By the contract of `init_from_closure` the slot is valid for writes.
         unsafe { slot.write(value()) };
         Ok(())
     };
-    // SAFETY: The closure initialises the slot.
+    // SAFETY: The closure always initialises the slot and returns `Ok`.
     unsafe { pin_init::init_from_closure(init) }
 }
 
-/// Returns how many CPUs there may be.
+/// Returns the number of possible CPUs.
 pub(crate) fn possible_cpus() -> usize {
-    // SAFETY: The number is there as long as the kernel, and does not change once it has booted.
+    // SAFETY: The variable is static and does not change after boot.
     unsafe { (&raw const bindings::__num_possible_cpus).read() as usize }
 }
 
-/// Returns the bytes that a pool takes beside its regions: for its structures, and for what CPUs keep.
+/// Returns the bytes of a pool without its regions: its structures, and the per-CPU caches.
 fn fixed_bytes(kind: EngineKind, pool_bytes: usize, debug: bool) -> usize {
     let engine = match kind {
         EngineKind::Seed => vmalloc::kmalloc_bytes(size_of::<Mutex<seed::State>>()),
@@ -282,11 +280,11 @@ fn fixed_bytes(kind: EngineKind, pool_bytes: usize, debug: bool) -> usize {
     vmalloc::kmalloc_bytes(size_of::<Pool>()) + regions + engine + guard
 }
 
-/// Takes `bytes` bytes of a budget, if there is one.
+/// Reserves `bytes` bytes of a budget, if there is one.
 ///
 /// # Errors
 ///
-/// [`EDQUOT`].
+/// [`EDQUOT`] when the budget has less left.
 fn lease(budget: Option<&Arc<Budget>>, bytes: usize) -> Result<Option<Lease>> {
     match budget {
         Some(budget) => Ok(Some(Lease::new(budget, bytes).ok_or(EDQUOT)?)),
@@ -294,11 +292,11 @@ fn lease(budget: Option<&Arc<Budget>>, bytes: usize) -> Result<Option<Lease>> {
     }
 }
 
-/// A region's memory, and what it takes of a budget.
+/// The memory of a region and of its metadata, and their lease.
 struct Region {
     _memory: VmallocMemory,
     _table: VmallocMemory,
-    // Dropped last: what is counted is never less than what is there.
+    // Dropped last: the budget never counts less memory than there is.
     _lease: Option<Lease>,
 }
 
@@ -306,23 +304,23 @@ struct Region {
 ///
 /// # Invariants
 ///
-/// `engine` has the memory in `backing`, which nobody else uses. No block is out when the pool is
-/// dropped: whoever has blocks has a reference to the pool.
+/// The engine's regions are the memory in `backing`, which nobody else uses. When the pool is dropped,
+/// no block is live: every owner of a block has a reference to the pool.
 #[pin_data]
 pub(crate) struct Pool {
     kind: EngineKind,
     engine: AnyEngine,
     regions: Atomic<u32>,
-    /// The bytes of all leases.
+    /// The bytes of all leases together.
     charge: Atomic<usize>,
-    /// The regions, of which there is room for [`REGIONS_MAX`].
+    /// The regions; the vector has capacity for [`REGIONS_MAX`].
     #[pin]
     backing: Mutex<KVec<Region>>,
-    /// Dropped last, as that of a region.
+    /// Dropped last: the budget never counts less memory than there is.
     _lease: Option<Lease>,
 }
 
-/// A reference to a pool that leads to its engine.
+/// A reference to a pool, which derefs to the pool's engine.
 #[derive(Clone)]
 pub(crate) struct PoolRef(Arc<Pool>);
 
@@ -336,13 +334,13 @@ impl Deref for PoolRef {
 }
 
 impl PoolRef {
-    /// Makes a pool of `bytes` bytes. All that it takes is charged to `budget`, if there is one, before
-    /// it is taken; `debug` says whether the pool is in debug mode.
+    /// Creates a pool of `bytes` bytes. Its memory is charged to `budget`, if there is one, before it is
+    /// allocated. `debug` selects debug mode.
     ///
     /// # Errors
     ///
-    /// [`EDQUOT`] when the budget has not as much left, [`ENOMEM`], [`EINVAL`] for a size that the
-    /// engine cannot manage.
+    /// [`EDQUOT`] when the budget has too little left, [`ENOMEM`], [`EINVAL`] for a size that the
+    /// engine does not support, [`EOPNOTSUPP`] for an engine without debug mode.
     pub(crate) fn new(
         kind: EngineKind,
         bytes: usize,
@@ -354,7 +352,7 @@ impl PoolRef {
         let charge = lease.as_ref().map_or(0, |_| fixed_bytes);
         vmalloc::ensure_available(fixed_bytes)?;
         let backing = KVec::with_capacity(REGIONS_MAX, GFP_KERNEL_ACCOUNT)?;
-        // INVARIANT: The engine has no memory, and there is none.
+        // INVARIANT: The engine has no regions, and `backing` is empty.
         let pool = Arc::pin_init(
             try_pin_init!(Pool {
                 engine <- AnyEngine::init(kind, bytes, debug),
@@ -384,7 +382,7 @@ impl Pool {
         &self.engine
     }
 
-    /// Returns which engine this is.
+    /// Returns the kind of the engine.
     pub(crate) fn kind(&self) -> EngineKind {
         self.kind
     }
@@ -394,21 +392,23 @@ impl Pool {
         self.regions.load(Relaxed)
     }
 
-    /// Returns the bytes that the pool takes of budgets.
+    /// Returns the bytes that the pool's leases reserve.
     pub(crate) fn charge(&self) -> usize {
         self.charge.load(Relaxed)
     }
 
-    /// Adds a region of `bytes` bytes. It and its table are charged to `budget`, if there is one.
+    /// Adds a region of `bytes` bytes. The region and its metadata are charged to `budget`, if there is
+    /// one.
     ///
-    /// `write_early` is told the region's number and the pool's bytes before either counts, and if it
-    /// fails they never do. Where another caller adds a region meanwhile, `write_early` is called again.
+    /// `write_early` is called with the region's number and the new size of the pool before the region is
+    /// added; if it fails, the region is not added. If another caller adds a region at the same time,
+    /// `write_early` is called again.
     ///
     /// # Errors
     ///
     /// [`EOPNOTSUPP`] without a pool, [`EINVAL`] for a size that is not a multiple of
     /// [`REGION_UNIT`] up to [`REGION_BYTES_MAX`], [`ENOSPC`] when there are [`REGIONS_MAX`],
-    /// [`EDQUOT`], [`ENOMEM`], and what `write_early` says. The pool is then as before.
+    /// [`EDQUOT`], [`ENOMEM`], and the errors of `write_early`. The pool is unchanged then.
     pub(crate) fn extend(
         &self,
         bytes: usize,
@@ -438,7 +438,7 @@ impl Pool {
             _table: table,
             _lease: lease,
         });
-        // Each turn but the last another region was added, so there are at most `REGIONS_MAX`.
+        // The loop repeats only if another region was added, so it ends after at most `REGIONS_MAX` turns.
         loop {
             let (number, capacity) = self.next_region()?;
             write_early(number as u32, capacity + bytes)?;
@@ -446,15 +446,17 @@ impl Pool {
             if regions.len() != number {
                 continue;
             }
-            // Before the engine has the memory, which must not fail afterwards. There is room.
+            // First, because nothing may fail once the engine has the memory. The vector has capacity.
             if let Some(region) = region.take() {
                 regions.push(region, GFP_KERNEL_ACCOUNT)?;
             }
-            // SAFETY: Memory and table are new, nobody else's, and stay as long as the engine (the
-            // type invariant), whose field is dropped first; the table is zeros, and page-aligned.
+            // SAFETY: `add_region` requires exclusive memory and zeroed, aligned metadata, both valid until
+            // the engine is dropped. Both were just allocated, with provenance for their whole length. By
+            // the type invariant `backing` keeps them until `engine`, an earlier field, was dropped. The
+            // metadata is zeroed and page-aligned.
             let added = unsafe { self.engine.add_region(start, bytes, table_start) };
             if let Err(error) = added {
-                // INVARIANT: The engine does not have this memory.
+                // INVARIANT: The engine refused this memory, so it leaves `backing`.
                 let region = regions.pop();
                 drop(regions);
                 drop(region);
@@ -466,7 +468,7 @@ impl Pool {
         }
     }
 
-    /// Returns the number of the next region, and the pool's bytes without it.
+    /// Returns the number of the next region, and the current size of the pool.
     ///
     /// # Errors
     ///
@@ -480,7 +482,7 @@ impl Pool {
     }
 }
 
-/// Returns the error number for a region that an engine does not take.
+/// Returns the error number for a region that the engine refused.
 fn region_error(error: RegionError) -> Error {
     match error {
         RegionError::NoPool => EOPNOTSUPP,

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What all open files share.
+//! The state that all open files share: pools, limits and budgets.
 //!
-//! A `MiscDeviceRegistration` carries no data, so the lab hangs on a global lock: it is put there
-//! before the device is registered and taken away after it is gone. Every open file has a
-//! reference of its own.
+//! A `MiscDeviceRegistration` carries no data, so the state is in a global variable. It is set before the
+//! device is registered and cleared after the device is deregistered. Every open file has a reference of
+//! its own.
 
-// Lock order: `SHARED` is a mutex, taken when a file is opened (under the kernel's `misc_mtx`) and when
-// the module comes and goes. Nothing is taken, allocated or dropped under it.
+// Lock order: `SHARED` is a mutex. It is taken when a file is opened (under the kernel's `misc_mtx`), and
+// when the module is loaded and unloaded. Nothing is locked, allocated or dropped under it.
 
 use kernel::{
     prelude::*,
@@ -36,64 +36,64 @@ use crate::{
 };
 
 global_lock! {
-    // SAFETY: Initialised by `init`, which the module calls before anything else.
+    // SAFETY: The module calls `init` before anything else in this file.
     unsafe(uninit) static SHARED: Mutex<Option<Arc<Shared>>> = None;
 }
 
-/// Makes the global lock ready.
+/// Initialises the global lock.
 ///
 /// # Safety
 ///
-/// Called once, before anything else in this file.
+/// Must be called once, before anything else in this file.
 pub(crate) unsafe fn init() {
-    // SAFETY: By this function's contract.
+    // SAFETY: By this function's contract this is the only call, and nobody has used the lock yet.
     unsafe { SHARED.init() };
 }
 
-/// The engine of a session that does not say.
+/// The engine of a session whose program did not choose one.
 pub(crate) const DEFAULT_ENGINE: EngineKind = EngineKind::Hybrid;
 
-/// The shared pools, and the limits.
+/// The shared pools, limits and budgets.
 pub(crate) struct Shared {
     pools: [PoolRef; EngineKind::ALL.len()],
     limits: Limits,
     private_bytes: Arc<Budget>,
-    /// Bytes of all sessions' tables.
+    /// Bytes of all sessions' handle tables.
     tables: Arc<Budget>,
-    /// Bytes of rings of events: of each, up to those of the smallest.
+    /// Bytes of event rings: of each ring the bytes up to those of the smallest ring.
     small_rings: Arc<Budget>,
-    /// Bytes of rings of events: of each, those beyond.
+    /// Bytes of event rings: of each ring the bytes beyond those of the smallest ring.
     large_rings: Arc<Budget>,
     sessions: Arc<Budget>,
 }
 
-/// Sessions that can have as many blocks as they may, at once, whatever the others do.
+/// The budget of tables has room for this many tables of the largest size.
 const LARGEST_TABLES: usize = 4;
 
-/// Entries of the smallest table: the budget has one more of these for every session.
+/// Entries of the smallest table; the budget of tables has room for one per session besides.
 const SMALLEST_TABLE: usize = 1024;
 
-/// Rings of events that can be as large as they may, at once.
+/// The budget of large rings has room for this many rings of the largest size.
 const LARGEST_RINGS: usize = 16;
 
-/// Events that every session has room for, whatever the others do.
+/// Events of the smallest ring; the budget of small rings has room for one per session.
 const SMALLEST_RING: usize = 1024;
 
-/// The lab is open while this lives.
+/// Keeps the shared state reachable for new files; dropping the guard clears the global variable.
 pub(crate) struct SharedGuard(());
 
 impl Shared {
-    /// Builds the shared pools and opens the lab.
+    /// Creates the shared pools and makes the state reachable.
     ///
     /// # Errors
     ///
-    /// [`ENOMEM`] when there is no memory for a pool, and one line in the log that says so.
+    /// [`ENOMEM`] when there is no memory for a pool; a line in the kernel log names the size.
     pub(crate) fn install(parameters: &Parameters) -> Result<SharedGuard> {
         let pool = |kind: EngineKind| {
-            // Root has asked for these, when it loaded the module.
+            // No budget: root chose the size of the shared pools when it loaded the module.
             PoolRef::new(kind, parameters.pool_bytes, None, false).inspect_err(|error| {
                 pr_err!(
-                    "no pool of {} MiB: {error:?}\n",
+                    "cannot allocate a pool of {} MiB: {error:?}\n",
                     parameters.pool_bytes >> 20
                 );
             })
@@ -127,12 +127,16 @@ impl Shared {
         Ok(SharedGuard(()))
     }
 
-    /// Returns the lab that is open.
+    /// Returns the state.
+    ///
+    /// # Errors
+    ///
+    /// [`ENODEV`] while the module is being loaded or unloaded.
     pub(crate) fn current() -> Result<Arc<Self>> {
         SHARED.lock().clone().ok_or(ENODEV)
     }
 
-    /// Returns an engine's shared pool.
+    /// Returns the shared pool of an engine.
     pub(crate) fn pool(&self, kind: EngineKind) -> &PoolRef {
         match kind {
             EngineKind::Seed => &self.pools[0],
@@ -141,43 +145,43 @@ impl Shared {
         }
     }
 
-    /// Returns what one session may hold.
+    /// Returns the limits of one session.
     pub(crate) fn limits(&self) -> Limits {
         self.limits
     }
 
-    /// Returns the budget of all private pools, of what is added to shared ones, and of benches.
+    /// Returns the budget of private pools, regions added to shared pools, and benches.
     pub(crate) fn private_bytes(&self) -> &Arc<Budget> {
         &self.private_bytes
     }
 
-    /// Returns the budget of all sessions' tables.
+    /// Returns the budget of all sessions' handle tables.
     pub(crate) fn tables(&self) -> &Arc<Budget> {
         &self.tables
     }
 
-    /// Returns the sessions that there may be, and the bytes that their tables and rings may take.
+    /// Returns the limits on sessions, and on the bytes of their tables and rings.
     pub(crate) fn session_memory_max(&self) -> (usize, usize) {
         self.session_memory(Budget::max)
     }
 
-    /// Returns the sessions that there are, and the bytes that their tables and rings take.
+    /// Returns the number of sessions, and the bytes of their tables and rings.
     pub(crate) fn session_memory_used(&self) -> (usize, usize) {
         self.session_memory(Budget::used)
     }
 
-    /// Sums up a figure of the budgets of sessions.
+    /// Adds up a figure of the budgets of sessions.
     fn session_memory(&self, figure: fn(&Budget) -> usize) -> (usize, usize) {
         let bytes = [&self.tables, &self.small_rings, &self.large_rings];
         let bytes = bytes.into_iter().map(|budget| figure(budget)).sum();
         (figure(&self.sessions), bytes)
     }
 
-    /// Makes room for `events` events of one session.
+    /// Allocates a ring of `events` events for a session.
     ///
     /// # Errors
     ///
-    /// [`EDQUOT`] when all sessions together would have too many, [`ENOMEM`].
+    /// [`EDQUOT`] when the rings of all sessions would exceed their budgets, [`ENOMEM`].
     pub(crate) fn ring(&self, events: usize) -> Result<Ring> {
         let bytes = Ring::charge(events);
         let small = bytes.min(Ring::charge(SMALLEST_RING));
@@ -188,8 +192,8 @@ impl Shared {
                 first,
                 Some(lease(&self.large_rings, bytes - small)?),
             ),
-            // Threads that begin the events of one session at once have a ring each, until all but
-            // one are told EBUSY.
+            // Several threads that begin the events of one session at the same time each allocate a
+            // ring here; all but one of them get EBUSY later.
             None => Ring::new(events, lease(&self.large_rings, bytes)?, None),
         }
     }
@@ -199,11 +203,11 @@ impl Shared {
         &self.sessions
     }
 
-    /// Counts one session more.
+    /// Counts one more session.
     ///
     /// # Errors
     ///
-    /// [`ENFILE`] when there are as many as there may be.
+    /// [`ENFILE`] when the limit on sessions is reached.
     pub(crate) fn register_session(&self) -> Result<Lease> {
         Lease::new(&self.sessions, 1).ok_or(ENFILE)
     }
@@ -211,7 +215,7 @@ impl Shared {
 
 impl Drop for SharedGuard {
     fn drop(&mut self) {
-        // What is dropped here may sleep, so it leaves the lock first.
+        // Dropped after the lock was released, because dropping the state may sleep.
         let shared = SHARED.lock().take();
         drop(shared);
     }

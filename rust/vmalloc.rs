@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The memory of pools, and what the kernel takes for it.
+//! Memory from vmalloc, and the accounting of memory whose amount a program chooses.
 
 use core::{
     alloc::Layout,
@@ -23,25 +23,25 @@ use slab_session::PIECE;
 
 use crate::signals;
 
-/// How memory is asked for whose amount a program chooses: charged to it, without a warning, and
-/// never at the price of the OOM killer.
+/// The GFP flags for memory whose amount a program chooses: charged to the program's memory cgroup,
+/// and a request fails without a warning and without the OOM killer.
 ///
-/// [`kernel::alloc::Flags`] would do but for the last, so this is for `bindings` alone.
+/// [`kernel::alloc::Flags`] has no `__GFP_RETRY_MAYFAIL`, so callers use `bindings` directly.
 pub(crate) const GFP_QUIET: bindings::gfp_t = bindings::GFP_KERNEL_ACCOUNT
     | 1 << bindings::___GFP_RETRY_MAYFAIL_BIT
     | 1 << bindings::___GFP_NOWARN_BIT;
 
-/// The part of the machine's memory, 1/8, that is left to others, whatever budgets say: what belongs
-/// to a file is no process's, so the OOM killer would choose others.
+/// The part of the machine's memory that stays available, whatever the budgets allow: 1/8. The memory
+/// of a file belongs to no process, so the OOM killer would choose unrelated processes.
 const RESERVE_SHIFT: u32 = 3;
 
-/// Returns [`ENOMEM`] unless the machine has enough memory left when `bytes` bytes are taken.
+/// Returns [`ENOMEM`] unless enough memory stays available after an allocation of `bytes` bytes.
 ///
-/// An estimate, which others change at the same time.
+/// The check is an estimate: other tasks allocate and free at the same time.
 pub(crate) fn ensure_available(bytes: usize) -> Result {
-    // SAFETY: The function may be called anywhere, and changes nothing.
+    // SAFETY: `si_mem_available` may be called in any context and has no arguments.
     let available = unsafe { bindings::si_mem_available() };
-    // SAFETY: The counter is there as long as the kernel, and is made to be read like this.
+    // SAFETY: The counter is a static variable of the kernel, which is always valid for volatile reads.
     let total = unsafe { (&raw const bindings::_totalram_pages.counter).read_volatile() };
     let left = (available as i64).saturating_sub(total >> RESERVE_SHIFT);
     let pages = bytes.div_ceil(PAGE_SIZE);
@@ -54,31 +54,31 @@ pub(crate) fn ensure_available(bytes: usize) -> Result {
 
 /// Memory from vmalloc, aligned to its size rounded up to a power of two.
 ///
-/// With that alignment, what an engine does with a pool does not depend on where it lies.
+/// This alignment makes the results of an engine independent of the pool's address.
 ///
 /// # Invariants
 ///
-/// `start` is a `Vmalloc` allocation of `layout`, which nobody else frees.
+/// `start` is a `Vmalloc` allocation of `layout` that this value owns.
 pub(crate) struct VmallocMemory {
     start: NonNull<u8>,
     layout: Layout,
 }
 
-// SAFETY: The memory belongs to the value, on whatever thread that is.
+// SAFETY: The value owns the allocation, which may be used and freed on any thread.
 unsafe impl Send for VmallocMemory {}
 
-// SAFETY: Who shares the value learns where the memory is, and no more.
+// SAFETY: A shared reference gives the address and the length only.
 unsafe impl Sync for VmallocMemory {}
 
-/// Returns the bytes that the kernel takes for `bytes` bytes of kmalloc or kvmalloc, at most.
+/// Returns the most bytes that the kernel takes for `bytes` bytes of kmalloc or kvmalloc.
 pub(crate) fn kmalloc_bytes(bytes: usize) -> usize {
-    // SAFETY: The function takes any size and touches no memory.
+    // SAFETY: `kmalloc_size_roundup` accepts any size and accesses no memory.
     unsafe { bindings::kmalloc_size_roundup(bytes) }
 }
 
 impl VmallocMemory {
-    /// Returns the bytes that the kernel takes for `bytes` bytes: whole pages, at least one, and for
-    /// each of them a pointer by which vmalloc finds it.
+    /// Returns the bytes that the kernel takes for `bytes` bytes: at least one whole page, and a pointer
+    /// per page in the array of vmalloc.
     pub(crate) fn charge(bytes: usize) -> usize {
         let pages = bytes.div_ceil(PAGE_SIZE).max(1);
         pages.saturating_mul(PAGE_SIZE + size_of::<*const bindings::page>())
@@ -88,8 +88,8 @@ impl VmallocMemory {
     ///
     /// # Errors
     ///
-    /// [`EINVAL`] for zero bytes and more than there are addresses, [`ENOMEM`], also when too little
-    /// would be left to others.
+    /// [`EINVAL`] for zero bytes and for more than the address space, [`ENOMEM`] also when too little
+    /// memory would stay available.
     pub(crate) fn new(bytes: usize) -> Result<Self> {
         let align = bytes
             .checked_next_power_of_two()
@@ -100,8 +100,8 @@ impl VmallocMemory {
             return Err(EINVAL);
         }
         ensure_available(bytes)?;
-        // SAFETY: The old memory is none, which every size and alignment may replace; the flags
-        // allow to sleep, and so do our callers.
+        // SAFETY: The old pointer is null, for which the function allocates; it accepts any size and any
+        // power of two as alignment. The flags allow sleeping, and all callers may sleep.
         let start = unsafe {
             bindings::vrealloc_node_align(
                 ptr::null(),
@@ -111,18 +111,18 @@ impl VmallocMemory {
                 bindings::NUMA_NO_NODE,
             )
         };
-        // INVARIANT: Allocated just above, by the function that `Vmalloc` uses.
+        // INVARIANT: Allocated above with this layout, by the function that `Vmalloc` uses.
         Ok(Self {
             start: NonNull::new(start.cast()).ok_or(ENOMEM)?,
             layout,
         })
     }
 
-    /// Allocates `bytes` zeros, at least one page of them.
+    /// Allocates `bytes` zeroed bytes, at least one page.
     ///
     /// # Errors
     ///
-    /// As for [`VmallocMemory::new`], and [`EINTR`] when a fatal signal came.
+    /// [`EINTR`] for a pending fatal signal, and the errors of [`VmallocMemory::new`].
     pub(crate) fn zeroed(bytes: usize) -> Result<Self> {
         let memory = Self::new(bytes.max(PAGE_SIZE))?;
         let mut done = 0;
@@ -131,21 +131,21 @@ impl VmallocMemory {
                 return Err(EINTR);
             }
             let piece = PIECE.min(memory.bytes() - done);
-            // SAFETY: The memory has more than `done` bytes.
+            // SAFETY: `done` is less than the length of the allocation.
             let start = unsafe { memory.start.add(done) };
-            // SAFETY: The memory is new, and has `piece` bytes from there on.
+            // SAFETY: The allocation has `piece` bytes from `start` on, and nobody else uses it yet.
             unsafe { start.write_bytes(0, piece) };
             done += piece;
         }
         Ok(memory)
     }
 
-    /// Returns the first byte.
+    /// Returns the address of the first byte.
     pub(crate) fn start(&self) -> NonNull<u8> {
         self.start
     }
 
-    /// Returns how many bytes there are.
+    /// Returns the length in bytes.
     pub(crate) fn bytes(&self) -> usize {
         self.layout.size()
     }
@@ -153,8 +153,8 @@ impl VmallocMemory {
 
 impl Drop for VmallocMemory {
     fn drop(&mut self) {
-        // SAFETY: By the type invariant it is ours to free, and whoever got `start` from us keeps
-        // the value for as long as he uses it.
+        // SAFETY: By the type invariant `start` is a `Vmalloc` allocation of this layout that this value
+        // owns. Users of the address own or borrow this value while they use it.
         unsafe { Vmalloc::free(self.start, self.layout) };
     }
 }

@@ -463,8 +463,8 @@ macro_rules! engines {
 
             #[$inline]
             unsafe fn release(&self, block: NonNull<u8>, layout: Layout) -> bool {
-                // SAFETY: The engine requires that the block is live, that it was allocated for this layout and that
-                // nobody uses it. This function's contract promises all three.
+                // SAFETY: The engine requires a live block that was allocated for this layout and that
+                // nobody uses. This function's contract promises all three.
                 unsafe { $release(&self.0.engine, block, layout) }.is_ok()
             }
 

@@ -145,8 +145,8 @@ impl Request {
             return Err(EINVAL);
         }
         let block_bytes = request.layout.size().next_power_of_two();
-        // The pattern `pair` has one block in addition to the slots. Two threads that hand over have two
-        // batches together.
+        // The pattern `pair` has one block in addition to the slots. The two threads of `handover` have
+        // two batches together.
         if (request.slots + 1) * block_bytes * request.threads as usize > pool_bytes {
             return Err(ENOSPC);
         }

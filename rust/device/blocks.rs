@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! ALLOC, FREE, REALLOC, `pread` and `pwrite`: what a file does with its blocks.
+//! ALLOC, FREE, REALLOC, `pread` and `pwrite`: the commands on blocks.
 
 use kernel::{
     bindings,
@@ -38,9 +38,9 @@ use crate::{
 };
 
 impl OpenFile {
-    /// Allocates a block, and gives it back if the reply cannot be written.
+    /// Allocates a block, and frees it if the reply cannot be written.
     pub(super) fn alloc(&self, argument: usize, bytes: usize) -> Result {
-        // Filled in place: this is the call that is made most.
+        // Filled in place, because this is the most frequent command.
         let mut alloc = slablab_alloc::default();
         let arg = IoctlArg::read_into(&mut alloc, argument, bytes)?;
         ensure(alloc.flags == 0)?;
@@ -70,7 +70,7 @@ impl OpenFile {
         Ok(())
     }
 
-    /// Changes a block's size, and undoes that if the reply cannot be written.
+    /// Resizes a block, and undoes that if the reply cannot be written.
     pub(super) fn realloc(&self, argument: usize, bytes: usize) -> Result {
         let (mut realloc, arg) = IoctlArg::read::<slablab_realloc>(argument, bytes)?;
         ensure(realloc.flags == 0)?;
@@ -92,7 +92,7 @@ impl OpenFile {
         }
     }
 
-    /// Pins the block that a file position is in.
+    /// Pins the block of a file position.
     fn pinned(&self, position: i64) -> Result<Pinned<'_, PoolRef, LedgerLock, SessionMemory>> {
         let handle = handle((position >> SLABLAB_POSITION_HANDLE_SHIFT) as usize);
         self.session()
@@ -101,7 +101,7 @@ impl OpenFile {
     }
 }
 
-/// Reads bytes of the block that the file position is in.
+/// Implements `pread`: reads bytes of the block at the file position.
 pub(super) fn read(
     mut kiocb: Kiocb<'_, Pin<KBox<OpenFile>>>,
     iov: &mut IovIterDest<'_>,
@@ -110,20 +110,19 @@ pub(super) fn read(
     let pinned = file.pinned(kiocb.ki_pos())?;
     let (start, bytes) = pinned.bytes_from(byte(kiocb.ki_pos())).map_err(error)?;
     let wanted = bytes.min(iov.len());
-    // `IovIterDest::copy_to_iter` wants a slice, which promises that nobody else writes to it;
-    // another thread's `pwrite` may.
-    //
+    // Not `IovIterDest::copy_to_iter`, which requires a slice: no slice may exist while another thread can
+    // write to the block with `pwrite`.
     let copied = in_pieces(wanted, |done, piece| {
-        // SAFETY: The block has `wanted` bytes from `start` on while it is pinned.
+        // SAFETY: The block has `wanted` bytes from `start` on while it is pinned; `done` is less.
         let from = unsafe { start.add(done) };
-        // SAFETY: The block has `piece` bytes from `from` on; the iterator is valid by its type, and
-        // the function copies memory that may change meanwhile.
+        // SAFETY: The pinned block has `piece` bytes from `from` on. The iterator is valid by its type. The
+        // function tolerates concurrent writes to the memory that it copies.
         unsafe { bindings::_copy_to_iter(from.as_ptr().cast(), piece, iov.as_raw()) }
     })?;
     transferred(&mut kiocb, wanted, copied)
 }
 
-/// Writes bytes of the block that the file position is in.
+/// Implements `pwrite`: writes bytes of the block at the file position.
 pub(super) fn write(
     mut kiocb: Kiocb<'_, Pin<KBox<OpenFile>>>,
     iov: &mut IovIterSource<'_>,
@@ -133,21 +132,24 @@ pub(super) fn write(
     let (start, bytes) = pinned.bytes_from(byte(kiocb.ki_pos())).map_err(error)?;
     let wanted = bytes.min(iov.len());
     let copied = in_pieces(wanted, |done, piece| {
-        // SAFETY: The block has `wanted` bytes from `start` on while it is pinned.
+        // SAFETY: The block has `wanted` bytes from `start` on while it is pinned; `done` is less.
         let to = unsafe { start.add(done) };
-        // SAFETY: The block has `piece` bytes from `to` on; the iterator is valid by its type, and
-        // the function copies to memory that others may use meanwhile.
+        // SAFETY: The pinned block has `piece` bytes from `to` on. The iterator is valid by its type. Other
+        // users of the memory use no references, only copies like this one.
         unsafe { bindings::_copy_from_iter(to.as_ptr().cast(), piece, iov.as_raw()) }
     })?;
     transferred(&mut kiocb, wanted, copied)
 }
 
-/// Has `copy` transfer `wanted` bytes, piece by piece: it is given how many were transferred and how
-/// many to transfer next, and returns how many it did. Returns how many there were in all.
+/// Copies `wanted` bytes in pieces, and checks for fatal signals in between. Returns how many bytes were
+/// copied.
+///
+/// `copy` gets the number of bytes copied so far and the size of the next piece, and returns how many
+/// bytes of the piece it has copied.
 ///
 /// # Errors
 ///
-/// [`EINTR`] when a fatal signal came before the first piece.
+/// [`EINTR`] for a fatal signal before the first piece.
 fn in_pieces(wanted: usize, mut copy: impl FnMut(usize, usize) -> usize) -> Result<usize> {
     let mut done = 0;
     while done < wanted {
@@ -164,12 +166,12 @@ fn in_pieces(wanted: usize, mut copy: impl FnMut(usize, usize) -> usize) -> Resu
     Ok(done)
 }
 
-/// Returns the byte of a block that a file position means.
+/// Returns the byte within the block that a file position addresses.
 fn byte(position: i64) -> usize {
     (position & ((1 << SLABLAB_POSITION_HANDLE_SHIFT) - 1)) as usize
 }
 
-/// Ends a transfer of `copied` bytes of the `wanted`.
+/// Completes a transfer of which `copied` bytes of `wanted` were copied: advances the file position.
 fn transferred<T: ForeignOwnable>(
     kiocb: &mut Kiocb<'_, T>,
     wanted: usize,
@@ -182,7 +184,7 @@ fn transferred<T: ForeignOwnable>(
     Ok(copied)
 }
 
-/// Returns the handle that a number from a program stands for.
+/// Returns the handle with the given bits.
 pub(super) fn handle(bits: usize) -> Result<Handle, Denied> {
     u32::try_from(bits)
         .ok()
@@ -190,7 +192,7 @@ pub(super) fn handle(bits: usize) -> Result<Handle, Denied> {
         .ok_or(Denied::NoSuchBlock)
 }
 
-/// Tells the program the cause of a refusal, if there is one, and returns the error number.
+/// Writes the cause of a refusal into the reply, if there is one, and returns the error number.
 #[cold]
 fn refuse<T: Argument>(
     denied: Denied,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! INJECT and REPORTS: misuse of a pool in debug mode, and what that says of it.
+//! INJECT and REPORTS: deliberate misuse of a pool in debug mode, and the reports of debug mode.
 
 use kernel::{
     prelude::*,
@@ -29,16 +29,16 @@ use crate::{
 };
 
 impl OpenFile {
-    /// Returns the debug mode of the session's own pool.
+    /// Returns the debug mode of the session's pool.
     fn debug(&self) -> Result<&DebugModeEngine> {
-        // Only a private pool can be in it.
+        // Only a private pool can be in debug mode.
         self.pool_of(self.bound.as_ref())
             .engine()
             .debug()
             .ok_or(EOPNOTSUPP)
     }
 
-    /// Does something wrong, and tells what was reported of it.
+    /// Misuses the pool in one way, and replies with the report of debug mode.
     pub(super) fn inject(&self, argument: usize, bytes: usize) -> Result {
         if !is_admin() {
             return Err(EPERM);
@@ -49,14 +49,14 @@ impl OpenFile {
         let size = usize::try_from(inject.size).map_err(|_| ENOMEM)?;
         let guard = self.debug()?;
         inject.report = slablab_report::default();
-        // It cannot be undone: who cannot be told does not begin.
+        // Before the misuse, which cannot be undone: a bad address of the argument must fail here.
         arg.write_early(&inject)?;
         let report = guard.inject(misuse, size).map_err(not_done)?;
         inject.report = report.map_or_else(slablab_report::default, Into::into);
         arg.reply(&inject)
     }
 
-    /// Tells what was reported.
+    /// Replies with the reports from a given number on.
     pub(super) fn reports(&self, argument: usize, bytes: usize) -> Result {
         let (mut reports, arg) = IoctlArg::read::<slablab_reports>(argument, bytes)?;
         ensure(reports.flags == 0 && reports.reserved == 0)?;
@@ -81,7 +81,7 @@ impl OpenFile {
     }
 }
 
-/// Returns the error number for a misuse that was not done.
+/// Returns the error number for a misuse that was not injected.
 fn not_done(why: NotDone) -> Error {
     match why {
         NotDone::Refused(Refusal::Unsupported) => EOPNOTSUPP,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! EVENTS: what a session did, operation by operation.
+//! EVENTS: the log of a session's operations.
 
 use kernel::{
     current,
@@ -29,12 +29,12 @@ use crate::{
     }, //
 };
 
-/// Events that are read with the session's lock held, and copied out without it.
+/// Events that are read under the session's lock at once. They are copied out without the lock.
 const PART: usize = 64;
 
 impl OpenFile {
-    /// Begins to write events down, reads them, or ends it; `may_change` says whether the file is
-    /// open for writing, which the first and the last need.
+    /// Begins, reads or ends the log of events. `may_change` says whether the file is open for writing,
+    /// which beginning and ending require.
     pub(super) fn events(&self, argument: usize, bytes: usize, may_change: bool) -> Result {
         let (mut events, arg) = IoctlArg::read::<slablab_events>(argument, bytes)?;
         ensure(events.flags == 0 && events.reserved == 0)?;
@@ -45,7 +45,7 @@ impl OpenFile {
         match events.op {
             SLABLAB_EVENTS_BEGIN | SLABLAB_EVENTS_END if !may_change => Err(EBADF),
             SLABLAB_EVENTS_BEGIN if has_room => {
-                // Who cannot be told does not begin.
+                // Before the action, so that a bad address of the argument changes nothing.
                 arg.write_early(&events)?;
                 let ring = self.shared.ring(events.count as usize)?;
                 if self.bound.as_ref().is_none() {

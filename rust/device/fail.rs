@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! FAIL: requests for memory that fail to order.
+//! FAIL: fault injection into a session's allocation requests.
 
 use kernel::prelude::*;
 use slab_session::Cause;
@@ -15,7 +15,8 @@ use crate::{
 };
 
 impl OpenFile {
-    /// Has requests fail in the session's own pool, and tells how many did until now.
+    /// Configures fault injection in the session's private pool, and replies with the number of faults
+    /// injected so far.
     pub(super) fn fail(&self, argument: usize, bytes: usize) -> Result {
         let (mut fail, arg) = IoctlArg::read::<slablab_fail>(argument, bytes)?;
         ensure(fail.flags == 0 && fail.reserved == 0)?;
@@ -24,7 +25,7 @@ impl OpenFile {
             return Err(EOPNOTSUPP);
         }
         fail.injected = bound.session.tally().refusals[Cause::Injected as usize];
-        // Who cannot be told goes on as before.
+        // Before the change, so that a bad address of the argument changes nothing.
         arg.reply(&fail)?;
         bound.session.fail(fail.every, fail.growth);
         Ok(())

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! STATS, CHECK and MAP: what a pool looks like.
+//! STATS, CHECK and MAP: the commands that inspect a pool.
 
 use kernel::{
     current,
@@ -34,17 +34,17 @@ use crate::{
     uapi::*, //
 };
 
-/// The extents that an engine is asked for at once: 4 KiB of them.
+/// Extents that are read under the engine's lock at once: 4 KiB of them.
 const MAP_PART: usize = 256;
 
 impl OpenFile {
-    /// Tells figures of the pool, and the session's own.
+    /// Replies with statistics of the pool and of the session.
     pub(super) fn stats(&self, argument: usize, bytes: usize) -> Result {
-        // On the heap: it is too large for a small stack.
+        // Boxed, because the structure is too large for the stack.
         let mut stats = KBox::new(slablab_stats::default(), GFP_KERNEL)?;
         let arg = IoctlArg::read_into(&mut *stats, argument, bytes)?;
         ensure(stats.flags == 0)?;
-        // Nothing of what the program sent goes back to it.
+        // The reply contains nothing that the program sent.
         *stats = slablab_stats::default();
         let bound = self.bound.as_ref();
         let pool = self.pool_of(bound);
@@ -54,7 +54,7 @@ impl OpenFile {
         arg.reply(&*stats)
     }
 
-    /// Walks what the pool's engine keeps.
+    /// Checks the metadata of the pool's engine.
     pub(super) fn check(&self, argument: usize, bytes: usize) -> Result {
         let (check, arg) = IoctlArg::read::<slablab_check>(argument, bytes)?;
         ensure(check.flags == 0 && check.reserved == 0)?;
@@ -62,7 +62,7 @@ impl OpenFile {
         if !pool.engine().capabilities().pool {
             return Err(EOPNOTSUPP);
         }
-        // A walk takes the lock that others wait for.
+        // A check takes the engine's lock again and again, which delays other users of the pool.
         self.ensure_own_pool_or_admin()?;
         let mut walk = Walk::new();
         let broken = loop {
@@ -77,7 +77,7 @@ impl OpenFile {
         arg.reply(&check_reply(broken, walk.walked()))
     }
 
-    /// Tells what the pages of a region are.
+    /// Replies with the use of a region's pages.
     pub(super) fn map(&self, argument: usize, bytes: usize) -> Result {
         let (mut map, arg) = IoctlArg::read::<slablab_map>(argument, bytes)?;
         ensure(map.flags == 0 && map.reserved == 0)?;
@@ -86,13 +86,13 @@ impl OpenFile {
         if !engine.capabilities().map {
             return Err(EOPNOTSUPP);
         }
-        // In a shared pool, the map tells of others.
+        // The map of a shared pool reveals other users' blocks.
         self.ensure_own_pool_or_admin()?;
         let region = map.region as usize;
         if region >= REGIONS_MAX {
             return Err(ENXIO);
         }
-        // The number is the program's.
+        // The program chose the number: no speculative access may use it unclamped.
         let region = nospec::clamp(region, REGIONS_MAX);
         let room = map.count as usize;
         let address = usize::try_from(map.extents).map_err(|_| EFAULT)?;
@@ -101,7 +101,7 @@ impl OpenFile {
             room * size_of::<slablab_extent>(),
         );
         let mut writer = there.writer();
-        // What the engine tells under its lock is copied out without it.
+        // The map is read under the engine's lock, and copied out without the lock.
         let mut part = KVec::from_elem(Extent::default(), room.min(MAP_PART), GFP_KERNEL)?;
         map.count = 0;
         loop {
@@ -124,7 +124,7 @@ impl OpenFile {
     }
 }
 
-/// Returns the error number for a map that there is not.
+/// Returns the error number for a map that cannot be read.
 fn no_map(why: NoMap) -> Error {
     match why {
         NoMap::Unsupported => EOPNOTSUPP,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! INFO, BIND, EXTEND and SHRINK: which pool a file has, and how large it is.
+//! INFO, BIND, EXTEND and SHRINK: the pool of a file, and its size.
 
 use kernel::{
     page::PAGE_SIZE,
@@ -28,7 +28,7 @@ use crate::{
 };
 
 impl OpenFile {
-    /// Tells what there is, and what the file has.
+    /// Replies with the limits of the module and the properties of the file's pool.
     pub(super) fn info(&self, argument: usize, bytes: usize) -> Result {
         let (info, arg) = IoctlArg::read::<slablab_info>(argument, bytes)?;
         ensure(info.flags == 0)?;
@@ -58,7 +58,7 @@ impl OpenFile {
         })
     }
 
-    /// Gives the file a session, if it has none.
+    /// Binds the file to a session.
     pub(super) fn bind(&self, argument: usize, bytes: usize) -> Result {
         let (bind, arg) = IoctlArg::read::<slablab_bind>(argument, bytes)?;
         let private = bind.flags & SLABLAB_BIND_PRIVATE != 0;
@@ -107,7 +107,7 @@ impl OpenFile {
         )
     }
 
-    /// Has the engine give back what it keeps.
+    /// Returns cached memory of the engine to its page allocator.
     pub(super) fn shrink(&self, argument: usize, bytes: usize) -> Result {
         let (mut shrink, arg) = IoctlArg::read::<slablab_shrink>(argument, bytes)?;
         ensure(shrink.flags == 0 && shrink.reserved == 0)?;
@@ -115,7 +115,7 @@ impl OpenFile {
         if !engine.capabilities().pool {
             return Err(EOPNOTSUPP);
         }
-        // Others of the pool wait meanwhile, and have to fill their magazines again.
+        // Shrinking flushes all magazines, which delays other users of the pool.
         self.ensure_own_pool_or_admin()?;
         shrink.bytes = engine.drain() as u64;
         shrink.free_bytes = uapi::free_bytes(engine);
@@ -123,12 +123,12 @@ impl OpenFile {
     }
 }
 
-/// Returns the bytes of `sessions` sessions of which tables and events take `bytes` bytes.
+/// Returns the bytes of `sessions` sessions whose tables and events take `bytes` bytes.
 fn session_memory((sessions, bytes): (usize, usize)) -> u64 {
     (sessions * SESSION_BYTES + bytes) as u64
 }
 
-/// Returns an engine's number in the ABI.
+/// Returns the number of an engine in the ABI.
 pub(super) fn number(kind: EngineKind) -> u32 {
     match kind {
         EngineKind::Seed => SLABLAB_ENGINE_SEED,
@@ -137,7 +137,7 @@ pub(super) fn number(kind: EngineKind) -> u32 {
     }
 }
 
-/// Returns the engine with a number.
+/// Returns the engine with a number of the ABI.
 fn kind(number: u32) -> Result<EngineKind> {
     match number {
         SLABLAB_ENGINE_DEFAULT => Ok(DEFAULT_ENGINE),
