@@ -49,7 +49,7 @@ use slab_heap::{
     stats::Visitor,
 };
 
-// `mm/kasan/kasan.h` declares the function and the values, which Linux exports to modules.
+// `mm/kasan/kasan.h` declares the function, which Linux exports to modules, and the values.
 unsafe extern "C" {
     fn kasan_poison(start: *const c_void, bytes: usize, value: u8, init: bool);
 }

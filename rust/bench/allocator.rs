@@ -273,7 +273,7 @@ unsafe extern "C" fn create_cache(argument: *mut c_void) -> c_int {
 
 impl Drop for KmemCache {
     fn drop(&mut self) {
-        // SAFETY: By the type invariant the cache is valid and ours. All blocks were freed:
+        // SAFETY: By the type invariant the cache is valid and owned. All blocks were freed:
         // `Slots` frees its blocks, and `BenchContext` empties its buffers, before the allocator is dropped.
         unsafe { bindings::kmem_cache_destroy(self.cache.as_ptr()) };
     }

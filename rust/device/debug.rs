@@ -64,11 +64,11 @@ impl OpenFile {
         let guard = self.debug()?;
         let address = usize::try_from(reports.reports).map_err(|_| EFAULT)?;
         let room = reports.count;
-        let there = UserSlice::new(
+        let array = UserSlice::new(
             UserPtr::from_addr(address),
             room as usize * size_of::<slablab_report>(),
         );
-        let mut writer = there.writer();
+        let mut writer = array.writer();
         reports.count = 0;
         while reports.count < room
             && let Some(report) = guard.report(reports.number)

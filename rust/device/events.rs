@@ -75,11 +75,11 @@ impl OpenFile {
 fn read(session: &Session, events: &mut slablab_events) -> Result {
     let room = events.count as usize;
     let address = usize::try_from(events.events).map_err(|_| EFAULT)?;
-    let there = UserSlice::new(
+    let array = UserSlice::new(
         UserPtr::from_addr(address),
         room * size_of::<slablab_event>(),
     );
-    let mut writer = there.writer();
+    let mut writer = array.writer();
     let mut part = KVec::from_elem(Event::VACANT, room.min(PART), GFP_KERNEL)?;
     events.count = 0;
     loop {

@@ -96,11 +96,11 @@ impl OpenFile {
         let region = nospec::clamp(region, REGIONS_MAX);
         let room = map.count as usize;
         let address = usize::try_from(map.extents).map_err(|_| EFAULT)?;
-        let there = UserSlice::new(
+        let array = UserSlice::new(
             UserPtr::from_addr(address),
             room * size_of::<slablab_extent>(),
         );
-        let mut writer = there.writer();
+        let mut writer = array.writer();
         // The map is read under the engine's lock, and copied out without the lock.
         let mut part = KVec::from_elem(Extent::default(), room.min(MAP_PART), GFP_KERNEL)?;
         map.count = 0;

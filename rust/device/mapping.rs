@@ -158,7 +158,7 @@ unsafe extern "C" fn area_gone(area: *mut bindings::vm_area_struct) {
 ///
 /// # Safety
 ///
-/// The kernel calls one of the [`AREA_OPERATIONS`] with `area`, to which [`set_operations`] gave these.
+/// The kernel calls one of the [`AREA_OPERATIONS`] with `area`; only [`set_operations`] sets these.
 unsafe fn with_block(area: *mut bindings::vm_area_struct, act: impl FnOnce(&Session, Handle)) {
     // SAFETY: By this function's contract the kernel passes a valid area, whose fields nobody changes now.
     let (file, number) = unsafe { ((*area).vm_file, (*area).vm_private_data) };
