@@ -49,8 +49,8 @@ use slab_heap::{
 };
 
 use crate::{
-    pin, //
-    vmalloc::VmallocMemory,
+    pin,
+    vmalloc::VmallocMemory, //
 };
 
 /// The header before a CPU's cache.

@@ -62,11 +62,11 @@ use crate::{
         BoxedSpinLock, //
     },
     signals,
-    slub::Slub, //
+    slub::Slub,
     vmalloc::{
         self,
         VmallocMemory, //
-    },
+    }, //
 };
 
 /// The size of a region is a multiple of this.
@@ -402,7 +402,7 @@ impl Pool {
     ///
     /// `write_early` is called with the region's number and the new size of the pool before the region is
     /// added; if it fails, the region is not added. If another caller adds a region at the same time,
-    /// `write_early` is called again.
+    /// `write_early` is called again. Takes O(metadata bytes), which are zeroed.
     ///
     /// # Errors
     ///

@@ -36,8 +36,8 @@ use crate::{
         Budget,
         Lease, //
     },
-    signals, //
-    vmalloc::VmallocMemory,
+    signals,
+    vmalloc::VmallocMemory, //
 };
 
 /// Allocates parts of handle tables, up to a budget of bytes.

@@ -118,7 +118,7 @@ impl VmallocMemory {
         })
     }
 
-    /// Allocates `bytes` zeroed bytes, at least one page.
+    /// Allocates `bytes` zeroed bytes, at least one page, in O(bytes). Checks for fatal signals in between.
     ///
     /// # Errors
     ///

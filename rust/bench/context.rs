@@ -9,11 +9,11 @@ use kernel::{
 use slab_heap::lock::Lock;
 
 use super::{
-    allocator::Allocator, //
+    allocator::Allocator,
     slots::{
         HandoverBuffer,
         Slots, //
-    },
+    }, //
 };
 use crate::lock::BoxedSpinLock;
 

@@ -25,8 +25,8 @@ use super::{
         layout, //
     },
     slots::{
-        SlotCounts, //
-        Slots,
+        SlotCounts,
+        Slots, //
     },
     timer::Timer, //
 };
@@ -50,15 +50,15 @@ trait Loop<A: Allocator> {
         ROUND
     }
 
-    /// Prepares the slots before the first round. Called in two passes over all slots; `again` is true in
-    /// the second pass.
+    /// Prepares a slot before the first round. Called for all slots in turn, and then for all once
+    /// more with `second_pass`.
     fn prefill<const CHECKED: bool>(
         &mut self,
         slots: &mut Slots<'_, A>,
         index: usize,
-        again: bool,
+        second_pass: bool,
     ) {
-        let _ = (slots, index, again);
+        let _ = (slots, index, second_pass);
     }
 
     /// Decides what the steps of the next round do, outside of the measurement.
@@ -179,11 +179,11 @@ impl<A: Allocator> PatternRun<'_, A> {
         timer: &mut Timer,
     ) -> Result<(SlotCounts, SharedResult)> {
         let mut slots = Slots::new(self.context.allocator(), self.request.slots)?;
-        for (index, again) in each_index_twice(slots.len()) {
+        for (index, second_pass) in each_index_twice(slots.len()) {
             if index % PART == 0 {
                 self.participant.check_interrupted()?;
             }
-            pattern.prefill::<CHECKED>(&mut slots, index, again);
+            pattern.prefill::<CHECKED>(&mut slots, index, second_pass);
         }
         let round = pattern.round(&slots);
         let mut left = self.request.steps();
@@ -266,9 +266,9 @@ impl<A: Allocator> Loop<A> for AllocFreePair {
         &mut self,
         slots: &mut Slots<'_, A>,
         index: usize,
-        again: bool,
+        second_pass: bool,
     ) {
-        if !again {
+        if !second_pass {
             slots.fill::<CHECKED>(index, self.0);
         }
     }
@@ -320,9 +320,9 @@ impl<A: Allocator> Loop<A> for RandomReplace {
         &mut self,
         slots: &mut Slots<'_, A>,
         index: usize,
-        again: bool,
+        second_pass: bool,
     ) {
-        if !again && let Some(layout) = self.layout() {
+        if !second_pass && let Some(layout) = self.layout() {
             slots.fill::<CHECKED>(index, layout);
         }
     }
@@ -358,10 +358,10 @@ impl<A: Allocator> Loop<A> for RandomToggle {
         &mut self,
         slots: &mut Slots<'_, A>,
         index: usize,
-        again: bool,
+        second_pass: bool,
     ) {
         // Half of the slots are emptied at random, so that free blocks are scattered from the beginning.
-        if !again {
+        if !second_pass {
             slots.fill::<CHECKED>(index, self.layout);
         } else if self.random.below(2) == 0 {
             slots.empty::<CHECKED>(index);
@@ -399,9 +399,9 @@ impl<A: Allocator> Loop<A> for Fragments {
         &mut self,
         slots: &mut Slots<'_, A>,
         index: usize,
-        again: bool,
+        second_pass: bool,
     ) {
-        if !again {
+        if !second_pass {
             slots.fill::<CHECKED>(index, self.layout);
         } else if index % 2 == 0 {
             slots.empty::<CHECKED>(index);
@@ -419,5 +419,5 @@ impl<A: Allocator> Loop<A> for Fragments {
 fn each_index_twice(len: usize) -> impl Iterator<Item = (usize, bool)> {
     [false, true]
         .into_iter()
-        .flat_map(move |again| (0..len).map(move |index| (index, again)))
+        .flat_map(move |second_pass| (0..len).map(move |index| (index, second_pass)))
 }

@@ -16,8 +16,8 @@ use core::{
 use kernel::prelude::*;
 
 use super::{
-    allocator::Allocator, //
-    random::mix,
+    allocator::Allocator,
+    random::mix, //
 };
 
 /// The most bytes of a token at one end of a block.

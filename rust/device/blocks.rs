@@ -23,8 +23,8 @@ use slab_session::{
 use super::{
     LedgerLock,
     OpenFile,
-    ensure, //
-    error,
+    ensure,
+    error, //
 };
 use crate::{
     argument::IoctlArg,

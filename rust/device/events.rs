@@ -18,8 +18,8 @@ use slab_session::{
 use super::{
     OpenFile,
     Session,
-    ensure, //
-    error,
+    ensure,
+    error, //
 };
 use crate::{
     argument::IoctlArg,

@@ -54,7 +54,7 @@ impl OpenFile {
         arg.reply(&*stats)
     }
 
-    /// Checks the metadata of the pool's engine.
+    /// Checks the metadata of the pool's engine, step by step: O(pages and objects) in all.
     pub(super) fn check(&self, argument: usize, bytes: usize) -> Result {
         let (check, arg) = IoctlArg::read::<slablab_check>(argument, bytes)?;
         ensure(check.flags == 0 && check.reserved == 0)?;

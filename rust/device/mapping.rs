@@ -40,8 +40,8 @@ use super::{
     OpenFile,
     Session,
     blocks::handle,
-    ensure, //
-    error,
+    ensure,
+    error, //
 };
 use crate::uapi::{
     SLABLAB_MMAP_BASE,

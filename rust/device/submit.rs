@@ -46,8 +46,8 @@ use slab_session::{
 use super::{
     OpenFile,
     Session,
-    ensure, //
-    error,
+    ensure,
+    error, //
 };
 use crate::{
     argument::IoctlArg,
