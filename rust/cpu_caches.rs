@@ -103,6 +103,7 @@ impl CpuCaches {
         bytes.next_multiple_of(align_of::<Header>())
     }
 
+    /// Returns the bytes of a header and a cache.
     fn entry_bytes(size: CacheSize) -> usize {
         size_of::<Header>() + CpuCache::bytes(size)
     }

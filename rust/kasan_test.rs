@@ -45,6 +45,7 @@ struct AccessTest {
 }
 
 impl AccessTest {
+    /// Allocates blocks of `bytes` bytes in a new pool.
     fn new(kind: EngineKind, bytes: usize) -> Result<Self> {
         let pool = PoolRef::new(kind, POOL_BYTES, None, false)?;
         let layout = Layout::from_size_align(bytes, 8).map_err(|_| EINVAL)?;
@@ -88,6 +89,7 @@ impl AccessTest {
         }
     }
 
+    /// Frees a block.
     fn release(&self, block: Block) {
         let engine: &AnyEngine = &self.pool;
         // SAFETY: `new` allocated the block for this layout, and each block is released once. `touch` reads

@@ -198,12 +198,14 @@ impl AnyEngine {
     }
 }
 
+/// Creates a `seed` without regions.
 fn seed() -> Result<SeedEngine> {
     let state = init_from_constant(|| const { seed::State::new() });
     let state = BoxedMutex::new(new_mutex!(state, "slablab_seed"))?;
     Ok(Seed::new(state))
 }
 
+/// Creates a `hybrid` without regions, whose CPU caches suit a pool of `pool_bytes` bytes.
 fn hybrid(pool_bytes: usize) -> Result<HybridEngine> {
     let state = init_from_constant(|| const { hybrid::State::new() });
     let state = BoxedSpinLock::new(new_spinlock!(state, "slablab_hybrid"))?;
@@ -216,12 +218,14 @@ fn hybrid(pool_bytes: usize) -> Result<HybridEngine> {
 // Each function writes an engine into its slot. An engine passes over the stack (about 700 bytes), and one
 // function for all engines would have stack space for each.
 
+/// Writes a `seed` into its slot.
 #[inline(never)]
 fn write_seed(slot: &mut MaybeUninit<AnyEngine>) -> Result {
     slot.write(AnyEngine::Seed(with_kasan(seed()?)));
     Ok(())
 }
 
+/// Writes a `hybrid` into its slot.
 #[inline(never)]
 fn write_hybrid(slot: &mut MaybeUninit<AnyEngine>, pool_bytes: usize) -> Result {
     slot.write(AnyEngine::Hybrid(with_kasan(hybrid(pool_bytes)?)));

@@ -69,10 +69,13 @@ pub(super) struct Barrier {
     threads: u32,
     /// The origin of all time stamps.
     origin: Instant<Monotonic>,
+    /// Set when a participant has failed.
     abandoned: Atomic<bool>,
+    /// Threads that spin in [`Participant::start`].
     ready: Atomic<u32>,
     #[pin]
     state: Mutex<State>,
+    /// Signals that all threads have arrived, or that one has failed.
     #[pin]
     released: CondVar,
 }

@@ -23,6 +23,7 @@ pub(super) const ROUND: usize = SLABLAB_BENCH_ROUND as usize;
 /// The measured allocator.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum AllocatorKind {
+    /// No allocator: the cost of the loop.
     Baseline,
     Hybrid,
     HybridInline,
