@@ -52,8 +52,8 @@ use kernel::{
     }, //
 };
 use slab_session::{
-    Denied,
-    Ledger,
+    SessionError,
+    SessionState,
     validate, //
 };
 

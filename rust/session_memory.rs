@@ -25,7 +25,7 @@ use kernel::{
 };
 use slab_session::{
     Event,
-    Moment,
+    EventContext,
     PIECE,
     Slot,
     Storage, //
@@ -151,7 +151,7 @@ unsafe impl Storage for SessionMemory {
     fn moment() -> Moment {
         // SAFETY: `ktime_get` may be called in any context but an NMI.
         let time_ns = unsafe { bindings::ktime_get() } as u64;
-        Moment {
+        EventContext {
             time_ns,
             // The number in the initial pid namespace: a reader of the event may be in another namespace.
             thread: current!().pid() as u32,

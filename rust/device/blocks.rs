@@ -13,15 +13,14 @@ use kernel::{
     types::ForeignOwnable, //
 };
 use slab_session::{
-    Denied,
+    EventKind,
     Handle,
-    Kind,
     PIECE,
     Pinned, //
+    SessionError,
 };
 
 use super::{
-    LedgerLock,
     OpenFile,
     ensure,
     error, //
@@ -65,7 +64,9 @@ impl OpenFile {
     #[inline]
     pub(super) fn free(&self, argument: usize) -> Result {
         self.session()
-            .and_then(|session| session.free(session.named(argument as u64, Kind::Free, 0)?))
+            .and_then(|session| {
+                session.free(session.parse_handle(argument as u64, EventKind::Free, 0)?)
+            })
             .map_err(error)?;
         Ok(())
     }
@@ -75,7 +76,8 @@ impl OpenFile {
         let (mut realloc, arg) = IoctlArg::read::<slablab_realloc>(argument, bytes)?;
         ensure(realloc.flags == 0)?;
         let pending = self.session().and_then(|session| {
-            let handle = session.named(realloc.handle.into(), Kind::Reallocate, realloc.size)?;
+            let handle =
+                session.parse_handle(realloc.handle.into(), EventKind::Reallocate, realloc.size)?;
             session.reallocate(handle, realloc.size)
         });
         match pending {
@@ -189,7 +191,7 @@ pub(super) fn handle(bits: usize) -> Result<Handle, Denied> {
     u32::try_from(bits)
         .ok()
         .and_then(Handle::from_bits)
-        .ok_or(Denied::NoSuchBlock)
+        .ok_or(SessionError::NoSuchBlock)
 }
 
 /// Writes the cause of a refusal into the reply, if there is one, and returns the error number.

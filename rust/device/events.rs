@@ -12,7 +12,7 @@ use kernel::{
 };
 use slab_session::{
     Event,
-    NotRead, //
+    EventReadError, //
 };
 
 use super::{
@@ -101,9 +101,9 @@ fn read(session: &Session, events: &mut slablab_events) -> Result {
 }
 
 /// Returns the error number for events that cannot be read.
-fn not_read(why: NotRead) -> Error {
+fn not_read(why: EventReadError) -> Error {
     match why {
-        NotRead::Off => ENXIO,
-        NotRead::Ahead => EINVAL,
+        EventReadError::Off => ENXIO,
+        EventReadError::BeyondEnd => EINVAL,
     }
 }

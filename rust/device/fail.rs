@@ -3,7 +3,7 @@
 //! FAIL: fault injection into a session's allocation requests.
 
 use kernel::prelude::*;
-use slab_session::Cause;
+use slab_session::RefusalCause;
 
 use super::{
     OpenFile,

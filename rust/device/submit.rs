@@ -38,9 +38,9 @@ use kernel::{
     }, //
 };
 use slab_session::{
-    Denied,
     Operation,
     Request, //
+    SessionError,
 };
 
 use super::{
@@ -128,12 +128,12 @@ impl OpenFile {
                 let first = *done - base;
                 let mut part = session.submit(chunk, base, first);
                 let part = part.run();
-                let (end, denied) = (part.end(), part.denied());
+                let (end, denied) = (part.end(), part.error());
                 array.write(*done, &part.requests()[first..end])?;
                 if denied.is_some() {
                     array.write_cost(base + end, &part.requests()[end])?;
                 }
-                part.publish();
+                part.commit();
                 *done = base + end;
                 if let Some(denied) = denied {
                     return Err(error(denied));

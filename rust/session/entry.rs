@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a session notes of each of its blocks.
+//! Entries of the handle table: one allocation and its state.
 
 use core::{
     alloc::Layout,
@@ -13,69 +13,75 @@ use slab_heap::{
 };
 
 use crate::{
-    denied::Denied,
+    error::SessionError,
     handle::Handle,
     pins::Pins, //
 };
 
-/// A block and what is known of it.
+/// An allocation: a block, its layout and its charge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Record {
+pub(crate) struct Allocation {
     /// The block.
     pub(crate) block: Block,
-    /// The layout that the program asked for: it may touch `layout.size()` bytes.
+    /// The requested layout. The program may access `layout.size()` bytes.
     pub(crate) layout: Layout,
-    /// The bytes that it counts for in the quota.
+    /// The bytes charged to the quota: the usable size of the block.
     pub(crate) charge: usize,
 }
 
-/// What an entry is used for.
+/// The state of an entry.
+///
+/// ```text
+/// Vacant ─reserve─▶ Reserved ─commit─▶ Live ─begin_move─▶ Moving
+///    ▲                 │ abort          │ ▲                 │
+///    └─────────────────┴────────free────┘ └────end_move─────┘
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum State {
-    /// Nothing.
+pub(crate) enum EntryState {
+    /// The entry is unused.
     Vacant,
-    /// An allocation that is not complete.
+    /// An allocation is in progress. The handle does not name a block yet.
     Reserved,
-    /// A block that is there, and who is using it at the moment.
+    /// The handle names a live block with this many pins.
     Live { pins: Pins },
-    /// A block that is being moved.
+    /// A reallocation is in progress and has exclusive access to the block.
     Moving,
 }
 
-impl State {
-    /// Returns why the block of an entry that is not quietly live cannot be had.
+impl EntryState {
+    /// Returns the error for an operation that needs a live block without pins.
     #[cold]
-    pub(crate) fn denied(self) -> Denied {
+    pub(crate) fn error(self) -> SessionError {
         match self {
-            Self::Live { .. } | Self::Moving => Denied::Pinned,
-            Self::Vacant | Self::Reserved => Denied::NoSuchBlock,
+            Self::Live { .. } | Self::Moving => SessionError::Pinned,
+            Self::Vacant | Self::Reserved => SessionError::NoSuchBlock,
         }
     }
 }
 
-/// One entry of a session's table.
+/// An entry of the handle table.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Entry {
-    /// What names the entry, or will.
+    /// The handle that names the entry's block, or will name its next block.
     pub(crate) handle: Handle,
-    /// What the engine knows of the block.
-    pub(crate) known: Option<Known>,
-    /// What it is used for.
-    pub(crate) state: State,
-    /// Of a block that is there.
-    pub(crate) record: Record,
+    /// The engine's hint about the block, which makes its free cheaper.
+    pub(crate) hint: Option<Known>,
+    /// The state of the entry.
+    pub(crate) state: EntryState,
+    /// The allocation, valid in the states `Live` and `Moving`.
+    pub(crate) allocation: Allocation,
 }
 
 impl Entry {
-    /// The entry of a new chunk.
+    /// An entry of a new chunk, before its handle is set.
     pub(crate) const VACANT: Self = Self {
         handle: match Handle::first(0) {
             Some(handle) => handle,
             None => unreachable!(),
         },
-        known: None,
-        state: State::Vacant,
-        record: Record {
+        hint: None,
+        state: EntryState::Vacant,
+        allocation: Allocation {
             block: Block {
                 start: NonNull::dangling(),
                 offset: None,

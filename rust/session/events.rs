@@ -1,124 +1,117 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Events: the operations of a session, written down.
+//! The event log of a session.
 //!
-//! The log is a ring of a fixed number of events, the oldest of which make room for new ones. It is
-//! a part of the books, under the same lock, and an event is written where the books change: so a
-//! handle's events are in the order in which it came, changed and went. A block's memory goes back
-//! to the engine after its free was written down, and is had from it before its allocation is, so
-//! blocks that lie at the same place do not overlap in the log either.
+//! The log is a ring of a fixed number of events: a new event overwrites the oldest. The session's lock
+//! protects the log together with the handle table, and an event is logged under the lock hold that
+//! changes the table, so the events of one handle are in the order of its life:
 //!
-//! What a free costs is known only when the engine has the block. Until then the event is
-//! [unfinished](Outcome::Unfinished), and readers wait for it.
+//! ```text
+//! ALLOC  engine allocates ─▶ lock: handle becomes live, event logged
+//! FREE   lock: handle dies, event logged ─▶ engine frees ─▶ lock: cost added to the event
+//! ```
 //!
-//! Nothing is taken out by reading: whoever reads names the event that he wants to go on with, and
-//! is told how many from there on are gone.
+//! Blocks at the same offset therefore never overlap in time in the log either. The cost of a free is
+//! known only after the engine has freed the block. Until then the event is
+//! [pending](EventOutcome::Pending), and readers stop before it.
+//!
+//! Reading does not consume events: a reader passes the number of the first event that it wants, and
+//! receives the number of events that were overwritten before it read them.
 
 use core::{
     num::NonZeroU64,
-    ops::{
-        Deref,
-        DerefMut, //
-    },
+    ops::DerefMut, //
 };
 
 use slab_heap::{
     Cost,
-    Engine,
-    Offset,
-    lock::Lock, //
+    Offset, //
 };
 
 use crate::{
-    denied::Denied,
-    entry::Record,
+    entry::Allocation,
+    error::SessionError,
     handle::Handle,
-    ledger::Ledger,
     request::{
-        Name,
+        BlockRef,
         Operation, //
     },
-    session::Session,
-    storage::Storage,
 };
 
-/// What was done, with the numbers of the ABI.
+/// The operation of an event. The numbers are those of the ABI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Kind {
-    /// Nothing: an operation of a submission that is none.
+pub enum EventKind {
+    /// A malformed operation of a submission.
     None = 0,
-    /// [`Session::allocate`]
+    /// [`Session::allocate`](crate::Session::allocate)
     Allocate = 1,
-    /// [`Session::free`]
+    /// [`Session::free`](crate::Session::free)
     Free = 2,
-    /// [`Session::reallocate`]
+    /// [`Session::reallocate`](crate::Session::reallocate)
     Reallocate = 3,
-    /// [`Session::revoke`], of a block that was there.
+    /// [`Session::revoke`](crate::Session::revoke) of a live block.
     Revoke = 4,
 }
 
-/// What became of an operation.
+/// The outcome of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// It was done.
+pub enum EventOutcome {
+    /// The operation succeeded.
     Served,
-    /// It was done, but what it cost is not known yet.
-    Unfinished,
-    /// It was denied, and changed nothing.
-    Denied(Denied),
-    /// It was done and undone, as the program could not be told.
-    Undone,
+    /// The operation succeeded. Its cost is not known yet.
+    Pending,
+    /// The operation failed and changed nothing.
+    Failed(SessionError),
+    /// The operation succeeded and was rolled back, since the reply could not be delivered.
+    RolledBack,
 }
 
-/// When and where something was done, and by whom.
+/// The time, thread and CPU of an operation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Moment {
-    /// Nanoseconds of a clock that never goes back.
+pub struct EventContext {
+    /// The time of a monotonic clock in nanoseconds.
     pub time_ns: u64,
-    /// The thread, by a number that is the same for every reader: that of the initial pid namespace.
+    /// The thread id in the initial pid namespace, which is the same for every reader.
     pub thread: u32,
-    /// The CPU.
+    /// The number of the CPU.
     pub cpu: u16,
 }
 
-/// An operation. What does not apply is 0 or `None`.
+/// An operation of a session. Fields that do not apply are 0 or `None`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// When it was done.
+    /// The time of the operation in nanoseconds.
     pub time_ns: u64,
-    /// The bytes that were asked for; of a block that went, those that it had.
+    /// The requested bytes. For a free, the requested bytes of the freed block.
     pub size: u64,
-    /// The bytes that the engine set aside.
+    /// The usable bytes of the block.
     pub usable: u64,
-    /// Where the block is, or was.
+    /// The offset of the block.
     pub offset: Option<Offset>,
-    /// How it was served.
+    /// The path that served the operation, and its cost.
     pub cost: Cost,
-    /// Who did it.
+    /// The thread that called.
     pub thread: u32,
-    /// The block's name, or what was sent in place of one.
+    /// The handle of the block, or the number that the program passed instead of a handle.
     pub handle: u32,
-    /// What became of it.
-    pub outcome: Outcome,
-    /// Where it was done.
+    /// The outcome of the operation.
+    pub outcome: EventOutcome,
+    /// The CPU of the call.
     pub cpu: u16,
-    /// What was done.
-    pub kind: Kind,
-    /// Log2 of the block's alignment, or [`NO_ALIGN`].
+    /// The operation.
+    pub kind: EventKind,
+    /// Log2 of the alignment of the block, or [`NO_ALIGN`].
     pub align_log2: u8,
 }
 
-/// What stands in [`Event::align_log2`] for no alignment, or one that is no power of two.
+/// The value of [`Event::align_log2`] for no alignment, or one that is not a power of two.
 pub const NO_ALIGN: u8 = u8::MAX;
-
-/// What stands in [`Event::handle`] for a number that is too large for one.
-const NO_HANDLE: u32 = u32::MAX;
 
 const _: () = assert!(size_of::<Event>() == 56);
 
 impl Event {
-    /// What a new ring is full of.
+    /// The initial value of the events in a ring.
     pub const VACANT: Self = Self {
         time_ns: 0,
         size: 0,
@@ -127,16 +120,16 @@ impl Event {
         cost: Cost::new(slab_heap::Path::None),
         thread: 0,
         handle: 0,
-        outcome: Outcome::Served,
+        outcome: EventOutcome::Served,
         cpu: 0,
-        kind: Kind::None,
+        kind: EventKind::None,
         align_log2: NO_ALIGN,
     };
 
-    /// A request for a new block.
+    /// Returns the event of a request for a new block.
     pub(crate) fn allocation(size: u64, align: u64) -> Self {
         Self {
-            kind: Kind::Allocate,
+            kind: EventKind::Allocate,
             size,
             align_log2: if align.is_power_of_two() {
                 align.trailing_zeros() as u8
@@ -147,8 +140,8 @@ impl Event {
         }
     }
 
-    /// A request that is about the block that `handle` names, if it names one.
-    pub(crate) fn about(kind: Kind, handle: u32, size: u64) -> Self {
+    /// Returns the event of a request to free or reallocate the block with the number `handle`.
+    pub(crate) fn request(kind: EventKind, handle: u32, size: u64) -> Self {
         Self {
             kind,
             handle,
@@ -157,100 +150,105 @@ impl Event {
         }
     }
 
-    /// What was done with the block in `record`.
-    pub(crate) fn done(kind: Kind, handle: Handle, record: &Record, cost: Cost) -> Self {
+    /// Returns the event of a successful operation on `allocation`.
+    pub(crate) fn served(
+        kind: EventKind,
+        handle: Handle,
+        allocation: &Allocation,
+        cost: Cost,
+    ) -> Self {
         Self {
             kind,
             handle: handle.to_bits(),
-            size: record.layout.size() as u64,
-            usable: record.charge as u64,
-            offset: record.block.offset,
+            size: allocation.layout.size() as u64,
+            usable: allocation.charge as u64,
+            offset: allocation.block.offset,
             cost,
-            align_log2: record.layout.align().trailing_zeros() as u8,
+            align_log2: allocation.layout.align().trailing_zeros() as u8,
             ..Self::VACANT
         }
     }
 
-    /// Returns this with what became of it.
-    pub(crate) fn with(self, outcome: Outcome) -> Self {
+    /// Returns this event with another outcome.
+    pub(crate) fn with_outcome(self, outcome: EventOutcome) -> Self {
         Self { outcome, ..self }
     }
 
-    /// Returns this with when and where it was done, and by whom.
-    pub(crate) fn at(self, moment: Moment) -> Self {
+    /// Returns this event with its time, thread and CPU.
+    pub(crate) fn with_context(self, context: EventContext) -> Self {
         Self {
-            time_ns: moment.time_ns,
-            thread: moment.thread,
-            cpu: moment.cpu,
+            time_ns: context.time_ns,
+            thread: context.thread,
+            cpu: context.cpu,
             ..self
         }
     }
 }
 
-impl From<Result<Operation, Denied>> for Event {
-    /// Makes what was asked for of an operation of a submission.
-    fn from(operation: Result<Operation, Denied>) -> Self {
-        let named = |name| match name {
-            Name::Handle(bits) => bits,
-            Name::Earlier(_) => 0,
+impl From<Result<Operation, SessionError>> for Event {
+    /// Returns the event of a request for this operation of a submission.
+    fn from(operation: Result<Operation, SessionError>) -> Self {
+        let number = |block| match block {
+            BlockRef::Handle(bits) => bits,
+            BlockRef::Earlier(_) => 0,
         };
         match operation {
             Ok(Operation::Allocate { size, align }) => Self::allocation(size, align),
-            Ok(Operation::Free(name)) => Self::about(Kind::Free, named(name), 0),
-            Ok(Operation::Reallocate(name, size)) => {
-                Self::about(Kind::Reallocate, named(name), size)
+            Ok(Operation::Free(block)) => Self::request(EventKind::Free, number(block), 0),
+            Ok(Operation::Reallocate(block, size)) => {
+                Self::request(EventKind::Reallocate, number(block), size)
             }
             Ok(Operation::Nothing) | Err(_) => Self::VACANT,
         }
     }
 }
 
-/// Names an event that is to be finished: its number in the session, plus 1.
+/// Identifies a pending event: the number of the event in the session, plus 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Ticket(NonZeroU64);
+pub(crate) struct EventId(NonZeroU64);
 
-/// Events that were read.
+/// A contiguous range of events that were read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Read {
-    /// The number of the first one.
+pub struct EventBatch {
+    /// The number of the first event.
     pub first: u64,
-    /// How many they are.
+    /// The number of events.
     pub count: usize,
-    /// How many before the first one are gone.
+    /// The number of events that were requested, but overwritten before the first one.
     pub lost: u64,
 }
 
-/// Why no events can be read.
+/// The reason why no events can be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NotRead {
-    /// None are written down.
+pub enum EventReadError {
+    /// The log is off.
     Off,
-    /// There were not as many yet.
-    Ahead,
+    /// The requested number is larger than the number of the next event.
+    BeyondEnd,
 }
 
-/// The events of a session, while they are written down.
+/// The event log.
 ///
-/// They are numbered through all rings that a session ever has, so that what is finished late is not
-/// taken for an event of a later ring. Readers count from the first one of the ring.
+/// Events are numbered across all rings of a session, so that [`Log::finish`] with an [`EventId`] of an
+/// earlier ring changes no event of a later one. Readers number events from the start of the ring.
 ///
 /// # Invariants
 ///
-/// - `first` is at most `next`.
-/// - Event `number` is in the ring at place `number % ring.len()` if it is not before `first`, and
-///   one of the last `ring.len()` before `next`.
+/// - `first <= next`.
+/// - Event `number` is at `ring[number % ring.len()]` if it is in `first..next` and among the last
+///   `ring.len()` events.
 pub(crate) struct Log<M> {
     ring: Option<M>,
-    /// The first event of the ring.
+    /// The number of the first event of the ring.
     first: u64,
-    /// The next event.
+    /// The number of the next event.
     next: u64,
 }
 
 impl<M: DerefMut<Target = [Event]>> Log<M> {
-    /// Makes a log that is off.
+    /// Creates a log that is off.
     pub(crate) const fn new() -> Self {
-        // INVARIANT: There is no event.
+        // INVARIANT: `first` equals `next`, so there is no event.
         Self {
             ring: None,
             first: 0,
@@ -258,143 +256,95 @@ impl<M: DerefMut<Target = [Event]>> Log<M> {
         }
     }
 
-    /// Says whether events are written down.
+    /// Returns whether events are logged.
     #[inline(always)]
     pub(crate) fn is_on(&self) -> bool {
         self.ring.is_some()
     }
 
-    /// Begins to write down, in `ring`; gives it back if there is one, or no place in it.
+    /// Starts logging into `ring`. Returns `ring` if the log is on already or `ring` is empty.
     pub(crate) fn begin(&mut self, ring: M) -> Option<M> {
         if self.is_on() || ring.is_empty() {
             return Some(ring);
         }
-        // INVARIANT: There is no event from `first` on.
+        // INVARIANT: `first` becomes `next`, so the new ring has no event.
         self.ring = Some(ring);
         self.first = self.next;
         None
     }
 
-    /// Ends it, and returns the ring for the caller to drop.
+    /// Stops logging and returns the ring. The caller drops the ring without the session's lock.
     pub(crate) fn end(&mut self) -> Option<M> {
         self.ring.take()
     }
 
-    /// Writes an event down, over the oldest one if it must be, and returns its ticket.
-    pub(crate) fn push(&mut self, event: Event) -> Option<Ticket> {
-        // INVARIANT: The event is the last one now; the one before it at its place was the oldest.
-        *self.at(self.next)? = event;
+    /// Logs an event in O(1) and returns its id. A full ring loses its oldest event.
+    pub(crate) fn push(&mut self, event: Event) -> Option<EventId> {
+        // INVARIANT: The new event is the last one. It overwrites event `next - ring.len()`, which
+        // is no longer among the last `ring.len()`.
+        *self.slot_mut(self.next)? = event;
         self.next += 1;
-        NonZeroU64::new(self.next).map(Ticket)
+        NonZeroU64::new(self.next).map(EventId)
     }
 
-    /// Finishes the event of a ticket, if it is still there.
-    pub(crate) fn finish(&mut self, ticket: Ticket, cost: Cost) {
-        let number = ticket.0.get() - 1;
+    /// Sets the cost of a pending event, unless the event was overwritten.
+    pub(crate) fn finish(&mut self, id: EventId, cost: Cost) {
+        let number = id.0.get() - 1;
         if number >= self.oldest()
-            && let Some(event) = self.at(number)
+            && let Some(event) = self.slot_mut(number)
         {
             event.cost = cost;
-            event.outcome = Outcome::Served;
+            event.outcome = EventOutcome::Served;
         }
     }
 
-    /// Returns events from `number` on, as many as there are and `room` has place for, up to the
-    /// first that is unfinished.
-    pub(crate) fn read(&self, number: u64, room: &mut [Event]) -> Result<Read, NotRead> {
-        let ring = self.ring.as_ref().ok_or(NotRead::Off)?;
+    /// Copies events from `number` on into `buffer`, up to the first pending event, in
+    /// O(`buffer.len()`).
+    pub(crate) fn read(
+        &self,
+        number: u64,
+        buffer: &mut [Event],
+    ) -> Result<EventBatch, EventReadError> {
+        let ring = self.ring.as_ref().ok_or(EventReadError::Off)?;
         if number > self.next - self.first {
-            return Err(NotRead::Ahead);
+            return Err(EventReadError::BeyondEnd);
         }
         let begin = self.oldest().max(self.first + number);
         let mut count = 0;
-        for (slot, number) in room.iter_mut().zip(begin..self.next) {
-            match ring.get(place(number, ring.len())) {
-                Some(event) if event.outcome != Outcome::Unfinished => *slot = *event,
+        for (slot, number) in buffer.iter_mut().zip(begin..self.next) {
+            match ring.get(ring_index(number, ring.len())) {
+                Some(event) if event.outcome != EventOutcome::Pending => *slot = *event,
                 _ => break,
             }
             count += 1;
         }
-        Ok(Read {
+        Ok(EventBatch {
             first: begin - self.first,
             count,
             lost: begin - self.first - number,
         })
     }
 
-    /// Returns the oldest event that there is, or the next one.
+    /// Returns the number of the oldest event in the ring, or of the next event if there is none.
     fn oldest(&self) -> u64 {
-        let places = self.ring.as_ref().map_or(0, |ring| ring.len() as u64);
-        self.next.saturating_sub(places).max(self.first)
+        let len = self.ring.as_ref().map_or(0, |ring| ring.len() as u64);
+        self.next.saturating_sub(len).max(self.first)
     }
 
-    /// Returns the place of an event.
-    fn at(&mut self, number: u64) -> Option<&mut Event> {
+    /// Returns the element of the ring for event `number`.
+    fn slot_mut(&mut self, number: u64) -> Option<&mut Event> {
         let ring = self.ring.as_mut()?;
-        let place = place(number, ring.len());
-        ring.get_mut(place)
+        let index = ring_index(number, ring.len());
+        ring.get_mut(index)
     }
 }
 
-/// Returns where in a ring of `places` places an event is.
-fn place(number: u64, places: usize) -> usize {
-    // A ring without a place never begins.
-    number.checked_rem(places as u64).unwrap_or(0) as usize
-}
-
-impl<R, L, S> Session<R, L, S>
-where
-    R: Deref<Target: Engine>,
-    L: Lock<Ledger<S>>,
-    S: Storage,
-{
-    /// Writes down every operation from now on, in `ring`, which it gives back if it does so
-    /// already or if there is no place in it.
-    pub fn begin_events(&self, ring: S::Ring) -> Option<S::Ring> {
-        self.ledger.with(|ledger| ledger.begin_log(ring))
-    }
-
-    /// Ends that, and returns the ring, if there is one.
-    pub fn end_events(&self) -> Option<S::Ring> {
-        self.ledger.with(Ledger::end_log)
-    }
-
-    /// Reads events from number `number` on, as many as there are and `room` has place for. For so
-    /// long the session is locked.
-    ///
-    /// # Errors
-    ///
-    /// [`NotRead`]
-    pub fn events(&self, number: u64, room: &mut [Event]) -> Result<Read, NotRead> {
-        self.ledger.with(|ledger| ledger.log().read(number, room))
-    }
-
-    /// Returns the handle that a program's number stands for, to do with its block what `kind` and
-    /// `size` say.
-    ///
-    /// # Errors
-    ///
-    /// [`Denied::NoSuchBlock`]
-    #[inline(always)]
-    pub fn named(&self, bits: u64, kind: Kind, size: u64) -> Result<Handle, Denied> {
-        let number = u32::try_from(bits).unwrap_or(NO_HANDLE);
-        match Handle::from_bits(number) {
-            Some(handle) => Ok(handle),
-            // What is moved into the closure has no place in memory before.
-            None => Err(self.denied(
-                move || Event::about(kind, number, size),
-                Denied::NoSuchBlock,
-            )),
-        }
-    }
-
-    /// Counts and writes down a request that was denied.
-    #[cold]
-    #[inline(never)]
-    pub(super) fn denied(&self, asked: impl FnOnce() -> Event, denied: Denied) -> Denied {
-        self.ledger.with(|ledger| ledger.denied(asked, denied))
-    }
+/// Returns the index of event `number` in a ring of `len` events.
+fn ring_index(number: u64, len: usize) -> usize {
+    // `Log::begin` rejects an empty ring, so `len` is never 0.
+    number.checked_rem(len as u64).unwrap_or(0) as usize
 }
 
 #[cfg(test)]
+#[path = "tests/log.rs"]
 mod tests;

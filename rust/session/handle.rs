@@ -1,60 +1,68 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Handles.
+//! Handles: the names of blocks.
 //!
-//! A handle is a number that names a block within one session: the index of the block's entry in
-//! the session's table, and the generation of that entry, which changes whenever a block leaves
-//! it. A number kept too long therefore names nothing, until the same entry has been used
-//! [`GENERATION_MAX`] more times; entries are used in turn, the longest vacant first, to make that
-//! as late as possible. In a table that is full but for one entry it is not late at all.
+//! A handle names a block within one session. It consists of the index of the block's entry in the
+//! handle table and the generation of that entry, which increases each time the entry is released:
+//!
+//! ```text
+//!  31  30              20  19                    0
+//! ┌───┬──────────────────┬────────────────────────┐
+//! │ 0 │ generation, 1 …  │ index                  │
+//! └───┴──────────────────┴────────────────────────┘
+//! ```
+//!
+//! A stale handle therefore names no block until its entry has been reused [`GENERATION_MAX`] times.
+//! The table reuses vacant entries in FIFO order, so that an entry is reused as rarely as possible. In
+//! a table with only one vacant entry, each allocation reuses that entry.
 
 use core::num::NonZeroU32;
 
-/// Bits of a handle that are the index.
+/// Bits of the index in a handle.
 const INDEX_BITS: u32 = 20;
 
-/// Bits of a handle that are the generation: with the index 31, so that a handle fits the upper
-/// half of a file position.
+/// Bits of the generation in a handle. Index and generation take 31 bits together, so a handle fits
+/// into the upper half of a file position.
 const GENERATION_BITS: u32 = 11;
 
 /// The largest index.
 pub const INDEX_MAX: u32 = (1 << INDEX_BITS) - 1;
 
-/// The largest generation; the smallest is 1, so that no handle is 0.
+/// The largest generation. The smallest is 1, so no handle is 0.
 #[cfg_attr(
     not(test),
     expect(dead_code, reason = "tests and the documentation name it")
 )]
 pub(crate) const GENERATION_MAX: u32 = (1 << GENERATION_BITS) - 1;
 
-/// Bits of a handle.
+/// Bits of a whole handle.
 pub const HANDLE_BITS: u32 = INDEX_BITS + GENERATION_BITS;
 
 /// The name of a block in a session.
 ///
-/// It is kept as the number that programs see, so that an entry and a number are compared at once.
+/// The type stores the number that programs see, so one comparison checks index and generation.
 ///
 /// # Invariants
 ///
-/// The generation, which is in the upper bits, is in `1..=GENERATION_MAX`.
+/// The generation, in the bits from `INDEX_BITS` on, is in `1..=GENERATION_MAX`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Handle(NonZeroU32);
 
 impl Handle {
-    /// Returns the first handle of an entry, if there can be one with this index.
+    /// Returns the first handle of the entry with this index, or `None` for an index that is too large.
     pub(crate) const fn first(index: u32) -> Option<Self> {
         if index > INDEX_MAX {
             return None;
         }
-        // INVARIANT: The index leaves the upper bits alone, and 1 is the first generation.
+        // INVARIANT: The index is at most `INDEX_MAX`, so the generation is 1.
         Self::new((1 << INDEX_BITS) | index)
     }
 
-    /// Returns the handle that a program's number stands for, if it can be one at all.
+    /// Returns the handle with the number `bits`, or `None` if no handle has this number.
     #[inline]
     #[must_use]
     pub fn from_bits(bits: u32) -> Option<Self> {
-        // INVARIANT: Both ends of the generation's range are checked here.
+        // INVARIANT: The condition checks both ends of the range of the generation.
         if bits > INDEX_MAX && bits >> HANDLE_BITS == 0 {
             Self::new(bits)
         } else {
@@ -62,7 +70,7 @@ impl Handle {
         }
     }
 
-    /// Returns the handle with these bits, which keep the invariant or are 0.
+    /// Returns the handle with these bits, which satisfy the invariant, or `None` for 0.
     #[inline]
     const fn new(bits: u32) -> Option<Self> {
         match NonZeroU32::new(bits) {
@@ -71,7 +79,7 @@ impl Handle {
         }
     }
 
-    /// Returns the number for a program: positive, and below 2³¹.
+    /// Returns the number that programs see, in `1..1 << 31`.
     #[inline]
     #[must_use]
     pub fn to_bits(self) -> u32 {
@@ -84,19 +92,19 @@ impl Handle {
         self.0.get() & INDEX_MAX
     }
 
-    /// Returns the entry's next handle, which comes back to the first generation after the last.
+    /// Returns the next handle of the entry. The first generation follows the last.
     #[inline]
     pub(crate) fn next(self) -> Self {
         match self.0.checked_add(1 << INDEX_BITS) {
-            // INVARIANT: The generation is one more, and so not 0.
+            // INVARIANT: The generation increased by 1 and did not overflow its bits.
             Some(next) if next.get() >> HANDLE_BITS == 0 => Self(next),
-            _ => self.around(),
+            _ => self.wrap(),
         }
     }
 
-    /// Returns the entry's first handle once more.
+    /// Returns the first handle of the entry again.
     #[cold]
-    fn around(self) -> Self {
+    fn wrap(self) -> Self {
         Self::first(self.index()).unwrap_or(self)
     }
 }
@@ -106,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn handles_survive_the_way_to_a_program_and_back() {
+    fn a_handle_round_trips_through_its_number() {
         for (index, generation) in [(0, 1), (INDEX_MAX, 1), (0, GENERATION_MAX), (77, 1234)] {
             let bits = (generation << INDEX_BITS) | index;
             let handle = Handle::from_bits(bits).unwrap();
@@ -116,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn generations_go_round_and_keep_the_index() {
+    fn generations_wrap_and_preserve_the_index() {
         for index in [0, 77, INDEX_MAX] {
             let first = Handle::first(index).unwrap();
             let mut handle = first;
@@ -130,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_that_are_no_handle_are_told() {
+    fn numbers_without_a_valid_generation_are_rejected() {
         for bits in [0, INDEX_MAX, 1 << 31, u32::MAX] {
             assert_eq!(Handle::from_bits(bits), None, "{bits:#x}");
         }

@@ -1,27 +1,27 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Pins of a block: how many are using it where it is.
+//! Pin counts of blocks.
 
-/// A count of pins that sticks at its top, as `refcount_t` does: a block that is counted so often stays
-/// where it is until its session ends.
+/// A pin count that saturates, like `refcount_t`: a block whose count reaches the maximum stays pinned
+/// until its session ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Pins(u32);
 
 impl Pins {
-    /// Nobody uses the block.
+    /// The block is not pinned.
     pub(crate) const NONE: Self = Self(0);
 
-    /// The block stays pinned until its session ends.
-    const STUCK: Self = Self(u32::MAX);
+    /// The saturated count.
+    const SATURATED: Self = Self(u32::MAX);
 
-    /// Counts one more.
+    /// Adds a pin.
     pub(crate) fn pin(&mut self) {
         self.0 = self.0.saturating_add(1);
     }
 
-    /// Counts one less, which was counted before.
+    /// Removes a pin that [`Pins::pin`] added.
     pub(crate) fn unpin(&mut self) {
-        if *self != Self::STUCK {
+        if *self != Self::SATURATED {
             self.0 = self.0.saturating_sub(1);
         }
     }
@@ -32,7 +32,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pins_are_taken_back_one_by_one() {
+    fn each_unpin_removes_one_pin() {
         let mut pins = Pins::NONE;
         pins.pin();
         pins.pin();
@@ -43,14 +43,14 @@ mod tests {
     }
 
     #[test]
-    fn a_count_at_its_top_sticks() {
+    fn a_saturated_count_never_decreases() {
         let mut pins = Pins(u32::MAX - 1);
         pins.pin();
         for _ in 0..3 {
             pins.unpin();
-            assert_eq!(pins, Pins::STUCK);
+            assert_eq!(pins, Pins::SATURATED);
         }
         pins.pin();
-        assert_eq!(pins, Pins::STUCK);
+        assert_eq!(pins, Pins::SATURATED);
     }
 }

@@ -1,103 +1,137 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The operations of a submission, as the program has them.
+//! The operations of a submission and the replies to them.
 
 use slab_heap::{
     Cost,
+    Offset,
     nospec, //
 };
 
 use crate::{
-    denied::Denied,
-    handle::Handle,
-    session::Reply, //
+    entry::Allocation,
+    error::SessionError,
+    handle::Handle, //
 };
 
-/// Which block an operation is about.
+/// The reply to an allocation or a reallocation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Name {
-    /// The one that a number from the program names.
+pub struct Reply {
+    /// The handle of the block.
+    pub handle: Handle,
+    /// The offset of the block, if the engine has a pool.
+    pub offset: Option<Offset>,
+    /// The usable size of the block in bytes.
+    pub usable: usize,
+    /// The path that served the request, and its cost.
+    pub cost: Cost,
+}
+
+impl Reply {
+    /// Returns the reply for an allocation.
+    #[inline(always)]
+    pub(crate) fn new(handle: Handle, allocation: &Allocation, cost: Cost) -> Self {
+        Self {
+            handle,
+            offset: allocation.block.offset,
+            usable: allocation.charge,
+            cost,
+        }
+    }
+}
+
+/// A reference from an operation to a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BlockRef {
+    /// The block with this handle number. The program chose the number, so it may name no block.
     Handle(u32),
-    /// The one that an earlier operation of the submission allocated; operations are counted from
-    /// the submission's first.
+    /// The block that an earlier operation of the submission allocated. Operations are numbered from
+    /// the first one of the submission.
     Earlier(usize),
 }
 
-/// What is to be done.
+/// An operation of a submission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
-    /// [`Session::allocate`](crate::Session::allocate)
+    /// Allocates a block, as [`Session::allocate`](crate::Session::allocate) does.
     Allocate {
-        /// The bytes.
+        /// The size in bytes.
         size: u64,
-        /// Their alignment.
+        /// The alignment in bytes.
         align: u64,
     },
-    /// [`Session::free`](crate::Session::free)
-    Free(Name),
-    /// [`Session::reallocate`](crate::Session::reallocate)
-    Reallocate(Name, u64),
-    /// Nothing, and nothing is said of it.
+    /// Frees a block, as [`Session::free`](crate::Session::free) does.
+    Free(BlockRef),
+    /// Changes the size of a block in bytes, as [`Session::reallocate`](crate::Session::reallocate)
+    /// does.
+    Reallocate(BlockRef, u64),
+    /// Does nothing and has no reply.
     Nothing,
 }
 
-/// An operation in the program's words, and the place for what there is to say about it.
+/// An operation in the encoding of the program, with space for its result.
 pub trait Request {
-    /// Returns what is to be done.
+    /// Decodes the operation.
     ///
     /// # Errors
     ///
-    /// [`Denied::BadOperation`]
-    fn operation(&self) -> Result<Operation, Denied>;
+    /// [`SessionError::BadOperation`]
+    fn operation(&self) -> Result<Operation, SessionError>;
 
-    /// Says whether it is an allocation of so many bytes, aligned so: as [`Request::operation`] does, but
-    /// quicker.
+    /// Returns whether the operation allocates `size` bytes aligned to `align`. An implementation
+    /// may be faster than [`Request::operation`], but must agree with it.
     #[inline]
     fn allocates(&self, size: u64, align: u64) -> bool {
         self.operation() == Ok(Operation::Allocate { size, align })
     }
 
-    /// Returns the number of the block that is to be freed, if that is all that there is to it: likewise.
+    /// Returns the handle number if the operation frees a block by its handle. An implementation may be
+    /// faster than [`Request::operation`], but must agree with it.
     #[inline]
     fn frees(&self) -> Option<u32> {
         match self.operation() {
-            Ok(Operation::Free(Name::Handle(bits))) => Some(bits),
+            Ok(Operation::Free(BlockRef::Handle(bits))) => Some(bits),
             _ => None,
         }
     }
 
-    /// Returns the handle of the block that it allocated, if that is what it did.
+    /// Returns the handle of the block that this operation allocated.
     fn allocated(&self) -> Option<Handle>;
 
-    /// Takes the reply to an allocation or a reallocation.
-    fn served(&mut self, reply: &Reply);
+    /// Stores the reply to an allocation or a reallocation.
+    fn on_served(&mut self, reply: &Reply);
 
-    /// Takes the handle of a block that was freed, and what that cost.
-    fn freed(&mut self, handle: Handle, cost: Cost);
+    /// Stores the handle of the freed block and the cost of the free.
+    fn on_freed(&mut self, handle: Handle, cost: Cost);
 
-    /// Takes a denial.
-    fn denied(&mut self, denied: Denied);
+    /// Stores the error.
+    fn on_error(&mut self, error: SessionError);
 }
 
-/// Returns the handle that is meant by the request behind those that are `done`.
+/// Returns the handle that `block` refers to. `done` are the operations before the current one, from
+/// number `base` on.
 #[inline(always)]
-pub(crate) fn named<Q: Request>(done: &[Q], base: usize, name: Name) -> Result<Handle, Denied> {
-    match name {
-        Name::Handle(bits) => Handle::from_bits(bits).ok_or(Denied::NoSuchBlock),
-        Name::Earlier(number) => allocated_by(done, base, number),
+pub(crate) fn resolve<Q: Request>(
+    done: &[Q],
+    base: usize,
+    block: BlockRef,
+) -> Result<Handle, SessionError> {
+    match block {
+        BlockRef::Handle(bits) => Handle::from_bits(bits).ok_or(SessionError::NoSuchBlock),
+        BlockRef::Earlier(number) => allocated_by(done, base, number),
     }
 }
 
-/// Returns the handle of the block that the request with this number allocated.
+/// Returns the handle of the block that operation `number` allocated.
 #[inline(never)]
 pub(crate) fn allocated_by<Q: Request>(
     done: &[Q],
     base: usize,
     number: usize,
-) -> Result<Handle, Denied> {
-    let place = number.checked_sub(base).filter(|place| *place < done.len());
-    // The number is the program's.
-    let request = place.and_then(|place| done.get(nospec::clamp(place, done.len())));
+) -> Result<Handle, SessionError> {
+    let index = number.checked_sub(base).filter(|index| *index < done.len());
+    // The program chose the number: a mispredicted bounds check must not read out of bounds.
+    let request = index.and_then(|index| done.get(nospec::clamp(index, done.len())));
     let handle = request.and_then(Request::allocated);
-    handle.ok_or(Denied::BadOperation)
+    handle.ok_or(SessionError::BadOperation)
 }

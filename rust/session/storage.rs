@@ -1,37 +1,41 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the platform brings for a session: memory, the time, and whether the caller is to stop.
+//! The platform of a session: memory, the event context, and pending fatal signals.
 
 use core::ops::DerefMut;
 
 use crate::{
     events::{
         Event,
-        Moment, //
+        EventContext, //
     },
-    table::Slot,
+    slot::Slot,
 };
 
-/// Where the memory of tables and of events comes from.
+/// The services that a session needs from its platform.
 ///
 /// # Safety
 ///
-/// A chunk always derefs to the same entries, as many as were asked for, which nobody else has. A
-/// pointer to them that came of `deref_mut` stays good wherever the chunk is moved to, until it is
-/// dropped or derefs again; so it is no `Box`. A ring, too, always derefs to the same events.
+/// - Each dereference of a chunk yields the same slots, as many as were requested, and nothing else
+///   accesses them.
+/// - A pointer derived from `deref_mut` of a chunk stays valid while the chunk is moved, until the chunk
+///   is dropped or dereferenced again. A `Box` does not satisfy this, since moving a `Box` asserts
+///   unique access.
+/// - Each dereference of a ring yields the same events.
 pub unsafe trait Storage {
-    /// An owned array of entries.
+    /// An owned array of slots of the handle table.
     type Chunk: DerefMut<Target = [Slot]> + Send;
 
-    /// Returns `entries` vacant entries, or `None` if there is no memory for them.
+    /// Returns a chunk of `entries` vacant slots, or `None` if there is no memory for it.
     fn chunk(&self, entries: usize) -> Option<Self::Chunk>;
 
     /// An owned array of events.
     type Ring: DerefMut<Target = [Event]> + Send;
 
-    /// Returns when and where this is called, and by whom. Locks are held.
-    fn moment() -> Moment;
+    /// Returns the time, CPU and thread of the call. The session calls it with its lock held, so the
+    /// implementation must not sleep.
+    fn event_context() -> EventContext;
 
-    /// Says whether the calling program is about to end, so that what takes long is to be given up.
+    /// Returns whether a fatal signal is pending, so that long work is abandoned.
     fn interrupted() -> bool;
 }

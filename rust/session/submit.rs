@@ -2,12 +2,17 @@
 
 //! Submissions: many operations in one call.
 //!
-//! A submission is done in parts. When a part is done the program is told, and where that fails the
-//! part's allocations are revoked ([`Session::revoke`]), so that there is never a block that the
-//! program does not know of. What is freed cannot be had back.
+//! A submission is executed in segments. After each segment the caller copies the replies to the
+//! program and commits. If the copy fails, the segment's allocations are rolled back with
+//! [`Session::revoke`], so the program knows all of its blocks. Frees cannot be rolled back.
+//!
+//! ```text
+//! submit ─▶ Segment ─ run ─▶ Completed ─ commit ─▶ next segment
+//!                                      └ drop of the segment ─▶ its allocations are rolled back
+//! ```
 
-// The session's lock is held for a few operations at a time; what is done under it, session.rs says.
-// Where the engine has blocks at hand, so is the CPU: nothing else is locked, nor does anything sleep.
+// Lock order: as in session.rs. A batch holds the session's lock for at most `BATCH_OPS`
+// operations, with preemption disabled by the engine. It takes no other lock and does not sleep.
 
 use core::ops::Deref;
 
@@ -17,200 +22,202 @@ use slab_heap::{
 };
 
 use crate::{
-    denied::Denied,
-    group::{
-        GROUP,
-        Group,
-        Stop, //
+    batch::{
+        BATCH_OPS,
+        Batch,
+        Next, //
     },
-    guard::Pending,
-    ledger::Ledger,
+    error::SessionError,
+    realloc::PendingRealloc,
     request::{
         Operation,
         Request,
-        named, //
+        resolve, //
     },
     session::{
         Session,
         validate, //
     },
+    state::SessionState,
     storage::Storage,
 };
 
 impl<R, L, S> Session<R, L, S>
 where
     R: Deref<Target: Engine>,
-    L: Lock<Ledger<S>>,
+    L: Lock<SessionState<S>>,
     S: Storage,
 {
-    /// Begins the next part of a submission, which [`Part::run`] does.
+    /// Returns the next segment of a submission. [`Segment::run`] executes it.
     ///
-    /// `requests` are operations of the submission from the one with number `base` on, the first
-    /// `first` of which are done. A part ends at the latest with them, and with the first one that
-    /// is denied; before it there is what there is of those in front of it. A reallocation is a
-    /// part of its own.
+    /// `requests` are the operations of the submission from number `base` on, and the first `first` of
+    /// them are done. The segment ends after the last of `requests`, at the first operation that fails,
+    /// or before a reallocation. A reallocation is a segment of its own.
     #[inline]
     pub fn submit<'s, 'q, Q: Request>(
         &'s self,
         requests: &'q mut [Q],
         base: usize,
         first: usize,
-    ) -> Part<'s, 'q, Q, R, L, S> {
-        Part {
+    ) -> Segment<'s, 'q, Q, R, L, S> {
+        Segment {
             session: self,
             requests,
             base,
             first,
             end: first,
-            denied: None,
-            moved: None,
+            error: None,
+            realloc: None,
         }
     }
 }
 
-/// A part of a submission. What is done of it and not published is undone when this is dropped.
-#[must_use = "nothing is done before `Part::run`"]
-pub struct Part<'s, 'q, Q, R, L, S>
+/// A segment of a submission. Dropping it rolls back what is executed and not committed.
+#[must_use = "`Segment::run` executes the operations"]
+pub struct Segment<'s, 'q, Q, R, L, S>
 where
     Q: Request,
     R: Deref<Target: Engine>,
-    L: Lock<Ledger<S>>,
+    L: Lock<SessionState<S>>,
     S: Storage,
 {
     session: &'s Session<R, L, S>,
     requests: &'q mut [Q],
     base: usize,
     first: usize,
-    /// The number of the first request that is not done.
+    /// The index of the first request that is not done.
     end: usize,
-    /// Why that is not done.
-    denied: Option<Denied>,
-    /// The reallocation, if the part is one.
-    moved: Option<Pending<'s, R, L, S>>,
+    /// The error of that request, if it failed.
+    error: Option<SessionError>,
+    /// The reallocation, if the segment is one.
+    realloc: Option<PendingRealloc<'s, R, L, S>>,
 }
 
-impl<'s, 'q, Q, R, L, S> Part<'s, 'q, Q, R, L, S>
+impl<'s, 'q, Q, R, L, S> Segment<'s, 'q, Q, R, L, S>
 where
     Q: Request,
     R: Deref<Target: Engine>,
-    L: Lock<Ledger<S>>,
+    L: Lock<SessionState<S>>,
     S: Storage,
 {
-    /// Does the part, where it is: to return one that is done would be to copy it.
+    /// Executes the segment. The result borrows the segment, since returning the segment by value would
+    /// copy it.
     #[inline]
-    pub fn run(&mut self) -> Done<'_, 's, 'q, Q, R, L, S> {
-        self.run_through();
-        Done { part: self }
+    pub fn run(&mut self) -> Completed<'_, 's, 'q, Q, R, L, S> {
+        self.run_to_end();
+        Completed { segment: self }
     }
 
-    /// Does the work of [`Part::run`].
+    /// Executes operations until the segment ends.
     #[inline]
-    fn run_through(&mut self) {
-        let mut at_hand = true;
-        let denied = loop {
+    fn run_to_end(&mut self) {
+        let mut try_batch = true;
+        let error = loop {
             if self.end >= self.requests.len() {
                 return;
             }
-            let group = if at_hand { self.group() } else { None };
-            at_hand = group.is_some();
-            let stop = match group {
-                None | Some(Stop::Unlocked) => self.single(),
-                Some(stop) => stop,
+            // If the engine has no CPU-local cache, the slow path executes all remaining operations.
+            let batch = if try_batch { self.run_batch() } else { None };
+            try_batch = batch.is_some();
+            let next = match batch {
+                None | Some(Next::SlowPath) => self.run_one(),
+                Some(next) => next,
             };
-            match stop {
-                Stop::Done | Stop::Unlocked => {}
-                Stop::Alone if self.end == self.first => match self.reallocate() {
+            match next {
+                Next::Continue | Next::SlowPath => {}
+                Next::Reallocate if self.end == self.first => match self.reallocate() {
                     Ok(()) => return,
-                    Err(denied) => break denied,
+                    Err(error) => break error,
                 },
-                Stop::Alone => return,
-                Stop::Denied(denied) => break self.noted(denied),
-                Stop::Noted(denied) => break denied,
+                Next::Reallocate => return,
+                Next::Failed(error) => break self.report_error(error),
+                Next::FailedAndReported(error) => break error,
             }
         };
-        self.requests[self.end].denied(denied);
-        self.denied = Some(denied);
+        self.requests[self.end].on_error(error);
+        self.error = Some(error);
     }
 
-    /// Does a few allocations and frees with what the engine has at hand, unless it never has any or
-    /// nothing is done so.
+    /// Executes the next operations on the fast path. Returns `None` if the engine has no CPU-local
+    /// cache, or the session does not allocate under its lock.
     #[inline(never)]
-    fn group(&mut self) -> Option<Stop> {
-        let group_end = self.requests.len().min(self.end + GROUP);
+    fn run_batch(&mut self) -> Option<Next> {
+        let batch_end = self.requests.len().min(self.end + BATCH_OPS);
         let (session, base, end) = (self.session, self.base, &mut self.end);
         let requests = &mut *self.requests;
-        session.ledger.with(|ledger| {
-            if ledger.at_once_bytes() == 0 {
+        session.state.with(|state| {
+            if state.locked_alloc_max() == 0 {
                 return None;
             }
-            let group = Group {
-                ledger,
-                requests: requests.get_mut(..group_end).unwrap_or_default(),
+            let batch = Batch {
+                state,
+                requests: requests.get_mut(..batch_end).unwrap_or_default(),
                 base,
                 end,
             };
-            session.engine.at_hand(group)
+            session.engine.at_hand(batch)
         })
     }
 
-    /// Does one allocation or free without the session's lock: the engine may sleep.
+    /// Executes one allocation or free without the session's lock: the engine may sleep.
     #[inline(never)]
-    fn single(&mut self) -> Stop {
-        match self.try_single() {
-            Ok(stop) => stop,
-            Err(denied) => Stop::Denied(denied),
+    fn run_one(&mut self) -> Next {
+        match self.try_run_one() {
+            Ok(next) => next,
+            Err(error) => Next::Failed(error),
         }
     }
 
-    /// Does the work of [`Part::single`].
-    fn try_single(&mut self) -> Result<Stop, Denied> {
-        // 64 operations may be 64 large ones.
+    /// Executes one operation as [`Segment::run_one`] does, with an unreported error in `Err`.
+    fn try_run_one(&mut self) -> Result<Next, SessionError> {
+        // A submission may consist of many large operations, so each one checks for a fatal signal.
         if S::interrupted() {
-            return Err(Denied::Interrupted);
+            return Err(SessionError::Interrupted);
         }
         let session = self.session;
         match self.requests[self.end].operation()? {
             Operation::Allocate { size, align } => {
-                let reply = session.serve(validate(&*session.engine, size, align)?)?;
-                self.requests[self.end].served(&reply);
+                let reply = session.allocate_unlocked(validate(&*session.engine, size, align)?)?;
+                self.requests[self.end].on_served(&reply);
             }
-            Operation::Free(name) => {
-                let handle = named(&self.requests[..self.end], self.base, name)?;
+            Operation::Free(block) => {
+                let handle = resolve(&self.requests[..self.end], self.base, block)?;
                 match session.free_unlocked(handle) {
-                    Ok(cost) => self.requests[self.end].freed(handle, cost),
-                    Err(denied) => return Ok(Stop::Noted(denied)),
+                    Ok(cost) => self.requests[self.end].on_freed(handle, cost),
+                    Err(error) => return Ok(Next::FailedAndReported(error)),
                 }
             }
-            Operation::Reallocate(..) => return Ok(Stop::Alone),
+            Operation::Reallocate(..) => return Ok(Next::Reallocate),
             Operation::Nothing => {}
         }
         self.end += 1;
-        Ok(Stop::Done)
+        Ok(Next::Continue)
     }
 
-    /// Does the reallocation that the part is.
-    fn reallocate(&mut self) -> Result<(), Denied> {
-        let Operation::Reallocate(name, size) = self.requests[self.end].operation()? else {
-            return Err(Denied::BadOperation);
+    /// Executes the reallocation that the segment consists of. The error is reported.
+    fn reallocate(&mut self) -> Result<(), SessionError> {
+        let Operation::Reallocate(block, size) = self.requests[self.end].operation()? else {
+            return Err(SessionError::BadOperation);
         };
-        let named = named(&self.requests[..self.end], self.base, name);
-        let handle = named.map_err(|denied| self.noted(denied))?;
+        let handle = resolve(&self.requests[..self.end], self.base, block);
+        let handle = handle.map_err(|error| self.report_error(error))?;
         let pending = self.session.reallocate(handle, size)?;
-        self.requests[self.end].served(&pending.reply());
-        self.moved = Some(pending);
+        self.requests[self.end].on_served(&pending.reply());
+        self.realloc = Some(pending);
         self.end += 1;
         Ok(())
     }
 
-    /// Counts and writes down that the next operation is denied.
-    fn noted(&self, denied: Denied) -> Denied {
+    /// Logs and counts the error of the next operation.
+    fn report_error(&self, error: SessionError) -> SessionError {
         let request = &self.requests[self.end];
-        self.session.denied(|| request.operation().into(), denied)
+        self.session
+            .report_error(|| request.operation().into(), error)
     }
 
-    /// Takes back what was allocated.
+    /// Revokes the allocations of the segment.
     #[cold]
-    fn undo(&mut self) {
+    fn roll_back(&mut self) {
         let done = &self.requests[self.first..self.end];
         for handle in done.iter().filter_map(Request::allocated) {
             self.session.revoke(handle);
@@ -218,67 +225,66 @@ where
     }
 }
 
-impl<Q, R, L, S> Drop for Part<'_, '_, Q, R, L, S>
+impl<Q, R, L, S> Drop for Segment<'_, '_, Q, R, L, S>
 where
     Q: Request,
     R: Deref<Target: Engine>,
-    L: Lock<Ledger<S>>,
+    L: Lock<SessionState<S>>,
     S: Storage,
 {
     #[inline]
     fn drop(&mut self) {
-        // A reallocation undoes itself.
-        if self.end > self.first && self.moved.is_none() {
-            self.undo();
+        // The drop of `realloc` rolls a reallocation back.
+        if self.end > self.first && self.realloc.is_none() {
+            self.roll_back();
         }
     }
 }
 
-/// A part that is done, but that the program does not know of yet.
-#[must_use = "a part that is not published is undone"]
-pub struct Done<'p, 's, 'q, Q, R, L, S>
+/// A segment that is executed, but not committed.
+#[must_use = "a segment that is not committed is rolled back"]
+pub struct Completed<'p, 's, 'q, Q, R, L, S>
 where
     Q: Request,
     R: Deref<Target: Engine>,
-    L: Lock<Ledger<S>>,
+    L: Lock<SessionState<S>>,
     S: Storage,
 {
-    part: &'p mut Part<'s, 'q, Q, R, L, S>,
+    segment: &'p mut Segment<'s, 'q, Q, R, L, S>,
 }
 
-impl<Q, R, L, S> Done<'_, '_, '_, Q, R, L, S>
+impl<Q, R, L, S> Completed<'_, '_, '_, Q, R, L, S>
 where
     Q: Request,
     R: Deref<Target: Engine>,
-    L: Lock<Ledger<S>>,
+    L: Lock<SessionState<S>>,
     S: Storage,
 {
-    /// Returns the place among the requests of the first one that is not done.
+    /// Returns the index of the first request that is not done.
     #[inline]
     pub fn end(&self) -> usize {
-        self.part.end
+        self.segment.end
     }
 
-    /// Returns why that is not done, if it never will be.
+    /// Returns the error that ended the submission.
     #[inline]
-    pub fn denied(&self) -> Option<Denied> {
-        self.part.denied
+    pub fn error(&self) -> Option<SessionError> {
+        self.segment.error
     }
 
-    /// Returns the requests, with what there is to say about those that were done, and about the
-    /// one that was denied.
+    /// Returns the requests. Those that are done contain their replies, and a failed one its error.
     #[inline]
     pub fn requests(&self) -> &[Q] {
-        self.part.requests
+        self.segment.requests
     }
 
-    /// Makes it count.
+    /// Commits the segment.
     #[inline]
-    pub fn publish(self) {
-        if let Some(moved) = self.part.moved.take() {
-            moved.publish();
+    pub fn commit(self) {
+        if let Some(realloc) = self.segment.realloc.take() {
+            realloc.commit();
         }
-        // There is nothing to undo any more.
-        self.part.end = self.part.first;
+        // An empty range of requests makes the drop of the segment roll back nothing.
+        self.segment.end = self.segment.first;
     }
 }

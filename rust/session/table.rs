@@ -1,10 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A session's table of entries.
+//! The handle table: the entries of a session, by index.
 //!
-//! It is a list of chunks, each as large as all before it together, so that growing it moves
-//! nothing: an entry stays where it is for as long as the table lives. The vacant ones are linked to
-//! each other in a queue, so that the one that was vacated last is used again last.
+//! The table is a list of chunks. Each chunk after the first is as large as all earlier chunks
+//! together, so growing the table doubles it and moves no entry:
+//!
+//! ```text
+//! chunk      0            1              2                  3
+//! index  0 … 1023   1024 … 2047    2048 … 4095        4096 … 8191     …
+//! ```
+//!
+//! Vacant entries form a FIFO queue, so that the entry that was released last is reused last and a
+//! stale handle stays invalid for as long as possible.
 
 use core::{
     ops::{
@@ -22,11 +29,15 @@ use slab_heap::nospec;
 use crate::{
     entry::{
         Entry,
-        State, //
+        EntryState, //
     },
     handle::{
         Handle,
         INDEX_MAX, //
+    },
+    slot::{
+        Link,
+        Slot, //
     },
     storage::Storage,
 };
@@ -34,52 +45,22 @@ use crate::{
 /// Entries of the first chunk.
 pub(crate) const FIRST_CHUNK: usize = 1024;
 
-/// Chunks that a table can have.
+/// The largest number of chunks of a table.
 pub(crate) const CHUNKS: usize = 11;
 
-// All of them together have an entry for every index.
+// The chunks together have one entry for each index.
 const _: () = assert!(FIRST_CHUNK << (CHUNKS - 1) == INDEX_MAX as usize + 1);
 
-/// The one that is to be used after a vacant entry.
-#[derive(Clone, Copy, Debug)]
-struct Link(Option<NonNull<Slot>>);
-
-impl Link {
-    /// Leads nowhere.
-    const END: Self = Self(None);
-}
-
-// SAFETY: Nothing can be done with it, but by the table that it belongs to.
-unsafe impl Send for Link {}
-
-/// An entry with its link, which only the table knows: a cache line.
-#[derive(Clone, Copy, Debug)]
-#[repr(align(64))]
-pub struct Slot {
-    entry: Entry,
-    next: Link,
-}
-
-const _: () = assert!(size_of::<Slot>() == 64);
-
-impl Slot {
-    /// The slot of a new chunk.
-    pub const VACANT: Self = Self {
-        entry: Entry::VACANT,
-        next: Link::END,
-    };
-}
-
-/// The entries.
+/// The handle table.
 ///
 /// # Invariants
 ///
-/// - There are `capacity` entries, which is what the chunks have together: they were added in order.
-///   They are there as long as the table, and reached through `bases` alone.
-/// - Base `n` and an index that chunk `n` is for are a pointer to the index's entry.
-/// - The vacant entries form a queue from `first` to `last`, which [`Slot::next`] links. Where there
-///   is no `first` there are none, and `last` means nothing.
-pub(crate) struct Table<S: Storage> {
+/// - The chunks were added in order, and `capacity` is the sum of their entries. The slots are accessed
+///   only through pointers derived from `bases`, while the table lives.
+/// - For each index below `capacity`, `bases[chunk_of(index)] + index` points to its slot.
+/// - The vacant entries form a queue from `first` to `last`, linked by [`Slot::next`]. If `first` is
+///   `None`, the queue is empty and `last` is meaningless.
+pub(crate) struct HandleTable<S: Storage> {
     chunks: [Option<S::Chunk>; CHUNKS],
     bases: [*mut Slot; CHUNKS],
     capacity: u32,
@@ -87,25 +68,28 @@ pub(crate) struct Table<S: Storage> {
     last: NonNull<Slot>,
 }
 
-// SAFETY: The pointers are to what the chunks own, and these can be sent.
-unsafe impl<S: Storage> Send for Table<S> {}
+// SAFETY: `Send` requires that the table may be used on another thread. The pointers in `bases`,
+// `first` and `last` point only to slots that `chunks` own, and the chunks are `Send` by the bound
+// of `Storage`.
+unsafe impl<S: Storage> Send for HandleTable<S> {}
 
-/// Returns the entries of a chunk.
+/// Returns the number of entries of a chunk.
 pub(crate) const fn chunk_entries(chunk: usize) -> usize {
     FIRST_CHUNK << chunk.saturating_sub(1)
 }
 
-/// Returns the chunk that an index is for.
+/// Returns the chunk that contains an index.
 #[inline(always)]
 pub(crate) const fn chunk_of(index: u32) -> usize {
-    // The first chunk counts as two halves, so that all begin at powers of two; these are one.
+    // In units of half a first chunk, chunk `n` of 1 and above begins at 2^n. Chunk 0 covers the
+    // units 0 and 1, which `| 1` maps to log2 0.
     ((index / (FIRST_CHUNK as u32 / 2)) | 1).ilog2() as usize
 }
 
-impl<S: Storage> Table<S> {
-    /// Returns a table without entries.
+impl<S: Storage> HandleTable<S> {
+    /// Creates a table without entries.
     pub(crate) const fn new() -> Self {
-        // INVARIANT: There are none.
+        // INVARIANT: There is no chunk and no entry, and `first` is `None`.
         Self {
             chunks: [const { None }; CHUNKS],
             bases: [ptr::null_mut(); CHUNKS],
@@ -115,80 +99,90 @@ impl<S: Storage> Table<S> {
         }
     }
 
-    /// Returns how many entries there are.
+    /// Returns the number of entries.
     pub(crate) fn capacity(&self) -> u32 {
         self.capacity
     }
 
-    /// Returns how many entries the next chunk has.
-    pub(crate) fn next_entries(&self) -> usize {
+    /// Returns the number of entries of the next chunk.
+    pub(crate) fn next_chunk_entries(&self) -> usize {
         chunk_entries(chunk_of(self.capacity))
     }
 
-    /// Adds a chunk, if it is for the indexes that are next, and those that there are are in use;
-    /// gives it back otherwise.
-    pub(crate) fn grow(&mut self, part: Linked<S>) -> Option<Linked<S>> {
+    /// Adds a chunk in O(1). Returns the chunk if it does not follow the last one, or if the table
+    /// has a vacant entry.
+    pub(crate) fn grow(&mut self, prepared: PreparedChunk<S>) -> Option<PreparedChunk<S>> {
         let number = chunk_of(self.capacity);
-        let fits = part.first == self.capacity && part.entries == self.next_entries();
-        let (Some(slot), Some(base)) = (self.chunks.get_mut(number), self.bases.get_mut(number))
+        let fits = prepared.first == self.capacity && prepared.entries == self.next_chunk_entries();
+        let (Some(chunk), Some(base)) = (self.chunks.get_mut(number), self.bases.get_mut(number))
         else {
-            return Some(part);
+            return Some(prepared);
         };
         if self.first.0.is_some() || !fits {
-            return Some(part);
+            return Some(prepared);
         }
-        // INVARIANT: It is the next one and holds so many; the queue was empty, and is the chunk's.
-        *base = part.start.as_ptr().wrapping_sub(part.first as usize);
-        self.first = Link(Some(part.start));
-        // SAFETY: There are so many, of which this is the last.
-        self.last = unsafe { part.start.add(part.entries - 1) };
-        self.capacity += part.entries as u32;
-        *slot = Some(part.chunk);
+        // INVARIANT: The chunk begins at index `capacity` and has the size of chunk `number`. The queue
+        // was empty and becomes the list of the chunk's slots, which are all vacant.
+        *base = prepared
+            .start
+            .as_ptr()
+            .wrapping_sub(prepared.first as usize);
+        self.first = Link(Some(prepared.start));
+        // SAFETY: `add` requires that the result is inside the same allocation: by the invariant of
+        // `PreparedChunk`, `entries` slots begin at `start`, and `entries` is at least 1.
+        self.last = unsafe { prepared.start.add(prepared.entries - 1) };
+        self.capacity += prepared.entries as u32;
+        *chunk = Some(prepared.chunk);
         None
     }
 
-    /// Returns the entry with this index.
+    /// Returns the entry with this index in O(1), or `None` if the index is not below the capacity.
     #[inline(always)]
-    pub(crate) fn place(&mut self, index: u32) -> Option<Place<'_, S>> {
+    pub(crate) fn entry(&mut self, index: u32) -> Option<EntryRef<'_, S>> {
         if index >= self.capacity {
             return None;
         }
-        // The index is a program's.
+        // The program chose the index: a mispredicted bounds check must not read out of bounds.
         let index = nospec::clamp(index as usize, self.capacity as usize);
         let slot = self.bases.get(chunk_of(index as u32))?.wrapping_add(index);
-        // SAFETY: By the type invariant it is the entry with that index, of which there is one.
+        // SAFETY: `new_unchecked` requires a non-null pointer: the index is below `capacity`, so by the
+        // type invariant `slot` points to its slot.
         let slot = unsafe { NonNull::new_unchecked(slot) };
-        // INVARIANT: As above.
-        Some(Place { table: self, slot })
+        // INVARIANT: `slot` is a slot of this table, by the type invariant.
+        Some(EntryRef { table: self, slot })
     }
 
-    /// Returns the vacant entry that is to be used next.
+    /// Returns the vacant entry that is used next, in O(1).
     #[inline(always)]
-    pub(crate) fn vacancy(&mut self) -> Option<Vacancy<'_>> {
+    pub(crate) fn first_vacant(&mut self) -> Option<VacantEntry<'_>> {
         let mut slot = self.first.0?;
-        Some(Vacancy {
-            // SAFETY: By the type invariant it is an entry, and the table is borrowed.
+        Some(VacantEntry {
+            // SAFETY: `as_mut` requires a valid pointer and unique access: by the type invariant
+            // `first` points to a slot of this table, and slots are accessed only through the
+            // table, which the result borrows mutably.
             slot: unsafe { slot.as_mut() },
             first: &mut self.first,
         })
     }
 }
 
-/// A chunk, of which the entries lead to each other.
+/// A chunk whose slots are linked to each other, ready to be added to a table.
 ///
 /// # Invariants
 ///
-/// The chunk's `entries` entries, of which there is one at least, begin at `start` and are reached
-/// through that pointer alone; their indexes begin with `first`.
-pub(crate) struct Linked<S: Storage> {
+/// - `chunk` owns `entries` slots at `start`, with `entries >= 1`. They are accessed only through
+///   `start`.
+/// - Slot `n` of the chunk has the index `first + n`.
+pub(crate) struct PreparedChunk<S: Storage> {
     chunk: S::Chunk,
     start: NonNull<Slot>,
     entries: usize,
     first: u32,
 }
 
-impl<S: Storage> Linked<S> {
-    /// Links the entries of a chunk, which is the slow part of growing, for which no lock is needed.
+impl<S: Storage> PreparedChunk<S> {
+    /// Links the slots of a chunk in O(`chunk.len()`). This is the slow part of growing a table, and
+    /// needs no lock. Returns `None` for an empty chunk.
     pub(crate) fn new(mut chunk: S::Chunk, first: u32) -> Option<Self> {
         let entries = chunk.len();
         if entries == 0 {
@@ -196,19 +190,24 @@ impl<S: Storage> Linked<S> {
         }
         let start = NonNull::from(&mut *chunk).cast::<Slot>();
         let mut next = Link::END;
-        for place in (0..entries).rev() {
-            // SAFETY: The chunk has more entries than that.
-            let mut slot = unsafe { start.add(place) };
-            // SAFETY: It is the chunk's, which is ours.
+        for number in (0..entries).rev() {
+            // SAFETY: `add` requires that the result is inside the same allocation: `number` is below
+            // `entries`, the length of the slice at `start`.
+            let mut slot = unsafe { start.add(number) };
+            // SAFETY: `as_mut` requires a valid pointer and unique access: the slot is an element
+            // of the chunk, which this function owns, and no other reference to it exists.
             let vacant = unsafe { slot.as_mut() };
             vacant.next = next;
-            // A chunk that lies behind the last index is never added.
-            if let Some(handle) = Handle::first(first + place as u32) {
+            // `HandleTable::grow` never adds a chunk with an index above `INDEX_MAX`, for which there is
+            // no handle.
+            if let Some(handle) = Handle::first(first + number as u32) {
                 vacant.entry.handle = handle;
             }
             next = Link(Some(slot));
         }
-        // INVARIANT: By the contract of `Storage` they stay there, and nobody else has them.
+        // INVARIANT: `start` and `entries` are those of the chunk's slice, which is not empty. By the
+        // contract of `Storage` the slots stay there when the chunk moves, and nothing else accesses
+        // them.
         Some(Self {
             chunk,
             start,
@@ -218,29 +217,33 @@ impl<S: Storage> Linked<S> {
     }
 }
 
-/// An entry of a table.
+/// A mutable reference to an entry, and to the table for [`EntryRef::release`].
 ///
 /// # Invariants
 ///
-/// `slot` is one of `table`'s.
-pub(crate) struct Place<'t, S: Storage> {
-    table: &'t mut Table<S>,
+/// `slot` points to a slot of `table`.
+pub(crate) struct EntryRef<'t, S: Storage> {
+    table: &'t mut HandleTable<S>,
     slot: NonNull<Slot>,
 }
 
-impl<S: Storage> Place<'_, S> {
-    /// Puts the entry, which was in use and is no more, at the end of the queue of vacant ones. What
-    /// named it names nothing any more.
+impl<S: Storage> EntryRef<'_, S> {
+    /// Appends the entry, which must not be vacant, to the queue of vacant entries, in O(1). The old
+    /// handle becomes stale.
     #[inline(always)]
-    pub(crate) fn vacate(mut self) {
+    pub(crate) fn release(mut self) {
         self.handle = self.handle.next();
-        self.state = State::Vacant;
-        // SAFETY: By the type invariants; the table is borrowed.
+        self.state = EntryState::Vacant;
+        // SAFETY: `as_mut` requires a valid pointer and unique access: by the type invariant `slot`
+        // points to a slot of `table`, which `self` borrows mutably.
         unsafe { self.slot.as_mut() }.next = Link::END;
-        // INVARIANT: Without a first one the queue is empty, and its last one history.
+        // INVARIANT: The released slot becomes the last of the queue. If `first` is `None`, it becomes
+        // the only one, and the old `last` is not dereferenced.
         let link = Link(Some(self.slot));
         match self.table.first.0 {
-            // SAFETY: By the type invariant of the table it is an entry, and the table is borrowed.
+            // SAFETY: `as_mut` requires a valid pointer and unique access: the queue is not empty,
+            // so by the invariant of the table `last` points to one of its slots. `self` borrows
+            // the table mutably, and the reference to `self.slot` above is no longer in use.
             Some(_) => unsafe { self.table.last.as_mut() }.next = link,
             None => self.table.first = link,
         }
@@ -248,35 +251,39 @@ impl<S: Storage> Place<'_, S> {
     }
 }
 
-impl<S: Storage> Deref for Place<'_, S> {
+impl<S: Storage> Deref for EntryRef<'_, S> {
     type Target = Entry;
 
     #[inline(always)]
     fn deref(&self) -> &Entry {
-        // SAFETY: By the type invariants; the table is borrowed.
+        // SAFETY: `as_ref` requires a valid pointer to a value that is not mutated meanwhile: by
+        // the type invariant `slot` points to a slot of `table`, which `self` borrows mutably; the
+        // result borrows `self`.
         &unsafe { self.slot.as_ref() }.entry
     }
 }
 
-impl<S: Storage> DerefMut for Place<'_, S> {
+impl<S: Storage> DerefMut for EntryRef<'_, S> {
     #[inline(always)]
     fn deref_mut(&mut self) -> &mut Entry {
-        // SAFETY: As above.
+        // SAFETY: `as_mut` requires a valid pointer and unique access: by the type invariant `slot`
+        // points to a slot of `table`, which `self` borrows mutably; the result borrows `self`
+        // mutably.
         &mut unsafe { self.slot.as_mut() }.entry
     }
 }
 
-/// The first of the vacant entries. While it is not taken nothing has changed.
-pub(crate) struct Vacancy<'t> {
+/// The first vacant entry. Dropping it changes nothing.
+pub(crate) struct VacantEntry<'t> {
     slot: &'t mut Slot,
     first: &'t mut Link,
 }
 
-impl<'t> Vacancy<'t> {
-    /// Takes it out of the queue, to be used.
+impl<'t> VacantEntry<'t> {
+    /// Removes the entry from the queue of vacant entries. The caller sets its state.
     #[inline(always)]
-    pub(crate) fn take(self) -> &'t mut Entry {
-        // INVARIANT: The queue begins with the one behind it.
+    pub(crate) fn occupy(self) -> &'t mut Entry {
+        // INVARIANT: The queue begins with the next vacant slot.
         *self.first = self.slot.next;
         &mut self.slot.entry
     }

@@ -41,19 +41,19 @@ use slab_heap::{
     },
 };
 use slab_session::{
-    Cause,
-    Denied,
+    BlockRef,
     Event,
+    EventKind,
+    EventOutcome,
     HANDLE_BITS,
     Handle,
-    Kind,
     NO_ALIGN,
-    Name,
     Operation,
-    Outcome,
+    RefusalCause,
     Reply,
     Request,
-    Tally,
+    SessionError,
+    SessionStats,
     errno, //
 };
 
@@ -61,15 +61,15 @@ use super::*;
 
 // The causes of `slab_session` have the ABI's numbers.
 const _: () = {
-    assert!(Cause::TooBig as u32 == SLABLAB_CAUSE_TOO_BIG);
-    assert!(Cause::Exhausted as u32 == SLABLAB_CAUSE_EXHAUSTED);
-    assert!(Cause::Fragmented as u32 == SLABLAB_CAUSE_FRAGMENTED);
-    assert!(Cause::Quota as u32 == SLABLAB_CAUSE_QUOTA);
-    assert!(Cause::Unsupported as u32 == SLABLAB_CAUSE_UNSUPPORTED);
-    assert!(Cause::Tables as u32 == SLABLAB_CAUSE_TABLES);
-    assert!(Cause::Injected as u32 == SLABLAB_CAUSE_INJECTED);
-    assert!(Cause::Busy as u32 == SLABLAB_CAUSE_BUSY);
-    assert!(Cause::END <= SLABLAB_CAUSES as usize);
+    assert!(RefusalCause::TooBig as u32 == SLABLAB_CAUSE_TOO_BIG);
+    assert!(RefusalCause::Exhausted as u32 == SLABLAB_CAUSE_EXHAUSTED);
+    assert!(RefusalCause::Fragmented as u32 == SLABLAB_CAUSE_FRAGMENTED);
+    assert!(RefusalCause::Quota as u32 == SLABLAB_CAUSE_QUOTA);
+    assert!(RefusalCause::Unsupported as u32 == SLABLAB_CAUSE_UNSUPPORTED);
+    assert!(RefusalCause::Tables as u32 == SLABLAB_CAUSE_TABLES);
+    assert!(RefusalCause::Injected as u32 == SLABLAB_CAUSE_INJECTED);
+    assert!(RefusalCause::Busy as u32 == SLABLAB_CAUSE_BUSY);
+    assert!(RefusalCause::END <= SLABLAB_CAUSES as usize);
 };
 
 // So are the other numbers that both know.
@@ -82,11 +82,11 @@ const _: () = {
     assert!(HANDLE_BITS + SLABLAB_POSITION_HANDLE_SHIFT == 63);
     assert!(REMEMBERED == SLABLAB_REPORTS_KEPT as usize);
     assert!(Fault::COUNT < SLABLAB_FAULTS as usize);
-    assert!(Kind::None as u32 == SLABLAB_EVENT_NONE);
-    assert!(Kind::Allocate as u32 == SLABLAB_EVENT_ALLOC);
-    assert!(Kind::Free as u32 == SLABLAB_EVENT_FREE);
-    assert!(Kind::Reallocate as u32 == SLABLAB_EVENT_REALLOC);
-    assert!(Kind::Revoke as u32 == SLABLAB_EVENT_REVOKE);
+    assert!(EventKind::None as u32 == SLABLAB_EVENT_NONE);
+    assert!(EventKind::Allocate as u32 == SLABLAB_EVENT_ALLOC);
+    assert!(EventKind::Free as u32 == SLABLAB_EVENT_FREE);
+    assert!(EventKind::Reallocate as u32 == SLABLAB_EVENT_REALLOC);
+    assert!(EventKind::Revoke as u32 == SLABLAB_EVENT_REVOKE);
     assert!(NO_ALIGN as u32 == SLABLAB_NO_ALIGN);
 };
 
@@ -216,9 +216,9 @@ impl From<Cost> for slablab_cost {
     }
 }
 
-impl From<Denied> for slablab_cost {
+impl From<SessionError> for slablab_cost {
     /// Makes the cost of what was denied.
-    fn from(denied: Denied) -> Self {
+    fn from(denied: SessionError) -> Self {
         Self {
             cause: denied.cause().map_or(0, |cause| cause as u8),
             fragmentation: denied.fragmentation().unwrap_or(0),
@@ -230,9 +230,9 @@ impl From<Denied> for slablab_cost {
 /// Makes what a program is told of event `number`.
 pub(crate) fn event(number: u64, event: &Event) -> slablab_event {
     let (error, cost) = match event.outcome {
-        Outcome::Served | Outcome::Unfinished => (0, event.cost.into()),
-        Outcome::Denied(denied) => (denied.errno(), told(denied)),
-        Outcome::Undone => (errno::EFAULT, slablab_cost::default()),
+        EventOutcome::Served | EventOutcome::Pending => (0, event.cost.into()),
+        EventOutcome::Failed(denied) => (denied.errno(), told(denied)),
+        EventOutcome::RolledBack => (errno::EFAULT, slablab_cost::default()),
     };
     slablab_event {
         number,
@@ -251,7 +251,7 @@ pub(crate) fn event(number: u64, event: &Event) -> slablab_event {
 }
 
 /// Returns the cost that a program is told of a request that was denied.
-pub(crate) fn told(denied: Denied) -> slablab_cost {
+pub(crate) fn told(denied: SessionError) -> slablab_cost {
     match denied.cause() {
         Some(_) => denied.into(),
         None => slablab_cost::default(),
@@ -360,18 +360,18 @@ impl slablab_operation {
 
     /// Returns the block that is meant.
     #[inline]
-    fn name(&self) -> Name {
+    fn name(&self) -> BlockRef {
         if u32::from(self.flags) == SLABLAB_OP_EARLIER {
-            Name::Earlier(self.handle as usize)
+            BlockRef::Earlier(self.handle as usize)
         } else {
-            Name::Handle(self.handle)
+            BlockRef::Handle(self.handle)
         }
     }
 }
 
 impl Request for slablab_operation {
     #[inline]
-    fn operation(&self) -> Result<Operation, Denied> {
+    fn operation(&self) -> Result<Operation, SessionError> {
         let flags = u32::from(self.flags);
         let is_named = flags & !SLABLAB_OP_EARLIER == 0 && self.align_log2 == 0;
         match u32::from(self.kind) {
@@ -385,7 +385,7 @@ impl Request for slablab_operation {
             SLABLAB_OP_NOP if flags == 0 && is_named && self.handle == 0 && self.bytes == 0 => {
                 Ok(Operation::Nothing)
             }
-            _ => Err(Denied::BadOperation),
+            _ => Err(SessionError::BadOperation),
         }
     }
 
@@ -410,7 +410,7 @@ impl Request for slablab_operation {
     }
 
     #[inline]
-    fn served(&mut self, reply: &Reply) {
+    fn on_served(&mut self, reply: &Reply) {
         self.flags = 0;
         self.handle = reply.handle.to_bits();
         self.bytes = reply.usable as u64;
@@ -419,14 +419,14 @@ impl Request for slablab_operation {
     }
 
     #[inline]
-    fn freed(&mut self, handle: Handle, cost: Cost) {
+    fn on_freed(&mut self, handle: Handle, cost: Cost) {
         self.flags = 0;
         self.handle = handle.to_bits();
         self.cost = cost.into();
     }
 
-    fn denied(&mut self, denied: Denied) {
-        self.cost = told(denied);
+    fn on_error(&mut self, error: SessionError) {
+        self.cost = told(error);
     }
 }
 
@@ -446,7 +446,7 @@ impl Visitor for slablab_stats {
         self.allocations = totals.allocations;
         self.frees = totals.frees;
         for refusal in Refusal::ALL {
-            self.refusals[Cause::from(refusal) as usize] = totals.refusals[refusal as usize];
+            self.refusals[RefusalCause::from(refusal) as usize] = totals.refusals[refusal as usize];
         }
     }
 
@@ -491,13 +491,13 @@ impl Visitor for slablab_stats {
 
 impl slablab_stats {
     /// Adds the session's share; all zeros for none.
-    pub(crate) fn set_session(&mut self, tally: &Tally) {
-        self.session_blocks = tally.blocks.into();
-        self.session_bytes = tally.bytes as u64;
-        self.session_allocations = tally.allocations;
-        self.session_frees = tally.frees;
-        self.session_reallocations = tally.reallocations;
-        for (slot, count) in self.session_refusals.iter_mut().zip(tally.refusals) {
+    pub(crate) fn set_session(&mut self, stats: &SessionStats) {
+        self.session_blocks = stats.blocks.into();
+        self.session_bytes = stats.bytes as u64;
+        self.session_allocations = stats.allocations;
+        self.session_frees = stats.frees;
+        self.session_reallocations = stats.reallocations;
+        for (slot, count) in self.session_refusals.iter_mut().zip(stats.refusals) {
             *slot = count;
         }
     }

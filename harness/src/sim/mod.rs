@@ -51,15 +51,15 @@ use slab_heap::{
     },
 };
 use slab_session::{
-    Cause,
-    Denied,
     Event,
+    EventKind,
+    EventReadError, //
     Handle,
     INDEX_MAX,
-    Kind,
-    Ledger,
     Limits,
-    NotRead, //
+    RefusalCause,
+    SessionError,
+    SessionState,
 };
 
 use self::{
@@ -275,7 +275,7 @@ impl Deref for PoolRef {
     }
 }
 
-type Session = slab_session::Session<PoolRef, HostLock<Ledger<Heap>>, Heap>;
+type Session = slab_session::Session<PoolRef, HostLock<SessionState<Heap>>, Heap>;
 
 /// A session in this process.
 pub(crate) struct Sim {
@@ -306,10 +306,10 @@ impl Sim {
             bytes: SESSION_BYTES_MAX,
             handles: SESSION_HANDLES_MAX,
         };
-        let ledger = HostLock::new(Ledger::new(limits));
+        let state = HostLock::new(SessionState::new(limits));
         Self {
             // SAFETY: A `PoolRef` derefs to the engine in its `Arc`, which it never exchanges.
-            session: unsafe { Session::new(PoolRef(pool), ledger, Heap, private) },
+            session: unsafe { Session::new(PoolRef(pool), state, Heap, private) },
             private,
             copying: RwLock::default(),
         }
@@ -335,12 +335,12 @@ impl Sim {
 }
 
 /// Returns the error number of a denial.
-fn errno(denied: Denied) -> Errno {
+fn errno(denied: SessionError) -> Errno {
     Errno::from_raw_os_error(denied.errno())
 }
 
 /// Makes the reply to a request for memory that was denied.
-fn refused(denied: Denied) -> Refused {
+fn refused(denied: SessionError) -> Refused {
     Refused {
         errno: errno(denied),
         cost: uapi::told(denied),
@@ -348,8 +348,8 @@ fn refused(denied: Denied) -> Refused {
 }
 
 /// Returns the handle that a number stands for, as a file position or a command takes it.
-fn handle(bits: u32) -> Result<Handle, Denied> {
-    Handle::from_bits(bits).ok_or(Denied::NoSuchBlock)
+fn handle(bits: u32) -> Result<Handle, SessionError> {
+    Handle::from_bits(bits).ok_or(SessionError::NoSuchBlock)
 }
 
 /// Refuses the handles that would make a file position negative, as the kernel does for any file.
@@ -409,7 +409,7 @@ impl Target for Sim {
 
     fn free(&self, bits: u32) -> Result<(), Errno> {
         self.session
-            .named(bits.into(), Kind::Free, 0)
+            .parse_handle(bits.into(), EventKind::Free, 0)
             .and_then(|handle| self.session.free(handle))
             .map(|_cost| ())
             .map_err(errno)
@@ -418,11 +418,11 @@ impl Target for Sim {
     fn realloc(&self, bits: u32, size: u64) -> Result<slablab_realloc, Refused> {
         let pending = self
             .session
-            .named(bits.into(), Kind::Reallocate, size)
+            .parse_handle(bits.into(), EventKind::Reallocate, size)
             .and_then(|handle| self.session.reallocate(handle, size))
             .map_err(refused)?;
         let reply = pending.reply();
-        pending.publish();
+        pending.commit();
         Ok(slablab_realloc {
             handle: bits,
             flags: 0,
@@ -468,7 +468,7 @@ impl Target for Sim {
         let mut stats = Box::<slablab_stats>::default();
         self.pool().engine.visit(&mut *stats);
         stats.engine = self.pool().kind.raw();
-        stats.set_session(&self.session.tally());
+        stats.set_session(&self.session.stats());
         Ok(stats)
     }
 
@@ -559,8 +559,8 @@ impl Target for Sim {
             };
             let mut part = self.session.submit(&mut operations[..end], 0, done);
             let part = part.run();
-            (done, denied) = (part.end(), part.denied());
-            part.publish();
+            (done, denied) = (part.end(), part.error());
+            part.commit();
         }
         Ok(slablab_submit {
             count,
@@ -590,8 +590,8 @@ impl Target for Sim {
         }
         let mut part = vec![Event::VACANT; room];
         let read = (self.session.events(number, &mut part)).map_err(|why| match why {
-            NotRead::Off => Errno::NXIO,
-            NotRead::Ahead => Errno::INVAL,
+            EventReadError::Off => Errno::NXIO,
+            EventReadError::BeyondEnd => Errno::INVAL,
         })?;
         let numbered = (read.first..).zip(&part[..read.count]);
         for (told, (number, event)) in events.iter_mut().zip(numbered) {
@@ -628,8 +628,8 @@ impl Target for Sim {
         if !self.private {
             return Err(Errno::OPNOTSUPP);
         }
-        let injected = self.session.tally().refusals[Cause::Injected as usize];
-        self.session.fail(every, growth);
+        let injected = self.session.stats().refusals[RefusalCause::Injected as usize];
+        self.session.inject_faults(every, growth);
         Ok(injected)
     }
 }

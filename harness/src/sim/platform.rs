@@ -26,7 +26,7 @@ use slab_heap::{
 };
 use slab_session::{
     Event,
-    Moment,
+    EventContext,
     Slot,
     Storage, //
 };
@@ -113,10 +113,10 @@ unsafe impl Storage for Heap {
         Some(chunk)
     }
 
-    fn moment() -> Moment {
+    fn event_context() -> EventContext {
         let now = clock_gettime(ClockId::Monotonic);
         let seconds = now.tv_sec as u64;
-        Moment {
+        EventContext {
             time_ns: seconds * 1_000_000_000 + now.tv_nsec as u64,
             thread: gettid().as_raw_nonzero().get() as u32,
             // The machine has one.

@@ -1,18 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Sessions on the seed, with a scarce supply of tables.
+//! Tests of sessions on the engine `seed`, and the support that all tests share.
 
-#[path = "submit/at_hand.rs"]
-mod at_hand;
-#[path = "events/session.rs"]
-mod events;
-#[path = "fail_tests.rs"]
-mod fail;
-#[path = "guard/tests.rs"]
-mod guard;
-#[path = "interrupted_tests.rs"]
-mod interrupted;
-#[path = "submit/tests.rs"]
+mod batch;
+mod fault_injection;
+mod pin;
+mod recording;
+mod signal;
 mod submit;
 
 use crate::*;
@@ -46,7 +40,8 @@ use std::{
 
 struct HostLock<T>(Mutex<T>);
 
-// SAFETY: The standard library's mutex keeps both promises.
+// SAFETY: The closures exclude each other, and each sees the effects of the previous one: both hold the
+// mutex.
 unsafe impl<T> Lock<T> for HostLock<T> {
     fn with<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
         f(&mut self.0.lock().unwrap())
@@ -54,35 +49,36 @@ unsafe impl<T> Lock<T> for HostLock<T> {
 }
 
 std::thread_local! {
-    /// Tables that there is memory for.
-    static TABLES: Cell<usize> = const { Cell::new(usize::MAX) };
-    /// Looks for a fatal signal until there is one.
-    static LOOKS: Cell<usize> = const { Cell::new(usize::MAX) };
+    /// The number of chunks that can still be allocated.
+    static CHUNKS_LEFT: Cell<usize> = const { Cell::new(usize::MAX) };
+    /// The number of checks for a fatal signal before one is pending; `usize::MAX` for never.
+    static CHECKS_UNTIL_SIGNAL: Cell<usize> = const { Cell::new(usize::MAX) };
 }
 
-pub(crate) struct Tables;
+pub(crate) struct TestStorage;
 
-// SAFETY: A vector is its entries' only owner.
-unsafe impl Storage for Tables {
+// SAFETY: A vector owns its elements alone and always yields the same ones. Its heap buffer does
+// not move with the vector, so pointers into it stay valid.
+unsafe impl Storage for TestStorage {
     type Chunk = Vec<Slot>;
     type Ring = Vec<Event>;
 
     fn chunk(&self, entries: usize) -> Option<Vec<Slot>> {
-        let left = TABLES.get().checked_sub(1)?;
-        TABLES.set(left);
+        let left = CHUNKS_LEFT.get().checked_sub(1)?;
+        CHUNKS_LEFT.set(left);
         Some(vec![Slot::VACANT; entries])
     }
 
-    fn moment() -> Moment {
-        Moment::default()
+    fn event_context() -> EventContext {
+        EventContext::default()
     }
 
     fn interrupted() -> bool {
-        match LOOKS.get() {
+        match CHECKS_UNTIL_SIGNAL.get() {
             usize::MAX => false,
             0 => true,
-            looks => {
-                LOOKS.set(looks - 1);
+            checks => {
+                CHECKS_UNTIL_SIGNAL.set(checks - 1);
                 false
             }
         }
@@ -91,7 +87,7 @@ unsafe impl Storage for Tables {
 
 const POOL: usize = 1 << 20;
 
-/// The seed, in memory full of 0xa5.
+/// The engine `seed` with a pool that is filled with 0xa5.
 struct Pool {
     engine: Seed<HostLock<State>>,
     memory: NonNull<u8>,
@@ -103,13 +99,15 @@ impl Pool {
         Self::of(POOL)
     }
 
-    /// Makes a pool of `bytes` bytes, a power of two.
+    /// Creates a pool of `bytes` bytes, a power of two.
     fn of(bytes: usize) -> Self {
         let layout = Layout::from_size_align(bytes, bytes).unwrap();
-        // SAFETY: The layout's size is not zero.
+        // SAFETY: `alloc` requires a size above 0, and `bytes` is a power of two.
         let memory = NonNull::new(unsafe { alloc(layout) }).unwrap();
         let engine = Seed::new(HostLock(Mutex::new(State::new())));
-        // SAFETY: The memory is new, and freed after the engine's last use.
+        // SAFETY: `write_bytes` and `add_region` require `bytes` unused bytes that outlive the
+        // engine: they were just allocated, and `drop` frees them when no session uses the engine
+        // any more. `seed` needs no table.
         unsafe {
             memory.write_bytes(0xa5, bytes);
             engine
@@ -124,15 +122,15 @@ impl Pool {
     }
 
     fn totals(&self) -> Totals {
-        struct Keep(Totals);
-        impl Visitor for Keep {
+        struct Capture(Totals);
+        impl Visitor for Capture {
             fn totals(&mut self, totals: &Totals) {
                 self.0 = *totals;
             }
         }
-        let mut keep = Keep(Totals::default());
-        self.engine.visit(&mut keep);
-        keep.0
+        let mut capture = Capture(Totals::default());
+        self.engine.visit(&mut capture);
+        capture.0
     }
 
     fn session(&self) -> TestSession<'_> {
@@ -140,43 +138,47 @@ impl Pool {
     }
 
     fn limited(&self, bytes: usize, handles: u32) -> TestSession<'_> {
-        let ledger = HostLock(Mutex::new(Ledger::new(Limits { bytes, handles })));
-        // SAFETY: A reference derefs to what it refers to.
-        unsafe { Session::new(&self.engine, ledger, Tables, false) }
+        let state = HostLock(Mutex::new(SessionState::new(Limits { bytes, handles })));
+        // SAFETY: `Session::new` requires that each dereference yields the same engine: a reference
+        // does.
+        unsafe { Session::new(&self.engine, state, TestStorage, false) }
     }
 }
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        // SAFETY: Allocated in `new`; sessions borrow the pool, so they are gone.
+        // SAFETY: `of` allocated the memory with this layout. Sessions borrow the pool, so none
+        // exists any more.
         unsafe { dealloc(self.memory.as_ptr(), self.layout) };
     }
 }
 
-type TestSession<'p> = Session<&'p Seed<HostLock<State>>, HostLock<Ledger<Tables>>, Tables>;
+type TestSession<'p> =
+    Session<&'p Seed<HostLock<State>>, HostLock<SessionState<TestStorage>>, TestStorage>;
 
-fn allocate(session: &TestSession<'_>, size: u64, align: u64) -> Result<Reply, Denied> {
+fn allocate(session: &TestSession<'_>, size: u64, align: u64) -> Result<Reply, SessionError> {
     session.allocate(size, align)
 }
 
-fn reallocate(session: &TestSession<'_>, handle: Handle, size: u64) -> Result<Reply, Denied> {
+fn reallocate(session: &TestSession<'_>, handle: Handle, size: u64) -> Result<Reply, SessionError> {
     let pending = session.reallocate(handle, size)?;
     let reply = pending.reply();
-    pending.publish();
+    pending.commit();
     Ok(reply)
 }
 
 fn bytes(session: &TestSession<'_>, handle: Handle) -> Vec<u8> {
     let pinned = session.pin(handle).unwrap();
     let (start, len) = pinned.bytes_from(0).unwrap();
-    // SAFETY: The block is pinned, and nobody writes to it meanwhile.
+    // SAFETY: The block is pinned and has `len` bytes, which a session zeroes. No other thread
+    // writes to it.
     unsafe { core::slice::from_raw_parts(start.as_ptr(), len) }.to_vec()
 }
 
 fn fill(session: &TestSession<'_>, handle: Handle, byte: u8) {
     let pinned = session.pin(handle).unwrap();
     let (start, len) = pinned.bytes_from(0).unwrap();
-    // SAFETY: The block is pinned, and nobody reads it meanwhile.
+    // SAFETY: The block is pinned and has `len` bytes. No other thread uses it.
     unsafe { start.write_bytes(byte, len) };
 }
 
@@ -189,25 +191,29 @@ fn new_blocks_are_zero_up_to_their_usable_size() {
         assert_eq!(bytes(&session, reply.handle), vec![0; size as usize]);
         let start = session.pin(reply.handle).unwrap().bytes_from(0).unwrap().0;
         for byte in 0..reply.usable {
-            // SAFETY: The block has that many usable bytes.
+            // SAFETY: `byte` is below the usable size of the block, which is live.
             assert_eq!(unsafe { start.add(byte).read() }, 0);
         }
     }
 }
 
 #[test]
-fn bad_sizes_and_alignments_are_denied_before_the_engine_sees_them() {
+fn invalid_sizes_and_alignments_do_not_reach_the_engine() {
     let pool = Pool::new();
     let session = pool.session();
     for (size, align, expected) in [
-        (0, 8, Denied::SizeZero),
-        (8, 0, Denied::BadAlign),
-        (8, 3, Denied::BadAlign),
-        (8, 2 * POOL as u64, Denied::BadAlign),
-        (8, 1 << 63, Denied::BadAlign),
-        (POOL as u64 + 1, 8, Denied::Refused(Refusal::TooBig)),
-        (u64::MAX, 8, Denied::Refused(Refusal::TooBig)),
-        (u64::MAX, POOL as u64, Denied::Refused(Refusal::TooBig)),
+        (0, 8, SessionError::SizeZero),
+        (8, 0, SessionError::BadAlign),
+        (8, 3, SessionError::BadAlign),
+        (8, 2 * POOL as u64, SessionError::BadAlign),
+        (8, 1 << 63, SessionError::BadAlign),
+        (POOL as u64 + 1, 8, SessionError::Refused(Refusal::TooBig)),
+        (u64::MAX, 8, SessionError::Refused(Refusal::TooBig)),
+        (
+            u64::MAX,
+            POOL as u64,
+            SessionError::Refused(Refusal::TooBig),
+        ),
     ] {
         assert_eq!(
             allocate(&session, size, align),
@@ -216,29 +222,29 @@ fn bad_sizes_and_alignments_are_denied_before_the_engine_sees_them() {
         );
     }
     assert_eq!(pool.totals().refusals, [0; Refusal::COUNT]);
-    assert_eq!(session.tally().refusals[Cause::TooBig as usize], 3);
+    assert_eq!(session.stats().refusals[RefusalCause::TooBig as usize], 3);
     assert_eq!(
         allocate(&session, 64, 8192),
-        Err(Denied::Refused(Refusal::Unsupported))
+        Err(SessionError::Refused(Refusal::Unsupported))
     );
-    assert_eq!((session.tally().blocks, session.tally().bytes), (0, 0));
+    assert_eq!((session.stats().blocks, session.stats().bytes), (0, 0));
 }
 
 #[test]
-fn an_allocation_that_is_revoked_leaves_no_trace() {
+fn a_revoked_allocation_leaves_no_trace() {
     let pool = Pool::new();
     let session = pool.session();
-    let before = (pool.totals().live_blocks, session.tally());
+    let before = (pool.totals().live_blocks, session.stats());
     let handle = allocate(&session, 100, 8).unwrap().handle;
     session.revoke(handle);
-    assert_eq!((pool.totals().live_blocks, session.tally()), before);
-    assert_eq!(session.free(handle), Err(Denied::NoSuchBlock));
+    assert_eq!((pool.totals().live_blocks, session.stats()), before);
+    assert_eq!(session.free(handle), Err(SessionError::NoSuchBlock));
     session.revoke(handle);
-    assert_eq!((pool.totals().live_blocks, session.tally()), before);
+    assert_eq!((pool.totals().live_blocks, session.stats()), before);
 }
 
 #[test]
-fn a_block_that_is_in_use_is_not_revoked() {
+fn a_pinned_block_is_not_revoked() {
     let pool = Pool::new();
     let session = pool.session();
     let handle = allocate(&session, 100, 8).unwrap().handle;
@@ -248,26 +254,26 @@ fn a_block_that_is_in_use_is_not_revoked() {
     assert_eq!(bytes(&session, handle), [0; 100]);
     let pending = session.reallocate(handle, 5000).unwrap();
     session.revoke(handle);
-    pending.publish();
+    pending.commit();
     assert_eq!(bytes(&session, handle).len(), 5000);
     assert!(session.free(handle).is_ok());
-    assert_eq!((session.tally().allocations, session.tally().frees), (1, 1));
+    assert_eq!((session.stats().allocations, session.stats().frees), (1, 1));
 }
 
 #[test]
-fn a_reallocation_that_is_not_published_leaves_the_block_as_it_was() {
+fn an_uncommitted_reallocation_leaves_the_block_unchanged() {
     let pool = Pool::new();
     let session = pool.session();
     let handle = allocate(&session, 100, 8).unwrap().handle;
     fill(&session, handle, 7);
-    let before = (pool.totals(), session.tally());
+    let before = (pool.totals(), session.stats());
     for size in [10, 70, 100, 120, 128, 129, 5000] {
         let pending = session.reallocate(handle, size).unwrap();
-        assert_eq!(session.free(handle), Err(Denied::Pinned));
+        assert_eq!(session.free(handle), Err(SessionError::Pinned));
         drop(pending);
         assert_eq!(bytes(&session, handle), [7; 100]);
-        let (totals, tally) = (pool.totals(), session.tally());
-        assert_eq!(tally, before.1);
+        let (totals, stats) = (pool.totals(), session.stats());
+        assert_eq!(stats, before.1);
         assert_eq!(
             (totals.live_blocks, totals.requested_bytes),
             (before.0.live_blocks, before.0.requested_bytes)
@@ -277,7 +283,7 @@ fn a_reallocation_that_is_not_published_leaves_the_block_as_it_was() {
 }
 
 #[test]
-fn reallocation_keeps_contents_and_adds_zeros() {
+fn reallocation_preserves_contents_and_zeroes_added_bytes() {
     let pool = Pool::new();
     let session = pool.session();
     let handle = allocate(&session, 100, 16).unwrap().handle;
@@ -289,7 +295,7 @@ fn reallocation_keeps_contents_and_adds_zeros() {
         let mut expected = vec![7; kept];
         expected.resize(size, 0);
         assert_eq!(bytes(&session, handle), expected, "{size}");
-        assert_eq!(session.tally().bytes, reply.usable);
+        assert_eq!(session.stats().bytes, reply.usable);
         assert_eq!(pool.totals().requested_bytes, size as u64);
         kept = size;
         fill(&session, handle, 7);
@@ -298,34 +304,37 @@ fn reallocation_keeps_contents_and_adds_zeros() {
         reallocate(&session, handle, 60).unwrap().cost.path(),
         Path::InPlace
     );
-    assert_eq!(session.tally().reallocations, 10);
+    assert_eq!(session.stats().reallocations, 10);
 }
 
 #[test]
-fn quotas_are_the_sessions_own() {
+fn each_session_has_its_own_quota() {
     let pool = Pool::new();
     let (small, other) = (pool.limited(1000, 3), pool.session());
-    assert_eq!(allocate(&small, 1025, 8), Err(Denied::QuotaBytes));
+    assert_eq!(allocate(&small, 1025, 8), Err(SessionError::QuotaBytes));
     let handle = allocate(&small, 512, 8).unwrap().handle;
-    assert_eq!(reallocate(&small, handle, 1025), Err(Denied::QuotaBytes));
+    assert_eq!(
+        reallocate(&small, handle, 1025),
+        Err(SessionError::QuotaBytes)
+    );
     assert_eq!(bytes(&small, handle).len(), 512);
     for _ in 0..2 {
         allocate(&small, 64, 8).unwrap();
     }
-    assert_eq!(allocate(&small, 64, 8), Err(Denied::QuotaHandles));
-    assert_eq!(small.tally().refusals[Cause::Quota as usize], 3);
+    assert_eq!(allocate(&small, 64, 8), Err(SessionError::QuotaHandles));
+    assert_eq!(small.stats().refusals[RefusalCause::Quota as usize], 3);
     assert!(allocate(&other, 5000, 8).is_ok());
 }
 
 #[test]
-fn a_session_never_sees_the_blocks_of_another() {
+fn a_session_cannot_access_the_blocks_of_another() {
     let pool = Pool::new();
     let (one, two) = (pool.session(), pool.session());
     let handle = allocate(&one, 64, 8).unwrap().handle;
     fill(&one, handle, 1);
-    assert_eq!(two.free(handle), Err(Denied::NoSuchBlock));
+    assert_eq!(two.free(handle), Err(SessionError::NoSuchBlock));
     assert!(two.pin(handle).is_err());
-    // The same number, another block.
+    // The same handle number names a different block in each session.
     assert_eq!(allocate(&two, 64, 8).unwrap().handle, handle);
     fill(&two, handle, 2);
     assert_eq!(
@@ -335,52 +344,52 @@ fn a_session_never_sees_the_blocks_of_another() {
 }
 
 #[test]
-fn positions_outside_of_a_block_are_denied() {
+fn positions_outside_a_block_are_rejected() {
     let pool = Pool::new();
     let session = pool.session();
     let handle = allocate(&session, 100, 8).unwrap().handle;
     let pinned = session.pin(handle).unwrap();
     assert_eq!(pinned.bytes_from(99).unwrap().1, 1);
     for byte in [100, 128, usize::MAX] {
-        assert_eq!(pinned.bytes_from(byte), Err(Denied::OutOfBlock));
+        assert_eq!(pinned.bytes_from(byte), Err(SessionError::OutOfBlock));
     }
 }
 
 #[test]
-fn no_memory_for_a_table_is_a_refusal_that_passes() {
+fn allocation_succeeds_again_when_the_table_can_grow() {
     let pool = Pool::new();
     let session = pool.session();
-    TABLES.set(1);
+    CHUNKS_LEFT.set(1);
     for _ in 0..1024 {
         allocate(&session, 64, 8).unwrap();
     }
-    assert_eq!(allocate(&session, 64, 8), Err(Denied::NoTable));
-    assert_eq!(session.tally().refusals[Cause::Tables as usize], 1);
-    TABLES.set(usize::MAX);
+    assert_eq!(allocate(&session, 64, 8), Err(SessionError::NoTable));
+    assert_eq!(session.stats().refusals[RefusalCause::Tables as usize], 1);
+    CHUNKS_LEFT.set(usize::MAX);
     assert!(allocate(&session, 64, 8).is_ok());
     assert_eq!(pool.totals().live_blocks, 1025);
 }
 
 #[test]
-fn a_full_pool_is_a_refusal_that_passes() {
+fn allocation_succeeds_again_when_the_pool_has_space() {
     let pool = Pool::new();
     let session = pool.session();
     let handles: Vec<_> = (0..POOL / 8192)
         .map(|_| allocate(&session, 8192, 8).unwrap().handle)
         .collect();
-    // The quota is as large as the pool, so it is reached first.
-    assert_eq!(allocate(&session, 64, 8), Err(Denied::QuotaBytes));
+    // The quota equals the pool, so it is exhausted first.
+    assert_eq!(allocate(&session, 64, 8), Err(SessionError::QuotaBytes));
     let other = pool.session();
     assert_eq!(
         allocate(&other, 8192, 8),
-        Err(Denied::Refused(Refusal::Exhausted))
+        Err(SessionError::Refused(Refusal::Exhausted))
     );
     session.free(handles[0]).unwrap();
     assert!(allocate(&other, 8192, 8).is_ok());
 }
 
 #[test]
-fn the_end_of_a_session_frees_everything() {
+fn dropping_a_session_frees_its_blocks() {
     let pool = Pool::new();
     let session = pool.session();
     for n in 0..5000 {
@@ -403,7 +412,7 @@ fn the_end_of_a_session_frees_everything() {
 }
 
 #[test]
-fn threads_share_a_session() {
+fn threads_can_share_a_session() {
     let pool = Pool::new();
     let session = pool.session();
     thread::scope(|scope| {
@@ -424,5 +433,5 @@ fn threads_share_a_session() {
             });
         }
     });
-    assert_eq!((session.tally().blocks, pool.totals().live_blocks), (0, 0));
+    assert_eq!((session.stats().blocks, pool.totals().live_blocks), (0, 0));
 }

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Submissions on an engine that has blocks at hand, beside the same operations one by one.
+//! Submissions on an engine with a CPU-local cache, compared with the same operations one by one.
 
 use super::submit::{
     Op,
     alloc_op,
+    assert_engine_sound,
     op,
-    sound_engine,
     submit, //
 };
 use crate::*;
@@ -30,17 +30,18 @@ use std::{
 use super::{
     HostLock,
     POOL,
-    Tables, //
+    TestStorage, //
 };
 
-/// One CPU, at which threads take turns.
+/// Per-CPU data of one CPU, which a mutex protects.
 #[derive(Default)]
 pub(super) struct OneCpu {
     turn: Mutex<()>,
     cache: HostCpuCache,
 }
 
-// SAFETY: A closure that is given the cache has the mutex.
+// SAFETY: Closures that receive the cache exclude each other, and each sees the effects of the
+// previous one, since all hold the mutex. The cache is always the same object.
 unsafe impl PerCpu<CpuCache> for OneCpu {
     fn cpus(&self) -> usize {
         1
@@ -66,9 +67,10 @@ unsafe impl PerCpu<CpuCache> for OneCpu {
 
 pub(super) type HostHybrid = Hybrid<HostLock<State>, OneCpu>;
 
-pub(super) type HybridSession<'p> = Session<&'p HostHybrid, HostLock<Ledger<Tables>>, Tables>;
+pub(super) type HybridSession<'p> =
+    Session<&'p HostHybrid, HostLock<SessionState<TestStorage>>, TestStorage>;
 
-/// The hybrid, in memory full of 0xa5.
+/// The engine `hybrid` with a pool that is filled with 0xa5.
 pub(super) struct Pool {
     engine: HostHybrid,
     _memory: Vec<u8>,
@@ -84,8 +86,9 @@ impl Pool {
         let start = start.wrapping_add(start.addr().next_multiple_of(POOL) - start.addr());
         let start = NonNull::new(start).unwrap();
         let records = NonNull::new(table.as_mut_ptr()).unwrap().cast();
-        // SAFETY: Both are new, large enough, and stay as long as the engine, whose field is dropped
-        // first.
+        // SAFETY: `add_region` requires unused memory and a zeroed table that outlive the engine: both
+        // vectors are new and large enough, the table is zeroed, and the field `engine` is dropped
+        // before them. Both pointers come from the whole vectors.
         unsafe { engine.add_region(start, POOL, records) }.unwrap();
         Self {
             engine,
@@ -99,62 +102,63 @@ impl Pool {
     }
 
     fn limited(&self, bytes: usize, handles: u32) -> HybridSession<'_> {
-        let ledger = HostLock(Mutex::new(Ledger::new(Limits { bytes, handles })));
-        // SAFETY: A reference derefs to what it refers to.
-        unsafe { Session::new(&self.engine, ledger, Tables, false) }
+        let state = HostLock(Mutex::new(SessionState::new(Limits { bytes, handles })));
+        // SAFETY: `Session::new` requires that each dereference yields the same engine: a reference
+        // does.
+        unsafe { Session::new(&self.engine, state, TestStorage, false) }
     }
 }
 
-/// Looks whether a new block is zeros, and leaves something else there.
-fn use_up(session: &HybridSession<'_>, reply: &Reply) {
+/// Asserts that a new block is zeroed, and fills it with other bytes.
+fn check_zeroed_and_fill(session: &HybridSession<'_>, reply: &Reply) {
     let pinned = session.pin(reply.handle).unwrap();
     let (start, _) = pinned.bytes_from(0).unwrap();
     for byte in 0..reply.usable {
-        // SAFETY: The block has so many bytes, and is pinned.
+        // SAFETY: `byte` is below the usable size of the block, which is pinned.
         assert_eq!(unsafe { start.add(byte).read() }, 0);
     }
-    // SAFETY: As above.
+    // SAFETY: The block has `usable` bytes and is pinned, and no other thread uses it.
     unsafe { start.write_bytes(0xa5, reply.usable) };
 }
 
-/// Does an operation alone, and says whether it was done.
-fn alone(session: &HybridSession<'_>, done: &[Op], op: &mut Op) -> bool {
-    let denied = match op.operation {
+/// Executes an operation by the session's own call, and returns whether it succeeded.
+fn run_alone(session: &HybridSession<'_>, done: &[Op], op: &mut Op) -> bool {
+    let error = match op.operation {
         Operation::Allocate { size, align } => match session.allocate(size, align) {
             Ok(reply) => {
                 op.reply = Some(reply);
                 return true;
             }
-            Err(denied) => denied,
+            Err(error) => error,
         },
         Operation::Free(name) => {
             let handle = match name {
-                Name::Handle(bits) => Handle::from_bits(bits).ok_or(Denied::NoSuchBlock),
-                Name::Earlier(number) => done
+                BlockRef::Handle(bits) => Handle::from_bits(bits).ok_or(SessionError::NoSuchBlock),
+                BlockRef::Earlier(number) => done
                     .get(number)
                     .and_then(Request::allocated)
-                    .ok_or(Denied::BadOperation),
+                    .ok_or(SessionError::BadOperation),
             };
             match handle.and_then(|handle| session.free(handle).map(|_| handle)) {
                 Ok(handle) => {
                     op.freed = Some(handle);
                     return true;
                 }
-                Err(denied) => denied,
+                Err(error) => error,
             }
         }
         Operation::Reallocate(..) | Operation::Nothing => unreachable!(),
     };
-    op.denied = Some(denied);
+    op.error = Some(error);
     false
 }
 
-/// Returns an operation for two random numbers.
+/// Returns the operation that `choice` and `number` select.
 fn pick(known: &[Handle], place: usize, choice: usize, number: usize) -> Op {
     let size = 1 << (number % 14);
     let size = size + number as u64 / 14 % size;
     match choice {
-        // What is alike in a row is done in one go.
+        // Few sizes, so that runs of equal allocations occur.
         0..15 => alloc_op([64, 64, 64, 4096][number % 4]),
         15..45 => alloc_op(size.min(4096)),
         45..50 => op(Operation::Allocate {
@@ -165,10 +169,10 @@ fn pick(known: &[Handle], place: usize, choice: usize, number: usize) -> Op {
             size: [0, 4097, u64::MAX][number % 3],
             align: [8, 3, 1 << 63][number / 3 % 3],
         }),
-        52..60 => op(Operation::Free(Name::Earlier(number % (place + 1)))),
-        60..61 => op(Operation::Free(Name::Handle(number as u32))),
+        52..60 => op(Operation::Free(BlockRef::Earlier(number % (place + 1)))),
+        60..61 => op(Operation::Free(BlockRef::Handle(number as u32))),
         _ if known.is_empty() => alloc_op(64),
-        _ => op(Operation::Free(Name::Handle(
+        _ => op(Operation::Free(BlockRef::Handle(
             known[number % known.len()].to_bits(),
         ))),
     }
@@ -177,14 +181,14 @@ fn pick(known: &[Handle], place: usize, choice: usize, number: usize) -> Op {
 proptest::proptest! {
     #![proptest_config(proptest::test_runner::Config::with_cases(64))]
 
-    /// What is submitted is what is done one by one, to the block, the cost and the denial.
+    /// A submission and its operations one by one return the same blocks, costs and errors.
     #[test]
-    fn submitted_or_one_by_one_is_the_same(
+    fn a_submission_equals_its_operations_one_by_one(
         submissions in proptest::collection::vec(
             proptest::collection::vec((0..100_usize, 0..1_000_000_usize), 1..150), 1..12),
     ) {
-        let (left, right) = (Pool::new(), Pool::new());
-        let (together, singly) = (left.session(), right.session());
+        let (together_pool, separate_pool) = (Pool::new(), Pool::new());
+        let (together, separate) = (together_pool.session(), separate_pool.session());
         let mut known = Vec::new();
         for numbers in submissions {
             let picked = numbers
@@ -192,52 +196,54 @@ proptest::proptest! {
                 .enumerate()
                 .map(|(place, (choice, number))| pick(&known, place, *choice, *number));
             let mut ops: Vec<_> = picked.collect();
-            let mut twins = ops.clone();
-            let (done, denied) = submit(&together, &mut ops);
-            for place in 0..twins.len() {
-                let (earlier, rest) = twins.split_at_mut(place);
-                if !alone(&singly, earlier, &mut rest[0]) {
+            let mut single_ops = ops.clone();
+            let (done, error) = submit(&together, &mut ops);
+            for place in 0..single_ops.len() {
+                let (earlier, rest) = single_ops.split_at_mut(place);
+                if !run_alone(&separate, earlier, &mut rest[0]) {
                     break;
                 }
             }
-            assert_eq!(denied, ops.get(done).and_then(|op| op.denied));
-            for (op, twin) in ops.iter().zip(&twins) {
-                assert_eq!((op.reply, op.freed, op.denied), (twin.reply, twin.freed, twin.denied));
+            assert_eq!(error, ops.get(done).and_then(|op| op.error));
+            for (op, single) in ops.iter().zip(&single_ops) {
+                assert_eq!((op.reply, op.freed, op.error), (single.reply, single.freed, single.error));
             }
-            assert_eq!(together.tally(), singly.tally());
+            assert_eq!(together.stats(), separate.stats());
             for reply in ops.iter().filter_map(|op| op.reply) {
                 let was_freed = ops.iter().any(|op| op.freed == Some(reply.handle));
                 if !was_freed {
-                    use_up(&together, &reply);
-                    use_up(&singly, &reply);
+                    check_zeroed_and_fill(&together, &reply);
+                    check_zeroed_and_fill(&separate, &reply);
                     known.push(reply.handle);
                 }
             }
-            sound_engine(&left.engine);
+            assert_engine_sound(&together_pool.engine);
         }
     }
 }
 
-/// Submits operations, all of which are done.
+/// Submits operations, and asserts that all succeed.
 fn all_done(session: &HybridSession<'_>, mut ops: Vec<Op>) -> Vec<Op> {
     assert_eq!(submit(session, &mut ops), (ops.len(), None));
     ops
 }
 
-/// Submits the allocation of blocks, some of which were at hand, and returns their handles.
+/// Submits allocations, asserts that a magazine served some of them, and returns the handles.
 fn allocated(session: &HybridSession<'_>, blocks: usize, size: u64) -> Vec<Handle> {
     let ops = all_done(session, vec![alloc_op(size); blocks]);
     let replies = ops.iter().filter_map(|op| op.reply);
-    let at_hand = replies
+    let from_magazine = replies
         .clone()
         .any(|reply| reply.cost.path() == Path::Magazine);
-    assert!(at_hand);
+    assert!(from_magazine);
     replies.map(|reply| reply.handle).collect()
 }
 
-/// Submits the frees of blocks.
+/// Submits frees of `handles`.
 fn free_all(session: &HybridSession<'_>, handles: &[Handle]) {
-    let frees = handles.iter().map(|handle| Name::Handle(handle.to_bits()));
+    let frees = handles
+        .iter()
+        .map(|handle| BlockRef::Handle(handle.to_bits()));
     all_done(
         session,
         frees.map(|name| op(Operation::Free(name))).collect(),
@@ -245,51 +251,51 @@ fn free_all(session: &HybridSession<'_>, handles: &[Handle]) {
 }
 
 #[test]
-fn what_moved_is_freed_as_what_it_is() {
+fn a_reallocated_block_is_freed_with_its_new_size_class() {
     let pool = Pool::new();
     let session = pool.session();
     let handles = allocated(&session, 20, 64);
     for handle in &handles {
-        session.reallocate(*handle, 200).unwrap().publish();
+        session.reallocate(*handle, 200).unwrap().commit();
     }
     free_all(&session, &handles);
-    sound_engine(&pool.engine);
+    assert_engine_sound(&pool.engine);
 }
 
 #[test]
-fn nothing_is_known_of_a_block_by_the_last_one_that_had_its_entry() {
+fn a_reused_entry_does_not_inherit_the_size_class_hint() {
     let pool = Pool::new();
     let session = pool.session();
-    // All entries of the first chunk.
+    // Use all entries of the first chunk once, so that later allocations reuse them.
     for _ in 0..1024 / 64 {
         free_all(&session, &allocated(&session, 64, 64));
     }
     let allocate = |_| session.allocate(300, 8).unwrap().handle;
     let handles: Vec<_> = (0..20).map(allocate).collect();
     free_all(&session, &handles);
-    sound_engine(&pool.engine);
+    assert_engine_sound(&pool.engine);
 }
 
 #[test]
-fn quotas_are_exact_for_what_is_allocated_together() {
+fn quotas_are_exact_for_a_batch() {
     let pool = Pool::new();
-    for (bytes, handles, most, cause) in [
-        (POOL, 100, 100, Denied::QuotaHandles),
-        (100 * 64, 1000, 100, Denied::QuotaBytes),
-        (100 * 64 + 63, 101, 100, Denied::QuotaBytes),
+    for (bytes, handles, max_blocks, cause) in [
+        (POOL, 100, 100, SessionError::QuotaHandles),
+        (100 * 64, 1000, 100, SessionError::QuotaBytes),
+        (100 * 64 + 63, 101, 100, SessionError::QuotaBytes),
     ] {
         let session = pool.limited(bytes, handles);
-        // With blocks at hand, for more than there may be.
+        // The second round finds the blocks of the first one in the magazines.
         for _ in 0..2 {
             let mut ops = vec![alloc_op(64); 150];
-            assert_eq!(submit(&session, &mut ops), (most, Some(cause)));
+            assert_eq!(submit(&session, &mut ops), (max_blocks, Some(cause)));
             let replies = ops.iter().filter_map(|op| op.reply);
             free_all(
                 &session,
                 &replies.map(|reply| reply.handle).collect::<Vec<_>>(),
             );
         }
-        assert_eq!(session.tally().bytes, 0);
-        assert_eq!(session.tally().blocks, 0);
+        assert_eq!(session.stats().bytes, 0);
+        assert_eq!(session.stats().blocks, 0);
     }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Pins that are kept, and pages that a program may be shown.
+//! Leaked pins, and pages that can be mapped.
 
 use super::*;
 use slab_heap::{
@@ -11,34 +11,34 @@ use slab_heap::{
     }, //
 };
 
-/// Returns the address of pages of a block, as the mmap hook asks for them.
+/// Returns the address of pages of a block, as the mmap hook does.
 fn pages(
     session: &TestSession<'_>,
     handle: Handle,
     first: usize,
     count: usize,
-) -> Result<NonNull<u8>, Denied> {
+) -> Result<NonNull<u8>, SessionError> {
     session.pin(handle)?.pages(first, count)
 }
 
 #[test]
-fn a_kept_pin_holds_a_block_until_it_is_taken_back() {
+fn a_leaked_pin_lasts_until_unpin() {
     let pool = Pool::new();
     let session = pool.session();
     let [handle, other] = [8192, 100].map(|size| allocate(&session, size, 8).unwrap().handle);
-    session.pin(handle).unwrap().keep();
+    session.pin(handle).unwrap().leak();
     for _ in 0..3 {
-        assert_eq!(session.free(handle), Err(Denied::Pinned));
-        assert_eq!(reallocate(&session, handle, 100), Err(Denied::Pinned));
+        assert_eq!(session.free(handle), Err(SessionError::Pinned));
+        assert_eq!(reallocate(&session, handle, 100), Err(SessionError::Pinned));
         session.revoke(handle);
         fill(&session, handle, 7);
         assert_eq!(bytes(&session, handle), [7; 8192]);
-        session.pin(handle).unwrap().keep();
+        session.pin(handle).unwrap().leak();
         session.pin_again(handle);
     }
     for _ in 0..6 {
         session.unpin(handle);
-        assert_eq!(session.free(handle), Err(Denied::Pinned));
+        assert_eq!(session.free(handle), Err(SessionError::Pinned));
     }
     session.unpin(handle);
     assert!(session.free(handle).is_ok());
@@ -47,32 +47,32 @@ fn a_kept_pin_holds_a_block_until_it_is_taken_back() {
 }
 
 #[test]
-fn a_kept_pin_holds_a_block_until_the_session_ends() {
+fn a_leaked_pin_lasts_until_the_session_ends() {
     let pool = Pool::new();
     let session = pool.session();
     let [handle, other] = [8192, 100].map(|size| allocate(&session, size, 8).unwrap().handle);
-    session.pin(handle).unwrap().keep();
-    // It counts, and others come and go.
+    session.pin(handle).unwrap().leak();
+    // The pinned block still counts, and other blocks can be freed.
     assert!(session.free(other).is_ok());
-    assert_eq!((session.tally().blocks, session.tally().bytes), (1, 8192));
+    assert_eq!((session.stats().blocks, session.stats().bytes), (1, 8192));
     assert_eq!(pool.totals().live_blocks, 1);
     drop(session);
     assert_eq!(pool.totals().live_blocks, 0);
 }
 
 #[test]
-fn a_block_that_is_used_while_its_pin_is_kept_stays_kept() {
+fn dropping_another_pin_does_not_remove_a_leaked_pin() {
     let pool = Pool::new();
     let session = pool.session();
     let handle = allocate(&session, 4096, 8).unwrap().handle;
     let reading = session.pin(handle).unwrap();
-    session.pin(handle).unwrap().keep();
+    session.pin(handle).unwrap().leak();
     drop(reading);
-    assert_eq!(session.free(handle), Err(Denied::Pinned));
+    assert_eq!(session.free(handle), Err(SessionError::Pinned));
 }
 
 #[test]
-fn pages_are_those_of_the_block_and_no_others() {
+fn pages_are_inside_the_block() {
     let pool = Pool::new();
     let session = pool.session();
     for (size, count) in [(3000, 1), (4096, 1), (4097, 2), (8192, 2), (12_289, 4)] {
@@ -80,48 +80,52 @@ fn pages_are_those_of_the_block_and_no_others() {
         let start = pages(&session, handle, 0, count).unwrap();
         assert_eq!(start.addr().get() % PAGE_BYTES, 0);
         for first in 0..count {
-            // SAFETY: The block has that many pages.
+            // SAFETY: The block has `count` pages, and `first` is below `count`.
             let page = unsafe { start.add(first * PAGE_BYTES) };
             assert_eq!(pages(&session, handle, first, count - first), Ok(page));
             for count in [count - first + 1, usize::MAX - first, usize::MAX] {
                 let beyond = pages(&session, handle, first, count);
-                assert_eq!(beyond, Err(Denied::OutOfBlock), "{size}: {first}, {count}");
+                assert_eq!(
+                    beyond,
+                    Err(SessionError::OutOfBlock),
+                    "{size}: {first}, {count}"
+                );
             }
         }
         for first in [count, count + 1, usize::MAX] {
             assert_eq!(
                 pages(&session, handle, first, 1),
-                Err(Denied::OutOfBlock),
+                Err(SessionError::OutOfBlock),
                 "{size}: {first}"
             );
         }
     }
-    // Others lie in the same page.
+    // Blocks of at most 2048 bytes share their page with others.
     for size in [1, 64, 2048] {
         let handle = allocate(&session, size, 8).unwrap().handle;
-        assert_eq!(pages(&session, handle, 0, 1), Err(Denied::NotPages));
+        assert_eq!(pages(&session, handle, 0, 1), Err(SessionError::NotPages));
     }
 }
 
 #[test]
-fn what_lies_behind_a_blocks_size_is_zero_in_its_last_page() {
+fn bytes_beyond_the_size_are_zero_in_the_last_page() {
     let pool = Pool::new();
     let session = pool.session();
-    // Its larger size leaves content behind its smaller one.
+    // The larger size leaves contents beyond the smaller one.
     let handle = allocate(&session, 8192, 8).unwrap().handle;
     fill(&session, handle, 7);
     reallocate(&session, handle, 5000).unwrap();
     let start = pages(&session, handle, 1, 1).unwrap();
     for byte in PAGE_BYTES..2 * PAGE_BYTES {
-        // SAFETY: The block has two pages, of which this is the second.
-        let there = unsafe { start.add(byte - PAGE_BYTES).read() };
-        assert_eq!(there, if byte < 5000 { 7 } else { 0 }, "byte {byte}");
+        // SAFETY: `start` is the second of the two pages of the block, and `byte` is below two pages.
+        let value = unsafe { start.add(byte - PAGE_BYTES).read() };
+        assert_eq!(value, if byte < 5000 { 7 } else { 0 }, "byte {byte}");
     }
     assert_eq!(bytes(&session, handle), [7; 5000]);
 }
 
 #[test]
-fn in_debug_mode_pages_are_shown_only_without_red_zones_in_them() {
+fn pages_with_red_zones_are_not_mapped_in_debug_mode() {
     struct Nobody;
     impl Caller for Nobody {
         fn pid(&self) -> u32 {
@@ -129,7 +133,7 @@ fn in_debug_mode_pages_are_shown_only_without_red_zones_in_them() {
         }
     }
 
-    // Its pool is a block of another.
+    // The pool of the debug engine is a block of another session.
     const REGION: usize = 1 << 19;
     let pool = Pool::new();
     let outer = pool.session();
@@ -143,25 +147,27 @@ fn in_debug_mode_pages_are_shown_only_without_red_zones_in_them() {
     );
     let mut table = vec![0_u64; engine.table_bytes(REGION).div_ceil(8)];
     let table = NonNull::new(table.as_mut_ptr()).unwrap().cast();
-    // SAFETY: The block is pinned, and nobody else uses it; the table has as many bytes, zeros.
+    // SAFETY: `add_region` requires unused memory and a zeroed table that outlive the engine's use:
+    // the block is pinned until the end of the test and used by nothing else, and the table is a
+    // new zeroed vector.
     unsafe { engine.add_region(start, REGION, table) }.unwrap();
 
-    let ledger = HostLock(Mutex::new(Ledger::new(Limits {
+    let state = HostLock(Mutex::new(SessionState::new(Limits {
         bytes: POOL,
         handles: 10,
     })));
-    // SAFETY: A reference derefs to what it refers to.
-    let session = unsafe { Session::new(&engine, ledger, Tables, false) };
+    // SAFETY: `Session::new` requires that each dereference yields the same engine: a reference does.
+    let session = unsafe { Session::new(&engine, state, TestStorage, false) };
     for (size, align, expected) in [
-        // In front of it.
-        (4096, 8, Some(Denied::NotPages)),
-        // Behind it, in the last page.
-        (5000, 4096, Some(Denied::NotPages)),
-        // Both outside.
+        // The red zone before the block is in its first page.
+        (4096, 8, Some(SessionError::NotPages)),
+        // The red zone after the block is in its last page.
+        (5000, 4096, Some(SessionError::NotPages)),
+        // Both red zones are in other pages.
         (8192, 4096, None),
     ] {
         let handle = session.allocate(size, align).unwrap().handle;
-        let shown = session.pin(handle).unwrap().pages(0, 1);
-        assert_eq!(shown.err(), expected, "{size} {align}");
+        let mapped = session.pin(handle).unwrap().pages(0, 1);
+        assert_eq!(mapped.err(), expected, "{size} {align}");
     }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a session writes down, beside what its program was told.
+//! The events that a session logs, compared with its replies.
 
 use super::*;
 use proptest::prelude::*;
@@ -13,42 +13,42 @@ use slab_heap::{
 };
 use std::collections::HashMap;
 
-/// What a test knows of an event: what was asked for, and the answer.
+/// The part of an event that a test can derive from the request and its reply.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Told {
-    kind: Kind,
+struct Expected {
+    kind: EventKind,
     handle: u32,
     size: u64,
-    outcome: Outcome,
-    /// Where the block is, its usable bytes, and the cost; of what was denied there is none.
+    outcome: EventOutcome,
+    /// The offset of the block, its usable bytes, and the cost, or `None` for a failed operation.
     reply: Option<(Option<slab_heap::Offset>, u64, Cost)>,
 }
 
-impl Told {
-    fn denied(kind: Kind, handle: u32, size: u64, denied: Denied) -> Self {
+impl Expected {
+    fn error(kind: EventKind, handle: u32, size: u64, error: SessionError) -> Self {
         Self {
             kind,
             handle,
             size,
-            outcome: Outcome::Denied(denied),
+            outcome: EventOutcome::Failed(error),
             reply: None,
         }
     }
 
-    fn served(kind: Kind, size: u64, reply: &Reply) -> Self {
+    fn served(kind: EventKind, size: u64, reply: &Reply) -> Self {
         Self {
             kind,
             handle: reply.handle.to_bits(),
             size,
-            outcome: Outcome::Served,
+            outcome: EventOutcome::Served,
             reply: Some((reply.offset, reply.usable as u64, reply.cost)),
         }
     }
 }
 
-impl From<&Event> for Told {
+impl From<&Event> for Expected {
     fn from(event: &Event) -> Self {
-        let served = event.outcome == Outcome::Served;
+        let served = event.outcome == EventOutcome::Served;
         Self {
             kind: event.kind,
             handle: event.handle,
@@ -59,19 +59,19 @@ impl From<&Event> for Told {
     }
 }
 
-/// Returns all events, of which none may be lost.
-fn all<R, L>(session: &Session<R, L, Tables>) -> Vec<Event>
+/// Returns all events, and asserts that none was lost.
+fn all<R, L>(session: &Session<R, L, TestStorage>) -> Vec<Event>
 where
     R: std::ops::Deref<Target: Engine>,
-    L: Lock<Ledger<Tables>>,
+    L: Lock<SessionState<TestStorage>>,
 {
     let mut events = Vec::new();
     loop {
-        let mut room = [Event::VACANT; 7];
-        let read = session.events(events.len() as u64, &mut room).unwrap();
+        let mut buffer = [Event::VACANT; 7];
+        let read = session.events(events.len() as u64, &mut buffer).unwrap();
         assert_eq!(read.lost, 0);
-        events.extend(&room[..read.count]);
-        if read.count < room.len() {
+        events.extend(&buffer[..read.count]);
+        if read.count < buffer.len() {
             return events;
         }
     }
@@ -83,11 +83,17 @@ fn recorded(pool: &Pool) -> TestSession<'_> {
     session
 }
 
-/// A session's live blocks, as its program knows them.
+/// The live blocks of a session, by their handle numbers.
 type Live = HashMap<u32, Reply>;
 
-/// Does something, and returns what was told of it.
-fn step(session: &TestSession<'_>, live: &mut Live, what: u8, pick: usize, size: u64) -> Told {
+/// Executes the operation that `action`, `pick` and `size` select, and returns its expected event.
+fn step(
+    session: &TestSession<'_>,
+    live: &mut Live,
+    action: u8,
+    pick: usize,
+    size: u64,
+) -> Expected {
     let mut names: Vec<_> = live.keys().copied().collect();
     names.sort_unstable();
     let name = names.get(pick % names.len().max(1)).copied();
@@ -97,15 +103,15 @@ fn step(session: &TestSession<'_>, live: &mut Live, what: u8, pick: usize, size:
         2 => size % (POOL as u64 / 4),
         _ => size % 5000,
     };
-    match (what, name) {
+    match (action, name) {
         (0..=4, _) | (_, None) => {
             let align = if pick % 20 == 0 { 3 } else { 1 << (pick % 13) };
             match allocate(session, size, align) {
                 Ok(reply) => {
                     live.insert(reply.handle.to_bits(), reply);
-                    Told::served(Kind::Allocate, size, &reply)
+                    Expected::served(EventKind::Allocate, size, &reply)
                 }
-                Err(denied) => Told::denied(Kind::Allocate, 0, size, denied),
+                Err(error) => Expected::error(EventKind::Allocate, 0, size, error),
             }
         }
         (5 | 6, Some(name)) => {
@@ -113,9 +119,9 @@ fn step(session: &TestSession<'_>, live: &mut Live, what: u8, pick: usize, size:
             let before = live.remove(&name).unwrap();
             let had = bytes(session, handle).len() as u64;
             let cost = session.free(handle).unwrap();
-            Told {
+            Expected {
                 reply: Some((before.offset, before.usable as u64, cost)),
-                ..Told::served(Kind::Free, had, &before)
+                ..Expected::served(EventKind::Free, had, &before)
             }
         }
         (7 | 8, Some(name)) => {
@@ -123,26 +129,26 @@ fn step(session: &TestSession<'_>, live: &mut Live, what: u8, pick: usize, size:
             match reallocate(session, handle, size) {
                 Ok(reply) => {
                     live.insert(name, reply);
-                    Told::served(Kind::Reallocate, size, &reply)
+                    Expected::served(EventKind::Reallocate, size, &reply)
                 }
-                Err(denied) => Told::denied(Kind::Reallocate, name, size, denied),
+                Err(error) => Expected::error(EventKind::Reallocate, name, size, error),
             }
         }
         (9, Some(name)) => {
             let pinned = session.pin(Handle::from_bits(name).unwrap()).unwrap();
-            let denied = session.free(Handle::from_bits(name).unwrap()).unwrap_err();
+            let error = session.free(Handle::from_bits(name).unwrap()).unwrap_err();
             drop(pinned);
-            Told::denied(Kind::Free, name, 0, denied)
+            Expected::error(EventKind::Free, name, 0, error)
         }
         (10, _) => {
             let name = (1 << 30) | pick as u32;
-            let denied = reallocate(session, Handle::from_bits(name).unwrap(), size).unwrap_err();
-            Told::denied(Kind::Reallocate, name, size, denied)
+            let error = reallocate(session, Handle::from_bits(name).unwrap(), size).unwrap_err();
+            Expected::error(EventKind::Reallocate, name, size, error)
         }
         _ => {
             let bits = u64::MAX - pick as u64;
-            let denied = session.named(bits, Kind::Free, 0).unwrap_err();
-            Told::denied(Kind::Free, u32::MAX, 0, denied)
+            let error = session.parse_handle(bits, EventKind::Free, 0).unwrap_err();
+            Expected::error(EventKind::Free, u32::MAX, 0, error)
         }
     }
 }
@@ -151,38 +157,38 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn every_operation_is_written_down_as_it_was_answered(
+    fn every_event_equals_the_reply(
         steps in prop::collection::vec((0_u8..12, 0_usize..1000, 0_u64..1 << 40), 1..300)
     ) {
         let pool = Pool::new();
         let session = recorded(&pool);
         let mut live = Live::new();
-        let told: Vec<_> = steps
+        let expected: Vec<_> = steps
             .iter()
-            .map(|(what, pick, size)| step(&session, &mut live, *what, *pick, *size))
+            .map(|(action, pick, size)| step(&session, &mut live, *action, *pick, *size))
             .collect();
         let events = all(&session);
-        prop_assert_eq!(events.iter().map(Told::from).collect::<Vec<_>>(), told);
-        // What is written down is answered as what is not.
+        prop_assert_eq!(events.iter().map(Expected::from).collect::<Vec<_>>(), expected);
+        // A session without a log returns the same replies.
         let (other_pool, mut other_live) = (Pool::new(), Live::new());
         let other = other_pool.limited(POOL / 2, 300);
-        for ((what, pick, size), event) in steps.iter().zip(&events) {
-            let answer = step(&other, &mut other_live, *what, *pick, *size);
-            prop_assert_eq!(answer, Told::from(event));
+        for ((action, pick, size), event) in steps.iter().zip(&events) {
+            let answer = step(&other, &mut other_live, *action, *pick, *size);
+            prop_assert_eq!(answer, Expected::from(event));
         }
-        prop_assert_eq!(session.tally(), other.tally());
+        prop_assert_eq!(session.stats(), other.stats());
     }
 }
 
 #[test]
-fn a_recording_ends_and_begins_anew() {
+fn a_stopped_log_starts_empty_again() {
     let pool = Pool::new();
     let session = recorded(&pool);
     let handle = allocate(&session, 64, 8).unwrap().handle;
     assert!(session.begin_events(vec![Event::VACANT; 9]).is_some());
     assert_eq!(session.end_events().map(|ring| ring.len()), Some(1 << 16));
     assert_eq!(session.end_events(), None);
-    assert_eq!(session.events(0, &mut []), Err(NotRead::Off));
+    assert_eq!(session.events(0, &mut []), Err(EventReadError::Off));
     allocate(&session, 64, 8).unwrap();
     assert!(session.begin_events(vec![Event::VACANT; 9]).is_none());
     assert_eq!(all(&session), []);
@@ -191,7 +197,7 @@ fn a_recording_ends_and_begins_anew() {
 }
 
 #[test]
-fn what_nobody_could_be_told_of_is_written_down_as_undone() {
+fn rolled_back_operations_are_logged() {
     let pool = Pool::new();
     let session = recorded(&pool);
     let reply = allocate(&session, 100, 16).unwrap();
@@ -203,24 +209,27 @@ fn what_nobody_could_be_told_of_is_written_down_as_undone() {
         .iter()
         .map(|event| (event.kind, event.handle))
         .collect();
-    let (gone, kept) = (reply.handle.to_bits(), kept.handle.to_bits());
+    let (revoked, kept) = (reply.handle.to_bits(), kept.handle.to_bits());
     assert_eq!(
         kinds,
         [
-            (Kind::Allocate, gone),
-            (Kind::Revoke, gone),
-            (Kind::Allocate, kept),
-            (Kind::Reallocate, kept)
+            (EventKind::Allocate, revoked),
+            (EventKind::Revoke, revoked),
+            (EventKind::Allocate, kept),
+            (EventKind::Reallocate, kept)
         ]
     );
     assert_eq!((events[1].offset, events[1].size), (reply.offset, 100));
     assert_eq!((events[0].align_log2, events[1].align_log2), (4, 4));
-    assert_eq!((events[3].outcome, events[3].size), (Outcome::Undone, 5000));
+    assert_eq!(
+        (events[3].outcome, events[3].size),
+        (EventOutcome::RolledBack, 5000)
+    );
     assert_eq!((events[3].offset, events[3].usable), (None, 0));
 }
 
 #[test]
-fn a_submissions_operations_are_written_down_one_by_one() {
+fn each_operation_of_a_submission_is_logged() {
     use super::submit::{
         alloc_op,
         free_op,
@@ -231,78 +240,90 @@ fn a_submissions_operations_are_written_down_one_by_one() {
     let session = recorded(&pool);
     let old = allocate(&session, 64, 8).unwrap().handle;
     let mut ops: Vec<_> = (1..40).map(|n| alloc_op(n * 50)).collect();
-    ops.push(op(Operation::Reallocate(Name::Earlier(3), 9000)));
-    ops.push(op(Operation::Free(Name::Earlier(7))));
+    ops.push(op(Operation::Reallocate(BlockRef::Earlier(3), 9000)));
+    ops.push(op(Operation::Free(BlockRef::Earlier(7))));
     ops.push(free_op(old));
     ops.push(free_op(old));
     let count = ops.len();
-    let denied = Denied::NoSuchBlock;
-    assert_eq!(submit(&session, &mut ops), (count - 1, Some(denied)));
+    let error = SessionError::NoSuchBlock;
+    assert_eq!(submit(&session, &mut ops), (count - 1, Some(error)));
     for wrong in [
-        op(Operation::Free(Name::Earlier(0))),
-        op(Operation::Reallocate(Name::Handle(1), 7)),
+        op(Operation::Free(BlockRef::Earlier(0))),
+        op(Operation::Reallocate(BlockRef::Handle(1), 7)),
         alloc_op(0),
     ] {
         assert_eq!(submit(&session, &mut [wrong]).0, 0);
     }
-    let events: Vec<_> = all(&session)[1..].iter().map(Told::from).collect();
+    let events: Vec<_> = all(&session)[1..].iter().map(Expected::from).collect();
     let reply = |place: usize| ops[place].reply.unwrap();
     for (place, event) in events[..39].iter().enumerate() {
         let size = 50 * (place as u64 + 1);
-        assert_eq!(*event, Told::served(Kind::Allocate, size, &reply(place)));
+        assert_eq!(
+            *event,
+            Expected::served(EventKind::Allocate, size, &reply(place))
+        );
     }
-    assert_eq!(events[39], Told::served(Kind::Reallocate, 9000, &reply(39)));
-    assert_eq!(reply(39).handle, reply(3).handle);
-    let gone = |event: &Told| (event.kind, event.handle, event.outcome);
-    let seventh = reply(7).handle.to_bits();
-    assert_eq!(gone(&events[40]), (Kind::Free, seventh, Outcome::Served));
     assert_eq!(
-        gone(&events[41]),
-        (Kind::Free, old.to_bits(), Outcome::Served)
+        events[39],
+        Expected::served(EventKind::Reallocate, 9000, &reply(39))
+    );
+    assert_eq!(reply(39).handle, reply(3).handle);
+    let summary = |event: &Expected| (event.kind, event.handle, event.outcome);
+    let seventh = reply(7).handle.to_bits();
+    assert_eq!(
+        summary(&events[40]),
+        (EventKind::Free, seventh, EventOutcome::Served)
+    );
+    assert_eq!(
+        summary(&events[41]),
+        (EventKind::Free, old.to_bits(), EventOutcome::Served)
     );
     let name = old.to_bits();
     assert_eq!(
         events[42..],
         [
-            Told::denied(Kind::Free, name, 0, denied),
-            Told::denied(Kind::Free, 0, 0, Denied::BadOperation),
-            Told::denied(Kind::Reallocate, 1, 7, denied),
-            Told::denied(Kind::Allocate, 0, 0, Denied::SizeZero),
+            Expected::error(EventKind::Free, name, 0, error),
+            Expected::error(EventKind::Free, 0, 0, SessionError::BadOperation),
+            Expected::error(EventKind::Reallocate, 1, 7, error),
+            Expected::error(EventKind::Allocate, 0, 0, SessionError::SizeZero),
         ]
     );
-    // A part that is not published is taken back, in as many events.
+    // Rolling back a segment logs one event for each allocation.
     let before = all(&session).len();
     let mut ops = vec![alloc_op(64); 20];
-    let mut part = session.submit(&mut ops, 0, 0);
-    let _done = part.run();
-    drop(part);
+    let mut segment = session.submit(&mut ops, 0, 0);
+    let _done = segment.run();
+    drop(segment);
     let kinds: Vec<_> = all(&session)[before..]
         .iter()
         .map(|event| event.kind)
         .collect();
-    assert_eq!(kinds, [[Kind::Allocate; 20], [Kind::Revoke; 20]].concat());
+    assert_eq!(
+        kinds,
+        [[EventKind::Allocate; 20], [EventKind::Revoke; 20]].concat()
+    );
 }
 
-/// Checks that events are in an order in which one after the other could have been done, and returns
-/// how many were served.
-fn possible(events: &[Event]) -> usize {
+/// Asserts that the events are a valid sequential history, and returns the number of successful
+/// operations.
+fn check_history(events: &[Event]) -> usize {
     let mut live: HashMap<u32, Event> = HashMap::new();
     let mut served = 0;
     for event in events {
         let last = live.get(&event.handle).copied();
         match (event.kind, event.outcome) {
-            (Kind::Allocate, Outcome::Served) => {
+            (EventKind::Allocate, EventOutcome::Served) => {
                 assert_eq!(last, None, "{event:?}");
             }
-            (Kind::Free | Kind::Revoke, Outcome::Served) => {
+            (EventKind::Free | EventKind::Revoke, EventOutcome::Served) => {
                 let last = last.unwrap();
                 assert_eq!((event.offset, event.size), (last.offset, last.size));
                 live.remove(&event.handle);
                 served += 1;
                 continue;
             }
-            (Kind::Reallocate, Outcome::Served) => assert!(last.is_some(), "{event:?}"),
-            (Kind::Free, Outcome::Denied(Denied::NoSuchBlock)) => {
+            (EventKind::Reallocate, EventOutcome::Served) => assert!(last.is_some(), "{event:?}"),
+            (EventKind::Free, EventOutcome::Failed(SessionError::NoSuchBlock)) => {
                 assert_eq!(last, None);
                 continue;
             }
@@ -310,22 +331,23 @@ fn possible(events: &[Event]) -> usize {
         }
         served += 1;
         live.remove(&event.handle);
-        // No two blocks are at the same place at once.
+        // Live blocks do not overlap.
         let start = event.offset.unwrap().to_bits();
         for other in live.values() {
-            let there = other.offset.unwrap().to_bits();
-            assert!(start >= there + other.usable || there >= start + event.usable);
+            let other_start = other.offset.unwrap().to_bits();
+            assert!(start >= other_start + other.usable || other_start >= start + event.usable);
         }
         live.insert(event.handle, *event);
     }
     served
 }
 
-/// Has threads allocate, move and free, each other's blocks too, and returns how much they did.
-fn crowd<R, L>(session: &Session<R, L, Tables>) -> usize
+/// Runs threads that allocate, reallocate and free their own and each other's blocks. Returns the
+/// number of successful operations.
+fn run_threads<R, L>(session: &Session<R, L, TestStorage>) -> usize
 where
     R: std::ops::Deref<Target: Engine> + Sync,
-    L: Lock<Ledger<Tables>> + Sync,
+    L: Lock<SessionState<TestStorage>> + Sync,
 {
     let handles = Mutex::new(Vec::new());
     let done = Mutex::new(0);
@@ -341,7 +363,7 @@ where
                     count += 1;
                     if round % 3 == 0 {
                         let mine = handles.lock().unwrap().pop().unwrap();
-                        session.reallocate(mine, 4 * size).unwrap().publish();
+                        session.reallocate(mine, 4 * size).unwrap().commit();
                         handles.lock().unwrap().push(mine);
                         count += 1;
                     }
@@ -354,7 +376,7 @@ where
                         };
                         if let Some(any) = any {
                             session.free(any).unwrap();
-                            assert_eq!(session.free(any), Err(Denied::NoSuchBlock));
+                            assert_eq!(session.free(any), Err(SessionError::NoSuchBlock));
                             count += 1;
                         }
                     }
@@ -367,17 +389,17 @@ where
 }
 
 #[test]
-fn what_threads_do_is_in_a_possible_order() {
+fn concurrent_operations_are_logged_in_a_linearizable_order() {
     let pool = Pool::new();
     let session = pool.session();
     assert!(session.begin_events(vec![Event::VACANT; 1 << 14]).is_none());
-    assert_eq!(crowd(&session), possible(&all(&session)));
+    assert_eq!(run_threads(&session), check_history(&all(&session)));
 }
 
 #[test]
-fn what_a_block_loses_is_another_s_after_that_was_written_down() {
+fn realloc_shrink_is_logged_before_the_tail_is_released() {
     const ROUNDS: usize = 10_000;
-    let pool = at_hand::Pool::new();
+    let pool = batch::Pool::new();
     let session = pool.session();
     assert!(session.begin_events(vec![Event::VACANT; 1 << 18]).is_none());
     thread::scope(|scope| {
@@ -385,7 +407,7 @@ fn what_a_block_loses_is_another_s_after_that_was_written_down() {
             scope.spawn(|| {
                 for _ in 0..ROUNDS {
                     let large = session.allocate(20_000, 8).unwrap().handle;
-                    session.reallocate(large, 5000).unwrap().publish();
+                    session.reallocate(large, 5000).unwrap().commit();
                     let other = session.allocate(9000, 8).unwrap().handle;
                     session.free(large).unwrap();
                     session.free(other).unwrap();
@@ -393,36 +415,37 @@ fn what_a_block_loses_is_another_s_after_that_was_written_down() {
             });
         }
     });
-    assert_eq!(possible(&all(&session)), 4 * ROUNDS * 5);
+    assert_eq!(check_history(&all(&session)), 4 * ROUNDS * 5);
 }
 
-struct Nobody;
+struct TestCaller;
 
-impl Caller for Nobody {
+impl Caller for TestCaller {
     fn pid(&self) -> u32 {
         0
     }
 }
 
 #[test]
-fn so_it_is_on_an_engine_that_takes_its_time() {
+fn concurrent_operations_on_a_slow_engine_are_logged_in_a_linearizable_order() {
     let pool = Pool::new();
     let engine = Seed::new(HostLock(Mutex::new(State::new())));
     let state = HostLock(Mutex::new(slab_heap::guard::State::new()));
-    let guard = Guard::new(engine, state, Nobody);
+    let guard = Guard::new(engine, state, TestCaller);
     assert!(!guard.capabilities().quick);
     let mut table = vec![0_u64; guard.table_bytes(POOL).div_ceil(8)];
     let start = NonNull::new(table.as_mut_ptr().cast()).unwrap();
-    // SAFETY: The pool's own engine has no block out and is not asked for one; the table is zeros,
-    // and both stay until the guard is gone.
+    // SAFETY: `add_region` requires unused memory and a zeroed table that outlive the engine's use:
+    // the pool's own engine has no live block and is not used, the table is a new zeroed vector,
+    // and both are dropped after the session.
     unsafe { guard.add_region(pool.memory, POOL, start) }.unwrap();
     let limits = Limits {
         bytes: POOL,
         handles: 10_000,
     };
-    let ledger = HostLock(Mutex::new(Ledger::new(limits)));
-    // SAFETY: A reference derefs to what it refers to.
-    let session = unsafe { Session::new(&guard, ledger, Tables, false) };
+    let state = HostLock(Mutex::new(SessionState::new(limits)));
+    // SAFETY: `Session::new` requires that each dereference yields the same engine: a reference does.
+    let session = unsafe { Session::new(&guard, state, TestStorage, false) };
     assert!(session.begin_events(vec![Event::VACANT; 1 << 14]).is_none());
-    assert_eq!(crowd(&session), possible(&all(&session)));
+    assert_eq!(run_threads(&session), check_history(&all(&session)));
 }
