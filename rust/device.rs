@@ -74,10 +74,10 @@ use crate::{
 };
 
 /// The lock around the state of a session.
-type LedgerLock = BoxedSpinLock<Ledger<SessionMemory>>;
+type StateLock = BoxedSpinLock<SessionState<SessionMemory>>;
 
 /// A session in the kernel.
-type Session = slab_session::Session<PoolRef, LedgerLock, SessionMemory>;
+type Session = slab_session::Session<PoolRef, StateLock, SessionMemory>;
 
 /// A session, and the flags of SLABLAB_BIND: whether its pool is private and in debug mode.
 struct BoundSession {
@@ -87,7 +87,7 @@ struct BoundSession {
 
 /// The bytes of an open file without its handle table and events, rounded up to kmalloc sizes.
 const SESSION_BYTES: usize = size_of::<OpenFile>().next_power_of_two()
-    + size_of::<SpinLock<Ledger<SessionMemory>>>().next_power_of_two();
+    + size_of::<SpinLock<SessionState<SessionMemory>>>().next_power_of_two();
 
 /// One open file.
 #[pin_data]
@@ -187,13 +187,13 @@ impl OpenFile {
     ///
     /// The file has a session afterwards, unless an error is returned.
     fn bind_pool(&self, pool: PoolRef, flags: u32) -> Result<bool> {
-        let ledger = Ledger::new(self.shared.limits());
-        let ledger = BoxedSpinLock::new(new_spinlock!(ledger, "slablab_ledger"))?;
+        let state = SessionState::new(self.shared.limits());
+        let state = BoxedSpinLock::new(new_spinlock!(state, "slablab_session"))?;
         let tables = SessionMemory::new(self.shared.tables().clone());
         let private = flags & SLABLAB_BIND_PRIVATE != 0;
         // SAFETY: `Session::new` requires that `pool` always derefs to the same engine. A `PoolRef` derefs
         // to the engine of its pool, and neither is ever replaced.
-        let session = unsafe { Session::new(pool, ledger, tables, private) };
+        let session = unsafe { Session::new(pool, state, tables, private) };
         // The lock makes a second thread wait until `populate` has finished.
         let guard = self.bind_lock.lock();
         let unused = match self.bound.as_ref() {
@@ -209,16 +209,16 @@ impl OpenFile {
 
     /// Returns the session.
     #[inline]
-    fn session(&self) -> Result<&Session, Denied> {
+    fn session(&self) -> Result<&Session, SessionError> {
         // A file without a session has no blocks.
-        let bound = self.bound.as_ref().ok_or(Denied::NoSuchBlock)?;
+        let bound = self.bound.as_ref().ok_or(SessionError::NoSuchBlock)?;
         Ok(&bound.session)
     }
 
     /// Returns the session for an allocation request. Binds a default session if there is none and the
     /// request is valid.
     #[inline]
-    fn get_or_bind(&self, size: u64, align: u64) -> Result<&Session, Denied> {
+    fn get_or_bind(&self, size: u64, align: u64) -> Result<&Session, SessionError> {
         match self.bound.as_ref() {
             Some(bound) => Ok(&bound.session),
             None => self.bind_default_and_get(size, align),
@@ -227,10 +227,10 @@ impl OpenFile {
 
     /// Validates a request, binds a default session and returns it.
     #[cold]
-    fn bind_default_and_get(&self, size: u64, align: u64) -> Result<&Session, Denied> {
+    fn bind_default_and_get(&self, size: u64, align: u64) -> Result<&Session, SessionError> {
         let pool = self.shared.pool(DEFAULT_ENGINE);
         validate(&**pool, size, align)?;
-        self.bind_default().map_err(|_| Denied::NoTable)?;
+        self.bind_default().map_err(|_| SessionError::NoTable)?;
         self.session()
     }
 
@@ -304,6 +304,6 @@ fn ensure(so: bool) -> Result {
 }
 
 /// Returns the error number of a failed session call.
-fn error(denied: Denied) -> Error {
+fn error(denied: SessionError) -> Error {
     Error::from_errno(-denied.errno())
 }

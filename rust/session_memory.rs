@@ -148,7 +148,7 @@ unsafe impl Storage for SessionMemory {
         SessionArray::new(entries, Slot::VACANT, lease).ok()
     }
 
-    fn moment() -> Moment {
+    fn event_context() -> EventContext {
         // SAFETY: `ktime_get` may be called in any context but an NMI.
         let time_ns = unsafe { bindings::ktime_get() } as u64;
         EventContext {

@@ -16,12 +16,13 @@ use slab_session::{
     EventKind,
     Handle,
     PIECE,
-    Pinned, //
-    SessionError,
+    Pinned,
+    SessionError, //
 };
 
 use super::{
     OpenFile,
+    StateLock,
     ensure,
     error, //
 };
@@ -87,7 +88,7 @@ impl OpenFile {
                 realloc.usable = reply.usable as u64;
                 realloc.cost = reply.cost.into();
                 arg.reply(&realloc)?;
-                pending.publish();
+                pending.commit();
                 Ok(())
             }
             Err(denied) => refuse(denied, arg, &mut realloc, |realloc| &mut realloc.cost),
@@ -95,7 +96,7 @@ impl OpenFile {
     }
 
     /// Pins the block of a file position.
-    fn pinned(&self, position: i64) -> Result<Pinned<'_, PoolRef, LedgerLock, SessionMemory>> {
+    fn pinned(&self, position: i64) -> Result<Pinned<'_, PoolRef, StateLock, SessionMemory>> {
         let handle = handle((position >> SLABLAB_POSITION_HANDLE_SHIFT) as usize);
         self.session()
             .and_then(|session| session.pin(handle?))
@@ -187,7 +188,7 @@ fn transferred<T: ForeignOwnable>(
 }
 
 /// Returns the handle with the given bits.
-pub(super) fn handle(bits: usize) -> Result<Handle, Denied> {
+pub(super) fn handle(bits: usize) -> Result<Handle, SessionError> {
     u32::try_from(bits)
         .ok()
         .and_then(Handle::from_bits)
@@ -197,7 +198,7 @@ pub(super) fn handle(bits: usize) -> Result<Handle, Denied> {
 /// Writes the cause of a refusal into the reply, if there is one, and returns the error number.
 #[cold]
 fn refuse<T: Argument>(
-    denied: Denied,
+    denied: SessionError,
     arg: IoctlArg,
     argument: &mut T,
     cost: impl FnOnce(&mut T) -> &mut slablab_cost,

@@ -24,10 +24,10 @@ impl OpenFile {
         if bound.flags & SLABLAB_BIND_PRIVATE == 0 {
             return Err(EOPNOTSUPP);
         }
-        fail.injected = bound.session.tally().refusals[Cause::Injected as usize];
+        fail.injected = bound.session.stats().refusals[RefusalCause::Injected as usize];
         // Before the change, so that a bad address of the argument changes nothing.
         arg.reply(&fail)?;
-        bound.session.fail(fail.every, fail.growth);
+        bound.session.inject_faults(fail.every, fail.growth);
         Ok(())
     }
 }

@@ -50,7 +50,7 @@ impl OpenFile {
         let pool = self.pool_of(bound);
         stats.engine = number(pool.kind());
         pool.engine().visit(&mut *stats);
-        stats.set_session(&bound.map(|bound| bound.session.tally()).unwrap_or_default());
+        stats.set_session(&bound.map(|bound| bound.session.stats()).unwrap_or_default());
         arg.reply(&*stats)
     }
 

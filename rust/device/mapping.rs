@@ -103,7 +103,7 @@ impl OpenFile {
         match mapped {
             Ok(()) => {
                 set_operations(area, handle);
-                pinned.keep();
+                pinned.leak();
             }
             // Before the pin is dropped. The kernel unmaps the area itself, but only after this function.
             Err(_) => area.zap_vma_range(area.start(), bytes),

@@ -39,8 +39,8 @@ use kernel::{
 };
 use slab_session::{
     Operation,
-    Request, //
-    SessionError,
+    Request,
+    SessionError, //
 };
 
 use super::{
@@ -115,7 +115,7 @@ impl OpenFile {
                 None => match self.get_or_bind_for(&chunk[0]) {
                     Ok(session) => session,
                     Err(denied) => {
-                        chunk[0].denied(denied);
+                        chunk[0].on_error(denied);
                         array.write_cost(base, &chunk[0])?;
                         return Err(error(denied));
                     }
@@ -146,7 +146,7 @@ impl OpenFile {
     /// Returns the session for a submission that begins with `first`. Binds a default session if there is
     /// none and the operation is valid and refers to no block.
     #[cold]
-    fn get_or_bind_for(&self, first: &slablab_operation) -> Result<&Session, Denied> {
+    fn get_or_bind_for(&self, first: &slablab_operation) -> Result<&Session, SessionError> {
         match first.operation()? {
             Operation::Allocate { size, align } => self.get_or_bind(size, align),
             Operation::Nothing => self.get_or_bind(1, 1),
