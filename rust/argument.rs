@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Structures on their way between a program and the kernel.
+//! The arguments of ioctls.
 //!
-//! An [`Exchange`] is the argument of one call: it is read once, whole, and the reply is written
-//! over it. Its length is the program's to choose, within the rules at the head of `slablab.h`.
+//! An [`IoctlArg`] is the argument of one call. It is read once and whole, and the reply is written
+//! over it. The program chooses its length, within the rules at the head of `slablab.h`.
 
 use core::ptr;
 
@@ -19,45 +19,46 @@ use kernel::{
 
 use crate::uapi::Argument;
 
-/// Bytes of a longer argument's tail that are looked at together.
+/// Bytes of a longer argument's tail that are read at once.
 const TAIL_CHUNK: usize = 64;
 
-/// The place in the program where a reply goes.
-pub(crate) struct Exchange {
+/// The argument of an ioctl in the program's memory, which the reply overwrites.
+pub(crate) struct IoctlArg {
     address: usize,
     bytes: usize,
 }
 
-impl Exchange {
+impl IoctlArg {
     /// Reads the argument of `bytes` bytes at `address`.
     ///
     /// # Errors
     ///
-    /// [`EINVAL`] when it is shorter than the structure's first version, [`E2BIG`] when it is
-    /// longer than the structure and does not end in zeros, [`EFAULT`].
-    pub(crate) fn begin<T: Argument>(address: usize, bytes: usize) -> Result<(T, Self)> {
+    /// [`EINVAL`] when the argument is shorter than the first version of the structure, [`E2BIG`] when
+    /// it is longer than the structure and does not end in zeros, [`EFAULT`].
+    pub(crate) fn read<T: Argument>(address: usize, bytes: usize) -> Result<(T, Self)> {
         let mut value = T::default();
-        let exchange = Self::begin_into(&mut value, address, bytes)?;
-        Ok((value, exchange))
+        let arg = Self::read_into(&mut value, address, bytes)?;
+        Ok((value, arg))
     }
 
-    /// Reads what the argument tells over `value`, which is all zeros.
+    /// Reads the argument into `value`, which must be all zeros: a shorter argument leaves the rest.
     ///
     /// # Errors
     ///
-    /// As for [`Exchange::begin`].
+    /// The errors of [`IoctlArg::read`].
     #[inline]
-    pub(crate) fn begin_into<T: Argument>(
+    pub(crate) fn read_into<T: Argument>(
         value: &mut T,
         address: usize,
         bytes: usize,
     ) -> Result<Self> {
-        let exchange = Self { address, bytes };
+        let arg = Self { address, bytes };
         if bytes == size_of::<T>() {
-            // What `UserSliceReader::read` does, but in place and of a size that the compiler
-            // knows, so that the kernel need not look where the copy ends.
+            // Like `UserSliceReader::read`, but in place and of a constant size, for which the kernel
+            // needs no check of the copy's bounds.
             //
-            // SAFETY: `value` is valid for writes of as many bytes, and a `T` whatever they are.
+            // SAFETY: `value` is valid for writes of `bytes` bytes, which is the size of `T`, and any bytes
+            // are a valid `T` (`FromBytes`).
             let left = unsafe {
                 bindings::_copy_from_user(
                     ptr::from_mut(value).cast(),
@@ -65,7 +66,7 @@ impl Exchange {
                     bytes,
                 )
             };
-            return if left == 0 { Ok(exchange) } else { Err(EFAULT) };
+            return if left == 0 { Ok(arg) } else { Err(EFAULT) };
         }
         if bytes < T::SIZE_VER1 {
             return Err(EINVAL);
@@ -73,11 +74,11 @@ impl Exchange {
         let known = bytes.min(size_of::<T>());
         let mut reader = UserSlice::new(UserPtr::from_addr(address), bytes).reader();
         reader.read_slice(&mut T::as_bytes_mut(value)[..known])?;
-        expect_zeros(reader)?;
-        Ok(exchange)
+        ensure_zeros(reader)?;
+        Ok(arg)
     }
 
-    /// Writes the reply, or as much of it as the program knows.
+    /// Writes the reply: as many bytes of it as the program's argument has.
     ///
     /// # Errors
     ///
@@ -86,9 +87,10 @@ impl Exchange {
     pub(crate) fn reply<T: Argument>(self, value: &T) -> Result {
         if self.bytes == size_of::<T>() {
             const { assert!(T::OUTPUT_START < size_of::<T>()) };
-            // As in `begin_into`.
+            // Like `UserSliceWriter::write`, but of a constant size, as in `read_into`.
             //
-            // SAFETY: There are so many bytes of `value` from there on.
+            // SAFETY: `value` has `size_of::<T>() - OUTPUT_START` bytes from `OUTPUT_START` on, which are
+            // initialised (`AsBytes`).
             let left = unsafe {
                 bindings::_copy_to_user(
                     UserPtr::from_addr(self.address.wrapping_add(T::OUTPUT_START)).as_mut_ptr(),
@@ -98,16 +100,16 @@ impl Exchange {
             };
             return if left == 0 { Ok(()) } else { Err(EFAULT) };
         }
-        self.announce(value)
+        self.write_early(value)
     }
 
-    /// Writes a reply that is not the last one.
+    /// Writes a preliminary reply, before an action that cannot be undone; a second reply may follow.
     ///
     /// # Errors
     ///
     /// [`EFAULT`].
     #[inline]
-    pub(crate) fn announce<T: Argument>(&self, value: &T) -> Result {
+    pub(crate) fn write_early<T: Argument>(&self, value: &T) -> Result {
         let mut writer = UserSlice::new(UserPtr::from_addr(self.address), self.bytes).writer();
         if self.bytes >= size_of::<T>() {
             return writer.write(value);
@@ -116,9 +118,9 @@ impl Exchange {
     }
 }
 
-/// Reads the rest, which must be zeros.
+/// Reads the rest of an argument, which must be zeros.
 #[cold]
-fn expect_zeros(mut reader: UserSliceReader) -> Result {
+fn ensure_zeros(mut reader: UserSliceReader) -> Result {
     let mut chunk = [0; TAIL_CHUNK];
     while !reader.is_empty() {
         let chunk = &mut chunk[..reader.len().min(TAIL_CHUNK)];

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Budgets: how much of something all open files may have together.
+//! Budgets: limits on a resource that all open files share.
 
 use kernel::{
     prelude::*,
@@ -13,50 +13,50 @@ use kernel::{
     },
 };
 
-/// An amount of which parts can be lent.
+/// A limited amount of a resource.
 ///
 /// # Invariants
 ///
-/// `used` is what all [`Lease`]s together hold, and at most `max`.
+/// `used` is the sum of all [`Lease`]s, and at most `max`.
 pub(crate) struct Budget {
     max: usize,
     used: Atomic<usize>,
 }
 
-/// A part of a [`Budget`], given back when dropped.
+/// A reserved part of a [`Budget`]. Dropping the lease releases the part.
 pub(crate) struct Lease {
     budget: Arc<Budget>,
     amount: usize,
 }
 
 impl Budget {
-    /// Makes a budget of which nothing is lent.
+    /// Creates a budget without leases.
     pub(crate) fn new(max: usize) -> Result<Arc<Self>> {
         let used = Atomic::new(0);
-        // INVARIANT: There are no leases.
+        // INVARIANT: There are no leases, and their sum is 0.
         Ok(Arc::new(Self { max, used }, GFP_KERNEL)?)
     }
 
-    /// Returns the whole amount.
+    /// Returns the limit.
     pub(crate) fn max(&self) -> usize {
         self.max
     }
 
-    /// Returns what is lent.
+    /// Returns the sum of all leases.
     pub(crate) fn used(&self) -> usize {
         self.used.load(Relaxed)
     }
 }
 
 impl Lease {
-    /// Borrows `amount`, if there is as much left.
+    /// Reserves `amount`, or returns `None` if the budget has less left.
     pub(crate) fn new(budget: &Arc<Budget>, amount: usize) -> Option<Self> {
         let mut used = budget.used();
         loop {
             let after = used
                 .checked_add(amount)
                 .filter(|after| *after <= budget.max)?;
-            // INVARIANT: `after` is at most `max`, and counts the lease that is made.
+            // INVARIANT: `after` is at most `max`, and includes the new lease.
             match budget.used.cmpxchg(used, after, Relaxed) {
                 Ok(_) => {
                     return Some(Self {
@@ -72,7 +72,7 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        // INVARIANT: The lease is no more.
+        // INVARIANT: This lease no longer belongs to the sum.
         self.budget.used.fetch_sub(self.amount, Relaxed);
     }
 }

@@ -1,14 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The caches of an engine's CPUs, in the kernel.
+//! The per-CPU caches of `hybrid`, in the kernel.
 //!
-//! The caches are ordinary memory, one after the other, and not from the per-CPU allocator: that one
-//! is charged to nobody and, short of memory, tries again for ever with a global mutex held. They
-//! all are on the memory node of the CPU that makes the pool.
+//! ```text
+//! memory │ pointer │ pointer │ … │ header │ cache of CPU 0 │ header │ cache of CPU 1 │ …
+//! ```
+//!
+//! The caches are contiguous ordinary memory and do not come from the per-CPU allocator, for two
+//! reasons: the per-CPU allocator charges no memory cgroup, and under memory shortage it retries for
+//! ever with a global mutex held. All caches are on the NUMA node of the CPU that creates the pool.
 
-// Lock order: the engine's lock, then nothing. Reaching another CPU spins until that CPU has run an
-// interrupt handler, with interrupts enabled, as a TLB flush under a page-table lock does. The CPU
-// may wait for the engine's lock meanwhile, as nobody takes that one with interrupts disabled.
+// Lock order: the engine's lock, then nothing. A call on another CPU spins, with interrupts enabled,
+// until that CPU has run an interrupt handler, as a TLB flush under a page-table lock does. That CPU may
+// be spinning for the engine's lock: it still takes the interrupt, because nobody takes the engine's
+// lock with interrupts disabled.
 
 use core::{
     ffi::{
@@ -44,14 +49,14 @@ use slab_heap::{
 };
 
 use crate::{
-    memory::Memory,
-    pin, //
+    pin,
+    vmalloc::VmallocMemory, //
 };
 
-/// What stands in front of a CPU's cache.
+/// The header before a CPU's cache.
 ///
-/// `busy` is set while the owner uses the cache. Only the owner's CPU writes and reads it, in the
-/// task or in an interrupt handler, so plain loads and stores suffice.
+/// `busy` is set while the owner uses the cache. Only the owner's CPU accesses it, in a task or in an
+/// interrupt handler, so plain loads and stores suffice.
 #[repr(C, align(64))]
 struct Header {
     busy: AtomicBool,
@@ -63,69 +68,70 @@ const _: () = assert!(CpuCache::ALIGN <= align_of::<Header>());
 ///
 /// # Invariants
 ///
-/// `entries` points into `_memory`, to `cpus` pointers. Each points to a [`Header`] in `_memory`, with
-/// a [`CpuCache`] behind it.
+/// `entries` points to `cpus` pointers in `_memory`. Each points to a [`Header`] in `_memory`, and a
+/// [`CpuCache`] follows the header.
 pub(crate) struct CpuCaches {
-    _memory: Memory,
+    _memory: VmallocMemory,
     entries: NonNull<NonNull<Header>>,
     cpus: usize,
 }
 
-// SAFETY: The caches may be used from any thread, as `PerCpu` says.
+// SAFETY: `_memory` is `Send`, `entries` points into it, and `Header` and `CpuCache` are `Sync`.
 unsafe impl Send for CpuCaches {}
 
-// SAFETY: As above; `Header` and `CpuCache` are `Sync`.
+// SAFETY: Shared references give access to a `Header` and a `CpuCache` only, which are `Sync`.
 unsafe impl Sync for CpuCaches {}
 
-/// How often a CPU is interrupted, at most, that is using its cache whenever it is. It does so for
-/// some hundred instructions, without being preempted.
-const INTERRUPTIONS: usize = 1000;
+/// The most interrupts for one remote call. A CPU whose task is using the cache is interrupted again; a
+/// task uses the cache for some hundred instructions and is not preempted meanwhile.
+const MAX_INTERRUPTS: usize = 1000;
 
 impl CpuCaches {
-    /// Returns the bytes of memory that the caches of all CPUs take.
+    /// Returns the bytes of the caches of all CPUs, with their table and headers.
     fn bytes(size: CacheSize) -> usize {
         Self::table_bytes() + Self::entry_bytes(size) * nr_cpu_ids() as usize
     }
 
-    /// Returns what the caches of all CPUs are charged for.
+    /// Returns the bytes that the kernel takes for the caches of all CPUs.
     pub(crate) fn charge(size: CacheSize) -> usize {
-        Memory::charge(Self::bytes(size))
+        VmallocMemory::charge(Self::bytes(size))
     }
 
-    /// The bytes of the table of pointers, as a multiple of the entries' alignment.
+    /// Returns the bytes of the table of pointers, rounded up to the alignment of the entries.
     fn table_bytes() -> usize {
         let bytes = size_of::<NonNull<Header>>() * nr_cpu_ids() as usize;
         bytes.next_multiple_of(align_of::<Header>())
     }
 
+    /// Returns the bytes of a header and a cache.
     fn entry_bytes(size: CacheSize) -> usize {
         size_of::<Header>() + CpuCache::bytes(size)
     }
 
-    /// Makes an empty cache for each CPU.
+    /// Creates an empty cache for each CPU.
     ///
     /// # Errors
     ///
     /// [`ENOMEM`].
     pub(crate) fn new(size: CacheSize) -> Result<Self> {
-        let memory = Memory::zeroed(Self::bytes(size))?;
+        let memory = VmallocMemory::zeroed(Self::bytes(size))?;
         let cpus = nr_cpu_ids() as usize;
         let entries = memory.start().cast::<NonNull<Header>>();
-        // SAFETY: The memory has room for the table and the entries behind it.
+        // SAFETY: The memory has `table_bytes` bytes for the table, and the entries follow it.
         let first = unsafe { memory.start().add(Self::table_bytes()) };
         for cpu in 0..cpus {
-            // SAFETY: There are so many entries.
+            // SAFETY: The memory has `cpus` entries of this size after the table.
             let entry = unsafe { first.add(cpu * Self::entry_bytes(size)) }.cast::<Header>();
-            // SAFETY: The cache is behind the entry's header.
+            // SAFETY: An entry consists of a header and a cache.
             let cache = unsafe { entry.add(1) }.cast::<u8>();
-            // SAFETY: An entry has room for a header and a cache of this size. The memory is new, so
-            // nobody else uses it, and zeros. It begins at a page, and the sizes of the table and of
-            // entries are multiples of the alignment.
+            // SAFETY: `new_in` requires `CpuCache::bytes(size)` zeroed, exclusive and aligned bytes. An entry
+            // has these bytes after its header. The memory is new and zeroed. It is page-aligned, and the
+            // sizes of the table and of entries are multiples of the alignment.
             let _ = unsafe { CpuCache::new_in(cache, size) };
-            // SAFETY: The table has room for so many.
+            // SAFETY: The table has room for `cpus` pointers, and is aligned for pointers.
             unsafe { entries.add(cpu).write(entry) };
         }
-        // INVARIANT: Made just above; zeros are a header.
+        // INVARIANT: The loop wrote all pointers and caches. A zeroed header is a valid header.
         Ok(Self {
             _memory: memory,
             entries,
@@ -133,68 +139,69 @@ impl CpuCaches {
         })
     }
 
-    /// Returns what a CPU has.
+    /// Returns the header and the cache of a CPU.
     ///
     /// # Safety
     ///
     /// `cpu` is less than `self.cpus`.
     #[inline(always)]
     unsafe fn entry(&self, cpu: usize) -> (&Header, &CpuCache) {
-        // SAFETY: By the type invariant and this function's contract.
+        // SAFETY: By the type invariant `entries` points to `cpus` pointers; `cpu` is less by this
+        // function's contract.
         let header = unsafe { self.entries.add(cpu).read() };
-        // SAFETY: By the type invariant the cache is behind the header.
+        // SAFETY: By the type invariant a cache follows the header in the same memory.
         let cache = unsafe { header.add(1) }.cast::<CpuCache>();
-        // SAFETY: By the type invariant, for as long as `self` is borrowed; both are changed through
-        // shared references only.
+        // SAFETY: By the type invariant both are valid while `self` is borrowed. All accesses to them
+        // are through shared references.
         unsafe { (header.as_ref(), cache.as_ref()) }
     }
 }
 
-/// A call on its way to another CPU.
-struct Call<'a, F, R> {
+/// A call that runs on another CPU, with its result.
+struct RemoteCall<'a, F, R> {
     header: &'a Header,
     cache: &'a CpuCache,
     f: Option<F>,
     result: Option<R>,
 }
 
-impl<F: FnOnce(&CpuCache) -> R, R> Call<'_, F, R> {
-    /// Makes the call, unless the CPU's task is using the cache.
+impl<F: FnOnce(&CpuCache) -> R, R> RemoteCall<'_, F, R> {
+    /// Runs the call, unless the CPU's task is using the cache.
     fn make(&mut self) {
         if !self.header.busy.load(Relaxed) {
             self.result = self.f.take().map(|f| f(self.cache));
         }
     }
 
-    /// Makes the call in the interrupt handler of the CPU that has the cache.
+    /// Runs the call in the interrupt handler of the cache's CPU.
     ///
     /// # Safety
     ///
-    /// `call` points to a [`Call`] that nobody else uses.
-    unsafe extern "C" fn arrive(call: *mut c_void) {
-        // SAFETY: By this function's contract.
+    /// `call` points to a valid [`RemoteCall`] that nobody else uses during the call.
+    unsafe extern "C" fn remote_call_thunk(call: *mut c_void) {
+        // SAFETY: By this function's contract the pointer is valid and not aliased.
         unsafe { &mut *call.cast::<Self>() }.make();
     }
 }
 
 // SAFETY:
-// - `try_with_local` and `with_local` run a closure with preemption disabled on the cache's CPU, so
-//   no other task runs there; they are called in process context only, and the closure calls
-//   neither. `with_remote` runs its closure on the same CPU in an interrupt handler, or with
-//   interrupts disabled, and only if `busy` is clear: then the task that was interrupted is not in a
-//   closure. Two calls of `with_remote` exclude each other by the engine's lock. A CPU that is
-//   offline runs no task, and stays offline while `Hotplug` is locked out.
-// - Closures on the same CPU see each other's effects in program order, as do tasks that move to
-//   another CPU, through the scheduler. `smp_call_function_single` orders the handler after what
-//   its caller did and before what its caller does next.
-// - An entry never moves.
+// - Closures on the same cache exclude each other. `try_with_local` and `with_local` run a closure on
+//   the cache's CPU with preemption disabled, so no other task runs there meanwhile. Both are called in
+//   process context only, and closures call neither. `with_remote` runs its closure on the same CPU, in
+//   an interrupt handler or with interrupts disabled, and only if `busy` is clear: then the interrupted
+//   task is not in a closure. Two calls of `with_remote` exclude each other by the engine's lock. An
+//   offline CPU runs no task, and it stays offline while a `CpusReadGuard` lives.
+// - A closure sees the effects of earlier ones. Closures on the same CPU run in program order; the
+//   scheduler orders the accesses of a task that moves to another CPU. `smp_call_function_single` orders
+//   the handler after its caller's earlier accesses and before the later ones.
+// - Entries never move.
 unsafe impl PerCpu<CpuCache> for CpuCaches {
     fn cpus(&self) -> usize {
         self.cpus
     }
 
     fn get(&self, cpu: usize) -> Option<&CpuCache> {
-        // SAFETY: Compared just here.
+        // SAFETY: `cpu` is less than `self.cpus`.
         (cpu < self.cpus).then(|| unsafe { self.entry(cpu) }.1)
     }
 
@@ -205,11 +212,11 @@ unsafe impl PerCpu<CpuCache> for CpuCaches {
 
     #[inline(always)]
     fn try_with_local<R>(&self, f: impl FnOnce(&CpuCache) -> R) -> Option<R> {
-        Some(pin::with_cpu(|cpu| {
-            // SAFETY: The numbers of CPUs are less than `nr_cpu_ids`, which never changes.
+        Some(pin::with_preempt_disabled(|cpu| {
+            // SAFETY: The number of a running CPU is less than `nr_cpu_ids`, which never changes.
             let (header, cache) = unsafe { self.entry(cpu) };
             header.busy.store(true, Relaxed);
-            // Orders the stores for an interrupt handler on this CPU.
+            // An interrupt handler on this CPU must see `busy` before any effect of `f`.
             compiler_fence(SeqCst);
             let result = f(cache);
             compiler_fence(SeqCst);
@@ -222,18 +229,18 @@ unsafe impl PerCpu<CpuCache> for CpuCaches {
         if cpu >= self.cpus {
             return None;
         }
-        // SAFETY: Compared just above.
+        // SAFETY: `cpu` is not less than `self.cpus` only if the function returned above.
         let (header, cache) = unsafe { self.entry(cpu) };
-        let mut call = Call {
+        let mut call = RemoteCall {
             header,
             cache,
             f: Some(f),
             result: None,
         };
-        if send(cpu, &mut call) == Sent::Offline {
-            let _hotplug = Hotplug::try_lock()?;
-            if send(cpu, &mut call) == Sent::Offline {
-                // The CPU stays offline while hot-plugging is locked out.
+        if interrupt(cpu, &mut call) == RemoteCpu::Offline {
+            let _hotplug = CpusReadGuard::try_lock()?;
+            if interrupt(cpu, &mut call) == RemoteCpu::Offline {
+                // The CPU stays offline while the guard lives.
                 call.make();
             }
         }
@@ -245,53 +252,57 @@ unsafe impl PerCpu<CpuCache> for CpuCaches {
     }
 }
 
-/// Whether a CPU could be interrupted.
+/// The state of a CPU that was to be interrupted.
 #[derive(PartialEq, Eq)]
-enum Sent {
+enum RemoteCpu {
     Online,
     Offline,
 }
 
-/// Interrupts a CPU to make a call, again as long as its task is using the cache.
-fn send<F: FnOnce(&CpuCache) -> R + Send, R: Send>(cpu: usize, call: &mut Call<'_, F, R>) -> Sent {
-    for _ in 0..INTERRUPTIONS {
+/// Interrupts a CPU to run a call, and repeats that while the CPU's task is using the cache.
+fn interrupt<F: FnOnce(&CpuCache) -> R + Send, R: Send>(
+    cpu: usize,
+    call: &mut RemoteCall<'_, F, R>,
+) -> RemoteCpu {
+    for _ in 0..MAX_INTERRUPTS {
         let argument = ptr::from_mut(call).cast();
-        // SAFETY: `arrive` gets what it needs: `call` is not used here until the handler has
-        // returned, as `wait` says. The caller has interrupts enabled, and is in process context.
+        // SAFETY: `remote_call_thunk` requires a pointer to a `RemoteCall` that nobody else uses. `call`
+        // is not accessed here until `smp_call_function_single` has returned, which waits for the
+        // handler (last argument). The caller is in process context with interrupts enabled.
         let error = unsafe {
             bindings::smp_call_function_single(
                 cpu as c_int,
-                Some(Call::<'_, F, R>::arrive),
+                Some(RemoteCall::<'_, F, R>::remote_call_thunk),
                 argument,
                 true,
             )
         };
         if error != 0 {
-            return Sent::Offline;
+            return RemoteCpu::Offline;
         }
         if call.result.is_some() {
             break;
         }
         hint::spin_loop();
     }
-    Sent::Online
+    RemoteCpu::Online
 }
 
-/// No CPU goes on- or offline while this lives.
-struct Hotplug(());
+/// A read lock on CPU hotplug: no CPU goes online or offline while the guard lives.
+struct CpusReadGuard(());
 
-impl Hotplug {
-    /// Locks hot-plugging out, unless a CPU is just going on- or offline.
+impl CpusReadGuard {
+    /// Locks CPU hotplug out, or returns `None` while a CPU is going online or offline.
     fn try_lock() -> Option<Self> {
-        // SAFETY: It may be called in any context but interrupts.
+        // SAFETY: `cpus_read_trylock` may be called in process context, and does not sleep.
         let locked = unsafe { bindings::cpus_read_trylock() } != 0;
         locked.then_some(Self(()))
     }
 }
 
-impl Drop for Hotplug {
+impl Drop for CpusReadGuard {
     fn drop(&mut self) {
-        // SAFETY: Locked in `try_lock`.
+        // SAFETY: `try_lock` took the read lock, and a guard is dropped once.
         unsafe { bindings::cpus_read_unlock() };
     }
 }

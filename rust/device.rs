@@ -2,14 +2,13 @@
 
 //! `/dev/slablab`.
 //!
-//! An ioctl has a method, in the file of its concern, that reads the argument, lets the session or
-//! the pool do the work, and writes the reply. What is decided in these files is which session a
-//! file has, and which error number a program is told.
+//! An ioctl has a method, in the file of its concern. The method reads the argument, calls the session or
+//! the pool, and writes the reply. Two decisions are made in these files: which session a file has, and
+//! which error number a call returns.
 
-// Lock order: `OpenFile::binding` (a mutex) is taken to give a file its session, and nothing is
-// taken under it. The locks of sessions and pools are taken by these. The mmap hook runs under the
-// program's `mmap_lock` and takes the session's lock, a spinlock, and nothing else; user memory is
-// touched under neither of these two.
+// Lock order: `OpenFile::bind_lock` (a mutex), which gives a file its session; nothing is taken under it.
+// Sessions and pools take their own locks. The mmap hook runs under the program's `mmap_lock` and takes
+// the session's spinlock, and nothing else. User memory is touched under none of these locks.
 
 mod blocks;
 mod debug;
@@ -61,45 +60,45 @@ use slab_session::{
 use crate::{
     bench::Bench,
     budget::Lease,
-    lab::{
-        DEFAULT_ENGINE,
-        Lab, //
-    },
     lock::BoxedSpinLock,
     pool::{
         Pool,
         PoolRef, //
     },
-    tables::Tables,
+    session_memory::SessionMemory,
+    shared::{
+        DEFAULT_ENGINE,
+        Shared, //
+    },
     uapi::*, //
 };
 
 /// The lock around the state of a session.
-type StateLock = BoxedSpinLock<SessionState<Tables>>;
+type StateLock = BoxedSpinLock<SessionState<SessionMemory>>;
 
 /// A session in the kernel.
-type Session = slab_session::Session<PoolRef, StateLock, Tables>;
+type Session = slab_session::Session<PoolRef, StateLock, SessionMemory>;
 
-/// A session, and whether its pool is its own.
-struct Bound {
+/// A session, and the flags of SLABLAB_BIND: whether its pool is private and in debug mode.
+struct BoundSession {
     session: Session,
     flags: u32,
 }
 
-/// The bytes that an open file takes beside its tables and events, in the sizes of the kernel's slabs.
+/// The bytes of an open file without its handle table and events, rounded up to kmalloc sizes.
 const SESSION_BYTES: usize = size_of::<OpenFile>().next_power_of_two()
-    + size_of::<SpinLock<SessionState<Tables>>>().next_power_of_two();
+    + size_of::<SpinLock<SessionState<SessionMemory>>>().next_power_of_two();
 
 /// One open file.
 #[pin_data]
 pub(crate) struct OpenFile {
-    bound: SetOnce<Bound>,
+    bound: SetOnce<BoundSession>,
     #[pin]
-    binding: Mutex<()>,
+    bind_lock: Mutex<()>,
     #[pin]
     bench: Bench,
-    lab: Arc<Lab>,
-    _admission: Lease,
+    shared: Arc<Shared>,
+    _registration: Lease,
 }
 
 #[vtable]
@@ -107,21 +106,21 @@ impl MiscDevice for OpenFile {
     type Ptr = Pin<KBox<Self>>;
 
     fn open(_file: &File, _misc: &MiscDeviceRegistration<Self>) -> Result<Self::Ptr> {
-        let lab = Lab::current()?;
-        let admission = lab.admit()?;
+        let shared = Shared::current()?;
+        let registration = shared.register_session()?;
         KBox::try_pin_init(
             try_pin_init!(Self {
                 bound: SetOnce::new(),
-                binding <- new_mutex!((), "slablab_binding"),
+                bind_lock <- new_mutex!((), "slablab_binding"),
                 bench <- Bench::new(),
-                lab,
-                _admission: admission,
+                shared,
+                _registration: registration,
             }),
             GFP_KERNEL_ACCOUNT,
         )
     }
 
-    // In its caller, which is a function for just this; what is called most is looked for first.
+    // Inlined into its only caller, the vtable's function. The most frequent commands are tested first.
     #[inline(always)]
     fn ioctl(me: Pin<&Self>, file: &File, command: u32, argument: usize) -> Result<isize> {
         let may_change = is_open_for_writing(file);
@@ -148,10 +147,10 @@ impl MiscDevice for OpenFile {
 }
 
 impl OpenFile {
-    /// Carries out any command; `may_change` says whether the file is open for writing.
+    /// Dispatches any command; `may_change` says whether the file is open for writing.
     #[inline(never)]
     fn dispatch(&self, command: u32, argument: usize, may_change: bool) -> Result {
-        // The size is the program's to choose; type, direction and number are the command.
+        // The program chooses the size; type, direction and number identify the command.
         let direction = _IOC_DIR(SLABLAB_INFO);
         if _IOC_TYPE(command) != SLABLAB_IOC_TYPE || _IOC_DIR(command) != direction {
             return Err(ENOTTY);
@@ -173,7 +172,7 @@ impl OpenFile {
             SLABLAB_NR_MAP => self.map(argument, bytes),
             SLABLAB_NR_SUBMIT => self.submit(argument, bytes),
             SLABLAB_NR_BENCH => {
-                let pools = self.lab.private_bytes();
+                let pools = self.shared.private_bytes();
                 self.bench.run(pools, is_admin(), argument, bytes)
             }
             SLABLAB_NR_INJECT => self.inject(argument, bytes),
@@ -184,65 +183,67 @@ impl OpenFile {
         }
     }
 
-    /// Begins a session on `pool`, unless there is one, and says whether it did.
+    /// Binds the file to a new session on `pool` and returns true, or returns false if it has a session.
     ///
-    /// Afterwards there is one, whoever began it.
-    fn begin(&self, pool: PoolRef, flags: u32) -> Result<bool> {
-        let state = SessionState::new(self.lab.limits());
+    /// The file has a session afterwards, unless an error is returned.
+    fn bind_pool(&self, pool: PoolRef, flags: u32) -> Result<bool> {
+        let state = SessionState::new(self.shared.limits());
         let state = BoxedSpinLock::new(new_spinlock!(state, "slablab_session"))?;
-        let tables = Tables::new(self.lab.tables().clone());
+        let tables = SessionMemory::new(self.shared.tables().clone());
         let private = flags & SLABLAB_BIND_PRIVATE != 0;
-        // SAFETY: A `PoolRef` leads to the engine of one pool, which keeps it.
+        // SAFETY: `Session::new` requires that `pool` always derefs to the same engine. A `PoolRef` derefs
+        // to the engine of its pool, and neither is ever replaced.
         let session = unsafe { Session::new(pool, state, tables, private) };
-        // `populate` alone would return while another thread is still at it.
-        let binding = self.binding.lock();
+        // The lock makes a second thread wait until `populate` has finished.
+        let guard = self.bind_lock.lock();
         let unused = match self.bound.as_ref() {
             Some(_) => Some(session),
             None => {
-                self.bound.populate(Bound { session, flags });
+                self.bound.populate(BoundSession { session, flags });
                 None
             }
         };
-        drop(binding);
+        drop(guard);
         Ok(unused.is_none())
     }
 
-    /// Returns the session, if it has begun.
+    /// Returns the session.
     #[inline]
     fn session(&self) -> Result<&Session, SessionError> {
-        // Without a session there are no blocks.
+        // A file without a session has no blocks.
         let bound = self.bound.as_ref().ok_or(SessionError::NoSuchBlock)?;
         Ok(&bound.session)
     }
 
-    /// Returns the session for a request for memory, which begins one if it is not a bad request.
+    /// Returns the session for an allocation request. Binds a default session if there is none and the
+    /// request is valid.
     #[inline]
-    fn session_for(&self, size: u64, align: u64) -> Result<&Session, SessionError> {
+    fn get_or_bind(&self, size: u64, align: u64) -> Result<&Session, SessionError> {
         match self.bound.as_ref() {
             Some(bound) => Ok(&bound.session),
-            None => self.session_by_default(size, align),
+            None => self.bind_default_and_get(size, align),
         }
     }
 
-    /// Begins a session on the default engine's shared pool.
+    /// Validates a request, binds a default session and returns it.
     #[cold]
-    fn session_by_default(&self, size: u64, align: u64) -> Result<&Session, SessionError> {
-        let pool = self.lab.shared(DEFAULT_ENGINE);
+    fn bind_default_and_get(&self, size: u64, align: u64) -> Result<&Session, SessionError> {
+        let pool = self.shared.pool(DEFAULT_ENGINE);
         validate(&**pool, size, align)?;
-        self.begin_by_default().map_err(|_| SessionError::NoTable)?;
+        self.bind_default().map_err(|_| SessionError::NoTable)?;
         self.session()
     }
 
-    /// Begins a session on the default engine's shared pool, unless there is one.
-    fn begin_by_default(&self) -> Result {
-        let pool = self.lab.shared(DEFAULT_ENGINE);
-        self.begin(pool.clone(), 0).map(|_began| ())
+    /// Binds the file to the default engine's shared pool, unless the file has a session.
+    fn bind_default(&self) -> Result {
+        let pool = self.shared.pool(DEFAULT_ENGINE);
+        self.bind_pool(pool.clone(), 0).map(|_began| ())
     }
 
-    /// Returns [`EPERM`] unless the caller may look into the pool of the session, and hold up who
-    /// else uses it: everybody may in a pool of his own.
-    fn expect_own_pool_or_admin(&self) -> Result {
-        let is_own = |bound: &Bound| bound.flags & SLABLAB_BIND_PRIVATE != 0;
+    /// Returns [`EPERM`] unless the pool is private to this file or the caller is an administrator:
+    /// commands that inspect a shared pool reveal other users' data and delay their requests.
+    fn ensure_own_pool_or_admin(&self) -> Result {
+        let is_own = |bound: &BoundSession| bound.flags & SLABLAB_BIND_PRIVATE != 0;
         if self.bound.as_ref().is_some_and(is_own) || is_admin() {
             Ok(())
         } else {
@@ -250,16 +251,16 @@ impl OpenFile {
         }
     }
 
-    /// Returns the pool that a session has, or will have if it never says.
-    fn pool_of<'a>(&'a self, bound: Option<&'a Bound>) -> &'a Pool {
+    /// Returns the pool of the session, or the pool that a default session would have.
+    fn pool_of<'a>(&'a self, bound: Option<&'a BoundSession>) -> &'a Pool {
         match bound {
             Some(bound) => bound.session.engine().pool(),
-            None => self.lab.shared(DEFAULT_ENGINE).pool(),
+            None => self.shared.pool(DEFAULT_ENGINE).pool(),
         }
     }
 }
 
-/// Says whether a file is open for writing, which what changes a session or a pool needs.
+/// Says whether a file is open for writing, which all commands that change anything require.
 #[inline(always)]
 fn is_open_for_writing(file: &File) -> bool {
     // A file with both bits (access mode 3 of open(2)) can be neither read nor written.
@@ -269,7 +270,7 @@ fn is_open_for_writing(file: &File) -> bool {
     )
 }
 
-/// Says whether the command with a number always changes a session or a pool.
+/// Says whether a command always changes a session or a pool.
 fn changes(number: u32) -> bool {
     matches!(
         number,
@@ -286,23 +287,23 @@ fn changes(number: u32) -> bool {
     )
 }
 
-/// Says whether the caller may administer the machine.
+/// Says whether the caller has CAP_SYS_ADMIN.
 fn is_admin() -> bool {
     #[cfg(CONFIG_MULTIUSER)]
-    // SAFETY: The function asks about the current task, and may be asked for any capability.
+    // SAFETY: `capable` may be called in process context, with any valid capability.
     return unsafe { bindings::capable(bindings::CAP_SYS_ADMIN as c_int) };
 
-    // Without users everybody may do everything, and the function is not there to be asked.
+    // Without CONFIG_MULTIUSER every task has all capabilities, and `capable` does not exist.
     #[cfg(not(CONFIG_MULTIUSER))]
     true
 }
 
-/// Returns [`EINVAL`] unless what is expected of an argument is so.
-fn expect(so: bool) -> Result {
+/// Returns [`EINVAL`] if a condition on an argument is false.
+fn ensure(so: bool) -> Result {
     if so { Ok(()) } else { Err(EINVAL) }
 }
 
-/// Returns the error number for what a session denies.
+/// Returns the error number of a failed session call.
 fn error(denied: SessionError) -> Error {
     Error::from_errno(-denied.errno())
 }

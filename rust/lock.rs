@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The kernel's locks, as `slab_heap` and `slab_session` want one.
+//! The kernel's locks, as implementations of `slab_heap`'s [`Lock`].
 
 use core::{
     convert::Infallible,
@@ -16,17 +16,17 @@ use kernel::{
 };
 use slab_heap::lock::Lock;
 
-/// A spinlock in a place of its own, so that what contains it may move.
+/// A boxed spinlock, so that the structure that contains it can be moved.
 pub(crate) struct BoxedSpinLock<T>(Pin<KBox<SpinLock<T>>>);
 
 impl<T> BoxedSpinLock<T> {
-    /// Makes a lock from what `new_spinlock!` returns; each of its calls is a lock class.
+    /// Boxes the result of `new_spinlock!`. Each use of that macro is a lockdep class.
     pub(crate) fn new(lock: impl PinInit<SpinLock<T>, Infallible>) -> Result<Self> {
         Ok(Self(KBox::pin_init(lock, GFP_KERNEL_ACCOUNT)?))
     }
 }
 
-// SAFETY: `SpinLock` gives access to one caller at a time, and orders them.
+// SAFETY: `SpinLock` admits one caller at a time. Its release and acquire order their accesses.
 unsafe impl<T: Unpin> Lock<T> for BoxedSpinLock<T> {
     #[inline(always)]
     fn with<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
@@ -34,17 +34,17 @@ unsafe impl<T: Unpin> Lock<T> for BoxedSpinLock<T> {
     }
 }
 
-/// A mutex in a place of its own, so that what contains it may move. Its callers may sleep.
+/// A boxed mutex, so that the structure that contains it can be moved. Callers may sleep.
 pub(crate) struct BoxedMutex<T>(Pin<KBox<Mutex<T>>>);
 
 impl<T> BoxedMutex<T> {
-    /// Makes a lock from what `new_mutex!` returns; each of its calls is a lock class.
+    /// Boxes the result of `new_mutex!`. Each use of that macro is a lockdep class.
     pub(crate) fn new(lock: impl PinInit<Mutex<T>, Infallible>) -> Result<Self> {
         Ok(Self(KBox::pin_init(lock, GFP_KERNEL_ACCOUNT)?))
     }
 }
 
-// SAFETY: `Mutex` gives access to one caller at a time, and orders them.
+// SAFETY: `Mutex` admits one caller at a time. Its release and acquire order their accesses.
 unsafe impl<T: Unpin> Lock<T> for BoxedMutex<T> {
     #[inline(always)]
     fn with<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {

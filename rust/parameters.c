@@ -2,8 +2,9 @@
 /*
  * Module parameters.
  *
- * In 7.3, the parameters of the module! macro have permissions 0 and no function that reads them, so
- * /sys/module/slablab/parameters does not have them. parameters.rs checks their values.
+ * The parameters are defined in C because those of Rust's module! macro in Linux 7.3 cannot be read: the
+ * macro gives them permissions 0, so they are missing from /sys/module/slablab/parameters.
+ * parameters.rs validates the values.
  */
 
 #include <linux/moduleparam.h>
@@ -18,15 +19,15 @@ module_param_named(pool_mib, slablab_pool_mib, uint, 0444);
 MODULE_PARM_DESC(pool_mib, "MiB of each engine's shared pool (1 to 4096, default 64)");
 
 module_param_named(session_mib, slablab_session_mib, uint, 0444);
-MODULE_PARM_DESC(session_mib, "MiB that one open file may hold (1 to 4096, default 128)");
+MODULE_PARM_DESC(session_mib, "MiB that one open file may allocate (1 to 4096, default 128)");
 
 module_param_named(session_handles, slablab_session_handles, uint, 0444);
 MODULE_PARM_DESC(session_handles,
-		 "Blocks that one open file may hold (1 to 1048576, default 1048576)");
+		 "Blocks that one open file may allocate (1 to 1048576, default 1048576)");
 
 module_param_named(private_mib_total, slablab_private_mib_total, uint, 0444);
 MODULE_PARM_DESC(private_mib_total,
-		 "MiB that all private pools together may take, with all that belongs to them (0 to 65536, default 256)");
+		 "MiB of all private pools together, with their metadata (0 to 65536, default 256)");
 
 module_param_named(sessions_max, slablab_sessions_max, uint, 0444);
-MODULE_PARM_DESC(sessions_max, "Files that may be open at once (1 to 4096, default 64)");
+MODULE_PARM_DESC(sessions_max, "Open files at once (1 to 4096, default 64)");

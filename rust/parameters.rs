@@ -7,7 +7,7 @@ use core::ops::RangeInclusive;
 use kernel::prelude::*;
 use slab_session::INDEX_MAX;
 
-/// The parameters as `insmod` was given them.
+/// The parameters of `insmod`, not yet validated.
 mod raw {
     use kernel::ffi::c_uint;
 
@@ -21,26 +21,27 @@ mod raw {
     }
 }
 
-/// The module's parameters, each in its range.
+/// The module's parameters, validated.
 pub(crate) struct Parameters {
     /// Bytes of each engine's shared pool.
     pub(crate) pool_bytes: usize,
-    /// Bytes that one session may hold.
+    /// Most bytes of one session.
     pub(crate) session_bytes: usize,
-    /// Blocks that one session may hold.
+    /// Most blocks of one session.
     pub(crate) session_handles: u32,
-    /// Bytes that all private pools together may take.
+    /// Most bytes of all private pools together.
     pub(crate) private_bytes: usize,
-    /// Sessions at once.
+    /// Most sessions at once.
     pub(crate) sessions: usize,
 }
 
-/// Reads a parameter, by its name, if it is in its range.
+/// Validates the parameter of a C variable.
 macro_rules! within {
     ($variable:ident = $name:literal, $range:expr) => {
         within(
             $name,
-            // SAFETY: The variable is written before the module is initialised, and never after.
+            // SAFETY: The kernel writes the variable before it initialises the module, and never again:
+            // the parameters are read-only in sysfs.
             unsafe { raw::$variable },
             $range,
         )
@@ -48,11 +49,11 @@ macro_rules! within {
 }
 
 impl Parameters {
-    /// Reads what `insmod` was given.
+    /// Reads and validates the parameters of `insmod`.
     ///
     /// # Errors
     ///
-    /// [`EINVAL`] for a value out of range, and one line in the log that says which.
+    /// [`EINVAL`] for a value out of range; a line in the kernel log names the parameter and the range.
     pub(crate) fn read() -> Result<Self> {
         let mib = |mib: u32| (mib as usize) << 20;
         Ok(Self {
@@ -85,13 +86,13 @@ impl kernel::fmt::Display for Parameters {
     }
 }
 
-/// Returns `value` if it is in its range.
+/// Returns `value` if it is in `range`; otherwise logs the parameter's name and range.
 fn within(name: &str, value: u32, range: RangeInclusive<u32>) -> Result<u32> {
     if range.contains(&value) {
         Ok(value)
     } else {
         let (min, max) = (range.start(), range.end());
-        pr_err!("{name}={value} is not in {min} to {max}\n");
+        pr_err!("{name}={value} is out of range: {min} to {max}\n");
         Err(EINVAL)
     }
 }

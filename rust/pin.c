@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Calls that Rust has no abstraction for in Linux 7.3. pin.rs declares and uses them. */
+/* Functions of Linux 7.3 without a Rust abstraction, for pin.rs. */
 
 #include <linux/delay.h>
 #include <linux/preempt.h>

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Staying on a CPU: preemption is disabled while a closure runs.
+//! Disables preemption while a closure runs.
 //!
-//! Rust has no abstraction for that in Linux 7.3. The C functions in `pin.c` work on every kernel.
-//! The inline assembly here does the same on the most common kind of x86-64 kernel, because a pair of
-//! allocation and free, which disables preemption twice, takes 74 instructions with it and 117 with
-//! the C functions (64 B, `make bench`).
+//! Linux 7.3 has no Rust abstraction for this. The C functions in `pin.c` work on every kernel. The inline
+//! assembly is for the most common configuration of x86-64 and is faster: a pair of an allocation and a
+//! free, which disables preemption twice, takes 74 instructions with the assembly and 117 with the C
+//! functions (64 B, `make bench`).
 
-/// A kernel on which disabling preemption is to add 1 to a counter of the CPU, and enabling it is to
-/// subtract 1 and to call the scheduler if nothing is left (`arch/x86/include/asm/preempt.h`).
+/// Kernels that count preemption in a per-CPU variable: disabling adds 1; enabling subtracts 1 and calls
+/// the scheduler if the result is 0 (`arch/x86/include/asm/preempt.h`).
 #[cfg(all(
     CONFIG_X86_64,
     CONFIG_SMP,
@@ -28,8 +28,9 @@ mod arch {
     #[inline(always)]
     pub(super) fn pin() -> usize {
         let cpu: usize;
-        // SAFETY: Both variables are the current CPU's, whichever that is when the first instruction
-        // has run. Without `nomem` the compiler moves no access across.
+        // SAFETY: Both variables are per-CPU variables of the kernel, addressed by GS. After the first
+        // instruction the task cannot move to another CPU. Without `nomem` the compiler moves no memory
+        // access across the assembly.
         unsafe {
             asm!(
                 "inc qword ptr gs:[rip + {count}]",
@@ -47,11 +48,12 @@ mod arch {
     ///
     /// # Safety
     ///
-    /// Preemption was disabled by [`pin`].
+    /// [`pin`] disabled preemption on this CPU, and each call of `pin` is matched by one call.
     #[inline(always)]
     pub(super) unsafe fn unpin() {
-        // SAFETY: By this function's contract the counter is at least 1. The thunk preserves all
-        // registers but the flags. Without `nostack` the stack is as a call needs it.
+        // SAFETY: By this function's contract the counter is at least 1. `preempt_schedule_thunk`
+        // preserves all registers but the flags. Without `nostack` the compiler aligns the stack for the
+        // call and puts nothing below the stack pointer.
         unsafe {
             asm!(
                 "dec qword ptr gs:[rip + {count}]",
@@ -85,7 +87,7 @@ mod arch {
     /// Disables preemption and returns the number of the current CPU.
     #[inline(always)]
     pub(super) fn pin() -> usize {
-        // SAFETY: It may be called in any context.
+        // SAFETY: `preempt_disable` may be called in any context.
         unsafe { slablab_pin() as usize }
     }
 
@@ -93,29 +95,29 @@ mod arch {
     ///
     /// # Safety
     ///
-    /// Preemption was disabled by [`pin`].
+    /// [`pin`] disabled preemption on this CPU, and each call of `pin` is matched by one call.
     #[inline(always)]
     pub(super) unsafe fn unpin() {
-        // SAFETY: By this function's contract.
+        // SAFETY: By this function's contract preemption is disabled by a matching call.
         unsafe { slablab_unpin() };
     }
 }
 
-/// Runs `f` with the number of the current CPU, without being preempted.
+/// Runs `f` with preemption disabled; its argument is the number of the current CPU.
 #[inline(always)]
-pub(crate) fn with_cpu<R>(f: impl FnOnce(usize) -> R) -> R {
+pub(crate) fn with_preempt_disabled<R>(f: impl FnOnce(usize) -> R) -> R {
     let result = f(arch::pin());
-    // SAFETY: Disabled just above.
+    // SAFETY: `arch::pin` above is the matching call.
     unsafe { arch::unpin() };
     result
 }
 
-/// Sleeps for up to a millisecond, and returns whether the task was not killed.
+/// Sleeps for up to a millisecond; returns false if a fatal signal is pending.
 pub(crate) fn pause() -> bool {
     // Defined in pin.c.
     unsafe extern "C" {
         fn slablab_pause() -> bool;
     }
-    // SAFETY: The caller may sleep.
+    // SAFETY: `usleep_range_state` requires a context that may sleep, which callers of `pause` have.
     unsafe { slablab_pause() }
 }

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Pools: an engine, and the memory that it manages.
+//! Pools: an engine and its memory.
 
-// Lock order: `Pool::backing` (a mutex), then the engine's own lock: a spinlock, and a mutex for `seed`,
-// whose frees search lists. Memory is allocated and user memory touched (SLABLAB_EXTEND's reply) under
-// neither.
+// Lock order: `Pool::backing` (a mutex), then the engine's lock: a spinlock, or a mutex for `seed`, whose
+// frees search lists. No memory is allocated and no user memory is touched under either.
 
 use core::{
     mem::MaybeUninit,
@@ -51,7 +50,7 @@ use slab_heap::{
 };
 
 #[cfg(all(CONFIG_KASAN_GENERIC, CONFIG_KASAN_VMALLOC))]
-use crate::shadowed::Shadowed;
+use crate::kasan::KasanEngine;
 use crate::{
     budget::{
         Budget,
@@ -62,36 +61,36 @@ use crate::{
         BoxedMutex,
         BoxedSpinLock, //
     },
-    memory::{
-        self,
-        Memory, //
-    },
     signals,
-    slub::Slub, //
+    slub::Slub,
+    vmalloc::{
+        self,
+        VmallocMemory, //
+    }, //
 };
 
-/// What the bytes of a region are a multiple of.
+/// The size of a region is a multiple of this.
 pub(crate) const REGION_UNIT: usize = MIN_HEAP_SIZE;
 
-/// The largest region.
+/// The most bytes of a region.
 pub(crate) const REGION_BYTES_MAX: usize = 4 << 30;
 
-/// The engines that there are.
+/// The kinds of engines.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum EngineKind {
-    /// The architecture document's.
+    /// The engine of the lesson: `Slab<N>`s over `buddy_system_allocator`.
     Seed,
-    /// The seed's two tiers without its weaknesses.
+    /// Size classes and per-CPU magazines over a buddy system; all metadata is outside the pool.
     Hybrid,
-    /// Linux's own.
+    /// Linux's kvmalloc.
     Slub,
 }
 
 impl EngineKind {
-    /// All of them.
+    /// All kinds of engines.
     pub(crate) const ALL: [Self; 3] = [Self::Seed, Self::Hybrid, Self::Slub];
 
-    /// Returns the name that people use.
+    /// Returns the name of the engine in messages.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Seed => "seed",
@@ -101,55 +100,55 @@ impl EngineKind {
     }
 }
 
-/// Without KASAN's shadow of vmalloc memory there is nobody to be told.
+/// Without KASAN for vmalloc memory an engine needs no adapter.
 #[cfg(not(all(CONFIG_KASAN_GENERIC, CONFIG_KASAN_VMALLOC)))]
-type Shadowed<E> = E;
+type KasanEngine<E> = E;
 
-/// Has KASAN told what is free in the pool of `engine`, which has no memory yet.
-fn shadowed<E: Engine>(engine: E) -> Shadowed<E> {
+/// Wraps `engine`, which has no regions yet, so that KASAN knows which memory of the pool is free.
+fn with_kasan<E: Engine>(engine: E) -> KasanEngine<E> {
     #[cfg(all(CONFIG_KASAN_GENERIC, CONFIG_KASAN_VMALLOC))]
-    return Shadowed::new(engine);
+    return KasanEngine::new(engine);
     #[cfg(not(all(CONFIG_KASAN_GENERIC, CONFIG_KASAN_VMALLOC)))]
     engine
 }
 
-/// The lock is one that sleeps: a free may search all free blocks of its size, during which others are
-/// to run.
+/// `seed` with a mutex: its frees search all free blocks of their size, and the scheduler must be able
+/// to preempt them.
 type SeedEngine = Seed<BoxedMutex<seed::State>>;
 type HybridEngine = Hybrid<BoxedSpinLock<hybrid::State>, CpuCaches>;
 
-/// An engine in debug mode. It finds stray writes itself; KASAN is told what is free in the pool, so
-/// that it reports reads.
-pub(crate) type Guarded = Guard<Shadowed<PoolEngine>, BoxedSpinLock<guard::State>, Current>;
+/// An engine in debug mode. Debug mode detects stray writes itself; KASAN detects stray reads.
+pub(crate) type DebugModeEngine =
+    Guard<KasanEngine<PoolEngine>, BoxedSpinLock<guard::State>, CurrentProcess>;
 
 engine_enum! {
     /// An engine that has a pool.
     pub(crate) enum PoolEngine {
-        /// The architecture document's.
+        /// The engine `seed`.
         Seed(SeedEngine),
-        /// The seed's two tiers without its weaknesses.
+        /// The engine `hybrid`.
         Hybrid(HybridEngine),
     }
 }
 
 engine_enum! {
-    /// One engine of any kind there is: the only place that tells them apart.
+    /// An engine of any kind; no other type distinguishes the kinds.
     pub(crate) enum AnyEngine {
-        /// The architecture document's.
-        Seed(Shadowed<SeedEngine>),
-        /// The seed's two tiers without its weaknesses.
-        Hybrid(Shadowed<HybridEngine>),
-        /// Linux's own.
+        /// The engine `seed`.
+        Seed(KasanEngine<SeedEngine>),
+        /// The engine `hybrid`.
+        Hybrid(KasanEngine<HybridEngine>),
+        /// The engine `slub`.
         Slub(Slub),
-        /// One of the first two, in debug mode.
-        Guarded(Guarded),
+        /// `seed` or `hybrid` in debug mode.
+        Debug(DebugModeEngine),
     }
 }
 
-/// The process that runs, by its number in the initial pid namespace.
-pub(crate) struct Current;
+/// Identifies the current process to debug mode, by its number in the initial pid namespace.
+pub(crate) struct CurrentProcess;
 
-impl Caller for Current {
+impl Caller for CurrentProcess {
     fn pid(&self) -> u32 {
         current!().tgid() as u32
     }
@@ -160,53 +159,55 @@ impl Caller for Current {
 
     #[cfg(all(CONFIG_KASAN_GENERIC, CONFIG_KASAN_VMALLOC))]
     fn reading_free<R>(&self, work: impl FnOnce() -> R) -> R {
-        crate::shadowed::unchecked(work)
+        crate::kasan::unchecked(work)
     }
 }
 
 impl AnyEngine {
-    /// Makes an engine without memory, or one of `bytes` bytes if it has no pool; `debug` says whether
-    /// it is in debug mode.
+    /// Initialises an engine without regions, or with a limit of `bytes` bytes if it has no pool;
+    /// `debug` selects debug mode.
     ///
-    /// It is made where it is to stay: an engine is too large for the stack.
+    /// The engine is initialised in place, because it is too large for the stack.
     fn init(kind: EngineKind, bytes: usize, debug: bool) -> impl Init<Self, Error> {
         let init = move |slot: *mut Self| {
-            // SAFETY: The slot is valid for writes, by the contract of `init_from_closure`.
+            // SAFETY: By the contract of `init_from_closure` the slot is valid for writes and not aliased.
             let slot = unsafe { &mut *slot.cast::<MaybeUninit<Self>>() };
             match (kind, debug) {
-                (EngineKind::Seed, false) => put_seed(slot),
-                (EngineKind::Hybrid, false) => put_hybrid(slot, bytes),
+                (EngineKind::Seed, false) => write_seed(slot),
+                (EngineKind::Hybrid, false) => write_hybrid(slot, bytes),
                 (EngineKind::Slub, false) => {
                     slot.write(Self::Slub(Slub::new(bytes)?));
                     Ok(())
                 }
-                (EngineKind::Seed, true) => put_guarded(slot, PoolEngine::Seed(seed()?)),
-                (EngineKind::Hybrid, true) => put_guarded(slot, PoolEngine::Hybrid(hybrid(bytes)?)),
+                (EngineKind::Seed, true) => write_debug(slot, PoolEngine::Seed(seed()?)),
+                (EngineKind::Hybrid, true) => write_debug(slot, PoolEngine::Hybrid(hybrid(bytes)?)),
                 (EngineKind::Slub, true) => Err(EOPNOTSUPP),
             }
         };
-        // SAFETY: The closure initialises the slot when it returns `Ok`, and leaves it alone when it
-        // returns an error.
+        // SAFETY: The closure has initialised the slot when it returns `Ok`. The functions that write an
+        // engine fail before they write, so the slot is uninitialised when it returns an error.
         unsafe { pin_init::init_from_closure(init) }
     }
 
-    /// Returns the engine's debug mode, if it is in that.
-    pub(crate) fn debug(&self) -> Option<&Guarded> {
+    /// Returns the debug mode, if the engine is in debug mode.
+    pub(crate) fn debug(&self) -> Option<&DebugModeEngine> {
         match self {
-            Self::Guarded(guarded) => Some(guarded),
+            Self::Debug(engine) => Some(engine),
             _ => None,
         }
     }
 }
 
+/// Creates a `seed` without regions.
 fn seed() -> Result<SeedEngine> {
-    let state = constant(|| const { seed::State::new() });
+    let state = init_from_constant(|| const { seed::State::new() });
     let state = BoxedMutex::new(new_mutex!(state, "slablab_seed"))?;
     Ok(Seed::new(state))
 }
 
+/// Creates a `hybrid` without regions, whose CPU caches suit a pool of `pool_bytes` bytes.
 fn hybrid(pool_bytes: usize) -> Result<HybridEngine> {
-    let state = constant(|| const { hybrid::State::new() });
+    let state = init_from_constant(|| const { hybrid::State::new() });
     let state = BoxedSpinLock::new(new_spinlock!(state, "slablab_hybrid"))?;
     Ok(Hybrid::new(
         state,
@@ -214,78 +215,80 @@ fn hybrid(pool_bytes: usize) -> Result<HybridEngine> {
     ))
 }
 
-// Each of these puts an engine where it is to stay. They are functions of their own because an engine is
-// on its way through the stack, some 700 bytes of it, which the frame of one function would have for each.
+// Each function writes an engine into its slot. An engine passes over the stack (about 700 bytes), and one
+// function for all engines would have stack space for each.
 
+/// Writes a `seed` into its slot.
 #[inline(never)]
-fn put_seed(slot: &mut MaybeUninit<AnyEngine>) -> Result {
-    slot.write(AnyEngine::Seed(shadowed(seed()?)));
+fn write_seed(slot: &mut MaybeUninit<AnyEngine>) -> Result {
+    slot.write(AnyEngine::Seed(with_kasan(seed()?)));
     Ok(())
 }
 
+/// Writes a `hybrid` into its slot.
 #[inline(never)]
-fn put_hybrid(slot: &mut MaybeUninit<AnyEngine>, pool_bytes: usize) -> Result {
-    slot.write(AnyEngine::Hybrid(shadowed(hybrid(pool_bytes)?)));
+fn write_hybrid(slot: &mut MaybeUninit<AnyEngine>, pool_bytes: usize) -> Result {
+    slot.write(AnyEngine::Hybrid(with_kasan(hybrid(pool_bytes)?)));
     Ok(())
 }
 
-/// Puts an engine in debug mode there.
+/// Writes an engine in debug mode into its slot.
 #[inline(never)]
-fn put_guarded(slot: &mut MaybeUninit<AnyEngine>, engine: PoolEngine) -> Result {
-    let engine = shadowed(engine);
+fn write_debug(slot: &mut MaybeUninit<AnyEngine>, engine: PoolEngine) -> Result {
+    let engine = with_kasan(engine);
     if !guard::supports(&engine) {
         return Err(EOPNOTSUPP);
     }
-    let state = constant(|| const { guard::State::new() });
+    let state = init_from_constant(|| const { guard::State::new() });
     let state = BoxedSpinLock::new(new_spinlock!(state, "slablab_guard"))?;
-    slot.write(AnyEngine::Guarded(Guard::new(engine, state, Current)));
+    slot.write(AnyEngine::Debug(Guard::new(engine, state, CurrentProcess)));
     Ok(())
 }
 
-/// Writes what `value` returns, a constant, to where it is to stay.
+/// Returns an initialiser that writes the constant returned by `value`.
 ///
-/// The compiler copies it there from the module's constants: there is no copy on the stack, for which
-/// such a value is too large. `scripts/stack-frames.py` checks that.
-pub(crate) fn constant<T>(value: impl FnOnce() -> T) -> impl Init<T> {
+/// The compiler copies the constant from read-only data into the slot, without a copy on the stack,
+/// for which such a value is too large. `scripts/stack-frames.py` checks that.
+pub(crate) fn init_from_constant<T>(value: impl FnOnce() -> T) -> impl Init<T> {
     let init = |slot: *mut T| {
-        // SAFETY: The slot is valid for writes, by the contract of `init_from_closure`.
+        // SAFETY: By the contract of `init_from_closure` the slot is valid for writes.
         unsafe { slot.write(value()) };
         Ok(())
     };
-    // SAFETY: The closure initialises the slot.
+    // SAFETY: The closure always initialises the slot and returns `Ok`.
     unsafe { pin_init::init_from_closure(init) }
 }
 
-/// Returns how many CPUs there may be.
+/// Returns the number of possible CPUs.
 pub(crate) fn possible_cpus() -> usize {
-    // SAFETY: The number is there as long as the kernel, and does not change once it has booted.
+    // SAFETY: The variable is static and does not change after boot.
     unsafe { (&raw const bindings::__num_possible_cpus).read() as usize }
 }
 
-/// Returns the bytes that a pool takes beside its regions: for its structures, and for what CPUs keep.
+/// Returns the bytes of a pool without its regions: its structures, and the per-CPU caches.
 fn fixed_bytes(kind: EngineKind, pool_bytes: usize, debug: bool) -> usize {
     let engine = match kind {
-        EngineKind::Seed => memory::slab_bytes(size_of::<Mutex<seed::State>>()),
+        EngineKind::Seed => vmalloc::kmalloc_bytes(size_of::<Mutex<seed::State>>()),
         EngineKind::Hybrid => {
-            memory::slab_bytes(size_of::<SpinLock<hybrid::State>>())
+            vmalloc::kmalloc_bytes(size_of::<SpinLock<hybrid::State>>())
                 + CpuCaches::charge(CacheSize::for_pool(pool_bytes))
         }
         EngineKind::Slub => 0,
     };
     let guard = if debug {
-        memory::slab_bytes(size_of::<SpinLock<guard::State>>())
+        vmalloc::kmalloc_bytes(size_of::<SpinLock<guard::State>>())
     } else {
         0
     };
-    let regions = memory::slab_bytes(REGIONS_MAX * size_of::<Region>());
-    memory::slab_bytes(size_of::<Pool>()) + regions + engine + guard
+    let regions = vmalloc::kmalloc_bytes(REGIONS_MAX * size_of::<Region>());
+    vmalloc::kmalloc_bytes(size_of::<Pool>()) + regions + engine + guard
 }
 
-/// Takes `bytes` bytes of a budget, if there is one.
+/// Reserves `bytes` bytes of a budget, if there is one.
 ///
 /// # Errors
 ///
-/// [`EDQUOT`].
+/// [`EDQUOT`] when the budget has less left.
 fn lease(budget: Option<&Arc<Budget>>, bytes: usize) -> Result<Option<Lease>> {
     match budget {
         Some(budget) => Ok(Some(Lease::new(budget, bytes).ok_or(EDQUOT)?)),
@@ -293,11 +296,11 @@ fn lease(budget: Option<&Arc<Budget>>, bytes: usize) -> Result<Option<Lease>> {
     }
 }
 
-/// A region's memory, and what it takes of a budget.
+/// The memory of a region and of its metadata, and their lease.
 struct Region {
-    _memory: Memory,
-    _table: Memory,
-    // Dropped last: what is counted is never less than what is there.
+    _memory: VmallocMemory,
+    _table: VmallocMemory,
+    // Dropped last: the budget never counts less memory than there is.
     _lease: Option<Lease>,
 }
 
@@ -305,23 +308,23 @@ struct Region {
 ///
 /// # Invariants
 ///
-/// `engine` has the memory in `backing`, which nobody else uses. No block is out when the pool is
-/// dropped: whoever has blocks has a reference to the pool.
+/// The engine's regions are the memory in `backing`, which nobody else uses. When the pool is dropped,
+/// no block is live: every owner of a block has a reference to the pool.
 #[pin_data]
 pub(crate) struct Pool {
     kind: EngineKind,
     engine: AnyEngine,
     regions: Atomic<u32>,
-    /// The bytes of all leases.
+    /// The bytes of all leases together.
     charge: Atomic<usize>,
-    /// The regions, of which there is room for [`REGIONS_MAX`].
+    /// The regions; the vector has capacity for [`REGIONS_MAX`].
     #[pin]
     backing: Mutex<KVec<Region>>,
-    /// Dropped last, as that of a region.
+    /// Dropped last: the budget never counts less memory than there is.
     _lease: Option<Lease>,
 }
 
-/// A reference to a pool that leads to its engine.
+/// A reference to a pool, which derefs to the pool's engine.
 #[derive(Clone)]
 pub(crate) struct PoolRef(Arc<Pool>);
 
@@ -335,13 +338,13 @@ impl Deref for PoolRef {
 }
 
 impl PoolRef {
-    /// Makes a pool of `bytes` bytes. All that it takes is charged to `budget`, if there is one, before
-    /// it is taken; `debug` says whether the pool is in debug mode.
+    /// Creates a pool of `bytes` bytes. Its memory is charged to `budget`, if there is one, before it is
+    /// allocated. `debug` selects debug mode.
     ///
     /// # Errors
     ///
-    /// [`EDQUOT`] when the budget has not as much left, [`ENOMEM`], [`EINVAL`] for a size that the
-    /// engine cannot manage.
+    /// [`EDQUOT`] when the budget has too little left, [`ENOMEM`], [`EINVAL`] for a size that the
+    /// engine does not support, [`EOPNOTSUPP`] for an engine without debug mode.
     pub(crate) fn new(
         kind: EngineKind,
         bytes: usize,
@@ -351,9 +354,9 @@ impl PoolRef {
         let fixed_bytes = fixed_bytes(kind, bytes, debug);
         let lease = lease(budget, fixed_bytes)?;
         let charge = lease.as_ref().map_or(0, |_| fixed_bytes);
-        memory::leave_enough(fixed_bytes)?;
+        vmalloc::ensure_available(fixed_bytes)?;
         let backing = KVec::with_capacity(REGIONS_MAX, GFP_KERNEL_ACCOUNT)?;
-        // INVARIANT: The engine has no memory, and there is none.
+        // INVARIANT: The engine has no regions, and `backing` is empty.
         let pool = Arc::pin_init(
             try_pin_init!(Pool {
                 engine <- AnyEngine::init(kind, bytes, debug),
@@ -383,7 +386,7 @@ impl Pool {
         &self.engine
     }
 
-    /// Returns which engine this is.
+    /// Returns the kind of the engine.
     pub(crate) fn kind(&self) -> EngineKind {
         self.kind
     }
@@ -393,26 +396,28 @@ impl Pool {
         self.regions.load(Relaxed)
     }
 
-    /// Returns the bytes that the pool takes of budgets.
+    /// Returns the bytes that the pool's leases reserve.
     pub(crate) fn charge(&self) -> usize {
         self.charge.load(Relaxed)
     }
 
-    /// Adds a region of `bytes` bytes. It and its table are charged to `budget`, if there is one.
+    /// Adds a region of `bytes` bytes. The region and its metadata are charged to `budget`, if there is
+    /// one.
     ///
-    /// `announce` is told the region's number and the pool's bytes before either counts, and if it
-    /// fails they never do. Where another caller adds a region meanwhile, `announce` is called again.
+    /// `write_early` is called with the region's number and the new size of the pool before the region is
+    /// added; if it fails, the region is not added. If another caller adds a region at the same time,
+    /// `write_early` is called again. Takes O(metadata bytes), which are zeroed.
     ///
     /// # Errors
     ///
     /// [`EOPNOTSUPP`] without a pool, [`EINVAL`] for a size that is not a multiple of
     /// [`REGION_UNIT`] up to [`REGION_BYTES_MAX`], [`ENOSPC`] when there are [`REGIONS_MAX`],
-    /// [`EDQUOT`], [`ENOMEM`], and what `announce` says. The pool is then as before.
+    /// [`EDQUOT`], [`ENOMEM`], and the errors of `write_early`. The pool is unchanged then.
     pub(crate) fn extend(
         &self,
         bytes: usize,
         budget: Option<&Arc<Budget>>,
-        mut announce: impl FnMut(u32, usize) -> Result,
+        mut write_early: impl FnMut(u32, usize) -> Result,
     ) -> Result {
         if !self.engine.capabilities().pool {
             return Err(EOPNOTSUPP);
@@ -422,37 +427,40 @@ impl Pool {
         }
         self.next_region()?;
         let table_bytes = self.engine.table_bytes(bytes);
-        let charge = Memory::charge(bytes).saturating_add(Memory::charge(table_bytes));
+        let charge =
+            VmallocMemory::charge(bytes).saturating_add(VmallocMemory::charge(table_bytes));
         let lease = lease(budget, charge)?;
         if bytes > REGION_BYTES_MAX {
             return Err(EINVAL);
         }
         let charge = lease.as_ref().map_or(0, |_| charge);
-        let memory = Memory::new(bytes)?;
-        let table = Memory::zeroed(table_bytes)?;
+        let memory = VmallocMemory::new(bytes)?;
+        let table = VmallocMemory::zeroed(table_bytes)?;
         let (start, table_start) = (memory.start(), table.start());
         let mut region = Some(Region {
             _memory: memory,
             _table: table,
             _lease: lease,
         });
-        // Each turn but the last another region was added, so there are at most `REGIONS_MAX`.
+        // The loop repeats only if another region was added, so it ends after at most `REGIONS_MAX` turns.
         loop {
             let (number, capacity) = self.next_region()?;
-            announce(number as u32, capacity + bytes)?;
+            write_early(number as u32, capacity + bytes)?;
             let mut regions = self.backing.lock();
             if regions.len() != number {
                 continue;
             }
-            // Before the engine has the memory, which must not fail afterwards. There is room.
+            // First, because nothing may fail once the engine has the memory. The vector has capacity.
             if let Some(region) = region.take() {
                 regions.push(region, GFP_KERNEL_ACCOUNT)?;
             }
-            // SAFETY: Memory and table are new, nobody else's, and stay as long as the engine (the
-            // type invariant), whose field is dropped first; the table is zeros, and page-aligned.
+            // SAFETY: `add_region` requires exclusive memory and zeroed, aligned metadata, both valid until
+            // the engine is dropped. Both were just allocated, with provenance for their whole length. By
+            // the type invariant `backing` keeps them until `engine`, an earlier field, was dropped. The
+            // metadata is zeroed and page-aligned.
             let added = unsafe { self.engine.add_region(start, bytes, table_start) };
             if let Err(error) = added {
-                // INVARIANT: The engine does not have this memory.
+                // INVARIANT: The engine refused this memory, so it leaves `backing`.
                 let region = regions.pop();
                 drop(regions);
                 drop(region);
@@ -464,7 +472,7 @@ impl Pool {
         }
     }
 
-    /// Returns the number of the next region, and the pool's bytes without it.
+    /// Returns the number of the next region, and the current size of the pool.
     ///
     /// # Errors
     ///
@@ -478,7 +486,7 @@ impl Pool {
     }
 }
 
-/// Returns the error number for a region that an engine does not take.
+/// Returns the error number for a region that the engine refused.
 fn region_error(error: RegionError) -> Error {
     match error {
         RegionError::NoPool => EOPNOTSUPP,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Signals that end the calling program.
+//! Fatal signals of the calling program.
 
 use kernel::{
     bindings,
@@ -8,20 +8,21 @@ use kernel::{
     prelude::*, //
 };
 
-/// The bit of SIGKILL in the first word of a set of signals.
+/// The bit of SIGKILL in the first word of a signal set.
 const SIGKILL: c_ulong = 1 << (bindings::SIGKILL - 1);
 
-/// Says whether the calling thread ends as soon as it is back from the kernel.
+/// Says whether a fatal signal is pending: the thread ends before it returns to user mode.
 ///
-/// This is `fatal_signal_pending`, which has no abstraction and no helper in 7.3. Every signal that
-/// ends a program without a core dump makes SIGKILL pending for each of its threads.
+/// This is C's `fatal_signal_pending`, which has no Rust abstraction in Linux 7.3. The kernel makes
+/// SIGKILL pending for each thread of a program that a signal ends without a core dump.
 pub(crate) fn is_fatal_pending() -> bool {
     let task = current!();
     if !task.signal_pending() {
         return false;
     }
-    // SAFETY: The task is the current one, and has the field as long as it runs.
+    // SAFETY: The current task is valid, and so are its fields.
     let first = unsafe { &raw const (*task.as_ptr()).pending.signal.sig[0] };
-    // SAFETY: As above. Others may set bits meanwhile; the kernel, too, reads the set without a lock.
+    // SAFETY: `first` points into the current task. Other CPUs may set bits at the same time; the
+    // kernel, too, reads the set without a lock.
     unsafe { first.read_volatile() & SIGKILL != 0 }
 }

@@ -4,19 +4,18 @@
 //!
 //! The module's parts, from the outside in:
 //!
-//! - [`device`]: the ioctls and file operations of `/dev/slablab`; copies in and out, decides
-//!   nothing;
-//! - [`argument`]: structures of the ABI on their way between a program and the kernel;
-//! - `slab_session` (a crate of its own): handles, quotas, pins, zeroing;
-//! - [`lab`]: what all open files share: limits, budgets, pools;
-//! - [`pool`]: an engine and its memory; [`memory`] is that memory, [`slub`] the engine that is
-//!   Linux's own; the others are in the crate `slab_heap`;
-//! - [`bench`]: allocators measured, each made for the purpose;
-//! - [`tables`]: the memory of sessions' tables; [`budget`]: how much all may have together;
-//! - [`lock`]: the kernel's spinlock, as those crates want a lock; [`cpu_caches`]: the caches of
-//!   `hybrid`'s CPUs; [`pin`]: staying on a CPU;
-//! - `shadowed`, on a kernel with KASAN: tells it what is free in a pool; `stray`: the test of that, in
-//!   a build that is made for it.
+//! - [`device`]: the ioctls and file operations of `/dev/slablab`: copies arguments in and replies out;
+//! - [`argument`]: the argument of an ioctl; [`uapi`]: the ABI;
+//! - `slab_session` (a crate): handles, quotas, pins, zeroing;
+//! - [`shared`]: the state that all open files share: limits, budgets, pools;
+//! - [`pool`]: an engine and its memory; [`vmalloc`] allocates that memory; [`slub`] is the engine on
+//!   Linux's kvmalloc, and the crate `slab_heap` has the others;
+//! - [`bench`]: measures allocators, which are created for each measurement;
+//! - [`session_memory`]: the memory of handle tables and events; [`budget`]: limits across all files;
+//! - [`lock`]: the kernel's locks for those crates; [`cpu_caches`]: the per-CPU caches of `hybrid`;
+//!   [`pin`]: disables preemption;
+//! - `kasan`, on a kernel with KASAN: marks free memory of a pool as inaccessible; `kasan_test`: the test
+//!   of `kasan`, in a special build.
 
 use kernel::{
     miscdevice::{
@@ -32,26 +31,26 @@ mod bench;
 mod budget;
 mod cpu_caches;
 mod device;
-mod lab;
+#[cfg(all(CONFIG_KASAN_GENERIC, CONFIG_KASAN_VMALLOC))]
+mod kasan;
+#[cfg(SLABLAB_STRAY)]
+mod kasan_test;
 mod lock;
-mod memory;
 mod parameters;
 mod pin;
 mod pool;
-#[cfg(all(CONFIG_KASAN_GENERIC, CONFIG_KASAN_VMALLOC))]
-mod shadowed;
+mod session_memory;
+mod shared;
 mod signals;
 mod slub;
-#[cfg(SLABLAB_STRAY)]
-mod stray;
-mod tables;
 mod uapi;
+mod vmalloc;
 
 use device::OpenFile;
-use lab::Lab;
 use parameters::Parameters;
+use shared::Shared;
 
-// Sizes of pools are 32-bit numbers of MiB, and offsets and file positions 64-bit ones of bytes.
+// Pool sizes are 32-bit numbers of MiB; offsets and file positions are 64-bit numbers of bytes.
 const _: () = assert!(usize::BITS == 64);
 
 module! {
@@ -64,44 +63,45 @@ module! {
 
 /// The loaded module.
 ///
-/// Fields are dropped in order: nobody can open the device any more when the lab closes.
+/// Fields are dropped in order of declaration, so the device is gone before the shared state.
 #[pin_data]
 struct Slablab {
     #[pin]
     _device: MiscDeviceRegistration<OpenFile>,
-    _lab: lab::Opened,
-    _farewell: Farewell,
+    _shared: shared::SharedGuard,
+    _unload_message: UnloadMessage,
 }
 
-/// Says, when it is dropped, that all is gone.
-struct Farewell;
+/// Logs that the module was unloaded, when it is dropped.
+struct UnloadMessage;
 
 impl kernel::InPlaceModule for Slablab {
     fn init(_module: &'static ThisModule) -> impl PinInit<Self, Error> {
-        // SAFETY: The module is initialised once, and nothing of it runs before.
-        unsafe { lab::init() };
+        // SAFETY: The kernel initialises a module once, and this is the first statement that runs.
+        unsafe { shared::init() };
 
         pin_init::pin_init_scope(|| {
             let parameters = Parameters::read()?;
             #[cfg(SLABLAB_STRAY)]
-            stray::accesses()?;
+            kasan_test::run()?;
             Ok(try_pin_init!(Self {
-                // In this order the lab is there before anybody can open the device.
-                _lab: Lab::open(&parameters)?,
+                // The shared state is set before the device is registered, because a program can open the
+                // device at once.
+                _shared: Shared::install(&parameters)?,
                 _device <- MiscDeviceRegistration::register(MiscDeviceOptions { name: c"slablab" }),
                 _: {
                     pr_info!(
-                        "loaded: engine {} unless a program chooses, {parameters}\n",
-                        lab::DEFAULT_ENGINE.name()
+                        "loaded: default engine {}, {parameters}\n",
+                        shared::DEFAULT_ENGINE.name()
                     );
                 },
-                _farewell: Farewell,
+                _unload_message: UnloadMessage,
             }))
         })
     }
 }
 
-impl Drop for Farewell {
+impl Drop for UnloadMessage {
     fn drop(&mut self) {
         pr_info!("unloaded\n");
     }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The engine `slub`: Linux's own kvmalloc, the yardstick.
+//! The engine `slub`: Linux's own kvmalloc (SLUB, or vmalloc for large blocks), for comparison.
 //!
-//! It has no pool: blocks come from wherever the kernel has memory. A bound on what is out takes
-//! the pool's place, so that a program gets no more from this engine than from another.
+//! The engine has no pool: blocks come from the kernel's memory. A limit on the live bytes takes the
+//! place of the pool's size, so that a program gets no more memory from this engine than from another.
 
 use core::{
     alloc::Layout,
@@ -43,12 +43,12 @@ use slab_heap::{
 
 use crate::{
     lock::BoxedSpinLock,
-    memory::QUIET, //
+    vmalloc::GFP_QUIET, //
 };
 
-// Lock order: the counters' spinlock, then nothing. The kernel is asked for memory without it.
+// Lock order: the counters' spinlock, then nothing. The kernel's allocator is called without it.
 
-/// What is counted under the lock.
+/// The counters under the lock.
 #[derive(Default)]
 struct Counters {
     live_bytes: usize,
@@ -58,14 +58,14 @@ struct Counters {
     refusals: [u64; Refusal::COUNT],
 }
 
-/// The kernel's own allocator, up to a bound.
+/// Linux's kvmalloc, with a limit on the live bytes.
 pub(crate) struct Slub {
     max_bytes: usize,
     counters: BoxedSpinLock<Counters>,
 }
 
 impl Slub {
-    /// Makes an engine that never has more than `max_bytes` bytes out.
+    /// Creates an engine with a limit of `max_bytes` live bytes.
     pub(crate) fn new(max_bytes: usize) -> Result<Self> {
         Ok(Self {
             max_bytes,
@@ -73,24 +73,24 @@ impl Slub {
         })
     }
 
-    /// Returns the layout to ask the kernel for: with the whole of what it would give anyway.
+    /// Returns the layout with the size that the kernel would round the request up to.
     fn whole(layout: Layout) -> Layout {
         let padded = layout.pad_to_align();
-        // SAFETY: The function takes any size and touches no memory.
+        // SAFETY: `kmalloc_size_roundup` accepts any size and accesses no memory.
         let bytes = unsafe { bindings::kmalloc_size_roundup(padded.size()) };
         Layout::from_size_align(bytes, layout.align()).unwrap_or(padded)
     }
 
-    /// Allocates what was counted already.
+    /// Allocates a block that the counters already include.
     fn obtain(layout: Layout) -> Option<NonNull<u8>> {
-        // SAFETY: The old memory is none, which every size and alignment may replace; the flags
-        // allow to sleep, and so do our callers.
+        // SAFETY: The old pointer is null, for which the function allocates; it accepts any size and any
+        // power of two as alignment. The flags allow sleeping, and all callers may sleep.
         let memory = unsafe {
             bindings::kvrealloc_node_align(
                 ptr::null(),
                 layout.size(),
                 layout.align(),
-                QUIET,
+                GFP_QUIET,
                 bindings::NUMA_NO_NODE,
             )
         };
@@ -98,8 +98,8 @@ impl Slub {
     }
 }
 
-// SAFETY: The kernel's allocators promise the same of their memory. `usable` is what `whole` asks
-// them for.
+// SAFETY: kvmalloc returns aligned memory of the requested size that overlaps no other allocation until
+// it is freed, and does not touch it. The requested size is that of `whole`, which `usable` returns.
 unsafe impl Engine for Slub {
     fn capabilities(&self) -> Capabilities {
         Capabilities {
@@ -155,7 +155,8 @@ unsafe impl Engine for Slub {
     unsafe fn release(&self, block: Block, layout: Layout, cost: &mut Cost) -> Result<(), BadFree> {
         let whole = Self::whole(layout);
         *cost = Cost::new(Path::Kernel);
-        // SAFETY: By this function's contract the block came from `obtain`, with this layout.
+        // SAFETY: `free` requires a kvmalloc allocation and its layout. By this function's contract the
+        // block is live and was allocated for `layout`, so `obtain` allocated it with `whole`.
         unsafe { KVmalloc::free(block.start, whole) };
         self.counters.with(|counters| {
             counters.live_bytes -= whole.size();

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The ABI, and what programs pass of it to commands.
+//! The ABI, and the structures that programs pass to commands.
 //!
-//! [`replies`] is what engines and sessions say, in the ABI's words; the command has it too.
+//! [`replies`] translates the replies of engines and sessions into the ABI. The command shares that file.
 
 use core::mem::offset_of;
 
@@ -41,23 +41,25 @@ pub(crate) use replies::{
 
 /// A structure of the ABI that programs pass to a command.
 pub(crate) trait Argument: FromBytes + AsBytes + Default {
-    /// Its size in the first version of the ABI: no caller's is shorter.
+    /// The structure's size in the first version of the ABI, which is the least size of an argument.
     const SIZE_VER1: usize;
-    /// The bytes at its beginning that a reply leaves as they are.
+    /// The offset of the first byte that a reply writes.
     const OUTPUT_START: usize = 0;
 }
 
-/// Declares which structures are arguments, and since which size.
+/// Declares the structures that are arguments, and their sizes in the first version.
 macro_rules! arguments {
     ($($name:ident: $size:ident $(, out $output:literal..)?;)+) => {$(
-        // What follows may grow, and will have to tell its versions apart then.
+        // There is one version of the ABI so far. A structure that grows will have to
+        // distinguish versions.
         const _: () = assert!(size_of::<$name>() == $size as usize);
 
-        // SAFETY: All fields are integers, or structures and arrays of these, for which
-        // any bits will do.
+        // SAFETY: `FromBytes` requires that all bit patterns are valid: all fields are integers, or
+        // structures and arrays of integers.
         unsafe impl FromBytes for $name {}
 
-        // SAFETY: As above. There is no padding: bindgen makes fields of it (`--explicit-padding`).
+        // SAFETY: `AsBytes` requires that all bytes are initialised: all fields are integers, and padding
+        // is explicit fields, too (bindgen's `--explicit-padding`).
         unsafe impl AsBytes for $name {}
 
         impl Argument for $name {
@@ -85,34 +87,34 @@ arguments! {
     slablab_events: SLABLAB_EVENTS_SIZE_VER1;
 }
 
-// Behind size and alignment, in the argument that is copied most.
+// The reply of the most frequent command starts after size and alignment.
 const _: () = assert!(offset_of!(slablab_alloc, flags) == slablab_alloc::OUTPUT_START);
 
 const _: () = assert!(size_of::<slablab_extent>() == SLABLAB_EXTENT_SIZE_VER1 as usize);
 
-// SAFETY: As for the arguments.
+// SAFETY: All bytes are initialised: the fields are integers without implicit padding.
 unsafe impl AsBytes for slablab_extent {}
 
 const _: () = assert!(size_of::<slablab_operation>() == SLABLAB_OPERATION_SIZE_VER1 as usize);
 
-// SAFETY: As for the arguments.
+// SAFETY: All bit patterns are valid: the fields are integers.
 unsafe impl FromBytes for slablab_operation {}
 
-// SAFETY: As for the arguments.
+// SAFETY: All bytes are initialised: the fields are integers without implicit padding.
 unsafe impl AsBytes for slablab_operation {}
 
 const _: () = assert!(size_of::<slablab_owner>() == SLABLAB_OWNER_SIZE_VER1 as usize);
 const _: () = assert!(size_of::<slablab_report>() == SLABLAB_REPORT_SIZE_VER1 as usize);
 
-// SAFETY: As for the arguments.
+// SAFETY: All bytes are initialised: the fields are integers without implicit padding.
 unsafe impl AsBytes for slablab_report {}
 
 const _: () = assert!(size_of::<slablab_event>() == SLABLAB_EVENT_SIZE_VER1 as usize);
 
-// SAFETY: As for the arguments.
+// SAFETY: All bytes are initialised: the fields are integers without implicit padding.
 unsafe impl AsBytes for slablab_event {}
 
-// The error numbers of `slab_session` are the kernel's.
+// `slab_session` has error numbers of its own, which must be the kernel's.
 const _: () = {
     assert!(errno::ENOENT == bindings::ENOENT as i32);
     assert!(errno::EINTR == bindings::EINTR as i32);

@@ -4,7 +4,7 @@
 
     lock-prefixes.py OBJECT [--pair ENGINE]
 
-Begins at the functions by which the benches call the engines (rust/bench/subject.rs) and follows
+Begins at the functions by which the benches call the engines (rust/bench/allocator.rs) and follows
 calls within the object (slablab_main.o). Not followed are functions that the compiler was told are
 cold, and panics: they are not on the fast path. Of the kernel's functions, one that takes a spinlock has one such
 instruction; others are named. An xchg with memory locks without a prefix, and is counted. With

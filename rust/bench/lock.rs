@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The engine's lock, as the benches count it.
+//! A spinlock that counts its acquisitions.
 //!
-//! The engines of the benches are those that sessions use, but for this lock. The one that ships
-//! does not count and pays nothing; here an acquisition costs one instruction more. The seed that ships
-//! has a mutex, which costs a few instructions more than this spinlock.
+//! The engines of a bench differ from those of sessions in this lock only. Counting costs one
+//! instruction per acquisition, which the engines of sessions do not pay. The `seed` of sessions has a
+//! mutex, which costs a few instructions more than this spinlock.
 
 use core::convert::Infallible;
 
@@ -17,19 +17,19 @@ use kernel::{
 };
 use slab_heap::lock::Lock;
 
-use crate::memory::slab_bytes;
+use crate::vmalloc::kmalloc_bytes;
 
-/// A value, and how often it was locked.
+/// A value, and how often its lock was taken.
 pub(super) struct Counted<T> {
     value: T,
     acquisitions: u64,
 }
 
-/// A reference to a spinlock that counts.
+/// A reference to a spinlock that counts its acquisitions.
 pub(super) struct CountingLock<T>(Arc<SpinLock<Counted<T>>>);
 
 impl<T> Counted<T> {
-    /// Makes a value that was never locked.
+    /// Initialises a value whose lock was never taken.
     pub(super) fn init(value: impl Init<T>) -> impl Init<Self> {
         init!(Self {
             value <- value,
@@ -39,8 +39,8 @@ impl<T> Counted<T> {
 }
 
 impl<T> CountingLock<T> {
-    /// Makes a lock from what `new_spinlock!` returns, and returns two references to it: one for
-    /// the engine, one to ask.
+    /// Creates a lock from the result of `new_spinlock!`, and returns two references to it: one for the
+    /// engine, and one that reads the count.
     ///
     /// # Errors
     ///
@@ -54,17 +54,17 @@ impl<T> CountingLock<T> {
 
     /// Returns the bytes that the kernel takes for the lock and its value.
     pub(super) fn charge() -> usize {
-        // An `Arc` has a counter in front.
-        slab_bytes(size_of::<SpinLock<Counted<T>>>() + size_of::<usize>())
+        // An `Arc` has a reference count before the value.
+        kmalloc_bytes(size_of::<SpinLock<Counted<T>>>() + size_of::<usize>())
     }
 
-    /// Returns how often the lock was taken; asking does not count.
+    /// Returns how often the lock was taken; this call does not count itself.
     pub(super) fn acquisitions(&self) -> u64 {
         self.0.lock().acquisitions
     }
 }
 
-// SAFETY: `SpinLock` gives access to one caller at a time, and orders them.
+// SAFETY: `SpinLock` admits one caller at a time. Its release and acquire order their accesses.
 unsafe impl<T: Unpin> Lock<T> for CountingLock<T> {
     #[inline]
     fn with<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {

@@ -1,26 +1,28 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! SLABLAB_BENCH: allocators, measured by a loop in the kernel.
+//! SLABLAB_BENCH: measures allocators with a loop in the kernel.
 //!
 //! From the outside in:
 //!
-//! - this file: what a file has of a bench, and how a call becomes one;
-//! - [`request`]: what a program asks for, once it was found to make sense;
-//! - [`meeting`]: threads that measure together, and wait for each other;
-//! - [`patterns`]: the loops; [`watch`] takes their times, [`random`] decides what they do;
-//! - [`slots`]: places for blocks, from which they are freed whatever happens;
-//! - [`court`]: a subject, and what threads hand each other;
-//! - [`subject`]: the allocators, each made for the call; [`lock`] counts.
+//! - this file: the bench of an open file, and the threads that measure together in it;
+//! - [`request`]: the validated parameters of a bench;
+//! - [`barrier`]: lets threads begin and end a measurement together;
+//! - [`patterns`]: the measured loops; [`timer`] records their times, [`random`] is the generator;
+//! - [`slots`]: owns the blocks of a loop and frees them when it is dropped;
+//! - [`context`]: an allocator, and the buffers by which one thread hands blocks to another;
+//! - [`allocator`]: the allocators, each created for one call; [`lock`] counts lock acquisitions.
 //!
-//! A bench is also a test: each loop runs once with its blocks written at both ends and looked at
-//! before they are freed, and at the end all is freed and the engine's records are walked.
+//! A bench is also a test. Each loop runs once with checks: the loop writes a token at both ends of a
+//! block and compares the token before it frees the block. At the end all blocks are freed and the
+//! engine checks its metadata.
 
-// The lock order is told in meeting.rs and court.rs.
+// barrier.rs and context.rs state the lock order.
 
-mod court;
-mod lock;
+mod allocator;
 #[forbid(unsafe_code)]
-mod meeting;
+mod barrier;
+mod context;
+mod lock;
 #[forbid(unsafe_code)]
 mod patterns;
 #[forbid(unsafe_code)]
@@ -28,8 +30,7 @@ mod random;
 #[forbid(unsafe_code)]
 mod request;
 mod slots;
-mod subject;
-mod watch;
+mod timer;
 
 use kernel::{
     new_condvar,
@@ -43,112 +44,113 @@ use kernel::{
 };
 
 use crate::{
-    argument::Exchange,
+    argument::IoctlArg,
     budget::{
         Budget,
         Lease, //
     },
-    memory::{
-        Memory,
-        slab_bytes, //
-    },
     uapi::slablab_bench,
+    vmalloc::{
+        VmallocMemory,
+        kmalloc_bytes, //
+    },
 };
-use court::Court;
-use meeting::{
-    Meeting,
-    Seat, //
-};
-use patterns::Findings;
-use request::{
-    Pattern,
-    Request, //
-};
-use slots::SLOT_BYTES;
-use subject::{
+use allocator::{
+    Baseline,
     HybridCalled,
     HybridInlined,
     Kmalloc,
     KmemCache,
-    Nothing,
     SeedCalled,
-    subject_bytes, //
+    allocator_bytes, //
 };
-use watch::Watch;
+use barrier::{
+    Barrier,
+    Participant, //
+};
+use context::BenchContext;
+use patterns::PassResult;
+use request::{
+    AllocatorKind,
+    Pattern,
+    Request, //
+};
+use slots::SLOT_BYTES;
+use timer::Timer;
 
-/// What an open file has of a bench: where its threads find each other.
+/// The bench of an open file: the place where threads with the same request find each other.
 #[pin_data]
 pub(crate) struct Bench {
     #[pin]
-    gathering: Mutex<Gathering>,
-    /// Says that an arena was made, or could not be.
+    pending: Mutex<PendingRun>,
+    /// Signals that a run was created, or that its creation failed.
     #[pin]
-    made: CondVar,
+    prepared: CondVar,
 }
 
-/// How far threads have come that are to measure together.
-enum Gathering {
-    /// Nobody is there.
+/// The run that other threads can join.
+enum PendingRun {
+    /// There is no run.
     None,
-    /// The first thread makes an arena for this request, without the lock.
-    Making(Request),
-    /// The arena waits for more threads.
-    Waiting(Arc<Arena>),
+    /// The first thread creates a run for this request, without holding the lock.
+    Preparing(Request),
+    /// The run waits for more threads.
+    Waiting(Arc<BenchRun>),
 }
 
-/// A subject of any kind.
-enum AnyCourt {
-    Nothing(Court<Nothing>),
-    Hybrid(Court<HybridCalled>),
-    HybridInline(Court<HybridInlined>),
-    Seed(Court<SeedCalled>),
-    Kmalloc(Court<Kmalloc>),
-    KmemCache(Court<KmemCache>),
+/// The context of an allocator of any kind.
+enum AnyContext {
+    Baseline(BenchContext<Baseline>),
+    Hybrid(BenchContext<HybridCalled>),
+    HybridInline(BenchContext<HybridInlined>),
+    Seed(BenchContext<SeedCalled>),
+    Kmalloc(BenchContext<Kmalloc>),
+    KmemCache(BenchContext<KmemCache>),
 }
 
-/// Does something with the court, of whatever kind it is.
-macro_rules! with_court {
-    ($any:expr, $court:ident => $do:expr) => {
+/// Evaluates an expression with the context, of whatever kind the allocator is.
+macro_rules! with_context {
+    ($any:expr, $context:ident => $do:expr) => {
         match $any {
-            AnyCourt::Nothing($court) => $do,
-            AnyCourt::Hybrid($court) => $do,
-            AnyCourt::HybridInline($court) => $do,
-            AnyCourt::Seed($court) => $do,
-            AnyCourt::Kmalloc($court) => $do,
-            AnyCourt::KmemCache($court) => $do,
+            AnyContext::Baseline($context) => $do,
+            AnyContext::Hybrid($context) => $do,
+            AnyContext::HybridInline($context) => $do,
+            AnyContext::Seed($context) => $do,
+            AnyContext::Kmalloc($context) => $do,
+            AnyContext::KmemCache($context) => $do,
         }
     };
 }
 
-/// What the threads of a bench have in common.
+/// The state that all threads of a bench share.
 #[pin_data]
-struct Arena {
+struct BenchRun {
     request: Request,
-    court: AnyCourt,
+    context: AnyContext,
     #[pin]
-    meeting: Meeting,
-    /// One after the other looks at the engine: its figures are exact when nobody else is at it, not
-    /// even to have it give back what it keeps.
+    barrier: Barrier,
+    /// Held while one thread verifies the engine: its figures are exact only if no other thread uses
+    /// the engine, not even to shrink it.
     #[pin]
-    auditing: Mutex<()>,
-    /// Dropped last: what is counted is never less than what is there.
+    verifying: Mutex<()>,
+    // Dropped last: the budget never counts less memory than the run has.
     _lease: Lease,
 }
 
 impl Bench {
-    /// Makes what a new file has.
+    /// Creates the bench of a new file.
     pub(crate) fn new() -> impl PinInit<Self> {
         pin_init!(Self {
-            gathering <- new_mutex!(Gathering::None, "slablab_bench"),
-            made <- new_condvar!("slablab_bench_made"),
+            pending <- new_mutex!(PendingRun::None, "slablab_bench"),
+            prepared <- new_condvar!("slablab_bench_prepared"),
         })
     }
 
-    /// Serves SLABLAB_BENCH, and charges what it takes to `budget`.
+    /// Implements SLABLAB_BENCH, and charges the memory of the run to `budget`.
     ///
     /// # Errors
     ///
-    /// As `slablab.h` says.
+    /// [`EPERM`] without CAP_SYS_ADMIN; `slablab.h` lists the others.
     pub(crate) fn run(
         &self,
         budget: &Arc<Budget>,
@@ -159,104 +161,109 @@ impl Bench {
         if !is_admin {
             return Err(EPERM);
         }
-        let (bench, exchange) = Exchange::begin::<slablab_bench>(argument, bytes)?;
+        let (bench, arg) = IoctlArg::read::<slablab_bench>(argument, bytes)?;
         let request = Request::new(&bench)?;
-        let (arena, number) = self.join(&request, budget)?;
-        let seat = Seat::new(&arena.meeting, number);
-        seat.gather().inspect_err(|_| self.disperse(&arena))?;
-        let reply = arena.measure(&seat, bench)?;
-        seat.leave();
-        exchange.reply(&reply)
+        let (run, number) = self.join(&request, budget)?;
+        let participant = Participant::new(&run.barrier, number);
+        participant
+            .wait_first()
+            .inspect_err(|_| self.cancel_pending(&run))?;
+        let reply = run.measure(&participant, bench)?;
+        participant.finish();
+        arg.reply(&reply)
     }
 
-    /// Returns the arena that waits for this request, or a new one, and the number of a seat.
-    fn join(&self, request: &Request, budget: &Arc<Budget>) -> Result<(Arc<Arena>, u32)> {
+    /// Joins the run that waits for this request, or creates one; returns the thread's number, too.
+    fn join(&self, request: &Request, budget: &Arc<Budget>) -> Result<(Arc<BenchRun>, u32)> {
         if request.threads == 1 {
-            return Ok((Arena::new(request, budget)?, 0));
+            return Ok((BenchRun::new(request, budget)?, 0));
         }
-        let mut gathering = self.gathering.lock();
+        let mut pending = self.pending.lock();
         loop {
-            match &*gathering {
-                Gathering::None => break,
-                Gathering::Waiting(arena) if arena.request == *request => {
-                    let arena = arena.clone();
-                    let (number, is_last) = arena.meeting.sit();
+            match &*pending {
+                PendingRun::None => break,
+                PendingRun::Waiting(run) if run.request == *request => {
+                    let run = run.clone();
+                    let (number, is_last) = run.barrier.join();
                     if is_last {
-                        // The caller has another reference: nothing is freed under the lock.
-                        *gathering = Gathering::None;
+                        // The caller holds another reference, so nothing is freed under the lock.
+                        *pending = PendingRun::None;
                     }
-                    return Ok((arena, number));
+                    return Ok((run, number));
                 }
-                Gathering::Making(other) if other == request => {
-                    if self.made.wait_interruptible(&mut gathering) {
+                PendingRun::Preparing(other) if other == request => {
+                    if self.prepared.wait_interruptible(&mut pending) {
                         return Err(EINTR);
                     }
                 }
-                Gathering::Waiting(_) | Gathering::Making(_) => return Err(EBUSY),
+                PendingRun::Waiting(_) | PendingRun::Preparing(_) => return Err(EBUSY),
             }
         }
-        *gathering = Gathering::Making(*request);
-        drop(gathering);
-        let made = Arena::new(request, budget);
-        let seat = made.as_ref().map_or(0, |arena| arena.meeting.sit().0);
-        let mut gathering = self.gathering.lock();
-        *gathering = match &made {
-            Ok(arena) => Gathering::Waiting(arena.clone()),
-            Err(_) => Gathering::None,
+        *pending = PendingRun::Preparing(*request);
+        drop(pending);
+        let made = BenchRun::new(request, budget);
+        let participant = made.as_ref().map_or(0, |run| run.barrier.join().0);
+        let mut pending = self.pending.lock();
+        *pending = match &made {
+            Ok(run) => PendingRun::Waiting(run.clone()),
+            Err(_) => PendingRun::None,
         };
-        drop(gathering);
-        // Where there is none, one of those who wait tries next.
-        self.made.notify_all();
-        Ok((made?, seat))
+        drop(pending);
+        // If the creation failed, one of the waiting threads tries next.
+        self.prepared.notify_all();
+        Ok((made?, participant))
     }
 
-    /// Has nobody join an arena any more.
-    fn disperse(&self, arena: &Arc<Arena>) {
-        let mut gathering = self.gathering.lock();
-        let is_waiting =
-            matches!(&*gathering, Gathering::Waiting(other) if Arc::ptr_eq(other, arena));
+    /// Ends the wait for more threads: no thread can join `run` afterwards.
+    fn cancel_pending(&self, run: &Arc<BenchRun>) {
+        let mut pending = self.pending.lock();
+        let is_waiting = matches!(&*pending, PendingRun::Waiting(other) if Arc::ptr_eq(other, run));
         if is_waiting {
-            // The caller has another reference: nothing is freed under the lock.
-            *gathering = Gathering::None;
+            // The caller holds another reference, so nothing is freed under the lock.
+            *pending = PendingRun::None;
         }
     }
 }
 
-impl Arena {
-    /// Makes what a request needs.
+impl BenchRun {
+    /// Allocates everything that a request needs.
     fn new(request: &Request, budget: &Arc<Budget>) -> Result<Arc<Self>> {
-        // Each thread has slots or a shelf, and samples.
-        let slots = slab_bytes(request.slots * SLOT_BYTES);
-        let samples = slab_bytes(request.samples() * size_of::<u32>());
+        // Each thread has slots or a handover buffer, and samples.
+        let slots = kmalloc_bytes(request.slots * SLOT_BYTES);
+        let samples = kmalloc_bytes(request.samples() * size_of::<u32>());
         let records = (slots + samples) * request.threads as usize;
-        let fixed_bytes = slab_bytes(size_of::<Self>()) + subject_bytes(request);
-        let charge = Memory::charge(request.pool_bytes) + fixed_bytes + records;
+        let fixed_bytes = kmalloc_bytes(size_of::<Self>()) + allocator_bytes(request);
+        let charge = VmallocMemory::charge(request.pool_bytes) + fixed_bytes + records;
         let lease = Lease::new(budget, charge).ok_or(EDQUOT)?;
-        let court = AnyCourt::new(request)?;
+        let context = AnyContext::new(request)?;
         Arc::pin_init(
             pin_init!(Self {
                 request: *request,
-                court,
-                meeting <- Meeting::new(request.threads),
-                auditing <- new_mutex!((), "slablab_bench_auditing"),
+                context,
+                barrier <- Barrier::new(request.threads),
+                verifying <- new_mutex!((), "slablab_bench_verifying"),
                 _lease: lease,
             }),
             GFP_KERNEL_ACCOUNT,
         )
     }
 
-    /// Measures, and returns the reply to `bench`.
-    fn measure(&self, seat: &Seat<'_>, bench: slablab_bench) -> Result<slablab_bench> {
+    /// Runs the measurement and returns the reply to `bench`.
+    fn measure(
+        &self,
+        participant: &Participant<'_>,
+        bench: slablab_bench,
+    ) -> Result<slablab_bench> {
         let request = &self.request;
-        let mut watch = Watch::new(request.samples(), request.singly)?;
-        let findings = self.court.run(request, seat, &mut watch)?;
-        let rule = self.audit(seat)?;
-        let times = watch.times();
-        let Findings {
-            tally,
+        let mut timer = Timer::new(request.samples(), request.per_op)?;
+        let result = self.context.run(request, participant, &mut timer)?;
+        let rule = self.verify(participant)?;
+        let times = timer.times();
+        let PassResult {
+            counts,
             span,
             acquisitions,
-        } = findings;
+        } = result;
         Ok(slablab_bench {
             operations: request.operations() as u64,
             samples: times.samples,
@@ -269,9 +276,9 @@ impl Arena {
             clock_ns: times.clock_ns,
             disturbed: times.disturbed,
             rule,
-            checked_blocks: tally.checked_blocks,
-            wrong_blocks: tally.wrong_blocks,
-            refusals: tally.refusals,
+            checked_blocks: counts.checked_blocks,
+            wrong_blocks: counts.wrong_blocks,
+            refusals: counts.refusals,
             span_ns: span.ns(),
             span_operations: span.operations(),
             lock_acquisitions: acquisitions,
@@ -279,52 +286,59 @@ impl Arena {
         })
     }
 
-    /// Checks the engine's records, of which nothing is out; returns the broken rule.
-    fn audit(&self, seat: &Seat<'_>) -> Result<u32> {
-        use subject::Subject as _;
+    /// Checks the engine's metadata when no block is live; returns the broken rule.
+    fn verify(&self, participant: &Participant<'_>) -> Result<u32> {
+        use allocator::Allocator as _;
 
-        // Nobody has anything out once all have come here.
-        seat.meet()?;
-        let auditing = self.auditing.lock();
-        let rule = with_court!(&self.court, court => {
-            court.subject().audit(&|| seat.breathe())
+        // No thread has a live block once all threads have passed this barrier.
+        participant.wait()?;
+        let verifying = self.verifying.lock();
+        let rule = with_context!(&self.context, context => {
+            context.allocator().verify(&|| participant.check_interrupted())
         });
-        drop(auditing);
-        seat.meet()?;
+        drop(verifying);
+        participant.wait()?;
         rule
     }
 }
 
-/// Puts a subject into a place of its own.
-fn boxed<S>(subject: S) -> Result<KBox<S>> {
-    Ok(KBox::new(subject, GFP_KERNEL_ACCOUNT)?)
+/// Boxes an allocator.
+fn boxed<A>(allocator: A) -> Result<KBox<A>> {
+    Ok(KBox::new(allocator, GFP_KERNEL_ACCOUNT)?)
 }
 
-impl AnyCourt {
-    /// Makes the subject of a request: the only place that makes any.
+impl AnyContext {
+    /// Creates the allocator of a request. No other function creates allocators.
     fn new(request: &Request) -> Result<Self> {
-        let shelf = match request.pattern {
+        let buffer = match request.pattern {
             Pattern::Handover => request.slots,
             _ => 0,
         };
         let bytes = request.pool_bytes;
-        Ok(match request.subject {
-            request::Subject::Nothing => Self::Nothing(Court::new(boxed(Nothing)?, shelf)?),
-            request::Subject::Hybrid => Self::Hybrid(Court::new(HybridCalled::new(bytes)?, shelf)?),
-            request::Subject::HybridInline => {
-                Self::HybridInline(Court::new(HybridInlined::new(bytes)?, shelf)?)
+        Ok(match request.kind {
+            AllocatorKind::Baseline => Self::Baseline(BenchContext::new(boxed(Baseline)?, buffer)?),
+            AllocatorKind::Hybrid => {
+                Self::Hybrid(BenchContext::new(HybridCalled::new(bytes)?, buffer)?)
             }
-            request::Subject::Seed => Self::Seed(Court::new(SeedCalled::new(bytes)?, shelf)?),
-            request::Subject::Kmalloc => Self::Kmalloc(Court::new(boxed(Kmalloc)?, shelf)?),
-            request::Subject::KmemCache => {
+            AllocatorKind::HybridInline => {
+                Self::HybridInline(BenchContext::new(HybridInlined::new(bytes)?, buffer)?)
+            }
+            AllocatorKind::Seed => Self::Seed(BenchContext::new(SeedCalled::new(bytes)?, buffer)?),
+            AllocatorKind::Kmalloc => Self::Kmalloc(BenchContext::new(boxed(Kmalloc)?, buffer)?),
+            AllocatorKind::KmemCache => {
                 let cache = KmemCache::new(request.layout.size())?;
-                Self::KmemCache(Court::new(cache, shelf)?)
+                Self::KmemCache(BenchContext::new(cache, buffer)?)
             }
         })
     }
 
-    /// Runs the loops.
-    fn run(&self, request: &Request, seat: &Seat<'_>, watch: &mut Watch) -> Result<Findings> {
-        with_court!(self, court => patterns::run(court, request, seat, watch))
+    /// Runs the pattern of the request.
+    fn run(
+        &self,
+        request: &Request,
+        participant: &Participant<'_>,
+        timer: &mut Timer,
+    ) -> Result<PassResult> {
+        with_context!(self, context => patterns::run(context, request, participant, timer))
     }
 }

@@ -1,20 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What is done with a subject.
+//! The measured loops.
 //!
-//! A pattern is a loop of steps, in rounds: between rounds nothing is measured, and there signals
-//! get in. It runs twice, first checked and then measured, from the same beginning.
+//! A pattern is a loop of steps, which is divided into rounds. The time between rounds is not measured;
+//! signals are checked there. A pattern runs twice from the same initial state: first with checks, then
+//! measured.
 
 use core::alloc::Layout;
 
 use kernel::prelude::*;
 
 use super::{
-    court::Court,
-    meeting::{
-        Seat,
+    allocator::Allocator,
+    barrier::{
+        Participant,
         Span, //
     },
+    context::BenchContext,
     random::Random,
     request::{
         Pattern,
@@ -23,169 +25,172 @@ use super::{
         layout, //
     },
     slots::{
-        Slots,
-        Tally, //
+        SlotCounts,
+        Slots, //
     },
-    subject::Subject,
-    watch::Watch, //
+    timer::Timer, //
 };
 
-/// Blocks that are allocated or freed between two looks for signals where nothing is measured: a
-/// single one can take long.
+/// Blocks that are allocated or freed between two checks for signals outside of the measurement. One
+/// allocation or free can take long.
 const PART: usize = 64;
 
-/// What a bench has found, but for the times of samples.
-pub(super) struct Findings {
-    pub(super) tally: Tally,
+/// The result of a bench, except for the times of its samples.
+pub(super) struct PassResult {
+    pub(super) counts: SlotCounts,
     pub(super) span: Span,
     pub(super) acquisitions: u64,
 }
 
 /// A loop over slots.
-trait Loop<S: Subject> {
-    /// Steps of a full round.
-    fn round(&self, slots: &Slots<'_, S>) -> usize {
+trait Loop<A: Allocator> {
+    /// Returns the steps of a full round.
+    fn round(&self, slots: &Slots<'_, A>) -> usize {
         let _ = slots;
         ROUND
     }
 
-    /// Fills slots before the first round: is called for each, and once more for each.
-    fn furnish<const CHECKED: bool>(
+    /// Prepares a slot before the first round. Called for all slots in turn, and then for all once
+    /// more with `second_pass`.
+    fn prefill<const CHECKED: bool>(
         &mut self,
-        slots: &mut Slots<'_, S>,
+        slots: &mut Slots<'_, A>,
         index: usize,
-        again: bool,
+        second_pass: bool,
     ) {
-        let _ = (slots, index, again);
+        let _ = (slots, index, second_pass);
     }
 
-    /// Decides what the next round will be.
-    fn plan(&mut self, slots: &Slots<'_, S>) {
+    /// Decides what the steps of the next round do, outside of the measurement.
+    fn prepare_round(&mut self, slots: &Slots<'_, A>) {
         let _ = slots;
     }
 
-    /// Does a step of a round.
-    fn step<const CHECKED: bool>(&mut self, slots: &mut Slots<'_, S>, index: usize);
+    /// Performs one step of a round.
+    fn step<const CHECKED: bool>(&mut self, slots: &mut Slots<'_, A>, index: usize);
 }
 
-/// Runs a bench, checked and then measured.
+/// Runs a bench, first checked and then measured.
 ///
 /// # Errors
 ///
-/// [`EINTR`], [`ECANCELED`], [`ENOMEM`].
-pub(super) fn run<S: Subject>(
-    court: &Court<S>,
+/// [`EINTR`] for a signal, [`ECANCELED`] when another participant has failed, [`ENOMEM`].
+pub(super) fn run<A: Allocator>(
+    context: &BenchContext<A>,
     request: &Request,
-    seat: &Seat<'_>,
-    watch: &mut Watch,
-) -> Result<Findings> {
-    let bench = Bench {
-        court,
+    participant: &Participant<'_>,
+    timer: &mut Timer,
+) -> Result<PassResult> {
+    let run = PatternRun {
+        context,
         request,
-        seat,
+        participant,
     };
-    let (mut tally, _) = bench.pass::<true>(watch)?;
-    let (measured, common) = bench.pass::<false>(watch)?;
-    tally += measured;
-    Ok(Findings {
-        tally,
-        span: common.span,
-        acquisitions: common.acquisitions,
+    let (mut counts, _) = run.pass::<true>(timer)?;
+    let (measured, shared) = run.pass::<false>(timer)?;
+    counts += measured;
+    Ok(PassResult {
+        counts,
+        span: shared.span,
+        acquisitions: shared.acquisitions,
     })
 }
 
-/// What a pass is made with.
-struct Bench<'a, S: Subject> {
-    court: &'a Court<S>,
+/// The parameters of a run of a pattern.
+struct PatternRun<'a, A: Allocator> {
+    context: &'a BenchContext<A>,
     request: &'a Request,
-    seat: &'a Seat<'a>,
+    participant: &'a Participant<'a>,
 }
 
-/// What all threads together did in a pass, where it was measured.
+/// The result of all threads together; zeros for a checked run.
 #[derive(Default)]
-struct Common {
+struct SharedResult {
     span: Span,
     acquisitions: u64,
 }
 
-impl<S: Subject> Bench<'_, S> {
+impl<A: Allocator> PatternRun<'_, A> {
     /// Runs the pattern once.
-    fn pass<const CHECKED: bool>(&self, watch: &mut Watch) -> Result<(Tally, Common)> {
+    fn pass<const CHECKED: bool>(&self, timer: &mut Timer) -> Result<(SlotCounts, SharedResult)> {
         let request = self.request;
         match request.pattern {
-            Pattern::Pair => self.turn::<CHECKED>(Pairs(request.layout), watch),
-            Pattern::Lifo => self.turn::<CHECKED>(Batches::<true>(request.layout), watch),
-            Pattern::Fifo => self.turn::<CHECKED>(Batches::<false>(request.layout), watch),
+            Pattern::Pair => self.run_loop::<CHECKED>(AllocFreePair(request.layout), timer),
+            Pattern::Lifo => self.run_loop::<CHECKED>(Batches::<true>(request.layout), timer),
+            Pattern::Fifo => self.run_loop::<CHECKED>(Batches::<false>(request.layout), timer),
             Pattern::Replace => {
-                let replacing = Replacing {
+                let replace = RandomReplace {
                     random: self.random(),
                     sizes: (request.size_min, request.layout.size() as u64),
                     steps: KVec::from_elem((0, request.layout), ROUND, GFP_KERNEL)?,
                 };
-                self.turn::<CHECKED>(replacing, watch)
+                self.run_loop::<CHECKED>(replace, timer)
             }
             Pattern::Churn => {
-                let churning = Churning {
+                let toggle = RandomToggle {
                     random: self.random(),
                     layout: request.layout,
                     steps: KVec::from_elem(0, ROUND, GFP_KERNEL)?,
                 };
-                self.turn::<CHECKED>(churning, watch)
+                self.run_loop::<CHECKED>(toggle, timer)
             }
             Pattern::Fragments => {
                 let fragments = Fragments {
                     layout: request.layout,
                     next: 0,
                 };
-                self.turn::<CHECKED>(fragments, watch)
+                self.run_loop::<CHECKED>(fragments, timer)
             }
-            Pattern::Handover => self.hand_over::<CHECKED>(watch),
+            Pattern::Handover => self.hand_over::<CHECKED>(timer),
         }
     }
 
-    /// Returns this thread's numbers.
+    /// Returns the random numbers of this thread.
     fn random(&self) -> Random {
-        Random::new(self.request.seed, self.seat.number())
+        Random::new(self.request.seed, self.participant.number())
     }
 
-    /// Does `work` between the moments at which all threads begin and end.
-    fn together<const CHECKED: bool>(&self, work: impl FnOnce() -> Result) -> Result<Common> {
+    /// Runs `work` between a common start and a common end of all threads.
+    fn run_together<const CHECKED: bool>(
+        &self,
+        work: impl FnOnce() -> Result,
+    ) -> Result<SharedResult> {
         if CHECKED {
             work()?;
-            self.seat.meet()?;
-            return Ok(Common::default());
+            self.participant.wait()?;
+            return Ok(SharedResult::default());
         }
-        self.seat.meet()?;
-        let before = self.court.subject().acquisitions();
-        let begin_ns = self.seat.start()?;
+        self.participant.wait()?;
+        let before = self.context.allocator().acquisitions();
+        let begin_ns = self.participant.start()?;
         work()?;
         let operations = self.request.operations() as u64;
-        let span = self.seat.finish(begin_ns, operations)?;
-        let acquisitions = self.court.subject().acquisitions() - before;
-        // Nobody goes on before all have looked.
-        self.seat.meet()?;
-        Ok(Common { span, acquisitions })
+        let span = self.participant.stop(begin_ns, operations)?;
+        let acquisitions = self.context.allocator().acquisitions() - before;
+        // No thread continues before all have read the counter.
+        self.participant.wait()?;
+        Ok(SharedResult { span, acquisitions })
     }
 
-    /// Runs a loop.
-    fn turn<const CHECKED: bool>(
+    /// Runs a loop over slots of this thread.
+    fn run_loop<const CHECKED: bool>(
         &self,
-        mut pattern: impl Loop<S>,
-        watch: &mut Watch,
-    ) -> Result<(Tally, Common)> {
-        let mut slots = Slots::new(self.court.subject(), self.request.slots)?;
-        for (index, again) in both(slots.len()) {
+        mut pattern: impl Loop<A>,
+        timer: &mut Timer,
+    ) -> Result<(SlotCounts, SharedResult)> {
+        let mut slots = Slots::new(self.context.allocator(), self.request.slots)?;
+        for (index, second_pass) in each_index_twice(slots.len()) {
             if index % PART == 0 {
-                self.seat.breathe()?;
+                self.participant.check_interrupted()?;
             }
-            pattern.furnish::<CHECKED>(&mut slots, index, again);
+            pattern.prefill::<CHECKED>(&mut slots, index, second_pass);
         }
         let round = pattern.round(&slots);
         let mut left = self.request.steps();
-        let common = self.together::<CHECKED>(|| {
+        let shared = self.run_together::<CHECKED>(|| {
             while left > 0 {
-                self.seat.breathe()?;
-                pattern.plan(&slots);
+                self.participant.check_interrupted()?;
+                pattern.prepare_round(&slots);
                 let steps = left.min(round);
                 left -= steps;
                 if CHECKED {
@@ -193,27 +198,30 @@ impl<S: Subject> Bench<'_, S> {
                         pattern.step::<true>(&mut slots, index);
                     }
                 } else {
-                    watch.measure(steps, |index| pattern.step::<false>(&mut slots, index));
+                    timer.measure(steps, |index| pattern.step::<false>(&mut slots, index));
                 }
             }
             Ok(())
         })?;
         for index in (0..slots.len()).rev() {
             if index % PART == 0 {
-                self.seat.breathe()?;
+                self.participant.check_interrupted()?;
             }
             slots.empty::<CHECKED>(index);
         }
-        Ok((slots.tally, common))
+        Ok((slots.counts, shared))
     }
 
-    /// Allocates batches that the other thread frees, or the other way round.
-    fn hand_over<const CHECKED: bool>(&self, watch: &mut Watch) -> Result<(Tally, Common)> {
-        let (allocates, layout) = (self.seat.number() == 0, self.request.layout);
+    /// Runs the pattern `handover`: one thread allocates batches of blocks, the other frees them.
+    fn hand_over<const CHECKED: bool>(
+        &self,
+        timer: &mut Timer,
+    ) -> Result<(SlotCounts, SharedResult)> {
+        let (allocates, layout) = (self.participant.number() == 0, self.request.layout);
         let rounds = self.request.operations() / self.request.slots;
-        let mut tally = Tally::default();
+        let mut counts = SlotCounts::default();
         let mut work = |round: usize| {
-            let Some(mut slots) = self.court.take(round) else {
+            let Some(mut slots) = self.context.take_buffer(round) else {
                 return;
             };
             let steps = slots.len();
@@ -227,60 +235,60 @@ impl<S: Subject> Bench<'_, S> {
             if CHECKED {
                 (0..steps).for_each(step);
             } else {
-                watch.measure(steps, &mut step);
+                timer.measure(steps, &mut step);
             }
-            let (shelf, noticed) = slots.shelve();
-            tally += noticed;
-            self.court.put(round, shelf);
+            let (buffer, counted) = slots.into_buffer();
+            counts += counted;
+            self.context.put_buffer(round, buffer);
         };
-        let common = self.together::<CHECKED>(|| {
-            // In each turn one fills what the other has emptied in the one before.
+        let shared = self.run_together::<CHECKED>(|| {
+            // The second thread frees in each turn the batch that the first allocated one turn earlier.
             for turn in 0..=rounds {
-                self.seat.breathe()?;
+                self.participant.check_interrupted()?;
                 if allocates && turn < rounds {
                     work(turn);
                 } else if !allocates && turn > 0 {
                     work(turn - 1);
                 }
-                self.seat.meet()?;
+                self.participant.wait()?;
             }
             Ok(())
         })?;
-        Ok((tally, common))
+        Ok((counts, shared))
     }
 }
 
-/// Allocates a block and frees it, while others are out.
-struct Pairs(Layout);
+/// Allocates a block and frees it at once, while the blocks in the slots stay live.
+struct AllocFreePair(Layout);
 
-impl<S: Subject> Loop<S> for Pairs {
-    fn furnish<const CHECKED: bool>(
+impl<A: Allocator> Loop<A> for AllocFreePair {
+    fn prefill<const CHECKED: bool>(
         &mut self,
-        slots: &mut Slots<'_, S>,
+        slots: &mut Slots<'_, A>,
         index: usize,
-        again: bool,
+        second_pass: bool,
     ) {
-        if !again {
+        if !second_pass {
             slots.fill::<CHECKED>(index, self.0);
         }
     }
 
     #[inline(always)]
-    fn step<const CHECKED: bool>(&mut self, slots: &mut Slots<'_, S>, index: usize) {
-        slots.pair::<CHECKED>(index, self.0);
+    fn step<const CHECKED: bool>(&mut self, slots: &mut Slots<'_, A>, index: usize) {
+        slots.allocate_and_free::<CHECKED>(index, self.0);
     }
 }
 
-/// Fills all slots and empties them, backwards or in the same order.
+/// Fills all slots, then empties them in the opposite order (`BACKWARDS`) or in the same order.
 struct Batches<const BACKWARDS: bool>(Layout);
 
-impl<S: Subject, const BACKWARDS: bool> Loop<S> for Batches<BACKWARDS> {
-    fn round(&self, slots: &Slots<'_, S>) -> usize {
+impl<A: Allocator, const BACKWARDS: bool> Loop<A> for Batches<BACKWARDS> {
+    fn round(&self, slots: &Slots<'_, A>) -> usize {
         2 * slots.len()
     }
 
     #[inline(always)]
-    fn step<const CHECKED: bool>(&mut self, slots: &mut Slots<'_, S>, index: usize) {
+    fn step<const CHECKED: bool>(&mut self, slots: &mut Slots<'_, A>, index: usize) {
         let len = slots.len();
         if index < len {
             slots.fill::<CHECKED>(index, self.0);
@@ -292,34 +300,34 @@ impl<S: Subject, const BACKWARDS: bool> Loop<S> for Batches<BACKWARDS> {
     }
 }
 
-/// Puts blocks of random sizes in place of others.
-struct Replacing {
+/// Frees the block in a random slot and allocates one of random size.
+struct RandomReplace {
     random: Random,
     sizes: (u64, u64),
-    /// The slots of a round, and what comes into them.
+    /// The slot and the new layout of each step of a round.
     steps: KVec<(u32, Layout)>,
 }
 
-impl Replacing {
-    /// Returns the layout of a block of random size.
+impl RandomReplace {
+    /// Returns a layout of random size.
     fn layout(&mut self) -> Option<Layout> {
         layout(self.random.doubling(self.sizes.0, self.sizes.1)).ok()
     }
 }
 
-impl<S: Subject> Loop<S> for Replacing {
-    fn furnish<const CHECKED: bool>(
+impl<A: Allocator> Loop<A> for RandomReplace {
+    fn prefill<const CHECKED: bool>(
         &mut self,
-        slots: &mut Slots<'_, S>,
+        slots: &mut Slots<'_, A>,
         index: usize,
-        again: bool,
+        second_pass: bool,
     ) {
-        if !again && let Some(layout) = self.layout() {
+        if !second_pass && let Some(layout) = self.layout() {
             slots.fill::<CHECKED>(index, layout);
         }
     }
 
-    fn plan(&mut self, slots: &Slots<'_, S>) {
+    fn prepare_round(&mut self, slots: &Slots<'_, A>) {
         for index in 0..self.steps.len() {
             let slot = self.random.below(slots.len() as u64) as u32;
             if let Some(layout) = self.layout() {
@@ -329,7 +337,7 @@ impl<S: Subject> Loop<S> for Replacing {
     }
 
     #[inline(always)]
-    fn step<const CHECKED: bool>(&mut self, slots: &mut Slots<'_, S>, index: usize) {
+    fn step<const CHECKED: bool>(&mut self, slots: &mut Slots<'_, A>, index: usize) {
         if let Some((slot, layout)) = self.steps.get(index) {
             slots.empty::<CHECKED>(*slot as usize);
             slots.fill::<CHECKED>(*slot as usize, *layout);
@@ -337,37 +345,37 @@ impl<S: Subject> Loop<S> for Replacing {
     }
 }
 
-/// Frees what is in a slot, or fills it.
-struct Churning {
+/// Frees the block in a random slot, or allocates one if the slot is empty.
+struct RandomToggle {
     random: Random,
     layout: Layout,
-    /// The slots of a round.
+    /// The slot of each step of a round.
     steps: KVec<u32>,
 }
 
-impl<S: Subject> Loop<S> for Churning {
-    fn furnish<const CHECKED: bool>(
+impl<A: Allocator> Loop<A> for RandomToggle {
+    fn prefill<const CHECKED: bool>(
         &mut self,
-        slots: &mut Slots<'_, S>,
+        slots: &mut Slots<'_, A>,
         index: usize,
-        again: bool,
+        second_pass: bool,
     ) {
-        // What is free is scattered from the beginning.
-        if !again {
+        // Half of the slots are emptied at random, so that free blocks are scattered from the beginning.
+        if !second_pass {
             slots.fill::<CHECKED>(index, self.layout);
         } else if self.random.below(2) == 0 {
             slots.empty::<CHECKED>(index);
         }
     }
 
-    fn plan(&mut self, slots: &Slots<'_, S>) {
+    fn prepare_round(&mut self, slots: &Slots<'_, A>) {
         for step in self.steps.iter_mut() {
             *step = self.random.below(slots.len() as u64) as u32;
         }
     }
 
     #[inline(always)]
-    fn step<const CHECKED: bool>(&mut self, slots: &mut Slots<'_, S>, index: usize) {
+    fn step<const CHECKED: bool>(&mut self, slots: &mut Slots<'_, A>, index: usize) {
         if let Some(slot) = self.steps.get(index) {
             if slots.is_full(*slot as usize) {
                 slots.empty::<CHECKED>(*slot as usize);
@@ -378,21 +386,22 @@ impl<S: Subject> Loop<S> for Churning {
     }
 }
 
-/// Frees, one after the other, the blocks that are left when every other one was freed.
+/// Frees the blocks at odd slots one by one, after those at even slots were freed: each free can
+/// coalesce with both neighbours.
 struct Fragments {
     layout: Layout,
-    /// The pairs of slots that were emptied.
+    /// Pairs of slots that are empty.
     next: usize,
 }
 
-impl<S: Subject> Loop<S> for Fragments {
-    fn furnish<const CHECKED: bool>(
+impl<A: Allocator> Loop<A> for Fragments {
+    fn prefill<const CHECKED: bool>(
         &mut self,
-        slots: &mut Slots<'_, S>,
+        slots: &mut Slots<'_, A>,
         index: usize,
-        again: bool,
+        second_pass: bool,
     ) {
-        if !again {
+        if !second_pass {
             slots.fill::<CHECKED>(index, self.layout);
         } else if index % 2 == 0 {
             slots.empty::<CHECKED>(index);
@@ -400,15 +409,15 @@ impl<S: Subject> Loop<S> for Fragments {
     }
 
     #[inline(always)]
-    fn step<const CHECKED: bool>(&mut self, slots: &mut Slots<'_, S>, _index: usize) {
+    fn step<const CHECKED: bool>(&mut self, slots: &mut Slots<'_, A>, _index: usize) {
         slots.empty::<CHECKED>(2 * self.next + 1);
         self.next += 1;
     }
 }
 
-/// Returns the indexes below `len`, and then once more.
-fn both(len: usize) -> impl Iterator<Item = (usize, bool)> {
+/// Returns the indexes below `len` twice; the flag is true the second time.
+fn each_index_twice(len: usize) -> impl Iterator<Item = (usize, bool)> {
     [false, true]
         .into_iter()
-        .flat_map(move |again| (0..len).map(move |index| (index, again)))
+        .flat_map(move |second_pass| (0..len).map(move |index| (index, second_pass)))
 }

@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Seeded numbers.
+//! A seeded random number generator.
 //!
-//! SplitMix64 (Steele, Lea, Flood, OOPSLA 2014), as the command has it: the same seed makes the
-//! same run.
+//! SplitMix64 (Steele, Lea, Flood, OOPSLA 2014). The command uses the same generator: the same seed
+//! gives the same run.
 
-/// What the state advances by: 2⁶⁴ divided by the golden ratio, odd.
+/// The increment of the state: 2⁶⁴ divided by the golden ratio, rounded to an odd number.
 const GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// A stream of numbers that only depends on its seed.
+/// A sequence of numbers that depends on its seed only.
 pub(super) struct Random(u64);
 
 impl Random {
-    /// Begins the stream of a seed, for one of several threads.
+    /// Starts the sequence of a seed, for one of several threads.
     pub(super) fn new(seed: u64, thread: u32) -> Self {
         Self(mix(seed) ^ u64::from(thread).wrapping_mul(GAMMA))
     }
@@ -28,8 +28,8 @@ impl Random {
         ((u128::from(self.next()) * u128::from(end)) >> 64) as u64
     }
 
-    /// Returns a number from `low` to `high`, every doubling as likely as every other; `low` is not
-    /// 0 and not above `high`, which is below 2⁶³.
+    /// Returns a number from `low` to `high` in which each power-of-two interval is equally likely.
+    /// `low` is not 0 and not above `high`, and `high` is below 2⁶³.
     pub(super) fn doubling(&mut self, low: u64, high: u64) -> u64 {
         let bits = u64::from(low.ilog2()) + self.below(u64::from(high.ilog2() - low.ilog2()) + 1);
         let (first, last) = ((1 << bits).max(low), ((2 << bits) - 1).min(high));
@@ -37,7 +37,7 @@ impl Random {
     }
 }
 
-/// Spreads every bit of `z` over the result.
+/// Mixes the bits of `z`: each bit of the argument affects every bit of the result.
 pub(super) const fn mix(z: u64) -> u64 {
     let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a program asks to have measured, once it was found to make sense.
+//! The validated parameters of a bench.
 
 use core::alloc::Layout;
 
@@ -14,16 +14,17 @@ use crate::{
     uapi::*,
 };
 
-/// The alignment of all blocks, which every subject has without being asked.
+/// The alignment of all blocks: the least alignment that every allocator guarantees.
 const ALIGN: usize = 8;
 
-/// Operations between two looks for signals.
+/// Operations between two checks for signals.
 pub(super) const ROUND: usize = SLABLAB_BENCH_ROUND as usize;
 
-/// What is measured.
+/// The measured allocator.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Subject {
-    Nothing,
+pub(super) enum AllocatorKind {
+    /// No allocator: the cost of the loop.
+    Baseline,
     Hybrid,
     HybridInline,
     Seed,
@@ -31,7 +32,7 @@ pub(super) enum Subject {
     KmemCache,
 }
 
-/// What is done with it.
+/// The measured loop.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Pattern {
     Pair,
@@ -43,16 +44,16 @@ pub(super) enum Pattern {
     Handover,
 }
 
-/// What a program asks for.
+/// The parameters of a bench.
 ///
 /// # Invariants
 ///
-/// The fields are what `struct slablab_bench` says of them: in their ranges, and for each other.
+/// The fields satisfy what `slablab.h` requires of `struct slablab_bench`, each and in combination.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Request {
-    pub(super) subject: Subject,
+    pub(super) kind: AllocatorKind,
     pub(super) pattern: Pattern,
-    pub(super) singly: bool,
+    pub(super) per_op: bool,
     pub(super) threads: u32,
     pub(super) pool_bytes: usize,
     pub(super) layout: Layout,
@@ -70,20 +71,20 @@ impl Pattern {
 }
 
 impl Request {
-    /// Reads what a program sent.
+    /// Validates a request.
     ///
     /// # Errors
     ///
-    /// [`EINVAL`] for what is out of range or does not go together, [`ENOSPC`] for blocks that may
-    /// not fit, [`EOPNOTSUPP`] for what the subject cannot do.
+    /// [`EINVAL`] for a value out of range or an impossible combination, [`ENOSPC`] when the blocks may
+    /// not fit into the pool, [`EOPNOTSUPP`] for a pattern that the allocator does not support.
     pub(super) fn new(bench: &slablab_bench) -> Result<Self> {
-        let subject = match bench.subject {
-            SLABLAB_BENCH_NOTHING => Subject::Nothing,
-            SLABLAB_BENCH_HYBRID => Subject::Hybrid,
-            SLABLAB_BENCH_HYBRID_INLINE => Subject::HybridInline,
-            SLABLAB_BENCH_SEED => Subject::Seed,
-            SLABLAB_BENCH_KMALLOC => Subject::Kmalloc,
-            SLABLAB_BENCH_KMEM_CACHE => Subject::KmemCache,
+        let kind = match bench.subject {
+            SLABLAB_BENCH_NOTHING => AllocatorKind::Baseline,
+            SLABLAB_BENCH_HYBRID => AllocatorKind::Hybrid,
+            SLABLAB_BENCH_HYBRID_INLINE => AllocatorKind::HybridInline,
+            SLABLAB_BENCH_SEED => AllocatorKind::Seed,
+            SLABLAB_BENCH_KMALLOC => AllocatorKind::Kmalloc,
+            SLABLAB_BENCH_KMEM_CACHE => AllocatorKind::KmemCache,
             _ => return Err(EINVAL),
         };
         let pattern = match bench.pattern {
@@ -96,7 +97,7 @@ impl Request {
             SLABLAB_BENCH_HANDOVER => Pattern::Handover,
             _ => return Err(EINVAL),
         };
-        let singly = bench.flags & SLABLAB_BENCH_SINGLY != 0;
+        let per_op = bench.flags & SLABLAB_BENCH_SINGLY != 0;
         let threads = match pattern {
             Pattern::Handover => 2..=2,
             _ => 1..=SLABLAB_BENCH_THREADS_MAX,
@@ -122,17 +123,17 @@ impl Request {
             && size_min.contains(&bench.size_min)
             && slots.contains(&bench.slots)
             && count.contains(&bench.count)
-            && (singly || pattern != Pattern::Fragments)
+            && (per_op || pattern != Pattern::Fragments)
             && (1..=REGION_BYTES_MAX).contains(&pool_bytes)
             && pool_bytes % REGION_UNIT == 0;
         if !sound {
             return Err(EINVAL);
         }
-        // INVARIANT: Compared just above.
+        // INVARIANT: The conditions of `sound` are those of `slablab.h`.
         let request = Self {
-            subject,
+            kind,
             pattern,
-            singly,
+            per_op,
             threads: bench.threads,
             pool_bytes,
             layout: layout(bench.size)?,
@@ -145,11 +146,12 @@ impl Request {
             return Err(EINVAL);
         }
         let block_bytes = request.layout.size().next_power_of_two();
-        // A pair has a block besides; threads that hand over have two batches between them.
+        // The pattern `pair` has one block in addition to the slots. The two threads of `handover` have
+        // two batches together.
         if (request.slots + 1) * block_bytes * request.threads as usize > pool_bytes {
             return Err(ENOSPC);
         }
-        if subject == Subject::KmemCache && pattern == Pattern::Replace {
+        if kind == AllocatorKind::KmemCache && pattern == Pattern::Replace {
             return Err(EOPNOTSUPP);
         }
         Ok(request)
@@ -164,17 +166,17 @@ impl Request {
         }
     }
 
-    /// Returns the operations that are measured.
+    /// Returns the number of measured operations.
     pub(super) fn operations(&self) -> usize {
-        if self.singly && !self.pattern.is_batch() {
+        if self.per_op && !self.pattern.is_batch() {
             self.count
         } else {
             self.count.next_multiple_of(self.round())
         }
     }
 
-    /// Returns the steps of a thread's loop: calls of the allocator in batches that it fills and
-    /// empties itself, else operations.
+    /// Returns the steps of a thread's loop. A step is one call of the allocator in `lifo` and `fifo`, else
+    /// an operation.
     pub(super) fn steps(&self) -> usize {
         match self.pattern {
             Pattern::Lifo | Pattern::Fifo => 2 * self.operations(),
@@ -184,12 +186,12 @@ impl Request {
 
     /// Returns the operations of a sample.
     pub(super) fn sample_operations(&self) -> usize {
-        if self.singly { 1 } else { self.round() }
+        if self.per_op { 1 } else { self.round() }
     }
 
-    /// Returns the samples that there will be.
+    /// Returns the number of samples.
     pub(super) fn samples(&self) -> usize {
-        if self.singly {
+        if self.per_op {
             self.steps()
         } else {
             self.operations() / self.round()
@@ -201,7 +203,7 @@ impl Request {
 ///
 /// # Errors
 ///
-/// [`EINVAL`] when there are not so many addresses.
+/// [`EINVAL`] when the size exceeds the address space.
 pub(super) fn layout(size: u64) -> Result<Layout> {
     let size = usize::try_from(size).map_err(|_| EINVAL)?;
     Layout::from_size_align(size, ALIGN).map_err(|_| EINVAL)

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Places for blocks.
+//! Slots: owners of the blocks of a bench.
 //!
-//! All blocks of a bench but those of pairs are in slots, from which they are freed at the latest
-//! when these are dropped: whatever ends a bench, nothing is left.
+//! All live blocks of a bench are in slots, except the block of the pattern `pair`. Dropping the slots
+//! frees their blocks, so a bench that is interrupted leaks nothing.
 
 use core::{
     alloc::Layout,
@@ -16,22 +16,22 @@ use core::{
 use kernel::prelude::*;
 
 use super::{
-    random::mix,
-    subject::Subject, //
+    allocator::Allocator,
+    random::mix, //
 };
 
-/// Bytes of a stamp.
+/// The most bytes of a token at one end of a block.
 const STAMP: usize = size_of::<u64>();
 
-/// What was noticed.
+/// Counters of a pass.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Tally {
+pub(super) struct SlotCounts {
     pub(super) refusals: u64,
     pub(super) checked_blocks: u64,
     pub(super) wrong_blocks: u64,
 }
 
-impl AddAssign for Tally {
+impl AddAssign for SlotCounts {
     fn add_assign(&mut self, other: Self) {
         self.refusals += other.refusals;
         self.checked_blocks += other.checked_blocks;
@@ -39,183 +39,190 @@ impl AddAssign for Tally {
     }
 }
 
-/// A block that is out, and the layout that it was allocated for.
-struct Held<B> {
+/// A live block, and the layout for which it was allocated.
+struct LiveBlock<B> {
     block: B,
     layout: Layout,
 }
 
-/// The blocks of some slots, without the subject that they are of.
+/// The blocks of some slots, without a reference to their allocator.
 ///
 /// # Invariants
 ///
-/// The blocks were handed out by the subject that [`Slots::adopt`] is given with the shelf: there
-/// is one for all shelves of a [`Court`](super::court::Court), and they do not leave it.
-pub(super) struct Shelf<B>(KVVec<Option<Held<B>>>);
+/// The blocks are live blocks of the allocator that [`Slots::from_buffer`] gets with the buffer. A
+/// [`BenchContext`](super::context::BenchContext) has one allocator and all buffers of its blocks, and
+/// no buffer leaves the context.
+pub(super) struct HandoverBuffer<B>(KVVec<Option<LiveBlock<B>>>);
 
-// SAFETY: A block is a name for memory, and what it is a name for belongs to who has the shelf.
-unsafe impl<B> Send for Shelf<B> {}
+// SAFETY: A block may be used and freed on any thread, and the buffer owns its blocks.
+unsafe impl<B> Send for HandoverBuffer<B> {}
 
-/// Slots of a subject.
+/// Slots for blocks of an allocator.
 ///
 /// # Invariants
 ///
-/// Each block was handed out by `subject` for the layout beside it, and is out.
-pub(super) struct Slots<'a, S: Subject> {
-    subject: &'a S,
-    held: KVVec<Option<Held<S::Block>>>,
-    pub(super) tally: Tally,
+/// Each block is a live block of `allocator` that was allocated for the layout beside it, and nobody
+/// else uses it.
+pub(super) struct Slots<'a, A: Allocator> {
+    allocator: &'a A,
+    blocks: KVVec<Option<LiveBlock<A::Block>>>,
+    pub(super) counts: SlotCounts,
 }
 
-/// Bytes that are charged for a slot, whatever is in it.
-pub(super) const SLOT_BYTES: usize = size_of::<Option<Held<slab_heap::Block>>>();
+/// Bytes that a slot is charged for, whatever the type of its block is.
+pub(super) const SLOT_BYTES: usize = size_of::<Option<LiveBlock<slab_heap::Block>>>();
 
-impl<'a, S: Subject> Slots<'a, S> {
-    /// Makes `count` slots that are empty.
+impl<'a, A: Allocator> Slots<'a, A> {
+    /// Creates `count` empty slots.
     ///
     /// # Errors
     ///
     /// [`ENOMEM`].
-    pub(super) fn new(subject: &'a S, count: usize) -> Result<Self> {
-        let mut held = KVVec::with_capacity(count, GFP_KERNEL_ACCOUNT)?;
+    pub(super) fn new(allocator: &'a A, count: usize) -> Result<Self> {
+        let mut blocks = KVVec::with_capacity(count, GFP_KERNEL_ACCOUNT)?;
         for _ in 0..count {
-            held.push(None, GFP_KERNEL_ACCOUNT)?;
+            blocks.push(None, GFP_KERNEL_ACCOUNT)?;
         }
-        Ok(Self::adopt(subject, Shelf(held)))
+        Ok(Self::from_buffer(allocator, HandoverBuffer(blocks)))
     }
 
-    /// Returns the slots of a shelf.
-    pub(super) fn adopt(subject: &'a S, shelf: Shelf<S::Block>) -> Self {
-        // INVARIANT: By the invariant of `Shelf`.
+    /// Returns the slots of a buffer.
+    pub(super) fn from_buffer(allocator: &'a A, buffer: HandoverBuffer<A::Block>) -> Self {
+        // INVARIANT: By the invariant of `HandoverBuffer` its blocks are live blocks of `allocator`.
         Self {
-            subject,
-            held: shelf.0,
-            tally: Tally::default(),
+            allocator,
+            blocks: buffer.0,
+            counts: SlotCounts::default(),
         }
     }
 
-    /// Puts the slots on a shelf, and returns what was noticed.
-    pub(super) fn shelve(mut self) -> (Shelf<S::Block>, Tally) {
-        // INVARIANT: The blocks are those of the subject.
-        (Shelf(mem::take(&mut self.held)), self.tally)
+    /// Returns the slots as a buffer, and the counters.
+    pub(super) fn into_buffer(mut self) -> (HandoverBuffer<A::Block>, SlotCounts) {
+        // INVARIANT: By the type invariant the blocks are live blocks of the allocator.
+        (HandoverBuffer(mem::take(&mut self.blocks)), self.counts)
     }
 
-    /// Returns how many slots there are.
+    /// Returns the number of slots.
     pub(super) fn len(&self) -> usize {
-        self.held.len()
+        self.blocks.len()
     }
 
-    /// Says whether there is a block in a slot.
+    /// Says whether a slot has a block.
     #[inline(always)]
     pub(super) fn is_full(&self, index: usize) -> bool {
-        matches!(self.held.get(index), Some(Some(_)))
+        matches!(self.blocks.get(index), Some(Some(_)))
     }
 
-    /// Allocates a block in a slot, which is empty.
+    /// Allocates a block into a slot, which must be empty.
     #[inline(always)]
     pub(super) fn fill<const CHECKED: bool>(&mut self, index: usize, layout: Layout) {
-        let Some(slot) = self.held.get_mut(index) else {
+        let Some(slot) = self.blocks.get_mut(index) else {
             return;
         };
-        let Some(block) = self.subject.allocate(layout) else {
-            self.tally.refusals += 1;
+        let Some(block) = self.allocator.allocate(layout) else {
+            self.counts.refusals += 1;
             return;
         };
-        if CHECKED && S::REAL {
-            // SAFETY: Handed out just above.
-            unsafe { stamp::<S>(block, layout, index) };
+        if CHECKED && A::HAS_MEMORY {
+            // SAFETY: The block was just allocated for this layout, and nobody else uses it.
+            unsafe { stamp::<A>(block, layout, index) };
         }
-        // INVARIANT: Handed out just above.
-        *slot = Some(Held { block, layout });
+        // INVARIANT: The block was just allocated for this layout.
+        *slot = Some(LiveBlock { block, layout });
     }
 
     /// Frees the block in a slot, if there is one.
     #[inline(always)]
     pub(super) fn empty<const CHECKED: bool>(&mut self, index: usize) {
-        let Some(held) = self.held.get_mut(index).and_then(Option::take) else {
+        let Some(live) = self.blocks.get_mut(index).and_then(Option::take) else {
             return;
         };
-        if CHECKED && S::REAL {
-            self.tally.checked_blocks += 1;
-            // SAFETY: By the type invariant; `CHECKED` is the same for all that is done with slots.
-            let right = unsafe { is_stamped::<S>(held.block, held.layout, index) };
-            self.tally.wrong_blocks += u64::from(!right);
+        if CHECKED && A::HAS_MEMORY {
+            self.counts.checked_blocks += 1;
+            // SAFETY: By the type invariant the block is live and nobody else uses it. `fill` stamped it:
+            // `CHECKED` is the same for all calls of a pass that check.
+            let right = unsafe { is_stamped::<A>(live.block, live.layout, index) };
+            self.counts.wrong_blocks += u64::from(!right);
         }
-        // SAFETY: By the type invariant; the block has left its slot just above.
-        let released = unsafe { self.subject.release(held.block, held.layout) };
-        self.tally.wrong_blocks += u64::from(!released);
+        // SAFETY: By the type invariant the block is a live block of the allocator for this layout. It was
+        // taken out of its slot above, so nobody uses it any more.
+        let released = unsafe { self.allocator.release(live.block, live.layout) };
+        self.counts.wrong_blocks += u64::from(!released);
     }
 
     /// Allocates a block and frees it at once.
     #[inline(always)]
-    pub(super) fn pair<const CHECKED: bool>(&mut self, index: usize, layout: Layout) {
-        let Some(block) = self.subject.allocate(layout) else {
-            self.tally.refusals += 1;
+    pub(super) fn allocate_and_free<const CHECKED: bool>(&mut self, index: usize, layout: Layout) {
+        let Some(block) = self.allocator.allocate(layout) else {
+            self.counts.refusals += 1;
             return;
         };
         let block = black_box(block);
-        if CHECKED && S::REAL {
-            // SAFETY: Handed out just above.
-            unsafe { stamp::<S>(block, layout, index) };
-            self.tally.checked_blocks += 1;
-            // SAFETY: Stamped just above.
-            let right = unsafe { is_stamped::<S>(block, layout, index) };
-            self.tally.wrong_blocks += u64::from(!right);
+        if CHECKED && A::HAS_MEMORY {
+            // SAFETY: The block was just allocated for this layout, and nobody else uses it.
+            unsafe { stamp::<A>(block, layout, index) };
+            self.counts.checked_blocks += 1;
+            // SAFETY: The block is live, nobody else uses it, and it was stamped above.
+            let right = unsafe { is_stamped::<A>(block, layout, index) };
+            self.counts.wrong_blocks += u64::from(!right);
         }
-        // SAFETY: Handed out just above.
-        let released = unsafe { self.subject.release(block, layout) };
-        self.tally.wrong_blocks += u64::from(!released);
+        // SAFETY: The block was allocated above for this layout, and nobody uses it any more.
+        let released = unsafe { self.allocator.release(block, layout) };
+        self.counts.wrong_blocks += u64::from(!released);
     }
 }
 
-impl<S: Subject> Drop for Slots<'_, S> {
+impl<A: Allocator> Drop for Slots<'_, A> {
     fn drop(&mut self) {
-        // Backwards: the seed finds the buddy of what it got last first.
+        // Backwards, because the seed searches the buddy of a freed block in a LIFO list.
         for index in (0..self.len()).rev() {
             self.empty::<false>(index);
         }
     }
 }
 
-/// Returns what is written at both ends of the block in a slot.
+/// Returns the token of the block in a slot.
 fn token(index: usize) -> [u8; STAMP] {
     mix(index as u64).to_ne_bytes()
 }
 
-/// Returns the bytes of it that are written: the ends of a small block must not overlap.
+/// Returns how many bytes of the token are written at each end, so that the ends do not overlap.
 fn stamp_bytes(layout: Layout) -> usize {
     (layout.size() / 2).clamp(1, STAMP)
 }
 
-/// Writes to both ends of a block.
+/// Writes the token to both ends of a block.
 ///
 /// # Safety
 ///
-/// The block is out, for this layout, and nobody else uses it.
-unsafe fn stamp<S: Subject>(block: S::Block, layout: Layout, index: usize) {
-    let (first, bytes) = (S::start(block), stamp_bytes(layout));
+/// The block is live, was allocated for this layout, and nobody else uses it.
+unsafe fn stamp<A: Allocator>(block: A::Block, layout: Layout, index: usize) {
+    let (first, bytes) = (A::start(block), stamp_bytes(layout));
     let token = token(index);
-    // SAFETY: By the contract of `Subject` the block has its size.
+    // SAFETY: By the contract of `Allocator` the block has the layout's size, and `bytes` is at most that.
     let last = unsafe { first.add(layout.size() - bytes) };
     for end in [first, last] {
-        // SAFETY: So many bytes are in the block, whichever end it is.
+        // SAFETY: Both `first` and `last` are followed by `bytes` bytes of the block, which are valid for
+        // writes; `token` has at least as many bytes and is a local variable.
         unsafe { ptr::copy_nonoverlapping(token.as_ptr(), end.as_ptr(), bytes) };
     }
 }
 
-/// Says whether a block is aligned, and has at both ends what [`stamp`] wrote.
+/// Says whether a block is aligned and has the token of [`stamp`] at both ends.
 ///
 /// # Safety
 ///
-/// As for [`stamp`], which was called before.
-unsafe fn is_stamped<S: Subject>(block: S::Block, layout: Layout, index: usize) -> bool {
-    let (first, bytes) = (S::start(block), stamp_bytes(layout));
+/// The block is live, was allocated for this layout, nobody else uses it, and [`stamp`] was called on
+/// it.
+unsafe fn is_stamped<A: Allocator>(block: A::Block, layout: Layout, index: usize) -> bool {
+    let (first, bytes) = (A::start(block), stamp_bytes(layout));
     let token = token(index);
-    // SAFETY: By the contract of `Subject` the block has its size.
+    // SAFETY: By the contract of `Allocator` the block has the layout's size, and `bytes` is at most that.
     let last = unsafe { first.add(layout.size() - bytes) };
     let same = [first, last].into_iter().all(|end| {
         let mut found = [0; STAMP];
-        // SAFETY: So many bytes are in the block, whichever end it is, and were written.
+        // SAFETY: Both `first` and `last` are followed by `bytes` bytes of the block, which `stamp`
+        // initialised; `found` has at least as many bytes and is a local variable.
         unsafe { ptr::copy_nonoverlapping(end.as_ptr(), found.as_mut_ptr(), bytes) };
         found[..bytes] == token[..bytes]
     });

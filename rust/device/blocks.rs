@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! ALLOC, FREE, REALLOC, `pread` and `pwrite`: what a file does with its blocks.
+//! ALLOC, FREE, REALLOC, `pread` and `pwrite`: the commands on blocks.
 
 use kernel::{
     bindings,
@@ -16,21 +16,21 @@ use slab_session::{
     EventKind,
     Handle,
     PIECE,
-    Pinned, //
-    SessionError,
+    Pinned,
+    SessionError, //
 };
 
 use super::{
     OpenFile,
     StateLock,
-    error,
-    expect, //
+    ensure,
+    error, //
 };
 use crate::{
-    argument::Exchange,
+    argument::IoctlArg,
     pool::PoolRef,
+    session_memory::SessionMemory,
     signals,
-    tables::Tables,
     uapi::{
         self,
         *, //
@@ -38,15 +38,15 @@ use crate::{
 };
 
 impl OpenFile {
-    /// Allocates a block, and gives it back if the reply cannot be written.
+    /// Allocates a block, and frees it if the reply cannot be written.
     pub(super) fn alloc(&self, argument: usize, bytes: usize) -> Result {
-        // Filled in place: this is the call that is made most.
+        // Filled in place, because this is the most frequent command.
         let mut alloc = slablab_alloc::default();
-        let exchange = Exchange::begin_into(&mut alloc, argument, bytes)?;
-        expect(alloc.flags == 0)?;
-        let session = match self.session_for(alloc.size, alloc.align) {
+        let arg = IoctlArg::read_into(&mut alloc, argument, bytes)?;
+        ensure(alloc.flags == 0)?;
+        let session = match self.get_or_bind(alloc.size, alloc.align) {
             Ok(session) => session,
-            Err(denied) => return refuse(denied, exchange, &mut alloc, |alloc| &mut alloc.cost),
+            Err(denied) => return refuse(denied, arg, &mut alloc, |alloc| &mut alloc.cost),
         };
         match session.allocate(alloc.size, alloc.align) {
             Ok(reply) => {
@@ -54,11 +54,10 @@ impl OpenFile {
                 alloc.offset = uapi::offset(reply.offset);
                 alloc.usable = reply.usable as u64;
                 alloc.cost = reply.cost.into();
-                exchange
-                    .reply(&alloc)
+                arg.reply(&alloc)
                     .inspect_err(|_| session.revoke(reply.handle))
             }
-            Err(denied) => refuse(denied, exchange, &mut alloc, |alloc| &mut alloc.cost),
+            Err(denied) => refuse(denied, arg, &mut alloc, |alloc| &mut alloc.cost),
         }
     }
 
@@ -73,10 +72,10 @@ impl OpenFile {
         Ok(())
     }
 
-    /// Changes a block's size, and undoes that if the reply cannot be written.
+    /// Resizes a block, and undoes that if the reply cannot be written.
     pub(super) fn realloc(&self, argument: usize, bytes: usize) -> Result {
-        let (mut realloc, exchange) = Exchange::begin::<slablab_realloc>(argument, bytes)?;
-        expect(realloc.flags == 0)?;
+        let (mut realloc, arg) = IoctlArg::read::<slablab_realloc>(argument, bytes)?;
+        ensure(realloc.flags == 0)?;
         let pending = self.session().and_then(|session| {
             let handle =
                 session.parse_handle(realloc.handle.into(), EventKind::Reallocate, realloc.size)?;
@@ -88,16 +87,16 @@ impl OpenFile {
                 realloc.offset = uapi::offset(reply.offset);
                 realloc.usable = reply.usable as u64;
                 realloc.cost = reply.cost.into();
-                exchange.reply(&realloc)?;
+                arg.reply(&realloc)?;
                 pending.commit();
                 Ok(())
             }
-            Err(denied) => refuse(denied, exchange, &mut realloc, |realloc| &mut realloc.cost),
+            Err(denied) => refuse(denied, arg, &mut realloc, |realloc| &mut realloc.cost),
         }
     }
 
-    /// Pins the block that a file position is in.
-    fn pinned(&self, position: i64) -> Result<Pinned<'_, PoolRef, StateLock, Tables>> {
+    /// Pins the block of a file position.
+    fn pinned(&self, position: i64) -> Result<Pinned<'_, PoolRef, StateLock, SessionMemory>> {
         let handle = handle((position >> SLABLAB_POSITION_HANDLE_SHIFT) as usize);
         self.session()
             .and_then(|session| session.pin(handle?))
@@ -105,7 +104,7 @@ impl OpenFile {
     }
 }
 
-/// Reads bytes of the block that the file position is in.
+/// Implements `pread`: reads bytes of the block at the file position.
 pub(super) fn read(
     mut kiocb: Kiocb<'_, Pin<KBox<OpenFile>>>,
     iov: &mut IovIterDest<'_>,
@@ -114,20 +113,19 @@ pub(super) fn read(
     let pinned = file.pinned(kiocb.ki_pos())?;
     let (start, bytes) = pinned.bytes_from(byte(kiocb.ki_pos())).map_err(error)?;
     let wanted = bytes.min(iov.len());
-    // `IovIterDest::copy_to_iter` wants a slice, which promises that nobody else writes to it;
-    // another thread's `pwrite` may.
-    //
+    // Not `IovIterDest::copy_to_iter`, which requires a slice: no slice may exist while another thread can
+    // write to the block with `pwrite`.
     let copied = in_pieces(wanted, |done, piece| {
-        // SAFETY: The block has `wanted` bytes from `start` on while it is pinned.
+        // SAFETY: The block has `wanted` bytes from `start` on while it is pinned; `done` is less.
         let from = unsafe { start.add(done) };
-        // SAFETY: The block has `piece` bytes from `from` on; the iterator is valid by its type, and
-        // the function copies memory that may change meanwhile.
+        // SAFETY: The pinned block has `piece` bytes from `from` on. The iterator is valid by its type. The
+        // function tolerates concurrent writes to the memory that it copies.
         unsafe { bindings::_copy_to_iter(from.as_ptr().cast(), piece, iov.as_raw()) }
     })?;
     transferred(&mut kiocb, wanted, copied)
 }
 
-/// Writes bytes of the block that the file position is in.
+/// Implements `pwrite`: writes bytes of the block at the file position.
 pub(super) fn write(
     mut kiocb: Kiocb<'_, Pin<KBox<OpenFile>>>,
     iov: &mut IovIterSource<'_>,
@@ -137,21 +135,24 @@ pub(super) fn write(
     let (start, bytes) = pinned.bytes_from(byte(kiocb.ki_pos())).map_err(error)?;
     let wanted = bytes.min(iov.len());
     let copied = in_pieces(wanted, |done, piece| {
-        // SAFETY: The block has `wanted` bytes from `start` on while it is pinned.
+        // SAFETY: The block has `wanted` bytes from `start` on while it is pinned; `done` is less.
         let to = unsafe { start.add(done) };
-        // SAFETY: The block has `piece` bytes from `to` on; the iterator is valid by its type, and
-        // the function copies to memory that others may use meanwhile.
+        // SAFETY: The pinned block has `piece` bytes from `to` on. The iterator is valid by its type. Other
+        // users of the memory use no references, only copies like this one.
         unsafe { bindings::_copy_from_iter(to.as_ptr().cast(), piece, iov.as_raw()) }
     })?;
     transferred(&mut kiocb, wanted, copied)
 }
 
-/// Has `copy` transfer `wanted` bytes, piece by piece: it is given how many were transferred and how
-/// many to transfer next, and returns how many it did. Returns how many there were in all.
+/// Copies `wanted` bytes in pieces, and checks for fatal signals in between. Returns how many bytes were
+/// copied.
+///
+/// `copy` gets the number of bytes copied so far and the size of the next piece, and returns how many
+/// bytes of the piece it has copied.
 ///
 /// # Errors
 ///
-/// [`EINTR`] when a fatal signal came before the first piece.
+/// [`EINTR`] for a fatal signal before the first piece.
 fn in_pieces(wanted: usize, mut copy: impl FnMut(usize, usize) -> usize) -> Result<usize> {
     let mut done = 0;
     while done < wanted {
@@ -168,12 +169,12 @@ fn in_pieces(wanted: usize, mut copy: impl FnMut(usize, usize) -> usize) -> Resu
     Ok(done)
 }
 
-/// Returns the byte of a block that a file position means.
+/// Returns the byte within the block that a file position addresses.
 fn byte(position: i64) -> usize {
     (position & ((1 << SLABLAB_POSITION_HANDLE_SHIFT) - 1)) as usize
 }
 
-/// Ends a transfer of `copied` bytes of the `wanted`.
+/// Completes a transfer of which `copied` bytes of `wanted` were copied: advances the file position.
 fn transferred<T: ForeignOwnable>(
     kiocb: &mut Kiocb<'_, T>,
     wanted: usize,
@@ -186,7 +187,7 @@ fn transferred<T: ForeignOwnable>(
     Ok(copied)
 }
 
-/// Returns the handle that a number from a program stands for.
+/// Returns the handle with the given bits.
 pub(super) fn handle(bits: usize) -> Result<Handle, SessionError> {
     u32::try_from(bits)
         .ok()
@@ -194,17 +195,17 @@ pub(super) fn handle(bits: usize) -> Result<Handle, SessionError> {
         .ok_or(SessionError::NoSuchBlock)
 }
 
-/// Tells the program the cause of a refusal, if there is one, and returns the error number.
+/// Writes the cause of a refusal into the reply, if there is one, and returns the error number.
 #[cold]
 fn refuse<T: Argument>(
     denied: SessionError,
-    exchange: Exchange,
+    arg: IoctlArg,
     argument: &mut T,
     cost: impl FnOnce(&mut T) -> &mut slablab_cost,
 ) -> Result {
     if denied.cause().is_some() {
         *cost(argument) = denied.into();
-        exchange.reply(argument)?;
+        arg.reply(argument)?;
     }
     Err(error(denied))
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! INJECT and REPORTS: misuse of a pool in debug mode, and what that says of it.
+//! INJECT and REPORTS: deliberate misuse of a pool in debug mode, and the reports of debug mode.
 
 use kernel::{
     prelude::*,
@@ -16,12 +16,12 @@ use slab_heap::{
 
 use super::{
     OpenFile,
-    expect,
+    ensure,
     is_admin, //
 };
 use crate::{
-    argument::Exchange,
-    pool::Guarded,
+    argument::IoctlArg,
+    pool::DebugModeEngine,
     uapi::{
         self,
         *, //
@@ -29,46 +29,46 @@ use crate::{
 };
 
 impl OpenFile {
-    /// Returns the debug mode of the session's own pool.
-    fn debug(&self) -> Result<&Guarded> {
-        // Only a private pool can be in it.
+    /// Returns the debug mode of the session's pool.
+    fn debug(&self) -> Result<&DebugModeEngine> {
+        // Only a private pool can be in debug mode.
         self.pool_of(self.bound.as_ref())
             .engine()
             .debug()
             .ok_or(EOPNOTSUPP)
     }
 
-    /// Does something wrong, and tells what was reported of it.
+    /// Misuses the pool in one way, and replies with the report of debug mode.
     pub(super) fn inject(&self, argument: usize, bytes: usize) -> Result {
         if !is_admin() {
             return Err(EPERM);
         }
-        let (mut inject, exchange) = Exchange::begin::<slablab_inject>(argument, bytes)?;
+        let (mut inject, arg) = IoctlArg::read::<slablab_inject>(argument, bytes)?;
         let misuse = uapi::misuse(inject.misuse).ok_or(EINVAL)?;
-        expect(inject.flags == 0 && inject.size > 0)?;
+        ensure(inject.flags == 0 && inject.size > 0)?;
         let size = usize::try_from(inject.size).map_err(|_| ENOMEM)?;
         let guard = self.debug()?;
         inject.report = slablab_report::default();
-        // It cannot be undone: who cannot be told does not begin.
-        exchange.announce(&inject)?;
+        // Before the misuse, which cannot be undone: a bad address of the argument must fail here.
+        arg.write_early(&inject)?;
         let report = guard.inject(misuse, size).map_err(not_done)?;
         inject.report = report.map_or_else(slablab_report::default, Into::into);
-        exchange.reply(&inject)
+        arg.reply(&inject)
     }
 
-    /// Tells what was reported.
+    /// Replies with the reports from a given number on.
     pub(super) fn reports(&self, argument: usize, bytes: usize) -> Result {
-        let (mut reports, exchange) = Exchange::begin::<slablab_reports>(argument, bytes)?;
-        expect(reports.flags == 0 && reports.reserved == 0)?;
-        expect((1..=SLABLAB_REPORTS_KEPT).contains(&reports.count))?;
+        let (mut reports, arg) = IoctlArg::read::<slablab_reports>(argument, bytes)?;
+        ensure(reports.flags == 0 && reports.reserved == 0)?;
+        ensure((1..=SLABLAB_REPORTS_KEPT).contains(&reports.count))?;
         let guard = self.debug()?;
         let address = usize::try_from(reports.reports).map_err(|_| EFAULT)?;
         let room = reports.count;
-        let there = UserSlice::new(
+        let array = UserSlice::new(
             UserPtr::from_addr(address),
             room as usize * size_of::<slablab_report>(),
         );
-        let mut writer = there.writer();
+        let mut writer = array.writer();
         reports.count = 0;
         while reports.count < room
             && let Some(report) = guard.report(reports.number)
@@ -77,11 +77,11 @@ impl OpenFile {
             reports.number = report.number + 1;
             reports.count += 1;
         }
-        exchange.reply(&reports)
+        arg.reply(&reports)
     }
 }
 
-/// Returns the error number for a misuse that was not done.
+/// Returns the error number for a misuse that was not injected.
 fn not_done(why: NotDone) -> Error {
     match why {
         NotDone::Refused(Refusal::Unsupported) => EOPNOTSUPP,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! EVENTS: what a session did, operation by operation.
+//! EVENTS: the log of a session's operations.
 
 use kernel::{
     current,
@@ -18,38 +18,38 @@ use slab_session::{
 use super::{
     OpenFile,
     Session,
-    error,
-    expect, //
+    ensure,
+    error, //
 };
 use crate::{
-    argument::Exchange,
+    argument::IoctlArg,
     uapi::{
         self,
         *, //
     }, //
 };
 
-/// Events that are read with the session's lock held, and copied out without it.
+/// Events that are read under the session's lock at once. They are copied out without the lock.
 const PART: usize = 64;
 
 impl OpenFile {
-    /// Begins to write events down, reads them, or ends it; `may_change` says whether the file is
-    /// open for writing, which the first and the last need.
+    /// Begins, reads or ends the log of events. `may_change` says whether the file is open for writing,
+    /// which beginning and ending require.
     pub(super) fn events(&self, argument: usize, bytes: usize, may_change: bool) -> Result {
-        let (mut events, exchange) = Exchange::begin::<slablab_events>(argument, bytes)?;
-        expect(events.flags == 0 && events.reserved == 0)?;
+        let (mut events, arg) = IoctlArg::read::<slablab_events>(argument, bytes)?;
+        ensure(events.flags == 0 && events.reserved == 0)?;
         let has_room = (1..=SLABLAB_EVENTS_MAX).contains(&events.count);
         let is_read = events.op == SLABLAB_EVENTS_READ;
-        expect(is_read || (events.number == 0 && events.events == 0))?;
+        ensure(is_read || (events.number == 0 && events.events == 0))?;
         events.lost = 0;
         match events.op {
             SLABLAB_EVENTS_BEGIN | SLABLAB_EVENTS_END if !may_change => Err(EBADF),
             SLABLAB_EVENTS_BEGIN if has_room => {
-                // Who cannot be told does not begin.
-                exchange.announce(&events)?;
-                let ring = self.lab.ring(events.count as usize)?;
+                // Before the action, so that a bad address of the argument changes nothing.
+                arg.write_early(&events)?;
+                let ring = self.shared.ring(events.count as usize)?;
                 if self.bound.as_ref().is_none() {
-                    self.begin_by_default()?;
+                    self.bind_default()?;
                 }
                 match self.session().map_err(error)?.begin_events(ring) {
                     None => Ok(()),
@@ -59,10 +59,10 @@ impl OpenFile {
             SLABLAB_EVENTS_READ if has_room => {
                 let session = self.session().map_err(|_| ENXIO)?;
                 read(session, &mut events)?;
-                exchange.reply(&events)
+                arg.reply(&events)
             }
             SLABLAB_EVENTS_END if events.count == 0 => {
-                exchange.announce(&events)?;
+                arg.write_early(&events)?;
                 let session = self.session().map_err(|_| ENXIO)?;
                 session.end_events().map(drop).ok_or(ENXIO)
             }
@@ -75,11 +75,11 @@ impl OpenFile {
 fn read(session: &Session, events: &mut slablab_events) -> Result {
     let room = events.count as usize;
     let address = usize::try_from(events.events).map_err(|_| EFAULT)?;
-    let there = UserSlice::new(
+    let array = UserSlice::new(
         UserPtr::from_addr(address),
         room * size_of::<slablab_event>(),
     );
-    let mut writer = there.writer();
+    let mut writer = array.writer();
     let mut part = KVec::from_elem(Event::VACANT, room.min(PART), GFP_KERNEL)?;
     events.count = 0;
     loop {

@@ -1,31 +1,32 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! FAIL: requests for memory that fail to order.
+//! FAIL: fault injection into a session's allocation requests.
 
 use kernel::prelude::*;
 use slab_session::RefusalCause;
 
 use super::{
     OpenFile,
-    expect, //
+    ensure, //
 };
 use crate::{
-    argument::Exchange,
+    argument::IoctlArg,
     uapi::*, //
 };
 
 impl OpenFile {
-    /// Has requests fail in the session's own pool, and tells how many did until now.
+    /// Configures fault injection in the session's private pool, and replies with the number of faults
+    /// injected so far.
     pub(super) fn fail(&self, argument: usize, bytes: usize) -> Result {
-        let (mut fail, exchange) = Exchange::begin::<slablab_fail>(argument, bytes)?;
-        expect(fail.flags == 0 && fail.reserved == 0)?;
+        let (mut fail, arg) = IoctlArg::read::<slablab_fail>(argument, bytes)?;
+        ensure(fail.flags == 0 && fail.reserved == 0)?;
         let bound = self.bound.as_ref().ok_or(EOPNOTSUPP)?;
         if bound.flags & SLABLAB_BIND_PRIVATE == 0 {
             return Err(EOPNOTSUPP);
         }
         fail.injected = bound.session.stats().refusals[RefusalCause::Injected as usize];
-        // Who cannot be told goes on as before.
-        exchange.reply(&fail)?;
+        // Before the change, so that a bad address of the argument changes nothing.
+        arg.reply(&fail)?;
         bound.session.inject_faults(fail.every, fail.growth);
         Ok(())
     }

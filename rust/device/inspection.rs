@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! STATS, CHECK and MAP: what a pool looks like.
+//! STATS, CHECK and MAP: the commands that inspect a pool.
 
 use kernel::{
     current,
@@ -26,44 +26,44 @@ use slab_heap::{
 
 use super::{
     OpenFile,
-    expect,
+    ensure,
     pools::number, //
 };
 use crate::{
-    argument::Exchange,
+    argument::IoctlArg,
     uapi::*, //
 };
 
-/// The extents that an engine is asked for at once: 4 KiB of them.
+/// Extents that are read under the engine's lock at once: 4 KiB of them.
 const MAP_PART: usize = 256;
 
 impl OpenFile {
-    /// Tells figures of the pool, and the session's own.
+    /// Replies with statistics of the pool and of the session.
     pub(super) fn stats(&self, argument: usize, bytes: usize) -> Result {
-        // On the heap: it is too large for a small stack.
+        // Boxed, because the structure is too large for the stack.
         let mut stats = KBox::new(slablab_stats::default(), GFP_KERNEL)?;
-        let exchange = Exchange::begin_into(&mut *stats, argument, bytes)?;
-        expect(stats.flags == 0)?;
-        // Nothing of what the program sent goes back to it.
+        let arg = IoctlArg::read_into(&mut *stats, argument, bytes)?;
+        ensure(stats.flags == 0)?;
+        // The reply contains nothing that the program sent.
         *stats = slablab_stats::default();
         let bound = self.bound.as_ref();
         let pool = self.pool_of(bound);
         stats.engine = number(pool.kind());
         pool.engine().visit(&mut *stats);
         stats.set_session(&bound.map(|bound| bound.session.stats()).unwrap_or_default());
-        exchange.reply(&*stats)
+        arg.reply(&*stats)
     }
 
-    /// Walks what the pool's engine keeps.
+    /// Checks the metadata of the pool's engine, step by step: O(pages and objects) in all.
     pub(super) fn check(&self, argument: usize, bytes: usize) -> Result {
-        let (check, exchange) = Exchange::begin::<slablab_check>(argument, bytes)?;
-        expect(check.flags == 0 && check.reserved == 0)?;
+        let (check, arg) = IoctlArg::read::<slablab_check>(argument, bytes)?;
+        ensure(check.flags == 0 && check.reserved == 0)?;
         let pool = self.pool_of(self.bound.as_ref());
         if !pool.engine().capabilities().pool {
             return Err(EOPNOTSUPP);
         }
-        // A walk takes the lock that others wait for.
-        self.expect_own_pool_or_admin()?;
+        // A check takes the engine's lock again and again, which delays other users of the pool.
+        self.ensure_own_pool_or_admin()?;
         let mut walk = Walk::new();
         let broken = loop {
             match pool.engine().check(&mut walk) {
@@ -74,40 +74,40 @@ impl OpenFile {
                 Err(broken) => break Some(broken),
             }
         };
-        exchange.reply(&check_reply(broken, walk.walked()))
+        arg.reply(&check_reply(broken, walk.walked()))
     }
 
-    /// Tells what the pages of a region are.
+    /// Replies with the use of a region's pages.
     pub(super) fn map(&self, argument: usize, bytes: usize) -> Result {
-        let (mut map, exchange) = Exchange::begin::<slablab_map>(argument, bytes)?;
-        expect(map.flags == 0 && map.reserved == 0)?;
-        expect((1..=SLABLAB_MAP_EXTENTS_MAX).contains(&map.count))?;
+        let (mut map, arg) = IoctlArg::read::<slablab_map>(argument, bytes)?;
+        ensure(map.flags == 0 && map.reserved == 0)?;
+        ensure((1..=SLABLAB_MAP_EXTENTS_MAX).contains(&map.count))?;
         let engine = self.pool_of(self.bound.as_ref()).engine();
         if !engine.capabilities().map {
             return Err(EOPNOTSUPP);
         }
-        // In a shared pool, the map tells of others.
-        self.expect_own_pool_or_admin()?;
+        // The map of a shared pool reveals other users' blocks.
+        self.ensure_own_pool_or_admin()?;
         let region = map.region as usize;
         if region >= REGIONS_MAX {
             return Err(ENXIO);
         }
-        // The number is the program's.
+        // The program chose the number: no speculative access may use it unclamped.
         let region = nospec::clamp(region, REGIONS_MAX);
         let room = map.count as usize;
         let address = usize::try_from(map.extents).map_err(|_| EFAULT)?;
-        let there = UserSlice::new(
+        let array = UserSlice::new(
             UserPtr::from_addr(address),
             room * size_of::<slablab_extent>(),
         );
-        let mut writer = there.writer();
-        // What the engine tells under its lock is copied out without it.
+        let mut writer = array.writer();
+        // The map is read under the engine's lock, and copied out without the lock.
         let mut part = KVec::from_elem(Extent::default(), room.min(MAP_PART), GFP_KERNEL)?;
         map.count = 0;
         loop {
             let wanted = part.len().min(room - map.count as usize);
-            let told = engine.map(region, map.page, &mut part[..wanted]);
-            let mapped = told.map_err(no_map)?;
+            let reported = engine.map(region, map.page, &mut part[..wanted]);
+            let mapped = reported.map_err(no_map)?;
             for extent in &part[..mapped.extents] {
                 writer.write(&slablab_extent::from(*extent))?;
             }
@@ -120,11 +120,11 @@ impl OpenFile {
                 return Err(ERESTARTSYS);
             }
         }
-        exchange.reply(&map)
+        arg.reply(&map)
     }
 }
 
-/// Returns the error number for a map that there is not.
+/// Returns the error number for a map that cannot be read.
 fn no_map(why: NoMap) -> Error {
     match why {
         NoMap::Unsupported => EOPNOTSUPP,

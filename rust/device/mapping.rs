@@ -1,17 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `mmap`: pages of blocks in the memory of programs.
+//! `mmap`: maps pages of blocks into the memory of programs.
 //!
-//! Pages are mapped by their frame numbers (`remap_pfn_range`), as a device's memory is: nobody gets a
-//! reference to such a page out of the mapping, which `vmsplice` would keep until the page is somebody
-//! else's. The mapping itself has a reference to the file, and so have its parts and the copies that
-//! children inherit.
+//! Pages are mapped by frame number (`remap_pfn_range`), like the memory of a device, so nobody can take a
+//! reference to a page from the mapping: with one, `vmsplice` could use the page after it was freed and
+//! allocated again. A mapping, its parts and the copies that children inherit hold references to the file.
 //!
-//! Each area of a program's memory that maps pages of a block has a pin of that block. The kernel says
-//! when an area is copied (fork), cut in two (munmap of a part, mprotect) or moved (mremap), and when
-//! one is gone; by then no processor can reach its pages any more. So a block whose last area is gone
-//! can be freed and moved again. The area keeps the block's handle, not its position in the file, which
-//! is another one for the second half of an area that was cut.
+//! Each area of a program's memory that maps pages of a block has a pin of that block. The kernel calls
+//! [`area_copied`] when an area is copied (fork), split (munmap of a part, mprotect) or moved (mremap), and
+//! [`area_gone`] when an area is removed, after no CPU can access its pages any more. A block can be freed
+//! and moved again when its last area is gone. The area stores the handle of its block. The area's file
+//! position would not do, because the second half of a split area has another one.
 
 use core::ptr;
 
@@ -41,8 +40,8 @@ use super::{
     OpenFile,
     Session,
     blocks::handle,
-    error,
-    expect, //
+    ensure,
+    error, //
 };
 use crate::uapi::{
     SLABLAB_MMAP_BASE,
@@ -50,14 +49,14 @@ use crate::uapi::{
     SLABLAB_POSITION_HANDLE_SHIFT, //
 };
 
-/// Bits of a page offset that are the page's number in the block.
+/// The bits of a page offset that hold the page's number in the block.
 const PAGE_BITS: usize = SLABLAB_POSITION_HANDLE_SHIFT as usize - PAGE_SHIFT;
 
-/// Pages that are mapped between two looks for signals: 16 MiB.
+/// Pages that are mapped between two checks for signals: 16 MiB.
 const PART: usize = 4096;
 
-// The page offset of SLABLAB_MMAP_POSITION is the handle below one bit, in 32 bits. This is less than
-// the page offset of any SLABLAB_POSITION, as handles are larger than the largest index.
+// The page offset of SLABLAB_MMAP_POSITION is one set bit above the bits of the handle: 32 bits together.
+// The page offset of any SLABLAB_POSITION is larger, because handles are larger than `INDEX_MAX`.
 const _: () = {
     assert!(SLABLAB_MMAP_HANDLE_SHIFT as usize == PAGE_SHIFT);
     assert!(SLABLAB_MMAP_BASE as usize >> PAGE_SHIFT == 1 << HANDLE_BITS);
@@ -65,11 +64,11 @@ const _: () = {
     assert!((INDEX_MAX as usize + 1) << PAGE_BITS > u32::MAX as usize);
 };
 
-/// What the kernel calls when it copies an area that maps pages of a block, and when one is gone.
+/// The callbacks of an area that maps pages of a block.
 static AREA_OPERATIONS: bindings::vm_operations_struct = bindings::vm_operations_struct {
     open: Some(area_copied),
     close: Some(area_gone),
-    // SAFETY: All that there is in it may be null: the functions are optional.
+    // SAFETY: All other fields are optional function pointers, for which null bytes are `None`.
     ..unsafe { core::mem::zeroed() }
 };
 
@@ -80,15 +79,15 @@ impl OpenFile {
         if !session.engine().capabilities().mmap {
             return Err(ENODEV);
         }
-        // A private mapping has copies. `VM_SHARED` does not tell: a shared mapping of a file that is
-        // not open for writing is without it.
-        expect(area.flags() & flags::MAYSHARE != 0)?;
-        // This holds for mprotect, too.
+        // A private mapping would copy pages on write. `VM_MAYSHARE` and not `VM_SHARED`, which the kernel
+        // clears for a shared mapping of a file that is not open for writing.
+        ensure(area.flags() & flags::MAYSHARE != 0)?;
+        // Pool memory is never executable, also not by a later mprotect.
         area.try_clear_mayexec().map_err(|_| EPERM)?;
 
-        // SAFETY: The area is being set up, by the type of `area`: nobody else writes to it.
+        // SAFETY: `area` is valid and being set up, by its type, so nobody else writes to it.
         let offset = unsafe { (*area.as_ptr()).vm_pgoff };
-        let (number, first) = named(offset);
+        let (number, first) = decode_page_offset(offset);
         let handle = handle(number).map_err(error)?;
         let pinned = session.pin(handle).map_err(error)?;
         let bytes = area.end() - area.start();
@@ -103,18 +102,18 @@ impl OpenFile {
         });
         match mapped {
             Ok(()) => {
-                mark(area, handle);
+                set_operations(area, handle);
                 pinned.leak();
             }
-            // The caller unmaps what there is, but only after the block is let go.
+            // Before the pin is dropped. The kernel unmaps the area itself, but only after this function.
             Err(_) => area.zap_vma_range(area.start(), bytes),
         }
         mapped
     }
 }
 
-/// Returns the number that a page offset has in place of a handle, and the page in the block.
-fn named(offset: usize) -> (usize, usize) {
+/// Returns the bits of the handle in a page offset, and the page's number in the block.
+fn decode_page_offset(offset: usize) -> (usize, usize) {
     if offset >> HANDLE_BITS == 1 {
         // SLABLAB_MMAP_POSITION
         (offset & ((1 << HANDLE_BITS) - 1), 0)
@@ -124,46 +123,47 @@ fn named(offset: usize) -> (usize, usize) {
     }
 }
 
-/// Has an area say when it is copied and when it is gone, and remember the block that it maps.
-fn mark(area: &VmaNew, handle: Handle) {
+/// Sets the callbacks of an area, and stores the handle of its block.
+fn set_operations(area: &VmaNew, handle: Handle) {
     let number = ptr::without_provenance_mut(handle.to_bits() as usize);
-    // SAFETY: The area is being set up, by the type of `area`: nobody else writes to it. Both fields
-    // are for the file's driver.
+    // SAFETY: `area` is valid and being set up, by its type, so nobody else accesses it. The field
+    // `vm_private_data` is for the driver of the file.
     unsafe { (*area.as_ptr()).vm_private_data = number };
-    // SAFETY: As above; the functions stay as long as the module does, which the file keeps.
+    // SAFETY: As for `vm_private_data`. `AREA_OPERATIONS` is valid as long as the module is loaded, and
+    // the area's reference to the file keeps the module loaded.
     unsafe { (*area.as_ptr()).vm_ops = &AREA_OPERATIONS };
 }
 
-/// Pins the block of an area once more: the area is a copy of another one, or a part.
+/// Pins the block of an area once more: the area is a copy or a part of another area.
 ///
 /// # Safety
 ///
-/// As for [`with_block`].
+/// The kernel calls the function through [`AREA_OPERATIONS`], with an area that has these callbacks.
 unsafe extern "C" fn area_copied(area: *mut bindings::vm_area_struct) {
-    // SAFETY: By this function's contract.
+    // SAFETY: This function's contract is that of `with_block`.
     unsafe { with_block(area, |session, handle| session.pin_again(handle)) };
 }
 
-/// Takes the pin of an area back: nothing is mapped there any more.
+/// Unpins the block of an area: nothing is mapped there any more.
 ///
 /// # Safety
 ///
-/// As for [`with_block`].
+/// The kernel calls the function through [`AREA_OPERATIONS`], with an area that has these callbacks.
 unsafe extern "C" fn area_gone(area: *mut bindings::vm_area_struct) {
-    // SAFETY: By this function's contract.
+    // SAFETY: This function's contract is that of `with_block`.
     unsafe { with_block(area, |session, handle| session.unpin(handle)) };
 }
 
-/// Does something with the block that an area maps.
+/// Calls `act` with the session and the block of an area.
 ///
 /// # Safety
 ///
-/// The area has [`AREA_OPERATIONS`], which [`mark`] alone gives, and the kernel calls one of them.
+/// The kernel calls one of the [`AREA_OPERATIONS`] with `area`; only [`set_operations`] sets these.
 unsafe fn with_block(area: *mut bindings::vm_area_struct, act: impl FnOnce(&Session, Handle)) {
-    // SAFETY: The kernel passes an area that nobody changes during the call.
+    // SAFETY: By this function's contract the kernel passes a valid area, whose fields nobody changes now.
     let (file, number) = unsafe { ((*area).vm_file, (*area).vm_private_data) };
-    // SAFETY: The area has a reference to its file until after the call, and so the file's data is
-    // there: it is what `open` returned, and is taken back when the file is released.
+    // SAFETY: The area holds a reference to its file until after the call. The private data of the file is
+    // the pointer that `open` returned, until the file is released.
     let open: Pin<&OpenFile> =
         unsafe { <Pin<KBox<OpenFile>> as ForeignOwnable>::borrow((*file).private_data) };
     let Ok(handle) = handle(number.addr()) else {
@@ -174,17 +174,17 @@ unsafe fn with_block(area: *mut bindings::vm_area_struct, act: impl FnOnce(&Sess
     }
 }
 
-/// Maps the page of a pool that begins at `memory`, `byte` bytes behind the beginning of `area`.
+/// Maps the page of a pool at `memory` into `area`, `byte` bytes after the beginning of the area.
 fn map_page(area: &VmaNew, byte: usize, memory: *const u8) -> Result {
-    // SAFETY: The memory is a pool's, all of which is from vmalloc.
+    // SAFETY: The address is in a pool, which is vmalloc memory.
     let frame = unsafe { bindings::vmalloc_to_pfn(memory.cast()) };
-    // SAFETY: As for the offset in `OpenFile::mmap`.
+    // SAFETY: `area` is valid and being set up, by its type, so nobody else writes to it.
     let protection = unsafe { (*area.as_ptr()).vm_page_prot };
-    // This is also what makes the area one that is neither extended, merged nor dumped (`VM_IO`,
-    // `VM_PFNMAP`, `VM_DONTEXPAND`, `VM_DONTDUMP`).
+    // `remap_pfn_range` also sets VM_IO, VM_PFNMAP, VM_DONTEXPAND and VM_DONTDUMP: the kernel neither
+    // extends nor merges the area, and does not write it into core dumps.
     //
-    // SAFETY: The area is being set up, with the lock on the program's memory held, and has a page
-    // there, which nothing is mapped to. The pool's page is in a block that is pinned.
+    // SAFETY: The area is being set up with `mmap_lock` held. Nothing is mapped at this address, which is
+    // in the area. The frame belongs to a pinned block.
     to_result(unsafe {
         bindings::remap_pfn_range(
             area.as_ptr(),

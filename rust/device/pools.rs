@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! INFO, BIND, EXTEND and SHRINK: which pool a file has, and how large it is.
+//! INFO, BIND, EXTEND and SHRINK: the pool of a file, and its size.
 
 use kernel::{
     page::PAGE_SIZE,
@@ -11,16 +11,16 @@ use slab_heap::Engine;
 use super::{
     OpenFile,
     SESSION_BYTES,
-    expect,
+    ensure,
     is_admin, //
 };
 use crate::{
-    argument::Exchange,
-    lab::DEFAULT_ENGINE,
+    argument::IoctlArg,
     pool::{
         EngineKind,
         PoolRef, //
     },
+    shared::DEFAULT_ENGINE,
     uapi::{
         self,
         *, //
@@ -28,13 +28,13 @@ use crate::{
 };
 
 impl OpenFile {
-    /// Tells what there is, and what the file has.
+    /// Replies with the limits of the module and the properties of the file's pool.
     pub(super) fn info(&self, argument: usize, bytes: usize) -> Result {
-        let (info, exchange) = Exchange::begin::<slablab_info>(argument, bytes)?;
-        expect(info.flags == 0)?;
-        let (bound, limits) = (self.bound.as_ref(), self.lab.limits());
+        let (info, arg) = IoctlArg::read::<slablab_info>(argument, bytes)?;
+        ensure(info.flags == 0)?;
+        let (bound, limits) = (self.bound.as_ref(), self.shared.limits());
         let pool = self.pool_of(bound);
-        exchange.reply(&slablab_info {
+        arg.reply(&slablab_info {
             flags: 0,
             abi_version: SLABLAB_ABI_VERSION,
             engines: EngineKind::ALL
@@ -48,40 +48,40 @@ impl OpenFile {
             page_bytes: PAGE_SIZE as u32,
             session_bytes_max: limits.bytes as u64,
             session_handles_max: limits.handles.into(),
-            private_bytes_max: self.lab.private_bytes().max() as u64,
-            private_bytes_used: self.lab.private_bytes().used() as u64,
-            sessions_max: self.lab.sessions().max() as u32,
-            sessions_used: self.lab.sessions().used() as u32,
+            private_bytes_max: self.shared.private_bytes().max() as u64,
+            private_bytes_used: self.shared.private_bytes().used() as u64,
+            sessions_max: self.shared.sessions().max() as u32,
+            sessions_used: self.shared.sessions().used() as u32,
             pool_charge: pool.charge() as u64,
-            session_memory_max: session_memory(self.lab.session_memory_max()),
-            session_memory_used: session_memory(self.lab.session_memory_used()),
+            session_memory_max: session_memory(self.shared.session_memory_max()),
+            session_memory_used: session_memory(self.shared.session_memory_used()),
         })
     }
 
-    /// Gives the file a session, if it has none.
+    /// Binds the file to a session.
     pub(super) fn bind(&self, argument: usize, bytes: usize) -> Result {
-        let (bind, exchange) = Exchange::begin::<slablab_bind>(argument, bytes)?;
+        let (bind, arg) = IoctlArg::read::<slablab_bind>(argument, bytes)?;
         let private = bind.flags & SLABLAB_BIND_PRIVATE != 0;
         let debug = bind.flags & SLABLAB_BIND_DEBUG != 0;
         let unknown = bind.flags & !(SLABLAB_BIND_PRIVATE | SLABLAB_BIND_DEBUG);
-        expect(unknown == 0 && bind.reserved == [0; 2])?;
-        expect(private == (bind.pool_bytes != 0) && (private || !debug))?;
+        ensure(unknown == 0 && bind.reserved == [0; 2])?;
+        ensure(private == (bind.pool_bytes != 0) && (private || !debug))?;
         let kind = kind(bind.engine)?;
         if self.bound.as_ref().is_some() {
             return Err(EBUSY);
         }
-        let shared = self.lab.shared(kind);
+        let shared = self.shared.pool(kind);
         let pool = if private {
             if !shared.capabilities().pool {
                 return Err(EOPNOTSUPP);
             }
             let bytes = usize::try_from(bind.pool_bytes).map_err(|_| EINVAL)?;
-            PoolRef::new(kind, bytes, Some(self.lab.private_bytes()), debug)?
+            PoolRef::new(kind, bytes, Some(self.shared.private_bytes()), debug)?
         } else {
             shared.clone()
         };
-        exchange.reply(&bind)?;
-        if self.begin(pool, bind.flags)? {
+        arg.reply(&bind)?;
+        if self.bind_pool(pool, bind.flags)? {
             Ok(())
         } else {
             Err(EBUSY)
@@ -93,42 +93,42 @@ impl OpenFile {
         if !is_admin() {
             return Err(EPERM);
         }
-        let (mut extend, exchange) = Exchange::begin::<slablab_extend>(argument, bytes)?;
-        expect(extend.flags == 0 && extend.reserved == 0)?;
+        let (mut extend, arg) = IoctlArg::read::<slablab_extend>(argument, bytes)?;
+        ensure(extend.flags == 0 && extend.reserved == 0)?;
         let bytes = usize::try_from(extend.bytes).map_err(|_| EINVAL)?;
         self.pool_of(self.bound.as_ref()).extend(
             bytes,
-            Some(self.lab.private_bytes()),
+            Some(self.shared.private_bytes()),
             |region, pool_bytes| {
                 extend.region = region;
                 extend.pool_bytes = pool_bytes as u64;
-                exchange.announce(&extend)
+                arg.write_early(&extend)
             },
         )
     }
 
-    /// Has the engine give back what it keeps.
+    /// Returns cached memory of the engine to its page allocator.
     pub(super) fn shrink(&self, argument: usize, bytes: usize) -> Result {
-        let (mut shrink, exchange) = Exchange::begin::<slablab_shrink>(argument, bytes)?;
-        expect(shrink.flags == 0 && shrink.reserved == 0)?;
+        let (mut shrink, arg) = IoctlArg::read::<slablab_shrink>(argument, bytes)?;
+        ensure(shrink.flags == 0 && shrink.reserved == 0)?;
         let engine = self.pool_of(self.bound.as_ref()).engine();
         if !engine.capabilities().pool {
             return Err(EOPNOTSUPP);
         }
-        // Others of the pool wait meanwhile, and have to fill their magazines again.
-        self.expect_own_pool_or_admin()?;
+        // Shrinking flushes all magazines, which delays other users of the pool.
+        self.ensure_own_pool_or_admin()?;
         shrink.bytes = engine.drain() as u64;
         shrink.free_bytes = uapi::free_bytes(engine);
-        exchange.reply(&shrink)
+        arg.reply(&shrink)
     }
 }
 
-/// Returns the bytes of `sessions` sessions of which tables and events take `bytes` bytes.
+/// Returns the bytes of `sessions` sessions whose tables and events take `bytes` bytes.
 fn session_memory((sessions, bytes): (usize, usize)) -> u64 {
     (sessions * SESSION_BYTES + bytes) as u64
 }
 
-/// Returns an engine's number in the ABI.
+/// Returns the number of an engine in the ABI.
 pub(super) fn number(kind: EngineKind) -> u32 {
     match kind {
         EngineKind::Seed => SLABLAB_ENGINE_SEED,
@@ -137,7 +137,7 @@ pub(super) fn number(kind: EngineKind) -> u32 {
     }
 }
 
-/// Returns the engine with a number.
+/// Returns the engine with a number of the ABI.
 fn kind(number: u32) -> Result<EngineKind> {
     match number {
         SLABLAB_ENGINE_DEFAULT => Ok(DEFAULT_ENGINE),

@@ -2,14 +2,21 @@
 
 //! SUBMIT: many operations in one call.
 //!
-//! They are copied in a few at a time. These are done, and copied out, or undone where they cannot
-//! be: `slab_session` has the reasons. Between one part and the next no lock is held, so the scheduler
-//! gets in (x86-64 is preemptible in Linux 7.3, whatever the configuration), and a signal is
-//! looked for.
+//! Operations are processed in chunks. For each chunk:
 //!
-//! A FREE cannot be undone, so the array must be writable before the first operation of a lot is done.
-//! To find that out, 0 is added to a word of each page of the array, atomically: what another thread
-//! stores in an operation that is not done yet stays there.
+//! ```text
+//! read the chunk → check that it is writable → run a part under the session's lock
+//!                                                  │              ▲
+//!                                                  ▼              │ next part
+//!                                             write the results → commit, or roll back on a fault
+//! ```
+//!
+//! `slab_session` explains the parts. No lock is held between two parts, so the scheduler can preempt the
+//! task (x86-64 is always preemptible in Linux 7.3), and signals are checked.
+//!
+//! A FREE cannot be rolled back, so the whole chunk must be writable before its first operation runs. The
+//! check adds 0 atomically to one word of each page of the array, so that a concurrent store of another
+//! thread to an operation that has not run yet is not lost.
 
 use core::{
     mem::{
@@ -32,94 +39,94 @@ use kernel::{
 };
 use slab_session::{
     Operation,
-    Request, //
-    SessionError,
+    Request,
+    SessionError, //
 };
 
 use super::{
     OpenFile,
     Session,
-    error,
-    expect, //
+    ensure,
+    error, //
 };
 use crate::{
-    argument::Exchange,
+    argument::IoctlArg,
     uapi::*, //
 };
 
-/// Operations that are copied together. They lie in two pages at most, however they are aligned.
-const LOT: usize = 64;
+/// Operations of a chunk. A chunk spans at most two pages, whatever its alignment.
+const CHUNK: usize = 64;
 
-const _: () = assert!(LOT * size_of::<slablab_operation>() <= PAGE_SIZE);
+const _: () = assert!(CHUNK * size_of::<slablab_operation>() <= PAGE_SIZE);
 
 unsafe extern "C" {
-    /// Returns 0 if a word of the program's memory can be written, and does not change it.
-    fn slablab_expect_writable(word: *mut u32) -> c_int;
+    /// Returns 0 if the word in the program's memory is writable; does not change the word.
+    fn slablab_ensure_writable(word: *mut u32) -> c_int;
 }
 
-/// The array of operations in the program.
+/// The array of operations in the program's memory.
 struct Array {
     address: usize,
     count: usize,
-    /// The end of the pages from the array's first on that can be written.
+    /// The end of the pages that were found writable.
     writable_end: usize,
 }
 
 impl OpenFile {
-    /// Does operations until one is not served, and tells how many that were.
+    /// Runs operations until one is refused, and replies with the number of completed operations.
     pub(super) fn submit(&self, argument: usize, bytes: usize) -> Result {
         let mut submit = slablab_submit::default();
-        let exchange = Exchange::begin_into(&mut submit, argument, bytes)?;
-        expect(submit.flags == 0)?;
-        expect((1..=SLABLAB_OPERATIONS_MAX).contains(&submit.count))?;
+        let arg = IoctlArg::read_into(&mut submit, argument, bytes)?;
+        ensure(submit.flags == 0)?;
+        ensure((1..=SLABLAB_OPERATIONS_MAX).contains(&submit.count))?;
         submit.done = 0;
         submit.error = 0;
-        // Who cannot be told how far it came does not begin.
-        exchange.announce(&submit)?;
-        // On the heap: it is too large for a small stack.
-        let mut lot = KBox::<[slablab_operation; LOT]>::new_uninit(GFP_KERNEL)?;
+        // Before the first operation, so that a bad address of the argument changes nothing.
+        arg.write_early(&submit)?;
+        // Boxed, because a chunk is too large for the stack.
+        let mut chunk = KBox::<[slablab_operation; CHUNK]>::new_uninit(GFP_KERNEL)?;
         let mut array = Array {
             address: usize::try_from(submit.operations).map_err(|_| EFAULT)?,
             count: submit.count as usize,
             writable_end: 0,
         };
         let mut done = 0;
-        let ended = self.lots(&mut array, &mut lot, &mut done);
+        let ended = self.run_chunks(&mut array, &mut chunk, &mut done);
         if ended == Err(EINTR) && done == 0 {
             return Err(ERESTARTSYS);
         }
         submit.done = done as u32;
         submit.error = ended.map_or_else(|error| -error.to_errno() as u32, |()| 0);
-        exchange.reply(&submit)
+        arg.reply(&submit)
     }
 
-    /// Does operations, lot by lot, and counts them in `done`.
-    fn lots(
+    /// Runs operations chunk by chunk, and counts the completed ones in `done`.
+    fn run_chunks(
         &self,
         array: &mut Array,
-        room: &mut MaybeUninit<[slablab_operation; LOT]>,
+        room: &mut MaybeUninit<[slablab_operation; CHUNK]>,
         done: &mut usize,
     ) -> Result {
         while *done < array.count {
             let base = *done;
-            let lot = array.read(base, room)?;
+            let chunk = array.read(base, room)?;
             let session = match self.bound.as_ref() {
                 Some(bound) => &bound.session,
-                None => match self.session_for_first(&lot[0]) {
+                None => match self.get_or_bind_for(&chunk[0]) {
                     Ok(session) => session,
                     Err(denied) => {
-                        lot[0].on_error(denied);
-                        array.write_cost(base, &lot[0])?;
+                        chunk[0].on_error(denied);
+                        array.write_cost(base, &chunk[0])?;
                         return Err(error(denied));
                     }
                 },
             };
-            while *done < base + lot.len() {
+            while *done < base + chunk.len() {
                 if current!().signal_pending() {
                     return Err(EINTR);
                 }
                 let first = *done - base;
-                let mut part = session.submit(lot, base, first);
+                let mut part = session.submit(chunk, base, first);
                 let part = part.run();
                 let (end, denied) = (part.end(), part.error());
                 array.write(*done, &part.requests()[first..end])?;
@@ -136,46 +143,45 @@ impl OpenFile {
         Ok(())
     }
 
-    /// Returns the session for a submission that begins with `first`, which begins one if it is
-    /// about no block and not a bad one.
+    /// Returns the session for a submission that begins with `first`. Binds a default session if there is
+    /// none and the operation is valid and refers to no block.
     #[cold]
-    fn session_for_first(&self, first: &slablab_operation) -> Result<&Session, SessionError> {
+    fn get_or_bind_for(&self, first: &slablab_operation) -> Result<&Session, SessionError> {
         match first.operation()? {
-            Operation::Allocate { size, align } => self.session_for(size, align),
-            Operation::Nothing => self.session_for(1, 1),
+            Operation::Allocate { size, align } => self.get_or_bind(size, align),
+            Operation::Nothing => self.get_or_bind(1, 1),
             Operation::Free(_) | Operation::Reallocate(..) => self.session(),
         }
     }
 }
 
 impl Array {
-    /// Returns the address of the operation with this number.
+    /// Returns the address of an operation.
     #[inline]
     fn at(&self, number: usize) -> Result<usize> {
-        // `number` is at most the array's length, so the product is small.
+        // `number` is at most the array's length, so the product does not overflow.
         let skip = number * size_of::<slablab_operation>();
         self.address.checked_add(skip).ok_or(EFAULT)
     }
 
-    /// Returns the memory of `count` operations from the one with this number on.
+    /// Returns the memory of `count` operations from number `number` on.
     #[inline]
     fn slice(&self, number: usize, count: usize) -> Result<UserSlice> {
         let bytes = count * size_of::<slablab_operation>();
         Ok(UserSlice::new(UserPtr::from_addr(self.at(number)?), bytes))
     }
 
-    /// Reads the operations from number `base` on, as many as there is room for, if they can be
-    /// written.
+    /// Reads the next chunk, from number `base` on, and checks that it is writable.
     fn read<'r>(
         &mut self,
         base: usize,
-        room: &'r mut MaybeUninit<[slablab_operation; LOT]>,
+        room: &'r mut MaybeUninit<[slablab_operation; CHUNK]>,
     ) -> Result<&'r mut [slablab_operation]> {
-        let count = LOT.min(self.count - base);
+        let count = CHUNK.min(self.count - base);
         let mut reader = self.slice(base, count)?.reader();
         let first = room.as_mut_ptr().cast::<slablab_operation>();
-        // SAFETY: There is room for `LOT` operations, and `count` is at most that; bytes that may
-        // be uninitialised are all that is asked of it.
+        // SAFETY: The array has room for `CHUNK` operations, and `count` is at most `CHUNK`. Its bytes may be
+        // uninitialised, which `MaybeUninit` permits.
         let bytes = unsafe {
             slice::from_raw_parts_mut(
                 first.cast::<MaybeUninit<u8>>(),
@@ -183,47 +189,47 @@ impl Array {
             )
         };
         reader.read_raw(bytes)?;
-        // SAFETY: Read just above, and an operation whatever they are (`FromBytes`); borrowed for
-        // as long as the room is.
-        let lot = unsafe { slice::from_raw_parts_mut(first, count) };
-        self.expect_writable(base, count)?;
-        // Before the first one there is none that it could be about.
+        // SAFETY: `read_raw` initialised these bytes, and any bytes are a valid operation (`FromBytes`).
+        // The slice borrows from `room`.
+        let chunk = unsafe { slice::from_raw_parts_mut(first, count) };
+        self.ensure_writable(base, count)?;
+        // Operations of the first chunk can refer to operations of the same chunk only.
         if base > 0 {
-            for operation in &mut *lot {
+            for operation in &mut *chunk {
                 self.resolve(base, operation)?;
             }
         }
-        Ok(lot)
+        Ok(chunk)
     }
 
-    /// Returns [`EFAULT`] unless `count` operations from number `base` on can be written.
-    fn expect_writable(&mut self, base: usize, count: usize) -> Result {
+    /// Returns [`EFAULT`] unless `count` operations from number `base` on are writable.
+    fn ensure_writable(&mut self, base: usize, count: usize) -> Result {
         let end = self.at(base + count)?;
         let first = self.at(base)?.max(self.writable_end);
         if first >= end {
             return Ok(());
         }
         let mut word = first & !(size_of::<u32>() - 1);
-        // User memory ends below the largest page, so this does not overflow.
+        // User addresses end far below `usize::MAX`, so this does not overflow.
         self.writable_end = end.next_multiple_of(PAGE_SIZE);
         while word < end {
-            // SAFETY: The function takes any address that is aligned, and no lock is held.
+            // SAFETY: The function accepts any aligned user address and may sleep; no lock is held.
             to_result(unsafe {
-                slablab_expect_writable(UserPtr::from_addr(word).as_mut_ptr().cast())
+                slablab_ensure_writable(UserPtr::from_addr(word).as_mut_ptr().cast())
             })?;
             word = (word | (PAGE_SIZE - 1)) + 1;
         }
         Ok(())
     }
 
-    /// Writes operations that were done, from the one with this number on.
+    /// Writes completed operations, from number `number` on.
     fn write(&self, number: usize, operations: &[slablab_operation]) -> Result {
         let mut writer = self.slice(number, operations.len())?.writer();
         writer.write_slice(AsBytes::as_bytes(operations))
     }
 
-    /// Writes the cost of the operation with this number, which was not done: all else of it is the
-    /// program's.
+    /// Writes the cost of the operation `number`, which was refused. The other fields stay as the
+    /// program wrote them.
     #[cold]
     fn write_cost(&self, number: usize, operation: &slablab_operation) -> Result {
         let skip = offset_of!(slablab_operation, cost);
@@ -233,10 +239,10 @@ impl Array {
         writer.write_slice(cost)
     }
 
-    /// Puts the handle into an operation that is about the block of one before number `base`.
+    /// Resolves a reference of an operation to the result of one before number `base`.
     ///
-    /// That one was read before and written when it was done. What the program has made of it since,
-    /// and sends now, is one more number that names a block of its own or nothing.
+    /// The referenced operation is read from the program's memory, where its result was written. The
+    /// program may have changed it since, which is harmless: the handle is validated like any other.
     #[inline]
     fn resolve(&self, base: usize, operation: &mut slablab_operation) -> Result {
         let is_named = u32::from(operation.kind) != SLABLAB_OP_ALLOC

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The memory of sessions' tables and of their events.
+//! The memory of sessions' handle tables and events.
 //!
-//! A program decides how many entries there are, so all tables together have a budget, and stay
-//! within it also when a program frees its blocks and keeps its file open. So have all rings of
-//! events.
+//! Programs choose how many entries there are, so the tables of all sessions share a budget. A table does
+//! not shrink when its blocks are freed, so the budget bounds also a program that frees its blocks and
+//! leaves its file open. The event rings of all sessions have budgets, too.
 
 use core::{
     alloc::Layout,
@@ -36,45 +36,45 @@ use crate::{
         Budget,
         Lease, //
     },
-    memory::Memory,
-    signals, //
+    signals,
+    vmalloc::VmallocMemory, //
 };
 
-/// Where tables come from: vmalloc, up to a budget of bytes.
-pub(crate) struct Tables {
+/// Allocates parts of handle tables, up to a budget of bytes.
+pub(crate) struct SessionMemory {
     budget: Arc<Budget>,
 }
 
-/// An array of a length that a program chose: a part of a table, or a ring of events.
+/// An array whose length a program chose: a part of a handle table, or a ring of events.
 ///
 /// # Invariants
 ///
-/// `memory` holds `len` values, and is used for nothing else.
-pub(crate) struct Chunk<T> {
-    memory: Memory,
+/// `memory` holds `len` initialised values of `T`, and this value owns it.
+pub(crate) struct SessionArray<T> {
+    memory: VmallocMemory,
     len: usize,
     _lease: Lease,
     _values: PhantomData<T>,
 }
 
-impl<T: Copy> Chunk<T> {
-    /// Makes an array of `len` times `value`, for which there is a lease.
+impl<T: Copy> SessionArray<T> {
+    /// Allocates an array of `len` copies of `value`, for which the caller reserved a lease.
     ///
     /// # Errors
     ///
-    /// [`ENOMEM`], [`EINVAL`] for none at all, and [`EINTR`] when a fatal signal came.
+    /// [`ENOMEM`], [`EINVAL`] for a length of 0, [`EINTR`] for a pending fatal signal.
     pub(crate) fn new(len: usize, value: T, lease: Lease) -> Result<Self> {
-        let memory = Memory::new(Layout::array::<T>(len).map_err(|_| EINVAL)?.size())?;
+        let memory = VmallocMemory::new(Layout::array::<T>(len).map_err(|_| EINVAL)?.size())?;
         let first = memory.start().cast::<T>();
         let part = (PIECE / size_of::<T>().max(1)).max(1);
         for place in 0..len {
             if place % part == 0 && signals::is_fatal_pending() {
                 return Err(EINTR);
             }
-            // SAFETY: The memory has room for so many values, and begins at a page.
+            // SAFETY: The memory has the size of `len` values and is page-aligned.
             unsafe { first.add(place).write(value) };
         }
-        // INVARIANT: All were written just above.
+        // INVARIANT: The loop wrote all `len` values.
         Ok(Self {
             memory,
             len,
@@ -84,28 +84,28 @@ impl<T: Copy> Chunk<T> {
     }
 }
 
-/// A ring of events, and what it takes of a second budget.
+/// A ring of events, and its lease from the budget of large rings.
 pub(crate) struct Ring {
-    events: Chunk<Event>,
+    events: SessionArray<Event>,
     _rest: Option<Lease>,
 }
 
 impl Ring {
-    /// Makes a ring of `len` events, for which there are leases.
+    /// Allocates a ring of `len` events, for which the caller reserved leases.
     ///
     /// # Errors
     ///
-    /// As for [`Chunk::new`].
+    /// The errors of [`SessionArray::new`].
     pub(crate) fn new(len: usize, lease: Lease, rest: Option<Lease>) -> Result<Self> {
         Ok(Self {
-            events: Chunk::new(len, Event::VACANT, lease)?,
+            events: SessionArray::new(len, Event::VACANT, lease)?,
             _rest: rest,
         })
     }
 
     /// Returns the bytes that the kernel takes for a ring of `len` events.
     pub(crate) fn charge(len: usize) -> usize {
-        Memory::charge(len.saturating_mul(size_of::<Event>()))
+        VmallocMemory::charge(len.saturating_mul(size_of::<Event>()))
     }
 }
 
@@ -125,35 +125,35 @@ impl DerefMut for Ring {
     }
 }
 
-impl Tables {
-    /// Charges tables to `budget`.
+impl SessionMemory {
+    /// Creates a source of tables that charges `budget`.
     pub(crate) fn new(budget: Arc<Budget>) -> Self {
         Self { budget }
     }
 
     /// Returns the bytes that the kernel takes for a part of `entries` entries.
     pub(crate) fn charge(entries: usize) -> usize {
-        Memory::charge(entries.saturating_mul(size_of::<Slot>()))
+        VmallocMemory::charge(entries.saturating_mul(size_of::<Slot>()))
     }
 }
 
-// SAFETY: A chunk has memory of its own, which it gives to nobody else, and a length that never
-// changes. A ring is one.
-unsafe impl Storage for Tables {
-    type Chunk = Chunk<Slot>;
+// SAFETY: A `SessionArray` owns memory of its own and derefs to all of it, `len` entries. The memory
+// moves neither with the array nor by `deref_mut`. A ring contains a `SessionArray` and derefs to it.
+unsafe impl Storage for SessionMemory {
+    type Chunk = SessionArray<Slot>;
     type Ring = Ring;
 
     fn chunk(&self, entries: usize) -> Option<Self::Chunk> {
         let lease = Lease::new(&self.budget, Self::charge(entries))?;
-        Chunk::new(entries, Slot::VACANT, lease).ok()
+        SessionArray::new(entries, Slot::VACANT, lease).ok()
     }
 
     fn event_context() -> EventContext {
-        // SAFETY: The clock may be read anywhere but in an NMI.
+        // SAFETY: `ktime_get` may be called in any context but an NMI.
         let time_ns = unsafe { bindings::ktime_get() } as u64;
         EventContext {
             time_ns,
-            // In the initial pid namespace: who reads the event may be in another one.
+            // The number in the initial pid namespace: a reader of the event may be in another namespace.
             thread: current!().pid() as u32,
             cpu: CpuId::current().as_u32() as u16,
         }
@@ -164,22 +164,23 @@ unsafe impl Storage for Tables {
     }
 }
 
-impl<T> Deref for Chunk<T> {
+impl<T> Deref for SessionArray<T> {
     type Target = [T];
 
     #[inline]
     fn deref(&self) -> &[T] {
         let first = self.memory.start().cast::<T>();
-        // SAFETY: By the type invariant; borrowed for as long as the chunk is.
+        // SAFETY: By the type invariant the memory holds `len` values; the borrow of `self` protects them.
         unsafe { slice::from_raw_parts(first.as_ptr(), self.len) }
     }
 }
 
-impl<T> DerefMut for Chunk<T> {
+impl<T> DerefMut for SessionArray<T> {
     #[inline]
     fn deref_mut(&mut self) -> &mut [T] {
         let first = self.memory.start().cast::<T>();
-        // SAFETY: By the type invariant; borrowed alone for as long as the chunk is.
+        // SAFETY: By the type invariant the memory holds `len` values, and this value owns them; the
+        // exclusive borrow of `self` protects them.
         unsafe { slice::from_raw_parts_mut(first.as_ptr(), self.len) }
     }
 }

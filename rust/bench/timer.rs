@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Taking times.
+//! Timing of samples.
 //!
-//! The clock is the kernel's monotonic one. On a machine that counts instructions
-//! (`scripts/vm.sh -i`) its nanoseconds are instructions.
+//! The clock is the kernel's monotonic clock. On a machine that counts instructions
+//! (`scripts/vm.sh -i`) a nanosecond is an instruction.
 
 use core::ptr;
 
@@ -16,18 +16,18 @@ use kernel::{
     }, //
 };
 
-/// Readings of the clock of which the quickest tells what one costs.
+/// Readings of the clock; the shortest is the cost of reading the clock.
 const TRIALS: usize = 100;
 
-/// Takes and keeps the times of samples.
-pub(super) struct Watch {
+/// Records the times of samples.
+pub(super) struct Timer {
     samples: KVVec<u32>,
-    singly: bool,
+    per_op: bool,
     clock_ns: u64,
     disturbed: u32,
 }
 
-/// What the samples of a [`Watch`] say.
+/// Statistics of the samples of a [`Timer`].
 pub(super) struct Times {
     pub(super) samples: u32,
     pub(super) total_ns: u64,
@@ -39,9 +39,9 @@ pub(super) struct Times {
     pub(super) disturbed: u32,
 }
 
-/// Returns a number that changes with each tick of the timer.
+/// Returns a number that changes with each timer interrupt.
 fn ticks() -> c_ulong {
-    // SAFETY: The variable is there as long as the kernel, and is made to be read like this.
+    // SAFETY: `jiffies` is a static variable of the kernel, which is always valid for volatile reads.
     unsafe { ptr::read_volatile(&raw const bindings::jiffies) }
 }
 
@@ -50,34 +50,35 @@ fn since(begin: Instant<Monotonic>) -> u64 {
     begin.elapsed().as_nanos().unsigned_abs()
 }
 
-impl Watch {
-    /// Prepares for `samples` samples: of single steps, or of whole rounds.
+impl Timer {
+    /// Allocates room for `samples` samples: of single steps (`per_op`) or of whole rounds.
     ///
     /// # Errors
     ///
     /// [`ENOMEM`].
-    pub(super) fn new(samples: usize, singly: bool) -> Result<Self> {
+    pub(super) fn new(samples: usize, per_op: bool) -> Result<Self> {
         let readings = (0..TRIALS).map(|_| since(Instant::now()));
         let clock_ns = readings.min().unwrap_or(0);
         Ok(Self {
             samples: KVVec::with_capacity(samples, GFP_KERNEL_ACCOUNT)?,
-            singly,
+            per_op,
             clock_ns,
             disturbed: 0,
         })
     }
 
-    /// Runs a round of `steps` steps and takes its time, or that of each step.
+    /// Runs a round of `steps` steps and records the time of the round, or the time of each step. A
+    /// step in which a timer interrupt came counts as disturbed and is not recorded.
     #[inline(always)]
     pub(super) fn measure(&mut self, steps: usize, mut step: impl FnMut(usize)) {
-        if self.singly {
+        if self.per_op {
             for index in 0..steps {
                 let tick = ticks();
                 let begin = Instant::now();
                 step(index);
                 let elapsed_ns = since(begin);
                 if ticks() == tick {
-                    self.keep(elapsed_ns);
+                    self.record(elapsed_ns);
                 } else {
                     self.disturbed += 1;
                 }
@@ -87,26 +88,27 @@ impl Watch {
             for index in 0..steps {
                 step(index);
             }
-            self.keep(since(begin));
+            self.record(since(begin));
         }
     }
 
-    /// Keeps a sample.
+    /// Records a sample, less the cost of reading the clock.
     #[inline(never)]
-    fn keep(&mut self, elapsed_ns: u64) {
+    fn record(&mut self, elapsed_ns: u64) {
         let net_ns = elapsed_ns.saturating_sub(self.clock_ns);
-        // Who measures has asked for room enough, and what is longer than 4 s is as long as that.
+        // The vector has room for all samples of the request. A time of more than 4 s is recorded as 4 s.
         let _ = self
             .samples
             .push_within_capacity(u32::try_from(net_ns).unwrap_or(u32::MAX));
     }
 
-    /// Says what is in the samples.
+    /// Computes the statistics of the samples, in O(samples).
     pub(super) fn times(mut self) -> Times {
         let samples = self.samples.as_mut_slice();
         let count = samples.len();
         let total_ns = samples.iter().copied().map(u64::from).sum();
-        // Not by sorting: core's sort ends in a panic that objtool of 7.3 does not know to end there.
+        // `select_nth_unstable` and not a sort: core's sort can end in a panic, which objtool of Linux 7.3
+        // reports as a fall-through.
         let mut below = |percent: usize| {
             let index = (count * percent).div_ceil(100).saturating_sub(1);
             if index >= count {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Stray accesses on purpose, in a build of the module that is made for them (`make STRAY=1`).
+//! Stray accesses on purpose: a test of [`kasan`](crate::kasan), in a special build (`make STRAY=1`).
 //!
-//! Loading that module makes each of them once, in a pool of its own, and names it in the log before.
-//! What KASAN then reports is compared by `scripts/test-debug.sh`.
+//! Loading that module makes each access once, in a new pool, and logs a line before it.
+//! `scripts/test-debug.sh` compares the reports of KASAN with these lines.
 
 use core::alloc::Layout;
 
@@ -23,28 +23,29 @@ use crate::pool::{
 /// Bytes of the pool.
 const POOL_BYTES: usize = 1 << 20;
 
-/// Blocks, of which some lie side by side.
+/// Number of blocks; some of them are adjacent.
 const BLOCKS: usize = 16;
 
 /// Makes every stray access on every engine that has a pool.
-pub(crate) fn accesses() -> Result {
+pub(crate) fn run() -> Result {
     for kind in [EngineKind::Seed, EngineKind::Hybrid] {
         for bytes in [64, 8192] {
-            Site::new(kind, bytes)?.visit();
+            AccessTest::new(kind, bytes)?.run();
         }
     }
     Ok(())
 }
 
-/// Some blocks in a new pool, in the order of their addresses.
-struct Site {
+/// Blocks in a new pool, in the order of their addresses.
+struct AccessTest {
     pool: PoolRef,
     name: &'static str,
     layout: Layout,
     blocks: [Block; BLOCKS],
 }
 
-impl Site {
+impl AccessTest {
+    /// Allocates blocks of `bytes` bytes in a new pool.
     fn new(kind: EngineKind, bytes: usize) -> Result<Self> {
         let pool = PoolRef::new(kind, POOL_BYTES, None, false)?;
         let layout = Layout::from_size_align(bytes, 8).map_err(|_| EINVAL)?;
@@ -65,10 +66,11 @@ impl Site {
         })
     }
 
-    /// Does what is right, which nothing reports, and what is wrong, each of which is reported once.
-    fn visit(&self) {
+    /// Makes valid accesses, which KASAN must not report, and stray ones, of which it reports each once.
+    fn run(&self) {
         let bytes = self.layout.size();
-        // Not at the pool's beginning: to show the shadow around it KASAN would leave what is mapped.
+        // Not the first block of the pool: KASAN prints the shadow around the address, which would be
+        // unmapped before the pool.
         let [.., middle, next, _, last] = self.blocks;
         for block in self.blocks {
             touch(block, 0);
@@ -87,19 +89,20 @@ impl Site {
         }
     }
 
+    /// Frees a block.
     fn release(&self, block: Block) {
         let engine: &AnyEngine = &self.pool;
-        // SAFETY: Allocated with this layout in `new`, and released once. What is read of it
-        // afterwards is what the module was built for.
+        // SAFETY: `new` allocated the block for this layout, and each block is released once. `touch` reads
+        // it afterwards, which is the fault that this build tests: the pool stays mapped.
         let released = unsafe { engine.release(block, self.layout, &mut Cost::default()) };
         if released.is_err() {
-            pr_warn!("stray: a block was not taken back\n");
+            pr_warn!("stray: a free was refused\n");
         }
     }
 }
 
-/// Reads a byte of a block, or of what lies around it.
+/// Reads a byte of a block or next to it.
 fn touch(block: Block, byte: isize) {
-    // SAFETY: The memory is the pool's, all of which is mapped: a neighbour of the block lies there.
+    // SAFETY: The address is in the pool, all of which is mapped: `run` passes no block at the pool's edge.
     unsafe { block.start.as_ptr().wrapping_offset(byte).read_volatile() };
 }

@@ -1,0 +1,521 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The allocators that a bench measures.
+//!
+//! Each allocator is created for one call and has no other users. The measured loop calls the same
+//! functions as a kernel module would: the kernel's own allocators are C functions, and the
+//! functions of our engines stand at the end of this file. `scripts/lock-prefixes.py` finds the
+//! latter by name.
+
+use core::{
+    alloc::Layout,
+    ffi::{
+        c_int,
+        c_uint,
+        c_void, //
+    },
+    hint::black_box,
+    ptr::{
+        self,
+        NonNull, //
+    },
+    sync::atomic::{
+        AtomicU32,
+        Ordering, //
+    }, //
+};
+
+use kernel::{
+    bindings,
+    cpu::CpuId,
+    new_spinlock,
+    page::PAGE_SIZE,
+    prelude::*,
+    str::CString, //
+};
+use slab_heap::{
+    Block, Cost, Engine,
+    check::{
+        Progress,
+        Walk, //
+    },
+    engine::BadFree,
+    hybrid::{
+        self,
+        CacheSize,
+        Hybrid, //
+    },
+    seed::{
+        self,
+        Seed, //
+    },
+    stats::{
+        Totals,
+        Visitor, //
+    },
+};
+
+use super::{
+    lock::{
+        Counted,
+        CountingLock, //
+    },
+    request::{
+        AllocatorKind,
+        Request, //
+    },
+};
+use crate::{
+    cpu_caches::CpuCaches,
+    pool::{
+        init_from_constant,
+        possible_cpus, //
+    },
+    uapi::{
+        SLABLAB_RULE_LIVE_BLOCKS,
+        SLABLAB_RULE_NONE,
+        check_reply, //
+    },
+    vmalloc::{
+        VmallocMemory,
+        kmalloc_bytes, //
+    },
+};
+
+/// The GFP flags for the kernel's allocators: `GFP_KERNEL`, but a request fails without a warning and
+/// without the OOM killer. The blocks are charged to the budget of private pools and not to a memory
+/// cgroup: the cost of charging a cgroup would be measured, too.
+const FLAGS: bindings::gfp_t = bindings::GFP_KERNEL
+    | 1 << bindings::___GFP_RETRY_MAYFAIL_BIT
+    | 1 << bindings::___GFP_NOWARN_BIT;
+
+/// An allocator that can be measured.
+///
+/// # Safety
+///
+/// From the return of [`Allocator::allocate`] to the call of [`Allocator::release`], the memory of a
+/// block is aligned for its layout and valid for reads and writes of the layout's size. The exception
+/// are allocators whose [`Allocator::HAS_MEMORY`] is false.
+pub(super) unsafe trait Allocator: Sync {
+    /// A live block.
+    type Block: Copy;
+
+    /// Whether blocks have memory.
+    const HAS_MEMORY: bool = true;
+
+    /// Allocates a block, or returns `None` if the request is refused.
+    fn allocate(&self, layout: Layout) -> Option<Self::Block>;
+
+    /// Frees a block and says whether the allocator accepted the free.
+    ///
+    /// # Safety
+    ///
+    /// This allocator allocated the block for this layout, the block is live, and nobody uses its
+    /// memory any more.
+    unsafe fn release(&self, block: Self::Block, layout: Layout) -> bool;
+
+    /// Returns the first byte of a block.
+    fn start(block: Self::Block) -> NonNull<u8>;
+
+    /// Returns how often the engine's lock was taken.
+    fn acquisitions(&self) -> u64 {
+        0
+    }
+
+    /// Checks the metadata of an engine that has no live blocks, and returns the broken rule.
+    ///
+    /// # Errors
+    ///
+    /// The error of `check_interrupted`, which is called between the steps of the check.
+    fn verify(&self, check_interrupted: &dyn Fn() -> Result) -> Result<u32> {
+        let _ = check_interrupted;
+        Ok(SLABLAB_RULE_NONE)
+    }
+}
+
+/// No allocator, inlined into the loop: measures the cost of the loop itself.
+pub(super) struct Baseline;
+
+// SAFETY: `HAS_MEMORY` is false, so the trait requires nothing of the blocks.
+unsafe impl Allocator for Baseline {
+    type Block = NonNull<u8>;
+
+    const HAS_MEMORY: bool = false;
+
+    #[inline(always)]
+    fn allocate(&self, layout: Layout) -> Option<NonNull<u8>> {
+        black_box(layout);
+        Some(NonNull::<u64>::dangling().cast())
+    }
+
+    #[inline(always)]
+    unsafe fn release(&self, block: NonNull<u8>, layout: Layout) -> bool {
+        black_box((block, layout));
+        true
+    }
+
+    fn start(block: NonNull<u8>) -> NonNull<u8> {
+        block
+    }
+}
+
+/// Linux's `__kmalloc` and `kfree`.
+pub(super) struct Kmalloc;
+
+// SAFETY: A block of `__kmalloc` is valid until `kfree`. Its alignment is at least 8, which is the
+// alignment of all layouts of a bench.
+unsafe impl Allocator for Kmalloc {
+    type Block = NonNull<u8>;
+
+    #[inline(always)]
+    fn allocate(&self, layout: Layout) -> Option<NonNull<u8>> {
+        // SAFETY: `__kmalloc` accepts any size; the flags allow sleeping, and the caller may sleep.
+        NonNull::new(unsafe { bindings::__kmalloc_noprof(layout.size(), FLAGS) }.cast())
+    }
+
+    #[inline(always)]
+    unsafe fn release(&self, block: NonNull<u8>, _layout: Layout) -> bool {
+        // SAFETY: By this function's contract `allocate` returned the block, which was not freed since.
+        unsafe { bindings::kfree(block.as_ptr().cast()) };
+        true
+    }
+
+    fn start(block: NonNull<u8>) -> NonNull<u8> {
+        block
+    }
+}
+
+/// Linux's `kmem_cache_alloc` and `kmem_cache_free` on a cache of its own.
+///
+/// # Invariants
+///
+/// `cache` is a valid cache of blocks of `size` bytes, and this value owns it.
+pub(super) struct KmemCache {
+    cache: NonNull<bindings::kmem_cache>,
+    size: usize,
+}
+
+// SAFETY: The functions of a `kmem_cache` may be called on any thread.
+unsafe impl Send for KmemCache {}
+
+// SAFETY: The functions of a `kmem_cache` may be called on several threads at once.
+unsafe impl Sync for KmemCache {}
+
+impl KmemCache {
+    /// Creates a cache of blocks of `size` bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOMEM`].
+    pub(super) fn new(size: usize) -> Result<KBox<Self>> {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        // Linux warns about two caches of the same name.
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = CString::try_from_fmt(fmt!("slablab_bench_{number}"))?;
+        let mut request = CacheRequest {
+            name: &name,
+            size: c_uint::try_from(size)?,
+            cache: ptr::null_mut(),
+        };
+        let argument = (&raw mut request).cast();
+        // `smp_call_on_cpu` returns the callback's 0, or an error if the CPU went offline just now. The
+        // task has moved to another CPU then, so the call is repeated.
+        //
+        // SAFETY: `create_cache` requires a pointer to a `CacheRequest` that nobody else uses. `request`
+        // lives and is not accessed here until `smp_call_on_cpu` has returned, which waits for the callback.
+        while unsafe {
+            let cpu = CpuId::current().as_u32();
+            bindings::smp_call_on_cpu(cpu, Some(create_cache), argument, false)
+        } != 0
+        {}
+        // INVARIANT: `create_cache` created the cache. With SLAB_NO_MERGE it is shared with no other user.
+        let cache = Self {
+            cache: NonNull::new(request.cache).ok_or(ENOMEM)?,
+            size,
+        };
+        Ok(KBox::new(cache, GFP_KERNEL_ACCOUNT)?)
+    }
+}
+
+/// The arguments and the result of [`create_cache`].
+struct CacheRequest<'a> {
+    name: &'a CStr,
+    size: c_uint,
+    /// Null until the cache was created.
+    cache: *mut bindings::kmem_cache,
+}
+
+/// Creates a cache, in a kernel thread.
+///
+/// If Linux cannot create a cache, it writes a stack trace to the kernel log. The allocations for a
+/// cache are small. Linux refuses these only to a task that the OOM killer has chosen or for which
+/// fault injection is enabled (`__alloc_pages_slowpath` in `mm/page_alloc.c`); neither is true of a
+/// kernel thread.
+///
+/// # Safety
+///
+/// `argument` points to a valid [`CacheRequest`] that nobody else uses during the call.
+unsafe extern "C" fn create_cache(argument: *mut c_void) -> c_int {
+    // SAFETY: By this function's contract the pointer is valid and not aliased.
+    let request = unsafe { &mut *argument.cast::<CacheRequest<'_>>() };
+    let mut arguments = bindings::kmem_cache_args::default();
+    // SAFETY: The name is a C string, which the function copies; the default arguments are valid.
+    request.cache = unsafe {
+        bindings::__kmem_cache_create_args(
+            request.name.as_char_ptr(),
+            request.size,
+            &raw mut arguments,
+            1 << bindings::_slab_flag_bits__SLAB_NO_MERGE,
+        )
+    };
+    0
+}
+
+impl Drop for KmemCache {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariant the cache is valid and owned. All blocks were freed:
+        // `Slots` frees its blocks, and `BenchContext` empties its buffers, before the allocator is dropped.
+        unsafe { bindings::kmem_cache_destroy(self.cache.as_ptr()) };
+    }
+}
+
+// SAFETY: A block of the cache has `size` bytes and is valid until it is freed; `allocate` refuses
+// larger layouts. Its alignment is at least 8, which is the alignment of all layouts of a bench.
+unsafe impl Allocator for KmemCache {
+    type Block = NonNull<u8>;
+
+    #[inline(always)]
+    fn allocate(&self, layout: Layout) -> Option<NonNull<u8>> {
+        if layout.size() > self.size {
+            return None;
+        }
+        // SAFETY: By the type invariant the cache is valid; the flags allow sleeping, and the caller may.
+        let block = unsafe { bindings::kmem_cache_alloc_noprof(self.cache.as_ptr(), FLAGS) };
+        NonNull::new(block.cast())
+    }
+
+    #[inline(always)]
+    unsafe fn release(&self, block: NonNull<u8>, _layout: Layout) -> bool {
+        // SAFETY: By this function's contract the block came from this cache and was not freed since.
+        unsafe { bindings::kmem_cache_free(self.cache.as_ptr(), block.as_ptr().cast()) };
+        true
+    }
+
+    fn start(block: NonNull<u8>) -> NonNull<u8> {
+        block
+    }
+}
+
+/// The engine `hybrid` with a lock that counts.
+type HybridEngine = Hybrid<CountingLock<hybrid::State>, CpuCaches>;
+
+/// The engine `seed` with a lock that counts.
+type SeedEngine = Seed<CountingLock<seed::State>>;
+
+/// Creates a `hybrid` without regions, and a second reference to its lock.
+fn new_hybrid() -> Result<(HybridEngine, CountingLock<hybrid::State>)> {
+    let state = Counted::init(init_from_constant(|| const { hybrid::State::new() }));
+    let (lock, ours) = CountingLock::pair(new_spinlock!(state, "slablab_bench_hybrid"))?;
+    Ok((Hybrid::new(lock, CpuCaches::new(CacheSize::FULL)?), ours))
+}
+
+/// Creates a `seed` without regions, and a second reference to its lock.
+fn new_seed() -> Result<(SeedEngine, CountingLock<seed::State>)> {
+    let state = Counted::init(init_from_constant(|| const { seed::State::new() }));
+    let (lock, ours) = CountingLock::pair(new_spinlock!(state, "slablab_bench_seed"))?;
+    Ok((Seed::new(lock), ours))
+}
+
+/// Returns the bytes that an allocator takes in addition to its blocks: the state, metadata and CPU
+/// caches of an engine, and the per-CPU slabs of a `kmem_cache`.
+pub(super) fn allocator_bytes(request: &Request) -> usize {
+    let pool_bytes = request.pool_bytes;
+    match request.kind {
+        AllocatorKind::Baseline | AllocatorKind::Kmalloc => 0,
+        AllocatorKind::Hybrid | AllocatorKind::HybridInline => {
+            kmalloc_bytes(size_of::<HybridCalled>())
+                + CountingLock::<hybrid::State>::charge()
+                + VmallocMemory::charge(hybrid::table_bytes(pool_bytes))
+                + CpuCaches::charge(CacheSize::FULL)
+        }
+        AllocatorKind::Seed => {
+            kmalloc_bytes(size_of::<SeedCalled>())
+                + CountingLock::<seed::State>::charge()
+                + VmallocMemory::charge(0)
+        }
+        AllocatorKind::KmemCache => CACHE_BYTES * (1 + possible_cpus()),
+    }
+}
+
+/// The most bytes of a `kmem_cache`, and of the slab that it has for a CPU (`slub_max_order` is 3).
+const CACHE_BYTES: usize = 8 * PAGE_SIZE;
+
+/// An engine, a second reference to its lock, and its memory.
+///
+/// # Invariants
+///
+/// Nobody but `engine` accesses `memory` and `table`.
+#[repr(C)]
+struct EngineWithPool<E, T> {
+    // First, so that the engine has the address of the whole and a call of it computes no offset.
+    engine: E,
+    lock: CountingLock<T>,
+    memory: VmallocMemory,
+    table: VmallocMemory,
+}
+
+impl<E: Engine, T> EngineWithPool<E, T> {
+    /// Allocates the memory for an engine that has no regions.
+    fn new((engine, lock): (E, CountingLock<T>), bytes: usize) -> Result<Self> {
+        let table_bytes = engine.table_bytes(bytes);
+        // INVARIANT: The memory is new, and the engine has no regions yet.
+        Ok(Self {
+            engine,
+            lock,
+            memory: VmallocMemory::new(bytes)?,
+            table: VmallocMemory::zeroed(table_bytes)?,
+        })
+    }
+
+    /// Adds the memory to the engine as a region. Must be called once.
+    fn add_pool(&self) -> Result {
+        let (start, bytes) = (self.memory.start(), self.memory.bytes());
+        // SAFETY: `add_region` requires memory and a zeroed table that nobody else uses and that outlive the
+        // engine. By the type invariant nobody else uses them; `engine` is the first field, so it is dropped
+        // before them; `VmallocMemory::zeroed` zeroed the table, and vmalloc memory is page-aligned.
+        let added = unsafe { self.engine.add_region(start, bytes, self.table.start()) };
+        added.map_err(|_| EINVAL)?;
+        Ok(())
+    }
+
+    /// Returns the number of live blocks.
+    #[inline(never)]
+    fn live_blocks(&self) -> u64 {
+        struct Live(u64);
+        impl Visitor for Live {
+            fn totals(&mut self, totals: &Totals) {
+                self.0 = totals.live_blocks;
+            }
+        }
+
+        let mut live = Live(0);
+        self.engine.visit(&mut live);
+        live.0
+    }
+
+    /// Checks an engine that should have no live blocks, and returns the broken rule.
+    fn verify(&self, check_interrupted: &dyn Fn() -> Result) -> Result<u32> {
+        if self.live_blocks() != 0 {
+            return Ok(SLABLAB_RULE_LIVE_BLOCKS);
+        }
+        self.engine.drain();
+        self.walk(check_interrupted)
+    }
+
+    /// Checks the engine's metadata, and returns the broken rule.
+    #[inline(never)]
+    fn walk(&self, check_interrupted: &dyn Fn() -> Result) -> Result<u32> {
+        let mut walk = Walk::new();
+        loop {
+            match self.engine.check(&mut walk) {
+                Ok(Progress::More) => check_interrupted()?,
+                Ok(Progress::Sound) => return Ok(SLABLAB_RULE_NONE),
+                Ok(Progress::Disturbed) => return Err(EAGAIN),
+                Err(broken) => return Ok(check_reply(Some(broken), 0).rule),
+            }
+        }
+    }
+}
+
+/// Implements [`Allocator`] for engines. Each entry names the functions that allocate and free, and
+/// whether these are called or inlined into the loop.
+macro_rules! engines {
+    ($(
+        $(#[$doc:meta])*
+        [$inline:meta] $name:ident: $engine:ty, $state:ty = $new:ident, $allocate:path, $release:path;
+    )+) => {$(
+        $(#[$doc])*
+        pub(super) struct $name(EngineWithPool<$engine, $state>);
+
+        impl $name {
+            /// Creates the engine with a pool of `bytes` bytes.
+            ///
+            /// # Errors
+            ///
+            /// [`ENOMEM`].
+            #[inline(never)]
+            pub(super) fn new(bytes: usize) -> Result<KBox<Self>> {
+                let allocator = KBox::new(Self(EngineWithPool::new($new()?, bytes)?), GFP_KERNEL_ACCOUNT)?;
+                allocator.0.add_pool()?;
+                Ok(allocator)
+            }
+        }
+
+        // SAFETY: By the contract of `Engine` a block is aligned and valid until it is released, and the
+        // usable size of a layout is at least its size.
+        unsafe impl Allocator for $name {
+            type Block = NonNull<u8>;
+
+            #[$inline]
+            fn allocate(&self, layout: Layout) -> Option<NonNull<u8>> {
+                $allocate(&self.0.engine, layout)
+            }
+
+            #[$inline]
+            unsafe fn release(&self, block: NonNull<u8>, layout: Layout) -> bool {
+                // SAFETY: The engine requires a live block that was allocated for this layout and that
+                // nobody uses. This function's contract promises all three.
+                unsafe { $release(&self.0.engine, block, layout) }.is_ok()
+            }
+
+            fn start(block: NonNull<u8>) -> NonNull<u8> {
+                block
+            }
+
+            fn acquisitions(&self) -> u64 {
+                self.0.lock.acquisitions()
+            }
+
+            fn verify(&self, check_interrupted: &dyn Fn() -> Result) -> Result<u32> {
+                self.0.verify(check_interrupted)
+            }
+        }
+    )+};
+}
+
+engines! {
+    /// The engine `hybrid`, called.
+    [inline(never)] HybridCalled: HybridEngine, hybrid::State = new_hybrid,
+        HybridEngine::alloc, HybridEngine::free;
+    /// The engine `hybrid`, inlined into the loop.
+    [inline(always)] HybridInlined: HybridEngine, hybrid::State = new_hybrid,
+        HybridEngine::alloc, HybridEngine::free;
+    /// The engine `seed`, called.
+    [inline(never)] SeedCalled: SeedEngine, seed::State = new_seed, seed_allocate, seed_release;
+}
+
+/// Allocates a block from `seed`.
+#[inline(always)]
+fn seed_allocate(engine: &SeedEngine, layout: Layout) -> Option<NonNull<u8>> {
+    let block = engine.allocate(layout, &mut Cost::default());
+    Some(block.ok()?.start)
+}
+
+/// Frees a block of `seed`.
+///
+/// # Safety
+///
+/// The engine allocated the block for this layout, the block is live, and nobody uses its memory.
+#[inline(always)]
+unsafe fn seed_release(
+    engine: &SeedEngine,
+    start: NonNull<u8>,
+    layout: Layout,
+) -> Result<(), BadFree> {
+    let block = Block {
+        start,
+        offset: None,
+    };
+    // SAFETY: By this function's contract, whose three clauses are those of `Engine::release`.
+    unsafe { engine.release(block, layout, &mut Cost::default()) }
+}

@@ -1,0 +1,292 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Tells KASAN which memory of a pool is live, on a kernel in which KASAN covers vmalloc memory.
+//!
+//! KASAN has a shadow byte for each granule of eight bytes, which says whether the granule is
+//! accessible. KASAN considers a pool a single vmalloc allocation. [`KasanEngine`] wraps an engine and
+//! writes the shadow of each block, with the values of SLUB, so KASAN reports a stray access like one to
+//! kmalloc memory:
+//!
+//! | memory | shadow | reported as |
+//! |---|---|---|
+//! | of a live block, up to its usable size | 0 | |
+//! | of a freed block | `KASAN_SLAB_FREE` | slab-use-after-free |
+//! | never allocated | `KASAN_SLAB_REDZONE` | slab-out-of-bounds |
+//!
+//! The whole usable size of a block is accessible, because the session zeroes it and reports it, like a
+//! caller of `kmalloc_size_roundup`. There are no red zones between blocks, because these would change the
+//! offsets of blocks: an access past the end of a block is not detected if the next block is live.
+
+use core::{
+    alloc::Layout,
+    ffi::c_void,
+    ptr::NonNull, //
+};
+
+use kernel::bindings;
+use slab_heap::{
+    Block, Cost, Engine, Refusal,
+    check::{
+        Broken,
+        Progress,
+        Walk, //
+    },
+    engine::{
+        BadFree,
+        Capabilities, //
+    },
+    errand::{
+        AtHand,
+        Errand,
+        Known, //
+    },
+    map::{
+        Extent,
+        Mapped,
+        NoMap, //
+    },
+    region::RegionError,
+    stats::Visitor,
+};
+
+// `mm/kasan/kasan.h` declares the function, which Linux exports to modules, and the values.
+unsafe extern "C" {
+    fn kasan_poison(start: *const c_void, bytes: usize, value: u8, init: bool);
+}
+
+/// The values of shadow bytes.
+#[derive(Clone, Copy)]
+#[repr(u8)]
+enum ShadowByte {
+    /// Accessible.
+    Live = 0,
+    /// `KASAN_SLAB_FREE`: the memory was freed.
+    Freed = 0xfb,
+    /// `KASAN_SLAB_REDZONE`: the memory was never allocated. SLUB initialises its slabs with it, too.
+    Unused = 0xfc,
+}
+
+/// Sets the shadow of the `bytes` bytes at `start`.
+///
+/// # Safety
+///
+/// The range consists of whole granules of vmalloc memory, and no other code accesses or changes
+/// their shadow concurrently.
+unsafe fn set_shadow(start: NonNull<u8>, bytes: usize, shadow: ShadowByte) {
+    // SAFETY: By this function's contract the range is aligned to granules and has a shadow.
+    unsafe { kasan_poison(start.as_ptr().cast(), bytes, shadow as u8, false) };
+}
+
+/// Runs `work` without checks of its accesses, for work that accesses free memory.
+pub(crate) fn unchecked<R>(work: impl FnOnce() -> R) -> R {
+    // SAFETY: The call is allowed in any context; it increments a counter of the current task.
+    unsafe { bindings::kasan_disable_current() };
+    let result = work();
+    // SAFETY: The matching call is above.
+    unsafe { bindings::kasan_enable_current() };
+    result
+}
+
+/// An engine with a pool whose free memory KASAN knows.
+pub(crate) struct KasanEngine<E> {
+    engine: E,
+}
+
+impl<E: Engine> KasanEngine<E> {
+    /// Wraps an engine that has no regions yet.
+    pub(crate) fn new(engine: E) -> Self {
+        Self { engine }
+    }
+
+    /// Calls the engine without checks if it has metadata in free blocks, as `mm/slub.c` does for its own
+    /// metadata.
+    fn call<R>(&self, call: impl FnOnce(&E) -> R) -> R {
+        if self.engine.free_block_bytes() == 0 {
+            return call(&self.engine);
+        }
+        unchecked(|| call(&self.engine))
+    }
+
+    /// Makes a new block accessible.
+    fn unpoison(&self, block: Block, layout: Layout) -> Block {
+        // SAFETY: The engine has just allocated the block and nobody else accesses it. Addresses and
+        // usable sizes of blocks are multiples of eight.
+        unsafe { set_shadow(block.start, self.engine.usable(layout), ShadowByte::Live) };
+        block
+    }
+}
+
+// SAFETY: Every method forwards to the wrapped engine, which is never replaced and fulfils the contract.
+// A block is accessible from before the caller gets it until its release.
+unsafe impl<E: Engine> Engine for KasanEngine<E> {
+    fn capabilities(&self) -> Capabilities {
+        self.engine.capabilities()
+    }
+
+    fn usable(&self, layout: Layout) -> usize {
+        self.engine.usable(layout)
+    }
+
+    fn capacity(&self) -> usize {
+        self.engine.capacity()
+    }
+
+    fn allocate(&self, layout: Layout, cost: &mut Cost) -> Result<Block, Refusal> {
+        let block = self.call(|engine| engine.allocate(layout, cost))?;
+        Ok(self.unpoison(block, layout))
+    }
+
+    fn allocate_at_once(&self, layout: Layout) -> Option<(Block, Cost)> {
+        let (block, cost) = self.call(|engine| engine.allocate_at_once(layout))?;
+        Some((self.unpoison(block, layout), cost))
+    }
+
+    fn at_hand<T: Errand>(&self, errand: T) -> Option<T::Outcome> {
+        self.engine.at_hand(KasanErrand(errand))
+    }
+
+    unsafe fn release(&self, block: Block, layout: Layout, cost: &mut Cost) -> Result<(), BadFree> {
+        let usable = self.engine.usable(layout);
+        // Before the release, because another CPU may allocate the block right afterwards.
+        //
+        // SAFETY: By this function's contract the block is live and nobody uses it. Addresses and usable
+        // sizes of blocks are multiples of eight.
+        unsafe { set_shadow(block.start, usable, ShadowByte::Freed) };
+        // SAFETY: By this function's contract the block is live, has this layout, and nobody uses it.
+        let released = self.call(|engine| unsafe { engine.release(block, layout, cost) });
+        if released.is_err() {
+            // SAFETY: The engine refused the free, so the block is still live and unused.
+            unsafe { set_shadow(block.start, usable, ShadowByte::Live) };
+        }
+        released
+    }
+
+    fn keeps(&self, layout: Layout, new: Layout) -> bool {
+        self.engine.keeps(layout, new)
+    }
+
+    fn free_block_bytes(&self) -> usize {
+        self.engine.free_block_bytes()
+    }
+
+    fn free_block_align(&self) -> usize {
+        self.engine.free_block_align()
+    }
+
+    unsafe fn resize(&self, block: Block, layout: Layout, new: Layout, cost: &mut Cost) -> bool {
+        let (before, after) = (self.engine.usable(layout), self.engine.usable(new));
+        // SAFETY: The block has, or had, more than the smaller of both sizes.
+        let rest = unsafe { block.start.add(before.min(after)) };
+        if after < before {
+            // Before the resize, because another CPU may allocate the tail right afterwards.
+            //
+            // SAFETY: By this function's contract the block is live and nobody uses it. Addresses and
+            // usable sizes of blocks are multiples of eight.
+            unsafe { set_shadow(rest, before - after, ShadowByte::Freed) };
+        }
+        // SAFETY: By this function's contract the block is live, has this layout, nobody uses it, and
+        // `new` has the same alignment.
+        let resized = self.call(|engine| unsafe { engine.resize(block, layout, new, cost) });
+        if resized == (after > before) {
+            // SAFETY: The block has the larger of both sizes: it grew, or it was not shrunk.
+            unsafe { set_shadow(rest, before.abs_diff(after), ShadowByte::Live) };
+        }
+        resized
+    }
+
+    fn table_bytes(&self, bytes: usize) -> usize {
+        self.engine.table_bytes(bytes)
+    }
+
+    unsafe fn add_region(
+        &self,
+        start: NonNull<u8>,
+        bytes: usize,
+        table: NonNull<u8>,
+    ) -> Result<u16, RegionError> {
+        // SAFETY: By this function's contract nobody else uses the memory. Regions are whole pages of
+        // vmalloc memory. vmalloc sets the shadow itself when the memory is freed.
+        unsafe { set_shadow(start, bytes, ShadowByte::Unused) };
+        // SAFETY: By this function's contract memory and table are valid, exclusive and outlive the engine.
+        let added = self.call(|engine| unsafe { engine.add_region(start, bytes, table) });
+        if added.is_err() {
+            // SAFETY: The engine refused the region, so nobody uses it.
+            unsafe { set_shadow(start, bytes, ShadowByte::Live) };
+        }
+        added
+    }
+
+    fn drain(&self) -> usize {
+        self.call(Engine::drain)
+    }
+
+    fn fail_growth(&self, nth: u64) {
+        self.call(|engine| engine.fail_growth(nth));
+    }
+
+    fn visit(&self, visitor: &mut dyn Visitor) {
+        self.call(|engine| engine.visit(visitor));
+    }
+
+    fn check(&self, walk: &mut Walk) -> Result<Progress, Broken> {
+        self.call(|engine| engine.check(walk))
+    }
+
+    fn map(&self, region: usize, page: u32, out: &mut [Extent]) -> Result<Mapped, NoMap> {
+        self.call(|engine| engine.map(region, page, out))
+    }
+}
+
+/// An [`Errand`] whose allocations and frees set the shadow.
+struct KasanErrand<T>(T);
+
+impl<T: Errand> Errand for KasanErrand<T> {
+    type Outcome = T::Outcome;
+
+    fn run(self, engine: &impl AtHand) -> T::Outcome {
+        self.0.run(&KasanAtHand(engine))
+    }
+}
+
+/// An [`AtHand`] whose allocations and frees set the shadow.
+struct KasanAtHand<'a, A>(&'a A);
+
+// SAFETY: Every method forwards to the wrapped value, which fulfils the contract. A block is accessible
+// from before the caller gets it until its release.
+unsafe impl<A: AtHand> AtHand for KasanAtHand<'_, A> {
+    type Size = A::Size;
+
+    fn size(&self, layout: Layout) -> Option<A::Size> {
+        self.0.size(layout)
+    }
+
+    fn usable(&self, size: A::Size) -> usize {
+        self.0.usable(size)
+    }
+
+    fn allocate(&self, size: A::Size, layout: Layout) -> Option<(Block, Cost)> {
+        let (block, cost) = self.0.allocate(size, layout)?;
+        // SAFETY: The block was just allocated and nobody else accesses it. Addresses and usable sizes of
+        // blocks are multiples of eight, by the contract of `AtHand`.
+        unsafe { set_shadow(block.start, self.usable(size), ShadowByte::Live) };
+        Some((block, cost))
+    }
+
+    fn known(&self, size: A::Size) -> Known {
+        self.0.known(size)
+    }
+
+    unsafe fn release(&self, block: Block, layout: Layout, known: Option<Known>) -> Option<Cost> {
+        let usable = self.usable(self.size(layout)?);
+        // SAFETY: By this function's contract the block is live and nobody uses it. Addresses and usable
+        // sizes of blocks are multiples of eight, by the contract of `AtHand`.
+        unsafe { set_shadow(block.start, usable, ShadowByte::Freed) };
+        // SAFETY: By this function's contract the block is live, has this layout, and nobody uses it.
+        let cost = unsafe { self.0.release(block, layout, known) };
+        if cost.is_none() {
+            // SAFETY: The call did nothing, so the block is still live and unused.
+            unsafe { set_shadow(block.start, usable, ShadowByte::Live) };
+        }
+        cost
+    }
+}
