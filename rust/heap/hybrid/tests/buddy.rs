@@ -154,7 +154,7 @@ fn a_free_coalesces_as_far_as_it_can() {
     for index in (1..PAGES).step_by(2) {
         // Page 1 makes a block of 2 pages, page 3 one of 4, page 7 one of 8 pages, and so on.
         assert_eq!(
-            release(&mut buddy, index, 1) as u32,
+            u32::from(release(&mut buddy, index, 1)),
             (index + 1).trailing_zeros()
         );
     }
