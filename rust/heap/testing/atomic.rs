@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The atomics that magazines are made of, and hands are counted with, as tests see them.
+//! Atomics for magazines and counters, with scheduling points for the model checker.
 //!
-//! They are those of `core`. Under the model checker each access is also a moment at which another
-//! thread may go on: what is not kept from others by the platform's promise, they get to see.
+//! They wrap the atomics of `core`. Under the model checker the scheduler may switch to another thread
+//! before every access, so tests also run the interleavings in which one CPU reads a magazine while
+//! another CPU changes it.
 
 use core::sync::atomic::{
     self,
@@ -11,14 +12,14 @@ use core::sync::atomic::{
 };
 use std::time::Duration;
 
-/// Lets other threads go on, under the model checker.
+/// Makes a scheduling point if the model checker runs this thread.
 fn switch() {
     if shuttle::current::try_get_current_task().is_some() {
         shuttle::thread::sleep(Duration::ZERO);
     }
 }
 
-/// Wraps an atomic of `core`.
+/// Defines a wrapper of an atomic of `core`, with a scheduling point before every access.
 macro_rules! switching {
     ($name:ident$(<$target:ident>)?, $word:ty) => {
         #[derive(Debug, Default)]

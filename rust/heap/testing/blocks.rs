@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The blocks that are out, as tests remember them, and an engine's figures compared with them.
+//! A shadow of the live blocks of an engine, and the comparison of the engine's statistics with it.
 
 use core::{
     alloc::Layout,
@@ -27,39 +27,39 @@ use crate::{
     },
 };
 
-/// A block that is out.
+/// A live block.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Live {
     pub(crate) block: Block,
     pub(crate) layout: Layout,
-    /// The class that it was served from, if it was from one.
+    /// The class that served the block; `None` for whole pages.
     pub(crate) class: Option<u8>,
-    /// The bytes that the engine says it has.
+    /// The usable size that the engine reported.
     usable: usize,
-    /// What each of them is.
+    /// The value of each usable byte.
     fill: u8,
 }
 
 impl Live {
-    /// Returns the first byte's offset.
+    /// Returns the offset of the first byte.
     pub(crate) fn offset(&self) -> Offset {
         self.block.offset.unwrap()
     }
 
-    /// Says whether the first `bytes` bytes, which are not more than usable, are as they were left.
+    /// Returns whether the first `bytes` bytes are unchanged. `bytes` is at most the usable size.
     pub(crate) fn holds(&self, bytes: usize) -> bool {
-        // SAFETY: The block is out, usable so far, and was filled when it came in.
+        // SAFETY: The block is live, `bytes` of it are usable, and `Blocks::insert` wrote them.
         let found = unsafe { slice::from_raw_parts(self.block.start.as_ptr(), bytes) };
         found == vec![self.fill; bytes]
     }
 }
 
-/// The blocks that are out, by offset: they share no byte, and keep what was written to them.
+/// The live blocks by offset. No two of them overlap, and their contents do not change.
 #[derive(Debug, Default)]
 pub(crate) struct Blocks(BTreeMap<Offset, Live>);
 
 impl Blocks {
-    /// Remembers a block that `engine` handed out, and fills it.
+    /// Adds a block that `engine` allocated, checks alignment and overlap, and fills the block.
     pub(crate) fn insert(
         &mut self,
         engine: &impl Engine,
@@ -86,35 +86,35 @@ impl Blocks {
             let end = offset.to_bits() + live.usable as u64;
             assert!(end <= after.to_bits(), "overlaps the block after");
         }
-        // SAFETY: The engine says that the block is usable so far.
+        // SAFETY: The block is live, has `live.usable` usable bytes, and nobody else uses it.
         unsafe { block.start.write_bytes(fill, live.usable) };
         self.0.insert(offset, live);
     }
 
-    /// Forgets a block, which must be as it was left.
+    /// Removes a block, whose contents must be unchanged.
     pub(crate) fn remove(&mut self, offset: Offset) -> Live {
-        let live = self.0.remove(&offset).expect("the block is not out");
+        let live = self.0.remove(&offset).expect("the block is not live");
         assert!(live.holds(live.usable), "contents changed");
         live
     }
 
-    /// Returns the offset of one of the blocks, whichever `pick` picks.
+    /// Returns the offset of block number `pick` modulo [`Blocks::len`], or `None` if there is none.
     pub(crate) fn pick(&self, pick: usize) -> Option<Offset> {
         let nth = pick.checked_rem(self.0.len())?;
         self.0.keys().nth(nth).copied()
     }
 
-    /// Returns how many there are.
+    /// Returns the number of live blocks.
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Returns all of them, the lowest first.
+    /// Returns all blocks, in the order of their offsets.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Live> {
         self.0.values()
     }
 
-    /// Asks `engine` for a block, and remembers it.
+    /// Allocates a block from `engine` and adds it.
     pub(crate) fn allocate(
         &mut self,
         engine: &impl Engine,
@@ -127,22 +127,22 @@ impl Blocks {
         Ok((self.0[&block.offset.unwrap()], cost))
     }
 
-    /// Forgets a block and gives it back to `engine`.
+    /// Removes a block and frees it to `engine`.
     pub(crate) fn release(&mut self, engine: &impl Engine, offset: Offset) -> Cost {
         let Live { block, layout, .. } = self.remove(offset);
         let mut cost = Cost::default();
-        // SAFETY: The block was remembered as out, with this layout, and has just been forgotten.
+        // SAFETY: The block was live with this layout, and was removed, so it is freed once.
         unsafe { engine.release(block, layout, &mut cost) }.unwrap();
         cost
     }
 }
 
-/// What an engine tells of itself.
+/// The statistics that an engine reports.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Figures {
     pub(crate) totals: Totals,
     pub(crate) classes: Vec<ClassStats>,
-    /// From that of a page on. Not every engine tells them.
+    /// By order, from one page up. Empty if the engine does not report orders.
     pub(crate) orders: Vec<OrderStats>,
 }
 
@@ -163,15 +163,15 @@ impl Visitor for Figures {
 }
 
 impl Figures {
-    /// Returns those of an engine.
+    /// Collects the statistics of `engine`.
     pub(crate) fn of(engine: &impl Engine) -> Self {
         let mut figures = Self::default();
         engine.visit(&mut figures);
         figures
     }
 
-    /// Fails unless just these blocks are out, in all and by class, and the rest of the pool is
-    /// accounted for.
+    /// Panics unless exactly `blocks` are live, in total and by class, and live, cached and free bytes
+    /// add up to the pool.
     #[track_caller]
     pub(crate) fn agree(&self, blocks: &Blocks) {
         let totals = &self.totals;
@@ -191,7 +191,7 @@ impl Figures {
         }
     }
 
-    /// As [`Figures::agree`], by order and to the byte.
+    /// Compares the statistics by order with `blocks`, to the byte.
     #[track_caller]
     fn agree_by_order(&self, blocks: &Blocks) {
         let pages = |live: &Live| live.usable.div_ceil(PAGE_BYTES);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Growths that fail to order: each in its turn, and nothing comes of it.
+//! Fault injection into the growth of slabs: each growth of a run fails once, which changes nothing but
+//! the count of refused requests.
 
 use std::{
     vec,
@@ -30,25 +31,25 @@ const SIZES: [usize; 8] = [64, 8, 4096, 200, 9000, 1024, 64, 3000];
 const OPERATIONS: usize = 600;
 const POOL: usize = 4 << 20;
 
-/// What is told of a block.
-type Told = (Offset, Cost);
+/// The place and the cost of an allocation.
+type Served = (Offset, Cost);
 
-/// Does the same operations each time, while the `nth` growth fails, and returns what was told of
-/// the blocks, and which one was refused before.
-fn run<E: TestEngine>(nth: u64) -> (Vec<Told>, Option<usize>) {
+/// Runs a fixed sequence of operations in which the `nth` growth fails, and repeats the request that is
+/// refused. Returns all allocations, and the number of the one that was refused at first.
+fn run<E: TestEngine>(nth: u64) -> (Vec<Served>, Option<usize>) {
     let memory = Memory::new(POOL);
     let engine = E::over(&memory);
-    let (mut blocks, mut told, mut refused) = (Blocks::default(), Vec::new(), None);
+    let (mut blocks, mut served, mut refused) = (Blocks::default(), Vec::new(), None);
     engine.fail_growth(nth);
-    while told.len() < OPERATIONS {
-        let number = told.len();
+    while served.len() < OPERATIONS {
+        let number = served.len();
         let (layout, fill) = (layout(SIZES[number % SIZES.len()], 8), number as u8);
-        let before = look(&engine);
+        let before = snapshot(&engine);
         match blocks.allocate(&engine, layout, fill) {
-            Ok((live, cost)) => told.push((live.offset(), cost)),
+            Ok((live, cost)) => served.push((live.offset(), cost)),
             Err(refusal) => {
                 assert_eq!((refusal, refused), (Refusal::Injected, None));
-                let mut after = look(&engine);
+                let mut after = snapshot(&engine);
                 let injected = &mut after.0.totals.refusals[Refusal::Injected as usize];
                 assert_eq!(*injected, 1);
                 *injected = 0;
@@ -59,8 +60,8 @@ fn run<E: TestEngine>(nth: u64) -> (Vec<Told>, Option<usize>) {
         }
         if number % 3 == 2 {
             let offset = blocks.pick(number * 7).unwrap();
-            // Looks at what is in it.
-            if told.len() > number {
+            // `release` also checks the contents of the block.
+            if served.len() > number {
                 blocks.release(&engine, offset);
             }
         }
@@ -70,31 +71,33 @@ fn run<E: TestEngine>(nth: u64) -> (Vec<Told>, Option<usize>) {
         blocks.release(&engine, offset);
     }
     sound(&engine);
-    (told, refused)
+    (served, refused)
 }
 
-/// Returns all figures and, where the engine has one, the map.
-fn look(engine: &impl TestEngine) -> (Figures, Vec<Extent>) {
+/// Returns all statistics and, if the engine has one, the map.
+fn snapshot(engine: &impl TestEngine) -> (Figures, Vec<Extent>) {
     let mut extents = vec![Extent::default(); POOL >> 12];
     let mapped = engine.map(0, 0, &mut extents).map(|mapped| mapped.extents);
     extents.truncate(mapped.unwrap_or(0));
     (Figures::of(engine), extents)
 }
 
-/// Has each growth of a run fail, and compares what is told with what is told when none does.
+/// Repeats a run once for each of its growths, which then fails, and compares the allocations with those
+/// of the run without a failure.
 pub(crate) fn each_fails_in_turn<E: TestEngine>() {
-    let (told, refused) = run::<E>(0);
+    let (served, refused) = run::<E>(0);
     assert_eq!(refused, None);
-    let growths = (0..told.len()).filter(|number| told[*number].1.path() == Path::Growth);
+    let growths = (0..served.len()).filter(|number| served[*number].1.path() == Path::Growth);
     let growths: Vec<_> = growths.collect();
     assert!(growths.len() > 5);
     for (nth, growth) in (1..).zip(&growths) {
-        assert_eq!(run::<E>(nth), (told.clone(), Some(*growth)), "{nth}");
+        assert_eq!(run::<E>(nth), (served.clone(), Some(*growth)), "{nth}");
     }
-    assert_eq!(run::<E>(1 + growths.len() as u64), (told, None));
+    assert_eq!(run::<E>(1 + growths.len() as u64), (served, None));
 }
 
-/// Has the second growth fail in a pool that has no room for the first.
+/// Lets the second growth fail in a pool that has no room for the first one: a growth without room is
+/// counted once, and is refused for its own cause.
 pub(crate) fn one_without_room_counts_once<E: TestEngine>() {
     let memory = Memory::new(256 << 10);
     let engine = E::over(&memory);
@@ -114,7 +117,7 @@ pub(crate) fn one_without_room_counts_once<E: TestEngine>() {
         }
     };
     assert_ne!(full, Refusal::Injected);
-    // Some of these are kept by a CPU, which is asked for them before a request is refused.
+    // A magazine caches some of these blocks. It is flushed before a request is refused.
     for offset in &small[..40] {
         blocks.release(&engine, *offset);
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Memory, locks and questions for the crate's own tests.
+//! Test support: memory for pools, locks and CPUs of the host, models, and experiments that several
+//! engines' tests run.
 
 pub(crate) mod atomic;
 pub(crate) mod blocks;
@@ -57,21 +58,22 @@ use crate::{
 };
 use blocks::Figures;
 
-// SAFETY: The standard library's mutex keeps both promises.
+// SAFETY: `std::sync::Mutex` runs at most one closure at a time, and what one closure wrote is visible
+// to the next.
 unsafe impl<T> Lock<T> for Mutex<T> {
     fn with<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
         f(&mut self.lock().unwrap())
     }
 }
 
-/// CPUs at which threads take turns, each with a cache.
+/// Simulated CPUs, each with a cache and a mutex that stands for disabled preemption.
 pub(crate) struct Host {
     turns: Vec<Mutex<()>>,
     caches: Vec<HostCpuCache>,
 }
 
 std::thread_local! {
-    /// The CPU that a thread is on; tests move themselves.
+    /// The CPU that a thread runs on. A test migrates its thread by changing this number.
     pub(crate) static CPU: Cell<usize> = const { Cell::new(0) };
 }
 
@@ -89,7 +91,8 @@ impl Host {
     }
 }
 
-// SAFETY: A closure that is given a CPU's cache has that CPU's mutex.
+// SAFETY: A closure holds the mutex of the CPU whose cache it gets, so two closures never run on one
+// cache at the same time.
 unsafe impl PerCpu<CpuCache> for Host {
     fn cpus(&self) -> usize {
         self.caches.len()
@@ -112,19 +115,21 @@ unsafe impl PerCpu<CpuCache> for Host {
     }
 }
 
-/// The engines on the host.
+/// `seed` behind a mutex of the host.
 pub(crate) type HostSeed = Seed<Mutex<seed::State>>;
+
+/// `hybrid` on simulated CPUs, with magazines.
 pub(crate) type HostHybrid = Hybrid<Mutex<hybrid::State>, Host>;
 
-/// The hybrid's heap behind its lock, without magazines.
+/// `hybrid` without magazines: every request takes the lock.
 pub(crate) type LockedHybrid = Hybrid<Mutex<hybrid::State>, NoPerCpu>;
 
-/// An engine that tests can make.
+/// An engine that tests can construct.
 pub(crate) trait TestEngine: Engine + Sized {
-    /// Makes an engine without memory.
+    /// Constructs an engine without regions.
     fn empty() -> Self;
 
-    /// Makes an engine with the memory of one region.
+    /// Constructs an engine over `memory`, as one region.
     fn over(memory: &Memory) -> Self {
         let engine = Self::empty();
         memory.lend(&engine).unwrap();
@@ -150,12 +155,12 @@ impl TestEngine for LockedHybrid {
     }
 }
 
-/// Makes a hybrid without memory on a machine with so many CPUs.
+/// Constructs `hybrid` without regions, on a machine with `cpus` CPUs.
 pub(crate) fn with_cpus(cpus: usize) -> HostHybrid {
     Hybrid::new(Mutex::default(), Host::new(cpus))
 }
 
-/// Zeroed bytes.
+/// Zeroed bytes of the host, freed on drop.
 struct Zeros {
     start: NonNull<u8>,
     layout: Layout,
@@ -179,8 +184,8 @@ impl Drop for Zeros {
     }
 }
 
-/// Zeroed memory, aligned to its size rounded up to a power of two, or `skew` bytes after that;
-/// and the tables of the engines that it was lent to.
+/// Memory for a region: zeroed, and `skew` bytes past a multiple of its size rounded up to a power of
+/// two. It also owns the metadata tables of the engines that it was added to.
 pub(crate) struct Memory {
     zeros: Zeros,
     skew: usize,
@@ -201,7 +206,7 @@ impl Memory {
     }
 
     pub(crate) fn start(&self) -> NonNull<u8> {
-        // SAFETY: `skew` bytes were allocated in front.
+        // SAFETY: The allocation has `bytes + skew` bytes, so `skew` bytes further is within it.
         unsafe { self.zeros.start.add(self.skew) }
     }
 
@@ -213,7 +218,7 @@ impl Memory {
         self.zeros.layout.size() - self.skew
     }
 
-    /// Returns zeroed bytes that live as long as the memory.
+    /// Allocates zeroed bytes for metadata, which are freed with the memory.
     pub(crate) fn table(&self, bytes: usize) -> NonNull<u8> {
         let table = Zeros::new(bytes, 8);
         let start = table.start;
@@ -221,12 +226,12 @@ impl Memory {
         start
     }
 
-    /// Adds the memory to an engine.
+    /// Adds the memory to `engine`, as one region.
     pub(crate) fn lend(&self, engine: &impl Engine) -> Result<u16, RegionError> {
         self.lend_part(engine, 0, self.bytes())
     }
 
-    /// Adds `bytes` bytes of the memory, which begin `skip` bytes in, to an engine.
+    /// Adds the `bytes` bytes of the memory from `skip` on to `engine`, as one region.
     pub(crate) fn lend_part(
         &self,
         engine: &impl Engine,
@@ -235,28 +240,29 @@ impl Memory {
     ) -> Result<u16, RegionError> {
         assert!(skip <= self.bytes() && bytes <= self.bytes() - skip);
         let table = self.table(engine.table_bytes(bytes));
-        // SAFETY: The range lies in the memory and the table is as long as it must be. Tests drop
-        // their engines before the memory, and lend what engines take to one of them only.
+        // SAFETY: The range lies in the memory (asserted above), and the table has the length that
+        // the engine asks for. Tests drop their engines before the memory, and add a range that an
+        // engine accepted to no other engine.
         unsafe { engine.add_region(self.start().add(skip), bytes, table) }
     }
 }
 
-/// Returns the layout of `size` bytes aligned to `align`.
+/// Returns the layout of `size` bytes, aligned to `align`.
 pub(crate) fn layout(size: usize, align: usize) -> Layout {
     Layout::from_size_align(size, align).unwrap()
 }
 
-/// Returns an engine's totals.
+/// Returns the totals of an engine's statistics.
 pub(crate) fn totals(engine: &impl Engine) -> Totals {
     Figures::of(engine).totals
 }
 
-/// Returns the figures of an engine's classes.
+/// Returns the statistics of an engine's classes.
 pub(crate) fn classes(engine: &impl Engine) -> Vec<ClassStats> {
     Figures::of(engine).classes
 }
 
-/// Fails unless the engine's check finds nothing.
+/// Panics if the engine's check finds a broken rule.
 #[track_caller]
 pub(crate) fn sound(engine: &impl Engine) {
     let result = check::run(&mut Walk::new(), |walk| engine.check(walk));

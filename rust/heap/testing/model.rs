@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The model that every engine is tested against: random operations, a shadow of every live block,
-//! and a check after each.
+//! The model test of every engine: random operations, a shadow of every live block, and a check of the
+//! engine after each operation.
 
 use super::{
     CPU,
@@ -28,36 +28,36 @@ use proptest::{
 };
 use std::vec::Vec;
 
-/// What is asked of an engine.
+/// An operation on an engine.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Operation {
-    /// To allocate so many bytes, aligned to 2 to this.
+    /// Allocates this number of bytes, aligned to two to the power of the second number.
     Allocate(usize, u32),
-    /// To take back one of the blocks that are out.
+    /// Frees one of the live blocks.
     Release(usize),
-    /// To make one of them so large.
+    /// Resizes one of the live blocks to this number of bytes.
     Resize(usize, usize),
-    /// Nothing; what follows is asked on this CPU.
+    /// Migrates the thread to this CPU.
     Move(usize),
-    /// To give back what is kept against a quick return.
+    /// Returns all cached memory to the buddy system.
     Drain,
 }
 
-/// What came of it.
+/// The outcome of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Allocated(Offset, Cost),
     Refused(Refusal),
     Released(Cost),
     Resized(bool),
-    /// There was no block.
+    /// The operation has no outcome: there was no live block, or none was needed.
     Nothing,
 }
 
-/// Returns strategies for up to `most` operations, with alignments up to 2 to `align_order`.
+/// Returns a strategy for fewer than `most` operations, with alignments up to `1 << align_order`.
 pub(crate) fn operations(most: usize, align_order: u32) -> impl Strategy<Value = Vec<Operation>> {
     let size = || prop_oneof![8 => 1usize..200, 4 => 200usize..4200, 2 => 4097usize..40_000];
-    // Most requests ask for no more than a word.
+    // Most requests ask for the alignment of a word at most.
     let align = prop_oneof![2 => 0u32..=3, 1 => 0u32..=align_order];
     let operation = prop_oneof![
         4 => (size(), align).prop_map(|(size, align)| Operation::Allocate(size, align)),
@@ -67,7 +67,8 @@ pub(crate) fn operations(most: usize, align_order: u32) -> impl Strategy<Value =
     vec(operation, 1..most)
 }
 
-/// As [`operations`], on a machine with so many CPUs.
+/// Returns a strategy for the operations of [`operations`], with migrations between `cpus` CPUs and
+/// shrinks in between.
 pub(crate) fn operations_on(
     cpus: usize,
     most: usize,
@@ -89,13 +90,13 @@ pub(crate) fn operations_on(
         })
 }
 
-/// Memory for the regions of a pool.
+/// Allocates memory for regions of these sizes, each `skew` bytes past its alignment.
 pub(crate) fn regions(bytes: &[usize], skew: usize) -> Vec<Memory> {
     let region = |bytes: &usize| Memory::skewed(*bytes, skew);
     bytes.iter().map(region).collect()
 }
 
-/// An engine and the blocks of it that are out.
+/// An engine and the shadow of its live blocks.
 struct Shadow<'a, E> {
     engine: &'a E,
     memories: &'a [Memory],
@@ -103,7 +104,7 @@ struct Shadow<'a, E> {
 }
 
 impl<E: Engine> Shadow<'_, E> {
-    /// Says whether a block lies where its offset says, whole.
+    /// Returns whether the whole block lies in its region, at the address that its offset says.
     fn is_in_memory(&self, live: &Live) -> bool {
         let memory = &self.memories[usize::from(live.offset().region())];
         let byte = live.offset().byte() as usize;
@@ -133,10 +134,10 @@ impl<E: Engine> Shadow<'_, E> {
         } = live;
         let (new, mut cost) = (layout(size, old.align()), Cost::default());
         let keeps = self.engine.keeps(old, new);
-        // SAFETY: The block was out until just above, with this layout; it is put back at once,
-        // with the layout that it has.
+        // SAFETY: The block is live with the layout `old`: `remove` only took it from the shadow. It
+        // is inserted again below, with the layout that it has then.
         let resized = unsafe { self.engine.resize(block, old, new, &mut cost) };
-        assert!(resized || !keeps, "what always works did not");
+        assert!(resized || !keeps, "a resize that fits in place was refused");
         assert_eq!(resized, cost.path() == Path::InPlace);
         assert!(live.holds(old.size().min(new.size())), "contents changed");
         let now = if resized { new } else { old };
@@ -174,7 +175,7 @@ impl<E: Engine> Shadow<'_, E> {
         }
     }
 
-    /// Compares the engine's figures with what the shadow knows, and checks the engine.
+    /// Checks the engine, and compares its statistics with the shadow.
     fn compare(&self) {
         sound(self.engine);
         let figures = Figures::of(self.engine);
@@ -184,7 +185,7 @@ impl<E: Engine> Shadow<'_, E> {
     }
 }
 
-/// Drives a new engine over `memories`, as [`agrees_on`] does.
+/// Runs [`agrees_on`] on a new engine.
 pub(crate) fn agrees<E: TestEngine>(
     memories: &[Memory],
     operations: &[Operation],
@@ -192,8 +193,8 @@ pub(crate) fn agrees<E: TestEngine>(
     agrees_on(E::empty(), memories, operations)
 }
 
-/// Drives an engine without memory over `memories`, compares it with a shadow after each
-/// operation, and takes everything back in the end.
+/// Adds `memories` to an engine without regions, runs `operations` on it, compares it with a shadow after
+/// each of them, and frees all blocks at the end.
 pub(crate) fn agrees_on<E: Engine>(
     engine: E,
     memories: &[Memory],

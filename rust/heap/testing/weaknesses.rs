@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Questions that show an allocator's weaknesses: the same for the seed, which has them, and for
-//! the hybrid, which has not.
+//! Experiments that show weaknesses of an allocator. `seed`, which has the weaknesses, and `hybrid`,
+//! which has none of them, run the same experiments.
 
 use core::{
     alloc::Layout,
@@ -27,32 +27,32 @@ use crate::{
     seed::Heap, //
 };
 
-/// An allocator as bare as the architecture document has it: without a session that would refuse
-/// what the allocator does wrong.
-pub(crate) trait Bare: Sized {
-    /// Makes an allocator in the first `bytes` bytes of `memory`, which is not shorter, from
-    /// `skip` bytes on.
+/// An allocator with the interface of the architecture document, without a session above it that would
+/// refuse wrong results and bad frees.
+pub(crate) trait BareAllocator: Sized {
+    /// Constructs an allocator over the `bytes` bytes of `memory` from `skip` on, or returns `None` if
+    /// the allocator does not accept them. `skip + bytes` is at most the size of `memory`.
     fn at(memory: &Memory, skip: usize, bytes: usize) -> Option<Self>;
 
     /// Allocates a block and returns its address.
     fn allocate(&mut self, layout: Layout) -> Option<usize>;
 
-    /// Takes back the block at `address`.
+    /// Frees the block at `address`.
     ///
     /// # Safety
     ///
-    /// - `address` is that of a block that this allocator handed out for this layout.
-    /// - When it was taken back since, nothing is done with the allocator after it but to allocate
-    ///   blocks of the same layout, which nobody uses.
+    /// - `address` is the address of a block that this allocator allocated with this layout.
+    /// - If the block was already freed, the caller only allocates blocks of the same layout afterwards,
+    ///   and does not use their memory.
     unsafe fn release(&mut self, address: usize, layout: Layout) -> Result<(), BadFree>;
 
-    /// Returns the bytes that the allocator says it has, and that it says are used.
+    /// Returns the total and the used bytes that the allocator reports.
     fn total_and_used(&self) -> (usize, usize);
 }
 
-impl Bare for Heap {
+impl BareAllocator for Heap {
     fn at(memory: &Memory, skip: usize, bytes: usize) -> Option<Self> {
-        // SAFETY: The tests drop their heaps before they drop the memory, and use it for one heap.
+        // SAFETY: The experiments drop their heaps before the memory, and use the memory for one heap.
         Some(unsafe { Self::new(memory.addr() + skip, bytes) })
     }
 
@@ -61,8 +61,9 @@ impl Bare for Heap {
     }
 
     unsafe fn release(&mut self, address: usize, layout: Layout) -> Result<(), BadFree> {
-        // SAFETY: By this function's contract. A second free damages free lists only, and only
-        // their blocks are handed out by it twice.
+        // SAFETY: By this function's contract, the block was allocated by this heap with this layout. A
+        // second free only damages the free list of its class, and the caller does not use the blocks
+        // that are then allocated twice.
         unsafe { self.deallocate(address, layout) };
         Ok(())
     }
@@ -72,7 +73,7 @@ impl Bare for Heap {
     }
 }
 
-impl<L, P> Bare for Hybrid<L, P>
+impl<L, P> BareAllocator for Hybrid<L, P>
 where
     Self: TestEngine,
 {
@@ -92,8 +93,8 @@ where
             start: ptr::NonNull::new(ptr::with_exposed_provenance_mut(address)).unwrap(),
             offset: None,
         };
-        // SAFETY: By this function's contract. Of a second free the engine says that it is one, or
-        // hands out twice what the tests do not use.
+        // SAFETY: By this function's contract, the block was allocated by this engine with this layout.
+        // The engine refuses a second free, or allocates the block twice; the caller does not use it.
         unsafe { Engine::release(self, block, layout, &mut Cost::default()) }
     }
 
@@ -103,21 +104,21 @@ where
     }
 }
 
-/// Makes an allocator in all of `memory`.
-fn over<B: Bare>(memory: &Memory) -> B {
+/// Constructs an allocator over all of `memory`.
+fn over<B: BareAllocator>(memory: &Memory) -> B {
     B::at(memory, 0, memory.bytes()).unwrap()
 }
 
-/// Returns how many of 64 blocks of 64 bytes, aligned to 8192, are not.
-pub(crate) fn misaligned<B: Bare>() -> usize {
+/// Allocates 64 blocks of 64 bytes with alignment 8192, and returns how many are misaligned.
+pub(crate) fn misaligned<B: BareAllocator>() -> usize {
     let memory = Memory::new(1 << 20);
     let mut heap: B = over(&memory);
     let blocks = (0..64).map(|_| heap.allocate(layout(64, 8192)).unwrap());
     blocks.filter(|block| block % 8192 != 0).count()
 }
 
-/// Returns which sizes from 64 to 4096 a new heap of `bytes` bytes cannot serve.
-pub(crate) fn unserved<B: Bare>(bytes: usize) -> Vec<usize> {
+/// Returns the powers of two from 64 to 4096 that a new heap of `bytes` bytes cannot allocate.
+pub(crate) fn unserved<B: BareAllocator>(bytes: usize) -> Vec<usize> {
     let served = |size| {
         let memory = Memory::new(bytes);
         let mut heap: B = over(&memory);
@@ -127,23 +128,23 @@ pub(crate) fn unserved<B: Bare>(bytes: usize) -> Vec<usize> {
     sizes.filter(|size| !served(*size)).collect()
 }
 
-/// Fills 1 MiB with blocks of 64 bytes, takes all of them back, and returns which of some sizes
-/// are served then.
-pub(crate) fn served_by_freed_slabs<B: Bare>() -> Vec<usize> {
+/// Fills 1 MiB with blocks of 64 bytes, frees all of them, and returns which of five sizes can be
+/// allocated then.
+pub(crate) fn served_by_freed_slabs<B: BareAllocator>() -> Vec<usize> {
     let memory = Memory::new(1 << 20);
     let mut heap: B = over(&memory);
     let small = layout(64, 8);
     let blocks: Vec<_> = core::iter::from_fn(|| heap.allocate(small)).collect();
     assert_eq!(blocks.len(), (1 << 20) / 64);
     for block in blocks {
-        // SAFETY: Allocated above with this layout, and freed once.
+        // SAFETY: The block was allocated above with this layout, and is freed once.
         unsafe { heap.release(block, small) }.unwrap();
     }
     let mut served = |size: &usize| {
         let Some(block) = heap.allocate(layout(*size, 8)) else {
             return false;
         };
-        // SAFETY: Allocated just above with this layout, and freed once.
+        // SAFETY: The block was just allocated with this layout, and is freed once.
         unsafe { heap.release(block, layout(*size, 8)) }.is_ok()
     };
     let mut sizes = std::vec![64, 128, 4096, 8192, 1 << 20];
@@ -151,28 +152,28 @@ pub(crate) fn served_by_freed_slabs<B: Bare>() -> Vec<usize> {
     sizes
 }
 
-/// Returns the bytes that a block of `size` bytes takes of a heap that has served its class before.
-pub(crate) fn taken<B: Bare>(size: usize) -> usize {
+/// Returns the used bytes that a block of `size` bytes adds, in a heap that has a slab of its class.
+pub(crate) fn taken<B: BareAllocator>(size: usize) -> usize {
     let memory = Memory::new(1 << 20);
     taken_of(&mut over::<B>(&memory), size)
 }
 
-fn taken_of<B: Bare>(heap: &mut B, size: usize) -> usize {
+/// Returns the used bytes that the second block of `size` bytes adds.
+fn taken_of<B: BareAllocator>(heap: &mut B, size: usize) -> usize {
     let layout = layout(size, 1);
     let first = heap.allocate(layout).unwrap();
     let before = heap.total_and_used().1;
     let second = heap.allocate(layout).unwrap();
     let taken = heap.total_and_used().1 - before;
     for block in [first, second] {
-        // SAFETY: Allocated above with this layout, and freed once.
+        // SAFETY: The block was allocated above with this layout, and is freed once.
         unsafe { heap.release(block, layout) }.unwrap();
     }
     taken
 }
 
-/// Returns the part that is wasted, in percent, when sizes are served once, each of them on its
-/// own.
-pub(crate) fn waste<B: Bare>(sizes: impl Iterator<Item = usize> + Clone) -> usize {
+/// Returns the internal fragmentation, in percent of the used bytes, over one block of each size.
+pub(crate) fn waste<B: BareAllocator>(sizes: impl Iterator<Item = usize> + Clone) -> usize {
     let memory = Memory::new(1 << 20);
     let mut heap: B = over(&memory);
     let asked: usize = sizes.clone().sum();
@@ -180,60 +181,62 @@ pub(crate) fn waste<B: Bare>(sizes: impl Iterator<Item = usize> + Clone) -> usiz
     (taken - asked) * 100 / taken
 }
 
-/// Writes an address to a block that was freed, and says whether the allocator hands that address
-/// out next but one.
-pub(crate) fn write_after_free_chooses<B: Bare>() -> bool {
+/// Writes an address to a freed block, and returns whether the second allocation after that returns this
+/// address.
+pub(crate) fn write_after_free_chooses<B: BareAllocator>() -> bool {
     let memory = Memory::new(1 << 20);
     let mut heap: B = over(&memory);
     let small = layout(64, 8);
     let chosen = memory.addr() + (1 << 19) + 24;
     let block = heap.allocate(small).unwrap();
-    // SAFETY: Allocated above with this layout.
+    // SAFETY: The block was allocated above with this layout, and is freed once.
     unsafe { heap.release(block, small) }.unwrap();
-    // SAFETY: The memory is this test's. That the heap now owns the block is the point.
+    // SAFETY: The address lies in `memory`, which this function owns, and is aligned to 64 bytes. The
+    // experiment writes on purpose to a block that the heap owns again.
     unsafe { ptr::with_exposed_provenance_mut::<usize>(block).write(chosen) };
     assert_eq!(heap.allocate(small), Some(block));
     heap.allocate(small) == Some(chosen)
 }
 
-/// Frees a block twice. Returns what the allocator says to that, and whether it hands the block out
-/// twice then.
-pub(crate) fn double_free<B: Bare>() -> (Result<(), BadFree>, bool) {
+/// Frees a block twice. Returns the result of the second free, and whether two allocations return the
+/// same block afterwards.
+pub(crate) fn double_free<B: BareAllocator>() -> (Result<(), BadFree>, bool) {
     let memory = Memory::new(1 << 20);
     let mut heap: B = over(&memory);
     let small = layout(64, 8);
     let block = heap.allocate(small).unwrap();
-    // SAFETY: Allocated above with this layout.
+    // SAFETY: The block was allocated above with this layout, and is freed once.
     unsafe { heap.release(block, small) }.unwrap();
-    // SAFETY: Nothing is done after it but the two allocations below, whose blocks are not used.
+    // SAFETY: The block was allocated with this layout. After this second free there are only the two
+    // allocations below, whose memory is not used.
     let second = unsafe { heap.release(block, small) };
     (second, heap.allocate(small) == heap.allocate(small))
 }
 
-/// Returns the totals of 1 MiB of which one block of 64 bytes is out.
-pub(crate) fn total_and_used<B: Bare>() -> (usize, usize) {
+/// Returns the total and the used bytes of a heap of 1 MiB with one live block of 64 bytes.
+pub(crate) fn total_and_used<B: BareAllocator>() -> (usize, usize) {
     let memory = Memory::new(1 << 20);
     let mut heap: B = over(&memory);
     heap.allocate(layout(64, 8)).unwrap();
     heap.total_and_used()
 }
 
-/// Returns log2 of the largest block that 1 MiB, which lies `skew` bytes past a multiple of its
-/// size, can serve.
-pub(crate) fn largest<B: Bare>(skew: usize) -> Option<u32> {
+/// Returns log2 of the bytes of the largest block that a heap of 1 MiB can allocate whose memory lies
+/// `skew` bytes past a multiple of its size.
+pub(crate) fn largest<B: BareAllocator>(skew: usize) -> Option<u32> {
     let memory = Memory::skewed(1 << 20, skew);
     let mut heap: B = over(&memory);
     let mut orders = (12..=20).rev();
     orders.find(|order| heap.allocate(layout(1 << order, 8)).is_some())
 }
 
-/// Says whether memory that is too small or misaligned makes the allocator panic.
-pub(crate) fn bad_memory_panics<B: Bare>() -> bool {
+/// Returns whether the allocator panics when its memory is too small or misaligned.
+pub(crate) fn bad_memory_panics<B: BareAllocator>() -> bool {
     let panics = |skip, bytes| {
         let made = catch_unwind(|| B::at(&Memory::new(1 << 16), skip, bytes).is_some());
         assert!(
             !made.as_ref().is_ok_and(|made| *made),
-            "bad memory is taken"
+            "bad memory is accepted"
         );
         made.is_err()
     };

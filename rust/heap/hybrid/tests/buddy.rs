@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The buddy system, by example.
+//! Examples of the buddy system.
 
 use super::{
     buddy,
@@ -21,7 +21,7 @@ use crate::hybrid::{
 };
 use std::vec::Vec;
 
-/// Allocates pages and returns the first, and the splits.
+/// Allocates pages, and returns the index of the first one and the number of splits.
 fn allocate(
     (descs, buddy): &mut (PageDescs, Buddy),
     pages: usize,
@@ -39,14 +39,14 @@ fn allocate(
     Some((page.index(), work.splits))
 }
 
-/// Takes all `pages` pages one by one.
+/// Allocates all `pages` pages, as blocks of one page.
 fn fill(buddy: &mut (PageDescs, Buddy), pages: usize) {
     for page in 0..pages {
         assert_eq!(allocate(buddy, 1, 0).map(|(page, _)| page), Some(page));
     }
 }
 
-/// Frees pages and returns how many pairs of buddies were coalesced.
+/// Frees pages, and returns the number of pairs of buddies that were coalesced.
 fn release((descs, buddy): &mut (PageDescs, Buddy), index: usize, pages: usize) -> u16 {
     let mut work = Work::default();
     descs.set_kind(page(index), PageKind::Interior);
@@ -55,15 +55,15 @@ fn release((descs, buddy): &mut (PageDescs, Buddy), index: usize, pages: usize) 
     work.merges
 }
 
-/// Takes pages where they are and returns the splits.
-fn take((descs, buddy): &mut (PageDescs, Buddy), index: usize, pages: usize) -> Option<u16> {
+/// Allocates the pages from `index` on, and returns the number of splits, or `None` if one is not free.
+fn allocate_at((descs, buddy): &mut (PageDescs, Buddy), index: usize, pages: usize) -> Option<u16> {
     let mut work = Work::default();
     let taken = buddy.allocate_at(descs, page(index), pages, &mut work);
     assert_eq!(work.merges, 0);
     taken.then_some(work.splits)
 }
 
-/// Returns the free blocks, by their first page and pages.
+/// Returns the first page and the number of pages of each free block, in order.
 fn free((descs, buddy): &(PageDescs, Buddy)) -> Vec<(usize, usize)> {
     let mut blocks = Vec::new();
     for order in 0..ORDERS {
@@ -79,7 +79,7 @@ fn free((descs, buddy): &(PageDescs, Buddy)) -> Vec<(usize, usize)> {
 }
 
 #[test]
-fn an_order_is_the_smallest_that_has_the_pages() {
+fn order_of_is_the_smallest_order_with_enough_pages() {
     let orders = [1, 2, 3, 4, 5, 8, 9, 1 << 20].map(order_of);
     assert_eq!(orders, [0, 1, 2, 2, 3, 3, 4, 20]);
 }
@@ -103,7 +103,7 @@ fn the_smallest_block_that_is_large_enough_is_split() {
 }
 
 #[test]
-fn equal_blocks_are_taken_from_the_lowest_when_nothing_was_freed() {
+fn a_new_region_allocates_equal_blocks_from_the_lowest_page_up() {
     let mut buddy = buddy(16);
     let pages: Vec<_> = (0..16)
         .map(|_| allocate(&mut buddy, 1, 0).unwrap().0)
@@ -113,7 +113,7 @@ fn equal_blocks_are_taken_from_the_lowest_when_nothing_was_freed() {
 }
 
 #[test]
-fn the_block_that_was_freed_last_is_taken_first() {
+fn the_block_that_was_freed_last_is_allocated_first() {
     let mut buddy = buddy(16);
     fill(&mut buddy, 16);
     for index in [4, 12, 8] {
@@ -124,7 +124,7 @@ fn the_block_that_was_freed_last_is_taken_first() {
 }
 
 #[test]
-fn what_is_over_goes_back_at_once() {
+fn the_unused_rest_of_a_split_block_is_free_at_once() {
     for (pages, splits, rest) in [
         (1, 4, &[(1, 1), (2, 2), (4, 4), (8, 8)][..]),
         (5, 4, &[(5, 1), (6, 2), (8, 8)]),
@@ -137,7 +137,7 @@ fn what_is_over_goes_back_at_once() {
         let mut buddy = buddy(16);
         assert_eq!(allocate(&mut buddy, pages, 0), Some((0, splits)));
         assert_eq!(free(&buddy), rest, "{pages} pages");
-        // A free merges as often as its allocation split.
+        // A free coalesces as often as its allocation split.
         assert_eq!(release(&mut buddy, 0, pages), splits);
         assert_eq!(free(&buddy), [(0, 16)]);
     }
@@ -154,7 +154,7 @@ fn a_free_coalesces_as_far_as_it_can() {
     for index in (1..PAGES).step_by(2) {
         // Page 1 makes a block of 2 pages, page 3 one of 4, page 7 one of 8 pages, and so on.
         assert_eq!(
-            release(&mut buddy, index, 1) as u32,
+            u32::from(release(&mut buddy, index, 1)),
             (index + 1).trailing_zeros()
         );
     }
@@ -162,7 +162,7 @@ fn a_free_coalesces_as_far_as_it_can() {
 }
 
 #[test]
-fn freed_pages_merge_with_both_neighbours() {
+fn freed_pages_coalesce_with_both_neighbours() {
     let mut buddy = buddy(8);
     fill(&mut buddy, 8);
     assert_eq!(release(&mut buddy, 2, 1), 0);
@@ -174,7 +174,7 @@ fn freed_pages_merge_with_both_neighbours() {
 }
 
 #[test]
-fn neighbours_that_are_no_buddies_stay_apart() {
+fn neighbours_that_are_not_buddies_do_not_coalesce() {
     let mut buddy = buddy(8);
     fill(&mut buddy, 8);
     for index in [1, 2, 5, 6] {
@@ -185,7 +185,7 @@ fn neighbours_that_are_no_buddies_stay_apart() {
 }
 
 #[test]
-fn a_block_whose_buddy_would_lie_past_the_region_does_not_merge() {
+fn a_block_whose_buddy_would_lie_past_the_region_does_not_coalesce() {
     let mut buddy = buddy(5);
     assert_eq!(allocate(&mut buddy, 1, 0), Some((4, 0)));
     assert_eq!(release(&mut buddy, 4, 1), 0);
@@ -193,7 +193,7 @@ fn a_block_whose_buddy_would_lie_past_the_region_does_not_merge() {
 }
 
 #[test]
-fn an_aligned_block_leaves_what_the_alignment_did_not_need() {
+fn an_aligned_block_leaves_the_pages_around_it_free() {
     let mut buddy = buddy(64);
     assert_eq!(allocate(&mut buddy, 1, 0), Some((0, 6)));
     assert_eq!(allocate(&mut buddy, 1, 4), Some((16, 4)));
@@ -216,7 +216,7 @@ fn an_aligned_block_leaves_what_the_alignment_did_not_need() {
 }
 
 #[test]
-fn an_order_that_no_block_has_is_refused() {
+fn a_request_above_the_largest_free_order_is_refused() {
     let mut buddy = buddy(64);
     for align_order in [7, 20, 31, 32, 51] {
         assert_eq!(allocate(&mut buddy, 1, align_order), None);
@@ -229,38 +229,39 @@ fn an_order_that_no_block_has_is_refused() {
 fn a_block_grows_over_several_free_blocks() {
     let mut buddy = buddy(16);
     assert_eq!(allocate(&mut buddy, 1, 0), Some((0, 4)));
-    // 1, 2 to 3, and 4 of the pages from 4 to 7: these are split twice.
-    assert_eq!(take(&mut buddy, 1, 4), Some(2));
+    // Page 1, pages 2 to 3, and page 4 of the block of pages 4 to 7, which is split twice.
+    assert_eq!(allocate_at(&mut buddy, 1, 4), Some(2));
     assert_eq!(free(&buddy), [(5, 1), (6, 2), (8, 8)]);
-    assert_eq!(take(&mut buddy, 5, 11), Some(0));
+    assert_eq!(allocate_at(&mut buddy, 5, 11), Some(0));
     assert_eq!(free(&buddy), []);
     assert_eq!(release(&mut buddy, 0, 16), 0);
     assert_eq!(free(&buddy), [(0, 16)]);
 }
 
 #[test]
-fn a_block_does_not_grow_into_what_is_out_or_past_the_region() {
+fn a_block_does_not_grow_into_live_blocks_or_past_the_region() {
     let mut buddy = buddy(13);
     for expected in [12, 8, 9] {
         assert_eq!(allocate(&mut buddy, 1, 0).unwrap().0, expected);
     }
     let before = free(&buddy);
     assert_eq!(before, [(0, 8), (10, 2)]);
-    // The page after is out; one further on is; the region ends; there is none after it.
+    // (9, 1): the page is live. (10, 3): page 12 is live. (12, 2) and (13, 1): past the region's end.
     for (index, pages) in [(9, 1), (10, 3), (12, 2), (13, 1)] {
-        assert_eq!(take(&mut buddy, index, pages), None);
+        assert_eq!(allocate_at(&mut buddy, index, pages), None);
         assert_eq!(free(&buddy), before);
     }
     release(&mut buddy, 12, 1);
-    assert_eq!(take(&mut buddy, 10, 4), None);
-    assert_eq!(take(&mut buddy, 10, 3), Some(0));
+    assert_eq!(allocate_at(&mut buddy, 10, 4), None);
+    assert_eq!(allocate_at(&mut buddy, 10, 3), Some(0));
     assert_eq!(free(&buddy), [(0, 8)]);
 }
 
 #[test]
-fn pages_inside_a_free_block_are_not_taken_for_its_head() {
-    // Growth asks for what follows a block that is out, so what is free there begins there.
+fn pages_inside_a_free_block_are_not_mistaken_for_its_first_page() {
+    // A block grows into the pages behind it, so a free block there begins at the first of them. Page 1
+    // is inside of a free block instead, so the request is refused.
     let mut buddy = buddy(8);
-    assert_eq!(take(&mut buddy, 1, 1), None);
+    assert_eq!(allocate_at(&mut buddy, 1, 1), None);
     assert_eq!(free(&buddy), [(0, 8)]);
 }

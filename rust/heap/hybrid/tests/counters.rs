@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! One counter damaged at a time: the check must name exactly the rule that this breaks. And
-//! changes, which make it begin again.
+//! Damage to one counter at a time, for which the check must name exactly the rule that it breaks; and
+//! changes of the heap, which make a walk begin again.
 
 use super::{
     damage::{
         broken,
         class,
-        furnished,
+        prepared,
         rule, //
     },
     table, //
@@ -35,7 +35,7 @@ use crate::{
 };
 
 #[test]
-fn the_buddys_counters_are_compared() {
+fn wrong_counters_of_the_buddy_system_are_found() {
     let orders = |bit: u32| rule(|heap, _| *heap.buddy.damage().1 ^= 1 << bit);
     assert_eq!([0, 1, 19, 20, 21, 31].map(orders), [Rule::BuddyCounters; 6]);
     let less = rule(|heap, _| *heap.buddy.damage().2 -= 1);
@@ -44,7 +44,7 @@ fn the_buddys_counters_are_compared() {
 }
 
 #[test]
-fn the_classes_counters_are_compared() {
+fn wrong_counters_of_classes_are_found() {
     for class in Class::all() {
         let number = class.index();
         for damage in [
@@ -65,7 +65,7 @@ fn the_classes_counters_are_compared() {
 }
 
 #[test]
-fn a_slab_that_lost_its_class_an_object_is_found_though_the_sum_is_right() {
+fn an_object_counted_in_the_wrong_class_is_found_though_the_sum_is_right() {
     let moved = rule(|heap, _| {
         heap.classes[class(80).index()].used -= 1;
         heap.classes[class(1024).index()].used += 1;
@@ -74,15 +74,16 @@ fn a_slab_that_lost_its_class_an_object_is_found_though_the_sum_is_right() {
 }
 
 #[test]
-fn more_that_was_borrowed_than_is_out_is_found() {
-    // Larger than 1024 bytes are an object of 3072 and one of 4096, than 80 these and two of 1024.
+fn more_borrowed_objects_than_live_ones_are_found() {
+    // Each number is the count of live objects of larger classes: one of 4096 bytes, one of 3072, two of
+    // 1024 and three of 80.
     for (bytes, most) in [(4096, 0), (3072, 1), (1024, 2), (80, 4), (64, 7)] {
         let number = class(bytes).number();
         let borrow = |state: &mut State, objects| {
             state.heap.borrowed[usize::from(number)] = objects;
         };
         let memory = Memory::new(1 << 20);
-        let (engine, _) = furnished(&memory);
+        let (engine, _) = prepared(&memory);
         engine.state.with(|state| borrow(state, most));
         sound(&engine);
         for objects in [most + 1, u32::MAX] {
@@ -91,7 +92,7 @@ fn more_that_was_borrowed_than_is_out_is_found() {
             assert_eq!((found.rule, found.class), expected);
         }
     }
-    // What two classes borrowed is not out twice.
+    // The classes of 2048 and 1024 bytes cannot have borrowed three objects: only two are larger.
     let found = broken(|state, _| {
         state.heap.borrowed[class(2048).index()] = 2;
         state.heap.borrowed[class(1024).index()] = 1;
@@ -100,7 +101,7 @@ fn more_that_was_borrowed_than_is_out_is_found() {
 }
 
 #[test]
-fn the_counters_of_blocks_are_compared() {
+fn wrong_counters_of_blocks_are_found() {
     assert_eq!(rule(|heap, _| heap.large_blocks[3] += 1), Rule::LiveBlocks);
     assert_eq!(rule(|heap, _| heap.large_blocks[3] -= 1), Rule::LiveBlocks);
     assert_eq!(rule(|heap, _| heap.large_pages += 1), Rule::LiveBlocks);
@@ -116,9 +117,9 @@ fn the_counters_of_blocks_are_compared() {
 }
 
 #[test]
-fn the_pools_size_is_compared() {
+fn a_wrong_size_of_the_pool_is_found() {
     assert_eq!(rule(|heap, _| heap.pages += 1), Rule::PoolBytes);
-    // A region that the engine was not given.
+    // The heap has a region that the engine does not have.
     let more = rule(|heap, _| {
         heap.add(1, table(8), 0);
     });
@@ -128,17 +129,17 @@ fn the_pools_size_is_compared() {
 #[test]
 fn every_change_makes_a_walk_begin_again() {
     let memory = Memory::new(1 << 20);
-    let (engine, _) = furnished(&memory);
+    let (engine, _) = prepared(&memory);
     let mut cost = Cost::default();
-    // With free pages behind it.
+    // There are free pages behind this block, so that it can grow in place.
     let (nine, twelve) = (layout(9 << 12, 8), layout(12 << 12, 8));
-    let mut out = engine.allocate(nine, &mut cost).unwrap();
+    let mut large = engine.allocate(nine, &mut cost).unwrap();
     let mut walk = Walk::new();
     let mut disturbed = |what: &str, change: &mut dyn FnMut(&mut Block)| {
         assert_eq!(engine.check(&mut walk), Ok(Progress::More));
         assert_eq!(engine.check(&mut walk), Ok(Progress::More));
         let (before, epoch) = (walk.restarts, walk.epoch);
-        change(&mut out);
+        change(&mut large);
         assert_eq!(engine.check(&mut walk), Ok(Progress::More));
         assert!(walk.restarts > before && walk.epoch != epoch, "{what}");
     };
@@ -146,19 +147,19 @@ fn every_change_makes_a_walk_begin_again() {
     disturbed("allocation", &mut |_| {
         engine.allocate(layout(8, 8), &mut cost).unwrap();
     });
-    disturbed("growth in place", &mut |out| {
-        // SAFETY: The block is out, with this layout.
-        assert!(unsafe { engine.resize(*out, nine, twelve, &mut Cost::default()) });
+    disturbed("growth in place", &mut |large| {
+        // SAFETY: The block is live with this layout.
+        assert!(unsafe { engine.resize(*large, nine, twelve, &mut Cost::default()) });
     });
-    disturbed("free", &mut |out| {
-        // SAFETY: The block is out, with this layout, and freed once.
-        unsafe { engine.release(*out, twelve, &mut Cost::default()) }.unwrap();
+    disturbed("free", &mut |large| {
+        // SAFETY: The block is live with this layout, and is freed once.
+        unsafe { engine.release(*large, twelve, &mut Cost::default()) }.unwrap();
     });
-    disturbed("refusal for which slabs gave their pages back", &mut |_| {
+    disturbed("refusal after which empty slabs were returned", &mut |_| {
         let block = engine
             .allocate(layout(32, 8), &mut Cost::default())
             .unwrap();
-        // SAFETY: Allocated just above with this layout, and freed once.
+        // SAFETY: The block was just allocated with this layout, and is freed once.
         unsafe { engine.release(block, layout(32, 8), &mut Cost::default()) }.unwrap();
         let mut walk = Walk::new();
         assert_eq!(engine.check(&mut walk), Ok(Progress::More));

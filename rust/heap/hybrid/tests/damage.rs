@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! An engine with something of everything in it, to be damaged by the tests of `faults`.
+//! An engine with a block of every kind, for the tests that damage metadata.
 
 use crate::{
     Block, Cost, Engine,
@@ -34,15 +34,15 @@ use crate::{
 };
 use std::vec::Vec;
 
-/// Where there is what in the engine that is damaged.
+/// The first pages of the blocks in the prepared engine.
 pub(super) struct Places {
-    /// An empty slab of the class of 8 bytes: the last page.
+    /// An empty slab of 8 bytes: the last page of the pool.
     pub(super) empty: Page,
-    /// A slab of 80 bytes with three of its 51 objects out: the first three.
+    /// A slab of 80 bytes with the first three of its 51 objects live.
     pub(super) partial: Page,
-    /// Two slabs of 1024 bytes with one of four objects out.
+    /// Two slabs of 1024 bytes, each with one of its four objects live.
     pub(super) pair: [Page; 2],
-    /// A slab of 4096 bytes with its only object out.
+    /// A slab of 4096 bytes with its only object live.
     pub(super) full: Page,
     /// A slab of three pages.
     pub(super) three: Page,
@@ -50,19 +50,19 @@ pub(super) struct Places {
     pub(super) large: Page,
     /// A block of one page.
     pub(super) single: Page,
-    /// Three free blocks of two pages: first, second and last in their list.
+    /// Three free blocks of two pages, in the order of their list.
     pub(super) free: [Page; 3],
     /// The largest free block.
     pub(super) largest: Page,
 }
 
-/// Returns the class that serves so many bytes.
+/// Returns the class that serves requests of `bytes` bytes.
 pub(super) fn class(bytes: usize) -> Class {
     Class::of(&layout(bytes, 1)).unwrap()
 }
 
-/// Makes an engine with something of everything in it.
-pub(super) fn furnished(memory: &Memory) -> (LockedHybrid, Places) {
+/// Constructs an engine with a block of every kind.
+pub(super) fn prepared(memory: &Memory) -> (LockedHybrid, Places) {
     let engine = LockedHybrid::over(memory);
     let allocate = |size, align| {
         let mut cost = Cost::default();
@@ -70,7 +70,7 @@ pub(super) fn furnished(memory: &Memory) -> (LockedHybrid, Places) {
     };
     let free = |block: Block, size| {
         let mut cost = Cost::default();
-        // SAFETY: The blocks below were allocated with this size, and are freed once.
+        // SAFETY: The blocks were allocated with this size, and each is freed once below.
         unsafe { engine.release(block, layout(size, 8), &mut cost) }.unwrap();
     };
     let page = |block: Block| Page::of(block.offset.unwrap()).unwrap();
@@ -109,28 +109,28 @@ pub(super) fn furnished(memory: &Memory) -> (LockedHybrid, Places) {
     (engine, places)
 }
 
-/// Damages an engine and returns what the check finds broken.
+/// Damages a prepared engine, and returns the broken rule that the check reports, and where.
 pub(super) fn broken(damage: impl FnOnce(&mut State, &Places)) -> Broken {
     let memory = Memory::new(1 << 20);
-    let (engine, places) = furnished(&memory);
+    let (engine, places) = prepared(&memory);
     engine.state.with(|state| damage(state, &places));
     check::run(&mut Walk::new(), |walk| engine.check(walk)).unwrap_err()
 }
 
-/// As [`broken`], the rule only.
+/// Damages the heap of a prepared engine, and returns the rule that the check reports.
 pub(super) fn rule(damage: impl FnOnce(&mut Heap, &Places)) -> Rule {
     broken(|state, places| damage(&mut state.heap, places)).rule
 }
 
-/// As [`rule`], for a frame that says something else.
+/// Overwrites one page descriptor of a prepared engine, and returns the rule that the check reports.
 pub(super) fn rule_of(kind: PageKind, place: impl FnOnce(&Places) -> Page) -> Rule {
     rule(|heap, places| heap.descs.set_kind(place(places), kind))
 }
 
 #[test]
-fn the_engine_that_is_damaged_is_sound_and_has_everything() {
+fn the_prepared_engine_is_sound_and_has_every_kind_of_block() {
     let memory = Memory::new(1 << 20);
-    let (engine, places) = furnished(&memory);
+    let (engine, places) = prepared(&memory);
     engine.state.with(|state| {
         let kind = |page| state.heap.descs.kind(page);
         let slab = |bytes, used| PageKind::Slab {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! One field damaged at a time: the check must name exactly the rule that this breaks.
+//! Damage to one field at a time, for which the check must name exactly the rule that it breaks.
 
 use super::{
     damage::{
@@ -49,7 +49,7 @@ fn blocks_that_overlap_are_found() {
         let past = rule_of(PageKind::Large { pages }, |at| at.largest);
         assert_eq!(past, Rule::Partition);
     }
-    // The last block of the region goes on past its end.
+    // The last block of the region would end behind the region.
     for pages in [2, 257, u32::MAX] {
         let past = rule_of(PageKind::Large { pages }, |at| at.empty);
         assert_eq!(past, Rule::Partition);
@@ -66,7 +66,7 @@ fn blocks_that_overlap_are_found() {
 }
 
 #[test]
-fn a_page_that_names_a_wrong_head_is_found() {
+fn a_slab_page_that_names_a_wrong_first_page_is_found() {
     for (head, page) in [(2, 1), (1, 2), (3, 2), (255, 1)] {
         let class = class(3072);
         let wrong = rule_of(PageKind::SlabTail { class, head }, |at| {
@@ -95,8 +95,8 @@ fn a_page_that_names_a_wrong_head_is_found() {
 }
 
 #[test]
-fn a_page_whose_phase_is_not_its_slabs_is_found() {
-    // What frees are compared with without the lock: of a slab's first page, and of its others.
+fn a_slab_page_with_a_wrong_phase_is_found() {
+    // This word is compared with the address of a free without the lock. Every page of a slab has one.
     let places = [
         |at: &Places| at.empty,
         |at: &Places| at.partial,
@@ -117,7 +117,7 @@ fn a_page_whose_phase_is_not_its_slabs_is_found() {
 }
 
 #[test]
-fn a_free_block_at_a_wrong_place_is_found() {
+fn a_free_block_that_is_not_aligned_to_its_size_is_found() {
     let order = |order| rule_of(PageKind::Free { order }, |at| at.free[0].after(1).before(1));
     assert_eq!([20, 21, 31, 32, 255].map(order), [Rule::FreeBlocks; 5]);
     let odd = rule(|heap, at| {
@@ -181,20 +181,20 @@ fn a_bitmap_and_a_count_that_disagree_are_found() {
 }
 
 #[test]
-fn a_bit_that_stands_for_no_object_is_found_whatever_the_count() {
+fn a_bit_without_an_object_is_found_even_if_the_count_of_bits_is_right() {
     let moved = rule(|heap, at| heap.descs.bits(at.partial, 1)[0] ^= 1 << 51 | 1);
     assert_eq!(moved, Rule::Bitmap);
 }
 
 #[test]
-fn a_slab_of_another_class_than_its_lists_is_found() {
+fn a_slab_in_the_list_of_another_class_is_found() {
     let (class, used) = (class(96), 3);
     let wrong = rule_of(PageKind::Slab { class, used }, |at| at.partial);
     assert_eq!(wrong, Rule::Lists);
 }
 
 #[test]
-fn an_object_that_was_never_handed_out_is_found() {
+fn an_object_that_was_never_allocated_is_found() {
     let wrong = broken(|state, at| {
         state.heap.descs.bits(at.partial, 1)[0] |= 1 << 3;
         let (class, used) = (class(80), 4);
@@ -207,7 +207,8 @@ fn an_object_that_was_never_handed_out_is_found() {
     assert_eq!((wrong.rule, wrong.class), expected);
 }
 
-/// Damages the link forwards of a page, then that backwards, and returns both rules.
+/// Overwrites the link of a page to the next one, then in another engine the link to the previous one,
+/// and returns the rules that the check reports.
 fn links(to: u32, place: impl Fn(&Places) -> Page) -> [Rule; 2] {
     [
         rule(|heap, at| heap.descs.damage(place(at)).1.store(to, Relaxed)),
@@ -225,9 +226,9 @@ fn a_list_that_ends_too_early_is_found() {
 }
 
 #[test]
-fn a_link_that_leads_elsewhere_is_found() {
-    // Links are numbers of pages and one: here, of one that is not free, of none that there is, of
-    // none that there can be.
+fn a_link_to_a_wrong_page_is_found() {
+    // A link is the number of a page plus one. These name a page that is not free, pages behind the end
+    // of the region, and pages that cannot exist.
     for wild in [1, 255, 256, 257, 1 << 20, 1 << 25, u32::MAX - 1, u32::MAX] {
         for place in 0..3 {
             assert_eq!(links(wild, |at| at.free[place]), [Rule::Lists; 2]);
@@ -263,7 +264,7 @@ fn a_list_with_a_wrong_length_is_found() {
 }
 
 #[test]
-fn blocks_that_no_list_has_are_found() {
+fn blocks_that_are_in_no_list_are_found() {
     let lost = rule(|heap, _| heap.buddy.damage().0[1] = List::default());
     assert_eq!(lost, Rule::Lists);
     let number = class(1024).index();
@@ -283,19 +284,20 @@ fn blocks_in_a_list_of_another_order_or_fullness_are_found() {
 }
 
 #[test]
-fn an_empty_slab_that_is_not_the_one_that_is_kept_is_found() {
-    let kept = |bytes: usize, keep: fn(&Places) -> Option<Page>| {
+fn an_empty_slab_that_is_not_the_cached_one_is_found() {
+    let cached = |bytes: usize, cache: fn(&Places) -> Option<Page>| {
         let number = class(bytes).number();
         let wrong = broken(|state, at| {
-            *state.heap.classes[usize::from(number)].damage().1 = keep(at);
+            *state.heap.classes[usize::from(number)].damage().1 = cache(at);
         });
         assert_eq!((wrong.rule, wrong.class), (Rule::Lists, Some(number)));
     };
-    kept(8, |_| None);
-    kept(8, |at| Some(at.partial));
-    // Where there is none: one of another class, one that is not empty, none at all.
-    kept(80, |at| Some(at.empty));
-    kept(80, |at| Some(at.partial));
-    kept(80, |at| Some(at.largest));
-    kept(80, |_| Page::from_bits(u32::MAX as usize));
+    cached(8, |_| None);
+    cached(8, |at| Some(at.partial));
+    // The class has no empty slab. The field names one of another class, a slab with live objects, a page
+    // of no slab, and a page that does not exist.
+    cached(80, |at| Some(at.empty));
+    cached(80, |at| Some(at.partial));
+    cached(80, |at| Some(at.largest));
+    cached(80, |_| Page::from_bits(u32::MAX as usize));
 }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The two tiers together, by example.
+//! Examples of the heap: slabs and the buddy system together.
 
 use super::{
-    Bare,
+    BareHeap,
     at, //
 };
 use crate::{
@@ -22,32 +22,32 @@ use crate::{
 };
 
 #[test]
-fn paths_classes_and_orders_are_told() {
-    let mut heap = Bare::new(&[256]);
-    let mut told = |size, align| {
+fn the_cost_names_path_class_and_order() {
+    let mut heap = BareHeap::new(&[256]);
+    let mut cost_of = |size, align| {
         let (_, cost) = heap.allocate(layout(size, align)).unwrap();
         (cost.path(), cost.class(), cost.order(), cost.splits())
     };
     let class = |bytes| Class::of(&layout(bytes, 1)).map(Class::number);
     assert_eq!(
-        told(1000, 8),
+        cost_of(1000, 8),
         (Path::Growth, class(1024), Some(12), Some(8))
     );
-    assert_eq!(told(1000, 8), (Path::Slab, class(1024), None, Some(0)));
-    // Three pages of the four before the last four.
+    assert_eq!(cost_of(1000, 8), (Path::Slab, class(1024), None, Some(0)));
+    // Three of the four pages in front of the last four.
     assert_eq!(
-        told(3000, 8),
+        cost_of(3000, 8),
         (Path::Growth, class(3072), Some(14), Some(2))
     );
-    assert_eq!(told(5000, 8), (Path::Buddy, None, Some(13), Some(0)));
-    // The block of 16 is cut: one page after another of the rest was split off.
-    assert_eq!(told(9 * 4096, 8), (Path::Buddy, None, Some(16), Some(4)));
-    assert_eq!(told(8, 1 << 16).0, Path::Buddy);
+    assert_eq!(cost_of(5000, 8), (Path::Buddy, None, Some(13), Some(0)));
+    // A block of 16 pages is split for 9 pages: the rest is free blocks of 1, 2 and 4 pages.
+    assert_eq!(cost_of(9 * 4096, 8), (Path::Buddy, None, Some(16), Some(4)));
+    assert_eq!(cost_of(8, 1 << 16).0, Path::Buddy);
 }
 
 #[test]
-fn a_request_that_does_not_fit_gets_the_pages_of_empty_slabs() {
-    let mut heap = Bare::new(&[16]);
+fn a_large_request_reclaims_the_pages_of_empty_slabs() {
+    let mut heap = BareHeap::new(&[16]);
     heap.allocate(layout(8 << 12, 8)).unwrap();
     for size in [8, 64, 1024, 3072] {
         let block = heap.allocate(layout(size, 8)).unwrap().0;
@@ -62,10 +62,10 @@ fn a_request_that_does_not_fit_gets_the_pages_of_empty_slabs() {
 }
 
 #[test]
-fn a_heap_that_becomes_empty_is_as_a_new_one() {
-    // The last block is the last of a class of which an empty slab is kept already.
+fn an_emptied_heap_allocates_the_same_blocks_again() {
+    // The last free empties a slab of a class that already has an empty slab cached.
     let sizes = [4096, 8, 5000, 64, 1024, 3072, 100_000, 4096];
-    let mut heap = Bare::new(&[64]);
+    let mut heap = BareHeap::new(&[64]);
     let mut fill = || {
         let blocks = sizes.map(|size| heap.allocate(layout(size, 8)).unwrap().0);
         for (block, size) in blocks.into_iter().zip(sizes) {
@@ -79,8 +79,8 @@ fn a_heap_that_becomes_empty_is_as_a_new_one() {
 }
 
 #[test]
-fn a_drained_heap_keeps_no_empty_slab() {
-    let mut heap = Bare::new(&[64]);
+fn a_shrink_returns_all_empty_slabs() {
+    let mut heap = BareHeap::new(&[64]);
     heap.allocate(layout(4096, 8)).unwrap();
     for size in [8, 3072] {
         let block = heap.allocate(layout(size, 8)).unwrap().0;
@@ -92,8 +92,8 @@ fn a_drained_heap_keeps_no_empty_slab() {
 }
 
 #[test]
-fn the_only_slab_of_an_empty_heap_is_kept() {
-    let mut heap = Bare::new(&[64]);
+fn the_only_slab_of_an_empty_heap_stays_cached() {
+    let mut heap = BareHeap::new(&[64]);
     for path in [Path::Growth, Path::Slab, Path::Slab] {
         let (block, cost) = heap.allocate(layout(64, 8)).unwrap();
         assert_eq!(cost.path(), path);
@@ -102,8 +102,8 @@ fn the_only_slab_of_an_empty_heap_is_kept() {
 }
 
 #[test]
-fn a_slab_that_cannot_grow_gets_the_pages_of_empty_slabs() {
-    let mut heap = Bare::new(&[2]);
+fn a_new_slab_reclaims_the_pages_of_empty_slabs_of_other_classes() {
+    let mut heap = BareHeap::new(&[2]);
     for size in [8, 64] {
         let block = heap.allocate(layout(size, 8)).unwrap().0;
         heap.release(block, layout(size, 8)).unwrap();
@@ -114,8 +114,8 @@ fn a_slab_that_cannot_grow_gets_the_pages_of_empty_slabs() {
 }
 
 #[test]
-fn a_refusal_leaves_no_empty_slab() {
-    let mut heap = Bare::new(&[8]);
+fn a_refused_request_leaves_no_empty_slab_cached() {
+    let mut heap = BareHeap::new(&[8]);
     heap.allocate(layout(4096, 8)).unwrap();
     let block = heap.allocate(layout(64, 8)).unwrap().0;
     heap.release(block, layout(64, 8)).unwrap();
@@ -129,13 +129,13 @@ fn a_refusal_leaves_no_empty_slab() {
 }
 
 #[test]
-fn one_page_serves_where_there_is_none_for_a_slab_of_several() {
-    let mut heap = Bare::new(&[5]);
+fn one_page_serves_an_object_when_no_slab_of_three_pages_fits() {
+    let mut heap = BareHeap::new(&[5]);
     let (three, small) = (layout(3000, 8), layout(64, 8));
     for n in 0..4 {
         assert_eq!(heap.allocate(three).unwrap().0, at(n * 3072));
     }
-    // The fourth and the fifth page are left, each on its own.
+    // The fourth and the fifth page are free. They are two blocks, so no slab of three pages fits.
     let (fourth, cost) = heap.allocate(three).unwrap();
     assert_eq!(
         (cost.path(), cost.class(), cost.order()),
@@ -159,11 +159,11 @@ fn one_page_serves_where_there_is_none_for_a_slab_of_several() {
 }
 
 #[test]
-fn pages_grow_and_shrink_where_they_are() {
-    let mut heap = Bare::new(&[16]);
+fn a_large_block_grows_and_shrinks_in_place() {
+    let mut heap = BareHeap::new(&[16]);
     let pages = |pages: usize| layout(pages << 12, 8);
     let mut cost = Cost::default();
-    // Two pages are the fewest that no class has.
+    // Two pages are the smallest large block: up to one page there is a class.
     let block = heap.allocate(pages(2)).unwrap().0;
     for (old, new, free) in [(2, 5, 11), (5, 16, 0), (16, 3, 13), (3, 3, 13)] {
         assert!(heap.0.resize(block, pages(old), pages(new), &mut cost));
@@ -179,7 +179,7 @@ fn pages_grow_and_shrink_where_they_are() {
         assert_eq!(heap.figures(), before);
         heap.sound();
     }
-    // Neither what is served as pages becomes an object where it is, nor the other way.
+    // A large block does not become an object in place, and an object does not become a large block.
     assert!(!heap.0.resize(block, pages(3), layout(64, 8), &mut cost));
     assert!(!heap.0.resize(next, layout(64, 8), pages(3), &mut cost));
     assert!(!heap.0.resize(next, layout(64, 8), layout(65, 8), &mut cost));
@@ -190,8 +190,8 @@ fn pages_grow_and_shrink_where_they_are() {
 }
 
 #[test]
-fn a_region_is_used_when_the_others_are_full() {
-    let mut heap = Bare::new(&[1, 8, 2]);
+fn a_request_is_served_by_any_region_that_has_room() {
+    let mut heap = BareHeap::new(&[1, 8, 2]);
     assert_eq!(
         heap.allocate(layout(8 << 12, 8)).unwrap().0,
         Offset::new(1, 0)
@@ -243,7 +243,7 @@ fn totals_are_used_cached_and_free_per_class() {
 }
 
 #[test]
-fn regions_that_cannot_be_added_change_nothing() {
+fn a_refused_region_changes_nothing() {
     let (memory, more) = (Memory::new(1 << 20), Memory::new(1 << 20));
     let engine = LockedHybrid::over(&memory);
     let add = |skip, bytes| more.lend_part(&engine, skip, bytes);

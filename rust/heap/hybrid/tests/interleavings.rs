@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Magazines under a model checker: shuttle decides which thread goes on at every lock, whenever a
-//! CPU is pinned, and at every access to a magazine; and on which CPU a thread is, which changes
-//! with every pinning, so that slow paths begin on one CPU and end on another.
+//! Magazines under the model checker shuttle.
 //!
-//! Interleavings are chosen at random from a fixed seed, some with few switches at bad moments (PCT,
-//! Burckhardt et al. 2010). A failure prints the schedule, which `shuttle::replay` repeats.
+//! There is a scheduling point at every lock, at every pin of a CPU and at every access to a magazine:
+//! there the model checker chooses the thread that runs next. A thread migrates to a random CPU at every
+//! pin, so slow paths begin on one CPU and end on another.
+//!
+//! Interleavings are chosen at random from a fixed seed, half of them with few preemptions (PCT, Burckhardt
+//! et al., 2010). A failure prints the schedule, which `shuttle::replay` repeats.
 
 use core::ops::Range;
 use std::{
@@ -33,7 +35,7 @@ use shuttle::{
 use super::{
     relay::Relay,
     world::{
-        MET,
+        OVERLAP,
         Scenario,
         World, //
     }, //
@@ -48,7 +50,7 @@ use crate::{
     },
 };
 
-/// Small pools and few threads, and sizes whose slabs have one page.
+/// A small pool, few threads, and sizes whose slabs have one page.
 const SMALL: Scenario = Scenario {
     threads: 2,
     cpus: 2,
@@ -57,11 +59,11 @@ const SMALL: Scenario = Scenario {
     sizes: &[64, 1024, 4096, 2 * PAGE_BYTES],
     operations: 6,
     checks: false,
-    waits: true,
+    exclusive: true,
 };
 
-/// Plays a scenario once, in an interleaving of the model checker's.
-fn play(scenario: Scenario) {
+/// Runs a scenario once, in one interleaving of the model checker.
+fn run_scenario(scenario: Scenario) {
     let world = Arc::new(World::new(scenario));
     let mut threads: Vec<_> = (0..scenario.threads)
         .map(|_| {
@@ -79,24 +81,24 @@ fn play(scenario: Scenario) {
     world.end();
 }
 
-/// Plays as often as the scheduler says.
-fn explore(scheduler: impl Scheduler + 'static, play: impl Fn() + Send + Sync + 'static) {
+/// Runs `run` in all interleavings of `scheduler`.
+fn explore(scheduler: impl Scheduler + 'static, run: impl Fn() + Send + Sync + 'static) {
     let mut config = Config::new();
     config.stack_size = 1 << 20;
     config.failure_persistence = FailurePersistence::Print;
     config.silence_warnings = true;
-    Runner::new(scheduler, config).run(play);
+    Runner::new(scheduler, config).run(run);
 }
 
-/// The seed of all interleavings.
+/// The seed of the schedulers.
 const SEED: u64 = 0x5eed;
 
-/// Plays a scenario in so many interleavings, half of them of either kind.
+/// Runs a scenario in `iterations` interleavings: half of them random, half of them with few preemptions.
 fn explore_both(iterations: usize, scenario: Scenario) {
     let random = RandomScheduler::new_from_seed(SEED, iterations / 2);
-    explore(random, move || play(scenario));
-    let few_switches = PctScheduler::new_from_seed(SEED, 4, iterations / 2);
-    explore(few_switches, move || play(scenario));
+    explore(random, move || run_scenario(scenario));
+    let few_preemptions = PctScheduler::new_from_seed(SEED, 4, iterations / 2);
+    explore(few_preemptions, move || run_scenario(scenario));
 }
 
 #[test]
@@ -115,7 +117,8 @@ fn three_threads_share_a_pool_with_magazines_of_pages() {
     explore_both(1600, scenario);
 }
 
-/// Has `threads` run, the second one in the middle of the first, after `before`.
+/// Runs `before`, then both `threads` under [`Relay`]: the second one begins in the middle of the first.
+/// `steps` are the numbers of steps after which each of them is preempted, all of which are tried.
 fn explore_relay(
     steps: [Range<usize>; 2],
     scenario: Scenario,
@@ -137,7 +140,7 @@ fn explore_relay(
     });
 }
 
-/// One CPU, and objects whose magazine is the first.
+/// One CPU, and objects of the first class: a shrink and a check both begin with its magazine.
 const ONE_CPU: Scenario = Scenario {
     cpus: 1,
     caches: 1,
@@ -145,72 +148,77 @@ const ONE_CPU: Scenario = Scenario {
     ..SMALL
 };
 
-/// Has a walk over magazines go on in the middle of an operation, and the operation near the end of
-/// the walk, when that has seen all and asks whether it counts.
+/// Continues a walk over the magazines in the middle of `operation`, and finishes the operation near the end
+/// of the walk: there the walk has visited all slots and reads the epochs, which say whether its result
+/// counts.
 fn walk_in_the_middle(before: fn(&World), operation: fn(&World)) {
-    // What must not go wrong does, without the hands' order or one of what the walk asks, where
-    // the operation is stopped after 4 to 14 steps, and the walk after 155 or 255.
+    // A step is the run of a thread from one scheduling point to the next. The first range stops the
+    // operation after each of its first steps, in which it changes the magazine of 8 bytes. The second range
+    // stops the walk after each step of its last half, up to the reads of the epochs. A walk over the
+    // magazines that nothing disturbs has 269 to 277 steps; the ranges must follow if this number changes.
     walk_at([2..18, 140..280], before, operation);
 }
 
-/// As [`walk_in_the_middle`], after other steps.
+/// Does the same as [`walk_in_the_middle`], with other ranges of steps.
 fn walk_at(steps: [Range<usize>; 2], before: fn(&World), operation: fn(&World)) {
     explore_relay(steps, ONE_CPU, before, [operation, World::end_walk]);
 }
 
-/// Allocates some blocks of 8 bytes.
+/// Allocates `count` blocks of 8 bytes.
 fn allocate(world: &World, count: usize) {
     (0..count).for_each(|_| world.allocate(layout(8, 8)));
 }
 
-/// Drains the engine.
-fn drain(world: &World) {
+/// Returns all cached memory to the buddy system.
+fn shrink(world: &World) {
     world.alone(|| world.engine.drain());
 }
 
 #[test]
-fn a_walk_in_the_middle_of_a_free_that_makes_a_magazine_grow_finds_nothing_broken() {
+fn a_walk_during_a_free_that_grows_a_magazine_finds_nothing_broken() {
     let before = |world: &World| {
         allocate(world, 6);
-        drain(world);
+        shrink(world);
         world.begin_walk();
     };
     walk_in_the_middle(before, World::release);
 }
 
 #[test]
-fn a_walk_in_the_middle_of_closing_a_magazine_finds_nothing_broken() {
+fn a_walk_while_an_empty_magazine_loses_its_capacity_finds_nothing_broken() {
     let before = |world: &World| {
-        // The magazine may hold four, and holds none.
+        // The magazine has a capacity of 4 and no blocks.
         allocate(world, 3);
         world.begin_walk();
     };
-    walk_in_the_middle(before, drain);
+    walk_in_the_middle(before, shrink);
 }
 
 #[test]
-fn a_walk_in_the_middle_of_emptying_a_magazine_finds_nothing_broken() {
+fn a_walk_during_a_flush_finds_nothing_broken() {
     let before = |world: &World| {
         allocate(world, 1);
         world.begin_walk();
     };
-    walk_in_the_middle(before, drain);
+    walk_in_the_middle(before, shrink);
 }
 
 #[test]
-fn a_walk_in_the_middle_of_filling_a_magazine_finds_nothing_broken() {
+fn a_walk_during_a_refill_finds_nothing_broken() {
     let before = |world: &World| {
-        // The magazine may hold 64, and holds none.
+        // The magazine has a capacity of 64 and no blocks.
         allocate(world, 66);
         world.begin_walk();
     };
-    // The heap gives the blocks before the walk begins, which it does anew because of that: what
-    // must not go wrong does after 9 steps, and 486 or 588.
+    // The refill takes its blocks from the heap before the walk continues. This raises the heap's epoch, so
+    // the walk begins again after its first pass. The second range is the last half of the second pass, which
+    // ends after about 600 steps.
     walk_at([6..13, 470..600], before, |world| allocate(world, 1));
 }
 
-/// Holds up to `most` blocks of 1024 bytes again and again, and expects that none is refused.
-fn hold(world: &World, most: usize) {
+/// Allocates and frees blocks of 1024 bytes, at most `most` of them live at a time, and panics if a request
+/// is refused.
+fn allocate_up_to(world: &World, most: usize) {
     let layout = layout(1024, 8);
     let mut held = Vec::new();
     for count in [most, most - 2, most, most - 2, most, most - 2, most, 0] {
@@ -219,21 +227,21 @@ fn hold(world: &World, most: usize) {
             held.push(block.expect("there is room for all blocks of both threads"));
         }
         for block in held.drain(count..) {
-            // SAFETY: The block was allocated with this layout, and is freed once.
+            // SAFETY: The block was allocated above with this layout, and is freed once.
             unsafe { world.engine.release(block, layout, &mut Cost::default()) }.unwrap();
         }
     }
 }
 
 #[test]
-fn no_request_is_refused_that_the_pool_has_room_for() {
-    // 32 objects are all that there is room for. CPUs keep up to two of them in their magazines.
-    let play = || {
+fn no_request_is_refused_while_the_pool_has_room_for_it() {
+    // The pool has room for exactly 32 objects, of which magazines cache up to two.
+    let run = || {
         let world = Arc::new(World::new(SMALL));
         let threads: Vec<_> = (0..2)
             .map(|_| {
                 let world = world.clone();
-                thread::spawn(move || hold(&world, 16))
+                thread::spawn(move || allocate_up_to(&world, 16))
             })
             .collect();
         for thread in threads {
@@ -241,24 +249,24 @@ fn no_request_is_refused_that_the_pool_has_room_for() {
         }
         world.end();
     };
-    explore(RandomScheduler::new_from_seed(SEED, 1500), play);
-    explore(PctScheduler::new_from_seed(SEED, 4, 500), play);
+    explore(RandomScheduler::new_from_seed(SEED, 1500), run);
+    explore(PctScheduler::new_from_seed(SEED, 4, 500), run);
 }
 
 #[test]
-fn a_thread_that_moves_to_a_cpu_without_magazines_touches_no_others() {
+fn a_thread_on_a_cpu_without_a_cache_uses_no_other_cpus_cache() {
     let scenario = Scenario {
         caches: 1,
         sizes: &[8],
         ..SMALL
     };
-    let threads = [drain, World::work];
+    let threads = [shrink, World::work];
     explore_relay([0..20, 0..50], scenario, World::work, threads);
     explore_both(200, scenario);
 }
 
 #[test]
-fn a_check_meanwhile_finds_nothing_broken() {
+fn a_check_during_operations_finds_nothing_broken() {
     let scenario = Scenario {
         pages: 32,
         checks: true,
@@ -267,20 +275,21 @@ fn a_check_meanwhile_finds_nothing_broken() {
     explore_both(400, scenario);
 }
 
-/// Expects closures to meet on a CPU in an interleaving of the scheduler's, if they do not wait.
-fn meet(scheduler: impl Scheduler + 'static) {
+/// Panics unless `scheduler` finds an interleaving in which two closures overlap on one CPU, when CPUs do not
+/// make the second one wait.
+fn assert_overlap(scheduler: impl Scheduler + 'static) {
     let scenario = Scenario {
-        waits: false,
+        exclusive: false,
         ..SMALL
     };
-    let run = || explore(scheduler, move || play(scenario));
+    let run = || explore(scheduler, move || run_scenario(scenario));
     let failure = catch_unwind(AssertUnwindSafe(run)).unwrap_err();
     let why = failure.downcast_ref::<String>().map_or("", |why| why);
-    assert!(why.contains(MET), "{why}");
+    assert!(why.contains(OVERLAP), "{why}");
 }
 
 #[test]
-fn closures_would_meet_on_a_cpu_that_did_not_keep_them_apart() {
-    meet(RandomScheduler::new_from_seed(SEED, 100));
-    meet(PctScheduler::new_from_seed(SEED, 4, 100));
+fn closures_overlap_on_a_cpu_that_does_not_exclude_them() {
+    assert_overlap(RandomScheduler::new_from_seed(SEED, 100));
+    assert_overlap(PctScheduler::new_from_seed(SEED, 4, 100));
 }

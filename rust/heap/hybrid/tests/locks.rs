@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! How often the heap's lock is taken: counts, the same in every run. Each is named; the bounds leave
-//! about a tenth for changes that do not matter.
+//! The number of times that operations take the heap's lock. The counts are the same in every run; the
+//! comments name them, and the bounds are about a tenth higher, so that small changes of the code pass.
 
 use super::machine::Machine;
 use crate::{
@@ -17,26 +17,26 @@ use std::{
     vec::Vec, //
 };
 
-/// Operations of each pattern.
+/// Measured operations of each pattern.
 const OPERATIONS: usize = 20_000;
 
-/// Has a pattern begin, then do [`OPERATIONS`], and returns how often the lock was taken for those.
+/// Warms a pattern up, runs it for [`OPERATIONS`] operations, and returns how often these took the lock.
 fn locks(mut operation: impl FnMut(&Machine)) -> usize {
     let machine = Machine::new(1, 16 << 20);
     for _ in 0..2_000 {
         operation(&machine);
     }
     let locks = machine.locks(|| (0..OPERATIONS).for_each(|_| operation(&machine)));
-    machine.balanced();
+    machine.check();
     locks
 }
 
 /// Allocates `size` bytes.
-fn take(machine: &Machine, size: usize) -> Offset {
+fn allocate(machine: &Machine, size: usize) -> Offset {
     machine.serve_unchecked(layout(size, 8)).unwrap().0
 }
 
-/// Allocates `depth` blocks, then frees them, the last one first, and so on.
+/// Repeats: allocates `depth` blocks, then frees them, the last one first.
 fn stack(size: usize, depth: usize) -> usize {
     let (mut blocks, mut frees) = (Vec::new(), false);
     locks(|machine| {
@@ -44,25 +44,25 @@ fn stack(size: usize, depth: usize) -> usize {
             machine.release_unchecked(blocks.pop().unwrap());
             frees = !blocks.is_empty();
         } else {
-            blocks.push(take(machine, size));
+            blocks.push(allocate(machine, size));
             frees = blocks.len() == depth;
         }
     })
 }
 
-/// Frees the oldest of `depth` blocks and allocates one in turn.
+/// Alternates: frees the oldest of `depth` blocks, allocates a new one.
 fn queue(size: usize, depth: usize) -> usize {
     let mut blocks = VecDeque::new();
     locks(|machine| {
         if blocks.len() < depth {
-            blocks.push_back(take(machine, size));
+            blocks.push_back(allocate(machine, size));
         } else {
             machine.release_unchecked(blocks.pop_front().unwrap());
         }
     })
 }
 
-/// Allocates `depth` blocks, then frees them, the first one first, and so on.
+/// Repeats: allocates `depth` blocks, then frees them, the first one first.
 fn waves(size: usize, depth: usize) -> usize {
     let (mut blocks, mut frees) = (VecDeque::new(), false);
     locks(|machine| {
@@ -70,13 +70,13 @@ fn waves(size: usize, depth: usize) -> usize {
             machine.release_unchecked(blocks.pop_front().unwrap());
             frees = !blocks.is_empty();
         } else {
-            blocks.push_back(take(machine, size));
+            blocks.push_back(allocate(machine, size));
             frees = blocks.len() == depth;
         }
     })
 }
 
-/// Allocates or frees one of at most `depth` blocks of these sizes, as it happens.
+/// Allocates or frees, at random, one of at most `depth` blocks of these sizes.
 fn random(sizes: &[usize], depth: usize) -> usize {
     let mut numbers = Numbers(0x5eed);
     let mut blocks = Vec::new();
@@ -85,33 +85,33 @@ fn random(sizes: &[usize], depth: usize) -> usize {
             let block = blocks.swap_remove(numbers.below(blocks.len()));
             machine.release_unchecked(block);
         } else {
-            blocks.push(take(machine, sizes[numbers.below(sizes.len())]));
+            blocks.push(allocate(machine, sizes[numbers.below(sizes.len())]));
         }
     })
 }
 
-/// Fails if the lock is taken more than `most` times in a thousand operations.
+/// Panics if `locks` is more than `most` in a thousand operations.
 #[track_caller]
 fn at_most(most: usize, locks: usize) {
     assert!(locks * 1000 <= most * OPERATIONS, "{locks} in {OPERATIONS}");
 }
 
 #[test]
-fn what_is_allocated_and_freed_in_turn_takes_no_lock() {
+fn alternating_allocations_and_frees_take_no_lock() {
     for size in [8, 64, 3000, 4096, 8192, 65_536] {
         assert_eq!(queue(size, 1), 0, "{size}");
     }
 }
 
 #[test]
-fn queues_take_no_lock_however_long_they_are() {
+fn queues_of_any_length_take_no_lock() {
     for (size, depth) in [(64, 30), (64, 300), (4096, 63), (8192, 100), (65_536, 10)] {
         assert_eq!(queue(size, depth), 0, "{size}");
     }
 }
 
 #[test]
-fn what_half_a_magazine_holds_takes_no_lock_in_any_order() {
+fn blocks_that_fill_half_a_magazine_take_no_lock_in_any_order() {
     for (size, depth) in [(8, 31), (64, 31), (1024, 31), (4096, 16), (8192, 8)] {
         assert_eq!(stack(size, depth), 0, "{size}");
         assert_eq!(waves(size, depth), 0, "{size}");
@@ -119,8 +119,9 @@ fn what_half_a_magazine_holds_takes_no_lock_in_any_order() {
 }
 
 #[test]
-fn what_a_whole_magazine_holds_takes_no_lock_in_the_end() {
-    // Some periods pass until what is left in the magazine fits.
+fn blocks_that_fill_a_magazine_take_no_lock_after_some_rounds() {
+    // After some rounds the magazine has so many blocks left over that a round needs no refill and no
+    // flush. Until then there are at most 6 locks in 1000 operations.
     for depth in [32, 33, 48, 63, 64, 70, BLOCKS_MAX] {
         for size in [8, 64, 1024] {
             at_most(6, stack(size, depth));
@@ -131,7 +132,7 @@ fn what_a_whole_magazine_holds_takes_no_lock_in_the_end() {
 
 #[test]
 fn deep_stacks_and_waves_of_small_objects_take_the_lock_once_in_28_operations() {
-    // The worst are 31.5 in 1000, as 32 move at once.
+    // The highest count is 31.5 in 1000, as 32 blocks move at once.
     for depth in [64, 65, 100, 133, 193, 1000] {
         for size in [8, 64] {
             at_most(35, stack(size, depth));
@@ -141,27 +142,27 @@ fn deep_stacks_and_waves_of_small_objects_take_the_lock_once_in_28_operations() 
 }
 
 #[test]
-fn deep_waves_of_large_objects_take_the_lock_as_often_as_magazines_are_small() {
-    // A magazine is filled from several slabs: 32, 28, 28, 43 and 56 in 1000. It may hold 42 blocks
-    // of 3000 bytes, and 32 of 4096.
+fn deep_waves_of_large_objects_take_the_lock_more_often_the_smaller_the_magazine() {
+    // The counts are 32, 28, 28, 43 and 56 in 1000: a magazine is refilled from several slabs, and its
+    // capacity is 42 for blocks of 3000 bytes and 32 for blocks of 4096 bytes.
     at_most(35, waves(512, 1000));
     at_most(31, waves(1024, 300));
     at_most(31, waves(2048, 300));
     at_most(48, waves(3000, 300));
     at_most(62, waves(4096, 300));
-    // Pages are kept when they were freed only, and what finds no room goes to the heap one by one:
-    // 946 in 1000.
+    // The count is 946 in 1000: page blocks are not prefetched, and a page block that does not fit into
+    // its magazine goes to the heap alone.
     at_most(1041, waves(8192, 300));
 }
 
 #[test]
 fn random_operations_take_the_lock_once_in_hundreds() {
-    // Of one size, 300 blocks deep: 0.6 in 1000, 0.9 of 3000 bytes, 3 of 4096, 41 of two pages.
+    // One size, at most 300 blocks: 0.6 in 1000 for 64 bytes, 0.9 for 3000, 3 for 4096, 41 for two pages.
     at_most(1, random(&[64], 300));
     at_most(1, random(&[3000], 300));
     at_most(3, random(&[4096], 300));
     at_most(45, random(&[8192], 300));
-    // Of several sizes, 1000 blocks deep: 0.4 and 1.
+    // Several sizes, at most 1000 blocks: 0.4 and 1 in 1000.
     at_most(1, random(&[8, 64, 200, 512], 1000));
     at_most(2, random(&[64, 1024, 4096], 1000));
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A machine with several CPUs, whose every move is watched.
+//! A machine with several CPUs that checks the engine after every operation.
 
 use core::{
     alloc::Layout,
@@ -41,35 +41,35 @@ use crate::{
     },
 };
 
-/// A mutex that counts how often it is taken.
+/// A mutex that counts how often it is locked.
 #[derive(Default)]
-pub(super) struct Counted<T> {
+pub(super) struct CountingMutex<T> {
     mutex: Mutex<T>,
     taken: AtomicUsize,
 }
 
-// SAFETY: The mutex keeps both promises.
-unsafe impl<T> Lock<T> for Counted<T> {
+// SAFETY: `with` forwards to a mutex, whose implementation of `Lock` meets the contract.
+unsafe impl<T> Lock<T> for CountingMutex<T> {
     fn with<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
         self.taken.fetch_add(1, Relaxed);
         self.mutex.with(f)
     }
 }
 
-/// CPUs that remember which of them were reached from another one.
-pub(super) struct Watched {
+/// Simulated CPUs that record which of them were reached from another one.
+pub(super) struct ObservedCpus {
     host: Host,
     /// How many of the CPUs, from the first one on, have a cache.
     caches: usize,
     reached: Mutex<Vec<usize>>,
-    /// CPUs that cannot be reached.
+    /// CPUs that [`PerCpu::with_remote`] cannot reach.
     pub(super) unreachable: Mutex<Vec<usize>>,
-    /// Calls of [`PerCpu::pause`].
+    /// The number of calls of [`PerCpu::pause`].
     pub(super) pauses: AtomicUsize,
 }
 
-// SAFETY: The host keeps all promises.
-unsafe impl PerCpu<CpuCache> for Watched {
+// SAFETY: Every closure runs by a method of `Host`, whose implementation of `PerCpu` meets the contract.
+unsafe impl PerCpu<CpuCache> for ObservedCpus {
     fn cpus(&self) -> usize {
         self.host.cpus()
     }
@@ -100,35 +100,35 @@ unsafe impl PerCpu<CpuCache> for Watched {
     }
 }
 
-/// The engine on that machine.
-pub(super) type WatchedHybrid = Hybrid<Counted<State>, Watched>;
+/// `hybrid` on that machine.
+pub(super) type ObservedHybrid = Hybrid<CountingMutex<State>, ObservedCpus>;
 
-/// An engine with memory, and the blocks of it that are out.
+/// An engine with one region, and the shadow of its live blocks.
 ///
-/// After each operation the engine is checked, and its figures are compared with the blocks. What
-/// is not said otherwise is aligned to 8.
+/// After each operation the engine is checked, and its statistics are compared with the shadow, unless the
+/// method's name ends in `unchecked`. Sizes without an alignment are aligned to 8.
 pub(super) struct Machine {
-    pub(super) engine: WatchedHybrid,
+    pub(super) engine: ObservedHybrid,
     blocks: RefCell<Blocks>,
     memory: Memory,
 }
 
 impl Machine {
-    /// Makes a machine with so many CPUs and a pool of `bytes` bytes, and stands on its first CPU.
+    /// Constructs a machine with `cpus` CPUs and a pool of `bytes` bytes, and migrates to its first CPU.
     pub(super) fn new(cpus: usize, bytes: usize) -> Self {
         Self::with_caches(cpus, cpus, bytes)
     }
 
-    /// As [`Machine::new`], but only the first `caches` CPUs can keep anything.
+    /// Constructs a machine of which only the first `caches` CPUs have a cache.
     pub(super) fn with_caches(cpus: usize, caches: usize, bytes: usize) -> Self {
-        let per_cpu = Watched {
+        let per_cpu = ObservedCpus {
             host: Host::new(cpus),
             caches,
             reached: Mutex::default(),
             unreachable: Mutex::default(),
             pauses: AtomicUsize::new(0),
         };
-        let engine = Hybrid::new(Counted::default(), per_cpu);
+        let engine = Hybrid::new(CountingMutex::default(), per_cpu);
         let memory = Memory::new(bytes);
         memory.lend(&engine).unwrap();
         CPU.set(0);
@@ -139,21 +139,21 @@ impl Machine {
         }
     }
 
-    /// Moves to a CPU.
+    /// Migrates to a CPU.
     pub(super) fn on(&self, cpu: usize) -> &Self {
         CPU.set(cpu);
         self
     }
 
-    /// Allocates a block and says by which path it came.
+    /// Allocates a block, and returns its offset and the path that served it.
     #[track_caller]
     pub(super) fn serve(&self, layout: Layout) -> Result<(Offset, Path), Refusal> {
         let served = self.serve_unchecked(layout);
-        self.balanced();
+        self.check();
         served
     }
 
-    /// As [`Machine::serve`], and looks at nothing afterwards.
+    /// Does the same as [`Machine::serve`], without a check.
     pub(super) fn serve_unchecked(&self, layout: Layout) -> Result<(Offset, Path), Refusal> {
         let mut blocks = self.blocks.borrow_mut();
         let (live, cost) = blocks.allocate(&self.engine, layout, layout.size() as u8)?;
@@ -166,55 +166,56 @@ impl Machine {
         self.serve(layout(size, 8)).unwrap().0
     }
 
-    /// Allocates as many blocks of `size` bytes.
+    /// Allocates `count` blocks of `size` bytes.
     pub(super) fn allocate_all(&self, size: usize, count: usize) -> Vec<Offset> {
         (0..count).map(|_| self.allocate(size)).collect()
     }
 
-    /// Takes a block back and says by which path it went.
+    /// Frees a block, and returns the path of the free.
     #[track_caller]
     pub(super) fn release(&self, block: Offset) -> Path {
         let path = self.release_unchecked(block);
-        self.balanced();
+        self.check();
         path
     }
 
-    /// As [`Machine::release`], and looks at nothing afterwards.
+    /// Does the same as [`Machine::release`], without a check.
     pub(super) fn release_unchecked(&self, block: Offset) -> Path {
         let mut blocks = self.blocks.borrow_mut();
         blocks.release(&self.engine, block).path()
     }
 
-    /// Takes blocks back, one after the other.
+    /// Frees blocks, one after the other.
     pub(super) fn release_all(&self, blocks: impl IntoIterator<Item = Offset>) {
         for block in blocks {
             self.release(block);
         }
     }
 
-    /// As [`Machine::release_all`], and looks at nothing.
+    /// Does the same as [`Machine::release_all`], without checks.
     pub(super) fn release_all_unchecked(&self, blocks: impl IntoIterator<Item = Offset>) {
         for block in blocks {
             self.release_unchecked(block);
         }
     }
 
-    /// Takes back a block of `size` bytes of which nobody knows that it is out, and says what the
-    /// engine says to that.
-    pub(super) fn free_blindly(&self, block: Offset, size: usize) -> Result<(), BadFree> {
+    /// Frees a block of `size` bytes that the shadow need not contain, and returns the engine's result.
+    pub(super) fn free_unknown(&self, block: Offset, size: usize) -> Result<(), BadFree> {
         let block = Block {
             start: self.start(block),
             offset: Some(block),
         };
         let mut cost = Cost::default();
-        // SAFETY: What is wrong with the free is what the tests are about. They use no block that
-        // is handed out twice because of it.
+        // SAFETY: The tests break the contract on purpose, to see the result. The engine's metadata lies
+        // outside of the pool, so a bad free can only make it allocate a block twice, and the tests use no
+        // such block.
         unsafe { self.engine.release(block, layout(size, 8), &mut cost) }
     }
 
-    /// Fails unless the engine is sound and its figures say just what is out.
+    /// Panics unless the engine is sound, its statistics match the live blocks, and magazines stay within
+    /// the reserve.
     #[track_caller]
-    pub(super) fn balanced(&self) {
+    pub(super) fn check(&self) {
         sound(&self.engine);
         let figures = self.figures();
         figures.agree(&self.blocks.borrow());
@@ -223,7 +224,7 @@ impl Machine {
         assert!(reserved <= figures.totals.pool_bytes as usize / 16);
     }
 
-    /// Returns what the engine tells of itself.
+    /// Returns the engine's statistics.
     pub(super) fn figures(&self) -> Figures {
         Figures::of(&self.engine)
     }
@@ -233,7 +234,7 @@ impl Machine {
         self.figures().totals.magazine_bytes as usize
     }
 
-    /// Returns the bytes that are set aside for magazines.
+    /// Returns the bytes of the reserve that magazines have as capacity.
     pub(super) fn reserved_bytes(&self) -> usize {
         self.engine.state.with(|state| state.reserved_bytes)
     }
@@ -243,13 +244,13 @@ impl Machine {
         self.engine.per_cpu.get(cpu).unwrap()
     }
 
-    /// Returns the address of a byte, whether it is in the pool or not.
+    /// Returns the address of an offset, which may lie outside of the pool.
     pub(super) fn start(&self, offset: Offset) -> Start {
         let start = self.memory.start().as_ptr();
         Start::new(start.wrapping_add(offset.byte() as usize)).unwrap()
     }
 
-    /// Returns the blocks of `size` bytes that a CPU keeps, that which came in first in front.
+    /// Returns the blocks in a CPU's magazine of `size` bytes, the one that was freed first in front.
     pub(super) fn held(&self, cpu: usize, size: usize) -> Vec<Offset> {
         let slots = 0..BLOCKS_MAX;
         let block = |slot| {
@@ -259,19 +260,19 @@ impl Machine {
         slots.map_while(block).collect()
     }
 
-    /// Returns how many blocks of `size` bytes a CPU may keep.
+    /// Returns the capacity of a CPU's magazine of `size` bytes.
     pub(super) fn capacity(&self, cpu: usize, size: usize) -> usize {
         self.cache(cpu).capacity(kind(size))
     }
 
-    /// Returns how often the heap's lock is taken while `f` runs.
+    /// Runs `f`, and returns how often it took the heap's lock.
     pub(super) fn locks(&self, f: impl FnOnce()) -> usize {
         let before = self.engine.state.taken.load(Relaxed);
         f();
         self.engine.state.taken.load(Relaxed) - before
     }
 
-    /// Returns which CPUs are reached from another one while `f` runs, each once.
+    /// Runs `f`, and returns its result and the CPUs that were reached from another one, each once.
     pub(super) fn reached<R>(&self, f: impl FnOnce() -> R) -> (R, Vec<usize>) {
         let reached = || core::mem::take(&mut *self.engine.per_cpu.reached.lock().unwrap());
         reached();
@@ -281,7 +282,7 @@ impl Machine {
         (result, cpus)
     }
 
-    /// Says whether the heap, seen without the magazines, has handed a block of `size` bytes out.
+    /// Returns whether a block of `size` bytes is allocated in the heap: it is live or in a magazine.
     pub(super) fn is_live(&self, block: Offset, size: usize) -> bool {
         let kind = kind(size);
         self.engine

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Magazines, by example: what they serve, take, give back, and how large they become.
+//! Examples of magazines: allocation, free, refill, flush, and capacity.
 
 use super::{
     at,
@@ -23,7 +23,7 @@ use crate::{
 use std::vec::Vec;
 
 #[test]
-fn the_first_allocation_fills_a_magazine_which_serves_the_next() {
+fn the_first_allocation_refills_a_magazine_which_serves_the_next_ones() {
     let machine = Machine::new(1, 1 << 20);
     let small = layout(64, 8);
     // The slab is the last page of the pool.
@@ -37,7 +37,7 @@ fn the_first_allocation_fills_a_magazine_which_serves_the_next() {
 }
 
 #[test]
-fn what_was_freed_last_is_allocated_first() {
+fn the_block_that_was_freed_last_is_allocated_first() {
     for size in [64, 3000, 4096, 8192, 40_000] {
         let machine = Machine::new(1, 4 << 20);
         let blocks = machine.allocate_all(size, 3);
@@ -52,7 +52,7 @@ fn what_was_freed_last_is_allocated_first() {
 }
 
 #[test]
-fn objects_of_new_slabs_come_lowest_first_through_magazines_too() {
+fn magazines_serve_the_objects_of_a_new_slab_from_the_lowest_up() {
     let machine = Machine::new(1, 1 << 20);
     let blocks = machine.allocate_all(64, 200);
     let first = |number: usize| blocks[number / 64 * 64].byte() as usize;
@@ -62,7 +62,7 @@ fn objects_of_new_slabs_come_lowest_first_through_magazines_too() {
 }
 
 #[test]
-fn a_full_magazine_gives_those_that_came_first_to_the_heap() {
+fn a_full_magazine_flushes_its_oldest_blocks() {
     let machine = Machine::new(1, 1 << 20);
     let mut blocks = machine.allocate_all(64, 300).into_iter();
     while machine.capacity(0, 64) < BLOCKS_MAX || machine.held(0, 64).len() < BLOCKS_MAX {
@@ -77,7 +77,7 @@ fn a_full_magazine_gives_those_that_came_first_to_the_heap() {
     assert_eq!(held, [newer, &[last]].concat());
     assert!(older.iter().all(|block| !machine.is_live(*block, 64)));
     assert!(held.iter().all(|block| machine.is_live(*block, 64)));
-    // There is room for as many again before the lock is wanted.
+    // The magazine now has room for 30 more frees without the lock.
     let room = BLOCKS_MAX - held.len();
     let locks = machine.locks(|| {
         for block in blocks.by_ref().take(room) {
@@ -88,7 +88,7 @@ fn a_full_magazine_gives_those_that_came_first_to_the_heap() {
 }
 
 #[test]
-fn a_full_magazine_of_pages_keeps_what_it_has() {
+fn a_full_magazine_of_pages_is_not_flushed_by_frees() {
     let machine = Machine::new(1, 4 << 20);
     let mut blocks = machine.allocate_all(2 * PAGE_BYTES, 20);
     let beyond = blocks.split_off(16);
@@ -100,12 +100,12 @@ fn a_full_magazine_of_pages_keeps_what_it_has() {
         });
         assert_eq!(locks, 1);
         assert_eq!(machine.held(0, 2 * PAGE_BYTES), blocks);
-        machine.balanced();
+        machine.check();
     }
 }
 
 #[test]
-fn an_empty_magazine_is_filled_by_half() {
+fn an_empty_magazine_is_refilled_by_half() {
     let machine = Machine::new(1, 1 << 20);
     let mut held = Vec::new();
     for _ in 0..200 {
@@ -123,13 +123,13 @@ fn an_empty_magazine_is_filled_by_half() {
         (BLOCKS_MAX, 31),
     ];
     assert_eq!(held[..6], half);
-    // The slab of 64 objects, which had 30 left, gave those; another one gave the last.
+    // The refill at a capacity of 64 needs two slabs: the first one has only 30 free objects left.
     assert!(held[6..].iter().all(|held| *held == (BLOCKS_MAX, 31)));
     assert_eq!(1 + 31, TRANSFER_MAX);
 }
 
-/// Returns how many blocks of `size` bytes the only CPU of a machine may keep at a time: first
-/// while blocks are allocated, then, from nothing again, while they are freed.
+/// Returns the successive capacities of the magazine of `size` bytes on a machine with one CPU: first while
+/// blocks are allocated, then, after a shrink, while they are freed.
 fn capacities(size: usize) -> [Vec<usize>; 2] {
     let machine = Machine::new(1, 16 << 20);
     let mut blocks = Vec::new();
@@ -146,12 +146,12 @@ fn capacities(size: usize) -> [Vec<usize>; 2] {
     let mut freeing: Vec<_> = blocks.into_iter().map(&mut seen).collect();
     growing.dedup();
     freeing.dedup();
-    machine.balanced();
+    machine.check();
     [growing, freeing]
 }
 
 #[test]
-fn magazines_double_until_they_hold_the_most_of_their_size() {
+fn a_capacity_doubles_up_to_the_limit_of_its_size() {
     for (size, expected) in [
         (8, &[4, 8, 16, 32, 64, BLOCKS_MAX][..]),
         (64, &[4, 8, 16, 32, 64, BLOCKS_MAX]),
@@ -169,7 +169,7 @@ fn magazines_double_until_they_hold_the_most_of_their_size() {
 }
 
 #[test]
-fn pages_are_kept_when_they_were_freed_and_not_before() {
+fn page_blocks_are_cached_by_frees_and_not_prefetched() {
     for pages in 2..=16 {
         let machine = Machine::new(1, 16 << 20);
         let layout = layout(pages * PAGE_BYTES, 8);
@@ -184,7 +184,7 @@ fn pages_are_kept_when_they_were_freed_and_not_before() {
 }
 
 #[test]
-fn what_is_larger_than_16_pages_or_aligned_to_more_than_one_is_not_kept() {
+fn blocks_larger_than_16_pages_or_aligned_to_more_than_one_are_not_cached() {
     let machine = Machine::new(1, 16 << 20);
     for (size, align) in [
         (17 * PAGE_BYTES, 8),
@@ -206,7 +206,7 @@ fn what_is_larger_than_16_pages_or_aligned_to_more_than_one_is_not_kept() {
 }
 
 #[test]
-fn a_page_that_serves_in_place_of_a_slab_goes_back_to_the_buddy_system() {
+fn a_page_in_place_of_a_slab_is_freed_to_the_buddy_system() {
     let machine = Machine::new(1, 5 * PAGE_BYTES);
     let blocks = machine.allocate_all(3000, 6);
     assert_eq!(machine.figures().orders[0].used_blocks, 2);
@@ -215,14 +215,14 @@ fn a_page_that_serves_in_place_of_a_slab_goes_back_to_the_buddy_system() {
     }
 }
 
-/// Every size that magazines hold.
+/// Returns every size for which there is a magazine.
 fn sizes() -> impl Iterator<Item = usize> {
-    let stocks = crate::hybrid::magazine::MagazineKind::all();
-    stocks.map(crate::hybrid::magazine::MagazineKind::bytes)
+    let kinds = crate::hybrid::magazine::MagazineKind::all();
+    kinds.map(crate::hybrid::magazine::MagazineKind::bytes)
 }
 
-/// Uses every size on each of four CPUs, and returns the most bytes that were in magazines at a
-/// time, and the most that were set aside for them. The machine looks at both too.
+/// Allocates and frees every size on each of four CPUs, and returns the highest number of bytes in magazines,
+/// and of bytes reserved for magazines.
 fn most_in_magazines(bytes: usize) -> (usize, usize) {
     let machine = Machine::new(4, bytes);
     let mut most = (0, 0);
@@ -242,17 +242,17 @@ fn most_in_magazines(bytes: usize) -> (usize, usize) {
 }
 
 #[test]
-fn all_magazines_together_hold_a_sixteenth_of_the_pool_at_most() {
+fn all_magazines_together_hold_at_most_a_sixteenth_of_the_pool() {
     for bytes in [32 << 10, 1 << 20] {
         let (held, reserved) = most_in_magazines(bytes);
         assert!(held <= reserved && reserved <= bytes / 16);
-        // It is used, too.
+        // More than half of the reserve is used.
         assert!(held > bytes / 32, "{held} of {bytes}");
     }
 }
 
 #[test]
-fn magazines_may_hold_more_when_the_pool_grows() {
+fn the_reserve_grows_with_the_pool() {
     let machine = Machine::new(1, 32 << 10);
     machine.allocate(4096);
     assert_eq!(machine.reserved_bytes(), 0);
@@ -263,8 +263,8 @@ fn magazines_may_hold_more_when_the_pool_grows() {
 }
 
 #[test]
-fn a_magazine_gets_what_is_left_of_the_share() {
-    // 16 KiB: four blocks of 3 KiB, then four of 1 KiB.
+fn a_magazine_grows_by_the_rest_of_the_reserve() {
+    // The reserve is 16 KiB: room for four blocks of 3 KiB, one more, then two of 512 bytes.
     let machine = Machine::new(2, 256 << 10);
     machine.allocate(3072);
     machine.on(1).allocate(3072);
@@ -272,7 +272,7 @@ fn a_magazine_gets_what_is_left_of_the_share() {
     assert_eq!((capacities, machine.reserved_bytes()), ([4, 1], 15 << 10));
     machine.allocate(512);
     assert_eq!(machine.capacity(1, 512), 2);
-    // Nothing is left: what a CPU wants beyond goes through the heap, and is right.
+    // The reserve is used up: other sizes are allocated from the heap, without a magazine.
     let blocks = machine.allocate_all(1024, 10);
     machine.release_all(blocks);
     assert_eq!(
@@ -282,7 +282,7 @@ fn a_magazine_gets_what_is_left_of_the_share() {
 }
 
 #[test]
-fn blocks_that_are_freed_on_another_cpu_are_kept_there() {
+fn a_block_freed_on_another_cpu_is_cached_there() {
     let machine = Machine::new(2, 1 << 20);
     let blocks = machine.allocate_all(64, 8);
     machine.on(1);
@@ -295,7 +295,7 @@ fn blocks_that_are_freed_on_another_cpu_are_kept_there() {
 }
 
 #[test]
-fn what_one_cpu_allocates_and_another_frees_for_ever_needs_no_more_memory() {
+fn allocations_on_one_cpu_and_frees_on_another_need_no_more_memory_over_time() {
     let machine = Machine::new(2, 64 << 10);
     let sizes = [64, 1024, 8192];
     for _ in 0..200 {
@@ -309,7 +309,7 @@ fn what_one_cpu_allocates_and_another_frees_for_ever_needs_no_more_memory() {
 }
 
 #[test]
-fn a_drained_engine_keeps_nothing() {
+fn a_shrink_returns_all_cached_memory() {
     let machine = Machine::new(3, 1 << 20);
     let blocks: Vec<Offset> = (0..3)
         .flat_map(|cpu| machine.on(cpu).allocate_all(64, 10))
@@ -323,7 +323,7 @@ fn a_drained_engine_keeps_nothing() {
     let totals = totals(&machine.engine);
     assert_eq!((totals.cached_bytes, totals.free_bytes), (0, 1 << 20));
     assert_eq!((machine.reserved_bytes(), machine.engine.drain()), (0, 0));
-    machine.balanced();
+    machine.check();
 }
 
 #[test]

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Magazines damaged on purpose: the check must name what is wrong, and a block that was freed
-//! twice must do no harm when it comes back.
+//! Damage to magazines, for which the check must name the broken rule; and double frees into magazines,
+//! which must be found at the latest when the magazine is flushed.
 
 use core::sync::atomic::Ordering::Relaxed;
 
@@ -35,14 +35,14 @@ use crate::{
     },
 };
 
-/// Returns what the check says.
+/// Runs a check.
 fn checked(machine: &Machine) -> Result<Progress, Broken> {
     check::run(&mut Walk::new(), |walk| machine.engine.check(walk))
 }
 
-/// A machine whose two CPUs keep three blocks of 64 bytes and one of two pages each; and blocks of
-/// 80 bytes, 64 bytes, two pages and three pages, which are out.
-struct Furnished {
+/// A machine with two CPUs, each of which caches at least three blocks of 64 bytes and one block of two
+/// pages; and live blocks of 80 bytes, 64 bytes, two pages and three pages.
+struct Prepared {
     machine: Machine,
     eighty: Offset,
     sixty_four: Offset,
@@ -53,10 +53,10 @@ struct Furnished {
 /// The size of a block of two pages.
 const PAIR: usize = 2 * PAGE_BYTES;
 
-/// The bytes of the pool.
+/// The size of the pool in bytes.
 const POOL: usize = 4 << 20;
 
-fn furnished() -> Furnished {
+fn prepared() -> Prepared {
     let machine = Machine::new(2, POOL);
     let two_pages = machine.allocate(PAIR);
     let three_pages = machine.allocate(3 * PAGE_BYTES);
@@ -68,7 +68,7 @@ fn furnished() -> Furnished {
         assert_eq!(machine.held(cpu, PAIR).len(), 1);
     }
     assert!(machine.held(0, 64).len() >= 3 && machine.held(1, 64).len() >= 3);
-    Furnished {
+    Prepared {
         machine,
         eighty,
         sixty_four,
@@ -77,28 +77,29 @@ fn furnished() -> Furnished {
     }
 }
 
-/// Damages what the second CPU keeps, and returns what the check finds broken.
+/// Damages the cache of the second CPU, and returns the broken rule that the check reports.
 #[track_caller]
-fn broken(damage: impl FnOnce(&CpuCache, &Furnished)) -> Broken {
-    let furnished = furnished();
-    damage(furnished.machine.cache(1), &furnished);
-    checked(&furnished.machine).unwrap_err()
+fn broken(damage: impl FnOnce(&CpuCache, &Prepared)) -> Broken {
+    let prepared = prepared();
+    damage(prepared.machine.cache(1), &prepared);
+    checked(&prepared.machine).unwrap_err()
 }
 
-/// Puts a block in place of the second one of 64 bytes, and returns what the check finds broken.
+/// Overwrites the second slot of the magazine of 64 bytes, and returns the broken rule that the check
+/// reports.
 #[track_caller]
-fn replaced(by: impl FnOnce(&Furnished) -> Offset) -> Broken {
-    broken(|cache, furnished| {
-        let start = furnished.machine.start(by(furnished));
+fn replaced(by: impl FnOnce(&Prepared) -> Offset) -> Broken {
+    broken(|cache, prepared| {
+        let start = prepared.machine.start(by(prepared));
         cache.damage(kind(64)).2[1].set(start);
     })
 }
 
-/// Puts a block in place of that of two pages, and returns the rule that this breaks.
+/// Overwrites the first slot of the magazine of two pages, and returns the rule that the check reports.
 #[track_caller]
-fn pages_replaced(by: impl FnOnce(&Furnished) -> Offset) -> Rule {
-    let broken = broken(|cache, furnished| {
-        let start = furnished.machine.start(by(furnished));
+fn pages_replaced(by: impl FnOnce(&Prepared) -> Offset) -> Rule {
+    let broken = broken(|cache, prepared| {
+        let start = prepared.machine.start(by(prepared));
         cache.damage(kind(PAIR)).2[0].set(start);
     });
     assert_eq!(broken.class, None);
@@ -108,8 +109,8 @@ fn pages_replaced(by: impl FnOnce(&Furnished) -> Offset) -> Rule {
 #[test]
 fn a_block_that_is_twice_in_a_magazine_is_found() {
     let mut twice = at(0);
-    let found = replaced(|furnished| {
-        twice = furnished.machine.held(1, 64)[0];
+    let found = replaced(|prepared| {
+        twice = prepared.machine.held(1, 64)[0];
         twice
     });
     let expected = (Rule::Magazines, Some(7), Some(twice));
@@ -117,24 +118,24 @@ fn a_block_that_is_twice_in_a_magazine_is_found() {
 }
 
 #[test]
-fn a_block_that_two_cpus_have_is_found() {
+fn a_block_in_the_magazines_of_two_cpus_is_found() {
     for slot in 0..3 {
         let mut twice = at(0);
-        let found = replaced(|furnished| {
-            twice = furnished.machine.held(0, 64)[slot];
+        let found = replaced(|prepared| {
+            twice = prepared.machine.held(0, 64)[slot];
             twice
         });
         assert_eq!((found.rule, found.offset), (Rule::Magazines, Some(twice)));
     }
-    let twice = pages_replaced(|furnished| furnished.machine.held(0, PAIR)[0]);
+    let twice = pages_replaced(|prepared| prepared.machine.held(0, PAIR)[0]);
     assert_eq!(twice, Rule::Magazines);
 }
 
 #[test]
-fn a_block_that_the_heap_has_is_found() {
-    let free = replaced(|furnished| {
-        let block = at(63 * 64 + (furnished.sixty_four.byte() as usize & !(PAGE_BYTES - 1)));
-        assert!(!furnished.machine.is_live(block, 64));
+fn a_block_that_is_free_in_the_heap_is_found() {
+    let free = replaced(|prepared| {
+        let block = at(63 * 64 + (prepared.sixty_four.byte() as usize & !(PAGE_BYTES - 1)));
+        assert!(!prepared.machine.is_live(block, 64));
         block
     });
     assert_eq!(free.rule, Rule::Magazines);
@@ -143,8 +144,8 @@ fn a_block_that_the_heap_has_is_found() {
 }
 
 #[test]
-fn a_place_outside_of_the_pool_is_found() {
-    // A place has no offset then.
+fn an_address_outside_of_the_pool_is_found() {
+    // The check cannot report an offset for such an address.
     for place in [at(POOL), at(POOL + 64), at(1 << 40)] {
         let found = replaced(|_| place);
         assert_eq!((found.rule, found.offset), (Rule::Magazines, None));
@@ -153,32 +154,32 @@ fn a_place_outside_of_the_pool_is_found() {
 }
 
 #[test]
-fn a_place_inside_of_a_block_is_found() {
+fn an_address_inside_of_a_block_is_found() {
     for byte in [1, 8, 63] {
-        let inside = |furnished: &Furnished| at(furnished.sixty_four.byte() as usize + byte);
+        let inside = |prepared: &Prepared| at(prepared.sixty_four.byte() as usize + byte);
         assert_eq!(replaced(inside).rule, Rule::Magazines);
     }
     for byte in [8, PAGE_BYTES] {
-        let inside = |furnished: &Furnished| at(furnished.two_pages.byte() as usize + byte);
+        let inside = |prepared: &Prepared| at(prepared.two_pages.byte() as usize + byte);
         assert_eq!(pages_replaced(inside), Rule::Magazines);
     }
 }
 
 #[test]
 fn a_block_of_another_size_is_found() {
-    assert_eq!(replaced(|furnished| furnished.eighty).rule, Rule::Magazines);
+    assert_eq!(replaced(|prepared| prepared.eighty).rule, Rule::Magazines);
     assert_eq!(
-        replaced(|furnished| furnished.two_pages).rule,
+        replaced(|prepared| prepared.two_pages).rule,
         Rule::Magazines
     );
-    let pages = pages_replaced(|furnished| furnished.three_pages);
+    let pages = pages_replaced(|prepared| prepared.three_pages);
     assert_eq!(pages, Rule::Magazines);
-    let object = pages_replaced(|furnished| furnished.sixty_four);
+    let object = pages_replaced(|prepared| prepared.sixty_four);
     assert_eq!(object, Rule::Magazines);
 }
 
 #[test]
-fn more_blocks_than_a_magazine_may_hold_are_found() {
+fn more_blocks_than_the_capacity_of_a_magazine_are_found() {
     for (size, len) in [
         (64, 5),
         (64, BLOCKS_MAX as u32),
@@ -194,18 +195,18 @@ fn more_blocks_than_a_magazine_may_hold_are_found() {
 }
 
 #[test]
-fn magazines_that_are_too_large_are_found() {
+fn a_capacity_above_the_limit_is_found() {
     for (size, capacity) in [
         (64, BLOCKS_MAX + 1),
         (4096, 33),
         (PAIR, 17),
         (16 * PAGE_BYTES, 3),
     ] {
-        let found = broken(|cache, furnished| {
-            // As if it had been granted.
+        let found = broken(|cache, prepared| {
+            // The reserve is made to match, so that only the limit is broken.
             let more = capacity - cache.capacity(kind(size));
             let more = more * kind(size).bytes();
-            let state = &furnished.machine.engine.state;
+            let state = &prepared.machine.engine.state;
             state.with(|state| state.reserved_bytes += more);
             cache.damage(kind(size)).1.store(capacity as u32, Relaxed);
         });
@@ -214,10 +215,10 @@ fn magazines_that_are_too_large_are_found() {
 }
 
 #[test]
-fn what_is_set_aside_for_magazines_is_compared_with_what_they_may_hold() {
+fn reserved_bytes_that_differ_from_the_capacities_are_found() {
     let reserved = |change: fn(&mut usize)| {
-        broken(|_, furnished| {
-            let state = &furnished.machine.engine.state;
+        broken(|_, prepared| {
+            let state = &prepared.machine.engine.state;
             state.with(|state| change(&mut state.reserved_bytes));
         })
     };
@@ -235,7 +236,7 @@ fn blocks_that_a_magazine_lost_are_found() {
 }
 
 #[test]
-fn the_counters_of_magazines_are_compared() {
+fn wrong_counters_of_a_cpu_are_found() {
     for change in [1, 2, u64::MAX] {
         let counted = |pick: fn(&CpuCache) -> &_| {
             let off = broken(|cache, _| {
@@ -251,7 +252,8 @@ fn the_counters_of_magazines_are_compared() {
 
 #[test]
 fn more_frees_than_allocations_are_found() {
-    // So it also looks when a block is freed while the counters are read one after the other.
+    // A check that reads the counters during a free can also see more frees than allocations; it begins
+    // again then. Here nothing changes, so the counters are wrong.
     let machine = Machine::new(1, 1 << 20);
     machine.release(machine.allocate(64));
     let frees = machine.cache(0).damage_counts().1;
@@ -260,14 +262,14 @@ fn more_frees_than_allocations_are_found() {
 }
 
 #[test]
-fn a_double_free_is_seen_while_it_is_in_magazines() {
+fn a_double_free_into_magazines_is_found_by_a_check() {
     for size in [64, PAIR] {
         for second_cpu in [0, 1] {
             let machine = Machine::new(2, 1 << 20);
             let block = machine.allocate(size);
             machine.on(1).allocate(size);
             machine.on(0).release(block);
-            assert_eq!(machine.on(second_cpu).free_blindly(block, size), Ok(()));
+            assert_eq!(machine.on(second_cpu).free_unknown(block, size), Ok(()));
             let found = checked(&machine).unwrap_err();
             assert_eq!((found.rule, found.offset), (Rule::Magazines, Some(block)));
         }
@@ -276,13 +278,13 @@ fn a_double_free_is_seen_while_it_is_in_magazines() {
 
 #[test]
 fn a_double_free_is_refused_and_counted_when_it_reaches_the_slab() {
-    for (size, keep) in [(64, true), (64, false), (PAIR, true), (PAIR, false)] {
+    for (size, has_other) in [(64, true), (64, false), (PAIR, true), (PAIR, false)] {
         let machine = Machine::new(1, 1 << 20);
         let block = machine.allocate(size);
-        let others = usize::from(keep);
-        let kept = machine.allocate_all(size, others);
+        let others = usize::from(has_other);
+        let others_live = machine.allocate_all(size, others);
         machine.release(block);
-        assert_eq!(machine.free_blindly(block, size), Ok(()));
+        assert_eq!(machine.free_unknown(block, size), Ok(()));
         machine.engine.drain();
 
         let late = machine.engine.state.with(|state| state.late_double_frees);
@@ -292,9 +294,9 @@ fn a_double_free_is_refused_and_counted_when_it_reaches_the_slab() {
         assert_eq!(figures.live_blocks as usize, others);
         assert_eq!(figures.live_bytes as usize, others * size);
         assert_eq!((figures.magazine_bytes, machine.reserved_bytes()), (0, 0));
-        // Allocations and frees are those that were right.
+        // The refused free is not counted.
         assert_eq!(figures.allocations - figures.frees, others as u64);
-        machine.release_all_unchecked(kept);
+        machine.release_all_unchecked(others_live);
         machine.engine.drain();
         sound(&machine.engine);
         assert_eq!(totals(&machine.engine).free_bytes, 1 << 20);
@@ -303,14 +305,14 @@ fn a_double_free_is_refused_and_counted_when_it_reaches_the_slab() {
 }
 
 #[test]
-fn a_free_that_is_refused_late_changes_the_epoch_and_overflows_none() {
+fn a_free_that_is_refused_late_raises_the_epoch_without_overflow() {
     let machine = Machine::new(1, 1 << 20);
     let block = machine.allocate(64);
     let free = at(block.byte() as usize + 60 * 64);
     assert!(!machine.is_live(free, 64));
     machine.engine.state.with(|state| {
         let mut epochs = std::vec![state.epoch()];
-        // The lock's holders have counted no free.
+        // No free was counted under the lock, so the count of frees is 0 here.
         for late in 1..=3 {
             state.free_cached(kind(64), &[free]);
             assert_eq!(state.late_double_frees, late);
@@ -321,14 +323,14 @@ fn a_free_that_is_refused_late_changes_the_epoch_and_overflows_none() {
 }
 
 #[test]
-fn room_that_is_given_back_changes_the_epoch() {
+fn returned_reserve_changes_the_epoch() {
     let machine = Machine::new(1, 1 << 20);
     machine.engine.state.with(|state| {
         let granted = state.reserve(4, 64);
         let before = state.epoch();
         state.unreserve(granted, 64);
         assert_ne!(state.epoch(), before);
-        // None was.
+        // No reserve is returned here.
         let before = state.epoch();
         state.unreserve(0, 64);
         assert_eq!(state.epoch(), before);
@@ -336,14 +338,14 @@ fn room_that_is_given_back_changes_the_epoch() {
 }
 
 #[test]
-fn a_bad_free_does_not_get_into_a_magazine() {
-    let Furnished {
+fn a_bad_free_is_refused_before_it_reaches_a_magazine() {
+    let Prepared {
         machine,
         sixty_four,
         two_pages,
         ..
-    } = furnished();
-    for (block, size, said) in [
+    } = prepared();
+    for (block, size, error) in [
         (at(sixty_four.byte() as usize + 8), 64, BadFree::Interior),
         (sixty_four, 80, BadFree::WrongSize),
         (two_pages, 64, BadFree::WrongSize),
@@ -357,7 +359,7 @@ fn a_bad_free_does_not_get_into_a_magazine() {
         (at(POOL - 64), 64, BadFree::NotOut),
         (at(POOL), 64, BadFree::Foreign),
     ] {
-        assert_eq!(machine.free_blindly(block, size), Err(said));
-        machine.balanced();
+        assert_eq!(machine.free_unknown(block, size), Err(error));
+        machine.check();
     }
 }

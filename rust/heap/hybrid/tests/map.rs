@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The map against an oracle that knows the blocks which are out, and nothing else; in small parts
-//! and in large ones; and of damaged descs.
+//! The map: against an oracle that only knows the live blocks, in chunks of several sizes, and with damaged
+//! page descriptors.
 
 use super::damage::{
     class,
-    furnished, //
+    prepared, //
 };
 use crate::{
     Block, Cost, Engine,
@@ -46,7 +46,7 @@ use std::{
     vec::Vec, //
 };
 
-/// Reads the map of a region from `page` on, in parts of up to `room` extents.
+/// Reads the map of a region from `page` on, in chunks of up to `room` extents.
 fn read(engine: &LockedHybrid, region: usize, mut page: u32, room: usize) -> Vec<Extent> {
     let mut part = vec![Extent::default(); room];
     let mut extents = Vec::new();
@@ -62,7 +62,7 @@ fn read(engine: &LockedHybrid, region: usize, mut page: u32, room: usize) -> Vec
     }
 }
 
-/// Expects that extents cover a region of `pages` pages without a gap.
+/// Panics unless the extents cover a region of `pages` pages, without gaps and overlaps.
 fn is_partition(extents: &[Extent], pages: usize) {
     let mut next = 0;
     for extent in extents {
@@ -73,8 +73,8 @@ fn is_partition(extents: &[Extent], pages: usize) {
     assert_eq!(next as usize, pages);
 }
 
-/// Expects of a region's map what follows from the blocks that are out, and counts the objects of
-/// larger classes, by the class of those who asked.
+/// Panics unless a region's map agrees with the live blocks. Adds the borrowed objects to `borrowed`, by the
+/// class of the request.
 fn agrees(
     region: usize,
     extents: &[Extent],
@@ -96,12 +96,12 @@ fn agrees(
                 let pages = layout.size().div_ceil(PAGE_BYTES);
                 assert_eq!((extent.page, extent.pages as usize), (page, pages));
             }
-            // Where memory is short, an object of a slab of several pages is a page.
+            // A fallback: one page in place of a slab of several pages.
             (Use::Large, Some(class)) => {
                 assert!(class.pages() > 1);
                 assert_eq!((extent.page, extent.pages), (page, 1));
             }
-            // Or it is one of a larger class, of which there must be an account.
+            // The object may be borrowed from a larger class. The heap counts such objects.
             (Use::Slab { class: own, .. }, Some(class)) => {
                 assert!(own >= class.number());
                 borrowed[class.index()] += u32::from(own > class.number());
@@ -110,9 +110,9 @@ fn agrees(
         }
     }
     let mut empty = Vec::new();
-    for (extent, out) in extents.iter().zip(used) {
+    for (extent, live_blocks) in extents.iter().zip(used) {
         match extent.what {
-            Use::Large => assert_eq!(out, 1),
+            Use::Large => assert_eq!(live_blocks, 1),
             Use::Slab {
                 class,
                 objects,
@@ -121,7 +121,7 @@ fn agrees(
                 let known = Class::new(class).unwrap();
                 assert_eq!(extent.pages as usize, known.pages());
                 assert_eq!(usize::from(objects), known.objects());
-                assert_eq!(usize::from(used), out);
+                assert_eq!(usize::from(used), live_blocks);
                 if used == 0 {
                     assert!(!empty.contains(&class));
                     empty.push(class);
@@ -130,7 +130,7 @@ fn agrees(
             Use::Free { order } => {
                 assert_eq!(extent.pages as usize * PAGE_BYTES, 1 << order);
                 assert_eq!(extent.page % extent.pages, 0);
-                assert_eq!(out, 0);
+                assert_eq!(live_blocks, 0);
                 let buddy = extent.page ^ extent.pages;
                 let same = |other: &Extent| other.page == buddy && other.what == extent.what;
                 assert!(!extents.iter().any(same), "two buddies are free");
@@ -139,7 +139,7 @@ fn agrees(
     }
 }
 
-/// Does what is asked, and keeps account of what is out.
+/// Runs an operation, and updates the live blocks.
 fn apply(engine: &LockedHybrid, live: &mut Vec<(Block, Layout)>, operation: Operation) {
     let mut cost = Cost::default();
     let nth = |pick: usize, live: &[_]| pick.checked_rem(live.len());
@@ -154,7 +154,7 @@ fn apply(engine: &LockedHybrid, live: &mut Vec<(Block, Layout)>, operation: Oper
                 return;
             };
             let (block, layout) = live.swap_remove(nth);
-            // SAFETY: The block is out with this layout, and has just been forgotten.
+            // SAFETY: The block was live with this layout, and was removed, so it is freed once.
             unsafe { engine.release(block, layout, &mut cost) }.unwrap();
         }
         Operation::Resize(pick, size) => {
@@ -163,7 +163,7 @@ fn apply(engine: &LockedHybrid, live: &mut Vec<(Block, Layout)>, operation: Oper
             };
             let (block, old) = live[nth];
             let new = layout(size, old.align());
-            // SAFETY: The block is out with this layout.
+            // SAFETY: The block is live with this layout.
             if unsafe { engine.resize(block, old, new, &mut cost) } {
                 live[nth].1 = new;
             }
@@ -176,7 +176,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_map_agrees_with_what_is_out(
+    fn the_map_agrees_with_the_live_blocks(
         bytes in prop_oneof![
             Just(&[32 << 10][..]),
             Just(&[1 << 20][..]),
@@ -209,7 +209,7 @@ proptest! {
             for room in [1, 2, 7] {
                 prop_assert_eq!(&read(&engine, region, 0, room), &whole);
             }
-            // From any page on: the blocks that begin there or behind it.
+            // A map from any page on has the extents that begin at this page or behind it.
             for page in 0..=(memory.bytes() / PAGE_BYTES) as u32 {
                 let rest = whole.iter().copied().filter(|extent| extent.page >= page);
                 prop_assert_eq!(read(&engine, region, page, 3), rest.collect::<Vec<_>>());
@@ -221,7 +221,7 @@ proptest! {
 #[test]
 fn the_map_shows_each_kind_of_block() {
     let memory = Memory::new(1 << 20);
-    let (engine, places) = furnished(&memory);
+    let (engine, places) = prepared(&memory);
     let extents = read(&engine, 0, 0, 64);
     is_partition(&extents, 256);
     let what = |page: Page| {
@@ -249,8 +249,8 @@ fn the_map_shows_each_kind_of_block() {
 }
 
 #[test]
-fn a_call_looks_at_a_bounded_number_of_frames() {
-    // The inside of a large block takes several calls to pass, which write nothing.
+fn a_call_reads_a_bounded_number_of_page_descriptors() {
+    // It takes several calls to pass the interior of a large block. They return no extents.
     let memory = Memory::new(8 << 20);
     let engine = LockedHybrid::over(&memory);
     let mut cost = Cost::default();
@@ -269,7 +269,7 @@ fn a_call_looks_at_a_bounded_number_of_frames() {
 }
 
 #[test]
-fn what_is_not_there_has_no_map() {
+fn a_missing_region_has_no_map() {
     let memory = Memory::new(1 << 20);
     let engine = LockedHybrid::over(&memory);
     let mut out = [Extent::default()];
@@ -295,7 +295,7 @@ fn what_is_not_there_has_no_map() {
 }
 
 #[test]
-fn damaged_frames_make_a_wrong_map_and_no_more() {
+fn damaged_page_descriptors_make_a_wrong_map_and_do_no_other_harm() {
     let class = class(3072);
     let kinds = [
         PageKind::Interior,
@@ -314,7 +314,7 @@ fn damaged_frames_make_a_wrong_map_and_no_more() {
     for kind in kinds {
         for index in 0..256 {
             let memory = Memory::new(1 << 20);
-            let (engine, _) = furnished(&memory);
+            let (engine, _) = prepared(&memory);
             engine.state.with(|state| {
                 state.heap.descs.set_kind(Page::new(0, index), kind);
             });

@@ -1,7 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tests of the hybrid: each part by examples, the whole against models, the seed's weaknesses
-//! absent, and faults made on purpose.
+//! Tests of `hybrid`.
+//!
+//! | kind | modules |
+//! |---|---|
+//! | examples of the buddy system | `page`, `buddy`, `placement`, `page_runs` |
+//! | examples of slabs and the heap | `slab`, `heap`, `fallback`, `reasons`, `refusals`, `growth`, `vast` |
+//! | examples of magazines | `magazine`, `pressure` |
+//! | models and oracles | `model`, `oracle`, `map` |
+//! | concurrency | `interleavings` (model checker), `threads` (threads of the host) |
+//! | corruption of metadata | `faults`, `counters`, `magazine_faults` |
+//! | counts of operations | `locks` |
+//! | comparison with the seed | `weaknesses` |
+//! | support | this file, `damage`, `machine`, `world`, `relay` |
 
 mod buddy;
 mod counters;
@@ -64,7 +75,7 @@ use crate::{
     testing::layout,
 };
 
-/// Returns the table of a region. It is never given back.
+/// Returns the metadata of a region of `pages` pages. It is leaked.
 fn table(pages: usize) -> RegionMeta {
     let descs: Vec<_> = (0..pages).map(|_| PageDesc::default()).collect();
     let links: Vec<_> = (0..pages).map(|_| Links::default()).collect();
@@ -75,7 +86,7 @@ fn table(pages: usize) -> RegionMeta {
     }
 }
 
-/// Returns the descs of regions of so many pages.
+/// Returns the page descriptors of regions of these numbers of pages.
 fn descs(regions: &[usize]) -> PageDescs {
     let mut descs = PageDescs::new();
     for (region, pages) in regions.iter().enumerate() {
@@ -84,22 +95,23 @@ fn descs(regions: &[usize]) -> PageDescs {
     descs
 }
 
-/// Returns a buddy system of one region.
+/// Returns a buddy system over one region, all of it free.
 fn buddy(pages: usize) -> (PageDescs, Buddy) {
     let (mut descs, mut buddy) = (descs(&[pages]), Buddy::default());
     buddy.release(&mut descs, page(0), pages, &mut Work::default());
     (descs, buddy)
 }
 
-/// Returns a page of the first region.
+/// Returns page `index` of the first region.
 fn page(index: usize) -> Page {
     Page::new(0, index)
 }
 
-/// A heap without a pool: it touches none, so it needs none.
-struct Bare(Heap);
+/// A heap without memory: only metadata is read and written, so no pool is needed.
+struct BareHeap(Heap);
 
-impl Bare {
+impl BareHeap {
+    /// Constructs a heap over regions of these numbers of pages, all of them free.
     fn new(regions: &[usize]) -> Self {
         let mut heap = Heap::new();
         for (region, pages) in regions.iter().enumerate() {
@@ -108,20 +120,20 @@ impl Bare {
         Self(heap)
     }
 
-    /// A heap all of whose pages are out, one by one, but those of `free` in the first region: these
-    /// were given back in this order, so the last are first in their lists.
+    /// Constructs a heap whose pages are all live blocks of one page, except for the pages `free` of the
+    /// first region. These were freed in this order, so the last of them is first in its list.
     fn with_free(regions: &[usize], free: impl IntoIterator<Item = usize>) -> Self {
-        let mut bare = Self::new(regions);
-        bare.take_pages();
+        let mut heap = Self::new(regions);
+        heap.allocate_free_pages();
         for index in free {
-            bare.free_page(page(index));
+            heap.free_page(page(index));
         }
-        bare.sound();
-        bare
+        heap.sound();
+        heap
     }
 
-    /// Allocates all pages that are free, one by one.
-    fn take_pages(&mut self) {
+    /// Allocates all free pages, as blocks of one page.
+    fn allocate_free_pages(&mut self) {
         for order in 0..ORDERS {
             while let Some(first) = self.0.buddy.list(order).first() {
                 let Heap { descs, buddy, .. } = &mut self.0;
@@ -133,31 +145,31 @@ impl Bare {
         }
     }
 
-    /// Gives back a page that is out on its own.
+    /// Frees a live block of one page.
     fn free_page(&mut self, page: Page) {
-        // A page of which no class can be: with more alignment than one.
+        // With this alignment the block is a page of its own, not an object of the class of 4096 bytes.
         self.release(page.offset(0), layout(8, 8192)).unwrap();
     }
 
     /// Allocates a block and returns it with its cost.
     fn allocate(&mut self, layout: Layout) -> Result<(Offset, Cost), Refusal> {
         let mut cost = Cost::default();
-        let block = self.ask(layout, &mut cost)?;
+        let block = self.request(layout, &mut cost)?;
         Ok((block, cost))
     }
 
-    /// Allocates what is refused, and returns why, with the cost. Nothing that is counted changes.
+    /// Makes a request that is refused, and returns the cause and the cost. Panics if a counter changes.
     #[track_caller]
     fn refused(&mut self, layout: Layout) -> (Refusal, Cost) {
         let (before, mut cost) = (self.figures(), Cost::default());
-        let refusal = self.ask(layout, &mut cost).unwrap_err();
+        let refusal = self.request(layout, &mut cost).unwrap_err();
         assert_eq!(self.figures(), before);
         self.sound();
         (refusal, cost)
     }
 
-    /// Allocates a block, as an engine whose magazines are empty.
-    fn ask(&mut self, layout: Layout, cost: &mut Cost) -> Result<Offset, Refusal> {
+    /// Allocates a block as an engine with empty magazines does: from the heap, else by the fallbacks.
+    fn request(&mut self, layout: Layout, cost: &mut Cost) -> Result<Offset, Refusal> {
         let (mut work, mut block) = (Work::default(), [at(0)]);
         if let Err(refusal) = self.0.serve(layout, &mut block, &mut work, cost) {
             (self.0).allocate_fallback(layout, refusal, &mut block, &mut work, cost)?;
@@ -165,13 +177,13 @@ impl Bare {
         Ok(block[0])
     }
 
-    /// Allocates blocks until there are no more.
+    /// Allocates blocks until a request is refused.
     fn fill(&mut self, layout: Layout) -> Vec<Offset> {
         let next = || self.allocate(layout).ok().map(|(block, _)| block);
         core::iter::from_fn(next).collect()
     }
 
-    /// Allocates blocks as long as no slab has to grow for them.
+    /// Allocates blocks until one needs a new slab. That one is not returned.
     fn fill_from_slabs(&mut self, layout: Layout) -> Vec<Offset> {
         let next = || {
             let (block, cost) = self.allocate(layout).ok()?;
@@ -180,18 +192,21 @@ impl Bare {
         core::iter::from_fn(next).collect()
     }
 
+    /// Frees a block.
     fn release(&mut self, block: Offset, layout: Layout) -> Result<Cost, BadFree> {
         let mut cost = Cost::default();
         self.0.release(block, layout, &mut cost)?;
         Ok(cost)
     }
 
+    /// Panics if the check of the heap finds a broken rule.
     fn sound(&mut self) {
         let result = check::run(&mut Walk::new(), |walk| self.0.check(walk));
         assert_eq!(result, Ok(Progress::Sound));
     }
 
-    /// Everything that is counted: slabs and objects by class, free pages, pages and blocks out.
+    /// Returns all counters: slabs and live objects by class, free pages, pages of large blocks, and the
+    /// number of large blocks.
     fn figures(&self) -> (Vec<(usize, usize)>, usize, usize, usize) {
         let classes = self.0.classes.iter();
         (

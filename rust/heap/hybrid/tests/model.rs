@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The engine against the model; the same trace in pools at other addresses.
+//! The engine against the model, and the same trace in pools at different addresses.
 
 use crate::{
     Cost, Engine, Offset, Refusal,
@@ -37,8 +37,8 @@ use crate::{
 use proptest::prelude::*;
 use std::vec::Vec;
 
-/// Expects that of an engine from which nothing is out all memory can be had, in as few pieces as
-/// its regions allow.
+/// Panics unless an engine without live blocks can allocate all its memory, in as few blocks as its regions
+/// allow.
 pub(super) fn is_whole<L, P>(engine: &Hybrid<L, P>, memories: &[Memory])
 where
     L: Lock<State> + Sync,
@@ -49,28 +49,28 @@ where
     assert_eq!(borrowed, [0; CLASSES]);
 
     let mut cost = Cost::default();
-    let mut out = Vec::new();
-    // From the largest block down, each is to be there as often as regions have it.
+    let mut live = Vec::new();
+    // A region of n pages is one block for each bit of n.
     for order in (0..=20).rev() {
         let pages = |memory: &Memory| memory.bytes() / PAGE_BYTES;
         let expected = memories
             .iter()
             .filter(|memory| pages(memory) >> order & 1 != 0);
-        // A single page belongs to a class, unless its alignment is larger.
+        // A block of one page comes from the class of 4096 bytes, whose slab is that page.
         let whole = layout(PAGE_BYTES << order, PAGE_BYTES);
         for _ in 0..expected.count() {
-            out.push((engine.allocate(whole, &mut cost).unwrap(), whole));
+            live.push((engine.allocate(whole, &mut cost).unwrap(), whole));
             sound(engine);
         }
     }
-    // Everything is out, and the refusal has left no slab.
+    // All memory is live, and the refused request leaves no empty slab.
     let refused = engine.allocate(layout(1, 1), &mut cost);
     assert_eq!(refused, Err(Refusal::Exhausted));
     let totals_now = totals(engine);
     assert_eq!(totals_now.live_bytes, totals_now.pool_bytes);
     assert_eq!((totals_now.cached_bytes, totals_now.free_bytes), (0, 0));
-    for (block, layout) in out {
-        // SAFETY: Allocated above with this layout, and freed once.
+    for (block, layout) in live {
+        // SAFETY: The block was allocated above with this layout, and is freed once.
         unsafe { engine.release(block, layout, &mut cost) }.unwrap();
     }
     sound(engine);
@@ -137,8 +137,9 @@ proptest! {
 }
 
 #[test]
-fn a_skewed_pool_is_never_misaligned() {
-    // Blocks are aligned in their region. What that cannot promise for the address is refused.
+fn a_skewed_pool_allocates_no_misaligned_block() {
+    // Blocks are aligned within their region. An alignment that the region's address does not have is
+    // refused.
     let memory = Memory::skewed(1 << 16, 2 * PAGE_BYTES);
     let engine = HostHybrid::over(&memory);
     let mut cost = Cost::default();
@@ -150,7 +151,8 @@ fn a_skewed_pool_is_never_misaligned() {
         let refused = engine.allocate(layout(size, 1 << 14), &mut cost);
         assert_eq!(refused, Err(Refusal::Unsupported));
     }
-    // A region that is aligned to its size does not change that: the buddy system has one pool.
+    // A second region that is aligned to its size does not change this, as one buddy system has all
+    // regions.
     let more = Memory::new(1 << 17);
     assert_eq!(more.lend(&engine), Ok(1));
     let whole = engine.allocate(layout(1 << 17, 8), &mut cost).unwrap();

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The buddy system against an oracle that knows of each page whether it is out.
+//! The buddy system against an oracle that only knows which pages are allocated.
 //!
-//! As no two buddies stay both free, an aligned run of free pages is always a block or in one:
-//! so the oracle, which knows no blocks, says of each request whether it must be served.
+//! Two free buddies are always coalesced, so an aligned run of free pages is a free block or part of one.
+//! The oracle can therefore predict whether a request succeeds, although it knows no blocks.
 
 use super::{
     descs,
@@ -28,16 +28,18 @@ use proptest::{
 };
 use std::vec::Vec;
 
+/// A buddy system and its oracle.
 struct Model {
     descs: PageDescs,
     buddy: Buddy,
-    /// Of each region's pages, whether they are out.
-    out: Vec<Vec<bool>>,
-    /// The blocks that are out, and their pages.
+    /// For each page of each region, whether it is allocated.
+    allocated: Vec<Vec<bool>>,
+    /// The first page and the number of pages of each live block.
     blocks: Vec<(Page, usize)>,
 }
 
 impl Model {
+    /// Constructs a buddy system over regions of these numbers of pages, all of them free.
     fn new(regions: &[usize]) -> Self {
         let (mut descs, mut buddy) = (descs(regions), Buddy::default());
         for (region, pages) in regions.iter().enumerate() {
@@ -47,7 +49,7 @@ impl Model {
         Self {
             descs,
             buddy,
-            out: regions
+            allocated: regions
                 .iter()
                 .map(|pages| std::vec![false; *pages])
                 .collect(),
@@ -55,18 +57,19 @@ impl Model {
         }
     }
 
-    /// Notes that pages are out, or are not; all of them were the other before.
-    fn mark(&mut self, page: Page, pages: usize, out: bool) {
-        for now in &mut self.out[page.region()][page.index()..page.index() + pages] {
-            assert_ne!(*now, out);
-            *now = out;
+    /// Marks pages as allocated or free. Panics if one of them already was.
+    fn mark(&mut self, page: Page, pages: usize, allocated: bool) {
+        for now in &mut self.allocated[page.region()][page.index()..page.index() + pages] {
+            assert_ne!(*now, allocated);
+            *now = allocated;
         }
     }
 
+    /// Allocates pages from the end `end` of a free block; the oracle must agree with the outcome.
     fn allocate(&mut self, pages: usize, align_order: u32, end: End) {
         let run = 1 << order_of(pages).max(align_order);
-        let fits = |out: &Vec<bool>| out.chunks_exact(run).any(|run| !run.contains(&true));
-        let expected = self.out.iter().any(fits);
+        let fits = |region: &Vec<bool>| region.chunks_exact(run).any(|run| !run.contains(&true));
+        let expected = self.allocated.iter().any(fits);
         let mut work = Work::default();
         let found = self
             .buddy
@@ -83,6 +86,7 @@ impl Model {
         }
     }
 
+    /// Frees live block number `pick`.
     fn release(&mut self, pick: usize) {
         let Some(nth) = pick.checked_rem(self.blocks.len()) else {
             return;
@@ -94,12 +98,13 @@ impl Model {
         self.buddy.release(&mut self.descs, page, pages, &mut work);
     }
 
+    /// Grows live block number `pick` in place; the oracle must agree with the outcome.
     fn grow(&mut self, pick: usize, more: usize) {
         let Some(nth) = pick.checked_rem(self.blocks.len()) else {
             return;
         };
         let (page, pages) = self.blocks[nth];
-        let (first, region) = (page.index() + pages, &self.out[page.region()]);
+        let (first, region) = (page.index() + pages, &self.allocated[page.region()]);
         if first == region.len() {
             return;
         }
@@ -117,6 +122,7 @@ impl Model {
         }
     }
 
+    /// Shrinks live block number `pick` in place.
     fn shrink(&mut self, pick: usize, to: usize) {
         let Some(nth) = pick.checked_rem(self.blocks.len()) else {
             return;
@@ -132,21 +138,21 @@ impl Model {
         }
     }
 
-    /// Compares the descs with the oracle, page by page.
+    /// Compares the page descriptors with the oracle, page by page.
     fn compare(&self) {
         assert!(self.buddy.bitmap_is_right());
         let mut free_pages = 0;
-        for (region, out) in self.out.iter().enumerate() {
+        for (region, allocated) in self.allocated.iter().enumerate() {
             let mut index = 0;
-            while index < out.len() {
+            while index < allocated.len() {
                 let page = Page::new(region, index);
-                let out_here = self.blocks.iter().find(|(block, _)| *block == page);
-                let pages = match (out_here, self.descs.kind(page)) {
+                let live = self.blocks.iter().find(|(block, _)| *block == page);
+                let pages = match (live, self.descs.kind(page)) {
                     (Some((_, pages)), PageKind::Large { .. }) => *pages,
                     (None, PageKind::Free { order }) => {
                         let pages = 1 << order;
                         assert_eq!(index % pages, 0);
-                        assert!(!out[index..index + pages].contains(&true));
+                        assert!(!allocated[index..index + pages].contains(&true));
                         let buddy = self.descs.kind(Page::new(region, index ^ pages));
                         assert_ne!(buddy, PageKind::Free { order }, "two buddies are free");
                         free_pages += pages;
@@ -160,7 +166,7 @@ impl Model {
                 }
                 index += pages;
             }
-            assert_eq!(index, out.len());
+            assert_eq!(index, allocated.len());
         }
         assert_eq!(free_pages, self.buddy.free_pages());
     }
@@ -196,7 +202,7 @@ proptest! {
             model.release(0);
         }
         model.compare();
-        // Each region is again cut into as few blocks as can be.
+        // Each region consists of as few blocks as possible again.
         for (region, pages) in regions.into_iter().enumerate() {
             let mut index = 0;
             for order in (0..usize::BITS).rev().filter(|order| pages >> order & 1 != 0) {
@@ -209,10 +215,10 @@ proptest! {
 }
 
 #[test]
-fn the_oracle_finds_pages_that_are_handed_out_twice() {
+fn the_oracle_finds_pages_that_are_allocated_twice() {
     let mut model = Model::new(&[8]);
     model.allocate(8, 0, End::Low);
-    // What is out is given back behind the oracle's back.
+    // The block is freed without the oracle, which therefore expects the next request to be refused.
     model.descs.set_kind(page(0), PageKind::Interior);
     let mut work = Work::default();
     model.buddy.release(&mut model.descs, page(0), 8, &mut work);

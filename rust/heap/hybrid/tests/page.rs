@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! PageDescs and lists, by example.
+//! Examples of page descriptors and lists.
 
 use super::{
     descs,
@@ -21,7 +21,7 @@ use crate::{
 };
 use std::vec::Vec;
 
-/// Returns the blocks of a list, forwards, after comparing them with those backwards.
+/// Returns the blocks of a list from the first to the last. Panics if the links back differ.
 fn blocks(descs: &PageDescs, list: &List) -> Vec<usize> {
     let forwards: Vec<_> = core::iter::successors(list.first(), |page| descs.next(*page)).collect();
     let last = forwards.last().copied();
@@ -33,7 +33,7 @@ fn blocks(descs: &PageDescs, list: &List) -> Vec<usize> {
 }
 
 #[test]
-fn the_block_listed_last_comes_first() {
+fn the_block_pushed_last_is_first_in_its_list() {
     let (mut descs, mut list) = (descs(&[8]), List::default());
     assert_eq!(list.first(), None);
     for index in [0, 3, 7] {
@@ -43,22 +43,22 @@ fn the_block_listed_last_comes_first() {
 }
 
 #[test]
-fn a_block_leaves_its_list_from_any_place() {
-    for (leaves, rest) in [
+fn a_block_is_unlinked_from_any_place_of_its_list() {
+    for (unlinked, rest) in [
         (0, [4, 3, 2, 1]),
         (2, [4, 3, 1, 0]),
         (4, [3, 2, 1, 0]), //
     ] {
         let (mut descs, mut list) = (descs(&[8]), List::default());
         (0..5).for_each(|index| descs.push(&mut list, page(index)));
-        descs.unlink(&mut list, page(leaves));
+        descs.unlink(&mut list, page(unlinked));
         assert_eq!(blocks(&descs, &list), rest);
         assert_eq!(
-            (descs.next(page(leaves)), descs.prev(page(leaves))),
+            (descs.next(page(unlinked)), descs.prev(page(unlinked))),
             (None, None)
         );
-        descs.push(&mut list, page(leaves));
-        assert_eq!(list.first(), Some(page(leaves)));
+        descs.push(&mut list, page(unlinked));
+        assert_eq!(list.first(), Some(page(unlinked)));
         for index in [0, 4, 2, 1, 3] {
             descs.unlink(&mut list, page(index));
         }
@@ -78,7 +78,7 @@ fn a_list_crosses_regions() {
 }
 
 #[test]
-fn a_page_that_is_not_there_is_no_head_and_has_no_bitmap() {
+fn a_missing_page_is_interior_and_has_no_bitmap() {
     let mut descs = descs(&[4]);
     let wild = Page::from_bits(u32::MAX as usize).unwrap();
     for page in [page(4), Page::new(1, 0), page(REGION_PAGES_MAX - 1), wild] {
@@ -106,7 +106,7 @@ fn every_page_has_a_bitmap_of_its_own() {
 }
 
 #[test]
-fn a_page_is_found_from_any_of_its_bytes_and_back() {
+fn page_numbers_convert_to_offsets_and_back() {
     for (region, index) in [(0, 0), (3, 17), (15, REGION_PAGES_MAX - 1)] {
         let page = Page::new(region, index);
         for byte in [0, 1, 4095] {
@@ -120,7 +120,7 @@ fn a_page_is_found_from_any_of_its_bytes_and_back() {
 }
 
 #[test]
-fn a_page_of_a_free_block_is_told_from_one_that_is_out() {
+fn interior_pages_of_free_blocks_are_free_and_those_of_live_blocks_are_not() {
     let mut descs = descs(&[16]);
     descs.set_kind(page(0), PageKind::Large { pages: 5 });
     descs.set_kind(page(5), PageKind::Free { order: 0 });

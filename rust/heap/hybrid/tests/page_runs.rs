@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Runs of free pages: by example, and against an oracle that knows of each page whether it is
-//! free, and no blocks.
+//! Runs of free pages: examples, and an oracle that only knows which pages are free.
 
 use super::{
-    Bare,
+    BareHeap,
     at,
     page, //
 };
@@ -30,34 +29,35 @@ use proptest::{
 };
 use std::vec::Vec;
 
-/// Returns the layout of whole pages.
+/// Returns the layout of `pages` pages.
 fn pages(pages: usize) -> Layout {
     layout(pages << 12, 8)
 }
 
-/// Returns where the first page is of a block that is allocated.
-fn allocate(heap: &mut Bare, wanted: usize) -> usize {
+/// Allocates `wanted` pages, and returns the index of the first one.
+fn allocate(heap: &mut BareHeap, wanted: usize) -> usize {
     let block = heap.allocate(pages(wanted)).unwrap().0;
     heap.sound();
     block.byte() as usize >> 12
 }
 
 #[test]
-fn rests_side_by_side_are_used_before_a_larger_block_is_cut() {
-    // 1 and 2 pages that are no buddies, and a block of 16; most pages are out.
-    let mut heap = Bare::with_free(&[128], (5..8).chain(16..32));
+fn a_run_of_small_free_blocks_is_used_before_a_larger_block_is_split() {
+    // There are free blocks of 1 and 2 pages, which are not buddies, and of 16 pages. All other pages are
+    // live.
+    let mut heap = BareHeap::with_free(&[128], (5..8).chain(16..32));
     assert_eq!(allocate(&mut heap, 3), 5);
     assert_eq!(heap.0.buddy.list(4).len, 1);
-    // Without them the block is cut.
+    // Without the run, the block of 16 pages is split.
     assert_eq!(allocate(&mut heap, 3), 16);
     assert_eq!(heap.0.buddy.list(4).len, 0);
 }
 
 #[test]
-fn rests_are_left_alone_while_a_quarter_of_the_pages_is_free() {
+fn runs_are_not_searched_while_a_quarter_of_the_pages_is_free() {
     for (pages, expected) in [(76, 16), (80, 5)] {
         // 19 pages are free.
-        let mut heap = Bare::with_free(&[pages], (5..8).chain(16..32));
+        let mut heap = BareHeap::with_free(&[pages], (5..8).chain(16..32));
         assert_eq!(heap.0.buddy.free_pages(), 19);
         assert_eq!(allocate(&mut heap, 3), expected, "of {pages}");
     }
@@ -65,29 +65,29 @@ fn rests_are_left_alone_while_a_quarter_of_the_pages_is_free() {
 
 #[test]
 fn the_shortest_run_that_is_long_enough_is_used() {
-    // Runs of 7, 3 and 5 pages, and a block of 16.
+    // There are runs of 7, 3 and 5 pages, and a block of 16 pages.
     let runs = [1..8, 13..16, 35..40, 48..64];
     for (wanted, expected) in [(3, 13), (5, 35), (6, 1), (7, 1)] {
-        let mut heap = Bare::with_free(&[256], runs.clone().into_iter().flatten());
+        let mut heap = BareHeap::with_free(&[256], runs.clone().into_iter().flatten());
         assert_eq!(allocate(&mut heap, wanted), expected, "{wanted} pages");
     }
 }
 
 #[test]
-fn powers_of_two_are_blocks_as_long_as_there_are_any() {
-    // Four pages from 2 on, in no block, and a block of eight.
-    let mut heap = Bare::with_free(&[32], (2..6).chain(16..24));
+fn a_power_of_two_is_allocated_from_a_block_before_a_run() {
+    // Pages 2 to 5 are a run that is not one block. Pages 16 to 23 are a block.
+    let mut heap = BareHeap::with_free(&[32], (2..6).chain(16..24));
     assert_eq!(allocate(&mut heap, 4), 16);
     assert_eq!(allocate(&mut heap, 4), 20);
-    // The last resort.
+    // The run is used as the fallback.
     assert_eq!(allocate(&mut heap, 4), 2);
     assert_eq!(heap.refused(pages(2)).0, Refusal::Exhausted);
 }
 
 #[test]
-fn a_run_is_cut_inside_of_a_block_and_the_rest_goes_back() {
-    // 1 and 2 to 3 and 4 to 7.
-    let mut heap = Bare::with_free(&[8], 1..8);
+fn a_run_may_end_inside_of_a_block_whose_rest_stays_free() {
+    // The free blocks are page 1, pages 2 to 3, and pages 4 to 7.
+    let mut heap = BareHeap::with_free(&[8], 1..8);
     let (block, cost) = heap.allocate(pages(5)).unwrap();
     assert_eq!((block, cost.splits()), (at(1 << 12), Some(1)));
     assert_eq!(heap.0.buddy.list(1).first(), Some(page(6)));
@@ -95,34 +95,34 @@ fn a_run_is_cut_inside_of_a_block_and_the_rest_goes_back() {
     assert_eq!(allocate(&mut heap, 7), 1);
 }
 
-/// A heap of blocks of two pages that lie alone, after a run of three pages that is looked at after
-/// all of them, and a block of four that is not where `full`.
-fn last_of(lone: usize, full: bool) -> Bare {
+/// Constructs a heap with `lone` free blocks of two pages, each between live pages, and a run of three pages
+/// that the search visits after all of them. Unless `full`, there is also a free block of four pages.
+fn run_behind(lone: usize, full: bool) -> BareHeap {
     let alone = (4..4 + lone).map(|nth| 4 * nth..4 * nth + 2);
     let mut free: Vec<Range<usize>> = std::vec![2..5];
     if !full {
         free.push(8..12);
     }
-    Bare::with_free(&[512], free.into_iter().chain(alone).flatten())
+    BareHeap::with_free(&[512], free.into_iter().chain(alone).flatten())
 }
 
 #[test]
-fn eight_runs_are_looked_at_before_a_block_is_cut() {
-    assert_eq!(allocate(&mut last_of(7, false), 3), 2);
-    assert_eq!(allocate(&mut last_of(8, false), 3), 8);
+fn eight_runs_are_visited_before_a_larger_block_is_split() {
+    assert_eq!(allocate(&mut run_behind(7, false), 3), 2);
+    assert_eq!(allocate(&mut run_behind(8, false), 3), 8);
 }
 
 #[test]
-fn sixty_four_runs_are_looked_at_before_a_request_is_refused() {
-    assert_eq!(allocate(&mut last_of(63, true), 3), 2);
-    let refused = last_of(64, true).refused(pages(3)).0;
+fn sixty_four_runs_are_visited_before_a_request_is_refused() {
+    assert_eq!(allocate(&mut run_behind(63, true), 3), 2);
+    let refused = run_behind(64, true).refused(pages(3)).0;
     assert_eq!(refused, Refusal::Fragmented);
 }
 
 #[test]
-fn a_run_does_not_leave_its_region() {
-    // Twelve pages in a row, were there no ends.
-    let mut heap = Bare::new(&[3, 5, 4]);
+fn a_run_does_not_cross_regions() {
+    // The regions have twelve pages together, but no region has more than five.
+    let mut heap = BareHeap::new(&[3, 5, 4]);
     assert_eq!(heap.allocate(pages(5)).unwrap().0, Offset::new(1, 0));
     assert_eq!(heap.refused(pages(5)).0, Refusal::Fragmented);
     assert_eq!(heap.allocate(pages(4)).unwrap().0, Offset::new(2, 0));
@@ -130,27 +130,27 @@ fn a_run_does_not_leave_its_region() {
     heap.sound();
 }
 
-/// Of each region's pages, whether they are free.
+/// For each page of each region, whether it is free.
 type Free = Vec<Vec<bool>>;
 
-/// Returns regions in which a few pages that are out and more that are free take turns.
+/// Returns a strategy for regions in which short runs of live pages alternate with longer runs of free pages.
 fn any_free() -> impl Strategy<Value = Free> {
     let turns = vec((0_usize..6, 0_usize..24), 1..10);
     let region = turns.prop_map(|turns| {
         let mut free = std::vec![false];
-        for (taken, given) in turns {
-            free.extend(core::iter::repeat_n(false, taken));
-            free.extend(core::iter::repeat_n(true, given));
+        for (live, free_pages) in turns {
+            free.extend(core::iter::repeat_n(false, live));
+            free.extend(core::iter::repeat_n(true, free_pages));
         }
         free
     });
     vec(region, 1..4)
 }
 
-/// Returns a heap with these pages free.
-fn heap(free: &Free) -> Bare {
+/// Constructs a heap with these pages free and all others live.
+fn heap(free: &Free) -> BareHeap {
     let sizes: Vec<_> = free.iter().map(Vec::len).collect();
-    let mut heap = Bare::with_free(&sizes, []);
+    let mut heap = BareHeap::with_free(&sizes, []);
     for (region, free) in free.iter().enumerate() {
         for index in (0..free.len()).filter(|index| free[*index]) {
             heap.free_page(Page::new(region, index));
@@ -159,7 +159,7 @@ fn heap(free: &Free) -> Bare {
     heap
 }
 
-/// Returns the first page and the length of the run that a page is in.
+/// Returns the first page and the length of the run of free pages around `page`.
 fn run_of(free: &Free, page: Page) -> (Page, usize) {
     let (region, index) = (&free[page.region()], page.index());
     assert!(region[index]);
@@ -169,7 +169,7 @@ fn run_of(free: &Free, page: Page) -> (Page, usize) {
     (page.before(before), before + after.count())
 }
 
-/// Returns the runs of free pages.
+/// Returns the first page and the length of each run of free pages.
 fn runs(free: &Free) -> Vec<(Page, usize)> {
     let pages = |region: usize| (0..free[region].len()).map(move |index| (region, index));
     let free_pages = (0..free.len())
@@ -181,18 +181,18 @@ fn runs(free: &Free) -> Vec<(Page, usize)> {
     runs
 }
 
-/// Returns the free blocks of an order, as they are listed.
+/// Returns the free blocks of an order, in the order of their list.
 fn listed(Heap { descs, buddy, .. }: &Heap, order: u32) -> Vec<Page> {
     let first = buddy.list(order as usize).first();
     core::iter::successors(first, |page| descs.next(*page)).collect()
 }
 
-/// Expects that pages that were taken are a run's first, and that all else is as it was.
-fn taken_from(free: &Free, heap: &mut Bare, page: Page, pages: usize) {
+/// Panics unless the allocated pages are the first ones of a run, and all other pages are unchanged.
+fn taken_from(free: &Free, heap: &mut BareHeap, page: Page, pages: usize) {
     let (first, length) = run_of(free, page);
     assert!(first == page && length >= pages);
-    let given: usize = free.iter().flatten().filter(|free| **free).count();
-    assert_eq!(heap.0.buddy.free_pages(), given - pages);
+    let free_before: usize = free.iter().flatten().filter(|free| **free).count();
+    assert_eq!(heap.0.buddy.free_pages(), free_before - pages);
     heap.0.mark_allocated(page, pages);
     heap.sound();
 }
@@ -204,13 +204,13 @@ proptest! {
     fn a_run_is_found_if_and_only_if_there_is_one(free in any_free(), wanted in 1_usize..40) {
         let mut heap = heap(&free);
         let runs = runs(&free);
-        // Blocks with fewer pages than a quarter are not looked around; of others, 64 are.
+        // The search visits up to 64 blocks that have at least a quarter of the wanted pages.
         let orders = (0..=20).filter(|order| 4 << order >= wanted);
-        let looked_at: usize = orders.map(|order| listed(&heap.0, order).len()).sum();
+        let visited: usize = orders.map(|order| listed(&heap.0, order).len()).sum();
         let expected = runs.iter().any(|(_, pages)| *pages >= wanted);
         let Heap { descs, buddy, .. } = &mut heap.0;
         let found = buddy.allocate_any_run(descs, wanted, &mut Work::default());
-        if looked_at <= 64 {
+        if visited <= 64 {
             prop_assert_eq!(found.is_some(), expected);
         }
         if let Some(page) = found {

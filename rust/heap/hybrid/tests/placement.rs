@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Where blocks lie: slabs and large blocks from opposite ends, so that these can grow.
+//! The placement of blocks: slabs at the high end of free memory and large blocks at the low end, so that
+//! large blocks can grow in place.
 
 use super::{
-    Bare,
+    BareHeap,
     at,
     buddy,
     page, //
@@ -23,13 +24,13 @@ use crate::{
 use core::alloc::Layout;
 use std::vec::Vec;
 
-/// Returns the layout of whole pages.
+/// Returns the layout of `pages` pages.
 fn pages(pages: usize) -> Layout {
     layout(pages << 12, 8)
 }
 
 #[test]
-fn pages_are_taken_from_either_end_of_the_block_that_is_split() {
+fn pages_are_allocated_from_either_end_of_the_block_that_is_split() {
     for (wanted, align_order, low, high) in [
         (1, 0, 0, 15),
         (2, 0, 0, 14),
@@ -46,7 +47,7 @@ fn pages_are_taken_from_either_end_of_the_block_that_is_split() {
             let found = buddy.allocate(&mut descs, wanted, align_order, end, &mut work);
             assert_eq!(found, Some(page(expected)), "{wanted} pages, {end:?}");
             assert_eq!(buddy.free_pages(), 16 - wanted);
-            // A free merges as often as its allocation split.
+            // A free coalesces as often as its allocation split.
             let splits = work.splits;
             let mut work = Work::default();
             buddy.release(&mut descs, page(expected), wanted, &mut work);
@@ -58,10 +59,10 @@ fn pages_are_taken_from_either_end_of_the_block_that_is_split() {
 
 #[test]
 fn slabs_and_large_blocks_meet_in_the_middle() {
-    let mut heap = Bare::new(&[64]);
+    let mut heap = BareHeap::new(&[64]);
     let large = heap.allocate(pages(32)).unwrap().0;
     assert_eq!(large, at(0));
-    // Slabs of one page, one object each, from the last page down.
+    // Each object of 4096 bytes is a slab of one page. Slabs come from the last page down.
     for expected in (32..64).rev() {
         let slab = heap.allocate(layout(4096, 8)).unwrap().0;
         assert_eq!(slab, at(expected << 12));
@@ -72,17 +73,17 @@ fn slabs_and_large_blocks_meet_in_the_middle() {
 
 #[test]
 fn a_large_block_grows_in_place_up_to_the_slabs() {
-    let mut heap = Bare::new(&[64]);
+    let mut heap = BareHeap::new(&[64]);
     let mut cost = Cost::default();
     let large = heap.allocate(pages(16)).unwrap().0;
     let slab = heap.allocate(layout(64, 8)).unwrap().0;
-    // The block that is split is the one behind the large block; the slab is at its other end.
+    // The slab is split off the high end of the free block behind the large block.
     assert_eq!((large, slab), (at(0), at(31 << 12)));
     assert!(heap.0.resize(large, pages(16), pages(31), &mut cost));
     assert!(!heap.0.resize(large, pages(31), pages(32), &mut cost));
     heap.sound();
     heap.release(slab, layout(64, 8)).unwrap();
-    // An empty slab is kept, also in the way of a block that grows.
+    // The empty slab stays cached, so it would stop the growth until a shrink returns it.
     assert_eq!(heap.0.drain(), 1);
     assert!(heap.0.resize(large, pages(31), pages(64), &mut cost));
     heap.sound();
@@ -90,17 +91,17 @@ fn a_large_block_grows_in_place_up_to_the_slabs() {
 
 #[test]
 fn a_large_block_grows_in_place_past_former_neighbours() {
-    let mut heap = Bare::new(&[64]);
+    let mut heap = BareHeap::new(&[64]);
     let mut cost = Cost::default();
     let blocks: Vec<_> = (0..4).map(|_| heap.allocate(pages(4)).unwrap().0).collect();
     assert_eq!(blocks, [0, 4, 8, 12].map(|page| at(page << 12)));
     let slab = heap.allocate(layout(64, 8)).unwrap().0;
     assert_eq!(slab, at(31 << 12));
-    for (gone, now) in [(1, 8), (2, 12), (3, 31)] {
+    for (freed, now) in [(1, 8), (2, 12), (3, 31)] {
         let before = heap.0.large_pages;
         assert!(!heap.0.resize(blocks[0], pages(4), pages(now), &mut cost));
         assert_eq!(heap.0.large_pages, before);
-        heap.release(blocks[gone], pages(4)).unwrap();
+        heap.release(blocks[freed], pages(4)).unwrap();
     }
     assert!(heap.0.resize(blocks[0], pages(4), pages(31), &mut cost));
     let kind = heap.0.descs.kind(page(0));

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Why requests are refused: each reason, and how much in pieces the free pages are then.
+//! The causes of refused requests, and the fragmentation index.
 
 use super::{
-    Bare,
+    BareHeap,
     table, //
 };
 use crate::{
@@ -23,8 +23,8 @@ use proptest::{
 };
 use std::vec::Vec;
 
-/// Linux's `__fragmentation_index` (`mm/vmstat.c`), line by line, for a request that must fail.
-fn linux(order: u32, free_pages: i64, free_blocks_total: i64) -> i64 {
+/// Computes Linux's `__fragmentation_index` (`mm/vmstat.c`) for a request that must fail.
+fn linux_index(order: u32, free_pages: i64, free_blocks_total: i64) -> i64 {
     let requested = 1_i64 << order;
     if free_blocks_total == 0 {
         return 0;
@@ -32,10 +32,11 @@ fn linux(order: u32, free_pages: i64, free_blocks_total: i64) -> i64 {
     1000 - (1000 + free_pages * 1000 / requested) / free_blocks_total
 }
 
-/// Returns how many blocks there are of pages that are free or not.
+/// Returns the number of free blocks, for one region in which each page is `free` or not.
 ///
-/// As no two buddies are both free, every block is as large as its place allows.
-fn blocks(free: &[bool]) -> usize {
+/// Two free buddies are always coalesced, so every block is as large as its alignment and the free pages
+/// allow.
+fn count_blocks(free: &[bool]) -> usize {
     let (mut index, mut blocks) = (0, 0);
     while index < free.len() {
         let is_block = |order: &u32| {
@@ -50,9 +51,9 @@ fn blocks(free: &[bool]) -> usize {
 }
 
 #[test]
-fn refusals_have_their_reason() {
-    // 13 pages: blocks of 8, 4 and 1.
-    let mut heap = Bare::new(&[13]);
+fn each_refused_request_names_its_cause() {
+    // The region of 13 pages has blocks of 8, 4 and 1 pages.
+    let mut heap = BareHeap::new(&[13]);
     for (size, align) in [
         (14 << 12, 8),
         (16 << 12, 8),
@@ -75,7 +76,7 @@ fn refusals_have_their_reason() {
     for block in pages.iter().step_by(2) {
         heap.release(*block, layout(4096, 8)).unwrap();
     }
-    // One more is kept as an empty slab until it is missed.
+    // The first freed page is still cached as an empty slab. This request reclaims it.
     heap.allocate(layout(8 << 12, 8)).unwrap_err();
     assert_eq!(heap.0.buddy.free_pages(), 7);
     for (size, align, refusal) in [
@@ -84,31 +85,31 @@ fn refusals_have_their_reason() {
         (4097, 8, Refusal::Fragmented),
         (8, 8192, Refusal::Fragmented),
     ] {
-        let (said, cost) = heap.refused(layout(size, align));
-        assert_eq!(said, refusal);
-        let is_told = cost.fragmentation() != 0;
-        assert_eq!(is_told, refusal == Refusal::Fragmented);
+        let (refused, cost) = heap.refused(layout(size, align));
+        assert_eq!(refused, refusal);
+        let has_index = cost.fragmentation() != 0;
+        assert_eq!(has_index, refusal == Refusal::Fragmented);
     }
     assert_eq!(heap.allocate(layout(3072, 8)).unwrap().1.order(), Some(12));
 }
 
 #[test]
-fn too_big_is_what_the_largest_region_has_not_if_it_is_empty() {
-    // Whatever blocks a region is cut into, all of it can be had in one piece.
+fn a_request_is_too_big_if_the_largest_region_could_not_serve_it_when_empty() {
+    // A whole region can be allocated as one block, although it consists of several free blocks.
     for regions in [&[13][..], &[1, 13, 4], &[8, 13], &[13, 12]] {
         for pages in 2..=13 {
-            let mut heap = Bare::new(regions);
+            let mut heap = BareHeap::new(regions);
             let whole = layout(pages << 12, 8);
             let block = heap.allocate(whole).unwrap().0;
             heap.sound();
             heap.release(block, whole).unwrap();
             heap.sound();
         }
-        // All regions together do not matter.
-        let mut heap = Bare::new(regions);
+        // The sum of the regions does not matter.
+        let mut heap = BareHeap::new(regions);
         let refused = heap.refused(layout((13 << 12) + 1, 8)).0;
         assert_eq!(refused, Refusal::TooBig);
-        // With a large alignment it is still the largest block that counts.
+        // With an alignment above one page, the limit is the largest free block of an empty region.
         assert!(heap.allocate(layout(8 << 12, 8 << 12)).is_ok());
         let refused = heap.refused(layout(9 << 12, 8192)).0;
         assert_eq!(refused, Refusal::TooBig);
@@ -116,8 +117,8 @@ fn too_big_is_what_the_largest_region_has_not_if_it_is_empty() {
 }
 
 #[test]
-fn a_region_that_grows_the_pool_makes_larger_requests_possible() {
-    let mut heap = Bare::new(&[5]);
+fn a_new_region_makes_larger_requests_possible() {
+    let mut heap = BareHeap::new(&[5]);
     assert_eq!(heap.refused(layout(6 << 12, 8)).0, Refusal::TooBig);
     heap.0.add(1, table(6), u32::MAX);
     assert!(heap.allocate(layout(6 << 12, 8)).is_ok());
@@ -125,10 +126,10 @@ fn a_region_that_grows_the_pool_makes_larger_requests_possible() {
 }
 
 #[test]
-fn an_alignment_that_the_regions_have_not_is_unsupported() {
+fn an_alignment_above_that_of_the_regions_is_unsupported() {
     let mut heap = Heap::new();
     heap.add(0, table(16), 1);
-    let mut heap = Bare(heap);
+    let mut heap = BareHeap(heap);
     assert!(heap.allocate(layout(8, 8192)).is_ok());
     let refused = heap.refused(layout(8, 16_384));
     assert_eq!(refused, (Refusal::Unsupported, Cost::default()));
@@ -136,7 +137,7 @@ fn an_alignment_that_the_regions_have_not_is_unsupported() {
 }
 
 #[test]
-fn without_memory_everything_is_too_big() {
+fn every_request_is_too_big_for_an_engine_without_regions() {
     let engine = <LockedHybrid as TestEngine>::empty();
     for size in [1, 64, 3072, 8192] {
         let refused = engine.allocate(layout(size, 8), &mut Cost::default());
@@ -148,19 +149,19 @@ fn without_memory_everything_is_too_big() {
 }
 
 #[test]
-fn the_fragmentation_index_is_linuxs_and_not_below_0() {
-    // Every other page: half of 1000 less for each page that is free for one that is wanted.
-    let mut heap = Bare::with_free(&[16], (0..16).step_by(2));
+fn the_fragmentation_index_is_that_of_linux_and_at_least_0() {
+    // Every other page is free: 8 blocks of one page.
+    let mut heap = BareHeap::with_free(&[16], (0..16).step_by(2));
     for (wanted, index) in [(2, 375), (4, 625), (8, 750)] {
         let (refusal, cost) = heap.refused(layout(wanted << 12, 8));
         assert_eq!(refusal, Refusal::Fragmented);
         assert_eq!(cost.fragmentation(), index);
-        assert_eq!(i64::from(index), linux(wanted.ilog2(), 8, 8));
+        assert_eq!(i64::from(index), linux_index(wanted.ilog2(), 8, 8));
     }
-    // One page is free, whose place is wrong: Linux would say that there is too little.
-    let mut heap = Bare::with_free(&[4], [1]);
+    // One page is free, but misaligned. The index of Linux is negative, which there means a lack of memory.
+    let mut heap = BareHeap::with_free(&[4], [1]);
     let (refusal, cost) = heap.refused(layout(8, 8192));
-    assert_eq!((refusal, linux(1, 1, 1)), (Refusal::Fragmented, -500));
+    assert_eq!((refusal, linux_index(1, 1, 1)), (Refusal::Fragmented, -500));
     assert_eq!(cost.fragmentation(), 0);
 }
 
@@ -168,12 +169,12 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
 
     #[test]
-    fn every_reason_follows_from_the_pages_that_are_free(
+    fn the_cause_of_a_refusal_follows_from_the_free_pages(
         free in vec(prop::bool::weighted(0.7), 1..100),
         requests in vec((2_usize..40, 0_u32..5), 1..8),
     ) {
-        let given: Vec<_> = (0..free.len()).filter(|index| free[*index]).collect();
-        let mut heap = Bare::with_free(&[free.len()], given.iter().copied());
+        let free_indexes: Vec<_> = (0..free.len()).filter(|index| free[*index]).collect();
+        let mut heap = BareHeap::with_free(&[free.len()], free_indexes.iter().copied());
         for (pages, align_order) in requests {
             let request = layout(pages << 12, 4096 << align_order);
             let mut cost = Cost::default();
@@ -182,9 +183,9 @@ proptest! {
                 0 => pages > free.len(),
                 _ => 1 << order > 1 << free.len().ilog2(),
             };
-            let refusal = match heap.ask(request, &mut cost) {
+            let refusal = match heap.request(request, &mut cost) {
                 Ok(block) => {
-                    prop_assert!(!too_big && pages <= given.len());
+                    prop_assert!(!too_big && pages <= free_indexes.len());
                     heap.release(block, request).unwrap();
                     continue;
                 }
@@ -192,11 +193,12 @@ proptest! {
             };
             if too_big {
                 prop_assert_eq!(refusal, Refusal::TooBig);
-            } else if pages > given.len() {
+            } else if pages > free_indexes.len() {
                 prop_assert_eq!(refusal, Refusal::Exhausted);
             } else {
                 prop_assert_eq!(refusal, Refusal::Fragmented);
-                let index = linux(order, given.len() as i64, blocks(&free) as i64);
+                let blocks = count_blocks(&free) as i64;
+                let index = linux_index(order, free_indexes.len() as i64, blocks);
                 prop_assert_eq!(i64::from(cost.fragmentation()), index.max(0));
                 continue;
             }

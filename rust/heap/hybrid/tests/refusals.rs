@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Bad frees: each is refused by its name, and nothing changes.
+//! Bad frees: each is refused with its cause, and changes nothing.
 
 use super::{
-    Bare,
+    BareHeap,
     at, //
 };
 use crate::{
@@ -20,28 +20,29 @@ use crate::{
     },
 };
 
-/// Frees what must not be freed, and returns what the heap says to it.
+/// Makes a bad free, and returns the error. Panics if the free changes a counter or breaks a rule.
 #[track_caller]
-fn refused(heap: &mut Bare, block: Offset, (size, align): (usize, usize)) -> BadFree {
+fn refused(heap: &mut BareHeap, block: Offset, (size, align): (usize, usize)) -> BadFree {
     let before = heap.figures();
-    let said = heap.release(block, layout(size, align)).unwrap_err();
+    let error = heap.release(block, layout(size, align)).unwrap_err();
     assert_eq!(heap.figures(), before);
     heap.sound();
-    said
+    error
 }
 
-/// A slab of 64 bytes with one object out, the first.
+/// The first byte of a slab of 64 bytes, of which only the first object is live.
 const SLAB_64: usize = 15 << 12;
 
-/// As [`SLAB_64`], of 80 bytes.
+/// The first byte of a slab of 80 bytes, of which only the first object is live.
 const SLAB_80: usize = 14 << 12;
 
-/// A block of two pages.
+/// The first byte of a live block of two pages.
 const LARGE: usize = 12 << 12;
 
-/// A heap of 16 pages, with what is named above. Two pages more were out and given back.
-fn heap() -> Bare {
-    let mut heap = Bare::new(&[16]);
+/// Constructs a heap of 16 pages with the three blocks above. Another block of two pages was allocated and
+/// freed.
+fn heap() -> BareHeap {
+    let mut heap = BareHeap::new(&[16]);
     for (size, byte) in [
         (64, SLAB_64),
         (80, SLAB_80),
@@ -55,7 +56,7 @@ fn heap() -> Bare {
 }
 
 #[test]
-fn a_place_outside_of_the_pool_is_foreign() {
+fn an_offset_outside_of_the_pool_is_foreign() {
     let mut heap = heap();
     for size in [64, 3072, 8192] {
         for block in [
@@ -71,7 +72,7 @@ fn a_place_outside_of_the_pool_is_foreign() {
 }
 
 #[test]
-fn a_place_inside_of_an_object_is_interior() {
+fn an_offset_inside_of_an_object_is_interior() {
     let mut heap = heap();
     for byte in [1, 8, 63, 65, 4095] {
         let inside = at(SLAB_64 + byte);
@@ -79,13 +80,13 @@ fn a_place_inside_of_an_object_is_interior() {
     }
     let inside = at(SLAB_80 + 64);
     assert_eq!(refused(&mut heap, inside, (80, 8)), BadFree::Interior);
-    // 51 objects of 80 bytes leave 16 bytes, in which none begins.
+    // Behind the 51 objects of 80 bytes the slab has 16 unused bytes, in which no object begins.
     let rest = at(SLAB_80 + 51 * 80);
     assert_eq!(refused(&mut heap, rest, (80, 8)), BadFree::Interior);
 }
 
 #[test]
-fn a_place_inside_of_pages_is_interior() {
+fn an_offset_inside_of_a_large_block_is_interior() {
     let mut heap = heap();
     for (byte, size) in [(8, 8192), (4096, 8192), (4096, 64)] {
         let inside = at(LARGE + byte);
@@ -94,7 +95,7 @@ fn a_place_inside_of_pages_is_interior() {
 }
 
 #[test]
-fn another_size_than_the_blocks_is_wrong() {
+fn a_free_with_another_size_is_a_wrong_size() {
     let mut heap = heap();
     for (byte, size, align) in [
         (SLAB_64, 65, 8),
@@ -109,13 +110,13 @@ fn another_size_than_the_blocks_is_wrong() {
         (LARGE, 3072, 8),
         (LARGE, 12_288, 8),
     ] {
-        let said = refused(&mut heap, at(byte), (size, align));
-        assert_eq!(said, BadFree::WrongSize, "{size} at {byte}");
+        let error = refused(&mut heap, at(byte), (size, align));
+        assert_eq!(error, BadFree::WrongSize, "{size} at {byte}");
     }
 }
 
 #[test]
-fn an_object_that_is_not_out_is_named() {
+fn a_free_of_an_object_that_was_never_allocated_is_refused() {
     let mut heap = heap();
     for byte in [64, 128, 4032] {
         let object = at(SLAB_64 + byte);
@@ -124,40 +125,40 @@ fn an_object_that_is_not_out_is_named() {
 }
 
 #[test]
-fn a_second_free_of_an_object_is_named_as_long_as_its_slab_is_there() {
+fn a_second_free_of_an_object_is_refused_while_its_slab_exists() {
     let mut heap = heap();
     let (first, second) = (at(SLAB_64), at(SLAB_64 + 64));
     assert_eq!(heap.allocate(layout(64, 8)).unwrap().0, second);
     heap.release(first, layout(64, 8)).unwrap();
     assert_eq!(refused(&mut heap, first, (64, 8)), BadFree::NotOut);
-    // Also when the slab is empty, and kept.
+    // The slab is empty and cached now.
     heap.release(second, layout(64, 8)).unwrap();
     assert_eq!(refused(&mut heap, second, (64, 8)), BadFree::NotOut);
 }
 
 #[test]
-fn a_second_free_is_named_when_the_pages_went_back_too() {
+fn a_second_free_of_an_object_is_refused_after_its_slab_was_returned() {
     for class in Class::all() {
-        let mut heap = Bare::new(&[16]);
+        let mut heap = BareHeap::new(&[16]);
         let (size, layout) = ((class.bytes(), 1), layout(class.bytes(), 1));
-        let out = heap.fill(layout);
-        for block in &out {
+        let blocks = heap.fill(layout);
+        for block in &blocks {
             heap.release(*block, layout).unwrap();
         }
-        for block in out {
+        for block in blocks {
             assert_eq!(refused(&mut heap, block, size), BadFree::NotOut);
         }
     }
 }
 
 #[test]
-fn a_second_free_of_pages_is_named_whatever_they_merged_with() {
-    let mut heap = Bare::new(&[16]);
-    let out = heap.fill(layout(8192, 8));
-    assert_eq!(out.len(), 8);
-    for block in &out {
+fn a_second_free_of_pages_is_refused_after_any_coalescing() {
+    let mut heap = BareHeap::new(&[16]);
+    let blocks = heap.fill(layout(8192, 8));
+    assert_eq!(blocks.len(), 8);
+    for block in &blocks {
         heap.release(*block, layout(8192, 8)).unwrap();
-        for freed in out.iter().filter(|freed| *freed <= block) {
+        for freed in blocks.iter().filter(|freed| *freed <= block) {
             for size in [8192, 64, 3072] {
                 assert_eq!(refused(&mut heap, *freed, (size, 8)), BadFree::NotOut);
             }
@@ -178,11 +179,12 @@ fn a_bad_free_changes_no_total() {
             start: core::ptr::NonNull::new(address).unwrap(),
             offset: None,
         };
-        // SAFETY: What is wrong with the free, the engine sees, and then does nothing.
-        let said = unsafe { engine.release(wrong, layout(size, 4), &mut cost) };
+        // SAFETY: The free breaks the contract on purpose. Without magazines the engine refuses it under
+        // the lock, and changes nothing.
+        let result = unsafe { engine.release(wrong, layout(size, 4), &mut cost) };
         sound(&engine);
         assert_eq!(totals(&engine), before);
-        said.unwrap_err()
+        result.unwrap_err()
     };
     assert_eq!(refused(8, 100), BadFree::Interior);
     assert_eq!(refused(112, 100), BadFree::NotOut);

@@ -1,9 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A scheduler for the model checker that puts one thread's work into the middle of another's.
+//! A scheduler for the model checker that runs one thread in the middle of another.
 //!
-//! A race between an operation and a walk over all that an engine keeps needs two switches at just
-//! the right moments, which are far apart. At random they are hardly ever met; here all are tried.
+//! A race between an operation and a walk over an engine's metadata needs two preemptions at the right
+//! steps, which lie hundreds of steps apart. A random scheduler hardly ever finds both; this one tries all
+//! pairs of steps in two ranges.
+//!
+//! ```text
+//! first thread   ──▶ │           │ ─────────▶│
+//! second thread      │ ─────────▶│           │ ──▶
+//!                    steps[0]    steps[1]    end
+//! ```
 
 use shuttle::scheduler::{
     Schedule,
@@ -16,18 +23,19 @@ use core::ops::Range;
 
 use crate::testing::numbers::Numbers;
 
-/// Lets a first thread run for some steps, then a second one, then the first to its end, then the
-/// second to its own: once for each pair of numbers of steps in two ranges.
+/// Runs the first thread for some steps, then the second one for some steps, then the first one to its end,
+/// then the second one to its end: once for each pair of numbers of steps from two ranges.
 pub(super) struct Relay {
     ranges: [Range<usize>; 2],
-    /// Pairs that were begun.
+    /// The number of pairs that were begun.
     begun: usize,
-    /// Steps that are left of both.
+    /// The steps that each thread has left before it is preempted.
     left: [usize; 2],
     numbers: Numbers,
 }
 
 impl Relay {
+    /// Constructs a scheduler for all pairs of numbers from `ranges`.
     pub(super) fn new(ranges: [Range<usize>; 2]) -> Self {
         Self {
             ranges,
@@ -57,7 +65,7 @@ impl Scheduler for Relay {
             let is = |task: &&&Task| usize::from(task.id()) == number;
             runnable.iter().find(is).map(|task| task.id())
         };
-        // The main thread waits while the others, which it began, run.
+        // The main thread spawns the others and then waits for them, so it runs whenever it can.
         if let Some(main) = task(0) {
             return Some(main);
         }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Threads of the host on fewer CPUs than threads: they allocate, free, hand over to each other and
-//! move, while another one checks the engine.
+//! Threads of the host on fewer CPUs than threads: they allocate, free, send blocks to each other and
+//! migrate, while another thread checks the engine.
 
 use core::sync::atomic::{
     AtomicBool,
@@ -44,25 +44,27 @@ use crate::{
     },
 };
 
-/// Threads that allocate and free.
+/// The number of threads that allocate and free.
 const THREADS: usize = 4;
 
-/// Operations of each of them.
+/// The number of operations of each thread.
 const OPERATIONS: usize = 30_000;
 
-/// Sizes that they ask for.
+/// The sizes that the threads request.
 const SIZES: [usize; 8] = [8, 64, 100, 512, 3000, 4096, 8192, 20_000];
 
 /// One of the threads.
 struct Worker<'a> {
     engine: &'a HostHybrid,
-    /// What is out, whoever has it.
+    /// The live blocks of all threads.
     blocks: &'a Mutex<Blocks>,
+    /// The live blocks that this thread will free or send.
     own: Vec<Offset>,
     numbers: Numbers,
     cpus: usize,
-    /// From whoever frees what he did not allocate, and to all who do.
+    /// Blocks that other threads sent to this one.
     inbox: Receiver<Offset>,
+    /// Senders to all threads.
     outboxes: Vec<Sender<Offset>>,
 }
 
@@ -86,7 +88,7 @@ impl Worker<'_> {
             }
         }
         drop(self.outboxes);
-        // Until all have closed their ends.
+        // The iterator ends when all threads have dropped their senders.
         self.own.extend(self.inbox.iter());
         while !self.own.is_empty() {
             let (engine, numbers) = (self.engine, &mut self.numbers);
@@ -99,7 +101,7 @@ impl Worker<'_> {
     fn allocate(&mut self) {
         let layout = layout(SIZES[self.numbers.below(SIZES.len())], 8);
         let mut cost = Cost::default();
-        // The blocks' lock is not held meanwhile: engines are called at the same time.
+        // The lock of the blocks is not held here, so that threads call the engine concurrently.
         if let Ok(block) = self.engine.allocate(layout, &mut cost) {
             let fill = self.numbers.below(256) as u8;
             let mut blocks = self.blocks.lock().unwrap();
@@ -116,16 +118,16 @@ impl Worker<'_> {
     }
 }
 
-/// Takes back a block that is out.
+/// Frees a live block.
 fn release(engine: &HostHybrid, blocks: &Mutex<Blocks>, block: Offset) {
     let live = blocks.lock().unwrap().remove(block);
     let mut cost = Cost::default();
-    // SAFETY: The block was out with this layout, and has just been forgotten.
+    // SAFETY: The block was live with this layout, and was removed, so it is freed once.
     unsafe { engine.release(live.block, live.layout, &mut cost) }.unwrap();
 }
 
-/// Has the threads work on a pool of `bytes` bytes and so many CPUs.
-fn work(cpus: usize, bytes: usize) {
+/// Runs the threads on a pool of `bytes` bytes and `cpus` CPUs.
+fn run_threads(cpus: usize, bytes: usize) {
     let memory = Memory::new(bytes);
     let engine = with_cpus(cpus);
     memory.lend(&engine).unwrap();
@@ -173,11 +175,11 @@ fn work(cpus: usize, bytes: usize) {
 
 #[test]
 fn four_threads_on_two_cpus_keep_the_engine_sound() {
-    work(2, 2 << 20);
+    run_threads(2, 2 << 20);
 }
 
 #[test]
 fn four_threads_on_three_cpus_keep_a_small_pool_sound() {
-    // So small that requests are refused, and every CPU is emptied for others.
-    work(3, 32 * PAGE_BYTES);
+    // The pool is so small that requests are refused and every CPU's magazines are flushed for others.
+    run_threads(3, 32 * PAGE_BYTES);
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The largest region that there can be: 4 GiB, with the descs of it and no memory behind them.
+//! The largest possible region, of 4 GiB: its metadata without memory.
 
-use super::Bare;
+use super::BareHeap;
 use crate::{
     Offset, Refusal,
     check::{
@@ -30,14 +30,14 @@ use std::{
 
 #[test]
 fn four_gibibytes_are_filled_and_freed() {
-    let mut heap = Bare::new(&[REGION_PAGES_MAX]);
+    let mut heap = BareHeap::new(&[REGION_PAGES_MAX]);
     let whole = layout(4 << 30, 4 << 30);
     assert_eq!(heap.allocate(whole).unwrap().0, Offset::new(0, 0));
     assert_eq!(heap.allocate(layout(1, 1)).unwrap_err(), Refusal::Exhausted);
     heap.release(Offset::new(0, 0), whole).unwrap();
 
     let mut numbers = Numbers(0x5eed);
-    let mut out = BTreeMap::new();
+    let mut live = BTreeMap::new();
     for _ in 0..20_000 {
         let size = match numbers.below(8) {
             0..4 => 1 + numbers.below(4096),
@@ -49,27 +49,30 @@ fn four_gibibytes_are_filled_and_freed() {
             Ok((block, _)) => {
                 assert_eq!(block.byte() as usize % layout.align(), 0);
                 assert!(block.byte() as usize + size <= 4 << 30);
-                assert!(out.insert(block, layout).is_none());
+                assert!(live.insert(block, layout).is_none());
             }
             Err(refusal) => assert_ne!(refusal, Refusal::TooBig),
         }
         if numbers.below(3) == 0 {
             let from = Offset::new(0, numbers.below(4 << 30) as u64);
-            let picked = out.range(from..).next();
+            let picked = live.range(from..).next();
             if let Some((block, layout)) = picked.map(|(block, layout)| (*block, *layout)) {
-                out.remove(&block);
+                live.remove(&block);
                 heap.release(block, layout).unwrap();
             }
         }
     }
-    // What is left is filled, so both ends of the region are in use.
+    // The rest is filled, so that both ends of the region are in use.
     let rest = layout(8192, 8);
-    out.extend(heap.fill(rest).into_iter().map(|block| (block, rest)));
+    live.extend(heap.fill(rest).into_iter().map(|block| (block, rest)));
     assert!(heap.0.buddy.free_pages() < REGION_PAGES_MAX / 100);
-    let (first, last) = (out.keys().next().unwrap(), out.keys().next_back().unwrap());
+    let (first, last) = (
+        live.keys().next().unwrap(),
+        live.keys().next_back().unwrap(),
+    );
     assert!(first.byte() < 16 << 20 && last.byte() > (4 << 30) - (16 << 20));
     heap.sound();
-    for (block, layout) in out {
+    for (block, layout) in live {
         heap.release(block, layout).unwrap();
     }
     heap.sound();
@@ -77,8 +80,8 @@ fn four_gibibytes_are_filled_and_freed() {
 }
 
 #[test]
-fn the_last_page_grows_no_further() {
-    let mut heap = Bare::new(&[REGION_PAGES_MAX]);
+fn a_block_at_the_end_of_the_largest_region_grows_no_further() {
+    let mut heap = BareHeap::new(&[REGION_PAGES_MAX]);
     let half = layout(2 << 30, 8);
     let blocks: Vec<_> = (0..2).map(|_| heap.allocate(half).unwrap().0).collect();
     let mut cost = crate::Cost::default();
@@ -97,14 +100,14 @@ fn the_last_page_grows_no_further() {
 }
 
 #[test]
-fn a_run_at_the_last_page_ends_there() {
-    let mut heap = Bare::new(&[REGION_PAGES_MAX, 8]);
+fn a_run_ends_with_the_largest_region() {
+    let mut heap = BareHeap::new(&[REGION_PAGES_MAX, 8]);
     let half = layout(2 << 30, 8);
     let blocks: Vec<_> = (0..2).map(|_| heap.allocate(half).unwrap().0).collect();
     let less = layout((2 << 30) - 3 * PAGE_BYTES, 8);
     let mut cost = crate::Cost::default();
     assert!(heap.0.resize(blocks[1], half, less, &mut cost));
-    // 3 pages, and 8 of the region after: not 11 in a row.
+    // The last 3 pages and the 8 pages of the next region are not a run of 11.
     let more = layout(11 * PAGE_BYTES, 8);
     assert_eq!(heap.refused(more).0, Refusal::Fragmented);
     let last = heap.allocate(layout(3 * PAGE_BYTES, 8)).unwrap().0;
@@ -113,8 +116,8 @@ fn a_run_at_the_last_page_ends_there() {
 }
 
 #[test]
-fn a_long_walk_is_made_in_steps() {
-    let mut heap = Bare::new(&[REGION_PAGES_MAX]);
+fn a_long_walk_runs_in_bounded_steps() {
+    let mut heap = BareHeap::new(&[REGION_PAGES_MAX]);
     let mut walk = Walk::new();
     assert_eq!(heap.0.check(&mut walk), Ok(Progress::More));
     assert_eq!(walk.walked(), STEP as u64);
@@ -126,10 +129,10 @@ fn a_long_walk_is_made_in_steps() {
         progress
     });
     assert_eq!(end, Ok(Progress::Sound));
-    // Each page, and the one block in its list.
+    // The walk visits each page, and the one block in its list.
     assert_eq!(walk.walked(), REGION_PAGES_MAX as u64 + 1);
 
-    // A list of which each step sees a part.
+    // The list of free blocks is longer than a step.
     let blocks = heap.fill(layout(8192, 8));
     for block in blocks.iter().step_by(2) {
         heap.release(*block, layout(8192, 8)).unwrap();
@@ -148,7 +151,7 @@ fn a_larger_region_is_refused() {
     let engine = LockedHybrid::empty();
     let memory = Memory::new(PAGE_BYTES);
     let bytes = (4 << 30) + PAGE_BYTES;
-    // SAFETY: The range is refused, so neither it nor the table is touched.
+    // SAFETY: The engine refuses the length before it uses the range or the table.
     let refused = unsafe { engine.add_region(memory.start(), bytes, memory.table(8)) };
     assert_eq!(refused, Err(RegionError::BadLength));
     assert_eq!(engine.capacity(), 0);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What is wrong with the document's design, and is not here: the questions of
+//! The weaknesses of the architecture document's design, which `hybrid` does not have: the experiments of
 //! `seed::tests::weaknesses`, one by one.
 
 use super::{
@@ -43,7 +43,7 @@ fn freed_slabs_serve_every_size() {
 }
 
 #[test]
-fn a_free_looks_at_no_free_block_but_its_buddies() {
+fn a_free_reads_no_free_block_but_its_buddies() {
     let (mut descs, mut buddy) = buddy(16_384);
     let mut work = Work::default();
     while let Some(block) = buddy.allocate(&mut descs, 2, 0, End::Low, &mut work) {
@@ -52,7 +52,7 @@ fn a_free_looks_at_no_free_block_but_its_buddies() {
     let mut free = |descs: &mut _, index| {
         let mut work = Work::default();
         let PageKind::Large { pages: 2 } = super::PageDescs::kind(descs, page(index)) else {
-            panic!("page {index} is not out");
+            panic!("page {index} is not live");
         };
         descs.set_kind(page(index), PageKind::Interior);
         buddy.release(descs, page(index), 2, &mut work);
@@ -61,8 +61,8 @@ fn a_free_looks_at_no_free_block_but_its_buddies() {
     for index in (0..16_384).step_by(4) {
         assert_eq!(free(&mut descs, index), 0);
     }
-    // 4096 blocks are in one list. All links but those of the buddy, its neighbours, and the head
-    // are made to lead nowhere: whoever followed one would not find the buddy.
+    // 4096 blocks are in one list. All links are destroyed but those of the buddy, its neighbours, and the
+    // first block, so a free that followed the list would not find the buddy.
     let (buddy_index, head) = (8192_usize, 16_380_usize);
     for index in (0..16_384).step_by(4) {
         if index != head && index.abs_diff(buddy_index) > 4 {
@@ -97,12 +97,12 @@ fn a_double_free_that_reaches_the_slab_is_refused_by_name() {
 }
 
 #[test]
-fn total_is_the_pool_and_used_is_what_is_out() {
+fn total_bytes_are_the_pool_and_used_bytes_are_the_live_blocks() {
     assert_eq!(ask::total_and_used::<HostHybrid>(), (1 << 20, 64));
 }
 
 #[test]
-fn what_fits_does_not_depend_on_the_address() {
+fn the_largest_block_does_not_depend_on_the_address() {
     for skew in [0, 4096, 12_288, 1 << 19] {
         assert_eq!(ask::largest::<HostHybrid>(skew), Some(20));
     }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The world of the model checker: an engine on a machine on which threads move whenever they can,
-//! what they do with it, and what they must find.
+//! Support for the model checker: an engine on a machine whose threads migrate at every pin, the operations
+//! that the threads run, and the checks of their outcomes.
 
 use core::alloc::Layout;
 use std::{
@@ -46,43 +46,46 @@ use crate::{
     },
 };
 
-/// The model checker's mutex as an engine's lock.
-pub(super) struct Switching<T>(shuttle::sync::Mutex<T>);
+/// The mutex of the model checker as an engine's lock.
+pub(super) struct ModelMutex<T>(shuttle::sync::Mutex<T>);
 
-// SAFETY: The mutex keeps both promises.
-unsafe impl<T> Lock<T> for Switching<T> {
+// SAFETY: The model checker's mutex runs at most one closure at a time, and what one closure wrote is
+// visible to the next.
+unsafe impl<T> Lock<T> for ModelMutex<T> {
     fn with<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
         f(&mut self.0.lock().unwrap())
     }
 }
 
-/// CPUs among which threads move whenever they can.
-pub(super) struct Restless {
+/// CPUs between which a thread migrates at every pin.
+pub(super) struct MigratingCpus {
+    /// One mutex for each CPU, held while a closure runs on the CPU.
     turns: Vec<shuttle::sync::Mutex<()>>,
-    /// What the first CPUs have; the others have nothing.
+    /// The caches of the first CPUs; the other CPUs have none.
     caches: Vec<HostCpuCache>,
-    /// Whether a closure waits for the one that runs on its CPU, or fails.
-    waits: bool,
+    /// Whether a closure exclusive while another one runs on its CPU. If not, it panics with [`OVERLAP`].
+    exclusive: bool,
 }
 
-/// Why a closure fails that does not wait.
-pub(super) const MET: &str = "two closures met on a CPU";
+/// The panic message of a closure that finds another one on its CPU.
+pub(super) const OVERLAP: &str = "two closures overlap on a CPU";
 
-impl Restless {
+impl MigratingCpus {
     fn with<R>(&self, cpu: usize, f: impl FnOnce(&CpuCache) -> R) -> Option<R> {
         let cache = self.caches.get(cpu)?;
         let turn = &self.turns[cpu];
-        let _turn = if self.waits {
+        let _turn = if self.exclusive {
             turn.lock().unwrap()
         } else {
-            turn.try_lock().expect(MET)
+            turn.try_lock().expect(OVERLAP)
         };
         Some(f(cache))
     }
 }
 
-// SAFETY: A closure that is given a CPU's cache has that CPU's mutex.
-unsafe impl PerCpu<CpuCache> for Restless {
+// SAFETY: A closure holds the mutex of the CPU whose cache it gets, so two closures never run on one
+// cache at the same time.
+unsafe impl PerCpu<CpuCache> for MigratingCpus {
     fn cpus(&self) -> usize {
         self.turns.len()
     }
@@ -96,7 +99,7 @@ unsafe impl PerCpu<CpuCache> for Restless {
     }
 
     fn try_with_local<R>(&self, f: impl FnOnce(&CpuCache) -> R) -> Option<R> {
-        // Whether it would have to wait or not.
+        // It fails at random, whether another closure runs on the CPU or not.
         let refuses = thread_rng().gen_range(0..4) == 0;
         (!refuses).then(|| self.with_local(f))?
     }
@@ -106,55 +109,60 @@ unsafe impl PerCpu<CpuCache> for Restless {
     }
 }
 
-pub(super) type RestlessHybrid = Hybrid<Switching<State>, Restless>;
+/// `hybrid` under the model checker.
+pub(super) type MigratingHybrid = Hybrid<ModelMutex<State>, MigratingCpus>;
 
-/// What is tried.
+/// The parameters of a run.
 #[derive(Clone, Copy)]
 pub(super) struct Scenario {
     pub(super) threads: usize,
-    /// CPUs, and how many of them can keep something.
     pub(super) cpus: usize,
+    /// The number of CPUs that have a cache, from the first one on.
     pub(super) caches: usize,
     pub(super) pages: usize,
     pub(super) sizes: &'static [usize],
-    /// Operations of each thread, each of which allocates or frees several blocks.
+    /// The number of operations of each thread. An operation allocates or frees up to five blocks.
     pub(super) operations: usize,
-    /// Whether another thread checks the engine meanwhile.
+    /// Whether another thread checks the engine at the same time.
     pub(super) checks: bool,
-    /// Whether a closure waits for the one that runs on its CPU, or fails.
-    pub(super) waits: bool,
+    /// Whether a CPU makes a closure wait while another one runs on it.
+    pub(super) exclusive: bool,
 }
 
-/// What all threads share.
+/// The state that all threads share.
 pub(super) struct World {
-    pub(super) engine: RestlessHybrid,
+    pub(super) engine: MigratingHybrid,
     pub(super) blocks: Mutex<Blocks>,
-    /// Calls of the engine that began, and those that have not ended. What is not in flight is in
-    /// `blocks`.
+    /// The number of calls of the engine that began, and of those that have not returned. Between calls,
+    /// `blocks` has all live blocks.
     calls: Mutex<(usize, usize)>,
-    /// A walk that begins before the threads do.
+    /// A walk that begins before the threads are spawned.
     walk: Mutex<Walk>,
     memory: Memory,
     scenario: Scenario,
 }
 
-// SAFETY: Of the memory, which is not `Sync` for its tables, no thread uses but the bytes.
+// SAFETY: `memory` is the only field that is not `Sync`, because of its pointers and its list of tables. The
+// list changes only in `new`. Threads use the memory only through the engine, which synchronizes them, and
+// read its constant size.
 unsafe impl Sync for World {}
 
-// SAFETY: As above.
+// SAFETY: `memory` is the only field that is not `Send`, because of its pointers. They point to allocations
+// that `memory` owns and that any thread may free.
 unsafe impl Send for World {}
 
 impl World {
+    /// Constructs an engine with one region.
     pub(super) fn new(scenario: Scenario) -> Self {
         let turns = (0..scenario.cpus).map(|_| shuttle::sync::Mutex::new(()));
-        let per_cpu = Restless {
+        let per_cpu = MigratingCpus {
             turns: turns.collect(),
             caches: (0..scenario.caches)
                 .map(|_| HostCpuCache::default())
                 .collect(),
-            waits: scenario.waits,
+            exclusive: scenario.exclusive,
         };
-        let state = Switching(shuttle::sync::Mutex::new(State::new()));
+        let state = ModelMutex(shuttle::sync::Mutex::new(State::new()));
         let engine = Hybrid::new(state, per_cpu);
         let memory = Memory::new(scenario.pages * PAGE_BYTES);
         memory.lend(&engine).unwrap();
@@ -168,7 +176,7 @@ impl World {
         }
     }
 
-    /// Runs `call`, and says whether no other call was in flight meanwhile.
+    /// Runs `call`, and returns its result and whether no other call ran at the same time.
     pub(super) fn alone<R>(&self, call: impl FnOnce() -> R) -> (R, bool) {
         let (began, others) = {
             let mut calls = self.calls.lock().unwrap();
@@ -182,6 +190,7 @@ impl World {
         (result, others == 0 && calls.0 == began)
     }
 
+    /// Allocates a block. Panics if the request is refused although it fits and no other call runs.
     pub(super) fn allocate(&self, layout: Layout) {
         let (refusal, alone) = self.alone(|| {
             let mut cost = Cost::default();
@@ -196,13 +205,17 @@ impl World {
         });
         if let Some(refusal) = refusal {
             assert!(matches!(refusal, Refusal::Exhausted | Refusal::Fragmented));
-            // With others about, what they have in hand is nobody's for a moment.
-            assert!(!alone || !self.fits(layout), "refused what fits");
+            // During another call, its block may be allocated and not in `blocks` yet, or be removed from
+            // `blocks` and not freed yet. So `fits` is exact only if this call is alone.
+            assert!(
+                !alone || !self.fits(layout),
+                "a request that fits was refused"
+            );
         }
     }
 
-    /// Says whether there is room for `layout` besides the blocks that are out, whatever magazines
-    /// and empty slabs keep. Slabs have one page.
+    /// Returns whether `layout` fits beside the live blocks if magazines and empty slabs are returned. All
+    /// slabs of the scenario's sizes have one page.
     fn fits(&self, layout: Layout) -> bool {
         let blocks = self.blocks.lock().unwrap();
         let mut pages = std::vec![(None, 0); self.scenario.pages];
@@ -216,7 +229,7 @@ impl World {
         let class = Class::of(&layout);
         let order = layout.size().div_ceil(PAGE_BYTES).next_power_of_two();
         let runs = pages.chunks_exact(order);
-        let mut runs = runs.map(|run| run.iter().all(|(_, out)| *out == 0));
+        let mut runs = runs.map(|run| run.iter().all(|(_, live)| *live == 0));
         runs.any(|free| free)
             || class.is_some_and(|class| {
                 let own = |page: &&(Option<u8>, usize)| page.0 == Some(class.number());
@@ -227,7 +240,7 @@ impl World {
             })
     }
 
-    /// Takes back one of the blocks that are out, whoever allocated it.
+    /// Frees one of the live blocks of all threads, if there is one.
     pub(super) fn release(&self) {
         self.alone(|| {
             let live = {
@@ -238,12 +251,12 @@ impl World {
                 blocks.remove(offset)
             };
             let mut cost = Cost::default();
-            // SAFETY: The block was out with this layout, and has just been forgotten.
+            // SAFETY: The block was live with this layout, and was removed, so it is freed once.
             unsafe { self.engine.release(live.block, live.layout, &mut cost) }.unwrap();
         });
     }
 
-    /// Does what one of the threads does.
+    /// Runs the operations of one thread.
     pub(super) fn work(&self) {
         for _ in 0..self.scenario.operations {
             let several = thread_rng().gen_range(1..6);
@@ -261,7 +274,7 @@ impl World {
         }
     }
 
-    /// Checks the engine while others use it.
+    /// Checks the engine twice while other threads use it.
     pub(super) fn check(&self) {
         for _ in 0..2 {
             let result = check::run(&mut Walk::new(), |walk| self.engine.check(walk));
@@ -273,7 +286,7 @@ impl World {
         }
     }
 
-    /// Walks over the heap up to its last step, but not over the magazines.
+    /// Runs a walk up to the last step of the heap, before the magazines.
     pub(super) fn begin_walk(&self) {
         let step = |walk: &mut Walk| assert_eq!(self.engine.check(walk), Ok(Progress::More));
         let mut whole = Walk::new();
@@ -286,7 +299,7 @@ impl World {
         (1..steps).for_each(|_| step(&mut walk));
     }
 
-    /// Goes on with that walk.
+    /// Runs the rest of the walk of [`World::begin_walk`].
     pub(super) fn end_walk(&self) {
         let mut walk = self.walk.lock().unwrap();
         let result = check::run(&mut walk, |walk| self.engine.check(walk));
@@ -296,7 +309,8 @@ impl World {
         );
     }
 
-    /// Expects all to be accounted for, and the whole pool to be there once all is given back.
+    /// Panics unless the engine is sound and its statistics match the live blocks, and unless the whole pool
+    /// can be allocated again after all blocks were freed.
     pub(super) fn end(&self) {
         sound(&self.engine);
         Figures::of(&self.engine).agree(&self.blocks.lock().unwrap());
