@@ -73,7 +73,8 @@ const fn rare() {}
 /// - From `slots` on there are `limit` slots that no other magazine has, as long as the cache is used.
 /// - Between two closures of [`PerCpu`](crate::per_cpu::PerCpu), `len ≤ capacity ≤ limit`, and the
 ///   first `len` slots hold blocks.
-// A magazine is as large as a row of the table of classes, so that a class's code leads to both.
+// A magazine is as large as a row of the table of classes, so that the code of a class, which is the
+// offset of its row, also is the offset of its magazine.
 #[repr(C, align(32))]
 struct Magazine {
     len: AtomicU32,

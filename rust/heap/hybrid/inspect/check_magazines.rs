@@ -55,7 +55,7 @@ impl<L: Lock<State> + Sync, P: PerCpu<CpuCache>> Hybrid<L, P> {
         walk.cpu_epochs = self.epochs();
     }
 
-    /// Recpu_epochs a number that changes with every change of a magazine, or `None` where a CPU cannot be
+    /// Returns a number that changes with every change of a magazine, or `None` where a CPU cannot be
     /// reached.
     fn epochs(&self) -> Option<u64> {
         let mut epochs = 0_u64;
