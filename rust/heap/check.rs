@@ -163,13 +163,13 @@ pub(crate) struct Sums {
 }
 
 impl Walk {
-    /// Recpu_epochs a walk that has not begun.
+    /// Returns a walk that has not begun.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Recpu_epochs how many records were looked at.
+    /// Returns how many records were looked at.
     #[must_use]
     pub fn walked(&self) -> u64 {
         self.walked
@@ -177,7 +177,7 @@ impl Walk {
 
     /// Begins, or begins again when `epoch` is not the walk's own.
     ///
-    /// Recpu_epochs `false` when that happened too often.
+    /// Returns `false` when that happened too often.
     pub(crate) fn resume(&mut self, epoch: u64) -> bool {
         if self.epoch == Some(epoch) {
             return true;

@@ -114,7 +114,7 @@ impl<L: Lock<State> + Sync, P: PerCpu<CpuCache>> Hybrid<L, P> {
         Ok(Progress::Sound)
     }
 
-    /// Looks at one block, and recpu_epochs with how many others it was compared.
+    /// Looks at one block, and returns with how many others it was compared.
     fn look_at(&self, walk: &Walk, kind: MagazineKind, block: Start) -> Result<usize, Broken> {
         let offset = self.addresses.block_at(block).offset;
         let is_live = |offset| self.state.with(|state| state.heap.is_live(kind, offset));
