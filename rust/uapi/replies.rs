@@ -15,9 +15,9 @@ use slab_heap::{
     engine::Capabilities,
     guard::{
         Fault,
+        LOG_LEN,
         Misuse,
         Owner,
-        REMEMBERED,
         Report, //
     },
     map::{
@@ -80,7 +80,7 @@ const _: () = {
     assert!(ORDERS_MAX <= SLABLAB_ORDERS_MAX as usize);
     assert!(PAGE_SHIFT == SLABLAB_ORDER_MIN);
     assert!(HANDLE_BITS + SLABLAB_POSITION_HANDLE_SHIFT == 63);
-    assert!(REMEMBERED == SLABLAB_REPORTS_KEPT as usize);
+    assert!(LOG_LEN == SLABLAB_REPORTS_KEPT as usize);
     assert!(Fault::COUNT < SLABLAB_FAULTS as usize);
     assert!(Kind::None as u32 == SLABLAB_EVENT_NONE);
     assert!(Kind::Allocate as u32 == SLABLAB_EVENT_ALLOC);
@@ -231,7 +231,7 @@ impl From<Denied> for slablab_cost {
 pub(crate) fn event(number: u64, event: &Event) -> slablab_event {
     let (error, cost) = match event.outcome {
         Outcome::Served | Outcome::Unfinished => (0, event.cost.into()),
-        Outcome::Denied(denied) => (denied.errno(), told(denied)),
+        Outcome::Denied(denied) => (denied.errno(), refusal_cost(denied)),
         Outcome::Undone => (errno::EFAULT, slablab_cost::default()),
     };
     slablab_event {
@@ -251,7 +251,7 @@ pub(crate) fn event(number: u64, event: &Event) -> slablab_event {
 }
 
 /// Returns the cost in the reply to a refused request: zeros if the refusal has no cause.
-pub(crate) fn told(denied: Denied) -> slablab_cost {
+pub(crate) fn refusal_cost(denied: Denied) -> slablab_cost {
     match denied.cause() {
         Some(_) => denied.into(),
         None => slablab_cost::default(),
@@ -304,7 +304,7 @@ pub(crate) fn check_reply(broken: Option<Broken>, walked_blocks: u64) -> slablab
 
 impl From<Extent> for slablab_extent {
     fn from(extent: Extent) -> Self {
-        let told = Self {
+        let unclassified = Self {
             page: extent.page,
             pages: extent.pages,
             class_index: SLABLAB_NO_CLASS as u8,
@@ -315,11 +315,11 @@ impl From<Extent> for slablab_extent {
             Use::Free { order } => Self {
                 kind: SLABLAB_EXTENT_FREE as u8,
                 order,
-                ..told
+                ..unclassified
             },
             Use::Large => Self {
                 kind: SLABLAB_EXTENT_LARGE as u8,
-                ..told
+                ..unclassified
             },
             Use::Slab {
                 class,
@@ -330,7 +330,7 @@ impl From<Extent> for slablab_extent {
                 class_index: class,
                 objects,
                 used,
-                ..told
+                ..unclassified
             },
         }
     }
@@ -427,7 +427,7 @@ impl Request for slablab_operation {
     }
 
     fn denied(&mut self, denied: Denied) {
-        self.cost = told(denied);
+        self.cost = refusal_cost(denied);
     }
 }
 

@@ -343,7 +343,7 @@ fn errno(denied: Denied) -> Errno {
 fn refused(denied: Denied) -> Refused {
     Refused {
         errno: errno(denied),
-        cost: uapi::told(denied),
+        cost: uapi::refusal_cost(denied),
     }
 }
 
