@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The engine `seed`: slabs over a buddy system, exactly as its architecture document describes.
+//! The engine `seed`: slabs over a buddy system, exactly as `docs/seed-design.md` describes them.
 //!
-//! `docs/seed-design.md` explains the design, with its diagrams and its numbers. [`Heap`] has the
-//! names of that design, so a program that uses the public crate of this design can use this one
+//! That page has the design, with its diagrams and its numbers. [`Heap`] has the names of the
+//! design, so a program that uses the public crate of this design can use this one
 //! by changing one `use` line. [`Seed`] puts the same heap behind the [`Engine`](crate::Engine)
 //! trait.
 //!
