@@ -36,7 +36,7 @@ pub(crate) use replies::{
     free_bytes,
     misuse,
     offset,
-    told, //
+    refusal_cost, //
 };
 
 /// The device's path.

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What engines and sessions say, in the ABI's words.
+//! Conversions from types of engines and sessions to structures of the ABI.
 //!
-//! The module and the command both have this file, each beside its own copy of bindgen's
-//! `slablab.rs`, so that the same facts read the same wherever they come from.
+//! The module and the command both compile this file, each with its own copy of `slablab.rs`, so
+//! that `sim` and the device return equal structures for equal results.
 
 use slab_heap::{
     Cost, Offset, Path, Refusal,
@@ -15,9 +15,9 @@ use slab_heap::{
     engine::Capabilities,
     guard::{
         Fault,
+        LOG_LEN,
         Misuse,
         Owner,
-        REMEMBERED,
         Report, //
     },
     map::{
@@ -59,7 +59,7 @@ use slab_session::{
 
 use super::*;
 
-// The causes of `slab_session` have the ABI's numbers.
+// The numbers of `slab_session`'s causes are those of the ABI.
 const _: () = {
     assert!(RefusalCause::TooBig as u32 == SLABLAB_CAUSE_TOO_BIG);
     assert!(RefusalCause::Exhausted as u32 == SLABLAB_CAUSE_EXHAUSTED);
@@ -72,7 +72,7 @@ const _: () = {
     assert!(RefusalCause::END <= SLABLAB_CAUSES as usize);
 };
 
-// So are the other numbers that both know.
+// The constants and the other numbers that are declared on both sides are equal.
 const _: () = {
     assert!(REGION_SHIFT == SLABLAB_OFFSET_REGION_SHIFT);
     assert!(REGIONS_MAX == SLABLAB_REGIONS_MAX as usize);
@@ -80,7 +80,7 @@ const _: () = {
     assert!(ORDERS_MAX <= SLABLAB_ORDERS_MAX as usize);
     assert!(PAGE_SHIFT == SLABLAB_ORDER_MIN);
     assert!(HANDLE_BITS + SLABLAB_POSITION_HANDLE_SHIFT == 63);
-    assert!(REMEMBERED == SLABLAB_REPORTS_KEPT as usize);
+    assert!(LOG_LEN == SLABLAB_REPORTS_KEPT as usize);
     assert!(Fault::COUNT < SLABLAB_FAULTS as usize);
     assert!(EventKind::None as u32 == SLABLAB_EVENT_NONE);
     assert!(EventKind::Allocate as u32 == SLABLAB_EVENT_ALLOC);
@@ -90,7 +90,7 @@ const _: () = {
     assert!(NO_ALIGN as u32 == SLABLAB_NO_ALIGN);
 };
 
-/// Checks that what debug mode tells has the ABI's numbers, which begin with 1.
+/// Asserts that the enums of debug mode have the ABI's numbers minus 1, because 0 is "none".
 macro_rules! numbered {
     ($($kind:ident { $($variant:ident: $number:ident,)+ })+) => {
         const _: () = {
@@ -140,7 +140,7 @@ pub(crate) fn misuse(number: u32) -> Option<Misuse> {
     if index >= Misuse::ALL.len() {
         return None;
     }
-    // The number is a program's.
+    // The number comes from a program, so the CPU must not speculate with an index out of bounds.
     Some(Misuse::ALL[nospec::clamp(index, Misuse::ALL.len())])
 }
 
@@ -172,15 +172,15 @@ impl From<Report> for slablab_report {
     }
 }
 
-/// [`SLABLAB_NO_OFFSET`] as wide as an offset is; bindgen makes an `int` of it.
+/// [`SLABLAB_NO_OFFSET`] with the width of an offset. The constant of bindgen is an `i32`, -1.
 pub(crate) const NO_OFFSET: u64 = SLABLAB_NO_OFFSET as i64 as u64;
 
-/// Returns an offset as programs see it.
+/// Returns an offset in the ABI's form.
 pub(crate) fn offset(offset: Option<Offset>) -> u64 {
     offset.map_or(NO_OFFSET, Offset::to_bits)
 }
 
-// A cost of `slab_heap` has the ABI's layout and numbers.
+// The layout and the numbers of a `Cost` are those of a `slablab_cost`.
 const _: () = {
     assert!(Path::None as u32 == SLABLAB_PATH_NONE);
     assert!(Path::Slab as u32 == SLABLAB_PATH_SLAB);
@@ -217,7 +217,7 @@ impl From<Cost> for slablab_cost {
 }
 
 impl From<SessionError> for slablab_cost {
-    /// Makes the cost of what was denied.
+    /// Returns a cost with the cause of a refused request.
     fn from(denied: SessionError) -> Self {
         Self {
             cause: denied.cause().map_or(0, |cause| cause as u8),
@@ -227,11 +227,11 @@ impl From<SessionError> for slablab_cost {
     }
 }
 
-/// Makes what a program is told of event `number`.
+/// Converts event `number`.
 pub(crate) fn event(number: u64, event: &Event) -> slablab_event {
     let (error, cost) = match event.outcome {
         EventOutcome::Served | EventOutcome::Pending => (0, event.cost.into()),
-        EventOutcome::Failed(denied) => (denied.errno(), told(denied)),
+        EventOutcome::SessionError(denied) => (denied.errno(), refusal_cost(denied)),
         EventOutcome::RolledBack => (errno::EFAULT, slablab_cost::default()),
     };
     slablab_event {
@@ -250,15 +250,15 @@ pub(crate) fn event(number: u64, event: &Event) -> slablab_event {
     }
 }
 
-/// Returns the cost that a program is told of a request that was denied.
-pub(crate) fn told(denied: SessionError) -> slablab_cost {
+/// Returns the cost in the reply to a refused request: zeros if the refusal has no cause.
+pub(crate) fn refusal_cost(denied: SessionError) -> slablab_cost {
     match denied.cause() {
         Some(_) => denied.into(),
         None => slablab_cost::default(),
     }
 }
 
-/// Returns the bytes that an engine has free.
+/// Returns the free bytes of an engine's pool.
 pub(crate) fn free_bytes(engine: &impl slab_heap::Engine) -> u64 {
     struct Free(u64);
     impl Visitor for Free {
@@ -271,7 +271,7 @@ pub(crate) fn free_bytes(engine: &impl slab_heap::Engine) -> u64 {
     free.0
 }
 
-/// Makes the reply to a check that looked at `walked_blocks` free blocks.
+/// Returns the reply to a check of `walked_blocks` free blocks.
 pub(crate) fn check_reply(broken: Option<Broken>, walked_blocks: u64) -> slablab_check {
     let rule = match broken.map(|broken| broken.rule) {
         None => SLABLAB_RULE_NONE,
@@ -304,7 +304,7 @@ pub(crate) fn check_reply(broken: Option<Broken>, walked_blocks: u64) -> slablab
 
 impl From<Extent> for slablab_extent {
     fn from(extent: Extent) -> Self {
-        let told = Self {
+        let unclassified = Self {
             page: extent.page,
             pages: extent.pages,
             class_index: SLABLAB_NO_CLASS as u8,
@@ -315,11 +315,11 @@ impl From<Extent> for slablab_extent {
             Use::Free { order } => Self {
                 kind: SLABLAB_EXTENT_FREE as u8,
                 order,
-                ..told
+                ..unclassified
             },
             Use::Large => Self {
                 kind: SLABLAB_EXTENT_LARGE as u8,
-                ..told
+                ..unclassified
             },
             Use::Slab {
                 class,
@@ -330,13 +330,13 @@ impl From<Extent> for slablab_extent {
                 class_index: class,
                 objects,
                 used,
-                ..told
+                ..unclassified
             },
         }
     }
 }
 
-/// Returns the capabilities of an engine.
+/// Returns an engine's capabilities as bits `SLABLAB_CAP_*`.
 pub(crate) fn capabilities(capabilities: Capabilities) -> u32 {
     let mut bits = 0;
     if capabilities.pool {
@@ -352,13 +352,13 @@ pub(crate) fn capabilities(capabilities: Capabilities) -> u32 {
 }
 
 impl slablab_operation {
-    /// Returns kind, alignment and flags as one number.
+    /// Returns kind, alignment and flags as one number, which is compared in one instruction.
     #[inline(always)]
     fn head(&self) -> u32 {
         u32::from(self.kind) | u32::from(self.align_log2) << 8 | u32::from(self.flags) << 16
     }
 
-    /// Returns the block that is meant.
+    /// Returns the name of the block of a FREE or a REALLOC.
     #[inline]
     fn name(&self) -> BlockRef {
         if u32::from(self.flags) == SLABLAB_OP_EARLIER {
@@ -377,7 +377,8 @@ impl Request for slablab_operation {
         match u32::from(self.kind) {
             SLABLAB_OP_ALLOC if flags == 0 => Ok(Operation::Allocate {
                 size: self.bytes,
-                // An alignment that is too large is denied where the others are.
+                // 0 is no power of two, so a shift that is too large is refused with the other
+                // bad alignments.
                 align: 1_u64.checked_shl(self.align_log2.into()).unwrap_or(0),
             }),
             SLABLAB_OP_FREE if is_named && self.bytes == 0 => Ok(Operation::Free(self.name())),
@@ -396,7 +397,7 @@ impl Request for slablab_operation {
 
     #[inline(always)]
     fn frees(&self) -> Option<u32> {
-        // One comparison: there is nothing else in it.
+        // A FREE has no other bits, so one comparison suffices.
         let rest = u64::from(self.head() ^ SLABLAB_OP_FREE) | self.bytes;
         (rest == 0).then_some(self.handle)
     }
@@ -425,8 +426,8 @@ impl Request for slablab_operation {
         self.cost = cost.into();
     }
 
-    fn on_error(&mut self, error: SessionError) {
-        self.cost = told(error);
+    fn on_error(&mut self, denied: SessionError) {
+        self.cost = refusal_cost(denied);
     }
 }
 
@@ -490,14 +491,14 @@ impl Visitor for slablab_stats {
 }
 
 impl slablab_stats {
-    /// Adds the session's share; all zeros for none.
-    pub(crate) fn set_session(&mut self, stats: &SessionStats) {
-        self.session_blocks = stats.blocks.into();
-        self.session_bytes = stats.bytes as u64;
-        self.session_allocations = stats.allocations;
-        self.session_frees = stats.frees;
-        self.session_reallocations = stats.reallocations;
-        for (slot, count) in self.session_refusals.iter_mut().zip(stats.refusals) {
+    /// Sets the fields of the session. An unbound session has a `SessionStats` of zeros.
+    pub(crate) fn set_session(&mut self, tally: &SessionStats) {
+        self.session_blocks = tally.blocks.into();
+        self.session_bytes = tally.bytes as u64;
+        self.session_allocations = tally.allocations;
+        self.session_frees = tally.frees;
+        self.session_reallocations = tally.reallocations;
+        for (slot, count) in self.session_refusals.iter_mut().zip(tally.refusals) {
             *slot = count;
         }
     }

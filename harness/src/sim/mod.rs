@@ -343,7 +343,7 @@ fn errno(denied: SessionError) -> Errno {
 fn refused(denied: SessionError) -> Refused {
     Refused {
         errno: errno(denied),
-        cost: uapi::told(denied),
+        cost: uapi::refusal_cost(denied),
     }
 }
 

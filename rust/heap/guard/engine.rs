@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A guard as an engine, which it is for everybody who does not ask.
+//! A guard implements the trait of the engine that it wraps.
 
 use core::{
     alloc::Layout,
@@ -8,17 +8,17 @@ use core::{
 };
 
 use super::{
-    Caller, Fault, Freed, Guard, State,
+    Caller, Fault, FreeResult, Guard, State,
     records::{
         self,
-        Standing, //
+        BlockState, //
     },
     zones::{
         POISON,
+        PaddedLayout,
         RED,
-        Shape,
+        RawBytes, //
         WORD,
-        Whole, //
     },
 };
 use crate::{
@@ -51,7 +51,7 @@ use crate::{
 };
 
 impl Fault {
-    /// Returns what an engine says of such a free.
+    /// Returns the engine's error for a bad free.
     fn bad_free(self) -> BadFree {
         match self {
             Self::ForeignFree => BadFree::Foreign,
@@ -62,14 +62,15 @@ impl Fault {
     }
 }
 
-/// A visitor that hears what callers asked for in place of what the engine was asked for.
-struct Corrected<'v> {
+/// Adapts an engine's statistics: `requested_bytes` is the sum of the callers' sizes, not of the
+/// padded sizes.
+struct StatsAdapter<'v> {
     visitor: &'v mut dyn Visitor,
     requested_bytes: u64,
     stats: GuardStats,
 }
 
-impl Visitor for Corrected<'_> {
+impl Visitor for StatsAdapter<'_> {
     fn totals(&mut self, totals: &Totals) {
         self.visitor.totals(&Totals {
             requested_bytes: self.requested_bytes,
@@ -91,77 +92,81 @@ impl Visitor for Corrected<'_> {
     }
 }
 
-/// Bytes of a new region that are poisoned between two looks whether to go on: 16 MiB.
+/// The bytes of a new region that are poisoned between two checks for a fatal signal: 16 MiB.
 const PIECE: usize = 16 << 20;
 
 impl<E: Engine, L: Lock<State> + Sync, C: Caller> Guard<E, L, C> {
-    /// Returns the wholes of a block and of what it is to become, if it may do so where it is.
+    /// Returns the padded layouts of a block and of the smaller block that it becomes, if the resize is
+    /// possible in place.
     ///
-    /// It may as long as the engine gives the same memory for both: then only the zone behind it
-    /// changes, and grows.
-    fn shrunk(&self, layout: Layout, new: Layout) -> Option<(Shape, Shape)> {
-        let (shape, shrunk) = (Shape::of(layout)?, Shape::of(new)?);
+    /// It is possible if the engine's block has the same bytes for both. Then only the red zone behind
+    /// the block grows.
+    fn shrunk(&self, layout: Layout, new: Layout) -> Option<(PaddedLayout, PaddedLayout)> {
+        let (padded, shrunk) = (PaddedLayout::of(layout)?, PaddedLayout::of(new)?);
         let stays = new.size() <= layout.size()
-            && self.engine.usable(shape.whole) == self.engine.usable(shrunk.whole)
-            && self.engine.keeps(shape.whole, shrunk.whole);
-        stays.then_some((shape, shrunk))
+            && self.engine.usable(padded.layout) == self.engine.usable(shrunk.layout)
+            && self.engine.keeps(padded.layout, shrunk.layout);
+        stays.then_some((padded, shrunk))
     }
 
-    /// Registers a region, has the engine add it, and notes what that calls it.
+    /// Registers a region, poisons it, adds it to the engine and stores the engine's number of it.
     ///
     /// # Safety
     ///
-    /// As for [`Engine::add_region`].
+    /// The contract of [`Engine::add_region`].
     unsafe fn add(
         &self,
         start: NonNull<u8>,
         bytes: usize,
         table: NonNull<u8>,
     ) -> Result<u16, RegionError> {
-        let _moving = self.moving();
+        let _change = self.begin_change();
         let engine_bytes = self.engine.table_bytes(bytes).next_multiple_of(WORD);
-        // SAFETY: The table is as long as `table_bytes` says.
+        // SAFETY: The table has `table_bytes` bytes, which is more than the engine's part.
         let own = unsafe { table.add(engine_bytes) };
-        // Before the engine can hand out a block of it.
-        //
-        // SAFETY: By this function's contract; the engine gets the part in front.
+        // SAFETY: The caller promises that range and table are valid and unused; the records are
+        // behind the engine's part of the table. The region is registered before the engine can
+        // allocate a block of it.
         let place = self
             .state
             .with(|state| unsafe { state.add(start, bytes, own) });
         let place = place.ok_or(RegionError::TooMany)?;
-        // SAFETY: By this function's contract; the engine does not have it yet.
-        let whole = unsafe { Whole::new(start, bytes) };
+        // SAFETY: The caller promises that the range is valid and unused; the engine does not have
+        // it yet.
+        let memory = unsafe { RawBytes::new(start, bytes) };
         let poisoned = (0..bytes).step_by(PIECE).all(|begin| {
             let goes_on = !self.caller.interrupted();
             if goes_on {
-                whole.fill(begin, begin + PIECE, POISON);
+                memory.fill(begin, begin + PIECE, POISON);
             }
             goes_on
         });
         let added = if poisoned {
-            // SAFETY: By this function's contract.
+            // SAFETY: The caller promises all that the engine requires of the range, and the
+            // engine's part of the table is at its start.
             unsafe { self.engine.add_region(start, bytes, table) }
         } else {
             Err(RegionError::Interrupted)
         };
-        self.state.with(|state| state.name(place, added.ok()));
+        self.state
+            .with(|state| state.set_region_number(place, added.ok()));
         added
     }
 }
 
-// SAFETY: A block is the inside of one of the engine's, which is out as long as it is, and is
-// aligned as the front is. The guard touches the zones while it is out, and all of it before it was
-// handed out and after it came back.
+// SAFETY: A block lies inside of a padded block, which is live in the engine while the block is live,
+// so no two blocks share a byte. `front` is a multiple of the alignment. The guard writes the red zones
+// of a live block, and the block itself only before it is allocated and after it is freed.
 unsafe impl<E: Engine, L: Lock<State> + Sync, C: Caller> Engine for Guard<E, L, C> {
     fn capabilities(&self) -> Capabilities {
         Capabilities {
-            // All of the block is written.
+            // A free writes the whole block, so its time has no bound.
             quick: false,
             ..self.engine.capabilities()
         }
     }
 
-    /// Returns what was asked for: all that lies behind it is red.
+    /// Returns the requested size: the bytes behind it are red zone.
     fn usable(&self, layout: Layout) -> usize {
         layout.size()
     }
@@ -170,25 +175,25 @@ unsafe impl<E: Engine, L: Lock<State> + Sync, C: Caller> Engine for Guard<E, L, 
         self.engine.capacity()
     }
 
-    // Out of line, so that having it among others costs these nothing.
+    // Not inlined, so that the guard does not enlarge the callers of the other engines.
     #[cold]
     #[inline(never)]
     fn allocate(&self, layout: Layout, cost: &mut Cost) -> Result<Block, Refusal> {
-        self.hand_out(layout, cost)
+        self.allocate_checked(layout, cost)
     }
 
     #[cold]
     #[inline(never)]
     unsafe fn release(&self, block: Block, layout: Layout, cost: &mut Cost) -> Result<(), BadFree> {
-        // SAFETY: By this function's contract.
-        match unsafe { self.retire(block.start, layout.size()) } {
-            Freed::Sound(retired) => {
-                self.give_back(&retired, cost);
+        // SAFETY: The caller promises that a live block is not used any more, with its pointer.
+        match unsafe { self.begin_free(block.start, layout.size()) } {
+            FreeResult::Sound(pending) => {
+                self.finish_free(&pending, cost);
                 Ok(())
             }
-            // Its owner has got rid of it.
-            Freed::Damaged(_) => Ok(()),
-            Freed::Refused(report) => Err(report.fault.bad_free()),
+            // For its owner the block is freed.
+            FreeResult::Damaged(_) => Ok(()),
+            FreeResult::Refused(report) => Err(report.fault.bad_free()),
         }
     }
 
@@ -197,38 +202,43 @@ unsafe impl<E: Engine, L: Lock<State> + Sync, C: Caller> Engine for Guard<E, L, 
     }
 
     unsafe fn resize(&self, block: Block, layout: Layout, new: Layout, cost: &mut Cost) -> bool {
-        let _moving = self.moving();
+        let _change = self.begin_change();
         let address = block.start.addr().get();
         let is_out = self.state.with(|state| {
-            let record = state.at(address);
+            let record = state.record_at(address);
             record.is_some_and(|record| {
-                record.standing == Standing::Live && record.size == layout.size()
+                record.state == BlockState::Live && record.size == layout.size()
             })
         });
         if !is_out {
             self.bad_resize(address, new.size());
             return false;
         }
-        let Some((shape, shrunk)) = self.shrunk(layout, new) else {
+        let Some((padded, shrunk)) = self.shrunk(layout, new) else {
             return false;
         };
         self.state.with(|state| {
-            if let Some(record) = state.at(address) {
+            if let Some(record) = state.record_at(address) {
                 record.size = new.size();
             }
             state.requested_bytes -= layout.size() - new.size();
         });
-        // SAFETY: A block lies behind so many bytes of its whole.
-        let first = unsafe { block.start.sub(shape.front) };
-        // SAFETY: The whole is out, and its block nobody else's while it is resized.
-        let whole = unsafe { Whole::new(first, self.engine.usable(shape.whole)) };
-        whole.fill(shrunk.end(), shape.end(), RED);
+        // SAFETY: `front` bytes of the padded block lie in front of the block.
+        let first = unsafe { block.start.sub(padded.front) };
+        // SAFETY: The padded block is live, with `usable` valid bytes. The caller promises that
+        // nothing else uses the block during the resize.
+        let memory = unsafe { RawBytes::new(first, self.engine.usable(padded.layout)) };
+        memory.fill(shrunk.end(), padded.end(), RED);
         let inner = Block {
             start: first,
             offset: self.state.with(|state| state.offset(first.addr().get())),
         };
-        // SAFETY: As above, and the engine keeps it.
-        unsafe { self.engine.resize(inner, shape.whole, shrunk.whole, cost) }
+        // SAFETY: The padded block is live with this layout, the alignment is the same, and the caller
+        // promises that nothing else uses it.
+        unsafe {
+            self.engine
+                .resize(inner, padded.layout, shrunk.layout, cost)
+        }
     }
 
     fn table_bytes(&self, bytes: usize) -> usize {
@@ -241,7 +251,7 @@ unsafe impl<E: Engine, L: Lock<State> + Sync, C: Caller> Engine for Guard<E, L, 
         bytes: usize,
         table: NonNull<u8>,
     ) -> Result<u16, RegionError> {
-        // SAFETY: By this function's contract.
+        // SAFETY: The contract of `add` is that of this function.
         unsafe { self.add(start, bytes, table) }
     }
 
@@ -265,19 +275,19 @@ unsafe impl<E: Engine, L: Lock<State> + Sync, C: Caller> Engine for Guard<E, L, 
         let (requested_bytes, stats) = self.state.with(|state| {
             let stats = GuardStats {
                 reports: state.log.counts,
-                set_aside_blocks: state.set_aside_blocks,
-                set_aside_bytes: state.set_aside_bytes,
+                set_aside_blocks: state.quarantined_blocks,
+                set_aside_bytes: state.quarantined_bytes,
             };
             (state.requested_bytes as u64, stats)
         });
-        self.engine.visit(&mut Corrected {
+        self.engine.visit(&mut StatsAdapter {
             visitor,
             requested_bytes,
             stats,
         });
     }
 
-    /// Has the engine checked, and then the bytes of the pool.
+    /// Checks the engine's metadata, then all red zones and all free memory.
     fn check(&self, walk: &mut Walk) -> Result<Progress, Broken> {
         if walk.sweep.is_some() {
             return self.sweep(walk);

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Misuse on purpose.
+//! Misuse injection.
 //!
-//! A program cannot do what a guard notices: it has no addresses. So these are done for it, to blocks
-//! that are allocated for the purpose. What is written is within the memory that the engine gave for
-//! such a block. What is freed twice is kept from the engine until the misuse is over, so that nobody
-//! else can have it in between.
+//! A program has no addresses, so it cannot misuse a block as kernel code can. The injector does that
+//! for it, with a block that it allocates for the purpose. All writes stay within the padded block. A
+//! block that is freed twice stays live in the engine until the misuse is over, so no other call can
+//! allocate it in the meantime.
 
 use core::{
     alloc::Layout,
@@ -18,11 +18,11 @@ use core::{
 };
 
 use super::{
-    Caller, Fault, Freed, Guard, Report, Retired, State,
+    Caller, Fault, FreeResult, Guard, PendingFree, Report, State,
     zones::{
-        Shape,
+        PaddedLayout,
+        RawBytes,
         WORD,
-        Whole,
         ZONE,
         ZONE_LOG2, //
     },
@@ -36,8 +36,8 @@ use crate::{
     lock::Lock, //
 };
 
-/// What is done wrong. The names are those of LKDTM (`drivers/misc/lkdtm/heap.c`), as far as it has
-/// them.
+/// The misuses that can be injected. The names are those of LKDTM (`drivers/misc/lkdtm/heap.c`) where
+/// LKDTM has the misuse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Misuse {
     /// Writes the byte behind a block.
@@ -50,36 +50,36 @@ pub enum Misuse {
     VmallocLinearOverflow,
     /// Writes the 8 bytes in front of a block.
     SlabLinearUnderflow,
-    /// Writes into a block that is free.
+    /// Writes into a free block.
     WriteAfterFree,
-    /// Writes into a block of whole pages that is free.
+    /// Writes into a free block of whole pages.
     WriteBuddyAfterFree,
     /// Frees a block twice.
     SlabFreeDouble,
-    /// Frees a block, then others, then the first one again.
+    /// Frees a block, then other blocks, then the first block again.
     SlabFreeDoubleDelayed,
-    /// Frees a block again when it has been handed out again.
+    /// Frees a block, allocates it again, and frees it for both of its owners.
     SlabFreeDoubleReused,
     /// Frees an address in a block.
     SlabFreeInterior,
-    /// Frees an address that is not in the pool.
+    /// Frees an address outside of the pool.
     SlabFreeForeign,
-    /// Frees an address in the pool at which no block ever began.
+    /// Frees an address in the pool at which no block has begun.
     SlabFreeInvented,
-    /// Frees an address that is no multiple of a word.
+    /// Frees an address that is not a multiple of a word.
     SlabFreeUnaligned,
-    /// Frees a block as one of twice its size, as if into another cache.
+    /// Frees a block with twice its size, as if to another cache.
     SlabFreeCross,
     /// Writes the 1 MiB behind a block.
     SlabLinearOverflow1M,
-    /// Resizes a block that is free.
+    /// Resizes a free block.
     ReallocAfterFree,
-    /// Reads a block that is free. Debug mode does not notice that: KASAN does, where it is.
+    /// Reads a free block. Debug mode does not detect that; KASAN does, in a kernel that has it.
     ReadAfterFree,
 }
 
 impl Misuse {
-    /// All of them, in the order of their numbers.
+    /// All misuses, in the order of their numbers.
     pub const ALL: [Self; 18] = [
         Self::SlabLinearOverflow,
         Self::SlabLinearOverflow8,
@@ -101,7 +101,7 @@ impl Misuse {
         Self::ReadAfterFree,
     ];
 
-    /// Says whether it is done to a block of whole pages.
+    /// Returns whether the misuse needs a block of whole pages.
     fn is_of_pages(self) -> bool {
         matches!(
             self,
@@ -110,39 +110,39 @@ impl Misuse {
     }
 }
 
-/// Why a misuse was not done.
+/// The reasons for which a misuse is not injected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotDone {
-    /// There is no block to do it to.
+    /// The block could not be allocated.
     Refused(Refusal),
-    /// A block that was freed did not come back: others were faster.
+    /// The freed block was not allocated again by the injector: another thread may have it.
     Elsewhere,
 }
 
-/// What is written where nothing should be: neither poison nor red.
+/// The value that the injector writes: neither poison nor red zone.
 const WRONG: u8 = 0x42;
 
-/// log2 of the bytes that the longest overflow writes: the block's own red zone is as long.
+/// log2 of the length of the longest overflow. The block's red zone is made as long.
 const LONG_LOG2: u8 = 20;
 
-/// The bytes that are written into a free block.
+/// The number of bytes that are written into a free block.
 const WRITTEN: usize = WORD;
 
-/// The blocks that are asked for until the one that was freed comes back.
+/// The maximum number of allocations until the freed block must be allocated again.
 const TRIES: usize = 64;
 
-/// Blocks that are freed between the two times of a delayed double free.
+/// The number of blocks that are freed between the two frees of a delayed double free.
 const OTHERS: usize = 8;
 
-/// Blocks that are held, and freed together.
-struct Held<'g, E: Engine, L: Lock<State> + Sync, C: Caller> {
+/// Live blocks of the injector, which are freed when the value is dropped.
+struct HeldBlocks<'g, E: Engine, L: Lock<State> + Sync, C: Caller> {
     guard: &'g Guard<E, L, C>,
     layout: Layout,
-    /// Where they begin.
+    /// The first bytes of the blocks.
     blocks: [Option<NonNull<u8>>; TRIES],
 }
 
-impl<'g, E: Engine, L: Lock<State> + Sync, C: Caller> Held<'g, E, L, C> {
+impl<'g, E: Engine, L: Lock<State> + Sync, C: Caller> HeldBlocks<'g, E, L, C> {
     fn new(guard: &'g Guard<E, L, C>, layout: Layout) -> Self {
         Self {
             guard,
@@ -151,14 +151,16 @@ impl<'g, E: Engine, L: Lock<State> + Sync, C: Caller> Held<'g, E, L, C> {
         }
     }
 
-    /// Allocates up to `count` blocks, until `enough` is so of one, which is returned.
-    fn until(
+    /// Allocates up to `count` blocks, until `enough` returns `true` for one. Returns that block.
+    fn allocate_until(
         &mut self,
         count: usize,
         mut enough: impl FnMut(&Block) -> bool,
     ) -> Result<Option<Block>, Refusal> {
         for slot in self.blocks.iter_mut().take(count) {
-            let block = self.guard.hand_out(self.layout, &mut Cost::default())?;
+            let block = self
+                .guard
+                .allocate_checked(self.layout, &mut Cost::default())?;
             if enough(&block) {
                 return Ok(Some(block));
             }
@@ -168,7 +170,7 @@ impl<'g, E: Engine, L: Lock<State> + Sync, C: Caller> Held<'g, E, L, C> {
     }
 }
 
-impl<E: Engine, L: Lock<State> + Sync, C: Caller> Drop for Held<'_, E, L, C> {
+impl<E: Engine, L: Lock<State> + Sync, C: Caller> Drop for HeldBlocks<'_, E, L, C> {
     fn drop(&mut self) {
         for start in self.blocks.iter().flatten() {
             self.guard.free(*start, self.layout.size());
@@ -177,16 +179,16 @@ impl<E: Engine, L: Lock<State> + Sync, C: Caller> Drop for Held<'_, E, L, C> {
 }
 
 impl<E: Engine, L: Lock<State> + Sync, C: Caller> Guard<E, L, C> {
-    /// Does what is wrong, to a block of `size` bytes, at least 1, or a few more where the misuse is
-    /// of larger ones. Returns what was reported of it, if anything was.
+    /// Injects a misuse of a block of `size` bytes, or of the smallest size that the misuse needs.
+    /// Returns the report of the misuse, or `None` if it was not detected.
     ///
     /// # Errors
     ///
-    /// [`NotDone`]; the pool is then as before.
+    /// [`NotDone`]. The pool is unchanged then.
     pub fn inject(&self, misuse: Misuse, size: usize) -> Result<Option<Report>, NotDone> {
         let size = match misuse {
             _ if misuse.is_of_pages() => size.max(2 * LARGEST),
-            // There is to be an inside.
+            // The block needs an interior address.
             Misuse::SlabFreeInterior | Misuse::SlabFreeUnaligned => size.max(2 * WORD),
             _ => size.max(1),
         };
@@ -196,112 +198,120 @@ impl<E: Engine, L: Lock<State> + Sync, C: Caller> Guard<E, L, C> {
             Misuse::SlabLinearOverflow1M => LONG_LOG2,
             _ => ZONE_LOG2,
         };
-        let shape = Shape::with_zone(layout, zone_log2).ok_or(too_big)?;
-        // What a delayed free has in between is there before, so that none of it reuses the block.
-        let mut others = Held::new(self, layout);
+        let padded = PaddedLayout::with_zone(layout, zone_log2).ok_or(too_big)?;
+        // The other blocks of a delayed double free are allocated first, so none of them reuses the
+        // block.
+        let mut others = HeldBlocks::new(self, layout);
         if misuse == Misuse::SlabFreeDoubleDelayed {
-            others.until(OTHERS, |_| false).map_err(NotDone::Refused)?;
+            others
+                .allocate_until(OTHERS, |_| false)
+                .map_err(NotDone::Refused)?;
         }
-        let victim = self.hand_out_with(layout, zone_log2, &mut Cost::default());
+        let victim = self.allocate_with_zone(layout, zone_log2, &mut Cost::default());
         let victim = victim.map_err(NotDone::Refused)?;
         match misuse {
             Misuse::SlabLinearOverflow | Misuse::VmallocLinearOverflow => {
-                Ok(self.written_around(victim, &shape, shape.end(), 1))
+                Ok(self.inject_write_around(victim, &padded, padded.end(), 1))
             }
-            Misuse::SlabLinearOverflow8 => Ok(self.written_around(victim, &shape, shape.end(), 8)),
+            Misuse::SlabLinearOverflow8 => {
+                Ok(self.inject_write_around(victim, &padded, padded.end(), 8))
+            }
             Misuse::SlabLinearOverflow32 => {
-                Ok(self.written_around(victim, &shape, shape.end(), 32))
+                Ok(self.inject_write_around(victim, &padded, padded.end(), 32))
             }
             Misuse::SlabLinearOverflow1M => {
-                Ok(self.written_around(victim, &shape, shape.end(), 1 << LONG_LOG2))
+                Ok(self.inject_write_around(victim, &padded, padded.end(), 1 << LONG_LOG2))
             }
-            Misuse::ReallocAfterFree => Ok(self.resized_after(victim, layout)),
+            Misuse::ReallocAfterFree => Ok(self.inject_realloc_after_free(victim, layout)),
             Misuse::ReadAfterFree => {
-                self.read_after(victim, size);
+                self.inject_read_after_free(victim, size);
                 Ok(None)
             }
             Misuse::SlabLinearUnderflow => {
-                Ok(self.written_around(victim, &shape, shape.front - WORD, WORD))
+                Ok(self.inject_write_around(victim, &padded, padded.front - WORD, WORD))
             }
             Misuse::WriteAfterFree | Misuse::WriteBuddyAfterFree => {
-                self.written_after(victim, &shape, layout)
+                self.inject_write_after_free(victim, &padded, layout)
             }
-            Misuse::SlabFreeDouble => Ok(self.freed_twice(victim, size, || {})),
+            Misuse::SlabFreeDouble => Ok(self.inject_double_free(victim, size, || {})),
             Misuse::SlabFreeDoubleDelayed => {
-                Ok(self.freed_twice(victim, size, move || drop(others)))
+                Ok(self.inject_double_free(victim, size, move || drop(others)))
             }
-            Misuse::SlabFreeDoubleReused => self.freed_when_reused(victim, layout),
+            Misuse::SlabFreeDoubleReused => self.inject_double_free_reused(victim, layout),
             _ => {
-                let report = self.freed_badly(misuse, victim, size);
+                let report = self.inject_bad_free(misuse, victim, size);
                 self.free(victim.start, size);
                 Ok(report)
             }
         }
     }
 
-    /// Frees a block that was handed out to the injector.
+    /// Frees a block of the injector, and returns the report if it was damaged.
     fn free(&self, start: NonNull<u8>, size: usize) -> Option<Report> {
-        // SAFETY: It is the injector's own, which uses it no more.
-        match unsafe { self.retire(start, size) } {
-            Freed::Sound(retired) => {
-                self.give_back(&retired, &mut Cost::default());
+        // SAFETY: The block was allocated by the injector, which does not use it any more.
+        match unsafe { self.begin_free(start, size) } {
+            FreeResult::Sound(pending) => {
+                self.finish_free(&pending, &mut Cost::default());
                 None
             }
-            Freed::Damaged(report) | Freed::Refused(report) => Some(report),
+            FreeResult::Damaged(report) | FreeResult::Refused(report) => Some(report),
         }
     }
 
-    /// Frees what is no block to be freed, and whatever else may come of it.
-    fn free_wrongly(&self, start: NonNull<u8>, size: usize) -> Option<Report> {
-        // SAFETY: Only the injector has a block there, if there is one at all: see the callers.
-        match unsafe { self.retire(start, size) } {
-            // The detector is out of order. It is for the engine to keep, or nobody.
-            Freed::Sound(_) => None,
-            Freed::Damaged(report) | Freed::Refused(report) => Some(report),
+    /// Does a bad free, which the guard must refuse.
+    fn free_bad(&self, start: NonNull<u8>, size: usize) -> Option<Report> {
+        // SAFETY: If a live block begins there, it is the injector's, which does not use it.
+        match unsafe { self.begin_free(start, size) } {
+            // The guard did not detect the bad free. The block is not freed in the engine, so that
+            // the damage does not spread.
+            FreeResult::Sound(_) => None,
+            FreeResult::Damaged(report) | FreeResult::Refused(report) => Some(report),
         }
     }
 
-    /// Writes `bytes` bytes from byte `byte` of the whole of a block, and frees that.
-    fn written_around(
+    /// Writes `bytes` bytes from byte `byte` of the padded block on, and frees the block.
+    fn inject_write_around(
         &self,
         victim: Block,
-        shape: &Shape,
+        padded: &PaddedLayout,
         byte: usize,
         bytes: usize,
     ) -> Option<Report> {
-        // SAFETY: A block lies behind so many bytes of its whole.
-        let first = unsafe { victim.start.sub(shape.front) };
-        // SAFETY: The whole is out, and its block the injector's.
-        let whole = unsafe { Whole::new(first, self.engine.usable(shape.whole)) };
-        whole.fill(byte, byte + bytes, WRONG);
-        self.free(victim.start, shape.size)
+        // SAFETY: `front` bytes of the padded block lie in front of the block.
+        let first = unsafe { victim.start.sub(padded.front) };
+        // SAFETY: The padded block is live, with `usable` valid bytes, and belongs to the injector.
+        let memory = unsafe { RawBytes::new(first, self.engine.usable(padded.layout)) };
+        memory.fill(byte, byte + bytes, WRONG);
+        self.free(victim.start, padded.size)
     }
 
-    /// Frees a block, writes into it, and allocates until that is noticed.
+    /// Frees a block, writes into it, and allocates blocks until the guard detects the write.
     ///
-    /// Out of line, as it holds blocks of its own: both of them would be a large frame.
+    /// Not inlined, because a second `HeldBlocks` would make the caller's stack frame too large.
     #[inline(never)]
-    fn written_after(
+    fn inject_write_after_free(
         &self,
         victim: Block,
-        shape: &Shape,
+        padded: &PaddedLayout,
         layout: Layout,
     ) -> Result<Option<Report>, NotDone> {
-        // SAFETY: It is the injector's own.
-        let Freed::Sound(retired) = (unsafe { self.retire(victim.start, shape.size) }) else {
+        // SAFETY: The block was allocated by the injector, which does not use it any more.
+        let FreeResult::Sound(pending) = (unsafe { self.begin_free(victim.start, padded.size) })
+        else {
             return Ok(None);
         };
-        let Retired { memory, by, .. } = &retired;
-        // In the middle, as LKDTM does, but off the words in which an engine may keep links.
-        let middle = shape.front + shape.size / 2;
+        let PendingFree { memory, by, .. } = &pending;
+        // In the middle, as LKDTM does, but not at a multiple of `ZONE`, where the engine may have
+        // links.
+        let middle = padded.front + padded.size / 2;
         let middle = middle.next_multiple_of(ZONE) - ZONE / 2;
-        let middle = if (shape.front..shape.end()).contains(&middle) {
+        let middle = if (padded.front..padded.end()).contains(&middle) {
             middle
         } else {
-            shape.front
+            padded.front
         };
-        memory.fill(middle, shape.end().min(middle + WRITTEN), WRONG);
-        self.give_back(&retired, &mut Cost::default());
+        memory.fill(middle, padded.end().min(middle + WRITTEN), WRONG);
+        self.finish_free(&pending, &mut Cost::default());
 
         let noticed = || {
             self.state.with(|state| {
@@ -311,96 +321,107 @@ impl<E: Engine, L: Lock<State> + Sync, C: Caller> Guard<E, L, C> {
                 reports.find(is_it).copied()
             })
         };
-        let mut held = Held::new(self, layout);
-        // Nothing need be left, which does not undo what was written.
-        if let Ok(Some(block)) = held.until(TRIES, |_| noticed().is_some()) {
+        let mut held = HeldBlocks::new(self, layout);
+        // If no block can be allocated, the write may still have been detected.
+        if let Ok(Some(block)) = held.allocate_until(TRIES, |_| noticed().is_some()) {
             self.free(block.start, layout.size());
         }
         Ok(noticed())
     }
 
-    /// Frees a block, and resizes it while nobody else can have it.
-    fn resized_after(&self, victim: Block, layout: Layout) -> Option<Report> {
-        // SAFETY: It is the injector's own.
-        let Freed::Sound(retired) = (unsafe { self.retire(victim.start, layout.size()) }) else {
+    /// Frees a block and resizes it, before it is free in the engine.
+    fn inject_realloc_after_free(&self, victim: Block, layout: Layout) -> Option<Report> {
+        // SAFETY: The block was allocated by the injector, which does not use it any more.
+        let FreeResult::Sound(pending) = (unsafe { self.begin_free(victim.start, layout.size()) })
+        else {
             return None;
         };
         let before = self.state.with(|state| state.log.made());
-        // SAFETY: The block is free, which is the misuse: the guard finds that by its records, and
-        // touches no memory of a block that is not live. The engine still has it out.
+        // SAFETY: This violates the contract on purpose: the block is free. The guard finds that in its
+        // record and accesses no memory of a block that is not live. In the engine it is still live.
         let resized = unsafe { self.resize(victim, layout, layout, &mut Cost::default()) };
         debug_assert!(!resized, "a block that is free was resized");
         let report = self.state.with(|state| {
             let is_it = |report: &&Report| {
                 report.number >= before
                     && report.fault == Fault::ReallocAfterFree
-                    && report.freed == retired.by
+                    && report.freed == pending.by
             };
             state.log.iter().find(is_it).copied()
         });
-        self.give_back(&retired, &mut Cost::default());
+        self.finish_free(&pending, &mut Cost::default());
         report
     }
 
-    /// Frees a block, and reads its first byte.
-    fn read_after(&self, victim: Block, size: usize) {
+    /// Frees a block and reads its first byte.
+    fn inject_read_after_free(&self, victim: Block, size: usize) {
         self.free(victim.start, size);
-        // SAFETY: The memory stays the pool's, aligned and mapped, whoever has it now; a byte that
-        // others may write meanwhile is read as an atomic one.
+        // SAFETY: The byte is valid memory of the pool, whatever its state. Another thread may write it,
+        // so it is read as an atomic.
         let byte = unsafe { AtomicU8::from_ptr(victim.start.as_ptr()) };
         black_box(byte.load(Ordering::Relaxed));
     }
 
-    /// Frees a block, lets `then` happen, and frees it again.
-    fn freed_twice(&self, victim: Block, size: usize, then: impl FnOnce()) -> Option<Report> {
-        // SAFETY: It is the injector's own.
-        let Freed::Sound(retired) = (unsafe { self.retire(victim.start, size) }) else {
+    /// Frees a block, calls `then`, and frees the block again.
+    fn inject_double_free(
+        &self,
+        victim: Block,
+        size: usize,
+        then: impl FnOnce(),
+    ) -> Option<Report> {
+        // SAFETY: The block was allocated by the injector, which does not use it any more.
+        let FreeResult::Sound(pending) = (unsafe { self.begin_free(victim.start, size) }) else {
             return None;
         };
         then();
-        let report = self.free_wrongly(victim.start, size);
-        self.give_back(&retired, &mut Cost::default());
+        let report = self.free_bad(victim.start, size);
+        self.finish_free(&pending, &mut Cost::default());
         report
     }
 
-    /// Frees a block, gets it again, has its former owner free it, and then its owner.
+    /// Frees a block, allocates it again, and frees it for its first and for its second owner.
     #[inline(never)]
-    fn freed_when_reused(&self, victim: Block, layout: Layout) -> Result<Option<Report>, NotDone> {
+    fn inject_double_free_reused(
+        &self,
+        victim: Block,
+        layout: Layout,
+    ) -> Result<Option<Report>, NotDone> {
         self.free(victim.start, layout.size());
-        let mut held = Held::new(self, layout);
-        let again = held.until(TRIES, |block| block.start == victim.start);
+        let mut held = HeldBlocks::new(self, layout);
+        let again = held.allocate_until(TRIES, |block| block.start == victim.start);
         let again = again.map_err(NotDone::Refused)?;
         let again = again.ok_or(NotDone::Elsewhere)?;
-        Ok(self.freed_twice(again, layout.size(), || {}))
+        Ok(self.inject_double_free(again, layout.size(), || {}))
     }
 
-    /// Frees what is not a block, or not so, while a block is out; that stays out.
-    fn freed_badly(&self, misuse: Misuse, victim: Block, size: usize) -> Option<Report> {
+    /// Does a bad free that names a live block or an address near it. The block stays live.
+    fn inject_bad_free(&self, misuse: Misuse, victim: Block, size: usize) -> Option<Report> {
         match misuse {
             Misuse::SlabFreeInterior => {
                 let inside = (size / 2).next_multiple_of(WORD).min(size - 1) / WORD * WORD;
-                // SAFETY: The block has more bytes than that.
-                self.free_wrongly(unsafe { victim.start.add(inside) }, size)
+                // SAFETY: `inside` is less than the block's size.
+                self.free_bad(unsafe { victim.start.add(inside) }, size)
             }
-            // Nothing that the engine would know: the guard itself.
-            Misuse::SlabFreeForeign => self.free_wrongly(NonNull::from(self).cast(), size),
-            Misuse::SlabFreeInvented => self.free_wrongly(self.unused(victim, size)?, size),
-            // SAFETY: A block has a zone behind it.
-            Misuse::SlabFreeUnaligned => self.free_wrongly(unsafe { victim.start.add(1) }, size),
-            _ => self.free_wrongly(victim.start, size.saturating_mul(2)),
+            // The address of the guard itself, which is not in the pool.
+            Misuse::SlabFreeForeign => self.free_bad(NonNull::from(self).cast(), size),
+            Misuse::SlabFreeInvented => self.free_bad(self.unused(victim, size)?, size),
+            // SAFETY: The block is followed by a red zone, so the next address is in the padded block.
+            Misuse::SlabFreeUnaligned => self.free_bad(unsafe { victim.start.add(1) }, size),
+            _ => self.free_bad(victim.start, size.saturating_mul(2)),
         }
     }
 
-    /// Returns an address in the zone behind a block at which no block began, as far as is known.
+    /// Returns an address in the red zone behind a block that has no record of a block.
     ///
-    /// None can begin there as long as the block is out. There is one, for a granule has one record.
+    /// No block can begin there while the block is live. Such an address exists, because each granule
+    /// has only one record.
     fn unused(&self, victim: Block, size: usize) -> Option<NonNull<u8>> {
         let zone = size.next_multiple_of(WORD)..size + ZONE;
         let byte = zone.step_by(WORD).find(|byte| {
             let address = victim.start.addr().get() + byte;
-            self.state.with(|state| state.at(address).is_none())
+            self.state.with(|state| state.record_at(address).is_none())
         })?;
-        // SAFETY: A block has a zone behind it.
+        // SAFETY: `byte` is at most the end of the red zone behind the block.
         Some(unsafe { victim.start.add(byte) })
     }
 }

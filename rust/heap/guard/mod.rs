@@ -1,42 +1,49 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Debug mode: an engine whose misuse is noticed, and named.
+//! Debug mode: detects misuse of an engine's blocks and reports it with the owners.
 //!
-//! A [`Guard`] stands in front of any engine that has a pool. It asks that for more than it hands
-//! out, and keeps *red zones* on both sides of a block, which are looked at when the block is freed.
-//! All free memory is *poison*, from the pool's beginning on, and is looked at when it is handed out
-//! again. Beside the pool there is a *record* of each block's owners: which operation of which
-//! process allocated it, and which one freed it. This is SLUB's debug mode (`slub_debug=FZPU`,
-//! `mm/slub.c`), for slabs and whole pages alike.
+//! A [`Guard`] wraps any engine that has a pool, as `slub_debug=FZPU` does for SLUB (`mm/slub.c`),
+//! for slabs and page blocks alike.
 //!
-//! | what is done | what is reported | when |
+//! - *Red zones*: the guard requests a larger block from the engine, and fills the bytes in front
+//!   of the caller's block and behind it with a known value. A free compares them.
+//! - *Poison*: all free memory, also of a new region, has a known value. An allocation compares it.
+//! - *Owner records*: outside the pool, each block has a record of the operation and the process
+//!   that allocated it, and that freed it.
+//!
+//! | misuse | report | detected |
 //! |---|---|---|
-//! | a byte behind a block is written | [`Fault::Overflow`] | it is freed |
-//! | a byte in front of it is written | [`Fault::Underflow`] | it is freed |
-//! | a byte of free memory is written | [`Fault::WriteAfterFree`] | it is handed out again |
-//! | a block that is free is resized | [`Fault::ReallocAfterFree`] | at once |
-//! | what is no block is freed, or not so | the other [`Fault`]s | at once |
+//! | a byte behind a block is written | [`Fault::Overflow`] | when the block is freed |
+//! | a byte in front of a block is written | [`Fault::Underflow`] | when the block is freed |
+//! | a byte of free memory is written | [`Fault::WriteAfterFree`] | when the memory is allocated |
+//! | a free block is resized | [`Fault::ReallocAfterFree`] | at once |
+//! | a bad address or size is freed | the other [`Fault`]s | at once |
 //!
-//! [`Engine::check`] looks at the zones of all live blocks and at all free memory besides, and names
-//! the first byte that is wrong; it sets nothing aside and is no report.
+//! A bad free is refused and changes nothing. Damaged memory is put into *quarantine*: for the
+//! engine it stays live for ever, so it is never allocated again, and the rest of the pool works as
+//! before.
 //!
-//! A bad free is refused and changes nothing. Damaged memory is *set aside*: the engine has it out
-//! for ever, so that nobody gets it, and the pool goes on with the rest.
+//! [`Engine::check`] also compares all red zones and all free memory, and returns the first wrong
+//! byte. A check makes no report and puts nothing into quarantine.
 //!
-//! Who is named for memory that was written while it was free is who freed a block around it last, as
-//! far as the records go: when memory is cut otherwise, one that begins where another one began
-//! takes the place of its record.
+//! # Limits
 //!
-//! What is not noticed: reading, which KASAN reports in a kernel that has it; writing beyond the zones into another block; and a free of a block
-//! that was freed before and is by then the like of it again, somebody else's. That is reported when
-//! its owner frees it, as SLUB does. The bytes that the engine itself writes in free memory are not
-//! looked at (see [`Engine::free_block_bytes`]). An engine that writes more than
-//! [`FREE_BLOCK_BYTES_MAX`] of them has no debug mode: see [`supports`].
+//! - A read is not detected. KASAN detects it, in a kernel that has KASAN.
+//! - A write beyond the red zone into another live block is not detected.
+//! - A second free is not detected if the memory was allocated again as a block of the same address
+//!   and size. The new owner's free is then reported as a double free, as in SLUB.
+//! - The bytes of free memory that the engine itself writes are not compared (see
+//!   [`Engine::free_block_bytes`]). An engine that writes more than [`FREE_BLOCK_BYTES_MAX`] of them
+//!   has no debug mode: see [`supports`].
+//! - The owner of a write after free is guessed: it is the last free of a block around the written
+//!   byte, among the records that are left. A record is overwritten when another block begins in its
+//!   granule.
 
-// Lock order: the guard's lock, then nothing: the engine is not called with it held, but for what a
-// layout comes to. A block on its way between the engine and the caller belongs to the call that moves
-// it. Memory of the pool is touched with the lock held only by `sweep`, a page at a time and while no
-// such call is under way: that is how the owners of zones and poison are kept out.
+// Lock order: the guard's lock is taken last. With this lock held the engine is not called, except
+// for `usable`, which takes no lock.
+// Between the engine's call and the update of the record, a block belongs to the call that allocates,
+// frees or resizes it (a `Change`). Only `sweep` accesses the pool with the lock held: one page at a
+// time, and only if no `Change` exists, because the red zones and the poison are written by changes.
 
 mod engine;
 mod inject;
@@ -55,8 +62,8 @@ pub use inject::{
 pub use records::State;
 pub use report::{
     Fault,
+    LOG_LEN,
     Owner,
-    REMEMBERED,
     Report, //
 };
 
@@ -67,15 +74,15 @@ use core::{
 
 use self::{
     records::{
-        Record,
-        Standing, //
+        BlockState, //
+        OwnerRecord,
     },
     zones::{
         Damage,
         POISON,
-        Shape,
+        PaddedLayout,
+        RawBytes,
         WORD,
-        Whole,
         ZONE,
         ZONE_LOG2, //
     },
@@ -89,33 +96,33 @@ use crate::{
     region::Offset, //
 };
 
-/// The most bytes at the start of a free block that an engine may write and still be guarded: half
-/// of the red zone in front of a block, so that no byte of the block itself is left unwatched.
+/// The maximum of [`Engine::free_block_bytes`] in debug mode: half of the red zone in front of a
+/// block, so that every byte of the block itself is compared.
 pub const FREE_BLOCK_BYTES_MAX: usize = ZONE / 2;
 
-/// The damaged blocks that one request sets aside at most before it is refused.
+/// The maximum number of damaged blocks that one request puts into quarantine before it is refused.
 ///
-/// Each costs a search through the records of a region: a request must end also where all free
-/// memory is damaged.
-const SET_ASIDE_MAX: usize = 16;
+/// Each of them costs a search of the region's records. The limit bounds the time of a request if all
+/// free memory is damaged.
+const QUARANTINE_MAX: usize = 16;
 
-/// Says whether an engine can be in debug mode: it has a pool, and leaves the poison of free memory
-/// alone but for the first [`FREE_BLOCK_BYTES_MAX`] bytes of a free block.
+/// Returns whether an engine can be in debug mode: it has a pool, and writes at most the first
+/// [`FREE_BLOCK_BYTES_MAX`] bytes of a free block.
 pub fn supports(engine: &impl Engine) -> bool {
     engine.capabilities().pool && engine.free_block_bytes() <= FREE_BLOCK_BYTES_MAX
 }
 
-/// Tells whose operation it is.
+/// The process that calls the guard.
 pub trait Caller: Sync {
-    /// Returns the number of the process that runs.
+    /// Returns the number of the current process.
     fn pid(&self) -> u32;
 
-    /// Says whether that process is about to end, so that what takes long is to be given up.
+    /// Returns whether the process has a fatal signal, so that long work should be aborted.
     fn interrupted(&self) -> bool {
         false
     }
 
-    /// Does work that reads free memory: a checker of memory accesses is not to report that.
+    /// Runs `work`, which reads free memory, without reports of a checker such as KASAN.
     fn reading_free<R>(&self, work: impl FnOnce() -> R) -> R {
         work()
     }
@@ -123,43 +130,44 @@ pub trait Caller: Sync {
 
 /// An engine in debug mode.
 ///
-/// `E` is the engine, `L` the lock around the records, `C` knows the callers.
+/// `E` is the engine, `L` the lock of the [`State`], `C` names the calling process.
 pub struct Guard<E, L, C> {
     engine: E,
     state: L,
     caller: C,
 }
 
-/// A call that moves or resizes a block is under way as long as this lives.
-struct Moving<'g, L: Lock<State>>(&'g L);
+/// Exists while a call allocates, frees or resizes a block.
+struct Change<'g, L: Lock<State>>(&'g L);
 
-impl<L: Lock<State>> Drop for Moving<'_, L> {
+impl<L: Lock<State>> Drop for Change<'_, L> {
     fn drop(&mut self) {
-        self.0.with(State::moved);
+        self.0.with(State::end_change);
     }
 }
 
-/// A block that was freed, and that the engine still has out: nobody can get its memory.
-struct Retired<'g, L: Lock<State>> {
+/// A block that its owner has freed and that is still live for the engine, so no call can allocate it.
+struct PendingFree<'g, L: Lock<State>> {
     block: Block,
-    whole: Layout,
-    memory: Whole,
+    layout: Layout,
+    memory: RawBytes,
     by: Owner,
-    _moving: Moving<'g, L>,
+    _change: Change<'g, L>,
 }
 
-/// What comes of freeing a block.
-enum Freed<'g, L: Lock<State>> {
-    /// It was sound, and may be given back to the engine.
-    Sound(Retired<'g, L>),
-    /// It was damaged, and is set aside.
+/// The result of the first half of a free.
+enum FreeResult<'g, L: Lock<State>> {
+    /// The block was undamaged. [`Guard::finish_free`] frees it in the engine.
+    Sound(PendingFree<'g, L>),
+    /// The block was damaged and is in quarantine.
     Damaged(Report),
-    /// It was not to be freed, and nothing has changed.
+    /// The free was bad and changed nothing.
     Refused(Report),
 }
 
 impl<E: Engine, L: Lock<State> + Sync, C: Caller> Guard<E, L, C> {
-    /// Puts an engine without memory, which debug mode [`supports`], in debug mode; `state` is new.
+    /// Returns a guard of `engine`, which has no memory and which debug mode [`supports`]. `state`
+    /// protects a new [`State`].
     pub const fn new(engine: E, state: L, caller: C) -> Self {
         Self {
             engine,
@@ -173,83 +181,86 @@ impl<E: Engine, L: Lock<State> + Sync, C: Caller> Guard<E, L, C> {
         &self.engine
     }
 
-    /// Returns the oldest report that is remembered and has at least that number.
+    /// Returns the oldest report in the log with this or a larger number.
     pub fn report(&self, number: u64) -> Option<Report> {
         self.state.with(|state| state.log.from(number))
     }
 
-    /// Notes that a call moves or resizes a block.
-    fn moving(&self) -> Moving<'_, L> {
-        self.state.with(State::moves);
-        Moving(&self.state)
+    /// Begins a call that allocates, frees or resizes a block.
+    fn begin_change(&self) -> Change<'_, L> {
+        self.state.with(State::begin_change);
+        Change(&self.state)
     }
 
-    /// Counts an operation of the caller.
+    /// Counts an operation of the current process and returns it as an owner.
     fn operation(&self) -> Owner {
         let pid = self.caller.pid();
         self.state.with(|state| state.operation(pid))
     }
 
-    /// Allocates a block, from memory that is as it was left.
+    /// Allocates a block of memory whose poison is undamaged.
     #[inline(never)]
-    fn hand_out(&self, layout: Layout, cost: &mut Cost) -> Result<Block, Refusal> {
-        self.hand_out_with(layout, ZONE_LOG2, cost)
+    fn allocate_checked(&self, layout: Layout, cost: &mut Cost) -> Result<Block, Refusal> {
+        self.allocate_with_zone(layout, ZONE_LOG2, cost)
     }
 
-    /// Allocates a block with a red zone behind it of at least 2^`zone_log2` bytes.
-    fn hand_out_with(
+    /// Allocates a block of undamaged memory, with at least 2^`zone_log2` bytes of red zone behind it.
+    fn allocate_with_zone(
         &self,
         layout: Layout,
         zone_log2: u8,
         cost: &mut Cost,
     ) -> Result<Block, Refusal> {
-        let shape = Shape::with_zone(layout, zone_log2).ok_or(Refusal::TooBig)?;
-        let _moving = self.moving();
+        let padded = PaddedLayout::with_zone(layout, zone_log2).ok_or(Refusal::TooBig)?;
+        let _change = self.begin_change();
         let by = self.operation();
-        for _ in 0..SET_ASIDE_MAX {
-            let block = self.engine.allocate(shape.whole, cost)?;
-            // SAFETY: The engine has handed it out just now, with so many usable bytes.
-            let whole = unsafe { Whole::new(block.start, self.engine.usable(shape.whole)) };
+        for _ in 0..QUARANTINE_MAX {
+            let block = self.engine.allocate(padded.layout, cost)?;
+            // SAFETY: The engine has just allocated the block with this layout, so `usable` bytes
+            // are valid and belong to this call.
+            let memory = unsafe { RawBytes::new(block.start, self.engine.usable(padded.layout)) };
             let region_byte = block.offset.map_or(0, Offset::byte);
-            if let Some(damage) = whole.poison_damage(region_byte, self.engine.free_block_bytes()) {
-                // It stays out, for good.
-                self.found_written(&whole, damage, by);
+            if let Some(damage) = memory.poison_damage(region_byte, self.engine.free_block_bytes())
+            {
+                // Quarantine: the block is never freed in the engine.
+                self.found_written(&memory, damage, by);
                 continue;
             }
-            whole.redden(&shape);
-            // SAFETY: The whole has more bytes than that.
-            let start = unsafe { block.start.add(shape.front) };
+            memory.write_red_zones(&padded);
+            // SAFETY: The padded block has `front` bytes and more.
+            let start = unsafe { block.start.add(padded.front) };
             let address = start.addr().get();
             let offset = self.state.with(|state| {
-                state.put(address, Record::live(layout, zone_log2, by));
+                state.insert(address, OwnerRecord::live(layout, zone_log2, by));
                 state.offset(address)
             });
             return Ok(Block { start, offset });
         }
-        // More may be free, but nobody can tell how much of it is sound.
+        // The pool may have more free memory, but it is not known how much of it is undamaged.
         Err(Refusal::Exhausted)
     }
 
-    /// Frees the block at `start`, if there is one of `size` bytes.
+    /// Does the first half of a free: finds the block's record, compares its red zones, and poisons
+    /// its memory. The free is refused if no live block of `size` bytes begins at `start`.
     ///
-    /// `start` is no more than a number until it is known as that of a block.
+    /// No memory is accessed before the record is found, so `start` may be any address.
     ///
     /// # Safety
     ///
-    /// If a block of so many bytes is out there, nobody uses it any more, and `start` is what it was
-    /// handed out as.
+    /// If a live block of `size` bytes begins at `start`, then nothing uses the block any more, and
+    /// `start` is the pointer with which it was allocated.
     #[inline(never)]
-    unsafe fn retire(&self, start: NonNull<u8>, size: usize) -> Freed<'_, L> {
-        let moving = self.moving();
+    unsafe fn begin_free(&self, start: NonNull<u8>, size: usize) -> FreeResult<'_, L> {
+        let change = self.begin_change();
         let (address, pid) = (start.addr().get(), self.caller.pid());
         let (by, found) = self.state.with(|state| {
             let by = state.operation(pid);
-            let record = state.at(address);
+            let record = state.record_at(address);
             let found = record
-                .filter(|record| record.standing == Standing::Live && record.size == size)
+                .filter(|record| record.state == BlockState::Live && record.size == size)
                 .map(|record| {
-                    // Who comes now finds it free.
-                    record.standing = Standing::Freed;
+                    // Under the lock: a second free of the block now finds a free one.
+                    record.state = BlockState::Freed;
                     record.freed = by;
                     *record
                 });
@@ -258,64 +269,67 @@ impl<E: Engine, L: Lock<State> + Sync, C: Caller> Guard<E, L, C> {
             }
             (by, found)
         });
-        let shape = found.and_then(|record| Some((record, record.shape()?)));
-        let Some((record, shape)) = shape else {
-            return Freed::Refused(self.bad_free(address, size, by));
+        let padded = found.and_then(|record| Some((record, record.padded_layout()?)));
+        let Some((record, padded)) = padded else {
+            return FreeResult::Refused(self.bad_free(address, size, by));
         };
-        // SAFETY: It is a block's, as the record says, and lies behind so many bytes of its whole.
-        let first = unsafe { start.sub(shape.front) };
-        // SAFETY: The whole is out, and its block was this call's to take.
-        let memory = unsafe { Whole::new(first, self.engine.usable(shape.whole)) };
-        if let Some(report) = self.damaged(&memory, &shape, &record, address) {
-            return Freed::Damaged(report);
+        // SAFETY: By its record the block is live, and `front` bytes of its padded block lie in front
+        // of it.
+        let first = unsafe { start.sub(padded.front) };
+        // SAFETY: The padded block is live for the engine, with `usable` valid bytes. This call has
+        // marked it as freed, so no other call touches it.
+        let memory = unsafe { RawBytes::new(first, self.engine.usable(padded.layout)) };
+        if let Some(report) = self.damaged(&memory, &padded, &record, address) {
+            return FreeResult::Damaged(report);
         }
         memory.fill(0, memory.bytes(), POISON);
         let offset = self.state.with(|state| state.offset(first.addr().get()));
-        Freed::Sound(Retired {
+        FreeResult::Sound(PendingFree {
             block: Block {
                 start: first,
                 offset,
             },
-            whole: shape.whole,
+            layout: padded.layout,
             memory,
             by,
-            _moving: moving,
+            _change: change,
         })
     }
 
-    /// Gives a block back to the engine.
-    fn give_back(&self, retired: &Retired<'_, L>, cost: &mut Cost) {
-        // SAFETY: The whole is out, asked for with that layout, and was retired once.
-        let released = unsafe { self.engine.release(retired.block, retired.whole, cost) };
+    /// Does the second half of a free: frees the padded block in the engine.
+    fn finish_free(&self, pending: &PendingFree<'_, L>, cost: &mut Cost) {
+        // SAFETY: The padded block was allocated with this layout and is live; `begin_free` has
+        // returned it once, and its owner does not use it.
+        let released = unsafe { self.engine.release(pending.block, pending.layout, cost) };
         debug_assert_eq!(released, Ok(()), "the records and the engine disagree");
     }
 
-    /// Looks at the zones of a block that was freed; if one is damaged, sets the block aside and
-    /// reports it, and the front's before the back's.
+    /// Compares the red zones of a freed block. If one is damaged, puts the block into quarantine and
+    /// reports the damage, first of the front, then of the back. Returns the first report.
     fn damaged(
         &self,
-        memory: &Whole,
-        shape: &Shape,
-        record: &Record,
+        memory: &RawBytes,
+        padded: &PaddedLayout,
+        record: &OwnerRecord,
         address: usize,
     ) -> Option<Report> {
-        let front = memory.front_damage(shape);
-        let back = memory.back_damage(shape);
+        let front = memory.front_damage(padded);
+        let back = memory.back_damage(padded);
         if front.is_none() && back.is_none() {
             return None;
         }
-        self.mark_aside(memory);
+        self.mark_quarantined(memory);
         self.state.with(|state| {
-            state.set_aside_blocks += 1;
-            state.set_aside_bytes += memory.bytes() as u64;
+            state.quarantined_blocks += 1;
+            state.quarantined_bytes += memory.bytes() as u64;
             let mut push = |fault, damage: Damage| {
                 let report = Report {
                     number: 0,
                     fault,
                     offset: state.offset(address),
-                    size: shape.size,
-                    named_size: shape.size,
-                    byte: damage.first as isize - shape.front as isize,
+                    size: padded.size,
+                    named_size: padded.size,
+                    byte: damage.first as isize - padded.front as isize,
                     damaged: damage.bytes,
                     allocated: record.allocated,
                     freed: record.freed,
@@ -329,26 +343,31 @@ impl<E: Engine, L: Lock<State> + Sync, C: Caller> Guard<E, L, C> {
         })
     }
 
-    /// Has memory left out of sweeps: it is damaged, and stays so.
+    /// Marks damaged memory, so that sweeps skip it.
     #[cold]
-    fn mark_aside(&self, memory: &Whole) {
+    fn mark_quarantined(&self, memory: &RawBytes) {
         let mut begin = memory.start().addr().get();
         let end = begin + memory.bytes();
-        while self.state.with(|state| state.mark_aside(&mut begin, end)) {}
+        while self
+            .state
+            .with(|state| state.mark_quarantined(&mut begin, end))
+        {}
     }
 
-    /// Reports memory that was written while it was free, and that is set aside.
+    /// Reports free memory that was written, and puts it into quarantine.
+    ///
+    /// O(n) in the granules of the region.
     #[cold]
-    fn found_written(&self, whole: &Whole, damage: Damage, noticed: Owner) {
-        let address = whole.start().addr().get() + damage.first;
-        // The block that was freed there last.
-        let mut last: Option<(usize, Record)> = None;
-        let reach = self.state.with(|state| state.ahead(address, ZONE));
-        self.look_back(reach, |start, record| {
+    fn found_written(&self, memory: &RawBytes, damage: Damage, noticed: Owner) {
+        let address = memory.start().addr().get() + damage.first;
+        // The block around the address that was freed last.
+        let mut last: Option<(usize, OwnerRecord)> = None;
+        let reach = self.state.with(|state| state.clamp_forward(address, ZONE));
+        self.scan_backward(reach, |start, record| {
             let reach = start.saturating_sub(ZONE)..start + record.size + ZONE;
             let is_later =
-                |(_, other): &(usize, Record)| record.freed.operation > other.freed.operation;
-            if record.standing == Standing::Freed
+                |(_, other): &(usize, OwnerRecord)| record.freed.operation > other.freed.operation;
+            if record.state == BlockState::Freed
                 && reach.contains(&address)
                 && last.as_ref().is_none_or(is_later)
             {
@@ -356,11 +375,11 @@ impl<E: Engine, L: Lock<State> + Sync, C: Caller> Guard<E, L, C> {
             }
             false
         });
-        let (start, record) = last.unwrap_or((address, Record::default()));
-        self.mark_aside(whole);
+        let (start, record) = last.unwrap_or((address, OwnerRecord::default()));
+        self.mark_quarantined(memory);
         self.state.with(|state| {
-            state.set_aside_blocks += 1;
-            state.set_aside_bytes += whole.bytes() as u64;
+            state.quarantined_blocks += 1;
+            state.quarantined_bytes += memory.bytes() as u64;
             let report = Report {
                 number: 0,
                 fault: Fault::WriteAfterFree,
@@ -377,12 +396,12 @@ impl<E: Engine, L: Lock<State> + Sync, C: Caller> Guard<E, L, C> {
         });
     }
 
-    /// Reports that a block is to be resized that is not live.
+    /// Reports a resize of a block that is not live.
     #[cold]
     fn bad_resize(&self, address: usize, new_size: usize) -> Report {
         let by = self.operation();
         self.state.with(|state| {
-            let record = state.at(address).copied().unwrap_or_default();
+            let record = state.record_at(address).copied().unwrap_or_default();
             let report = Report {
                 number: 0,
                 fault: Fault::ReallocAfterFree,
@@ -399,33 +418,35 @@ impl<E: Engine, L: Lock<State> + Sync, C: Caller> Guard<E, L, C> {
         })
     }
 
-    /// Says what is wrong with a free, and reports it.
+    /// Classifies and reports a bad free.
+    ///
+    /// O(n) in the granules of the region.
     #[cold]
     fn bad_free(&self, address: usize, size: usize, by: Owner) -> Report {
-        let exact = self.state.with(|state| state.at(address).copied());
+        let exact = self.state.with(|state| state.record_at(address).copied());
         let mut around = None;
-        self.look_back(address, |start, record| {
-            let is_live = record.standing == Standing::Live;
+        self.scan_backward(address, |start, record| {
+            let is_live = record.state == BlockState::Live;
             if is_live && address - start < record.size {
                 around = Some((start, *record));
             }
-            // The nearest one that is out is the only one that can have it.
+            // Live blocks are disjoint, so only the nearest live one can contain the address.
             is_live
         });
         let is_in_pool = self.state.with(|state| state.offset(address).is_some());
         let (fault, (start, record)) = match (exact, around) {
-            _ if !is_in_pool => (Fault::ForeignFree, (address, Record::default())),
+            _ if !is_in_pool => (Fault::ForeignFree, (address, OwnerRecord::default())),
             _ if address % WORD != 0 => (
                 Fault::UnalignedFree,
-                around.unwrap_or((address, Record::default())),
+                around.unwrap_or((address, OwnerRecord::default())),
             ),
-            (Some(record), _) if record.standing == Standing::Live => {
+            (Some(record), _) if record.state == BlockState::Live => {
                 (Fault::WrongSizeFree, (address, record))
             }
-            // A record of what was there before the block around it is out of date.
+            // The record at the address is older than the live block around it.
             (_, Some(around)) => (Fault::InteriorFree, around),
             (Some(record), None) => (Fault::DoubleFree, (address, record)),
-            (None, None) => (Fault::InventedFree, (address, Record::default())),
+            (None, None) => (Fault::InventedFree, (address, OwnerRecord::default())),
         };
         self.state.with(|state| {
             let report = Report {
@@ -444,12 +465,12 @@ impl<E: Engine, L: Lock<State> + Sync, C: Caller> Guard<E, L, C> {
         })
     }
 
-    /// Shows `see` the records of blocks that begin at `below` or in front of it, until it says that
-    /// it has seen enough; the lock is let go in between.
-    fn look_back(&self, mut below: usize, mut see: impl FnMut(usize, &Record) -> bool) {
+    /// Calls `see` with the records of blocks that begin at or below `below`, the nearest first, until
+    /// it returns `true`. Drops the lock between bounded steps.
+    fn scan_backward(&self, mut below: usize, mut see: impl FnMut(usize, &OwnerRecord) -> bool) {
         while self
             .state
-            .with(|state| state.look_back(&mut below, &mut see))
+            .with(|state| state.scan_backward(&mut below, &mut see))
         {}
     }
 }

@@ -1,12 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Owner records: of each place in the pool, which block began there last, and whose it was.
+//! Owner records: the last block that began in each granule of the pool, and its owners.
 //!
-//! A region's records are an array beside it, one for [`GRANULE`] bytes: two blocks never begin as
-//! close as that, for their red zones. A record is found by its block's address, and stays until
-//! another block begins in its granule: what is inside of a block that came later is out of date.
-//! Blocks that are out share no byte, so the nearest one in front of an address is the only one that
-//! can have it.
+//! ```text
+//! region   │ granule 0 │ granule 1 │ granule 2 │ …      GRANULE bytes each
+//! records  │ record 0  │ record 1  │ record 2  │ …      outside the pool
+//! ```
+//!
+//! Because of the red zones, two live blocks never begin in the same granule of [`GRANULE`] bytes, so
+//! one record for each granule suffices. The address of a block is the index of its record: O(1). A
+//! record stays after the free until another block begins in its granule, so a record inside of a
+//! newer live block is outdated. Live blocks are disjoint, so the only live block that can contain an
+//! address is the nearest one that begins in front of it.
 
 use core::{
     alloc::Layout,
@@ -20,9 +25,9 @@ use super::{
         Owner, //
     },
     zones::{
-        Shape,
+        PaddedLayout,
+        RawBytes,
         WORD,
-        Whole,
         ZONE, //
     },
 };
@@ -31,68 +36,66 @@ use crate::region::{
     REGIONS_MAX, //
 };
 
-/// The bytes of a region for which there is a record.
+/// The number of bytes of a region for each record.
 pub(super) const GRANULE: usize = 2 * ZONE;
 
-/// The records that are looked at with the lock held.
+/// The maximum number of records that are visited under one lock hold.
 const STEP: usize = 512;
 
-/// What became of the block that began somewhere last.
+/// The state of the last block that began in a granule.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u8)]
-pub(super) enum Standing {
-    /// No block ever did.
+pub(super) enum BlockState {
+    /// No block has begun in the granule.
     #[default]
     Never = 0,
-    /// It is out.
+    /// The block is live.
     Live = 1,
-    /// It was freed.
+    /// The block is free.
     Freed = 2,
 }
 
-/// What is known of a block.
-///
-/// All zeros is that of no block.
+/// The record of a block. All zeros is a valid record, of no block.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]
-pub(super) struct Record {
-    /// Who allocated it.
+pub(super) struct OwnerRecord {
+    /// The allocation of the block.
     pub(super) allocated: Owner,
-    /// Who freed it, if it was.
+    /// The free of the block, if it is free.
     pub(super) freed: Owner,
-    /// The bytes that were asked for.
+    /// The requested size.
     pub(super) size: usize,
-    /// log2 of the alignment that was asked for.
+    /// log2 of the requested alignment.
     align_log2: u8,
-    /// Where it begins in the granule.
-    skip: u8,
-    pub(super) standing: Standing,
-    /// log2 of the bytes of the red zone behind it, at least.
+    /// The first byte of the block in the granule.
+    granule_offset: u8,
+    pub(super) state: BlockState,
+    /// log2 of the minimum length of the red zone behind the block.
     zone_log2: u8,
-    /// Some of the granule's memory is set aside, for ever.
-    is_aside: bool,
+    /// Memory of the granule is in quarantine. Never cleared.
+    is_quarantined: bool,
 }
 
-impl Record {
-    /// Returns the record of a block that is handed out.
+impl OwnerRecord {
+    /// Returns the record of a new live block.
     pub(super) fn live(layout: Layout, zone_log2: u8, allocated: Owner) -> Self {
         Self {
             allocated,
             freed: Owner::default(),
             size: layout.size(),
             align_log2: layout.align().ilog2() as u8,
-            skip: 0,
-            standing: Standing::Live,
+            granule_offset: 0,
+            state: BlockState::Live,
             zone_log2,
-            is_aside: false,
+            is_quarantined: false,
         }
     }
 
-    /// Returns the shape of the block.
-    pub(super) fn shape(&self) -> Option<Shape> {
+    /// Returns the layout of the block with its red zones.
+    pub(super) fn padded_layout(&self) -> Option<PaddedLayout> {
         let align = 1_usize.checked_shl(self.align_log2.into())?;
         let layout = Layout::from_size_align(self.size, align).ok()?;
-        Shape::with_zone(layout, self.zone_log2)
+        PaddedLayout::with_zone(layout, self.zone_log2)
     }
 }
 
@@ -100,20 +103,21 @@ impl Record {
 ///
 /// # Invariants
 ///
-/// `table` points to `records()` records that nobody else has. `memory` points to `bytes` bytes, which
-/// are valid as long as the engine has them.
+/// - `table` points to `records()` valid records, which only this region accesses.
+/// - `memory` points to `bytes` bytes, which are valid as long as the engine exists.
 struct Region {
-    /// Its first byte.
+    /// The first byte of the region.
     memory: NonNull<u8>,
-    /// The address of that.
+    /// The address of `memory`.
     start: usize,
     bytes: usize,
-    /// What the engine calls it.
+    /// The engine's number of the region.
     number: u16,
-    table: NonNull<Record>,
+    table: NonNull<OwnerRecord>,
 }
 
-// SAFETY: It owns its records.
+// SAFETY: A region may move to another thread because it owns its records alone, by the type invariant,
+// and accesses `memory` only through `State::memory`.
 unsafe impl Send for Region {}
 
 impl Region {
@@ -121,41 +125,41 @@ impl Region {
         self.bytes.div_ceil(GRANULE)
     }
 
-    fn table(&self) -> &[Record] {
-        // SAFETY: By the type invariant; borrowed for as long as the region is.
+    fn table(&self) -> &[OwnerRecord] {
+        // SAFETY: By the type invariant the records are valid, and `&self` excludes writers.
         unsafe { slice::from_raw_parts(self.table.as_ptr(), self.records()) }
     }
 
-    fn table_mut(&mut self) -> &mut [Record] {
-        // SAFETY: By the type invariant; borrowed alone for as long as the region is.
+    fn table_mut(&mut self) -> &mut [OwnerRecord] {
+        // SAFETY: By the type invariant the records are valid, and `&mut self` excludes other accesses.
         unsafe { slice::from_raw_parts_mut(self.table.as_ptr(), self.records()) }
     }
 }
 
 /// Returns the bytes of the records of a region of `bytes` bytes.
 pub(super) const fn table_bytes(bytes: usize) -> usize {
-    bytes.div_ceil(GRANULE) * size_of::<Record>()
+    bytes.div_ceil(GRANULE) * size_of::<OwnerRecord>()
 }
 
-// Tables are aligned as words are.
-const _: () = assert!(align_of::<Record>() <= WORD);
+// The table of a region is aligned to a word.
+const _: () = assert!(align_of::<OwnerRecord>() <= WORD);
 
-// A block's place in its granule fits.
+// `OwnerRecord::granule_offset` is a `u8`.
 const _: () = assert!(GRANULE <= u8::MAX as usize + 1);
 
-/// What the lock of a [`Guard`](super::Guard) protects: the records, and the reports.
+/// The state of a [`Guard`](super::Guard), protected by its lock: records and reports.
 pub struct State {
     regions: [Option<Region>; REGIONS_MAX],
     operations: u64,
     pub(super) log: Log,
-    /// The bytes that were asked for, of the blocks that are out.
+    /// The sum of the requested sizes of the live blocks.
     pub(super) requested_bytes: usize,
-    /// Times that a call began to move a block between engine and caller, or to resize one.
+    /// The number of calls that have begun to allocate, free or resize a block.
     changes: u64,
-    /// The calls that are about to: what they move is theirs alone.
-    moving: usize,
-    pub(super) set_aside_blocks: u64,
-    pub(super) set_aside_bytes: u64,
+    /// The number of these calls that have not ended. Each of them has a block of its own.
+    active_changes: usize,
+    pub(super) quarantined_blocks: u64,
+    pub(super) quarantined_bytes: u64,
 }
 
 impl Default for State {
@@ -174,26 +178,26 @@ impl State {
             log: Log::new(),
             requested_bytes: 0,
             changes: 0,
-            moving: 0,
-            set_aside_blocks: 0,
-            set_aside_bytes: 0,
+            active_changes: 0,
+            quarantined_blocks: 0,
+            quarantined_bytes: 0,
         }
     }
 
-    /// Notes that a call begins to move or resize a block, which ends with [`State::moved`].
-    pub(super) fn moves(&mut self) {
+    /// Counts a call that begins to allocate, free or resize a block, until [`State::end_change`].
+    pub(super) fn begin_change(&mut self) {
         self.changes += 1;
-        self.moving += 1;
+        self.active_changes += 1;
     }
 
-    /// Notes that such a call ended.
-    pub(super) fn moved(&mut self) {
-        self.moving -= 1;
+    /// Counts the end of such a call.
+    pub(super) fn end_change(&mut self) {
+        self.active_changes -= 1;
     }
 
-    /// Marks memory as set aside, from `begin` to `end`, for a bounded time; moves `begin`, and
-    /// returns whether there is more.
-    pub(super) fn mark_aside(&mut self, begin: &mut usize, end: usize) -> bool {
+    /// Marks up to [`STEP`] granules from `begin` to `end` as quarantined. Advances `begin` and returns
+    /// whether there are more.
+    pub(super) fn mark_quarantined(&mut self, begin: &mut usize, end: usize) -> bool {
         let Some((place, first)) = self.find(*begin) else {
             return false;
         };
@@ -201,14 +205,14 @@ impl State {
         let granules = first / GRANULE..(end - base).div_ceil(GRANULE);
         for granule in granules.clone().take(STEP) {
             if let Some(slot) = self.slot(place, granule * GRANULE) {
-                slot.is_aside = true;
+                slot.is_quarantined = true;
             }
         }
         *begin = base + (granules.start + STEP) * GRANULE;
         granules.len() > STEP
     }
 
-    /// Counts an operation.
+    /// Counts an operation and returns it as an owner.
     pub(super) fn operation(&mut self, pid: u32) -> Owner {
         self.operations += 1;
         Owner {
@@ -217,11 +221,12 @@ impl State {
         }
     }
 
-    /// Adds a region, and returns its place among the others unless there are too many.
+    /// Adds a region and returns its index, or `None` if there are [`REGIONS_MAX`].
     ///
     /// # Safety
     ///
-    /// As for [`Engine::add_region`](crate::Engine::add_region), with a table of [`table_bytes`].
+    /// The contract of [`Engine::add_region`](crate::Engine::add_region), with a table of
+    /// [`table_bytes`] bytes.
     pub(super) unsafe fn add(
         &mut self,
         memory: NonNull<u8>,
@@ -229,7 +234,8 @@ impl State {
         table: NonNull<u8>,
     ) -> Option<usize> {
         let place = self.regions.iter().position(Option::is_none)?;
-        // INVARIANT: The table has as many records, all zeros, which is one of no block.
+        // INVARIANT: By the contract the table has room for the records, all bytes are zero, which is a
+        // valid record, and nothing else accesses it. `memory` has `bytes` valid bytes.
         self.regions[place] = Some(Region {
             memory,
             start: memory.addr().get(),
@@ -240,8 +246,8 @@ impl State {
         Some(place)
     }
 
-    /// Notes what the engine calls a region, or forgets one that it did not take.
-    pub(super) fn name(&mut self, place: usize, number: Option<u16>) {
+    /// Stores the engine's number of a region, or removes the region if the engine refused it.
+    pub(super) fn set_region_number(&mut self, place: usize, number: Option<u16>) {
         let region = &mut self.regions[place];
         match (number, &mut *region) {
             (Some(number), Some(region)) => region.number = number,
@@ -249,7 +255,7 @@ impl State {
         }
     }
 
-    /// Returns the region that an address is in, and the byte in that.
+    /// Returns the index of the region that contains an address, and the byte in the region.
     fn find(&self, address: usize) -> Option<(usize, usize)> {
         self.regions.iter().enumerate().find_map(|(place, region)| {
             let region = region.as_ref()?;
@@ -265,8 +271,8 @@ impl State {
         Some(Offset::new(region.number, byte as u64))
     }
 
-    /// Returns the address `bytes` bytes ahead, or the region's last.
-    pub(super) fn ahead(&self, address: usize, bytes: usize) -> usize {
+    /// Returns `address + bytes`, at most the last address of the region.
+    pub(super) fn clamp_forward(&self, address: usize, bytes: usize) -> usize {
         let Some((place, byte)) = self.find(address) else {
             return address;
         };
@@ -276,42 +282,42 @@ impl State {
         address - byte + (byte + bytes).min(last)
     }
 
-    /// Returns the record of the block that began at an address last, if one did.
-    pub(super) fn at(&mut self, address: usize) -> Option<&mut Record> {
+    /// Returns the record of the last block that began at an address, if there is one. O(1).
+    pub(super) fn record_at(&mut self, address: usize) -> Option<&mut OwnerRecord> {
         let (place, byte) = self.find(address)?;
         let record = self.slot(place, byte)?;
-        let is_there =
-            record.standing != Standing::Never && usize::from(record.skip) == byte % GRANULE;
+        let is_there = record.state != BlockState::Never
+            && usize::from(record.granule_offset) == byte % GRANULE;
         is_there.then_some(record)
     }
 
-    fn slot(&mut self, place: usize, byte: usize) -> Option<&mut Record> {
+    fn slot(&mut self, place: usize, byte: usize) -> Option<&mut OwnerRecord> {
         let region = self.regions[place].as_mut()?;
         region.table_mut().get_mut(byte / GRANULE)
     }
 
-    /// Remembers a block that begins at an address of the pool.
-    pub(super) fn put(&mut self, address: usize, record: Record) {
+    /// Stores the record of a new block at an address of the pool.
+    pub(super) fn insert(&mut self, address: usize, record: OwnerRecord) {
         if let Some((place, byte)) = self.find(address) {
             self.requested_bytes += record.size;
             if let Some(slot) = self.slot(place, byte) {
-                *slot = Record {
-                    skip: (byte % GRANULE) as u8,
-                    is_aside: slot.is_aside,
+                *slot = OwnerRecord {
+                    granule_offset: (byte % GRANULE) as u8,
+                    is_quarantined: slot.is_quarantined,
                     ..record
                 };
             }
         }
     }
 
-    /// Shows `see` the records of blocks that begin at `below` or in front of it, the nearest first
-    /// and a bounded number, until it says that it has seen enough.
+    /// Calls `see` with up to [`STEP`] records of blocks that begin at or below `below`, the nearest
+    /// first, until it returns `true`.
     ///
-    /// Moves `below`, and returns whether there is more to see.
-    pub(super) fn look_back(
+    /// Lowers `below`, and returns whether there are more records.
+    pub(super) fn scan_backward(
         &self,
         below: &mut usize,
-        mut see: impl FnMut(usize, &Record) -> bool,
+        mut see: impl FnMut(usize, &OwnerRecord) -> bool,
     ) -> bool {
         let Some((place, byte)) = self.find(*below) else {
             return false;
@@ -326,8 +332,8 @@ impl State {
         };
         for (index, record) in records.iter().enumerate().rev() {
             let granule = first + index;
-            let start = region.start + granule * GRANULE + usize::from(record.skip);
-            if record.standing != Standing::Never && start <= *below && see(start, record) {
+            let start = region.start + granule * GRANULE + usize::from(record.granule_offset);
+            if record.state != BlockState::Never && start <= *below && see(start, record) {
                 return false;
             }
         }
@@ -338,9 +344,9 @@ impl State {
         true
     }
 
-    /// Returns the number of changes, if no call moves a block now.
-    pub(super) fn still(&self) -> Option<u64> {
-        (self.moving == 0).then_some(self.changes)
+    /// Returns the number of changes since the pool began, or `None` if a change is active.
+    pub(super) fn quiescent(&self) -> Option<u64> {
+        (self.active_changes == 0).then_some(self.changes)
     }
 
     /// Returns the bytes of a region.
@@ -348,60 +354,61 @@ impl State {
         Some(self.regions.get(place)?.as_ref()?.bytes)
     }
 
-    /// Returns what the engine calls a region.
+    /// Returns the engine's number of a region.
     pub(super) fn region_number(&self, place: usize) -> Option<u16> {
         Some(self.regions.get(place)?.as_ref()?.number)
     }
 
-    /// Returns how many records a region has.
+    /// Returns the number of records of a region.
     pub(super) fn records(&self, place: usize) -> usize {
         let region = self.regions.get(place).and_then(Option::as_ref);
         region.map_or(0, Region::records)
     }
 
-    /// Returns the number of the record of a block that begins at a byte of a region.
+    /// Returns the index of the record of a block that begins at a byte of a region.
     pub(super) fn record_of(&self, byte: usize) -> usize {
         byte / GRANULE
     }
 
-    /// Says whether some memory of the granule of a byte is set aside.
-    pub(super) fn is_aside(&self, place: usize, byte: usize) -> bool {
+    /// Returns whether memory of the granule of a byte is in quarantine.
+    pub(super) fn is_quarantined(&self, place: usize, byte: usize) -> bool {
         let region = self.regions.get(place).and_then(Option::as_ref);
         let record = region.and_then(|region| region.table().get(byte / GRANULE));
-        record.is_some_and(|record| record.is_aside)
+        record.is_some_and(|record| record.is_quarantined)
     }
 
-    /// Returns the records below `below`, a bounded number and the highest first: of each the record
-    /// and the byte at which its block begins, if that is live.
+    /// Returns up to [`STEP`] records below index `below`, the highest first: the record and the first
+    /// byte of its block if the block is live, else `None`.
     pub(super) fn live_records(
         &self,
         place: usize,
         below: usize,
-    ) -> impl Iterator<Item = Option<(&Record, usize)>> {
+    ) -> impl Iterator<Item = Option<(&OwnerRecord, usize)>> {
         let region = self.regions.get(place).and_then(Option::as_ref);
         let table = region.map_or(&[][..], Region::table);
         let first = below.saturating_sub(STEP);
         let part = table.get(first..below).unwrap_or(&[]);
         part.iter().enumerate().rev().map(move |(index, record)| {
-            let start = (first + index) * GRANULE + usize::from(record.skip);
-            (record.standing == Standing::Live).then_some((record, start))
+            let start = (first + index) * GRANULE + usize::from(record.granule_offset);
+            (record.state == BlockState::Live).then_some((record, start))
         })
     }
 
-    /// Returns memory of a region, from one byte to another.
+    /// Returns the memory of a region from one byte to another.
     ///
-    /// Nobody else may touch it as long as the value is used: the lock is held, and no call moves a
-    /// block.
-    pub(super) fn memory(&self, place: usize, from: usize, to: usize) -> Whole {
+    /// The caller holds the lock, has seen that no change is active, and reads only red zones and free
+    /// memory: then nothing else accesses these bytes.
+    pub(super) fn memory(&self, place: usize, from: usize, to: usize) -> RawBytes {
         let region = self.regions.get(place).and_then(Option::as_ref);
         let Some(region) = region.filter(|region| from <= to && to <= region.bytes) else {
-            // SAFETY: There are no bytes.
-            return unsafe { Whole::new(NonNull::dangling(), 0) };
+            // SAFETY: Zero bytes are valid at any aligned address.
+            return unsafe { RawBytes::new(NonNull::dangling(), 0) };
         };
-        // SAFETY: By the type invariant the region has so many bytes.
+        // SAFETY: By the type invariant of `Region` the memory has `bytes` bytes, and `from` is at most
+        // that.
         let start = unsafe { region.memory.add(from) };
-        // SAFETY: By the type invariant the memory is valid. It is a red zone or free, which only
-        // calls that move blocks write, and none is under way.
-        unsafe { Whole::new(start, to - from) }
+        // SAFETY: By the type invariant of `Region` the memory is valid. Red zones and free memory are
+        // written only by changes, and no change is active.
+        unsafe { RawBytes::new(start, to - from) }
     }
 }

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a guard reports: which rule was broken, where, and by whom.
+//! Reports of debug mode: the fault, the block and the owners.
 
 use crate::region::Offset;
 
-/// What was found wrong.
+/// A fault that debug mode detects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Fault {
     /// Bytes behind a block were written.
@@ -13,24 +13,24 @@ pub enum Fault {
     Underflow,
     /// Bytes of free memory were written.
     WriteAfterFree,
-    /// A block was freed that was free already.
+    /// A free block was freed.
     DoubleFree,
     /// An address inside of a block was freed.
     InteriorFree,
-    /// An address was freed that is not in the pool.
+    /// An address outside of the pool was freed.
     ForeignFree,
-    /// An address in the pool was freed at which no block began.
+    /// An address in the pool was freed at which no block has begun.
     InventedFree,
-    /// An address was freed at which no block can begin, being no multiple of a word.
+    /// An address was freed that is not a multiple of a word, so no block can begin there.
     UnalignedFree,
-    /// A block was freed that has another size.
+    /// A block was freed with a wrong size.
     WrongSizeFree,
-    /// A block was resized that is free.
+    /// A free block was resized.
     ReallocAfterFree,
 }
 
 impl Fault {
-    /// All of them, in the order of their numbers.
+    /// All faults, in the order of their numbers.
     pub const ALL: [Self; 10] = [
         Self::Overflow,
         Self::Underflow,
@@ -44,55 +44,54 @@ impl Fault {
         Self::ReallocAfterFree,
     ];
 
-    /// How many there are.
+    /// The number of faults.
     pub const COUNT: usize = Self::ALL.len();
 }
 
-/// An operation on the pool, and who did it.
+/// An operation on the pool, and its process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Owner {
-    /// Its number, counted from 1 since the pool began; 0 is nobody's.
+    /// The number of the operation, counted from 1 since the pool began; 0 if it is unknown.
     pub operation: u64,
-    /// The process.
+    /// The number of the process.
     pub pid: u32,
 }
 
-/// One thing that was found wrong.
+/// A detected fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Report {
-    /// Its number, counted from 0 since the pool began.
+    /// The number of the report, counted from 0 since the pool began.
     pub number: u64,
-    /// What was found.
+    /// The fault.
     pub fault: Fault,
-    /// The block's first byte, or the address that was freed where no block is known; `None`
-    /// outside of the pool.
+    /// The first byte of the block, or the freed address if there is no block; `None` outside of the
+    /// pool.
     pub offset: Option<Offset>,
-    /// The bytes that were asked for, 0 where no block is known.
+    /// The requested size of the block, 0 if there is no block.
     pub size: usize,
-    /// Of a bad free: the size that it named.
+    /// The size that a bad free or a resize passed.
     pub named_size: usize,
-    /// The first byte that was written, or the address that was freed, counted from the block's
-    /// first byte.
+    /// The first written byte, or the freed address, relative to the block.
     pub byte: isize,
-    /// The bytes that are not as they were left.
+    /// The number of changed bytes.
     pub damaged: usize,
-    /// Who allocated the block last, as far as that is known.
+    /// The last allocation of the block.
     pub allocated: Owner,
-    /// Who freed it, if it is free.
+    /// The last free of the block, if the block is free.
     pub freed: Owner,
-    /// Whose operation noticed. A bad free notices itself.
+    /// The operation that detected the fault.
     pub noticed: Owner,
 }
 
-/// Reports that a guard remembers.
-pub const REMEMBERED: usize = 16;
+/// The number of reports in the log.
+pub const LOG_LEN: usize = 16;
 
-/// The last reports, and how many there were of each kind.
+/// The last reports in a ring, and the number of all reports of each fault.
 #[derive(Debug)]
 pub(super) struct Log {
-    /// Report *n* is at *n* modulo the length.
-    last: [Option<Report>; REMEMBERED],
+    /// Report *n* is at index *n* modulo [`LOG_LEN`].
+    last: [Option<Report>; LOG_LEN],
     made: u64,
     pub(super) counts: [u64; Fault::COUNT],
 }
@@ -101,36 +100,36 @@ impl Log {
     /// Returns a log without reports.
     pub(super) const fn new() -> Self {
         Self {
-            last: [None; REMEMBERED],
+            last: [None; LOG_LEN],
             made: 0,
             counts: [0; Fault::COUNT],
         }
     }
 
-    /// Remembers a report, to which it gives its number, and forgets the oldest.
+    /// Numbers a report, and stores it in place of the oldest.
     pub(super) fn push(&mut self, mut report: Report) -> Report {
         report.number = self.made;
-        self.last[(self.made % REMEMBERED as u64) as usize] = Some(report);
+        self.last[(self.made % LOG_LEN as u64) as usize] = Some(report);
         self.made += 1;
         self.counts[report.fault as usize] += 1;
         report
     }
 
-    /// Returns the oldest report that is remembered and has at least that number.
+    /// Returns the oldest report in the log with this or a larger number.
     pub(super) fn from(&self, number: u64) -> Option<Report> {
-        let oldest = self.made.saturating_sub(REMEMBERED as u64).max(number);
+        let oldest = self.made.saturating_sub(LOG_LEN as u64).max(number);
         if oldest >= self.made {
             return None;
         }
-        self.last[(oldest % REMEMBERED as u64) as usize]
+        self.last[(oldest % LOG_LEN as u64) as usize]
     }
 
-    /// Returns how many reports there were.
+    /// Returns the number of all reports since the pool began.
     pub(super) fn made(&self) -> u64 {
         self.made
     }
 
-    /// Returns the reports that are remembered.
+    /// Returns the reports in the log.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Report> {
         self.last.iter().flatten()
     }

@@ -1,27 +1,28 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A sweep over every byte of the pool: the red zones of live blocks are red, free memory is poison.
+//! The sweep of a check: compares the red zones of all live blocks and the poison of all free memory.
 //!
-//! It goes down through each region, from its end, by the records of live blocks:
+//! The sweep visits each region from its end to its start, by the records of the live blocks:
 //!
 //! ```text
 //! │ free │◀ zone ▶│ live block │◀ zone ▶│ free │◀ zone ▶│ live block │◀ zone ▶│ free │
 //!                                                                           ◀── the sweep
 //! ```
 //!
-//! A step looks at one page, or at the records of 64 KiB, with the guard's lock held and only while no
-//! call moves a block: then nobody writes what is looked at. A sweep begins again when blocks were
-//! moved between two steps, and gives up as [`Progress::Disturbed`] when that happens too often.
+//! A step compares one page, or visits the records of 64 KiB, under the guard's lock and only if no
+//! change is active, so nothing writes the compared bytes. If a block was allocated, freed or resized
+//! between two steps, the sweep restarts. After [`RESTARTS`] restarts it ends with
+//! [`Progress::Disturbed`].
 //!
-//! Left out are the bytes that the engine writes in free memory, and granules of which some memory is
-//! set aside: what is damaged there is known.
+//! The sweep ignores the bytes that the engine writes in free memory, and granules with memory in
+//! quarantine, whose damage was reported.
 
 use super::{
     Caller, Guard, State,
     zones::{
         POISON,
+        PaddedLayout, //
         RED,
-        Shape, //
     },
 };
 use crate::{
@@ -44,58 +45,59 @@ use crate::{
     },
 };
 
-/// The bytes that a step looks at.
+/// The number of bytes that a step compares.
 const PIECE: usize = PAGE_BYTES;
 
-/// What the engine writes in free memory.
+/// The bytes that the engine writes in free memory: the first `bytes` at multiples of `align`, and of
+/// each page.
 #[derive(Clone, Copy)]
-struct Engines {
+struct EngineBytes {
     bytes: usize,
     align: usize,
 }
 
-impl Engines {
-    /// Says whether a byte of a region may be the engine's.
-    fn may_have(self, byte: usize) -> bool {
+impl EngineBytes {
+    /// Returns whether the engine may write a byte of a region.
+    fn may_contain(self, byte: usize) -> bool {
         byte % self.align < self.bytes || byte % PAGE_BYTES < self.bytes
     }
 
-    /// Says whether every byte may be.
-    fn may_have_all(self) -> bool {
+    /// Returns whether the engine may write every byte.
+    fn may_be_everywhere(self) -> bool {
         self.bytes >= self.align
     }
 }
 
 impl<E: Engine, L: Lock<State> + Sync, C: Caller> Guard<E, L, C> {
-    /// Looks at the next part of the pool.
+    /// Compares the next part of the pool.
     pub(super) fn sweep(&self, walk: &mut Walk) -> Result<Progress, Broken> {
-        let engines = Engines {
+        let engine_bytes = EngineBytes {
             bytes: self.engine.free_block_bytes(),
             align: self.engine.free_block_align().max(1),
         };
-        // What a layout comes to is known without a lock.
-        let usable = |shape: &Shape| self.engine.usable(shape.whole);
+        // `usable` takes no lock, so it may be called with the guard's lock held.
+        let usable = |padded: &PaddedLayout| self.engine.usable(padded.layout);
         let Some(mut sweep) = walk.sweep.take() else {
             return Ok(Progress::Sound);
         };
         let result = self.caller.reading_free(|| {
             self.state
-                .with(|state| step(state, &mut sweep, &mut walk.walked, engines, usable))
+                .with(|state| step(state, &mut sweep, &mut walk.walked, engine_bytes, usable))
         });
         walk.sweep = Some(sweep);
         result
     }
 }
 
-/// Does a step of a sweep.
+/// Does one bounded step of a sweep.
 fn step(
     state: &State,
     sweep: &mut Sweep,
     walked: &mut u64,
-    engines: Engines,
-    usable: impl Fn(&Shape) -> usize,
+    engine_bytes: EngineBytes,
+    usable: impl Fn(&PaddedLayout) -> usize,
 ) -> Result<Progress, Broken> {
-    let changes = state.still();
+    let changes = state.quiescent();
     if changes.is_none() || sweep.changes.is_some_and(|begun| changes != Some(begun)) {
         if sweep.restarts == RESTARTS {
             return Ok(Progress::Disturbed);
@@ -139,12 +141,13 @@ fn step(
                 None => Task::Search(next),
             }
         }
-        Task::Free(from, zones) if from < end && !engines.may_have_all() => {
+        Task::Free(from, zones) if from < end && !engine_bytes.may_be_everywhere() => {
             let to = end.min(from + PIECE);
             let part = state.memory(region, from, to);
-            let matters_not =
-                |byte| engines.may_have(from + byte) || state.is_aside(region, from + byte);
-            if let Some(byte) = part.first_other(POISON, matters_not) {
+            let ignored = |byte| {
+                engine_bytes.may_contain(from + byte) || state.is_quarantined(region, from + byte)
+            };
+            if let Some(byte) = part.first_other(POISON, ignored) {
                 return Err(broken(Rule::Poison, from + byte));
             }
             Task::Free(to, zones)
@@ -181,14 +184,15 @@ impl State {
             .map(|number| Offset::new(number, byte as u64))
     }
 
-    /// Looks for the live block that begins closest below `end`, from record `below` down and for a
-    /// bounded time. Returns the record to go on below, how many were looked at, and the block.
+    /// Searches the live block that begins closest below byte `end`, from the record below index
+    /// `below` down, for a bounded number of records. Returns the index for the next search, the number
+    /// of visited records, and the block if it was found.
     fn live_below(
         &self,
         region: usize,
         below: usize,
         end: usize,
-        usable: &impl Fn(&Shape) -> usize,
+        usable: &impl Fn(&PaddedLayout) -> usize,
     ) -> (usize, u64, Option<Zones>) {
         let mut seen = 0;
         let mut next = below;
@@ -198,15 +202,15 @@ impl State {
             let Some((record, start)) = live.filter(|(_, start)| *start < end) else {
                 continue;
             };
-            let Some(shape) = record.shape() else {
+            let Some(padded) = record.padded_layout() else {
                 continue;
             };
-            let first = start - shape.front;
+            let first = start - padded.front;
             let zones = Zones {
                 first,
                 start,
-                end: first + shape.end(),
-                last: first + usable(&shape),
+                end: first + padded.end(),
+                last: first + usable(&padded),
             };
             return (next, seen, Some(zones));
         }

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The seed's heap behind the contract of an engine.
+//! The seed's heap as an engine.
 //!
-//! What [`Heap`] leaves to its callers is done here: the lock, the refusal of what the heap would
-//! serve wrongly, reasons for refusals, offsets, counters, and the check.
+//! [`Seed`] adds to [`Heap`] what the [`Engine`] trait needs and the design does not have: a lock,
+//! causes of refusals, offsets, counters and the check. It refuses alignments for which the heap
+//! would return misaligned blocks.
 
 use core::{
     alloc::Layout,
@@ -58,14 +59,14 @@ use crate::{
     },
 };
 
-/// The largest block of the buddy system, whose orders end at 31.
+/// The size of the largest block of the buddy system: `Heap<32>` has lists for 2⁰ to 2³¹ bytes.
 const LARGEST_BLOCK: usize = 1 << 31;
 
-/// What the lock of a [`Seed`] protects.
+/// The state of a [`Seed`], protected by its lock.
 ///
 /// # Invariants
 ///
-/// There is a heap if and only if there are regions, and the heap has the memory of all of them.
+/// There is a heap if and only if there are regions, and the heap has the memory of all regions.
 pub struct State {
     pub(super) heap: Option<Heap>,
     regions: Regions,
@@ -79,7 +80,7 @@ pub struct State {
 /// The engine `seed`: one lock around a [`Heap`].
 pub struct Seed<L> {
     pub(super) state: L,
-    /// A copy of the regions' bytes that can be read without the lock. It only grows.
+    /// The sum of the regions' bytes, for readers without the lock. It only grows.
     capacity: AtomicUsize,
 }
 
@@ -98,15 +99,15 @@ impl State {
         }
     }
 
-    /// Changes with every change of what the heap keeps.
+    /// Returns a number that changes with every change of the free lists.
     fn epoch(&self) -> u64 {
         self.allocations + self.frees + self.regions.count() as u64
     }
 
-    /// Allocates, or says why not.
+    /// Allocates a block, or returns the cause of the refusal.
     fn allocate(&mut self, layout: Layout, cost: &mut Cost) -> Result<Block, Refusal> {
         let heap = self.heap.as_mut().ok_or(Refusal::TooBig)?;
-        // The heap serves these, and wrongly: see the module's drawbacks.
+        // The heap would return a misaligned block: see the drawbacks of the module.
         if layout.align() > PAGE_SIZE {
             return Err(Refusal::Unsupported);
         }
@@ -115,8 +116,8 @@ impl State {
         }
 
         let which = Heap::layout_to_allocator(&layout);
-        // What the buddy system will be asked for, if it is.
-        let (wanted, path) = match heap.figures(which) {
+        // The bytes that this request takes from the buddy system, `None` if it takes none.
+        let (wanted, path) = match heap.slab_stats(which) {
             Some(slab) if slab.free_blocks > 0 => (None, Path::Slab),
             Some(slab) => (Some(SET_SIZE * slab.block_bytes), Path::Growth),
             None => (Some(layout.size().next_power_of_two()), Path::Buddy),
@@ -150,7 +151,7 @@ impl State {
         })
     }
 
-    /// Looks at up to [`STEP`] free blocks of the walk's slab.
+    /// Checks up to [`STEP`] free blocks of the slab at which the walk is.
     fn check_slab(&self, heap: &Heap, walk: &mut Walk) -> Result<Progress, Broken> {
         let class = walk.part as u8;
         let broken = |rule, offset| Broken {
@@ -160,7 +161,7 @@ impl State {
         };
         let Some(slab) = HeapAllocator::SLABS
             .get(walk.part)
-            .and_then(|slab| heap.figures(*slab))
+            .and_then(|slab| heap.slab_stats(*slab))
         else {
             return Ok(Progress::Sound);
         };
@@ -187,8 +188,8 @@ impl State {
             if walk.seen == slab.free_blocks {
                 return Err(broken(Rule::ListLength, Some(offset)));
             }
-            // SAFETY: The place was found in a region just above, so it is memory of the pool,
-            // and aligned to at least a word; who gave the region has exposed its provenance.
+            // SAFETY: The check above found the block in a region, so its bytes are readable; it
+            // is aligned to its size, at least 64; `add_region` exposed the provenance.
             walk.place = unsafe { free_list::link(walk.place) };
             walk.seen += 1;
             walk.walked += 1;
@@ -196,7 +197,7 @@ impl State {
         Ok(Progress::More)
     }
 
-    /// Compares the counters with each other.
+    /// Checks the counters of slabs, buddy system and engine against each other.
     fn check_counters(&self, heap: &Heap) -> Result<Progress, Broken> {
         let broken = |rule| Broken {
             rule,
@@ -214,8 +215,8 @@ impl State {
         if buddy.stats_total_bytes() != self.regions.bytes() {
             return Err(broken(Rule::PoolBytes));
         }
-        // Blocks of the buddy system cannot be counted from outside; without any, all that is out
-        // is out of slabs.
+        // The crate does not count the live blocks of the buddy system. If all its allocated bytes
+        // are slabs, all live blocks are blocks of slabs; else there may be more live blocks.
         let live = self.allocations - self.frees;
         let used = heap.used_blocks() as u64;
         let only_slabs = slab_bytes == buddy.stats_alloc_actual();
@@ -233,7 +234,7 @@ impl Default for State {
 }
 
 impl<L: Lock<State>> Seed<L> {
-    /// Makes an engine without memory around the state in `state`, which is new.
+    /// Returns an engine without memory. `state` protects a new [`State`].
     pub const fn new(state: L) -> Self {
         Self {
             state,
@@ -242,29 +243,31 @@ impl<L: Lock<State>> Seed<L> {
     }
 }
 
-// SAFETY: The heap's slabs and the buddy system hand a block out once until it comes back, and keep
-// links in free memory only. A slab's blocks are multiples of their size within sets that are
-// page-aligned, and the buddy system's of theirs, up to the page to which regions are aligned;
-// larger alignments are refused.
+// SAFETY: `Engine` requires that a live block is the caller's alone and has the layout's size and
+// alignment.
+// - A free list and the buddy system remove a block from their lists when they allocate it, and
+//   write links only into free blocks.
+// - A block of a slab is a multiple of its size into a page-aligned piece; a block of the buddy
+//   system is aligned to its size. Alignments above a page are refused.
 unsafe impl<L: Lock<State> + Sync> Engine for Seed<L> {
     fn capabilities(&self) -> Capabilities {
         Capabilities {
             pool: true,
-            // The crate keeps the buddy system's lists private.
+            // The lists of the buddy system are private to its crate.
             map: false,
             mmap: true,
-            // A free to the buddy system searches all free blocks of its size.
+            // A free to the buddy system searches all free blocks of its size, O(n).
             quick: false,
         }
     }
 
     fn free_block_bytes(&self) -> usize {
-        // The links of the free lists, of slabs and buddy system alike.
+        // One link, in a free block of a slab and of the buddy system.
         size_of::<usize>()
     }
 
     fn free_block_align(&self) -> usize {
-        // The blocks of the smallest slab; those of others are multiples of theirs.
+        // The block size of the smallest slab. The other sizes are multiples of it.
         64
     }
 
@@ -275,7 +278,8 @@ unsafe impl<L: Lock<State> + Sync> Engine for Seed<L> {
     #[inline]
     fn usable(&self, layout: Layout) -> usize {
         let which = Heap::layout_to_allocator(&layout);
-        // What is set aside, where the document's `usable_size` says what was asked for.
+        // The size of the buddy block. `Heap::usable_size` returns the requested size, as the
+        // design has it.
         let power_of_two = || layout.size().checked_next_power_of_two();
         which
             .block_bytes()
@@ -285,7 +289,7 @@ unsafe impl<L: Lock<State> + Sync> Engine for Seed<L> {
 
     #[inline]
     fn capacity(&self) -> usize {
-        // A hint that may be old: what is decided by it is decided again under the lock.
+        // Relaxed suffices: the value is a hint, and `allocate` checks the size under the lock.
         self.capacity.load(Ordering::Relaxed)
     }
 
@@ -311,19 +315,21 @@ unsafe impl<L: Lock<State> + Sync> Engine for Seed<L> {
         };
         self.state.with(|state| {
             if let Some(heap) = &mut state.heap {
-                // SAFETY: By this function's contract; the heap is the one that handed it out.
+                // SAFETY: The caller promises that this engine allocated the block with this
+                // layout and that it is live and unused. An engine has one heap for ever.
                 unsafe { heap.deallocate(block.start.addr().get(), layout) };
                 state.frees += 1;
                 state.requested_bytes -= layout.size();
             }
         });
-        // What is freed is believed: see the module's drawbacks.
+        // The heap does not check a free: see the drawbacks of the module.
         Ok(())
     }
 
     fn keeps(&self, layout: Layout, new: Layout) -> bool {
         match Heap::layout_to_allocator(&layout) {
-            // It counts the bytes of a layout, so it must get the same one back.
+            // The buddy system subtracts the freed layout from its counters, so a block must be
+            // freed with the layout with which it was allocated.
             HeapAllocator::BuddyAllocator => layout == new,
             slab => slab == Heap::layout_to_allocator(&new),
         }
@@ -356,24 +362,27 @@ unsafe impl<L: Lock<State> + Sync> Engine for Seed<L> {
             MemoryError::Overflow => RegionError::Overflow,
         };
         self.state.with(|state| {
-            // The table goes first on a copy: neither half happens without the other.
+            // Validate before mutate: the region is added to a copy, which replaces the original
+            // when the heap has accepted the memory.
             let mut regions = state.regions.clone();
             let region = regions.add(address, bytes)?;
             let is_first = state.heap.is_none();
             if is_first {
                 Heap::check_size(bytes).map_err(refuse)?;
             }
-            // As `Heap::try_new` does, but where the heap stays: it is too large for a kernel's stack.
+            // `Heap::try_new` would build the heap on the stack, which is too small for it in a
+            // kernel. Here the heap is built in place.
             let heap = state.heap.get_or_insert_with(Heap::empty);
-            // SAFETY: By this function's contract.
+            // SAFETY: The caller promises that the memory is valid for as long as the engine lives
+            // and that nothing else uses it. Its provenance was exposed above.
             if let Err(error) = unsafe { heap.try_add_memory(address, bytes) } {
                 if is_first {
-                    // INVARIANT: There are no regions.
+                    // INVARIANT: There are no regions, so there is no heap.
                     state.heap = None;
                 }
                 return Err(refuse(error));
             }
-            // INVARIANT: The heap has just got the memory of the region that is new.
+            // INVARIANT: The heap has the memory of the new region since `try_add_memory`.
             state.regions = regions;
             self.capacity
                 .store(state.regions.bytes(), Ordering::Relaxed);
@@ -387,15 +396,15 @@ unsafe impl<L: Lock<State> + Sync> Engine for Seed<L> {
                 return visitor.totals(&Totals::default());
             };
             let buddy = &heap.buddy_allocator;
-            let slabs_free = heap.slab_bytes(|slab| slab.free_blocks);
+            let slab_free_bytes = heap.slab_bytes(|slab| slab.free_blocks);
             visitor.totals(&Totals {
                 total_bytes: heap.total_bytes() as u64,
                 used_bytes: heap.used_bytes() as u64,
                 available_bytes: heap.available_bytes() as u64,
                 pool_bytes: state.regions.bytes() as u64,
-                live_bytes: (buddy.stats_alloc_actual() - slabs_free) as u64,
+                live_bytes: (buddy.stats_alloc_actual() - slab_free_bytes) as u64,
                 magazine_bytes: 0,
-                cached_bytes: slabs_free as u64,
+                cached_bytes: slab_free_bytes as u64,
                 free_bytes: heap.buddy_free_bytes() as u64,
                 requested_bytes: state.requested_bytes as u64,
                 live_blocks: state.allocations - state.frees,
@@ -405,7 +414,7 @@ unsafe impl<L: Lock<State> + Sync> Engine for Seed<L> {
                 refusals: state.refusals,
             });
             for (index, slab) in HeapAllocator::SLABS.into_iter().enumerate() {
-                if let Some(slab) = heap.figures(slab) {
+                if let Some(slab) = heap.slab_stats(slab) {
                     visitor.class(
                         index as u8,
                         &ClassStats {

@@ -2,10 +2,18 @@
 
 //! Lists of free blocks.
 //!
-//! A free block's first word is the link to the next one, so a list costs no memory of its own.
-//! It costs trust instead: who writes to a block after freeing it writes the link, and chooses
-//! what is allocated the time after next (`tests::a_write_after_free_chooses_an_allocation` in
-//! the parent module).
+//! The first word of a free block is the link to the next free block, so a list needs no memory of
+//! its own. The price is safety: a write to a freed block overwrites the link, and so chooses the
+//! address that the next allocation but one returns
+//! (`tests::weaknesses::a_write_after_free_chooses_an_allocation` in the parent module).
+//!
+//! ```text
+//! head ─▶ block      ┌─▶ block      ┌─▶ block
+//!         ┌──────┐   │   ┌──────┐   │   ┌──────┐
+//!         │ next ├───┘   │ next ├───┘   │ null │
+//!         │      │       │      │       │      │
+//!         └──────┘       └──────┘       └──────┘
+//! ```
 
 use core::{
     mem::size_of,
@@ -23,13 +31,13 @@ pub(super) struct FreeBlock {
 
 /// A last-in, first-out list of free blocks of `BLK_SIZE` bytes.
 ///
-/// The document's head is an `Option<&'static mut FreeBlock>`. A reference would promise that
-/// nobody else ever reads the block, which [`super::Heap`] cannot keep: its memory is lent to
-/// others, and its links are what a check has to look at.
+/// In the design (`docs/seed-design.md`) the head is an `Option<&'static mut FreeBlock>`. A `&'static
+/// mut` asserts that nothing else reads the block for ever. That is false here: the block becomes
+/// the caller's memory when it is allocated, and a check reads the links.
 ///
 /// # Invariants
 ///
-/// `head` leads to `len` blocks, each of which the list owns alone.
+/// Following the links from `head` visits `len` blocks, and the list owns each of them alone.
 pub(super) struct FreeBlockList<const BLK_SIZE: usize> {
     len: usize,
     head: Option<NonNull<FreeBlock>>,
@@ -39,21 +47,23 @@ impl<const BLK_SIZE: usize> FreeBlockList<BLK_SIZE> {
     /// Returns a list without blocks.
     pub(super) const fn empty() -> Self {
         const { assert!(BLK_SIZE >= size_of::<FreeBlock>() && BLK_SIZE.is_power_of_two()) };
-        // INVARIANT: There are no blocks.
+        // INVARIANT: There is no head, and `len` is 0.
         Self { len: 0, head: None }
     }
 
-    /// Cuts `num_of_blocks` blocks from the memory at `start_addr`, the first of them at the head.
+    /// Cuts the memory at `start_addr` into `num_of_blocks` blocks. The block at `start_addr` becomes
+    /// the head.
     ///
     /// # Safety
     ///
     /// - `num_of_blocks * BLK_SIZE` bytes at `start_addr` are valid for reads and writes for as
-    ///   long as the list lives, and are the list's alone.
+    ///   long as the list lives, and nothing else uses them.
     /// - The provenance of that memory was exposed, and `start_addr` is a multiple of `BLK_SIZE`.
     pub(super) unsafe fn new(start_addr: usize, num_of_blocks: usize) -> Self {
         let mut list = Self::empty();
         for i in (0..num_of_blocks).rev() {
-            // SAFETY: The block lies in the memory that the caller gave, and no other block does.
+            // SAFETY: The block lies in the memory that the caller promises, its address is a
+            // multiple of `BLK_SIZE`, and the blocks of this loop do not overlap.
             unsafe { list.push(start_addr + i * BLK_SIZE) };
         }
         list
@@ -69,17 +79,19 @@ impl<const BLK_SIZE: usize> FreeBlockList<BLK_SIZE> {
         self.head.map(|block| block.addr().get())
     }
 
-    /// Takes the first block and returns its address.
+    /// Removes the first block and returns its address. O(1).
     #[inline]
     pub(super) fn pop(&mut self) -> Option<usize> {
         let block = self.head?;
-        // SAFETY: By the type invariant the list owns the block alone, header and all.
+        // SAFETY: By the type invariant the list owns the block, so its header is valid, aligned
+        // and initialised, and nothing writes it.
         self.head = unsafe { block.read() }.next;
+        // INVARIANT: The new head leads to the other `len - 1` blocks.
         self.len -= 1;
         Some(block.addr().get())
     }
 
-    /// Puts the block at `addr` first.
+    /// Adds the block at `addr` in front of the first one. O(1).
     ///
     /// # Safety
     ///
@@ -88,26 +100,27 @@ impl<const BLK_SIZE: usize> FreeBlockList<BLK_SIZE> {
     pub(super) unsafe fn push(&mut self, addr: usize) {
         let block = NonNull::new(ptr::with_exposed_provenance_mut::<FreeBlock>(addr));
         if let Some(block) = block {
-            // SAFETY: The caller gives the block to the list; it is large and aligned enough for
-            // the header.
+            // SAFETY: The caller promises that the block is valid and unused. A block is at least
+            // as large as its header, and aligned to its size.
             unsafe { block.write(FreeBlock { next: self.head }) };
-            // INVARIANT: The block leads to what was the list, and is one more.
+            // INVARIANT: The new head leads to the `len` blocks of the old list.
             self.head = Some(block);
             self.len += 1;
         }
     }
 }
 
-/// Returns the address in the link of the block at `addr`, 0 where the list ends.
+/// Returns the link of the free block at `addr`, as an address; 0 at the end of the list.
 ///
-/// The link is read as a plain word: nothing is assumed of it.
+/// The link is read as an integer, so a damaged link is no invalid pointer.
 ///
 /// # Safety
 ///
 /// The header's bytes at `addr` are valid for reads, their provenance was exposed, and `addr` is
 /// aligned for it.
 pub(super) unsafe fn link(addr: usize) -> usize {
-    // SAFETY: By the function's contract. A link is a pointer or zero, as wide as a `usize`.
+    // SAFETY: The caller promises that the header's bytes are readable and aligned. A link is as
+    // wide as a `usize`, as is asserted below, and every bit pattern is a `usize`.
     unsafe { ptr::with_exposed_provenance::<usize>(addr).read() }
 }
 
@@ -120,9 +133,9 @@ mod tests {
     use std::vec::Vec;
 
     #[test]
-    fn new_lists_hold_their_blocks_in_order_of_address() {
+    fn a_new_list_has_its_blocks_in_order_of_address() {
         let memory = Memory::new(4096);
-        // SAFETY: The memory is this test's alone.
+        // SAFETY: Nothing but this test uses the memory.
         let mut list = unsafe { FreeBlockList::<64>::new(memory.addr(), 4) };
         assert_eq!(list.len(), 4);
         let popped: Vec<_> = core::iter::from_fn(|| list.pop()).collect();
@@ -132,15 +145,15 @@ mod tests {
     }
 
     #[test]
-    fn the_last_block_in_is_the_first_out() {
+    fn the_block_pushed_last_is_popped_first() {
         let memory = Memory::new(4096);
         let mut list = FreeBlockList::<128>::empty();
         assert_eq!(list.pop(), None);
         for i in [2, 0, 1] {
-            // SAFETY: The memory is this test's alone.
+            // SAFETY: Nothing but this test uses the memory.
             unsafe { list.push(memory.addr() + i * 128) };
         }
-        // SAFETY: The block is in the list, so its header is there.
+        // SAFETY: The block is in the list, so its header is valid and aligned.
         assert_eq!(unsafe { link(memory.addr() + 128) }, memory.addr());
         for i in [1, 0, 2] {
             assert_eq!(list.pop(), Some(memory.addr() + i * 128));

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The seed: slabs over a buddy system, as the architecture document has it.
+//! The engine `seed`: slabs over a buddy system, exactly as `docs/seed-design.md` describes them.
 //!
-//! [`Heap`] is the document's, name by name, and a program written for the public crate that the
-//! document describes switches to it by changing its `use` line. [`Seed`] is the same heap behind
-//! the contract of [`Engine`](crate::Engine).
+//! That page has the design, with its diagrams and its numbers. [`Heap`] has the names of the
+//! design, so a program that uses the public crate of this design can use this one
+//! by changing one `use` line. [`Seed`] puts the same heap behind the [`Engine`](crate::Engine)
+//! trait.
 //!
 //! ```text
 //! size > 4096 ───────────────────────────────▶ buddy system ◀─┐
@@ -15,32 +16,32 @@
 //!
 //! # Drawbacks
 //!
-//! The design is a textbook's, and keeps its faults for you to find. Each is shown by a test of
-//! this module, whose name is in parentheses.
+//! The design is that of a textbook, and this module reproduces its weaknesses on purpose. A test
+//! in `tests/weaknesses.rs`, whose name is in parentheses, shows each of them.
 //!
-//! - A size up to 4096 with an alignment above goes to `Slab<4096>`, and comes out misaligned
-//!   (`a_small_block_with_a_large_alignment_is_misaligned`). [`Seed`] refuses alignments above
-//!   4096.
-//! - Slabs grow by 64 blocks in one piece: a heap of 32 KiB cannot serve 1024 bytes, one of
-//!   128 KiB not one object of 4096 (`a_small_heap_cannot_serve_its_larger_classes`).
-//! - Slabs give nothing back: memory once filled with small blocks serves nothing else, for ever
-//!   (`freed_slabs_serve_no_other_size`).
-//! - Freeing to the buddy system searches a list of all free blocks of that size for the buddy
-//!   (`a_free_searches_every_free_block_of_its_size`).
-//! - Adding memory merges nothing: two adjacent regions, however much of them is free, serve no
-//!   request over their seam until a block at the seam is freed
-//!   (`adjacent_regions_serve_nothing_over_their_seam`).
-//! - Powers of two from 64 up: a byte takes 64, 4097 bytes take 8192
+//! - A request of at most 4096 bytes with an alignment above 4096 goes to `Slab<4096>`, whose
+//!   blocks do not have that alignment (`a_small_block_with_a_large_alignment_is_misaligned`).
+//!   [`Seed`] refuses alignments above 4096.
+//! - A slab grows by 64 contiguous blocks: a heap of 32 KiB cannot allocate 1024 bytes, a heap of
+//!   128 KiB cannot allocate 4096 bytes (`a_small_heap_cannot_serve_its_larger_classes`).
+//! - A slab never returns memory: after it was filled with small blocks, memory cannot serve any
+//!   other size (`freed_slabs_serve_no_other_size`).
+//! - A free to the buddy system searches the list of all free blocks of its size for the buddy,
+//!   O(n) (`a_free_searches_every_free_block_of_its_size`).
+//! - Adding memory coalesces nothing: two adjacent free regions serve no request across their
+//!   boundary until a block at the boundary is freed
+//!   (`adjacent_regions_serve_no_request_across_their_boundary`).
+//! - Sizes are powers of two from 64 up: 1 byte takes 64, 4097 bytes take 8192
 //!   (`sizes_are_rounded_up_to_powers_of_two`).
-//! - Free lists live in freed memory (`a_write_after_free_chooses_an_allocation`).
-//! - Whatever is freed is believed: a second free hands the block out twice
-//!   (`a_double_free_hands_a_block_out_twice`).
-//! - Memory that slabs took is counted by them and by the buddy system
+//! - The links of the free lists lie in free memory (`a_write_after_free_chooses_an_allocation`).
+//! - A free is not checked: after a double free, two allocations return the same block
+//!   (`a_double_free_allocates_a_block_twice`).
+//! - The memory of slabs is counted twice, as slab memory and as allocated buddy memory
 //!   (`total_and_used_count_slab_memory_twice`).
-//! - Buddies are told by address: what fits depends on where the memory lies
-//!   (`what_fits_depends_on_the_address`).
+//! - A block's buddy depends on its address, so the largest block that fits depends on the
+//!   address of the region (`the_largest_block_depends_on_the_address`).
 //! - Bad arguments to [`Heap::new`] panic (`new_panics_on_bad_arguments`).
-//! - One caller at a time: every operation needs `&mut` ([`Seed`] puts one lock around all).
+//! - Every operation needs `&mut Heap`, so one caller runs at a time ([`Seed`] has one lock).
 
 use core::{
     alloc::Layout,
@@ -66,28 +67,28 @@ pub use slab::SET_SIZE;
 use crate::stats::CLASSES_MAX;
 use slab::Slab;
 
-/// The smallest heap, and what a heap's size is a multiple of.
+/// The smallest size of a heap; the size of a new heap is a multiple of it.
 pub const MIN_HEAP_SIZE: usize = 0x8000;
 
-/// The alignment of a heap's memory, and of what slabs take.
+/// The alignment of a heap's memory and of the memory with which a slab grows.
 const PAGE_SIZE: usize = 4096;
 
-/// The buddy system: blocks up to 2³¹ bytes.
+/// The second tier: a buddy system with blocks of 2³ to 2³¹ bytes.
 type BuddySystem = buddy_system_allocator::Heap<32>;
 
-/// The heap has no memory for what was asked.
+/// The heap has no free block for the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AllocError;
 
 impl fmt::Display for AllocError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the heap cannot serve this layout")
+        f.write_str("the heap has no free block for this layout")
     }
 }
 
 impl core::error::Error for AllocError {}
 
-/// What is wrong with memory that was to become a heap's.
+/// The reasons for which a heap refuses memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MemoryError {
     /// The start is not a multiple of 4096, or is the null address.
@@ -113,7 +114,7 @@ impl fmt::Display for MemoryError {
 
 impl core::error::Error for MemoryError {}
 
-/// Who serves a request.
+/// The allocator inside of a [`Heap`] that serves a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum HeapAllocator {
     /// `Slab<64>`
@@ -148,7 +149,7 @@ impl HeapAllocator {
         Self::Slab4096Bytes,
     ];
 
-    /// Returns the size of the blocks, if they have one size.
+    /// Returns the size of the blocks of a slab, `None` for the buddy system.
     #[must_use]
     pub const fn block_bytes(self) -> Option<usize> {
         match self {
@@ -158,7 +159,7 @@ impl HeapAllocator {
     }
 }
 
-/// A heap with fixed-size slabs for what is small and a buddy system for the rest.
+/// A heap of seven slabs for requests of at most 4096 bytes, over a buddy system for the others.
 pub struct Heap {
     slab_64_bytes: Slab<64>,
     slab_128_bytes: Slab<128>,
@@ -170,13 +171,14 @@ pub struct Heap {
     buddy_allocator: BuddySystem,
 }
 
-// SAFETY: A heap owns its free memory alone; nothing in it is tied to a thread.
+// SAFETY: A value may move to another thread if nothing in it belongs to a thread. A heap has only
+// counters and pointers to free memory, which the heap owns alone.
 unsafe impl Send for Heap {}
 
-/// Evaluates `$then` with `$slab` standing for the slab that `$which` names, borrowed as the
-/// brackets say; or `$buddy`.
+/// Evaluates `$then` with `$slab` bound to the slab that `$which` names, borrowed by the tokens in
+/// the brackets, or evaluates `$buddy`.
 ///
-/// Seven slabs of seven types: what would be an array is a macro.
+/// The seven slabs have seven types, so they cannot be an array.
 macro_rules! dispatch {
     ([$($borrow:tt)+] $heap:expr, $which:expr, $slab:ident => $then:expr, buddy => $buddy:expr $(,)?) => {
         match $which {
@@ -218,14 +220,14 @@ impl Heap {
     ///
     /// # Panics
     ///
-    /// On what [`Heap::try_new`] returns an error for.
+    /// If [`Heap::try_new`] returns an error for the same arguments.
     ///
     /// # Safety
     ///
     /// As for [`Heap::try_new`].
     #[must_use]
     pub unsafe fn new(heap_start_addr: usize, heap_size: usize) -> Self {
-        // SAFETY: By this function's contract.
+        // SAFETY: The contract of `try_new` is that of this function.
         match unsafe { Self::try_new(heap_start_addr, heap_size) } {
             Ok(heap) => heap,
             Err(error) => panic!("{error}"),
@@ -249,7 +251,7 @@ impl Heap {
     ///
     /// let memory = Box::leak(Box::new(Memory([0; 2 * MIN_HEAP_SIZE])));
     /// let start = memory.0.as_mut_ptr().expose_provenance();
-    /// // SAFETY: The memory was leaked, so it is there for ever and the heap's alone.
+    /// // SAFETY: The memory was leaked, so it is valid for ever and nothing else uses it.
     /// let mut heap = unsafe { Heap::try_new(start, memory.0.len()) }?;
     ///
     /// let layout = Layout::new::<[u64; 12]>();
@@ -262,12 +264,13 @@ impl Heap {
     ///
     /// # Safety
     ///
-    /// The memory is valid for reads and writes, and the heap's alone, for as long as the heap
-    /// lives. Its provenance was exposed.
+    /// - The memory is valid for reads and writes as long as the heap lives.
+    /// - Nothing but the heap and the owners of its live blocks uses that memory meanwhile.
+    /// - The provenance of the memory was exposed.
     pub unsafe fn try_new(heap_start_addr: usize, heap_size: usize) -> Result<Self, MemoryError> {
         Self::check_size(heap_size)?;
         let mut heap = Self::empty();
-        // SAFETY: By this function's contract.
+        // SAFETY: The contract of `try_add_memory` is that of this function.
         unsafe { heap.try_add_memory(heap_start_addr, heap_size) }?;
         Ok(heap)
     }
@@ -301,13 +304,13 @@ impl Heap {
     ///
     /// # Panics
     ///
-    /// On what [`Heap::try_add_memory`] returns an error for.
+    /// If [`Heap::try_add_memory`] returns an error for the same arguments.
     ///
     /// # Safety
     ///
     /// As for [`Heap::try_new`].
     pub unsafe fn add_memory(&mut self, mem_start_addr: usize, mem_size: usize) {
-        // SAFETY: By this function's contract.
+        // SAFETY: The contract of `try_add_memory` is that of this function.
         if let Err(error) = unsafe { self.try_add_memory(mem_start_addr, mem_size) } {
             panic!("{error}");
         }
@@ -317,7 +320,7 @@ impl Heap {
     ///
     /// # Errors
     ///
-    /// The first [`MemoryError`] that applies; the heap is then as before.
+    /// The first [`MemoryError`] that applies. The heap is unchanged then.
     ///
     /// # Safety
     ///
@@ -336,20 +339,25 @@ impl Heap {
         let end = mem_start_addr
             .checked_add(mem_size)
             .ok_or(MemoryError::Overflow)?;
-        // SAFETY: By this function's contract; both ends are multiples of a word.
+        // SAFETY: The buddy system needs memory that is valid, writable and in no other heap for as
+        // long as it lives: the caller promises that. The range does not wrap around: `end` was
+        // computed with a check.
         unsafe { self.buddy_allocator.add_to_heap(mem_start_addr, end) };
         Ok(())
     }
 
     /// Allocates a block and returns its address.
     ///
+    /// O(1) from a slab with a free block; a slab that grows takes 64 more steps; the buddy system
+    /// splits at most 31 blocks.
+    ///
     /// # Errors
     ///
-    /// [`AllocError`] when the buddy system has no block that is large enough.
+    /// [`AllocError`] if the buddy system has no block that is large enough.
     ///
     /// # Panics
     ///
-    /// When `layout.size()` rounded up to a power of two overflows.
+    /// If `layout.size()` rounded up to a power of two overflows.
     #[inline]
     pub fn allocate(&mut self, layout: Layout) -> Result<usize, AllocError> {
         dispatch!(
@@ -363,27 +371,32 @@ impl Heap {
         )
     }
 
-    /// Takes a block back.
+    /// Frees a block.
+    ///
+    /// O(1) to a slab. To the buddy system O(n) for n free blocks of the same size, at each of at
+    /// most 31 sizes.
     ///
     /// # Safety
     ///
-    /// - This heap handed out the block at `ptr` for `layout`, and it was not taken back since.
-    /// - Nobody uses the block any more.
+    /// - [`Heap::allocate`] of this heap returned `ptr` for `layout`, and the block is live.
+    /// - Nothing uses the block any more.
     #[inline]
     pub unsafe fn deallocate(&mut self, ptr: usize, layout: Layout) {
         dispatch!(
             [&mut] self,
             Self::layout_to_allocator(&layout),
-            // SAFETY: The layout leads to the slab that handed the block out.
+            // SAFETY: The block is live and unused, as the caller promises, and belongs to this
+            // slab: the same layout always leads to the same slab.
             slab => unsafe { slab.deallocate(ptr) },
             buddy => if let Some(block) = NonNull::new(ptr::with_exposed_provenance_mut(ptr)) {
-                // SAFETY: By this function's contract.
+                // SAFETY: The buddy system allocated the block for this layout, and the block is
+                // live: the caller promises both.
                 unsafe { self.buddy_allocator.dealloc(block, layout) };
             },
         );
     }
 
-    /// Returns the bytes that a block for `layout` has at least and at most.
+    /// Returns the smallest and the largest number of bytes that a block for `layout` may have.
     #[inline]
     #[must_use]
     pub fn usable_size(&self, layout: Layout) -> (usize, usize) {
@@ -394,7 +407,9 @@ impl Heap {
         }
     }
 
-    /// Returns who serves requests with this layout.
+    /// Returns the allocator that serves requests with this layout.
+    ///
+    /// This is the decision tree of the design: the size decides first, then size and alignment.
     #[inline]
     #[must_use]
     pub fn layout_to_allocator(layout: &Layout) -> HeapAllocator {
@@ -418,17 +433,18 @@ impl Heap {
         }
     }
 
-    /// Returns the slabs' bytes plus the buddy system's.
+    /// Returns the bytes of all slabs plus the bytes of the buddy system.
     ///
-    /// What slabs took from the buddy system is in both.
+    /// The memory of slabs is counted twice, because it came from the buddy system.
     #[must_use]
     pub fn total_bytes(&self) -> usize {
         self.slab_bytes(|slab| slab.total_blocks) + self.buddy_allocator.stats_total_bytes()
     }
 
-    /// Returns the bytes of the blocks that slabs have out, plus those that the buddy system has.
+    /// Returns the bytes of the live blocks of slabs plus the allocated bytes of the buddy system.
     ///
-    /// What slabs took from the buddy system counts as out there.
+    /// For the buddy system all memory of slabs is allocated, so live blocks of slabs are counted
+    /// twice.
     #[must_use]
     pub fn used_bytes(&self) -> usize {
         self.slab_bytes(|slab| slab.used_blocks) + self.buddy_allocator.stats_alloc_actual()
@@ -440,35 +456,35 @@ impl Heap {
         self.total_bytes() - self.used_bytes()
     }
 
-    /// Returns the bytes that the buddy system has to give, in whatever pieces.
+    /// Returns the free bytes of the buddy system, whatever the sizes of its free blocks.
     fn buddy_free_bytes(&self) -> usize {
         self.buddy_allocator.stats_total_bytes() - self.buddy_allocator.stats_alloc_actual()
     }
 
-    /// Returns the blocks that slabs have out.
+    /// Returns the number of live blocks of all slabs.
     fn used_blocks(&self) -> usize {
-        let figures = |slab| Some(self.figures(slab)?.used_blocks);
-        HeapAllocator::SLABS.into_iter().filter_map(figures).sum()
+        let used = |slab| Some(self.slab_stats(slab)?.used_blocks);
+        HeapAllocator::SLABS.into_iter().filter_map(used).sum()
     }
 
-    /// Sums up a count of blocks over the slabs, in bytes.
-    fn slab_bytes(&self, count: impl Fn(SlabFigures) -> usize) -> usize {
+    /// Returns the sum over all slabs of the blocks that `count` counts, in bytes.
+    fn slab_bytes(&self, count: impl Fn(SlabStats) -> usize) -> usize {
         let bytes = |slab| {
-            let figures = self.figures(slab)?;
-            Some(count(figures) * figures.block_bytes)
+            let stats = self.slab_stats(slab)?;
+            Some(count(stats) * stats.block_bytes)
         };
         HeapAllocator::SLABS.into_iter().filter_map(bytes).sum()
     }
 
-    /// Returns what is to be known of a slab.
-    fn figures(&self, which: HeapAllocator) -> Option<SlabFigures> {
+    /// Returns the statistics of a slab, `None` for the buddy system.
+    fn slab_stats(&self, which: HeapAllocator) -> Option<SlabStats> {
         let block_bytes = which.block_bytes()?;
         dispatch!(
             [&] self,
             which,
             slab => {
                 let (free_blocks, first_free) = slab.free_blocks();
-                Some(SlabFigures {
+                Some(SlabStats {
                     block_bytes,
                     total_blocks: slab.total_blocks(),
                     used_blocks: slab.used_blocks(),
@@ -481,12 +497,13 @@ impl Heap {
     }
 }
 
-/// What is to be known of a slab.
+/// The statistics of a slab.
 #[derive(Clone, Copy)]
-struct SlabFigures {
+struct SlabStats {
     block_bytes: usize,
     total_blocks: usize,
     used_blocks: usize,
     free_blocks: usize,
+    /// The address of the first block in the free list.
     first_free: Option<usize>,
 }

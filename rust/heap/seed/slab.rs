@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Slabs.
+//! Slabs of the seed.
 //!
-//! A [`Slab`] hands out blocks of one size from a free list, and takes [`SET_SIZE`] blocks at once
-//! from the buddy system when the list is empty. It never gives them back.
+//! A [`Slab`] allocates blocks of one size from a free list. When the list is empty, the slab grows
+//! by [`SET_SIZE`] contiguous blocks from the buddy system. A slab never returns memory.
 
 use core::alloc::Layout;
 
@@ -14,7 +14,7 @@ use super::{
     free_list::FreeBlockList, //
 };
 
-/// Blocks that a slab takes from the buddy system at once.
+/// The number of blocks by which a slab grows.
 pub const SET_SIZE: usize = 64;
 
 /// A slab of blocks of `BLK_SIZE` bytes.
@@ -24,7 +24,7 @@ pub(super) struct Slab<const BLK_SIZE: usize> {
 }
 
 impl<const BLK_SIZE: usize> Slab<BLK_SIZE> {
-    /// The layout of what the slab takes from the buddy system.
+    /// The layout of the buddy block with which the slab grows.
     const SET: Layout = match Layout::from_size_align(SET_SIZE * BLK_SIZE, PAGE_SIZE) {
         Ok(layout) => layout,
         Err(_) => panic!("a set of blocks is larger than the address space"),
@@ -38,14 +38,15 @@ impl<const BLK_SIZE: usize> Slab<BLK_SIZE> {
         }
     }
 
-    /// Returns the number of blocks, free or out.
+    /// Returns the number of blocks, free and live.
     pub(super) fn total_blocks(&self) -> usize {
         self.total_blocks
     }
 
-    /// Returns the number of blocks that are out.
+    /// Returns the number of live blocks.
     pub(super) fn used_blocks(&self) -> usize {
-        // A slab with more free blocks than blocks is damaged. The check says so, not a panic.
+        // A slab with more free blocks than blocks is damaged. CHECK reports that; a subtraction
+        // that overflows would panic.
         self.total_blocks.saturating_sub(self.free_block_list.len())
     }
 
@@ -54,7 +55,8 @@ impl<const BLK_SIZE: usize> Slab<BLK_SIZE> {
         (self.free_block_list.len(), self.free_block_list.head())
     }
 
-    /// Adds the blocks in `slab_size` bytes at `start_addr`; the last of them comes first.
+    /// Adds the blocks in `slab_size` bytes at `start_addr`. The last of them is allocated first:
+    /// a new list in order of address is moved block by block, which reverses it.
     ///
     /// # Safety
     ///
@@ -62,40 +64,45 @@ impl<const BLK_SIZE: usize> Slab<BLK_SIZE> {
     pub(super) unsafe fn grow(&mut self, start_addr: usize, slab_size: usize) {
         let num_of_blocks = slab_size / BLK_SIZE;
         self.total_blocks += num_of_blocks;
-        // SAFETY: By this function's contract.
+        // SAFETY: The contract of `FreeBlockList::new` is that of this function, and
+        // `num_of_blocks * BLK_SIZE` is at most `slab_size`.
         let mut blocks = unsafe { FreeBlockList::<BLK_SIZE>::new(start_addr, num_of_blocks) };
         while let Some(block) = blocks.pop() {
-            // SAFETY: The block has just left the list that owned it.
+            // SAFETY: The block was just removed from the list that owned it, so no list has it.
             unsafe { self.free_block_list.push(block) };
         }
     }
 
-    /// Hands out a block, after growing when there is none.
+    /// Allocates a block. Grows first if no block is free.
+    ///
+    /// O(1), and O([`SET_SIZE`]) with a growth.
     ///
     /// # Errors
     ///
-    /// [`AllocError`] when the buddy system has no set of blocks to give.
+    /// [`AllocError`] if the slab has to grow and the buddy system has no block that is large
+    /// enough.
     #[inline]
     pub(super) fn allocate(&mut self, buddy: &mut BuddySystem) -> Result<usize, AllocError> {
         if let Some(block) = self.free_block_list.pop() {
             return Ok(block);
         }
         let set = buddy.alloc(Self::SET).map_err(|()| AllocError)?;
-        // SAFETY: The buddy system gives valid memory of that size and alignment, which is a
-        // multiple of the block's, and gives it to nobody else. Who filled the buddy system has
+        // SAFETY: The buddy system allocated the memory, so it is valid and nothing else uses it.
+        // Its alignment, a page, is a multiple of `BLK_SIZE`. The caller of `Heap::try_add_memory`
         // exposed its provenance.
         unsafe { self.grow(set.addr().get(), Self::SET.size()) };
         self.free_block_list.pop().ok_or(AllocError)
     }
 
-    /// Takes a block back.
+    /// Frees the block at `ptr`. O(1).
     ///
     /// # Safety
     ///
-    /// This slab handed out the block at `ptr`, it was not taken back since, and nobody uses it.
+    /// [`Slab::allocate`] of this slab returned `ptr`, the block is live, and nothing uses it.
     #[inline]
     pub(super) unsafe fn deallocate(&mut self, ptr: usize) {
-        // SAFETY: The caller says that the block came from this slab's list, and is unused.
+        // SAFETY: The block came from this slab's list, so it is valid memory of the right size and
+        // alignment. It is live, so no list has it, and the caller promises that it is unused.
         unsafe { self.free_block_list.push(ptr) };
     }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Memory that is written where nothing should be: at random places, and at the edges.
+//! Writes to red zones and to free memory, at random places and at the edges.
 
 use super::*;
 use crate::testing::{
@@ -10,9 +10,9 @@ use crate::testing::{
 };
 use proptest::prelude::*;
 
-/// Damages `bytes` bytes from `byte` on, counted from the first byte of a block of this layout, and
-/// frees that. Returns the report.
-fn written_around<E: TestEngine>(
+/// Writes `bytes` bytes from `byte` on, relative to a block of this layout, and frees the block.
+/// Returns the report.
+fn report_of_write_around<E: TestEngine>(
     layout: Layout,
     byte: isize,
     bytes: usize,
@@ -37,8 +37,8 @@ fn written_around<E: TestEngine>(
     report
 }
 
-/// Writes to memory that is free, and expects that to be noticed by who gets it.
-fn written_after<E: TestEngine>(size: usize, byte: usize) {
+/// Writes to free memory, and expects the next allocation of it to report that.
+fn expect_report_of_write_after_free<E: TestEngine>(size: usize, byte: usize) {
     let memory = Memory::new(POOL_BYTES);
     let guard = Guarded::<E>::over(&memory);
     let layout = layout(size, 8);
@@ -62,7 +62,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
 
     #[test]
-    fn an_overflow_is_told_to_the_byte(
+    fn an_overflow_is_reported_to_the_byte(
         size in prop_oneof![1usize..200, 200usize..20_000],
         align_log2 in 0u32..=12,
         skip in 0usize..32,
@@ -70,12 +70,12 @@ proptest! {
     ) {
         let layout = layout(size, 1 << align_log2);
         let byte = (size + skip) as isize;
-        written_around::<HostSeed>(layout, byte, bytes, Fault::Overflow);
-        written_around::<HostHybrid>(layout, byte, bytes, Fault::Overflow);
+        report_of_write_around::<HostSeed>(layout, byte, bytes, Fault::Overflow);
+        report_of_write_around::<HostHybrid>(layout, byte, bytes, Fault::Overflow);
     }
 
     #[test]
-    fn an_underflow_is_told_to_the_byte(
+    fn an_underflow_is_reported_to_the_byte(
         size in prop_oneof![1usize..200, 200usize..20_000],
         align_log2 in 0u32..=12,
         skip in 0usize..32,
@@ -83,50 +83,50 @@ proptest! {
     ) {
         let layout = layout(size, 1 << align_log2);
         let byte = -((skip + bytes) as isize);
-        written_around::<HostSeed>(layout, byte, bytes, Fault::Underflow);
-        written_around::<HostHybrid>(layout, byte, bytes, Fault::Underflow);
+        report_of_write_around::<HostSeed>(layout, byte, bytes, Fault::Underflow);
+        report_of_write_around::<HostHybrid>(layout, byte, bytes, Fault::Underflow);
     }
 
     #[test]
-    fn a_write_after_free_is_told_to_the_byte(
+    fn a_write_after_free_is_reported_to_the_byte(
         (size, byte) in prop_oneof![1usize..200, 200usize..20_000]
             .prop_flat_map(|size| (Just(size), 0..size)),
     ) {
-        written_after::<HostHybrid>(size, byte);
+        expect_report_of_write_after_free::<HostHybrid>(size, byte);
     }
 
     #[test]
-    fn with_the_seed_all_but_links_is_told(
+    fn a_write_after_free_on_the_seed_is_reported_except_in_links(
         (size, byte) in prop_oneof![1usize..200, 200usize..20_000]
             .prop_flat_map(|size| (Just(size), 0..size)),
     ) {
-        // The zone in front is 64 bytes; pages begin with links.
+        // The front red zone has 64 bytes. The first 8 bytes of a page may be a link.
         prop_assume!((byte + 64) % 4096 >= 8);
-        written_after::<HostSeed>(size, byte);
+        expect_report_of_write_after_free::<HostSeed>(size, byte);
     }
 }
 
 on_each_engine! {
-    fn both_sides_are_reported_and_the_block_is_set_aside_once(guard) {
+    fn both_sides_are_reported_and_the_block_is_quarantined_once(guard) {
         let layout = layout(100, 8);
         let block = allocate(guard, 7, layout);
         scribble(block.start, -8, 116);
         free(guard, 8, block.start, layout).unwrap();
-        let told: Vec<_> = reports(guard)
+        let faults: Vec<_> = reports(guard)
             .iter()
             .map(|report| (report.fault, report.byte, report.damaged))
             .collect();
-        assert_eq!(told, [(Fault::Underflow, -8, 8), (Fault::Overflow, 100, 8)]);
+        assert_eq!(faults, [(Fault::Underflow, -8, 8), (Fault::Overflow, 100, 8)]);
         assert_eq!(stats(guard).set_aside_blocks, 1);
         goes_on(guard);
     }
 
-    fn what_a_smaller_block_loses_is_red(guard) {
+    fn the_tail_of_a_shrunk_block_becomes_red_zone(guard) {
         let (larger, smaller) = (layout(3000, 8), layout(2999, 8));
         let block = allocate(guard, 7, larger);
         scribble(block.start, 0, 3000);
         assert!(guard.keeps(larger, smaller));
-        // SAFETY: The block is out, with that layout.
+        // SAFETY: The block is live, with that layout, and nothing uses it meanwhile.
         let resized = unsafe { guard.resize(block, larger, smaller, &mut Cost::default()) };
         assert!(resized);
         assert_eq!(totals(guard).requested_bytes, 2999);
@@ -137,11 +137,11 @@ on_each_engine! {
         goes_on(guard);
     }
 
-    fn a_block_never_grows_where_it_is(guard) {
+    fn a_block_never_grows_in_place(guard) {
         let (smaller, larger) = (layout(100, 8), layout(101, 8));
         let block = allocate(guard, 7, smaller);
         assert!(!guard.keeps(smaller, larger));
-        // SAFETY: As above.
+        // SAFETY: The block is live, with that layout, and nothing uses it meanwhile.
         let resized = unsafe { guard.resize(block, smaller, larger, &mut Cost::default()) };
         assert!(!resized);
         free(guard, 7, block.start, smaller).unwrap();
@@ -150,7 +150,7 @@ on_each_engine! {
     }
 
     fn the_last_of_several_owners_is_named(guard) {
-        // Many small blocks, and then one in the place of all: the nearest records are out of date.
+        // A large block replaces many small ones, so the records nearest to the write are outdated.
         let small = layout(5000, 8);
         let blocks: Vec<_> = (0..20).map(|_| allocate(guard, 5, small)).collect();
         for block in &blocks {
@@ -166,7 +166,7 @@ on_each_engine! {
         let inside = inside.filter(|start| *start > first && *start + 5000 < first + large.size());
         let byte = inside.max().unwrap() + 2500 - first;
         scribble(block.start, byte as isize, 3);
-        // There may be no other place for it.
+        // The allocation may be refused, because the only place is damaged.
         let _ = guard.allocate(large, &mut Cost::default());
         let report = only(guard, Fault::WriteAfterFree, 1);
         assert_eq!((report.offset, report.size), (block.offset, large.size()));
@@ -174,16 +174,16 @@ on_each_engine! {
         assert_eq!((report.allocated.pid, report.freed.pid), (7, 8));
     }
 
-    fn the_last_block_of_the_pool_has_a_zone_too(guard) {
+    fn the_last_block_of_the_pool_has_a_red_zone(guard) {
         let layout = layout(1000, 8);
-        let mut out = Vec::new();
+        let mut live = Vec::new();
         while let Ok(block) = guard.allocate(layout, &mut Cost::default()) {
-            out.push(block);
+            live.push(block);
         }
-        let last = out.iter().max_by_key(|block| block.offset).unwrap();
+        let last = live.iter().max_by_key(|block| block.offset).unwrap();
         assert!(last.offset.unwrap().byte() as usize + 1000 + 64 <= POOL_BYTES);
         scribble(last.start, 1000, 32);
-        for block in &out {
+        for block in &live {
             free(guard, 8, block.start, layout).unwrap();
         }
         assert_eq!(only(guard, Fault::Overflow, 1).offset, last.offset);
@@ -192,7 +192,7 @@ on_each_engine! {
 }
 
 #[test]
-fn memory_that_was_never_handed_out_has_no_owner() {
+fn memory_that_was_never_allocated_has_no_owner() {
     let memory = Memory::new(POOL_BYTES);
     let guard = Guarded::<HostHybrid>::over(&memory);
     scribble(memory.start(), 5000, 2);

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What is freed, and is not to be.
+//! Bad frees, and the report of each.
 
 use super::*;
 use crate::guard::Owner;
 
 on_each_engine! {
-    fn a_double_free_names_all_three(guard) {
+    fn a_double_free_is_reported_with_all_three_operations(guard) {
         let layout = layout(100, 8);
         let block = allocate(guard, 7, layout);
         free(guard, 8, block.start, layout).unwrap();
@@ -19,7 +19,7 @@ on_each_engine! {
         goes_on(guard);
     }
 
-    fn a_double_free_is_seen_late(guard) {
+    fn a_double_free_is_detected_after_other_frees(guard) {
         let layout = layout(100, 8);
         let blocks: Vec<_> = (0..40).map(|_| allocate(guard, 7, layout)).collect();
         for block in &blocks {
@@ -32,7 +32,7 @@ on_each_engine! {
         goes_on(guard);
     }
 
-    fn a_second_free_of_a_block_that_is_set_aside_is_double(guard) {
+    fn a_free_of_a_quarantined_block_is_a_double_free(guard) {
         let layout = layout(100, 8);
         let block = allocate(guard, 7, layout);
         scribble(block.start, 100, 1);
@@ -43,23 +43,23 @@ on_each_engine! {
         goes_on(guard);
     }
 
-    fn an_address_in_a_block_is_interior(guard) {
+    fn a_free_of_an_address_in_a_block_is_interior(guard) {
         let layout = layout(5000, 8);
         let block = allocate(guard, 7, layout);
-        // SAFETY: The block has that byte.
+        // SAFETY: The block has 5000 bytes.
         let inside = unsafe { block.start.add(4992) };
         assert_eq!(free(guard, 9, inside, layout), Err(BadFree::Interior));
         let report = only(guard, Fault::InteriorFree, 0);
         assert_eq!((report.offset, report.size, report.byte), (block.offset, 5000, 4992));
         assert_eq!((report.allocated.pid, report.noticed.pid), (7, 9));
         assert_eq!(report.freed, Owner::default());
-        // The block is still its owner's.
+        // The block is still live.
         free(guard, 7, block.start, layout).unwrap();
         goes_on(guard);
     }
 
-    fn an_address_where_another_block_was_is_interior(guard) {
-        // Small blocks first, then one of pages in their place.
+    fn a_free_of_an_address_of_an_earlier_block_is_interior(guard) {
+        // A large block replaces many small ones, whose records are outdated.
         let small = layout(5000, 8);
         let blocks: Vec<_> = (0..20).map(|_| allocate(guard, 1, small)).collect();
         for block in &blocks {
@@ -83,7 +83,7 @@ on_each_engine! {
         goes_on(guard);
     }
 
-    fn an_address_in_no_pool_is_foreign(guard) {
+    fn a_free_of_an_address_outside_of_the_pool_is_foreign(guard) {
         let elsewhere = std::boxed::Box::new([0u64; 8]);
         let start = NonNull::from(&*elsewhere).cast();
         assert_eq!(free(guard, 9, start, layout(8, 8)), Err(BadFree::Foreign));
@@ -93,10 +93,10 @@ on_each_engine! {
         goes_on(guard);
     }
 
-    fn an_address_where_no_block_began_is_invented(guard) {
+    fn a_free_of_an_address_without_a_block_is_invented(guard) {
         let layout = layout(64, 8);
         let block = allocate(guard, 7, layout);
-        // SAFETY: A zone is behind the block.
+        // SAFETY: The block is followed by a red zone.
         let zone = unsafe { block.start.add(64) };
         assert_eq!(free(guard, 9, zone, layout), Err(BadFree::NotOut));
         let report = only(guard, Fault::InventedFree, 0);
@@ -106,11 +106,11 @@ on_each_engine! {
         goes_on(guard);
     }
 
-    fn an_address_that_is_no_multiple_of_a_word_is_unaligned(guard) {
+    fn a_free_of_an_address_that_is_no_multiple_of_a_word_is_unaligned(guard) {
         let layout = layout(64, 8);
         let block = allocate(guard, 7, layout);
         for byte in 1..8 {
-            // SAFETY: The block has that byte.
+            // SAFETY: The block has 64 bytes.
             let inside = unsafe { block.start.add(byte) };
             assert_eq!(free(guard, 9, inside, layout), Err(BadFree::NotOut));
             let report = guard.report(byte as u64 - 1).unwrap();
@@ -135,16 +135,16 @@ on_each_engine! {
         goes_on(guard);
     }
 
-    fn the_last_reports_are_remembered(guard) {
+    fn the_log_has_the_last_reports(guard) {
         let block = allocate(guard, 7, layout(100, 8));
         for size in 101..141 {
             free(guard, 9, block.start, layout(size, 8)).unwrap_err();
         }
-        let told = |number| guard.report(number).map(|report| (report.number, report.named_size));
-        assert_eq!(told(0), Some((24, 125)));
-        assert_eq!(told(30), Some((30, 131)));
-        assert_eq!(told(39), Some((39, 140)));
-        assert_eq!(told(40), None);
+        let logged = |number| guard.report(number).map(|report| (report.number, report.named_size));
+        assert_eq!(logged(0), Some((24, 125)));
+        assert_eq!(logged(30), Some((30, 131)));
+        assert_eq!(logged(39), Some((39, 140)));
+        assert_eq!(logged(40), None);
         free(guard, 7, block.start, layout(100, 8)).unwrap();
     }
 }

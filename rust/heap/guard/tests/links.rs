@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Engines that write more than a word into free blocks.
+//! Engines that write more than one word into free blocks.
 
 use super::*;
 use crate::{
@@ -15,7 +15,7 @@ use crate::{
     engine::Capabilities,
     guard::{
         FREE_BLOCK_BYTES_MAX,
-        SET_ASIDE_MAX,
+        QUARANTINE_MAX,
         supports, //
     },
     region::RegionError,
@@ -26,26 +26,28 @@ use crate::{
     },
 };
 
-/// The seed, writing more into free blocks than its links: `written` bytes from the second word on.
-struct Longer {
+/// The seed, but each free overwrites the first `written` bytes of the block, and `free_block_bytes`
+/// returns `declared`.
+struct WideLinks {
     engine: HostSeed,
     written: usize,
-    said: usize,
+    declared: usize,
 }
 
-impl Longer {
-    fn new(written: usize, said: usize) -> Self {
+impl WideLinks {
+    fn new(written: usize, declared: usize) -> Self {
         let engine = HostSeed::empty();
         Self {
             engine,
             written,
-            said,
+            declared,
         }
     }
 }
 
-// SAFETY: The seed is one; its blocks are written when they are free.
-unsafe impl Engine for Longer {
+// SAFETY: All methods are those of the seed. The additional write is to a block that its owner has
+// freed.
+unsafe impl Engine for WideLinks {
     fn capabilities(&self) -> Capabilities {
         self.engine.capabilities()
     }
@@ -64,7 +66,7 @@ unsafe impl Engine for Longer {
 
     unsafe fn release(&self, block: Block, layout: Layout, cost: &mut Cost) -> Result<(), BadFree> {
         scribble(block.start, 8, self.written - 8);
-        // SAFETY: By this function's contract.
+        // SAFETY: The contract is that of the same method of the seed.
         unsafe { self.engine.release(block, layout, cost) }
     }
 
@@ -73,7 +75,7 @@ unsafe impl Engine for Longer {
     }
 
     unsafe fn resize(&self, block: Block, layout: Layout, new: Layout, cost: &mut Cost) -> bool {
-        // SAFETY: By this function's contract.
+        // SAFETY: The contract is that of the same method of the seed.
         unsafe { self.engine.resize(block, layout, new, cost) }
     }
 
@@ -83,12 +85,12 @@ unsafe impl Engine for Longer {
         bytes: usize,
         table: NonNull<u8>,
     ) -> Result<u16, RegionError> {
-        // SAFETY: By this function's contract.
+        // SAFETY: The contract is that of the same method of the seed.
         unsafe { self.engine.add_region(start, bytes, table) }
     }
 
     fn free_block_bytes(&self) -> usize {
-        self.said
+        self.declared
     }
 
     fn free_block_align(&self) -> usize {
@@ -104,16 +106,16 @@ unsafe impl Engine for Longer {
     }
 }
 
-fn guarded(engine: Longer, memory: &Memory) -> Guarded<Longer> {
+fn guarded(engine: WideLinks, memory: &Memory) -> Guarded<WideLinks> {
     let guard = Guard::new(engine, Mutex::default(), Played);
     memory.lend(&guard).unwrap();
     guard
 }
 
 #[test]
-fn bytes_that_the_engine_says_it_writes_are_no_damage() {
+fn bytes_that_the_engine_declares_are_not_damage() {
     let memory = Memory::new(POOL_BYTES);
-    let engine = Longer::new(FREE_BLOCK_BYTES_MAX, FREE_BLOCK_BYTES_MAX);
+    let engine = WideLinks::new(FREE_BLOCK_BYTES_MAX, FREE_BLOCK_BYTES_MAX);
     assert!(supports(&engine));
     let guard = guarded(engine, &memory);
     let mut blocks = Blocks::default();
@@ -133,13 +135,13 @@ fn bytes_that_the_engine_says_it_writes_are_no_damage() {
 }
 
 #[test]
-fn a_write_behind_the_engine_s_bytes_is_told() {
+fn a_write_behind_the_engines_bytes_is_reported() {
     let memory = Memory::new(POOL_BYTES);
-    let guard = guarded(Longer::new(32, 32), &memory);
+    let guard = guarded(WideLinks::new(32, 32), &memory);
     let layout = layout(1000, 8);
     let block = allocate(&guard, 7, layout);
     free(&guard, 8, block.start, layout).unwrap();
-    // The zone in front has 64 bytes.
+    // The front red zone has 64 bytes.
     scribble(block.start, 32 - 64, 1);
     allocate(&guard, 9, layout);
     let report = only(&guard, Fault::WriteAfterFree, 1);
@@ -147,40 +149,44 @@ fn a_write_behind_the_engine_s_bytes_is_told() {
 }
 
 #[test]
-fn a_request_ends_although_all_that_is_free_is_damaged() {
+fn a_request_ends_if_all_free_memory_is_damaged() {
     let memory = Memory::new(POOL_BYTES);
-    let guard = guarded(Longer::new(32, 8), &memory);
+    let guard = guarded(WideLinks::new(32, 8), &memory);
     let layout = layout(1000, 8);
-    let mut out = Vec::new();
+    let mut live = Vec::new();
     while let Ok(block) = guard.allocate(layout, &mut Cost::default()) {
-        out.push(block);
+        live.push(block);
     }
-    assert!(out.len() > 2 * SET_ASIDE_MAX);
-    for block in &out {
+    assert!(live.len() > 2 * QUARANTINE_MAX);
+    for block in &live {
         free(&guard, 7, block.start, layout).unwrap();
     }
     for request in 1..=2 {
         let refused = guard.allocate(layout, &mut Cost::default());
         assert_eq!(refused, Err(Refusal::Exhausted));
-        let set_aside = stats(&guard).set_aside_blocks;
-        assert_eq!(set_aside, request * SET_ASIDE_MAX as u64);
+        let quarantined = stats(&guard).set_aside_blocks;
+        assert_eq!(quarantined, request * QUARANTINE_MAX as u64);
     }
     sound(guard.engine());
-    // A check says so before anything is set aside.
+    // A check finds the damage of the memory that is not yet in quarantine.
     let broken = check::run(&mut Walk::new(), |walk| guard.check(walk)).unwrap_err();
     assert_eq!(broken.rule, Rule::Poison);
 }
 
 #[test]
-fn engines_that_write_too_much_or_anywhere_have_no_debug_mode() {
-    for (said, is_supported) in [
+fn an_engine_that_writes_too_much_has_no_debug_mode() {
+    for (declared, is_supported) in [
         (0, true),
         (8, true),
         (FREE_BLOCK_BYTES_MAX, true),
         (FREE_BLOCK_BYTES_MAX + 1, false),
         (usize::MAX, false),
     ] {
-        assert_eq!(supports(&Longer::new(8, said)), is_supported, "{said}");
+        assert_eq!(
+            supports(&WideLinks::new(8, declared)),
+            is_supported,
+            "{declared}"
+        );
     }
     assert!(supports(&HostSeed::empty()) && supports(&HostHybrid::empty()));
 }

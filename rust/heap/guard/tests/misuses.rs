@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Each misuse of the injector is reported by its name, once, and harms nobody.
+//! Each injected misuse is reported as its fault, once, and changes no other block.
 
 use super::*;
 use crate::guard::{
@@ -12,7 +12,7 @@ use crate::{
     testing::blocks::Blocks, //
 };
 
-/// Returns what is to be reported, and how many blocks are set aside for it.
+/// Returns the expected fault, and the number of blocks that are put into quarantine.
 fn expected(misuse: Misuse) -> Option<(Fault, u64)> {
     Some(match misuse {
         Misuse::SlabLinearOverflow
@@ -35,7 +35,7 @@ fn expected(misuse: Misuse) -> Option<(Fault, u64)> {
     })
 }
 
-/// Returns how many bytes are reported as written, of a block of `size`.
+/// Returns the expected number of changed bytes for a block of `size` bytes.
 fn damaged(misuse: Misuse, size: usize) -> usize {
     match misuse {
         Misuse::SlabLinearOverflow | Misuse::VmallocLinearOverflow => 1,
@@ -48,11 +48,11 @@ fn damaged(misuse: Misuse, size: usize) -> usize {
     }
 }
 
-/// Does each misuse to a block of each size in a new pool in which others have blocks.
+/// Injects each misuse with each size, in a new pool that has other live blocks.
 fn each<E: TestEngine>(region_bytes: &[usize]) {
     for misuse in Misuse::ALL {
         for size in [1, 8, 17, 64, 100, 1000, 3968, 4096, 8192, 20_000] {
-            // There is to be room for a red zone of 1 MiB.
+            // The longest overflow needs a red zone of 1 MiB.
             let zone = match misuse {
                 Misuse::SlabLinearOverflow1M => 4 << 20,
                 _ => 0,
@@ -73,14 +73,14 @@ fn each<E: TestEngine>(region_bytes: &[usize]) {
             PID.set(42);
             let report = guard.inject(misuse, size).unwrap();
             sound(&guard);
-            let Some((fault, set_aside)) = expected(misuse) else {
+            let Some((fault, quarantined)) = expected(misuse) else {
                 assert_eq!((report, reports(&guard)), (None, Vec::new()), "{misuse:?}");
                 continue;
             };
             let report = report.unwrap_or_else(|| panic!("{misuse:?} of {size}"));
             assert_eq!(
                 report,
-                only(&guard, fault, set_aside),
+                only(&guard, fault, quarantined),
                 "{misuse:?} of {size}"
             );
             assert_eq!(
@@ -93,32 +93,32 @@ fn each<E: TestEngine>(region_bytes: &[usize]) {
             assert_eq!(report.allocated.pid, if is_block { 42 } else { 0 });
             assert_eq!(report.size >= size, is_block);
             let was_freed =
-                set_aside > 0 || matches!(fault, Fault::DoubleFree | Fault::ReallocAfterFree);
+                quarantined > 0 || matches!(fault, Fault::DoubleFree | Fault::ReallocAfterFree);
             assert_eq!(report.freed.pid, if was_freed { 42 } else { 0 });
-            // Everybody else's blocks are as they were left.
+            // The other blocks are unchanged.
             let offsets: Vec<_> = others.iter().map(|live| live.offset()).collect();
             for offset in offsets {
                 others.release(&guard, offset);
             }
-            only(&guard, fault, set_aside);
+            only(&guard, fault, quarantined);
             goes_on(&guard);
         }
     }
 }
 
 #[test]
-fn each_is_named_with_the_seed() {
+fn each_misuse_is_reported_on_the_seed() {
     each::<crate::testing::HostSeed>(&[POOL_BYTES]);
 }
 
 #[test]
-fn each_is_named_with_the_hybrid() {
+fn each_misuse_is_reported_on_the_hybrid() {
     each::<crate::testing::HostHybrid>(&[POOL_BYTES]);
     each::<crate::testing::LockedHybrid>(&[256 << 10, 512 << 10]);
 }
 
 on_each_engine! {
-    fn without_memory_nothing_is_done(guard) {
+    fn a_misuse_without_memory_changes_nothing(guard) {
         for misuse in Misuse::ALL {
             let most = guard.inject(misuse, 2 * POOL_BYTES);
             assert_eq!(most, Err(NotDone::Refused(Refusal::TooBig)));
@@ -127,12 +127,12 @@ on_each_engine! {
         goes_on(guard);
     }
 
-    fn misuse_goes_on_until_all_is_set_aside(guard) {
+    fn misuse_can_be_injected_until_all_memory_is_quarantined(guard) {
         let mut done = 0;
         while guard.inject(Misuse::WriteAfterFree, 1000).is_ok_and(|report| report.is_some()) {
             done += 1;
         }
-        // A block of a thousand is two or less of the seed's, and some of its memory is elsewhere.
+        // On the seed a padded block of 1000 bytes takes 2048, and other classes have some memory.
         assert!(done > POOL_BYTES / 4096, "{done}");
         assert_eq!(stats(guard).set_aside_blocks, done as u64);
         assert_eq!(stats(guard).reports.iter().sum::<u64>(), done as u64);

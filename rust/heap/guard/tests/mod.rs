@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tests of debug mode, as `lib/tests/slub_kunit.c` tests SLUB's: one thing is damaged, and exactly
-//! that is to be reported, once.
+//! Tests of debug mode, in the manner of `lib/tests/slub_kunit.c`: a test damages one thing on purpose
+//! and expects exactly one report, of that fault.
 
 mod damage;
 mod frees;
@@ -44,13 +44,13 @@ use crate::{
 };
 
 std::thread_local! {
-    /// The process that a test plays.
+    /// The number of the process that the thread plays.
     static PID: Cell<u32> = const { Cell::new(1) };
-    /// The process is about to end.
+    /// Whether the process has a fatal signal.
     static ENDS: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Whoever the test says.
+/// The process that the test chooses.
 struct Played;
 
 impl Caller for Played {
@@ -72,19 +72,19 @@ impl<E: TestEngine> TestEngine for Guarded<E> {
     }
 }
 
-/// Bytes of the pools of tests that do not care.
+/// The size of the pool in tests for which any size will do.
 const POOL_BYTES: usize = 1 << 20;
 
-/// Allocates as some process.
+/// Allocates as process `pid`.
 fn allocate<E: Engine>(guard: &Guarded<E>, pid: u32, layout: Layout) -> Block {
     PID.set(pid);
     guard.allocate(layout, &mut Cost::default()).unwrap()
 }
 
-/// Frees as some process, whether that is right or wrong.
+/// Frees as process `pid`, also if the free is bad.
 ///
-/// A bad free is no contract of an engine, but it is one of a guard: it reads nothing where no block
-/// is out.
+/// An engine's contract forbids a bad free. A guard allows it: it accesses no memory unless a live block
+/// begins at `start`.
 fn free<E: Engine>(
     guard: &Guarded<E>,
     pid: u32,
@@ -96,17 +96,18 @@ fn free<E: Engine>(
         start,
         offset: None,
     };
-    // SAFETY: As said above; tests do not use what they have freed, but for writing wrongly to it.
+    // SAFETY: A guard accepts a bad free, as described above. Tests use a freed block only for a write
+    // after free, of memory that stays valid.
     unsafe { guard.release(block, layout, &mut Cost::default()) }
 }
 
-/// Writes where nothing should be written, counted from a block's first byte.
+/// Writes `bytes` bytes from `byte` on, relative to a block.
 fn scribble(start: NonNull<u8>, byte: isize, bytes: usize) {
-    // SAFETY: Tests write to the memory of their own pool.
+    // SAFETY: The bytes are memory of the test's pool. The damage is on purpose.
     unsafe { start.offset(byte).write_bytes(0x42, bytes) };
 }
 
-/// Returns what a guard noticed.
+/// Returns a guard's statistics.
 fn stats(engine: &impl Engine) -> GuardStats {
     struct Noticed(Option<GuardStats>);
     impl Visitor for Noticed {
@@ -116,7 +117,7 @@ fn stats(engine: &impl Engine) -> GuardStats {
     }
     let mut noticed = Noticed(None);
     engine.visit(&mut noticed);
-    noticed.0.expect("a guard tells")
+    noticed.0.expect("a guard has statistics")
 }
 
 /// Returns all reports.
@@ -124,24 +125,24 @@ fn reports<E: Engine>(guard: &Guarded<E>) -> Vec<Report> {
     (0..).map_while(|number| guard.report(number)).collect()
 }
 
-/// Expects one report in all, of this fault, and so many blocks set aside.
+/// Expects exactly one report, of this fault, and this number of blocks in quarantine.
 #[track_caller]
-fn only<E: Engine>(guard: &Guarded<E>, fault: Fault, set_aside: u64) -> Report {
+fn only<E: Engine>(guard: &Guarded<E>, fault: Fault, quarantined: u64) -> Report {
     let reports = reports(guard);
     assert_eq!(reports.len(), 1, "{reports:?}");
     let stats = stats(guard);
     for other in Fault::ALL {
         assert_eq!(stats.reports[other as usize], u64::from(other == fault));
     }
-    assert_eq!(stats.set_aside_blocks, set_aside);
-    assert_eq!(stats.set_aside_bytes > 0, set_aside > 0);
+    assert_eq!(stats.set_aside_blocks, quarantined);
+    assert_eq!(stats.set_aside_bytes > 0, quarantined > 0);
     assert_eq!(reports[0].fault, fault);
     assert_eq!(reports[0].number, 0);
     reports[0]
 }
 
-/// Expects the pool to go on: its records are sound, what is out is what is set aside, and what is
-/// allocated until nothing is left is disjoint from that, whole, and can be freed.
+/// Expects the pool to work: all live blocks are in quarantine, and all other memory can be allocated,
+/// filled, verified and freed.
 #[track_caller]
 fn goes_on<E: Engine>(guard: &Guarded<E>) {
     let before = stats(guard);
@@ -192,7 +193,7 @@ fn over<E: TestEngine>(test: fn(&Guarded<E>)) {
 }
 
 #[test]
-fn a_region_is_not_added_for_a_program_that_is_about_to_end() {
+fn a_region_is_not_added_for_a_program_with_a_fatal_signal() {
     use crate::testing::{
         HostHybrid,
         Memory, //

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Right use: whatever is done rightly is never reported, and the figures stay exact.
+//! Correct use, compared with a shadow map: it is never reported, and the statistics stay exact.
 
 use super::*;
 use crate::{
@@ -24,7 +24,7 @@ use crate::{
 };
 use proptest::prelude::*;
 
-/// Compares the guard's figures with the blocks that are out.
+/// Compares the guard's statistics with the live blocks.
 fn compare<E: Engine>(guard: &Guarded<E>, blocks: &Blocks) {
     sound(guard.engine());
     let totals = Figures::of(guard).totals;
@@ -36,14 +36,14 @@ fn compare<E: Engine>(guard: &Guarded<E>, blocks: &Blocks) {
     assert_eq!(stats(guard), GuardStats::default());
 }
 
-/// Drives an engine in debug mode, and takes everything back in the end.
+/// Runs operations on a guard, and frees all blocks at the end. Expects no report.
 fn is_quiet<E: Engine>(guard: &Guarded<E>, operations: &[Operation]) {
     let mut blocks = Blocks::default();
     CPU.set(0);
     for (number, operation) in operations.iter().enumerate() {
         match *operation {
             Operation::Allocate(size, align_log2) => {
-                // Refusals are the engine's own.
+                // The engine may refuse the request.
                 let _ = blocks.allocate(guard, layout(size, 1 << align_log2), number as u8);
             }
             Operation::Release(pick) => {
@@ -58,7 +58,7 @@ fn is_quiet<E: Engine>(guard: &Guarded<E>, operations: &[Operation]) {
             }
         }
         compare(guard, &blocks);
-        // Every byte is looked at now and then: that takes as long as the pool is large.
+        // A check compares every byte of the pool, so it runs only now and then.
         if number % 32 == 31 {
             sound(guard);
         }
@@ -70,7 +70,7 @@ fn is_quiet<E: Engine>(guard: &Guarded<E>, operations: &[Operation]) {
     goes_on(guard);
 }
 
-/// Resizes a block where it is, if that can be.
+/// Resizes a block in place, if possible.
 fn resize<E: Engine>(guard: &Guarded<E>, blocks: &mut Blocks, pick: usize, size: usize, fill: u8) {
     let Some(offset) = blocks.pick(pick) else {
         return;
@@ -78,7 +78,7 @@ fn resize<E: Engine>(guard: &Guarded<E>, blocks: &mut Blocks, pick: usize, size:
     let live = blocks.remove(offset);
     let new = layout(size, live.layout.align());
     let keeps = guard.keeps(live.layout, new);
-    // SAFETY: The block was out until just above, and is put back at once.
+    // SAFETY: The block is live with this layout, and nothing uses it meanwhile.
     let resized = unsafe { guard.resize(live.block, live.layout, new, &mut Cost::default()) };
     assert_eq!(resized, keeps);
     let now = if resized { new } else { live.layout };
@@ -86,7 +86,7 @@ fn resize<E: Engine>(guard: &Guarded<E>, blocks: &mut Blocks, pick: usize, size:
     blocks.insert(guard, live.block, now, live.class, fill);
 }
 
-/// Runs operations on a guard over an engine, with memory in regions.
+/// Runs operations on a guard of an engine with these regions.
 fn run<E: Engine>(engine: E, bytes: &[usize], operations: &[Operation]) {
     let memories = regions(bytes, 0);
     let guard = Guard::new(engine, Mutex::default(), Played);
@@ -100,21 +100,21 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
 
     #[test]
-    fn right_use_of_the_seed_is_not_reported(operations in operations(150, 12)) {
-        // Slabs never give memory back: there is to be more than they can take.
+    fn correct_use_of_the_seed_is_not_reported(operations in operations(150, 12)) {
+        // The seed's slabs never return memory, so the pool is larger than all slabs together.
         run(HostSeed::empty(), &[4 << 20], &operations);
         run(HostSeed::empty(), &[0x8000, 4096, 4 << 20], &operations);
     }
 
     #[test]
-    fn right_use_of_the_hybrid_is_not_reported(operations in operations_on(2, 150, 14)) {
+    fn correct_use_of_the_hybrid_is_not_reported(operations in operations_on(2, 150, 14)) {
         run(with_cpus(2), &[1 << 20], &operations);
         run(HostHybrid::empty(), &[0x8000, 4096, 1 << 18], &operations);
     }
 }
 
 #[test]
-fn threads_are_kept_apart() {
+fn correct_use_by_threads_is_not_reported() {
     let memory = Memory::new(4 << 20);
     let guard = Guard::new(with_cpus(4), Mutex::default(), Played);
     memory.lend(&guard).unwrap();
@@ -123,23 +123,23 @@ fn threads_are_kept_apart() {
             let guard = &guard;
             scope.spawn(move || {
                 CPU.set(thread as usize);
-                let mut out = Vec::new();
+                let mut live = Vec::new();
                 for round in 0..2000_usize {
                     let size = 1 + round * 37 % 2000;
                     let block = allocate(guard, thread, layout(size, 8));
                     scribble(block.start, 0, size);
-                    out.push((block, size));
+                    live.push((block, size));
                     if round % 3 == 0 {
-                        let (block, size) = out.swap_remove(round % out.len());
+                        let (block, size) = live.swap_remove(round % live.len());
                         free(guard, thread, block.start, layout(size, 8)).unwrap();
                     }
-                    if out.len() > 100 {
-                        for (block, size) in out.drain(..) {
+                    if live.len() > 100 {
+                        for (block, size) in live.drain(..) {
                             free(guard, thread, block.start, layout(size, 8)).unwrap();
                         }
                     }
                 }
-                for (block, size) in out {
+                for (block, size) in live {
                     free(guard, thread, block.start, layout(size, 8)).unwrap();
                 }
             });
@@ -150,7 +150,7 @@ fn threads_are_kept_apart() {
 }
 
 #[test]
-fn threads_that_misuse_are_each_told_of_their_own() {
+fn each_thread_gets_the_report_of_its_own_misuse() {
     use crate::guard::Misuse;
     let memory = Memory::new(8 << 20);
     let guard = Guard::new(with_cpus(4), Mutex::default(), Played);
@@ -164,7 +164,7 @@ fn threads_that_misuse_are_each_told_of_their_own() {
                 for round in 0..200 {
                     let misuse = Misuse::ALL[round % Misuse::ALL.len()];
                     if let Ok(Some(report)) = guard.inject(misuse, 1 + round * 31 % 5000) {
-                        // A write after free may be noticed by whoever gets the memory.
+                        // Another thread may detect the write, if it allocates the memory first.
                         if report.fault != Fault::WriteAfterFree {
                             assert_eq!(report.noticed.pid, 100 + thread);
                         }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A check looks at every byte of the pool: it names the first one that is wrong, and no other.
+//! A check compares every byte of the pool, and names the first wrong one.
 
 use super::*;
 use crate::{
@@ -21,10 +21,10 @@ use crate::{
 };
 use proptest::prelude::*;
 
-/// Bytes of a pool of which many are damaged, one after the other.
+/// The size of the pool in tests that damage many bytes, one after the other.
 const EVERY_BYTES: usize = 512 << 10;
 
-/// Returns the rule that a check finds broken, and the byte of the first region.
+/// Returns the rule that a check finds broken, and its byte in the first region.
 fn broken(engine: &impl Engine) -> Option<(Rule, u64)> {
     match check::run(&mut Walk::new(), |walk| engine.check(walk)) {
         Ok(progress) => {
@@ -56,24 +56,27 @@ fn in_use<E: TestEngine>(guard: &Guarded<E>) -> Blocks {
     blocks
 }
 
-/// Damages a byte and says what a check finds, then puts it back.
+/// Changes a byte, returns the finding of a check, and restores the byte.
 fn found<E: TestEngine>(guard: &Guarded<E>, memory: &Memory, byte: usize) -> Option<(Rule, u64)> {
-    // SAFETY: The byte is in the test's own pool.
+    // SAFETY: The byte is memory of the test's pool.
     let place = unsafe { memory.start().add(byte) };
-    // SAFETY: As above; no call is under way.
+    // SAFETY: The byte is valid, and no other thread uses the guard.
     let before = unsafe { place.read() };
-    // SAFETY: As above.
+    // SAFETY: The byte is valid, and no other thread uses the guard. The damage is on purpose.
     unsafe { place.write(!before) };
     let found = broken(guard);
-    // SAFETY: As above.
+    // SAFETY: The byte is valid, and no other thread uses the guard.
     unsafe { place.write(before) };
     assert_eq!(broken(guard), None);
     found
 }
 
-/// Damages one byte anywhere in a pool, and compares what a check finds with what the byte is by the
-/// blocks that are live: an oracle that knows neither records nor poison.
-fn every_byte<E: TestEngine>(bytes: impl Iterator<Item = usize>, is_engine_s: fn(usize) -> bool) {
+/// Changes bytes of a pool, one at a time, and compares the finding of a check with the oracle's: the
+/// list of live blocks says whether a byte belongs to a block, to a red zone or to free memory.
+fn every_byte<E: TestEngine>(
+    bytes: impl Iterator<Item = usize>,
+    is_engine_byte: fn(usize) -> bool,
+) {
     let memory = Memory::new(EVERY_BYTES);
     let guard = Guarded::<E>::over(&memory);
     let blocks = in_use(&guard);
@@ -90,7 +93,7 @@ fn every_byte<E: TestEngine>(bytes: impl Iterator<Item = usize>, is_engine_s: fn
                 (start - front..start + layout.size() + reach.min(64)).contains(&byte)
             })
         };
-        if !owner(usize::MAX) && is_engine_s(byte) {
+        if !owner(usize::MAX) && is_engine_byte(byte) {
             continue;
         }
         let found = found(&guard, &memory, byte);
@@ -104,7 +107,7 @@ fn every_byte<E: TestEngine>(bytes: impl Iterator<Item = usize>, is_engine_s: fn
             );
             zones += 1;
         } else {
-            // What is behind the 64 bytes of a zone may be more of the zone, or free.
+            // Behind the first 64 bytes of a red zone there may be more red zone, or free memory.
             let (rule, at) = found.unwrap_or_else(|| panic!("byte {byte} of free memory"));
             assert!(matches!(rule, Rule::RedZones | Rule::Poison), "byte {byte}");
             assert_eq!(at, byte as u64);
@@ -115,12 +118,12 @@ fn every_byte<E: TestEngine>(bytes: impl Iterator<Item = usize>, is_engine_s: fn
 }
 
 #[test]
-fn a_wrong_byte_anywhere_in_the_seed_s_pool_is_named() {
+fn every_wrong_byte_in_the_pool_of_the_seed_is_found() {
     every_byte::<HostSeed>((0..EVERY_BYTES).step_by(173), |byte| byte % 64 < 8);
 }
 
 #[test]
-fn a_wrong_byte_anywhere_in_the_hybrid_s_pool_is_named() {
+fn every_wrong_byte_in_the_pool_of_the_hybrid_is_found() {
     every_byte::<HostHybrid>((0..EVERY_BYTES).step_by(173), |_| false);
 }
 
@@ -128,7 +131,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
 
     #[test]
-    fn an_overflow_is_seen_before_the_block_is_freed(
+    fn a_check_finds_an_overflow_before_the_block_is_freed(
         size in prop_oneof![1usize..200, 200usize..20_000],
         align_log2 in 0u32..=16,
         skip in 0usize..64,
@@ -140,7 +143,7 @@ proptest! {
         scribble(block.start, (size + skip) as isize, 1);
         let byte = block.offset.unwrap().byte() + (size + skip) as u64;
         prop_assert_eq!(broken(&guard), Some((Rule::RedZones, byte)));
-        // It is no report: that comes with the free.
+        // A check makes no report. The free makes it.
         prop_assert_eq!(reports(&guard), []);
         free(&guard, 7, block.start, layout).unwrap();
         only(&guard, Fault::Overflow, 1);
@@ -149,7 +152,7 @@ proptest! {
 }
 
 on_each_engine! {
-    fn a_write_after_free_is_seen_before_the_memory_is_allocated(guard) {
+    fn a_check_finds_a_write_after_free_before_the_memory_is_allocated(guard) {
         let layout = layout(1000, 8);
         let block = allocate(guard, 7, layout);
         free(guard, 7, block.start, layout).unwrap();
@@ -162,18 +165,18 @@ on_each_engine! {
         assert_eq!(broken(guard), None);
     }
 
-    fn a_step_is_bounded_and_counts_no_byte_twice(guard) {
+    fn a_check_takes_a_bounded_number_of_steps(guard) {
         let mut walk = Walk::new();
         let mut steps = 0;
         while guard.check(&mut walk).unwrap() == Progress::More {
             steps += 1;
         }
-        // A step for each page, and some for records and what the engine has.
+        // One step for each page, and some for records and for the engine's metadata.
         let pages = POOL_BYTES / 4096;
         assert!((0..3 * pages).contains(&steps), "{steps}");
     }
 
-    fn a_sweep_begins_again_when_blocks_are_moved_and_gives_up_in_the_end(guard) {
+    fn a_sweep_restarts_after_a_change_and_ends_after_too_many(guard) {
         let layout = layout(1000, 8);
         let mut walk = Walk::new();
         while walk.sweep.is_none() {
@@ -190,7 +193,7 @@ on_each_engine! {
         assert_eq!(guard.check(&mut walk), Ok(Progress::Disturbed));
     }
 
-    fn no_misuse_is_seen_in_what_goes_on(guard) {
+    fn a_check_after_an_injected_misuse_finds_nothing(guard) {
         for misuse in Misuse::ALL {
             let _ = guard.inject(misuse, 300);
             assert_eq!(broken(guard), None, "{misuse:?}");
@@ -199,7 +202,7 @@ on_each_engine! {
 }
 
 #[test]
-fn checks_beside_threads_find_nothing() {
+fn checks_concurrent_with_threads_find_nothing() {
     let memory = Memory::new(1 << 20);
     let guard = Guard::new(crate::testing::with_cpus(2), Mutex::default(), Played);
     memory.lend(&guard).unwrap();

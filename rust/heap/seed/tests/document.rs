@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The architecture document, sentence by sentence.
+//! The statements of the architecture (`docs/seed-design.md`), one test for each.
 
 use super::{
     heap,
@@ -19,7 +19,7 @@ use crate::{
 use std::vec::Vec;
 
 #[test]
-fn the_decision_tree_is_the_documents() {
+fn requests_are_routed_by_the_decision_tree() {
     use HeapAllocator::*;
     for (size, align, expected) in [
         (1, 1, Slab64Bytes),
@@ -48,7 +48,7 @@ fn the_decision_tree_is_the_documents() {
 }
 
 #[test]
-fn the_constants_are_the_documents() {
+fn the_constants_are_those_of_the_design() {
     assert_eq!((SET_SIZE, MIN_HEAP_SIZE), (64, 0x8000));
     let sizes: Vec<_> = HeapAllocator::SLABS
         .iter()
@@ -59,7 +59,7 @@ fn the_constants_are_the_documents() {
 }
 
 #[test]
-fn usable_size_is_the_request_and_the_blocks_size() {
+fn usable_size_is_the_requested_size_and_the_block_size() {
     let memory = Memory::new(MIN_HEAP_SIZE);
     let heap = heap(&memory);
     for (size, align, expected) in [
@@ -75,19 +75,19 @@ fn usable_size_is_the_request_and_the_blocks_size() {
 }
 
 #[test]
-fn a_dry_slab_takes_a_set_of_blocks_and_then_none_until_they_are_out() {
+fn a_slab_without_free_blocks_grows_by_one_set() {
     let memory = Memory::new(1 << 20);
     let mut heap = heap(&memory);
     let small = layout(64, 8);
     for n in 1..=SET_SIZE {
         heap.allocate(small).unwrap();
-        let figures = heap.figures(HeapAllocator::Slab64Bytes).unwrap();
-        assert_eq!((figures.total_blocks, figures.used_blocks), (SET_SIZE, n));
+        let stats = heap.slab_stats(HeapAllocator::Slab64Bytes).unwrap();
+        assert_eq!((stats.total_blocks, stats.used_blocks), (SET_SIZE, n));
         assert_eq!(heap.buddy_allocator.stats_alloc_actual(), SET_SIZE * 64);
     }
     heap.allocate(small).unwrap();
     assert_eq!(
-        heap.figures(HeapAllocator::Slab64Bytes)
+        heap.slab_stats(HeapAllocator::Slab64Bytes)
             .unwrap()
             .total_blocks,
         2 * SET_SIZE
@@ -96,9 +96,9 @@ fn a_dry_slab_takes_a_set_of_blocks_and_then_none_until_they_are_out() {
 }
 
 #[test]
-fn a_new_set_is_handed_out_from_its_end() {
-    // `grow` makes a list in order of address and moves it block by block to the main list, which
-    // turns it around.
+fn a_new_set_is_allocated_from_its_end() {
+    // `grow` makes a list in order of address and moves its blocks one by one to the main list,
+    // which reverses their order.
     let memory = Memory::new(1 << 20);
     let mut heap = heap(&memory);
     let blocks: Vec<_> = (0..SET_SIZE)
@@ -115,7 +115,7 @@ fn the_block_freed_last_is_allocated_first() {
     let small = layout(100, 4);
     let blocks: Vec<_> = (0..10).map(|_| heap.allocate(small).unwrap()).collect();
     for block in &blocks {
-        // SAFETY: Allocated above with this layout, and freed once.
+        // SAFETY: The block was allocated above with this layout, and is freed once.
         unsafe { heap.deallocate(*block, small) };
     }
     for block in blocks.iter().rev() {
@@ -131,28 +131,28 @@ fn large_requests_go_to_the_buddy_system() {
     let block = heap.allocate(large).unwrap();
     assert_eq!(block % 16_384, 0);
     assert_eq!(heap.used_bytes(), 16_384);
-    // SAFETY: Allocated above with this layout.
+    // SAFETY: The block was allocated above with this layout, and is freed once.
     unsafe { heap.deallocate(block, large) };
     assert_eq!((heap.used_bytes(), heap.total_bytes()), (0, 1 << 20));
-    // All of it has merged again.
+    // All buddies were coalesced: the whole heap is one block.
     assert!(heap.allocate(layout(1 << 20, 8)).is_ok());
     assert!(heap.allocate(layout(8192, 8)).is_err());
 }
 
 #[test]
-fn added_memory_serves_what_did_not_fit() {
+fn added_memory_serves_requests_that_did_not_fit() {
     let memory = Memory::new(MIN_HEAP_SIZE);
     let more = Memory::new(1 << 20);
     let mut heap = heap(&memory);
     assert!(heap.allocate(layout(1 << 19, 8)).is_err());
-    // SAFETY: The memory is this heap's alone, and outlives it.
+    // SAFETY: Nothing but this heap uses the memory, which outlives the heap.
     unsafe { heap.add_memory(more.addr(), more.bytes()) };
     assert_eq!(heap.total_bytes(), MIN_HEAP_SIZE + (1 << 20));
     assert_eq!(heap.allocate(layout(1 << 19, 8)), Ok(more.addr()));
 }
 
 #[test]
-fn the_formulas_are_the_documents() {
+fn the_statistics_follow_the_formulas_of_the_design() {
     let memory = Memory::new(1 << 20);
     let mut heap = heap(&memory);
     for (size, count) in [(64, 70), (1000, 3), (5000, 2)] {
@@ -171,7 +171,7 @@ fn the_formulas_are_the_documents() {
 }
 
 #[test]
-fn bad_memory_is_refused_by_name() {
+fn bad_memory_is_refused_with_its_reason() {
     let memory = Memory::new(2 * MIN_HEAP_SIZE);
     let (start, page) = (memory.addr(), 4096);
     for (start, size, expected) in [
@@ -182,7 +182,7 @@ fn bad_memory_is_refused_by_name() {
         (0, MIN_HEAP_SIZE, MemoryError::Misaligned),
         (usize::MAX - page + 1, MIN_HEAP_SIZE, MemoryError::Overflow),
     ] {
-        // SAFETY: The arguments are bad, so no memory is used.
+        // SAFETY: The heap refuses the arguments, so it uses no memory.
         assert_eq!(unsafe { Heap::try_new(start, size) }.err(), Some(expected));
     }
     let mut heap = heap(&memory);
@@ -192,7 +192,7 @@ fn bad_memory_is_refused_by_name() {
         (start, page - 8, MemoryError::BadSize),
         (usize::MAX - page + 1, page, MemoryError::Overflow),
     ] {
-        // SAFETY: As above.
+        // SAFETY: The heap refuses the arguments, so it uses no memory.
         assert_eq!(unsafe { heap.try_add_memory(start, size) }, Err(expected));
         assert_eq!(heap.total_bytes(), 2 * MIN_HEAP_SIZE);
     }

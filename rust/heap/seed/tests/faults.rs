@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! One field damaged at a time: the check must name exactly the rule that this breaks.
+//! Each test damages one field, and expects the check to name exactly the rule that this breaks.
 
 use crate::{
     Cost, Engine,
@@ -23,11 +23,12 @@ use crate::{
 };
 use core::ptr;
 
-/// Damages an engine that has blocks of two classes and of the buddy system out, and returns the
+/// Damages an engine that has live blocks of two classes and of the buddy system, and returns the
 /// rule and the class that the check names.
 ///
-/// `damage` is given the engine's state, and the address and link of a free 64-byte block.
-fn named(damage: impl FnOnce(&mut State, usize, usize)) -> (Rule, Option<u8>) {
+/// The arguments of `damage` are the engine's state, and the address and the link of a free block
+/// of 64 bytes.
+fn broken_rule(damage: impl FnOnce(&mut State, usize, usize)) -> (Rule, Option<u8>) {
     let memory = Memory::new(1 << 20);
     let engine = HostSeed::over(&memory);
     let mut cost = Cost::default();
@@ -48,14 +49,14 @@ fn named(damage: impl FnOnce(&mut State, usize, usize)) -> (Rule, Option<u8>) {
 
 /// Overwrites the link of a free block.
 fn overwrite(block: usize, link: usize) {
-    // SAFETY: The callers' blocks lie in the memory of `named`.
+    // SAFETY: The block is free memory of the engine of `broken_rule`.
     unsafe { ptr::with_exposed_provenance_mut::<usize>(block).write(link) };
 }
 
 #[test]
 fn a_list_that_ends_too_early_is_found() {
     assert_eq!(
-        named(|_, block, _| overwrite(block, 0)),
+        broken_rule(|_, block, _| overwrite(block, 0)),
         (Rule::ListLength, Some(0))
     );
 }
@@ -63,7 +64,7 @@ fn a_list_that_ends_too_early_is_found() {
 #[test]
 fn a_list_that_does_not_end_is_found() {
     assert_eq!(
-        named(|_, block, _| overwrite(block, block)),
+        broken_rule(|_, block, _| overwrite(block, block)),
         (Rule::ListLength, Some(0))
     );
 }
@@ -71,11 +72,11 @@ fn a_list_that_does_not_end_is_found() {
 #[test]
 fn a_link_out_of_the_pool_is_found() {
     assert_eq!(
-        named(|_, block, _| overwrite(block, 0x1000)),
+        broken_rule(|_, block, _| overwrite(block, 0x1000)),
         (Rule::BlockInPool, Some(0))
     );
     assert_eq!(
-        named(|_, block, _| overwrite(block, usize::MAX)),
+        broken_rule(|_, block, _| overwrite(block, usize::MAX)),
         (Rule::BlockInPool, Some(0))
     );
 }
@@ -83,15 +84,16 @@ fn a_link_out_of_the_pool_is_found() {
 #[test]
 fn a_link_into_a_block_is_found() {
     assert_eq!(
-        named(|_, block, link| overwrite(block, link + 8)),
+        broken_rule(|_, block, link| overwrite(block, link + 8)),
         (Rule::BlockAligned, Some(0))
     );
 }
 
 #[test]
 fn a_block_freed_twice_is_found() {
-    let rule = named(|state, block, _| {
-        // SAFETY: The block lies in the memory of `named`. That it is free already is the damage.
+    let rule = broken_rule(|state, block, _| {
+        // SAFETY: The block is memory of the engine of `broken_rule`. The test violates the contract
+        // on purpose: the block is free already. A push writes only the link.
         unsafe { state.heap.as_mut().unwrap().slab_64_bytes.deallocate(block) };
     });
     assert_eq!(rule, (Rule::ListLength, Some(0)));
@@ -100,11 +102,12 @@ fn a_block_freed_twice_is_found() {
 #[test]
 fn more_free_blocks_than_blocks_are_found() {
     let more = Memory::new(4096);
-    let rule = named(|state, _, _| {
+    let rule = broken_rule(|state, _, _| {
         let slab = &mut state.heap.as_mut().unwrap().slab_64_bytes;
         for n in 0..3 {
-            // SAFETY: The memory is this test's, and outlives the engine. That the slab never had
-            // these blocks is the damage: two of its own are out, three come in.
+            // SAFETY: Nothing but this test uses the memory, which outlives the engine. The test
+            // violates the contract on purpose: the slab has two live blocks, and three foreign
+            // blocks are freed.
             unsafe { slab.deallocate(more.addr() + n * 64) };
         }
     });
@@ -112,10 +115,10 @@ fn more_free_blocks_than_blocks_are_found() {
 }
 
 #[test]
-fn slab_memory_that_the_buddy_system_did_not_give_is_found() {
-    let rule = named(|state, block, _| {
-        // SAFETY: The memory is that of `named`, far from where the heap has put anything. That
-        // the heap has it already is the damage.
+fn slab_memory_that_is_not_from_the_buddy_system_is_found() {
+    let rule = broken_rule(|state, block, _| {
+        // SAFETY: The memory is free memory of the engine of `broken_rule`. The test violates the
+        // contract on purpose: the buddy system did not allocate the memory to the slab.
         unsafe {
             state
                 .heap
@@ -131,8 +134,8 @@ fn slab_memory_that_the_buddy_system_did_not_give_is_found() {
 #[test]
 fn a_slab_in_foreign_memory_is_found() {
     let more = Memory::new(1 << 20);
-    let rule = named(|state, _, _| {
-        // SAFETY: The memory is this test's, and outlives the engine.
+    let rule = broken_rule(|state, _, _| {
+        // SAFETY: Nothing but this test uses the memory, which outlives the engine.
         unsafe {
             state
                 .heap
@@ -146,10 +149,10 @@ fn a_slab_in_foreign_memory_is_found() {
 }
 
 #[test]
-fn memory_that_is_no_region_is_found() {
+fn memory_that_is_in_no_region_is_found() {
     let more = Memory::new(1 << 20);
-    let rule = named(|state, _, _| {
-        // SAFETY: The memory is this test's, and outlives the engine.
+    let rule = broken_rule(|state, _, _| {
+        // SAFETY: Nothing but this test uses the memory, which outlives the engine.
         unsafe {
             state
                 .heap
@@ -162,26 +165,26 @@ fn memory_that_is_no_region_is_found() {
 }
 
 #[test]
-fn a_lost_block_is_found() {
-    // The count of frees runs ahead: more is out of slabs than was handed out.
+fn a_wrong_count_of_frees_is_found() {
+    // With two frees too many counted, the slabs have more live blocks than the engine.
     assert_eq!(
-        named(|state, _, _| state.frees += 2),
+        broken_rule(|state, _, _| state.frees += 2),
         (Rule::LiveBlocks, None)
     );
 }
 
 #[test]
-fn long_lists_are_walked_in_steps_and_again_after_a_change() {
+fn a_long_list_is_checked_in_steps_and_again_after_a_change() {
     let memory = Memory::new(4 << 20);
     let engine = HostSeed::over(&memory);
     let mut cost = Cost::default();
     let small = layout(64, 8);
     let blocks = 3 * STEP;
-    let out: std::vec::Vec<_> = (0..blocks)
+    let live: std::vec::Vec<_> = (0..blocks)
         .map(|_| engine.allocate(small, &mut cost).unwrap())
         .collect();
-    for block in out {
-        // SAFETY: Allocated above with this layout.
+    for block in live {
+        // SAFETY: The block was allocated above with this layout, and is freed once.
         unsafe { engine.release(block, small, &mut cost) }.unwrap();
     }
     let mut walk = Walk::new();
@@ -193,7 +196,7 @@ fn long_lists_are_walked_in_steps_and_again_after_a_change() {
         Ok(Progress::Sound)
     );
     assert_eq!(walk.walked(), blocks as u64 - 1);
-    // Never left in peace, the walk gives up.
+    // The walk gives up if the engine changes before each step.
     let disturbed = check::run(&mut Walk::new(), |walk| {
         engine.allocate(small, &mut Cost::default()).unwrap();
         engine.check(walk)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Growths that fail to order.
+//! Fault injection: growths of a slab that are refused.
 
 use crate::testing::{
     HostSeed,
@@ -8,11 +8,11 @@ use crate::testing::{
 };
 
 #[test]
-fn each_growth_fails_in_turn_and_nothing_comes_of_it() {
+fn each_growth_refused_in_turn_changes_nothing() {
     growth::each_fails_in_turn::<HostSeed>();
 }
 
 #[test]
-fn a_growth_without_room_counts_once() {
+fn a_growth_without_memory_counts_once() {
     growth::one_without_room_counts_once::<HostSeed>();
 }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tests of the seed: the document's promises, its weaknesses, a model, and faults made on purpose.
+//! Tests of the seed: `document` tests the statements of the design, `weaknesses` its weaknesses,
+//! `model` compares the engine with a shadow map, `faults` damages it and expects the check to name
+//! the damage, `growth` injects refused growths.
 
 mod document;
 mod faults;
@@ -16,6 +18,6 @@ use crate::testing::{
 
 /// Returns a heap in `memory`.
 fn heap(memory: &Memory) -> Heap {
-    // SAFETY: The tests drop their heaps before they drop the memory, and use it for one heap.
+    // SAFETY: The tests drop the heap before the memory, and use the memory for one heap.
     unsafe { Heap::try_new(memory.addr(), memory.bytes()) }.unwrap()
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The engine against the model, and what it refuses and tells.
+//! The engine compared with a shadow map, and its refusals, costs and regions.
 
 use crate::{
     Cost, Engine, Path, Refusal,
@@ -41,7 +41,7 @@ proptest! {
 }
 
 #[test]
-fn refusals_have_their_reason_and_change_nothing() {
+fn a_refused_request_has_its_cause_and_changes_nothing() {
     let memory = Memory::new(128 << 10);
     let engine = HostSeed::over(&memory);
     let mut cost = Cost::default();
@@ -50,7 +50,7 @@ fn refusals_have_their_reason_and_change_nothing() {
     assert_eq!(refused(64, 8192), Refusal::Unsupported);
     assert_eq!(refused(usize::MAX / 4, 1), Refusal::TooBig);
     assert_eq!(refused((128 << 10) + 1, 1), Refusal::TooBig);
-    // A set of 64 blocks would not fit an empty pool.
+    // A growth by 64 blocks would not fit into an empty pool.
     assert_eq!(refused(4096, 1), Refusal::TooBig);
     assert_eq!(totals(&engine).refusals, [3, 0, 0, 1, 0, 0]);
 
@@ -73,21 +73,21 @@ fn refusals_have_their_reason_and_change_nothing() {
 }
 
 #[test]
-fn paths_and_orders_are_told() {
+fn a_cost_has_its_path_class_and_order() {
     let memory = Memory::new(1 << 20);
     let engine = HostSeed::over(&memory);
-    let told = |size| {
+    let cost_of = |size| {
         let mut cost = Cost::default();
         engine.allocate(layout(size, 8), &mut cost).unwrap();
         (cost.path(), cost.class(), cost.order())
     };
-    assert_eq!(told(1000), (Path::Growth, Some(4), Some(16)));
-    assert_eq!(told(1000), (Path::Slab, Some(4), None));
-    assert_eq!(told(5000), (Path::Buddy, None, Some(13)));
+    assert_eq!(cost_of(1000), (Path::Growth, Some(4), Some(16)));
+    assert_eq!(cost_of(1000), (Path::Slab, Some(4), None));
+    assert_eq!(cost_of(5000), (Path::Buddy, None, Some(13)));
 }
 
 #[test]
-fn regions_that_cannot_be_added_change_nothing() {
+fn a_refused_region_changes_nothing() {
     let memory = Memory::new(1 << 20);
     let more = Memory::new(1 << 20);
     let engine = HostSeed::over(&memory);

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What is wrong with the document's design, one test for each.
+//! The weaknesses of the design, one test for each.
 //!
-//! `hybrid::tests::weaknesses` asks the same questions and gets other answers.
+//! `hybrid::tests::weaknesses` runs the same functions of `testing::weaknesses` on `hybrid` and
+//! expects other results.
 
 use super::{
     heap,
@@ -44,9 +45,9 @@ fn freed_slabs_serve_no_other_size() {
 
 #[test]
 fn a_free_searches_every_free_block_of_its_size() {
-    // The buddy of a block that is freed is looked for from the head of the list of its order. The
-    // list's links lie in the blocks, so its length can be counted from the head: the last block
-    // that was freed without merging.
+    // `dealloc` searches the list of the block's size for its buddy, from the head. The test
+    // counts the list's length by its links. The head is the last block that was freed without
+    // coalescing.
     let memory = Memory::new(64 << 20);
     let mut heap = heap(&memory);
     let large = layout(8192, 8);
@@ -54,12 +55,12 @@ fn a_free_searches_every_free_block_of_its_size() {
     assert_eq!(blocks.len(), 8192);
     let mut head = 0;
     for block in blocks.iter().step_by(2) {
-        // SAFETY: Allocated above with this layout, and freed once.
+        // SAFETY: The block was allocated above with this layout, and is freed once.
         unsafe { heap.deallocate(*block, large) };
         head = *block;
     }
     let next = |block: usize| {
-        // SAFETY: The block is free, so its first word is the buddy system's link.
+        // SAFETY: The block is free, so its first word is a link of the buddy system.
         let link = unsafe { ptr::with_exposed_provenance::<usize>(block).read() };
         (link != 0).then_some(link)
     };
@@ -68,30 +69,30 @@ fn a_free_searches_every_free_block_of_its_size() {
 }
 
 #[test]
-fn a_release_that_searches_a_list_is_not_called_quick() {
-    // The layers above call the release of a quick engine with a spinlock held.
+fn the_engine_is_not_quick_because_a_free_searches_a_list() {
+    // The layers above free blocks of a quick engine with a spinlock held.
     let memory = Memory::new(MIN_HEAP_SIZE);
     assert!(!HostSeed::over(&memory).capabilities().quick);
 }
 
 #[test]
-fn adjacent_regions_serve_nothing_over_their_seam() {
+fn adjacent_regions_serve_no_request_across_their_boundary() {
     let memory = Memory::new(2 * MIN_HEAP_SIZE);
     let whole = layout(2 * MIN_HEAP_SIZE, 8);
-    // SAFETY: The memory is this test's, and is used for one heap at a time.
+    // SAFETY: Nothing but this test uses the memory, for one heap at a time.
     let mut in_one_piece = unsafe { Heap::try_new(memory.addr(), memory.bytes()) }.unwrap();
     assert_eq!(in_one_piece.allocate(whole), Ok(memory.addr()));
 
-    // SAFETY: As above.
+    // SAFETY: Nothing but this test uses the memory, and the first heap is not used any more.
     let mut heap = unsafe { Heap::try_new(memory.addr(), MIN_HEAP_SIZE) }.unwrap();
-    // SAFETY: As above; the second half is not yet the heap's.
+    // SAFETY: Nothing but this test uses the memory, and the heap has only its first half.
     unsafe { heap.add_memory(memory.addr() + MIN_HEAP_SIZE, MIN_HEAP_SIZE) };
     assert_eq!(heap.available_bytes(), 2 * MIN_HEAP_SIZE);
     assert!(heap.allocate(whole).is_err());
-    // A free looks for the buddy by address, and finds it in the other region.
+    // A free searches the buddy by its address, and finds it in the other region.
     let half = layout(MIN_HEAP_SIZE, 8);
     let block = heap.allocate(half).unwrap();
-    // SAFETY: Allocated just above with this layout.
+    // SAFETY: The block was allocated above with this layout, and is freed once.
     unsafe { heap.deallocate(block, half) };
     assert_eq!(heap.allocate(whole), Ok(memory.addr()));
 }
@@ -99,7 +100,7 @@ fn adjacent_regions_serve_nothing_over_their_seam() {
 #[test]
 fn sizes_are_rounded_up_to_powers_of_two() {
     assert_eq!([1, 4097, 8193].map(ask::taken::<Heap>), [64, 8192, 16_384]);
-    // From the smallest size that is not the smallest class's, to the largest class's.
+    // All sizes of the classes but the smallest class.
     assert_eq!(ask::waste::<Heap>(65..=4096), 24);
     assert_eq!(ask::waste::<Heap>((4097..=65_536).step_by(61)), 24);
 }
@@ -110,7 +111,7 @@ fn a_write_after_free_chooses_an_allocation() {
 }
 
 #[test]
-fn a_double_free_hands_a_block_out_twice() {
+fn a_double_free_allocates_a_block_twice() {
     assert_eq!(ask::double_free::<Heap>(), (Ok(()), true));
 }
 
@@ -121,7 +122,7 @@ fn total_and_used_count_slab_memory_twice() {
 }
 
 #[test]
-fn what_fits_depends_on_the_address() {
+fn the_largest_block_depends_on_the_address() {
     assert_eq!(ask::largest::<Heap>(0), Some(20));
     assert_eq!(ask::largest::<Heap>(4096), Some(19));
 }
