@@ -231,7 +231,7 @@ impl From<SessionError> for slablab_cost {
 pub(crate) fn event(number: u64, event: &Event) -> slablab_event {
     let (error, cost) = match event.outcome {
         EventOutcome::Served | EventOutcome::Pending => (0, event.cost.into()),
-        EventOutcome::SessionError(denied) => (denied.errno(), refusal_cost(denied)),
+        EventOutcome::Failed(denied) => (denied.errno(), refusal_cost(denied)),
         EventOutcome::RolledBack => (errno::EFAULT, slablab_cost::default()),
     };
     slablab_event {
