@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 //
-// What the data says of a moment: rows of a film, and pictures put together from differences.
+// The data of a moment: rows of a timeline, and page maps that are rebuilt from deltas.
 
 "use strict";
 
 const PAGE_BYTES = 4096;
 
-// How many differences there are between two pictures that are kept whole.
-const KEPT = 32;
+// The number of deltas between two checkpoints.
+const CHECKPOINT_INTERVAL = 32;
 
-// Returns the number of numbers up to `value` in a rising list.
+// Returns how many numbers of an ascending list are at most `value`, in O(log n).
 function upTo(list, value) {
 	let low = 0, high = list.length;
 	while (low < high) {
@@ -19,11 +19,11 @@ function upTo(list, value) {
 	return low;
 }
 
-// The pages of a pool. `state` has the number of each page's state, `first` says where blocks begin.
+// The pages of a pool. `state` has the number of each page's state, `first` is 1 for the first page of a block.
 class Pages {
 	constructor(reel) {
 		this.reel = reel;
-		this.kept = [];
+		this.checkpoints = [];
 		this.rewind();
 	}
 
@@ -33,15 +33,15 @@ class Pages {
 		this.shown = 0;
 	}
 
-	// Moves to the last picture up to a frame; returns that picture's frame.
+	// Moves to the last map at or before a frame; returns the frame of that map.
 	seek(frame) {
 		const wanted = Math.max(1, upTo(this.reel.frames, frame));
-		if (wanted < this.shown || wanted > this.shown + KEPT) {
-			const kept = this.kept[Math.min(Math.floor(wanted / KEPT), this.kept.length - 1)];
-			if (kept && (wanted < this.shown || kept.shown > this.shown)) {
-				this.state = kept.state.slice();
-				this.first = kept.first.slice();
-				this.shown = kept.shown;
+		if (wanted < this.shown || wanted > this.shown + CHECKPOINT_INTERVAL) {
+			const checkpoint = this.checkpoints[Math.min(Math.floor(wanted / CHECKPOINT_INTERVAL), this.checkpoints.length - 1)];
+			if (checkpoint && (wanted < this.shown || checkpoint.shown > this.shown)) {
+				this.state = checkpoint.state.slice();
+				this.first = checkpoint.first.slice();
+				this.shown = checkpoint.shown;
 			} else if (wanted < this.shown) {
 				this.rewind();
 			}
@@ -51,9 +51,9 @@ class Pages {
 	}
 
 	next() {
-		const place = this.shown / KEPT;
-		if (Number.isInteger(place) && !this.kept[place]) {
-			this.kept[place] = { state: this.state.slice(), first: this.first.slice(), shown: this.shown };
+		const place = this.shown / CHECKPOINT_INTERVAL;
+		if (Number.isInteger(place) && !this.checkpoints[place]) {
+			this.checkpoints[place] = { state: this.state.slice(), first: this.first.slice(), shown: this.shown };
 		}
 		const writes = this.reel.writes[this.shown++];
 		for (let at = 0, page = 0; at < writes.length; at += 2) {
@@ -73,7 +73,7 @@ class Pages {
 	}
 }
 
-// Rows of which only changes are in the data: the last values of each key, at any frame.
+// Rows of which the data has only the changes: returns the values of a key at any frame.
 class Changes {
 	constructor(rows, width) {
 		this.byKey = new Map();
@@ -105,10 +105,10 @@ class Run {
 		this.pages = this.film.reel && new Pages(this.film.reel);
 		this.classes = new Changes(this.film.classes, 4);
 		this.orders = new Changes(this.film.orders, 3);
-		this.tellsOrders = this.orders.keys().length > 0;
+		this.hasOrders = this.orders.keys().length > 0;
 	}
 
-	// Shares of what is reserved, or null where there is nothing to be a share of.
+	// Shares of the reserved bytes; null if no bytes are reserved.
 	inside(frame) {
 		const { live, usable, reserved } = this.film;
 		return reserved[frame] ? (usable[frame] - live[frame]) / reserved[frame] : null;
@@ -119,9 +119,9 @@ class Run {
 		return reserved[frame] && this.film.pool_bytes ? (reserved[frame] - usable[frame]) / reserved[frame] : null;
 	}
 
-	// How much of what is free is not in the largest free block.
+	// The share of the free bytes outside the largest free block.
 	scattered(frame) {
 		const free = this.film.pool_bytes - this.film.reserved[frame];
-		return this.tellsOrders && free > 0 ? 1 - this.film.largest_free[frame] / free : null;
+		return this.hasOrders && free > 0 ? 1 - this.film.largest_free[frame] / free : null;
 	}
 }

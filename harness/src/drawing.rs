@@ -44,23 +44,23 @@ const BATCH: usize = 1024;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NoMap {
     #[error(
-        "a pool of the seed that others may have used is not drawn: the seed tells no map, and its \
-         free lists follow only from all operations since the pool was new; 'slablab map --engine \
-         seed --demo', 'slablab shell --engine seed' and 'slablab report' draw pools of their own"
+        "a pool of the seed that other sessions may have used cannot be drawn: the seed has no MAP, \
+         and a model of its free lists needs all operations since the pool was new; 'slablab map \
+         --engine seed --demo', 'slablab shell --engine seed' and 'slablab report' draw new pools"
     )]
     Shared,
     #[error(
-        "a pool of the seed in debug mode is not drawn: red zones and quarantined blocks change \
-         where blocks lie; the shell draws the pool without --debug"
+        "a pool of the seed in debug mode cannot be drawn: red zones and quarantined blocks change \
+         the offsets of blocks; the shell draws the pool without --debug"
     )]
     Debug,
     #[error("{0} has no pool and no map: --engine hybrid and --engine seed have both")]
     NoPool(Engine),
-    #[error("the pool is not drawn any more: {0}")]
+    #[error("the pool can no longer be drawn: {0}")]
     Parted(Parted),
     #[error(
-        "the pool of the seed is not drawn: operations of this session were not recorded, and its \
-         free lists follow only from all of them"
+        "the pool of the seed cannot be drawn: operations of this session were not recorded, and a \
+         model of its free lists needs all of them"
     )]
     Unrecorded,
     #[error("the map of a shared pool needs CAP_SYS_ADMIN, the map of a private pool does not")]

@@ -53,7 +53,7 @@ fn main() -> ExitCode {
     })
 }
 
-/// Returns an error with its causes. An error number is the last one, and is told by its name.
+/// Returns an error with its causes as text. An error number is written as its name.
 fn sentence(error: &anyhow::Error) -> String {
     let mut text = String::new();
     for cause in error.chain() {
@@ -77,7 +77,7 @@ mod tests {
     use anyhow::Context;
 
     #[test]
-    fn an_error_number_is_told_by_its_name() {
+    fn an_error_number_is_written_as_its_name() {
         let failed: Result<(), _> = Err(device::Errno::NOENT);
         let error = failed
             .context("INFO failed")

@@ -233,9 +233,7 @@ impl Opener {
 
     fn open_sim(&mut self, engine: Engine) -> anyhow::Result<Box<dyn Target>> {
         if engine == Engine::Slub {
-            bail!(
-                "slub is Linux's own allocator: it lives in the kernel only, use --target device"
-            );
+            bail!("slub is Linux's own allocator and runs in the kernel only: use --target device");
         }
         let sim = match self.private_bytes {
             Some(bytes) if self.debug => Sim::debug(engine, bytes),

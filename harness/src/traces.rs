@@ -34,7 +34,7 @@ use crate::{
 /// The word for every pattern.
 const ALL: &str = "all";
 
-/// What names a trace on the command line, in a line.
+/// Help on how the command line names a trace.
 pub(crate) const HELP: &str =
     "Files, '-' for standard input, names of patterns, or 'all' for every pattern";
 
@@ -43,12 +43,12 @@ pub(crate) const LONG_HELP: &str = "\
 Files, '-' for standard input, names of patterns, or 'all' for every pattern
 
 A file is a slablab trace, a .rep file of the malloc exercise, or what the kernel's ftrace prints of \
-its kmem events: its first line tells. 'slablab trace make --help' lists the patterns.";
+its kmem events: the first line tells which. 'slablab trace make --help' lists the patterns.";
 
 /// The arguments that say how patterns are made.
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct MakingArgs {
-    /// What patterns are made from
+    /// Seed of generated patterns
     #[arg(long, default_value_t = 1, value_parser = seed())]
     pub(crate) seed: u64,
 

@@ -101,7 +101,7 @@ pub(crate) enum Patience {
     Unlimited,
 }
 
-/// What ended a child.
+/// The reason why a child ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum End {
     /// A new block was not as free memory is: the text says how.
@@ -120,7 +120,7 @@ enum End {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Death {
     end: End,
-    /// What the thread was doing.
+    /// The request that the thread was executing.
     pub(crate) underway: Underway,
     /// The operations of all threads.
     pub(crate) operations: u64,
@@ -133,7 +133,7 @@ impl fmt::Display for Death {
         match &self.end {
             End::Complaint(text) => f.write_str(text)?,
             End::Panic(text) => write!(f, "the engine panicked: {text}")?,
-            End::Signal(signal) => write!(f, "the engine died of {}", signal_name(*signal))?,
+            End::Signal(signal) => write!(f, "the engine crashed with {}", signal_name(*signal))?,
             End::Endless(limit) => write!(
                 f,
                 "the engine did not answer within {} seconds",
@@ -141,15 +141,15 @@ impl fmt::Display for Death {
             )?,
             End::Status(status) => write!(
                 f,
-                "the engine ended the process with the status {}",
+                "the engine ended the process with status {}",
                 status.unwrap_or(-1)
             )?,
         }
         match &self.underway.request {
             Some(request) => write!(f, ", in {request}"),
-            None => {
-                f.write_str(", between two requests: it had damaged memory that is not its own")
-            }
+            None => f.write_str(
+                ", between two requests: the engine had corrupted memory outside the pool",
+            ),
         }
     }
 }
@@ -230,7 +230,7 @@ impl End {
     }
 }
 
-/// What the text of a [`Broken`] begins with in the page.
+/// The prefix of the text of a [`Broken`] in the page.
 const COMPLAINT: &str = "\0";
 
 /// Does the work of a child and ends the process.
@@ -285,7 +285,7 @@ fn leave(status: i32) -> ! {
 /// Notes which thread dies of a signal, and has it do what it does by default.
 extern "C" fn note(signal: libc::c_int) {
     underway::accuse();
-    // SAFETY: Async-signal-safe. The signal is blocked until the handler returns, and by then has
+    // SAFETY: Async-signal-safe. The signal is blocked until the handler returns; at that point it has
     // its default action again.
     unsafe { libc::raise(signal) };
 }

@@ -110,7 +110,7 @@ impl Call {
             Self::Extend => format!("EXTEND by {first} bytes"),
             Self::Shrink => "SHRINK".to_owned(),
             Self::Map => format!("MAP of region {first} from page {second} on"),
-            Self::Other => "a call that only asks".to_owned(),
+            Self::Other => "INFO, EVENTS or another query".to_owned(),
         }
     }
 }
@@ -141,9 +141,9 @@ impl Request {
     }
 }
 
-/// What a thread is doing.
+/// The state of a thread, which writes it before each request.
 ///
-/// All zeros is that of a thread that does nothing.
+/// All zeros is the state of an idle thread.
 #[derive(Debug)]
 #[repr(C)]
 pub(super) struct Slot {
@@ -178,7 +178,7 @@ impl Slot {
         let words = self.request.words();
         Some(match self.position.load(Relaxed) {
             0 => words,
-            position => format!("{words}, its number {position}, {}", self.within.words()),
+            position => format!("{words}, operation {position}: {}", self.within.words()),
         })
     }
 
@@ -192,7 +192,7 @@ impl Slot {
     }
 }
 
-/// What a thread was doing.
+/// The state of a thread when its process ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Underway {
     /// The operation, counted from 1; 0 before the first.
@@ -386,7 +386,7 @@ mod tests {
         assert_eq!(page.accused().read().operation, 7);
         page.accuse(1);
         page.accuse(0);
-        let request = "SUBMIT of 20 operations, its number 5, ALLOC of 100 bytes aligned to 8";
+        let request = "SUBMIT of 20 operations, operation 5: ALLOC of 100 bytes aligned to 8";
         let expected = Underway {
             operation: 9,
             thread: Some(3),

@@ -48,7 +48,7 @@ fn the_command_itself() {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
         });
-    // An exit code does not tell its number.
+    // An exit status does not contain the number of the operation.
     exit(i32::from(
         format!("{code:?}") != format!("{:?}", ExitCode::SUCCESS),
     ));
@@ -88,7 +88,7 @@ fn arguments(command: &Value) -> String {
 /// block is looked at next.
 fn complaint(fault: Fault) -> &'static [&'static str] {
     match fault {
-        Fault::Overlap => &["memory in use", "share bytes", "names a block already"],
+        Fault::Overlap => &["memory in use", "share bytes", "already names a live block"],
         Fault::OutOfPool => &["does not lie in the pool"],
         Fault::WrongOffset => &["and the engine says"],
         Fault::WildWrite | Fault::WildWriteInFree => {
@@ -98,15 +98,22 @@ fn complaint(fault: Fault) -> &'static [&'static str] {
         Fault::Panic => &["panicked: this engine is not finished, at harness/src/sim/wrong.rs:"],
         Fault::PanicInFree => &["panicked: this engine cannot free"],
         Fault::Overflow => &["panicked: attempt to add with overflow"],
-        Fault::Segfault => &["died of SIGSEGV", "null pointer dereference"],
-        Fault::Recursion => &["died of SIGSEGV"],
-        Fault::Bus => &["died of SIGBUS"],
-        Fault::Illegal => &["died of SIGILL"],
-        Fault::Abort => &["died of SIGABRT"],
-        Fault::Exit => &["ended the process with the status 0"],
-        Fault::NeverServes => &["not one of", "refused as exhausted", "as if by fault"],
-        Fault::NeverServesToOrder => &["as if by fault injection", "not one of"],
-        Fault::Leak => &["must be", "freed only", "refused as exhausted"],
+        Fault::Segfault => &["crashed with SIGSEGV", "null pointer dereference"],
+        Fault::Recursion => &["crashed with SIGSEGV"],
+        Fault::Bus => &["crashed with SIGBUS"],
+        Fault::Illegal => &["crashed with SIGILL"],
+        Fault::Abort => &["crashed with SIGABRT"],
+        Fault::Exit => &["ended the process with status 0"],
+        Fault::NeverServes => &[
+            "requests were refused in a private pool",
+            "refused as exhausted",
+            "with the cause of fault injection",
+        ],
+        Fault::NeverServesToOrder => &[
+            "with the cause of fault injection",
+            "requests were refused in a private pool",
+        ],
+        Fault::Leak => &["must be", "fit into the empty pool", "refused as exhausted"],
         Fault::LongLinks => &["written after it was freed"],
         Fault::LongerLinks => &[],
     }
@@ -161,7 +168,7 @@ fn every_workload_ends(fault: Fault, engine: &str) {
                 "{about}: {text}"
             );
         }
-        // What it does first is no operation yet.
+        // BIND and the other calls of the setup are no operations.
         let is_begun = workload.name != "abuse";
         assert!(
             found["operation"].as_u64() >= Some(u64::from(is_begun)),
@@ -253,7 +260,7 @@ fn people_and_ktap_are_told_the_verdict_too() {
     };
     let table = text("");
     assert!(
-        table.contains("died of SIGSEGV") || table.contains("null pointer"),
+        table.contains("crashed with SIGSEGV") || table.contains("null pointer"),
         "{table}"
     );
     assert!(table.contains("repeat: slablab stress realloc"), "{table}");

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the figures must be when everything was freed.
+//! The statistics of a pool in which every block was freed.
 
 use super::{
     Complaint,
@@ -43,7 +43,7 @@ pub(super) fn session_figures(stats: &slablab_stats, tally: &Tally) -> Result<()
     for cause in Cause::ALL {
         let index = cause.raw() as usize;
         figure(
-            "the session's refusals of a kind",
+            "the session's refusals of a cause",
             tally.refusals[index],
             stats.session_refusals[index],
         )?;
@@ -51,7 +51,7 @@ pub(super) fn session_figures(stats: &slablab_stats, tally: &Tally) -> Result<()
     Ok(())
 }
 
-/// Checks the figures of a pool in which nothing is out.
+/// Checks the statistics of a pool without live blocks.
 pub(super) fn pool_figures(stats: &slablab_stats) -> Result<(), Complaint> {
     figure("live blocks in the pool", 0, stats.live_blocks)?;
     figure("live bytes in the pool", 0, stats.live_bytes)?;
@@ -72,13 +72,9 @@ pub(super) fn pool_figures(stats: &slablab_stats) -> Result<(), Complaint> {
     }
     if stats.engine == Engine::Seed.raw() {
         // By its document's formulas the seed counts what slabs hold as used, and twice in total.
+        figure("used_bytes", stats.cached_bytes, stats.used_bytes)?;
         figure(
-            "the document's used bytes",
-            stats.cached_bytes,
-            stats.used_bytes,
-        )?;
-        figure(
-            "the document's total bytes",
+            "total_bytes",
             stats.pool_bytes + stats.cached_bytes,
             stats.total_bytes,
         )?;

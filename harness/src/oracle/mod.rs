@@ -215,7 +215,7 @@ impl<'t> Oracle<'t> {
         {
             let books = self.books();
             figure(
-                "blocks that the workload left",
+                "blocks that the workload did not free",
                 0,
                 books.shadow.live_blocks(),
             )?;

@@ -65,7 +65,7 @@ pub(crate) struct Work {
 
 /// The seed did something else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the seed does not do what its design says: its block is at {seed:#x}, not at {twin:?}")]
+#[error("the seed differs from its model: the block is at {seed:#x}, in the model at {twin:?}")]
 pub(crate) struct Parted {
     seed: u64,
     twin: Option<u64>,

@@ -47,8 +47,8 @@ pub(super) fn run(run: &mut Run<'_>) -> Result<(), Complaint> {
         run.steps.release_clock();
         if second < first && run.oracle.is_alone() && here.is_ok() {
             return Err(Complaint::Unexpected(format!(
-                "the empty pool served {first} blocks, and when they were freed only {second} of \
-                 the same"
+                "{first} blocks fit into the empty pool, but only {second} of the same size after \
+                 all were freed"
             )));
         }
     }

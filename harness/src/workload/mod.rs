@@ -38,7 +38,7 @@ use crate::{
 pub(crate) struct Workload {
     /// Its name.
     pub(crate) name: &'static str,
-    /// What it does, in a line.
+    /// One line for the help.
     pub(crate) about: &'static str,
     /// Whether its figures are the same for the same seed and operations, in every respect.
     pub(crate) is_sequential: bool,
@@ -50,37 +50,37 @@ pub(crate) struct Workload {
 pub(crate) static WORKLOADS: [Workload; 8] = [
     Workload {
         name: "churn",
-        about: "small blocks come and go in waves",
+        about: "small blocks are allocated and freed in waves",
         is_sequential: true,
         run: churn::run,
     },
     Workload {
         name: "mixed",
-        about: "1 byte to 256 KiB, aligned up to 4096",
+        about: "random sizes from 1 byte to 256 KiB, alignments up to 4096",
         is_sequential: true,
         run: mixed::run,
     },
     Workload {
         name: "exhaust",
-        about: "fill the pool, free all, fill it again: as much must fit",
+        about: "fill the pool, free all, fill it again: as many blocks must fit",
         is_sequential: true,
         run: exhaust::run,
     },
     Workload {
         name: "fragment",
-        about: "free every other block, ask for a large one, free the rest, ask again",
+        about: "free every other block, request a large one, free the rest, request it again",
         is_sequential: true,
         run: fragment::run,
     },
     Workload {
         name: "realloc",
-        about: "blocks grow and shrink, and keep their contents",
+        about: "blocks grow and shrink without losing their contents",
         is_sequential: true,
         run: realloc::run,
     },
     Workload {
         name: "batch",
-        about: "many operations in one call: blocks go and others come",
+        about: "SUBMIT of many frees and allocations in one call",
         is_sequential: true,
         run: batch::run,
     },
@@ -92,7 +92,7 @@ pub(crate) static WORKLOADS: [Workload; 8] = [
     },
     Workload {
         name: "abuse",
-        about: "bad requests: the right error, and nothing changed",
+        about: "invalid requests: the right error, no side effect",
         is_sequential: true,
         run: abuse::run,
     },
@@ -117,7 +117,7 @@ pub(crate) struct Run<'r> {
 pub(crate) struct Failure {
     /// The operation, counted from 1.
     pub(crate) operation: u64,
-    /// What is wrong.
+    /// The violated rule.
     pub(crate) complaint: Complaint,
 }
 
@@ -183,7 +183,7 @@ impl Run<'_> {
             }
         }
         Err(Complaint::Unexpected(format!(
-            "{INJECTED_MAX} requests in a row were refused as if by fault injection"
+            "{INJECTED_MAX} requests in a row were refused with the cause of fault injection"
         )))
     }
 

@@ -174,7 +174,7 @@ fn abuse_notices_a_change_that_a_bad_request_made() {
     let abuse = Workload::named("abuse").unwrap();
     let failure = stress(&faulty, abuse, Limit::Operations(OPERATIONS)).unwrap_err();
     assert!(
-        failure.complaint.to_string().contains("FREE had to fail"),
+        failure.complaint.to_string().contains("FREE must fail"),
         "{}",
         failure.complaint
     );

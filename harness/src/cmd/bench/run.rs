@@ -48,7 +48,7 @@ use crate::{
     },
 };
 
-/// How often is measured what a clock of nanoseconds tells differently each time.
+/// Repetitions of a measurement in nanoseconds, which varies from run to run.
 const REPEATS: usize = 5;
 
 /// How often single operations are timed: an interrupt that is no tick goes unnoticed in them.
@@ -77,7 +77,9 @@ pub(super) fn run(args: &BenchArgs) -> anyhow::Result<Document> {
             .into_iter()
             .filter(|subject| group.is_hopeless_for(*subject));
         document.left_out.extend(hopeless.map(|subject| {
-            format!("{group:?}: {subject} looks at all free blocks at each free, for minutes")
+            format!(
+                "{group:?}: {subject} compares all free blocks at each free, which takes minutes"
+            )
         }));
         match obstacle(group, &device, cpus.len())? {
             Some(why) => document.left_out.push(why),

@@ -88,7 +88,7 @@ pub(super) struct Ioctl {
     pub(super) argument: Vec<u8>,
     pub(super) place: Place,
     pub(super) handles: Vec<Named>,
-    /// What the argument points to.
+    /// The array that the argument points to.
     pub(super) array: Vec<u8>,
     pub(super) array_handles: Vec<Named>,
 }
@@ -120,7 +120,7 @@ pub(super) enum Call {
     Map(Position, usize, u8),
 }
 
-/// What a process does next.
+/// The next step of a process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Step {
     pub(super) slot: usize,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a fuzzer knows of each command: the fields of its argument, and what they mean.
+//! The arguments of each command: their fields, and the meaning of each field.
 
 use std::mem::offset_of;
 
@@ -24,7 +24,7 @@ use crate::uapi::{
     slablab_submit, //
 };
 
-/// What a field means.
+/// The meaning of a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Meaning {
     /// Bytes of a block.
@@ -233,7 +233,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_takes_long_is_cut_down_and_what_is_refused_stays() {
+    fn long_calls_are_shortened_and_refused_calls_are_unchanged() {
         let bench = COMMANDS.last().unwrap();
         let threads = Field {
             at: offset_of!(slablab_bench, threads),

@@ -74,15 +74,15 @@ pub(super) struct Crowd {
     pub(super) kills: u64,
 }
 
-/// What came of it.
+/// The result of a run.
 pub(super) struct Fuzzed {
     pub(super) tally: Tally,
     pub(super) seconds: f64,
-    /// What is not as it must be.
+    /// The violated expectations.
     pub(super) complaints: Vec<String>,
 }
 
-/// What must be afterwards as it was before.
+/// Usage of the device that must be the same before and after a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Standing {
     live_blocks: [u64; 3],
@@ -224,7 +224,7 @@ impl Standing {
     }
 }
 
-/// Looks at what the processes left, and says what is wrong with it.
+/// Checks the state that the processes left behind.
 fn complaints(first: &Device, before: &Standing) -> anyhow::Result<Vec<String>> {
     let deadline = Instant::now() + PATIENCE;
     let mut after = Standing::now(first)?;
@@ -243,13 +243,19 @@ fn complaints(first: &Device, before: &Standing) -> anyhow::Result<Vec<String>> 
                 complaints.push(format!("{engine}: {what} {is}"));
             }
         };
-        complain("broken rule", device.check()?.rule.into());
+        complain("CHECK: violated rule", device.check()?.rule.into());
         device.shrink()?;
         let stats = device.stats()?;
-        complain("bytes that CPUs keep after SHRINK:", stats.magazine_bytes);
-        complain("broken rule after SHRINK:", device.check()?.rule.into());
+        complain("bytes in magazines after SHRINK:", stats.magazine_bytes);
+        complain(
+            "CHECK after SHRINK: violated rule",
+            device.check()?.rule.into(),
+        );
         let sum = stats.live_bytes + stats.cached_bytes + stats.free_bytes;
-        complain("bytes that are nowhere:", stats.pool_bytes.abs_diff(sum));
+        complain(
+            "bytes neither live, cached nor free:",
+            stats.pool_bytes.abs_diff(sum),
+        );
     }
     Ok(complaints)
 }

@@ -2,7 +2,7 @@
 
 //! `slablab fuzz`: calls of every kind, right and wrong, from several processes at once.
 //!
-//! What is called only depends on the seed ([`call`]); who is killed when does not, and neither
+//! The calls depend on the seed only ([`call`]); the times of kills do not, and neither
 //! does what the others are at. The calls themselves are not checked, other commands do that: what
 //! must hold is that the pools are sound and empty in the end, and that the kernel has nothing to
 //! say.
@@ -41,30 +41,31 @@ use crate::{
     report, //
 };
 
-/// Call the device with every kind of argument, from several processes that are killed
+/// Call the device with random arguments from several processes, some of which are killed
 ///
-/// Needs root, and the machine to itself. In the end every pool is walked, and nothing may be left
-/// in it. What the kernel's checkers say meanwhile is in the kernel's log.
+/// Needs root. No other program may use the device at the same time. At the end the metadata of every
+/// shared pool is checked, and no block may be live. Reports of the kernel's checkers are in the
+/// kernel's log.
 ///
-/// The seed decides on all arguments, but for which block a handle names, and when processes are
-/// killed. Pools that calls of EXTEND have extended stay so until the module is unloaded.
+/// The seed determines all arguments except the blocks that handles name. The times of kills differ
+/// from run to run. Shared pools that EXTEND has extended stay extended until the module is unloaded.
 #[derive(Args)]
 pub(crate) struct FuzzArgs {
-    /// Calls, of all processes together
+    /// Total number of calls
     #[arg(long, default_value_t = 10_000)]
     #[arg(value_parser = whole::<u64>("the number of calls", 1..=u64::MAX))]
     calls: u64,
 
-    /// Processes at once
+    /// Number of processes
     #[arg(long, default_value_t = 4)]
     #[arg(value_parser = whole::<u16>("the number of processes", 1..=PROCESSES_MAX as u64))]
     processes: u16,
 
-    /// What the arguments come from
+    /// Seed of the random number generator
     #[arg(long, default_value_t = 1, value_parser = seed())]
     seed: u64,
 
-    /// How often a process is killed and another put in its place [default: every 1000 calls]
+    /// Number of processes that are killed and replaced [default: one per 1000 calls]
     #[arg(long, value_parser = whole::<u64>("the number of kills", 0..=u64::MAX))]
     kills: Option<u64>,
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What is shown of a fuzzed device.
+//! The output of `slablab fuzz`.
 
 use std::collections::BTreeMap;
 
@@ -37,7 +37,7 @@ const WAYS: [(Made, &str); 3] = [
     (Made::Random, "random"),
 ];
 
-/// What JSON has.
+/// The JSON output.
 #[derive(Serialize)]
 pub(super) struct Document {
     seed: u64,
@@ -93,15 +93,15 @@ pub(super) fn document(crowd: &Crowd, fuzzed: &Fuzzed) -> Document {
     }
 }
 
-/// Returns what people read.
+/// Returns the output as text.
 pub(super) fn text(crowd: &Crowd, fuzzed: &Fuzzed) -> String {
     let document = document(crowd, fuzzed);
     let mut table = Table::new([
         ("call", Side::Left),
         ("calls", Side::Right),
-        ("served", Side::Right),
+        ("succeeded", Side::Right),
         ("µs each", Side::Right),
-        ("refused", Side::Left),
+        ("failed", Side::Left),
     ]);
     for (number, kind) in KINDS.into_iter().enumerate() {
         let answers = &document.answers[kind];
@@ -127,7 +127,7 @@ pub(super) fn text(crowd: &Crowd, fuzzed: &Fuzzed) -> String {
     let mut text = format!("{table}\n");
     for (way, [calls, served]) in &document.made {
         text += &format!(
-            "{way}: {} calls, {} served\n",
+            "{way}: {} calls, {} succeeded\n",
             count(*calls),
             count(*served)
         );
@@ -147,7 +147,7 @@ pub(super) fn text(crowd: &Crowd, fuzzed: &Fuzzed) -> String {
         text += &format!("{BAD}FAILED{BAD:#} {complaint}\n");
     }
     if document.complaints.is_empty() {
-        text += &format!("{GOOD}sound{GOOD:#}: nothing is left in any pool\n");
+        text += &format!("{GOOD}passed{GOOD:#}: no block is live in any pool\n");
     } else {
         text += &format!("{}\n", crowd.repeat());
     }

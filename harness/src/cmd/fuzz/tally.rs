@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What was called and answered, in memory that all processes share: a killed one leaves its count.
+//! Counts of calls and answers, in memory that all processes share: the counts of a killed process stay.
 
 use std::{
     fs::File,
@@ -39,7 +39,7 @@ const WAYS: usize = 3;
 
 const CELLS: usize = KINDS.len() * WAYS * ANSWERS;
 
-/// What happens beside calls.
+/// Events that are no calls.
 #[derive(Clone, Copy)]
 pub(super) enum Event {
     /// A process was forked, with its open files.
@@ -161,7 +161,7 @@ mod tests {
     };
 
     #[test]
-    fn what_is_counted_is_seen_by_whoever_shares_the_file() {
+    fn counts_are_visible_to_every_process_that_maps_the_file() {
         let file = File::from(memfd_create("tally", MemfdFlags::CLOEXEC).unwrap());
         ftruncate(&file, Tally::BYTES as u64).unwrap();
         let (one, other) = (Tally::map(&file).unwrap(), Tally::map(&file).unwrap());

@@ -98,7 +98,7 @@ const CHILD_STEPS: u64 = 40;
 /// The user who may do nothing.
 const NOBODY: u32 = 1000;
 
-/// What the standard library is linked with.
+/// Functions of the C library that the standard library already links.
 mod c {
     use std::ffi::{
         c_int,
@@ -428,8 +428,8 @@ fn map(file: BorrowedFd<'_>, at: u64, len: usize, access: u8) -> Result<(), Errn
     } else {
         MapFlags::PRIVATE
     };
-    // SAFETY: The mapping is new, and nobody is told of it.
+    // SAFETY: The kernel chooses the address, so the mapping replaces no other; nothing accesses it.
     let start = unsafe { rustix::mm::mmap(ptr::null_mut(), len, protection, flags, file, at) }?;
-    // SAFETY: As above.
+    // SAFETY: `start` and `len` are the mapping above, and no reference into it exists.
     unsafe { munmap(start, len) }
 }

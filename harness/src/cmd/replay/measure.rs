@@ -51,18 +51,18 @@ use crate::{
     },
 };
 
-/// What the length of a pool is a multiple of.
+/// The length of a pool is a multiple of this number of bytes.
 pub(crate) const POOL_UNIT: u64 = 32 << 10;
 
 /// The largest pool that is tried, in live peaks of the trace.
 const LARGEST: u64 = 8;
 
-/// What is to be done.
+/// The parameters of a replay.
 pub(in crate::cmd) struct Plan {
     pub(in crate::cmd) target: TargetKind,
     /// The pool in which answers are checked and operations timed.
     pub(in crate::cmd) pool_bytes: u64,
-    /// What is to be refused.
+    /// The fault injection.
     pub(in crate::cmd) failing: Failing,
     /// How often times are taken.
     pub(in crate::cmd) passes: usize,
@@ -106,7 +106,7 @@ pub(in crate::cmd) fn is_possible(trace: &Trace, pool_bytes: u64) -> anyhow::Res
     let align = u64::from(trace.align_max());
     ensure!(
         align <= pool_bytes,
-        "{} aligns a block to {}, and the pool has {}",
+        "{} aligns a block to {}, but the pool has {}",
         trace.name,
         bytes(align),
         bytes(pool_bytes)
@@ -188,7 +188,7 @@ fn here(plan: &Plan, engine: Engine, trace: &Trace) -> anyhow::Result<EngineResu
     Ok(result)
 }
 
-/// Looks for the smallest pool, and looks at what is in it.
+/// Searches for the smallest sufficient pool and measures the fragmentation in it.
 fn space(
     plan: &Plan,
     trace: &Trace,
@@ -199,7 +199,7 @@ fn space(
     let engine = result.engine;
     let align = u64::from(trace.align_max());
     let least = trace.peak_bytes().max(align).div_ceil(POOL_UNIT);
-    // What was done in the usual pool fits there.
+    // The checked run was complete in the usual pool, so no larger pool is needed.
     let most = if ran.figures.is_complete() {
         plan.pool_bytes
     } else {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `slablab report`: traces through engines, as a page to look at.
+//! `slablab report`: replays as an HTML page.
 
 mod page;
 
@@ -59,7 +59,7 @@ use crate::{
 
 /// The files that --json may overwrite.
 const JSON: Kind = Kind {
-    name: "what 'slablab replay' or 'slablab report' wrote with --json",
+    name: "JSON of 'slablab replay' or 'slablab report'",
     is: Document::is_document,
 };
 
@@ -73,21 +73,21 @@ const FRAMES_MIN: usize = 100;
 /// The changes of blocks of pages in all runs together.
 const WRITES_TOGETHER: usize = 400_000;
 
-/// Write a page that shows what traces do to engines, moment by moment
+/// Write an HTML page that shows each engine's pool at every step of a trace
 ///
-/// It is one file that needs no network. A slider (or the arrow keys) goes through the operations,
-/// and with it the map of each engine's pool: pages by state, slabs with what is out of them, what
-/// is free in the buddy system by order, and classes. Beside it are live and reserved bytes and
-/// fragmentation as curves, how long operations took, and what was refused, and why.
+/// The page is one file and needs no network. A slider (or the arrow keys) selects an operation. The
+/// page then shows the map of each engine's pool, the fill of its slabs, the free blocks of its buddy
+/// system by size, and its size classes. Curves show live and reserved bytes and fragmentation over
+/// time. Further sections show how long operations took, and which requests were refused and why.
 ///
-/// All figures of 'slablab replay' are taken too, and shown on the page and here. A long trace is
-/// no larger a page than a short one: up to 1,000 moments are shown, with the least and the most
-/// live bytes between them.
+/// The results of 'slablab replay' are measured too, and shown on the page and in the terminal. The
+/// page of a long trace is no larger than that of a short one: it has up to 1,000 moments, with the
+/// minimum and maximum of the live bytes between them.
 #[derive(Args)]
 pub(crate) struct ReportArgs {
-    /// The page to write; '-' for standard output, and then the figures are not shown beside it
+    /// The page to write; with '-' the page goes to standard output and the tables are not printed
     ///
-    /// A file that exists is overwritten if it is a page of slablab report, and only then.
+    /// An existing file is overwritten only if it is a page of slablab report.
     #[arg(short, long, value_name = "FILE.html", required = true)]
     out: PathBuf,
 
@@ -100,17 +100,17 @@ pub(crate) struct ReportArgs {
 
     /// Size in KiB of the pools that are shown
     ///
-    /// Less than an engine needs shows what it refuses, and why. By itself it is the smallest pool
-    /// in which every engine can do all of the trace, or that of --pool if that is not known.
+    /// The default is the smallest pool in which no engine refuses a request of the trace, or the size
+    /// of --pool if that pool was not searched for. A smaller pool shows refusals and their causes.
     #[arg(long, value_name = "KIB")]
     #[arg(value_parser = whole::<u64>("the size of a pool in KiB", 32..=4 << 20))]
     room: Option<u64>,
 
-    /// Write JSON in place of the page; a file of such JSON may be overwritten
+    /// Write JSON instead of the page; an existing file is overwritten only if it is such JSON
     #[arg(long)]
     json: bool,
 
-    /// Run nothing, show what was written with --json
+    /// Replay nothing, show the results that --json wrote
     #[arg(long, value_name = "FILE", conflicts_with = "traces")]
     from: Option<PathBuf>,
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the session did, in words.
+//! The command `events`: the last operations of the session.
 
 use super::{
     problem::{
@@ -50,7 +50,7 @@ fn line(event: &slablab_event) -> String {
     if is_alloc || kind == Some(EventKind::Realloc) {
         text += &format!(" {}", event.size);
     }
-    // What is no power of two is not known any more.
+    // An event stores log2 of the alignment, so the value of an invalid alignment is lost.
     let align = 1_u64.checked_shl(event.align_log2.into());
     if is_alloc {
         text += &align.map_or_else(|| " ?".to_owned(), |align| format!(" {align}"));

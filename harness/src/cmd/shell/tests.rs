@@ -38,7 +38,10 @@ fn a_block_is_written_and_read() {
         say(session, "read 1048576 0 16"),
         "00000000  00 00 74 77 6f 20 20 77 6f 72 64 73 00 00 00 00  |..two  words....|\n"
     );
-    assert_eq!(say(session, "check").split(',').next(), Some("sound"));
+    assert_eq!(
+        say(session, "check").split(',').next(),
+        Some("no violation found")
+    );
     assert_eq!(say(session, "free 1048576"), "");
     assert_eq!(
         say(session, "free 1048576"),
@@ -72,7 +75,7 @@ fn a_block_has_a_name() {
     );
     // A name that is given anew does not lose its block unsaid.
     let again = say(session, "let a = alloc 8");
-    let note = "the block that was a is still live: handle 1048576\n";
+    let note = "the block that a named before is still live: handle 1048576\n";
     assert!(again.ends_with(note), "{again}");
 }
 
@@ -109,7 +112,7 @@ fn a_name_that_is_none_is_explained() {
     );
     assert_eq!(say(session, "let a = "), usage);
     assert!(say(session, "free a-b").contains("is no block: a block is a name, $last or"));
-    // What failed named nothing.
+    // An allocation that failed names no block.
     assert!(say(session, "let x = alloc 4g").contains("too big"));
     assert_eq!(say(session, "free x"), "error: no block is named 'x'");
 }
@@ -127,7 +130,7 @@ fn the_pool_is_drawn_after_each_step() {
     say(session, "alloc 5000");
     say(session, "alloc 8");
     assert_eq!(row(session), format!("0  ##.a{}", ".".repeat(60)));
-    // The CPU keeps what is freed, until it is told to give it back.
+    // A freed block stays in the CPU's magazine until SHRINK flushes it.
     say(session, "free 1048576");
     assert_eq!(row(session), format!("0  ##.a{}", ".".repeat(60)));
     say(session, "shrink");
@@ -167,7 +170,7 @@ fn the_seed_is_drawn_from_what_was_done() {
 }
 
 #[test]
-fn what_was_done_is_told_again() {
+fn events_list_the_operations_of_the_session() {
     let sim = Sim::private(Engine::Hybrid, 1 << 20).unwrap();
     let session = &mut begin(&sim);
     sim.end_record().unwrap();
@@ -185,8 +188,8 @@ fn what_was_done_is_told_again() {
     assert_eq!(
         say(session, "events"),
         format!(
-            "   0  alloc 100 64: {told}   1  realloc 1048576 2097152: refused, too big: the pool \
-             could not serve 2 MiB if it were empty (ENOMEM)\n   2  alloc 8 ?: the alignment is \
+            "   0  alloc 100 64: {told}   1  realloc 1048576 2097152: refused, too big: 2 MiB do \
+             not fit into the pool, even if it is empty (ENOMEM)\n   2  alloc 8 ?: the alignment is \
              not a power of two (EINVAL)\n   3  free 1048576: handle 1048576, {}path magazine, \
              class 11\n   4  free 1048576: block 1048576 is not live (ENOENT)\n",
             place.split_once("path").unwrap().0,
@@ -203,13 +206,13 @@ fn what_was_done_is_told_again() {
 }
 
 #[test]
-fn what_is_wrong_is_said_in_a_sentence() {
+fn errors_are_complete_sentences() {
     let sim = Sim::private(Engine::Seed, 1 << 20).unwrap();
     let session = &mut begin(&sim);
     for (line, told) in [
         (
             "alloc 2m",
-            "refused, too big: the pool could not serve 2 MiB if it were empty (ENOMEM)",
+            "refused, too big: 2 MiB do not fit into the pool, even if it is empty (ENOMEM)",
         ),
         (
             "alloc 64 3",
@@ -242,7 +245,7 @@ fn what_is_wrong_is_said_in_a_sentence() {
         ),
         (
             "extend 1",
-            "a region is a multiple of 32k, and at most 4g (EINVAL)",
+            "the size of a region is a multiple of 32k and at most 4g (EINVAL)",
         ),
         ("events 0", "the number of events is at least 1"),
     ] {

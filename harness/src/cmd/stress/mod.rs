@@ -86,22 +86,23 @@ use crate::{
     },
 };
 
-/// The time that a workload is given unless told.
+/// The default time of a workload.
 const SECONDS: f64 = 2.0;
 
-/// Run workloads and check every answer against a shadow
+/// Run workloads and check every answer against a model
 ///
-/// Each workload gets a session and a pool of its own and checks that every block lies in the pool,
-/// is aligned and shares no byte with another, that new bytes are zero and old ones are what was
-/// written, and that in the end nothing is left.
+/// Each workload has its own session and pool. The checks are: every block lies in the pool, is
+/// aligned and overlaps no other block; new bytes are zero; old bytes have the value that was written;
+/// when the workload ends, no block is live.
 ///
-/// With --ops, all figures under "final" (but for the workload `threads`, its sums) only depend on
-/// the engine, --seed, --ops, --threads, --pool, --debug and --fail-*: with the same of these they
-/// are the same on every target and machine. With --fail-* there are none of `threads`, as the order
-/// of its threads decides which requests are refused.
+/// With --ops, the figures under "Final statistics" (of the workload `threads` only the sums) depend
+/// on nothing but the engine, --seed, --ops, --threads, --pool, --debug and --fail-*. Two runs with
+/// the same values report the same figures on every target and machine. With --fail-*, the workload
+/// `threads` has no final statistics, because the order of its threads decides which requests are
+/// refused.
 #[derive(Args)]
 pub(crate) struct StressArgs {
-    /// What to run [default: all]
+    /// Workloads to run [default: all]
     #[arg(value_name = "WORKLOAD", value_parser = workload_names())]
     workloads: Vec<String>,
 
@@ -112,7 +113,7 @@ pub(crate) struct StressArgs {
     #[arg(long, value_enum, default_value = "default")]
     engine: EngineChoice,
 
-    /// What the random decisions come from
+    /// Seed of the random number generator
     #[arg(long, default_value_t = 1, value_parser = seed())]
     seed: u64,
 
@@ -132,11 +133,11 @@ pub(crate) struct StressArgs {
     #[command(flatten)]
     failing: Failing,
 
-    /// Record what each workload does as a trace, which `slablab replay` runs
+    /// Record the operations of each workload as a trace for `slablab replay`
     ///
-    /// For one workload on one engine PATH is the file, or a folder that exists. For several it is a
-    /// folder, which is created, and each trace is ENGINE-WORKLOAD.trace in it. The names are said
-    /// before anything runs. A file that exists is overwritten if it is a trace, and only then.
+    /// For one workload on one engine, PATH is the file or an existing folder. For several, PATH is a
+    /// folder, which is created; each trace is ENGINE-WORKLOAD.trace in it. The names are printed
+    /// before the first workload starts. An existing file is overwritten only if it is a trace.
     #[arg(long, value_name = "PATH")]
     record: Option<PathBuf>,
 
@@ -144,7 +145,7 @@ pub(crate) struct StressArgs {
     #[arg(long, conflicts_with = "ktap")]
     json: bool,
 
-    /// Print KTAP, a test for each engine and workload
+    /// Print KTAP, one test per engine and workload
     #[arg(long)]
     ktap: bool,
 }
@@ -225,7 +226,7 @@ pub(crate) fn run(args: StressArgs) -> anyhow::Result<ExitCode> {
     } else if ktap.is_none() {
         report::print(summary::text(&report))?;
         if args.engine == EngineChoice::All && args.target.target == TargetKind::Sim {
-            report::print("slub was not asked: it lives in the kernel only.\n")?;
+            report::print("slub was left out: it runs in the kernel only.\n")?;
         }
     }
     let is_empty = |outcome: &&Outcome| outcome.operations == 0 && outcome.result.is_ok();
@@ -277,7 +278,7 @@ fn trace_name(engine: Engine, workload: &Workload) -> String {
     format!("{engine}-{}", workload.name)
 }
 
-/// What a workload did, on its way from the process that ran it.
+/// The recording of a workload, as the process that ran it sends it to its parent.
 #[derive(Serialize, Deserialize)]
 struct Trail {
     /// The trace as text.

@@ -127,7 +127,9 @@ impl From<&Death> for Failed {
                 operation
             },
             complaint: match thread {
-                Some(thread) => format!("thread {thread}, its operation {operation}: {death}"),
+                Some(thread) => {
+                    format!("thread {thread}, operation {operation} of that thread: {death}")
+                }
                 None => death.to_string(),
             },
             in_thread: thread.is_some(),

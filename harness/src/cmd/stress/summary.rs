@@ -70,8 +70,8 @@ fn final_statistics(report: &Report) -> String {
         .iter()
         .any(|outcome| report.depends_on_order(outcome))
     {
-        text +=
-            "  (none of 'threads': its threads' order decides which requests --fail-* refuses)\n";
+        text += "  ('threads' has no final statistics: the order of its threads decides which requests \
+             --fail-* refuses)\n";
     }
     text + "\n"
 }
@@ -151,11 +151,11 @@ fn refused(counts: &[u64]) -> String {
     if refusals.is_empty() {
         "-".to_owned()
     } else {
-        stats::told(&refusals)
+        stats::by_cause(&refusals)
     }
 }
 
-/// Returns what an engine did, in a sentence.
+/// Returns one sentence that sums up all workloads on an engine.
 fn verdict(outcomes: &[Outcome]) -> String {
     let Some(engine) = outcomes.first().map(|outcome| outcome.engine) else {
         return String::new();
@@ -166,7 +166,7 @@ fn verdict(outcomes: &[Outcome]) -> String {
         .count();
     if failed > 0 {
         return format!(
-            "{BAD}{engine} failed {failed} of {} workloads{BAD:#}; the commands above repeat it.\n",
+            "{BAD}{engine} failed {failed} of {} workloads{BAD:#}; the commands above repeat the failures.\n",
             outcomes.len()
         );
     }
@@ -182,14 +182,14 @@ fn verdict(outcomes: &[Outcome]) -> String {
         .max()
         .unwrap_or(0);
     let refused: u64 = passed().flat_map(|summary| summary.tally.refusals).sum();
-    let said_no = if refused > 0 {
-        format!(", said no {} times and why each time", count(refused))
+    let refusals = if refused > 0 {
+        format!("; {} requests refused, each with a cause", count(refused))
     } else {
         String::new()
     };
     format!(
-        "{GOOD}{engine} is sound{GOOD:#}: it served {}, up to {} at once{said_no}, and took \
-         every block back; {} were read and compared, and not a byte was wrong.\n",
+        "{GOOD}{engine} passed{GOOD:#}: {} allocated and freed, peak live {}{refusals}; {} read \
+         back and compared, 0 bytes wrong.\n",
         report::blocks(blocks),
         bytes(peak),
         bytes(checked)

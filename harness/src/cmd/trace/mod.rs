@@ -69,13 +69,13 @@ enum Action {
     Record(record::RecordArgs),
 }
 
-/// Make traces of patterns that programs are known for
+/// Generate traces of typical allocation patterns
 ///
-/// The same seed gives the same trace, everywhere and always. Commands that take a trace also take
+/// The same seed gives the same trace on every machine. Commands that take a trace also take
 /// the name of a pattern: 'slablab trace info larson' needs no file.
 #[derive(Args)]
 struct MakeArgs {
-    /// What to make
+    /// Patterns to generate
     #[arg(value_name = "PATTERN", required = true, value_parser = patterns())]
     patterns: Vec<String>,
 
@@ -84,12 +84,12 @@ struct MakeArgs {
 
     /// The file to write, or for several patterns the folder [default: standard output]
     ///
-    /// A file that exists is overwritten if it is a trace of the same format, and only then.
+    /// An existing file is overwritten only if it is a trace of the same format.
     #[arg(short, long, value_name = "PATH")]
     out: Option<PathBuf>,
 }
 
-/// Describe traces: how much is out when, which sizes, how long blocks live
+/// Describe traces: live bytes over time, sizes and lifetimes of blocks
 #[derive(Args)]
 struct InfoArgs {
     #[arg(value_name = "TRACE", help = HELP, long_help = LONG_HELP)]
@@ -118,7 +118,7 @@ struct ConvertArgs {
 
     /// The file to write, or for several traces the folder [default: standard output]
     ///
-    /// A file that exists is overwritten if it is a trace of the same format, and only then.
+    /// An existing file is overwritten only if it is a trace of the same format.
     #[arg(short, long, value_name = "PATH")]
     out: Option<PathBuf>,
 }
@@ -151,7 +151,7 @@ impl FileFormat {
 fn patterns() -> PossibleValuesParser {
     pattern::all()
         .map(|pattern| PossibleValue::new(pattern.name).help(pattern.about))
-        .chain([PossibleValue::new("all").help("every one of them")])
+        .chain([PossibleValue::new("all").help("all patterns")])
         .into()
 }
 

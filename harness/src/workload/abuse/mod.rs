@@ -34,19 +34,19 @@ const SIZES: [u64; 5] = [1, 100, 4096, 5000, 70_000];
 /// Operations between two rounds of raw requests.
 const RAW_STEPS: u64 = 256;
 
-/// What bad requests are made from.
+/// The state that invalid requests are built from.
 struct Scene<'s> {
     target: &'s dyn Target,
     /// Blocks that are there.
     blocks: &'s [Block],
     /// The handle of a block that was freed.
     stale: u32,
-    /// What the pool has, or the engine's bound.
+    /// The size of the pool, or the engine's limit.
     pool_bytes: u64,
     rng: &'s mut Rng,
 }
 
-/// What a bad request came to.
+/// The result of an invalid request.
 struct Answer {
     call: &'static str,
     found: Result<(), Refused>,
@@ -65,10 +65,13 @@ const REQUESTS: [(&str, Request); 20] = [
     ("ALLOC aligned to 0", |scene| {
         scene.alloc(64, 0, Errno::INVAL, Cause::None)
     }),
-    ("ALLOC aligned to what is no power of two", |scene| {
-        let align = scene.rng.below(1 << 20) * 4 + 3;
-        scene.alloc(64, align, Errno::INVAL, Cause::None)
-    }),
+    (
+        "ALLOC aligned to a number that is no power of two",
+        |scene| {
+            let align = scene.rng.below(1 << 20) * 4 + 3;
+            scene.alloc(64, align, Errno::INVAL, Cause::None)
+        },
+    ),
     ("ALLOC aligned to more than the pool", |scene| {
         let align = (scene.pool_bytes.saturating_add(1)).checked_next_power_of_two();
         scene.alloc(64, align.unwrap_or(1 << 63), Errno::INVAL, Cause::None)
@@ -79,7 +82,7 @@ const REQUESTS: [(&str, Request); 20] = [
             .saturating_add(1 + scene.rng.below(1 << 30));
         scene.alloc(size, 8, Errno::NOMEM, Cause::TooBig)
     }),
-    ("ALLOC of all that a number can say", |scene| {
+    ("ALLOC of 2^64 - 1 bytes", |scene| {
         scene.alloc(u64::MAX, 8, Errno::NOMEM, Cause::TooBig)
     }),
     ("FREE of handle 0", |scene| scene.free(0)),
@@ -206,7 +209,7 @@ fn judge(oracle: &Oracle<'_>, what: &str, answer: &Answer) -> Result<(), Complai
     };
     let call = answer.call;
     Err(Complaint::Unexpected(format!(
-        "{what}: {call} had to fail with {}, cause {}; {found}",
+        "{what}: {call} must fail with {}, cause {}; {found}",
         Name(errno),
         cause.raw()
     )))
@@ -245,10 +248,10 @@ const POOL: [Figure; 10] = [
     ("live blocks", |stats| stats.live_blocks),
     ("allocations", |stats| stats.allocations),
     ("frees", |stats| stats.frees),
-    ("bytes asked of the buddy system", |stats| {
+    ("requested bytes of the buddy system", |stats| {
         stats.buddy_user_bytes
     }),
-    ("bytes given by the buddy system", |stats| {
+    ("allocated bytes of the buddy system", |stats| {
         stats.buddy_actual_bytes
     }),
 ];

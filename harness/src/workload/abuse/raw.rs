@@ -28,28 +28,28 @@ enum At {
     Address(usize),
 }
 
-/// What is wrong, the request, its argument, and what has to come of it.
+/// The defect, the request, its argument, and the expected errno.
 const REQUESTS: [(&str, u32, At, Errno); 9] = [
     (
-        "a number that is no command",
+        "an unknown command number",
         command(request::FREE, 0x7f),
         At::Words(&[]),
         Errno::NOTTY,
     ),
     (
-        "another device's command",
+        "the ioctl type of another device",
         request::INFO ^ 0x100,
         At::Words(&[]),
         Errno::NOTTY,
     ),
     (
-        "an argument in no memory",
+        "an argument at an unmapped address",
         request::ALLOC,
         At::Address(8),
         Errno::FAULT,
     ),
     (
-        "an argument in the kernel",
+        "an argument at a kernel address",
         request::STATS,
         At::Address(0xffff_8000 << 32),
         Errno::FAULT,
@@ -68,7 +68,7 @@ const REQUESTS: [(&str, u32, At, Errno); 9] = [
     ),
     // INFO's structure is 80 bytes, ten words; what follows is from a future that asks for more.
     (
-        "an argument from the future",
+        "a longer argument that does not end in zeros",
         sized(request::INFO, 96),
         At::Words(&[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]),
         Errno::TOOBIG,
@@ -120,7 +120,7 @@ pub(super) fn send_all(target: &dyn Target) -> Result<(), Complaint> {
                 Err(errno) => format!("it failed with {}", Name(errno)),
             };
             return Err(Complaint::Unexpected(format!(
-                "a request with {what} had to fail with {}; {found}",
+                "a request with {what} must fail with {}; {found}",
                 Name(*errno)
             )));
         }
