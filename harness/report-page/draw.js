@@ -230,23 +230,23 @@ class PageMap {
 	}
 
 	layout() {
-		const pages = this.run.film.reel.pages, width = this.canvas.clientWidth;
+		const pages = this.run.timeline.map_deltas.pages, width = this.canvas.clientWidth;
 		this.cell = 18;
 		while (this.cell > 1 && Math.ceil(pages / Math.floor(width / this.cell)) * this.cell > 250) this.cell--;
 		this.columns = Math.max(1, Math.floor(width / this.cell));
 		Object.assign(this, pen(this.canvas, Math.ceil(pages / this.columns) * this.cell));
-		this.colours = this.run.film.reel.states.map((state) => this.colour(state));
+		this.colours = this.run.timeline.map_deltas.states.map((state) => this.colour(state));
 	}
 
 	// Returns a colour and how strong it is.
 	colour(state) {
 		if (state.kind !== "slab") return [colour(state.kind), 1];
-		const size = this.run.film.class_bytes[state.class] || 8;
+		const size = this.run.timeline.class_bytes[state.class] || 8;
 		return [`hsl(${hue(size)} 62% 50%)`, 0.2 + 0.8 * Math.min(1, state.used / (state.objects || 1))];
 	}
 
 	show(frame) {
-		const { context, cell, columns } = this, { pages } = this.run, { last } = this.run.film;
+		const { context, cell, columns } = this, { pages } = this.run, { last } = this.run.timeline;
 		const pictured = pages.seek(frame), gap = cell >= 4 ? 1 : 0;
 		context.clearRect(0, 0, this.width, this.height);
 		for (let page = 0; page < pages.state.length; page++) {
@@ -265,7 +265,7 @@ class PageMap {
 			const side = Math.max(cell, 7), shift = (side - cell) / 2;
 			context.strokeRect((step.page % columns) * cell - shift, Math.floor(step.page / columns) * cell - shift, side - gap, side - gap);
 		}
-		this.what = pictured === frame ? "" : `This map is that after operation ${count(this.run.film.operations[pictured])}. `;
+		this.what = pictured === frame ? "" : `This map is that after operation ${count(this.run.timeline.operations[pictured])}. `;
 		this.what += "Point at a page to see its use.";
 		this.pointed.textContent = this.what;
 	}
@@ -282,7 +282,7 @@ class PageMap {
 			free: () => `free, a block of ${length}`,
 			large: () => `in a live block of ${length}`,
 			slab: () => `a slab of ${length}: ${block.used} of ${block.objects} objects of ` +
-				`${bytes(this.run.film.class_bytes[block.class])} are live`,
+				`${bytes(this.run.timeline.class_bytes[block.class])} are live`,
 		};
 		return `Page ${count(page)}: ${words[block.kind]()}.`;
 	}

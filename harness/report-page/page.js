@@ -11,7 +11,7 @@ const REFUSALS_SHOWN = 100;
 const DRAWN_MAX = 256 << 20;
 
 let runs = [], drawn = [], shown = 0, playing = 0;
-const rows = () => runs[0].film.operations;
+const rows = () => runs[0].timeline.operations;
 const unitOf = (clock) => (clock === "instructions" ? "instructions" : "ns");
 
 function begin() {
@@ -30,7 +30,7 @@ function begin() {
 function choose(index) {
 	const trace = data.traces[index];
 	stop();
-	runs = trace.engines.filter((result) => result.film).map((result) => new Run(result));
+	runs = trace.engines.filter((result) => result.timeline).map((result) => new Run(result));
 	at("source").textContent = `${count(trace.operations)} operations, ${bytes(trace.peak_bytes)} live at the peak. ${trace.source}`;
 	table(trace);
 	for (const id of ["maps", "curves", "insides", "times", "refused"]) at(id).replaceChildren();
@@ -46,7 +46,7 @@ function choose(index) {
 	refused();
 	for (const one of drawn) one.layout();
 	// Begin at the live peak.
-	const live = runs[0].film.live;
+	const live = runs[0].timeline.live;
 	show(live.reduce((best, value, frame) => (value > live[best] ? frame : best), 0));
 }
 
@@ -73,7 +73,7 @@ function table(trace) {
 		(timed ? ` p50, p99 and max are ${unitOf(timed.clock)} per operation, with zeroing.` : "");
 	const wrong = trace.engines.filter((result) => result.failure);
 	at("table-note").append(...wrong.map(({ engine, failure }) => make("p", { className: "bad",
-		textContent: `${engine}, operation ${count(failure.operation)} (${failure.what}): ${failure.complaint}` })));
+		textContent: `${engine}, operation ${count(failure.operation)} (${failure.what}): ${failure.violation}` })));
 }
 
 function legend() {
@@ -87,7 +87,7 @@ function legend() {
 	ramp.querySelector(".swatch").classList.add("ramp");
 	const strength = key({ background: `linear-gradient(90deg, hsl(${hue(128)} 62% 50% / .2), hsl(${hue(128)} 62% 50%))` }, "all", "live objects: none");
 	strength.querySelector(".swatch").classList.add("ramp");
-	const kinds = new Set(runs.flatMap((run) => (run.film.reel ? run.film.reel.states : []).map(({ kind }) => kind)));
+	const kinds = new Set(runs.flatMap((run) => (run.timeline.map_deltas ? run.timeline.map_deltas.states : []).map(({ kind }) => kind)));
 	const plain = [["large", "block of whole pages"], ["free", "free pages"]];
 	at("legend").replaceChildren(ramp, strength,
 		...plain.filter(([kind]) => kinds.has(kind)).map(([kind, text]) => key({ background: `var(--${kind})`, outline: "1px solid var(--rule)" }, text)),
@@ -119,15 +119,15 @@ function maps() {
 	const grid = cards("maps");
 	for (const run of runs) {
 		const figures = make("p", { className: "figures", id: "figures-" + run.name });
-		const card = make("div", {}, title(run.name, run.film.pool_bytes ? `, ${bytes(run.film.pool_bytes)}` : ""), figures);
+		const card = make("div", {}, title(run.name, run.timeline.pool_bytes ? `, ${bytes(run.timeline.pool_bytes)}` : ""), figures);
 		grid.append(card);
 		if (run.pages) {
 			const map = new PageMap(run);
 			card.append(map.canvas, map.pointed);
 			drawn.push(map);
 		} else {
-			const why = !run.film.pool_bytes ? "This engine has no pool, so there is no map."
-				: run.film.pool_bytes > DRAWN_MAX ? "The pool is too large for a map."
+			const why = !run.timeline.pool_bytes ? "This engine has no pool, so there is no map."
+				: run.timeline.pool_bytes > DRAWN_MAX ? "The pool is too large for a map."
 				: run.name === "seed" ? "The seed has no MAP, and its blocks are not at the offsets of the model of the unchanged seed."
 				: "This engine has no MAP.";
 			card.append(make("p", { className: "note", textContent: why }));
@@ -137,7 +137,7 @@ function maps() {
 }
 
 function usage(run, frame) {
-	const { live, usable, reserved, pool_bytes: pool } = run.film;
+	const { live, usable, reserved, pool_bytes: pool } = run.timeline;
 	const parts = [`${bytes(live[frame])} live`, `${bytes(usable[frame] - live[frame])} internal`];
 	if (pool) parts.push(`${bytes(reserved[frame] - usable[frame])} cached`, `${bytes(pool - reserved[frame])} free`);
 	return parts.join(" + ");
@@ -145,17 +145,17 @@ function usage(run, frame) {
 
 function curves() {
 	const grid = cards("curves"), operations = rows();
-	const most = runs.reduce((one, other) => (one.film.live.at(-1) >= other.film.live.at(-1) ? one : other));
-	const { live, live_min: low, live_max: high } = most.film;
+	const most = runs.reduce((one, other) => (one.timeline.live.at(-1) >= other.timeline.live.at(-1) ? one : other));
+	const { live, live_min: low, live_max: high } = most.timeline;
 	const frames = operations.map((_, frame) => frame);
-	const marks = runs.flatMap((run, row) => run.film.refusals.map(({ frame }) => ({ style: tint(run.name), row, at: frame })));
+	const marks = runs.flatMap((run, row) => run.timeline.refusals.map(({ frame }) => ({ style: tint(run.name), row, at: frame })));
 	const each = (of) => runs.map((run) => ({ name: run.name, style: tint(run.name), values: frames.map((frame) => of(run, frame)) }))
 		.filter(({ values }) => values.some((value) => value !== null));
 	const pick = (frame) => { stop(); show(frame); };
 	const all = [
 		{ title: "Bytes", unit: bytes, marks,
 			series: [{ name: "live", style: "live", values: live, low, high },
-				...runs.map((run) => ({ name: run.name, style: tint(run.name), values: run.film.reserved }))],
+				...runs.map((run) => ({ name: run.name, style: tint(run.name), values: run.timeline.reserved }))],
 			note: "Live: the requested bytes (the band is their range between two moments). Engines: the bytes that are not free in the pool, or the size of all blocks of an engine without a pool." +
 				(marks.length ? " A tick at the top marks a refused request of that engine." : "") },
 		{ title: "Internal fragmentation", unit: percent, series: each((run, frame) => run.inside(frame)),
@@ -185,8 +185,8 @@ function insides() {
 		grid.append(make("div", {}, title(run.name, text), canvas, make("p", { className: "note", textContent: note })));
 		drawn.push({ layout() {}, show: (frame) => bars(canvas, { entries: entries(frame), most, style: tint(run.name), unit: bytes }) });
 	};
-	for (const run of runs.filter((run) => run.film.pool_bytes)) {
-		const size = run.film.class_bytes;
+	for (const run of runs.filter((run) => run.timeline.pool_bytes)) {
+		const size = run.timeline.class_bytes;
 		if (run.classes.keys().length) add(run, ": classes", "Bytes of each size class: live (full colour), in magazines (paler), free in slabs (palest).",
 			(frame) => size.map((bytesEach, index) => {
 				const [used, total, inMagazines] = run.classes.at(index, frame) || [0, 0, 0];
@@ -200,7 +200,7 @@ function insides() {
 				parts: [{ value: (run.orders.at(order, frame) || [0])[0] * 2 ** order, alpha: 0.7 }] })),
 			mostOf(run.orders, (order, [free]) => free * 2 ** order));
 	}
-	const silent = runs.filter((run) => !run.film.pool_bytes || !(run.classes.keys().length || run.hasOrders));
+	const silent = runs.filter((run) => !run.timeline.pool_bytes || !(run.classes.keys().length || run.hasOrders));
 	if (silent.length) at("insides").append(make("p", { className: "note",
 		textContent: `${silent.map(({ name }) => name).join(", ")}: size classes and free blocks are not reported.` }));
 }
@@ -232,7 +232,7 @@ function times(trace) {
 }
 
 function refused() {
-	const all = runs.flatMap((run) => run.film.refusals.map((entry) => ({ run, ...entry }))).sort((a, b) => a.first - b.first);
+	const all = runs.flatMap((run) => run.timeline.refusals.map((entry) => ({ run, ...entry }))).sort((a, b) => a.first - b.first);
 	if (!all.length) {
 		at("refused").append(make("p", { className: "note", textContent: "No request was refused in these pools." }));
 		return;
@@ -270,7 +270,7 @@ const PATHS = { none: "done", other: "done by another path", "in place": "done i
 
 // Describes the last operation and its result on each engine.
 function steps() {
-	const last = runs.map((run) => run.film.last[shown]), step = last[0];
+	const last = runs.map((run) => run.timeline.last[shown]), step = last[0];
 	const of = step.what === "reallocate" ? "a block to " : step.what === "free" ? "a block of " : "";
 	return [`Last operation: ${step.what} ${of}${bytes(step.bytes)}. `, ...runs.flatMap((run, index) => {
 		const how = last[index].done ? PATHS[last[index].how] || `by ${last[index].how}` : last[index].how === "left out" ? "left out" : `refused, ${last[index].how}`;

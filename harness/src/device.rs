@@ -322,9 +322,9 @@ pub(crate) fn position(handle: u32, byte: u32) -> u64 {
 ///
 /// # Safety
 ///
-/// What the device does to the caller's memory for this request is sound: `argument` is an address
-/// whose provenance was exposed, of memory that the request may read and write, or no address of
-/// this process's memory at all, or the request takes it by value.
+/// - If the request takes a pointer, `argument` must be the exposed address of memory that the
+///   request may read and write, or an address at which this process has no memory.
+/// - If the request takes its argument by value, any `argument` is allowed.
 pub(crate) unsafe fn raw_ioctl(
     file: BorrowedFd<'_>,
     request: u32,

@@ -5,6 +5,7 @@
 //! Drives the allocators of slablab, in the kernel through `/dev/slablab` or in this process, and
 //! checks every answer.
 
+mod affinity;
 mod arguments;
 mod cli;
 mod clock;
@@ -12,20 +13,19 @@ mod cmd;
 mod device;
 mod drawing;
 mod errno;
-mod failing;
+mod event_recorder;
+mod fault_injection;
+mod ftrace_recorder;
 mod isolation;
 mod map;
-mod one_cpu;
-mod opener;
 mod oracle;
 mod real_time;
-mod recorder;
-mod recording;
 mod replay;
 mod selftest;
+mod session_factory;
 mod sim;
 mod target;
-mod traces;
+mod trace_args;
 mod uapi;
 mod workload;
 

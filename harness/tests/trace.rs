@@ -247,13 +247,13 @@ fn a_page_holds_its_data_and_no_markup_of_a_trace() {
     let document: serde_json::Value = serde_json::from_str(data).unwrap();
     let engines = document["traces"][0]["engines"].as_array().unwrap();
     for engine in engines {
-        let film = &engine["film"];
-        assert_eq!(film["pool_bytes"], 256 << 10);
-        assert_eq!(film["operations"], serde_json::json!([0, 1, 2, 3, 4]));
-        let refusals = film["refusals"].as_array().unwrap();
+        let timeline = &engine["timeline"];
+        assert_eq!(timeline["pool_bytes"], 256 << 10);
+        assert_eq!(timeline["operations"], serde_json::json!([0, 1, 2, 3, 4]));
+        let refusals = timeline["refusals"].as_array().unwrap();
         assert_eq!(refusals[0]["cause"], "too big");
         assert_eq!(refusals[0]["first"], 2);
-        assert_eq!(film["live"][1], 100);
+        assert_eq!(timeline["live"][1], 100);
         let timed = &engine["times"];
         let counted = timed["histogram"].as_array().unwrap().iter();
         let counted: u64 = counted.map(|step| step[1].as_u64().unwrap()).sum();

@@ -82,11 +82,11 @@ data = json.loads(page[start:end])
 for trace in data["traces"]:
     for result in trace["engines"]:
         if result["engine"] == "hybrid":
-            film = result["film"]
+            timeline = result["timeline"]
             result["engine"] = "first fit"
-            film.update(reel=None, class_bytes=[], largest_free=[0] * len(film["operations"]),
-                        classes=[[] for _ in film["operations"]], orders=[[] for _ in film["operations"]])
-            for step in filter(None, film["last"]):
+            timeline.update(map_deltas=None, class_bytes=[], largest_free=[0] * len(timeline["operations"]),
+                        classes=[[] for _ in timeline["operations"]], orders=[[] for _ in timeline["operations"]])
+            for step in filter(None, timeline["last"]):
                 step["how"] = "other" if step["done"] else step["how"]
     if len(sys.argv) > 2:
         trace["engines"] = [result for result in trace["engines"] if result["engine"] == sys.argv[2]]

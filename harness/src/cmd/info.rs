@@ -9,14 +9,14 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::{
-    opener::{
-        Opener,
-        TargetKind, //
-    },
     report::{
         self,
         bytes,
         count, //
+    },
+    session_factory::{
+        SessionFactory,
+        TargetKind, //
     },
     uapi::{
         self,
@@ -63,7 +63,7 @@ struct Info {
 
 /// Shows what there is.
 pub(crate) fn run(args: InfoArgs) -> anyhow::Result<ExitCode> {
-    let target = Opener::shared(args.target).open_unbound()?;
+    let target = SessionFactory::shared(args.target).open_unbound()?;
     let info = Info::from(target.info().context("INFO failed")?);
     if args.json {
         report::print(serde_json::to_string_pretty(&info)? + "\n")?;

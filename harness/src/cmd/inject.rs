@@ -18,18 +18,12 @@ use clap::{
 use serde::Serialize;
 
 use crate::{
+    affinity::CpuPin,
     arguments::{
         pool_mib,
         size, //
     },
     device::Errno,
-    one_cpu::OneCpu,
-    opener::{
-        EngineArg,
-        Opener,
-        TargetArgs,
-        TargetKind, //
-    },
     report::{
         self,
         BAD,
@@ -40,6 +34,12 @@ use crate::{
         Table,
         blocks,
         bytes, //
+    },
+    session_factory::{
+        EngineArg,
+        SessionFactory,
+        TargetArgs,
+        TargetKind, //
     },
     target::Target,
     uapi::{
@@ -191,14 +191,14 @@ pub(crate) fn run(args: InjectArgs) -> anyhow::Result<ExitCode> {
         bail!("slub has no pools and therefore no debug mode: choose hybrid or seed");
     }
     // A block that is freed on this CPU is allocated again on this CPU.
-    let _here = OneCpu::stay().context("cannot stay on one CPU")?;
-    let mut opener = Opener::new(&TargetArgs {
+    let _here = CpuPin::current().context("cannot stay on one CPU")?;
+    let mut session_factory = SessionFactory::new(&TargetArgs {
         target: args.target,
         pool: args.pool,
         shared: false,
         debug: true,
     });
-    let target = opener.open(engine)?;
+    let target = session_factory.open(engine)?;
     let chosen = if args.misuses.is_empty() {
         Misuse::ALL
     } else {

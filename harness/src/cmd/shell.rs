@@ -42,13 +42,13 @@ use crate::{
         Drawing,
         Origin, //
     },
-    opener::{
+    report,
+    session_factory::{
         EngineArg,
-        Opener,
+        SessionFactory,
         TargetArgs,
         TargetKind, //
     },
-    report,
 };
 
 /// Allocate, free, read and write blocks interactively or from a script
@@ -71,8 +71,8 @@ pub(crate) struct ShellArgs {
 
 /// Reads commands until there are no more.
 pub(crate) fn run(args: ShellArgs) -> anyhow::Result<ExitCode> {
-    let mut opener = Opener::new(&args.target);
-    let target = opener.open(args.engine.into())?;
+    let mut session_factory = SessionFactory::new(&args.target);
+    let target = session_factory.open(args.engine.into())?;
     // If recording cannot start, the command `events` reports the error.
     let _ = target.record(events::KEPT);
     let origin = Origin {

@@ -18,11 +18,6 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::{
-    opener::{
-        EngineArg,
-        Opener,
-        TargetKind, //
-    },
     report::{
         self,
         Side,
@@ -30,6 +25,11 @@ use crate::{
         blocks,
         bytes,
         count, //
+    },
+    session_factory::{
+        EngineArg,
+        SessionFactory,
+        TargetKind, //
     },
     uapi::{
         self,
@@ -135,8 +135,8 @@ struct Session {
 
 /// Runs the subcommand.
 pub(crate) fn run(args: StatsArgs) -> anyhow::Result<ExitCode> {
-    let mut opener = Opener::shared(args.target);
-    let target = opener.open(args.engine.into())?;
+    let mut session_factory = SessionFactory::shared(args.target);
+    let target = session_factory.open(args.engine.into())?;
     let clear = args.watch && !args.json && io::stdout().is_terminal();
     loop {
         let stats = Stats::from(&*target.stats().context("STATS failed")?);

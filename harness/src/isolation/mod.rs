@@ -105,7 +105,7 @@ pub(crate) enum Patience {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum End {
     /// A new block was not as free memory is: the text says how.
-    Complaint(String),
+    Violation(String),
     /// A panic, with its text.
     Panic(String),
     /// A signal.
@@ -131,7 +131,7 @@ pub(crate) struct Death {
 impl fmt::Display for Death {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.end {
-            End::Complaint(text) => f.write_str(text)?,
+            End::Violation(text) => f.write_str(text)?,
             End::Panic(text) => write!(f, "the engine panicked: {text}")?,
             End::Signal(signal) => write!(f, "the engine crashed with {}", signal_name(*signal))?,
             End::Endless(limit) => write!(
@@ -219,7 +219,7 @@ impl End {
     fn of(page: &Page, status: WaitStatus) -> Self {
         match page.text() {
             Some(text) => match text.strip_prefix(COMPLAINT) {
-                Some(complaint) => Self::Complaint(complaint.to_owned()),
+                Some(violation) => Self::Violation(violation.to_owned()),
                 None => Self::Panic(text),
             },
             None => match status.terminating_signal() {

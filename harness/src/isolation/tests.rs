@@ -84,9 +84,9 @@ fn arguments(command: &Value) -> String {
     command.strip_prefix("slablab ").unwrap().to_owned()
 }
 
-/// Returns words of the complaint that a fault must lead to; a wild write is found wherever its
+/// Returns words of the violation that a fault must lead to; a wild write is found wherever its
 /// block is looked at next.
-fn complaint(fault: Fault) -> &'static [&'static str] {
+fn violation(fault: Fault) -> &'static [&'static str] {
     match fault {
         Fault::Overlap => &["memory in use", "share bytes", "already names a live block"],
         Fault::OutOfPool => &["does not lie in the pool"],
@@ -119,7 +119,7 @@ fn complaint(fault: Fault) -> &'static [&'static str] {
     }
 }
 
-/// Says whether a complaint names the request in which the fault is.
+/// Says whether a violation names the request in which the fault is.
 fn names_a_request(fault: Fault) -> bool {
     !matches!(
         fault,
@@ -153,8 +153,8 @@ fn every_workload_ends(fault: Fault, engine: &str) {
         }
         let found = found.unwrap_or_else(|| panic!("{about}: no verdict"));
         assert_eq!(found["engine"], engine, "{about}");
-        let text = found["complaint"].as_str().unwrap();
-        let words = complaint(fault);
+        let text = found["violation"].as_str().unwrap();
+        let words = violation(fault);
         assert!(
             words.iter().any(|words| text.contains(words)),
             "{about}: {text}"
@@ -244,7 +244,7 @@ fn the_command_of_a_verdict_repeats_it() {
             let again = slablab(Some(fault), &repeat);
             assert_eq!(again.status.code(), Some(1), "{repeat}");
             let again = &document(&again)["failures"][0];
-            assert_eq!(again["complaint"], failure["complaint"], "{repeat}");
+            assert_eq!(again["violation"], failure["violation"], "{repeat}");
             assert_eq!(again["operation"], failure["operation"], "{repeat}");
         }
     }
@@ -279,8 +279,8 @@ fn a_replay_ends_in_a_verdict_whatever_the_engine_does() {
         for result in document["traces"][0]["engines"].as_array().unwrap() {
             let failure = &result["failure"];
             let about = format!("{fault:?}: {result}");
-            let text = failure["complaint"].as_str().expect(&about);
-            let words = complaint(fault);
+            let text = failure["violation"].as_str().expect(&about);
+            let words = violation(fault);
             let is_told = words.iter().any(|words| text.contains(words));
             assert!(is_told, "{about}");
             assert!(failure["operation"].as_u64().unwrap() > 0, "{about}");

@@ -3,8 +3,8 @@
 //! The statistics of a pool in which every block was freed.
 
 use super::{
-    Complaint,
     Tally, //
+    Violation,
 };
 use crate::uapi::{
     Cause,
@@ -13,11 +13,11 @@ use crate::uapi::{
 };
 
 /// Compares a figure.
-pub(super) fn figure(what: &'static str, expected: u64, found: u64) -> Result<(), Complaint> {
+pub(super) fn figure(what: &'static str, expected: u64, found: u64) -> Result<(), Violation> {
     if expected == found {
         Ok(())
     } else {
-        Err(Complaint::Figure {
+        Err(Violation::Figure {
             what,
             expected,
             found,
@@ -26,7 +26,7 @@ pub(super) fn figure(what: &'static str, expected: u64, found: u64) -> Result<()
 }
 
 /// Compares what the session says of itself with what it was seen to do.
-pub(super) fn session_figures(stats: &slablab_stats, tally: &Tally) -> Result<(), Complaint> {
+pub(super) fn session_figures(stats: &slablab_stats, tally: &Tally) -> Result<(), Violation> {
     figure("the session's live blocks", 0, stats.session_blocks)?;
     figure("the session's bytes", 0, stats.session_bytes)?;
     figure(
@@ -52,7 +52,7 @@ pub(super) fn session_figures(stats: &slablab_stats, tally: &Tally) -> Result<()
 }
 
 /// Checks the statistics of a pool without live blocks.
-pub(super) fn pool_figures(stats: &slablab_stats) -> Result<(), Complaint> {
+pub(super) fn pool_figures(stats: &slablab_stats) -> Result<(), Violation> {
     figure("live blocks in the pool", 0, stats.live_blocks)?;
     figure("live bytes in the pool", 0, stats.live_bytes)?;
     figure("requested bytes in the pool", 0, stats.requested_bytes)?;

@@ -19,7 +19,7 @@ use crate::{
     },
 };
 
-/// What a block is called.
+/// The handle of a block, or the operation that allocates it.
 #[derive(Clone, Copy, Default)]
 struct Name {
     /// Its handle.
@@ -34,7 +34,7 @@ struct Name {
 ///
 /// # Errors
 ///
-/// What no refusal is.
+/// When a call fails with an error that is no refusal.
 pub(crate) fn fits(target: &dyn Target, trace: &Trace) -> Result<bool, Errno> {
     let mut names = vec![Name::default(); trace.blocks()];
     let calls = trace.ops().chunks(uapi::SLABLAB_OPERATIONS_MAX as usize);
@@ -69,7 +69,7 @@ pub(crate) fn fits(target: &dyn Target, trace: &Trace) -> Result<bool, Errno> {
 ///
 /// # Errors
 ///
-/// What no refusal is.
+/// When a call fails with an error that is no refusal.
 pub(super) fn served(answer: &slablab_submit) -> Result<bool, Errno> {
     if answer.error == 0 {
         return Ok(true);

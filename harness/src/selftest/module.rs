@@ -24,8 +24,8 @@ use crate::device::Errno;
 
 use super::verdict::{
     About,
-    Outcome,
-    Verdict, //
+    TestError, //
+    TestResult,
 };
 
 /// `O_NONBLOCK`, as `rmmod` passes it: do not wait until nobody uses the module.
@@ -66,22 +66,22 @@ impl Module {
     }
 
     /// Runs `act` with the module unloaded, and loads it again.
-    pub(super) fn without(&self, act: impl FnOnce() -> Outcome) -> Outcome {
-        self.unload().map_err(Verdict::from).about("unloading")?;
+    pub(super) fn without(&self, act: impl FnOnce() -> TestResult) -> TestResult {
+        self.unload().map_err(TestError::from).about("unloading")?;
         let outcome = act();
         let again = match self.unload() {
             Ok(()) | Err(Errno::NOENT) => self.load(""),
             Err(errno) => Err(errno),
         };
         outcome?;
-        again.map_err(Verdict::from).about("loading again")
+        again.map_err(TestError::from).about("loading again")
     }
 
     /// Runs `act` with the module loaded with these parameters.
-    pub(super) fn with(&self, parameters: &str, act: impl FnOnce() -> Outcome) -> Outcome {
+    pub(super) fn with(&self, parameters: &str, act: impl FnOnce() -> TestResult) -> TestResult {
         self.without(|| {
             self.load(parameters)
-                .map_err(Verdict::from)
+                .map_err(TestError::from)
                 .about(parameters)?;
             act().about(parameters)
         })

@@ -66,9 +66,9 @@ use self::{
     filled::Filled,
     mapping::Mapping,
     platform::{
+        CpuPin,
         Heap,
         HostLock,
-        OneCpu,
         Process, //
     },
 };
@@ -123,7 +123,7 @@ engine_enum! {
         /// The architecture document's.
         Seed(Seed<HostLock<seed::State>>),
         /// The seed's two tiers without its weaknesses.
-        Hybrid(Hybrid<HostLock<hybrid::State>, OneCpu>),
+        Hybrid(Hybrid<HostLock<hybrid::State>, CpuPin>),
     }
 }
 
@@ -193,7 +193,7 @@ impl Pool {
             Engine::Seed => PoolEngine::Seed(Seed::new(HostLock::new(seed::State::new()))),
             Engine::Hybrid => PoolEngine::Hybrid(Hybrid::new(
                 HostLock::new(hybrid::State::new()),
-                OneCpu::new(bytes as usize),
+                CpuPin::new(bytes as usize),
             )),
             Engine::Default | Engine::Slub => return Err(Errno::OPNOTSUPP),
         };

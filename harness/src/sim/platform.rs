@@ -50,12 +50,12 @@ unsafe impl<T> Lock<T> for HostLock<T> {
 }
 
 /// One CPU, at which threads take turns.
-pub(super) struct OneCpu {
+pub(super) struct CpuPin {
     turn: Mutex<()>,
     cache: HostCpuCache,
 }
 
-impl OneCpu {
+impl CpuPin {
     /// Makes the cache for a pool whose first region has `bytes` bytes.
     pub(super) fn new(bytes: usize) -> Self {
         Self {
@@ -66,7 +66,7 @@ impl OneCpu {
 }
 
 // SAFETY: A closure that is given the cache has the mutex.
-unsafe impl PerCpu<CpuCache> for OneCpu {
+unsafe impl PerCpu<CpuCache> for CpuPin {
     fn cpus(&self) -> usize {
         1
     }

@@ -27,8 +27,8 @@ use crate::{
     oracle::{
         Block,
         Client,
-        Complaint,
         Oracle, //
+        Violation,
     },
     rng::Rng,
     uapi::Cause,
@@ -43,7 +43,7 @@ pub(crate) struct Workload {
     /// Whether its figures are the same for the same seed and operations, in every respect.
     pub(crate) is_sequential: bool,
     /// Does it.
-    run: fn(&mut Run<'_>) -> Result<(), Complaint>,
+    run: fn(&mut Run<'_>) -> Result<(), Violation>,
 }
 
 /// All workloads, in the order in which they are run.
@@ -112,13 +112,13 @@ pub(crate) struct Run<'r> {
     threads: usize,
 }
 
-/// A complaint, and when it came up.
+/// A violation, and when it came up.
 #[derive(Debug)]
 pub(crate) struct Failure {
     /// The operation, counted from 1.
     pub(crate) operation: u64,
     /// The violated rule.
-    pub(crate) complaint: Complaint,
+    pub(crate) violation: Violation,
 }
 
 impl Workload {
@@ -145,13 +145,13 @@ impl Workload {
         };
         let result = (self.run)(&mut run);
         run.steps.report();
-        result.map_err(|complaint| Failure {
-            operation: match complaint {
+        result.map_err(|violation| Failure {
+            operation: match violation {
                 // Threads take steps of their own.
-                Complaint::InThread { .. } => budget.done(),
+                Violation::InThread { .. } => budget.done(),
                 _ => run.steps.taken(),
             },
-            complaint,
+            violation,
         })
     }
 }
@@ -164,7 +164,7 @@ fn stream(name: &str) -> u64 {
 
 impl Run<'_> {
     /// Frees blocks, as far as the budget goes, and then the others too: they are not operations.
-    fn free_all(&mut self, blocks: &mut Vec<Block>) -> Result<(), Complaint> {
+    fn free_all(&mut self, blocks: &mut Vec<Block>) -> Result<(), Violation> {
         while let Some(block) = blocks.pop() {
             self.steps.next();
             self.client.free(block)?;
@@ -174,7 +174,7 @@ impl Run<'_> {
 
     /// Allocates a block, or says why that is refused for another reason than that it was to be: for
     /// those who compare how much fits.
-    fn alloc_if_it_fits(&mut self, size: u64) -> Result<Result<Block, Cause>, Complaint> {
+    fn alloc_if_it_fits(&mut self, size: u64) -> Result<Result<Block, Cause>, Violation> {
         for _ in 0..INJECTED_MAX {
             match self.client.alloc(size, 8)? {
                 // The next one is not, or there would be none.
@@ -182,7 +182,7 @@ impl Run<'_> {
                 answer => return Ok(answer),
             }
         }
-        Err(Complaint::Unexpected(format!(
+        Err(Violation::Unexpected(format!(
             "{INJECTED_MAX} requests in a row were refused with the cause of fault injection"
         )))
     }

@@ -28,11 +28,11 @@ use crate::{
         usage,
         whole, //
     },
-    opener::TargetKind,
     report::{
         self,
         files, //
     },
+    session_factory::TargetKind,
     uapi::BenchSubject, //
 };
 use document::Document;

@@ -165,8 +165,8 @@ fn row(
             }
         }
         times.sort_by(|one, other| one.cost.total_cmp(&other.cost));
-        // What was wrong once is told. Else it is the one in the middle; or, where they only differ
-        // by interrupts, the one with the fewest.
+        // A wrong result is always reported. Else the median counts; where runs differ by interrupts
+        // only, the run with the smallest maximum.
         let wrong = times.iter().position(|measured| !measured.is_right());
         let longest = |index: &usize| times[*index].singly.map(|singly| singly.max);
         let quietest = (0..times.len()).min_by_key(longest);

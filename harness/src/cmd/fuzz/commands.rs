@@ -26,7 +26,7 @@ use crate::uapi::{
 
 /// The meaning of a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Meaning {
+pub(super) enum FieldKind {
     /// Bytes of a block.
     Size,
     /// Its alignment.
@@ -52,7 +52,7 @@ pub(super) enum Meaning {
 pub(super) struct Field {
     pub(super) at: usize,
     pub(super) bytes: usize,
-    pub(super) meaning: Meaning,
+    pub(super) meaning: FieldKind,
 }
 
 /// A command that takes a structure. Fields that are not named are zero in a good call.
@@ -85,7 +85,7 @@ macro_rules! command {
     };
 }
 
-use Meaning::{
+use FieldKind::{
     Align,
     Array,
     From1,
@@ -143,14 +143,14 @@ pub(super) const QUICK: usize = 14;
 pub(super) const OPERATION: &[Field] = fields!(slablab_operation:
     kind 1 From1(4), align_log2 1 Rarely(12), flags 2 Rarely(1), handle 4 Handle, bytes 8 Size);
 
-/// What would keep the machine busy, or the memory budget in one hand, is cut down to this: it is
-/// served all the same. What is refused for its size stays as it is.
+/// Upper bounds of fields. A call with a larger value could keep the machine busy or take the whole
+/// memory budget. A value that is too large to be accepted is not bounded: its refusal is the test.
 const BOUNDS: [(u32, Field, u64, u64); 7] = {
     const fn at(at: usize, bytes: usize) -> Field {
         Field {
             at,
             bytes,
-            meaning: Meaning::UpTo(0),
+            meaning: FieldKind::UpTo(0),
         }
     }
     [

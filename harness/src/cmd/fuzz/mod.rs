@@ -7,11 +7,11 @@
 //! must hold is that the pools are sound and empty in the end, and that the kernel has nothing to
 //! say.
 
-mod arena;
 mod call;
 mod commands;
-mod crowd;
+mod processes;
 mod render;
+mod scratch_memory;
 mod tally;
 mod worker;
 
@@ -25,7 +25,7 @@ use anyhow::Context;
 use clap::Args;
 
 use self::{
-    crowd::Crowd,
+    processes::Processes,
     tally::{
         PROCESSES_MAX,
         Tally, //
@@ -47,8 +47,9 @@ use crate::{
 /// shared pool is checked, and no block may be live. Reports of the kernel's checkers are in the
 /// kernel's log.
 ///
-/// The seed determines all arguments except the blocks that handles name. The times of kills differ
-/// from run to run. Shared pools that EXTEND has extended stay extended until the module is unloaded.
+/// The seed determines all arguments except the blocks that handles name. The times of killing
+/// processes differ from run to run. Shared pools that EXTEND has extended stay extended until the module
+/// is unloaded.
 #[derive(Args)]
 pub(crate) struct FuzzArgs {
     /// Total number of calls
@@ -92,18 +93,20 @@ pub(crate) fn run(args: FuzzArgs) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let first = open_device()?;
-    let crowd = Crowd {
+    let processes = Processes {
         seed: args.seed,
         calls: args.calls,
         processes: args.processes.into(),
         // With more kills than calls none would get to a call.
         kills: args.kills.unwrap_or(args.calls / 1000).min(args.calls),
     };
-    let fuzzed = crowd.run(first).with_context(|| crowd.repeat())?;
+    let fuzzed = processes.run(first).with_context(|| processes.repeat())?;
     if args.json {
-        report::print(serde_json::to_string_pretty(&render::document(&crowd, &fuzzed))? + "\n")?;
+        report::print(
+            serde_json::to_string_pretty(&render::document(&processes, &fuzzed))? + "\n",
+        )?;
     } else {
-        report::print(render::text(&crowd, &fuzzed))?;
+        report::print(render::text(&processes, &fuzzed))?;
     }
-    Ok(ExitCode::from(u8::from(!fuzzed.complaints.is_empty())))
+    Ok(ExitCode::from(u8::from(!fuzzed.violations.is_empty())))
 }

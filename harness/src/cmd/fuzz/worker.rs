@@ -54,11 +54,6 @@ use rustix::{
 };
 
 use super::{
-    arena::{
-        ARRAY,
-        Arena,
-        Place, //
-    },
     call::{
         Call,
         Ioctl,
@@ -66,6 +61,11 @@ use super::{
         Position,
         SLOTS,
         Step, //
+    },
+    scratch_memory::{
+        ARRAY,
+        Place, //
+        ScratchMemory,
     },
     tally::{
         Event,
@@ -189,7 +189,7 @@ pub(super) struct Worker {
     seed: u64,
     process: usize,
     tally: Tally,
-    arena: Arena,
+    scratch: ScratchMemory,
     sessions: [Option<Session>; SLOTS],
     is_root: bool,
     children: Vec<Pid>,
@@ -203,7 +203,7 @@ impl Worker {
             seed,
             process,
             tally,
-            arena: Arena::map()?,
+            scratch: ScratchMemory::map()?,
             sessions: [const { None }; SLOTS],
             is_root: getuid().is_root(),
             children: Vec::new(),
@@ -296,7 +296,7 @@ impl Worker {
             return Err(Errno::BADF);
         };
         match call {
-            Call::Ioctl(ioctl) => send(session, &mut self.arena, ioctl),
+            Call::Ioctl(ioctl) => send(session, &mut self.scratch, ioctl),
             Call::Free(pick) => {
                 let handle = session.handle(pick);
                 session.handles.retain(|other| *other != handle);
@@ -304,16 +304,16 @@ impl Worker {
                 unsafe { raw_ioctl(session.file.as_fd(), request::FREE, handle as usize) }.map(drop)
             }
             Call::Read(at, len, place) => {
-                let to = self.arena.put(&[], place);
+                let to = self.scratch.put(&[], place);
                 let (file, at) = (session.file.as_raw_fd(), session.position(at));
-                // SAFETY: The kernel stops where the arena does.
+                // SAFETY: The kernel stops where the scratch does.
                 answer(
                     unsafe { c::pread64(file, ptr::with_exposed_provenance_mut(to), len, at) }
                         as i64,
                 )
             }
             Call::Write(at, bytes, place) => {
-                let from = self.arena.put(&bytes, place);
+                let from = self.scratch.put(&bytes, place);
                 let (file, at) = (session.file.as_raw_fd(), session.position(at));
                 let from = ptr::with_exposed_provenance(from);
                 // SAFETY: The kernel reads what is there, and nothing is written.
@@ -387,7 +387,7 @@ fn receive(socket: BorrowedFd<'_>) -> Result<Option<Session>, Errno> {
 }
 
 /// Sends a request, and learns the handles that it is answered with.
-fn send(session: &mut Session, arena: &mut Arena, mut ioctl: Ioctl) -> Result<(), Errno> {
+fn send(session: &mut Session, scratch: &mut ScratchMemory, mut ioctl: Ioctl) -> Result<(), Errno> {
     let name = |bytes: &mut [u8], handles: &[Named]| {
         for named in handles {
             let handle = session.handle(named.pick).to_le_bytes();
@@ -396,9 +396,9 @@ fn send(session: &mut Session, arena: &mut Arena, mut ioctl: Ioctl) -> Result<()
     };
     name(&mut ioctl.argument, &ioctl.handles);
     name(&mut ioctl.array, &ioctl.array_handles);
-    arena.put_array(&ioctl.array);
-    let address = arena.put(&ioctl.argument, ioctl.place);
-    // SAFETY: The kernel writes to the arena, which is made for that: its address is in no other
+    scratch.put_array(&ioctl.array);
+    let address = scratch.put(&ioctl.argument, ioctl.place);
+    // SAFETY: The kernel writes to the scratch, which is made for that: its address is in no other
     // memory of the program, and where an address is made up there is none.
     unsafe { raw_ioctl(session.file.as_fd(), ioctl.request, address) }?;
     if ioctl.place == Place::Whole {
@@ -412,7 +412,7 @@ fn send(session: &mut Session, arena: &mut Arena, mut ioctl: Ioctl) -> Result<()
         };
         for handle in handles
             .into_iter()
-            .filter_map(|address| arena.load(address))
+            .filter_map(|address| scratch.load(address))
         {
             session.learn(handle);
         }

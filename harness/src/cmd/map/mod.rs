@@ -29,13 +29,13 @@ use crate::{
         Map,
         Use, //
     },
-    opener::{
+    report,
+    session_factory::{
         EngineArg,
-        Opener,
+        SessionFactory,
         TargetArgs,
         TargetKind, //
     },
-    report,
     target::Target,
     uapi::{
         Engine,
@@ -118,14 +118,14 @@ struct Document {
 
 /// Draws the pool.
 pub(crate) fn run(args: MapArgs) -> anyhow::Result<ExitCode> {
-    let mut opener = Opener::new(&TargetArgs {
+    let mut session_factory = SessionFactory::new(&TargetArgs {
         target: args.target,
         pool: args.pool,
         shared: args.demo.is_none(),
         debug: false,
     });
     let engine = Engine::from(args.engine);
-    let target = opener.open(engine)?;
+    let target = session_factory.open(engine)?;
     let origin = Origin {
         is_new: args.demo.is_some() || args.target == TargetKind::Sim,
         debug: false,

@@ -16,16 +16,16 @@ use slablab_trace::Trace;
 
 use super::measure::Plan;
 use crate::{
-    failing::Failing,
+    fault_injection::FaultArgs,
     isolation::Death,
-    opener::TargetKind,
     replay::{
         Failure,
         Times,
-        film::Film,
+        timeline::Timeline,
         words, //
     },
     report::files,
+    session_factory::TargetKind,
     uapi::Engine,
 };
 
@@ -38,7 +38,7 @@ pub(in crate::cmd) struct Document {
     pub(in crate::cmd) pool_bytes: u64,
     /// The fault injection.
     #[serde(flatten)]
-    pub(in crate::cmd) failing: Failing,
+    pub(in crate::cmd) faults: FaultArgs,
     pub(in crate::cmd) traces: Vec<TraceResult>,
 }
 
@@ -70,7 +70,7 @@ pub(in crate::cmd) struct EngineResult {
     pub(in crate::cmd) failure: Option<Wrong>,
     /// The timeline of the pool, which only 'slablab report' records.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(in crate::cmd) film: Option<Film>,
+    pub(in crate::cmd) timeline: Option<Timeline>,
 }
 
 /// The memory that a trace needs on an engine.
@@ -96,7 +96,7 @@ pub(in crate::cmd) struct Wrong {
     /// The operation in words.
     pub(in crate::cmd) what: String,
     /// The broken rule in words.
-    pub(in crate::cmd) complaint: String,
+    pub(in crate::cmd) violation: String,
     /// The pool in which it came up.
     pub(in crate::cmd) pool_bytes: u64,
     /// The command that repeats it.
@@ -118,7 +118,7 @@ impl Wrong {
         Self {
             operation,
             what: what.unwrap_or_else(|| edge.to_owned()),
-            complaint: death.to_string(),
+            violation: death.to_string(),
             pool_bytes: death.pool_bytes,
             repeat: String::new(),
         }
@@ -129,7 +129,7 @@ impl Wrong {
         Self {
             operation: failure.operation,
             what: failure.what.clone(),
-            complaint: failure.complaint.to_string(),
+            violation: failure.violation.to_string(),
             pool_bytes,
             repeat: String::new(),
         }
@@ -144,7 +144,7 @@ impl Document {
             target: plan.target,
             kernel: kernel.release().to_string_lossy().into_owned(),
             pool_bytes: plan.pool_bytes,
-            failing: plan.failing,
+            faults: plan.faults,
             traces: Vec::new(),
         }
     }

@@ -23,7 +23,7 @@ use super::document::{
 };
 use crate::{
     cmd::stats,
-    failing::Failing,
+    fault_injection::FaultArgs,
     isolation::{
         self,
         Death,
@@ -31,18 +31,18 @@ use crate::{
         Watched,
         underway, //
     },
-    opener::{
-        Opener,
-        TargetKind, //
-    },
     replay::{
         Figures,
-        Ran,
+        RunResult,
         checked,
         fits,
         times, //
     },
     report::bytes,
+    session_factory::{
+        SessionFactory,
+        TargetKind, //
+    },
     target::Target,
     uapi::{
         self,
@@ -63,7 +63,7 @@ pub(in crate::cmd) struct Plan {
     /// The pool in which answers are checked and operations timed.
     pub(in crate::cmd) pool_bytes: u64,
     /// The fault injection.
-    pub(in crate::cmd) failing: Failing,
+    pub(in crate::cmd) faults: FaultArgs,
     /// How often times are taken.
     pub(in crate::cmd) passes: usize,
     /// Whether the smallest pool is looked for.
@@ -78,9 +78,9 @@ impl Plan {
         pool_bytes: u64,
     ) -> anyhow::Result<Box<dyn Target>> {
         underway::pool(pool_bytes);
-        let target = Opener::private(self.target, pool_bytes).open(engine)?;
+        let target = SessionFactory::private(self.target, pool_bytes).open(engine)?;
         let target = Watched(target);
-        self.failing.order(&target, engine)?;
+        self.faults.order(&target, engine)?;
         Ok(Box::new(target))
     }
 
@@ -132,7 +132,7 @@ pub(in crate::cmd) fn engine(
         Ok(result) => Ok(result),
         Err(death) => Ok(EngineResult {
             failure: Some(Wrong::by(&death, trace)),
-            ..EngineResult::new(Opener::shared(plan.target).engine_of(engine))
+            ..EngineResult::new(SessionFactory::shared(plan.target).engine_of(engine))
         }),
     }
 }
@@ -193,7 +193,7 @@ fn space(
     plan: &Plan,
     trace: &Trace,
     info: &slablab_info,
-    ran: &Ran,
+    ran: &RunResult,
     result: &mut EngineResult,
 ) -> anyhow::Result<()> {
     let engine = result.engine;
@@ -234,12 +234,12 @@ impl EngineResult {
             space: None,
             times: None,
             failure: None,
-            film: None,
+            timeline: None,
         }
     }
 
     /// Takes over what a checked run came to.
-    fn enter(&mut self, ran: &Ran) {
+    fn enter(&mut self, ran: &RunResult) {
         let refused = stats::refusals(&ran.figures.refusals);
         self.refused = refused
             .into_iter()

@@ -3,9 +3,9 @@
 //! `slablab replay`: traces through engines, side by side.
 
 pub(super) mod document;
+mod explain;
 pub(super) mod measure;
 pub(super) mod render;
-mod story;
 
 use std::{
     io::{
@@ -24,26 +24,26 @@ use clap::Args;
 use slablab_trace::Trace;
 
 use crate::{
+    affinity::CpuPin,
     arguments::{
         pool_mib,
         whole, //
     },
-    failing::Failing,
-    one_cpu::OneCpu,
-    opener::{
-        EngineChoice,
-        Opener,
-        TargetKind, //
-    },
+    fault_injection::FaultArgs,
     report::{
         self,
         BAD,
         Stage, //
     },
-    traces::{
+    session_factory::{
+        EngineChoice,
+        SessionFactory,
+        TargetKind, //
+    },
+    trace_args::{
         HELP,
         LONG_HELP,
-        MakingArgs, //
+        TraceArgs, //
     },
     uapi::Engine,
 };
@@ -52,8 +52,8 @@ use document::{
     EngineResult,
     TraceResult, //
 };
+use explain::Operations;
 use measure::Plan;
-use story::Operations;
 
 /// Replay traces on engines, check every answer, and compare the engines
 ///
@@ -111,7 +111,7 @@ impl ReplayArgs {
     ///
     /// When a trace does not exist or cannot be parsed.
     pub(crate) fn check(&self) -> anyhow::Result<()> {
-        self.plan.making.load(&self.traces).map(drop)
+        self.plan.trace_args.load(&self.traces).map(drop)
     }
 }
 
@@ -119,7 +119,7 @@ impl ReplayArgs {
 #[derive(Args)]
 pub(super) struct PlanArgs {
     #[command(flatten)]
-    pub(super) making: MakingArgs,
+    pub(super) trace_args: TraceArgs,
 
     /// Where the engines are
     #[arg(long, value_enum, default_value = "device")]
@@ -135,7 +135,7 @@ pub(super) struct PlanArgs {
     pool: u64,
 
     #[command(flatten)]
-    failing: Failing,
+    faults: FaultArgs,
 
     /// Number of timed replays of each trace; 0 measures no times
     #[arg(long, default_value_t = 3)]
@@ -150,15 +150,15 @@ pub(super) struct PlanArgs {
 impl PlanArgs {
     /// Returns the engines, and what is done on each.
     pub(super) fn plan(&self) -> anyhow::Result<(Vec<Engine>, Plan)> {
-        let engines = Opener::shared(self.target).chosen(self.engine)?;
-        self.failing.possible(false, &engines)?;
+        let engines = SessionFactory::shared(self.target).chosen(self.engine)?;
+        self.faults.possible(false, &engines)?;
         let plan = Plan {
             target: self.target,
             pool_bytes: self.pool << 20,
             passes: self.passes.into(),
-            failing: self.failing,
+            faults: self.faults,
             // With fault injection, requests are refused in a pool of any size.
-            search: !self.no_search && !self.failing.is_any(),
+            search: !self.no_search && !self.faults.is_any(),
         };
         Ok((engines, plan))
     }
@@ -170,11 +170,11 @@ impl ReplayArgs {
         let stem = |name: &&String| Path::new(name).file_stem() == Some(trace.as_ref());
         let name = self.traces.iter().find(stem).map_or(trace, String::as_str);
         let PlanArgs {
-            making,
+            trace_args,
             target,
             engine: _,
             pool,
-            failing,
+            faults,
             passes,
             no_search,
         } = &self.plan;
@@ -185,12 +185,15 @@ impl ReplayArgs {
         );
         // A file is what it is.
         if !Path::new(name).exists() {
-            command += &format!(" --seed {} --percent {}", making.seed, making.percent);
+            command += &format!(
+                " --seed {} --percent {}",
+                trace_args.seed, trace_args.percent
+            );
         }
         if *no_search {
             command += " --no-search";
         }
-        for option in failing.options() {
+        for option in faults.options() {
             command += &format!(" {option}");
         }
         command
@@ -212,8 +215,8 @@ pub(crate) fn run(args: ReplayArgs) -> anyhow::Result<ExitCode> {
     let document = match &args.from {
         Some(file) => Document::read(file)?,
         None => {
-            let traces = args.plan.making.load(&args.traces)?;
-            let _cpu = OneCpu::stay().context("cannot stay on one CPU")?;
+            let traces = args.plan.trace_args.load(&args.traces)?;
+            let _cpu = CpuPin::current().context("cannot stay on one CPU")?;
             if let Some(operations) = args.explain {
                 return explain(&args.plan, &traces, operations);
             }
@@ -263,14 +266,14 @@ pub(super) fn replayed(
     Ok(document)
 }
 
-/// Tells the story of some operations of each trace on each engine.
+/// Tells the explanation of some operations of each trace on each engine.
 fn explain(args: &PlanArgs, traces: &[Trace], operations: Operations) -> anyhow::Result<ExitCode> {
     let (engines, plan) = args.plan()?;
     let mut text = String::new();
     let mut is_right = true;
     for trace in traces {
         for engine in &engines {
-            let of = || story::of(&*plan.open(*engine, plan.pool_bytes)?, trace, operations);
+            let of = || explain::of(&*plan.open(*engine, plan.pool_bytes)?, trace, operations);
             let told = match plan.target {
                 TargetKind::Device => Ok(of()?),
                 TargetKind::Sim => measure::isolated(of)?,

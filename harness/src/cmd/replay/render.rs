@@ -8,7 +8,6 @@ use super::document::{
     TraceResult, //
 };
 use crate::{
-    opener::TargetKind,
     report::{
         BAD,
         BOLD,
@@ -22,6 +21,7 @@ use crate::{
         figure,
         percent, //
     },
+    session_factory::TargetKind,
     uapi::Engine,
 };
 
@@ -60,7 +60,7 @@ pub(in crate::cmd) fn text(document: &Document) -> String {
                 bytes(wrong.pool_bytes),
                 count(wrong.operation),
                 wrong.what,
-                wrong.complaint
+                wrong.violation
             );
             if !wrong.repeat.is_empty() {
                 text += &format!("  repeat: {}\n", wrong.repeat);
@@ -195,8 +195,8 @@ fn about(document: &Document) -> String {
         document.target.name(),
         document.kernel
     );
-    if document.failing.is_any() {
-        let options: Vec<_> = document.failing.options().collect();
+    if document.faults.is_any() {
+        let options: Vec<_> = document.faults.options().collect();
         text += &format!("Fault injection: {}.\n", options.join(" "));
     }
     if let Some(times) = times {

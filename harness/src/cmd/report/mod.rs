@@ -37,12 +37,11 @@ use super::replay::{
     replayed, //
 };
 use crate::{
+    affinity::CpuPin,
     arguments::whole,
-    one_cpu::OneCpu,
-    opener::TargetKind,
-    replay::film::{
+    replay::timeline::{
         Limits,
-        film, //
+        timeline, //
     },
     report::{
         self,
@@ -51,7 +50,8 @@ use crate::{
             Output, //
         }, //
     },
-    traces::{
+    session_factory::TargetKind,
+    trace_args::{
         HELP,
         LONG_HELP, //
     },
@@ -124,7 +124,7 @@ pub(crate) fn run(args: ReportArgs) -> anyhow::Result<ExitCode> {
     };
     let document = match &args.from {
         Some(file) => Document::read(file)?,
-        None => filmed(&args)?,
+        None => with_timelines(&args)?,
     };
     let text = if args.json {
         serde_json::to_string(&document)?
@@ -147,21 +147,21 @@ pub(crate) fn run(args: ReportArgs) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// Replays all traces on all engines, and films each.
-fn filmed(args: &ReportArgs) -> anyhow::Result<Document> {
+/// Replays all traces on all engines, and timelines each.
+fn with_timelines(args: &ReportArgs) -> anyhow::Result<Document> {
     let room = match args.room.map(|kib| kib << 10) {
         Some(room) if room % POOL_UNIT != 0 => {
             bail!("--room: a pool is a multiple of {} KiB", POOL_UNIT >> 10)
         }
         room => room,
     };
-    let traces = args.plan.making.load(&args.traces)?;
-    let _cpu = OneCpu::stay().context("cannot stay on one CPU")?;
+    let traces = args.plan.trace_args.load(&args.traces)?;
+    let _cpu = CpuPin::current().context("cannot stay on one CPU")?;
     let (engines, plan) = args.plan.plan()?;
-    let films = traces.len() * engines.len();
+    let timelines = traces.len() * engines.len();
     let limits = Limits {
-        frames: (FRAMES_TOGETHER / films).clamp(FRAMES_MIN, FRAMES),
-        writes: WRITES_TOGETHER / films,
+        frames: (FRAMES_TOGETHER / timelines).clamp(FRAMES_MIN, FRAMES),
+        writes: WRITES_TOGETHER / timelines,
     };
     replayed(&engines, &plan, &traces, |trace, results| {
         let pool_bytes = room.unwrap_or_else(|| enough(&plan, results));
@@ -194,17 +194,19 @@ fn take(
 ) -> anyhow::Result<()> {
     is_possible(trace, pool_bytes)?;
     let about = || format!("{} on {}", trace.name, result.engine);
-    let filmed = || {
+    let with_timelines = || {
         let target = plan.open(result.engine, pool_bytes)?;
-        let filmed = film(&*target, trace, limits).with_context(about)?;
-        Ok(filmed.map_err(|failure| Wrong::new(&failure, pool_bytes)))
+        let with_timelines = timeline(&*target, trace, limits).with_context(about)?;
+        Ok(with_timelines.map_err(|failure| Wrong::new(&failure, pool_bytes)))
     };
-    let filmed = match plan.target {
-        TargetKind::Device => filmed()?,
-        TargetKind::Sim => isolated(filmed)?.unwrap_or_else(|death| Err(Wrong::by(&death, trace))),
+    let with_timelines = match plan.target {
+        TargetKind::Device => with_timelines()?,
+        TargetKind::Sim => {
+            isolated(with_timelines)?.unwrap_or_else(|death| Err(Wrong::by(&death, trace)))
+        }
     };
-    match filmed {
-        Ok(film) => result.film = Some(film),
+    match with_timelines {
+        Ok(timeline) => result.timeline = Some(timeline),
         Err(wrong) => {
             result.failure.get_or_insert(wrong);
         }
@@ -219,6 +221,6 @@ impl ReportArgs {
     ///
     /// When a trace does not exist or cannot be parsed.
     pub(crate) fn check(&self) -> anyhow::Result<()> {
-        self.plan.making.load(&self.traces).map(drop)
+        self.plan.trace_args.load(&self.traces).map(drop)
     }
 }

@@ -5,7 +5,7 @@
 use std::io;
 
 use super::outcome::{
-    Conditions,
+    Config,
     Outcome, //
 };
 use crate::report;
@@ -25,15 +25,15 @@ impl Ktap {
         &self,
         number: usize,
         outcome: &Outcome,
-        conditions: &Conditions,
+        config: &Config,
     ) -> io::Result<()> {
         let name = format!("stress.{}.{}", outcome.engine, outcome.workload.name);
         report::print(match &outcome.result {
             Ok(_) => format!("ok {number} {name}\n"),
             Err(failure) => format!(
                 "# {}\n# repeat: {}\nnot ok {number} {name}\n",
-                failure.complaint,
-                outcome.repeat(failure, conditions)
+                failure.violation,
+                outcome.repeat(failure, config)
             ),
         })
     }

@@ -44,7 +44,7 @@ use self::{
     job::Job,
     ktap::Ktap,
     outcome::{
-        Conditions,
+        Config,
         Failed,
         Outcome,
         Report, //
@@ -60,22 +60,22 @@ use crate::{
         seed,
         whole, //
     },
-    failing::Failing,
+    event_recorder::Recording,
+    fault_injection::FaultArgs,
     isolation::{
         self,
         Patience,
         Watched, //
     },
-    opener::{
-        EngineChoice,
-        Opener,
-        TargetArgs,
-        TargetKind, //
-    },
-    recording::Recording,
     report::{
         self,
         count, //
+    },
+    session_factory::{
+        EngineChoice,
+        SessionFactory,
+        TargetArgs,
+        TargetKind, //
     },
     target::Target,
     uapi::Engine,
@@ -131,7 +131,7 @@ pub(crate) struct StressArgs {
     threads: u16,
 
     #[command(flatten)]
-    failing: Failing,
+    faults: FaultArgs,
 
     /// Record the operations of each workload as a trace for `slablab replay`
     ///
@@ -176,28 +176,33 @@ impl StressArgs {
         }
     }
 
-    fn conditions(&self) -> Conditions {
-        Conditions {
+    fn config(&self) -> Config {
+        Config {
             target: self.target.target,
             seed: self.seed,
             limit: self.limit(),
             threads: self.threads,
             pool_mib: (!self.target.shared).then_some(self.target.pool),
             debug: self.target.debug,
-            failing: self.failing,
+            faults: self.faults,
         }
     }
 }
 
 /// Runs the workloads.
 pub(crate) fn run(args: StressArgs) -> anyhow::Result<ExitCode> {
-    let mut opener = Opener::new(&args.target);
-    let engines = opener.chosen(args.engine)?;
-    args.failing.possible(args.target.shared, &engines)?;
+    let mut session_factory = SessionFactory::new(&args.target);
+    let engines = session_factory.chosen(args.engine)?;
+    args.faults.possible(args.target.shared, &engines)?;
     let workloads = args.workloads();
-    let conditions = args.conditions();
+    let config = args.config();
     let mut recorded = match &args.record {
-        Some(path) => Some(destination(&mut opener, &engines, &workloads, path)?),
+        Some(path) => Some(destination(
+            &mut session_factory,
+            &engines,
+            &workloads,
+            path,
+        )?),
         None => None,
     };
     let ktap = args
@@ -205,17 +210,22 @@ pub(crate) fn run(args: StressArgs) -> anyhow::Result<ExitCode> {
         .then(|| Ktap::begin(engines.len() * workloads.len()))
         .transpose()?;
 
-    let mut report = Report::new(conditions);
+    let mut report = Report::new(config);
     for engine in engines {
         for workload in &workloads {
-            let (outcome, trail) =
-                isolated(&args, &mut opener, engine, workload, &report.conditions)?;
+            let (outcome, trail) = isolated(
+                &args,
+                &mut session_factory,
+                engine,
+                workload,
+                &report.config,
+            )?;
             let index = report.outcomes.len();
             if let (Some(destination), Some(trail)) = (&mut recorded, trail) {
                 keep(destination, index, &outcome, &trail)?;
             }
             if let Some(ktap) = &ktap {
-                ktap.result(report.outcomes.len() + 1, &outcome, &report.conditions)?;
+                ktap.result(report.outcomes.len() + 1, &outcome, &report.config)?;
             }
             report.outcomes.push(outcome);
         }
@@ -246,7 +256,7 @@ pub(crate) fn run(args: StressArgs) -> anyhow::Result<ExitCode> {
 
 /// Opens the files of the traces that are recorded, and says which ones they are.
 fn destination(
-    opener: &mut Opener,
+    session_factory: &mut SessionFactory,
     engines: &[Engine],
     workloads: &[&Workload],
     path: &Path,
@@ -256,7 +266,10 @@ fn destination(
         // The default engine has a name of its own, which a session tells.
         let bound = match engine {
             Engine::Default => {
-                let info = opener.open(*engine)?.info().context("INFO failed")?;
+                let info = session_factory
+                    .open(*engine)?
+                    .info()
+                    .context("INFO failed")?;
                 Engine::from_raw(info.engine).unwrap_or(*engine)
             }
             engine => *engine,
@@ -290,10 +303,10 @@ struct Trail {
 /// Runs a workload in a process of its own, so that whatever the engine does ends in an outcome.
 fn isolated(
     args: &StressArgs,
-    opener: &mut Opener,
+    session_factory: &mut SessionFactory,
     engine: Engine,
     workload: &'static Workload,
-    conditions: &Conditions,
+    config: &Config,
 ) -> anyhow::Result<(Outcome, Option<Trail>)> {
     let begun = Instant::now();
     // A process that is in the kernel cannot be killed.
@@ -302,14 +315,15 @@ fn isolated(
         TargetKind::Device => Patience::Unlimited,
     };
     let ended = isolation::run(patience, || {
-        run_one(args, opener, engine, workload, conditions).map_err(|error| format!("{error:#}"))
+        run_one(args, session_factory, engine, workload, config)
+            .map_err(|error| format!("{error:#}"))
     })?;
     let death = match ended {
         Ok(result) => return result.map_err(anyhow::Error::msg),
         Err(death) => death,
     };
     let outcome = Outcome {
-        engine: opener.engine_of(engine),
+        engine: session_factory.engine_of(engine),
         workload,
         operations: death.operations,
         elapsed: begun.elapsed(),
@@ -324,15 +338,15 @@ fn isolated(
 /// Runs a workload, and records what it does if that is asked for.
 fn run_one(
     args: &StressArgs,
-    opener: &mut Opener,
+    session_factory: &mut SessionFactory,
     engine: Engine,
     workload: &'static Workload,
-    conditions: &Conditions,
+    config: &Config,
 ) -> anyhow::Result<(Outcome, Option<Trail>)> {
-    let target = Watched(opener.open(engine)?);
-    args.failing.order(&target, engine)?;
+    let target = Watched(session_factory.open(engine)?);
+    args.faults.order(&target, engine)?;
     let run = |target: &dyn Target| {
-        let job = Job::new(engine, workload, target, conditions)?;
+        let job = Job::new(engine, workload, target, config)?;
         anyhow::Ok(job.run())
     };
     if args.record.is_none() {

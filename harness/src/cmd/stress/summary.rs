@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What people read when a stress is over.
+//! The summary of a stress run as text.
 
 use super::outcome::{
     Outcome,
@@ -33,10 +33,10 @@ pub(super) fn text(report: &Report) -> String {
                 "{BAD}FAILED{BAD:#} {} {}, seed {}, operation {}\n  {}\n  repeat: {}\n\n",
                 outcome.engine,
                 outcome.workload.name,
-                report.conditions.seed,
+                report.config.seed,
                 failure.operation,
-                failure.complaint,
-                outcome.repeat(failure, &report.conditions)
+                failure.violation,
+                outcome.repeat(failure, &report.config)
             );
         }
     }
@@ -49,13 +49,13 @@ pub(super) fn text(report: &Report) -> String {
     text
 }
 
-/// Returns what only depends on the conditions, a line for each outcome, for `diff`.
+/// Returns the reproducible statistics, one line per workload, suited for `diff`.
 fn final_statistics(report: &Report) -> String {
-    let conditions = &report.conditions;
-    let Limit::Operations(operations) = conditions.limit else {
+    let config = &report.config;
+    let Limit::Operations(operations) = config.limit else {
         return String::new();
     };
-    if !conditions.are_exact() {
+    if !config.are_exact() {
         return String::new();
     }
     let mut text = format!(
@@ -76,28 +76,28 @@ fn final_statistics(report: &Report) -> String {
     text + "\n"
 }
 
-/// Says what the final statistics depend on, in the words of the command line.
+/// Returns the options that the final statistics depend on.
 fn depends_on(report: &Report, operations: u64) -> String {
-    let conditions = &report.conditions;
+    let config = &report.config;
     let mut all = vec![
         "the same engine".to_owned(),
-        format!("--seed {}", conditions.seed),
+        format!("--seed {}", config.seed),
         format!("--ops {operations}"),
     ];
     let has_threads =
         |outcome: &Outcome| !outcome.workload.is_sequential && !report.depends_on_order(outcome);
     if report.outcomes.iter().any(has_threads) {
-        all.push(format!("--threads {}", conditions.threads));
+        all.push(format!("--threads {}", config.threads));
     }
-    all.extend(conditions.pool_mib.map(|mib| format!("--pool {mib}")));
-    let debug = if conditions.debug {
+    all.extend(config.pool_mib.map(|mib| format!("--pool {mib}")));
+    let debug = if config.debug {
         "--debug"
     } else {
         "no --debug"
     };
     all.push(debug.to_owned());
-    let last = match conditions.failing.is_any() {
-        true => conditions.failing.options().collect::<Vec<_>>().join(" "),
+    let last = match config.faults.is_any() {
+        true => config.faults.options().collect::<Vec<_>>().join(" "),
         false => "no --fail-*".to_owned(),
     };
     format!("{} and {last}", all.join(", "))

@@ -33,10 +33,10 @@ use slablab_trace::{
 pub(super) use self::destination::Destination;
 use crate::{
     report,
-    traces::{
+    trace_args::{
         HELP,
         LONG_HELP,
-        MakingArgs, //
+        TraceArgs, //
     },
 };
 
@@ -80,7 +80,7 @@ struct MakeArgs {
     patterns: Vec<String>,
 
     #[command(flatten)]
-    making: MakingArgs,
+    trace_args: TraceArgs,
 
     /// The file to write, or for several patterns the folder [default: standard output]
     ///
@@ -96,7 +96,7 @@ struct InfoArgs {
     traces: Vec<String>,
 
     #[command(flatten)]
-    making: MakingArgs,
+    trace_args: TraceArgs,
 
     /// Print JSON: a list
     #[arg(long)]
@@ -110,7 +110,7 @@ struct ConvertArgs {
     traces: Vec<String>,
 
     #[command(flatten)]
-    making: MakingArgs,
+    trace_args: TraceArgs,
 
     /// The format
     #[arg(long, value_enum, default_value = "text")]
@@ -170,12 +170,12 @@ pub(crate) fn run(command: TraceCommand) -> anyhow::Result<ExitCode> {
             let out = args.out.as_deref();
             let mut destination = Destination::open(&names, FileFormat::Text, out)?;
             for (index, pattern) in chosen.iter().enumerate() {
-                let trace = pattern.make(args.making.seed, args.making.percent);
+                let trace = pattern.make(args.trace_args.seed, args.trace_args.percent);
                 destination.write(index, &trace)?;
             }
         }
         Action::Convert(args) => {
-            let traces = args.making.load(&args.traces)?;
+            let traces = args.trace_args.load(&args.traces)?;
             let names: Vec<_> = traces.iter().map(|trace| trace.name.clone()).collect();
             let mut destination = Destination::open(&names, args.to, args.out.as_deref())?;
             for (index, trace) in traces.iter().enumerate() {
@@ -190,7 +190,7 @@ pub(crate) fn run(command: TraceCommand) -> anyhow::Result<ExitCode> {
 
 /// Describes traces.
 fn describe(args: &InfoArgs) -> anyhow::Result<()> {
-    let traces = args.making.load(&args.traces)?;
+    let traces = args.trace_args.load(&args.traces)?;
     let described = traces.iter().map(|trace| (trace, Shape::of(trace)));
     if args.json {
         let documents: Vec<_> = described

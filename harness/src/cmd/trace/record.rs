@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     arguments::whole,
-    recorder::Recorder,
+    ftrace_recorder::Recorder,
     report::count, //
 };
 

@@ -14,8 +14,8 @@ use crate::{
     errno::Name,
     oracle::{
         Block,
-        Complaint,
         Oracle, //
+        Violation,
     },
     rng::Rng,
     target::{
@@ -135,12 +135,12 @@ const REQUESTS: [(&str, Request); 20] = [
     }),
 ];
 
-pub(super) fn run(run: &mut Run<'_>) -> Result<(), Complaint> {
+pub(super) fn run(run: &mut Run<'_>) -> Result<(), Violation> {
     let info = run
         .oracle
         .target()
         .info()
-        .map_err(|errno| Complaint::Failed {
+        .map_err(|errno| Violation::Failed {
             call: "INFO",
             errno,
         })?;
@@ -154,7 +154,7 @@ pub(super) fn run(run: &mut Run<'_>) -> Result<(), Complaint> {
     }
     if let (Some(cause), true, true) = (refusal, blocks.is_empty(), run.oracle.is_alone()) {
         let requests = SIZES.len() as u64;
-        return Err(Complaint::NeverServed { requests, cause });
+        return Err(Violation::NeverServed { requests, cause });
     }
     let stale = match run.client.alloc(64, 8)? {
         Ok(block) if !blocks.is_empty() => block,
@@ -187,7 +187,7 @@ pub(super) fn run(run: &mut Run<'_>) -> Result<(), Complaint> {
 }
 
 /// Compares an answer with what had to come.
-fn judge(oracle: &Oracle<'_>, what: &str, answer: &Answer) -> Result<(), Complaint> {
+fn judge(oracle: &Oracle<'_>, what: &str, answer: &Answer) -> Result<(), Violation> {
     let (errno, cause) = (answer.errno, answer.cause);
     if let Err(refused) = &answer.found {
         if refused.errno == errno && Cause::from_raw(refused.cost.cause.into()) == Some(cause) {
@@ -208,15 +208,15 @@ fn judge(oracle: &Oracle<'_>, what: &str, answer: &Answer) -> Result<(), Complai
         }
     };
     let call = answer.call;
-    Err(Complaint::Unexpected(format!(
+    Err(Violation::Unexpected(format!(
         "{what}: {call} must fail with {}, cause {}; {found}",
         Name(errno),
         cause.raw()
     )))
 }
 
-fn stats(target: &dyn Target) -> Result<Box<slablab_stats>, Complaint> {
-    target.stats().map_err(|errno| Complaint::Failed {
+fn stats(target: &dyn Target) -> Result<Box<slablab_stats>, Violation> {
+    target.stats().map_err(|errno| Violation::Failed {
         call: "STATS",
         errno,
     })
@@ -262,12 +262,12 @@ fn unchanged(
     what: &str,
     before: &slablab_stats,
     after: &slablab_stats,
-) -> Result<(), Complaint> {
+) -> Result<(), Violation> {
     let pool: &[Figure] = if oracle.is_alone() { &POOL } else { &[] };
     for (name, figure) in SESSION.iter().chain(pool) {
         let (before, after) = (figure(before), figure(after));
         if before != after {
-            return Err(Complaint::Unexpected(format!(
+            return Err(Violation::Unexpected(format!(
                 "{what} changed {name} from {before} to {after}"
             )));
         }
@@ -276,7 +276,7 @@ fn unchanged(
 }
 
 /// Checks that a read over the end of a block is short.
-fn short_at_the_end(scene: &Scene<'_>) -> Result<(), Complaint> {
+fn short_at_the_end(scene: &Scene<'_>) -> Result<(), Violation> {
     let Some(block) = scene.blocks.iter().rfind(|block| block.size() > 3) else {
         return Ok(());
     };
@@ -284,14 +284,14 @@ fn short_at_the_end(scene: &Scene<'_>) -> Result<(), Complaint> {
     let byte = block.size() - 3;
     match scene.target.read(block.handle(), byte as u32, &mut buffer) {
         Ok(3) => Ok(()),
-        Ok(moved) => Err(Complaint::Short {
+        Ok(moved) => Err(Violation::Short {
             call: "pread over the end",
             handle: block.handle(),
             byte,
             expected: 3,
             moved,
         }),
-        Err(errno) => Err(Complaint::Failed {
+        Err(errno) => Err(Violation::Failed {
             call: "pread over the end",
             errno,
         }),

@@ -9,7 +9,7 @@ use crate::{
         request, //
     },
     errno::Name,
-    oracle::Complaint,
+    oracle::Violation,
     target::Target,
 };
 
@@ -98,7 +98,7 @@ const fn sized(request: u32, bytes: u32) -> u32 {
 }
 
 /// Sends all of them, if the target is a file.
-pub(super) fn send_all(target: &dyn Target) -> Result<(), Complaint> {
+pub(super) fn send_all(target: &dyn Target) -> Result<(), Violation> {
     let Some(file) = target.file() else {
         return Ok(());
     };
@@ -119,7 +119,7 @@ pub(super) fn send_all(target: &dyn Target) -> Result<(), Complaint> {
                 Ok(value) => format!("it returned {value}"),
                 Err(errno) => format!("it failed with {}", Name(errno)),
             };
-            return Err(Complaint::Unexpected(format!(
+            return Err(Violation::Unexpected(format!(
                 "a request with {what} must fail with {}; {found}",
                 Name(*errno)
             )));

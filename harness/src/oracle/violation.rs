@@ -10,7 +10,7 @@ use crate::{
 
 /// A rule that an answer broke.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Complaint {
+pub(crate) enum Violation {
     /// A call failed that had to succeed.
     #[error("{call} must succeed, but failed with {}", Name(*errno))]
     Failed {
@@ -165,13 +165,13 @@ pub(crate) enum Complaint {
     #[error("{0}")]
     Unexpected(String),
     /// A violation in one of several threads.
-    #[error("thread {thread}, operation {operation} of that thread: {complaint}")]
+    #[error("thread {thread}, operation {operation} of that thread: {violation}")]
     InThread {
         /// The thread.
         thread: usize,
         /// The operation, counted by that thread.
         operation: u64,
         /// The violation in that thread.
-        complaint: Box<Complaint>,
+        violation: Box<Violation>,
     },
 }

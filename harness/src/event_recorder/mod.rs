@@ -6,7 +6,7 @@
 //! recorded. It reads what was recorded before there can be too much of it: nothing is lost, whatever
 //! the machine is doing, unless others drive the session too.
 
-mod made;
+mod trace_builder;
 
 use std::{
     os::fd::BorrowedFd,
@@ -20,8 +20,8 @@ use std::{
     },
 };
 
-use self::made::Made;
-pub(crate) use self::made::Recorded;
+pub(crate) use self::trace_builder::RecordedTrace;
+use self::trace_builder::TraceBuilder;
 use crate::{
     device::Errno,
     target::{
@@ -56,7 +56,7 @@ pub(crate) struct Recording<'t> {
     target: &'t dyn Target,
     /// Operations since the last reading.
     unread: AtomicU64,
-    made: Mutex<(Made, Result<(), Errno>)>,
+    made: Mutex<(TraceBuilder, Result<(), Errno>)>,
 }
 
 impl<'t> Recording<'t> {
@@ -66,7 +66,7 @@ impl<'t> Recording<'t> {
         Ok(Self {
             target,
             unread: AtomicU64::new(0),
-            made: Mutex::new((Made::new(), Ok(()))),
+            made: Mutex::new((TraceBuilder::new(), Ok(()))),
         })
     }
 
@@ -75,7 +75,7 @@ impl<'t> Recording<'t> {
     /// # Errors
     ///
     /// When what was recorded could not be read, now or before.
-    pub(crate) fn end(self, name: &str, source: &str) -> Result<Recorded, Errno> {
+    pub(crate) fn end(self, name: &str, source: &str) -> Result<RecordedTrace, Errno> {
         let made = self.made.into_inner();
         let (mut made, result) = made.unwrap_or_else(PoisonError::into_inner);
         result.and_then(|()| made.read(self.target))?;
@@ -182,7 +182,7 @@ impl Target for Recording<'_> {
     }
 
     fn file(&self) -> Option<BorrowedFd<'_>> {
-        // Whoever asks for it makes a request.
+        // The caller is going to send a request through the file.
         self.expect(1);
         self.target.file()
     }

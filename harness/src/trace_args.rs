@@ -47,7 +47,7 @@ its kmem events: the first line tells which. 'slablab trace make --help' lists t
 
 /// The arguments that say how patterns are made.
 #[derive(Args, Clone, Copy, Debug)]
-pub(crate) struct MakingArgs {
+pub(crate) struct TraceArgs {
     /// Seed of generated patterns
     #[arg(long, default_value_t = 1, value_parser = seed())]
     pub(crate) seed: u64,
@@ -58,7 +58,7 @@ pub(crate) struct MakingArgs {
     pub(crate) percent: u32,
 }
 
-impl MakingArgs {
+impl TraceArgs {
     /// Reads or makes the traces that are named.
     pub(crate) fn load(self, names: &[String]) -> anyhow::Result<Vec<Trace>> {
         if names.is_empty() {
@@ -81,7 +81,7 @@ impl MakingArgs {
 }
 
 /// Reads or makes a trace.
-fn one(name: &str, making: MakingArgs) -> anyhow::Result<Trace> {
+fn one(name: &str, trace_args: TraceArgs) -> anyhow::Result<Trace> {
     let path = Path::new(name);
     let mut bytes = Vec::new();
     if name == "-" {
@@ -91,7 +91,7 @@ fn one(name: &str, making: MakingArgs) -> anyhow::Result<Trace> {
     } else {
         bytes = match (files::read(path), pattern::named(name)) {
             (Ok(bytes), _) => bytes,
-            (Err(_), Some(pattern)) => return Ok(pattern.make(making.seed, making.percent)),
+            (Err(_), Some(pattern)) => return Ok(pattern.make(trace_args.seed, trace_args.percent)),
             (Err(_), None) if !path.exists() => bail!(missing(name)),
             (Err(error), None) => return Err(error.into()),
         };

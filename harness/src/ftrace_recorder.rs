@@ -94,7 +94,7 @@ fn remove_left(instances: &Path) {
             is_number && !Path::new("/proc").join(number).exists()
         };
         if number.is_some_and(is_left) {
-            // Who else is at it has removed it.
+            // Another process may have removed the folder already, so an error is ignored.
             let _ = fs::remove_dir(entry.path());
         }
     }

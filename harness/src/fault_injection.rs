@@ -20,7 +20,7 @@ use crate::{
 
 /// The requests of a session that fault injection refuses.
 #[derive(Args, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Failing {
+pub(crate) struct FaultArgs {
     /// Refuse every P-th request, in a private pool
     #[arg(long, value_name = "P")]
     #[arg(value_parser = whole::<u64>("the distance P of refused requests", 2..=u64::MAX))]
@@ -32,7 +32,7 @@ pub(crate) struct Failing {
     pub(crate) fail_growth: Option<u64>,
 }
 
-impl Failing {
+impl FaultArgs {
     /// Says whether any request is to be refused.
     pub(crate) fn is_any(self) -> bool {
         self != Self::default()

@@ -134,7 +134,7 @@ pub(crate) struct TargetArgs {
 }
 
 /// Opens sessions as the arguments say.
-pub(crate) struct Opener {
+pub(crate) struct SessionFactory {
     kind: TargetKind,
     /// The bytes of each session's own pool, or `None` for the shared one.
     private_bytes: Option<u64>,
@@ -144,7 +144,7 @@ pub(crate) struct Opener {
     pools: Vec<Arc<Pool>>,
 }
 
-impl Opener {
+impl SessionFactory {
     /// Prepares to open sessions.
     pub(crate) fn new(args: &TargetArgs) -> Self {
         Self {

@@ -67,7 +67,7 @@ const ENGINES: [Engine; 3] = [Engine::Seed, Engine::Hybrid, Engine::Slub];
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How the device is fuzzed.
-pub(super) struct Crowd {
+pub(super) struct Processes {
     pub(super) seed: u64,
     pub(super) calls: u64,
     pub(super) processes: usize,
@@ -79,12 +79,12 @@ pub(super) struct Fuzzed {
     pub(super) tally: Tally,
     pub(super) seconds: f64,
     /// The violated expectations.
-    pub(super) complaints: Vec<String>,
+    pub(super) violations: Vec<String>,
 }
 
 /// Usage of the device that must be the same before and after a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Standing {
+struct Baseline {
     live_blocks: [u64; 3],
     live_bytes: [u64; 3],
     private_bytes: u64,
@@ -105,7 +105,7 @@ impl Drop for Runner {
     }
 }
 
-impl Crowd {
+impl Processes {
     /// Says how to do the same again.
     pub(super) fn repeat(&self) -> String {
         format!(
@@ -116,7 +116,7 @@ impl Crowd {
 
     /// Fuzzes the device, on which `first` is a session.
     pub(super) fn run(&self, first: Device) -> anyhow::Result<Fuzzed> {
-        let before = Standing::now(&first)?;
+        let before = Baseline::now(&first)?;
         let file = File::from(memfd_create("slablab-fuzz", MemfdFlags::CLOEXEC)?);
         ftruncate(&file, Tally::BYTES as u64)?;
         let tally = Tally::map(&file)?;
@@ -128,7 +128,7 @@ impl Crowd {
         Ok(Fuzzed {
             tally,
             seconds,
-            complaints: complaints(&first, &before)?,
+            violations: violations(&first, &before)?,
         })
     }
 
@@ -207,7 +207,7 @@ fn shared(engine: Engine) -> Result<Device, Errno> {
     Ok(device)
 }
 
-impl Standing {
+impl Baseline {
     fn now(first: &Device) -> anyhow::Result<Self> {
         let info = first.info()?;
         let (mut live_blocks, mut live_bytes) = ([0; 3], [0; 3]);
@@ -225,22 +225,22 @@ impl Standing {
 }
 
 /// Checks the state that the processes left behind.
-fn complaints(first: &Device, before: &Standing) -> anyhow::Result<Vec<String>> {
+fn violations(first: &Device, before: &Baseline) -> anyhow::Result<Vec<String>> {
     let deadline = Instant::now() + PATIENCE;
-    let mut after = Standing::now(first)?;
+    let mut after = Baseline::now(first)?;
     while after != *before && Instant::now() < deadline {
         thread::sleep(Duration::from_millis(50));
-        after = Standing::now(first)?;
+        after = Baseline::now(first)?;
     }
-    let mut complaints = Vec::new();
+    let mut violations = Vec::new();
     if after != *before {
-        complaints.push(format!("before {before:?}, after {after:?}"));
+        violations.push(format!("before {before:?}, after {after:?}"));
     }
     for engine in [Engine::Seed, Engine::Hybrid] {
         let device = shared(engine)?;
         let mut complain = |what: &str, is: u64| {
             if is != 0 {
-                complaints.push(format!("{engine}: {what} {is}"));
+                violations.push(format!("{engine}: {what} {is}"));
             }
         };
         complain("CHECK: violated rule", device.check()?.rule.into());
@@ -257,5 +257,5 @@ fn complaints(first: &Device, before: &Standing) -> anyhow::Result<Vec<String>> 
             stats.pool_bytes.abs_diff(sum),
         );
     }
-    Ok(complaints)
+    Ok(violations)
 }

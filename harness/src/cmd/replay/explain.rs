@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The story of one operation, in words.
+//! The explanation of one operation, in words.
 //!
 //! It is put together from what the ABI replies to the operation, and from the statistics before
 //! and after it. The model of the seed adds the counts of the buddy system that the seed does not report.
@@ -20,10 +20,10 @@ use crate::{
     replay::{
         Answer,
         Checked,
-        Fate,
-        twin::{
-            Parted,
-            Twin, //
+        OpOutcome,
+        seed_model::{
+            ModelMismatch,
+            SeedModel, //
         },
         words, //
     },
@@ -103,40 +103,40 @@ pub(super) fn of(
     let engine = Engine::from_raw(target.info().context("INFO failed")?.engine);
     let oracle = Oracle::new(target, 1)?;
     let mut run = Checked::new(trace, &oracle);
-    let mut twin = match engine {
-        Some(Engine::Seed) => Some(Twin::new(
+    let mut seed_model = match engine {
+        Some(Engine::Seed) => Some(SeedModel::new(
             target.stats().context("STATS failed")?.pool_bytes,
         )),
         _ => None,
     };
-    let mut parted = None;
+    let mut mismatch = None;
     let mut told = Vec::new();
     // Both are at most the length of the trace, which is in memory.
     let range = operations.first as usize - 1..operations.last as usize;
     run.advance(range.start)?;
     for (op, answer) in trace.ops().iter().zip(run.answers()) {
-        parted = parted.or_else(|| twin.as_mut()?.enter(op, answer).err());
+        mismatch = mismatch.or_else(|| seed_model.as_mut()?.enter(op, answer).err());
     }
     for index in range {
         let before = target.stats().context("STATS failed")?;
         run.advance(index + 1)?;
-        let mut story = Story {
+        let mut explanation = Explanation {
             op: &trace.ops()[index],
             answer: *run.answers().last().context("there is no answer")?,
             before,
             after: target.stats().context("STATS failed")?,
             searched: 0,
         };
-        if let (Some(twin), None) = (&mut twin, parted) {
-            parted = story.ask_twin(twin).err();
+        if let (Some(seed_model), None) = (&mut seed_model, mismatch) {
+            mismatch = explanation.ask_model(seed_model).err();
         }
-        told.push(story.text(trace, index, engine, run.answers(), parted));
+        told.push(explanation.text(trace, index, engine, run.answers(), mismatch));
     }
     Ok(told)
 }
 
 /// An operation and what it changed.
-struct Story<'run> {
+struct Explanation<'run> {
     op: &'run Op,
     answer: Answer,
     before: Box<slablab_stats>,
@@ -145,15 +145,15 @@ struct Story<'run> {
     searched: u64,
 }
 
-impl Story<'_> {
-    /// Tells it, behind these answers; with what the twin of the seed noticed.
+impl Explanation<'_> {
+    /// Tells it, behind these answers; with what the seed_model of the seed noticed.
     fn text(
         &self,
         trace: &Trace,
         index: usize,
         engine: Option<Engine>,
         answers: &[Answer],
-        parted: Option<Parted>,
+        mismatch: Option<ModelMismatch>,
     ) -> String {
         let mut text = format!(
             "{BOLD}{}, operation {} of {}, on {}:{BOLD:#} {}\n",
@@ -163,11 +163,11 @@ impl Story<'_> {
             engine.map_or("an unknown engine", Engine::name),
             words(trace.ops(), index).unwrap_or_default()
         );
-        let refused = |at: &Answer| matches!(at.fate, Fate::Refused(_));
-        let mut sentences = match self.answer.fate {
-            Fate::Done => self.done(),
-            Fate::Refused(cause) => self.refused(cause),
-            Fate::LeftOut => {
+        let refused = |at: &Answer| matches!(at.outcome, OpOutcome::Refused(_));
+        let mut sentences = match self.answer.outcome {
+            OpOutcome::Done => self.done(),
+            OpOutcome::Refused(cause) => self.refused(cause),
+            OpOutcome::LeftOut => {
                 let mut all = (1_u64..).zip(answers.iter().zip(trace.ops()));
                 let earlier = all.find(|(_, (at, other))| refused(at) && other.id == self.op.id);
                 vec![match earlier {
@@ -182,7 +182,8 @@ impl Story<'_> {
         };
         sentences.extend(self.pool());
         sentences.extend(
-            parted.map(|parted| format!("Details of the buddy system are unknown: {parted}.")),
+            mismatch
+                .map(|mismatch| format!("Details of the buddy system are unknown: {mismatch}.")),
         );
         for sentence in sentences {
             text += &format!("  {sentence}\n");
@@ -191,10 +192,10 @@ impl Story<'_> {
     }
 
     /// Adds counts from the model of the seed that the seed itself does not report.
-    fn ask_twin(&mut self, twin: &mut Twin) -> Result<(), Parted> {
-        twin.count(&mut self.before);
-        let work = twin.enter(self.op, &self.answer)?;
-        twin.count(&mut self.after);
+    fn ask_model(&mut self, seed_model: &mut SeedModel) -> Result<(), ModelMismatch> {
+        seed_model.count(&mut self.before);
+        let work = seed_model.enter(self.op, &self.answer)?;
+        seed_model.count(&mut self.after);
         let cost = &mut self.answer.cost;
         for (told, counted) in [
             (&mut cost.splits, work.splits),
@@ -476,7 +477,7 @@ mod tests {
     use super::*;
     use crate::uapi::slablab_cost;
 
-    /// Returns what is told of an allocation and of a free on a path, by an engine with one class.
+    /// Explains an allocation and a free by a path, on an engine with one class.
     fn told(path: Path, class_index: u8, splits: u8) -> String {
         let mut stats = Box::<slablab_stats>::default();
         stats.class_count = 1;
@@ -486,10 +487,10 @@ mod tests {
             cpu: 0,
             kind: Kind::Free,
         };
-        let story = Story {
+        let explanation = Explanation {
             op: &op,
             answer: Answer {
-                fate: Fate::Done,
+                outcome: OpOutcome::Done,
                 offset: uapi::NO_OFFSET,
                 usable: 48,
                 cost: slablab_cost {
@@ -505,7 +506,7 @@ mod tests {
             after: stats,
             searched: 0,
         };
-        format!("{} {}", story.served(), story.freed())
+        format!("{} {}", explanation.served(), explanation.freed())
     }
 
     #[test]

@@ -26,8 +26,8 @@ const BATCH: usize = 4096;
 
 /// A trace, and what is not in it.
 #[derive(Debug)]
-pub(crate) struct Recorded {
-    /// What was served.
+pub(crate) struct RecordedTrace {
+    /// The operations that succeeded.
     pub(crate) trace: Trace,
     /// Events that were overwritten before they were read.
     pub(crate) lost: u64,
@@ -36,18 +36,18 @@ pub(crate) struct Recorded {
 }
 
 /// A trace that is being made of a session's events.
-pub(super) struct Made {
+pub(super) struct TraceBuilder {
     builder: Builder,
-    /// The blocks that are out, by their handles.
+    /// The live blocks, by handle.
     blocks: HashMap<u32, Id>,
-    /// The event to go on with.
+    /// The number of the next event.
     number: u64,
     refused: u64,
     lost: u64,
     left_out: u64,
 }
 
-impl Made {
+impl TraceBuilder {
     pub(super) fn new() -> Self {
         Self {
             builder: Builder::new(),
@@ -110,12 +110,12 @@ impl Made {
         }
     }
 
-    pub(super) fn finish(self, name: &str, source: &str) -> Recorded {
+    pub(super) fn finish(self, name: &str, source: &str) -> RecordedTrace {
         let source = match self.refused {
             0 => source.to_owned(),
             refused => format!("{source}, without {refused} operations that were refused"),
         };
-        Recorded {
+        RecordedTrace {
             trace: self.builder.finish(name, &source),
             lost: self.lost,
             left_out: self.left_out,

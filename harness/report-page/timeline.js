@@ -21,21 +21,21 @@ function upTo(list, value) {
 
 // The pages of a pool. `state` has the number of each page's state, `first` is 1 for the first page of a block.
 class Pages {
-	constructor(reel) {
-		this.reel = reel;
+	constructor(map_deltas) {
+		this.map_deltas = map_deltas;
 		this.checkpoints = [];
 		this.rewind();
 	}
 
 	rewind() {
-		this.state = new Uint32Array(this.reel.pages);
-		this.first = new Uint8Array(this.reel.pages);
+		this.state = new Uint32Array(this.map_deltas.pages);
+		this.first = new Uint8Array(this.map_deltas.pages);
 		this.shown = 0;
 	}
 
 	// Moves to the last map at or before a frame; returns the frame of that map.
 	seek(frame) {
-		const wanted = Math.max(1, upTo(this.reel.frames, frame));
+		const wanted = Math.max(1, upTo(this.map_deltas.frames, frame));
 		if (wanted < this.shown || wanted > this.shown + CHECKPOINT_INTERVAL) {
 			const checkpoint = this.checkpoints[Math.min(Math.floor(wanted / CHECKPOINT_INTERVAL), this.checkpoints.length - 1)];
 			if (checkpoint && (wanted < this.shown || checkpoint.shown > this.shown)) {
@@ -47,7 +47,7 @@ class Pages {
 			}
 		}
 		while (this.shown < wanted) this.next();
-		return this.reel.frames[wanted - 1];
+		return this.map_deltas.frames[wanted - 1];
 	}
 
 	next() {
@@ -55,10 +55,10 @@ class Pages {
 		if (Number.isInteger(place) && !this.checkpoints[place]) {
 			this.checkpoints[place] = { state: this.state.slice(), first: this.first.slice(), shown: this.shown };
 		}
-		const writes = this.reel.writes[this.shown++];
+		const writes = this.map_deltas.writes[this.shown++];
 		for (let at = 0, page = 0; at < writes.length; at += 2) {
 			page += writes[at];
-			const state = writes[at + 1], end = page + this.reel.states[state].pages;
+			const state = writes[at + 1], end = page + this.map_deltas.states[state].pages;
 			this.state.fill(state, page, end);
 			this.first.fill(0, page, end);
 			this.first[page] = 1;
@@ -69,7 +69,7 @@ class Pages {
 	block(page) {
 		let from = page;
 		while (from > 0 && !this.first[from]) from--;
-		return { from, ...this.reel.states[this.state[page]] };
+		return { from, ...this.map_deltas.states[this.state[page]] };
 	}
 }
 
@@ -101,27 +101,27 @@ class Run {
 	constructor(result) {
 		this.result = result;
 		this.name = result.engine;
-		this.film = result.film;
-		this.pages = this.film.reel && new Pages(this.film.reel);
-		this.classes = new Changes(this.film.classes, 4);
-		this.orders = new Changes(this.film.orders, 3);
+		this.timeline = result.timeline;
+		this.pages = this.timeline.map_deltas && new Pages(this.timeline.map_deltas);
+		this.classes = new Changes(this.timeline.classes, 4);
+		this.orders = new Changes(this.timeline.orders, 3);
 		this.hasOrders = this.orders.keys().length > 0;
 	}
 
 	// Shares of the reserved bytes; null if no bytes are reserved.
 	inside(frame) {
-		const { live, usable, reserved } = this.film;
+		const { live, usable, reserved } = this.timeline;
 		return reserved[frame] ? (usable[frame] - live[frame]) / reserved[frame] : null;
 	}
 
 	outside(frame) {
-		const { usable, reserved } = this.film;
-		return reserved[frame] && this.film.pool_bytes ? (reserved[frame] - usable[frame]) / reserved[frame] : null;
+		const { usable, reserved } = this.timeline;
+		return reserved[frame] && this.timeline.pool_bytes ? (reserved[frame] - usable[frame]) / reserved[frame] : null;
 	}
 
 	// The share of the free bytes outside the largest free block.
 	scattered(frame) {
-		const free = this.film.pool_bytes - this.film.reserved[frame];
-		return this.hasOrders && free > 0 ? 1 - this.film.largest_free[frame] / free : null;
+		const free = this.timeline.pool_bytes - this.timeline.reserved[frame];
+		return this.hasOrders && free > 0 ? 1 - this.timeline.largest_free[frame] / free : null;
 	}
 }
