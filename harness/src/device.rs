@@ -2,8 +2,7 @@
 
 //! `/dev/slablab`: one open file, which is one session.
 //!
-//! Typed commands for everybody, and [`raw_ioctl`] for those who want to send what no typed
-//! command would.
+//! A typed method for each command, and [`raw_ioctl`] for malformed requests in tests.
 
 pub(crate) mod request;
 
@@ -102,14 +101,14 @@ impl Device {
         number: u64,
         reports: &mut [slablab_report],
     ) -> Result<slablab_reports, Errno> {
-        let mut told = slablab_reports {
+        let mut reply = slablab_reports {
             count: reports.len().min(uapi::SLABLAB_REPORTS_KEPT as usize) as u32,
             number,
             reports: reports.as_mut_ptr().expose_provenance() as u64,
             ..Default::default()
         };
-        self.command(&mut told)?;
-        Ok(told)
+        self.command(&mut reply)?;
+        Ok(reply)
     }
 
     /// Sends a structure and receives it back.
@@ -255,15 +254,15 @@ impl Target for Device {
     }
 
     fn events(&self, number: u64, events: &mut [slablab_event]) -> Result<slablab_events, Errno> {
-        let mut told = slablab_events {
+        let mut reply = slablab_events {
             op: uapi::SLABLAB_EVENTS_READ,
             count: events.len().min(uapi::SLABLAB_EVENTS_MAX as usize) as u32,
             number,
             events: events.as_mut_ptr().expose_provenance() as u64,
             ..Default::default()
         };
-        self.command(&mut told)?;
-        Ok(told)
+        self.command(&mut reply)?;
+        Ok(reply)
     }
 
     fn end_record(&self) -> Result<(), Errno> {

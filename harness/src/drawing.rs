@@ -171,20 +171,20 @@ impl Follower {
     fn follow(&mut self, target: &dyn Target) -> Result<(), NoMap> {
         let mut events = vec![slablab_event::default(); BATCH];
         loop {
-            let told = target
+            let reply = target
                 .events(self.number, &mut events)
                 .map_err(|errno| match errno {
                     Errno::NXIO => NoMap::Unrecorded,
                     errno => NoMap::Call(errno),
                 })?;
-            if told.lost > 0 {
+            if reply.lost > 0 {
                 return Err(NoMap::Unrecorded);
             }
-            self.number = told.number;
-            for event in &events[..told.count as usize] {
+            self.number = reply.number;
+            for event in &events[..reply.count as usize] {
                 self.enter(event).map_err(NoMap::ModelMismatch)?;
             }
-            if (told.count as usize) < BATCH {
+            if (reply.count as usize) < BATCH {
                 break;
             }
         }

@@ -84,17 +84,17 @@ impl Map {
             let mut extents = Vec::new();
             let mut page = 0;
             loop {
-                let told = target.map(number, page, &mut part)?;
-                extents.extend(part[..told.count as usize].iter().map(Extent::from));
+                let reply = target.map(number, page, &mut part)?;
+                extents.extend(part[..reply.count as usize].iter().map(Extent::from));
                 // A reply that does not fill the array is the last one.
-                if told.count as usize != room {
+                if reply.count as usize != room {
                     regions.push(Region {
-                        pages: told.page,
+                        pages: reply.page,
                         extents,
                     });
                     break;
                 }
-                page = told.page;
+                page = reply.page;
             }
         }
         Ok(Self {

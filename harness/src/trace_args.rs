@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! From the command line to traces.
+//! The arguments that name traces.
 
 use std::{
     io::{

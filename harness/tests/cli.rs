@@ -170,8 +170,8 @@ fn a_map_is_drawn_and_told() {
         text.starts_with("region 0: 256 pages, 1 MiB; one character is 1 page\n      0  "),
         "{text}"
     );
-    let told = output("map --target sim --demo 7 --pool 1 --json");
-    let document: serde_json::Value = serde_json::from_slice(&told.stdout).unwrap();
+    let printed = output("map --target sim --demo 7 --pool 1 --json");
+    let document: serde_json::Value = serde_json::from_slice(&printed.stdout).unwrap();
     let blocks = document["regions"][0]["blocks"].as_array().unwrap();
     let pages: u64 = blocks
         .iter()
@@ -208,8 +208,8 @@ fn a_pool_that_cannot_be_drawn_has_a_reason() {
         .unwrap();
     debug.stdin.take().unwrap().write_all(b"map\n").unwrap();
     let text = stdout(&debug.wait_with_output().unwrap());
-    let told = "error: line 1: a pool of the seed in debug mode cannot be drawn";
-    assert!(text.contains(told), "{text}");
+    let printed = "error: line 1: a pool of the seed in debug mode cannot be drawn";
+    assert!(text.contains(printed), "{text}");
 }
 
 #[test]
@@ -331,8 +331,8 @@ fn an_empty_run_is_a_usage_error() {
         ("replay --target sim", "name a trace: a file"),
         ("trace info", "name a trace: a file"),
     ] {
-        let told = usage_error(arguments);
-        assert!(told.contains(sentence), "{arguments}: {told}");
+        let printed = usage_error(arguments);
+        assert!(printed.contains(sentence), "{arguments}: {printed}");
     }
 }
 
@@ -398,8 +398,8 @@ fn a_wrong_value_has_a_sentence() {
             "'make bench-host' measures the engines in a process",
         ),
     ] {
-        let told = usage_error(arguments);
-        assert!(told.contains(sentence), "{arguments}: {told}");
+        let printed = usage_error(arguments);
+        assert!(printed.contains(sentence), "{arguments}: {printed}");
         for foreign in [
             "..=",
             "is not in",
@@ -407,7 +407,7 @@ fn a_wrong_value_has_a_sentence() {
             "invalid float",
             "non-zero",
         ] {
-            assert!(!told.contains(foreign), "{arguments}: {told}");
+            assert!(!printed.contains(foreign), "{arguments}: {printed}");
         }
     }
 }
@@ -445,10 +445,10 @@ fn an_output_that_is_closed_ends_a_command_quietly() {
         let output = child.wait_with_output().unwrap();
         let ended = output.status.signal() == Some(13) || output.status.success();
         assert!(ended, "{arguments}: {}", output.status);
-        let told = String::from_utf8_lossy(&output.stderr);
+        let printed = String::from_utf8_lossy(&output.stderr);
         assert!(
-            !told.contains("panicked") && !told.contains("error"),
-            "{arguments}: {told}"
+            !printed.contains("panicked") && !printed.contains("error"),
+            "{arguments}: {printed}"
         );
         let both = slablab(arguments)
             .stdin(Stdio::null())

@@ -74,7 +74,7 @@ pub(crate) fn run(args: ShellArgs) -> anyhow::Result<ExitCode> {
     let mut session_factory = SessionFactory::new(&args.target);
     let target = session_factory.open(args.engine.into())?;
     // If recording cannot start, the command `events` reports the error.
-    let _ = target.record(events::KEPT);
+    let _ = target.record(events::RECORDED_EVENTS);
     let origin = Origin {
         is_new: !args.target.shared || args.target.target == TargetKind::Sim,
         debug: args.target.debug,

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Traces of what a session really does.
+//! Records the operations of a session as a trace.
 //!
-//! A [`Recording`] is a target that stands in front of another one, whose session has its operations
-//! recorded. It reads what was recorded before there can be too much of it: nothing is lost, whatever
-//! the machine is doing, unless others drive the session too.
+//! A [`Recording`] wraps a target and enables EVENTS in its session. It reads the recorded events
+//! before the ring can overflow, so no event is lost unless another program uses the same session.
 
 mod trace_builder;
 
@@ -47,8 +46,8 @@ use crate::{
     },
 };
 
-/// Operations between two readings: half of what there is room for, as other threads go on
-/// meanwhile.
+/// Operations between two readings: half of the ring, because other threads add events while one
+/// thread reads.
 const PERIOD: u64 = SLABLAB_EVENTS_MAX as u64 / 2;
 
 /// A target whose operations become a trace.
@@ -60,7 +59,7 @@ pub(crate) struct Recording<'t> {
 }
 
 impl<'t> Recording<'t> {
-    /// Begins to record what is done in a session.
+    /// Starts recording in a session.
     pub(crate) fn begin(target: &'t dyn Target) -> Result<Self, Errno> {
         target.record(SLABLAB_EVENTS_MAX)?;
         Ok(Self {
@@ -70,11 +69,11 @@ impl<'t> Recording<'t> {
         })
     }
 
-    /// Ends it, and returns the trace.
+    /// Stops recording and returns the trace.
     ///
     /// # Errors
     ///
-    /// When what was recorded could not be read, now or before.
+    /// When this or an earlier reading of events failed.
     pub(crate) fn end(self, name: &str, source: &str) -> Result<RecordedTrace, Errno> {
         let made = self.made.into_inner();
         let (mut made, result) = made.unwrap_or_else(PoisonError::into_inner);
@@ -83,7 +82,7 @@ impl<'t> Recording<'t> {
         Ok(made.finish(name, source))
     }
 
-    /// Reads what was recorded if there might be too much of it after so many operations more.
+    /// Reads events if the ring could overflow after this number of further operations.
     fn expect(&self, operations: usize) {
         let operations = operations as u64;
         let unread = self.unread.fetch_add(operations, Ordering::Relaxed);

@@ -63,13 +63,13 @@ impl TraceBuilder {
     pub(super) fn read(&mut self, target: &dyn Target) -> Result<(), Errno> {
         let mut events = vec![slablab_event::default(); BATCH];
         loop {
-            let told = target.events(self.number, &mut events)?;
-            self.number = told.number;
-            self.lost += told.lost;
-            for event in &events[..told.count as usize] {
+            let reply = target.events(self.number, &mut events)?;
+            self.number = reply.number;
+            self.lost += reply.lost;
+            for event in &events[..reply.count as usize] {
                 self.add(event);
             }
-            if (told.count as usize) < BATCH {
+            if (reply.count as usize) < BATCH {
                 return Ok(());
             }
         }

@@ -172,7 +172,7 @@ impl<'t> Oracle<'t> {
         Client::new(self)
     }
 
-    /// Is told of a refusal that the caller provoked past the oracle.
+    /// Counts a refusal of a request that did not pass through the oracle.
     pub(crate) fn expect_refusal(&self, cause: Cause) {
         self.books().tally.refusals[cause.raw() as usize] += 1;
     }

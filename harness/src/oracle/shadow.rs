@@ -139,7 +139,7 @@ impl Shadow {
         self.live_bytes -= place.size;
     }
 
-    /// Adds a reply to the trace, from which two runs can be told to be the same.
+    /// Adds a reply to the hash of all replies, by which two runs can be compared.
     pub(super) fn note(&mut self, handle: u32, offset: u64, usable: u64, cost: slablab_cost) {
         for word in [u64::from(handle), offset, usable, cost.bits()] {
             self.trace = mix(self.trace ^ word);

@@ -65,7 +65,7 @@ fn a_block_outside_the_pool_is_noticed() {
     for offset in [POOL_BYTES, POOL_BYTES - 64, 1 << 48, u64::MAX - 1] {
         assert!(matches!(
             alloc_fault(move |_, reply| reply.offset = offset),
-            Violation::OutsidePool { offset: told, .. } if told == offset
+            Violation::OutsidePool { offset: printed, .. } if printed == offset
         ));
     }
 }
@@ -139,7 +139,7 @@ fn a_new_byte_that_is_not_zero_is_noticed() {
             sim.write(reply.handle, byte, &[7]).unwrap();
         });
         assert!(
-            matches!(violation, Violation::NotZero { byte: told, found: 7, .. } if told == u64::from(byte))
+            matches!(violation, Violation::NotZero { byte: printed, found: 7, .. } if printed == u64::from(byte))
         );
     }
 }

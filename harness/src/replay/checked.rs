@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A trace with every answer checked.
+//! Replays a trace with every answer checked.
 //!
-//! As many operations as can be are in one call: until a block comes up a second time, because
-//! between what is done with it its bytes are looked at.
+//! A call has as many operations as possible. It ends before the second operation on the same block,
+//! because the bytes of a block are checked between two operations on the block.
 
 use std::collections::HashSet;
 
@@ -93,13 +93,13 @@ pub(crate) struct Figures {
     pub(crate) done: u64,
     /// Operations that were refused, by cause.
     pub(crate) refusals: [u64; SLABLAB_CAUSES as usize],
-    /// Operations about blocks that were refused.
+    /// Operations on blocks whose allocation was refused.
     pub(crate) left_out: u64,
-    /// The most bytes that were out at once, as asked for.
+    /// The peak of the requested bytes of live blocks.
     pub(crate) peak_bytes: u64,
-    /// The bytes of the blocks that were out then.
+    /// The usable bytes of live blocks at that peak.
     pub(crate) usable_at_peak: u64,
-    /// The most bytes that blocks had at once.
+    /// The peak of the usable bytes of live blocks.
     pub(crate) peak_usable: u64,
 }
 
@@ -136,7 +136,7 @@ impl<'run> Checked<'run> {
         Ok(())
     }
 
-    /// Returns what was told of each operation so far.
+    /// Returns the answers so far.
     pub(crate) fn answers(&self) -> &[Answer] {
         &self.answers
     }

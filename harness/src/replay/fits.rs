@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Whether there is room for a trace.
+//! Tests whether every request of a trace succeeds.
 
 use slablab_trace::{
     Kind,
@@ -29,8 +29,8 @@ struct Name {
     place: u32,
 }
 
-/// Runs a trace in as few calls as there can be, and says whether all of it was done. What is out
-/// then stays out.
+/// Runs a trace with the fewest possible calls, and says whether all operations succeeded. The blocks
+/// stay live.
 ///
 /// # Errors
 ///
@@ -58,8 +58,8 @@ pub(crate) fn fits(target: &dyn Target, trace: &Trace) -> Result<bool, Errno> {
         if !served(&answer)? {
             return Ok(false);
         }
-        for (op, told) in ops.iter().zip(&operations) {
-            names[op.id as usize].handle = told.handle;
+        for (op, reply) in ops.iter().zip(&operations) {
+            names[op.id as usize].handle = reply.handle;
         }
     }
     Ok(true)

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A trace, run through an engine.
+//! Replays a trace on an engine, through SUBMIT, in one of three ways:
 //!
-//! Three ways of it, all through SUBMIT: [`Checked`] looks at every answer and every byte, and is
-//! what figures come from ([`timeline`] stops it now and then to look at the pool); [`fits()`] only asks
-//! whether there is room; [`times()`] takes the time of single operations.
+//! - [`Checked`] checks every answer and every byte, and counts; [`timeline`] samples the pool between
+//!   its steps;
+//! - [`fits()`] says whether every request of the trace succeeds;
+//! - [`times()`] measures the time of single operations.
 
 mod checked;
 mod fits;
@@ -46,9 +47,9 @@ use crate::{
 pub(crate) enum OpOutcome {
     /// It was done.
     Done,
-    /// It was refused; a block that was to be resized is as before.
+    /// It was refused; the block of a refused REALLOC is unchanged.
     Refused(Cause),
-    /// It is about a block that was refused.
+    /// It is an operation on a block whose allocation was refused.
     LeftOut,
 }
 
@@ -61,7 +62,7 @@ pub(crate) struct Answer {
     pub(crate) offset: u64,
     /// The block's usable bytes after the operation.
     pub(crate) usable: u64,
-    /// How it was served, and what that cost.
+    /// The path and its cost.
     pub(crate) cost: slablab_cost,
 }
 

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Access: what a file that is open for reading, for writing or for both is good for, and who may keep
-//! others waiting.
+//! Access: the commands that each open mode allows, and the privilege to block other users.
 
 use rustix::{
     fs::OFlags,

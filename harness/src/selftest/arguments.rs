@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Requests whose number, argument or reply is no good, for every command alike.
+//! ioctls with an invalid number, argument or reply address, for every command.
 
 use crate::{
     device::{

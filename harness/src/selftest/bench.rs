@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! BENCH: what it refuses, what it tells, and that nothing of it stays.
+//! BENCH: parameters, results, and cleanup.
 
 use std::{
     thread,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The bytes of blocks: `pread`, `pwrite`, what REALLOC keeps, and what is pinned.
+//! The bytes of blocks: `pread`, `pwrite`, REALLOC and pins.
 
 use std::{
     io::{

@@ -66,7 +66,7 @@ fn charged(observer: &Device) -> TestResult<u64> {
     Ok(info.private_bytes_used + info.session_memory_used)
 }
 
-/// Returns the bytes of memory that nobody has.
+/// Returns the bytes of free memory.
 fn free_bytes() -> TestResult<u64> {
     let meminfo = fs::read_to_string("/proc/meminfo")?;
     let line = meminfo.lines().find(|line| line.starts_with("MemFree:"));
@@ -75,11 +75,11 @@ fn free_bytes() -> TestResult<u64> {
         .ok_or_else(|| TestError::failed("/proc/meminfo has no MemFree"))
 }
 
-/// Lets `take` take memory, and compares what it is charged with what the kernel has less. What `take`
-/// returns has the memory.
+/// Compares the charge of `take` with the loss of free memory. The value that `take` returns owns the
+/// memory.
 ///
-/// Memory that was freed before may come back to the kernel meanwhile, so that it has too little less;
-/// then this is done again. It never has too much less.
+/// Memory that was freed before may become free during the comparison, so that the loss is too small;
+/// the comparison is then repeated. The loss must never be larger than the charge.
 fn compare<T>(observer: &Device, mut take: impl FnMut() -> TestResult<T>) -> TestResult {
     /// Tolerance: pages that the kernel caches per CPU, and memory of other programs.
     const SLACK: u64 = 768 * KIB;
@@ -91,19 +91,19 @@ fn compare<T>(observer: &Device, mut take: impl FnMut() -> TestResult<T>) -> Tes
         let less = free_before.saturating_sub(free_bytes()?);
         let charge = charged(observer)? - charged_before;
         drop(taken);
-        let told = format!("{charge} bytes are charged where the kernel has {less} less");
+        let reply = format!("{charge} bytes are charged where the kernel has {less} less");
         check(
             charge >= 2 * MIB,
-            format_args!("enough for this test: {told}"),
+            format_args!("enough for this test: {reply}"),
         )?;
         check(
             less <= charge + charge / 16 + SLACK,
-            format_args!("all is charged: {told}"),
+            format_args!("all is charged: {reply}"),
         )?;
         if charge <= less + less / 8 + SLACK {
             return Ok(());
         }
-        check(Instant::now() < deadline, told)?;
+        check(Instant::now() < deadline, reply)?;
         thread::sleep(Duration::from_millis(50));
     }
 }
@@ -280,7 +280,7 @@ fn a_pool_that_is_refused_is_not_charged(engine: Engine) -> TestResult {
 /// Binds small pools until one is refused: on a small machine with many processors
 /// (scripts/tests/budgets.sh), because there is no memory.
 fn small_pools_end_in_a_refusal_in_bounded_time(engine: Engine) -> TestResult {
-    /// Seen was 14 s, before the machine stood still.
+    /// Before the fix, the calls took 14 s, and then the machine stopped responding.
     const LONGEST: Duration = Duration::from_secs(5);
 
     let files = getrlimit(Resource::Nofile);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Each command, ready to be spoilt: an argument that would be served, and a session for it.
+//! A valid argument and a session for each command, which tests then make invalid.
 
 use std::{
     mem::offset_of,

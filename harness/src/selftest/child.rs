@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Programs beside the test's own.
+//! Child programs of tests.
 //!
-//! The command runs itself in a hidden role. A child says what it has to say on standard output,
-//! a line each, and fails with an exit status.
+//! The command executes itself with a hidden option. A child prints lines to standard output and
+//! reports a failure by its exit status.
 
 use std::{
     env,
@@ -80,22 +80,22 @@ pub(super) const SIZE: u64 = 3000;
 pub(crate) enum Role {
     /// Allocates, writes, moves and frees until it is killed.
     Stress,
-    /// Fills its blocks, and tries the numbers of somebody else's.
+    /// Fills its blocks, and tries the handles of another program.
     Neighbour,
     /// Allocates in the session that is its standard input, and stays.
     Heir,
-    /// Opens a session for others to take, and stays.
+    /// Opens a session, which other programs take over, and stays.
     Lender,
     /// Starts a [`Guest`](Self::Guest) in a pid namespace of its own, in the session that is its
-    /// standard input, and says the guest's number.
+    /// standard input, and prints the guest's process number.
     Host,
-    /// Allocates in the session that is its standard input, misuses its pool, and says its own number.
+    /// Allocates in the session that is its standard input, misuses its pool, and prints its own number.
     Guest,
-    /// Measures for a very long time.
+    /// Runs a very long bench.
     Bench,
     /// Misuses a pool of its own.
     Vandal,
-    /// Takes all that it is given: sessions, private pools, blocks; and stays.
+    /// Allocates sessions, private pools and blocks until each is refused, and stays.
     Glutton,
 }
 
@@ -131,7 +131,7 @@ impl Role {
     }
 }
 
-/// Says a line of numbers.
+/// Prints a line of numbers.
 fn say(numbers: impl IntoIterator<Item = u32>) -> TestResult {
     let words: Vec<_> = numbers
         .into_iter()
@@ -214,7 +214,7 @@ fn neighbour(engine: Engine) -> TestResult {
             }
         }
     }
-    // The other one is at it as well: everybody's blocks must have survived.
+    // The other program does the same: the blocks of both must be intact.
     say([])?;
     io::stdin().read_line(&mut line)?;
     for (handle, seed) in mine {
@@ -311,14 +311,14 @@ fn glutton(engine: Engine) -> TestResult {
     stay()
 }
 
-/// A copy of this program that does one thing over and over, until it is killed.
+/// A fork of this program that repeats one action until it is killed.
 pub(super) struct Fork(Pid);
 
 impl Fork {
     /// Makes a child that calls `act`, which makes system calls and touches memory that is there, and
     /// nothing else: other threads may have held locks.
     pub(super) fn new(mut act: impl FnMut()) -> TestResult<Self> {
-        // SAFETY: By this function's contract the child needs nothing that a thread could have held.
+        // SAFETY: By the contract of this function, `act` uses no lock that another thread could have held.
         match unsafe { c::fork() } {
             0 => loop {
                 act();
@@ -404,7 +404,7 @@ impl Child {
         Ok(numbers(&line))
     }
 
-    /// Says a line of numbers to the child.
+    /// Writes a line of numbers to the child.
     pub(super) fn tell(&mut self, numbers: &[u32]) -> TestResult {
         let words: Vec<_> = numbers.iter().map(u32::to_string).collect();
         let Some(input) = &mut self.process.stdin else {
@@ -421,7 +421,7 @@ impl Child {
         Ok(())
     }
 
-    /// Waits for its end, which must be a good one.
+    /// Waits for the end of the child, whose exit status must be 0.
     #[track_caller]
     pub(super) fn succeeds(mut self) -> TestResult {
         if self.process.wait()?.success() {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Several CPUs: who frees elsewhere, what a CPU leaves that goes away, files that are closed in use.
+//! Several CPUs: frees on another CPU, CPUs that go offline, files that are closed during calls.
 
 use std::{
     fs,

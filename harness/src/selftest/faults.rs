@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Faults: the first allocation or copy in a call fails, then the second, until there is none left.
+//! Fault injection: the first allocation or copy in a call fails, then the second, up to the last.
 //!
 //! The kernel counts them down in `/proc/thread-self/fail-nth`
 //! (`Documentation/fault-injection/fault-injection.rst`): objects of slabs, pages, and copies from and
-//! to programs alike. A call that a fault made fail must leave all as it was; that nothing leaks is
-//! kmemleak's to say, afterwards.
+//! to programs alike. A call that fails because of a fault must change nothing; kmemleak reports leaks
+//! after the run.
 
 use std::{
     cell::Cell,
@@ -223,7 +223,7 @@ impl Site {
     }
 }
 
-/// Checks that a fault was told as one.
+/// Checks that a fault was reported with the right errno.
 #[track_caller]
 fn expected(errno: Errno) -> TestResult {
     check(
@@ -364,12 +364,12 @@ fn submissions_survive_every_fault(engine: Engine) -> TestResult {
             expected(*errno)?;
         }
         // The operations that were written back were executed, also if the call itself failed.
-        let mut told = 0;
+        let mut reply = 0;
         for operation in operations.iter().filter(|operation| operation.handle != 0) {
             device.free(operation.handle)?;
-            told += 1;
+            reply += 1;
         }
-        check(result.is_err() || told == COUNT, "all were done")?;
+        check(result.is_err() || reply == COUNT, "all were done")?;
         check_eq("usage", usage(device)?, before)?;
         intact(device, site.known, KNOWN_BYTES, 7)?;
         Ok((result, struck))

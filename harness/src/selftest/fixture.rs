@@ -29,15 +29,15 @@ use super::verdict::{
     check_eq, //
 };
 
-/// Whether what is done many times is done a thousand times.
+/// Whether slow tests have a thousand repetitions.
 static LONG: AtomicBool = AtomicBool::new(false);
 
-/// Decides on that for all tests.
+/// Sets the number of repetitions of all tests.
 pub(super) fn set_long(long: bool) {
     LONG.store(long, Ordering::Relaxed);
 }
 
-/// Returns how often to do something: so often usually, or in a long run.
+/// Returns the number of repetitions: the first number, or the second one in a long run.
 pub(super) fn rounds(usually: u64, long: u64) -> u64 {
     if LONG.load(Ordering::Relaxed) {
         long
@@ -55,13 +55,13 @@ pub(super) const MIB: u64 = 1024 * KIB;
 /// The size of a private pool is a multiple of this number of bytes.
 pub(super) const POOL_UNIT: u64 = 32 * KIB;
 
-/// Bytes of the private pools that tests get when they do not care.
+/// The default size of a private pool.
 pub(super) const POOL_BYTES: u64 = 4 * MIB;
 
 /// The engines that tests run on.
 pub(super) const ENGINES: [Engine; 3] = [Engine::Seed, Engine::Hybrid, Engine::Slub];
 
-/// Those of them that have pools.
+/// The engines that have pools.
 pub(super) const POOL_ENGINES: [Engine; 2] = [Engine::Seed, Engine::Hybrid];
 
 /// Says whether an engine has pools.
@@ -74,7 +74,7 @@ pub(super) fn has_map(engine: Engine) -> bool {
     engine == Engine::Hybrid
 }
 
-/// Opens a session that has a pool to itself where the engine has pools.
+/// Opens a session, with a private pool if the engine has pools.
 #[track_caller]
 pub(super) fn session(engine: Engine) -> TestResult<Device> {
     if has_pool(engine) {
@@ -137,7 +137,7 @@ pub(super) fn usage(device: &Device) -> TestResult<[u64; 7]> {
     ])
 }
 
-/// All figures but the counts of refusals: what a refused call leaves as it was.
+/// The statistics that a refused call must not change: all but the counts of refusals.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Snapshot {
     pub(super) standing: Usage,
@@ -149,7 +149,7 @@ pub(super) struct Snapshot {
 }
 
 impl Snapshot {
-    /// Looks at the pool of `device`, and at its session.
+    /// Reads the statistics of the session of `device` and of its pool.
     #[track_caller]
     pub(super) fn of(device: &Device) -> TestResult<Self> {
         let stats = device.stats()?;
@@ -190,7 +190,7 @@ impl Snapshot {
     }
 }
 
-/// Runs `act` and checks that it left every figure as it was.
+/// Runs `act` and checks that it did not change the statistics.
 #[track_caller]
 pub(super) fn unchanged(device: &Device, act: impl FnOnce() -> TestResult) -> TestResult {
     let before = Snapshot::of(device)?;
@@ -198,7 +198,7 @@ pub(super) fn unchanged(device: &Device, act: impl FnOnce() -> TestResult) -> Te
     check_eq("figures", Snapshot::of(device)?, before)
 }
 
-/// Runs `act` and checks that it left what belongs to programs as it was.
+/// Runs `act` and checks that it did not change the usage by programs.
 #[track_caller]
 pub(super) fn undone(device: &Device, act: impl FnOnce() -> TestResult) -> TestResult {
     let before = Snapshot::of(device)?.standing;
@@ -206,7 +206,7 @@ pub(super) fn undone(device: &Device, act: impl FnOnce() -> TestResult) -> TestR
     check_eq("standing", Snapshot::of(device)?.standing, before)
 }
 
-/// Returns `len` bytes that depend on `seed` and on their place, none of them zero.
+/// Returns `len` non-zero bytes that depend on `seed` and on their position.
 pub(super) fn pattern(seed: u64, len: usize) -> Vec<u8> {
     let mut random = Rng::new(seed);
     let mut bytes = Vec::with_capacity(len + 8);
@@ -217,7 +217,7 @@ pub(super) fn pattern(seed: u64, len: usize) -> Vec<u8> {
     bytes
 }
 
-/// Allocates a block with the pattern of `seed` in it, whole.
+/// Allocates a block and fills it with the pattern of `seed`.
 #[track_caller]
 pub(super) fn filled(device: &Device, size: u64, seed: u64) -> TestResult<u32> {
     let handle = device.alloc(size, 1)?.handle;
@@ -225,14 +225,14 @@ pub(super) fn filled(device: &Device, size: u64, seed: u64) -> TestResult<u32> {
     Ok(handle)
 }
 
-/// Checks that the block has the pattern of `seed` in it, whole.
+/// Checks that the block contains the pattern of `seed`.
 #[track_caller]
 pub(super) fn intact(device: &Device, handle: u32, size: u64, seed: u64) -> TestResult {
     let got = read_whole(device, handle, to_len(size))?;
     same_bytes(&got, &pattern(seed, to_len(size)))
 }
 
-/// Checks that bytes are as expected, and names the first that is not.
+/// Compares bytes; the error names the first difference.
 #[track_caller]
 pub(super) fn same_bytes(got: &[u8], expected: &[u8]) -> TestResult {
     check_eq("bytes", got.len(), expected.len())?;
@@ -283,7 +283,7 @@ pub(super) fn write_whole(device: &Device, handle: u32, bytes: &[u8]) -> TestRes
     )
 }
 
-/// Allocates blocks of `size` bytes until that is refused; returns them and the refusal.
+/// Allocates blocks of `size` bytes until a request is refused; returns the blocks and the refusal.
 #[track_caller]
 pub(super) fn exhaust(device: &Device, size: u64) -> TestResult<(Vec<u32>, Refused)> {
     let mut handles = Vec::new();
@@ -295,7 +295,7 @@ pub(super) fn exhaust(device: &Device, size: u64) -> TestResult<(Vec<u32>, Refus
     }
 }
 
-/// Walks the pool of `device`, and checks that no rule is broken.
+/// Runs CHECK on the pool of `device`, which must find no violation.
 #[track_caller]
 pub(super) fn sound(device: &Device) -> TestResult {
     let check = device.check()?;

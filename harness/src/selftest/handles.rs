@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Handles: what a number names, and what it does not.
+//! Handles: valid, stale and invalid ones.
 
 use std::collections::HashSet;
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The module's life: parameters, loading, unloading, and what is left afterwards.
+//! Loading and unloading the module: parameters, messages and leaks.
 
 use std::{
     fs,
@@ -136,7 +136,7 @@ fn a_bad_parameter_is_einval_and_named_in_one_line(module: &Module) -> TestResul
         ("private_mib_total", "65537"),
         ("sessions_max", "0"),
         ("sessions_max", "4097"),
-        // These are the kernel's own to refuse.
+        // The kernel itself refuses these values.
         ("pool_mib", "many"),
         ("pool_mib", "-1"),
         ("sessions_max", ""),
@@ -367,7 +367,7 @@ fn quotas_leave_memory_for_other_sessions(module: &Module) -> TestResult {
                 rest < MIB + MIB / 4,
                 format_args!("no other pool of 1 MiB can be had: {rest} bytes are left"),
             )?;
-            // Everybody who was there goes on, up to the quota.
+            // The other sessions can still allocate up to the quota.
             intact(&one, mine, 5000, 1)?;
             for n in 0..8 {
                 filled(&other, 100 * KIB, n)?;
@@ -431,7 +431,7 @@ struct Memory {
 }
 
 impl Memory {
-    /// Looks at what there is.
+    /// Reads /proc/meminfo and /proc/vmallocinfo.
     fn now() -> TestResult<Self> {
         /// Mappings that wait to be unmapped, and the stacks of threads.
         const NOT_OURS: [&str; 4] = ["unpurged", "vm_map_ram", "copy_process", "thread_stack"];
@@ -457,11 +457,10 @@ impl Memory {
         })
     }
 
-    /// Waits for the kernel to have as much memory again as at this moment.
+    /// Waits until the kernel has as much free memory as now.
     ///
-    /// The kernel frees much of it later, in the background. Vmalloc'd memory must come back to
-    /// the byte. Free memory and slab caches are not so exact, because caches keep some for every
-    /// processor: up to `SLACK` may be missing.
+    /// The kernel frees memory with a delay, in the background. Vmalloc'd memory must be the same to the
+    /// byte. Free memory and slab caches may differ by up to `SLACK`, because of per-CPU caches.
     fn comes_back(&self) -> TestResult {
         /// Less than a page for each of a hundred lives.
         const SLACK: u64 = 100 * 4 * KIB - 1;
@@ -494,7 +493,7 @@ fn many_lives_leak_no_memory(module: &Module) -> TestResult {
         Ok(module.unload()?)
     };
     module.without(|| {
-        // The first ones fill the kernel's caches.
+        // The first rounds fill the kernel's caches.
         for _ in 0..10 {
             life()?;
         }

@@ -2,7 +2,7 @@
 
 //! The same trace, in the kernel and in this process, step by step.
 //!
-//! Both run the same code of sessions and engines; what differs is where the memory lies, the
+//! Both run the same code of sessions and engines. They differ in the addresses of memory, the
 //! locks, and the compiler's flags. No reply to a program may depend on those.
 
 use crate::{

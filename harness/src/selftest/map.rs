@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! MAP: what each page of a pool is.
+//! MAP: the use of each page of a pool.
 
 use crate::{
     device::{
@@ -108,8 +108,8 @@ fn is_refused(device: &Device, map: slablab_map, errno: Errno) -> TestResult {
 
 fn map_is_supported_or_eopnotsupp(engine: Engine) -> TestResult {
     for device in [session(engine)?, shared(engine)?] {
-        let told = device.info()?.capabilities & uapi::SLABLAB_CAP_MAP != 0;
-        check_eq("capability", told, has_map(engine))?;
+        let reply = device.info()?.capabilities & uapi::SLABLAB_CAP_MAP != 0;
+        check_eq("capability", reply, has_map(engine))?;
         let mut extents = [slablab_extent::default(); 4];
         if has_map(engine) {
             submit(&device, uapi::SLABLAB_NR_MAP, &mut argument(&mut extents))?;
@@ -235,11 +235,11 @@ fn the_map_agrees_with_the_statistics() -> TestResult {
             .sum();
         check_eq("blocks", out, stats.live_blocks + kept).about(&about)?;
         let taken = |class: &slablab_class_stats| class.used_blocks + class.magazine_blocks;
-        let told: Vec<_> = stats.classes[..classes.len()]
+        let reply: Vec<_> = stats.classes[..classes.len()]
             .iter()
             .map(|class| (class.total_blocks, taken(class)))
             .collect();
-        check_eq("blocks and taken ones of each class", &classes, &told).about(&about)?;
+        check_eq("blocks and taken ones of each class", &classes, &reply).about(&about)?;
         let objects = stats
             .classes
             .iter()
@@ -283,14 +283,14 @@ fn a_map_from_an_interior_page_begins_at_the_next_extent() -> TestResult {
     let whole = Map::read(&device)?;
     for page in 0..256 {
         let mut extents = [slablab_extent::default(); 256];
-        let told = device.map(0, page, &mut extents)?;
-        let rest: Vec<_> = extents[..told.count as usize]
+        let reply = device.map(0, page, &mut extents)?;
+        let rest: Vec<_> = extents[..reply.count as usize]
             .iter()
             .map(Extent::from)
             .collect();
         let expected = whole.extents().filter(|extent| extent.page >= page);
         check_eq("extents", rest, expected.copied().collect()).about(page)?;
-        check_eq("end", told.page, 256)?;
+        check_eq("end", reply.page, 256)?;
     }
     Ok(())
 }
@@ -313,8 +313,8 @@ fn a_map_from_beyond_the_last_page_is_empty() -> TestResult {
     let device = mappable(MIB)?;
     let mut extents = [slablab_extent::default(); 4];
     for page in [256, 257, 1 << 20, u32::MAX] {
-        let told = device.map(0, page, &mut extents)?;
-        check_eq("count, page", (told.count, told.page), (0, 256)).about(page)?;
+        let reply = device.map(0, page, &mut extents)?;
+        check_eq("count, page", (reply.count, reply.page), (0, 256)).about(page)?;
     }
     Ok(())
 }
@@ -365,8 +365,8 @@ fn map_writes_only_the_reported_extents() -> TestResult {
         ..Default::default()
     };
     let mut extents = [untouched; 64];
-    let told = device.map(0, 0, &mut extents)?;
-    let (written, rest) = extents.split_at(told.count as usize);
+    let reply = device.map(0, 0, &mut extents)?;
+    let (written, rest) = extents.split_at(reply.count as usize);
     check(written.len() > 2, "there are blocks of each kind")?;
     for extent in written {
         check_eq("reserved", extent.reserved, 0)?;

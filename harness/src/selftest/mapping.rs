@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Blocks in this program's own memory.
+//! Blocks that are mapped with `mmap`.
 
 use std::{
     os::fd::AsFd,

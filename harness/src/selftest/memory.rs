@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Memory on which the kernel's copies fail, and system calls with arguments of any shape.
+//! Buffers that end at unmapped or read-only pages, and system calls with arbitrary arguments.
 
 use std::{
     ffi::c_void,

@@ -78,7 +78,7 @@ use verdict::{
     check_eq,
 };
 
-/// How a test is run.
+/// The function of a test, and where it is run.
 #[derive(Clone, Copy)]
 enum Body {
     /// Once.
@@ -87,7 +87,7 @@ enum Body {
     Each(fn(Engine) -> TestResult),
     /// On each engine that has pools.
     Pools(fn(Engine) -> TestResult),
-    /// With a module that it may load and unload.
+    /// Once, with the file of the module, which the test loads and unloads.
     Life(fn(&Module) -> TestResult),
 }
 
@@ -155,14 +155,14 @@ const SUITES: &[Suite] = &[
     life::SUITE,
 ];
 
-/// A test with all that it needs.
+/// A test that is bound to its engine or module.
 struct Case {
     name: String,
     run: Box<dyn Fn() -> TestResult>,
 }
 
 impl Case {
-    /// Runs the test; a panic is a failure, and the others go on.
+    /// Runs the test; a panic counts as a failure.
     fn outcome(&self) -> TestResult {
         panic::catch_unwind(AssertUnwindSafe(&self.run))
             .unwrap_or_else(|_| Err(TestError::failed("the test panicked")))
@@ -202,13 +202,13 @@ impl Suite {
     }
 }
 
-/// Which tests to run, and with what.
+/// The tests to run, and their parameters.
 pub(crate) struct Plan {
-    /// The module's file, where it may be loaded and unloaded.
+    /// The file of the module; without it, tests that load the module are skipped.
     pub(crate) module: Option<PathBuf>,
     /// Parts of the names, as `suite/test.engine`, of the tests to run; all are without any.
     pub(crate) filters: Vec<String>,
-    /// Do what is done many times a thousand times.
+    /// Raise the repetitions of slow tests to a thousand.
     pub(crate) long: bool,
 }
 
@@ -255,7 +255,7 @@ impl Plan {
                 report.test(&case.name, &case.outcome(), begin.elapsed())?;
             }
             let begin = Instant::now();
-            // Loading and unloading are logged, and the tests of it look at the log themselves.
+            // Loading and unloading write to the log, and the tests of this suite check the log.
             let quiet = suite != life::SUITE.name;
             let outcome = before.and_then(|before| before.check(quiet));
             report.test("all_is_as_before", &outcome, begin.elapsed())?;
@@ -273,7 +273,7 @@ struct LeakCheck {
 }
 
 impl LeakCheck {
-    /// Looks at what there is before a suite.
+    /// Reads the state before a suite.
     fn expect() -> TestResult<Self> {
         let mut live_blocks = [0; ENGINES.len()];
         for (live_blocks, engine) in live_blocks.iter_mut().zip(ENGINES) {
@@ -286,8 +286,8 @@ impl LeakCheck {
         })
     }
 
-    /// Checks that it is so again, that the pool is sound, and that the kernel had nothing to say
-    /// if it was to be quiet.
+    /// Checks that the state is the same as before, that CHECK finds no violation, and, if `quiet`, that
+    /// the kernel's log has no new report.
     fn check(mut self, quiet: bool) -> TestResult {
         let now = Self::expect()?;
         check_eq("live blocks", now.live_blocks, self.live_blocks)?;

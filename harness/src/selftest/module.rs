@@ -28,7 +28,7 @@ use super::verdict::{
     TestResult,
 };
 
-/// `O_NONBLOCK`, as `rmmod` passes it: do not wait until nobody uses the module.
+/// `O_NONBLOCK`, as in `rmmod`: fail if the module is in use instead of waiting.
 const NO_WAITING: i32 = 0o4000;
 
 /// The module's file.
@@ -60,7 +60,7 @@ impl Module {
         init_module(image, parameters)
     }
 
-    /// Unloads the module, if nobody uses it.
+    /// Unloads the module if it is not in use.
     pub(super) fn unload(&self) -> Result<(), Errno> {
         delete_module(c"slablab", NO_WAITING)
     }

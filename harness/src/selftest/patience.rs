@@ -1,17 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! No call keeps the processor to itself for long, or a program that was killed.
+//! The latency of preemption, and of the end of a killed program, during every call.
 //!
-//! While a thread makes the calls that take longest, another one of real-time priority, on the same
-//! CPU, wants to wake every millisecond: the longest time that it was kept from that is the longest
-//! way to a point where the scheduler gets in. On a machine whose clock counts instructions
-//! (`vm.sh -i`) that is a number of instructions, whatever the host does, and 50 ms are 50 million of
-//! them. Elsewhere nothing is measured. What is shorter than the timer's tick, 4 ms, is not seen.
+//! While one thread makes the longest calls, a real-time thread on the same CPU wakes every
+//! millisecond. The longest delay of the real-time thread is the longest section without a point of
+//! preemption. On a machine whose clock counts instructions (`vm.sh -i`), 50 ms are 50 million
+//! instructions, independent of the host. On other machines the test is skipped. Delays below the
+//! timer's tick, 4 ms, are not detected.
 //!
-//! Programs that make calls that copy or zero more than 100 MiB are killed at moments of which all but
-//! few are within a call. Each must be gone in the time in which the kernel zeroes and copies 16 MiB,
-//! measured before, plus what it takes to end a program. The session is also this program's, so it
-//! outlives the killed one, and must be as if the call had not been made.
+//! Programs whose calls copy or zero more than 100 MiB are killed, in most cases during a call. Each
+//! must end within the time to zero and copy 16 MiB, which is measured first, plus the time to end a
+//! program. The session is shared with this program, so it survives, and must be unchanged.
 
 use std::{
     sync::atomic::{
@@ -66,10 +65,10 @@ suite!("patience" {
     Each a_killed_program_ends_within_16_mib_of_copying_or_zeroing,
 });
 
-/// The longest that a call may keep the scheduler out.
+/// The maximum time that a call may run without a point of preemption.
 const LONGEST: Duration = Duration::from_millis(50);
 
-/// The time between two beats.
+/// The interval of the real-time thread.
 const BEAT: Duration = Duration::from_millis(1);
 
 /// The largest block, in bytes: half of a pool.
@@ -94,7 +93,7 @@ impl Heartbeat {
         Ok(())
     }
 
-    /// Returns the longest time that the heart stood still during `act`.
+    /// Returns the longest delay of the thread during `act`.
     fn stood_still(&self, act: impl FnOnce() -> TestResult) -> TestResult<Duration> {
         self.longest_ns.store(0, Ordering::Relaxed);
         act()?;
@@ -105,10 +104,10 @@ impl Heartbeat {
     }
 }
 
-/// A call, by its name, that takes as long as it can.
+/// The name of a call, and a function that makes the call with the longest possible work.
 type Long<'a> = (&'a str, Box<dyn Fn() -> TestResult + 'a>);
 
-/// Calls that take long, each after what makes it so.
+/// The longest calls, each after the preparation that makes it long.
 fn long_calls<'a>(engine: Engine, device: &'a Device, blocks: u64) -> Vec<Long<'a>> {
     let mut calls: Vec<Long<'a>> = vec![
         ("INFO", Box::new(|| Ok(device.info().map(drop)?))),
@@ -202,7 +201,7 @@ fn no_call_disables_preemption_for_50_ms(engine: Engine) -> TestResult {
     beside_a_heart(|heart| measure(engine, heart))
 }
 
-/// Does something while a heart beats on the same CPU.
+/// Runs `act` while a heartbeat thread runs on the same CPU.
 fn beside_a_heart(act: impl FnOnce(&Heartbeat) -> TestResult) -> TestResult {
     if Clock::of_this_machine() != Clock::Instructions {
         return Err(TestError::skipped("the clock counts no instructions"));
@@ -234,14 +233,14 @@ fn wakes(begin: Instant, stop: &AtomicBool) -> TestResult<Vec<Duration>> {
     Ok(times)
 }
 
-/// Returns by how much the moments at which a thread woke differ, counted from the timer's tick that woke
-/// it, without the tenth of them at either end: all ticks are multiples of a millisecond apart.
+/// Returns the spread of the times at which a thread woke, modulo the timer's period, without the
+/// lowest and the highest tenth. All ticks are a multiple of a millisecond apart.
 fn spread(times: &[Duration]) -> Duration {
     let beat_ns = BEAT.as_nanos() as u64;
     let phases = times.iter().map(|time| time.as_nanos() as u64 % beat_ns);
     let mut phases: Vec<_> = phases.collect();
     phases.sort_unstable();
-    // They lie on a circle. The first one is behind the widest gap.
+    // Times modulo the period lie on a circle: the first one follows the widest gap.
     let gap = |n: usize| {
         let before = n.checked_sub(1).unwrap_or(phases.len() - 1);
         (beat_ns + phases[n] - phases[before]) % beat_ns
@@ -256,10 +255,9 @@ fn spread(times: &[Duration]) -> Duration {
     Duration::from_nanos(behind(phases.len() - 1 - tenth) - behind(tenth))
 }
 
-/// Frees blocks of the seed, each of which has it search all free blocks of the same size.
+/// Frees blocks of the seed; each free compares all free blocks of the same size.
 ///
-/// With the scheduler kept out meanwhile, a thread that the tick wakes would run as much later as the
-/// longest search takes.
+/// If a free disabled preemption, a thread that the tick wakes would be delayed by the time of a search.
 fn a_long_free_is_preemptible() -> TestResult {
     if Clock::of_this_machine() != Clock::Instructions {
         return Err(TestError::skipped("the clock counts no instructions"));
@@ -499,9 +497,9 @@ fn a_killed_program_ends_within_16_mib_of_copying_or_zeroing(engine: Engine) -> 
 /// Frees what a killed program left in the session, and returns how many calls were given up.
 fn swept(device: &Device) -> TestResult<u64> {
     let mut events = [slablab_event::default(); RING];
-    let told = device.events(0, &mut events)?;
+    let reply = device.events(0, &mut events)?;
     let mut live = Vec::new();
-    for event in &events[..told.count as usize] {
+    for event in &events[..reply.count as usize] {
         match u32::from(event.kind) {
             uapi::SLABLAB_EVENT_ALLOC if event.error == 0 => live.push(event.handle),
             uapi::SLABLAB_EVENT_FREE => live.retain(|handle| *handle != event.handle),
@@ -509,7 +507,7 @@ fn swept(device: &Device) -> TestResult<u64> {
         }
     }
     let interrupted = Errno::INTR.raw_os_error() as u32;
-    let last = (told.count as usize)
+    let last = (reply.count as usize)
         .checked_sub(1)
         .map(|last| events[last]);
     for handle in live {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! More than one program: what they share, what they do not, and what is left when one dies.
+//! Several programs: shared sessions, separate sessions, and the end of a program.
 
 use std::{
     io::{
@@ -115,8 +115,8 @@ fn numbers_of_processes_are_those_of_the_first_namespace(engine: Engine) -> Test
     };
     check_eq("the guest's number to itself", own, 1)?;
     let mut events = [slablab_event::default(); 8];
-    let told = device.events(0, &mut events)?;
-    check_eq("events", told.count, 1)?;
+    let reply = device.events(0, &mut events)?;
+    check_eq("events", reply.count, 1)?;
     check_eq("thread of the event", events[0].thread, guest)?;
     let mut reports = [slablab_report::default(); 2];
     check_eq("reports", device.reports(0, &mut reports)?.count, 1)?;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Memory that CPUs hold in their magazines serves a request anywhere, whatever else these CPUs do.
+//! A request can get memory from the magazines of all CPUs, whatever runs on these CPUs.
 
 use std::{
     sync::atomic::{
@@ -72,7 +72,7 @@ fn fill(device: &Device, size: u64) -> TestResult<Vec<u32>> {
 }
 
 fn magazines_of_a_cpu_under_a_real_time_task_are_reclaimed() -> TestResult {
-    /// After this time the task gives up, and the test has failed.
+    /// After this time the task ends, and the test fails.
     const PATIENCE: Duration = Duration::from_secs(20);
     two_cpus()?;
     let device = private_of(Engine::Hybrid, MIB)?;
@@ -129,8 +129,8 @@ fn magazines_of_a_cpu_under_a_real_time_task_are_reclaimed() -> TestResult {
     sound(&device)
 }
 
-/// Two tasks on one CPU never have more blocks than there is room for. One has a higher priority, and
-/// so interrupts the other anywhere.
+/// Two tasks on one CPU never have more live blocks than fit. One task has a higher priority and
+/// preempts the other one at any point.
 fn no_request_is_refused_because_another_task_was_preempted() -> TestResult {
     /// Pages of the pool, that each task has at most, and that nobody ever has.
     const PAGES: u64 = 1024;

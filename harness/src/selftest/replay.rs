@@ -94,9 +94,9 @@ fn same_as_recorded(target: &dyn Target, trace: &Trace) -> TestResult<usize> {
     target.record(uapi::SLABLAB_EVENTS_MAX)?;
     let ran = checked(target, trace).map_err(|wrong| TestError::failed(wrong.to_string()))?;
     let mut events = vec![slablab_event::default(); uapi::SLABLAB_EVENTS_MAX as usize];
-    let told = target.events(0, &mut events)?;
-    check_eq("events lost", told.lost, 0)?;
-    let mut events = events[..told.count as usize].iter();
+    let reply = target.events(0, &mut events)?;
+    check_eq("events lost", reply.lost, 0)?;
+    let mut events = events[..reply.count as usize].iter();
     for (number, (answer, op)) in (1..).zip(ran.answers.iter().zip(trace.ops())) {
         let about = format!("operation {number}");
         if answer.outcome == OpOutcome::LeftOut {
@@ -122,7 +122,7 @@ fn same_as_recorded(target: &dyn Target, trace: &Trace) -> TestResult<usize> {
             check_eq("usable", event.usable, answer.usable).about(&about)?;
         }
     }
-    Ok(told.count as usize)
+    Ok(reply.count as usize)
 }
 
 fn the_recording_of_a_replay_equals_its_answers() -> TestResult {

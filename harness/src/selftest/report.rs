@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! How results are told: to a machine as KTAP, version 1, to a person as a list.
+//! The output of results: KTAP, version 1, or a list.
 //!
 //! The shape is that of `Documentation/dev-tools/ktap.rst`: a suite is a subtest, indented by two,
 //! with its own version and plan line.
@@ -18,12 +18,12 @@ use super::verdict::{
     TestResult,
 };
 
-/// How to speak.
+/// The format of the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Style {
     /// KTAP.
     Ktap,
-    /// For a person.
+    /// A list.
     Plain,
 }
 
@@ -38,7 +38,7 @@ pub(crate) struct Tally {
     pub(crate) skipped: usize,
 }
 
-/// Tells of tests as they end.
+/// Prints the result of each test when it ends.
 pub(crate) struct Report<W> {
     out: W,
     style: Style,
@@ -78,7 +78,7 @@ impl<W: Write> Report<W> {
         self.out.flush()
     }
 
-    /// Tells how a test of the suite ended.
+    /// Prints the result of a test.
     pub(crate) fn test(
         &mut self,
         name: &str,
@@ -134,7 +134,7 @@ impl<W: Write> Report<W> {
         self.out.flush()
     }
 
-    /// Ends the report and returns what came out.
+    /// Ends the report and returns the counts.
     pub(crate) fn end(mut self) -> io::Result<Tally> {
         let Tally {
             passed,

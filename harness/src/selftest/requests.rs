@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! ALLOC, REALLOC, BIND and CHECK: what they are asked for, and what they answer.
+//! ALLOC, REALLOC, BIND and CHECK: requests and replies.
 
 use crate::{
     device::{

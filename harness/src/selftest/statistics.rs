@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! STATS: the architecture document's figures, and the true ones.
+//! STATS: the statistics of the architecture document, and exact ones.
 
 use crate::{
     device::Device,

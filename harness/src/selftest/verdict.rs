@@ -2,7 +2,7 @@
 
 //! The result of a test: passed, failed (where and why), or skipped (why).
 //!
-//! A test is a function that returns an [`TestResult`]. It calls the checks of this file and returns
+//! A test is a function that returns a [`TestResult`]. It calls the checks of this file and returns
 //! early with `?`. The location of the `?` is part of the error, because [`From::from`] is
 //! `#[track_caller]`.
 
@@ -22,7 +22,7 @@ use crate::{
 pub(crate) enum TestError {
     /// The contract is broken.
     Failed {
-        /// Where the test noticed.
+        /// The place of the failed check.
         at: &'static Location<'static>,
         /// The expectation and the value.
         what: String,
@@ -35,7 +35,7 @@ pub(crate) enum TestError {
 pub(crate) type TestResult<T = ()> = Result<T, TestError>;
 
 impl TestError {
-    /// Says that the contract is broken, at the caller's place.
+    /// Returns a failure at the caller's place.
     #[track_caller]
     pub(crate) fn failed(what: impl Into<String>) -> Self {
         Self::Failed {
@@ -44,7 +44,7 @@ impl TestError {
         }
     }
 
-    /// Says that the test cannot be run here.
+    /// Returns a skipped test.
     pub(crate) fn skipped(reason: impl Into<String>) -> Self {
         Self::Skipped(reason.into())
     }
@@ -113,7 +113,7 @@ impl Numbered for Refused {
     }
 }
 
-/// Checks that a call failed, and with which error number.
+/// Checks that a call failed with an errno.
 #[track_caller]
 pub(crate) fn refused<T, E: Numbered>(result: Result<T, E>, expected: Errno) -> TestResult {
     match result {
@@ -130,7 +130,7 @@ pub(crate) fn refused<T, E: Numbered>(result: Result<T, E>, expected: Errno) -> 
     }
 }
 
-/// Checks that a request for memory failed, and with which error number and cause.
+/// Checks that a request for memory failed with an errno and a cause.
 #[track_caller]
 pub(crate) fn refused_because<T>(
     result: Result<T, Refused>,
@@ -150,7 +150,7 @@ pub(crate) fn refused_because<T>(
     )))
 }
 
-/// Names an error number the way that manuals do.
+/// Returns the name of an errno, such as `ENOMEM`.
 fn name(errno: Errno) -> String {
     let known = match errno {
         Errno::ACCESS => "EACCES",
@@ -176,9 +176,9 @@ fn name(errno: Errno) -> String {
     known.to_owned()
 }
 
-/// Says what a verdict is about.
+/// Adds context to an error.
 pub(crate) trait About {
-    /// Puts `subject` in front of what went wrong.
+    /// Puts `subject` in front of the message.
     fn about(self, subject: impl fmt::Display) -> Self;
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! New bytes are zero, whoever had the memory before.
+//! New bytes of a block are zero, also if the memory was used before.
 
 use crate::{
     device::Device,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Many operations in one call: blocks go and others come, a batch at a time.
+//! SUBMIT of many operations: each call frees a batch of blocks and allocates another one.
 
 use super::Run;
 use crate::oracle::{

@@ -263,8 +263,8 @@ mod tests {
         for done in 0..100_000_u64 {
             assert!(steps.next());
             // Whatever kills the kernel now, the last line names a range with this operation.
-            let told = lines();
-            let last = told.lines().last().unwrap();
+            let reply = lines();
+            let last = reply.lines().last().unwrap();
             let range = last
                 .strip_prefix("<6>slablab stress seed churn, seed 1: operations ")
                 .and_then(|rest| rest.strip_suffix(" come next"))

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The pool breaks into pieces, and becomes whole again.
+//! Fragments the pool, then frees all blocks.
 //!
-//! All blocks are larger than what slabs serve, so this is the buddy system's own test: with every
-//! other block free it may refuse a large one, but must say that fragmentation is the reason; with
-//! all free it must have merged them, and serve it.
+//! All blocks are too large for slabs, so this tests the buddy system. While every other block is
+//! free, a large request may be refused, but only with the cause "fragmented". When all blocks are
+//! free, the buddy system must have coalesced them, and the large request must succeed.
 
 use super::Run;
 use crate::{

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Workloads: what programs do to allocators, each in its own file.
+//! Workloads: typical uses of an allocator, each in its own file.
 //!
 //! A workload makes its decisions from its seed and from replies only, never from time, addresses
 //! or the order of a hash table. So the operations of a single-threaded one are the same for the

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Blocks grow and shrink, in steps and by leaps, across the border between slabs and buddies.
+//! Blocks grow and shrink in small and large steps, across the border between slabs and page blocks.
 
 use super::Run;
 use crate::oracle::Violation;

@@ -141,8 +141,8 @@ fn every_workload_passes_while_requests_fail_to_order() {
                 let by_engine = stats.refusals[Cause::Injected.raw() as usize];
                 assert!(by_engine <= u64::from(growth != 0), "{about}");
                 // All others were refused before the engine was asked.
-                let told = [Cause::Injected, Cause::Exhausted, Cause::Fragmented].map(refused);
-                let tried = stats.session_allocations + told.iter().sum::<u64>();
+                let printed = [Cause::Injected, Cause::Exhausted, Cause::Fragmented].map(refused);
+                let tried = stats.session_allocations + printed.iter().sum::<u64>();
                 let injected = refused(Cause::Injected) - by_engine;
                 assert!(injected > 0 || workload.name == "abuse", "{about}");
                 // A reallocation in place needs no memory and is not counted by fault injection.

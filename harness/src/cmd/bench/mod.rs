@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `slablab bench`: allocators side by side, in the kernel.
+//! `slablab bench`: compares allocators in the kernel.
 
 mod calls;
 mod document;

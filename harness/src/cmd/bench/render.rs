@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The report that people read.
+//! The report as text.
 
 use super::{
     document::{

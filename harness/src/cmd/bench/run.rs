@@ -196,7 +196,7 @@ fn together(
         let threads: Vec<_> = (0..bench.threads as usize)
             .map(|index| scope.spawn(on(cpus[index % cpus.len()])))
             .collect();
-        // If one failed the others were told so: its own error says more.
+        // If one thread fails, the others fail with a general error: report the first thread's own error.
         let replies: Vec<_> = threads
             .into_iter()
             .map(|thread| thread.join().unwrap_or(Err(Errno::IO)))

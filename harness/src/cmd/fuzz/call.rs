@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Calls, made of nothing but the seed.
+//! Random calls, generated from the seed.
 //!
-//! Only which of a session's blocks a handle names is left open: the session knows.
+//! A handle is generated as an index into the blocks of the session that executes the call.
 
 use super::{
     commands::{

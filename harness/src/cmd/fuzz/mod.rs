@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `slablab fuzz`: calls of every kind, right and wrong, from several processes at once.
+//! `slablab fuzz`: valid and invalid calls from several processes at the same time.
 //!
-//! The calls depend on the seed only ([`call`]); the times of kills do not, and neither
-//! does what the others are at. The calls themselves are not checked, other commands do that: what
-//! must hold is that the pools are sound and empty in the end, and that the kernel has nothing to
-//! say.
+//! The calls depend on the seed only ([`call`]). The moments of kills and the interleaving of processes
+//! vary. Replies are not checked, because other commands do that. At the end CHECK must find no
+//! violation, no block may be live, and the kernel's log must have no report.
 
 mod call;
 mod commands;
@@ -47,9 +46,9 @@ use crate::{
 /// shared pool is checked, and no block may be live. Reports of the kernel's checkers are in the
 /// kernel's log.
 ///
-/// The seed determines all arguments except the blocks that handles name. The times of killing
-/// processes differ from run to run. Shared pools that EXTEND has extended stay extended until the module
-/// is unloaded.
+/// The seed determines all arguments except the blocks that handles name. The moments at which
+/// processes are killed differ from run to run. Shared pools that EXTEND has extended stay extended
+/// until the module is unloaded.
 #[derive(Args)]
 pub(crate) struct FuzzArgs {
     /// Total number of calls

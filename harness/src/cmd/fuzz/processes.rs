@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The processes: begun, killed, and waited for; and what they must have left as it was.
+//! Starts, kills and awaits the processes, and checks the state of the device afterwards.
 
 use std::{
     env,

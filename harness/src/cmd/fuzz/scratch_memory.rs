@@ -2,8 +2,8 @@
 
 //! Memory for arguments, always at the same addresses.
 //!
-//! So a call is the same in every run, pointers included. Nothing else of the program is near:
-//! a pointer with a wrong bit leads nowhere.
+//! Fixed addresses make every call reproducible, pointers included. No other memory of the program is
+//! near, so that a pointer with a flipped bit points to unmapped memory.
 
 use std::ptr;
 

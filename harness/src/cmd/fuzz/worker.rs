@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A process that makes calls until it is through, or killed.
+//! A process that executes its calls until all are done or it is killed.
 
 use std::{
     io::{

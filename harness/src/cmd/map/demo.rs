@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A pool with something of everything in it.
+//! Fills a pool with slabs, page blocks and free blocks.
 
 use anyhow::Context;
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `slablab map`: what each page of a pool is.
+//! `slablab map`: the use of each page of a pool.
 
 mod demo;
 mod picture;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A map as people see it: a character for each page, or for a few; then figures by class and size.
+//! A map as text: one character per page or group of pages, then tables by class and size.
 
 use std::{
     collections::BTreeMap,

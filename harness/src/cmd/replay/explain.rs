@@ -2,8 +2,8 @@
 
 //! The explanation of one operation, in words.
 //!
-//! It is put together from what the ABI replies to the operation, and from the statistics before
-//! and after it. The model of the seed adds the counts of the buddy system that the seed does not report.
+//! The sources are the reply to the operation and the statistics before and after it. For the seed, a
+//! model adds the counts of the buddy system that the seed does not report.
 
 use anyhow::{
     Context,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `slablab replay`: traces through engines, side by side.
+//! `slablab replay`: compares engines by replaying traces.
 
 pub(super) mod document;
 mod explain;
@@ -274,11 +274,11 @@ fn explain(args: &PlanArgs, traces: &[Trace], operations: Operations) -> anyhow:
     for trace in traces {
         for engine in &engines {
             let of = || explain::of(&*plan.open(*engine, plan.pool_bytes)?, trace, operations);
-            let told = match plan.target {
+            let reply = match plan.target {
                 TargetKind::Device => Ok(of()?),
                 TargetKind::Sim => measure::isolated(of)?,
             };
-            let stories = told.unwrap_or_else(|death| {
+            let stories = reply.unwrap_or_else(|death| {
                 is_right = false;
                 let operation = death.underway.operation;
                 vec![format!(
@@ -286,8 +286,8 @@ fn explain(args: &PlanArgs, traces: &[Trace], operations: Operations) -> anyhow:
                     trace.name
                 )]
             });
-            for told in stories {
-                text += &told;
+            for reply in stories {
+                text += &reply;
                 text.push('\n');
             }
         }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Results for people, and for spreadsheets.
+//! Results as text and as CSV.
 
 use super::document::{
     Document,

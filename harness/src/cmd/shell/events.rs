@@ -22,14 +22,14 @@ use crate::{
 };
 
 /// Events that a shell's session has room for: as many as are always to be had.
-pub(super) const KEPT: u32 = 1024;
+pub(super) const RECORDED_EVENTS: u32 = 1024;
 
 /// Returns the last `count` operations, a line each. They have no times in them: what a script does
 /// reads the same each time.
 pub(super) fn last(target: &dyn Target, count: u64) -> Result<String, Problem> {
-    let mut events = vec![slablab_event::default(); KEPT as usize];
-    let told = target.events(0, &mut events).map_err(problem::events)?;
-    let events = &events[..told.count as usize];
+    let mut events = vec![slablab_event::default(); RECORDED_EVENTS as usize];
+    let reply = target.events(0, &mut events).map_err(problem::events)?;
+    let events = &events[..reply.count as usize];
     let count = usize::try_from(count).unwrap_or(usize::MAX);
     let first = events.len().saturating_sub(count);
     Ok(events[first..].iter().map(line).collect())

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Outcomes as KTAP, version 1 (Documentation/dev-tools/ktap.rst of Linux).
+//! Results as KTAP, version 1 (Documentation/dev-tools/ktap.rst of Linux).
 
 use std::io;
 

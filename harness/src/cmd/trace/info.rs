@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A trace as people see it.
+//! The description of a trace as text.
 
 use std::fmt::Write as _;
 

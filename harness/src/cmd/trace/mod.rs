@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `slablab trace`: traces are made, recorded, described and converted.
+//! `slablab trace`: makes, records, describes and converts traces.
 
 mod destination;
 mod info;

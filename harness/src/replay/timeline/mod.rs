@@ -314,9 +314,9 @@ impl<'run> TimelineSampler<'run> {
         self.timeline.classes.push(changed);
         let mut changed = Vec::new();
         let mut largest = 0;
-        for (order, told) in (u64::from(uapi::SLABLAB_ORDER_MIN)..).zip(&stats.orders) {
-            let now = [told.free_blocks, told.used_blocks];
-            if told.free_blocks > 0 {
+        for (order, reply) in (u64::from(uapi::SLABLAB_ORDER_MIN)..).zip(&stats.orders) {
+            let now = [reply.free_blocks, reply.used_blocks];
+            if reply.free_blocks > 0 {
                 largest = 1 << order;
             }
             if self.orders.insert(order, now).unwrap_or_default() != now {

@@ -130,15 +130,19 @@ fn rows_are_what_the_engine_says_at_that_moment() {
             let mut rows = timeline.classes[..=row]
                 .iter()
                 .flat_map(|row| row.chunks(4));
-            let told = rows.rfind(|told| told[0] == number as u64);
-            told.map_or([0; 3], |told| [told[1], told[2], told[3]])
+            let printed = rows.rfind(|printed| printed[0] == number as u64);
+            printed.map_or([0; 3], |printed| [printed[1], printed[2], printed[3]])
         };
-        for (number, told) in stats.classes[..timeline.class_bytes.len()]
+        for (number, printed) in stats.classes[..timeline.class_bytes.len()]
             .iter()
             .enumerate()
         {
-            let told = [told.used_blocks, told.total_blocks, told.magazine_blocks];
-            assert_eq!(class(number), told, "{engine}, class {number}");
+            let printed = [
+                printed.used_blocks,
+                printed.total_blocks,
+                printed.magazine_blocks,
+            ];
+            assert_eq!(class(number), printed, "{engine}, class {number}");
         }
         let answer = run.answers().last().unwrap();
         let step = timeline.last[row].as_ref().unwrap();

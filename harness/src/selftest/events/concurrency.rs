@@ -106,10 +106,10 @@ fn threads_are_recorded_in_a_linearizable_order(engine: Engine) -> TestResult {
         loop {
             let last = is_done.load(Ordering::Acquire);
             let mut events = [slablab_event::default(); 90];
-            let told = device.events(read.len() as u64, &mut events)?;
-            check_eq("lost", told.lost, 0)?;
-            read.extend(&events[..told.count as usize]);
-            if last && told.count == 0 {
+            let reply = device.events(read.len() as u64, &mut events)?;
+            check_eq("lost", reply.lost, 0)?;
+            read.extend(&events[..reply.count as usize]);
+            if last && reply.count == 0 {
                 return Ok(read);
             }
         }

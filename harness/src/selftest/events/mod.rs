@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Recorded operations, beside what the program that did them was told.
+//! Recorded events must equal the replies that the program got.
 
 pub(super) mod concurrency;
 pub(super) mod requests;
@@ -107,11 +107,11 @@ fn all(device: &Device) -> TestResult<Vec<slablab_event>> {
     let mut all: Vec<slablab_event> = Vec::new();
     loop {
         let mut events = [slablab_event::default(); 100];
-        let told = device.events(all.len() as u64, &mut events)?;
-        check_eq("lost", told.lost, 0)?;
-        all.extend(&events[..told.count as usize]);
-        check_eq("number", told.number, all.len() as u64)?;
-        if told.count < 100 {
+        let reply = device.events(all.len() as u64, &mut events)?;
+        check_eq("lost", reply.lost, 0)?;
+        all.extend(&events[..reply.count as usize]);
+        check_eq("number", reply.number, all.len() as u64)?;
+        if reply.count < 100 {
             let numbers = all.iter().map(|event| event.number);
             check(numbers.eq(0..all.len() as u64), "events are numbered")?;
             return Ok(all);
@@ -119,10 +119,10 @@ fn all(device: &Device) -> TestResult<Vec<slablab_event>> {
     }
 }
 
-/// A session that is recorded, and what it was told.
+/// A session that is recorded, and the expected events.
 struct Recorded {
     device: Device,
-    told: Vec<ExpectedEvent>,
+    reply: Vec<ExpectedEvent>,
     live: Vec<ExpectedEvent>,
 }
 
@@ -132,7 +132,7 @@ impl Recorded {
         device.record(uapi::SLABLAB_EVENTS_MAX)?;
         Ok(Self {
             device,
-            told: Vec::new(),
+            reply: Vec::new(),
             live: Vec::new(),
         })
     }
@@ -142,9 +142,9 @@ impl Recorded {
             true => align.trailing_zeros(),
             false => uapi::SLABLAB_NO_ALIGN,
         };
-        self.told.push(match self.device.alloc(size, align) {
+        self.reply.push(match self.device.alloc(size, align) {
             Ok(alloc) => {
-                let told = ExpectedEvent {
+                let reply = ExpectedEvent {
                     kind: uapi::SLABLAB_EVENT_ALLOC,
                     error: 0,
                     handle: alloc.handle,
@@ -154,8 +154,8 @@ impl Recorded {
                     offset: alloc.offset,
                     cost: Some(alloc.cost.bits()),
                 };
-                self.live.push(told.clone());
-                told
+                self.live.push(reply.clone());
+                reply
             }
             Err(no) => ExpectedEvent {
                 align_log2,
@@ -166,7 +166,7 @@ impl Recorded {
 
     fn realloc(&mut self, pick: usize, size: u64) {
         let block = &mut self.live[pick];
-        self.told
+        self.reply
             .push(match self.device.realloc(block.handle, size) {
                 Ok(realloc) => {
                     *block = ExpectedEvent {
@@ -192,19 +192,20 @@ impl Recorded {
     fn free(&mut self, pick: usize) -> TestResult {
         let block = self.live.swap_remove(pick);
         self.device.free(block.handle)?;
-        self.told.push(block.gone());
+        self.reply.push(block.gone());
         Ok(())
     }
 
-    /// Checks that all that was told, and no more, was recorded of this thread.
+    /// Checks that the recorded events of this thread equal the expected events.
     #[track_caller]
     fn check(&self) -> TestResult<Vec<slablab_event>> {
         let events = all(&self.device)?;
-        check_eq("events", events.len(), self.told.len())?;
+        check_eq("events", events.len(), self.reply.len())?;
         let me = gettid().as_raw_nonzero().get() as u32;
         let mut last = 0;
-        for (event, told) in events.iter().zip(&self.told) {
-            told.compare(event)
+        for (event, reply) in events.iter().zip(&self.reply) {
+            reply
+                .compare(event)
                 .about(format_args!("event {}", event.number))?;
             check_eq("thread", event.thread, me)?;
             check(event.time_ns >= last, "time goes on")?;
@@ -234,14 +235,14 @@ fn every_operation_is_recorded_with_its_answer(engine: Engine) -> TestResult {
             11 => {
                 let handle = [0, 1, u32::MAX, (1 << 31) - 1][random.index(4)];
                 refused(recorded.device.free(handle), Errno::NOENT)?;
-                let told = unknown(uapi::SLABLAB_EVENT_FREE, handle, 0, Errno::NOENT);
-                recorded.told.push(told);
+                let reply = unknown(uapi::SLABLAB_EVENT_FREE, handle, 0, Errno::NOENT);
+                recorded.reply.push(reply);
             }
             12 => {
                 let handle = (1 << 31) | random.below(1 << 31) as u32;
                 refused(recorded.device.realloc(handle, size), Errno::NOENT)?;
-                let told = unknown(uapi::SLABLAB_EVENT_REALLOC, handle, size, Errno::NOENT);
-                recorded.told.push(told);
+                let reply = unknown(uapi::SLABLAB_EVENT_REALLOC, handle, size, Errno::NOENT);
+                recorded.reply.push(reply);
             }
             _ if has_blocks => recorded.free(pick)?,
             _ => {}
@@ -252,8 +253,8 @@ fn every_operation_is_recorded_with_its_answer(engine: Engine) -> TestResult {
         poke(&recorded.device, request::FREE, 1 << 40 | 1 << 20),
         Errno::NOENT,
     )?;
-    let told = unknown(uapi::SLABLAB_EVENT_FREE, u32::MAX, 0, Errno::NOENT);
-    recorded.told.push(told);
+    let reply = unknown(uapi::SLABLAB_EVENT_FREE, u32::MAX, 0, Errno::NOENT);
+    recorded.reply.push(reply);
     let events = recorded.check()?;
     let refusals = events.iter().filter(|event| event.cost.cause != 0).count();
     check(
@@ -302,8 +303,12 @@ fn operations_of_submit_are_recorded(engine: Engine) -> TestResult {
         }))
         .chain([operation(uapi::SLABLAB_OP_FREE, old.handle, 0)])
         .collect();
-    let mut told = asked.clone();
-    check_eq("done", device.submit(&mut told)?.done as usize, asked.len())?;
+    let mut reply = asked.clone();
+    check_eq(
+        "done",
+        device.submit(&mut reply)?.done as usize,
+        asked.len(),
+    )?;
     // Of each that is wrong, the call ends there.
     let wrong = [
         operation(9, 0, 0),
@@ -323,11 +328,11 @@ fn operations_of_submit_are_recorded(engine: Engine) -> TestResult {
     }
     let events = all(&device)?;
     check_eq("events", events.len(), 1 + asked.len() + wrong.len())?;
-    for (event, (asked, told)) in events[1..].iter().zip(asked.iter().zip(&told)) {
+    for (event, (asked, reply)) in events[1..].iter().zip(asked.iter().zip(&reply)) {
         check_eq("kind", event.kind, asked.kind)?;
         check_eq("error", event.error, 0)?;
-        check_eq("handle", event.handle, told.handle)?;
-        check_eq("cost", event.cost.bits(), told.cost.bits())?;
+        check_eq("handle", event.handle, reply.handle)?;
+        check_eq("cost", event.cost.bits(), reply.cost.bits())?;
         if u32::from(asked.kind) == uapi::SLABLAB_OP_FREE {
             let came = events
                 .iter()
@@ -337,8 +342,8 @@ fn operations_of_submit_are_recorded(engine: Engine) -> TestResult {
             check_eq("block", block(event), block(came))?;
         } else {
             check_eq("size", event.size, asked.bytes)?;
-            check_eq("usable", event.usable, told.bytes)?;
-            check_eq("offset", event.offset, told.offset)?;
+            check_eq("usable", event.usable, reply.bytes)?;
+            check_eq("offset", event.offset, reply.offset)?;
         }
     }
     let kinds = [

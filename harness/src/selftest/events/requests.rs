@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Requests that are wrong.
+//! Invalid requests of EVENTS.
 
 use crate::{
     device::Errno,

@@ -56,11 +56,11 @@ fn overwritten_events_are_counted(engine: Engine) -> TestResult {
         let lost = u64::from(kept).min(done).abs_diff(done);
         let mut events = vec![slablab_event::default(); done as usize + 1];
         for from in [0, lost / 2, lost, (lost + 1).min(done), done] {
-            let told = device.events(from, &mut events)?;
+            let reply = device.events(from, &mut events)?;
             let first = from.max(lost);
-            check_eq("lost", told.lost, first - from)?;
-            check_eq("count", u64::from(told.count), done - first)?;
-            check_eq("number", told.number, done)?;
+            check_eq("lost", reply.lost, first - from)?;
+            check_eq("count", u64::from(reply.count), done - first)?;
+            check_eq("number", reply.number, done)?;
             for (event, number) in events.iter().zip(first..done) {
                 let got = (event.number, u64::from(event.handle));
                 check_eq("number and handle", got, (number, number))?;
@@ -82,10 +82,10 @@ fn reading_continues_at_the_next_event(engine: Engine) -> TestResult {
             refused(device.free(3), Errno::NOENT)?;
         }
         let mut events = [slablab_event::default(); 30];
-        let told = device.events(number, &mut events)?;
-        number = told.number;
-        seen += u64::from(told.count);
-        lost += told.lost;
+        let reply = device.events(number, &mut events)?;
+        number = reply.number;
+        seen += u64::from(reply.count);
+        lost += reply.lost;
         check_eq("seen and lost", seen + lost, number)?;
     }
     check(

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Debug mode: each misuse is reported as what it is, once, and nobody else is harmed.
+//! Debug mode: each misuse is reported once, with the right name, and other blocks stay intact.
 
 pub(super) mod refusals;
 
@@ -95,8 +95,8 @@ fn inject(device: &Device, misuse: Misuse, size: u64) -> TestResult<slablab_repo
 /// Returns all reports that are remembered.
 fn reports(device: &Device) -> TestResult<Vec<slablab_report>> {
     let mut reports = [slablab_report::default(); uapi::SLABLAB_REPORTS_KEPT as usize];
-    let told = device.reports(0, &mut reports)?;
-    Ok(reports[..told.count as usize].to_vec())
+    let reply = device.reports(0, &mut reports)?;
+    Ok(reports[..reply.count as usize].to_vec())
 }
 
 /// Returns how many blocks a misuse damages.
@@ -295,9 +295,9 @@ fn the_last_reports_can_be_read(engine: Engine) -> TestResult {
         (40, 0, 0, 40),
         (u64::MAX, 0, 0, u64::MAX),
     ] {
-        let told = device.reports(from, &mut part)?;
-        check_eq("count", told.count, count)?;
-        check_eq("next", told.number, next)?;
+        let reply = device.reports(from, &mut part)?;
+        check_eq("count", reply.count, count)?;
+        check_eq("next", reply.number, next)?;
         if count > 0 {
             check_eq("first", part[0].number, first)?;
         }

@@ -83,7 +83,7 @@ fn a_user_without_privilege_cannot_misuse_a_pool() -> TestResult {
                 as_nobody(|| refused(device.inject(misuse.raw(), 100), Errno::PERM))
             })?;
         }
-        // Not even to be told what would be wrong with it.
+        // The privilege is checked before the arguments.
         as_nobody(|| refused(device.inject(0, 0), Errno::PERM))?;
         check_eq("reports", as_nobody(|| reports(&device))?.len(), 1)?;
     }

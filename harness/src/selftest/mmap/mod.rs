@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `mmap`: a program sees its own blocks, all of them, and nothing else, ever.
+//! `mmap`: a program can map its own blocks and sees no other data.
 
 pub(super) mod area;
 
@@ -90,8 +90,11 @@ fn mapped(device: &Device, size: u64, seed: u64) -> TestResult<(u32, Mapping)> {
 #[track_caller]
 fn on_each(test: impl Fn(Engine) -> TestResult) -> TestResult {
     for engine in POOL_ENGINES {
-        let told = session(engine)?.info()?.capabilities;
-        check(told & uapi::SLABLAB_CAP_MMAP != 0, "it is told")?;
+        let reply = session(engine)?.info()?.capabilities;
+        check(
+            reply & uapi::SLABLAB_CAP_MMAP != 0,
+            "the capability is reported",
+        )?;
         test(engine).about(engine)?;
     }
     Ok(())
@@ -197,8 +200,8 @@ fn a_mapped_block_stays_until_its_last_page_is_unmapped() -> TestResult {
                     ..Default::default()
                 }];
                 let submit = device.submit(&mut operations)?;
-                let told = (submit.done, submit.error as i32);
-                check_eq("submission", told, (0, Errno::BUSY.raw_os_error()))
+                let reply = (submit.done, submit.error as i32);
+                check_eq("submission", reply, (0, Errno::BUSY.raw_os_error()))
             })?;
             intact(&device, handle, 10_000, 1)
         };

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Where the operations of SUBMIT lie: arrays that cannot be read or written, or end early.
+//! The array of SUBMIT: unreadable, read-only, unaligned, or ending in unmapped memory.
 
 use crate::{
     device::{

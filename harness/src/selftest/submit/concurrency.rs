@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! SUBMIT in company: signals that end a call, and threads that make calls at once.
+//! SUBMIT with signals, and from several threads.
 
 use std::{
     sync::atomic::{

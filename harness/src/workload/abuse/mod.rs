@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Bad requests: each gets its error number, and nothing changes.
+//! Invalid requests: each must fail with the right errno and change nothing.
 //!
-//! The session holds a few blocks meanwhile, whose contents are checked at the end like those of
-//! every other block. On the device, requests that no typed command would send come on top
-//! ([`raw`]); they are not operations, so that the figures stay those of the other targets.
+//! The session has a few live blocks, whose contents are checked at the end. On the device, malformed
+//! ioctls are sent too ([`raw`]). These do not count as operations, so that the statistics equal those
+//! of the other targets.
 
 mod raw;
 
