@@ -95,7 +95,7 @@ impl Device {
         Ok(bench)
     }
 
-    /// Tells what was reported, from report `number` on.
+    /// Returns the reports of debug mode from report `number` on.
     pub(crate) fn reports(
         &self,
         number: u64,

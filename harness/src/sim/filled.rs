@@ -89,7 +89,7 @@ impl<E: Engine> Filled<E> {
         })
     }
 
-    /// Ends the process with a violation unless a block lies where the engine says, and its bytes
+    /// Ends the process with a complaint unless a block lies where the engine says, and its bytes
     /// from `from` on are as free memory is.
     fn admit(&self, block: Block, layout: Layout, from: usize) {
         let usable = self.engine.usable(layout);
@@ -162,7 +162,7 @@ impl<E: Engine> Filled<E> {
     }
 }
 
-/// Ends this process with a violation about a new block.
+/// Ends this process with a complaint about a new block.
 fn complain(text: String) -> ! {
     panic_any(isolation::Broken(text))
 }

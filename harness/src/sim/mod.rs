@@ -66,9 +66,9 @@ use self::{
     filled::Filled,
     mapping::Mapping,
     platform::{
-        CpuPin,
         Heap,
         HostLock,
+        OneCpu,
         Process, //
     },
 };
@@ -123,7 +123,7 @@ engine_enum! {
         /// The architecture document's.
         Seed(Seed<HostLock<seed::State>>),
         /// The seed's two tiers without its weaknesses.
-        Hybrid(Hybrid<HostLock<hybrid::State>, CpuPin>),
+        Hybrid(Hybrid<HostLock<hybrid::State>, OneCpu>),
     }
 }
 
@@ -193,7 +193,7 @@ impl Pool {
             Engine::Seed => PoolEngine::Seed(Seed::new(HostLock::new(seed::State::new()))),
             Engine::Hybrid => PoolEngine::Hybrid(Hybrid::new(
                 HostLock::new(hybrid::State::new()),
-                CpuPin::new(bytes as usize),
+                OneCpu::new(bytes as usize),
             )),
             Engine::Default | Engine::Slub => return Err(Errno::OPNOTSUPP),
         };

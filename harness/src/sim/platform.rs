@@ -50,12 +50,12 @@ unsafe impl<T> Lock<T> for HostLock<T> {
 }
 
 /// One CPU, at which threads take turns.
-pub(super) struct CpuPin {
+pub(super) struct OneCpu {
     turn: Mutex<()>,
     cache: HostCpuCache,
 }
 
-impl CpuPin {
+impl OneCpu {
     /// Makes the cache for a pool whose first region has `bytes` bytes.
     pub(super) fn new(bytes: usize) -> Self {
         Self {
@@ -66,7 +66,7 @@ impl CpuPin {
 }
 
 // SAFETY: A closure that is given the cache has the mutex.
-unsafe impl PerCpu<CpuCache> for CpuPin {
+unsafe impl PerCpu<CpuCache> for OneCpu {
     fn cpus(&self) -> usize {
         1
     }

@@ -216,7 +216,7 @@ impl<'b> Steps<'b> {
         self.taken
     }
 
-    /// Tells the budget.
+    /// Adds the steps to the progress of the budget.
     pub(super) fn report(&mut self) {
         self.budget
             .done

@@ -46,7 +46,7 @@ use crate::{
 /// shared pool is checked, and no block may be live. Reports of the kernel's checkers are in the
 /// kernel's log.
 ///
-/// The seed determines all arguments except the blocks that handles name. The moments at which
+/// The seed determines all arguments except the blocks of handles. The moments at which
 /// processes are killed differ from run to run. Shared pools that EXTEND has extended stay extended
 /// until the module is unloaded.
 #[derive(Args)]

@@ -95,7 +95,7 @@ const HANDLES: usize = 64;
 /// The steps of a forked child.
 const CHILD_STEPS: u64 = 40;
 
-/// The user who may do nothing.
+/// A user without privilege.
 const NOBODY: u32 = 1000;
 
 /// Functions of the C library that the standard library already links.
@@ -229,7 +229,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Has a child work on the same open files; every other one is killed at some moment.
+    /// Forks a child that uses the same open files; every other child is killed.
     fn fork(&mut self, n: u64) -> io::Result<()> {
         if let Some(child) = self.children.pop() {
             if n % 2 == 0 {
@@ -306,7 +306,7 @@ impl Worker {
             Call::Read(at, len, place) => {
                 let to = self.scratch.put(&[], place);
                 let (file, at) = (session.file.as_raw_fd(), session.position(at));
-                // SAFETY: The kernel stops where the scratch does.
+                // SAFETY: The kernel stops where the scratch memory does.
                 answer(
                     unsafe { c::pread64(file, ptr::with_exposed_provenance_mut(to), len, at) }
                         as i64,
@@ -386,7 +386,7 @@ fn receive(socket: BorrowedFd<'_>) -> Result<Option<Session>, Errno> {
     }))
 }
 
-/// Sends a request, and learns the handles that it is answered with.
+/// Sends a request, and stores the handles in the reply.
 fn send(session: &mut Session, scratch: &mut ScratchMemory, mut ioctl: Ioctl) -> Result<(), Errno> {
     let name = |bytes: &mut [u8], handles: &[Named]| {
         for named in handles {
@@ -398,7 +398,7 @@ fn send(session: &mut Session, scratch: &mut ScratchMemory, mut ioctl: Ioctl) ->
     name(&mut ioctl.array, &ioctl.array_handles);
     scratch.put_array(&ioctl.array);
     let address = scratch.put(&ioctl.argument, ioctl.place);
-    // SAFETY: The kernel writes to the scratch, which is made for that: its address is in no other
+    // SAFETY: The kernel writes to the scratch memory, which is made for that: its address is in no other
     // memory of the program, and where an address is made up there is none.
     unsafe { raw_ioctl(session.file.as_fd(), ioctl.request, address) }?;
     if ioctl.place == Place::Whole {

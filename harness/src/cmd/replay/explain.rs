@@ -146,7 +146,7 @@ struct Explanation<'run> {
 }
 
 impl Explanation<'_> {
-    /// Tells it, behind these answers; with what the seed_model of the seed noticed.
+    /// Returns the explanation; `answers` are those up to the operation.
     fn text(
         &self,
         trace: &Trace,

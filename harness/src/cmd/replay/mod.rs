@@ -183,7 +183,7 @@ impl ReplayArgs {
             quoted(name),
             target.name(),
         );
-        // A file is what it is.
+        // The contents of a file do not depend on these options.
         if !Path::new(name).exists() {
             command += &format!(
                 " --seed {} --percent {}",
@@ -200,7 +200,7 @@ impl ReplayArgs {
     }
 }
 
-/// Returns a word as a shell takes it.
+/// Quotes a word for a shell.
 fn quoted(word: &str) -> String {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-/+,=:@".contains(&byte);
     if !word.is_empty() && word.bytes().all(is_plain) {
@@ -266,7 +266,7 @@ pub(super) fn replayed(
     Ok(document)
 }
 
-/// Tells the explanation of some operations of each trace on each engine.
+/// Explains some operations of each trace on each engine.
 fn explain(args: &PlanArgs, traces: &[Trace], operations: Operations) -> anyhow::Result<ExitCode> {
     let (engines, plan) = args.plan()?;
     let mut text = String::new();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The seed_model beside the seed, and beside what can be counted by hand.
+//! The model equals the seed, and equals counts that were made by hand.
 
 use slablab_trace::{
     Builder,
@@ -19,7 +19,7 @@ use crate::{
 
 const KIB: u64 = 1 << 10;
 
-/// Runs a trace on the seed, and returns the seed_model behind it, what was done, and the statistics.
+/// Runs a trace on the seed, and returns the model, the work of each operation, and the statistics.
 fn behind(
     trace: &Trace,
     pool_bytes: u64,
