@@ -21,7 +21,7 @@ function tint(engine) {
 	return name;
 }
 
-// Numbers as people read them: as slablab's tables have them.
+// Numbers in the format of slablab's tables.
 const count = (number) => Math.round(number).toLocaleString("en-US");
 const percent = (share) => (share === null || share === undefined ? "–" : (100 * share).toFixed(1) + " %");
 const percentOfAny = (share) => Number((100 * share).toPrecision(2)) + " %";
@@ -31,7 +31,7 @@ function bytes(number) {
 	return scaled.toFixed(Number.isInteger(scaled) ? 0 : scaled < 10 ? 2 : 1) + " " + ["", "KiB", "MiB", "GiB", "TiB"][unit];
 }
 
-// Makes an element. What it contains is text, never markup.
+// Makes an element. Its strings become text, never markup.
 function make(tag, properties = {}, ...children) {
 	const element = Object.assign(document.createElement(tag), properties);
 	element.append(...children);
@@ -44,7 +44,7 @@ const dot = (style) => {
 	return mark;
 };
 
-// Sizes a canvas to its place, and returns what draws on it in CSS pixels.
+// Sizes a canvas to its element, and returns a context in CSS pixels.
 function pen(canvas, height) {
 	const width = canvas.clientWidth, ratio = window.devicePixelRatio || 1;
 	canvas.style.height = height + "px";
@@ -66,7 +66,7 @@ function ticks(most, wanted, binary) {
 	return list;
 }
 
-// Curves over the operations. What does not move is drawn once, the cursor on top of it.
+// Curves over the operations. The curves are drawn once; the cursor is drawn on top of a copy.
 class Curves {
 	// series: { name, style, values, low?, high? }; marks, in rows: { style, row, at }. A style is a colour's name.
 	constructor({ title, note, operations, series, marks = [], unit, most, pick }) {
@@ -198,7 +198,7 @@ function bars(canvas, { entries, most, style, unit, least }) {
 	labels(context, entries.map(({ label }) => label), left, each, width, height - 7);
 }
 
-// Labels below bars that are `each` wide, at even steps: as many as there is room for.
+// Labels below bars of width `each`, at equal steps, as many as fit.
 function labels(context, texts, left, each, width, y) {
 	const gap = 8, wide = texts.map((text) => context.measureText(text).width);
 	const every = Math.max(1, Math.ceil((Math.max(0, ...wide) + gap) / each));
@@ -206,7 +206,7 @@ function labels(context, texts, left, each, width, y) {
 	context.textAlign = "left";
 	let taken = -gap;
 	for (let index = 0; index < texts.length; index += every) {
-		// In the middle of its bar, but not over the edge.
+		// Centred below the bar, but not beyond the edge.
 		const from = Math.max(0, Math.min(left + (index + 0.5) * each - wide[index] / 2, width - wide[index]));
 		if (from < taken + gap) continue;
 		context.fillText(texts[index], from, y);
@@ -230,23 +230,23 @@ class PageMap {
 	}
 
 	layout() {
-		const pages = this.run.film.reel.pages, width = this.canvas.clientWidth;
+		const pages = this.run.timeline.map_deltas.pages, width = this.canvas.clientWidth;
 		this.cell = 18;
 		while (this.cell > 1 && Math.ceil(pages / Math.floor(width / this.cell)) * this.cell > 250) this.cell--;
 		this.columns = Math.max(1, Math.floor(width / this.cell));
 		Object.assign(this, pen(this.canvas, Math.ceil(pages / this.columns) * this.cell));
-		this.colours = this.run.film.reel.states.map((state) => this.colour(state));
+		this.colours = this.run.timeline.map_deltas.states.map((state) => this.colour(state));
 	}
 
 	// Returns a colour and how strong it is.
 	colour(state) {
 		if (state.kind !== "slab") return [colour(state.kind), 1];
-		const size = this.run.film.class_bytes[state.class] || 8;
+		const size = this.run.timeline.class_bytes[state.class] || 8;
 		return [`hsl(${hue(size)} 62% 50%)`, 0.2 + 0.8 * Math.min(1, state.used / (state.objects || 1))];
 	}
 
 	show(frame) {
-		const { context, cell, columns } = this, { pages } = this.run, { last } = this.run.film;
+		const { context, cell, columns } = this, { pages } = this.run, { last } = this.run.timeline;
 		const pictured = pages.seek(frame), gap = cell >= 4 ? 1 : 0;
 		context.clearRect(0, 0, this.width, this.height);
 		for (let page = 0; page < pages.state.length; page++) {
@@ -265,8 +265,8 @@ class PageMap {
 			const side = Math.max(cell, 7), shift = (side - cell) / 2;
 			context.strokeRect((step.page % columns) * cell - shift, Math.floor(step.page / columns) * cell - shift, side - gap, side - gap);
 		}
-		this.what = pictured === frame ? "" : `The map is that behind operation ${count(this.run.film.operations[pictured])}. `;
-		this.what += "Point at a page to see what it is.";
+		this.what = pictured === frame ? "" : `This map is that after operation ${count(this.run.timeline.operations[pictured])}. `;
+		this.what += "Point at a page to see its use.";
 		this.pointed.textContent = this.what;
 	}
 
@@ -280,9 +280,9 @@ class PageMap {
 		const block = this.run.pages.block(page), length = bytes(block.pages * PAGE_BYTES);
 		const words = {
 			free: () => `free, a block of ${length}`,
-			large: () => `in a block of ${length} that is out`,
+			large: () => `in a live block of ${length}`,
 			slab: () => `a slab of ${length}: ${block.used} of ${block.objects} objects of ` +
-				`${bytes(this.run.film.class_bytes[block.class])} are out`,
+				`${bytes(this.run.timeline.class_bytes[block.class])} are live`,
 		};
 		return `Page ${count(page)}: ${words[block.kind]()}.`;
 	}

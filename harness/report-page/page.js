@@ -1,22 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0
 //
-// The page: what is chosen, what is shown, and the keys.
+// The page: its sections, the slider and the keys.
 
 "use strict";
 
 const data = JSON.parse(document.getElementById("document").textContent);
 const at = (id) => document.getElementById(id);
 const REFUSALS_SHOWN = 100;
-// The pages of larger pools are not filmed.
+// The timeline of a larger pool has no map of pages.
 const DRAWN_MAX = 256 << 20;
 
 let runs = [], drawn = [], shown = 0, playing = 0;
-const rows = () => runs[0].film.operations;
+const rows = () => runs[0].timeline.operations;
 const unitOf = (clock) => (clock === "instructions" ? "instructions" : "ns");
 
 function begin() {
-	at("about").textContent = `Engines ${data.target === "sim" ? "in one process, without a kernel" : "in Linux " + data.kernel}; ` +
-		`answers checked and operations timed in a pool of ${bytes(data.pool_bytes)}.`;
+	at("about").textContent = `Engines ran in ${data.target === "sim" ? "one process, without the kernel" : "Linux " + data.kernel}; ` +
+		`pool for checks and times: ${bytes(data.pool_bytes)}.`;
 	data.traces.forEach((trace, index) => at("trace").append(make("option", { value: index, textContent: trace.name })));
 	at("trace").addEventListener("change", () => choose(Number(at("trace").value)));
 	at("slider").addEventListener("input", () => show(Number(at("slider").value)));
@@ -30,7 +30,7 @@ function begin() {
 function choose(index) {
 	const trace = data.traces[index];
 	stop();
-	runs = trace.engines.filter((result) => result.film).map((result) => new Run(result));
+	runs = trace.engines.filter((result) => result.timeline).map((result) => new Run(result));
 	at("source").textContent = `${count(trace.operations)} operations, ${bytes(trace.peak_bytes)} live at the peak. ${trace.source}`;
 	table(trace);
 	for (const id of ["maps", "curves", "insides", "times", "refused"]) at(id).replaceChildren();
@@ -45,13 +45,13 @@ function choose(index) {
 	times(trace);
 	refused();
 	for (const one of drawn) one.layout();
-	// Where most is live there is most to see.
-	const live = runs[0].film.live;
+	// Begin at the live peak.
+	const live = runs[0].timeline.live;
 	show(live.reduce((best, value, frame) => (value > live[best] ? frame : best), 0));
 }
 
 function table(trace) {
-	const head = ["engine", "smallest pool", "utilisation", "inside blocks", "outside", "p50", "p99", "max", "refused", "answers"];
+	const head = ["engine", "smallest pool", "utilisation", "internal", "external", "p50", "p99", "max", "refused", "answers"];
 	const cell = (tag, text, left, style = "") => make(tag, { textContent: text, className: (left ? "left " : "") + style });
 	const body = trace.engines.map((result) => {
 		const { space, times, failure } = result;
@@ -67,13 +67,13 @@ function table(trace) {
 	});
 	at("engines").replaceChildren(make("tr", {}, ...head.map((text, index) => cell("th", text, index === 0))), ...body);
 	const timed = trace.engines.find((result) => result.times)?.times;
-	at("table-note").textContent = "The smallest pool is the least with which the whole trace is served (in brackets: " +
-		"the bytes of all blocks, of an engine without a pool). Utilisation is the live peak over it; the rest is inside blocks, " +
-		"which are larger than what was asked for, or outside of them, kept or free." +
-		(timed ? ` p50, p99 and max are ${unitOf(timed.clock)} of single operations, zeroing included.` : "");
+	at("table-note").textContent = "The smallest pool is the smallest one in which no request of the trace is refused (in brackets: " +
+		"the bytes of all blocks of an engine without a pool). Utilisation is the live peak over the smallest pool. The rest is internal " +
+		"fragmentation (blocks are larger than requested) or external (cached or free memory)." +
+		(timed ? ` p50, p99 and max are ${unitOf(timed.clock)} per operation, with zeroing.` : "");
 	const wrong = trace.engines.filter((result) => result.failure);
 	at("table-note").append(...wrong.map(({ engine, failure }) => make("p", { className: "bad",
-		textContent: `${engine}, operation ${count(failure.operation)} (${failure.what}): ${failure.complaint}` })));
+		textContent: `${engine}, operation ${count(failure.operation)} (${failure.what}): ${failure.violation}` })));
 }
 
 function legend() {
@@ -83,18 +83,18 @@ function legend() {
 		return make("span", { className: "key" }, ...text.slice(1), swatch, text[0]);
 	};
 	const stops = [3, 5, 7, 9, 10.5, 12].map((log2) => `hsl(${hue(2 ** log2)} 62% 50%)`);
-	const ramp = key({ background: `linear-gradient(90deg, ${stops})` }, "4 KiB", "a page cut into objects (slab) of 8 B");
+	const ramp = key({ background: `linear-gradient(90deg, ${stops})` }, "4 KiB", "slab with objects of 8 B");
 	ramp.querySelector(".swatch").classList.add("ramp");
-	const strength = key({ background: `linear-gradient(90deg, hsl(${hue(128)} 62% 50% / .2), hsl(${hue(128)} 62% 50%))` }, "all", "of these are out: none");
+	const strength = key({ background: `linear-gradient(90deg, hsl(${hue(128)} 62% 50% / .2), hsl(${hue(128)} 62% 50%))` }, "all", "live objects: none");
 	strength.querySelector(".swatch").classList.add("ramp");
-	const kinds = new Set(runs.flatMap((run) => (run.film.reel ? run.film.reel.states : []).map(({ kind }) => kind)));
-	const plain = [["large", "large block"], ["free", "free pages"]];
+	const kinds = new Set(runs.flatMap((run) => (run.timeline.map_deltas ? run.timeline.map_deltas.states : []).map(({ kind }) => kind)));
+	const plain = [["large", "block of whole pages"], ["free", "free pages"]];
 	at("legend").replaceChildren(ramp, strength,
 		...plain.filter(([kind]) => kinds.has(kind)).map(([kind, text]) => key({ background: `var(--${kind})`, outline: "1px solid var(--rule)" }, text)),
-		key({ border: "2px solid var(--mark)" }, "where the last operation was"));
+		key({ border: "2px solid var(--mark)" }, "block of the last operation"));
 }
 
-// Makes a place for cards, in rows that are as long as each other.
+// Adds a grid for cards, with rows of equal length.
 function cards(id) {
 	const grid = make("div", { className: "cards" });
 	at(id).append(grid);
@@ -102,10 +102,10 @@ function cards(id) {
 	return grid;
 }
 
-// The least width of a card, and what is between two, in pixels.
+// The minimum width of a card, and the gap between two cards, in pixels.
 const CARD = 380, GAP = 18;
 
-// Spreads cards over the rows that they need. One that would be alone in the last row gets all of it.
+// Distributes cards evenly over rows. A card that is alone in the last row fills the row.
 function balance(grid) {
 	const number = grid.children.length, most = Math.max(1, Math.floor((grid.clientWidth + GAP) / (CARD + GAP)));
 	const columns = Math.max(1, Math.ceil(number / Math.ceil(number / most)));
@@ -119,51 +119,51 @@ function maps() {
 	const grid = cards("maps");
 	for (const run of runs) {
 		const figures = make("p", { className: "figures", id: "figures-" + run.name });
-		const card = make("div", {}, title(run.name, run.film.pool_bytes ? `, ${bytes(run.film.pool_bytes)}` : ""), figures);
+		const card = make("div", {}, title(run.name, run.timeline.pool_bytes ? `, ${bytes(run.timeline.pool_bytes)}` : ""), figures);
 		grid.append(card);
 		if (run.pages) {
 			const map = new PageMap(run);
 			card.append(map.canvas, map.pointed);
 			drawn.push(map);
 		} else {
-			const why = !run.film.pool_bytes ? "It has no pool of its own, so there are no pages to draw."
-				: run.film.pool_bytes > DRAWN_MAX ? "Its pool is too large to be drawn."
-				: run.name === "seed" ? "It tells no map, and its blocks are not where the unchanged seed would have them."
-				: "It tells no map.";
+			const why = !run.timeline.pool_bytes ? "This engine has no pool, so there is no map."
+				: run.timeline.pool_bytes > DRAWN_MAX ? "The pool is too large for a map."
+				: run.name === "seed" ? "The seed has no MAP, and its blocks are not at the offsets of the model of the unchanged seed."
+				: "This engine has no MAP.";
 			card.append(make("p", { className: "note", textContent: why }));
 		}
-		drawn.push({ layout() {}, show: (frame) => { figures.textContent = told(run, frame); } });
+		drawn.push({ layout() {}, show: (frame) => { figures.textContent = usage(run, frame); } });
 	}
 }
 
-function told(run, frame) {
-	const { live, usable, reserved, pool_bytes: pool } = run.film;
-	const parts = [`${bytes(live[frame])} live`, `${bytes(usable[frame] - live[frame])} more in their blocks`];
-	if (pool) parts.push(`${bytes(reserved[frame] - usable[frame])} kept`, `${bytes(pool - reserved[frame])} free`);
+function usage(run, frame) {
+	const { live, usable, reserved, pool_bytes: pool } = run.timeline;
+	const parts = [`${bytes(live[frame])} live`, `${bytes(usable[frame] - live[frame])} internal`];
+	if (pool) parts.push(`${bytes(reserved[frame] - usable[frame])} cached`, `${bytes(pool - reserved[frame])} free`);
 	return parts.join(" + ");
 }
 
 function curves() {
 	const grid = cards("curves"), operations = rows();
-	const most = runs.reduce((one, other) => (one.film.live.at(-1) >= other.film.live.at(-1) ? one : other));
-	const { live, live_min: low, live_max: high } = most.film;
+	const most = runs.reduce((one, other) => (one.timeline.live.at(-1) >= other.timeline.live.at(-1) ? one : other));
+	const { live, live_min: low, live_max: high } = most.timeline;
 	const frames = operations.map((_, frame) => frame);
-	const marks = runs.flatMap((run, row) => run.film.refusals.map(({ frame }) => ({ style: tint(run.name), row, at: frame })));
+	const marks = runs.flatMap((run, row) => run.timeline.refusals.map(({ frame }) => ({ style: tint(run.name), row, at: frame })));
 	const each = (of) => runs.map((run) => ({ name: run.name, style: tint(run.name), values: frames.map((frame) => of(run, frame)) }))
 		.filter(({ values }) => values.some((value) => value !== null));
 	const pick = (frame) => { stop(); show(frame); };
 	const all = [
 		{ title: "Bytes", unit: bytes, marks,
 			series: [{ name: "live", style: "live", values: live, low, high },
-				...runs.map((run) => ({ name: run.name, style: tint(run.name), values: run.film.reserved }))],
-			note: "Live is what programs asked for (the band: its least and most between two moments). Of each engine: what it has taken from its pool, or the bytes of its blocks." +
-				(marks.length ? " Ticks at the top: that engine refused something." : "") },
-		{ title: "Lost inside blocks", unit: percent, series: each((run, frame) => run.inside(frame)),
-			note: "Internal fragmentation: of what an engine has taken, the share by which blocks are larger than what was asked for." },
-		{ title: "Kept outside blocks", unit: percent, series: each((run, frame) => run.outside(frame)),
-			note: "Of what an engine has taken from its pool, the share that is in no live block: free objects of slabs, what CPUs keep." },
-		{ title: "Free memory in pieces", unit: percent, most: 1, series: each((run, frame) => run.scattered(frame)),
-			note: "External fragmentation: of the free pages, the share outside of the largest free block." },
+				...runs.map((run) => ({ name: run.name, style: tint(run.name), values: run.timeline.reserved }))],
+			note: "Live: the requested bytes (the band is their range between two moments). Engines: the bytes that are not free in the pool, or the size of all blocks of an engine without a pool." +
+				(marks.length ? " A tick at the top marks a refused request of that engine." : "") },
+		{ title: "Internal fragmentation", unit: percent, series: each((run, frame) => run.inside(frame)),
+			note: "The share of the reserved bytes by which blocks are larger than requested." },
+		{ title: "Cached memory", unit: percent, series: each((run, frame) => run.outside(frame)),
+			note: "The share of the reserved bytes in no live block: free objects of slabs, and blocks in magazines." },
+		{ title: "External fragmentation", unit: percent, most: 1, series: each((run, frame) => run.scattered(frame)),
+			note: "The share of the free pages outside the largest free block." },
 	];
 	for (const one of all.filter(({ series }) => series.length)) {
 		const chart = new Curves({ ...one, operations, pick });
@@ -172,7 +172,7 @@ function curves() {
 	}
 }
 
-// The most bytes that a key of changes ever has.
+// The maximum value of any key over all moments.
 const mostOf = (changes, value) => Math.max(1, ...changes.keys().flatMap((key) =>
 	changes.byKey.get(key).values.map((values) => value(key, values))));
 
@@ -185,30 +185,30 @@ function insides() {
 		grid.append(make("div", {}, title(run.name, text), canvas, make("p", { className: "note", textContent: note })));
 		drawn.push({ layout() {}, show: (frame) => bars(canvas, { entries: entries(frame), most, style: tint(run.name), unit: bytes }) });
 	};
-	for (const run of runs.filter((run) => run.film.pool_bytes)) {
-		const size = run.film.class_bytes;
-		if (run.classes.keys().length) add(run, ": classes", "Bytes of each class: full colour is out, paler is kept by CPUs, palest is free in slabs.",
+	for (const run of runs.filter((run) => run.timeline.pool_bytes)) {
+		const size = run.timeline.class_bytes;
+		if (run.classes.keys().length) add(run, ": classes", "Bytes of each size class: live (full colour), in magazines (paler), free in slabs (palest).",
 			(frame) => size.map((bytesEach, index) => {
-				const [used, total, kept] = run.classes.at(index, frame) || [0, 0, 0];
+				const [used, total, inMagazines] = run.classes.at(index, frame) || [0, 0, 0];
 				return { label: bytes(bytesEach), parts: [{ value: used * bytesEach, alpha: 1 },
-					{ value: kept * bytesEach, alpha: 0.55 }, { value: Math.max(0, total - used - kept) * bytesEach, alpha: 0.25 }] };
+					{ value: inMagazines * bytesEach, alpha: 0.55 }, { value: Math.max(0, total - used - inMagazines) * bytesEach, alpha: 0.25 }] };
 			}), mostOf(run.classes, (index, [, total]) => total * size[index]));
-		if (!run.tellsOrders) continue;
+		if (!run.hasOrders) continue;
 		const orders = run.orders.keys();
-		add(run, ": free blocks", "Bytes in free blocks of each order, by their length.",
+		add(run, ": free blocks", "Bytes in free blocks of the buddy system, by block size.",
 			(frame) => orders.map((order) => ({ label: bytes(2 ** order),
 				parts: [{ value: (run.orders.at(order, frame) || [0])[0] * 2 ** order, alpha: 0.7 }] })),
 			mostOf(run.orders, (order, [free]) => free * 2 ** order));
 	}
-	const silent = runs.filter((run) => !run.film.pool_bytes || !(run.classes.keys().length || run.tellsOrders));
+	const silent = runs.filter((run) => !run.timeline.pool_bytes || !(run.classes.keys().length || run.hasOrders));
 	if (silent.length) at("insides").append(make("p", { className: "note",
-		textContent: `${silent.map(({ name }) => name).join(", ")}: no classes and no orders of free blocks are told.` }));
+		textContent: `${silent.map(({ name }) => name).join(", ")}: size classes and free blocks are not reported.` }));
 }
 
 function times(trace) {
 	const timed = trace.engines.filter((result) => result.times?.histogram?.length);
 	if (!timed.length) {
-		at("times").append(make("p", { className: "note", textContent: "No times were taken." }));
+		at("times").append(make("p", { className: "note", textContent: "No times were measured." }));
 		return;
 	}
 	const unit = unitOf(timed[0].times.clock), steps = [...new Set(timed.flatMap(({ times }) => times.histogram.map(([from]) => from)))];
@@ -224,17 +224,17 @@ function times(trace) {
 		const canvas = make("canvas");
 		canvas.setAttribute("role", "img");
 		canvas.setAttribute("aria-label", `Times of ${engine}`);
-		grid.append(make("div", {}, title(engine, `: half within ${count(times.p50)}, 99 of 100 within ${count(times.p99)}, the longest ${count(times.max)} ${unit}`), canvas));
+		grid.append(make("div", {}, title(engine, `: p50 ${count(times.p50)}, p99 ${count(times.p99)}, max ${count(times.max)} ${unit}`), canvas));
 		drawn.push({ layout: () => bars(canvas, { entries, least, most: 1, style: tint(engine), unit: percentOfAny }), show() {} });
 	}
-	at("times").append(make("p", { className: "note", textContent: `The share of operations by the ${unit} that they took, four steps to a doubling, the share by its logarithm; ` +
-		`a call that does nothing (${count(timed[0].times.empty_call)} ${unit}) is subtracted.` }));
+	at("times").append(make("p", { className: "note", textContent: `Share of operations (logarithmic) by ${unit}, in four steps per doubling. ` +
+		`The time of a call that does nothing (${count(timed[0].times.empty_call)} ${unit}) is subtracted.` }));
 }
 
 function refused() {
-	const all = runs.flatMap((run) => run.film.refusals.map((entry) => ({ run, ...entry }))).sort((a, b) => a.first - b.first);
+	const all = runs.flatMap((run) => run.timeline.refusals.map((entry) => ({ run, ...entry }))).sort((a, b) => a.first - b.first);
 	if (!all.length) {
-		at("refused").append(make("p", { className: "note", textContent: "Nothing was, in the pools that are shown." }));
+		at("refused").append(make("p", { className: "note", textContent: "No request was refused in these pools." }));
 		return;
 	}
 	const totals = new Map();
@@ -242,7 +242,7 @@ function refused() {
 		const name = `${run.name}: ${cause}`;
 		totals.set(name, (totals.get(name) || 0) + number);
 	}
-	const head = make("tr", {}, ...["engine", "from operation", "how many", "cause", "the first asked for"].map((text) => make("th", { textContent: text })));
+	const head = make("tr", {}, ...["engine", "from operation", "requests", "cause", "size of the first"].map((text) => make("th", { textContent: text })));
 	const list = all.slice(0, REFUSALS_SHOWN).map(({ run, frame, cause, count: number, first, bytes: wanted }) => {
 		const go = make("button", { textContent: count(first) });
 		go.addEventListener("click", () => { stop(); show(frame); });
@@ -251,7 +251,7 @@ function refused() {
 	});
 	at("refused").append(make("p", { textContent: [...totals].map(([name, number]) => `${name} ${count(number)}`).join(" · ") }),
 		make("div", { className: "scroll tall" }, make("table", {}, head, ...list)));
-	if (all.length > list.length) at("refused").append(make("p", { className: "note", textContent: `and ${count(all.length - list.length)} more such rows.` }));
+	if (all.length > list.length) at("refused").append(make("p", { className: "note", textContent: `${count(all.length - list.length)} further rows are not shown.` }));
 }
 
 // Shows a moment.
@@ -265,15 +265,15 @@ function show(frame) {
 	for (const one of drawn) one.show(shown);
 }
 
-// Ways to serve an operation that are not told by their names.
-const WAYS = { none: "done", other: "done in its own way", "in place": "done in place" };
+// Paths whose names need other words.
+const PATHS = { none: "done", other: "done by another path", "in place": "done in place" };
 
-// Tells of the last operation what each engine made of it.
+// Describes the last operation and its result on each engine.
 function steps() {
-	const last = runs.map((run) => run.film.last[shown]), step = last[0];
+	const last = runs.map((run) => run.timeline.last[shown]), step = last[0];
 	const of = step.what === "reallocate" ? "a block to " : step.what === "free" ? "a block of " : "";
-	return [`The last one: ${step.what} ${of}${bytes(step.bytes)}. `, ...runs.flatMap((run, index) => {
-		const how = last[index].done ? WAYS[last[index].how] || `by ${last[index].how}` : last[index].how === "left out" ? "left out" : `refused, ${last[index].how}`;
+	return [`Last operation: ${step.what} ${of}${bytes(step.bytes)}. `, ...runs.flatMap((run, index) => {
+		const how = last[index].done ? PATHS[last[index].how] || `by ${last[index].how}` : last[index].how === "left out" ? "left out" : `refused, ${last[index].how}`;
 		return [dot(tint(run.name)), make("span", { className: last[index].done ? "" : "bad", textContent: `${run.name}: ${how}   ` })];
 	})];
 }
@@ -289,7 +289,7 @@ function stop() {
 	at("play").textContent = "▶";
 }
 
-// Plays the whole film in some 20 seconds.
+// Plays the whole timeline in about 20 seconds.
 function play() {
 	if (playing) return stop();
 	if (shown === rows().length - 1) show(0);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Values of the command line, and sentences about those that are wrong.
+//! Parsers of values on the command line, with readable errors.
 //!
-//! clap says of a wrong number what Rust's parser says ("invalid digit found in string") or a range
-//! in Rust's notation. The parsers here say what the number is and which ones there are.
+//! For a wrong number, clap prints the error of Rust's parser ("invalid digit found in string") or a
+//! range in Rust's notation. The errors of this file name the value and its range.
 
 use std::ops::RangeInclusive;
 

@@ -28,8 +28,7 @@ use crate::cmd::{
 
 /// Drives the allocators of slablab and checks every answer.
 ///
-/// The exit status is 0 when all went well, 1 when something failed, 2 when the arguments are
-/// wrong.
+/// The exit status is 0 on success, 1 on a failure, and 2 for wrong arguments.
 #[derive(Parser)]
 #[command(version, propagate_version = true, arg_required_else_help = true)]
 pub(crate) struct Cli {
@@ -60,8 +59,8 @@ enum Command {
 }
 
 impl Command {
-    /// Says whether a command has to undo something before it ends: it has processes that would stay.
-    /// SIGPIPE would end it on the spot, so its prints return EPIPE instead.
+    /// Says whether a command has child processes to end before it exits. SIGPIPE would end the command
+    /// immediately, so SIGPIPE stays ignored and printing returns EPIPE instead.
     fn cleans_up(&self) -> bool {
         match self {
             Self::Selftest(args) => !args.list,

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the machine's clock counts.
+//! The unit of the machine's clock: nanoseconds, or instructions in a counting QEMU.
 
 use serde::{
     Deserialize,
     Serialize, //
 };
 
-/// What a nanosecond of the machine's clock is.
+/// The unit of the machine's clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Clock {
@@ -18,7 +18,7 @@ pub(crate) enum Clock {
 }
 
 impl Clock {
-    /// Returns what it counts, as people and spreadsheets are told.
+    /// Returns the name of the unit in tables and CSV.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Instructions => "instructions",
@@ -26,7 +26,7 @@ impl Clock {
         }
     }
 
-    /// Returns the clock of this machine, which its kernel's command line tells.
+    /// Returns the clock of this machine, according to the kernel's command line.
     pub(crate) fn of_this_machine() -> Self {
         let line = std::fs::read_to_string("/proc/cmdline").unwrap_or_default();
         if line

@@ -2,8 +2,7 @@
 
 //! `/dev/slablab`: one open file, which is one session.
 //!
-//! Typed commands for everybody, and [`raw_ioctl`] for those who want to send what no typed
-//! command would.
+//! A typed method for each command, and [`raw_ioctl`] for malformed requests in tests.
 
 pub(crate) mod request;
 
@@ -96,20 +95,20 @@ impl Device {
         Ok(bench)
     }
 
-    /// Tells what was reported, from report `number` on.
+    /// Returns the reports of debug mode from report `number` on.
     pub(crate) fn reports(
         &self,
         number: u64,
         reports: &mut [slablab_report],
     ) -> Result<slablab_reports, Errno> {
-        let mut told = slablab_reports {
+        let mut reply = slablab_reports {
             count: reports.len().min(uapi::SLABLAB_REPORTS_KEPT as usize) as u32,
             number,
             reports: reports.as_mut_ptr().expose_provenance() as u64,
             ..Default::default()
         };
-        self.command(&mut told)?;
-        Ok(told)
+        self.command(&mut reply)?;
+        Ok(reply)
     }
 
     /// Sends a structure and receives it back.
@@ -255,15 +254,15 @@ impl Target for Device {
     }
 
     fn events(&self, number: u64, events: &mut [slablab_event]) -> Result<slablab_events, Errno> {
-        let mut told = slablab_events {
+        let mut reply = slablab_events {
             op: uapi::SLABLAB_EVENTS_READ,
             count: events.len().min(uapi::SLABLAB_EVENTS_MAX as usize) as u32,
             number,
             events: events.as_mut_ptr().expose_provenance() as u64,
             ..Default::default()
         };
-        self.command(&mut told)?;
-        Ok(told)
+        self.command(&mut reply)?;
+        Ok(reply)
     }
 
     fn end_record(&self) -> Result<(), Errno> {
@@ -322,9 +321,9 @@ pub(crate) fn position(handle: u32, byte: u32) -> u64 {
 ///
 /// # Safety
 ///
-/// What the device does to the caller's memory for this request is sound: `argument` is an address
-/// whose provenance was exposed, of memory that the request may read and write, or no address of
-/// this process's memory at all, or the request takes it by value.
+/// - If the request takes a pointer, `argument` must be the exposed address of memory that the
+///   request may read and write, or an address at which this process has no memory.
+/// - If the request takes its argument by value, any `argument` is allowed.
 pub(crate) unsafe fn raw_ioctl(
     file: BorrowedFd<'_>,
     request: u32,

@@ -2,10 +2,9 @@
 
 //! The map of a session's pool, whatever its engine.
 //!
-//! An engine with SLABLAB_CAP_MAP tells its map. The seed does not: its free lists are private to the
-//! crate that the architecture document names. In a pool of the session's own, the seed's [`Twin`]
-//! does what the session did, by the recorded events, and tells the map: the same source as for
-//! `slablab report`.
+//! An engine with SLABLAB_CAP_MAP has MAP. The seed has not: its free lists are private to the crate
+//! `buddy_system_allocator`. In a private pool, a [`SeedModel`] repeats the operations of the session, which
+//! it reads from the recorded events, and provides the map. `slablab report` uses the same model.
 
 #[cfg(test)]
 mod tests;
@@ -21,10 +20,10 @@ use crate::{
     map::Map,
     replay::{
         Answer,
-        Fate,
-        twin::{
-            Parted,
-            Twin, //
+        OpOutcome,
+        seed_model::{
+            ModelMismatch,
+            SeedModel, //
         }, //
     },
     target::Target,
@@ -40,27 +39,27 @@ use crate::{
 /// Events that are read at once.
 const BATCH: usize = 1024;
 
-/// Why a pool is not drawn, as a sentence without its full stop.
+/// The reason why a pool cannot be drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NoMap {
     #[error(
-        "a pool of the seed that others may have used is not drawn: the seed tells no map, and its \
-         free lists follow only from all operations since the pool was new; 'slablab map --engine \
-         seed --demo', 'slablab shell --engine seed' and 'slablab report' draw pools of their own"
+        "a pool of the seed that other sessions may have used cannot be drawn: the seed has no MAP, \
+         and a model of its free lists needs all operations since the pool was new; 'slablab map \
+         --engine seed --demo', 'slablab shell --engine seed' and 'slablab report' draw new pools"
     )]
     Shared,
     #[error(
-        "a pool of the seed in debug mode is not drawn: red zones and quarantined blocks change \
-         where blocks lie; the shell draws the pool without --debug"
+        "a pool of the seed in debug mode cannot be drawn: red zones and quarantined blocks change \
+         the offsets of blocks; the shell draws the pool without --debug"
     )]
     Debug,
     #[error("{0} has no pool and no map: --engine hybrid and --engine seed have both")]
     NoPool(Engine),
-    #[error("the pool is not drawn any more: {0}")]
-    Parted(Parted),
+    #[error("the pool can no longer be drawn: {0}")]
+    ModelMismatch(ModelMismatch),
     #[error(
-        "the pool of the seed is not drawn: operations of this session were not recorded, and its \
-         free lists follow only from all of them"
+        "the pool of the seed cannot be drawn: operations of this session were not recorded, and a \
+         model of its free lists needs all of them"
     )]
     Unrecorded,
     #[error("the map of a shared pool needs CAP_SYS_ADMIN, the map of a private pool does not")]
@@ -93,19 +92,19 @@ pub(crate) struct Drawing<'t> {
     source: Source,
 }
 
-/// What tells the map.
+/// The source of the map.
 enum Source {
     Engine,
-    Twin(Box<Follower>),
+    SeedModel(Box<Follower>),
     Nothing(NoMap),
 }
 
-/// The seed's twin, and how far it has followed.
+/// A model of the seed, and the number of the next event.
 struct Follower {
-    twin: Twin,
+    seed_model: SeedModel,
     /// The next event.
     number: u64,
-    /// The regions and bytes of the pool that the twin has.
+    /// The regions and bytes of the model's pool.
     regions: u32,
     pool_bytes: u64,
 }
@@ -123,7 +122,7 @@ impl<'t> Drawing<'t> {
             _ if info.capabilities & SLABLAB_CAP_MAP != 0 => Source::Engine,
             Some(Engine::Seed) if !origin.is_new => Source::Nothing(NoMap::Shared),
             Some(Engine::Seed) if origin.debug => Source::Nothing(NoMap::Debug),
-            Some(Engine::Seed) => Source::Twin(Box::new(Follower::new(&info))),
+            Some(Engine::Seed) => Source::SeedModel(Box::new(Follower::new(&info))),
             engine => Source::Nothing(NoMap::NoPool(engine.unwrap_or(Engine::Default))),
         };
         Ok(Self { target, source })
@@ -131,13 +130,13 @@ impl<'t> Drawing<'t> {
 
     /// Says whether the operations of the session must be recorded.
     pub(crate) fn follows_events(&self) -> bool {
-        matches!(self.source, Source::Twin(_))
+        matches!(self.source, Source::SeedModel(_))
     }
 
-    /// Follows what the session did. It must be called before the recorded events are overwritten, and
-    /// after each extension of the pool.
+    /// Applies new events to the model. The caller must call this before recorded events are
+    /// overwritten, and after each extension of the pool.
     pub(crate) fn follow(&mut self) {
-        if let Source::Twin(follower) = &mut self.source
+        if let Source::SeedModel(follower) = &mut self.source
             && let Err(why) = follower.follow(self.target)
         {
             self.source = Source::Nothing(why);
@@ -153,7 +152,7 @@ impl<'t> Drawing<'t> {
         self.follow();
         match &self.source {
             Source::Engine => Ok(Map::read(self.target)?),
-            Source::Twin(follower) => Ok(follower.twin.map()),
+            Source::SeedModel(follower) => Ok(follower.seed_model.map()),
             Source::Nothing(why) => Err(*why),
         }
     }
@@ -162,7 +161,7 @@ impl<'t> Drawing<'t> {
 impl Follower {
     fn new(info: &slablab_info) -> Self {
         Self {
-            twin: Twin::new(info.pool_bytes),
+            seed_model: SeedModel::new(info.pool_bytes),
             number: 0,
             regions: 1,
             pool_bytes: info.pool_bytes,
@@ -172,36 +171,36 @@ impl Follower {
     fn follow(&mut self, target: &dyn Target) -> Result<(), NoMap> {
         let mut events = vec![slablab_event::default(); BATCH];
         loop {
-            let told = target
+            let reply = target
                 .events(self.number, &mut events)
                 .map_err(|errno| match errno {
                     Errno::NXIO => NoMap::Unrecorded,
                     errno => NoMap::Call(errno),
                 })?;
-            if told.lost > 0 {
+            if reply.lost > 0 {
                 return Err(NoMap::Unrecorded);
             }
-            self.number = told.number;
-            for event in &events[..told.count as usize] {
-                self.enter(event).map_err(NoMap::Parted)?;
+            self.number = reply.number;
+            for event in &events[..reply.count as usize] {
+                self.enter(event).map_err(NoMap::ModelMismatch)?;
             }
-            if (told.count as usize) < BATCH {
+            if (reply.count as usize) < BATCH {
                 break;
             }
         }
         let info = target.info()?;
         if info.regions > self.regions {
-            self.twin.extend(info.pool_bytes - self.pool_bytes);
+            self.seed_model.extend(info.pool_bytes - self.pool_bytes);
             (self.regions, self.pool_bytes) = (info.regions, info.pool_bytes);
         }
         Ok(())
     }
 
-    fn enter(&mut self, event: &slablab_event) -> Result<(), Parted> {
+    fn enter(&mut self, event: &slablab_event) -> Result<(), ModelMismatch> {
         if event.error != 0 {
             return Ok(());
         }
-        // What was served has a size and an alignment that fit.
+        // An allocation that succeeded is smaller than 4 GiB.
         let bytes = event.size as u32;
         let kind = match EventKind::from_raw(event.kind.into()) {
             Some(EventKind::Alloc) => Kind::Alloc {
@@ -218,11 +217,11 @@ impl Follower {
             kind,
         };
         let answer = Answer {
-            fate: Fate::Done,
+            outcome: OpOutcome::Done,
             offset: event.offset,
             usable: event.usable,
             cost: event.cost,
         };
-        self.twin.enter(&op, &answer).map(|_work| ())
+        self.seed_model.enter(&op, &answer).map(|_work| ())
     }
 }

@@ -5,6 +5,7 @@
 //! Drives the allocators of slablab, in the kernel through `/dev/slablab` or in this process, and
 //! checks every answer.
 
+mod affinity;
 mod arguments;
 mod cli;
 mod clock;
@@ -12,20 +13,19 @@ mod cmd;
 mod device;
 mod drawing;
 mod errno;
-mod failing;
+mod event_recorder;
+mod fault_injection;
+mod ftrace_recorder;
 mod isolation;
 mod map;
-mod one_cpu;
-mod opener;
 mod oracle;
 mod real_time;
-mod recorder;
-mod recording;
 mod replay;
 mod selftest;
+mod session_factory;
 mod sim;
 mod target;
-mod traces;
+mod trace_args;
 mod uapi;
 mod workload;
 
@@ -53,7 +53,7 @@ fn main() -> ExitCode {
     })
 }
 
-/// Returns an error with its causes. An error number is the last one, and is told by its name.
+/// Returns an error with its causes as text. An error number is written as its name.
 fn sentence(error: &anyhow::Error) -> String {
     let mut text = String::new();
     for cause in error.chain() {
@@ -77,7 +77,7 @@ mod tests {
     use anyhow::Context;
 
     #[test]
-    fn an_error_number_is_told_by_its_name() {
+    fn an_error_number_is_written_as_its_name() {
         let failed: Result<(), _> = Err(device::Errno::NOENT);
         let error = failed
             .context("INFO failed")

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A pool's map: what each of its pages is.
+//! The map of a pool: the use of each page.
 
 use crate::{
     device::Errno,
@@ -12,34 +12,34 @@ use crate::{
     },
 };
 
-/// What a block of pages is.
+/// The use of a block of pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Use {
-    /// The buddy system has it: 2^`order` bytes.
+    /// Free in the buddy system: 2^`order` bytes.
     Free { order: u8 },
-    /// It was handed out as it is.
+    /// Allocated as a block of whole pages.
     Large,
-    /// It is cut into objects of a class.
+    /// A slab: cut into objects of one size class.
     Slab { class: u8, objects: u16, used: u16 },
 }
 
 /// A block of pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Extent {
-    /// The first page, counted from the region's.
+    /// The index of the first page within the region.
     pub(crate) page: u32,
-    /// How many there are.
+    /// The number of pages.
     pub(crate) pages: u32,
-    /// What they are.
+    /// The use of the pages.
     pub(crate) what: Use,
 }
 
 /// The blocks of a region, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Region {
-    /// Its pages.
+    /// The number of pages.
     pub(crate) pages: u32,
-    /// What they are.
+    /// The use of the pages.
     pub(crate) extents: Vec<Extent>,
 }
 
@@ -63,7 +63,7 @@ impl From<&slablab_extent> for Extent {
                 objects: extent.objects,
                 used: extent.used,
             },
-            // A kind that is not known is at least not free.
+            // An unknown kind is not free.
             Some(ExtentKind::Large) | None => Use::Large,
         };
         Self {
@@ -84,17 +84,17 @@ impl Map {
             let mut extents = Vec::new();
             let mut page = 0;
             loop {
-                let told = target.map(number, page, &mut part)?;
-                extents.extend(part[..told.count as usize].iter().map(Extent::from));
-                // Only at the end there is room left.
-                if told.count as usize != room {
+                let reply = target.map(number, page, &mut part)?;
+                extents.extend(part[..reply.count as usize].iter().map(Extent::from));
+                // A reply that does not fill the array is the last one.
+                if reply.count as usize != room {
                     regions.push(Region {
-                        pages: told.page,
+                        pages: reply.page,
                         extents,
                     });
                     break;
                 }
-                page = told.page;
+                page = reply.page;
             }
         }
         Ok(Self {
@@ -105,7 +105,7 @@ impl Map {
 
     /// Reads the map of a session's pool.
     pub(crate) fn read(target: &dyn Target) -> Result<Self, Errno> {
-        // A region is there always, and says whether the engine can tell.
+        // Region 0 always exists, so an error means that the engine has no MAP.
         target.map(0, 0, &mut [slablab_extent::default()])?;
         Self::read_in_parts(target, uapi::SLABLAB_MAP_EXTENTS_MAX as usize)
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Real-time scheduling, for tests of how long the kernel keeps others waiting.
+//! Real-time scheduling, for tests of the latency of preemption.
 
 use std::{
     ffi::{

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a workload drives: a session on the device, or the same in this process.
+//! The interface of a session: on the device, or simulated in this process.
 
 use std::os::fd::BorrowedFd;
 
@@ -24,21 +24,21 @@ use crate::uapi::{
     slablab_submit, //
 };
 
-/// An allocation or reallocation that was not served.
+/// A refused allocation or reallocation.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Refused {
-    /// What the call failed with.
+    /// The error.
     pub(crate) errno: Errno,
-    /// The cost in the reply, whose cause says more.
+    /// The cost in the reply, with the cause of the refusal.
     pub(crate) cost: slablab_cost,
 }
 
 /// A session that can be driven from several threads. The methods are the device's commands.
 pub(crate) trait Target: Sync {
-    /// Says what there is and what this session may do.
+    /// Returns the engines, the pool and the quotas.
     fn info(&self) -> Result<slablab_info, Errno>;
 
-    /// Chooses the session's engine and pool; too late once something was allocated.
+    /// Chooses the session's engine and pool; EBUSY after the first allocation.
     fn bind(&self, engine: u32, flags: u32, pool_bytes: u64) -> Result<(), Errno>;
 
     /// Allocates a block.
@@ -56,19 +56,19 @@ pub(crate) trait Target: Sync {
     /// Writes a block's bytes; less than asked for at the block's end.
     fn write(&self, handle: u32, byte: u32, bytes: &[u8]) -> Result<usize, Errno>;
 
-    /// Returns the figures of the engine and of this session.
+    /// Returns the statistics of the engine and of this session.
     fn stats(&self) -> Result<Box<slablab_stats>, Errno>;
 
-    /// Has the engine's records checked.
+    /// Checks the engine's metadata.
     fn check(&self) -> Result<slablab_check, Errno>;
 
     /// Adds `bytes` bytes to the pool.
     fn extend(&self, bytes: u64) -> Result<slablab_extend, Errno>;
 
-    /// Has the engine give back what it keeps.
+    /// Returns cached memory to the page allocator.
     fn shrink(&self) -> Result<slablab_shrink, Errno>;
 
-    /// Tells what the pages of a region are, from `page` on; at most 4096 extents at once.
+    /// Returns the use of the pages of a region from `page` on, at most 4096 extents per call.
     fn map(
         &self,
         region: u32,
@@ -76,27 +76,26 @@ pub(crate) trait Target: Sync {
         extents: &mut [slablab_extent],
     ) -> Result<slablab_map, Errno>;
 
-    /// Does operations, up to 4096 of them, until one is not served. They are written back.
+    /// Executes up to 4096 operations, up to the first failure, and writes them back.
     fn submit(&self, operations: &mut [slablab_operation]) -> Result<slablab_submit, Errno>;
 
-    /// Records every operation from now on, the last so many of them.
+    /// Starts recording; the last `events` operations are available.
     fn record(&self, events: u32) -> Result<(), Errno>;
 
-    /// Tells what was recorded, from event `number` on.
+    /// Returns recorded events from event `number` on.
     fn events(&self, number: u64, events: &mut [slablab_event]) -> Result<slablab_events, Errno>;
 
-    /// Records no more.
+    /// Stops recording.
     fn end_record(&self) -> Result<(), Errno>;
 
-    /// Does something wrong to a block of `size` bytes, in a pool in debug mode, and tells what was
-    /// reported of it.
+    /// Misuses a block of `size` bytes in a pool in debug mode, and returns the report of debug mode.
     fn inject(&self, misuse: u32, size: u64) -> Result<slablab_report, Errno>;
 
-    /// Has every `every`-th request fail, and the `growth`-th growth, none where that is 0; returns
-    /// how many did before.
+    /// Sets fault injection: every `every`-th request and the `growth`-th growth is refused; 0 means
+    /// none. Returns the number of requests that the earlier setting refused.
     fn fail(&self, every: u64, growth: u64) -> Result<u64, Errno>;
 
-    /// Returns the file, where there is one, for requests that no method would send.
+    /// Returns the open file of the device, for malformed requests.
     fn file(&self) -> Option<BorrowedFd<'_>> {
         None
     }

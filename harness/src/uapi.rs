@@ -2,9 +2,9 @@
 
 //! The ABI of `/dev/slablab`, as `rust/uapi/slablab.h` has it.
 //!
-//! The structures and constants are bindgen's, what engines and sessions say in their words is the
-//! module's own file. The enumerations of the header become Rust enums here, so that the rest of
-//! the command compares names and not numbers.
+//! bindgen makes the structures and constants from the header. The conversions from the types of
+//! engines and sessions are a file of the module. Each enumeration of the header is a Rust enum here,
+//! so that the rest of the command compares names instead of numbers.
 
 #[expect(
     dead_code,
@@ -65,7 +65,7 @@ impl slablab_cost {
     }
 }
 
-/// Makes an enum of constants of the header, with the names that people and JSON see.
+/// Makes an enum of constants of the header, with their names in text and JSON.
 macro_rules! header_enum {
     ($(#[$docs:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $value:ident, $text:literal;)* }) => {
         $(#[$docs])*
@@ -90,7 +90,7 @@ macro_rules! header_enum {
                 self as u32
             }
 
-            /// Returns the name that people are shown.
+            /// Returns the name in text and JSON.
             pub(crate) const fn name(self) -> &'static str {
                 match self {
                     $(Self::$variant => $text,)*
@@ -121,7 +121,7 @@ header_enum! {
 }
 
 header_enum! {
-    /// By which path a block came.
+    /// The path of an operation.
     Path {
         /// Not at all.
         None = SLABLAB_PATH_NONE, "none";
@@ -135,9 +135,9 @@ header_enum! {
         Kernel = SLABLAB_PATH_KERNEL, "kernel";
         /// The block that was there.
         InPlace = SLABLAB_PATH_IN_PLACE, "in place";
-        /// What the CPU keeps to itself.
+        /// The CPU's magazine.
         Magazine = SLABLAB_PATH_MAGAZINE, "magazine";
-        /// In a way of the engine's own.
+        /// Another path of the engine.
         Other = SLABLAB_PATH_OTHER, "other";
     }
 }
@@ -145,7 +145,7 @@ header_enum! {
 header_enum! {
     /// Why a request was refused.
     Cause {
-        /// It was not, or the errno says it all.
+        /// Not refused, or refused with an errno that needs no cause.
         None = SLABLAB_CAUSE_NONE, "none";
         /// More than the pool could hold if it were empty.
         TooBig = SLABLAB_CAUSE_TOO_BIG, "too big";
@@ -179,11 +179,11 @@ header_enum! {
         BlockAligned = SLABLAB_RULE_BLOCK_ALIGNED, "block aligned";
         /// A class's used blocks are at most its total.
         ClassCounters = SLABLAB_RULE_CLASS_COUNTERS, "class counters";
-        /// What slabs hold was given to them by the buddy system.
+        /// The bytes of slabs equal those that the buddy system allocated to them.
         BuddyCounters = SLABLAB_RULE_BUDDY_COUNTERS, "buddy counters";
         /// The regions together are the pool.
         PoolBytes = SLABLAB_RULE_POOL_BYTES, "pool bytes";
-        /// The blocks that are out are those handed out and not taken back.
+        /// The live blocks equal allocations minus frees.
         LiveBlocks = SLABLAB_RULE_LIVE_BLOCKS, "live blocks";
         /// The blocks cover the pool, one after the other.
         Partition = SLABLAB_RULE_PARTITION, "partition";
@@ -195,7 +195,7 @@ header_enum! {
         Bitmap = SLABLAB_RULE_BITMAP, "bitmap";
         /// Free blocks and partial slabs are in the lists that they belong in.
         Lists = SLABLAB_RULE_LISTS, "lists";
-        /// What CPUs keep was taken from the heap, once, and is no more than it may be.
+        /// Every block in a magazine was allocated from the heap, is in one magazine only, and fits the limit.
         Magazines = SLABLAB_RULE_MAGAZINES, "magazines";
         /// In debug mode: the red zones of live blocks are as they were left.
         RedZones = SLABLAB_RULE_RED_ZONES, "red zones";
@@ -205,7 +205,7 @@ header_enum! {
 }
 
 header_enum! {
-    /// What debug mode finds wrong.
+    /// The reports of debug mode.
     Fault {
         /// Nothing.
         None = SLABLAB_FAULT_NONE, "nothing";
@@ -233,7 +233,7 @@ header_enum! {
 }
 
 header_enum! {
-    /// What INJECT does wrong, by LKDTM's names.
+    /// The misuses of INJECT, with LKDTM's names.
     Misuse {
         /// Writes the byte behind a block.
         SlabLinearOverflow = SLABLAB_MISUSE_SLAB_LINEAR_OVERFLOW, "SLAB_LINEAR_OVERFLOW";
@@ -253,7 +253,7 @@ header_enum! {
         SlabFreeDouble = SLABLAB_MISUSE_SLAB_FREE_DOUBLE, "SLAB_FREE_DOUBLE";
         /// Frees a block, then others, then the first one again.
         SlabFreeDoubleDelayed = SLABLAB_MISUSE_SLAB_FREE_DOUBLE_DELAYED, "SLAB_FREE_DOUBLE_DELAYED";
-        /// Frees a block again when it has been handed out again.
+        /// Frees a block again after its memory was allocated again.
         SlabFreeDoubleReused = SLABLAB_MISUSE_SLAB_FREE_DOUBLE_REUSED, "SLAB_FREE_DOUBLE_REUSED";
         /// Frees an address in a block.
         SlabFreeInterior = SLABLAB_MISUSE_SLAB_FREE_INTERIOR, "SLAB_FREE_INTERIOR";
@@ -312,7 +312,7 @@ impl Misuse {
 }
 
 header_enum! {
-    /// What an event tells of.
+    /// The operation of an event.
     EventKind {
         /// An operation of SUBMIT that is none.
         None = SLABLAB_EVENT_NONE, "no operation";
@@ -322,25 +322,25 @@ header_enum! {
         Free = SLABLAB_EVENT_FREE, "free";
         /// REALLOC.
         Realloc = SLABLAB_EVENT_REALLOC, "realloc";
-        /// The block of an ALLOC was taken back.
+        /// The block of an ALLOC was freed because its reply could not be copied to the program.
         Revoke = SLABLAB_EVENT_REVOKE, "revoke";
     }
 }
 
 header_enum! {
-    /// What a block of pages is.
+    /// The use of a block of pages.
     ExtentKind {
         /// The buddy system has it.
         Free = SLABLAB_EXTENT_FREE, "free";
-        /// It was handed out as it is.
+        /// Allocated as a block of whole pages.
         Large = SLABLAB_EXTENT_LARGE, "large";
-        /// It is cut into objects of a class.
+        /// A slab: cut into objects of one size class.
         Slab = SLABLAB_EXTENT_SLAB, "slab";
     }
 }
 
 header_enum! {
-    /// What BENCH measures.
+    /// The allocators of BENCH.
     BenchSubject {
         /// The loop itself.
         Nothing = SLABLAB_BENCH_NOTHING, "loop";
@@ -358,7 +358,7 @@ header_enum! {
 }
 
 header_enum! {
-    /// What BENCH does.
+    /// The patterns of BENCH.
     BenchPattern {
         /// Allocates a block and frees it.
         Pair = SLABLAB_BENCH_PAIR, "pair";

@@ -30,7 +30,7 @@ static void expect(int so, const char *what)
 	exit(EXIT_FAILURE);
 }
 
-/* Misuses a pool in debug mode, and is told of it. */
+/* Misuses a pool in debug mode, and checks the reports. */
 static void misuse(void)
 {
 	struct slablab_bind bind = {
@@ -63,7 +63,7 @@ static void misuse(void)
 	       (unsigned long long)inject.report.allocated.operation,
 	       (unsigned int)inject.report.allocated.pid);
 
-	/* It is remembered, and the block is set aside. */
+	/* The report is stored, and the block is quarantined. */
 	expect(!ioctl(lab, SLABLAB_REPORTS, &reports), "SLABLAB_REPORTS");
 	expect(reports.count == 1 && reports.number == 1, "count of reports");
 	expect(!memcmp(&last[0], &inject.report, sizeof(last[0])), "report");
@@ -121,7 +121,7 @@ int main(void)
 		.count = sizeof(operations) / sizeof(operations[0]),
 		.operations = (__u64)(unsigned long)operations,
 	};
-	/* What the session did last. */
+	/* The last operations of the session. */
 	struct slablab_event done[16];
 	struct slablab_events events = { .op = SLABLAB_EVENTS_BEGIN, .count = 1000 };
 	struct slablab_alloc shown = { .size = 8192, .align = 4096 };
@@ -145,7 +145,7 @@ int main(void)
 	expect(pwrite(lab, text, sizeof(text), SLABLAB_POSITION(alloc.handle, 0)) ==
 	       (ssize_t)sizeof(text), "pwrite");
 
-	/* What was there is kept, what is added is zero. */
+	/* REALLOC keeps the old bytes and zeroes the new ones. */
 	larger.handle = alloc.handle;
 	expect(!ioctl(lab, SLABLAB_REALLOC, &larger), "SLABLAB_REALLOC");
 	expect(pread(lab, read_back, sizeof(read_back), SLABLAB_POSITION(alloc.handle, 0)) ==

@@ -62,7 +62,11 @@ fn shown(typed: &str) -> String {
 #[test]
 fn lines_pasted_at_once_are_all_read() {
     let shown = shown("alloc 100\ralloc 5000\rcheck\rquit\r");
-    for answer in ["112 bytes, path growth", "8192 bytes, path buddy", "sound"] {
+    for answer in [
+        "112 bytes, path growth",
+        "8192 bytes, path buddy",
+        "no violation found",
+    ] {
         assert!(shown.contains(answer), "no {answer:?} in:\n{shown}");
     }
 }

@@ -58,8 +58,8 @@ fn a_pattern_is_made_the_same_each_time_and_converted_to_and_fro() {
     let rep = rep.to_str().unwrap();
     stdout(&format!("trace convert {file} --to rep --out {rep}"));
     let info = |trace: &str| {
-        let told = stdout(&format!("trace info {trace} --json"));
-        let mut document: serde_json::Value = serde_json::from_str(&told).unwrap();
+        let printed = stdout(&format!("trace info {trace} --json"));
+        let mut document: serde_json::Value = serde_json::from_str(&printed).unwrap();
         document[0]["source"] = serde_json::Value::Null;
         document
     };
@@ -81,45 +81,45 @@ fn all_patterns_go_to_a_folder() {
 #[test]
 fn bad_lines_are_named_with_their_file() {
     let bad = file("bad.trace", "a 1 10\nf 2\n");
-    let told = stderr(&format!("trace info {bad}"), 1);
+    let printed = stderr(&format!("trace info {bad}"), 1);
     assert!(
-        told.contains("bad.trace: line 2: block 2 is not out"),
-        "{told}"
+        printed.contains("bad.trace: line 2: block 2 is not out"),
+        "{printed}"
     );
-    let told = stderr("trace info no-such-thing", 1);
+    let printed = stderr("trace info no-such-thing", 1);
     assert!(
-        told.contains("no-such-thing: there is no such file and no such pattern"),
-        "{told}"
+        printed.contains("no-such-thing: there is no such file and no such pattern"),
+        "{printed}"
     );
-    let told = stderr("replay larsen --target sim", 1);
+    let printed = stderr("replay larsen --target sim", 1);
     assert!(
-        told.contains("the pattern larson has a similar name"),
-        "{told}"
+        printed.contains("the pattern larson has a similar name"),
+        "{printed}"
     );
     let empty = file("empty.trace", "# nothing\n");
     for empty in [&empty, "/dev/null"] {
-        let told = stderr(&format!("trace info {empty}"), 1);
+        let printed = stderr(&format!("trace info {empty}"), 1);
         let sentence = format!("error: {empty}: there is no operation in this trace");
-        assert!(told.contains(&sentence), "{told}");
+        assert!(printed.contains(&sentence), "{printed}");
     }
-    let told = stderr("trace info /", 1);
+    let printed = stderr("trace info /", 1);
     assert!(
-        told.contains("/: this is a folder, and a file is needed"),
-        "{told}"
+        printed.contains("/: this is a folder, and a file is needed"),
+        "{printed}"
     );
     for (command, none) in [
         ("replay", "replay"),
         ("bench", "bench"),
         ("report -o -", "replay"),
     ] {
-        let told = stderr(&format!("{command} --from no-such-file"), 1);
+        let printed = stderr(&format!("{command} --from no-such-file"), 1);
         assert!(
-            told.contains("no-such-file: there is no such file"),
-            "{told}"
+            printed.contains("no-such-file: there is no such file"),
+            "{printed}"
         );
-        let told = stderr(&format!("{command} --from {}", file("other.json", "{}")), 1);
-        let sentence = format!("this is not what 'slablab {none} --json' prints");
-        assert!(told.contains(&sentence), "{told}");
+        let printed = stderr(&format!("{command} --from {}", file("other.json", "{}")), 1);
+        let sentence = format!("this is no output of 'slablab {none} --json'");
+        assert!(printed.contains(&sentence), "{printed}");
     }
     stderr("trace make waltz", 2);
 }
@@ -171,20 +171,20 @@ fn the_story_of_an_operation_says_why() {
         "a 1 100\na 2 900000\na 3 900000\nr 3 5\nf 2\na 4 5000000\nf 1\n",
     );
     let story = |number: u32, engine: &str| {
-        let told =
+        let printed =
             format!("replay {trace} --target sim --pool 1 --engine {engine} --explain {number}");
-        stdout(&told)
+        stdout(&printed)
     };
-    assert!(story(1, "hybrid").contains("there had to be a new slab"));
-    assert!(story(2, "hybrid").contains("the buddy system gave a block"));
-    assert!(story(3, "hybrid").contains("Refused: nothing left"));
-    assert!(story(4, "hybrid").contains("the block was refused in operation 3"));
-    assert!(story(5, "hybrid").contains("went back to the buddy system"));
+    assert!(story(1, "hybrid").contains("so a slab was added"));
+    assert!(story(2, "hybrid").contains("the buddy system allocated a block"));
+    assert!(story(3, "hybrid").contains("Refused: exhausted"));
+    assert!(story(4, "hybrid").contains("operation 3, which allocates the block, was refused"));
+    assert!(story(5, "hybrid").contains("was freed to the buddy system"));
     assert!(story(6, "seed").contains("Refused: too big"));
     assert!(story(7, "hybrid").contains("magazine of class"));
     assert!(story(7, "seed").contains("its slab of class 1 (blocks of 128 B)"));
-    let told = format!("replay {trace} --target sim --explain 8");
-    assert!(stderr(&told, 1).contains("has 7 operations"));
+    let printed = format!("replay {trace} --target sim --explain 8");
+    assert!(stderr(&printed, 1).contains("has 7 operations"));
     stderr("replay --target sim", 2);
     let injected = format!("replay {trace} --target sim --engine seed --fail-every 2 --explain 2");
     assert!(stdout(&injected).contains("Refused: injected"));
@@ -193,7 +193,7 @@ fn the_story_of_an_operation_says_why() {
         "stress batch --target sim --engine slub --fail-growth 2",
         "replay larson --target sim --engine slub --fail-every 2",
     ] {
-        assert!(stderr(impossible, 2).contains("in a private pool only"));
+        assert!(stderr(impossible, 2).contains("needs a private pool"));
     }
 }
 
@@ -210,25 +210,19 @@ fn the_story_of_the_seed_counts_what_its_lists_cost() {
         ))
     };
     let has = |number, words: &str| {
-        let told = story(number);
-        assert!(told.contains(words), "no {words:?} in:\n{told}");
+        let printed = story(number);
+        assert!(printed.contains(words), "no {words:?} in:\n{printed}");
     };
-    has(1, "after 6 splits of one of 1 MiB (order 20)");
-    has(2, "of 16 KiB (order 14), as it was, without a split");
+    has(1, "after 6 splits of a block of 1 MiB");
+    has(2, "of 16 KiB, without a split");
     assert!(!story(9).contains("compared"));
-    has(9, "where it has no free buddy");
-    has(10, "one free block was compared");
+    has(9, "without a merge: its buddy is not free");
+    has(10, "1 free block was compared");
     has(12, "3 free blocks were compared");
-    has(
-        13,
-        "one merge with free buddies to one of 32 KiB (order 15)",
-    );
+    has(13, "with one merge into a block of 32 KiB");
     // The last one that was freed is the first of the list; of 32 KiB there is no other.
-    has(13, "one free block was compared");
-    has(
-        14,
-        "of 4 KiB (order 12), after 2 splits of one of 16 KiB (order 14)",
-    );
+    has(13, "1 free block was compared");
+    has(14, "of 4 KiB, after 2 splits of a block of 16 KiB");
 }
 
 #[test]
@@ -253,20 +247,20 @@ fn a_page_holds_its_data_and_no_markup_of_a_trace() {
     let document: serde_json::Value = serde_json::from_str(data).unwrap();
     let engines = document["traces"][0]["engines"].as_array().unwrap();
     for engine in engines {
-        let film = &engine["film"];
-        assert_eq!(film["pool_bytes"], 256 << 10);
-        assert_eq!(film["operations"], serde_json::json!([0, 1, 2, 3, 4]));
-        let refusals = film["refusals"].as_array().unwrap();
+        let timeline = &engine["timeline"];
+        assert_eq!(timeline["pool_bytes"], 256 << 10);
+        assert_eq!(timeline["operations"], serde_json::json!([0, 1, 2, 3, 4]));
+        let refusals = timeline["refusals"].as_array().unwrap();
         assert_eq!(refusals[0]["cause"], "too big");
         assert_eq!(refusals[0]["first"], 2);
-        assert_eq!(film["live"][1], 100);
+        assert_eq!(timeline["live"][1], 100);
         let timed = &engine["times"];
         let counted = timed["histogram"].as_array().unwrap().iter();
         let counted: u64 = counted.map(|step| step[1].as_u64().unwrap()).sum();
         assert_eq!(Some(counted), timed["operations"].as_u64());
     }
 
-    // What one machine runs another one can show.
+    // Results of one machine can be shown on another one.
     fs::write(
         &json,
         stdout(&format!("report -o - {trace} {options} --json")),
@@ -338,10 +332,13 @@ fn no_command_overwrites_a_file_of_another_kind() {
         }
         for command in commands {
             fs::write(&mine, content).unwrap();
-            let told = stderr(&command, 1);
-            assert!(told.contains("would be lost: name another file"), "{told}");
+            let printed = stderr(&command, 1);
+            assert!(
+                printed.contains("would be lost: name another file"),
+                "{printed}"
+            );
             // It was said before anything ran.
-            assert!(!told.contains("churn: ok"), "{told}");
+            assert!(!printed.contains("churn: ok"), "{printed}");
             assert_eq!(fs::read_to_string(&mine).unwrap(), content, "{command}");
             assert_eq!(names(&folder), ["mine"], "{command}");
         }
@@ -387,9 +384,9 @@ fn an_output_that_cannot_be_written_is_said_before_anything_runs() {
         "trace convert larson -o /no-folder/x".to_owned(),
         "trace record --out /no-folder/x".to_owned(),
     ] {
-        let told = stderr(&command, 1);
+        let printed = stderr(&command, 1);
         let sentence = "error: /no-folder/x: there is no folder /no-folder\n";
-        assert_eq!(told, sentence, "{command}");
+        assert_eq!(printed, sentence, "{command}");
     }
 }
 
@@ -398,24 +395,27 @@ fn several_recorded_workloads_need_a_folder_and_name_their_files() {
     let folder = folder("recorded");
     let run = "stress churn mixed --target sim --pool 1 --ops 20 --record";
     let file = folder.join("x.trace");
-    let told = stderr(&format!("{run} {}", file.display()), 2);
-    assert!(told.contains("x.trace: 2 traces need a folder"), "{told}");
+    let printed = stderr(&format!("{run} {}", file.display()), 2);
+    assert!(
+        printed.contains("x.trace: 2 traces need a folder"),
+        "{printed}"
+    );
     assert!(names(&folder).is_empty(), "{:?}", names(&folder));
     let traces = folder.join("traces");
-    let told = stderr(&format!("{run} {}", traces.display()), 0);
-    let first = told.lines().next().unwrap();
+    let printed = stderr(&format!("{run} {}", traces.display()), 0);
+    let first = printed.lines().next().unwrap();
     let files = ["hybrid-churn.trace", "hybrid-mixed.trace"];
     let paths = files.map(|name| traces.join(name).display().to_string());
     assert_eq!(first, format!("recording to {}", paths.join(", ")));
     assert_eq!(names(&traces), files);
     // A file of another kind in the folder stops the run before it begins.
     fs::write(&paths[1], "mine").unwrap();
-    let told = stderr(&format!("{run} {}", traces.display()), 1);
+    let printed = stderr(&format!("{run} {}", traces.display()), 1);
     assert!(
-        told.contains("hybrid-mixed.trace: this file is not a slablab trace"),
-        "{told}"
+        printed.contains("hybrid-mixed.trace: this file is not a slablab trace"),
+        "{printed}"
     );
-    assert!(!told.contains("churn: ok"), "{told}");
+    assert!(!printed.contains("churn: ok"), "{printed}");
     let made = folder.join("y.rep");
     stderr(&format!("trace make larson tree -o {}", made.display()), 2);
     assert!(!made.exists());
@@ -435,6 +435,6 @@ fn the_stories_of_a_range_are_those_of_its_operations() {
         assert_eq!(story("7-12"), singly.join("\n"), "{engine}");
         assert_eq!(story("3-3"), story("3"));
     }
-    let told = format!("replay {trace} --target sim --explain 10-13");
-    assert!(stderr(&told, 1).contains("has 12 operations, there is no operation 13"));
+    let printed = format!("replay {trace} --target sim --explain 10-13");
+    assert!(stderr(&printed, 1).contains("has 12 operations: operation 13 does not exist"));
 }

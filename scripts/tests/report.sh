@@ -57,13 +57,13 @@ told=$(shown small.html "$jump")
 expect '3 of 5 operations done' "the slider"
 expect 'hybrid: refused, too big' "the slider"
 # Of 100 + 5000 bytes in blocks of 112 and 8192.
-expect '#figures-hybrid 4.98 KiB live + 3.13 KiB more in their blocks' "live bytes"
+expect '#figures-hybrid 4.98 KiB live + 3.13 KiB internal' "live bytes"
 told=$(shown small.html "$jump document.dispatchEvent(new KeyboardEvent('keydown', { key: 'ArrowRight' }));")
 expect '4 of 5 operations done' "the right arrow"
 expect 'reallocate a block to 300 B' "the right arrow"
 told=$(shown small.html "document.dispatchEvent(new KeyboardEvent('keydown', { key: 'End' }));")
 expect '5 of 5 operations done' "the End key"
-expect '#figures-seed 300 B live + 212 B more' "the end"
+expect '#figures-seed 300 B live + 212 B internal' "the end"
 told=$(browse --dump-dom small.html)
 expect '<title>slablab report</title>' "a hostile name"
 expect '&lt;/script&gt;&lt;img' "a hostile name"
@@ -82,11 +82,11 @@ data = json.loads(page[start:end])
 for trace in data["traces"]:
     for result in trace["engines"]:
         if result["engine"] == "hybrid":
-            film = result["film"]
+            timeline = result["timeline"]
             result["engine"] = "first fit"
-            film.update(reel=None, class_bytes=[], largest_free=[0] * len(film["operations"]),
-                        classes=[[] for _ in film["operations"]], orders=[[] for _ in film["operations"]])
-            for step in filter(None, film["last"]):
+            timeline.update(map_deltas=None, class_bytes=[], largest_free=[0] * len(timeline["operations"]),
+                        classes=[[] for _ in timeline["operations"]], orders=[[] for _ in timeline["operations"]])
+            for step in filter(None, timeline["last"]):
                 step["how"] = "other" if step["done"] else step["how"]
     if len(sys.argv) > 2:
         trace["engines"] = [result for result in trace["engines"] if result["engine"] == sys.argv[2]]
@@ -152,10 +152,10 @@ sound() {
 sound small.html
 sound strangers.html
 sound stranger.html
-told=$(browse --dump-dom stranger.html | sed '/<script/,$d; s/<[^>]*>/\n/g' | sed -n '/^The engines, side by side/,$p')
-expect 'It tells no map.' "a stranger"
-expect 'first fit: done in its own way' "a stranger"
-expect 'no classes and no orders of free blocks are told' "a stranger"
+told=$(browse --dump-dom stranger.html | sed '/<script/,$d; s/<[^>]*>/\n/g' | sed -n '/^Comparison of the engines/,$p')
+expect 'This engine has no MAP.' "a stranger"
+expect 'first fit: done by another path' "a stranger"
+expect 'size classes and free blocks are not reported' "a stranger"
 ! grep -iE 'buddy|does not do|undefined|NaN' <<<"$told" || die "that is said of an engine without a buddy system"
 
 say "the page of a million operations"

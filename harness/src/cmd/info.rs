@@ -9,14 +9,14 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::{
-    opener::{
-        Opener,
-        TargetKind, //
-    },
     report::{
         self,
         bytes,
         count, //
+    },
+    session_factory::{
+        SessionFactory,
+        TargetKind, //
     },
     uapi::{
         self,
@@ -37,7 +37,7 @@ pub(crate) struct InfoArgs {
     json: bool,
 }
 
-/// What is shown.
+/// The reply of INFO, with names for JSON.
 #[derive(Serialize)]
 struct Info {
     abi_version: u32,
@@ -63,7 +63,7 @@ struct Info {
 
 /// Shows what there is.
 pub(crate) fn run(args: InfoArgs) -> anyhow::Result<ExitCode> {
-    let target = Opener::shared(args.target).open_unbound()?;
+    let target = SessionFactory::shared(args.target).open_unbound()?;
     let info = Info::from(target.info().context("INFO failed")?);
     if args.json {
         report::print(serde_json::to_string_pretty(&info)? + "\n")?;
@@ -128,12 +128,12 @@ impl Info {
             ("ABI version", self.abi_version.to_string()),
             ("engines", engines.join(", ")),
             (
-                "this session's engine",
+                "session's engine",
                 self.engine.map_or("unknown", Engine::name).to_owned(),
             ),
-            ("its pool", pool),
+            ("session's pool", pool),
             (
-                "a session may hold",
+                "quota of a session",
                 format!(
                     "{} in {} blocks",
                     bytes(self.session_bytes_max),
@@ -153,7 +153,7 @@ impl Info {
                 format!("{} of {}", self.sessions_used, self.sessions_max),
             ),
             (
-                "their tables and events",
+                "session tables, events",
                 format!(
                     "{} of {}",
                     bytes(self.session_memory_used),

@@ -18,18 +18,12 @@ use clap::{
 use serde::Serialize;
 
 use crate::{
+    affinity::CpuPin,
     arguments::{
         pool_mib,
         size, //
     },
     device::Errno,
-    one_cpu::OneCpu,
-    opener::{
-        EngineArg,
-        Opener,
-        TargetArgs,
-        TargetKind, //
-    },
     report::{
         self,
         BAD,
@@ -40,6 +34,12 @@ use crate::{
         Table,
         blocks,
         bytes, //
+    },
+    session_factory::{
+        EngineArg,
+        SessionFactory,
+        TargetArgs,
+        TargetKind, //
     },
     target::Target,
     uapi::{
@@ -61,20 +61,21 @@ const BLOCK_BYTES_MAX: u64 = 1 << 30;
 
 /// Misuse a heap on purpose: overruns, writes after free, bad frees
 ///
-/// Each misuse is done to a block of a private pool in debug mode, by the kernel (or, with --target
-/// sim, in this process), and what was reported of it is shown: what, where, and whose operations
-/// allocated the block, freed it, and noticed. Damaged blocks are set aside, and the pool goes on.
-/// The names are those of LKDTM, Linux's own collection of such things, as far as it has them.
+/// The kernel (with --target sim: this process) misuses a block of a private pool in debug mode. The
+/// table shows what debug mode reported: the kind of misuse, its place, and the operations that
+/// allocated the block, freed it and detected the misuse. Damaged blocks are quarantined; the pool
+/// stays usable. The names are those of LKDTM, Linux's own collection of misuses, where LKDTM has
+/// one.
 ///
-/// The exit status is 1 if something was not noticed, or not as what it is. On the device this needs
-/// CAP_SYS_ADMIN.
+/// The exit status is 1 if a misuse was not reported or was reported as something else. On the
+/// device, CAP_SYS_ADMIN is needed.
 #[derive(Args)]
 pub(crate) struct InjectArgs {
-    /// What to do wrong; by default everything
+    /// Misuses to inject [default: all]
     #[arg(value_name = "MISUSE", ignore_case = true, value_parser = misuses())]
     misuses: Vec<Misuse>,
 
-    /// Say what each misuse is, and do nothing
+    /// List the misuses without injecting any
     #[arg(long, exclusive = true)]
     list: bool,
 
@@ -82,11 +83,11 @@ pub(crate) struct InjectArgs {
     #[arg(long, value_enum, default_value = "device")]
     target: TargetKind,
 
-    /// Whose blocks
+    /// The engine
     #[arg(long, value_enum, default_value = "hybrid")]
     engine: EngineArg,
 
-    /// Bytes of the blocks; where that is too little for a misuse, the fewest that it needs
+    /// Size of the blocks in bytes; raised to the minimum that a misuse needs
     #[arg(long, value_name = "BYTES", default_value_t = 100)]
     #[arg(value_parser = block_bytes)]
     size: u64,
@@ -151,7 +152,7 @@ struct Owner {
     pid: u32,
 }
 
-/// What came of a misuse, for JSON.
+/// The result of one misuse, for JSON.
 #[derive(Serialize)]
 struct Outcome {
     misuse: Misuse,
@@ -167,14 +168,14 @@ struct Outcome {
     noticed: Option<Owner>,
 }
 
-/// What came of all, for JSON.
+/// The results of all misuses, for JSON.
 #[derive(Serialize)]
 struct Document {
     engine: Engine,
     passed: bool,
     misuses: Vec<Outcome>,
-    set_aside_blocks: u64,
-    set_aside_bytes: u64,
+    quarantined_blocks: u64,
+    quarantined_bytes: u64,
     /// The rule of the engine's own that is broken now.
     broken: Option<Rule>,
 }
@@ -187,17 +188,17 @@ pub(crate) fn run(args: InjectArgs) -> anyhow::Result<ExitCode> {
     }
     let engine = Engine::from(args.engine);
     if engine == Engine::Slub {
-        bail!("slub has no pools, and so no debug mode: choose hybrid or seed");
+        bail!("slub has no pools and therefore no debug mode: choose hybrid or seed");
     }
-    // What was freed here comes back here.
-    let _here = OneCpu::stay().context("cannot stay on one CPU")?;
-    let mut opener = Opener::new(&TargetArgs {
+    // A block that is freed on this CPU is allocated again on this CPU.
+    let _here = CpuPin::current().context("cannot stay on one CPU")?;
+    let mut session_factory = SessionFactory::new(&TargetArgs {
         target: args.target,
         pool: args.pool,
         shared: false,
         debug: true,
     });
-    let target = opener.open(engine)?;
+    let target = session_factory.open(engine)?;
     let chosen = if args.misuses.is_empty() {
         Misuse::ALL
     } else {
@@ -220,15 +221,15 @@ pub(crate) fn run(args: InjectArgs) -> anyhow::Result<ExitCode> {
 fn list() -> String {
     let mut table = Table::new([
         ("misuse", Side::Left),
-        ("what is done", Side::Left),
-        ("what is to be reported", Side::Left),
+        ("action", Side::Left),
+        ("expected report", Side::Left),
     ]);
     for misuse in Misuse::ALL {
         table.row([
             misuse.name().into(),
             misuse.what().into(),
             match misuse.expected() {
-                Fault::None => "nothing, but by KASAN where the kernel has it".into(),
+                Fault::None => "none (KASAN reports it where the kernel has KASAN)".into(),
                 fault => fault.name().into(),
             },
         ]);
@@ -289,7 +290,7 @@ impl Outcome {
     fn row(&self) -> [Cell; 8] {
         let style = if self.is_named() { GOOD } else { BAD };
         let reported = match self.reported {
-            Some(Fault::None) => "not noticed",
+            Some(Fault::None) => "not reported",
             reported => reported.map_or("unknown", Fault::name),
         };
         let offset = match self.offset {
@@ -330,8 +331,8 @@ impl Document {
             engine: Engine::from_raw(stats.engine).unwrap_or(Engine::Default),
             passed: misuses.iter().all(Outcome::is_named) && broken.is_none(),
             misuses,
-            set_aside_blocks: stats.set_aside_blocks,
-            set_aside_bytes: stats.set_aside_bytes,
+            quarantined_blocks: stats.set_aside_blocks,
+            quarantined_bytes: stats.set_aside_bytes,
             broken,
         })
     }
@@ -345,7 +346,7 @@ impl Document {
             ("byte", Side::Right),
             ("allocated", Side::Left),
             ("freed", Side::Left),
-            ("noticed", Side::Left),
+            ("detected", Side::Left),
         ]);
         for outcome in &self.misuses {
             table.row(outcome.row());
@@ -356,20 +357,20 @@ impl Document {
         let reads = match self.misuses.iter().all(|outcome| is_noticed(&outcome)) {
             true => "",
             false => {
-                "\nDebug mode does not notice a read. KASAN reports it in the kernel's log, where \
-                      the kernel has it."
+                "\nDebug mode does not detect reads. KASAN reports them in the kernel's log, where \
+                 the kernel has KASAN."
             }
         };
-        let records = match self.broken {
-            None => "the engine's records are sound".to_owned(),
-            Some(rule) => format!("{BAD}the engine's records are broken: {rule}{BAD:#}"),
+        let check = match self.broken {
+            None => "CHECK found no violation".to_owned(),
+            Some(rule) => format!("{BAD}CHECK found a violation: {rule}{BAD:#}"),
         };
         format!(
-            "{table}\n{} of {} named; {}, {}, set aside; {records}{reads}\n",
+            "{table}\n{} of {} reported as expected; quarantined: {}, {}; {check}{reads}\n",
             named.count(),
             noticed.count(),
-            blocks(self.set_aside_blocks),
-            bytes(self.set_aside_bytes),
+            blocks(self.quarantined_blocks),
+            bytes(self.quarantined_bytes),
         )
     }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `slablab selftest`: proves the device's contract.
+//! `slablab selftest`: tests the device's contract.
 
 use std::{
     io,
@@ -23,29 +23,29 @@ use crate::{
     uapi::Engine,
 };
 
-/// Prove the contract of the loaded module, test by test
+/// Test the contract of the loaded module
 ///
-/// Needs root, and the machine to itself: other programs that use the device at the same time
-/// change what the tests look at.
+/// Needs root. No other program may use the device at the same time: the tests compare the
+/// statistics of the shared pools.
 #[derive(Args)]
 pub(crate) struct SelftestArgs {
     /// Report in KTAP, version 1
     #[arg(long)]
     ktap: bool,
 
-    /// Also run what loads and unloads the module, from this file
+    /// Also run the tests that load and unload the module, from this file
     #[arg(long, value_name = "FILE")]
     module: Option<PathBuf>,
 
-    /// Run only the tests with this in their name; can be given several times
+    /// Run only tests whose name contains TEXT; can be given several times
     #[arg(long, value_name = "TEXT")]
     filter: Vec<String>,
 
-    /// Kill programs, load the module and the like a thousand times, not some
+    /// Raise the repetitions of slow tests (killing programs, loading the module) to a thousand
     #[arg(long)]
     long: bool,
 
-    /// Name the tests and run none
+    /// List the tests without running them
     #[arg(long)]
     pub(crate) list: bool,
 
@@ -80,7 +80,7 @@ pub(crate) fn run(args: SelftestArgs) -> anyhow::Result<ExitCode> {
     let names = plan.names();
     if names.is_empty() {
         return Err(usage(format_args!(
-            "no test has any of {:?} in its name ('slablab selftest --list' lists them)",
+            "no test name contains any of {:?} ('slablab selftest --list' lists the tests)",
             plan.filters
         ))
         .into());

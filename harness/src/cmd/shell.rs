@@ -42,22 +42,23 @@ use crate::{
         Drawing,
         Origin, //
     },
-    opener::{
+    report,
+    session_factory::{
         EngineArg,
-        Opener,
+        SessionFactory,
         TargetArgs,
         TargetKind, //
     },
-    report,
 };
 
-/// Allocate, free, read and write by hand, from a prompt or a script
+/// Allocate, free, read and write blocks interactively or from a script
 ///
-/// `help` lists the commands. `let a = alloc 100` names a block, `$last` is the block of the last
-/// command that allocated one, and the Tab key completes commands and names. Sizes may end in k, m or
-/// g. Lines from a pipe are commands too; they are echoed with their numbers, and `#` begins a comment.
-/// A command that fails says why in one line, with the number of the line, and the script goes on;
-/// the exit status is 1 if any did.
+/// `help` lists the commands. `let a = alloc 100` names a block, `$last` is the block that was
+/// allocated last, and the Tab key completes commands and names. Sizes may end in k, m or g.
+///
+/// A script is read from standard input if that is no terminal. Its lines are echoed with their
+/// numbers, and `#` begins a comment. A command that fails prints one line with the line number and
+/// the reason; the script continues, and the exit status is 1.
 #[derive(Args)]
 pub(crate) struct ShellArgs {
     #[command(flatten)]
@@ -70,10 +71,10 @@ pub(crate) struct ShellArgs {
 
 /// Reads commands until there are no more.
 pub(crate) fn run(args: ShellArgs) -> anyhow::Result<ExitCode> {
-    let mut opener = Opener::new(&args.target);
-    let target = opener.open(args.engine.into())?;
-    // Where that cannot be, `events` will say so.
-    let _ = target.record(events::KEPT);
+    let mut session_factory = SessionFactory::new(&args.target);
+    let target = session_factory.open(args.engine.into())?;
+    // If recording cannot start, the command `events` reports the error.
+    let _ = target.record(events::RECORDED_EVENTS);
     let origin = Origin {
         is_new: !args.target.shared || args.target.target == TargetKind::Sim,
         debug: args.target.debug,
@@ -110,7 +111,7 @@ fn script(mut session: Session<'_>, lines: impl BufRead) -> anyhow::Result<ExitC
 /// Reads commands from a terminal.
 fn prompt(mut session: Session<'_>) -> anyhow::Result<()> {
     report::print(
-        "One session, its blocks are freed at the end. 'help' lists the commands, Tab completes.\n",
+        "The blocks of this session are freed when it ends. 'help' lists the commands, Tab completes.\n",
     )?;
     let config = Config::builder().completion_type(CompletionType::List);
     let mut editor = Editor::<Completion, DefaultHistory>::with_config(config.build())?;

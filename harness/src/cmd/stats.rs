@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `slablab stats`: what an engine says of itself.
+//! `slablab stats`: the statistics of an engine.
 
 use std::{
     collections::BTreeMap,
@@ -18,11 +18,6 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::{
-    opener::{
-        EngineArg,
-        Opener,
-        TargetKind, //
-    },
     report::{
         self,
         Side,
@@ -30,6 +25,11 @@ use crate::{
         blocks,
         bytes,
         count, //
+    },
+    session_factory::{
+        EngineArg,
+        SessionFactory,
+        TargetKind, //
     },
     uapi::{
         self,
@@ -45,27 +45,27 @@ use crate::{
 /// Clears a terminal and goes to its upper left corner.
 const CLEAR: &str = "\x1b[2J\x1b[H";
 
-/// Show the figures of the shared pool, by class and as a whole
+/// Show the statistics of the shared pool, in total and per size class
 #[derive(Args)]
 pub(crate) struct StatsArgs {
     /// Where the engines are
     #[arg(long, value_enum, default_value = "device")]
     target: TargetKind,
 
-    /// Whose figures
+    /// The engine
     #[arg(long, value_enum, default_value = "default")]
     engine: EngineArg,
 
-    /// Print JSON; with --watch one document a line
+    /// Print JSON; with --watch, one document per line
     #[arg(long)]
     json: bool,
 
-    /// Show them again every second, until interrupted
+    /// Repeat every second until interrupted
     #[arg(long)]
     watch: bool,
 }
 
-/// The figures, with names.
+/// The statistics, with names for JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Stats {
     engine: Option<Engine>,
@@ -90,12 +90,12 @@ pub(crate) struct Stats {
     session: Session,
 }
 
-/// What debug mode noticed.
+/// Reports of debug mode.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 struct Debug {
     reports: BTreeMap<&'static str, u64>,
-    set_aside_blocks: u64,
-    set_aside_bytes: u64,
+    quarantined_blocks: u64,
+    quarantined_bytes: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -133,10 +133,10 @@ struct Session {
     refusals: BTreeMap<&'static str, u64>,
 }
 
-/// Shows the figures.
+/// Runs the subcommand.
 pub(crate) fn run(args: StatsArgs) -> anyhow::Result<ExitCode> {
-    let mut opener = Opener::shared(args.target);
-    let target = opener.open(args.engine.into())?;
+    let mut session_factory = SessionFactory::shared(args.target);
+    let target = session_factory.open(args.engine.into())?;
     let clear = args.watch && !args.json && io::stdout().is_terminal();
     loop {
         let stats = Stats::from(&*target.stats().context("STATS failed")?);
@@ -157,7 +157,7 @@ pub(crate) fn run(args: StatsArgs) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// Returns the refusals that there were, by the names of their causes.
+/// Returns the non-zero counts of refusals, keyed by the name of the cause.
 pub(crate) fn refusals(counts: &[u64]) -> BTreeMap<&'static str, u64> {
     Cause::ALL
         .iter()
@@ -229,8 +229,8 @@ impl From<&slablab_stats> for Stats {
                     .map(|fault| (fault.name(), stats.reports[fault.raw() as usize]))
                     .filter(|(_, count)| *count > 0)
                     .collect(),
-                set_aside_blocks: stats.set_aside_blocks,
-                set_aside_bytes: stats.set_aside_bytes,
+                quarantined_blocks: stats.set_aside_blocks,
+                quarantined_bytes: stats.set_aside_bytes,
             },
             session: Session {
                 blocks: stats.session_blocks,
@@ -245,7 +245,7 @@ impl From<&slablab_stats> for Stats {
 }
 
 impl Stats {
-    /// Returns the figures for people.
+    /// Returns the statistics as text.
     pub(crate) fn lines(&self) -> String {
         let engine = self.engine.map_or("unknown", Engine::name);
         let mut text = String::new();
@@ -264,7 +264,7 @@ impl Stats {
                 ),
             );
             line(
-                "it says",
+                "reported",
                 format!(
                     "total {}, used {}, available {}",
                     bytes(self.total_bytes),
@@ -277,7 +277,7 @@ impl Stats {
             line(
                 "buddy",
                 format!(
-                    "{} asked for, {} given, of {}",
+                    "{} requested, {} allocated, of {}",
                     bytes(self.buddy.user_bytes),
                     bytes(self.buddy.actual_bytes),
                     bytes(self.buddy.total_bytes)
@@ -287,23 +287,23 @@ impl Stats {
         line(
             "blocks",
             format!(
-                "{} live, for {}; {} served, {} freed",
+                "{} live ({} requested); {} allocated, {} freed",
                 count(self.live_blocks),
                 bytes(self.requested_bytes),
                 count(self.allocations),
                 count(self.frees)
             ),
         );
-        line("refusals", told(&self.refusals));
+        line("refused", by_cause(&self.refusals));
         let debug = &self.debug;
         if !debug.reports.is_empty() {
             line(
                 "misuse",
                 format!(
-                    "{}; {}, {}, set aside",
-                    told(&debug.reports),
-                    blocks(debug.set_aside_blocks),
-                    bytes(debug.set_aside_bytes)
+                    "{}; quarantined: {}, {}",
+                    by_cause(&debug.reports),
+                    blocks(debug.quarantined_blocks),
+                    bytes(debug.quarantined_bytes)
                 ),
             );
         }
@@ -311,13 +311,13 @@ impl Stats {
         line(
             "this session",
             format!(
-                "{}, {}; {} served, {} freed, {} reallocated, refused: {}",
+                "{}, {}; {} allocated, {} freed, {} reallocated, refused: {}",
                 blocks(session.blocks),
                 bytes(session.bytes),
                 count(session.allocations),
                 count(session.frees),
                 count(session.reallocations),
-                told(&session.refusals)
+                by_cause(&session.refusals)
             ),
         );
         if !self.classes.is_empty() {
@@ -333,7 +333,7 @@ impl Stats {
 
     fn order_table(&self) -> String {
         let mut table = Table::new([
-            ("pages of", Side::Right),
+            ("page block", Side::Right),
             ("used", Side::Right),
             ("magazines", Side::Right),
             ("free", Side::Right),
@@ -370,8 +370,8 @@ impl Stats {
     }
 }
 
-/// Returns refusals as people are told of them.
-pub(crate) fn told(refusals: &BTreeMap<&'static str, u64>) -> String {
+/// Formats counts by cause, such as `4,775 too big, 3 fragmented`.
+pub(crate) fn by_cause(refusals: &BTreeMap<&'static str, u64>) -> String {
     if refusals.is_empty() {
         return "none".to_owned();
     }

@@ -89,7 +89,7 @@ fn an_engine_with_a_map_tells_it_itself() {
 }
 
 #[test]
-fn what_is_not_drawn_has_a_reason() {
+fn a_pool_that_cannot_be_drawn_has_a_reason() {
     let reason = |origin, sim: &Sim| Drawing::begin(sim, origin).unwrap().map().unwrap_err();
     let sim = session(Engine::Seed);
     let shared = Origin {

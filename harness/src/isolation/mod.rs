@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Work with an engine that may be wrong, in a process of its own.
+//! Runs an engine that may be faulty in a child process.
 //!
-//! A wrong engine can do anything to the process that it runs in: it dies of a signal, panics, or
-//! never returns. [`run`] forks, does the work in the child and hands its result over through a
-//! pipe. In [`page`], memory that both processes share, the child writes what it is about to do
-//! ([`underway`]), so that the parent can say at which operation and in which request the child
-//! died: that is a verdict like any other.
+//! A faulty engine can crash its process, panic, or never return. [`run`] forks, works in the child,
+//! and sends the result through a pipe. Before each request, the child writes the request to shared
+//! memory ([`page`], [`underway`]), so the parent can report the operation and the request in which
+//! the child ended. Such an end is a test result like any other.
 
 mod page;
 #[cfg(test)]
@@ -73,11 +72,11 @@ pub(crate) use self::{
     watched::Watched,
 };
 
-/// The time without a new request after which the one under way counts as one without end. The
-/// longest honest one, a CHECK of 4 GiB in debug mode, takes a few seconds.
+/// The time without a new request after which the current request counts as endless. The longest
+/// request of a correct engine, a CHECK of 4 GiB in debug mode, takes a few seconds.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Returns the time that a request may take. Tests are less patient.
+/// Returns the time limit of a request, which is shorter in tests.
 pub(crate) fn patience() -> Duration {
     if cfg!(test) {
         Duration::from_secs(2)
@@ -86,33 +85,33 @@ pub(crate) fn patience() -> Duration {
     }
 }
 
-/// The time between two looks at what a child does.
+/// The interval at which the parent polls the page.
 const TICK: Duration = Duration::from_millis(50);
 
 /// The exit status of a child that panicked.
 const PANICKED: i32 = 101;
 
-/// How long a request of a child may take.
+/// The time limit of a request of a child.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Patience {
     /// The child is killed when a request takes longer than this.
     Limited(Duration),
-    /// The child works in the kernel, where it cannot be killed: it is waited for.
+    /// There is no limit, because a child in the kernel cannot be killed.
     Unlimited,
 }
 
-/// What ended a child.
+/// The reason why a child ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum End {
-    /// A new block was not as free memory is: the text says how.
-    Complaint(String),
+    /// A new block does not have the fill of free memory; the text says where.
+    Violation(String),
     /// A panic, with its text.
     Panic(String),
     /// A signal.
     Signal(i32),
-    /// A request did not end within so much time.
+    /// A request did not end within this time.
     Endless(Duration),
-    /// It exited with this status and without a result.
+    /// The child exited with this status and without a result.
     Status(Option<i32>),
 }
 
@@ -120,7 +119,7 @@ enum End {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Death {
     end: End,
-    /// What the thread was doing.
+    /// The request that the thread was executing.
     pub(crate) underway: Underway,
     /// The operations of all threads.
     pub(crate) operations: u64,
@@ -131,9 +130,9 @@ pub(crate) struct Death {
 impl fmt::Display for Death {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.end {
-            End::Complaint(text) => f.write_str(text)?,
+            End::Violation(text) => f.write_str(text)?,
             End::Panic(text) => write!(f, "the engine panicked: {text}")?,
-            End::Signal(signal) => write!(f, "the engine died of {}", signal_name(*signal))?,
+            End::Signal(signal) => write!(f, "the engine crashed with {}", signal_name(*signal))?,
             End::Endless(limit) => write!(
                 f,
                 "the engine did not answer within {} seconds",
@@ -141,15 +140,15 @@ impl fmt::Display for Death {
             )?,
             End::Status(status) => write!(
                 f,
-                "the engine ended the process with the status {}",
+                "the engine ended the process with status {}",
                 status.unwrap_or(-1)
             )?,
         }
         match &self.underway.request {
             Some(request) => write!(f, ", in {request}"),
-            None => {
-                f.write_str(", between two requests: it had damaged memory that is not its own")
-            }
+            None => f.write_str(
+                ", between two requests: the engine had corrupted memory outside the pool",
+            ),
         }
     }
 }
@@ -172,14 +171,14 @@ fn signal_name(number: i32) -> String {
     )
 }
 
-/// A rule about new blocks that was broken: what a pool of this process panics with.
+/// A violated rule about new blocks. A pool of this process panics with this value.
 pub(crate) struct Broken(pub(crate) String);
 
-/// Does `work` in a child process, and returns its result, or what ended the child.
+/// Runs `work` in a child process, and returns its result or the reason why the child ended.
 ///
 /// # Errors
 ///
-/// When there can be no child.
+/// When no child can be created.
 pub(crate) fn run<T: Serialize + DeserializeOwned>(
     patience: Patience,
     work: impl FnOnce() -> T,
@@ -219,7 +218,7 @@ impl End {
     fn of(page: &Page, status: WaitStatus) -> Self {
         match page.text() {
             Some(text) => match text.strip_prefix(COMPLAINT) {
-                Some(complaint) => Self::Complaint(complaint.to_owned()),
+                Some(violation) => Self::Violation(violation.to_owned()),
                 None => Self::Panic(text),
             },
             None => match status.terminating_signal() {
@@ -230,18 +229,18 @@ impl End {
     }
 }
 
-/// What the text of a [`Broken`] begins with in the page.
+/// The prefix of the text of a [`Broken`] in the page.
 const COMPLAINT: &str = "\0";
 
 /// Does the work of a child and ends the process.
 fn child<T: Serialize>(page: &'static Page, mut writer: File, work: impl FnOnce() -> T) -> ! {
     let parent = getppid();
-    // Nobody would end a request without end if the parent were killed.
+    // If the parent is killed, no process would end an endless request.
     let _ = set_parent_process_death_signal(Some(Signal::KILL));
     if getppid() != parent {
         process::exit(PANICKED);
     }
-    // A verdict needs no core dump.
+    // A crash is an expected result, so no core dump is written.
     let none = Rlimit {
         current: Some(0),
         maximum: None,
@@ -265,7 +264,7 @@ fn child<T: Serialize>(page: &'static Page, mut writer: File, work: impl FnOnce(
             }
         };
         page.set_text(&text);
-        // Unwinding would call the engine again, for blocks that are freed on the way.
+        // Unwinding would drop blocks, and so call the faulty engine again.
         leave(PANICKED)
     }));
     let result = work();
@@ -276,21 +275,21 @@ fn child<T: Serialize>(page: &'static Page, mut writer: File, work: impl FnOnce(
     })
 }
 
-/// Ends the process at once: what was buffered before the fork is the parent's.
+/// Ends the process without flushing buffers, which belong to the parent.
 fn leave(status: i32) -> ! {
     // SAFETY: Nothing of this process is needed any more.
     unsafe { libc::_exit(status) }
 }
 
-/// Notes which thread dies of a signal, and has it do what it does by default.
+/// Stores the thread that receives a signal, and restores the default action.
 extern "C" fn note(signal: libc::c_int) {
     underway::accuse();
-    // SAFETY: Async-signal-safe. The signal is blocked until the handler returns, and by then has
+    // SAFETY: Async-signal-safe. The signal is blocked until the handler returns; at that point it has
     // its default action again.
     unsafe { libc::raise(signal) };
 }
 
-/// Has the signals that faults raise noted.
+/// Installs the handler for the signals of crashes.
 fn catch_signals() {
     for signal in [
         libc::SIGSEGV,
@@ -310,7 +309,7 @@ fn catch_signals() {
     }
 }
 
-/// Reads what a child has to say until it ends, and ends it when it does not come forward.
+/// Reads the result of a child until it ends, and kills the child if a request exceeds the limit.
 fn attend(
     child: Pid,
     page: &Page,
@@ -339,7 +338,7 @@ fn attend(
             }
             Err(errno) => return Err(errno).context("cannot wait for a child"),
         }
-        // The time in which this process was stopped itself does not count.
+        // Time in which this process itself was stopped does not count.
         idle += before.elapsed().min(2 * TICK);
         before = Instant::now();
         if moves != page.moves() {

@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The shared memory in which a child process says what it is doing.
+//! The shared memory to which a child process writes its current requests.
 //!
 //! ```text
 //! Page:  moves │ culprit │ panic text │ slot 0 │ slot 1 │ … one for each thread
 //! Slot:  begun │ operation │ thread │ call, its arguments │ position in a SUBMIT, its operation
 //! ```
 //!
-//! The child writes with plain atomic stores and takes no lock, so that the page is right whatever
-//! kills the child.
+//! The child uses atomic stores and no lock, so that the page is consistent when the child is killed.
 
 use std::{
     ops::Deref,
@@ -32,11 +31,11 @@ use rustix::{
     },
 };
 
-/// The threads that have a slot of their own: as many as the workload `threads` may have, and some.
-/// The others share the last slot.
+/// The number of slots: more than the workload `threads` has threads. Further threads share the last
+/// slot.
 pub(super) const SLOTS: usize = 264;
 
-/// The bytes of the text of a panic that are kept.
+/// The maximum length of a panic message.
 const TEXT_BYTES: usize = 1024;
 
 /// The calls of a [`Target`](crate::target::Target), as a slot numbers them.
@@ -110,7 +109,7 @@ impl Call {
             Self::Extend => format!("EXTEND by {first} bytes"),
             Self::Shrink => "SHRINK".to_owned(),
             Self::Map => format!("MAP of region {first} from page {second} on"),
-            Self::Other => "a call that only asks".to_owned(),
+            Self::Other => "INFO, EVENTS or another query".to_owned(),
         }
     }
 }
@@ -141,9 +140,9 @@ impl Request {
     }
 }
 
-/// What a thread is doing.
+/// The state of a thread, which writes it before each request.
 ///
-/// All zeros is that of a thread that does nothing.
+/// All zeros is the state of an idle thread.
 #[derive(Debug)]
 #[repr(C)]
 pub(super) struct Slot {
@@ -178,7 +177,7 @@ impl Slot {
         let words = self.request.words();
         Some(match self.position.load(Relaxed) {
             0 => words,
-            position => format!("{words}, its number {position}, {}", self.within.words()),
+            position => format!("{words}, operation {position}: {}", self.within.words()),
         })
     }
 
@@ -192,7 +191,7 @@ impl Slot {
     }
 }
 
-/// What a thread was doing.
+/// The state of a thread when its process ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Underway {
     /// The operation, counted from 1; 0 before the first.
@@ -205,10 +204,10 @@ pub(crate) struct Underway {
 
 /// The shared memory.
 ///
-/// All zeros is that of a child that has not begun.
+/// All zeros is the state of a child that has not begun.
 #[repr(C)]
 pub(super) struct Page {
-    /// Requests that were begun or ended: what is under way goes on as long as this moves.
+    /// The number of begun and ended requests, by which the parent sees progress.
     moves: AtomicU64,
     /// The slot of the thread that died, plus 1.
     culprit: AtomicU32,
@@ -274,7 +273,7 @@ impl Page {
         self.pool_bytes.load(Relaxed)
     }
 
-    /// Keeps the text of the first panic.
+    /// Stores the text of the first panic.
     pub(super) fn set_text(&self, text: &str) {
         let mut end = text.len().min(TEXT_BYTES);
         while !text.is_char_boundary(end) {
@@ -386,7 +385,7 @@ mod tests {
         assert_eq!(page.accused().read().operation, 7);
         page.accuse(1);
         page.accuse(0);
-        let request = "SUBMIT of 20 operations, its number 5, ALLOC of 100 bytes aligned to 8";
+        let request = "SUBMIT of 20 operations, operation 5: ALLOC of 100 bytes aligned to 8";
         let expected = Underway {
             operation: 9,
             thread: Some(3),

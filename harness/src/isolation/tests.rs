@@ -48,7 +48,7 @@ fn the_command_itself() {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
         });
-    // An exit code does not tell its number.
+    // An exit status does not contain the number of the operation.
     exit(i32::from(
         format!("{code:?}") != format!("{:?}", ExitCode::SUCCESS),
     ));
@@ -84,11 +84,11 @@ fn arguments(command: &Value) -> String {
     command.strip_prefix("slablab ").unwrap().to_owned()
 }
 
-/// Returns words of the complaint that a fault must lead to; a wild write is found wherever its
+/// Returns words of the violation that a fault must lead to; a wild write is found wherever its
 /// block is looked at next.
-fn complaint(fault: Fault) -> &'static [&'static str] {
+fn violation(fault: Fault) -> &'static [&'static str] {
     match fault {
-        Fault::Overlap => &["memory in use", "share bytes", "names a block already"],
+        Fault::Overlap => &["memory in use", "share bytes", "already names a live block"],
         Fault::OutOfPool => &["does not lie in the pool"],
         Fault::WrongOffset => &["and the engine says"],
         Fault::WildWrite | Fault::WildWriteInFree => {
@@ -98,21 +98,28 @@ fn complaint(fault: Fault) -> &'static [&'static str] {
         Fault::Panic => &["panicked: this engine is not finished, at harness/src/sim/wrong.rs:"],
         Fault::PanicInFree => &["panicked: this engine cannot free"],
         Fault::Overflow => &["panicked: attempt to add with overflow"],
-        Fault::Segfault => &["died of SIGSEGV", "null pointer dereference"],
-        Fault::Recursion => &["died of SIGSEGV"],
-        Fault::Bus => &["died of SIGBUS"],
-        Fault::Illegal => &["died of SIGILL"],
-        Fault::Abort => &["died of SIGABRT"],
-        Fault::Exit => &["ended the process with the status 0"],
-        Fault::NeverServes => &["not one of", "refused as exhausted", "as if by fault"],
-        Fault::NeverServesToOrder => &["as if by fault injection", "not one of"],
-        Fault::Leak => &["must be", "freed only", "refused as exhausted"],
+        Fault::Segfault => &["crashed with SIGSEGV", "null pointer dereference"],
+        Fault::Recursion => &["crashed with SIGSEGV"],
+        Fault::Bus => &["crashed with SIGBUS"],
+        Fault::Illegal => &["crashed with SIGILL"],
+        Fault::Abort => &["crashed with SIGABRT"],
+        Fault::Exit => &["ended the process with status 0"],
+        Fault::NeverServes => &[
+            "requests were refused in a private pool",
+            "refused as exhausted",
+            "with the cause of fault injection",
+        ],
+        Fault::NeverServesToOrder => &[
+            "with the cause of fault injection",
+            "requests were refused in a private pool",
+        ],
+        Fault::Leak => &["must be", "fit into the empty pool", "refused as exhausted"],
         Fault::LongLinks => &["written after it was freed"],
         Fault::LongerLinks => &[],
     }
 }
 
-/// Says whether a complaint names the request in which the fault is.
+/// Says whether a violation names the request in which the fault is.
 fn names_a_request(fault: Fault) -> bool {
     !matches!(
         fault,
@@ -146,8 +153,8 @@ fn every_workload_ends(fault: Fault, engine: &str) {
         }
         let found = found.unwrap_or_else(|| panic!("{about}: no verdict"));
         assert_eq!(found["engine"], engine, "{about}");
-        let text = found["complaint"].as_str().unwrap();
-        let words = complaint(fault);
+        let text = found["violation"].as_str().unwrap();
+        let words = violation(fault);
         assert!(
             words.iter().any(|words| text.contains(words)),
             "{about}: {text}"
@@ -161,7 +168,7 @@ fn every_workload_ends(fault: Fault, engine: &str) {
                 "{about}: {text}"
             );
         }
-        // What it does first is no operation yet.
+        // BIND and the other calls of the setup are no operations.
         let is_begun = workload.name != "abuse";
         assert!(
             found["operation"].as_u64() >= Some(u64::from(is_begun)),
@@ -237,7 +244,7 @@ fn the_command_of_a_verdict_repeats_it() {
             let again = slablab(Some(fault), &repeat);
             assert_eq!(again.status.code(), Some(1), "{repeat}");
             let again = &document(&again)["failures"][0];
-            assert_eq!(again["complaint"], failure["complaint"], "{repeat}");
+            assert_eq!(again["violation"], failure["violation"], "{repeat}");
             assert_eq!(again["operation"], failure["operation"], "{repeat}");
         }
     }
@@ -253,7 +260,7 @@ fn people_and_ktap_are_told_the_verdict_too() {
     };
     let table = text("");
     assert!(
-        table.contains("died of SIGSEGV") || table.contains("null pointer"),
+        table.contains("crashed with SIGSEGV") || table.contains("null pointer"),
         "{table}"
     );
     assert!(table.contains("repeat: slablab stress realloc"), "{table}");
@@ -272,8 +279,8 @@ fn a_replay_ends_in_a_verdict_whatever_the_engine_does() {
         for result in document["traces"][0]["engines"].as_array().unwrap() {
             let failure = &result["failure"];
             let about = format!("{fault:?}: {result}");
-            let text = failure["complaint"].as_str().expect(&about);
-            let words = complaint(fault);
+            let text = failure["violation"].as_str().expect(&about);
+            let words = violation(fault);
             let is_told = words.iter().any(|words| text.contains(words));
             assert!(is_told, "{about}");
             assert!(failure["operation"].as_u64().unwrap() > 0, "{about}");

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The child's side of the shared page: each thread writes what it is about to do.
+//! The child's side of the shared page: each thread writes its next request.
 //!
-//! In a process that nobody watches every function here does nothing.
+//! In a process that is no such child, every function of this file does nothing.
 
 use std::{
     cell::{
@@ -45,7 +45,7 @@ pub(super) fn watch(page: &'static Page) {
     let _ = PAGE.set(page);
 }
 
-/// Says whether somebody watches this process.
+/// Says whether this process is a child with a shared page.
 pub(crate) fn is_watched() -> bool {
     PAGE.get().is_some()
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A target of which every request is noted before it is made.
+//! A target that writes every request to the shared page before it executes the request.
 
 use std::os::fd::BorrowedFd;
 

@@ -8,14 +8,14 @@ use std::{
 };
 
 use super::{
-    Complaint,
     Oracle,
-    content::{
-        self,
-        Content, //
-    },
+    Violation,
     figures::figure,
-    shadow::Place, //
+    fill_pattern::{
+        self,
+        FillPattern, //
+    },
+    shadow::BlockInfo, //
 };
 use crate::{
     device::Errno,
@@ -28,12 +28,12 @@ use crate::{
 /// Bytes that are read or written at a time.
 const CHUNK: usize = 64 << 10;
 
-/// A block that is out.
+/// A live block.
 #[derive(Debug)]
 #[must_use = "a block that is forgotten is never freed"]
 pub(crate) struct Block {
-    pub(super) place: Place,
-    content: Content,
+    pub(super) place: BlockInfo,
+    content: FillPattern,
 }
 
 impl Block {
@@ -47,7 +47,7 @@ impl Block {
         self.place.size
     }
 
-    /// Returns the bytes that the engine set aside.
+    /// Returns the usable bytes, which are at least the requested bytes.
     pub(crate) fn usable(&self) -> u64 {
         self.place.usable
     }
@@ -78,27 +78,27 @@ impl<'o> Client<'o> {
         &mut self,
         size: u64,
         align: u64,
-    ) -> Result<Result<Block, Cause>, Complaint> {
+    ) -> Result<Result<Block, Cause>, Violation> {
         let reply = match self.oracle.target.alloc(size, align) {
             Ok(reply) => reply,
             Err(refused) => return self.oracle.refused("ALLOC", &refused).map(Err),
         };
-        let place = Place {
+        let place = BlockInfo {
             handle: reply.handle,
             offset: reply.offset,
             usable: reply.usable,
             size,
             align,
         };
-        self.admitted(place, reply.cost).map(Ok)
+        self.track_new(place, reply.cost).map(Ok)
     }
 
     /// Enters a new block, which is zeros, and fills it.
-    pub(super) fn admitted(
+    pub(super) fn track_new(
         &mut self,
-        place: Place,
+        place: BlockInfo,
         cost: slablab_cost,
-    ) -> Result<Block, Complaint> {
+    ) -> Result<Block, Violation> {
         let content = {
             let mut books = self.oracle.books();
             books
@@ -107,7 +107,7 @@ impl<'o> Client<'o> {
             books.shadow.admit(&place)?;
             books.tally.allocations += 1;
             books.next_id += 1;
-            Content::new(self.oracle.seed, books.next_id)
+            FillPattern::new(self.oracle.seed, books.next_id)
         };
         let block = Block { place, content };
         self.verify_zero(&block, 0)?;
@@ -116,7 +116,7 @@ impl<'o> Client<'o> {
     }
 
     /// Frees a block whose bytes must be what was written.
-    pub(crate) fn free(&mut self, block: Block) -> Result<(), Complaint> {
+    pub(crate) fn free(&mut self, block: Block) -> Result<(), Violation> {
         self.verify(&block, block.size())?;
         {
             // Before the call: the next moment the memory may be another thread's.
@@ -127,7 +127,7 @@ impl<'o> Client<'o> {
         self.oracle
             .target
             .free(block.handle())
-            .map_err(|errno| Complaint::Failed {
+            .map_err(|errno| Violation::Failed {
                 call: "FREE",
                 errno,
             })
@@ -138,12 +138,12 @@ impl<'o> Client<'o> {
         &mut self,
         block: &mut Block,
         size: u64,
-    ) -> Result<Result<(), Cause>, Complaint> {
+    ) -> Result<Result<(), Cause>, Violation> {
         let old = block.place;
         self.oracle.books().shadow.remove(&old);
         let result = match self.oracle.target.realloc(old.handle, size) {
             Ok(reply) => {
-                block.place = Place {
+                block.place = BlockInfo {
                     handle: reply.handle,
                     offset: reply.offset,
                     usable: reply.usable,
@@ -164,12 +164,12 @@ impl<'o> Client<'o> {
             old.handle.into(),
             block.handle().into(),
         )?;
-        self.readmitted(block, old.size)?;
+        self.track_resized(block, old.size)?;
         Ok(result)
     }
 
     /// Enters a block again whose size was changed: what fits is kept, what is new is zeros.
-    pub(super) fn readmitted(&mut self, block: &Block, old_size: u64) -> Result<(), Complaint> {
+    pub(super) fn track_resized(&mut self, block: &Block, old_size: u64) -> Result<(), Violation> {
         self.oracle.books().shadow.admit(&block.place)?;
         let kept = old_size.min(block.size());
         self.verify(block, kept)?;
@@ -181,7 +181,7 @@ impl<'o> Client<'o> {
     }
 
     /// Compares the first `end` bytes with what was written.
-    pub(crate) fn verify(&mut self, block: &Block, end: u64) -> Result<(), Complaint> {
+    pub(crate) fn verify(&mut self, block: &Block, end: u64) -> Result<(), Violation> {
         self.verify_range(block, 0..end)
     }
 
@@ -190,12 +190,12 @@ impl<'o> Client<'o> {
         &mut self,
         block: &Block,
         range: Range<u64>,
-    ) -> Result<(), Complaint> {
+    ) -> Result<(), Violation> {
         self.scan(block, range, |first, bytes| {
             block
                 .content
                 .compare(first, bytes)
-                .map(|difference| Complaint::Corrupt {
+                .map(|difference| Violation::Corrupt {
                     handle: block.handle(),
                     byte: first + difference.index as u64,
                     expected: difference.expected,
@@ -205,9 +205,9 @@ impl<'o> Client<'o> {
     }
 
     /// Compares the bytes from `first` on with zero.
-    fn verify_zero(&mut self, block: &Block, first: u64) -> Result<(), Complaint> {
+    fn verify_zero(&mut self, block: &Block, first: u64) -> Result<(), Violation> {
         self.scan(block, first..block.size(), |first, bytes| {
-            content::nonzero(bytes).map(|difference| Complaint::NotZero {
+            fill_pattern::nonzero(bytes).map(|difference| Violation::NotZero {
                 handle: block.handle(),
                 byte: first + difference.index as u64,
                 found: difference.found,
@@ -220,16 +220,16 @@ impl<'o> Client<'o> {
         &mut self,
         block: &Block,
         range: Range<u64>,
-        look: impl Fn(u64, &[u8]) -> Option<Complaint>,
-    ) -> Result<(), Complaint> {
+        look: impl Fn(u64, &[u8]) -> Option<Violation>,
+    ) -> Result<(), Violation> {
         let Self { oracle, buffer } = self;
         let handle = block.handle();
         for (first, count) in pieces(&range) {
             let bytes = &mut buffer[..count];
             let moved = oracle.target.read(handle, first as u32, bytes);
             all_moved("pread", handle, first, count, moved)?;
-            if let Some(complaint) = look(first, bytes) {
-                return Err(complaint);
+            if let Some(violation) = look(first, bytes) {
+                return Err(violation);
             }
         }
         oracle
@@ -239,7 +239,7 @@ impl<'o> Client<'o> {
     }
 
     /// Writes a block's bytes from `first` on.
-    fn fill(&mut self, block: &Block, first: u64) -> Result<(), Complaint> {
+    fn fill(&mut self, block: &Block, first: u64) -> Result<(), Violation> {
         let Self { oracle, buffer } = self;
         let handle = block.handle();
         for (first, count) in pieces(&(first..block.size())) {
@@ -268,16 +268,16 @@ fn all_moved(
     byte: u64,
     expected: usize,
     moved: Result<usize, Errno>,
-) -> Result<(), Complaint> {
+) -> Result<(), Violation> {
     match moved {
         Ok(moved) if moved == expected => Ok(()),
-        Ok(moved) => Err(Complaint::Short {
+        Ok(moved) => Err(Violation::Short {
             call,
             handle,
             byte,
             expected,
             moved,
         }),
-        Err(errno) => Err(Complaint::Failed { call, errno }),
+        Err(errno) => Err(Violation::Failed { call, errno }),
     }
 }

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the figures must be when everything was freed.
+//! The statistics of a pool in which every block was freed.
 
 use super::{
-    Complaint,
     Tally, //
+    Violation,
 };
 use crate::uapi::{
     Cause,
@@ -13,11 +13,11 @@ use crate::uapi::{
 };
 
 /// Compares a figure.
-pub(super) fn figure(what: &'static str, expected: u64, found: u64) -> Result<(), Complaint> {
+pub(super) fn figure(what: &'static str, expected: u64, found: u64) -> Result<(), Violation> {
     if expected == found {
         Ok(())
     } else {
-        Err(Complaint::Figure {
+        Err(Violation::Figure {
             what,
             expected,
             found,
@@ -26,7 +26,7 @@ pub(super) fn figure(what: &'static str, expected: u64, found: u64) -> Result<()
 }
 
 /// Compares what the session says of itself with what it was seen to do.
-pub(super) fn session_figures(stats: &slablab_stats, tally: &Tally) -> Result<(), Complaint> {
+pub(super) fn session_figures(stats: &slablab_stats, tally: &Tally) -> Result<(), Violation> {
     figure("the session's live blocks", 0, stats.session_blocks)?;
     figure("the session's bytes", 0, stats.session_bytes)?;
     figure(
@@ -43,7 +43,7 @@ pub(super) fn session_figures(stats: &slablab_stats, tally: &Tally) -> Result<()
     for cause in Cause::ALL {
         let index = cause.raw() as usize;
         figure(
-            "the session's refusals of a kind",
+            "the session's refusals of a cause",
             tally.refusals[index],
             stats.session_refusals[index],
         )?;
@@ -51,8 +51,8 @@ pub(super) fn session_figures(stats: &slablab_stats, tally: &Tally) -> Result<()
     Ok(())
 }
 
-/// Checks the figures of a pool in which nothing is out.
-pub(super) fn pool_figures(stats: &slablab_stats) -> Result<(), Complaint> {
+/// Checks the statistics of a pool without live blocks.
+pub(super) fn pool_figures(stats: &slablab_stats) -> Result<(), Violation> {
     figure("live blocks in the pool", 0, stats.live_blocks)?;
     figure("live bytes in the pool", 0, stats.live_bytes)?;
     figure("requested bytes in the pool", 0, stats.requested_bytes)?;
@@ -72,13 +72,9 @@ pub(super) fn pool_figures(stats: &slablab_stats) -> Result<(), Complaint> {
     }
     if stats.engine == Engine::Seed.raw() {
         // By its document's formulas the seed counts what slabs hold as used, and twice in total.
+        figure("used_bytes", stats.cached_bytes, stats.used_bytes)?;
         figure(
-            "the document's used bytes",
-            stats.cached_bytes,
-            stats.used_bytes,
-        )?;
-        figure(
-            "the document's total bytes",
+            "total_bytes",
             stats.pool_bytes + stats.cached_bytes,
             stats.total_bytes,
         )?;

@@ -3,26 +3,26 @@
 //! The oracle: checks every answer of a target.
 //!
 //! Workloads allocate, free and reallocate through a [`Client`] of the oracle and never past it.
-//! It keeps its own account of what is out ([`shadow`]), fills every block with bytes that belong
-//! to it alone ([`content`]), and has one [`Complaint`] for each rule that an answer can break:
+//! The oracle has a model of the live blocks ([`shadow`]), fills every block with a pattern of its own
+//! ([`fill_pattern`]), and has one [`Violation`] for each rule that an answer can violate:
 //!
 //! - a block lies in the pool, is aligned, is as large as asked, and shares no byte with another;
 //! - its handle names nothing else;
 //! - every byte of it is zero when it is new, and what was written when it is freed;
 //! - a reallocation keeps what fits, and what it adds is zero;
-//! - a refusal has an error number and a cause that go together;
-//! - at the end nothing is out, all counters agree, and the engine's own check finds nothing.
+//! - the errno and the cause of a refusal are consistent;
+//! - at the end no block is live, all counters agree, and CHECK finds no violation.
 
 mod client;
-mod complaint;
-mod content;
 #[cfg(test)]
-pub(crate) mod faulty;
+pub(crate) mod fault_injecting_backend;
 mod figures;
+mod fill_pattern;
 mod shadow;
 mod submission;
 #[cfg(test)]
 mod tests;
+mod violation;
 
 use std::sync::{
     Mutex,
@@ -44,11 +44,11 @@ pub(crate) use self::{
         Block,
         Client, //
     },
-    complaint::Complaint,
     submission::{
+        Operation, //
         Reply,
-        Wish, //
     },
+    violation::Violation,
 };
 use self::{
     figures::{
@@ -80,7 +80,7 @@ const UNSERVED_MAX: u64 = 32;
 /// Times that a check is begun when other programs keep on changing the pool.
 const CHECK_ATTEMPTS: usize = 100;
 
-/// What a workload did, counted by the oracle.
+/// Counts of a workload's operations.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Tally {
     /// Allocations that were served.
@@ -93,18 +93,18 @@ pub(crate) struct Tally {
     pub(crate) refusals: [u64; SLABLAB_CAUSES as usize],
 }
 
-/// What there is to say at the end.
+/// The result of a workload without a violation.
 #[derive(Clone, Debug)]
 pub(crate) struct Summary {
-    /// What was done.
+    /// The counts.
     pub(crate) tally: Tally,
     /// Bytes that were read back and compared.
     pub(crate) checked_bytes: u64,
-    /// The most bytes that were out at a time, as asked for.
+    /// The peak of the requested bytes of live blocks.
     pub(crate) peak_live_bytes: u64,
-    /// What all replies come to.
+    /// A hash of all replies, in order.
     pub(crate) trace: u64,
-    /// The figures when all was freed.
+    /// The statistics after all blocks were freed.
     pub(crate) stats: Box<slablab_stats>,
 }
 
@@ -116,12 +116,12 @@ pub(crate) struct Oracle<'t> {
     pool: bool,
     /// Whether nobody else uses that pool.
     private: bool,
-    books: Mutex<Books>,
+    books: Mutex<OracleState>,
     checked_bytes: AtomicU64,
 }
 
-/// What the oracle writes down.
-struct Books {
+/// The state of the oracle, behind a lock.
+struct OracleState {
     shadow: Shadow,
     tally: Tally,
     /// The number of the next block, which its contents come from.
@@ -130,20 +130,20 @@ struct Books {
 
 impl<'t> Oracle<'t> {
     /// Begins with a session that holds nothing.
-    pub(crate) fn new(target: &'t dyn Target, seed: u64) -> Result<Self, Complaint> {
-        let info = target.info().map_err(|errno| Complaint::Failed {
+    pub(crate) fn new(target: &'t dyn Target, seed: u64) -> Result<Self, Violation> {
+        let info = target.info().map_err(|errno| Violation::Failed {
             call: "INFO",
             errno,
         })?;
         let pool = info.capabilities & uapi::SLABLAB_CAP_POOL != 0;
-        // Of a pool with several regions only the sum is told: no region is longer than that.
+        // INFO reports the sum of the regions only, which is an upper bound for each region.
         let regions = vec![info.pool_bytes; info.regions as usize];
         Ok(Self {
             target,
             seed,
             pool,
             private: info.bind_flags & uapi::SLABLAB_BIND_PRIVATE != 0,
-            books: Mutex::new(Books {
+            books: Mutex::new(OracleState {
                 shadow: Shadow::new(pool, regions),
                 tally: Tally::default(),
                 next_id: 0,
@@ -172,13 +172,13 @@ impl<'t> Oracle<'t> {
         Client::new(self)
     }
 
-    /// Is told of a refusal that the caller provoked past the oracle.
+    /// Counts a refusal of a request that did not pass through the oracle.
     pub(crate) fn expect_refusal(&self, cause: Cause) {
         self.books().tally.refusals[cause.raw() as usize] += 1;
     }
 
     /// Has the engine check itself.
-    pub(crate) fn check(&self) -> Result<(), Complaint> {
+    pub(crate) fn check(&self) -> Result<(), Violation> {
         let mut result = self.target.check();
         for _ in 1..CHECK_ATTEMPTS {
             if result.as_ref().err() != Some(&Errno::AGAIN) || self.private {
@@ -188,7 +188,7 @@ impl<'t> Oracle<'t> {
         }
         match result {
             Ok(check) if check.rule == Rule::None.raw() => Ok(()),
-            Ok(check) => Err(Complaint::Unsound {
+            Ok(check) => Err(Violation::Unsound {
                 rule: Rule::from_raw(check.rule)
                     .map_or_else(|| check.rule.to_string(), |rule| rule.to_string()),
                 class: check.class_index,
@@ -199,7 +199,7 @@ impl<'t> Oracle<'t> {
             Err(Errno::AGAIN) if !self.private => Ok(()),
             // Only an administrator may check what others share.
             Err(Errno::PERM) if !self.private => Ok(()),
-            Err(errno) => Err(Complaint::Failed {
+            Err(errno) => Err(Violation::Failed {
                 call: "CHECK",
                 errno,
             }),
@@ -207,15 +207,15 @@ impl<'t> Oracle<'t> {
     }
 
     /// Ends: everything was freed, and all figures say so.
-    pub(crate) fn finish(self) -> Result<Summary, Complaint> {
-        let stats = self.target.stats().map_err(|errno| Complaint::Failed {
+    pub(crate) fn finish(self) -> Result<Summary, Violation> {
+        let stats = self.target.stats().map_err(|errno| Violation::Failed {
             call: "STATS",
             errno,
         })?;
         {
             let books = self.books();
             figure(
-                "blocks that the workload left",
+                "blocks that the workload did not free",
                 0,
                 books.shadow.live_blocks(),
             )?;
@@ -239,12 +239,12 @@ impl<'t> Oracle<'t> {
         })
     }
 
-    fn books(&self) -> MutexGuard<'_, Books> {
+    fn books(&self) -> MutexGuard<'_, OracleState> {
         self.books.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Enters a refusal, if it is a proper one.
-    fn refused(&self, call: &'static str, refused: &Refused) -> Result<Cause, Complaint> {
+    fn refused(&self, call: &'static str, refused: &Refused) -> Result<Cause, Violation> {
         let errno = refused.errno;
         let cause = Cause::from_raw(u32::from(refused.cost.cause));
         let proper = match cause {
@@ -276,12 +276,12 @@ impl<'t> Oracle<'t> {
                         could_serve.map(|cause| books.tally.refusals[cause.raw() as usize]);
                     let requests = refusals.iter().sum();
                     if requests >= UNSERVED_MAX {
-                        return Err(Complaint::NeverServed { requests, cause });
+                        return Err(Violation::NeverServed { requests, cause });
                     }
                 }
                 Ok(cause)
             }
-            cause => Err(Complaint::WrongRefusal { call, errno, cause }),
+            cause => Err(Violation::WrongRefusal { call, errno, cause }),
         }
     }
 }

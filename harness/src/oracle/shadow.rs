@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What an engine must have out, kept apart from it.
+//! A model of the live blocks, independent of the engine.
 
 use std::collections::{
     BTreeMap,
     HashSet, //
 };
 
-use super::complaint::Complaint;
+use super::violation::Violation;
 use crate::{
     rng::mix,
     uapi::{
@@ -16,22 +16,22 @@ use crate::{
     },
 };
 
-/// What was replied of a block.
+/// The reply for a block, with the request.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Place {
+pub(super) struct BlockInfo {
     /// Its handle.
     pub(super) handle: u32,
     /// Where it is, if the engine has a pool.
     pub(super) offset: u64,
-    /// The bytes set aside.
+    /// The usable bytes.
     pub(super) usable: u64,
-    /// The bytes asked for.
+    /// The requested bytes.
     pub(super) size: u64,
-    /// The alignment asked for.
+    /// The requested alignment.
     pub(super) align: u64,
 }
 
-/// The blocks that are out.
+/// The live blocks.
 #[derive(Debug)]
 pub(super) struct Shadow {
     /// Whether the engine has a pool.
@@ -61,22 +61,22 @@ impl Shadow {
     }
 
     /// Checks a block that comes, and enters it.
-    pub(super) fn admit(&mut self, place: &Place) -> Result<(), Complaint> {
-        let &Place {
+    pub(super) fn admit(&mut self, place: &BlockInfo) -> Result<(), Violation> {
+        let &BlockInfo {
             handle,
             usable,
             size,
             ..
         } = place;
         if handle == 0 || handle >= 1 << 31 {
-            return Err(Complaint::BadHandle { handle });
+            return Err(Violation::BadHandle { handle });
         }
         if usable < size {
-            return Err(Complaint::TooSmall { size, usable });
+            return Err(Violation::TooSmall { size, usable });
         }
         self.check_offset(place)?;
         if !self.handles.insert(handle) {
-            return Err(Complaint::HandleInUse { handle });
+            return Err(Violation::HandleInUse { handle });
         }
         if self.pool {
             self.ranges.insert(place.offset, place.offset + usable);
@@ -87,8 +87,8 @@ impl Shadow {
     }
 
     /// Checks where a block is.
-    fn check_offset(&self, place: &Place) -> Result<(), Complaint> {
-        let &Place {
+    fn check_offset(&self, place: &BlockInfo) -> Result<(), Violation> {
+        let &BlockInfo {
             handle,
             offset,
             usable,
@@ -96,7 +96,7 @@ impl Shadow {
             ..
         } = place;
         if self.pool != (offset != uapi::NO_OFFSET) {
-            return Err(Complaint::WrongKindOfOffset {
+            return Err(Violation::WrongKindOfOffset {
                 handle,
                 pool: self.pool,
                 offset,
@@ -112,15 +112,15 @@ impl Shadow {
             .and_then(|region| self.regions.get(region))
             .is_some_and(|bytes| byte.checked_add(usable).is_some_and(|end| end <= *bytes));
         if !inside {
-            return Err(Complaint::OutsidePool { offset, usable });
+            return Err(Violation::OutsidePool { offset, usable });
         }
         if byte % align != 0 {
-            return Err(Complaint::Misaligned { offset, align });
+            return Err(Violation::Misaligned { offset, align });
         }
         // Ranges in the map are disjoint, so the last one that begins before this one's end is the
         // only one that can reach into it.
         match self.ranges.range(..offset + usable).next_back() {
-            Some((&first, &end)) if end > offset => Err(Complaint::Overlap {
+            Some((&first, &end)) if end > offset => Err(Violation::Overlap {
                 first,
                 first_usable: end - first,
                 second: offset,
@@ -131,7 +131,7 @@ impl Shadow {
     }
 
     /// Removes a block that goes.
-    pub(super) fn remove(&mut self, place: &Place) {
+    pub(super) fn remove(&mut self, place: &BlockInfo) {
         self.handles.remove(&place.handle);
         if self.pool {
             self.ranges.remove(&place.offset);
@@ -139,14 +139,14 @@ impl Shadow {
         self.live_bytes -= place.size;
     }
 
-    /// Adds a reply to the trace, from which two runs can be told to be the same.
+    /// Adds a reply to the hash of all replies, by which two runs can be compared.
     pub(super) fn note(&mut self, handle: u32, offset: u64, usable: u64, cost: slablab_cost) {
         for word in [u64::from(handle), offset, usable, cost.bits()] {
             self.trace = mix(self.trace ^ word);
         }
     }
 
-    /// Returns how many blocks are out.
+    /// Returns the number of live blocks.
     pub(super) fn live_blocks(&self) -> u64 {
         self.handles.len() as u64
     }

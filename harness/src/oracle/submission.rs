@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Many operations in one call, each checked as if it had been alone.
+//! SUBMIT, with every operation checked as if it were a call of its own.
 
 use super::{
     Block,
     Client,
-    Complaint,
+    Violation,
     figures::figure,
-    shadow::Place, //
+    shadow::BlockInfo, //
 };
 use crate::{
     device::Errno,
@@ -20,52 +20,52 @@ use crate::{
     },
 };
 
-/// What is wished for. A block is in one wish of a call at most.
+/// An operation of a SUBMIT. A block occurs in at most one operation of a call.
 #[derive(Debug)]
-pub(crate) enum Wish {
+pub(crate) enum Operation {
     /// A new block.
     Alloc { size: u64, align: u64 },
-    /// Another size.
+    /// A new size.
     Realloc { block: Block, size: u64 },
-    /// The block's end.
+    /// A free.
     Free(Block),
 }
 
-/// What came of a wish.
+/// The reply to an operation.
 #[derive(Debug)]
 pub(crate) struct Reply {
-    /// The block, if there is one now: what was freed is gone, what was refused is as before.
+    /// The block after the operation; `None` after a free or a refused allocation.
     pub(crate) block: Option<Block>,
-    /// Why it was refused, if it was.
+    /// The cause of a refusal.
     pub(crate) refusal: Option<Cause>,
-    /// Where the block is, or 2⁶⁴ − 1.
+    /// The block's offset, or 2⁶⁴ − 1.
     pub(crate) offset: u64,
-    /// The bytes that it has.
+    /// The block's usable bytes.
     pub(crate) usable: u64,
-    /// How it was served, and what that cost.
+    /// The path and its cost.
     pub(crate) cost: slablab_cost,
 }
 
-/// What came of a call.
+/// The result of a call.
 #[derive(Debug)]
 pub(crate) struct Submitted {
-    /// What came of the wishes, one by one; only the last one can have been refused.
+    /// The replies in order; only the last one can be a refusal.
     pub(crate) replies: Vec<Reply>,
-    /// The wishes behind one that was refused.
-    pub(crate) rest: Vec<Wish>,
+    /// The operations after a refused one, which were not executed.
+    pub(crate) rest: Vec<Operation>,
 }
 
-/// A complaint about one of several wishes.
+/// A violation in the reply to one of several operations.
 #[derive(Debug)]
 pub(crate) struct Fault {
-    /// The wish, counted from 0.
+    /// The index of the operation.
     pub(crate) index: usize,
-    /// What is wrong.
-    pub(crate) complaint: Complaint,
+    /// The violated rule.
+    pub(crate) violation: Violation,
 }
 
-impl Wish {
-    /// Returns the operation that is asked for.
+impl Operation {
+    /// Returns the operation in the ABI's form.
     fn operation(&self) -> slablab_operation {
         let (kind, align_log2, handle, bytes) = match self {
             Self::Alloc { size, align } => {
@@ -85,29 +85,29 @@ impl Wish {
 }
 
 impl Client<'_> {
-    /// Does what is wished for in one call, up to the first wish that is refused.
+    /// Executes operations in one call, up to the first one that is refused.
     ///
-    /// No other thread may free blocks of this oracle meanwhile: what it freed could be in a block
-    /// here before it is known to be free.
-    pub(crate) fn submit(&mut self, wishes: Vec<Wish>) -> Result<Submitted, Fault> {
-        if wishes.is_empty() {
+    /// No other thread may free blocks of this oracle during the call: the engine could reuse the
+    /// memory of such a block before the model of live blocks has removed it.
+    pub(crate) fn submit(&mut self, wanted: Vec<Operation>) -> Result<Submitted, Fault> {
+        if wanted.is_empty() {
             let (replies, rest) = Default::default();
             return Ok(Submitted { replies, rest });
         }
-        for (index, wish) in wishes.iter().enumerate() {
-            let (block, end) = match wish {
-                Wish::Alloc { .. } => continue,
-                // What is kept is looked at when it has been kept.
-                Wish::Realloc { block, size } => (block, block.size().min(*size)),
-                Wish::Free(block) => (block, 0),
+        for (index, operation) in wanted.iter().enumerate() {
+            let (block, end) = match operation {
+                Operation::Alloc { .. } => continue,
+                // The bytes that remain are verified after the call.
+                Operation::Realloc { block, size } => (block, block.size().min(*size)),
+                Operation::Free(block) => (block, 0),
             };
             let result = self.verify_range(block, end..block.size());
-            result.map_err(|complaint| Fault { index, complaint })?;
+            result.map_err(|violation| Fault { index, violation })?;
         }
-        let mut operations: Vec<_> = wishes.iter().map(Wish::operation).collect();
+        let mut operations: Vec<_> = wanted.iter().map(Operation::operation).collect();
         let failed = |index, errno| Fault {
             index,
-            complaint: Complaint::Failed {
+            violation: Violation::Failed {
                 call: "SUBMIT",
                 errno,
             },
@@ -120,40 +120,40 @@ impl Client<'_> {
             return Err(failed(done.min(operations.len() - 1), errno));
         }
         let mut replies = Vec::with_capacity(done + 1);
-        let mut wishes = wishes.into_iter();
-        for (index, (operation, wish)) in operations.iter().zip(wishes.by_ref()).enumerate() {
+        let mut wanted = wanted.into_iter();
+        for (index, (answer, operation)) in operations.iter().zip(wanted.by_ref()).enumerate() {
             let reply = if index < done {
-                self.done(wish, operation)
+                self.done(operation, answer)
             } else {
-                self.denied(wish, errno, operation.cost)
+                self.denied(operation, errno, answer.cost)
             };
-            replies.push(reply.map_err(|complaint| Fault { index, complaint })?);
+            replies.push(reply.map_err(|violation| Fault { index, violation })?);
             if index == done {
                 break;
             }
         }
-        let rest = wishes.collect();
+        let rest = wanted.collect();
         Ok(Submitted { replies, rest })
     }
 
-    /// Checks what was done.
-    fn done(&mut self, wish: Wish, told: &slablab_operation) -> Result<Reply, Complaint> {
+    /// Checks the answer to an operation that succeeded.
+    fn done(&mut self, operation: Operation, told: &slablab_operation) -> Result<Reply, Violation> {
         let (offset, usable) = (told.offset, told.bytes);
-        let block = match wish {
-            Wish::Alloc { size, align } => {
-                let place = Place {
+        let block = match operation {
+            Operation::Alloc { size, align } => {
+                let place = BlockInfo {
                     handle: told.handle,
                     offset,
                     usable,
                     size,
                     align,
                 };
-                Some(self.admitted(place, told.cost)?)
+                Some(self.track_new(place, told.cost)?)
             }
-            Wish::Realloc { mut block, size } => {
+            Operation::Realloc { mut block, size } => {
                 let old = block.place;
                 same_handle(old.handle, told.handle)?;
-                block.place = Place {
+                block.place = BlockInfo {
                     offset,
                     usable,
                     size,
@@ -165,10 +165,10 @@ impl Client<'_> {
                     books.shadow.note(old.handle, offset, usable, told.cost);
                     books.tally.reallocations += 1;
                 }
-                self.readmitted(&block, old.size)?;
+                self.track_resized(&block, old.size)?;
                 Some(block)
             }
-            Wish::Free(block) => {
+            Operation::Free(block) => {
                 same_handle(block.handle(), told.handle)?;
                 let mut books = self.oracle.books();
                 books.shadow.remove(&block.place);
@@ -187,13 +187,18 @@ impl Client<'_> {
     }
 
     /// Checks a refusal.
-    fn denied(&mut self, wish: Wish, errno: Errno, cost: slablab_cost) -> Result<Reply, Complaint> {
+    fn denied(
+        &mut self,
+        operation: Operation,
+        errno: Errno,
+        cost: slablab_cost,
+    ) -> Result<Reply, Violation> {
         let refused = Refused { errno, cost };
-        let block = match wish {
-            Wish::Alloc { .. } => None,
-            Wish::Realloc { block, .. } => Some(block),
-            Wish::Free(_) => {
-                return Err(Complaint::Failed {
+        let block = match operation {
+            Operation::Alloc { .. } => None,
+            Operation::Realloc { block, .. } => Some(block),
+            Operation::Free(_) => {
+                return Err(Violation::Failed {
                     call: "a free in SUBMIT",
                     errno,
                 });
@@ -214,6 +219,6 @@ impl Client<'_> {
 }
 
 /// Says whether an operation kept its block's handle.
-fn same_handle(expected: u32, found: u32) -> Result<(), Complaint> {
+fn same_handle(expected: u32, found: u32) -> Result<(), Violation> {
     figure("the handle in SUBMIT", expected.into(), found.into())
 }

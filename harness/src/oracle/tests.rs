@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The oracle is told lies of every kind, and has to name each.
+//! Each test falsifies one reply, and the oracle must find the violation.
 
 use super::{
-    faulty::{
+    fault_injecting_backend::{
         Faulty,
         POOL_BYTES, //
     },
@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Allocates two blocks, reallocates the first to and fro, frees both.
-fn script(target: &dyn Target) -> Result<Summary, Complaint> {
+fn script(target: &dyn Target) -> Result<Summary, Violation> {
     let oracle = Oracle::new(target, 1)?;
     let mut client = oracle.client();
     let mut first = client.alloc(100, 64)?.unwrap();
@@ -32,14 +32,14 @@ fn script(target: &dyn Target) -> Result<Summary, Complaint> {
 }
 
 /// Returns what the oracle says of a fault in the second allocation.
-fn alloc_fault(change: impl Fn(&Sim, &mut slablab_alloc) + Sync + 'static) -> Complaint {
-    complaint(Faulty {
+fn alloc_fault(change: impl Fn(&Sim, &mut slablab_alloc) + Sync + 'static) -> Violation {
+    violation(Faulty {
         alloc: Box::new(move |sim, reply| change(sim, reply.as_mut().unwrap())),
         ..Faulty::default()
     })
 }
 
-fn complaint(faulty: Faulty) -> Complaint {
+fn violation(faulty: Faulty) -> Violation {
     script(&faulty).map(|_| ()).unwrap_err()
 }
 
@@ -65,17 +65,17 @@ fn a_block_outside_the_pool_is_noticed() {
     for offset in [POOL_BYTES, POOL_BYTES - 64, 1 << 48, u64::MAX - 1] {
         assert!(matches!(
             alloc_fault(move |_, reply| reply.offset = offset),
-            Complaint::OutsidePool { offset: told, .. } if told == offset
+            Violation::OutsidePool { offset: printed, .. } if printed == offset
         ));
     }
 }
 
 #[test]
 fn a_misaligned_block_is_noticed() {
-    let complaint = alloc_fault(|_, reply| reply.offset += 8);
+    let violation = alloc_fault(|_, reply| reply.offset += 8);
     assert!(
-        matches!(complaint, Complaint::Misaligned { align: 64, .. }),
-        "{complaint}"
+        matches!(violation, Violation::Misaligned { align: 64, .. }),
+        "{violation}"
     );
 }
 
@@ -83,14 +83,14 @@ fn a_misaligned_block_is_noticed() {
 fn blocks_that_share_bytes_are_noticed() {
     // The first block has 128 bytes.
     for end in [-64, 0, 64] {
-        let complaint = alloc_fault(move |sim, reply| {
+        let violation = alloc_fault(move |sim, reply| {
             let first = sim.alloc(100, 64).unwrap().offset - 128;
             reply.offset = first.checked_add_signed(end).unwrap_or(first);
             reply.usable = 5056;
         });
         assert!(
-            matches!(complaint, Complaint::Overlap { .. }),
-            "{end}: {complaint}"
+            matches!(violation, Violation::Overlap { .. }),
+            "{end}: {violation}"
         );
     }
 }
@@ -99,7 +99,7 @@ fn blocks_that_share_bytes_are_noticed() {
 fn a_handle_with_two_blocks_is_noticed() {
     assert_eq!(
         alloc_fault(|_, reply| reply.handle = FIRST),
-        Complaint::HandleInUse { handle: FIRST }
+        Violation::HandleInUse { handle: FIRST }
     );
 }
 
@@ -108,7 +108,7 @@ fn numbers_that_are_no_handle_are_noticed() {
     for handle in [0, 1 << 31] {
         assert_eq!(
             alloc_fault(move |_, reply| reply.handle = handle),
-            Complaint::BadHandle { handle }
+            Violation::BadHandle { handle }
         );
     }
 }
@@ -117,7 +117,7 @@ fn numbers_that_are_no_handle_are_noticed() {
 fn a_block_that_is_too_small_is_noticed() {
     assert_eq!(
         alloc_fault(|_, reply| reply.usable = 4999),
-        Complaint::TooSmall {
+        Violation::TooSmall {
             size: 5000,
             usable: 4999
         }
@@ -128,32 +128,32 @@ fn a_block_that_is_too_small_is_noticed() {
 fn a_block_without_an_offset_is_noticed() {
     assert!(matches!(
         alloc_fault(|_, reply| reply.offset = uapi::NO_OFFSET),
-        Complaint::WrongKindOfOffset { pool: true, .. }
+        Violation::WrongKindOfOffset { pool: true, .. }
     ));
 }
 
 #[test]
 fn a_new_byte_that_is_not_zero_is_noticed() {
     for byte in [0, 1234, 4999] {
-        let complaint = alloc_fault(move |sim, reply| {
+        let violation = alloc_fault(move |sim, reply| {
             sim.write(reply.handle, byte, &[7]).unwrap();
         });
         assert!(
-            matches!(complaint, Complaint::NotZero { byte: told, found: 7, .. } if told == u64::from(byte))
+            matches!(violation, Violation::NotZero { byte: printed, found: 7, .. } if printed == u64::from(byte))
         );
     }
 }
 
 #[test]
 fn a_byte_that_changed_is_noticed() {
-    let complaint = alloc_fault(|sim, _| {
+    let violation = alloc_fault(|sim, _| {
         let mut byte = [0];
         sim.read(FIRST, 33, &mut byte).unwrap();
         sim.write(FIRST, 33, &[!byte[0]]).unwrap();
     });
     assert!(matches!(
-        complaint,
-        Complaint::Corrupt {
+        violation,
+        Violation::Corrupt {
             handle: FIRST,
             byte: 33,
             ..
@@ -163,7 +163,7 @@ fn a_byte_that_changed_is_noticed() {
 
 #[test]
 fn a_realloc_that_adds_no_zeros_is_noticed() {
-    let complaint = complaint(Faulty {
+    let violation = violation(Faulty {
         realloc: Box::new(|sim, reply| {
             if let Ok(reply) = reply {
                 let _short = sim.write(reply.handle, 200, &[1]);
@@ -172,14 +172,14 @@ fn a_realloc_that_adds_no_zeros_is_noticed() {
         ..Faulty::default()
     });
     assert!(
-        matches!(complaint, Complaint::NotZero { byte: 200, .. }),
-        "{complaint}"
+        matches!(violation, Violation::NotZero { byte: 200, .. }),
+        "{violation}"
     );
 }
 
 #[test]
 fn a_realloc_to_another_handle_is_noticed() {
-    let complaint = complaint(Faulty {
+    let violation = violation(Faulty {
         realloc: Box::new(|_, reply| {
             if let Ok(reply) = reply {
                 reply.handle += 1;
@@ -187,12 +187,12 @@ fn a_realloc_to_another_handle_is_noticed() {
         }),
         ..Faulty::default()
     });
-    assert!(matches!(complaint, Complaint::Figure { .. }), "{complaint}");
+    assert!(matches!(violation, Violation::Figure { .. }), "{violation}");
 }
 
 #[test]
 fn a_transfer_that_is_short_is_noticed() {
-    let complaint = complaint(Faulty {
+    let violation = violation(Faulty {
         moved: Box::new(|_, reply| {
             if let Ok(moved) = reply {
                 *moved -= 1;
@@ -202,14 +202,14 @@ fn a_transfer_that_is_short_is_noticed() {
     });
     assert!(
         matches!(
-            complaint,
-            Complaint::Short {
+            violation,
+            Violation::Short {
                 expected: 100,
                 moved: 99,
                 ..
             }
         ),
-        "{complaint}"
+        "{violation}"
     );
 }
 
@@ -221,7 +221,7 @@ fn a_refusal_that_contradicts_itself_is_noticed() {
         (Errno::DQUOT, Cause::Exhausted),
         (Errno::NOMEM, Cause::None),
     ] {
-        let complaint = complaint(Faulty {
+        let violation = violation(Faulty {
             alloc: Box::new(move |_, reply| {
                 let mut cost = reply.unwrap().cost;
                 cost.cause = cause.raw() as u8;
@@ -230,8 +230,8 @@ fn a_refusal_that_contradicts_itself_is_noticed() {
             ..Faulty::default()
         });
         assert_eq!(
-            complaint,
-            Complaint::WrongRefusal {
+            violation,
+            Violation::WrongRefusal {
                 call: "ALLOC",
                 errno,
                 cause: Some(cause)
@@ -242,13 +242,13 @@ fn a_refusal_that_contradicts_itself_is_noticed() {
 
 #[test]
 fn a_free_that_fails_is_noticed() {
-    let complaint = complaint(Faulty {
+    let violation = violation(Faulty {
         free: Box::new(|_, reply| *reply = Err(Errno::BUSY)),
         ..Faulty::default()
     });
     assert_eq!(
-        complaint,
-        Complaint::Failed {
+        violation,
+        Violation::Failed {
             call: "FREE",
             errno: Errno::BUSY
         }
@@ -274,20 +274,20 @@ fn every_figure_that_is_wrong_at_the_end_is_noticed() {
         |stats| stats.classes[1].used_blocks += 1,
     ];
     for (index, change) in changes.into_iter().enumerate() {
-        let complaint = complaint(Faulty {
+        let violation = violation(Faulty {
             stats: Box::new(move |_, stats| change(stats)),
             ..Faulty::default()
         });
         assert!(
-            matches!(complaint, Complaint::Figure { .. }),
-            "{index}: {complaint}"
+            matches!(violation, Violation::Figure { .. }),
+            "{index}: {violation}"
         );
     }
 }
 
 #[test]
 fn a_broken_rule_is_reported() {
-    let complaint = complaint(Faulty {
+    let violation = violation(Faulty {
         check: Box::new(|_, reply| {
             let mut check = reply.unwrap();
             check.rule = Rule::ListLength.raw();
@@ -296,8 +296,8 @@ fn a_broken_rule_is_reported() {
         }),
         ..Faulty::default()
     });
-    assert!(matches!(complaint, Complaint::Unsound { class: 2, .. }));
-    assert!(complaint.to_string().contains("list length"), "{complaint}");
+    assert!(matches!(violation, Violation::Unsound { class: 2, .. }));
+    assert!(violation.to_string().contains("list length"), "{violation}");
 }
 
 #[test]
@@ -307,7 +307,7 @@ fn a_block_that_was_forgotten_is_noticed() {
     let _forgotten = oracle.client().alloc(64, 8).unwrap();
     assert!(matches!(
         oracle.finish().map(|_| ()),
-        Err(Complaint::Figure {
+        Err(Violation::Figure {
             expected: 0,
             found: 1,
             ..

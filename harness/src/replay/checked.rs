@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A trace with every answer checked.
+//! Replays a trace with every answer checked.
 //!
-//! As many operations as can be are in one call: until a block comes up a second time, because
-//! between what is done with it its bytes are looked at.
+//! A call has as many operations as possible. It ends before the second operation on the same block,
+//! because the bytes of a block are checked between two operations on the block.
 
 use std::collections::HashSet;
 
@@ -16,16 +16,16 @@ use slablab_trace::{
 use super::{
     Answer,
     Failure,
-    Fate, //
+    OpOutcome, //
 };
 use crate::{
     isolation::underway,
     oracle::{
         Block,
         Client,
+        Operation, //
         Oracle,
         Reply,
-        Wish, //
     },
     target::Target,
     uapi::{
@@ -38,14 +38,14 @@ use crate::{
 /// The most operations in a call.
 const BATCH: usize = 256;
 
-/// What the contents of blocks come from.
+/// The seed of the patterns in blocks.
 const SEED: u64 = 1;
 
 /// A trace that is being run.
 pub(crate) struct Checked<'run> {
     trace: &'run Trace,
     client: Client<'run>,
-    /// The blocks that are out.
+    /// The live blocks, by number.
     blocks: Vec<Option<Block>>,
     answers: Vec<Answer>,
     live: Live,
@@ -54,52 +54,52 @@ pub(crate) struct Checked<'run> {
 
 /// A trace that was run.
 #[derive(Debug)]
-pub(crate) struct Ran {
-    /// What was told of each operation.
+pub(crate) struct RunResult {
+    /// The answers to the operations.
     pub(crate) answers: Vec<Answer>,
-    /// What it comes to.
+    /// The sums.
     pub(crate) figures: Figures,
     /// Bytes that were read back and compared.
     pub(crate) checked_bytes: u64,
 }
 
-/// Runs a trace in a session, from which everything that is out is freed at the end.
-pub(crate) fn checked(target: &dyn Target, trace: &Trace) -> Result<Ran, Failure> {
+/// Runs a trace in a session and frees all live blocks at the end.
+pub(crate) fn checked(target: &dyn Target, trace: &Trace) -> Result<RunResult, Failure> {
     let ops = trace.ops();
-    let at = |index| move |complaint| Failure::at(&[], index, complaint);
+    let at = |index| move |violation| Failure::at(&[], index, violation);
     let oracle = Oracle::new(target, SEED).map_err(at(0))?;
     let mut run = Checked::new(trace, &oracle);
     run.advance(ops.len())?;
     let (answers, figures) = run.end()?;
     let summary = oracle.finish().map_err(at(ops.len()))?;
-    Ok(Ran {
+    Ok(RunResult {
         answers,
         figures,
         checked_bytes: summary.checked_bytes,
     })
 }
 
-/// What is out.
+/// Bytes of the live blocks.
 #[derive(Clone, Copy, Debug, Default)]
 struct Live {
     requested: u64,
     usable: u64,
 }
 
-/// What a run comes to.
+/// Sums over a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Figures {
     /// Operations that were done.
     pub(crate) done: u64,
     /// Operations that were refused, by cause.
     pub(crate) refusals: [u64; SLABLAB_CAUSES as usize],
-    /// Operations about blocks that were refused.
+    /// Operations on blocks whose allocation was refused.
     pub(crate) left_out: u64,
-    /// The most bytes that were out at once, as asked for.
+    /// The peak of the requested bytes of live blocks.
     pub(crate) peak_bytes: u64,
-    /// The bytes of the blocks that were out then.
+    /// The usable bytes of live blocks at that peak.
     pub(crate) usable_at_peak: u64,
-    /// The most bytes that blocks had at once.
+    /// The peak of the usable bytes of live blocks.
     pub(crate) peak_usable: u64,
 }
 
@@ -136,20 +136,25 @@ impl<'run> Checked<'run> {
         Ok(())
     }
 
-    /// Returns what was told of each operation so far.
+    /// Returns the answers so far.
     pub(crate) fn answers(&self) -> &[Answer] {
         &self.answers
     }
 
-    /// Frees what is out, and returns what was told and what it comes to.
+    /// Frees all live blocks and returns the answers and the sums.
     fn end(mut self) -> Result<(Vec<Answer>, Figures), Failure> {
-        let at_the_end = |complaint| Failure::at(&[], self.trace.ops().len(), complaint);
+        let at_the_end = |violation| Failure::at(&[], self.trace.ops().len(), violation);
         underway::operation(self.trace.ops().len() as u64 + 1);
-        let mut left: Vec<_> = self.blocks.drain(..).flatten().map(Wish::Free).collect();
+        let mut left: Vec<_> = self
+            .blocks
+            .drain(..)
+            .flatten()
+            .map(Operation::Free)
+            .collect();
         while !left.is_empty() {
             let rest = left.split_off(left.len().min(BATCH));
             let result = self.client.submit(left);
-            result.map_err(|fault| at_the_end(fault.complaint))?;
+            result.map_err(|fault| at_the_end(fault.violation))?;
             left = rest;
         }
         Ok((self.answers, self.figures))
@@ -158,49 +163,49 @@ impl<'run> Checked<'run> {
     /// Does operations that are about blocks of their own each.
     fn batch(&mut self, ops: &[Op]) -> Result<(), Failure> {
         let first = self.answers.len();
-        let mut wishes = Vec::with_capacity(ops.len());
+        let mut wanted = Vec::with_capacity(ops.len());
         let mut wished = Vec::with_capacity(ops.len());
         for op in ops {
             let block = &mut self.blocks[op.id as usize];
-            let wish = match (op.kind, block.take()) {
-                (Kind::Alloc { bytes, align }, _) => Wish::Alloc {
+            let operation = match (op.kind, block.take()) {
+                (Kind::Alloc { bytes, align }, _) => Operation::Alloc {
                     size: bytes.into(),
                     align: align.into(),
                 },
-                (Kind::Realloc { bytes }, Some(block)) => Wish::Realloc {
+                (Kind::Realloc { bytes }, Some(block)) => Operation::Realloc {
                     block,
                     size: bytes.into(),
                 },
-                (Kind::Free, Some(block)) => Wish::Free(block),
+                (Kind::Free, Some(block)) => Operation::Free(block),
                 (Kind::Realloc { .. } | Kind::Free, None) => {
                     wished.push(None);
                     continue;
                 }
             };
-            let old = match &wish {
-                Wish::Alloc { .. } => Live::default(),
-                Wish::Realloc { block, .. } | Wish::Free(block) => Live {
+            let old = match &operation {
+                Operation::Alloc { .. } => Live::default(),
+                Operation::Realloc { block, .. } | Operation::Free(block) => Live {
                     requested: block.size(),
                     usable: block.usable(),
                 },
             };
             wished.push(Some(old));
-            wishes.push(wish);
+            wanted.push(operation);
         }
         // Wherever one is refused, the others go on behind it.
-        let mut replies = Vec::with_capacity(wishes.len());
-        while !wishes.is_empty() {
+        let mut replies = Vec::with_capacity(wanted.len());
+        while !wanted.is_empty() {
             let asked = wished.iter().zip(first + 1..);
             let asked = asked.filter_map(|(old, number)| old.and(Some(number as u64)));
             underway::operations(asked.skip(replies.len()));
-            let submitted = self.client.submit(wishes).map_err(|fault| {
+            let submitted = self.client.submit(wanted).map_err(|fault| {
                 let place = replies.len() + fault.index;
                 let asked = (0..ops.len()).filter(|index| wished[*index].is_some());
                 let index = asked.clone().nth(place).unwrap_or(0);
-                Failure::at(self.trace.ops(), first + index, fault.complaint)
+                Failure::at(self.trace.ops(), first + index, fault.violation)
             })?;
             replies.extend(submitted.replies);
-            wishes = submitted.rest;
+            wanted = submitted.rest;
         }
         let mut replies = replies.into_iter();
         for (op, old) in ops.iter().zip(wished) {
@@ -215,7 +220,7 @@ impl<'run> Checked<'run> {
         let Some((old, reply)) = reply else {
             self.figures.left_out += 1;
             self.answers.push(Answer {
-                fate: Fate::LeftOut,
+                outcome: OpOutcome::LeftOut,
                 offset: uapi::NO_OFFSET,
                 usable: 0,
                 cost: slablab_cost::default(),
@@ -229,14 +234,14 @@ impl<'run> Checked<'run> {
         self.live.requested = self.live.requested - old.requested + now.requested;
         self.live.usable = self.live.usable - old.usable + now.usable;
         let figures = &mut self.figures;
-        let fate = match reply.refusal {
+        let outcome = match reply.refusal {
             Some(cause) => {
                 figures.refusals[cause.raw() as usize] += 1;
-                Fate::Refused(cause)
+                OpOutcome::Refused(cause)
             }
             None => {
                 figures.done += 1;
-                Fate::Done
+                OpOutcome::Done
             }
         };
         if self.live.requested > figures.peak_bytes {
@@ -246,7 +251,7 @@ impl<'run> Checked<'run> {
         figures.peak_usable = figures.peak_usable.max(self.live.usable);
         self.blocks[op.id as usize] = reply.block;
         self.answers.push(Answer {
-            fate,
+            outcome,
             offset: reply.offset,
             usable: reply.usable,
             cost: reply.cost,

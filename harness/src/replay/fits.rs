@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Whether there is room for a trace.
+//! Tests whether every request of a trace succeeds.
 
 use slablab_trace::{
     Kind,
@@ -19,7 +19,7 @@ use crate::{
     },
 };
 
-/// What a block is called.
+/// The handle of a block, or the operation that allocates it.
 #[derive(Clone, Copy, Default)]
 struct Name {
     /// Its handle.
@@ -29,12 +29,12 @@ struct Name {
     place: u32,
 }
 
-/// Runs a trace in as few calls as there can be, and says whether all of it was done. What is out
-/// then stays out.
+/// Runs a trace with the fewest possible calls, and says whether all operations succeeded. The blocks
+/// stay live.
 ///
 /// # Errors
 ///
-/// What no refusal is.
+/// When a call fails with an error that is no refusal.
 pub(crate) fn fits(target: &dyn Target, trace: &Trace) -> Result<bool, Errno> {
     let mut names = vec![Name::default(); trace.blocks()];
     let calls = trace.ops().chunks(uapi::SLABLAB_OPERATIONS_MAX as usize);
@@ -58,8 +58,8 @@ pub(crate) fn fits(target: &dyn Target, trace: &Trace) -> Result<bool, Errno> {
         if !served(&answer)? {
             return Ok(false);
         }
-        for (op, told) in ops.iter().zip(&operations) {
-            names[op.id as usize].handle = told.handle;
+        for (op, reply) in ops.iter().zip(&operations) {
+            names[op.id as usize].handle = reply.handle;
         }
     }
     Ok(true)
@@ -69,7 +69,7 @@ pub(crate) fn fits(target: &dyn Target, trace: &Trace) -> Result<bool, Errno> {
 ///
 /// # Errors
 ///
-/// What no refusal is.
+/// When a call fails with an error that is no refusal.
 pub(super) fn served(answer: &slablab_submit) -> Result<bool, Errno> {
     if answer.error == 0 {
         return Ok(true);

@@ -1,18 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A trace, run through an engine.
+//! Replays a trace on an engine, through SUBMIT, in one of three ways:
 //!
-//! Three ways of it, all through SUBMIT: [`Checked`] looks at every answer and every byte, and is
-//! what figures come from ([`film`] stops it now and then to look at the pool); [`fits()`] only asks
-//! whether there is room; [`times()`] takes the time of single operations.
+//! - [`Checked`] checks every answer and every byte, and counts; [`timeline`] samples the pool between
+//!   its steps;
+//! - [`fits()`] says whether every request of the trace succeeds;
+//! - [`times()`] measures the time of single operations.
 
 mod checked;
-pub(crate) mod film;
 mod fits;
+pub(crate) mod seed_model;
 #[cfg(test)]
 mod tests;
+pub(crate) mod timeline;
 mod times;
-pub(crate) mod twin;
 
 use slablab_trace::{
     Kind,
@@ -23,7 +24,7 @@ pub(crate) use self::{
     checked::{
         Checked,
         Figures,
-        Ran,
+        RunResult,
         checked, //
     },
     fits::fits,
@@ -33,7 +34,7 @@ pub(crate) use self::{
     },
 };
 use crate::{
-    oracle::Complaint,
+    oracle::Violation,
     report::count,
     uapi::{
         Cause,
@@ -41,27 +42,27 @@ use crate::{
     },
 };
 
-/// What became of an operation.
+/// The result of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fate {
+pub(crate) enum OpOutcome {
     /// It was done.
     Done,
-    /// It was refused; a block that was to be resized is as before.
+    /// It was refused; the block of a refused REALLOC is unchanged.
     Refused(Cause),
-    /// It is about a block that was refused.
+    /// It is an operation on a block whose allocation was refused.
     LeftOut,
 }
 
-/// What a program was told of an operation.
+/// The answer to an operation.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Answer {
-    /// What became of it.
-    pub(crate) fate: Fate,
-    /// Where the block is then, or 2⁶⁴ − 1.
+    /// The result.
+    pub(crate) outcome: OpOutcome,
+    /// The block's offset after the operation, or 2⁶⁴ − 1.
     pub(crate) offset: u64,
-    /// The bytes that it has then.
+    /// The block's usable bytes after the operation.
     pub(crate) usable: u64,
-    /// How it was served, and what that cost.
+    /// The path and its cost.
     pub(crate) cost: slablab_cost,
 }
 
@@ -69,7 +70,7 @@ impl PartialEq for Answer {
     fn eq(&self, other: &Self) -> bool {
         let all = |answer: &Self| {
             (
-                answer.fate,
+                answer.outcome,
                 answer.offset,
                 answer.usable,
                 answer.cost.bits(),
@@ -81,23 +82,23 @@ impl PartialEq for Answer {
 
 /// A wrong answer.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("operation {operation} ({what}): {complaint}")]
+#[error("operation {operation} ({what}): {violation}")]
 pub(crate) struct Failure {
     /// The operation that showed it, counted from 1; one more than there are, at the end.
     pub(crate) operation: u64,
     /// The operation in words.
     pub(crate) what: String,
-    /// What is wrong.
-    pub(crate) complaint: Complaint,
+    /// The violated rule.
+    pub(crate) violation: Violation,
 }
 
 impl Failure {
-    /// Names an operation that a complaint came up at.
-    fn at(ops: &[Op], index: usize, complaint: Complaint) -> Self {
+    /// Names an operation that a violation came up at.
+    fn at(ops: &[Op], index: usize, violation: Violation) -> Self {
         Self {
             operation: index as u64 + 1,
             what: words(ops, index).unwrap_or_else(|| "the end".to_owned()),
-            complaint,
+            violation,
         }
     }
 }

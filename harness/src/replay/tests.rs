@@ -17,7 +17,7 @@ use slablab_trace::{
 
 use super::*;
 use crate::{
-    oracle::faulty::Faulty,
+    oracle::fault_injecting_backend::Faulty,
     sim::{
         Pool,
         Sim, //
@@ -56,7 +56,11 @@ fn figures_are_what_can_be_counted_by_hand() {
     for engine in Pool::ENGINES {
         let ran = checked(&sim(engine, MIB), &small()).unwrap();
         assert_eq!(ran.answers.len(), 6);
-        assert!(ran.answers.iter().all(|answer| answer.fate == Fate::Done));
+        assert!(
+            ran.answers
+                .iter()
+                .all(|answer| answer.outcome == OpOutcome::Done)
+        );
         assert_eq!((ran.figures.done, ran.figures.peak_bytes), (6, 5300));
         assert!(ran.figures.is_complete());
         let usable = ran.answers[1].usable + ran.answers[2].usable;
@@ -66,7 +70,7 @@ fn figures_are_what_can_be_counted_by_hand() {
 }
 
 #[test]
-fn what_is_about_a_refused_block_is_left_out() {
+fn operations_on_a_refused_block_are_left_out() {
     let mut trace = Builder::new();
     let first = trace.alloc(600 << 10, 8);
     let second = trace.alloc(600 << 10, 8);
@@ -78,16 +82,16 @@ fn what_is_about_a_refused_block_is_left_out() {
     trace.free(third);
     let trace = trace.finish("refused", "");
     let ran = checked(&sim(Engine::Hybrid, MIB), &trace).unwrap();
-    let fates: Vec<_> = ran.answers.iter().map(|answer| answer.fate).collect();
+    let fates: Vec<_> = ran.answers.iter().map(|answer| answer.outcome).collect();
     let expected = [
-        Fate::Done,
-        Fate::Refused(Cause::Exhausted),
-        Fate::LeftOut,
-        Fate::Refused(Cause::TooBig),
-        Fate::LeftOut,
-        Fate::Done,
-        Fate::Done,
-        Fate::Done,
+        OpOutcome::Done,
+        OpOutcome::Refused(Cause::Exhausted),
+        OpOutcome::LeftOut,
+        OpOutcome::Refused(Cause::TooBig),
+        OpOutcome::LeftOut,
+        OpOutcome::Done,
+        OpOutcome::Done,
+        OpOutcome::Done,
     ];
     assert_eq!(fates, expected);
     assert_eq!((ran.figures.done, ran.figures.left_out), (4, 2));
@@ -122,7 +126,7 @@ fn wrong_answers_name_the_first_operation_that_shows_them() {
     });
     assert_eq!(misplaced.operation, 2);
     assert_eq!(misplaced.what, "allocate 5000 bytes");
-    assert!(matches!(misplaced.complaint, Complaint::OutsidePool { .. }));
+    assert!(matches!(misplaced.violation, Violation::OutsidePool { .. }));
 
     let overlapping = failure(move |_, operation| {
         if second(operation) {
@@ -130,7 +134,7 @@ fn wrong_answers_name_the_first_operation_that_shows_them() {
         }
     });
     assert_eq!(overlapping.operation, 2);
-    assert!(matches!(overlapping.complaint, Complaint::Overlap { .. }));
+    assert!(matches!(overlapping.violation, Violation::Overlap { .. }));
 
     let renamed = failure(|_, operation| {
         if u32::from(operation.kind) == uapi::SLABLAB_OP_REALLOC {
@@ -149,7 +153,7 @@ fn wrong_answers_name_the_first_operation_that_shows_them() {
         }
     });
     assert_eq!(too_small.operation, 3);
-    assert!(matches!(too_small.complaint, Complaint::TooSmall { .. }));
+    assert!(matches!(too_small.violation, Violation::TooSmall { .. }));
 }
 
 #[test]
@@ -168,8 +172,8 @@ fn contents_are_compared_across_reallocations() {
     let failure = checked(&faulty, &small()).unwrap_err();
     assert_eq!(failure.operation, 3);
     assert!(matches!(
-        failure.complaint,
-        Complaint::Corrupt { byte: 50, .. }
+        failure.violation,
+        Violation::Corrupt { byte: 50, .. }
     ));
 }
 
@@ -198,8 +202,8 @@ fn contents_are_compared_before_a_free() {
     let failure = checked(&faulty, &trace.finish("freed", "")).unwrap_err();
     assert_eq!(failure.operation, 5);
     assert!(matches!(
-        failure.complaint,
-        Complaint::Corrupt { byte: 99, .. }
+        failure.violation,
+        Violation::Corrupt { byte: 99, .. }
     ));
 }
 
@@ -219,7 +223,7 @@ fn every_pattern_has_the_same_answers_each_time_and_fits_where_it_was_done() {
 }
 
 #[test]
-fn what_an_engine_cannot_align_is_a_refusal_in_all_three_ways() {
+fn an_unsupported_alignment_is_a_refusal_in_all_three_replays() {
     let mut trace = Builder::new();
     let first = trace.alloc(100, 8192);
     trace.alloc(100, 8);
@@ -267,9 +271,9 @@ fn random(seed: u64, operations: usize) -> Trace {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
-    // Batches of any cut tell the same as single operations do.
+    // Operations in batches of any size have the same answers as single operations.
     #[test]
-    fn single_operations_are_told_the_same(seed: u64, operations in 1_usize..300) {
+    fn single_operations_have_the_answers_of_batches(seed: u64, operations in 1_usize..300) {
         let trace = random(seed, operations);
         for engine in Pool::ENGINES {
             let ran = checked(&sim(engine, MIB / 4), &trace).unwrap();

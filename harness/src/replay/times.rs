@@ -2,11 +2,10 @@
 
 //! The time of single operations.
 //!
-//! Each is a call of its own. What a call takes whose operation does nothing is subtracted: system
-//! call, copying, the turn of the session's lock, reading the clock. What is left is the engine, its
-//! session's books, and the zeroing of what it hands out. A trace is run several times, each
-//! time in a new pool, and of each operation the shortest time counts, for what disturbs it does not
-//! come twice at the same place.
+//! Each operation is a call of its own. The time of a call whose operation does nothing is subtracted:
+//! system call, copying, the session's lock, reading the clock. The rest is the engine, the session's
+//! handle table, and zeroing. A trace is run several times, each time in a new pool, and the minimum
+//! time of each operation counts, because interrupts rarely hit the same operation in every pass.
 
 use std::time::Instant;
 
@@ -41,11 +40,11 @@ const EMPTY_CALLS: usize = 1000;
 /// The times of the operations that were done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Times {
-    /// What they are counted in.
+    /// The unit.
     pub(crate) clock: Clock,
-    /// Half took no longer.
+    /// The median.
     pub(crate) p50: u64,
-    /// Of 100, 99 took no longer.
+    /// The 99th percentile.
     pub(crate) p99: u64,
     /// The longest.
     pub(crate) max: u64,
@@ -64,7 +63,7 @@ pub(crate) struct Times {
 ///
 /// # Errors
 ///
-/// What `open` says, and what no refusal is.
+/// The errors of `open`, and when a call fails with an error that is no refusal.
 pub(crate) fn times(
     trace: &Trace,
     passes: usize,

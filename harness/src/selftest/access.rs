@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Access: what a file that is open for reading, for writing or for both is good for, and who may keep
-//! others waiting.
+//! Access: the commands that each open mode allows, and the privilege to block other users.
 
 use rustix::{
     fs::OFlags,
@@ -50,7 +49,7 @@ use super::{
     },
     memory::{
         Direction,
-        Fence,
+        GuardedBuffer,
         ioc,
         poke, //
     },
@@ -58,13 +57,13 @@ use super::{
     quotas::as_nobody,
 };
 
-theme!("access" {
-    Each whoever_may_not_write_changes_nothing,
-    Each whoever_may_write_can_do_everything,
-    Each whoever_may_not_write_sees_the_pools,
-    Each events_are_begun_and_ended_by_whoever_may_write,
-    Once bytes_go_the_ways_that_a_file_is_open_for,
-    Once only_an_administrator_keeps_others_of_a_shared_pool_waiting,
+suite!("access" {
+    Each a_read_only_file_cannot_change_anything,
+    Each a_writable_file_allows_every_command,
+    Each a_read_only_file_can_inspect_the_pools,
+    Each only_a_writable_file_starts_and_ends_recording,
+    Once reads_and_writes_need_the_open_mode,
+    Once only_an_administrator_may_block_other_users_of_a_shared_pool,
 });
 
 /// Neither for reading nor for writing: access mode 3 of `open`, which ioctls alone can be made on.
@@ -75,10 +74,10 @@ const OBSERVERS: [&str; 6] = ["INFO", "STATS", "CHECK", "MAP", "REPORTS", "EVENT
 
 /// Checks that a file has no session, and never had one.
 #[track_caller]
-fn without_a_session(device: &Device) -> Outcome {
+fn without_a_session(device: &Device) -> TestResult {
     let (info, stats) = (device.info()?, device.stats()?);
-    equal("flags of the session", info.bind_flags, 0)?;
-    equal(
+    check_eq("flags of the session", info.bind_flags, 0)?;
+    check_eq(
         "figures of the session",
         [
             stats.session_blocks,
@@ -92,14 +91,14 @@ fn without_a_session(device: &Device) -> Outcome {
     )
 }
 
-fn whoever_may_not_write_changes_nothing(engine: Engine) -> Outcome {
+fn a_read_only_file_cannot_change_anything(engine: Engine) -> TestResult {
     for access in [OFlags::RDONLY, NEITHER] {
         for call in Call::all(engine)? {
             if OBSERVERS.contains(&call.name) {
                 continue;
             }
             let file = Device::open_for(access)?;
-            let fence = Fence::new(1)?;
+            let fence = GuardedBuffer::new(1)?;
             let argument = fence.place(&call.argument, 0);
             let request = ioc(
                 Direction::Both,
@@ -113,7 +112,7 @@ fn whoever_may_not_write_changes_nothing(engine: Engine) -> Outcome {
                 refused(poke(&file, request, 0), Errno::BADF)
             })
             .and_then(|()| {
-                equal(
+                check_eq(
                     "argument",
                     fence.last(call.argument.len()),
                     call.argument.clone(),
@@ -136,14 +135,14 @@ fn whoever_may_not_write_changes_nothing(engine: Engine) -> Outcome {
     Ok(())
 }
 
-fn whoever_may_write_can_do_everything(engine: Engine) -> Outcome {
+fn a_writable_file_allows_every_command(engine: Engine) -> TestResult {
     for access in [OFlags::WRONLY, OFlags::RDWR] {
         for call in Call::all_on(engine, access)? {
-            let fence = Fence::new(1)?;
+            let fence = GuardedBuffer::new(1)?;
             let argument = fence.place(&call.argument, 0);
             call.send(call.argument.len(), argument)
                 .map(drop)
-                .map_err(Verdict::from)
+                .map_err(TestError::from)
                 .about(format_args!("{} with access {access:?}", call.name))?;
         }
         let device = Device::open_for(access)?;
@@ -154,20 +153,20 @@ fn whoever_may_write_can_do_everything(engine: Engine) -> Outcome {
     Ok(())
 }
 
-fn whoever_may_not_write_sees_the_pools(engine: Engine) -> Outcome {
+fn a_read_only_file_can_inspect_the_pools(engine: Engine) -> TestResult {
     for access in [OFlags::RDONLY, NEITHER] {
         let file = Device::open_for(access)?;
-        equal("engine", file.info()?.engine, Engine::Hybrid.raw())?;
-        // What others do in the shared pool is seen.
+        check_eq("engine", file.info()?.engine, Engine::Hybrid.raw())?;
+        // The statistics include other sessions of the shared pool.
         let other = shared(Engine::Hybrid)?;
         let before = file.stats()?;
         let block = other.alloc(64, 8)?;
         let after = file.stats()?;
-        equal("live blocks", after.live_blocks, before.live_blocks + 1)?;
+        check_eq("live blocks", after.live_blocks, before.live_blocks + 1)?;
         other.free(block.handle)?;
-        equal("rule", file.check()?.rule, uapi::SLABLAB_RULE_NONE)?;
+        check_eq("rule", file.check()?.rule, uapi::SLABLAB_RULE_NONE)?;
         let mut extents = [uapi::slablab_extent::default(); 4];
-        holds(file.map(0, 0, &mut extents)?.count > 0, "there is a map")?;
+        check(file.map(0, 0, &mut extents)?.count > 0, "there is a map")?;
         let mut reports = [uapi::slablab_report::default()];
         refused(file.reports(0, &mut reports), Errno::OPNOTSUPP)?;
         let mut events = [slablab_event::default()];
@@ -177,10 +176,10 @@ fn whoever_may_not_write_sees_the_pools(engine: Engine) -> Outcome {
     // Each of them on a session of the engine, whose file is open for writing alone.
     let device = Device::open_for(OFlags::WRONLY)?;
     device.bind(engine.raw(), 0, 0)?;
-    equal("engine", device.info()?.engine, engine.raw())?;
+    check_eq("engine", device.info()?.engine, engine.raw())?;
     device.stats()?;
     if has_pool(engine) {
-        equal("rule", device.check()?.rule, uapi::SLABLAB_RULE_NONE)?;
+        check_eq("rule", device.check()?.rule, uapi::SLABLAB_RULE_NONE)?;
     }
     if has_map(engine) {
         device.map(0, 0, &mut [uapi::slablab_extent::default()])?;
@@ -188,7 +187,7 @@ fn whoever_may_not_write_sees_the_pools(engine: Engine) -> Outcome {
     Ok(())
 }
 
-fn events_are_begun_and_ended_by_whoever_may_write(engine: Engine) -> Outcome {
+fn only_a_writable_file_starts_and_ends_recording(engine: Engine) -> TestResult {
     for access in [OFlags::RDONLY, NEITHER] {
         let file = Device::open_for(access)?;
         refused(file.record(4), Errno::BADF)?;
@@ -201,14 +200,14 @@ fn events_are_begun_and_ended_by_whoever_may_write(engine: Engine) -> Outcome {
         device.record(4)?;
         let block = device.alloc(SIZE, 8)?;
         let mut events = [slablab_event::default(); 4];
-        equal("events", device.events(0, &mut events)?.count, 1)?;
-        equal("handle", events[0].handle, block.handle)?;
+        check_eq("events", device.events(0, &mut events)?.count, 1)?;
+        check_eq("handle", events[0].handle, block.handle)?;
         device.end_record()?;
     }
     Ok(())
 }
 
-fn bytes_go_the_ways_that_a_file_is_open_for() -> Outcome {
+fn reads_and_writes_need_the_open_mode() -> TestResult {
     const PAGE: u64 = 4096;
     for engine in POOL_ENGINES {
         for access in [OFlags::WRONLY, OFlags::RDWR] {
@@ -225,7 +224,7 @@ fn bytes_go_the_ways_that_a_file_is_open_for() -> Outcome {
                 drop((map(ProtFlags::READ)?, map(READ_WRITE)?));
             } else {
                 refused(device.read(handle, 0, &mut [0; 8]), Errno::BADF)?;
-                // Who may write to memory may read it, on this architecture, too.
+                // On this architecture, write access to a page includes read access.
                 for access in [ProtFlags::READ, ProtFlags::WRITE, READ_WRITE] {
                     refused(map(access), Errno::ACCESS)?;
                 }
@@ -253,7 +252,7 @@ fn bytes_go_the_ways_that_a_file_is_open_for() -> Outcome {
     Ok(())
 }
 
-fn only_an_administrator_keeps_others_of_a_shared_pool_waiting() -> Outcome {
+fn only_an_administrator_may_block_other_users_of_a_shared_pool() -> TestResult {
     for engine in POOL_ENGINES {
         let (theirs, own) = (shared(engine)?, private_of(engine, POOL_BYTES)?);
         // The pool that a file has that never says is a shared one.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Requests whose number, argument or reply is no good, for every command alike.
+//! ioctls with an invalid number, argument or reply address, for every command.
 
 use crate::{
     device::{
@@ -36,41 +36,41 @@ use super::{
     memory::{
         Argument,
         Direction,
-        Fence,
+        GuardedBuffer,
         SIZE_MAX,
         ioc,
         poke,
         submit, //
     },
-    theme,
+    suite,
     verdict::{
         About,
-        Outcome,
-        equal,
+        TestResult,
+        check_eq,
         refused, //
     },
 };
 
-theme!("arguments" {
+suite!("arguments" {
     Each an_unknown_command_is_enotty,
     Each a_command_of_another_type_is_enotty,
     Each a_known_number_with_a_wrong_direction_is_enotty,
     Each an_argument_that_cannot_be_read_is_efault,
     Each an_argument_that_ends_in_an_unmapped_page_is_efault,
-    Each a_reply_that_cannot_be_written_is_efault_and_the_call_is_undone,
-    Each an_undone_realloc_leaves_every_byte_and_no_other,
+    Each a_reply_that_cannot_be_written_is_efault_and_the_call_is_rolled_back,
+    Each a_rolled_back_realloc_leaves_the_contents_unchanged,
     Each a_shorter_argument_than_version_1_is_einval,
-    Each a_longer_argument_that_ends_in_zeros_is_served,
-    Each a_longer_argument_with_more_in_it_is_e2big,
-    Each the_longest_argument_that_a_request_can_name_is_served,
+    Each a_longer_argument_that_ends_in_zeros_is_accepted,
+    Each a_longer_argument_with_nonzero_bytes_is_e2big,
+    Each the_longest_possible_argument_is_accepted,
     Each unknown_flags_and_reserved_bits_are_einval,
-    Each what_is_in_the_fields_of_the_reply_does_not_matter,
-    Each an_interface_that_was_not_asked_for_is_not_there,
+    Each reply_fields_are_ignored_on_input,
+    Each an_unsupported_file_operation_fails,
 });
 
-fn an_unknown_command_is_enotty(engine: Engine) -> Outcome {
+fn an_unknown_command_is_enotty(engine: Engine) -> TestResult {
     let device = session(engine)?;
-    let fence = Fence::new(1)?;
+    let fence = GuardedBuffer::new(1)?;
     let address = fence.place(&[0; 64], 0);
     for number in uapi::SLABLAB_NR_EVENTS + 1..=0xff {
         for (direction, bytes) in [(Direction::None, 0), (Direction::Both, 64)] {
@@ -78,12 +78,12 @@ fn an_unknown_command_is_enotty(engine: Engine) -> Outcome {
             refused(poke(&device, request, address), Errno::NOTTY)?;
         }
     }
-    equal("argument", fence.last(64), vec![0; 64])
+    check_eq("argument", fence.last(64), vec![0; 64])
 }
 
-fn a_command_of_another_type_is_enotty(engine: Engine) -> Outcome {
+fn a_command_of_another_type_is_enotty(engine: Engine) -> TestResult {
     for call in Call::all(engine)? {
-        let fence = Fence::new(1)?;
+        let fence = GuardedBuffer::new(1)?;
         let address = fence.place(&call.argument, 0);
         for kind in [
             0,
@@ -102,9 +102,9 @@ fn a_command_of_another_type_is_enotty(engine: Engine) -> Outcome {
     Ok(())
 }
 
-fn a_known_number_with_a_wrong_direction_is_enotty(engine: Engine) -> Outcome {
+fn a_known_number_with_a_wrong_direction_is_enotty(engine: Engine) -> TestResult {
     for call in Call::all(engine)? {
-        let fence = Fence::new(1)?;
+        let fence = GuardedBuffer::new(1)?;
         let bytes = call.argument.len();
         let address = fence.place(&call.argument, 0);
         for direction in [Direction::None, Direction::Read, Direction::Write] {
@@ -124,7 +124,7 @@ fn a_known_number_with_a_wrong_direction_is_enotty(engine: Engine) -> Outcome {
     intact(&device, handle, SIZE, SEED)
 }
 
-fn an_argument_that_cannot_be_read_is_efault(engine: Engine) -> Outcome {
+fn an_argument_that_cannot_be_read_is_efault(engine: Engine) -> TestResult {
     // Nothing, the last byte of an address space, an address that is none, and the kernel's own.
     let nowhere = [0, usize::MAX, 0x8000_0000_0000_0000, 0xffff_8880_0000_0000];
     for call in Call::all(engine)? {
@@ -135,9 +135,9 @@ fn an_argument_that_cannot_be_read_is_efault(engine: Engine) -> Outcome {
     Ok(())
 }
 
-fn an_argument_that_ends_in_an_unmapped_page_is_efault(engine: Engine) -> Outcome {
+fn an_argument_that_ends_in_an_unmapped_page_is_efault(engine: Engine) -> TestResult {
     for call in Call::all(engine)? {
-        let fence = Fence::new(1)?;
+        let fence = GuardedBuffer::new(1)?;
         let bytes = call.argument.len();
         for outside in [1, bytes / 2, bytes - 1, bytes] {
             let address = fence.place(&call.argument, outside);
@@ -150,9 +150,11 @@ fn an_argument_that_ends_in_an_unmapped_page_is_efault(engine: Engine) -> Outcom
     Ok(())
 }
 
-fn a_reply_that_cannot_be_written_is_efault_and_the_call_is_undone(engine: Engine) -> Outcome {
+fn a_reply_that_cannot_be_written_is_efault_and_the_call_is_rolled_back(
+    engine: Engine,
+) -> TestResult {
     for call in Call::all(engine)? {
-        let fence = Fence::new(1)?;
+        let fence = GuardedBuffer::new(1)?;
         let address = fence.place(&call.argument, 0);
         fence.read_only()?;
         for _ in 0..3 {
@@ -162,7 +164,7 @@ fn a_reply_that_cannot_be_written_is_efault_and_the_call_is_undone(engine: Engin
             .and_then(|()| call.is_as_before())
             .about(call.name)?;
         }
-        equal(
+        check_eq(
             "argument",
             fence.last(call.argument.len()),
             call.argument.clone(),
@@ -174,7 +176,7 @@ fn a_reply_that_cannot_be_written_is_efault_and_the_call_is_undone(engine: Engin
     Ok(())
 }
 
-fn an_undone_realloc_leaves_every_byte_and_no_other(engine: Engine) -> Outcome {
+fn a_rolled_back_realloc_leaves_the_contents_unchanged(engine: Engine) -> TestResult {
     let device = session(engine)?;
     // Smaller and larger, where the block is and elsewhere.
     for (from, to) in [
@@ -187,7 +189,7 @@ fn an_undone_realloc_leaves_every_byte_and_no_other(engine: Engine) -> Outcome {
         (9000, 5),
     ] {
         let handle = filled(&device, from, SEED)?;
-        let fence = Fence::new(1)?;
+        let fence = GuardedBuffer::new(1)?;
         let argument = slablab_realloc {
             handle,
             size: to,
@@ -201,7 +203,7 @@ fn an_undone_realloc_leaves_every_byte_and_no_other(engine: Engine) -> Outcome {
         .and_then(|()| intact(&device, handle, from, SEED))
         .and_then(|()| refused(device.read(handle, from as u32, &mut [0; 8]), Errno::NXIO))
         .about(format_args!("{from} to {to} bytes"))?;
-        // What it did not get then, and gets now, is zero.
+        // Bytes that the rolled back call did not add are zero when another call adds them.
         device.realloc(handle, from + 50)?;
         zeros(&device, handle, from as u32, 50)?;
         device.free(handle)?;
@@ -209,36 +211,36 @@ fn an_undone_realloc_leaves_every_byte_and_no_other(engine: Engine) -> Outcome {
     Ok(())
 }
 
-fn a_shorter_argument_than_version_1_is_einval(engine: Engine) -> Outcome {
+fn a_shorter_argument_than_version_1_is_einval(engine: Engine) -> TestResult {
     for call in Call::all(engine)? {
-        let fence = Fence::new(1)?;
+        let fence = GuardedBuffer::new(1)?;
         let address = fence.place(&call.argument, 0);
         let bytes = call.argument.len();
         for short in [0, 1, 4, bytes / 2, bytes - 8, bytes - 1] {
             call.is_refused(short, address, Errno::INVAL)?;
         }
-        equal("argument", fence.last(bytes), call.argument.clone()).about(call.name)?;
+        check_eq("argument", fence.last(bytes), call.argument.clone()).about(call.name)?;
     }
     Ok(())
 }
 
-fn a_longer_argument_that_ends_in_zeros_is_served(engine: Engine) -> Outcome {
+fn a_longer_argument_that_ends_in_zeros_is_accepted(engine: Engine) -> TestResult {
     for more in [1, 8, 100] {
         for call in Call::all(engine)? {
-            let fence = Fence::new(1)?;
+            let fence = GuardedBuffer::new(1)?;
             let mut argument = call.argument.clone();
             argument.resize(argument.len() + more, 0);
             let address = fence.place(&argument, 0);
             call.send(argument.len(), address)?;
-            equal("tail", fence.last(more), vec![0; more]).about(call.name)?;
+            check_eq("tail", fence.last(more), vec![0; more]).about(call.name)?;
         }
     }
     Ok(())
 }
 
-fn a_longer_argument_with_more_in_it_is_e2big(engine: Engine) -> Outcome {
+fn a_longer_argument_with_nonzero_bytes_is_e2big(engine: Engine) -> TestResult {
     for call in Call::all(engine)? {
-        let fence = Fence::new(1)?;
+        let fence = GuardedBuffer::new(1)?;
         let bytes = call.argument.len();
         for (more, at) in [(1, 0), (8, 0), (8, 7), (100, 99), (1000, 512)] {
             let mut argument = call.argument.clone();
@@ -246,15 +248,15 @@ fn a_longer_argument_with_more_in_it_is_e2big(engine: Engine) -> Outcome {
             argument[bytes + at] = 1;
             let address = fence.place(&argument, 0);
             call.is_refused(argument.len(), address, Errno::TOOBIG)?;
-            equal("argument", fence.last(argument.len()), argument).about(call.name)?;
+            check_eq("argument", fence.last(argument.len()), argument).about(call.name)?;
         }
     }
     Ok(())
 }
 
-fn the_longest_argument_that_a_request_can_name_is_served(engine: Engine) -> Outcome {
+fn the_longest_possible_argument_is_accepted(engine: Engine) -> TestResult {
     for call in Call::all(engine)? {
-        let fence = Fence::new(5)?;
+        let fence = GuardedBuffer::new(5)?;
         let mut argument = call.argument.clone();
         argument.resize(SIZE_MAX, 0);
         argument[SIZE_MAX - 1] = 0x80;
@@ -266,9 +268,9 @@ fn the_longest_argument_that_a_request_can_name_is_served(engine: Engine) -> Out
     Ok(())
 }
 
-fn unknown_flags_and_reserved_bits_are_einval(engine: Engine) -> Outcome {
+fn unknown_flags_and_reserved_bits_are_einval(engine: Engine) -> TestResult {
     for call in Call::all(engine)? {
-        let fence = Fence::new(1)?;
+        let fence = GuardedBuffer::new(1)?;
         for (field, bits) in call.unknown_bits() {
             for bit in bits {
                 let mut argument = call.argument.clone();
@@ -282,7 +284,7 @@ fn unknown_flags_and_reserved_bits_are_einval(engine: Engine) -> Outcome {
     Ok(())
 }
 
-fn what_is_in_the_fields_of_the_reply_does_not_matter(engine: Engine) -> Outcome {
+fn reply_fields_are_ignored_on_input(engine: Engine) -> TestResult {
     let device = session(engine)?;
     let mut alloc = slablab_alloc {
         size: 64,
@@ -294,7 +296,7 @@ fn what_is_in_the_fields_of_the_reply_does_not_matter(engine: Engine) -> Outcome
     };
     alloc.cost.cause = 0xff;
     submit(&device, uapi::SLABLAB_NR_ALLOC, &mut alloc)?;
-    equal(
+    check_eq(
         "cause",
         u32::from(alloc.cost.cause),
         uapi::SLABLAB_CAUSE_NONE,
@@ -307,7 +309,7 @@ fn what_is_in_the_fields_of_the_reply_does_not_matter(engine: Engine) -> Outcome
         ..Default::default()
     };
     submit(&device, uapi::SLABLAB_NR_REALLOC, &mut realloc)?;
-    equal("handle", realloc.handle, alloc.handle)?;
+    check_eq("handle", realloc.handle, alloc.handle)?;
     let mut info = slablab_info {
         abi_version: 77,
         engine: 77,
@@ -315,9 +317,9 @@ fn what_is_in_the_fields_of_the_reply_does_not_matter(engine: Engine) -> Outcome
         ..Default::default()
     };
     submit(&device, uapi::SLABLAB_NR_INFO, &mut info)?;
-    equal("interface", info.abi_version, uapi::SLABLAB_ABI_VERSION)?;
-    equal("engine", info.engine, engine.raw())?;
-    // What there is not more of must not be what the caller left there.
+    check_eq("interface", info.abi_version, uapi::SLABLAB_ABI_VERSION)?;
+    check_eq("engine", info.engine, engine.raw())?;
+    // Entries beyond the last class must be overwritten with zeros.
     let mut stats = slablab_stats {
         classes: [uapi::slablab_class_stats {
             block_bytes: 5,
@@ -327,14 +329,14 @@ fn what_is_in_the_fields_of_the_reply_does_not_matter(engine: Engine) -> Outcome
     };
     submit(&device, uapi::SLABLAB_NR_STATS, &mut stats)?;
     let unused = &stats.classes[stats.class_count as usize..];
-    equal(
+    check_eq(
         "unused classes",
         unused.iter().filter(|class| class.block_bytes != 0).count(),
         0,
     )
 }
 
-fn an_interface_that_was_not_asked_for_is_not_there(engine: Engine) -> Outcome {
+fn an_unsupported_file_operation_fails(engine: Engine) -> TestResult {
     use rustix::fs::{
         SeekFrom,
         seek, //
@@ -348,6 +350,6 @@ fn an_interface_that_was_not_asked_for_is_not_there(engine: Engine) -> Outcome {
     refused(rustix::io::read(&device, &mut [0; 8]), Errno::NOENT)?;
     refused(rustix::io::write(&device, &[0; 8]), Errno::NOENT)?;
     refused(rustix::fs::ftruncate(&device, 0), Errno::INVAL)?;
-    equal("figures", Snapshot::of(&device)?, before)?;
+    check_eq("figures", Snapshot::of(&device)?, before)?;
     intact(&device, handle, SIZE, SEED)
 }

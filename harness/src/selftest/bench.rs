@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! BENCH: what it refuses, what it tells, and that nothing of it stays.
+//! BENCH: parameters, results, and cleanup.
 
 use std::{
     thread,
@@ -42,22 +42,22 @@ use super::{
     quotas::as_nobody,
 };
 
-theme!("bench" {
-    Once every_allocator_does_every_pattern_and_loses_nothing,
-    Once figures_are_in_order,
-    Once operations_come_in_whole_rounds_unless_they_are_timed_singly,
-    Once the_same_bench_takes_the_lock_as_often_each_time,
-    Once the_session_and_its_pool_are_left_alone,
-    Once what_is_out_of_range_is_einval,
-    Once what_does_not_go_together_is_einval,
+suite!("bench" {
+    Once every_allocator_runs_every_pattern_without_a_leak,
+    Once percentiles_are_ordered,
+    Once operations_are_whole_rounds_unless_timed_singly,
+    Once lock_counts_are_reproducible,
+    Once bench_does_not_change_the_session_or_its_pool,
+    Once parameters_out_of_range_are_einval,
+    Once contradictory_parameters_are_einval,
     Once blocks_that_may_not_fit_are_enospc,
     Once more_than_the_budget_is_edquot,
     Once a_cache_of_several_sizes_is_eopnotsupp,
     Once an_engine_that_refuses_is_measured_nevertheless,
     Once a_user_without_privilege_cannot_measure,
     Once threads_measure_together,
-    Once a_thread_that_stays_alone_gives_up,
-    Once a_bench_that_is_killed_leaves_nothing,
+    Once a_thread_without_partners_times_out,
+    Once a_killed_bench_leaks_nothing,
 });
 
 /// Blocks that patterns hold here.
@@ -98,7 +98,7 @@ pub(super) fn endless() -> slablab_bench {
     }
 }
 
-/// Makes a call on as many threads as it says, and returns what each was told.
+/// Calls BENCH on `bench.threads` threads and returns the reply to each.
 fn all(device: &Device, bench: &slablab_bench) -> Vec<Result<slablab_bench, Errno>> {
     thread::scope(|scope| {
         let threads: Vec<_> = (0..bench.threads)
@@ -113,12 +113,12 @@ fn all(device: &Device, bench: &slablab_bench) -> Vec<Result<slablab_bench, Errn
 
 /// Checks that no block was wrong, nor any record.
 #[track_caller]
-fn right(bench: &slablab_bench) -> Outcome {
-    equal("wrong blocks", bench.wrong_blocks, 0)?;
-    equal("broken rule", bench.rule, uapi::SLABLAB_RULE_NONE)
+fn right(bench: &slablab_bench) -> TestResult {
+    check_eq("wrong blocks", bench.wrong_blocks, 0)?;
+    check_eq("broken rule", bench.rule, uapi::SLABLAB_RULE_NONE)
 }
 
-fn every_allocator_does_every_pattern_and_loses_nothing() -> Outcome {
+fn every_allocator_runs_every_pattern_without_a_leak() -> TestResult {
     let device = Device::open()?;
     for subject in BenchSubject::ALL {
         for pattern in BenchPattern::ALL {
@@ -130,29 +130,29 @@ fn every_allocator_does_every_pattern_and_loses_nothing() -> Outcome {
             let about = format!("{subject}, {pattern}");
             let mut checked_blocks = 0;
             for reply in all(&device, &bench) {
-                let reply = reply.map_err(Verdict::from).about(&about)?;
+                let reply = reply.map_err(TestError::from).about(&about)?;
                 right(&reply).about(&about)?;
-                equal("refusals", reply.refusals, 0).about(&about)?;
+                check_eq("refusals", reply.refusals, 0).about(&about)?;
                 checked_blocks += reply.checked_blocks;
             }
             let real = *subject != BenchSubject::Nothing;
-            equal("blocks were checked", checked_blocks > 0, real).about(&about)?;
+            check_eq("blocks were checked", checked_blocks > 0, real).about(&about)?;
             let ours = [
                 BenchSubject::Hybrid,
                 BenchSubject::HybridInline,
                 BenchSubject::Seed,
             ];
-            equal("bytes charged", device.info()?.private_bytes_used, 0).about(&about)?;
+            check_eq("bytes charged", device.info()?.private_bytes_used, 0).about(&about)?;
             if !ours.contains(subject) {
                 let reply = device.bench(&small(*subject, BenchPattern::Pair))?;
-                equal("acquisitions", reply.lock_acquisitions, 0).about(&about)?;
+                check_eq("acquisitions", reply.lock_acquisitions, 0).about(&about)?;
             }
         }
     }
     Ok(())
 }
 
-fn figures_are_in_order() -> Outcome {
+fn percentiles_are_ordered() -> TestResult {
     let device = Device::open()?;
     for flags in [0, uapi::SLABLAB_BENCH_SINGLY] {
         for subject in BenchSubject::ALL {
@@ -161,22 +161,22 @@ fn figures_are_in_order() -> Outcome {
                 ..small(*subject, BenchPattern::Churn)
             })?;
             let order = [reply.min_ns, reply.p50_ns, reply.p99_ns, reply.max_ns];
-            holds(order.is_sorted(), format_args!("{order:?} is sorted")).about(subject)?;
+            check(order.is_sorted(), format_args!("{order:?} is sorted")).about(subject)?;
             let samples = u64::from(reply.samples);
             let bounds = samples * reply.min_ns..=samples * reply.max_ns;
-            holds(
+            check(
                 bounds.contains(&reply.total_ns),
                 "the sum fits the extremes",
             )
             .about(subject)?;
-            holds(reply.span_ns >= reply.total_ns, "the span is longer").about(subject)?;
-            equal("of all threads", reply.span_operations, reply.operations)?;
+            check(reply.span_ns >= reply.total_ns, "the span is longer").about(subject)?;
+            check_eq("of all threads", reply.span_operations, reply.operations)?;
         }
     }
     Ok(())
 }
 
-fn operations_come_in_whole_rounds_unless_they_are_timed_singly() -> Outcome {
+fn operations_are_whole_rounds_unless_timed_singly() -> TestResult {
     let device = Device::open()?;
     let rounds = |pattern, flags, count| {
         device
@@ -191,38 +191,38 @@ fn operations_come_in_whole_rounds_unless_they_are_timed_singly() -> Outcome {
             })
     };
     let singly = uapi::SLABLAB_BENCH_SINGLY;
-    equal("pair", rounds(BenchPattern::Pair, 0, 1)?, (1024, 1, 1024))?;
-    equal(
+    check_eq("pair", rounds(BenchPattern::Pair, 0, 1)?, (1024, 1, 1024))?;
+    check_eq(
         "pairs",
         rounds(BenchPattern::Pair, 0, 2049)?,
         (3072, 3, 1024),
     )?;
-    equal("singly", rounds(BenchPattern::Pair, singly, 5)?, (5, 5, 1))?;
-    equal("batch", rounds(BenchPattern::Lifo, 0, 101)?, (200, 2, 100))?;
-    equal(
+    check_eq("singly", rounds(BenchPattern::Pair, singly, 5)?, (5, 5, 1))?;
+    check_eq("batch", rounds(BenchPattern::Lifo, 0, 101)?, (200, 2, 100))?;
+    check_eq(
         "allocations and frees",
         rounds(BenchPattern::Fifo, singly, 100)?,
         (100, 200, 1),
     )
 }
 
-fn the_same_bench_takes_the_lock_as_often_each_time() -> Outcome {
+fn lock_counts_are_reproducible() -> TestResult {
     let device = Device::open()?;
     for subject in [BenchSubject::Hybrid, BenchSubject::Seed] {
         let bench = small(subject, BenchPattern::Replace);
         let first = device.bench(&bench)?.lock_acquisitions;
-        equal("again", device.bench(&bench)?.lock_acquisitions, first).about(subject)?;
+        check_eq("again", device.bench(&bench)?.lock_acquisitions, first).about(subject)?;
     }
     // The seed takes it for each allocation and for each free.
     let reply = device.bench(&small(BenchSubject::Seed, BenchPattern::Pair))?;
-    equal(
+    check_eq(
         "acquisitions",
         reply.lock_acquisitions,
         2 * reply.operations,
     )
 }
 
-fn the_session_and_its_pool_are_left_alone() -> Outcome {
+fn bench_does_not_change_the_session_or_its_pool() -> TestResult {
     let device = private_of(Engine::Hybrid, MIB)?;
     let handle = filled(&device, 5000, 3)?;
     unchanged(&device, || {
@@ -242,14 +242,14 @@ fn spoilt(
     pattern: BenchPattern,
     errno: Errno,
     spoil: impl Fn(&mut slablab_bench),
-) -> Outcome {
+) -> TestResult {
     let device = Device::open()?;
     let mut bench = small(BenchSubject::Hybrid, pattern);
     spoil(&mut bench);
     refused(device.bench(&bench), errno).about(about)
 }
 
-fn what_is_out_of_range_is_einval() -> Outcome {
+fn parameters_out_of_range_are_einval() -> TestResult {
     let refuse = |about, spoil: fn(&mut slablab_bench)| {
         spoilt(about, BenchPattern::Churn, Errno::INVAL, spoil)
     };
@@ -286,7 +286,7 @@ fn what_is_out_of_range_is_einval() -> Outcome {
     refuse("most slots", |bench| bench.slots = u32::MAX)
 }
 
-fn what_does_not_go_together_is_einval() -> Outcome {
+fn contradictory_parameters_are_einval() -> TestResult {
     let refuse =
         |about, pattern, spoil: fn(&mut slablab_bench)| spoilt(about, pattern, Errno::INVAL, spoil);
     let singly = uapi::SLABLAB_BENCH_SINGLY;
@@ -329,7 +329,7 @@ fn what_does_not_go_together_is_einval() -> Outcome {
     })
 }
 
-fn blocks_that_may_not_fit_are_enospc() -> Outcome {
+fn blocks_that_may_not_fit_are_enospc() -> TestResult {
     let device = Device::open()?;
     let bench = slablab_bench {
         size: 4097,
@@ -358,7 +358,7 @@ fn blocks_that_may_not_fit_are_enospc() -> Outcome {
     Ok(())
 }
 
-fn more_than_the_budget_is_edquot() -> Outcome {
+fn more_than_the_budget_is_edquot() -> TestResult {
     let device = Device::open()?;
     let budget = device.info()?.private_bytes_max;
     for subject in BenchSubject::ALL {
@@ -378,12 +378,12 @@ fn more_than_the_budget_is_edquot() -> Outcome {
     )
 }
 
-fn a_cache_of_several_sizes_is_eopnotsupp() -> Outcome {
+fn a_cache_of_several_sizes_is_eopnotsupp() -> TestResult {
     let bench = small(BenchSubject::KmemCache, BenchPattern::Replace);
     refused(Device::open()?.bench(&bench), Errno::OPNOTSUPP)
 }
 
-fn an_engine_that_refuses_is_measured_nevertheless() -> Outcome {
+fn an_engine_that_refuses_is_measured_nevertheless() -> TestResult {
     // The seed cannot take 64 blocks of 1024 bytes from such a pool.
     for pattern in [BenchPattern::Pair, BenchPattern::Lifo, BenchPattern::Churn] {
         let reply = Device::open()?.bench(&slablab_bench {
@@ -393,13 +393,13 @@ fn an_engine_that_refuses_is_measured_nevertheless() -> Outcome {
             ..small(BenchSubject::Seed, pattern)
         })?;
         right(&reply).about(pattern)?;
-        holds(reply.refusals > 0, "it refuses").about(pattern)?;
-        equal("blocks that were checked", reply.checked_blocks, 0).about(pattern)?;
+        check(reply.refusals > 0, "it refuses").about(pattern)?;
+        check_eq("blocks that were checked", reply.checked_blocks, 0).about(pattern)?;
     }
     Ok(())
 }
 
-fn a_user_without_privilege_cannot_measure() -> Outcome {
+fn a_user_without_privilege_cannot_measure() -> TestResult {
     let device = Device::open()?;
     let bench = small(BenchSubject::Nothing, BenchPattern::Pair);
     as_nobody(|| refused(device.bench(&bench), Errno::PERM))?;
@@ -407,7 +407,7 @@ fn a_user_without_privilege_cannot_measure() -> Outcome {
     Ok(())
 }
 
-fn threads_measure_together() -> Outcome {
+fn threads_measure_together() -> TestResult {
     let device = Device::open()?;
     for subject in BenchSubject::ALL {
         for threads in [2, 3, uapi::SLABLAB_BENCH_THREADS_MAX] {
@@ -421,20 +421,20 @@ fn threads_measure_together() -> Outcome {
                 let span = (reply.span_ns, reply.span_operations);
                 (span, reply.lock_acquisitions)
             };
-            let first = together(&replies[0].map_err(Verdict::from).about(&about)?);
-            equal("operations", first.0.1, u64::from(threads) * 2048).about(&about)?;
+            let first = together(&replies[0].map_err(TestError::from).about(&about)?);
+            check_eq("operations", first.0.1, u64::from(threads) * 2048).about(&about)?;
             for reply in replies {
                 let reply = reply?;
                 right(&reply).about(&about)?;
-                equal("what all did", together(&reply), first).about(&about)?;
-                holds(reply.total_ns <= reply.span_ns, "it is in the span").about(&about)?;
+                check_eq("what all did", together(&reply), first).about(&about)?;
+                check(reply.total_ns <= reply.span_ns, "it is in the span").about(&about)?;
             }
         }
     }
     Ok(())
 }
 
-fn a_thread_that_stays_alone_gives_up() -> Outcome {
+fn a_thread_without_partners_times_out() -> TestResult {
     let device = Device::open()?;
     let bench = small(BenchSubject::Hybrid, BenchPattern::Handover);
     thread::scope(|scope| {
@@ -448,7 +448,7 @@ fn a_thread_that_stays_alone_gives_up() -> Outcome {
         right(&device.bench(&small(BenchSubject::Hybrid, BenchPattern::Pair))?)?;
         refused(alone.join().unwrap_or(Err(Errno::IO)), Errno::TIMEDOUT)
     })?;
-    equal("bytes charged", device.info()?.private_bytes_used, 0)?;
+    check_eq("bytes charged", device.info()?.private_bytes_used, 0)?;
     // And the next ones find no trace of it.
     for reply in all(&device, &bench) {
         right(&reply?)?;
@@ -456,7 +456,7 @@ fn a_thread_that_stays_alone_gives_up() -> Outcome {
     Ok(())
 }
 
-fn a_bench_that_is_killed_leaves_nothing() -> Outcome {
+fn a_killed_bench_leaks_nothing() -> TestResult {
     let observer = Device::open()?;
     for round in 0..5 {
         let mut child = Child::start(Role::Bench, Engine::Seed)?;
@@ -465,7 +465,7 @@ fn a_bench_that_is_killed_leaves_nothing() -> Outcome {
         child.kill()?;
         let begin = Instant::now();
         while observer.info()?.private_bytes_used > 0 {
-            holds(
+            check(
                 begin.elapsed() < Duration::from_secs(20),
                 "what it had is free again",
             )?;

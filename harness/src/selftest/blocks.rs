@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The bytes of blocks: `pread`, `pwrite`, what REALLOC keeps, and what is pinned.
+//! The bytes of blocks: `pread`, `pwrite`, REALLOC and pins.
 
 use std::{
     io::{
@@ -45,26 +45,26 @@ use super::{
         undone,
         write_whole, //
     },
-    memory::Fence,
+    memory::GuardedBuffer,
     prelude::*, //
 };
 
-theme!("blocks" {
-    Each what_was_written_is_read,
+suite!("blocks" {
+    Each a_read_returns_the_written_bytes,
     Each a_transfer_over_the_end_of_a_block_is_short,
     Each a_transfer_outside_of_a_block_is_enxio,
-    Each bytes_that_were_set_aside_but_not_asked_for_are_outside,
+    Each usable_bytes_beyond_the_requested_size_are_not_accessible,
     Each a_position_that_is_negative_or_past_the_last_is_einval,
-    Each a_transfer_of_nothing_moves_nothing,
+    Each a_transfer_of_0_bytes_returns_0,
     Each many_buffers_are_one_transfer,
     Each a_buffer_that_ends_in_an_unmapped_page_is_short_or_efault,
     Each neighbours_keep_their_bytes,
     Each contents_survive_realloc,
     Each a_realloc_keeps_handle_and_alignment,
-    Each a_block_that_is_being_read_stays,
+    Each a_block_is_pinned_during_a_read,
 });
 
-fn what_was_written_is_read(engine: Engine) -> Outcome {
+fn a_read_returns_the_written_bytes(engine: Engine) -> TestResult {
     let device = session(engine)?;
     for size in [1, 7, 64, 100, 4096, 4097, 70_000] {
         let handle = filled(&device, size, size)?;
@@ -72,22 +72,22 @@ fn what_was_written_is_read(engine: Engine) -> Outcome {
         let expected = pattern(size, size as usize);
         for byte in [0, size / 3, size - 1] {
             let mut rest = vec![0; (size - byte) as usize];
-            equal(
+            check_eq(
                 "read",
                 device.read(handle, byte as u32, &mut rest)?,
                 rest.len(),
             )?;
             same_bytes(&rest, &expected[byte as usize..])?;
         }
-        equal("written", device.write(handle, size as u32 - 1, b"!")?, 1)?;
+        check_eq("written", device.write(handle, size as u32 - 1, b"!")?, 1)?;
         let mut last = [0];
         device.read(handle, size as u32 - 1, &mut last)?;
-        equal("last byte", last, *b"!").about(size)?;
+        check_eq("last byte", last, *b"!").about(size)?;
     }
     Ok(())
 }
 
-fn a_transfer_over_the_end_of_a_block_is_short(engine: Engine) -> Outcome {
+fn a_transfer_over_the_end_of_a_block_is_short(engine: Engine) -> TestResult {
     let device = session(engine)?;
     for size in [1, 50, 64, 4095, 10_000_u64] {
         let handle = filled(&device, size, size)?;
@@ -95,12 +95,12 @@ fn a_transfer_over_the_end_of_a_block_is_short(engine: Engine) -> Outcome {
         for byte in [0, size / 2, size - 1] {
             let rest = (size - byte) as usize;
             let mut bytes = vec![0xee; rest + 5000];
-            equal("read", device.read(handle, byte as u32, &mut bytes)?, rest).about(size)?;
+            check_eq("read", device.read(handle, byte as u32, &mut bytes)?, rest).about(size)?;
             same_bytes(&bytes[..rest], &expected[byte as usize..])?;
             same_bytes(&bytes[rest..], &[0xee; 5000])?;
             let written = device.write(handle, byte as u32, &vec![0xdd; rest + 5000])?;
-            equal("written", written, rest).about(size)?;
-            equal(
+            check_eq("written", written, rest).about(size)?;
+            check_eq(
                 "written",
                 device.write(handle, byte as u32, &expected[byte as usize..])?,
                 rest,
@@ -113,12 +113,12 @@ fn a_transfer_over_the_end_of_a_block_is_short(engine: Engine) -> Outcome {
 
 /// Checks that a byte of a block is not there.
 #[track_caller]
-fn is_outside(device: &Device, handle: u32, byte: u32) -> Outcome {
+fn is_outside(device: &Device, handle: u32, byte: u32) -> TestResult {
     refused(device.read(handle, byte, &mut [0; 16]), Errno::NXIO).about("pread")?;
     refused(device.write(handle, byte, &[1; 16]), Errno::NXIO).about("pwrite")
 }
 
-fn a_transfer_outside_of_a_block_is_enxio(engine: Engine) -> Outcome {
+fn a_transfer_outside_of_a_block_is_enxio(engine: Engine) -> TestResult {
     let device = session(engine)?;
     let handle = filled(&device, 64, 1)?;
     let neighbour = filled(&device, 64, 2)?;
@@ -132,18 +132,18 @@ fn a_transfer_outside_of_a_block_is_enxio(engine: Engine) -> Outcome {
     intact(&device, neighbour, 64, 2)
 }
 
-fn bytes_that_were_set_aside_but_not_asked_for_are_outside(engine: Engine) -> Outcome {
+fn usable_bytes_beyond_the_requested_size_are_not_accessible(engine: Engine) -> TestResult {
     let device = session(engine)?;
     for size in [1, 65, 3000] {
         let block = device.alloc(size, 1)?;
-        holds(block.usable > size, "more was set aside").about(size)?;
+        check(block.usable > size, "more was set aside").about(size)?;
         is_outside(&device, block.handle, size as u32).about(size)?;
         is_outside(&device, block.handle, block.usable as u32 - 1).about(size)?;
     }
     Ok(())
 }
 
-fn a_position_that_is_negative_or_past_the_last_is_einval(engine: Engine) -> Outcome {
+fn a_position_that_is_negative_or_past_the_last_is_einval(engine: Engine) -> TestResult {
     let device = session(engine)?;
     let handle = filled(&device, 64, 1)?;
     for at in [
@@ -165,15 +165,15 @@ fn a_position_that_is_negative_or_past_the_last_is_einval(engine: Engine) -> Out
     intact(&device, handle, 64, 1)
 }
 
-fn a_transfer_of_nothing_moves_nothing(engine: Engine) -> Outcome {
+fn a_transfer_of_0_bytes_returns_0(engine: Engine) -> TestResult {
     let device = session(engine)?;
     let handle = filled(&device, 64, 1)?;
-    equal("read", device.read(handle, 0, &mut [])?, 0)?;
-    equal("written", device.write(handle, 63, &[])?, 0)?;
+    check_eq("read", device.read(handle, 0, &mut [])?, 0)?;
+    check_eq("written", device.write(handle, 63, &[])?, 0)?;
     intact(&device, handle, 64, 1)
 }
 
-fn many_buffers_are_one_transfer(engine: Engine) -> Outcome {
+fn many_buffers_are_one_transfer(engine: Engine) -> TestResult {
     let device = session(engine)?;
     let handle = device.alloc(9_000, 8)?.handle;
     let bytes = pattern(8, 9_000);
@@ -185,7 +185,7 @@ fn many_buffers_are_one_transfer(engine: Engine) -> Outcome {
         IoSlice::new(second),
         IoSlice::new(third),
     ];
-    equal(
+    check_eq(
         "written",
         pwritev(&device, &parts, position(handle, 0))?,
         9_000,
@@ -198,7 +198,7 @@ fn many_buffers_are_one_transfer(engine: Engine) -> Outcome {
         IoSliceMut::new(&mut second),
         IoSliceMut::new(&mut third), //
     ];
-    equal(
+    check_eq(
         "read",
         preadv(&device, &mut parts, position(handle, 100))?,
         8_900,
@@ -208,18 +208,18 @@ fn many_buffers_are_one_transfer(engine: Engine) -> Outcome {
     same_bytes(&got, &bytes[100..])
 }
 
-fn a_buffer_that_ends_in_an_unmapped_page_is_short_or_efault(engine: Engine) -> Outcome {
+fn a_buffer_that_ends_in_an_unmapped_page_is_short_or_efault(engine: Engine) -> TestResult {
     use super::memory::Transfer;
 
     let device = session(engine)?;
     let handle = filled(&device, 8_000, 9)?;
-    let fence = Fence::new(2)?;
+    let fence = GuardedBuffer::new(2)?;
     unchanged(&device, || {
         // 100 bytes can be touched, 400 cannot.
         for transfer in [Transfer::Read, Transfer::Write] {
             let address = fence.place(&pattern(9, 8_000)[..500], 400);
             match fence.transfer(&device, transfer, position(handle, 0), address, 500) {
-                Ok(moved) => holds(moved <= 100, format_args!("{moved} bytes fit into 100"))?,
+                Ok(moved) => check(moved <= 100, format_args!("{moved} bytes fit into 100"))?,
                 error => refused(error, Errno::FAULT)?,
             }
             let outside = fence.place(&[0], 1);
@@ -233,7 +233,7 @@ fn a_buffer_that_ends_in_an_unmapped_page_is_short_or_efault(engine: Engine) -> 
     Ok(device.free(handle)?)
 }
 
-fn neighbours_keep_their_bytes(engine: Engine) -> Outcome {
+fn neighbours_keep_their_bytes(engine: Engine) -> TestResult {
     let device = session(engine)?;
     let mut blocks = Vec::new();
     for n in 0..300 {
@@ -255,7 +255,7 @@ fn neighbours_keep_their_bytes(engine: Engine) -> Outcome {
     Ok(())
 }
 
-fn contents_survive_realloc(engine: Engine) -> Outcome {
+fn contents_survive_realloc(engine: Engine) -> TestResult {
     let device = session(engine)?;
     let sizes = [1, 64, 65, 4096, 100, 4097, 300_000, 8192, 8193, 20, 5000];
     let mut size = 10;
@@ -263,8 +263,8 @@ fn contents_survive_realloc(engine: Engine) -> Outcome {
     let mut kept = pattern(11, 10);
     for (seed, next) in sizes.into_iter().enumerate() {
         let reply = device.realloc(handle, next)?;
-        equal("handle", reply.handle, handle)?;
-        holds(
+        check_eq("handle", reply.handle, handle)?;
+        check(
             reply.usable >= next,
             "no less is set aside than was asked for",
         )
@@ -278,10 +278,10 @@ fn contents_survive_realloc(engine: Engine) -> Outcome {
         kept = pattern(seed as u64, size as usize);
         write_whole(&device, handle, &kept)?;
     }
-    equal("session's blocks", device.stats()?.session_blocks, 1)
+    check_eq("session's blocks", device.stats()?.session_blocks, 1)
 }
 
-fn a_realloc_keeps_handle_and_alignment(engine: Engine) -> Outcome {
+fn a_realloc_keeps_handle_and_alignment(engine: Engine) -> TestResult {
     let device = session(engine)?;
     let others: Vec<_> = (0..5)
         .map(|_| device.alloc(300, 1))
@@ -289,9 +289,9 @@ fn a_realloc_keeps_handle_and_alignment(engine: Engine) -> Outcome {
     let block = device.alloc(10, 1024)?;
     for size in [2000, 100, 6000, 1, 50_000] {
         let reply = device.realloc(block.handle, size)?;
-        equal("handle", reply.handle, block.handle)?;
+        check_eq("handle", reply.handle, block.handle)?;
         if super::fixture::has_pool(engine) {
-            equal("offset % align", reply.offset % 1024, 0).about(size)?;
+            check_eq("offset % align", reply.offset % 1024, 0).about(size)?;
         }
     }
     for other in others {
@@ -303,9 +303,9 @@ fn a_realloc_keeps_handle_and_alignment(engine: Engine) -> Outcome {
 /// Bytes of a block that takes the kernel long to copy.
 const LARGE: u64 = 4 * MIB;
 
-fn a_block_that_is_being_read_stays(engine: Engine) -> Outcome {
+fn a_block_is_pinned_during_a_read(engine: Engine) -> TestResult {
     if thread::available_parallelism()?.get() < 2 {
-        return Err(Verdict::skipped("needs two processors"));
+        return Err(TestError::skipped("needs two processors"));
     }
     let device = if engine == Engine::Slub {
         shared(engine)?
@@ -336,30 +336,30 @@ fn a_block_that_is_being_read_stays(engine: Engine) -> Outcome {
                 refused(Err::<(), _>(errno), Errno::BUSY)?;
                 busy_frees += 1;
             }
-            // What was the block's is somebody else's now.
+            // The memory of the freed block belongs to another block now.
             let next = device.alloc(LARGE, 1)?.handle;
             write_whole(&device, next, &vec![0x5a; LARGE as usize])?;
             device.free(next)?;
             reader
                 .join()
-                .unwrap_or_else(|_| Err(Verdict::failed("the reader panicked")))
+                .unwrap_or_else(|_| Err(TestError::failed("the reader panicked")))
         });
         outcome.about(format_args!("round {round}"))?;
     }
-    holds(busy_frees > 0, "FREE met a reader at least once")?;
-    holds(busy_reallocs > 0, "REALLOC met a reader at least once")?;
+    check(busy_frees > 0, "FREE met a reader at least once")?;
+    check(busy_reallocs > 0, "REALLOC met a reader at least once")?;
     undone(&device, || Ok(()))
 }
 
 /// Reads a block of the byte 0xa5 over and over, until it is gone.
-fn read_until_freed(device: &Device, handle: u32, reading: &AtomicBool) -> Outcome {
+fn read_until_freed(device: &Device, handle: u32, reading: &AtomicBool) -> TestResult {
     let mut bytes = vec![0; LARGE as usize];
     loop {
         reading.store(true, Ordering::Release);
         match device.read(handle, 0, &mut bytes) {
             Ok(len) => {
                 let strange = bytes[..len].iter().filter(|byte| **byte != 0xa5).count();
-                equal("bytes of somebody else", strange, 0)?;
+                check_eq("bytes of somebody else", strange, 0)?;
             }
             Err(Errno::BUSY) => {}
             error => return refused(error, Errno::NOENT),

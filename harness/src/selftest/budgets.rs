@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! All memory that a call makes the module take is charged to a budget, and INFO tells how much it is.
+//! All memory that the module allocates for a call is charged to a budget, which INFO reports.
 //!
 //! The oracle is the kernel: /proc/meminfo says how much less memory is free. It is not exact, as the
 //! kernel keeps pages for each processor, and frees some later; so each test takes several MiB.
@@ -48,40 +48,40 @@ use super::{
     prelude::*, //
 };
 
-theme!("budgets" {
-    Pools all_that_small_private_pools_take_is_charged,
-    Pools all_that_regions_take_is_charged,
-    Each all_that_tables_take_is_charged,
-    Once all_that_events_take_is_charged,
-    Once a_ring_of_events_for_each_session_can_always_be_had,
-    Once all_that_a_bench_takes_is_charged,
-    Each a_session_that_ends_returns_all_that_it_was_charged,
+suite!("budgets" {
+    Pools small_private_pools_are_charged_completely,
+    Pools regions_are_charged_completely,
+    Each handle_tables_are_charged_completely,
+    Once event_rings_are_charged_completely,
+    Once every_session_can_have_a_minimal_event_ring,
+    Once a_bench_is_charged_completely,
+    Each the_end_of_a_session_refunds_its_charges,
     Pools a_pool_that_is_refused_is_not_charged,
     Pools small_pools_end_in_a_refusal_in_bounded_time,
 });
 
-/// What INFO says that all sessions take, in bytes.
-fn charged(observer: &Device) -> Outcome<u64> {
+/// Returns the bytes that are charged to all sessions, according to INFO.
+fn charged(observer: &Device) -> TestResult<u64> {
     let info = observer.info()?;
     Ok(info.private_bytes_used + info.session_memory_used)
 }
 
-/// Returns the bytes of memory that nobody has.
-fn free_bytes() -> Outcome<u64> {
+/// Returns the bytes of free memory.
+fn free_bytes() -> TestResult<u64> {
     let meminfo = fs::read_to_string("/proc/meminfo")?;
     let line = meminfo.lines().find(|line| line.starts_with("MemFree:"));
     let kib = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
     kib.map(|kib| kib * KIB)
-        .ok_or_else(|| Verdict::failed("/proc/meminfo has no MemFree"))
+        .ok_or_else(|| TestError::failed("/proc/meminfo has no MemFree"))
 }
 
-/// Lets `take` take memory, and compares what it is charged with what the kernel has less. What `take`
-/// returns has the memory.
+/// Compares the charge of `take` with the loss of free memory. The value that `take` returns owns the
+/// memory.
 ///
-/// Memory that was freed before may come back to the kernel meanwhile, so that it has too little less;
-/// then this is done again. It never has too much less.
-fn compare<T>(observer: &Device, mut take: impl FnMut() -> Outcome<T>) -> Outcome {
-    /// What the kernel keeps for processors, and what programs take meanwhile.
+/// Memory that was freed before may become free during the comparison, so that the loss is too small;
+/// the comparison is then repeated. The loss must never be larger than the charge.
+fn compare<T>(observer: &Device, mut take: impl FnMut() -> TestResult<T>) -> TestResult {
+    /// Tolerance: pages that the kernel caches per CPU, and memory of other programs.
     const SLACK: u64 = 768 * KIB;
 
     let deadline = Instant::now() + Duration::from_secs(5);
@@ -91,34 +91,34 @@ fn compare<T>(observer: &Device, mut take: impl FnMut() -> Outcome<T>) -> Outcom
         let less = free_before.saturating_sub(free_bytes()?);
         let charge = charged(observer)? - charged_before;
         drop(taken);
-        let told = format!("{charge} bytes are charged where the kernel has {less} less");
-        holds(
+        let reply = format!("{charge} bytes are charged where the kernel has {less} less");
+        check(
             charge >= 2 * MIB,
-            format_args!("enough for this test: {told}"),
+            format_args!("enough for this test: {reply}"),
         )?;
-        holds(
+        check(
             less <= charge + charge / 16 + SLACK,
-            format_args!("all is charged: {told}"),
+            format_args!("all is charged: {reply}"),
         )?;
         if charge <= less + less / 8 + SLACK {
             return Ok(());
         }
-        holds(Instant::now() < deadline, told)?;
+        check(Instant::now() < deadline, reply)?;
         thread::sleep(Duration::from_millis(50));
     }
 }
 
-fn all_that_small_private_pools_take_is_charged(engine: Engine) -> Outcome {
+fn small_private_pools_are_charged_completely(engine: Engine) -> TestResult {
     let observer = Device::open()?;
     let info = observer.info()?;
     let most = (info.sessions_max - info.sessions_used).min(50);
     compare(&observer, || {
         let pools = (0..most).map(|_| private_of(engine, 2 * POOL_UNIT));
-        pools.collect::<Outcome<Vec<_>>>()
+        pools.collect::<TestResult<Vec<_>>>()
     })
 }
 
-fn all_that_regions_take_is_charged(engine: Engine) -> Outcome {
+fn regions_are_charged_completely(engine: Engine) -> TestResult {
     let observer = Device::open()?;
     compare(&observer, || {
         let device = private_of(engine, 8 * MIB)?;
@@ -127,18 +127,18 @@ fn all_that_regions_take_is_charged(engine: Engine) -> Outcome {
     })
 }
 
-fn all_that_tables_take_is_charged(engine: Engine) -> Outcome {
+fn handle_tables_are_charged_completely(engine: Engine) -> TestResult {
     let observer = Device::open()?;
     let blocks = observer.info()?.session_handles_max.min(70_000);
-    // What a shared pool gives to blocks is no session's to be charged for; but slub's blocks are
-    // memory that was free.
+    // Blocks of a shared pool are not charged, because the pool is allocated already; slub allocates
+    // its blocks from free memory.
     let size = if has_pool(engine) { 64 } else { 1 };
     let warm = shared(engine)?;
     for _ in 0..blocks {
         warm.alloc(size, 1)?;
     }
     if !has_pool(engine) {
-        return holds(
+        return check(
             charged(&observer)? >= blocks * 64,
             "the table of a session on slub is charged",
         );
@@ -153,7 +153,7 @@ fn all_that_tables_take_is_charged(engine: Engine) -> Outcome {
     })
 }
 
-fn all_that_events_take_is_charged() -> Outcome {
+fn event_rings_are_charged_completely() -> TestResult {
     let observer = Device::open()?;
     compare(&observer, || {
         let device = session(Engine::Slub)?;
@@ -162,7 +162,7 @@ fn all_that_events_take_is_charged() -> Outcome {
     })
 }
 
-fn a_ring_of_events_for_each_session_can_always_be_had() -> Outcome {
+fn every_session_can_have_a_minimal_event_ring() -> TestResult {
     let info = Device::open()?.info()?;
     let mut sessions = Vec::new();
     // Large ones until these are refused, then small ones in all that there may be.
@@ -182,16 +182,16 @@ fn a_ring_of_events_for_each_session_can_always_be_had() -> Outcome {
         sessions.push(device);
     }
     if !is_short {
-        return Err(Verdict::skipped("all sessions may have the largest ring"));
+        return Err(TestError::skipped("all sessions may have the largest ring"));
     }
     let some = &sessions[0];
-    holds(
+    check(
         some.info()?.session_memory_used <= some.info()?.session_memory_max,
         "what is charged is at most the budget",
     )
 }
 
-fn all_that_a_bench_takes_is_charged() -> Outcome {
+fn a_bench_is_charged_completely() -> TestResult {
     let device = Device::open()?;
     for subject in [BenchSubject::Hybrid, BenchSubject::Seed] {
         let bench = slablab_bench {
@@ -200,7 +200,7 @@ fn all_that_a_bench_takes_is_charged() -> Outcome {
         };
         let (charged_before, free_before) = (charged(&device)?, free_bytes()?);
         thread::scope(|scope| {
-            // It waits for another thread, and has taken all by then but what it measures with.
+            // The call waits for its second thread; at this point it has allocated all but its samples.
             let alone = scope.spawn(|| device.bench(&bench));
             while charged(&device)? == charged_before {
                 thread::sleep(Duration::from_millis(1));
@@ -208,7 +208,7 @@ fn all_that_a_bench_takes_is_charged() -> Outcome {
             thread::sleep(Duration::from_millis(50));
             let less = free_before.saturating_sub(free_bytes()?);
             let charge = charged(&device)? - charged_before;
-            holds(
+            check(
                 less <= charge + charge / 16 + MIB,
                 format_args!("{charge} bytes are charged where the kernel has {less} less"),
             )?;
@@ -218,50 +218,50 @@ fn all_that_a_bench_takes_is_charged() -> Outcome {
                 _ => 0,
             };
             let slots = 2 * 16 * u64::from(bench.slots);
-            holds(
+            check(
                 charge >= bench.pool_bytes + table + slots,
                 format_args!("{charge} bytes cover pool, table and slots"),
             )?;
             device.bench(&bench)?;
             alone.join().unwrap_or(Err(Errno::IO))?;
-            Ok::<_, Verdict>(())
+            Ok::<_, TestError>(())
         })
         .about(subject)?;
-        equal("charged", charged(&device)?, charged_before)?;
+        check_eq("charged", charged(&device)?, charged_before)?;
     }
     Ok(())
 }
 
-fn a_session_that_ends_returns_all_that_it_was_charged(engine: Engine) -> Outcome {
+fn the_end_of_a_session_refunds_its_charges(engine: Engine) -> TestResult {
     let observer = Device::open()?;
     let before = charged(&observer)?;
     for _ in 0..3 {
         let device = session(engine)?;
         let empty = charged(&observer)?;
-        holds(empty > before, "an open file is charged")?;
+        check(empty > before, "an open file is charged")?;
         for _ in 0..3000 {
             device.alloc(64, 1)?;
         }
         let with_table = charged(&observer)?;
-        holds(
+        check(
             with_table >= empty + 3000 * 64,
             format_args!("{} bytes of a table are charged", with_table - empty),
         )?;
         device.record(5000)?;
-        holds(
+        check(
             charged(&observer)? >= with_table + 5000 * 32,
             "a ring of events is charged",
         )?;
         refused(device.record(6000), Errno::BUSY)?;
         device.end_record()?;
-        equal("charged", charged(&observer)?, with_table)?;
+        check_eq("charged", charged(&observer)?, with_table)?;
         drop(device);
-        equal("charged", charged(&observer)?, before)?;
+        check_eq("charged", charged(&observer)?, before)?;
     }
     Ok(())
 }
 
-fn a_pool_that_is_refused_is_not_charged(engine: Engine) -> Outcome {
+fn a_pool_that_is_refused_is_not_charged(engine: Engine) -> TestResult {
     let device = Device::open()?;
     let info = device.info()?;
     let bind = |bytes| device.bind(engine.raw(), uapi::SLABLAB_BIND_PRIVATE, bytes);
@@ -270,7 +270,7 @@ fn a_pool_that_is_refused_is_not_charged(engine: Engine) -> Outcome {
     refused(bind(rest), Errno::DQUOT)?;
     refused(bind(1 << 47), Errno::DQUOT)?;
     refused(bind(POOL_UNIT + 1), Errno::INVAL)?;
-    equal(
+    check_eq(
         "private pools",
         device.info()?.private_bytes_used,
         info.private_bytes_used,
@@ -279,8 +279,8 @@ fn a_pool_that_is_refused_is_not_charged(engine: Engine) -> Outcome {
 
 /// Binds small pools until one is refused: on a small machine with many processors
 /// (scripts/tests/budgets.sh), because there is no memory.
-fn small_pools_end_in_a_refusal_in_bounded_time(engine: Engine) -> Outcome {
-    /// Seen was 14 s, before the machine stood still.
+fn small_pools_end_in_a_refusal_in_bounded_time(engine: Engine) -> TestResult {
+    /// Before the fix, the calls took 14 s, and then the machine stopped responding.
     const LONGEST: Duration = Duration::from_secs(5);
 
     let files = getrlimit(Resource::Nofile);
@@ -303,7 +303,7 @@ fn small_pools_end_in_a_refusal_in_bounded_time(engine: Engine) -> Outcome {
         let begin = Instant::now();
         let bound = device.bind(engine.raw(), uapi::SLABLAB_BIND_PRIVATE, POOL_UNIT);
         let elapsed = begin.elapsed();
-        holds(
+        check(
             elapsed < LONGEST,
             format_args!(
                 "BIND {} returns within {LONGEST:?}, not {elapsed:?}",
@@ -322,7 +322,7 @@ fn small_pools_end_in_a_refusal_in_bounded_time(engine: Engine) -> Outcome {
     );
     // Of each open file, the kernel takes some memory itself.
     let files = pools.len() as u64 * 16 * KIB;
-    holds(
+    check(
         less <= charge + charge / 16 + files + MIB,
         format_args!(
             "{charge} bytes are charged for {} pools where the kernel has {less} less",
@@ -330,7 +330,7 @@ fn small_pools_end_in_a_refusal_in_bounded_time(engine: Engine) -> Outcome {
         ),
     )?;
     drop(pools);
-    equal("charged", charged(&observer)?, charged_before)?;
+    check_eq("charged", charged(&observer)?, charged_before)?;
     private_of(engine, POOL_UNIT)?;
     Ok(())
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Each command, ready to be spoilt: an argument that would be served, and a session for it.
+//! A valid argument and a session for each command, which tests then make invalid.
 
 use std::{
     mem::offset_of,
@@ -58,8 +58,8 @@ use super::{
     },
     verdict::{
         About,
-        Outcome,
-        equal,
+        TestResult,
+        check_eq,
         refused, //
     },
 };
@@ -91,12 +91,12 @@ pub(super) struct Call {
 
 impl Call {
     /// Prepares each command that takes a structure and that the engine has.
-    pub(super) fn all(engine: Engine) -> Outcome<Vec<Self>> {
+    pub(super) fn all(engine: Engine) -> TestResult<Vec<Self>> {
         Self::all_on(engine, OFlags::RDWR)
     }
 
     /// Prepares them on files that are open in some way, for writing at least.
-    pub(super) fn all_on(engine: Engine, access: OFlags) -> Outcome<Vec<Self>> {
+    pub(super) fn all_on(engine: Engine, access: OFlags) -> TestResult<Vec<Self>> {
         let (pool, map) = (has_pool(engine), has_map(engine));
         let commands = [
             ("INFO", uapi::SLABLAB_NR_INFO, true),
@@ -122,7 +122,7 @@ impl Call {
             .collect()
     }
 
-    fn new(engine: Engine, name: &'static str, number: u32, access: OFlags) -> Outcome<Self> {
+    fn new(engine: Engine, name: &'static str, number: u32, access: OFlags) -> TestResult<Self> {
         let bound = number != uapi::SLABLAB_NR_BIND;
         let device = Device::open_for(access)?;
         let (private, debug) = (uapi::SLABLAB_BIND_PRIVATE, uapi::SLABLAB_BIND_DEBUG);
@@ -260,7 +260,7 @@ impl Call {
 
     /// Checks that the request is refused, and that nothing has changed.
     #[track_caller]
-    pub(super) fn is_refused(&self, bytes: usize, address: usize, errno: Errno) -> Outcome {
+    pub(super) fn is_refused(&self, bytes: usize, address: usize, errno: Errno) -> TestResult {
         unchanged(&self.device, || refused(self.send(bytes, address), errno))
             .and_then(|()| self.is_as_before())
             .about(self.name)
@@ -268,12 +268,12 @@ impl Call {
 
     /// Checks that the session's block, or its freedom to bind, is as before.
     #[track_caller]
-    pub(super) fn is_as_before(&self) -> Outcome {
+    pub(super) fn is_as_before(&self) -> TestResult {
         if self.handle != 0 {
             return intact(&self.device, self.handle, SIZE, SEED);
         }
         let before = self.device.info()?;
-        equal("engine", before.engine, Device::open()?.info()?.engine)
+        check_eq("engine", before.engine, Device::open()?.info()?.engine)
     }
 
     /// Returns the fields that have unknown bits, and where in the argument these are.

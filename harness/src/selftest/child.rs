@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Programs beside the test's own.
+//! Child programs of tests.
 //!
-//! The command runs itself in a hidden role. A child says what it has to say on standard output,
-//! a line each, and fails with an exit status.
+//! The command executes itself with a hidden option. A child prints lines to standard output and
+//! reports a failure by its exit status.
 
 use std::{
     env,
@@ -66,36 +66,36 @@ use super::{
     memory::submit,
     verdict::{
         About,
-        Outcome,
-        Verdict,
-        equal, //
+        TestError,
+        TestResult,
+        check_eq, //
     },
 };
 
 /// Bytes of the blocks that children have.
 pub(super) const SIZE: u64 = 3000;
 
-/// What a child does.
+/// The program of a child.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Role {
     /// Allocates, writes, moves and frees until it is killed.
     Stress,
-    /// Fills its blocks, and tries the numbers of somebody else's.
+    /// Fills its blocks, and tries the handles of another program.
     Neighbour,
     /// Allocates in the session that is its standard input, and stays.
     Heir,
-    /// Opens a session for others to take, and stays.
+    /// Opens a session, which other programs take over, and stays.
     Lender,
     /// Starts a [`Guest`](Self::Guest) in a pid namespace of its own, in the session that is its
-    /// standard input, and says the guest's number.
+    /// standard input, and prints the guest's process number.
     Host,
-    /// Allocates in the session that is its standard input, misuses its pool, and says its own number.
+    /// Allocates in the session that is its standard input, misuses its pool, and prints its own number.
     Guest,
-    /// Measures for a very long time.
+    /// Runs a very long bench.
     Bench,
     /// Misuses a pool of its own.
     Vandal,
-    /// Takes all that it is given: sessions, private pools, blocks; and stays.
+    /// Allocates sessions, private pools and blocks until each is refused, and stays.
     Glutton,
 }
 
@@ -116,7 +116,7 @@ impl Role {
     }
 
     /// Plays the role.
-    pub(crate) fn play(self, engine: Engine) -> Outcome {
+    pub(crate) fn play(self, engine: Engine) -> TestResult {
         match self {
             Self::Stress => stress(engine),
             Self::Neighbour => neighbour(engine),
@@ -131,8 +131,8 @@ impl Role {
     }
 }
 
-/// Says a line of numbers.
-fn say(numbers: impl IntoIterator<Item = u32>) -> Outcome {
+/// Prints a line of numbers.
+fn say(numbers: impl IntoIterator<Item = u32>) -> TestResult {
     let words: Vec<_> = numbers
         .into_iter()
         .map(|number| number.to_string())
@@ -149,13 +149,13 @@ fn numbers(line: &str) -> Vec<u32> {
 }
 
 /// Stays until killed.
-fn stay() -> Outcome {
+fn stay() -> TestResult {
     loop {
         std::thread::park();
     }
 }
 
-fn stress(engine: Engine) -> Outcome {
+fn stress(engine: Engine) -> TestResult {
     let device = shared(engine)?;
     let mut random = Rng::new(u64::from(process::id()));
     let mut handles = Vec::new();
@@ -183,7 +183,7 @@ fn stress(engine: Engine) -> Outcome {
     }
 }
 
-fn neighbour(engine: Engine) -> Outcome {
+fn neighbour(engine: Engine) -> TestResult {
     let device = shared(engine)?;
     let seed = u64::from(process::id()) << 20;
     let mut mine = Vec::new();
@@ -194,7 +194,7 @@ fn neighbour(engine: Engine) -> Outcome {
     let mut line = String::new();
     io::stdin().read_line(&mut line)?;
     let theirs = numbers(&line);
-    equal("numbers", theirs.len(), 200)?;
+    check_eq("numbers", theirs.len(), 200)?;
 
     let mut random = Rng::new(seed);
     let guesses: Vec<_> = (0..2_000).map(|_| random.next() as u32 >> 1).collect();
@@ -210,11 +210,11 @@ fn neighbour(engine: Engine) -> Outcome {
                     && device.write(number, 0, &[0; 64]).is_err()
                     && device.realloc(number, 1).is_err()
                     && device.free(number).is_err();
-                equal("number names nothing", nothing, true).about(number)?;
+                check_eq("number names nothing", nothing, true).about(number)?;
             }
         }
     }
-    // The other one is at it as well: everybody's blocks must have survived.
+    // The other program does the same: the blocks of both must be intact.
     say([])?;
     io::stdin().read_line(&mut line)?;
     for (handle, seed) in mine {
@@ -223,7 +223,7 @@ fn neighbour(engine: Engine) -> Outcome {
     Ok(())
 }
 
-fn heir() -> Outcome {
+fn heir() -> TestResult {
     let session = io::stdin();
     let mut handles = Vec::new();
     for n in 0..10 {
@@ -235,14 +235,14 @@ fn heir() -> Outcome {
         submit(&session, uapi::SLABLAB_NR_ALLOC, &mut alloc)?;
         let bytes = pattern(n, SIZE as usize);
         let written = rustix::io::pwrite(&session, &bytes, position(alloc.handle, 0))?;
-        equal("written", written, bytes.len())?;
+        check_eq("written", written, bytes.len())?;
         handles.push(alloc.handle);
     }
     say(handles)?;
     stay()
 }
 
-fn host(engine: Engine) -> Outcome {
+fn host(engine: Engine) -> TestResult {
     // SAFETY: Only children are in the new namespace.
     match unsafe { unshare_unsafe(UnshareFlags::NEWPID) } {
         // The kernel has no such namespaces.
@@ -256,7 +256,7 @@ fn host(engine: Engine) -> Outcome {
     guest.succeeds()
 }
 
-fn guest() -> Outcome {
+fn guest() -> TestResult {
     let session = io::stdin();
     let mut alloc = slablab_alloc {
         size: SIZE,
@@ -273,21 +273,21 @@ fn guest() -> Outcome {
     say([process::id()])
 }
 
-fn lender(engine: Engine) -> Outcome {
+fn lender(engine: Engine) -> TestResult {
     let device = shared(engine)?;
     let handle = filled(&device, SIZE, 1)?;
     say([device.as_fd().as_raw_fd() as u32, handle])?;
     stay()
 }
 
-fn bench() -> Outcome {
+fn bench() -> TestResult {
     let device = Device::open()?;
     say([])?;
     device.bench(&super::bench::endless())?;
     Ok(())
 }
 
-fn glutton(engine: Engine) -> Outcome {
+fn glutton(engine: Engine) -> TestResult {
     let mut sessions = Vec::new();
     let errno = loop {
         match Device::open() {
@@ -295,7 +295,7 @@ fn glutton(engine: Engine) -> Outcome {
             Err(errno) => break errno,
         }
     };
-    equal("refusal of a session", errno, Errno::NFILE)?;
+    check_eq("refusal of a session", errno, Errno::NFILE)?;
     for (n, device) in sessions.iter().enumerate() {
         // Every other one takes a private pool while there is a budget.
         let private = device.bind(Engine::Hybrid.raw(), uapi::SLABLAB_BIND_PRIVATE, 1 << 20);
@@ -311,21 +311,21 @@ fn glutton(engine: Engine) -> Outcome {
     stay()
 }
 
-/// A copy of this program that does one thing over and over, until it is killed.
+/// A fork of this program that repeats one action until it is killed.
 pub(super) struct Fork(Pid);
 
 impl Fork {
     /// Makes a child that calls `act`, which makes system calls and touches memory that is there, and
     /// nothing else: other threads may have held locks.
-    pub(super) fn new(mut act: impl FnMut()) -> Outcome<Self> {
-        // SAFETY: By this function's contract the child needs nothing that a thread could have held.
+    pub(super) fn new(mut act: impl FnMut()) -> TestResult<Self> {
+        // SAFETY: By the contract of this function, `act` uses no lock that another thread could have held.
         match unsafe { c::fork() } {
             0 => loop {
                 act();
             },
             pid => match Pid::from_raw(pid) {
                 Some(pid) if pid.as_raw_nonzero().get() > 0 => Ok(Self(pid)),
-                _ => Err(Verdict::failed("no child was made")),
+                _ => Err(TestError::failed("no child was made")),
             },
         }
     }
@@ -340,7 +340,7 @@ impl Drop for Fork {
     }
 }
 
-/// What the standard library is linked with, and `rustix` leaves to it.
+/// Functions of the C library that `rustix` does not provide.
 mod c {
     unsafe extern "C" {
         pub(super) fn fork() -> std::ffi::c_int;
@@ -355,16 +355,16 @@ pub(super) struct Child {
 
 impl Child {
     /// Starts a program that has a pipe as its standard input.
-    pub(super) fn start(role: Role, engine: Engine) -> Outcome<Self> {
+    pub(super) fn start(role: Role, engine: Engine) -> TestResult<Self> {
         Self::start_on(role, engine, Stdio::piped())
     }
 
     /// Starts a program that has `session` as its standard input.
-    pub(super) fn start_in(role: Role, engine: Engine, session: &Device) -> Outcome<Self> {
+    pub(super) fn start_in(role: Role, engine: Engine, session: &Device) -> TestResult<Self> {
         Self::start_on(role, engine, session.as_fd().try_clone_to_owned()?.into())
     }
 
-    fn start_on(role: Role, engine: Engine, input: Stdio) -> Outcome<Self> {
+    fn start_on(role: Role, engine: Engine, input: Stdio) -> TestResult<Self> {
         let mut process = Command::new(env::current_exe()?)
             .args([
                 "selftest",
@@ -378,7 +378,7 @@ impl Child {
             .stderr(Stdio::piped())
             .spawn()?;
         let Some(output) = process.stdout.take() else {
-            return Err(Verdict::failed("a child without a standard output"));
+            return Err(TestError::failed("a child without a standard output"));
         };
         Ok(Self {
             process,
@@ -393,51 +393,51 @@ impl Child {
 
     /// Waits for a line and returns the numbers in it.
     #[track_caller]
-    pub(super) fn heard(&mut self) -> Outcome<Vec<u32>> {
+    pub(super) fn heard(&mut self) -> TestResult<Vec<u32>> {
         let mut line = String::new();
         if self.output.read_line(&mut line)? == 0 {
-            return Err(Verdict::failed(format!(
+            return Err(TestError::failed(format!(
                 "the child ended: {}",
-                self.complaint()
+                self.violation()
             )));
         }
         Ok(numbers(&line))
     }
 
-    /// Says a line of numbers to the child.
-    pub(super) fn tell(&mut self, numbers: &[u32]) -> Outcome {
+    /// Writes a line of numbers to the child.
+    pub(super) fn tell(&mut self, numbers: &[u32]) -> TestResult {
         let words: Vec<_> = numbers.iter().map(u32::to_string).collect();
         let Some(input) = &mut self.process.stdin else {
-            return Err(Verdict::failed("a child that cannot listen"));
+            return Err(TestError::failed("a child that cannot listen"));
         };
         writeln!(input, "{}", words.join(" "))?;
         Ok(input.flush()?)
     }
 
     /// Kills it as `kill -9` does, and waits for its end.
-    pub(super) fn kill(mut self) -> Outcome {
+    pub(super) fn kill(mut self) -> TestResult {
         self.process.kill()?;
         self.process.wait()?;
         Ok(())
     }
 
-    /// Waits for its end, which must be a good one.
+    /// Waits for the end of the child, whose exit status must be 0.
     #[track_caller]
-    pub(super) fn succeeds(mut self) -> Outcome {
+    pub(super) fn succeeds(mut self) -> TestResult {
         if self.process.wait()?.success() {
             return Ok(());
         }
-        Err(Verdict::failed(self.complaint()))
+        Err(TestError::failed(self.violation()))
     }
 
     /// Returns what it wrote to its standard error.
-    fn complaint(&mut self) -> String {
-        let mut complaint = String::new();
+    fn violation(&mut self) -> String {
+        let mut violation = String::new();
         if let Some(errors) = &mut self.process.stderr {
-            // What cannot be read is not there.
-            let _ = errors.read_to_string(&mut complaint);
+            // An error output that cannot be read counts as empty.
+            let _ = errors.read_to_string(&mut violation);
         }
-        complaint.trim().to_owned()
+        violation.trim().to_owned()
     }
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Several CPUs: who frees elsewhere, what a CPU leaves that goes away, files that are closed in use.
+//! Several CPUs: frees on another CPU, CPUs that go offline, files that are closed during calls.
 
 use std::{
     fs,
@@ -21,11 +21,11 @@ use std::{
 };
 
 use crate::{
+    affinity::CpuPin,
     device::{
         Device,
         Errno, //
     },
-    one_cpu::OneCpu,
     uapi::{
         self,
         Engine,
@@ -54,38 +54,38 @@ use super::{
     prelude::*, //
 };
 
-theme!("cpus" {
-    Each what_is_allocated_on_a_cpu_is_freed_on_another,
-    Each a_file_is_closed_while_it_is_used,
-    Once a_cpu_that_goes_away_loses_nothing,
-    Once cpus_come_and_go_beside_busy_programs,
+suite!("cpus" {
+    Each a_block_can_be_freed_on_another_cpu,
+    Each a_file_can_be_closed_during_calls,
+    Once taking_a_cpu_offline_leaks_nothing,
+    Once cpus_can_be_unplugged_under_load,
 });
 
 /// The CPU that goes away and comes back.
 const GUEST: usize = 1;
 
 /// How many CPUs there are; a test that needs two is skipped on one.
-fn cpus() -> Outcome<usize> {
+fn cpus() -> TestResult<usize> {
     match thread::available_parallelism()?.get() {
-        1 => Err(Verdict::skipped("the machine has one CPU")),
+        1 => Err(TestError::skipped("the machine has one CPU")),
         cpus => Ok(cpus),
     }
 }
 
 /// Runs `act` in a thread on a CPU.
-fn on<T: Send>(cpu: usize, act: impl FnOnce() -> Outcome<T> + Send) -> Outcome<T> {
+fn on<T: Send>(cpu: usize, act: impl FnOnce() -> TestResult<T> + Send) -> TestResult<T> {
     let act = || {
-        let _here = OneCpu::go(cpu)?;
+        let _here = CpuPin::to(cpu)?;
         act()
     };
     thread::scope(|scope| scope.spawn(act).join())
-        .unwrap_or_else(|_| Err(Verdict::failed("the thread panicked")))
+        .unwrap_or_else(|_| Err(TestError::failed("the thread panicked")))
 }
 
 /// Checks that every byte of the pool is somewhere, and that its records agree.
-fn exact(device: &Device) -> Outcome {
+fn exact(device: &Device) -> TestResult {
     let stats = device.stats()?;
-    equal(
+    check_eq(
         "live + cached + free",
         stats.live_bytes + stats.cached_bytes + stats.free_bytes,
         stats.pool_bytes,
@@ -93,7 +93,7 @@ fn exact(device: &Device) -> Outcome {
     sound(device)
 }
 
-fn what_is_allocated_on_a_cpu_is_freed_on_another(engine: Engine) -> Outcome {
+fn a_block_can_be_freed_on_another_cpu(engine: Engine) -> TestResult {
     let cpus = cpus()?;
     let device = session(engine)?;
     for round in 0..rounds(20, 200) {
@@ -101,7 +101,7 @@ fn what_is_allocated_on_a_cpu_is_freed_on_another(engine: Engine) -> Outcome {
         let sizes = (0..60).map(|n| 1 + (n * n * 13 + round) % 9000);
         let blocks = on(here, || {
             let block = |size| Ok((filled(&device, size, size)?, size));
-            sizes.map(block).collect::<Outcome<Vec<_>>>()
+            sizes.map(block).collect::<TestResult<Vec<_>>>()
         })?;
         on((here + 1) % cpus, || {
             for (handle, size) in blocks {
@@ -110,7 +110,7 @@ fn what_is_allocated_on_a_cpu_is_freed_on_another(engine: Engine) -> Outcome {
             }
             Ok(())
         })?;
-        equal("session's blocks", device.stats()?.session_blocks, 0)
+        check_eq("session's blocks", device.stats()?.session_blocks, 0)
             .about(format_args!("round {round}"))?;
         if has_pool(engine) {
             exact(&device).about(format_args!("round {round}"))?;
@@ -118,14 +118,14 @@ fn what_is_allocated_on_a_cpu_is_freed_on_another(engine: Engine) -> Outcome {
     }
     if engine == Engine::Hybrid {
         device.shrink()?;
-        equal("cached", device.stats()?.cached_bytes, 0)?;
+        check_eq("cached", device.stats()?.cached_bytes, 0)?;
     }
     Ok(())
 }
 
 /// Three threads use the file with a number while another file takes its place, again and again,
 /// each time when it was used: what it was before is closed in the middle of their calls.
-fn a_file_is_closed_while_it_is_used(engine: Engine) -> Outcome {
+fn a_file_can_be_closed_during_calls(engine: Engine) -> TestResult {
     let observer = shared(engine)?;
     let before = (
         observer.stats()?.live_blocks,
@@ -133,7 +133,7 @@ fn a_file_is_closed_while_it_is_used(engine: Engine) -> Outcome {
     );
     let file = OwnedFd::from(shared(engine)?);
     let (number, done, served) = (file.as_raw_fd(), AtomicBool::new(false), AtomicU64::new(0));
-    let use_it = || -> Outcome {
+    let use_it = || -> TestResult {
         while !done.load(Ordering::Relaxed) {
             let mut alloc = slablab_alloc {
                 size: 100,
@@ -151,13 +151,13 @@ fn a_file_is_closed_while_it_is_used(engine: Engine) -> Outcome {
         }
         Ok(())
     };
-    thread::scope(|scope| -> Outcome {
+    thread::scope(|scope| -> TestResult {
         let threads = [0; 3].map(|_| scope.spawn(use_it));
         let mut seen = 0;
-        let replaced = (0..rounds(200, 2000)).try_for_each(|_| -> Outcome {
+        let replaced = (0..rounds(200, 2000)).try_for_each(|_| -> TestResult {
             while served.load(Ordering::Relaxed) == seen {
                 let some = threads.iter().any(|thread| !thread.is_finished());
-                holds(some, "the file is used meanwhile")?;
+                check(some, "the file is used meanwhile")?;
                 thread::yield_now();
             }
             seen = served.load(Ordering::Relaxed);
@@ -170,7 +170,7 @@ fn a_file_is_closed_while_it_is_used(engine: Engine) -> Outcome {
         done.store(true, Ordering::Relaxed);
         for thread in threads {
             let ended = thread.join();
-            ended.unwrap_or_else(|_| Err(Verdict::failed("a thread panicked")))?;
+            ended.unwrap_or_else(|_| Err(TestError::failed("a thread panicked")))?;
         }
         replaced
     })?;
@@ -179,25 +179,25 @@ fn a_file_is_closed_while_it_is_used(engine: Engine) -> Outcome {
         observer.stats()?.live_blocks,
         observer.info()?.sessions_used,
     );
-    equal("live blocks and sessions", after, before)
+    check_eq("live blocks and sessions", after, before)
 }
 
 /// A CPU that can go away, and is there again when this is dropped.
-struct Leaving(String);
+struct OfflineCpu(String);
 
-impl Leaving {
-    fn guest() -> Outcome<Self> {
+impl OfflineCpu {
+    fn guest() -> TestResult<Self> {
         cpus()?;
         let path = format!("/sys/devices/system/cpu/cpu{GUEST}/online");
         match fs::exists(&path)? {
             true => Ok(Self(path)),
-            false => Err(Verdict::skipped("the kernel cannot take CPUs away")),
+            false => Err(TestError::skipped("the kernel cannot take CPUs away")),
         }
     }
 
-    fn set(&self, online: bool) -> Outcome {
+    fn set(&self, online: bool) -> TestResult {
         fs::write(&self.0, if online { "1" } else { "0" })?;
-        equal(
+        check_eq(
             "online",
             fs::read_to_string(&self.0)?.trim(),
             if online { "1" } else { "0" },
@@ -205,7 +205,7 @@ impl Leaving {
     }
 }
 
-impl Drop for Leaving {
+impl Drop for OfflineCpu {
     fn drop(&mut self) {
         // Where it is there already there is nothing to do.
         let _ = self.set(true);
@@ -213,18 +213,18 @@ impl Drop for Leaving {
 }
 
 /// Fills the magazines of this CPU, and returns a block that stays.
-fn fill_magazines(device: &Device) -> Outcome<u32> {
+fn fill_magazines(device: &Device) -> TestResult<u32> {
     for size in [8, 64, 100, 1000, 3000, 4096, 9000] {
         let blocks = (0..60).map(|_| Ok(device.alloc(size, 1)?.handle));
-        for handle in blocks.collect::<Outcome<Vec<_>>>()? {
+        for handle in blocks.collect::<TestResult<Vec<_>>>()? {
             device.free(handle)?;
         }
     }
     filled(device, 5000, 1)
 }
 
-fn a_cpu_that_goes_away_loses_nothing() -> Outcome {
-    let guest = Leaving::guest()?;
+fn taking_a_cpu_offline_leaks_nothing() -> TestResult {
+    let guest = OfflineCpu::guest()?;
     for round in 0..rounds(4, 50) {
         let device = if round % 2 == 0 {
             private_of(Engine::Hybrid, POOL_BYTES)?
@@ -233,13 +233,13 @@ fn a_cpu_that_goes_away_loses_nothing() -> Outcome {
         };
         let block = on(GUEST, || fill_magazines(&device))?;
         let before = device.stats()?;
-        holds(before.magazine_bytes > 0, "the CPU keeps some")?;
+        check(before.magazine_bytes > 0, "the CPU keeps some")?;
         guest.set(false)?;
         let away = device.stats()?;
-        equal("live", away.live_bytes, before.live_bytes)?;
+        check_eq("live", away.live_bytes, before.live_bytes)?;
         exact(&device).about("without the CPU")?;
         device.shrink()?;
-        equal(
+        check_eq(
             "kept for a CPU that is away",
             device.stats()?.magazine_bytes,
             0,
@@ -253,18 +253,18 @@ fn a_cpu_that_goes_away_loses_nothing() -> Outcome {
         device.free(other)?;
         exact(&device).about("with the CPU again")?;
         device.shrink()?;
-        equal("kept", device.stats()?.magazine_bytes, 0)?;
+        check_eq("kept", device.stats()?.magazine_bytes, 0)?;
     }
     Ok(())
 }
 
-fn cpus_come_and_go_beside_busy_programs() -> Outcome {
-    let guest = Leaving::guest()?;
+fn cpus_can_be_unplugged_under_load() -> TestResult {
+    let guest = OfflineCpu::guest()?;
     for engine in POOL_ENGINES {
         let observer = shared(engine)?;
         let before = observer.stats()?.live_blocks;
         let start = |_| Child::start(Role::Stress, engine);
-        let mut children = (0..3).map(start).collect::<Outcome<Vec<_>>>()?;
+        let mut children = (0..3).map(start).collect::<TestResult<Vec<_>>>()?;
         for child in &mut children {
             child.heard()?;
         }
@@ -274,9 +274,9 @@ fn cpus_come_and_go_beside_busy_programs() -> Outcome {
             guest.set(true)?;
             thread::sleep(Duration::from_millis(10));
         }
-        holds(observer.stats()?.live_blocks > before, "they were at work")?;
+        check(observer.stats()?.live_blocks > before, "they were at work")?;
         children.into_iter().try_for_each(Child::kill)?;
-        equal("live blocks", observer.stats()?.live_blocks, before)?;
+        check_eq("live blocks", observer.stats()?.live_blocks, before)?;
         exact(&observer).about(engine)?;
     }
     Ok(())

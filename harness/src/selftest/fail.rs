@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! FAIL: requests that are refused to order, after which all is as before.
+//! FAIL: injected refusals leave no trace.
 
 use crate::{
+    affinity::CpuPin,
     device::{
         Device,
         Errno, //
     },
     map::Map,
-    one_cpu::OneCpu,
     target::{
         Refused,
         Target, //
@@ -36,50 +36,50 @@ use super::{
         sound,
         unchanged, //
     },
-    theme,
+    suite,
     verdict::{
         About,
-        Outcome,
-        equal,
+        TestResult,
+        check_eq,
         refused,
         refused_because, //
     },
 };
 
-theme!("fail" {
-    Each only_a_private_pool_can_be_made_to_fail,
-    Once a_session_that_has_not_begun_is_eopnotsupp,
-    Once every_pth_request_fails_until_that_is_taken_back,
+suite!("fail" {
+    Each fault_injection_needs_a_private_pool,
+    Once fault_injection_in_an_unbound_session_is_eopnotsupp,
+    Once every_pth_request_fails_until_injection_is_disabled,
     Once each_growth_fails_in_turn,
-    Once a_submission_ends_with_the_refusal,
-    Once a_moved_block_that_is_refused_another_place_is_as_before,
-    Once nobody_else_is_refused_anything,
-    Once a_pool_in_debug_mode_fails_as_well,
+    Once a_submit_ends_at_the_injected_refusal,
+    Once a_refused_move_leaves_the_block_unchanged,
+    Once other_sessions_are_not_affected,
+    Once fault_injection_works_in_debug_mode,
 });
 
 const INJECTED: [u32; 1] = [uapi::SLABLAB_CAUSE_INJECTED];
 
-/// Checks that a request is refused to order, and leaves the pool, its map and the session as before.
+/// Checks that a request is refused by fault injection and leaves pool, map and session unchanged.
 #[track_caller]
-fn injected<T>(device: &Device, ask: impl FnOnce() -> Result<T, Refused>) -> Outcome {
-    let map = || -> Outcome<_> {
+fn injected<T>(device: &Device, ask: impl FnOnce() -> Result<T, Refused>) -> TestResult {
+    let map = || -> TestResult<_> {
         let is_told = device.info()?.capabilities & uapi::SLABLAB_CAP_MAP != 0;
         Ok(is_told.then(|| Map::read(device)).transpose()?)
     };
     let before = map()?;
     unchanged(device, || refused_because(ask(), Errno::NOMEM, &INJECTED))?;
-    equal("map", map()?, before)?;
+    check_eq("map", map()?, before)?;
     sound(device)
 }
 
-/// Returns how many requests were refused to order, by the session and by the engine.
-fn counts(device: &Device) -> Outcome<(u64, u64)> {
+/// Returns the number of injected refusals, by the session and by the engine.
+fn counts(device: &Device) -> TestResult<(u64, u64)> {
     let stats = device.stats()?;
     let index = uapi::SLABLAB_CAUSE_INJECTED as usize;
     Ok((stats.session_refusals[index], stats.refusals[index]))
 }
 
-fn only_a_private_pool_can_be_made_to_fail(engine: Engine) -> Outcome {
+fn fault_injection_needs_a_private_pool(engine: Engine) -> TestResult {
     let device = shared(engine)?;
     refused(device.fail(2, 0), Errno::OPNOTSUPP)?;
     refused(device.fail(0, 1), Errno::OPNOTSUPP)?;
@@ -88,12 +88,12 @@ fn only_a_private_pool_can_be_made_to_fail(engine: Engine) -> Outcome {
         device.free(block.handle)?;
     }
     if has_pool(engine) {
-        equal("injected", session(engine)?.fail(u64::MAX, u64::MAX)?, 0)?;
+        check_eq("injected", session(engine)?.fail(u64::MAX, u64::MAX)?, 0)?;
     }
     Ok(())
 }
 
-fn a_session_that_has_not_begun_is_eopnotsupp() -> Outcome {
+fn fault_injection_in_an_unbound_session_is_eopnotsupp() -> TestResult {
     let device = Device::open()?;
     refused(device.fail(1, 1), Errno::OPNOTSUPP)?;
     // It may still choose.
@@ -102,13 +102,13 @@ fn a_session_that_has_not_begun_is_eopnotsupp() -> Outcome {
     injected(&device, || device.alloc(64, 8))
 }
 
-fn every_pth_request_fails_until_that_is_taken_back() -> Outcome {
+fn every_pth_request_fails_until_injection_is_disabled() -> TestResult {
     for engine in POOL_ENGINES {
         let device = private_of(engine, POOL_BYTES)?;
         let mut total = 0;
         for every in [1, 2, 3, 5] {
-            equal("injected", device.fail(every, 0)?, total).about(engine)?;
-            // Of a magazine, of a slab, of whole pages.
+            check_eq("injected", device.fail(every, 0)?, total).about(engine)?;
+            // Blocks of a magazine, of a slab, and of whole pages.
             for n in 1..=60 {
                 let size = [64, 64, 3000, 20 * KIB][n as usize % 4];
                 if n % every == 0 {
@@ -123,20 +123,20 @@ fn every_pth_request_fails_until_that_is_taken_back() -> Outcome {
                 }
             }
         }
-        equal("counts", counts(&device)?, (total, 0)).about(engine)?;
+        check_eq("counts", counts(&device)?, (total, 0)).about(engine)?;
         device.fail(0, 0)?;
         for _ in 0..100 {
             let block = device.alloc(64, 8)?;
             device.free(block.handle)?;
         }
-        equal("counts", counts(&device)?, (total, 0)).about(engine)?;
+        check_eq("counts", counts(&device)?, (total, 0)).about(engine)?;
     }
     Ok(())
 }
 
 /// Allocates blocks while the growth with that number fails, and returns which request was refused.
-fn grown(engine: Engine, nth: u64) -> Outcome<(Vec<bool>, Option<usize>)> {
-    let (device, _cpu) = (private_of(engine, POOL_BYTES)?, OneCpu::stay()?);
+fn grown(engine: Engine, nth: u64) -> TestResult<(Vec<bool>, Option<usize>)> {
+    let (device, _cpu) = (private_of(engine, POOL_BYTES)?, CpuPin::current()?);
     device.fail(0, nth)?;
     let (mut blocks, mut growths, mut at) = (Vec::new(), Vec::new(), None);
     while blocks.len() < 200 {
@@ -160,9 +160,9 @@ fn grown(engine: Engine, nth: u64) -> Outcome<(Vec<bool>, Option<usize>)> {
             }
             Err(refusal) => {
                 refused_because::<()>(Err(refusal), Errno::NOMEM, &INJECTED)?;
-                equal("refused twice", at, None)?;
-                equal("counts", counts(&device)?, (before.0 + 1, before.1 + 1))?;
-                equal("map", map()?, map_before)?;
+                check_eq("refused twice", at, None)?;
+                check_eq("counts", counts(&device)?, (before.0 + 1, before.1 + 1))?;
+                check_eq("map", map()?, map_before)?;
                 sound(&device)?;
                 at = Some(number);
             }
@@ -176,22 +176,22 @@ fn grown(engine: Engine, nth: u64) -> Outcome<(Vec<bool>, Option<usize>)> {
     Ok((growths, at))
 }
 
-fn each_growth_fails_in_turn() -> Outcome {
+fn each_growth_fails_in_turn() -> TestResult {
     for engine in POOL_ENGINES {
         let (growths, _) = grown(engine, 0)?;
         let mut nth = 0;
         for number in (0..growths.len()).filter(|number| growths[*number]) {
             nth += 1;
             let expected = (growths.clone(), Some(number));
-            equal("growths", grown(engine, nth)?, expected)
+            check_eq("growths", grown(engine, nth)?, expected)
                 .about(format_args!("{engine} {nth}"))?;
         }
-        equal("without", grown(engine, nth + 1)?, (growths, None)).about(engine)?;
+        check_eq("without", grown(engine, nth + 1)?, (growths, None)).about(engine)?;
     }
     Ok(())
 }
 
-fn a_submission_ends_with_the_refusal() -> Outcome {
+fn a_submit_ends_at_the_injected_refusal() -> TestResult {
     for engine in POOL_ENGINES {
         let device = private_of(engine, POOL_BYTES)?;
         device.fail(5, 0)?;
@@ -202,23 +202,23 @@ fn a_submission_ends_with_the_refusal() -> Outcome {
         };
         let mut operations = [alloc; 8];
         let submit = device.submit(&mut operations)?;
-        equal("done", submit.done, 4).about(engine)?;
-        equal("error", submit.error, Errno::NOMEM.raw_os_error() as u32)?;
+        check_eq("done", submit.done, 4).about(engine)?;
+        check_eq("error", submit.error, Errno::NOMEM.raw_os_error() as u32)?;
         let cause = u32::from(operations[4].cost.cause);
-        equal("cause", cause, uapi::SLABLAB_CAUSE_INJECTED)?;
-        equal("blocks", device.stats()?.session_blocks, 4)?;
+        check_eq("cause", cause, uapi::SLABLAB_CAUSE_INJECTED)?;
+        check_eq("blocks", device.stats()?.session_blocks, 4)?;
         // The count goes on, and a free is none.
         let handle = operations[0].handle;
         device.free(handle)?;
         let submit = device.submit(&mut [alloc; 8])?;
-        equal("done", submit.done, 4).about(engine)?;
-        equal("counts", counts(&device)?, (2, 0))?;
+        check_eq("done", submit.done, 4).about(engine)?;
+        check_eq("counts", counts(&device)?, (2, 0))?;
         sound(&device)?;
     }
     Ok(())
 }
 
-fn a_moved_block_that_is_refused_another_place_is_as_before() -> Outcome {
+fn a_refused_move_leaves_the_block_unchanged() -> TestResult {
     for engine in POOL_ENGINES {
         let device = private_of(engine, POOL_BYTES)?;
         let handle = filled(&device, 100, 1)?;
@@ -232,12 +232,12 @@ fn a_moved_block_that_is_refused_another_place_is_as_before() -> Outcome {
         intact(&device, handle, 100, 1)?;
         device.realloc(handle, 2000)?;
         intact(&device, handle, 100, 1)?;
-        equal("counts", counts(&device)?, (2, 1)).about(engine)?;
+        check_eq("counts", counts(&device)?, (2, 1)).about(engine)?;
     }
     Ok(())
 }
 
-fn nobody_else_is_refused_anything() -> Outcome {
+fn other_sessions_are_not_affected() -> TestResult {
     for engine in POOL_ENGINES {
         let device = private_of(engine, POOL_BYTES)?;
         device.fail(1, 1)?;
@@ -248,13 +248,13 @@ fn nobody_else_is_refused_anything() -> Outcome {
                 let block = other.alloc(size, 8)?;
                 other.free(block.handle)?;
             }
-            equal("counts", counts(&other)?, before).about(engine)?;
+            check_eq("counts", counts(&other)?, before).about(engine)?;
         }
     }
     Ok(())
 }
 
-fn a_pool_in_debug_mode_fails_as_well() -> Outcome {
+fn fault_injection_works_in_debug_mode() -> TestResult {
     for engine in POOL_ENGINES {
         let device = Device::open()?;
         let flags = uapi::SLABLAB_BIND_PRIVATE | uapi::SLABLAB_BIND_DEBUG;
@@ -266,7 +266,7 @@ fn a_pool_in_debug_mode_fails_as_well() -> Outcome {
         injected(&device, || device.alloc(64, 8)).about(engine)?;
         intact(&device, handle, 64, 1)?;
         device.free(handle)?;
-        equal("reports", device.stats()?.reports, Default::default())?;
+        check_eq("reports", device.stats()?.reports, Default::default())?;
     }
     Ok(())
 }

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Faults: the first allocation or copy in a call fails, then the second, until there is none left.
+//! Fault injection: the first allocation or copy in a call fails, then the second, up to the last.
 //!
 //! The kernel counts them down in `/proc/thread-self/fail-nth`
 //! (`Documentation/fault-injection/fault-injection.rst`): objects of slabs, pages, and copies from and
-//! to programs alike. A call that a fault made fail must leave all as it was; that nothing leaks is
-//! kmemleak's to say, afterwards.
+//! to programs alike. A call that fails because of a fault must change nothing; kmemleak reports leaks
+//! after the run.
 
 use std::{
     cell::Cell,
@@ -48,20 +48,20 @@ use super::{
         filled,
         has_map,
         has_pool,
-        holdings,
         intact,
         pattern,
         private_of,
         session,
         shared,
         sound, //
+        usage,
     },
     mapping::Mapping,
     module::Module,
     prelude::*, //
 };
 
-theme!("faults" {
+suite!("faults" {
     Each requests_for_memory_survive_every_fault,
     Each transfers_survive_every_fault,
     Each inspections_survive_every_fault,
@@ -74,7 +74,7 @@ theme!("faults" {
     Once benches_survive_every_fault,
 });
 
-/// Where the kernel is told what may fail: by default nothing that may wait for memory.
+/// Settings of the kernel's fault injection, which by default excludes allocations that may sleep.
 const SETTINGS: [(&str, &str); 7] = [
     ("failslab/ignore-gfp-wait", "N"),
     ("failslab/verbose", "0"),
@@ -103,14 +103,14 @@ pub(super) struct Faults {
 }
 
 /// How a call went, and whether a fault struck in it.
-type Struck<T> = (Result<T, Errno>, bool);
+type FaultResult<T> = (Result<T, Errno>, bool);
 
 impl Faults {
     /// Prepares faults of every kind.
-    pub(super) fn prepare() -> Outcome<Self> {
+    pub(super) fn prepare() -> TestResult<Self> {
         let flags = OFlags::RDWR | OFlags::CLOEXEC;
         let Ok(nth) = rustix::fs::open("/proc/thread-self/fail-nth", flags, Mode::empty()) else {
-            return Err(Verdict::skipped("the kernel injects no faults"));
+            return Err(TestError::skipped("the kernel injects no faults"));
         };
         for (setting, value) in SETTINGS {
             fs::write(format!("/sys/kernel/debug/{setting}"), value)?;
@@ -126,13 +126,13 @@ impl Faults {
         &self,
         nth: u32,
         call: impl FnOnce() -> Result<T, Errno>,
-    ) -> Outcome<Struck<T>> {
+    ) -> TestResult<FaultResult<T>> {
         let nth = nth.to_string();
         io::pwrite(&self.nth, nth.as_bytes(), 0)?;
         let result = call();
         let mut left = [0; 16];
-        // What is left strikes what is done about it here, too: only a fault that has struck is read
-        // as 0, and once one has, the count can be reset.
+        // A pending fault also hits the system calls of this function. The count is read as 0 only
+        // after the fault was injected, and only then a write can reset the count.
         let struck = matches!(io::pread(&self.nth, &mut left, 0), Ok(1..) if left[0] == b'0');
         while io::pwrite(&self.nth, b"0", 0).is_err() {}
         Ok((result, struck))
@@ -140,16 +140,19 @@ impl Faults {
 
     /// Has every allocation and copy in a call fail, one after the other, until none is left: the
     /// call must then succeed. Says how many there were.
-    pub(super) fn sweep<T>(&self, mut step: impl FnMut(u32) -> Outcome<Struck<T>>) -> Outcome<u32> {
+    pub(super) fn sweep<T>(
+        &self,
+        mut step: impl FnMut(u32) -> TestResult<FaultResult<T>>,
+    ) -> TestResult<u32> {
         for nth in 1..FAULTS_MAX {
             let (result, struck) = step(nth).about(format_args!("fault {nth}"))?;
             if !struck {
-                result.map_err(Verdict::from).about("without a fault")?;
+                result.map_err(TestError::from).about("without a fault")?;
                 self.swept.set(self.swept.get() + nth - 1);
                 return Ok(nth - 1);
             }
         }
-        Err(Verdict::failed("faults without end"))
+        Err(TestError::failed("faults without end"))
     }
 }
 
@@ -169,7 +172,7 @@ struct Site {
 }
 
 impl Site {
-    fn new(engine: Engine) -> Outcome<Self> {
+    fn new(engine: Engine) -> TestResult<Self> {
         let device = session(engine)?;
         Ok(Self {
             faults: Faults::prepare()?,
@@ -184,25 +187,25 @@ impl Site {
     fn sweep<P: Copy, T>(
         &self,
         what: &str,
-        prepare: impl Fn() -> Outcome<P>,
+        prepare: impl Fn() -> TestResult<P>,
         call: impl Fn(P) -> Result<T, Errno>,
-        succeeded: impl Fn(P, &T) -> Outcome,
-        failed: impl Fn(P) -> Outcome,
-    ) -> Outcome<u32> {
+        succeeded: impl Fn(P, &T) -> TestResult,
+        failed: impl Fn(P) -> TestResult,
+    ) -> TestResult<u32> {
         let step = |nth| {
-            let before = holdings(&self.device)?;
+            let before = usage(&self.device)?;
             let prepared = prepare()?;
-            let ready = holdings(&self.device)?;
+            let ready = usage(&self.device)?;
             let (result, struck) = self.faults.strike(nth, || call(prepared))?;
             match &result {
                 Ok(done) => succeeded(prepared, done)?,
                 Err(errno) => {
                     expected(*errno)?;
-                    equal("holdings after a fault", holdings(&self.device)?, ready)?;
+                    check_eq("usage after a fault", usage(&self.device)?, ready)?;
                     failed(prepared)?;
                 }
             }
-            equal("holdings", holdings(&self.device)?, before)?;
+            check_eq("usage", usage(&self.device)?, before)?;
             intact(&self.device, self.known, KNOWN_BYTES, 7)?;
             if has_pool(self.engine) {
                 sound(&self.device)?;
@@ -213,17 +216,17 @@ impl Site {
     }
 
     /// Sweeps a call that changes nothing, and has at least one place for a fault.
-    fn sweep_quiet<T>(&self, what: &str, call: impl Fn() -> Result<T, Errno>) -> Outcome {
+    fn sweep_quiet<T>(&self, what: &str, call: impl Fn() -> Result<T, Errno>) -> TestResult {
         let nothing = || Ok(());
         let swept = self.sweep(what, nothing, |()| call(), |(), _| Ok(()), |()| Ok(()))?;
-        holds(swept > 0, format_args!("a fault can strike {what}"))
+        check(swept > 0, format_args!("a fault can strike {what}"))
     }
 }
 
-/// Checks that a fault was told as one.
+/// Checks that a fault was reported with the right errno.
 #[track_caller]
-fn expected(errno: Errno) -> Outcome {
-    holds(
+fn expected(errno: Errno) -> TestResult {
+    check(
         matches!(errno, Errno::NOMEM | Errno::FAULT),
         format_args!("a fault is ENOMEM or EFAULT, not {errno:?}"),
     )
@@ -234,7 +237,7 @@ fn errno(refused: Refused) -> Errno {
     refused.errno
 }
 
-fn requests_for_memory_survive_every_fault(engine: Engine) -> Outcome {
+fn requests_for_memory_survive_every_fault(engine: Engine) -> TestResult {
     let site = Site::new(engine)?;
     let device = &site.device;
     for size in [100, 5000, 200_000] {
@@ -245,7 +248,7 @@ fn requests_for_memory_survive_every_fault(engine: Engine) -> Outcome {
             |(), block| Ok(device.free(block.handle)?),
             |()| Ok(()),
         )?;
-        holds(swept > 0, "a fault can strike ALLOC")?;
+        check(swept > 0, "a fault can strike ALLOC")?;
         for new in [size - 1, 2 * size, size / 2] {
             site.sweep(
                 "REALLOC",
@@ -269,7 +272,7 @@ fn requests_for_memory_survive_every_fault(engine: Engine) -> Outcome {
     Ok(())
 }
 
-fn transfers_survive_every_fault(engine: Engine) -> Outcome {
+fn transfers_survive_every_fault(engine: Engine) -> TestResult {
     let site = Site::new(engine)?;
     let bytes = pattern(7, KNOWN_BYTES as usize);
     site.sweep_quiet("pread", || {
@@ -278,7 +281,7 @@ fn transfers_survive_every_fault(engine: Engine) -> Outcome {
     site.sweep_quiet("pwrite", || site.device.write(site.known, 0, &bytes))
 }
 
-fn inspections_survive_every_fault(engine: Engine) -> Outcome {
+fn inspections_survive_every_fault(engine: Engine) -> TestResult {
     let site = Site::new(engine)?;
     let device = &site.device;
     site.sweep_quiet("INFO", || device.info())?;
@@ -295,7 +298,7 @@ fn inspections_survive_every_fault(engine: Engine) -> Outcome {
     Ok(())
 }
 
-fn recordings_survive_every_fault(engine: Engine) -> Outcome {
+fn recordings_survive_every_fault(engine: Engine) -> TestResult {
     let site = Site::new(engine)?;
     let device = &site.device;
     let swept = site.sweep(
@@ -305,7 +308,7 @@ fn recordings_survive_every_fault(engine: Engine) -> Outcome {
         |(), ()| Ok(device.end_record()?),
         |()| refused(device.end_record(), Errno::NXIO),
     )?;
-    holds(swept > 2, "faults can strike the beginning of a recording")?;
+    check(swept > 2, "faults can strike the beginning of a recording")?;
     let swept = site.sweep(
         "EVENTS, to end",
         || Ok(device.record(100)?),
@@ -313,7 +316,7 @@ fn recordings_survive_every_fault(engine: Engine) -> Outcome {
         |(), ()| refused(device.end_record(), Errno::NXIO),
         |()| Ok(device.end_record()?),
     )?;
-    holds(swept > 0, "a fault can strike the end of a recording")?;
+    check(swept > 0, "a fault can strike the end of a recording")?;
     device.record(100)?;
     let handle = filled(device, 100, 8)?;
     for _ in 0..70 {
@@ -332,19 +335,19 @@ fn recordings_survive_every_fault(engine: Engine) -> Outcome {
             expected(*errno)?;
             device.record(100)?;
         }
-        equal("figures", device.stats()?.session_allocations, 0)?;
+        check_eq("figures", device.stats()?.session_allocations, 0)?;
         Ok((result, struck))
     };
     site.faults.sweep(step).map(|_| ())
 }
 
-fn submissions_survive_every_fault(engine: Engine) -> Outcome {
+fn submissions_survive_every_fault(engine: Engine) -> TestResult {
     // Two lots, of which the second is short.
     const COUNT: usize = 66;
     let site = Site::new(engine)?;
     let device = &site.device;
     let step = |nth| {
-        let before = holdings(device)?;
+        let before = usage(device)?;
         let mut operations = [slablab_operation {
             kind: uapi::SLABLAB_OP_ALLOC as u8,
             bytes: 700,
@@ -360,24 +363,24 @@ fn submissions_survive_every_fault(engine: Engine) -> Outcome {
         if let Err(errno) = &result {
             expected(*errno)?;
         }
-        // What was done is known by what was written back, also where the end was not told.
-        let mut told = 0;
+        // The operations that were written back were executed, also if the call itself failed.
+        let mut reply = 0;
         for operation in operations.iter().filter(|operation| operation.handle != 0) {
             device.free(operation.handle)?;
-            told += 1;
+            reply += 1;
         }
-        holds(result.is_err() || told == COUNT, "all were done")?;
-        equal("holdings", holdings(device)?, before)?;
+        check(result.is_err() || reply == COUNT, "all were done")?;
+        check_eq("usage", usage(device)?, before)?;
         intact(device, site.known, KNOWN_BYTES, 7)?;
         Ok((result, struck))
     };
     site.faults.sweep(step).about("SUBMIT").map(|_| ())
 }
 
-fn a_first_request_survives_every_fault(engine: Engine) -> Outcome {
+fn a_first_request_survives_every_fault(engine: Engine) -> TestResult {
     let faults = Faults::prepare()?;
     let observer = shared(engine)?;
-    let before = holdings(&observer)?;
+    let before = usage(&observer)?;
     let step = |nth| {
         let device = Device::open()?;
         device.bind(engine.raw(), 0, 0)?;
@@ -385,17 +388,17 @@ fn a_first_request_survives_every_fault(engine: Engine) -> Outcome {
         let (result, struck) = faults.strike(nth, || device.alloc(100, 1).map_err(errno))?;
         if let Err(errno) = &result {
             expected(*errno)?;
-            equal("holdings", holdings(&observer)?, before)?;
+            check_eq("usage", usage(&observer)?, before)?;
             device.alloc(100, 1)?;
         }
         drop(device);
-        equal("holdings", holdings(&observer)?, before)?;
+        check_eq("usage", usage(&observer)?, before)?;
         Ok((result, struck))
     };
     faults.sweep(step).map(|_| ())
 }
 
-fn pools_survive_every_fault() -> Outcome {
+fn pools_survive_every_fault() -> TestResult {
     let faults = Faults::prepare()?;
     let observer = Device::open()?;
     let used = observer.info()?.private_bytes_used;
@@ -407,13 +410,13 @@ fn pools_survive_every_fault() -> Outcome {
             let (result, struck) = faults.strike(nth, || bind(&device))?;
             if let Err(errno) = &result {
                 expected(*errno)?;
-                equal("private bytes", observer.info()?.private_bytes_used, used)?;
+                check_eq("private bytes", observer.info()?.private_bytes_used, used)?;
                 bind(&device)?;
             }
             filled(&device, 5000, 1)?;
             sound(&device)?;
             drop(device);
-            equal("private bytes", observer.info()?.private_bytes_used, used)?;
+            check_eq("private bytes", observer.info()?.private_bytes_used, used)?;
             Ok((result, struck))
         };
         faults.sweep(step).about("BIND").about(engine)?;
@@ -422,14 +425,14 @@ fn pools_survive_every_fault() -> Outcome {
             let device = Device::open()?;
             bind(&device)?;
             let known = filled(&device, KNOWN_BYTES, 7)?;
-            let before = holdings(&device)?;
+            let before = usage(&device)?;
             let (result, struck) = faults.strike(nth, || device.extend(POOL_BYTES))?;
             if let Err(errno) = &result {
                 expected(*errno)?;
-                equal("holdings", holdings(&device)?, before)?;
+                check_eq("usage", usage(&device)?, before)?;
                 device.extend(POOL_BYTES)?;
             }
-            equal("regions", device.stats()?.regions, 2)?;
+            check_eq("regions", device.stats()?.regions, 2)?;
             intact(&device, known, KNOWN_BYTES, 7)?;
             sound(&device)?;
             Ok((result, struck))
@@ -439,7 +442,7 @@ fn pools_survive_every_fault() -> Outcome {
     Ok(())
 }
 
-fn mappings_survive_every_fault() -> Outcome {
+fn mappings_survive_every_fault() -> TestResult {
     // Wherever it begins, there is more than one table of pages.
     const BYTES: u64 = 3 * MIB;
     let faults = Faults::prepare()?;
@@ -464,7 +467,7 @@ fn mappings_survive_every_fault() -> Outcome {
     Ok(())
 }
 
-fn opening_survives_every_fault() -> Outcome {
+fn opening_survives_every_fault() -> TestResult {
     let faults = Faults::prepare()?;
     let observer = Device::open()?;
     let sessions = observer.info()?.sessions_used;
@@ -475,7 +478,7 @@ fn opening_survives_every_fault() -> Outcome {
         }
         // The last reference may go a moment later: the file is dropped on the way out of the kernel.
         let opened = u32::from(result.is_ok());
-        equal(
+        check_eq(
             "sessions",
             observer.info()?.sessions_used,
             sessions + opened,
@@ -485,7 +488,7 @@ fn opening_survives_every_fault() -> Outcome {
     faults.sweep(step).map(|_| ())
 }
 
-fn benches_survive_every_fault() -> Outcome {
+fn benches_survive_every_fault() -> TestResult {
     let faults = Faults::prepare()?;
     let device = Device::open()?;
     let used = device.info()?.private_bytes_used;
@@ -505,7 +508,7 @@ fn benches_survive_every_fault() -> Outcome {
             if let Err(errno) = &result {
                 expected(*errno)?;
             }
-            equal("private bytes", device.info()?.private_bytes_used, used)?;
+            check_eq("private bytes", device.info()?.private_bytes_used, used)?;
             Ok((result, struck))
         };
         faults.sweep(step).about(subject)?;
@@ -514,14 +517,14 @@ fn benches_survive_every_fault() -> Outcome {
 }
 
 /// Sweeps loading, with a module that is not loaded.
-pub(super) fn loading(module: &Module) -> Outcome {
+pub(super) fn loading(module: &Module) -> TestResult {
     let faults = Faults::prepare()?;
-    // Read beforehand: the kernel tells with a stack trace that it cannot read a whole file.
+    // Read here, because the kernel logs a stack trace if finit_module() cannot read the file.
     let image = fs::read(module.path())?;
     let step = |nth| {
         let (result, struck) = faults.strike(nth, || Module::load_image(&image, c"pool_mib=1"))?;
         let there = fs::exists("/sys/module/slablab")? || fs::exists(uapi::DEVICE)?;
-        equal("the module is there", there, result.is_ok())?;
+        check_eq("the module is there", there, result.is_ok())?;
         if result.is_ok() {
             module.unload()?;
         }

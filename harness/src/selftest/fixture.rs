@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What tests begin with: sessions, blocks with a pattern in them, and looks at what there is.
+//! Fixtures of tests: sessions, blocks filled with a pattern, and snapshots of statistics.
 
 use std::sync::atomic::{
     AtomicBool,
@@ -24,20 +24,20 @@ use crate::{
 };
 
 use super::verdict::{
-    Outcome,
-    Verdict,
-    equal, //
+    TestError,
+    TestResult,
+    check_eq, //
 };
 
-/// Whether what is done many times is done a thousand times.
+/// Whether slow tests have a thousand repetitions.
 static LONG: AtomicBool = AtomicBool::new(false);
 
-/// Decides on that for all tests.
-pub(super) fn be_long(long: bool) {
+/// Sets the number of repetitions of all tests.
+pub(super) fn set_long(long: bool) {
     LONG.store(long, Ordering::Relaxed);
 }
 
-/// Returns how often to do something: so often usually, or in a long run.
+/// Returns the number of repetitions: the first number, or the second one in a long run.
 pub(super) fn rounds(usually: u64, long: u64) -> u64 {
     if LONG.load(Ordering::Relaxed) {
         long
@@ -52,16 +52,16 @@ pub(super) const KIB: u64 = 1024;
 /// Bytes of a MiB.
 pub(super) const MIB: u64 = 1024 * KIB;
 
-/// What a private pool's size is a multiple of.
+/// The size of a private pool is a multiple of this number of bytes.
 pub(super) const POOL_UNIT: u64 = 32 * KIB;
 
-/// Bytes of the private pools that tests get when they do not care.
+/// The default size of a private pool.
 pub(super) const POOL_BYTES: u64 = 4 * MIB;
 
 /// The engines that tests run on.
 pub(super) const ENGINES: [Engine; 3] = [Engine::Seed, Engine::Hybrid, Engine::Slub];
 
-/// Those of them that have pools.
+/// The engines that have pools.
 pub(super) const POOL_ENGINES: [Engine; 2] = [Engine::Seed, Engine::Hybrid];
 
 /// Says whether an engine has pools.
@@ -69,14 +69,14 @@ pub(super) fn has_pool(engine: Engine) -> bool {
     engine != Engine::Slub
 }
 
-/// Says whether an engine can tell what its pages are.
+/// Says whether an engine has MAP.
 pub(super) fn has_map(engine: Engine) -> bool {
     engine == Engine::Hybrid
 }
 
-/// Opens a session that has a pool to itself where the engine has pools.
+/// Opens a session, with a private pool if the engine has pools.
 #[track_caller]
-pub(super) fn session(engine: Engine) -> Outcome<Device> {
+pub(super) fn session(engine: Engine) -> TestResult<Device> {
     if has_pool(engine) {
         private_of(engine, POOL_BYTES)
     } else {
@@ -86,7 +86,7 @@ pub(super) fn session(engine: Engine) -> Outcome<Device> {
 
 /// Opens a session on an engine's shared pool.
 #[track_caller]
-pub(super) fn shared(engine: Engine) -> Outcome<Device> {
+pub(super) fn shared(engine: Engine) -> TestResult<Device> {
     let device = Device::open()?;
     device.bind(engine.raw(), 0, 0)?;
     Ok(device)
@@ -94,21 +94,21 @@ pub(super) fn shared(engine: Engine) -> Outcome<Device> {
 
 /// Opens a session of the seed in a new pool of `pool_bytes` bytes.
 #[track_caller]
-pub(super) fn private(pool_bytes: u64) -> Outcome<Device> {
+pub(super) fn private(pool_bytes: u64) -> TestResult<Device> {
     private_of(Engine::Seed, pool_bytes)
 }
 
 /// Opens a session of an engine in a new pool of `pool_bytes` bytes.
 #[track_caller]
-pub(super) fn private_of(engine: Engine, pool_bytes: u64) -> Outcome<Device> {
+pub(super) fn private_of(engine: Engine, pool_bytes: u64) -> TestResult<Device> {
     let device = Device::open()?;
     device.bind(engine.raw(), uapi::SLABLAB_BIND_PRIVATE, pool_bytes)?;
     Ok(device)
 }
 
-/// What belongs to programs: the part of the figures that an undone call leaves as it was.
+/// The usage of a pool by programs: the statistics that a rolled back call must not change.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Standing {
+pub(super) struct Usage {
     regions: u32,
     pool_bytes: u64,
     live_bytes: u64,
@@ -121,10 +121,10 @@ pub(super) struct Standing {
     session_reallocations: u64,
 }
 
-/// What the pool and the session of `device` hold at the moment: what a call and its undoing leave as
-/// it was.
+/// Returns the usage of the session of `device` and of its pool, which a rolled back call must not
+/// change.
 #[track_caller]
-pub(super) fn holdings(device: &Device) -> Outcome<[u64; 7]> {
+pub(super) fn usage(device: &Device) -> TestResult<[u64; 7]> {
     let standing = Snapshot::of(device)?.standing;
     Ok([
         standing.regions.into(),
@@ -137,10 +137,10 @@ pub(super) fn holdings(device: &Device) -> Outcome<[u64; 7]> {
     ])
 }
 
-/// All figures but the counts of refusals: what a refused call leaves as it was.
+/// The statistics that a refused call must not change: all but the counts of refusals.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Snapshot {
-    pub(super) standing: Standing,
+    pub(super) standing: Usage,
     sums: [u64; 3],
     idle_bytes: [u64; 2],
     operations: [u64; 2],
@@ -149,13 +149,13 @@ pub(super) struct Snapshot {
 }
 
 impl Snapshot {
-    /// Looks at the pool of `device`, and at its session.
+    /// Reads the statistics of the session of `device` and of its pool.
     #[track_caller]
-    pub(super) fn of(device: &Device) -> Outcome<Self> {
+    pub(super) fn of(device: &Device) -> TestResult<Self> {
         let stats = device.stats()?;
         let class_count = (stats.class_count as usize).min(stats.classes.len());
         Ok(Self {
-            standing: Standing {
+            standing: Usage {
                 regions: stats.regions,
                 pool_bytes: stats.pool_bytes,
                 live_bytes: stats.live_bytes,
@@ -190,23 +190,23 @@ impl Snapshot {
     }
 }
 
-/// Runs `act` and checks that it left every figure as it was.
+/// Runs `act` and checks that it did not change the statistics.
 #[track_caller]
-pub(super) fn unchanged(device: &Device, act: impl FnOnce() -> Outcome) -> Outcome {
+pub(super) fn unchanged(device: &Device, act: impl FnOnce() -> TestResult) -> TestResult {
     let before = Snapshot::of(device)?;
     act()?;
-    equal("figures", Snapshot::of(device)?, before)
+    check_eq("figures", Snapshot::of(device)?, before)
 }
 
-/// Runs `act` and checks that it left what belongs to programs as it was.
+/// Runs `act` and checks that it did not change the usage by programs.
 #[track_caller]
-pub(super) fn undone(device: &Device, act: impl FnOnce() -> Outcome) -> Outcome {
+pub(super) fn undone(device: &Device, act: impl FnOnce() -> TestResult) -> TestResult {
     let before = Snapshot::of(device)?.standing;
     act()?;
-    equal("standing", Snapshot::of(device)?.standing, before)
+    check_eq("standing", Snapshot::of(device)?.standing, before)
 }
 
-/// Returns `len` bytes that depend on `seed` and on their place, none of them zero.
+/// Returns `len` non-zero bytes that depend on `seed` and on their position.
 pub(super) fn pattern(seed: u64, len: usize) -> Vec<u8> {
     let mut random = Rng::new(seed);
     let mut bytes = Vec::with_capacity(len + 8);
@@ -217,32 +217,32 @@ pub(super) fn pattern(seed: u64, len: usize) -> Vec<u8> {
     bytes
 }
 
-/// Allocates a block with the pattern of `seed` in it, whole.
+/// Allocates a block and fills it with the pattern of `seed`.
 #[track_caller]
-pub(super) fn filled(device: &Device, size: u64, seed: u64) -> Outcome<u32> {
+pub(super) fn filled(device: &Device, size: u64, seed: u64) -> TestResult<u32> {
     let handle = device.alloc(size, 1)?.handle;
     write_whole(device, handle, &pattern(seed, to_len(size)))?;
     Ok(handle)
 }
 
-/// Checks that the block has the pattern of `seed` in it, whole.
+/// Checks that the block contains the pattern of `seed`.
 #[track_caller]
-pub(super) fn intact(device: &Device, handle: u32, size: u64, seed: u64) -> Outcome {
+pub(super) fn intact(device: &Device, handle: u32, size: u64, seed: u64) -> TestResult {
     let got = read_whole(device, handle, to_len(size))?;
     same_bytes(&got, &pattern(seed, to_len(size)))
 }
 
-/// Checks that bytes are as expected, and names the first that is not.
+/// Compares bytes; the error names the first difference.
 #[track_caller]
-pub(super) fn same_bytes(got: &[u8], expected: &[u8]) -> Outcome {
-    equal("bytes", got.len(), expected.len())?;
+pub(super) fn same_bytes(got: &[u8], expected: &[u8]) -> TestResult {
+    check_eq("bytes", got.len(), expected.len())?;
     match got
         .iter()
         .zip(expected)
         .position(|(got, expected)| got != expected)
     {
         None => Ok(()),
-        Some(at) => Err(Verdict::failed(format!(
+        Some(at) => Err(TestError::failed(format!(
             "byte {at} of {}: expected {:#04x}, got {:#04x}",
             got.len(),
             expected[at],
@@ -253,12 +253,12 @@ pub(super) fn same_bytes(got: &[u8], expected: &[u8]) -> Outcome {
 
 /// Checks that `len` bytes from `byte` on are zero.
 #[track_caller]
-pub(super) fn zeros(device: &Device, handle: u32, byte: u32, len: usize) -> Outcome {
+pub(super) fn zeros(device: &Device, handle: u32, byte: u32, len: usize) -> TestResult {
     let mut bytes = vec![0xff; len];
-    equal("bytes read", device.read(handle, byte, &mut bytes)?, len)?;
+    check_eq("bytes read", device.read(handle, byte, &mut bytes)?, len)?;
     match bytes.iter().position(|byte| *byte != 0) {
         None => Ok(()),
-        Some(at) => Err(Verdict::failed(format!(
+        Some(at) => Err(TestError::failed(format!(
             "byte {at} of {len}: expected zero, got {:#04x}",
             bytes[at]
         ))),
@@ -267,25 +267,25 @@ pub(super) fn zeros(device: &Device, handle: u32, byte: u32, len: usize) -> Outc
 
 /// Reads a block of `len` bytes from its beginning.
 #[track_caller]
-pub(super) fn read_whole(device: &Device, handle: u32, len: usize) -> Outcome<Vec<u8>> {
+pub(super) fn read_whole(device: &Device, handle: u32, len: usize) -> TestResult<Vec<u8>> {
     let mut bytes = vec![0; len];
-    equal("bytes read", device.read(handle, 0, &mut bytes)?, len)?;
+    check_eq("bytes read", device.read(handle, 0, &mut bytes)?, len)?;
     Ok(bytes)
 }
 
 /// Writes a block from its beginning.
 #[track_caller]
-pub(super) fn write_whole(device: &Device, handle: u32, bytes: &[u8]) -> Outcome {
-    equal(
+pub(super) fn write_whole(device: &Device, handle: u32, bytes: &[u8]) -> TestResult {
+    check_eq(
         "bytes written",
         device.write(handle, 0, bytes)?,
         bytes.len(),
     )
 }
 
-/// Allocates blocks of `size` bytes until that is refused; returns them and the refusal.
+/// Allocates blocks of `size` bytes until a request is refused; returns the blocks and the refusal.
 #[track_caller]
-pub(super) fn exhaust(device: &Device, size: u64) -> Outcome<(Vec<u32>, Refused)> {
+pub(super) fn exhaust(device: &Device, size: u64) -> TestResult<(Vec<u32>, Refused)> {
     let mut handles = Vec::new();
     loop {
         match device.alloc(size, 1) {
@@ -295,11 +295,11 @@ pub(super) fn exhaust(device: &Device, size: u64) -> Outcome<(Vec<u32>, Refused)
     }
 }
 
-/// Walks the pool of `device`, and checks that no rule is broken.
+/// Runs CHECK on the pool of `device`, which must find no violation.
 #[track_caller]
-pub(super) fn sound(device: &Device) -> Outcome {
+pub(super) fn sound(device: &Device) -> TestResult {
     let check = device.check()?;
-    equal("broken rule", check.rule, uapi::SLABLAB_RULE_NONE)
+    check_eq("broken rule", check.rule, uapi::SLABLAB_RULE_NONE)
 }
 
 /// Turns a size into the length of a buffer.

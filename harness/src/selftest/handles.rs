@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Handles: what a number names, and what it does not.
+//! Handles: valid, stale and invalid ones.
 
 use std::collections::HashSet;
 
@@ -26,20 +26,20 @@ use super::{
     prelude::*, //
 };
 
-theme!("handles" {
+suite!("handles" {
     Each handles_are_positive_numbers_of_31_bits_and_all_different,
     Each a_number_that_is_no_handle_is_enoent,
     Each a_stale_handle_is_enoent,
     Each a_block_is_not_freed_twice,
-    Each a_number_above_32_bits_is_not_cut_short,
-    Each the_handle_of_another_session_names_nothing_or_ones_own,
+    Each a_handle_above_32_bits_is_not_truncated,
+    Each a_handle_of_another_session_is_invalid_or_names_an_own_block,
     Each equal_numbers_name_different_blocks_in_different_sessions,
     Each no_invented_number_frees_a_block,
 });
 
 /// Checks that a number names nothing, whatever is done with it.
 #[track_caller]
-fn names_nothing(device: &Device, handle: u32) -> Outcome {
+fn names_nothing(device: &Device, handle: u32) -> TestResult {
     refused(device.free(handle), Errno::NOENT).about("FREE")?;
     refused(device.realloc(handle, 64), Errno::NOENT).about("REALLOC")?;
     // A position of 31 bits: the kernel itself keeps negative ones from the device.
@@ -50,29 +50,29 @@ fn names_nothing(device: &Device, handle: u32) -> Outcome {
     Ok(())
 }
 
-fn handles_are_positive_numbers_of_31_bits_and_all_different(engine: Engine) -> Outcome {
+fn handles_are_positive_numbers_of_31_bits_and_all_different(engine: Engine) -> TestResult {
     let device = session(engine)?;
     let mut live = HashSet::new();
     for n in 0..5_000 {
         let handle = device.alloc(64, 8)?.handle;
-        holds(
+        check(
             handle > 0 && handle < 1 << 31,
             format_args!("{handle:#x} is a handle"),
         )?;
-        holds(live.insert(handle), format_args!("{handle:#x} is new"))?;
+        check(live.insert(handle), format_args!("{handle:#x} is new"))?;
         if n % 3 == 0 {
             device.free(handle)?;
             live.remove(&handle);
         }
     }
-    equal(
+    check_eq(
         "session's blocks",
         device.stats()?.session_blocks,
         live.len() as u64,
     )
 }
 
-fn a_number_that_is_no_handle_is_enoent(engine: Engine) -> Outcome {
+fn a_number_that_is_no_handle_is_enoent(engine: Engine) -> TestResult {
     let device = session(engine)?;
     let handle = filled(&device, 64, 1)?;
     unchanged(&device, || {
@@ -93,7 +93,7 @@ fn a_number_that_is_no_handle_is_enoent(engine: Engine) -> Outcome {
     intact(&device, handle, 64, 1)
 }
 
-fn a_stale_handle_is_enoent(engine: Engine) -> Outcome {
+fn a_stale_handle_is_enoent(engine: Engine) -> TestResult {
     let device = session(engine)?;
     let keeper = filled(&device, 64, 2)?;
     let stale = device.alloc(64, 8)?.handle;
@@ -111,7 +111,7 @@ fn a_stale_handle_is_enoent(engine: Engine) -> Outcome {
     intact(&device, keeper, 64, 2)
 }
 
-fn a_block_is_not_freed_twice(engine: Engine) -> Outcome {
+fn a_block_is_not_freed_twice(engine: Engine) -> TestResult {
     let device = session(engine)?;
     for size in [1, 64, 4096, 5000, 100_000] {
         let handle = device.alloc(size, 8)?.handle;
@@ -124,7 +124,7 @@ fn a_block_is_not_freed_twice(engine: Engine) -> Outcome {
     Ok(())
 }
 
-fn a_number_above_32_bits_is_not_cut_short(engine: Engine) -> Outcome {
+fn a_handle_above_32_bits_is_not_truncated(engine: Engine) -> TestResult {
     let device = session(engine)?;
     let handle = filled(&device, 64, 3)?;
     unchanged(&device, || {
@@ -138,7 +138,7 @@ fn a_number_above_32_bits_is_not_cut_short(engine: Engine) -> Outcome {
     Ok(device.free(handle)?)
 }
 
-fn the_handle_of_another_session_names_nothing_or_ones_own(engine: Engine) -> Outcome {
+fn a_handle_of_another_session_is_invalid_or_names_an_own_block(engine: Engine) -> TestResult {
     let (mine, theirs) = (shared(engine)?, shared(engine)?);
     let my_block = filled(&mine, 64, 4)?;
     let mut their_blocks = Vec::new();
@@ -158,16 +158,16 @@ fn the_handle_of_another_session_names_nothing_or_ones_own(engine: Engine) -> Ou
     intact(&mine, my_block, 64, 4)
 }
 
-fn equal_numbers_name_different_blocks_in_different_sessions(engine: Engine) -> Outcome {
+fn equal_numbers_name_different_blocks_in_different_sessions(engine: Engine) -> TestResult {
     let (one, other) = (shared(engine)?, shared(engine)?);
     let (first, second) = (filled(&one, 64, 5)?, filled(&other, 64, 6)?);
-    equal("first handle of a session", first, second)?;
+    check_eq("first handle of a session", first, second)?;
     one.free(first)?;
     intact(&other, second, 64, 6)?;
     names_nothing(&one, first)
 }
 
-fn no_invented_number_frees_a_block(engine: Engine) -> Outcome {
+fn no_invented_number_frees_a_block(engine: Engine) -> TestResult {
     let device = session(engine)?;
     let mut known = Vec::new();
     for n in 0..64 {

@@ -16,7 +16,7 @@ use rustix::{
 
 use crate::device::Errno;
 
-use super::verdict::Outcome;
+use super::verdict::TestResult;
 
 /// A reader of what is logged from now on.
 pub(super) struct Log {
@@ -43,7 +43,7 @@ impl Entry {
 
     /// Says whether it is a warning or worse, or about the module.
     ///
-    /// But for kmemleak's own want of memory: where faults are injected, one may strike it.
+    /// A failed allocation of kmemleak itself is no complaint: fault injection may hit kmemleak.
     fn is_complaint(&self) -> bool {
         (self.severity <= 4 || self.text.contains("slablab"))
             && !self.text.contains("kmemleak: Cannot allocate a scan area")
@@ -52,7 +52,7 @@ impl Entry {
 
 impl Log {
     /// Begins at the end of the log.
-    pub(super) fn follow() -> Outcome<Self> {
+    pub(super) fn follow() -> TestResult<Self> {
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = rustix::fs::open("/dev/kmsg", flags, Mode::empty())?;
         seek(&file, SeekFrom::End(0))?;
@@ -60,7 +60,7 @@ impl Log {
     }
 
     /// Returns what was logged since the last call.
-    fn entries(&mut self) -> Outcome<Vec<Entry>> {
+    fn entries(&mut self) -> TestResult<Vec<Entry>> {
         let mut entries = Vec::new();
         let mut record = [0; 8192];
         loop {
@@ -75,7 +75,7 @@ impl Log {
     }
 
     /// Returns warnings, worse, and whatever the module said since the last call.
-    pub(super) fn complaints(&mut self) -> Outcome<Vec<String>> {
+    pub(super) fn complaints(&mut self) -> TestResult<Vec<String>> {
         let complaints = self.entries()?.into_iter().filter(Entry::is_complaint);
         Ok(complaints.map(|entry| entry.text).collect())
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The module's life: parameters, loading, unloading, and what is left afterwards.
+//! Loading and unloading the module: parameters, messages and leaks.
 
 use std::{
     fs,
@@ -47,30 +47,30 @@ use super::{
     prelude::*, //
 };
 
-theme!("life" {
+suite!("life" {
     Life the_module_describes_itself,
     Life a_module_in_use_is_not_unloaded,
     Life loading_and_unloading_print_a_line_each,
     Life a_bad_parameter_is_einval_and_named_in_one_line,
-    Life parameters_at_their_limits_are_taken,
+    Life parameters_at_their_limits_are_accepted,
     Life parameters_are_what_info_says,
-    Life parameters_are_told_by_sysfs_and_the_log,
+    Life parameters_are_shown_in_sysfs_and_the_log,
     Life a_pool_larger_than_the_memory_is_enomem,
-    Life a_session_has_as_many_handles_as_its_quota_says,
-    Life a_session_has_as_many_bytes_as_its_quota_says,
+    Life the_quota_of_handles_is_exact,
+    Life the_quota_of_bytes_is_exact,
     Life tables_of_freed_blocks_stay_within_their_budget,
-    Life without_memory_for_private_pools_there_are_none,
-    Life an_extended_shared_pool_is_everybodys,
-    Life quotas_leave_room_whatever_a_program_takes,
-    Life many_lives_lose_no_memory,
+    Life a_limit_of_0_disables_private_pools,
+    Life an_extension_of_a_shared_pool_is_shared,
+    Life quotas_leave_memory_for_other_sessions,
+    Life many_lives_leak_no_memory,
     Life loading_survives_every_fault,
 });
 
-fn loading_survives_every_fault(module: &Module) -> Outcome {
+fn loading_survives_every_fault(module: &Module) -> TestResult {
     module.without(|| faults::loading(module))
 }
 
-fn the_module_describes_itself(module: &Module) -> Outcome {
+fn the_module_describes_itself(module: &Module) -> TestResult {
     let file = fs::read(module.path())?;
     let says = |text: &str| {
         file.windows(text.len())
@@ -85,7 +85,7 @@ fn the_module_describes_itself(module: &Module) -> Outcome {
         "\0parm=private_mib_total:",
         "\0parm=sessions_max:",
     ] {
-        holds(
+        check(
             says(text),
             format_args!("modinfo has {:?}", text.trim_start_matches('\0')),
         )?;
@@ -93,7 +93,7 @@ fn the_module_describes_itself(module: &Module) -> Outcome {
     Ok(())
 }
 
-fn a_module_in_use_is_not_unloaded(module: &Module) -> Outcome {
+fn a_module_in_use_is_not_unloaded(module: &Module) -> TestResult {
     for engine in ENGINES {
         let device = shared(engine)?;
         let handle = filled(&device, 5000, 1)?;
@@ -102,18 +102,18 @@ fn a_module_in_use_is_not_unloaded(module: &Module) -> Outcome {
         device.alloc(100, 1)?;
     }
     module.without(|| {
-        holds(!fs::exists(uapi::DEVICE)?, "the device is gone")?;
-        holds(!fs::exists("/sys/module/slablab")?, "the module is gone")?;
+        check(!fs::exists(uapi::DEVICE)?, "the device is gone")?;
+        check(!fs::exists("/sys/module/slablab")?, "the module is gone")?;
         refused(Device::open(), Errno::NOENT)
     })?;
     Device::open()?;
     Ok(())
 }
 
-fn loading_and_unloading_print_a_line_each(module: &Module) -> Outcome {
+fn loading_and_unloading_print_a_line_each(module: &Module) -> TestResult {
     let one_line = |log: &mut Log, when: &str| {
         let lines = log.complaints()?;
-        equal("lines", lines.len(), 1).about(format_args!("{when}: {lines:?}"))
+        check_eq("lines", lines.len(), 1).about(format_args!("{when}: {lines:?}"))
     };
     let mut log = Log::follow()?;
     module.without(|| {
@@ -123,7 +123,7 @@ fn loading_and_unloading_print_a_line_each(module: &Module) -> Outcome {
     })
 }
 
-fn a_bad_parameter_is_einval_and_named_in_one_line(module: &Module) -> Outcome {
+fn a_bad_parameter_is_einval_and_named_in_one_line(module: &Module) -> TestResult {
     const BAD: [(&str, &str); 14] = [
         ("pool_mib", "0"),
         ("pool_mib", "4097"),
@@ -136,7 +136,7 @@ fn a_bad_parameter_is_einval_and_named_in_one_line(module: &Module) -> Outcome {
         ("private_mib_total", "65537"),
         ("sessions_max", "0"),
         ("sessions_max", "4097"),
-        // These are the kernel's own to refuse.
+        // The kernel itself refuses these values.
         ("pool_mib", "many"),
         ("pool_mib", "-1"),
         ("sessions_max", ""),
@@ -147,12 +147,12 @@ fn a_bad_parameter_is_einval_and_named_in_one_line(module: &Module) -> Outcome {
             let parameter = format!("{name}={value}");
             refused(module.load(&parameter), Errno::INVAL).about(&parameter)?;
             let lines = log.complaints()?;
-            equal("lines", lines.len(), 1).about(format_args!("{parameter}: {lines:?}"))?;
-            holds(
+            check_eq("lines", lines.len(), 1).about(format_args!("{parameter}: {lines:?}"))?;
+            check(
                 lines[0].contains(name),
                 format_args!("{:?} names {name}", lines[0]),
             )?;
-            holds(
+            check(
                 !fs::exists("/sys/module/slablab")?,
                 "the module is not there",
             )
@@ -162,7 +162,7 @@ fn a_bad_parameter_is_einval_and_named_in_one_line(module: &Module) -> Outcome {
     })
 }
 
-fn parameters_at_their_limits_are_taken(module: &Module) -> Outcome {
+fn parameters_at_their_limits_are_accepted(module: &Module) -> TestResult {
     let smallest = "pool_mib=1 session_mib=1 session_handles=1 private_mib_total=0 sessions_max=1";
     module.with(smallest, || {
         let device = shared(Engine::Seed)?;
@@ -179,26 +179,26 @@ fn parameters_at_their_limits_are_taken(module: &Module) -> Outcome {
     })
 }
 
-fn parameters_are_what_info_says(module: &Module) -> Outcome {
+fn parameters_are_what_info_says(module: &Module) -> TestResult {
     let parameters =
         "pool_mib=3 session_mib=2 session_handles=5 private_mib_total=9 sessions_max=7";
     module.with(parameters, || {
         let info = shared(Engine::Seed)?.info()?;
-        equal("pool", info.pool_bytes, 3 * MIB)?;
-        equal("session", info.session_bytes_max, 2 * MIB)?;
-        equal("handles", info.session_handles_max, 5)?;
-        equal("private", info.private_bytes_max, 9 * MIB)?;
-        equal("sessions", info.sessions_max, 7)
+        check_eq("pool", info.pool_bytes, 3 * MIB)?;
+        check_eq("session", info.session_bytes_max, 2 * MIB)?;
+        check_eq("handles", info.session_handles_max, 5)?;
+        check_eq("private", info.private_bytes_max, 9 * MIB)?;
+        check_eq("sessions", info.sessions_max, 7)
     })?;
     let info = shared(Engine::Seed)?.info()?;
-    equal("default pool", info.pool_bytes, 64 * MIB)?;
-    equal("default session", info.session_bytes_max, 128 * MIB)?;
-    equal("default handles", info.session_handles_max, 1 << 20)?;
-    equal("default private", info.private_bytes_max, 256 * MIB)?;
-    equal("default sessions", info.sessions_max, 64)
+    check_eq("default pool", info.pool_bytes, 64 * MIB)?;
+    check_eq("default session", info.session_bytes_max, 128 * MIB)?;
+    check_eq("default handles", info.session_handles_max, 1 << 20)?;
+    check_eq("default private", info.private_bytes_max, 256 * MIB)?;
+    check_eq("default sessions", info.sessions_max, 64)
 }
 
-fn parameters_are_told_by_sysfs_and_the_log(module: &Module) -> Outcome {
+fn parameters_are_shown_in_sysfs_and_the_log(module: &Module) -> TestResult {
     const GIVEN: [(&str, &str); 5] = [
         ("pool_mib", "3"),
         ("session_mib", "2"),
@@ -211,13 +211,13 @@ fn parameters_are_told_by_sysfs_and_the_log(module: &Module) -> Outcome {
         let mut log = Log::follow()?;
         module.load(&parameters.join(" "))?;
         let lines = log.complaints()?;
-        equal("lines", lines.len(), 1).about(format_args!("{lines:?}"))?;
+        check_eq("lines", lines.len(), 1).about(format_args!("{lines:?}"))?;
         for ((name, value), parameter) in GIVEN.iter().zip(&parameters) {
             let file = format!("/sys/module/slablab/parameters/{name}");
-            equal(name, fs::read_to_string(&file)?.trim(), *value)?;
+            check_eq(name, fs::read_to_string(&file)?.trim(), *value)?;
             let mode = fs::metadata(&file)?.permissions().mode() & 0o7777;
-            equal("mode", mode, 0o444).about(name)?;
-            holds(
+            check_eq("mode", mode, 0o444).about(name)?;
+            check(
                 lines[0].contains(parameter),
                 format_args!("{:?} tells {parameter}", lines[0]),
             )?;
@@ -226,9 +226,9 @@ fn parameters_are_told_by_sysfs_and_the_log(module: &Module) -> Outcome {
     })
 }
 
-fn a_pool_larger_than_the_memory_is_enomem(module: &Module) -> Outcome {
+fn a_pool_larger_than_the_memory_is_enomem(module: &Module) -> TestResult {
     if Memory::now()?.total > 4096 * MIB {
-        return Err(Verdict::skipped("there is memory for the largest pool"));
+        return Err(TestError::skipped("there is memory for the largest pool"));
     }
     module.without(|| {
         let load = || refused(module.load("pool_mib=4096"), Errno::NOMEM);
@@ -244,22 +244,22 @@ fn a_pool_larger_than_the_memory_is_enomem(module: &Module) -> Outcome {
         let bind = |bytes| device.bind(Engine::Seed.raw(), uapi::SLABLAB_BIND_PRIVATE, bytes);
         refused(bind(4096 * MIB + POOL_UNIT), Errno::INVAL).about("above the largest region")?;
         refused(bind(4096 * MIB), Errno::NOMEM)?;
-        equal("in use", device.info()?.private_bytes_used, 0)?;
+        check_eq("in use", device.info()?.private_bytes_used, 0)?;
         bind(MIB)?;
         unchanged(&device, || {
             refused(device.extend(4096 * MIB + POOL_UNIT), Errno::INVAL)?;
             refused(device.extend(4096 * MIB), Errno::NOMEM)
         })?;
         let info = device.info()?;
-        equal("in use", info.private_bytes_used, info.pool_charge)?;
-        holds(
+        check_eq("in use", info.private_bytes_used, info.pool_charge)?;
+        check(
             (MIB..2 * MIB).contains(&info.pool_charge),
             format_args!("{} bytes are those of a pool of 1 MiB", info.pool_charge),
         )
     })
 }
 
-fn a_session_has_as_many_handles_as_its_quota_says(module: &Module) -> Outcome {
+fn the_quota_of_handles_is_exact(module: &Module) -> TestResult {
     module.with("session_handles=10", || {
         for engine in ENGINES {
             let device = shared(engine)?;
@@ -275,7 +275,7 @@ fn a_session_has_as_many_handles_as_its_quota_says(module: &Module) -> Outcome {
                 device.free(handles[9])?;
                 handles[9] = filled(&device, 64, 9)?;
             }
-            equal(
+            check_eq(
                 "refusals",
                 device.stats()?.session_refusals[uapi::SLABLAB_CAUSE_QUOTA as usize],
                 2,
@@ -291,7 +291,7 @@ fn a_session_has_as_many_handles_as_its_quota_says(module: &Module) -> Outcome {
     })
 }
 
-fn a_session_has_as_many_bytes_as_its_quota_says(module: &Module) -> Outcome {
+fn the_quota_of_bytes_is_exact(module: &Module) -> TestResult {
     module.with("session_mib=1", || {
         let quota = [uapi::SLABLAB_CAUSE_QUOTA];
         for device in [shared(Engine::Seed)?, private(4 * MIB)?] {
@@ -299,14 +299,14 @@ fn a_session_has_as_many_bytes_as_its_quota_says(module: &Module) -> Outcome {
             for n in 0..16 {
                 handles.push(filled(&device, 64 * KIB, n)?);
             }
-            equal("charged", device.stats()?.session_bytes, MIB)?;
+            check_eq("charged", device.stats()?.session_bytes, MIB)?;
             unchanged(&device, || {
                 refused_because(device.alloc(1, 1), Errno::DQUOT, &quota)?;
                 refused_because(device.realloc(handles[0], 65 * KIB), Errno::DQUOT, &quota)
             })?;
             device.realloc(handles[0], 100)?;
-            // What is charged is what was set aside: 128 bytes.
-            equal(
+            // The usable size is charged: 128 bytes.
+            check_eq(
                 "charged",
                 device.stats()?.session_bytes,
                 MIB - 64 * KIB + 128,
@@ -322,7 +322,7 @@ fn a_session_has_as_many_bytes_as_its_quota_says(module: &Module) -> Outcome {
     })
 }
 
-fn tables_of_freed_blocks_stay_within_their_budget(module: &Module) -> Outcome {
+fn tables_of_freed_blocks_stay_within_their_budget(module: &Module) -> TestResult {
     // Entries for four full sessions, and 1024 for each there may be: 9 x 4096.
     module.with("session_handles=4096 sessions_max=20", || {
         let mut sessions = Vec::new();
@@ -344,14 +344,14 @@ fn tables_of_freed_blocks_stay_within_their_budget(module: &Module) -> Outcome {
             }
         };
         refused_because::<()>(Err(refused), Errno::NOMEM, &[uapi::SLABLAB_CAUSE_TABLES])?;
-        equal("full sessions", sessions.len() - 1, 9)?;
+        check_eq("full sessions", sessions.len() - 1, 9)?;
         sessions.remove(0);
         shared(Engine::Slub)?.alloc(1, 1)?;
         Ok(())
     })
 }
 
-fn quotas_leave_room_whatever_a_program_takes(module: &Module) -> Outcome {
+fn quotas_leave_memory_for_other_sessions(module: &Module) -> TestResult {
     // All sessions together may have less than a pool has.
     let parameters = "pool_mib=32 session_mib=1 sessions_max=17 private_mib_total=6";
     module.with(parameters, || {
@@ -359,30 +359,30 @@ fn quotas_leave_room_whatever_a_program_takes(module: &Module) -> Outcome {
             let (one, other) = (shared(engine)?, shared(engine)?);
             let mine = filled(&one, 5000, 1)?;
             let mut glutton = Child::start(Role::Glutton, engine)?;
-            equal("sessions that it has", glutton.heard()?, vec![15])?;
+            check_eq("sessions that it has", glutton.heard()?, vec![15])?;
             refused(Device::open(), Errno::NFILE)?;
             let info = one.info()?;
             let rest = info.private_bytes_max - info.private_bytes_used;
-            holds(
+            check(
                 rest < MIB + MIB / 4,
                 format_args!("no other pool of 1 MiB can be had: {rest} bytes are left"),
             )?;
-            // Everybody who was there goes on, up to the quota.
+            // The other sessions can still allocate up to the quota.
             intact(&one, mine, 5000, 1)?;
             for n in 0..8 {
                 filled(&other, 100 * KIB, n)?;
             }
             one.realloc(mine, 500 * KIB)?;
             glutton.kill()?;
-            equal("private pools", one.info()?.private_bytes_used, 0)?;
-            equal("sessions", one.info()?.sessions_used, 2)?;
+            check_eq("private pools", one.info()?.private_bytes_used, 0)?;
+            check_eq("sessions", one.info()?.sessions_used, 2)?;
             shared(engine)?.alloc(64 * KIB, 1)?;
         }
         Ok(())
     })
 }
 
-fn without_memory_for_private_pools_there_are_none(module: &Module) -> Outcome {
+fn a_limit_of_0_disables_private_pools(module: &Module) -> TestResult {
     module.with("private_mib_total=0", || {
         let device = Device::open()?;
         let answer = device.bind(Engine::Seed.raw(), uapi::SLABLAB_BIND_PRIVATE, 32 * KIB);
@@ -393,34 +393,34 @@ fn without_memory_for_private_pools_there_are_none(module: &Module) -> Outcome {
     })
 }
 
-fn an_extended_shared_pool_is_everybodys(module: &Module) -> Outcome {
+fn an_extension_of_a_shared_pool_is_shared(module: &Module) -> TestResult {
     module.with("pool_mib=1", || {
         let (one, other) = (shared(Engine::Seed)?, shared(Engine::Seed)?);
         one.alloc(MIB, 1)?;
         refused(other.alloc(64, 1), Errno::NOMEM)?;
-        equal("pool", one.extend(MIB)?.pool_bytes, 2 * MIB)?;
-        equal("pool", other.info()?.pool_bytes, 2 * MIB)?;
+        check_eq("pool", one.extend(MIB)?.pool_bytes, 2 * MIB)?;
+        check_eq("pool", other.info()?.pool_bytes, 2 * MIB)?;
         let block = other.alloc(64, 1)?;
-        equal(
+        check_eq(
             "region",
             block.offset >> uapi::SLABLAB_OFFSET_REGION_SHIFT,
             1,
         )?;
         // It stays when the session that extended it has gone, and is charged as long as it stays.
         let charged = other.info()?.private_bytes_used;
-        holds(
+        check(
             (MIB..MIB + MIB / 16).contains(&charged),
             format_args!("{charged} bytes are those of a region of 1 MiB"),
         )?;
-        equal("charged", other.info()?.pool_charge, charged)?;
+        check_eq("charged", other.info()?.pool_charge, charged)?;
         drop(one);
-        equal("charged", other.info()?.private_bytes_used, charged)?;
-        equal("pool", shared(Engine::Seed)?.info()?.pool_bytes, 2 * MIB)?;
+        check_eq("charged", other.info()?.private_bytes_used, charged)?;
+        check_eq("pool", shared(Engine::Seed)?.info()?.pool_bytes, 2 * MIB)?;
         sound(&other)
     })
 }
 
-/// What the machine's memory is used for, in bytes.
+/// The machine's use of memory, in bytes.
 #[derive(Clone, Copy, Debug)]
 struct Memory {
     total: u64,
@@ -431,9 +431,9 @@ struct Memory {
 }
 
 impl Memory {
-    /// Looks at what there is.
-    fn now() -> Outcome<Self> {
-        /// What only waits to be unmapped, and the stacks of threads, which come and go.
+    /// Reads /proc/meminfo and /proc/vmallocinfo.
+    fn now() -> TestResult<Self> {
+        /// Mappings that wait to be unmapped, and the stacks of threads.
         const NOT_OURS: [&str; 4] = ["unpurged", "vm_map_ram", "copy_process", "thread_stack"];
 
         let meminfo = fs::read_to_string("/proc/meminfo")?;
@@ -441,7 +441,7 @@ impl Memory {
             let line = meminfo.lines().find(|line| line.starts_with(name));
             let kib = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
             kib.map(|kib| kib * KIB)
-                .ok_or_else(|| Verdict::failed(format!("/proc/meminfo has no {name}")))
+                .ok_or_else(|| TestError::failed(format!("/proc/meminfo has no {name}")))
         };
         let areas = fs::read_to_string("/proc/vmallocinfo")?;
         let vmalloc = areas
@@ -457,12 +457,11 @@ impl Memory {
         })
     }
 
-    /// Waits for the kernel to have as much memory again as at this moment.
+    /// Waits until the kernel has as much free memory as now.
     ///
-    /// The kernel frees much of it later, in the background. Vmalloc'd memory must come back to
-    /// the byte. Free memory and slab caches are not so exact, because caches keep some for every
-    /// processor: up to `SLACK` may be missing.
-    fn comes_back(&self) -> Outcome {
+    /// The kernel frees memory with a delay, in the background. Vmalloc'd memory must be the same to the
+    /// byte. Free memory and slab caches may differ by up to `SLACK`, because of per-CPU caches.
+    fn comes_back(&self) -> TestResult {
         /// Less than a page for each of a hundred lives.
         const SLACK: u64 = 100 * 4 * KIB - 1;
 
@@ -477,14 +476,14 @@ impl Memory {
             }
             let lost =
                 format_args!("no memory is lost; before {self:?}, after {now:?}").to_string();
-            holds(Instant::now() < deadline, lost)?;
+            check(Instant::now() < deadline, lost)?;
             thread::sleep(Duration::from_millis(50));
         }
     }
 }
 
-fn many_lives_lose_no_memory(module: &Module) -> Outcome {
-    let life = || -> Outcome {
+fn many_lives_leak_no_memory(module: &Module) -> TestResult {
+    let life = || -> TestResult {
         module.load("pool_mib=1")?;
         let device = private(64 * KIB)?;
         device.record(5000)?;
@@ -494,7 +493,7 @@ fn many_lives_lose_no_memory(module: &Module) -> Outcome {
         Ok(module.unload()?)
     };
     module.without(|| {
-        // The first ones fill the kernel's caches.
+        // The first rounds fill the kernel's caches.
         for _ in 0..10 {
             life()?;
         }

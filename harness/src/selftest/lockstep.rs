@@ -2,16 +2,16 @@
 
 //! The same trace, in the kernel and in this process, step by step.
 //!
-//! Both run the same code of sessions and engines; what differs is where the memory lies, the
-//! locks, and the compiler's flags. Nothing that a program is told may depend on those.
+//! Both run the same code of sessions and engines. They differ in the addresses of memory, the
+//! locks, and the compiler's flags. No reply to a program may depend on those.
 
 use crate::{
+    affinity::CpuPin,
     device::{
         Device,
         Errno, //
     },
     map::Map,
-    one_cpu::OneCpu,
     rng::Rng,
     sim::Sim,
     target::{
@@ -40,18 +40,18 @@ use super::{
     prelude::*, //
 };
 
-theme!("lockstep" {
+suite!("lockstep" {
     Once twenty_thousand_operations_have_the_same_answers,
     Once a_small_pool_refuses_the_same_requests,
     Once an_extended_pool_has_the_same_answers,
-    Once what_is_recorded_has_the_same_answers_and_the_same_events,
+    Once recorded_sessions_have_the_same_answers_and_events,
     Once ten_traces_of_a_hundred_thousand_operations_have_the_same_answers,
 });
 
 /// Path, cause, class, order, splits, merges and fragmentation.
 type Cost = (u8, u8, u8, u8, u8, u8, u16);
 
-/// What a program is told: handle, offset, usable bytes and cost, or why it gets nothing.
+/// A reply: handle, offset, usable bytes and cost, or the errno and the cost of a refusal.
 type Answer = Result<(u32, u64, u64, Cost), (Errno, Cost)>;
 
 fn cost(cost: &slablab_cost) -> Cost {
@@ -89,17 +89,17 @@ fn figures(stats: Box<slablab_stats>) -> String {
     format!("{stats:?}")
 }
 
-/// Compares all figures, and where the engine can tell what each page is.
-fn same_pools(device: &Device, sim: &Sim) -> Outcome {
-    equal("figures", figures(sim.stats()?), figures(device.stats()?))?;
+/// Compares all statistics, and the maps if the engine has MAP.
+fn same_pools(device: &Device, sim: &Sim) -> TestResult {
+    check_eq("figures", figures(sim.stats()?), figures(device.stats()?))?;
     if device.info()?.capabilities & uapi::SLABLAB_CAP_MAP != 0 {
-        equal("map", Map::read(sim)?, Map::read(device)?)?;
+        check_eq("map", Map::read(sim)?, Map::read(device)?)?;
     }
     Ok(())
 }
 
 /// Runs one trace on both and compares each answer.
-fn in_step(device: &Device, sim: &Sim, operations: u32, most: u64, random: &mut Rng) -> Outcome {
+fn in_step(device: &Device, sim: &Sim, operations: u32, most: u64, random: &mut Rng) -> TestResult {
     let mut live = Vec::new();
     for n in 0..operations {
         let pick = random.index(live.len().max(1));
@@ -108,12 +108,12 @@ fn in_step(device: &Device, sim: &Sim, operations: u32, most: u64, random: &mut 
                 let (size, align) = (random.doubling(1, most), 1 << random.below(13));
                 let answer = alloc(device, size, align);
                 live.extend(answer.iter().map(|told| told.0));
-                equal("answer", alloc(sim, size, align), answer)
+                check_eq("answer", alloc(sim, size, align), answer)
                     .about(format_args!("alloc {size} at {align}"))
             }
             8..10 if !live.is_empty() => {
                 let size = random.doubling(1, most);
-                equal(
+                check_eq(
                     "answer",
                     realloc(sim, live[pick], size),
                     realloc(device, live[pick], size),
@@ -122,7 +122,7 @@ fn in_step(device: &Device, sim: &Sim, operations: u32, most: u64, random: &mut 
             }
             _ if !live.is_empty() => {
                 let handle = live.swap_remove(pick);
-                equal("answer", sim.free(handle), device.free(handle)).about("free")
+                check_eq("answer", sim.free(handle), device.free(handle)).about("free")
             }
             _ => Ok(()),
         };
@@ -130,7 +130,7 @@ fn in_step(device: &Device, sim: &Sim, operations: u32, most: u64, random: &mut 
     }
     same_pools(device, sim)?;
     for handle in live {
-        equal(
+        check_eq(
             "free",
             (sim.free(handle), device.free(handle)),
             (Ok(()), Ok(())),
@@ -140,7 +140,7 @@ fn in_step(device: &Device, sim: &Sim, operations: u32, most: u64, random: &mut 
     sound(device)
 }
 
-fn twenty_thousand_operations_have_the_same_answers() -> Outcome {
+fn twenty_thousand_operations_have_the_same_answers() -> TestResult {
     for engine in POOL_ENGINES {
         let (device, sim, _cpu) = pair(engine, 16 * MIB)?;
         in_step(&device, &sim, 20_000, 65_536, &mut Rng::new(7)).about(engine)?;
@@ -149,15 +149,15 @@ fn twenty_thousand_operations_have_the_same_answers() -> Outcome {
 }
 
 /// Opens a session on each, with a pool of its own, and stays on one CPU.
-fn pair(engine: Engine, pool_bytes: u64) -> Outcome<(Device, Sim, OneCpu)> {
+fn pair(engine: Engine, pool_bytes: u64) -> TestResult<(Device, Sim, CpuPin)> {
     Ok((
         private_of(engine, pool_bytes)?,
         Sim::private(engine, pool_bytes)?,
-        OneCpu::stay()?,
+        CpuPin::current()?,
     ))
 }
 
-fn a_small_pool_refuses_the_same_requests() -> Outcome {
+fn a_small_pool_refuses_the_same_requests() -> TestResult {
     // Requests up to twice the pool: every kind of refusal.
     for engine in POOL_ENGINES {
         for seed in 1..4 {
@@ -169,7 +169,7 @@ fn a_small_pool_refuses_the_same_requests() -> Outcome {
     Ok(())
 }
 
-fn an_extended_pool_has_the_same_answers() -> Outcome {
+fn an_extended_pool_has_the_same_answers() -> TestResult {
     for engine in POOL_ENGINES {
         let (device, sim, _cpu) = pair(engine, MIB)?;
         let mut random = Rng::new(3);
@@ -178,7 +178,7 @@ fn an_extended_pool_has_the_same_answers() -> Outcome {
                 .about(format_args!("{engine}, region {region}"))?;
             let bytes = u64::from(region) * 8 * POOL_UNIT;
             let (one, other) = (device.extend(bytes)?, sim.extend(bytes)?);
-            equal(
+            check_eq(
                 "region",
                 (other.region, other.pool_bytes),
                 (one.region, one.pool_bytes),
@@ -190,14 +190,14 @@ fn an_extended_pool_has_the_same_answers() -> Outcome {
 }
 
 /// Compares what was recorded on both, but for time, thread and CPU.
-fn same_events(device: &Device, sim: &Sim, least: usize) -> Outcome {
+fn same_events(device: &Device, sim: &Sim, least: usize) -> TestResult {
     let mut number = 0;
     loop {
         let [mut ones, mut others] = [[slablab_event::default(); 1000]; 2];
         let told = device.events(number, &mut ones)?;
         let other = sim.events(number, &mut others)?;
         let read = |told: slablab_events| (told.count, told.number, told.lost);
-        equal("read", read(other), read(told))?;
+        check_eq("read", read(other), read(told))?;
         for (one, other) in ones.iter().zip(&others) {
             let placed = slablab_event {
                 time_ns: one.time_ns,
@@ -205,16 +205,16 @@ fn same_events(device: &Device, sim: &Sim, least: usize) -> Outcome {
                 cpu: one.cpu,
                 ..*other
             };
-            equal("event", placed.bytes(), one.bytes()).about(format_args!("{one:?}"))?;
+            check_eq("event", placed.bytes(), one.bytes()).about(format_args!("{one:?}"))?;
         }
         number = told.number;
         if told.count == 0 {
-            return holds(number as usize >= least, format_args!("{number} events"));
+            return check(number as usize >= least, format_args!("{number} events"));
         }
     }
 }
 
-fn what_is_recorded_has_the_same_answers_and_the_same_events() -> Outcome {
+fn recorded_sessions_have_the_same_answers_and_events() -> TestResult {
     for engine in POOL_ENGINES {
         // Requests up to twice the pool: every kind of refusal. The one that is not recorded is the
         // measure of the others.
@@ -282,7 +282,7 @@ const PATTERNS: [Pattern; 10] = [
     },
 ];
 
-fn ten_traces_of_a_hundred_thousand_operations_have_the_same_answers() -> Outcome {
+fn ten_traces_of_a_hundred_thousand_operations_have_the_same_answers() -> TestResult {
     for (number, pattern) in PATTERNS.iter().enumerate() {
         let (device, sim, _cpu) = pair(Engine::Hybrid, 8 * MIB)?;
         let mut random = Rng::new(number as u64 + 1);
@@ -302,12 +302,12 @@ fn ten_traces_of_a_hundred_thousand_operations_have_the_same_answers() -> Outcom
                 let handle = live.swap_remove(pick);
                 sim.free(handle) == device.free(handle)
             };
-            holds(
+            check(
                 same,
                 format_args!("the same answer to operation {n} of trace {number}"),
             )?;
         }
-        equal("figures", figures(sim.stats()?), figures(device.stats()?)).about(number)?;
+        check_eq("figures", figures(sim.stats()?), figures(device.stats()?)).about(number)?;
         sound(&device)?;
     }
     Ok(())

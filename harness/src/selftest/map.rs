@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! MAP: what each page of a pool is.
+//! MAP: the use of each page of a pool.
 
 use crate::{
     device::{
@@ -39,26 +39,26 @@ use super::{
     },
     memory::{
         Argument,
-        Fence,
+        GuardedBuffer,
         submit, //
     },
     prelude::*,
     quotas::as_nobody,
 };
 
-theme!("map" {
-    Each an_engine_has_a_map_or_says_that_it_has_none,
+suite!("map" {
+    Each map_is_supported_or_eopnotsupp,
     Once a_new_pool_is_one_free_block,
-    Once a_block_is_seen_to_come_and_go,
+    Once the_map_shows_an_allocation_and_its_free,
     Once the_map_covers_the_pool_without_a_gap,
-    Once the_map_agrees_with_the_figures,
-    Once small_parts_make_the_same_map,
-    Once a_page_inside_of_a_block_is_passed_over,
+    Once the_map_agrees_with_the_statistics,
+    Once a_map_read_in_parts_is_the_same,
+    Once a_map_from_an_interior_page_begins_at_the_next_extent,
     Once a_region_that_is_not_there_is_enxio,
-    Once behind_the_last_page_there_is_nothing,
-    Once room_for_none_or_for_too_many_is_einval,
+    Once a_map_from_beyond_the_last_page_is_empty,
+    Once an_array_of_0_or_too_many_extents_is_einval,
     Once extents_that_cannot_be_written_are_efault,
-    Once no_more_is_written_than_is_told,
+    Once map_writes_only_the_reported_extents,
     Once a_user_without_privilege_may_map_his_own_pool_only,
     Once the_map_of_a_busy_pool_has_no_page_twice,
 });
@@ -68,12 +68,12 @@ const PAGE: u64 = 4096;
 
 /// Opens a session with a pool of its own that has a map.
 #[track_caller]
-fn mappable(pool_bytes: u64) -> Outcome<Device> {
+fn mappable(pool_bytes: u64) -> TestResult<Device> {
     private_of(Engine::Hybrid, pool_bytes)
 }
 
 /// Makes a pool have something of everything, in many pieces.
-fn crowd(device: &Device) -> Outcome {
+fn crowd(device: &Device) -> TestResult {
     let mut random = Rng::new(11);
     let mut live = Vec::new();
     for _ in 0..6_000 {
@@ -98,18 +98,18 @@ fn argument(extents: &mut [slablab_extent]) -> slablab_map {
 
 /// Sends an argument that is refused, and checks that it and all figures stay as they are.
 #[track_caller]
-fn is_refused(device: &Device, map: slablab_map, errno: Errno) -> Outcome {
+fn is_refused(device: &Device, map: slablab_map, errno: Errno) -> TestResult {
     let mut sent = map;
     unchanged(device, || {
         refused(submit(device, uapi::SLABLAB_NR_MAP, &mut sent), errno)
     })?;
-    equal("argument", sent.bytes(), map.bytes())
+    check_eq("argument", sent.bytes(), map.bytes())
 }
 
-fn an_engine_has_a_map_or_says_that_it_has_none(engine: Engine) -> Outcome {
+fn map_is_supported_or_eopnotsupp(engine: Engine) -> TestResult {
     for device in [session(engine)?, shared(engine)?] {
-        let told = device.info()?.capabilities & uapi::SLABLAB_CAP_MAP != 0;
-        equal("capability", told, has_map(engine))?;
+        let reply = device.info()?.capabilities & uapi::SLABLAB_CAP_MAP != 0;
+        check_eq("capability", reply, has_map(engine))?;
         let mut extents = [slablab_extent::default(); 4];
         if has_map(engine) {
             submit(&device, uapi::SLABLAB_NR_MAP, &mut argument(&mut extents))?;
@@ -120,72 +120,72 @@ fn an_engine_has_a_map_or_says_that_it_has_none(engine: Engine) -> Outcome {
     Ok(())
 }
 
-fn a_new_pool_is_one_free_block() -> Outcome {
+fn a_new_pool_is_one_free_block() -> TestResult {
     let map = Map::read(&mappable(MIB)?)?;
     let whole = Extent {
         page: 0,
         pages: 256,
         what: Use::Free { order: 20 },
     };
-    equal("regions", map.regions.len(), 1)?;
-    equal("pages", map.regions[0].pages, 256)?;
-    equal("extents", &map.regions[0].extents, &vec![whole])
+    check_eq("regions", map.regions.len(), 1)?;
+    check_eq("pages", map.regions[0].pages, 256)?;
+    check_eq("extents", &map.regions[0].extents, &vec![whole])
 }
 
-fn a_block_is_seen_to_come_and_go() -> Outcome {
+fn the_map_shows_an_allocation_and_its_free() -> TestResult {
     let device = mappable(MIB)?;
-    let at = |offset: u64| -> Outcome<Extent> {
-        // What a CPU keeps is not in its slab either.
+    let at = |offset: u64| -> TestResult<Extent> {
+        // Objects in a magazine count as used in their slab, so the magazines are flushed first.
         device.shrink()?;
         let map = Map::read(&device)?;
         let page = (offset / PAGE) as u32;
         let mut extents = map.extents().filter(|extent| extent.page <= page);
         let last = extents.next_back().copied();
-        last.ok_or_else(|| super::Verdict::failed("no extent is there"))
+        last.ok_or_else(|| super::TestError::failed("no extent is there"))
     };
     let large = device.alloc(5 * PAGE, 8)?;
     let extent = at(large.offset)?;
-    equal("large", (extent.pages, extent.what), (5, Use::Large))?;
+    check_eq("large", (extent.pages, extent.what), (5, Use::Large))?;
     let small = device.alloc(64, 8)?;
     let slab = |used| Use::Slab {
         class: small.cost.class_index,
         objects: 64,
         used,
     };
-    equal("one object", at(small.offset)?.what, slab(1))?;
+    check_eq("one object", at(small.offset)?.what, slab(1))?;
     let other = device.alloc(64, 8)?;
-    equal("two objects", at(small.offset)?.what, slab(2))?;
+    check_eq("two objects", at(small.offset)?.what, slab(2))?;
     device.free(small.handle)?;
-    equal("the other one", at(small.offset)?.what, slab(1))?;
+    check_eq("the other one", at(small.offset)?.what, slab(1))?;
     device.free(large.handle)?;
     let free = matches!(at(large.offset)?.what, Use::Free { .. });
-    equal("free again", free, true)?;
+    check_eq("free again", free, true)?;
     device.free(other.handle)?;
     sound(&device)
 }
 
 /// Checks that a map's regions have so many bytes, and that nothing of them is missing.
 #[track_caller]
-fn covers(map: &Map, regions: &[u64]) -> Outcome {
+fn covers(map: &Map, regions: &[u64]) -> TestResult {
     let pages: Vec<_> = map
         .regions
         .iter()
         .map(|region| u64::from(region.pages) * PAGE)
         .collect();
-    equal("regions", &pages[..], regions)?;
+    check_eq("regions", &pages[..], regions)?;
     for region in &map.regions {
         let mut next = 0;
         for extent in &region.extents {
-            equal("first page", extent.page, next)?;
-            holds(extent.pages > 0, "an extent has pages")?;
+            check_eq("first page", extent.page, next)?;
+            check(extent.pages > 0, "an extent has pages")?;
             next += extent.pages;
         }
-        equal("end", next, region.pages)?;
+        check_eq("end", next, region.pages)?;
     }
     Ok(())
 }
 
-fn the_map_covers_the_pool_without_a_gap() -> Outcome {
+fn the_map_covers_the_pool_without_a_gap() -> TestResult {
     let device = mappable(4 * MIB)?;
     covers(&Map::read(&device)?, &[4 * MIB])?;
     crowd(&device)?;
@@ -198,7 +198,7 @@ fn the_map_covers_the_pool_without_a_gap() -> Outcome {
     covers(&Map::read(&device)?, &regions)
 }
 
-fn the_map_agrees_with_the_figures() -> Outcome {
+fn the_map_agrees_with_the_statistics() -> TestResult {
     let device = mappable(8 * MIB)?;
     for round in 0..3 {
         let (map, stats) = (Map::read(&device)?, device.stats()?);
@@ -208,7 +208,7 @@ fn the_map_agrees_with_the_figures() -> Outcome {
             let bytes = u64::from(extent.pages) * PAGE;
             match extent.what {
                 Use::Free { order } => {
-                    equal("bytes of a free block", 1 << order, bytes)?;
+                    check_eq("bytes of a free block", 1 << order, bytes)?;
                     free += bytes;
                 }
                 Use::Large => {
@@ -228,23 +228,23 @@ fn the_map_agrees_with_the_figures() -> Outcome {
             }
         }
         let about = format!("round {round}");
-        equal("free", free, stats.free_bytes).about(&about)?;
-        // What CPUs keep is out of slabs, as the map sees them.
+        check_eq("free", free, stats.free_bytes).about(&about)?;
+        // In the map, objects in magazines count as used.
         let kept: u64 = (stats.classes.iter().map(|class| class.magazine_blocks))
             .chain(stats.orders.iter().map(|order| order.magazine_blocks))
             .sum();
-        equal("blocks", out, stats.live_blocks + kept).about(&about)?;
+        check_eq("blocks", out, stats.live_blocks + kept).about(&about)?;
         let taken = |class: &slablab_class_stats| class.used_blocks + class.magazine_blocks;
-        let told: Vec<_> = stats.classes[..classes.len()]
+        let reply: Vec<_> = stats.classes[..classes.len()]
             .iter()
             .map(|class| (class.total_blocks, taken(class)))
             .collect();
-        equal("blocks and taken ones of each class", &classes, &told).about(&about)?;
+        check_eq("blocks and taken ones of each class", &classes, &reply).about(&about)?;
         let objects = stats
             .classes
             .iter()
             .map(|class| taken(class) * class.block_bytes);
-        equal(
+        check_eq(
             "bytes that are out or kept",
             large + objects.sum::<u64>(),
             stats.live_bytes + stats.magazine_bytes,
@@ -252,7 +252,7 @@ fn the_map_agrees_with_the_figures() -> Outcome {
         .about(&about)?;
         let orders = stats.orders.iter().map(|order| order.used_blocks);
         let objects = stats.classes.iter().map(|class| class.used_blocks);
-        equal(
+        check_eq(
             "blocks of all classes and orders",
             orders.sum::<u64>() + objects.sum::<u64>(),
             stats.live_blocks,
@@ -263,39 +263,39 @@ fn the_map_agrees_with_the_figures() -> Outcome {
     Ok(())
 }
 
-fn small_parts_make_the_same_map() -> Outcome {
+fn a_map_read_in_parts_is_the_same() -> TestResult {
     let device = mappable(8 * MIB)?;
     crowd(&device)?;
     device.extend(POOL_UNIT)?;
     let whole = Map::read(&device)?;
     // More than the module asks of the engine at once.
     let extents = whole.extents().count();
-    holds(extents > 600, format_args!("{extents} extents are many"))?;
+    check(extents > 600, format_args!("{extents} extents are many"))?;
     for room in [1, 2, 7, 255, 256, 257, 512, extents, 4096] {
-        equal("map", Map::read_in_parts(&device, room)?, whole.clone()).about(room)?;
+        check_eq("map", Map::read_in_parts(&device, room)?, whole.clone()).about(room)?;
     }
     Ok(())
 }
 
-fn a_page_inside_of_a_block_is_passed_over() -> Outcome {
+fn a_map_from_an_interior_page_begins_at_the_next_extent() -> TestResult {
     let device = mappable(MIB)?;
     crowd(&device)?;
     let whole = Map::read(&device)?;
     for page in 0..256 {
         let mut extents = [slablab_extent::default(); 256];
-        let told = device.map(0, page, &mut extents)?;
-        let rest: Vec<_> = extents[..told.count as usize]
+        let reply = device.map(0, page, &mut extents)?;
+        let rest: Vec<_> = extents[..reply.count as usize]
             .iter()
             .map(Extent::from)
             .collect();
         let expected = whole.extents().filter(|extent| extent.page >= page);
-        equal("extents", rest, expected.copied().collect()).about(page)?;
-        equal("end", told.page, 256)?;
+        check_eq("extents", rest, expected.copied().collect()).about(page)?;
+        check_eq("end", reply.page, 256)?;
     }
     Ok(())
 }
 
-fn a_region_that_is_not_there_is_enxio() -> Outcome {
+fn a_region_that_is_not_there_is_enxio() -> TestResult {
     let device = mappable(MIB)?;
     let mut extents = [slablab_extent::default(); 4];
     for region in [1, 2, 15, 16, 17, 0x7fff_ffff, u32::MAX] {
@@ -306,20 +306,20 @@ fn a_region_that_is_not_there_is_enxio() -> Outcome {
         is_refused(&device, map, Errno::NXIO).about(region)?;
     }
     device.extend(POOL_UNIT)?;
-    equal("end", device.map(1, 0, &mut extents)?.page, 8)
+    check_eq("end", device.map(1, 0, &mut extents)?.page, 8)
 }
 
-fn behind_the_last_page_there_is_nothing() -> Outcome {
+fn a_map_from_beyond_the_last_page_is_empty() -> TestResult {
     let device = mappable(MIB)?;
     let mut extents = [slablab_extent::default(); 4];
     for page in [256, 257, 1 << 20, u32::MAX] {
-        let told = device.map(0, page, &mut extents)?;
-        equal("count, page", (told.count, told.page), (0, 256)).about(page)?;
+        let reply = device.map(0, page, &mut extents)?;
+        check_eq("count, page", (reply.count, reply.page), (0, 256)).about(page)?;
     }
     Ok(())
 }
 
-fn room_for_none_or_for_too_many_is_einval() -> Outcome {
+fn an_array_of_0_or_too_many_extents_is_einval() -> TestResult {
     let device = mappable(MIB)?;
     let most = uapi::SLABLAB_MAP_EXTENTS_MAX;
     let mut extents = vec![slablab_extent::default(); most as usize];
@@ -330,10 +330,10 @@ fn room_for_none_or_for_too_many_is_einval() -> Outcome {
         };
         is_refused(&device, map, Errno::INVAL).about(count)?;
     }
-    equal("count", device.map(0, 0, &mut extents)?.count, 1)
+    check_eq("count", device.map(0, 0, &mut extents)?.count, 1)
 }
 
-fn extents_that_cannot_be_written_are_efault() -> Outcome {
+fn extents_that_cannot_be_written_are_efault() -> TestResult {
     let device = mappable(MIB)?;
     crowd(&device)?;
     let at = |extents: usize| slablab_map {
@@ -344,7 +344,7 @@ fn extents_that_cannot_be_written_are_efault() -> Outcome {
     for address in [0, usize::MAX, 0x8000_0000_0000_0000, 0xffff_8880_0000_0000] {
         is_refused(&device, at(address), Errno::FAULT)?;
     }
-    let fence = Fence::new(1)?;
+    let fence = GuardedBuffer::new(1)?;
     let content = [0; 64 * size_of::<slablab_extent>()];
     for outside in [1, 8, 16, 600, content.len()] {
         is_refused(&device, at(fence.place(&content, outside)), Errno::FAULT).about(outside)?;
@@ -355,7 +355,7 @@ fn extents_that_cannot_be_written_are_efault() -> Outcome {
     is_refused(&device, at(address), Errno::FAULT)
 }
 
-fn no_more_is_written_than_is_told() -> Outcome {
+fn map_writes_only_the_reported_extents() -> TestResult {
     let device = mappable(MIB)?;
     device.alloc(100, 8)?;
     device.alloc(10_000, 8)?;
@@ -365,14 +365,14 @@ fn no_more_is_written_than_is_told() -> Outcome {
         ..Default::default()
     };
     let mut extents = [untouched; 64];
-    let told = device.map(0, 0, &mut extents)?;
-    let (written, rest) = extents.split_at(told.count as usize);
-    holds(written.len() > 2, "there are blocks of each kind")?;
+    let reply = device.map(0, 0, &mut extents)?;
+    let (written, rest) = extents.split_at(reply.count as usize);
+    check(written.len() > 2, "there are blocks of each kind")?;
     for extent in written {
-        equal("reserved", extent.reserved, 0)?;
+        check_eq("reserved", extent.reserved, 0)?;
         let (class, order) = (u32::from(extent.class_index), u32::from(extent.order));
         let kind = u32::from(extent.kind);
-        equal(
+        check_eq(
             "no class, no order",
             (
                 class == uapi::SLABLAB_NO_CLASS,
@@ -387,21 +387,21 @@ fn no_more_is_written_than_is_told() -> Outcome {
     let same = rest
         .iter()
         .all(|extent| extent.bytes() == untouched.bytes());
-    holds(same, "the rest is as it was")
+    check(same, "the rest is as it was")
 }
 
-fn a_user_without_privilege_may_map_his_own_pool_only() -> Outcome {
+fn a_user_without_privilege_may_map_his_own_pool_only() -> TestResult {
     let (own, common) = (mappable(MIB)?, shared(Engine::Hybrid)?);
     as_nobody(|| {
         let mut extents = [slablab_extent::default(); 4];
         is_refused(&common, argument(&mut extents), Errno::PERM)?;
-        equal("extents", own.map(0, 0, &mut extents)?.count, 1)
+        check_eq("extents", own.map(0, 0, &mut extents)?.count, 1)
     })?;
     Map::read(&common)?;
     Ok(())
 }
 
-fn the_map_of_a_busy_pool_has_no_page_twice() -> Outcome {
+fn the_map_of_a_busy_pool_has_no_page_twice() -> TestResult {
     let observer = shared(Engine::Hybrid)?;
     let mut child = Child::start(Role::Stress, Engine::Hybrid)?;
     child.heard()?;
@@ -411,10 +411,10 @@ fn the_map_of_a_busy_pool_has_no_page_twice() -> Outcome {
                 let mut next = 0;
                 for extent in &region.extents {
                     let onward = extent.page >= next && extent.pages > 0;
-                    holds(onward, "extents follow each other").about(round)?;
+                    check(onward, "extents follow each other").about(round)?;
                     next = extent.page + extent.pages;
                 }
-                holds(next <= region.pages, "extents end with the region").about(round)?;
+                check(next <= region.pages, "extents end with the region").about(round)?;
             }
         }
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Blocks in this program's own memory.
+//! Blocks that are mapped with `mmap`.
 
 use std::{
     os::fd::AsFd,
@@ -41,11 +41,11 @@ use crate::device::{
 };
 
 use super::verdict::{
-    Outcome,
-    holds, //
+    TestResult,
+    check, //
 };
 
-/// What most mappings may do.
+/// The protection of most mappings.
 pub(super) const READ_WRITE: ProtFlags = ProtFlags::READ.union(ProtFlags::WRITE);
 
 /// Pages of a block, mapped.
@@ -196,8 +196,8 @@ impl Mapping {
     }
 
     /// Moves it to where `place` is, which is as long and goes.
-    pub(super) fn move_to(&mut self, place: Self) -> Outcome {
-        holds(place.bytes == self.bytes, "there is as much room")?;
+    pub(super) fn move_to(&mut self, place: Self) -> TestResult {
+        check(place.bytes == self.bytes, "there is as much room")?;
         let to = place.start.as_ptr().cast();
         // SAFETY: Neither range has references to it, and `place` is this function's.
         let start = unsafe {
@@ -210,7 +210,7 @@ impl Mapping {
             )
         }?;
         std::mem::forget(place);
-        holds(start == to, "it is there")?;
+        check(start == to, "it is there")?;
         self.start = NonNull::new(start.cast()).ok_or(Errno::FAULT)?;
         Ok(())
     }

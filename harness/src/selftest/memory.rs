@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Memory on which the kernel's copies fail, and system calls with arguments of any shape.
+//! Buffers that end at unmapped or read-only pages, and system calls with arbitrary arguments.
 
 use std::{
     ffi::c_void,
@@ -36,8 +36,8 @@ use crate::{
 };
 
 use super::verdict::{
-    Outcome,
-    Verdict, //
+    TestError, //
+    TestResult,
 };
 
 /// Plain data: what the commands take.
@@ -127,7 +127,7 @@ pub(super) fn submit<T: Argument>(
 
 /// Makes a request with any number as its argument.
 ///
-/// The kernel may take the number for an address: what is there is either a [`Fence`]'s or no
+/// The kernel may take the number for an address: what is there is either a [`GuardedBuffer`]'s or no
 /// memory of this program.
 pub(super) fn poke(file: impl AsFd, request: u32, argument: usize) -> Result<i32, Errno> {
     // SAFETY: The callers pass numbers that are no addresses of this program, or those of fences,
@@ -135,7 +135,7 @@ pub(super) fn poke(file: impl AsFd, request: u32, argument: usize) -> Result<i32
     unsafe { raw_ioctl(file.as_fd(), request, argument) }
 }
 
-/// What the standard library is linked with; a slice cannot stand for memory that is not there.
+/// Functions of the C library: `rustix` takes slices, which cannot point to unmapped memory.
 mod c {
     use std::ffi::{
         c_int,
@@ -163,15 +163,15 @@ pub(super) enum Transfer {
 }
 
 /// Memory with an end: some pages, and behind them one that cannot be touched.
-pub(super) struct Fence {
+pub(super) struct GuardedBuffer {
     start: NonNull<u8>,
     /// Bytes that can be touched.
     bytes: usize,
 }
 
-impl Fence {
+impl GuardedBuffer {
     /// Makes a fence of `pages` pages that can be touched.
-    pub(super) fn new(pages: usize) -> Outcome<Self> {
+    pub(super) fn new(pages: usize) -> TestResult<Self> {
         let bytes = pages * page_size();
         // SAFETY: The mapping is new and nobody's.
         let start = unsafe {
@@ -183,14 +183,14 @@ impl Fence {
             )
         }?;
         let fence = Self {
-            start: NonNull::new(start.cast()).ok_or_else(|| Verdict::failed("mapped at 0"))?,
+            start: NonNull::new(start.cast()).ok_or_else(|| TestError::failed("mapped at 0"))?,
             bytes,
         };
         fence.protect(bytes, page_size(), MprotectFlags::empty())?;
         Ok(fence)
     }
 
-    fn protect(&self, from: usize, bytes: usize, access: MprotectFlags) -> Outcome {
+    fn protect(&self, from: usize, bytes: usize, access: MprotectFlags) -> TestResult {
         let start = self.start.as_ptr().wrapping_add(from).cast::<c_void>();
         // SAFETY: The range is part of the mapping, to which there are no references.
         Ok(unsafe { mprotect(start, bytes, access) }?)
@@ -215,7 +215,7 @@ impl Fence {
         unsafe { std::slice::from_raw_parts(start, len) }.to_vec()
     }
 
-    /// Moves up to `len` bytes between a block and the memory at `address`, which [`Fence::place`]
+    /// Moves up to `len` bytes between a block and the memory at `address`, which [`GuardedBuffer::place`]
     /// returned; the end of the fence may be in between.
     pub(super) fn transfer(
         &self,
@@ -241,7 +241,7 @@ impl Fence {
         })
     }
 
-    /// Moves the `len` bytes at `address`, which [`Fence::place`] returned, to where they begin
+    /// Moves the `len` bytes at `address`, which [`GuardedBuffer::place`] returned, to where they begin
     /// `from` bytes behind the first one that can be touched; returns where.
     pub(super) fn shift_down(&self, address: usize, len: usize, from: usize) -> usize {
         let first = self.start.addr().get();
@@ -255,17 +255,17 @@ impl Fence {
     }
 
     /// Keeps everybody from writing.
-    pub(super) fn read_only(&self) -> Outcome {
+    pub(super) fn read_only(&self) -> TestResult {
         self.read_only_from(0)
     }
 
     /// Keeps everybody from writing from byte `from` on, which begins a page.
-    pub(super) fn read_only_from(&self, from: usize) -> Outcome {
+    pub(super) fn read_only_from(&self, from: usize) -> TestResult {
         self.protect(from, self.bytes - from, MprotectFlags::READ)
     }
 }
 
-impl Drop for Fence {
+impl Drop for GuardedBuffer {
     fn drop(&mut self) {
         // SAFETY: The mapping is this fence's, and there are no references to it.
         let unmapped = unsafe { munmap(self.start.as_ptr().cast(), self.bytes + page_size()) };

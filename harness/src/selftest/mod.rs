@@ -2,9 +2,9 @@
 
 //! The device's contract, as tests.
 //!
-//! A theme is a file, a test is a function with a sentence for a name. A test opens its own
+//! A suite is a file, a test is a function with a sentence for a name. A test opens its own
 //! sessions; where the engine has pools they are private, unless the test is about the shared one.
-//! After each theme the shared pools must be as they were before it.
+//! After each suite the shared pools must be as they were before it.
 
 mod access;
 mod arguments;
@@ -72,23 +72,23 @@ use kmsg::Log;
 use module::Module;
 use verdict::{
     About,
-    Outcome,
-    Verdict,
-    equal,
-    holds, //
+    TestError,
+    TestResult,
+    check, //
+    check_eq,
 };
 
-/// How a test is run.
+/// The function of a test, and where it is run.
 #[derive(Clone, Copy)]
 enum Body {
     /// Once.
-    Once(fn() -> Outcome),
+    Once(fn() -> TestResult),
     /// On each engine.
-    Each(fn(Engine) -> Outcome),
+    Each(fn(Engine) -> TestResult),
     /// On each engine that has pools.
-    Pools(fn(Engine) -> Outcome),
-    /// With a module that it may load and unload.
-    Life(fn(&Module) -> Outcome),
+    Pools(fn(Engine) -> TestResult),
+    /// Once, with the file of the module, which the test loads and unloads.
+    Life(fn(&Module) -> TestResult),
 }
 
 /// A test.
@@ -97,17 +97,17 @@ struct Test {
     body: Body,
 }
 
-/// Tests that belong together.
-struct Theme {
+/// The tests of one file.
+struct Suite {
     name: &'static str,
     tests: &'static [Test],
 }
 
 /// Declares the tests of a file: how each is run, and the function.
-macro_rules! theme {
+macro_rules! suite {
     ($name:literal { $($body:ident $test:ident),* $(,)? }) => {
         /// The tests of this file.
-        pub(in crate::selftest) const THEME: $crate::selftest::Theme = $crate::selftest::Theme {
+        pub(in crate::selftest) const SUITE: $crate::selftest::Suite = $crate::selftest::Suite {
             name: $name,
             tests: &[$($crate::selftest::Test {
                 name: stringify!($test),
@@ -116,66 +116,66 @@ macro_rules! theme {
         };
     };
 }
-use theme;
+use suite;
 
-/// Every theme, in the order in which they are run: what is simple first.
-const THEMES: &[Theme] = &[
-    arguments::THEME,
-    access::THEME,
-    requests::THEME,
-    handles::THEME,
-    blocks::THEME,
-    zeros::THEME,
-    statistics::THEME,
-    pools::THEME,
-    map::THEME,
-    mmap::THEME,
-    mmap::area::THEME,
-    quotas::THEME,
-    budgets::THEME,
-    submit::THEME,
-    submit::arrays::THEME,
-    submit::equivalence::THEME,
-    submit::concurrency::THEME,
-    events::THEME,
-    events::ring::THEME,
-    events::requests::THEME,
-    events::concurrency::THEME,
-    lockstep::THEME,
-    reclaim::THEME,
-    replay::THEME,
-    misuse::THEME,
-    misuse::refusals::THEME,
-    fail::THEME,
-    bench::THEME,
-    faults::THEME,
-    processes::THEME,
-    cpus::THEME,
-    patience::THEME,
-    life::THEME,
+/// All suites in the order of execution: tests of single calls first.
+const SUITES: &[Suite] = &[
+    arguments::SUITE,
+    access::SUITE,
+    requests::SUITE,
+    handles::SUITE,
+    blocks::SUITE,
+    zeros::SUITE,
+    statistics::SUITE,
+    pools::SUITE,
+    map::SUITE,
+    mmap::SUITE,
+    mmap::area::SUITE,
+    quotas::SUITE,
+    budgets::SUITE,
+    submit::SUITE,
+    submit::arrays::SUITE,
+    submit::equivalence::SUITE,
+    submit::concurrency::SUITE,
+    events::SUITE,
+    events::ring::SUITE,
+    events::requests::SUITE,
+    events::concurrency::SUITE,
+    lockstep::SUITE,
+    reclaim::SUITE,
+    replay::SUITE,
+    misuse::SUITE,
+    misuse::refusals::SUITE,
+    fail::SUITE,
+    bench::SUITE,
+    faults::SUITE,
+    processes::SUITE,
+    cpus::SUITE,
+    patience::SUITE,
+    life::SUITE,
 ];
 
-/// A test with all that it needs.
+/// A test that is bound to its engine or module.
 struct Case {
     name: String,
-    run: Box<dyn Fn() -> Outcome>,
+    run: Box<dyn Fn() -> TestResult>,
 }
 
 impl Case {
-    /// Runs the test; a panic is a failure, and the others go on.
-    fn outcome(&self) -> Outcome {
+    /// Runs the test; a panic counts as a failure.
+    fn outcome(&self) -> TestResult {
         panic::catch_unwind(AssertUnwindSafe(&self.run))
-            .unwrap_or_else(|_| Err(Verdict::failed("the test panicked")))
+            .unwrap_or_else(|_| Err(TestError::failed("the test panicked")))
     }
 }
 
-impl Theme {
-    /// Returns the theme's tests, once for each engine that they are run on.
+impl Suite {
+    /// Returns the suite's tests, once for each engine that they are run on.
     fn cases(&self, module: Option<&PathBuf>) -> Vec<Case> {
         let mut cases = Vec::new();
         for test in self.tests {
             let name = test.name.to_owned();
-            let on = |engine, run: fn(Engine) -> Outcome| Case {
+            let on = |engine, run: fn(Engine) -> TestResult| Case {
                 name: format!("{}.{engine}", test.name),
                 run: Box::new(move || run(engine)),
             };
@@ -192,7 +192,7 @@ impl Theme {
                         name,
                         run: Box::new(move || match &module {
                             Some(module) => run(module),
-                            None => Err(Verdict::skipped("needs --module FILE")),
+                            None => Err(TestError::skipped("needs --module FILE")),
                         }),
                     });
                 }
@@ -202,13 +202,13 @@ impl Theme {
     }
 }
 
-/// Which tests to run, and with what.
+/// The tests to run, and their parameters.
 pub(crate) struct Plan {
-    /// The module's file, where it may be loaded and unloaded.
+    /// The file of the module; without it, tests that load the module are skipped.
     pub(crate) module: Option<PathBuf>,
-    /// Parts of the names, as `theme/test.engine`, of the tests to run; all are without any.
+    /// Parts of the names, as `suite/test.engine`, of the tests to run; all are without any.
     pub(crate) filters: Vec<String>,
-    /// Do what is done many times a thousand times.
+    /// Raise the repetitions of slow tests to a thousand.
     pub(crate) long: bool,
 }
 
@@ -218,14 +218,14 @@ impl Plan {
         self.filters.is_empty() || self.filters.iter().any(|filter| name.contains(filter))
     }
 
-    /// Returns the chosen tests by theme.
+    /// Returns the chosen tests by suite.
     fn chosen(&self) -> Vec<(&'static str, Vec<Case>)> {
         let mut chosen = Vec::new();
-        for theme in THEMES {
-            let mut cases = theme.cases(self.module.as_ref());
-            cases.retain(|case| self.chooses(&format!("{}/{}", theme.name, case.name)));
+        for suite in SUITES {
+            let mut cases = suite.cases(self.module.as_ref());
+            cases.retain(|case| self.chooses(&format!("{}/{}", suite.name, case.name)));
             if !cases.is_empty() {
-                chosen.push((theme.name, cases));
+                chosen.push((suite.name, cases));
             }
         }
         chosen
@@ -233,48 +233,48 @@ impl Plan {
 
     /// Returns the names of the chosen tests.
     pub(crate) fn names(&self) -> Vec<String> {
-        let named = |(theme, cases): (&str, Vec<Case>)| {
+        let named = |(suite, cases): (&str, Vec<Case>)| {
             cases
                 .into_iter()
-                .map(move |case| format!("{theme}/{}", case.name))
+                .map(move |case| format!("{suite}/{}", case.name))
                 .collect::<Vec<_>>()
         };
         self.chosen().into_iter().flat_map(named).collect()
     }
 
-    /// Runs the chosen tests and tells of each.
+    /// Runs the chosen tests and reports each.
     pub(crate) fn run(&self, out: impl io::Write, style: Style) -> io::Result<Tally> {
-        fixture::be_long(self.long);
-        let themes = self.chosen();
-        let mut report = Report::begin(out, style, themes.len())?;
-        for (theme, cases) in themes {
-            report.theme(theme, cases.len() + 1)?;
-            let before = Aftermath::expect();
+        fixture::set_long(self.long);
+        let suites = self.chosen();
+        let mut report = Report::begin(out, style, suites.len())?;
+        for (suite, cases) in suites {
+            report.suite(suite, cases.len() + 1)?;
+            let before = LeakCheck::expect();
             for case in cases {
                 let begin = Instant::now();
                 report.test(&case.name, &case.outcome(), begin.elapsed())?;
             }
             let begin = Instant::now();
-            // Loading and unloading are logged, and the tests of it look at the log themselves.
-            let quiet = theme != life::THEME.name;
+            // Loading and unloading write to the log, and the tests of this suite check the log.
+            let quiet = suite != life::SUITE.name;
             let outcome = before.and_then(|before| before.check(quiet));
             report.test("all_is_as_before", &outcome, begin.elapsed())?;
-            report.theme_end(theme)?;
+            report.theme_end(suite)?;
         }
         report.end()
     }
 }
 
-/// What a theme must leave as it was.
-struct Aftermath {
+/// State that the tests of a suite must not change.
+struct LeakCheck {
     live_blocks: [u64; ENGINES.len()],
     private_bytes: u64,
     log: Log,
 }
 
-impl Aftermath {
-    /// Looks at what there is before a theme.
-    fn expect() -> Outcome<Self> {
+impl LeakCheck {
+    /// Reads the state before a suite.
+    fn expect() -> TestResult<Self> {
         let mut live_blocks = [0; ENGINES.len()];
         for (live_blocks, engine) in live_blocks.iter_mut().zip(ENGINES) {
             *live_blocks = fixture::shared(engine)?.stats()?.live_blocks;
@@ -286,12 +286,12 @@ impl Aftermath {
         })
     }
 
-    /// Checks that it is so again, that the pool is sound, and that the kernel had nothing to say
-    /// if it was to be quiet.
-    fn check(mut self, quiet: bool) -> Outcome {
+    /// Checks that the state is the same as before, that CHECK finds no violation, and, if `quiet`, that
+    /// the kernel's log has no new report.
+    fn check(mut self, quiet: bool) -> TestResult {
         let now = Self::expect()?;
-        equal("live blocks", now.live_blocks, self.live_blocks)?;
-        equal(
+        check_eq("live blocks", now.live_blocks, self.live_blocks)?;
+        check_eq(
             "bytes of private pools",
             now.private_bytes,
             self.private_bytes,
@@ -300,7 +300,7 @@ impl Aftermath {
             fixture::sound(&fixture::shared(engine)?).about(engine)?;
         }
         let complaints = self.log.complaints()?;
-        holds(
+        check(
             !quiet || complaints.is_empty(),
             format_args!("the log is quiet: {complaints:?}"),
         )

@@ -24,11 +24,11 @@ use crate::device::Errno;
 
 use super::verdict::{
     About,
-    Outcome,
-    Verdict, //
+    TestError, //
+    TestResult,
 };
 
-/// `O_NONBLOCK`, as `rmmod` passes it: do not wait until nobody uses the module.
+/// `O_NONBLOCK`, as in `rmmod`: fail if the module is in use instead of waiting.
 const NO_WAITING: i32 = 0o4000;
 
 /// The module's file.
@@ -60,28 +60,28 @@ impl Module {
         init_module(image, parameters)
     }
 
-    /// Unloads the module, if nobody uses it.
+    /// Unloads the module if it is not in use.
     pub(super) fn unload(&self) -> Result<(), Errno> {
         delete_module(c"slablab", NO_WAITING)
     }
 
     /// Runs `act` with the module unloaded, and loads it again.
-    pub(super) fn without(&self, act: impl FnOnce() -> Outcome) -> Outcome {
-        self.unload().map_err(Verdict::from).about("unloading")?;
+    pub(super) fn without(&self, act: impl FnOnce() -> TestResult) -> TestResult {
+        self.unload().map_err(TestError::from).about("unloading")?;
         let outcome = act();
         let again = match self.unload() {
             Ok(()) | Err(Errno::NOENT) => self.load(""),
             Err(errno) => Err(errno),
         };
         outcome?;
-        again.map_err(Verdict::from).about("loading again")
+        again.map_err(TestError::from).about("loading again")
     }
 
     /// Runs `act` with the module loaded with these parameters.
-    pub(super) fn with(&self, parameters: &str, act: impl FnOnce() -> Outcome) -> Outcome {
+    pub(super) fn with(&self, parameters: &str, act: impl FnOnce() -> TestResult) -> TestResult {
         self.without(|| {
             self.load(parameters)
-                .map_err(Verdict::from)
+                .map_err(TestError::from)
                 .about(parameters)?;
             act().about(parameters)
         })

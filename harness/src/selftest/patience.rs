@@ -1,17 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! No call keeps the processor to itself for long, or a program that was killed.
+//! The latency of preemption, and of the end of a killed program, during every call.
 //!
-//! While a thread makes the calls that take longest, another one of real-time priority, on the same
-//! CPU, wants to wake every millisecond: the longest time that it was kept from that is the longest
-//! way to a point where the scheduler gets in. On a machine whose clock counts instructions
-//! (`vm.sh -i`) that is a number of instructions, whatever the host does, and 50 ms are 50 million of
-//! them. Elsewhere nothing is measured. What is shorter than the timer's tick, 4 ms, is not seen.
+//! While one thread makes the longest calls, a real-time thread on the same CPU wakes every
+//! millisecond. The longest delay of the real-time thread is the longest section without a point of
+//! preemption. On a machine whose clock counts instructions (`vm.sh -i`), 50 ms are 50 million
+//! instructions, independent of the host. On other machines the test is skipped. Delays below the
+//! timer's tick, 4 ms, are not detected.
 //!
-//! Programs that make calls that copy or zero more than 100 MiB are killed at moments of which all but
-//! few are within a call. Each must be gone in the time in which the kernel zeroes and copies 16 MiB,
-//! measured before, plus what it takes to end a program. The session is also this program's, so it
-//! outlives the killed one, and must be as if the call had not been made.
+//! Programs whose calls copy or zero more than 100 MiB are killed, in most cases during a call. Each
+//! must end within the time to zero and copy 16 MiB, which is measured first, plus the time to end a
+//! program. The session is shared with this program, so it survives, and must be unchanged.
 
 use std::{
     sync::atomic::{
@@ -27,12 +26,12 @@ use std::{
 };
 
 use crate::{
+    affinity::CpuPin,
     clock::Clock,
     device::{
         Device,
         Errno, //
     },
-    one_cpu::OneCpu,
     real_time,
     uapi::{
         self,
@@ -59,30 +58,30 @@ use super::{
     prelude::*, //
 };
 
-theme!("patience" {
-    // First, before there is anything that the kernel gives back in the background.
-    Once a_free_that_searches_lets_others_run,
-    Each no_call_keeps_the_scheduler_out_for_50_ms,
+suite!("patience" {
+    // First, because later the kernel returns memory of earlier tests in the background.
+    Once a_long_free_is_preemptible,
+    Each no_call_disables_preemption_for_50_ms,
     Each a_killed_program_ends_within_16_mib_of_copying_or_zeroing,
 });
 
-/// The longest that a call may keep the scheduler out.
+/// The maximum time that a call may run without a point of preemption.
 const LONGEST: Duration = Duration::from_millis(50);
 
-/// The time between two beats.
+/// The interval of the real-time thread.
 const BEAT: Duration = Duration::from_millis(1);
 
 /// The largest block, in bytes: half of a pool.
 const LARGE: u64 = 32 * MIB;
 
-/// A heart that beats on this CPU until it is told to stop.
-struct Heart {
+/// A thread that measures how long this CPU does not schedule it.
+struct Heartbeat {
     stop: AtomicBool,
     longest_ns: AtomicU64,
 }
 
-impl Heart {
-    fn beat(&self) -> Outcome {
+impl Heartbeat {
+    fn beat(&self) -> TestResult {
         real_time::become_first()?;
         while !self.stop.load(Ordering::Relaxed) {
             let begin = Instant::now();
@@ -94,8 +93,8 @@ impl Heart {
         Ok(())
     }
 
-    /// Returns the longest time that the heart stood still during `act`.
-    fn stood_still(&self, act: impl FnOnce() -> Outcome) -> Outcome<Duration> {
+    /// Returns the longest delay of the thread during `act`.
+    fn stood_still(&self, act: impl FnOnce() -> TestResult) -> TestResult<Duration> {
         self.longest_ns.store(0, Ordering::Relaxed);
         act()?;
         thread::sleep(2 * BEAT);
@@ -105,10 +104,10 @@ impl Heart {
     }
 }
 
-/// A call, by its name, that takes as long as it can.
-type Long<'a> = (&'a str, Box<dyn Fn() -> Outcome + 'a>);
+/// The name of a call, and a function that makes the call with the longest possible work.
+type Long<'a> = (&'a str, Box<dyn Fn() -> TestResult + 'a>);
 
-/// Calls that take long, each after what makes it so.
+/// The longest calls, each after the preparation that makes it long.
 fn long_calls<'a>(engine: Engine, device: &'a Device, blocks: u64) -> Vec<Long<'a>> {
     let mut calls: Vec<Long<'a>> = vec![
         ("INFO", Box::new(|| Ok(device.info().map(drop)?))),
@@ -121,7 +120,7 @@ fn long_calls<'a>(engine: Engine, device: &'a Device, blocks: u64) -> Vec<Long<'
             "REALLOC to 32 MiB that moves",
             Box::new(move || {
                 let block = device.alloc(LARGE / 4, 1)?.handle;
-                // What lies behind it is not free, so there is nowhere to grow.
+                // The memory behind the block is not free, so the block cannot grow in place.
                 let behind = device.alloc(LARGE / 4, 1)?.handle;
                 device.realloc(block, LARGE)?;
                 device.free(behind)?;
@@ -179,7 +178,7 @@ fn long_calls<'a>(engine: Engine, device: &'a Device, blocks: u64) -> Vec<Long<'
 }
 
 /// Allocates blocks of two pages, as many as go into a call and the pool, and frees them.
-fn submit(device: &Device) -> Outcome {
+fn submit(device: &Device) -> TestResult {
     let alloc = slablab_operation {
         kind: uapi::SLABLAB_OP_ALLOC as u8,
         bytes: LARGE / u64::from(uapi::SLABLAB_OPERATIONS_MAX),
@@ -187,7 +186,7 @@ fn submit(device: &Device) -> Outcome {
     };
     let mut operations = vec![alloc; uapi::SLABLAB_OPERATIONS_MAX as usize];
     let count = operations.len() as u32;
-    equal("allocated", device.submit(&mut operations)?.done, count)?;
+    check_eq("allocated", device.submit(&mut operations)?.done, count)?;
     for operation in &mut operations {
         *operation = slablab_operation {
             kind: uapi::SLABLAB_OP_FREE as u8,
@@ -195,20 +194,20 @@ fn submit(device: &Device) -> Outcome {
             ..Default::default()
         };
     }
-    equal("freed", device.submit(&mut operations)?.done, count)
+    check_eq("freed", device.submit(&mut operations)?.done, count)
 }
 
-fn no_call_keeps_the_scheduler_out_for_50_ms(engine: Engine) -> Outcome {
+fn no_call_disables_preemption_for_50_ms(engine: Engine) -> TestResult {
     beside_a_heart(|heart| measure(engine, heart))
 }
 
-/// Does something while a heart beats on the same CPU.
-fn beside_a_heart(act: impl FnOnce(&Heart) -> Outcome) -> Outcome {
+/// Runs `act` while a heartbeat thread runs on the same CPU.
+fn beside_a_heart(act: impl FnOnce(&Heartbeat) -> TestResult) -> TestResult {
     if Clock::of_this_machine() != Clock::Instructions {
-        return Err(Verdict::skipped("the clock counts no instructions"));
+        return Err(TestError::skipped("the clock counts no instructions"));
     }
-    let _here = OneCpu::stay()?;
-    let heart = Heart {
+    let _here = CpuPin::current()?;
+    let heart = Heartbeat {
         stop: AtomicBool::new(false),
         longest_ns: AtomicU64::new(0),
     };
@@ -218,13 +217,13 @@ fn beside_a_heart(act: impl FnOnce(&Heart) -> Outcome) -> Outcome {
         heart.stop.store(true, Ordering::Relaxed);
         beating
             .join()
-            .unwrap_or_else(|_| Err(Verdict::failed("the heart panicked")))?;
+            .unwrap_or_else(|_| Err(TestError::failed("the heart panicked")))?;
         done
     })
 }
 
-/// Wakes on this CPU until it is told to stop, and returns when it did so.
-fn wakes(begin: Instant, stop: &AtomicBool) -> Outcome<Vec<Duration>> {
+/// Wakes periodically on this CPU until `stop` is set, and returns the times of waking.
+fn wakes(begin: Instant, stop: &AtomicBool) -> TestResult<Vec<Duration>> {
     real_time::become_first()?;
     let mut times = Vec::new();
     while !stop.load(Ordering::Relaxed) {
@@ -234,14 +233,14 @@ fn wakes(begin: Instant, stop: &AtomicBool) -> Outcome<Vec<Duration>> {
     Ok(times)
 }
 
-/// Returns by how much the moments at which a thread woke differ, counted from the timer's tick that woke
-/// it, without the tenth of them at either end: all ticks are multiples of a millisecond apart.
+/// Returns the spread of the times at which a thread woke, modulo the timer's period, without the
+/// lowest and the highest tenth. All ticks are a multiple of a millisecond apart.
 fn spread(times: &[Duration]) -> Duration {
     let beat_ns = BEAT.as_nanos() as u64;
     let phases = times.iter().map(|time| time.as_nanos() as u64 % beat_ns);
     let mut phases: Vec<_> = phases.collect();
     phases.sort_unstable();
-    // They lie on a circle. The first one is behind the widest gap.
+    // Times modulo the period lie on a circle: the first one follows the widest gap.
     let gap = |n: usize| {
         let before = n.checked_sub(1).unwrap_or(phases.len() - 1);
         (beat_ns + phases[n] - phases[before]) % beat_ns
@@ -256,21 +255,20 @@ fn spread(times: &[Duration]) -> Duration {
     Duration::from_nanos(behind(phases.len() - 1 - tenth) - behind(tenth))
 }
 
-/// Frees blocks of the seed, each of which has it search all free blocks of the same size.
+/// Frees blocks of the seed; each free compares all free blocks of the same size.
 ///
-/// With the scheduler kept out meanwhile, a thread that the tick wakes would run as much later as the
-/// longest search takes.
-fn a_free_that_searches_lets_others_run() -> Outcome {
+/// If a free disabled preemption, a thread that the tick wakes would be delayed by the time of a search.
+fn a_long_free_is_preemptible() -> TestResult {
     if Clock::of_this_machine() != Clock::Instructions {
-        return Err(Verdict::skipped("the clock counts no instructions"));
+        return Err(TestError::skipped("the clock counts no instructions"));
     }
-    let _here = OneCpu::stay()?;
+    let _here = CpuPin::current()?;
     let device = private_of(Engine::Seed, 96 * MIB)?;
     let mut blocks = Vec::new();
     while let Ok(block) = device.alloc(8192, 8) {
         blocks.push(block.handle);
     }
-    // What is left between them has no buddy that is free.
+    // The blocks between them have no free buddy.
     for handle in blocks.iter().step_by(2) {
         device.free(*handle)?;
     }
@@ -284,20 +282,20 @@ fn a_free_that_searches_lets_others_run() -> Outcome {
             if free == Duration::ZERO {
                 free = begin.elapsed();
             }
-            Ok::<_, Verdict>(())
+            Ok::<_, TestError>(())
         });
         stop.store(true, Ordering::Relaxed);
         let times = waking
             .join()
-            .unwrap_or_else(|_| Err(Verdict::failed("the thread panicked")))?;
+            .unwrap_or_else(|_| Err(TestError::failed("the thread panicked")))?;
         freed.map(|()| times)
     })?;
-    holds(
+    check(
         times.len() > 20,
         format_args!("{} ticks are enough", times.len()),
     )?;
     let spread = spread(&times);
-    holds(
+    check(
         spread < free / 4,
         format_args!(
             "the scheduler gets in during a free of {free:?}, not up to {spread:?} later: {times:?}"
@@ -306,16 +304,16 @@ fn a_free_that_searches_lets_others_run() -> Outcome {
 }
 
 /// Fills a good part of the shared pool with small blocks, half of them freed, and makes each call.
-fn measure(engine: Engine, heart: &Heart) -> Outcome {
+fn measure(engine: Engine, heart: &Heartbeat) -> TestResult {
     let device = shared(engine)?;
     let blocks = (0..20_000).map(|n| Ok(device.alloc(1 + n % 600, 1)?.handle));
-    let blocks = blocks.collect::<Outcome<Vec<_>>>()?;
+    let blocks = blocks.collect::<TestResult<Vec<_>>>()?;
     for handle in blocks.iter().step_by(2) {
         device.free(*handle)?;
     }
     for (name, call) in long_calls(engine, &device, blocks.len() as u64) {
         let longest = heart.stood_still(&call).about(name)?;
-        holds(
+        check(
             longest <= LONGEST,
             format_args!("{name} lets the scheduler in within {LONGEST:?}, not {longest:?}"),
         )?;
@@ -326,10 +324,10 @@ fn measure(engine: Engine, heart: &Heart) -> Outcome {
 /// Bytes that may be zeroed, and copied, after a program was killed.
 const PIECE: u64 = 16 * MIB;
 
-/// What ending a program takes, whatever call it made.
+/// The time to end a program, independent of its last call.
 const END: Duration = Duration::from_millis(10);
 
-/// What it takes to free up to 200 MiB that the program had, of a pool or of its own.
+/// The time to free up to 200 MiB of a program's memory, in a pool or of its own.
 const FREE: Duration = Duration::from_millis(30);
 
 /// Operations of a submission.
@@ -351,7 +349,7 @@ fn endless_calls<'a>(device: &'a Device, whole: u64) -> Vec<Long<'a>> {
     };
     let submit_all = |device: &Device, mut operations: [slablab_operation; OPERATIONS]| {
         let answer = device.submit(&mut operations)?;
-        equal(
+        check_eq(
             "done, error",
             (answer.done, answer.error),
             (OPERATIONS as u32, 0),
@@ -410,8 +408,8 @@ fn endless_calls<'a>(device: &'a Device, whole: u64) -> Vec<Long<'a>> {
         Box::new(move || {
             let handle = device.alloc(whole, 1)?.handle;
             let mut room = room.borrow_mut();
-            equal("written", device.write(handle, 0, &room)?, room.len())?;
-            equal("read", device.read(handle, 0, &mut room)?, whole as usize)?;
+            check_eq("written", device.write(handle, 0, &room)?, room.len())?;
+            check_eq("read", device.read(handle, 0, &mut room)?, whole as usize)?;
             Ok(device.free(handle)?)
         }),
     ));
@@ -420,7 +418,7 @@ fn endless_calls<'a>(device: &'a Device, whole: u64) -> Vec<Long<'a>> {
 
 /// Makes calls that get and free pools, on files of their own.
 fn pool_calls<'a>(engine: Engine) -> Vec<Long<'a>> {
-    let bind = move |flags, bytes| -> Outcome<Device> {
+    let bind = move |flags, bytes| -> TestResult<Device> {
         let device = Device::open()?;
         device.bind(engine.raw(), uapi::SLABLAB_BIND_PRIVATE | flags, bytes)?;
         Ok(device)
@@ -451,15 +449,15 @@ fn pool_calls<'a>(engine: Engine) -> Vec<Long<'a>> {
 }
 
 /// Returns how long something takes.
-fn time(act: impl FnOnce() -> Outcome) -> Outcome<Duration> {
+fn time(act: impl FnOnce() -> TestResult) -> TestResult<Duration> {
     let begin = Instant::now();
     act()?;
     Ok(begin.elapsed())
 }
 
-fn a_killed_program_ends_within_16_mib_of_copying_or_zeroing(engine: Engine) -> Outcome {
+fn a_killed_program_ends_within_16_mib_of_copying_or_zeroing(engine: Engine) -> TestResult {
     if Clock::of_this_machine() != Clock::Instructions {
-        return Err(Verdict::skipped("the clock counts no instructions"));
+        return Err(TestError::skipped("the clock counts no instructions"));
     }
     // A session may hold 128 MiB, and the shared pool of an engine without private ones has 64.
     let (device, whole) = if has_pool(engine) {
@@ -479,10 +477,10 @@ fn a_killed_program_ends_within_16_mib_of_copying_or_zeroing(engine: Engine) -> 
         let end = if name == TRANSFERS { END + FREE } else { END };
         killed_in_time(&call, piece + end, || {
             given_up += swept(&device)?;
-            equal("blocks", device.stats()?.session_blocks, 0)
+            check_eq("blocks", device.stats()?.session_blocks, 0)
         })
         .about(name)?;
-        holds(
+        check(
             given_up > 0 || name == TRANSFERS,
             format_args!("{name}: a call was given up"),
         )?;
@@ -497,11 +495,11 @@ fn a_killed_program_ends_within_16_mib_of_copying_or_zeroing(engine: Engine) -> 
 }
 
 /// Frees what a killed program left in the session, and returns how many calls were given up.
-fn swept(device: &Device) -> Outcome<u64> {
+fn swept(device: &Device) -> TestResult<u64> {
     let mut events = [slablab_event::default(); RING];
-    let told = device.events(0, &mut events)?;
+    let reply = device.events(0, &mut events)?;
     let mut live = Vec::new();
-    for event in &events[..told.count as usize] {
+    for event in &events[..reply.count as usize] {
         match u32::from(event.kind) {
             uapi::SLABLAB_EVENT_ALLOC if event.error == 0 => live.push(event.handle),
             uapi::SLABLAB_EVENT_FREE => live.retain(|handle| *handle != event.handle),
@@ -509,7 +507,7 @@ fn swept(device: &Device) -> Outcome<u64> {
         }
     }
     let interrupted = Errno::INTR.raw_os_error() as u32;
-    let last = (told.count as usize)
+    let last = (reply.count as usize)
         .checked_sub(1)
         .map(|last| events[last]);
     for handle in live {
@@ -523,10 +521,10 @@ fn swept(device: &Device) -> Outcome<u64> {
 /// Kills programs that make a call over and over, and checks that each is gone within `limit`, and what
 /// `after` looks at.
 fn killed_in_time(
-    call: &dyn Fn() -> Outcome,
+    call: &dyn Fn() -> TestResult,
     limit: Duration,
-    mut after: impl FnMut() -> Outcome,
-) -> Outcome {
+    mut after: impl FnMut() -> TestResult,
+) -> TestResult {
     let once = time(call)?;
     for eighth in [1, 3, 6] {
         let child = Fork::new(|| {
@@ -539,7 +537,7 @@ fn killed_in_time(
             Ok(())
         })?;
         after()?;
-        holds(
+        check(
             end <= limit,
             format_args!("the program ends within {limit:?}, not {end:?}"),
         )?;

@@ -37,19 +37,19 @@ use super::{
     processes::together,
 };
 
-theme!("pools" {
-    Once private_pools_are_apart,
-    Once a_private_pool_goes_with_its_session,
-    Once two_pools_of_one_size_behave_alike,
-    Once an_exhausted_pool_serves_again_when_extended,
-    Once a_region_is_no_part_of_its_neighbour,
+suite!("pools" {
+    Once private_pools_are_separate,
+    Once a_private_pool_is_freed_with_its_session,
+    Once two_pools_of_one_size_give_the_same_answers,
+    Once an_exhausted_pool_allocates_again_after_extend,
+    Once adjacent_regions_never_merge,
     Once a_pool_has_16_regions_at_most,
     Pools threads_that_extend_a_pool_get_a_region_each,
     Once an_extension_of_an_odd_size_is_einval,
     Once private_pools_together_are_bounded,
     Once extensions_of_private_pools_are_bounded_too,
-    Once a_shrink_gives_back_what_is_kept,
-    Once a_shrink_of_what_keeps_nothing_is_0_or_eopnotsupp,
+    Once shrink_returns_cached_memory,
+    Once shrink_without_cached_memory_is_0_or_eopnotsupp,
 });
 
 /// Returns the region of an offset.
@@ -57,7 +57,7 @@ fn region(offset: u64) -> u64 {
     offset >> uapi::SLABLAB_OFFSET_REGION_SHIFT
 }
 
-fn private_pools_are_apart() -> Outcome {
+fn private_pools_are_separate() -> TestResult {
     let (one, other, common) = (private(MIB)?, private(2 * MIB)?, shared(Engine::Seed)?);
     let mine = filled(&one, 5000, 1)?;
     unchanged(&common, || {
@@ -65,25 +65,25 @@ fn private_pools_are_apart() -> Outcome {
         exhaust(&other, 64)?;
         intact(&other, theirs, 5000, 2)
     })?;
-    equal(
+    check_eq(
         "pools",
         (one.info()?.pool_bytes, other.info()?.pool_bytes),
         (MIB, 2 * MIB),
     )?;
-    equal("blocks", one.stats()?.live_blocks, 1)?;
+    check_eq("blocks", one.stats()?.live_blocks, 1)?;
     drop(other);
     intact(&one, mine, 5000, 1)?;
     sound(&one)
 }
 
-fn a_private_pool_goes_with_its_session() -> Outcome {
+fn a_private_pool_is_freed_with_its_session() -> TestResult {
     let observer = Device::open()?;
     let before = observer.info()?.private_bytes_used;
     let device = private(3 * MIB)?;
     filled(&device, 100_000, 1)?;
-    let charged = || -> Outcome<u64> {
+    let charged = || -> TestResult<u64> {
         let charge = device.info()?.pool_charge;
-        equal(
+        check_eq(
             "in use",
             observer.info()?.private_bytes_used,
             before + charge,
@@ -91,18 +91,18 @@ fn a_private_pool_goes_with_its_session() -> Outcome {
         Ok(charge)
     };
     let first = charged()?;
-    holds(first >= 3 * MIB, "the region is charged")?;
+    check(first >= 3 * MIB, "the region is charged")?;
     device.extend(MIB)?;
-    holds(
+    check(
         charged()? >= first + MIB,
         "the region that was added is charged",
     )?;
     drop(device);
-    equal("in use", observer.info()?.private_bytes_used, before)
+    check_eq("in use", observer.info()?.private_bytes_used, before)
 }
 
-fn two_pools_of_one_size_behave_alike() -> Outcome {
-    let offsets = |device: Device| -> Outcome<Vec<u64>> {
+fn two_pools_of_one_size_give_the_same_answers() -> TestResult {
+    let offsets = |device: Device| -> TestResult<Vec<u64>> {
         let mut offsets = Vec::new();
         for n in 0..500_u64 {
             let block = device.alloc(1 + n * 37 % 9000, 1)?;
@@ -114,33 +114,33 @@ fn two_pools_of_one_size_behave_alike() -> Outcome {
         Ok(offsets)
     };
     let first = offsets(private(8 * MIB)?)?;
-    equal("offsets", offsets(private(8 * MIB)?)?, first)
+    check_eq("offsets", offsets(private(8 * MIB)?)?, first)
 }
 
-fn an_exhausted_pool_serves_again_when_extended() -> Outcome {
+fn an_exhausted_pool_allocates_again_after_extend() -> TestResult {
     let device = private(64 * KIB)?;
     let old = filled(&device, 8 * KIB, 1)?;
     exhaust(&device, 8 * KIB)?;
     let reply = device.extend(MIB)?;
-    equal(
+    check_eq(
         "region, pool",
         (reply.region, reply.pool_bytes),
         (1, MIB + 64 * KIB),
     )?;
     let info = device.info()?;
-    equal("INFO", (info.regions, info.pool_bytes), (2, MIB + 64 * KIB))?;
+    check_eq("INFO", (info.regions, info.pool_bytes), (2, MIB + 64 * KIB))?;
     let stats = device.stats()?;
-    equal(
+    check_eq(
         "STATS",
         (stats.regions, stats.pool_bytes),
         (2, MIB + 64 * KIB),
     )?;
-    equal("free", stats.free_bytes, MIB)?;
+    check_eq("free", stats.free_bytes, MIB)?;
     for size in [64, 8 * KIB, 256 * KIB] {
         let block = device.alloc(size, 1)?;
-        equal("region", region(block.offset), 1).about(size)?;
+        check_eq("region", region(block.offset), 1).about(size)?;
         let byte = block.offset & ((1 << uapi::SLABLAB_OFFSET_REGION_SHIFT) - 1);
-        holds(byte + block.usable <= MIB, "the block is in the region").about(size)?;
+        check(byte + block.usable <= MIB, "the block is in the region").about(size)?;
     }
     let new = filled(&device, 300_000, 2)?;
     intact(&device, new, 300_000, 2)?;
@@ -148,7 +148,7 @@ fn an_exhausted_pool_serves_again_when_extended() -> Outcome {
     sound(&device)
 }
 
-fn a_region_is_no_part_of_its_neighbour() -> Outcome {
+fn adjacent_regions_never_merge() -> TestResult {
     // Wherever the regions lie, two of them never make one block.
     let device = private(MIB)?;
     for _ in 0..3 {
@@ -158,28 +158,28 @@ fn a_region_is_no_part_of_its_neighbour() -> Outcome {
     for _ in 0..4 {
         regions[region(device.alloc(MIB, 1)?.offset) as usize] += 1;
     }
-    equal("blocks of each region", regions, [1; 4])?;
-    holds(device.alloc(1, 1).is_err(), "that was all")?;
+    check_eq("blocks of each region", regions, [1; 4])?;
+    check(device.alloc(1, 1).is_err(), "that was all")?;
     let device = private(MIB)?;
     device.extend(MIB)?;
     refused(device.alloc(2 * MIB, 1), Errno::NOMEM)?;
     sound(&device)
 }
 
-fn a_pool_has_16_regions_at_most() -> Outcome {
+fn a_pool_has_16_regions_at_most() -> TestResult {
     let device = private(POOL_UNIT)?;
     for region in 1..uapi::SLABLAB_REGIONS_MAX {
-        equal("region", device.extend(POOL_UNIT)?.region, region)?;
+        check_eq("region", device.extend(POOL_UNIT)?.region, region)?;
     }
     let before = device.info()?.private_bytes_used;
     unchanged(&device, || refused(device.extend(POOL_UNIT), Errno::NOSPC))?;
-    equal("private pools", device.info()?.private_bytes_used, before)?;
+    check_eq("private pools", device.info()?.private_bytes_used, before)?;
     let (handles, _) = exhaust(&device, POOL_UNIT)?;
-    equal("blocks", handles.len(), uapi::SLABLAB_REGIONS_MAX as usize)?;
+    check_eq("blocks", handles.len(), uapi::SLABLAB_REGIONS_MAX as usize)?;
     sound(&device)
 }
 
-fn threads_that_extend_a_pool_get_a_region_each(engine: Engine) -> Outcome {
+fn threads_that_extend_a_pool_get_a_region_each(engine: Engine) -> TestResult {
     const THREADS: u64 = 5;
     for round in 0..rounds(200, 2000) {
         let device = private_of(engine, POOL_UNIT)?;
@@ -200,13 +200,13 @@ fn threads_that_extend_a_pool_get_a_region_each(engine: Engine) -> Outcome {
         told.sort_unstable();
         let regions = 1..u64::from(uapi::SLABLAB_REGIONS_MAX);
         let expected: Vec<_> = regions.map(|n| (n, (n + 1) * POOL_UNIT)).collect();
-        equal("regions, and bytes with each", told, expected).about(round)?;
+        check_eq("regions, and bytes with each", told, expected).about(round)?;
         sound(&device)?;
     }
     Ok(())
 }
 
-fn an_extension_of_an_odd_size_is_einval() -> Outcome {
+fn an_extension_of_an_odd_size_is_einval() -> TestResult {
     let device = private(MIB)?;
     unchanged(&device, || {
         for bytes in [0, 1, 4096, POOL_UNIT - 1, POOL_UNIT + 4096, u64::MAX] {
@@ -216,7 +216,7 @@ fn an_extension_of_an_odd_size_is_einval() -> Outcome {
     })
 }
 
-fn private_pools_together_are_bounded() -> Outcome {
+fn private_pools_together_are_bounded() -> TestResult {
     let observer = Device::open()?;
     let info = observer.info()?;
     let rest = info.private_bytes_max - info.private_bytes_used;
@@ -232,20 +232,20 @@ fn private_pools_together_are_bounded() -> Outcome {
     let some = bind(MIB)?;
     refused(bind(rest), Errno::DQUOT)?;
     refused(bind(rest - MIB + POOL_UNIT), Errno::DQUOT)?;
-    equal(
+    check_eq(
         "in use",
         observer.info()?.private_bytes_used,
         info.private_bytes_used + some.info()?.pool_charge,
     )?;
     drop(some);
-    equal(
+    check_eq(
         "in use",
         observer.info()?.private_bytes_used,
         info.private_bytes_used,
     )
 }
 
-fn extensions_of_private_pools_are_bounded_too() -> Outcome {
+fn extensions_of_private_pools_are_bounded_too() -> TestResult {
     let device = private(MIB)?;
     let info = device.info()?;
     let rest = (info.private_bytes_max - info.private_bytes_used) / POOL_UNIT * POOL_UNIT;
@@ -254,15 +254,15 @@ fn extensions_of_private_pools_are_bounded_too() -> Outcome {
         refused(device.extend(1 << 47), Errno::DQUOT)?;
         refused(device.extend(u64::MAX - POOL_UNIT + 1), Errno::DQUOT)
     })?;
-    equal(
+    check_eq(
         "private pools",
         device.info()?.private_bytes_used,
         info.private_bytes_used,
     )?;
-    equal("region", device.extend(POOL_UNIT)?.region, 1)
+    check_eq("region", device.extend(POOL_UNIT)?.region, 1)
 }
 
-fn a_shrink_gives_back_what_is_kept() -> Outcome {
+fn shrink_returns_cached_memory() -> TestResult {
     let device = private_of(Engine::Hybrid, MIB)?;
     let live = filled(&device, 5000, 1)?;
     let mut blocks = Vec::new();
@@ -277,26 +277,26 @@ fn a_shrink_gives_back_what_is_kept() -> Outcome {
     // In magazines and in slabs that are empty, or whose rest is in magazines.
     let before = device.stats()?;
     let kept = before.cached_bytes;
-    holds(
+    check(
         kept > before.magazine_bytes && before.magazine_bytes > 0,
         "both keep some",
     )?;
     let shrink = device.shrink()?;
-    equal("went back", shrink.bytes, kept)?;
-    equal("free", shrink.free_bytes, before.free_bytes + kept)?;
-    equal("again", device.shrink()?.bytes, 0)?;
+    check_eq("went back", shrink.bytes, kept)?;
+    check_eq("free", shrink.free_bytes, before.free_bytes + kept)?;
+    check_eq("again", device.shrink()?.bytes, 0)?;
     let after = device.stats()?;
-    equal("cached", (after.cached_bytes, after.magazine_bytes), (0, 0))?;
-    equal("live", after.live_bytes, before.live_bytes)?;
+    check_eq("cached", (after.cached_bytes, after.magazine_bytes), (0, 0))?;
+    check_eq("live", after.live_bytes, before.live_bytes)?;
     intact(&device, live, 5000, 1)?;
     sound(&device)
 }
 
-fn a_shrink_of_what_keeps_nothing_is_0_or_eopnotsupp() -> Outcome {
+fn shrink_without_cached_memory_is_0_or_eopnotsupp() -> TestResult {
     // The seed's slabs never give anything back.
     let seed = private(MIB)?;
     let block = filled(&seed, 64, 1)?;
     seed.free(block)?;
-    unchanged(&seed, || equal("went back", seed.shrink()?.bytes, 0))?;
+    unchanged(&seed, || check_eq("went back", seed.shrink()?.bytes, 0))?;
     refused(shared(Engine::Slub)?.shrink(), Errno::OPNOTSUPP)
 }

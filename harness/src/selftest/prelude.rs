@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What every file of tests begins with: a theme, and what its tests say.
+//! Imports of every file of tests.
 
 pub(in crate::selftest) use super::{
-    theme,
+    suite,
     verdict::{
         About,
-        Outcome,
-        Verdict,
-        equal,
-        holds,
+        TestError,
+        TestResult,
+        check,
+        check_eq,
         refused,
         refused_because, //
     },

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a session may have, how many there may be, and who may have one.
+//! Quotas of a session, the number of sessions, and the privilege to open one.
 
 use std::thread;
 
@@ -47,9 +47,9 @@ use super::{
     prelude::*, //
 };
 
-theme!("quotas" {
+suite!("quotas" {
     Once more_bytes_than_a_session_may_have_are_edquot,
-    Each blocks_by_the_hundred_thousand_go_with_their_session,
+    Each a_hundred_thousand_blocks_are_freed_with_their_session,
     Once more_sessions_than_there_may_be_are_enfile,
     Once a_user_without_privilege_cannot_open_the_device,
     Once a_user_without_privilege_cannot_extend_a_pool,
@@ -57,12 +57,14 @@ theme!("quotas" {
     Once only_root_sees_the_device,
 });
 
-fn more_bytes_than_a_session_may_have_are_edquot() -> Outcome {
+fn more_bytes_than_a_session_may_have_are_edquot() -> TestResult {
     let info = shared(Engine::Seed)?.info()?;
     let most = info.session_bytes_max;
     let pool = most + 32 * MIB;
     if pool > info.private_bytes_max {
-        return Err(Verdict::skipped("no private pool is larger than the quota"));
+        return Err(TestError::skipped(
+            "no private pool is larger than the quota",
+        ));
     }
     let device = private(pool)?;
     let block = filled(&device, 5000, 1)?;
@@ -76,14 +78,14 @@ fn more_bytes_than_a_session_may_have_are_edquot() -> Outcome {
         refused_because(device.realloc(block, 4 * MIB), Errno::DQUOT, &quota)
     })?;
     let after = device.stats()?.session_refusals[uapi::SLABLAB_CAUSE_QUOTA as usize];
-    equal("refusals", after - before, 2)?;
+    check_eq("refusals", after - before, 2)?;
     intact(&device, block, 5000, 1)?;
     // Another session has a quota of its own.
     shared(Engine::Seed)?.alloc(MIB, 1)?;
     Ok(())
 }
 
-fn blocks_by_the_hundred_thousand_go_with_their_session(engine: Engine) -> Outcome {
+fn a_hundred_thousand_blocks_are_freed_with_their_session(engine: Engine) -> TestResult {
     let observer = shared(engine)?;
     let before = observer.stats()?.live_blocks;
     let device = shared(engine)?;
@@ -91,16 +93,16 @@ fn blocks_by_the_hundred_thousand_go_with_their_session(engine: Engine) -> Outco
     for n in 0..blocks {
         device
             .alloc(1 + n % 64, 1)
-            .map_err(Verdict::from)
+            .map_err(TestError::from)
             .about(n)?;
     }
-    equal(
+    check_eq(
         "live blocks",
         observer.stats()?.live_blocks,
         before + blocks,
     )?;
     drop(device);
-    equal("live blocks", observer.stats()?.live_blocks, before)?;
+    check_eq("live blocks", observer.stats()?.live_blocks, before)?;
     if has_pool(engine) {
         sound(&observer)
     } else {
@@ -108,31 +110,31 @@ fn blocks_by_the_hundred_thousand_go_with_their_session(engine: Engine) -> Outco
     }
 }
 
-fn more_sessions_than_there_may_be_are_enfile() -> Outcome {
+fn more_sessions_than_there_may_be_are_enfile() -> TestResult {
     let first = Device::open()?;
     let info = first.info()?;
     if info.sessions_max > 512 {
-        return Err(Verdict::skipped(
+        return Err(TestError::skipped(
             "more sessions than a program has file descriptors",
         ));
     }
     let mut sessions = Vec::new();
     for used in info.sessions_used..info.sessions_max {
-        equal("sessions", first.info()?.sessions_used, used)?;
+        check_eq("sessions", first.info()?.sessions_used, used)?;
         sessions.push(Device::open()?);
     }
     for _ in 0..3 {
         refused(Device::open(), Errno::NFILE)?;
     }
-    equal("sessions", first.info()?.sessions_used, info.sessions_max)?;
+    check_eq("sessions", first.info()?.sessions_used, info.sessions_max)?;
     sessions.pop();
     sessions.push(Device::open()?);
     drop(sessions);
-    equal("sessions", first.info()?.sessions_used, info.sessions_used)
+    check_eq("sessions", first.info()?.sessions_used, info.sessions_used)
 }
 
 /// Runs `act` as a user who may do nothing, in a thread of its own.
-pub(super) fn as_nobody<T: Send>(act: impl FnOnce() -> Outcome<T> + Send) -> Outcome<T> {
+pub(super) fn as_nobody<T: Send>(act: impl FnOnce() -> TestResult<T> + Send) -> TestResult<T> {
     let nobody = || {
         let (user, group) = (Uid::from_raw(1000), Gid::from_raw(1000));
         set_thread_groups(&[])?;
@@ -142,10 +144,10 @@ pub(super) fn as_nobody<T: Send>(act: impl FnOnce() -> Outcome<T> + Send) -> Out
         act()
     };
     thread::scope(|scope| scope.spawn(nobody).join())
-        .unwrap_or_else(|_| Err(Verdict::failed("the thread panicked")))
+        .unwrap_or_else(|_| Err(TestError::failed("the thread panicked")))
 }
 
-fn a_user_without_privilege_cannot_open_the_device() -> Outcome {
+fn a_user_without_privilege_cannot_open_the_device() -> TestResult {
     // From inside of /dev: what is asked is the device's mode, not that of the folders above.
     let folder = rustix::fs::open("/dev", OFlags::PATH | OFlags::DIRECTORY, Mode::empty())?;
     as_nobody(|| {
@@ -160,7 +162,7 @@ fn a_user_without_privilege_cannot_open_the_device() -> Outcome {
     })
 }
 
-fn a_user_without_privilege_cannot_extend_a_pool() -> Outcome {
+fn a_user_without_privilege_cannot_extend_a_pool() -> TestResult {
     for device in [private(MIB)?, shared(Engine::Seed)?] {
         unchanged(&device, || {
             as_nobody(|| refused(device.extend(MIB), Errno::PERM))
@@ -169,7 +171,7 @@ fn a_user_without_privilege_cannot_extend_a_pool() -> Outcome {
     Ok(())
 }
 
-fn a_user_without_privilege_can_use_a_session_that_was_given_to_him(engine: Engine) -> Outcome {
+fn a_user_without_privilege_can_use_a_session_that_was_given_to_him(engine: Engine) -> TestResult {
     let device = session(engine)?;
     let handle = as_nobody(|| filled(&device, 5000, 1))?;
     intact(&device, handle, 5000, 1)?;
@@ -184,7 +186,7 @@ fn a_user_without_privilege_can_use_a_session_that_was_given_to_him(engine: Engi
     })
 }
 
-fn only_root_sees_the_device() -> Outcome {
+fn only_root_sees_the_device() -> TestResult {
     use std::os::unix::fs::{
         FileTypeExt,
         MetadataExt,
@@ -192,22 +194,22 @@ fn only_root_sees_the_device() -> Outcome {
     };
 
     let about = std::fs::metadata(uapi::DEVICE)?;
-    holds(
+    check(
         about.file_type().is_char_device(),
         "it is a character device",
     )?;
-    equal("mode", about.permissions().mode() & 0o7777, 0o600)?;
-    equal("owner", (about.uid(), about.gid()), (0, 0))?;
+    check_eq("mode", about.permissions().mode() & 0o7777, 0o600)?;
+    check_eq("owner", (about.uid(), about.gid()), (0, 0))?;
     let listed = std::fs::read_to_string("/proc/misc")?;
     let minor = rustix::fs::minor(about.rdev());
     let line = listed.lines().find(|line| line.ends_with(" slablab"));
     let number = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
-    equal("minor number in /proc/misc", number, Some(minor))?;
-    holds(
+    check_eq("minor number in /proc/misc", number, Some(minor))?;
+    check(
         std::fs::exists("/sys/class/misc/slablab")?,
         "sysfs has the device",
     )?;
-    holds(
+    check(
         std::fs::exists("/sys/module/slablab")?,
         "sysfs has the module",
     )

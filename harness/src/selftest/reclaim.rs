@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Memory that CPUs hold in their magazines serves a request anywhere, whatever else these CPUs do.
+//! A request can get memory from the magazines of all CPUs, whatever runs on these CPUs.
 
 use std::{
     sync::atomic::{
@@ -16,11 +16,11 @@ use std::{
 };
 
 use crate::{
+    affinity::CpuPin,
     device::{
         Device,
         Errno, //
     },
-    one_cpu::OneCpu,
     real_time::{
         self,
         Unthrottled, //
@@ -42,25 +42,25 @@ use super::{
     prelude::*, //
 };
 
-theme!("reclaim" {
-    Once memory_is_taken_from_a_cpu_that_a_real_time_task_occupies,
+suite!("reclaim" {
+    Once magazines_of_a_cpu_under_a_real_time_task_are_reclaimed,
     Once no_request_is_refused_because_another_task_was_preempted,
-    Once an_idle_cpu_gives_the_reserve_up,
+    Once an_idle_cpu_releases_the_reserve,
 });
 
 /// The bytes of a page.
 const PAGE: u64 = 4 * KIB;
 
 /// Skips a test that needs two CPUs on a machine with one.
-fn two_cpus() -> Outcome {
+fn two_cpus() -> TestResult {
     match thread::available_parallelism()?.get() {
-        1 => Err(Verdict::skipped("the machine has one CPU")),
+        1 => Err(TestError::skipped("the machine has one CPU")),
         _ => Ok(()),
     }
 }
 
 /// Allocates blocks of `size` bytes until one is refused, and returns their handles.
-fn fill(device: &Device, size: u64) -> Outcome<Vec<u32>> {
+fn fill(device: &Device, size: u64) -> TestResult<Vec<u32>> {
     let mut handles = Vec::new();
     loop {
         match device.alloc(size, 8) {
@@ -71,30 +71,30 @@ fn fill(device: &Device, size: u64) -> Outcome<Vec<u32>> {
     }
 }
 
-fn memory_is_taken_from_a_cpu_that_a_real_time_task_occupies() -> Outcome {
-    /// After this time the task gives up, and the test has failed.
+fn magazines_of_a_cpu_under_a_real_time_task_are_reclaimed() -> TestResult {
+    /// After this time the task ends, and the test fails.
     const PATIENCE: Duration = Duration::from_secs(20);
     two_cpus()?;
     let device = private_of(Engine::Hybrid, MIB)?;
-    let here = OneCpu::go(0)?;
+    let here = CpuPin::to(0)?;
     let blocks = (0..40).map(|_| Ok(device.alloc(64, 8)?.handle));
-    let blocks = blocks.collect::<Outcome<Vec<_>>>()?;
+    let blocks = blocks.collect::<TestResult<Vec<_>>>()?;
     fill(&device, PAGE)?;
     let filled = device.stats()?.live_bytes;
     drop(here);
     {
-        let _there = OneCpu::go(1)?;
+        let _there = CpuPin::to(1)?;
         for handle in blocks {
             device.free(handle)?;
         }
     }
-    holds(device.stats()?.magazine_bytes > 0, "CPU 1 has free blocks")?;
+    check(device.stats()?.magazine_bytes > 0, "CPU 1 has free blocks")?;
 
     let _unthrottled = Unthrottled::new()?;
     let (started, stop) = (AtomicBool::new(false), AtomicBool::new(false));
     // Returns whether it was stopped in time.
-    let occupy = || -> Outcome<bool> {
-        let _there = OneCpu::go(1)?;
+    let occupy = || -> TestResult<bool> {
+        let _there = CpuPin::to(1)?;
         real_time::become_first()?;
         let begin = Instant::now();
         started.store(true, Ordering::Relaxed);
@@ -105,10 +105,10 @@ fn memory_is_taken_from_a_cpu_that_a_real_time_task_occupies() -> Outcome {
         }
         Ok(true)
     };
-    let in_time = thread::scope(|scope| -> Outcome<bool> {
+    let in_time = thread::scope(|scope| -> TestResult<bool> {
         let occupied = scope.spawn(occupy);
-        let served = (|| -> Outcome {
-            let _here = OneCpu::go(0)?;
+        let served = (|| -> TestResult {
+            let _here = CpuPin::to(0)?;
             while !started.load(Ordering::Relaxed) && !occupied.is_finished() {
                 thread::yield_now();
             }
@@ -118,32 +118,32 @@ fn memory_is_taken_from_a_cpu_that_a_real_time_task_occupies() -> Outcome {
                 device.alloc(64, 8)?;
             }
             let refused = device.alloc(PAGE, 8).map(|_| ());
-            holds(refused.is_err(), "a page more is refused")
+            check(refused.is_err(), "a page more is refused")
         })();
         stop.store(true, Ordering::Relaxed);
         let in_time = occupied.join();
         served?;
-        in_time.unwrap_or_else(|_| Err(Verdict::failed("the task panicked")))
+        in_time.unwrap_or_else(|_| Err(TestError::failed("the task panicked")))
     })?;
-    holds(in_time, "the requests end while the task runs")?;
+    check(in_time, "the requests end while the task runs")?;
     sound(&device)
 }
 
-/// Two tasks on one CPU never have more blocks than there is room for. One has a higher priority, and
-/// so interrupts the other anywhere.
-fn no_request_is_refused_because_another_task_was_preempted() -> Outcome {
+/// Two tasks on one CPU never have more live blocks than fit. One task has a higher priority and
+/// preempts the other one at any point.
+fn no_request_is_refused_because_another_task_was_preempted() -> TestResult {
     /// Pages of the pool, that each task has at most, and that nobody ever has.
     const PAGES: u64 = 1024;
     const EACH: usize = 300;
     const SPARE: u64 = 8;
     let device = private_of(Engine::Hybrid, PAGES * PAGE)?;
-    let _here = OneCpu::go(0)?;
+    let _here = CpuPin::to(0)?;
     for _ in 0..PAGES - 2 * EACH as u64 - SPARE {
         device.alloc(PAGE, 8)?;
     }
     let stop = AtomicBool::new(false);
     // Allocates and frees as many as it may; returns how many requests were refused.
-    let turn = || -> Outcome<u64> {
+    let turn = || -> TestResult<u64> {
         let mut refused = 0;
         let mut handles = Vec::with_capacity(EACH);
         for _ in 0..EACH {
@@ -159,7 +159,7 @@ fn no_request_is_refused_because_another_task_was_preempted() -> Outcome {
         Ok(refused)
     };
     let turns = AtomicU64::new(0);
-    let low = || -> Outcome<u64> {
+    let low = || -> TestResult<u64> {
         let mut refused = 0;
         while !stop.load(Ordering::Relaxed) {
             refused += turn()?;
@@ -167,7 +167,7 @@ fn no_request_is_refused_because_another_task_was_preempted() -> Outcome {
         }
         Ok(refused)
     };
-    let high = || -> Outcome<u64> {
+    let high = || -> TestResult<u64> {
         real_time::become_first()?;
         let mut refused = 0;
         for round in 0..rounds(3000, 20_000) {
@@ -177,37 +177,37 @@ fn no_request_is_refused_because_another_task_was_preempted() -> Outcome {
         }
         Ok(refused)
     };
-    let refused = thread::scope(|scope| -> Outcome<[u64; 2]> {
+    let refused = thread::scope(|scope| -> TestResult<[u64; 2]> {
         let (low, high) = (scope.spawn(low), scope.spawn(high));
-        let panicked = |_| Err(Verdict::failed("a task panicked"));
+        let panicked = |_| Err(TestError::failed("a task panicked"));
         let high = high.join().unwrap_or_else(panicked);
         stop.store(true, Ordering::Relaxed);
         let low = low.join().unwrap_or_else(panicked);
         Ok([low?, high?])
     })?;
-    holds(turns.load(Ordering::Relaxed) > 0, "the other task runs")?;
-    equal("refused requests", refused, [0, 0])?;
+    check(turns.load(Ordering::Relaxed) > 0, "the other task runs")?;
+    check_eq("refused requests", refused, [0, 0])?;
     sound(&device)
 }
 
-fn an_idle_cpu_gives_the_reserve_up() -> Outcome {
+fn an_idle_cpu_releases_the_reserve() -> TestResult {
     /// Pairs after which a magazine must serve.
     const PAIRS: u64 = 1000;
     two_cpus()?;
     let device = private_of(Engine::Hybrid, MIB)?;
     {
-        let _there = OneCpu::go(1)?;
+        let _there = CpuPin::to(1)?;
         // Many sizes, several times: their magazines grow until the whole reserve is theirs.
         for size in (0..6).flat_map(|_| (1..=64).map(|n| n * 16)) {
             let handles = (0..40).map(|_| Ok(device.alloc(size, 8)?.handle));
-            for handle in handles.collect::<Outcome<Vec<_>>>()? {
+            for handle in handles.collect::<TestResult<Vec<_>>>()? {
                 device.free(handle)?;
             }
         }
     }
-    holds(device.stats()?.magazine_bytes > 0, "CPU 1 has free blocks")?;
-    let _here = OneCpu::go(0)?;
-    let pair = || -> Outcome<bool> {
+    check(device.stats()?.magazine_bytes > 0, "CPU 1 has free blocks")?;
+    let _here = CpuPin::to(0)?;
+    let pair = || -> TestResult<bool> {
         let reply = device.alloc(64, 8)?;
         device.free(reply.handle)?;
         Ok(u32::from(reply.cost.path) == SLABLAB_PATH_MAGAZINE)
@@ -216,7 +216,7 @@ fn an_idle_cpu_gives_the_reserve_up() -> Outcome {
         pair()?;
     }
     for _ in 0..100 {
-        holds(pair()?, "a magazine serves")?;
+        check(pair()?, "a magazine serves")?;
     }
     sound(&device)
 }

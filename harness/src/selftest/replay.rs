@@ -17,11 +17,11 @@ use slablab_trace::{
 };
 
 use crate::{
-    one_cpu::OneCpu,
-    recorder::Recorder,
+    affinity::CpuPin,
+    ftrace_recorder::Recorder,
     replay::{
-        Fate,
         Figures,
+        OpOutcome,
         checked,
         fits, //
     },
@@ -44,12 +44,12 @@ use super::{
     prelude::*, //
 };
 
-theme!("replay" {
+suite!("replay" {
     Once generated_traces_have_the_same_answers,
-    Once what_is_recorded_of_a_replay_is_what_it_was_told,
+    Once the_recording_of_a_replay_equals_its_answers,
     Once generated_traces_need_the_same_pool,
-    Once the_kernels_own_allocator_serves_generated_traces,
-    Once what_the_kernel_allocates_is_recorded_and_replayed,
+    Once slub_replays_generated_traces,
+    Once kernel_allocations_can_be_recorded_and_replayed,
 });
 
 /// Hundredths of the usual length.
@@ -61,26 +61,26 @@ fn traces() -> impl Iterator<Item = Trace> {
 }
 
 /// Runs a trace in a new pool on both, and returns what it comes to.
-fn both(engine: Engine, trace: &Trace, pool_bytes: u64) -> Outcome<Figures> {
-    let wrong = |failure: crate::replay::Failure| Verdict::failed(failure.to_string());
+fn both(engine: Engine, trace: &Trace, pool_bytes: u64) -> TestResult<Figures> {
+    let wrong = |failure: crate::replay::Failure| TestError::failed(failure.to_string());
     let device = checked(&private_of(engine, pool_bytes)?, trace).map_err(wrong)?;
     let sim = checked(&Sim::private(engine, pool_bytes)?, trace).map_err(wrong)?;
     let answers = sim.answers.iter().zip(&device.answers);
     for (index, (sim, device)) in answers.enumerate() {
-        equal("answer", sim, device).about(format_args!("operation {}", index + 1))?;
+        check_eq("answer", sim, device).about(format_args!("operation {}", index + 1))?;
     }
-    equal("answers", sim.answers.len(), device.answers.len())?;
-    equal("figures", &sim.figures, &device.figures)?;
+    check_eq("answers", sim.answers.len(), device.answers.len())?;
+    check_eq("figures", &sim.figures, &device.figures)?;
     Ok(device.figures)
 }
 
-fn generated_traces_have_the_same_answers() -> Outcome {
-    let _cpu = OneCpu::stay()?;
+fn generated_traces_have_the_same_answers() -> TestResult {
+    let _cpu = CpuPin::current()?;
     for trace in traces() {
         for engine in POOL_ENGINES {
             let about = format!("{} on {engine}", trace.name);
             let figures = both(engine, &trace, 8 * MIB).about(&about)?;
-            holds(
+            check(
                 figures.done > 0,
                 format_args!("{about}: something was done"),
             )?;
@@ -90,42 +90,42 @@ fn generated_traces_have_the_same_answers() -> Outcome {
 }
 
 /// Compares a replay's answers with the events of it, and returns how many there were.
-fn same_as_recorded(target: &dyn Target, trace: &Trace) -> Outcome<usize> {
+fn same_as_recorded(target: &dyn Target, trace: &Trace) -> TestResult<usize> {
     target.record(uapi::SLABLAB_EVENTS_MAX)?;
-    let ran = checked(target, trace).map_err(|wrong| Verdict::failed(wrong.to_string()))?;
+    let ran = checked(target, trace).map_err(|wrong| TestError::failed(wrong.to_string()))?;
     let mut events = vec![slablab_event::default(); uapi::SLABLAB_EVENTS_MAX as usize];
-    let told = target.events(0, &mut events)?;
-    equal("events lost", told.lost, 0)?;
-    let mut events = events[..told.count as usize].iter();
+    let reply = target.events(0, &mut events)?;
+    check_eq("events lost", reply.lost, 0)?;
+    let mut events = events[..reply.count as usize].iter();
     for (number, (answer, op)) in (1..).zip(ran.answers.iter().zip(trace.ops())) {
         let about = format!("operation {number}");
-        if answer.fate == Fate::LeftOut {
+        if answer.outcome == OpOutcome::LeftOut {
             continue;
         }
         let event = events
             .next()
-            .ok_or_else(|| Verdict::failed("an event is missing"))?;
+            .ok_or_else(|| TestError::failed("an event is missing"))?;
         let (kind, size) = match op.kind {
             Kind::Alloc { bytes, .. } => (uapi::SLABLAB_EVENT_ALLOC, Some(bytes)),
             Kind::Realloc { bytes } => (uapi::SLABLAB_EVENT_REALLOC, Some(bytes)),
             Kind::Free => (uapi::SLABLAB_EVENT_FREE, None),
         };
-        equal("kind", u32::from(event.kind), kind).about(&about)?;
+        check_eq("kind", u32::from(event.kind), kind).about(&about)?;
         let size = size.map_or(event.size, u64::from);
-        equal("size", event.size, size).about(&about)?;
-        equal("cost", event.cost.bits(), answer.cost.bits()).about(&about)?;
-        let done = answer.fate == Fate::Done;
-        equal("done", event.error == 0, done).about(&about)?;
-        // A free is told no place, and what was refused has that of before.
+        check_eq("size", event.size, size).about(&about)?;
+        check_eq("cost", event.cost.bits(), answer.cost.bits()).about(&about)?;
+        let done = answer.outcome == OpOutcome::Done;
+        check_eq("done", event.error == 0, done).about(&about)?;
+        // The answer to a free has no offset, and a refused operation has the block's old offset.
         if done && kind != uapi::SLABLAB_EVENT_FREE {
-            equal("offset", event.offset, answer.offset).about(&about)?;
-            equal("usable", event.usable, answer.usable).about(&about)?;
+            check_eq("offset", event.offset, answer.offset).about(&about)?;
+            check_eq("usable", event.usable, answer.usable).about(&about)?;
         }
     }
-    Ok(told.count as usize)
+    Ok(reply.count as usize)
 }
 
-fn what_is_recorded_of_a_replay_is_what_it_was_told() -> Outcome {
+fn the_recording_of_a_replay_equals_its_answers() -> TestResult {
     for trace in traces().step_by(5) {
         let mut counts = Vec::new();
         for engine in POOL_ENGINES {
@@ -139,7 +139,7 @@ fn what_is_recorded_of_a_replay_is_what_it_was_told() -> Outcome {
         }
         let slub = super::fixture::shared(Engine::Slub)?;
         counts.push(same_as_recorded(&slub, &trace).about(&trace.name)?);
-        holds(
+        check(
             counts.iter().all(|count| *count > 0),
             format_args!("{} has events: {counts:?}", trace.name),
         )?;
@@ -147,8 +147,8 @@ fn what_is_recorded_of_a_replay_is_what_it_was_told() -> Outcome {
     Ok(())
 }
 
-fn generated_traces_need_the_same_pool() -> Outcome {
-    let _cpu = OneCpu::stay()?;
+fn generated_traces_need_the_same_pool() -> TestResult {
+    let _cpu = CpuPin::current()?;
     for trace in traces().step_by(3) {
         for engine in POOL_ENGINES {
             let about = format!("{} on {engine}", trace.name);
@@ -156,58 +156,59 @@ fn generated_traces_need_the_same_pool() -> Outcome {
             let found = search::smallest(least..=16 * MIB / POOL_UNIT, |units| {
                 fits(&Sim::private(engine, units * POOL_UNIT)?, &trace)
             });
-            let units = found?.ok_or_else(|| Verdict::failed("no pool is enough"));
+            let units = found?.ok_or_else(|| TestError::failed("no pool is enough"));
             let pool_bytes = units.about(&about)? * POOL_UNIT;
             let figures = both(engine, &trace, pool_bytes).about(&about)?;
-            equal("peak", figures.peak_bytes, trace.peak_bytes()).about(&about)?;
+            check_eq("peak", figures.peak_bytes, trace.peak_bytes()).about(&about)?;
             if pool_bytes > POOL_UNIT {
                 let less = private_of(engine, pool_bytes - POOL_UNIT)?;
-                equal("less is enough", fits(&less, &trace)?, false).about(&about)?;
+                check_eq("less is enough", fits(&less, &trace)?, false).about(&about)?;
             }
         }
     }
     Ok(())
 }
 
-fn the_kernels_own_allocator_serves_generated_traces() -> Outcome {
+fn slub_replays_generated_traces() -> TestResult {
     for trace in traces() {
         let session = super::fixture::shared(Engine::Slub)?;
-        let ran = checked(&session, &trace).map_err(|wrong| Verdict::failed(wrong.to_string()))?;
-        equal("peak", ran.figures.peak_bytes, trace.peak_bytes()).about(&trace.name)?;
-        holds(ran.figures.is_complete(), &trace.name)?;
+        let ran =
+            checked(&session, &trace).map_err(|wrong| TestError::failed(wrong.to_string()))?;
+        check_eq("peak", ran.figures.peak_bytes, trace.peak_bytes()).about(&trace.name)?;
+        check(ran.figures.is_complete(), &trace.name)?;
     }
     Ok(())
 }
 
-fn what_the_kernel_allocates_is_recorded_and_replayed() -> Outcome {
+fn kernel_allocations_can_be_recorded_and_replayed() -> TestResult {
     let Ok(recorder) = Recorder::new(4096) else {
-        return Err(Verdict::skipped("there is no ftrace"));
+        return Err(TestError::skipped("there is no ftrace"));
     };
     // A socket has a structure of its own, which goes with it.
     let sockets = || (0..200).try_for_each(|_| UnixStream::pair().map(drop));
     let recorded = recorder.record("sockets", sockets);
     drop(recorder);
-    let (made, recorded) = recorded.map_err(|error| Verdict::failed(format!("{error:#}")))?;
+    let (made, recorded) = recorded.map_err(|error| TestError::failed(format!("{error:#}")))?;
     made?;
-    equal("events lost", recorded.lost_events, 0)?;
+    check_eq("events lost", recorded.lost_events, 0)?;
     let trace = recorded.trace;
     let count = |kind: fn(&Kind) -> bool| trace.ops().iter().filter(|op| kind(&op.kind)).count();
     let allocations = count(|kind| matches!(kind, Kind::Alloc { .. }));
-    holds(
+    check(
         allocations >= 400,
         format_args!("{allocations} allocations for 400 sockets"),
     )?;
-    holds(
+    check(
         count(|kind| matches!(kind, Kind::Free)) >= 400,
         "sockets are freed",
     )?;
     let read = text::parse("", text::write(&trace).as_bytes());
-    equal("the trace, read again", read.as_ref(), Ok(&trace))?;
-    let _cpu = OneCpu::stay()?;
+    check_eq("the trace, read again", read.as_ref(), Ok(&trace))?;
+    let _cpu = CpuPin::current()?;
     for engine in POOL_ENGINES {
         let figures = both(engine, &trace, 8 * MIB).about(engine)?;
-        equal("peak", figures.peak_bytes, trace.peak_bytes())?;
+        check_eq("peak", figures.peak_bytes, trace.peak_bytes())?;
     }
     let left = fs::read_dir("/sys/kernel/tracing/instances")?.count();
-    equal("tracing instances that are left", left, 0)
+    check_eq("tracing instances that are left", left, 0)
 }

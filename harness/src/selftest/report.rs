@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! How results are told: to a machine as KTAP, version 1, to a person as a list.
+//! The output of results: KTAP, version 1, or a list.
 //!
-//! The shape is that of `Documentation/dev-tools/ktap.rst`: a theme is a subtest, indented by two,
+//! The shape is that of `Documentation/dev-tools/ktap.rst`: a suite is a subtest, indented by two,
 //! with its own version and plan line.
 
 use std::{
@@ -14,20 +14,20 @@ use std::{
 };
 
 use super::verdict::{
-    Outcome,
-    Verdict, //
+    TestError, //
+    TestResult,
 };
 
-/// How to speak.
+/// The format of the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Style {
     /// KTAP.
     Ktap,
-    /// For a person.
+    /// A list.
     Plain,
 }
 
-/// What came out so far.
+/// Counts of results.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
     /// Tests that passed.
@@ -38,34 +38,34 @@ pub(crate) struct Tally {
     pub(crate) skipped: usize,
 }
 
-/// Tells of tests as they end.
+/// Prints the result of each test when it ends.
 pub(crate) struct Report<W> {
     out: W,
     style: Style,
     tally: Tally,
-    themes: usize,
-    /// Tests of the current theme that ended, and that failed.
-    theme: (usize, usize),
+    suites: usize,
+    /// Tests of the current suite that ended, and that failed.
+    suite: (usize, usize),
 }
 
 impl<W: Write> Report<W> {
-    /// Begins a report on `themes` themes.
-    pub(crate) fn begin(mut out: W, style: Style, themes: usize) -> io::Result<Self> {
+    /// Begins a report on `suites` suites.
+    pub(crate) fn begin(mut out: W, style: Style, suites: usize) -> io::Result<Self> {
         if style == Style::Ktap {
-            writeln!(out, "KTAP version 1\n1..{themes}")?;
+            writeln!(out, "KTAP version 1\n1..{suites}")?;
         }
         Ok(Self {
             out,
             style,
             tally: Tally::default(),
-            themes: 0,
-            theme: (0, 0),
+            suites: 0,
+            suite: (0, 0),
         })
     }
 
-    /// Begins a theme of `tests` tests.
-    pub(crate) fn theme(&mut self, name: &str, tests: usize) -> io::Result<()> {
-        self.theme = (0, 0);
+    /// Begins a suite of `tests` tests.
+    pub(crate) fn suite(&mut self, name: &str, tests: usize) -> io::Result<()> {
+        self.suite = (0, 0);
         match self.style {
             Style::Ktap => {
                 writeln!(
@@ -78,58 +78,63 @@ impl<W: Write> Report<W> {
         self.out.flush()
     }
 
-    /// Tells how a test of the theme ended.
-    pub(crate) fn test(&mut self, name: &str, outcome: &Outcome, time: Duration) -> io::Result<()> {
-        self.theme.0 += 1;
-        let number = self.theme.0;
+    /// Prints the result of a test.
+    pub(crate) fn test(
+        &mut self,
+        name: &str,
+        outcome: &TestResult,
+        time: Duration,
+    ) -> io::Result<()> {
+        self.suite.0 += 1;
+        let number = self.suite.0;
         let what = match outcome {
             Ok(()) => {
                 self.tally.passed += 1;
                 None
             }
-            Err(Verdict::Skipped(reason)) => {
+            Err(TestError::Skipped(reason)) => {
                 self.tally.skipped += 1;
                 Some(reason.clone())
             }
-            Err(Verdict::Failed { at, what }) => {
+            Err(TestError::Failed { at, what }) => {
                 self.tally.failed += 1;
-                self.theme.1 += 1;
+                self.suite.1 += 1;
                 Some(format!("{}:{}: {what}", at.file(), at.line()))
             }
         };
         let what = what.unwrap_or_default().replace('\n', " ");
         match (self.style, outcome) {
             (Style::Ktap, Ok(())) => writeln!(self.out, "  ok {number} {name}")?,
-            (Style::Ktap, Err(Verdict::Skipped(_))) => {
+            (Style::Ktap, Err(TestError::Skipped(_))) => {
                 writeln!(self.out, "  ok {number} {name} # SKIP {what}")?;
             }
-            (Style::Ktap, Err(Verdict::Failed { .. })) => {
+            (Style::Ktap, Err(TestError::Failed { .. })) => {
                 writeln!(self.out, "  # {what}\n  not ok {number} {name}")?;
             }
             (Style::Plain, Ok(())) => {
                 writeln!(self.out, "  ok       {}{}", words(name), slow(time))?;
             }
-            (Style::Plain, Err(Verdict::Skipped(_))) => {
+            (Style::Plain, Err(TestError::Skipped(_))) => {
                 writeln!(self.out, "  skipped  {}: {what}", words(name))?;
             }
-            (Style::Plain, Err(Verdict::Failed { .. })) => {
+            (Style::Plain, Err(TestError::Failed { .. })) => {
                 writeln!(self.out, "  FAILED   {}\n           {what}", words(name))?;
             }
         }
         self.out.flush()
     }
 
-    /// Ends a theme.
+    /// Ends a suite.
     pub(crate) fn theme_end(&mut self, name: &str) -> io::Result<()> {
-        self.themes += 1;
+        self.suites += 1;
         if self.style == Style::Ktap {
-            let word = if self.theme.1 == 0 { "ok" } else { "not ok" };
-            writeln!(self.out, "{word} {} {name}", self.themes)?;
+            let word = if self.suite.1 == 0 { "ok" } else { "not ok" };
+            writeln!(self.out, "{word} {} {name}", self.suites)?;
         }
         self.out.flush()
     }
 
-    /// Ends the report and returns what came out.
+    /// Ends the report and returns the counts.
     pub(crate) fn end(mut self) -> io::Result<Tally> {
         let Tally {
             passed,
@@ -174,13 +179,13 @@ mod tests {
         let mut text = Vec::new();
         let mut report = Report::begin(&mut text, style, 1).unwrap();
         let time = Duration::from_millis(3);
-        report.theme("handles", 3).unwrap();
+        report.suite("handles", 3).unwrap();
         report.test("zero_is_none.seed", &Ok(()), time).unwrap();
         report
-            .test("b", &Err(Verdict::skipped("no module")), time)
+            .test("b", &Err(TestError::skipped("no module")), time)
             .unwrap();
         report
-            .test("c", &Err(Verdict::failed("one\ntwo")), time)
+            .test("c", &Err(TestError::failed("one\ntwo")), time)
             .unwrap();
         report.theme_end("handles").unwrap();
         let tally = report.end().unwrap();

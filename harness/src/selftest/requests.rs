@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! ALLOC, REALLOC, BIND and CHECK: what they are asked for, and what they answer.
+//! ALLOC, REALLOC, BIND and CHECK: requests and replies.
 
 use crate::{
     device::{
@@ -34,23 +34,23 @@ use super::{
     prelude::*, //
 };
 
-theme!("requests" {
-    Each the_session_says_what_it_is,
+suite!("requests" {
+    Each info_describes_the_session,
     Each a_size_of_zero_is_einval,
     Each an_alignment_that_is_no_power_of_two_is_einval,
     Each an_alignment_above_the_pool_is_einval,
     Each a_size_above_the_pool_is_enomem_and_too_big,
     Each a_bad_size_for_realloc_leaves_the_block,
-    Each an_alignment_above_a_page_is_served_or_eopnotsupp,
-    Each a_reply_says_how_the_request_was_served,
+    Each an_alignment_above_a_page_is_satisfied_or_eopnotsupp,
+    Each a_reply_has_the_path_and_its_cost,
     Once a_full_pool_is_enomem_and_exhausted,
     Once scattered_free_memory_is_enomem_and_fragmented,
-    Once a_fragmented_refusal_tells_linuxs_index,
+    Once a_fragmented_refusal_has_linuxs_fragmentation_index,
     Once a_realloc_that_finds_no_memory_leaves_the_block,
-    Once a_pool_that_was_full_serves_again,
+    Once a_pool_that_was_full_allocates_again,
     Each binding_after_allocating_is_ebusy,
     Each binding_twice_is_ebusy,
-    Once an_engine_that_nobody_knows_is_einval,
+    Once an_unknown_engine_is_einval,
     Once a_private_pool_of_an_odd_size_is_einval,
     Once a_size_for_a_shared_pool_is_einval,
     Once an_engine_without_pools_has_no_private_one,
@@ -59,24 +59,24 @@ theme!("requests" {
     Once an_unbound_session_allocates_from_the_default,
 });
 
-fn the_session_says_what_it_is(engine: Engine) -> Outcome {
+fn info_describes_the_session(engine: Engine) -> TestResult {
     let fresh = Device::open()?.info()?;
-    equal("interface", fresh.abi_version, uapi::SLABLAB_ABI_VERSION)?;
-    equal(
+    check_eq("interface", fresh.abi_version, uapi::SLABLAB_ABI_VERSION)?;
+    check_eq(
         "engines",
         fresh.engines,
         super::fixture::ENGINES
             .iter()
             .fold(0, |bits, engine| bits | 1 << engine.raw()),
     )?;
-    equal("page", fresh.page_bytes, 4096)?;
-    holds(
+    check_eq("page", fresh.page_bytes, 4096)?;
+    check(
         fresh.sessions_used >= 1 && fresh.sessions_used <= fresh.sessions_max,
         "this one counts",
     )?;
 
     let info = session(engine)?.info()?;
-    equal("engine", info.engine, engine.raw())?;
+    check_eq("engine", info.engine, engine.raw())?;
     let mut capabilities = 0;
     if has_pool(engine) {
         capabilities |= uapi::SLABLAB_CAP_POOL | uapi::SLABLAB_CAP_PRIVATE;
@@ -85,27 +85,27 @@ fn the_session_says_what_it_is(engine: Engine) -> Outcome {
     if has_map(engine) {
         capabilities |= uapi::SLABLAB_CAP_MAP;
     }
-    equal("capabilities", info.capabilities, capabilities)?;
+    check_eq("capabilities", info.capabilities, capabilities)?;
     if has_pool(engine) {
-        equal("flags", info.bind_flags, uapi::SLABLAB_BIND_PRIVATE)?;
-        equal("pool", (info.pool_bytes, info.regions), (POOL_BYTES, 1))?;
-        equal("private pools", info.private_bytes_used, info.pool_charge)?;
-        holds(
+        check_eq("flags", info.bind_flags, uapi::SLABLAB_BIND_PRIVATE)?;
+        check_eq("pool", (info.pool_bytes, info.regions), (POOL_BYTES, 1))?;
+        check_eq("private pools", info.private_bytes_used, info.pool_charge)?;
+        check(
             info.pool_charge > POOL_BYTES,
             "a pool is charged for more than its region",
         )?;
     } else {
-        equal("flags", info.bind_flags, 0)?;
-        holds(info.pool_bytes > 0, "there is a bound")?;
+        check_eq("flags", info.bind_flags, 0)?;
+        check(info.pool_bytes > 0, "there is a bound")?;
     }
-    equal(
+    check_eq(
         "flags of a shared pool",
         shared(engine)?.info()?.bind_flags,
         0,
     )
 }
 
-fn a_size_of_zero_is_einval(engine: Engine) -> Outcome {
+fn a_size_of_zero_is_einval(engine: Engine) -> TestResult {
     let device = session(engine)?;
     unchanged(&device, || {
         for align in [1, 8, 4096] {
@@ -115,7 +115,7 @@ fn a_size_of_zero_is_einval(engine: Engine) -> Outcome {
     })
 }
 
-fn an_alignment_that_is_no_power_of_two_is_einval(engine: Engine) -> Outcome {
+fn an_alignment_that_is_no_power_of_two_is_einval(engine: Engine) -> TestResult {
     let device = session(engine)?;
     unchanged(&device, || {
         for align in [0, 3, 12, 4095, 4097, (1 << 32) + 1, u64::MAX] {
@@ -125,7 +125,7 @@ fn an_alignment_that_is_no_power_of_two_is_einval(engine: Engine) -> Outcome {
     })
 }
 
-fn an_alignment_above_the_pool_is_einval(engine: Engine) -> Outcome {
+fn an_alignment_above_the_pool_is_einval(engine: Engine) -> TestResult {
     let device = session(engine)?;
     let above = (device.info()?.pool_bytes + 1).next_power_of_two();
     unchanged(&device, || {
@@ -147,7 +147,7 @@ fn too_big(pool_bytes: u64) -> [u64; 5] {
     ]
 }
 
-fn a_size_above_the_pool_is_enomem_and_too_big(engine: Engine) -> Outcome {
+fn a_size_above_the_pool_is_enomem_and_too_big(engine: Engine) -> TestResult {
     let device = session(engine)?;
     let before = device.stats()?.session_refusals[uapi::SLABLAB_CAUSE_TOO_BIG as usize];
     let sizes = too_big(device.info()?.pool_bytes);
@@ -159,10 +159,10 @@ fn a_size_above_the_pool_is_enomem_and_too_big(engine: Engine) -> Outcome {
         Ok(())
     })?;
     let after = device.stats()?.session_refusals[uapi::SLABLAB_CAUSE_TOO_BIG as usize];
-    equal("refusals as too big", after - before, sizes.len() as u64)
+    check_eq("refusals as too big", after - before, sizes.len() as u64)
 }
 
-fn a_bad_size_for_realloc_leaves_the_block(engine: Engine) -> Outcome {
+fn a_bad_size_for_realloc_leaves_the_block(engine: Engine) -> TestResult {
     let device = session(engine)?;
     let handle = filled(&device, 5000, 3)?;
     let sizes = too_big(device.info()?.pool_bytes);
@@ -177,7 +177,7 @@ fn a_bad_size_for_realloc_leaves_the_block(engine: Engine) -> Outcome {
     intact(&device, handle, 5000, 3)
 }
 
-fn an_alignment_above_a_page_is_served_or_eopnotsupp(engine: Engine) -> Outcome {
+fn an_alignment_above_a_page_is_satisfied_or_eopnotsupp(engine: Engine) -> TestResult {
     let device = session(engine)?;
     for (size, align) in [(1, 8192), (64, 65536), (4096, 8192), (8192, 1 << 20)] {
         let answer = device.alloc(size, align);
@@ -189,14 +189,14 @@ fn an_alignment_above_a_page_is_served_or_eopnotsupp(engine: Engine) -> Outcome 
         }
         let block = answer?;
         if has_pool(engine) {
-            equal("offset in its alignment", block.offset % align, 0).about(about)?;
+            check_eq("offset in its alignment", block.offset % align, 0).about(about)?;
         }
         device.free(block.handle)?;
     }
-    equal("live blocks", device.stats()?.session_blocks, 0)
+    check_eq("live blocks", device.stats()?.session_blocks, 0)
 }
 
-fn a_reply_says_how_the_request_was_served(engine: Engine) -> Outcome {
+fn a_reply_has_the_path_and_its_cost(engine: Engine) -> TestResult {
     let device = session(engine)?;
     for (size, align) in [
         (1, 1),
@@ -208,18 +208,18 @@ fn a_reply_says_how_the_request_was_served(engine: Engine) -> Outcome {
     ] {
         let block = device.alloc(size, align)?;
         let about = format!("{size} bytes at {align}");
-        holds(
+        check(
             block.usable >= size,
             "no less is set aside than was asked for",
         )
         .about(&about)?;
-        equal(
+        check_eq(
             "cause",
             u32::from(block.cost.cause),
             uapi::SLABLAB_CAUSE_NONE,
         )
         .about(&about)?;
-        equal("asked", (block.size, block.align), (size, align))?;
+        check_eq("asked", (block.size, block.align), (size, align))?;
         let path = u32::from(block.cost.path);
         if has_pool(engine) {
             let paths = [
@@ -227,25 +227,25 @@ fn a_reply_says_how_the_request_was_served(engine: Engine) -> Outcome {
                 uapi::SLABLAB_PATH_GROWTH,
                 uapi::SLABLAB_PATH_BUDDY, //
             ];
-            holds(paths.contains(&path), "the path is one of the engine's").about(&about)?;
-            holds(
+            check(paths.contains(&path), "the path is one of the engine's").about(&about)?;
+            check(
                 block.offset + block.usable <= POOL_BYTES,
                 "the block is in the pool",
             )
             .about(&about)?;
-            equal("offset % align", block.offset % align, 0).about(&about)?;
+            check_eq("offset % align", block.offset % align, 0).about(&about)?;
         } else {
-            equal("path", path, uapi::SLABLAB_PATH_KERNEL).about(&about)?;
-            equal("offset", block.offset, uapi::NO_OFFSET).about(&about)?;
+            check_eq("path", path, uapi::SLABLAB_PATH_KERNEL).about(&about)?;
+            check_eq("offset", block.offset, uapi::NO_OFFSET).about(&about)?;
         }
     }
     Ok(())
 }
 
-fn a_full_pool_is_enomem_and_exhausted() -> Outcome {
+fn a_full_pool_is_enomem_and_exhausted() -> TestResult {
     let device = private(MIB)?;
     let (handles, refusal) = exhaust(&device, 8 * KIB)?;
-    equal("blocks", handles.len() as u64, MIB / (8 * KIB))?;
+    check_eq("blocks", handles.len() as u64, MIB / (8 * KIB))?;
     refused_because(
         Err::<(), _>(refusal),
         Errno::NOMEM,
@@ -255,10 +255,10 @@ fn a_full_pool_is_enomem_and_exhausted() -> Outcome {
         let answer = device.alloc(1, 1);
         refused_because(answer, Errno::NOMEM, &[uapi::SLABLAB_CAUSE_EXHAUSTED])
     })?;
-    equal("free bytes", device.stats()?.free_bytes, 0)
+    check_eq("free bytes", device.stats()?.free_bytes, 0)
 }
 
-fn scattered_free_memory_is_enomem_and_fragmented() -> Outcome {
+fn scattered_free_memory_is_enomem_and_fragmented() -> TestResult {
     let device = private(MIB)?;
     let (handles, _) = exhaust(&device, 8 * KIB)?;
     // Every other block by its place: no two free ones are buddies.
@@ -271,7 +271,7 @@ fn scattered_free_memory_is_enomem_and_fragmented() -> Outcome {
     for (_, handle) in placed.iter().step_by(2) {
         device.free(*handle)?;
     }
-    equal("free bytes", device.stats()?.free_bytes, MIB / 2)?;
+    check_eq("free bytes", device.stats()?.free_bytes, MIB / 2)?;
     unchanged(&device, || {
         let answer = device.alloc(16 * KIB, 1);
         refused_because(answer, Errno::NOMEM, &[uapi::SLABLAB_CAUSE_FRAGMENTED])
@@ -280,37 +280,37 @@ fn scattered_free_memory_is_enomem_and_fragmented() -> Outcome {
     sound(&device)
 }
 
-fn a_fragmented_refusal_tells_linuxs_index() -> Outcome {
+fn a_fragmented_refusal_has_linuxs_fragmentation_index() -> TestResult {
     let device = private_of(Engine::Hybrid, MIB)?;
     let mut placed = Vec::new();
     while let Ok(block) = device.alloc(8 * KIB, 1) {
         placed.push((block.offset, block.handle));
     }
-    equal("blocks", placed.len(), 128)?;
+    check_eq("blocks", placed.len(), 128)?;
     placed.sort_unstable();
     for (_, handle) in placed.iter().step_by(2) {
         device.free(*handle)?;
     }
     let Err(refused) = device.alloc(16 * KIB, 1) else {
-        return Err(Verdict::failed("it was served"));
+        return Err(TestError::failed("it was served"));
     };
     let cost = refused.cost;
-    equal(
+    check_eq(
         "cause",
         u32::from(cost.cause),
         uapi::SLABLAB_CAUSE_FRAGMENTED,
     )?;
     // As mm/vmstat.c has it: 128 free pages in 64 blocks, of which 4 are wanted.
     let index: u64 = 1000 - (1000 + 128 * 1000 / 4) / 64;
-    equal("index", u64::from(cost.fragmentation), index)?;
+    check_eq("index", u64::from(cost.fragmentation), index)?;
     // Other refusals have none.
     let Err(refused) = device.alloc(2 * MIB, 1) else {
-        return Err(Verdict::failed("it was served"));
+        return Err(TestError::failed("it was served"));
     };
-    equal("index", refused.cost.fragmentation, 0)
+    check_eq("index", refused.cost.fragmentation, 0)
 }
 
-fn a_realloc_that_finds_no_memory_leaves_the_block() -> Outcome {
+fn a_realloc_that_finds_no_memory_leaves_the_block() -> TestResult {
     let device = private(MIB)?;
     let handle = filled(&device, 8 * KIB, 4)?;
     exhaust(&device, 8 * KIB)?;
@@ -324,11 +324,11 @@ fn a_realloc_that_finds_no_memory_leaves_the_block() -> Outcome {
     intact(&device, handle, 8 * KIB, 4)
 }
 
-fn a_pool_that_was_full_serves_again() -> Outcome {
+fn a_pool_that_was_full_allocates_again() -> TestResult {
     let device = private(MIB)?;
     for round in 0..3 {
         let (handles, _) = exhaust(&device, 8 * KIB)?;
-        equal("blocks", handles.len() as u64, MIB / (8 * KIB)).about(round)?;
+        check_eq("blocks", handles.len() as u64, MIB / (8 * KIB)).about(round)?;
         for handle in handles {
             device.free(handle)?;
         }
@@ -337,7 +337,7 @@ fn a_pool_that_was_full_serves_again() -> Outcome {
     sound(&device)
 }
 
-fn binding_after_allocating_is_ebusy(engine: Engine) -> Outcome {
+fn binding_after_allocating_is_ebusy(engine: Engine) -> TestResult {
     let device = Device::open()?;
     let handle = filled(&device, 100, 5)?;
     undone(&device, || {
@@ -347,7 +347,7 @@ fn binding_after_allocating_is_ebusy(engine: Engine) -> Outcome {
     refused(device.bind(engine.raw(), 0, 0), Errno::BUSY)
 }
 
-fn binding_twice_is_ebusy(engine: Engine) -> Outcome {
+fn binding_twice_is_ebusy(engine: Engine) -> TestResult {
     let device = session(engine)?;
     unchanged(&device, || {
         for other in super::fixture::ENGINES {
@@ -358,10 +358,10 @@ fn binding_twice_is_ebusy(engine: Engine) -> Outcome {
             Errno::BUSY,
         )
     })?;
-    equal("engine", device.info()?.engine, engine.raw())
+    check_eq("engine", device.info()?.engine, engine.raw())
 }
 
-fn an_engine_that_nobody_knows_is_einval() -> Outcome {
+fn an_unknown_engine_is_einval() -> TestResult {
     let device = Device::open()?;
     for engine in [Engine::Slub.raw() + 1, 31, 32, 33, 1 << 31, u32::MAX] {
         refused(device.bind(engine, 0, 0), Errno::INVAL).about(engine)?;
@@ -369,26 +369,26 @@ fn an_engine_that_nobody_knows_is_einval() -> Outcome {
     Ok(())
 }
 
-fn a_private_pool_of_an_odd_size_is_einval() -> Outcome {
+fn a_private_pool_of_an_odd_size_is_einval() -> TestResult {
     let device = Device::open()?;
     let before = device.info()?;
     for bytes in [0, 1, 4096, 32 * KIB - 1, 32 * KIB + 1, 48 * KIB, u64::MAX] {
         let answer = device.bind(Engine::Seed.raw(), uapi::SLABLAB_BIND_PRIVATE, bytes);
         refused(answer, Errno::INVAL).about(bytes)?;
     }
-    equal(
+    check_eq(
         "private pools",
         device.info()?.private_bytes_used,
         before.private_bytes_used,
     )?;
-    equal(
+    check_eq(
         "smallest pool",
         private(32 * KIB)?.info()?.pool_bytes,
         32 * KIB,
     )
 }
 
-fn a_size_for_a_shared_pool_is_einval() -> Outcome {
+fn a_size_for_a_shared_pool_is_einval() -> TestResult {
     let device = Device::open()?;
     for bytes in [1, 32 * KIB, u64::MAX] {
         refused(device.bind(Engine::Seed.raw(), 0, bytes), Errno::INVAL).about(bytes)?;
@@ -397,13 +397,13 @@ fn a_size_for_a_shared_pool_is_einval() -> Outcome {
     Ok(())
 }
 
-fn an_engine_without_pools_has_no_private_one() -> Outcome {
+fn an_engine_without_pools_has_no_private_one() -> TestResult {
     let device = Device::open()?;
     let answer = device.bind(Engine::Slub.raw(), uapi::SLABLAB_BIND_PRIVATE, MIB);
     refused(answer, Errno::OPNOTSUPP)
 }
 
-fn an_engine_without_pools_cannot_be_checked_or_extended() -> Outcome {
+fn an_engine_without_pools_cannot_be_checked_or_extended() -> TestResult {
     let device = shared(Engine::Slub)?;
     unchanged(&device, || {
         refused(device.check().map(drop), Errno::OPNOTSUPP)?;
@@ -411,7 +411,7 @@ fn an_engine_without_pools_cannot_be_checked_or_extended() -> Outcome {
     })
 }
 
-fn a_failed_bind_leaves_the_session_unbound() -> Outcome {
+fn a_failed_bind_leaves_the_session_unbound() -> TestResult {
     let device = Device::open()?;
     refused(device.bind(99, 0, 0), Errno::INVAL)?;
     refused(
@@ -430,22 +430,22 @@ fn a_failed_bind_leaves_the_session_unbound() -> Outcome {
     );
     refused(answer, Errno::DQUOT)?;
     device.bind(Engine::Seed.raw(), uapi::SLABLAB_BIND_PRIVATE, 64 * KIB)?;
-    equal("pool", device.info()?.pool_bytes, 64 * KIB)
+    check_eq("pool", device.info()?.pool_bytes, 64 * KIB)
 }
 
-fn an_unbound_session_allocates_from_the_default() -> Outcome {
+fn an_unbound_session_allocates_from_the_default() -> TestResult {
     let device = Device::open()?;
     let default = device.info()?.engine;
-    holds(
+    check(
         default != uapi::SLABLAB_ENGINE_DEFAULT,
         "INFO names the default engine",
     )?;
     filled(&device, 100, 6)?;
-    equal("engine", device.info()?.engine, default)?;
+    check_eq("engine", device.info()?.engine, default)?;
     let chosen = Device::open()?;
     chosen.bind(uapi::SLABLAB_ENGINE_DEFAULT, 0, 0)?;
-    equal("engine", chosen.info()?.engine, default)?;
-    equal(
+    check_eq("engine", chosen.info()?.engine, default)?;
+    check_eq(
         "live blocks seen from beside",
         chosen.stats()?.live_blocks,
         device.stats()?.live_blocks,

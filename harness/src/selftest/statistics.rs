@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! STATS: the architecture document's figures, and the true ones.
+//! STATS: the statistics of the architecture document, and exact ones.
 
 use crate::{
     device::Device,
@@ -29,18 +29,18 @@ use super::{
     prelude::*, //
 };
 
-theme!("statistics" {
+suite!("statistics" {
     Once a_new_pool_is_free,
     Once the_first_small_block_grows_its_class_by_64,
     Once the_next_small_block_comes_from_the_slab,
     Once a_large_block_comes_from_the_buddy_system,
     Once each_class_serves_the_sizes_of_the_document,
     Once the_formulas_of_the_document_hold,
-    Once every_byte_of_the_pool_is_somewhere,
-    Once slabs_keep_what_they_took,
+    Once the_bytes_of_the_pool_add_up,
+    Once slabs_never_return_memory,
     Once refusals_are_counted_by_cause,
     Each operations_are_counted,
-    Each the_sessions_shares_are_the_pool,
+    Each the_sums_of_the_sessions_equal_the_pool,
     Each a_session_sees_its_own_share_only,
 });
 
@@ -54,7 +54,7 @@ fn classes(stats: &slablab_stats) -> &[slablab_class_stats] {
 
 /// Checks what holds of the seed at any time.
 #[track_caller]
-fn consistent(stats: &slablab_stats) -> Outcome {
+fn consistent(stats: &slablab_stats) -> TestResult {
     let sum = |count: fn(&slablab_class_stats) -> u64| -> u64 {
         classes(stats)
             .iter()
@@ -65,47 +65,47 @@ fn consistent(stats: &slablab_stats) -> Outcome {
         sum(|class| class.total_blocks),
         sum(|class| class.used_blocks),
     );
-    equal(
+    check_eq(
         "total_bytes",
         stats.total_bytes,
         total + stats.buddy_total_bytes,
     )?;
-    equal(
+    check_eq(
         "used_bytes",
         stats.used_bytes,
         used + stats.buddy_actual_bytes,
     )?;
-    equal(
+    check_eq(
         "available_bytes",
         stats.available_bytes,
         stats.total_bytes - stats.used_bytes,
     )?;
-    equal(
+    check_eq(
         "pool",
         stats.live_bytes + stats.cached_bytes + stats.free_bytes,
         stats.pool_bytes,
     )?;
-    equal(
+    check_eq(
         "buddy_total_bytes",
         stats.buddy_total_bytes,
         stats.pool_bytes,
     )?;
-    equal(
+    check_eq(
         "free_bytes",
         stats.free_bytes,
         stats.buddy_total_bytes - stats.buddy_actual_bytes,
     )?;
-    equal("cached_bytes", stats.cached_bytes, total - used)?;
-    equal(
+    check_eq("cached_bytes", stats.cached_bytes, total - used)?;
+    check_eq(
         "live_blocks",
         stats.live_blocks,
         stats.allocations - stats.frees,
     )?;
-    holds(
+    check(
         stats.buddy_user_bytes <= stats.buddy_actual_bytes,
         "the buddy system rounds up",
     )?;
-    holds(
+    check(
         stats.requested_bytes <= stats.live_bytes,
         "blocks are as large as was asked",
     )
@@ -113,9 +113,9 @@ fn consistent(stats: &slablab_stats) -> Outcome {
 
 /// Checks by which path a block came.
 #[track_caller]
-fn came_by(block: &slablab_alloc, path: u32, class_index: u32, order: u32) -> Outcome {
+fn came_by(block: &slablab_alloc, path: u32, class_index: u32, order: u32) -> TestResult {
     let cost = &block.cost;
-    equal(
+    check_eq(
         "path, class, order",
         (
             u32::from(cost.path),
@@ -128,23 +128,23 @@ fn came_by(block: &slablab_alloc, path: u32, class_index: u32, order: u32) -> Ou
 
 /// Returns the figures, once they are found to be consistent.
 #[track_caller]
-fn figures(device: &Device) -> Outcome<Box<slablab_stats>> {
+fn figures(device: &Device) -> TestResult<Box<slablab_stats>> {
     let stats = device.stats()?;
     consistent(&stats)?;
     Ok(stats)
 }
 
-fn a_new_pool_is_free() -> Outcome {
+fn a_new_pool_is_free() -> TestResult {
     let stats = figures(&private(MIB)?)?;
-    equal("engine", stats.engine, uapi::SLABLAB_ENGINE_SEED)?;
-    equal("regions, pool", (stats.regions, stats.pool_bytes), (1, MIB))?;
-    equal(
+    check_eq("engine", stats.engine, uapi::SLABLAB_ENGINE_SEED)?;
+    check_eq("regions, pool", (stats.regions, stats.pool_bytes), (1, MIB))?;
+    check_eq(
         "total, used",
         (stats.total_bytes, stats.used_bytes),
         (MIB, 0),
     )?;
-    equal("free", stats.free_bytes, MIB)?;
-    equal(
+    check_eq("free", stats.free_bytes, MIB)?;
+    check_eq(
         "operations",
         (stats.allocations, stats.frees, stats.live_blocks),
         (0, 0, 0),
@@ -153,44 +153,44 @@ fn a_new_pool_is_free() -> Outcome {
         .iter()
         .map(|class| class.block_bytes)
         .collect();
-    equal("classes", blocks, CLASSES.to_vec())?;
+    check_eq("classes", blocks, CLASSES.to_vec())?;
     let in_use = classes(&stats)
         .iter()
         .filter(|class| class.total_blocks + class.growths > 0);
-    equal("classes with memory", in_use.count(), 0)
+    check_eq("classes with memory", in_use.count(), 0)
 }
 
-fn the_first_small_block_grows_its_class_by_64() -> Outcome {
+fn the_first_small_block_grows_its_class_by_64() -> TestResult {
     let device = private(MIB)?;
     let block = device.alloc(50, 8)?;
     came_by(&block, uapi::SLABLAB_PATH_GROWTH, 0, 12)?;
-    equal("usable", block.usable, 64)?;
+    check_eq("usable", block.usable, 64)?;
     let stats = figures(&device)?;
     let class = stats.classes[0];
-    equal(
+    check_eq(
         "blocks",
         (class.total_blocks, class.used_blocks, class.growths),
         (64, 1, 1),
     )?;
-    equal(
+    check_eq(
         "buddy",
         (stats.buddy_user_bytes, stats.buddy_actual_bytes),
         (4096, 4096),
     )?;
-    equal(
+    check_eq(
         "total, used",
         (stats.total_bytes, stats.used_bytes),
         (MIB + 4096, 64 + 4096),
     )?;
-    equal(
+    check_eq(
         "live, cached",
         (stats.live_bytes, stats.cached_bytes),
         (64, 63 * 64),
     )?;
-    equal("requested", stats.requested_bytes, 50)
+    check_eq("requested", stats.requested_bytes, 50)
 }
 
-fn the_next_small_block_comes_from_the_slab() -> Outcome {
+fn the_next_small_block_comes_from_the_slab() -> TestResult {
     let device = private(MIB)?;
     let mut last = device.alloc(64, 1)?;
     for n in 2..=64 {
@@ -199,17 +199,17 @@ fn the_next_small_block_comes_from_the_slab() -> Outcome {
     }
     came_by(&device.alloc(64, 1)?, uapi::SLABLAB_PATH_GROWTH, 0, 12)?;
     let class = figures(&device)?.classes[0];
-    equal(
+    check_eq(
         "blocks",
         (class.total_blocks, class.used_blocks, class.growths),
         (128, 65, 2),
     )?;
     // The block freed last is the first to be used again.
     device.free(last.handle)?;
-    equal("offset", device.alloc(64, 1)?.offset, last.offset)
+    check_eq("offset", device.alloc(64, 1)?.offset, last.offset)
 }
 
-fn a_large_block_comes_from_the_buddy_system() -> Outcome {
+fn a_large_block_comes_from_the_buddy_system() -> TestResult {
     let device = private(MIB)?;
     for (size, order) in [(8192, 13), (4097, 13), (8193, 14), (200_000, 18)] {
         let block = device.alloc(size, 1)?;
@@ -221,35 +221,35 @@ fn a_large_block_comes_from_the_buddy_system() -> Outcome {
         )
         .about(size)?;
         let stats = figures(&device)?;
-        equal("user", stats.buddy_user_bytes, size)?;
-        equal("actual", stats.buddy_actual_bytes, 1 << order)?;
-        equal("used", stats.used_bytes, 1 << order)?;
-        equal("live", stats.live_bytes, 1 << order)?;
-        equal("requested", stats.requested_bytes, size)?;
+        check_eq("user", stats.buddy_user_bytes, size)?;
+        check_eq("actual", stats.buddy_actual_bytes, 1 << order)?;
+        check_eq("used", stats.used_bytes, 1 << order)?;
+        check_eq("live", stats.live_bytes, 1 << order)?;
+        check_eq("requested", stats.requested_bytes, size)?;
         device.free(block.handle)?;
-        equal("used", figures(&device)?.used_bytes, 0)?;
+        check_eq("used", figures(&device)?.used_bytes, 0)?;
     }
     Ok(())
 }
 
-fn each_class_serves_the_sizes_of_the_document() -> Outcome {
+fn each_class_serves_the_sizes_of_the_document() -> TestResult {
     let device = private(POOL_BYTES)?;
     for (index, bytes) in CLASSES.into_iter().enumerate() {
         let smallest = if index == 0 { 1 } else { bytes / 2 + 1 };
         for (size, align) in [(smallest, 1), (bytes, 1), (bytes, bytes), (1, bytes)] {
             let block = device.alloc(size, align)?;
             // An alignment below 64 asks for no larger class.
-            equal("class", usize::from(block.cost.class_index), index)
-                .and_then(|()| equal("usable", block.usable, bytes))
+            check_eq("class", usize::from(block.cost.class_index), index)
+                .and_then(|()| check_eq("usable", block.usable, bytes))
                 .about(format_args!("{size} bytes at {align}"))?;
         }
-        equal("used", figures(&device)?.classes[index].used_blocks, 4).about(bytes)?;
+        check_eq("used", figures(&device)?.classes[index].used_blocks, 4).about(bytes)?;
     }
     sound(&device)
 }
 
 /// Does a few thousand operations of all kinds, and `each` after some of them.
-fn churn(device: &Device, mut each: impl FnMut(&Device) -> Outcome) -> Outcome {
+fn churn(device: &Device, mut each: impl FnMut(&Device) -> TestResult) -> TestResult {
     let mut handles = Vec::new();
     let mut random = Rng::new(9);
     for n in 0..3_000 {
@@ -274,45 +274,45 @@ fn churn(device: &Device, mut each: impl FnMut(&Device) -> Outcome) -> Outcome {
     each(device)
 }
 
-fn the_formulas_of_the_document_hold() -> Outcome {
+fn the_formulas_of_the_document_hold() -> TestResult {
     churn(&private(MIB)?, |device| figures(device).map(drop))
 }
 
-fn every_byte_of_the_pool_is_somewhere() -> Outcome {
+fn the_bytes_of_the_pool_add_up() -> TestResult {
     let device = private(MIB)?;
     churn(&device, sound)?;
     let stats = figures(&device)?;
-    equal(
+    check_eq(
         "live bytes, blocks",
         (stats.live_bytes, stats.live_blocks),
         (0, 0),
     )?;
-    equal("requested", stats.requested_bytes, 0)
+    check_eq("requested", stats.requested_bytes, 0)
 }
 
-fn slabs_keep_what_they_took() -> Outcome {
+fn slabs_never_return_memory() -> TestResult {
     let device = private(MIB)?;
     let (handles, _) = exhaust(&device, 64)?;
-    equal("blocks", handles.len() as u64, MIB / 64)?;
+    check_eq("blocks", handles.len() as u64, MIB / 64)?;
     for handle in handles {
         device.free(handle)?;
     }
     let stats = figures(&device)?;
-    equal(
+    check_eq(
         "cached, free",
         (stats.cached_bytes, stats.free_bytes),
         (MIB, 0),
     )?;
-    equal("growths", stats.classes[0].growths, MIB / 4096)?;
+    check_eq("growths", stats.classes[0].growths, MIB / 4096)?;
     // By the document's formulas half of it is available; no other size gets any.
-    equal("available", stats.available_bytes, MIB)?;
-    holds(device.alloc(65, 1).is_err(), "another size gets nothing")
+    check_eq("available", stats.available_bytes, MIB)?;
+    check(device.alloc(65, 1).is_err(), "another size gets nothing")
 }
 
-fn refusals_are_counted_by_cause() -> Outcome {
+fn refusals_are_counted_by_cause() -> TestResult {
     let device = private(MIB)?;
     let before = device.stats()?;
-    holds(
+    check(
         device.alloc(8, 8192).is_err(),
         "the engine does not align so",
     )?;
@@ -321,17 +321,17 @@ fn refusals_are_counted_by_cause() -> Outcome {
     let more = |cause: u32| {
         after.session_refusals[cause as usize] - before.session_refusals[cause as usize]
     };
-    equal("unsupported", more(uapi::SLABLAB_CAUSE_UNSUPPORTED), 1)?;
-    equal("exhausted", more(uapi::SLABLAB_CAUSE_EXHAUSTED), 1)?;
-    equal("none", more(uapi::SLABLAB_CAUSE_NONE), 0)?;
-    equal(
+    check_eq("unsupported", more(uapi::SLABLAB_CAUSE_UNSUPPORTED), 1)?;
+    check_eq("exhausted", more(uapi::SLABLAB_CAUSE_EXHAUSTED), 1)?;
+    check_eq("none", more(uapi::SLABLAB_CAUSE_NONE), 0)?;
+    check_eq(
         "the engine's, exhausted",
         after.refusals[uapi::SLABLAB_CAUSE_EXHAUSTED as usize],
         1,
     )
 }
 
-fn operations_are_counted(engine: Engine) -> Outcome {
+fn operations_are_counted(engine: Engine) -> TestResult {
     let device = session(engine)?;
     let before = device.stats()?;
     let first = device.alloc(100, 1)?;
@@ -339,29 +339,29 @@ fn operations_are_counted(engine: Engine) -> Outcome {
     device.realloc(first.handle, 70_000)?;
     device.free(second.handle)?;
     let after = device.stats()?;
-    equal("session's allocations", after.session_allocations, 2)?;
-    equal("session's frees", after.session_frees, 1)?;
-    equal("session's reallocations", after.session_reallocations, 1)?;
-    equal("session's blocks", after.session_blocks, 1)?;
-    holds(
+    check_eq("session's allocations", after.session_allocations, 2)?;
+    check_eq("session's frees", after.session_frees, 1)?;
+    check_eq("session's reallocations", after.session_reallocations, 1)?;
+    check_eq("session's blocks", after.session_blocks, 1)?;
+    check(
         after.session_bytes >= 70_000,
         "the session is charged for its block",
     )?;
-    equal("live blocks", after.live_blocks - before.live_blocks, 1)?;
-    equal(
+    check_eq("live blocks", after.live_blocks - before.live_blocks, 1)?;
+    check_eq(
         "requested",
         after.requested_bytes - before.requested_bytes,
         70_000,
     )?;
     let balance = |stats: &slablab_stats| stats.allocations - stats.frees;
-    equal(
+    check_eq(
         "served and not taken back",
         balance(&after) - balance(&before),
         1,
     )
 }
 
-fn the_sessions_shares_are_the_pool(engine: Engine) -> Outcome {
+fn the_sums_of_the_sessions_equal_the_pool(engine: Engine) -> TestResult {
     let before = shared(engine)?.stats()?.live_blocks;
     let sessions = [shared(engine)?, shared(engine)?, shared(engine)?];
     for (n, session) in sessions.iter().enumerate() {
@@ -373,28 +373,28 @@ fn the_sessions_shares_are_the_pool(engine: Engine) -> Outcome {
     for session in &sessions {
         blocks += session.stats()?.session_blocks;
     }
-    equal("blocks of all sessions", blocks, 33)?;
-    equal("live blocks", sessions[0].stats()?.live_blocks, before + 33)?;
+    check_eq("blocks of all sessions", blocks, 33)?;
+    check_eq("live blocks", sessions[0].stats()?.live_blocks, before + 33)?;
     drop(sessions);
-    equal("live blocks", shared(engine)?.stats()?.live_blocks, before)
+    check_eq("live blocks", shared(engine)?.stats()?.live_blocks, before)
 }
 
-fn a_session_sees_its_own_share_only(engine: Engine) -> Outcome {
+fn a_session_sees_its_own_share_only(engine: Engine) -> TestResult {
     let (mine, theirs) = (shared(engine)?, shared(engine)?);
     mine.alloc(64, 1)?;
     let share = mine.stats()?;
     theirs.alloc(64, 1)?;
     theirs.alloc(u64::MAX, 1).err();
     let after = mine.stats()?;
-    equal(
+    check_eq(
         "blocks",
         (share.session_blocks, after.session_blocks),
         (1, 1),
     )?;
-    equal("bytes", after.session_bytes, share.session_bytes)?;
-    equal("refusals", after.session_refusals, share.session_refusals)?;
+    check_eq("bytes", after.session_bytes, share.session_bytes)?;
+    check_eq("refusals", after.session_refusals, share.session_refusals)?;
     if has_pool(engine) {
-        equal("my charge", share.session_bytes, 64)?;
+        check_eq("my charge", share.session_bytes, 64)?;
     }
     Ok(())
 }

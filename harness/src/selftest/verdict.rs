@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a test says: that it holds, where and why it does not, or why it was not run.
+//! The result of a test: passed, failed (where and why), or skipped (why).
 //!
-//! A test is a function that returns an [`Outcome`]. It checks with the functions of this file and
-//! leaves with `?`; where it left is part of the verdict, because `?` tells [`From::from`] the
-//! place that it stands at.
+//! A test is a function that returns a [`TestResult`]. It calls the checks of this file and returns
+//! early with `?`. The location of the `?` is part of the error, because [`From::from`] is
+//! `#[track_caller]`.
 
 use std::{
     fmt,
@@ -19,23 +19,23 @@ use crate::{
 
 /// Why a test did not pass.
 #[derive(Debug)]
-pub(crate) enum Verdict {
+pub(crate) enum TestError {
     /// The contract is broken.
     Failed {
-        /// Where the test noticed.
+        /// The place of the failed check.
         at: &'static Location<'static>,
-        /// What was expected, and what there was.
+        /// The expectation and the value.
         what: String,
     },
     /// The test cannot be run here.
     Skipped(String),
 }
 
-/// What a test returns.
-pub(crate) type Outcome<T = ()> = Result<T, Verdict>;
+/// The result of a test.
+pub(crate) type TestResult<T = ()> = Result<T, TestError>;
 
-impl Verdict {
-    /// Says that the contract is broken, at the caller's place.
+impl TestError {
+    /// Returns a failure at the caller's place.
     #[track_caller]
     pub(crate) fn failed(what: impl Into<String>) -> Self {
         Self::Failed {
@@ -44,20 +44,20 @@ impl Verdict {
         }
     }
 
-    /// Says that the test cannot be run here.
+    /// Returns a skipped test.
     pub(crate) fn skipped(reason: impl Into<String>) -> Self {
         Self::Skipped(reason.into())
     }
 }
 
-impl From<Errno> for Verdict {
+impl From<Errno> for TestError {
     #[track_caller]
     fn from(errno: Errno) -> Self {
         Self::failed(format!("expected success, got {}", name(errno)))
     }
 }
 
-impl From<Refused> for Verdict {
+impl From<Refused> for TestError {
     #[track_caller]
     fn from(refused: Refused) -> Self {
         Self::failed(format!(
@@ -68,7 +68,7 @@ impl From<Refused> for Verdict {
     }
 }
 
-impl From<io::Error> for Verdict {
+impl From<io::Error> for TestError {
     #[track_caller]
     fn from(error: io::Error) -> Self {
         Self::failed(format!("expected success, got {error}"))
@@ -77,22 +77,22 @@ impl From<io::Error> for Verdict {
 
 /// Checks that two values are the same.
 #[track_caller]
-pub(crate) fn equal<T: PartialEq + fmt::Debug>(what: &str, got: T, expected: T) -> Outcome {
+pub(crate) fn check_eq<T: PartialEq + fmt::Debug>(what: &str, got: T, expected: T) -> TestResult {
     if got == expected {
         return Ok(());
     }
-    Err(Verdict::failed(format!(
+    Err(TestError::failed(format!(
         "{what}: expected {expected:?}, got {got:?}"
     )))
 }
 
 /// Checks that something is true.
 #[track_caller]
-pub(crate) fn holds(condition: bool, what: impl fmt::Display) -> Outcome {
+pub(crate) fn check(condition: bool, what: impl fmt::Display) -> TestResult {
     if condition {
         return Ok(());
     }
-    Err(Verdict::failed(format!("expected that {what}")))
+    Err(TestError::failed(format!("expected that {what}")))
 }
 
 /// An error that has an error number.
@@ -113,30 +113,30 @@ impl Numbered for Refused {
     }
 }
 
-/// Checks that a call failed, and with which error number.
+/// Checks that a call failed with an errno.
 #[track_caller]
-pub(crate) fn refused<T, E: Numbered>(result: Result<T, E>, expected: Errno) -> Outcome {
+pub(crate) fn refused<T, E: Numbered>(result: Result<T, E>, expected: Errno) -> TestResult {
     match result {
         Err(error) if error.errno() == expected => Ok(()),
-        Err(error) => Err(Verdict::failed(format!(
+        Err(error) => Err(TestError::failed(format!(
             "expected {}, got {}",
             name(expected),
             name(error.errno())
         ))),
-        Ok(_) => Err(Verdict::failed(format!(
+        Ok(_) => Err(TestError::failed(format!(
             "expected {}, got success",
             name(expected)
         ))),
     }
 }
 
-/// Checks that a request for memory failed, and with which error number and cause.
+/// Checks that a request for memory failed with an errno and a cause.
 #[track_caller]
 pub(crate) fn refused_because<T>(
     result: Result<T, Refused>,
     errno: Errno,
     causes: &[u32],
-) -> Outcome {
+) -> TestResult {
     let cause = result
         .as_ref()
         .err()
@@ -145,12 +145,12 @@ pub(crate) fn refused_because<T>(
     if cause.is_some_and(|cause| causes.contains(&cause)) {
         return Ok(());
     }
-    Err(Verdict::failed(format!(
+    Err(TestError::failed(format!(
         "cause: expected one of {causes:?}, got {cause:?}"
     )))
 }
 
-/// Names an error number the way that manuals do.
+/// Returns the name of an errno, such as `ENOMEM`.
 fn name(errno: Errno) -> String {
     let known = match errno {
         Errno::ACCESS => "EACCES",
@@ -176,25 +176,25 @@ fn name(errno: Errno) -> String {
     known.to_owned()
 }
 
-/// Says what a verdict is about.
+/// Adds context to an error.
 pub(crate) trait About {
-    /// Puts `subject` in front of what went wrong.
+    /// Puts `subject` in front of the message.
     fn about(self, subject: impl fmt::Display) -> Self;
 }
 
-impl<T> About for Outcome<T> {
+impl<T> About for TestResult<T> {
     fn about(self, subject: impl fmt::Display) -> Self {
         self.map_err(|verdict| match verdict {
-            Verdict::Failed { at, what } => Verdict::Failed {
+            TestError::Failed { at, what } => TestError::Failed {
                 at,
                 what: format!("{subject}: {what}"),
             },
-            skipped @ Verdict::Skipped(_) => skipped,
+            skipped @ TestError::Skipped(_) => skipped,
         })
     }
 }
 
-impl fmt::Display for Verdict {
+impl fmt::Display for TestError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Failed { at, what } => write!(f, "{}:{}: {what}", at.file(), at.line()),

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! New bytes are zero, whoever had the memory before.
+//! New bytes of a block are zero, also if the memory was used before.
 
 use crate::{
     device::Device,
@@ -25,13 +25,13 @@ use super::{
     prelude::*, //
 };
 
-theme!("zeros" {
-    Each what_another_program_left_is_not_seen,
-    Each what_one_left_oneself_is_not_seen,
-    Each what_a_realloc_adds_is_zero,
-    Each what_a_shrunken_block_had_does_not_come_back,
-    Each what_a_moved_block_left_is_not_seen,
-    Once what_slabs_took_from_dirty_memory_is_zero,
+suite!("zeros" {
+    Each a_new_block_has_no_data_of_another_program,
+    Each a_new_block_has_no_data_of_a_freed_block,
+    Each bytes_that_realloc_adds_are_zero,
+    Each bytes_cut_off_by_realloc_are_zero_after_growing,
+    Each a_new_block_has_no_data_of_a_moved_block,
+    Once slabs_in_dirty_memory_give_zeroed_blocks,
 });
 
 /// Sizes around those of the classes, and of pages.
@@ -41,7 +41,7 @@ const SIZES: [u64; 18] = [
 
 /// Allocates blocks of all sizes, `rounds` of each, and checks that every byte is zero.
 #[track_caller]
-fn all_sizes_are_zero(device: &Device, rounds: u32) -> Outcome<Vec<u32>> {
+fn all_sizes_are_zero(device: &Device, rounds: u32) -> TestResult<Vec<u32>> {
     let mut handles = Vec::new();
     for size in SIZES {
         for _ in 0..rounds {
@@ -55,7 +55,7 @@ fn all_sizes_are_zero(device: &Device, rounds: u32) -> Outcome<Vec<u32>> {
 
 /// Allocates blocks of all sizes, `rounds` of each, and fills them with ones.
 #[track_caller]
-fn dirty_all_sizes(device: &Device, rounds: u32) -> Outcome<Vec<u32>> {
+fn dirty_all_sizes(device: &Device, rounds: u32) -> TestResult<Vec<u32>> {
     let mut handles = Vec::new();
     for size in SIZES {
         for _ in 0..rounds {
@@ -67,7 +67,7 @@ fn dirty_all_sizes(device: &Device, rounds: u32) -> Outcome<Vec<u32>> {
     Ok(handles)
 }
 
-fn what_another_program_left_is_not_seen(engine: Engine) -> Outcome {
+fn a_new_block_has_no_data_of_another_program(engine: Engine) -> TestResult {
     // The whole of the shared pool, as far as the quota goes, and the lists of each class.
     let other = shared(engine)?;
     let small = dirty_all_sizes(&other, 70)?;
@@ -83,7 +83,7 @@ fn what_another_program_left_is_not_seen(engine: Engine) -> Outcome {
         };
         write_whole(&other, block.handle, &[0xff; 64 * KIB as usize])?;
     }
-    holds(
+    check(
         other.stats()?.session_blocks > small.len() as u64,
         "there is memory to fill",
     )?;
@@ -92,7 +92,7 @@ fn what_another_program_left_is_not_seen(engine: Engine) -> Outcome {
     Ok(())
 }
 
-fn what_one_left_oneself_is_not_seen(engine: Engine) -> Outcome {
+fn a_new_block_has_no_data_of_a_freed_block(engine: Engine) -> TestResult {
     let device = session(engine)?;
     for _ in 0..2 {
         for handle in dirty_all_sizes(&device, 5)? {
@@ -105,7 +105,7 @@ fn what_one_left_oneself_is_not_seen(engine: Engine) -> Outcome {
     Ok(())
 }
 
-fn what_a_realloc_adds_is_zero(engine: Engine) -> Outcome {
+fn bytes_that_realloc_adds_are_zero(engine: Engine) -> TestResult {
     let device = session(engine)?;
     for handle in dirty_all_sizes(&device, 5)? {
         device.free(handle)?;
@@ -125,7 +125,7 @@ fn what_a_realloc_adds_is_zero(engine: Engine) -> Outcome {
     Ok(())
 }
 
-fn what_a_shrunken_block_had_does_not_come_back(engine: Engine) -> Outcome {
+fn bytes_cut_off_by_realloc_are_zero_after_growing(engine: Engine) -> TestResult {
     let device = session(engine)?;
     for (large, small) in [
         (64, 1),
@@ -144,7 +144,7 @@ fn what_a_shrunken_block_had_does_not_come_back(engine: Engine) -> Outcome {
     Ok(())
 }
 
-fn what_a_moved_block_left_is_not_seen(engine: Engine) -> Outcome {
+fn a_new_block_has_no_data_of_a_moved_block(engine: Engine) -> TestResult {
     let device = session(engine)?;
     for size in [64, 1000, 8192] {
         let handle = device.alloc(size, 1)?.handle;
@@ -158,7 +158,7 @@ fn what_a_moved_block_left_is_not_seen(engine: Engine) -> Outcome {
     Ok(())
 }
 
-fn what_slabs_took_from_dirty_memory_is_zero() -> Outcome {
+fn slabs_in_dirty_memory_give_zeroed_blocks() -> TestResult {
     // The links of free lists lie in the blocks: they too must be gone.
     let device = private(MIB)?;
     let (handles, _) = exhaust(&device, 8 * KIB)?;
@@ -174,5 +174,5 @@ fn what_slabs_took_from_dirty_memory_is_zero() -> Outcome {
             zeros(&device, block.handle, 0, size as usize).about(size)?;
         }
     }
-    equal("growths", growths, 9)
+    check_eq("growths", growths, 9)
 }

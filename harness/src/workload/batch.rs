@@ -1,24 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Many operations in one call: blocks go and others come, a batch at a time.
+//! SUBMIT of many operations: each call frees a batch of blocks and allocates another one.
 
 use super::Run;
 use crate::oracle::{
     Block,
-    Complaint,
-    Wish, //
+    Operation, //
+    Violation,
 };
 
 /// The most operations in a call, of each kind.
 const BATCH: usize = 100;
 
-/// Batches that are out.
+/// The number of live batches.
 const BATCHES: usize = 8;
 
 /// The largest block.
 const SIZE_MAX: u64 = 4096;
 
-pub(super) fn run(run: &mut Run<'_>) -> Result<(), Complaint> {
+pub(super) fn run(run: &mut Run<'_>) -> Result<(), Violation> {
     let mut batches: [Vec<Block>; BATCHES] = Default::default();
     let mut sizes = Vec::new();
     loop {
@@ -42,16 +42,16 @@ pub(super) fn run(run: &mut Run<'_>) -> Result<(), Complaint> {
 
 /// Frees blocks and allocates others of these sizes, in one call. A refusal leaves the sizes behind
 /// it away.
-fn submit(run: &mut Run<'_>, blocks: &mut Vec<Block>, sizes: &[u64]) -> Result<(), Complaint> {
-    let frees = blocks.drain(..).map(Wish::Free);
-    let allocations = sizes.iter().map(|size| Wish::Alloc {
+fn submit(run: &mut Run<'_>, blocks: &mut Vec<Block>, sizes: &[u64]) -> Result<(), Violation> {
+    let frees = blocks.drain(..).map(Operation::Free);
+    let allocations = sizes.iter().map(|size| Operation::Alloc {
         size: *size,
         align: 8,
     });
     let submitted = run
         .client
         .submit(frees.chain(allocations).collect())
-        .map_err(|fault| fault.complaint)?;
+        .map_err(|fault| fault.violation)?;
     blocks.extend(
         submitted
             .replies

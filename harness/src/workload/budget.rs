@@ -31,7 +31,7 @@ const ANNOUNCED: u64 = 1024;
 /// Operations between two looks at the clock.
 const CLOCK_STEPS: u64 = 32;
 
-/// What ends a workload.
+/// The end of a workload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Limit {
     /// So many operations.
@@ -40,7 +40,7 @@ pub(crate) enum Limit {
     Time(Duration),
 }
 
-/// What a run may use, and what it has used; shared by its threads.
+/// The limit of a run and its progress, shared by its threads.
 pub(crate) struct Budget {
     limit: Limit,
     started: Instant,
@@ -52,9 +52,9 @@ pub(crate) struct Budget {
 /// Says in the kernel's log which operations come next, before they do: the last line above an oops
 /// then names them.
 struct Announcer {
-    /// What is being run.
+    /// The name of the run.
     name: String,
-    /// The operations up to which was said that they come.
+    /// The last operation that was announced.
     announced: AtomicU64,
     /// The kernel's log, if it may be written to.
     log: Option<File>,
@@ -216,7 +216,7 @@ impl<'b> Steps<'b> {
         self.taken
     }
 
-    /// Tells the budget.
+    /// Adds the steps to the progress of the budget.
     pub(super) fn report(&mut self) {
         self.budget
             .done
@@ -263,8 +263,8 @@ mod tests {
         for done in 0..100_000_u64 {
             assert!(steps.next());
             // Whatever kills the kernel now, the last line names a range with this operation.
-            let told = lines();
-            let last = told.lines().last().unwrap();
+            let reply = lines();
+            let last = reply.lines().last().unwrap();
             let range = last
                 .strip_prefix("<6>slablab stress seed churn, seed 1: operations ")
                 .and_then(|rest| rest.strip_suffix(" come next"))

@@ -3,9 +3,9 @@
 //! Small blocks come and go: the day of most programs.
 
 use super::Run;
-use crate::oracle::Complaint;
+use crate::oracle::Violation;
 
-/// The most blocks that are out.
+/// The maximum number of live blocks.
 const WORKING_SET: usize = 1024;
 
 /// The largest block.
@@ -14,7 +14,7 @@ const SIZE_MAX: u64 = 4096;
 /// Operations between high and low tide.
 const WAVE: u64 = 4096;
 
-pub(super) fn run(run: &mut Run<'_>) -> Result<(), Complaint> {
+pub(super) fn run(run: &mut Run<'_>) -> Result<(), Violation> {
     let mut blocks = Vec::new();
     while run.steps.next() {
         // At rising tide two of three operations allocate, then two of three free.

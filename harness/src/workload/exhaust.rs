@@ -1,22 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The pool runs full, is emptied, and runs full again.
+//! Fills the pool, frees all blocks, and fills the pool again.
 //!
-//! Two fillings in a row ask for the same sizes in the same order. An allocator that lost memory,
-//! or did not put its blocks together again, serves less of them the second time. What it keeps
-//! against a quick return it is told to give back before, so that both find the same pool. What
-//! follows asks for other sizes, and may get less: the seed's slabs keep what they have.
+//! Both fillings request the same sizes in the same order. If an allocator lost memory or did not
+//! coalesce, fewer blocks fit the second time. SHRINK is called before each filling, so that cached
+//! memory makes no difference. The next pair of fillings requests other sizes, and fewer blocks may
+//! fit, because the seed's slabs never return memory.
 //!
-//! Both are done on one CPU. A program that is moved in the middle has left blocks with the CPU that
-//! it was on, and its slabs lie otherwise, so that a large block more or less may fit.
+//! Both fillings run on one CPU. If the thread moved in between, its old CPU's magazine would still
+//! have blocks, so that one large block more or less could fit.
 
 use super::Run;
 use crate::{
+    affinity::CpuPin,
     device::Errno,
-    one_cpu::OneCpu,
     oracle::{
         Block,
-        Complaint, //
+        Violation, //
     },
     rng::Rng,
 };
@@ -30,11 +30,11 @@ const SMALL_MAX: u64 = 4096;
 /// The largest block.
 const SIZE_MAX: u64 = 64 << 10;
 
-pub(super) fn run(run: &mut Run<'_>) -> Result<(), Complaint> {
+pub(super) fn run(run: &mut Run<'_>) -> Result<(), Violation> {
     let mut blocks = Vec::new();
     run.steps.hold_clock();
     loop {
-        let here = OneCpu::stay();
+        let here = CpuPin::current();
         let pattern = run.rng.next();
         let Some(first) = fill(run, pattern, &mut blocks)? else {
             break;
@@ -46,9 +46,9 @@ pub(super) fn run(run: &mut Run<'_>) -> Result<(), Complaint> {
         empty(run, &mut blocks)?;
         run.steps.release_clock();
         if second < first && run.oracle.is_alone() && here.is_ok() {
-            return Err(Complaint::Unexpected(format!(
-                "the empty pool served {first} blocks, and when they were freed only {second} of \
-                 the same"
+            return Err(Violation::Unexpected(format!(
+                "{first} blocks fit into the empty pool, but only {second} of the same size after \
+                 all were freed"
             )));
         }
     }
@@ -61,7 +61,7 @@ fn fill(
     run: &mut Run<'_>,
     pattern: u64,
     blocks: &mut Vec<Block>,
-) -> Result<Option<usize>, Complaint> {
+) -> Result<Option<usize>, Violation> {
     let mut sizes = Rng::new(pattern);
     while run.steps.next() {
         let size = if sizes.chance(3, 4) {
@@ -81,14 +81,14 @@ fn fill(
 }
 
 /// Frees all blocks, in no order.
-fn empty(run: &mut Run<'_>, blocks: &mut Vec<Block>) -> Result<(), Complaint> {
+fn empty(run: &mut Run<'_>, blocks: &mut Vec<Block>) -> Result<(), Violation> {
     while let Some(block) = run.pick(blocks) {
         run.steps.next();
         run.client.free(block)?;
     }
     match run.oracle.target().shrink() {
         Ok(_) | Err(Errno::OPNOTSUPP) => run.oracle.check(),
-        Err(errno) => Err(Complaint::Failed {
+        Err(errno) => Err(Violation::Failed {
             call: "SHRINK",
             errno,
         }),

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The pool breaks into pieces, and becomes whole again.
+//! Fragments the pool, then frees all blocks.
 //!
-//! All blocks are larger than what slabs serve, so this is the buddy system's own test: with every
-//! other block free it may refuse a large one, but must say that fragmentation is the reason; with
-//! all free it must have merged them, and serve it.
+//! All blocks are too large for slabs, so this tests the buddy system. While every other block is
+//! free, a large request may be refused, but only with the cause "fragmented". When all blocks are
+//! free, the buddy system must have coalesced them, and the large request must succeed.
 
 use super::Run;
 use crate::{
     oracle::{
         Block,
-        Complaint, //
+        Violation, //
     },
     uapi::Cause,
 };
@@ -25,12 +25,12 @@ const SIZE_MAX: u64 = 16 << 10;
 const LARGE_PART: u64 = 4;
 const LARGE_MAX: u64 = 16 << 20;
 
-pub(super) fn run(run: &mut Run<'_>) -> Result<(), Complaint> {
+pub(super) fn run(run: &mut Run<'_>) -> Result<(), Violation> {
     let info = run
         .oracle
         .target()
         .info()
-        .map_err(|errno| Complaint::Failed {
+        .map_err(|errno| Violation::Failed {
             call: "INFO",
             errno,
         })?;
@@ -55,7 +55,7 @@ pub(super) fn run(run: &mut Run<'_>) -> Result<(), Complaint> {
 
         if let Some(cause) = refused(run, large)? {
             if !matches!(cause, Cause::Fragmented | Cause::Quota) && run.oracle.is_alone() {
-                return Err(Complaint::Unexpected(format!(
+                return Err(Violation::Unexpected(format!(
                     "with half of the pool free, {large} bytes were refused as {cause}, not \
                      fragmented"
                 )));
@@ -65,7 +65,7 @@ pub(super) fn run(run: &mut Run<'_>) -> Result<(), Complaint> {
         run.oracle.check()?;
         if let Some(cause) = refused(run, large)? {
             if run.oracle.is_alone() {
-                return Err(Complaint::Unexpected(format!(
+                return Err(Violation::Unexpected(format!(
                     "with all of the pool free, {large} bytes were refused as {cause}"
                 )));
             }
@@ -76,7 +76,7 @@ pub(super) fn run(run: &mut Run<'_>) -> Result<(), Complaint> {
 }
 
 /// Allocates until a request is refused; `false` when the budget ended first.
-fn fill(run: &mut Run<'_>, blocks: &mut Vec<Block>) -> Result<bool, Complaint> {
+fn fill(run: &mut Run<'_>, blocks: &mut Vec<Block>) -> Result<bool, Violation> {
     while run.steps.next() {
         let size = run.rng.doubling(SIZE_MIN, SIZE_MAX);
         match run.alloc_if_it_fits(size)? {
@@ -88,7 +88,7 @@ fn fill(run: &mut Run<'_>, blocks: &mut Vec<Block>) -> Result<bool, Complaint> {
 }
 
 /// Allocates a block and frees it; returns the cause if it was refused.
-fn refused(run: &mut Run<'_>, size: u64) -> Result<Option<Cause>, Complaint> {
+fn refused(run: &mut Run<'_>, size: u64) -> Result<Option<Cause>, Violation> {
     run.steps.next();
     match run.alloc_if_it_fits(size)? {
         Ok(block) => run.client.free(block).map(|()| None),

@@ -3,9 +3,9 @@
 //! Every size and every alignment: what a kernel's caches, buffers and tables ask for.
 
 use super::Run;
-use crate::oracle::Complaint;
+use crate::oracle::Violation;
 
-/// The most blocks that are out.
+/// The maximum number of live blocks.
 const WORKING_SET: usize = 512;
 
 /// Sizes up to here are common.
@@ -17,7 +17,7 @@ const SIZE_MAX: u64 = 256 << 10;
 /// The largest alignment, as a power of two.
 const ALIGN_MAX_LOG2: u64 = 12;
 
-pub(super) fn run(run: &mut Run<'_>) -> Result<(), Complaint> {
+pub(super) fn run(run: &mut Run<'_>) -> Result<(), Violation> {
     let mut blocks = Vec::new();
     while run.steps.next() {
         if blocks.len() < WORKING_SET && (run.rng.chance(1, 2) || blocks.is_empty()) {

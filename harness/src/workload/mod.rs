@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Workloads: what programs do to allocators, each in its own file.
+//! Workloads: typical uses of an allocator, each in its own file.
 //!
 //! A workload makes its decisions from its seed and from replies only, never from time, addresses
 //! or the order of a hash table. So the operations of a single-threaded one are the same for the
@@ -27,8 +27,8 @@ use crate::{
     oracle::{
         Block,
         Client,
-        Complaint,
         Oracle, //
+        Violation,
     },
     rng::Rng,
     uapi::Cause,
@@ -38,49 +38,49 @@ use crate::{
 pub(crate) struct Workload {
     /// Its name.
     pub(crate) name: &'static str,
-    /// What it does, in a line.
+    /// One line for the help.
     pub(crate) about: &'static str,
     /// Whether its figures are the same for the same seed and operations, in every respect.
     pub(crate) is_sequential: bool,
     /// Does it.
-    run: fn(&mut Run<'_>) -> Result<(), Complaint>,
+    run: fn(&mut Run<'_>) -> Result<(), Violation>,
 }
 
 /// All workloads, in the order in which they are run.
 pub(crate) static WORKLOADS: [Workload; 8] = [
     Workload {
         name: "churn",
-        about: "small blocks come and go in waves",
+        about: "small blocks are allocated and freed in waves",
         is_sequential: true,
         run: churn::run,
     },
     Workload {
         name: "mixed",
-        about: "1 byte to 256 KiB, aligned up to 4096",
+        about: "random sizes from 1 byte to 256 KiB, alignments up to 4096",
         is_sequential: true,
         run: mixed::run,
     },
     Workload {
         name: "exhaust",
-        about: "fill the pool, free all, fill it again: as much must fit",
+        about: "fill the pool, free all, fill it again: as many blocks must fit",
         is_sequential: true,
         run: exhaust::run,
     },
     Workload {
         name: "fragment",
-        about: "free every other block, ask for a large one, free the rest, ask again",
+        about: "free every other block, request a large one, free the rest, request it again",
         is_sequential: true,
         run: fragment::run,
     },
     Workload {
         name: "realloc",
-        about: "blocks grow and shrink, and keep their contents",
+        about: "blocks grow and shrink without losing their contents",
         is_sequential: true,
         run: realloc::run,
     },
     Workload {
         name: "batch",
-        about: "many operations in one call: blocks go and others come",
+        about: "SUBMIT of many frees and allocations in one call",
         is_sequential: true,
         run: batch::run,
     },
@@ -92,7 +92,7 @@ pub(crate) static WORKLOADS: [Workload; 8] = [
     },
     Workload {
         name: "abuse",
-        about: "bad requests: the right error, and nothing changed",
+        about: "invalid requests: the right error, no side effect",
         is_sequential: true,
         run: abuse::run,
     },
@@ -112,13 +112,13 @@ pub(crate) struct Run<'r> {
     threads: usize,
 }
 
-/// A complaint, and when it came up.
+/// A violation, and when it came up.
 #[derive(Debug)]
 pub(crate) struct Failure {
     /// The operation, counted from 1.
     pub(crate) operation: u64,
-    /// What is wrong.
-    pub(crate) complaint: Complaint,
+    /// The violated rule.
+    pub(crate) violation: Violation,
 }
 
 impl Workload {
@@ -145,13 +145,13 @@ impl Workload {
         };
         let result = (self.run)(&mut run);
         run.steps.report();
-        result.map_err(|complaint| Failure {
-            operation: match complaint {
+        result.map_err(|violation| Failure {
+            operation: match violation {
                 // Threads take steps of their own.
-                Complaint::InThread { .. } => budget.done(),
+                Violation::InThread { .. } => budget.done(),
                 _ => run.steps.taken(),
             },
-            complaint,
+            violation,
         })
     }
 }
@@ -164,7 +164,7 @@ fn stream(name: &str) -> u64 {
 
 impl Run<'_> {
     /// Frees blocks, as far as the budget goes, and then the others too: they are not operations.
-    fn free_all(&mut self, blocks: &mut Vec<Block>) -> Result<(), Complaint> {
+    fn free_all(&mut self, blocks: &mut Vec<Block>) -> Result<(), Violation> {
         while let Some(block) = blocks.pop() {
             self.steps.next();
             self.client.free(block)?;
@@ -174,7 +174,7 @@ impl Run<'_> {
 
     /// Allocates a block, or says why that is refused for another reason than that it was to be: for
     /// those who compare how much fits.
-    fn alloc_if_it_fits(&mut self, size: u64) -> Result<Result<Block, Cause>, Complaint> {
+    fn alloc_if_it_fits(&mut self, size: u64) -> Result<Result<Block, Cause>, Violation> {
         for _ in 0..INJECTED_MAX {
             match self.client.alloc(size, 8)? {
                 // The next one is not, or there would be none.
@@ -182,8 +182,8 @@ impl Run<'_> {
                 answer => return Ok(answer),
             }
         }
-        Err(Complaint::Unexpected(format!(
-            "{INJECTED_MAX} requests in a row were refused as if by fault injection"
+        Err(Violation::Unexpected(format!(
+            "{INJECTED_MAX} requests in a row were refused with the cause of fault injection"
         )))
     }
 

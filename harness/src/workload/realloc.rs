@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Blocks grow and shrink, in steps and by leaps, across the border between slabs and buddies.
+//! Blocks grow and shrink in small and large steps, across the border between slabs and page blocks.
 
 use super::Run;
-use crate::oracle::Complaint;
+use crate::oracle::Violation;
 
-/// The most blocks that are out.
+/// The maximum number of live blocks.
 const WORKING_SET: usize = 64;
 
 /// The largest block.
@@ -14,7 +14,7 @@ const SIZE_MAX: u64 = 16 << 10;
 /// The most that a small step changes.
 const STEP_MAX: u64 = 64;
 
-pub(super) fn run(run: &mut Run<'_>) -> Result<(), Complaint> {
+pub(super) fn run(run: &mut Run<'_>) -> Result<(), Violation> {
     let mut blocks = Vec::new();
     while run.steps.next() {
         if blocks.len() < WORKING_SET && (run.rng.chance(1, 8) || blocks.is_empty()) {

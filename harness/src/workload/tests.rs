@@ -8,7 +8,7 @@ use super::*;
 use crate::{
     oracle::{
         Summary,
-        faulty::Faulty, //
+        fault_injecting_backend::Faulty, //
     },
     sim::{
         Pool,
@@ -33,9 +33,9 @@ fn stress(target: &dyn Target, workload: &Workload, limit: Limit) -> Result<Summ
     if let Limit::Operations(operations) = limit {
         assert_eq!(budget.done(), operations);
     }
-    oracle.finish().map_err(|complaint| Failure {
+    oracle.finish().map_err(|violation| Failure {
         operation: budget.done(),
-        complaint,
+        violation,
     })
 }
 
@@ -113,13 +113,13 @@ fn a_failure_comes_back_with_as_many_operations() {
     let churn = Workload::named("churn").unwrap();
     let first = stress(&scribbling(), churn, Limit::Operations(OPERATIONS)).unwrap_err();
     assert!(matches!(
-        first.complaint,
-        Complaint::Misaligned { .. } | Complaint::Overlap { .. }
+        first.violation,
+        Violation::Misaligned { .. } | Violation::Overlap { .. }
     ));
     let again = stress(&scribbling(), churn, Limit::Operations(first.operation)).unwrap_err();
     assert_eq!(
-        (again.operation, &again.complaint),
-        (first.operation, &first.complaint)
+        (again.operation, &again.violation),
+        (first.operation, &first.violation)
     );
     stress(&scribbling(), churn, Limit::Operations(first.operation - 1)).unwrap();
 }
@@ -135,17 +135,17 @@ fn every_workload_passes_while_requests_fail_to_order() {
                 let oracle = Oracle::new(&sim, SEED).unwrap();
                 let budget = Budget::start(Limit::Operations(OPERATIONS));
                 workload.run(&oracle, &budget, SEED, 3).expect(&about);
-                // What the workload was told is compared with what the session counted.
+                // The refusals that the workload saw must equal the session's counters.
                 let stats = oracle.finish().expect(&about).stats;
                 let refused = |cause: Cause| stats.session_refusals[cause.raw() as usize];
                 let by_engine = stats.refusals[Cause::Injected.raw() as usize];
                 assert!(by_engine <= u64::from(growth != 0), "{about}");
                 // All others were refused before the engine was asked.
-                let told = [Cause::Injected, Cause::Exhausted, Cause::Fragmented].map(refused);
-                let tried = stats.session_allocations + told.iter().sum::<u64>();
+                let printed = [Cause::Injected, Cause::Exhausted, Cause::Fragmented].map(refused);
+                let tried = stats.session_allocations + printed.iter().sum::<u64>();
                 let injected = refused(Cause::Injected) - by_engine;
                 assert!(injected > 0 || workload.name == "abuse", "{about}");
-                // What is served where it is is not counted.
+                // A reallocation in place needs no memory and is not counted by fault injection.
                 if workload.name != "realloc" {
                     assert_eq!(injected, tried / every, "{about}");
                 }
@@ -159,9 +159,9 @@ fn a_thread_s_failure_says_which_thread() {
     let threads = Workload::named("threads").unwrap();
     let failure = stress(&scribbling(), threads, Limit::Operations(OPERATIONS)).unwrap_err();
     assert!(
-        matches!(failure.complaint, Complaint::InThread { .. }),
+        matches!(failure.violation, Violation::InThread { .. }),
         "{}",
-        failure.complaint
+        failure.violation
     );
 }
 
@@ -174,8 +174,8 @@ fn abuse_notices_a_change_that_a_bad_request_made() {
     let abuse = Workload::named("abuse").unwrap();
     let failure = stress(&faulty, abuse, Limit::Operations(OPERATIONS)).unwrap_err();
     assert!(
-        failure.complaint.to_string().contains("FREE had to fail"),
+        failure.violation.to_string().contains("FREE must fail"),
         "{}",
-        failure.complaint
+        failure.violation
     );
 }

@@ -22,7 +22,7 @@ use crate::{
     oracle::{
         Block,
         Client,
-        Complaint, //
+        Violation, //
     },
     rng::Rng,
 };
@@ -35,10 +35,10 @@ const SIZE_MAX: u64 = 4096;
 
 type Slots = [Mutex<Option<Block>>];
 
-pub(super) fn run(run: &mut Run<'_>) -> Result<(), Complaint> {
+pub(super) fn run(run: &mut Run<'_>) -> Result<(), Violation> {
     let slots: Vec<Mutex<Option<Block>>> = (0..SLOTS).map(|_| Mutex::default()).collect();
     let budget = run.steps.budget();
-    let results: Vec<Result<(), Complaint>> = thread::scope(|scope| {
+    let results: Vec<Result<(), Violation>> = thread::scope(|scope| {
         let threads: Vec<_> = (0..run.threads)
             .map(|index| {
                 let mut steps = budget.share(index, run.threads);
@@ -49,12 +49,12 @@ pub(super) fn run(run: &mut Run<'_>) -> Result<(), Complaint> {
                     underway::thread(index);
                     let result = exchange(&mut client, &mut steps, rng, slots);
                     steps.report();
-                    result.map_err(|complaint| {
+                    result.map_err(|violation| {
                         budget.stop();
-                        Complaint::InThread {
+                        Violation::InThread {
                             thread: index,
                             operation: steps.taken(),
-                            complaint: Box::new(complaint),
+                            violation: Box::new(violation),
                         }
                     })
                 })
@@ -84,7 +84,7 @@ fn exchange(
     steps: &mut Steps<'_>,
     mut rng: Rng,
     slots: &Slots,
-) -> Result<(), Complaint> {
+) -> Result<(), Violation> {
     while steps.next() {
         let slot = &slots[rng.index(slots.len())];
         let size = rng.doubling(1, SIZE_MAX);

@@ -76,7 +76,7 @@ impl<'a> Row<'a> {
     fn nothings(device: &'a Device, size: usize) -> Self {
         let mut operations = vec![slablab_operation::default(); size];
         Self {
-            name: format!("SUBMIT of {size}, an operation that does nothing, hybrid"),
+            name: format!("SUBMIT of {size}, per no-op operation, hybrid"),
             of: size,
             call: Box::new(move || {
                 operations.fill(slablab_operation {
@@ -91,7 +91,7 @@ impl<'a> Row<'a> {
 
 /// Returns the name of the row about a batch.
 pub(super) fn batch(size: usize) -> String {
-    format!("SUBMIT of {size}, an operation of 64 B, hybrid")
+    format!("SUBMIT of {size}, per operation of 64 B, hybrid")
 }
 
 /// Times each call.

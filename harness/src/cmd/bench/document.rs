@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What was measured, on one machine.
+//! The results of one run on one machine.
 
 use serde::{
     Deserialize,
@@ -24,7 +24,7 @@ pub(super) struct Document {
     pub(super) kernel: String,
     pub(super) rows: Vec<Row>,
     pub(super) calls: Vec<Call>,
-    /// What could not be measured, and why.
+    /// The rows that could not be measured, and the reasons.
     pub(super) left_out: Vec<String>,
 }
 
@@ -83,7 +83,7 @@ impl Measured {
             .any(|reply| reply.pattern == crate::uapi::SLABLAB_BENCH_HANDOVER);
         let span_operations = max(|reply| reply.span_operations);
         let cost = if replies.len() > 1 && !hands_over {
-            // What all processors did, over what they got done.
+            // The cost on all processors together, per operation.
             ratio(max(|reply| reply.span_ns), span_operations)
         } else if singly {
             ratio(

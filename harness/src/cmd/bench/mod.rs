@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `slablab bench`: allocators side by side, in the kernel.
+//! `slablab bench`: compares allocators in the kernel.
 
 mod calls;
 mod document;
@@ -28,11 +28,11 @@ use crate::{
         usage,
         whole, //
     },
-    opener::TargetKind,
     report::{
         self,
         files, //
     },
+    session_factory::TargetKind,
     uapi::BenchSubject, //
 };
 use document::Document;
@@ -40,23 +40,22 @@ use suite::Group;
 
 /// Measure hybrid, seed and Linux's own allocators with loops in the kernel
 ///
-/// Each call is made of an allocator of its own: neither the shared pools nor other sessions are
-/// touched. Every loop runs twice, once with its blocks checked and once with its time taken, so
-/// this is also a test: the exit status is 1 when a block or an engine's records were wrong, never
-/// because of a figure. Figures are instructions where the machine counts them (`scripts/vm.sh -i`,
-/// which says so on the kernel's command line), else nanoseconds. Needs root. `make bench` runs all
-/// of it, on three machines.
+/// Each call of BENCH creates its own allocator, so the shared pools and other sessions are not
+/// affected. Every loop runs twice: once to check its blocks and once to measure its time. The exit
+/// status is 1 if a block or an engine's metadata was wrong; a slow result does not change it.
+/// Results are instructions where the machine counts them (`scripts/vm.sh -i`), else nanoseconds.
+/// Needs root. `make bench` runs all patterns on three virtual machines.
 #[derive(Args)]
 pub(crate) struct BenchArgs {
-    /// Only these patterns [default: all that this machine can]
+    /// Only these patterns [default: all that this machine supports]
     #[arg(long = "pattern", value_enum, value_name = "PATTERN")]
     patterns: Vec<Group>,
 
-    /// Only these allocators, and the loop that is subtracted [default: all]
+    /// Only these allocators [default: all]; the empty loop, which is subtracted, always runs
     #[arg(long = "engine", value_enum, value_name = "ENGINE")]
     engines: Vec<EngineColumn>,
 
-    /// Fewer sizes and shorter loops, to see that it works
+    /// Fewer sizes and shorter loops, as a quick test
     #[arg(long)]
     brief: bool,
 
@@ -64,7 +63,7 @@ pub(crate) struct BenchArgs {
     #[arg(long)]
     json: bool,
 
-    /// Measure nothing, report what was printed with --json
+    /// Measure nothing, show the results that --json printed
     #[arg(long, value_name = "FILE", conflicts_with_all = ["patterns", "engines", "brief"])]
     from: Vec<PathBuf>,
 
@@ -72,7 +71,7 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_enum, hide = true)]
     target: Option<TargetKind>,
 
-    /// What scripts/lock-prefixes.py counted, for the targets
+    /// The count of scripts/lock-prefixes.py, for the targets
     #[arg(long, value_name = "COUNT")]
     #[arg(value_parser = whole::<u32>("the number of lock prefixes", 0..=u32::MAX.into()))]
     lock_prefixes: Option<u32>,
@@ -146,7 +145,7 @@ pub(crate) fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
     if documents.iter().all(Document::is_empty) {
         let why: Vec<_> = documents.iter().flat_map(|run| &run.left_out).collect();
         match why[..] {
-            [] => bail!("there is no run to report on"),
+            [] => bail!("the files contain no run"),
             [first, ..] => bail!("nothing was measured: {first}"),
         }
     }
@@ -167,7 +166,7 @@ fn read(files: &[PathBuf]) -> anyhow::Result<Vec<Document>> {
     let one = |file: &PathBuf| -> anyhow::Result<Vec<Document>> {
         serde_json::from_slice(&files::read(file)?).with_context(|| {
             format!(
-                "{}: this is not what 'slablab bench --json' prints",
+                "{}: this is no output of 'slablab bench --json'",
                 file.display()
             )
         })

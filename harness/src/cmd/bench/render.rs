@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The report that people read.
+//! The report as text.
 
 use super::{
     document::{
@@ -57,7 +57,7 @@ pub(super) fn text(documents: &[Document], lock_prefixes: Option<u32>) -> String
 /// Returns the targets that were measured, beside their limits.
 fn target_table(measured: Vec<Target>) -> String {
     let mut table = Table::new([
-        ("what", Side::Left),
+        ("target", Side::Left),
         ("limit", Side::Right),
         ("measured", Side::Right),
         ("", Side::Left),
@@ -85,8 +85,8 @@ fn not_measured(documents: &[Document], others: &[Target]) -> String {
     }
     let counts = |document: &Document| document.clock == Clock::Instructions;
     if !documents.iter().any(counts) {
-        return "Not judged: the targets are about instructions, and this machine tells nanoseconds; \
-                'make bench' measures them.\n"
+        return "The targets were not checked: they are in instructions, and this machine measures \
+                nanoseconds; 'make bench' checks them.\n"
             .to_owned();
     }
     let names: Vec<_> = others.iter().map(|target| target.what).collect();
@@ -103,7 +103,7 @@ fn how(document: &Document) -> String {
         cpus => format!("{cpus} CPUs"),
     };
     let unit = match document.clock {
-        Clock::Instructions => "instructions (QEMU counts: a nanosecond of its clock is one)",
+        Clock::Instructions => "instructions (QEMU advances its clock by 1 ns per instruction)",
         Clock::Nanoseconds => "nanoseconds",
     };
     format!("Linux {}, {cpus}; figures are {unit}", document.kernel)
@@ -166,14 +166,14 @@ fn table(rows: &[Row]) -> String {
         .iter()
         .any(|row| row.results.iter().any(|result| result.singly.is_some()))
     {
-        "Singly: p50 / p99 / longest of single operations.\n"
+        "Rows 'singly': p50 / p99 / max of single operations.\n"
     } else {
         ""
     };
     format!("{table}{note}")
 }
 
-/// Returns a figure with as many decimals as say something.
+/// Formats a figure: one decimal below 1000, none above.
 fn figure(figure: f64) -> String {
     if figure < 1000.0 {
         format!("{figure:.1}")
@@ -182,14 +182,14 @@ fn figure(figure: f64) -> String {
     }
 }
 
-/// Says what was checked, and what was wrong.
+/// Returns the results of the checks.
 fn faults(documents: &[Document]) -> String {
     let rows = || documents.iter().flat_map(|document| &document.rows);
     let results = || rows().flat_map(|row| &row.results);
     let sum = |field: fn(&Measured) -> u64| results().map(field).sum::<u64>();
     let mut text = format!(
-        "\nIn another pass, {} blocks were written at both ends and compared before they were \
-         freed; {} were wrong. {} of all requests were refused.\n",
+        "\nIn a separate pass, both ends of {} blocks were written, and compared before the free; \
+         {} blocks were wrong. {} requests were refused.\n",
         crate::report::count(sum(|result| result.checked_blocks)),
         crate::report::count(sum(|result| result.wrong_blocks)),
         crate::report::count(sum(|result| result.refusals)),
@@ -197,7 +197,7 @@ fn faults(documents: &[Document]) -> String {
     for row in rows() {
         for result in row.results.iter().filter(|result| !result.is_right()) {
             text += &format!(
-                "{BAD}{}, {}: {}: {} wrong blocks, broken rule: {}{BAD:#}\n",
+                "{BAD}{}, {}: {}: {} wrong blocks, violated rule: {}{BAD:#}\n",
                 row.group.title(),
                 row.name,
                 result.subject,
@@ -208,7 +208,7 @@ fn faults(documents: &[Document]) -> String {
         let refused = |result: &&Measured| result.refusals > 0;
         for result in row.results.iter().filter(refused) {
             text += &format!(
-                "{}, {}: {} refused {} requests, so less was done.\n",
+                "{}, {}: {} refused {} requests, so fewer operations were measured.\n",
                 row.group.title(),
                 row.name,
                 result.subject,

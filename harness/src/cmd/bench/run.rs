@@ -48,7 +48,7 @@ use crate::{
     },
 };
 
-/// How often is measured what a clock of nanoseconds tells differently each time.
+/// Repetitions of a measurement in nanoseconds, which varies from run to run.
 const REPEATS: usize = 5;
 
 /// How often single operations are timed: an interrupt that is no tick goes unnoticed in them.
@@ -77,7 +77,9 @@ pub(super) fn run(args: &BenchArgs) -> anyhow::Result<Document> {
             .into_iter()
             .filter(|subject| group.is_hopeless_for(*subject));
         document.left_out.extend(hopeless.map(|subject| {
-            format!("{group:?}: {subject} looks at all free blocks at each free, for minutes")
+            format!(
+                "{group:?}: {subject} compares all free blocks at each free, which takes minutes"
+            )
         }));
         match obstacle(group, &device, cpus.len())? {
             Some(why) => document.left_out.push(why),
@@ -163,8 +165,8 @@ fn row(
             }
         }
         times.sort_by(|one, other| one.cost.total_cmp(&other.cost));
-        // What was wrong once is told. Else it is the one in the middle; or, where they only differ
-        // by interrupts, the one with the fewest.
+        // A wrong result is always reported. Else the median counts; where runs differ by interrupts
+        // only, the run with the smallest maximum.
         let wrong = times.iter().position(|measured| !measured.is_right());
         let longest = |index: &usize| times[*index].singly.map(|singly| singly.max);
         let quietest = (0..times.len()).min_by_key(longest);
@@ -194,7 +196,7 @@ fn together(
         let threads: Vec<_> = (0..bench.threads as usize)
             .map(|index| scope.spawn(on(cpus[index % cpus.len()])))
             .collect();
-        // If one failed the others were told so: its own error says more.
+        // If one thread fails, the others fail with a general error: report the first thread's own error.
         let replies: Vec<_> = threads
             .into_iter()
             .map(|thread| thread.join().unwrap_or(Err(Errno::IO)))

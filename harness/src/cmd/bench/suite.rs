@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What is measured: the rows of the report.
+//! The rows of the report.
 
 use clap::ValueEnum;
 use serde::{
@@ -52,19 +52,19 @@ pub(super) enum Group {
 }
 
 impl Group {
-    /// What the rows are, for a heading.
+    /// The heading of the group.
     pub(super) fn title(self) -> &'static str {
         match self {
-            Self::Pair => "Pair: a block is allocated and freed",
-            Self::Lifo => "LIFO: a batch is allocated, and freed backwards; per block",
-            Self::Fifo => "FIFO: a batch is allocated, and freed in the same order; per block",
-            Self::Replace => "Replace: a block is freed, and one of random size put in its place",
-            Self::Churn => "Churn: one of many blocks is freed, or allocated, at random; each",
+            Self::Pair => "Pair: allocate and free one block",
+            Self::Lifo => "LIFO: allocate a batch, free it in reverse order; per block",
+            Self::Fifo => "FIFO: allocate a batch, free it in the same order; per block",
+            Self::Replace => "Replace: free a block, allocate one of random size",
+            Self::Churn => "Churn: free or allocate a random one of many blocks; per operation",
             Self::Fragments | Self::ManyFragments => {
-                "Fragments: one free, at first where every other block is free"
+                "Fragments: one free, initially with every other block free"
             }
-            Self::Handover => "Handover: one CPU allocates, the other one frees; per block",
-            Self::TwoCpus => "Two CPUs: pairs of one class at once",
+            Self::Handover => "Handover: one CPU allocates, another CPU frees; per block",
+            Self::TwoCpus => "Two CPUs: pairs of one class on both at the same time",
             Self::Calls => "System calls",
         }
     }
@@ -161,7 +161,7 @@ pub(super) fn jobs(group: Group, brief: bool) -> Vec<Job> {
             };
             // An allocator that nobody uses is a special case: it may give everything back.
             let alone = [64, 8 * KIB].map(|size| {
-                let name = format!("{}, nothing else is out", bytes(size));
+                let name = format!("{}, no other live block", bytes(size));
                 pair(size, 0, name)
             });
             let sizes = pair_sizes(brief).into_iter();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the figures of `hybrid` are to be, and whether they are.
+//! The targets of `hybrid`, and whether they are met.
 
 use super::{
     calls::{
@@ -23,10 +23,10 @@ use crate::{
 
 /// A target, and what there is.
 pub(super) struct Target {
-    /// What is to be, and the limit.
+    /// The name of the target, and the limit.
     pub(super) what: &'static str,
     pub(super) limit: &'static str,
-    /// What was measured, and whether it is within the limit, if it was.
+    /// The measured value and whether it is within the limit; `None` if it was not measured.
     pub(super) found: Option<(String, bool)>,
 }
 
@@ -245,7 +245,7 @@ mod tests {
         // Of nanoseconds none is judged: there is one line, and no table.
         let timed = told(&[run(Clock::Nanoseconds, 20.0)]);
         assert!(
-            timed.starts_with("Not judged: the targets are about instr"),
+            timed.starts_with("The targets were not checked: they are in instr"),
             "{timed}"
         );
         assert!(!timed.contains("limit"), "{timed}");

@@ -1,24 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Calls, made of nothing but the seed.
+//! Random calls, generated from the seed.
 //!
-//! Only which of a session's blocks a handle names is left open: the session knows.
+//! A handle is generated as an index into the blocks of the session that executes the call.
 
 use super::{
-    arena::{
-        ARRAY,
-        Place, //
-    },
     commands::{
         ALLOC,
         COMMANDS,
         Field,
-        Meaning,
+        FieldKind,
         OPERATION,
         QUICK,
         REALLOC,
         SUBMIT,
         bound, //
+    },
+    scratch_memory::{
+        ARRAY,
+        Place, //
     },
 };
 use crate::{
@@ -64,7 +64,7 @@ const OTHER_IOCTL: usize = uapi::SLABLAB_NR_EVENTS as usize + 1;
 
 /// How a call's arguments were made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Made {
+pub(super) enum ArgumentSource {
     /// As the header wants them, with values of interest.
     Structured,
     /// So, and then spoilt.
@@ -88,7 +88,7 @@ pub(super) struct Ioctl {
     pub(super) argument: Vec<u8>,
     pub(super) place: Place,
     pub(super) handles: Vec<Named>,
-    /// What the argument points to.
+    /// The array that the argument points to.
     pub(super) array: Vec<u8>,
     pub(super) array_handles: Vec<Named>,
 }
@@ -120,7 +120,7 @@ pub(super) enum Call {
     Map(Position, usize, u8),
 }
 
-/// What a process does next.
+/// The next step of a process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Step {
     pub(super) slot: usize,
@@ -128,7 +128,7 @@ pub(super) struct Step {
     pub(super) as_nobody: bool,
     /// With a child that has the same files, at work beside.
     pub(super) forked: bool,
-    pub(super) made: Made,
+    pub(super) made: ArgumentSource,
     pub(super) call: Call,
 }
 
@@ -137,9 +137,9 @@ impl Step {
     pub(super) fn new(seed: u64, process: u64, n: u64) -> Self {
         let mut random = Rng::split(seed ^ process << 48, n);
         let made = match random.below(10) {
-            0..5 => Made::Structured,
-            5..8 => Made::Mutated,
-            _ => Made::Random,
+            0..5 => ArgumentSource::Structured,
+            5..8 => ArgumentSource::Mutated,
+            _ => ArgumentSource::Random,
         };
         Self {
             slot: random.index(SLOTS),
@@ -174,7 +174,7 @@ impl Call {
     }
 }
 
-fn call(random: &mut Rng, made: Made) -> Call {
+fn call(random: &mut Rng, made: ArgumentSource) -> Call {
     match random.below(100) {
         0 if random.chance(1, 2) => Call::Open,
         0 => Call::Close,
@@ -196,9 +196,9 @@ fn call(random: &mut Rng, made: Made) -> Call {
             len(random, made),
             random.next() as u8,
         ),
-        25..37 if made == Made::Structured => Call::Free(random.index(64)),
+        25..37 if made == ArgumentSource::Structured => Call::Free(random.index(64)),
         25..29 => Call::Ioctl(free(random)),
-        _ if made == Made::Random => Call::Ioctl(arbitrary(random)),
+        _ if made == ArgumentSource::Random => Call::Ioctl(arbitrary(random)),
         _ => Call::Ioctl(command(random, made)),
     }
 }
@@ -235,7 +235,7 @@ fn arbitrary(random: &mut Rng) -> Ioctl {
     Ioctl {
         request: request(random.below(4) as u32, bytes, kind, number),
         argument,
-        place: place(random, Made::Random),
+        place: place(random, ArgumentSource::Random),
         handles: Vec::new(),
         array: Vec::new(),
         array_handles: Vec::new(),
@@ -243,7 +243,7 @@ fn arbitrary(random: &mut Rng) -> Ioctl {
 }
 
 /// A known command, good or spoilt.
-fn command(random: &mut Rng, made: Made) -> Ioctl {
+fn command(random: &mut Rng, made: ArgumentSource) -> Ioctl {
     // Half of all calls are for memory. What takes long is rare.
     let command = match random.below(24) {
         0..8 => &ALLOC,
@@ -265,7 +265,7 @@ fn command(random: &mut Rng, made: Made) -> Ioctl {
         }
     }
     let (mut direction, mut bytes, mut number) = (3, command.bytes, command.number);
-    if made == Made::Mutated {
+    if made == ArgumentSource::Mutated {
         for _ in 0..=random.below(3) {
             match random.below(8) {
                 0 => bytes = random.below(1 << 14) as usize,
@@ -305,18 +305,18 @@ fn fill(
 ) {
     for field in fields {
         let value = match field.meaning {
-            Meaning::Size if random.chance(1, 50) => interesting(random),
-            Meaning::Size => random.doubling(1, 1 << 17),
-            Meaning::Align if random.chance(1, 20) => 1 << random.below(64),
-            Meaning::Align => 1 << random.below(7),
-            Meaning::Pool if random.chance(1, 20) => interesting(random),
-            Meaning::Pool => random.below(9) << 15,
-            Meaning::Is(value) => value,
-            Meaning::From1(most) => 1 + random.below(most),
-            Meaning::Rarely(_) if random.chance(3, 4) => 0,
-            Meaning::Rarely(most) | Meaning::UpTo(most) => random.below(most + 1),
-            Meaning::Array => ARRAY as u64,
-            Meaning::Handle => {
+            FieldKind::Size if random.chance(1, 50) => interesting(random),
+            FieldKind::Size => random.doubling(1, 1 << 17),
+            FieldKind::Align if random.chance(1, 20) => 1 << random.below(64),
+            FieldKind::Align => 1 << random.below(7),
+            FieldKind::Pool if random.chance(1, 20) => interesting(random),
+            FieldKind::Pool => random.below(9) << 15,
+            FieldKind::Is(value) => value,
+            FieldKind::From1(most) => 1 + random.below(most),
+            FieldKind::Rarely(_) if random.chance(3, 4) => 0,
+            FieldKind::Rarely(most) | FieldKind::UpTo(most) => random.below(most + 1),
+            FieldKind::Array => ARRAY as u64,
+            FieldKind::Handle => {
                 handles.push(Named {
                     at: base + field.at,
                     pick: random.index(64),
@@ -362,11 +362,11 @@ fn interesting(random: &mut Rng) -> u64 {
     }
 }
 
-fn place(random: &mut Rng, made: Made) -> Place {
+fn place(random: &mut Rng, made: ArgumentSource) -> Place {
     let good = match made {
-        Made::Structured => 50,
-        Made::Mutated => 8,
-        Made::Random => 3,
+        ArgumentSource::Structured => 50,
+        ArgumentSource::Mutated => 8,
+        ArgumentSource::Random => 3,
     };
     if random.below(good) > 0 {
         return Place::Whole;
@@ -390,8 +390,8 @@ fn place(random: &mut Rng, made: Made) -> Place {
     }
 }
 
-fn position(random: &mut Rng, made: Made) -> Position {
-    if made == Made::Random || random.chance(1, 10) {
+fn position(random: &mut Rng, made: ArgumentSource) -> Position {
+    if made == ArgumentSource::Random || random.chance(1, 10) {
         return Position::Any(interesting(random));
     }
     let byte = match random.below(4) {
@@ -402,8 +402,12 @@ fn position(random: &mut Rng, made: Made) -> Position {
 }
 
 /// Returns a length of at most 1 MiB, of at most 64 KiB where all is to be well.
-fn len(random: &mut Rng, made: Made) -> usize {
-    let most = if made == Made::Structured { 16 } else { 20 };
+fn len(random: &mut Rng, made: ArgumentSource) -> usize {
+    let most = if made == ArgumentSource::Structured {
+        16
+    } else {
+        20
+    };
     random.doubling(1, 1 << most) as usize - 1
 }
 
@@ -436,7 +440,7 @@ mod tests {
         for command in &COMMANDS {
             let right = request(3, command.bytes, uapi::SLABLAB_IOC_TYPE, command.number);
             let made = |step: &Step| {
-                step.made == Made::Structured
+                step.made == ArgumentSource::Structured
                     && matches!(&step.call, Call::Ioctl(ioctl) if ioctl.request == right)
             };
             assert!(steps.iter().any(made), "{}", KINDS[command.number as usize]);

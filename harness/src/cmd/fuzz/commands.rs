@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a fuzzer knows of each command: the fields of its argument, and what they mean.
+//! The arguments of each command: their fields, and the meaning of each field.
 
 use std::mem::offset_of;
 
@@ -24,9 +24,9 @@ use crate::uapi::{
     slablab_submit, //
 };
 
-/// What a field means.
+/// The meaning of a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Meaning {
+pub(super) enum FieldKind {
     /// Bytes of a block.
     Size,
     /// Its alignment.
@@ -52,7 +52,7 @@ pub(super) enum Meaning {
 pub(super) struct Field {
     pub(super) at: usize,
     pub(super) bytes: usize,
-    pub(super) meaning: Meaning,
+    pub(super) meaning: FieldKind,
 }
 
 /// A command that takes a structure. Fields that are not named are zero in a good call.
@@ -85,7 +85,7 @@ macro_rules! command {
     };
 }
 
-use Meaning::{
+use FieldKind::{
     Align,
     Array,
     From1,
@@ -143,14 +143,14 @@ pub(super) const QUICK: usize = 14;
 pub(super) const OPERATION: &[Field] = fields!(slablab_operation:
     kind 1 From1(4), align_log2 1 Rarely(12), flags 2 Rarely(1), handle 4 Handle, bytes 8 Size);
 
-/// What would keep the machine busy, or the memory budget in one hand, is cut down to this: it is
-/// served all the same. What is refused for its size stays as it is.
+/// Upper bounds of fields. A call with a larger value could keep the machine busy or take the whole
+/// memory budget. A value that is too large to be accepted is not bounded: its refusal is the test.
 const BOUNDS: [(u32, Field, u64, u64); 7] = {
     const fn at(at: usize, bytes: usize) -> Field {
         Field {
             at,
             bytes,
-            meaning: Meaning::UpTo(0),
+            meaning: FieldKind::UpTo(0),
         }
     }
     [
@@ -233,7 +233,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_takes_long_is_cut_down_and_what_is_refused_stays() {
+    fn long_calls_are_shortened_and_refused_calls_are_unchanged() {
         let bench = COMMANDS.last().unwrap();
         let threads = Field {
             at: offset_of!(slablab_bench, threads),

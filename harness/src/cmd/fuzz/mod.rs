@@ -1,17 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `slablab fuzz`: calls of every kind, right and wrong, from several processes at once.
+//! `slablab fuzz`: valid and invalid calls from several processes at the same time.
 //!
-//! What is called only depends on the seed ([`call`]); who is killed when does not, and neither
-//! does what the others are at. The calls themselves are not checked, other commands do that: what
-//! must hold is that the pools are sound and empty in the end, and that the kernel has nothing to
-//! say.
+//! The calls depend on the seed only ([`call`]). The moments of kills and the interleaving of processes
+//! vary. Replies are not checked, because other commands do that. At the end CHECK must find no
+//! violation, no block may be live, and the kernel's log must have no report.
 
-mod arena;
 mod call;
 mod commands;
-mod crowd;
+mod processes;
 mod render;
+mod scratch_memory;
 mod tally;
 mod worker;
 
@@ -25,7 +24,7 @@ use anyhow::Context;
 use clap::Args;
 
 use self::{
-    crowd::Crowd,
+    processes::Processes,
     tally::{
         PROCESSES_MAX,
         Tally, //
@@ -41,30 +40,32 @@ use crate::{
     report, //
 };
 
-/// Call the device with every kind of argument, from several processes that are killed
+/// Call the device with random arguments from several processes, some of which are killed
 ///
-/// Needs root, and the machine to itself. In the end every pool is walked, and nothing may be left
-/// in it. What the kernel's checkers say meanwhile is in the kernel's log.
+/// Needs root. No other program may use the device at the same time. At the end the metadata of every
+/// shared pool is checked, and no block may be live. Reports of the kernel's checkers are in the
+/// kernel's log.
 ///
-/// The seed decides on all arguments, but for which block a handle names, and when processes are
-/// killed. Pools that calls of EXTEND have extended stay so until the module is unloaded.
+/// The seed determines all arguments except the blocks of handles. The moments at which
+/// processes are killed differ from run to run. Shared pools that EXTEND has extended stay extended
+/// until the module is unloaded.
 #[derive(Args)]
 pub(crate) struct FuzzArgs {
-    /// Calls, of all processes together
+    /// Total number of calls
     #[arg(long, default_value_t = 10_000)]
     #[arg(value_parser = whole::<u64>("the number of calls", 1..=u64::MAX))]
     calls: u64,
 
-    /// Processes at once
+    /// Number of processes
     #[arg(long, default_value_t = 4)]
     #[arg(value_parser = whole::<u16>("the number of processes", 1..=PROCESSES_MAX as u64))]
     processes: u16,
 
-    /// What the arguments come from
+    /// Seed of the random number generator
     #[arg(long, default_value_t = 1, value_parser = seed())]
     seed: u64,
 
-    /// How often a process is killed and another put in its place [default: every 1000 calls]
+    /// Number of processes that are killed and replaced [default: one per 1000 calls]
     #[arg(long, value_parser = whole::<u64>("the number of kills", 0..=u64::MAX))]
     kills: Option<u64>,
 
@@ -91,18 +92,20 @@ pub(crate) fn run(args: FuzzArgs) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let first = open_device()?;
-    let crowd = Crowd {
+    let processes = Processes {
         seed: args.seed,
         calls: args.calls,
         processes: args.processes.into(),
         // With more kills than calls none would get to a call.
         kills: args.kills.unwrap_or(args.calls / 1000).min(args.calls),
     };
-    let fuzzed = crowd.run(first).with_context(|| crowd.repeat())?;
+    let fuzzed = processes.run(first).with_context(|| processes.repeat())?;
     if args.json {
-        report::print(serde_json::to_string_pretty(&render::document(&crowd, &fuzzed))? + "\n")?;
+        report::print(
+            serde_json::to_string_pretty(&render::document(&processes, &fuzzed))? + "\n",
+        )?;
     } else {
-        report::print(render::text(&crowd, &fuzzed))?;
+        report::print(render::text(&processes, &fuzzed))?;
     }
-    Ok(ExitCode::from(u8::from(!fuzzed.complaints.is_empty())))
+    Ok(ExitCode::from(u8::from(!fuzzed.violations.is_empty())))
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What is shown of a fuzzed device.
+//! The output of `slablab fuzz`.
 
 use std::collections::BTreeMap;
 
@@ -8,12 +8,12 @@ use serde::Serialize;
 
 use super::{
     call::{
+        ArgumentSource, //
         KINDS,
-        Made, //
     },
-    crowd::{
-        Crowd,
+    processes::{
         Fuzzed, //
+        Processes,
     },
     tally::Event,
 };
@@ -31,13 +31,13 @@ use crate::{
 };
 
 /// How calls are made, with the names that people see.
-const WAYS: [(Made, &str); 3] = [
-    (Made::Structured, "structured"),
-    (Made::Mutated, "mutated"),
-    (Made::Random, "random"),
+const WAYS: [(ArgumentSource, &str); 3] = [
+    (ArgumentSource::Structured, "structured"),
+    (ArgumentSource::Mutated, "mutated"),
+    (ArgumentSource::Random, "random"),
 ];
 
-/// What JSON has.
+/// The JSON output.
 #[derive(Serialize)]
 pub(super) struct Document {
     seed: u64,
@@ -52,7 +52,7 @@ pub(super) struct Document {
     made: BTreeMap<&'static str, [u64; 2]>,
     /// By kind of call and answer.
     answers: BTreeMap<&'static str, BTreeMap<String, u64>>,
-    complaints: Vec<String>,
+    violations: Vec<String>,
 }
 
 /// Names an answer.
@@ -64,7 +64,7 @@ fn name(number: i32) -> String {
 }
 
 /// Returns what JSON has.
-pub(super) fn document(crowd: &Crowd, fuzzed: &Fuzzed) -> Document {
+pub(super) fn document(processes: &Processes, fuzzed: &Fuzzed) -> Document {
     let tally = &fuzzed.tally;
     let made = WAYS.map(|(made, name)| (name, <[u64; 2]>::from(tally.calls(made))));
     let calls = made.iter().map(|(_, [calls, _])| calls).sum();
@@ -75,8 +75,8 @@ pub(super) fn document(crowd: &Crowd, fuzzed: &Fuzzed) -> Document {
             .collect()
     };
     Document {
-        seed: crowd.seed,
-        processes: crowd.processes,
+        seed: processes.seed,
+        processes: processes.processes,
         seconds: fuzzed.seconds,
         calls,
         cut_short: tally.events(Event::Begun) - calls,
@@ -89,19 +89,19 @@ pub(super) fn document(crowd: &Crowd, fuzzed: &Fuzzed) -> Document {
             .enumerate()
             .map(|(kind, name)| (*name, answers(kind)))
             .collect(),
-        complaints: fuzzed.complaints.clone(),
+        violations: fuzzed.violations.clone(),
     }
 }
 
-/// Returns what people read.
-pub(super) fn text(crowd: &Crowd, fuzzed: &Fuzzed) -> String {
-    let document = document(crowd, fuzzed);
+/// Returns the output as text.
+pub(super) fn text(processes: &Processes, fuzzed: &Fuzzed) -> String {
+    let document = document(processes, fuzzed);
     let mut table = Table::new([
         ("call", Side::Left),
         ("calls", Side::Right),
-        ("served", Side::Right),
+        ("succeeded", Side::Right),
         ("µs each", Side::Right),
-        ("refused", Side::Left),
+        ("failed", Side::Left),
     ]);
     for (number, kind) in KINDS.into_iter().enumerate() {
         let answers = &document.answers[kind];
@@ -127,7 +127,7 @@ pub(super) fn text(crowd: &Crowd, fuzzed: &Fuzzed) -> String {
     let mut text = format!("{table}\n");
     for (way, [calls, served]) in &document.made {
         text += &format!(
-            "{way}: {} calls, {} served\n",
+            "{way}: {} calls, {} succeeded\n",
             count(*calls),
             count(*served)
         );
@@ -143,13 +143,13 @@ pub(super) fn text(crowd: &Crowd, fuzzed: &Fuzzed) -> String {
         count(document.files_received),
         document.seconds
     );
-    for complaint in &document.complaints {
-        text += &format!("{BAD}FAILED{BAD:#} {complaint}\n");
+    for violation in &document.violations {
+        text += &format!("{BAD}FAILED{BAD:#} {violation}\n");
     }
-    if document.complaints.is_empty() {
-        text += &format!("{GOOD}sound{GOOD:#}: nothing is left in any pool\n");
+    if document.violations.is_empty() {
+        text += &format!("{GOOD}passed{GOOD:#}: no block is live in any pool\n");
     } else {
-        text += &format!("{}\n", crowd.repeat());
+        text += &format!("{}\n", processes.repeat());
     }
     text
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What was called and answered, in memory that all processes share: a killed one leaves its count.
+//! Counts of calls and answers, in memory that all processes share: the counts of a killed process stay.
 
 use std::{
     fs::File,
@@ -23,8 +23,8 @@ use rustix::{
 };
 
 use super::call::{
+    ArgumentSource, //
     KINDS,
-    Made, //
 };
 use crate::device::Errno;
 
@@ -39,7 +39,7 @@ const WAYS: usize = 3;
 
 const CELLS: usize = KINDS.len() * WAYS * ANSWERS;
 
-/// What happens beside calls.
+/// Events that are no calls.
 #[derive(Clone, Copy)]
 pub(super) enum Event {
     /// A process was forked, with its open files.
@@ -96,7 +96,7 @@ impl Tally {
     pub(super) fn answered(
         &self,
         kind: usize,
-        made: Made,
+        made: ArgumentSource,
         answer: Result<(), Errno>,
         took: Duration,
     ) {
@@ -138,7 +138,7 @@ impl Tally {
     }
 
     /// Returns the calls that were made in a way, and how many of these were served.
-    pub(super) fn calls(&self, made: Made) -> (u64, u64) {
+    pub(super) fn calls(&self, made: ArgumentSource) -> (u64, u64) {
         let sum = |answers: std::ops::Range<usize>| {
             let cells =
                 (0..KINDS.len()).flat_map(|kind| answers.clone().map(move |answer| (kind, answer)));
@@ -161,15 +161,20 @@ mod tests {
     };
 
     #[test]
-    fn what_is_counted_is_seen_by_whoever_shares_the_file() {
+    fn counts_are_visible_to_every_process_that_maps_the_file() {
         let file = File::from(memfd_create("tally", MemfdFlags::CLOEXEC).unwrap());
         ftruncate(&file, Tally::BYTES as u64).unwrap();
         let (one, other) = (Tally::map(&file).unwrap(), Tally::map(&file).unwrap());
-        one.answered(2, Made::Mutated, Err(Errno::INVAL), Duration::from_nanos(3));
-        one.answered(2, Made::Random, Ok(()), Duration::from_nanos(4));
+        one.answered(
+            2,
+            ArgumentSource::Mutated,
+            Err(Errno::INVAL),
+            Duration::from_nanos(3),
+        );
+        one.answered(2, ArgumentSource::Random, Ok(()), Duration::from_nanos(4));
         one.answered(
             KINDS.len() - 1,
-            Made::Random,
+            ArgumentSource::Random,
             Err(Errno::from_raw_os_error(4000)),
             Duration::ZERO,
         );
@@ -178,7 +183,7 @@ mod tests {
         assert_eq!((one.next_step(7), other.next_step(7)), (0, 1));
         assert_eq!(other.answers(2), [(0, 1), (22, 1)]);
         assert_eq!(other.answers(KINDS.len() - 1), [(255, 1)]);
-        assert_eq!(other.calls(Made::Random), (2, 1));
+        assert_eq!(other.calls(ArgumentSource::Random), (2, 1));
         assert_eq!(
             (other.events(Event::Kill), other.events(Event::Fork)),
             (1, 0)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A process that makes calls until it is through, or killed.
+//! A process that executes its calls until all are done or it is killed.
 
 use std::{
     io::{
@@ -54,11 +54,6 @@ use rustix::{
 };
 
 use super::{
-    arena::{
-        ARRAY,
-        Arena,
-        Place, //
-    },
     call::{
         Call,
         Ioctl,
@@ -66,6 +61,11 @@ use super::{
         Position,
         SLOTS,
         Step, //
+    },
+    scratch_memory::{
+        ARRAY,
+        Place, //
+        ScratchMemory,
     },
     tally::{
         Event,
@@ -95,10 +95,10 @@ const HANDLES: usize = 64;
 /// The steps of a forked child.
 const CHILD_STEPS: u64 = 40;
 
-/// The user who may do nothing.
+/// A user without privilege.
 const NOBODY: u32 = 1000;
 
-/// What the standard library is linked with.
+/// Functions of the C library that the standard library already links.
 mod c {
     use std::ffi::{
         c_int,
@@ -189,7 +189,7 @@ pub(super) struct Worker {
     seed: u64,
     process: usize,
     tally: Tally,
-    arena: Arena,
+    scratch: ScratchMemory,
     sessions: [Option<Session>; SLOTS],
     is_root: bool,
     children: Vec<Pid>,
@@ -203,7 +203,7 @@ impl Worker {
             seed,
             process,
             tally,
-            arena: Arena::map()?,
+            scratch: ScratchMemory::map()?,
             sessions: [const { None }; SLOTS],
             is_root: getuid().is_root(),
             children: Vec::new(),
@@ -229,7 +229,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Has a child work on the same open files; every other one is killed at some moment.
+    /// Forks a child that uses the same open files; every other child is killed.
     fn fork(&mut self, n: u64) -> io::Result<()> {
         if let Some(child) = self.children.pop() {
             if n % 2 == 0 {
@@ -296,7 +296,7 @@ impl Worker {
             return Err(Errno::BADF);
         };
         match call {
-            Call::Ioctl(ioctl) => send(session, &mut self.arena, ioctl),
+            Call::Ioctl(ioctl) => send(session, &mut self.scratch, ioctl),
             Call::Free(pick) => {
                 let handle = session.handle(pick);
                 session.handles.retain(|other| *other != handle);
@@ -304,16 +304,16 @@ impl Worker {
                 unsafe { raw_ioctl(session.file.as_fd(), request::FREE, handle as usize) }.map(drop)
             }
             Call::Read(at, len, place) => {
-                let to = self.arena.put(&[], place);
+                let to = self.scratch.put(&[], place);
                 let (file, at) = (session.file.as_raw_fd(), session.position(at));
-                // SAFETY: The kernel stops where the arena does.
+                // SAFETY: The kernel stops where the scratch memory does.
                 answer(
                     unsafe { c::pread64(file, ptr::with_exposed_provenance_mut(to), len, at) }
                         as i64,
                 )
             }
             Call::Write(at, bytes, place) => {
-                let from = self.arena.put(&bytes, place);
+                let from = self.scratch.put(&bytes, place);
                 let (file, at) = (session.file.as_raw_fd(), session.position(at));
                 let from = ptr::with_exposed_provenance(from);
                 // SAFETY: The kernel reads what is there, and nothing is written.
@@ -386,8 +386,8 @@ fn receive(socket: BorrowedFd<'_>) -> Result<Option<Session>, Errno> {
     }))
 }
 
-/// Sends a request, and learns the handles that it is answered with.
-fn send(session: &mut Session, arena: &mut Arena, mut ioctl: Ioctl) -> Result<(), Errno> {
+/// Sends a request, and stores the handles in the reply.
+fn send(session: &mut Session, scratch: &mut ScratchMemory, mut ioctl: Ioctl) -> Result<(), Errno> {
     let name = |bytes: &mut [u8], handles: &[Named]| {
         for named in handles {
             let handle = session.handle(named.pick).to_le_bytes();
@@ -396,9 +396,9 @@ fn send(session: &mut Session, arena: &mut Arena, mut ioctl: Ioctl) -> Result<()
     };
     name(&mut ioctl.argument, &ioctl.handles);
     name(&mut ioctl.array, &ioctl.array_handles);
-    arena.put_array(&ioctl.array);
-    let address = arena.put(&ioctl.argument, ioctl.place);
-    // SAFETY: The kernel writes to the arena, which is made for that: its address is in no other
+    scratch.put_array(&ioctl.array);
+    let address = scratch.put(&ioctl.argument, ioctl.place);
+    // SAFETY: The kernel writes to the scratch memory, which is made for that: its address is in no other
     // memory of the program, and where an address is made up there is none.
     unsafe { raw_ioctl(session.file.as_fd(), ioctl.request, address) }?;
     if ioctl.place == Place::Whole {
@@ -412,7 +412,7 @@ fn send(session: &mut Session, arena: &mut Arena, mut ioctl: Ioctl) -> Result<()
         };
         for handle in handles
             .into_iter()
-            .filter_map(|address| arena.load(address))
+            .filter_map(|address| scratch.load(address))
         {
             session.learn(handle);
         }
@@ -428,8 +428,8 @@ fn map(file: BorrowedFd<'_>, at: u64, len: usize, access: u8) -> Result<(), Errn
     } else {
         MapFlags::PRIVATE
     };
-    // SAFETY: The mapping is new, and nobody is told of it.
+    // SAFETY: The kernel chooses the address, so the mapping replaces no other; nothing accesses it.
     let start = unsafe { rustix::mm::mmap(ptr::null_mut(), len, protection, flags, file, at) }?;
-    // SAFETY: As above.
+    // SAFETY: `start` and `len` are the mapping above, and no reference into it exists.
     unsafe { munmap(start, len) }
 }

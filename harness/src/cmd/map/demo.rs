@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A pool with something of everything in it.
+//! Fills a pool with slabs, page blocks and free blocks.
 
 use anyhow::Context;
 
@@ -32,7 +32,7 @@ pub(super) fn fill(target: &dyn Target, seed: u64) -> anyhow::Result<()> {
             } else {
                 random.doubling(8, SMALL_MAX)
             };
-            // What does not fit is not needed for the picture.
+            // A refused request does not change the picture.
             if let Ok(block) = target.alloc(size, 8) {
                 live.push((block.handle, block.usable));
                 usable += block.usable;

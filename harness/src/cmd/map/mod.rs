@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `slablab map`: what each page of a pool is.
+//! `slablab map`: the use of each page of a pool.
 
 mod demo;
 mod picture;
@@ -29,13 +29,13 @@ use crate::{
         Map,
         Use, //
     },
-    opener::{
+    report,
+    session_factory::{
         EngineArg,
-        Opener,
+        SessionFactory,
         TargetArgs,
         TargetKind, //
     },
-    report,
     target::Target,
     uapi::{
         Engine,
@@ -46,23 +46,23 @@ use crate::{
 /// Columns where there is no terminal to ask.
 const WIDTH: usize = 80;
 
-/// Draw a pool: what each page is, how full the slabs are, what is free in which sizes
+/// Draw a pool: the use of each page, the fill of the slabs, the sizes of the free blocks
 ///
-/// By itself it shows the shared pool of the kernel's hybrid, which is empty unless a program uses
-/// it: try `slablab stress --engine hybrid --shared &` first. With --demo it shows a private pool
-/// after some thousand allocations and frees of 8 bytes to 64 KiB, as the seed of the demo has
-/// them: the same picture each time, in the kernel and with --target sim. To see what one
-/// allocation changes, say `map` in `slablab shell --engine hybrid --pool 1`.
+/// The default is the shared pool of hybrid in the kernel. The pool is empty unless a program uses
+/// it: start `slablab stress --engine hybrid --shared &` first. With --demo, the command draws a
+/// private pool after some thousand random allocations and frees of 8 bytes to 64 KiB; the same seed
+/// gives the same picture in the kernel and with --target sim. To see the effect of one allocation,
+/// use the command `map` in `slablab shell --engine hybrid --pool 1`.
 ///
-/// The seed tells no map. Its pool is drawn from all that was done in it, as 'slablab report' does:
-/// with --demo, and in `slablab shell --engine seed`.
+/// The engine seed has no MAP. Its pool is drawn from a model of the seed that repeats all operations,
+/// so the pool must be new: use --demo, or `slablab shell --engine seed`.
 #[derive(Args)]
 pub(crate) struct MapArgs {
     /// Where the engines are
     #[arg(long, value_enum, default_value = "device")]
     target: TargetKind,
 
-    /// Whose pool; a shared pool of the seed is not drawn, a new one is
+    /// The engine; of the seed, only a new pool can be drawn
     #[arg(long, value_enum, default_value = "hybrid")]
     engine: EngineArg,
 
@@ -70,7 +70,7 @@ pub(crate) struct MapArgs {
     #[arg(long)]
     json: bool,
 
-    /// Fill a private pool first, by this seed
+    /// Fill a private pool with random operations of this seed, and draw it
     #[arg(long, value_name = "SEED", num_args = 0..=1, default_missing_value = "1")]
     #[arg(value_parser = seed())]
     demo: Option<u64>,
@@ -118,14 +118,14 @@ struct Document {
 
 /// Draws the pool.
 pub(crate) fn run(args: MapArgs) -> anyhow::Result<ExitCode> {
-    let mut opener = Opener::new(&TargetArgs {
+    let mut session_factory = SessionFactory::new(&TargetArgs {
         target: args.target,
         pool: args.pool,
         shared: args.demo.is_none(),
         debug: false,
     });
     let engine = Engine::from(args.engine);
-    let target = opener.open(engine)?;
+    let target = session_factory.open(engine)?;
     let origin = Origin {
         is_new: args.demo.is_some() || args.target == TargetKind::Sim,
         debug: false,

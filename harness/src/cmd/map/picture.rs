@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A map as people see it: a character for each page, or for a few; then figures by class and size.
+//! A map as text: one character per page or group of pages, then tables by class and size.
 
 use std::{
     collections::BTreeMap,
@@ -44,7 +44,7 @@ const FULL: Style = AnsiColor::Green.on_default().bold();
 const PARTIAL: Style = AnsiColor::Yellow.on_default();
 const SPARSE: Style = AnsiColor::Red.on_default();
 
-/// What a character stands for, but for what is free.
+/// The use of the pages that a character stands for, unless all of them are free.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Symbol {
     Large,
@@ -93,14 +93,14 @@ pub(super) fn draw(map: &Map, classes: &[u64], width: usize) -> String {
     text
 }
 
-/// Draws a region, under a line that says what a character is.
+/// Draws a region below a heading.
 fn draw_region(number: usize, region: &Region, page_bytes: u32, width: usize) -> String {
     let row = power_of_two(width.saturating_sub(MARGIN).clamp(8, CELLS_MAX));
     let pages = region.pages as usize;
     let each = pages.div_ceil(row * ROWS_MAX).next_power_of_two();
     let plural = if each == 1 { "" } else { "s" };
     let mut text = format!(
-        "region {number}: {} pages, {}; a character is {each} page{plural}\n",
+        "region {number}: {} pages, {}; one character is {each} page{plural}\n",
         count(pages as u64),
         bytes(u64::from(region.pages) * u64::from(page_bytes)),
     );
@@ -159,13 +159,13 @@ fn character(cell: &Cell) -> (char, Style) {
     }
 }
 
-/// Says what characters and colours mean.
+/// Returns the legend of characters and colours.
 fn legend() -> String {
     format!(
-        "{FREE}.{FREE:#} free   {LARGE}#{LARGE:#} large, pages handed out as they are   \
+        "{FREE}.{FREE:#} free   {LARGE}#{LARGE:#} block of whole pages   \
          a b c … slabs, by class\n\
-         a slab's colour: {FULL}green full{FULL:#}, {PARTIAL}yellow partly used{PARTIAL:#}, \
-         {SPARSE}red less than a quarter{SPARSE:#}, {FREE}grey empty{FREE:#}\n"
+         colour of a slab: {FULL}green full{FULL:#}, {PARTIAL}yellow partly used{PARTIAL:#}, \
+         {SPARSE}red less than a quarter used{SPARSE:#}, {FREE}grey empty{FREE:#}\n"
     )
 }
 
@@ -174,7 +174,7 @@ fn percent(part: u64, whole: u64) -> String {
     format!("{} %", (part * 100).checked_div(whole).unwrap_or(0))
 }
 
-/// Says where the pool's bytes are.
+/// Returns the line that splits the pool's bytes by use.
 fn summary(map: &Map, classes: &[u64]) -> String {
     let (mut slabs, mut large, mut free, mut largest, mut objects) = (0, 0, 0, 0, 0);
     for extent in map.extents() {
@@ -193,7 +193,7 @@ fn summary(map: &Map, classes: &[u64]) -> String {
         }
     }
     format!(
-        "{} = {} in slabs ({} of it used) + {} large + {} free, {} of it in one piece\n",
+        "{} = {} in slabs ({} used) + {} in page blocks + {} free (largest block: {})\n",
         bytes(slabs + large + free),
         bytes(slabs),
         percent(objects, slabs),
@@ -255,14 +255,12 @@ fn free_table(map: &Map) -> Option<String> {
         }
     }
     let mut table = Table::new([
-        ("order", Side::Right),
-        ("free blocks of", Side::Right),
-        ("number", Side::Right),
-        ("together", Side::Right),
+        ("block", Side::Right),
+        ("free", Side::Right),
+        ("bytes", Side::Right),
     ]);
-    for (order, (number, size)) in &sums {
+    for (number, size) in sums.values() {
         table.row([
-            order.to_string().into(),
             bytes(size / number).into(),
             count(*number).into(),
             bytes(*size).into(),
@@ -328,23 +326,23 @@ mod tests {
         assert_eq!(
             plain(&draw(&example(), &CLASSES, 80)),
             "\
-region 0: 32 pages, 128 KiB; a character is 1 page
+region 0: 32 pages, 128 KiB; one character is 1 page
       0  ab..ddda#####...................
 
-. free   # large, pages handed out as they are   a b c … slabs, by class
-a slab's colour: green full, yellow partly used, red less than a quarter, grey empty
+. free   # block of whole pages   a b c … slabs, by class
+colour of a slab: green full, yellow partly used, red less than a quarter used, grey empty
 
-128 KiB = 24 KiB in slabs (41 % of it used) + 20 KiB large + 84 KiB free, 64 KiB of it in one piece
+128 KiB = 24 KiB in slabs (41 % used) + 20 KiB in page blocks + 84 KiB free (largest block: 64 KiB)
 
    class  slabs  pages  objects  used  fill
 a    8 B      2      2    1,024   512  50 %
 b   16 B      1      1      256     3   1 %
 d  3 KiB      1      3        4     2  50 %
 
-order  free blocks of  number  together
-   12           4 KiB       1     4 KiB
-   13           8 KiB       2    16 KiB
-   16          64 KiB       1    64 KiB
+ block  free   bytes
+ 4 KiB     1   4 KiB
+ 8 KiB     2  16 KiB
+64 KiB     1  64 KiB
 "
         );
     }
@@ -354,7 +352,7 @@ order  free blocks of  number  together
         let text = plain(&draw_region(7, &example().regions[0], 4096, 20));
         assert_eq!(
             text,
-            "region 7: 32 pages, 128 KiB; a character is 1 page\n      \
+            "region 7: 32 pages, 128 KiB; one character is 1 page\n      \
              0  ab..ddda\n      8  #####...\n     16  ........\n     24  ........\n"
         );
         // None is too narrow.
@@ -373,8 +371,8 @@ order  free blocks of  number  together
         ];
         let text = plain(&draw_region(0, &region(&what), 4096, 80));
         let lines: Vec<_> = text.lines().collect();
-        assert!(lines[0].ends_with("a character is 4 pages"), "{text}");
-        // What is not free is seen, and what there is most of is said.
+        assert!(lines[0].ends_with("one character is 4 pages"), "{text}");
+        // A used page hides free ones; among used ones the most frequent use is shown.
         assert_eq!(lines[1], format!("      0  c#c{}", ".".repeat(61)));
         assert_eq!(lines[2], format!("    256  {}", ".".repeat(64)));
         assert_eq!(lines.len(), 1 + ROWS_MAX);
@@ -423,7 +421,7 @@ order  free blocks of  number  together
         assert_eq!(draw_demo(1), first);
         assert_ne!(draw_demo(2), first);
         let text = plain(&first);
-        for part in ["#", ".", "order  free blocks of", "class  slabs"] {
+        for part in ["#", ".", "block  free", "class  slabs"] {
             assert!(text.contains(part), "{text}");
         }
     }

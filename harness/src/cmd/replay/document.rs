@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What replays come to.
+//! The results of replays.
 
 use std::{
     collections::BTreeMap,
@@ -16,16 +16,16 @@ use slablab_trace::Trace;
 
 use super::measure::Plan;
 use crate::{
-    failing::Failing,
+    fault_injection::FaultArgs,
     isolation::Death,
-    opener::TargetKind,
     replay::{
         Failure,
         Times,
-        film::Film,
+        timeline::Timeline,
         words, //
     },
     report::files,
+    session_factory::TargetKind,
     uapi::Engine,
 };
 
@@ -36,9 +36,9 @@ pub(in crate::cmd) struct Document {
     pub(in crate::cmd) kernel: String,
     /// The pool in which answers were checked and operations timed.
     pub(in crate::cmd) pool_bytes: u64,
-    /// What was refused to order.
+    /// The fault injection.
     #[serde(flatten)]
-    pub(in crate::cmd) failing: Failing,
+    pub(in crate::cmd) faults: FaultArgs,
     pub(in crate::cmd) traces: Vec<TraceResult>,
 }
 
@@ -60,7 +60,7 @@ pub(in crate::cmd) struct EngineResult {
     pub(in crate::cmd) done: u64,
     /// Operations that were refused, by cause.
     pub(in crate::cmd) refused: BTreeMap<String, u64>,
-    /// Operations about blocks that were refused.
+    /// Operations on blocks whose allocation was refused.
     pub(in crate::cmd) left_out: u64,
     /// Bytes that were read back and compared.
     pub(in crate::cmd) checked_bytes: u64,
@@ -68,23 +68,23 @@ pub(in crate::cmd) struct EngineResult {
     pub(in crate::cmd) times: Option<Times>,
     /// The wrong answer that ended it.
     pub(in crate::cmd) failure: Option<Wrong>,
-    /// What was in the pool, of what 'slablab report' runs.
+    /// The timeline of the pool, which only 'slablab report' records.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(in crate::cmd) film: Option<Film>,
+    pub(in crate::cmd) timeline: Option<Timeline>,
 }
 
-/// What memory a trace needs.
+/// The memory that a trace needs on an engine.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(in crate::cmd) struct Space {
-    /// The smallest pool, of an engine with a pool.
+    /// The smallest sufficient pool; `None` for an engine without pools.
     pub(in crate::cmd) pool_bytes: Option<u64>,
-    /// That, or the most bytes that blocks had at once.
+    /// `pool_bytes`; for an engine without pools, the peak of the blocks' usable bytes.
     pub(in crate::cmd) reserved_bytes: u64,
-    /// The live peak over these.
+    /// Live peak / `reserved_bytes`.
     pub(in crate::cmd) utilisation: f64,
-    /// What blocks have beyond what was asked for at that moment, over these.
+    /// (Usable - requested bytes at the live peak) / `reserved_bytes`.
     pub(in crate::cmd) internal: f64,
-    /// What is in no block then, over these; of an engine with a pool.
+    /// Bytes in no block at the live peak / `reserved_bytes`; `None` for an engine without pools.
     pub(in crate::cmd) external: Option<f64>,
 }
 
@@ -93,10 +93,10 @@ pub(in crate::cmd) struct Space {
 pub(in crate::cmd) struct Wrong {
     /// The operation, counted from 1.
     pub(in crate::cmd) operation: u64,
-    /// What it is.
+    /// The operation in words.
     pub(in crate::cmd) what: String,
-    /// What is wrong.
-    pub(in crate::cmd) complaint: String,
+    /// The broken rule in words.
+    pub(in crate::cmd) violation: String,
     /// The pool in which it came up.
     pub(in crate::cmd) pool_bytes: u64,
     /// The command that repeats it.
@@ -105,7 +105,7 @@ pub(in crate::cmd) struct Wrong {
 }
 
 impl Wrong {
-    /// Notes that an engine died.
+    /// Describes the crash of an engine.
     pub(in crate::cmd) fn by(death: &Death, trace: &Trace) -> Self {
         let operation = death.underway.operation;
         let index = operation.checked_sub(1).map(|index| index as usize);
@@ -118,18 +118,18 @@ impl Wrong {
         Self {
             operation,
             what: what.unwrap_or_else(|| edge.to_owned()),
-            complaint: death.to_string(),
+            violation: death.to_string(),
             pool_bytes: death.pool_bytes,
             repeat: String::new(),
         }
     }
 
-    /// Notes a wrong answer in a pool.
+    /// Describes a wrong answer in a pool.
     pub(in crate::cmd) fn new(failure: &Failure, pool_bytes: u64) -> Self {
         Self {
             operation: failure.operation,
             what: failure.what.clone(),
-            complaint: failure.complaint.to_string(),
+            violation: failure.violation.to_string(),
             pool_bytes,
             repeat: String::new(),
         }
@@ -144,7 +144,7 @@ impl Document {
             target: plan.target,
             kernel: kernel.release().to_string_lossy().into_owned(),
             pool_bytes: plan.pool_bytes,
-            failing: plan.failing,
+            faults: plan.faults,
             traces: Vec::new(),
         }
     }
@@ -154,7 +154,7 @@ impl Document {
         let bytes = files::read(file)?;
         serde_json::from_slice(&bytes).with_context(|| {
             format!(
-                "{}: this is not what 'slablab replay --json' prints",
+                "{}: this is no output of 'slablab replay --json'",
                 file.display()
             )
         })
@@ -165,7 +165,7 @@ impl Document {
         serde_json::from_slice::<Self>(bytes).is_ok()
     }
 
-    /// Notes with each wrong answer the command that repeats it.
+    /// Adds to each wrong answer the command that repeats it.
     pub(in crate::cmd) fn say_how_to_repeat(&mut self, command: impl Fn(&str, Engine) -> String) {
         for trace in &mut self.traces {
             for result in &mut trace.engines {

@@ -23,7 +23,7 @@ use super::document::{
 };
 use crate::{
     cmd::stats,
-    failing::Failing,
+    fault_injection::FaultArgs,
     isolation::{
         self,
         Death,
@@ -31,18 +31,18 @@ use crate::{
         Watched,
         underway, //
     },
-    opener::{
-        Opener,
-        TargetKind, //
-    },
     replay::{
         Figures,
-        Ran,
+        RunResult,
         checked,
         fits,
         times, //
     },
     report::bytes,
+    session_factory::{
+        SessionFactory,
+        TargetKind, //
+    },
     target::Target,
     uapi::{
         self,
@@ -51,19 +51,19 @@ use crate::{
     },
 };
 
-/// What the length of a pool is a multiple of.
+/// The length of a pool is a multiple of this number of bytes.
 pub(crate) const POOL_UNIT: u64 = 32 << 10;
 
 /// The largest pool that is tried, in live peaks of the trace.
 const LARGEST: u64 = 8;
 
-/// What is to be done.
+/// The parameters of a replay.
 pub(in crate::cmd) struct Plan {
     pub(in crate::cmd) target: TargetKind,
     /// The pool in which answers are checked and operations timed.
     pub(in crate::cmd) pool_bytes: u64,
-    /// What is to be refused.
-    pub(in crate::cmd) failing: Failing,
+    /// The fault injection.
+    pub(in crate::cmd) faults: FaultArgs,
     /// How often times are taken.
     pub(in crate::cmd) passes: usize,
     /// Whether the smallest pool is looked for.
@@ -78,9 +78,9 @@ impl Plan {
         pool_bytes: u64,
     ) -> anyhow::Result<Box<dyn Target>> {
         underway::pool(pool_bytes);
-        let target = Opener::private(self.target, pool_bytes).open(engine)?;
+        let target = SessionFactory::private(self.target, pool_bytes).open(engine)?;
         let target = Watched(target);
-        self.failing.order(&target, engine)?;
+        self.faults.order(&target, engine)?;
         Ok(Box::new(target))
     }
 
@@ -106,7 +106,7 @@ pub(in crate::cmd) fn is_possible(trace: &Trace, pool_bytes: u64) -> anyhow::Res
     let align = u64::from(trace.align_max());
     ensure!(
         align <= pool_bytes,
-        "{} aligns a block to {}, and the pool has {}",
+        "{} aligns a block to {}, but the pool has {}",
         trace.name,
         bytes(align),
         bytes(pool_bytes)
@@ -132,7 +132,7 @@ pub(in crate::cmd) fn engine(
         Ok(result) => Ok(result),
         Err(death) => Ok(EngineResult {
             failure: Some(Wrong::by(&death, trace)),
-            ..EngineResult::new(Opener::shared(plan.target).engine_of(engine))
+            ..EngineResult::new(SessionFactory::shared(plan.target).engine_of(engine))
         }),
     }
 }
@@ -188,18 +188,18 @@ fn here(plan: &Plan, engine: Engine, trace: &Trace) -> anyhow::Result<EngineResu
     Ok(result)
 }
 
-/// Looks for the smallest pool, and looks at what is in it.
+/// Searches for the smallest sufficient pool and measures the fragmentation in it.
 fn space(
     plan: &Plan,
     trace: &Trace,
     info: &slablab_info,
-    ran: &Ran,
+    ran: &RunResult,
     result: &mut EngineResult,
 ) -> anyhow::Result<()> {
     let engine = result.engine;
     let align = u64::from(trace.align_max());
     let least = trace.peak_bytes().max(align).div_ceil(POOL_UNIT);
-    // What was done in the usual pool fits there.
+    // The checked run was complete in the usual pool, so no larger pool is needed.
     let most = if ran.figures.is_complete() {
         plan.pool_bytes
     } else {
@@ -234,12 +234,12 @@ impl EngineResult {
             space: None,
             times: None,
             failure: None,
-            film: None,
+            timeline: None,
         }
     }
 
     /// Takes over what a checked run came to.
-    fn enter(&mut self, ran: &Ran) {
+    fn enter(&mut self, ran: &RunResult) {
         let refused = stats::refusals(&ran.figures.refusals);
         self.refused = refused
             .into_iter()

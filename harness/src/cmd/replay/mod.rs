@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `slablab replay`: traces through engines, side by side.
+//! `slablab replay`: compares engines by replaying traces.
 
 pub(super) mod document;
+mod explain;
 pub(super) mod measure;
 pub(super) mod render;
-mod story;
 
 use std::{
     io::{
@@ -24,26 +24,26 @@ use clap::Args;
 use slablab_trace::Trace;
 
 use crate::{
+    affinity::CpuPin,
     arguments::{
         pool_mib,
         whole, //
     },
-    failing::Failing,
-    one_cpu::OneCpu,
-    opener::{
-        EngineChoice,
-        Opener,
-        TargetKind, //
-    },
+    fault_injection::FaultArgs,
     report::{
         self,
         BAD,
         Stage, //
     },
-    traces::{
+    session_factory::{
+        EngineChoice,
+        SessionFactory,
+        TargetKind, //
+    },
+    trace_args::{
         HELP,
         LONG_HELP,
-        MakingArgs, //
+        TraceArgs, //
     },
     uapi::Engine,
 };
@@ -52,29 +52,27 @@ use document::{
     EngineResult,
     TraceResult, //
 };
+use explain::Operations;
 use measure::Plan;
-use story::Operations;
 
-/// Run traces through engines, check every answer, and show figures side by side
+/// Replay traces on engines, check every answer, and compare the engines
 ///
-/// Each trace is run on each engine in pools of its own:
+/// Each trace is replayed on each engine, in private pools, for three purposes:
 ///
-/// once with every answer checked: a block lies in the pool, is aligned, shares no byte with
-/// another, is zeros when it is new, holds what was written until it is freed, and keeps it when it
-/// is resized; a wrong answer names the first operation that shows it, and the exit status is 1;
+/// Correctness: once, with every answer checked. A block must lie in the pool, be aligned, overlap no
+/// other block, contain zeros when it is new, and contain what was written until it is freed or
+/// resized. The first wrong answer is reported with its operation, and the exit status is 1.
 ///
-/// in smaller and smaller pools, until it does not fit any more. The live peak of the trace over the
-/// smallest pool is the engine's utilisation. What is missing to 100 % is, at the moment of the
-/// peak, inside blocks (internal: they are larger than what was asked for) or outside of them
-/// (external: free, or kept for later). An engine without a pool is told the bytes of its blocks
-/// instead;
+/// Space: in smaller and smaller pools, until a request is refused. Utilisation is the live peak of
+/// the trace over the smallest sufficient pool. The rest is, at the moment of the peak, internal
+/// fragmentation (blocks are larger than requested) or external (free or cached memory). For an
+/// engine without a pool, the size of all its blocks takes the place of the pool.
 ///
-/// several times with single operations timed, each in a call of its own (less a call that does
-/// nothing): what a program waits for, zeroing included. Of each operation the least time counts.
-/// Times are instructions where the machine counts them ('make replay' has it so), else
-/// nanoseconds.
+/// Time: several times, with one call per operation. The time of an operation is the minimum over
+/// all passes, minus the time of a call that does nothing; it includes zeroing. Times are instructions
+/// where the machine counts them (as in 'make replay'), else nanoseconds.
 ///
-/// Everything is done on one CPU. All figures but times are then the same on the device and with
+/// All replays run on one CPU, so all results except times are the same on the device and with
 /// --target sim.
 #[derive(Args)]
 pub(crate) struct ReplayArgs {
@@ -85,11 +83,10 @@ pub(crate) struct ReplayArgs {
     #[command(flatten)]
     plan: PlanArgs,
 
-    /// Tell the story of this operation, or of a range such as 1-5, and nothing else
+    /// Explain this operation, or a range such as 1-5, and do nothing else
     ///
-    /// Operations are counted from 1. The story says which way an operation took through the engine,
-    /// what that cost, or why it was refused. It is done in a pool of --pool MiB, after those before
-    /// it.
+    /// Operations are counted from 1. The explanation names the path through the engine, its cost, or
+    /// the cause of a refusal. The trace is replayed up to the operation in a pool of --pool MiB.
     #[arg(long, value_name = "N[-M]",
         value_parser = Operations::parse, conflicts_with_all = ["json", "csv", "passes", "no_search"])]
     explain: Option<Operations>,
@@ -98,11 +95,11 @@ pub(crate) struct ReplayArgs {
     #[arg(long)]
     json: bool,
 
-    /// Print CSV, a line for each trace and engine
+    /// Print CSV, one line per trace and engine
     #[arg(long, conflicts_with = "json")]
     csv: bool,
 
-    /// Run nothing, show what was printed with --json
+    /// Replay nothing, show the results that --json printed
     #[arg(long, value_name = "FILE", conflicts_with_all = ["traces", "explain"])]
     from: Option<PathBuf>,
 }
@@ -114,7 +111,7 @@ impl ReplayArgs {
     ///
     /// When a trace does not exist or cannot be parsed.
     pub(crate) fn check(&self) -> anyhow::Result<()> {
-        self.plan.making.load(&self.traces).map(drop)
+        self.plan.trace_args.load(&self.traces).map(drop)
     }
 }
 
@@ -122,7 +119,7 @@ impl ReplayArgs {
 #[derive(Args)]
 pub(super) struct PlanArgs {
     #[command(flatten)]
-    pub(super) making: MakingArgs,
+    pub(super) trace_args: TraceArgs,
 
     /// Where the engines are
     #[arg(long, value_enum, default_value = "device")]
@@ -138,14 +135,14 @@ pub(super) struct PlanArgs {
     pool: u64,
 
     #[command(flatten)]
-    failing: Failing,
+    faults: FaultArgs,
 
-    /// How often a trace is run to take times; 0 takes none
+    /// Number of timed replays of each trace; 0 measures no times
     #[arg(long, default_value_t = 3)]
     #[arg(value_parser = whole::<u16>("the number of passes", 0..=1000))]
     passes: u16,
 
-    /// Do not look for the smallest pool
+    /// Do not search for the smallest pool
     #[arg(long)]
     no_search: bool,
 }
@@ -153,15 +150,15 @@ pub(super) struct PlanArgs {
 impl PlanArgs {
     /// Returns the engines, and what is done on each.
     pub(super) fn plan(&self) -> anyhow::Result<(Vec<Engine>, Plan)> {
-        let engines = Opener::shared(self.target).chosen(self.engine)?;
-        self.failing.possible(false, &engines)?;
+        let engines = SessionFactory::shared(self.target).chosen(self.engine)?;
+        self.faults.possible(false, &engines)?;
         let plan = Plan {
             target: self.target,
             pool_bytes: self.pool << 20,
             passes: self.passes.into(),
-            failing: self.failing,
-            // No pool is large enough for what is refused to order.
-            search: !self.no_search && !self.failing.is_any(),
+            faults: self.faults,
+            // With fault injection, requests are refused in a pool of any size.
+            search: !self.no_search && !self.faults.is_any(),
         };
         Ok((engines, plan))
     }
@@ -173,11 +170,11 @@ impl ReplayArgs {
         let stem = |name: &&String| Path::new(name).file_stem() == Some(trace.as_ref());
         let name = self.traces.iter().find(stem).map_or(trace, String::as_str);
         let PlanArgs {
-            making,
+            trace_args,
             target,
             engine: _,
             pool,
-            failing,
+            faults,
             passes,
             no_search,
         } = &self.plan;
@@ -186,21 +183,24 @@ impl ReplayArgs {
             quoted(name),
             target.name(),
         );
-        // A file is what it is.
+        // The contents of a file do not depend on these options.
         if !Path::new(name).exists() {
-            command += &format!(" --seed {} --percent {}", making.seed, making.percent);
+            command += &format!(
+                " --seed {} --percent {}",
+                trace_args.seed, trace_args.percent
+            );
         }
         if *no_search {
             command += " --no-search";
         }
-        for option in failing.options() {
+        for option in faults.options() {
             command += &format!(" {option}");
         }
         command
     }
 }
 
-/// Returns a word as a shell takes it.
+/// Quotes a word for a shell.
 fn quoted(word: &str) -> String {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-/+,=:@".contains(&byte);
     if !word.is_empty() && word.bytes().all(is_plain) {
@@ -210,13 +210,13 @@ fn quoted(word: &str) -> String {
     }
 }
 
-/// Replays, or tells what was replayed.
+/// Replays the traces, or reads the results of an earlier run.
 pub(crate) fn run(args: ReplayArgs) -> anyhow::Result<ExitCode> {
     let document = match &args.from {
         Some(file) => Document::read(file)?,
         None => {
-            let traces = args.plan.making.load(&args.traces)?;
-            let _cpu = OneCpu::stay().context("cannot stay on one CPU")?;
+            let traces = args.plan.trace_args.load(&args.traces)?;
+            let _cpu = CpuPin::current().context("cannot stay on one CPU")?;
             if let Some(operations) = args.explain {
                 return explain(&args.plan, &traces, operations);
             }
@@ -266,19 +266,19 @@ pub(super) fn replayed(
     Ok(document)
 }
 
-/// Tells the story of some operations of each trace on each engine.
+/// Explains some operations of each trace on each engine.
 fn explain(args: &PlanArgs, traces: &[Trace], operations: Operations) -> anyhow::Result<ExitCode> {
     let (engines, plan) = args.plan()?;
     let mut text = String::new();
     let mut is_right = true;
     for trace in traces {
         for engine in &engines {
-            let of = || story::of(&*plan.open(*engine, plan.pool_bytes)?, trace, operations);
-            let told = match plan.target {
+            let of = || explain::of(&*plan.open(*engine, plan.pool_bytes)?, trace, operations);
+            let reply = match plan.target {
                 TargetKind::Device => Ok(of()?),
                 TargetKind::Sim => measure::isolated(of)?,
             };
-            let stories = told.unwrap_or_else(|death| {
+            let stories = reply.unwrap_or_else(|death| {
                 is_right = false;
                 let operation = death.underway.operation;
                 vec![format!(
@@ -286,8 +286,8 @@ fn explain(args: &PlanArgs, traces: &[Trace], operations: Operations) -> anyhow:
                     trace.name
                 )]
             });
-            for told in stories {
-                text += &told;
+            for reply in stories {
+                text += &reply;
                 text.push('\n');
             }
         }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Results for people, and for spreadsheets.
+//! Results as text and as CSV.
 
 use super::document::{
     Document,
@@ -8,7 +8,6 @@ use super::document::{
     TraceResult, //
 };
 use crate::{
-    opener::TargetKind,
     report::{
         BAD,
         BOLD,
@@ -22,6 +21,7 @@ use crate::{
         figure,
         percent, //
     },
+    session_factory::TargetKind,
     uapi::Engine,
 };
 
@@ -60,7 +60,7 @@ pub(in crate::cmd) fn text(document: &Document) -> String {
                 bytes(wrong.pool_bytes),
                 count(wrong.operation),
                 wrong.what,
-                wrong.complaint
+                wrong.violation
             );
             if !wrong.repeat.is_empty() {
                 text += &format!("  repeat: {}\n", wrong.repeat);
@@ -70,7 +70,7 @@ pub(in crate::cmd) fn text(document: &Document) -> String {
     }
     if document.traces.len() > 1 {
         text += &format!(
-            "{BOLD}means of {} traces{BOLD:#} (max: the longest)\n{}\n",
+            "{BOLD}means of {} traces{BOLD:#} (column max: maximum)\n{}\n",
             document.traces.len(),
             means(document)
         );
@@ -109,7 +109,7 @@ fn table(trace: &TraceResult) -> Table {
     table
 }
 
-/// Tells what was refused.
+/// Formats the refusals of a result by cause.
 fn refused(result: &EngineResult) -> String {
     let mut parts: Vec<_> = result
         .refused
@@ -126,7 +126,7 @@ fn refused(result: &EngineResult) -> String {
     }
 }
 
-/// What an engine's results come to.
+/// Returns the table of each engine's means over all traces.
 fn means(document: &Document) -> Table {
     let mut table = Table::new(COLUMNS);
     for engine in document.engines() {
@@ -137,7 +137,7 @@ fn means(document: &Document) -> Table {
             .collect();
         let mean = |value: fn(&EngineResult) -> Option<f64>| {
             let values: Vec<_> = all.iter().filter_map(|result| value(result)).collect();
-            // The mean of what was reached says nothing beside that of all.
+            // The mean over some of the traces cannot be compared with a mean over all of them.
             (values.len() == all.len()).then(|| values.iter().sum::<f64>() / values.len() as f64)
         };
         let shown = |value: Option<f64>, unit: fn(f64) -> String| {
@@ -178,7 +178,7 @@ fn means(document: &Document) -> Table {
     table
 }
 
-/// Tells what the figures are.
+/// Returns the notes below the tables.
 fn about(document: &Document) -> String {
     let times = document
         .results()
@@ -188,30 +188,30 @@ fn about(document: &Document) -> String {
         .map(|(_, result)| result.checked_bytes)
         .sum();
     let mut text = format!(
-        "{} bytes were read back and compared. Checked and timed in a pool of {}, on the target \
-         {}, Linux {}.\n",
+        "{} bytes were read back and compared. Pool for checks and times: {}. Target: {}, Linux \
+         {}.\n",
         count(checked),
         bytes(document.pool_bytes),
         document.target.name(),
         document.kernel
     );
-    if document.failing.is_any() {
-        let options: Vec<_> = document.failing.options().collect();
-        text += &format!("Requests were refused to order: {}.\n", options.join(" "));
+    if document.faults.is_any() {
+        let options: Vec<_> = document.faults.options().collect();
+        text += &format!("Fault injection: {}.\n", options.join(" "));
     }
     if let Some(times) = times {
         text += &format!(
-            "p50, p99 and max are {} of single operations, zeroing included, less a call that \
-             does nothing ({}).\n",
+            "p50, p99 and max are {} per operation, with zeroing, minus a call that does nothing \
+             ({}).\n",
             times.clock.name(),
             count(times.empty_call)
         );
     }
     if document.target == TargetKind::Sim {
-        text += "slub was not asked: it lives in the kernel only.\n";
+        text += "slub was left out: it runs in the kernel only.\n";
     }
     if document.engines().contains(&Engine::Slub) {
-        text += "slub has no pool: in brackets are the bytes of its blocks.\n";
+        text += "slub has no pool: the size of its blocks is given in brackets.\n";
     }
     text
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `slablab report`: traces through engines, as a page to look at.
+//! `slablab report`: replays as an HTML page.
 
 mod page;
 
@@ -37,12 +37,11 @@ use super::replay::{
     replayed, //
 };
 use crate::{
+    affinity::CpuPin,
     arguments::whole,
-    one_cpu::OneCpu,
-    opener::TargetKind,
-    replay::film::{
+    replay::timeline::{
         Limits,
-        film, //
+        timeline, //
     },
     report::{
         self,
@@ -51,7 +50,8 @@ use crate::{
             Output, //
         }, //
     },
-    traces::{
+    session_factory::TargetKind,
+    trace_args::{
         HELP,
         LONG_HELP, //
     },
@@ -59,7 +59,7 @@ use crate::{
 
 /// The files that --json may overwrite.
 const JSON: Kind = Kind {
-    name: "what 'slablab replay' or 'slablab report' wrote with --json",
+    name: "JSON of 'slablab replay' or 'slablab report'",
     is: Document::is_document,
 };
 
@@ -73,21 +73,21 @@ const FRAMES_MIN: usize = 100;
 /// The changes of blocks of pages in all runs together.
 const WRITES_TOGETHER: usize = 400_000;
 
-/// Write a page that shows what traces do to engines, moment by moment
+/// Write an HTML page that shows each engine's pool at every step of a trace
 ///
-/// It is one file that needs no network. A slider (or the arrow keys) goes through the operations,
-/// and with it the map of each engine's pool: pages by state, slabs with what is out of them, what
-/// is free in the buddy system by order, and classes. Beside it are live and reserved bytes and
-/// fragmentation as curves, how long operations took, and what was refused, and why.
+/// The page is one file and needs no network. A slider (or the arrow keys) selects an operation. The
+/// page then shows the map of each engine's pool, the fill of its slabs, the free blocks of its buddy
+/// system by size, and its size classes. Curves show live and reserved bytes and fragmentation over
+/// time. Further sections show how long operations took, and which requests were refused and why.
 ///
-/// All figures of 'slablab replay' are taken too, and shown on the page and here. A long trace is
-/// no larger a page than a short one: up to 1,000 moments are shown, with the least and the most
-/// live bytes between them.
+/// The results of 'slablab replay' are measured too, and shown on the page and in the terminal. The
+/// page of a long trace is no larger than that of a short one: it has up to 1,000 moments, with the
+/// minimum and maximum of the live bytes between them.
 #[derive(Args)]
 pub(crate) struct ReportArgs {
-    /// The page to write; '-' for standard output, and then the figures are not shown beside it
+    /// The page to write; with '-' the page goes to standard output and the tables are not printed
     ///
-    /// A file that exists is overwritten if it is a page of slablab report, and only then.
+    /// An existing file is overwritten only if it is a page of slablab report.
     #[arg(short, long, value_name = "FILE.html", required = true)]
     out: PathBuf,
 
@@ -100,17 +100,17 @@ pub(crate) struct ReportArgs {
 
     /// Size in KiB of the pools that are shown
     ///
-    /// Less than an engine needs shows what it refuses, and why. By itself it is the smallest pool
-    /// in which every engine can do all of the trace, or that of --pool if that is not known.
+    /// The default is the smallest pool in which no engine refuses a request of the trace, or the size
+    /// of --pool if that pool was not searched for. A smaller pool shows refusals and their causes.
     #[arg(long, value_name = "KIB")]
     #[arg(value_parser = whole::<u64>("the size of a pool in KiB", 32..=4 << 20))]
     room: Option<u64>,
 
-    /// Write JSON in place of the page; a file of such JSON may be overwritten
+    /// Write JSON instead of the page; an existing file is overwritten only if it is such JSON
     #[arg(long)]
     json: bool,
 
-    /// Run nothing, show what was written with --json
+    /// Replay nothing, show the results that --json wrote
     #[arg(long, value_name = "FILE", conflicts_with = "traces")]
     from: Option<PathBuf>,
 }
@@ -124,7 +124,7 @@ pub(crate) fn run(args: ReportArgs) -> anyhow::Result<ExitCode> {
     };
     let document = match &args.from {
         Some(file) => Document::read(file)?,
-        None => filmed(&args)?,
+        None => with_timelines(&args)?,
     };
     let text = if args.json {
         serde_json::to_string(&document)?
@@ -147,21 +147,21 @@ pub(crate) fn run(args: ReportArgs) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// Replays all traces on all engines, and films each.
-fn filmed(args: &ReportArgs) -> anyhow::Result<Document> {
+/// Replays all traces on all engines, and timelines each.
+fn with_timelines(args: &ReportArgs) -> anyhow::Result<Document> {
     let room = match args.room.map(|kib| kib << 10) {
         Some(room) if room % POOL_UNIT != 0 => {
             bail!("--room: a pool is a multiple of {} KiB", POOL_UNIT >> 10)
         }
         room => room,
     };
-    let traces = args.plan.making.load(&args.traces)?;
-    let _cpu = OneCpu::stay().context("cannot stay on one CPU")?;
+    let traces = args.plan.trace_args.load(&args.traces)?;
+    let _cpu = CpuPin::current().context("cannot stay on one CPU")?;
     let (engines, plan) = args.plan.plan()?;
-    let films = traces.len() * engines.len();
+    let timelines = traces.len() * engines.len();
     let limits = Limits {
-        frames: (FRAMES_TOGETHER / films).clamp(FRAMES_MIN, FRAMES),
-        writes: WRITES_TOGETHER / films,
+        frames: (FRAMES_TOGETHER / timelines).clamp(FRAMES_MIN, FRAMES),
+        writes: WRITES_TOGETHER / timelines,
     };
     replayed(&engines, &plan, &traces, |trace, results| {
         let pool_bytes = room.unwrap_or_else(|| enough(&plan, results));
@@ -194,17 +194,19 @@ fn take(
 ) -> anyhow::Result<()> {
     is_possible(trace, pool_bytes)?;
     let about = || format!("{} on {}", trace.name, result.engine);
-    let filmed = || {
+    let with_timelines = || {
         let target = plan.open(result.engine, pool_bytes)?;
-        let filmed = film(&*target, trace, limits).with_context(about)?;
-        Ok(filmed.map_err(|failure| Wrong::new(&failure, pool_bytes)))
+        let with_timelines = timeline(&*target, trace, limits).with_context(about)?;
+        Ok(with_timelines.map_err(|failure| Wrong::new(&failure, pool_bytes)))
     };
-    let filmed = match plan.target {
-        TargetKind::Device => filmed()?,
-        TargetKind::Sim => isolated(filmed)?.unwrap_or_else(|death| Err(Wrong::by(&death, trace))),
+    let with_timelines = match plan.target {
+        TargetKind::Device => with_timelines()?,
+        TargetKind::Sim => {
+            isolated(with_timelines)?.unwrap_or_else(|death| Err(Wrong::by(&death, trace)))
+        }
     };
-    match filmed {
-        Ok(film) => result.film = Some(film),
+    match with_timelines {
+        Ok(timeline) => result.timeline = Some(timeline),
         Err(wrong) => {
             result.failure.get_or_insert(wrong);
         }
@@ -219,6 +221,6 @@ impl ReportArgs {
     ///
     /// When a trace does not exist or cannot be parsed.
     pub(crate) fn check(&self) -> anyhow::Result<()> {
-        self.plan.making.load(&self.traces).map(drop)
+        self.plan.trace_args.load(&self.traces).map(drop)
     }
 }

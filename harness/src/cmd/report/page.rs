@@ -34,7 +34,7 @@ const PARTS: [(&str, &[&str]); 2] = [
     (
         "/* the program */",
         &[
-            include_str!("../../../report-page/film.js"),
+            include_str!("../../../report-page/timeline.js"),
             include_str!("../../../report-page/draw.js"),
             include_str!("../../../report-page/page.js"),
         ],

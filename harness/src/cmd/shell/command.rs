@@ -20,39 +20,35 @@ pub(super) const COMMANDS: [Entry; 16] = [
     entry(
         "alloc",
         "SIZE [ALIGN]",
-        "allocate a block, aligned to 8 unless told",
+        "allocate a block (default alignment: 8)",
     ),
     entry(
         "let",
         "NAME = alloc SIZE [ALIGN]",
-        "the same, and name the block; also NAME = BLOCK",
+        "name a new block, or BLOCK with NAME = BLOCK",
     ),
-    entry("free", "BLOCK", "free it"),
-    entry("realloc", "BLOCK SIZE", "change its size"),
+    entry("free", "BLOCK", "free a block"),
+    entry("realloc", "BLOCK SIZE", "resize a block"),
     entry(
         "write",
         "BLOCK BYTE TEXT",
-        "write text into it, from a byte on",
+        "write TEXT to a block, from byte BYTE on",
     ),
-    entry("read", "BLOCK BYTE LEN", "show its bytes"),
+    entry("read", "BLOCK BYTE LEN", "show bytes of a block"),
     entry("names", "", "list the names of blocks"),
-    entry("stats", "", "what the engine says of itself"),
-    entry(
-        "events",
-        "[N]",
-        "what was done last, ten operations unless told",
-    ),
+    entry("stats", "", "show the engine's statistics"),
+    entry("events", "[N]", "show the last N operations (default: 10)"),
     entry("map", "", "draw the pool, page by page"),
-    entry("check", "", "have the engine check its metadata"),
+    entry("check", "", "check the engine's metadata"),
     entry(
         "extend",
         "BYTES",
         "add memory to the pool, a multiple of 32k",
     ),
     entry("shrink", "", "return cached memory to the page allocator"),
-    entry("info", "", "what there is"),
-    entry("help", "", "this list"),
-    entry("quit", "", "leave; live blocks are freed"),
+    entry("info", "", "show the engines, the pool and the quotas"),
+    entry("help", "", "show this list"),
+    entry("quit", "", "end the session and free its live blocks"),
 ];
 
 const fn entry(word: &'static str, arguments: &'static str, about: &'static str) -> Entry {
@@ -82,7 +78,7 @@ pub(super) enum Block<'l> {
     Last,
 }
 
-/// What a line says.
+/// A parsed line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Command<'l> {
     /// A blank line, or a comment.
@@ -123,7 +119,7 @@ pub(super) enum Command<'l> {
     Quit,
 }
 
-/// What a name is given.
+/// The right side of `let`: a command that returns a block, or a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Value<'l> {
     Alloc { size: u64, align: u64 },
@@ -134,14 +130,14 @@ pub(super) enum Value<'l> {
 /// The alignment of blocks for which none is given.
 const ALIGN: u64 = 8;
 
-/// Events that are shown unless told.
+/// The default number of events that `events` shows.
 pub(super) const EVENTS: u64 = 10;
 
 /// Parses a line.
 ///
 /// # Errors
 ///
-/// What is wrong with it.
+/// When the line is no command; the error says why.
 pub(super) fn parse(line: &str) -> Result<Command<'_>, Problem> {
     let line = line.trim();
     if line.is_empty() || line.starts_with('#') {

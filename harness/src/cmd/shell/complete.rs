@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the Tab key completes: commands, and the names of live blocks.
+//! Completion with the Tab key: commands, and the names of live blocks.
 
 use rustyline::{
     Context,

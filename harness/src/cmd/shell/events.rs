@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the session did, in words.
+//! The command `events`: the last operations of the session.
 
 use super::{
     problem::{
@@ -22,14 +22,14 @@ use crate::{
 };
 
 /// Events that a shell's session has room for: as many as are always to be had.
-pub(super) const KEPT: u32 = 1024;
+pub(super) const RECORDED_EVENTS: u32 = 1024;
 
 /// Returns the last `count` operations, a line each. They have no times in them: what a script does
 /// reads the same each time.
 pub(super) fn last(target: &dyn Target, count: u64) -> Result<String, Problem> {
-    let mut events = vec![slablab_event::default(); KEPT as usize];
-    let told = target.events(0, &mut events).map_err(problem::events)?;
-    let events = &events[..told.count as usize];
+    let mut events = vec![slablab_event::default(); RECORDED_EVENTS as usize];
+    let reply = target.events(0, &mut events).map_err(problem::events)?;
+    let events = &events[..reply.count as usize];
     let count = usize::try_from(count).unwrap_or(usize::MAX);
     let first = events.len().saturating_sub(count);
     Ok(events[first..].iter().map(line).collect())
@@ -50,7 +50,7 @@ fn line(event: &slablab_event) -> String {
     if is_alloc || kind == Some(EventKind::Realloc) {
         text += &format!(" {}", event.size);
     }
-    // What is no power of two is not known any more.
+    // An event stores log2 of the alignment, so the value of an invalid alignment is lost.
     let align = 1_u64.checked_shl(event.align_log2.into());
     if is_alloc {
         text += &align.map_or_else(|| " ?".to_owned(), |align| format!(" {align}"));

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Why a command of the shell did nothing, in sentences.
+//! Errors of the shell's commands.
 //!
-//! A sentence ends with the name of the error in brackets, for those who write programs.
+//! The message of a failed ioctl ends with the name of its errno in brackets.
 
 use crate::{
     device::Errno,
@@ -41,13 +41,13 @@ pub(super) enum Problem {
     )]
     NoName { name: String, near: Option<String> },
     /// There is no last block.
-    #[error("$last is the block that was allocated last, and none was")]
+    #[error("$last is the block that was allocated last, but no block was allocated yet")]
     NoLast,
     /// The pool is not drawn.
     #[error("{0}")]
     NoMap(#[from] NoMap),
     /// The engine's metadata is damaged.
-    #[error("CHECK found the rule '{0}' broken")]
+    #[error("CHECK found a violation of the rule '{0}'")]
     Unsound(String),
 }
 
@@ -58,7 +58,7 @@ pub(super) fn alloc(refused: &Refused, size: u64, align: u64) -> Problem {
         Errno::INVAL if !align.is_power_of_two() => {
             format!("the alignment {align} is not a power of two")
         }
-        Errno::INVAL => format!("no pool has room for an alignment of {align}"),
+        Errno::INVAL => format!("the alignment {align} is larger than any pool"),
         errno => cause(refused, size).unwrap_or_else(|| call("ALLOC", errno)),
     };
     Problem::Call {
@@ -93,7 +93,7 @@ pub(super) fn transfer(errno: Errno, block: &str, byte: u32) -> Problem {
         Errno::NXIO => format!("byte {byte} is outside of {block}"),
         // The position of no handle.
         Errno::INVAL => not_live(block),
-        errno => on_block(errno, block).unwrap_or_else(|| call("the transfer", errno)),
+        errno => on_block(errno, block).unwrap_or_else(|| call("the read or write", errno)),
     };
     Problem::Call { why, errno }
 }
@@ -101,10 +101,10 @@ pub(super) fn transfer(errno: Errno, block: &str, byte: u32) -> Problem {
 /// Says why the pool was not extended.
 pub(super) fn extend(errno: Errno) -> Problem {
     let why = match errno {
-        Errno::INVAL => "a region is a multiple of 32k, and at most 4g".to_owned(),
-        Errno::NOSPC => "the pool has as many regions as it can have".to_owned(),
-        Errno::DQUOT => "all private pools together would be too large".to_owned(),
-        Errno::NOMEM => "there is no memory for such a region".to_owned(),
+        Errno::INVAL => "the size of a region is a multiple of 32k and at most 4g".to_owned(),
+        Errno::NOSPC => "the pool already has the maximum number of regions".to_owned(),
+        Errno::DQUOT => "the private pools together would exceed their limit".to_owned(),
+        Errno::NOMEM => "there is no memory for a region of this size".to_owned(),
         errno => call("EXTEND", errno),
     };
     Problem::Call { why, errno }
@@ -118,7 +118,7 @@ pub(super) fn plain(command: &'static str) -> impl Fn(Errno) -> Problem {
     }
 }
 
-/// Says why events were not told.
+/// Says why EVENTS failed.
 pub(super) fn events(errno: Errno) -> Problem {
     let why = match errno {
         Errno::NXIO => "the operations of this session are not recorded".to_owned(),
@@ -133,18 +133,22 @@ fn cause(refused: &Refused, size: u64) -> Option<String> {
     Some(match Cause::from_raw(refused.cost.cause.into())? {
         Cause::None => return None,
         Cause::TooBig => {
-            format!("refused, too big: the pool could not serve {size} if it were empty")
+            format!("refused, too big: {size} do not fit into the pool, even if it is empty")
         }
         Cause::Exhausted => format!("refused, exhausted: less than {size} is free"),
         Cause::Fragmented => format!("refused, fragmented: no free block has {size}"),
-        Cause::Quota => "refused, quota: the session's bytes or handles are used up".to_owned(),
-        Cause::Unsupported => {
-            "refused, unsupported: the engine does not serve such a size and alignment".to_owned()
+        Cause::Quota => {
+            "refused, quota: the session has all the bytes or handles that it may have".to_owned()
         }
-        Cause::Tables => "refused: there is no memory for the session's tables".to_owned(),
-        Cause::Injected => "refused, injected: FAIL ordered it".to_owned(),
+        Cause::Unsupported => {
+            "refused, unsupported: the engine does not support this size and alignment".to_owned()
+        }
+        Cause::Tables => "refused, tables: the session's handle table could not grow".to_owned(),
+        Cause::Injected => {
+            "refused, injected: fault injection (FAIL) refused the request".to_owned()
+        }
         Cause::Busy => {
-            "refused, busy: a CPU that may hold free memory could not be reached".to_owned()
+            "refused, busy: a CPU that may cache free memory could not be reached".to_owned()
         }
     })
 }

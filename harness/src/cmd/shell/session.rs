@@ -41,8 +41,8 @@ const READ_MAX: u64 = 64 << 10;
 /// Bytes in a line of a dump.
 const DUMP_WIDTH: usize = 16;
 
-/// What a command says, or `None` to leave.
-pub(super) type Said = Result<Option<String>, Problem>;
+/// The output of a command; `None` ends the shell.
+pub(super) type CommandResult = Result<Option<String>, Problem>;
 
 /// A session and what its user calls its blocks.
 pub(super) struct Session<'t> {
@@ -83,13 +83,13 @@ impl<'t> Session<'t> {
     }
 
     /// Does what a line says.
-    pub(super) fn execute(&mut self, line: &str) -> Said {
+    pub(super) fn execute(&mut self, line: &str) -> CommandResult {
         let said = self.done(command::parse(line)?);
         self.drawing.follow();
         said
     }
 
-    fn done(&mut self, command: Command<'_>) -> Said {
+    fn done(&mut self, command: Command<'_>) -> CommandResult {
         let target = self.target;
         let text = match command {
             Command::Nothing => String::new(),
@@ -120,7 +120,7 @@ impl<'t> Session<'t> {
             Command::Shrink => {
                 let reply = target.shrink().map_err(problem::plain("SHRINK"))?;
                 let (returned, free) = (bytes(reply.bytes), bytes(reply.free_bytes));
-                format!("{returned} returned, {free} are free\n")
+                format!("{returned} returned, {free} free\n")
             }
             Command::Info => info::lines(target.info().map_err(problem::plain("INFO"))?),
             Command::Help => command::help(),
@@ -168,7 +168,7 @@ impl<'t> Session<'t> {
         let before = self.names.insert(name.to_owned(), named);
         let note = before.filter(|before| before.is_live && before.handle != handle);
         let note = note.map_or_else(String::new, |Named { handle, .. }| {
-            format!("the block that was {name} is still live: handle {handle}\n")
+            format!("the block that {name} named before is still live: handle {handle}\n")
         });
         Ok(format!("{name}: {text}{note}"))
     }
@@ -224,7 +224,7 @@ impl<'t> Session<'t> {
         let check = self.target.check().map_err(problem::plain("CHECK"))?;
         match Rule::from_raw(check.rule) {
             Some(Rule::None) => Ok(format!(
-                "sound, {} free blocks walked\n",
+                "no violation found, {} free blocks visited\n",
                 check.walked_blocks
             )),
             Some(rule) => Err(Problem::Unsound(rule.to_string())),
@@ -245,8 +245,8 @@ pub(super) fn place(handle: u32, offset: u64, usable: u64, cost: &slablab_cost) 
     if u32::from(cost.class_index) != uapi::SLABLAB_NO_CLASS {
         text += &format!(", class {}", cost.class_index);
     }
-    if u32::from(cost.order) != uapi::SLABLAB_NO_ORDER {
-        text += &format!(", order {}", cost.order);
+    if u32::from(cost.order) != uapi::SLABLAB_NO_ORDER && cost.order < 64 {
+        text += &format!(", block of {}", bytes(1 << cost.order));
     }
     for (name, number) in [("splits", cost.splits), ("merges", cost.merges)] {
         if number != 0 && u32::from(number) != uapi::SLABLAB_UNKNOWN {

@@ -16,7 +16,7 @@ const NEW: Origin = Origin {
 
 /// Begins a session whose operations are recorded.
 fn begin(target: &dyn Target) -> Session<'_> {
-    target.record(events::KEPT).unwrap();
+    target.record(events::RECORDED_EVENTS).unwrap();
     Session::new(target, Drawing::begin(target, NEW).unwrap())
 }
 
@@ -31,14 +31,20 @@ fn say(session: &mut Session<'_>, line: &str) -> String {
 fn a_block_is_written_and_read() {
     let sim = Sim::private(Engine::Seed, 1 << 20).unwrap();
     let session = &mut begin(&sim);
-    let told = say(session, "alloc 100 64");
-    assert!(told.starts_with("handle 1048576, offset 0x"), "{told}");
+    let printed = say(session, "alloc 100 64");
+    assert!(
+        printed.starts_with("handle 1048576, offset 0x"),
+        "{printed}"
+    );
     assert_eq!(say(session, "write 1048576 2 two  words"), "10 bytes\n");
     assert_eq!(
         say(session, "read 1048576 0 16"),
         "00000000  00 00 74 77 6f 20 20 77 6f 72 64 73 00 00 00 00  |..two  words....|\n"
     );
-    assert_eq!(say(session, "check").split(',').next(), Some("sound"));
+    assert_eq!(
+        say(session, "check").split(',').next(),
+        Some("no violation found")
+    );
     assert_eq!(say(session, "free 1048576"), "");
     assert_eq!(
         say(session, "free 1048576"),
@@ -50,8 +56,11 @@ fn a_block_is_written_and_read() {
 fn a_block_has_a_name() {
     let sim = Sim::private(Engine::Hybrid, 1 << 20).unwrap();
     let session = &mut begin(&sim);
-    let told = say(session, "let a = alloc 100");
-    assert!(told.starts_with("a: handle 1048576, offset 0x"), "{told}");
+    let printed = say(session, "let a = alloc 100");
+    assert!(
+        printed.starts_with("a: handle 1048576, offset 0x"),
+        "{printed}"
+    );
     assert_eq!(say(session, "write a 0 hello"), "5 bytes\n");
     assert!(say(session, "read a 0 5").ends_with("|hello|\n"));
     assert!(say(session, "let b=alloc 2k 4k").starts_with("b: handle 1048577"));
@@ -72,7 +81,7 @@ fn a_block_has_a_name() {
     );
     // A name that is given anew does not lose its block unsaid.
     let again = say(session, "let a = alloc 8");
-    let note = "the block that was a is still live: handle 1048576\n";
+    let note = "the block that a named before is still live: handle 1048576\n";
     assert!(again.ends_with(note), "{again}");
 }
 
@@ -96,8 +105,11 @@ fn a_name_that_is_none_is_explained() {
         "let a b = alloc 8",
         "let a- = alloc 8",
     ] {
-        let told = say(session, line);
-        assert!(told.contains("is no name: a name is letters"), "{told}");
+        let printed = say(session, line);
+        assert!(
+            printed.contains("is no name: a name is letters"),
+            "{printed}"
+        );
     }
     let usage = "error: usage: let NAME = alloc SIZE [ALIGN]";
     for line in ["let", "let a", "let a = free first"] {
@@ -109,7 +121,7 @@ fn a_name_that_is_none_is_explained() {
     );
     assert_eq!(say(session, "let a = "), usage);
     assert!(say(session, "free a-b").contains("is no block: a block is a name, $last or"));
-    // What failed named nothing.
+    // An allocation that failed names no block.
     assert!(say(session, "let x = alloc 4g").contains("too big"));
     assert_eq!(say(session, "free x"), "error: no block is named 'x'");
 }
@@ -127,7 +139,7 @@ fn the_pool_is_drawn_after_each_step() {
     say(session, "alloc 5000");
     say(session, "alloc 8");
     assert_eq!(row(session), format!("0  ##.a{}", ".".repeat(60)));
-    // The CPU keeps what is freed, until it is told to give it back.
+    // A freed block stays in the CPU's magazine until SHRINK flushes it.
     say(session, "free 1048576");
     assert_eq!(row(session), format!("0  ##.a{}", ".".repeat(60)));
     say(session, "shrink");
@@ -167,7 +179,7 @@ fn the_seed_is_drawn_from_what_was_done() {
 }
 
 #[test]
-fn what_was_done_is_told_again() {
+fn events_list_the_operations_of_the_session() {
     let sim = Sim::private(Engine::Hybrid, 1 << 20).unwrap();
     let session = &mut begin(&sim);
     sim.end_record().unwrap();
@@ -175,18 +187,18 @@ fn what_was_done_is_told_again() {
         say(session, "events"),
         "error: the operations of this session are not recorded (ENXIO)"
     );
-    sim.record(events::KEPT).unwrap();
-    let told = say(session, "alloc 100 64");
+    sim.record(events::RECORDED_EVENTS).unwrap();
+    let printed = say(session, "alloc 100 64");
     say(session, "realloc 1048576 2m");
     say(session, "alloc 8 3");
     say(session, "free 1048576");
     say(session, "free 1048576");
-    let (_, place) = told.split_once(", ").unwrap();
+    let (_, place) = printed.split_once(", ").unwrap();
     assert_eq!(
         say(session, "events"),
         format!(
-            "   0  alloc 100 64: {told}   1  realloc 1048576 2097152: refused, too big: the pool \
-             could not serve 2 MiB if it were empty (ENOMEM)\n   2  alloc 8 ?: the alignment is \
+            "   0  alloc 100 64: {printed}   1  realloc 1048576 2097152: refused, too big: 2 MiB do \
+             not fit into the pool, even if it is empty (ENOMEM)\n   2  alloc 8 ?: the alignment is \
              not a power of two (EINVAL)\n   3  free 1048576: handle 1048576, {}path magazine, \
              class 11\n   4  free 1048576: block 1048576 is not live (ENOENT)\n",
             place.split_once("path").unwrap().0,
@@ -203,13 +215,13 @@ fn what_was_done_is_told_again() {
 }
 
 #[test]
-fn what_is_wrong_is_said_in_a_sentence() {
+fn errors_are_complete_sentences() {
     let sim = Sim::private(Engine::Seed, 1 << 20).unwrap();
     let session = &mut begin(&sim);
-    for (line, told) in [
+    for (line, printed) in [
         (
             "alloc 2m",
-            "refused, too big: the pool could not serve 2 MiB if it were empty (ENOMEM)",
+            "refused, too big: 2 MiB do not fit into the pool, even if it is empty (ENOMEM)",
         ),
         (
             "alloc 64 3",
@@ -242,14 +254,14 @@ fn what_is_wrong_is_said_in_a_sentence() {
         ),
         (
             "extend 1",
-            "a region is a multiple of 32k, and at most 4g (EINVAL)",
+            "the size of a region is a multiple of 32k and at most 4g (EINVAL)",
         ),
         ("events 0", "the number of events is at least 1"),
     ] {
-        assert_eq!(say(session, line), format!("error: {told}"), "{line}");
+        assert_eq!(say(session, line), format!("error: {printed}"), "{line}");
     }
     say(session, "let a = alloc 100");
-    for (line, told) in [
+    for (line, printed) in [
         (
             "realloc a 0",
             "a block has at least 1 byte; 'free' frees it (EINVAL)",
@@ -260,7 +272,7 @@ fn what_is_wrong_is_said_in_a_sentence() {
         ),
         ("write a 5g x", "no block has a byte 5g"),
     ] {
-        assert_eq!(say(session, line), format!("error: {told}"), "{line}");
+        assert_eq!(say(session, line), format!("error: {printed}"), "{line}");
     }
     assert_eq!(say(session, "  # a comment"), "");
     assert_eq!(say(session, "quit"), "bye");
@@ -273,7 +285,7 @@ fn the_help_names_every_command() {
     let help = say(session, "help");
     for entry in &command::COMMANDS {
         assert!(help.contains(entry.word), "{}", entry.word);
-        let told = say(session, entry.word);
-        assert!(!told.contains("there is no command"), "{told}");
+        let printed = say(session, entry.word);
+        assert!(!printed.contains("there is no command"), "{printed}");
     }
 }

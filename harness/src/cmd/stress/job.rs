@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! One workload on one engine, and how it is watched while it runs.
+//! One workload on one engine, with a progress bar.
 
 use std::{
     io::{
@@ -23,12 +23,11 @@ use indicatif::{
 };
 
 use super::outcome::{
-    Conditions,
+    Config,
     Outcome, //
 };
 use crate::{
-    one_cpu::OneCpu,
-    opener::TargetKind,
+    affinity::CpuPin,
     oracle::{
         Oracle,
         Summary, //
@@ -37,6 +36,7 @@ use crate::{
         bytes,
         count, //
     },
+    session_factory::TargetKind,
     target::Target,
     uapi::Engine,
     workload::{
@@ -46,13 +46,13 @@ use crate::{
     },
 };
 
-/// How often a bar moves.
+/// The period of updates of a progress bar.
 const BAR_PERIOD: Duration = Duration::from_millis(100);
 
-/// How often a line is printed where there is no terminal.
+/// The period of progress lines if there is no terminal.
 const LINE_PERIOD: Duration = Duration::from_secs(10);
 
-/// What a bar looks like.
+/// The template of a progress bar.
 const BAR: &str = "{prefix:16} [{bar:24}] {percent:>3}%  {msg}";
 
 /// The steps of a bar.
@@ -63,7 +63,7 @@ pub(super) struct Job<'j> {
     engine: Engine,
     workload: &'static Workload,
     target: &'j dyn Target,
-    conditions: &'j Conditions,
+    config: &'j Config,
 }
 
 impl<'j> Job<'j> {
@@ -72,22 +72,22 @@ impl<'j> Job<'j> {
         engine: Engine,
         workload: &'static Workload,
         target: &'j dyn Target,
-        conditions: &'j Conditions,
+        config: &'j Config,
     ) -> anyhow::Result<Self> {
         let bound = Engine::from_raw(target.info().context("INFO failed")?.engine);
         Ok(Self {
             engine: bound.unwrap_or(engine),
             workload,
             target,
-            conditions,
+            config,
         })
     }
 
     /// Runs it.
     pub(super) fn run(&self) -> Outcome {
-        let mut budget = Budget::start(self.conditions.limit);
-        if self.conditions.target == TargetKind::Device {
-            let seed = self.conditions.seed;
+        let mut budget = Budget::start(self.config.limit);
+        if self.config.target == TargetKind::Device {
+            let seed = self.config.seed;
             budget.announce(format!("stress {}, seed {seed}", self.name()));
         }
         let result = self.checked(&budget);
@@ -106,28 +106,28 @@ impl<'j> Job<'j> {
     }
 
     fn checked(&self, budget: &Budget) -> Result<Summary, Failure> {
-        let at_the_end = |complaint| Failure {
+        let at_the_end = |violation| Failure {
             operation: budget.done(),
-            complaint,
+            violation,
         };
-        let oracle = Oracle::new(self.target, self.conditions.seed).map_err(at_the_end)?;
+        let oracle = Oracle::new(self.target, self.config.seed).map_err(at_the_end)?;
         let (done, is_done) = mpsc::channel();
-        // Drawn before the first operation: if the kernel dies of one, this line stands above it.
+        // Drawn before the first operation: if the kernel crashes, the console shows the workload's name.
         let bar = self.bar();
         thread::scope(|scope| {
             scope.spawn(|| self.watch(&oracle, budget, &bar, is_done));
-            // What is to be the same on every target is asked for on one CPU.
-            let stays = self.workload.is_sequential && self.conditions.are_exact();
-            let _cpu = stays.then(OneCpu::stay);
-            // Dropped when the workload ends, also by a panic: that ends the watch.
+            // Magazines are per CPU: figures are reproducible only if the thread stays on one CPU.
+            let stays = self.workload.is_sequential && self.config.are_exact();
+            let _cpu = stays.then(CpuPin::current);
+            // Dropped when the workload ends, also by a panic, which ends `watch`.
             let _done: mpsc::Sender<()> = done;
-            let Conditions { seed, threads, .. } = *self.conditions;
+            let Config { seed, threads, .. } = *self.config;
             self.workload.run(&oracle, budget, seed, threads.into())
         })?;
         oracle.finish().map_err(at_the_end)
     }
 
-    /// Shows that the workload is alive: a bar on a terminal, a line now and then elsewhere.
+    /// Shows progress: a bar on a terminal, else a line every 10 seconds.
     fn watch(
         &self,
         oracle: &Oracle<'_>,

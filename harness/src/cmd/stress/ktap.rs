@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Outcomes as KTAP, version 1 (Documentation/dev-tools/ktap.rst of Linux).
+//! Results as KTAP, version 1 (Documentation/dev-tools/ktap.rst of Linux).
 
 use std::io;
 
 use super::outcome::{
-    Conditions,
+    Config,
     Outcome, //
 };
 use crate::report;
@@ -25,15 +25,15 @@ impl Ktap {
         &self,
         number: usize,
         outcome: &Outcome,
-        conditions: &Conditions,
+        config: &Config,
     ) -> io::Result<()> {
         let name = format!("stress.{}.{}", outcome.engine, outcome.workload.name);
         report::print(match &outcome.result {
             Ok(_) => format!("ok {number} {name}\n"),
             Err(failure) => format!(
                 "# {}\n# repeat: {}\nnot ok {number} {name}\n",
-                failure.complaint,
-                outcome.repeat(failure, conditions)
+                failure.violation,
+                outcome.repeat(failure, config)
             ),
         })
     }

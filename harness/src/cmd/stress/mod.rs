@@ -44,7 +44,7 @@ use self::{
     job::Job,
     ktap::Ktap,
     outcome::{
-        Conditions,
+        Config,
         Failed,
         Outcome,
         Report, //
@@ -60,22 +60,22 @@ use crate::{
         seed,
         whole, //
     },
-    failing::Failing,
+    event_recorder::Recording,
+    fault_injection::FaultArgs,
     isolation::{
         self,
         Patience,
         Watched, //
     },
-    opener::{
-        EngineChoice,
-        Opener,
-        TargetArgs,
-        TargetKind, //
-    },
-    recording::Recording,
     report::{
         self,
         count, //
+    },
+    session_factory::{
+        EngineChoice,
+        SessionFactory,
+        TargetArgs,
+        TargetKind, //
     },
     target::Target,
     uapi::Engine,
@@ -86,22 +86,23 @@ use crate::{
     },
 };
 
-/// The time that a workload is given unless told.
+/// The default time of a workload.
 const SECONDS: f64 = 2.0;
 
-/// Run workloads and check every answer against a shadow
+/// Run workloads and check every answer against a model
 ///
-/// Each workload gets a session and a pool of its own and checks that every block lies in the pool,
-/// is aligned and shares no byte with another, that new bytes are zero and old ones are what was
-/// written, and that in the end nothing is left.
+/// Each workload has its own session and pool. The checks are: every block lies in the pool, is
+/// aligned and overlaps no other block; new bytes are zero; old bytes have the value that was written;
+/// when the workload ends, no block is live.
 ///
-/// With --ops, all figures under "final" (but for the workload `threads`, its sums) only depend on
-/// the engine, --seed, --ops, --threads, --pool, --debug and --fail-*: with the same of these they
-/// are the same on every target and machine. With --fail-* there are none of `threads`, as the order
-/// of its threads decides which requests are refused.
+/// With --ops, the figures under "Final statistics" (of the workload `threads` only the sums) depend
+/// on nothing but the engine, --seed, --ops, --threads, --pool, --debug and --fail-*. Two runs with
+/// the same values report the same figures on every target and machine. With --fail-*, the workload
+/// `threads` has no final statistics, because the order of its threads decides which requests are
+/// refused.
 #[derive(Args)]
 pub(crate) struct StressArgs {
-    /// What to run [default: all]
+    /// Workloads to run [default: all]
     #[arg(value_name = "WORKLOAD", value_parser = workload_names())]
     workloads: Vec<String>,
 
@@ -112,7 +113,7 @@ pub(crate) struct StressArgs {
     #[arg(long, value_enum, default_value = "default")]
     engine: EngineChoice,
 
-    /// What the random decisions come from
+    /// Seed of the random number generator
     #[arg(long, default_value_t = 1, value_parser = seed())]
     seed: u64,
 
@@ -130,13 +131,13 @@ pub(crate) struct StressArgs {
     threads: u16,
 
     #[command(flatten)]
-    failing: Failing,
+    faults: FaultArgs,
 
-    /// Record what each workload does as a trace, which `slablab replay` runs
+    /// Record the operations of each workload as a trace for `slablab replay`
     ///
-    /// For one workload on one engine PATH is the file, or a folder that exists. For several it is a
-    /// folder, which is created, and each trace is ENGINE-WORKLOAD.trace in it. The names are said
-    /// before anything runs. A file that exists is overwritten if it is a trace, and only then.
+    /// For one workload on one engine, PATH is the file or an existing folder. For several, PATH is a
+    /// folder, which is created; each trace is ENGINE-WORKLOAD.trace in it. The names are printed
+    /// before the first workload starts. An existing file is overwritten only if it is a trace.
     #[arg(long, value_name = "PATH")]
     record: Option<PathBuf>,
 
@@ -144,7 +145,7 @@ pub(crate) struct StressArgs {
     #[arg(long, conflicts_with = "ktap")]
     json: bool,
 
-    /// Print KTAP, a test for each engine and workload
+    /// Print KTAP, one test per engine and workload
     #[arg(long)]
     ktap: bool,
 }
@@ -175,28 +176,33 @@ impl StressArgs {
         }
     }
 
-    fn conditions(&self) -> Conditions {
-        Conditions {
+    fn config(&self) -> Config {
+        Config {
             target: self.target.target,
             seed: self.seed,
             limit: self.limit(),
             threads: self.threads,
             pool_mib: (!self.target.shared).then_some(self.target.pool),
             debug: self.target.debug,
-            failing: self.failing,
+            faults: self.faults,
         }
     }
 }
 
 /// Runs the workloads.
 pub(crate) fn run(args: StressArgs) -> anyhow::Result<ExitCode> {
-    let mut opener = Opener::new(&args.target);
-    let engines = opener.chosen(args.engine)?;
-    args.failing.possible(args.target.shared, &engines)?;
+    let mut session_factory = SessionFactory::new(&args.target);
+    let engines = session_factory.chosen(args.engine)?;
+    args.faults.possible(args.target.shared, &engines)?;
     let workloads = args.workloads();
-    let conditions = args.conditions();
+    let config = args.config();
     let mut recorded = match &args.record {
-        Some(path) => Some(destination(&mut opener, &engines, &workloads, path)?),
+        Some(path) => Some(destination(
+            &mut session_factory,
+            &engines,
+            &workloads,
+            path,
+        )?),
         None => None,
     };
     let ktap = args
@@ -204,17 +210,22 @@ pub(crate) fn run(args: StressArgs) -> anyhow::Result<ExitCode> {
         .then(|| Ktap::begin(engines.len() * workloads.len()))
         .transpose()?;
 
-    let mut report = Report::new(conditions);
+    let mut report = Report::new(config);
     for engine in engines {
         for workload in &workloads {
-            let (outcome, trail) =
-                isolated(&args, &mut opener, engine, workload, &report.conditions)?;
+            let (outcome, trail) = isolated(
+                &args,
+                &mut session_factory,
+                engine,
+                workload,
+                &report.config,
+            )?;
             let index = report.outcomes.len();
             if let (Some(destination), Some(trail)) = (&mut recorded, trail) {
                 keep(destination, index, &outcome, &trail)?;
             }
             if let Some(ktap) = &ktap {
-                ktap.result(report.outcomes.len() + 1, &outcome, &report.conditions)?;
+                ktap.result(report.outcomes.len() + 1, &outcome, &report.config)?;
             }
             report.outcomes.push(outcome);
         }
@@ -225,7 +236,7 @@ pub(crate) fn run(args: StressArgs) -> anyhow::Result<ExitCode> {
     } else if ktap.is_none() {
         report::print(summary::text(&report))?;
         if args.engine == EngineChoice::All && args.target.target == TargetKind::Sim {
-            report::print("slub was not asked: it lives in the kernel only.\n")?;
+            report::print("slub was left out: it runs in the kernel only.\n")?;
         }
     }
     let is_empty = |outcome: &&Outcome| outcome.operations == 0 && outcome.result.is_ok();
@@ -245,7 +256,7 @@ pub(crate) fn run(args: StressArgs) -> anyhow::Result<ExitCode> {
 
 /// Opens the files of the traces that are recorded, and says which ones they are.
 fn destination(
-    opener: &mut Opener,
+    session_factory: &mut SessionFactory,
     engines: &[Engine],
     workloads: &[&Workload],
     path: &Path,
@@ -255,7 +266,10 @@ fn destination(
         // The default engine has a name of its own, which a session tells.
         let bound = match engine {
             Engine::Default => {
-                let info = opener.open(*engine)?.info().context("INFO failed")?;
+                let info = session_factory
+                    .open(*engine)?
+                    .info()
+                    .context("INFO failed")?;
                 Engine::from_raw(info.engine).unwrap_or(*engine)
             }
             engine => *engine,
@@ -277,7 +291,7 @@ fn trace_name(engine: Engine, workload: &Workload) -> String {
     format!("{engine}-{}", workload.name)
 }
 
-/// What a workload did, on its way from the process that ran it.
+/// The recording of a workload, as the process that ran it sends it to its parent.
 #[derive(Serialize, Deserialize)]
 struct Trail {
     /// The trace as text.
@@ -289,10 +303,10 @@ struct Trail {
 /// Runs a workload in a process of its own, so that whatever the engine does ends in an outcome.
 fn isolated(
     args: &StressArgs,
-    opener: &mut Opener,
+    session_factory: &mut SessionFactory,
     engine: Engine,
     workload: &'static Workload,
-    conditions: &Conditions,
+    config: &Config,
 ) -> anyhow::Result<(Outcome, Option<Trail>)> {
     let begun = Instant::now();
     // A process that is in the kernel cannot be killed.
@@ -301,14 +315,15 @@ fn isolated(
         TargetKind::Device => Patience::Unlimited,
     };
     let ended = isolation::run(patience, || {
-        run_one(args, opener, engine, workload, conditions).map_err(|error| format!("{error:#}"))
+        run_one(args, session_factory, engine, workload, config)
+            .map_err(|error| format!("{error:#}"))
     })?;
     let death = match ended {
         Ok(result) => return result.map_err(anyhow::Error::msg),
         Err(death) => death,
     };
     let outcome = Outcome {
-        engine: opener.engine_of(engine),
+        engine: session_factory.engine_of(engine),
         workload,
         operations: death.operations,
         elapsed: begun.elapsed(),
@@ -323,15 +338,15 @@ fn isolated(
 /// Runs a workload, and records what it does if that is asked for.
 fn run_one(
     args: &StressArgs,
-    opener: &mut Opener,
+    session_factory: &mut SessionFactory,
     engine: Engine,
     workload: &'static Workload,
-    conditions: &Conditions,
+    config: &Config,
 ) -> anyhow::Result<(Outcome, Option<Trail>)> {
-    let target = Watched(opener.open(engine)?);
-    args.failing.order(&target, engine)?;
+    let target = Watched(session_factory.open(engine)?);
+    args.faults.order(&target, engine)?;
     let run = |target: &dyn Target| {
-        let job = Job::new(engine, workload, target, conditions)?;
+        let job = Job::new(engine, workload, target, config)?;
         anyhow::Ok(job.run())
     };
     if args.record.is_none() {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What came out of a stress: for programs as JSON, for people in parts.
+//! The results of a stress run, and their JSON.
 
 use std::{
     collections::BTreeMap,
@@ -17,18 +17,18 @@ use serde::{
 
 use crate::{
     cmd::stats,
-    failing::Failing,
+    fault_injection::FaultArgs,
     isolation::Death,
-    opener::TargetKind,
     oracle::{
-        Complaint,
         Summary,
         Tally, //
+        Violation,
     },
     report::{
         bytes,
         count, //
     },
+    session_factory::TargetKind,
     uapi::Engine,
     workload::{
         Failure,
@@ -37,23 +37,23 @@ use crate::{
     },
 };
 
-/// What the figures depend on.
+/// The parameters that the results depend on.
 #[derive(Clone, Debug)]
-pub(super) struct Conditions {
+pub(super) struct Config {
     pub(super) target: TargetKind,
     pub(super) seed: u64,
     pub(super) limit: Limit,
     pub(super) threads: u16,
-    /// Of the private pools; `None` where all share one.
+    /// The size of a private pool; `None` for the shared pool.
     pub(super) pool_mib: Option<u64>,
     /// Whether the private pools are in debug mode.
     pub(super) debug: bool,
-    /// What was to be refused.
-    pub(super) failing: Failing,
+    /// The fault injection.
+    pub(super) faults: FaultArgs,
 }
 
-/// What one workload on one engine came to. It goes from the process that ran it to the one that
-/// reports it.
+/// The result of one workload on one engine. The process that ran the workload sends it to its
+/// parent.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Outcome {
     pub(super) engine: Engine,
@@ -83,9 +83,9 @@ pub(super) struct Passed {
 pub(super) struct Failed {
     /// The operation, counted from 1.
     pub(super) operation: u64,
-    /// What is wrong.
-    pub(super) complaint: String,
-    /// It came up in one of several threads, which each count their own operations.
+    /// The violated rule.
+    pub(super) violation: String,
+    /// The violation was found in one of several threads, each of which counts its own operations.
     in_thread: bool,
 }
 
@@ -110,8 +110,8 @@ impl From<Failure> for Failed {
     fn from(failure: Failure) -> Self {
         Self {
             operation: failure.operation,
-            complaint: failure.complaint.to_string(),
-            in_thread: matches!(failure.complaint, Complaint::InThread { .. }),
+            violation: failure.violation.to_string(),
+            in_thread: matches!(failure.violation, Violation::InThread { .. }),
         }
     }
 }
@@ -126,8 +126,10 @@ impl From<&Death> for Failed {
             } else {
                 operation
             },
-            complaint: match thread {
-                Some(thread) => format!("thread {thread}, its operation {operation}: {death}"),
+            violation: match thread {
+                Some(thread) => {
+                    format!("thread {thread}, operation {operation} of that thread: {death}")
+                }
                 None => death.to_string(),
             },
             in_thread: thread.is_some(),
@@ -144,9 +146,9 @@ fn named<'de, D: Deserializer<'de>>(deserializer: D) -> Result<&'static Workload
     Workload::named(&name).ok_or_else(|| D::Error::custom("no such workload"))
 }
 
-/// All outcomes, and under which conditions.
+/// All outcomes, and under which config.
 pub(super) struct Report {
-    pub(super) conditions: Conditions,
+    pub(super) config: Config,
     pub(super) outcomes: Vec<Outcome>,
 }
 
@@ -161,17 +163,17 @@ pub(super) struct Document {
     pool_mib: Option<u64>,
     debug: bool,
     #[serde(flatten)]
-    failing: Failing,
+    faults: FaultArgs,
     passed: bool,
-    /// What only depends on the conditions, if those name operations and a private pool.
-    r#final: Vec<Final>,
+    /// The reproducible statistics: only with --ops and a private pool.
+    r#final: Vec<FinalStatistics>,
     timing: Vec<Timing>,
     failures: Vec<FailureReport>,
 }
 
-/// What a workload did.
+/// The statistics of a workload that depend on the parameters only.
 #[derive(Debug, PartialEq, Eq, Serialize)]
-pub(super) struct Final {
+pub(super) struct FinalStatistics {
     engine: Engine,
     workload: &'static str,
     operations: u64,
@@ -184,7 +186,7 @@ pub(super) struct Final {
     sequential: Option<Sequential>,
 }
 
-/// What in addition is certain when there is one thread.
+/// The statistics that are reproducible only with one thread.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 struct Sequential {
     peak_live_bytes: u64,
@@ -211,12 +213,12 @@ struct FailureReport {
     workload: &'static str,
     seed: u64,
     operation: u64,
-    complaint: String,
+    violation: String,
     repeat: String,
 }
 
-impl Conditions {
-    /// Says whether a sequential workload's figures only depend on these conditions.
+impl Config {
+    /// Says whether a sequential workload's figures only depend on these config.
     pub(super) fn are_exact(&self) -> bool {
         matches!(self.limit, Limit::Operations(_)) && self.pool_mib.is_some()
     }
@@ -247,40 +249,40 @@ impl Outcome {
     }
 
     /// Returns the command that comes to the same failure.
-    pub(super) fn repeat(&self, failure: &Failed, conditions: &Conditions) -> String {
+    pub(super) fn repeat(&self, failure: &Failed, config: &Config) -> String {
         // A thread's operations do not end where another one's failed.
-        let operations = match (failure.in_thread, conditions.limit) {
+        let operations = match (failure.in_thread, config.limit) {
             (true, Limit::Operations(all)) => all,
             (true, Limit::Time(_)) => self.operations,
-            // What comes before the first operation comes with it.
+            // A failure before the first operation is repeated by running one operation.
             _ => failure.operation.max(1),
         };
         let mut command = format!(
             "slablab stress {} --target {} --engine {} --seed {} --ops {operations}",
             self.workload.name,
-            conditions.target.name(),
+            config.target.name(),
             self.engine,
-            conditions.seed,
+            config.seed,
         );
         if !self.workload.is_sequential {
-            command += &format!(" --threads {}", conditions.threads);
+            command += &format!(" --threads {}", config.threads);
         }
-        for option in conditions.failing.options() {
+        for option in config.faults.options() {
             command += &format!(" {option}");
         }
-        if conditions.debug {
+        if config.debug {
             command += " --debug";
         }
-        match conditions.pool_mib {
+        match config.pool_mib {
             Some(mib) => command + &format!(" --pool {mib}"),
             None => command + " --shared",
         }
     }
 
-    /// Returns what only depends on the conditions.
-    pub(super) fn r#final(&self) -> Option<Final> {
+    /// Returns what only depends on the config.
+    pub(super) fn r#final(&self) -> Option<FinalStatistics> {
         let summary = self.result.as_ref().ok()?;
-        Some(Final {
+        Some(FinalStatistics {
             engine: self.engine,
             workload: self.workload.name,
             operations: self.operations,
@@ -302,7 +304,7 @@ impl Outcome {
     }
 }
 
-impl Final {
+impl FinalStatistics {
     /// Returns it in a line, for `diff`.
     pub(super) fn line(&self) -> String {
         let refusals: u64 = self.refusals.values().sum();
@@ -336,9 +338,9 @@ impl Final {
 
 impl Report {
     /// Begins without outcomes.
-    pub(super) fn new(conditions: Conditions) -> Self {
+    pub(super) fn new(config: Config) -> Self {
         Self {
-            conditions,
+            config,
             outcomes: Vec::new(),
         }
     }
@@ -348,8 +350,8 @@ impl Report {
         self.outcomes.iter().all(|outcome| outcome.result.is_ok())
     }
 
-    /// Returns what only depends on the conditions.
-    pub(super) fn finals(&self) -> impl Iterator<Item = Final> {
+    /// Returns what only depends on the config.
+    pub(super) fn finals(&self) -> impl Iterator<Item = FinalStatistics> {
         let outcomes = self.outcomes.iter();
         let exact = outcomes.filter(|outcome| !self.depends_on_order(outcome));
         exact.filter_map(Outcome::r#final)
@@ -358,20 +360,20 @@ impl Report {
     /// Says whether an outcome's figures also depend on the order in which threads ran: --fail-* counts
     /// the requests of all of them.
     pub(super) fn depends_on_order(&self, outcome: &Outcome) -> bool {
-        !outcome.workload.is_sequential && self.conditions.failing.is_any()
+        !outcome.workload.is_sequential && self.config.faults.is_any()
     }
 
     /// Returns the report as a document.
     pub(super) fn document(&self) -> Document {
-        let Conditions {
+        let Config {
             target,
             seed,
             limit,
             threads,
             pool_mib,
             debug,
-            failing,
-        } = self.conditions;
+            faults,
+        } = self.config;
         let (operations, seconds) = match limit {
             Limit::Operations(operations) => (Some(operations), None),
             Limit::Time(time) => (None, Some(time.as_secs_f64())),
@@ -384,7 +386,7 @@ impl Report {
             threads,
             pool_mib,
             debug,
-            failing,
+            faults,
             passed: self.has_passed(),
             r#final: self.finals().collect(),
             timing: self
@@ -407,8 +409,8 @@ impl Report {
                         workload: outcome.workload.name,
                         seed,
                         operation: failure.operation,
-                        complaint: failure.complaint.clone(),
-                        repeat: outcome.repeat(failure, &self.conditions),
+                        violation: failure.violation.clone(),
+                        repeat: outcome.repeat(failure, &self.config),
                     })
                 })
                 .collect(),
@@ -420,15 +422,15 @@ impl Report {
 mod tests {
     use super::*;
 
-    fn failed(workload: &str, complaint: Complaint, limit: Limit) -> Report {
-        let mut report = Report::new(Conditions {
+    fn failed(workload: &str, violation: Violation, limit: Limit) -> Report {
+        let mut report = Report::new(Config {
             target: TargetKind::Sim,
             seed: 7,
             limit,
             threads: 4,
             pool_mib: Some(16),
             debug: true,
-            failing: Failing {
+            faults: FaultArgs {
                 fail_every: None,
                 fail_growth: Some(3),
             },
@@ -440,7 +442,7 @@ mod tests {
             elapsed: Duration::from_secs(3),
             result: Err(Failed::from(Failure {
                 operation: 123,
-                complaint,
+                violation,
             })),
         });
         report
@@ -448,8 +450,8 @@ mod tests {
 
     #[test]
     fn a_failure_says_how_to_repeat_it() {
-        let complaint = Complaint::BadHandle { handle: 0 };
-        let report = failed("churn", complaint, Limit::Time(Duration::from_secs(3)));
+        let violation = Violation::BadHandle { handle: 0 };
+        let report = failed("churn", violation, Limit::Time(Duration::from_secs(3)));
         assert!(!report.has_passed());
         let document = serde_json::to_value(report.document()).unwrap();
         assert_eq!(document["passed"], false);
@@ -464,19 +466,19 @@ mod tests {
 
     #[test]
     fn threads_are_repeated_whole() {
-        let complaint = || Complaint::InThread {
+        let violation = || Violation::InThread {
             thread: 1,
             operation: 30,
-            complaint: Box::new(Complaint::BadHandle { handle: 0 }),
+            violation: Box::new(Violation::BadHandle { handle: 0 }),
         };
         for (limit, operations) in [
             (Limit::Time(Duration::from_secs(3)), 900),
             (Limit::Operations(5000), 5000),
         ] {
-            let report = failed("threads", complaint(), limit);
+            let report = failed("threads", violation(), limit);
             let failure = report.outcomes[0].result.as_ref().unwrap_err();
             assert_eq!(
-                report.outcomes[0].repeat(failure, &report.conditions),
+                report.outcomes[0].repeat(failure, &report.config),
                 format!(
                     "slablab stress threads --target sim --engine seed --seed 7 \
                      --ops {operations} --threads 4 --fail-growth 3 --debug --pool 16"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What people read when a stress is over.
+//! The summary of a stress run as text.
 
 use super::outcome::{
     Outcome,
@@ -33,10 +33,10 @@ pub(super) fn text(report: &Report) -> String {
                 "{BAD}FAILED{BAD:#} {} {}, seed {}, operation {}\n  {}\n  repeat: {}\n\n",
                 outcome.engine,
                 outcome.workload.name,
-                report.conditions.seed,
+                report.config.seed,
                 failure.operation,
-                failure.complaint,
-                outcome.repeat(failure, &report.conditions)
+                failure.violation,
+                outcome.repeat(failure, &report.config)
             );
         }
     }
@@ -49,13 +49,13 @@ pub(super) fn text(report: &Report) -> String {
     text
 }
 
-/// Returns what only depends on the conditions, a line for each outcome, for `diff`.
+/// Returns the reproducible statistics, one line per workload, suited for `diff`.
 fn final_statistics(report: &Report) -> String {
-    let conditions = &report.conditions;
-    let Limit::Operations(operations) = conditions.limit else {
+    let config = &report.config;
+    let Limit::Operations(operations) = config.limit else {
         return String::new();
     };
-    if !conditions.are_exact() {
+    if !config.are_exact() {
         return String::new();
     }
     let mut text = format!(
@@ -70,34 +70,34 @@ fn final_statistics(report: &Report) -> String {
         .iter()
         .any(|outcome| report.depends_on_order(outcome))
     {
-        text +=
-            "  (none of 'threads': its threads' order decides which requests --fail-* refuses)\n";
+        text += "  ('threads' has no final statistics: the order of its threads decides which requests \
+             --fail-* refuses)\n";
     }
     text + "\n"
 }
 
-/// Says what the final statistics depend on, in the words of the command line.
+/// Returns the options that the final statistics depend on.
 fn depends_on(report: &Report, operations: u64) -> String {
-    let conditions = &report.conditions;
+    let config = &report.config;
     let mut all = vec![
         "the same engine".to_owned(),
-        format!("--seed {}", conditions.seed),
+        format!("--seed {}", config.seed),
         format!("--ops {operations}"),
     ];
     let has_threads =
         |outcome: &Outcome| !outcome.workload.is_sequential && !report.depends_on_order(outcome);
     if report.outcomes.iter().any(has_threads) {
-        all.push(format!("--threads {}", conditions.threads));
+        all.push(format!("--threads {}", config.threads));
     }
-    all.extend(conditions.pool_mib.map(|mib| format!("--pool {mib}")));
-    let debug = if conditions.debug {
+    all.extend(config.pool_mib.map(|mib| format!("--pool {mib}")));
+    let debug = if config.debug {
         "--debug"
     } else {
         "no --debug"
     };
     all.push(debug.to_owned());
-    let last = match conditions.failing.is_any() {
-        true => conditions.failing.options().collect::<Vec<_>>().join(" "),
+    let last = match config.faults.is_any() {
+        true => config.faults.options().collect::<Vec<_>>().join(" "),
         false => "no --fail-*".to_owned(),
     };
     format!("{} and {last}", all.join(", "))
@@ -151,11 +151,11 @@ fn refused(counts: &[u64]) -> String {
     if refusals.is_empty() {
         "-".to_owned()
     } else {
-        stats::told(&refusals)
+        stats::by_cause(&refusals)
     }
 }
 
-/// Returns what an engine did, in a sentence.
+/// Returns one sentence that sums up all workloads on an engine.
 fn verdict(outcomes: &[Outcome]) -> String {
     let Some(engine) = outcomes.first().map(|outcome| outcome.engine) else {
         return String::new();
@@ -166,7 +166,7 @@ fn verdict(outcomes: &[Outcome]) -> String {
         .count();
     if failed > 0 {
         return format!(
-            "{BAD}{engine} failed {failed} of {} workloads{BAD:#}; the commands above repeat it.\n",
+            "{BAD}{engine} failed {failed} of {} workloads{BAD:#}; the commands above repeat the failures.\n",
             outcomes.len()
         );
     }
@@ -182,14 +182,14 @@ fn verdict(outcomes: &[Outcome]) -> String {
         .max()
         .unwrap_or(0);
     let refused: u64 = passed().flat_map(|summary| summary.tally.refusals).sum();
-    let said_no = if refused > 0 {
-        format!(", said no {} times and why each time", count(refused))
+    let refusals = if refused > 0 {
+        format!("; {} requests refused, each with a cause", count(refused))
     } else {
         String::new()
     };
     format!(
-        "{GOOD}{engine} is sound{GOOD:#}: it served {}, up to {} at once{said_no}, and took \
-         every block back; {} were read and compared, and not a byte was wrong.\n",
+        "{GOOD}{engine} passed{GOOD:#}: {} allocated and freed, peak live {}{refusals}; {} read \
+         back and compared, 0 bytes wrong.\n",
         report::blocks(blocks),
         bytes(peak),
         bytes(checked)

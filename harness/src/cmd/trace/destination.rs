@@ -2,8 +2,8 @@
 
 //! Where traces are written to: standard output, a file, or a folder with a file for each.
 //!
-//! A destination is opened before the work begins whose result it takes, so that what cannot be
-//! written is said at once, and written to trace by trace.
+//! A destination is opened before the traces are made, so that an error is reported immediately. Each
+//! trace is written as soon as it is made.
 
 use std::{
     fs,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A trace as people see it.
+//! The description of a trace as text.
 
 use std::fmt::Write as _;
 
@@ -23,7 +23,7 @@ use crate::report::{
     percent, //
 };
 
-/// Lines of the curve of what is out.
+/// Height of the curve of live bytes, in lines.
 const CURVE_HEIGHT: usize = 6;
 
 /// Characters of the longest bar.
@@ -70,7 +70,7 @@ pub(super) fn text(trace: &Trace, shape: &Shape) -> String {
     line(
         "live peak",
         format!(
-            "{} after operation {}; at most {} at once",
+            "{} after operation {}; peak of {}",
             bytes(shape.peak_bytes),
             count(shape.peak_operation),
             blocks(shape.peak_blocks)
@@ -79,9 +79,9 @@ pub(super) fn text(trace: &Trace, shape: &Shape) -> String {
     line(
         "at the end",
         match shape.left_bytes {
-            0 => "nothing is out".to_owned(),
+            0 => "nothing is live".to_owned(),
             left => format!(
-                "{} are out in {}",
+                "{} live in {}",
                 bytes(left),
                 blocks(shape.allocations - shape.frees)
             ),
@@ -89,12 +89,15 @@ pub(super) fn text(trace: &Trace, shape: &Shape) -> String {
     );
     if shape.aligned > 0 {
         let share = shape.aligned as f64 / shape.allocations as f64;
-        line("aligned", format!("{} to more than 8", percent(share)));
+        line(
+            "aligned",
+            format!("{} of the blocks to more than 8 bytes", percent(share)),
+        );
     }
     if shape.cpus > 1 {
         line("CPUs", count(shape.cpus));
     }
-    text += "\nbytes out, over the operations\n";
+    text += "\nlive bytes over the operations\n";
     for (row, line) in curve(&shape.live_bytes, CURVE_HEIGHT).iter().enumerate() {
         let label = match row {
             0 => bytes(shape.peak_bytes),
@@ -113,7 +116,7 @@ fn histogram(title: &str, spread: &Spread, unit: impl Fn(u64) -> String) -> Stri
         return String::new();
     }
     let mut text = format!(
-        "\n{title}: half up to {}, 99 of 100 up to {}, the largest {}\n",
+        "\n{title}: p50 {}, p99 {}, max {}\n",
         unit(spread.p50),
         unit(spread.p99),
         unit(spread.max)
@@ -157,11 +160,11 @@ mod tests {
     const SMALL: &str = "\
 small  (by hand)
 operations   4: 2 allocated, 1 reallocated, 1 freed
-live peak    3.03 KiB after operation 2; at most 2 blocks at once
-at the end   200 B are out in 1 block
-aligned      50.0 % to more than 8
+live peak    3.03 KiB after operation 2; peak of 2 blocks
+at the end   200 B live in 1 block
+aligned      50.0 % of the blocks to more than 8 bytes
 
-bytes out, over the operations
+live bytes over the operations
   3.03 KiB ▕ █▆
            ▕ ██
            ▕ ██
@@ -169,7 +172,7 @@ bytes out, over the operations
            ▕ ██
            ▕▁██▃
 
-sizes: half up to 200 B, 99 of 100 up to 2.93 KiB, the largest 2.93 KiB
+sizes: p50 200 B, p99 2.93 KiB, max 2.93 KiB
    < 128 B ▕████████████████████████████████████████ 1
    < 256 B ▕████████████████████████████████████████ 1
    < 512 B ▕                                         0
@@ -177,7 +180,7 @@ sizes: half up to 200 B, 99 of 100 up to 2.93 KiB, the largest 2.93 KiB
    < 2 KiB ▕                                         0
    < 4 KiB ▕████████████████████████████████████████ 1
 
-lifetimes, in operations: half up to 2, 99 of 100 up to 2, the largest 2
+lifetimes, in operations: p50 2, p99 2, max 2
        < 4 ▕████████████████████████████████████████ 1
 ";
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `slablab trace`: traces are made, recorded, described and converted.
+//! `slablab trace`: makes, records, describes and converts traces.
 
 mod destination;
 mod info;
@@ -33,10 +33,10 @@ use slablab_trace::{
 pub(super) use self::destination::Destination;
 use crate::{
     report,
-    traces::{
+    trace_args::{
         HELP,
         LONG_HELP,
-        MakingArgs, //
+        TraceArgs, //
     },
 };
 
@@ -69,34 +69,34 @@ enum Action {
     Record(record::RecordArgs),
 }
 
-/// Make traces of patterns that programs are known for
+/// Generate traces of typical allocation patterns
 ///
-/// The same seed gives the same trace, everywhere and always. Commands that take a trace also take
+/// The same seed gives the same trace on every machine. Commands that take a trace also take
 /// the name of a pattern: 'slablab trace info larson' needs no file.
 #[derive(Args)]
 struct MakeArgs {
-    /// What to make
+    /// Patterns to generate
     #[arg(value_name = "PATTERN", required = true, value_parser = patterns())]
     patterns: Vec<String>,
 
     #[command(flatten)]
-    making: MakingArgs,
+    trace_args: TraceArgs,
 
     /// The file to write, or for several patterns the folder [default: standard output]
     ///
-    /// A file that exists is overwritten if it is a trace of the same format, and only then.
+    /// An existing file is overwritten only if it is a trace of the same format.
     #[arg(short, long, value_name = "PATH")]
     out: Option<PathBuf>,
 }
 
-/// Describe traces: how much is out when, which sizes, how long blocks live
+/// Describe traces: live bytes over time, sizes and lifetimes of blocks
 #[derive(Args)]
 struct InfoArgs {
     #[arg(value_name = "TRACE", help = HELP, long_help = LONG_HELP)]
     traces: Vec<String>,
 
     #[command(flatten)]
-    making: MakingArgs,
+    trace_args: TraceArgs,
 
     /// Print JSON: a list
     #[arg(long)]
@@ -110,7 +110,7 @@ struct ConvertArgs {
     traces: Vec<String>,
 
     #[command(flatten)]
-    making: MakingArgs,
+    trace_args: TraceArgs,
 
     /// The format
     #[arg(long, value_enum, default_value = "text")]
@@ -118,7 +118,7 @@ struct ConvertArgs {
 
     /// The file to write, or for several traces the folder [default: standard output]
     ///
-    /// A file that exists is overwritten if it is a trace of the same format, and only then.
+    /// An existing file is overwritten only if it is a trace of the same format.
     #[arg(short, long, value_name = "PATH")]
     out: Option<PathBuf>,
 }
@@ -151,7 +151,7 @@ impl FileFormat {
 fn patterns() -> PossibleValuesParser {
     pattern::all()
         .map(|pattern| PossibleValue::new(pattern.name).help(pattern.about))
-        .chain([PossibleValue::new("all").help("every one of them")])
+        .chain([PossibleValue::new("all").help("all patterns")])
         .into()
 }
 
@@ -170,12 +170,12 @@ pub(crate) fn run(command: TraceCommand) -> anyhow::Result<ExitCode> {
             let out = args.out.as_deref();
             let mut destination = Destination::open(&names, FileFormat::Text, out)?;
             for (index, pattern) in chosen.iter().enumerate() {
-                let trace = pattern.make(args.making.seed, args.making.percent);
+                let trace = pattern.make(args.trace_args.seed, args.trace_args.percent);
                 destination.write(index, &trace)?;
             }
         }
         Action::Convert(args) => {
-            let traces = args.making.load(&args.traces)?;
+            let traces = args.trace_args.load(&args.traces)?;
             let names: Vec<_> = traces.iter().map(|trace| trace.name.clone()).collect();
             let mut destination = Destination::open(&names, args.to, args.out.as_deref())?;
             for (index, trace) in traces.iter().enumerate() {
@@ -190,7 +190,7 @@ pub(crate) fn run(command: TraceCommand) -> anyhow::Result<ExitCode> {
 
 /// Describes traces.
 fn describe(args: &InfoArgs) -> anyhow::Result<()> {
-    let traces = args.making.load(&args.traces)?;
+    let traces = args.trace_args.load(&args.traces)?;
     let described = traces.iter().map(|trace| (trace, Shape::of(trace)));
     if args.json {
         let documents: Vec<_> = described

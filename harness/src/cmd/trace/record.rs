@@ -27,16 +27,16 @@ use super::{
 };
 use crate::{
     arguments::whole,
-    recorder::Recorder,
+    ftrace_recorder::Recorder,
     report::count, //
 };
 
 /// Record what this machine's kernel allocates while a command runs
 ///
-/// The kernel's own kmalloc and kmem_cache calls are read from ftrace (events kmem:*) and become a
-/// trace that replays. What was allocated before the recording is not in it, nor are its frees;
-/// what is still out when the command has ended stays out. Needs root and CONFIG_FTRACE, which the
-/// lab's kernel has: 'make record' does it in the lab.
+/// The kernel's kmalloc and kmem_cache calls are read from ftrace (events kmem:*) and written as a
+/// trace for 'slablab replay'. The trace has no blocks that were allocated before the recording, and
+/// no frees of such blocks. Blocks that are live when the command ends are not freed in the trace.
+/// Needs root and CONFIG_FTRACE; 'make record' records in the lab's virtual machine.
 #[derive(Args)]
 pub(super) struct RecordArgs {
     /// The command; its output goes to standard error [default: wait]
@@ -52,18 +52,18 @@ pub(super) struct RecordArgs {
     #[arg(value_parser = whole::<u16>("the time in seconds", 1..=65_535))]
     seconds: u16,
 
-    /// MiB of the kernel's memory for events, for each CPU; when it is full the oldest are lost
+    /// Size in MiB of each CPU's buffer of events; a full buffer overwrites the oldest events
     #[arg(long, value_name = "MIB", default_value_t = 16)]
     #[arg(value_parser = whole::<u64>("the size of the buffer in MiB", 1..=1024))]
     buffer: u64,
 
-    /// What the trace is called
+    /// Name of the trace
     #[arg(long, default_value = "kernel")]
     name: String,
 
     /// The file to write, or a folder [default: standard output]
     ///
-    /// A file that exists is overwritten if it is a trace, and only then.
+    /// An existing file is overwritten only if it is a trace.
     #[arg(short, long, value_name = "FILE")]
     out: Option<PathBuf>,
 }
@@ -85,9 +85,9 @@ pub(super) fn run(args: &RecordArgs) -> anyhow::Result<ExitCode> {
     };
     let trace = recorded.trace.with_source(&what);
     if trace.ops().is_empty() {
-        bail!("nothing was allocated meanwhile");
+        bail!("the kernel allocated nothing during the recording");
     }
-    let told = |number: u64, what: &str| match number {
+    let counted = |number: u64, what: &str| match number {
         0 => String::new(),
         number => format!("; {} {what}", count(number)),
     };
@@ -95,9 +95,9 @@ pub(super) fn run(args: &RecordArgs) -> anyhow::Result<ExitCode> {
         "{} operations on {} blocks{}{}{}",
         count(trace.ops().len() as u64),
         count(trace.blocks() as u64),
-        told(recorded.foreign_frees, "frees of earlier blocks left out"),
-        told(recorded.missed_frees, "frees missed"),
-        told(recorded.lost_events, "events lost: try a larger --buffer")
+        counted(recorded.foreign_frees, "frees of earlier blocks left out"),
+        counted(recorded.missed_frees, "frees missed"),
+        counted(recorded.lost_events, "events lost: try a larger --buffer")
     );
     destination.write(0, &trace)?;
     Ok(ExitCode::SUCCESS)

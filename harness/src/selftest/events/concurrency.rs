@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What several do in a session at once.
+//! Recording of several threads and processes in one session.
 
 use std::{
     collections::HashMap,
@@ -40,14 +40,14 @@ use super::{
     all, //
 };
 
-theme!("events/concurrency" {
-    Each threads_are_recorded_in_an_order_that_can_be,
-    Each a_child_in_the_session_is_recorded_by_its_name,
+suite!("events/concurrency" {
+    Each threads_are_recorded_in_a_linearizable_order,
+    Each operations_of_a_child_are_recorded_with_its_name,
 });
 
 /// Checks that events are in an order in which one after the other could have been done.
 #[track_caller]
-fn possible(events: &[slablab_event]) -> Outcome {
+fn possible(events: &[slablab_event]) -> TestResult {
     let mut live: HashMap<u32, slablab_event> = HashMap::new();
     for event in events {
         let last = live.remove(&event.handle);
@@ -57,7 +57,7 @@ fn possible(events: &[slablab_event]) -> Outcome {
             _ if event.error == 0 => last.is_some_and(|last| last.offset == event.offset),
             _ => last.is_none() && event.error == Errno::NOENT.raw_os_error() as u32,
         };
-        holds(is_live, format_args!("{event:?} can be, after {last:?}"))?;
+        check(is_live, format_args!("{event:?} can be, after {last:?}"))?;
         if u32::from(event.kind) == uapi::SLABLAB_EVENT_FREE {
             continue;
         }
@@ -67,20 +67,20 @@ fn possible(events: &[slablab_event]) -> Outcome {
                 || other.offset >= event.offset + event.usable
         };
         if let Some(other) = live.values().find(|other| !apart(other)) {
-            return Err(Verdict::failed(format!("{event:?} overlaps {other:?}")));
+            return Err(TestError::failed(format!("{event:?} overlaps {other:?}")));
         }
         live.insert(event.handle, *event);
     }
     Ok(())
 }
 
-fn threads_are_recorded_in_an_order_that_can_be(engine: Engine) -> Outcome {
+fn threads_are_recorded_in_a_linearizable_order(engine: Engine) -> TestResult {
     const ROUNDS: u64 = 1_500;
     let device = session(engine)?;
     device.record(1 << 15)?;
     let handles = Mutex::new(Vec::new());
     let is_done = AtomicBool::new(false);
-    let work = |thread: u64| -> Outcome<u64> {
+    let work = |thread: u64| -> TestResult<u64> {
         let mut random = Rng::new(thread);
         let mut count = 0;
         for _ in 0..ROUNDS {
@@ -101,15 +101,15 @@ fn threads_are_recorded_in_an_order_that_can_be(engine: Engine) -> Outcome {
         Ok(count)
     };
     // Somebody reads meanwhile, in pieces that never fit.
-    let read = || -> Outcome<Vec<slablab_event>> {
+    let read = || -> TestResult<Vec<slablab_event>> {
         let mut read = Vec::new();
         loop {
             let last = is_done.load(Ordering::Acquire);
             let mut events = [slablab_event::default(); 90];
-            let told = device.events(read.len() as u64, &mut events)?;
-            equal("lost", told.lost, 0)?;
-            read.extend(&events[..told.count as usize]);
-            if last && told.count == 0 {
+            let reply = device.events(read.len() as u64, &mut events)?;
+            check_eq("lost", reply.lost, 0)?;
+            read.extend(&events[..reply.count as usize]);
+            if last && reply.count == 0 {
                 return Ok(read);
             }
         }
@@ -119,19 +119,19 @@ fn threads_are_recorded_in_an_order_that_can_be(engine: Engine) -> Outcome {
         let workers = [1, 2, 3].map(|thread| scope.spawn(move || work(thread)));
         let counts = workers.map(|worker| worker.join());
         is_done.store(true, Ordering::Release);
-        let panicked = |_| Verdict::failed("a thread panicked");
+        let panicked = |_| TestError::failed("a thread panicked");
         let events = reader.join().map_err(panicked)??;
         let mut sum = 0;
         for count in counts {
             sum += count.map_err(panicked)??;
         }
-        equal("events", events.len() as u64, sum)?;
-        equal("events", events.len(), all(&device)?.len())?;
+        check_eq("events", events.len() as u64, sum)?;
+        check_eq("events", events.len(), all(&device)?.len())?;
         possible(&events)
     })
 }
 
-fn a_child_in_the_session_is_recorded_by_its_name(engine: Engine) -> Outcome {
+fn operations_of_a_child_are_recorded_with_its_name(engine: Engine) -> TestResult {
     let device = session(engine)?;
     device.record(100)?;
     let mut child = Child::start_in(Role::Heir, engine, &device)?;
@@ -140,10 +140,10 @@ fn a_child_in_the_session_is_recorded_by_its_name(engine: Engine) -> Outcome {
     child.kill()?;
     device.free(handles[3])?;
     let events = all(&device)?;
-    equal("events", events.len(), handles.len() + 1)?;
+    check_eq("events", events.len(), handles.len() + 1)?;
     let (last, first) = events
         .split_last()
-        .ok_or_else(|| Verdict::failed("no events"))?;
+        .ok_or_else(|| TestError::failed("no events"))?;
     for (event, handle) in first.iter().zip(&handles) {
         let got = (
             u32::from(event.kind),
@@ -152,10 +152,10 @@ fn a_child_in_the_session_is_recorded_by_its_name(engine: Engine) -> Outcome {
             event.size,
         );
         let expected = (uapi::SLABLAB_EVENT_ALLOC, id, *handle, child::SIZE);
-        equal("kind, thread, handle and size", got, expected)?;
+        check_eq("kind, thread, handle and size", got, expected)?;
     }
     let me = gettid().as_raw_nonzero().get() as u32;
-    equal(
+    check_eq(
         "thread and handle",
         (last.thread, last.handle),
         (me, handles[3]),

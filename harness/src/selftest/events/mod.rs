@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Recorded operations, beside what the program that did them was told.
+//! Recorded events must equal the replies that the program got.
 
 pub(super) mod concurrency;
 pub(super) mod requests;
@@ -36,21 +36,21 @@ use super::{
     },
     memory::{
         Argument,
-        Fence,
+        GuardedBuffer,
         poke, //
     },
     prelude::*, //
 };
 
-theme!("events" {
-    Each every_operation_is_recorded_as_it_was_answered,
-    Each what_is_in_a_submission_is_recorded_too,
-    Each what_could_not_be_told_is_recorded_as_undone,
+suite!("events" {
+    Each every_operation_is_recorded_with_its_answer,
+    Each operations_of_submit_are_recorded,
+    Each an_allocation_without_a_reply_is_recorded_as_undone,
 });
 
-/// What is expected of an event: all but its number, and when, where and by whom.
+/// The expected fields of an event: all but number, time, CPU and process.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Told {
+struct ExpectedEvent {
     kind: u32,
     error: u32,
     handle: u32,
@@ -58,11 +58,11 @@ struct Told {
     align_log2: u32,
     usable: u64,
     offset: u64,
-    /// Not known of a FREE, which tells none.
+    /// `None` for a FREE, whose reply has no cost.
     cost: Option<u64>,
 }
 
-impl Told {
+impl ExpectedEvent {
     fn refused(kind: u32, handle: u32, size: u64, errno: Errno, cost: slablab_cost) -> Self {
         Self {
             kind,
@@ -86,7 +86,7 @@ impl Told {
     }
 
     #[track_caller]
-    fn compare(&self, event: &slablab_event) -> Outcome {
+    fn compare(&self, event: &slablab_event) -> TestResult {
         let got = Self {
             kind: event.kind.into(),
             error: event.error,
@@ -97,42 +97,42 @@ impl Told {
             offset: event.offset,
             cost: self.cost.map(|_| event.cost.bits()),
         };
-        equal("event", &got, self)
+        check_eq("event", &got, self)
     }
 }
 
 /// Reads all events, none of which may be lost, and checks their numbers.
 #[track_caller]
-fn all(device: &Device) -> Outcome<Vec<slablab_event>> {
+fn all(device: &Device) -> TestResult<Vec<slablab_event>> {
     let mut all: Vec<slablab_event> = Vec::new();
     loop {
         let mut events = [slablab_event::default(); 100];
-        let told = device.events(all.len() as u64, &mut events)?;
-        equal("lost", told.lost, 0)?;
-        all.extend(&events[..told.count as usize]);
-        equal("number", told.number, all.len() as u64)?;
-        if told.count < 100 {
+        let reply = device.events(all.len() as u64, &mut events)?;
+        check_eq("lost", reply.lost, 0)?;
+        all.extend(&events[..reply.count as usize]);
+        check_eq("number", reply.number, all.len() as u64)?;
+        if reply.count < 100 {
             let numbers = all.iter().map(|event| event.number);
-            holds(numbers.eq(0..all.len() as u64), "events are numbered")?;
+            check(numbers.eq(0..all.len() as u64), "events are numbered")?;
             return Ok(all);
         }
     }
 }
 
-/// A session that is recorded, and what it was told.
+/// A session that is recorded, and the expected events.
 struct Recorded {
     device: Device,
-    told: Vec<Told>,
-    live: Vec<Told>,
+    reply: Vec<ExpectedEvent>,
+    live: Vec<ExpectedEvent>,
 }
 
 impl Recorded {
-    fn new(engine: Engine) -> Outcome<Self> {
+    fn new(engine: Engine) -> TestResult<Self> {
         let device = session(engine)?;
         device.record(uapi::SLABLAB_EVENTS_MAX)?;
         Ok(Self {
             device,
-            told: Vec::new(),
+            reply: Vec::new(),
             live: Vec::new(),
         })
     }
@@ -142,9 +142,9 @@ impl Recorded {
             true => align.trailing_zeros(),
             false => uapi::SLABLAB_NO_ALIGN,
         };
-        self.told.push(match self.device.alloc(size, align) {
+        self.reply.push(match self.device.alloc(size, align) {
             Ok(alloc) => {
-                let told = Told {
+                let reply = ExpectedEvent {
                     kind: uapi::SLABLAB_EVENT_ALLOC,
                     error: 0,
                     handle: alloc.handle,
@@ -154,22 +154,22 @@ impl Recorded {
                     offset: alloc.offset,
                     cost: Some(alloc.cost.bits()),
                 };
-                self.live.push(told.clone());
-                told
+                self.live.push(reply.clone());
+                reply
             }
-            Err(no) => Told {
+            Err(no) => ExpectedEvent {
                 align_log2,
-                ..Told::refused(uapi::SLABLAB_EVENT_ALLOC, 0, size, no.errno, no.cost)
+                ..ExpectedEvent::refused(uapi::SLABLAB_EVENT_ALLOC, 0, size, no.errno, no.cost)
             },
         });
     }
 
     fn realloc(&mut self, pick: usize, size: u64) {
         let block = &mut self.live[pick];
-        self.told
+        self.reply
             .push(match self.device.realloc(block.handle, size) {
                 Ok(realloc) => {
-                    *block = Told {
+                    *block = ExpectedEvent {
                         kind: uapi::SLABLAB_EVENT_REALLOC,
                         size,
                         usable: realloc.usable,
@@ -179,7 +179,7 @@ impl Recorded {
                     };
                     block.clone()
                 }
-                Err(no) => Told::refused(
+                Err(no) => ExpectedEvent::refused(
                     uapi::SLABLAB_EVENT_REALLOC,
                     block.handle,
                     size,
@@ -189,36 +189,37 @@ impl Recorded {
             });
     }
 
-    fn free(&mut self, pick: usize) -> Outcome {
+    fn free(&mut self, pick: usize) -> TestResult {
         let block = self.live.swap_remove(pick);
         self.device.free(block.handle)?;
-        self.told.push(block.gone());
+        self.reply.push(block.gone());
         Ok(())
     }
 
-    /// Checks that all that was told, and no more, was recorded of this thread.
+    /// Checks that the recorded events of this thread equal the expected events.
     #[track_caller]
-    fn check(&self) -> Outcome<Vec<slablab_event>> {
+    fn check(&self) -> TestResult<Vec<slablab_event>> {
         let events = all(&self.device)?;
-        equal("events", events.len(), self.told.len())?;
+        check_eq("events", events.len(), self.reply.len())?;
         let me = gettid().as_raw_nonzero().get() as u32;
         let mut last = 0;
-        for (event, told) in events.iter().zip(&self.told) {
-            told.compare(event)
+        for (event, reply) in events.iter().zip(&self.reply) {
+            reply
+                .compare(event)
                 .about(format_args!("event {}", event.number))?;
-            equal("thread", event.thread, me)?;
-            holds(event.time_ns >= last, "time goes on")?;
+            check_eq("thread", event.thread, me)?;
+            check(event.time_ns >= last, "time goes on")?;
             last = event.time_ns;
         }
         Ok(events)
     }
 }
 
-fn every_operation_is_recorded_as_it_was_answered(engine: Engine) -> Outcome {
+fn every_operation_is_recorded_with_its_answer(engine: Engine) -> TestResult {
     let mut recorded = Recorded::new(engine)?;
     let mut random = Rng::new(11);
     let unknown = |kind, handle, size, errno| {
-        Told::refused(kind, handle, size, errno, slablab_cost::default())
+        ExpectedEvent::refused(kind, handle, size, errno, slablab_cost::default())
     };
     for _ in 0..2_000 {
         let pick = random.index(recorded.live.len().max(1));
@@ -234,14 +235,14 @@ fn every_operation_is_recorded_as_it_was_answered(engine: Engine) -> Outcome {
             11 => {
                 let handle = [0, 1, u32::MAX, (1 << 31) - 1][random.index(4)];
                 refused(recorded.device.free(handle), Errno::NOENT)?;
-                let told = unknown(uapi::SLABLAB_EVENT_FREE, handle, 0, Errno::NOENT);
-                recorded.told.push(told);
+                let reply = unknown(uapi::SLABLAB_EVENT_FREE, handle, 0, Errno::NOENT);
+                recorded.reply.push(reply);
             }
             12 => {
                 let handle = (1 << 31) | random.below(1 << 31) as u32;
                 refused(recorded.device.realloc(handle, size), Errno::NOENT)?;
-                let told = unknown(uapi::SLABLAB_EVENT_REALLOC, handle, size, Errno::NOENT);
-                recorded.told.push(told);
+                let reply = unknown(uapi::SLABLAB_EVENT_REALLOC, handle, size, Errno::NOENT);
+                recorded.reply.push(reply);
             }
             _ if has_blocks => recorded.free(pick)?,
             _ => {}
@@ -252,16 +253,16 @@ fn every_operation_is_recorded_as_it_was_answered(engine: Engine) -> Outcome {
         poke(&recorded.device, request::FREE, 1 << 40 | 1 << 20),
         Errno::NOENT,
     )?;
-    let told = unknown(uapi::SLABLAB_EVENT_FREE, u32::MAX, 0, Errno::NOENT);
-    recorded.told.push(told);
+    let reply = unknown(uapi::SLABLAB_EVENT_FREE, u32::MAX, 0, Errno::NOENT);
+    recorded.reply.push(reply);
     let events = recorded.check()?;
     let refusals = events.iter().filter(|event| event.cost.cause != 0).count();
-    holds(
+    check(
         !has_pool(engine) || refusals > 50,
         format_args!("{refusals} refusals"),
     )?;
-    // What is no operation is not recorded.
-    let fence = Fence::new(1)?;
+    // An invalid command is not recorded.
+    let fence = GuardedBuffer::new(1)?;
     let argument = slablab_alloc {
         size: 8,
         align: 8,
@@ -286,7 +287,7 @@ fn operation(kind: u32, handle: u32, bytes: u64) -> slablab_operation {
     }
 }
 
-fn what_is_in_a_submission_is_recorded_too(engine: Engine) -> Outcome {
+fn operations_of_submit_are_recorded(engine: Engine) -> TestResult {
     let device = session(engine)?;
     device.record(3000)?;
     let old = device.alloc(77, 1)?;
@@ -302,8 +303,12 @@ fn what_is_in_a_submission_is_recorded_too(engine: Engine) -> Outcome {
         }))
         .chain([operation(uapi::SLABLAB_OP_FREE, old.handle, 0)])
         .collect();
-    let mut told = asked.clone();
-    equal("done", device.submit(&mut told)?.done as usize, asked.len())?;
+    let mut reply = asked.clone();
+    check_eq(
+        "done",
+        device.submit(&mut reply)?.done as usize,
+        asked.len(),
+    )?;
     // Of each that is wrong, the call ends there.
     let wrong = [
         operation(9, 0, 0),
@@ -318,27 +323,27 @@ fn what_is_in_a_submission_is_recorded_too(engine: Engine) -> Outcome {
     let mut errors = Vec::new();
     for operation in wrong {
         let submit = device.submit(&mut [operation])?;
-        equal("done", submit.done, 0)?;
+        check_eq("done", submit.done, 0)?;
         errors.push(submit.error);
     }
     let events = all(&device)?;
-    equal("events", events.len(), 1 + asked.len() + wrong.len())?;
-    for (event, (asked, told)) in events[1..].iter().zip(asked.iter().zip(&told)) {
-        equal("kind", event.kind, asked.kind)?;
-        equal("error", event.error, 0)?;
-        equal("handle", event.handle, told.handle)?;
-        equal("cost", event.cost.bits(), told.cost.bits())?;
+    check_eq("events", events.len(), 1 + asked.len() + wrong.len())?;
+    for (event, (asked, reply)) in events[1..].iter().zip(asked.iter().zip(&reply)) {
+        check_eq("kind", event.kind, asked.kind)?;
+        check_eq("error", event.error, 0)?;
+        check_eq("handle", event.handle, reply.handle)?;
+        check_eq("cost", event.cost.bits(), reply.cost.bits())?;
         if u32::from(asked.kind) == uapi::SLABLAB_OP_FREE {
             let came = events
                 .iter()
                 .rfind(|other| other.handle == event.handle && other.number < event.number);
-            let came = came.ok_or_else(|| Verdict::failed("a block that never came"))?;
+            let came = came.ok_or_else(|| TestError::failed("a block that never came"))?;
             let block = |event: &slablab_event| (event.size, event.usable, event.offset);
-            equal("block", block(event), block(came))?;
+            check_eq("block", block(event), block(came))?;
         } else {
-            equal("size", event.size, asked.bytes)?;
-            equal("usable", event.usable, told.bytes)?;
-            equal("offset", event.offset, told.offset)?;
+            check_eq("size", event.size, asked.bytes)?;
+            check_eq("usable", event.usable, reply.bytes)?;
+            check_eq("offset", event.offset, reply.offset)?;
         }
     }
     let kinds = [
@@ -351,16 +356,16 @@ fn what_is_in_a_submission_is_recorded_too(engine: Engine) -> Outcome {
     let rest = &events[1 + asked.len()..];
     for (event, ((kind, handle), error)) in rest.iter().zip(kinds.into_iter().zip(errors)) {
         let got = (u32::from(event.kind), event.handle, event.error);
-        equal("kind, handle and error", got, (kind, handle, error))?;
+        check_eq("kind, handle and error", got, (kind, handle, error))?;
     }
     Ok(())
 }
 
-fn what_could_not_be_told_is_recorded_as_undone(engine: Engine) -> Outcome {
+fn an_allocation_without_a_reply_is_recorded_as_undone(engine: Engine) -> TestResult {
     let device = session(engine)?;
     let handle = filled(&device, 300, 1)?;
     device.record(100)?;
-    let fence = Fence::new(1)?;
+    let fence = GuardedBuffer::new(1)?;
     let argument = slablab_alloc {
         size: 200,
         align: 32,
@@ -369,7 +374,7 @@ fn what_could_not_be_told_is_recorded_as_undone(engine: Engine) -> Outcome {
     let address = fence.place(&argument.bytes(), 0);
     fence.read_only()?;
     refused(poke(&device, request::ALLOC, address), Errno::FAULT)?;
-    let fence = Fence::new(1)?;
+    let fence = GuardedBuffer::new(1)?;
     let argument = slablab_realloc {
         handle,
         size: 9000,
@@ -380,14 +385,14 @@ fn what_could_not_be_told_is_recorded_as_undone(engine: Engine) -> Outcome {
     refused(poke(&device, request::REALLOC, address), Errno::FAULT)?;
     let events = all(&device)?;
     let [came, went, undone] = events[..] else {
-        return Err(Verdict::failed(format!("three events: {events:?}")));
+        return Err(TestError::failed(format!("three events: {events:?}")));
     };
-    equal("kind", u32::from(came.kind), uapi::SLABLAB_EVENT_ALLOC)?;
-    equal("kind", u32::from(went.kind), uapi::SLABLAB_EVENT_REVOKE)?;
+    check_eq("kind", u32::from(came.kind), uapi::SLABLAB_EVENT_ALLOC)?;
+    check_eq("kind", u32::from(went.kind), uapi::SLABLAB_EVENT_REVOKE)?;
     let block = |event: &slablab_event| (event.handle, event.size, event.align_log2, event.offset);
-    equal("block", block(&went), block(&came))?;
-    equal("block", (went.size, went.align_log2), (200, 5))?;
-    Told::refused(
+    check_eq("block", block(&went), block(&came))?;
+    check_eq("block", (went.size, went.align_log2), (200, 5))?;
+    ExpectedEvent::refused(
         uapi::SLABLAB_EVENT_REALLOC,
         handle,
         9000,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Requests that are wrong.
+//! Invalid requests of EVENTS.
 
 use crate::{
     device::Errno,
@@ -25,11 +25,11 @@ use super::{
     all, //
 };
 
-theme!("events/requests" {
-    Each what_is_wrong_with_a_request_is_named,
+suite!("events/requests" {
+    Each invalid_event_requests_fail_with_the_right_error,
 });
 
-fn what_is_wrong_with_a_request_is_named(engine: Engine) -> Outcome {
+fn invalid_event_requests_fail_with_the_right_error(engine: Engine) -> TestResult {
     let device = session(engine)?;
     filled(&device, 100, 1)?;
     let send = |mut events: slablab_events| submit(&device, uapi::SLABLAB_NR_EVENTS, &mut events);
@@ -105,7 +105,7 @@ fn what_is_wrong_with_a_request_is_named(engine: Engine) -> Outcome {
         Errno::NXIO,
     )?;
     device.alloc(8, 8)?;
-    equal("events of another session", all(&other)?.len(), 0)
+    check_eq("events of another session", all(&other)?.len(), 0)
 }
 
 /// Numbers of events that are yet to come.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What is kept, what is lost, and what it takes.
+//! The ring of events: capacity, overwritten events, and memory.
 
 use crate::{
     device::{
@@ -23,7 +23,7 @@ use super::{
             shared, //
         },
         memory::{
-            Fence,
+            GuardedBuffer,
             submit, //
         },
         prelude::*, //
@@ -31,15 +31,15 @@ use super::{
     all, //
 };
 
-theme!("events/ring" {
-    Each what_was_overwritten_is_counted,
-    Each reading_goes_on_where_it_was,
+suite!("events/ring" {
+    Each overwritten_events_are_counted,
+    Each reading_continues_at_the_next_event,
     Each an_array_that_cannot_be_written_is_efault,
-    Each a_session_may_begin_with_a_recording,
-    Once recordings_leave_room_for_others,
+    Each recording_can_start_before_the_first_allocation,
+    Once event_rings_leave_memory_for_other_sessions,
 });
 
-fn what_was_overwritten_is_counted(engine: Engine) -> Outcome {
+fn overwritten_events_are_counted(engine: Engine) -> TestResult {
     let device = session(engine)?;
     for (kept, done) in [
         (1, 3),
@@ -56,14 +56,14 @@ fn what_was_overwritten_is_counted(engine: Engine) -> Outcome {
         let lost = u64::from(kept).min(done).abs_diff(done);
         let mut events = vec![slablab_event::default(); done as usize + 1];
         for from in [0, lost / 2, lost, (lost + 1).min(done), done] {
-            let told = device.events(from, &mut events)?;
+            let reply = device.events(from, &mut events)?;
             let first = from.max(lost);
-            equal("lost", told.lost, first - from)?;
-            equal("count", u64::from(told.count), done - first)?;
-            equal("number", told.number, done)?;
+            check_eq("lost", reply.lost, first - from)?;
+            check_eq("count", u64::from(reply.count), done - first)?;
+            check_eq("number", reply.number, done)?;
             for (event, number) in events.iter().zip(first..done) {
                 let got = (event.number, u64::from(event.handle));
-                equal("number and handle", got, (number, number))?;
+                check_eq("number and handle", got, (number, number))?;
             }
         }
         refused(device.events(done + 1, &mut events), Errno::INVAL)?;
@@ -73,7 +73,7 @@ fn what_was_overwritten_is_counted(engine: Engine) -> Outcome {
     Ok(())
 }
 
-fn reading_goes_on_where_it_was(engine: Engine) -> Outcome {
+fn reading_continues_at_the_next_event(engine: Engine) -> TestResult {
     let device = session(engine)?;
     device.record(50)?;
     let (mut number, mut seen, mut lost) = (0, 0, 0);
@@ -82,26 +82,26 @@ fn reading_goes_on_where_it_was(engine: Engine) -> Outcome {
             refused(device.free(3), Errno::NOENT)?;
         }
         let mut events = [slablab_event::default(); 30];
-        let told = device.events(number, &mut events)?;
-        number = told.number;
-        seen += u64::from(told.count);
-        lost += told.lost;
-        equal("seen and lost", seen + lost, number)?;
+        let reply = device.events(number, &mut events)?;
+        number = reply.number;
+        seen += u64::from(reply.count);
+        lost += reply.lost;
+        check_eq("seen and lost", seen + lost, number)?;
     }
-    holds(
+    check(
         seen > 500 && lost > 100,
         format_args!("{seen} seen, {lost} lost"),
     )
 }
 
-fn an_array_that_cannot_be_written_is_efault(engine: Engine) -> Outcome {
+fn an_array_that_cannot_be_written_is_efault(engine: Engine) -> TestResult {
     let device = session(engine)?;
     device.record(200)?;
     for _ in 0..150 {
         refused(device.free(7), Errno::NOENT)?;
     }
     let room = vec![0; 150 * size_of::<slablab_event>()];
-    let fence = Fence::new(3)?;
+    let fence = GuardedBuffer::new(3)?;
     let whole = fence.place(&room, 0);
     let ends_early = fence.place(&room, 64);
     let read = |address: usize, count| {
@@ -124,14 +124,14 @@ fn an_array_that_cannot_be_written_is_efault(engine: Engine) -> Outcome {
         refused(read(address, 150), Errno::FAULT).about(format_args!("{address:#x}"))?;
     }
     // The last one of these is not touched.
-    equal("count", read(ends_early, 149)?.count, 149)?;
+    check_eq("count", read(ends_early, 149)?.count, 149)?;
     // Nothing was taken away by that.
-    equal("count", read(whole, 150)?.count, 150)?;
+    check_eq("count", read(whole, 150)?.count, 150)?;
     fence.read_only()?;
     refused(read(whole, 1), Errno::FAULT)
 }
 
-fn a_session_may_begin_with_a_recording(engine: Engine) -> Outcome {
+fn recording_can_start_before_the_first_allocation(engine: Engine) -> TestResult {
     let device = Device::open()?;
     refused(
         device.events(0, &mut [slablab_event::default()]),
@@ -141,27 +141,27 @@ fn a_session_may_begin_with_a_recording(engine: Engine) -> Outcome {
     device.record(10)?;
     refused(device.bind(engine.raw(), 0, 0), Errno::BUSY)?;
     let handle = device.alloc(64, 8)?.handle;
-    equal("handle", all(&device)?[0].handle, handle)
+    check_eq("handle", all(&device)?[0].handle, handle)
 }
 
-fn recordings_leave_room_for_others() -> Outcome {
+fn event_rings_leave_memory_for_other_sessions() -> TestResult {
     let mut sessions = Vec::new();
     let errno = loop {
         let device = shared(Engine::Hybrid)?;
         if let Err(errno) = device.record(uapi::SLABLAB_EVENTS_MAX) {
             break errno;
         }
-        holds(sessions.len() < 60, "there is an end to recordings")?;
+        check(sessions.len() < 60, "there is an end to recordings")?;
         sessions.push(device);
     };
-    equal("refusal", errno, Errno::DQUOT)?;
-    equal("recordings", sessions.len(), 16)?;
+    check_eq("refusal", errno, Errno::DQUOT)?;
+    check_eq("recordings", sessions.len(), 16)?;
     let device = shared(Engine::Hybrid)?;
     refused(device.record(2000), Errno::DQUOT)?;
     device.record(1024)?;
     filled(&device, 5000, 1)?;
-    equal("events", all(&device)?.len(), 1)?;
-    // What one gives back another can have.
+    check_eq("events", all(&device)?.len(), 1)?;
+    // Memory that one session has returned is available to another one.
     sessions[3].end_record()?;
     device.end_record()?;
     device.record(uapi::SLABLAB_EVENTS_MAX)?;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Debug mode: each misuse is reported as what it is, once, and nobody else is harmed.
+//! Debug mode: each misuse is reported once, with the right name, and other blocks stay intact.
 
 pub(super) mod refusals;
 
@@ -48,10 +48,10 @@ use super::{
     prelude::*, //
 };
 
-theme!("misuse" {
-    Pools each_misuse_is_named_once_and_the_pool_goes_on,
-    Pools right_use_is_not_reported,
-    Pools the_last_reports_are_told,
+suite!("misuse" {
+    Pools each_misuse_is_reported_once_and_the_pool_stays_usable,
+    Pools correct_use_is_not_reported,
+    Pools the_last_reports_can_be_read,
     Pools threads_misuse_one_pool_at_once,
     Once programs_misuse_pools_at_once,
 });
@@ -64,7 +64,7 @@ const TRIES: usize = 100;
 
 /// Opens a session with a pool in debug mode.
 #[track_caller]
-pub(super) fn debug(engine: Engine, pool_bytes: u64) -> Outcome<Device> {
+pub(super) fn debug(engine: Engine, pool_bytes: u64) -> TestResult<Device> {
     let device = Device::open()?;
     device.bind(engine.raw(), DEBUG, pool_bytes)?;
     Ok(device)
@@ -82,21 +82,21 @@ fn misuses() -> Vec<Misuse> {
 
 /// Does one misuse, again when this thread went to another CPU in between.
 #[track_caller]
-fn inject(device: &Device, misuse: Misuse, size: u64) -> Outcome<slablab_report> {
+fn inject(device: &Device, misuse: Misuse, size: u64) -> TestResult<slablab_report> {
     for _ in 0..TRIES {
         match device.inject(misuse.raw(), size) {
             Err(Errno::AGAIN) => {}
             result => return Ok(result?),
         }
     }
-    Err(Verdict::failed("the block never came back"))
+    Err(TestError::failed("the block never came back"))
 }
 
 /// Returns all reports that are remembered.
-fn reports(device: &Device) -> Outcome<Vec<slablab_report>> {
+fn reports(device: &Device) -> TestResult<Vec<slablab_report>> {
     let mut reports = [slablab_report::default(); uapi::SLABLAB_REPORTS_KEPT as usize];
-    let told = device.reports(0, &mut reports)?;
-    Ok(reports[..told.count as usize].to_vec())
+    let reply = device.reports(0, &mut reports)?;
+    Ok(reports[..reply.count as usize].to_vec())
 }
 
 /// Returns how many blocks a misuse damages.
@@ -106,51 +106,51 @@ fn set_aside(misuse: Misuse) -> u64 {
 
 /// Checks that every byte of the pool is accounted for.
 #[track_caller]
-fn adds_up(stats: &slablab_stats) -> Outcome {
+fn adds_up(stats: &slablab_stats) -> TestResult {
     let parts = stats.live_bytes + stats.cached_bytes + stats.free_bytes;
-    equal("bytes in all", parts, stats.pool_bytes)
+    check_eq("bytes in all", parts, stats.pool_bytes)
 }
 
 /// Checks a report of a misuse that this process did to a block of `size` bytes.
 #[track_caller]
-fn is_of(report: &slablab_report, misuse: Misuse, size: u64, pool_bytes: u64) -> Outcome {
-    equal(
+fn is_of(report: &slablab_report, misuse: Misuse, size: u64, pool_bytes: u64) -> TestResult {
+    check_eq(
         "fault",
         Fault::from_raw(report.fault),
         Some(misuse.expected()),
     )?;
-    equal("damaged", report.damaged_bytes, misuse.damaged_bytes(size))?;
+    check_eq("damaged", report.damaged_bytes, misuse.damaged_bytes(size))?;
     if misuse.expected() == Fault::None {
-        return equal("who noticed", report.noticed.pid, 0);
+        return check_eq("who noticed", report.noticed.pid, 0);
     }
-    equal("who noticed", report.noticed.pid, process::id())?;
-    // Where there is no block, there is nobody whose it was.
+    check_eq("who noticed", report.noticed.pid, process::id())?;
+    // An address outside of any block has no owner.
     let is_block = !matches!(misuse, Misuse::SlabFreeForeign | Misuse::SlabFreeInvented);
     let owner = if is_block { process::id() } else { 0 };
-    equal("who allocated", report.allocated.pid, owner)?;
+    check_eq("who allocated", report.allocated.pid, owner)?;
     let of_free = [Fault::DoubleFree, Fault::ReallocAfterFree].contains(&misuse.expected());
     let was_freed = set_aside(misuse) > 0 || of_free;
     let owner = if was_freed { process::id() } else { 0 };
-    equal("who freed", report.freed.pid, owner)?;
-    equal("a block", report.size >= size, is_block)?;
+    check_eq("who freed", report.freed.pid, owner)?;
+    check_eq("a block", report.size >= size, is_block)?;
     let order = [report.allocated, report.freed, report.noticed].map(|owner| owner.operation);
-    holds(
+    check(
         order.iter().filter(|number| **number > 0).is_sorted(),
         format_args!("operations are in order: {order:?}"),
     )?;
-    // Offsets and sizes are all that is told: nothing that could be an address.
+    // A report has offsets and sizes, but no addresses.
     if misuse == Misuse::SlabFreeForeign {
-        equal("offset", report.offset, NO_OFFSET)?;
+        check_eq("offset", report.offset, NO_OFFSET)?;
     } else {
-        holds(report.offset < pool_bytes, "the block is in the pool")?;
+        check(report.offset < pool_bytes, "the block is in the pool")?;
     }
-    holds(
+    check(
         report.byte.unsigned_abs() <= report.size + 8,
         "the byte is near the block",
     )
 }
 
-fn each_misuse_is_named_once_and_the_pool_goes_on(engine: Engine) -> Outcome {
+fn each_misuse_is_reported_once_and_the_pool_stays_usable(engine: Engine) -> TestResult {
     for misuse in misuses() {
         for size in [1, 24, 100, 4000, 20_000] {
             is_named_once(engine, misuse, size).about(format_args!("{misuse} of {size} bytes"))?;
@@ -159,7 +159,7 @@ fn each_misuse_is_named_once_and_the_pool_goes_on(engine: Engine) -> Outcome {
     Ok(())
 }
 
-fn is_named_once(engine: Engine, misuse: Misuse, size: u64) -> Outcome {
+fn is_named_once(engine: Engine, misuse: Misuse, size: u64) -> TestResult {
     // There is to be room for a red zone of 1 MiB.
     let pool_bytes = match misuse {
         Misuse::SlabLinearOverflow1M => 4 * MIB,
@@ -174,7 +174,7 @@ fn is_named_once(engine: Engine, misuse: Misuse, size: u64) -> Outcome {
     let report = inject(&device, misuse, size)?;
     is_of(&report, misuse, size, pool_bytes)?;
     let is_noticed = misuse.expected() != Fault::None;
-    equal(
+    check_eq(
         "reports",
         reports(&device)?.iter().map(Argument::bytes).collect(),
         is_noticed
@@ -186,20 +186,20 @@ fn is_named_once(engine: Engine, misuse: Misuse, size: u64) -> Outcome {
     let stats = device.stats()?;
     for fault in Fault::ALL {
         let expected = u64::from(is_noticed && *fault == misuse.expected());
-        equal(fault.name(), stats.reports[fault.raw() as usize], expected)?;
+        check_eq(fault.name(), stats.reports[fault.raw() as usize], expected)?;
     }
-    equal("set aside", stats.set_aside_blocks, set_aside(misuse))?;
-    equal(
+    check_eq("set aside", stats.set_aside_blocks, set_aside(misuse))?;
+    check_eq(
         "live",
         stats.live_blocks,
         mine.len() as u64 + set_aside(misuse),
     )?;
-    equal("requested", stats.requested_bytes, 5301)?;
-    equal("charged", stats.session_bytes, 5301)?;
+    check_eq("requested", stats.requested_bytes, 5301)?;
+    check_eq("charged", stats.session_bytes, 5301)?;
     adds_up(&stats)?;
     sound(&device)?;
 
-    // Nobody else noticed, and the pool goes on without what is set aside.
+    // Other blocks are intact, and the pool stays usable without the quarantined blocks.
     for (handle, size, seed) in mine {
         intact(&device, handle, size, seed)?;
         device.free(handle)?;
@@ -213,18 +213,18 @@ fn is_named_once(engine: Engine, misuse: Misuse, size: u64) -> Outcome {
         }
         rest.extend(handles);
     }
-    holds(!rest.is_empty(), "there is memory left")?;
+    check(!rest.is_empty(), "there is memory left")?;
     for handle in rest {
         device.free(handle)?;
     }
     let after = device.stats()?;
-    equal("reports", after.reports, stats.reports)?;
-    equal("live", after.live_blocks, set_aside(misuse))?;
+    check_eq("reports", after.reports, stats.reports)?;
+    check_eq("live", after.live_blocks, set_aside(misuse))?;
     adds_up(&after)?;
     sound(&device)
 }
 
-fn right_use_is_not_reported(engine: Engine) -> Outcome {
+fn correct_use_is_not_reported(engine: Engine) -> TestResult {
     let device = debug(engine, 4 * MIB)?;
     let mut random = Rng::new(3);
     let mut mine: Vec<(u32, u64, u64)> = Vec::new();
@@ -234,8 +234,8 @@ fn right_use_is_not_reported(engine: Engine) -> Outcome {
             0 | 1 => {
                 let align = 1 << random.below(13);
                 if let Ok(block) = device.alloc(size, align) {
-                    equal("usable", block.usable, size)?;
-                    equal("alignment", block.offset % align, 0)?;
+                    check_eq("usable", block.usable, size)?;
+                    check_eq("alignment", block.offset % align, 0)?;
                     zeros(&device, block.handle, 0, size as usize)?;
                     write_whole(&device, block.handle, &pattern(seed, size as usize))?;
                     mine.push((block.handle, size, seed));
@@ -263,10 +263,10 @@ fn right_use_is_not_reported(engine: Engine) -> Outcome {
     }
     let stats = device.stats()?;
     let requested: u64 = mine.iter().map(|(_, size, _)| size).sum();
-    equal("requested", stats.requested_bytes, requested)?;
-    equal("charged", stats.session_bytes, requested)?;
-    equal("reports", stats.reports, [0; 16])?;
-    equal(
+    check_eq("requested", stats.requested_bytes, requested)?;
+    check_eq("charged", stats.session_bytes, requested)?;
+    check_eq("reports", stats.reports, [0; 16])?;
+    check_eq(
         "set aside",
         (stats.set_aside_blocks, stats.set_aside_bytes),
         (0, 0),
@@ -275,9 +275,9 @@ fn right_use_is_not_reported(engine: Engine) -> Outcome {
     sound(&device)
 }
 
-fn the_last_reports_are_told(engine: Engine) -> Outcome {
+fn the_last_reports_can_be_read(engine: Engine) -> TestResult {
     let device = debug(engine, MIB)?;
-    equal("none yet", reports(&device)?.len(), 0)?;
+    check_eq("none yet", reports(&device)?.len(), 0)?;
     for _ in 0..40 {
         inject(&device, Misuse::SlabFreeCross, 100)?;
     }
@@ -285,7 +285,7 @@ fn the_last_reports_are_told(engine: Engine) -> Outcome {
         .iter()
         .map(|report| report.number)
         .collect();
-    equal("numbers", numbers, (24..40).collect())?;
+    check_eq("numbers", numbers, (24..40).collect())?;
     // A part of them, from any number on.
     let mut part = [slablab_report::default(); 3];
     for (from, first, count, next) in [
@@ -295,17 +295,17 @@ fn the_last_reports_are_told(engine: Engine) -> Outcome {
         (40, 0, 0, 40),
         (u64::MAX, 0, 0, u64::MAX),
     ] {
-        let told = device.reports(from, &mut part)?;
-        equal("count", told.count, count)?;
-        equal("next", told.number, next)?;
+        let reply = device.reports(from, &mut part)?;
+        check_eq("count", reply.count, count)?;
+        check_eq("next", reply.number, next)?;
         if count > 0 {
-            equal("first", part[0].number, first)?;
+            check_eq("first", part[0].number, first)?;
         }
     }
     Ok(())
 }
 
-fn threads_misuse_one_pool_at_once(engine: Engine) -> Outcome {
+fn threads_misuse_one_pool_at_once(engine: Engine) -> TestResult {
     const THREADS: u64 = 4;
     const ROUNDS: usize = 60;
     let device = &debug(engine, 64 * MIB)?;
@@ -313,7 +313,7 @@ fn threads_misuse_one_pool_at_once(engine: Engine) -> Outcome {
     thread::scope(|scope| {
         let threads: Vec<_> = (0..THREADS)
             .map(|thread| {
-                scope.spawn(move || -> Outcome {
+                scope.spawn(move || -> TestResult {
                     for round in 0..ROUNDS {
                         let handle = filled(device, 100, thread)?;
                         let misuse = misuses[round % misuses.len()];
@@ -335,17 +335,17 @@ fn threads_misuse_one_pool_at_once(engine: Engine) -> Outcome {
             .into_iter()
             .try_for_each(|thread| match thread.join() {
                 Ok(outcome) => outcome,
-                Err(_) => Err(Verdict::failed("a thread panicked")),
+                Err(_) => Err(TestError::failed("a thread panicked")),
             })
     })?;
     let stats = device.stats()?;
-    equal("live", stats.live_blocks, stats.set_aside_blocks)?;
+    check_eq("live", stats.live_blocks, stats.set_aside_blocks)?;
     adds_up(&stats)?;
     sound(device)
 }
 
 /// Misuses a pool of its own, and has others do the same; what a child does.
-pub(super) fn vandal(engine: Engine) -> Outcome {
+pub(super) fn vandal(engine: Engine) -> TestResult {
     for round in 0..3 {
         let device = debug(engine, 8 * MIB)?;
         let misuses = misuses();
@@ -356,20 +356,20 @@ pub(super) fn vandal(engine: Engine) -> Outcome {
         let noticed = misuses.iter();
         let noticed = noticed.filter(|misuse| misuse.expected() != Fault::None);
         let stats = device.stats()?;
-        equal(
+        check_eq(
             "reports",
             stats.reports.iter().sum(),
             noticed.count() as u64,
         )?;
-        equal("set aside", stats.set_aside_blocks, 8)?;
+        check_eq("set aside", stats.set_aside_blocks, 8)?;
         sound(&device)?;
     }
     Ok(())
 }
 
-fn programs_misuse_pools_at_once() -> Outcome {
+fn programs_misuse_pools_at_once() -> TestResult {
     for engine in POOL_ENGINES {
-        // Who has a pool beside theirs hears nothing of it.
+        // A session with another pool is not affected.
         let neighbour = debug(engine, MIB)?;
         let handle = filled(&neighbour, 5000, 1)?;
         let mut vandals = Vec::new();
@@ -377,12 +377,12 @@ fn programs_misuse_pools_at_once() -> Outcome {
             vandals.push(Child::start(Role::Vandal, engine)?);
         }
         let pids: HashSet<_> = vandals.iter().map(Child::id).collect();
-        equal("processes", pids.len(), vandals.len())?;
+        check_eq("processes", pids.len(), vandals.len())?;
         for vandal in vandals {
             vandal.succeeds()?;
         }
         intact(&neighbour, handle, 5000, 1)?;
-        equal("reports", neighbour.stats()?.reports, [0; 16])?;
+        check_eq("reports", neighbour.stats()?.reports, [0; 16])?;
         sound(&neighbour)?;
     }
     Ok(())

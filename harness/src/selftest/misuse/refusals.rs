@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Who may not misuse a pool, which pool cannot be, and what is no misuse.
+//! INJECT is refused: without privilege, in pools without debug mode, with invalid arguments.
 
 use crate::{
     device::{
@@ -45,16 +45,16 @@ use super::{
     reports, //
 };
 
-theme!("misuse/refusals" {
+suite!("misuse/refusals" {
     Each debug_mode_needs_a_private_pool,
     Once a_user_without_privilege_cannot_misuse_a_pool,
     Once only_a_pool_in_debug_mode_can_be_misused,
     Once wrong_arguments_are_einval_and_nothing_is_done,
-    Once a_block_that_no_pool_can_have_is_enomem,
-    Once the_records_count_as_private_memory,
+    Once a_block_larger_than_any_pool_is_enomem,
+    Once owner_records_are_charged_as_private_memory,
 });
 
-fn debug_mode_needs_a_private_pool(engine: Engine) -> Outcome {
+fn debug_mode_needs_a_private_pool(engine: Engine) -> TestResult {
     let device = Device::open()?;
     let bind = |flags, pool_bytes| device.bind(engine.raw(), flags, pool_bytes);
     refused(bind(uapi::SLABLAB_BIND_DEBUG, 0), Errno::INVAL)?;
@@ -71,10 +71,10 @@ fn debug_mode_needs_a_private_pool(engine: Engine) -> Outcome {
         refused(bind(DEBUG, pool_bytes), Errno::DQUOT)?;
     }
     bind(DEBUG, MIB)?;
-    equal("flags", device.info()?.bind_flags, DEBUG)
+    check_eq("flags", device.info()?.bind_flags, DEBUG)
 }
 
-fn a_user_without_privilege_cannot_misuse_a_pool() -> Outcome {
+fn a_user_without_privilege_cannot_misuse_a_pool() -> TestResult {
     for engine in POOL_ENGINES {
         let device = debug(engine, MIB)?;
         inject(&device, Misuse::SlabFreeDouble, 100)?;
@@ -83,14 +83,14 @@ fn a_user_without_privilege_cannot_misuse_a_pool() -> Outcome {
                 as_nobody(|| refused(device.inject(misuse.raw(), 100), Errno::PERM))
             })?;
         }
-        // Not even to be told what would be wrong with it.
+        // The privilege is checked before the arguments.
         as_nobody(|| refused(device.inject(0, 0), Errno::PERM))?;
-        equal("reports", as_nobody(|| reports(&device))?.len(), 1)?;
+        check_eq("reports", as_nobody(|| reports(&device))?.len(), 1)?;
     }
     Ok(())
 }
 
-fn only_a_pool_in_debug_mode_can_be_misused() -> Outcome {
+fn only_a_pool_in_debug_mode_can_be_misused() -> TestResult {
     let mut without = vec![Device::open()?, shared(Engine::Slub)?];
     for engine in POOL_ENGINES {
         without.push(shared(engine)?);
@@ -109,7 +109,7 @@ fn only_a_pool_in_debug_mode_can_be_misused() -> Outcome {
     Ok(())
 }
 
-fn wrong_arguments_are_einval_and_nothing_is_done() -> Outcome {
+fn wrong_arguments_are_einval_and_nothing_is_done() -> TestResult {
     let device = debug(Engine::Hybrid, MIB)?;
     let right = slablab_inject {
         misuse: uapi::SLABLAB_MISUSE_SLAB_FREE_DOUBLE,
@@ -140,7 +140,7 @@ fn wrong_arguments_are_einval_and_nothing_is_done() -> Outcome {
             slablab_reports { count, ..right },
         )?;
     }
-    // What is told goes to an address that is the program's own.
+    // The reports are written to an address of the program only.
     inject(&device, Misuse::SlabFreeDouble, 100)?;
     for reports in [0, u64::MAX, 0xffff_8880_0000_0000] {
         let mut sent = slablab_reports { reports, ..right };
@@ -164,15 +164,15 @@ fn wrong_arguments_are_einval_and_nothing_is_done() -> Outcome {
 
 /// Checks that an argument is refused, and that it and all figures stay as they are.
 #[track_caller]
-fn is_einval<T: Argument>(device: &Device, number: u32, argument: T) -> Outcome {
+fn is_einval<T: Argument>(device: &Device, number: u32, argument: T) -> TestResult {
     let mut sent = argument;
     unchanged(device, || {
         refused(submit(device, number, &mut sent), Errno::INVAL)
     })?;
-    equal("argument", sent.bytes(), argument.bytes())
+    check_eq("argument", sent.bytes(), argument.bytes())
 }
 
-fn a_block_that_no_pool_can_have_is_enomem() -> Outcome {
+fn a_block_larger_than_any_pool_is_enomem() -> TestResult {
     for engine in POOL_ENGINES {
         let device = debug(engine, MIB)?;
         for misuse in Misuse::ALL {
@@ -188,30 +188,30 @@ fn a_block_that_no_pool_can_have_is_enomem() -> Outcome {
             }
         }
         let stats = device.stats()?;
-        equal("reports", stats.reports, [0; 16])?;
-        equal("live", stats.live_blocks, 0)?;
+        check_eq("reports", stats.reports, [0; 16])?;
+        check_eq("live", stats.live_blocks, 0)?;
         sound(&device)?;
     }
     Ok(())
 }
 
-fn the_records_count_as_private_memory() -> Outcome {
+fn owner_records_are_charged_as_private_memory() -> TestResult {
     for engine in POOL_ENGINES {
         let before = shared(engine)?.info()?.private_bytes_used;
         let device = debug(engine, 512 * KIB)?;
         let used = device.info()?.private_bytes_used - before;
-        equal("the pool's charge", device.info()?.pool_charge, used)?;
+        check_eq("the pool's charge", device.info()?.pool_charge, used)?;
         // The pool, 3/8 of it for owners, and a little for the engine.
         let least = 512 * KIB / 8 * 11;
-        holds(used >= least, format_args!("{used} bytes of a new pool"))?;
+        check(used >= least, format_args!("{used} bytes of a new pool"))?;
         device.extend(512 * KIB)?;
         let more = device.info()?.pool_charge - used;
-        holds(
+        check(
             (least..least + 16 * KIB).contains(&more),
             format_args!("{more} bytes of another region"),
         )?;
         drop(device);
-        equal("none", shared(engine)?.info()?.private_bytes_used, before)?;
+        check_eq("none", shared(engine)?.info()?.private_bytes_used, before)?;
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What becomes of a mapping: how it is protected, moved, cut and inherited.
+//! Mappings after mprotect, mremap, munmap and fork.
 
 use std::{
     fs::File,
@@ -56,18 +56,18 @@ use super::{
     on_each, //
 };
 
-theme!("mmap/area" {
-    Once only_what_shares_is_mapped,
+suite!("mmap/area" {
+    Once only_shared_mappings_are_allowed,
     Once a_mapping_is_never_executable,
     Once a_mapping_moves_and_shrinks_but_never_grows,
     Once a_part_of_a_mapping_can_be_unmapped,
     Once a_child_inherits_a_mapping_and_leaves_nothing_when_it_is_killed,
     Once every_part_and_copy_of_a_mapping_holds_the_block,
-    Once a_shared_futex_has_no_place_in_a_mapping,
-    Once nobody_gets_hold_of_a_mapped_page,
+    Once a_shared_futex_in_a_mapping_is_refused,
+    Once pages_of_a_mapping_cannot_be_pinned,
 });
 
-fn only_what_shares_is_mapped() -> Outcome {
+fn only_shared_mappings_are_allowed() -> TestResult {
     on_each(|engine| {
         let device = session(engine)?;
         let handle = aligned(&device, 2 * PAGE)?;
@@ -85,7 +85,7 @@ fn only_what_shares_is_mapped() -> Outcome {
     })
 }
 
-fn a_mapping_is_never_executable() -> Outcome {
+fn a_mapping_is_never_executable() -> TestResult {
     on_each(|engine| {
         let device = session(engine)?;
         let handle = aligned(&device, PAGE)?;
@@ -108,7 +108,7 @@ fn a_mapping_is_never_executable() -> Outcome {
     })
 }
 
-fn a_mapping_moves_and_shrinks_but_never_grows() -> Outcome {
+fn a_mapping_moves_and_shrinks_but_never_grows() -> TestResult {
     on_each(|engine| {
         let device = session(engine)?;
         let page = to_len(PAGE);
@@ -130,14 +130,14 @@ fn a_mapping_moves_and_shrinks_but_never_grows() -> Outcome {
     })
 }
 
-fn a_part_of_a_mapping_can_be_unmapped() -> Outcome {
+fn a_part_of_a_mapping_can_be_unmapped() -> TestResult {
     on_each(|engine| {
         let device = session(engine)?;
         let page = to_len(PAGE);
         let (handle, mapping) = mapped(&device, 5 * PAGE, 1)?;
         mapping.punch(1, 2)?;
         for (n, there) in [true, false, false, true, true].into_iter().enumerate() {
-            equal("page is there", mapping.has(n), there).about(n)?;
+            check_eq("page is there", mapping.has(n), there).about(n)?;
             if there {
                 let expected = &pattern(1, 5 * page)[n * page..][..page];
                 same_bytes(&mapping.read(n * page, page), expected).about(n)?;
@@ -152,7 +152,7 @@ fn a_part_of_a_mapping_can_be_unmapped() -> Outcome {
 
 /// Makes a child that closes the session's file, writes `byte` to the beginning of its copy of `mapping`
 /// and stays.
-fn child(file: &Device, mapping: &Mapping, byte: u8) -> Outcome<Fork> {
+fn child(file: &Device, mapping: &Mapping, byte: u8) -> TestResult<Fork> {
     let file = file.as_fd().as_raw_fd();
     Fork::new(|| {
         // SAFETY: Nobody in the child uses the file.
@@ -163,7 +163,7 @@ fn child(file: &Device, mapping: &Mapping, byte: u8) -> Outcome<Fork> {
     })
 }
 
-/// What the standard library is linked with, and `rustix` leaves to it.
+/// Functions of the C library that `rustix` does not provide.
 mod c {
     use std::ffi::c_int;
 
@@ -173,7 +173,7 @@ mod c {
     }
 }
 
-fn a_child_inherits_a_mapping_and_leaves_nothing_when_it_is_killed() -> Outcome {
+fn a_child_inherits_a_mapping_and_leaves_nothing_when_it_is_killed() -> TestResult {
     on_each(|engine| {
         let observer = shared(engine)?;
         let before = observer.stats()?.live_blocks;
@@ -187,19 +187,19 @@ fn a_child_inherits_a_mapping_and_leaves_nothing_when_it_is_killed() -> Outcome 
             }
             let mut byte = [0];
             device.read(handle, 0, &mut byte)?;
-            equal("byte in the file", byte, [0x5a])?;
+            check_eq("byte in the file", byte, [0x5a])?;
             drop((mapping, device));
             // Only the child's mapping is left.
-            equal("live blocks", observer.stats()?.live_blocks, before + 1)?;
+            check_eq("live blocks", observer.stats()?.live_blocks, before + 1)?;
             drop(child);
-            equal("live blocks", observer.stats()?.live_blocks, before)?;
+            check_eq("live blocks", observer.stats()?.live_blocks, before)?;
             sound(&observer)?;
         }
         Ok(())
     })
 }
 
-fn every_part_and_copy_of_a_mapping_holds_the_block() -> Outcome {
+fn every_part_and_copy_of_a_mapping_holds_the_block() -> TestResult {
     on_each(|engine| {
         let device = session(engine)?;
         let page = to_len(PAGE);
@@ -245,7 +245,7 @@ fn every_part_and_copy_of_a_mapping_holds_the_block() -> Outcome {
     })
 }
 
-fn a_shared_futex_has_no_place_in_a_mapping() -> Outcome {
+fn a_shared_futex_in_a_mapping_is_refused() -> TestResult {
     use rustix::thread::futex;
 
     on_each(|engine| {
@@ -257,17 +257,17 @@ fn a_shared_futex_has_no_place_in_a_mapping() -> Outcome {
         let wait = futex::wait(word, futex::Flags::empty(), 1, None);
         refused(wait, Errno::FAULT)?;
         // A private one is named by its address.
-        equal("woken", futex::wake(word, futex::Flags::PRIVATE, 1)?, 0)?;
+        check_eq("woken", futex::wake(word, futex::Flags::PRIVATE, 1)?, 0)?;
         let wait = futex::wait(word, futex::Flags::PRIVATE, 1, None);
         refused(wait, Errno::AGAIN)
     })
 }
 
-fn nobody_gets_hold_of_a_mapped_page() -> Outcome {
+fn pages_of_a_mapping_cannot_be_pinned() -> TestResult {
     // Other memory is kept, in a pipe that has room for it.
     let (_output, input) = pipe()?;
     let page = to_len(PAGE);
-    equal("kept", Mapping::anonymous(1)?.splice_to(&input)?, page)?;
+    check_eq("kept", Mapping::anonymous(1)?.splice_to(&input)?, page)?;
     on_each(|engine| {
         let device = session(engine)?;
         let (_, mapping) = mapped(&device, PAGE, 1)?;
@@ -276,12 +276,12 @@ fn nobody_gets_hold_of_a_mapped_page() -> Outcome {
         let peek = File::open("/proc/self/mem")?.read_at(&mut [0; 64], mapping.address());
         let peek = peek.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::INVAL));
         refused(peek, Errno::IO)?;
-        // What is copied stays as it was.
+        // A copy does not change when the mapping is written.
         let (output, input) = pipe()?;
-        equal("copied", mapping.copy_to(&input)?, page)?;
+        check_eq("copied", mapping.copy_to(&input)?, page)?;
         mapping.write(0, &pattern(2, page));
         let mut bytes = vec![0; page];
-        equal("read", rustix::io::read(&output, &mut bytes[..])?, page)?;
+        check_eq("read", rustix::io::read(&output, &mut bytes[..])?, page)?;
         same_bytes(&bytes, &pattern(1, page))
     })
 }

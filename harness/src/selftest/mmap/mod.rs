@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `mmap`: a program sees its own blocks, all of them, and nothing else, ever.
+//! `mmap`: a program can map its own blocks and sees no other data.
 
 pub(super) mod area;
 
@@ -48,17 +48,17 @@ use super::{
     processes::together,
 };
 
-theme!("mmap" {
+suite!("mmap" {
     Once a_mapping_and_the_file_show_the_same_bytes,
-    Once what_others_left_is_not_seen,
-    Once what_the_program_left_behind_a_blocks_end_is_not_seen,
+    Once mappings_show_no_data_of_other_sessions,
+    Once bytes_beyond_the_block_are_zero_in_a_mapping,
     Once a_mapped_block_stays_until_its_last_page_is_unmapped,
     Once a_mapped_block_counts_in_the_quota_until_it_is_freed,
     Once a_block_is_mapped_by_an_offset_of_32_bits,
-    Once what_is_no_block_has_no_offset_of_32_bits,
-    Each what_is_no_block_of_whole_pages_is_refused,
+    Once invalid_handles_have_no_offset_of_32_bits,
+    Each blocks_that_share_pages_cannot_be_mapped,
     Once a_mapping_outlives_the_descriptor,
-    Once whoever_maps_moves_or_frees_a_block_leaves_it_whole,
+    Once concurrent_mmap_realloc_and_free_keep_a_block_intact,
 });
 
 /// Bytes of a page.
@@ -74,13 +74,13 @@ fn pages(size: u64) -> usize {
 
 /// Allocates a block that can be mapped.
 #[track_caller]
-fn aligned(device: &Device, size: u64) -> Outcome<u32> {
+fn aligned(device: &Device, size: u64) -> TestResult<u32> {
     Ok(device.alloc(size, PAGE)?.handle)
 }
 
 /// Allocates a block, writes the pattern of `seed` to it, and maps it whole.
 #[track_caller]
-fn mapped(device: &Device, size: u64, seed: u64) -> Outcome<(u32, Mapping)> {
+fn mapped(device: &Device, size: u64, seed: u64) -> TestResult<(u32, Mapping)> {
     let handle = aligned(device, size)?;
     write_whole(device, handle, &pattern(seed, to_len(size)))?;
     Ok((handle, Mapping::new(device, handle, 0, pages(size))?))
@@ -88,23 +88,26 @@ fn mapped(device: &Device, size: u64, seed: u64) -> Outcome<(u32, Mapping)> {
 
 /// Runs a test on each engine whose blocks can be mapped.
 #[track_caller]
-fn on_each(test: impl Fn(Engine) -> Outcome) -> Outcome {
+fn on_each(test: impl Fn(Engine) -> TestResult) -> TestResult {
     for engine in POOL_ENGINES {
-        let told = session(engine)?.info()?.capabilities;
-        holds(told & uapi::SLABLAB_CAP_MMAP != 0, "it is told")?;
+        let reply = session(engine)?.info()?.capabilities;
+        check(
+            reply & uapi::SLABLAB_CAP_MMAP != 0,
+            "the capability is reported",
+        )?;
         test(engine).about(engine)?;
     }
     Ok(())
 }
 
-fn a_mapping_and_the_file_show_the_same_bytes() -> Outcome {
+fn a_mapping_and_the_file_show_the_same_bytes() -> TestResult {
     on_each(|engine| {
         let device = session(engine)?;
         for (size, seed) in SIZES.into_iter().zip(10..) {
             let (handle, mapping) = mapped(&device, size, seed)?;
             let expected = pattern(seed, to_len(size));
             same_bytes(&mapping.read(0, to_len(size)), &expected).about(size)?;
-            // What is written here is read there, and in every other mapping.
+            // Bytes written through one mapping are read through the file and every other mapping.
             let again = Mapping::new(&device, handle, 0, pages(size))?;
             let changed = pattern(seed + 100, to_len(size));
             mapping.write(0, &changed);
@@ -124,12 +127,12 @@ fn a_mapping_and_the_file_show_the_same_bytes() -> Outcome {
 
 /// Checks that all that is mapped is zero.
 #[track_caller]
-fn nothing_in(mapping: &Mapping) -> Outcome {
+fn nothing_in(mapping: &Mapping) -> TestResult {
     let whole = mapping.whole();
     same_bytes(&whole, &vec![0; whole.len()])
 }
 
-fn what_others_left_is_not_seen() -> Outcome {
+fn mappings_show_no_data_of_other_sessions() -> TestResult {
     on_each(|engine| {
         for round in 0..3 {
             // All of the shared pool that one may have, through the file and through mappings.
@@ -142,7 +145,7 @@ fn what_others_left_is_not_seen() -> Outcome {
                     Mapping::new(&other, block.handle, 0, 16)?.write(0, &[0xfe; 64 * KIB as usize]);
                 }
             }
-            holds(filled > 100, format_args!("{filled} blocks are filled"))?;
+            check(filled > 100, format_args!("{filled} blocks are filled"))?;
             drop(other);
 
             let device = shared(engine)?;
@@ -152,7 +155,7 @@ fn what_others_left_is_not_seen() -> Outcome {
                 // All of the last page goes back dirty.
                 mapping.write(0, &vec![0xff; pages(size) * to_len(PAGE)]);
             }
-            // What a block got where it is.
+            // Bytes that a resize in place added.
             for (from, to) in [(4096, 5000), (8192, 10_000), (10_000, 50_001)] {
                 let handle = aligned(&device, from)?;
                 device.realloc(handle, to)?;
@@ -164,7 +167,7 @@ fn what_others_left_is_not_seen() -> Outcome {
     })
 }
 
-fn what_the_program_left_behind_a_blocks_end_is_not_seen() -> Outcome {
+fn bytes_beyond_the_block_are_zero_in_a_mapping() -> TestResult {
     on_each(|engine| {
         let device = session(engine)?;
         for (from, to) in [(8192, 5000), (4096, 3000), (12_288, 8193), (65_536, 40_000)] {
@@ -180,14 +183,14 @@ fn what_the_program_left_behind_a_blocks_end_is_not_seen() -> Outcome {
     })
 }
 
-fn a_mapped_block_stays_until_its_last_page_is_unmapped() -> Outcome {
+fn a_mapped_block_stays_until_its_last_page_is_unmapped() -> TestResult {
     on_each(|engine| {
         let observer = shared(engine)?;
         let before = observer.stats()?.live_blocks;
         let device = shared(engine)?;
         let (handle, mapping) = mapped(&device, 10_000, 1)?;
         let other = filled(&device, 10_000, 2)?;
-        let stays = || -> Outcome {
+        let stays = || -> TestResult {
             unchanged(&device, || {
                 refused(device.free(handle), Errno::BUSY)?;
                 refused(device.realloc(handle, 20_000), Errno::BUSY)?;
@@ -197,8 +200,8 @@ fn a_mapped_block_stays_until_its_last_page_is_unmapped() -> Outcome {
                     ..Default::default()
                 }];
                 let submit = device.submit(&mut operations)?;
-                let told = (submit.done, submit.error as i32);
-                equal("submission", told, (0, Errno::BUSY.raw_os_error()))
+                let reply = (submit.done, submit.error as i32);
+                check_eq("submission", reply, (0, Errno::BUSY.raw_os_error()))
             })?;
             intact(&device, handle, 10_000, 1)
         };
@@ -219,30 +222,30 @@ fn a_mapped_block_stays_until_its_last_page_is_unmapped() -> Outcome {
         drop(Mapping::new(&device, handle, 0, 5)?);
         device.free(handle)?;
         device.free(other)?;
-        equal("live blocks", observer.stats()?.live_blocks, before)?;
+        check_eq("live blocks", observer.stats()?.live_blocks, before)?;
         // Another block in the same place is another program's business.
         let (handle, mapping) = mapped(&device, 10_000, 3)?;
         drop(device);
-        equal("live blocks", observer.stats()?.live_blocks, before + 1)?;
+        check_eq("live blocks", observer.stats()?.live_blocks, before + 1)?;
         drop(mapping);
-        equal("live blocks", observer.stats()?.live_blocks, before)?;
+        check_eq("live blocks", observer.stats()?.live_blocks, before)?;
         refused(shared(engine)?.free(handle), Errno::NOENT)?;
         sound(&observer)
     })
 }
 
-fn a_mapped_block_counts_in_the_quota_until_it_is_freed() -> Outcome {
+fn a_mapped_block_counts_in_the_quota_until_it_is_freed() -> TestResult {
     on_each(|engine| {
         let device = session(engine)?;
         // Much more than the pool has, one after the other.
         for round in 0..2 * POOL_BYTES / (64 * KIB) {
             let handle = aligned(&device, 64 * KIB)?;
             let mapping = Mapping::new(&device, handle, 0, 16)?;
-            equal("charged", device.stats()?.session_bytes, 64 * KIB)?;
+            check_eq("charged", device.stats()?.session_bytes, 64 * KIB)?;
             drop(mapping);
-            equal("charged", device.stats()?.session_bytes, 64 * KIB)?;
-            device.free(handle).map_err(Verdict::from).about(round)?;
-            equal("charged", device.stats()?.session_bytes, 0)?;
+            check_eq("charged", device.stats()?.session_bytes, 64 * KIB)?;
+            device.free(handle).map_err(TestError::from).about(round)?;
+            check_eq("charged", device.stats()?.session_bytes, 0)?;
         }
         sound(&device)
     })
@@ -254,14 +257,14 @@ fn narrow_position(handle: u32) -> u64 {
     uapi::SLABLAB_MMAP_BASE | u64::from(handle) << uapi::SLABLAB_MMAP_HANDLE_SHIFT
 }
 
-fn a_block_is_mapped_by_an_offset_of_32_bits() -> Outcome {
+fn a_block_is_mapped_by_an_offset_of_32_bits() -> TestResult {
     on_each(|engine| {
         let device = session(engine)?;
         for (size, seed) in SIZES.into_iter().zip(20..) {
             let handle = aligned(&device, size)?;
             write_whole(&device, handle, &pattern(seed, to_len(size)))?;
             let position = narrow_position(handle);
-            holds(
+            check(
                 position / PAGE <= u64::from(u32::MAX),
                 format_args!("{position:#x} fits"),
             )?;
@@ -291,7 +294,7 @@ fn a_block_is_mapped_by_an_offset_of_32_bits() -> Outcome {
     })
 }
 
-fn what_is_no_block_has_no_offset_of_32_bits() -> Outcome {
+fn invalid_handles_have_no_offset_of_32_bits() -> TestResult {
     on_each(|engine| {
         let (device, stranger) = (session(engine)?, session(engine)?);
         let theirs = aligned(&stranger, PAGE)?;
@@ -327,13 +330,13 @@ fn what_is_no_block_has_no_offset_of_32_bits() -> Outcome {
 
 /// Checks that pages cannot be mapped, and that nothing has changed.
 #[track_caller]
-fn denied(device: &Device, handle: u32, first: u32, pages: usize, errno: Errno) -> Outcome {
+fn denied(device: &Device, handle: u32, first: u32, pages: usize, errno: Errno) -> TestResult {
     unchanged(device, || {
         refused(Mapping::new(device, handle, first, pages), errno)
     })
 }
 
-fn what_is_no_block_of_whole_pages_is_refused(engine: Engine) -> Outcome {
+fn blocks_that_share_pages_cannot_be_mapped(engine: Engine) -> TestResult {
     let device = session(engine)?;
     if !POOL_ENGINES.contains(&engine) {
         let handle = aligned(&device, 3 * PAGE)?;
@@ -373,10 +376,10 @@ fn what_is_no_block_of_whole_pages_is_refused(engine: Engine) -> Outcome {
     refused(Mapping::new(Device::open()?, handle, 0, 1), Errno::NOENT).about("no session")?;
     // None of this holds the block.
     device.free(handle)?;
-    equal("blocks", device.stats()?.session_blocks, 0)
+    check_eq("blocks", device.stats()?.session_blocks, 0)
 }
 
-fn a_mapping_outlives_the_descriptor() -> Outcome {
+fn a_mapping_outlives_the_descriptor() -> TestResult {
     on_each(|engine| {
         let observer = shared(engine)?;
         let before = observer.stats()?.live_blocks;
@@ -384,7 +387,7 @@ fn a_mapping_outlives_the_descriptor() -> Outcome {
         let (_, mapping) = mapped(&device, 20_000, 1)?;
         let parts = [(0, 1), (2, 3)];
         drop(device);
-        equal("live blocks", observer.stats()?.live_blocks, before + 1)?;
+        check_eq("live blocks", observer.stats()?.live_blocks, before + 1)?;
         mapping.punch(1, 1)?;
         // Others get what is free, and nothing of this.
         let other = shared(engine)?;
@@ -401,21 +404,21 @@ fn a_mapping_outlives_the_descriptor() -> Outcome {
         }
         mapping.write(4 * page, &[1]);
         drop(mapping);
-        equal("live blocks", observer.stats()?.live_blocks, before)?;
+        check_eq("live blocks", observer.stats()?.live_blocks, before)?;
         sound(&observer)
     })
 }
 
-fn whoever_maps_moves_or_frees_a_block_leaves_it_whole() -> Outcome {
+fn concurrent_mmap_realloc_and_free_keep_a_block_intact() -> TestResult {
     on_each(|engine| {
         let device = session(engine)?;
         let mut kept = 0;
         for round in 0..200 {
-            // What was mapped stays so until the others are through.
+            // The mapping stays until the other threads have finished.
             let held = Mutex::new(None);
             let handle = aligned(&device, 8192)?;
             write_whole(&device, handle, &pattern(round, 8192))?;
-            let map = || -> Outcome<Option<Mapping>> {
+            let map = || -> TestResult<Option<Mapping>> {
                 match Mapping::new(&device, handle, 0, 2) {
                     Ok(mapping) => Ok(Some(mapping)),
                     Err(Errno::BUSY | Errno::NOENT) => Ok(None),
@@ -451,15 +454,15 @@ fn whoever_maps_moves_or_frees_a_block_leaves_it_whole() -> Outcome {
                 refusal => {
                     refused(refusal, Errno::BUSY)?;
                     kept += 1;
-                    let mapping = map()?.ok_or_else(|| Verdict::failed("it was mapped"))?;
+                    let mapping = map()?.ok_or_else(|| TestError::failed("it was mapped"))?;
                     same_bytes(&mapping.whole(), &pattern(round, 8192))?;
                     drop((mapping, held));
                     device.free(handle)?;
                 }
             }
         }
-        holds(kept > 0, "some were mapped")?;
-        equal("blocks", device.stats()?.session_blocks, 0)?;
+        check(kept > 0, "some were mapped")?;
+        check_eq("blocks", device.stats()?.session_blocks, 0)?;
         sound(&device)
     })
 }

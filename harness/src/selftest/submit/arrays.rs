@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Where the operations of SUBMIT lie: arrays that cannot be read or written, or end early.
+//! The array of SUBMIT: unreadable, read-only, unaligned, or ending in unmapped memory.
 
 use crate::{
     device::{
@@ -25,7 +25,7 @@ use crate::selftest::{
     },
     memory::{
         Argument,
-        Fence,
+        GuardedBuffer,
         poke, //
     },
     prelude::*, //
@@ -40,9 +40,9 @@ use super::{
     free, //
 };
 
-theme!("submit/arrays" {
+suite!("submit/arrays" {
     Each an_array_that_cannot_be_read_or_written_is_efault,
-    Each an_array_that_ends_early_is_done_as_far_as_whole_lots_go,
+    Each an_array_that_ends_in_unmapped_memory_is_executed_in_whole_chunks,
     Each an_array_may_lie_anywhere,
 });
 
@@ -65,7 +65,7 @@ fn bytes_of(operations: &[slablab_operation]) -> Vec<u8> {
     operations.iter().flat_map(Argument::bytes).collect()
 }
 
-fn an_array_that_cannot_be_read_or_written_is_efault(engine: Engine) -> Outcome {
+fn an_array_that_cannot_be_read_or_written_is_efault(engine: Engine) -> TestResult {
     let device = session(engine)?;
     let handle = filled(&device, 100, 1)?;
     for address in [
@@ -83,7 +83,7 @@ fn an_array_that_cannot_be_read_or_written_is_efault(engine: Engine) -> Outcome 
         }
     }
     for count in [1, 2, LOT, LOT + 1] {
-        let fence = Fence::new(1)?;
+        let fence = GuardedBuffer::new(1)?;
         let operations = vec![free(handle); count];
         let address = fence.place(&bytes_of(&operations), 0);
         fence.read_only()?;
@@ -99,7 +99,7 @@ fn an_array_that_cannot_be_read_or_written_is_efault(engine: Engine) -> Outcome 
         operations: operations.as_mut_ptr().expose_provenance() as u64,
         ..Default::default()
     };
-    let fence = Fence::new(1)?;
+    let fence = GuardedBuffer::new(1)?;
     let address = fence.place(&argument.bytes(), 0);
     fence.read_only()?;
     unchanged(&device, || {
@@ -108,7 +108,7 @@ fn an_array_that_cannot_be_read_or_written_is_efault(engine: Engine) -> Outcome 
     intact(&device, handle, 100, 1)
 }
 
-fn an_array_that_ends_early_is_done_as_far_as_whole_lots_go(engine: Engine) -> Outcome {
+fn an_array_that_ends_in_unmapped_memory_is_executed_in_whole_chunks(engine: Engine) -> TestResult {
     let device = session(engine)?;
     for (count, outside, done) in [
         (1, 1, 0),
@@ -120,13 +120,13 @@ fn an_array_that_ends_early_is_done_as_far_as_whole_lots_go(engine: Engine) -> O
         (2 * LOT, 64 * 32, LOT),
         (2 * LOT, 64 * 32 + 1, 0),
     ] {
-        let fence = Fence::new(1)?;
+        let fence = GuardedBuffer::new(1)?;
         let operations = bytes_of(&vec![alloc(10); count]);
         let address = fence.place(&operations, outside);
         let before = device.stats()?.session_blocks;
         ended(submit_at(&device, address, count), done, Errno::FAULT)
             .about(format_args!("{count}, {outside} bytes outside"))?;
-        equal(
+        check_eq(
             "new blocks",
             device.stats()?.session_blocks - before,
             done as u64,
@@ -138,7 +138,7 @@ fn an_array_that_ends_early_is_done_as_far_as_whole_lots_go(engine: Engine) -> O
         handles.push(device.alloc(10, 1)?.handle);
     }
     let frees: Vec<_> = handles.iter().map(|handle| free(*handle)).collect();
-    let fence = Fence::new(2)?;
+    let fence = GuardedBuffer::new(2)?;
     let address = fence.place(&bytes_of(&frees), 0);
     // Moved down so that the first lot ends in the first page, and the second one reaches beyond.
     let address = fence.shift_down(address, frees.len() * 32, 4096 - LOT * 32 - 1000);
@@ -150,22 +150,22 @@ fn an_array_that_ends_early_is_done_as_far_as_whole_lots_go(engine: Engine) -> O
         } else {
             Ok(())
         };
-        equal("FREE", device.free(handle), expected).about(number)?;
+        check_eq("FREE", device.free(handle), expected).about(number)?;
     }
     Ok(())
 }
 
-fn an_array_may_lie_anywhere(engine: Engine) -> Outcome {
+fn an_array_may_lie_anywhere(engine: Engine) -> TestResult {
     let device = session(engine)?;
     for count in [1, LOT, 100] {
         for odd in [1, 3, 4, 8, 31] {
-            let fence = Fence::new(2)?;
+            let fence = GuardedBuffer::new(2)?;
             let mut bytes = bytes_of(&vec![alloc(10); count]);
             bytes.resize(count * 32 + odd, 0x77);
             let address = fence.place(&bytes, 0);
             all_done(submit_at(&device, address, count), count)
                 .about(format_args!("{count} at {odd}"))?;
-            equal("what is behind", fence.last(odd), vec![0x77; odd])?;
+            check_eq("what is behind", fence.last(odd), vec![0x77; odd])?;
         }
     }
     Ok(())

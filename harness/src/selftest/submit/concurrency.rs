@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! SUBMIT in company: signals that end a call, and threads that make calls at once.
+//! SUBMIT with signals, and from several threads.
 
 use std::{
     sync::atomic::{
@@ -43,15 +43,15 @@ use super::{
     realloc, //
 };
 
-theme!("submit/concurrency" {
+suite!("submit/concurrency" {
     Each a_signal_ends_a_call_between_operations,
     Each threads_submit_to_one_session,
-    Each what_is_stored_in_operations_that_are_not_done_stays,
+    Each operations_that_are_not_executed_are_not_written,
 });
 
 /// While one thread submits operations of which the first is none, another one stores numbers in the
 /// first and in the last of them and looks whether they are still there.
-fn what_is_stored_in_operations_that_are_not_done_stays(engine: Engine) -> Outcome {
+fn operations_that_are_not_executed_are_not_written(engine: Engine) -> TestResult {
     let device = session(engine)?;
     let mut operations = [alloc(10); LOT];
     operations[0] = slablab_operation {
@@ -79,7 +79,8 @@ fn what_is_stored_in_operations_that_are_not_done_stays(engine: Engine) -> Outco
                 for _ in 0..20 {
                     for (place, bytes) in stored.into_iter().enumerate() {
                         let found = bytes.load(Ordering::Relaxed);
-                        equal("bytes", found, number).about(format_args!("operation {place}"))?;
+                        check_eq("bytes", found, number)
+                            .about(format_args!("operation {place}"))?;
                     }
                 }
             }
@@ -94,13 +95,13 @@ fn what_is_stored_in_operations_that_are_not_done_stays(engine: Engine) -> Outco
         stop.store(true, Ordering::Relaxed);
         let stored = storing
             .join()
-            .unwrap_or_else(|_| Err(Verdict::failed("the thread panicked")));
+            .unwrap_or_else(|_| Err(TestError::failed("the thread panicked")));
         submitted.and(stored)
     })?;
-    equal("blocks", device.stats()?.session_blocks, 0)
+    check_eq("blocks", device.stats()?.session_blocks, 0)
 }
 
-/// What the standard library is linked with.
+/// Functions of the C library that the standard library already links.
 mod c {
     use std::ffi::c_int;
 
@@ -111,7 +112,7 @@ mod c {
     pub(super) extern "C" fn nothing(_number: c_int) {}
 }
 
-fn a_signal_ends_a_call_between_operations(engine: Engine) -> Outcome {
+fn a_signal_ends_a_call_between_operations(engine: Engine) -> TestResult {
     use rustix::process::{
         Signal,
         getpid,
@@ -130,10 +131,10 @@ fn a_signal_ends_a_call_between_operations(engine: Engine) -> Outcome {
                 thread::sleep(std::time::Duration::from_micros(200));
             }
         });
-        let submit = || -> Outcome {
+        let submit = || -> TestResult {
             let mut interrupted = 0;
             while interrupted < 3 {
-                holds(
+                check(
                     begun.elapsed().as_secs() < 60,
                     "a signal meets a call within a minute",
                 )?;
@@ -141,7 +142,7 @@ fn a_signal_ends_a_call_between_operations(engine: Engine) -> Outcome {
                 interrupted += to_the_end(&device, &mut operations)?;
                 let mut frees: Vec<_> = operations.iter().map(|done| free(done.handle)).collect();
                 interrupted += to_the_end(&device, &mut frees)?;
-                equal("blocks", device.stats()?.session_blocks, 0)?;
+                check_eq("blocks", device.stats()?.session_blocks, 0)?;
             }
             Ok(())
         };
@@ -152,27 +153,27 @@ fn a_signal_ends_a_call_between_operations(engine: Engine) -> Outcome {
 }
 
 /// Submits again what is left, until all is done; returns how often a signal ended a call.
-fn to_the_end(device: &Device, operations: &mut [slablab_operation]) -> Outcome<u32> {
+fn to_the_end(device: &Device, operations: &mut [slablab_operation]) -> TestResult<u32> {
     let (mut done, mut interrupted) = (0, 0);
     while done < operations.len() {
         let answer = device.submit(&mut operations[done..])?;
         done += answer.done as usize;
         if answer.error != 0 {
-            equal("error", answer.error, Errno::INTR.raw_os_error() as u32)?;
-            holds(answer.done > 0, "a call that did nothing is made again")?;
+            check_eq("error", answer.error, Errno::INTR.raw_os_error() as u32)?;
+            check(answer.done > 0, "a call that did nothing is made again")?;
             interrupted += 1;
         }
     }
     Ok(interrupted)
 }
 
-fn threads_submit_to_one_session(engine: Engine) -> Outcome {
+fn threads_submit_to_one_session(engine: Engine) -> TestResult {
     let device = session(engine)?;
-    let outcomes: Vec<Outcome> = thread::scope(|scope| {
+    let outcomes: Vec<TestResult> = thread::scope(|scope| {
         let threads: Vec<_> = (0..4_u64)
             .map(|thread| {
                 let device = &device;
-                scope.spawn(move || -> Outcome {
+                scope.spawn(move || -> TestResult {
                     for round in 0..20 {
                         let sizes = [24, 100, 700, 3000];
                         let mut operations: Vec<_> =
@@ -191,7 +192,7 @@ fn threads_submit_to_one_session(engine: Engine) -> Outcome {
                         let mut bytes = [0; 24];
                         for done in &operations {
                             device.read(done.handle, 0, &mut bytes)?;
-                            equal("bytes", bytes, own)?;
+                            check_eq("bytes", bytes, own)?;
                         }
                         next = operations.iter().map(|done| free(done.handle)).collect();
                         all_done(device.submit(&mut next), 40).about(round)?;
@@ -205,12 +206,12 @@ fn threads_submit_to_one_session(engine: Engine) -> Outcome {
             .map(|thread| {
                 thread
                     .join()
-                    .unwrap_or_else(|_| Err(Verdict::failed("a thread panicked")))
+                    .unwrap_or_else(|_| Err(TestError::failed("a thread panicked")))
             })
             .collect()
     });
-    outcomes.into_iter().collect::<Outcome>()?;
-    equal("blocks", device.stats()?.session_blocks, 0)?;
+    outcomes.into_iter().collect::<TestResult>()?;
+    check_eq("blocks", device.stats()?.session_blocks, 0)?;
     if engine != Engine::Slub {
         sound(&device)?;
     }

@@ -3,8 +3,8 @@
 //! SUBMIT does what its operations do one by one, and the same in the kernel and outside.
 
 use crate::{
+    affinity::CpuPin,
     device::Errno,
-    one_cpu::OneCpu,
     rng::Rng,
     sim::Sim,
     target::{
@@ -35,7 +35,7 @@ use super::{
     realloc, //
 };
 
-theme!("submit/equivalence" {
+suite!("submit/equivalence" {
     Once a_submission_is_the_same_as_its_operations_one_by_one,
     Once a_submission_is_the_same_in_the_kernel_and_outside,
 });
@@ -51,7 +51,7 @@ fn parts(cost: &slablab_cost) -> Cost {
     )
 }
 
-/// What there is to say of an operation: the error, the handle, bytes and offset, and the cost.
+/// The answer to an operation: errno, handle, usable bytes, offset and cost.
 type Answer = (Option<Errno>, u32, u64, u64, Cost);
 
 /// A cost, field by field.
@@ -97,11 +97,11 @@ fn one_by_one(target: &dyn Target, operations: &[slablab_operation]) -> Vec<Answ
 }
 
 /// Does them in one call, and answers like [`one_by_one`].
-fn at_once(target: &dyn Target, operations: &[slablab_operation]) -> Outcome<Vec<Answer>> {
+fn at_once(target: &dyn Target, operations: &[slablab_operation]) -> TestResult<Vec<Answer>> {
     let mut sent = operations.to_vec();
     let answer = target.submit(&mut sent)?;
     let done = answer.done as usize;
-    // FREE alone does not tell what it cost.
+    // The reply to a FREE outside of SUBMIT has no cost.
     let cost = |operation: &slablab_operation| match u32::from(operation.kind) {
         uapi::SLABLAB_OP_FREE => Cost::default(),
         _ => parts(&operation.cost),
@@ -118,9 +118,9 @@ fn at_once(target: &dyn Target, operations: &[slablab_operation]) -> Outcome<Vec
 }
 
 /// Runs random submissions on both: in one call on the first, and on the second so, too, or singly.
-fn alike(one: &dyn Target, other: &dyn Target, seed: u64, singly: bool) -> Outcome {
-    // What a CPU keeps is another one's miss.
-    let _cpu = OneCpu::stay()?;
+fn alike(one: &dyn Target, other: &dyn Target, seed: u64, singly: bool) -> TestResult {
+    // A block in the magazine of one CPU is a miss on another CPU.
+    let _cpu = CpuPin::current()?;
     let mut random = Rng::new(seed);
     let mut live: Vec<u32> = Vec::new();
     for round in 0..150 {
@@ -157,16 +157,17 @@ fn alike(one: &dyn Target, other: &dyn Target, seed: u64, singly: bool) -> Outco
         } else {
             at_once(other, &operations)?
         };
-        equal("answers", &answers, &expected).about(format_args!("seed {seed}, round {round}"))?;
+        check_eq("answers", &answers, &expected)
+            .about(format_args!("seed {seed}, round {round}"))?;
         let done = answers.iter().filter(|answer| answer.1 != 0).count();
         live.extend(own.iter().filter(|at| **at < done).map(|at| answers[*at].1));
-        // What was to be freed behind a failure is still there.
+        // A FREE after the failed operation was not executed, so its block is live.
         for operation in &operations[done..] {
             if u32::from(operation.kind) == uapi::SLABLAB_OP_FREE && operation.flags == 0 {
                 live.push(operation.handle);
             }
         }
-        // What was freed by its number was taken out of `own`, also behind a failure.
+        // A block that is freed by the index of its operation is removed from `own`, also after a failure.
         for operation in &operations[done..] {
             let number = operation.handle as usize;
             if u32::from(operation.kind) == uapi::SLABLAB_OP_FREE
@@ -178,10 +179,10 @@ fn alike(one: &dyn Target, other: &dyn Target, seed: u64, singly: bool) -> Outco
         }
     }
     let figures = |target: &dyn Target| target.stats().map(|stats| format!("{stats:?}"));
-    equal("figures", figures(one)?, figures(other)?).about(format_args!("seed {seed}"))
+    check_eq("figures", figures(one)?, figures(other)?).about(format_args!("seed {seed}"))
 }
 
-fn a_submission_is_the_same_as_its_operations_one_by_one() -> Outcome {
+fn a_submission_is_the_same_as_its_operations_one_by_one() -> TestResult {
     for engine in POOL_ENGINES {
         for seed in 1..4 {
             let (one, other) = (private_of(engine, MIB)?, private_of(engine, MIB)?);
@@ -192,7 +193,7 @@ fn a_submission_is_the_same_as_its_operations_one_by_one() -> Outcome {
     Ok(())
 }
 
-fn a_submission_is_the_same_in_the_kernel_and_outside() -> Outcome {
+fn a_submission_is_the_same_in_the_kernel_and_outside() -> TestResult {
     for engine in POOL_ENGINES {
         for seed in 1..4 {
             let (one, other) = (private_of(engine, MIB)?, Sim::private(engine, MIB)?);

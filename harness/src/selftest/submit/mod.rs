@@ -37,14 +37,14 @@ use super::{
     prelude::*, //
 };
 
-theme!("submit" {
+suite!("submit" {
     Each every_kind_of_operation_is_done_and_answered,
-    Each what_does_nothing_is_done,
-    Each as_many_operations_as_there_may_be_are_done,
+    Each a_no_op_operation_succeeds,
+    Each the_maximum_number_of_operations_is_executed,
     Each no_operations_and_too_many_are_einval,
-    Each an_earlier_operation_names_its_block_however_far_back,
-    Each what_is_no_earlier_allocation_is_einval,
-    Each what_is_wrong_with_an_operation_ends_the_call,
+    Each an_operation_can_refer_to_any_earlier_allocation,
+    Each an_invalid_reference_to_an_earlier_operation_is_einval,
+    Each an_invalid_operation_ends_the_call,
     Each stale_handles_and_second_frees_are_enoent,
     Each new_blocks_are_zeros,
     Once a_full_pool_ends_the_call_with_the_cause,
@@ -100,9 +100,9 @@ fn earlier(operation: slablab_operation) -> slablab_operation {
 
 /// Checks that all operations were done.
 #[track_caller]
-fn all_done(answer: Result<slablab_submit, Errno>, count: usize) -> Outcome {
+fn all_done(answer: Result<slablab_submit, Errno>, count: usize) -> TestResult {
     let answer = answer?;
-    equal(
+    check_eq(
         "done and error",
         (answer.done, answer.error),
         (count as u32, 0),
@@ -111,16 +111,16 @@ fn all_done(answer: Result<slablab_submit, Errno>, count: usize) -> Outcome {
 
 /// Checks that so many operations were done, and why it is not all of them.
 #[track_caller]
-fn ended(answer: Result<slablab_submit, Errno>, done: usize, errno: Errno) -> Outcome {
+fn ended(answer: Result<slablab_submit, Errno>, done: usize, errno: Errno) -> TestResult {
     let answer = answer?;
-    equal(
+    check_eq(
         "done and error",
         (answer.done, answer.error),
         (done as u32, errno.raw_os_error() as u32),
     )
 }
 
-fn every_kind_of_operation_is_done_and_answered(engine: Engine) -> Outcome {
+fn every_kind_of_operation_is_done_and_answered(engine: Engine) -> TestResult {
     let device = session(engine)?;
     let (kept, gone) = (filled(&device, 100, 1)?, filled(&device, 100, 2)?);
     let before = device.stats()?;
@@ -138,21 +138,21 @@ fn every_kind_of_operation_is_done_and_answered(engine: Engine) -> Outcome {
     ];
     all_done(device.submit(&mut operations), 7)?;
     let [first, grown, freed, moved, aligned, undone, last] = &operations;
-    equal(
+    check_eq(
         "handles",
         [grown.handle, freed.handle, moved.handle, undone.handle],
         [kept, gone, first.handle, aligned.handle],
     )?;
-    holds(
+    check(
         operations.iter().all(|operation| operation.flags == 0),
         "no flag is left",
     )?;
-    holds(
+    check(
         first.bytes >= 300 && grown.bytes >= 9000 && moved.bytes >= 5000 && last.bytes >= 20,
         "no less is set aside than was asked for",
     )?;
     if engine != Engine::Slub {
-        equal("offset % align", aligned.offset % 64, 0)?;
+        check_eq("offset % align", aligned.offset % 64, 0)?;
     }
     intact(&device, kept, 100, 1)?;
     zeros(&device, kept, 100, 8900)?;
@@ -162,7 +162,7 @@ fn every_kind_of_operation_is_done_and_answered(engine: Engine) -> Outcome {
         refused(device.free(handle), Errno::NOENT)?;
     }
     let after = device.stats()?;
-    equal(
+    check_eq(
         "allocations, frees, reallocations, blocks",
         [
             after.session_allocations - before.session_allocations,
@@ -174,7 +174,7 @@ fn every_kind_of_operation_is_done_and_answered(engine: Engine) -> Outcome {
     )
 }
 
-fn what_does_nothing_is_done(engine: Engine) -> Outcome {
+fn a_no_op_operation_succeeds(engine: Engine) -> TestResult {
     let device = session(engine)?;
     let handle = filled(&device, 100, 1)?;
     for (before, nothings) in [(0, 1), (0, LOT), (0, MOST), (1, 3), (LOT - 1, LOT + 5)] {
@@ -188,7 +188,7 @@ fn what_does_nothing_is_done(engine: Engine) -> Outcome {
         })?;
         all_done(device.submit(&mut operations), operations.len())?;
         for operation in &operations[before..before + nothings] {
-            holds(operation.bytes() == sent, "it is as it was")?;
+            check(operation.bytes() == sent, "it is as it was")?;
         }
         // It is no allocation that could be named.
         let mut named = [nop(), earlier(free(0))];
@@ -212,25 +212,25 @@ fn what_does_nothing_is_done(engine: Engine) -> Outcome {
     intact(&device, handle, 100, 1)
 }
 
-fn as_many_operations_as_there_may_be_are_done(engine: Engine) -> Outcome {
+fn the_maximum_number_of_operations_is_executed(engine: Engine) -> TestResult {
     let device = session(engine)?;
     let mut operations = vec![alloc(16); MOST];
     all_done(device.submit(&mut operations), MOST)?;
-    equal("blocks", device.stats()?.session_blocks, MOST as u64)?;
+    check_eq("blocks", device.stats()?.session_blocks, MOST as u64)?;
     let mut handles: Vec<_> = operations.iter().map(|done| done.handle).collect();
     handles.sort_unstable();
     handles.dedup();
-    equal("different handles", handles.len(), MOST)?;
+    check_eq("different handles", handles.len(), MOST)?;
     let mut frees: Vec<_> = operations
         .iter()
         .rev()
         .map(|done| free(done.handle))
         .collect();
     all_done(device.submit(&mut frees), MOST)?;
-    equal("blocks", device.stats()?.session_blocks, 0)
+    check_eq("blocks", device.stats()?.session_blocks, 0)
 }
 
-fn no_operations_and_too_many_are_einval(engine: Engine) -> Outcome {
+fn no_operations_and_too_many_are_einval(engine: Engine) -> TestResult {
     let device = session(engine)?;
     unchanged(&device, || {
         for count in [0, MOST + 1, 2 * MOST] {
@@ -241,7 +241,7 @@ fn no_operations_and_too_many_are_einval(engine: Engine) -> Outcome {
     })
 }
 
-fn an_earlier_operation_names_its_block_however_far_back(engine: Engine) -> Outcome {
+fn an_operation_can_refer_to_any_earlier_allocation(engine: Engine) -> TestResult {
     let device = session(engine)?;
     // Right behind, in the same lot, in the next one, and from the last to the first.
     let mut operations = vec![alloc(64), earlier(free(0)), alloc(64), alloc(64)];
@@ -254,7 +254,7 @@ fn an_earlier_operation_names_its_block_however_far_back(engine: Engine) -> Outc
     let count = operations.len();
     all_done(device.submit(&mut operations), count)?;
     let handle = |number: usize| operations[number].handle;
-    equal(
+    check_eq(
         "handles",
         [
             handle(1),
@@ -271,21 +271,21 @@ fn an_earlier_operation_names_its_block_however_far_back(engine: Engine) -> Outc
             handle(LOT + 1),
         ],
     )?;
-    equal(
+    check_eq(
         "blocks",
         device.stats()?.session_blocks,
         (count - 5 - 4) as u64,
     )
 }
 
-fn what_is_no_earlier_allocation_is_einval(engine: Engine) -> Outcome {
+fn an_invalid_reference_to_an_earlier_operation_is_einval(engine: Engine) -> TestResult {
     let device = session(engine)?;
     let handle = filled(&device, 100, 1)?;
     for number in [1, 2, 3, 1000, u32::MAX, 1 << 31, handle] {
         for operation in [free(number), realloc(number, 10)] {
             let mut operations = [alloc(10), realloc(handle, 100), earlier(operation)];
             ended(device.submit(&mut operations), 2, Errno::INVAL).about(number)?;
-            equal("handle", operations[2].handle, number)?;
+            check_eq("handle", operations[2].handle, number)?;
             device.free(operations[0].handle)?;
         }
     }
@@ -297,7 +297,7 @@ fn what_is_no_earlier_allocation_is_einval(engine: Engine) -> Outcome {
     intact(&device, handle, 100, 1)
 }
 
-fn what_is_wrong_with_an_operation_ends_the_call(engine: Engine) -> Outcome {
+fn an_invalid_operation_ends_the_call(engine: Engine) -> TestResult {
     let device = session(engine)?;
     let handle = filled(&device, 100, 1)?;
     let bits = |operation: slablab_operation, flags| slablab_operation { flags, ..operation };
@@ -344,13 +344,13 @@ fn what_is_wrong_with_an_operation_ends_the_call(engine: Engine) -> Outcome {
             let mut operations = [bad, alloc(10), free(handle)];
             let behind = operations[1].bytes();
             ended(device.submit(&mut operations), 0, errno)?;
-            equal("operation behind it", operations[1].bytes(), behind)?;
+            check_eq("operation behind it", operations[1].bytes(), behind)?;
             let cause = if errno == Errno::NOMEM {
                 uapi::SLABLAB_CAUSE_TOO_BIG
             } else {
                 uapi::SLABLAB_CAUSE_NONE
             };
-            equal("cause", u32::from(operations[0].cost.cause), cause)
+            check_eq("cause", u32::from(operations[0].cost.cause), cause)
         })
         .about(format_args!("case {number}"))?;
         // Behind others, it leaves these done.
@@ -366,10 +366,10 @@ fn what_is_wrong_with_an_operation_ends_the_call(engine: Engine) -> Outcome {
         }
     }
     intact(&device, handle, 100, 1)?;
-    equal("blocks", device.stats()?.session_blocks, 1)
+    check_eq("blocks", device.stats()?.session_blocks, 1)
 }
 
-fn stale_handles_and_second_frees_are_enoent(engine: Engine) -> Outcome {
+fn stale_handles_and_second_frees_are_enoent(engine: Engine) -> TestResult {
     let device = session(engine)?;
     let handle = filled(&device, 100, 1)?;
     let other = filled(&device, 100, 2)?;
@@ -384,20 +384,20 @@ fn stale_handles_and_second_frees_are_enoent(engine: Engine) -> Outcome {
     let mut operations = vec![alloc(10); 2048];
     operations.push(free(next));
     let answer = device.submit(&mut operations)?;
-    holds(answer.done >= 2048, "the blocks before it are allocated")?;
+    check(answer.done >= 2048, "the blocks before it are allocated")?;
     let mut stale = [free(handle)];
     ended(device.submit(&mut stale), 0, Errno::NOENT)?;
     intact(&device, other, 100, 2)
 }
 
 /// Returns a handle that was just given back.
-fn alloc_and_free(device: &Device) -> Outcome<u32> {
+fn alloc_and_free(device: &Device) -> TestResult<u32> {
     let handle = device.alloc(10, 1)?.handle;
     device.free(handle)?;
     Ok(handle)
 }
 
-fn new_blocks_are_zeros(engine: Engine) -> Outcome {
+fn new_blocks_are_zeros(engine: Engine) -> TestResult {
     let device = session(engine)?;
     for round in 0..3 {
         let sizes = [1, 8, 60, 64, 65, 100, 1000, 4096, 5000, 20_000];
@@ -414,7 +414,7 @@ fn new_blocks_are_zeros(engine: Engine) -> Outcome {
     Ok(())
 }
 
-fn a_full_pool_ends_the_call_with_the_cause() -> Outcome {
+fn a_full_pool_ends_the_call_with_the_cause() -> TestResult {
     for engine in POOL_ENGINES {
         let (device, single) = (private_of(engine, MIB)?, private_of(engine, MIB)?);
         let mut blocks = 0;
@@ -423,12 +423,12 @@ fn a_full_pool_ends_the_call_with_the_cause() -> Outcome {
         }
         let mut operations = vec![alloc(8192); 1000];
         ended(device.submit(&mut operations), blocks, Errno::NOMEM).about(engine)?;
-        equal(
+        check_eq(
             "cause",
             u32::from(operations[blocks].cost.cause),
             uapi::SLABLAB_CAUSE_EXHAUSTED,
         )?;
-        // What the call frees it can have again.
+        // Memory that the call frees is available to later operations of the call.
         let mut operations = [free(operations[0].handle), alloc(8192), alloc(8192)];
         ended(device.submit(&mut operations), 2, Errno::NOMEM).about(engine)?;
         same_figures(&device, &single, 1, 1).about(engine)?;
@@ -438,9 +438,9 @@ fn a_full_pool_ends_the_call_with_the_cause() -> Outcome {
 }
 
 /// Compares what belongs to programs, where one had so many allocations and frees more.
-fn same_figures(one: &Device, other: &Device, allocations: u64, frees: u64) -> Outcome {
+fn same_figures(one: &Device, other: &Device, allocations: u64, frees: u64) -> TestResult {
     let (one, other) = (one.stats()?, other.stats()?);
-    equal(
+    check_eq(
         "figures",
         [
             one.session_blocks,
@@ -459,29 +459,31 @@ fn same_figures(one: &Device, other: &Device, allocations: u64, frees: u64) -> O
     )
 }
 
-fn the_quota_ends_the_call_with_the_cause() -> Outcome {
+fn the_quota_ends_the_call_with_the_cause() -> TestResult {
     let info = shared(Engine::Seed)?.info()?;
     let most = info.session_bytes_max;
     let pool = most + 32 * MIB;
     if pool > info.private_bytes_max {
-        return Err(Verdict::skipped("no private pool is larger than the quota"));
+        return Err(TestError::skipped(
+            "no private pool is larger than the quota",
+        ));
     }
     let device = private(pool)?;
     let fit = (most / MIB) as usize;
     let mut operations = vec![alloc(MIB); fit + 2];
     ended(device.submit(&mut operations), fit, Errno::DQUOT)?;
-    equal(
+    check_eq(
         "cause",
         u32::from(operations[fit].cost.cause),
         uapi::SLABLAB_CAUSE_QUOTA,
     )?;
-    equal("bytes", device.stats()?.session_bytes, most)?;
-    // What the call frees counts no more.
+    check_eq("bytes", device.stats()?.session_bytes, most)?;
+    // Blocks that the call frees no longer count towards the quota.
     let mut operations = [free(operations[0].handle), alloc(MIB), alloc(1)];
     ended(device.submit(&mut operations), 2, Errno::DQUOT)
 }
 
-fn the_first_operation_binds_unless_it_is_about_a_block(engine: Engine) -> Outcome {
+fn the_first_operation_binds_unless_it_is_about_a_block(engine: Engine) -> TestResult {
     let device = Device::open()?;
     for bad in [free(1), realloc(1, 10)] {
         ended(device.submit(&mut [bad, alloc(10)]), 0, Errno::NOENT)?;
@@ -489,7 +491,7 @@ fn the_first_operation_binds_unless_it_is_about_a_block(engine: Engine) -> Outco
     ended(device.submit(&mut [alloc(0), alloc(10)]), 0, Errno::INVAL)?;
     let mut operations = [alloc(u64::MAX), alloc(10)];
     ended(device.submit(&mut operations), 0, Errno::NOMEM)?;
-    equal(
+    check_eq(
         "cause",
         u32::from(operations[0].cost.cause),
         uapi::SLABLAB_CAUSE_TOO_BIG,

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Bad requests: each gets its error number, and nothing changes.
+//! Invalid requests: each must fail with the right errno and change nothing.
 //!
-//! The session holds a few blocks meanwhile, whose contents are checked at the end like those of
-//! every other block. On the device, requests that no typed command would send come on top
-//! ([`raw`]); they are not operations, so that the figures stay those of the other targets.
+//! The session has a few live blocks, whose contents are checked at the end. On the device, malformed
+//! ioctls are sent too ([`raw`]). These do not count as operations, so that the statistics equal those
+//! of the other targets.
 
 mod raw;
 
@@ -14,8 +14,8 @@ use crate::{
     errno::Name,
     oracle::{
         Block,
-        Complaint,
         Oracle, //
+        Violation,
     },
     rng::Rng,
     target::{
@@ -34,19 +34,19 @@ const SIZES: [u64; 5] = [1, 100, 4096, 5000, 70_000];
 /// Operations between two rounds of raw requests.
 const RAW_STEPS: u64 = 256;
 
-/// What bad requests are made from.
+/// The state that invalid requests are built from.
 struct Scene<'s> {
     target: &'s dyn Target,
     /// Blocks that are there.
     blocks: &'s [Block],
     /// The handle of a block that was freed.
     stale: u32,
-    /// What the pool has, or the engine's bound.
+    /// The size of the pool, or the engine's limit.
     pool_bytes: u64,
     rng: &'s mut Rng,
 }
 
-/// What a bad request came to.
+/// The result of an invalid request.
 struct Answer {
     call: &'static str,
     found: Result<(), Refused>,
@@ -65,10 +65,13 @@ const REQUESTS: [(&str, Request); 20] = [
     ("ALLOC aligned to 0", |scene| {
         scene.alloc(64, 0, Errno::INVAL, Cause::None)
     }),
-    ("ALLOC aligned to what is no power of two", |scene| {
-        let align = scene.rng.below(1 << 20) * 4 + 3;
-        scene.alloc(64, align, Errno::INVAL, Cause::None)
-    }),
+    (
+        "ALLOC aligned to a number that is no power of two",
+        |scene| {
+            let align = scene.rng.below(1 << 20) * 4 + 3;
+            scene.alloc(64, align, Errno::INVAL, Cause::None)
+        },
+    ),
     ("ALLOC aligned to more than the pool", |scene| {
         let align = (scene.pool_bytes.saturating_add(1)).checked_next_power_of_two();
         scene.alloc(64, align.unwrap_or(1 << 63), Errno::INVAL, Cause::None)
@@ -79,7 +82,7 @@ const REQUESTS: [(&str, Request); 20] = [
             .saturating_add(1 + scene.rng.below(1 << 30));
         scene.alloc(size, 8, Errno::NOMEM, Cause::TooBig)
     }),
-    ("ALLOC of all that a number can say", |scene| {
+    ("ALLOC of 2^64 - 1 bytes", |scene| {
         scene.alloc(u64::MAX, 8, Errno::NOMEM, Cause::TooBig)
     }),
     ("FREE of handle 0", |scene| scene.free(0)),
@@ -132,12 +135,12 @@ const REQUESTS: [(&str, Request); 20] = [
     }),
 ];
 
-pub(super) fn run(run: &mut Run<'_>) -> Result<(), Complaint> {
+pub(super) fn run(run: &mut Run<'_>) -> Result<(), Violation> {
     let info = run
         .oracle
         .target()
         .info()
-        .map_err(|errno| Complaint::Failed {
+        .map_err(|errno| Violation::Failed {
             call: "INFO",
             errno,
         })?;
@@ -151,7 +154,7 @@ pub(super) fn run(run: &mut Run<'_>) -> Result<(), Complaint> {
     }
     if let (Some(cause), true, true) = (refusal, blocks.is_empty(), run.oracle.is_alone()) {
         let requests = SIZES.len() as u64;
-        return Err(Complaint::NeverServed { requests, cause });
+        return Err(Violation::NeverServed { requests, cause });
     }
     let stale = match run.client.alloc(64, 8)? {
         Ok(block) if !blocks.is_empty() => block,
@@ -184,7 +187,7 @@ pub(super) fn run(run: &mut Run<'_>) -> Result<(), Complaint> {
 }
 
 /// Compares an answer with what had to come.
-fn judge(oracle: &Oracle<'_>, what: &str, answer: &Answer) -> Result<(), Complaint> {
+fn judge(oracle: &Oracle<'_>, what: &str, answer: &Answer) -> Result<(), Violation> {
     let (errno, cause) = (answer.errno, answer.cause);
     if let Err(refused) = &answer.found {
         if refused.errno == errno && Cause::from_raw(refused.cost.cause.into()) == Some(cause) {
@@ -205,15 +208,15 @@ fn judge(oracle: &Oracle<'_>, what: &str, answer: &Answer) -> Result<(), Complai
         }
     };
     let call = answer.call;
-    Err(Complaint::Unexpected(format!(
-        "{what}: {call} had to fail with {}, cause {}; {found}",
+    Err(Violation::Unexpected(format!(
+        "{what}: {call} must fail with {}, cause {}; {found}",
         Name(errno),
         cause.raw()
     )))
 }
 
-fn stats(target: &dyn Target) -> Result<Box<slablab_stats>, Complaint> {
-    target.stats().map_err(|errno| Complaint::Failed {
+fn stats(target: &dyn Target) -> Result<Box<slablab_stats>, Violation> {
+    target.stats().map_err(|errno| Violation::Failed {
         call: "STATS",
         errno,
     })
@@ -245,10 +248,10 @@ const POOL: [Figure; 10] = [
     ("live blocks", |stats| stats.live_blocks),
     ("allocations", |stats| stats.allocations),
     ("frees", |stats| stats.frees),
-    ("bytes asked of the buddy system", |stats| {
+    ("requested bytes of the buddy system", |stats| {
         stats.buddy_user_bytes
     }),
-    ("bytes given by the buddy system", |stats| {
+    ("allocated bytes of the buddy system", |stats| {
         stats.buddy_actual_bytes
     }),
 ];
@@ -259,12 +262,12 @@ fn unchanged(
     what: &str,
     before: &slablab_stats,
     after: &slablab_stats,
-) -> Result<(), Complaint> {
+) -> Result<(), Violation> {
     let pool: &[Figure] = if oracle.is_alone() { &POOL } else { &[] };
     for (name, figure) in SESSION.iter().chain(pool) {
         let (before, after) = (figure(before), figure(after));
         if before != after {
-            return Err(Complaint::Unexpected(format!(
+            return Err(Violation::Unexpected(format!(
                 "{what} changed {name} from {before} to {after}"
             )));
         }
@@ -273,7 +276,7 @@ fn unchanged(
 }
 
 /// Checks that a read over the end of a block is short.
-fn short_at_the_end(scene: &Scene<'_>) -> Result<(), Complaint> {
+fn short_at_the_end(scene: &Scene<'_>) -> Result<(), Violation> {
     let Some(block) = scene.blocks.iter().rfind(|block| block.size() > 3) else {
         return Ok(());
     };
@@ -281,14 +284,14 @@ fn short_at_the_end(scene: &Scene<'_>) -> Result<(), Complaint> {
     let byte = block.size() - 3;
     match scene.target.read(block.handle(), byte as u32, &mut buffer) {
         Ok(3) => Ok(()),
-        Ok(moved) => Err(Complaint::Short {
+        Ok(moved) => Err(Violation::Short {
             call: "pread over the end",
             handle: block.handle(),
             byte,
             expected: 3,
             moved,
         }),
-        Err(errno) => Err(Complaint::Failed {
+        Err(errno) => Err(Violation::Failed {
             call: "pread over the end",
             errno,
         }),

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Requests that no typed command would send: numbers, addresses and lengths that are wrong.
+//! Malformed ioctls: wrong numbers, addresses and lengths.
 
 use crate::{
     device::{
@@ -9,7 +9,7 @@ use crate::{
         request, //
     },
     errno::Name,
-    oracle::Complaint,
+    oracle::Violation,
     target::Target,
 };
 
@@ -28,28 +28,28 @@ enum At {
     Address(usize),
 }
 
-/// What is wrong, the request, its argument, and what has to come of it.
+/// The defect, the request, its argument, and the expected errno.
 const REQUESTS: [(&str, u32, At, Errno); 9] = [
     (
-        "a number that is no command",
+        "an unknown command number",
         command(request::FREE, 0x7f),
         At::Words(&[]),
         Errno::NOTTY,
     ),
     (
-        "another device's command",
+        "the ioctl type of another device",
         request::INFO ^ 0x100,
         At::Words(&[]),
         Errno::NOTTY,
     ),
     (
-        "an argument in no memory",
+        "an argument at an unmapped address",
         request::ALLOC,
         At::Address(8),
         Errno::FAULT,
     ),
     (
-        "an argument in the kernel",
+        "an argument at a kernel address",
         request::STATS,
         At::Address(0xffff_8000 << 32),
         Errno::FAULT,
@@ -66,11 +66,11 @@ const REQUESTS: [(&str, u32, At, Errno); 9] = [
         At::Words(&[]),
         Errno::INVAL,
     ),
-    // INFO's structure is 80 bytes, ten words; what follows is from a future that asks for more.
+    // The structure of INFO has 104 bytes, 13 words, so the last of 15 words is an unknown field.
     (
-        "an argument from the future",
-        sized(request::INFO, 96),
-        At::Words(&[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]),
+        "a longer argument that does not end in zeros",
+        sized(request::INFO, 120),
+        At::Words(&[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]),
         Errno::TOOBIG,
     ),
     (
@@ -98,7 +98,7 @@ const fn sized(request: u32, bytes: u32) -> u32 {
 }
 
 /// Sends all of them, if the target is a file.
-pub(super) fn send_all(target: &dyn Target) -> Result<(), Complaint> {
+pub(super) fn send_all(target: &dyn Target) -> Result<(), Violation> {
     let Some(file) = target.file() else {
         return Ok(());
     };
@@ -119,8 +119,8 @@ pub(super) fn send_all(target: &dyn Target) -> Result<(), Complaint> {
                 Ok(value) => format!("it returned {value}"),
                 Err(errno) => format!("it failed with {}", Name(errno)),
             };
-            return Err(Complaint::Unexpected(format!(
-                "a request with {what} had to fail with {}; {found}",
+            return Err(Violation::Unexpected(format!(
+                "a request with {what} must fail with {}; {found}",
                 Name(*errno)
             )));
         }

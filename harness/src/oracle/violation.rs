@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What an answer can be wrong in: one variant per rule.
+//! The rules for answers, one variant per rule.
 
 use crate::{
     device::Errno,
@@ -10,32 +10,32 @@ use crate::{
 
 /// A rule that an answer broke.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Complaint {
+pub(crate) enum Violation {
     /// A call failed that had to succeed.
-    #[error("{call} had to succeed, and failed with {}", Name(*errno))]
+    #[error("{call} must succeed, but failed with {}", Name(*errno))]
     Failed {
         /// The call.
         call: &'static str,
-        /// What it failed with.
+        /// The error.
         errno: Errno,
     },
     /// A call was refused with an error that does not go with the cause.
     #[error(
-        "{call} was refused with {} and the cause {cause:?}, which do not go together",
+        "{call} was refused with {} and the cause {cause:?}, which contradict each other",
         Name(*errno)
     )]
     WrongRefusal {
         /// The call.
         call: &'static str,
-        /// What it failed with.
+        /// The error.
         errno: Errno,
         /// The cause in the reply; `None` for a number that is none.
         cause: Option<Cause>,
     },
-    /// Every request is refused although nobody else uses the pool.
+    /// Every request is refused although no other session uses the pool.
     #[error(
-        "not one of {requests} requests was served, in a pool that nobody else uses; the last one \
-         was refused with the cause {cause:?}"
+        "all of {requests} requests were refused in a private pool, the last one with the cause \
+         {cause:?}"
     )]
     NeverServed {
         /// The requests.
@@ -43,24 +43,24 @@ pub(crate) enum Complaint {
         /// The cause of the last refusal.
         cause: Cause,
     },
-    /// A handle is not a number that can be one.
-    #[error("handle {handle:#x} cannot be one: they are positive and below 2^31")]
+    /// A handle is outside the range of handles.
+    #[error("{handle:#x} is an invalid handle: handles are positive and below 2^31")]
     BadHandle {
         /// The handle.
         handle: u32,
     },
     /// A handle names two blocks.
-    #[error("handle {handle} names a block already")]
+    #[error("handle {handle} already names a live block")]
     HandleInUse {
         /// The handle.
         handle: u32,
     },
     /// A block is smaller than what was asked for.
-    #[error("{size} bytes were asked for, and the block has {usable}")]
+    #[error("{size} bytes were requested, but the block has {usable}")]
     TooSmall {
-        /// What was asked for.
+        /// The requested value.
         size: u64,
-        /// What there is.
+        /// The block's usable bytes.
         usable: u64,
     },
     /// A block of an engine with a pool has no offset, or the other way round.
@@ -71,11 +71,11 @@ pub(crate) enum Complaint {
         handle: u32,
         /// Whether the engine has a pool.
         pool: bool,
-        /// What it replied.
+        /// The offset in the reply.
         offset: u64,
     },
     /// A block is not in the pool.
-    #[error("a block of {usable} bytes at offset {offset:#x} is not whole in the pool")]
+    #[error("a block of {usable} bytes at offset {offset:#x} does not lie in the pool completely")]
     OutsidePool {
         /// Where it is.
         offset: u64,
@@ -87,7 +87,7 @@ pub(crate) enum Complaint {
     Misaligned {
         /// Where it is.
         offset: u64,
-        /// What was asked for.
+        /// The requested value.
         align: u64,
     },
     /// Two blocks share bytes.
@@ -112,7 +112,7 @@ pub(crate) enum Complaint {
         handle: u32,
         /// The byte.
         byte: u64,
-        /// What it is.
+        /// The value that was found.
         found: u8,
     },
     /// A byte of a block is not what was written to it.
@@ -122,13 +122,13 @@ pub(crate) enum Complaint {
         handle: u32,
         /// The byte.
         byte: u64,
-        /// What was written.
+        /// The value that was written.
         expected: u8,
-        /// What it is.
+        /// The value that was found.
         found: u8,
     },
     /// A transfer inside a block moved less than asked for.
-    #[error("handle {handle}: {call} of {expected} bytes from byte {byte} on moved {moved}")]
+    #[error("handle {handle}: {call} of {expected} bytes from byte {byte} on transferred {moved}")]
     Short {
         /// The call.
         call: &'static str,
@@ -136,23 +136,23 @@ pub(crate) enum Complaint {
         handle: u32,
         /// Where it began.
         byte: u64,
-        /// What was asked for.
+        /// The requested value.
         expected: usize,
-        /// What was moved.
+        /// The bytes that were transferred.
         moved: usize,
     },
     /// A figure is not what it must be.
-    #[error("{what} must be {expected}, and is {found}")]
+    #[error("{what} must be {expected}, but is {found}")]
     Figure {
         /// The figure.
         what: &'static str,
-        /// What it must be.
+        /// The required value.
         expected: u64,
-        /// What it is.
+        /// The value that was found.
         found: u64,
     },
     /// The engine's own check found something.
-    #[error("CHECK found the rule '{rule}' broken (class {class}, offset {offset:#x})")]
+    #[error("CHECK found a violation of the rule '{rule}' (class {class}, offset {offset:#x})")]
     Unsound {
         /// The rule, or its number.
         rule: String,
@@ -161,17 +161,17 @@ pub(crate) enum Complaint {
         /// The offset, or 2⁶⁴ − 1.
         offset: u64,
     },
-    /// What a workload expects, beyond what holds for every answer.
+    /// An expectation of one workload is not met.
     #[error("{0}")]
     Unexpected(String),
-    /// One of several threads has a complaint.
-    #[error("thread {thread}, its operation {operation}: {complaint}")]
+    /// A violation in one of several threads.
+    #[error("thread {thread}, operation {operation} of that thread: {violation}")]
     InThread {
         /// The thread.
         thread: usize,
         /// The operation, counted by that thread.
         operation: u64,
-        /// What it says.
-        complaint: Box<Complaint>,
+        /// The violation in that thread.
+        violation: Box<Violation>,
     },
 }

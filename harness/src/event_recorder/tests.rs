@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What is recorded of a run is what was run.
+//! The recording of a trace equals the trace.
 
 use std::thread;
 
@@ -45,7 +45,7 @@ fn a_replay_that_is_recorded_is_the_trace() {
             let recorded = recording.end("again", "").unwrap();
             assert_eq!((recorded.lost, recorded.left_out), (0, 0));
             if ran.figures.is_complete() {
-                // At the end everything that is out is freed.
+                // The recording contains the frees at the end of the run, which the trace has not.
                 let end = trace.ops().len();
                 assert_eq!(asked(&recorded.trace, end), asked(&trace, end));
                 assert_eq!(recorded.trace.peak_bytes(), trace.peak_bytes());
@@ -94,7 +94,7 @@ fn event(kind: u32, handle: u32, size: u64) -> slablab_event {
 
 #[test]
 fn a_trace_with_gaps_is_still_one() {
-    let mut made = made::Made::new();
+    let mut made = trace_builder::TraceBuilder::new();
     made.add(&event(uapi::SLABLAB_EVENT_FREE, 1, 8));
     made.add(&event(uapi::SLABLAB_EVENT_REALLOC, 2, 8));
     made.add(&event(uapi::SLABLAB_EVENT_ALLOC, 1, 100));

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The seed's twin: what the seed does not tell, by doing the same.
+//! A model of the seed, for details that the seed does not report.
 //!
-//! The crate that is the seed's buddy system keeps its lists to itself. In a pool that is new, all
-//! that it does follows from what is asked of it, so the twin does the same with lists that can be
-//! looked at: what was split and merged, how many free blocks were searched for a buddy, and what
-//! the pages are. It is written from the crate's documentation of its order (last in, first out; the
-//! lower half of a split first), and is compared with the seed: wherever a block does not lie where
-//! the twin has it, that is said, and nothing else is believed.
+//! The free lists of the seed's buddy system are private to the crate `buddy_system_allocator`. In a
+//! new pool, the state of the seed follows from the requests alone. The model repeats the requests
+//! with public lists, and so knows the splits, the merges, the number of free blocks that a free
+//! compared with the buddy, and the map. The model follows the crate's documentation: lists are last
+//! in, first out, and of a split block the lower half is allocated first. Every offset of the seed is
+//! compared with the model; after a mismatch the model is not used any more.
 
 #[cfg(test)]
 mod tests;
@@ -29,7 +29,7 @@ use slablab_trace::{
 
 use super::{
     Answer,
-    Fate, //
+    OpOutcome, //
 };
 use crate::{
     map::{
@@ -52,38 +52,40 @@ const PAGE_BYTES: u64 = 4096;
 /// The orders of the seed's buddy system: blocks of 2⁰ to 2³¹ bytes.
 const ORDERS: usize = 32;
 
-/// What the buddy system did for an operation.
+/// The work of the buddy system in one operation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Work {
     /// Blocks that were split into halves.
     pub(crate) splits: u32,
-    /// Pairs of halves that became a block.
+    /// Pairs of buddies that were merged.
     pub(crate) merges: u32,
-    /// Free blocks that were compared with the buddy that was looked for.
+    /// Free blocks that were compared with the buddy's offset.
     pub(crate) searched: u64,
 }
 
-/// The seed did something else.
+/// The seed returned another offset than the model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the seed does not do what its design says: its block is at {seed:#x}, not at {twin:?}")]
-pub(crate) struct Parted {
+#[error(
+    "the seed differs from its model: the block is at {seed:#x}, in the model at {seed_model:?}"
+)]
+pub(crate) struct ModelMismatch {
     seed: u64,
-    twin: Option<u64>,
+    seed_model: Option<u64>,
 }
 
-/// A block that is out.
+/// A live block.
 #[derive(Clone, Copy)]
 struct Held {
     offset: u64,
     layout: Layout,
 }
 
-/// A seed in a pool.
-pub(crate) struct Twin {
+/// The model of a seed and its pool.
+pub(crate) struct SeedModel {
     buddy: Buddy,
-    /// The slabs' free blocks; the last one is the first out.
+    /// The free blocks of each slab, as a stack.
     slabs: [Vec<u64>; HeapAllocator::SLABS.len()],
-    /// What slabs have taken from the buddy system: where it begins, and which slab.
+    /// The blocks that slabs allocated from the buddy system: offset and index of the slab.
     sets: Vec<(u64, usize)>,
     /// The live blocks, by the numbers of their operations.
     held: HashMap<u32, Held>,
@@ -91,18 +93,18 @@ pub(crate) struct Twin {
     regions: Vec<u64>,
 }
 
-impl Twin {
-    /// Returns the twin of a seed in a new pool of one region.
+impl SeedModel {
+    /// Returns the model of a seed in a new pool of one region.
     pub(crate) fn new(pool_bytes: u64) -> Self {
-        let mut twin = Self {
+        let mut seed_model = Self {
             buddy: Buddy::default(),
             slabs: Default::default(),
             sets: Vec::new(),
             held: HashMap::new(),
             regions: Vec::new(),
         };
-        twin.extend(pool_bytes);
-        twin
+        seed_model.extend(pool_bytes);
+        seed_model
     }
 
     /// Adds a region to the pool.
@@ -112,14 +114,14 @@ impl Twin {
         self.regions.push(bytes);
     }
 
-    /// Does an operation that the seed has answered.
+    /// Repeats an operation that the seed has answered.
     ///
     /// # Errors
     ///
-    /// [`Parted`], for good: the twin is of no use any more.
-    pub(crate) fn enter(&mut self, op: &Op, answer: &Answer) -> Result<Work, Parted> {
+    /// [`ModelMismatch`] when the offsets differ. The model must not be used afterwards.
+    pub(crate) fn enter(&mut self, op: &Op, answer: &Answer) -> Result<Work, ModelMismatch> {
         let mut work = Work::default();
-        if answer.fate != Fate::Done {
+        if answer.outcome != OpOutcome::Done {
             return Ok(work);
         }
         let old = self.held.remove(&op.id);
@@ -136,12 +138,12 @@ impl Twin {
             (None, _) => None,
         };
         if wanted.is_some() && new.map(|(offset, _)| offset) != Some(answer.offset) {
-            return Err(Parted {
+            return Err(ModelMismatch {
                 seed: answer.offset,
-                twin: new.map(|(offset, _)| offset),
+                seed_model: new.map(|(offset, _)| offset),
             });
         }
-        // A block that moves is given back when the other one is there.
+        // REALLOC that moves a block frees the old block after it has allocated the new one.
         if let Some(old) = old.filter(|_| !stays) {
             self.release(old, &mut work);
         }
@@ -151,7 +153,7 @@ impl Twin {
         Ok(work)
     }
 
-    /// Writes down how many blocks of each order there are.
+    /// Adds the counts of blocks per size to statistics.
     pub(crate) fn count(&self, stats: &mut slablab_stats) {
         let lists = self.buddy.lists.iter().skip(ORDER_MIN as usize);
         for (order, list) in stats.orders.iter_mut().zip(lists) {
@@ -167,7 +169,7 @@ impl Twin {
         }
     }
 
-    /// Returns what the pages of the pool are.
+    /// Returns the map of the pool.
     pub(crate) fn map(&self) -> Map {
         // The region, and the block in it.
         let extent = |offset: u64, bytes: u64, what| {
@@ -216,7 +218,7 @@ impl Twin {
         }
     }
 
-    /// Returns the slabs' sets: where each begins, whose it is, and how many of its blocks are out.
+    /// Returns the blocks of slabs: offset, index of the slab, and number of live objects.
     fn sets_used(&self) -> Vec<(u64, usize, u16)> {
         let whole = |(offset, slab): &(u64, usize)| (*offset, *slab, SET_SIZE as u16);
         let mut sets: Vec<_> = self.sets.iter().map(whole).collect();
@@ -250,7 +252,7 @@ impl Twin {
     }
 }
 
-/// Returns the number of the slab that serves a layout, unless the buddy system does.
+/// Returns the index of the slab of a layout; `None` for a layout of the buddy system.
 fn slab(layout: Layout) -> Option<usize> {
     let which = Heap::layout_to_allocator(&layout);
     HeapAllocator::SLABS.iter().position(|slab| *slab == which)
@@ -262,7 +264,7 @@ fn set_bytes(slab: usize) -> u64 {
     (SET_SIZE * block_bytes.unwrap_or(0)) as u64
 }
 
-/// Returns the order of the block that the buddy system gives for a layout.
+/// Returns log2 of the bytes of the buddy system's block for a layout.
 fn order_of(layout: Layout) -> usize {
     layout
         .size()
@@ -271,7 +273,7 @@ fn order_of(layout: Layout) -> usize {
         .ilog2() as usize
 }
 
-/// The free blocks, by order; the last one of a list is its first.
+/// The free blocks by log2 of their bytes; each list is a stack.
 #[derive(Default)]
 struct Buddy {
     lists: [Vec<u64>; ORDERS],
@@ -282,7 +284,7 @@ impl Buddy {
     fn add(&mut self, offset: u64, bytes: u64) {
         let mut start = 0_u64;
         while start < bytes {
-            // Each is as large as its place allows; a region is aligned to more than its length.
+            // The largest block that its offset allows; a region is aligned to at least its length.
             let fits = (bytes - start).ilog2().min(ORDERS as u32 - 1);
             let order = fits.min(start.trailing_zeros());
             self.lists[order as usize].push(offset + start);

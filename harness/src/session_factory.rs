@@ -105,21 +105,21 @@ impl ValueEnum for EngineChoice {
     fn to_possible_value(&self) -> Option<PossibleValue> {
         match self {
             Self::One(engine) => engine.to_possible_value(),
-            Self::All => {
-                Some(PossibleValue::new("all").help("All that the target has, one after the other"))
-            }
+            Self::All => Some(
+                PossibleValue::new("all").help("All engines of the target, one after the other"),
+            ),
         }
     }
 }
 
-/// The arguments that say what is driven.
+/// The arguments that choose the backend and the pool.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct TargetArgs {
     /// Where the engines are
     #[arg(long, value_enum, default_value = "device")]
     pub(crate) target: TargetKind,
 
-    /// Size of a private pool in MiB, created for the run and gone with it
+    /// Size in MiB of the private pool, which exists during the run only
     #[arg(long, value_name = "MIB", default_value_t = 64)]
     #[arg(value_parser = pool_mib())]
     pub(crate) pool: u64,
@@ -128,13 +128,13 @@ pub(crate) struct TargetArgs {
     #[arg(long, conflicts_with = "pool")]
     pub(crate) shared: bool,
 
-    /// Have the private pool in debug mode: red zones, poison, and reports of misuse
+    /// Use debug mode in the private pool: red zones, poison, and reports of misuse
     #[arg(long, conflicts_with = "shared")]
     pub(crate) debug: bool,
 }
 
 /// Opens sessions as the arguments say.
-pub(crate) struct Opener {
+pub(crate) struct SessionFactory {
     kind: TargetKind,
     /// The bytes of each session's own pool, or `None` for the shared one.
     private_bytes: Option<u64>,
@@ -144,7 +144,7 @@ pub(crate) struct Opener {
     pools: Vec<Arc<Pool>>,
 }
 
-impl Opener {
+impl SessionFactory {
     /// Prepares to open sessions.
     pub(crate) fn new(args: &TargetArgs) -> Self {
         Self {
@@ -233,9 +233,7 @@ impl Opener {
 
     fn open_sim(&mut self, engine: Engine) -> anyhow::Result<Box<dyn Target>> {
         if engine == Engine::Slub {
-            bail!(
-                "slub is Linux's own allocator: it lives in the kernel only, use --target device"
-            );
+            bail!("slub is Linux's own allocator and runs in the kernel only: use --target device");
         }
         let sim = match self.private_bytes {
             Some(bytes) if self.debug => Sim::debug(engine, bytes),

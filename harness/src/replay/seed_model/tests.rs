@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The twin beside the seed, and beside what can be counted by hand.
+//! The model equals the seed, and equals counts that were made by hand.
 
 use slablab_trace::{
     Builder,
@@ -19,26 +19,26 @@ use crate::{
 
 const KIB: u64 = 1 << 10;
 
-/// Runs a trace on the seed, and returns the twin behind it, what was done, and the statistics.
+/// Runs a trace on the seed, and returns the model, the work of each operation, and the statistics.
 fn behind(
     trace: &Trace,
     pool_bytes: u64,
-) -> Result<(Twin, Vec<Answer>, Box<slablab_stats>), Parted> {
+) -> Result<(SeedModel, Vec<Answer>, Box<slablab_stats>), ModelMismatch> {
     let target = Sim::private(Engine::Seed, pool_bytes).unwrap();
     let oracle = Oracle::new(&target, 1).unwrap();
     let mut run = Checked::new(trace, &oracle);
     run.advance(trace.ops().len()).unwrap();
     let answers = run.answers().to_vec();
-    let mut twin = Twin::new(pool_bytes);
+    let mut seed_model = SeedModel::new(pool_bytes);
     for (op, answer) in trace.ops().iter().zip(&answers) {
-        twin.enter(op, answer)?;
+        seed_model.enter(op, answer)?;
     }
-    Ok((twin, answers, target.stats().unwrap()))
+    Ok((seed_model, answers, target.stats().unwrap()))
 }
 
 /// Returns where the block is that an operation leaves, if there is one, and what it has.
 fn place(answer: &Answer) -> Option<(u64, u64)> {
-    let there = answer.fate == Fate::Done && answer.usable > 0;
+    let there = answer.outcome == OpOutcome::Done && answer.usable > 0;
     there.then_some((answer.offset, answer.usable))
 }
 
@@ -51,10 +51,14 @@ fn it_does_what_the_seed_does() {
             // The smaller one is too small for most.
             let pool_bytes = (trace.peak_bytes() * room).next_multiple_of(32 * KIB);
             let about = format!("{} in {pool_bytes}", pattern.name);
-            let (twin, answers, mut stats) = behind(&trace, pool_bytes).unwrap();
-            refused += usize::from(answers.iter().any(|answer| answer.fate != Fate::Done));
+            let (seed_model, answers, mut stats) = behind(&trace, pool_bytes).unwrap();
+            refused += usize::from(
+                answers
+                    .iter()
+                    .any(|answer| answer.outcome != OpOutcome::Done),
+            );
 
-            let map = twin.map();
+            let map = seed_model.map();
             let [region] = &map.regions[..] else {
                 panic!("{about}: regions");
             };
@@ -91,7 +95,7 @@ fn it_does_what_the_seed_does() {
                 orders.map(|(order, of)| of.free_blocks << order).sum()
             };
             assert_eq!(order_bytes(&stats), 0, "the seed tells none");
-            twin.count(&mut stats);
+            seed_model.count(&mut stats);
             assert_eq!(order_bytes(&stats), stats.free_bytes, "{about}");
         }
     }
@@ -114,10 +118,10 @@ fn freed(numbers: impl IntoIterator<Item = usize>) -> Vec<Work> {
             .iter()
             .is_sorted_by_key(|answer| answer.offset)
     );
-    let mut twin = Twin::new(1 << 20);
+    let mut seed_model = SeedModel::new(1 << 20);
     let all = trace.ops().iter().zip(&answers);
     let mut works: Vec<_> = all
-        .map(|(op, answer)| twin.enter(op, answer).unwrap())
+        .map(|(op, answer)| seed_model.enter(op, answer).unwrap())
         .collect();
     let splits: u32 = works[..64].iter().map(|work| work.splits).sum();
     assert_eq!(splits, 63, "one block of 1 MiB");
@@ -159,18 +163,18 @@ fn another_place_than_the_twins_is_noticed() {
         .enumerate()
         .filter(|(_, at)| place(at).is_some())
     {
-        let mut twin = Twin::new(1 << 20);
+        let mut seed_model = SeedModel::new(1 << 20);
         let mut results = trace.ops().iter().zip(&answers).take(index);
-        assert!(results.all(|(op, answer)| twin.enter(op, answer).is_ok()));
+        assert!(results.all(|(op, answer)| seed_model.enter(op, answer).is_ok()));
         let moved = Answer {
             offset: answer.offset + 64,
             ..*answer
         };
         assert_eq!(
-            twin.enter(&trace.ops()[index], &moved),
-            Err(Parted {
+            seed_model.enter(&trace.ops()[index], &moved),
+            Err(ModelMismatch {
                 seed: answer.offset + 64,
-                twin: Some(answer.offset)
+                seed_model: Some(answer.offset)
             })
         );
         noticed += 1;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The story of one operation, in words.
+//! The explanation of one operation, in words.
 //!
-//! It is put together from what the ABI replies to the operation, and from the statistics before
-//! and after it. What the seed does not tell of its buddy system, its twin does.
+//! The sources are the reply to the operation and the statistics before and after it. For the seed, a
+//! model adds the counts of the buddy system that the seed does not report.
 
 use anyhow::{
     Context,
@@ -20,10 +20,10 @@ use crate::{
     replay::{
         Answer,
         Checked,
-        Fate,
-        twin::{
-            Parted,
-            Twin, //
+        OpOutcome,
+        seed_model::{
+            ModelMismatch,
+            SeedModel, //
         },
         words, //
     },
@@ -73,7 +73,7 @@ impl Operations {
         let (first, last): (u64, u64) = (number(first)?, number(last)?);
         if first > last {
             return Err(format!(
-                "the range begins behind its end: try {last}-{first}"
+                "the range ends before it begins: try {last}-{first}"
             ));
         }
         if last - first >= OPERATIONS_MAX {
@@ -85,7 +85,7 @@ impl Operations {
     }
 }
 
-/// Runs a trace up to some operations, and tells what became of each of these.
+/// Replays a trace up to some operations and explains these.
 pub(super) fn of(
     target: &dyn Target,
     trace: &Trace,
@@ -94,7 +94,7 @@ pub(super) fn of(
     let length = trace.ops().len() as u64;
     if operations.last > length {
         bail!(
-            "{} has {} operations, there is no operation {}",
+            "{} has {} operations: operation {} does not exist",
             trace.name,
             count(length),
             operations.last
@@ -103,40 +103,40 @@ pub(super) fn of(
     let engine = Engine::from_raw(target.info().context("INFO failed")?.engine);
     let oracle = Oracle::new(target, 1)?;
     let mut run = Checked::new(trace, &oracle);
-    let mut twin = match engine {
-        Some(Engine::Seed) => Some(Twin::new(
+    let mut seed_model = match engine {
+        Some(Engine::Seed) => Some(SeedModel::new(
             target.stats().context("STATS failed")?.pool_bytes,
         )),
         _ => None,
     };
-    let mut parted = None;
+    let mut mismatch = None;
     let mut told = Vec::new();
     // Both are at most the length of the trace, which is in memory.
     let range = operations.first as usize - 1..operations.last as usize;
     run.advance(range.start)?;
     for (op, answer) in trace.ops().iter().zip(run.answers()) {
-        parted = parted.or_else(|| twin.as_mut()?.enter(op, answer).err());
+        mismatch = mismatch.or_else(|| seed_model.as_mut()?.enter(op, answer).err());
     }
     for index in range {
         let before = target.stats().context("STATS failed")?;
         run.advance(index + 1)?;
-        let mut story = Story {
+        let mut explanation = Explanation {
             op: &trace.ops()[index],
             answer: *run.answers().last().context("there is no answer")?,
             before,
             after: target.stats().context("STATS failed")?,
             searched: 0,
         };
-        if let (Some(twin), None) = (&mut twin, parted) {
-            parted = story.ask_twin(twin).err();
+        if let (Some(seed_model), None) = (&mut seed_model, mismatch) {
+            mismatch = explanation.ask_model(seed_model).err();
         }
-        told.push(story.text(trace, index, engine, run.answers(), parted));
+        told.push(explanation.text(trace, index, engine, run.answers(), mismatch));
     }
     Ok(told)
 }
 
 /// An operation and what it changed.
-struct Story<'run> {
+struct Explanation<'run> {
     op: &'run Op,
     answer: Answer,
     before: Box<slablab_stats>,
@@ -145,15 +145,15 @@ struct Story<'run> {
     searched: u64,
 }
 
-impl Story<'_> {
-    /// Tells it, behind these answers; with what the twin of the seed noticed.
+impl Explanation<'_> {
+    /// Returns the explanation; `answers` are those up to the operation.
     fn text(
         &self,
         trace: &Trace,
         index: usize,
         engine: Option<Engine>,
         answers: &[Answer],
-        parted: Option<Parted>,
+        mismatch: Option<ModelMismatch>,
     ) -> String {
         let mut text = format!(
             "{BOLD}{}, operation {} of {}, on {}:{BOLD:#} {}\n",
@@ -163,35 +163,39 @@ impl Story<'_> {
             engine.map_or("an unknown engine", Engine::name),
             words(trace.ops(), index).unwrap_or_default()
         );
-        let refused = |at: &Answer| matches!(at.fate, Fate::Refused(_));
-        let mut sentences = match self.answer.fate {
-            Fate::Done => self.done(),
-            Fate::Refused(cause) => self.refused(cause),
-            Fate::LeftOut => {
+        let refused = |at: &Answer| matches!(at.outcome, OpOutcome::Refused(_));
+        let mut sentences = match self.answer.outcome {
+            OpOutcome::Done => self.done(),
+            OpOutcome::Refused(cause) => self.refused(cause),
+            OpOutcome::LeftOut => {
                 let mut all = (1_u64..).zip(answers.iter().zip(trace.ops()));
                 let earlier = all.find(|(_, (at, other))| refused(at) && other.id == self.op.id);
                 vec![match earlier {
                     Some((earlier, _)) => format!(
-                        "It was not tried: the block was refused in operation {}.",
+                        "The operation was left out: operation {}, which allocates the block, was refused.",
                         count(earlier)
                     ),
-                    None => "It was not tried: its block was refused.".to_owned(),
+                    None => "The operation was left out: the allocation of its block was refused."
+                        .to_owned(),
                 }]
             }
         };
         sentences.extend(self.pool());
-        sentences.extend(parted.map(|parted| format!("More is not known: {parted}.")));
+        sentences.extend(
+            mismatch
+                .map(|mismatch| format!("Details of the buddy system are unknown: {mismatch}.")),
+        );
         for sentence in sentences {
             text += &format!("  {sentence}\n");
         }
         text
     }
 
-    /// Has the seed's twin fill in what the seed does not tell, as far as they agree.
-    fn ask_twin(&mut self, twin: &mut Twin) -> Result<(), Parted> {
-        twin.count(&mut self.before);
-        let work = twin.enter(self.op, &self.answer)?;
-        twin.count(&mut self.after);
+    /// Adds counts from the model of the seed that the seed itself does not report.
+    fn ask_model(&mut self, seed_model: &mut SeedModel) -> Result<(), ModelMismatch> {
+        seed_model.count(&mut self.before);
+        let work = seed_model.enter(self.op, &self.answer)?;
+        seed_model.count(&mut self.after);
         let cost = &mut self.answer.cost;
         for (told, counted) in [
             (&mut cost.splits, work.splits),
@@ -205,7 +209,7 @@ impl Story<'_> {
         Ok(())
     }
 
-    /// Tells how it was served.
+    /// Explains an operation that succeeded.
     fn done(&self) -> Vec<String> {
         let mut sentences = match self.op.kind {
             Kind::Free => vec![self.freed()],
@@ -214,10 +218,10 @@ impl Story<'_> {
         if let Kind::Alloc { bytes: size, .. } | Kind::Realloc { bytes: size } = self.op.kind {
             let lost = self.answer.usable.saturating_sub(u64::from(size));
             sentences.push(format!(
-                "The block has {}: {} of them ({}) are more than was asked for.",
-                bytes(self.answer.usable),
+                "Internal fragmentation: {} ({}) of the block's {}.",
                 bytes(lost),
-                percent(lost as f64 / self.answer.usable.max(1) as f64)
+                percent(lost as f64 / self.answer.usable.max(1) as f64),
+                bytes(self.answer.usable)
             ));
             if let Some(place) = self.place() {
                 sentences.push(place);
@@ -225,9 +229,9 @@ impl Story<'_> {
         }
         if self.searched > 0 {
             sentences.push(format!(
-                "Its list keeps no order: {} compared with the buddy that was looked for.",
+                "The free list is unsorted: {} compared to find the buddy.",
                 match self.searched {
-                    1 => "one free block was".to_owned(),
+                    1 => "1 free block was".to_owned(),
                     number => format!("{} free blocks were", count(number)),
                 }
             ));
@@ -236,50 +240,55 @@ impl Story<'_> {
     }
 
     fn served(&self) -> String {
-        let kept = self.kept();
+        let class = self.class_name();
         match self.path() {
             Path::Magazine => {
-                format!("This CPU's magazine of {kept} had one: it was handed out without a lock.")
+                format!("The block came from this CPU's magazine of {class}, without the lock.")
             }
-            Path::Slab => format!("A slab of {kept} had a free one: it was handed out."),
+            Path::Slab => format!("The block came from a slab of {class} with a free object."),
             Path::Growth => format!(
-                "No slab of {kept} had a free one, so there had to be a new slab: {}",
+                "No slab of {class} had a free object, so a slab was added: {}",
                 self.taken()
             ),
-            Path::Buddy => format!("It is too large for slabs: {}", self.taken()),
-            Path::Kernel => "Linux's own allocator served it; it does not tell how.".to_owned(),
-            Path::InPlace => "The block stays where it is.".to_owned(),
-            Path::Other => format!("The engine served it in a way of its own{}.", self.work()),
-            Path::None => "The engine does not tell how it was served.".to_owned(),
+            Path::Buddy => format!("The request is too large for slabs: {}", self.taken()),
+            Path::Kernel => "kvmalloc allocated the block; it reports no path.".to_owned(),
+            Path::InPlace => "The block was resized in place.".to_owned(),
+            Path::Other => format!(
+                "The engine allocated the block by another path{}.",
+                self.work()
+            ),
+            Path::None => "The engine does not report the path of the allocation.".to_owned(),
         }
     }
 
     fn freed(&self) -> String {
-        let kept = self.kept();
+        let class = self.class_name();
         match self.path() {
             Path::Magazine => {
-                format!("It went into this CPU's magazine of {kept}, without a lock.")
+                format!("The block went into this CPU's magazine of {class}, without the lock.")
             }
             Path::Slab | Path::Growth => {
                 let pages = self.after.free_bytes.saturating_sub(self.before.free_bytes);
-                let given_back = match pages {
+                let freed_slab = match pages {
                     0 => String::new(),
                     pages => format!(
-                        " That emptied the slab, and its {} went back to the buddy system{}.",
+                        " The slab became empty, so its {} were freed to the buddy system{}.",
                         bytes(pages),
                         self.merged()
                     ),
                 };
-                format!("It went back to its slab of {kept}.{given_back}")
+                format!("The block was freed to its slab of {class}.{freed_slab}")
             }
-            Path::Buddy => format!("It went back to the buddy system{}.", self.merged()),
-            Path::Kernel => "Linux's own allocator took it back.".to_owned(),
-            Path::Other => format!("The engine freed it in a way of its own{}.", self.work()),
-            Path::InPlace | Path::None => "The engine does not tell where it went.".to_owned(),
+            Path::Buddy => format!("The block was freed to the buddy system{}.", self.merged()),
+            Path::Kernel => "kvfree freed the block.".to_owned(),
+            Path::Other => format!("The engine freed the block by another path{}.", self.work()),
+            Path::InPlace | Path::None => {
+                "The engine does not report the path of the free.".to_owned()
+            }
         }
     }
 
-    /// Tells why it was refused.
+    /// Explains a refusal.
     fn refused(&self, cause: Cause) -> Vec<String> {
         let free = self.before.free_bytes;
         let wanted = match self.op.kind {
@@ -288,89 +297,94 @@ impl Story<'_> {
         };
         let why = match cause {
             Cause::TooBig => format!(
-                "too big: {} could not be had even if the pool of {} were empty",
+                "too big: {} do not fit into the pool of {}, even if the pool is empty",
                 bytes(wanted),
                 bytes(self.before.pool_bytes)
             ),
             Cause::Exhausted => format!(
-                "nothing left: {} are wanted, {} are free",
+                "exhausted: {} were requested, {} are free",
                 bytes(wanted),
                 bytes(free)
             ),
             Cause::Fragmented => format!(
-                "fragmented: {} are free, but no piece is large enough for {}; Linux's fragmentation \
-                 index is {} of 1000 (near 0: there is little, near 1000: it is in many pieces)",
+                "fragmented: {} are free, but no free block is large enough for {}; Linux's \
+                 fragmentation index is {} of 1000 (near 0: too little is free, near 1000: the free \
+                 blocks are too small)",
                 bytes(free),
                 bytes(wanted),
                 self.answer.cost.fragmentation
             ),
-            Cause::Quota => "the session's quota of bytes or blocks is used up".to_owned(),
-            Cause::Unsupported => "the engine cannot serve such a size and alignment".to_owned(),
-            Cause::Tables => "there is no memory for the session's own tables".to_owned(),
-            Cause::Busy => {
-                "a CPU that may hold free memory could not be reached in time".to_owned()
+            Cause::Quota => {
+                "quota: the session has all the bytes or blocks that it may have".to_owned()
             }
-            Cause::Injected => "injected: FAIL said that it was to be".to_owned(),
-            // Its name says it all.
+            Cause::Unsupported => {
+                "unsupported: the engine does not support this size and alignment".to_owned()
+            }
+            Cause::Tables => "tables: the session's handle table could not grow".to_owned(),
+            Cause::Busy => {
+                "busy: a CPU that may cache free memory could not be reached in time".to_owned()
+            }
+            Cause::Injected => "injected: fault injection refused the request".to_owned(),
+            // The name of the cause is the whole explanation.
             cause => cause.to_string(),
         };
         let mut sentences = vec![format!("{BAD}Refused{BAD:#}: {why}.")];
         if let Kind::Realloc { .. } = self.op.kind {
             sentences.push(format!(
-                "The block is as before, with its {}.",
+                "The block is unchanged and still has {}.",
                 bytes(self.answer.usable)
             ));
         }
         sentences
     }
 
-    /// Tells what the buddy system gave.
+    /// Describes the block that the buddy system allocated.
     fn taken(&self) -> String {
         let cost = &self.answer.cost;
         let given = match u32::from(cost.order) {
-            order @ 0..64 => format!("of {} (order {order})", bytes(1 << order)),
-            _ => "of a size that it does not tell".to_owned(),
+            bytes_log2 @ 0..64 => format!("of {}", bytes(1 << bytes_log2)),
+            _ => "of unknown size".to_owned(),
         };
         let splits = match cost.splits {
-            0 => "as it was, without a split".to_owned(),
+            0 => "without a split".to_owned(),
             splits if u32::from(splits) == uapi::SLABLAB_UNKNOWN => {
-                "after splits that it does not count".to_owned()
+                "after an unknown number of splits".to_owned()
             }
             splits => {
-                let from = changed_order(&self.before, &self.after)
-                    .map_or_else(String::new, |order| {
-                        format!(" of one of {} (order {order})", bytes(1 << order))
+                let from = changed_size(&self.before, &self.after)
+                    .map_or_else(String::new, |bytes_log2| {
+                        format!(" of a block of {}", bytes(1 << bytes_log2))
                     });
                 format!("after {}{from}", times(splits, "split"))
             }
         };
-        format!("the buddy system gave a block {given}, {splits}.")
+        format!("the buddy system allocated a block {given}, {splits}.")
     }
 
-    /// Tells what the buddy system merged.
+    /// Describes the merges of a free.
     fn merged(&self) -> String {
         match self.answer.cost.merges {
-            0 => ", where it has no free buddy".to_owned(),
+            0 => ", without a merge: its buddy is not free".to_owned(),
             merges if u32::from(merges) == uapi::SLABLAB_UNKNOWN => {
-                ", which does not count its merges".to_owned()
+                ", which reports no number of merges".to_owned()
             }
             merges => {
-                let to = changed_order(&self.after, &self.before)
-                    .map_or_else(String::new, |order| {
-                        format!(" to one of {} (order {order})", bytes(1 << order))
+                let to = changed_size(&self.after, &self.before)
+                    .map_or_else(String::new, |bytes_log2| {
+                        format!(" into a block of {}", bytes(1 << bytes_log2))
                     });
-                format!(", after {} with free buddies{to}", times(merges, "merge"))
+                format!(", with {}{to}", times(merges, "merge"))
             }
         }
     }
 
-    /// Tells what an engine that is neither slabs nor a buddy system counted.
+    /// Describes the counts of an engine that is neither slabs nor a buddy system.
     fn work(&self) -> String {
         let cost = &self.answer.cost;
         let known = |number: u8| number > 0 && u32::from(number) != uapi::SLABLAB_UNKNOWN;
         let mut parts = Vec::new();
         if u32::from(cost.class_index) < self.before.class_count {
-            parts.push(format!("in {}", self.kept()));
+            parts.push(format!("in {}", self.class_name()));
         }
         if known(cost.splits) {
             parts.push(format!("after {}", times(cost.splits, "split")));
@@ -384,8 +398,8 @@ impl Story<'_> {
         }
     }
 
-    /// Names the blocks of the class, or those that are no objects of a class.
-    fn kept(&self) -> String {
+    /// Names the class of the block; a block of whole pages has none.
+    fn class_name(&self) -> String {
         let class = usize::from(self.answer.cost.class_index);
         match self.before.classes.get(class) {
             Some(of) if class < self.before.class_count as usize => {
@@ -395,7 +409,7 @@ impl Story<'_> {
         }
     }
 
-    /// Tells where the block is.
+    /// Describes the place of the block.
     fn place(&self) -> Option<String> {
         let offset = self.answer.offset;
         if offset == uapi::NO_OFFSET {
@@ -409,16 +423,16 @@ impl Story<'_> {
             String::new()
         };
         Some(format!(
-            "It lies at offset {byte:#x}{regions}, in page {}.",
+            "The block lies at offset {byte:#x}{regions}, in page {}.",
             count(byte / PAGE_BYTES)
         ))
     }
 
-    /// Tells what is where in the pool.
+    /// Splits the bytes of the pool by use, before and after the operation.
     fn pool(&self) -> Option<String> {
-        let tell = |stats: &slablab_stats| {
+        let split = |stats: &slablab_stats| {
             format!(
-                "{} live + {} kept + {} free",
+                "{} live + {} cached + {} free",
                 bytes(stats.live_bytes),
                 bytes(stats.cached_bytes),
                 bytes(stats.free_bytes)
@@ -426,10 +440,10 @@ impl Story<'_> {
         };
         (self.after.pool_bytes > 0).then(|| {
             format!(
-                "The pool of {}: {} before, {} after.",
+                "The pool of {}: before {}; after {}.",
                 bytes(self.after.pool_bytes),
-                tell(&self.before),
-                tell(&self.after)
+                split(&self.before),
+                split(&self.after)
             )
         })
     }
@@ -439,8 +453,8 @@ impl Story<'_> {
     }
 }
 
-/// Returns the largest order of which there are fewer free blocks in `after`, if the engine tells.
-fn changed_order(before: &slablab_stats, after: &slablab_stats) -> Option<u32> {
+/// Returns the log2 of the largest block size in bytes of which fewer blocks are free in `after`.
+fn changed_size(before: &slablab_stats, after: &slablab_stats) -> Option<u32> {
     let orders = before.orders.iter().zip(&after.orders);
     let fewer = |(one, other): (&uapi::slablab_order_stats, &uapi::slablab_order_stats)| {
         one.free_blocks > other.free_blocks
@@ -463,7 +477,7 @@ mod tests {
     use super::*;
     use crate::uapi::slablab_cost;
 
-    /// Returns what is told of an allocation and of a free on a path, by an engine with one class.
+    /// Explains an allocation and a free by a path, on an engine with one class.
     fn told(path: Path, class_index: u8, splits: u8) -> String {
         let mut stats = Box::<slablab_stats>::default();
         stats.class_count = 1;
@@ -473,10 +487,10 @@ mod tests {
             cpu: 0,
             kind: Kind::Free,
         };
-        let story = Story {
+        let explanation = Explanation {
             op: &op,
             answer: Answer {
-                fate: Fate::Done,
+                outcome: OpOutcome::Done,
                 offset: uapi::NO_OFFSET,
                 usable: 48,
                 cost: slablab_cost {
@@ -492,7 +506,7 @@ mod tests {
             after: stats,
             searched: 0,
         };
-        format!("{} {}", story.served(), story.freed())
+        format!("{} {}", explanation.served(), explanation.freed())
     }
 
     #[test]
@@ -510,14 +524,14 @@ mod tests {
     }
 
     #[test]
-    fn what_such_an_engine_counts_is_told() {
+    fn counts_of_an_engine_with_another_path_are_shown() {
         let unknown = uapi::SLABLAB_UNKNOWN as u8;
         assert_eq!(
             told(Path::Other, unknown, unknown),
-            "The engine served it in a way of its own. The engine freed it in a way of its own."
+            "The engine allocated the block by another path. The engine freed the block by another path."
         );
         assert!(told(Path::Other, 0, 1).starts_with(
-            "The engine served it in a way of its own: in class 0 (blocks of 48 B), after one \
+            "The engine allocated the block by another path: in class 0 (blocks of 48 B), after one \
                  split, after one merge."
         ));
     }

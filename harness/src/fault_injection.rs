@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Requests that fail to order, as the command line has it.
+//! Fault injection: the arguments of the command line.
 
 use anyhow::Context;
 use clap::{
@@ -18,9 +18,9 @@ use crate::{
     uapi::Engine, //
 };
 
-/// Which requests of a session with a private pool are refused.
+/// The requests of a session that fault injection refuses.
 #[derive(Args, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Failing {
+pub(crate) struct FaultArgs {
     /// Refuse every P-th request, in a private pool
     #[arg(long, value_name = "P")]
     #[arg(value_parser = whole::<u64>("the distance P of refused requests", 2..=u64::MAX))]
@@ -32,27 +32,27 @@ pub(crate) struct Failing {
     pub(crate) fail_growth: Option<u64>,
 }
 
-impl Failing {
-    /// Says whether any is.
+impl FaultArgs {
+    /// Says whether any request is to be refused.
     pub(crate) fn is_any(self) -> bool {
         self != Self::default()
     }
 
-    /// Says whether they can fail on these engines, before anything is done on one.
+    /// Checks that these engines support fault injection.
     ///
     /// # Errors
     ///
-    /// When there is no private pool, which is where alone they do.
+    /// When a session has no private pool.
     pub(crate) fn possible(self, shared: bool, engines: &[Engine]) -> Result<(), clap::Error> {
         if self.is_any() && (shared || engines.contains(&Engine::Slub)) {
-            let why = "requests fail to order in a private pool only: slub has none, and --shared \
-                       asks for another\n";
+            let why = "fault injection needs a private pool: slub has none, and --shared excludes \
+                       one\n";
             return Err(clap::Error::raw(ErrorKind::ArgumentConflict, why));
         }
         Ok(())
     }
 
-    /// Has them fail in a session on `engine`.
+    /// Starts fault injection in a session on `engine`.
     pub(crate) fn order(self, target: &dyn Target, engine: Engine) -> anyhow::Result<()> {
         if !self.is_any() {
             return Ok(());

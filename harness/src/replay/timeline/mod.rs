@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A run of a trace as a film: what was in the pool, moment by moment.
+//! The timeline of a replay: samples of the pool's state.
 //!
-//! There are so many frames and no more, however long the trace is. What lies between two of them
-//! is not lost: of live bytes the least and the most are kept, refusals are all counted. What a
-//! program asked for and was given is taken from the answers of every operation ([`book`]), what
-//! the engine holds from its statistics, and its pages from its map ([`reel`]), or, of the seed,
-//! which draws none, from its twin's.
+//! The number of samples (frames) is bounded, however long the trace is. Between two frames, the
+//! timeline has the minimum and maximum of the live bytes, and the counts of all refusals.
+//!
+//! | data | source |
+//! |---|---|
+//! | requested and usable bytes | the answers to all operations ([`live_blocks`]) |
+//! | reserved bytes, classes, free blocks | STATS |
+//! | pages | MAP ([`map_deltas`]); for the seed, a model of the seed |
 
-mod book;
-mod reel;
+mod live_blocks;
+mod map_deltas;
 #[cfg(test)]
 mod tests;
 
@@ -25,17 +28,17 @@ use slablab_trace::{
     Trace, //
 };
 
-pub(crate) use self::reel::Reel;
+pub(crate) use self::map_deltas::MapDeltas;
 use self::{
-    book::Book,
-    reel::Recorder, //
+    live_blocks::LiveBlocks,
+    map_deltas::Recorder, //
 };
 use super::{
     Answer,
     Checked,
     Failure,
-    Fate,
-    twin::Twin, //
+    OpOutcome,
+    seed_model::SeedModel, //
 };
 use crate::{
     map::Map,
@@ -50,104 +53,105 @@ use crate::{
     },
 };
 
-/// How much of a run is kept.
+/// The bounds of a timeline.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
-    /// Frames, give or take two.
+    /// The number of frames, plus at most two.
     pub(crate) frames: usize,
-    /// Changes of blocks of pages, unless single pictures need more.
+    /// The number of changed blocks of pages, unless 8 snapshots have more.
     pub(crate) writes: usize,
 }
 
-/// A run, in columns that have a row for each frame.
+/// A timeline, in columns with one row per frame.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Film {
-    /// The bytes of the pool, of an engine with one.
+pub(crate) struct Timeline {
+    /// The bytes of the pool; `None` for an engine without pools.
     pub(crate) pool_bytes: Option<u64>,
     /// The operations before the frame. The first row is 0, the last one the length of the trace.
     pub(crate) operations: Vec<u64>,
-    /// Live bytes as asked for.
+    /// The requested bytes of live blocks.
     pub(crate) live: Vec<u64>,
-    /// The least of these since the frame before.
+    /// The minimum of `live` since the frame before.
     pub(crate) live_min: Vec<u64>,
-    /// The most of these since the frame before.
+    /// The maximum of `live` since the frame before.
     pub(crate) live_max: Vec<u64>,
-    /// The bytes that live blocks have.
+    /// The usable bytes of live blocks.
     pub(crate) usable: Vec<u64>,
-    /// The bytes that the engine has taken: of a pool what is not in the buddy system, else the
-    /// bytes of its blocks.
+    /// The bytes of the pool that are not free in the buddy system; for an engine without pools, the
+    /// usable bytes of live blocks.
     pub(crate) reserved: Vec<u64>,
-    /// The largest free block of the buddy system, or 0 where the engine does not tell.
+    /// The bytes of the largest free block of the buddy system; 0 if the engine does not report it.
     pub(crate) largest_free: Vec<u64>,
     /// The operation before the frame; none in the first row.
     pub(crate) last: Vec<Option<Step>>,
     /// The bytes of each class's blocks.
     pub(crate) class_bytes: Vec<u64>,
-    /// What changed in classes: class, used, total and kept by CPUs, one after the other.
+    /// The classes that changed: four numbers each: class, used, total and magazine blocks.
     pub(crate) classes: Vec<Vec<u64>>,
-    /// What changed in orders: log2 of the bytes, free blocks, and blocks that are out.
+    /// The sizes of page blocks that changed: three numbers each: log2 of the bytes, free and live
+    /// blocks.
     pub(crate) orders: Vec<Vec<u64>>,
-    /// What was refused since the frame before.
+    /// The refusals since the frame before.
     pub(crate) refusals: Vec<Refusals>,
-    /// The pages.
-    pub(crate) reel: Option<Reel>,
+    /// The maps of the pool.
+    pub(crate) map_deltas: Option<MapDeltas>,
 }
 
-/// An operation, and what became of it.
+/// An operation and its result.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Step {
     /// "allocate", "reallocate" or "free".
     pub(crate) what: String,
-    /// The bytes that were asked for, or those of what was freed.
+    /// The requested bytes; of a free, those of the block.
     pub(crate) bytes: u64,
-    /// By which path it was served, why it was refused, or "left out".
+    /// The path of the operation, the cause of its refusal, or "left out".
     pub(crate) how: String,
     /// Whether it was done.
     pub(crate) done: bool,
-    /// The page in which the block is, or was.
+    /// The first page of the block; of a free, before the free.
     pub(crate) page: Option<u64>,
 }
 
 /// Requests between two frames that were refused for one cause.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Refusals {
-    /// The frame behind them.
+    /// The frame after the refusals.
     pub(crate) frame: usize,
-    /// Why.
+    /// The cause.
     pub(crate) cause: Cause,
-    /// How many.
+    /// The number of refusals.
     pub(crate) count: u64,
-    /// The first one, counted from 1.
+    /// The first refused operation, counted from 1.
     pub(crate) first: u64,
-    /// The bytes which that one asked for.
+    /// The bytes that the first refused operation requested.
     pub(crate) bytes: u64,
 }
 
-/// Runs a trace in a session that is new, with every answer checked. Blocks stay out at the end.
+/// Runs a trace in a new session, with every answer checked. The blocks stay live at the end.
 ///
 /// # Errors
 ///
 /// When a call fails that has to succeed. A wrong answer is a result.
-pub(crate) fn film(
+pub(crate) fn timeline(
     target: &dyn Target,
     trace: &Trace,
     limits: Limits,
-) -> anyhow::Result<Result<Film, Failure>> {
+) -> anyhow::Result<Result<Timeline, Failure>> {
     let info = target.info().context("INFO failed")?;
     let has = |capability| info.capabilities & capability != 0;
     let oracle = match Oracle::new(target, 1) {
         Ok(oracle) => oracle,
-        Err(complaint) => return Ok(Err(Failure::at(&[], 0, complaint))),
+        Err(violation) => return Ok(Err(Failure::at(&[], 0, violation))),
     };
     let mut run = Checked::new(trace, &oracle);
-    let mut camera = Camera::new(target, trace, &info)?;
+    let mut sampler = TimelineSampler::new(target, trace, &info)?;
     let mut recorder = has(uapi::SLABLAB_CAP_POOL).then(|| Recorder::new(limits.writes));
     let moments = moments(trace, limits.frames);
     for (frame, end) in moments.iter().copied().enumerate() {
         if let Err(failure) = run.advance(end) {
             return Ok(Err(failure));
         }
-        camera.frame(target, &info, &run.answers()[camera.done()..])?;
+        sampler.frame(target, &info, &run.answers()[sampler.done()..])?;
         let last = frame + 1 == moments.len();
         let Some(recorder) = recorder
             .as_mut()
@@ -157,17 +161,17 @@ pub(crate) fn film(
         };
         if has(uapi::SLABLAB_CAP_MAP) {
             recorder.record(frame, &Map::read(target).context("MAP failed")?);
-        } else if let Some(twin) = &camera.twin {
-            recorder.record(frame, &twin.map());
+        } else if let Some(seed_model) = &sampler.seed_model {
+            recorder.record(frame, &seed_model.map());
         }
     }
-    let drawn = has(uapi::SLABLAB_CAP_MAP) || camera.twin.is_some();
-    let mut film = camera.film;
-    film.reel = recorder.filter(|_| drawn).and_then(Recorder::finish);
-    Ok(Ok(film))
+    let drawn = has(uapi::SLABLAB_CAP_MAP) || sampler.seed_model.is_some();
+    let mut timeline = sampler.timeline;
+    timeline.map_deltas = recorder.filter(|_| drawn).and_then(Recorder::finish);
+    Ok(Ok(timeline))
 }
 
-/// Chooses how many operations are before each frame: evenly, and the peak.
+/// Chooses the operations after which a frame is sampled: equidistant ones, and the live peak.
 fn moments(trace: &Trace, frames: usize) -> Vec<usize> {
     let operations = trace.ops().len();
     let frames = frames.clamp(1, operations);
@@ -180,7 +184,7 @@ fn moments(trace: &Trace, frames: usize) -> Vec<usize> {
     moments
 }
 
-/// Returns how many operations are done when most bytes are live, if all are served.
+/// Returns the number of operations up to the live peak, if no request is refused.
 fn peak(trace: &Trace) -> Option<usize> {
     let mut held = vec![0_u64; trace.blocks()];
     let mut live = 0;
@@ -198,43 +202,43 @@ fn peak(trace: &Trace) -> Option<usize> {
         .map(|index| index + 1)
 }
 
-/// What is being filmed.
-struct Camera<'run> {
+/// Samples a run.
+struct TimelineSampler<'run> {
     trace: &'run Trace,
-    book: Book,
-    film: Film,
-    /// The seed's twin, as long as they agree.
-    twin: Option<Twin>,
-    /// What was last said of each class and each order.
+    live_blocks: LiveBlocks,
+    timeline: Timeline,
+    /// The model of the seed, as long as its offsets equal the seed's.
+    seed_model: Option<SeedModel>,
+    /// The last values of each class and each size of page blocks.
     classes: BTreeMap<u64, [u64; 3]>,
     orders: BTreeMap<u64, [u64; 2]>,
 }
 
-impl<'run> Camera<'run> {
+impl<'run> TimelineSampler<'run> {
     fn new(target: &dyn Target, trace: &'run Trace, info: &slablab_info) -> anyhow::Result<Self> {
         let stats = target.stats().context("STATS failed")?;
         let classes = stats.classes.iter().take(stats.class_count as usize);
         Ok(Self {
             trace,
-            book: Book::new(trace),
-            twin: (Engine::from_raw(info.engine) == Some(Engine::Seed))
-                .then(|| Twin::new(info.pool_bytes)),
-            film: Film {
+            live_blocks: LiveBlocks::new(trace),
+            seed_model: (Engine::from_raw(info.engine) == Some(Engine::Seed))
+                .then(|| SeedModel::new(info.pool_bytes)),
+            timeline: Timeline {
                 pool_bytes: has_pool(info).then_some(info.pool_bytes),
                 class_bytes: classes.map(|class| class.block_bytes).collect(),
-                ..Film::default()
+                ..Timeline::default()
             },
             classes: BTreeMap::new(),
             orders: BTreeMap::new(),
         })
     }
 
-    /// Returns the operations before the last frame.
+    /// Returns the number of operations before the last frame.
     fn done(&self) -> usize {
-        self.film.operations.last().copied().unwrap_or(0) as usize
+        self.timeline.operations.last().copied().unwrap_or(0) as usize
     }
 
-    /// Takes a frame, behind these answers.
+    /// Appends a frame after these answers.
     fn frame(
         &mut self,
         target: &dyn Target,
@@ -242,21 +246,22 @@ impl<'run> Camera<'run> {
         answers: &[Answer],
     ) -> anyhow::Result<()> {
         let first = self.done();
-        let frame = self.film.operations.len();
-        let (mut least, mut most) = (self.book.requested, self.book.requested);
+        let frame = self.timeline.operations.len();
+        let (mut least, mut most) = (self.live_blocks.requested, self.live_blocks.requested);
         let mut refused: BTreeMap<u32, Refusals> = BTreeMap::new();
         let mut last = None;
         for ((index, op), answer) in (first..).zip(&self.trace.ops()[first..]).zip(answers) {
-            let change = self.book.enter(op, answer);
-            // A seed that is no longer the textbook's has no map.
-            self.twin.take_if(|twin| twin.enter(op, answer).is_err());
-            least = least.min(self.book.requested);
-            most = most.max(self.book.requested);
+            let change = self.live_blocks.enter(op, answer);
+            // A seed that was changed differs from the model and has no map.
+            self.seed_model
+                .take_if(|seed_model| seed_model.enter(op, answer).is_err());
+            least = least.min(self.live_blocks.requested);
+            most = most.max(self.live_blocks.requested);
             let bytes = match op.kind {
                 Kind::Alloc { bytes, .. } | Kind::Realloc { bytes } => bytes.into(),
                 Kind::Free => change.old.requested,
             };
-            if let Fate::Refused(cause) = answer.fate {
+            if let OpOutcome::Refused(cause) = answer.outcome {
                 let entry = refused.entry(cause.raw()).or_insert(Refusals {
                     frame,
                     cause,
@@ -270,32 +275,33 @@ impl<'run> Camera<'run> {
                 last = Some(Step::of(op.kind, bytes, answer, &change));
             }
         }
-        let film = &mut self.film;
-        film.refusals.extend(refused.into_values());
-        film.operations.push((first + answers.len()) as u64);
-        film.live.push(self.book.requested);
-        film.live_min.push(least);
-        film.live_max.push(most);
-        film.usable.push(self.book.usable);
-        film.last.push(last);
+        let timeline = &mut self.timeline;
+        timeline.refusals.extend(refused.into_values());
+        timeline.operations.push((first + answers.len()) as u64);
+        timeline.live.push(self.live_blocks.requested);
+        timeline.live_min.push(least);
+        timeline.live_max.push(most);
+        timeline.usable.push(self.live_blocks.usable);
+        timeline.last.push(last);
         if has_pool(info) {
             let mut stats = target.stats().context("STATS failed")?;
-            if let Some(twin) = &self.twin {
-                twin.count(&mut stats);
+            if let Some(seed_model) = &self.seed_model {
+                seed_model.count(&mut stats);
             }
-            film.reserved
+            timeline
+                .reserved
                 .push(stats.pool_bytes.saturating_sub(stats.free_bytes));
             self.statistics(&stats);
         } else {
-            film.reserved.push(self.book.usable);
-            film.largest_free.push(0);
-            film.classes.push(Vec::new());
-            film.orders.push(Vec::new());
+            timeline.reserved.push(self.live_blocks.usable);
+            timeline.largest_free.push(0);
+            timeline.classes.push(Vec::new());
+            timeline.orders.push(Vec::new());
         }
         Ok(())
     }
 
-    /// Keeps what the statistics say anew.
+    /// Appends the statistics that changed since the last frame.
     fn statistics(&mut self, stats: &slablab_stats) {
         let mut changed = Vec::new();
         for (index, class) in (0..u64::from(stats.class_count)).zip(&stats.classes) {
@@ -305,12 +311,12 @@ impl<'run> Camera<'run> {
                 changed.extend(now);
             }
         }
-        self.film.classes.push(changed);
+        self.timeline.classes.push(changed);
         let mut changed = Vec::new();
         let mut largest = 0;
-        for (order, told) in (u64::from(uapi::SLABLAB_ORDER_MIN)..).zip(&stats.orders) {
-            let now = [told.free_blocks, told.used_blocks];
-            if told.free_blocks > 0 {
+        for (order, reply) in (u64::from(uapi::SLABLAB_ORDER_MIN)..).zip(&stats.orders) {
+            let now = [reply.free_blocks, reply.used_blocks];
+            if reply.free_blocks > 0 {
                 largest = 1 << order;
             }
             if self.orders.insert(order, now).unwrap_or_default() != now {
@@ -318,30 +324,30 @@ impl<'run> Camera<'run> {
                 changed.extend(now);
             }
         }
-        self.film.orders.push(changed);
-        self.film.largest_free.push(largest);
+        self.timeline.orders.push(changed);
+        self.timeline.largest_free.push(largest);
     }
 }
 
 impl Step {
-    fn of(kind: Kind, bytes: u64, answer: &Answer, change: &book::Change) -> Self {
+    fn of(kind: Kind, bytes: u64, answer: &Answer, change: &live_blocks::Change) -> Self {
         let (what, block) = match kind {
             Kind::Alloc { .. } => ("allocate", &change.new),
             Kind::Realloc { .. } => ("reallocate", &change.new),
             Kind::Free => ("free", &change.old),
         };
-        let how = match answer.fate {
-            Fate::Done => uapi::Path::from_raw(answer.cost.path.into())
+        let how = match answer.outcome {
+            OpOutcome::Done => uapi::Path::from_raw(answer.cost.path.into())
                 .map_or("none", uapi::Path::name)
                 .to_owned(),
-            Fate::Refused(cause) => cause.name().to_owned(),
-            Fate::LeftOut => "left out".to_owned(),
+            OpOutcome::Refused(cause) => cause.name().to_owned(),
+            OpOutcome::LeftOut => "left out".to_owned(),
         };
         Self {
             what: what.to_owned(),
             bytes,
             how,
-            done: answer.fate == Fate::Done,
+            done: answer.outcome == OpOutcome::Done,
             page: block.page(),
         }
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What is out, by the answers that a program was given.
+//! The live blocks, according to the answers.
 
 use slablab_trace::{
     Kind,
@@ -10,7 +10,7 @@ use slablab_trace::{
 
 use super::super::{
     Answer,
-    Fate, //
+    OpOutcome, //
 };
 use crate::uapi::{
     self,
@@ -20,32 +20,32 @@ use crate::uapi::{
 /// The bytes of a page.
 pub(super) const PAGE_BYTES: u64 = 4096;
 
-/// A block. That of which nothing is out has no bytes.
+/// A block; a block that is not live has 0 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Held {
-    /// What was asked for.
+    /// The requested bytes.
     pub(super) requested: u64,
-    /// What it has.
+    /// The usable bytes.
     pub(super) usable: u64,
-    /// Where it is, or 2⁶⁴ − 1.
+    /// The offset, or 2⁶⁴ − 1.
     pub(super) offset: u64,
 }
 
-/// What an operation changed about its block.
+/// The block of an operation before and after it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Change {
-    /// The block before.
+    /// The block before the operation.
     pub(super) old: Held,
-    /// The block behind it.
+    /// The block after the operation.
     pub(super) new: Held,
 }
 
-/// All blocks.
-pub(super) struct Book {
+/// All blocks of a trace, by number.
+pub(super) struct LiveBlocks {
     held: Vec<Held>,
-    /// The bytes that are out, as asked for.
+    /// The requested bytes of all live blocks.
     pub(super) requested: u64,
-    /// The bytes that these blocks have.
+    /// The usable bytes of all live blocks.
     pub(super) usable: u64,
 }
 
@@ -56,7 +56,7 @@ impl Held {
         offset: NO_OFFSET,
     };
 
-    /// Returns the byte in its region, of a block with a place.
+    /// Returns the offset within the region; `None` for a block without an offset.
     pub(super) fn byte(&self) -> Option<u64> {
         let byte = self.offset & ((1 << uapi::SLABLAB_OFFSET_REGION_SHIFT) - 1);
         (self.offset != NO_OFFSET).then_some(byte)
@@ -68,8 +68,8 @@ impl Held {
     }
 }
 
-impl Book {
-    /// Begins with nothing.
+impl LiveBlocks {
+    /// Begins without live blocks.
     pub(super) fn new(trace: &Trace) -> Self {
         Self {
             held: vec![Held::NOTHING; trace.blocks()],
@@ -78,18 +78,18 @@ impl Book {
         }
     }
 
-    /// Enters an operation.
+    /// Applies an operation.
     pub(super) fn enter(&mut self, op: &Op, answer: &Answer) -> Change {
         let held = &mut self.held[op.id as usize];
         let old = *held;
-        let new = match (answer.fate, op.kind) {
-            (Fate::Done, Kind::Alloc { bytes, .. } | Kind::Realloc { bytes }) => Held {
+        let new = match (answer.outcome, op.kind) {
+            (OpOutcome::Done, Kind::Alloc { bytes, .. } | Kind::Realloc { bytes }) => Held {
                 requested: bytes.into(),
                 usable: answer.usable,
                 offset: answer.offset,
             },
-            (Fate::Done, Kind::Free) => Held::NOTHING,
-            (Fate::Refused(_) | Fate::LeftOut, _) => old,
+            (OpOutcome::Done, Kind::Free) => Held::NOTHING,
+            (OpOutcome::Refused(_) | OpOutcome::LeftOut, _) => old,
         };
         *held = new;
         self.requested = self.requested - old.requested + new.requested;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What is written to blocks: every byte is a function of the block and of the byte's position, so
-//! that bytes of another block, or of another place, are told.
+//! The pattern in live blocks: every byte is a function of the block's number and of the byte's
+//! position, so that bytes of another block or of another position are detected.
 
 use crate::rng::{
     GAMMA,
@@ -10,7 +10,7 @@ use crate::rng::{
 
 /// The contents of one block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Content {
+pub(super) struct FillPattern {
     key: u64,
 }
 
@@ -19,15 +19,15 @@ pub(super) struct Content {
 pub(super) struct Difference {
     /// Its place among those that were looked at.
     pub(super) index: usize,
-    /// What it should be.
+    /// The value that was written.
     pub(super) expected: u8,
-    /// What it is.
+    /// The value that was read.
     pub(super) found: u8,
 }
 
 const WORD: usize = size_of::<u64>();
 
-impl Content {
+impl FillPattern {
     /// Returns the contents of the block with the number `id`.
     pub(super) fn new(seed: u64, id: u64) -> Self {
         Self {
@@ -130,7 +130,7 @@ mod tests {
 
     #[test]
     fn pieces_fit_together_wherever_they_are_cut() {
-        let content = Content::new(1, 2);
+        let content = FillPattern::new(1, 2);
         let mut whole = [0; 100];
         content.fill(0, &mut whole);
         for first in 0..40 {
@@ -145,7 +145,7 @@ mod tests {
 
     #[test]
     fn every_single_byte_counts() {
-        let content = Content::new(3, 4);
+        let content = FillPattern::new(3, 4);
         let mut bytes = [0; 77];
         content.fill(5, &mut bytes);
         for index in 0..bytes.len() {
@@ -160,9 +160,9 @@ mod tests {
     #[test]
     fn blocks_and_places_differ() {
         let [mut a, mut b, mut moved] = [[0; 64]; 3];
-        Content::new(1, 1).fill(0, &mut a);
-        Content::new(1, 2).fill(0, &mut b);
-        Content::new(1, 1).fill(8, &mut moved);
+        FillPattern::new(1, 1).fill(0, &mut a);
+        FillPattern::new(1, 2).fill(0, &mut b);
+        FillPattern::new(1, 1).fill(8, &mut moved);
         assert_ne!(a, b);
         assert_ne!(a, moved);
     }

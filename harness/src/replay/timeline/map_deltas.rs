@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Maps, one after the other, of which only the differences are kept.
+//! A sequence of maps (snapshots), stored as deltas.
 //!
-//! A block of pages that is not as it was is written: its first page and its state. Blocks cover
-//! the pool without gaps, so what is overwritten is always whole. When too much has been written,
-//! every other picture is left out: the writes of two are put together, and from then on only half
-//! as many are taken.
+//! A delta has the first page and the new state of every block of pages that changed. Blocks cover
+//! the pool without gaps, so a delta always replaces whole blocks. When the deltas exceed a budget,
+//! every other snapshot is dropped by merging its delta into the next one, and from then on the
+//! distance of snapshots is doubled.
 
 use std::collections::HashMap;
 
@@ -19,66 +19,67 @@ use crate::map::{
     Use, //
 };
 
-/// The most pages that are filmed: 256 MiB.
+/// The maximum number of pages: 256 MiB. A larger pool has no maps.
 const PAGES_MAX: u32 = 1 << 16;
 
-/// Below so many pictures none are left out any more.
-const PICTURES_MIN: usize = 8;
+/// The minimum number of snapshots, whatever the budget is.
+const SNAPSHOTS_MIN: usize = 8;
 
-/// What a block of pages is.
+/// The use of a block of pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub(crate) enum State {
-    /// The buddy system has it.
+    /// Free in the buddy system.
     Free {
-        /// Its length.
+        /// The number of pages.
         pages: u32,
     },
-    /// It was handed out as it is.
+    /// Allocated as a block of whole pages.
     Large {
-        /// Its length.
+        /// The number of pages.
         pages: u32,
     },
-    /// It is cut into objects of a class.
+    /// A slab: cut into objects of one size class.
     Slab {
-        /// Its length.
+        /// The number of pages.
         pages: u32,
         /// The class.
         class: u8,
         /// The objects.
         objects: u16,
-        /// Of these, those that are out, or kept by a CPU.
+        /// The objects that are live or in magazines.
         used: u16,
     },
 }
 
-/// Maps in differences.
+/// A sequence of maps as deltas.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Reel {
+pub(crate) struct MapDeltas {
     /// The pages of the pool.
     pub(crate) pages: u32,
-    /// What blocks of pages can be.
+    /// All states that occur; `writes` refers to them by index.
     pub(crate) states: Vec<State>,
-    /// The frame of each picture.
+    /// The frame of each snapshot.
     pub(crate) frames: Vec<usize>,
-    /// What changed: how far a block begins behind the one before, and the number of its state.
+    /// The delta of each snapshot: for each changed block, the distance of its first page from the
+    /// changed block before it, and the index of its state.
     pub(crate) writes: Vec<Vec<u32>>,
 }
 
 /// Blocks of pages that changed, by their first page.
 type Writes = Vec<(u32, u32)>;
 
-/// Takes pictures.
+/// Builds the deltas.
 pub(super) struct Recorder {
     budget: usize,
-    /// Which frames are taken: those that this divides.
+    /// Snapshots are taken of frames that are multiples of this number.
     stride: usize,
     pages: u32,
     numbers: HashMap<State, u32>,
     states: Vec<State>,
-    /// The last picture: the number of the state that begins in a page.
+    /// The last snapshot: the index of the state of the block that begins at a page.
     now: HashMap<u32, u32>,
-    pictures: Vec<(usize, Writes)>,
+    snapshots: Vec<(usize, Writes)>,
     written: usize,
 }
 
@@ -120,7 +121,7 @@ pub(super) fn flat(map: &Map) -> Vec<(u32, State)> {
 }
 
 impl Recorder {
-    /// Prepares to take pictures until so many writes are there.
+    /// Prepares to store at most `budget` changed blocks.
     pub(super) fn new(budget: usize) -> Self {
         Self {
             budget,
@@ -129,22 +130,22 @@ impl Recorder {
             numbers: HashMap::new(),
             states: Vec::new(),
             now: HashMap::new(),
-            pictures: Vec::new(),
+            snapshots: Vec::new(),
             written: 0,
         }
     }
 
-    /// Says whether a picture of a frame is to be taken.
+    /// Says whether a snapshot of a frame is wanted.
     pub(super) fn wants(&self, frame: usize) -> bool {
         frame % self.stride == 0 && self.pages <= PAGES_MAX
     }
 
-    /// Takes a picture of a map.
+    /// Adds a snapshot.
     pub(super) fn record(&mut self, frame: usize, map: &Map) {
         self.record_blocks(frame, flat(map));
     }
 
-    /// Takes a picture of all blocks of pages, in order.
+    /// Adds a snapshot, given all blocks of pages in order.
     pub(super) fn record_blocks(&mut self, frame: usize, blocks: Vec<(u32, State)>) {
         self.pages = blocks.iter().map(|(_, state)| state.pages()).sum();
         let blocks: HashMap<u32, u32> = blocks
@@ -159,20 +160,20 @@ impl Recorder {
             .collect();
         self.now = blocks;
         self.written += writes.len();
-        self.pictures.push((frame, writes));
-        while self.written > self.budget && self.pictures.len() > PICTURES_MIN {
+        self.snapshots.push((frame, writes));
+        while self.written > self.budget && self.snapshots.len() > SNAPSHOTS_MIN {
             self.thin();
         }
     }
 
-    /// Returns what was taken, if the pool is not too large.
-    pub(super) fn finish(self) -> Option<Reel> {
+    /// Returns the deltas; `None` if the pool is too large.
+    pub(super) fn finish(self) -> Option<MapDeltas> {
         let (frames, writes) = self
-            .pictures
+            .snapshots
             .into_iter()
             .map(|(frame, writes)| (frame, gaps(writes)))
             .unzip();
-        (self.pages <= PAGES_MAX).then_some(Reel {
+        (self.pages <= PAGES_MAX).then_some(MapDeltas {
             pages: self.pages,
             states: self.states,
             frames,
@@ -187,23 +188,24 @@ impl Recorder {
         })
     }
 
-    /// Leaves out the pictures that are not of every other frame of those that were taken.
+    /// Doubles the distance of snapshots and merges the deltas of those that are dropped.
     fn thin(&mut self) {
         self.stride *= 2;
         let mut thinned: Vec<(usize, Writes)> = Vec::new();
         let mut pending = Writes::new();
-        let last = self.pictures.len() - 1;
-        for (index, (frame, writes)) in std::mem::take(&mut self.pictures).into_iter().enumerate() {
+        let last = self.snapshots.len() - 1;
+        for (index, (frame, writes)) in std::mem::take(&mut self.snapshots).into_iter().enumerate()
+        {
             pending = self.both(pending, writes);
             if frame % self.stride == 0 || index == last {
                 thinned.push((frame, std::mem::take(&mut pending)));
             }
         }
         self.written = thinned.iter().map(|(_, writes)| writes.len()).sum();
-        self.pictures = thinned;
+        self.snapshots = thinned;
     }
 
-    /// Puts writes and later ones together. What the later ones write over is whole blocks.
+    /// Merges two deltas. A later write replaces whole blocks of the earlier delta.
     fn both(&self, mut earlier: Writes, mut later: Writes) -> Writes {
         later.sort_unstable();
         earlier.retain(|(page, _)| {
@@ -218,7 +220,7 @@ impl Recorder {
     }
 }
 
-/// Writes each first page as its distance from the one before.
+/// Encodes each first page as its distance from the one before.
 fn gaps(mut writes: Writes) -> Vec<u32> {
     writes.sort_unstable();
     let mut before = 0;

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Traces of what a session really does.
+//! Records the operations of a session as a trace.
 //!
-//! A [`Recording`] is a target that stands in front of another one, whose session has its operations
-//! recorded. It reads what was recorded before there can be too much of it: nothing is lost, whatever
-//! the machine is doing, unless others drive the session too.
+//! A [`Recording`] wraps a target and enables EVENTS in its session. It reads the recorded events
+//! before the ring can overflow, so no event is lost unless another program uses the same session.
 
-mod made;
+mod trace_builder;
 
 use std::{
     os::fd::BorrowedFd,
@@ -20,8 +19,8 @@ use std::{
     },
 };
 
-use self::made::Made;
-pub(crate) use self::made::Recorded;
+pub(crate) use self::trace_builder::RecordedTrace;
+use self::trace_builder::TraceBuilder;
 use crate::{
     device::Errno,
     target::{
@@ -47,8 +46,8 @@ use crate::{
     },
 };
 
-/// Operations between two readings: half of what there is room for, as other threads go on
-/// meanwhile.
+/// Operations between two readings: half of the ring, because other threads add events while one
+/// thread reads.
 const PERIOD: u64 = SLABLAB_EVENTS_MAX as u64 / 2;
 
 /// A target whose operations become a trace.
@@ -56,26 +55,26 @@ pub(crate) struct Recording<'t> {
     target: &'t dyn Target,
     /// Operations since the last reading.
     unread: AtomicU64,
-    made: Mutex<(Made, Result<(), Errno>)>,
+    made: Mutex<(TraceBuilder, Result<(), Errno>)>,
 }
 
 impl<'t> Recording<'t> {
-    /// Begins to record what is done in a session.
+    /// Starts recording in a session.
     pub(crate) fn begin(target: &'t dyn Target) -> Result<Self, Errno> {
         target.record(SLABLAB_EVENTS_MAX)?;
         Ok(Self {
             target,
             unread: AtomicU64::new(0),
-            made: Mutex::new((Made::new(), Ok(()))),
+            made: Mutex::new((TraceBuilder::new(), Ok(()))),
         })
     }
 
-    /// Ends it, and returns the trace.
+    /// Stops recording and returns the trace.
     ///
     /// # Errors
     ///
-    /// When what was recorded could not be read, now or before.
-    pub(crate) fn end(self, name: &str, source: &str) -> Result<Recorded, Errno> {
+    /// When this or an earlier reading of events failed.
+    pub(crate) fn end(self, name: &str, source: &str) -> Result<RecordedTrace, Errno> {
         let made = self.made.into_inner();
         let (mut made, result) = made.unwrap_or_else(PoisonError::into_inner);
         result.and_then(|()| made.read(self.target))?;
@@ -83,7 +82,7 @@ impl<'t> Recording<'t> {
         Ok(made.finish(name, source))
     }
 
-    /// Reads what was recorded if there might be too much of it after so many operations more.
+    /// Reads events if the ring could overflow after this number of further operations.
     fn expect(&self, operations: usize) {
         let operations = operations as u64;
         let unread = self.unread.fetch_add(operations, Ordering::Relaxed);
@@ -182,7 +181,7 @@ impl Target for Recording<'_> {
     }
 
     fn file(&self) -> Option<BorrowedFd<'_>> {
-        // Whoever asks for it makes a request.
+        // The caller is going to send a request through the file.
         self.expect(1);
         self.target.file()
     }

@@ -11,7 +11,7 @@ use slablab_trace::{
 
 use super::{
     super::checked,
-    reel::{
+    map_deltas::{
         State,
         flat, //
     },
@@ -34,21 +34,24 @@ fn sim(engine: Engine, pool_bytes: u64) -> Sim {
     Sim::private(engine, pool_bytes).unwrap()
 }
 
-fn taken(engine: Engine, pool_bytes: u64, trace: &Trace, limits: Limits) -> Film {
-    film(&sim(engine, pool_bytes), trace, limits)
+fn taken(engine: Engine, pool_bytes: u64, trace: &Trace, limits: Limits) -> Timeline {
+    timeline(&sim(engine, pool_bytes), trace, limits)
         .unwrap()
         .unwrap()
 }
 
 /// Returns what each page is in a picture: its block's first page and state.
-fn picture(reel: &Reel, until: usize) -> Vec<(u32, State)> {
-    let mut pages = vec![(0, State::Free { pages: 0 }); reel.pages as usize];
-    let shown = reel.frames.iter().take_while(|frame| **frame <= until);
-    for writes in &reel.writes[..shown.count()] {
+fn picture(map_deltas: &MapDeltas, until: usize) -> Vec<(u32, State)> {
+    let mut pages = vec![(0, State::Free { pages: 0 }); map_deltas.pages as usize];
+    let shown = map_deltas
+        .frames
+        .iter()
+        .take_while(|frame| **frame <= until);
+    for writes in &map_deltas.writes[..shown.count()] {
         let mut page = 0;
         for pair in writes.chunks(2) {
             page += pair[0];
-            let state = reel.states[pair[1] as usize];
+            let state = map_deltas.states[pair[1] as usize];
             pages[page as usize..][..state.pages() as usize].fill((page, state));
         }
     }
@@ -69,24 +72,24 @@ fn curves_are_what_the_replay_counts() {
         for engine in Pool::ENGINES {
             // Some of it is refused.
             let pool = (trace.peak_bytes().div_ceil(32 << 10) * (32 << 10)).max(64 << 10);
-            let film = taken(engine, pool, &trace, LIMITS);
+            let timeline = taken(engine, pool, &trace, LIMITS);
             let ran = checked(&sim(engine, pool), &trace).unwrap();
             let about = format!("{} on {engine}", pattern.name);
-            let rows = film.operations.len();
+            let rows = timeline.operations.len();
             assert!(rows <= LIMITS.frames + 2, "{about}");
-            assert_eq!(film.operations[0], 0);
-            assert_eq!(film.operations[rows - 1], trace.ops().len() as u64);
+            assert_eq!(timeline.operations[0], 0);
+            assert_eq!(timeline.operations[rows - 1], trace.ops().len() as u64);
             assert_eq!(
-                film.live_max.iter().max(),
+                timeline.live_max.iter().max(),
                 Some(&ran.figures.peak_bytes),
                 "{about}"
             );
             let mut refused = [0; uapi::SLABLAB_CAUSES as usize];
-            for refusals in &film.refusals {
+            for refusals in &timeline.refusals {
                 refused[refusals.cause.raw() as usize] += refusals.count;
                 let first = &ran.answers[refusals.first as usize - 1];
-                assert_eq!(first.fate, Fate::Refused(refusals.cause));
-                let rows = &film.operations[refusals.frame - 1..=refusals.frame];
+                assert_eq!(first.outcome, OpOutcome::Refused(refusals.cause));
+                let rows = &timeline.operations[refusals.frame - 1..=refusals.frame];
                 assert!(
                     rows[0] < refusals.first && refusals.first <= rows[1],
                     "{about}"
@@ -94,10 +97,13 @@ fn curves_are_what_the_replay_counts() {
             }
             assert_eq!(refused, ran.figures.refusals, "{about}");
             for row in 0..rows {
-                assert!(film.live_min[row] <= film.live[row]);
-                assert!(film.live[row] <= film.live_max[row]);
-                assert!(film.live[row] <= film.usable[row]);
-                assert!(film.usable[row] <= film.reserved[row], "{about}, row {row}");
+                assert!(timeline.live_min[row] <= timeline.live[row]);
+                assert!(timeline.live[row] <= timeline.live_max[row]);
+                assert!(timeline.live[row] <= timeline.usable[row]);
+                assert!(
+                    timeline.usable[row] <= timeline.reserved[row],
+                    "{about}, row {row}"
+                );
             }
         }
     }
@@ -107,43 +113,55 @@ fn curves_are_what_the_replay_counts() {
 fn rows_are_what_the_engine_says_at_that_moment() {
     let trace = pattern::named("larson").unwrap().make(1, 2);
     for engine in Pool::ENGINES {
-        let film = taken(engine, 1 << 20, &trace, LIMITS);
-        let row = film.operations.len() / 2;
+        let timeline = taken(engine, 1 << 20, &trace, LIMITS);
+        let row = timeline.operations.len() / 2;
         let target = sim(engine, 1 << 20);
         let oracle = Oracle::new(&target, 1).unwrap();
         let mut run = Checked::new(&trace, &oracle);
-        run.advance(film.operations[row] as usize).unwrap();
+        run.advance(timeline.operations[row] as usize).unwrap();
         let stats = target.stats().unwrap();
-        assert_eq!(film.live[row], stats.requested_bytes, "{engine}");
-        assert_eq!(film.usable[row], stats.live_bytes, "{engine}");
-        assert_eq!(film.reserved[row], stats.live_bytes + stats.cached_bytes);
+        assert_eq!(timeline.live[row], stats.requested_bytes, "{engine}");
+        assert_eq!(timeline.usable[row], stats.live_bytes, "{engine}");
+        assert_eq!(
+            timeline.reserved[row],
+            stats.live_bytes + stats.cached_bytes
+        );
         let class = |number: usize| {
-            let mut rows = film.classes[..=row].iter().flat_map(|row| row.chunks(4));
-            let told = rows.rfind(|told| told[0] == number as u64);
-            told.map_or([0; 3], |told| [told[1], told[2], told[3]])
+            let mut rows = timeline.classes[..=row]
+                .iter()
+                .flat_map(|row| row.chunks(4));
+            let printed = rows.rfind(|printed| printed[0] == number as u64);
+            printed.map_or([0; 3], |printed| [printed[1], printed[2], printed[3]])
         };
-        for (number, told) in stats.classes[..film.class_bytes.len()].iter().enumerate() {
-            let told = [told.used_blocks, told.total_blocks, told.magazine_blocks];
-            assert_eq!(class(number), told, "{engine}, class {number}");
+        for (number, printed) in stats.classes[..timeline.class_bytes.len()]
+            .iter()
+            .enumerate()
+        {
+            let printed = [
+                printed.used_blocks,
+                printed.total_blocks,
+                printed.magazine_blocks,
+            ];
+            assert_eq!(class(number), printed, "{engine}, class {number}");
         }
         let answer = run.answers().last().unwrap();
-        let step = film.last[row].as_ref().unwrap();
-        assert_eq!(step.done, answer.fate == Fate::Done);
+        let step = timeline.last[row].as_ref().unwrap();
+        assert_eq!(step.done, answer.outcome == OpOutcome::Done);
     }
 }
 
 #[test]
 fn the_reel_shows_the_engines_map() {
     let trace = pattern::named("tree").unwrap().make(1, 3);
-    let film = taken(Engine::Hybrid, 1 << 20, &trace, LIMITS);
-    let reel = film.reel.unwrap();
-    for row in [0, 1, 20, film.operations.len() - 1] {
+    let timeline = taken(Engine::Hybrid, 1 << 20, &trace, LIMITS);
+    let map_deltas = timeline.map_deltas.unwrap();
+    for row in [0, 1, 20, timeline.operations.len() - 1] {
         let target = sim(Engine::Hybrid, 1 << 20);
         let oracle = Oracle::new(&target, 1).unwrap();
         let mut run = Checked::new(&trace, &oracle);
-        run.advance(film.operations[row] as usize).unwrap();
+        run.advance(timeline.operations[row] as usize).unwrap();
         let map = Map::read(&target).unwrap();
-        assert_eq!(picture(&reel, row), spread(flat(&map)), "row {row}");
+        assert_eq!(picture(&map_deltas, row), spread(flat(&map)), "row {row}");
     }
 }
 
@@ -155,11 +173,12 @@ fn pictures_that_are_left_out_change_no_other() {
         writes,
     };
     let all = taken(Engine::Hybrid, 2 << 20, &trace, limits(usize::MAX));
-    let all = all.reel.unwrap();
-    let written = |reel: &Reel| reel.writes.iter().map(Vec::len).sum::<usize>() / 2;
+    let all = all.map_deltas.unwrap();
+    let written =
+        |map_deltas: &MapDeltas| map_deltas.writes.iter().map(Vec::len).sum::<usize>() / 2;
     let budget = written(&all) * 3 / 4;
     let few = taken(Engine::Hybrid, 2 << 20, &trace, limits(budget));
-    let few = few.reel.unwrap();
+    let few = few.map_deltas.unwrap();
     assert!(few.frames.len() < all.frames.len() && written(&few) <= budget);
     assert_eq!(few.frames.last(), all.frames.last());
     for frame in &few.frames {
@@ -176,8 +195,8 @@ fn the_seeds_pages_are_its_twins() {
     builder.free(large);
     builder.free(small);
     let trace = builder.finish("pages", "");
-    let film = taken(Engine::Seed, 64 << 10, &trace, LIMITS);
-    let reel = film.reel.unwrap();
+    let timeline = taken(Engine::Seed, 64 << 10, &trace, LIMITS);
+    let map_deltas = timeline.map_deltas.unwrap();
     let slab = |used| State::Slab {
         pages: 2,
         class: 1,
@@ -186,7 +205,7 @@ fn the_seeds_pages_are_its_twins() {
     };
     let free = |pages| State::Free { pages };
     let states = |row| -> Vec<State> {
-        let mut pages = picture(&reel, row);
+        let mut pages = picture(&map_deltas, row);
         pages.dedup();
         pages.into_iter().map(|(_, state)| state).collect()
     };
@@ -197,7 +216,7 @@ fn the_seeds_pages_are_its_twins() {
     let large = State::Large { pages: 4 };
     assert_eq!(states(3), [slab(2), free(2), large, free(8)]);
     assert_eq!(states(5), [slab(1), free(2), free(4), free(8)]);
-    let (largest, orders) = (&film.largest_free, &film.orders);
+    let (largest, orders) = (&timeline.largest_free, &timeline.orders);
     assert_eq!(largest[..], [64, 32, 32, 32, 32, 32].map(|kib| kib << 10));
     assert_eq!(orders[2], [14, 0, 1]);
 }
@@ -232,7 +251,7 @@ fn partition(rng: &mut Rng, before: &[(u32, State)]) -> Vec<(u32, State)> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    // However many pictures are left out, those that stay are what they were.
+    // However many snapshots are left out, those that stay are what they were.
     #[test]
     fn differences_give_back_the_pictures(seed: u64, budget in 1_usize..2000) {
         let mut rng = Rng::new(seed);
@@ -245,10 +264,10 @@ proptest! {
                 recorder.record_blocks(frame, all[frame].clone());
             }
         }
-        let reel = recorder.finish().unwrap();
-        prop_assert!(reel.frames.contains(&0) && reel.frames.contains(&99));
-        for frame in &reel.frames {
-            prop_assert_eq!(picture(&reel, *frame), spread(all[*frame].clone()));
+        let map_deltas = recorder.finish().unwrap();
+        prop_assert!(map_deltas.frames.contains(&0) && map_deltas.frames.contains(&99));
+        for frame in &map_deltas.frames {
+            prop_assert_eq!(picture(&map_deltas, *frame), spread(all[*frame].clone()));
         }
     }
 }

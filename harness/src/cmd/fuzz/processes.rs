@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The processes: begun, killed, and waited for; and what they must have left as it was.
+//! Starts, kills and awaits the processes, and checks the state of the device afterwards.
 
 use std::{
     env,
@@ -67,24 +67,24 @@ const ENGINES: [Engine; 3] = [Engine::Seed, Engine::Hybrid, Engine::Slub];
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How the device is fuzzed.
-pub(super) struct Crowd {
+pub(super) struct Processes {
     pub(super) seed: u64,
     pub(super) calls: u64,
     pub(super) processes: usize,
     pub(super) kills: u64,
 }
 
-/// What came of it.
+/// The result of a run.
 pub(super) struct Fuzzed {
     pub(super) tally: Tally,
     pub(super) seconds: f64,
-    /// What is not as it must be.
-    pub(super) complaints: Vec<String>,
+    /// The violated expectations.
+    pub(super) violations: Vec<String>,
 }
 
-/// What must be afterwards as it was before.
+/// Usage of the device that must be the same before and after a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Standing {
+struct Baseline {
     live_blocks: [u64; 3],
     live_bytes: [u64; 3],
     private_bytes: u64,
@@ -105,7 +105,7 @@ impl Drop for Runner {
     }
 }
 
-impl Crowd {
+impl Processes {
     /// Says how to do the same again.
     pub(super) fn repeat(&self) -> String {
         format!(
@@ -116,7 +116,7 @@ impl Crowd {
 
     /// Fuzzes the device, on which `first` is a session.
     pub(super) fn run(&self, first: Device) -> anyhow::Result<Fuzzed> {
-        let before = Standing::now(&first)?;
+        let before = Baseline::now(&first)?;
         let file = File::from(memfd_create("slablab-fuzz", MemfdFlags::CLOEXEC)?);
         ftruncate(&file, Tally::BYTES as u64)?;
         let tally = Tally::map(&file)?;
@@ -128,7 +128,7 @@ impl Crowd {
         Ok(Fuzzed {
             tally,
             seconds,
-            complaints: complaints(&first, &before)?,
+            violations: violations(&first, &before)?,
         })
     }
 
@@ -207,7 +207,7 @@ fn shared(engine: Engine) -> Result<Device, Errno> {
     Ok(device)
 }
 
-impl Standing {
+impl Baseline {
     fn now(first: &Device) -> anyhow::Result<Self> {
         let info = first.info()?;
         let (mut live_blocks, mut live_bytes) = ([0; 3], [0; 3]);
@@ -228,32 +228,38 @@ impl Standing {
     }
 }
 
-/// Looks at what the processes left, and says what is wrong with it.
-fn complaints(first: &Device, before: &Standing) -> anyhow::Result<Vec<String>> {
+/// Checks the state that the processes left behind.
+fn violations(first: &Device, before: &Baseline) -> anyhow::Result<Vec<String>> {
     let deadline = Instant::now() + PATIENCE;
-    let mut after = Standing::now(first)?;
+    let mut after = Baseline::now(first)?;
     while after != *before && Instant::now() < deadline {
         thread::sleep(Duration::from_millis(50));
-        after = Standing::now(first)?;
+        after = Baseline::now(first)?;
     }
-    let mut complaints = Vec::new();
+    let mut violations = Vec::new();
     if after != *before {
-        complaints.push(format!("before {before:?}, after {after:?}"));
+        violations.push(format!("before {before:?}, after {after:?}"));
     }
     for engine in [Engine::Seed, Engine::Hybrid] {
         let device = shared(engine)?;
         let mut complain = |what: &str, is: u64| {
             if is != 0 {
-                complaints.push(format!("{engine}: {what} {is}"));
+                violations.push(format!("{engine}: {what} {is}"));
             }
         };
-        complain("broken rule", device.check()?.rule.into());
+        complain("CHECK: violated rule", device.check()?.rule.into());
         device.shrink()?;
         let stats = device.stats()?;
-        complain("bytes that CPUs keep after SHRINK:", stats.magazine_bytes);
-        complain("broken rule after SHRINK:", device.check()?.rule.into());
+        complain("bytes in magazines after SHRINK:", stats.magazine_bytes);
+        complain(
+            "CHECK after SHRINK: violated rule",
+            device.check()?.rule.into(),
+        );
         let sum = stats.live_bytes + stats.cached_bytes + stats.free_bytes;
-        complain("bytes that are nowhere:", stats.pool_bytes.abs_diff(sum));
+        complain(
+            "bytes neither live, cached nor free:",
+            stats.pool_bytes.abs_diff(sum),
+        );
     }
-    Ok(complaints)
+    Ok(violations)
 }

@@ -2,8 +2,8 @@
 
 //! Memory for arguments, always at the same addresses.
 //!
-//! So a call is the same in every run, pointers included. Nothing else of the program is near:
-//! a pointer with a wrong bit leads nowhere.
+//! Fixed addresses make every call reproducible, pointers included. No other memory of the program is
+//! near, so that a pointer with a flipped bit points to unmapped memory.
 
 use std::ptr;
 
@@ -47,9 +47,9 @@ pub(super) enum Place {
 }
 
 /// The memory. There is one in a program.
-pub(super) struct Arena(());
+pub(super) struct ScratchMemory(());
 
-impl Arena {
+impl ScratchMemory {
     /// Maps it.
     pub(super) fn map() -> io::Result<Self> {
         // SAFETY: The mapping is new; where there is another one already, this fails.
@@ -61,12 +61,12 @@ impl Arena {
                 MapFlags::PRIVATE | MapFlags::FIXED_NOREPLACE,
             )
         }?;
-        let arena = Self(());
+        let scratch = Self(());
         let writable = MprotectFlags::READ | MprotectFlags::WRITE;
-        arena.protect(BASE, writable)?;
-        arena.protect(ARRAY, writable)?;
-        arena.protect(CONSTANT, MprotectFlags::READ)?;
-        Ok(arena)
+        scratch.protect(BASE, writable)?;
+        scratch.protect(ARRAY, writable)?;
+        scratch.protect(CONSTANT, MprotectFlags::READ)?;
+        Ok(scratch)
     }
 
     fn protect(&self, part: usize, access: MprotectFlags) -> io::Result<()> {
@@ -100,7 +100,7 @@ impl Arena {
         address
     }
 
-    /// Returns four bytes at an address that [`Arena::put`] returned, or of the array; `None` where
+    /// Returns four bytes at an address that [`ScratchMemory::put`] returned, or of the array; `None` where
     /// they cannot be read.
     pub(super) fn load(&self, address: usize) -> Option<u32> {
         let readable = [BASE, ARRAY].map(|part| part..=part + PART - 4);
@@ -118,16 +118,16 @@ mod tests {
 
     #[test]
     fn an_argument_is_where_it_was_put() {
-        let mut arena = Arena::map().unwrap();
+        let mut scratch = ScratchMemory::map().unwrap();
         let argument = [7, 0, 0, 0, 8, 0, 0, 0];
-        let whole = arena.put(&argument, Place::Whole);
-        assert_eq!(arena.load(whole), Some(7));
-        let over = arena.put(&argument, Place::Over(4));
-        assert_eq!(arena.load(over), Some(7));
-        assert_eq!(arena.load(over + 4), None);
-        arena.put_array(&argument);
-        assert_eq!(arena.load(ARRAY + 4), Some(8));
-        let nowhere = arena.put(&argument, Place::Nowhere(0));
-        assert_eq!(arena.load(nowhere), None);
+        let whole = scratch.put(&argument, Place::Whole);
+        assert_eq!(scratch.load(whole), Some(7));
+        let over = scratch.put(&argument, Place::Over(4));
+        assert_eq!(scratch.load(over), Some(7));
+        assert_eq!(scratch.load(over + 4), None);
+        scratch.put_array(&argument);
+        assert_eq!(scratch.load(ARRAY + 4), Some(8));
+        let nowhere = scratch.put(&argument, Place::Nowhere(0));
+        assert_eq!(scratch.load(nowhere), None);
     }
 }

@@ -26,8 +26,8 @@ const BATCH: usize = 4096;
 
 /// A trace, and what is not in it.
 #[derive(Debug)]
-pub(crate) struct Recorded {
-    /// What was served.
+pub(crate) struct RecordedTrace {
+    /// The operations that succeeded.
     pub(crate) trace: Trace,
     /// Events that were overwritten before they were read.
     pub(crate) lost: u64,
@@ -36,18 +36,18 @@ pub(crate) struct Recorded {
 }
 
 /// A trace that is being made of a session's events.
-pub(super) struct Made {
+pub(super) struct TraceBuilder {
     builder: Builder,
-    /// The blocks that are out, by their handles.
+    /// The live blocks, by handle.
     blocks: HashMap<u32, Id>,
-    /// The event to go on with.
+    /// The number of the next event.
     number: u64,
     refused: u64,
     lost: u64,
     left_out: u64,
 }
 
-impl Made {
+impl TraceBuilder {
     pub(super) fn new() -> Self {
         Self {
             builder: Builder::new(),
@@ -63,13 +63,13 @@ impl Made {
     pub(super) fn read(&mut self, target: &dyn Target) -> Result<(), Errno> {
         let mut events = vec![slablab_event::default(); BATCH];
         loop {
-            let told = target.events(self.number, &mut events)?;
-            self.number = told.number;
-            self.lost += told.lost;
-            for event in &events[..told.count as usize] {
+            let reply = target.events(self.number, &mut events)?;
+            self.number = reply.number;
+            self.lost += reply.lost;
+            for event in &events[..reply.count as usize] {
                 self.add(event);
             }
-            if (told.count as usize) < BATCH {
+            if (reply.count as usize) < BATCH {
                 return Ok(());
             }
         }
@@ -110,12 +110,12 @@ impl Made {
         }
     }
 
-    pub(super) fn finish(self, name: &str, source: &str) -> Recorded {
+    pub(super) fn finish(self, name: &str, source: &str) -> RecordedTrace {
         let source = match self.refused {
             0 => source.to_owned(),
             refused => format!("{source}, without {refused} operations that were refused"),
         };
-        Recorded {
+        RecordedTrace {
             trace: self.builder.finish(name, &source),
             lost: self.lost,
             left_out: self.left_out,

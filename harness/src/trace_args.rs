@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! From the command line to traces.
+//! The arguments that name traces.
 
 use std::{
     io::{
@@ -34,7 +34,7 @@ use crate::{
 /// The word for every pattern.
 const ALL: &str = "all";
 
-/// What names a trace on the command line, in a line.
+/// Help on how the command line names a trace.
 pub(crate) const HELP: &str =
     "Files, '-' for standard input, names of patterns, or 'all' for every pattern";
 
@@ -43,12 +43,12 @@ pub(crate) const LONG_HELP: &str = "\
 Files, '-' for standard input, names of patterns, or 'all' for every pattern
 
 A file is a slablab trace, a .rep file of the malloc exercise, or what the kernel's ftrace prints of \
-its kmem events: its first line tells. 'slablab trace make --help' lists the patterns.";
+its kmem events: the first line tells which. 'slablab trace make --help' lists the patterns.";
 
 /// The arguments that say how patterns are made.
 #[derive(Args, Clone, Copy, Debug)]
-pub(crate) struct MakingArgs {
-    /// What patterns are made from
+pub(crate) struct TraceArgs {
+    /// Seed of generated patterns
     #[arg(long, default_value_t = 1, value_parser = seed())]
     pub(crate) seed: u64,
 
@@ -58,7 +58,7 @@ pub(crate) struct MakingArgs {
     pub(crate) percent: u32,
 }
 
-impl MakingArgs {
+impl TraceArgs {
     /// Reads or makes the traces that are named.
     pub(crate) fn load(self, names: &[String]) -> anyhow::Result<Vec<Trace>> {
         if names.is_empty() {
@@ -81,7 +81,7 @@ impl MakingArgs {
 }
 
 /// Reads or makes a trace.
-fn one(name: &str, making: MakingArgs) -> anyhow::Result<Trace> {
+fn one(name: &str, trace_args: TraceArgs) -> anyhow::Result<Trace> {
     let path = Path::new(name);
     let mut bytes = Vec::new();
     if name == "-" {
@@ -91,7 +91,7 @@ fn one(name: &str, making: MakingArgs) -> anyhow::Result<Trace> {
     } else {
         bytes = match (files::read(path), pattern::named(name)) {
             (Ok(bytes), _) => bytes,
-            (Err(_), Some(pattern)) => return Ok(pattern.make(making.seed, making.percent)),
+            (Err(_), Some(pattern)) => return Ok(pattern.make(trace_args.seed, trace_args.percent)),
             (Err(_), None) if !path.exists() => bail!(missing(name)),
             (Err(error), None) => return Err(error.into()),
         };

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Recording what the kernel itself allocates, with ftrace.
+//! Records the kernel's own allocations with ftrace.
 //!
-//! A tracing instance of its own is used, so nobody else's tracing is disturbed.
+//! The recorder uses its own tracing instance, so other tracing is not affected.
 
 use std::{
     fs,
@@ -20,7 +20,7 @@ use slablab_trace::ftrace;
 /// Where the kernel's tracing is.
 const TRACEFS: &str = "/sys/kernel/tracing";
 
-/// A recording that is going on. It ends when this is dropped.
+/// A running recording, which ends when this is dropped.
 pub(crate) struct Recorder {
     instance: PathBuf,
 }
@@ -44,7 +44,7 @@ impl Recorder {
         let recorder = Self { instance };
         recorder.set("tracing_on", "0")?;
         recorder.set("buffer_size_kb", &buffer_kib.to_string())?;
-        // One order of events for all CPUs.
+        // A global clock orders the events of all CPUs.
         recorder.set("trace_clock", "global")?;
         let mut known = 0;
         for event in ftrace::events() {
@@ -94,7 +94,7 @@ fn remove_left(instances: &Path) {
             is_number && !Path::new("/proc").join(number).exists()
         };
         if number.is_some_and(is_left) {
-            // Who else is at it has removed it.
+            // Another process may have removed the folder already, so an error is ignored.
             let _ = fs::remove_dir(entry.path());
         }
     }
