@@ -35,7 +35,7 @@ declare -A about=(
 	[command]="the command slablab: oracle, workloads, sim, replay, and the command line"
 	[rest]="the other crates: the benchmark of the host"
 )
-inner=(hybrid::tests::buddy hybrid::tests::frames hybrid::tests::slab seed::free_list)
+inner=(hybrid::tests::buddy hybrid::tests::page hybrid::tests::slab seed::free_list)
 crates=(slab_heap slab_heap_fuzz slab_session slablab_trace slablab_report slablab)
 
 # tests LAYER: runs the tests of a layer

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Checks of an engine's own records.
+//! Checks of an engine's metadata.
 //!
-//! A check walks everything that the engine keeps, in bounded steps between which the lock is let
-//! go, and names the first rule that it finds broken. What a step saw is worth nothing once the
-//! engine has changed, so every engine counts its changes in an *epoch*: a walk whose epoch has
-//! passed begins again, and gives up as [`Progress::Disturbed`] when that happens too often.
+//! A check visits all metadata in bounded steps, releases the lock between two of them, and names the
+//! first rule that is broken. The result of a step means nothing once the engine has changed. Each engine
+//! therefore counts its changes in an *epoch*: a walk whose epoch is old begins again, and gives up with
+//! [`Progress::Disturbed`] after [`RESTARTS`] times.
 
 use crate::{
     class::CLASSES,
@@ -13,13 +13,13 @@ use crate::{
     stats::ORDERS_MAX, //
 };
 
-/// The records (list nodes, frames) that one step of a walk looks at.
+/// The number of list nodes or page descriptors that one step of a walk visits.
 pub const STEP: usize = 512;
 
-/// The times that a walk begins again before it gives up.
+/// How often a walk begins again before it gives up.
 pub const RESTARTS: u32 = 16;
 
-/// A rule that an engine's records keep.
+/// A rule that an engine's metadata obeys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Rule {
     /// A class's free list is as long as its counters say, and ends.
@@ -28,13 +28,13 @@ pub enum Rule {
     BlockInPool,
     /// A free block lies at a multiple of its size.
     BlockAligned,
-    /// A class has at most as many blocks out as it has blocks.
+    /// A class has at most as many live blocks as it has blocks.
     ClassCounters,
-    /// What the slabs have was given to them by the buddy system.
+    /// The memory of slabs is allocated in the buddy system.
     BuddyCounters,
     /// The regions together are the pool.
     PoolBytes,
-    /// The blocks that are out are those handed out and not taken back.
+    /// The live blocks are those that were allocated and not freed.
     LiveBlocks,
     /// The blocks cover the pool, one after the other.
     Partition,
@@ -42,11 +42,12 @@ pub enum Rule {
     FreeBlocks,
     /// No two buddies are both free.
     Merged,
-    /// A slab has as many objects out as its bitmap says.
+    /// A slab has as many live objects as its bitmap has bits.
     Bitmap,
-    /// Every free block and partial slab is in the list that it belongs in, and nothing else is.
+    /// Every free block and partial slab is in its list, and no list has another entry.
     Lists,
-    /// What magazines hold was taken out of slabs, once, and is no more than they may hold.
+    /// A block in a magazine is allocated in the heap and in no other magazine, and no magazine holds
+    /// more blocks than its capacity.
     Magazines,
     /// In debug mode: the red zones of live blocks are red.
     RedZones,
@@ -70,9 +71,9 @@ pub struct Broken {
 pub enum Progress {
     /// There is more to look at.
     More,
-    /// All was looked at, and nothing is broken.
+    /// Everything was visited, and no rule is broken.
     Sound,
-    /// Others kept on changing the engine: nothing can be said.
+    /// Others kept changing the engine: there is no result.
     Disturbed,
 }
 
@@ -81,19 +82,19 @@ pub enum Progress {
 pub struct Walk {
     /// The engine's epoch when the walk began.
     pub(crate) epoch: Option<u64>,
-    /// Times that it began again.
+    /// How often it began again.
     pub(crate) restarts: u32,
     /// The part that is being walked; its meaning is the engine's.
     pub(crate) part: usize,
     /// The place in that part, as an address; 0 is its beginning.
     pub(crate) place: usize,
-    /// Records of that part that were seen.
+    /// Entries of that part that were visited.
     pub(crate) seen: usize,
-    /// Records of all parts that were seen since the walk began last.
+    /// Entries of all parts that were visited since the walk last began.
     pub(crate) walked: u64,
     /// The sum of the CPUs' epochs when the walk came to their magazines.
     pub(crate) cpu_epochs: Option<u64>,
-    /// What was seen, to be compared with counters at the end.
+    /// Sums over the visited entries, which are compared with counters at the end.
     pub(crate) sums: Sums,
     /// The sweep over the bytes of a pool in debug mode, once the engine is known to be sound.
     pub(crate) sweep: Option<Sweep>,
@@ -104,17 +105,17 @@ pub struct Walk {
 pub(crate) struct Sweep {
     /// The changes of the pool when the sweep began.
     pub(crate) changes: Option<u64>,
-    /// Times that it began again.
+    /// How often it began again.
     pub(crate) restarts: u32,
     /// The region.
     pub(crate) region: usize,
     /// The bytes of the region from here on were swept; `None` before the first.
     pub(crate) end: Option<usize>,
-    /// What is done next.
+    /// The next task.
     pub(crate) task: Task,
 }
 
-/// What a sweep does in a region below the bytes that were swept.
+/// A task of a sweep, in a region below the bytes that were swept.
 #[derive(Debug, Default)]
 pub(crate) enum Task {
     /// Begins with the region.
@@ -143,19 +144,19 @@ pub(crate) struct Zones {
     pub(crate) last: usize,
 }
 
-/// What a walk over blocks of pages saw.
+/// Sums over the blocks of pages that a walk visited.
 #[derive(Debug, Default)]
 pub(crate) struct Sums {
     pub(crate) free_blocks: usize,
     pub(crate) free_pages: usize,
-    /// Blocks that are handed out as pages, by order.
+    /// Live blocks of whole pages, by order.
     pub(crate) large_blocks: [u32; ORDERS_MAX],
     pub(crate) large_pages: usize,
-    /// Slabs that have objects both out and not.
+    /// Partial slabs.
     pub(crate) partial: usize,
     /// Slabs, by class.
     pub(crate) slabs: [u32; CLASSES],
-    /// Objects that are out, by class.
+    /// Live objects, by class.
     pub(crate) objects: [u32; CLASSES],
     /// Entries of lists.
     pub(crate) listed: usize,

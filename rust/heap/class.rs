@@ -46,7 +46,7 @@ const LINEAR: usize = 8;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Class(usize);
 
-/// What all classes' sizes are multiples of, and so aligned to.
+/// Every class's size is a multiple of this number of bytes, and so are its objects' addresses.
 const GRAIN: usize = 8;
 
 /// How many numbers of grains have a class.
@@ -75,19 +75,19 @@ const fn grains(layout: &Layout) -> Option<usize> {
     if grains < GRAINS { Some(grains) } else { None }
 }
 
-/// What there is to know of a class, computed once.
+/// The properties of a class, computed at compile time.
 #[derive(Clone, Copy)]
 #[repr(C, align(32))]
 struct Shape {
     /// The reciprocal, in the upper half.
     reciprocal_high: u64,
-    /// What the lower half of byte · reciprocal is below if and only if an object begins at that
-    /// byte, in the upper half.
+    /// The bound of [`Class::begins`], in the upper half: an object begins at a byte of a slab if and
+    /// only if the lower half of byte · reciprocal is below it.
     ///
-    /// With e = bytes · reciprocal − 2³², it is number · e at the beginning of an object, and at
-    /// least the reciprocal at the other bytes (Lemire, Kaser and Kurz, Faster remainder by direct
-    /// computation, 2019). Beginnings behind the last object have larger numbers; where e is 0,
-    /// there are none.
+    /// With e = bytes · reciprocal − 2³², that lower half is number · e where an object begins, and at
+    /// least the reciprocal at other bytes (Lemire, Kaser and Kurz, Faster remainder by direct
+    /// computation, 2019). The beginnings behind the last object have larger numbers; there are none
+    /// where e is 0.
     beginning_high: u64,
     /// ⌈2³² / bytes⌉: a byte in a slab times this, shifted, is the number of its object.
     reciprocal: u32,
@@ -295,8 +295,8 @@ impl Class {
         self.shape().objects as usize
     }
 
-    /// Returns a number for a page, from the byte at which its slab begins, counted like those that
-    /// [`Class::begins`] is told.
+    /// Returns the phase of a page for [`Class::begins`], from the byte of the region at which the page's
+    /// slab begins.
     #[inline]
     #[must_use]
     pub const fn phase(self, slab_byte: usize) -> u32 {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What it cost to serve a request.
+//! The cost of a request: by which path it was served, and the work of the buddy system.
 
 /// By which path a request was served.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -39,11 +39,11 @@ impl Path {
     ];
 }
 
-/// What it cost to serve a request.
+/// The cost of a request.
 ///
-/// What does not apply, or what the engine cannot tell, is `None`.
+/// A field that does not apply, or that the engine does not know, is `None`.
 ///
-/// It is told of each operation, so it is one word: the path, a byte that is 0, the class, the
+/// Every operation returns one, so it is one word: the path, a byte that is 0, the class, the
 /// order, the splits and the merges, each a byte that is 255 where it is `None`, and two bytes for
 /// the fragmentation index. Programs see the same word.
 ///
@@ -69,7 +69,7 @@ const SPLITS_SHIFT: u32 = 32;
 const MERGES_SHIFT: u32 = 40;
 const FRAGMENTATION_SHIFT: u32 = 48;
 
-/// A byte that tells nothing.
+/// The byte of a field that is `None`.
 const UNKNOWN: u8 = u8::MAX;
 
 impl Cost {

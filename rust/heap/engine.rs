@@ -2,10 +2,11 @@
 
 //! The contract between an engine and the layers above it.
 //!
-//! An engine allocates, and does nothing else. It is shared between callers and keeps its own
-//! locks; nothing in an engine that has a pool allocates. What it cannot serve it refuses with a
-//! reason and is then as before. One that keeps blocks on several CPUs goes there for them: before
-//! it refuses to allocate, to drain and to check. These may sleep, and are called without a lock.
+//! An engine allocates memory, and does nothing else: handles, quotas and zeroing belong to the layer
+//! above. It is shared between callers and has its own locks. An engine that has a pool never allocates
+//! memory for itself. A refused request changes nothing. An engine with per-CPU caches may interrupt other
+//! CPUs before it refuses a request, in a drain and in a check: these calls may sleep, and are made
+//! without a lock.
 
 use core::{
     alloc::Layout,
@@ -32,7 +33,7 @@ use crate::{
     stats::Visitor,
 };
 
-/// A block of memory that an engine handed out.
+/// A block of memory that an engine allocated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Block {
     /// The first byte.
@@ -52,7 +53,7 @@ pub enum Refusal {
     Fragmented,
     /// The engine cannot serve this combination of size and alignment at all.
     Unsupported,
-    /// It was to be refused: see [`crate::fail`].
+    /// The fault injection of [`crate::fail`] chose the request.
     Injected,
     /// A CPU that may hold free memory could not be reached in time.
     Busy,
@@ -73,34 +74,33 @@ impl Refusal {
     pub const COUNT: usize = Self::ALL.len();
 }
 
-/// What is wrong with a free that an engine refuses. It is then as before.
+/// The rule that a refused free breaks. The free has changed nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum BadFree {
     /// The address is not in the pool.
     Foreign,
-    /// The address is in a block, but not its beginning.
+    /// The address is inside a block.
     Interior,
-    /// The block is of another size than is said.
+    /// The block has another size.
     WrongSize,
-    /// No block is out there.
+    /// There is no live block at the address.
     NotOut,
 }
 
-/// What an engine can do beside allocating.
+/// The capabilities of an engine beside allocation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capabilities {
-    /// It has a pool: blocks have offsets, and [`Engine::add_region`] and [`Engine::check`] work.
+    /// The engine has a pool: blocks have offsets, and [`Engine::add_region`] and [`Engine::check`] work.
     pub pool: bool,
-    /// It can tell what the pages of its pool are: [`Engine::map`] works.
+    /// The engine has page descriptors: [`Engine::map`] works.
     pub map: bool,
-    /// A page that lies whole in a block may be shown to programs: it is memory that can be mapped.
+    /// A page that lies entirely in a block may be mapped by programs.
     pub mmap: bool,
     /// [`Engine::release`] neither sleeps nor takes long: it may be called with a lock held.
     pub quick: bool,
 }
 
-// SAFETY: A block is a name for memory. Whose memory that is, the layers above keep track of, and
-// these are free to do so from any thread.
+// SAFETY: A block is a name for memory, which any thread may use. The layers above know which one does.
 unsafe impl Send for Block {}
 
 /// An allocator that the layers above can drive.
@@ -110,17 +110,17 @@ unsafe impl Send for Block {}
 /// For as long as the memory given to [`Engine::add_region`] is there:
 ///
 /// - the memory of a block is valid for reads and writes of `usable(layout)` bytes, is aligned to
-///   `layout.align()` and shares no byte with another block, from the call that handed it out to
-///   the call that takes it back;
+///   `layout.align()` and shares no byte with another block, from the call that allocates it to the
+///   call that frees it;
 /// - the engine does not touch the memory of such a block.
 pub unsafe trait Engine: Sync {
-    /// Says what the engine can do.
+    /// Returns the engine's capabilities.
     fn capabilities(&self) -> Capabilities;
 
     /// Returns the bytes that a block of this layout will have, at least `layout.size()`.
     fn usable(&self, layout: Layout) -> usize;
 
-    /// Returns a bound on the bytes that the engine can ever have out.
+    /// Returns a bound on the bytes that can be live at once.
     fn capacity(&self) -> usize;
 
     /// Allocates a block; its contents are arbitrary.
@@ -129,19 +129,19 @@ pub unsafe trait Engine: Sync {
     ///
     /// # Errors
     ///
-    /// The reason why not; the engine's blocks are then as before.
+    /// The cause of the refusal. Nothing has changed then.
     fn allocate(&self, layout: Layout, cost: &mut Cost) -> Result<Block, Refusal>;
 
-    /// Allocates a block if that can be done at once, without sleeping, and tells what that cost:
-    /// `None` says that [`Engine::allocate`] is to be asked, and is counted as nothing.
+    /// Allocates a block if that needs neither a lock nor sleep, and returns its cost too. After `None`,
+    /// which counts as no request, the caller calls [`Engine::allocate`].
     #[inline(always)]
     fn allocate_at_once(&self, layout: Layout) -> Option<(Block, Cost)> {
         let _ = layout;
         None
     }
 
-    /// Takes a block back if that can be done without more ado, and tells what that cost: `None`
-    /// says that nothing has happened, and [`Engine::release`] is to be asked.
+    /// Frees a block if that needs neither a lock nor sleep, and returns the cost. After `None`, which has
+    /// changed nothing, the caller calls [`Engine::release`].
     ///
     /// # Safety
     ///
@@ -152,22 +152,22 @@ pub unsafe trait Engine: Sync {
         None
     }
 
-    /// Runs an errand, if the engine has anything at hand.
+    /// Runs several operations on the current CPU's cache, if the engine has one.
     #[inline(always)]
     fn at_hand<E: Errand>(&self, errand: E) -> Option<E::Outcome> {
         let _ = errand;
         None
     }
 
-    /// Takes a block back. An engine that is [quick](Capabilities::quick) does so in a bounded time.
+    /// Frees a block. An engine that is [quick](Capabilities::quick) does so in a bounded time.
     ///
     /// # Errors
     ///
-    /// What is wrong, as far as the engine looks; it may look at nothing.
+    /// The rule that the free breaks, as far as the engine checks.
     ///
     /// # Safety
     ///
-    /// - `block` was handed out by this engine and not taken back since.
+    /// - `block` was allocated by this engine and not freed since.
     /// - `layout` is the one that it was allocated with, or that it was last resized to.
     /// - Nobody uses the block any more.
     unsafe fn release(&self, block: Block, layout: Layout, cost: &mut Cost) -> Result<(), BadFree>;

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Several operations in a row, on what an engine has at hand.
+//! Several operations in a row on the current CPU's cache.
 //!
-//! Some engines serve most requests from what the CPU keeps. Who has many makes an [`Errand`] of
-//! them: it is run once the CPU is kept to the caller, and compiled for the engine that runs it, so
-//! what is the same for all of them is done once.
+//! An engine with per-CPU caches serves most requests from the current CPU's. A caller with many
+//! requests makes an [`Errand`] of them. The engine pins the CPU once and runs the errand, which is
+//! compiled for that engine, so that the work that all requests share is done once.
 
 use core::{
     alloc::Layout,
@@ -16,11 +16,11 @@ use crate::{
     engine::Block, //
 };
 
-/// What an engine knows of a block that was at hand, and need not look up when it is told again.
+/// The size class of a block of a cache, in the engine's own form, so that a free needs no look-up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Known(pub(crate) NonZeroU16);
 
-/// What an engine has at hand, as long as the CPU is kept to the caller.
+/// The current CPU's cache, as long as the CPU is pinned.
 ///
 /// # Safety
 ///
@@ -28,24 +28,24 @@ pub struct Known(pub(crate) NonZeroU16);
 /// whether a block was allocated, or is released, here or there. The bytes of a block are a multiple
 /// of 8, and so is its address.
 pub unsafe trait AtHand {
-    /// What blocks of some layouts are that may be at hand.
+    /// A size class of blocks that a cache may hold.
     type Size: Copy;
 
-    /// Returns what a block of this layout is, if one may be at hand.
+    /// Returns the size class of a layout, if the cache may hold such blocks.
     fn size(&self, layout: Layout) -> Option<Self::Size>;
 
-    /// Returns the bytes that such a block has.
+    /// Returns the usable bytes of such a block.
     fn usable(&self, size: Self::Size) -> usize;
 
-    /// Allocates a block for a layout of that size, and tells what that cost, if one is at hand: else
-    /// nothing has happened, and [`Engine::allocate`](crate::Engine::allocate) is to be asked.
+    /// Allocates a block of that size class for a layout, and returns its cost too. After `None`, which
+    /// has changed nothing, the caller calls [`Engine::allocate`](crate::Engine::allocate).
     fn allocate(&self, size: Self::Size, layout: Layout) -> Option<(Block, Cost)>;
 
-    /// Returns what is known of such a block.
+    /// Returns the size class in the engine's own form.
     fn known(&self, size: Self::Size) -> Known;
 
-    /// Takes a block back, and tells what that cost, if there is room for it: else nothing has
-    /// happened, and [`Engine::release`](crate::Engine::release) is to be asked.
+    /// Frees a block, and returns the cost. After `None`, which has changed nothing, the caller calls
+    /// [`Engine::release`](crate::Engine::release).
     ///
     /// # Safety
     ///
@@ -55,11 +55,11 @@ pub unsafe trait AtHand {
     unsafe fn release(&self, block: Block, layout: Layout, known: Option<Known>) -> Option<Cost>;
 }
 
-/// Operations to be done on what an engine has at hand.
+/// Operations on the current CPU's cache.
 pub trait Errand {
-    /// What there is to say of them.
+    /// The result of the operations.
     type Outcome;
 
-    /// Does them. Must not sleep, take a lock, or take long: it is not preempted.
+    /// Runs the operations. They must not sleep, take a lock, or take long: the CPU is not preempted.
     fn run(self, engine: &impl AtHand) -> Self::Outcome;
 }

@@ -1,18 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Refusals to order.
+//! Fault injection: requests that are refused although there is memory.
 //!
-//! What nearly always succeeds is hardly ever seen to fail. These count how often something is
-//! tried, and say when it is to be refused as if there were no memory, as Linux does with
-//! `/proc/self/fail-nth` and the `interval` of its other faults
-//! (`Documentation/fault-injection/fault-injection.rst`).
+//! Code for refusals hardly ever runs where memory is plenty. These types count requests and choose the
+//! ones that are to be refused, as Linux does with `/proc/self/fail-nth` and with the `interval` of its
+//! other faults (`Documentation/fault-injection/fault-injection.rst`).
 
 use core::sync::atomic::{
     AtomicU64,
     Ordering::Relaxed, //
 };
 
-/// Says of one try, the n-th, that it fails.
+/// Lets the n-th request fail, once.
 ///
 /// # Examples
 ///
@@ -25,12 +24,12 @@ use core::sync::atomic::{
 /// ```
 #[derive(Debug)]
 pub struct Nth {
-    /// Tries up to the one that fails; 0 when none will.
+    /// Requests up to the one that fails; 0 when none will.
     left: AtomicU64,
 }
 
 impl Nth {
-    /// Fails nothing.
+    /// Lets no request fail.
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -38,18 +37,18 @@ impl Nth {
         }
     }
 
-    /// Has the n-th try from now on fail, or none if `n` is 0.
+    /// Lets the n-th request from now on fail, or none if `n` is 0.
     pub fn set(&self, n: u64) {
         self.left.store(n, Relaxed);
     }
 
-    /// Says whether there is one that will fail.
+    /// Says whether a request will fail.
     #[inline(always)]
     pub fn is_set(&self) -> bool {
         self.left.load(Relaxed) != 0
     }
 
-    /// Counts a try, and says whether it is the one.
+    /// Counts a request, and says whether it is to fail.
     pub fn strikes(&self) -> bool {
         let before = self
             .left
@@ -64,7 +63,7 @@ impl Default for Nth {
     }
 }
 
-/// Says of every p-th try that it fails.
+/// Lets every p-th request fail.
 ///
 /// # Examples
 ///
@@ -77,31 +76,31 @@ impl Default for Nth {
 /// ```
 #[derive(Debug)]
 pub struct Every {
-    /// From one that fails to the next; 0 when none does.
+    /// Requests from one that fails to the next; 0 when none does.
     period: u64,
-    /// Tries up to the next one that fails.
+    /// Requests up to the next one that fails.
     left: u64,
 }
 
 impl Every {
-    /// Fails nothing.
+    /// Lets no request fail.
     #[must_use]
     pub const fn new() -> Self {
         Self { period: 0, left: 0 }
     }
 
-    /// Has every `period`-th try from now on fail, or none if that is 0.
+    /// Lets every `period`-th request from now on fail, or none if that is 0.
     pub fn set(&mut self, period: u64) {
         (self.period, self.left) = (period, period);
     }
 
-    /// Says whether there are any that will fail.
+    /// Says whether requests will fail.
     #[inline(always)]
     pub fn is_set(&self) -> bool {
         self.period != 0
     }
 
-    /// Counts a try, and says whether it is one that fails.
+    /// Counts a request, and says whether it is to fail.
     pub fn strikes(&mut self) -> bool {
         self.left = self.left.saturating_sub(1);
         let strikes = self.is_set() && self.left == 0;

@@ -2,7 +2,7 @@
 
 //! The engines of slablab.
 //!
-//! An [`Engine`] hands out blocks of memory and takes them back. Engines know no users: handles,
+//! An [`Engine`] allocates and frees blocks of memory. Engines know no users: handles,
 //! quotas and zeroing belong to the layer above, the memory itself to the layer that calls
 //! [`Engine::add_region`]. This crate uses neither `std` nor `alloc` nor the kernel's crate, so
 //! that Kbuild compiles it into the module and cargo into the tests, unchanged.

@@ -1,29 +1,29 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Maps: what the pages of a region are.
+//! Maps: the use of each page of a region.
 //!
-//! A pool that keeps its records by pages can say of each what it is. It does so in extents, one
-//! for each block of pages, a bounded number at a time; the lock is let go in between. A map that
-//! is read while others change the pool is therefore no picture of one moment, but no page is in
-//! it twice: every part begins where the one before it ended.
+//! An engine with page descriptors reports the use of pages as extents, one for each block of pages, a
+//! bounded number at a time; the lock is released in between. A map that is read while others change the
+//! pool therefore shows no single moment, but no page is in it twice: each part begins where the last one
+//! ended.
 
-/// What a block of pages is.
+/// The use of a block of pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Use {
-    /// The buddy system has it.
+    /// A free block of the buddy system.
     Free {
         /// log2 of the block's bytes.
         order: u8,
     },
-    /// It was handed out as it is.
+    /// A live block of whole pages.
     Large,
-    /// It is cut into objects of one size.
+    /// A slab.
     Slab {
         /// The size class, as numbered by [`Visitor::class`](crate::stats::Visitor::class).
         class: u8,
-        /// The objects that it has.
+        /// The number of objects of the slab.
         objects: u16,
-        /// The objects of those that are out.
+        /// The number of live objects, and of those in magazines.
         used: u16,
     },
 }
@@ -31,11 +31,11 @@ pub enum Use {
 /// A block of pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Extent {
-    /// The first page, counted from the region's.
+    /// The index of the first page in the region.
     pub page: u32,
-    /// How many there are.
+    /// The number of pages.
     pub pages: u32,
-    /// What they are.
+    /// Their use.
     pub what: Use,
 }
 
@@ -50,21 +50,21 @@ impl Default for Extent {
     }
 }
 
-/// How far a map has come.
+/// A part of a map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mapped {
-    /// The extents that were written.
+    /// The number of extents that were written.
     pub extents: usize,
-    /// The page to go on at; `end` when there is no more.
+    /// The page to go on at; `end` at the end of the region.
     pub next: u32,
-    /// The pages of the region.
+    /// The number of pages of the region.
     pub end: u32,
 }
 
 /// Why there is no map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoMap {
-    /// The engine cannot tell what a page is.
+    /// The engine has no page descriptors.
     Unsupported,
     /// The pool has no such region.
     NoSuchRegion,

@@ -8,7 +8,10 @@
 //! belongs between the check of a program's number and its use as an index. [`entry`] is for tables that
 //! are read on the fastest paths.
 
-use core::arch::asm;
+use core::{
+    arch::asm,
+    hint::assert_unchecked, //
+};
 
 /// Returns `index` if it is below `len`, which the caller has checked; where the processor runs ahead
 /// of that check, returns 0 for all other indexes.
@@ -48,7 +51,10 @@ pub fn entry<T, const LEN: usize>(table: &[T; LEN], index: usize) -> &T {
 #[must_use]
 pub fn below<const LEN: usize>(index: usize) -> usize {
     const { assert!(LEN.is_power_of_two()) };
-    lower_bits::<LEN>(index)
+    let index = lower_bits::<LEN>(index);
+    // SAFETY: No higher bits are left.
+    unsafe { assert_unchecked(index < LEN) };
+    index
 }
 
 /// Returns the bits of `index` below that of `LEN`.

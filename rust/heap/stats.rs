@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What an engine tells of itself.
+//! The statistics of an engine.
 //!
 //! Counters are pushed to a [`Visitor`], so that none of them has to be stored twice or to cross
 //! a small stack. Names split what is *now* (bytes, blocks) from what *happened* (operations).
@@ -19,35 +19,35 @@ pub const ORDERS_MAX: usize = 21;
 /// The whole engine's figures.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
-    /// What the engine's own `total_bytes` says.
+    /// The seed's `total_bytes`.
     pub total_bytes: u64,
-    /// What the engine's own `used_bytes` says.
+    /// The seed's `used_bytes`.
     pub used_bytes: u64,
-    /// What the engine's own `available_bytes` says.
+    /// The seed's `available_bytes`.
     pub available_bytes: u64,
 
     /// Bytes given to the engine: `live + cached + free`.
     pub pool_bytes: u64,
-    /// Bytes in blocks that are out, whole blocks.
+    /// Usable bytes of all live blocks.
     pub live_bytes: u64,
-    /// Bytes that are neither out nor in the buddy system: in free blocks of slabs, and kept by
-    /// CPUs.
+    /// Bytes that are neither live nor free in the buddy system: free objects of slabs, and blocks in
+    /// magazines.
     pub cached_bytes: u64,
-    /// Bytes of those that CPUs keep in their magazines.
+    /// Bytes of blocks in magazines.
     pub magazine_bytes: u64,
     /// Bytes in the buddy system.
     pub free_bytes: u64,
 
-    /// Bytes that the callers asked for, of the blocks that are out.
+    /// Bytes that the callers requested, of all live blocks.
     pub requested_bytes: u64,
-    /// Blocks that are out.
+    /// Live blocks.
     pub live_blocks: u64,
     /// Regions of the pool.
     pub regions: u32,
 
     /// Allocations that were served.
     pub allocations: u64,
-    /// Blocks that were taken back.
+    /// Blocks that were freed.
     pub frees: u64,
     /// Allocations that were refused, by reason, in the order of [`Refusal`].
     pub refusals: [u64; Refusal::COUNT],
@@ -60,9 +60,9 @@ pub struct ClassStats {
     pub block_bytes: u64,
     /// Blocks that it has.
     pub total_blocks: u64,
-    /// Blocks of those that are out.
+    /// Live blocks.
     pub used_blocks: u64,
-    /// Blocks of those that CPUs keep in their magazines.
+    /// Blocks in magazines.
     pub magazine_blocks: u64,
     /// Times that it took memory from the buddy system.
     pub growths: u64,
@@ -71,9 +71,9 @@ pub struct ClassStats {
 /// The figures of blocks of one order: of 2ⁿ pages, or of less but more than half as many.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OrderStats {
-    /// Blocks that are out, as pages.
+    /// Live blocks of whole pages.
     pub used_blocks: u64,
-    /// Blocks that CPUs keep in their magazines.
+    /// Blocks in magazines.
     pub magazine_blocks: u64,
     /// Free blocks, of 2ⁿ pages.
     pub free_blocks: u64,
@@ -82,7 +82,7 @@ pub struct OrderStats {
 /// The buddy system's figures.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BuddyStats {
-    /// Bytes that were asked of it, of the blocks that are out.
+    /// Bytes that were requested from the buddy system, of its live blocks.
     pub user_bytes: u64,
     /// Bytes that it gave for those.
     pub actual_bytes: u64,
@@ -90,12 +90,12 @@ pub struct BuddyStats {
     pub total_bytes: u64,
 }
 
-/// What debug mode noticed.
+/// The findings of debug mode.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct GuardStats {
     /// Reports, by kind, in the order of [`Fault`].
     pub reports: [u64; Fault::COUNT],
-    /// Damaged blocks that are set aside: of those that are out.
+    /// Damaged blocks in quarantine, which count as live.
     pub set_aside_blocks: u64,
     /// Their bytes, whole blocks.
     pub set_aside_bytes: u64,

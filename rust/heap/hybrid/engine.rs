@@ -16,22 +16,22 @@ use core::{
 use core::sync::atomic::AtomicUsize;
 
 use super::{
-    address::Addresses,
     cpu_cache::CpuCache,
     fast::{
         Own,
         magazine_cost, //
     },
-    frames::{
-        BITMAP_WORDS,
-        Frame,
-        REGION_PAGES_MAX,
-        Table, //
-    },
     heap::pages_of,
-    links::Links,
+    inspect::check_magazines::MAGAZINES,
     magazine::MagazineKind,
-    magazine_check::MAGAZINES,
+    page::Links,
+    page::{
+        BITMAP_WORDS,
+        PageDesc,
+        REGION_PAGES_MAX,
+        RegionMeta, //
+    },
+    region_index::RegionIndex,
     state::State,
 };
 #[cfg(test)]
@@ -74,7 +74,7 @@ use crate::{
 pub struct Hybrid<L, P> {
     pub(super) state: L,
     pub(super) per_cpu: P,
-    pub(super) addresses: Addresses,
+    pub(super) addresses: RegionIndex,
     /// A copy of the regions' bytes that can be read without the lock. It only grows.
     capacity: AtomicUsize,
     pub(super) failing_growth: Nth,
@@ -86,7 +86,7 @@ impl<L: Lock<State> + Sync, P: PerCpu<CpuCache>> Hybrid<L, P> {
         Self {
             state,
             per_cpu,
-            addresses: Addresses::new(),
+            addresses: RegionIndex::new(),
             capacity: AtomicUsize::new(0),
             failing_growth: Nth::new(),
         }
@@ -96,15 +96,17 @@ impl<L: Lock<State> + Sync, P: PerCpu<CpuCache>> Hybrid<L, P> {
 /// Returns the bytes of the table that a region of `bytes` bytes needs.
 #[must_use]
 pub const fn table_bytes(bytes: usize) -> usize {
-    bytes / PAGE_BYTES * Table::PAGE_BYTES
+    bytes / PAGE_BYTES * RegionMeta::PAGE_BYTES
 }
 
-// SAFETY: The heap partitions its pages, and hands out each block or object once until it comes
-// back, to a caller or to a magazine, which does the same: only its CPU touches it, by the contract
-// of `PerCpu`. None of them touches a byte of the pool. Objects are multiples of their size
-// within slabs, which are page-aligned, blocks of pages are aligned as `large` asks the buddy
-// system, both within regions that are aligned to their rounded-up size; for one that is not,
-// `large` refuses what would not be. Magazines serve no request of more than a page's alignment.
+// SAFETY:
+// - A block is live, free in the heap, or in one magazine: the heap allocates each block and object once
+//   until it is freed, and a magazine is used by one closure at a time, by the contract of `PerCpu`.
+// - Neither touches a byte of the pool.
+// - Alignment: an object begins at a multiple of its size in a slab, which is page-aligned, and a block of
+//   pages is aligned as `Heap::large` asks the buddy system, both within the region. A region is aligned
+//   to its rounded-up size; in one that is not, `Heap::large` refuses larger alignments. Magazines serve
+//   no request of more than a page's alignment.
 unsafe impl<L: Lock<State> + Sync, P: PerCpu<CpuCache>> Engine for Hybrid<L, P> {
     fn capabilities(&self) -> Capabilities {
         Capabilities {
@@ -220,29 +222,25 @@ unsafe impl<L: Lock<State> + Sync, P: PerCpu<CpuCache>> Engine for Hybrid<L, P> 
         if bytes == 0 || bytes % PAGE_BYTES != 0 || pages > REGION_PAGES_MAX {
             return Err(RegionError::BadLength);
         }
-        let frames = table.cast::<Frame>();
+        let descs = table.cast::<PageDesc>();
         // SAFETY: In the table, by its length.
-        let links = unsafe { frames.add(pages) }.cast::<Links>();
+        let links = unsafe { descs.add(pages) }.cast::<Links>();
         // SAFETY: As above.
         let bits = unsafe { links.add(pages) }.cast::<u64>();
-        // SAFETY: The table begins with room for so many frames, is aligned for them, and zeros are
-        // frames; it is the engine's as long as it lives.
-        let frames = unsafe { slice::from_raw_parts(frames.as_ptr(), pages) };
+        // SAFETY: The table begins with room for so many descs, is aligned for them, and zeros are
+        // descs; it is the engine's as long as it lives.
+        let descs = unsafe { slice::from_raw_parts(descs.as_ptr(), pages) };
         // SAFETY: As above, of the links that follow.
         let links = unsafe { slice::from_raw_parts(links.as_ptr(), pages) };
         // SAFETY: As above, of the bitmaps that follow, and nobody else has them.
         let bits = unsafe { slice::from_raw_parts_mut(bits.as_ptr(), pages * BITMAP_WORDS) };
         self.state.with(|state| {
             let region = state.regions.add(address, bytes)?;
-            // SAFETY: By this function's contract; the number is new, and the frames are as many, which
+            // SAFETY: By this function's contract; the number is new, and the descs are as many, which
             // was compared above.
-            unsafe { self.addresses.add(region, start, bytes, frames) };
+            unsafe { self.addresses.add(region, start, bytes, descs) };
             let align_order = (address / PAGE_BYTES).trailing_zeros();
-            let table = Table {
-                frames,
-                links,
-                bits,
-            };
+            let table = RegionMeta { descs, links, bits };
             state.heap.add(usize::from(region), table, align_order);
             self.capacity
                 .store(state.regions.bytes(), Ordering::Relaxed);

@@ -3,7 +3,7 @@
 //! The fast path: to pop a block from a magazine of the current CPU, or to push one.
 //!
 //! The rest is in [`refill`](super::refill). This file counts instructions: the pages of the first
-//! region are looked up without a search, and rare cases are out of line.
+//! region are looked up without a search, and rare cases stand apart.
 
 use core::{
     alloc::Layout,
@@ -11,18 +11,18 @@ use core::{
 };
 
 use super::{
-    address::Addresses,
     cpu_cache::{
         CpuCache,
         Requested,
         Start, //
     },
     engine::Hybrid,
-    frames::Page,
     magazine::{
         MagazineKind,
         PageCount, //
     },
+    page::Page,
+    region_index::RegionIndex,
     state::State,
 };
 use crate::{
@@ -77,9 +77,9 @@ impl<L: Lock<State> + Sync, P: PerCpu<CpuCache>> Hybrid<L, P> {
         layout: &Layout,
         requested: Requested,
     ) -> Option<Class> {
-        // SAFETY: `object_in_first` needs the engine to have allocated a block before: by this
+        // SAFETY: `object_in_primary` needs the engine to have allocated a block before: by this
         // function's contract, this one.
-        let class = unsafe { self.addresses.object_in_first(start, layout) }?;
+        let class = unsafe { self.addresses.object_in_primary(start, layout) }?;
         self.push(MagazineKind::Class(class), start, requested)
             .then_some(class)
     }
@@ -88,9 +88,9 @@ impl<L: Lock<State> + Sync, P: PerCpu<CpuCache>> Hybrid<L, P> {
     #[inline]
     pub(super) fn is_block(&self, kind: MagazineKind, start: Start) -> bool {
         let found = self.addresses.find(start);
-        found.is_some_and(|(byte, frame)| match kind {
-            MagazineKind::Class(class) => frame.has_object(class, byte),
-            MagazineKind::Pages(pages) => byte % PAGE_BYTES == 0 && frame.is_large(pages.get()),
+        found.is_some_and(|(byte, desc)| match kind {
+            MagazineKind::Class(class) => desc.has_object(class, byte),
+            MagazineKind::Pages(pages) => byte % PAGE_BYTES == 0 && desc.is_large(pages.get()),
         })
     }
 
@@ -131,7 +131,7 @@ impl<L: Lock<State> + Sync, P: PerCpu<CpuCache>> Hybrid<L, P> {
     ///
     /// # Errors
     ///
-    /// What is wrong with the free; nothing has happened then.
+    /// The rule that the free breaks. Nothing has changed then.
     ///
     /// # Safety
     ///
@@ -167,37 +167,29 @@ impl<L: Lock<State> + Sync, P: PerCpu<CpuCache>> Hybrid<L, P> {
     #[inline(never)]
     unsafe fn free_pages(&self, start: Start, layout: Layout) -> Result<(), BadFree> {
         let slow = || self.free_uncounted(start, layout);
-        let Some(pages) = PageCount::of(&layout) else {
+        let Some(pages) = PageCount::of_block(&layout) else {
             return slow();
         };
-        // SAFETY: `find_in_first` needs the engine to have allocated a block before: by this
+        // SAFETY: `find_in_primary` needs the engine to have allocated a block before: by this
         // function's contract, this one.
-        let Some((byte, frame)) = (unsafe { self.addresses.find_in_first(start) }) else {
+        let Some((byte, desc)) = (unsafe { self.addresses.find_in_primary(start) }) else {
             return slow();
         };
-        if byte % PAGE_BYTES != 0 || !frame.is_large(pages.get()) {
+        // Regions begin at pages, so the address tells what the byte would.
+        if start.addr().get() % PAGE_BYTES != 0 || !desc.is_large(pages.get()) {
             return slow();
         }
-        let kind = MagazineKind::Pages(pages);
-        let capacity = self.per_cpu.try_with_local(|cache| {
-            let freed = cache.free(kind, start, None);
-            (!freed).then(|| cache.capacity(kind))
-        });
-        match capacity {
-            Some(None) => Ok(()),
-            Some(Some(capacity)) => {
-                let page = Page::new(0, byte / PAGE_BYTES);
-                self.free_past_magazine(start, page, pages, capacity)
-            }
-            None => slow(),
+        if self.push(MagazineKind::Pages(pages), start, None) {
+            return Ok(());
         }
+        self.free_past_magazine(start, Page::new(0, byte / PAGE_BYTES), pages)
     }
 }
 
 /// The cache of the current CPU, while the caller has it to itself.
 pub(super) struct Own<'a> {
     pub(super) cache: &'a CpuCache,
-    pub(super) addresses: &'a Addresses,
+    pub(super) addresses: &'a RegionIndex,
 }
 
 // SAFETY: What magazines have is the engine's, and objects of classes, which are aligned to 8 bytes
@@ -219,9 +211,9 @@ unsafe impl AtHand for Own<'_> {
     fn allocate(&self, class: Class, layout: Layout) -> Option<(Block, Cost)> {
         let kind = MagazineKind::Class(class);
         let start = self.cache.allocate(kind, Some(layout.size()))?;
-        // SAFETY: `block_in_first` needs the first region to have been added before: the heap had to
+        // SAFETY: `block_in_primary` needs the first region to have been added before: the heap had to
         // have memory to fill a magazine.
-        let block = unsafe { self.addresses.block_in_first(start) };
+        let block = unsafe { self.addresses.block_in_primary(start) };
         let block = block.unwrap_or_else(|| self.addresses.block_at(start));
         Some((block, magazine_cost(kind)))
     }
@@ -236,8 +228,9 @@ unsafe impl AtHand for Own<'_> {
         let class = match known {
             // SAFETY: By this function's contract it was made of a class.
             Some(known) => unsafe { Class::from_known(known) },
-            // SAFETY: What is released was handed out.
-            None => unsafe { self.addresses.object_in_first(block.start, &layout) }?,
+            // SAFETY: `object_in_primary` needs a block that this engine allocated: by this function's
+            // contract, this one.
+            None => unsafe { self.addresses.object_in_primary(block.start, &layout) }?,
         };
         let kind = MagazineKind::Class(class);
         self.cache

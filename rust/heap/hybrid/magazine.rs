@@ -70,13 +70,22 @@ pub(super) struct PageCount(u8);
 impl PageCount {
     /// Returns the pages that serve a layout which no class serves, unless the layout is too large
     /// for magazines, or is aligned to more than a page.
+    ///
+    /// The size may be one that a program chose.
     #[inline]
     pub(super) fn of(layout: &Layout) -> Option<Self> {
+        let Self(pages) = Self::of_block(layout)?;
+        // INVARIANT: The number is the same.
+        Some(Self(nospec::below::<{ 2 * PAGES_MAX }>(pages.into()) as u8))
+    }
+
+    /// As [`PageCount::of`], for the layout of a block: its size was compared with these bounds before.
+    #[inline]
+    pub(super) const fn of_block(layout: &Layout) -> Option<Self> {
         let pages = pages_of(layout);
         // INVARIANT: Compared here.
-        if layout.align() <= PAGE_BYTES && (2..=PAGES_MAX).contains(&pages) {
-            // The size is a program's.
-            Some(Self(nospec::below::<{ 2 * PAGES_MAX }>(pages) as u8))
+        if layout.align() <= PAGE_BYTES && 2 <= pages && pages <= PAGES_MAX {
+            Some(Self(pages as u8))
         } else {
             None
         }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Magazines give blocks back: under memory pressure, on request, and to redistribute the reserve.
+//! Magazines return their blocks to the heap: under memory pressure, on request, and to redistribute
+//! the reserve.
 //!
 //! # When a refusal is final
 //!
@@ -11,7 +12,7 @@
 //!    prefetched, so a magazine that has no capacity stays empty.
 //! 2. The caller takes the blocks and the capacity of every magazine of every CPU. One magazine is
 //!    taken at a time: under the lock its blocks move from the CPU's cache to the heap, at most
-//!    [`BLOCKS_MAX`](super::magazine::BLOCKS_MAX) of them, and the lock is released before the next
+//!    [`BLOCKS_MAX`] of them, and the lock is released before the next
 //!    one. Another CPU's cache is reached by [`PerCpu::with_remote`], which interrupts that CPU for
 //!    the time of a few hundred instructions and never waits for its scheduler.
 //! 3. Under the lock the caller tries once more. All magazines are empty now, and no block is on its
@@ -36,7 +37,7 @@ use crate::{engine::Refusal, lock::Lock, per_cpu::PerCpu, region::Offset};
 /// Pauses after which a CPU that cannot be reached is given up: each is at most a millisecond.
 const ATTEMPTS: usize = 10;
 
-/// What went from magazines to the heap.
+/// Blocks that moved from magazines to the heap.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Flushed {
     pub(super) blocks: usize,
@@ -54,7 +55,7 @@ impl Flushed {
     }
 }
 
-/// Whose magazines are taken.
+/// The CPU whose magazines are flushed.
 #[derive(Clone, Copy)]
 enum Owner {
     /// The CPU on which the caller runs whenever it takes one.
@@ -63,8 +64,8 @@ enum Owner {
 }
 
 impl<L: Lock<State> + Sync, P: PerCpu<CpuCache>> Hybrid<L, P> {
-    /// Allocates a block where the heap refused with `refusal`: takes back what magazines hold, the
-    /// CPU's own first, then uses [`last_resort`](super::last_resort), or counts the refusal.
+    /// Allocates a block where the heap refused with `refusal`: flushes the magazines, the CPU's own
+    /// first, then uses the fallbacks of the heap, or counts the refusal.
     #[cold]
     pub(super) fn allocate_under_pressure(
         &self,

@@ -3,8 +3,8 @@
 //! The slow paths: a magazine cannot serve, and blocks move between magazine and heap.
 //!
 //! Blocks move only while the engine's lock is held, and the lock is held until they have arrived.
-//! Whoever has the lock therefore finds every block in the heap, in a magazine, or live, however
-//! callers are preempted, and knows that no block is lost between two of these places.
+//! The holder of the lock therefore finds every block in the heap, in a magazine, or live, however
+//! other callers are preempted.
 
 use core::alloc::Layout;
 
@@ -17,12 +17,12 @@ use super::{
     },
     engine::Hybrid,
     fast::magazine_cost,
-    frames::Page,
     magazine::{
         MagazineKind,
         PageCount,
         TRANSFER_MAX, //
     },
+    page::Page,
     state::State,
 };
 use crate::{
@@ -40,7 +40,7 @@ use crate::{
 /// After so many times that a magazine could not grow, the reserve is redistributed.
 const GROW_FAILURES_MAX: u64 = 64;
 
-/// A request on its way through the slow path.
+/// A request that no magazine serves.
 pub(super) struct Request<'a> {
     pub(super) layout: Layout,
     pub(super) requested: Requested,
@@ -116,7 +116,7 @@ impl<L: Lock<State> + Sync, P: PerCpu<CpuCache>> Hybrid<L, P> {
         kind: MagazineKind,
         request: &mut Request<'_>,
     ) -> Result<Offset, Refusal> {
-        // The task may have come to another CPU on its way here, or another task have freed a block.
+        // The task may run on another CPU by now, or another task may have freed a block here.
         if let Some(block) = cache.allocate(kind, request.requested) {
             *request.cost = magazine_cost(kind);
             let offset = self.addresses.block_at(block).offset;
@@ -249,8 +249,8 @@ impl<L: Lock<State> + Sync, P: PerCpu<CpuCache>> Hybrid<L, P> {
         self.free_slow(start, layout, None, &mut Cost::default())
     }
 
-    /// Frees a block of pages that its magazine, whose capacity is `capacity`, has no room for: by a
-    /// shorter way where the magazine cannot grow.
+    /// Frees a block of pages that its magazine has no room for: by a shorter way where the magazine
+    /// cannot grow.
     #[cold]
     #[inline(never)]
     pub(super) fn free_past_magazine(
@@ -258,9 +258,10 @@ impl<L: Lock<State> + Sync, P: PerCpu<CpuCache>> Hybrid<L, P> {
         start: Start,
         page: Page,
         pages: PageCount,
-        capacity: usize,
     ) -> Result<(), BadFree> {
-        if capacity < MagazineKind::Pages(pages).blocks_max() {
+        let kind = MagazineKind::Pages(pages);
+        let capacity = |cache: &CpuCache| cache.capacity(kind);
+        if self.per_cpu.try_with_local(capacity) < Some(kind.blocks_max()) {
             return self.free_uncounted(start, pages.layout());
         }
         self.state.with(|state| {

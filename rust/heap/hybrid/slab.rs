@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Slabs.
+//! Slabs: one to three pages that are cut into objects of one size class (Bonwick 1994).
 //!
-//! A slab is a few pages that are cut into objects of one class (Bonwick 1994). Which of them are
-//! out, a bitmap beside the pool says: nothing is kept in the objects, so what a program writes
-//! after a free, or past a block's end, damages no allocation, and a free of what is not out is
-//! found. Partial slabs are used before new ones, the fullest first, so that the others can
-//! become empty; an empty slab goes back to the buddy system, but one of each class that is kept
-//! against a quick return.
+//! ```text
+//!  page      │ object 0 │ object 1 │ object 2 │ … │        64 objects of 64 B
+//!  bitmap     1          1          0           …          1: live, or in a magazine
+//! ```
+//!
+//! The bitmap stands beside the pool. No metadata is in the objects, so a program that writes to a
+//! freed object, or past its end, damages no allocation, and a double free is found. Partial slabs are
+//! used before new ones, the fullest first, so that the others can become empty. An empty slab returns
+//! its pages to the buddy system, except for one of each class that is cached.
 
 use super::{
     buddy::{
@@ -15,12 +18,12 @@ use super::{
         End,
         Work, //
     },
-    frames::{
-        Frames,
-        Kind,
+    list::List,
+    page::{
         Page, //
+        PageDescs,
+        PageKind,
     },
-    links::List,
 };
 use crate::{
     class::{
@@ -31,19 +34,19 @@ use crate::{
     region::Offset,
 };
 
-/// Lists that a class's partial slabs are in: by quarters of what is out.
-pub(super) const FULLNESSES: usize = 4;
+/// The lists of a class's partial slabs: one for each quarter of the objects that are live.
+pub(super) const FULLNESS_BINS: usize = 4;
 
 /// One class's slabs.
 ///
 /// # Invariants
 ///
-/// - A slab with objects both out and not is in the list of its fullness; a slab with all of them
-///   out is in none; `empty` is the only one with none out.
-/// - `slabs` counts all of them, `used` the objects that are out.
+/// - A slab with both live and free objects is in the list of its fullness. A full slab is in no list.
+///   `empty` is the only slab without live objects.
+/// - `slabs` is the number of slabs, and `used` that of live objects.
 #[derive(Debug)]
 pub(super) struct Slabs {
-    partial: [List; FULLNESSES],
+    partial: [List; FULLNESS_BINS],
     empty: Option<Page>,
     pub(super) slabs: usize,
     pub(super) used: usize,
@@ -53,7 +56,7 @@ pub(super) struct Slabs {
 /// The slabs of every class.
 pub(super) type Classes = [Slabs; CLASSES];
 
-/// How objects were found.
+/// Where objects were found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Source {
     /// In slabs that were there.
@@ -62,22 +65,22 @@ pub(super) enum Source {
     Growth,
 }
 
-/// Returns the list that a slab with `used` objects out is in, if it is in one.
+/// Returns the number of the list of a slab with `used` live objects, if it is in one.
 #[inline]
 fn fullness(class: Class, used: usize) -> Option<usize> {
     let objects = class.objects();
-    // ⌊used · FULLNESSES / objects⌋: how many quarters are out.
-    let quarters = (1..FULLNESSES).filter(|quarter| used * FULLNESSES >= quarter * objects);
+    // ⌊used · FULLNESS_BINS / objects⌋
+    let quarters = (1..FULLNESS_BINS).filter(|quarter| used * FULLNESS_BINS >= quarter * objects);
     (used > 0 && used < objects).then(|| quarters.count())
 }
 
-/// Returns how many words the bitmap of a class's slab has.
+/// Returns the number of words of the bitmap of a class's slab.
 #[inline]
 pub(super) const fn words(class: Class) -> usize {
     class.objects().div_ceil(64)
 }
 
-/// Returns the bits of word `word` that stand for objects.
+/// Returns a mask of the bits of word `word` that stand for objects.
 #[inline]
 pub(super) const fn mask(class: Class, word: usize) -> u64 {
     let rest = class.objects() - word * 64;
@@ -92,7 +95,7 @@ impl Slabs {
     /// Returns no slabs.
     pub(super) const fn new() -> Self {
         Self {
-            partial: [List::EMPTY; FULLNESSES],
+            partial: [List::EMPTY; FULLNESS_BINS],
             empty: None,
             slabs: 0,
             used: 0,
@@ -105,91 +108,91 @@ impl Slabs {
         &self.partial[fullness]
     }
 
-    /// Returns the empty slab that is kept.
+    /// Returns the cached empty slab.
     pub(super) fn empty(&self) -> Option<Page> {
         self.empty
     }
 
-    /// Lends the lists and the slab that is kept, to be damaged.
+    /// Lends the lists and the cached slab to a test that damages them.
     #[cfg(test)]
-    pub(super) fn damage(&mut self) -> (&mut [List; FULLNESSES], &mut Option<Page>) {
+    pub(super) fn damage(&mut self) -> (&mut [List; FULLNESS_BINS], &mut Option<Page>) {
         (&mut self.partial, &mut self.empty)
     }
 
-    /// Notes that of a slab's objects `now` are out, of which were `before`.
+    /// Changes the number of a slab's live objects from `before` to `now`.
     #[inline]
-    fn note(&mut self, frames: &mut Frames, class: Class, slab: Page, before: usize, now: usize) {
-        frames.set_used(slab, now as u16);
+    fn note(&mut self, descs: &mut PageDescs, class: Class, slab: Page, before: usize, now: usize) {
+        descs.set_used(slab, now as u16);
         self.used = self.used + now - before;
         let (from, to) = (fullness(class, before), fullness(class, now));
         if from != to {
             // INVARIANT: The slab moves to the list of its fullness.
             if let Some(from) = from {
-                frames.unlink(&mut self.partial[from], slab);
+                descs.unlink(&mut self.partial[from], slab);
             }
             if let Some(to) = to {
-                frames.push(&mut self.partial[to], slab);
+                descs.push(&mut self.partial[to], slab);
             }
         }
     }
 
-    /// Returns a slab that has an object to give, the fullest first.
+    /// Returns a slab with free objects, the fullest first.
     #[inline]
     fn usable(&mut self) -> Option<Page> {
         let fullest = self.partial.iter().rev().find_map(List::first);
         fullest.or_else(|| self.empty.take())
     }
 
-    /// Says whether some slab has objects both out and not.
+    /// Says whether there is a partial slab.
     pub(super) fn has_partial(&self) -> bool {
         self.partial.iter().any(|list| list.first().is_some())
     }
 
-    /// Makes a slab of pages from the buddy system.
+    /// Makes a new slab of pages from the buddy system. O(log n).
     fn grow(
         &mut self,
-        frames: &mut Frames,
+        descs: &mut PageDescs,
         buddy: &mut Buddy,
         class: Class,
         work: &mut Work,
     ) -> Option<Page> {
-        let slab = buddy.allocate(frames, class.pages(), 0, End::High, work)?;
+        let slab = buddy.allocate(descs, class.pages(), 0, End::High, work)?;
         for head in 1..class.pages() {
-            let inner = Kind::Inner {
+            let inner = PageKind::SlabTail {
                 class,
                 head: head as u8,
             };
-            frames.set_kind(slab.after(head), inner);
+            descs.set_kind(slab.after(head), inner);
         }
-        frames.bits(slab, words(class)).fill(0);
+        descs.bits(slab, words(class)).fill(0);
         // INVARIANT: The slab is empty, and its caller takes an object from it at once.
-        frames.set_kind(slab, Kind::Slab { class, used: 0 });
+        descs.set_kind(slab, PageKind::Slab { class, used: 0 });
         self.slabs += 1;
         self.growths += 1;
         Some(slab)
     }
 
-    /// Gives an empty slab back to the buddy system.
+    /// Returns the pages of an empty slab to the buddy system. O(log n).
     fn shrink(
         &mut self,
-        frames: &mut Frames,
+        descs: &mut PageDescs,
         buddy: &mut Buddy,
         class: Class,
         slab: Page,
         work: &mut Work,
     ) {
         for head in 1..class.pages() {
-            frames.set_kind(slab.after(head), Kind::Tail);
+            descs.set_kind(slab.after(head), PageKind::Interior);
         }
-        frames.set_kind(slab, Kind::Tail);
-        buddy.release(frames, slab, class.pages(), work);
+        descs.set_kind(slab, PageKind::Interior);
+        buddy.release(descs, slab, class.pages(), work);
         self.slabs -= 1;
     }
 
-    /// Gives the empty slab that is kept back, and says whether there was one.
+    /// Returns the pages of the cached slab to the buddy system, and says whether there was one.
     pub(super) fn reclaim(
         &mut self,
-        frames: &mut Frames,
+        descs: &mut PageDescs,
         buddy: &mut Buddy,
         class: Class,
         work: &mut Work,
@@ -197,17 +200,18 @@ impl Slabs {
         let Some(slab) = self.empty.take() else {
             return false;
         };
-        self.shrink(frames, buddy, class, slab, work);
+        self.shrink(descs, buddy, class, slab, work);
         true
     }
 
-    /// Hands out up to `objects.len()` objects of one slab, lowest first, and says how many.
+    /// Allocates up to `objects.len()` objects of one slab, lowest first, and returns how many. O(1) but
+    /// for a new slab: a slab has at most 8 words of bitmap.
     ///
-    /// `None` when no slab has any and the buddy system has no pages for one.
+    /// `None` when no slab has free objects and the buddy system has no pages for a new one.
     #[inline]
     pub(super) fn allocate(
         &mut self,
-        frames: &mut Frames,
+        descs: &mut PageDescs,
         buddy: &mut Buddy,
         class: Class,
         objects: &mut [Offset],
@@ -215,21 +219,21 @@ impl Slabs {
     ) -> Option<(usize, Source)> {
         let (slab, source) = match self.usable() {
             Some(slab) => (slab, Source::Slabs),
-            None => (self.grow(frames, buddy, class, work)?, Source::Growth),
+            None => (self.grow(descs, buddy, class, work)?, Source::Growth),
         };
         let (first, bytes) = (slab.offset(0), class.bytes());
         let mut taken = 0;
         let mut rest = objects.iter_mut();
-        for (number, word) in frames.bits(slab, words(class)).iter_mut().enumerate() {
+        for (number, word) in descs.bits(slab, words(class)).iter_mut().enumerate() {
             let free = !*word & mask(class, number);
             let mut left = free;
-            // A word is taken whole, or as far as there is room.
+            // The objects of a word, as far as there is room for them.
             while left != 0 {
                 let Some(object) = rest.next() else {
                     break;
                 };
                 let bit = left.trailing_zeros() as usize;
-                // All are in the slab, of a few pages.
+                // The byte is in the slab, so nothing overflows.
                 *object = first.plus((number * 64).wrapping_add(bit).wrapping_mul(bytes));
                 left &= left - 1;
                 taken += 1;
@@ -239,24 +243,24 @@ impl Slabs {
                 break;
             }
         }
-        let Kind::Slab { used, .. } = frames.kind(slab) else {
+        let PageKind::Slab { used, .. } = descs.kind(slab) else {
             return None;
         };
         let before = usize::from(used);
-        self.note(frames, class, slab, before, before + taken);
+        self.note(descs, class, slab, before, before + taken);
         Some((taken, source))
     }
 
-    /// Takes the first of `objects` back, and those after it as long as they are of the same slab,
-    /// and says how many.
+    /// Frees the first of `objects`, and those behind it as long as they are in the same slab, and returns
+    /// how many. O(1) but for a slab that becomes empty.
     ///
     /// # Errors
     ///
-    /// What [`find`] says of the first, and [`BadFree::NotOut`].
+    /// The first object's error: as for [`find`], and [`BadFree::NotOut`].
     #[inline]
     pub(super) fn release(
         &mut self,
-        frames: &mut Frames,
+        descs: &mut PageDescs,
         buddy: &mut Buddy,
         class: Class,
         objects: &[Offset],
@@ -265,8 +269,8 @@ impl Slabs {
         let Some((first, rest)) = objects.split_first() else {
             return Ok(0);
         };
-        let (slab, number, used) = find(frames, class, *first)?;
-        let bits = frames.bits(slab, words(class));
+        let (slab, number, used) = find(descs, class, *first)?;
+        let bits = descs.bits(slab, words(class));
         clear(bits, number)?;
         let first = slab.offset(0);
         let alike = rest.iter().take_while(|object| {
@@ -275,19 +279,19 @@ impl Slabs {
         });
         let freed = 1 + alike.count();
         let left = used.saturating_sub(freed);
-        self.note(frames, class, slab, used, left);
+        self.note(descs, class, slab, used, left);
         if left == 0 {
             match self.empty {
-                // INVARIANT: One empty slab is kept, the others go.
+                // INVARIANT: One empty slab is cached.
                 None => self.empty = Some(slab),
-                Some(_) => self.shrink(frames, buddy, class, slab, work),
+                Some(_) => self.shrink(descs, buddy, class, slab, work),
             }
         }
         Ok(freed)
     }
 }
 
-/// Notes that an object is not out any more.
+/// Clears the bit of an object that is freed.
 #[inline]
 fn clear(bits: &mut [u64], number: usize) -> Result<(), BadFree> {
     let word = bits.get_mut(number / 64).ok_or(BadFree::Foreign)?;
@@ -299,41 +303,41 @@ fn clear(bits: &mut [u64], number: usize) -> Result<(), BadFree> {
     Ok(())
 }
 
-/// Returns the class of the slab that a byte is in, if it is in one.
-pub(super) fn class_at(frames: &Frames, offset: Offset) -> Option<Class> {
-    match frames.get(Page::of(offset)?)?.kind() {
-        Kind::Slab { class, .. } | Kind::Inner { class, .. } => Some(class),
+/// Returns the class of the slab that contains a byte, if one does.
+pub(super) fn class_at(descs: &PageDescs, offset: Offset) -> Option<Class> {
+    match descs.get(Page::of(offset)?)?.kind() {
+        PageKind::Slab { class, .. } | PageKind::SlabTail { class, .. } => Some(class),
         _ => None,
     }
 }
 
-/// Returns the slab in which an object of `class` would begin at `offset`, the object's number,
-/// and how many are out there.
+/// Returns the slab in which an object of `class` begins at `offset`, the object's number, and the
+/// number of live objects in the slab. Whether the object is live is not looked at.
 ///
 /// # Errors
 ///
-/// [`BadFree::Foreign`], [`BadFree::WrongSize`], [`BadFree::Interior`], [`BadFree::NotOut`] for a
-/// place where nothing is out.
+/// [`BadFree::Foreign`], [`BadFree::WrongSize`], [`BadFree::Interior`], and [`BadFree::NotOut`] in a free
+/// block of pages.
 #[inline]
 pub(super) fn find(
-    frames: &Frames,
+    descs: &PageDescs,
     class: Class,
     offset: Offset,
 ) -> Result<(Page, usize, usize), BadFree> {
     let page = Page::of(offset).ok_or(BadFree::Foreign)?;
-    let slab = match frames.get(page).ok_or(BadFree::Foreign)?.kind() {
-        Kind::Inner { head, .. } => page.before(usize::from(head)),
+    let slab = match descs.get(page).ok_or(BadFree::Foreign)?.kind() {
+        PageKind::SlabTail { head, .. } => page.before(usize::from(head)),
         _ => page,
     };
-    match frames.kind(slab) {
-        Kind::Slab { class: own, used } if own == class => {
+    match descs.kind(slab) {
+        PageKind::Slab { class: own, used } if own == class => {
             let byte = (offset.byte() - slab.offset(0).byte()) as usize;
             let number = class.object(byte).ok_or(BadFree::Interior)?;
             Ok((slab, number, usize::from(used)))
         }
-        Kind::Slab { .. } | Kind::Large { .. } => Err(BadFree::WrongSize),
-        Kind::Tail if frames.is_free(page) => Err(BadFree::NotOut),
-        Kind::Tail | Kind::Inner { .. } => Err(BadFree::Interior),
-        Kind::Free { .. } => Err(BadFree::NotOut),
+        PageKind::Slab { .. } | PageKind::Large { .. } => Err(BadFree::WrongSize),
+        PageKind::Interior if descs.is_free(page) => Err(BadFree::NotOut),
+        PageKind::Interior | PageKind::SlabTail { .. } => Err(BadFree::Interior),
+        PageKind::Free { .. } => Err(BadFree::NotOut),
     }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the lock protects: the heap, and what its holders count.
+//! The state behind the lock: the heap, the reserve of the magazines, and counters.
 
 use core::alloc::Layout;
 
@@ -28,20 +28,20 @@ use crate::{
     },
 };
 
-/// What the lock of a [`Hybrid`](super::Hybrid) protects.
+/// The state behind the lock of a [`Hybrid`](super::Hybrid).
 pub struct State {
     pub(super) heap: Heap,
     pub(super) regions: Regions,
     /// Bytes of the reserve that magazines have: the sum of their capacities.
     pub(super) reserved_bytes: usize,
-    /// Callers that are taking back what magazines hold.
+    /// Callers that are returning the blocks of all magazines to the heap.
     reclaimers: usize,
     /// Operations of the lock's holders; CPUs count those that their magazines serve.
     pub(super) counts: Counts,
     resizes: u64,
     pub(super) refusals: [u64; Refusal::COUNT],
     /// Double frees that were found when the second free's block came from a magazine to the heap.
-    pub(super) late_refusals: u64,
+    pub(super) late_double_frees: u64,
 }
 
 /// All magazines together may hold one part in so many of the pool.
@@ -59,7 +59,7 @@ impl State {
             counts: Counts::NONE,
             resizes: 0,
             refusals: [0; Refusal::COUNT],
-            late_refusals: 0,
+            late_double_frees: 0,
         }
     }
 
@@ -75,7 +75,7 @@ impl State {
             allocations,
             // A late refusal takes one off `frees`, which may wrap below 0.
             frees,
-            self.late_refusals,
+            self.late_double_frees,
             transfers,
             self.resizes,
             // A refused request may have made slabs give their pages back.
@@ -106,7 +106,7 @@ impl State {
         // caller's block.
         while let Some(rest) = blocks.get_mut(allocated..).filter(|rest| !rest.is_empty()) {
             let (work, cost) = (&mut Work::default(), &mut Cost::default());
-            match self.heap.serve_more(*layout, rest, work, cost) {
+            match self.heap.allocate_more(*layout, rest, work, cost) {
                 Some(more) => allocated += more,
                 None => break,
             }
@@ -145,7 +145,7 @@ impl State {
             cost,
             ..
         } = request;
-        match (self.heap).last_resort(*layout, refusal, &mut block, work, cost) {
+        match (self.heap).allocate_fallback(*layout, refusal, &mut block, work, cost) {
             Ok(_) => {
                 self.counts.allocated(*requested);
                 Ok(block[0])
@@ -173,18 +173,18 @@ impl State {
         Ok(())
     }
 
-    /// Begins to take back what magazines hold: none of them grows or is prefetched for until every
-    /// caller of this has called [`State::end_reclaim`].
+    /// Begins to return the blocks of all magazines to the heap: no magazine grows and nothing is
+    /// prefetched until every caller has called [`State::end_reclaim`].
     pub(super) fn begin_reclaim(&mut self) {
         self.reclaimers += 1;
     }
 
-    /// Ends what [`State::begin_reclaim`] began.
+    /// Ends a reclaim.
     pub(super) fn end_reclaim(&mut self) {
         self.reclaimers = self.reclaimers.saturating_sub(1);
     }
 
-    /// Says whether a caller is taking back what magazines hold.
+    /// Says whether blocks of magazines are being returned to the heap.
     pub(super) fn is_reclaiming(&self) -> bool {
         self.reclaimers > 0
     }
@@ -229,10 +229,10 @@ impl State {
         let mut rest = blocks;
         while !rest.is_empty() {
             self.counts.transfers += 1;
-            let freed = self.heap.take_back(kind, rest, work).unwrap_or_else(|_| {
+            let freed = self.heap.free_run(kind, rest, work).unwrap_or_else(|_| {
                 // A double free: the magazines did not notice the second free, and counted it.
                 self.counts.frees = self.counts.frees.wrapping_sub(1);
-                self.late_refusals += 1;
+                self.late_double_frees += 1;
                 1
             });
             rest = rest.get(freed..).unwrap_or_default();

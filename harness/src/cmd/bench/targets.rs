@@ -80,14 +80,14 @@ pub(super) fn targets(documents: &[Document], lock_prefixes: Option<u32>) -> Vec
         ),
         at_most(
             "one free at 8,149 fragments, the longest",
-            "≤ 400",
-            400.0,
+            "≤ 1,500",
+            1500.0,
             worst_free(Group::Fragments),
         ),
         at_most(
             "one free at 100,000 fragments, the longest",
-            "≤ 400",
-            400.0,
+            "≤ 1,500",
+            1500.0,
             worst_free(Group::ManyFragments),
         ),
         Target {

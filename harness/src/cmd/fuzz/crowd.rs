@@ -211,14 +211,18 @@ impl Standing {
     fn now(first: &Device) -> anyhow::Result<Self> {
         let info = first.info()?;
         let (mut live_blocks, mut live_bytes) = ([0; 3], [0; 3]);
+        let mut shared_charge = 0;
         for (n, engine) in ENGINES.into_iter().enumerate() {
-            let stats = shared(engine)?.stats()?;
+            let device = shared(engine)?;
+            let stats = device.stats()?;
             (live_blocks[n], live_bytes[n]) = (stats.live_blocks, stats.live_bytes);
+            shared_charge += device.info()?.pool_charge;
         }
         Ok(Self {
             live_blocks,
             live_bytes,
-            private_bytes: info.private_bytes_used,
+            // Regions that a process added to a shared pool stay, and stay charged to the budget.
+            private_bytes: info.private_bytes_used.saturating_sub(shared_charge),
             sessions: info.sessions_used,
         })
     }

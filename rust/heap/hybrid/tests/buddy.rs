@@ -14,24 +14,24 @@ use crate::hybrid::{
         Work,
         order_of, //
     },
-    frames::{
-        Frames,
-        Kind, //
+    page::{
+        PageDescs,
+        PageKind, //
     },
 };
 use std::vec::Vec;
 
 /// Allocates pages and returns the first, and the splits.
 fn allocate(
-    (frames, buddy): &mut (Frames, Buddy),
+    (descs, buddy): &mut (PageDescs, Buddy),
     pages: usize,
     align_order: u32,
 ) -> Option<(usize, u16)> {
     let mut work = Work::default();
-    let page = buddy.allocate(frames, pages, align_order, End::Low, &mut work)?;
-    frames.set_kind(
+    let page = buddy.allocate(descs, pages, align_order, End::Low, &mut work)?;
+    descs.set_kind(
         page,
-        Kind::Large {
+        PageKind::Large {
             pages: pages as u32,
         },
     );
@@ -40,48 +40,35 @@ fn allocate(
 }
 
 /// Takes all `pages` pages one by one.
-fn fill(buddy: &mut (Frames, Buddy), pages: usize) {
+fn fill(buddy: &mut (PageDescs, Buddy), pages: usize) {
     for page in 0..pages {
         assert_eq!(allocate(buddy, 1, 0).map(|(page, _)| page), Some(page));
     }
 }
 
-/// Releases pages and returns the merges that were done at once.
-fn release_only((frames, buddy): &mut (Frames, Buddy), index: usize, pages: usize) -> u16 {
+/// Frees pages and returns how many pairs of buddies were coalesced.
+fn release((descs, buddy): &mut (PageDescs, Buddy), index: usize, pages: usize) -> u16 {
     let mut work = Work::default();
-    frames.set_kind(page(index), Kind::Tail);
-    buddy.release(frames, page(index), pages, &mut work);
+    descs.set_kind(page(index), PageKind::Interior);
+    buddy.release(descs, page(index), pages, &mut work);
     assert_eq!(work.splits, 0);
     work.merges
-}
-
-/// Has what was released merge, and returns the merges.
-fn settle((frames, buddy): &mut (Frames, Buddy)) -> u16 {
-    let mut work = Work::default();
-    buddy.settle(frames, &mut work);
-    assert_eq!(work.splits, 0);
-    work.merges
-}
-
-/// Releases pages and returns all merges that come of it.
-fn release(buddy: &mut (Frames, Buddy), index: usize, pages: usize) -> u16 {
-    release_only(buddy, index, pages) + settle(buddy)
 }
 
 /// Takes pages where they are and returns the splits.
-fn take((frames, buddy): &mut (Frames, Buddy), index: usize, pages: usize) -> Option<u16> {
+fn take((descs, buddy): &mut (PageDescs, Buddy), index: usize, pages: usize) -> Option<u16> {
     let mut work = Work::default();
-    let taken = buddy.take(frames, page(index), pages, &mut work);
+    let taken = buddy.allocate_at(descs, page(index), pages, &mut work);
     assert_eq!(work.merges, 0);
     taken.then_some(work.splits)
 }
 
 /// Returns the free blocks, by their first page and pages.
-fn free((frames, buddy): &(Frames, Buddy)) -> Vec<(usize, usize)> {
+fn free((descs, buddy): &(PageDescs, Buddy)) -> Vec<(usize, usize)> {
     let mut blocks = Vec::new();
     for order in 0..ORDERS {
         let first = buddy.list(order).first();
-        let listed = core::iter::successors(first, |page| frames.next(*page));
+        let listed = core::iter::successors(first, |page| descs.next(*page));
         blocks.extend(listed.map(|page| (page.index(), 1 << order)));
     }
     blocks.sort_unstable();
@@ -157,69 +144,21 @@ fn what_is_over_goes_back_at_once() {
 }
 
 #[test]
-fn a_free_takes_few_steps_however_much_merges() {
+fn a_free_coalesces_as_far_as_it_can() {
     const PAGES: usize = 1 << 10;
     let mut buddy = buddy(PAGES);
     fill(&mut buddy, PAGES);
-    let mut merges = 0;
-    for index in (0..PAGES).step_by(2).chain((1..PAGES).step_by(2)) {
-        let now = release_only(&mut buddy, index, 1);
-        assert!(now <= 3, "{now} merges at page {index}");
-        merges += usize::from(now);
+    for index in (0..PAGES).step_by(2) {
+        assert_eq!(release(&mut buddy, index, 1), 0);
     }
-    assert_eq!(buddy.1.free_pages(), PAGES);
-    // Hardly anything was left for later: in this order, a free has two merges on average.
-    let rest = usize::from(settle(&mut buddy));
-    assert!(rest <= 10, "{rest} merges were left");
-    assert_eq!(merges + rest, PAGES - 1);
+    for index in (1..PAGES).step_by(2) {
+        // Page 1 makes a block of 2 pages, page 3 one of 4, page 7 one of 8 pages, and so on.
+        assert_eq!(
+            release(&mut buddy, index, 1) as u32,
+            (index + 1).trailing_zeros()
+        );
+    }
     assert_eq!(free(&buddy), [(0, PAGES)]);
-}
-
-#[test]
-fn what_is_on_its_way_up_serves_the_next_request() {
-    let mut buddy = buddy(64);
-    fill(&mut buddy, 64);
-    // All of the upper half comes back, of the lower half all but its first page.
-    (1..32).for_each(|index| _ = release(&mut buddy, index, 1));
-    (33..64).for_each(|index| _ = release(&mut buddy, index, 1));
-    assert_eq!(release_only(&mut buddy, 32, 1), 3);
-    assert_eq!(buddy.1.list(5).len, 0);
-    let (frames, buddy) = &mut buddy;
-    let mut work = Work::default();
-    let found = buddy.allocate(frames, 32, 0, End::Low, &mut work);
-    assert_eq!((found, work.merges, work.splits), (Some(page(32)), 2, 0));
-    assert_eq!(buddy.free_pages(), 31);
-}
-
-#[test]
-fn what_is_on_its_way_up_is_taken_where_it_is() {
-    let mut buddy = buddy(64);
-    fill(&mut buddy, 64);
-    (33..64).for_each(|index| _ = release(&mut buddy, index, 1));
-    assert_eq!(release_only(&mut buddy, 32, 1), 3);
-    let (frames, buddy) = &mut buddy;
-    let mut work = Work::default();
-    assert!(buddy.take(frames, page(32), 32, &mut work));
-    assert_eq!((work.merges, work.splits, buddy.free_pages()), (2, 0, 0));
-}
-
-#[test]
-fn more_blocks_than_can_be_on_their_way_up_all_arrive() {
-    // Of each 32 pages, the last one that comes back merges five times.
-    let mut buddy = buddy(1 << 9);
-    fill(&mut buddy, 1 << 9);
-    let (last, others): (Vec<_>, Vec<_>) = (0..1 << 9).partition(|index| index % 32 == 7);
-    others
-        .into_iter()
-        .for_each(|index| _ = release(&mut buddy, index, 1));
-    let mut merges = 0;
-    for index in last {
-        merges += release_only(&mut buddy, index, 1);
-        assert!(buddy.1.bitmap_is_right());
-    }
-    assert_eq!(buddy.1.free_pages(), 1 << 9);
-    assert_eq!(merges + settle(&mut buddy), 16 * 5 + 15);
-    assert_eq!(free(&buddy), [(0, 1 << 9)]);
 }
 
 #[test]

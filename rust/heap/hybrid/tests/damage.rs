@@ -17,11 +17,11 @@ use crate::{
     hybrid::{
         State,
         buddy::ORDERS,
-        frames::{
-            Kind,
-            Page, //
-        },
         heap::Heap,
+        page::{
+            Page, //
+            PageKind,
+        },
     },
     lock::Lock,
     testing::{
@@ -123,8 +123,8 @@ pub(super) fn rule(damage: impl FnOnce(&mut Heap, &Places)) -> Rule {
 }
 
 /// As [`rule`], for a frame that says something else.
-pub(super) fn rule_of(kind: Kind, place: impl FnOnce(&Places) -> Page) -> Rule {
-    rule(|heap, places| heap.frames.set_kind(place(places), kind))
+pub(super) fn rule_of(kind: PageKind, place: impl FnOnce(&Places) -> Page) -> Rule {
+    rule(|heap, places| heap.descs.set_kind(place(places), kind))
 }
 
 #[test]
@@ -132,8 +132,8 @@ fn the_engine_that_is_damaged_is_sound_and_has_everything() {
     let memory = Memory::new(1 << 20);
     let (engine, places) = furnished(&memory);
     engine.state.with(|state| {
-        let kind = |page| state.heap.frames.kind(page);
-        let slab = |bytes, used| Kind::Slab {
+        let kind = |page| state.heap.descs.kind(page);
+        let slab = |bytes, used| PageKind::Slab {
             class: class(bytes),
             used,
         };
@@ -145,15 +145,15 @@ fn the_engine_that_is_damaged_is_sound_and_has_everything() {
         assert_eq!(places.pair.map(kind), [slab(1024, 1), slab(1024, 1)]);
         assert_eq!(kind(places.full), slab(4096, 1));
         assert_eq!(kind(places.three), slab(3072, 1));
-        assert_eq!(kind(places.large), Kind::Large { pages: 5 });
-        assert_eq!(kind(places.single), Kind::Large { pages: 1 });
-        assert_eq!(places.free.map(kind), [Kind::Free { order: 1 }; 3]);
-        let Kind::Free { order } = kind(places.largest) else {
+        assert_eq!(kind(places.large), PageKind::Large { pages: 5 });
+        assert_eq!(kind(places.single), PageKind::Large { pages: 1 });
+        assert_eq!(places.free.map(kind), [PageKind::Free { order: 1 }; 3]);
+        let PageKind::Free { order } = kind(places.largest) else {
             panic!("no block is free");
         };
         assert!(order > 4);
         let list = state.heap.buddy.list(1);
-        let next = |page: &Page| state.heap.frames.next(*page);
+        let next = |page: &Page| state.heap.descs.next(*page);
         let listed: Vec<_> = core::iter::successors(list.first(), next).collect();
         assert_eq!(listed, places.free);
     });

@@ -282,11 +282,11 @@ impl Machine {
     }
 
     /// Says whether the heap, seen without the magazines, has handed a block of `size` bytes out.
-    pub(super) fn is_out(&self, block: Offset, size: usize) -> bool {
+    pub(super) fn is_live(&self, block: Offset, size: usize) -> bool {
         let kind = kind(size);
         self.engine
             .state
-            .with(|state| state.heap.is_out(kind, block))
+            .with(|state| state.heap.is_live(kind, block))
     }
 }
 

@@ -75,8 +75,8 @@ fn a_full_magazine_gives_those_that_came_first_to_the_heap() {
     let (older, newer) = full.split_at(31);
     let held = machine.held(0, 64);
     assert_eq!(held, [newer, &[last]].concat());
-    assert!(older.iter().all(|block| !machine.is_out(*block, 64)));
-    assert!(held.iter().all(|block| machine.is_out(*block, 64)));
+    assert!(older.iter().all(|block| !machine.is_live(*block, 64)));
+    assert!(held.iter().all(|block| machine.is_live(*block, 64)));
     // There is room for as many again before the lock is wanted.
     let room = BLOCKS_MAX - held.len();
     let locks = machine.locks(|| {

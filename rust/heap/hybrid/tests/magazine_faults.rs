@@ -134,7 +134,7 @@ fn a_block_that_two_cpus_have_is_found() {
 fn a_block_that_the_heap_has_is_found() {
     let free = replaced(|furnished| {
         let block = at(63 * 64 + (furnished.sixty_four.byte() as usize & !(PAGE_BYTES - 1)));
-        assert!(!furnished.machine.is_out(block, 64));
+        assert!(!furnished.machine.is_live(block, 64));
         block
     });
     assert_eq!(free.rule, Rule::Magazines);
@@ -285,7 +285,7 @@ fn a_double_free_is_refused_and_counted_when_it_reaches_the_slab() {
         assert_eq!(machine.free_blindly(block, size), Ok(()));
         machine.engine.drain();
 
-        let late = machine.engine.state.with(|state| state.late_refusals);
+        let late = machine.engine.state.with(|state| state.late_double_frees);
         assert_eq!(late, 1);
         sound(&machine.engine);
         let figures = totals(&machine.engine);
@@ -307,13 +307,13 @@ fn a_free_that_is_refused_late_changes_the_epoch_and_overflows_none() {
     let machine = Machine::new(1, 1 << 20);
     let block = machine.allocate(64);
     let free = at(block.byte() as usize + 60 * 64);
-    assert!(!machine.is_out(free, 64));
+    assert!(!machine.is_live(free, 64));
     machine.engine.state.with(|state| {
         let mut epochs = std::vec![state.epoch()];
         // The lock's holders have counted no free.
         for late in 1..=3 {
             state.free_cached(kind(64), &[free]);
-            assert_eq!(state.late_refusals, late);
+            assert_eq!(state.late_double_frees, late);
             epochs.push(state.epoch());
         }
         assert!(epochs.is_sorted_by(|before, after| before < after));

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! The map against an oracle that knows the blocks which are out, and nothing else; in small parts
-//! and in large ones; and of damaged frames.
+//! and in large ones; and of damaged descs.
 
 use super::damage::{
     class,
@@ -14,9 +14,9 @@ use crate::{
         Class,
         PAGE_BYTES, //
     },
-    hybrid::frames::{
-        Kind,
+    hybrid::page::{
         Page, //
+        PageKind,
     },
     lock::Lock,
     map::{
@@ -298,15 +298,15 @@ fn what_is_not_there_has_no_map() {
 fn damaged_frames_make_a_wrong_map_and_no_more() {
     let class = class(3072);
     let kinds = [
-        Kind::Tail,
-        Kind::Inner { class, head: 200 },
-        Kind::Free { order: 0 },
-        Kind::Free { order: 63 },
-        Kind::Free { order: 64 },
-        Kind::Free { order: 255 },
-        Kind::Large { pages: 0 },
-        Kind::Large { pages: u32::MAX },
-        Kind::Slab {
+        PageKind::Interior,
+        PageKind::SlabTail { class, head: 200 },
+        PageKind::Free { order: 0 },
+        PageKind::Free { order: 63 },
+        PageKind::Free { order: 64 },
+        PageKind::Free { order: 255 },
+        PageKind::Large { pages: 0 },
+        PageKind::Large { pages: u32::MAX },
+        PageKind::Slab {
             class,
             used: u16::MAX,
         },
@@ -316,7 +316,7 @@ fn damaged_frames_make_a_wrong_map_and_no_more() {
             let memory = Memory::new(1 << 20);
             let (engine, _) = furnished(&memory);
             engine.state.with(|state| {
-                state.heap.frames.set_kind(Page::new(0, index), kind);
+                state.heap.descs.set_kind(Page::new(0, index), kind);
             });
             let extents = read(&engine, 0, 0, 64);
             assert_eq!(extents, read(&engine, 0, 0, 1));

@@ -6,12 +6,11 @@
 mod buddy;
 mod counters;
 mod damage;
+mod fallback;
 mod faults;
-mod frames;
 mod growth;
 mod heap;
 mod interleavings;
-mod last_resort;
 mod locks;
 mod machine;
 mod magazine;
@@ -19,12 +18,13 @@ mod magazine_faults;
 mod map;
 mod model;
 mod oracle;
+mod page;
+mod page_runs;
 mod placement;
 mod pressure;
 mod reasons;
 mod refusals;
 mod relay;
-mod runs;
 mod slab;
 mod threads;
 mod vast;
@@ -43,15 +43,15 @@ use super::{
         ORDERS,
         Work, //
     },
-    frames::{
-        BITMAP_WORDS,
-        Frame,
-        Frames,
-        Page,
-        Table, //
-    },
     heap::Heap,
-    links::Links,
+    page::Links,
+    page::{
+        BITMAP_WORDS,
+        Page,
+        PageDesc,
+        PageDescs,
+        RegionMeta, //
+    },
 };
 use crate::{
     Cost, Offset, Path, Refusal,
@@ -65,30 +65,30 @@ use crate::{
 };
 
 /// Returns the table of a region. It is never given back.
-fn table(pages: usize) -> Table {
-    let frames: Vec<_> = (0..pages).map(|_| Frame::default()).collect();
+fn table(pages: usize) -> RegionMeta {
+    let descs: Vec<_> = (0..pages).map(|_| PageDesc::default()).collect();
     let links: Vec<_> = (0..pages).map(|_| Links::default()).collect();
-    Table {
-        frames: frames.leak(),
+    RegionMeta {
+        descs: descs.leak(),
         links: links.leak(),
         bits: vec![0; pages * BITMAP_WORDS].leak(),
     }
 }
 
-/// Returns the frames of regions of so many pages.
-fn frames(regions: &[usize]) -> Frames {
-    let mut frames = Frames::new();
+/// Returns the descs of regions of so many pages.
+fn descs(regions: &[usize]) -> PageDescs {
+    let mut descs = PageDescs::new();
     for (region, pages) in regions.iter().enumerate() {
-        frames.add(region, table(*pages));
+        descs.add(region, table(*pages));
     }
-    frames
+    descs
 }
 
 /// Returns a buddy system of one region.
-fn buddy(pages: usize) -> (Frames, Buddy) {
-    let (mut frames, mut buddy) = (frames(&[pages]), Buddy::default());
-    buddy.release(&mut frames, page(0), pages, &mut Work::default());
-    (frames, buddy)
+fn buddy(pages: usize) -> (PageDescs, Buddy) {
+    let (mut descs, mut buddy) = (descs(&[pages]), Buddy::default());
+    buddy.release(&mut descs, page(0), pages, &mut Work::default());
+    (descs, buddy)
 }
 
 /// Returns a page of the first region.
@@ -124,10 +124,10 @@ impl Bare {
     fn take_pages(&mut self) {
         for order in 0..ORDERS {
             while let Some(first) = self.0.buddy.list(order).first() {
-                let Heap { frames, buddy, .. } = &mut self.0;
-                assert!(buddy.take(frames, first, 1 << order, &mut Work::default()));
+                let Heap { descs, buddy, .. } = &mut self.0;
+                assert!(buddy.allocate_at(descs, first, 1 << order, &mut Work::default()));
                 for index in 0..1 << order {
-                    self.0.hand_out(first.after(index), 1);
+                    self.0.mark_allocated(first.after(index), 1);
                 }
             }
         }
@@ -160,7 +160,7 @@ impl Bare {
     fn ask(&mut self, layout: Layout, cost: &mut Cost) -> Result<Offset, Refusal> {
         let (mut work, mut block) = (Work::default(), [at(0)]);
         if let Err(refusal) = self.0.serve(layout, &mut block, &mut work, cost) {
-            (self.0).last_resort(layout, refusal, &mut block, &mut work, cost)?;
+            (self.0).allocate_fallback(layout, refusal, &mut block, &mut work, cost)?;
         }
         Ok(block[0])
     }

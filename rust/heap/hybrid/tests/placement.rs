@@ -16,7 +16,7 @@ use crate::{
             ORDERS,
             Work, //
         },
-        frames::Kind,
+        page::PageKind,
     },
     testing::layout,
 };
@@ -41,16 +41,15 @@ fn pages_are_taken_from_either_end_of_the_block_that_is_split() {
         (16, 0, 0, 0),
     ] {
         for (end, expected) in [(End::Low, low), (End::High, high)] {
-            let (mut frames, mut buddy) = buddy(16);
+            let (mut descs, mut buddy) = buddy(16);
             let mut work = Work::default();
-            let found = buddy.allocate(&mut frames, wanted, align_order, end, &mut work);
+            let found = buddy.allocate(&mut descs, wanted, align_order, end, &mut work);
             assert_eq!(found, Some(page(expected)), "{wanted} pages, {end:?}");
             assert_eq!(buddy.free_pages(), 16 - wanted);
             // A free merges as often as its allocation split.
             let splits = work.splits;
             let mut work = Work::default();
-            buddy.release(&mut frames, page(expected), wanted, &mut work);
-            buddy.settle(&mut frames, &mut work);
+            buddy.release(&mut descs, page(expected), wanted, &mut work);
             assert_eq!((work.merges, buddy.list(4).len), (splits, 1));
             assert!((0..ORDERS).all(|order| order == 4 || buddy.list(order).len == 0));
         }
@@ -104,8 +103,11 @@ fn a_large_block_grows_in_place_past_former_neighbours() {
         heap.release(blocks[gone], pages(4)).unwrap();
     }
     assert!(heap.0.resize(blocks[0], pages(4), pages(31), &mut cost));
-    let kind = heap.0.frames.kind(page(0));
-    assert_eq!((kind, heap.0.large_pages), (Kind::Large { pages: 31 }, 31));
+    let kind = heap.0.descs.kind(page(0));
+    assert_eq!(
+        (kind, heap.0.large_pages),
+        (PageKind::Large { pages: 31 }, 31)
+    );
     heap.sound();
     heap.release(slab, layout(64, 8)).unwrap();
     heap.release(blocks[0], pages(31)).unwrap();

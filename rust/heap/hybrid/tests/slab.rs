@@ -14,7 +14,7 @@ use crate::{
         Class,
         PAGE_BYTES, //
     },
-    hybrid::frames::Kind,
+    hybrid::page::PageKind,
     testing::layout,
 };
 use std::vec::Vec;
@@ -156,15 +156,13 @@ fn an_object_that_crosses_pages_is_found_by_its_slab() {
         .map(|_| heap.allocate(layout(3072, 1)).unwrap().0)
         .collect();
     assert_eq!(out, [0, 3072, 6144, 9216].map(at));
-    let kinds: Vec<_> = (1..4)
-        .map(|index| heap.0.frames.kind(page(index)))
-        .collect();
+    let kinds: Vec<_> = (1..4).map(|index| heap.0.descs.kind(page(index))).collect();
     assert_eq!(
         kinds,
         [
-            Kind::Inner { class, head: 1 },
-            Kind::Inner { class, head: 2 },
-            Kind::Free { order: 0 }
+            PageKind::SlabTail { class, head: 1 },
+            PageKind::SlabTail { class, head: 2 },
+            PageKind::Free { order: 0 }
         ]
     );
     for block in [2, 0, 3, 1] {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The largest region that there can be: 4 GiB, with the frames of it and no memory behind them.
+//! The largest region that there can be: 4 GiB, with the descs of it and no memory behind them.
 
 use super::Bare;
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
     },
     class::PAGE_BYTES,
     engine::Engine,
-    hybrid::frames::REGION_PAGES_MAX,
+    hybrid::page::REGION_PAGES_MAX,
     region::RegionError,
     testing::{
         LockedHybrid,

@@ -14,7 +14,7 @@ use crate::{
             End,
             Work, //
         },
-        frames::Kind, //
+        page::PageKind, //
     },
     testing::{
         HostHybrid,
@@ -44,35 +44,35 @@ fn freed_slabs_serve_every_size() {
 
 #[test]
 fn a_free_looks_at_no_free_block_but_its_buddies() {
-    let (mut frames, mut buddy) = buddy(16_384);
+    let (mut descs, mut buddy) = buddy(16_384);
     let mut work = Work::default();
-    while let Some(block) = buddy.allocate(&mut frames, 2, 0, End::Low, &mut work) {
-        frames.set_kind(block, Kind::Large { pages: 2 });
+    while let Some(block) = buddy.allocate(&mut descs, 2, 0, End::Low, &mut work) {
+        descs.set_kind(block, PageKind::Large { pages: 2 });
     }
-    let mut free = |frames: &mut _, index| {
+    let mut free = |descs: &mut _, index| {
         let mut work = Work::default();
-        let Kind::Large { pages: 2 } = super::Frames::kind(frames, page(index)) else {
+        let PageKind::Large { pages: 2 } = super::PageDescs::kind(descs, page(index)) else {
             panic!("page {index} is not out");
         };
-        frames.set_kind(page(index), Kind::Tail);
-        buddy.release(frames, page(index), 2, &mut work);
+        descs.set_kind(page(index), PageKind::Interior);
+        buddy.release(descs, page(index), 2, &mut work);
         work.merges
     };
     for index in (0..16_384).step_by(4) {
-        assert_eq!(free(&mut frames, index), 0);
+        assert_eq!(free(&mut descs, index), 0);
     }
     // 4096 blocks are in one list. All links but those of the buddy, its neighbours, and the head
     // are made to lead nowhere: whoever followed one would not find the buddy.
     let (buddy_index, head) = (8192_usize, 16_380_usize);
     for index in (0..16_384).step_by(4) {
         if index != head && index.abs_diff(buddy_index) > 4 {
-            let (prev, next) = frames.damage(page(index));
+            let (prev, next) = descs.damage(page(index));
             prev.store(u32::MAX, Relaxed);
             next.store(u32::MAX, Relaxed);
         }
     }
-    assert_eq!(free(&mut frames, buddy_index + 2), 1);
-    assert_eq!(frames.kind(page(buddy_index)), Kind::Free { order: 2 });
+    assert_eq!(free(&mut descs, buddy_index + 2), 1);
+    assert_eq!(descs.kind(page(buddy_index)), PageKind::Free { order: 2 });
 }
 
 #[test]

@@ -31,7 +31,7 @@ use crate::{
         HostCpuCache,
         Hybrid,
         State,
-        magazine_check::MAGAZINES, //
+        inspect::check_magazines::MAGAZINES, //
     },
     lock::Lock,
     per_cpu::PerCpu,

@@ -2,7 +2,7 @@
 
 //! The engine in figures.
 
-use super::{
+use crate::hybrid::{
     buddy::{
         ORDERS,
         order_of, //
@@ -45,7 +45,7 @@ impl<L: Lock<State> + Sync, P: PerCpu<CpuCache>> Hybrid<L, P> {
     /// The blocks in magazines are counted without the lock, and counted again where blocks moved
     /// between magazines and heap meanwhile. Where that happens again and again, the figures are of
     /// different moments, as they are while CPUs allocate from their magazines.
-    pub(super) fn report(&self, visitor: &mut dyn Visitor) {
+    pub(in crate::hybrid) fn report(&self, visitor: &mut dyn Visitor) {
         let mut attempts = COUNTING_ATTEMPTS;
         loop {
             attempts -= 1;
@@ -68,7 +68,6 @@ impl<L: Lock<State> + Sync, P: PerCpu<CpuCache>> Hybrid<L, P> {
 
     /// Gives a visitor all figures, with the blocks in magazines by kind.
     fn report_with(&self, state: &mut State, held: &[usize; KINDS], visitor: &mut dyn Visitor) {
-        state.heap.settle();
         let heap = &state.heap;
         let mut magazine_bytes = 0;
         let mut magazine_count = 0;
@@ -107,7 +106,7 @@ impl<L: Lock<State> + Sync, P: PerCpu<CpuCache>> Hybrid<L, P> {
     }
 
     /// Returns the sum of what all CPUs and the lock's holders counted.
-    pub(super) fn counts(&self, state: &State) -> Counts {
+    pub(in crate::hybrid) fn counts(&self, state: &State) -> Counts {
         let caches = self.per_cpu.iter().map(CpuCache::counts);
         caches.fold(state.counts, Counts::plus)
     }

@@ -1,32 +1,31 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Frames and lists, by example.
+//! PageDescs and lists, by example.
 
 use super::{
-    frames,
+    descs,
     page, //
 };
 use crate::{
     Offset,
     hybrid::{
-        frames::{
+        list::List,
+        page::{
             BITMAP_WORDS,
-            Frames,
-            Kind,
             Page,
+            PageDescs,
+            PageKind,
             REGION_PAGES_MAX, //
         },
-        links::List,
     },
 };
 use std::vec::Vec;
 
 /// Returns the blocks of a list, forwards, after comparing them with those backwards.
-fn blocks(frames: &Frames, list: &List) -> Vec<usize> {
-    let forwards: Vec<_> =
-        core::iter::successors(list.first(), |page| frames.next(*page)).collect();
+fn blocks(descs: &PageDescs, list: &List) -> Vec<usize> {
+    let forwards: Vec<_> = core::iter::successors(list.first(), |page| descs.next(*page)).collect();
     let last = forwards.last().copied();
-    let mut backwards: Vec<_> = core::iter::successors(last, |page| frames.prev(*page)).collect();
+    let mut backwards: Vec<_> = core::iter::successors(last, |page| descs.prev(*page)).collect();
     backwards.reverse();
     assert_eq!(forwards, backwards);
     assert_eq!(forwards.len(), list.len as usize);
@@ -35,12 +34,12 @@ fn blocks(frames: &Frames, list: &List) -> Vec<usize> {
 
 #[test]
 fn the_block_listed_last_comes_first() {
-    let (mut frames, mut list) = (frames(&[8]), List::default());
+    let (mut descs, mut list) = (descs(&[8]), List::default());
     assert_eq!(list.first(), None);
     for index in [0, 3, 7] {
-        frames.push(&mut list, page(index));
+        descs.push(&mut list, page(index));
     }
-    assert_eq!(blocks(&frames, &list), [7, 3, 0]);
+    assert_eq!(blocks(&descs, &list), [7, 3, 0]);
 }
 
 #[test]
@@ -50,57 +49,57 @@ fn a_block_leaves_its_list_from_any_place() {
         (2, [4, 3, 1, 0]),
         (4, [3, 2, 1, 0]), //
     ] {
-        let (mut frames, mut list) = (frames(&[8]), List::default());
-        (0..5).for_each(|index| frames.push(&mut list, page(index)));
-        frames.unlink(&mut list, page(leaves));
-        assert_eq!(blocks(&frames, &list), rest);
+        let (mut descs, mut list) = (descs(&[8]), List::default());
+        (0..5).for_each(|index| descs.push(&mut list, page(index)));
+        descs.unlink(&mut list, page(leaves));
+        assert_eq!(blocks(&descs, &list), rest);
         assert_eq!(
-            (frames.next(page(leaves)), frames.prev(page(leaves))),
+            (descs.next(page(leaves)), descs.prev(page(leaves))),
             (None, None)
         );
-        frames.push(&mut list, page(leaves));
+        descs.push(&mut list, page(leaves));
         assert_eq!(list.first(), Some(page(leaves)));
         for index in [0, 4, 2, 1, 3] {
-            frames.unlink(&mut list, page(index));
+            descs.unlink(&mut list, page(index));
         }
-        assert_eq!(blocks(&frames, &list), []);
+        assert_eq!(blocks(&descs, &list), []);
     }
 }
 
 #[test]
 fn a_list_crosses_regions() {
-    let (mut frames, mut list) = (frames(&[1, 2, 1]), List::default());
+    let (mut descs, mut list) = (descs(&[1, 2, 1]), List::default());
     for (region, index) in [(0, 0), (1, 1), (2, 0)] {
-        frames.push(&mut list, Page::new(region, index));
+        descs.push(&mut list, Page::new(region, index));
     }
-    frames.unlink(&mut list, Page::new(1, 1));
+    descs.unlink(&mut list, Page::new(1, 1));
     assert_eq!(list.first(), Some(Page::new(2, 0)));
-    assert_eq!(frames.next(Page::new(2, 0)), Some(Page::new(0, 0)));
+    assert_eq!(descs.next(Page::new(2, 0)), Some(Page::new(0, 0)));
 }
 
 #[test]
 fn a_page_that_is_not_there_is_no_head_and_has_no_bitmap() {
-    let mut frames = frames(&[4]);
+    let mut descs = descs(&[4]);
     let wild = Page::from_bits(u32::MAX as usize).unwrap();
     for page in [page(4), Page::new(1, 0), page(REGION_PAGES_MAX - 1), wild] {
-        frames.set_kind(page, Kind::Large { pages: 1 });
-        assert_eq!(frames.kind(page), Kind::Tail);
-        assert!(frames.get(page).is_none() && frames.bits(page, 1).is_empty());
-        assert_eq!((frames.next(page), frames.prev(page)), (None, None));
+        descs.set_kind(page, PageKind::Large { pages: 1 });
+        assert_eq!(descs.kind(page), PageKind::Interior);
+        assert!(descs.get(page).is_none() && descs.bits(page, 1).is_empty());
+        assert_eq!((descs.next(page), descs.prev(page)), (None, None));
     }
-    assert_eq!((frames.pages(0), frames.pages(1)), (4, 0));
+    assert_eq!((descs.pages(0), descs.pages(1)), (4, 0));
 }
 
 #[test]
 fn every_page_has_a_bitmap_of_its_own() {
-    let mut frames = frames(&[3, 2]);
+    let mut descs = descs(&[3, 2]);
     let pages = [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1)].map(|(r, i)| Page::new(r, i));
     for (number, page) in pages.into_iter().enumerate() {
-        frames.bits(page, BITMAP_WORDS).fill(number as u64);
+        descs.bits(page, BITMAP_WORDS).fill(number as u64);
     }
     for (number, page) in pages.into_iter().enumerate() {
         assert_eq!(
-            frames.bits(page, BITMAP_WORDS),
+            descs.bits(page, BITMAP_WORDS),
             [number as u64; BITMAP_WORDS]
         );
     }
@@ -122,13 +121,13 @@ fn a_page_is_found_from_any_of_its_bytes_and_back() {
 
 #[test]
 fn a_page_of_a_free_block_is_told_from_one_that_is_out() {
-    let mut frames = frames(&[16]);
-    frames.set_kind(page(0), Kind::Large { pages: 5 });
-    frames.set_kind(page(5), Kind::Free { order: 0 });
-    frames.set_kind(page(6), Kind::Free { order: 1 });
-    frames.set_kind(page(8), Kind::Free { order: 3 });
+    let mut descs = descs(&[16]);
+    descs.set_kind(page(0), PageKind::Large { pages: 5 });
+    descs.set_kind(page(5), PageKind::Free { order: 0 });
+    descs.set_kind(page(6), PageKind::Free { order: 1 });
+    descs.set_kind(page(8), PageKind::Free { order: 3 });
     let free: Vec<_> = (0..16)
-        .filter(|index| frames.is_free(page(*index)))
+        .filter(|index| descs.is_free(page(*index)))
         .collect();
     assert_eq!(free, [5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]);
 }

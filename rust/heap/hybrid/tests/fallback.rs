@@ -66,8 +66,8 @@ fn the_smallest_larger_class_lends_first() {
     assert_eq!(heap.refused(asked).0, Refusal::Exhausted);
     assert_eq!(borrowed(&heap), 46);
     for object in out {
-        let lender = heap.release(object, asked).unwrap().class();
-        assert!(lender == Some(class(128).number()) || lender == Some(class(256).number()));
+        let donor = heap.release(object, asked).unwrap().class();
+        assert!(donor == Some(class(128).number()) || donor == Some(class(256).number()));
         heap.sound();
     }
     assert_eq!(borrowed(&heap), 0);
@@ -109,15 +109,15 @@ fn what_is_lent_is_aligned_and_has_the_size_that_was_promised() {
                 .filter(|bytes| *bytes != promised.bytes())
                 .collect();
             let mut heap = lenders(&others);
-            let lender = Class::all().find(|lender| {
-                *lender > promised && lender.objects() > 1 && lender.bytes() % align == 0
+            let donor = Class::all().find(|donor| {
+                *donor > promised && donor.objects() > 1 && donor.bytes() % align == 0
             });
-            let Some(lender) = lender else {
+            let Some(donor) = donor else {
                 assert_eq!(heap.refused(asked).0, Refusal::Exhausted);
                 continue;
             };
             let (lent, cost) = heap.allocate(asked).unwrap();
-            assert_eq!(cost.class(), Some(lender.number()));
+            assert_eq!(cost.class(), Some(donor.number()));
             assert_eq!(lent.byte() as usize % align, 0);
             heap.sound();
             heap.release(lent, asked).unwrap();
@@ -177,7 +177,7 @@ fn what_was_lent_stays_where_it_is_within_its_askers_class() {
     let (asked, more) = (layout(100, 8), layout(112, 8));
     let (lent, _) = heap.allocate(asked).unwrap();
     assert!(heap.0.resize(lent, asked, more, &mut cost));
-    // The lender has more, but not for it: a free would be told a size that was never asked for.
+    // The donor has more, but not for it: a free would be told a size that was never asked for.
     assert!(!heap.0.resize(lent, more, layout(113, 8), &mut cost));
     heap.release(lent, more).unwrap();
     assert_eq!(borrowed(&heap), 0);
@@ -188,21 +188,21 @@ fn an_object_is_lent_before_a_page_is() {
     let mut heap = lenders(&[3072]);
     let asked = layout(2500, 8);
     heap.free_page(page(200));
-    let lender = class(3072);
-    assert_eq!((class(2500).pages(), lender.objects()), (2, 4));
-    for _ in 1..lender.objects() {
+    let donor = class(3072);
+    assert_eq!((class(2500).pages(), donor.objects()), (2, 4));
+    for _ in 1..donor.objects() {
         let (_, cost) = heap.allocate(asked).unwrap();
         assert_eq!(
             (cost.path(), cost.class()),
-            (Path::Slab, Some(lender.number()))
+            (Path::Slab, Some(donor.number()))
         );
     }
     let (own, cost) = heap.allocate(asked).unwrap();
     assert_eq!((own, cost.path()), (page(200).offset(0), Path::Buddy));
-    assert_eq!(borrowed(&heap) as usize, lender.objects() - 1);
+    assert_eq!(borrowed(&heap) as usize, donor.objects() - 1);
     // A page is not told from pages that are asked for as such, and is counted like them.
     heap.release(own, asked).unwrap();
-    assert_eq!(borrowed(&heap) as usize, lender.objects() - 1);
+    assert_eq!(borrowed(&heap) as usize, donor.objects() - 1);
     heap.sound();
 }
 
@@ -210,7 +210,7 @@ fn an_object_is_lent_before_a_page_is() {
 fn a_slab_with_a_damaged_bitmap_lends_nothing() {
     let mut heap = lenders(&[128]);
     let slab = heap.0.classes[class(128).index()].partial(0).first();
-    heap.0.frames.bits(slab.unwrap(), 1)[0] = u64::MAX;
+    heap.0.descs.bits(slab.unwrap(), 1)[0] = u64::MAX;
     assert_eq!(heap.allocate(layout(100, 8)), Err(Refusal::Exhausted));
     assert_eq!(borrowed(&heap), 0);
     let mut walk = crate::check::Walk::new();

@@ -8,7 +8,7 @@
 //! two only under the lock, and epochs are read under it, so no move is half done when they are.
 //! Where an epoch has changed, the walk begins again, whatever it saw.
 
-use super::{
+use crate::hybrid::{
     cpu_cache::{
         CpuCache,
         Start, //
@@ -36,7 +36,7 @@ use crate::{
 };
 
 /// The part of a [`Walk`] that looks at magazines, after all parts of the heap's.
-pub(super) const MAGAZINES: usize = usize::MAX;
+pub(in crate::hybrid) const MAGAZINES: usize = usize::MAX;
 
 /// Makes what is broken in the magazines, or counted wrong.
 fn broken(rule: Rule, kind: Option<MagazineKind>, offset: Option<Offset>) -> Broken {
@@ -49,7 +49,7 @@ fn broken(rule: Rule, kind: Option<MagazineKind>, offset: Option<Offset>) -> Bro
 
 impl<L: Lock<State> + Sync, P: PerCpu<CpuCache>> Hybrid<L, P> {
     /// Goes on to the magazines.
-    pub(super) fn begin_magazines(&self, walk: &mut Walk) {
+    pub(in crate::hybrid) fn begin_magazines(&self, walk: &mut Walk) {
         walk.next_part();
         walk.part = MAGAZINES;
         walk.cpu_epochs = self.epochs();
@@ -70,12 +70,12 @@ impl<L: Lock<State> + Sync, P: PerCpu<CpuCache>> Hybrid<L, P> {
     }
 
     /// Looks at the next slots, and after the last one at the counters.
-    pub(super) fn check_magazines(&self, walk: &mut Walk) -> Result<Progress, Broken> {
+    pub(in crate::hybrid) fn check_magazines(&self, walk: &mut Walk) -> Result<Progress, Broken> {
         let seen = self.look(walk);
         if seen == Ok(Progress::More) {
             return seen;
         }
-        // What the walk saw counts if nothing happened since `begin_magazines`.
+        // The result counts if nothing has changed since `begin_magazines`.
         let mut unchanged = walk.cpu_epochs.is_some() && walk.cpu_epochs == self.epochs();
         unchanged &= self.state.with(|state| walk.epoch == Some(state.epoch()));
         if unchanged { seen } else { Ok(walk.restart()) }
@@ -117,8 +117,8 @@ impl<L: Lock<State> + Sync, P: PerCpu<CpuCache>> Hybrid<L, P> {
     /// Looks at one block, and recpu_epochs with how many others it was compared.
     fn look_at(&self, walk: &Walk, kind: MagazineKind, block: Start) -> Result<usize, Broken> {
         let offset = self.addresses.block_at(block).offset;
-        let is_out = |offset| self.state.with(|state| state.heap.is_out(kind, offset));
-        if !offset.is_some_and(is_out) {
+        let is_live = |offset| self.state.with(|state| state.heap.is_live(kind, offset));
+        if !offset.is_some_and(is_live) {
             return Err(broken(Rule::Magazines, Some(kind), offset));
         }
         let mut compared = 1;
@@ -135,9 +135,9 @@ impl<L: Lock<State> + Sync, P: PerCpu<CpuCache>> Hybrid<L, P> {
         Ok(compared)
     }
 
-    /// Compares counters: what magazines may hold, and what is out.
+    /// Compares the counters of capacities and of live blocks.
     fn look_at_counters(&self, walk: &mut Walk, state: &State) -> Result<(), Broken> {
-        // What is read of other CPUs may be of different moments, or damaged: sums wrap.
+        // Counters of other CPUs may be read at different moments, or be damaged: the sums wrap.
         let (mut held, mut reserved) = (0_usize, 0_usize);
         for (cache, kind) in self
             .per_cpu

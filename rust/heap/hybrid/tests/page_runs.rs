@@ -15,8 +15,8 @@ use crate::{
             Work,
             order_of, //
         },
-        frames::Page,
         heap::Heap,
+        page::Page,
     },
     testing::layout,
 };
@@ -182,9 +182,9 @@ fn runs(free: &Free) -> Vec<(Page, usize)> {
 }
 
 /// Returns the free blocks of an order, as they are listed.
-fn listed(Heap { frames, buddy, .. }: &Heap, order: u32) -> Vec<Page> {
+fn listed(Heap { descs, buddy, .. }: &Heap, order: u32) -> Vec<Page> {
     let first = buddy.list(order as usize).first();
-    core::iter::successors(first, |page| frames.next(*page)).collect()
+    core::iter::successors(first, |page| descs.next(*page)).collect()
 }
 
 /// Expects that pages that were taken are a run's first, and that all else is as it was.
@@ -193,7 +193,7 @@ fn taken_from(free: &Free, heap: &mut Bare, page: Page, pages: usize) {
     assert!(first == page && length >= pages);
     let given: usize = free.iter().flatten().filter(|free| **free).count();
     assert_eq!(heap.0.buddy.free_pages(), given - pages);
-    heap.0.hand_out(page, pages);
+    heap.0.mark_allocated(page, pages);
     heap.sound();
 }
 
@@ -208,8 +208,8 @@ proptest! {
         let orders = (0..=20).filter(|order| 4 << order >= wanted);
         let looked_at: usize = orders.map(|order| listed(&heap.0, order).len()).sum();
         let expected = runs.iter().any(|(_, pages)| *pages >= wanted);
-        let Heap { frames, buddy, .. } = &mut heap.0;
-        let found = buddy.allocate_far(frames, wanted, &mut Work::default());
+        let Heap { descs, buddy, .. } = &mut heap.0;
+        let found = buddy.allocate_any_run(descs, wanted, &mut Work::default());
         if looked_at <= 64 {
             prop_assert_eq!(found.is_some(), expected);
         }
@@ -227,8 +227,8 @@ proptest! {
             .map(|half| run_of(&free, half))
             .filter(|(_, pages)| *pages >= wanted);
         let expected = enough.min_by_key(|(_, pages)| *pages).map(|(first, _)| first);
-        let Heap { frames, buddy, .. } = &mut heap.0;
-        let found = buddy.allocate_near(frames, wanted, order, &mut Work::default());
+        let Heap { descs, buddy, .. } = &mut heap.0;
+        let found = buddy.allocate_best_fit_run(descs, wanted, order, &mut Work::default());
         prop_assert_eq!(found, expected);
         if let Some(page) = found {
             taken_from(&free, &mut heap, page, wanted);

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The map of a [`Heap`]: from head to head, as the frames say.
+//! The map of a [`Heap`]: from head to head, as the descs say.
 //!
-//! The map shows what the frames say and judges nothing: that is the check's. Where they are
+//! The map shows what the descs say and judges nothing: that is the check's. Where they are
 //! damaged it is wrong, but it is within the region, and comes to an end.
 
-use super::{
-    frames::{
-        Kind,
-        Page, //
-    },
+use crate::hybrid::{
     heap::Heap,
+    page::{
+        Page, //
+        PageKind,
+    },
 };
 use crate::{
     check::STEP,
@@ -25,16 +25,15 @@ use crate::{
 };
 
 impl Heap {
-    /// Does the work of [`Engine::map`](crate::Engine::map), for up to [`STEP`] frames.
-    pub(super) fn map(
+    /// Does the work of [`Engine::map`](crate::Engine::map), for up to [`STEP`] descs.
+    pub(in crate::hybrid) fn map(
         &mut self,
         region: usize,
         page: u32,
         out: &mut [Extent],
     ) -> Result<Mapped, NoMap> {
-        self.settle();
-        // The table has at most `REGION_PAGES_MAX` frames, so all that is below is a page.
-        let end = self.frames.pages(region);
+        // The table has at most `REGION_PAGES_MAX` descs, so all that is below is a page.
+        let end = self.descs.pages(region);
         if end == 0 {
             return Err(NoMap::NoSuchRegion);
         }
@@ -45,18 +44,18 @@ impl Heap {
             if index == end || extents == out.len() {
                 break;
             }
-            let (pages, what) = match self.frames.kind(Page::new(region, index)) {
-                Kind::Tail | Kind::Inner { .. } => {
+            let (pages, what) = match self.descs.kind(Page::new(region, index)) {
+                PageKind::Interior | PageKind::SlabTail { .. } => {
                     index += 1;
                     continue;
                 }
-                Kind::Free { order } => {
+                PageKind::Free { order } => {
                     let pages = 1_usize.checked_shl(order.into()).unwrap_or(end);
                     let order = order.saturating_add(PAGE_SHIFT as u8);
                     (pages, Use::Free { order })
                 }
-                Kind::Large { pages } => (pages as usize, Use::Large),
-                Kind::Slab { class, used } => {
+                PageKind::Large { pages } => (pages as usize, Use::Large),
+                PageKind::Slab { class, used } => {
                     let what = Use::Slab {
                         class: class.number(),
                         objects: class.objects() as u16,

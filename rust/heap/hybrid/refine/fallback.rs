@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a [`Heap`] still has when it has nothing more.
+//! Fallbacks before a request is refused: an object of a larger class, a page instead of a slab of
+//! several pages, or any run of free pages.
 //!
-//! When every empty slab and every magazine has given back what it held, some memory is free that
-//! the ordinary ways do not reach: objects of larger classes, in slabs that are not full, and pages
-//! that lie side by side but are no buddies. To use it is slower, and poor use of it; it is better
-//! than to refuse. How much is looked at is bounded.
+//! They run after all empty slabs and all magazines have been returned to the heap, and use memory that
+//! the ordinary paths do not reach. They are slower and waste more, which is better than a refusal. The
+//! work is bounded: at most 32 classes and 64 runs are looked at.
 
 use core::alloc::Layout;
 
-use super::{
+use crate::hybrid::{
     buddy::{
         Work,
         order_of, //
@@ -38,8 +38,8 @@ use crate::{
 };
 
 impl Heap {
-    /// Allocates a block where [`Heap::serve`] refused to, and nothing can be had back.
-    pub(super) fn last_resort(
+    /// Allocates a block where [`Heap::serve`] refused with `refusal`.
+    pub(in crate::hybrid) fn allocate_fallback(
         &mut self,
         layout: Layout,
         refusal: Refusal,
@@ -53,15 +53,15 @@ impl Heap {
         *block = match Class::of(&layout) {
             Some(class) => match self.borrow(class, &layout, work, cost) {
                 Some(object) => object,
-                // A page in place of a slab of several.
+                // A page instead of a slab of several pages.
                 None if class.pages() > 1 => return self.large(layout, blocks, work, cost),
                 None => return Err(refusal),
             },
             None if layout.align() <= PAGE_BYTES => {
                 let pages = pages_of(&layout);
-                let page = (self.buddy).allocate_far(&mut self.frames, pages, work);
+                let page = (self.buddy).allocate_any_run(&mut self.descs, pages, work);
                 let page = page.ok_or(refusal)?;
-                self.hand_out(page, pages);
+                self.mark_allocated(page, pages);
                 *cost = served(Path::Buddy, None, Some(order_of(pages)), *work);
                 page.offset(0)
             }
@@ -70,7 +70,7 @@ impl Heap {
         Ok(1)
     }
 
-    /// Allocates an object of the smallest larger class that has one in a slab.
+    /// Allocates a free object of the smallest larger class that has one.
     fn borrow(
         &mut self,
         class: Class,
@@ -79,50 +79,50 @@ impl Heap {
         cost: &mut Cost,
     ) -> Option<Offset> {
         let larger = Class::all().skip(class.index() + 1);
-        for lender in larger.filter(|lender| lender.bytes() % layout.align() == 0) {
+        for donor in larger.filter(|donor| donor.bytes() % layout.align() == 0) {
             let Self {
-                frames,
+                descs,
                 buddy,
                 classes,
                 ..
             } = self;
-            let slabs = &mut classes[lender.index()];
+            let slabs = &mut classes[donor.index()];
             if slabs.has_partial() {
                 let mut object = [Offset::new(0, 0)];
-                let (taken, _) = slabs.allocate(frames, buddy, lender, &mut object, work)?;
+                let (taken, _) = slabs.allocate(descs, buddy, donor, &mut object, work)?;
                 if taken == 0 {
-                    // A slab whose bitmap is damaged. The check will say so.
+                    // The slab's bitmap is damaged, and the check names that.
                     return None;
                 }
                 self.borrowed[class.index()] += 1;
-                *cost = served(Path::Slab, Some(lender), None, *work);
+                *cost = served(Path::Slab, Some(donor), None, *work);
                 return Some(object[0]);
             }
         }
         None
     }
 
-    /// Takes back an object of a larger class than `class`, if such are out.
+    /// Frees an object of a larger class that serves a request of `class`, if there is one.
     ///
-    /// A bad free with too small a size is not told from it then; the object is free all the same.
-    /// One with the lender's size is not told from that of the lender's own: the check finds it, when
-    /// fewer are out than were borrowed.
+    /// While such objects are live, a free with too small a size is accepted for any object of the larger
+    /// class, and a free of a borrowed object with the larger size is not refused. The check finds the
+    /// latter when fewer objects are live than were borrowed.
     ///
     /// # Errors
     ///
-    /// [`BadFree::WrongSize`] when none are out, and what [`slab::find`] says.
-    pub(super) fn release_borrowed(
+    /// [`BadFree::WrongSize`] when no object is borrowed, and as for [`slab::find`].
+    pub(in crate::hybrid) fn release_borrowed(
         &mut self,
         class: Class,
         object: Offset,
         work: &mut Work,
     ) -> Result<Class, BadFree> {
-        let lender = match slab::class_at(&self.frames, object) {
-            Some(lender) if lender > class && self.borrowed[class.index()] > 0 => lender,
+        let donor = match slab::class_at(&self.descs, object) {
+            Some(donor) if donor > class && self.borrowed[class.index()] > 0 => donor,
             _ => return Err(BadFree::WrongSize),
         };
-        self.release_objects(lender, &[object], work)?;
+        self.release_objects(donor, &[object], work)?;
         self.borrowed[class.index()] -= 1;
-        Ok(lender)
+        Ok(donor)
     }
 }

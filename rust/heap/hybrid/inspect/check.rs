@@ -3,24 +3,24 @@
 //! The check of a [`Heap`].
 //!
 //! First the blocks are walked from page to page: they must cover every region, be what their
-//! frames say, and have bitmaps that agree. Then the lists are walked: each may only hold what
+//! descs say, and have bitmaps that agree. Then the lists are walked: each may only hold what
 //! belongs in it, and all together must hold as many blocks as the first walk saw, so that none is
 //! missing either. Last, the counters are compared with what was seen.
 
-use super::{
+use crate::hybrid::{
     buddy::{
         ORDERS,
         order_of, //
     },
-    frames::{
-        Kind,
+    heap::Heap,
+    list::List,
+    page::{
         Page,
+        PageKind,
         REGION_PAGES_SHIFT, //
     },
-    heap::Heap,
-    kept::Kept,
-    links::List,
-    slab::FULLNESSES,
+    refine::EmptySlabs,
+    slab::FULLNESS_BINS,
 };
 use crate::{
     check::{
@@ -44,7 +44,7 @@ const ORDER_PARTS: usize = REGIONS_MAX;
 const SLAB_PARTS: usize = ORDER_PARTS + ORDERS;
 
 /// The part that compares counters, the last.
-const COUNTERS: usize = SLAB_PARTS + CLASSES * FULLNESSES;
+const COUNTERS: usize = SLAB_PARTS + CLASSES * FULLNESS_BINS;
 
 /// Makes what is broken at a page, in a class.
 fn broken<T>(rule: Rule, class: Option<Class>, page: Option<Page>) -> Result<T, Broken> {
@@ -57,28 +57,26 @@ fn broken<T>(rule: Rule, class: Option<Class>, page: Option<Page>) -> Result<T, 
 
 impl Heap {
     /// Looks at the next part, up to [`STEP`] pages or list entries of it.
-    pub(super) fn check(&mut self, walk: &mut Walk) -> Result<Progress, Broken> {
-        // Only what happened since the walk began can have left anything to be done.
-        self.settle();
+    pub(in crate::hybrid) fn check(&mut self, walk: &mut Walk) -> Result<Progress, Broken> {
         match walk.part {
             0..ORDER_PARTS => self.check_blocks(walk)?,
             ORDER_PARTS..SLAB_PARTS => {
                 let order = walk.part - ORDER_PARTS;
                 let list = *self.buddy.list(order);
-                let member = |kind| kind == Kind::Free { order: order as u8 };
+                let member = |kind| kind == PageKind::Free { order: order as u8 };
                 self.check_list(walk, &list, None, member)?;
             }
             SLAB_PARTS..COUNTERS => {
                 let part = walk.part - SLAB_PARTS;
-                let (number, fullness) = (part / FULLNESSES, part % FULLNESSES);
+                let (number, fullness) = (part / FULLNESS_BINS, part % FULLNESS_BINS);
                 let list = *self.classes[number].partial(fullness);
                 let class = Class::new(number as u8);
                 let member = |kind| match kind {
-                    Kind::Slab { class: own, used } => {
+                    PageKind::Slab { class: own, used } => {
                         let (used, objects) = (usize::from(used), own.objects());
                         Some(own) == class
                             && (1..objects).contains(&used)
-                            && used * FULLNESSES / objects == fullness
+                            && used * FULLNESS_BINS / objects == fullness
                     }
                     _ => false,
                 };
@@ -95,7 +93,7 @@ impl Heap {
     /// Walks the blocks of a region.
     fn check_blocks(&mut self, walk: &mut Walk) -> Result<(), Broken> {
         let region = walk.part;
-        let pages = self.frames.pages(region);
+        let pages = self.descs.pages(region);
         for _ in 0..STEP {
             if walk.place >= pages {
                 walk.next_part();
@@ -120,13 +118,15 @@ impl Heap {
 
     /// Looks at a page of a block that is not its head.
     fn check_tail(&self, page: Page) -> Result<(), Broken> {
-        match self.frames.kind(page) {
-            Kind::Tail => Ok(()),
-            Kind::Inner { class, head } => {
+        match self.descs.kind(page) {
+            PageKind::Interior => Ok(()),
+            PageKind::SlabTail { class, head } => {
                 let head = usize::from(head);
-                let told = (head <= page.index()).then(|| self.frames.kind(page.before(head)));
+                let told = (head <= page.index()).then(|| self.descs.kind(page.before(head)));
                 match told {
-                    Some(Kind::Slab { class: own, .. }) if own == class && head < class.pages() => {
+                    Some(PageKind::Slab { class: own, .. })
+                        if own == class && head < class.pages() =>
+                    {
                         Ok(())
                     }
                     _ => broken(Rule::Partition, None, Some(page)),
@@ -138,10 +138,12 @@ impl Heap {
 
     /// Looks at one block and returns how many pages it has.
     fn check_block(&mut self, walk: &mut Walk, page: Page) -> Result<usize, Broken> {
-        match self.frames.kind(page) {
-            Kind::Tail | Kind::Inner { .. } => broken(Rule::Partition, None, Some(page)),
-            Kind::Large { pages: 0 } => broken(Rule::Partition, None, Some(page)),
-            Kind::Large { pages } => {
+        match self.descs.kind(page) {
+            PageKind::Interior | PageKind::SlabTail { .. } => {
+                broken(Rule::Partition, None, Some(page))
+            }
+            PageKind::Large { pages: 0 } => broken(Rule::Partition, None, Some(page)),
+            PageKind::Large { pages } => {
                 let pages = pages as usize;
                 walk.sums.large_pages += pages;
                 if let Some(blocks) = walk.sums.large_blocks.get_mut(order_of(pages) as usize) {
@@ -149,19 +151,14 @@ impl Heap {
                 }
                 Ok(pages)
             }
-            Kind::Free { order } => {
+            PageKind::Free { order } => {
                 let (index, order) = (page.index(), u32::from(order));
                 if order > REGION_PAGES_SHIFT || index.trailing_zeros() < order {
                     return broken(Rule::FreeBlocks, None, Some(page));
                 }
-                // All have arrived: one that is not said to be in a list would never merge.
-                let head = self.frames.get(page);
-                if !head.is_some_and(|head| head.is_listed(order)) {
-                    return broken(Rule::Lists, None, Some(page));
-                }
                 let buddy = index ^ 1 << order;
                 if order < REGION_PAGES_SHIFT
-                    && self.frames.kind(Page::new(page.region(), buddy)) == self.frames.kind(page)
+                    && self.descs.kind(Page::new(page.region(), buddy)) == self.descs.kind(page)
                 {
                     return broken(Rule::Merged, None, Some(page));
                 }
@@ -169,7 +166,7 @@ impl Heap {
                 walk.sums.free_pages += 1 << order;
                 Ok(1 << order)
             }
-            Kind::Slab { class, used } => {
+            PageKind::Slab { class, used } => {
                 self.check_slab(walk, page, class, used)?;
                 Ok(class.pages())
             }
@@ -184,17 +181,17 @@ impl Heap {
         class: Class,
         used: u16,
     ) -> Result<(), Broken> {
-        let fits = page.index() + class.pages() <= self.frames.pages(page.region());
+        let fits = page.index() + class.pages() <= self.descs.pages(page.region());
         let is_inner = |head: usize| {
-            let inner = Kind::Inner {
+            let inner = PageKind::SlabTail {
                 class,
                 head: head as u8,
             };
-            self.frames.is(page.after(head), inner)
+            self.descs.is(page.after(head), inner)
         };
         // With a wrong phase, a good free would be refused, or a bad one not.
         if !fits
-            || !self.frames.is(page, Kind::Slab { class, used })
+            || !self.descs.is(page, PageKind::Slab { class, used })
             || !(1..class.pages()).all(is_inner)
         {
             return broken(Rule::Partition, Some(class), Some(page));
@@ -218,7 +215,7 @@ impl Heap {
         walk: &mut Walk,
         list: &List,
         class: Option<Class>,
-        member: impl Fn(Kind) -> bool,
+        member: impl Fn(PageKind) -> bool,
     ) -> Result<(), Broken> {
         let mut next = match walk.seen {
             0 => list.first(),
@@ -233,17 +230,17 @@ impl Heap {
                 walk.next_part();
                 return Ok(());
             };
-            if !member(self.frames.kind(page)) {
+            if !member(self.descs.kind(page)) {
                 return broken(Rule::Lists, class, Some(page));
             }
             if walk.seen == list.len as usize {
                 return broken(Rule::ListLength, class, Some(page));
             }
-            next = self.frames.next(page);
+            next = self.descs.next(page);
             // That each names the other makes the list a chain which no other list shares.
-            let back = next.map(|next| self.frames.prev(next));
+            let back = next.map(|next| self.descs.prev(next));
             if back.is_some_and(|back| back != Some(page))
-                || (walk.seen == 0 && self.frames.prev(page).is_some())
+                || (walk.seen == 0 && self.descs.prev(page).is_some())
             {
                 return broken(Rule::Lists, class, Some(page));
             }
@@ -264,13 +261,13 @@ impl Heap {
         if !self.buddy.bitmap_is_right() || self.buddy.free_pages() != sums.free_pages {
             return broken(Rule::BuddyCounters, None, None);
         }
-        let mut kept = Kept::default();
+        let mut kept = EmptySlabs::default();
         for class in Class::all() {
             let number = class.index();
             let slabs = &self.classes[number];
-            let empty = Kind::Slab { class, used: 0 };
+            let empty = PageKind::Slab { class, used: 0 };
             if let Some(page) = slabs.empty() {
-                if self.frames.kind(page) != empty {
+                if self.descs.kind(page) != empty {
                     return broken(Rule::Lists, Some(class), Some(page));
                 }
                 kept.slabs += 1;
@@ -293,8 +290,8 @@ impl Heap {
         Ok(())
     }
 
-    /// Returns a class that would have to have borrowed what is not out: from it on, more objects of
-    /// larger classes were asked for than such are out.
+    /// Returns a class for which `borrowed` is too large: from that class on, more objects of larger
+    /// classes are counted as borrowed than are live.
     fn overborrowed(&self, objects: &[u32; CLASSES]) -> Option<Class> {
         let (mut borrowed, mut larger) = (0_u64, 0_u64);
         for number in (0..CLASSES).rev() {
