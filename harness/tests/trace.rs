@@ -83,7 +83,7 @@ fn bad_lines_are_named_with_their_file() {
     let bad = file("bad.trace", "a 1 10\nf 2\n");
     let told = stderr(&format!("trace info {bad}"), 1);
     assert!(
-        told.contains("bad.trace: line 2: block 2 is not out"),
+        told.contains("bad.trace: line 2: block 2 is not live"),
         "{told}"
     );
     let told = stderr("trace info no-such-thing", 1);
