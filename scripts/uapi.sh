@@ -4,7 +4,7 @@
 # Generates rust/uapi/slablab.rs from slablab.h, the only source of the ABI.
 #
 #   uapi.sh            writes the file
-#   uapi.sh --check    fails if the file is out of date
+#   uapi.sh --check    fails if the file is stale
 
 set -eu
 . "$(dirname "$0")/lib.sh"
@@ -29,6 +29,6 @@ trap 'rm -rf "$work"' EXIT
 
 case ${1:-} in
 '') cp "$work/slablab.rs" "$output" ;;
---check) diff -u "$output" "$work/slablab.rs" >&2 || die "rust/uapi/slablab.rs is out of date: run 'make uapi'" ;;
+--check) diff -u "$output" "$work/slablab.rs" >&2 || die "rust/uapi/slablab.rs is stale: run 'make uapi'" ;;
 *) sed -n '/^# *uapi\.sh/s/^# *//p' "$0" >&2; exit 2 ;;
 esac

@@ -139,7 +139,7 @@ fn used(results: &Results, family: &str, what: &str, min_share: f64) -> Option<T
             || "–".into(),
             |(share, place)| format!("{} {}", results.allocators[place].name, percent(share)),
         ),
-        best_without_lock: "the same".into(),
+        best_without_lock: "same as best other".into(),
         met: hybrid.0 >= min_share,
     })
 }
