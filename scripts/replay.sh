@@ -68,5 +68,5 @@ if [ -n "$page" ]; then
 	"$command" report -o "$out/report.html" --from "$out/replay.json" >"$logs/report.log" || true
 	say "the page is ${out#"$top/"}/report.html"
 fi
-say "the report is ${out#"$top/"}/replay.txt, the figures are replay.json and replay.csv beside it"
+say "the report is ${out#"$top/"}/replay.txt, the figures are replay.json and replay.csv in the same directory"
 exit "$replay_status"

@@ -128,7 +128,7 @@ impl Threads {
 // stored `busy` before the barrier reads `claimed` as true after it, and for a thread that had stored
 // `busy` the caller waits. `busy` and `claimed` are cleared with release and read with acquire, so each
 // closure sees the writes of the previous one. The engine's lock excludes two concurrent calls of
-// `with_remote`, and a `with_local` that runs beside one.
+// `with_remote`, and a call of `with_local` from a concurrent call of `with_remote`.
 unsafe impl PerCpu<CpuCache> for Threads {
     fn cpus(&self) -> usize {
         self.numbered().len()

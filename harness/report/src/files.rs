@@ -3,7 +3,7 @@
 //! Files that a command reads and writes.
 //!
 //! A command that works for minutes calls [`Output::open`] before it begins: a file that cannot be
-//! written is an error at once. [`Output::write`] writes to a temporary file beside the destination
+//! written is an error at once. [`Output::write`] writes to a temporary file in the same directory
 //! and renames it, so that the destination holds the former content or the whole new one. Between
 //! the two calls no file with a name exists, which Ctrl-C would leave behind.
 
@@ -33,7 +33,7 @@ const MODE: u32 = 0o666;
 pub struct Kind {
     /// The noun with its article, such as "a trace".
     pub name: &'static str,
-    /// Says whether these bytes, the whole content of a file, are of this kind.
+    /// Returns whether the complete content of a file is of this kind.
     pub is: fn(&[u8]) -> bool,
 }
 
@@ -238,7 +238,7 @@ fn folder_of(path: &Path) -> &Path {
     }
 }
 
-/// Writes a file beside the one that is named, and renames it.
+/// Writes a temporary file in the same directory, and renames it to `path`.
 fn replace(path: &Path, permissions: Option<Permissions>, bytes: &[u8]) -> io::Result<()> {
     let mut file = tempfile::Builder::new()
         .prefix(".slablab-")
@@ -316,11 +316,11 @@ mod tests {
         fs::write(&path, "").unwrap();
         Output::open(&path, OURS).unwrap();
         fs::write(&path, "theirs").unwrap();
-        let told = Output::open(&path, OURS).unwrap_err().to_string();
-        assert!(told.starts_with(path.to_str().unwrap()), "{told}");
+        let message = Output::open(&path, OURS).unwrap_err().to_string();
+        assert!(message.starts_with(path.to_str().unwrap()), "{message}");
         assert!(
-            told.contains("is not one of ours and would be lost"),
-            "{told}"
+            message.contains("is not one of ours and would be lost"),
+            "{message}"
         );
         assert_eq!(fs::read(&path).unwrap(), b"theirs");
     }
@@ -341,8 +341,11 @@ mod tests {
         assert_eq!(refused(&at("file/file")), "Not a directory");
         symlink(at("none"), at("dangling")).unwrap();
         assert!(refused(&at("dangling")).contains("does not exist"));
-        let told = read(&at("none")).unwrap_err().to_string();
-        assert!(told.ends_with("none: there is no such file"), "{told}");
+        let message = read(&at("none")).unwrap_err().to_string();
+        assert!(
+            message.ends_with("none: there is no such file"),
+            "{message}"
+        );
     }
 
     #[test]
