@@ -1,30 +1,30 @@
 # SPDX-License-Identifier: GPL-2.0
 #
-# The door: each target is a line or two, the work is in scripts/, Kbuild and Cargo.
+# The front end: each target is a few lines, and the work is done by scripts/, Kbuild and Cargo.
 
 SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 
-# What `make run` and `make sim` do.
+# The arguments of slablab for `make run` and `make sim`.
 STRESS ?= stress --engine all --seconds 0.3
 SIM    ?= stress --target sim --engine all --seconds 0.5
 
-# What `make replay` and `make report` replay, and on what.
+# The traces and the engine of `make replay` and `make report`.
 TRACE  ?= binary larson tree walk
 ENGINE ?= all
 
-# What `make record` runs.
+# The command that `make record` runs in the lab machine.
 RECORD ?= ls -lR /proc/1 /proc/self /sys/kernel /dev
 
-# What `make bench-host` measures.
+# The options of `make bench-host`.
 BENCH  ?= --json build/out/bench-host.json
 
-# Where the module is built.
+# The build directory of the module.
 MO ?= $(CURDIR)/build/module
 
 Q := $(if $(V),,@)
 
-# A bad argument, and a checkout where make cannot work, are told before anything is installed or built.
+# Bad arguments, and checkouts in which make cannot work, are refused before anything is installed or built.
 quote     = '$(subst ','\'',$(1))'
 variables := ACCEL BENCH ENGINE KDIR KERNEL_SRC MO RECORD SIM SLABLAB_CACHE STRESS TRACE
 complaint := $(shell $(foreach name,$(variables),$(name)=$(call quote,$($(name)))) \
@@ -36,7 +36,7 @@ module  := $(MO)/slablab.ko
 vendor  := rust/vendor/buddy_system_allocator/src/lib.rs
 image   := build/initramfs.cpio
 
-# Layers of the host's tests, and all of them: scripts/test-host.sh says what each is.
+# The layers of the host tests; `scripts/test-host.sh -l` describes them.
 host_tests := $(addprefix test-,host heap class buddy slab seed hybrid guard doc session trace command rest)
 
 .DEFAULT_GOAL := help
@@ -47,60 +47,64 @@ help:
 	@printf '%s\n' \
 	'Start here:' \
 	'* help            - this list' \
-	'  run             - boot the lab and stress every engine through /dev/slablab' \
-	'  shell           - a prompt in the machine, with the module loaded' \
-	'  sim             - the same stress in this process, without slub: needs cargo, nothing else' \
-	'  bench-host      - hybrid and seed beside other allocators: table, JSON and picture in build/out/' \
-	'  test            - everything that must hold: host tests, lints, tests in the machine' \
-	'  test-host       - the host tests of it, layer by layer from the inside; needs cargo, nothing else' \
-	'  test-heap       - the engines and their debug mode of it; test-seed, test-hybrid, test-guard, … a part' \
-	'  test-session    - the tests of slab_session' \
-	'  test-command    - the tests of the command' \
-	'  test-debug      - the same on the kernel that reports every bug it can, for an hour or two' \
-	'  test-foreign    - stress-ng, from Debian'\''s packages, against the device on that kernel' \
-	'  bench           - what allocators cost in the kernel, beside the targets; in build/out/' \
-	'  replay          - traces through every engine, side by side; in build/out/' \
-	'  report          - the same as a page to look at, moment by moment; in build/out/' \
-	'  record          - what the kernel allocates while a command runs, as a trace; in build/out/' \
+	'  run             - boot the lab kernel and stress every engine through /dev/slablab' \
+	'  shell           - boot the lab kernel with the module loaded and open a prompt' \
+	'  sim             - stress every engine except slub in a host process; needs only cargo' \
+	'  replay          - replay traces on every engine and compare them; writes to build/out/' \
+	'  report          - replay traces and write an HTML page with every step; writes to build/out/' \
+	'  record          - record the allocations of the kernel during a command; writes to build/out/' \
+	'' \
+	'Benchmarks:' \
+	'  bench           - measure the engines and kmem_cache in the kernel; writes to build/out/' \
+	'  bench-host      - compare hybrid and seed with other allocators on the host; writes to build/out/' \
+	'' \
+	'Tests:' \
+	'  test            - every test and lint: on the host, in the lab kernel, briefly in the debug kernel' \
+	'  test-host       - all host tests, layer by layer from the innermost; needs only cargo' \
+	'  test-heap       - host tests of slab_heap; test-seed, test-hybrid, test-guard and so on run one layer' \
+	'  test-session    - host tests of slab_session' \
+	'  test-command    - host tests of the command slablab' \
+	'  test-debug      - stress tests under KASAN, lockdep, kmemleak and fault injection; takes 1 to 2 hours' \
+	'  test-foreign    - the device stressors of stress-ng in the debug kernel' \
+	'  test-report     - the page of report in chromium; writes screenshots to build/report/' \
 	'' \
 	'Parts:' \
 	'  modules         - slablab.ko, in $$(MO)' \
-	'  modules_install - install it (INSTALL_MOD_PATH= and the like as in the kernel)' \
-	'  command         - the static command, in build/target/release/' \
-	'  initramfs       - what the machine boots, in build/' \
-	'  test-report     - the page of report in a browser, chromium, with pictures of it in build/report/' \
-	'  uapi            - rust/uapi/slablab.rs anew from slablab.h' \
-	'  rust-analyzer   - tell editors of both halves, in rust/rust-project.json and .vscode/' \
+	'  modules_install - install slablab.ko (INSTALL_MOD_PATH= and other variables as in the kernel)' \
+	'  command         - the static command slablab, in build/target/release/' \
+	'  initramfs       - the root file system of the lab machine, in build/' \
+	'  uapi            - generate rust/uapi/slablab.rs from slablab.h' \
+	'  rust-analyzer   - project files for editors: rust/rust-project.json and .vscode/' \
 	'' \
-	'Set-up, done by itself when needed:' \
-	'  setup           - Debian packages and bindgen' \
-	'  kernel          - fetch, configure and build the kernel of the lab' \
+	'Set-up (runs automatically when needed):' \
+	'  setup           - install Debian packages and bindgen' \
+	'  kernel          - download, configure and build the lab kernel' \
 	'' \
 	'Cleaning:' \
-	'  clean           - remove what was built here' \
-	'  distclean       - and the cached kernel' \
+	'  clean           - remove everything that was built in this checkout' \
+	'  distclean       - clean, and remove the cached kernels' \
 	'' \
-	'Variables:' \
-	'  KDIR=           - a built kernel tree to use, Linux 7.3 or newer (the lab kernel)' \
-	'  SLABLAB_CACHE=  - where built kernels are kept; may be read-only (~/.cache/slablab)' \
-	'  KERNEL_SRC=     - a kernel source tree to build the lab kernel from (from Debian)' \
-	'  ACCEL=          - kvm or tcg (kvm where a probe boot shows that it works)' \
-	'  MO=             - where the module is built (build/module)' \
-	'  STRESS=         - what run does ($(STRESS))' \
-	'  SIM=            - what sim does ($(SIM))' \
-	'  TRACE=          - what replay and report run: files, patterns, options of slablab ($(TRACE))' \
-	'  ENGINE=         - on which engine ($(ENGINE))' \
-	'  RECORD=         - the command that record runs in the machine ($(RECORD))' \
-	'  BENCH=          - what bench-host is told ($(BENCH))' \
-	'  KEEP_GOING=1    - have test, test-host and test-heap go on behind a broken layer' \
-	'  BRIEF=1         - have bench only show that it works, and test-debug do a part' \
+	'Variables and their defaults:' \
+	'  KDIR=           - a built kernel tree, Linux 7.3 or newer (the lab kernel)' \
+	'  SLABLAB_CACHE=  - the cache of built kernels, which may be read-only (~/.cache/slablab)' \
+	'  KERNEL_SRC=     - the source tree of the lab kernel (downloaded from Debian)' \
+	'  ACCEL=          - the accelerator of the lab machine, kvm or tcg (kvm if a probe boot succeeds)' \
+	'  MO=             - the build directory of the module (build/module)' \
+	'  STRESS=         - the arguments of slablab for run ($(STRESS))' \
+	'  SIM=            - the arguments of slablab for sim ($(SIM))' \
+	'  TRACE=          - files, patterns and options for replay and report ($(TRACE))' \
+	'  ENGINE=         - the engine for replay and report ($(ENGINE))' \
+	'  RECORD=         - the command that record runs in the lab machine ($(RECORD))' \
+	'  BENCH=          - the options of bench-host ($(BENCH))' \
+	'  KEEP_GOING=1    - continue test, test-host and test-heap after a layer failed' \
+	'  BRIEF=1         - run bench and test-debug briefly' \
 	'  V=1             - show the commands'
 
-# What is installed first; for a tree of the user's own, nothing.
+# The target that installs packages; with KDIR= nothing is installed.
 packages := $(if $(KDIR),,setup)
 
-# booted COMMAND ARGUMENT...: has the command check its own arguments before a kernel or a module is
-# built, then makes what is booted.
+# booted COMMAND ARGUMENT...: lets the command check its arguments before a kernel or a module is built,
+# then builds the initramfs.
 define booted
 $(Q)$(MAKE) command
 $(Q)$(1)
@@ -117,7 +121,7 @@ shell: initramfs
 sim: command
 	$(Q)$(command) $(SIM)
 
-# A profile of its own: see Cargo.toml.
+# The cargo profile bench-host is explained in Cargo.toml.
 bench-host:
 	$(Q)mkdir -p build/out
 	$(Q)cargo run --profile bench-host --locked -p slablab_bench -- $(BENCH)
@@ -126,7 +130,7 @@ test:
 	$(Q)scripts/setup.sh chromium
 	$(Q)scripts/test.sh
 
-# Needs cargo, nothing else.
+# The host tests need only cargo.
 $(host_tests):
 	$(Q)scripts/test-host.sh $(if $(KEEP_GOING),-k) $(@:test-%=%)
 
@@ -165,7 +169,7 @@ modules: $(module)
 initramfs: $(image)
 command: $(command)
 
-# A tree of the user's own is used as it is: nothing is installed for it.
+# With KDIR= the given tree is used unchanged, and nothing is installed.
 kbuild = $(Q)tree=$$(scripts/kernel.sh path) && arguments=$$(scripts/kernel.sh make-args) && \
 	$(MAKE) -C $$tree M=$(CURDIR) MO=$(MO) $$arguments
 
@@ -178,9 +182,9 @@ modules_install: $(module)
 $(vendor): Cargo.lock
 	$(Q)scripts/vendor.sh buddy_system_allocator
 
-# Static, so that the same file runs here and in the machine, which has no libraries.
+# The command is linked statically, because the lab machine has no shared libraries.
 $(command): FORCE
-	$(Q)[ -e $@ ] || echo "compiling the command slablab with cargo, once: some minutes, 300 MB in build/" >&2
+	$(Q)[ -e $@ ] || echo "compiling the command slablab with cargo; the first time takes a few minutes and 300 MB in build/" >&2
 	$(Q)cargo rustc --release --locked -p slablab --bin slablab -- -C target-feature=+crt-static
 
 $(image): $(module) $(command) scripts/initramfs.sh $(wildcard scripts/guest/*)

@@ -1,13 +1,14 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Measures what allocators cost in the kernel, and reports on it: on the screen and in build/out/.
+# Measures the cost of the allocators in the kernel, and prints a report, also to build/out/.
 #
 #   bench.sh MODULE COMMAND [--brief]
 #
-# Machines of one and of two processors count instructions, whatever else this one does: their report
-# is the same each time. One with 2 GiB has room for 100,000 fragments. Where KVM works, another one
-# measures nanoseconds. Fails when a block or an engine's records were wrong, never because of a figure.
+# Machines with one and with two CPUs count instructions, so their figures do not depend on other load and
+# are the same in each run. A machine with 2 GiB measures 100,000 fragments. Where KVM works, another one
+# measures nanoseconds. The script fails when a block or an engine's metadata is wrong, never because of a
+# figure.
 
 set -eu
 . "$(dirname "$0")/lib.sh"
@@ -17,22 +18,22 @@ if [ $# -lt 2 ] || [ $# -gt 3 ] || [ "${3:---brief}" != --brief ]; then
 	exit 2
 fi
 module=$1 command=$2 brief=${3:-}
-# In the module's object, cold functions are still in a section of their own.
+# Only the unlinked object still has the cold functions in a section of their own.
 object=$(dirname "$module")/rust/slablab_main.o
 out=$build/out
 mkdir -p "$out"
 
 parts=() wrong=''
 
-# into FILE COMMAND...
+# into FILE COMMAND...: runs the command with its output in FILE
 into() {
 	local file=$1
 	shift
 	"$@" >"$file"
 }
 
-# machine NAME TITLE VM-OPTION... -- ARGUMENT...: runs the benches in a machine; $out/NAME.json is
-# what it says. A report of something wrong is a report.
+# machine NAME TITLE VM-OPTION... -- ARGUMENT...: runs `slablab bench` in a machine, with its output in
+# $out/NAME.json. A run that fails but writes a report is included in the final report.
 machine() {
 	local name=$1 title=$2 options=() log=$logs/bench-$1.log
 	shift 2
@@ -55,10 +56,10 @@ patterns() { printf -- '--pattern %s ' "$@"; }
 single=(pair lifo fifo replace churn fragments calls)
 double=(two-cpus handover)
 
-# shellcheck disable=SC2046 # two words for each pattern
-machine one-cpu "instructions, one processor" -i -- $(patterns "${single[@]}")
+# shellcheck disable=SC2046 # patterns prints two words for each pattern
+machine one-cpu "instructions, one CPU" -i -- $(patterns "${single[@]}")
 # shellcheck disable=SC2046
-machine two-cpus "instructions, two processors" -i -c 2 -- $(patterns "${double[@]}")
+machine two-cpus "instructions, two CPUs" -i -c 2 -- $(patterns "${double[@]}")
 if [ -z "$brief" ]; then
 	# shellcheck disable=SC2046
 	machine fragments "instructions, 100,000 fragments" \
@@ -71,7 +72,7 @@ fi
 
 report() {
 	"$command" bench "${parts[@]}" ${prefixes:+--lock-prefixes "$prefixes"} || true
-	printf '\nInstructions with a lock prefix, as the module is built\n'
+	printf '\nInstructions with a lock prefix in the built module\n'
 	"$top/scripts/lock-prefixes.py" "$object" 2>&1
 }
 
@@ -79,4 +80,4 @@ prefixes=$("$top/scripts/lock-prefixes.py" "$object" --pair hybrid)
 report | tee "$out/bench.txt"
 "$command" bench "${parts[@]}" --json >"$out/bench.json" || wrong=yes
 say "the report is build/out/bench.txt, the figures are build/out/bench.json"
-[ -z "$wrong" ] || die "blocks or records were wrong: see the end of the report"
+[ -z "$wrong" ] || die "a block or an engine's metadata was wrong: see the end of build/out/bench.txt"

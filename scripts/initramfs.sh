@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Packs the guest's files: its init and scripts, busybox, the module and the command.
+# Packs the root file system of the guest: init and scripts, busybox, the module and the command.
 #
 #   initramfs.sh OUTPUT MODULE COMMAND
 
@@ -18,7 +18,7 @@ trap 'rm -rf "$root"' EXIT
 
 [ -x /bin/busybox ] || die "no /bin/busybox: run 'make setup'"
 for program in /bin/busybox "$command"; do
-	! readelf --program-headers "$program" | grep -q INTERP || die "$program is not static, and the guest has no libraries"
+	! readelf --program-headers "$program" | grep -q INTERP || die "$program is not linked statically, and the guest has no libraries: run 'make setup command'"
 done
 
 mkdir -p "$root"/{bin,dev,etc,lib,proc,root,sys,tmp}
@@ -31,8 +31,7 @@ strip --strip-debug -o "$root/bin/slablab" "$command"
 printf '%s\n' root:x:0:0:root:/root:/bin/sh student:x:1000:1000:student:/tmp:/bin/sh >"$root/etc/passwd"
 printf '%s\n' root:x:0: student:x:1000: >"$root/etc/group"
 
-# The same files give the same archive. It is not compressed: unpacking costs an emulated CPU more
-# than reading does.
+# The archive is reproducible. It is not compressed, because an emulated CPU reads faster than it unpacks.
 mkdir -p "$(dirname "$output")"
 find "$root" -exec touch --no-dereference --date=@0 {} +
 (cd "$root" && find . -print0 | LC_ALL=C sort -z |

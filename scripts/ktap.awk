@@ -1,21 +1,21 @@
 # SPDX-License-Identifier: GPL-2.0
 #
-# Reads a KTAP stream, says what is wrong with it on stderr, prints "PASSED FAILED SKIPPED".
+# Reads a KTAP stream, prints its errors on stderr, and prints "PASSED FAILED SKIPPED".
 #
-# Only leaves count: a result that has subtests sums them up. A stream that ends early, counts wrongly
-# or contradicts itself has failed, each time by one more. Lines that are no KTAP are left alone.
+# Only leaves are counted, because a result with subtests summarizes them. Each error of the stream (an
+# early end, a wrong number, a contradiction) adds one failure. Lines that are not KTAP are ignored.
 
 function problem(text) {
 	print "ktap: line " NR ": " text > "/dev/stderr"
 	failed++
 }
 
-# Ends the level at this depth: all that its plan promised must have been seen.
+# Ends the level at this depth: the number of results must be that of the plan.
 function close_level(depth) {
 	if (!(depth in plan))
 		problem("no plan at depth " depth)
 	else if (plan[depth] != seen[depth])
-		problem(seen[depth] " results at depth " depth ", the plan says " plan[depth])
+		problem(seen[depth] " results at depth " depth ", but the plan has " plan[depth])
 	delete plan[depth]
 	delete seen[depth]
 	delete bad[depth]
@@ -32,7 +32,7 @@ function close_level(depth) {
 
 text ~ /^KTAP version 1$/ {
 	if (depth != open)
-		problem("a stream at depth " depth " inside of depth " open - 1)
+		problem("a stream at depth " depth " within depth " open - 1)
 	while (open > depth)
 		close_level(open - 1)
 	open = depth + 1
@@ -42,7 +42,7 @@ text ~ /^KTAP version 1$/ {
 
 text ~ /^1\.\.[0-9]+/ {
 	if (depth != open - 1)
-		problem("a plan at depth " depth ", where no stream began")
+		problem("a plan at depth " depth ", where no stream has begun")
 	plan[depth] = substr(text, 4) + 0
 	next
 }
@@ -56,11 +56,11 @@ text ~ /^(not )?ok [0-9]+/ {
 		if (seen[open - 1] > 0)
 			parent = 1
 		if (good && bad[open - 1])
-			problem("passed, though " bad[open - 1] " of its subtests failed: " text)
+			problem("passed, although " bad[open - 1] " of its subtests failed: " text)
 		close_level(open - 1)
 	}
 	if (open != depth + 1)
-		problem("a result at depth " depth ", where no stream began: " text)
+		problem("a result at depth " depth ", where no stream has begun: " text)
 	if (number + 0 != ++seen[depth])
 		problem("number " seen[depth] " is missing before: " text)
 	if (!good)
@@ -79,7 +79,7 @@ text ~ /^Bail out!/ { problem(text) }
 
 END {
 	if (open == 0)
-		problem("no KTAP here")
+		problem("the input has no KTAP stream")
 	while (open > 0)
 		close_level(open - 1)
 	if (passed + failed == 0)

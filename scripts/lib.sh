@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0
-# shellcheck shell=bash disable=SC2034 # most of it is for those who source it
+# shellcheck shell=bash disable=SC2034 # most variables are used by the scripts that source this file
 #
-# What the scripts here share: where things are, how progress is told, which tools are used.
-# Sourced, never run.
+# Common code of the scripts: paths, progress messages, and the toolchain. This file is sourced, not run.
 
 shopt -s inherit_errexit
 
-top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P) # as make has it
+top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P) # without symbolic links, as in make
 build=$top/build
 logs=$build/log
 cache=${SLABLAB_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/slablab}
@@ -14,12 +13,13 @@ cache=${SLABLAB_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/slablab}
 say() { printf '%s\n' "$*" >&2; }
 die() { say "error: $*"; exit 1; }
 
-# require_plain WHAT PATH: make splits a path at a space and takes a colon for the end of a target, and
-# the kernel's build refuses both; the other characters mean something to make or to the shell
+# require_plain WHAT PATH: dies if the path has a character that breaks the build. Make splits paths at
+# spaces and ends a target at a colon, and the kernel's build refuses both; the other characters are special
+# to make or to the shell.
 require_plain() {
 	[[ $2 != *[[:space:]:\;\#%\$\&\|\<\>\(\)\[\]\{\}\*\?\'\"\`\\]* ]] ||
 		die "$1 $2 contains a space, a colon or another special character, which make and the kernel's build" \
-			"cannot handle: use a path without it"
+			"cannot handle: move it to a path without such characters"
 }
 require_plain "the checkout" "$top"
 require_plain "the cache (SLABLAB_CACHE=)" "$(realpath -m "$cache")"
@@ -29,31 +29,31 @@ require_accelerator() {
 	case ${ACCEL:-} in
 	'' | tcg) ;;
 	kvm) [ -w /dev/kvm ] || die "ACCEL=kvm needs write access to /dev/kvm: use ACCEL=tcg" ;;
-	*) die "ACCEL=$ACCEL is no accelerator: kvm and tcg are" ;;
+	*) die "ACCEL=$ACCEL is not an accelerator: use kvm or tcg" ;;
 	esac
 }
 
-# require_cache WHY COMMAND: a cache that can be written to, as it lacks something that COMMAND puts there
+# require_cache WHY COMMAND: dies if the cache cannot be written. WHY says what it lacks, and COMMAND adds it.
 require_cache() {
-	mkdir -p "$cache" 2>/dev/null || die "the cache $cache cannot be made: set SLABLAB_CACHE= to a folder of your own"
-	[ -w "$cache" ] || die "the cache $cache is read-only and $1: its owner has to run '$2' on this tree," \
-		"with this toolchain; or set SLABLAB_CACHE= to a folder of your own, or KDIR= to a built kernel tree"
+	mkdir -p "$cache" 2>/dev/null || die "the cache $cache cannot be created: set SLABLAB_CACHE= to a directory of your own"
+	[ -w "$cache" ] || die "the cache $cache is read-only and $1: its owner must run '$2' in this checkout" \
+		"with this toolchain; or set SLABLAB_CACHE= to a directory of your own, or KDIR= to a built kernel tree"
 }
 
-# require_number WHAT VALUE
-require_number() { [[ $2 =~ ^[1-9][0-9]{0,8}$ ]] || die "$1: '$2' is no number of at least 1"; }
+# require_number WHAT VALUE: dies unless the value is a positive integer
+require_number() { [[ $2 =~ ^[1-9][0-9]{0,8}$ ]] || die "$1: '$2' is not a positive integer"; }
 
-# at_least MINIMUM VERSION
+# at_least MINIMUM VERSION: succeeds if the version is not older
 at_least() { printf '%s\n%s\n' "$1" "$2" | sort -VC; }
 
-# elapsed SINCE: minutes and seconds since that moment of $SECONDS
+# elapsed SINCE: prints the minutes and seconds since $SECONDS was SINCE
 elapsed() { printf '%d:%02d' $(((SECONDS - $1) / 60)) $(((SECONDS - $1) % 60)); }
 
-# watch TITLE LOG COMMAND...: runs a long command with its output in LOG, shows that it lives (one line
-# that renews itself on a terminal, one every half minute elsewhere) and sets $status. It does not
-# return it: bash ignores set -e in all that a tested function calls, the command included.
+# watch TITLE LOG COMMAND...: runs a long command with its output in LOG, shows progress (one line that is
+# rewritten on a terminal, a line every 30 seconds elsewhere) and sets $status. The status is not returned:
+# a caller would have to test it, and bash then ignores set -e in the command, too.
 watch() {
-	local title=$1 log=$2 started=$SECONDS told=$SECONDS width=0 job
+	local title=$1 log=$2 started=$SECONDS reported=$SECONDS width=0 job
 	status=0
 	shift 2
 	[ ! -t 2 ] || width=$(($(stty size <&2 | cut -d ' ' -f 2) - 1))
@@ -61,7 +61,7 @@ watch() {
 	[ -z "${V:-}" ] || say "+ $*"
 	[ -t 2 ] || say "$title (log: ${log#"$top/"})"
 
-	set -m # a process group of its own, so that an interrupt ends all of it
+	set -m # the job gets its own process group, so that an interrupt ends all its processes
 	"$@" >"$log" 2>&1 </dev/null &
 	job=$!
 	set +m
@@ -70,9 +70,9 @@ watch() {
 		if [ -t 2 ]; then
 			printf '\r\033[K%.*s' "$width" \
 				"$title  $(elapsed "$started")  $(tail -n 1 "$log" | tr -d '\r' | tr '\t' ' ')" >&2
-		elif [ $((SECONDS - told)) -ge 30 ]; then
-			told=$SECONDS
-			say "$title: $(elapsed "$started") so far"
+		elif [ $((SECONDS - reported)) -ge 30 ]; then
+			reported=$SECONDS
+			say "$title: running for $(elapsed "$started")"
 		fi
 		sleep 0.2
 	done
@@ -87,7 +87,7 @@ watch() {
 	fi
 }
 
-# step TITLE LOG COMMAND...: the same, but what fails ends the script, with the end of its log
+# step TITLE LOG COMMAND...: runs watch; if the command fails, prints the end of its log and exits
 step() {
 	watch "$@"
 	if [ "$status" -ne 0 ]; then
@@ -96,9 +96,9 @@ step() {
 	fi
 }
 
-# debug_vm TREE IMAGE CONSOLE ARGUMENT...: vm.sh with the debug kernel. Under emulation ACPI's interpreter
-# is too slow for its own interrupt; while Linux finds out what the processor can, KASAN takes an
-# interrupt for a wild access where page tables have five levels; KASAN and kmemleak want memory.
+# debug_vm TREE IMAGE CONSOLE ARGUMENT...: runs vm.sh with the debug kernel. acpi=noirq, because the ACPI
+# interpreter is too slow under emulation for its own interrupt. no5lvl, because KASAN reports a false wild
+# access during CPU detection with five-level page tables. 2 GiB, because KASAN and kmemleak need memory.
 debug_vm() {
 	local tree=$1 image=$2 console=$3
 	shift 3
@@ -106,13 +106,14 @@ debug_vm() {
 		-k "loglevel=7 acpi=noirq no5lvl kmemleak=on kasan_multi_shot" "$@"
 }
 
-# The kernel half needs a rustc with the sources of core beside it, and the clang of the same LLVM.
+# The module needs a rustc with the sources of core, and the clang of the same LLVM version.
 
 rustc_minimum=1.85.0
 bindgen_minimum=0.71.1
 
 rust_version() { "$1" --version 2>/dev/null | sed -n 's/^[a-z]* \([0-9.]*\).*/\1/p'; }
 
+# rust_version PROGRAM: prints the version of rustc, cargo or bindgen
 # kernel_rustc: prints the first rustc that can build a kernel, or fails
 kernel_rustc() {
 	local rustc
@@ -126,7 +127,7 @@ kernel_rustc() {
 	return 1
 }
 
-# llvm_major RUSTC
+# llvm_major RUSTC: prints the major version of rustc's LLVM
 llvm_major() { "$1" -vV | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p'; }
 
 # bindgen_program: prints the first bindgen that is new enough, or fails
@@ -142,8 +143,8 @@ bindgen_program() {
 }
 
 # shellcheck disable=SC2120 # most callers need bindgen
-# find_toolchain [--no-bindgen]: sets rustc, bindgen, llvm and exports LIBCLANG_PATH. A module that is
-# built for a given kernel needs no bindgen: it is then empty if there is none.
+# find_toolchain [--no-bindgen]: sets rustc, bindgen and llvm, and exports LIBCLANG_PATH. With --no-bindgen,
+# for a module and a built kernel tree, bindgen is empty if there is none.
 find_toolchain() {
 	rustc=$(kernel_rustc) || die "no rustc >= $rustc_minimum with its library sources: run 'make setup'"
 	bindgen=$(bindgen_program) || [ "${1:-}" = --no-bindgen ] || die "no bindgen >= $bindgen_minimum: run 'make setup'"

@@ -1,17 +1,16 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""Counts the lock-prefixed instructions on an engine's fast path, by disassembly.
+"""Counts the lock-prefixed instructions on an engine's fast path in the disassembly.
 
     lock-prefixes.py OBJECT [--pair ENGINE]
 
-Begins at the functions by which the benches call the engines (rust/bench/allocator.rs) and follows
-calls within the object (slablab_main.o). Not followed are functions that the compiler was told are
-cold, and panics: they are not on the fast path. Of the kernel's functions, one that takes a spinlock has one such
-instruction; others are named. An xchg with memory locks without a prefix, and is counted. With
---pair it prints one number, the sum for an allocation and a free.
+The count starts at the functions by which the benches call the engines (rust/bench/allocator.rs) and
+follows calls within the object (slablab_main.o). Cold functions and panics are not on the fast path
+and are not followed. A kernel function that locks a spinlock counts as one such instruction; other
+kernel functions are listed. An xchg with a memory operand locks without a prefix, and is counted.
+With --pair the script prints one number, the sum for an allocation and a free.
 
-What is counted is what stands there, not what is executed: of a function that calls one or the
-other, both are counted.
+The count is static: when a function calls one of two functions, both are counted.
 """
 
 import argparse
@@ -33,7 +32,7 @@ PANIC = re.compile(r"panic|index_fail|4core6option.*(unwrap|expect)_failed")
 
 
 def tool():
-    """Returns the newest llvm-objdump there is."""
+    """Returns the path of the newest llvm-objdump, or None."""
     found = {}
     for directory in ["/usr/bin", "/usr/local/bin"]:
         for path in pathlib.Path(directory).glob("llvm-objdump-*"):
@@ -44,7 +43,7 @@ def tool():
 
 
 def functions(objdump, binary):
-    """Returns the lines of each function by its name, and the names of those that are cold."""
+    """Returns the lines of each function by name, and the names of the cold functions."""
     command = [objdump, "--disassemble", "--reloc", "--no-show-raw-insn", binary]
     text = subprocess.run(command, check=True, capture_output=True, text=True)
     bodies, cold, section, body = {}, set(), "", None
@@ -61,7 +60,7 @@ def functions(objdump, binary):
 
 
 def calls(body):
-    """Returns what a function calls, or jumps to."""
+    """Yields the targets of a function's calls and jumps."""
     for line, follower in zip(body, [*body[1:], ""]):
         if re.search(r"\t(call|jmp)", line):
             if relocation := RELOCATION.search(follower):
@@ -71,7 +70,7 @@ def calls(body):
 
 
 def locks(name, bodies, cold, seen):
-    """Returns the locked instructions of a function and of what it calls, and what is not known."""
+    """Returns the locked instructions of a function and its callees, and the unknown callees."""
     seen.add(name)
     found, unknown = [], []
     for line in bodies[name]:
@@ -90,7 +89,7 @@ def locks(name, bodies, cold, seen):
 
 
 def readable(objdump, name):
-    """Returns a name as the source has it."""
+    """Returns the demangled name of a function."""
     filt = objdump.replace("objdump", "cxxfilt")
     if not shutil.which(filt):
         return name
@@ -104,14 +103,14 @@ def main():
     arguments = parser.parse_args()
     objdump = tool()
     if not objdump:
-        print("skipped: no llvm-objdump, which disassembles the module", file=sys.stderr)
+        print("skipped: no llvm-objdump to disassemble the module: run 'make setup'", file=sys.stderr)
         return 0
     bodies, cold = functions(objdump, arguments.object)
     for engine in [arguments.pair] if arguments.pair else ENGINES:
         total = 0
         for call in CALLS:
             subject = f"{engine.capitalize()}Called"
-            # Each part of a mangled name has its length before it.
+            # In a mangled name, each part is preceded by its length.
             of, end = f"{len(subject)}{subject}", f"{len(call)}{call}"
             name = next((name for name in bodies if of in name and name.endswith(end)), None)
             if not name:
@@ -123,7 +122,7 @@ def main():
                 for where, line in found:
                     print(f"    {line}  in {readable(objdump, where)}")
                 for target in sorted(set(unknown)):
-                    print(f"    calls {target}, which was not looked into")
+                    print(f"    calls {target}, which is not in the object")
         if arguments.pair:
             print(total)
     return 0

@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Records what the lab's kernel allocates while a command runs in the machine. The trace goes to a
-# folder of its own in build/out/.
+# Records the allocations of the lab kernel while a command runs in the lab machine. The trace is written to
+# a new directory in build/out/.
 #
 #   record.sh SLABLAB COMMAND ARGUMENT...
 
@@ -21,4 +21,4 @@ mkdir -p "$out"
 "$top/scripts/vm.sh" -t 600 slablab trace record -- "$@" >"$out/kernel.trace" ||
 	{ status=$? && rm -r "$out" && exit "$status"; }
 "$slablab" trace info "$out/kernel.trace" | tee "$out/kernel.txt"
-say "the trace is ${out#"$top/"}/kernel.trace: make replay TRACE=${out#"$top/"}/kernel.trace"
+say "the trace is ${out#"$top/"}/kernel.trace; to replay it: make replay TRACE=${out#"$top/"}/kernel.trace"

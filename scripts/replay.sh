@@ -1,15 +1,15 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Replays traces in the lab's machine, which counts instructions, and reports on it: on the screen and
-# in a folder of its own in build/out/.
+# Replays traces in the lab machine, which counts instructions, and prints a report, also to a new directory
+# in build/out/.
 #
 #   replay.sh [-n] [-p] COMMAND ENGINE [OPTION | TRACE]...
 #
-# With -n the command only checks the arguments, here, before there is a machine.
+# With -n, the command only checks the arguments, on the host.
 #
-# A TRACE is a file here or the name of a pattern, an OPTION one of slablab replay. With -p there is a
-# page to look at, too, and an OPTION is one of slablab report. Fails when an answer was wrong.
+# A TRACE is a file on the host or the name of a pattern, an OPTION one of slablab replay. With -p, an HTML
+# page is written, too, and an OPTION is one of slablab report. The script fails when an answer is wrong.
 
 set -eu
 . "$(dirname "$0")/lib.sh"
@@ -36,7 +36,7 @@ files=() arguments=()
 for word; do
 	if [ -f "$word" ]; then
 		there=/job/files/$(basename "$word")
-		[[ " ${arguments[*]} " != *" $there "* ]] || die "two files are called $(basename "$word"): rename one"
+		[[ " ${arguments[*]} " != *" $there "* ]] || die "two files have the name $(basename "$word"): rename one of them"
 		files+=(-f "$word")
 		arguments+=("$there")
 	else
@@ -48,14 +48,14 @@ done
 out=$build/out/$(date +%Y%m%d-%H%M%S)
 mkdir -p "$out"
 
-# replayed: writes what the machine says
+# replayed: runs the replay in the machine
 # shellcheck disable=SC2317 # watch calls it
 replayed() {
 	"$top/scripts/vm.sh" -i -t 7200 "${files[@]}" slablab "${verb[@]}" --json --engine "$engine" "${arguments[@]}" \
 		>"$out/replay.json"
 }
 
-watch "replay, instructions counted" "$logs/replay.log" replayed
+watch "replay with instruction counts" "$logs/replay.log" replayed
 replay_status=$status
 if [ ! -s "$out/replay.json" ]; then
 	tail -n 30 "$logs/replay.log" >&2
@@ -68,5 +68,5 @@ if [ -n "$page" ]; then
 	"$command" report -o "$out/report.html" --from "$out/replay.json" >"$logs/report.log" || true
 	say "the page is ${out#"$top/"}/report.html"
 fi
-say "the report is ${out#"$top/"}/replay.txt, the figures are replay.json and replay.csv beside it"
+say "the report is ${out#"$top/"}/replay.txt, the figures are replay.json and replay.csv in the same directory"
 exit "$replay_status"

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0
 #
-# Finds what the kernel's checkers report in a console log: a line "LINE: KIND: TEXT" for each report.
-# Exits 1 if there is one.
+# Finds the reports of the kernel's checkers in a console log, and prints a line "LINE: KIND: TEXT" for each.
+# The exit status is 1 if there is a report.
 #
-# What a checker says in several lines is one report: that of the line that it begins with.
+# A report of several lines is printed once, with its first line.
 
-# kind NAME PATTERN: the first kind that fits a line is the line's
+# kind NAME PATTERN: adds a kind of report. A line has the first kind whose pattern matches.
 function kind(name, pattern) {
 	names[++kinds] = name
 	patterns[kinds] = pattern
@@ -45,7 +45,7 @@ BEGIN {
 		}
 }
 
-# One that none of the above knows has a stack trace all the same.
+# An unknown report is recognized by its stack trace.
 /Call Trace:|\[ cut here \]/ && !trace { trace = NR ": unknown: " $0 }
 
 END {

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""Describes the kernel half to rust-analyzer, in rust/rust-project.json.
+"""Writes the project files for rust-analyzer: rust/rust-project.json and .vscode/settings.json.
 
-The kernel's own generator describes its crates; the module's four are added to them. The host half is an
-ordinary cargo workspace. An editor is told of both by .vscode/settings.json, written unless there is one.
+The kernel's generator describes the crates of the kernel, and this script adds the four crates of the
+module. The host crates are an ordinary cargo workspace. The settings link both projects; an existing
+settings file is not changed.
 """
 
 import json
@@ -23,7 +24,7 @@ CRATES = [  # in the order of their dependencies, as in Kbuild
 
 
 def kernel_sh(verb):
-    """The words that scripts/kernel.sh prints."""
+    """Returns the words that scripts/kernel.sh prints."""
     command = [TOP / "scripts/kernel.sh", verb]
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.split()
 
@@ -40,11 +41,11 @@ def main():
     subprocess.run(make, check=True, stdout=subprocess.DEVNULL)
     project = json.loads((tree / "rust-project.json").read_text())
 
-    # rust-analyzer brings the sysroot's crates itself, where it is told of their sources: beside a second
-    # core it would find no methods of slices and integers.
+    # rust-analyzer loads the crates of the sysroot itself when it knows their sources. With a second copy of
+    # core it would not resolve the methods of slices and integers.
     project["sysroot_src"] = project["sysroot"] + "/lib/rustlib/src/rust/library"
 
-    # What follows the kernel crate there is drivers and samples.
+    # The entries after the kernel crate are drivers and samples, which the module does not use.
     index = {crate["display_name"]: i for i, crate in enumerate(project["crates"])}
     crates = project["crates"] = project["crates"][: index["kernel"] + 1]
     for crate in crates:

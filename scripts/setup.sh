@@ -1,42 +1,42 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Installs what the lab needs and the machine has not: Debian packages, and bindgen by cargo.
+# Installs the missing Debian packages and, with cargo, bindgen.
 #
-#   setup.sh [PACKAGE...]     these too
+#   setup.sh [PACKAGE...]     installs these packages, too
 
 set -eu
 . "$(dirname "$0")/lib.sh"
 
 packages=(
-	gcc libc6-dev make ca-certificates                     # the host half
+	gcc libc6-dev make ca-certificates                     # the command
 	bc bison cpio flex kmod libelf-dev libssl-dev xz-utils # the kernel
-	busybox-static qemu-system-x86 shellcheck              # the machine and its tests
+	busybox-static qemu-system-x86 shellcheck              # the lab machine and the tests
 	"$@"
 )
 
 is_debian() { [ "$(. /etc/os-release && echo "${ID:-}")" = debian ] && type -P apt-get >/dev/null; }
 
-# missing PACKAGE...: prints those that are not installed
+# missing PACKAGE...: prints the packages that are not installed
 missing() {
 	dpkg-query -W -f '${db:Status-Status} ${Package}\n' "$@" 2>/dev/null |
 		sed -n 's/^installed //p' | sort | comm -13 - <(printf '%s\n' "$@" | sort)
 }
 
-# as_root COMMAND...
+# as_root COMMAND...: runs the command as root, with sudo if needed
 as_root() { if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi; }
 
-# read_lists: once, and before apt is asked what there is
+# read_lists: updates the package lists once, before the first query
 read_lists() {
 	[ -z "${lists_read:-}" ] || return 0
 	[ "$(id -u)" -eq 0 ] || type -P sudo >/dev/null ||
-		die "packages are missing, and this is neither root nor a machine with sudo: as root run scripts/setup.sh"
-	as_root true # asks for the password, if one is wanted, while there is a terminal
+		die "packages are missing, and there is no sudo to install them: run scripts/setup.sh as root"
+	as_root true # asks for the password while there is a terminal
 	step "reading the package lists" "$logs/apt-update.log" as_root apt-get update
 	lists_read=yes
 }
 
-# install PACKAGE...: says what, then installs it
+# install PACKAGE...: names the packages, then installs them
 install() {
 	read_lists
 	say "will install with apt-get: $*"
@@ -44,8 +44,8 @@ install() {
 		apt-get install --yes --no-install-recommends "$@"
 }
 
-# rust_packages: prints the names of a rustc that can build the kernel and of what goes with it.
-# Debian 12 has a second, newer rustc for its browsers; from Debian 13 on the first one will do.
+# rust_packages: prints the packages of a Rust toolchain that can build the kernel. In Debian 12 this is the
+# newer toolchain for browsers (rustc-web), from Debian 13 on the default one.
 rust_packages() {
 	if apt-cache show rustc-web >/dev/null 2>&1; then
 		echo rustc-web rust-web-src rust-web-clippy rustfmt-web cargo-web
@@ -57,8 +57,8 @@ rust_packages() {
 if ! is_debian; then
 	type -P gcc bc bison cpio flex depmod busybox qemu-system-x86_64 >/dev/null &&
 		kernel_rustc >/dev/null && bindgen_program >/dev/null && exit
-	die "this is not Debian. Install by hand: rustc >= $rustc_minimum with rust-src, clippy, rustfmt and cargo;" \
-		"clang, lld and llvm of the same LLVM; bindgen >= $bindgen_minimum; and what Debian calls ${packages[*]}"
+	die "this is not Debian, so install these by hand: rustc >= $rustc_minimum with rust-src, clippy, rustfmt and cargo;" \
+		"clang, lld and llvm of the same LLVM; bindgen >= $bindgen_minimum; and the equivalents of the Debian packages ${packages[*]}"
 fi
 
 has_cargo() { at_least "$rustc_minimum" "$(rust_version cargo)"; }
@@ -72,10 +72,10 @@ fi
 # shellcheck disable=SC2086
 [ -z "${wanted// /}" ] || install $wanted
 rustc=$(kernel_rustc) ||
-	die "no rustc >= $rustc_minimum with its sources, not even from the packages $(rust_packages)"
+	die "no rustc >= $rustc_minimum with its sources, although these packages are installed: $(rust_packages)"
 
 has_cargo ||
-	die "$(type -P cargo) is older than $rustc_minimum: run 'rustup update', or put /usr/bin before it in PATH"
+	die "$(type -P cargo) is older than $rustc_minimum: run 'rustup update', or put /usr/bin first in PATH"
 
 llvm=$(llvm_major "$rustc")
 wanted=$(missing "clang-$llvm" "lld-$llvm" "llvm-$llvm" "libclang-$llvm-dev")

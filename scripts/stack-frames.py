@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""Checks the stack frames of a module's functions against a limit, by disassembly.
+"""Checks the stack frames of a module's functions against a limit, in the disassembly.
 
     stack-frames.py [--limit BYTES] [--largest COUNT] OBJECT
 
-OBJECT is the linked module, or one object of it. A frame is what the function pushes before its
-first call, and what it subtracts from the stack pointer. Linux warns of C functions above
-CONFIG_FRAME_WARN, 1280 bytes in the lab kernel, but of no function in Rust; so this script does. It
-prints the functions above the limit and exits with 1 if there are any. --largest prints the largest
-frames, whatever the limit is.
+OBJECT is the linked module, or one of its objects. The size of a frame is the number of bytes that the
+function pushes before its first call, plus those that it subtracts from the stack pointer. Linux warns
+of C functions above CONFIG_FRAME_WARN (1280 bytes in the lab kernel), but not of Rust functions. The
+script prints the functions above the limit, and exits with 1 if there are any. --largest prints the
+largest frames when none is above the limit.
 """
 
 import argparse
@@ -17,7 +17,7 @@ import pathlib
 import re
 import sys
 
-# The name has a hyphen, as those of all scripts have.
+# An import statement cannot name a file with a hyphen.
 SPEC = importlib.util.spec_from_file_location(
     "lock_prefixes", pathlib.Path(__file__).with_name("lock-prefixes.py")
 )
@@ -30,14 +30,14 @@ WORD = 8
 PUSH = re.compile(r"\tpush[qf]")
 BRANCH = re.compile(r"\t(?:call|j[a-z]+)")
 SUBTRACT = re.compile(r"\tsubq\s+\$(0x[0-9a-f]+|\d+), %rsp")
-# The compiler writes a subtraction of 128 so, as the constant is shorter.
+# The compiler subtracts 128 by adding -128, because that constant is shorter.
 ADD_NEGATIVE = re.compile(r"\taddq\s+\$-(0x[0-9a-f]+|\d+), %rsp")
-# A large frame is taken page by page, until the stack pointer is where this register points.
+# A large frame is allocated page by page until the stack pointer reaches the value of this register.
 PROBED = re.compile(r"\tsubq\s+\$(0x[0-9a-f]+|\d+), %r11")
 
 
 def frame(body):
-    """Returns the bytes of a function's frame."""
+    """Returns the size of a function's frame in bytes."""
     pushed, taken, probed, branched = 0, 0, 0, False
     for line in body:
         if PUSH.search(line) and not branched:
@@ -59,7 +59,7 @@ def main():
     arguments = parser.parse_args()
     objdump = disassembly.tool()
     if not objdump:
-        print("skipped: no llvm-objdump, which disassembles the module", file=sys.stderr)
+        print("skipped: no llvm-objdump to disassemble the module: run 'make setup'", file=sys.stderr)
         return 0
     bodies, _ = disassembly.functions(objdump, arguments.object)
     frames = sorted(((frame(body), name) for name, body in bodies.items()), reverse=True)
@@ -67,7 +67,7 @@ def main():
     for size, name in above or frames[: arguments.largest]:
         print(f"{size:6} {disassembly.readable(objdump, name)}")
     if above:
-        print(f"error: {len(above)} frames above {arguments.limit} bytes", file=sys.stderr)
+        print(f"error: {len(above)} frames are larger than {arguments.limit} bytes", file=sys.stderr)
         return 1
     largest = frames[0][0] if frames else 0
     print(f"{len(frames)} functions, the largest frame has {largest} bytes")

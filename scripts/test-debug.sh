@@ -1,29 +1,29 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Runs the module on the kernel that reports every bug it can, and counts what was done.
+# Runs the stress tests in the debug kernel (KASAN, lockdep, kmemleak, fault injection), and counts the tests.
 #
-#   test-debug.sh               every stage whole, in a machine of its own
-#   test-debug.sh STAGE...      these
-#   test-debug.sh --brief       a part of each, together in one machine: some minutes
+#   test-debug.sh               runs every stage completely, each in a machine of its own
+#   test-debug.sh STAGE...      runs these stages
+#   test-debug.sh --brief       runs a part of each stage, in one machine; takes a few minutes
 #
-# A stage is a function stage_NAME of this file or of guest/debug. It fails when something did not
-# hold, when a checker of the kernel reported anything, and when kmemleak found a leak.
+# A stage is a function stage_NAME of this file or of guest/debug. It fails when a test fails, when a checker
+# of the kernel reports anything, or when kmemleak finds a leak.
 
 set -eu
 . "$(dirname "$0")/lib.sh"
 cd "$top"
 
-# Each with the seconds that it may take where processors are emulated.
+# The stages, with their timeouts in seconds on emulated CPUs.
 declare -A stages=([selftest]=3600 [stress]=1800 [concurrency]=3600 [fuzz]=3600 [stray]=600)
 order=(selftest stress concurrency fuzz stray)
-# Those that are run on other numbers of processors than two.
+# The stages with other numbers of CPUs than two.
 declare -A processors=([concurrency]="2 4")
 brief_seconds=1500
 
 runs=() failed=''
 
-# build_image IMAGE ARGUMENT...
+# build_image IMAGE ARGUMENT...: builds an initramfs with the module for the debug kernel
 build_image() {
 	local image=$1
 	shift
@@ -37,7 +37,7 @@ boot() {
 	debug_vm "$tree" "$image" "$logs/debug-$name.console" "$@"
 }
 
-# run NAME COMMAND...: runs a stage, or several, and remembers its log
+# run NAME COMMAND...: runs one or several stages, and adds their log to the final counts
 run() {
 	local name=$1 log=$logs/debug-$1.log
 	shift
@@ -46,9 +46,10 @@ run() {
 	[ "$status" -eq 0 ] || { cat "$log" >&2; failed=yes; }
 }
 
-# stage_stray: stray accesses to pools, on purpose. Each is reported once, by its name.
+# stage_stray: a module that makes stray accesses to pools on purpose. KASAN must report each access once, with
+# the right kind.
 stage_stray() {
-	local engine bytes told=$logs/debug-stray.told
+	local engine bytes reported=$logs/debug-stray.reported
 	build_image "$build/debug/stray.cpio" STRAY=1
 	boot stray "$build/debug/stray.cpio" -e -t "${stages[stray]}" true
 	for engine in seed hybrid; do
@@ -58,14 +59,14 @@ stage_stray() {
 				"stray: $engine $bytes: before a block" "BUG: KASAN: slab-use-after-free" \
 				"stray: $engine $bytes: no more"
 		done
-	done >"$told.expected"
-	grep -oE 'stray: [a-z0-9: ]+|BUG: KASAN: [a-z-]+' "$logs/debug-stray.console" >"$told" || true
-	diff -u "$told.expected" "$told"
-	echo "count: $(grep -c KASAN "$told") stray accesses reported, as they should be"
+	done >"$reported.expected"
+	grep -oE 'stray: [a-z0-9: ]+|BUG: KASAN: [a-z-]+' "$logs/debug-stray.console" >"$reported" || true
+	diff -u "$reported.expected" "$reported"
+	echo "count: $(grep -c KASAN "$reported") stray accesses reported as expected"
 }
 
-# counts: what was done, by kind: the tests of KTAP, the operations of `slablab stress --json`, the
-# lines "count: NUMBER WHAT", and what the kernel's checkers reported
+# counts: prints the sums of the tests in KTAP, the operations of `slablab stress --json`, the lines
+# "count: NUMBER WHAT", and the reports of the kernel's checkers
 counts() {
 	local run
 	for run in "${runs[@]}"; do
@@ -84,7 +85,7 @@ if [ "${1:-}" = --brief ]; then
 fi
 [ $# -eq 0 ] || order=("$@")
 for stage in "${order[@]}"; do
-	[ -n "${stages[$stage]:-}" ] || die "no stage $stage: there are ${!stages[*]}"
+	[ -n "${stages[$stage]:-}" ] || die "no stage $stage: the stages are ${!stages[*]}"
 done
 
 tree=$(KDIR='' scripts/kernel.sh path lab+debug)

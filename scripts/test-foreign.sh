@@ -1,10 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Has a tool that nobody here wrote exercise the device on the kernel that reports every bug it can:
-# the stressors of stress-ng for a device, from Debian's package.
+# Runs the device stressors of stress-ng, an independent tool from Debian, on /dev/slablab in the debug kernel.
 #
-#   test-foreign.sh [SECONDS]      for so long (60)
+#   test-foreign.sh [SECONDS]      runs for this time (60)
 
 set -eu
 . "$(dirname "$0")/lib.sh"
@@ -17,8 +16,8 @@ tree=$(KDIR='' scripts/kernel.sh path lab+debug)
 image=$build/debug/module.cpio
 foreign=$build/debug/foreign.cpio
 
-# add_stress_ng: the initramfs, and behind it an archive with the program and its libraries, where the
-# loader looks for them
+# add_stress_ng: prints the initramfs, followed by an archive with the program and its shared libraries in the
+# directories of the loader
 add_stress_ng() {
 	local root library
 	root=$(mktemp -d)
@@ -33,7 +32,8 @@ add_stress_ng() {
 	(cd "$root" && find . -mindepth 1 | cpio --quiet --create --format=newc --owner=+0:+0)
 }
 
-# exercise: from twice as many processes as processors; then it must all work as before, and nothing leak
+# exercise: runs stress-ng with twice as many processes as CPUs; afterwards the engines must work, and nothing
+# may leak
 exercise() {
 	debug_vm "$tree" "$foreign" "$logs/foreign.console" -t $((seconds * 3 + 900)) \
 		sh -c "stress-ng --dev 4 --dev-file /dev/slablab --timeout ${seconds}s --metrics --verbose &&

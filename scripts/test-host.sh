@@ -1,16 +1,16 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Runs the tests of the host, layer by layer, the innermost first. A layer that fails ends the run: the
-# layers above it are built on it, and would say less clearly what is broken.
+# Runs the host tests layer by layer, the innermost first. A layer that fails ends the run, because the
+# outer layers depend on it and would describe the fault less precisely.
 #
-#   test-host.sh [OPTION]... [LAYER]...     these layers; without one, all of them
+#   test-host.sh [OPTION]... [LAYER]...     runs these layers, or all of them
 #
-#   -k    keep going: run the layers above a broken one, too
-#   -l    only list the layers and what is in them
-#   -v    show cargo's whole output
+#   -k    continue with the outer layers after a layer failed
+#   -l    only list the layers with their contents
+#   -v    show the complete output of cargo
 #
-# Panics have no backtraces, unless BACKTRACE=1.
+# BACKTRACE=1 adds backtraces to panics.
 
 set -eu
 . "$(dirname "$0")/lib.sh"
@@ -18,17 +18,16 @@ cd "$top"
 
 usage() { sed -n '/^# *test-host\.sh/,/^$/s/^# *//p' "$0" >&2; exit 2; }
 
-# From the inside out: a name, what is tested, and the arguments of cargo test. "heap" and "host" stand
-# for several.
+# The layers from the innermost to the outermost. "heap" and "host" name several layers.
 layers=(class buddy slab seed hybrid guard doc session trace command rest)
 heap=(class buddy slab seed hybrid guard doc)
 declare -A about=(
-	[class]="size classes, offsets, costs: what engines share"
+	[class]="size classes, offsets, costs: the common code of engines"
 	[buddy]="pages and the buddy system of hybrid"
 	[slab]="slabs of hybrid, the free list of seed"
 	[seed]="the engine seed"
 	[hybrid]="the engine hybrid: heap, magazines, CPUs"
-	[guard]="the debug mode, in front of any engine"
+	[guard]="debug mode, on every engine"
 	[doc]="examples in the documentation of slab_heap, and its fuzz corpus"
 	[session]="handles, quotas, requests: slab_session"
 	[trace]="traces, numbers and tables: slablab_trace, slablab_report"
@@ -56,9 +55,9 @@ tests() {
 	esac
 }
 
-# told LOG: prints what a learner looks for in the log of a layer that failed: errors of the compiler,
-# or what the tests that failed said
-told() {
+# failures LOG: prints the relevant part of the log of a failed layer: the errors of the compiler, or the output
+# of the failed tests
+failures() {
 	if grep -q '^test result:' "$1"; then
 		grep -v -E '^(test .* \.\.\. (ok|ignored.*)|running [0-9]+ tests?|failures:|note: run with .*|)$' "$1" |
 			grep -v -E '^ *(Compiling|Finished|Running|Doc-tests) |^error: ([0-9]+ )?(test failed|targets? failed)|^    (`|[a-z_0-9:]+$)' | sed 's/^----/\n&/'
@@ -67,15 +66,15 @@ told() {
 	fi
 }
 
-going='' whole=''
+keep_going='' verbose=''
 while getopts klv option; do
 	case $option in
-	k) going=yes ;;
+	k) keep_going=yes ;;
 	l)
 		for layer in "${layers[@]}"; do printf '%-8s %s\n' "$layer" "${about[$layer]}"; done
 		exit
 		;;
-	v) whole=yes ;;
+	v) verbose=yes ;;
 	*) usage ;;
 	esac
 done
@@ -87,7 +86,7 @@ for layer; do
 	heap) wanted+=("${heap[@]}") ;;
 	host) wanted+=("${layers[@]}") ;;
 	*)
-		[ -n "${about[$layer]:-}" ] || die "no layer $layer: there are ${layers[*]}; heap is several of them, host all"
+		[ -n "${about[$layer]:-}" ] || die "no layer $layer: the layers are ${layers[*]}; heap names the layers of slab_heap, host all layers"
 		wanted+=("$layer")
 		;;
 	esac
@@ -97,7 +96,7 @@ done
 export RUST_BACKTRACE=${BACKTRACE:-0}
 broken=()
 for layer in "${wanted[@]}"; do
-	if [ ${#broken[@]} -gt 0 ] && [ -z "$going" ]; then
+	if [ ${#broken[@]} -gt 0 ] && [ -z "$keep_going" ]; then
 		say "$layer: not run"
 		continue
 	fi
@@ -105,15 +104,14 @@ for layer in "${wanted[@]}"; do
 	watch "$layer (${about[$layer]})" "$log" tests "$layer"
 	read -r good bad < <(awk '/^test result:/ { good += $4; bad += $6 } END { print good + 0, bad + 0 }' "$log")
 	if [ "$status" -eq 0 ] && [ "$good" -eq 0 ]; then
-		say "$layer: no test is there: test-host.sh names tests that do not exist"
+		say "$layer: cargo ran no test: mend the filters in scripts/test-host.sh"
 		status=1
 	fi
-	[ -z "$whole" ] || cat "$log"
+	[ -z "$verbose" ] || cat "$log"
 	if [ "$status" -ne 0 ]; then
-		[ -n "$whole" ] || told "$log" >&2
+		[ -n "$verbose" ] || failures "$log" >&2
 		broken+=("$layer")
 	fi
 	echo "$layer: $good passed, $bad failed"
 done
-[ ${#broken[@]} -eq 0 ] || die "broken: ${broken[*]}. The first one, ${broken[0]}, is the innermost: mend it first." \
-	"Run it alone with 'make test-${broken[0]}'"
+[ ${#broken[@]} -eq 0 ] || die "broken layers: ${broken[*]}. Mend the innermost one first: run it alone with 'make test-${broken[0]}'"

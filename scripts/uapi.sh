@@ -1,10 +1,10 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Makes rust/uapi/slablab.rs from slablab.h, the one source of the ABI.
+# Generates rust/uapi/slablab.rs from slablab.h, the only source of the ABI.
 #
-#   uapi.sh            writes it
-#   uapi.sh --check    fails if it is not what a fresh run gives
+#   uapi.sh            writes the file
+#   uapi.sh --check    fails if the file is stale
 
 set -eu
 . "$(dirname "$0")/lib.sh"
@@ -16,9 +16,9 @@ output=$top/rust/uapi/slablab.rs
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# What would be padding becomes a field, so that none can carry kernel memory to a program unseen.
-# For a no_std crate of the kernel and for the command alike: only core, and only what is ours. The
-# fallback asks clang for the macros that bindgen cannot compute itself, the ioctl numbers.
+# Padding becomes explicit fields, so that it cannot leak kernel memory to a program. The file is compiled in
+# the module (no_std) and in the command, so it uses only core. The fallback evaluates with clang the macros
+# that bindgen cannot compute: the ioctl numbers.
 "$bindgen" "$header" --output "$work/slablab.rs" --rust-target 1.85 --rust-edition 2024 \
 	--use-core --explicit-padding --with-derive-default --no-prepend-enum-name --default-macro-constant-type unsigned \
 	--allowlist-item '(slablab|SLABLAB)_.*' \
@@ -29,6 +29,6 @@ trap 'rm -rf "$work"' EXIT
 
 case ${1:-} in
 '') cp "$work/slablab.rs" "$output" ;;
---check) diff -u "$output" "$work/slablab.rs" >&2 || die "rust/uapi/slablab.rs is not what slablab.h says: run 'make uapi'" ;;
+--check) diff -u "$output" "$work/slablab.rs" >&2 || die "rust/uapi/slablab.rs is stale: run 'make uapi'" ;;
 *) sed -n '/^# *uapi\.sh/s/^# *//p' "$0" >&2; exit 2 ;;
 esac

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Copies a crate that Cargo.lock names from cargo's registry to rust/vendor/, where Kbuild finds it.
+# Copies a crate of Cargo.lock from cargo's registry to rust/vendor/, where Kbuild finds it.
 #
 #   vendor.sh CRATE
 
@@ -16,9 +16,9 @@ cd "$top"
 cargo fetch --quiet --locked
 manifest=$(cargo metadata --locked --offline --format-version 1 | tr ',' '\n' |
 	sed -n "s|^\"manifest_path\":\"\(.*/$crate-[0-9][^/]*/Cargo.toml\)\".*|\1|p")
-[ -e "$manifest" ] || die "Cargo.lock names no crate $crate"
+[ -e "$manifest" ] || die "Cargo.lock has no crate $crate"
 
 rm -rf "$to"
 mkdir -p "$to"
 cp -R "$(dirname "$manifest")/." "$to/"
-find "$to" -exec touch {} + # newer than Cargo.lock, for make
+find "$to" -exec touch {} + # newer than Cargo.lock, so that make does not copy it again

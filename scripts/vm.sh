@@ -1,25 +1,24 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Boots the lab's machine, runs a command in it and exits with the command's status.
+# Boots the lab machine, runs a command in it, and exits with the status of the command.
 #
-#   vm.sh [OPTION]... [COMMAND ARGUMENT...]     without a command: a prompt in the machine
+#   vm.sh [OPTION]... [COMMAND ARGUMENT...]     without a command, opens a prompt in the machine
 #
 #   -a             only print the accelerator, kvm or tcg
-#   -c CPUS        processors (2; 1 with -i)
-#   -e             what the kernel's checkers report is expected, and the caller's to judge
-#   -f FILE        a file for the machine, in /job/files there; more than once for several
-#   -i             count instructions: the clock advances 1 ns for each that any processor executes,
-#                  and these take turns
-#   -k WORDS       more for the kernel's command line
-#   -m MIB         memory (1024)
+#   -c CPUS        number of CPUs (2; 1 with -i)
+#   -e             ignore reports of the kernel's checkers, which the caller expects and compares
+#   -f FILE        copy a file to /job/files/ in the machine; may be given several times
+#   -i             count instructions: the clock advances 1 ns per instruction, and the CPUs run in turns
+#   -k WORDS       more parameters for the kernel's command line
+#   -m MIB         memory in MiB (1024)
 #   -n             do not load the module
 #   -p PARAMETERS  parameters of the module
-#   -t SECONDS     the time the machine is given (120; a prompt has no limit)
+#   -t SECONDS     timeout (120; a prompt has none)
 #
-# INITRAMFS= and KDIR= say what is booted, ACCEL=kvm or ACCEL=tcg on what. The status and, without a
-# terminal, the output come back on virtio ports of their own; the kernel's console is the file
-# CONSOLE= (build/log/console.log). A report in it (reports.awk) is a failure.
+# INITRAMFS= and KDIR= select the root file system and the kernel, ACCEL=kvm or ACCEL=tcg the accelerator. The
+# status and, without a terminal, the output are sent over virtio ports; the kernel's console is written to
+# the file CONSOLE= (build/log/console.log). A report in it (reports.awk) is a failure.
 
 set -eu
 . "$(dirname "$0")/lib.sh"
@@ -45,7 +44,7 @@ while getopts ac:ef:ik:m:np:t: option; do
 done
 shift $((OPTIND - 1))
 cpus=${cpus:-$([ -n "$counting" ] && echo 1 || echo 2)}
-# The guest's programs are told what their clock counts.
+# Programs in the guest read from this parameter that their clock counts instructions.
 [ -z "$counting" ] || words="slablab.clock=instructions $words"
 
 require_accelerator
@@ -53,13 +52,12 @@ INITRAMFS=${INITRAMFS:-$build/initramfs.cpio}
 CONSOLE=${CONSOLE:-$logs/console.log}
 KDIR=${KDIR:-$("$top/scripts/kernel.sh" path)}
 kernel=$KDIR/arch/x86/boot/bzImage
-[ -e "$kernel" ] || die "$KDIR has no bzImage: build the kernel there, or leave KDIR away for the lab's own"
+[ -e "$kernel" ] || die "$KDIR has no bzImage: build it there with 'make bzImage', or omit KDIR= for the lab kernel"
 [ -e "$INITRAMFS" ] || die "no $INITRAMFS: run 'make initramfs'"
 type -P qemu-system-x86_64 >/dev/null || die "no qemu-system-x86_64: run 'make setup'"
 
-# accelerator: prints kvm where a guest boots on it, else tcg. That /dev/kvm is there does not mean
-# that it works, so the first answer comes from a probe boot and is kept, in the checkout where the cache
-# is read-only.
+# accelerator: prints kvm if a guest boots with it, else tcg. An existing /dev/kvm may not work, so the first
+# call makes a probe boot. The result is stored in the cache, or in the checkout if the cache is read-only.
 accelerator() {
 	local answer
 	answer=accelerator-$(uname -n)-$(uname -r)
@@ -69,7 +67,7 @@ accelerator() {
 		return
 	fi
 	if [ ! -e "$answer" ]; then
-		say "looking whether KVM works here"
+		say "probing whether KVM works on this machine"
 		if ACCEL=kvm "$0" -n -t 10 true >/dev/null 2>&1 </dev/null; then
 			echo kvm >"$answer"
 		else
@@ -86,7 +84,7 @@ fi
 
 terminal=''
 [ ! -t 1 ] || [ ! -t 0 ] || terminal=$(stty -g)
-[ $# -gt 0 ] || [ -n "$terminal" ] || die "a prompt needs a terminal; name a command to run in the machine"
+[ $# -gt 0 ] || [ -n "$terminal" ] || die "a prompt needs a terminal: run vm.sh in a terminal, or with a command"
 
 run=$(mktemp -d)
 console=$run/console
@@ -106,7 +104,7 @@ finish() {
 trap finish EXIT
 trap 'say "interrupted"; exit 130' INT TERM HUP
 
-# pack_job: what init finds in /job, as an archive behind the initramfs
+# pack_job: prints the initramfs, followed by an archive with the files of /job
 pack_job() {
 	mkdir -p "$run/job/files"
 	[ ${#files[@]} -eq 0 ] || cp -- "${files[@]}" "$run/job/files/"
@@ -118,7 +116,7 @@ pack_job() {
 }
 pack_job "$@" >"$run/initrd"
 
-# On a busy host the timer's first ticks may be late, which Linux takes for a timer that does not work.
+# no_timer_check, because on a busy host the first timer ticks may be late, and Linux would reject the timer.
 words="console=ttyS0 panic=-1 loglevel=5 no_timer_check $words"
 
 machine=(-m "$memory" -nic none -vga none -display none -no-reboot -nodefaults
@@ -126,8 +124,7 @@ machine=(-m "$memory" -nic none -vga none -display none -no-reboot -nodefaults
 	-serial "file:$console" -device virtio-serial-pci
 	-chardev "file,id=status,path=$run/status" -device "virtserialport,chardev=status,name=status")
 accel=${ACCEL:-$(accelerator)}
-# Without the fast string operations, which TCG does (and counts) byte by byte, the kernel copies by
-# words.
+# TCG emulates (and counts) fast string operations byte by byte. Without them, the kernel copies by words.
 emulated=max,-erms,-fsrm
 if [ -n "$counting" ]; then
 	machine+=(-cpu "$emulated" -smp "$cpus" -accel "tcg,thread=single" -icount "shift=0,sleep=off")
@@ -137,7 +134,7 @@ else
 	machine+=(-cpu max -smp "$cpus" -accel "$accel")
 fi
 if [ -n "$terminal" ]; then
-	# At a prompt an interrupt is the guest's, elsewhere it ends the machine.
+	# At a prompt, an interrupt is passed to the guest; otherwise it ends the machine.
 	machine+=(-chardev "stdio,id=terminal,signal=$([ $# -gt 0 ] && echo on || echo off)"
 		-device "virtconsole,chardev=terminal")
 else
@@ -147,7 +144,7 @@ else
 		-device "virtserialport,chardev=errors,name=errors")
 fi
 
-# The machine dies with this script, however that ends.
+# The kernel kills the machine when this script ends for any reason.
 [ -z "${V:-}" ] || say "+ qemu-system-x86_64 ${machine[*]@Q}"
 setpriv --pdeathsig KILL qemu-system-x86_64 "${machine[@]}" <&0 3>&1 4>&2 2>"$run/qemu-errors" &
 qemu=$!
@@ -162,7 +159,7 @@ done
 wait "$qemu" || true
 qemu=''
 
-# fail REASON LINES: with lines of the console, where the kernel says what happened
+# fail REASON LINES: dies with the reason, after printing these lines of the console
 fail() {
 	[ -z "$terminal" ] || stty "$terminal"
 	cat "$run/qemu-errors" >&2
@@ -174,8 +171,8 @@ end="$(($(wc -l <"$console") > 40 ? $(wc -l <"$console") - 39 : 1)),\$p"
 if [ -z "$expecting" ] && ! awk -f "$top/scripts/reports.awk" "$console" >"$run/reports"; then
 	first=$(sed -n '1s/:.*//p' "$run/reports")
 	cat "$run/reports" >&2
-	fail "the kernel reported something" "$((first > 2 ? first - 2 : 1)),$((first + 60))p"
+	fail "the kernel's checkers reported a bug" "$((first > 2 ? first - 2 : 1)),$((first + 60))p"
 fi
 [ -z "${timed_out:-}" ] || fail "the machine did not finish in $timeout s" "$end"
-[ -s "$run/status" ] || fail "the machine ended without a result" "$end"
+[ -s "$run/status" ] || fail "the machine ended without an exit status" "$end"
 exit "$(cat "$run/status")"

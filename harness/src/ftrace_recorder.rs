@@ -68,7 +68,7 @@ impl Recorder {
         &self,
         name: &str,
         act: impl FnOnce() -> T,
-    ) -> anyhow::Result<(T, ftrace::Recorded)> {
+    ) -> anyhow::Result<(T, ftrace::KmemTrace)> {
         self.set("tracing_on", "1")?;
         let result = act();
         self.set("tracing_on", "0")?;

@@ -83,7 +83,7 @@ fn bad_lines_are_named_with_their_file() {
     let bad = file("bad.trace", "a 1 10\nf 2\n");
     let printed = stderr(&format!("trace info {bad}"), 1);
     assert!(
-        printed.contains("bad.trace: line 2: block 2 is not out"),
+        printed.contains("bad.trace: line 2: block 2 is not live"),
         "{printed}"
     );
     let printed = stderr("trace info no-such-thing", 1);

@@ -2,8 +2,8 @@
 # shellcheck disable=SC2317 # functions are called by check
 # SPDX-License-Identifier: GPL-2.0
 #
-# Tests that make refuses a bad argument, or a checkout where it cannot work, with one sentence and before
-# anything is installed, built or booted: the programs that would do so are replaced by false ones.
+# Tests that make refuses bad arguments, and checkouts in which it cannot work, with one line and before
+# anything is installed, built or booted. The programs that would install, build or boot are replaced by fakes.
 #
 #   arguments.sh COMMAND
 
@@ -17,14 +17,14 @@ trap 'rm -rf "$work"' EXIT
 unset ACCEL BENCH ENGINE KDIR KERNEL_SRC MO RECORD SIM STRESS TRACE MAKEFLAGS MAKELEVEL
 failed=0
 
-# The false programs say that they were called, and succeed.
+# The fake programs write their arguments to a file, and succeed.
 mkdir "$work/bin"
 for program in apt-get cargo sudo qemu-system-x86_64 clang rustc; do
 	printf '#!/bin/sh\necho "%s $*" >>"%s/called"\n' "$program" "$work" >"$work/bin/$program"
 done
 chmod +x "$work"/bin/*
 
-# make_in FOLDER ARGUMENT...: make, with the false programs
+# make_in FOLDER ARGUMENT...: runs make with the fake programs
 make_in() {
 	local folder=$1
 	shift
@@ -32,15 +32,16 @@ make_in() {
 	(cd "$folder" && PATH="$work/bin:$PATH" make "$@") >"$work/log" 2>&1 </dev/null
 }
 
-# refused NAME TEXT ARGUMENT...: make fails in $folder with one line that has this text, and calls nothing
+# refused NAME TEXT ARGUMENT...: checks that make fails in $folder with one line that contains TEXT, and that no
+# program is called
 folder=$top
 refused() {
 	local name=$1 text=$2 why=''
 	shift 2
 	if make_in "$folder" "$@"; then why="it was not refused"
-	elif ! grep -qF -- "$text" "$work/log"; then why="it was not said: $text"
-	elif [ "$(wc -l <"$work/log")" != 1 ]; then why="it was not one line"
-	elif [ -e "$work/called" ]; then why="it was called: $(cat "$work/called")"
+	elif ! grep -qF -- "$text" "$work/log"; then why="the message lacks: $text"
+	elif [ "$(wc -l <"$work/log")" != 1 ]; then why="the message has more than one line"
+	elif [ -e "$work/called" ]; then why="programs were called: $(cat "$work/called")"
 	fi
 	if [ -z "$why" ]; then
 		echo "ok: $name"
@@ -51,7 +52,7 @@ refused() {
 	fi
 }
 
-# accepted NAME ARGUMENT...: make does what it is told, with the false programs
+# accepted NAME ARGUMENT...: checks that make succeeds with the fake programs
 accepted() {
 	local name=$1
 	shift
@@ -64,10 +65,10 @@ accepted() {
 	fi
 }
 
-refused "ACCEL=foo" "ACCEL=foo is no accelerator" run ACCEL=foo
-refused "ACCEL= is checked for every target" "ACCEL=foo is no accelerator" sim ACCEL=foo
+refused "ACCEL=foo" "ACCEL=foo is not an accelerator" run ACCEL=foo
+refused "ACCEL= is checked for every target" "ACCEL=foo is not an accelerator" sim ACCEL=foo
 refused "TRACE=nosuch" "TRACE=nosuch is neither a file nor a pattern" replay TRACE=nosuch
-refused "a second trace that is none" "TRACE=nosuch is neither" report TRACE="larson --room 896 nosuch"
+refused "a bad word after a good trace" "TRACE=nosuch is neither" report TRACE="larson --room 896 nosuch"
 refused "an empty TRACE=" "TRACE= is empty" replay TRACE=
 refused "a shell without a terminal" "make shell needs a terminal" shell
 refused "ENGINE=foo" "ENGINE=foo is not one of: all default seed hybrid slub" replay ENGINE=foo
@@ -75,12 +76,12 @@ refused "ENGINE= with a quote" "ENGINE=it's is not one of" replay "ENGINE=it's"
 refused "an empty ENGINE=" "ENGINE= is empty" replay ENGINE=
 refused "an empty RECORD=" "RECORD= is empty" record RECORD=
 refused "an empty STRESS=" "STRESS= is empty" run STRESS=
-refused "a BENCH= option that bench-host has not" "--quik is no option of bench-host" bench-host BENCH=--quik
-refused "KDIR= of nothing" "no built kernel tree" run KDIR="$work/nothing"
-refused "KERNEL_SRC= of nothing" "no kernel source tree" kernel KERNEL_SRC="$work/nothing"
+refused "a BENCH= option that bench-host does not have" "--quik is not an option of bench-host" bench-host BENCH=--quik
+refused "KDIR= of nothing" "not a built kernel tree" run KDIR="$work/nothing"
+refused "KERNEL_SRC= of nothing" "not a kernel source tree" kernel KERNEL_SRC="$work/nothing"
 refused "MO= with a space" "a space" modules MO="$work/a b"
 
-# From here on with a kernel tree, for which nothing is installed.
+# The following tests use a kernel tree with KDIR=, for which nothing is installed.
 kdir=$work/kernel
 mkdir -p "$kdir"/{include/config,rust,scripts}
 echo 7.3.9 >"$kdir/include/config/kernel.release"
@@ -90,7 +91,7 @@ refused "KDIR= without a kernel to boot" "has no bzImage" run KDIR="$kdir"
 mkdir -p "$kdir/arch/x86/boot"
 touch "$kdir/arch/x86/boot/bzImage"
 
-# asked NAME TEXT ARGUMENT...: make asks the command, which refuses; nothing but the command was built
+# asked NAME TEXT ARGUMENT...: checks that the command refuses the arguments, and that nothing else was built
 asked() {
 	local name=$1 text=$2
 	shift 2
@@ -103,8 +104,8 @@ asked() {
 		failed=1
 	fi
 }
-asked "an option that stress has not" "unexpected argument '--engnie'" run STRESS="stress --engnie all"
-asked "a subcommand that slablab has not" "unrecognized subcommand 'stres'" run STRESS=stres
+asked "an option that stress does not have" "unexpected argument '--engnie'" run STRESS="stress --engnie all"
+asked "a subcommand that slablab does not have" "unrecognized subcommand 'stres'" run STRESS=stres
 asked "a value that an option of replay cannot have" "invalid value 'x' for '--pool" replay TRACE="larson --pool x"
 asked "options that exclude each other" "cannot be used with" replay TRACE="larson --json --csv"
 asked "an option without its value" "a value is required" report TRACE="larson --room"
@@ -113,7 +114,7 @@ asked "a trace without an operation" "there is no operation in" replay TRACE="$w
 printf 'slablab-trace 1\nf 1\n' >"$work/wrong.trace"
 asked "a trace with a mistake" "line 2" report TRACE="$work/wrong.trace"
 
-# direct TEXT SCRIPT ARGUMENT...: a script that is run without make refuses them, and calls nothing
+# direct TEXT SCRIPT ARGUMENT...: checks that a script refuses the arguments without make, and calls nothing
 direct() {
 	local text=$1 script=$2
 	shift 2
@@ -127,19 +128,19 @@ direct() {
 		failed=1
 	fi
 }
-direct "-c: 'two' is no number" vm.sh -c two true
-direct "-m: '0' is no number" vm.sh -m 0 true
-direct "-t: '1m' is no number" vm.sh -t 1m true
+direct "-c: 'two' is not a positive integer" vm.sh -c two true
+direct "-m: '0' is not a positive integer" vm.sh -m 0 true
+direct "-t: '1m' is not a positive integer" vm.sh -t 1m true
 direct "-f: $work/nosuch cannot be read" vm.sh -f "$work/nosuch" true
-direct "SECONDS: 'long' is no number" test-foreign.sh long
+direct "SECONDS: 'long' is not a positive integer" test-foreign.sh long
 direct "bench.sh MODULE COMMAND" bench.sh module "$command" --breif
 direct "no stage nosuch" test-debug.sh nosuch
-direct "no such flavour: nosuch" kernel.sh path nosuch
+direct "no flavour 'nosuch'" kernel.sh path nosuch
 direct "no layer nosuch" test-host.sh nosuch
 
-# What is right is not refused: the patterns and engines of the command are those of arguments.sh.
+# Valid arguments are accepted: arguments.sh has the same patterns and engines as the command.
 patterns=$("$command" trace make --help | sed -n 's/^ *- \([a-z0-9-]*\): .*/\1/p' | paste -s -d ' ')
-[ "$(wc -w <<<"$patterns")" -gt 30 ] || die "the patterns of $command are not known"
+[ "$(wc -w <<<"$patterns")" -gt 30 ] || die "'$command trace make --help' lists no patterns"
 accepted "every pattern" clean -n TRACE="$patterns"
 for engine in $("$command" replay --help | sed -n '/--engine/,/^$/p;/Which engines/,/--pool/s/^ *- \([a-z0-9-]*\): .*/\1/p' |
 	sed -n 's/^\([a-z-]*\)$/\1/p'); do
@@ -151,16 +152,16 @@ accepted "no BENCH=" clean -n BENCH=
 accepted "ACCEL=tcg" clean -n ACCEL=tcg
 accepted "help" help
 
-# make sim says that it compiles, where it does, and what it then does.
+# make sim announces the compilation only when it compiles, and stresses every engine.
 make_in "$top" sim command="$work/nothing" && failed=1
-grep -qF 'compiling the command slablab with cargo, once' "$work/log" || { echo "not ok: make sim compiles without a word"; failed=1; }
+grep -qF 'compiling the command slablab with cargo' "$work/log" || { echo "not ok: make sim does not announce the compilation"; failed=1; }
 printf '#!/bin/sh\necho "ran $*"\n' >"$work/slablab"
 chmod +x "$work/slablab"
 accepted "make sim" sim command="$work/slablab"
-grep -qE '^ran stress .*--target sim .*--engine all' "$work/log" || { echo "not ok: make sim leaves engines out"; failed=1; }
-! grep -q compiling "$work/log" || { echo "not ok: make sim says that it compiles, and does not"; failed=1; }
+grep -qE '^ran stress .*--target sim .*--engine all' "$work/log" || { echo "not ok: make sim does not stress every engine"; failed=1; }
+! grep -q compiling "$work/log" || { echo "not ok: make sim announces a compilation that does not happen"; failed=1; }
 
-# A checkout under a path that make cannot work with.
+# Checkouts in paths that break make.
 for name in "with space" with:colon "with#hash" "with'quote" with%percent "with\$dollar"; do
 	mkdir "$work/$name"
 	cp -r "$top"/{Makefile,Kbuild,scripts,rust,harness} "$work/$name/"

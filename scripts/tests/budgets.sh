@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Tests the budgets where memory is short and the memory of processors counts: 8 of them, 192 MiB. The
-# machine must not stand still, and each request must be served or refused within seconds.
+# Tests the memory budgets in a machine with 8 CPUs and 192 MiB, in which the per-CPU memory is significant. The
+# machine must not hang, and each request must be served or refused within seconds.
 
 set -eu
 . "$(dirname "$0")/../lib.sh"

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A 32-bit client of /dev/slablab without a C library: every system call is made
- * here, so nothing translates positions or structures on the way.
+ * A 32-bit client of /dev/slablab without a C library: this file makes every
+ * system call, so no library translates positions or structures.
  *
- * Exits with the number of the line of the first check that does not hold, 8 bits
- * of it, and says the whole number before.
+ * When a check fails, the program prints its line number, and exits with the low
+ * 8 bits of the number.
  */
 
 #include "slablab.h"
@@ -33,7 +33,7 @@ _Static_assert(sizeof(struct slablab_events) == SLABLAB_EVENTS_SIZE_VER1, "event
 enum { EXIT = 1, WRITE = 4, OPEN = 5, IOCTL = 54, MUNMAP = 91, PREAD64 = 180, PWRITE64 = 181, MMAP2 = 192 };
 enum { O_RDWR = 2, PROT_READ_WRITE = 3, MAP_SHARED = 1, EBUSY = 16, ENOENT = 2, ENXIO = 6, PAGE = 4096 };
 
-/* Arguments in memory, as there are more than registers that the compiler spares. */
+/* The arguments are passed in memory, because the compiler has too few free registers. */
 static long call(long number, long a, long b, long c, long d, long e, long f)
 {
 	long arguments[7] = { number, a, b, c, d, e, f }, result;
@@ -59,7 +59,7 @@ static long call(long number, long a, long b, long c, long d, long e, long f)
 
 static void say(int line)
 {
-	char text[] = "ia32.c:00000: does not hold\n";
+	char text[] = "ia32.c:00000: check failed\n";
 	int place;
 
 	for (place = 11; line > 0; line /= 10)
@@ -117,7 +117,7 @@ void _start(void)
 	events.count = 4;
 	CHECK(command(file, SLABLAB_EVENTS, &events) == 0);
 
-	/* Bytes through the file, and through a mapping. */
+	/* Access to a block through the file and through a mapping. */
 	alloc.size = sizeof(bytes);
 	alloc.align = PAGE;
 	CHECK(command(file, SLABLAB_ALLOC, &alloc) == 0);
@@ -138,13 +138,13 @@ void _start(void)
 	for (n = 0; n < (int)sizeof(bytes); n++)
 		CHECK(again[n] == bytes[n]);
 
-	/* The block stays while it is mapped, and no longer. */
+	/* A block cannot be freed while it is mapped, and can be freed afterwards. */
 	CHECK(command(file, SLABLAB_FREE, (void *)(long)alloc.handle) == -EBUSY);
 	CHECK(call(MUNMAP, (long)mapped, sizeof(bytes), 0, 0, 0, 0) == 0);
 	CHECK(command(file, SLABLAB_FREE, (void *)(long)alloc.handle) == 0);
 	CHECK(command(file, SLABLAB_FREE, (void *)(long)alloc.handle) == -ENOENT);
 
-	/* Addresses within structures. */
+	/* Structures that contain addresses. */
 	operations[0].kind = SLABLAB_OP_ALLOC;
 	operations[0].bytes = 100;
 	operations[1].kind = SLABLAB_OP_FREE;

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Has a 32-bit program use the device, and one in a pid namespace of its own, on a kernel that runs both.
+# Tests the device with a 32-bit program and with a program in its own pid namespace, on a kernel with both.
 
 set -eu
 . "$(dirname "$0")/../lib.sh"
@@ -12,11 +12,11 @@ tree=$(KDIR='' scripts/kernel.sh path lab+ia32)
 image=$build/ia32/module.cpio
 client=$build/ia32/client
 
-# The kernel's headers for programs are the same for both widths; no C library is needed.
+# The UAPI headers are the same for both word sizes, and the program needs no C library.
 mkdir -p "$(dirname "$client")"
 "clang-$llvm" --target=i386-linux-gnu -idirafter /usr/include/x86_64-linux-gnu -Irust/uapi -O1 -Wall -Wextra \
 	-Werror -ffreestanding -fno-stack-protector -nostdlib -static -fuse-ld=lld -o "$client" scripts/tests/ia32.c
-readelf --file-header "$client" | grep -q ELF32 || die "$client is no 32-bit program"
+readelf --file-header "$client" | grep -q ELF32 || die "$client is not a 32-bit program"
 
 make initramfs KDIR="$tree" MO="${image%.cpio}" image="$image"
 
@@ -24,5 +24,5 @@ make initramfs KDIR="$tree" MO="${image%.cpio}" image="$image"
 in_the_machine() { KDIR=$tree INITRAMFS=$image CONSOLE=$logs/ia32.console scripts/vm.sh "$@"; }
 
 in_the_machine -f "$client" /job/files/client
-say "the 32-bit client found nothing wrong"
+say "the 32-bit client passed"
 in_the_machine slablab selftest --filter processes/numbers

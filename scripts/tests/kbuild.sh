@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Tests which kernels Kbuild refuses, and with which sentence: it is read with their configurations.
+# Tests which kernels Kbuild refuses, and with which message, by evaluating Kbuild with their configurations.
 
 set -eu
 . "$(dirname "$0")/../lib.sh"
@@ -9,16 +9,16 @@ unset MAKEFLAGS MAKELEVEL
 failed=0
 right=(CONFIG_MODULES=y CONFIG_RUST=y CONFIG_X86_64=y CONFIG_SMP=y VERSION=7 PATCHLEVEL=3 obj=.)
 
-# expect NAME TEXT VARIABLE=VALUE...: what make says; of two values of a variable the last one counts
+# expect NAME TEXT VARIABLE=VALUE...: checks the output of make; the last value of a variable overrides others
 expect() {
-	local name=$1 text=$2 told
+	local name=$1 text=$2 output
 	shift 2
-	told=$(make -C "$top" --no-print-directory -f Kbuild --eval 'accepted: ; @echo accepted' \
+	output=$(make -C "$top" --no-print-directory -f Kbuild --eval 'accepted: ; @echo accepted' \
 		"${right[@]}" "$@" accepted 2>&1) || true
-	if grep -qF -- "$text" <<<"$told" && [ "$(wc -l <<<"$told")" = 1 ]; then
+	if grep -qF -- "$text" <<<"$output" && [ "$(wc -l <<<"$output")" = 1 ]; then
 		echo "ok: $name"
 	else
-		printf 'not ok: %s: %s\n' "$name" "$told"
+		printf 'not ok: %s: %s\n' "$name" "$output"
 		failed=1
 	fi
 }

@@ -2,8 +2,8 @@
 # shellcheck disable=SC2317 # functions are called by check
 # SPDX-License-Identifier: GPL-2.0
 #
-# Tests kernel.sh with a source tree that is built in no time: which lock is taken when, what is said of
-# it, a cache that is read-only, and what KDIR= and KERNEL_SRC= are refused for.
+# Tests kernel.sh with a fake source tree that builds at once: the locks and their messages, a read-only cache,
+# and the checks of KDIR= and KERNEL_SRC=.
 
 set -eu
 . "$(dirname "$0")/../lib.sh"
@@ -17,7 +17,7 @@ unset KDIR KERNEL_SRC MAKEFLAGS MAKELEVEL
 source=$SLABLAB_CACHE/linux-source-7.3
 failed=0
 
-# check NAME COMMAND...: a test
+# check NAME COMMAND...: a test that passes if the command succeeds
 check() {
 	local name=$1
 	shift
@@ -29,8 +29,8 @@ check() {
 	fi
 }
 
-# says FILE TEXT...: a file contains all of these
-says() {
+# contains FILE TEXT...: succeeds if the file contains all texts
+contains() {
 	local file=$1 text
 	shift
 	for text; do
@@ -38,18 +38,18 @@ says() {
 	done
 }
 
-# wait_for COMMAND...: waits until it succeeds, at most ten seconds
+# wait_for COMMAND...: waits at most ten seconds until the command succeeds
 wait_for() {
 	local tries=100
 	until "$@"; do
 		tries=$((tries - 1))
-		[ "$tries" -gt 0 ] || { echo "in vain: $*"; return 1; }
+		[ "$tries" -gt 0 ] || { echo "timeout: $*"; return 1; }
 		sleep 0.1
 	done
 }
 
-# make_source TREE: a kernel source whose build writes a line to TREE/built, and waits while there is
-# TREE/hold
+# make_source TREE: creates a fake kernel source whose build adds a line to TREE/built, and waits while
+# TREE/hold exists
 make_source() {
 	mkdir -p "$1/scripts/kconfig" "$1/rust"
 	: >"$1/rust/Makefile"
@@ -72,8 +72,8 @@ make_source() {
 }
 make_source "$source"
 
-# read_only COMMAND...: with the cache read-only, also for root
-# shellcheck disable=SC2016 # the inner shell's
+# read_only COMMAND...: runs the command with a read-only cache, also for root
+# shellcheck disable=SC2016 # the inner shell expands the variables
 read_only() {
 	if [ "$(id -u)" -eq 0 ]; then
 		unshare --mount sh -c 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && exec "$@"' \
@@ -85,10 +85,10 @@ read_only() {
 	fi
 }
 
-lab=$("$kernel" path lab 2>"$work/log") || { cat "$work/log" >&2; die "the false kernel was not built"; }
+lab=$("$kernel" path lab 2>"$work/log") || { cat "$work/log" >&2; die "the fake kernel was not built"; }
 check "a kernel is built" test -e "$lab/.complete"
 
-# A build of another flavour holds its lock.
+# A build of another flavour holds the lock of that flavour.
 touch "$source/hold"
 "$kernel" build lab+debug 2>"$work/first" &
 first=$!
@@ -99,22 +99,22 @@ check "a complete tree is found while another flavour is built" found_at_once
 : >"$work/second"
 "$kernel" build lab+debug 2>>"$work/second" &
 second=$!
-check "who waits for the same flavour says so" wait_for grep -q '^waiting:' "$work/second"
-check "it says which flavour, who builds it and since when" says "$work/second" \
+check "a second build of the same flavour reports that it waits" wait_for grep -q '^waiting:' "$work/second"
+check "the message names the flavour, the builder and the start time" contains "$work/second" \
 	"process $first ($(id -un) on $(uname -n), since $(date +%F)" "the kernel 'lab+debug'"
-check "it says what can be done" says "$work/second" "kill $first" "KDIR="
+check "the message names the remedies" contains "$work/second" "kill $first" "KDIR="
 rm "$source/hold"
 check "the first build ends" wait "$first"
-check "the second one ends" wait "$second"
-check "the second one built nothing" test "$(grep -c 'lab+debug' "$source/built")" = 1
+check "the second build ends" wait "$second"
+check "the second build compiled nothing" test "$(grep -c 'lab+debug' "$source/built")" = 1
 
 # The download of the source holds its lock.
 exec 8>"$SLABLAB_CACHE/source.lock"
 flock 8
-check "a complete tree is found while source is fetched" found_at_once
+check "a complete tree is found while the source is downloaded" found_at_once
 exec 8>&-
 
-# A build that was killed leaves a tree that is not complete, and no lock.
+# A killed build leaves an incomplete tree and no lock.
 rm "$lab/.complete"
 : >"$source/built"
 touch "$source/hold"
@@ -130,13 +130,13 @@ check "a complete tree in a read-only cache is used" found_read_only
 rm "$SLABLAB_CACHE"/kernel-lab+debug-*/.complete
 refused_read_only() { ! read_only "$kernel" path lab+debug 2>"$work/log"; }
 check "a read-only cache that lacks the kernel is an error" refused_read_only
-check "the error says what to do" says "$work/log" "read-only" "SLABLAB_CACHE=" "KDIR="
+check "the error names the remedies" contains "$work/log" "read-only" "SLABLAB_CACHE=" "KDIR="
 
-# refuses SETTING TEXT...: `kernel.sh check` refuses it in one line that has these words
+# refuses SETTING TEXT...: succeeds if `kernel.sh check` refuses the setting with one line that contains all texts
 refuses() {
 	local setting=$1
 	shift
-	! env "$setting" "$kernel" check 2>"$work/log" && [ "$(wc -l <"$work/log")" = 1 ] && says "$work/log" "$@"
+	! env "$setting" "$kernel" check 2>"$work/log" && [ "$(wc -l <"$work/log")" = 1 ] && contains "$work/log" "$@"
 }
 given=$work/given
 mkdir -p "$given"/{include/config,rust,scripts}
@@ -155,11 +155,11 @@ for file in Makefile Module.symvers scripts/target.json rust/lib{core,kernel,bin
 done
 rm "$given/Module.symvers" "$given/scripts/target.json"
 check "KDIR= without two files" refuses "KDIR=$given" "lacks Module.symvers, scripts/target.json:"
-check "KDIR= of nothing" refuses "KDIR=$work/nothing" "no built kernel tree"
+check "KDIR= of nothing" refuses "KDIR=$work/nothing" "not a built kernel tree"
 echo 7.2.1 >"$given/include/config/kernel.release"
 check "KDIR= of an old kernel" refuses "KDIR=$given" "7.2.1 is too old"
 check "KDIR= with a space" refuses "KDIR=$work/a b" "a space"
-check "KERNEL_SRC= of no source" refuses "KERNEL_SRC=$given" "no kernel source tree"
+check "KERNEL_SRC= of no source" refuses "KERNEL_SRC=$given" "not a kernel source tree"
 check "KERNEL_SRC= with a colon" refuses "KERNEL_SRC=$work/a:b" "a colon"
 make_source "$work/source"
 check "a KERNEL_SRC= is accepted" env KERNEL_SRC="$work/source" "$kernel" check
@@ -169,5 +169,5 @@ check "a cache with a space" refuses "SLABLAB_CACHE=$work/a b" "a space"
 
 touch "$SLABLAB_CACHE/mine"
 "$kernel" forget
-check "forget leaves what is not the lab's" test "$(ls -A "$SLABLAB_CACHE")" = mine
+check "forget removes no other files from the cache" test "$(ls -A "$SLABLAB_CACHE")" = mine
 exit $failed

@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Tests test-host.sh: each test of slab_heap is in one layer, a broken layer ends the run and heads what is
-# said, and a run has no backtraces unless they are wanted.
+# Tests test-host.sh: each test of slab_heap is in exactly one layer, a broken layer ends the run and is named,
+# and panics have backtraces only with BACKTRACE=1.
 
 set -eu
 . "$(dirname "$0")/../lib.sh"
@@ -13,7 +13,7 @@ trap 'rm -rf "$work"' EXIT
 unset BACKTRACE MAKEFLAGS MAKELEVEL KEEP_GOING
 failed=0
 
-# expect NAME WANTED FOUND
+# expect NAME WANTED FOUND: a test that passes if both texts are equal
 expect() {
 	if [ "$2" = "$3" ]; then
 		echo "ok: $1"
@@ -24,7 +24,7 @@ expect() {
 	fi
 }
 
-# A false cargo: it lists the tests in place of running them, or fails where it is told to.
+# A fake cargo: with LISTING it lists the tests instead of running them, and it fails for the tests in BREAKING.
 mkdir "$work/bin"
 cat >"$work/bin/cargo" <<END
 #!/bin/sh
@@ -45,10 +45,10 @@ echo "test result: ok. 3 passed; 0 failed; 0 ignored"
 END
 chmod +x "$work/bin/cargo"
 
-# layers ARGUMENT...: test-host.sh with the false cargo
+# layers ARGUMENT...: runs test-host.sh with the fake cargo
 layers() { PATH="$work/bin:$PATH" scripts/test-host.sh "$@" 2>&1 </dev/null; }
 
-# names LAYER: the tests of a layer of slab_heap
+# names LAYER: prints the names of the tests of a layer of slab_heap
 names() {
 	LISTING=yes layers "$1" >/dev/null || true
 	sed -n 's/: test$//p' "$logs/test-host-$1.log"
@@ -60,9 +60,9 @@ expect 'each test of slab_heap is in one layer' "$all" \
 	"$(for layer in class buddy slab seed hybrid guard; do names $layer; done | sort)"
 
 export LISTING='' BREAKING='seed::tests'
-told=$(layers) && status=0 || status=$?
+output=$(layers) && status=0 || status=$?
 expect 'a broken layer is a failure' 1 "$status"
-expect 'the layers above it are not run' 'class: 3 passed, 0 failed
+expect 'the outer layers are not run' 'class: 3 passed, 0 failed
 buddy: 3 passed, 0 failed
 slab: 3 passed, 0 failed
 seed: 1 passed, 1 failed
@@ -72,25 +72,25 @@ doc: not run
 session: not run
 trace: not run
 command: not run
-rest: not run' "$(grep -E '^[a-z]+: ([0-9]+ passed|not run)' <<<"$told")"
-expect 'it is said what failed, and nothing else' 'backtraces: 0
+rest: not run' "$(grep -E '^[a-z]+: ([0-9]+ passed|not run)' <<<"$output")"
+expect 'only the output of failed tests is shown' 'backtraces: 0
 test seed::tests::other ... FAILED
 
 ---- seed::tests::other stdout ----
 it is broken
-test result: FAILED. 1 passed; 1 failed; 0 ignored' "$(sed -n '/^backtraces/,/^test result/p' <<<"$told")"
-expect 'the end names it' "error: broken: seed. The first one, seed, is the innermost: mend it first. Run it alone with 'make test-seed'" \
-	"$(tail -n 1 <<<"$told")"
-told=$(layers -k) || true
-expect 'with -k all layers are run' 0 "$(grep -c 'not run' <<<"$told")"
-told=$(layers guard)
-expect 'one layer can be run' 'guard: 3 passed, 0 failed' "$(tail -n 1 <<<"$told")"
-told=$(BACKTRACE=1 layers -v guard)
-expect 'backtraces can be had' 'backtraces: 1' "$(grep backtraces <<<"$told")"
-told=$(layers nosuch) || true
-expect 'a layer that is none' 'error: no layer nosuch: there are' "${told%there are*}there are"
+test result: FAILED. 1 passed; 1 failed; 0 ignored' "$(sed -n '/^backtraces/,/^test result/p' <<<"$output")"
+expect 'the last line names the broken layer' "error: broken layers: seed. Mend the innermost one first: run it alone with 'make test-seed'" \
+	"$(tail -n 1 <<<"$output")"
+output=$(layers -k) || true
+expect 'with -k all layers are run' 0 "$(grep -c 'not run' <<<"$output")"
+output=$(layers guard)
+expect 'one layer can be run' 'guard: 3 passed, 0 failed' "$(tail -n 1 <<<"$output")"
+output=$(BACKTRACE=1 layers -v guard)
+expect 'BACKTRACE=1 adds backtraces' 'backtraces: 1' "$(grep backtraces <<<"$output")"
+output=$(layers nosuch) || true
+expect 'an unknown layer is refused' 'error: no layer nosuch: the layers are' "${output%the layers are*}the layers are"
 
-# make knows each of them.
+# The Makefile has a target for each layer.
 : >"$work/called"
 for layer in $(scripts/test-host.sh -l | cut -d ' ' -f 1) heap host; do
 	PATH="$work/bin:$PATH" BREAKING=nothing make --no-print-directory "test-$layer" >"$work/log" 2>&1 </dev/null ||

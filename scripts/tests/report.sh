@@ -1,20 +1,20 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Tests the page of slablab report in a browser: what it shows is what the data says, before and after
-# the slider and keys have moved it, no name in a trace becomes markup, and a trace of a million
-# operations is no burden. Leaves pictures of it, wide and narrow, in build/report/.
+# Tests the page of slablab report in a browser: the page shows the data correctly, also after the slider and
+# keys have moved it, no name in a trace becomes markup, and the page handles a trace of a million operations.
+# Screenshots, wide and narrow, are written to build/report/.
 #
 #   report.sh COMMAND
 
 set -eu
 . "$(dirname "$0")/../lib.sh"
 
-[ $# -eq 1 ] || die "which command?"
+[ $# -eq 1 ] || { sed -n '/^# *report\.sh/s/^# *//p' "$0" >&2; exit 2; }
 command=$(realpath "$1")
 browser=$(type -P chromium chromium-browser | head -n 1) || true
 if [ -z "$browser" ]; then
-	say "skipped: no chromium, which setup.sh can install on Debian only"
+	say "skipped: no chromium: run 'scripts/setup.sh chromium' on Debian, or install it by hand"
 	exit 0
 fi
 
@@ -25,22 +25,22 @@ cd "$out"
 profile=$(mktemp -d)
 trap 'rm -rf "$profile"' EXIT
 
-# browse OPTION... FILE: without a network, in time that passes only as the page needs it
+# browse OPTION... FILE: runs the browser without a network, in virtual time
 browse() {
 	timeout 120 "$browser" --headless --no-sandbox --disable-gpu --hide-scrollbars --user-data-dir="$profile" \
 		--allow-file-access-from-files --virtual-time-budget=5000 "$@" 2>>chromium.log
 }
 
-# shown FILE SCRIPT OPTION...: the page's text after a script was run in it, an element a line
+# shown FILE SCRIPT OPTION...: runs a script in the page, and prints the page's text, one element per line
 shown() {
 	local page=${1%.html}-moved.html
 	{ cat "$1"; printf '<script>%s</script>\n' "$2"; } >"$page"
 	browse "${@:3}" --dump-dom "$page" | sed 's/<script.*//; s/<[^>]*id="\([a-z-]*\)"[^>]*>/\n#\1 /g; s/<[^>]*>//g' | grep '^#' ||
-		die "$page shows nothing"
+		die "$page shows no elements"
 }
 
-# expect TEXT WHAT: a line of $told must contain it
-expect() { grep -qF -- "$1" <<<"$told" || die "$2: no \"$1\" in"$'\n'"$told"; }
+# expect TEXT WHAT: dies unless $output contains the text
+expect() { grep -qF -- "$1" <<<"$output" || die "$2: no \"$1\" in"$'\n'"$output"; }
 
 cat >small.trace <<'END'
 slablab-trace 1
@@ -53,24 +53,24 @@ f 2
 END
 "$command" report -o small.html small.trace --target sim --room 256 >small.txt
 jump='const slider = document.getElementById("slider"); slider.value = 3; slider.dispatchEvent(new Event("input"));'
-told=$(shown small.html "$jump")
+output=$(shown small.html "$jump")
 expect '3 of 5 operations done' "the slider"
 expect 'hybrid: refused, too big' "the slider"
-# Of 100 + 5000 bytes in blocks of 112 and 8192.
+# The live bytes are 100 + 5000, in blocks of 112 and 8192.
 expect '#figures-hybrid 4.98 KiB live + 3.13 KiB internal' "live bytes"
-told=$(shown small.html "$jump document.dispatchEvent(new KeyboardEvent('keydown', { key: 'ArrowRight' }));")
+output=$(shown small.html "$jump document.dispatchEvent(new KeyboardEvent('keydown', { key: 'ArrowRight' }));")
 expect '4 of 5 operations done' "the right arrow"
 expect 'reallocate a block to 300 B' "the right arrow"
-told=$(shown small.html "document.dispatchEvent(new KeyboardEvent('keydown', { key: 'End' }));")
+output=$(shown small.html "document.dispatchEvent(new KeyboardEvent('keydown', { key: 'End' }));")
 expect '5 of 5 operations done' "the End key"
 expect '#figures-seed 300 B live + 212 B internal' "the end"
-told=$(browse --dump-dom small.html)
+output=$(browse --dump-dom small.html)
 expect '<title>slablab report</title>' "a hostile name"
 expect '&lt;/script&gt;&lt;img' "a hostile name"
-! grep -q '<img' <<<"$told" || die "the name of a trace became markup"
+! grep -q '<img' <<<"$output" || die "the name of a trace became markup"
 
-# An engine that the page does not know, alone and beside others: one without maps, classes and orders,
-# which serves requests in a way of its own.
+# An engine that the page does not know, alone and beside others: it has no maps, size classes and orders, and
+# serves requests in an unknown way.
 stranger=$(
 	cat <<'END'
 import json, re, sys
@@ -97,8 +97,8 @@ END
 python3 -c "$stranger" small.html >strangers.html
 python3 -c "$stranger" small.html "first fit" >stranger.html
 
-# What was painted is written down when the page lays itself out anew.
-# shellcheck disable=SC2016 # the page's program
+# The script records all painted texts and boxes, and makes the page paint again.
+# shellcheck disable=SC2016 # a JavaScript program
 spied='
 const texts = new Map(), painted = new Map();
 const draw = CanvasRenderingContext2D.prototype.fillText, fill = CanvasRenderingContext2D.prototype.fillRect;
@@ -122,7 +122,7 @@ for (const [canvas, all] of texts) {
 		if (one.from < -0.5 || one.to > wide + 0.5) verdict.push(`${about(canvas)}: "${one.text}" is cut off`);
 		for (const other of all) {
 			if (one !== other && one.text !== other.text && Math.abs(one.y - other.y) < 8 && one.from < other.to && other.from < one.to)
-				verdict.push(`${about(canvas)}: "${one.text}" lies on "${other.text}"`);
+				verdict.push(`${about(canvas)}: "${one.text}" overlaps "${other.text}"`);
 		}
 	}
 }
@@ -131,39 +131,39 @@ for (const canvas of document.querySelectorAll("#insides canvas, #times canvas")
 for (const grid of document.querySelectorAll(".cards")) {
 	const cards = [...grid.children].map((card) => card.getBoundingClientRect());
 	const last = cards.filter(({ top }) => top === cards.at(-1)?.top);
-	if (last.length === 1 && last[0].width < grid.clientWidth - 1) verdict.push(`${grid.parentNode.id}: the last one is alone in its row`);
+	if (last.length === 1 && last[0].width < grid.clientWidth - 1) verdict.push(`${grid.parentNode.id}: the last card is alone in its row`);
 }
 const dots = [...document.querySelectorAll("#engines .dot")].map((dot) => getComputedStyle(dot).backgroundColor);
-if (new Set(dots).size !== dots.length) verdict.push(`engines have one colour: ${dots}`);
+if (new Set(dots).size !== dots.length) verdict.push(`two engines have the same colour: ${dots}`);
 if (dots.includes("rgba(0, 0, 0, 0)")) verdict.push("an engine has no colour");
 const paragraph = document.createElement("p");
 paragraph.id = "verdict";
 paragraph.textContent = verdict.length ? [...new Set(verdict)].join("; ") : "sound";
 document.body.append(paragraph);
 '
-# sound FILE: nothing is empty, cut off, alone or without a colour, in windows of several widths
+# sound FILE: dies if anything is empty, cut off, alone or without a colour, in windows of several widths
 sound() {
 	local width
 	for width in 500 900 1250 1400; do
-		told=$(shown "$1" "$spied" --window-size=$width,2400 | grep '^#verdict')
-		[ "$told" = '#verdict sound' ] || die "$1, $width pixels wide: $told"
+		output=$(shown "$1" "$spied" --window-size=$width,2400 | grep '^#verdict')
+		[ "$output" = '#verdict sound' ] || die "$1, $width pixels wide: $output"
 	done
 }
 sound small.html
 sound strangers.html
 sound stranger.html
-told=$(browse --dump-dom stranger.html | sed '/<script/,$d; s/<[^>]*>/\n/g' | sed -n '/^Comparison of the engines/,$p')
+output=$(browse --dump-dom stranger.html | sed '/<script/,$d; s/<[^>]*>/\n/g' | sed -n '/^Comparison of the engines/,$p')
 expect 'This engine has no MAP.' "a stranger"
 expect 'first fit: done by another path' "a stranger"
 expect 'size classes and free blocks are not reported' "a stranger"
-! grep -iE 'buddy|does not do|undefined|NaN' <<<"$told" || die "that is said of an engine without a buddy system"
+! grep -iE 'buddy|does not do|undefined|NaN' <<<"$output" || die "the page mentions a buddy system, or an undefined value, for an engine without one"
 
 say "the page of a million operations"
 "$command" report -o large.html larson --percent 2084 --target sim --passes 1 --no-search >large.txt
-grep -q '1,000,[0-9]* operations' large.txt || die "that are not a million: $(head -n 1 large.txt)"
+grep -q '1,000,[0-9]* operations' large.txt || die "the trace does not have a million operations: $(head -n 1 large.txt)"
 size=$(stat -c %s large.html)
-[ "$size" -le $((8 << 20)) ] || die "a page of $size bytes"
-told=$(shown large.html "document.dispatchEvent(new KeyboardEvent('keydown', { key: 'End' }));")
+[ "$size" -le $((8 << 20)) ] || die "the page has $size bytes, more than 8 MiB"
+output=$(shown large.html "document.dispatchEvent(new KeyboardEvent('keydown', { key: 'End' }));")
 expect "1,000,320 of 1,000,320 operations done" "a million operations"
 
 "$command" report -o report.html larson tree walk binary --target sim --passes 1 >report.txt
@@ -171,7 +171,7 @@ browse --window-size=1400,2400 --screenshot=wide.png report.html
 browse --window-size=1400,2000 --screenshot=stranger.png strangers.html
 sound report.html
 browse --window-size=1400,2400 --blink-settings=preferredColorScheme=0 --screenshot=dark.png report.html
-# A window of chromium is at least 500 pixels wide, a frame is not.
+# A window of chromium is at least 500 pixels wide, so the narrow page is shown in a frame.
 echo '<body style="margin: 0"><iframe src="report.html" style="width: 400px; height: 3900px; border: 0">' >frame.html
 browse --window-size=500,3900 --screenshot=narrow.png frame.html
 for picture in wide dark narrow stranger; do [ -s $picture.png ] || die "no picture $picture.png"; done

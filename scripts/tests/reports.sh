@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Tests reports.awk with what the checkers of Linux 7.3 print, a line or two of each.
+# Tests reports.awk with lines that the checkers of Linux 7.3 print.
 
 set -eu
 parser=$(dirname "$0")/../reports.awk
@@ -12,7 +12,7 @@ clean=(
 	'kmemleak: Kernel memory leak detector initialized (mem pool available: 15700)'
 	'kmemleak: Automatic memory scanning thread started'
 	'Lock dependency validator: Copyright (c) 2006 Red Hat, Inc., Ingo Molnar'
-	'kmemleak: Cannot allocate a scan area, scanning the full object' # a fault that was injected
+	'kmemleak: Cannot allocate a scan area, scanning the full object' # an effect of fault injection
 	'rcu: 	RCU lockdep checking is enabled.'
 	'rcu: Preemptible hierarchical RCU implementation.'
 	'kasan: KernelAddressSanitizer initialized (generic)'
@@ -21,7 +21,7 @@ clean=(
 	'spurious: no PM; the DEBUG: and BUGS are not reports'
 )
 
-# expect NAME "KIND..." LINE...: what is found among clean lines, the kinds joined by ","
+# expect NAME "KIND,..." LINE...: checks the kinds of reports that are found in the lines, between clean lines
 expect() {
 	local name=$1 wanted=$2 found failed=0
 	shift 2
@@ -42,7 +42,7 @@ expect 'a clean log' ''
 expect 'KASAN' KASAN '==================================================================' \
 	'BUG: KASAN: slab-use-after-free in slablab_free+0x1c/0x40 [slablab]' \
 	'Read of size 1 at addr ffffc90000a40040 by task insmod/71' '' 'Call Trace:' ' <TASK>'
-expect 'two of them' KASAN,KASAN \
+expect 'two KASAN reports' KASAN,KASAN \
 	'BUG: KASAN: slab-out-of-bounds in f+0x1/0x2' 'BUG: KASAN: use-after-free in g+0x1/0x2'
 expect 'KCSAN' KCSAN 'BUG: KCSAN: data-race in f / g'
 expect 'UBSAN' UBSAN 'UBSAN: array-index-out-of-bounds in mm/slub.c:1:2'
@@ -62,8 +62,8 @@ expect 'sleeping' 'sleep in atomic context' \
 expect 'scheduling' 'sleep in atomic context' 'BUG: scheduling while atomic: slablab/71/0x00000002'
 expect 'kmemleak' kmemleak \
 	'kmemleak: 3 new suspected memory leaks (see /sys/kernel/debug/kmemleak)'
-expect 'kmemleak, the object' kmemleak 'unreferenced object 0xffff888003a4b000 (size 64):'
-expect 'kmemleak that gave up' kmemleak 'kmemleak: Kernel memory leak detector disabled'
+expect 'kmemleak: object' kmemleak 'unreferenced object 0xffff888003a4b000 (size 64):'
+expect 'kmemleak: disabled' kmemleak 'kmemleak: Kernel memory leak detector disabled'
 expect 'soft lockup' 'soft lockup' 'watchdog: BUG: soft lockup - CPU#1 stuck for 26s! [slablab:71]'
 expect 'RCU stall' 'RCU stall' 'rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:'
 expect 'hung task' 'hung task' 'INFO: task slablab:71 blocked for more than 120 seconds.'
@@ -85,5 +85,5 @@ expect 'panic' panic 'Kernel panic - not syncing: Fatal exception'
 expect 'bug' bug 'BUG: Bad page state in process slablab  pfn:12345'
 expect 'warning' warning '------------[ cut here ]------------' \
 	'WARNING: mm/page_alloc.c:1 at f+0x1/0x2, CPU#0: slablab/71' 'Call Trace:'
-expect 'one that nobody knows' unknown 'something new is wrong' 'Call Trace:' ' <TASK>'
+expect 'an unknown report' unknown 'something new is wrong' 'Call Trace:' ' <TASK>'
 exit $status

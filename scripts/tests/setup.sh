@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Tests that a machine that has everything needs no privilege for the set-up: neither apt-get nor sudo is
-# called, and nothing is built. Run it after setup.sh.
+# Tests that the set-up needs no privileges on a machine with all packages: apt-get and sudo are not called, and
+# nothing is built. Run setup.sh before this test.
 
 set -eu
 . "$(dirname "$0")/../lib.sh"
@@ -16,6 +16,6 @@ done
 chmod +x "$work"/bin/*
 
 PATH="$work/bin:$PATH" "$top/scripts/setup.sh" >"$work/log" 2>&1 </dev/null || { cat "$work/log" >&2; die "setup.sh failed"; }
-[ ! -e "$work/called" ] || die "these were called: $(cat "$work/called")"
-[ ! -s "$work/log" ] || { cat "$work/log" >&2; die "setup.sh did something"; }
-echo "ok: nothing is installed twice"
+[ ! -e "$work/called" ] || die "setup.sh called: $(cat "$work/called")"
+[ ! -s "$work/log" ] || { cat "$work/log" >&2; die "setup.sh printed messages"; }
+echo "ok: a second set-up installs nothing"

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Instructions, counted by valgrind's callgrind.
+//! Instruction counts, measured by valgrind's callgrind.
 //!
-//! The command runs itself under it, once for each allocator and pattern, and counts only inside of
-//! the functions that the clock times too.
+//! The benchmark runs itself under callgrind once per allocator and pattern. Callgrind counts only
+//! inside the functions that are timed, too: `measured_pass` and `measured_free`.
 
 use std::{
     collections::HashMap,
@@ -27,23 +27,23 @@ use anyhow::{
     bail, //
 };
 
-/// The time after which a child is given up.
-const PATIENCE: Duration = Duration::from_secs(90);
+/// The timeout of one run under callgrind.
+const TIMEOUT: Duration = Duration::from_secs(90);
 
-/// Functions that are reported of each.
-const FUNCTIONS: usize = 12;
+/// The number of functions that are reported per allocator and pattern.
+const REPORTED_FUNCTIONS: usize = 12;
 
-/// What was counted.
+/// The instruction counts of one run.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Counted {
-    /// All instructions.
+pub(crate) struct InstructionCount {
+    /// The total.
     pub(crate) instructions: u64,
-    /// Where most of them are: in which function, and how many there.
+    /// The functions with the most instructions, and the count of each.
     pub(crate) functions: Vec<(String, u64)>,
 }
 
-/// Says why instructions cannot be counted, if they cannot.
-pub(crate) fn missing() -> Option<String> {
+/// Returns why instructions cannot be counted, or `None` when they can.
+pub(crate) fn unavailable() -> Option<String> {
     let version = Command::new("valgrind").arg("--version").output();
     match version {
         Ok(output) if output.status.success() => None,
@@ -51,12 +51,13 @@ pub(crate) fn missing() -> Option<String> {
     }
 }
 
-/// Runs this command with other arguments, and counts; `None` when it took too long.
+/// Runs the benchmark with `arguments` under callgrind, which writes its file to `to`. Returns `None`
+/// when the run exceeds [`TIMEOUT`].
 ///
 /// # Errors
 ///
-/// What went wrong in the child, or with its file, which is left at `to`.
-pub(crate) fn count(arguments: &[OsString], to: &Path) -> anyhow::Result<Option<Counted>> {
+/// Fails when the child fails, or when its file cannot be read.
+pub(crate) fn count(arguments: &[OsString], to: &Path) -> anyhow::Result<Option<InstructionCount>> {
     let mut out = OsString::from("--callgrind-out-file=");
     out.push(to);
     let mut child = Command::new("valgrind")
@@ -76,7 +77,7 @@ pub(crate) fn count(arguments: &[OsString], to: &Path) -> anyhow::Result<Option<
         .context("valgrind")?;
     let begun = Instant::now();
     while child.try_wait()?.is_none() {
-        if begun.elapsed() > PATIENCE {
+        if begun.elapsed() > TIMEOUT {
             child.kill()?;
             child.wait()?;
             return Ok(None);
@@ -96,17 +97,17 @@ pub(crate) fn count(arguments: &[OsString], to: &Path) -> anyhow::Result<Option<
     ))
 }
 
-/// Reads what callgrind wrote.
+/// Parses the output of callgrind.
 ///
-/// Only what is needed of "Callgrind Format Specification": names of files and functions, which are
-/// numbered when they first come, and costs of lines, of which those after `calls=` belong to what
-/// was called.
-fn parse(text: &str) -> io::Result<Counted> {
+/// The parser handles the needed part of the "Callgrind Format Specification": names of files and
+/// functions, which are numbered at their first occurrence, and cost lines. The cost line after
+/// `calls=` is the inclusive cost of the callee and is skipped.
+fn parse(text: &str) -> io::Result<InstructionCount> {
     let mut names = HashMap::new();
     let mut files = HashMap::new();
     let mut by_function: HashMap<String, u64> = HashMap::new();
     let (mut function, mut file) = (String::new(), String::new());
-    let (mut total, mut summed, mut called) = (None, 0, false);
+    let (mut total, mut summed, mut is_callee_cost) = (None, 0, false);
     for line in text.lines() {
         if let Some(cost) = line
             .strip_prefix("totals: ")
@@ -125,9 +126,9 @@ fn parse(text: &str) -> io::Result<Counted> {
         } else if let Some(name) = line.strip_prefix("cfi=").or(line.strip_prefix("cfl=")) {
             resolve(name, &mut files);
         } else if line.starts_with("calls=") {
-            called = true;
+            is_callee_cost = true;
         } else if line.starts_with(|first: char| first.is_ascii_digit() || "+-*".contains(first)) {
-            if std::mem::take(&mut called) {
+            if std::mem::take(&mut is_callee_cost) {
                 continue;
             }
             if let Some(cost) = line
@@ -143,18 +144,18 @@ fn parse(text: &str) -> io::Result<Counted> {
     }
     let mut functions: Vec<_> = by_function.into_iter().collect();
     functions.sort_unstable_by(|one, other| (other.1, &one.0).cmp(&(one.1, &other.0)));
-    functions.truncate(FUNCTIONS);
+    functions.truncate(REPORTED_FUNCTIONS);
     let instructions = total.unwrap_or(summed);
     if instructions == 0 {
-        return Err(io::Error::other("nothing was counted"));
+        return Err(io::Error::other("callgrind counted no instructions"));
     }
-    Ok(Counted {
+    Ok(InstructionCount {
         instructions,
         functions,
     })
 }
 
-/// Returns the name that a compressed one stands for: `(7) name` the first time, then `(7)`.
+/// Expands a compressed name: `(7) name` defines number 7, a later `(7)` refers to it.
 fn resolve(name: &str, names: &mut HashMap<String, String>) -> String {
     match name.split_once(' ') {
         Some((number, full)) if number.starts_with('(') => {
@@ -165,13 +166,13 @@ fn resolve(name: &str, names: &mut HashMap<String, String>) -> String {
     }
 }
 
-/// Returns the end of a path.
+/// Returns the last two components of a path.
 fn short(path: &str) -> &str {
     let end = path.rmatch_indices('/').nth(1).map_or(0, |(at, _)| at + 1);
     &path[end..]
 }
 
-/// Returns a function's name without the number that the compiler adds.
+/// Returns a function's name without the hash that the compiler appends.
 fn bare(function: &str) -> &str {
     let hash = function.rfind("::h").filter(|at| function.len() - at == 19);
     &function[..hash.unwrap_or(function.len())]
@@ -182,13 +183,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn costs_are_of_the_function_that_has_them() {
+    fn costs_are_attributed_to_their_own_function() {
         let text = "version: 1\nevents: Ir\n\nfl=(1) /a/src/pair.rs\nfn=(1) pass\n10 5\n\
                     cfi=(2) /a/heap/slab.rs\ncfn=(2) take\ncalls=3 20\n11 60\n+2 7\n\n\
                     fl=(2)\nfn=(2)\n20 40\nfe=(1)\n* 20\n\ntotals: 72\n";
         assert_eq!(
             parse(text).unwrap(),
-            Counted {
+            InstructionCount {
                 instructions: 72,
                 functions: vec![
                     ("heap/slab.rs in take".into(), 40),

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Whether an allocator's answers are right.
+//! Correctness checks of the allocators under test.
 //!
-//! [`Checked`] stands between a pattern and an allocator and knows what is out: no block is null,
-//! misaligned, or shares a byte with another, and what is written to both ends of a block is there
-//! until it is freed. Timed passes go without it, so their answers are looked at as far as that
-//! costs all allocators the same two instructions, and [`distinct`] looks at what they left.
+//! [`Checked`] wraps an allocator and tracks its live blocks. It checks that no block is null,
+//! misaligned or overlaps another one, and that a stamp at both ends of a block is unchanged until the
+//! block is freed. Timed passes run without the wrapper: they count null and misaligned blocks, which
+//! costs two instructions for every allocator, and [`check_overlap`] checks the blocks that are live
+//! afterwards.
 
 use std::{
     cell::RefCell,
@@ -17,14 +18,14 @@ use thiserror::Error;
 
 use crate::heap::Heap;
 
-/// The bytes at either end of a block that are stamped.
+/// The number of bytes that are stamped at either end of a block.
 const STAMP_BYTES: usize = 8;
 
-/// What is wrong with an answer.
+/// A wrong answer of an allocator.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
-pub(crate) enum Wrong {
-    /// There was room, and no block.
-    #[error("no block of {0} bytes")]
+pub(crate) enum CheckError {
+    /// The allocator returned null although the pool has enough memory.
+    #[error("the allocator returned no block for {0} bytes")]
     Null(usize),
     /// The address is not a multiple of the alignment.
     #[error("a block of {0} bytes is not aligned to {1}")]
@@ -32,68 +33,68 @@ pub(crate) enum Wrong {
     /// Two blocks share bytes.
     #[error("a block of {0} bytes overlaps one of {1}")]
     Overlap(usize, usize),
-    /// The bytes of a block changed while it was out.
-    #[error("a byte of a block of {0} bytes changed while it was out")]
+    /// A byte of a live block changed.
+    #[error("a byte of a live block of {0} bytes changed")]
     Changed(usize),
-    /// A block that moved or grew lost what was in it.
-    #[error("a block of {0} bytes lost contents when it became {1}")]
+    /// A reallocation lost the content of a block.
+    #[error("a block of {0} bytes lost content when it was resized to {1}")]
     Lost(usize, usize),
-    /// A pass freed or allocated something else than it was to.
-    #[error("{0} answers of a timed pass were null or misaligned")]
+    /// Allocations of a timed pass were null or misaligned.
+    #[error("{0} blocks of a timed pass were null or misaligned")]
     Timed(u64),
-    /// A pass did another number of operations than it was asked for.
-    #[error("{0} pairs were to be done, {1} were")]
+    /// A pass ran fewer pairs than it was asked for.
+    #[error("a pass ran {1} of {0} pairs")]
     Count(u64, u64),
 }
 
-/// A block that is out.
+/// A live block.
 #[derive(Clone, Copy, Debug)]
 struct Live {
     size: usize,
     stamp: u8,
 }
 
-/// What is known of an allocator's blocks.
+/// The live blocks of an allocator, by address, and the first wrong answer.
 #[derive(Debug, Default)]
-struct Shadow {
+struct LiveBlocks {
     live: BTreeMap<usize, Live>,
     stamps: u8,
-    wrong: Option<Wrong>,
+    wrong: Option<CheckError>,
     allocations: u64,
 }
 
-/// An allocator whose answers are checked.
+/// A wrapper that checks every answer of an allocator.
 pub(crate) struct Checked<'heap> {
     heap: &'heap dyn Heap,
-    shadow: RefCell<Shadow>,
-    /// Whether null is a wrong answer.
-    roomy: bool,
+    shadow: RefCell<LiveBlocks>,
+    /// Whether null is a wrong answer, because the pool is large enough.
+    must_succeed: bool,
 }
 
 impl<'heap> Checked<'heap> {
-    /// Puts the check around an allocator that has room for everything it will be asked for.
+    /// Wraps an allocator whose pool is large enough for all requests.
     pub(crate) fn new(heap: &'heap dyn Heap) -> Self {
         Self {
             heap,
             shadow: RefCell::default(),
-            roomy: true,
+            must_succeed: true,
         }
     }
 
-    /// Puts the check around an allocator that may say no.
-    pub(crate) fn tight(heap: &'heap dyn Heap) -> Self {
+    /// Wraps an allocator that may refuse requests.
+    pub(crate) fn may_refuse(heap: &'heap dyn Heap) -> Self {
         Self {
-            roomy: false,
+            must_succeed: false,
             ..Self::new(heap)
         }
     }
 
-    /// Returns how many blocks were handed out.
+    /// Returns the number of blocks that were allocated.
     ///
     /// # Errors
     ///
-    /// The first wrong answer.
-    pub(crate) fn verdict(self) -> Result<u64, Wrong> {
+    /// Returns the first wrong answer.
+    pub(crate) fn result(self) -> Result<u64, CheckError> {
         let shadow = self.shadow.into_inner();
         match shadow.wrong {
             Some(wrong) => Err(wrong),
@@ -102,7 +103,7 @@ impl<'heap> Checked<'heap> {
     }
 }
 
-/// Returns the two ends of a block.
+/// Returns the stamped ranges at both ends of a block.
 fn ends(size: usize) -> [std::ops::Range<usize>; 2] {
     let stamp = size.min(STAMP_BYTES);
     [0..stamp, size - stamp..size]
@@ -112,59 +113,61 @@ fn ends(size: usize) -> [std::ops::Range<usize>; 2] {
 ///
 /// # Safety
 ///
-/// The block is out and has so many bytes.
+/// The block is live, has `size` bytes, and is not accessed by anyone else.
 unsafe fn write(block: *mut u8, size: usize, stamp: u8) {
     for end in ends(size) {
-        // SAFETY: By this function's contract; the range lies in the block.
+        // SAFETY: By the caller, the block has `size` writable bytes, and `ends` lies within `size`.
         unsafe { block.add(end.start).write_bytes(stamp, end.len()) };
     }
 }
 
-/// Says whether the first `kept` bytes of a block still have the stamps that it got with a size.
+/// Returns whether the first `preserved` bytes of a block still have the stamps of a block of `size`
+/// bytes.
 ///
 /// # Safety
 ///
-/// The block is out and has `kept` bytes that were written.
-unsafe fn reads(block: *const u8, size: usize, kept: usize, stamp: u8) -> bool {
+/// The block is live, and the stamped ones of its first `preserved` bytes are initialized.
+unsafe fn reads(block: *const u8, size: usize, preserved: usize, stamp: u8) -> bool {
     ends(size).into_iter().all(|end| {
-        let end = end.start.min(kept)..end.end.min(kept);
-        // SAFETY: By this function's contract; the range lies in the block and was written.
+        let end = end.start.min(preserved)..end.end.min(preserved);
+        // SAFETY: The range is a part of a stamped end and of the first `preserved` bytes, which
+        // the caller guarantees to be initialized; nobody writes to it meanwhile.
         let bytes = unsafe { slice::from_raw_parts(block.add(end.start), end.len()) };
         bytes.iter().all(|byte| *byte == stamp)
     })
 }
 
-impl Shadow {
-    /// Notes a wrong answer, if it is the first.
-    fn complain(&mut self, wrong: Wrong) {
+impl LiveBlocks {
+    /// Stores a wrong answer if it is the first one.
+    fn report_error(&mut self, wrong: CheckError) {
         self.wrong.get_or_insert(wrong);
     }
 
-    /// Takes note of a new block and stamps it, if it is a good one.
-    fn admit(&mut self, block: *mut u8, size: usize, align: usize) {
+    /// Checks a new block, then tracks and stamps it. A bad block is not tracked.
+    fn track(&mut self, block: *mut u8, size: usize, align: usize) {
         let start = block.addr();
         if start % align != 0 {
-            return self.complain(Wrong::Misaligned(size, align));
+            return self.report_error(CheckError::Misaligned(size, align));
         }
         let before = self.live.range(..start + size).next_back();
         if let Some(other) = before.filter(|(other, live)| *other + live.size > start) {
             let other = other.1.size;
-            return self.complain(Wrong::Overlap(size, other));
+            return self.report_error(CheckError::Overlap(size, other));
         }
         self.stamps = self.stamps % u8::MAX + 1;
         let stamp = self.stamps;
         self.live.insert(start, Live { size, stamp });
         self.allocations += 1;
-        // SAFETY: The allocator says that it is a block, and no other has its bytes.
+        // SAFETY: The allocator just returned the block, and it overlaps no other live block.
         unsafe { write(block, size, stamp) };
     }
 
-    /// Strikes a block off and says whether it was a good one, as it was.
-    fn dismiss(&mut self, block: *mut u8) -> Option<Live> {
+    /// Stops tracking a block and checks its stamps. Returns `None` when the block is not tracked.
+    fn untrack(&mut self, block: *mut u8) -> Option<Live> {
         let live = self.live.remove(&block.addr())?;
-        // SAFETY: The block is out, and was stamped when it came.
+        // SAFETY: Tracked blocks are live, and `track` stamped both ends.
         if !unsafe { reads(block, live.size, live.size, live.stamp) } {
-            self.complain(Wrong::Changed(live.size));
+            self.report_error(CheckError::Changed(live.size));
         }
         Some(live)
     }
@@ -175,55 +178,56 @@ impl Heap for Checked<'_> {
         let block = self.heap.alloc(size, align);
         let mut shadow = self.shadow.borrow_mut();
         if !block.is_null() {
-            shadow.admit(block, size, align);
-        } else if self.roomy {
-            shadow.complain(Wrong::Null(size));
+            shadow.track(block, size, align);
+        } else if self.must_succeed {
+            shadow.report_error(CheckError::Null(size));
         }
         block
     }
 
     unsafe fn free(&self, block: *mut u8, size: usize, align: usize) {
-        // What was no good when it came is not given back: there is no telling whose it is.
-        if self.shadow.borrow_mut().dismiss(block).is_some() {
-            // SAFETY: By this function's contract.
+        // A bad block is never freed: it may overlap a block that is still live.
+        if self.shadow.borrow_mut().untrack(block).is_some() {
+            // SAFETY: The caller's contract is the same as that of the wrapped heap.
             unsafe { self.heap.free(block, size, align) };
         }
     }
 
     unsafe fn realloc(&self, block: *mut u8, size: usize, align: usize, new: usize) -> *mut u8 {
-        let Some(live) = self.shadow.borrow_mut().dismiss(block) else {
+        let Some(live) = self.shadow.borrow_mut().untrack(block) else {
             return block;
         };
-        // SAFETY: By this function's contract.
+        // SAFETY: The caller's contract is the same as that of the wrapped heap.
         let to = unsafe { self.heap.realloc(block, size, align, new) };
         let mut shadow = self.shadow.borrow_mut();
         if to.is_null() {
             shadow.live.insert(block.addr(), live);
-            if self.roomy {
-                shadow.complain(Wrong::Null(new));
+            if self.must_succeed {
+                shadow.report_error(CheckError::Null(new));
             }
             return to;
         }
-        // SAFETY: The block is out with its new size, and so much of it was copied or has stayed.
+        // SAFETY: `to` is live with `new` bytes. A correct allocator preserved the first
+        // `size.min(new)` of them, which include the checked stamps.
         if !unsafe { reads(to, size, size.min(new), live.stamp) } {
-            shadow.complain(Wrong::Lost(size, new));
+            shadow.report_error(CheckError::Lost(size, new));
         }
-        shadow.admit(to, new, align);
+        shadow.track(to, new, align);
         to
     }
 }
 
-/// Checks that blocks share no bytes.
+/// Checks that no two of the blocks overlap; each block is a start and a size. O(n log n).
 ///
 /// # Errors
 ///
-/// [`Wrong::Overlap`].
-pub(crate) fn distinct(mut blocks: Vec<(usize, usize)>) -> Result<(), Wrong> {
+/// Returns [`CheckError::Overlap`] for the first two blocks that overlap.
+pub(crate) fn check_overlap(mut blocks: Vec<(usize, usize)>) -> Result<(), CheckError> {
     blocks.sort_unstable();
     for pair in blocks.windows(2) {
         let [(start, size), (next, other)] = [pair[0], pair[1]];
         if start + size > next {
-            return Err(Wrong::Overlap(other, size));
+            return Err(CheckError::Overlap(other, size));
         }
     }
     Ok(())

@@ -28,9 +28,9 @@ use crate::{
     show, //
 };
 
-/// The files of --json: no other file is overwritten.
+/// The content of a file of `--json`. No other file is overwritten.
 const FIGURES: Kind = Kind {
-    name: "what bench-host wrote with --json",
+    name: "a JSON file of bench-host",
     is: |bytes| {
         let value = serde_json::from_slice::<serde_json::Value>(bytes);
         value.is_ok_and(|value| {
@@ -40,41 +40,42 @@ const FIGURES: Kind = Kind {
     },
 };
 
-/// Measures the heaps of slablab beside their peers, in one process.
+/// Compare the engines of slablab with other allocators, in one process on the host.
 ///
-/// The exit status is 0 when every answer was right, whatever the times; 1 when one was wrong.
+/// The exit status is 0 when every allocator answered correctly, whatever the times, and 1 when an
+/// answer was wrong.
 #[derive(Parser)]
 #[command(version, name = "bench-host")]
 pub(crate) struct Cli {
-    /// Do everything briefly: proves that it works, measures nothing
+    /// Run every stage briefly: a check that the benchmark works, with meaningless times
     #[arg(long)]
     quick: bool,
 
-    /// Measure only these allocators (hybrid, and all whose name contains one of the words)
+    /// Measure only hybrid and the allocators whose name contains one of the words
     #[arg(long, value_name = "WORD", value_delimiter = ',')]
     heap: Vec<String>,
 
-    /// Measure only patterns whose name contains one of the words ("space" are the traces)
+    /// Measure only patterns whose name contains one of the words ("space" selects the traces)
     #[arg(long, value_name = "WORD", value_delimiter = ',')]
     pattern: Vec<String>,
 
-    /// Rounds of five repetitions of each allocator and pattern
+    /// Run this many rounds of five repetitions for each allocator and pattern
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
     rounds: Option<u32>,
 
-    /// What sizes, places and traces are drawn from
+    /// Seed of the random numbers for sizes, slots and traces
     #[arg(long, default_value_t = 1)]
     seed: u64,
 
-    /// Count no instructions
+    /// Do not count instructions
     #[arg(long)]
     no_callgrind: bool,
 
-    /// Write everything that was measured to a file; it may exist if it is one of this kind
+    /// Write all results to this file; an existing file must be from an earlier run
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
 
-    /// Where the picture and what callgrind says go
+    /// Directory for the picture and the output of callgrind
     #[arg(long, value_name = "DIR", default_value = "build/out")]
     out: PathBuf,
 
@@ -84,9 +85,9 @@ pub(crate) struct Cli {
 }
 
 impl Cli {
-    /// Does what the arguments say.
+    /// Runs the benchmark as the arguments say.
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
-        machine::level_the_field();
+        machine::equalize_conditions();
         let plan = Plan {
             quick: self.quick,
             heaps: self.heap,
@@ -102,7 +103,7 @@ impl Cli {
         }
         if !plan.measures() {
             let why = format!(
-                "no pattern's name contains any of {:?}: nothing would be measured\n",
+                "no pattern has a name that contains one of {:?}, so nothing would be measured\n",
                 plan.patterns
             );
             clap::Error::raw(ErrorKind::ValueValidation, why).exit();
@@ -139,14 +140,14 @@ mod tests {
     }
 
     #[test]
-    fn a_picture_is_known_by_its_title() {
+    fn a_picture_is_recognized_by_its_title() {
         let svg = plot::draw(&crate::results::Results::default()).unwrap();
         assert!((plot::KIND.is)(svg.as_bytes()));
         assert!(!(plot::KIND.is)(b"<svg></svg>"));
     }
 
     #[test]
-    fn only_figures_of_an_earlier_run_are_overwritten() {
+    fn only_json_of_an_earlier_run_is_overwritten() {
         let figures = serde_json::to_vec(&crate::results::Results::default()).unwrap();
         assert!((FIGURES.is)(&figures));
         for other in [&b"{}"[..], b"[]", b"a 1 100\n", b"{\"about\": 1}"] {

@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The processor's counter of time, for what is too short for the system's clock.
+//! The processor's time stamp counter, for intervals that are too short for the system's clock.
 
 use std::time::{
     Duration,
     Instant, //
 };
 
-/// Reads the processor's counter of time.
+/// A clock that reads the time stamp counter.
 pub(crate) struct Clock {
     nanoseconds_per_tick: f64,
 }
 
 impl Clock {
-    /// Finds out how fast the counter is.
+    /// Calibrates the counter against the system's clock for 20 ms.
     pub(crate) fn new() -> Self {
         let (begun, first) = (Instant::now(), ticks());
         while begun.elapsed() < Duration::from_millis(20) {}
@@ -23,31 +23,31 @@ impl Clock {
         }
     }
 
-    /// Returns the count, after everything before is done.
+    /// Returns the current count, after all earlier instructions completed.
     #[inline(always)]
     pub(crate) fn now(&self) -> u64 {
         ticks()
     }
 
-    /// Returns the time between two counts.
+    /// Returns the time between two counts, in nanoseconds.
     pub(crate) fn nanoseconds(&self, from: u64, to: u64) -> f64 {
         to.saturating_sub(from) as f64 * self.nanoseconds_per_tick
     }
 }
 
-/// Returns the processor's count of time.
+/// Reads the time stamp counter between two fences.
 #[inline(always)]
 fn ticks() -> u64 {
     use std::arch::x86_64::{
         _mm_lfence,
         _rdtsc, //
     };
-    // SAFETY: Every x86-64 processor has it. The first fence waits for what came before, the second
-    // keeps what comes after from beginning.
+    // The first fence waits for all earlier instructions; the second one delays all later ones.
+    // SAFETY: `lfence` is part of SSE2, which every x86-64 processor has.
     unsafe { _mm_lfence() };
-    // SAFETY: As above.
+    // SAFETY: Every x86-64 processor has `rdtsc`, and Linux allows it in user space.
     let ticks = unsafe { _rdtsc() };
-    // SAFETY: As above.
+    // SAFETY: `lfence` is part of SSE2, which every x86-64 processor has.
     unsafe { _mm_lfence() };
     ticks
 }

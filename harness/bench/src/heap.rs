@@ -1,53 +1,54 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The call that every allocator is behind.
+//! The common interface of the allocators under test.
 //!
-//! Patterns see a `&dyn Heap` and nothing else, so each operation of each allocator is one indirect
-//! call, and none is inlined into a loop.
+//! Patterns call allocators only through `&dyn Heap`, so each operation costs every allocator one
+//! indirect call, and no allocator is inlined into the loop.
 
 use std::ptr;
 
-/// An allocator under test. What it promises is what [`check`](crate::check) looks for.
+/// An allocator under test. [`check`](crate::check) checks its guarantees.
 pub(crate) trait Heap {
-    /// Allocates `size` bytes, at least 1, aligned to `align`; null when it cannot.
+    /// Allocates `size` bytes, at least 1, aligned to `align`. Returns null on failure.
     fn alloc(&self, size: usize, align: usize) -> *mut u8;
 
-    /// Takes a block back.
+    /// Frees a block.
     ///
     /// # Safety
     ///
-    /// The block is one of this allocator's, has this layout, is out, and nobody uses it any more.
+    /// - The block was returned by this allocator for `size` and `align`, and is live.
+    /// - Nobody accesses the block during or after the call.
     unsafe fn free(&self, block: *mut u8, size: usize, align: usize);
 
-    /// Gives a block another size, elsewhere if need be; null, and nothing has changed, when it
-    /// cannot.
+    /// Changes the size of a block, which may move. Returns null on failure; the block is then
+    /// unchanged.
     ///
     /// # Safety
     ///
-    /// As for [`Heap::free`]. `new` is at least 1.
+    /// The requirements of [`Heap::free`] hold, and `new` is at least 1.
     unsafe fn realloc(&self, block: *mut u8, size: usize, align: usize, new: usize) -> *mut u8 {
-        // SAFETY: By this function's contract.
-        unsafe { moved(self, block, size, align, new) }
+        // SAFETY: Both functions have the same contract.
+        unsafe { reallocate_by_copy(self, block, size, align, new) }
     }
 
-    /// Returns the bytes that a block gets for a request, as far as is known.
+    /// Returns the usable size of a block for a request, or `size` when the allocator cannot say.
     fn usable(&self, size: usize, align: usize) -> usize {
         let _ = align;
         size
     }
 
-    /// Returns the bytes that it keeps beside its pool.
-    fn beside_bytes(&self) -> usize {
+    /// Returns the size of the metadata outside the pool, in bytes.
+    fn metadata_bytes(&self) -> usize {
         0
     }
 }
 
-/// Moves a block to a new one of another size.
+/// Reallocates by allocating a new block, copying the content and freeing the old block.
 ///
 /// # Safety
 ///
-/// As for [`Heap::realloc`].
-pub(crate) unsafe fn moved<H: Heap + ?Sized>(
+/// The requirements of [`Heap::realloc`] hold.
+pub(crate) unsafe fn reallocate_by_copy<H: Heap + ?Sized>(
     heap: &H,
     block: *mut u8,
     size: usize,
@@ -56,9 +57,10 @@ pub(crate) unsafe fn moved<H: Heap + ?Sized>(
 ) -> *mut u8 {
     let to = heap.alloc(new, align);
     if !to.is_null() {
-        // SAFETY: Both blocks are out and have so many bytes, and they are not the same one.
+        // SAFETY: The old block has `size` bytes and the new one `new` bytes; both are live, so they
+        // do not overlap.
         unsafe { ptr::copy_nonoverlapping(block, to, size.min(new)) };
-        // SAFETY: By this function's contract; what was in it has been copied.
+        // SAFETY: The caller guarantees that the block is live and unused; its content was copied.
         unsafe { heap.free(block, size, align) };
     }
     to

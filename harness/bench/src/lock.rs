@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The locks that allocators without their own are put behind.
+//! Locks for the allocators that have none of their own.
 //!
-//! One thread measures, so nobody ever waits: what a lock costs is one atomic exchange and one
-//! store. Each allocator with a pool is also measured without, as their authors publish them.
+//! The benchmark runs one thread, so the lock is never contended: its cost is one atomic exchange and
+//! one store. Each allocator with a pool is also measured without a lock, as its authors publish it.
 
 use std::{
     cell::UnsafeCell,
@@ -16,22 +16,22 @@ use std::{
 
 use slab_heap::lock::Lock;
 
-/// A lock that can be put around a value.
-pub(crate) trait New<T>: Lock<T> + Send + Sync {
-    /// Puts it around `value`.
+/// A lock that can be constructed around a value.
+pub(crate) trait NewLock<T>: Lock<T> + Send + Sync {
+    /// Returns an unlocked lock that protects `value`.
     fn new(value: T) -> Self;
 }
 
-/// A lock that spins on one exchange.
+/// A spinlock of one atomic flag.
 pub(crate) struct Spin<T> {
     held: AtomicBool,
     value: UnsafeCell<T>,
 }
 
-// SAFETY: `with` lets one thread in at a time.
+// SAFETY: `with` gives access to the value to one thread at a time, and `T` may move between threads.
 unsafe impl<T: Send> Sync for Spin<T> {}
 
-impl<T: Send> New<T> for Spin<T> {
+impl<T: Send> NewLock<T> for Spin<T> {
     fn new(value: T) -> Self {
         Self {
             held: AtomicBool::new(false),
@@ -40,38 +40,38 @@ impl<T: Send> New<T> for Spin<T> {
     }
 }
 
-// SAFETY: The exchange lets one caller in and acquires what the last one released. Should `f`
-// panic, the lock stays held and nobody gets in any more.
+// SAFETY: The exchange succeeds for one caller at a time and acquires the writes of the previous
+// holder. When `f` panics, the lock stays locked for ever, so no caller sees a half-modified value.
 unsafe impl<T> Lock<T> for Spin<T> {
     #[inline]
     fn with<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
         while self.held.swap(true, Ordering::Acquire) {
             hint::spin_loop();
         }
-        // SAFETY: Whoever holds the lock has the value to themselves.
+        // SAFETY: The lock is held, so there is no other reference to the value.
         let result = f(unsafe { &mut *self.value.get() });
         self.held.store(false, Ordering::Release);
         result
     }
 }
 
-/// No lock at all: for one thread.
-pub(crate) struct Alone<T>(UnsafeCell<T>);
+/// A lock without any synchronization, for one thread.
+pub(crate) struct NoLock<T>(UnsafeCell<T>);
 
-// SAFETY: The benchmark shares allocators with nobody: the thread that makes one uses it.
-unsafe impl<T: Send> Sync for Alone<T> {}
+// SAFETY: The benchmark uses each allocator only on the thread that constructs it.
+unsafe impl<T: Send> Sync for NoLock<T> {}
 
-impl<T: Send> New<T> for Alone<T> {
+impl<T: Send> NewLock<T> for NoLock<T> {
     fn new(value: T) -> Self {
         Self(UnsafeCell::new(value))
     }
 }
 
-// SAFETY: One thread uses it, by the reason above, and `f` does not take it again.
-unsafe impl<T> Lock<T> for Alone<T> {
+// SAFETY: Only one thread uses the value, and `f` does not lock it again, so `f` has exclusive access.
+unsafe impl<T> Lock<T> for NoLock<T> {
     #[inline]
     fn with<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
-        // SAFETY: As above.
+        // SAFETY: No other reference exists: one thread uses the value, and `f` does not lock it again.
         f(unsafe { &mut *self.0.get() })
     }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What everything is measured on, and what is made the same for all.
+//! Facts about the machine, and settings that make conditions equal for all allocators.
 
 use std::{
     fs,
@@ -11,12 +11,12 @@ use std::{
     }, //
 };
 
-/// Makes conditions the same for all allocators.
-pub(crate) fn level_the_field() {
-    // Large pages, where a system gives them, would come to those whose pool happens to be aligned.
-    // SAFETY: It changes how memory is mapped from now on, and nothing else.
+/// Makes conditions equal for all allocators.
+pub(crate) fn equalize_conditions() {
+    // Transparent huge pages would favour allocators whose pool happens to be aligned.
+    // SAFETY: The call affects only future mappings of this process and takes no pointers.
     unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, 1, 0, 0, 0) };
-    // glibc leaves its locks out as long as a process has never had a second thread.
+    // glibc skips its locks until the process has created a second thread.
     thread::spawn(|| {
         loop {
             thread::park();
@@ -43,17 +43,17 @@ pub(crate) fn kernel() -> String {
         .map_or_else(|_| "?".into(), |release| release.trim().into())
 }
 
-/// Returns today's date, of UTC.
+/// Returns today's date in UTC.
 pub(crate) fn date() -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let (year, month, day) = civil(now.map_or(0, |now| now.as_secs() / 86_400));
     format!("{year}-{month:02}-{day:02}")
 }
 
-/// Returns year, month and day of a number of days since 1970.
+/// Converts a number of days since 1970-01-01 to year, month and day.
 ///
-/// Counted from a 1st of March, leap days come last (Hinnant, "chrono-Compatible Low-Level Date
-/// Algorithms").
+/// Years are counted from 1 March, so that a leap day is the last day of its year (Hinnant,
+/// "chrono-Compatible Low-Level Date Algorithms").
 fn civil(days: u64) -> (u64, u64, u64) {
     let days = days + 719_468;
     let (era, day) = (days / 146_097, days % 146_097);

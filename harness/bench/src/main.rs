@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The benchmark of the host.
+//! The host benchmark: the engines of slablab compared with other allocators.
 //!
-//! Runs the heaps of slablab beside their peers, in one process, behind one call, and prints what
-//! was measured and whether the targets are met. Wrong answers of an allocator make it fail, slow
-//! ones never do.
+//! All allocators run in one process behind one interface. The benchmark prints the figures and
+//! whether the targets are met. A wrong answer of an allocator makes the benchmark fail; a slow
+//! allocator does not.
 
+mod calibration;
 mod callgrind;
 mod check;
 mod cli;
@@ -27,7 +28,6 @@ mod targets;
 mod tests;
 mod threads;
 mod timing;
-mod yardstick;
 
 use std::process::ExitCode;
 
@@ -35,7 +35,7 @@ use clap::Parser;
 use slablab_trace::rng;
 
 fn main() -> ExitCode {
-    // Rust has every program ignore SIGPIPE, and each print that fails then panics.
+    // Rust programs ignore SIGPIPE by default, so printing to a closed pipe would panic.
     sigpipe::reset();
     cli::Cli::parse().run().unwrap_or_else(|error| {
         eprintln!("error: {error:#}");

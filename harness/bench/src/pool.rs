@@ -1,39 +1,39 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Memory for pools.
+//! Mapped memory for the pools of allocators.
 
 use std::{
     io,
     ptr::NonNull, //
 };
 
-/// The bytes of a page.
+/// The size of a page in bytes.
 pub(crate) const PAGE_BYTES: usize = 4096;
 
-/// A range of memory that an allocator gets for itself.
+/// A range of memory for an allocator.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Memory {
     /// The first byte.
     pub(crate) start: NonNull<u8>,
-    /// The length.
+    /// The length in bytes.
     pub(crate) bytes: usize,
 }
 
-/// A mapping, all its pages there, aligned to its length rounded up to a power of two.
+/// A populated mapping, aligned to its length rounded up to a power of two.
 pub(crate) struct Pool {
     memory: Memory,
     mapping: Memory,
 }
 
 impl Pool {
-    /// Maps `bytes` bytes, a multiple of a page.
+    /// Maps `bytes` bytes, a multiple of [`PAGE_BYTES`].
     ///
     /// # Errors
     ///
-    /// What the system says.
+    /// Fails when `mmap` fails.
     pub(crate) fn new(bytes: usize) -> io::Result<Self> {
         let align = bytes.next_power_of_two();
-        // SAFETY: A new mapping, anywhere, touches no other.
+        // SAFETY: A new anonymous mapping at an address that the kernel chooses affects no other memory.
         let start = unsafe {
             libc::mmap(
                 std::ptr::null_mut(),
@@ -54,7 +54,7 @@ impl Pool {
         };
         let skip = start.as_ptr().align_offset(align);
         let pool = Self {
-            // SAFETY: `skip` is below `align`, and the mapping is that much longer than the pool.
+            // SAFETY: `skip` is below `align`, and the mapping is `align` bytes longer than the pool.
             memory: unsafe {
                 Memory {
                     start: start.add(skip),
@@ -67,10 +67,10 @@ impl Pool {
         Ok(pool)
     }
 
-    /// Writes to every page, so that none is missing when time counts.
+    /// Writes to every page, so that no page fault happens during a measurement.
     fn touch(&self) {
         for page in (0..self.memory.bytes).step_by(PAGE_BYTES) {
-            // SAFETY: The byte lies in the mapping, which is the pool's own.
+            // SAFETY: The byte lies within the mapping, and no allocator uses the pool yet.
             unsafe { self.memory.start.add(page).write_volatile(0) };
         }
     }
@@ -80,7 +80,11 @@ impl Pool {
         self.memory
     }
 
-    /// Returns the first `bytes` bytes of it.
+    /// Returns the first `bytes` bytes of the memory.
+    ///
+    /// # Panics
+    ///
+    /// Panics when the pool is smaller.
     pub(crate) fn part(&self, bytes: usize) -> Memory {
         assert!(bytes <= self.memory.bytes);
         Memory {
@@ -92,7 +96,7 @@ impl Pool {
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        // SAFETY: Mapped in `new`; whoever used the memory is gone, by the contract of peers.
+        // SAFETY: `new` mapped exactly this range, and allocators are dropped before their pool.
         unsafe { libc::munmap(self.mapping.start.as_ptr().cast(), self.mapping.bytes) };
     }
 }

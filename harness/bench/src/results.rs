@@ -1,173 +1,174 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What was measured, as JSON has it.
+//! The results of a run, which `--json` writes.
 
 use serde::Serialize;
 
 use crate::statistics::Summary;
 
-/// One run of the benchmark.
+/// The results of one run.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Results {
-    /// How it was measured.
+    /// The circumstances of the run.
     pub(crate) about: About,
-    /// The allocators.
+    /// The allocators under test. The cells of all tables are in this order.
     pub(crate) allocators: Vec<Allocator>,
-    /// Nanoseconds of patterns.
+    /// The times of patterns, in nanoseconds.
     pub(crate) times: Vec<Row<Time>>,
-    /// Nanoseconds of single frees.
+    /// The times of single frees, in nanoseconds.
     pub(crate) frees: Vec<Row<Free>>,
-    /// Instructions of patterns.
+    /// The instruction counts of patterns.
     pub(crate) instructions: Vec<Row<Instructions>>,
-    /// Memory that traces need.
+    /// The memory that traces need.
     pub(crate) space: Vec<Space>,
-    /// What was to be reached.
+    /// The targets, and whether they are met.
     pub(crate) targets: Vec<Target>,
 }
 
-/// How it was measured.
+/// The circumstances of the run.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct About {
-    /// The day, in UTC.
+    /// The date in UTC.
     pub(crate) date: String,
     /// The processor's name.
     pub(crate) processor: String,
     /// The kernel's version.
     pub(crate) kernel: String,
-    /// Repetitions of each pattern, in all rounds together.
+    /// The number of repetitions of each pattern, over all rounds.
     pub(crate) repetitions: usize,
-    /// How often the allocators were made anew for each pattern.
+    /// The number of rounds per pattern. Each round constructs the allocators in new pools.
     pub(crate) rounds: usize,
-    /// How long one repetition is, about.
+    /// The approximate duration of a repetition, in microseconds.
     pub(crate) repetition_microseconds: u64,
-    /// How many were disturbed and done again.
+    /// The number of repetitions that were disturbed and repeated.
     pub(crate) redone: u64,
-    /// How many were disturbed at every try.
+    /// The number of repetitions that were disturbed at every try.
     pub(crate) disturbed: usize,
-    /// What sizes, places and traces were drawn from.
+    /// The seed of the random numbers.
     pub(crate) seed: u64,
-    /// Whether it was a brief run, whose times mean nothing.
+    /// Whether the run was brief, so that its times are meaningless.
     pub(crate) quick: bool,
-    /// Blocks that were handed out with every answer checked.
+    /// The number of blocks that were allocated in checked passes.
     pub(crate) checked_blocks: u64,
-    /// Why there are no instructions, if there are none.
+    /// Why instructions were not counted, or `None` when they were.
     pub(crate) no_instructions: Option<String>,
 }
 
 /// An allocator.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Allocator {
-    /// What it is called in tables.
+    /// The name in tables.
     pub(crate) name: String,
-    /// Package and version, of those that are not ours.
+    /// The package and version; empty for engines of slablab.
     pub(crate) version: String,
-    /// Whether it is safe to use from several threads, as measured.
+    /// Whether the allocator, as measured, may be used by several threads.
     pub(crate) threads: bool,
-    /// Whether it does nothing.
+    /// Whether this is the baseline.
     pub(crate) baseline: bool,
-    /// Whether it is one of slablab's.
+    /// Whether this is an engine of slablab.
     pub(crate) ours: bool,
-    /// Whether it has a pool.
+    /// Whether the allocator runs in a pool.
     pub(crate) pool: bool,
 }
 
-/// What was measured with one pattern.
+/// The results of one pattern.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Row<T> {
-    /// The pattern, as on the command line.
+    /// The name of the pattern on the command line.
     pub(crate) pattern: String,
-    /// The pattern, for people.
+    /// The title of the pattern in tables.
     pub(crate) title: String,
-    /// By allocator, in their order; nothing where it cannot be measured.
+    /// The result of each allocator; `None` where it was not measured.
     pub(crate) cells: Vec<Option<T>>,
 }
 
-/// The time of a pair.
+/// The time of a pair of one allocation and one free.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Time {
-    /// What the repetitions say.
+    /// The statistics of the repetitions, in nanoseconds.
     pub(crate) nanoseconds: Summary,
-    /// Pairs in a repetition.
+    /// The number of pairs in a repetition.
     pub(crate) pairs: u64,
-    /// Repetitions that were done again.
+    /// The number of repetitions that were repeated.
     pub(crate) redone: u64,
-    /// Repetitions that were disturbed at every try.
+    /// The number of repetitions that were disturbed at every try.
     pub(crate) disturbed: usize,
 }
 
-/// Nanoseconds of single frees: of each the median of its repetitions, then over all of them.
+/// The times of single frees, in nanoseconds. The time of a free is the median of its repetitions; the
+/// fields are statistics over all frees.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Free {
-    /// Half are faster.
+    /// The median.
     pub(crate) median: f64,
-    /// One in a hundred is slower.
+    /// The 99th percentile.
     pub(crate) p99: f64,
-    /// The slowest.
+    /// The maximum.
     pub(crate) max: f64,
-    /// How many there were.
+    /// The number of frees.
     pub(crate) frees: usize,
-    /// Repetitions of each.
+    /// The number of repetitions of each free.
     pub(crate) repetitions: usize,
 }
 
-/// The instructions of a pair, the loop's included; of single frees, the mean.
+/// The mean number of instructions of a pair including the loop, or of a single free.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Instructions {
-    /// All of them.
+    /// The instructions of a pair.
     pub(crate) per_pair: f64,
-    /// Where most of them are: file and function, and how many there.
+    /// The functions with the most instructions, with their files, and the count of each.
     pub(crate) functions: Vec<(String, f64)>,
 }
 
-/// What a trace needs.
+/// The memory that a trace needs.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Space {
     /// The trace's name.
     pub(crate) trace: String,
     /// `classic` or `newer`.
     pub(crate) family: String,
-    /// How long it is.
+    /// The number of operations.
     pub(crate) operations: usize,
-    /// The most bytes that are out at once.
+    /// The peak of live bytes.
     pub(crate) peak_bytes: usize,
-    /// By allocator, in their order.
+    /// The result of each allocator; `None` where it was not measured.
     pub(crate) cells: Vec<Option<Pool>>,
 }
 
-/// The smallest pool of a trace.
+/// The smallest pool in which a trace can be replayed.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Pool {
-    /// Its bytes.
+    /// The size of the pool in bytes.
     pub(crate) pool_bytes: usize,
-    /// What the allocator keeps beside it.
-    pub(crate) beside_bytes: usize,
-    /// Peak over pool.
+    /// The size of the metadata outside the pool, in bytes.
+    pub(crate) metadata_bytes: usize,
+    /// The peak divided by the size of the pool.
     pub(crate) utilisation: f64,
-    /// What the rounding of sizes alone would allow, as far as the allocator tells.
-    pub(crate) utilisation_at_most: f64,
-    /// Peak over pool and what is beside it.
-    pub(crate) utilisation_with_beside: f64,
+    /// The upper bound of the utilisation that follows from the rounding of sizes alone.
+    pub(crate) utilisation_bound: f64,
+    /// The peak divided by the size of pool and metadata.
+    pub(crate) utilisation_with_metadata: f64,
 }
 
-/// What was to be reached, and was or was not.
+/// A target, and whether it is met.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Target {
-    /// What is judged.
+    /// The figure that is compared.
     pub(crate) what: String,
-    /// What is to be reached.
+    /// The target value.
     pub(crate) target: String,
-    /// What was reached.
+    /// The value of hybrid.
     pub(crate) hybrid: String,
-    /// The best of the others that are safe with threads.
+    /// The best value of the other thread-safe allocators.
     pub(crate) best_other: String,
-    /// The best of those without a lock, for the eye.
+    /// The best value of the allocators without a lock, for information only.
     pub(crate) best_without_lock: String,
-    /// Whether it is reached.
+    /// Whether the target is met.
     pub(crate) met: bool,
 }
 
 impl Results {
-    /// Returns the place of an allocator.
+    /// Returns the index of an allocator in the cells.
     pub(crate) fn place(&self, name: &str) -> Option<usize> {
         self.allocators.iter().position(|of| of.name == name)
     }

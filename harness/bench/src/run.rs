@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The whole benchmark, stage by stage.
+//! The stages of the benchmark.
 
 use std::{
     ffi::OsString,
@@ -16,6 +16,7 @@ use anyhow::{
 use slablab_report::Stage;
 
 use crate::{
+    calibration::Calibration,
     callgrind,
     clock::Clock,
     machine,
@@ -49,41 +50,40 @@ use crate::{
     targets,
     timing::{
         self,
-        Effort, //
+        TimingConfig, //
     },
-    yardstick::Yardstick,
 };
 
-/// What is asked for.
+/// The options of a run.
 pub(crate) struct Plan {
-    /// Everything briefly.
+    /// Whether every stage is brief.
     pub(crate) quick: bool,
-    /// Words, one of which is in the name of an allocator that is measured; none for all.
+    /// Measure allocators whose name contains one of these words, or all when there are none.
     pub(crate) heaps: Vec<String>,
-    /// The same for patterns.
+    /// Measure patterns whose name contains one of these words, or all when there are none.
     pub(crate) patterns: Vec<String>,
-    /// Rounds, if not the usual number.
+    /// The number of rounds, or `None` for the default.
     pub(crate) rounds: Option<usize>,
-    /// What everything is drawn from.
+    /// The seed of all random numbers.
     pub(crate) seed: u64,
-    /// Whether instructions are counted.
+    /// Whether to count instructions.
     pub(crate) callgrind: bool,
-    /// The folder of what is written.
+    /// The directory of the output files.
     pub(crate) out: PathBuf,
 }
 
 impl Plan {
-    /// Says whether something with this name is to be measured.
+    /// Returns whether the pattern `name` is selected.
     fn wants(&self, name: &str) -> bool {
         self.patterns.is_empty() || self.patterns.iter().any(|word| name.contains(&**word))
     }
 
-    /// Says whether there is anything to measure.
+    /// Returns whether anything is selected.
     pub(crate) fn measures(&self) -> bool {
         !self.timed().is_empty() || !self.freed().is_empty() || self.wants("space")
     }
 
-    /// Returns the allocators that are to be measured.
+    /// Returns the selected allocators. The baseline and hybrid are always selected.
     fn peers(&self) -> Vec<Peer> {
         let wanted = |peer: &Peer| {
             self.heaps.is_empty()
@@ -94,26 +94,26 @@ impl Plan {
         peers::all().into_iter().filter(wanted).collect()
     }
 
-    /// Returns the patterns that are to be timed.
+    /// Returns the selected patterns of pairs.
     fn timed(&self) -> Vec<Pattern> {
         let patterns = pattern::all(self.quick).into_iter();
         patterns.filter(|of| self.wants(&of.name)).collect()
     }
 
-    /// Returns the patterns of single frees.
+    /// Returns the selected patterns of single frees.
     fn freed(&self) -> Vec<Worst> {
         let patterns = Worst::all(self.quick).into_iter();
         patterns.filter(|of| self.wants(of.name)).collect()
     }
 
-    /// Returns how thorough timing is.
-    fn effort(&self) -> Effort {
+    /// Returns the numbers of rounds and repetitions, and their length.
+    fn config(&self) -> TimingConfig {
         let (rounds, repetitions, microseconds) = if self.quick {
             (1, 3, 50)
         } else {
             (9, 5, 1_000)
         };
-        Effort {
+        TimingConfig {
             rounds: self.rounds.unwrap_or(rounds),
             repetitions,
             length: Duration::from_micros(microseconds),
@@ -121,22 +121,22 @@ impl Plan {
     }
 }
 
-/// Measures everything.
+/// Runs all stages.
 ///
 /// # Errors
 ///
-/// The first wrong answer, or what the system says.
+/// Returns the first wrong answer of an allocator, or an error of the operating system.
 pub(crate) fn all(plan: &Plan) -> anyhow::Result<Results> {
     let peers = plan.peers();
-    let effort = plan.effort();
+    let config = plan.config();
     let mut results = Results {
         about: About {
             date: machine::date(),
             processor: machine::processor(),
             kernel: machine::kernel(),
-            repetitions: effort.rounds * effort.repetitions,
-            rounds: effort.rounds,
-            repetition_microseconds: effort.length.as_micros() as u64,
+            repetitions: config.rounds * config.repetitions,
+            rounds: config.rounds,
+            repetition_microseconds: config.length.as_micros() as u64,
             seed: plan.seed,
             quick: plan.quick,
             ..About::default()
@@ -150,8 +150,8 @@ pub(crate) fn all(plan: &Plan) -> anyhow::Result<Results> {
         spaces(plan, &peers, &mut results)?;
     }
     results.about.no_instructions = match plan.callgrind {
-        true => callgrind::missing(),
-        false => Some("not asked for".into()),
+        true => callgrind::unavailable(),
+        false => Some("--no-callgrind was given".into()),
     };
     if results.about.no_instructions.is_none() {
         instructions(plan, &peers, &mut results)?;
@@ -162,7 +162,7 @@ pub(crate) fn all(plan: &Plan) -> anyhow::Result<Results> {
     Ok(results)
 }
 
-/// Describes the allocators.
+/// Returns the descriptions of the allocators.
 fn allocators(peers: &[Peer]) -> Vec<Allocator> {
     let versions = peers::versions();
     let described = peers.iter().map(|peer| {
@@ -183,12 +183,12 @@ fn allocators(peers: &[Peer]) -> Vec<Allocator> {
 
 /// Times the patterns.
 fn times(plan: &Plan, peers: &[Peer], results: &mut Results) -> anyhow::Result<()> {
-    let (patterns, effort) = (plan.timed(), plan.effort());
-    let yardstick = Yardstick::new();
-    let stage = Stage::new("time", patterns.len() * effort.rounds * effort.repetitions);
+    let (patterns, config) = (plan.timed(), plan.config());
+    let calibration = Calibration::new();
+    let stage = Stage::new("time", patterns.len() * config.rounds * config.repetitions);
     for pattern in &patterns {
         stage.doing(&pattern.title);
-        let timed = timing::compare(pattern, peers, plan.seed, effort, &yardstick, || {
+        let timed = timing::compare(pattern, peers, plan.seed, config, &calibration, || {
             stage.step()
         })?;
         let mut cells = Vec::with_capacity(timed.len());
@@ -214,19 +214,19 @@ fn times(plan: &Plan, peers: &[Peer], results: &mut Results) -> anyhow::Result<(
 
 /// Times single frees.
 ///
-/// Every repetition frees the same blocks in the same order, so a free is known by its number: its
-/// time is the median of the repetitions, which an interrupt in one of them does not move.
+/// Every repetition frees the same blocks in the same order, so the time of the n-th free is the median
+/// of all n-th frees. An interrupt in one repetition does not change the median.
 fn frees(plan: &Plan, peers: &[Peer], results: &mut Results) -> anyhow::Result<()> {
     let clock = Clock::new();
     for worst in plan.freed() {
         let stage = Stage::new(worst.title, worst.repetitions * peers.len());
         let grain = peers.iter().map(|peer| peer.grain).max().unwrap_or(1);
         let pool = Pool::new(worst.pool_bytes().next_multiple_of(grain))?;
-        let mut taken: Vec<Option<Vec<Vec<f64>>>> = vec![Some(Vec::new()); peers.len()];
+        let mut samples: Vec<Option<Vec<Vec<f64>>>> = vec![Some(Vec::new()); peers.len()];
         for _ in 0..worst.repetitions {
-            for (peer, taken) in peers.iter().zip(&mut taken) {
+            for (peer, samples) in peers.iter().zip(&mut samples) {
                 stage.step();
-                if taken.is_none() {
+                if samples.is_none() {
                     continue;
                 }
                 stage.doing(peer.name);
@@ -241,9 +241,9 @@ fn frees(plan: &Plan, peers: &[Peer], results: &mut Results) -> anyhow::Result<(
                 };
                 let sample = sample.transpose().context(peer.name)?.flatten();
                 match sample {
-                    Some(sample) => taken.as_mut().map(|all| all.push(sample)),
+                    Some(sample) => samples.as_mut().map(|all| all.push(sample)),
                     None => {
-                        *taken = None;
+                        *samples = None;
                         None
                     }
                 };
@@ -252,14 +252,14 @@ fn frees(plan: &Plan, peers: &[Peer], results: &mut Results) -> anyhow::Result<(
         results.frees.push(Row {
             pattern: worst.name.into(),
             title: worst.title.into(),
-            cells: taken.into_iter().map(|all| all.map(summed)).collect(),
+            cells: samples.into_iter().map(|all| all.map(summarize)).collect(),
         });
     }
     Ok(())
 }
 
-/// Sums up repetitions of the same frees.
-fn summed(repetitions: Vec<Vec<f64>>) -> Free {
+/// Summarizes repetitions of the same frees; see [`Free`].
+fn summarize(repetitions: Vec<Vec<f64>>) -> Free {
     let frees = repetitions[0].len();
     let median = |free: usize| {
         let mut of: Vec<_> = repetitions.iter().map(|all| all[free]).collect();
@@ -277,7 +277,8 @@ fn summed(repetitions: Vec<Vec<f64>>) -> Free {
     }
 }
 
-/// Finds out how much memory traces need. A lock makes no difference.
+/// Measures the memory that traces need. Only thread-safe variants are measured, because a lock makes no
+/// difference.
 fn spaces(plan: &Plan, peers: &[Peer], results: &mut Results) -> anyhow::Result<()> {
     let percent = if plan.quick { 10 } else { 100 };
     let traces: Vec<_> = space::patterns()
@@ -294,16 +295,16 @@ fn spaces(plan: &Plan, peers: &[Peer], results: &mut Results) -> anyhow::Result<
                 cells.push(None);
                 continue;
             }
-            let need = space::smallest(peer, &pool, trace)
+            let required = space::smallest(peer, &pool, trace)
                 .with_context(|| format!("{} at '{}'", peer.name, trace.name))?;
-            cells.push(need.map(|need| {
+            cells.push(required.map(|required| {
                 let share = |bytes: usize| trace.peak_bytes() as f64 / bytes as f64;
                 results::Pool {
-                    pool_bytes: need.pool_bytes,
-                    beside_bytes: need.beside_bytes,
-                    utilisation: share(need.pool_bytes),
-                    utilisation_at_most: share(need.rounded_bytes),
-                    utilisation_with_beside: share(need.pool_bytes + need.beside_bytes),
+                    pool_bytes: required.pool_bytes,
+                    metadata_bytes: required.metadata_bytes,
+                    utilisation: share(required.pool_bytes),
+                    utilisation_bound: share(required.usable_peak_bytes),
+                    utilisation_with_metadata: share(required.pool_bytes + required.metadata_bytes),
                 }
             }));
         }
@@ -318,7 +319,7 @@ fn spaces(plan: &Plan, peers: &[Peer], results: &mut Results) -> anyhow::Result<
     Ok(())
 }
 
-/// Returns how many pairs are counted.
+/// Returns the number of pairs in a run under callgrind.
 fn counted_pairs(quick: bool) -> u64 {
     if quick { 1_000 } else { 20_000 }
 }
@@ -384,11 +385,11 @@ fn instructions(plan: &Plan, peers: &[Peer], results: &mut Results) -> anyhow::R
 ///
 /// # Errors
 ///
-/// Names that there are not, and wrong answers.
+/// Fails for an unknown name, and for a wrong answer.
 pub(crate) fn counted(plan: &Plan, heap: &str, pattern: &str) -> anyhow::Result<()> {
     let peers = peers::all();
     let named = peers.iter().find(|peer| peer.name == heap);
-    let peer = named.ok_or_else(|| anyhow!("no allocator is called {heap}"))?;
+    let peer = named.ok_or_else(|| anyhow!("there is no allocator '{heap}'"))?;
     let baseline = peer.role == Role::Baseline;
     if let Some(worst) = Worst::all(plan.quick).iter().find(|of| of.name == pattern) {
         let instance = peer.make(worst.pool_bytes())?;
@@ -397,7 +398,7 @@ pub(crate) fn counted(plan: &Plan, heap: &str, pattern: &str) -> anyhow::Result<
     }
     let patterns = pattern::all(plan.quick);
     let named = patterns.iter().find(|of| of.name == pattern);
-    let pattern = named.ok_or_else(|| anyhow!("no pattern is called {pattern}"))?;
+    let pattern = named.ok_or_else(|| anyhow!("there is no pattern '{pattern}'"))?;
     let instance = peer.make(pattern.pool_bytes)?;
     let mut run = pattern.begin(&*instance.heap, plan.seed);
     let pairs = counted_pairs(plan.quick);

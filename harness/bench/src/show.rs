@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What was measured, for people.
+//! The printed report.
 
 use std::fmt;
 
@@ -26,11 +26,11 @@ use crate::{
     statistics::mean,
     targets::{
         utilisation,
-        utilisation_at_most, //
+        utilisation_bound, //
     },
 };
 
-/// A run of the benchmark, printed.
+/// Prints the results of a run as tables.
 pub(crate) struct Report<'run>(pub(crate) &'run Results);
 
 impl fmt::Display for Report<'_> {
@@ -42,19 +42,18 @@ impl fmt::Display for Report<'_> {
                 continue;
             }
             let title = if threads {
-                "Nanoseconds for an allocation and a free (median ± half the distance of the \
-                 quartiles), each allocator safe with threads"
+                "Nanoseconds per pair of allocation and free (median ± half the interquartile \
+                 range), thread-safe allocators"
             } else {
-                "The same without locks, for one thread only"
+                "Nanoseconds per pair of allocation and free, allocators without a lock"
             };
             writeln!(f, "{BOLD}{title}{BOLD:#}\n\n{}", columns.times(results))?;
             if !results.frees.is_empty() {
-                let title = "A single free: p99 / max ns";
+                let title = "Nanoseconds per single free: p99 / max";
                 writeln!(f, "{BOLD}{title}{BOLD:#}\n\n{}", columns.frees(results))?;
             }
             if !results.instructions.is_empty() {
-                let title =
-                    "Instructions for the same (the loop's included; of single frees the mean)";
+                let title = "Instructions per pair, including the loop (of single frees: the mean)";
                 writeln!(
                     f,
                     "{BOLD}{title}{BOLD:#}\n\n{}",
@@ -64,8 +63,8 @@ impl fmt::Display for Report<'_> {
         }
         if !results.space.is_empty() {
             let columns = Columns::new(results, |of| of.threads && !of.baseline);
-            let title = "Utilisation: the most bytes out at once over the smallest pool, % (hybrid ≤: \
-                         what the rounding of sizes alone would allow)";
+            let title = "Utilisation in %: peak of live bytes / smallest pool (hybrid ≤: upper bound \
+                         from the rounding of sizes alone)";
             writeln!(f, "{BOLD}{title}{BOLD:#}\n\n{}", columns.space(results))?;
         }
         hot(f, results)?;
@@ -74,7 +73,7 @@ impl fmt::Display for Report<'_> {
     }
 }
 
-/// The allocators of a table.
+/// The allocators of a table, with their indexes in the rows.
 struct Columns<'run>(Vec<(usize, &'run Allocator)>);
 
 impl<'run> Columns<'run> {
@@ -83,7 +82,8 @@ impl<'run> Columns<'run> {
         Self(all.filter(|(_, of)| which(of)).collect())
     }
 
-    /// Begins a table whose first columns have headings of their own.
+    /// Returns a table with the columns `first`, the first `words` of which are left-aligned, and one
+    /// column per allocator.
     fn table(&self, words: usize, first: &[&'run str]) -> Table {
         let names = self
             .0
@@ -93,7 +93,7 @@ impl<'run> Columns<'run> {
         Table::new(first.iter().copied().chain(names).zip(sides))
     }
 
-    /// Returns the cells of a row, the least of them bold.
+    /// Returns the cells of a row, with the smallest value in bold.
     fn cells<T>(
         &self,
         row: &Row<T>,
@@ -101,12 +101,12 @@ impl<'run> Columns<'run> {
         text: impl Fn(&T) -> String,
     ) -> Vec<Cell> {
         let cell = |place: usize| row.cells[place].as_ref();
-        let least = self.0.iter().filter(|(_, of)| !of.baseline);
-        let least = least.filter_map(|(place, _)| cell(*place).map(&value));
-        let least = least.fold(f64::INFINITY, f64::min);
+        let values = self.0.iter().filter(|(_, of)| !of.baseline);
+        let min = values.filter_map(|(place, _)| cell(*place).map(&value));
+        let min = min.fold(f64::INFINITY, f64::min);
         let cells = self.0.iter().map(|(place, of)| match cell(*place) {
             None => NONE.into(),
-            Some(cell) if !of.baseline && value(cell) <= least => Cell::styled(text(cell), BOLD),
+            Some(cell) if !of.baseline && value(cell) <= min => Cell::styled(text(cell), BOLD),
             Some(cell) => text(cell).into(),
         });
         cells.collect()
@@ -142,10 +142,10 @@ impl<'run> Columns<'run> {
         let worst = |of: &[f64]| of.iter().copied().fold(0.0, f64::max);
         for row in [
             over(
-                format!("pairs of {} class sizes, mean", classes.len()),
+                format!("pairs of {} size classes, mean", classes.len()),
                 mean,
             ),
-            over("the slowest of them".into(), worst),
+            over("pairs of size classes, slowest".into(), worst),
         ] {
             let mut cells = vec![Cell::from(&*row.title)];
             cells.extend(self.cells(&row, |value| *value, |value| figure(*value)));
@@ -196,26 +196,28 @@ impl<'run> Columns<'run> {
                     .and_then(|place| space.cells[place].as_ref())
                     .map_or_else(
                         || Cell::from(NONE),
-                        |of| percent(of.utilisation_at_most).into(),
+                        |of| percent(of.utilisation_bound).into(),
                     ),
             ];
             cells.extend(self.cells(&row, |of| -of.utilisation, |of| percent(of.utilisation)));
             table.row(cells);
         }
         for family in ["classic", "newer"] {
-            for (title, beside) in [("mean", false), ("mean, tables beside counted", true)] {
+            for (title, with_metadata) in [("mean", false), ("mean, with metadata", true)] {
                 let mut cells = vec![
                     Cell::from(family),
                     Cell::styled(title, BOLD),
                     Cell::default(),
-                    (hybrid.filter(|_| !beside))
-                        .and_then(|place| utilisation_at_most(results, family, place))
+                    (hybrid.filter(|_| !with_metadata))
+                        .and_then(|place| utilisation_bound(results, family, place))
                         .map_or_else(Cell::default, |share| percent(share).into()),
                 ];
                 cells.extend(self.0.iter().map(|(place, _)| {
                     utilisation(results, family, *place).map_or_else(
                         || Cell::from(NONE),
-                        |(pool, all)| Cell::styled(percent(if beside { all } else { pool }), BOLD),
+                        |(pool, all)| {
+                            Cell::styled(percent(if with_metadata { all } else { pool }), BOLD)
+                        },
                     )
                 }));
                 table.row(cells);
@@ -225,7 +227,7 @@ impl<'run> Columns<'run> {
     }
 }
 
-/// Tells where the hybrid's instructions are.
+/// Prints the functions in which hybrid runs most instructions.
 fn hot(f: &mut fmt::Formatter<'_>, results: &Results) -> fmt::Result {
     let Some(place) = results.place("hybrid") else {
         return Ok(());
@@ -237,7 +239,7 @@ fn hot(f: &mut fmt::Formatter<'_>, results: &Results) -> fmt::Result {
         if !matches!(&*row.pattern, "pair-64" | "replace-4k") {
             continue;
         }
-        let title = format!("Where hybrid's instructions are: {}", row.title);
+        let title = format!("Instructions of hybrid by function: {}", row.title);
         writeln!(f, "{BOLD}{title}{BOLD:#}\n")?;
         for (function, count) in of.functions.iter().take(8) {
             writeln!(f, "{:>8}  {function}", figure(*count))?;
@@ -247,14 +249,14 @@ fn hot(f: &mut fmt::Formatter<'_>, results: &Results) -> fmt::Result {
     Ok(())
 }
 
-/// Tells the targets.
+/// Prints the targets.
 fn targets(f: &mut fmt::Formatter<'_>, results: &Results) -> fmt::Result {
     if results.targets.is_empty() {
         return Ok(());
     }
     let headings = [
         "target",
-        "to be",
+        "required",
         "hybrid",
         "best other",
         "best without lock",
@@ -262,7 +264,7 @@ fn targets(f: &mut fmt::Formatter<'_>, results: &Results) -> fmt::Result {
     ];
     let mut table = Table::new(headings.map(|heading| (heading, Side::Left)));
     for target in &results.targets {
-        let verdict = if target.met {
+        let result = if target.met {
             Cell::styled("met", GOOD)
         } else {
             Cell::styled("missed", BAD)
@@ -273,13 +275,13 @@ fn targets(f: &mut fmt::Formatter<'_>, results: &Results) -> fmt::Result {
             Cell::from(&*target.hybrid),
             Cell::from(&*target.best_other),
             Cell::from(&*target.best_without_lock),
-            verdict,
+            result,
         ]);
     }
     writeln!(f, "{table}")
 }
 
-/// Tells how it was measured.
+/// Prints the circumstances of the run.
 fn about(f: &mut fmt::Formatter<'_>, results: &Results) -> fmt::Result {
     let about = &results.about;
     writeln!(
@@ -295,18 +297,19 @@ fn about(f: &mut fmt::Formatter<'_>, results: &Results) -> fmt::Result {
     writeln!(f, "Peers: {}.", versions.join(", "))?;
     writeln!(
         f,
-        "One thread measures; a second one sleeps, so that nobody may leave out locks. Large pages \
-         are off for all.\n\
-         hybrid, seed, buddy, talc, rlsf and llist are behind a spinlock (one exchange, one store), \
-         each in a touched pool of its own.\n\
-         glibc and mimalloc are as they come. hybrid and seed are compiled with checks for \
-         overflow, as in the kernel, the others without.\n\
-         Alignment is 8. Blocks are not touched but where it says used."
+        "One thread measures; a second one sleeps, so that glibc does not skip its locks. \
+         Transparent huge pages are disabled.\n\
+         hybrid, seed, buddy, talc, rlsf and llist run behind a spinlock (one exchange, one store), \
+         each in a populated pool of its own.\n\
+         glibc and mimalloc run with their default settings. hybrid and seed are compiled with \
+         overflow checks, as in the kernel, the others without.\n\
+         The alignment is 8. Blocks are written only by patterns with 'used' in their title."
     )?;
     writeln!(
         f,
-        "{} repetitions of {} µs, interleaved, with new pools {} times; {} were disturbed and done again, {} at every try.\n\
-         {} blocks were handed out with every answer checked.",
+        "{} interleaved repetitions of {} µs in {} rounds with new pools; {} repetitions were \
+         disturbed and repeated, {} were disturbed at every try.\n\
+         {} blocks were allocated in checked passes without a wrong answer.",
         about.repetitions,
         count(about.repetition_microseconds),
         about.rounds,
@@ -315,12 +318,12 @@ fn about(f: &mut fmt::Formatter<'_>, results: &Results) -> fmt::Result {
         count(about.checked_blocks)
     )?;
     if let Some(why) = &about.no_instructions {
-        writeln!(f, "No instructions were counted: {why}.")?;
+        writeln!(f, "Instructions were not counted: {why}.")?;
     }
     if about.quick {
         writeln!(
             f,
-            "This was a quick run: it proves that all works, and its times mean nothing."
+            "This was a quick run: it checks that the benchmark works, and its times are meaningless."
         )?;
     }
     Ok(())

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! How much memory a trace needs.
+//! The memory that a trace needs.
 //!
-//! An allocator's utilisation is the most bytes that the trace has out at once over the smallest
-//! pool in which it can be run. What the allocator keeps beside its pool is not in the pool; it is
-//! reported by itself.
+//! The utilisation of an allocator is the trace's peak of live bytes divided by the smallest pool in
+//! which the trace can be replayed. Metadata outside the pool is reported separately.
 
 use std::{
     ptr,
@@ -26,30 +25,29 @@ use slablab_trace::{
 
 use crate::{
     check::{
+        CheckError, //
         Checked,
-        Wrong, //
     },
     heap::Heap,
     peers::Peer,
     pool::Pool, //
 };
 
-/// How many times the peak a pool may be.
-const LARGEST: usize = 8;
+/// The size of the largest pool that is tried, as a multiple of the peak.
+const MAX_PEAKS: usize = 8;
 
-/// The time after which a search is given up.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// The timeout of a search.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What a trace needs.
+/// The memory that a trace needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Need {
-    /// The bytes of the smallest pool that was found.
+pub(crate) struct SpaceRequired {
+    /// The size of the smallest pool in bytes.
     pub(crate) pool_bytes: usize,
-    /// The bytes beside it.
-    pub(crate) beside_bytes: usize,
-    /// The most bytes that are out at once, each block as large as the allocator makes it: no pool
-    /// can be smaller.
-    pub(crate) rounded_bytes: usize,
+    /// The size of the metadata outside the pool, in bytes.
+    pub(crate) metadata_bytes: usize,
+    /// The peak of live bytes with the allocator's usable sizes, a lower bound for the pool.
+    pub(crate) usable_peak_bytes: usize,
 }
 
 /// Returns the patterns that are measured.
@@ -57,26 +55,30 @@ pub(crate) fn patterns() -> impl Iterator<Item = &'static Pattern> {
     pattern::all().filter(|pattern| pattern.family != Family::Literature)
 }
 
-/// Returns the bytes of a pool that every search can be made in.
+/// Returns the size of a pool that is large enough for the searches of all traces, in bytes.
 pub(crate) fn pool_bytes<'traces>(traces: impl IntoIterator<Item = &'traces Trace>) -> usize {
     let peak = traces.into_iter().map(Trace::peak_bytes).max();
     largest(peak.unwrap_or(0) as usize)
 }
 
-/// Returns the bytes of the largest pool that is tried for a peak.
+/// Returns the size of the largest pool that is tried for a peak, in bytes.
 fn largest(peak_bytes: usize) -> usize {
-    (peak_bytes * LARGEST)
+    (peak_bytes * MAX_PEAKS)
         .next_multiple_of(1 << 20)
         .max(8 << 20)
 }
 
-/// Finds the smallest pool that a trace can be run in, by halving; `None` when there is none, or it
-/// takes too long.
+/// Searches the smallest pool in which a trace can be replayed. Returns `None` when the allocator has
+/// no pool, when no pool is large enough, or after [`TIMEOUT`].
 ///
 /// # Errors
 ///
-/// The first wrong answer of the run in that pool.
-pub(crate) fn smallest(peer: &Peer, pool: &Pool, trace: &Trace) -> Result<Option<Need>, Wrong> {
+/// The replay in the smallest pool is checked; its first wrong answer is returned.
+pub(crate) fn smallest(
+    peer: &Peer,
+    pool: &Pool,
+    trace: &Trace,
+) -> Result<Option<SpaceRequired>, CheckError> {
     if !peer.has_pool() {
         return Ok(None);
     }
@@ -85,7 +87,7 @@ pub(crate) fn smallest(peer: &Peer, pool: &Pool, trace: &Trace) -> Result<Option
     let grains = |bytes: usize| (bytes / peer.grain) as u64;
     let range = grains(peak_bytes.next_multiple_of(peer.grain))..=grains(largest(peak_bytes));
     let found = search::smallest(range, |grains| {
-        if begun.elapsed() > PATIENCE {
+        if begun.elapsed() > TIMEOUT {
             return Err(());
         }
         let within = peer.within(pool, grains as usize * peer.grain);
@@ -98,20 +100,20 @@ pub(crate) fn smallest(peer: &Peer, pool: &Pool, trace: &Trace) -> Result<Option
     let Some(within) = peer.within(pool, bytes) else {
         return Ok(None);
     };
-    let checked = Checked::tight(&*within.heap);
+    let checked = Checked::may_refuse(&*within.heap);
     let complete = replay(trace, &checked);
-    checked.verdict()?;
-    Ok(complete.then_some(Need {
+    checked.result()?;
+    Ok(complete.then_some(SpaceRequired {
         pool_bytes: bytes,
-        beside_bytes: within.heap.beside_bytes(),
-        rounded_bytes: trace
+        metadata_bytes: within.heap.metadata_bytes(),
+        usable_peak_bytes: trace
             .peak_with(|size, align| within.heap.usable(size as usize, align as usize) as u64)
             as usize,
     }))
 }
 
-/// Does what a trace says and says whether there was room for all of it. What is out when there was
-/// not is left there.
+/// Replays a trace and returns whether every request was served. After a refused request, the live
+/// blocks are not freed.
 pub(crate) fn replay(trace: &Trace, heap: &dyn Heap) -> bool {
     const NONE: (*mut u8, usize, usize) = (ptr::null_mut(), 0, ALIGN as usize);
     let mut blocks = vec![NONE; trace.blocks()];
@@ -124,11 +126,11 @@ pub(crate) fn replay(trace: &Trace, heap: &dyn Heap) -> bool {
             }
             Kind::Realloc { bytes } => {
                 let new = bytes as usize;
-                // SAFETY: The trace allocated it and has not freed it.
+                // SAFETY: By the invariants of `Trace` the block is live; it has this layout.
                 (unsafe { heap.realloc(block, size, align, new) }, new, align)
             }
             Kind::Free => {
-                // SAFETY: The trace allocated it and frees it once.
+                // SAFETY: By the invariants of `Trace` the block is live, and is not used after its free.
                 unsafe { heap.free(block, size, align) };
                 continue;
             }

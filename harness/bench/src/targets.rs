@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What is to be reached, and whether it is.
+//! The targets of hybrid, and whether they are met.
 //!
-//! The hybrid is compared with everybody else who is safe to use from several threads, as it is.
-//! Who is best without a lock stands beside it.
+//! Hybrid is compared with the other thread-safe allocators. The best allocator without a lock is shown
+//! for information.
 
 use slablab_report::figure;
 
@@ -16,21 +16,24 @@ use crate::{
     statistics::mean,
 };
 
-/// Who is judged.
+/// The engine that the targets are for.
 const OURS: &str = "hybrid";
 
-/// Judges what was measured; what was not is left out.
+/// Compares the results with the targets. A target that was not measured is left out.
 pub(crate) fn judge(results: &Results) -> Vec<Target> {
     let time = |pattern, what, share| timed(results, pattern, what, share);
     let free = |pattern, what| freed(results, pattern, what);
-    let space = |family, what, least| used(results, family, what, least);
+    let space = |family, what, min_share| used(results, family, what, min_share);
     [
         time("pair-64", "pair of 64 B, ns", 1.0),
         time("replace-4k", "random replace, 8 B … 4 KiB, ns", 0.85),
         time("replace-64k", "random replace, 8 B … 64 KiB, ns", 0.85),
         time("churn-4160", "churn of 4,160 B, ns", 1.0),
-        free("worst-8149", "worst single free of 8,149, p99 / max ns"),
-        free("worst-100000", "worst of 100,000 fragments, p99 / max ns"),
+        free("worst-8149", "single free, 8,149 blocks, p99 / max ns"),
+        free(
+            "worst-100000",
+            "single free, 100,000 fragments, p99 / max ns",
+        ),
         space("classic", "utilisation, classic traces, mean", 0.92),
         space("newer", "utilisation, newer traces, mean", 0.80),
     ]
@@ -39,7 +42,8 @@ pub(crate) fn judge(results: &Results) -> Vec<Target> {
     .collect()
 }
 
-/// Returns the best of the others, with or without a lock.
+/// Returns the smallest value of the other allocators and its name; `threads` selects the thread-safe
+/// allocators or those without a lock.
 fn best<T>(
     results: &Results,
     row: &Row<T>,
@@ -54,15 +58,15 @@ fn best<T>(
     values.min_by(|one, other| one.0.total_cmp(&other.0))
 }
 
-/// Tells a value and whose it is.
-fn told(best: Option<&(f64, String)>) -> String {
+/// Formats a value with the name of its allocator.
+fn value_and_name(best: Option<&(f64, String)>) -> String {
     best.map_or_else(
         || "–".into(),
         |(value, name)| format!("{} {}", name.replace(" (no lock)", ""), figure(*value)),
     )
 }
 
-/// Judges a pattern: `share` of the best other is enough.
+/// Compares a pattern: hybrid must take at most `share` of the best other time.
 fn timed(results: &Results, pattern: &str, what: &str, share: f64) -> Option<Target> {
     let row = Results::row(&results.times, pattern)?;
     let hybrid = row.cells[results.place(OURS)?].as_ref()?;
@@ -78,13 +82,13 @@ fn timed(results: &Results, pattern: &str, what: &str, share: f64) -> Option<Tar
             format!("≤ {share} × best = {}", figure(limit))
         },
         hybrid: figure(hybrid),
-        best_other: told(other.as_ref()),
-        best_without_lock: told(alone.as_ref()),
+        best_other: value_and_name(other.as_ref()),
+        best_without_lock: value_and_name(alone.as_ref()),
         met: hybrid <= limit,
     })
 }
 
-/// Judges single frees: first by both figures.
+/// Compares single frees: hybrid must be the fastest by p99 and by the maximum.
 fn freed(results: &Results, pattern: &str, what: &str) -> Option<Target> {
     let row = Results::row(&results.frees, pattern)?;
     let hybrid = row.cells[results.place(OURS)?].as_ref()?;
@@ -98,7 +102,7 @@ fn freed(results: &Results, pattern: &str, what: &str) -> Option<Target> {
     let [p99, max] = &other;
     let met = hybrid.p99 <= p99.as_ref()?.0 && hybrid.max <= max.as_ref()?.0;
     let pair = |of: &[Option<(f64, String)>; 2]| {
-        let [p99, max] = of.each_ref().map(|best| told(best.as_ref()));
+        let [p99, max] = of.each_ref().map(|best| value_and_name(best.as_ref()));
         format!("{p99} / {max}")
     };
     Some(Target {
@@ -111,8 +115,8 @@ fn freed(results: &Results, pattern: &str, what: &str) -> Option<Target> {
     })
 }
 
-/// Judges the mean utilisation of a family of traces.
-fn used(results: &Results, family: &str, what: &str, least: f64) -> Option<Target> {
+/// Compares the mean utilisation of a family of traces: hybrid must reach `min_share`.
+fn used(results: &Results, family: &str, what: &str, min_share: f64) -> Option<Target> {
     let percent = |share: f64| format!("{:.1} %", share * 100.0);
     let ours = results.place(OURS)?;
     let hybrid = utilisation(results, family, ours)?;
@@ -125,19 +129,23 @@ fn used(results: &Results, family: &str, what: &str, least: f64) -> Option<Targe
         .max_by(|one, other| one.0.total_cmp(&other.0));
     Some(Target {
         what: what.into(),
-        target: format!("≥ {:.0} %", least * 100.0),
-        hybrid: format!("{} ({} with tables)", percent(hybrid.0), percent(hybrid.1)),
+        target: format!("≥ {:.0} %", min_share * 100.0),
+        hybrid: format!(
+            "{} ({} with metadata)",
+            percent(hybrid.0),
+            percent(hybrid.1)
+        ),
         best_other: best.map_or_else(
             || "–".into(),
             |(share, place)| format!("{} {}", results.allocators[place].name, percent(share)),
         ),
-        best_without_lock: "the same".into(),
-        met: hybrid.0 >= least,
+        best_without_lock: "same as best other".into(),
+        met: hybrid.0 >= min_share,
     })
 }
 
-/// Returns an allocator's mean utilisation in a family, without and with what is beside its pool;
-/// `None` when it failed at one of the traces.
+/// Returns an allocator's mean utilisation in a family, without and with its metadata outside the pool.
+/// Returns `None` when a trace has no result.
 pub(crate) fn utilisation(results: &Results, family: &str, place: usize) -> Option<(f64, f64)> {
     let rows = results.space.iter().filter(|space| space.family == family);
     let pools: Option<Vec<_>> = rows.map(|space| space.cells[place].as_ref()).collect();
@@ -147,15 +155,15 @@ pub(crate) fn utilisation(results: &Results, family: &str, place: usize) -> Opti
     };
     Some((
         over(|pool| pool.utilisation),
-        over(|pool| pool.utilisation_with_beside),
+        over(|pool| pool.utilisation_with_metadata),
     ))
 }
 
-/// Returns what an allocator's mean utilisation would be without fragmentation and records: what
-/// the rounding of sizes alone allows.
-pub(crate) fn utilisation_at_most(results: &Results, family: &str, place: usize) -> Option<f64> {
+/// Returns the upper bound of an allocator's mean utilisation: that without fragmentation and metadata,
+/// limited by the rounding of sizes alone.
+pub(crate) fn utilisation_bound(results: &Results, family: &str, place: usize) -> Option<f64> {
     let rows = results.space.iter().filter(|space| space.family == family);
-    let shares = rows.map(|space| Some(space.cells[place].as_ref()?.utilisation_at_most));
+    let shares = rows.map(|space| Some(space.cells[place].as_ref()?.utilisation_bound));
     let shares: Option<Vec<_>> = shares.collect();
     shares
         .filter(|shares| !shares.is_empty())

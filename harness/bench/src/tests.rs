@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Faulty allocators, which must be caught, and good ones, which must not.
+//! Tests of the checks: faulty allocators must be detected, and correct ones must pass.
 
 use std::cell::{
     Cell,
@@ -10,8 +10,8 @@ use std::cell::{
 use crate::{
     check::{
         self,
+        CheckError, //
         Checked,
-        Wrong, //
     },
     heap::Heap,
     pattern,
@@ -21,18 +21,18 @@ use crate::{
     timing, //
 };
 
-/// What is wrong with an allocator.
+/// The fault of a faulty allocator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
     None,
     Null,
     Misaligned,
-    Twice,
-    Scribbled,
-    Forgetful,
+    Duplicate,
+    Overwrite,
+    LostContent,
 }
 
-/// An allocator that never frees, and that goes wrong at its 50th block.
+/// An allocator that never frees, and whose 50th allocation has a fault.
 struct Faulty {
     fault: Fault,
     memory: RefCell<Vec<u64>>,
@@ -52,7 +52,7 @@ impl Faulty {
         }
     }
 
-    /// Says whether it is time, for a fault.
+    /// Returns whether the current allocation has this fault.
     fn now(&self, fault: Fault) -> bool {
         self.fault == fault && self.count.get() == 50
     }
@@ -64,7 +64,7 @@ impl Heap for Faulty {
         if self.now(Fault::Null) {
             return std::ptr::null_mut();
         }
-        if self.now(Fault::Twice) {
+        if self.now(Fault::Duplicate) {
             return self.last.get();
         }
         let at = self.next.get();
@@ -75,8 +75,8 @@ impl Heap for Faulty {
             "the test's memory is too small"
         );
         let block = memory.as_mut_ptr().cast::<u8>().wrapping_add(at);
-        if self.now(Fault::Scribbled) {
-            // SAFETY: The block before was handed out, and a byte of it is written.
+        if self.now(Fault::Overwrite) {
+            // SAFETY: `last` is the previous block, which has at least 1 byte in `memory`.
             unsafe { self.last.get().write(0xff) };
         }
         self.last.set(block);
@@ -86,16 +86,16 @@ impl Heap for Faulty {
     unsafe fn free(&self, _block: *mut u8, _size: usize, _align: usize) {}
 
     unsafe fn realloc(&self, block: *mut u8, size: usize, align: usize, new: usize) -> *mut u8 {
-        if self.fault == Fault::Forgetful {
+        if self.fault == Fault::LostContent {
             return self.alloc(new, align);
         }
-        // SAFETY: By this function's contract.
-        unsafe { crate::heap::moved(self, block, size, align, new) }
+        // SAFETY: Both functions have the same contract.
+        unsafe { crate::heap::reallocate_by_copy(self, block, size, align, new) }
     }
 }
 
-/// Fills, moves and frees some blocks behind the check.
-fn verdict(fault: Fault) -> Result<u64, Wrong> {
+/// Allocates, reallocates and frees blocks through the check.
+fn result(fault: Fault) -> Result<u64, CheckError> {
     let faulty = Faulty::new(fault);
     let checked = Checked::new(&faulty);
     let mut blocks = Vec::new();
@@ -103,25 +103,28 @@ fn verdict(fault: Fault) -> Result<u64, Wrong> {
         blocks.push((checked.alloc(size, 8), size));
     }
     for (block, size) in &mut blocks {
-        // SAFETY: The block is out, or the check says that it never was.
+        // SAFETY: The block is live, or `checked` does not track it and ignores the call.
         *block = unsafe { checked.realloc(*block, *size, 8, *size + 9) };
         *size += 9;
     }
     for (block, size) in blocks {
-        // SAFETY: As above.
+        // SAFETY: The block is live, or `checked` does not track it and ignores the call.
         unsafe { checked.free(block, size, 8) };
     }
-    checked.verdict()
+    checked.result()
 }
 
 #[test]
-fn every_fault_is_caught_and_named() {
-    assert_eq!(verdict(Fault::None), Ok(200));
-    assert_eq!(verdict(Fault::Null), Err(Wrong::Null(57)));
-    assert_eq!(verdict(Fault::Misaligned), Err(Wrong::Misaligned(57, 8)));
-    assert_eq!(verdict(Fault::Twice), Err(Wrong::Overlap(57, 56)));
-    assert_eq!(verdict(Fault::Scribbled), Err(Wrong::Changed(56)));
-    assert_eq!(verdict(Fault::Forgetful), Err(Wrong::Lost(8, 17)));
+fn every_fault_is_detected_and_named() {
+    assert_eq!(result(Fault::None), Ok(200));
+    assert_eq!(result(Fault::Null), Err(CheckError::Null(57)));
+    assert_eq!(
+        result(Fault::Misaligned),
+        Err(CheckError::Misaligned(57, 8))
+    );
+    assert_eq!(result(Fault::Duplicate), Err(CheckError::Overlap(57, 56)));
+    assert_eq!(result(Fault::Overwrite), Err(CheckError::Changed(56)));
+    assert_eq!(result(Fault::LostContent), Err(CheckError::Lost(8, 17)));
 }
 
 #[test]
@@ -133,8 +136,8 @@ fn a_faulty_allocator_fails_a_pattern() {
     for fault in [
         Fault::Null,
         Fault::Misaligned,
-        Fault::Twice,
-        Fault::Scribbled,
+        Fault::Duplicate,
+        Fault::Overwrite,
     ] {
         assert!(run(fault).is_err(), "{fault:?}");
     }
@@ -147,10 +150,13 @@ fn a_faulty_allocator_fails_a_timed_pass() {
         assert_eq!(run.pass(&Faulty::new(fault), 1).wrong, wrong, "{fault:?}");
     }
     assert_eq!(
-        check::distinct(vec![(64, 16), (0, 64), (79, 8)]),
-        Err(Wrong::Overlap(8, 16))
+        check::check_overlap(vec![(64, 16), (0, 64), (79, 8)]),
+        Err(CheckError::Overlap(8, 16))
     );
-    assert_eq!(check::distinct(vec![(64, 16), (0, 64), (80, 8)]), Ok(()));
+    assert_eq!(
+        check::check_overlap(vec![(64, 16), (0, 64), (80, 8)]),
+        Ok(())
+    );
 }
 
 #[test]
@@ -171,12 +177,12 @@ fn every_allocator_passes_every_pattern() {
 }
 
 #[test]
-fn a_trace_is_replayed_whole() {
+fn a_trace_is_replayed_completely() {
     let trace = space::patterns().next().unwrap().make(1, 10);
     let faulty = Faulty::new(Fault::None);
     let checked = Checked::new(&faulty);
     assert!(space::replay(&trace, &checked));
-    assert_eq!(checked.verdict(), Ok(trace.blocks() as u64));
+    assert_eq!(checked.result(), Ok(trace.blocks() as u64));
     assert_eq!(space::patterns().count(), 11 + 16);
 }
 
@@ -186,9 +192,9 @@ fn the_smallest_pool_is_no_smaller_than_the_peak() {
     let pool = Pool::new(space::pool_bytes([&trace])).unwrap();
     let peers = peers::all();
     for peer in peers.iter().filter(|peer| peer.threads && peer.has_pool()) {
-        let need = space::smallest(peer, &pool, &trace).unwrap().unwrap();
+        let required = space::smallest(peer, &pool, &trace).unwrap().unwrap();
         assert!(
-            need.pool_bytes as u64 >= trace.peak_bytes(),
+            required.pool_bytes as u64 >= trace.peak_bytes(),
             "{}",
             peer.name
         );

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Threads in the place of CPUs: each has a cache of the hybrid's.
+//! Threads in the role of CPUs: each thread has a CPU cache of hybrid.
 //!
-//! A thread marks its cache with a plain store before it uses it, and then looks whether another
-//! thread has claimed it. A thread that claims a cache, which is rare, sets a flag, makes every
-//! running thread see the flag (`membarrier(2)`), and waits until the mark is gone. rseq and the
-//! biased locks of language runtimes keep their fast side free of atomic operations in this way.
+//! A thread marks its cache as busy with a plain store before an access, and then checks whether another
+//! thread claimed the cache. A thread that claims a cache, which is rare, sets a flag, makes every
+//! running thread see the flag (`membarrier(2)`), and waits until the cache is not busy. rseq and the
+//! biased locks of language runtimes avoid atomic operations on their fast path in the same way.
 
 use std::{
     cell::Cell,
@@ -40,13 +40,13 @@ use slab_heap::{
     per_cpu::PerCpu,
 };
 
-/// Threads that can have a cache.
+/// The maximum number of threads that have a cache.
 const THREADS: usize = 16;
 
-/// Caches, by the threads' numbers: the first is no thread's.
+/// The number of caches. Cache 0 belongs to no thread.
 const SLOTS: usize = THREADS + 1;
 
-/// The number of a thread that has none yet, or for which none was left.
+/// The number of a thread without a number of its own: before its first use, or beyond [`THREADS`].
 const NOBODY: usize = 0;
 
 thread_local! {
@@ -54,7 +54,7 @@ thread_local! {
     static NUMBER: Cell<usize> = const { Cell::new(NOBODY) };
 }
 
-/// Returns the thread's number. One that asks for the first time gets one, if there is one left.
+/// Returns the thread's number, and assigns one at the first call if there is one left.
 fn number() -> usize {
     static NEXT: AtomicUsize = AtomicUsize::new(NOBODY + 1);
     if NUMBER.get() == NOBODY {
@@ -67,15 +67,15 @@ fn number() -> usize {
 /// A thread's cache.
 #[derive(Default)]
 struct Slot {
-    /// The thread is using it.
+    /// Whether the thread uses its cache.
     busy: AtomicBool,
-    /// Another thread wants it, or has it. [`NOBODY`]'s is always claimed.
+    /// Whether another thread claimed the cache. The cache of [`NOBODY`] is always claimed.
     claimed: AtomicBool,
     cache: HostCpuCache,
 }
 
 impl Slot {
-    /// Marks the cache, and says whether no other thread has claimed it.
+    /// Marks the cache as busy, and returns whether no other thread claimed it.
     #[inline(always)]
     fn enter(&self) -> bool {
         self.busy.store(true, Relaxed);
@@ -83,24 +83,24 @@ impl Slot {
         !self.claimed.load(Acquire)
     }
 
-    /// Removes the mark.
+    /// Marks the cache as not busy.
     #[inline(always)]
     fn leave(&self) {
         self.busy.store(false, Release);
     }
 }
 
-/// Threads, each of which has a cache.
+/// The caches of all threads.
 pub(crate) struct Threads {
-    /// By the threads' numbers.
+    /// The caches by thread number.
     slots: [Box<Slot>; SLOTS],
 }
 
 impl Threads {
-    /// Makes a cache for each thread that there may be.
+    /// Allocates the caches.
     pub(crate) fn new() -> Self {
         membarrier(MembarrierCommand::RegisterPrivateExpedited)
-            .expect("Linux has had membarrier for private mappings since 4.14");
+            .expect("Linux 4.14 and later have membarrier for private mappings");
         let threads = Self {
             slots: std::array::from_fn(|_| Box::default()),
         };
@@ -117,17 +117,18 @@ impl Threads {
     #[inline(always)]
     fn own(&self) -> &Slot {
         let number = NUMBER.get();
-        // SAFETY: It is `NOBODY` or what `number` gave out, which is below.
+        // SAFETY: The number is `NOBODY` or was assigned by `number`; both are below `SLOTS`.
         unsafe { assert_unchecked(number < SLOTS) };
         &self.slots[number]
     }
 }
 
-// SAFETY: A thread uses its cache with `busy` set, after it has seen `claimed` clear. The caller of
-// `with_remote` sets `claimed` and has a barrier run on every thread: a thread that had not stored
-// `busy` before the barrier sees `claimed` after it, and one that had is waited for. `busy` is
-// cleared with release and seen clear with acquire, and so is `claimed`: each closure sees what the
-// last one did. `with_local` and `with_remote` exclude each other by the engine's lock.
+// SAFETY: A thread uses its cache only while `busy` is set and after it read `claimed` as false. The
+// caller of `with_remote` sets `claimed` and then runs a barrier on every thread: a thread that had not
+// stored `busy` before the barrier reads `claimed` as true after it, and for a thread that had stored
+// `busy` the caller waits. `busy` and `claimed` are cleared with release and read with acquire, so each
+// closure sees the writes of the previous one. The engine's lock excludes two concurrent calls of
+// `with_remote`, and a call of `with_local` from a concurrent call of `with_remote`.
 unsafe impl PerCpu<CpuCache> for Threads {
     fn cpus(&self) -> usize {
         self.numbered().len()
@@ -154,7 +155,8 @@ unsafe impl PerCpu<CpuCache> for Threads {
     fn with_remote<R: Send>(&self, cpu: usize, f: impl FnOnce(&CpuCache) -> R + Send) -> Option<R> {
         let slot = self.numbered().get(cpu)?;
         slot.claimed.store(true, SeqCst);
-        membarrier(MembarrierCommand::PrivateExpedited).expect("it was registered");
+        membarrier(MembarrierCommand::PrivateExpedited)
+            .expect("membarrier was registered in `new`");
         while slot.busy.load(Acquire) {
             hint::spin_loop();
         }
@@ -173,20 +175,20 @@ mod tests {
         thread, //
     };
 
-    /// A counter by the numbers of CPUs that is counted up in two steps.
+    /// Counters by thread number, which are incremented by a separate read and write.
     struct Counters([UnsafeCell<usize>; SLOTS]);
 
-    // SAFETY: The test finds out whether two threads use a counter at the same time: additions would
-    // be lost.
+    // SAFETY: The caches under test exclude concurrent access to a counter; if they fail, increments
+    // are lost and the test fails.
     unsafe impl Sync for Counters {}
 
     impl Counters {
         fn add(&self, number: usize) {
             let counter = self.0[number].get();
-            // SAFETY: The caller has the cache with this number.
+            // SAFETY: The caller has exclusive access to the cache with this number.
             let seen = unsafe { counter.read_volatile() };
             hint::black_box(seen);
-            // SAFETY: As above.
+            // SAFETY: The caller has exclusive access to the cache with this number.
             unsafe { counter.write_volatile(seen + 1) };
         }
     }
@@ -219,7 +221,7 @@ mod tests {
         let Counters(counters) = counters;
         let sum: usize = counters.into_iter().map(UnsafeCell::into_inner).sum();
         let (own, claimed) = (3 * TIMES, 3 * TIMES.div_ceil(64) * THREADS);
-        // Other tests may have taken numbers, so that a thread had none.
+        // Other tests may have used up the numbers, so that a thread had none.
         assert!(sum <= own + claimed && (sum - claimed) % TIMES == 0);
         assert!(sum > claimed);
     }

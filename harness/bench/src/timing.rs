@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Repetitions: interleaved, and done again where something else got in.
+//! Timing of patterns: interleaved repetitions that are repeated when they are disturbed.
 //!
-//! All allocators of a pattern are there at once, each settled in its own pool, and take turns:
-//! A B C, A B C; after some turns they are made anew, elsewhere in memory. So what changes slowly (heat, frequency, neighbours) changes for all. A repetition
-//! lasts a millisecond, shorter than the time that a scheduler grants, and counts only if the
-//! thread was not pushed aside, stayed on its processor, and had that to itself before and after.
+//! All allocators are constructed for a pattern, each in its own pool, and are measured in turns: A B C,
+//! A B C, and so on. After some turns, a new round constructs them again at other addresses. Slow changes
+//! of the machine (temperature, frequency, other load) therefore affect all allocators alike.
+//!
+//! A repetition takes about a millisecond, less than a time slice of the scheduler. It counts only when
+//! the thread was not preempted, stayed on its CPU, and had the core to itself before and after.
 
 use std::time::{
     Duration,
@@ -15,10 +17,11 @@ use std::time::{
 use anyhow::Context;
 
 use crate::{
+    calibration::Calibration,
     check::{
         self,
+        CheckError, //
         Checked,
-        Wrong, //
     },
     heap::Heap,
     pattern::{
@@ -32,57 +35,57 @@ use crate::{
         Role, //
     },
     statistics::Summary,
-    yardstick::Yardstick,
 };
 
-/// How often a disturbed repetition is tried before the next one's turn.
+/// The number of times that a disturbed repetition is tried.
 const TRIES: u32 = 6;
 
-/// Where fewer than one in so many repetitions were undisturbed, the best tries of the others count
-/// too: a few may all be of one round.
-const CALM_SHARE: usize = 3;
+/// When fewer than one in this many repetitions were undisturbed, the best tries of the disturbed ones
+/// count, too, because a few undisturbed ones may all be of one round.
+const UNDISTURBED_SHARE: usize = 3;
 
-/// How thorough timing is.
+/// The numbers of rounds and repetitions, and the length of a repetition.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Effort {
-    /// How often every allocator is made anew: where its memory lies is luck.
+pub(crate) struct TimingConfig {
+    /// The number of rounds. Each constructs the allocators again, because the time depends on the
+    /// addresses of the pool.
     pub(crate) rounds: usize,
-    /// Repetitions of each allocator in a round.
+    /// The number of repetitions of each allocator in a round.
     pub(crate) repetitions: usize,
-    /// How long one of them takes, about.
+    /// The approximate duration of a repetition.
     pub(crate) length: Duration,
 }
 
-/// Does a pass: the one call that counts.
+/// Runs a pass. Callgrind counts the instructions of this function, so it must not be inlined.
 #[inline(never)]
 pub(crate) fn measured_pass(run: &mut dyn Run, heap: &dyn Heap, pairs: u64) -> Tally {
     run.pass(heap, pairs)
 }
 
-/// What the kernel says of this thread: how often it was pushed aside, and where it is.
+/// The scheduling state of this thread: its context switches and its CPU.
 #[derive(PartialEq, Eq)]
-struct Circumstances {
-    pushed_aside: i64,
-    waited: i64,
-    processor: i32,
+struct SchedulerState {
+    involuntary_switches: i64,
+    voluntary_switches: i64,
+    cpu: i32,
 }
 
-impl Circumstances {
+impl SchedulerState {
     fn now() -> Self {
-        // SAFETY: Zeros are a good value of a structure of numbers.
+        // SAFETY: `rusage` consists of integers, for which all-zero bytes are valid.
         let mut usage = unsafe { std::mem::zeroed::<libc::rusage>() };
-        // SAFETY: There is room for the answer.
+        // SAFETY: `usage` is a valid place for the result.
         unsafe { libc::getrusage(libc::RUSAGE_THREAD, &mut usage) };
         Self {
-            pushed_aside: usage.ru_nivcsw,
-            waited: usage.ru_nvcsw,
-            // SAFETY: It only reads.
-            processor: unsafe { libc::sched_getcpu() },
+            involuntary_switches: usage.ru_nivcsw,
+            voluntary_switches: usage.ru_nvcsw,
+            // SAFETY: The call takes no pointers and has no side effects.
+            cpu: unsafe { libc::sched_getcpu() },
         }
     }
 }
 
-/// An allocator with a pattern under way.
+/// An allocator under test with a running pattern.
 struct Subject<'peer> {
     peer: &'peer Peer,
     run: Box<dyn Run>,
@@ -90,60 +93,60 @@ struct Subject<'peer> {
     pairs: u64,
 }
 
-/// What repetitions took, in nanoseconds a pair.
+/// The samples of one allocator, in nanoseconds per pair.
 #[derive(Clone, Debug, Default)]
 struct Samples {
-    calm: Vec<f64>,
+    undisturbed: Vec<f64>,
     disturbed: Vec<f64>,
     redone: u64,
     pairs: u64,
     checked_blocks: u64,
 }
 
-/// What was measured of an allocator.
+/// The results of one allocator.
 pub(crate) struct Timed {
-    /// Nanoseconds of a pair.
+    /// The statistics of the repetitions, in nanoseconds per pair.
     pub(crate) nanoseconds: Summary,
-    /// Pairs in one repetition.
+    /// The number of pairs in a repetition.
     pub(crate) pairs: u64,
-    /// Repetitions that were done again.
+    /// The number of repetitions that were repeated.
     pub(crate) redone: u64,
-    /// Repetitions that were disturbed at every try. They count if too few were not.
+    /// The number of repetitions that were disturbed at every try; see [`UNDISTURBED_SHARE`].
     pub(crate) disturbed: usize,
-    /// Blocks that were handed out with every answer checked.
+    /// The number of blocks that were allocated in the checked pass.
     pub(crate) checked_blocks: u64,
 }
 
-/// Runs a pattern once with every answer checked.
+/// Runs a pattern once, checks every answer, and returns the number of allocated blocks.
 ///
 /// # Errors
 ///
-/// The first wrong answer.
-pub(crate) fn checked(pattern: &Pattern, heap: &dyn Heap, seed: u64) -> Result<u64, Wrong> {
+/// Returns the first wrong answer.
+pub(crate) fn checked(pattern: &Pattern, heap: &dyn Heap, seed: u64) -> Result<u64, CheckError> {
     let checked = Checked::new(heap);
     let mut run = pattern.begin(&checked, seed);
     let tally = run.pass(&checked, pattern.checked_pairs);
     run.finish(&checked);
     if tally.pairs < pattern.checked_pairs {
-        return Err(Wrong::Count(pattern.checked_pairs, tally.pairs));
+        return Err(CheckError::Count(pattern.checked_pairs, tally.pairs));
     }
-    checked.verdict()
+    checked.result()
 }
 
 impl<'peer> Subject<'peer> {
-    /// Makes the allocator and brings the pattern under way. The first time, that is done with
-    /// every answer checked before.
+    /// Constructs the allocator and starts the pattern. In the first round, a checked pass runs first,
+    /// and the number of pairs per repetition is calibrated.
     fn new(
         peer: &'peer Peer,
         pattern: &Pattern,
         seed: u64,
-        effort: Effort,
+        config: TimingConfig,
         samples: &mut Samples,
     ) -> anyhow::Result<Self> {
         let instance = peer.make(pattern.pool_bytes)?;
         let heap = &*instance.heap;
-        let judged = peer.role != Role::Baseline && pattern.checked_pairs > 0;
-        if judged && samples.pairs == 0 {
+        let needs_check = peer.role != Role::Baseline && pattern.checked_pairs > 0;
+        if needs_check && samples.pairs == 0 {
             samples.checked_blocks = checked(pattern, heap, seed)?;
         }
         let mut subject = Self {
@@ -152,9 +155,9 @@ impl<'peer> Subject<'peer> {
             instance,
             pairs: samples.pairs.max(16),
         };
-        // What was found out in the first round goes for all.
+        // The number of pairs is calibrated in the first round only.
         while samples.pairs == 0 && subject.pairs < 1 << 24 {
-            if subject.pass()?.0 >= effort.length / 2 {
+            if subject.pass()?.0 >= config.length / 2 {
                 break;
             }
             subject.pairs *= 2;
@@ -163,50 +166,54 @@ impl<'peer> Subject<'peer> {
         Ok(subject)
     }
 
-    /// Does a pass and returns how long it took and whether it counts.
-    fn pass(&mut self) -> Result<(Duration, bool), Wrong> {
-        let before = Circumstances::now();
+    /// Runs a pass, and returns its duration and whether the scheduler left it undisturbed.
+    fn pass(&mut self) -> Result<(Duration, bool), CheckError> {
+        let before = SchedulerState::now();
         let begun = Instant::now();
         let tally = measured_pass(&mut *self.run, &*self.instance.heap, self.pairs);
         let elapsed = begun.elapsed();
-        let calm = Circumstances::now() == before;
+        let undisturbed = SchedulerState::now() == before;
         if tally.pairs < self.pairs {
-            return Err(Wrong::Count(self.pairs, tally.pairs));
+            return Err(CheckError::Count(self.pairs, tally.pairs));
         }
         if self.peer.role != Role::Baseline && tally.wrong > 0 {
-            return Err(Wrong::Timed(tally.wrong));
+            return Err(CheckError::Timed(tally.wrong));
         }
-        // A pattern that does whole batches did some more, and does as many the next time.
+        // A pattern of batches rounds the number of pairs up; the next pass asks for the same number.
         self.pairs = tally.pairs;
-        Ok((elapsed, calm))
+        Ok((elapsed, undisturbed))
     }
 
-    /// Does one repetition that counts, or the best that can be had.
-    fn repeat(&mut self, yardstick: &Yardstick, samples: &mut Samples) -> Result<(), Wrong> {
-        let mut least = f64::INFINITY;
-        // The others have been here, and the caches are theirs: as long again to warm up.
+    /// Runs one repetition until it is undisturbed, or uses the fastest of [`TRIES`] tries.
+    fn repeat(
+        &mut self,
+        calibration: &Calibration,
+        samples: &mut Samples,
+    ) -> Result<(), CheckError> {
+        let mut min = f64::INFINITY;
+        // The other allocators evicted this one from the caches, so a full pass warms up first.
         let mut warm = self.pairs;
         for _ in 0..TRIES {
             self.run.pass(&*self.instance.heap, warm);
             warm = (self.pairs / 10).max(1);
-            let before = yardstick.calm();
-            let (elapsed, calm) = self.pass()?;
+            let before = calibration.undisturbed();
+            let (elapsed, undisturbed) = self.pass()?;
             let nanoseconds = elapsed.as_nanos() as f64 / self.pairs as f64;
-            if calm && before && yardstick.calm() {
-                samples.calm.push(nanoseconds);
+            if undisturbed && before && calibration.undisturbed() {
+                samples.undisturbed.push(nanoseconds);
                 return Ok(());
             }
             samples.redone += 1;
-            least = least.min(nanoseconds);
+            min = min.min(nanoseconds);
         }
-        samples.disturbed.push(least);
+        samples.disturbed.push(min);
         Ok(())
     }
 
-    /// Looks at what is out, and frees it.
-    fn finish(mut self) -> Result<(), Wrong> {
+    /// Checks the live blocks for overlap, and frees them.
+    fn finish(mut self) -> Result<(), CheckError> {
         if self.peer.role != Role::Baseline {
-            check::distinct(self.run.live())?;
+            check::check_overlap(self.run.live())?;
         }
         self.run.finish(&*self.instance.heap);
         Ok(())
@@ -216,11 +223,11 @@ impl<'peer> Subject<'peer> {
 impl From<Samples> for Timed {
     fn from(mut samples: Samples) -> Self {
         let disturbed = samples.disturbed.len();
-        if samples.calm.len() * (CALM_SHARE - 1) < disturbed {
-            samples.calm.append(&mut samples.disturbed);
+        if samples.undisturbed.len() * (UNDISTURBED_SHARE - 1) < disturbed {
+            samples.undisturbed.append(&mut samples.disturbed);
         }
         Self {
-            nanoseconds: Summary::of(samples.calm),
+            nanoseconds: Summary::of(samples.undisturbed),
             pairs: samples.pairs,
             redone: samples.redone,
             disturbed,
@@ -229,33 +236,33 @@ impl From<Samples> for Timed {
     }
 }
 
-/// Times a pattern on allocators, side by side.
+/// Measures a pattern on all allocators in turns. Calls `progress` after each turn.
 ///
 /// # Errors
 ///
-/// The first wrong answer, with its allocator's name.
+/// Returns the first wrong answer with the name of its allocator.
 pub(crate) fn compare(
     pattern: &Pattern,
     peers: &[Peer],
     seed: u64,
-    effort: Effort,
-    yardstick: &Yardstick,
-    told: impl Fn(),
+    config: TimingConfig,
+    calibration: &Calibration,
+    progress: impl Fn(),
 ) -> anyhow::Result<Vec<Timed>> {
     let named = |peer: &Peer| format!("{} at '{}'", peer.name, pattern.title);
     let mut samples = vec![Samples::default(); peers.len()];
-    for _ in 0..effort.rounds {
+    for _ in 0..config.rounds {
         let mut subjects = Vec::with_capacity(peers.len());
         for (peer, samples) in peers.iter().zip(&mut samples) {
-            let subject = Subject::new(peer, pattern, seed, effort, samples);
+            let subject = Subject::new(peer, pattern, seed, config, samples);
             subjects.push(subject.with_context(|| named(peer))?);
         }
-        for _ in 0..effort.repetitions {
+        for _ in 0..config.repetitions {
             for (subject, samples) in subjects.iter_mut().zip(&mut samples) {
-                let done = subject.repeat(yardstick, samples);
+                let done = subject.repeat(calibration, samples);
                 done.with_context(|| named(subject.peer))?;
             }
-            told();
+            progress();
         }
         for subject in subjects {
             let peer = subject.peer;

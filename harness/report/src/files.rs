@@ -3,7 +3,7 @@
 //! Files that a command reads and writes.
 //!
 //! A command that works for minutes calls [`Output::open`] before it begins: a file that cannot be
-//! written is an error at once. [`Output::write`] writes to a temporary file beside the destination
+//! written is an error at once. [`Output::write`] writes to a temporary file in the same directory
 //! and renames it, so that the destination holds the former content or the whole new one. Between
 //! the two calls no file with a name exists, which Ctrl-C would leave behind.
 
@@ -28,12 +28,12 @@ use std::{
 /// The permissions of a new file, before the process's umask.
 const MODE: u32 = 0o666;
 
-/// What a file holds. A file of another kind is never overwritten.
+/// The kind of content of a file. A file of another kind is never overwritten.
 #[derive(Clone, Copy, Debug)]
 pub struct Kind {
     /// The noun with its article, such as "a trace".
     pub name: &'static str,
-    /// Says whether these bytes, the whole content of a file, are of this kind.
+    /// Returns whether the complete content of a file is of this kind.
     pub is: fn(&[u8]) -> bool,
 }
 
@@ -75,7 +75,7 @@ fn words(error: &io::Error) -> String {
     }
 }
 
-/// What was tried with a file.
+/// An access to a file.
 #[derive(Clone, Copy, Debug)]
 enum Access {
     Read,
@@ -114,7 +114,7 @@ impl Why {
 ///
 /// # Errors
 ///
-/// A sentence that names the file.
+/// Returns a sentence that names the file.
 pub fn read(path: &Path) -> Result<Vec<u8>, FileError> {
     fs::read(path).map_err(|error| Why::of(error, Access::Read).at(path))
 }
@@ -127,12 +127,12 @@ pub struct Output {
     place: Place,
 }
 
-/// Where an output goes.
+/// The destination of an output.
 #[derive(Debug)]
 enum Place {
     /// A regular file that exists, with its permissions, or a new one.
     File {
-        /// The file itself, behind all symbolic links: a link stays a link.
+        /// The path without symbolic links, so that the rename replaces the file and not the link.
         real: PathBuf,
         permissions: Option<Permissions>,
     },
@@ -141,12 +141,12 @@ enum Place {
 }
 
 impl Output {
-    /// Makes sure that a file can be written, and changes nothing.
+    /// Checks that a file can be written, and changes nothing.
     ///
     /// # Errors
     ///
-    /// A sentence that names the file, among others when the file exists and is neither empty nor of
-    /// this kind.
+    /// Returns a sentence that names the file, for example when the file exists, is not empty and is of
+    /// another kind.
     pub fn open(path: &Path, kind: Kind) -> Result<Self, FileError> {
         let place = place(path, kind).map_err(|why| why.at(path))?;
         Ok(Self {
@@ -164,7 +164,7 @@ impl Output {
     ///
     /// # Errors
     ///
-    /// A sentence that names the file, which is as before.
+    /// Returns a sentence that names the file. The file is then unchanged.
     pub fn write(self, bytes: &[u8]) -> Result<(), FileError> {
         let written = match self.place {
             Place::Stream(mut file) => file.write_all(bytes),
@@ -174,10 +174,10 @@ impl Output {
     }
 }
 
-/// Finds where an output goes, and makes sure that it can go there.
+/// Finds the destination of an output, and checks that it can be written.
 fn place(path: &Path, kind: Kind) -> Result<Place, Why> {
     let write = |error| Why::of(error, Access::Write);
-    // By its own name: the link /dev/stdout has no target with a name.
+    // The path is not resolved: the link /dev/stdout may point to a pipe, which has no path.
     if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir()) {
         let file = File::options().write(true).open(path).map_err(write)?;
         return Ok(Place::Stream(file));
@@ -190,7 +190,7 @@ fn place(path: &Path, kind: Kind) -> Result<Place, Why> {
     let permissions = match fs::metadata(&real) {
         Ok(metadata) if metadata.is_dir() => return Err(Why::Folder),
         Ok(metadata) => {
-            // The rename would also replace a file that may not be written.
+            // A rename needs no write permission for the file, so the permission is checked here.
             File::options().write(true).open(&real).map_err(write)?;
             let bytes = fs::read(&real).map_err(|error| Why::of(error, Access::Read))?;
             if !bytes.is_empty() && !(kind.is)(&bytes) {
@@ -202,7 +202,7 @@ fn place(path: &Path, kind: Kind) -> Result<Place, Why> {
         Err(error) => return Err(write(error)),
     };
     let folder = folder_of(&real);
-    // Without a name: it is gone when it is closed, also by a signal.
+    // An unnamed temporary file is removed by the kernel, also when a signal ends the process.
     tempfile::tempfile_in(folder).map_err(|error| match error.kind() {
         io::ErrorKind::PermissionDenied => Why::FolderDenied(folder.to_owned()),
         _ => Why::Io(error),
@@ -238,7 +238,7 @@ fn folder_of(path: &Path) -> &Path {
     }
 }
 
-/// Writes a file beside the one that is named, and renames it.
+/// Writes a temporary file in the same directory, and renames it to `path`.
 fn replace(path: &Path, permissions: Option<Permissions>, bytes: &[u8]) -> io::Result<()> {
     let mut file = tempfile::Builder::new()
         .prefix(".slablab-")
@@ -263,7 +263,7 @@ mod tests {
         is: |bytes| bytes.starts_with(b"ours"),
     };
 
-    /// Opens a file for writing and returns the sentence that says why not.
+    /// Returns the reason why a file cannot be opened for writing.
     fn refused(path: &Path) -> String {
         Output::open(path, OURS).unwrap_err().why.to_string()
     }
@@ -290,13 +290,17 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_ours_is_replaced_and_keeps_its_permissions() {
+    fn replacing_a_file_preserves_its_permissions() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
         fs::write(&path, "ours 1").unwrap();
         fs::set_permissions(&path, Permissions::from_mode(0o640)).unwrap();
         let output = Output::open(&path, OURS).unwrap();
-        assert_eq!(fs::read(&path).unwrap(), b"ours 1", "as before");
+        assert_eq!(
+            fs::read(&path).unwrap(),
+            b"ours 1",
+            "unchanged before the write"
+        );
         output.write(b"ours 2").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"ours 2");
         assert_eq!(
@@ -306,23 +310,23 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_file_is_overwritten_and_a_foreign_one_is_not() {
+    fn an_empty_file_is_overwritten_and_a_file_of_another_kind_is_not() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
         fs::write(&path, "").unwrap();
         Output::open(&path, OURS).unwrap();
         fs::write(&path, "theirs").unwrap();
-        let told = Output::open(&path, OURS).unwrap_err().to_string();
-        assert!(told.starts_with(path.to_str().unwrap()), "{told}");
+        let message = Output::open(&path, OURS).unwrap_err().to_string();
+        assert!(message.starts_with(path.to_str().unwrap()), "{message}");
         assert!(
-            told.contains("is not one of ours and would be lost"),
-            "{told}"
+            message.contains("is not one of ours and would be lost"),
+            "{message}"
         );
         assert_eq!(fs::read(&path).unwrap(), b"theirs");
     }
 
     #[test]
-    fn each_obstacle_has_a_sentence() {
+    fn each_error_has_a_message_of_its_own() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         assert_eq!(
@@ -337,12 +341,15 @@ mod tests {
         assert_eq!(refused(&at("file/file")), "Not a directory");
         symlink(at("none"), at("dangling")).unwrap();
         assert!(refused(&at("dangling")).contains("does not exist"));
-        let told = read(&at("none")).unwrap_err().to_string();
-        assert!(told.ends_with("none: there is no such file"), "{told}");
+        let message = read(&at("none")).unwrap_err().to_string();
+        assert!(
+            message.ends_with("none: there is no such file"),
+            "{message}"
+        );
     }
 
     #[test]
-    fn a_link_stays_and_its_file_is_replaced() {
+    fn writing_through_a_link_replaces_its_target() {
         let folder = tempfile::tempdir().unwrap();
         let (file, link) = (folder.path().join("file"), folder.path().join("link"));
         fs::write(&file, "ours 1").unwrap();
@@ -354,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn a_device_is_written_and_not_replaced() {
+    fn a_device_is_written_in_place() {
         let output = Output::open(Path::new("/dev/null"), OURS).unwrap();
         output.write(b"ours").unwrap();
         assert!(!fs::metadata("/dev/null").unwrap().is_file());

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! How figures are shown to people: numbers, tables, progress; and the files they are kept in.
+//! Output of the commands: numbers, tables, progress bars, and files.
 //!
-//! Texts always carry their styles; [`print()`] leaves them away where there is no terminal.
+//! Strings always contain their ANSI styles; [`print()`] removes the styles when standard output is not
+//! a terminal.
 
 #![forbid(unsafe_code)]
 
@@ -43,19 +44,19 @@ pub use table::{
     Table, //
 };
 
-/// The style of what went well.
+/// The style of success.
 pub const GOOD: Style = AnsiColor::Green.on_default().bold();
 
-/// The style of what went wrong.
+/// The style of failure.
 pub const BAD: Style = AnsiColor::Red.on_default().bold();
 
-/// The style of headings, and of the best of a row.
+/// The style of headings, and of the best value of a row.
 pub const BOLD: Style = Style::new().bold();
 
-/// What stands in a cell of which nothing is known.
+/// The content of a cell without a value.
 pub const NONE: &str = "–";
 
-/// Prints text, without its styles where there is no terminal.
+/// Prints text to standard output, without its styles when standard output is not a terminal.
 pub fn print(text: impl fmt::Display) -> io::Result<()> {
     let mut stdout = anstream::stdout().lock();
     write!(stdout, "{text}")?;

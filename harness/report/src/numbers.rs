@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Numbers as people read them.
+//! Formatting of numbers for people.
 
-/// Returns a number with its digits in groups of three.
+/// Formats a number with its digits in groups of three, as `12,345`.
 pub fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut grouped = String::with_capacity(digits.len() * 4 / 3);
@@ -15,13 +15,13 @@ pub fn count(number: u64) -> String {
     grouped
 }
 
-/// Returns a number of blocks.
+/// Formats a number of blocks, as `1 block` or `12 blocks`.
 pub fn blocks(number: u64) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{} block{plural}", count(number))
 }
 
-/// Returns a number of bytes in the largest unit of which there is at least one.
+/// Formats a number of bytes in the largest unit that gives at least 1, as `1.50 KiB`.
 pub fn bytes(number: u64) -> String {
     const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
     if number < 1 << 10 {
@@ -37,7 +37,8 @@ pub fn bytes(number: u64) -> String {
     format!("{scaled:.decimals$} {}", UNITS[unit - 1])
 }
 
-/// Returns a figure with as many decimals as its size bears, its digits in groups of three.
+/// Formats a figure with three significant digits, or as a whole number with its digits in groups of
+/// three from 100 on.
 pub fn figure(value: f64) -> String {
     match value {
         ..10.0 => format!("{value:.2}"),
@@ -46,7 +47,7 @@ pub fn figure(value: f64) -> String {
     }
 }
 
-/// Returns a share in per cent.
+/// Formats a fraction in per cent, as `89.2 %`.
 pub fn percent(share: f64) -> String {
     format!("{:.1} %", share * 100.0)
 }
@@ -75,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn figures_have_the_decimals_that_they_bear() {
+    fn figures_have_three_significant_digits() {
         let figures = [1.234, 9.999, 12.34, 123.4, 12_345.6].map(figure);
         assert_eq!(figures, ["1.23", "10.00", "12.3", "123", "12,346"]);
         assert_eq!(percent(0.8924), "89.2 %");

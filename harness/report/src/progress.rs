@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Progress on a terminal.
+//! Progress bars on a terminal.
 //!
-//! Nothing moves by itself: a thread that redraws a bar would be a disturbance.
+//! A bar is redrawn only when a step ends, not by a thread of its own, which would disturb measurements.
 
 use indicatif::{
     ProgressBar,
     ProgressStyle, //
 };
 
-/// A bar for one stage of the benchmark. It vanishes when it is dropped.
+/// A progress bar for one stage of a command. Dropping the bar removes it from the terminal.
 pub struct Stage(ProgressBar);
 
 impl Stage {
-    /// Begins a stage of so many steps.
+    /// Begins a stage of `steps` steps. Without a terminal, only the title is printed.
     pub fn new(title: &str, steps: usize) -> Self {
         let bar = ProgressBar::new(steps as u64);
         if let Ok(style) = ProgressStyle::with_template("{prefix}  {wide_bar}  {msg}  {pos}/{len}")
@@ -27,7 +27,7 @@ impl Stage {
         Self(bar)
     }
 
-    /// Says what is being done.
+    /// Shows the current step.
     pub fn doing(&self, what: &str) {
         self.0.set_message(what.to_owned());
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tables of plain text, two spaces between columns.
+//! Tables of plain text with two spaces between columns.
 
 use std::fmt;
 
@@ -13,12 +13,12 @@ use comfy_table::{
 
 use crate::BOLD;
 
-/// On which side of a column its cells stand.
+/// The alignment of a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
-    /// Words.
+    /// Left-aligned, for words.
     Left,
-    /// Figures.
+    /// Right-aligned, for numbers.
     Right,
 }
 
@@ -51,7 +51,7 @@ impl Table {
         table
             .load_preset(presets::NOTHING)
             .set_content_arrangement(ContentArrangement::Disabled);
-        // An ordinary row: columns are there once a row is.
+        // The headings are an ordinary row, because a column can be styled only once a row exists.
         let headings = headings.into_iter().map(|heading| match heading {
             "" => String::new(),
             heading => Cell::styled(heading, BOLD).0,
@@ -87,7 +87,7 @@ mod tests {
     };
 
     #[test]
-    fn columns_stand_below_each_other() {
+    fn cells_are_aligned_in_columns() {
         let mut table = Table::new([
             ("what", Side::Left),
             ("how many", Side::Right),

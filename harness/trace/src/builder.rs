@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A trace that is being made.
+//! The builder of a trace, which establishes the invariants of [`Trace`].
 
 use crate::{
     ALIGN_MAX,
@@ -11,13 +11,13 @@ use crate::{
     Trace, //
 };
 
-/// A trace that is being made.
+/// Builds a [`Trace`] operation by operation.
 ///
-/// Whoever makes one from what somebody else wrote looks at that first: a wrong call panics.
+/// A wrong call panics, so a parser must validate its input before it calls the builder.
 #[derive(Debug, Default)]
 pub struct Builder {
     ops: Vec<Op>,
-    /// The bytes of each block, 0 when it is not out.
+    /// The size of each block in bytes; 0 when the block is not live.
     sizes: Vec<u32>,
     cpu: u16,
     live_bytes: u64,
@@ -30,7 +30,7 @@ impl Builder {
         Self::default()
     }
 
-    /// Says on which CPU everything is done from now on.
+    /// Sets the CPU of all following operations.
     pub fn on_cpu(&mut self, cpu: u16) {
         self.cpu = cpu;
     }
@@ -39,7 +39,8 @@ impl Builder {
     ///
     /// # Panics
     ///
-    /// When `bytes` is 0 or `align` is no power of two up to [`ALIGN_MAX`].
+    /// Panics when `bytes` is 0, when `align` is not a power of two up to [`ALIGN_MAX`], or when the
+    /// trace has [`OPS_MAX`] operations.
     pub fn alloc(&mut self, bytes: u32, align: u32) -> Id {
         assert!(bytes > 0 && align.is_power_of_two() && align <= ALIGN_MAX);
         let id = self.sizes.len() as Id;
@@ -48,13 +49,14 @@ impl Builder {
         id
     }
 
-    /// Gives a block another size.
+    /// Changes the size of a live block.
     ///
     /// # Panics
     ///
-    /// When it is not out, or `bytes` is 0.
+    /// Panics when the block is not live, when `bytes` is 0, or when the trace has [`OPS_MAX`]
+    /// operations.
     pub fn realloc(&mut self, id: Id, bytes: u32) {
-        assert!(bytes > 0 && self.bytes(id) > 0, "block {id} is not out");
+        assert!(bytes > 0 && self.bytes(id) > 0, "block {id} is not live");
         self.push(id, Kind::Realloc { bytes }, bytes);
     }
 
@@ -62,13 +64,13 @@ impl Builder {
     ///
     /// # Panics
     ///
-    /// When it is not out.
+    /// Panics when the block is not live, or when the trace has [`OPS_MAX`] operations.
     pub fn free(&mut self, id: Id) {
-        assert!(self.bytes(id) > 0, "block {id} is not out");
+        assert!(self.bytes(id) > 0, "block {id} is not live");
         self.push(id, Kind::Free, 0);
     }
 
-    /// Frees every block that is still out, the first one first.
+    /// Frees every live block, in the order of the allocations.
     pub fn free_rest(&mut self) {
         for id in 0..self.sizes.len() as Id {
             if self.bytes(id) > 0 {
@@ -77,20 +79,21 @@ impl Builder {
         }
     }
 
-    /// Returns the bytes of a block, 0 when it is not out.
+    /// Returns the size of a block in bytes, or 0 when the block is not live.
     pub fn bytes(&self, id: Id) -> u32 {
         self.sizes[id as usize]
     }
 
-    /// Returns how many operations there are.
+    /// Returns the number of operations so far.
     pub fn operations(&self) -> usize {
         self.ops.len()
     }
 
-    /// Ends the trace. Control characters in its name and source become spaces.
+    /// Returns the trace. Control characters in its name and source become spaces.
     pub fn finish(self, name: &str, source: &str) -> Trace {
-        // INVARIANT: `alloc` numbers blocks and looks at sizes and alignments, `realloc` and `free`
-        // look whether a block is out, and `push` counts.
+        // INVARIANT: `alloc` numbers the blocks and checks sizes and alignments, `realloc` and
+        // `free` check that the block is live, `push` limits the number of operations, and `line`
+        // removes line breaks from name and source.
         Trace {
             name: line(name),
             source: line(source),
@@ -101,17 +104,20 @@ impl Builder {
     }
 
     fn push(&mut self, id: Id, kind: Kind, bytes: u32) {
-        assert!(self.ops.len() < OPS_MAX, "a trace is too long");
+        assert!(
+            self.ops.len() < OPS_MAX,
+            "the trace has too many operations"
+        );
         let cpu = self.cpu;
         self.ops.push(Op { id, cpu, kind });
         let old = std::mem::replace(&mut self.sizes[id as usize], bytes);
-        // Fewer than 2^30 blocks of less than 2^32 bytes.
+        // No overflow: fewer than 2^30 blocks of less than 2^32 bytes each.
         self.live_bytes = self.live_bytes - u64::from(old) + u64::from(bytes);
         self.peak_bytes = self.peak_bytes.max(self.live_bytes);
     }
 }
 
-/// Returns text as one line.
+/// Returns `text` as one line: control characters become spaces.
 pub(crate) fn line(text: &str) -> String {
     let spaced = |c: char| if c.is_control() { ' ' } else { c };
     text.chars()

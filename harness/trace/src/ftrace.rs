@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the kernel's own allocations look like in ftrace: the events `kmem:*` as text.
+//! A reader for the kernel's own allocations, recorded by ftrace as `kmem:*` events.
 //!
 //! ```text
 //! # tracer: nop
@@ -8,9 +8,9 @@
 //!      cat-71   [001] .....  12.3457: kfree: call_site=… ptr=00000000d6c8f0e1
 //! ```
 //!
-//! Pointers are told as numbers that say nothing but which is which. Lines of other events mean
-//! nothing. A recording begins and ends in the middle of things: frees of what came before it are
-//! left out, and what is still out at its end stays out.
+//! The kernel hashes the pointers, so they only identify blocks. Lines of other events are ignored.
+//! A recording begins and ends while the kernel runs: frees of blocks that were allocated before the
+//! recording are counted and left out, and blocks that are live at its end are never freed.
 
 use std::collections::HashMap;
 
@@ -23,10 +23,10 @@ use crate::{
     },
 };
 
-/// What the text begins with.
+/// The first characters of ftrace's text output.
 pub const HEADER: &str = "# tracer:";
 
-/// The events that say that memory was had, and those that say that it was given back.
+/// The events that are read, and whether an event is an allocation (`true`) or a free.
 const EVENTS: [(&str, bool); 6] = [
     ("kmalloc", true),
     ("kmalloc_node", true),
@@ -36,19 +36,19 @@ const EVENTS: [(&str, bool); 6] = [
     ("kmem_cache_free", false),
 ];
 
-/// The most that the kernel aligns a block of a power of two to here: a page.
+/// The largest alignment that is assumed for a kmalloc of a power of two: a page.
 const PAGE: u32 = 4096;
 
-/// A recording.
+/// A recorded trace, with counts of the events that could not be matched.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Recorded {
-    /// What was done.
+pub struct KmemTrace {
+    /// The allocations and frees.
     pub trace: Trace,
-    /// Frees of what came before the recording.
+    /// Frees of blocks that were allocated before the recording.
     pub foreign_frees: u64,
-    /// Blocks whose free is not in the recording, and whose place was then another's.
+    /// Blocks whose free was not recorded, known because their address was allocated again.
     pub missed_frees: u64,
-    /// Events that the kernel says it lost.
+    /// Events that were lost, as the kernel reports them.
     pub lost_events: u64,
 }
 
@@ -56,15 +56,16 @@ pub struct Recorded {
 ///
 /// # Errors
 ///
-/// The first event of memory that lacks its pointer or its size.
-pub fn parse(name: &str, bytes: &[u8]) -> Result<Recorded, BadTrace> {
+/// Returns the first allocation or free without a pointer, the first allocation without a size, or
+/// the line at which the trace would exceed [`OPS_MAX`] operations.
+pub fn parse(name: &str, bytes: &[u8]) -> Result<KmemTrace, BadTrace> {
     let mut reader = Reader::default();
     for line in lines(bytes) {
-        // A process can call itself anything: what is not text is another's line.
+        // A process name may contain any bytes, so a line that is not UTF-8 is not an error.
         let Ok((number, line)) = line else { continue };
         reader.line(line).map_err(|why| why.at(number))?;
     }
-    Ok(Recorded {
+    Ok(KmemTrace {
         trace: reader.builder.finish(name, "recorded from kmem events"),
         foreign_frees: reader.foreign_frees,
         missed_frees: reader.missed_frees,
@@ -72,12 +73,12 @@ pub fn parse(name: &str, bytes: &[u8]) -> Result<Recorded, BadTrace> {
     })
 }
 
-/// Returns the events to switch on, as `group/event`.
+/// Returns the events to enable in ftrace, as `group/event`.
 pub fn events() -> impl Iterator<Item = String> {
     EVENTS.iter().map(|(event, _)| format!("kmem/{event}"))
 }
 
-/// A text that is being read.
+/// The state of the parser.
 #[derive(Default)]
 struct Reader {
     builder: Builder,
@@ -93,7 +94,7 @@ impl Reader {
             self.lost_events = self.lost_events.saturating_add(lost);
             return Ok(());
         }
-        let Some((event, had, head, fields)) = event(line) else {
+        let Some((event, is_alloc, head, fields)) = event(line) else {
             return Ok(());
         };
         let missing = |field| Why::Field { event, field };
@@ -102,14 +103,14 @@ impl Reader {
         let pointer = pointer.map_err(|_| missing("ptr"))?;
         self.builder.on_cpu(cpu(head));
         let known = self.blocks.remove(&pointer);
-        // Room for a free and an allocation.
+        // One line adds at most a free and an allocation.
         if self.builder.operations() + 2 > OPS_MAX {
             return Err(Why::TooLong);
         }
-        if !had {
+        if !is_alloc {
             match known {
                 Some(id) => self.builder.free(id),
-                // Freeing nothing is no free of anything.
+                // `kfree(NULL)` frees no block.
                 None => self.foreign_frees += u64::from(pointer != 0),
             }
             return Ok(());
@@ -120,7 +121,8 @@ impl Reader {
         }
         let bytes = field(fields, "bytes_req=").and_then(|bytes| bytes.parse::<u32>().ok());
         let bytes = bytes.ok_or(missing("bytes_req"))?;
-        // An allocation that failed has no pointer; of no bytes, none that can be used.
+        // A failed allocation has a null pointer; an allocation of 0 bytes returns
+        // `ZERO_SIZE_PTR`, which is not a block.
         if pointer != 0 && bytes > 0 {
             let id = self.builder.alloc(bytes, align(event, bytes));
             self.blocks.insert(pointer, id);
@@ -129,23 +131,24 @@ impl Reader {
     }
 }
 
-/// Returns the event of a line, whether memory was had by it, and what stands before and behind it.
+/// Returns the event of a line, whether the event is an allocation, and the text before and after the
+/// event's name.
 fn event(line: &str) -> Option<(&'static str, bool, &str, &str)> {
-    let found = EVENTS.iter().filter_map(|(event, had)| {
+    let found = EVENTS.iter().filter_map(|(event, is_alloc)| {
         let (head, fields) = line.rsplit_once(&format!(": {event}: "))?;
-        // A process may be called like an event, but the time stands behind its name.
+        // A process name may contain an event's name, but only a real event follows a timestamp.
         let is_time = |word: &str| {
             word.bytes()
                 .all(|byte| byte == b'.' || byte.is_ascii_digit())
         };
         let time = head.split_whitespace().next_back();
         time.is_some_and(is_time)
-            .then_some((*event, *had, head, fields))
+            .then_some((*event, *is_alloc, head, fields))
     });
     found.max_by_key(|(_, _, head, _)| head.len())
 }
 
-/// Returns what the kernel promises: a kmalloc of a power of two is aligned to it.
+/// Returns the alignment that the kernel guarantees: a kmalloc of a power of two is naturally aligned.
 fn align(event: &str, bytes: u32) -> u32 {
     if event.starts_with("kmalloc") && bytes.is_power_of_two() {
         bytes.clamp(ALIGN, PAGE)
@@ -161,18 +164,22 @@ fn field<'text>(fields: &'text str, name: &str) -> Option<&'text str> {
         .find_map(|word| word.strip_prefix(name))
 }
 
-/// Returns the CPU that stands in brackets behind the process, which may have brackets in its name.
+/// Returns the CPU, which ftrace prints in brackets after the process. The process name may contain
+/// brackets, too, so the search starts at the end.
 fn cpu(head: &str) -> u16 {
     let number = |word: &str| word.strip_prefix('[')?.strip_suffix(']')?.parse().ok();
     head.split_whitespace().rev().find_map(number).unwrap_or(0)
 }
 
-/// Returns how many events a line says were lost: written, but not in the buffer any more, or never
-/// written.
+/// Returns the number of lost events that a line reports: events that were overwritten in the ring
+/// buffer, or events that were never written to it.
 fn lost(line: &str) -> Option<u64> {
     if let Some(rest) = line.strip_prefix("# entries-in-buffer/entries-written: ") {
-        let (kept, written) = rest.split_whitespace().next()?.split_once('/')?;
-        return written.parse::<u64>().ok()?.checked_sub(kept.parse().ok()?);
+        let (in_buffer, written) = rest.split_whitespace().next()?.split_once('/')?;
+        return written
+            .parse::<u64>()
+            .ok()?
+            .checked_sub(in_buffer.parse().ok()?);
     }
     let (_, rest) = line.strip_prefix("CPU:")?.split_once("[LOST ")?;
     rest.strip_suffix(" EVENTS]")?.parse().ok()
@@ -203,7 +210,7 @@ CPU:1 [LOST 42 EVENTS]
 ";
 
     #[test]
-    fn a_recording_becomes_a_trace() {
+    fn a_recording_is_read_as_a_trace() {
         let text = TEXT.replace("(null)", "0000000000000000");
         let recorded = parse("boot", text.as_bytes()).unwrap();
         let op = |id, cpu, kind| Op { id, cpu, kind };
@@ -214,7 +221,7 @@ CPU:1 [LOST 42 EVENTS]
                 op(0, 0, alloc(64, 64)),
                 op(1, 1, alloc(152, 8)),
                 op(1, 1, Kind::Free),
-                // Its free was lost.
+                // The free of block 0 was lost, but its address was allocated again.
                 op(0, 0, Kind::Free),
                 op(2, 0, alloc(65536, 4096)),
             ]
@@ -231,7 +238,7 @@ CPU:1 [LOST 42 EVENTS]
     }
 
     #[test]
-    fn a_process_that_is_called_like_an_event_is_none() {
+    fn a_process_named_like_an_event_is_not_an_event() {
         let text = "\
 # tracer: nop
  a: kmalloc: b-1     [001] .....     1.000001: kmem_cache_alloc: call_site=b ptr=0000000022222222 name=x bytes_req=152

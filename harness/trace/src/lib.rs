@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Traces: what a program asks of an allocator, without the program.
+//! Traces: the sequence of allocation requests of a program.
 //!
 //! A [`Trace`] is made by a [`pattern`] from a seed, read from a file ([`mod@format`]), or recorded
-//! from a running kernel ([`ftrace`]). [`shape`] describes one, [`search`] finds the smallest pool
-//! that one can be run in. Nothing here allocates for a trace: that is left to whoever replays it.
+//! from a running kernel ([`ftrace`]). [`shape`] computes statistics of a trace, and [`search`] finds
+//! the smallest pool in which a trace can be replayed. The replay itself belongs to the callers.
 
 #![forbid(unsafe_code)]
 
@@ -18,45 +18,45 @@ pub mod shape;
 
 pub use builder::Builder;
 
-/// What a block is aligned to when nobody says.
+/// The default alignment of a block, in bytes.
 pub const ALIGN: u32 = 8;
 
-/// The largest alignment.
+/// The largest alignment, in bytes.
 pub const ALIGN_MAX: u32 = 1 << 30;
 
-/// The most operations, and so the most blocks.
+/// The maximum number of operations in a trace, and therefore of blocks.
 pub const OPS_MAX: usize = 1 << 30;
 
-/// A block of a trace. Each has a number of its own, in the order in which they are allocated.
+/// The number of a block in a trace. Blocks are numbered in the order of their allocation.
 pub type Id = u32;
 
-/// What is done with a block.
+/// The kind of an operation, with its parameters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// It is allocated.
+    /// Allocates a block.
     Alloc {
-        /// Its bytes, at least 1.
+        /// The size in bytes, at least 1.
         bytes: u32,
-        /// A power of two.
+        /// The alignment in bytes, a power of two.
         align: u32,
     },
-    /// It is given another size.
+    /// Changes the size of a live block.
     Realloc {
-        /// Its bytes from then on, at least 1.
+        /// The new size in bytes, at least 1.
         bytes: u32,
     },
-    /// It is freed.
+    /// Frees a live block.
     Free,
 }
 
-/// A step of a trace.
+/// An operation of a trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Op {
     /// The block.
     pub id: Id,
-    /// The CPU on which it was done, or is meant to be done.
+    /// The CPU that ran the operation, or that shall run it.
     pub cpu: u16,
-    /// What is done with it.
+    /// The kind of the operation.
     pub kind: Kind,
 }
 
@@ -64,14 +64,16 @@ pub struct Op {
 ///
 /// # Invariants
 ///
-/// Blocks are numbered in the order of their allocation, without gaps. Each is allocated once, and
-/// resized and freed only while it is out. Sizes are at least 1, alignments powers of two up to
-/// [`ALIGN_MAX`], and there are at most [`OPS_MAX`] operations. Name and source are a line each.
+/// - Blocks are numbered in the order of their allocation, without gaps.
+/// - Each block is allocated once, and is resized and freed only while it is live.
+/// - Sizes are at least 1; alignments are powers of two up to [`ALIGN_MAX`].
+/// - There are at most [`OPS_MAX`] operations.
+/// - Name and source are one line each.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trace {
-    /// What it is called.
+    /// The name.
     pub name: String,
-    /// Where it comes from.
+    /// The command or tool that made the trace.
     pub source: String,
     ops: Vec<Op>,
     blocks: usize,
@@ -79,7 +81,7 @@ pub struct Trace {
 }
 
 impl Trace {
-    /// Says where it comes from. Control characters become spaces.
+    /// Replaces the source. Control characters become spaces.
     #[must_use]
     pub fn with_source(self, source: &str) -> Self {
         Self {
@@ -88,22 +90,22 @@ impl Trace {
         }
     }
 
-    /// Returns what is done, in order. Blocks may be left out at the end.
+    /// Returns the operations in order. Blocks may still be live after the last one.
     pub fn ops(&self) -> &[Op] {
         &self.ops
     }
 
-    /// Returns how many blocks are allocated in all.
+    /// Returns the number of blocks that the trace allocates.
     pub fn blocks(&self) -> usize {
         self.blocks
     }
 
-    /// Returns the most bytes that are out at once, as asked for.
+    /// Returns the peak of live bytes, with the sizes as requested.
     pub fn peak_bytes(&self) -> u64 {
         self.peak_bytes
     }
 
-    /// Returns the largest alignment, 1 where nothing is allocated.
+    /// Returns the largest alignment, or 1 when the trace allocates no block.
     pub fn align_max(&self) -> u32 {
         let align = |op: &Op| match op.kind {
             Kind::Alloc { align, .. } => align,
@@ -112,20 +114,19 @@ impl Trace {
         self.ops.iter().map(align).max().unwrap_or(1)
     }
 
-    /// Returns the most bytes that are out at once when each block has what `usable` says for its
-    /// size and alignment.
+    /// Returns the peak of live bytes when each block takes `usable(size, alignment)` bytes.
     pub fn peak_with(&self, usable: impl Fn(u32, u32) -> u64) -> u64 {
-        let mut held = vec![(0, 0); self.blocks];
+        let mut live = vec![(0, 0); self.blocks];
         let (mut bytes, mut peak) = (0, 0);
         for op in &self.ops {
-            let (had, align) = held[op.id as usize];
-            let has = match op.kind {
+            let (old, align) = live[op.id as usize];
+            let new = match op.kind {
                 Kind::Alloc { bytes, align } => (usable(bytes, align), align),
                 Kind::Realloc { bytes } => (usable(bytes, align), align),
                 Kind::Free => (0, align),
             };
-            held[op.id as usize] = has;
-            bytes = bytes - had + has.0;
+            live[op.id as usize] = new;
+            bytes = bytes - old + new.0;
             peak = peak.max(bytes);
         }
         peak

@@ -1,26 +1,26 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Seeded numbers.
+//! Seeded random numbers.
 //!
-//! What a workload does for a seed is part of every bug report, so it must never change: not with
-//! a library's version, not with the platform. The generator is therefore here, whole, and held
-//! in place by its reference values: SplitMix64 (Steele, Lea, Flood, "Fast splittable
-//! pseudorandom number generators", OOPSLA 2014).
+//! A seed in a bug report must reproduce the same workload in every later version and on every
+//! platform, so the generator does not come from a library, and a test compares it with reference
+//! values. The algorithm is SplitMix64 (Steele, Lea, Flood, "Fast splittable pseudorandom number
+//! generators", OOPSLA 2014).
 
-/// What the state advances by: 2⁶⁴ divided by the golden ratio, odd.
+/// The increment of the state: 2⁶⁴ divided by the golden ratio, made odd.
 pub const GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// A stream of numbers that only depends on its seed.
+/// A stream of random numbers that depends on its seed alone.
 #[derive(Clone, Debug)]
 pub struct Rng(u64);
 
 impl Rng {
-    /// Begins the stream of `seed`.
+    /// Returns the stream of `seed`.
     pub fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    /// Begins a stream for one of the things that `seed` is for, unrelated to the others.
+    /// Returns the stream number `stream` of `seed`. Streams of one seed are independent of each other.
     pub fn split(seed: u64, stream: u64) -> Self {
         Self(mix(mix(seed) ^ stream.wrapping_mul(GAMMA)))
     }
@@ -28,30 +28,30 @@ impl Rng {
     /// Returns the next number.
     #[expect(
         clippy::should_implement_trait,
-        reason = "an endless stream whose every item is wanted is no use as an iterator"
+        reason = "the stream is endless, so `Option` and the adapters of `Iterator` are of no use"
     )]
     pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(GAMMA);
         mix(self.0)
     }
 
-    /// Returns a number below `end`, which is not 0; all are equally likely but for 1 in 2⁶⁴ / end.
+    /// Returns a number below `end`, which must not be 0. The bias is at most `end` in 2⁶⁴.
     pub fn below(&mut self, end: u64) -> u64 {
         ((u128::from(self.next()) * u128::from(end)) >> 64) as u64
     }
 
-    /// Returns an index of something with `len` items, which is not 0.
+    /// Returns an index into `len` items; `len` must not be 0.
     pub fn index(&mut self, len: usize) -> usize {
         self.below(len as u64) as usize
     }
 
-    /// Returns `true` `count` times out of `of`.
+    /// Returns `true` with the probability `count` / `of`.
     pub fn chance(&mut self, count: u64, of: u64) -> bool {
         self.below(of) < count
     }
 
-    /// Returns a number from `low` to `high`, every doubling as likely as every other; `low` is not
-    /// 0 and not above `high`.
+    /// Returns a number from `low` to `high`, log-uniform: each power-of-two interval is equally
+    /// likely. `low` must not be 0 or above `high`.
     pub fn doubling(&mut self, low: u64, high: u64) -> u64 {
         let bits = u64::from(low.ilog2()) + self.below(u64::from(high.ilog2() - low.ilog2()) + 1);
         let first = (1 << bits).max(low);
@@ -60,7 +60,7 @@ impl Rng {
     }
 }
 
-/// Spreads every bit of `z` over the result.
+/// Mixes the bits of `z`: each input bit affects every output bit (the finalizer of SplitMix64).
 pub const fn mix(z: u64) -> u64 {
     let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -72,9 +72,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_stream_is_that_of_the_reference() {
-        // The first numbers of the authors' generator, from Java's SplittableRandom and from
-        // Vigna's splitmix64.c alike.
+    fn the_stream_equals_the_reference() {
+        // The first numbers of the authors' generator; Java's SplittableRandom and Vigna's
+        // splitmix64.c agree on them.
         let mut rng = Rng::new(1_234_567);
         assert_eq!(
             [rng.next(), rng.next(), rng.next(), rng.next(), rng.next()],
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn ranges_are_kept_and_reached() {
+    fn numbers_stay_in_their_range_and_cover_it() {
         let mut rng = Rng::new(7);
         let mut seen = [false; 5];
         for _ in 0..1000 {

@@ -4,15 +4,15 @@
 
 use std::ops::RangeInclusive;
 
-/// Finds the smallest number in `range` that `fits`, if the largest does, in about as many tries as
-/// twice the number of digits of the result's distance from the smallest.
+/// Returns the smallest number in `range` for which `fits` is true, or `None` when no number fits.
 ///
-/// What fits is taken to fit in more, too. Where that is not so, the result is a number that fits
-/// with one below it that does not.
+/// The search is galloping (exponential steps, then bisection): O(log d) calls of `fits`, where d is
+/// the distance of the result from the start of the range. The search assumes that `fits` is
+/// monotonic. Where `fits` is not, the result is a number that fits and whose predecessor does not.
 ///
 /// # Errors
 ///
-/// What `fits` says.
+/// Returns the first error of `fits`.
 pub fn smallest<E>(
     range: RangeInclusive<u64>,
     mut fits: impl FnMut(u64) -> Result<bool, E>,
@@ -21,7 +21,7 @@ pub fn smallest<E>(
     if first > most {
         return Ok(None);
     }
-    // Nothing below `first` is asked for: what is not there does not fit.
+    // `below` is a number that is known not to fit, or that lies outside the range.
     let Some(mut below) = first.checked_sub(1) else {
         return match fits(0)? {
             true => Ok(Some(0)),
@@ -29,7 +29,7 @@ pub fn smallest<E>(
             false => smallest(1..=most, fits),
         };
     };
-    // Most need little more than the least: steps that grow, until one fits.
+    // Most results are near the start, so the steps grow until one fits.
     let mut step = (below / 8).max(1);
     let mut high = loop {
         let next = below.saturating_add(step).min(most);
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_finds_the_first_that_fits_wherever_that_is() {
+    fn search_finds_the_smallest_fitting_number_anywhere_in_the_range() {
         for (first, least) in [0, 1, 10, 149, 150]
             .into_iter()
             .flat_map(|first| (0..200_u64).map(move |least| (first, least)))
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn it_ends_when_it_is_told_to() {
+    fn search_ends_at_the_first_error() {
         assert_eq!(smallest(1..=9, |_| Err("enough")), Err("enough"));
     }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a trace looks like.
+//! Statistics of a trace.
 
 use serde::Serialize;
 
@@ -10,61 +10,61 @@ use crate::{
     Trace, //
 };
 
-/// Figures of a trace.
+/// The statistics of a trace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Shape {
-    /// All of them.
+    /// The number of operations.
     pub operations: u64,
-    /// Blocks that are allocated.
+    /// The number of allocations.
     pub allocations: u64,
-    /// Blocks that are freed.
+    /// The number of frees.
     pub frees: u64,
-    /// Sizes that are changed.
+    /// The number of reallocations.
     pub reallocations: u64,
-    /// Blocks with more than the usual alignment.
+    /// The number of allocations with more than the default alignment.
     pub aligned: u64,
-    /// CPUs that are named.
+    /// The number of different CPUs.
     pub cpus: u64,
-    /// The most bytes that are out at once, as asked for.
+    /// The peak of live bytes, with the sizes as requested.
     pub peak_bytes: u64,
-    /// The operation after which that is so first, counted from 1.
+    /// The first operation after which the peak is reached, counted from 1.
     pub peak_operation: u64,
-    /// The most blocks that are out at once.
+    /// The peak of live blocks.
     pub peak_blocks: u64,
-    /// Bytes that are never freed.
+    /// The bytes that are never freed.
     pub left_bytes: u64,
-    /// The bytes of allocations and reallocations.
+    /// The sizes of allocations and reallocations, in bytes.
     pub sizes: Spread,
-    /// The operations from a block's allocation to its free, of those that are freed.
+    /// The lifetimes of freed blocks, as the number of operations from the allocation to the free.
     pub lifetimes: Spread,
-    /// Bytes that are out, at up to [`SAMPLES`] moments: the most in each stretch of operations.
+    /// Live bytes over time, in up to [`SAMPLES`] samples: the peak of each interval of operations.
     pub live_bytes: Vec<u64>,
 }
 
-/// The most moments.
+/// The maximum number of samples.
 pub const SAMPLES: usize = 60;
 
-/// How numbers are spread.
+/// The distribution of a set of numbers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Spread {
-    /// How many there are.
+    /// The number of values.
     pub count: u64,
-    /// The least.
+    /// The smallest value.
     pub min: u64,
-    /// Half are not larger.
+    /// The median: half of the values are not larger.
     pub p50: u64,
-    /// Of 100, 99 are not larger.
+    /// The 99th percentile: 99 % of the values are not larger.
     pub p99: u64,
-    /// The largest.
+    /// The largest value.
     pub max: u64,
-    /// All together.
+    /// The sum.
     pub sum: u64,
-    /// How many have so many binary digits: from 2^(n-1) to 2^n - 1.
+    /// A histogram by powers of two: element n counts the values from 2^(n-1) to 2^n - 1.
     pub digits: Vec<u64>,
 }
 
 impl Spread {
-    /// Describes numbers.
+    /// Computes the distribution of `numbers`.
     pub fn of(mut numbers: Vec<u64>) -> Self {
         numbers.sort_unstable();
         let (Some(min), Some(max)) = (numbers.first(), numbers.last()) else {
@@ -86,21 +86,21 @@ impl Spread {
     }
 }
 
-/// Returns the least of the sorted numbers that `percent` of them are not above; 0 when there are
-/// none.
+/// Returns the smallest of the sorted numbers that is at least as large as `percent` per cent of them
+/// (nearest rank), or 0 when there are no numbers.
 pub fn quantile(sorted: &[u64], percent: usize) -> u64 {
     let rank = (sorted.len() * percent).div_ceil(100).max(1);
     sorted.get(rank - 1).copied().unwrap_or(0)
 }
 
 impl Shape {
-    /// Describes a trace.
+    /// Computes the statistics of a trace, in O(n log n).
     pub fn of(trace: &Trace) -> Self {
         let operations = trace.ops().len();
-        // Of each block, its bytes while it is out and when it came.
+        // The size of each block while it is live, and the operation that allocated it.
         let mut blocks = vec![(0_u64, 0_usize); trace.blocks()];
         let (mut sizes, mut lifetimes, mut cpus) = (Vec::new(), Vec::new(), vec![false; 1 << 16]);
-        let stretch = operations.div_ceil(SAMPLES).max(1);
+        let interval = operations.div_ceil(SAMPLES).max(1);
         let mut shape = Self {
             operations: operations as u64,
             allocations: 0,
@@ -114,17 +114,17 @@ impl Shape {
             left_bytes: 0,
             sizes: Spread::default(),
             lifetimes: Spread::default(),
-            live_bytes: vec![0; operations.div_ceil(stretch)],
+            live_bytes: vec![0; operations.div_ceil(interval)],
         };
         let (mut live_bytes, mut live_blocks) = (0, 0);
         for (index, op) in trace.ops().iter().enumerate() {
-            let (had, since) = &mut blocks[op.id as usize];
+            let (old_bytes, born) = &mut blocks[op.id as usize];
             cpus[usize::from(op.cpu)] = true;
-            let has = match op.kind {
+            let bytes = match op.kind {
                 Kind::Alloc { bytes, align } => {
                     shape.allocations += 1;
                     shape.aligned += u64::from(align > ALIGN);
-                    *since = index;
+                    *born = index;
                     live_blocks += 1;
                     u64::from(bytes)
                 }
@@ -134,25 +134,25 @@ impl Shape {
                 }
                 Kind::Free => {
                     shape.frees += 1;
-                    lifetimes.push((index - *since) as u64);
+                    lifetimes.push((index - *born) as u64);
                     live_blocks -= 1;
                     0
                 }
             };
-            if has > 0 {
-                sizes.push(has);
+            if bytes > 0 {
+                sizes.push(bytes);
             }
-            live_bytes = live_bytes - std::mem::replace(had, has) + has;
+            live_bytes = live_bytes - std::mem::replace(old_bytes, bytes) + bytes;
             if live_bytes > shape.peak_bytes {
                 shape.peak_bytes = live_bytes;
                 shape.peak_operation = index as u64 + 1;
             }
             shape.peak_blocks = shape.peak_blocks.max(live_blocks);
-            let sample = &mut shape.live_bytes[index / stretch];
+            let sample = &mut shape.live_bytes[index / interval];
             *sample = live_bytes.max(*sample);
         }
         shape.left_bytes = live_bytes;
-        shape.cpus = cpus.iter().filter(|named| **named).count() as u64;
+        shape.cpus = cpus.iter().filter(|used| **used).count() as u64;
         shape.sizes = Spread::of(sizes);
         shape.lifetimes = Spread::of(lifetimes);
         shape
@@ -165,7 +165,7 @@ mod tests {
     use crate::Builder;
 
     #[test]
-    fn a_shape_is_what_can_be_counted_by_hand() {
+    fn statistics_equal_a_count_by_hand() {
         let mut trace = Builder::new();
         let first = trace.alloc(100, 8);
         let second = trace.alloc(1000, 64);
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_has_a_shape_too() {
+    fn an_empty_trace_has_statistics() {
         let shape = Shape::of(&Builder::new().finish("", ""));
         assert_eq!((shape.operations, shape.peak_bytes), (0, 0));
         assert!(shape.live_bytes.is_empty());

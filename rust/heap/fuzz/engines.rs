@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What cargo-fuzz runs.
+//! The fuzz target that cargo-fuzz runs.
 
 #![no_main]
 

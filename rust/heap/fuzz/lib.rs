@@ -1,21 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Fuzzes the engines.
+//! Fuzzing of the engines.
 //!
-//! Bytes become operations, which each engine does, one after the other, in debug mode and not,
-//! beside a shadow that knows every block: where it is, how it is aligned, and what was written to
-//! it. At the end of each run the records are walked and all is freed; of the hybrid, each region
-//! must then be one block again, of the seed nothing may be out.
+//! Random bytes are decoded to a list of operations. Every engine runs the list, with and without debug
+//! mode. A shadow map checks the address, alignment and content of every live block. At the end of a run,
+//! the engine's metadata is checked and all blocks are freed. In hybrid, each region must then be
+//! allocatable as one block; in the seed, no block may be live.
 //!
-//! The tests do this with all of `corpus/engines`, with any toolchain. To look for more (needs
-//! `cargo install cargo-fuzz` and a nightly toolchain):
+//! `cargo test` runs all inputs of `corpus/engines` with any toolchain. A search for new inputs needs
+//! `cargo install cargo-fuzz` and a nightly toolchain:
 //!
 //! ```text
 //! cargo +nightly fuzz run --fuzz-dir rust/heap/fuzz --features libfuzzer engines
 //! ```
 //!
-//! That adds to the corpus whatever does something new. What breaks an engine it leaves in
-//! `artifacts/engines`; once that is mended, it belongs to the corpus.
+//! The search adds inputs with new coverage to the corpus, and writes inputs that fail to
+//! `artifacts/engines`. Move such an input to the corpus when its fault is fixed.
 
 mod world;
 
@@ -58,50 +58,50 @@ use slab_heap::{
 use world::{
     CPU,
     CPUS,
+    FuzzTask, //
     HostLock,
     Machine,
     Memory,
-    Nobody, //
 };
 
-/// Bytes of the first region.
+/// The size of the first region in bytes.
 const POOL_BYTES: usize = 256 << 10;
 
-/// Bytes of those that are added.
+/// The size of an added region in bytes.
 const REGION_BYTES: usize = 64 << 10;
 
-/// Bytes that a block of pages takes more in debug mode.
-const ZONES: usize = 128;
+/// The overhead of a page block in debug mode in bytes.
+const DEBUG_OVERHEAD: usize = 128;
 
-/// The most operations of a run.
+/// The maximum number of operations in a run.
 const OPERATIONS: usize = 400;
 
-/// What is asked of an engine.
+/// An operation on an engine.
 #[derive(Arbitrary, Clone, Copy, Debug)]
 enum Operation {
-    /// A block of up to 4 KiB.
+    /// Allocates a block of less than 4 KiB.
     Small(u16, u8),
-    /// A block of up to 1 MiB.
+    /// Allocates a block of less than 1 MiB.
     Large(u16, u8),
-    /// A block of any size and alignment.
+    /// Allocates a block of any size and alignment.
     Any(u32, u8),
-    /// To take back one of the blocks.
+    /// Frees a live block.
     Release(u8),
-    /// To make one of them so large.
+    /// Resizes a live block in place, if possible.
     Resize(u8, u32),
-    /// To take back every other one.
+    /// Frees every other live block.
     ReleaseHalf,
-    /// To go on elsewhere.
+    /// Moves to another CPU.
     Cpu(u8),
-    /// To give back what CPUs keep.
+    /// Flushes the magazines of all CPUs.
     Drain,
-    /// To say what there is.
+    /// Checks the engine's metadata and statistics.
     Check,
-    /// To have more.
+    /// Adds a region.
     AddRegion,
 }
 
-/// A block that is out.
+/// A live block.
 struct Live {
     block: Block,
     layout: Layout,
@@ -114,53 +114,58 @@ impl Live {
         self.block.start.addr().get()
     }
 
-    /// Fails unless the first bytes are as they were left.
-    fn holds(&self, bytes: usize) {
-        // SAFETY: The block is out, has so many bytes, and they were written.
+    /// Checks that the first `bytes` bytes are unchanged.
+    fn check_content(&self, bytes: usize) {
+        // SAFETY: The block is live, has at least `bytes` usable bytes, and `write` initialized them.
         let found = unsafe { slice::from_raw_parts(self.block.start.as_ptr(), bytes) };
         assert!(
             found.iter().all(|byte| *byte == self.fill),
-            "contents changed"
+            "the content of a live block changed"
         );
     }
 
     fn write(&self) {
-        // SAFETY: The block is out and has so many bytes.
+        // SAFETY: The block is live and has `usable` bytes.
         unsafe { self.block.start.write_bytes(self.fill, self.usable) };
     }
 }
 
-/// An engine beside what is known of it.
+/// An engine with a shadow map of its live blocks.
 struct Shadow<'a, E> {
     engine: &'a E,
-    /// By address.
+    /// The live blocks, sorted by address.
     blocks: Vec<Live>,
     memories: Vec<(Memory, Memory)>,
     fill: u8,
 }
 
-/// What an engine says that it has.
+/// Collects the totals of an engine's statistics.
 #[derive(Default)]
-struct Sums(Totals);
+struct TotalsSink(Totals);
 
-impl Visitor for Sums {
+impl Visitor for TotalsSink {
     fn totals(&mut self, totals: &Totals) {
         self.0 = *totals;
     }
 
     fn guard(&mut self, stats: &GuardStats) {
-        assert_eq!(*stats, GuardStats::default(), "nothing was done wrong");
+        assert_eq!(
+            *stats,
+            GuardStats::default(),
+            "debug mode reported a misuse"
+        );
     }
 }
 
 impl<E: Engine> Shadow<'_, E> {
-    /// Adds a region; there may be as many as there can be already.
+    /// Adds a region, unless the engine has the maximum number of regions.
     fn add_region(&mut self, bytes: usize) {
         let (memory, table) = (
             Memory::new(bytes),
             Memory::new(self.engine.table_bytes(bytes)),
         );
-        // SAFETY: Both are kept until the engine is gone, see `fuzz`, and are as large as is said.
+        // SAFETY: Both have the required size and alignment, are used by nobody else, and live longer
+        // than the engine: `fuzz` drops the engine first.
         let added = unsafe { self.engine.add_region(memory.start(), bytes, table.start()) };
         if added.is_ok() {
             self.memories.push((memory, table));
@@ -199,20 +204,24 @@ impl<E: Engine> Shadow<'_, E> {
             let first = memory.start().addr().get();
             first <= live.start() && live.start() + usable <= first + memory.bytes()
         };
-        assert!(self.memories.iter().any(within), "outside of the pool");
+        assert!(
+            self.memories.iter().any(within),
+            "the block lies outside the pool"
+        );
         live.write();
         self.blocks.insert(at, live);
     }
 
     fn release(&mut self, n: usize) {
         let live = self.blocks.remove(n);
-        live.holds(live.usable);
-        // SAFETY: The block was out, with this layout, and is now forgotten.
+        live.check_content(live.usable);
+        // SAFETY: The block is live with this layout, and was removed from the shadow map, so it is
+        // freed once and not used again.
         let released = unsafe {
             self.engine
                 .release(live.block, live.layout, &mut Cost::default())
         };
-        released.expect("a right free");
+        released.expect("the engine refused a valid free");
     }
 
     fn resize(&mut self, n: usize, size: usize) {
@@ -220,15 +229,18 @@ impl<E: Engine> Shadow<'_, E> {
         let Ok(new) = Layout::from_size_align(size.max(1), live.layout.align()) else {
             return;
         };
-        let keeps = self.engine.keeps(live.layout, new);
-        // SAFETY: The block is out, with this layout; the alignment is the same.
+        let fits_in_place = self.engine.keeps(live.layout, new);
+        // SAFETY: The block is live with this layout, and the new layout has the same alignment.
         let resized = unsafe {
             self.engine
                 .resize(live.block, live.layout, new, &mut Cost::default())
         };
-        assert!(resized || !keeps, "what can stay must be resized in place");
+        assert!(
+            resized || !fits_in_place,
+            "a block that fits in place was not resized"
+        );
         if resized {
-            live.holds(live.usable.min(new.size()));
+            live.check_content(live.usable.min(new.size()));
             (live.layout, live.usable) = (new, self.engine.usable(new));
             assert!(live.usable >= new.size());
             let end = live.start() + live.usable;
@@ -241,13 +253,13 @@ impl<E: Engine> Shadow<'_, E> {
         }
     }
 
-    /// Walks the records, and compares what the engine says with what is known.
+    /// Checks the engine's metadata, and compares its statistics with the shadow map.
     fn check(&self) {
         let walked = check::run(&mut Walk::new(), |walk| self.engine.check(walk));
         assert_eq!(walked, Ok(Progress::Sound));
-        let mut sums = Sums::default();
+        let mut sums = TotalsSink::default();
         self.engine.visit(&mut sums);
-        let Sums(totals) = sums;
+        let TotalsSink(totals) = sums;
         assert_eq!(totals.live_blocks as usize, self.blocks.len());
         let requested: usize = self.blocks.iter().map(|live| live.layout.size()).sum();
         assert_eq!(totals.requested_bytes as usize, requested);
@@ -296,15 +308,15 @@ impl<E: Engine> Shadow<'_, E> {
         self.check();
     }
 
-    /// Frees all; what is to be one block again must be.
-    fn end(&mut self, merges: Merges) {
+    /// Frees all blocks, and checks the final state.
+    fn end(&mut self, final_state: FinalState) {
         self.check();
         self.release_all();
-        let Merges::AllBut { zones } = merges else {
+        let FinalState::OneBlock { overhead } = final_state else {
             return;
         };
         self.engine.drain();
-        let mut sums = Sums::default();
+        let mut sums = TotalsSink::default();
         self.engine.visit(&mut sums);
         assert_eq!(sums.0.free_bytes, sums.0.pool_bytes);
         let regions: Vec<_> = self
@@ -313,28 +325,28 @@ impl<E: Engine> Shadow<'_, E> {
             .map(|(memory, _)| memory.bytes())
             .collect();
         for bytes in &regions {
-            self.allocate(bytes - zones, 0);
+            self.allocate(bytes - overhead, 0);
         }
         assert_eq!(
             self.blocks.len(),
             regions.len(),
-            "every region is one block"
+            "each region must be allocatable as one block"
         );
         self.release_all();
     }
 }
 
-/// What an engine puts together again when all is freed.
+/// The state of an engine after all blocks are freed.
 #[derive(Clone, Copy)]
-enum Merges {
-    /// Not all: slabs stay slabs.
-    Some,
-    /// Each region, but for what a block takes beside its bytes.
-    AllBut { zones: usize },
+enum FinalState {
+    /// No block is live, but slabs are not returned to the buddy system.
+    Empty,
+    /// Each region, less the overhead of a block, is allocatable as one block.
+    OneBlock { overhead: usize },
 }
 
-/// Has a new engine do the operations.
-fn fuzz<E: Engine>(engine: E, operations: &[Operation], merges: Merges) {
+/// Runs the operations on a new engine.
+fn fuzz<E: Engine>(engine: E, operations: &[Operation], final_state: FinalState) {
     CPU.set(0);
     let mut shadow = Shadow {
         engine: &engine,
@@ -346,18 +358,18 @@ fn fuzz<E: Engine>(engine: E, operations: &[Operation], merges: Merges) {
     for operation in operations {
         shadow.apply(*operation);
     }
-    shadow.end(merges);
+    shadow.end(final_state);
     let memories = shadow.memories;
-    // The engine ends before its memory does.
+    // The engine must be dropped before its memory.
     drop(engine);
     drop(memories);
 }
 
-/// Turns bytes into operations and has every engine do them.
+/// Decodes bytes to operations and runs them on every engine.
 ///
 /// # Panics
 ///
-/// When an engine did something wrong.
+/// Panics when a check of an engine fails.
 pub fn run(bytes: &[u8]) {
     let mut bytes = Unstructured::new(bytes);
     let mut operations = Vec::new();
@@ -369,18 +381,23 @@ pub fn run(bytes: &[u8]) {
     }
     let seed = || Seed::new(HostLock::new(seed::State::new()));
     let state = || HostLock::new(hybrid::State::new());
-    let records = || HostLock::new(guard::State::new());
-    fuzz(seed(), &operations, Merges::Some);
+    let owners = || HostLock::new(guard::State::new());
+    fuzz(seed(), &operations, FinalState::Empty);
     fuzz(
-        Guard::new(seed(), records(), Nobody),
+        Guard::new(seed(), owners(), FuzzTask),
         &operations,
-        Merges::Some,
+        FinalState::Empty,
     );
-    let (whole, guarded) = (Merges::AllBut { zones: 0 }, Merges::AllBut { zones: ZONES });
+    let (whole, guarded) = (
+        FinalState::OneBlock { overhead: 0 },
+        FinalState::OneBlock {
+            overhead: DEBUG_OVERHEAD,
+        },
+    );
     fuzz(Hybrid::new(state(), NoPerCpu), &operations, whole);
     fuzz(Hybrid::new(state(), Machine::new()), &operations, whole);
     let hybrid = Hybrid::new(state(), Machine::new());
-    fuzz(Guard::new(hybrid, records(), Nobody), &operations, guarded);
+    fuzz(Guard::new(hybrid, owners(), FuzzTask), &operations, guarded);
 }
 
 #[cfg(test)]
@@ -389,7 +406,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn the_corpus_is_replayed() {
+    fn every_input_of_the_corpus_passes() {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/corpus/engines");
         let files = std::fs::read_dir(folder)
             .unwrap()
@@ -402,7 +419,7 @@ mod tests {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(100) })]
 
         #[test]
-        fn no_bytes_break_an_engine(bytes in proptest::collection::vec(any::<u8>(), 0..2000)) {
+        fn random_inputs_pass(bytes in proptest::collection::vec(any::<u8>(), 0..2000)) {
             run(&bytes);
         }
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What an engine needs around it: memory, a lock, and CPUs that one thread plays all of.
+//! The environment of an engine under test: memory, a lock, and several CPUs simulated by one thread.
 
 use std::{
     alloc::{
@@ -24,7 +24,7 @@ use slab_heap::{
     per_cpu::PerCpu,
 };
 
-/// A lock of the standard library.
+/// A mutex of the standard library as an engine's lock.
 #[derive(Default)]
 pub(crate) struct HostLock<T>(Mutex<T>);
 
@@ -34,7 +34,7 @@ impl<T> HostLock<T> {
     }
 }
 
-// SAFETY: A mutex lets one caller in at a time, and orders them.
+// SAFETY: A mutex gives access to one caller at a time, and orders the accesses.
 unsafe impl<T> Lock<T> for HostLock<T> {
     fn with<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
         f(&mut self.0.lock().unwrap())
@@ -42,23 +42,23 @@ unsafe impl<T> Lock<T> for HostLock<T> {
 }
 
 std::thread_local! {
-    /// The CPU that the thread is on.
+    /// The simulated CPU on which the thread runs.
     pub(crate) static CPU: Cell<usize> = const { Cell::new(0) };
 }
 
-/// The number of CPUs.
+/// The number of simulated CPUs.
 pub(crate) const CPUS: usize = 3;
 
-/// A machine on which each CPU has its own.
+/// The simulated CPUs, each with a cache and a mutex.
 pub(crate) struct Machine {
-    turns: Vec<Mutex<()>>,
+    locks: Vec<Mutex<()>>,
     caches: Vec<HostCpuCache>,
 }
 
 impl Machine {
     pub(crate) fn new() -> Self {
         Self {
-            turns: (0..CPUS).map(|_| Mutex::default()).collect(),
+            locks: (0..CPUS).map(|_| Mutex::default()).collect(),
             caches: (0..CPUS).map(|_| HostCpuCache::default()).collect(),
         }
     }
@@ -66,12 +66,12 @@ impl Machine {
 
 impl Machine {
     fn with<R>(&self, cpu: usize, f: impl FnOnce(&CpuCache) -> R) -> Option<R> {
-        let _turn = self.turns.get(cpu)?.lock().unwrap();
+        let _lock = self.locks.get(cpu)?.lock().unwrap();
         Some(f(&self.caches[cpu]))
     }
 }
 
-// SAFETY: A closure that is given a CPU's cache has that CPU's mutex.
+// SAFETY: `with` holds the mutex of a CPU while a closure uses the cache of this CPU.
 unsafe impl PerCpu<CpuCache> for Machine {
     fn cpus(&self) -> usize {
         self.caches.len()
@@ -94,10 +94,10 @@ unsafe impl PerCpu<CpuCache> for Machine {
     }
 }
 
-/// Whose operations all are.
-pub(crate) struct Nobody;
+/// The task that owns all blocks in debug mode.
+pub(crate) struct FuzzTask;
 
-impl Caller for Nobody {
+impl Caller for FuzzTask {
     fn pid(&self) -> u32 {
         1
     }
@@ -116,7 +116,7 @@ impl Memory {
         // SAFETY: The size is not 0.
         let start = NonNull::new(unsafe { alloc_zeroed(layout) });
         let start = start.unwrap_or_else(|| handle_alloc_error(layout));
-        // The seed finds its way by addresses.
+        // The seed converts addresses back to pointers.
         start.as_ptr().expose_provenance();
         Self { start, layout }
     }
@@ -132,7 +132,7 @@ impl Memory {
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        // SAFETY: Allocated in `new` with this layout.
+        // SAFETY: `new` allocated the memory with this layout, and the memory is freed once.
         unsafe { dealloc(self.start.as_ptr(), self.layout) };
     }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Many blocks of one size, allocated in a row and freed in a row.
+//! Batches: many blocks of one size are allocated, then all are freed.
 
 use std::ptr;
 
@@ -8,20 +8,20 @@ use super::{
     ALIGN,
     Run,
     Tally,
-    taken, //
+    allocate, //
 };
 use crate::heap::Heap;
 
-/// Which block of a batch is freed first.
+/// The order in which the blocks of a batch are freed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Order {
-    /// The last one.
+    /// The block that was allocated last is freed first.
     Lifo,
-    /// The first one.
+    /// The block that was allocated first is freed first.
     Fifo,
 }
 
-/// Batches of one size.
+/// The batch pattern.
 pub(super) struct Batch {
     size: usize,
     order: Order,
@@ -29,7 +29,7 @@ pub(super) struct Batch {
 }
 
 impl Batch {
-    /// Begins with batches of `count` blocks of `size` bytes.
+    /// Returns the pattern with batches of `count` blocks of `size` bytes.
     pub(super) fn new(size: usize, count: usize, order: Order) -> Self {
         Self {
             size,
@@ -40,9 +40,9 @@ impl Batch {
 
     /// Frees a block of the batch.
     #[inline(always)]
-    fn give(&self, heap: &dyn Heap, block: *mut u8) {
+    fn free(&self, heap: &dyn Heap, block: *mut u8) {
         if !block.is_null() {
-            // SAFETY: Allocated by this pass, and each is freed once.
+            // SAFETY: This pass allocated the block with this layout, and each block is freed once.
             unsafe { heap.free(block, self.size, ALIGN) };
         }
     }
@@ -53,13 +53,13 @@ impl Run for Batch {
         let mut tally = Tally::default();
         while tally.pairs < pairs {
             for block in &mut self.blocks {
-                *block = taken(heap, self.size, &mut tally);
+                *block = allocate(heap, self.size, &mut tally);
             }
             match self.order {
-                Order::Fifo => self.blocks.iter().for_each(|block| self.give(heap, *block)),
+                Order::Fifo => self.blocks.iter().for_each(|block| self.free(heap, *block)),
                 Order::Lifo => {
-                    let backwards = self.blocks.iter().rev();
-                    backwards.for_each(|block| self.give(heap, *block));
+                    let reversed = self.blocks.iter().rev();
+                    reversed.for_each(|block| self.free(heap, *block));
                 }
             }
             tally.pairs += self.blocks.len() as u64;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Slots for blocks of one size, of which a random one is filled, or emptied if it is full.
+//! Random toggle: a random slot is filled if it is empty, and emptied if it is full.
 //!
-//! Half of them are empty at any time: what is free is scattered.
+//! About half of the slots are empty at any time, so the free memory is scattered.
 
 use std::ptr;
 
@@ -10,17 +10,17 @@ use super::{
     ALIGN,
     Run,
     Tally,
-    taken, //
+    allocate, //
 };
 use crate::{
     heap::Heap,
     rng::Rng, //
 };
 
-/// The length of the list of slots, which is gone through in a circle.
+/// The length of the random list of slots, which is repeated.
 const STEPS: usize = 1 << 16;
 
-/// Random filling and emptying.
+/// The random toggle pattern.
 pub(super) struct Churn {
     size: usize,
     slots: Vec<*mut u8>,
@@ -29,7 +29,7 @@ pub(super) struct Churn {
 }
 
 impl Churn {
-    /// Fills `slots` slots, empties a random half of them, and settles.
+    /// Fills `slots` slots, empties a random half of them, and runs until the state is typical.
     pub(super) fn new(heap: &dyn Heap, seed: u64, slots: usize, size: usize) -> Self {
         let mut rng = Rng::split(seed, size as u64);
         let filled = (0..slots).map(|_| heap.alloc(size, ALIGN));
@@ -52,7 +52,7 @@ impl Churn {
     fn empty(&mut self, heap: &dyn Heap, slot: usize) {
         let block = std::mem::replace(&mut self.slots[slot], ptr::null_mut());
         if !block.is_null() {
-            // SAFETY: The slot had a block of this size.
+            // SAFETY: The slot held a live block of this size and is now empty, so it is freed once.
             unsafe { heap.free(block, self.size, ALIGN) };
         }
     }
@@ -65,10 +65,10 @@ impl Run for Churn {
             let slot = &mut self.slots[self.steps[self.next] as usize];
             self.next = (self.next + 1) % STEPS;
             if slot.is_null() {
-                *slot = taken(heap, self.size, &mut tally);
+                *slot = allocate(heap, self.size, &mut tally);
             } else {
                 let block = std::mem::replace(slot, ptr::null_mut());
-                // SAFETY: The slot had a block of this size.
+                // SAFETY: The slot held a live block of this size and is now empty, so it is freed once.
                 unsafe { heap.free(block, self.size, ALIGN) };
             }
         }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What allocators are made to do while time counts.
+//! Patterns of requests that are timed.
 //!
-//! Sizes and places are drawn before, so a pass does nothing but walk a list and call. Its unit is
-//! a pair: one block allocated and one freed.
+//! Sizes and slots are drawn in advance, so a pass only walks a list and calls the allocator. The unit of
+//! a pass is a pair: one allocation and one free.
 
 mod batch;
 mod churn;
@@ -18,70 +18,68 @@ use crate::{
     rng::Rng, //
 };
 
-/// What every block is aligned to: what a program's words need.
+/// The alignment of every block in bytes: that of a word.
 pub(crate) const ALIGN: usize = 8;
 
-/// What a pass did.
+/// The result of a pass.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
-    /// Pairs that were done.
+    /// The number of pairs.
     pub(crate) pairs: u64,
-    /// Answers that were null or misaligned.
+    /// The number of blocks that were null or misaligned.
     pub(crate) wrong: u64,
 }
 
-/// A pattern at work on one allocator.
+/// A pattern that runs on one allocator.
 pub(crate) trait Run {
-    /// Does `pairs` pairs, or a few more to end in the state that it began in.
+    /// Runs `pairs` pairs, or a few more to complete a batch.
     fn pass(&mut self, heap: &dyn Heap, pairs: u64) -> Tally;
 
-    /// Returns starts and sizes of the blocks that are out.
+    /// Returns the starts and sizes of the live blocks.
     fn live(&self) -> Vec<(usize, usize)>;
 
-    /// Frees what is out.
+    /// Frees all live blocks.
     fn finish(&mut self, heap: &dyn Heap);
 }
 
-/// How a run is begun.
+/// A function that starts a run with a seed.
 type Begin = Box<dyn Fn(&dyn Heap, u64) -> Box<dyn Run>>;
 
 /// A pattern.
 pub(crate) struct Pattern {
-    /// What it is called on the command line and in JSON.
+    /// The name on the command line and in JSON.
     pub(crate) name: String,
-    /// What it is called in tables.
+    /// The title in tables.
     pub(crate) title: String,
-    /// The bytes of a pool that it fits into, whoever has it.
+    /// The bytes of a pool that is large enough for every allocator.
     pub(crate) pool_bytes: usize,
-    /// Pairs in the checked pass; none where the pattern itself writes to its blocks, and checks
-    /// what it finds there.
+    /// The number of pairs in the checked pass; 0 for a pattern that writes and checks its blocks
+    /// itself.
     pub(crate) checked_pairs: u64,
     begin: Begin,
 }
 
 impl Pattern {
-    /// Begins on an allocator: fills what is full when it is under way.
+    /// Starts the pattern on an allocator and allocates its initial blocks.
     pub(crate) fn begin(&self, heap: &dyn Heap, seed: u64) -> Box<dyn Run> {
         (self.begin)(heap, seed)
     }
 
-    /// Says whether it is a pair of one of the hybrid's class sizes.
+    /// Returns whether the pattern is a pair of one of hybrid's class sizes.
     pub(crate) fn is_class_pair(&self) -> bool {
         self.name.starts_with("class-")
     }
 }
 
-/// Allocates a block for a timed pass and counts what is plainly wrong with it.
-///
-/// Null counts as aligned and is counted by itself.
+/// Allocates a block for a timed pass, and counts it in `tally.wrong` when it is null or misaligned.
 #[inline(always)]
-fn taken(heap: &dyn Heap, size: usize, tally: &mut Tally) -> *mut u8 {
+fn allocate(heap: &dyn Heap, size: usize, tally: &mut Tally) -> *mut u8 {
     let block = heap.alloc(size, ALIGN);
     tally.wrong += u64::from(block.is_null() | (block.addr() % ALIGN != 0));
     block
 }
 
-/// Makes the list of patterns. Brief ones hold fewer blocks.
+/// Returns all patterns. With `brief`, the patterns hold fewer blocks.
 pub(crate) fn all(brief: bool) -> Vec<Pattern> {
     const MIB: usize = 1 << 20;
     let scale = if brief { 10 } else { 1 };
@@ -162,7 +160,7 @@ pub(crate) fn all(brief: bool) -> Vec<Pattern> {
     patterns
 }
 
-/// Draws a size from 8 bytes to just below `end`, every doubling as likely as every other.
+/// Draws a log-uniform size from 8 bytes to just below `end`.
 fn log_uniform(rng: &mut Rng, end: u64) -> u32 {
     rng.doubling(8, end - 1) as u32
 }

@@ -1,22 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! One block, allocated and freed, again and again.
+//! Pairs: one block is allocated and freed repeatedly.
 
 use super::{
     ALIGN,
     Run,
     Tally,
-    taken, //
+    allocate, //
 };
 use crate::heap::Heap;
 
-/// Pairs of one size.
+/// The pair pattern.
 pub(super) struct Pair {
     size: usize,
 }
 
 impl Pair {
-    /// Begins with blocks of `size` bytes.
+    /// Returns the pattern with blocks of `size` bytes.
     pub(super) fn new(size: usize) -> Self {
         Self { size }
     }
@@ -26,9 +26,9 @@ impl Run for Pair {
     fn pass(&mut self, heap: &dyn Heap, pairs: u64) -> Tally {
         let mut tally = Tally::default();
         for _ in 0..pairs {
-            let block = taken(heap, self.size, &mut tally);
+            let block = allocate(heap, self.size, &mut tally);
             if !block.is_null() {
-                // SAFETY: Allocated just above.
+                // SAFETY: The block was allocated above with this layout and is not used.
                 unsafe { heap.free(block, self.size, ALIGN) };
             }
         }

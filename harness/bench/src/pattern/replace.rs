@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Slots that are full, and of which a random one is emptied and filled with another size.
+//! Random replacement: the block of a random slot is freed, and one of another size takes its place.
 
 use std::ptr;
 
@@ -8,37 +8,37 @@ use super::{
     ALIGN,
     Run,
     Tally,
+    allocate, //
     log_uniform,
-    taken, //
 };
 use crate::{
     heap::Heap,
     rng::Rng, //
 };
 
-/// The length of the list of replacements, which is gone through in a circle.
+/// The length of the random list of replacements, which is repeated.
 const STEPS: usize = 1 << 16;
 
-/// Replacements that are done before it counts, for each slot: the state is then the pattern's own
-/// and not that of a heap just filled.
-const SETTLE: usize = 2;
+/// The number of replacements per slot before the measurement, so that the heap has the typical state
+/// of the pattern and not that of a freshly filled heap.
+const WARM_UP: usize = 2;
 
-/// What is in a slot.
+/// A slot: its block and the requested size.
 #[derive(Clone, Copy)]
 struct Slot {
     block: *mut u8,
     size: u32,
 }
 
-/// A slot and the size that it gets.
+/// A replacement: the slot and the size of its next block.
 #[derive(Clone, Copy)]
 struct Step {
     slot: u32,
     size: u32,
 }
 
-/// Random replacement. Where blocks are `USED`, a word at each end is written after it came and
-/// read before it goes.
+/// The random replacement pattern. With `USED`, the first and last word of a block are written after the
+/// allocation and read before the free.
 pub(super) struct Replace<const USED: bool> {
     slots: Vec<Slot>,
     steps: Vec<Step>,
@@ -46,7 +46,7 @@ pub(super) struct Replace<const USED: bool> {
 }
 
 impl<const USED: bool> Replace<USED> {
-    /// Fills `slots` slots with sizes of up to `largest` bytes, and settles.
+    /// Fills `slots` slots with blocks of up to `largest` bytes, and runs until the state is typical.
     pub(super) fn new(heap: &dyn Heap, seed: u64, slots: usize, largest: u64) -> Self {
         let mut rng = Rng::split(seed, largest);
         let filled = (0..slots).map(|_| {
@@ -67,34 +67,34 @@ impl<const USED: bool> Replace<USED> {
             steps: steps.collect(),
             next: 0,
         };
-        run.pass(heap, (slots * SETTLE) as u64);
+        run.pass(heap, (slots * WARM_UP) as u64);
         run
     }
 }
 
-/// Returns the place of the last word of a block of at least 8 bytes.
+/// Returns a pointer to the last word of a block of at least 8 bytes, which may be unaligned.
 #[inline(always)]
 fn last_word(block: *mut u8, size: u32) -> *mut u64 {
     block.wrapping_add(size as usize - size_of::<u64>()).cast()
 }
 
-/// Writes both ends of a block of at least 8 bytes.
+/// Writes the first and last word of a live block of at least 8 bytes.
 #[inline(always)]
 fn mark(block: *mut u8, size: u32) {
-    // SAFETY: The block is out and has a word, aligned.
+    // SAFETY: The block is live, has at least 8 bytes, and is aligned to 8.
     unsafe { block.cast::<u64>().write(u64::from(size)) };
-    // SAFETY: The last word lies in the block.
+    // SAFETY: The last word lies within the live block; unaligned writes are allowed.
     unsafe { last_word(block, size).write_unaligned(u64::from(size)) };
 }
 
-/// Says whether the last word of a block is as it was written.
+/// Returns whether the words that [`mark`] wrote are unchanged.
 #[inline(always)]
 fn marked(block: *mut u8, size: u32) -> bool {
-    // SAFETY: As above, and the block was marked when it came.
+    // SAFETY: The block is live and aligned to 8, and `mark` wrote its first word.
     let first = unsafe { block.cast::<u64>().read() };
-    // SAFETY: As above.
+    // SAFETY: The last word lies within the live block, and `mark` wrote it.
     let last = unsafe { last_word(block, size).read_unaligned() };
-    // In a block of 9 … 15 bytes the last word overwrites the first.
+    // In a block of 9 to 15 bytes the last word overlaps the first one.
     last == u64::from(size) && (first == last || size < 16)
 }
 
@@ -109,10 +109,10 @@ impl<const USED: bool> Run for Replace<USED> {
                 if USED && !marked(slot.block, slot.size) {
                     tally.wrong += 1;
                 }
-                // SAFETY: The slot has a block that was allocated with this size.
+                // SAFETY: The slot holds a live block of this size, and the slot is refilled below.
                 unsafe { heap.free(slot.block, slot.size as usize, ALIGN) };
             }
-            let block = taken(heap, step.size as usize, &mut tally);
+            let block = allocate(heap, step.size as usize, &mut tally);
             if USED && !block.is_null() {
                 mark(block, step.size);
             }
@@ -135,7 +135,7 @@ impl<const USED: bool> Run for Replace<USED> {
         for slot in &mut self.slots {
             let block = std::mem::replace(&mut slot.block, ptr::null_mut());
             if !block.is_null() {
-                // SAFETY: The slot had a block that was allocated with this size.
+                // SAFETY: The slot held a live block of this size and is now empty.
                 unsafe { heap.free(block, slot.size as usize, ALIGN) };
             }
         }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Single frees, each timed by itself, in a heap in which every other block is free.
+//! Worst case of a free: single frees are timed in a heap in which every other block is free.
 
 use std::{
     ptr,
@@ -14,42 +14,41 @@ use super::ALIGN;
 use crate::{
     check::{
         self,
-        Wrong, //
+        CheckError, //
     },
     clock::Clock,
     heap::Heap,
     rng::Rng,
 };
 
-/// The size of a block.
+/// The size of a block in bytes.
 pub(crate) const BLOCK_BYTES: usize = 8 << 10;
 
-/// What is tried.
+/// A pattern of single frees.
 #[derive(Clone, Debug)]
 pub(crate) struct Worst {
-    /// What it is called on the command line and in JSON.
+    /// The name on the command line and in JSON.
     pub(crate) name: &'static str,
-    /// What it is called in tables.
+    /// The title in tables.
     pub(crate) title: &'static str,
-    /// Blocks that there are, half of which are then freed.
+    /// The number of blocks that are allocated; every other one is then freed.
     pub(crate) blocks: usize,
-    /// Frees that are timed.
+    /// The number of frees that are timed.
     pub(crate) frees: usize,
-    /// Repetitions.
+    /// The number of repetitions.
     pub(crate) repetitions: usize,
-    /// The time after which the preparation is given up.
-    pub(crate) patience: Duration,
+    /// The timeout of the preparation, which is slow where a free searches a list.
+    pub(crate) timeout: Duration,
 }
 
 impl Worst {
-    /// Returns the bytes of a pool that it fits into, whoever has it.
+    /// Returns the bytes of a pool that is large enough for every allocator.
     pub(crate) fn pool_bytes(&self) -> usize {
-        // A thirtieth for headers, and some.
+        // 1/32 for headers, and 8 MiB of slack.
         (self.blocks * (BLOCK_BYTES + BLOCK_BYTES / 32) + (8 << 20)).next_multiple_of(1 << 20)
     }
 
-    /// Returns what is tried: the figure of 8,149 blocks, and 100,000 fragments;
-    /// briefly, less.
+    /// Returns the patterns: 8,149 blocks and 100,000 fragments, or fewer blocks for a brief run.
     pub(crate) fn all(brief: bool) -> Vec<Self> {
         let few = Self {
             name: "worst-8149",
@@ -57,17 +56,17 @@ impl Worst {
             blocks: 8_149,
             frees: 2_000,
             repetitions: 9,
-            patience: Duration::from_secs(10),
+            timeout: Duration::from_secs(10),
         };
         let many = Self {
             name: "worst-100000",
             title: "free, 100,000 fragments",
             blocks: 200_000,
             repetitions: 5,
-            patience: Duration::from_secs(5),
+            timeout: Duration::from_secs(5),
             ..few.clone()
         };
-        let least = Self {
+        let brief_one = Self {
             name: "worst-999",
             title: "free, 999 blocks",
             blocks: 999,
@@ -75,30 +74,35 @@ impl Worst {
             repetitions: 3,
             ..few.clone()
         };
-        if brief { vec![least] } else { vec![few, many] }
+        if brief {
+            vec![brief_one]
+        } else {
+            vec![few, many]
+        }
     }
 }
 
-/// Frees a block: the one call that counts.
+/// Frees a block. Callgrind counts the instructions of this function, so it must not be inlined.
 #[inline(never)]
 pub(crate) fn measured_free(heap: &dyn Heap, block: *mut u8) {
-    // SAFETY: The only caller has a block of this size.
+    // SAFETY: The only caller, `sample`, passes a live block of this layout and does not use it again.
     unsafe { heap.free(block, BLOCK_BYTES, ALIGN) };
 }
 
-/// Prepares a heap, frees blocks, and returns how long each took, in nanoseconds; `None` when the
-/// preparation took too long.
+/// Prepares a heap and returns the duration of each free in nanoseconds, or `None` when the preparation
+/// exceeds the timeout.
 ///
 /// # Errors
 ///
-/// What is wrong with an answer; of the baseline, whose blocks are one, only null.
+/// Returns the first wrong answer. The baseline always returns the same block, so its blocks are not
+/// checked for overlap.
 pub(crate) fn sample(
     worst: &Worst,
     heap: &dyn Heap,
     seed: u64,
     clock: &Clock,
     baseline: bool,
-) -> Result<Option<Vec<f64>>, Wrong> {
+) -> Result<Option<Vec<f64>>, CheckError> {
     let begun = Instant::now();
     let mut rng = Rng::new(seed);
     let mut blocks: Vec<*mut u8> = Vec::with_capacity(worst.blocks);
@@ -107,7 +111,7 @@ pub(crate) fn sample(
         blocks.push(heap.alloc(BLOCK_BYTES, ALIGN));
     }
     for (index, block) in blocks.iter_mut().enumerate().step_by(2) {
-        late |= index % 256 == 0 && begun.elapsed() > worst.patience;
+        late |= index % 256 == 0 && begun.elapsed() > worst.timeout;
         if late {
             break;
         }
@@ -118,7 +122,7 @@ pub(crate) fn sample(
         for _ in 0..worst.frees {
             let block = &mut blocks[rng.index(worst.blocks / 2) * 2 + 1];
             if block.is_null() {
-                return Err(Wrong::Null(BLOCK_BYTES));
+                return Err(CheckError::Null(BLOCK_BYTES));
             }
             let started = clock.now();
             measured_free(heap, *block);
@@ -129,20 +133,21 @@ pub(crate) fn sample(
     let live = blocks.iter().filter(|block| !block.is_null());
     let live = live.map(|block| (block.addr(), BLOCK_BYTES)).collect();
     if !baseline {
-        check::distinct(live)?;
+        check::check_overlap(live)?;
     }
-    // An allocator with a pool goes with it; to clean up after those that search would take long.
+    // After a timeout the blocks are not freed, because the frees would be as slow; dropping the pool
+    // releases the memory.
     if !late {
         blocks.iter_mut().rev().for_each(|block| free(heap, block));
     }
     Ok((!late).then_some(nanoseconds))
 }
 
-/// Frees a block, if there is one.
+/// Frees a block unless it is null, and sets it to null.
 fn free(heap: &dyn Heap, block: &mut *mut u8) {
     let block = std::mem::replace(block, ptr::null_mut());
     if !block.is_null() {
-        // SAFETY: Allocated with this size, and freed once.
+        // SAFETY: The block was allocated with this layout; it is now null, so it is freed once.
         unsafe { heap.free(block, BLOCK_BYTES, ALIGN) };
     }
 }

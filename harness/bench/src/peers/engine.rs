@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The engines of slablab as heaps: the same for each.
+//! The engines of slablab as allocators under test.
 
 use std::{
     alloc::Layout,
@@ -19,34 +19,34 @@ use slab_heap::{
 use crate::{
     heap::{
         Heap,
-        moved, //
+        reallocate_by_copy, //
     },
     pool::Memory,
 };
 
-/// An engine with one region.
+/// An engine with one region and its metadata.
 pub(super) struct EngineHeap<E> {
     engine: E,
-    /// The engine's table. It goes after the engine.
+    /// The metadata of the region. Fields are dropped in order, so it outlives the engine.
     table: Box<[u64]>,
 }
 
 impl<E: Engine> EngineHeap<E> {
-    /// Gives an engine without memory its region.
+    /// Adds `memory` to an engine that has no region yet.
     ///
     /// # Safety
     ///
-    /// The memory is used by nobody else until the engine is dropped.
+    /// Nobody else accesses the memory until the engine is dropped.
     pub(super) unsafe fn new(engine: E, memory: Memory) -> Self {
         let mut table =
             vec![0_u64; engine.table_bytes(memory.bytes).div_ceil(8)].into_boxed_slice();
-        // Written, so that its pages are there.
+        // Written, so that no page fault happens during a measurement.
         table.fill(std::hint::black_box(0));
         let place = NonNull::from(&mut *table).cast();
-        // SAFETY: The memory is the engine's by this function's contract, the table is zeros and
-        // goes after the engine.
+        // SAFETY: The caller reserves the memory for the engine; the table is large enough, zeroed
+        // and outlives the engine.
         let region = unsafe { engine.add_region(memory.start, memory.bytes, place) };
-        assert_eq!(region, Ok(0), "an engine refuses its pool");
+        assert_eq!(region, Ok(0), "the engine refused its pool");
         Self { engine, table }
     }
 
@@ -55,11 +55,11 @@ impl<E: Engine> EngineHeap<E> {
         &self.engine
     }
 
-    /// Gives a block another size where it is, or else through `heap`, of which this is the engine.
+    /// Resizes a block in place, or else by copying through `heap`, which wraps this engine.
     ///
     /// # Safety
     ///
-    /// As for [`Heap::realloc`].
+    /// The requirements of [`Heap::realloc`] hold.
     pub(super) unsafe fn realloc_or(
         &self,
         heap: &impl Heap,
@@ -70,37 +70,37 @@ impl<E: Engine> EngineHeap<E> {
     ) -> *mut u8 {
         let mut cost = Cost::default();
         let (old, wanted) = (layout(size, align), layout(new, align));
-        // SAFETY: By this function's contract.
+        // SAFETY: The caller passes a live block of this engine with its layout.
         if unsafe { self.engine.resize(block(start), old, wanted, &mut cost) } {
             return start;
         }
-        // SAFETY: By this function's contract.
-        unsafe { moved(heap, start, size, align, new) }
+        // SAFETY: The caller's contract is that of `Heap::realloc`, and the block did not change.
+        unsafe { reallocate_by_copy(heap, start, size, align, new) }
     }
 }
 
-/// Returns the layout of a request.
+/// Returns a request as a `Layout`.
 #[inline]
 pub(super) fn layout(size: usize, align: usize) -> Layout {
     debug_assert!(Layout::from_size_align(size, align).is_ok());
-    // SAFETY: Patterns ask for powers of two and sizes far below half the address space.
+    // SAFETY: Patterns pass powers of two as alignment, and sizes far below `isize::MAX`.
     unsafe { Layout::from_size_align_unchecked(size, align) }
 }
 
-/// Returns the engine's name for a block.
+/// Returns a block as the engine names it.
 #[inline]
 fn block(start: *mut u8) -> Block {
     Block {
-        // SAFETY: Callers free blocks that they were given, and null is none.
+        // SAFETY: Callers pass a block that `alloc` returned and that is not null.
         start: unsafe { NonNull::new_unchecked(start) },
         offset: None,
     }
 }
 
-/// Ends the run: an engine refused what it had handed out.
+/// Panics because the engine refused a valid free.
 #[cold]
-pub(super) fn refused(what: slab_heap::engine::BadFree) -> ! {
-    panic!("a good free was refused: {what:?}")
+pub(super) fn refused(error: slab_heap::engine::BadFree) -> ! {
+    panic!("the engine refused a valid free: {error:?}")
 }
 
 impl<E: Engine> Heap for EngineHeap<E> {
@@ -114,18 +114,18 @@ impl<E: Engine> Heap for EngineHeap<E> {
 
     unsafe fn free(&self, start: *mut u8, size: usize, align: usize) {
         let mut cost = Cost::default();
-        // SAFETY: By this function's contract.
+        // SAFETY: The caller passes a live, unused block of this engine with its layout.
         let released = unsafe {
             self.engine
                 .release(block(start), layout(size, align), &mut cost)
         };
-        if let Err(what) = released {
-            refused(what);
+        if let Err(error) = released {
+            refused(error);
         }
     }
 
     unsafe fn realloc(&self, start: *mut u8, size: usize, align: usize, new: usize) -> *mut u8 {
-        // SAFETY: By this function's contract.
+        // SAFETY: Both functions have the same contract.
         unsafe { self.realloc_or(self, start, size, align, new) }
     }
 
@@ -133,7 +133,7 @@ impl<E: Engine> Heap for EngineHeap<E> {
         self.engine.usable(layout(size, align))
     }
 
-    fn beside_bytes(&self) -> usize {
+    fn metadata_bytes(&self) -> usize {
         size_of::<E>() + size_of_val(&*self.table)
     }
 }

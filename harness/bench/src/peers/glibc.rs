@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The `malloc` of this process's own C library.
+//! glibc's `malloc`, the allocator of this process.
 
 use std::{
     ffi::CStr,
@@ -9,23 +9,23 @@ use std::{
 
 use crate::heap::{
     Heap,
-    moved, //
+    reallocate_by_copy, //
 };
 
-/// What `malloc` aligns everything to.
+/// The alignment in bytes that `malloc` guarantees.
 const ALIGN: usize = 16;
 
-/// The process's heap.
+/// The heap of this process.
 struct Glibc;
 
-/// Makes a door to it.
-pub(super) fn make() -> Box<dyn Heap> {
+/// Returns the heap of this process.
+pub(super) fn new() -> Box<dyn Heap> {
     Box::new(Glibc)
 }
 
-/// Returns its version.
+/// Returns the version of glibc.
 pub(super) fn version() -> String {
-    // SAFETY: It returns a string that is never freed.
+    // SAFETY: The function returns a static C string.
     let version = unsafe { CStr::from_ptr(libc::gnu_get_libc_version()) };
     version.to_string_lossy().into()
 }
@@ -33,11 +33,12 @@ pub(super) fn version() -> String {
 impl Heap for Glibc {
     fn alloc(&self, size: usize, align: usize) -> *mut u8 {
         if align <= ALIGN {
-            // SAFETY: Any size will do.
+            // SAFETY: `malloc` accepts any size.
             return unsafe { libc::malloc(size) }.cast();
         }
         let mut block = ptr::null_mut();
-        // SAFETY: There is room for the answer.
+        // SAFETY: `block` is a valid place for the result, and the alignment is a power of two above
+        // the size of a pointer.
         match unsafe { libc::posix_memalign(&mut block, align, size) } {
             0 => block.cast(),
             _ => ptr::null_mut(),
@@ -45,16 +46,16 @@ impl Heap for Glibc {
     }
 
     unsafe fn free(&self, block: *mut u8, _size: usize, _align: usize) {
-        // SAFETY: By this function's contract.
+        // SAFETY: The caller passes a live, unused block of `malloc`.
         unsafe { libc::free(block.cast()) };
     }
 
     unsafe fn realloc(&self, block: *mut u8, size: usize, align: usize, new: usize) -> *mut u8 {
         if align <= ALIGN {
-            // SAFETY: By this function's contract.
+            // SAFETY: The caller passes a live block of `malloc`.
             return unsafe { libc::realloc(block.cast(), new) }.cast();
         }
-        // SAFETY: By this function's contract.
-        unsafe { moved(self, block, size, align, new) }
+        // SAFETY: Both functions have the same contract.
+        unsafe { reallocate_by_copy(self, block, size, align, new) }
     }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `linked_list_allocator`.
+//! The crate `linked_list_allocator`: first fit in one free list.
 
 use std::{
     alloc::Layout,
@@ -14,28 +14,28 @@ use linked_list_allocator::Heap as Inner;
 
 use crate::{
     heap::Heap,
-    lock::New,
+    lock::NewLock,
     pool::Memory, //
 };
 
 /// The allocator behind a lock.
 struct Locked<L>(L);
 
-/// Makes one.
+/// Constructs the allocator in `memory`.
 ///
 /// # Safety
 ///
-/// The memory is used by nobody else until the heap is dropped.
-pub(super) unsafe fn make<L: New<Inner> + 'static>(memory: Memory) -> Box<dyn Heap> {
+/// Nobody else accesses the memory until the heap is dropped.
+pub(super) unsafe fn new<L: NewLock<Inner> + 'static>(memory: Memory) -> Box<dyn Heap> {
     let mut heap = Inner::empty();
-    // SAFETY: By this function's contract.
+    // SAFETY: The caller guarantees that the memory is valid and used by nobody else.
     unsafe { heap.init(memory.start.as_ptr(), memory.bytes) };
     Box::new(Locked(L::new(heap)))
 }
 
-impl<L: New<Inner>> Heap for Locked<L> {
+impl<L: NewLock<Inner>> Heap for Locked<L> {
     fn alloc(&self, size: usize, align: usize) -> *mut u8 {
-        // SAFETY: Patterns ask for powers of two and sizes far below half the address space.
+        // SAFETY: Patterns pass powers of two as alignment, and sizes far below `isize::MAX`.
         let layout = unsafe { Layout::from_size_align_unchecked(size, align) };
         self.0.with(|heap| match heap.allocate_first_fit(layout) {
             Ok(block) => block.as_ptr(),
@@ -44,16 +44,16 @@ impl<L: New<Inner>> Heap for Locked<L> {
     }
 
     unsafe fn free(&self, block: *mut u8, size: usize, align: usize) {
-        // SAFETY: By this function's contract.
+        // SAFETY: The block was allocated with this layout, so the layout is valid.
         let layout = unsafe { Layout::from_size_align_unchecked(size, align) };
-        // SAFETY: By this function's contract it is a block.
+        // SAFETY: The caller passes a live block, which is not null.
         let block = unsafe { NonNull::new_unchecked(block) };
-        // SAFETY: By this function's contract.
+        // SAFETY: The caller passes a live, unused block of this heap with its layout.
         self.0
             .with(|heap| unsafe { heap.deallocate(block, layout) });
     }
 
-    fn beside_bytes(&self) -> usize {
+    fn metadata_bytes(&self) -> usize {
         size_of::<Inner>()
     }
 }

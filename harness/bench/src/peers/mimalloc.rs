@@ -1,27 +1,27 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! mimalloc, which is not the allocator of this process.
+//! mimalloc, called directly; it is not the allocator of this process.
 
 use libmimalloc_sys as mi;
 
 use crate::heap::Heap;
 
-/// What `mi_malloc` aligns everything to that is at least as large.
+/// The alignment in bytes that `mi_malloc` guarantees for blocks of at least this size.
 const ALIGN: usize = 8;
 
-/// The calling thread's heap.
+/// The heap of the calling thread.
 struct Mimalloc;
 
-/// Makes a door to it.
-pub(super) fn make() -> Box<dyn Heap> {
+/// Returns the heap of the calling thread.
+pub(super) fn new() -> Box<dyn Heap> {
     Box::new(Mimalloc)
 }
 
-/// Returns its version.
+/// Returns the version of mimalloc.
 pub(super) fn version() -> String {
-    // SAFETY: It returns a constant.
+    // SAFETY: The function returns a constant.
     let version = unsafe { mi::mi_version() };
-    // Up to 2.x there are three digits, since 3.x five or six.
+    // Versions up to 2.x have three digits, versions since 3.x have five or six.
     match version {
         ..10_000 => format!("{}.{}.{}", version / 100, version / 10 % 10, version % 10),
         _ => format!(
@@ -36,20 +36,20 @@ pub(super) fn version() -> String {
 impl Heap for Mimalloc {
     fn alloc(&self, size: usize, align: usize) -> *mut u8 {
         if align <= ALIGN {
-            // SAFETY: Any size will do.
+            // SAFETY: `mi_malloc` accepts any size.
             return unsafe { mi::mi_malloc(size) }.cast();
         }
-        // SAFETY: Any size and any power of two will do.
+        // SAFETY: `mi_malloc_aligned` accepts any size, and the alignment is a power of two.
         unsafe { mi::mi_malloc_aligned(size, align) }.cast()
     }
 
     unsafe fn free(&self, block: *mut u8, _size: usize, _align: usize) {
-        // SAFETY: By this function's contract.
+        // SAFETY: The caller passes a live, unused block of mimalloc.
         unsafe { mi::mi_free(block.cast()) };
     }
 
     unsafe fn realloc(&self, block: *mut u8, _size: usize, align: usize, new: usize) -> *mut u8 {
-        // SAFETY: By this function's contract.
+        // SAFETY: The caller passes a live block of mimalloc with its alignment.
         unsafe { mi::mi_realloc_aligned(block.cast(), new, align) }.cast()
     }
 }

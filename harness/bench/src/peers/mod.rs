@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The allocators: one file each.
+//! The list of the allocators under test, with one file for each.
 
+mod baseline;
 mod buddy;
-mod empty;
 mod engine;
 mod glibc;
 mod hybrid;
@@ -18,7 +18,7 @@ use std::io;
 use crate::{
     heap::Heap,
     lock::{
-        Alone,
+        NoLock,
         Spin, //
     },
     pool::{
@@ -28,61 +28,61 @@ use crate::{
     },
 };
 
-/// How an allocator is made.
+/// The constructor of an allocator.
 #[derive(Clone, Copy)]
-pub(crate) enum Make {
-    /// In a pool. It must be dropped before the memory goes.
+pub(crate) enum Constructor {
+    /// The allocator runs in a pool, and must be dropped before the pool.
     Pooled(unsafe fn(Memory) -> Box<dyn Heap>),
-    /// With memory of its own.
+    /// The allocator obtains its own memory.
     Global(fn() -> Box<dyn Heap>),
 }
 
-/// What an allocator is to the comparison.
+/// The role of an allocator in the comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
-    /// Does nothing: what the loop costs.
+    /// No allocator: the cost of the loop.
     Baseline,
-    /// One of slablab's.
+    /// An engine of slablab.
     Ours,
-    /// Somebody else's.
+    /// An allocator of another project.
     Peer,
 }
 
 /// An allocator that can be measured.
 #[derive(Clone, Copy)]
 pub(crate) struct Peer {
-    /// What it is called in tables.
+    /// The name in tables.
     pub(crate) name: &'static str,
-    /// Whether it is safe to use from several threads, as measured.
+    /// Whether the allocator, as measured, may be used by several threads.
     pub(crate) threads: bool,
-    /// What it is to the comparison.
+    /// The role in the comparison.
     pub(crate) role: Role,
-    /// What the length of its pool is a multiple of.
+    /// The granularity of the pool's size, in bytes.
     pub(crate) grain: usize,
-    make: Make,
+    make: Constructor,
 }
 
 impl Peer {
-    /// Says whether it has a pool.
+    /// Returns whether the allocator runs in a pool.
     pub(crate) fn has_pool(&self) -> bool {
-        matches!(self.make, Make::Pooled(_))
+        matches!(self.make, Constructor::Pooled(_))
     }
 
-    /// Makes one with a pool of `bytes` bytes, if it has one.
+    /// Constructs the allocator, with a pool of at least `bytes` bytes if it runs in one.
     ///
     /// # Errors
     ///
-    /// What the system says when there is no memory.
+    /// Fails when the pool cannot be mapped.
     pub(crate) fn make(&self, bytes: usize) -> io::Result<Instance> {
         match self.make {
-            Make::Global(make) => Ok(Instance {
+            Constructor::Global(make) => Ok(Instance {
                 heap: make(),
                 _pool: None,
             }),
-            Make::Pooled(make) => {
+            Constructor::Pooled(make) => {
                 let pool = Pool::new(bytes.next_multiple_of(self.grain))?;
                 Ok(Instance {
-                    // SAFETY: An instance's heap goes before its pool.
+                    // SAFETY: The pool is new, and `Instance` drops the heap before the pool.
                     heap: unsafe { make(pool.memory()) },
                     _pool: Some(pool),
                 })
@@ -90,12 +90,18 @@ impl Peer {
         }
     }
 
-    /// Makes one in a part of a pool, if it has one.
-    pub(crate) fn within<'pool>(&self, pool: &'pool Pool, bytes: usize) -> Option<Within<'pool>> {
+    /// Constructs the allocator in the first `bytes` bytes of `pool`, or returns `None` when it obtains
+    /// its own memory.
+    pub(crate) fn within<'pool>(
+        &self,
+        pool: &'pool Pool,
+        bytes: usize,
+    ) -> Option<PooledInstance<'pool>> {
         match self.make {
-            Make::Global(_) => None,
-            Make::Pooled(make) => Some(Within {
-                // SAFETY: The pool is borrowed for as long as the heap is there.
+            Constructor::Global(_) => None,
+            Constructor::Pooled(make) => Some(PooledInstance {
+                // SAFETY: The heap is dropped before the borrow of the pool ends, and callers use a
+                // pool for one heap at a time.
                 heap: unsafe { make(pool.part(bytes)) },
                 _pool: pool,
             }),
@@ -103,21 +109,21 @@ impl Peer {
     }
 }
 
-/// An allocator and its memory. The order of the fields is the order in which they go.
+/// An allocator with its own pool. Fields are dropped in order: first the heap, then the pool.
 pub(crate) struct Instance {
     /// The allocator.
     pub(crate) heap: Box<dyn Heap>,
     _pool: Option<Pool>,
 }
 
-/// An allocator in memory that somebody lent.
-pub(crate) struct Within<'pool> {
+/// An allocator in a borrowed pool.
+pub(crate) struct PooledInstance<'pool> {
     /// The allocator.
     pub(crate) heap: Box<dyn Heap>,
     _pool: &'pool Pool,
 }
 
-/// Returns one that has a pool, behind the lock and without.
+/// Returns an allocator that runs in a pool, with a spinlock and without a lock.
 macro_rules! pooled {
     ($role:ident, $grain:expr, $name:literal, $alone:literal, $module:ident) => {
         [
@@ -126,31 +132,31 @@ macro_rules! pooled {
                 threads: true,
                 role: Role::$role,
                 grain: $grain,
-                make: Make::Pooled($module::make::<Spin<_>>),
+                make: Constructor::Pooled($module::new::<Spin<_>>),
             },
             Peer {
                 name: $alone,
                 threads: false,
                 role: Role::$role,
                 grain: $grain,
-                make: Make::Pooled($module::make::<Alone<_>>),
+                make: Constructor::Pooled($module::new::<NoLock<_>>),
             },
         ]
     };
 }
 
-/// Returns one that has memory of its own.
+/// Returns an allocator that obtains its own memory.
 const fn global(role: Role, name: &'static str, make: fn() -> Box<dyn Heap>) -> Peer {
     Peer {
         name,
         threads: true,
         role,
         grain: PAGE_BYTES,
-        make: Make::Global(make),
+        make: Constructor::Global(make),
     }
 }
 
-/// Returns all allocators: those that are safe with threads, then the others.
+/// Returns all allocators: first the thread-safe ones, then those without a lock.
 pub(crate) fn all() -> Vec<Peer> {
     let pooled = [
         pooled!(Ours, PAGE_BYTES, "hybrid", "hybrid (no lock)", hybrid),
@@ -166,15 +172,15 @@ pub(crate) fn all() -> Vec<Peer> {
         pooled!(Peer, PAGE_BYTES, "rlsf", "rlsf (no lock)", rlsf),
         pooled!(Peer, PAGE_BYTES, "llist", "llist (no lock)", linked_list),
     ];
-    let mut all = vec![global(Role::Baseline, empty::NAME, empty::make)];
+    let mut all = vec![global(Role::Baseline, baseline::NAME, baseline::new)];
     all.extend(pooled.map(|[locked, _]| locked));
-    all.push(global(Role::Peer, "glibc", glibc::make));
-    all.push(global(Role::Peer, "mimalloc", mimalloc::make));
+    all.push(global(Role::Peer, "glibc", glibc::new));
+    all.push(global(Role::Peer, "mimalloc", mimalloc::new));
     all.extend(pooled.map(|[_, alone]| alone));
     all
 }
 
-/// Returns names and versions of the allocators that are not ours.
+/// Returns the names and versions of the allocators of other projects.
 pub(crate) fn versions() -> Vec<(String, String)> {
     let mut versions: Vec<_> = [
         ("buddy", "buddy_system_allocator"),
@@ -196,7 +202,7 @@ pub(crate) fn versions() -> Vec<(String, String)> {
     versions
 }
 
-/// Returns the version of a package in Cargo.lock, as it was when this was built.
+/// Returns the version of a package in Cargo.lock at build time.
 fn locked(package: &str) -> &'static str {
     const LOCK: &str = include_str!("../../../../Cargo.lock");
     let name = format!("name = \"{package}\"");

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `rlsf`: two-level segregated fit, its headers in the pool.
+//! The crate `rlsf`: two-level segregated fit, with headers in the pool.
 
 use std::{
     alloc::Layout,
@@ -14,39 +14,39 @@ use rlsf::Tlsf;
 
 use crate::{
     heap::Heap,
-    lock::New,
+    lock::NewLock,
     pool::Memory, //
 };
 
-/// 28 doublings, so blocks of up to 8 GiB, each cut into 32 lists: the finest that one word of
-/// bits allows.
+/// TLSF with 28 first-level classes (blocks of up to 8 GiB) of 32 lists each, the most that a `u32`
+/// bitmap allows.
 type Inner = Tlsf<'static, u32, u32, 28, 32>;
 
 /// The allocator behind a lock.
 struct Locked<L>(L);
 
-/// Makes one.
+/// Constructs the allocator in `memory`.
 ///
 /// # Safety
 ///
-/// The memory is used by nobody else until the heap is dropped.
-pub(super) unsafe fn make<L: New<Inner> + 'static>(memory: Memory) -> Box<dyn Heap> {
+/// Nobody else accesses the memory until the heap is dropped.
+pub(super) unsafe fn new<L: NewLock<Inner> + 'static>(memory: Memory) -> Box<dyn Heap> {
     let mut tlsf = Inner::new();
     let pool = NonNull::slice_from_raw_parts(memory.start, memory.bytes);
-    // SAFETY: By this function's contract.
+    // SAFETY: The caller guarantees that the memory is valid and used by nobody else.
     let inserted = unsafe { tlsf.insert_free_block_ptr(pool) };
-    assert!(inserted.is_some(), "rlsf refuses its pool");
+    assert!(inserted.is_some(), "rlsf refused its pool");
     Box::new(Locked(L::new(tlsf)))
 }
 
-/// Returns the layout of a request.
+/// Returns a request as a `Layout`.
 #[inline]
 fn layout(size: usize, align: usize) -> Layout {
-    // SAFETY: Patterns ask for powers of two and sizes far below half the address space.
+    // SAFETY: Patterns pass powers of two as alignment, and sizes far below `isize::MAX`.
     unsafe { Layout::from_size_align_unchecked(size, align) }
 }
 
-impl<L: New<Inner>> Heap for Locked<L> {
+impl<L: NewLock<Inner>> Heap for Locked<L> {
     fn alloc(&self, size: usize, align: usize) -> *mut u8 {
         self.0
             .with(|tlsf| tlsf.allocate(layout(size, align)))
@@ -54,22 +54,22 @@ impl<L: New<Inner>> Heap for Locked<L> {
     }
 
     unsafe fn free(&self, block: *mut u8, _size: usize, align: usize) {
-        // SAFETY: By this function's contract it is a block.
+        // SAFETY: The caller passes a live block, which is not null.
         let block = unsafe { NonNull::new_unchecked(block) };
-        // SAFETY: By this function's contract.
+        // SAFETY: The caller passes a live, unused block of this heap with its alignment.
         self.0.with(|tlsf| unsafe { tlsf.deallocate(block, align) });
     }
 
     unsafe fn realloc(&self, block: *mut u8, _size: usize, align: usize, new: usize) -> *mut u8 {
-        // SAFETY: By this function's contract it is a block.
+        // SAFETY: The caller passes a live block, which is not null.
         let block = unsafe { NonNull::new_unchecked(block) };
-        // SAFETY: By this function's contract.
+        // SAFETY: The caller passes a live block of this heap with its alignment.
         self.0
             .with(|tlsf| unsafe { tlsf.reallocate(block, layout(new, align)) })
             .map_or(ptr::null_mut(), NonNull::as_ptr)
     }
 
-    fn beside_bytes(&self) -> usize {
+    fn metadata_bytes(&self) -> usize {
         size_of::<Inner>()
     }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! slablab's engine `seed`.
+//! The engine `seed` of slablab.
 
 use slab_heap::seed::{
     Seed,
@@ -10,17 +10,17 @@ use slab_heap::seed::{
 use super::engine::EngineHeap;
 use crate::{
     heap::Heap,
-    lock::New,
+    lock::NewLock,
     pool::Memory, //
 };
 
-/// Makes one.
+/// Constructs the engine in `memory`.
 ///
 /// # Safety
 ///
-/// The memory is used by nobody else until the heap is dropped.
-pub(super) unsafe fn make<L: New<State> + 'static>(memory: Memory) -> Box<dyn Heap> {
+/// Nobody else accesses the memory until the heap is dropped.
+pub(super) unsafe fn new<L: NewLock<State> + 'static>(memory: Memory) -> Box<dyn Heap> {
     let engine = Seed::new(L::new(State::new()));
-    // SAFETY: By this function's contract.
+    // SAFETY: Both functions have the same contract.
     Box::new(unsafe { EngineHeap::new(engine, memory) })
 }

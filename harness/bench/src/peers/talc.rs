@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `talc`: a dlmalloc with bins, its bookkeeping in the pool.
+//! The crate `talc`: a dlmalloc-style allocator with bins, with its metadata in the pool.
 
 use std::{
     alloc::Layout,
@@ -19,65 +19,65 @@ use talc::{
 use crate::{
     heap::{
         Heap,
-        moved, //
+        reallocate_by_copy, //
     },
-    lock::New,
+    lock::NewLock,
     pool::Memory,
 };
 
-/// The allocator as its own wrappers have it.
+/// The allocator with the configuration of its own wrappers.
 type Inner = Talc<Manual, DefaultBinning>;
 
 /// The allocator behind a lock.
 struct Locked<L>(L);
 
-/// Makes one.
+/// Constructs the allocator in `memory`.
 ///
 /// # Safety
 ///
-/// The memory is used by nobody else until the heap is dropped.
-pub(super) unsafe fn make<L: New<Inner> + 'static>(memory: Memory) -> Box<dyn Heap> {
+/// Nobody else accesses the memory until the heap is dropped.
+pub(super) unsafe fn new<L: NewLock<Inner> + 'static>(memory: Memory) -> Box<dyn Heap> {
     let mut talc = Inner::new(Manual);
-    // SAFETY: By this function's contract.
+    // SAFETY: The caller guarantees that the memory is valid and used by nobody else.
     let claimed = unsafe { talc.claim(memory.start.as_ptr(), memory.bytes) };
-    assert!(claimed.is_some(), "talc refuses its pool");
+    assert!(claimed.is_some(), "talc refused its pool");
     Box::new(Locked(L::new(talc)))
 }
 
-/// Returns the layout of a request.
+/// Returns a request as a `Layout`.
 #[inline]
 fn layout(size: usize, align: usize) -> Layout {
-    // SAFETY: Patterns ask for powers of two and sizes far below half the address space.
+    // SAFETY: Patterns pass powers of two as alignment, and sizes far below `isize::MAX`.
     unsafe { Layout::from_size_align_unchecked(size, align) }
 }
 
-impl<L: New<Inner>> Heap for Locked<L> {
+impl<L: NewLock<Inner>> Heap for Locked<L> {
     fn alloc(&self, size: usize, align: usize) -> *mut u8 {
-        // SAFETY: The size is not 0.
+        // SAFETY: Patterns request at least 1 byte.
         self.0
             .with(|talc| unsafe { talc.allocate(layout(size, align)) })
             .map_or(ptr::null_mut(), NonNull::as_ptr)
     }
 
     unsafe fn free(&self, block: *mut u8, size: usize, align: usize) {
-        // SAFETY: By this function's contract.
+        // SAFETY: The caller passes a live, unused block of this heap with its layout.
         self.0
             .with(|talc| unsafe { talc.deallocate(block, layout(size, align)) });
     }
 
     unsafe fn realloc(&self, block: *mut u8, size: usize, align: usize, new: usize) -> *mut u8 {
         let resized = self.0.with(|talc| {
-            // SAFETY: By this function's contract.
+            // SAFETY: The caller passes a live block of this heap with its layout.
             unsafe { talc.try_realloc_in_place(block, layout(size, align), new) }
         });
         if resized {
             return block;
         }
-        // SAFETY: By this function's contract.
-        unsafe { moved(self, block, size, align, new) }
+        // SAFETY: Both functions have the same contract, and the block did not change.
+        unsafe { reallocate_by_copy(self, block, size, align, new) }
     }
 
-    fn beside_bytes(&self) -> usize {
+    fn metadata_bytes(&self) -> usize {
         size_of::<Inner>()
     }
 }

@@ -1,19 +1,26 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The panel of pairs over all class sizes.
+//! The panel of pairs over all size classes.
 
-use slablab_report::figure;
+use plotters::prelude::{
+    ChartBuilder,
+    Color,
+    IntoLogRange,
+    LineSeries,
+    Rectangle,
+    SeriesLabelPosition,
+    WHITE, //
+};
+use slablab_report::count;
 
 use super::{
-    canvas::{
-        Anchor,
-        BLACK,
-        Canvas,
-        Frame,
-        GREY,
-        PALE, //
-    },
-    ink,
+    Area,
+    DrawError,
+    GREY,
+    PALE,
+    SMALL,
+    color,
+    heading, //
 };
 use crate::{
     results::{
@@ -24,89 +31,70 @@ use crate::{
     statistics::quantile,
 };
 
-/// Pixels for the figures at the left, and for the names at the right.
-const FIGURES: i32 = 40;
-const NAMES: i32 = 90;
+/// The right end of the x axis, as a multiple of the largest size; the rest is for the legend.
+const AXIS: f64 = 2.0;
 
-/// Lines that guide the eye.
-const GUIDES: i32 = 4;
-
-/// Draws the panel.
-pub(super) fn draw(canvas: &Canvas<'_>, frame: &Frame, results: &Results) -> anyhow::Result<()> {
+/// Draws the panel, unless fewer than two size classes were measured.
+pub(super) fn draw(area: &Area<'_>, results: &Results) -> Result<(), DrawError> {
+    let bytes = |row: &Row<Time>| row.pattern.strip_prefix("class-")?.parse::<f64>().ok();
     let rows = results.times.iter();
-    let rows: Vec<_> = rows
-        .filter(|row| row.pattern.starts_with("class-"))
-        .collect();
-    if rows.len() < 2 {
+    let rows: Vec<_> = rows.filter_map(|row| Some((bytes(row)?, row))).collect();
+    let (Some((first, _)), Some((last, _))) = (rows.first(), rows.last()) else {
+        return Ok(());
+    };
+    if first == last {
         return Ok(());
     }
-    canvas.heading(
-        "Pair of one block, by its size, ns",
-        frame.left,
-        frame.top + 10,
-    )?;
-    let full = full(&rows);
-    let (left, right) = (frame.left + FIGURES, frame.left + frame.width - NAMES);
-    let (top, bottom) = (frame.top + 34, frame.top + frame.height - 28);
-    let x = |index: usize| left + (right - left) * index as i32 / (rows.len() - 1) as i32;
-    let y = |value: f64| bottom - ((value / full).min(1.0) * f64::from(bottom - top)) as i32;
-
-    for guide in 0..=GUIDES {
-        let value = full * f64::from(guide) / f64::from(GUIDES);
-        canvas.line(vec![(left, y(value)), (right, y(value))], PALE, 1)?;
-        let text = format!("{value:.0}");
-        canvas.label(&text, (left - 8, y(value)), Anchor::End, GREY, false)?;
-    }
-    for (index, row) in rows.iter().enumerate() {
-        let bytes = row.pattern.trim_start_matches("class-");
-        if bytes.parse().is_ok_and(u32::is_power_of_two) {
-            canvas.label(bytes, (x(index), bottom + 16), Anchor::Middle, GREY, false)?;
-        }
-    }
-
+    let top = top(&rows);
+    let mut chart = ChartBuilder::on(area)
+        .caption("Pair of one block, by its size in bytes, ns", heading())
+        .margin(12)
+        .y_label_area_size(40)
+        .x_label_area_size(28)
+        .build_cartesian_2d((*first..*last * AXIS).log_scale().base(2.0), 0.0..top)?;
+    chart
+        .configure_mesh()
+        .light_line_style(WHITE)
+        .bold_line_style(PALE)
+        .x_labels(12)
+        .y_label_formatter(&|value| count(value.round() as u64))
+        .x_label_formatter(&|bytes| count(bytes.round() as u64))
+        .label_style(SMALL)
+        .axis_style(GREY)
+        .draw()?;
     let all = results.allocators.iter().enumerate();
-    let mut ends = Vec::new();
-    // The hybrid's last, over the others.
     let mut shown: Vec<_> = all.filter(|(_, of)| of.threads && !of.baseline).collect();
+    // Hybrid is drawn last, over the others.
     shown.sort_by_key(|(_, of)| of.name == "hybrid");
     for (place, of) in shown {
-        let value = |row: &Row<Time>| Some(row.cells[place].as_ref()?.nanoseconds.median);
-        let values: Vec<_> = rows.iter().filter_map(|row| value(row)).collect();
-        let points = values.iter().enumerate();
-        let points: Vec<_> = points.map(|(index, value)| (x(index), y(*value))).collect();
-        let ours = of.name == "hybrid";
-        let Some((_, end)) = points.last().copied() else {
-            continue;
-        };
-        let last = values.last().copied().unwrap_or(0.0);
-        ends.push((end, &of.name, last));
-        canvas.line(points, ink(&of.name), if ours { 4 } else { 2 })?;
+        let points = rows.iter().filter_map(|(bytes, row)| {
+            let value = row.cells[place].as_ref()?.nanoseconds.median;
+            Some((*bytes, value.min(top)))
+        });
+        let width = if of.name == "hybrid" { 4 } else { 2 };
+        let color = color(&of.name);
+        chart
+            .draw_series(LineSeries::new(points, color.stroke_width(width)))?
+            .label(&of.name)
+            .legend(move |(x, y)| Rectangle::new([(x, y - 4), (x + 8, y + 4)], color.filled()));
     }
-    // Names beside the ends of their lines, none over another.
-    ends.sort_by_key(|(end, ..)| *end);
-    let mut lowest = i32::MIN;
-    let slack = |index: usize, count: usize| bottom - 16 * (count - 1 - index) as i32;
-    let count = ends.len();
-    for (index, (end, name, last)) in ends.into_iter().enumerate() {
-        let at = end.max(lowest).min(slack(index, count));
-        lowest = at + 16;
-        let cut = if last > full {
-            format!(" {}", figure(last))
-        } else {
-            String::new()
-        };
-        let text = format!("{name}{cut}");
-        let ours = name == "hybrid";
-        canvas.fill((right + 8, at - 4), (right + 16, at + 4), ink(name))?;
-        canvas.label(&text, (right + 21, at), Anchor::Begin, BLACK, ours)?;
-    }
-    Ok(())
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::UpperRight)
+        .background_style(WHITE)
+        .label_font(SMALL)
+        .legend_area_size(14)
+        .draw()
 }
 
-/// Returns the value at the top: far outliers do not make the others flat.
-fn full(rows: &[&Row<Time>]) -> f64 {
-    let cells = rows.iter().flat_map(|row| row.cells.iter().flatten());
+/// Returns the value at the top of the y axis. Values far above the others are cut off, because they
+/// would make the other lines flat.
+fn top(rows: &[(f64, &Row<Time>)]) -> f64 {
+    let cells = rows.iter().flat_map(|(_, row)| row.cells.iter().flatten());
     let mut values: Vec<_> = cells.map(|time| time.nanoseconds.median).collect();
+    if values.is_empty() {
+        return 1.0;
+    }
     values.sort_unstable_by(f64::total_cmp);
     (quantile(&values, 0.95) * 1.2).max(1.0)
 }

@@ -1,30 +1,42 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The picture: what was measured, side by side.
+//! The picture of the results, an SVG drawn by the library plotters.
 //!
-//! One panel a pattern, in the same order and colours everywhere. Short bars are good but for
-//! utilisation. A bar that would make the others unreadable is cut off and says so.
+//! There is one panel per pattern, with the same order and colours of allocators in every panel. Short
+//! bars are good, except for utilisation. A bar that would make the others too short is cut off and marked
+//! with "»".
 
 mod bars;
-mod canvas;
 mod lines;
 
+use std::io;
+
+use anyhow::anyhow;
+use plotters::{
+    coord::Shift,
+    drawing::DrawingAreaErrorKind,
+    prelude::{
+        BLACK,
+        DrawingArea,
+        IntoDrawingArea,
+        IntoFont,
+        IntoTextStyle,
+        RGBColor,
+        SVGBackend,
+        Text,
+        TextStyle,
+        WHITE, //
+    },
+    style::FontStyle, //
+};
 use slablab_report::{
     figure,
     files::Kind, //
 };
 
-use self::{
-    bars::{
-        Bar,
-        Bars, //
-    },
-    canvas::{
-        Canvas,
-        Frame,
-        GREY,
-        Ink, //
-    },
+use self::bars::{
+    Bar,
+    Bars, //
 };
 use crate::{
     results::{
@@ -34,37 +46,58 @@ use crate::{
     targets::utilisation,
 };
 
-/// Pixels.
-const WIDTH: i32 = 1500;
-const MARGIN: i32 = 36;
-const HEAD: i32 = 112;
-const GAP: i32 = 30;
-const COLUMNS: i32 = 3;
-const PANEL_HEIGHT: i32 = 262;
-const LAST_HEIGHT: i32 = 380;
+/// The picture or a part of it.
+type Area<'svg> = DrawingArea<SVGBackend<'svg>, Shift>;
 
-/// Each allocator's colour, the same in every panel.
-const INKS: [(&str, Ink); 8] = [
-    ("hybrid", Ink(0x0b, 0x5f, 0xa5)),
-    ("seed", Ink(0x86, 0xb8, 0xe0)),
-    ("buddy", Ink(0x8d, 0x6e, 0x63)),
-    ("talc", Ink(0xe0, 0x9f, 0x1f)),
-    ("rlsf", Ink(0x2e, 0x9e, 0x6b)),
-    ("llist", Ink(0xa5, 0xa8, 0xab)),
-    ("glibc", Ink(0x8e, 0x5f, 0xb0)),
-    ("mimalloc", Ink(0xd6, 0x45, 0x3d)),
+/// An error of the drawing library.
+type DrawError = DrawingAreaErrorKind<io::Error>;
+
+/// The width of the picture and the heights of its parts, in pixels.
+const WIDTH: u32 = 1500;
+const HEAD_HEIGHT: u32 = 104;
+const PANEL_HEIGHT: u32 = 290;
+const LAST_HEIGHT: u32 = 420;
+
+/// The number of panels in a row.
+const COLUMNS: usize = 3;
+
+/// The colour of axes, lines of comparison and explanations.
+const GREY: RGBColor = RGBColor(0x6a, 0x70, 0x76);
+
+/// The colour of grid lines.
+const PALE: RGBColor = RGBColor(0xe4, 0xe7, 0xea);
+
+/// The font of labels.
+const SMALL: (&str, u32) = ("sans-serif", 13);
+
+/// The colours of the allocators, the same in every panel.
+const COLORS: [(&str, RGBColor); 8] = [
+    ("hybrid", RGBColor(0x0b, 0x5f, 0xa5)),
+    ("seed", RGBColor(0x86, 0xb8, 0xe0)),
+    ("buddy", RGBColor(0x8d, 0x6e, 0x63)),
+    ("talc", RGBColor(0xe0, 0x9f, 0x1f)),
+    ("rlsf", RGBColor(0x2e, 0x9e, 0x6b)),
+    ("llist", RGBColor(0xa5, 0xa8, 0xab)),
+    ("glibc", RGBColor(0x8e, 0x5f, 0xb0)),
+    ("mimalloc", RGBColor(0xd6, 0x45, 0x3d)),
 ];
 
 /// Returns an allocator's colour.
-fn ink(name: &str) -> Ink {
-    let known = INKS.iter().find(|(of, _)| *of == name);
-    known.map_or(GREY, |(_, ink)| *ink)
+fn color(name: &str) -> RGBColor {
+    let known = COLORS.iter().find(|(of, _)| *of == name);
+    known.map_or(GREY, |(_, color)| *color)
 }
 
-/// The title, by which the picture is known again.
+/// Returns the style of a panel's title.
+fn heading() -> TextStyle<'static> {
+    let font = ("sans-serif", 15).into_font();
+    font.style(FontStyle::Bold).color(&BLACK)
+}
+
+/// The title of the picture, by which [`KIND`] recognizes the file.
 const TITLE: &str = "slablab on the host: nanoseconds, and memory";
 
-/// The pictures: no other file is overwritten.
+/// The content of the picture's file. No other file is overwritten.
 pub(crate) const KIND: Kind = Kind {
     name: "a picture of bench-host",
     is: |bytes| {
@@ -77,61 +110,64 @@ pub(crate) const KIND: Kind = Kind {
 ///
 /// # Errors
 ///
-/// What the drawing library says.
+/// Fails when the drawing library fails.
 pub(crate) fn draw(results: &Results) -> anyhow::Result<String> {
     let mut svg = String::new();
-    let panels = panels(results);
-    let rows = (panels.len() as i32 + COLUMNS - 1) / COLUMNS;
-    let last = HEAD + rows * (PANEL_HEIGHT + GAP);
-    let canvas = Canvas::new(&mut svg, WIDTH, last + LAST_HEIGHT + MARGIN)?;
-    head(&canvas, results)?;
-    let width = (WIDTH - 2 * MARGIN - (COLUMNS - 1) * GAP) / COLUMNS;
-    let column = |index: i32| MARGIN + index * (width + GAP);
-    for (index, bars) in panels.iter().enumerate() {
-        let index = index as i32;
-        let top = HEAD + index / COLUMNS * (PANEL_HEIGHT + GAP);
-        let frame = Frame::new(column(index % COLUMNS), top, width, PANEL_HEIGHT);
-        bars.draw(&canvas, &frame)?;
-    }
-    let wide = Frame::new(MARGIN, last, 2 * width + GAP, LAST_HEIGHT);
-    lines::draw(&canvas, &wide, results)?;
-    let narrow = Frame::new(column(2), last, width, LAST_HEIGHT);
-    for (half, (family, title, target)) in [
-        ("classic", "Utilisation: 11 classic traces, mean", 0.92),
-        ("newer", "Utilisation: 16 newer traces, mean", 0.80),
-    ]
-    .into_iter()
-    .enumerate()
-    {
-        let bars = used(results, family, title, target);
-        bars.draw(&canvas, &narrow.half(half as i32))?;
-    }
-    canvas.done()?;
-    drop(canvas);
+    draw_to(&mut svg, results).map_err(|error| anyhow!("cannot draw the picture: {error}"))?;
     Ok(svg)
 }
 
-/// Writes the title and what the signs mean.
-fn head(canvas: &Canvas<'_>, results: &Results) -> anyhow::Result<()> {
+/// Draws the picture to a string.
+fn draw_to(svg: &mut String, results: &Results) -> Result<(), DrawError> {
+    let panels = panels(results);
+    let rows = panels.len().div_ceil(COLUMNS).max(1);
+    let grid_height = rows as u32 * PANEL_HEIGHT;
+    let size = (WIDTH, HEAD_HEIGHT + grid_height + LAST_HEIGHT);
+    let root = SVGBackend::with_string(svg, size).into_drawing_area();
+    root.fill(&WHITE)?;
+    let (head, body) = root.split_vertically(HEAD_HEIGHT);
+    let (grid, last) = body.split_vertically(grid_height);
+    draw_head(&head, results)?;
+    for (area, bars) in grid.split_evenly((rows, COLUMNS)).iter().zip(&panels) {
+        bars.draw(area)?;
+    }
+    let (wide, narrow) = last.split_horizontally(WIDTH * 2 / 3);
+    lines::draw(&wide, results)?;
+    let utilisations = [
+        ("classic", "Utilisation: 11 classic traces, mean, %", 0.92),
+        ("newer", "Utilisation: 16 newer traces, mean, %", 0.80),
+    ];
+    for (area, (family, title, target)) in narrow.split_evenly((2, 1)).iter().zip(utilisations) {
+        used(results, family, title, target).draw(area)?;
+    }
+    root.present()
+}
+
+/// Draws the title and the legend.
+fn draw_head(area: &Area<'_>, results: &Results) -> Result<(), DrawError> {
     let about = &results.about;
     let quick = if about.quick {
-        " · a quick run, which measures nothing"
+        " · a quick run with meaningless times"
     } else {
         ""
     };
-    canvas.title(TITLE, MARGIN, 24)?;
-    let line = format!(
+    let facts = format!(
         "{} · {} · Linux {} · {} interleaved repetitions, medians{quick}",
         about.date, about.processor, about.kernel, about.repetitions
     );
-    canvas.text(&line, MARGIN, 62, GREY)?;
-    let line = "Bars: each allocator as it is safe with threads, the loop included. Black marks: \
-                the same without its lock (of utilisation, with tables beside the pool counted). \
-                Dotted: the loop alone (the target). »: cut off.";
-    canvas.text(line, MARGIN, 82, GREY)
+    let legend = "Bars: thread-safe allocators, including the loop. Black marks: the same without a lock \
+                  (utilisation: with metadata outside the pool). Grey lines: the loop alone (utilisation: \
+                  the target). »: the bar is cut off.";
+    let title = ("sans-serif", 26).into_font().style(FontStyle::Bold);
+    area.draw(&Text::new(TITLE, (24, 18), title.color(&BLACK)))?;
+    for (text, y) in [(&*facts, 56), (legend, 78)] {
+        let style = ("sans-serif", 14).with_color(GREY).into_text_style(area);
+        area.draw(&Text::new(text, (24, y), style))?;
+    }
+    Ok(())
 }
 
-/// Makes the panels of patterns.
+/// Returns the panels of the patterns.
 fn panels(results: &Results) -> Vec<Bars> {
     let times = results.times.iter();
     let times = times.filter(|row| !row.pattern.starts_with("class-"));
@@ -150,7 +186,7 @@ fn panels(results: &Results) -> Vec<Bars> {
     times.chain(frees).collect()
 }
 
-/// Makes a panel of times.
+/// Returns a panel of times, with the baseline as a line.
 fn panel(results: &Results, title: String, value: impl Fn(usize) -> Option<f64>) -> Bars {
     let all = || results.allocators.iter().enumerate();
     let bars = all().filter(|(_, of)| of.threads && !of.baseline);
@@ -160,7 +196,7 @@ fn panel(results: &Results, title: String, value: impl Fn(usize) -> Option<f64>)
             name: of.name.clone(),
             value: value(place),
             mark: results.place(&alone).and_then(&value),
-            text: value(place).map_or_else(|| "too slow to wait for".into(), figure),
+            text: value(place).map_or_else(|| "timeout".into(), figure),
         }
     });
     Bars {
@@ -169,11 +205,11 @@ fn panel(results: &Results, title: String, value: impl Fn(usize) -> Option<f64>)
         line: all()
             .find(|(_, of)| of.baseline)
             .and_then(|(place, _)| value(place)),
-        full: None,
+        longest: None,
     }
 }
 
-/// Makes a panel of utilisations.
+/// Returns a panel of mean utilisations in per cent, with the target as a line.
 fn used(results: &Results, family: &str, title: &str, target: f64) -> Bars {
     let pools = results.allocators.iter().enumerate();
     let pools = pools.filter(|(_, of)| of.threads && of.pool);
@@ -181,15 +217,54 @@ fn used(results: &Results, family: &str, title: &str, target: f64) -> Bars {
         let used = utilisation(results, family, place);
         Bar {
             name: of.name.clone(),
-            value: used.map(|(pool, _)| pool),
-            mark: used.map(|(_, all)| all),
+            value: used.map(|(pool, _)| pool * 100.0),
+            mark: used.map(|(_, all)| all * 100.0),
             text: used.map_or_else(|| "–".into(), |(pool, _)| format!("{:.1} %", pool * 100.0)),
         }
     });
     Bars {
         title: title.into(),
         bars: bars.collect(),
-        line: Some(target),
-        full: Some(1.0),
+        line: Some(target * 100.0),
+        longest: Some(100.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Returns the SVG of a panel with these bars.
+    fn panel_of(names: &[&str]) -> String {
+        let bar = |name: &&str| Bar {
+            name: (*name).into(),
+            value: Some(10.0),
+            mark: Some(9.0),
+            text: format!("text of {name}"),
+        };
+        let bars = Bars {
+            title: "a title".into(),
+            bars: names.iter().map(bar).collect(),
+            line: Some(5.0),
+            longest: None,
+        };
+        let mut svg = String::new();
+        let area = SVGBackend::with_string(&mut svg, (500, 300)).into_drawing_area();
+        bars.draw(&area).unwrap();
+        area.present().unwrap();
+        drop(area);
+        svg
+    }
+
+    #[test]
+    fn a_panel_shows_the_name_and_text_of_every_bar() {
+        for names in [&[][..], &["hybrid"], &["hybrid", "seed", "talc"]] {
+            let svg = panel_of(names);
+            assert!(svg.contains("a title"));
+            for name in names {
+                assert!(svg.lines().any(|line| line == *name), "{name} in {svg}");
+                assert!(svg.contains(&format!("text of {name}")), "{name} in {svg}");
+            }
+        }
     }
 }

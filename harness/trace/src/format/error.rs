@@ -1,100 +1,99 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What can be wrong with a file.
+//! Errors of the parsers.
 
 use crate::{
     ALIGN_MAX,
     OPS_MAX, //
 };
 
-/// A line that is bad.
+/// A trace file that cannot be read: its first invalid line, and the reason.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {why}")]
 pub struct BadTrace {
-    /// Its number, from 1 on.
+    /// The number of the line, counted from 1.
     pub line: usize,
-    /// What is wrong with it.
+    /// The reason.
     pub why: Why,
 }
 
-/// What is wrong with a line.
+/// The reason why a line is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Why {
-    /// It is not UTF-8.
-    #[error("this is not text")]
+    /// The line is not UTF-8.
+    #[error("the line is not UTF-8 text")]
     NotText,
-    /// It is of a later version of the format.
-    #[error("version '{0}' of the format is not known, only 1 is")]
+    /// The file has an unknown version of the format.
+    #[error("unknown version '{0}' of the format, only version 1 is supported")]
     Version(String),
-    /// It begins with a word that means nothing.
-    #[error("'{0}' is no operation: a (allocate), r (reallocate) and f (free) are")]
+    /// The line begins with an unknown word.
+    #[error("unknown operation '{0}': expected a (allocate), r (reallocate) or f (free)")]
     NoOperation(String),
     /// A word is missing.
     #[error("the {0} is missing")]
     Missing(&'static str),
     /// A word is not a number.
-    #[error("the {what} '{word}' is no whole number in range")]
+    #[error("the {what} '{word}' is not a whole number in range")]
     NoNumber {
-        /// What the word should be.
+        /// The meaning of the word, such as "size".
         what: &'static str,
         /// The word.
         word: String,
     },
-    /// There are words behind the last one.
-    #[error("'{0}' is one word too many")]
+    /// The line has more words than its operation takes.
+    #[error("unexpected word '{0}' after the operation")]
     TooMuch(String),
     /// The size is 0.
     #[error("the size must be at least 1")]
     NoBytes,
-    /// The alignment is not one.
-    #[error("the alignment {0} is no power of two up to {ALIGN_MAX}")]
+    /// The alignment is not a power of two up to [`ALIGN_MAX`].
+    #[error("the alignment {0} is not a power of two up to {ALIGN_MAX}")]
     Alignment(u32),
-    /// A block is allocated that is out.
-    #[error("block {0} is out already")]
-    AlreadyOut(String),
-    /// A block is resized or freed that is not out.
-    #[error("block {0} is not out")]
-    NotOut(String),
-    /// There are too many operations.
-    #[error("there are more than {OPS_MAX} operations")]
+    /// An allocation names a block that is live.
+    #[error("block {0} is already live")]
+    AlreadyLive(String),
+    /// A reallocation or free names a block that is not live.
+    #[error("block {0} is not live")]
+    NotLive(String),
+    /// The trace has more than [`OPS_MAX`] operations.
+    #[error("the trace has more than {OPS_MAX} operations")]
     TooLong,
-    /// A header does not fit what follows.
+    /// The header of a `.rep` file differs from the counts in the file.
     #[error(
-        "the header has {header:?}, which must name {blocks} blocks and {operations} operations: \
-         so many follow"
+        "the header is {header:?}, but the file has {blocks} blocks and {operations} operations"
     )]
     Counts {
-        /// What it says.
+        /// The numbers of the header.
         header: Vec<u64>,
-        /// Blocks that there are.
+        /// The number of blocks in the file.
         blocks: u64,
-        /// Operations that there are.
+        /// The number of operations in the file.
         operations: u64,
     },
-    /// There are too few or too many numbers in front.
-    #[error("a header has two or four numbers, one a line, and this one has {0}")]
+    /// The header of a `.rep` file has neither two nor four numbers.
+    #[error("the header must have two or four numbers, one per line, and has {0}")]
     Header(usize),
-    /// An event of the kernel lacks something.
+    /// A kernel event lacks a field.
     #[error("the event {event} has no {field}")]
     Field {
-        /// The event.
+        /// The name of the event.
         event: &'static str,
-        /// What it lacks.
+        /// The name of the missing field.
         field: &'static str,
     },
 }
 
 impl Why {
-    /// Returns this with a line's number.
+    /// Returns the error for line `line`.
     pub(crate) fn at(self, line: usize) -> BadTrace {
         BadTrace { line, why: self }
     }
 }
 
-/// Returns as much of a word as an error can bear.
+/// Returns the first characters of a word, so that an error message stays short.
 pub(crate) fn excerpt(word: &str) -> String {
-    const LONGEST: usize = 24;
-    match word.char_indices().nth(LONGEST) {
+    const MAX_CHARS: usize = 24;
+    match word.char_indices().nth(MAX_CHARS) {
         Some((end, _)) => format!("{}…", &word[..end]),
         None => word.to_owned(),
     }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Files of traces.
+//! Trace files.
 //!
-//! What a file is, its first line says: [`parse`] reads [`text`], [`rep`] and what the kernel's
-//! [`ftrace`] prints. A bad line is named by its number, whatever the bytes are.
+//! [`parse`] detects the format by the first line and reads three formats: [`text`], [`rep`] and the
+//! output of the kernel's [`ftrace`]. The parsers accept arbitrary bytes; an error names the line.
 
 mod error;
 pub mod rep;
@@ -19,18 +19,18 @@ use crate::{
     ftrace, //
 };
 
-/// How a file says what it says.
+/// The format of a trace file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// Our own: [`text`].
+    /// The format of slablab: [`text`].
     Text,
-    /// That of the classic exercise: [`rep`].
+    /// The `.rep` format of the classic malloc exercise: [`rep`].
     Rep,
-    /// What the kernel's tracing prints: [`ftrace`].
+    /// The text output of the kernel's [`ftrace`].
     Ftrace,
 }
 
-/// Says what a file is, by its first line that says something.
+/// Returns the format of a file, detected by its first line that is not empty and not a comment.
 pub fn detect(bytes: &[u8]) -> Format {
     if bytes.starts_with(ftrace::HEADER.as_bytes()) {
         return Format::Ftrace;
@@ -43,11 +43,11 @@ pub fn detect(bytes: &[u8]) -> Format {
     }
 }
 
-/// Reads a trace, which is called `name` unless it says itself what it is called.
+/// Reads a trace of any format. The trace is called `name` unless the file contains a name.
 ///
 /// # Errors
 ///
-/// The first line that is bad, and why.
+/// Returns the first invalid line and the reason.
 pub fn parse(name: &str, bytes: &[u8]) -> Result<Trace, BadTrace> {
     match detect(bytes) {
         Format::Text => text::parse(name, bytes),
@@ -56,11 +56,11 @@ pub fn parse(name: &str, bytes: &[u8]) -> Result<Trace, BadTrace> {
     }
 }
 
-/// Returns the lines, with their numbers.
+/// Returns the lines with their numbers, without white space at both ends.
 ///
 /// # Errors
 ///
-/// Each line that is not text.
+/// An item is an error when the line is not UTF-8.
 pub(crate) fn lines(bytes: &[u8]) -> impl Iterator<Item = Result<(usize, &str), BadTrace>> {
     let lines = bytes.split(|byte| *byte == b'\n').zip(1..);
     lines.map(|(line, number)| match std::str::from_utf8(line) {
@@ -69,11 +69,11 @@ pub(crate) fn lines(bytes: &[u8]) -> impl Iterator<Item = Result<(usize, &str), 
     })
 }
 
-/// Reads a number.
+/// Reads a number. `what` is its name in error messages.
 ///
 /// # Errors
 ///
-/// What is wrong with it; `what` is its name.
+/// Fails when the word is missing, or is not a number in the range of `T`.
 fn number<T: std::str::FromStr>(what: &'static str, word: Option<&str>) -> Result<T, Why> {
     let word = word.ok_or(Why::Missing(what))?;
     word.parse().map_err(|_| Why::NoNumber {
@@ -86,7 +86,7 @@ fn number<T: std::str::FromStr>(what: &'static str, word: Option<&str>) -> Resul
 ///
 /// # Errors
 ///
-/// As for [`number`], and when it is 0.
+/// Fails when [`number`] fails, or when the size is 0.
 fn size(word: Option<&str>) -> Result<u32, Why> {
     match number("size", word)? {
         0 => Err(Why::NoBytes),

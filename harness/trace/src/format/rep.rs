@@ -1,13 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The `.rep` files of the classic exercise in writing a `malloc`.
+//! The `.rep` format of the classic malloc exercise.
 //!
-//! Two or four numbers come first, one a line: how many blocks and how many operations there are,
-//! in either order; of four, a suggested size of the heap and a weight stand around these, in
-//! either order too, and mean nothing here. A file that leaves numbers of blocks out may say how many
-//! there are or what the largest number is, and one. Then come `a id size`, `r id size` and `f id`.
-//! As C has it, `r` of a block that is not out allocates it, `r` to 0 bytes frees it, and freeing
-//! block -1 does nothing.
+//! ```text
+//! 20000      suggested heap size; ignored
+//! 2          number of blocks
+//! 3          number of operations
+//! 1          weight; ignored
+//! a 0 512    allocate 512 bytes for block 0
+//! r 0 640    resize block 0 to 640 bytes
+//! f 0        free block 0
+//! ```
+//!
+//! Files in the wild differ, so the header may have two numbers (without heap size and weight), the
+//! two counts may be swapped, and the two ignored numbers may be swapped. Where block numbers have
+//! gaps, the number of blocks may also be the largest block number plus one.
+//!
+//! The operations mean the same as in C: `r` of a block that is not live allocates the block, `r` to 0
+//! bytes frees the block, and `f -1` is `free(NULL)`.
 
 use std::{
     collections::{
@@ -33,14 +43,14 @@ use crate::{
     Trace, //
 };
 
-/// The block whose free does nothing.
+/// The block number that stands for a null pointer.
 const NULL: &str = "-1";
 
 /// Reads a trace.
 ///
 /// # Errors
 ///
-/// The first line that is bad, and why.
+/// Returns the first invalid line and the reason.
 pub fn parse(name: &str, bytes: &[u8]) -> Result<Trace, BadTrace> {
     let mut reader = Reader::default();
     let mut header = Vec::new();
@@ -60,18 +70,18 @@ pub fn parse(name: &str, bytes: &[u8]) -> Result<Trace, BadTrace> {
         }
     }
     reader
-        .fits(&header)
+        .check_header(&header)
         .map_err(|why| why.at(header_line))
         .map(|()| reader.builder.finish(name, "a .rep file"))
 }
 
-/// A file that is being read.
+/// The state of the parser.
 #[derive(Default)]
 struct Reader {
     builder: Builder,
-    /// What the file calls the blocks that are out.
+    /// The live blocks: from the number in the file to the number in the trace.
     blocks: HashMap<u32, u32>,
-    /// All names of blocks.
+    /// All block numbers in the file.
     names: HashSet<u32>,
     operations: u64,
 }
@@ -105,7 +115,7 @@ impl Reader {
         self.names.insert(name);
         let block = self.blocks.get(&name).copied();
         match (kind, block, bytes) {
-            ("a", Some(_), _) => return Err(Why::AlreadyOut(name.to_string())),
+            ("a", Some(_), _) => return Err(Why::AlreadyLive(name.to_string())),
             ("a" | "r", None, 1..) => {
                 self.blocks.insert(name, self.builder.alloc(bytes, ALIGN));
             }
@@ -114,13 +124,13 @@ impl Reader {
                 self.builder.free(block);
                 self.blocks.remove(&name);
             }
-            (_, None, _) => return Err(Why::NotOut(name.to_string())),
+            (_, None, _) => return Err(Why::NotLive(name.to_string())),
         }
         Ok(())
     }
 
-    /// Says whether a header names what there is.
-    fn fits(&self, header: &[u64]) -> Result<(), Why> {
+    /// Checks the header against the counts of the file.
+    fn check_header(&self, header: &[u64]) -> Result<(), Why> {
         let counts = match *header {
             [one, other] | [_, one, other, _] => [one, other],
             _ => return Err(Why::Header(header.len())),
@@ -144,7 +154,7 @@ impl Reader {
     }
 }
 
-/// Returns a trace as a file, without alignments and CPUs, which it has no place for.
+/// Returns the trace as a `.rep` file. The format has no alignments and CPUs, so they are lost.
 pub fn write(trace: &Trace) -> String {
     let mut text = format!(
         "{}\n{}\n{}\n1\n",

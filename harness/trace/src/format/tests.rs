@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Files, good and bad.
+//! Tests of the formats: valid files, invalid files, and random input.
 
 use proptest::prelude::*;
 
@@ -28,7 +28,7 @@ fn alloc(id: u32, bytes: u32, align: u32, cpu: u16) -> Op {
 }
 
 #[test]
-fn a_file_with_everything_is_read() {
+fn a_file_with_every_element_of_the_format_is_read() {
     let text = "slablab-trace 1\r\nname  two blocks \nsource by hand\n\n# a comment\n  a 7 100\n\
                 a 9 4096 4096 @1\nr 7 300\nf 9 @2\nf 7\na 7 1\n";
     let trace = parse("file", text.as_bytes()).unwrap();
@@ -59,7 +59,7 @@ fn a_file_with_everything_is_read() {
 }
 
 #[test]
-fn bad_lines_are_named() {
+fn an_invalid_line_is_named_with_its_reason() {
     let word = |word: &str| word.to_owned();
     let no_number = |what, word: &str| Why::NoNumber {
         what,
@@ -81,9 +81,9 @@ fn bad_lines_are_named() {
         ("a 1 1 24", 1, Why::Alignment(24)),
         ("a 1 1 0", 1, Why::Alignment(0)),
         ("a 1 1 2147483648", 1, Why::Alignment(1 << 31)),
-        ("a 1 1\na 1 1", 2, Why::AlreadyOut(word("1"))),
-        ("a 1 1\nf 1\nf 1", 3, Why::NotOut(word("1"))),
-        ("r 5 1", 1, Why::NotOut(word("5"))),
+        ("a 1 1\na 1 1", 2, Why::AlreadyLive(word("1"))),
+        ("a 1 1\nf 1\nf 1", 3, Why::NotLive(word("1"))),
+        ("r 5 1", 1, Why::NotLive(word("5"))),
     ];
     for (text, line, why) in cases {
         assert_eq!(bad(text), (line, why), "{text:?}");
@@ -95,7 +95,7 @@ fn bad_lines_are_named() {
 }
 
 #[test]
-fn rep_files_have_two_or_four_numbers_in_either_order() {
+fn rep_headers_have_two_or_four_numbers_in_either_order() {
     let body = "a 0 512\na 1 128\nr 0 640\nf 1\nf 0\n";
     for header in [
         "2\n5\n",
@@ -122,7 +122,7 @@ fn rep_files_have_two_or_four_numbers_in_either_order() {
 }
 
 #[test]
-fn rep_files_may_leave_numbers_of_blocks_out() {
+fn rep_files_may_have_gaps_in_their_block_numbers() {
     let body = "a 2 8\na 6 8\nf 2\n";
     assert_eq!(ops(&format!("2\n3\n{body}")), ops(&format!("7\n3\n{body}")));
     let counts = Why::Counts {
@@ -134,7 +134,7 @@ fn rep_files_may_leave_numbers_of_blocks_out() {
 }
 
 #[test]
-fn rep_files_mean_what_c_means() {
+fn rep_operations_mean_the_same_as_in_c() {
     let read = ops("1\n4\nf -1\nr 3 10\nr 3 20\nr 3 0\n");
     let kinds: Vec<_> = read.iter().map(|op| op.kind).collect();
     let first = Kind::Alloc {
@@ -142,8 +142,8 @@ fn rep_files_mean_what_c_means() {
         align: 8,
     };
     assert_eq!(kinds, [first, Kind::Realloc { bytes: 20 }, Kind::Free]);
-    assert_eq!(bad("1\n1\nf 3\n"), (3, Why::NotOut("3".into())));
-    assert_eq!(bad("1\n1\nr 3 0\n"), (3, Why::NotOut("3".into())));
+    assert_eq!(bad("1\n1\nf 3\n"), (3, Why::NotLive("3".into())));
+    assert_eq!(bad("1\n1\nr 3 0\n"), (3, Why::NotLive("3".into())));
     assert_eq!(bad("1\n1\na 3 0\n"), (3, Why::NoBytes));
     assert_eq!(bad("1\n1\na 3 4\n7\n"), (4, Why::NoOperation("7".into())));
     assert_eq!(bad("99999999999999999999\n").0, 1);
@@ -154,7 +154,7 @@ fn rep_files_mean_what_c_means() {
 }
 
 #[test]
-fn what_is_written_is_read_back() {
+fn written_traces_are_read_back() {
     for pattern in pattern::all() {
         let trace = pattern.make(3, 2);
         let text = text::write(&trace);
@@ -173,7 +173,7 @@ fn what_is_written_is_read_back() {
 }
 
 #[test]
-fn a_name_and_a_source_are_a_line_each_whatever_they_are() {
+fn name_and_source_become_one_line_each() {
     let trace = Builder::new().finish("a\nf 1\u{1b}[31m", "\r\n");
     assert_eq!((&*trace.name, &*trace.source), ("a f 1 [31m", ""));
     let trace = trace.with_source("sh -c 'a\nf 2'");
@@ -181,7 +181,7 @@ fn a_name_and_a_source_are_a_line_each_whatever_they_are() {
     assert_eq!(parse("", text::write(&trace).as_bytes()).unwrap(), trace);
 }
 
-/// Makes a trace of random operations.
+/// Returns a trace of random operations.
 fn random(seed: u64, operations: usize) -> Trace {
     let mut rng = Rng::new(seed);
     let mut builder = Builder::new();
@@ -200,21 +200,21 @@ fn random(seed: u64, operations: usize) -> Trace {
 
 proptest! {
     #[test]
-    fn any_trace_is_read_back(seed: u64, operations in 0_usize..200) {
+    fn random_traces_are_read_back(seed: u64, operations in 0_usize..200) {
         let trace = random(seed, operations);
         prop_assert_eq!(parse("", text::write(&trace).as_bytes()).unwrap(), trace);
     }
 
     #[test]
-    fn no_bytes_make_it_panic(bytes: Vec<u8>) {
+    fn parsers_do_not_panic_on_random_bytes(bytes: Vec<u8>) {
         let _ = parse("", &bytes);
         let _ = rep::parse("", &bytes);
         let _ = ftrace::parse("", &bytes);
     }
 
-    // Words that mean something get further than bytes do.
+    // Words of the formats reach deeper into the parsers than random bytes.
     #[test]
-    fn no_words_make_it_panic(
+    fn parsers_do_not_panic_on_random_words(
         words in prop::collection::vec(
             prop::sample::select(vec![
                 "a", "r", "f", "0", "1", "2", "8", "-1", "@1", "@", "4294967295", "name", "#",
@@ -230,9 +230,9 @@ proptest! {
         let _ = ftrace::parse("", text.as_bytes());
     }
 
-    // What is read is a trace by its own invariants: it can be written and read again.
+    // A trace that was read has the invariants of `Trace`, so it can be written and read again.
     #[test]
-    fn what_is_read_from_words_is_a_trace(
+    fn traces_from_random_operations_have_the_invariants(
         lines in prop::collection::vec((0_usize..3, 0_u64..6, 0_u64..40), 0..60)
     ) {
         let mut text = String::new();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Our own format: lines of words.
+//! The text format of slablab: one operation per line.
 //!
 //! ```text
 //! slablab-trace 1
@@ -9,13 +9,14 @@
 //! # a comment; empty lines are comments, too
 //! a 0 100            allocate 100 bytes for block 0
 //! a 1 4096 4096      allocate 4096 bytes at a multiple of 4096 for block 1
-//! r 0 300            give block 0 300 bytes
+//! r 0 300            resize block 0 to 300 bytes
 //! f 1 @2             free block 1, on CPU 2
 //! ```
 //!
-//! (The words behind an operation are for this page: a line has none.) The three lines of the header
-//! may be left out, the alignment is then 8 and the CPU 0. A block is named by any number up to
-//! 2^64 - 1, which may name another one when it was freed. What is still out at the end stays out.
+//! The explanations after the operations are not part of the format. The three header lines are
+//! optional. The default alignment is 8, and the default CPU is 0. A block is named by any number up
+//! to 2^64 - 1; a number may be used again after its block was freed. Blocks may still be live at the
+//! end.
 
 use std::{
     collections::HashMap,
@@ -46,7 +47,7 @@ const MAGIC: &str = "slablab-trace";
 ///
 /// # Errors
 ///
-/// The first line that is bad, and why.
+/// Returns the first invalid line and the reason.
 pub fn parse(name: &str, bytes: &[u8]) -> Result<Trace, BadTrace> {
     let mut reader = Reader {
         builder: Builder::new(),
@@ -61,10 +62,10 @@ pub fn parse(name: &str, bytes: &[u8]) -> Result<Trace, BadTrace> {
     Ok(reader.builder.finish(&reader.name, &reader.source))
 }
 
-/// A file that is being read.
+/// The state of the parser.
 struct Reader {
     builder: Builder,
-    /// What the file calls the blocks that are out.
+    /// The live blocks: from the number in the file to the number in the trace.
     blocks: HashMap<u64, u32>,
     name: String,
     source: String,
@@ -110,15 +111,15 @@ impl Reader {
         if self.builder.operations() == OPS_MAX {
             return Err(Why::TooLong);
         }
-        let most = match kind {
+        let max_words = match kind {
             "a" => 3,
             "r" => 2,
             _ => 1,
         };
         let name: u64 = number("block", words.first().copied())?;
         let block = self.blocks.get(&name).copied();
-        let known = || block.ok_or(Why::NotOut(name.to_string()));
-        if let Some(word) = words.get(most) {
+        let live = || block.ok_or(Why::NotLive(name.to_string()));
+        if let Some(word) = words.get(max_words) {
             return Err(Why::TooMuch(excerpt(word)));
         }
         let bytes = || size(words.get(1).copied());
@@ -133,13 +134,13 @@ impl Reader {
                     return Err(Why::Alignment(align));
                 }
                 if block.is_some() {
-                    return Err(Why::AlreadyOut(name.to_string()));
+                    return Err(Why::AlreadyLive(name.to_string()));
                 }
                 self.blocks.insert(name, self.builder.alloc(bytes, align));
             }
-            "r" => self.builder.realloc(known()?, bytes()?),
+            "r" => self.builder.realloc(live()?, bytes()?),
             _ => {
-                self.builder.free(known()?);
+                self.builder.free(live()?);
                 self.blocks.remove(&name);
             }
         }
@@ -147,7 +148,7 @@ impl Reader {
     }
 }
 
-/// Returns a trace as a file.
+/// Returns the trace as a file of this format.
 pub fn write(trace: &Trace) -> String {
     let mut text = format!("{MAGIC} 1\nname {}\nsource {}\n", trace.name, trace.source);
     for op in trace.ops() {

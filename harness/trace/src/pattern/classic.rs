@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Eleven patterns that the classic exercise in writing a `malloc` is graded by.
+//! Eleven patterns after the grading traces of the classic malloc exercise.
 //!
-//! Made from descriptions; no file of the exercise was used.
+//! The patterns are written from descriptions of the traces; no file of the exercise was used.
 
 use super::{
     Id,
@@ -11,20 +11,20 @@ use super::{
 };
 
 patterns! { Classic:
-    "coalescing", coalescing, "two neighbours are freed, and a block of their joint size is wanted";
-    "binary", binary_large, "64 and 448 bytes alternate, the large ones go, 512 are wanted";
-    "binary-small", binary_small, "the same with 16, 112 and 128 bytes";
-    "growth", growth_large, "one block grows by 128 bytes again and again, small ones behind it";
-    "growth-small", growth_small, "one block grows by 5 bytes 20,000 times";
-    "random-large", random_large, "about 500 blocks of up to 32 KiB, any of which goes";
-    "random-mixed", random_mixed, "about 2,000 blocks of many sizes, any of which goes";
-    "compiler", compiler, "functions: nodes that die with them, names that stay, stacks of a page";
-    "declarations", declarations, "little that dies, and a table that doubles";
-    "expressions", expressions, "terms that are read, worked on and thrown away";
-    "typesetter", typesetter, "boxes that live as long as their page, buffers that grow";
+    "coalescing", coalescing, "frees two neighbours and allocates a block of their joint size";
+    "binary", binary_large, "allocates 64 and 448 B in turns, frees the large blocks, allocates 512 B";
+    "binary-small", binary_small, "allocates 16 and 112 B in turns, frees the large blocks, allocates 128 B";
+    "growth", growth_large, "grows one block by 128 B many times, with small blocks between";
+    "growth-small", growth_small, "grows one block by 5 B 20,000 times, with small blocks between";
+    "random-large", random_large, "about 500 live blocks of up to 32 KiB, freed at random";
+    "random-mixed", random_mixed, "about 2,000 live blocks of many sizes, freed at random";
+    "compiler", compiler, "a compiler: nodes freed per function, permanent names, page-sized stacks";
+    "declarations", declarations, "a parser of declarations: few frees, and a table that doubles";
+    "expressions", expressions, "an evaluator: short-lived terms and a few permanent results";
+    "typesetter", typesetter, "a typesetter: boxes freed per page, buffers that grow";
 }
 
-/// Two neighbours are freed, and a block of their joint size is wanted.
+/// Frees two neighbours and allocates a block of their joint size: a test of coalescing.
 fn coalescing(trace: &mut Maker) {
     let mut held = Vec::new();
     for _ in 0..trace.times(400) {
@@ -38,7 +38,8 @@ fn coalescing(trace: &mut Maker) {
     }
 }
 
-/// Small and large alternate, the large are freed, and larger ones are wanted.
+/// Allocates small and large blocks in turns, frees the large ones, and allocates larger ones that do
+/// not fit into the gaps.
 fn binary(trace: &mut Maker, count: usize, small: u64, large: u64, larger: u64) {
     let mut freed = Vec::new();
     for _ in 0..trace.times(count) {
@@ -59,7 +60,7 @@ fn binary_small(trace: &mut Maker) {
     binary(trace, 12_000, 16, 112, 128);
 }
 
-/// One block grows again and again, with small ones that come and go behind it.
+/// Grows one block many times. A small block behind it is replaced after each step.
 fn growth(trace: &mut Maker, first: u64, step: u64, between: u64, steps: usize) {
     let block = trace.alloc(first);
     let mut last = trace.alloc(between);
@@ -80,11 +81,11 @@ fn growth_small(trace: &mut Maker) {
     growth(trace, 4092, 5, 16, 20_000);
 }
 
-/// Keeps about `target` blocks of sizes from `draw`, each as likely to go as any other.
+/// Holds about `target` live blocks of sizes from `draw`, and frees random ones.
 fn random(trace: &mut Maker, target: usize, steps: usize, draw: fn(&mut Maker) -> u64) {
     let mut held = Vec::new();
     for _ in 0..trace.times(steps) {
-        // The more there are, the more likely one goes.
+        // The probability of a free grows with the number of live blocks.
         if held.is_empty() || !trace.rng.chance(held.len() as u64, 2 * target as u64) {
             let size = draw(trace);
             held.push(trace.alloc(size));
@@ -104,15 +105,15 @@ fn random_mixed(trace: &mut Maker) {
         match trace.rng.below(4) {
             0 => trace.between(1, 64),
             1 => trace.between(64, 512),
-            // Around the powers of two, where headers push a block over the edge.
+            // Near powers of two, where a header pushes a block into the next size class.
             2 => (1 << trace.between(5, 12)) - 4 + trace.rng.below(9),
             _ => trace.between(512, 8192),
         }
     });
 }
 
-/// Functions, one after the other: nodes that die with the function, names that stay, and stacks
-/// of a page less a header that hold what is temporary.
+/// A compiler that works function by function: nodes that are freed with their function, permanent
+/// names, and stacks of temporary data that take a page with their header.
 fn compiler(trace: &mut Maker) {
     let mut stacks: Vec<Id> = Vec::new();
     for _ in 0..trace.times(120) {
@@ -132,13 +133,13 @@ fn compiler(trace: &mut Maker) {
             let id = trace.pick(&mut stacks);
             trace.free(id);
         }
-        // One in ten is inlined elsewhere and stays.
+        // One node in ten is inlined elsewhere and survives.
         nodes.retain(|_| !trace.rng.chance(1, 10));
         trace.free_all(nodes);
     }
 }
 
-/// Declarations: little that dies, sizes around powers of two, a table that doubles.
+/// A parser of declarations: few frees, sizes near powers of two, a table that doubles.
 fn declarations(trace: &mut Maker) {
     let mut table = trace.alloc(1024);
     let mut entries = 0;
@@ -162,7 +163,7 @@ fn declarations(trace: &mut Maker) {
     }
 }
 
-/// Expressions that are read, worked on and thrown away, with a few results that stay.
+/// An evaluator of expressions: short-lived terms, and a few permanent results.
 fn expressions(trace: &mut Maker) {
     for _ in 0..trace.times(3_000) {
         let mut terms = Vec::new();
@@ -182,7 +183,7 @@ fn expressions(trace: &mut Maker) {
     }
 }
 
-/// Lines and pages: boxes that live as long as their page, fonts that stay, buffers that grow.
+/// A typesetter: boxes that are freed with their page, permanent fonts, buffers that grow.
 fn typesetter(trace: &mut Maker) {
     for _ in 0..12 {
         let size = trace.between(8 << 10, 40 << 10);
@@ -200,7 +201,7 @@ fn typesetter(trace: &mut Maker) {
                 trace.realloc(buffer, size);
             }
         }
-        // A page goes when the next is done, for what floats between them.
+        // A page is freed one page later, because figures may float to the next page.
         let done = std::mem::replace(&mut previous, page);
         trace.free_all(done);
         let size = trace.size(buffer) / 4;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Patterns that papers on allocators measure with.
+//! Seven patterns after benchmarks from papers on allocators.
 //!
-//! Threads are CPUs here, which do a few operations in turn.
+//! The threads of a benchmark are CPUs of the trace, which run a few operations in turn.
 
 use std::{
     cmp::Reverse,
@@ -19,21 +19,21 @@ use super::{
 };
 
 patterns! { Literature:
-    "larson", larson, "server threads replace blocks at random and hand them to each other";
+    "larson", larson, "server threads replace random blocks and inherit each other's blocks";
     "xmalloc", xmalloc, "producers allocate, consumers on other CPUs free";
-    "walk", walk, "what is held walks at random, and every now and then a block survives";
-    "log-uniform", log_uniform, "8 B to 64 KiB, each doubling as likely, replaced at random";
-    "pareto", pareto, "sizes and lifetimes of which few are very large";
-    "aligned", aligned, "sizes and alignments of caches, descriptors and pages";
-    "sawtooth", sawtooth, "all is filled and freed again, with other sizes each time";
+    "walk", walk, "the live bytes are a random walk, and one block in fifty survives";
+    "log-uniform", log_uniform, "log-uniform sizes from 8 B to 64 KiB, replaced at random";
+    "pareto", pareto, "heavy-tailed sizes and lifetimes";
+    "aligned", aligned, "sizes and alignments of cache lines, device descriptors and pages";
+    "sawtooth", sawtooth, "fills and frees all memory, with another size each time";
 }
 
-/// CPUs of a pattern with threads.
+/// The number of CPUs in a pattern with threads.
 const CPUS: usize = 4;
 
 /// Per-Åke Larson and Murali Krishnan, "Memory allocation for long-running server applications"
-/// (ISMM 1998): each thread has its blocks, of which it replaces random ones; then it ends, and the
-/// next one begins with what it left.
+/// (ISMM 1998): each thread replaces random blocks of its own set; then the thread ends, and the next
+/// thread inherits the set.
 fn larson(trace: &mut Maker) {
     let held = trace.times(1_000);
     let mut blocks: Vec<Vec<Id>> = vec![Vec::new(); CPUS];
@@ -73,7 +73,7 @@ fn xmalloc(trace: &mut Maker) {
             }
             queue.push_back(batch);
         }
-        // Consumers fall behind, and catch up.
+        // Consumers run at random, so the queue grows and shrinks.
         while queue.len() > 64 || (!queue.is_empty() && trace.rng.chance(5, 8)) {
             let consumer = CPUS / 2 + trace.rng.index(CPUS / 2);
             trace.on_cpu(consumer);
@@ -82,8 +82,8 @@ fn xmalloc(trace: &mut Maker) {
     }
 }
 
-/// What is held goes up and down by chance. One block in fifty is never freed while it lasts, and
-/// holds its slab.
+/// The number of live blocks is a random walk. One block in fifty is not freed before the end, so its
+/// slab cannot be freed.
 fn walk(trace: &mut Maker) {
     let mut held = Vec::new();
     let mut rising = true;
@@ -104,7 +104,7 @@ fn walk(trace: &mut Maker) {
     }
 }
 
-/// Replaces random ones of `count` blocks with sizes from `draw`.
+/// Holds `count` live blocks and replaces random ones by blocks of sizes from `draw`.
 fn replace(trace: &mut Maker, count: usize, steps: usize, draw: fn(&mut Maker) -> u64) {
     let mut held = Vec::new();
     for _ in 0..trace.times(count) {
@@ -125,8 +125,8 @@ fn log_uniform(trace: &mut Maker) {
     });
 }
 
-/// Draws a number of at least `low` of which one in n is n times as large, up to `high`: Pareto's
-/// distribution of the shape 1, in whole numbers, which are the same on every machine.
+/// Draws a number from `low` to `high` with the Pareto distribution of shape 1: one number in n is at
+/// least n times `low`. Integer arithmetic gives the same results on every machine.
 fn heavy(trace: &mut Maker, low: u64, high: u64) -> u64 {
     (low << 32).div_ceil(1 + trace.rng.below(1 << 32)).min(high)
 }
@@ -148,7 +148,7 @@ fn pareto(trace: &mut Maker) {
     }
 }
 
-/// What a kernel asks for with an alignment: cache lines, descriptors of devices, pages.
+/// Aligned requests of a kernel: cache lines, device descriptors, pages.
 fn aligned(trace: &mut Maker) {
     const ALIGNS: [u32; 6] = [16, 64, 64, 256, 512, 4096];
     let mut held = Vec::new();
@@ -164,8 +164,8 @@ fn aligned(trace: &mut Maker) {
     }
 }
 
-/// Everything of one size, then everything of another: memory that one size had must serve the
-/// next.
+/// Allocates and frees everything in one size, then in the next: memory of one size class must become
+/// available to another.
 fn sawtooth(trace: &mut Maker) {
     for size in [64, 2048, 16, 512, 16 << 10, 192, 1024, 40] {
         let count = trace.times((1 << 20) / size);

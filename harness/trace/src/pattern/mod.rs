@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Generated traces: what programs ask of an allocator, without the programs.
+//! Patterns: generators of traces that imitate the requests of typical programs.
 //!
-//! Each is made from a seed by a few lines that say what it is. None is a recording. What a seed
-//! gives must stay as it is: it is part of reports. So a new pattern goes to the end of the list.
+//! Each pattern is a short function that turns a seed into a trace; no pattern is a recording. Reports
+//! quote pattern and seed, so the trace of a seed must never change. The random stream of a pattern
+//! depends on its position in the list of all patterns, so a new pattern goes to the end of the list.
 
 mod classic;
 mod literature;
@@ -17,19 +18,19 @@ use crate::{
     rng::Rng, //
 };
 
-/// Where patterns come from.
+/// The origin of a pattern.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Family {
-    /// What the classic exercise in writing a `malloc` is graded by.
+    /// The grading traces of the classic malloc exercise.
     Classic,
-    /// Mostly small blocks: strings, trees, tables that grow.
+    /// Programs with mostly small blocks: strings, trees, growing tables.
     Newer,
-    /// What papers on allocators measure with.
+    /// Benchmarks from papers on allocators.
     Literature,
 }
 
 impl Family {
-    /// Returns its name.
+    /// Returns the name of the family.
     pub fn name(self) -> &'static str {
         match self {
             Self::Classic => "classic",
@@ -39,16 +40,16 @@ impl Family {
     }
 }
 
-/// What makes a trace.
+/// A function that generates a trace.
 type Generator = fn(&mut Maker);
 
-/// A kind of trace.
+/// A pattern of allocation requests.
 pub struct Pattern {
-    /// Its name, a word.
+    /// The name: lower-case letters, digits and hyphens.
     pub name: &'static str,
-    /// What it is, in a line.
+    /// The description, one line.
     pub about: &'static str,
-    /// Where it comes from.
+    /// The origin.
     pub family: Family,
     generate: Generator,
 }
@@ -74,14 +75,14 @@ pub fn all() -> impl Iterator<Item = &'static Pattern> {
         .flatten()
 }
 
-/// Finds a pattern.
+/// Finds a pattern by its name.
 pub fn named(name: &str) -> Option<&'static Pattern> {
     all().find(|pattern| pattern.name == name)
 }
 
 impl Pattern {
-    /// Makes the trace of a seed, of about `percent` hundredths of the usual length. All blocks are
-    /// freed at its end.
+    /// Returns the trace of a seed, scaled to about `percent` per cent of the normal length. The trace
+    /// frees all blocks at its end.
     pub fn make(&self, seed: u64, percent: u32) -> Trace {
         let stream = all().position(|pattern| pattern.name == self.name);
         let mut maker = Maker {
@@ -99,17 +100,17 @@ impl Pattern {
     }
 }
 
-/// A trace that a pattern makes.
+/// The trace under construction, with the random numbers of the pattern.
 struct Maker {
-    /// Numbers for whoever draws some.
+    /// The random stream of this pattern and seed.
     rng: Rng,
-    /// How much of it all is wanted.
+    /// The length of the trace, in per cent of the normal length.
     percent: usize,
     builder: Builder,
 }
 
 impl Maker {
-    /// Returns a count, or as much of it as is wanted.
+    /// Returns `count` scaled by the wanted length, at least 1.
     fn times(&self, count: usize) -> usize {
         (count.saturating_mul(self.percent) / 100).max(1)
     }
@@ -129,33 +130,33 @@ impl Maker {
         self.builder.free(id);
     }
 
-    /// Gives a block another size.
+    /// Changes the size of a live block.
     fn realloc(&mut self, id: Id, bytes: u64) {
         self.builder.realloc(id, bytes as u32);
     }
 
-    /// Goes to another CPU.
+    /// Sets the CPU of all following operations.
     fn on_cpu(&mut self, cpu: usize) {
         self.builder.on_cpu(cpu as u16);
     }
 
-    /// Returns the size of a block that is out.
+    /// Returns the size of a live block in bytes.
     fn size(&self, id: Id) -> u64 {
         u64::from(self.builder.bytes(id))
     }
 
-    /// Draws a number from `low` to `high`, all as likely.
+    /// Draws a uniform number from `low` to `high`.
     fn between(&mut self, low: u64, high: u64) -> u64 {
         low + self.rng.below(high - low + 1)
     }
 
-    /// Takes a random one out of a list, which is not empty.
+    /// Removes a random item from a list, which must not be empty.
     fn pick<T>(&mut self, list: &mut Vec<T>) -> T {
         let index = self.rng.index(list.len());
         list.swap_remove(index)
     }
 
-    /// Frees all of a list.
+    /// Frees all blocks of a list.
     fn free_all(&mut self, list: impl IntoIterator<Item = Id>) {
         list.into_iter().for_each(|id| self.free(id));
     }
@@ -168,7 +169,7 @@ mod tests {
     use std::collections::HashSet;
 
     #[test]
-    fn every_pattern_has_a_name_of_its_own_and_can_be_found() {
+    fn pattern_names_are_unique_words_and_can_be_found() {
         let names: HashSet<_> = all().map(|pattern| pattern.name).collect();
         assert_eq!(names.len(), all().count());
         assert!(named("larson").is_some());
@@ -181,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn traces_depend_on_their_seed_alone_and_free_what_they_allocate() {
+    fn traces_depend_on_their_seed_alone_and_free_all_blocks() {
         for pattern in all() {
             let trace = pattern.make(1, 10);
             assert_eq!(trace, pattern.make(1, 10));
@@ -194,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_can_be_as_short_as_one_likes() {
+    fn patterns_make_traces_at_the_smallest_percentages() {
         for pattern in all() {
             for (seed, percent) in [(1, 0), (2, 1), (3, 2)] {
                 assert!(!pattern.make(seed, percent).ops().is_empty());
@@ -202,9 +203,9 @@ mod tests {
         }
     }
 
-    /// What a seed gives is part of reports. These figures change only on purpose.
+    /// Reports quote pattern and seed, so the traces of a seed must not change by accident.
     #[test]
-    fn what_a_seed_gives_stays() {
+    fn traces_of_a_seed_equal_those_of_earlier_versions() {
         let sum = |trace: &Trace| {
             let mix = |sum: u64, op: &crate::Op| {
                 let (kind, bytes, align) = match op.kind {

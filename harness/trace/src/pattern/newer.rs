@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Sixteen patterns of a newer style: mostly small blocks, tens of thousands of them.
+//! Sixteen patterns of newer programs: tens of thousands of mostly small blocks.
 
 use super::{
     Id,
@@ -9,22 +9,22 @@ use super::{
 };
 
 patterns! { Newer:
-    "tiny-random", tiny_random, "a set of 10 to 40 bytes each that is filled and then changes";
-    "tiny-queue", tiny_queue, "the same as a queue";
-    "tiny-stack", tiny_stack, "the same as a stack that grows and shrinks in waves";
-    "strings", strings, "strings that are replaced by others";
-    "strings-longer", strings_longer, "two thirds of the strings go, and longer ones come";
-    "lists", lists, "two lists grow in turns, one goes, a third comes";
-    "tree", tree, "nodes with keys, of which random ones go";
-    "radix", radix, "nodes that are replaced by larger ones as children come";
-    "chained", chained, "entries in chains, and an array of chains that doubles";
-    "tables", tables, "many tables that double one by one";
-    "vectors", vectors, "vectors that double by realloc and are shrunk";
-    "documents", documents, "objects, keys and texts that come and go whole";
-    "cache", cache, "a node, a key and a value, of which the oldest go";
-    "events", events, "timers in numbers, and buffers that come and go quickly";
-    "tokens", tokens, "tokens that go with their file, beside names that stay";
-    "rope", rope, "pieces of text that are split and grow";
+    "tiny-random", tiny_random, "a set of blocks of 10 to 40 B, filled, then replaced at random";
+    "tiny-queue", tiny_queue, "a queue of blocks of 10 to 40 B: first in, first out";
+    "tiny-stack", tiny_stack, "a stack of blocks of 10 to 40 B that grows and shrinks in waves";
+    "strings", strings, "strings replaced at random";
+    "strings-longer", strings_longer, "frees two thirds of the strings and allocates longer ones";
+    "lists", lists, "grows two lists in turns, frees one, and grows a third";
+    "tree", tree, "tree nodes with keys, freed at random";
+    "radix", radix, "radix tree nodes, replaced by larger ones as children are added";
+    "chained", chained, "a chained hash table: entries, and an array that doubles";
+    "tables", tables, "many open hash tables that double one by one";
+    "vectors", vectors, "vectors that double and shrink by realloc";
+    "documents", documents, "documents of objects, keys and texts, freed as a whole";
+    "cache", cache, "a cache: node, key and value per entry, oldest entry freed first";
+    "events", events, "an event loop: many timers, and short-lived buffers";
+    "tokens", tokens, "a lexer: tokens freed per file, and permanent names";
+    "rope", rope, "a rope: pieces of text that are split and grow";
 }
 
 /// Draws the length of a string: most are short, few are long.
@@ -38,7 +38,7 @@ fn tiny(trace: &mut Maker) -> u64 {
     trace.between(10, 40)
 }
 
-/// A set that is filled and then changes.
+/// A set that is filled, and whose members are then replaced at random.
 fn tiny_random(trace: &mut Maker) {
     let mut held = Vec::new();
     for _ in 0..trace.times(30_000) {
@@ -53,7 +53,7 @@ fn tiny_random(trace: &mut Maker) {
     }
 }
 
-/// What came first goes first.
+/// A queue: first in, first out.
 fn tiny_queue(trace: &mut Maker) {
     let mut queue = std::collections::VecDeque::new();
     for _ in 0..trace.times(40_000) {
@@ -65,7 +65,7 @@ fn tiny_queue(trace: &mut Maker) {
     }
 }
 
-/// What came last goes first, in waves.
+/// A stack that grows and shrinks in waves.
 fn tiny_stack(trace: &mut Maker) {
     let mut stack = Vec::new();
     for wave in 1..=4 {
@@ -79,7 +79,7 @@ fn tiny_stack(trace: &mut Maker) {
     }
 }
 
-/// Strings that are replaced by others.
+/// Strings that are replaced at random.
 fn strings(trace: &mut Maker) {
     let mut held = Vec::new();
     for _ in 0..trace.times(25_000) {
@@ -94,7 +94,7 @@ fn strings(trace: &mut Maker) {
     }
 }
 
-/// Two thirds of the strings go, and longer ones come.
+/// Frees two thirds of the strings, and allocates longer ones that do not fit into the gaps.
 fn strings_longer(trace: &mut Maker) {
     let mut held = Vec::new();
     for _ in 0..trace.times(24_000) {
@@ -111,7 +111,7 @@ fn strings_longer(trace: &mut Maker) {
     }
 }
 
-/// Two lists grow in turns, one goes, a third comes.
+/// Grows two lists in turns, frees one, and grows a third with larger nodes.
 fn lists(trace: &mut Maker) {
     let mut first = Vec::new();
     for _ in 0..trace.times(15_000) {
@@ -124,7 +124,7 @@ fn lists(trace: &mut Maker) {
     }
 }
 
-/// A tree of nodes with keys, from which random ones are taken.
+/// A tree of nodes with keys, from which random nodes are removed.
 fn tree(trace: &mut Maker) {
     let mut nodes = Vec::new();
     let add = |trace: &mut Maker, nodes: &mut Vec<(Id, Id)>| {
@@ -144,7 +144,7 @@ fn tree(trace: &mut Maker) {
     }
 }
 
-/// Nodes that are replaced by larger ones as children come: 4, 16, 48, 256 of them.
+/// An adaptive radix tree: a node is replaced by a larger one when it exceeds 4, 16 or 48 children.
 fn radix(trace: &mut Maker) {
     const SIZES: [u64; 4] = [56, 160, 656, 2064];
     const LIMITS: [u32; 4] = [4, 16, 48, u32::MAX];
@@ -153,7 +153,7 @@ fn radix(trace: &mut Maker) {
         if nodes.is_empty() || trace.rng.chance(1, 6) {
             nodes.push((trace.alloc(SIZES[0]), 0, 0));
         } else {
-            // Of two, the older: some grow large.
+            // The smaller of two random indexes prefers older nodes, so some nodes grow large.
             let index = trace.rng.index(nodes.len());
             let index = index.min(trace.rng.index(nodes.len()));
             let (id, kind, children) = &mut nodes[index];
@@ -169,7 +169,7 @@ fn radix(trace: &mut Maker) {
     }
 }
 
-/// Entries in chains, and an array of chains that doubles.
+/// A chained hash table: entries of one size, and an array of chains that doubles.
 fn chained(trace: &mut Maker) {
     let mut array = trace.alloc(64 * 8);
     let mut entries = Vec::new();
@@ -189,7 +189,7 @@ fn chained(trace: &mut Maker) {
     }
 }
 
-/// Many tables, most of them small, that double one by one.
+/// Many open-addressing hash tables, most of them small, that double one by one.
 fn tables(trace: &mut Maker) {
     let mut tables: Vec<(Id, u64)> = Vec::new();
     for _ in 0..trace.times(60_000) {
@@ -200,7 +200,7 @@ fn tables(trace: &mut Maker) {
         let index = trace.rng.index(tables.len());
         let (id, used) = &mut tables[index];
         *used += 1;
-        // Full at seven eighths, as such tables are; 17 bytes an entry, and 16 behind the last.
+        // The load limit is 7/8, an entry takes 17 bytes, and 16 control bytes follow the entries.
         let room = (trace.size(*id) - 16) / 17;
         if *used > room * 7 / 8 {
             let larger = trace.alloc(room * 2 * 17 + 16);
@@ -209,7 +209,7 @@ fn tables(trace: &mut Maker) {
     }
 }
 
-/// Vectors that double by realloc; some are shrunk to what they hold, some go.
+/// Vectors that double by realloc; some are shrunk to their length, some are freed.
 fn vectors(trace: &mut Maker) {
     let mut vectors: Vec<(Id, u64)> = Vec::new();
     for _ in 0..trace.times(60_000) {
@@ -232,7 +232,7 @@ fn vectors(trace: &mut Maker) {
     }
 }
 
-/// Documents of objects, keys and texts that come and go whole.
+/// Documents of objects, keys and texts; all blocks of a document are freed together.
 fn documents(trace: &mut Maker) {
     let mut documents: Vec<Vec<Id>> = Vec::new();
     for _ in 0..trace.times(500) {
@@ -258,7 +258,7 @@ fn documents(trace: &mut Maker) {
     }
 }
 
-/// A cache: a node, a key, and a value of 16 B to 1 KiB, most of them small; the oldest goes.
+/// A cache: each entry is a node, a key and a value of 16 B to 1 KiB; the oldest entry is freed first.
 fn cache(trace: &mut Maker) {
     let mut entries = std::collections::VecDeque::new();
     for _ in 0..trace.times(12_000) {
@@ -270,7 +270,7 @@ fn cache(trace: &mut Maker) {
     }
 }
 
-/// Timers and tasks in numbers, and a few buffers that come and go quickly.
+/// An event loop: many timers and tasks, and a few short-lived buffers.
 fn events(trace: &mut Maker) {
     let mut timers = Vec::new();
     let mut buffers = Vec::new();
@@ -292,7 +292,7 @@ fn events(trace: &mut Maker) {
     }
 }
 
-/// Tokens that are thrown away when their file is done, beside names that stay.
+/// A lexer: the tokens of a file are freed at its end, names are permanent.
 fn tokens(trace: &mut Maker) {
     for _ in 0..trace.times(250) {
         let size = trace.between(4 << 10, 16 << 10);
@@ -311,7 +311,7 @@ fn tokens(trace: &mut Maker) {
     }
 }
 
-/// Pieces of text of up to 1 KiB, most of them split small, under nodes.
+/// A rope: pieces of text of up to 1 KiB with a node each; most pieces are split into small ones.
 fn rope(trace: &mut Maker) {
     let mut pieces = Vec::new();
     for _ in 0..trace.times(200) {
