@@ -11,14 +11,10 @@
 
 use core::{
     alloc::Layout,
-    hint::assert_unchecked,
-    num::NonZeroU16, //
+    hint::assert_unchecked, //
 };
 
-use crate::{
-    errand::Known,
-    nospec, //
-};
+use crate::nospec;
 
 /// log2 of a page's bytes.
 pub const PAGE_SHIFT: u32 = 12;
@@ -255,15 +251,15 @@ impl Class {
         }
     }
 
-    /// Returns the class that was made [`Known`].
+    /// Returns the class that has a code.
     ///
     /// # Safety
     ///
-    /// It was.
+    /// `code` is one that [`Class::code`] returned.
     #[inline(always)]
-    pub(crate) unsafe fn from_known(known: Known) -> Self {
-        // INVARIANT: By this function's contract it is a class's code.
-        Self(known.0.get().into())
+    pub(crate) const unsafe fn of_code_unchecked(code: u16) -> Self {
+        // INVARIANT: By this function's contract.
+        Self(code as usize)
     }
 
     #[inline]
@@ -328,14 +324,6 @@ impl Class {
         } else {
             None
         }
-    }
-}
-
-impl From<Class> for Known {
-    #[inline(always)]
-    fn from(class: Class) -> Self {
-        // By the type invariant no code is 0.
-        Self(NonZeroU16::new(class.code()).unwrap_or(NonZeroU16::MIN))
     }
 }
 

@@ -13,6 +13,11 @@ use core::{
     ptr::NonNull, //
 };
 
+pub use crate::block::{
+    BadFree,
+    Block,
+    Refusal, //
+};
 use crate::{
     check::{
         Broken,
@@ -26,66 +31,9 @@ use crate::{
         Mapped,
         NoMap, //
     },
-    region::{
-        Offset,
-        RegionError, //
-    },
+    region::RegionError,
     stats::Visitor,
 };
-
-/// A block of memory that an engine allocated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Block {
-    /// The first byte.
-    pub start: NonNull<u8>,
-    /// The same byte in the pool, where the engine has one.
-    pub offset: Option<Offset>,
-}
-
-/// Why an engine refuses a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Refusal {
-    /// The pool could not hold it if it were empty.
-    TooBig,
-    /// Less is free than was asked for.
-    Exhausted,
-    /// Enough is free, but not in one piece.
-    Fragmented,
-    /// The engine cannot serve this combination of size and alignment at all.
-    Unsupported,
-    /// The fault injection of [`crate::fail`] chose the request.
-    Injected,
-    /// A CPU that may hold free memory could not be reached in time.
-    Busy,
-}
-
-impl Refusal {
-    /// All reasons, in the order of their numbers.
-    pub const ALL: [Self; 6] = [
-        Self::TooBig,
-        Self::Exhausted,
-        Self::Fragmented,
-        Self::Unsupported,
-        Self::Injected,
-        Self::Busy,
-    ];
-
-    /// The number of reasons.
-    pub const COUNT: usize = Self::ALL.len();
-}
-
-/// The rule that a refused free breaks. The free has changed nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum BadFree {
-    /// The address is not in the pool.
-    Foreign,
-    /// The address is inside a block.
-    Interior,
-    /// The block has another size.
-    WrongSize,
-    /// There is no live block at the address.
-    NotOut,
-}
 
 /// The capabilities of an engine beside allocation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,9 +47,6 @@ pub struct Capabilities {
     /// [`Engine::release`] neither sleeps nor takes long: it may be called with a lock held.
     pub quick: bool,
 }
-
-// SAFETY: A block is a name for memory, which any thread may use. The layers above know which one does.
-unsafe impl Send for Block {}
 
 /// An allocator that the layers above can drive.
 ///

@@ -12,13 +12,35 @@ use core::{
 };
 
 use crate::{
-    cost::Cost,
-    engine::Block, //
+    block::Block,
+    class::Class,
+    cost::Cost, //
 };
 
 /// The size class of a block of a cache, in the engine's own form, so that a free needs no look-up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Known(pub(crate) NonZeroU16);
+
+impl Known {
+    /// Returns the class that was converted with `From`.
+    ///
+    /// # Safety
+    ///
+    /// The value was made of a class.
+    #[inline(always)]
+    pub(crate) unsafe fn class(self) -> Class {
+        // SAFETY: By this function's contract the number is the code of a class.
+        unsafe { Class::of_code_unchecked(self.0.get()) }
+    }
+}
+
+impl From<Class> for Known {
+    #[inline(always)]
+    fn from(class: Class) -> Self {
+        // By the type invariant of `Class` no code is 0.
+        Self(NonZeroU16::new(class.code()).unwrap_or(NonZeroU16::MIN))
+    }
+}
 
 /// The current CPU's cache, as long as the CPU is pinned.
 ///

@@ -16,6 +16,7 @@
 #[cfg(test)]
 extern crate std;
 
+mod block;
 #[forbid(unsafe_code)]
 pub mod check;
 pub mod class;
@@ -26,6 +27,8 @@ mod engine_enum;
 pub mod errand;
 #[forbid(unsafe_code)]
 pub mod fail;
+#[forbid(unsafe_code)]
+mod fault;
 pub mod guard;
 pub mod hybrid;
 pub mod lock;

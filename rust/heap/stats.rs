@@ -6,8 +6,8 @@
 //! a small stack. Names split what is *now* (bytes, blocks) from what *happened* (operations).
 
 use crate::{
-    engine::Refusal,
-    guard::Fault, //
+    block::Refusal,
+    fault::Fault, //
 };
 
 /// The classes that an engine may have.

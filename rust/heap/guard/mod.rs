@@ -55,13 +55,13 @@ mod sweep;
 mod tests;
 mod zones;
 
+pub use crate::fault::Fault;
 pub use inject::{
     Misuse,
     NotDone, //
 };
 pub use records::State;
 pub use report::{
-    Fault,
     LOG_LEN,
     Owner,
     Report, //

@@ -12,30 +12,26 @@ use core::{
     sync::atomic::Ordering, //
 };
 
-#[cfg(not(test))]
-use core::sync::atomic::AtomicUsize;
-
 use super::{
+    Hybrid,
     cpu_cache::CpuCache,
     fast::{
         Own,
         magazine_cost, //
     },
-    heap::pages_of,
     inspect::check_magazines::MAGAZINES,
     magazine::MagazineKind,
-    page::Links,
+    page::pages_of,
     page::{
         BITMAP_WORDS,
+        Links,
         PageDesc,
         REGION_PAGES_MAX,
         RegionMeta, //
     },
-    region_index::RegionIndex,
     state::State,
+    table_bytes,
 };
-#[cfg(test)]
-use crate::testing::atomic::AtomicUsize;
 use crate::{
     check::{
         Broken,
@@ -56,7 +52,6 @@ use crate::{
         Refusal, //
     },
     errand::Errand,
-    fail::Nth,
     lock::Lock,
     map::{
         Extent,
@@ -67,37 +62,6 @@ use crate::{
     region::RegionError,
     stats::Visitor,
 };
-
-/// The engine `hybrid`.
-///
-/// `L` is the lock around the heap, `P` the caches of the CPUs.
-pub struct Hybrid<L, P> {
-    pub(super) state: L,
-    pub(super) per_cpu: P,
-    pub(super) addresses: RegionIndex,
-    /// A copy of the regions' bytes that can be read without the lock. It only grows.
-    capacity: AtomicUsize,
-    pub(super) failing_growth: Nth,
-}
-
-impl<L: Lock<State> + Sync, P: PerCpu<CpuCache>> Hybrid<L, P> {
-    /// Makes an engine without memory around the state in `state`, which is new, and empty caches.
-    pub const fn new(state: L, per_cpu: P) -> Self {
-        Self {
-            state,
-            per_cpu,
-            addresses: RegionIndex::new(),
-            capacity: AtomicUsize::new(0),
-            failing_growth: Nth::new(),
-        }
-    }
-}
-
-/// Returns the bytes of the table that a region of `bytes` bytes needs.
-#[must_use]
-pub const fn table_bytes(bytes: usize) -> usize {
-    bytes / PAGE_BYTES * RegionMeta::PAGE_BYTES
-}
 
 // SAFETY:
 // - A block is live, free in the heap, or in one magazine: the heap allocates each block and object once

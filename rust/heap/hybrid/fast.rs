@@ -11,12 +11,12 @@ use core::{
 };
 
 use super::{
+    Hybrid,
     cpu_cache::{
         CpuCache,
         Requested,
         Start, //
     },
-    engine::Hybrid,
     magazine::{
         MagazineKind,
         PageCount, //
@@ -227,7 +227,7 @@ unsafe impl AtHand for Own<'_> {
     unsafe fn release(&self, block: Block, layout: Layout, known: Option<Known>) -> Option<Cost> {
         let class = match known {
             // SAFETY: By this function's contract it was made of a class.
-            Some(known) => unsafe { Class::from_known(known) },
+            Some(known) => unsafe { known.class() },
             // SAFETY: `object_in_primary` needs a block that this engine allocated: by this function's
             // contract, this one.
             None => unsafe { self.addresses.object_in_primary(block.start, &layout) }?,

@@ -27,7 +27,8 @@ use super::{
         PageKind,
         REGION_PAGES_MAX,
         REGION_PAGES_SHIFT,
-        RegionMeta, //
+        RegionMeta,
+        pages_of, //
     },
     refine::EmptySlabs,
     slab::{
@@ -80,13 +81,6 @@ pub(super) struct Heap {
     /// Times that cached empty slabs were returned to the buddy system because a request needed the
     /// pages, or because nothing was live any more.
     pub(super) reclaims: u64,
-}
-
-/// Returns the pages of a block of whole pages for a layout.
-#[inline]
-pub(super) const fn pages_of(layout: &Layout) -> usize {
-    // The size of a layout is at most `isize::MAX`.
-    layout.size().wrapping_add(PAGE_BYTES - 1) / PAGE_BYTES
 }
 
 impl Heap {

@@ -22,7 +22,7 @@ use core::{
     hint::assert_unchecked, //
 };
 
-use super::heap::pages_of;
+use super::page::pages_of;
 use crate::{
     class::{
         CLASSES,

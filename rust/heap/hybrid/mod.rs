@@ -119,12 +119,53 @@ mod state;
 #[cfg(test)]
 mod tests;
 
-pub use cpu_cache::CpuCache;
-pub use engine::{
-    Hybrid,
-    table_bytes, //
+#[cfg(not(test))]
+use core::sync::atomic::AtomicUsize;
+
+#[cfg(test)]
+use crate::testing::atomic::AtomicUsize;
+use crate::{
+    class::PAGE_BYTES,
+    fail::Nth,
+    lock::Lock,
+    per_cpu::PerCpu, //
 };
+
+pub use cpu_cache::CpuCache;
 #[cfg(not(MODULE))]
 pub use host::HostCpuCache;
 pub use magazine::CacheSize;
+use page::RegionMeta;
+use region_index::RegionIndex;
 pub use state::State;
+
+/// The engine `hybrid`.
+///
+/// `L` is the lock around the heap, `P` the caches of the CPUs.
+pub struct Hybrid<L, P> {
+    state: L,
+    per_cpu: P,
+    addresses: RegionIndex,
+    /// A copy of the regions' bytes that can be read without the lock. It only grows.
+    capacity: AtomicUsize,
+    failing_growth: Nth,
+}
+
+impl<L: Lock<State> + Sync, P: PerCpu<CpuCache>> Hybrid<L, P> {
+    /// Makes an engine without memory around the state in `state`, which is new, and empty caches.
+    pub const fn new(state: L, per_cpu: P) -> Self {
+        Self {
+            state,
+            per_cpu,
+            addresses: RegionIndex::new(),
+            capacity: AtomicUsize::new(0),
+            failing_growth: Nth::new(),
+        }
+    }
+}
+
+/// Returns the bytes of the table that a region of `bytes` bytes needs.
+#[must_use]
+pub const fn table_bytes(bytes: usize) -> usize {
+    bytes / PAGE_BYTES * RegionMeta::PAGE_BYTES
+}

@@ -13,10 +13,13 @@
 //!
 //! They are cut down from `struct page` and `struct slab` of Linux to what an allocator needs.
 
-use core::sync::atomic::{
-    AtomicU32,
-    AtomicU64,
-    Ordering::Relaxed, //
+use core::{
+    alloc::Layout,
+    sync::atomic::{
+        AtomicU32,
+        AtomicU64,
+        Ordering::Relaxed, //
+    },
 };
 
 use crate::{
@@ -118,6 +121,13 @@ impl Page {
             ((self.index() << PAGE_SHIFT) + byte) as u64,
         )
     }
+}
+
+/// Returns the pages of a block of whole pages for a layout.
+#[inline]
+pub(super) const fn pages_of(layout: &Layout) -> usize {
+    // The size of a layout is at most `isize::MAX`.
+    layout.size().wrapping_add(PAGE_BYTES - 1) / PAGE_BYTES
 }
 
 /// The use of a page, as its descriptor says.

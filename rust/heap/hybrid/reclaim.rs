@@ -30,7 +30,13 @@
 //! active since the reserve was last redistributed: so an idle CPU does not keep the reserve.
 
 use super::{
-    cpu_cache::CpuCache, engine::Hybrid, magazine::BLOCKS_MAX, refill::Request, state::State,
+    Hybrid,
+    cpu_cache::CpuCache,
+    magazine::BLOCKS_MAX,
+    state::{
+        Request,
+        State, //
+    },
 };
 use crate::{engine::Refusal, lock::Lock, per_cpu::PerCpu, region::Offset};
 

@@ -9,13 +9,13 @@
 use core::alloc::Layout;
 
 use super::{
+    Hybrid,
     buddy::Work,
     cpu_cache::{
         CpuCache,
         Requested,
         Start, //
     },
-    engine::Hybrid,
     fast::magazine_cost,
     magazine::{
         MagazineKind,
@@ -23,7 +23,10 @@ use super::{
         TRANSFER_MAX, //
     },
     page::Page,
-    state::State,
+    state::{
+        Request,
+        State, //
+    },
 };
 use crate::{
     cost::Cost,
@@ -39,17 +42,6 @@ use crate::{
 
 /// After so many times that a magazine could not grow, the reserve is redistributed.
 const GROW_FAILURES_MAX: u64 = 64;
-
-/// A request that no magazine serves.
-pub(super) struct Request<'a> {
-    pub(super) layout: Layout,
-    pub(super) requested: Requested,
-    /// Everything that was done for the request until now.
-    pub(super) work: Work,
-    pub(super) cost: &'a mut Cost,
-    /// Whether the caller should redistribute the reserve, once it has released the lock.
-    redistribute: bool,
-}
 
 impl<L: Lock<State> + Sync, P: PerCpu<CpuCache>> Hybrid<L, P> {
     /// Allocates a block that no magazine of the CPU has.

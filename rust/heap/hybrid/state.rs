@@ -11,8 +11,7 @@ use super::{
         Requested, //
     },
     heap::Heap,
-    magazine::MagazineKind,
-    refill::Request,
+    magazine::MagazineKind, //
 };
 use crate::{
     class::Class,
@@ -27,6 +26,17 @@ use crate::{
         Regions, //
     },
 };
+
+/// A request that no magazine serves.
+pub(super) struct Request<'a> {
+    pub(super) layout: Layout,
+    pub(super) requested: Requested,
+    /// Everything that was done for the request until now.
+    pub(super) work: Work,
+    pub(super) cost: &'a mut Cost,
+    /// Whether the caller should redistribute the reserve, once it has released the lock.
+    pub(super) redistribute: bool,
+}
 
 /// The state behind the lock of a [`Hybrid`](super::Hybrid).
 pub struct State {

@@ -9,11 +9,11 @@
 //! Where an epoch has changed, the walk begins again, whatever it saw.
 
 use crate::hybrid::{
+    Hybrid,
     cpu_cache::{
         CpuCache,
         Start, //
     },
-    engine::Hybrid,
     magazine::{
         BLOCKS_MAX,
         KINDS,

@@ -3,6 +3,7 @@
 //! The engine in figures.
 
 use crate::hybrid::{
+    Hybrid,
     buddy::{
         ORDERS,
         order_of, //
@@ -11,7 +12,6 @@ use crate::hybrid::{
         Counts,
         CpuCache, //
     },
-    engine::Hybrid,
     heap::Heap,
     magazine::{
         KINDS,

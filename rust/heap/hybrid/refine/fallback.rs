@@ -16,9 +16,9 @@ use crate::hybrid::{
     },
     heap::{
         Heap,
-        pages_of,
         served, //
     },
+    page::pages_of,
     slab,
 };
 use crate::{

@@ -21,10 +21,12 @@ use crate::{
         },
         heap::{
             Heap,
-            pages_of,
             served, //
         },
-        page::PageKind,
+        page::{
+            PageKind,
+            pages_of, //
+        },
     },
     region::Offset,
 };
