@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Free memory with a fill, with which each new block is compared before anybody writes to it.
+//! The fill of free memory: each new block is compared with it before its owner writes to it.
 //!
-//! An engine that hands out memory in use is found at that moment, before it dies of what the two
-//! owners write over each other. Memory is filled when it is freed. Memory that was never allocated
-//! is zeros, which are taken for the fill as well: so the memory of a large pool is not touched
-//! before it is used.
+//! An engine that allocates memory which is in use is found at that moment, before the two owners
+//! overwrite each other's data. Memory is filled when it is freed. Memory that was never allocated holds
+//! zeros, which are accepted like the fill, so that the memory of a large pool is not touched before it
+//! is used.
 //!
-//! It costs a pass over each block when it is allocated and one when it is freed, so only pools of
-//! a process that is watched do it.
+//! The fill takes a pass over each block when it is allocated and another one when it is freed, so only
+//! the pools of a supervised process use it.
 
 use std::{
     alloc::Layout,
@@ -51,7 +51,7 @@ use crate::isolation::{
     underway, //
 };
 
-/// What a byte of freed memory is: `POISON_FREE` of the kernel, which is that of debug mode too.
+/// The byte that freed memory is filled with: the kernel's `POISON_FREE`, as in debug mode.
 const FILL: u8 = 0x6b;
 
 /// The memory of a region.
@@ -150,11 +150,11 @@ impl<E: Engine> Filled<E> {
         })
     }
 
-    /// Fills the bytes of a block from `from` on, which are the engine's in a moment.
+    /// Fills the bytes of a block from `from` on, which the caller is about to free.
     ///
     /// # Safety
     ///
-    /// The block is out, and nobody uses these bytes any more.
+    /// The block is live, and nobody uses these bytes any more.
     unsafe fn fill(&self, block: Block, layout: Layout, from: usize) {
         let bytes = self.engine.usable(layout).saturating_sub(from);
         // SAFETY: By this function's contract.
@@ -234,7 +234,8 @@ unsafe impl<E: Engine> Engine for Filled<E> {
             return unsafe { self.engine.resize(block, layout, new, cost) };
         }
         let (before, after) = (self.engine.usable(layout), self.engine.usable(new));
-        // What the block loses is the engine's before `resize` returns, and is put back if it fails.
+        // The tail that the block loses belongs to the engine before `resize` returns. It is filled first, and
+        // restored if the resize fails.
         let mut lost = vec![0; before.saturating_sub(after)];
         // SAFETY: By this function's contract the block has so many bytes, nobody else's.
         let rest = unsafe { block.start.add(before.min(after)) };

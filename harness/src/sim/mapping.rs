@@ -16,7 +16,7 @@ use rustix::{
     },
 };
 
-/// What the end of a region is kept apart by from whatever comes next.
+/// The bytes of the guard area behind a region.
 const GUARD_BYTES: usize = 4096;
 
 /// Zeroed memory, aligned to its length rounded up to a power of two.

@@ -2,8 +2,8 @@
 
 //! The engines in this process, behind the same sessions that the module has.
 //!
-//! What is missing here is the kernel: system calls, its memory and its locks. Every figure that
-//! does not depend on those is the same.
+//! System calls, vmalloc'd memory and the kernel's locks are missing here. Every figure that does not
+//! depend on them is the same as on the device.
 
 mod filled;
 mod mapping;
@@ -102,7 +102,7 @@ use crate::{
     },
 };
 
-/// What the length of a region is a multiple of.
+/// The length of a region is a multiple of this number of bytes.
 const REGION_UNIT: u64 = MIN_HEAP_SIZE as u64;
 
 /// The largest region.
@@ -264,7 +264,7 @@ impl Pool {
     }
 }
 
-/// What leads a session to its engine.
+/// A session's reference to its engine.
 struct PoolRef(Arc<Pool>);
 
 impl Deref for PoolRef {
@@ -542,7 +542,7 @@ impl Target for Sim {
         }
         let (mut done, mut denied) = (0, None);
         while done < operations.len() && denied.is_none() {
-            // Whoever watches is told of each operation before it is done.
+            // The supervising process is told of each operation before the operation runs.
             let end = if underway::is_watched() {
                 let slablab_operation { bytes, handle, .. } = operations[done];
                 let align = 1_u64.checked_shl(operations[done].align_log2.into());

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the host brings for engines and sessions: locks, a machine, and memory for tables.
+//! The host's side of engines and sessions: locks, one CPU, and memory for session tables.
 
 use std::sync::{
     Mutex,

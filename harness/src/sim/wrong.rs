@@ -54,7 +54,7 @@ pub(crate) const VARIABLE: &str = "SLABLAB_TEST_FAULT";
 /// The allocation, or the free, from which on an engine is wrong.
 const FIRST: u64 = 3;
 
-/// What an engine does wrong.
+/// The defect of an engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// Allocates a live block again.

@@ -175,7 +175,7 @@ impl<L: Lock<State> + Sync, P: PerCpu<CpuCache>> Hybrid<L, P> {
         let Some((byte, desc)) = (unsafe { self.addresses.find_in_primary(start) }) else {
             return slow();
         };
-        // Regions begin at pages, so the address tells what the byte would.
+        // Regions begin at pages, so the address is as aligned as the byte of the region.
         if start.addr().get() % PAGE_BYTES != 0 || !desc.is_large(pages.get()) {
             return slow();
         }
