@@ -78,7 +78,7 @@ pub(crate) const REGION_BYTES_MAX: usize = 4 << 30;
 /// The kinds of engines.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum EngineKind {
-    /// The engine of the lesson: `Slab<N>`s over `buddy_system_allocator`.
+    /// The design of `docs/seed-design.md`: `Slab<N>`s over `buddy_system_allocator`.
     Seed,
     /// Size classes and per-CPU magazines over a buddy system; all metadata is outside the pool.
     Hybrid,

@@ -63,7 +63,7 @@ impl TargetKind {
 pub(crate) enum EngineArg {
     /// The module's default
     Default,
-    /// Slabs over a buddy system, as the architecture document has it
+    /// Slabs over a buddy system, the design of docs/seed-design.md
     Seed,
     /// The seed's two tiers without its weaknesses
     Hybrid,

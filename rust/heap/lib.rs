@@ -7,7 +7,7 @@
 //! [`Engine::add_region`]. This crate uses neither `std` nor `alloc` nor the kernel's crate, so
 //! that Kbuild compiles it into the module and cargo into the tests, unchanged.
 //!
-//! - [`seed`]: slabs over a buddy system, as the architecture document has it;
+//! - [`seed`]: slabs over a buddy system, the design of `docs/seed-design.md`;
 //! - [`hybrid`]: the same two tiers with its weaknesses gone;
 //! - [`guard`]: either of them in debug mode, which names what is done wrong.
 

@@ -71,7 +71,8 @@ pub(super) fn pool_figures(stats: &slablab_stats) -> Result<(), Violation> {
         figure("used blocks of a class", 0, class.used_blocks)?;
     }
     if stats.engine == Engine::Seed.raw() {
-        // By its document's formulas the seed counts what slabs hold as used, and twice in total.
+        // `seed` counts slab memory as used, and twice in the total: see "Statistics" in
+        // `docs/seed-design.md`.
         figure("used_bytes", stats.cached_bytes, stats.used_bytes)?;
         figure(
             "total_bytes",

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! STATS: the statistics of the architecture document, and exact ones.
+//! STATS: the statistics of `seed` by the formulas of `docs/seed-design.md`, and the exact ones.
 
 use crate::{
     device::Device,
@@ -304,7 +304,8 @@ fn slabs_never_return_memory() -> TestResult {
         (MIB, 0),
     )?;
     check_eq("growths", stats.classes[0].growths, MIB / 4096)?;
-    // By the document's formulas half of it is available; no other size gets any.
+    // By the formulas of `docs/seed-design.md` half of the total is available, but requests of other
+    // sizes are refused.
     check_eq("available", stats.available_bytes, MIB)?;
     check(device.alloc(65, 1).is_err(), "another size gets nothing")
 }

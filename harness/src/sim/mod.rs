@@ -120,7 +120,7 @@ const SESSION_HANDLES_MAX: u32 = INDEX_MAX + 1;
 engine_enum! {
     /// The engines that live outside of the kernel, too.
     enum PoolEngine {
-        /// The architecture document's.
+        /// The design of `docs/seed-design.md`.
         Seed(Seed<HostLock<seed::State>>),
         /// The seed's two tiers without its weaknesses.
         Hybrid(Hybrid<HostLock<hybrid::State>, OneCpu>),

@@ -27,7 +27,7 @@ use crate::{
     seed::Heap, //
 };
 
-/// An allocator with the interface of the architecture document, without a session above it that would
+/// An allocator with the interface of `docs/seed-design.md`, without a session above it that would
 /// refuse wrong results and bad frees.
 pub(crate) trait BareAllocator: Sized {
     /// Constructs an allocator over the `bytes` bytes of `memory` from `skip` on, or returns `None` if

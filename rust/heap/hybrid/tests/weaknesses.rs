@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The weaknesses of the architecture document's design, which `hybrid` does not have: the experiments of
+//! The weaknesses of the design of `docs/seed-design.md`, which `hybrid` does not have: the experiments of
 //! `seed::tests::weaknesses`, one by one.
 
 use super::{
