@@ -6,8 +6,8 @@
 //! system.
 //!
 //! Classes are multiples of 8 up to 64 and four to a doubling from there to 4096, as in jemalloc
-//! and the kernel's `kmalloc` with its odd sizes taken further: a request wastes at most a fifth of
-//! its object, a tenth on average, where powers of two waste up to a half and a quarter.
+//! and the kernel's `kmalloc` with its odd sizes taken further: above 64 bytes, a request wastes at
+//! most a fifth of its object, a tenth on average, where powers of two waste up to a half and a quarter.
 
 use core::{
     alloc::Layout,

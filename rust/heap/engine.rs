@@ -4,7 +4,7 @@
 //!
 //! An engine allocates memory, and does nothing else: handles, quotas and zeroing belong to the layer
 //! above. It is shared between callers and has its own locks. An engine that has a pool never allocates
-//! memory for itself. A refused request changes nothing. An engine with per-CPU caches may interrupt other
+//! memory for itself. A refused request changes no block, though it may move cached memory. An engine with per-CPU caches may interrupt other
 //! CPUs before it refuses a request, in a drain and in a check: these calls may sleep, and are made
 //! without a lock.
 
@@ -44,7 +44,9 @@ pub struct Capabilities {
     pub map: bool,
     /// A page that lies entirely in a block may be mapped by programs.
     pub mmap: bool,
-    /// [`Engine::release`] neither sleeps nor takes long: it may be called with a lock held.
+    /// These calls neither sleep nor take long, but for the engine's spinlock: [`Engine::release`],
+    /// [`Engine::release_at_once`], [`Engine::allocate_at_once`] and [`Engine::at_hand`]. They may be made
+    /// with a spinlock held that nobody takes with interrupts disabled.
     pub quick: bool,
 }
 

@@ -2,8 +2,8 @@
 
 //! Locks, as an engine sees them.
 //!
-//! The kernel brings its spinlock, the host its mutex. An engine takes a lock for a bounded piece
-//! of work that neither sleeps nor allocates nor takes another lock.
+//! In the kernel it is a spinlock, or a mutex for `seed`, whose frees search lists; on the host it is a
+//! mutex. Work under a lock does not sleep, allocate memory for the engine, or take another lock.
 
 /// A lock around a `T`.
 ///

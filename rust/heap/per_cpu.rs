@@ -43,8 +43,8 @@ pub unsafe trait PerCpu<T: ?Sized>: Sync {
     /// Runs `f` on the value of the current CPU. The caller needs no lock.
     ///
     /// Returns `None`, and does not run `f`, where the current CPU has no value, or where its value
-    /// is being used through [`PerCpu::with_remote`]. `f` must not sleep and must not take a lock,
-    /// and runs for some hundred instructions at most.
+    /// is being used through [`PerCpu::with_remote`]. `f` must not sleep and must not take a lock, and
+    /// runs one operation or a bounded batch of them.
     fn try_with_local<R>(&self, f: impl FnOnce(&T) -> R) -> Option<R>;
 
     /// Runs `f` on the value of any CPU. The caller holds the engine's lock.

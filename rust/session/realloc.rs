@@ -121,11 +121,22 @@ where
             } else {
                 self.engine.allocate(layout, &mut cost)
             };
-            let block = allocated.map_err(|refusal| {
-                self.state.with(|state| state.uncharge(added_charge));
-                SessionError::from_engine(refusal, &cost)
-            })?;
-            (block, false)
+            match allocated {
+                Ok(block) => (block, false),
+                Err(refusal) => {
+                    // The refused request returned cached memory to the heap, and some of it may lie
+                    // behind the block.
+                    //
+                    // SAFETY: As for the call of `resize` above.
+                    let resized = refusal != Refusal::Injected
+                        && unsafe { self.engine.resize(old.block, old.layout, layout, &mut cost) };
+                    if !resized {
+                        self.state.with(|state| state.uncharge(added_charge));
+                        return Err(SessionError::from_engine(refusal, &cost));
+                    }
+                    (old.block, true)
+                }
+            }
         };
         let new = Allocation {
             block,

@@ -32,7 +32,7 @@ use crate::{
     nospec,
 };
 
-/// The most blocks that a magazine holds: the 64 that a SUBMIT may allocate at once, and some more.
+/// The most blocks that a magazine holds: the 64 of a SUBMIT's batch, and some more.
 pub(super) const BLOCKS_MAX: usize = 71;
 
 /// The most blocks that a refill or a flush moves.

@@ -4,7 +4,7 @@
 //!
 //! It has the two tiers of [`seed`](crate::seed) without the seed's weaknesses. The seed keeps its
 //! metadata in the free blocks of the pool and believes every free; the hybrid keeps its metadata beside
-//! the pool, and refuses a bad free by name.
+//! the pool, and refuses a bad free that reaches the heap by name.
 //!
 //! ```text
 //!  a CPU's magazines  [64 B: ▪▪▪▪··] [80 B: ▪▪····] … [2 pages: ▪·] …     no lock
@@ -42,14 +42,14 @@
 //! | routes by size alone, so some blocks are misaligned | rounds the size up to the alignment first | [`class`](crate::class) |
 //! | grows by 64 objects | grows by the fewest pages that waste an eighth at most | [`class`](crate::class), `heap` |
 //! | slabs never give memory back | an empty slab returns its pages, except for one of each class | `slab`, `refine/empty_slabs` |
-//! | links in free blocks | a bitmap beside the pool, which also finds a double free | `slab` |
+//! | links in free blocks | a bitmap beside the pool, which also finds a double free that reaches the slab | `slab` |
 //! | searches a list for the buddy | reads the buddy's page descriptor | `page`, `buddy` |
 //! | powers of two for large blocks | whole pages; the rest of a block is free at once | `buddy` |
 //! | buddies by address | buddies by place in the region, so offsets do not depend on addresses | `buddy` |
 //! | a block that grows always moves | grows into free pages behind it | `refine/resize` |
 //! | refuses when a list is empty | tries larger classes and runs of pages first, and names the cause | `refine/fallback`, `refine/page_runs` |
 //! | counts slab memory twice | total = used + cached + free | `inspect/stats` |
-//! | believes every free | refuses foreign, interior, wrong-size and double frees | `page`, `slab`, `heap` |
+//! | believes every free | refuses foreign, interior and wrong-size frees, and double frees in the heap | `page`, `slab`, `heap` |
 //!
 //! The ideas are old. Slabs are Bonwick's (The Slab Allocator, 1994); magazines are Bonwick and Adams's
 //! (Magazines and Vmem, 2001); the buddy system is Knuth's (TAOCP 1, 2.5); page descriptors and lists by
@@ -76,15 +76,16 @@
 //!   (0.4 %), 64 for bitmaps (1.6 %), which are as large as slabs of the smallest class need them; and for
 //!   each CPU's magazines from 3 KiB (a pool of 32 KiB) to 19 KiB (from 900 KiB on).
 //! - A CPU's magazines serve no other CPU: a program that frees on another CPU than it allocates on takes
-//!   the lock once in half a magazine, and a request that finds the pool empty interrupts every CPU that
-//!   has blocks, once for each of its magazines.
-//! - A double free is not noticed while the block is in a magazine. The sessions above know their blocks;
-//!   [`check`](crate::Engine::check) finds it.
+//!   the lock once in half a magazine, and a request that finds the pool empty interrupts every CPU whose
+//!   magazines have a capacity, once for each of these and once more.
+//! - A second free of a block that is still in a magazine succeeds, and two callers then get the block.
+//!   The sessions above prevent that, because they know their blocks; [`check`](crate::Engine::check) finds
+//!   it.
 //! - A CPU that used many sizes has the reserve of all magazines until memory is short, or a magazine could
 //!   not grow 64 times.
 //! - A block above 4096 bytes takes whole pages: 4097 bytes take two.
-//! - A request that is aligned to more than a page needs one free block; runs do not serve it. Where there
-//!   are more than 64 runs, the one that is long enough may be missed.
+//! - A request that is aligned to more than a page needs one free block; runs do not serve it. The search
+//!   looks at the runs of 64 free blocks, so it may miss one that is long enough.
 //! - While objects of larger classes serve smaller requests, a free of such an object with a wrong size may
 //!   be accepted (`refine/fallback`).
 //! - Slabs mix short-lived with long-lived objects, like all slabs: one live object keeps the pages of a

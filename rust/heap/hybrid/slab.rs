@@ -8,7 +8,7 @@
 //! ```
 //!
 //! The bitmap stands beside the pool. No metadata is in the objects, so a program that writes to a
-//! freed object, or past its end, damages no allocation, and a double free is found. Partial slabs are
+//! freed object, or past its end, damages no allocation, and a double free that reaches the slab is found. Partial slabs are
 //! used before new ones, the fullest first, so that the others can become empty. An empty slab returns
 //! its pages to the buddy system, except for one of each class that is cached.
 

@@ -50,7 +50,7 @@ pub struct State {
     pub(super) counts: Counts,
     resizes: u64,
     pub(super) refusals: [u64; Refusal::COUNT],
-    /// Double frees that were found when the second free's block came from a magazine to the heap.
+    /// Bad frees, as a rule double ones, that were found when the block came from a magazine to the heap.
     pub(super) late_double_frees: u64,
 }
 

@@ -299,3 +299,24 @@ fn quotas_are_exact_for_a_batch() {
         assert_eq!(session.stats().blocks, 0);
     }
 }
+
+#[test]
+fn a_block_grows_into_pages_that_were_cached_when_there_is_no_room_for_a_copy() {
+    const PAGE: u64 = 4096;
+    let pool = Pool::new();
+    let session = pool.limited(2 * POOL, 1000);
+    let block = session.allocate(16 * PAGE, 8).unwrap();
+    let neighbour = session.allocate(16 * PAGE, 8).unwrap();
+    // Behind each block of 20 pages 12 stay free: many pages are free, but no 32 in one piece. The
+    // neighbour's are in a magazine.
+    while session.allocate(20 * PAGE, 8).is_ok() {}
+    session.free(neighbour.handle).unwrap();
+    let grown = session.reallocate(block.handle, 32 * PAGE).unwrap();
+    let reply = grown.reply();
+    grown.commit();
+    assert_eq!(
+        (reply.offset, reply.cost.path()),
+        (block.offset, Path::InPlace)
+    );
+    assert_eq!(reply.usable as u64, 32 * PAGE);
+}
