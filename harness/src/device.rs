@@ -301,7 +301,10 @@ impl From<Device> for OwnedFd {
 pub(crate) fn open_device() -> anyhow::Result<Device> {
     Device::open().map_err(|errno| {
         let advice = match errno {
-            Errno::NOENT => "the module is not loaded; --target sim needs none",
+            Errno::NOENT => {
+                "the module is not loaded; 'make run' and 'make shell' load it in a virtual machine, and \
+                 commands with --target sim need none"
+            }
             Errno::ACCESS | Errno::PERM => "only root may open it; --target sim needs no privilege",
             Errno::USERS | Errno::MFILE | Errno::NFILE | Errno::BUSY => {
                 "too many sessions are open"
