@@ -24,6 +24,11 @@ use crate::{
         size, //
     },
     device::Errno,
+    isolation::{
+        self,
+        Patience,
+        Watched, //
+    },
     report::{
         self,
         BAD,
@@ -186,6 +191,12 @@ pub(crate) fn run(args: InjectArgs) -> anyhow::Result<ExitCode> {
         report::print(list())?;
         return Ok(ExitCode::SUCCESS);
     }
+    let patience = Patience::Limited(isolation::patience());
+    isolation::command(args.target, patience, || inject_all(&args))
+}
+
+/// Injects the chosen misuses.
+fn inject_all(args: &InjectArgs) -> anyhow::Result<ExitCode> {
     let engine = Engine::from(args.engine);
     if engine == Engine::Slub {
         bail!("slub has no pools and therefore no debug mode: choose hybrid or seed");
@@ -198,13 +209,13 @@ pub(crate) fn run(args: InjectArgs) -> anyhow::Result<ExitCode> {
         shared: false,
         debug: true,
     });
-    let target = session_factory.open(engine)?;
+    let target = Watched(session_factory.open(engine)?);
     let chosen = if args.misuses.is_empty() {
         Misuse::ALL
     } else {
-        &args.misuses
+        args.misuses.as_slice()
     };
-    let document = Document::of(&*target, chosen, args.size)?;
+    let document = Document::of(&target, chosen, args.size)?;
     report::print(if args.json {
         serde_json::to_string_pretty(&document)? + "\n"
     } else {
@@ -243,6 +254,10 @@ fn inject(target: &dyn Target, misuse: Misuse, size: u64) -> anyhow::Result<slab
     loop {
         match target.inject(misuse.raw(), size) {
             Err(Errno::AGAIN) if left > 0 => left -= 1,
+            Err(Errno::AGAIN) => bail!(
+                "{misuse} needs a freed block that is allocated again, and in {TRIES} attempts the engine \
+                 allocated another one"
+            ),
             Err(Errno::PERM) => bail!("misuse on the device needs CAP_SYS_ADMIN"),
             result => return result.with_context(|| format!("INJECT {misuse} failed")),
         }

@@ -42,6 +42,11 @@ use crate::{
         Drawing,
         Origin, //
     },
+    isolation::{
+        self,
+        Patience,
+        Watched, //
+    },
     report,
     session_factory::{
         EngineArg,
@@ -49,6 +54,7 @@ use crate::{
         TargetArgs,
         TargetKind, //
     },
+    target::Target,
 };
 
 /// Allocate, free, read and write blocks interactively or from a script
@@ -71,16 +77,22 @@ pub(crate) struct ShellArgs {
 
 /// Reads commands until there are no more.
 pub(crate) fn run(args: ShellArgs) -> anyhow::Result<ExitCode> {
+    let patience = Patience::Request(isolation::patience());
+    isolation::command(args.target.target, patience, || execute(&args))
+}
+
+/// Executes the commands of a terminal or of a script.
+fn execute(args: &ShellArgs) -> anyhow::Result<ExitCode> {
     let mut session_factory = SessionFactory::new(&args.target);
-    let target = session_factory.open(args.engine.into())?;
+    let target = Watched(session_factory.open(args.engine.into())?);
     // If recording cannot start, the command `events` reports the error.
     let _ = target.record(events::RECORDED_EVENTS);
     let origin = Origin {
         is_new: !args.target.shared || args.target.target == TargetKind::Sim,
         debug: args.target.debug,
     };
-    let drawing = Drawing::begin(&*target, origin).context("INFO failed")?;
-    let session = Session::new(&*target, drawing);
+    let drawing = Drawing::begin(&target, origin).context("INFO failed")?;
+    let session = Session::new(&target, drawing);
     if io::stdin().is_terminal() {
         prompt(session)?;
         return Ok(ExitCode::SUCCESS);

@@ -22,7 +22,11 @@ use std::{
         Read,
         Write, //
     },
-    panic, process,
+    panic,
+    process::{
+        self,
+        ExitCode, //
+    },
     time::{
         Duration,
         Instant, //
@@ -56,6 +60,7 @@ use rustix::{
     },
 };
 use serde::{
+    Deserialize,
     Serialize,
     de::DeserializeOwned, //
 };
@@ -71,6 +76,7 @@ pub(crate) use self::{
     },
     watched::Watched,
 };
+use crate::session_factory::TargetKind;
 
 /// The time without a new request after which the current request counts as endless. The longest
 /// request of a correct engine, a CHECK of 4 GiB in debug mode, takes a few seconds.
@@ -94,8 +100,11 @@ const PANICKED: i32 = 101;
 /// The time limit of a request of a child.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Patience {
-    /// The child is killed when a request takes longer than this.
+    /// The child is killed when a request takes longer than this, or the time to the next one.
     Limited(Duration),
+    /// The child is killed when a request takes longer than this. Between two requests it waits for
+    /// its user.
+    Request(Duration),
     /// There is no limit, because a child in the kernel cannot be killed.
     Unlimited,
 }
@@ -210,6 +219,51 @@ pub(crate) fn run<T: Serialize + DeserializeOwned>(
                 pool_bytes: page.pool_bytes(),
             }))
         }
+    }
+}
+
+/// The result of a command in a child.
+#[derive(Deserialize, Serialize)]
+enum Ended {
+    /// The command has an exit status: whether it is 0.
+    Status(bool),
+    /// The reader of the output has closed it.
+    OutputClosed,
+    /// An error.
+    Failed(String),
+}
+
+/// Runs a command in a child if its engines are in this process. A child that ends without a result is
+/// an error, which says why it ended.
+///
+/// # Errors
+///
+/// Those of the command, and when no child can be created.
+pub(crate) fn command(
+    target: TargetKind,
+    patience: Patience,
+    work: impl FnOnce() -> anyhow::Result<ExitCode>,
+) -> anyhow::Result<ExitCode> {
+    if target == TargetKind::Device {
+        return work();
+    }
+    // The commands may write to free memory on purpose.
+    let ended = run(patience, || match underway::without_fills(work) {
+        Ok(code) => Ended::Status(code == ExitCode::SUCCESS),
+        Err(error) => match error.downcast_ref::<io::Error>() {
+            Some(error) if error.kind() == io::ErrorKind::BrokenPipe => Ended::OutputClosed,
+            _ => Ended::Failed(crate::sentence(&error)),
+        },
+    })?;
+    // A closed output also ends a process with a signal.
+    let output_closed = || Err(io::Error::from(io::ErrorKind::BrokenPipe).into());
+    match ended {
+        Ok(Ended::Status(true)) => Ok(ExitCode::SUCCESS),
+        Ok(Ended::Status(false)) => Ok(ExitCode::FAILURE),
+        Ok(Ended::OutputClosed) => output_closed(),
+        Ok(Ended::Failed(error)) => Err(anyhow::Error::msg(error)),
+        Err(death) if death.end == End::Signal(libc::SIGPIPE) => output_closed(),
+        Err(death) => Err(anyhow::Error::msg(death.to_string())),
     }
 }
 
@@ -344,7 +398,12 @@ fn attend(
         if moves != page.moves() {
             (moves, idle) = (page.moves(), Duration::ZERO);
         }
-        if let Patience::Limited(limit) = patience
+        let limit = match patience {
+            Patience::Limited(limit) => Some(limit),
+            Patience::Request(limit) if page.is_in_a_request() => Some(limit),
+            Patience::Request(_) | Patience::Unlimited => None,
+        };
+        if let Some(limit) = limit
             && idle > limit
             && end.is_none()
         {

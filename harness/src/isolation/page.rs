@@ -306,6 +306,13 @@ impl Page {
         operations.fold(0, u64::saturating_add)
     }
 
+    /// Says whether a thread executes a request.
+    pub(super) fn is_in_a_request(&self) -> bool {
+        self.slots
+            .iter()
+            .any(|slot| slot.request.call() != Call::None)
+    }
+
     /// Returns the slot of the thread that died, or else the one whose request is under way for the
     /// longest time: the others may wait for it.
     pub(super) fn accused(&self) -> &Slot {

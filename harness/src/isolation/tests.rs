@@ -7,10 +7,12 @@
 
 use std::{
     env,
+    io::Write,
     process::{
         Command,
         ExitCode,
         Output,
+        Stdio,
         exit, //
     },
     time::{
@@ -56,6 +58,17 @@ fn the_command_itself() {
 
 /// Runs the command with engines that have a fault.
 fn slablab(fault: Option<Fault>, arguments: &str) -> Output {
+    // The lines for the shell; other commands do not read them.
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    writer
+        .write_all("alloc 200\nalloc 8k\n".repeat(400).as_bytes())
+        .unwrap();
+    drop(writer);
+    command(fault, arguments).stdin(reader).output().unwrap()
+}
+
+/// Returns the command with engines that have a fault.
+fn command(fault: Option<Fault>, arguments: &str) -> Command {
     let mut command = Command::new(env::current_exe().unwrap());
     command
         .args(["--exact", "isolation::tests::the_command_itself"])
@@ -65,7 +78,7 @@ fn slablab(fault: Option<Fault>, arguments: &str) -> Output {
     if let Some(fault) = fault {
         command.env(VARIABLE, format!("{fault:?}"));
     }
-    command.output().unwrap()
+    command
 }
 
 /// Returns what the command printed as JSON: the test program prints a line before it.
@@ -222,6 +235,46 @@ every_workload_ends! {
     an_engine_that_refuses_to_order_ends_in_a_verdict: NeverServesToOrder,
     an_engine_that_forgets_frees_ends_in_a_verdict: Leak,
     links_longer_than_the_engine_says_end_in_a_verdict: LongLinks,
+}
+
+#[test]
+fn commands_other_than_stress_say_how_an_engine_died() {
+    for fault in [Fault::Segfault, Fault::Panic, Fault::Endless] {
+        for command in ["shell", "map --demo", "inject"] {
+            let about = format!("{fault:?}, {command}");
+            let output = slablab(
+                Some(fault),
+                &format!("{command} --target sim --engine seed"),
+            );
+            assert_eq!(output.status.code(), Some(1), "{about}");
+            let stderr = String::from_utf8(output.stderr).unwrap();
+            let (line, words) = (stderr.trim_end(), violation(fault));
+            assert!(line.starts_with("error: "), "{about}: {line}");
+            assert!(
+                words.iter().any(|words| line.contains(words)),
+                "{about}: {line}"
+            );
+            assert_eq!(line.lines().count(), 1, "{about}: {line}");
+        }
+    }
+}
+
+#[test]
+fn a_shell_may_wait_for_its_user() {
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    let shell = command(None, "shell --target sim")
+        .stdin(reader)
+        .stdout(Stdio::piped())
+        .spawn();
+    std::thread::sleep(super::patience() + Duration::from_secs(1));
+    writer.write_all(b"alloc 100\n").unwrap();
+    drop(writer);
+    let output = shell.unwrap().wait_with_output().unwrap();
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        output.status.success() && stdout.contains("1> alloc 100"),
+        "{stdout}"
+    );
 }
 
 #[test]

@@ -25,6 +25,11 @@ use crate::{
         NoMap,
         Origin, //
     },
+    isolation::{
+        self,
+        Patience,
+        Watched, //
+    },
     map::{
         Map,
         Use, //
@@ -118,6 +123,12 @@ struct Document {
 
 /// Draws the pool.
 pub(crate) fn run(args: MapArgs) -> anyhow::Result<ExitCode> {
+    let patience = Patience::Limited(isolation::patience());
+    isolation::command(args.target, patience, || draw(&args))
+}
+
+/// Draws the pool that the arguments name.
+fn draw(args: &MapArgs) -> anyhow::Result<ExitCode> {
     let mut session_factory = SessionFactory::new(&TargetArgs {
         target: args.target,
         pool: args.pool,
@@ -125,20 +136,20 @@ pub(crate) fn run(args: MapArgs) -> anyhow::Result<ExitCode> {
         debug: false,
     });
     let engine = Engine::from(args.engine);
-    let target = session_factory.open(engine)?;
+    let target = Watched(session_factory.open(engine)?);
     let origin = Origin {
         is_new: args.demo.is_some() || args.target == TargetKind::Sim,
         debug: false,
     };
-    let mut drawing = Drawing::begin(&*target, origin).context("INFO failed")?;
+    let mut drawing = Drawing::begin(&target, origin).context("INFO failed")?;
     if drawing.follows_events() {
         target.record(SLABLAB_EVENTS_MAX).context("EVENTS failed")?;
     }
     if let Some(seed) = args.demo {
-        demo::fill(&*target, seed)?;
+        demo::fill(&target, seed)?;
     }
     let map = drawing.map()?;
-    let classes = class_bytes(&*target).context("STATS failed")?;
+    let classes = class_bytes(&target).context("STATS failed")?;
     report::print(if args.json {
         serde_json::to_string_pretty(&Document::new(&map, &classes))? + "\n"
     } else {
