@@ -62,6 +62,9 @@ fn sentence(error: &anyhow::Error) -> String {
             None => cause.downcast_ref::<device::Errno>().copied(),
         };
         text += &match number {
+            Some(errno) if text.is_empty() && cause.is::<io::Error>() => {
+                format!("input or output failed ({})", errno::Name(errno))
+            }
             Some(errno) if text.is_empty() => errno::Name(errno).to_string(),
             Some(errno) => format!(" ({})", errno::Name(errno)),
             None if text.is_empty() => cause.to_string(),
@@ -86,6 +89,8 @@ mod tests {
         assert_eq!(sentence(&error), "the device: INFO failed (ENOENT)");
         let error = anyhow::Error::from(device::Errno::PERM);
         assert_eq!(sentence(&error), "EPERM");
+        let error = anyhow::Error::from(io::Error::from_raw_os_error(28));
+        assert_eq!(sentence(&error), "input or output failed (ENOSPC)");
         let failed: Result<(), _> = Err(io::Error::from_raw_os_error(28));
         let error = failed.context("the file").unwrap_err();
         assert_eq!(sentence(&error), "the file (ENOSPC)");
