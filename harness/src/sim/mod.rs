@@ -542,7 +542,7 @@ impl Target for Sim {
         }
         let (mut done, mut denied) = (0, None);
         while done < operations.len() && denied.is_none() {
-            // The supervising process is told of each operation before the operation runs.
+            // Each operation is noted before it runs, so that the parent process can name it.
             let end = if underway::is_watched() {
                 let slablab_operation { bytes, handle, .. } = operations[done];
                 let align = 1_u64.checked_shl(operations[done].align_log2.into());
