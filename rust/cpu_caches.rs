@@ -10,10 +10,12 @@
 //! reasons: the per-CPU allocator charges no memory cgroup, and under memory shortage it retries for
 //! ever with a global mutex held. All caches are on the NUMA node of the CPU that creates the pool.
 
-// Lock order: the engine's lock, then nothing. A call on another CPU spins, with interrupts enabled,
-// until that CPU has run an interrupt handler, as a TLB flush under a page-table lock does. That CPU may
-// be spinning for the engine's lock: it still takes the interrupt, because nobody takes the engine's
-// lock with interrupts disabled.
+// Lock order: the engine's lock, then the lock on CPU hotplug, which is only tried. A call on another
+// CPU spins, with interrupts enabled, until that CPU has run an interrupt handler, as a TLB flush under a
+// page-table lock does. So that this ends, a caller of the engine must have interrupts enabled, and must
+// hold no lock that any CPU takes with interrupts disabled: a CPU that waits for such a lock would never
+// run the handler. The session's spinlock is the only lock that is held, by frees, and these make no
+// calls on other CPUs.
 
 use core::{
     ffi::{
@@ -82,9 +84,14 @@ unsafe impl Send for CpuCaches {}
 // SAFETY: Shared references give access to a `Header` and a `CpuCache` only, which are `Sync`.
 unsafe impl Sync for CpuCaches {}
 
-/// The most interrupts for one remote call. A CPU whose task is using the cache is interrupted again; a
-/// task uses the cache for some hundred instructions and is not preempted meanwhile.
-const MAX_INTERRUPTS: usize = 1000;
+/// The most interrupts for one remote call: a CPU whose task is using the cache is interrupted again. The
+/// task is not preempted meanwhile, and uses the cache for one operation, or for the 64 operations of a
+/// SUBMIT's batch. After the last interrupt the CPU counts as not reached.
+const MAX_INTERRUPTS: u32 = 64;
+
+/// log2 of the longest pause between two interrupts, in turns of a waiting loop. The pause doubles from
+/// one turn, so that the task makes progress.
+const MAX_PAUSE_LOG2: u32 = 10;
 
 impl CpuCaches {
     /// Returns the bytes of the caches of all CPUs, with their table and headers.
@@ -264,7 +271,7 @@ fn interrupt<F: FnOnce(&CpuCache) -> R + Send, R: Send>(
     cpu: usize,
     call: &mut RemoteCall<'_, F, R>,
 ) -> RemoteCpu {
-    for _ in 0..MAX_INTERRUPTS {
+    for attempt in 0..MAX_INTERRUPTS {
         let argument = ptr::from_mut(call).cast();
         // SAFETY: `remote_call_thunk` requires a pointer to a `RemoteCall` that nobody else uses. `call`
         // is not accessed here until `smp_call_function_single` has returned, which waits for the
@@ -283,7 +290,9 @@ fn interrupt<F: FnOnce(&CpuCache) -> R + Send, R: Send>(
         if call.result.is_some() {
             break;
         }
-        hint::spin_loop();
+        for _ in 0..1 << attempt.min(MAX_PAUSE_LOG2) {
+            hint::spin_loop();
+        }
     }
     RemoteCpu::Online
 }
@@ -296,7 +305,8 @@ impl CpusReadGuard {
     fn try_lock() -> Option<Self> {
         // SAFETY: `cpus_read_trylock` may be called in process context, and does not sleep.
         let locked = unsafe { bindings::cpus_read_trylock() } != 0;
-        locked.then_some(Self(()))
+        // Not `then_some`: that would create a guard in both cases, and dropping it releases the lock.
+        locked.then(|| Self(()))
     }
 }
 

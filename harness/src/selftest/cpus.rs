@@ -16,6 +16,7 @@ use std::{
         AtomicU64,
         Ordering, //
     },
+    sync::mpsc,
     thread,
     time::Duration,
 };
@@ -58,11 +59,15 @@ suite!("cpus" {
     Each a_block_can_be_freed_on_another_cpu,
     Each a_file_can_be_closed_during_calls,
     Once taking_a_cpu_offline_leaks_nothing,
+    Once caches_are_flushed_while_a_cpu_goes_offline,
     Once cpus_can_be_unplugged_under_load,
 });
 
 /// The CPU that goes away and comes back.
 const GUEST: usize = 1;
+
+/// The longest time for taking a CPU online or offline.
+const HOTPLUG_PATIENCE: Duration = Duration::from_secs(20);
 
 /// How many CPUs there are; a test that needs two is skipped on one.
 fn cpus() -> TestResult<usize> {
@@ -196,7 +201,13 @@ impl OfflineCpu {
     }
 
     fn set(&self, online: bool) -> TestResult {
-        fs::write(&self.0, if online { "1" } else { "0" })?;
+        let (path, (done, wait)) = (self.0.clone(), mpsc::channel());
+        // A task that waits for a lock on CPU hotplug cannot be killed, so a thread does the write.
+        thread::spawn(move || done.send(fs::write(path, if online { "1" } else { "0" })));
+        let hung = |_| {
+            TestError::failed("the kernel's lock on CPU hotplug is held, or was released twice")
+        };
+        wait.recv_timeout(HOTPLUG_PATIENCE).map_err(hung)??;
         check_eq(
             "online",
             fs::read_to_string(&self.0)?.trim(),
@@ -254,6 +265,44 @@ fn taking_a_cpu_offline_leaks_nothing() -> TestResult {
         exact(&device).about("with the CPU again")?;
         device.shrink()?;
         check_eq("kept", device.stats()?.magazine_bytes, 0)?;
+    }
+    Ok(())
+}
+
+/// While a CPU goes offline or online, the kernel holds its lock on CPU hotplug. The module cannot take
+/// that lock then, and must not release it either. The flushes are spread over the whole time.
+fn caches_are_flushed_while_a_cpu_goes_offline() -> TestResult {
+    let guest = OfflineCpu::guest()?;
+    let pools = (0..32)
+        .map(|_| private_of(Engine::Hybrid, POOL_BYTES))
+        .collect::<TestResult<Vec<_>>>()?;
+    let flush = |pools: &[Device]| {
+        pools.iter().try_for_each(|pool| -> TestResult {
+            thread::sleep(Duration::from_micros(100));
+            pool.shrink()?;
+            Ok(())
+        })
+    };
+    for _ in 0..rounds(4, 50) {
+        for pool in &pools {
+            let block = on(GUEST, || fill_magazines(pool))?;
+            pool.free(block)?;
+            check(pool.stats()?.magazine_bytes > 0, "the CPU keeps some")?;
+        }
+        let halves = pools.split_at(pools.len() / 2);
+        for (online, pools) in [(false, halves.0), (true, halves.1)] {
+            thread::scope(|scope| {
+                let flushes = scope.spawn(|| flush(pools));
+                guest.set(online)?;
+                let panicked = |_| Err(TestError::failed("the thread panicked"));
+                flushes.join().unwrap_or_else(panicked)
+            })?;
+        }
+        for pool in &pools {
+            exact(pool)?;
+            pool.shrink()?;
+            check_eq("kept", pool.stats()?.magazine_bytes, 0)?;
+        }
     }
     Ok(())
 }

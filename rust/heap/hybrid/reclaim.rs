@@ -5,29 +5,31 @@
 //!
 //! # When a refusal is final
 //!
-//! A request is refused only if the memory is not there, whatever other tasks do and however they
-//! are preempted:
+//! A request is refused as exhausted or fragmented only if the memory is not there, whatever other tasks
+//! do and however they are preempted:
 //!
-//! 1. The caller raises [`State::is_reclaiming`]. While it is up, no magazine grows and nothing is
-//!    prefetched, so a magazine that has no capacity stays empty.
+//! 1. The caller raises [`State::is_reclaiming`]. While any caller has it raised, no magazine grows and
+//!    nothing is prefetched, so a magazine that has no capacity stays empty.
 //! 2. The caller takes the blocks and the capacity of every magazine of every CPU. One magazine is
 //!    taken at a time: under the lock its blocks move from the CPU's cache to the heap, at most
-//!    [`BLOCKS_MAX`] of them, and the lock is released before the next
-//!    one. Another CPU's cache is reached by [`PerCpu::with_remote`], which interrupts that CPU for
-//!    the time of a few hundred instructions and never waits for its scheduler.
-//! 3. Under the lock the caller tries once more. All magazines are empty now, and no block is on its
-//!    way (see [`refill`](super::refill)): a block is in the heap or it is live. What the heap
-//!    cannot serve, nobody can.
+//!    [`BLOCKS_MAX`] of them, and the lock is released before the next one. Another CPU's cache is
+//!    reached by [`PerCpu::with_remote`], which interrupts that CPU for the time of up to 71 address
+//!    look-ups and never waits for its scheduler.
+//! 3. Under the lock the caller tries once more. All magazines are empty now, and no block is between a
+//!    magazine and the heap (see [`refill`](super::refill)): each one is in the heap or live. The heap
+//!    alone decides.
 //!
-//! A CPU that is just going on- or offline cannot be reached; the caller tries again for up to
-//! [`ATTEMPTS`] pauses. After that, the request is refused as [`Refusal::Busy`].
+//! While any CPU goes on- or offline, the magazines of offline CPUs cannot be reached; the caller tries
+//! again for up to [`ATTEMPTS`] pauses. After that it uses the fallbacks of the heap, and where these have
+//! nothing either, the request is refused as [`Refusal::Busy`].
 //!
 //! # The reserve
 //!
-//! All magazines together may hold a sixteenth of the pool. Where this reserve is used up, a
-//! magazine cannot grow. After 64 such failures the CPU gives up its own part of the reserve, whose
-//! sizes it may not use any more. A CPU that has no part takes that of the CPU which has been least
-//! active since the reserve was last redistributed: so an idle CPU does not keep the reserve.
+//! All magazines together may hold a sixteenth of the pool. Where this reserve is used up, a magazine
+//! cannot grow. After 64 such failures of a CPU, its next allocation that finds no room for growth gives up
+//! the CPU's whole part of the reserve, which may belong to sizes that it no longer uses. A CPU that has no
+//! part takes that of the CPU which has been least active since the reserve was last redistributed, so an
+//! idle CPU does not keep the reserve.
 
 use super::{
     Hybrid,
@@ -89,18 +91,12 @@ impl<L: Lock<State> + Sync, P: PerCpu<CpuCache>> Hybrid<L, P> {
             }
         }
         self.state.with(State::begin_reclaim);
-        let mut flushed = self.flush_all();
-        for _ in 0..ATTEMPTS {
-            if !flushed.incomplete || !self.per_cpu.pause() {
-                break;
-            }
-            flushed = self.flush_all();
-        }
+        let flushed = self.flush_all();
         self.state.with(|state| {
             state.end_reclaim();
             match Self::allocate_from_heap(state, request) {
                 Ok(block) => Ok(block),
-                Err(_) if flushed.incomplete => state.refuse(Refusal::Busy),
+                Err(_) if flushed.incomplete => state.allocate_last(request, Refusal::Busy),
                 Err(refusal) => state.allocate_last(request, refusal),
             }
         })
@@ -111,8 +107,22 @@ impl<L: Lock<State> + Sync, P: PerCpu<CpuCache>> Hybrid<L, P> {
         self.flush_owner(Owner::Local).blocks
     }
 
-    /// Moves all blocks of all CPUs' magazines to the heap.
+    /// Moves all blocks of all CPUs' magazines to the heap. A CPU that cannot be reached is tried again,
+    /// for up to [`ATTEMPTS`] pauses.
     pub(super) fn flush_all(&self) -> Flushed {
+        let mut all = self.flush_all_once();
+        for _ in 0..ATTEMPTS {
+            if !all.incomplete || !self.per_cpu.pause() {
+                break;
+            }
+            all.incomplete = false;
+            all.add(self.flush_all_once());
+        }
+        all
+    }
+
+    /// Moves the blocks of all CPUs' magazines to the heap, as far as the CPUs can be reached now.
+    fn flush_all_once(&self) -> Flushed {
         let mut all = Flushed::default();
         for (cpu, cache) in self.per_cpu.iter().enumerate() {
             if cache.reserved_bytes() > 0 {
