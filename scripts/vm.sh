@@ -117,11 +117,12 @@ pack_job() {
 pack_job "$@" >"$run/initrd"
 
 # no_timer_check, because on a busy host the first timer ticks may be late, and Linux would reject the timer.
-words="console=ttyS0 panic=-1 loglevel=5 no_timer_check $words"
+# At the timeout, an NMI makes the kernel panic, which prints the stacks of all CPUs (panic_print=0x40).
+words="console=ttyS0 panic=-1 loglevel=6 no_timer_check unknown_nmi_panic panic_print=0x40 $words"
 
 machine=(-m "$memory" -nic none -vga none -display none -no-reboot -nodefaults
 	-kernel "$kernel" -initrd "$run/initrd" -append "$words"
-	-serial "file:$console" -device virtio-serial-pci
+	-serial "file:$console" -chardev "pipe,id=monitor,path=$run/monitor" -mon monitor -device virtio-serial-pci
 	-chardev "file,id=status,path=$run/status" -device "virtserialport,chardev=status,name=status")
 accel=${ACCEL:-$(accelerator)}
 # TCG emulates (and counts) fast string operations byte by byte. Without them, the kernel copies by words.
@@ -144,35 +145,58 @@ else
 		-device "virtserialport,chardev=errors,name=errors")
 fi
 
+mkfifo "$run/monitor.in" "$run/monitor.out"
+
 # The kernel kills the machine when this script ends for any reason.
 [ -z "${V:-}" ] || say "+ qemu-system-x86_64 ${machine[*]@Q}"
 setpriv --pdeathsig KILL qemu-system-x86_64 "${machine[@]}" <&0 3>&1 4>&2 2>"$run/qemu-errors" &
 qemu=$!
 started=$SECONDS
-while kill -0 "$qemu" 2>/dev/null; do
-	if [ $# -gt 0 ] && [ $((SECONDS - started)) -ge "$timeout" ]; then
-		kill "$qemu"
-		timed_out=yes
-	fi
-	sleep 0.1
-done
+# await SECONDS: waits until the machine ends, for at most this time
+await() {
+	while kill -0 "$qemu" 2>/dev/null; do
+		if [ $((SECONDS - started)) -ge "$1" ]; then return 1; fi
+		sleep 0.1
+	done
+}
+if [ $# -eq 0 ]; then
+	await "$((1 << 62))"
+elif ! await "$timeout"; then
+	hung_from=$(($(wc -l <"$console") + 1))
+	echo nmi >"$run/monitor.in"
+	await "$((timeout + 10))" || kill "$qemu"
+fi
 wait "$qemu" || true
 qemu=''
+
+# running: prints the last run that the kernel's log names, and the operations of the tasks in the first stacks
+running() {
+	sed 's/\r$//' "$console" | awk '
+		/^running: / { run = substr($0, 10); operations = "" }
+		/ Comm: op [0-9]/ {
+			sub(/.* Comm: /, ""); sub(/ *(Not tainted|Tainted).*/, "")
+			if (!index(operations, $0)) operations = operations (operations ? ", " : "") $0
+		}
+		END { if (run) print "the kernel was running: " run (operations ? " (" operations ")" : "") }'
+}
 
 # fail REASON LINES: dies with the reason, after printing these lines of the console
 fail() {
 	[ -z "$terminal" ] || stty "$terminal"
 	cat "$run/qemu-errors" >&2
 	sed -n "$2" "$console" >&2
+	running >&2
 	die "$1 (the whole console is ${CONSOLE#"$top/"})"
 }
 
+if [ -n "${hung_from:-}" ]; then
+	fail "the machine did not finish in $timeout s" "$hung_from,$((hung_from + 60))p"
+fi
 end="$(($(wc -l <"$console") > 40 ? $(wc -l <"$console") - 39 : 1)),\$p"
 if [ -z "$expecting" ] && ! awk -f "$top/scripts/reports.awk" "$console" >"$run/reports"; then
 	first=$(sed -n '1s/:.*//p' "$run/reports")
 	cat "$run/reports" >&2
 	fail "the kernel's checkers reported a bug" "$((first > 2 ? first - 2 : 1)),$((first + 60))p"
 fi
-[ -z "${timed_out:-}" ] || fail "the machine did not finish in $timeout s" "$end"
 [ -s "$run/status" ] || fail "the machine ended without an exit status" "$end"
 exit "$(cat "$run/status")"

@@ -27,6 +27,7 @@ use std::{
         self,
         ExitCode, //
     },
+    thread,
     time::{
         Duration,
         Instant, //
@@ -91,6 +92,13 @@ pub(crate) fn patience() -> Duration {
     }
 }
 
+/// The time without a new request after which a request to the device counts as endless. Emulated CPUs,
+/// a debug kernel and a busy host make requests slow.
+pub(crate) const DEVICE_PATIENCE: Duration = Duration::from_secs(60);
+
+/// The time in which a killed child ends, unless it is in the kernel and never returns.
+const GRACE: Duration = Duration::from_secs(5);
+
 /// The interval at which the parent polls the page.
 const TICK: Duration = Duration::from_millis(50);
 
@@ -105,8 +113,6 @@ pub(crate) enum Patience {
     /// The child is killed when a request takes longer than this. Between two requests it waits for
     /// its user.
     Request(Duration),
-    /// There is no limit, because a child in the kernel cannot be killed.
-    Unlimited,
 }
 
 /// The reason why a child ended.
@@ -134,6 +140,8 @@ pub(crate) struct Death {
     pub(crate) operations: u64,
     /// The bytes of the pool, where it was noted.
     pub(crate) pool_bytes: u64,
+    /// The child was killed and did not end: it runs in the kernel, which does not return.
+    pub(crate) is_stuck: bool,
 }
 
 impl fmt::Display for Death {
@@ -207,7 +215,7 @@ pub(crate) fn run<T: Serialize + DeserializeOwned>(
             drop(writer);
             let child = Pid::from_raw(child).context("fork returned no process")?;
             let (result, status, end) = attend(child, &page, File::from(reader), patience)?;
-            if status.exit_status() == Some(0)
+            if status.is_some_and(|status| status.exit_status() == Some(0))
                 && let Ok(result) = serde_json::from_slice(&result)
             {
                 return Ok(Ok(result));
@@ -217,6 +225,7 @@ pub(crate) fn run<T: Serialize + DeserializeOwned>(
                 underway: page.accused().read(),
                 operations: page.operations(),
                 pool_bytes: page.pool_bytes(),
+                is_stuck: status.is_none(),
             }))
         }
     }
@@ -269,15 +278,15 @@ pub(crate) fn command(
 
 impl End {
     /// Returns what ended a child that left a status.
-    fn of(page: &Page, status: WaitStatus) -> Self {
+    fn of(page: &Page, status: Option<WaitStatus>) -> Self {
         match page.text() {
             Some(text) => match text.strip_prefix(COMPLAINT) {
                 Some(violation) => Self::Violation(violation.to_owned()),
                 None => Self::Panic(text),
             },
-            None => match status.terminating_signal() {
+            None => match status.and_then(|status| status.terminating_signal()) {
                 Some(signal) => Self::Signal(signal),
-                None => Self::Status(status.exit_status()),
+                None => Self::Status(status.and_then(|status| status.exit_status())),
             },
         }
     }
@@ -363,13 +372,37 @@ fn catch_signals() {
     }
 }
 
-/// Reads the result of a child until it ends, and kills the child if a request exceeds the limit.
+/// Waits for a child, and returns its status if it has ended.
+fn wait(child: Pid, options: WaitOptions) -> anyhow::Result<Option<WaitStatus>> {
+    loop {
+        match waitpid(Some(child), options) {
+            Ok(ended) => return Ok(ended.map(|(_, status)| status)),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(errno) => return Err(errno).context("cannot wait for a child"),
+        }
+    }
+}
+
+/// Waits for a child for at most this time.
+fn wait_for(child: Pid, limit: Duration) -> anyhow::Result<Option<WaitStatus>> {
+    let begun = Instant::now();
+    loop {
+        let status = wait(child, WaitOptions::NOHANG)?;
+        if status.is_some() || begun.elapsed() >= limit {
+            return Ok(status);
+        }
+        thread::sleep(TICK);
+    }
+}
+
+/// Reads the result of a child until it ends, and kills the child if a request exceeds the limit. A child
+/// that does not end although it was killed has no status.
 fn attend(
     child: Pid,
     page: &Page,
     mut reader: File,
     patience: Patience,
-) -> anyhow::Result<(Vec<u8>, WaitStatus, Option<End>)> {
+) -> anyhow::Result<(Vec<u8>, Option<WaitStatus>, Option<End>)> {
     let mut result = Vec::new();
     let mut end = None;
     let (mut moves, mut idle) = (page.moves(), Duration::ZERO);
@@ -401,24 +434,22 @@ fn attend(
         let limit = match patience {
             Patience::Limited(limit) => Some(limit),
             Patience::Request(limit) if page.is_in_a_request() => Some(limit),
-            Patience::Request(_) | Patience::Unlimited => None,
+            Patience::Request(_) => None,
         };
         if let Some(limit) = limit
             && idle > limit
-            && end.is_none()
         {
             end = Some(End::Endless(limit));
             let _ = kill_process(child, Signal::KILL);
+            break;
         }
     }
-    let status = loop {
-        match waitpid(Some(child), WaitOptions::empty()) {
-            Ok(Some((_, status))) => break status,
-            Ok(None) | Err(rustix::io::Errno::INTR) => {}
-            Err(errno) => return Err(errno).context("cannot wait for a child"),
-        }
+    let status = match end {
+        Some(_) => wait_for(child, GRACE)?,
+        None => wait(child, WaitOptions::empty())?,
     };
-    if (end.is_some() || !status.exited()) && io::stderr().is_terminal() {
+    let exited = status.is_some_and(|status| status.exited());
+    if (end.is_some() || !exited) && io::stderr().is_terminal() {
         // The line in which the child showed its progress.
         eprint!("\r\x1b[2K");
     }

@@ -169,6 +169,11 @@ impl Slot {
         self.thread.store(thread as u64 + 1, Relaxed);
     }
 
+    /// Returns the number of the thread, of a workload with several.
+    pub(super) fn thread(&self) -> Option<u64> {
+        self.thread.load(Relaxed).checked_sub(1)
+    }
+
     /// Returns the request that is under way, in words.
     fn request(&self) -> Option<String> {
         if self.request.call() == Call::None {
@@ -185,7 +190,7 @@ impl Slot {
     pub(super) fn read(&self) -> Underway {
         Underway {
             operation: self.operation.load(Relaxed),
-            thread: self.thread.load(Relaxed).checked_sub(1),
+            thread: self.thread(),
             request: self.request(),
         }
     }

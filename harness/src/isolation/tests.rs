@@ -22,6 +22,7 @@ use std::{
 };
 
 use clap::Parser;
+use rustix::process::Pid;
 use serde_json::Value;
 
 use crate::{
@@ -375,4 +376,18 @@ fn debug_mode_refuses_an_engine_that_writes_too_much_of_free_blocks() {
         );
         assert!(begun.elapsed() < Duration::from_secs(20), "{command}");
     }
+}
+
+#[test]
+fn a_child_that_does_not_end_is_given_up() {
+    let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+    let (pid, begun) = (Pid::from_child(&child), Instant::now());
+    let limit = Duration::from_millis(100);
+    assert!(super::wait_for(pid, limit).unwrap().is_none());
+    assert!(begun.elapsed() >= limit);
+    child.kill().unwrap();
+    let status = super::wait_for(pid, Duration::from_secs(60)).unwrap();
+    let signal = status.and_then(|status| status.terminating_signal());
+    assert_eq!(signal, Some(libc::SIGKILL));
+    assert!(child.wait().is_err(), "it was waited for already");
 }

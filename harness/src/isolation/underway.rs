@@ -9,6 +9,9 @@ use std::{
         Cell,
         RefCell, //
     },
+    ffi::CStr,
+    fs::OpenOptions,
+    io::Write,
     sync::{
         OnceLock,
         atomic::{
@@ -29,6 +32,9 @@ static PAGE: OnceLock<&'static Page> = OnceLock::new();
 
 /// Whether pools that are made now compare each new block with the fill of free memory.
 static FILLS: AtomicBool = AtomicBool::new(true);
+
+/// Whether threads are named after their operations.
+static NAMES_THREADS: AtomicBool = AtomicBool::new(false);
 
 std::thread_local! {
     /// The thread's slot, or `usize::MAX` before it has one. Read by the signal handler: it has no
@@ -87,10 +93,38 @@ fn slot() -> Option<&'static Slot> {
     here().map(|(page, index)| page.slot(index))
 }
 
+/// Writes the command of a run to the kernel's log, and from now on names each thread after its operation,
+/// such as `op 4711`. An oops shows the name of the task, so the log then tells how to repeat it.
+pub(crate) fn name_threads(command: &str) {
+    // Only root can write to the log.
+    if let Ok(mut log) = OpenOptions::new().write(true).open("/dev/kmsg") {
+        let _ = log.write_all(format!("<5>running: {command}").as_bytes());
+    }
+    NAMES_THREADS.store(true, Relaxed);
+}
+
+/// Names this thread after its operation and, if the workload has several threads, its number. The kernel
+/// keeps the first 15 bytes.
+fn name_thread(thread: Option<u64>, operation: u64) {
+    let mut name = [0; 16];
+    let mut rest = &mut name[..15];
+    // What does not fit is cut off.
+    let _ = write!(rest, "op {operation}");
+    if let Some(thread) = thread {
+        let _ = write!(rest, " t{thread}");
+    }
+    if let Ok(name) = CStr::from_bytes_until_nul(&name) {
+        let _ = rustix::thread::set_name(name);
+    }
+}
+
 /// Notes the operation that this thread comes to, counted from 1.
 pub(crate) fn operation(number: u64) {
     if let Some(slot) = slot() {
         slot.set_operation(number);
+        if NAMES_THREADS.load(Relaxed) {
+            name_thread(slot.thread(), number);
+        }
     }
 }
 

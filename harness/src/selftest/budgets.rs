@@ -40,6 +40,7 @@ use super::{
         KIB,
         MIB,
         POOL_UNIT,
+        has_kasan,
         has_pool,
         private_of,
         session,
@@ -75,6 +76,14 @@ fn free_bytes() -> TestResult<u64> {
         .ok_or_else(|| TestError::failed("/proc/meminfo has no MemFree"))
 }
 
+/// Skips a test that compares charges with free memory on a kernel with KASAN, which takes memory itself.
+fn without_kasan() -> TestResult {
+    if has_kasan() {
+        return Err(TestError::skipped("KASAN takes memory for itself"));
+    }
+    Ok(())
+}
+
 /// Compares the charge of `take` with the loss of free memory. The value that `take` returns owns the
 /// memory.
 ///
@@ -84,6 +93,7 @@ fn compare<T>(observer: &Device, mut take: impl FnMut() -> TestResult<T>) -> Tes
     /// Tolerance: pages that the kernel caches per CPU, and memory of other programs.
     const SLACK: u64 = 768 * KIB;
 
+    without_kasan()?;
     let deadline = Instant::now() + Duration::from_secs(5);
     loop {
         let (charged_before, free_before) = (charged(observer)?, free_bytes()?);
@@ -192,6 +202,7 @@ fn every_session_can_have_a_minimal_event_ring() -> TestResult {
 }
 
 fn a_bench_is_charged_completely() -> TestResult {
+    without_kasan()?;
     let device = Device::open()?;
     for subject in [BenchSubject::Hybrid, BenchSubject::Seed] {
         let bench = slablab_bench {

@@ -2,9 +2,12 @@
 
 //! Fixtures of tests: sessions, blocks filled with a pattern, and snapshots of statistics.
 
-use std::sync::atomic::{
-    AtomicBool,
-    Ordering, //
+use std::{
+    fs,
+    sync::atomic::{
+        AtomicBool,
+        Ordering, //
+    },
 };
 
 use crate::{
@@ -305,6 +308,12 @@ pub(super) fn sound(device: &Device) -> TestResult {
 /// Turns a size into the length of a buffer.
 pub(super) fn to_len(size: u64) -> usize {
     usize::try_from(size).unwrap_or(usize::MAX)
+}
+
+/// Returns whether the kernel has KASAN.
+pub(super) fn has_kasan() -> bool {
+    let symbols = fs::read_to_string("/proc/kallsyms").unwrap_or_default();
+    symbols.contains(" kasan_report\n")
 }
 
 /// Says whether an error means that the kernel has no such facility.

@@ -3,11 +3,6 @@
 //! How long a workload runs, and how far it has come.
 
 use std::{
-    fs::{
-        File,
-        OpenOptions, //
-    },
-    io::Write,
     sync::atomic::{
         AtomicBool,
         AtomicU64,
@@ -20,9 +15,6 @@ use std::{
 };
 
 use crate::isolation::underway;
-
-/// The operations that are announced at once, at least.
-const ANNOUNCED: u64 = 1024;
 
 /// Operations between two looks at the clock.
 const CLOCK_STEPS: u64 = 32;
@@ -42,59 +34,9 @@ pub(crate) struct Budget {
     started: Instant,
     done: AtomicU64,
     stopped: AtomicBool,
-    announcer: Option<Announcer>,
-}
-
-/// Says in the kernel's log which operations come next, before they do: the last line above an oops
-/// then names them.
-struct Announcer {
-    /// The name of the run.
-    name: String,
-    /// The last operation that was announced.
-    announced: AtomicU64,
-    /// The kernel's log.
-    log: File,
-}
-
-impl Announcer {
-    /// Announces the operations behind `done`, at least [`ANNOUNCED`] and twice as many each time:
-    /// there are few lines, whatever the number of operations.
-    fn announce(&self, done: u64) {
-        let announced = self.announced.load(Ordering::Relaxed);
-        if done < announced {
-            return;
-        }
-        let next = done.saturating_mul(2).max(ANNOUNCED);
-        let one = (self.announced).compare_exchange(
-            announced,
-            next,
-            Ordering::Relaxed,
-            Ordering::Relaxed,
-        );
-        if one.is_err() {
-            return;
-        }
-        let line = format!(
-            "slablab {}: operations {} to {next} come next",
-            self.name,
-            done + 1
-        );
-        // A log that is full of others is no reason to fail.
-        let _ = (&self.log).write_all(format!("<6>{line}\n").as_bytes());
-    }
 }
 
 impl Budget {
-    /// Has operations announced under this name, if the kernel's log may be written to.
-    pub(crate) fn announce(&mut self, name: String) {
-        let log = OpenOptions::new().write(true).open("/dev/kmsg");
-        self.announcer = log.ok().map(|log| Announcer {
-            name,
-            announced: AtomicU64::new(0),
-            log,
-        });
-    }
-
     /// Starts the clock.
     pub(crate) fn start(limit: Limit) -> Self {
         Self {
@@ -102,7 +44,6 @@ impl Budget {
             started: Instant::now(),
             done: AtomicU64::new(0),
             stopped: AtomicBool::new(false),
-            announcer: None,
         }
     }
 
@@ -174,9 +115,6 @@ impl<'b> Steps<'b> {
         }
         if self.taken % CLOCK_STEPS == 0 {
             self.report();
-            if let Some(announcer) = &self.budget.announcer {
-                announcer.announce(self.budget.done());
-            }
             if self.budget.stopped.load(Ordering::Relaxed) {
                 self.end = self.taken;
             }
@@ -239,36 +177,6 @@ mod tests {
                 .sum();
             assert_eq!((sum, budget.done()), (all, all));
         }
-    }
-
-    #[test]
-    fn operations_are_announced_before_they_are_done_in_few_lines() {
-        let name = format!("slablab-announced-{}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        let mut budget = Budget::start(Limit::Operations(100_000));
-        budget.announcer = Some(Announcer {
-            name: "stress seed churn, seed 1".to_owned(),
-            announced: AtomicU64::new(0),
-            log: File::create(&path).unwrap(),
-        });
-        let lines = || std::fs::read_to_string(&path).unwrap();
-        let mut steps = budget.share(0, 1);
-        assert_eq!(lines(), "");
-        for done in 0..100_000_u64 {
-            assert!(steps.next());
-            // Whatever kills the kernel now, the last line names a range with this operation.
-            let reply = lines();
-            let last = reply.lines().last().unwrap();
-            let range = last
-                .strip_prefix("<6>slablab stress seed churn, seed 1: operations ")
-                .and_then(|rest| rest.strip_suffix(" come next"))
-                .and_then(|range| range.split_once(" to "))
-                .map(|(first, end)| (first.parse().unwrap(), end.parse().unwrap()));
-            let (first, end): (u64, u64) = range.unwrap_or_else(|| panic!("{last}"));
-            assert!((first..=end).contains(&(done + 1)), "{done}: {last}");
-        }
-        assert!(lines().lines().count() < 12, "{}", lines());
-        std::fs::remove_file(&path).unwrap();
     }
 
     #[test]

@@ -28,6 +28,7 @@ use super::outcome::{
 };
 use crate::{
     affinity::CpuPin,
+    isolation::underway,
     oracle::{
         Oracle,
         Summary, //
@@ -85,11 +86,10 @@ impl<'j> Job<'j> {
 
     /// Runs it.
     pub(super) fn run(&self) -> Outcome {
-        let mut budget = Budget::start(self.config.limit);
         if self.config.target == TargetKind::Device {
-            let seed = self.config.seed;
-            budget.announce(format!("stress {}, seed {seed}", self.name()));
+            underway::name_threads(&self.config.command(self.engine, self.workload));
         }
+        let budget = Budget::start(self.config.limit);
         let result = self.checked(&budget);
         let elapsed = budget.elapsed();
         let outcome = Outcome {

@@ -208,9 +208,13 @@ pub(crate) fn run(args: StressArgs) -> anyhow::Result<ExitCode> {
         .transpose()?;
 
     let mut report = Report::new(config);
-    for engine in engines {
+    'runs: for engine in engines {
         for workload in &workloads {
-            let (outcome, trail) = isolated(
+            let Ended {
+                outcome,
+                trail,
+                is_stuck,
+            } = isolated(
                 &args,
                 &mut session_factory,
                 engine,
@@ -230,6 +234,10 @@ pub(crate) fn run(args: StressArgs) -> anyhow::Result<ExitCode> {
                 ktap.result(report.outcomes.len() + 1, &outcome, &report.config)?;
             }
             report.outcomes.push(outcome);
+            if is_stuck {
+                eprintln!("the kernel does not return from a request: no further workload is run");
+                break 'runs;
+            }
         }
     }
 
@@ -294,6 +302,14 @@ struct Trail {
     left_out: u64,
 }
 
+/// The end of a workload that ran in a process of its own.
+struct Ended {
+    outcome: Outcome,
+    trail: Option<Trail>,
+    /// The kernel does not return from a request of the process.
+    is_stuck: bool,
+}
+
 /// Runs a workload in a process of its own, so that whatever the engine does ends in an outcome.
 fn isolated(
     args: &StressArgs,
@@ -301,19 +317,25 @@ fn isolated(
     engine: Engine,
     workload: &'static Workload,
     config: &Config,
-) -> anyhow::Result<(Outcome, Option<Trail>)> {
+) -> anyhow::Result<Ended> {
     let begun = Instant::now();
-    // A process that is in the kernel cannot be killed.
     let patience = match args.target.target {
-        TargetKind::Sim => Patience::Limited(isolation::patience()),
-        TargetKind::Device => Patience::Unlimited,
+        TargetKind::Sim => isolation::patience(),
+        TargetKind::Device => isolation::DEVICE_PATIENCE,
     };
-    let ended = isolation::run(patience, || {
+    let ended = isolation::run(Patience::Limited(patience), || {
         run_one(args, session_factory, engine, workload, config)
             .map_err(|error| format!("{error:#}"))
     })?;
     let death = match ended {
-        Ok(result) => return result.map_err(anyhow::Error::msg),
+        Ok(result) => {
+            let (outcome, trail) = result.map_err(anyhow::Error::msg)?;
+            return Ok(Ended {
+                outcome,
+                trail,
+                is_stuck: false,
+            });
+        }
         Err(death) => death,
     };
     let outcome = Outcome {
@@ -326,7 +348,11 @@ fn isolated(
     if !io::stderr().is_terminal() {
         eprintln!("{} {}: {}", outcome.engine, workload.name, outcome.line());
     }
-    Ok((outcome, None))
+    Ok(Ended {
+        outcome,
+        trail: None,
+        is_stuck: death.is_stuck,
+    })
 }
 
 /// Runs a workload, and records what it does if that is asked for.

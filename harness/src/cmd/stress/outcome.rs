@@ -106,6 +106,31 @@ impl From<Summary> for Passed {
     }
 }
 
+impl Config {
+    /// Returns the command that runs a workload on an engine, without a limit.
+    pub(super) fn command(&self, engine: Engine, workload: &Workload) -> String {
+        let mut command = format!(
+            "slablab stress {} --target {} --engine {engine} --seed {}",
+            workload.name,
+            self.target.name(),
+            self.seed,
+        );
+        if !workload.is_sequential {
+            command += &format!(" --threads {}", self.threads);
+        }
+        for option in self.faults.options() {
+            command += &format!(" {option}");
+        }
+        if self.debug {
+            command += " --debug";
+        }
+        match self.pool_mib {
+            Some(mib) => command + &format!(" --pool {mib}"),
+            None => command + " --shared",
+        }
+    }
+}
+
 impl From<Failure> for Failed {
     fn from(failure: Failure) -> Self {
         Self {
@@ -257,26 +282,10 @@ impl Outcome {
             // A failure before the first operation is repeated by running one operation.
             _ => failure.operation.max(1),
         };
-        let mut command = format!(
-            "slablab stress {} --target {} --engine {} --seed {} --ops {operations}",
-            self.workload.name,
-            config.target.name(),
-            self.engine,
-            config.seed,
-        );
-        if !self.workload.is_sequential {
-            command += &format!(" --threads {}", config.threads);
-        }
-        for option in config.faults.options() {
-            command += &format!(" {option}");
-        }
-        if config.debug {
-            command += " --debug";
-        }
-        match config.pool_mib {
-            Some(mib) => command + &format!(" --pool {mib}"),
-            None => command + " --shared",
-        }
+        let Self {
+            engine, workload, ..
+        } = self;
+        format!("{} --ops {operations}", config.command(*engine, workload))
     }
 
     /// Returns what only depends on the config.

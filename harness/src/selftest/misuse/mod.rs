@@ -6,7 +6,6 @@ pub(super) mod refusals;
 
 use std::{
     collections::HashSet,
-    fs,
     process,
     thread, //
 };
@@ -38,6 +37,7 @@ use super::{
         POOL_ENGINES,
         exhaust,
         filled,
+        has_kasan,
         intact,
         pattern,
         sound,
@@ -73,9 +73,7 @@ pub(super) fn debug(engine: Engine, pool_bytes: u64) -> TestResult<Device> {
 /// Returns the misuses that only debug mode reports. KASAN, where the kernel has it, reports a read in
 /// the kernel's log, where nothing is to be.
 fn misuses() -> Vec<Misuse> {
-    let symbols = fs::read_to_string("/proc/kallsyms").unwrap_or_default();
-    let has_kasan = symbols.contains(" kasan_report\n");
-    let all = Misuse::ALL.iter().copied();
+    let (all, has_kasan) = (Misuse::ALL.iter().copied(), has_kasan());
     all.filter(|misuse| !has_kasan || *misuse != Misuse::ReadAfterFree)
         .collect()
 }

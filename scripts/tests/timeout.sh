@@ -1,0 +1,35 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# Tests what vm.sh prints about a machine that does not finish: the stacks of all CPUs, and which operation of
+# which run was executed. The test needs the initramfs and the kernel.
+
+set -eu
+. "$(dirname "$0")/../lib.sh"
+
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+failed=0
+
+# prints NAME PATTERN: a test that passes if the log has a line with the pattern
+prints() {
+	if grep -qE -- "$2" "$log"; then
+		echo "ok: $1"
+	else
+		echo "not ok: $1"
+		failed=1
+	fi
+}
+
+run='slablab stress churn --target device --engine hybrid --seed 7 --pool 64'
+if CONSOLE=$logs/timeout.console "$top/scripts/vm.sh" -t 20 slablab stress churn --engine hybrid --seed 7 \
+	--ops 1000000000 >"$log" 2>&1; then
+	echo "not ok: a timeout is a failure"
+	failed=1
+fi
+prints "the timeout is the error" '^error: the machine did not finish in 20 s'
+prints "the first CPU has a stack" '^Kernel panic - not syncing: NMI'
+prints "the other CPU has a stack" '^NMI backtrace for cpu '
+prints "the run and its operation are named" "^the kernel was running: $run \(op [0-9]+\)$"
+[ "$failed" -eq 0 ] || cat "$log"
+exit $failed
