@@ -100,18 +100,16 @@ help:
 	'  BRIEF=1         - run bench and test-debug briefly' \
 	'  V=1             - show the commands'
 
-# The target that installs packages; with KDIR= nothing is installed.
-packages := $(if $(KDIR),,setup)
-
-# booted COMMAND ARGUMENT...: lets the command check its arguments before a kernel or a module is built,
-# then builds the initramfs.
+# booted COMMAND ARGUMENT...: lets the command check its arguments before bindgen, a kernel or a module is
+# built, then builds the initramfs. With KDIR= nothing is installed.
 define booted
+$(if $(KDIR),,$(Q)scripts/setup.sh --packages)
 $(Q)$(MAKE) command
 $(Q)$(1)
 $(Q)$(MAKE) initramfs
 endef
 
-run: $(packages)
+run:
 	$(call booted,$(command) --check-arguments $(STRESS))
 	$(Q)scripts/vm.sh slablab $(STRESS)
 
@@ -148,11 +146,11 @@ test-report: $(command)
 bench: initramfs
 	$(Q)scripts/bench.sh $(module) $(command) $(if $(BRIEF),--brief)
 
-replay: $(packages)
+replay:
 	$(call booted,scripts/replay.sh -n $(command) $(ENGINE) $(TRACE))
 	$(Q)scripts/replay.sh $(command) $(ENGINE) $(TRACE)
 
-report: $(packages)
+report:
 	$(call booted,scripts/replay.sh -n -p $(command) $(ENGINE) $(TRACE))
 	$(Q)scripts/replay.sh -p $(command) $(ENGINE) $(TRACE)
 

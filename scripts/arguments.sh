@@ -77,6 +77,10 @@ if [ -n "${KDIR:-}" ] && boots "$@"; then
 	[ -e "$KDIR/arch/x86/boot/bzImage" ] ||
 		die "KDIR=$KDIR has no bzImage to boot: build it there with 'make bzImage', or omit KDIR= for the lab kernel"
 fi
+if [ -z "${KDIR:-}" ] && [ -n "${SLABLAB_CACHE:-}" ] && [ ! -d "$SLABLAB_CACHE" ] && boots "$@"; then
+	die "SLABLAB_CACHE=$SLABLAB_CACHE does not exist: correct it, or build the kernel there with" \
+		"'make kernel SLABLAB_CACHE=$SLABLAB_CACHE'"
+fi
 for name in ENGINE TRACE STRESS SIM RECORD; do not_empty "$name"; done
 # shellcheck disable=SC2046 # word splitting is intended
 one_of ENGINE "$ENGINE" all $(engines)

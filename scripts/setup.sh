@@ -4,9 +4,16 @@
 # Installs the missing Debian packages and, with cargo, bindgen.
 #
 #   setup.sh [PACKAGE...]     installs these packages, too
+#   setup.sh --packages       installs no bindgen
 
 set -eu
 . "$(dirname "$0")/lib.sh"
+
+with_bindgen=yes
+if [ "${1:-}" = --packages ]; then
+	with_bindgen=''
+	shift
+fi
 
 packages=(
 	gcc libc6-dev make ca-certificates                     # the command
@@ -82,7 +89,7 @@ wanted=$(missing "clang-$llvm" "lld-$llvm" "llvm-$llvm" "libclang-$llvm-dev")
 # shellcheck disable=SC2086
 [ -z "$wanted" ] || install $wanted
 
-if ! bindgen_program >/dev/null; then
+if [ -n "$with_bindgen" ] && ! bindgen_program >/dev/null; then
 	require_cache "has no bindgen" "make setup"
 	say "will install bindgen 0.72.1 into $cache/tools with cargo"
 	step "building bindgen" "$logs/bindgen.log" \

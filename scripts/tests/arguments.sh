@@ -77,6 +77,7 @@ refused "an empty ENGINE=" "ENGINE= is empty" replay ENGINE=
 refused "an empty RECORD=" "RECORD= is empty" record RECORD=
 refused "an empty STRESS=" "STRESS= is empty" run STRESS=
 refused "a BENCH= option that bench-host does not have" "--quik is not an option of bench-host" bench-host BENCH=--quik
+refused "SLABLAB_CACHE= of nothing" "SLABLAB_CACHE=$work/nothing does not exist" run SLABLAB_CACHE="$work/nothing"
 refused "KDIR= of nothing" "not a built kernel tree" run KDIR="$work/nothing"
 refused "KERNEL_SRC= of nothing" "not a kernel source tree" kernel KERNEL_SRC="$work/nothing"
 refused "MO= with a space" "a space" modules MO="$work/a b"
@@ -90,6 +91,25 @@ touch "$kdir"/{Makefile,Module.symvers,scripts/target.json} "$kdir"/rust/lib{cor
 refused "KDIR= without a kernel to boot" "has no bzImage" run KDIR="$kdir"
 mkdir -p "$kdir/arch/x86/boot"
 touch "$kdir/arch/x86/boot/bzImage"
+
+# On a machine with all packages but without bindgen, the arguments are checked before bindgen is built.
+mkdir "$work/cache"
+printf '#!/bin/sh\necho bindgen 0.1.0\n' >"$work/bin/bindgen"
+chmod +x "$work/bin/bindgen"
+for program in cargo clang rustc; do mv "$work/bin/$program" "$work/$program"; done
+printf '#!/bin/sh\necho "cargo $*" >>"%s/called"\n[ "$1" != --version ] || exec %s --version\n' \
+	"$work" "$(type -P cargo)" >"$work/bin/cargo"
+chmod +x "$work/bin/cargo"
+if ! make_in "$top" run STRESS=stres command="$command" SLABLAB_CACHE="$work/cache" &&
+	grep -qF "unrecognized subcommand 'stres'" "$work/log" && ! grep -q 'cargo install' "$work/called"; then
+	echo "ok: arguments are checked before bindgen is built"
+else
+	echo "not ok: arguments are checked before bindgen is built"
+	cat "$work/log" "$work/called"
+	failed=1
+fi
+rm "$work/bin/bindgen"
+for program in cargo clang rustc; do mv "$work/$program" "$work/bin/$program"; done
 
 # asked NAME TEXT ARGUMENT...: checks that the command refuses the arguments, and that nothing else was built
 asked() {
