@@ -97,6 +97,7 @@ mkdir "$work/cache"
 printf '#!/bin/sh\necho bindgen 0.1.0\n' >"$work/bin/bindgen"
 chmod +x "$work/bin/bindgen"
 for program in cargo clang rustc; do mv "$work/bin/$program" "$work/$program"; done
+# shellcheck disable=SC2016 # the fake cargo expands it
 printf '#!/bin/sh\necho "cargo $*" >>"%s/called"\n[ "$1" != --version ] || exec %s --version\n' \
 	"$work" "$(type -P cargo)" >"$work/bin/cargo"
 chmod +x "$work/bin/cargo"
