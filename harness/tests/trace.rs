@@ -120,6 +120,10 @@ fn bad_lines_are_named_with_their_file() {
         let printed = stderr(&format!("{command} --from {}", file("other.json", "{}")), 1);
         let sentence = format!("this is no output of 'slablab {none} --json'");
         assert!(printed.contains(&sentence), "{printed}");
+        let notes = file("notes.txt", "my notes\n");
+        let printed = stderr(&format!("{command} --from {notes}"), 1);
+        let expected = format!("error: {notes}: {sentence}, beginning with line 1\n");
+        assert_eq!(printed, expected);
     }
     stderr("trace make waltz", 2);
 }
@@ -236,6 +240,8 @@ fn a_page_holds_its_data_and_no_markup_of_a_trace() {
     let options = "--target sim --passes 1 --room 256";
     let shown = stdout(&format!("report -o {} {trace} {options}", page.display()));
     assert!(shown.contains("utilisation"), "{shown}");
+    let written = format!("\nWritten to {}.\n", page.display());
+    assert!(shown.ends_with(&written), "{shown}");
     let text = fs::read_to_string(&page).unwrap();
     assert!(!text.contains("<img") && !text.contains("://"));
     let marks = [

@@ -6,6 +6,7 @@ pub(crate) mod bench;
 pub(crate) mod fuzz;
 pub(crate) mod info;
 pub(crate) mod inject;
+mod json;
 pub(crate) mod map;
 pub(crate) mod replay;
 pub(crate) mod report;

@@ -14,10 +14,7 @@ use std::{
     process::ExitCode, //
 };
 
-use anyhow::{
-    Context,
-    bail, //
-};
+use anyhow::bail;
 use clap::{
     Args,
     ValueEnum, //
@@ -28,10 +25,8 @@ use crate::{
         usage,
         whole, //
     },
-    report::{
-        self,
-        files, //
-    },
+    cmd::json,
+    report,
     session_factory::TargetKind,
     uapi::BenchSubject, //
 };
@@ -163,14 +158,9 @@ pub(crate) fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
 
 /// Reads the runs that were printed as JSON.
 fn read(files: &[PathBuf]) -> anyhow::Result<Vec<Document>> {
-    let one = |file: &PathBuf| -> anyhow::Result<Vec<Document>> {
-        serde_json::from_slice(&files::read(file)?).with_context(|| {
-            format!(
-                "{}: this is no output of 'slablab bench --json'",
-                file.display()
-            )
-        })
-    };
-    let runs: Vec<_> = files.iter().map(one).collect::<anyhow::Result<_>>()?;
+    let runs: Vec<Vec<Document>> = files
+        .iter()
+        .map(|file| json::read(file, "slablab bench --json"))
+        .collect::<anyhow::Result<_>>()?;
     Ok(runs.into_iter().flatten().collect())
 }

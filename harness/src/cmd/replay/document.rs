@@ -7,7 +7,6 @@ use std::{
     path::Path, //
 };
 
-use anyhow::Context;
 use serde::{
     Deserialize,
     Serialize, //
@@ -16,6 +15,7 @@ use slablab_trace::Trace;
 
 use super::measure::Plan;
 use crate::{
+    cmd::json,
     fault_injection::FaultArgs,
     isolation::Death,
     replay::{
@@ -24,7 +24,6 @@ use crate::{
         timeline::Timeline,
         words, //
     },
-    report::files,
     session_factory::TargetKind,
     uapi::Engine,
 };
@@ -151,13 +150,7 @@ impl Document {
 
     /// Reads what was printed as JSON.
     pub(in crate::cmd) fn read(file: &Path) -> anyhow::Result<Self> {
-        let bytes = files::read(file)?;
-        serde_json::from_slice(&bytes).with_context(|| {
-            format!(
-                "{}: this is no output of 'slablab replay --json'",
-                file.display()
-            )
-        })
+        json::read(file, "slablab replay --json")
     }
 
     /// Says whether bytes are what [`Document::read`] reads.

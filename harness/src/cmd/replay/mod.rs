@@ -162,13 +162,11 @@ impl PlanArgs {
         };
         Ok((engines, plan))
     }
-}
 
-impl ReplayArgs {
     /// Returns the command that replays a trace on an engine again.
-    fn repeat(&self, trace: &str, engine: Engine) -> String {
+    pub(super) fn repeat(&self, traces: &[String], trace: &str, engine: Engine) -> String {
         let stem = |name: &&String| Path::new(name).file_stem() == Some(trace.as_ref());
-        let name = self.traces.iter().find(stem).map_or(trace, String::as_str);
+        let name = traces.iter().find(stem).map_or(trace, String::as_str);
         let PlanArgs {
             trace_args,
             target,
@@ -177,7 +175,7 @@ impl ReplayArgs {
             faults,
             passes,
             no_search,
-        } = &self.plan;
+        } = self;
         let mut command = format!(
             "slablab replay {} --target {} --engine {engine} --pool {pool} --passes {passes}",
             quoted(name),
@@ -222,7 +220,8 @@ pub(crate) fn run(args: ReplayArgs) -> anyhow::Result<ExitCode> {
             }
             let (engines, plan) = args.plan.plan()?;
             let mut document = replayed(&engines, &plan, &traces, |_, _| Ok(()))?;
-            document.say_how_to_repeat(|trace, engine| args.repeat(trace, engine));
+            document
+                .say_how_to_repeat(|trace, engine| args.plan.repeat(&args.traces, trace, engine));
             document
         }
     };

@@ -138,6 +138,7 @@ pub(crate) fn run(args: ReportArgs) -> anyhow::Result<ExitCode> {
             // The figures of a run of minutes are not lost with the page.
             report::print(render::text(&document))?;
             written?;
+            report::print(format!("Written to {}.\n", args.out.display()))?;
         }
     }
     Ok(if document.is_right() {
@@ -163,13 +164,15 @@ fn with_timelines(args: &ReportArgs) -> anyhow::Result<Document> {
         frames: (FRAMES_TOGETHER / timelines).clamp(FRAMES_MIN, FRAMES),
         writes: WRITES_TOGETHER / timelines,
     };
-    replayed(&engines, &plan, &traces, |trace, results| {
+    let mut document = replayed(&engines, &plan, &traces, |trace, results| {
         let pool_bytes = room.unwrap_or_else(|| enough(&plan, results));
         for result in results {
             take(&plan, trace, pool_bytes, limits, result)?;
         }
         Ok(())
-    })
+    })?;
+    document.say_how_to_repeat(|trace, engine| args.plan.repeat(&args.traces, trace, engine));
+    Ok(document)
 }
 
 /// Returns the smallest pool that was enough for every engine.

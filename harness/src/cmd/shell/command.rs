@@ -205,6 +205,8 @@ fn parse_let(rest: &str) -> Result<Command<'_>, Problem> {
     let value = value.trim();
     let words: Vec<&str> = value.split_whitespace().collect();
     let value = match (&words[..], parse(value)) {
+        // A command without its arguments.
+        (["alloc" | "realloc"], Err(usage @ Problem::Usage(_))) => return Err(usage),
         // A word alone is a block; with more it is meant to be a command.
         ([word], _) => Value::Block(block(word)?),
         (_, Ok(Command::Alloc { size, align })) => Value::Alloc { size, align },

@@ -120,6 +120,14 @@ fn a_name_that_is_none_is_explained() {
         "error: usage: alloc SIZE [ALIGN]"
     );
     assert_eq!(say(session, "let a = "), usage);
+    assert_eq!(
+        say(session, "let a = alloc"),
+        "error: usage: alloc SIZE [ALIGN]"
+    );
+    assert_eq!(
+        say(session, "let a = realloc"),
+        "error: usage: realloc BLOCK SIZE"
+    );
     assert!(say(session, "free a-b").contains("is no block: a block is a name, $last or"));
     // An allocation that failed names no block.
     assert!(say(session, "let x = alloc 4g").contains("too big"));

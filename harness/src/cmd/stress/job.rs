@@ -87,7 +87,7 @@ impl<'j> Job<'j> {
     /// Runs it.
     pub(super) fn run(&self) -> Outcome {
         if self.config.target == TargetKind::Device {
-            underway::name_threads(&self.config.command(self.engine, self.workload));
+            underway::name_threads(&self.config.command(self.engine, self.workload, None));
         }
         let budget = Budget::start(self.config.limit);
         let result = self.checked(&budget);

@@ -107,14 +107,22 @@ impl From<Summary> for Passed {
 }
 
 impl Config {
-    /// Returns the command that runs a workload on an engine, without a limit.
-    pub(super) fn command(&self, engine: Engine, workload: &Workload) -> String {
+    /// Returns the command that runs a workload on an engine, for so many operations.
+    pub(super) fn command(
+        &self,
+        engine: Engine,
+        workload: &Workload,
+        operations: Option<u64>,
+    ) -> String {
         let mut command = format!(
             "slablab stress {} --target {} --engine {engine} --seed {}",
             workload.name,
             self.target.name(),
             self.seed,
         );
+        if let Some(operations) = operations {
+            command += &format!(" --ops {operations}");
+        }
         if !workload.is_sequential {
             command += &format!(" --threads {}", self.threads);
         }
@@ -282,10 +290,7 @@ impl Outcome {
             // A failure before the first operation is repeated by running one operation.
             _ => failure.operation.max(1),
         };
-        let Self {
-            engine, workload, ..
-        } = self;
-        format!("{} --ops {operations}", config.command(*engine, workload))
+        config.command(self.engine, self.workload, Some(operations))
     }
 
     /// Returns what only depends on the config.

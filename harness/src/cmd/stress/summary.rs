@@ -55,7 +55,12 @@ fn final_statistics(report: &Report) -> String {
     let Limit::Operations(operations) = config.limit else {
         return String::new();
     };
-    if !config.are_exact() {
+    let has_lines = report.finals().next().is_some()
+        || report
+            .outcomes
+            .iter()
+            .any(|outcome| report.depends_on_order(outcome));
+    if !config.are_exact() || !has_lines {
         return String::new();
     }
     let mut text = format!(
