@@ -512,3 +512,21 @@ fn final_statistics_leave_out_what_the_order_of_threads_decides() {
         "{without}"
     );
 }
+
+#[test]
+fn an_error_of_the_system_has_its_name() {
+    for command in [
+        "stress churn --ops 10",
+        "replay larson --percent 1",
+        "map --demo",
+    ] {
+        let program = env!("CARGO_BIN_EXE_slablab");
+        // 4 GiB do not fit the address space.
+        let limited =
+            format!("ulimit -v 3000000 && exec '{program}' {command} --target sim --pool 4096");
+        let output = Command::new("sh").args(["-c", &limited]).output().unwrap();
+        let printed = String::from_utf8(output.stderr).unwrap();
+        let ends = printed.ends_with("error: no memory for the pool (ENOMEM)\n");
+        assert!(ends, "{command}: {printed}");
+    }
+}

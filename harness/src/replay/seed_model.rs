@@ -66,7 +66,11 @@ pub(crate) struct Work {
 /// The seed returned another offset than the model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the seed differs from its model: the block is at {seed:#x}, in the model at {seed_model:?}"
+    "the seed differs from its model: the block has offset {seed:#x}, {}",
+    match .seed_model {
+        Some(offset) => format!("in the model {offset:#x}"),
+        None => "and the model refuses the request".to_owned(),
+    }
 )]
 pub(crate) struct ModelMismatch {
     seed: u64,

@@ -184,3 +184,22 @@ fn another_place_than_the_twins_is_noticed() {
     }
     assert_eq!(noticed, 50);
 }
+
+#[test]
+fn a_mismatch_is_told_in_words() {
+    let mismatch = |seed_model| {
+        ModelMismatch {
+            seed: 0x1000,
+            seed_model,
+        }
+        .to_string()
+    };
+    assert_eq!(
+        mismatch(Some(0x2040)),
+        "the seed differs from its model: the block has offset 0x1000, in the model 0x2040"
+    );
+    assert_eq!(
+        mismatch(None),
+        "the seed differs from its model: the block has offset 0x1000, and the model refuses the request"
+    );
+}
