@@ -19,7 +19,7 @@ cd "$top"
 usage() { sed -n '/^# *test-host\.sh/,/^$/s/^# *//p' "$0" >&2; exit 2; }
 
 # The layers from the innermost to the outermost. "heap" and "host" name several layers.
-layers=(class buddy slab seed hybrid guard doc session trace command rest)
+layers=(class buddy slab seed hybrid guard doc session trace lab command rest)
 heap=(class buddy slab seed hybrid guard doc)
 declare -A about=(
 	[class]="size classes, offsets, costs: the common code of engines"
@@ -31,11 +31,12 @@ declare -A about=(
 	[doc]="examples in the documentation of slab_heap, and its fuzz corpus"
 	[session]="handles, quotas, requests: slab_session"
 	[trace]="traces, numbers and tables: slablab_trace, slablab_report"
-	[command]="the command slablab: oracle, workloads, sim, replay, and the command line"
+	[lab]="sessions in this process, oracle, replay: slablab_lab"
+	[command]="the command slablab: workloads, subcommands, wrong engines, the command line; slablab_selftest"
 	[rest]="the other crates: the benchmark of the host"
 )
 inner=(hybrid::tests::buddy hybrid::tests::page hybrid::tests::slab seed::free_list)
-crates=(slab_heap slab_heap_fuzz slab_session slablab_trace slablab_report slablab)
+crates=(slab_heap slab_heap_fuzz slab_session slablab_trace slablab_report slablab_lab slablab_selftest slablab)
 
 # tests LAYER: runs the tests of a layer
 tests() {
@@ -50,7 +51,8 @@ tests() {
 	doc) cargo test -p slab_heap --doc --locked --no-fail-fast && cargo test -p slab_heap_fuzz --locked ;;
 	session) cargo test -p slab_session --locked --no-fail-fast ;;
 	trace) cargo test -p slablab_trace -p slablab_report --locked --no-fail-fast ;;
-	command) cargo test -p slablab --locked --no-fail-fast ;;
+	lab) cargo test -p slablab_lab --locked --no-fail-fast ;;
+	command) cargo test -p slablab -p slablab_selftest --locked --no-fail-fast ;;
 	rest) cargo test --workspace "${crates[@]/#/--exclude=}" --locked --no-fail-fast ;;
 	esac
 }

@@ -72,6 +72,9 @@ module_lints() { make modules MO="$build/clippy" CLIPPY=1 KRUSTFLAGS=-Dwarnings;
 
 guest() { make initramfs; }
 
+# Engines that are wrong on purpose are in test builds only.
+no_wrong_engines() { ! grep -q SLABLAB_TEST_ build/target/release/slablab; }
+
 # The kernel's own check covers only C functions.
 stack_frames() { scripts/stack-frames.py build/module/slablab.ko; }
 
@@ -109,6 +112,7 @@ stage "set-up without privileges" once scripts/tests/setup.sh
 stage "locks and checks of the kernel build" once scripts/tests/kernel.sh
 stage "arguments of make" once scripts/tests/arguments.sh build/target/debug/slablab
 stage "kernels refused by Kbuild" once scripts/tests/kbuild.sh
+stage "recipes of docs/extending.md" once scripts/tests/recipes.py
 stage "shell scripts" once shell_scripts
 stage "format" once formatted
 stage "lints of the host crates" once host_lints
@@ -117,6 +121,7 @@ stage "page of report in a browser" once report_page
 stage "bindings equal slablab.h" once scripts/uapi.sh --check
 stage "lints of the module" once module_lints
 stage "module and command" once guest
+stage "no wrong engines in the command" once no_wrong_engines
 stage "prompt in the lab machine" once scripts/tests/prompt.sh
 stage "stack frames" once stack_frames
 stage "tests in the lab machine" ktap_results guest_tests

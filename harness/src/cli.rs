@@ -19,7 +19,6 @@ use crate::cmd::{
     map,
     replay,
     report,
-    selftest,
     shell,
     stats,
     stress,
@@ -54,7 +53,7 @@ enum Command {
     Trace(trace::TraceCommand),
     Inject(inject::InjectArgs),
     Bench(bench::BenchArgs),
-    Selftest(selftest::SelftestArgs),
+    Selftest(slablab_selftest::SelftestArgs),
     Fuzz(fuzz::FuzzArgs),
 }
 
@@ -116,7 +115,7 @@ impl Cli {
             Command::Trace(command) => trace::run(command),
             Command::Inject(args) => inject::run(args),
             Command::Bench(args) => bench::run(args),
-            Command::Selftest(args) => selftest::run(args),
+            Command::Selftest(args) => slablab_selftest::run(args, &["selftest"]),
             Command::Fuzz(args) => fuzz::run(args),
         }
     }

@@ -71,6 +71,7 @@ guard: not run
 doc: not run
 session: not run
 trace: not run
+lab: not run
 command: not run
 rest: not run' "$(grep -E '^[a-z]+: ([0-9]+ passed|not run)' <<<"$output")"
 expect 'only the output of failed tests is shown' 'backtraces: 0

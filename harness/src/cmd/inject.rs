@@ -24,6 +24,7 @@ use crate::{
         size, //
     },
     device::Errno,
+    isolated_command,
     isolation::{
         self,
         Patience,
@@ -124,29 +125,27 @@ fn misuses() -> impl TypedValueParser<Value = Misuse> {
     })
 }
 
-impl Misuse {
-    /// Says what is done.
-    fn what(self) -> &'static str {
-        match self {
-            Self::SlabLinearOverflow => "write the byte behind a block",
-            Self::SlabLinearOverflow8 => "write the 8 bytes behind a block",
-            Self::SlabLinearOverflow32 => "write the 32 bytes behind a block",
-            Self::VmallocLinearOverflow => "write the byte behind a block of whole pages",
-            Self::SlabLinearUnderflow => "write the 8 bytes in front of a block",
-            Self::WriteAfterFree => "write into a free block",
-            Self::WriteBuddyAfterFree => "write into a free block of whole pages",
-            Self::SlabFreeDouble => "free a block twice",
-            Self::SlabFreeDoubleDelayed => "free a block, then others, then it again",
-            Self::SlabFreeDoubleReused => "free a block again when it has a new owner",
-            Self::SlabFreeInterior => "free an address in a block",
-            Self::SlabFreeForeign => "free an address outside of the pool",
-            Self::SlabFreeInvented => "free an address at which no block ever began",
-            Self::SlabFreeUnaligned => "free an address that is no multiple of 8",
-            Self::SlabFreeCross => "free a block as one of twice its size",
-            Self::SlabLinearOverflow1M => "write the 1 MiB behind a block",
-            Self::ReallocAfterFree => "reallocate a free block",
-            Self::ReadAfterFree => "read a free block",
-        }
+/// Describes a misuse.
+fn what(misuse: Misuse) -> &'static str {
+    match misuse {
+        Misuse::SlabLinearOverflow => "write the byte behind a block",
+        Misuse::SlabLinearOverflow8 => "write the 8 bytes behind a block",
+        Misuse::SlabLinearOverflow32 => "write the 32 bytes behind a block",
+        Misuse::VmallocLinearOverflow => "write the byte behind a block of whole pages",
+        Misuse::SlabLinearUnderflow => "write the 8 bytes in front of a block",
+        Misuse::WriteAfterFree => "write into a free block",
+        Misuse::WriteBuddyAfterFree => "write into a free block of whole pages",
+        Misuse::SlabFreeDouble => "free a block twice",
+        Misuse::SlabFreeDoubleDelayed => "free a block, then others, then it again",
+        Misuse::SlabFreeDoubleReused => "free a block again when it has a new owner",
+        Misuse::SlabFreeInterior => "free an address in a block",
+        Misuse::SlabFreeForeign => "free an address outside of the pool",
+        Misuse::SlabFreeInvented => "free an address at which no block ever began",
+        Misuse::SlabFreeUnaligned => "free an address that is no multiple of 8",
+        Misuse::SlabFreeCross => "free a block as one of twice its size",
+        Misuse::SlabLinearOverflow1M => "write the 1 MiB behind a block",
+        Misuse::ReallocAfterFree => "reallocate a free block",
+        Misuse::ReadAfterFree => "read a free block",
     }
 }
 
@@ -192,7 +191,7 @@ pub(crate) fn run(args: InjectArgs) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let patience = Patience::Limited(isolation::patience());
-    isolation::command(args.target, patience, || inject_all(&args))
+    isolated_command::run(args.target, patience, || inject_all(&args))
 }
 
 /// Injects the chosen misuses.
@@ -238,7 +237,7 @@ fn list() -> String {
     for misuse in Misuse::ALL {
         table.row([
             misuse.name().into(),
-            misuse.what().into(),
+            what(*misuse).into(),
             match misuse.expected() {
                 Fault::None => "none (KASAN reports it where the kernel has KASAN)".into(),
                 fault => fault.name().into(),

@@ -10,7 +10,6 @@ mod json;
 pub(crate) mod map;
 pub(crate) mod replay;
 pub(crate) mod report;
-pub(crate) mod selftest;
 pub(crate) mod shell;
 pub(crate) mod stats;
 pub(crate) mod stress;

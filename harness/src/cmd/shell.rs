@@ -42,6 +42,7 @@ use crate::{
         Drawing,
         Origin, //
     },
+    isolated_command,
     isolation::{
         self,
         Patience,
@@ -78,7 +79,7 @@ pub(crate) struct ShellArgs {
 /// Reads commands until there are no more.
 pub(crate) fn run(args: ShellArgs) -> anyhow::Result<ExitCode> {
     let patience = Patience::Request(isolation::patience());
-    isolation::command(args.target.target, patience, || execute(&args))
+    isolated_command::run(args.target.target, patience, || execute(&args))
 }
 
 /// Executes the commands of a terminal or of a script.

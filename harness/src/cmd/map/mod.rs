@@ -25,6 +25,7 @@ use crate::{
         NoMap,
         Origin, //
     },
+    isolated_command,
     isolation::{
         self,
         Patience,
@@ -124,7 +125,7 @@ struct Document {
 /// Draws the pool.
 pub(crate) fn run(args: MapArgs) -> anyhow::Result<ExitCode> {
     let patience = Patience::Limited(isolation::patience());
-    isolation::command(args.target, patience, || draw(&args))
+    isolated_command::run(args.target, patience, || draw(&args))
 }
 
 /// Draws the pool that the arguments name.

@@ -146,7 +146,9 @@ pub(in crate::cmd) fn isolated<T: Serialize + DeserializeOwned>(
     work: impl FnOnce() -> anyhow::Result<T>,
 ) -> anyhow::Result<Result<T, Death>> {
     let patience = Patience::Limited(isolation::patience());
-    let ended = isolation::run(patience, || work().map_err(|error| crate::sentence(&error)))?;
+    let ended = isolation::run(patience, || {
+        work().map_err(|error| crate::errno::sentence(&error))
+    })?;
     match ended {
         Ok(Ok(result)) => Ok(Ok(result)),
         Ok(Err(error)) => Err(anyhow!(error)),

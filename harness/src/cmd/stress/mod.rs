@@ -325,7 +325,7 @@ fn isolated(
     };
     let ended = isolation::run(Patience::Limited(patience), || {
         run_one(args, session_factory, engine, workload, config)
-            .map_err(|error| crate::sentence(&error))
+            .map_err(|error| crate::errno::sentence(&error))
     })?;
     let death = match ended {
         Ok(result) => {

@@ -1,0 +1,422 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The shared memory to which a child process writes its current requests.
+//!
+//! ```text
+//! Page:  moves │ culprit │ panic text │ slot 0 │ slot 1 │ … one for each thread
+//! Slot:  begun │ operation │ thread │ call, its arguments │ position in a SUBMIT, its operation
+//! ```
+//!
+//! The child uses atomic stores and no lock, so that the page is consistent when the child is killed.
+
+use std::{
+    ops::Deref,
+    ptr::{
+        self,
+        NonNull, //
+    },
+    sync::atomic::{
+        AtomicU8,
+        AtomicU32,
+        AtomicU64,
+        Ordering::Relaxed, //
+    },
+};
+
+use rustix::{
+    io::Errno,
+    mm::{
+        MapFlags,
+        ProtFlags, //
+    },
+};
+
+/// The number of slots: more than the workload `threads` has threads. Further threads share the last
+/// slot.
+pub(super) const SLOTS: usize = 264;
+
+/// The maximum length of a panic message.
+const TEXT_BYTES: usize = 1024;
+
+/// The calls of a [`Target`](crate::target::Target), as a slot numbers them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Call {
+    /// No call is under way.
+    None,
+    /// ALLOC: size and alignment.
+    Alloc,
+    /// FREE: the handle.
+    Free,
+    /// REALLOC: the handle and the new size.
+    Realloc,
+    /// `pread`: handle, first byte, bytes.
+    Read,
+    /// `pwrite`: handle, first byte, bytes.
+    Write,
+    /// SUBMIT: how many operations.
+    Submit,
+    /// STATS.
+    Stats,
+    /// CHECK.
+    Check,
+    /// EXTEND: bytes.
+    Extend,
+    /// SHRINK.
+    Shrink,
+    /// MAP: region and page.
+    Map,
+    /// Another call, which changes nothing in the engine.
+    Other,
+}
+
+impl Call {
+    const ALL: [Self; 13] = [
+        Self::None,
+        Self::Alloc,
+        Self::Free,
+        Self::Realloc,
+        Self::Read,
+        Self::Write,
+        Self::Submit,
+        Self::Stats,
+        Self::Check,
+        Self::Extend,
+        Self::Shrink,
+        Self::Map,
+        Self::Other,
+    ];
+
+    fn from_raw(raw: u32) -> Self {
+        let found = Self::ALL.get(raw as usize);
+        found.copied().unwrap_or(Self::Other)
+    }
+
+    /// Returns the call with its arguments, in words.
+    fn words(self, [first, second, third]: [u64; 3]) -> String {
+        match self {
+            Self::None => "no request".to_owned(),
+            Self::Alloc => format!("ALLOC of {first} bytes aligned to {second}"),
+            Self::Free => format!("FREE of handle {first}"),
+            Self::Realloc => format!("REALLOC of handle {first} to {second} bytes"),
+            Self::Read => format!("pread of {third} bytes of handle {first} from byte {second} on"),
+            Self::Write => {
+                format!("pwrite of {third} bytes of handle {first} from byte {second} on")
+            }
+            Self::Submit => format!("SUBMIT of {first} operations"),
+            Self::Stats => "STATS".to_owned(),
+            Self::Check => "CHECK".to_owned(),
+            Self::Extend => format!("EXTEND by {first} bytes"),
+            Self::Shrink => "SHRINK".to_owned(),
+            Self::Map => format!("MAP of region {first} from page {second} on"),
+            Self::Other => "INFO, EVENTS or another query".to_owned(),
+        }
+    }
+}
+
+/// A call and its arguments.
+#[derive(Debug)]
+#[repr(C)]
+struct Request {
+    call: AtomicU32,
+    arguments: [AtomicU64; 3],
+}
+
+impl Request {
+    fn store(&self, call: Call, arguments: [u64; 3]) {
+        for (to, from) in self.arguments.iter().zip(arguments) {
+            to.store(from, Relaxed);
+        }
+        self.call.store(call as u32, Relaxed);
+    }
+
+    fn call(&self) -> Call {
+        Call::from_raw(self.call.load(Relaxed))
+    }
+
+    fn words(&self) -> String {
+        let arguments = self.arguments.each_ref();
+        self.call().words(arguments.map(|word| word.load(Relaxed)))
+    }
+}
+
+/// The state of a thread, which writes it before each request.
+///
+/// All zeros is the state of an idle thread.
+#[derive(Debug)]
+#[repr(C)]
+pub(super) struct Slot {
+    /// The number of the move with which the request began.
+    begun: AtomicU64,
+    /// The operation of the workload or the trace, counted from 1.
+    operation: AtomicU64,
+    /// The number of the thread plus 1, of a workload with several; else 0.
+    thread: AtomicU64,
+    /// The call that is under way.
+    request: Request,
+    /// The place in a SUBMIT plus 1, as far as it is known.
+    position: AtomicU64,
+    /// The operation at that place.
+    within: Request,
+}
+
+impl Slot {
+    pub(super) fn set_operation(&self, number: u64) {
+        self.operation.store(number, Relaxed);
+    }
+
+    pub(super) fn set_thread(&self, thread: usize) {
+        self.thread.store(thread as u64 + 1, Relaxed);
+    }
+
+    /// Returns the number of the thread, of a workload with several.
+    pub(super) fn thread(&self) -> Option<u64> {
+        self.thread.load(Relaxed).checked_sub(1)
+    }
+
+    /// Returns the request that is under way, in words.
+    fn request(&self) -> Option<String> {
+        if self.request.call() == Call::None {
+            return None;
+        }
+        let words = self.request.words();
+        Some(match self.position.load(Relaxed) {
+            0 => words,
+            position => format!("{words}, operation {position}: {}", self.within.words()),
+        })
+    }
+
+    /// Returns what the thread is doing.
+    pub(super) fn read(&self) -> Underway {
+        Underway {
+            operation: self.operation.load(Relaxed),
+            thread: self.thread(),
+            request: self.request(),
+        }
+    }
+}
+
+/// The state of a thread when its process ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Underway {
+    /// The operation, counted from 1; 0 before the first.
+    pub operation: u64,
+    /// The number of the thread, of a workload with several.
+    pub thread: Option<u64>,
+    /// The request, in words; `None` between two requests.
+    pub request: Option<String>,
+}
+
+/// The shared memory.
+///
+/// All zeros is the state of a child that has not begun.
+#[repr(C)]
+pub(super) struct Page {
+    /// The number of begun and ended requests, by which the parent sees progress.
+    moves: AtomicU64,
+    /// The slot of the thread that died, plus 1.
+    culprit: AtomicU32,
+    /// The slots that were taken.
+    taken: AtomicU32,
+    /// The bytes of the pool that was opened last.
+    pool_bytes: AtomicU64,
+    /// The bytes of the text of the first panic, plus 1.
+    text_bytes: AtomicU32,
+    text: [AtomicU8; TEXT_BYTES],
+    slots: [Slot; SLOTS],
+}
+
+impl Page {
+    /// Takes a slot for a thread.
+    pub(super) fn take(&self) -> usize {
+        let taken = self.taken.fetch_add(1, Relaxed) as usize;
+        taken.min(SLOTS - 1)
+    }
+
+    pub(super) fn slot(&self, index: usize) -> &Slot {
+        &self.slots[index.min(SLOTS - 1)]
+    }
+
+    /// Notes a request that a thread begins.
+    pub(super) fn begin(&self, index: usize, call: Call, arguments: [u64; 3]) {
+        let slot = self.slot(index);
+        slot.position.store(0, Relaxed);
+        slot.begun.store(self.moves.fetch_add(1, Relaxed), Relaxed);
+        slot.request.store(call, arguments);
+    }
+
+    /// Notes an operation of a SUBMIT that a thread begins.
+    pub(super) fn begin_within(
+        &self,
+        index: usize,
+        position: usize,
+        call: Call,
+        arguments: [u64; 3],
+    ) {
+        let slot = self.slot(index);
+        slot.within.store(call, arguments);
+        slot.begun.store(self.moves.fetch_add(1, Relaxed), Relaxed);
+        slot.position.store(position as u64 + 1, Relaxed);
+    }
+
+    /// Notes that the request of a thread ended.
+    pub(super) fn end(&self, index: usize) {
+        (self.slot(index).request.call).store(Call::None as u32, Relaxed);
+        self.moves.fetch_add(1, Relaxed);
+    }
+
+    /// Notes the thread that dies first. Async-signal-safe.
+    pub(super) fn accuse(&self, slot: usize) {
+        let _ = (self.culprit).compare_exchange(0, slot as u32 + 1, Relaxed, Relaxed);
+    }
+
+    pub(super) fn set_pool_bytes(&self, bytes: u64) {
+        self.pool_bytes.store(bytes, Relaxed);
+    }
+
+    pub(super) fn pool_bytes(&self) -> u64 {
+        self.pool_bytes.load(Relaxed)
+    }
+
+    /// Stores the text of the first panic.
+    pub(super) fn set_text(&self, text: &str) {
+        let mut end = text.len().min(TEXT_BYTES);
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        if self.text_bytes.load(Relaxed) == 0 {
+            for (to, from) in self.text.iter().zip(&text.as_bytes()[..end]) {
+                to.store(*from, Relaxed);
+            }
+            self.text_bytes.store(end as u32 + 1, Relaxed);
+        }
+    }
+
+    /// Returns the text of the first panic.
+    pub(super) fn text(&self) -> Option<String> {
+        let bytes = self.text_bytes.load(Relaxed).checked_sub(1)? as usize;
+        let text = self.text.iter().take(bytes);
+        let text: Vec<_> = text.map(|byte| byte.load(Relaxed)).collect();
+        Some(String::from_utf8_lossy(&text).into_owned())
+    }
+
+    /// Returns a number that changes with every request of any thread.
+    pub(super) fn moves(&self) -> u64 {
+        self.moves.load(Relaxed)
+    }
+
+    /// Returns the operations of all threads.
+    pub(super) fn operations(&self) -> u64 {
+        let operations = self.slots.iter().map(|slot| slot.operation.load(Relaxed));
+        operations.fold(0, u64::saturating_add)
+    }
+
+    /// Says whether a thread executes a request.
+    pub(super) fn is_in_a_request(&self) -> bool {
+        self.slots
+            .iter()
+            .any(|slot| slot.request.call() != Call::None)
+    }
+
+    /// Returns the slot of the thread that died, or else the one whose request is under way for the
+    /// longest time: the others may wait for it.
+    pub(super) fn accused(&self) -> &Slot {
+        let is_busy = |slot: &&Slot| slot.request.call() != Call::None;
+        let begun = |slot: &&Slot| slot.begun.load(Relaxed);
+        let culprit = self.culprit.load(Relaxed).checked_sub(1);
+        culprit
+            .and_then(|index| self.slots.get(index as usize))
+            .or_else(|| self.slots.iter().filter(is_busy).min_by_key(begun))
+            .unwrap_or(&self.slots[0])
+    }
+}
+
+/// A mapping of a [`Page`] that is shared with children.
+///
+/// # Invariants
+///
+/// The pointer is to a mapping of a page's size and alignment, which is unmapped when this is
+/// dropped and no earlier.
+pub(super) struct Shared(NonNull<Page>);
+
+impl Shared {
+    pub(super) fn new() -> Result<Self, Errno> {
+        let access = ProtFlags::READ | ProtFlags::WRITE;
+        // SAFETY: A new mapping at an address of the kernel's choice touches nothing that exists.
+        let start = unsafe {
+            rustix::mm::mmap_anonymous(ptr::null_mut(), size_of::<Page>(), access, MapFlags::SHARED)
+        }?;
+        // INVARIANT: Mappings are aligned to pages; the mapping has just been made.
+        Ok(Self(NonNull::new(start.cast()).ok_or(Errno::NOMEM)?))
+    }
+
+    /// Returns the page for as long as this process lives.
+    pub(super) fn leak(self) -> &'static Page {
+        // SAFETY: By the type invariant it is a mapping, whose zeros are a valid value; it is never
+        // unmapped, as `self` is forgotten.
+        let page = unsafe { self.0.as_ref() };
+        std::mem::forget(self);
+        page
+    }
+}
+
+impl Deref for Shared {
+    type Target = Page;
+
+    fn deref(&self) -> &Page {
+        // SAFETY: By the type invariant it is mapped; all zeros, which a new mapping has, is a valid
+        // value, and all that is written is atomic.
+        unsafe { self.0.as_ref() }
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariant the mapping is this value's own.
+        let unmapped = unsafe { rustix::mm::munmap(self.0.as_ptr().cast(), size_of::<Page>()) };
+        debug_assert_eq!(unmapped, Ok(()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_tells_the_operation_of_the_thread_that_died() {
+        let page = Shared::new().unwrap();
+        assert_eq!(page.take(), 0);
+        assert_eq!(page.take(), 1);
+        let (first, second) = (page.slot(0), page.slot(1));
+        second.set_operation(9);
+        second.set_thread(3);
+        first.set_operation(7);
+        page.begin(1, Call::Submit, [20, 0, 0]);
+        page.begin(0, Call::Free, [5, 0, 0]);
+        page.begin_within(1, 4, Call::Alloc, [100, 8, 0]);
+        assert_eq!(page.accused().read().operation, 7);
+        page.accuse(1);
+        page.accuse(0);
+        let request = "SUBMIT of 20 operations, operation 5: ALLOC of 100 bytes aligned to 8";
+        let expected = Underway {
+            operation: 9,
+            thread: Some(3),
+            request: Some(request.to_owned()),
+        };
+        assert_eq!(page.accused().read(), expected);
+        let moves = page.moves();
+        page.end(1);
+        assert_ne!(page.moves(), moves);
+        assert_eq!(page.accused().read().request, None);
+        assert_eq!(page.operations(), 16);
+    }
+
+    #[test]
+    fn the_text_of_the_first_panic_is_kept_whole() {
+        let page = Shared::new().unwrap();
+        assert_eq!(page.text(), None);
+        page.set_text(&"ä".repeat(TEXT_BYTES));
+        page.set_text("second");
+        assert_eq!(page.text(), Some("ä".repeat(TEXT_BYTES / 2)));
+    }
+}

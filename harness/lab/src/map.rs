@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The map of a pool: the use of each page.
+
+use crate::{
+    device::Errno,
+    target::Target,
+    uapi::{
+        self,
+        ExtentKind,
+        slablab_extent, //
+    },
+};
+
+/// The use of a block of pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Use {
+    /// Free in the buddy system.
+    Free {
+        /// log2 of the bytes.
+        order: u8,
+    },
+    /// Allocated as a block of whole pages.
+    Large,
+    /// A slab: cut into objects of one size class.
+    Slab {
+        /// The index of the size class.
+        class: u8,
+        /// The number of objects.
+        objects: u16,
+        /// The number of allocated objects.
+        used: u16,
+    },
+}
+
+/// A block of pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extent {
+    /// The index of the first page within the region.
+    pub page: u32,
+    /// The number of pages.
+    pub pages: u32,
+    /// The use of the pages.
+    pub what: Use,
+}
+
+/// The blocks of a region, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Region {
+    /// The number of pages.
+    pub pages: u32,
+    /// The use of the pages.
+    pub extents: Vec<Extent>,
+}
+
+/// The regions of a pool, by their numbers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Map {
+    /// The bytes of a page.
+    pub page_bytes: u32,
+    /// The regions.
+    pub regions: Vec<Region>,
+}
+
+impl From<&slablab_extent> for Extent {
+    fn from(extent: &slablab_extent) -> Self {
+        let what = match ExtentKind::from_raw(u32::from(extent.kind)) {
+            Some(ExtentKind::Free) => Use::Free {
+                order: extent.order,
+            },
+            Some(ExtentKind::Slab) => Use::Slab {
+                class: extent.class_index,
+                objects: extent.objects,
+                used: extent.used,
+            },
+            // An unknown kind is not free.
+            Some(ExtentKind::Large) | None => Use::Large,
+        };
+        Self {
+            page: extent.page,
+            pages: extent.pages,
+            what,
+        }
+    }
+}
+
+impl Map {
+    /// Reads the map of a session's pool, up to `room` extents at once.
+    pub fn read_in_parts(target: &dyn Target, room: usize) -> Result<Self, Errno> {
+        let info = target.info()?;
+        let mut part = vec![slablab_extent::default(); room];
+        let mut regions = Vec::new();
+        for number in 0..info.regions {
+            let mut extents = Vec::new();
+            let mut page = 0;
+            loop {
+                let reply = target.map(number, page, &mut part)?;
+                extents.extend(part[..reply.count as usize].iter().map(Extent::from));
+                // A reply that does not fill the array is the last one.
+                if reply.count as usize != room {
+                    regions.push(Region {
+                        pages: reply.page,
+                        extents,
+                    });
+                    break;
+                }
+                page = reply.page;
+            }
+        }
+        Ok(Self {
+            page_bytes: info.page_bytes,
+            regions,
+        })
+    }
+
+    /// Reads the map of a session's pool.
+    pub fn read(target: &dyn Target) -> Result<Self, Errno> {
+        // Region 0 always exists, so an error means that the engine has no MAP.
+        target.map(0, 0, &mut [slablab_extent::default()])?;
+        Self::read_in_parts(target, uapi::SLABLAB_MAP_EXTENTS_MAX as usize)
+    }
+
+    /// Returns all blocks of pages.
+    pub fn extents(&self) -> impl DoubleEndedIterator<Item = &Extent> {
+        self.regions.iter().flat_map(|region| &region.extents)
+    }
+}

@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Through what workloads allocate and free.
+
+use std::{
+    ops::Range,
+    sync::atomic::Ordering, //
+};
+
+use super::{
+    Oracle,
+    Violation,
+    figures::figure,
+    fill_pattern::{
+        self,
+        FillPattern, //
+    },
+    shadow::BlockInfo, //
+};
+use crate::{
+    device::Errno,
+    uapi::{
+        Cause,
+        slablab_cost, //
+    },
+};
+
+/// Bytes that are read or written at a time.
+const CHUNK: usize = 64 << 10;
+
+/// A live block.
+#[derive(Debug)]
+#[must_use = "a block that is forgotten is never freed"]
+pub struct Block {
+    pub(super) place: BlockInfo,
+    content: FillPattern,
+}
+
+impl Block {
+    /// Returns the handle.
+    pub fn handle(&self) -> u32 {
+        self.place.handle
+    }
+
+    /// Returns the bytes that were asked for.
+    pub fn size(&self) -> u64 {
+        self.place.size
+    }
+
+    /// Returns the usable bytes, which are at least the requested bytes.
+    pub fn usable(&self) -> u64 {
+        self.place.usable
+    }
+
+    /// Returns where the block is in the pool, or 2⁶⁴ − 1.
+    pub fn offset(&self) -> u64 {
+        self.place.offset
+    }
+}
+
+/// Allocates and frees, for one thread.
+pub struct Client<'o> {
+    pub(super) oracle: &'o Oracle<'o>,
+    buffer: Vec<u8>,
+}
+
+impl<'o> Client<'o> {
+    /// Returns a client of `oracle`.
+    pub(super) fn new(oracle: &'o Oracle<'o>) -> Self {
+        Self {
+            oracle,
+            buffer: vec![0; CHUNK],
+        }
+    }
+
+    /// Allocates a block, or says why it was refused.
+    pub fn alloc(&mut self, size: u64, align: u64) -> Result<Result<Block, Cause>, Violation> {
+        let reply = match self.oracle.target.alloc(size, align) {
+            Ok(reply) => reply,
+            Err(refused) => return self.oracle.refused("ALLOC", &refused).map(Err),
+        };
+        let place = BlockInfo {
+            handle: reply.handle,
+            offset: reply.offset,
+            usable: reply.usable,
+            size,
+            align,
+        };
+        self.track_new(place, reply.cost).map(Ok)
+    }
+
+    /// Enters a new block, which is zeros, and fills it.
+    pub(super) fn track_new(
+        &mut self,
+        place: BlockInfo,
+        cost: slablab_cost,
+    ) -> Result<Block, Violation> {
+        let content = {
+            let mut books = self.oracle.books();
+            books
+                .shadow
+                .note(place.handle, place.offset, place.usable, cost);
+            books.shadow.admit(&place)?;
+            books.tally.allocations += 1;
+            books.next_id += 1;
+            FillPattern::new(self.oracle.seed, books.next_id)
+        };
+        let block = Block { place, content };
+        self.verify_zero(&block, 0)?;
+        self.fill(&block, 0)?;
+        Ok(block)
+    }
+
+    /// Frees a block whose bytes must be what was written.
+    pub fn free(&mut self, block: Block) -> Result<(), Violation> {
+        self.verify(&block, block.size())?;
+        {
+            // Before the call: the next moment the memory may be another thread's.
+            let mut books = self.oracle.books();
+            books.shadow.remove(&block.place);
+            books.tally.frees += 1;
+        }
+        self.oracle
+            .target
+            .free(block.handle())
+            .map_err(|errno| Violation::Failed {
+                call: "FREE",
+                errno,
+            })
+    }
+
+    /// Changes a block's size, or says why that was refused and the block is as before.
+    pub fn realloc(
+        &mut self,
+        block: &mut Block,
+        size: u64,
+    ) -> Result<Result<(), Cause>, Violation> {
+        let old = block.place;
+        self.oracle.books().shadow.remove(&old);
+        let result = match self.oracle.target.realloc(old.handle, size) {
+            Ok(reply) => {
+                block.place = BlockInfo {
+                    handle: reply.handle,
+                    offset: reply.offset,
+                    usable: reply.usable,
+                    size,
+                    ..old
+                };
+                let mut books = self.oracle.books();
+                books
+                    .shadow
+                    .note(reply.handle, reply.offset, reply.usable, reply.cost);
+                books.tally.reallocations += 1;
+                Ok(())
+            }
+            Err(refused) => Err(self.oracle.refused("REALLOC", &refused)?),
+        };
+        figure(
+            "the handle after REALLOC",
+            old.handle.into(),
+            block.handle().into(),
+        )?;
+        self.track_resized(block, old.size)?;
+        Ok(result)
+    }
+
+    /// Enters a block again whose size was changed: what fits is kept, what is new is zeros.
+    pub(super) fn track_resized(&mut self, block: &Block, old_size: u64) -> Result<(), Violation> {
+        self.oracle.books().shadow.admit(&block.place)?;
+        let kept = old_size.min(block.size());
+        self.verify(block, kept)?;
+        if kept < block.size() {
+            self.verify_zero(block, kept)?;
+            self.fill(block, kept)?;
+        }
+        Ok(())
+    }
+
+    /// Compares the first `end` bytes with what was written.
+    pub fn verify(&mut self, block: &Block, end: u64) -> Result<(), Violation> {
+        self.verify_range(block, 0..end)
+    }
+
+    /// Compares a range of bytes with what was written.
+    pub(super) fn verify_range(
+        &mut self,
+        block: &Block,
+        range: Range<u64>,
+    ) -> Result<(), Violation> {
+        self.scan(block, range, |first, bytes| {
+            block
+                .content
+                .compare(first, bytes)
+                .map(|difference| Violation::Corrupt {
+                    handle: block.handle(),
+                    byte: first + difference.index as u64,
+                    expected: difference.expected,
+                    found: difference.found,
+                })
+        })
+    }
+
+    /// Compares the bytes from `first` on with zero.
+    fn verify_zero(&mut self, block: &Block, first: u64) -> Result<(), Violation> {
+        self.scan(block, first..block.size(), |first, bytes| {
+            fill_pattern::nonzero(bytes).map(|difference| Violation::NotZero {
+                handle: block.handle(),
+                byte: first + difference.index as u64,
+                found: difference.found,
+            })
+        })
+    }
+
+    /// Reads a range of a block and has each piece of it looked at.
+    fn scan(
+        &mut self,
+        block: &Block,
+        range: Range<u64>,
+        look: impl Fn(u64, &[u8]) -> Option<Violation>,
+    ) -> Result<(), Violation> {
+        let Self { oracle, buffer } = self;
+        let handle = block.handle();
+        for (first, count) in pieces(&range) {
+            let bytes = &mut buffer[..count];
+            let moved = oracle.target.read(handle, first as u32, bytes);
+            all_moved("pread", handle, first, count, moved)?;
+            if let Some(violation) = look(first, bytes) {
+                return Err(violation);
+            }
+        }
+        oracle
+            .checked_bytes
+            .fetch_add(range.end - range.start, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Writes a block's bytes from `first` on.
+    fn fill(&mut self, block: &Block, first: u64) -> Result<(), Violation> {
+        let Self { oracle, buffer } = self;
+        let handle = block.handle();
+        for (first, count) in pieces(&(first..block.size())) {
+            let bytes = &mut buffer[..count];
+            block.content.fill(first, bytes);
+            let moved = oracle.target.write(handle, first as u32, bytes);
+            all_moved("pwrite", handle, first, count, moved)?;
+        }
+        Ok(())
+    }
+}
+
+/// Cuts a range of bytes into pieces of at most [`CHUNK`].
+fn pieces(range: &Range<u64>) -> impl Iterator<Item = (u64, usize)> + use<> {
+    let end = range.end;
+    range
+        .clone()
+        .step_by(CHUNK)
+        .map(move |first| (first, (end - first).min(CHUNK as u64) as usize))
+}
+
+/// Checks that a transfer inside a block moved all of it.
+fn all_moved(
+    call: &'static str,
+    handle: u32,
+    byte: u64,
+    expected: usize,
+    moved: Result<usize, Errno>,
+) -> Result<(), Violation> {
+    match moved {
+        Ok(moved) if moved == expected => Ok(()),
+        Ok(moved) => Err(Violation::Short {
+            call,
+            handle,
+            byte,
+            expected,
+            moved,
+        }),
+        Err(errno) => Err(Violation::Failed { call, errno }),
+    }
+}

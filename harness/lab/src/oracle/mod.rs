@@ -1,0 +1,287 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The oracle: checks every answer of a target.
+//!
+//! Workloads allocate, free and reallocate through a [`Client`] of the oracle and never past it.
+//! The oracle has a model of the live blocks (`shadow`), fills every block with a pattern of its own
+//! (`fill_pattern`), and has one [`Violation`] for each rule that an answer can violate:
+//!
+//! - a block lies in the pool, is aligned, is as large as asked, and shares no byte with another;
+//! - its handle names nothing else;
+//! - every byte of it is zero when it is new, and what was written when it is freed;
+//! - a reallocation keeps what fits, and what it adds is zero;
+//! - the errno and the cause of a refusal are consistent;
+//! - at the end no block is live, all counters agree, and CHECK finds no violation.
+
+mod client;
+#[cfg(any(test, feature = "test-support"))]
+pub mod fault_injecting_backend;
+mod figures;
+mod fill_pattern;
+mod shadow;
+mod submission;
+#[cfg(test)]
+mod tests;
+mod violation;
+
+use std::sync::{
+    Mutex,
+    MutexGuard,
+    PoisonError,
+    atomic::{
+        AtomicU64,
+        Ordering, //
+    }, //
+};
+
+use serde::{
+    Deserialize,
+    Serialize, //
+};
+
+pub use self::{
+    client::{
+        Block,
+        Client, //
+    },
+    submission::{
+        Operation, //
+        Reply,
+    },
+    violation::Violation,
+};
+use self::{
+    figures::{
+        figure,
+        pool_figures,
+        session_figures, //
+    },
+    shadow::Shadow,
+};
+use crate::{
+    device::Errno,
+    target::{
+        Refused,
+        Target, //
+    },
+    uapi::{
+        self,
+        Cause,
+        Rule,
+        SLABLAB_CAUSES,
+        slablab_stats, //
+    },
+};
+
+/// The requests that may be refused in an empty pool before one is served. A pool that is too small
+/// for some of them is no fault.
+const UNSERVED_MAX: u64 = 32;
+
+/// Times that a check is begun when other programs keep on changing the pool.
+const CHECK_ATTEMPTS: usize = 100;
+
+/// Counts of a workload's operations.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tally {
+    /// Allocations that were served.
+    pub allocations: u64,
+    /// Blocks that were freed.
+    pub frees: u64,
+    /// Reallocations that were served.
+    pub reallocations: u64,
+    /// Requests that were refused, by cause.
+    pub refusals: [u64; SLABLAB_CAUSES as usize],
+}
+
+/// The result of a workload without a violation.
+#[derive(Clone, Debug)]
+pub struct Summary {
+    /// The counts.
+    pub tally: Tally,
+    /// Bytes that were read back and compared.
+    pub checked_bytes: u64,
+    /// The peak of the requested bytes of live blocks.
+    pub peak_live_bytes: u64,
+    /// A hash of all replies, in order.
+    pub trace: u64,
+    /// The statistics after all blocks were freed.
+    pub stats: Box<slablab_stats>,
+}
+
+/// Checks the answers of one target, for any number of threads.
+pub struct Oracle<'t> {
+    target: &'t dyn Target,
+    seed: u64,
+    /// Whether the engine has a pool.
+    pool: bool,
+    /// Whether nobody else uses that pool.
+    private: bool,
+    books: Mutex<OracleState>,
+    checked_bytes: AtomicU64,
+}
+
+/// The state of the oracle, behind a lock.
+struct OracleState {
+    shadow: Shadow,
+    tally: Tally,
+    /// The number of the next block, which its contents come from.
+    next_id: u64,
+}
+
+impl<'t> Oracle<'t> {
+    /// Begins with a session that holds nothing.
+    pub fn new(target: &'t dyn Target, seed: u64) -> Result<Self, Violation> {
+        let info = target.info().map_err(|errno| Violation::Failed {
+            call: "INFO",
+            errno,
+        })?;
+        let pool = info.capabilities & uapi::SLABLAB_CAP_POOL != 0;
+        // INFO reports the sum of the regions only, which is an upper bound for each region.
+        let regions = vec![info.pool_bytes; info.regions as usize];
+        Ok(Self {
+            target,
+            seed,
+            pool,
+            private: info.bind_flags & uapi::SLABLAB_BIND_PRIVATE != 0,
+            books: Mutex::new(OracleState {
+                shadow: Shadow::new(pool, regions),
+                tally: Tally::default(),
+                next_id: 0,
+            }),
+            checked_bytes: AtomicU64::new(0),
+        })
+    }
+
+    /// Returns what is being checked, for requests whose answer the caller checks.
+    pub fn target(&self) -> &'t dyn Target {
+        self.target
+    }
+
+    /// Says whether the engine has a pool that nobody else uses.
+    pub fn is_alone(&self) -> bool {
+        self.pool && self.private
+    }
+
+    /// Returns how many bytes were compared so far.
+    pub fn checked_bytes(&self) -> u64 {
+        self.checked_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Returns a client, for one thread.
+    pub fn client(&self) -> Client<'_> {
+        Client::new(self)
+    }
+
+    /// Counts a refusal of a request that did not pass through the oracle.
+    pub fn expect_refusal(&self, cause: Cause) {
+        self.books().tally.refusals[cause.raw() as usize] += 1;
+    }
+
+    /// Has the engine check itself.
+    pub fn check(&self) -> Result<(), Violation> {
+        let mut result = self.target.check();
+        for _ in 1..CHECK_ATTEMPTS {
+            if result.as_ref().err() != Some(&Errno::AGAIN) || self.private {
+                break;
+            }
+            result = self.target.check();
+        }
+        match result {
+            Ok(check) if check.rule == Rule::None.raw() => Ok(()),
+            Ok(check) => Err(Violation::Unsound {
+                rule: Rule::from_raw(check.rule)
+                    .map_or_else(|| check.rule.to_string(), |rule| rule.to_string()),
+                class: check.class_index,
+                offset: check.offset,
+            }),
+            Err(Errno::OPNOTSUPP) if !self.pool => Ok(()),
+            // A shared pool that never comes to rest says nothing against the engine.
+            Err(Errno::AGAIN) if !self.private => Ok(()),
+            // Only an administrator may check what others share.
+            Err(Errno::PERM) if !self.private => Ok(()),
+            Err(errno) => Err(Violation::Failed {
+                call: "CHECK",
+                errno,
+            }),
+        }
+    }
+
+    /// Ends: everything was freed, and all figures say so.
+    pub fn finish(self) -> Result<Summary, Violation> {
+        let stats = self.target.stats().map_err(|errno| Violation::Failed {
+            call: "STATS",
+            errno,
+        })?;
+        {
+            let books = self.books();
+            figure(
+                "blocks that the workload did not free",
+                0,
+                books.shadow.live_blocks(),
+            )?;
+            session_figures(&stats, &books.tally)?;
+        }
+        if self.is_alone() {
+            pool_figures(&stats)?;
+        }
+        self.check()?;
+        let checked_bytes = self.checked_bytes();
+        let books = self
+            .books
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner);
+        Ok(Summary {
+            tally: books.tally,
+            checked_bytes,
+            peak_live_bytes: books.shadow.peak_live_bytes(),
+            trace: books.shadow.trace(),
+            stats,
+        })
+    }
+
+    fn books(&self) -> MutexGuard<'_, OracleState> {
+        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Enters a refusal, if it is a proper one.
+    fn refused(&self, call: &'static str, refused: &Refused) -> Result<Cause, Violation> {
+        let errno = refused.errno;
+        let cause = Cause::from_raw(u32::from(refused.cost.cause));
+        let proper = match cause {
+            Some(
+                Cause::TooBig
+                | Cause::Exhausted
+                | Cause::Fragmented
+                | Cause::Tables
+                | Cause::Injected
+                | Cause::Busy,
+            ) => errno == Errno::NOMEM,
+            Some(Cause::Quota) => errno == Errno::DQUOT,
+            Some(Cause::Unsupported) => errno == Errno::OPNOTSUPP,
+            Some(Cause::None) | None => false,
+        };
+        match cause {
+            Some(cause) if proper => {
+                let mut books = self.books();
+                books.tally.refusals[cause.raw() as usize] += 1;
+                books.shadow.note(0, uapi::NO_OFFSET, 0, refused.cost);
+                if self.is_alone() && books.tally.allocations == 0 {
+                    let could_serve = [
+                        Cause::Exhausted,
+                        Cause::Fragmented,
+                        Cause::Tables,
+                        Cause::Injected,
+                    ];
+                    let refusals =
+                        could_serve.map(|cause| books.tally.refusals[cause.raw() as usize]);
+                    let requests = refusals.iter().sum();
+                    if requests >= UNSERVED_MAX {
+                        return Err(Violation::NeverServed { requests, cause });
+                    }
+                }
+                Ok(cause)
+            }
+            cause => Err(Violation::WrongRefusal { call, errno, cause }),
+        }
+    }
+}

@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! SUBMIT, with every operation checked as if it were a call of its own.
+
+use super::{
+    Block,
+    Client,
+    Violation,
+    figures::figure,
+    shadow::BlockInfo, //
+};
+use crate::{
+    device::Errno,
+    target::Refused,
+    uapi::{
+        self,
+        Cause,
+        slablab_cost,
+        slablab_operation, //
+    },
+};
+
+/// An operation of a SUBMIT. A block occurs in at most one operation of a call.
+#[derive(Debug)]
+pub enum Operation {
+    /// A new block.
+    Alloc {
+        /// The requested bytes.
+        size: u64,
+        /// The alignment in bytes.
+        align: u64,
+    },
+    /// A new size.
+    Realloc {
+        /// The block.
+        block: Block,
+        /// The requested bytes.
+        size: u64,
+    },
+    /// A free.
+    Free(Block),
+}
+
+/// The reply to an operation.
+#[derive(Debug)]
+pub struct Reply {
+    /// The block after the operation; `None` after a free or a refused allocation.
+    pub block: Option<Block>,
+    /// The cause of a refusal.
+    pub refusal: Option<Cause>,
+    /// The block's offset, or 2⁶⁴ − 1.
+    pub offset: u64,
+    /// The block's usable bytes.
+    pub usable: u64,
+    /// The path and its cost.
+    pub cost: slablab_cost,
+}
+
+/// The result of a call.
+#[derive(Debug)]
+pub struct Submitted {
+    /// The replies in order; only the last one can be a refusal.
+    pub replies: Vec<Reply>,
+    /// The operations after a refused one, which were not executed.
+    pub rest: Vec<Operation>,
+}
+
+/// A violation in the reply to one of several operations.
+#[derive(Debug)]
+pub struct Fault {
+    /// The index of the operation.
+    pub index: usize,
+    /// The violated rule.
+    pub violation: Violation,
+}
+
+impl Operation {
+    /// Returns the operation in the ABI's form.
+    fn operation(&self) -> slablab_operation {
+        let (kind, align_log2, handle, bytes) = match self {
+            Self::Alloc { size, align } => {
+                (uapi::SLABLAB_OP_ALLOC, align.trailing_zeros(), 0, *size)
+            }
+            Self::Realloc { block, size } => (uapi::SLABLAB_OP_REALLOC, 0, block.handle(), *size),
+            Self::Free(block) => (uapi::SLABLAB_OP_FREE, 0, block.handle(), 0),
+        };
+        slablab_operation {
+            kind: kind as u8,
+            align_log2: align_log2 as u8,
+            handle,
+            bytes,
+            ..Default::default()
+        }
+    }
+}
+
+impl Client<'_> {
+    /// Executes operations in one call, up to the first one that is refused.
+    ///
+    /// No other thread may free blocks of this oracle during the call: the engine could reuse the
+    /// memory of such a block before the model of live blocks has removed it.
+    pub fn submit(&mut self, wanted: Vec<Operation>) -> Result<Submitted, Fault> {
+        if wanted.is_empty() {
+            let (replies, rest) = Default::default();
+            return Ok(Submitted { replies, rest });
+        }
+        for (index, operation) in wanted.iter().enumerate() {
+            let (block, end) = match operation {
+                Operation::Alloc { .. } => continue,
+                // The bytes that remain are verified after the call.
+                Operation::Realloc { block, size } => (block, block.size().min(*size)),
+                Operation::Free(block) => (block, 0),
+            };
+            let result = self.verify_range(block, end..block.size());
+            result.map_err(|violation| Fault { index, violation })?;
+        }
+        let mut operations: Vec<_> = wanted.iter().map(Operation::operation).collect();
+        let failed = |index, errno| Fault {
+            index,
+            violation: Violation::Failed {
+                call: "SUBMIT",
+                errno,
+            },
+        };
+        let answer = self.oracle.target.submit(&mut operations);
+        let answer = answer.map_err(|errno| failed(0, errno))?;
+        let done = answer.done as usize;
+        let errno = Errno::from_raw_os_error(answer.error.max(1) as i32);
+        if done > operations.len() || (done < operations.len()) != (answer.error != 0) {
+            return Err(failed(done.min(operations.len() - 1), errno));
+        }
+        let mut replies = Vec::with_capacity(done + 1);
+        let mut wanted = wanted.into_iter();
+        for (index, (answer, operation)) in operations.iter().zip(wanted.by_ref()).enumerate() {
+            let reply = if index < done {
+                self.done(operation, answer)
+            } else {
+                self.denied(operation, errno, answer.cost)
+            };
+            replies.push(reply.map_err(|violation| Fault { index, violation })?);
+            if index == done {
+                break;
+            }
+        }
+        let rest = wanted.collect();
+        Ok(Submitted { replies, rest })
+    }
+
+    /// Checks the answer to an operation that succeeded.
+    fn done(&mut self, operation: Operation, told: &slablab_operation) -> Result<Reply, Violation> {
+        let (offset, usable) = (told.offset, told.bytes);
+        let block = match operation {
+            Operation::Alloc { size, align } => {
+                let place = BlockInfo {
+                    handle: told.handle,
+                    offset,
+                    usable,
+                    size,
+                    align,
+                };
+                Some(self.track_new(place, told.cost)?)
+            }
+            Operation::Realloc { mut block, size } => {
+                let old = block.place;
+                same_handle(old.handle, told.handle)?;
+                block.place = BlockInfo {
+                    offset,
+                    usable,
+                    size,
+                    ..old
+                };
+                {
+                    let mut books = self.oracle.books();
+                    books.shadow.remove(&old);
+                    books.shadow.note(old.handle, offset, usable, told.cost);
+                    books.tally.reallocations += 1;
+                }
+                self.track_resized(&block, old.size)?;
+                Some(block)
+            }
+            Operation::Free(block) => {
+                same_handle(block.handle(), told.handle)?;
+                let mut books = self.oracle.books();
+                books.shadow.remove(&block.place);
+                books.tally.frees += 1;
+                None
+            }
+        };
+        let is_out = block.is_some();
+        Ok(Reply {
+            block,
+            refusal: None,
+            offset: if is_out { offset } else { uapi::NO_OFFSET },
+            usable: if is_out { usable } else { 0 },
+            cost: told.cost,
+        })
+    }
+
+    /// Checks a refusal.
+    fn denied(
+        &mut self,
+        operation: Operation,
+        errno: Errno,
+        cost: slablab_cost,
+    ) -> Result<Reply, Violation> {
+        let refused = Refused { errno, cost };
+        let block = match operation {
+            Operation::Alloc { .. } => None,
+            Operation::Realloc { block, .. } => Some(block),
+            Operation::Free(_) => {
+                return Err(Violation::Failed {
+                    call: "a free in SUBMIT",
+                    errno,
+                });
+            }
+        };
+        let refusal = Some(self.oracle.refused("SUBMIT", &refused)?);
+        if let Some(block) = &block {
+            self.verify(block, block.size())?;
+        }
+        Ok(Reply {
+            offset: block.as_ref().map_or(uapi::NO_OFFSET, Block::offset),
+            usable: block.as_ref().map_or(0, |block| block.place.usable),
+            block,
+            refusal,
+            cost,
+        })
+    }
+}
+
+/// Says whether an operation kept its block's handle.
+fn same_handle(expected: u32, found: u32) -> Result<(), Violation> {
+    figure("the handle in SUBMIT", expected.into(), found.into())
+}

@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The rules for answers, one variant per rule.
+
+use crate::{
+    device::Errno,
+    errno::Name,
+    uapi::Cause, //
+};
+
+/// A rule that an answer broke.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Violation {
+    /// A call failed that had to succeed.
+    #[error("{call} must succeed, but failed with {}", Name(*errno))]
+    Failed {
+        /// The call.
+        call: &'static str,
+        /// The error.
+        errno: Errno,
+    },
+    /// A call was refused with an error that does not go with the cause.
+    #[error(
+        "{call} was refused with {} and the cause {cause:?}, which contradict each other",
+        Name(*errno)
+    )]
+    WrongRefusal {
+        /// The call.
+        call: &'static str,
+        /// The error.
+        errno: Errno,
+        /// The cause in the reply; `None` for a number that is none.
+        cause: Option<Cause>,
+    },
+    /// Every request is refused although no other session uses the pool.
+    #[error(
+        "all of {requests} requests were refused in a private pool, the last one with the cause \
+         {cause:?}"
+    )]
+    NeverServed {
+        /// The requests.
+        requests: u64,
+        /// The cause of the last refusal.
+        cause: Cause,
+    },
+    /// A handle is outside the range of handles.
+    #[error("{handle:#x} is an invalid handle: handles are positive and below 2^31")]
+    BadHandle {
+        /// The handle.
+        handle: u32,
+    },
+    /// A handle names two blocks.
+    #[error("handle {handle} already names a live block")]
+    HandleInUse {
+        /// The handle.
+        handle: u32,
+    },
+    /// A block is smaller than what was asked for.
+    #[error("{size} bytes were requested, but the block has {usable}")]
+    TooSmall {
+        /// The requested value.
+        size: u64,
+        /// The block's usable bytes.
+        usable: u64,
+    },
+    /// A block of an engine with a pool has no offset, or the other way round.
+    #[error("handle {handle}: an engine {} a pool replied with the offset {offset:#x}",
+        if *pool { "with" } else { "without" })]
+    WrongKindOfOffset {
+        /// The block.
+        handle: u32,
+        /// Whether the engine has a pool.
+        pool: bool,
+        /// The offset in the reply.
+        offset: u64,
+    },
+    /// A block is not in the pool.
+    #[error("a block of {usable} bytes at offset {offset:#x} does not lie in the pool completely")]
+    OutsidePool {
+        /// Where it is.
+        offset: u64,
+        /// Its length.
+        usable: u64,
+    },
+    /// A block is not aligned as asked.
+    #[error("offset {offset:#x} is not a multiple of {align}")]
+    Misaligned {
+        /// Where it is.
+        offset: u64,
+        /// The requested value.
+        align: u64,
+    },
+    /// Two blocks share bytes.
+    #[error(
+        "blocks at offsets {first:#x} ({first_usable} bytes) and {second:#x} ({second_usable} bytes) \
+         share bytes"
+    )]
+    Overlap {
+        /// The block that was there.
+        first: u64,
+        /// Its length.
+        first_usable: u64,
+        /// The block that came.
+        second: u64,
+        /// Its length.
+        second_usable: u64,
+    },
+    /// A new byte of a block is not zero.
+    #[error("handle {handle}: byte {byte} is new and must be 0, found {found:#04x}")]
+    NotZero {
+        /// The block.
+        handle: u32,
+        /// The byte.
+        byte: u64,
+        /// The value that was found.
+        found: u8,
+    },
+    /// A byte of a block is not what was written to it.
+    #[error("handle {handle}: byte {byte} must still be {expected:#04x}, found {found:#04x}")]
+    Corrupt {
+        /// The block.
+        handle: u32,
+        /// The byte.
+        byte: u64,
+        /// The value that was written.
+        expected: u8,
+        /// The value that was found.
+        found: u8,
+    },
+    /// A transfer inside a block moved less than asked for.
+    #[error("handle {handle}: {call} of {expected} bytes from byte {byte} on transferred {moved}")]
+    Short {
+        /// The call.
+        call: &'static str,
+        /// The block.
+        handle: u32,
+        /// Where it began.
+        byte: u64,
+        /// The requested value.
+        expected: usize,
+        /// The bytes that were transferred.
+        moved: usize,
+    },
+    /// A figure is not what it must be.
+    #[error("{what} must be {expected}, but is {found}")]
+    Figure {
+        /// The figure.
+        what: &'static str,
+        /// The required value.
+        expected: u64,
+        /// The value that was found.
+        found: u64,
+    },
+    /// The engine's own check found something.
+    #[error("CHECK found a violation of the rule '{rule}' (class {class}, offset {offset:#x})")]
+    Unsound {
+        /// The rule, or its number.
+        rule: String,
+        /// The class, or 255.
+        class: u32,
+        /// The offset, or 2⁶⁴ − 1.
+        offset: u64,
+    },
+    /// An expectation of one workload is not met.
+    #[error("{0}")]
+    Unexpected(String),
+    /// A violation in one of several threads.
+    #[error("thread {thread}, operation {operation} of that thread: {violation}")]
+    InThread {
+        /// The thread.
+        thread: usize,
+        /// The operation, counted by that thread.
+        operation: u64,
+        /// The violation in that thread.
+        violation: Box<Violation>,
+    },
+}

@@ -1,0 +1,635 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The engines in this process, behind the same sessions that the module has.
+//!
+//! System calls, vmalloc'd memory and the kernel's locks are missing here. Every figure that does not
+//! depend on them is the same as on the device.
+
+mod filled;
+mod mapping;
+mod platform;
+#[cfg(feature = "test-support")]
+pub mod wrong;
+
+use std::{
+    ops::Deref,
+    sync::{
+        Arc,
+        Mutex,
+        PoisonError,
+        RwLock, //
+    },
+};
+
+use slab_heap::{
+    Refusal,
+    check::{
+        self,
+        Progress,
+        Walk, //
+    },
+    engine::Engine as _,
+    engine_enum,
+    guard::{
+        self,
+        Guard,
+        NotDone, //
+    },
+    hybrid::{
+        self,
+        Hybrid, //
+    },
+    map::{
+        Extent,
+        NoMap, //
+    },
+    region::RegionError,
+    seed::{
+        self,
+        MIN_HEAP_SIZE,
+        Seed, //
+    },
+};
+use slab_session::{
+    Event,
+    EventKind,
+    EventReadError, //
+    Handle,
+    INDEX_MAX,
+    Limits,
+    RefusalCause,
+    SessionError,
+    SessionState,
+};
+
+use self::{
+    filled::Filled,
+    mapping::Mapping,
+    platform::{
+        Heap,
+        HostLock,
+        OneCpu,
+        Process, //
+    },
+};
+use crate::{
+    device::Errno,
+    isolation::{
+        Call,
+        underway, //
+    },
+    target::{
+        Refused,
+        Target, //
+    },
+    uapi::{
+        self,
+        Engine,
+        slablab_alloc,
+        slablab_check,
+        slablab_event,
+        slablab_events,
+        slablab_extend,
+        slablab_extent,
+        slablab_info,
+        slablab_map,
+        slablab_operation,
+        slablab_realloc,
+        slablab_report,
+        slablab_shrink,
+        slablab_stats,
+        slablab_submit, //
+    },
+};
+
+/// The length of a region is a multiple of this number of bytes.
+const REGION_UNIT: u64 = MIN_HEAP_SIZE as u64;
+
+/// The largest region.
+const REGION_BYTES_MAX: u64 = 4 << 30;
+
+/// The pages of the kernel that this stands for.
+const PAGE_BYTES: u32 = 4096;
+
+/// The bytes that a session may hold: the module's default.
+const SESSION_BYTES_MAX: usize = 128 << 20;
+
+/// The blocks that a session may hold: the module's default.
+const SESSION_HANDLES_MAX: u32 = INDEX_MAX + 1;
+
+engine_enum! {
+    /// The engines that live outside of the kernel, too.
+    enum PoolEngine {
+        /// The design of `docs/seed-design.md`.
+        Seed(Seed<HostLock<seed::State>>),
+        /// The seed's two tiers without its weaknesses.
+        Hybrid(Hybrid<HostLock<hybrid::State>, OneCpu>),
+    }
+}
+
+engine_enum! {
+    /// One of them, in debug mode or not.
+    enum AnyEngine {
+        /// As it is.
+        Plain(Filled<Tested>),
+        /// In debug mode.
+        Guarded(Guarded),
+    }
+}
+
+/// The engines that are tested: as they are, but in test builds, where they may be wrong.
+#[cfg(not(feature = "test-support"))]
+type Tested = PoolEngine;
+#[cfg(feature = "test-support")]
+type Tested = wrong::Wrong<PoolEngine>;
+
+#[cfg(not(feature = "test-support"))]
+fn tested(engine: PoolEngine) -> Tested {
+    engine
+}
+#[cfg(feature = "test-support")]
+fn tested(engine: PoolEngine) -> Tested {
+    wrong::Wrong::new(engine)
+}
+
+/// An engine in debug mode.
+type Guarded = Guard<Filled<Tested>, HostLock<guard::State>, Process>;
+
+/// An engine and its memory.
+pub struct Pool {
+    kind: Engine,
+    engine: AnyEngine,
+    /// The memory that the engine has; it must be dropped after the engine, so it stands below.
+    regions: Mutex<Vec<Region>>,
+}
+
+/// A region's memory, and the engine's table for it.
+struct Region {
+    _memory: Mapping,
+    _table: Mapping,
+}
+
+impl Pool {
+    /// The bytes of the shared pool: the module's default.
+    pub const DEFAULT_BYTES: u64 = 64 << 20;
+
+    /// The engine of those who do not say: the module's default.
+    pub const DEFAULT_ENGINE: Engine = Engine::Hybrid;
+
+    /// The engines that there are here.
+    pub const ENGINES: [Engine; 2] = [Engine::Seed, Engine::Hybrid];
+
+    /// Makes an engine with a region of `bytes` bytes, in debug mode or not.
+    ///
+    /// # Errors
+    ///
+    /// `EOPNOTSUPP` for an engine that is in the kernel only, and what a region can be refused for.
+    pub fn new(kind: Engine, bytes: u64, debug: bool) -> Result<Self, Errno> {
+        let kind = match kind {
+            Engine::Default => Self::DEFAULT_ENGINE,
+            kind => kind,
+        };
+        let engine = match kind {
+            Engine::Seed => PoolEngine::Seed(Seed::new(HostLock::new(seed::State::new()))),
+            Engine::Hybrid => PoolEngine::Hybrid(Hybrid::new(
+                HostLock::new(hybrid::State::new()),
+                OneCpu::new(bytes as usize),
+            )),
+            Engine::Default | Engine::Slub => return Err(Errno::OPNOTSUPP),
+        };
+        let engine = Filled::new(tested(engine));
+        let engine = if debug {
+            if !guard::supports(&engine) {
+                return Err(Errno::OPNOTSUPP);
+            }
+            let state = HostLock::new(guard::State::new());
+            AnyEngine::Guarded(Guard::new(engine, state, Process))
+        } else {
+            AnyEngine::Plain(engine)
+        };
+        let pool = Self {
+            kind,
+            engine,
+            regions: Mutex::default(),
+        };
+        pool.extend(bytes)?;
+        Ok(pool)
+    }
+
+    /// Says whether the pool's engine is this one.
+    pub fn serves(&self, engine: Engine) -> bool {
+        self.kind == engine || (engine == Engine::Default && self.kind == Self::DEFAULT_ENGINE)
+    }
+
+    /// Adds a region and returns its number.
+    fn extend(&self, bytes: u64) -> Result<u16, Errno> {
+        if bytes == 0 || bytes % REGION_UNIT != 0 || bytes > REGION_BYTES_MAX {
+            return Err(Errno::INVAL);
+        }
+        let memory = Mapping::new(usize::try_from(bytes).map_err(|_| Errno::NOMEM)?)?;
+        let table_bytes = self.engine.table_bytes(memory.bytes());
+        let table = Mapping::new(table_bytes.max(PAGE_BYTES as usize))?;
+        let mut regions = self.regions.lock().unwrap_or_else(PoisonError::into_inner);
+        let (start, table_start) = (memory.start(), table.start());
+        // SAFETY: Both mappings are new and zeros, so nobody else uses them, and their pointers are
+        // to the whole of them; they are kept in `self.regions` until the engine is gone.
+        let region = unsafe { self.engine.add_region(start, memory.bytes(), table_start) };
+        let region = region.map_err(|error| match error {
+            RegionError::NoPool => Errno::OPNOTSUPP,
+            RegionError::TooMany => Errno::NOSPC,
+            RegionError::Interrupted => Errno::INTR,
+            RegionError::Misaligned
+            | RegionError::BadLength
+            | RegionError::Overflow
+            | RegionError::Overlap => Errno::INVAL,
+        })?;
+        regions.push(Region {
+            _memory: memory,
+            _table: table,
+        });
+        Ok(region)
+    }
+
+    /// Returns the bytes of all regions.
+    fn bytes(&self) -> u64 {
+        self.engine.capacity() as u64
+    }
+
+    /// Returns how many regions there are.
+    fn regions(&self) -> u32 {
+        self.regions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .len() as u32
+    }
+}
+
+/// A session's reference to its engine.
+struct PoolRef(Arc<Pool>);
+
+impl Deref for PoolRef {
+    type Target = AnyEngine;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0.engine
+    }
+}
+
+type Session = slab_session::Session<PoolRef, HostLock<SessionState<Heap>>, Heap>;
+
+/// A session in this process.
+pub struct Sim {
+    session: Session,
+    private: bool,
+    /// Held to read while blocks are read and to write while they are written: two threads may
+    /// name the same block.
+    copying: RwLock<()>,
+}
+
+impl Sim {
+    /// Opens a session with a pool of its own.
+    pub fn private(kind: Engine, pool_bytes: u64) -> Result<Self, Errno> {
+        Ok(Self::on(
+            Arc::new(Pool::new(kind, pool_bytes, false)?),
+            true,
+        ))
+    }
+
+    /// Opens a session with a pool of its own that is in debug mode.
+    pub fn debug(kind: Engine, pool_bytes: u64) -> Result<Self, Errno> {
+        Ok(Self::on(Arc::new(Pool::new(kind, pool_bytes, true)?), true))
+    }
+
+    /// Opens a session on a pool.
+    pub fn on(pool: Arc<Pool>, private: bool) -> Self {
+        let limits = Limits {
+            bytes: SESSION_BYTES_MAX,
+            handles: SESSION_HANDLES_MAX,
+        };
+        let state = HostLock::new(SessionState::new(limits));
+        Self {
+            // SAFETY: A `PoolRef` derefs to the engine in its `Arc`, which it never exchanges.
+            session: unsafe { Session::new(PoolRef(pool), state, Heap, private) },
+            private,
+            copying: RwLock::default(),
+        }
+    }
+
+    fn pool(&self) -> &Pool {
+        &self.session.engine().0
+    }
+
+    /// Returns the debug mode of the pool.
+    fn guard(&self) -> Result<&Guarded, Errno> {
+        match &self.pool().engine {
+            AnyEngine::Guarded(guard) => Ok(guard),
+            AnyEngine::Plain(_) => Err(Errno::OPNOTSUPP),
+        }
+    }
+
+    fn bind_flags(&self) -> u32 {
+        let flag = |is_set, flag| if is_set { flag } else { 0 };
+        flag(self.private, uapi::SLABLAB_BIND_PRIVATE)
+            | flag(self.guard().is_ok(), uapi::SLABLAB_BIND_DEBUG)
+    }
+}
+
+/// Returns the error number of a denial.
+fn errno(denied: SessionError) -> Errno {
+    Errno::from_raw_os_error(denied.errno())
+}
+
+/// Makes the reply to a request for memory that was denied.
+fn refused(denied: SessionError) -> Refused {
+    Refused {
+        errno: errno(denied),
+        cost: uapi::refusal_cost(denied),
+    }
+}
+
+/// Returns the handle that a number stands for, as a file position or a command takes it.
+fn handle(bits: u32) -> Result<Handle, SessionError> {
+    Handle::from_bits(bits).ok_or(SessionError::NoSuchBlock)
+}
+
+/// Refuses the handles that would make a file position negative, as the kernel does for any file.
+fn positioned(bits: u32) -> Result<Handle, Errno> {
+    if bits >= 1 << 31 {
+        return Err(Errno::INVAL);
+    }
+    handle(bits).map_err(errno)
+}
+
+impl Target for Sim {
+    fn info(&self) -> Result<slablab_info, Errno> {
+        Ok(slablab_info {
+            flags: 0,
+            abi_version: uapi::SLABLAB_ABI_VERSION,
+            engines: Pool::ENGINES
+                .iter()
+                .fold(0, |bits, engine| bits | 1 << engine.raw()),
+            engine: self.pool().kind.raw(),
+            // There is no file here to be mapped.
+            capabilities: uapi::capabilities(self.pool().engine.capabilities())
+                & !uapi::SLABLAB_CAP_MMAP,
+            bind_flags: self.bind_flags(),
+            pool_bytes: self.pool().bytes(),
+            regions: self.pool().regions(),
+            page_bytes: PAGE_BYTES,
+            session_bytes_max: SESSION_BYTES_MAX as u64,
+            session_handles_max: u64::from(SESSION_HANDLES_MAX),
+            private_bytes_max: if self.private { self.pool().bytes() } else { 0 },
+            private_bytes_used: if self.private { self.pool().bytes() } else { 0 },
+            sessions_max: 1,
+            sessions_used: 1,
+            pool_charge: if self.private { self.pool().bytes() } else { 0 },
+            // The memory of this process is bounded by nothing here.
+            session_memory_max: 0,
+            session_memory_used: 0,
+        })
+    }
+
+    fn bind(&self, _engine: u32, _flags: u32, _pool_bytes: u64) -> Result<(), Errno> {
+        // The session was bound when it was opened.
+        Err(Errno::BUSY)
+    }
+
+    fn alloc(&self, size: u64, align: u64) -> Result<slablab_alloc, Refused> {
+        let reply = self.session.allocate(size, align).map_err(refused)?;
+        Ok(slablab_alloc {
+            size,
+            align,
+            flags: 0,
+            handle: reply.handle.to_bits(),
+            offset: uapi::offset(reply.offset),
+            usable: reply.usable as u64,
+            cost: reply.cost.into(),
+        })
+    }
+
+    fn free(&self, bits: u32) -> Result<(), Errno> {
+        self.session
+            .parse_handle(bits.into(), EventKind::Free, 0)
+            .and_then(|handle| self.session.free(handle))
+            .map(|_cost| ())
+            .map_err(errno)
+    }
+
+    fn realloc(&self, bits: u32, size: u64) -> Result<slablab_realloc, Refused> {
+        let pending = self
+            .session
+            .parse_handle(bits.into(), EventKind::Reallocate, size)
+            .and_then(|handle| self.session.reallocate(handle, size))
+            .map_err(refused)?;
+        let reply = pending.reply();
+        pending.commit();
+        Ok(slablab_realloc {
+            handle: bits,
+            flags: 0,
+            size,
+            offset: uapi::offset(reply.offset),
+            usable: reply.usable as u64,
+            cost: reply.cost.into(),
+        })
+    }
+
+    fn read(&self, bits: u32, byte: u32, buffer: &mut [u8]) -> Result<usize, Errno> {
+        let handle = positioned(bits)?;
+        let _copying = self.copying.read().unwrap_or_else(PoisonError::into_inner);
+        let pinned = self.session.pin(handle).map_err(errno)?;
+        let (start, rest) = pinned.bytes_from(byte as usize).map_err(errno)?;
+        let count = rest.min(buffer.len());
+        // SAFETY: The block has `rest` bytes from `start` on while it is pinned, nobody writes to
+        // it while `copying` is held, and `buffer` is not in any pool.
+        unsafe {
+            start
+                .as_ptr()
+                .copy_to_nonoverlapping(buffer.as_mut_ptr(), count)
+        };
+        Ok(count)
+    }
+
+    fn write(&self, bits: u32, byte: u32, bytes: &[u8]) -> Result<usize, Errno> {
+        let handle = positioned(bits)?;
+        let _copying = self.copying.write().unwrap_or_else(PoisonError::into_inner);
+        let pinned = self.session.pin(handle).map_err(errno)?;
+        let (start, rest) = pinned.bytes_from(byte as usize).map_err(errno)?;
+        let count = rest.min(bytes.len());
+        // SAFETY: As in `read`; nobody reads or writes blocks while `copying` is held to write.
+        unsafe {
+            start
+                .as_ptr()
+                .copy_from_nonoverlapping(bytes.as_ptr(), count)
+        };
+        Ok(count)
+    }
+
+    fn stats(&self) -> Result<Box<slablab_stats>, Errno> {
+        let mut stats = Box::<slablab_stats>::default();
+        self.pool().engine.visit(&mut *stats);
+        stats.engine = self.pool().kind.raw();
+        stats.set_session(&self.session.stats());
+        Ok(stats)
+    }
+
+    fn check(&self) -> Result<slablab_check, Errno> {
+        let engine = &self.pool().engine;
+        let mut walk = Walk::new();
+        match check::run(&mut walk, |walk| engine.check(walk)) {
+            Ok(Progress::Disturbed) => Err(Errno::AGAIN),
+            result => Ok(uapi::check_reply(result.err(), walk.walked())),
+        }
+    }
+
+    fn extend(&self, bytes: u64) -> Result<slablab_extend, Errno> {
+        let region = self.pool().extend(bytes)?;
+        Ok(slablab_extend {
+            bytes,
+            region: u32::from(region),
+            pool_bytes: self.pool().bytes(),
+            ..Default::default()
+        })
+    }
+
+    fn shrink(&self) -> Result<slablab_shrink, Errno> {
+        let engine = &self.pool().engine;
+        Ok(slablab_shrink {
+            bytes: engine.drain() as u64,
+            free_bytes: uapi::free_bytes(engine),
+            ..Default::default()
+        })
+    }
+
+    fn map(
+        &self,
+        region: u32,
+        page: u32,
+        extents: &mut [slablab_extent],
+    ) -> Result<slablab_map, Errno> {
+        let room = extents.len().min(uapi::SLABLAB_MAP_EXTENTS_MAX as usize);
+        if room == 0 {
+            return Err(Errno::INVAL);
+        }
+        let mut part = vec![Extent::default(); room];
+        let (mut page, mut count) = (page, 0);
+        loop {
+            let told = (self.pool().engine).map(region as usize, page, &mut part[count..]);
+            let mapped = told.map_err(|why| match why {
+                NoMap::Unsupported => Errno::OPNOTSUPP,
+                NoMap::NoSuchRegion => Errno::NXIO,
+            })?;
+            page = mapped.next;
+            count += mapped.extents;
+            if mapped.next == mapped.end || count == room {
+                break;
+            }
+        }
+        for (extent, told) in extents.iter_mut().zip(&part[..count]) {
+            *extent = slablab_extent::from(*told);
+        }
+        Ok(slablab_map {
+            region,
+            page,
+            count: count as u32,
+            ..Default::default()
+        })
+    }
+
+    fn submit(&self, operations: &mut [slablab_operation]) -> Result<slablab_submit, Errno> {
+        let count = u32::try_from(operations.len()).map_err(|_| Errno::INVAL)?;
+        if !(1..=uapi::SLABLAB_OPERATIONS_MAX).contains(&count) {
+            return Err(Errno::INVAL);
+        }
+        let (mut done, mut denied) = (0, None);
+        while done < operations.len() && denied.is_none() {
+            // Each operation is noted before it runs, so that the parent process can name it.
+            let end = if underway::is_watched() {
+                let slablab_operation { bytes, handle, .. } = operations[done];
+                let align = 1_u64.checked_shl(operations[done].align_log2.into());
+                let (call, arguments) = match u32::from(operations[done].kind) {
+                    uapi::SLABLAB_OP_ALLOC => (Call::Alloc, [bytes, align.unwrap_or(0), 0]),
+                    uapi::SLABLAB_OP_REALLOC => (Call::Realloc, [handle.into(), bytes, 0]),
+                    uapi::SLABLAB_OP_FREE => (Call::Free, [handle.into(), 0, 0]),
+                    _ => (Call::Other, [0; 3]),
+                };
+                underway::position(done, call, arguments);
+                done + 1
+            } else {
+                operations.len()
+            };
+            let mut part = self.session.submit(&mut operations[..end], 0, done);
+            let part = part.run();
+            (done, denied) = (part.end(), part.error());
+            part.commit();
+        }
+        Ok(slablab_submit {
+            count,
+            done: done as u32,
+            error: denied.map_or(0, |denied| denied.errno() as u32),
+            ..Default::default()
+        })
+    }
+
+    fn record(&self, events: u32) -> Result<(), Errno> {
+        if !(1..=uapi::SLABLAB_EVENTS_MAX).contains(&events) {
+            return Err(Errno::INVAL);
+        }
+        match self
+            .session
+            .begin_events(vec![Event::VACANT; events as usize])
+        {
+            None => Ok(()),
+            Some(_surplus) => Err(Errno::BUSY),
+        }
+    }
+
+    fn events(&self, number: u64, events: &mut [slablab_event]) -> Result<slablab_events, Errno> {
+        let room = events.len().min(uapi::SLABLAB_EVENTS_MAX as usize);
+        if room == 0 {
+            return Err(Errno::INVAL);
+        }
+        let mut part = vec![Event::VACANT; room];
+        let read = (self.session.events(number, &mut part)).map_err(|why| match why {
+            EventReadError::Off => Errno::NXIO,
+            EventReadError::BeyondEnd => Errno::INVAL,
+        })?;
+        let numbered = (read.first..).zip(&part[..read.count]);
+        for (told, (number, event)) in events.iter_mut().zip(numbered) {
+            *told = uapi::event(number, event);
+        }
+        Ok(slablab_events {
+            op: uapi::SLABLAB_EVENTS_READ,
+            count: read.count as u32,
+            number: read.first + read.count as u64,
+            lost: read.lost,
+            ..Default::default()
+        })
+    }
+
+    fn end_record(&self) -> Result<(), Errno> {
+        self.session.end_events().map(drop).ok_or(Errno::NXIO)
+    }
+
+    fn inject(&self, misuse: u32, size: u64) -> Result<slablab_report, Errno> {
+        let misuse = uapi::misuse(misuse).ok_or(Errno::INVAL)?;
+        let size = usize::try_from(size).map_err(|_| Errno::NOMEM)?;
+        if size == 0 {
+            return Err(Errno::INVAL);
+        }
+        match self.guard()?.inject(misuse, size) {
+            Ok(report) => Ok(report.map(Into::into).unwrap_or_default()),
+            Err(NotDone::Refused(Refusal::Unsupported)) => Err(Errno::OPNOTSUPP),
+            Err(NotDone::Refused(_)) => Err(Errno::NOMEM),
+            Err(NotDone::Elsewhere) => Err(Errno::AGAIN),
+        }
+    }
+
+    fn fail(&self, every: u64, growth: u64) -> Result<u64, Errno> {
+        if !self.private {
+            return Err(Errno::OPNOTSUPP);
+        }
+        let injected = self.session.stats().refusals[RefusalCause::Injected as usize];
+        self.session.inject_faults(every, growth);
+        Ok(injected)
+    }
+}

@@ -1,0 +1,391 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Engines that are wrong on purpose, for tests of what has to notice.
+//!
+//! An environment variable, which only test builds read, chooses what the engines of this process do
+//! wrong. Without it they are what they are.
+
+use std::{
+    alloc::Layout,
+    env,
+    hint::black_box,
+    ptr::{
+        self,
+        NonNull, //
+    },
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{
+            AtomicU64,
+            Ordering::Relaxed, //
+        },
+    },
+    thread,
+    time::Duration, //
+};
+
+use slab_heap::{
+    Block, Cost, Engine, Refusal,
+    check::{
+        Broken,
+        Progress,
+        Walk, //
+    },
+    engine::{
+        BadFree,
+        Capabilities, //
+    },
+    errand::Errand,
+    map::{
+        Extent,
+        Mapped,
+        NoMap, //
+    },
+    region::{
+        Offset,
+        RegionError, //
+    },
+    stats::Visitor,
+};
+
+/// The environment variable that names a fault.
+pub const VARIABLE: &str = "SLABLAB_TEST_FAULT";
+
+/// The allocation, or the free, from which on an engine is wrong.
+const FIRST: u64 = 3;
+
+/// The defect of an engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Allocates a live block again.
+    Overlap,
+    /// Allocates memory behind the pool.
+    OutOfPool,
+    /// Says another offset than the block's.
+    WrongOffset,
+    /// Writes into a live block.
+    WildWrite,
+    /// Writes into a live block when another one is freed.
+    WildWriteInFree,
+    /// Does not return from an allocation.
+    Endless,
+    /// Does not return from a free.
+    EndlessInFree,
+    /// Panics.
+    Panic,
+    /// Panics in a free.
+    PanicInFree,
+    /// Adds beyond the largest number.
+    Overflow,
+    /// Reads address 0.
+    Segfault,
+    /// Is killed by SIGBUS.
+    Bus,
+    /// Is killed by SIGILL.
+    Illegal,
+    /// Aborts.
+    Abort,
+    /// Calls itself without end.
+    Recursion,
+    /// Ends the process as if all were well.
+    Exit,
+    /// Refuses every request.
+    NeverServes,
+    /// Refuses every request, as if by fault injection.
+    NeverServesToOrder,
+    /// Forgets what is freed.
+    Leak,
+    /// Writes four words into each free block, and says it writes none.
+    LongLinks,
+    /// Writes more into free blocks than debug mode can support, and says so.
+    LongerLinks,
+}
+
+impl Fault {
+    /// All of them that no workload may pass.
+    pub const ALL: [Self; 20] = [
+        Self::Overlap,
+        Self::OutOfPool,
+        Self::WrongOffset,
+        Self::WildWrite,
+        Self::WildWriteInFree,
+        Self::Endless,
+        Self::EndlessInFree,
+        Self::Panic,
+        Self::PanicInFree,
+        Self::Overflow,
+        Self::Segfault,
+        Self::Bus,
+        Self::Illegal,
+        Self::Abort,
+        Self::Recursion,
+        Self::Exit,
+        Self::NeverServes,
+        Self::NeverServesToOrder,
+        Self::Leak,
+        Self::LongLinks,
+    ];
+
+    fn chosen() -> Option<Self> {
+        let name = env::var(VARIABLE).ok()?;
+        let mut all = Self::ALL.into_iter().chain([Self::LongerLinks]);
+        let found = all.find(|fault| format!("{fault:?}") == name);
+        Some(found.expect("a fault that there is"))
+    }
+
+    fn is_of_frees(self) -> bool {
+        matches!(
+            self,
+            Self::WildWriteInFree | Self::EndlessInFree | Self::PanicInFree
+        )
+    }
+}
+
+/// An engine with a fault, or none.
+pub(super) struct Wrong<E> {
+    engine: E,
+    fault: Option<Fault>,
+    allocations: AtomicU64,
+    frees: AtomicU64,
+    /// The live blocks, the last one that was allocated at the end.
+    live: Mutex<Vec<(Block, Layout)>>,
+    /// The end of the last region.
+    end: Mutex<Option<NonNull<u8>>>,
+}
+
+// SAFETY: The end of a region is a number here, and nobody reads what is there.
+unsafe impl<E: Sync> Sync for Wrong<E> {}
+
+// SAFETY: As for `Sync`.
+unsafe impl<E: Send> Send for Wrong<E> {}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn for_ever() -> ! {
+    loop {
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn call_itself(depth: u64) -> u64 {
+    let here = black_box([depth; 512]);
+    if black_box(depth) == u64::MAX {
+        return 0;
+    }
+    call_itself(depth + 1) + black_box(here)[7]
+}
+
+impl<E: Engine> Wrong<E> {
+    pub(super) fn new(engine: E) -> Self {
+        Self {
+            engine,
+            fault: Fault::chosen(),
+            allocations: AtomicU64::new(0),
+            frees: AtomicU64::new(0),
+            live: Mutex::default(),
+            end: Mutex::default(),
+        }
+    }
+
+    /// Writes into a live block, and says whether there is one.
+    fn write_wildly(&self) -> bool {
+        let last = lock(&self.live).last().copied();
+        if let Some((block, layout)) = last {
+            // SAFETY: The block is live and has so many bytes; that it is not ours is the fault.
+            unsafe { block.start.write_bytes(0x42, layout.size().min(64)) };
+        }
+        last.is_some()
+    }
+
+    /// Does what is wrong in an allocation.
+    fn allocate_wrongly(&self, fault: Fault, layout: Layout) -> Option<Result<Block, Refusal>> {
+        match fault {
+            Fault::Overlap => {
+                let (block, live) = lock(&self.live).last().copied()?;
+                return (live.size() >= layout.size()).then_some(Ok(block));
+            }
+            Fault::OutOfPool => {
+                let start = (*lock(&self.end))?;
+                let offset = Some(Offset::new(0, 1 << 40));
+                return Some(Ok(Block { start, offset }));
+            }
+            Fault::WildWrite => {
+                self.write_wildly();
+            }
+            Fault::Endless => for_ever(),
+            Fault::Panic => panic!("this engine is not finished"),
+            Fault::Overflow => {
+                black_box(black_box(usize::MAX) + layout.size());
+            }
+            Fault::Segfault => {
+                // SAFETY: There is nothing at address 0, which is the fault.
+                black_box(unsafe { black_box(ptr::null::<u8>()).read_volatile() });
+            }
+            // SAFETY: It kills the process, which is the fault.
+            Fault::Bus => drop(unsafe { libc::raise(libc::SIGBUS) }),
+            // SAFETY: As above.
+            Fault::Illegal => drop(unsafe { libc::raise(libc::SIGILL) }),
+            Fault::Abort => std::process::abort(),
+            Fault::Recursion => {
+                black_box(call_itself(0));
+            }
+            Fault::Exit => std::process::exit(0),
+            Fault::NeverServes => return Some(Err(Refusal::Exhausted)),
+            Fault::NeverServesToOrder => return Some(Err(Refusal::Injected)),
+            _ => {}
+        }
+        None
+    }
+
+    /// Does what is wrong in a free.
+    fn free_wrongly(&self, fault: Fault) {
+        match fault {
+            Fault::WildWriteInFree => {
+                self.write_wildly();
+            }
+            Fault::EndlessInFree => for_ever(),
+            Fault::PanicInFree => panic!("this engine cannot free"),
+            _ => {}
+        }
+    }
+}
+
+// SAFETY: It is not, with a fault: that is what tests are about, in processes of their own.
+unsafe impl<E: Engine> Engine for Wrong<E> {
+    fn capabilities(&self) -> Capabilities {
+        self.engine.capabilities()
+    }
+
+    fn usable(&self, layout: Layout) -> usize {
+        self.engine.usable(layout)
+    }
+
+    fn capacity(&self) -> usize {
+        self.engine.capacity()
+    }
+
+    fn allocate(&self, layout: Layout, cost: &mut Cost) -> Result<Block, Refusal> {
+        let Some(fault) = self.fault else {
+            return self.engine.allocate(layout, cost);
+        };
+        let number = self.allocations.fetch_add(1, Relaxed);
+        let is_wrong = match fault {
+            Fault::NeverServes | Fault::NeverServesToOrder => true,
+            _ => number >= FIRST && !fault.is_of_frees(),
+        };
+        if is_wrong && let Some(answer) = self.allocate_wrongly(fault, layout) {
+            return answer;
+        }
+        let mut block = self.engine.allocate(layout, cost)?;
+        lock(&self.live).push((block, layout));
+        if fault == Fault::WrongOffset && number >= FIRST {
+            block.offset = block
+                .offset
+                .map(|offset| Offset::new(offset.region(), offset.byte() ^ 0x1_0000));
+        }
+        Ok(block)
+    }
+
+    fn allocate_at_once(&self, layout: Layout) -> Option<(Block, Cost)> {
+        if self.fault.is_some() {
+            return None;
+        }
+        self.engine.allocate_at_once(layout)
+    }
+
+    unsafe fn release_at_once(&self, block: Block, layout: Layout) -> Option<Cost> {
+        if self.fault.is_some() {
+            return None;
+        }
+        // SAFETY: By this function's contract.
+        unsafe { self.engine.release_at_once(block, layout) }
+    }
+
+    fn at_hand<T: Errand>(&self, errand: T) -> Option<T::Outcome> {
+        if self.fault.is_some() {
+            return None;
+        }
+        self.engine.at_hand(errand)
+    }
+
+    unsafe fn release(&self, block: Block, layout: Layout, cost: &mut Cost) -> Result<(), BadFree> {
+        if let Some(fault) = self.fault {
+            let number = self.frees.fetch_add(1, Relaxed);
+            lock(&self.live).retain(|(live, _)| live.start != block.start);
+            if number >= FIRST {
+                self.free_wrongly(fault);
+            }
+            match fault {
+                Fault::Leak => return Ok(()),
+                Fault::LongLinks | Fault::LongerLinks => {
+                    let bytes = layout
+                        .size()
+                        .min(if fault == Fault::LongLinks { 32 } else { 128 });
+                    // SAFETY: By this function's contract the block is ours to write.
+                    unsafe { block.start.write_bytes(0x42, bytes) };
+                }
+                _ => {}
+            }
+        }
+        // SAFETY: By this function's contract.
+        unsafe { self.engine.release(block, layout, cost) }
+    }
+
+    fn keeps(&self, layout: Layout, new: Layout) -> bool {
+        self.engine.keeps(layout, new)
+    }
+
+    unsafe fn resize(&self, block: Block, layout: Layout, new: Layout, cost: &mut Cost) -> bool {
+        // SAFETY: By this function's contract.
+        unsafe { self.engine.resize(block, layout, new, cost) }
+    }
+
+    fn table_bytes(&self, bytes: usize) -> usize {
+        self.engine.table_bytes(bytes)
+    }
+
+    unsafe fn add_region(
+        &self,
+        start: NonNull<u8>,
+        bytes: usize,
+        table: NonNull<u8>,
+    ) -> Result<u16, RegionError> {
+        // SAFETY: The region has so many bytes, by this function's contract.
+        *lock(&self.end) = Some(unsafe { start.add(bytes) });
+        // SAFETY: By this function's contract.
+        unsafe { self.engine.add_region(start, bytes, table) }
+    }
+
+    fn drain(&self) -> usize {
+        self.engine.drain()
+    }
+
+    fn fail_growth(&self, nth: u64) {
+        self.engine.fail_growth(nth);
+    }
+
+    fn free_block_bytes(&self) -> usize {
+        match self.fault {
+            Some(Fault::LongerLinks) => 128,
+            _ => self.engine.free_block_bytes(),
+        }
+    }
+
+    fn free_block_align(&self) -> usize {
+        self.engine.free_block_align()
+    }
+
+    fn visit(&self, visitor: &mut dyn Visitor) {
+        self.engine.visit(visitor);
+    }
+
+    fn check(&self, walk: &mut Walk) -> Result<Progress, Broken> {
+        self.engine.check(walk)
+    }
+
+    fn map(&self, region: usize, page: u32, out: &mut [Extent]) -> Result<Mapped, NoMap> {
+        self.engine.map(region, page, out)
+    }
+}

@@ -1,0 +1,402 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The ABI of `/dev/slablab`, as `rust/uapi/slablab.h` has it.
+//!
+//! bindgen makes the structures and constants from the header. The conversions from the types of
+//! engines and sessions are a file of the module. Each enumeration of the header is a Rust enum here,
+//! so that the rest of the command compares names instead of numbers.
+
+#[expect(
+    missing_docs,
+    non_camel_case_types,
+    clippy::undocumented_unsafe_blocks,
+    reason = "made by bindgen from the header, where the documentation is"
+)]
+#[path = "../../../rust/uapi/slablab.rs"]
+mod raw;
+
+#[path = "../../../rust/uapi/replies.rs"]
+#[forbid(unsafe_code)]
+mod replies;
+
+use std::fmt;
+
+use serde::{
+    Deserialize,
+    Serialize, //
+};
+
+pub use raw::*;
+pub(crate) use replies::{
+    capabilities,
+    check_reply,
+    event,
+    free_bytes,
+    misuse,
+    offset,
+    refusal_cost, //
+};
+
+/// The offset of a block that is in no pool.
+pub const NO_OFFSET: u64 = replies::NO_OFFSET;
+
+/// The device's path.
+pub const DEVICE: &str = match SLABLAB_DEVICE.split_last() {
+    Some((0, path)) => match core::str::from_utf8(path) {
+        Ok(path) => path,
+        Err(_) => panic!("the path is not UTF-8"),
+    },
+    _ => panic!("the path does not end in NUL"),
+};
+
+impl slablab_cost {
+    /// Returns all fields as one number, by which two can be compared.
+    pub fn bits(&self) -> u64 {
+        let Self {
+            path,
+            cause,
+            class_index,
+            order,
+            splits,
+            merges,
+            fragmentation,
+        } = *self;
+        let [low, high] = fragmentation.to_le_bytes();
+        u64::from_le_bytes([path, cause, class_index, order, splits, merges, low, high])
+    }
+}
+
+/// Makes an enum of constants of the header, with their names in text and JSON.
+macro_rules! header_enum {
+    ($(#[$docs:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $value:ident, $text:literal;)* }) => {
+        $(#[$docs])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        #[repr(u32)]
+        pub enum $name {
+            $($(#[$doc])* #[serde(rename = $text)] $variant = $value,)*
+        }
+
+        impl $name {
+            /// Every value that the header names.
+            pub const ALL: &[Self] = &[$(Self::$variant),*];
+
+            /// Returns the value that a number of the ABI stands for.
+            #[allow(dead_code, reason = "not all of them come from the kernel")]
+            pub fn from_raw(raw: u32) -> Option<Self> {
+                Self::ALL.iter().copied().find(|value| value.raw() == raw)
+            }
+
+            /// Returns the number of the ABI.
+            pub const fn raw(self) -> u32 {
+                self as u32
+            }
+
+            /// Returns the name in text and JSON.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $text,)*
+                }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.name())
+            }
+        }
+    };
+}
+
+header_enum! {
+    /// An engine.
+    Engine {
+        /// The module's default.
+        Default = SLABLAB_ENGINE_DEFAULT, "default";
+        /// Slabs over a buddy system.
+        Seed = SLABLAB_ENGINE_SEED, "seed";
+        /// The seed's two tiers without its weaknesses.
+        Hybrid = SLABLAB_ENGINE_HYBRID, "hybrid";
+        /// Linux's own kvmalloc.
+        Slub = SLABLAB_ENGINE_SLUB, "slub";
+    }
+}
+
+header_enum! {
+    /// The path of an operation.
+    Path {
+        /// Not at all.
+        None = SLABLAB_PATH_NONE, "none";
+        /// A free block of the slab.
+        Slab = SLABLAB_PATH_SLAB, "slab";
+        /// The slab grew from the buddy system first.
+        Growth = SLABLAB_PATH_GROWTH, "growth";
+        /// A block of the buddy system.
+        Buddy = SLABLAB_PATH_BUDDY, "buddy";
+        /// The kernel's own allocator.
+        Kernel = SLABLAB_PATH_KERNEL, "kernel";
+        /// The block that was there.
+        InPlace = SLABLAB_PATH_IN_PLACE, "in place";
+        /// The CPU's magazine.
+        Magazine = SLABLAB_PATH_MAGAZINE, "magazine";
+        /// Another path of the engine.
+        Other = SLABLAB_PATH_OTHER, "other";
+    }
+}
+
+header_enum! {
+    /// Why a request was refused.
+    Cause {
+        /// Not refused, or refused with an errno that needs no cause.
+        None = SLABLAB_CAUSE_NONE, "none";
+        /// More than the pool could hold if it were empty.
+        TooBig = SLABLAB_CAUSE_TOO_BIG, "too big";
+        /// Less is free than was asked for.
+        Exhausted = SLABLAB_CAUSE_EXHAUSTED, "exhausted";
+        /// Enough is free, but not in one piece.
+        Fragmented = SLABLAB_CAUSE_FRAGMENTED, "fragmented";
+        /// The session's quota of bytes or handles.
+        Quota = SLABLAB_CAUSE_QUOTA, "quota";
+        /// The engine cannot serve such a size and alignment.
+        Unsupported = SLABLAB_CAUSE_UNSUPPORTED, "unsupported";
+        /// No memory for the session's own tables.
+        Tables = SLABLAB_CAUSE_TABLES, "tables";
+        /// FAIL said so.
+        Injected = SLABLAB_CAUSE_INJECTED, "injected";
+        /// A CPU that may hold free memory could not be reached in time.
+        Busy = SLABLAB_CAUSE_BUSY, "busy";
+    }
+}
+
+header_enum! {
+    /// A rule that CHECK can find broken.
+    Rule {
+        /// None is.
+        None = SLABLAB_RULE_NONE, "none";
+        /// A class's free list is as long as its counters say, and ends.
+        ListLength = SLABLAB_RULE_LIST_LENGTH, "list length";
+        /// A free block lies whole in one region of the pool.
+        BlockInPool = SLABLAB_RULE_BLOCK_IN_POOL, "block in pool";
+        /// A free block lies at a multiple of its size.
+        BlockAligned = SLABLAB_RULE_BLOCK_ALIGNED, "block aligned";
+        /// A class's used blocks are at most its total.
+        ClassCounters = SLABLAB_RULE_CLASS_COUNTERS, "class counters";
+        /// The bytes of slabs equal those that the buddy system allocated to them.
+        BuddyCounters = SLABLAB_RULE_BUDDY_COUNTERS, "buddy counters";
+        /// The regions together are the pool.
+        PoolBytes = SLABLAB_RULE_POOL_BYTES, "pool bytes";
+        /// The live blocks equal allocations minus frees.
+        LiveBlocks = SLABLAB_RULE_LIVE_BLOCKS, "live blocks";
+        /// The blocks cover the pool, one after the other.
+        Partition = SLABLAB_RULE_PARTITION, "partition";
+        /// A free block lies at a multiple of its size.
+        FreeBlocks = SLABLAB_RULE_FREE_BLOCKS, "free blocks";
+        /// No two buddies are both free.
+        Merged = SLABLAB_RULE_MERGED, "merged";
+        /// A slab has as many objects out as its bitmap says.
+        Bitmap = SLABLAB_RULE_BITMAP, "bitmap";
+        /// Free blocks and partial slabs are in the lists that they belong in.
+        Lists = SLABLAB_RULE_LISTS, "lists";
+        /// Every block in a magazine was allocated from the heap, is in one magazine only, and fits the limit.
+        Magazines = SLABLAB_RULE_MAGAZINES, "magazines";
+        /// In debug mode: the red zones of live blocks are as they were left.
+        RedZones = SLABLAB_RULE_RED_ZONES, "red zones";
+        /// In debug mode: free memory is poison.
+        Poison = SLABLAB_RULE_POISON, "poison";
+    }
+}
+
+header_enum! {
+    /// The reports of debug mode.
+    Fault {
+        /// Nothing.
+        None = SLABLAB_FAULT_NONE, "nothing";
+        /// Bytes behind a block were written.
+        Overflow = SLABLAB_FAULT_OVERFLOW, "overflow";
+        /// Bytes in front of a block were written.
+        Underflow = SLABLAB_FAULT_UNDERFLOW, "underflow";
+        /// Bytes of free memory were written.
+        WriteAfterFree = SLABLAB_FAULT_WRITE_AFTER_FREE, "write after free";
+        /// A block was freed that was free already.
+        DoubleFree = SLABLAB_FAULT_DOUBLE_FREE, "double free";
+        /// An address inside of a block was freed.
+        InteriorFree = SLABLAB_FAULT_INTERIOR_FREE, "interior free";
+        /// An address was freed that is not in the pool.
+        ForeignFree = SLABLAB_FAULT_FOREIGN_FREE, "foreign free";
+        /// An address in the pool was freed at which no block began.
+        InventedFree = SLABLAB_FAULT_INVENTED_FREE, "invented free";
+        /// An address was freed that is no multiple of a word.
+        UnalignedFree = SLABLAB_FAULT_UNALIGNED_FREE, "unaligned free";
+        /// A block was freed as one of another size.
+        WrongSizeFree = SLABLAB_FAULT_WRONG_SIZE_FREE, "wrong size";
+        /// A block was reallocated that is free.
+        ReallocAfterFree = SLABLAB_FAULT_REALLOC_AFTER_FREE, "realloc after free";
+    }
+}
+
+header_enum! {
+    /// The misuses of INJECT, with LKDTM's names.
+    Misuse {
+        /// Writes the byte behind a block.
+        SlabLinearOverflow = SLABLAB_MISUSE_SLAB_LINEAR_OVERFLOW, "SLAB_LINEAR_OVERFLOW";
+        /// Writes the 8 bytes behind a block.
+        SlabLinearOverflow8 = SLABLAB_MISUSE_SLAB_LINEAR_OVERFLOW_8, "SLAB_LINEAR_OVERFLOW_8";
+        /// Writes the 32 bytes behind a block.
+        SlabLinearOverflow32 = SLABLAB_MISUSE_SLAB_LINEAR_OVERFLOW_32, "SLAB_LINEAR_OVERFLOW_32";
+        /// Writes the byte behind a block of whole pages.
+        VmallocLinearOverflow = SLABLAB_MISUSE_VMALLOC_LINEAR_OVERFLOW, "VMALLOC_LINEAR_OVERFLOW";
+        /// Writes the 8 bytes in front of a block.
+        SlabLinearUnderflow = SLABLAB_MISUSE_SLAB_LINEAR_UNDERFLOW, "SLAB_LINEAR_UNDERFLOW";
+        /// Writes into a block that is free.
+        WriteAfterFree = SLABLAB_MISUSE_WRITE_AFTER_FREE, "WRITE_AFTER_FREE";
+        /// Writes into a block of whole pages that is free.
+        WriteBuddyAfterFree = SLABLAB_MISUSE_WRITE_BUDDY_AFTER_FREE, "WRITE_BUDDY_AFTER_FREE";
+        /// Frees a block twice.
+        SlabFreeDouble = SLABLAB_MISUSE_SLAB_FREE_DOUBLE, "SLAB_FREE_DOUBLE";
+        /// Frees a block, then others, then the first one again.
+        SlabFreeDoubleDelayed = SLABLAB_MISUSE_SLAB_FREE_DOUBLE_DELAYED, "SLAB_FREE_DOUBLE_DELAYED";
+        /// Frees a block again after its memory was allocated again.
+        SlabFreeDoubleReused = SLABLAB_MISUSE_SLAB_FREE_DOUBLE_REUSED, "SLAB_FREE_DOUBLE_REUSED";
+        /// Frees an address in a block.
+        SlabFreeInterior = SLABLAB_MISUSE_SLAB_FREE_INTERIOR, "SLAB_FREE_INTERIOR";
+        /// Frees an address that is not in the pool.
+        SlabFreeForeign = SLABLAB_MISUSE_SLAB_FREE_FOREIGN, "SLAB_FREE_FOREIGN";
+        /// Frees an address in the pool at which no block ever began.
+        SlabFreeInvented = SLABLAB_MISUSE_SLAB_FREE_INVENTED, "SLAB_FREE_INVENTED";
+        /// Frees an address that is no multiple of a word.
+        SlabFreeUnaligned = SLABLAB_MISUSE_SLAB_FREE_UNALIGNED, "SLAB_FREE_UNALIGNED";
+        /// Frees a block as one of twice its size.
+        SlabFreeCross = SLABLAB_MISUSE_SLAB_FREE_CROSS, "SLAB_FREE_CROSS";
+        /// Writes the 1 MiB behind a block.
+        SlabLinearOverflow1M = SLABLAB_MISUSE_SLAB_LINEAR_OVERFLOW_1M, "SLAB_LINEAR_OVERFLOW_1M";
+        /// Reallocates a block that is free.
+        ReallocAfterFree = SLABLAB_MISUSE_REALLOC_AFTER_FREE, "REALLOC_AFTER_FREE";
+        /// Reads a block that is free.
+        ReadAfterFree = SLABLAB_MISUSE_READ_AFTER_FREE, "READ_AFTER_FREE";
+    }
+}
+
+impl Misuse {
+    /// Returns what debug mode is to say of it.
+    pub fn expected(self) -> Fault {
+        match self {
+            Self::SlabLinearOverflow
+            | Self::SlabLinearOverflow8
+            | Self::SlabLinearOverflow32
+            | Self::SlabLinearOverflow1M
+            | Self::VmallocLinearOverflow => Fault::Overflow,
+            Self::SlabLinearUnderflow => Fault::Underflow,
+            Self::WriteAfterFree | Self::WriteBuddyAfterFree => Fault::WriteAfterFree,
+            Self::SlabFreeDouble | Self::SlabFreeDoubleDelayed | Self::SlabFreeDoubleReused => {
+                Fault::DoubleFree
+            }
+            Self::SlabFreeInterior => Fault::InteriorFree,
+            Self::SlabFreeForeign => Fault::ForeignFree,
+            Self::SlabFreeInvented => Fault::InventedFree,
+            Self::SlabFreeUnaligned => Fault::UnalignedFree,
+            Self::SlabFreeCross => Fault::WrongSizeFree,
+            Self::ReallocAfterFree => Fault::ReallocAfterFree,
+            Self::ReadAfterFree => Fault::None,
+        }
+    }
+
+    /// Returns the bytes that are damaged by it, of a block of `size` bytes.
+    pub fn damaged_bytes(self, size: u64) -> u64 {
+        match self {
+            Self::SlabLinearOverflow | Self::VmallocLinearOverflow => 1,
+            Self::SlabLinearOverflow8 | Self::SlabLinearUnderflow | Self::WriteBuddyAfterFree => 8,
+            Self::SlabLinearOverflow32 => 32,
+            Self::SlabLinearOverflow1M => 1 << 20,
+            Self::WriteAfterFree => size.min(8),
+            _ => 0,
+        }
+    }
+}
+
+header_enum! {
+    /// The operation of an event.
+    EventKind {
+        /// An operation of SUBMIT that is none.
+        None = SLABLAB_EVENT_NONE, "no operation";
+        /// ALLOC.
+        Alloc = SLABLAB_EVENT_ALLOC, "alloc";
+        /// FREE.
+        Free = SLABLAB_EVENT_FREE, "free";
+        /// REALLOC.
+        Realloc = SLABLAB_EVENT_REALLOC, "realloc";
+        /// The block of an ALLOC was freed because its reply could not be copied to the program.
+        Revoke = SLABLAB_EVENT_REVOKE, "revoke";
+    }
+}
+
+header_enum! {
+    /// The use of a block of pages.
+    ExtentKind {
+        /// The buddy system has it.
+        Free = SLABLAB_EXTENT_FREE, "free";
+        /// Allocated as a block of whole pages.
+        Large = SLABLAB_EXTENT_LARGE, "large";
+        /// A slab: cut into objects of one size class.
+        Slab = SLABLAB_EXTENT_SLAB, "slab";
+    }
+}
+
+header_enum! {
+    /// The allocators of BENCH.
+    BenchSubject {
+        /// The loop itself.
+        Nothing = SLABLAB_BENCH_NOTHING, "loop";
+        /// `hybrid`, called.
+        Hybrid = SLABLAB_BENCH_HYBRID, "hybrid";
+        /// `hybrid`, compiled into the loop.
+        HybridInline = SLABLAB_BENCH_HYBRID_INLINE, "inlined";
+        /// `seed` under its lock, called.
+        Seed = SLABLAB_BENCH_SEED, "seed";
+        /// `__kmalloc` and `kfree`.
+        Kmalloc = SLABLAB_BENCH_KMALLOC, "kmalloc";
+        /// `kmem_cache_alloc` and `kmem_cache_free`.
+        KmemCache = SLABLAB_BENCH_KMEM_CACHE, "kmem_cache";
+    }
+}
+
+header_enum! {
+    /// The patterns of BENCH.
+    BenchPattern {
+        /// Allocates a block and frees it.
+        Pair = SLABLAB_BENCH_PAIR, "pair";
+        /// Allocates a batch and frees it, the last block first.
+        Lifo = SLABLAB_BENCH_LIFO, "lifo";
+        /// Allocates a batch and frees it, the first block first.
+        Fifo = SLABLAB_BENCH_FIFO, "fifo";
+        /// Puts blocks in place of others.
+        Replace = SLABLAB_BENCH_REPLACE, "replace";
+        /// Frees what is in a place, or fills it.
+        Churn = SLABLAB_BENCH_CHURN, "churn";
+        /// Frees single blocks among many free ones.
+        Fragments = SLABLAB_BENCH_FRAGMENTS, "fragments";
+        /// One thread allocates, the other frees.
+        Handover = SLABLAB_BENCH_HANDOVER, "handover";
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_of_the_header_and_enums_agree() {
+        for engine in Engine::ALL {
+            assert_eq!(Engine::from_raw(engine.raw()), Some(*engine));
+        }
+        assert_eq!(
+            Cause::from_raw(SLABLAB_CAUSE_FRAGMENTED),
+            Some(Cause::Fragmented)
+        );
+        assert_eq!(Rule::from_raw(99), None);
+        assert!(Cause::ALL.iter().all(|cause| cause.raw() < SLABLAB_CAUSES));
+    }
+
+    #[test]
+    fn the_path_of_the_device_has_no_terminator() {
+        assert_eq!(DEVICE, "/dev/slablab");
+    }
+}

@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Imports of every file of tests.
+
+pub(in crate::suites) use super::{
+    suite,
+    verdict::{
+        About,
+        TestError,
+        TestResult,
+        check,
+        check_eq,
+        refused,
+        refused_because, //
+    },
+};
+pub(in crate::suites) use crate::target::Target;

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Runs a command in a child process, if its engines are in this process.
+
+use std::{
+    io,
+    process::ExitCode, //
+};
+
+use serde::{
+    Deserialize,
+    Serialize, //
+};
+
+use crate::{
+    isolation::{
+        self,
+        Patience,
+        underway, //
+    },
+    session_factory::TargetKind, //
+};
+
+/// The result of a command in a child.
+#[derive(Deserialize, Serialize)]
+enum Ended {
+    /// The command has an exit status: whether it is 0.
+    Status(bool),
+    /// The reader of the output has closed it.
+    OutputClosed,
+    /// An error.
+    Failed(String),
+}
+
+/// Runs a command in a child if its engines are in this process. A child that ends without a result is
+/// an error, which says why it ended.
+///
+/// # Errors
+///
+/// Those of the command, and when no child can be created.
+pub(crate) fn run(
+    target: TargetKind,
+    patience: Patience,
+    work: impl FnOnce() -> anyhow::Result<ExitCode>,
+) -> anyhow::Result<ExitCode> {
+    if target == TargetKind::Device {
+        return work();
+    }
+    // The commands may write to free memory on purpose.
+    let ended = isolation::run(patience, || match underway::without_fills(work) {
+        Ok(code) => Ended::Status(code == ExitCode::SUCCESS),
+        Err(error) => match error.downcast_ref::<io::Error>() {
+            Some(error) if error.kind() == io::ErrorKind::BrokenPipe => Ended::OutputClosed,
+            _ => Ended::Failed(crate::errno::sentence(&error)),
+        },
+    })?;
+    // A closed output also ends a process with a signal.
+    let output_closed = || Err(io::Error::from(io::ErrorKind::BrokenPipe).into());
+    match ended {
+        Ok(Ended::Status(true)) => Ok(ExitCode::SUCCESS),
+        Ok(Ended::Status(false)) => Ok(ExitCode::FAILURE),
+        Ok(Ended::OutputClosed) => output_closed(),
+        Ok(Ended::Failed(error)) => Err(anyhow::Error::msg(error)),
+        Err(death) if death.is_closed_output() => output_closed(),
+        Err(death) => Err(anyhow::Error::msg(death.to_string())),
+    }
+}
