@@ -89,7 +89,7 @@ fn engine(name: &str) -> Result<Engine, String> {
 pub fn run(args: SelftestArgs, words: &'static [&'static str]) -> anyhow::Result<ExitCode> {
     suites::start_children_with(words);
     if let (Some(role), Some(engine)) = (args.role, args.role_engine) {
-        return match role.play(engine) {
+        return match suites::play(role, engine) {
             Ok(()) => Ok(ExitCode::SUCCESS),
             Err(verdict) => bail!("{verdict}"),
         };

@@ -9,6 +9,7 @@
 mod command;
 mod complete;
 mod events;
+mod place;
 mod problem;
 mod session;
 #[cfg(test)]

@@ -17,9 +17,11 @@ use std::collections::HashMap;
 use crate::{
     ALIGN, Builder, Id, OPS_MAX, Trace,
     format::{
-        BadTrace,
-        Why,
-        lines, //
+        error::{
+            BadTrace,
+            Why, //
+        },
+        lines::lines,
     },
 };
 

@@ -8,16 +8,12 @@
 use std::{
     env,
     io::{
-        self,
         BufRead,
         BufReader,
         Read,
         Write, //
     },
-    os::fd::{
-        AsFd,
-        AsRawFd, //
-    },
+    os::fd::AsFd,
     process::{
         self,
         Command,
@@ -27,50 +23,22 @@ use std::{
 };
 
 use clap::ValueEnum;
-use rustix::{
-    process::{
-        Pid,
-        Signal,
-        WaitOptions,
-        kill_process,
-        waitpid, //
-    },
-    thread::{
-        UnshareFlags,
-        unshare_unsafe, //
-    },
+use rustix::process::{
+    Pid,
+    Signal,
+    WaitOptions,
+    kill_process,
+    waitpid, //
 };
 
 use crate::{
-    device::{
-        Device,
-        Errno,
-        position, //
-    },
-    rng::Rng,
-    target::Target,
-    uapi::{
-        self,
-        Engine,
-        slablab_alloc,
-        slablab_inject, //
-    },
+    device::Device,
+    uapi::Engine, //
 };
 
-use super::{
-    fixture::{
-        filled,
-        intact,
-        pattern,
-        shared, //
-    },
-    memory::submit,
-    verdict::{
-        About,
-        TestError,
-        TestResult,
-        check_eq, //
-    },
+use super::verdict::{
+    TestError,
+    TestResult, //
 };
 
 /// Bytes of the blocks that children have.
@@ -115,201 +83,13 @@ impl Role {
             Self::Glutton => "glutton",
         }
     }
-
-    /// Plays the role.
-    pub(crate) fn play(self, engine: Engine) -> TestResult {
-        match self {
-            Self::Stress => stress(engine),
-            Self::Neighbour => neighbour(engine),
-            Self::Heir => heir(),
-            Self::Lender => lender(engine),
-            Self::Host => host(engine),
-            Self::Guest => guest(),
-            Self::Bench => bench(),
-            Self::Vandal => super::misuse::vandal(engine),
-            Self::Glutton => glutton(engine),
-        }
-    }
-}
-
-/// Prints a line of numbers.
-fn say(numbers: impl IntoIterator<Item = u32>) -> TestResult {
-    let words: Vec<_> = numbers
-        .into_iter()
-        .map(|number| number.to_string())
-        .collect();
-    println!("{}", words.join(" "));
-    Ok(io::stdout().flush()?)
 }
 
 /// Parses a line of numbers.
-fn numbers(line: &str) -> Vec<u32> {
+pub(super) fn numbers(line: &str) -> Vec<u32> {
     line.split_whitespace()
         .filter_map(|word| word.parse().ok())
         .collect()
-}
-
-/// Stays until killed.
-fn stay() -> TestResult {
-    loop {
-        std::thread::park();
-    }
-}
-
-fn stress(engine: Engine) -> TestResult {
-    let device = shared(engine)?;
-    let mut random = Rng::new(u64::from(process::id()));
-    let mut handles = Vec::new();
-    let ones = vec![0xff; 1 << 16];
-    say([])?;
-    loop {
-        let size = random.doubling(1, 1 << 16);
-        match random.below(8) {
-            0..4 => {
-                let Ok(block) = device.alloc(size, 1) else {
-                    continue;
-                };
-                device.write(block.handle, 0, &ones[..size as usize])?;
-                handles.push(block.handle);
-            }
-            4 if !handles.is_empty() => {
-                // A refusal leaves the block as it was: nothing to do.
-                let _ = device.realloc(handles[random.index(handles.len())], size);
-            }
-            _ if !handles.is_empty() => {
-                device.free(handles.swap_remove(random.index(handles.len())))?;
-            }
-            _ => {}
-        }
-    }
-}
-
-fn neighbour(engine: Engine) -> TestResult {
-    let device = shared(engine)?;
-    let seed = u64::from(process::id()) << 20;
-    let mut mine = Vec::new();
-    for n in 0..200 {
-        mine.push((filled(&device, SIZE, seed + n)?, seed + n));
-    }
-    say(mine.iter().map(|(handle, _)| *handle))?;
-    let mut line = String::new();
-    io::stdin().read_line(&mut line)?;
-    let theirs = numbers(&line);
-    check_eq("numbers", theirs.len(), 200)?;
-
-    let mut random = Rng::new(seed);
-    let guesses: Vec<_> = (0..2_000).map(|_| random.next() as u32 >> 1).collect();
-    let near = theirs
-        .iter()
-        .flat_map(|handle| [*handle, handle + 1, handle ^ (1 << 20)]);
-    for number in near.chain(guesses.iter().copied()) {
-        let mut bytes = vec![0; SIZE as usize];
-        match mine.iter().find(|(handle, _)| *handle == number) {
-            Some((handle, seed)) => intact(&device, *handle, SIZE, *seed)?,
-            None => {
-                let nothing = device.read(number, 0, &mut bytes).is_err()
-                    && device.write(number, 0, &[0; 64]).is_err()
-                    && device.realloc(number, 1).is_err()
-                    && device.free(number).is_err();
-                check_eq("number names nothing", nothing, true).about(number)?;
-            }
-        }
-    }
-    // The other program does the same: the blocks of both must be intact.
-    say([])?;
-    io::stdin().read_line(&mut line)?;
-    for (handle, seed) in mine {
-        intact(&device, handle, SIZE, seed)?;
-    }
-    Ok(())
-}
-
-fn heir() -> TestResult {
-    let session = io::stdin();
-    let mut handles = Vec::new();
-    for n in 0..10 {
-        let mut alloc = slablab_alloc {
-            size: SIZE,
-            align: 8,
-            ..Default::default()
-        };
-        submit(&session, uapi::SLABLAB_NR_ALLOC, &mut alloc)?;
-        let bytes = pattern(n, SIZE as usize);
-        let written = rustix::io::pwrite(&session, &bytes, position(alloc.handle, 0))?;
-        check_eq("written", written, bytes.len())?;
-        handles.push(alloc.handle);
-    }
-    say(handles)?;
-    stay()
-}
-
-fn host(engine: Engine) -> TestResult {
-    // SAFETY: Only children are in the new namespace.
-    match unsafe { unshare_unsafe(UnshareFlags::NEWPID) } {
-        // The kernel has no such namespaces.
-        Err(Errno::INVAL) => return say([]),
-        result => result?,
-    }
-    let session = io::stdin().as_fd().try_clone_to_owned()?;
-    let mut guest = Child::start_on(Role::Guest, engine, session.into())?;
-    let own = guest.heard()?;
-    say(own.into_iter().chain([guest.id()]))?;
-    guest.succeeds()
-}
-
-fn guest() -> TestResult {
-    let session = io::stdin();
-    let mut alloc = slablab_alloc {
-        size: SIZE,
-        align: 8,
-        ..Default::default()
-    };
-    submit(&session, uapi::SLABLAB_NR_ALLOC, &mut alloc)?;
-    let mut inject = slablab_inject {
-        misuse: uapi::SLABLAB_MISUSE_SLAB_LINEAR_OVERFLOW,
-        size: 100,
-        ..Default::default()
-    };
-    submit(&session, uapi::SLABLAB_NR_INJECT, &mut inject)?;
-    say([process::id()])
-}
-
-fn lender(engine: Engine) -> TestResult {
-    let device = shared(engine)?;
-    let handle = filled(&device, SIZE, 1)?;
-    say([device.as_fd().as_raw_fd() as u32, handle])?;
-    stay()
-}
-
-fn bench() -> TestResult {
-    let device = Device::open()?;
-    say([])?;
-    device.bench(&super::bench::endless())?;
-    Ok(())
-}
-
-fn glutton(engine: Engine) -> TestResult {
-    let mut sessions = Vec::new();
-    let errno = loop {
-        match Device::open() {
-            Ok(device) => sessions.push(device),
-            Err(errno) => break errno,
-        }
-    };
-    check_eq("refusal of a session", errno, Errno::NFILE)?;
-    for (n, device) in sessions.iter().enumerate() {
-        // Every other one takes a private pool while there is a budget.
-        let private = device.bind(Engine::Hybrid.raw(), uapi::SLABLAB_BIND_PRIVATE, 1 << 20);
-        if n % 2 == 0 || private.is_err() {
-            // Bound already, where it has a pool to itself.
-            let _ = device.bind(engine.raw(), 0, 0);
-        }
-        for size in [1 << 20, 1 << 16, 4096, 64] {
-            while device.alloc(size, 1).is_ok() {}
-        }
-    }
-    say([sessions.len() as u32])?;
-    stay()
 }
 
 /// A fork of this program that repeats one action until it is killed.
@@ -374,7 +154,7 @@ impl Child {
         Self::start_on(role, engine, session.as_fd().try_clone_to_owned()?.into())
     }
 
-    fn start_on(role: Role, engine: Engine, input: Stdio) -> TestResult<Self> {
+    pub(super) fn start_on(role: Role, engine: Engine, input: Stdio) -> TestResult<Self> {
         let words = WORDS.get().copied().unwrap_or_default();
         let mut process = Command::new(env::current_exe()?)
             .args(words)

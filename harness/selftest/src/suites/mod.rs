@@ -37,6 +37,7 @@ mod reclaim;
 mod replay;
 mod report;
 mod requests;
+mod roles;
 mod statistics;
 mod submit;
 mod verdict;
@@ -66,6 +67,7 @@ pub(crate) use report::{
     Style,
     Tally, //
 };
+pub(crate) use roles::play;
 
 use fixture::{
     ENGINES,

@@ -13,7 +13,7 @@ use serde::{
 };
 use slablab_trace::Trace;
 
-use super::measure::Plan;
+use super::plan::Plan;
 use crate::{
     cmd::json,
     fault_injection::FaultArgs,

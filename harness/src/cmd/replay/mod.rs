@@ -5,6 +5,7 @@
 pub(super) mod document;
 mod explain;
 pub(super) mod measure;
+pub(super) mod plan;
 pub(super) mod render;
 
 use std::{
@@ -53,7 +54,7 @@ use document::{
     TraceResult, //
 };
 use explain::Operations;
-use measure::Plan;
+use plan::Plan;
 
 /// Replay traces on engines, check every answer, and compare the engines
 ///

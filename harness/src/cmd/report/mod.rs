@@ -29,10 +29,10 @@ use super::replay::{
     },
     measure::{
         POOL_UNIT,
-        Plan,
         is_possible,
         isolated, //
     },
+    plan::Plan,
     render,
     replayed, //
 };

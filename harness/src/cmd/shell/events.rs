@@ -3,11 +3,11 @@
 //! The command `events`: the last operations of the session.
 
 use super::{
+    place::place,
     problem::{
         self,
         Problem, //
     },
-    session::place,
 };
 use crate::{
     device::Errno,

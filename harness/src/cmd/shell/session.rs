@@ -12,6 +12,7 @@ use super::{
         Value, //
     },
     events,
+    place::place,
     problem::{
         self,
         Problem, //
@@ -27,12 +28,7 @@ use crate::{
     drawing::Drawing,
     report::bytes,
     target::Target,
-    uapi::{
-        self,
-        Path,
-        Rule,
-        slablab_cost, //
-    },
+    uapi::Rule,
 };
 
 /// The most bytes that one `read` shows.
@@ -231,32 +227,6 @@ impl<'t> Session<'t> {
             None => Err(Problem::Unsound(check.rule.to_string())),
         }
     }
-}
-
-/// Says where a block is and how it was served.
-pub(super) fn place(handle: u32, offset: u64, usable: u64, cost: &slablab_cost) -> String {
-    let mut text = format!("handle {handle}");
-    if offset != uapi::NO_OFFSET {
-        text += &format!(", offset {offset:#x}");
-    }
-    text += &format!(", {usable} bytes");
-    let path = Path::from_raw(u32::from(cost.path));
-    text += &format!(", path {}", path.map_or("unknown", Path::name));
-    if u32::from(cost.class_index) != uapi::SLABLAB_NO_CLASS {
-        text += &format!(", class {}", cost.class_index);
-    }
-    if u32::from(cost.order) != uapi::SLABLAB_NO_ORDER && cost.order < 64 {
-        text += &format!(", block of {}", bytes(1 << cost.order));
-    }
-    for (name, number) in [("splits", cost.splits), ("merges", cost.merges)] {
-        if number != 0 && u32::from(number) != uapi::SLABLAB_UNKNOWN {
-            text += &format!(", {name} {number}");
-        }
-    }
-    if cost.fragmentation != 0 {
-        text += &format!(", fragmentation index {}", cost.fragmentation);
-    }
-    text + "\n"
 }
 
 /// Returns bytes in hexadecimal and as text; the first one is byte `first` of its block.

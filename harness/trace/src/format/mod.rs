@@ -5,7 +5,8 @@
 //! [`parse`] detects the format by the first line and reads three formats: [`text`], [`rep`] and the
 //! output of the kernel's [`ftrace`]. The parsers accept arbitrary bytes; an error names the line.
 
-mod error;
+pub(crate) mod error;
+pub(crate) mod lines;
 pub mod rep;
 pub mod text;
 
@@ -54,19 +55,6 @@ pub fn parse(name: &str, bytes: &[u8]) -> Result<Trace, BadTrace> {
         Format::Rep => rep::parse(name, bytes),
         Format::Ftrace => ftrace::parse(name, bytes).map(|recorded| recorded.trace),
     }
-}
-
-/// Returns the lines with their numbers, without white space at both ends.
-///
-/// # Errors
-///
-/// An item is an error when the line is not UTF-8.
-pub(crate) fn lines(bytes: &[u8]) -> impl Iterator<Item = Result<(usize, &str), BadTrace>> {
-    let lines = bytes.split(|byte| *byte == b'\n').zip(1..);
-    lines.map(|(line, number)| match std::str::from_utf8(line) {
-        Ok(line) => Ok((number, line.trim())),
-        Err(_) => Err(Why::NotText.at(number)),
-    })
 }
 
 /// Reads a number. `what` is its name in error messages.

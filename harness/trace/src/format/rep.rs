@@ -31,7 +31,7 @@ use super::{
     BadTrace,
     Why,
     error::excerpt,
-    lines,
+    lines::lines,
     number,
     size, //
 };

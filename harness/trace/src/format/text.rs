@@ -27,7 +27,7 @@ use super::{
     BadTrace,
     Why,
     error::excerpt,
-    lines,
+    lines::lines,
     number,
     size, //
 };
