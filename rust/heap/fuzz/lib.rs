@@ -41,6 +41,7 @@ use slab_heap::{
     },
     hybrid::{
         self,
+        CacheSize,
         Hybrid, //
     },
     per_cpu::NoPerCpu,
@@ -55,13 +56,16 @@ use slab_heap::{
     },
 };
 
-use world::{
-    CPU,
-    CPUS,
-    FuzzTask, //
+use slab_host::{
+    HostCpus,
     HostLock,
-    Machine,
-    Memory,
+    Process,
+    run_on, //
+};
+
+use world::{
+    CPUS,
+    Memory, //
 };
 
 /// The size of the first region in bytes.
@@ -292,7 +296,7 @@ impl<E: Engine> Shadow<'_, E> {
                     self.release(n);
                 }
             }
-            Operation::Cpu(cpu) => CPU.set(usize::from(cpu) % CPUS),
+            Operation::Cpu(cpu) => run_on(usize::from(cpu) % CPUS),
             Operation::Drain => {
                 self.engine.drain();
             }
@@ -347,7 +351,7 @@ enum FinalState {
 
 /// Runs the operations on a new engine.
 fn fuzz<E: Engine>(engine: E, operations: &[Operation], final_state: FinalState) {
-    CPU.set(0);
+    run_on(0);
     let mut shadow = Shadow {
         engine: &engine,
         blocks: Vec::new(),
@@ -384,7 +388,7 @@ pub fn run(bytes: &[u8]) {
     let owners = || HostLock::new(guard::State::new());
     fuzz(seed(), &operations, FinalState::Empty);
     fuzz(
-        Guard::new(seed(), owners(), FuzzTask),
+        Guard::new(seed(), owners(), Process),
         &operations,
         FinalState::Empty,
     );
@@ -395,9 +399,13 @@ pub fn run(bytes: &[u8]) {
         },
     );
     fuzz(Hybrid::new(state(), NoPerCpu), &operations, whole);
-    fuzz(Hybrid::new(state(), Machine::new()), &operations, whole);
-    let hybrid = Hybrid::new(state(), Machine::new());
-    fuzz(Guard::new(hybrid, owners(), FuzzTask), &operations, guarded);
+    fuzz(
+        Hybrid::new(state(), HostCpus::new(CPUS, CacheSize::FULL)),
+        &operations,
+        whole,
+    );
+    let hybrid = Hybrid::new(state(), HostCpus::new(CPUS, CacheSize::FULL));
+    fuzz(Guard::new(hybrid, owners(), Process), &operations, guarded);
 }
 
 #[cfg(test)]

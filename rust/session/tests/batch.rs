@@ -14,58 +14,26 @@ use core::ptr::NonNull;
 use slab_heap::{
     Engine, Path,
     hybrid::{
-        CpuCache,
-        HostCpuCache,
+        CacheSize,
         Hybrid,
         State, //
     },
-    per_cpu::PerCpu,
+};
+use slab_host::{
+    HostCpus,
+    HostLock, //
 };
 use std::{
-    sync::Mutex,
     vec,
     vec::Vec, //
 };
 
 use super::{
-    HostLock,
     POOL,
     TestStorage, //
 };
 
-/// Per-CPU data of one CPU, which a mutex protects.
-#[derive(Default)]
-pub(super) struct OneCpu {
-    turn: Mutex<()>,
-    cache: HostCpuCache,
-}
-
-// SAFETY: Closures that receive the cache exclude each other, and each sees the effects of the
-// previous one, since all hold the mutex. The cache is always the same object.
-unsafe impl PerCpu<CpuCache> for OneCpu {
-    fn cpus(&self) -> usize {
-        1
-    }
-
-    fn get(&self, cpu: usize) -> Option<&CpuCache> {
-        (cpu == 0).then(|| &*self.cache)
-    }
-
-    fn with_local<R>(&self, f: impl FnOnce(&CpuCache) -> R) -> Option<R> {
-        let _turn = self.turn.lock().unwrap();
-        Some(f(&self.cache))
-    }
-
-    fn try_with_local<R>(&self, f: impl FnOnce(&CpuCache) -> R) -> Option<R> {
-        self.with_local(f)
-    }
-
-    fn with_remote<R: Send>(&self, cpu: usize, f: impl FnOnce(&CpuCache) -> R + Send) -> Option<R> {
-        (cpu == 0).then(|| self.with_local(f))?
-    }
-}
-
-pub(super) type HostHybrid = Hybrid<HostLock<State>, OneCpu>;
+pub(super) type HostHybrid = Hybrid<HostLock<State>, HostCpus>;
 
 pub(super) type HybridSession<'p> =
     Session<&'p HostHybrid, HostLock<SessionState<TestStorage>>, TestStorage>;
@@ -79,7 +47,10 @@ pub(super) struct Pool {
 
 impl Pool {
     pub(super) fn new() -> Self {
-        let engine = Hybrid::new(HostLock(Mutex::new(State::new())), OneCpu::default());
+        let engine = Hybrid::new(
+            HostLock::new(State::new()),
+            HostCpus::new(1, CacheSize::FULL),
+        );
         let mut memory = vec![0xa5_u8; 2 * POOL];
         let mut table = vec![0_u64; engine.table_bytes(POOL) / 8];
         let start = memory.as_mut_ptr();
@@ -102,7 +73,7 @@ impl Pool {
     }
 
     fn limited(&self, bytes: usize, handles: u32) -> HybridSession<'_> {
-        let state = HostLock(Mutex::new(SessionState::new(Limits { bytes, handles })));
+        let state = HostLock::new(SessionState::new(Limits { bytes, handles }));
         // SAFETY: `Session::new` requires that each dereference yields the same engine: a reference
         // does.
         unsafe { Session::new(&self.engine, state, TestStorage, false) }

@@ -17,7 +17,6 @@ use core::{
 };
 use slab_heap::{
     Engine, Path, Refusal,
-    lock::Lock,
     seed::{
         Seed,
         State, //
@@ -27,26 +26,16 @@ use slab_heap::{
         Visitor, //
     },
 };
+use slab_host::HostLock;
 use std::{
     alloc::{
         alloc,
         dealloc, //
     },
-    sync::Mutex,
     thread,
     vec,
     vec::Vec, //
 };
-
-struct HostLock<T>(Mutex<T>);
-
-// SAFETY: The closures exclude each other, and each sees the effects of the previous one: both hold the
-// mutex.
-unsafe impl<T> Lock<T> for HostLock<T> {
-    fn with<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
-        f(&mut self.0.lock().unwrap())
-    }
-}
 
 std::thread_local! {
     /// The number of chunks that can still be allocated.
@@ -104,7 +93,7 @@ impl Pool {
         let layout = Layout::from_size_align(bytes, bytes).unwrap();
         // SAFETY: `alloc` requires a size above 0, and `bytes` is a power of two.
         let memory = NonNull::new(unsafe { alloc(layout) }).unwrap();
-        let engine = Seed::new(HostLock(Mutex::new(State::new())));
+        let engine = Seed::new(HostLock::new(State::new()));
         // SAFETY: `write_bytes` and `add_region` require `bytes` unused bytes that outlive the
         // engine: they were just allocated, and `drop` frees them when no session uses the engine
         // any more. `seed` needs no table.
@@ -138,7 +127,7 @@ impl Pool {
     }
 
     fn limited(&self, bytes: usize, handles: u32) -> TestSession<'_> {
-        let state = HostLock(Mutex::new(SessionState::new(Limits { bytes, handles })));
+        let state = HostLock::new(SessionState::new(Limits { bytes, handles }));
         // SAFETY: `Session::new` requires that each dereference yields the same engine: a reference
         // does.
         unsafe { Session::new(&self.engine, state, TestStorage, false) }

@@ -5,11 +5,9 @@
 use super::*;
 use slab_heap::{
     class::PAGE_BYTES,
-    guard::{
-        Caller,
-        Guard, //
-    }, //
+    guard::Guard, //
 };
+use slab_host::Process;
 
 /// Returns the address of pages of a block, as the mmap hook does.
 fn pages(
@@ -126,13 +124,6 @@ fn bytes_beyond_the_size_are_zero_in_the_last_page() {
 
 #[test]
 fn pages_with_red_zones_are_not_mapped_in_debug_mode() {
-    struct Nobody;
-    impl Caller for Nobody {
-        fn pid(&self) -> u32 {
-            1
-        }
-    }
-
     // The pool of the debug engine is a block of another session.
     const REGION: usize = 1 << 19;
     let pool = Pool::new();
@@ -141,9 +132,9 @@ fn pages_with_red_zones_are_not_mapped_in_debug_mode() {
     let memory = outer.pin(block.handle).unwrap();
     let (start, _) = memory.bytes_from(0).unwrap();
     let engine = Guard::new(
-        Seed::new(HostLock(Mutex::new(State::new()))),
-        HostLock(Mutex::default()),
-        Nobody,
+        Seed::new(HostLock::new(State::new())),
+        HostLock::default(),
+        Process,
     );
     let mut table = vec![0_u64; engine.table_bytes(REGION).div_ceil(8)];
     let table = NonNull::new(table.as_mut_ptr()).unwrap().cast();
@@ -152,10 +143,10 @@ fn pages_with_red_zones_are_not_mapped_in_debug_mode() {
     // new zeroed vector.
     unsafe { engine.add_region(start, REGION, table) }.unwrap();
 
-    let state = HostLock(Mutex::new(SessionState::new(Limits {
+    let state = HostLock::new(SessionState::new(Limits {
         bytes: POOL,
         handles: 10,
-    })));
+    }));
     // SAFETY: `Session::new` requires that each dereference yields the same engine: a reference does.
     let session = unsafe { Session::new(&engine, state, TestStorage, false) };
     for (size, align, expected) in [

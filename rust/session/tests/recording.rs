@@ -6,12 +6,14 @@ use super::*;
 use proptest::prelude::*;
 use slab_heap::{
     Cost,
-    guard::{
-        Caller,
-        Guard, //
-    }, //
+    guard::Guard,
+    lock::Lock, //
 };
-use std::collections::HashMap;
+use slab_host::Process;
+use std::{
+    collections::HashMap,
+    sync::Mutex, //
+};
 
 /// The part of an event that a test can derive from the request and its reply.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -418,20 +420,12 @@ fn realloc_shrink_is_logged_before_the_tail_is_released() {
     assert_eq!(check_history(&all(&session)), 4 * ROUNDS * 5);
 }
 
-struct TestCaller;
-
-impl Caller for TestCaller {
-    fn pid(&self) -> u32 {
-        0
-    }
-}
-
 #[test]
 fn concurrent_operations_on_a_slow_engine_are_logged_in_a_linearizable_order() {
     let pool = Pool::new();
-    let engine = Seed::new(HostLock(Mutex::new(State::new())));
-    let state = HostLock(Mutex::new(slab_heap::guard::State::new()));
-    let guard = Guard::new(engine, state, TestCaller);
+    let engine = Seed::new(HostLock::new(State::new()));
+    let state = HostLock::new(slab_heap::guard::State::new());
+    let guard = Guard::new(engine, state, Process);
     assert!(!guard.capabilities().quick);
     let mut table = vec![0_u64; guard.table_bytes(POOL).div_ceil(8)];
     let start = NonNull::new(table.as_mut_ptr().cast()).unwrap();
@@ -443,7 +437,7 @@ fn concurrent_operations_on_a_slow_engine_are_logged_in_a_linearizable_order() {
         bytes: POOL,
         handles: 10_000,
     };
-    let state = HostLock(Mutex::new(SessionState::new(limits)));
+    let state = HostLock::new(SessionState::new(limits));
     // SAFETY: `Session::new` requires that each dereference yields the same engine: a reference does.
     let session = unsafe { Session::new(&guard, state, TestStorage, false) };
     assert!(session.begin_events(vec![Event::VACANT; 1 << 14]).is_none());

@@ -37,6 +37,7 @@ use slab_heap::{
     },
     hybrid::{
         self,
+        CacheSize,
         Hybrid, //
     },
     map::{
@@ -50,6 +51,11 @@ use slab_heap::{
         Seed, //
     },
 };
+use slab_host::{
+    HostCpus,
+    HostLock,
+    Process, //
+};
 use slab_session::{
     Event,
     EventKind,
@@ -62,16 +68,7 @@ use slab_session::{
     SessionState,
 };
 
-use self::{
-    filled::Filled,
-    mapping::Mapping,
-    platform::{
-        Heap,
-        HostLock,
-        OneCpu,
-        Process, //
-    },
-};
+use self::{filled::Filled, mapping::Mapping, platform::Heap};
 use crate::{
     device::Errno,
     isolation::{
@@ -123,7 +120,7 @@ engine_enum! {
         /// The design of `docs/seed-design.md`.
         Seed(Seed<HostLock<seed::State>>),
         /// The seed's two tiers without its weaknesses.
-        Hybrid(Hybrid<HostLock<hybrid::State>, OneCpu>),
+        Hybrid(Hybrid<HostLock<hybrid::State>, HostCpus>),
     }
 }
 
@@ -193,7 +190,7 @@ impl Pool {
             Engine::Seed => PoolEngine::Seed(Seed::new(HostLock::new(seed::State::new()))),
             Engine::Hybrid => PoolEngine::Hybrid(Hybrid::new(
                 HostLock::new(hybrid::State::new()),
-                OneCpu::new(bytes as usize),
+                HostCpus::new(1, CacheSize::for_pool(bytes as usize)),
             )),
             Engine::Default | Engine::Slub => return Err(Errno::OPNOTSUPP),
         };

@@ -1,11 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The host's side of engines and sessions: locks, one CPU, and memory for session tables.
-
-use std::sync::{
-    Mutex,
-    PoisonError, //
-};
+//! The memory for the tables of sessions, and what they ask the platform.
 
 use rustix::{
     thread::gettid,
@@ -14,89 +9,12 @@ use rustix::{
         clock_gettime, //
     },
 };
-use slab_heap::{
-    guard::Caller,
-    hybrid::{
-        CacheSize,
-        CpuCache,
-        HostCpuCache, //
-    },
-    lock::Lock,
-    per_cpu::PerCpu,
-};
 use slab_session::{
     Event,
     EventContext,
     Slot,
     Storage, //
 };
-
-/// The host's lock.
-#[derive(Debug, Default)]
-pub(super) struct HostLock<T>(Mutex<T>);
-
-impl<T> HostLock<T> {
-    /// Puts a lock around `value`.
-    pub(super) fn new(value: T) -> Self {
-        Self(Mutex::new(value))
-    }
-}
-
-// SAFETY: A mutex lets one thread in at a time, and orders them.
-unsafe impl<T> Lock<T> for HostLock<T> {
-    fn with<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
-        f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-/// One CPU, at which threads take turns.
-pub(super) struct OneCpu {
-    turn: Mutex<()>,
-    cache: HostCpuCache,
-}
-
-impl OneCpu {
-    /// Makes the cache for a pool whose first region has `bytes` bytes.
-    pub(super) fn new(bytes: usize) -> Self {
-        Self {
-            turn: Mutex::default(),
-            cache: HostCpuCache::new(CacheSize::for_pool(bytes)),
-        }
-    }
-}
-
-// SAFETY: A closure that is given the cache has the mutex.
-unsafe impl PerCpu<CpuCache> for OneCpu {
-    fn cpus(&self) -> usize {
-        1
-    }
-
-    fn get(&self, cpu: usize) -> Option<&CpuCache> {
-        (cpu == 0).then(|| &*self.cache)
-    }
-
-    fn with_local<R>(&self, f: impl FnOnce(&CpuCache) -> R) -> Option<R> {
-        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        Some(f(&self.cache))
-    }
-
-    fn try_with_local<R>(&self, f: impl FnOnce(&CpuCache) -> R) -> Option<R> {
-        self.with_local(f)
-    }
-
-    fn with_remote<R: Send>(&self, cpu: usize, f: impl FnOnce(&CpuCache) -> R + Send) -> Option<R> {
-        (cpu == 0).then(|| self.with_local(f))?
-    }
-}
-
-/// This process.
-pub(super) struct Process;
-
-impl Caller for Process {
-    fn pid(&self) -> u32 {
-        std::process::id()
-    }
-}
 
 /// The host's heap.
 pub(super) struct Heap;

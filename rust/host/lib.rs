@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the engines of `slab_heap` need of a platform, for a process: a lock, CPUs, and a caller.
+//!
+//! `sim`, the tests of `slab_session` and the fuzz target use it. The tests of `slab_heap` cannot, because
+//! for them this crate would depend on another copy of `slab_heap`; see `rust/heap/testing/`.
+
+use std::{
+    cell::Cell,
+    sync::{
+        Mutex,
+        PoisonError, //
+    },
+};
+
+use slab_heap::{
+    guard::Caller,
+    hybrid::{
+        CacheSize,
+        CpuCache,
+        HostCpuCache, //
+    },
+    lock::Lock,
+    per_cpu::PerCpu,
+};
+
+/// A mutex of the standard library as a lock of an engine or a session.
+#[derive(Debug, Default)]
+pub struct HostLock<T>(Mutex<T>);
+
+impl<T> HostLock<T> {
+    /// Returns an unlocked lock that protects `value`.
+    pub const fn new(value: T) -> Self {
+        Self(Mutex::new(value))
+    }
+}
+
+// SAFETY: A mutex runs one closure at a time, and what one closure wrote is visible to the next.
+unsafe impl<T> Lock<T> for HostLock<T> {
+    fn with<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
+        f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+std::thread_local! {
+    /// The simulated CPU on which the thread runs.
+    static CPU: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Moves this thread to a simulated CPU.
+pub fn run_on(cpu: usize) {
+    CPU.set(cpu);
+}
+
+/// Simulated CPUs, each with a cache, and with a mutex that stands for disabled preemption.
+pub struct HostCpus {
+    turns: Vec<Mutex<()>>,
+    caches: Vec<HostCpuCache>,
+}
+
+impl HostCpus {
+    /// Returns CPUs with empty caches of a size.
+    pub fn new(cpus: usize, size: CacheSize) -> Self {
+        Self {
+            turns: (0..cpus).map(|_| Mutex::default()).collect(),
+            caches: (0..cpus).map(|_| HostCpuCache::new(size)).collect(),
+        }
+    }
+
+    /// Runs a closure with the cache of a CPU.
+    fn with<R>(&self, cpu: usize, f: impl FnOnce(&CpuCache) -> R) -> Option<R> {
+        let turn = self.turns.get(cpu)?;
+        let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(f(&self.caches[cpu]))
+    }
+}
+
+// SAFETY: A closure holds the mutex of the CPU whose cache it receives, so the closures on one cache
+// exclude each other, and each sees the effects of the earlier ones. Caches never move.
+unsafe impl PerCpu<CpuCache> for HostCpus {
+    fn cpus(&self) -> usize {
+        self.caches.len()
+    }
+
+    fn get(&self, cpu: usize) -> Option<&CpuCache> {
+        self.caches.get(cpu).map(|cache| &**cache)
+    }
+
+    fn with_local<R>(&self, f: impl FnOnce(&CpuCache) -> R) -> Option<R> {
+        self.with(CPU.get() % self.caches.len(), f)
+    }
+
+    fn try_with_local<R>(&self, f: impl FnOnce(&CpuCache) -> R) -> Option<R> {
+        self.with_local(f)
+    }
+
+    fn with_remote<R: Send>(&self, cpu: usize, f: impl FnOnce(&CpuCache) -> R + Send) -> Option<R> {
+        self.with(cpu, f)
+    }
+}
+
+/// This process, as the owner of blocks in debug mode.
+pub struct Process;
+
+impl Caller for Process {
+    fn pid(&self) -> u32 {
+        std::process::id()
+    }
+}
