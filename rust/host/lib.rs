@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the engines of `slab_heap` need of a platform, for a process: a lock, CPUs, and a caller.
+//! The platform of the engines of `slab_heap` in a process: a lock, CPUs, and a caller.
 //!
 //! `sim`, the tests of `slab_session` and the fuzz target use it. The tests of `slab_heap` cannot, because
 //! for them this crate would depend on another copy of `slab_heap`; see `rust/heap/testing/`.

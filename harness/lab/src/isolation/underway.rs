@@ -94,7 +94,7 @@ fn slot() -> Option<&'static Slot> {
 }
 
 /// Writes the command of a run to the kernel's log, and from now on names each thread after its operation,
-/// such as `op 4711`. An oops shows the name of the task, so the log then tells how to repeat it.
+/// such as `op 4711`. An oops shows the name of the task, so the log then names the operation that caused it.
 pub fn name_threads(command: &str) {
     // Only root can write to the log.
     if let Ok(mut log) = OpenOptions::new().write(true).open("/dev/kmsg") {
@@ -108,7 +108,7 @@ pub fn name_threads(command: &str) {
 fn name_thread(thread: Option<u64>, operation: u64) {
     let mut name = [0; 16];
     let mut rest = &mut name[..15];
-    // What does not fit is cut off.
+    // Bytes that do not fit are cut off.
     let _ = write!(rest, "op {operation}");
     if let Some(thread) = thread {
         let _ = write!(rest, " t{thread}");

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the child programs of tests do.
+//! The work of the child programs of tests.
 
 use std::{
     io::{

@@ -34,8 +34,8 @@ suite!("statistics" {
     Once the_first_small_block_grows_its_class_by_64,
     Once the_next_small_block_comes_from_the_slab,
     Once a_large_block_comes_from_the_buddy_system,
-    Once each_class_serves_the_sizes_of_the_document,
-    Once the_formulas_of_the_document_hold,
+    Once each_class_serves_the_sizes_of_the_seed_design,
+    Once the_formulas_of_the_seed_design_hold,
     Once the_bytes_of_the_pool_add_up,
     Once slabs_never_return_memory,
     Once refusals_are_counted_by_cause,
@@ -232,7 +232,7 @@ fn a_large_block_comes_from_the_buddy_system() -> TestResult {
     Ok(())
 }
 
-fn each_class_serves_the_sizes_of_the_document() -> TestResult {
+fn each_class_serves_the_sizes_of_the_seed_design() -> TestResult {
     let device = private(POOL_BYTES)?;
     for (index, bytes) in CLASSES.into_iter().enumerate() {
         let smallest = if index == 0 { 1 } else { bytes / 2 + 1 };
@@ -274,7 +274,7 @@ fn churn(device: &Device, mut each: impl FnMut(&Device) -> TestResult) -> TestRe
     each(device)
 }
 
-fn the_formulas_of_the_document_hold() -> TestResult {
+fn the_formulas_of_the_seed_design_hold() -> TestResult {
     churn(&private(MIB)?, |device| figures(device).map(drop))
 }
 

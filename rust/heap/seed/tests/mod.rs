@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tests of the seed: `document` tests the statements of the design, `weaknesses` its weaknesses,
+//! Tests of the seed: `design` tests the statements of the design, `weaknesses` its weaknesses,
 //! `model` compares the engine with a shadow map, `faults` damages it and expects the check to name
 //! the damage, `growth` injects refused growths.
 
-mod document;
+mod design;
 mod faults;
 mod growth;
 mod model;
