@@ -8,17 +8,14 @@
 mod filled;
 mod mapping;
 mod platform;
+mod pool;
 #[cfg(feature = "test-support")]
 pub mod wrong;
 
-use std::{
-    ops::Deref,
-    sync::{
-        Arc,
-        Mutex,
-        PoisonError,
-        RwLock, //
-    },
+use std::sync::{
+    Arc,
+    PoisonError,
+    RwLock, //
 };
 
 use slab_heap::{
@@ -29,33 +26,13 @@ use slab_heap::{
         Walk, //
     },
     engine::Engine as _,
-    engine_enum,
-    guard::{
-        self,
-        Guard,
-        NotDone, //
-    },
-    hybrid::{
-        self,
-        CacheSize,
-        Hybrid, //
-    },
+    guard::NotDone,
     map::{
         Extent,
         NoMap, //
     },
-    region::RegionError,
-    seed::{
-        self,
-        MIN_HEAP_SIZE,
-        Seed, //
-    },
 };
-use slab_host::{
-    HostCpus,
-    HostLock,
-    Process, //
-};
+use slab_host::HostLock;
 use slab_session::{
     Event,
     EventKind,
@@ -68,7 +45,15 @@ use slab_session::{
     SessionState,
 };
 
-use self::{filled::Filled, mapping::Mapping, platform::Heap};
+pub use self::pool::Pool;
+use self::{
+    platform::Heap,
+    pool::{
+        AnyEngine,
+        Guarded,
+        PoolRef, //
+    },
+};
 use crate::{
     device::Errno,
     isolation::{
@@ -99,12 +84,6 @@ use crate::{
     },
 };
 
-/// The length of a region is a multiple of this number of bytes.
-const REGION_UNIT: u64 = MIN_HEAP_SIZE as u64;
-
-/// The largest region.
-const REGION_BYTES_MAX: u64 = 4 << 30;
-
 /// The pages of the kernel that this stands for.
 const PAGE_BYTES: u32 = 4096;
 
@@ -113,164 +92,6 @@ const SESSION_BYTES_MAX: usize = 128 << 20;
 
 /// The blocks that a session may hold: the module's default.
 const SESSION_HANDLES_MAX: u32 = INDEX_MAX + 1;
-
-engine_enum! {
-    /// The engines that live outside of the kernel, too.
-    enum PoolEngine {
-        /// The design of `docs/seed-design.md`.
-        Seed(Seed<HostLock<seed::State>>),
-        /// The seed's two tiers without its weaknesses.
-        Hybrid(Hybrid<HostLock<hybrid::State>, HostCpus>),
-    }
-}
-
-engine_enum! {
-    /// One of them, in debug mode or not.
-    enum AnyEngine {
-        /// As it is.
-        Plain(Filled<Tested>),
-        /// In debug mode.
-        Guarded(Guarded),
-    }
-}
-
-/// The engines that are tested: as they are, but in test builds, where they may be wrong.
-#[cfg(not(feature = "test-support"))]
-type Tested = PoolEngine;
-#[cfg(feature = "test-support")]
-type Tested = wrong::Wrong<PoolEngine>;
-
-#[cfg(not(feature = "test-support"))]
-fn tested(engine: PoolEngine) -> Tested {
-    engine
-}
-#[cfg(feature = "test-support")]
-fn tested(engine: PoolEngine) -> Tested {
-    wrong::Wrong::new(engine)
-}
-
-/// An engine in debug mode.
-type Guarded = Guard<Filled<Tested>, HostLock<guard::State>, Process>;
-
-/// An engine and its memory.
-pub struct Pool {
-    kind: Engine,
-    engine: AnyEngine,
-    /// The memory that the engine has; it must be dropped after the engine, so it stands below.
-    regions: Mutex<Vec<Region>>,
-}
-
-/// A region's memory, and the engine's table for it.
-struct Region {
-    _memory: Mapping,
-    _table: Mapping,
-}
-
-impl Pool {
-    /// The bytes of the shared pool: the module's default.
-    pub const DEFAULT_BYTES: u64 = 64 << 20;
-
-    /// The engine of those who do not say: the module's default.
-    pub const DEFAULT_ENGINE: Engine = Engine::Hybrid;
-
-    /// The engines that there are here.
-    pub const ENGINES: [Engine; 2] = [Engine::Seed, Engine::Hybrid];
-
-    /// Makes an engine with a region of `bytes` bytes, in debug mode or not.
-    ///
-    /// # Errors
-    ///
-    /// `EOPNOTSUPP` for an engine that is in the kernel only, and what a region can be refused for.
-    pub fn new(kind: Engine, bytes: u64, debug: bool) -> Result<Self, Errno> {
-        let kind = match kind {
-            Engine::Default => Self::DEFAULT_ENGINE,
-            kind => kind,
-        };
-        let engine = match kind {
-            Engine::Seed => PoolEngine::Seed(Seed::new(HostLock::new(seed::State::new()))),
-            Engine::Hybrid => PoolEngine::Hybrid(Hybrid::new(
-                HostLock::new(hybrid::State::new()),
-                HostCpus::new(1, CacheSize::for_pool(bytes as usize)),
-            )),
-            Engine::Default | Engine::Slub => return Err(Errno::OPNOTSUPP),
-        };
-        let engine = Filled::new(tested(engine));
-        let engine = if debug {
-            if !guard::supports(&engine) {
-                return Err(Errno::OPNOTSUPP);
-            }
-            let state = HostLock::new(guard::State::new());
-            AnyEngine::Guarded(Guard::new(engine, state, Process))
-        } else {
-            AnyEngine::Plain(engine)
-        };
-        let pool = Self {
-            kind,
-            engine,
-            regions: Mutex::default(),
-        };
-        pool.extend(bytes)?;
-        Ok(pool)
-    }
-
-    /// Says whether the pool's engine is this one.
-    pub fn serves(&self, engine: Engine) -> bool {
-        self.kind == engine || (engine == Engine::Default && self.kind == Self::DEFAULT_ENGINE)
-    }
-
-    /// Adds a region and returns its number.
-    fn extend(&self, bytes: u64) -> Result<u16, Errno> {
-        if bytes == 0 || bytes % REGION_UNIT != 0 || bytes > REGION_BYTES_MAX {
-            return Err(Errno::INVAL);
-        }
-        let memory = Mapping::new(usize::try_from(bytes).map_err(|_| Errno::NOMEM)?)?;
-        let table_bytes = self.engine.table_bytes(memory.bytes());
-        let table = Mapping::new(table_bytes.max(PAGE_BYTES as usize))?;
-        let mut regions = self.regions.lock().unwrap_or_else(PoisonError::into_inner);
-        let (start, table_start) = (memory.start(), table.start());
-        // SAFETY: Both mappings are new and zeros, so nobody else uses them, and their pointers are
-        // to the whole of them; they are kept in `self.regions` until the engine is gone.
-        let region = unsafe { self.engine.add_region(start, memory.bytes(), table_start) };
-        let region = region.map_err(|error| match error {
-            RegionError::NoPool => Errno::OPNOTSUPP,
-            RegionError::TooMany => Errno::NOSPC,
-            RegionError::Interrupted => Errno::INTR,
-            RegionError::Misaligned
-            | RegionError::BadLength
-            | RegionError::Overflow
-            | RegionError::Overlap => Errno::INVAL,
-        })?;
-        regions.push(Region {
-            _memory: memory,
-            _table: table,
-        });
-        Ok(region)
-    }
-
-    /// Returns the bytes of all regions.
-    fn bytes(&self) -> u64 {
-        self.engine.capacity() as u64
-    }
-
-    /// Returns how many regions there are.
-    fn regions(&self) -> u32 {
-        self.regions
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .len() as u32
-    }
-}
-
-/// A session's reference to its engine.
-struct PoolRef(Arc<Pool>);
-
-impl Deref for PoolRef {
-    type Target = AnyEngine;
-
-    fn deref(&self) -> &Self::Target {
-        &self.0.engine
-    }
-}
 
 type Session = slab_session::Session<PoolRef, HostLock<SessionState<Heap>>, Heap>;
 
