@@ -82,7 +82,7 @@ help:
 	'  kernel          - download, configure and build the lab kernel' \
 	'' \
 	'Cleaning:' \
-	'  clean           - remove everything that was built in this checkout' \
+	'  clean           - remove build/, with the reports and recordings in build/out/' \
 	'  distclean       - clean, and remove the cached kernels' \
 	'' \
 	'Variables and their defaults:' \

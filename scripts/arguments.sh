@@ -42,7 +42,7 @@ traces() {
 		case $word in
 		-*) ;;
 		*)
-			[ -e "$word" ] || [[ $before == -* ]] || [ "$word" = all ] || patterns | grep -qxF -- "$word" ||
+			[ -e "$word" ] || [[ $before == -* ]] || [ "$word" = all ] || patterns | grep -xF -- "$word" >/dev/null ||
 				die "TRACE=$word is neither a file nor a pattern; the patterns are: $(patterns | paste -s -d ' ')"
 			;;
 		esac
@@ -54,7 +54,7 @@ traces() {
 bench_host() {
 	local word
 	for word; do
-		[[ $word != -* ]] || bench_options | grep -qxF -- "${word%%=*}" ||
+		[[ $word != -* ]] || bench_options | grep -xF -- "${word%%=*}" >/dev/null ||
 			die "BENCH: $word is not an option of bench-host; the options are: $(bench_options | paste -s -d ' ')"
 	done
 }
@@ -78,7 +78,7 @@ if [ -n "${KDIR:-}" ] && boots "$@"; then
 		die "KDIR=$KDIR has no bzImage to boot: build it there with 'make bzImage', or omit KDIR= for the lab kernel"
 fi
 if [ -z "${KDIR:-}" ] && [ -n "${SLABLAB_CACHE:-}" ] && [ ! -d "$SLABLAB_CACHE" ] && boots "$@"; then
-	die "SLABLAB_CACHE=$SLABLAB_CACHE does not exist: correct it, or build the kernel there with" \
+	die "SLABLAB_CACHE=$SLABLAB_CACHE is not a directory: correct it, or build the kernel there with" \
 		"'make kernel SLABLAB_CACHE=$SLABLAB_CACHE'"
 fi
 for name in ENGINE TRACE STRESS SIM RECORD; do not_empty "$name"; done

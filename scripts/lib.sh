@@ -49,9 +49,13 @@ at_least() { printf '%s\n%s\n' "$1" "$2" | sort -VC; }
 # elapsed SINCE: prints the minutes and seconds since $SECONDS was SINCE
 elapsed() { printf '%d:%02d' $(((SECONDS - $1) / 60)) $(((SECONDS - $1) % 60)); }
 
+# slow_test LOG: names the test that libtest last called slow, if that is the last line of the log
+slow_test() { tail -n 1 "$1" | sed -n 's/^test \(.*\) has been running for over .*/: the test \1 has not ended/p'; }
+
 # watch TITLE LOG COMMAND...: runs a long command with its output in LOG, shows progress (one line that is
 # rewritten on a terminal, a line every 30 seconds elsewhere) and sets $status. The status is not returned:
-# a caller would have to test it, and bash then ignores set -e in the command, too.
+# a caller would have to test it, and bash then ignores set -e in the command, too. The command is killed after
+# $limit seconds, if that is set.
 watch() {
 	local title=$1 log=$2 started=$SECONDS reported=$SECONDS width=0 job
 	status=0
@@ -72,7 +76,12 @@ watch() {
 				"$title  $(elapsed "$started")  $(tail -n 1 "$log" | tr -d '\r' | tr '\t' ' ')" >&2
 		elif [ $((SECONDS - reported)) -ge 30 ]; then
 			reported=$SECONDS
-			say "$title: running for $(elapsed "$started")"
+			say "$title: running for $(elapsed "$started")$(slow_test "$log")"
+		fi
+		if [ -n "${limit:-}" ] && [ $((SECONDS - started)) -ge "$limit" ]; then
+			echo "error: it did not end within $limit s$(slow_test "$log")" >>"$log"
+			kill -- "-$job"
+			limit=''
 		fi
 		sleep 0.2
 	done

@@ -10,7 +10,8 @@
 #   -l    only list the layers with their contents
 #   -v    show the complete output of cargo
 #
-# BACKTRACE=1 adds backtraces to panics.
+# BACKTRACE=1 adds backtraces to panics. A layer that does not end within LIMIT= seconds (1800) is killed, and
+# its slow test is named.
 
 set -eu
 . "$(dirname "$0")/lib.sh"
@@ -60,7 +61,9 @@ tests() {
 # failures LOG: prints the relevant part of the log of a failed layer: the errors of the compiler, or the output
 # of the failed tests
 failures() {
-	if grep -q '^test result:' "$1"; then
+	if grep '^error: it did not end' "$1"; then
+		return
+	elif grep -q '^test result:' "$1"; then
 		grep -v -E '^(test .* \.\.\. (ok|ignored.*)|running [0-9]+ tests?|failures:|note: run with .*|)$' "$1" |
 			grep -v -E '^ *(Compiling|Finished|Running|Doc-tests) |^error: ([0-9]+ )?(test failed|targets? failed)|^    (`|[a-z_0-9:]+$)' | sed 's/^----/\n&/'
 	else
@@ -103,6 +106,7 @@ for layer in "${wanted[@]}"; do
 		continue
 	fi
 	log=$logs/test-host-$layer.log
+	limit=${LIMIT:-1800}
 	watch "$layer (${about[$layer]})" "$log" tests "$layer"
 	read -r good bad < <(awk '/^test result:/ { good += $4; bad += $6 } END { print good + 0, bad + 0 }' "$log")
 	if [ "$status" -eq 0 ] && [ "$good" -eq 0 ]; then

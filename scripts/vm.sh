@@ -14,6 +14,7 @@
 #   -m MIB         memory in MiB (1024)
 #   -n             do not load the module
 #   -p PARAMETERS  parameters of the module
+#   -s             pass the standard input, up to its end, to the command, which has none otherwise
 #   -t SECONDS     timeout (120; a prompt has none)
 #
 # INITRAMFS= and KDIR= select the root file system and the kernel, ACCEL=kvm or ACCEL=tcg the accelerator. The
@@ -25,9 +26,9 @@ set -eu
 
 usage() { sed -n '/^# *vm\.sh/,/^$/s/^# *//p' "$0" >&2; exit 2; }
 
-cpus='' memory=1024 words='' parameters='' load=yes timeout=120 counting='' asking='' expecting=''
+cpus='' memory=1024 words='' parameters='' load=yes timeout=120 counting='' asking='' expecting='' input=''
 files=()
-while getopts ac:ef:ik:m:np:t: option; do
+while getopts ac:ef:ik:m:np:st: option; do
 	case $option in
 	a) asking=yes ;;
 	c) cpus=$OPTARG && require_number -c "$cpus" ;;
@@ -38,6 +39,7 @@ while getopts ac:ef:ik:m:np:t: option; do
 	m) memory=$OPTARG && require_number -m "$memory" ;;
 	n) load='' ;;
 	p) parameters=$OPTARG ;;
+	s) input=yes ;;
 	t) timeout=$OPTARG && require_number -t "$timeout" ;;
 	*) usage ;;
 	esac
@@ -109,6 +111,7 @@ pack_job() {
 	mkdir -p "$run/job/files"
 	[ ${#files[@]} -eq 0 ] || cp -- "${files[@]}" "$run/job/files/"
 	[ $# -eq 0 ] || printf 'exec%s\n' "$(printf ' %s' "${@@Q}")" >"$run/job/command"
+	[ -z "$input" ] || cat >"$run/job/input"
 	[ -z "$load" ] || echo "$parameters" >"$run/job/module-parameters"
 	[ -z "$terminal" ] || stty size | sed 's/^0 0$/24 80/' >"$run/job/terminal"
 	cat "$INITRAMFS"
@@ -177,7 +180,11 @@ running() {
 			sub(/.* Comm: /, ""); sub(/ *(Not tainted|Tainted).*/, "")
 			if (!index(operations, $0)) operations = operations (operations ? ", " : "") $0
 		}
-		END { if (run) print "the kernel was running: " run (operations ? " (" operations ")" : "") }'
+		END {
+			if (sub(/^op /, " --ops ", operations) && operations !~ /,| t/) run = run operations
+			else if (operations) run = run " (op" substr(operations, 7) ")"
+			if (run) print "the kernel was running: " run
+		}'
 }
 
 # fail REASON LINES: dies with the reason, after printing these lines of the console

@@ -107,6 +107,11 @@ fn bad_lines_are_named_with_their_file() {
         printed.contains("/: this is a folder, and a file is needed"),
         "{printed}"
     );
+    let printed = stderr("trace info /dev/zero", 1);
+    assert!(
+        printed.contains("/dev/zero: this has more than 1 GiB"),
+        "{printed}"
+    );
     for (command, none) in [
         ("replay", "replay"),
         ("bench", "bench"),

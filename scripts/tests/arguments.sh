@@ -77,7 +77,7 @@ refused "an empty ENGINE=" "ENGINE= is empty" replay ENGINE=
 refused "an empty RECORD=" "RECORD= is empty" record RECORD=
 refused "an empty STRESS=" "STRESS= is empty" run STRESS=
 refused "a BENCH= option that bench-host does not have" "--quik is not an option of bench-host" bench-host BENCH=--quik
-refused "SLABLAB_CACHE= of nothing" "SLABLAB_CACHE=$work/nothing does not exist" run SLABLAB_CACHE="$work/nothing"
+refused "SLABLAB_CACHE= of nothing" "SLABLAB_CACHE=$work/nothing is not a directory" run SLABLAB_CACHE="$work/nothing"
 refused "KDIR= of nothing" "not a built kernel tree" run KDIR="$work/nothing"
 refused "KERNEL_SRC= of nothing" "not a kernel source tree" kernel KERNEL_SRC="$work/nothing"
 refused "MO= with a space" "a space" modules MO="$work/a b"

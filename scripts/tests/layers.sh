@@ -24,13 +24,18 @@ expect() {
 	fi
 }
 
-# A fake cargo: with LISTING it lists the tests instead of running them, and it fails for the tests in BREAKING.
+# A fake cargo: with LISTING it lists the tests instead of running them, it fails for the tests in BREAKING, and
+# with ENDLESS it does not end.
 mkdir "$work/bin"
 cat >"$work/bin/cargo" <<END
 #!/bin/sh
 echo "\$*" >>"$work/called"
 if [ -n "\$LISTING" ]; then exec "$(type -P cargo)" "\$@" --list; fi
 echo "backtraces: \$RUST_BACKTRACE"
+if [ -n "\$ENDLESS" ]; then
+	echo "test seed::tests::long has been running for over 60 seconds"
+	sleep 60
+fi
 case "\$*" in
 *"\$BREAKING"*)
 	echo "test seed::tests::one ... ok"
@@ -50,7 +55,7 @@ layers() { PATH="$work/bin:$PATH" scripts/test-host.sh "$@" 2>&1 </dev/null; }
 
 # names LAYER: prints the names of the tests of a layer of slab_heap
 names() {
-	LISTING=yes layers "$1" >/dev/null || true
+	ENDLESS='' LISTING=yes layers "$1" >/dev/null || true
 	sed -n 's/: test$//p' "$logs/test-host-$1.log"
 }
 
@@ -59,7 +64,7 @@ all=$(cargo test -p slab_heap --lib --locked -- --list 2>/dev/null | sed -n 's/:
 expect 'each test of slab_heap is in one layer' "$all" \
 	"$(for layer in class buddy slab seed hybrid guard; do names $layer; done | sort)"
 
-export LISTING='' BREAKING='seed::tests'
+export LISTING='' BREAKING='seed::tests' ENDLESS=''
 output=$(layers) && status=0 || status=$?
 expect 'a broken layer is a failure' 1 "$status"
 expect 'the outer layers are not run' 'class: 3 passed, 0 failed
@@ -88,6 +93,9 @@ output=$(layers guard)
 expect 'one layer can be run' 'guard: 3 passed, 0 failed' "$(tail -n 1 <<<"$output")"
 output=$(BACKTRACE=1 layers -v guard)
 expect 'BACKTRACE=1 adds backtraces' 'backtraces: 1' "$(grep backtraces <<<"$output")"
+output=$(ENDLESS=yes LIMIT=1 layers seed) || true
+expect 'a test that does not end is killed and named' \
+	'error: it did not end within 1 s: the test seed::tests::long has not ended' "$(grep '^error: it' <<<"$output")"
 output=$(layers nosuch) || true
 expect 'an unknown layer is refused' 'error: no layer nosuch: the layers are' "${output%the layers are*}the layers are"
 

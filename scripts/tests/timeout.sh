@@ -30,6 +30,6 @@ fi
 prints "the timeout is the error" '^error: the machine did not finish in 20 s'
 prints "the first CPU has a stack" '^Kernel panic - not syncing: NMI'
 prints "the other CPU has a stack" '^NMI backtrace for cpu '
-prints "the run and its operation are named" "^the kernel was running: $run \(op [0-9]+\)$"
+prints "the run and its operation are named" "^the kernel was running: $run --ops [0-9]+$"
 [ "$failed" -eq 0 ] || cat "$log"
 exit $failed

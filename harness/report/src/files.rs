@@ -16,6 +16,7 @@ use std::{
     },
     io::{
         self,
+        Read as _,
         Write as _, //
     },
     os::unix::fs::PermissionsExt as _,
@@ -54,6 +55,8 @@ enum Why {
     NoFolder(PathBuf),
     #[error("this is a folder, and a file is needed")]
     Folder,
+    #[error("this has more than {} GiB", READ_MAX >> 30)]
+    TooLong,
     #[error("this is a symbolic link to a file that does not exist")]
     DanglingLink,
     #[error("this user has no permission to {0} it")]
@@ -110,13 +113,26 @@ impl Why {
     }
 }
 
+/// The most bytes that are read from a file: a device such as `/dev/zero` has no end.
+const READ_MAX: u64 = 1 << 30;
+
 /// Reads a file.
 ///
 /// # Errors
 ///
 /// Returns a sentence that names the file.
 pub fn read(path: &Path) -> Result<Vec<u8>, FileError> {
-    fs::read(path).map_err(|error| Why::of(error, Access::Read).at(path))
+    let read = || {
+        let mut bytes = Vec::new();
+        let file = File::open(path)?;
+        file.take(READ_MAX + 1).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    match read() {
+        Ok(bytes) if bytes.len() as u64 > READ_MAX => Err(Why::TooLong.at(path)),
+        Ok(bytes) => Ok(bytes),
+        Err(error) => Err(Why::of(error, Access::Read).at(path)),
+    }
 }
 
 /// A file that can be written and was not written yet.
