@@ -98,7 +98,8 @@ fn slot() -> Option<&'static Slot> {
 pub fn name_threads(command: &str) {
     // Only root can write to the log.
     if let Ok(mut log) = OpenOptions::new().write(true).open("/dev/kmsg") {
-        let _ = log.write_all(format!("<5>running: {command}").as_bytes());
+        // Without the newline the record stays open, and readers get it with the next record.
+        let _ = log.write_all(format!("<5>running: {command}\n").as_bytes());
     }
     NAMES_THREADS.store(true, Relaxed);
 }
