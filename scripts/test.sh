@@ -125,7 +125,7 @@ stage "no wrong engines in the command" once no_wrong_engines
 stage "prompt in the lab machine" once scripts/tests/prompt.sh
 stage "stack frames" once stack_frames
 stage "tests in the lab machine" ktap_results guest_tests
-stage "a machine that does not finish" once scripts/tests/timeout.sh
+stage "the lab machine" once scripts/tests/vm.sh
 stage "budgets of a small machine" once scripts/tests/budgets.sh
 stage "preemption latency" once patience
 stage "benches" once benches

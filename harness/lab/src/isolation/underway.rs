@@ -2,7 +2,8 @@
 
 //! The child's side of the shared page: each thread writes its next request.
 //!
-//! In a process that is no such child, every function of this file does nothing.
+//! In a process that is no such child, no function of this file does anything, except [`name_threads`], which
+//! writes to the kernel's log.
 
 use std::{
     cell::{

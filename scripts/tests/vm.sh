@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Tests what vm.sh prints about a machine that does not finish: the stacks of all CPUs, and which operation of
-# which run was executed. The test needs the initramfs and the kernel.
+# Tests vm.sh: the input of the command, files that are lost with the machine, and a machine that does not
+# finish, whose stacks and last operation are printed. The test needs the initramfs and the kernel.
 
 set -eu
 . "$(dirname "$0")/../lib.sh"
@@ -21,8 +21,15 @@ prints() {
 	fi
 }
 
+export CONSOLE=$logs/vm.console
+echo "a line" | "$top/scripts/vm.sh" -s sh -c 'cat && echo text >kept' >"$log" 2>&1 || failed=1
+prints "-s passes the standard input" '^a line$'
+prints "files in the machine are named" '^files in the machine are lost, print them to keep them: kept$'
+echo "a line" | "$top/scripts/vm.sh" cat >"$log" 2>&1 || failed=1
+[ ! -s "$log" ] || { echo "not ok: without -s there is no input, and nothing is lost" && failed=1; }
+
 run='slablab stress churn --target device --engine hybrid --seed 7 --pool 64'
-if CONSOLE=$logs/timeout.console "$top/scripts/vm.sh" -t 20 slablab stress churn --engine hybrid --seed 7 \
+if "$top/scripts/vm.sh" -t 20 slablab stress churn --engine hybrid --seed 7 \
 	--ops 1000000000 >"$log" 2>&1; then
 	echo "not ok: a timeout is a failure"
 	failed=1
