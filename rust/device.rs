@@ -65,19 +65,16 @@ use crate::{
         Pool,
         PoolRef, //
     },
-    session_memory::SessionMemory,
+    session_platform::{
+        KernelPlatform,
+        Session, //
+    },
     shared::{
         DEFAULT_ENGINE,
         Shared, //
     },
     uapi::*, //
 };
-
-/// The lock around the state of a session.
-type StateLock = BoxedSpinLock<SessionState<SessionMemory>>;
-
-/// A session in the kernel.
-type Session = slab_session::Session<PoolRef, StateLock, SessionMemory>;
 
 /// A session, and the flags of SLABLAB_BIND: whether its pool is private and in debug mode.
 struct BoundSession {
@@ -87,7 +84,7 @@ struct BoundSession {
 
 /// The bytes of an open file without its handle table and events, rounded up to kmalloc sizes.
 const SESSION_BYTES: usize = size_of::<OpenFile>().next_power_of_two()
-    + size_of::<SpinLock<SessionState<SessionMemory>>>().next_power_of_two();
+    + size_of::<SpinLock<SessionState<KernelPlatform>>>().next_power_of_two();
 
 /// One open file.
 #[pin_data]
@@ -187,13 +184,11 @@ impl OpenFile {
     ///
     /// The file has a session afterwards, unless an error is returned.
     fn bind_pool(&self, pool: PoolRef, flags: u32) -> Result<bool> {
-        let state = SessionState::new(self.shared.limits());
+        let state = SessionState::new(self.shared.quota());
         let state = BoxedSpinLock::new(new_spinlock!(state, "slablab_session"))?;
-        let tables = SessionMemory::new(self.shared.tables().clone());
+        let platform = KernelPlatform::new(self.shared.tables().clone());
         let private = flags & SLABLAB_BIND_PRIVATE != 0;
-        // SAFETY: `Session::new` requires that `pool` always derefs to the same engine. A `PoolRef` derefs
-        // to the engine of its pool, and neither is ever replaced.
-        let session = unsafe { Session::new(pool, state, tables, private) };
+        let session = Session::new(pool, state, platform, private);
         // The lock makes a second thread wait until `populate` has finished.
         let guard = self.bind_lock.lock();
         let unused = match self.bound.as_ref() {

@@ -35,11 +35,6 @@ use slab_heap::{
         BadFree,
         Capabilities, //
     },
-    errand::{
-        AtHand,
-        Errand,
-        Known, //
-    },
     map::{
         Extent,
         Mapped,
@@ -141,10 +136,6 @@ unsafe impl<E: Engine> Engine for KasanEngine<E> {
         Some((self.unpoison(block, layout), cost))
     }
 
-    fn at_hand<T: Errand>(&self, errand: T) -> Option<T::Outcome> {
-        self.engine.at_hand(KasanErrand(errand))
-    }
-
     unsafe fn release(&self, block: Block, layout: Layout, cost: &mut Cost) -> Result<(), BadFree> {
         let usable = self.engine.usable(layout);
         // Before the release, because another CPU may allocate the block right afterwards.
@@ -234,59 +225,5 @@ unsafe impl<E: Engine> Engine for KasanEngine<E> {
 
     fn map(&self, region: usize, page: u32, out: &mut [Extent]) -> Result<Mapped, NoMap> {
         self.call(|engine| engine.map(region, page, out))
-    }
-}
-
-/// An [`Errand`] whose allocations and frees set the shadow.
-struct KasanErrand<T>(T);
-
-impl<T: Errand> Errand for KasanErrand<T> {
-    type Outcome = T::Outcome;
-
-    fn run(self, engine: &impl AtHand) -> T::Outcome {
-        self.0.run(&KasanAtHand(engine))
-    }
-}
-
-/// An [`AtHand`] whose allocations and frees set the shadow.
-struct KasanAtHand<'a, A>(&'a A);
-
-// SAFETY: Every method forwards to the wrapped value, which fulfils the contract. A block is accessible
-// from before the caller gets it until its release.
-unsafe impl<A: AtHand> AtHand for KasanAtHand<'_, A> {
-    type Size = A::Size;
-
-    fn size(&self, layout: Layout) -> Option<A::Size> {
-        self.0.size(layout)
-    }
-
-    fn usable(&self, size: A::Size) -> usize {
-        self.0.usable(size)
-    }
-
-    fn allocate(&self, size: A::Size, layout: Layout) -> Option<(Block, Cost)> {
-        let (block, cost) = self.0.allocate(size, layout)?;
-        // SAFETY: The block was just allocated and nobody else accesses it. Addresses and usable sizes of
-        // blocks are multiples of eight, by the contract of `AtHand`.
-        unsafe { set_shadow(block.start, self.usable(size), ShadowByte::Live) };
-        Some((block, cost))
-    }
-
-    fn known(&self, size: A::Size) -> Known {
-        self.0.known(size)
-    }
-
-    unsafe fn release(&self, block: Block, layout: Layout, known: Option<Known>) -> Option<Cost> {
-        let usable = self.usable(self.size(layout)?);
-        // SAFETY: By this function's contract the block is live and nobody uses it. Addresses and usable
-        // sizes of blocks are multiples of eight, by the contract of `AtHand`.
-        unsafe { set_shadow(block.start, usable, ShadowByte::Freed) };
-        // SAFETY: By this function's contract the block is live, has this layout, and nobody uses it.
-        let cost = unsafe { self.0.release(block, layout, known) };
-        if cost.is_none() {
-            // SAFETY: The call did nothing, so the block is still live and unused.
-            unsafe { set_shadow(block.start, usable, ShadowByte::Live) };
-        }
-        cost
     }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The state that all open files share: pools, limits and budgets.
+//! The state that all open files share: pools, quota and budgets.
 //!
 //! A `MiscDeviceRegistration` carries no data, so the state is in a global variable. It is set before the
 //! device is registered and cleared after the device is deregistered. Every open file has a reference of
@@ -16,7 +16,7 @@ use kernel::{
         global_lock, //
     }, //
 };
-use slab_session::Limits;
+use slab_session::Quota;
 
 use crate::{
     budget::{
@@ -28,9 +28,9 @@ use crate::{
         EngineKind,
         PoolRef, //
     },
-    session_memory::{
-        Ring,
-        SessionMemory, //
+    session_platform::{
+        KernelPlatform,
+        Ring, //
     },
     uapi::SLABLAB_EVENTS_MAX,
 };
@@ -53,10 +53,10 @@ pub(crate) unsafe fn init() {
 /// The engine of a session whose program did not choose one.
 pub(crate) const DEFAULT_ENGINE: EngineKind = EngineKind::Hybrid;
 
-/// The shared pools, limits and budgets.
+/// The shared pools, the quota of a session, and budgets.
 pub(crate) struct Shared {
     pools: [PoolRef; EngineKind::ALL.len()],
-    limits: Limits,
+    quota: Quota,
     private_bytes: Arc<Budget>,
     /// Bytes of all sessions' handle tables.
     tables: Arc<Budget>,
@@ -105,14 +105,14 @@ impl Shared {
                     pool(EngineKind::Hybrid)?,
                     pool(EngineKind::Slub)?,
                 ],
-                limits: Limits {
+                quota: Quota {
                     bytes: parameters.session_bytes,
                     handles: parameters.session_handles,
                 },
                 private_bytes: Budget::new(parameters.private_bytes)?,
                 tables: Budget::new(
-                    LARGEST_TABLES * SessionMemory::charge(parameters.session_handles as usize)
-                        + SessionMemory::charge(SMALLEST_TABLE) * parameters.sessions,
+                    LARGEST_TABLES * KernelPlatform::charge(parameters.session_handles as usize)
+                        + KernelPlatform::charge(SMALLEST_TABLE) * parameters.sessions,
                 )?,
                 small_rings: Budget::new(Ring::charge(SMALLEST_RING) * parameters.sessions)?,
                 large_rings: Budget::new(
@@ -145,9 +145,9 @@ impl Shared {
         }
     }
 
-    /// Returns the limits of one session.
-    pub(crate) fn limits(&self) -> Limits {
-        self.limits
+    /// Returns the quota of one session.
+    pub(crate) fn quota(&self) -> Quota {
+        self.quota
     }
 
     /// Returns the budget of private pools, regions added to shared pools, and benches.

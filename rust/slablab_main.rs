@@ -11,7 +11,7 @@
 //! - [`pool`]: an engine and its memory; [`vmalloc`] allocates that memory; [`slub`] is the engine on
 //!   Linux's kvmalloc, and the crate `slab_heap` has the others;
 //! - [`bench`]: measures allocators, which are created for each measurement;
-//! - [`session_memory`]: the memory of handle tables and events; [`budget`]: limits across all files;
+//! - [`session_platform`]: the memory of handle tables and events; [`budget`]: limits across all files;
 //! - [`lock`]: the kernel's locks for those crates; [`cpu_caches`]: the per-CPU caches of `hybrid`;
 //!   [`pin`]: disables preemption;
 //! - `kasan`, on a kernel with KASAN: marks free memory of a pool as inaccessible; `kasan_test`: the test
@@ -39,7 +39,7 @@ mod lock;
 mod parameters;
 mod pin;
 mod pool;
-mod session_memory;
+mod session_platform;
 mod shared;
 mod signals;
 mod slub;

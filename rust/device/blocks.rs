@@ -22,14 +22,12 @@ use slab_session::{
 
 use super::{
     OpenFile,
-    StateLock,
     ensure,
     error, //
 };
 use crate::{
     argument::IoctlArg,
-    pool::PoolRef,
-    session_memory::SessionMemory,
+    session_platform::KernelPlatform,
     signals,
     uapi::{
         self,
@@ -96,7 +94,7 @@ impl OpenFile {
     }
 
     /// Pins the block of a file position.
-    fn pinned(&self, position: i64) -> Result<Pinned<'_, PoolRef, StateLock, SessionMemory>> {
+    fn pinned(&self, position: i64) -> Result<Pinned<'_, KernelPlatform>> {
         let handle = handle((position >> SLABLAB_POSITION_HANDLE_SHIFT) as usize);
         self.session()
             .and_then(|session| session.pin(handle?))

@@ -32,7 +32,7 @@ impl OpenFile {
     pub(super) fn info(&self, argument: usize, bytes: usize) -> Result {
         let (info, arg) = IoctlArg::read::<slablab_info>(argument, bytes)?;
         ensure(info.flags == 0)?;
-        let (bound, limits) = (self.bound.as_ref(), self.shared.limits());
+        let (bound, quota) = (self.bound.as_ref(), self.shared.quota());
         let pool = self.pool_of(bound);
         arg.reply(&slablab_info {
             flags: 0,
@@ -46,8 +46,8 @@ impl OpenFile {
             pool_bytes: pool.engine().capacity() as u64,
             regions: pool.regions(),
             page_bytes: PAGE_SIZE as u32,
-            session_bytes_max: limits.bytes as u64,
-            session_handles_max: limits.handles.into(),
+            session_bytes_max: quota.bytes as u64,
+            session_handles_max: quota.handles.into(),
             private_bytes_max: self.shared.private_bytes().max() as u64,
             private_bytes_used: self.shared.private_bytes().used() as u64,
             sessions_max: self.shared.sessions().max() as u32,

@@ -5,13 +5,13 @@
 //! Operations are processed in chunks. For each chunk:
 //!
 //! ```text
-//! read the chunk → check that it is writable → run a part under the session's lock
-//!                                                  │              ▲
-//!                                                  ▼              │ next part
+//! read the chunk → check that it is writable → execute a segment
+//!                                                  │           ▲
+//!                                                  ▼           │ next segment
 //!                                             write the results → commit, or roll back on a fault
 //! ```
 //!
-//! `slab_session` explains the parts. No lock is held between two parts, so the scheduler can preempt the
+//! `slab_session` explains the segments. No lock is held between two segments, so the scheduler can preempt the
 //! task (x86-64 is always preemptible in Linux 7.3), and signals are checked.
 //!
 //! A FREE cannot be rolled back, so the whole chunk must be writable before its first operation runs. The
@@ -126,18 +126,19 @@ impl OpenFile {
                     return Err(EINTR);
                 }
                 let first = *done - base;
-                let mut part = session.submit(chunk, base, first);
-                let part = part.run();
-                let (end, denied) = (part.end(), part.error());
-                array.write(*done, &part.requests()[first..end])?;
-                if denied.is_some() {
-                    array.write_cost(base + end, &part.requests()[end])?;
-                }
-                part.commit();
-                *done = base + end;
-                if let Some(denied) = denied {
-                    return Err(error(denied));
-                }
+                let segment = session.submit(chunk, base, first);
+                array.write(*done, segment.done())?;
+                let end = *done + segment.done().len();
+                let failed = match segment.failed() {
+                    Some((operation, denied)) => {
+                        array.write_cost(end, operation)?;
+                        Err(error(denied))
+                    }
+                    None => Ok(()),
+                };
+                segment.commit();
+                *done = end;
+                failed?;
             }
         }
         Ok(())

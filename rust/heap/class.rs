@@ -251,17 +251,6 @@ impl Class {
         }
     }
 
-    /// Returns the class that has a code.
-    ///
-    /// # Safety
-    ///
-    /// `code` is one that [`Class::code`] returned.
-    #[inline(always)]
-    pub(crate) const unsafe fn of_code_unchecked(code: u16) -> Self {
-        // INVARIANT: By this function's contract.
-        Self(code as usize)
-    }
-
     #[inline]
     const fn shape(self) -> &'static Shape {
         // Not by an index, which would be the code divided and multiplied again.

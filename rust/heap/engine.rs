@@ -25,7 +25,6 @@ use crate::{
         Walk, //
     },
     cost::Cost,
-    errand::Errand,
     map::{
         Extent,
         Mapped,
@@ -45,8 +44,8 @@ pub struct Capabilities {
     /// A page that lies entirely in a block may be mapped by programs.
     pub mmap: bool,
     /// These calls neither sleep nor take long, but for the engine's spinlock: [`Engine::release`],
-    /// [`Engine::release_at_once`], [`Engine::allocate_at_once`] and [`Engine::at_hand`]. They may be made
-    /// with a spinlock held that nobody takes with interrupts disabled.
+    /// [`Engine::release_at_once`] and [`Engine::allocate_at_once`]. They may be made with a spinlock held
+    /// that nobody takes with interrupts disabled.
     pub quick: bool,
 }
 
@@ -96,13 +95,6 @@ pub unsafe trait Engine: Sync {
     #[inline(always)]
     unsafe fn release_at_once(&self, block: Block, layout: Layout) -> Option<Cost> {
         let _ = (block, layout);
-        None
-    }
-
-    /// Runs several operations on the current CPU's cache, if the engine has one.
-    #[inline(always)]
-    fn at_hand<E: Errand>(&self, errand: E) -> Option<E::Outcome> {
-        let _ = errand;
         None
     }
 

@@ -106,16 +106,6 @@ macro_rules! engine_enum {
                 }
             }
 
-            #[inline(always)]
-            fn at_hand<E: $crate::errand::Errand>(
-                &self,
-                errand: E,
-            ) -> ::core::option::Option<E::Outcome> {
-                match self {
-                    $(Self::$variant(engine) => engine.at_hand(errand),)+
-                }
-            }
-
             #[inline]
             unsafe fn release(
                 &self,

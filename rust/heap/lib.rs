@@ -24,7 +24,6 @@ pub mod class;
 pub mod cost;
 pub mod engine;
 mod engine_enum;
-pub mod errand;
 #[forbid(unsafe_code)]
 pub mod fail;
 #[forbid(unsafe_code)]

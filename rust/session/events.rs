@@ -229,7 +229,7 @@ pub enum EventReadError {
 
 /// The event log.
 ///
-/// Events are numbered across all rings of a session, so that [`Log::finish`] with an [`EventId`] of an
+/// Events are numbered across all rings of a session, so that [`EventLog::finish`] with an [`EventId`] of an
 /// earlier ring changes no event of a later one. Readers number events from the start of the ring.
 ///
 /// # Invariants
@@ -237,7 +237,7 @@ pub enum EventReadError {
 /// - `first <= next`.
 /// - Event `number` is at `ring[number % ring.len()]` if it is in `first..next` and among the last
 ///   `ring.len()` events.
-pub(crate) struct Log<M> {
+pub(crate) struct EventLog<M> {
     ring: Option<M>,
     /// The number of the first event of the ring.
     first: u64,
@@ -245,7 +245,7 @@ pub(crate) struct Log<M> {
     next: u64,
 }
 
-impl<M: DerefMut<Target = [Event]>> Log<M> {
+impl<M: DerefMut<Target = [Event]>> EventLog<M> {
     /// Creates a log that is off.
     pub(crate) const fn new() -> Self {
         // INVARIANT: `first` equals `next`, so there is no event.
@@ -341,7 +341,7 @@ impl<M: DerefMut<Target = [Event]>> Log<M> {
 
 /// Returns the index of event `number` in a ring of `len` events.
 fn ring_index(number: u64, len: usize) -> usize {
-    // `Log::begin` rejects an empty ring, so `len` is never 0.
+    // `EventLog::begin` rejects an empty ring, so `len` is never 0.
     number.checked_rem(len as u64).unwrap_or(0) as usize
 }
 

@@ -15,14 +15,14 @@
 //! Each file imports only files before it in this list:
 //!
 //! ```text
-//! error, handle, pins          causes and errno; names; pin counts
-//! entry, request               one allocation; the operations of a submission
-//! events                       the event log
-//! slot, storage                one table entry; what the platform provides
-//! table, reservation           the handle table; the quota
-//! state                        table, quota and log together
-//! memory, session              zeroing; allocate and free
-//! pin, realloc, batch, submit  what builds on allocate and free
+//! error, handle, entry    causes and errno; names; one allocation and its state
+//! request                 the operations of a submission and their replies
+//! events                  the event log
+//! table, reservation      the handle table; the quota: reserve, commit, abort
+//! state                   table, quota and log together; what the platform provides
+//! memory                  zeroing and copying
+//! session                 allocate, free and revoke
+//! pin, realloc, submit    what builds on allocate and free
 //! ```
 
 #![cfg_attr(not(MODULE), no_std)]
@@ -30,7 +30,6 @@
 #[cfg(test)]
 extern crate std;
 
-mod batch;
 #[forbid(unsafe_code)]
 mod entry;
 #[forbid(unsafe_code)]
@@ -41,24 +40,21 @@ mod events;
 mod handle;
 mod memory;
 mod pin;
-#[forbid(unsafe_code)]
-mod pins;
 mod realloc;
 #[forbid(unsafe_code)]
 mod request;
 #[forbid(unsafe_code)]
 mod reservation;
 mod session;
-mod slot;
-#[forbid(unsafe_code)]
 mod state;
-mod storage;
 #[forbid(unsafe_code)]
 mod submit;
+#[forbid(unsafe_code)]
 mod table;
 #[cfg(test)]
 mod tests;
 
+pub use entry::HandleEntry;
 pub use error::{
     RefusalCause,
     SessionError,
@@ -87,18 +83,14 @@ pub use request::{
     Reply,
     Request, //
 };
-pub use reservation::Limits;
+pub use reservation::Quota;
 pub use session::{
     Session,
     validate, //
 };
-pub use slot::Slot;
 pub use state::{
+    Platform,
     SessionState,
     SessionStats, //
 };
-pub use storage::Storage;
-pub use submit::{
-    Completed,
-    Segment, //
-};
+pub use submit::Segment;

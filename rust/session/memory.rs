@@ -9,7 +9,7 @@ use core::ptr::NonNull;
 
 use crate::{
     error::SessionError,
-    storage::Storage, //
+    state::Platform, //
 };
 
 /// Bytes of a word.
@@ -29,36 +29,19 @@ pub const PIECE: usize = 16 << 20;
 /// - Nothing else accesses these bytes during the call.
 #[inline(always)]
 pub(crate) unsafe fn zero(start: NonNull<u8>, bytes: usize) {
-    if (start.addr().get() | bytes) % WORD != 0 {
-        // SAFETY: `write_bytes` requires that the range is valid for writes. By this function's
-        // contract it is inside a live block, and nothing else accesses it.
-        return unsafe { start.write_bytes(0, bytes) };
-    }
-    // SAFETY: `zero_words` requires the contract of this function, and multiples of a word, which the
-    // condition above checked.
-    unsafe { zero_words(start, bytes) };
-}
-
-/// Zeroes `bytes` bytes of a block, in words.
-///
-/// # Safety
-///
-/// - The contract of [`zero`] holds.
-/// - The address of `start` and `bytes` are multiples of [`WORD`].
-#[inline(always)]
-pub(crate) unsafe fn zero_words(start: NonNull<u8>, bytes: usize) {
     let words = start.cast::<u64>();
+    let is_whole_words = (start.addr().get() | bytes) % WORD == 0;
     // The writes are volatile so that the compiler does not replace the loop by a call of memset, which
     // costs more than a few writes.
     //
-    // SAFETY: `add` requires that the word is inside the same allocation, and `write_volatile` that
-    // it is valid for writes and aligned. Both hold by this function's contract: all callers below
-    // pass an index below `bytes / WORD`, and `start` is aligned to a word.
+    // SAFETY: `add` requires that the word is inside the same allocation, and `write_volatile` that it is
+    // valid for writes and aligned. The loops below pass an index below `bytes / WORD`, the block is live
+    // and nothing else accesses it by this function's contract, and `is_whole_words` is true.
     let zero = |word| unsafe { words.add(word).write_volatile(0) };
     match bytes {
         // The constant bound lets the compiler unroll the loop for the most frequent size.
-        SMALL => (0..SMALL / WORD).for_each(zero),
-        0..SMALL => (0..bytes / WORD).for_each(zero),
+        SMALL if is_whole_words => (0..SMALL / WORD).for_each(zero),
+        0..SMALL if is_whole_words => (0..bytes / WORD).for_each(zero),
         // SAFETY: `write_bytes` requires that the range is valid for writes. By this function's
         // contract it is inside a live block, and nothing else accesses it.
         _ => unsafe { start.write_bytes(0, bytes) },
@@ -70,13 +53,13 @@ pub(crate) unsafe fn zero_words(start: NonNull<u8>, bytes: usize) {
 /// # Errors
 ///
 /// [`SessionError::Interrupted`], before a piece.
-fn for_each_piece<S: Storage>(
+fn for_each_piece<P: Platform>(
     bytes: usize,
     mut act: impl FnMut(usize, usize),
 ) -> Result<(), SessionError> {
     let mut done = 0;
     while done < bytes {
-        if S::interrupted() {
+        if P::interrupted() {
             return Err(SessionError::Interrupted);
         }
         let piece = PIECE.min(bytes - done);
@@ -95,11 +78,11 @@ fn for_each_piece<S: Storage>(
 /// # Safety
 ///
 /// The contract of [`zero`] holds.
-pub(crate) unsafe fn zero_in_pieces<S: Storage>(
+pub(crate) unsafe fn zero_in_pieces<P: Platform>(
     start: NonNull<u8>,
     bytes: usize,
 ) -> Result<(), SessionError> {
-    for_each_piece::<S>(bytes, |first, piece| {
+    for_each_piece::<P>(bytes, |first, piece| {
         // SAFETY: `add` requires that the result is inside the same allocation: `first` is below
         // `bytes`, and the block has `bytes` bytes at `start` by this function's contract.
         let start = unsafe { start.add(first) };
@@ -119,12 +102,12 @@ pub(crate) unsafe fn zero_in_pieces<S: Storage>(
 ///
 /// - The `bytes` bytes at `from` are inside one live block, and those at `to` inside another one.
 /// - Nothing else accesses either range during the call.
-pub(crate) unsafe fn copy_in_pieces<S: Storage>(
+pub(crate) unsafe fn copy_in_pieces<P: Platform>(
     from: NonNull<u8>,
     to: NonNull<u8>,
     bytes: usize,
 ) -> Result<(), SessionError> {
-    for_each_piece::<S>(bytes, |first, piece| {
+    for_each_piece::<P>(bytes, |first, piece| {
         // SAFETY: `add` requires that the result is inside the same allocation: `first` is below
         // `bytes`, and the block has `bytes` bytes at `from` by this function's contract.
         let from = unsafe { from.add(first) };

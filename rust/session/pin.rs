@@ -4,45 +4,47 @@
 
 use core::{
     mem::ManuallyDrop,
-    ops::Deref,
     ptr::NonNull, //
 };
 
 use slab_heap::{
-    Engine,
     class::PAGE_BYTES,
     lock::Lock, //
 };
 
-use crate::{
-    entry::Allocation, error::SessionError, handle::Handle, session::Session, state::SessionState,
-    storage::Storage,
-};
+use crate::{error::SessionError, handle::Handle, session::Session, state::Platform};
 
-impl<R, L, S> Session<R, L, S>
-where
-    R: Deref<Target: Engine>,
-    L: Lock<SessionState<S>>,
-    S: Storage,
-{
+impl<P: Platform> Session<P> {
     /// Pins a block, so that it is neither freed nor reallocated. O(1).
     ///
     /// # Errors
     ///
     /// [`SessionError::NoSuchBlock`], and [`SessionError::Pinned`] during a reallocation of the block.
-    pub fn pin(&self, handle: Handle) -> Result<Pinned<'_, R, L, S>, SessionError> {
-        let allocation = self.state.with(|state| state.pin(handle))?;
-        Ok(Pinned::new(self, handle, &allocation))
+    pub fn pin(&self, handle: Handle) -> Result<Pinned<'_, P>, SessionError> {
+        let allocation = self.state.with(|state| state.blocks.entry(handle)?.pin())?;
+        // INVARIANT: The block is pinned, and `allocation` is its allocation.
+        Ok(Pinned {
+            session: self,
+            handle,
+            start: allocation.block.start,
+            size: allocation.layout.size(),
+            usable: allocation.charge,
+        })
     }
 
     /// Adds a pin to a block that has a [leaked](Pinned::leak) pin.
     pub fn pin_again(&self, handle: Handle) {
-        self.state.with(|state| state.pin_again(handle));
+        // A pinned block is live, so this succeeds.
+        let _pinned = (self.state).with(|state| state.blocks.entry(handle)?.pin());
     }
 
     /// Removes a [leaked](Pinned::leak) pin, or a pin of [`Session::pin_again`].
     pub fn unpin(&self, handle: Handle) {
-        self.state.with(|state| state.unpin(handle));
+        self.state.with(|state| {
+            if let Ok(entry) = state.blocks.entry(handle) {
+                entry.unpin();
+            }
+        });
     }
 }
 
@@ -53,37 +55,15 @@ where
 /// The block that `handle` names is pinned. It begins at `start`, has `usable` usable bytes, and the
 /// program requested `size` bytes, with `size <= usable`.
 #[must_use = "dropping the guard removes the pin"]
-pub struct Pinned<'s, R, L, S>
-where
-    R: Deref<Target: Engine>,
-    L: Lock<SessionState<S>>,
-    S: Storage,
-{
-    session: &'s Session<R, L, S>,
+pub struct Pinned<'s, P: Platform> {
+    session: &'s Session<P>,
     handle: Handle,
     start: NonNull<u8>,
     size: usize,
     usable: usize,
 }
 
-impl<'s, R, L, S> Pinned<'s, R, L, S>
-where
-    R: Deref<Target: Engine>,
-    L: Lock<SessionState<S>>,
-    S: Storage,
-{
-    /// Creates the guard of a block that the caller pinned.
-    fn new(session: &'s Session<R, L, S>, handle: Handle, allocation: &Allocation) -> Self {
-        // INVARIANT: The caller pinned the block of `handle`, and `allocation` is its allocation.
-        Self {
-            session,
-            handle,
-            start: allocation.block.start,
-            size: allocation.layout.size(),
-            usable: allocation.charge,
-        }
-    }
-
+impl<P: Platform> Pinned<'_, P> {
     /// Returns the address of byte `byte` of the block, and the number of bytes from there to the
     /// end of the requested size.
     ///
@@ -151,13 +131,8 @@ where
     }
 }
 
-impl<R, L, S> Drop for Pinned<'_, R, L, S>
-where
-    R: Deref<Target: Engine>,
-    L: Lock<SessionState<S>>,
-    S: Storage,
-{
+impl<P: Platform> Drop for Pinned<'_, P> {
     fn drop(&mut self) {
-        self.session.state.with(|state| state.unpin(self.handle));
+        self.session.unpin(self.handle);
     }
 }

@@ -13,8 +13,7 @@
 
 use core::{
     alloc::Layout,
-    mem::ManuallyDrop,
-    ops::Deref, //
+    mem::ManuallyDrop, //
 };
 
 use slab_heap::{
@@ -44,16 +43,13 @@ use crate::{
         Session,
         validate, //
     },
-    state::SessionState,
-    storage::Storage,
+    state::{
+        Platform,
+        SessionState, //
+    },
 };
 
-impl<R, L, S> Session<R, L, S>
-where
-    R: Deref<Target: Engine>,
-    L: Lock<SessionState<S>>,
-    S: Storage,
-{
+impl<P: Platform> Session<P> {
     /// Changes the size of a block, in place if the engine can, else by allocating, copying and
     /// freeing.
     ///
@@ -68,10 +64,11 @@ where
         &self,
         handle: Handle,
         size: u64,
-    ) -> Result<PendingRealloc<'_, R, L, S>, SessionError> {
+    ) -> Result<PendingRealloc<'_, P>, SessionError> {
         let request = || Event::request(EventKind::Reallocate, handle.to_bits(), size);
         let old = self.state.with(|state| {
-            let begun = state.begin_move(handle);
+            let entry = state.blocks.entry(handle);
+            let begun = entry.and_then(|entry| entry.begin_move());
             begun.map_err(|error| state.report_error(request, error))
         })?;
         // SAFETY: `begin_move` put the entry of `old` into the state `Moving`, for this call.
@@ -95,74 +92,31 @@ where
         handle: Handle,
         old: Allocation,
         size: u64,
-    ) -> Result<PendingRealloc<'_, R, L, S>, SessionError> {
+    ) -> Result<PendingRealloc<'_, P>, SessionError> {
         let layout = validate(&*self.engine, size, old.layout.align() as u64)?;
-        let size = layout.size();
         let charge = self.engine.usable(layout);
         // Until the commit the larger of the two charges counts, so that a rollback cannot exceed the
         // quota.
         let added_charge = charge.saturating_sub(old.charge);
-        self.state.with(|state| state.charge(added_charge))?;
+        self.state.with(|state| state.blocks.charge(added_charge))?;
 
         let mut cost = Cost::default();
-        let (block, in_place) = if self.engine.keeps(old.layout, layout) {
-            // `commit` calls `resize`: a rollback could not allocate a released tail again.
-            cost = Cost::new(Path::InPlace);
-            (old.block, true)
-        // SAFETY: `resize` requires a live block, its current layout, no other user of the block,
-        // and the same alignment. The table contains the block with this layout, and nothing else
-        // reaches it, by this function's contract. `layout` was made with the alignment of
-        // `old.layout`.
-        } else if unsafe { self.engine.resize(old.block, old.layout, layout, &mut cost) } {
-            (old.block, true)
-        } else {
-            let allocated = if self.state.with(SessionState::should_fail) {
-                Err(Refusal::Injected)
-            } else {
-                self.engine.allocate(layout, &mut cost)
-            };
-            match allocated {
-                Ok(block) => (block, false),
-                Err(refusal) => {
-                    // The refused request returned cached memory to the heap, and some of it may lie
-                    // behind the block.
-                    //
-                    // SAFETY: As for the call of `resize` above.
-                    let resized = refusal != Refusal::Injected
-                        && unsafe { self.engine.resize(old.block, old.layout, layout, &mut cost) };
-                    if !resized {
-                        self.state.with(|state| state.uncharge(added_charge));
-                        return Err(SessionError::from_engine(refusal, &cost));
-                    }
-                    (old.block, true)
-                }
-            }
-        };
+        // SAFETY: `find_block` requires a live block with this layout that nothing else reaches, and a
+        // new layout of the same alignment: the table contains the block, this function's contract
+        // excludes others, and `layout` was made with the alignment of `old.layout`.
+        let found = unsafe { self.find_block(&old, layout, &mut cost) };
+        let block = found.map_err(|refusal| {
+            self.state.with(|state| state.blocks.uncharge(added_charge));
+            SessionError::from_engine(refusal, &cost)
+        })?;
         let new = Allocation {
             block,
             layout,
             charge,
         };
-        let preserved = size.min(old.layout.size());
-        let copied = if in_place {
-            Ok(())
-        } else {
-            // SAFETY: `copy_in_pieces` requires two different live blocks of `preserved` bytes that
-            // nothing else accesses. The engine just allocated the new block of `size` bytes. The
-            // old block has `old.layout.size()` bytes, is live, and nothing else reaches it, by
-            // this function's contract.
-            unsafe { copy_in_pieces::<S>(old.block.start, block.start, preserved) }
-        };
-        // In place, the bytes beyond the new size stay: a rollback needs them.
-        let end = if in_place { size } else { charge };
-        // SAFETY: `add` requires a result inside the block or at its end: `preserved` is at most
-        // `size`, and the block has at least `size` bytes.
-        let added = unsafe { block.start.add(preserved) };
-        // SAFETY: `zero_in_pieces` requires that the range is inside a live block: `end` is at most
-        // `charge`, the usable size for `layout`. Nothing else accesses the block: it is new, or is
-        // the old block, to which this function's contract applies.
-        let zeroed = copied.and_then(|()| unsafe { zero_in_pieces::<S>(added, end - preserved) });
-        match zeroed {
+        // SAFETY: `fill_block` requires the two allocations of a pending reallocation. The block is the
+        // old one, or was just allocated with `layout`; this function's contract covers `old`.
+        match unsafe { Self::fill_block(&old, &new) } {
             // INVARIANT: The entry is in the state `Moving` by this function's contract. The new
             // block is the old one, which serves `layout`, or was just allocated with `layout`. The
             // difference of the charges was charged above.
@@ -180,6 +134,67 @@ where
                 Err(error)
             }
         }
+    }
+
+    /// Returns a block for `layout`: the old one, resized in place if necessary, or a new one. A block
+    /// that shrinks in place is resized by the commit.
+    ///
+    /// # Safety
+    ///
+    /// - `old.block` is a live block of the engine with the layout `old.layout`, and nothing else uses it.
+    /// - `layout` has the alignment of `old.layout`.
+    unsafe fn find_block(
+        &self,
+        old: &Allocation,
+        layout: Layout,
+        cost: &mut Cost,
+    ) -> Result<Block, Refusal> {
+        if self.engine.keeps(old.layout, layout) {
+            *cost = Cost::new(Path::InPlace);
+            return Ok(old.block);
+        }
+        // SAFETY: `resize` requires a live block, its current layout, no other user of the block, and the
+        // same alignment. The contract of this function has the same clauses.
+        let resize =
+            |cost: &mut Cost| unsafe { (self.engine).resize(old.block, old.layout, layout, cost) };
+        if resize(cost) {
+            return Ok(old.block);
+        }
+        if self.state.with(|state| state.fault_interval.strikes()) {
+            return Err(Refusal::Injected);
+        }
+        self.engine.allocate(layout, cost).or_else(|refusal| {
+            // The refused request returned cached memory to the heap, and some of it may lie behind the
+            // block.
+            let resized = refusal != Refusal::Injected && resize(cost);
+            if resized { Ok(old.block) } else { Err(refusal) }
+        })
+    }
+
+    /// Copies the preserved contents to a new block, and zeroes the bytes that a reallocation adds.
+    ///
+    /// # Safety
+    ///
+    /// `old` and `new` satisfy the invariants of [`PendingRealloc`], and nothing else uses their blocks.
+    unsafe fn fill_block(old: &Allocation, new: &Allocation) -> Result<(), SessionError> {
+        let (start, size) = (new.block.start, new.layout.size());
+        let preserved = size.min(old.layout.size());
+        let mut end = size;
+        if new.block != old.block {
+            // SAFETY: `copy_in_pieces` requires two different live blocks of `preserved` bytes that
+            // nothing else accesses. By this function's contract both blocks are live, with at least
+            // the sizes of their layouts, and nothing else uses them.
+            unsafe { copy_in_pieces::<P>(old.block.start, start, preserved) }?;
+            // In place, the bytes beyond the new size stay: a rollback needs them.
+            end = new.charge;
+        }
+        // SAFETY: `add` requires a result inside the block or at its end: `preserved` is at most
+        // `size`, and the block has at least `size` bytes.
+        let added = unsafe { start.add(preserved) };
+        // SAFETY: `zero_in_pieces` requires that the range is inside a live block: `end` is at most
+        // `charge`, the usable size for `new.layout`. Nothing else accesses the block, by this
+        // function's contract.
+        unsafe { zero_in_pieces::<P>(added, end - preserved) }
     }
 
     /// Frees the new block of a reallocation, or restores the size of a block that was resized in
@@ -200,7 +215,7 @@ where
             unsafe { self.resize(old.block, new.layout, old.layout) };
         }
         let added_charge = new.charge.saturating_sub(old.charge);
-        self.state.with(|state| state.uncharge(added_charge));
+        self.state.with(|state| state.blocks.uncharge(added_charge));
     }
 
     /// Resizes a block in place, which the engine can.
@@ -227,13 +242,8 @@ where
 ///   names.
 /// - The larger of the two charges is charged to the quota.
 #[must_use = "dropping the guard rolls the reallocation back"]
-pub struct PendingRealloc<'s, R, L, S>
-where
-    R: Deref<Target: Engine>,
-    L: Lock<SessionState<S>>,
-    S: Storage,
-{
-    session: &'s Session<R, L, S>,
+pub struct PendingRealloc<'s, P: Platform> {
+    session: &'s Session<P>,
     handle: Handle,
     cost: Cost,
     /// The allocation after the commit.
@@ -242,12 +252,7 @@ where
     old: Allocation,
 }
 
-impl<R, L, S> PendingRealloc<'_, R, L, S>
-where
-    R: Deref<Target: Engine>,
-    L: Lock<SessionState<S>>,
-    S: Storage,
-{
+impl<P: Platform> PendingRealloc<'_, P> {
     /// Returns the reply for the program.
     pub fn reply(&self) -> Reply {
         Reply::new(self.handle, &self.new, self.cost)
@@ -257,7 +262,7 @@ where
     pub fn commit(self) {
         let me = ManuallyDrop::new(self);
         let (session, handle, old, new) = (me.session, me.handle, &me.old, &me.new);
-        let log = |state: &mut SessionState<S>| {
+        let log = |state: &mut SessionState<P>| {
             state.log_event(|| Event::served(EventKind::Reallocate, handle, new, me.cost));
         };
         // Another call may allocate a released tail at once. The event of a shrink is therefore logged
@@ -272,7 +277,7 @@ where
             unsafe { session.resize(old.block, old.layout, new.layout) };
         }
         session.state.with(|state| {
-            state.uncharge(old.charge.saturating_sub(new.charge));
+            state.blocks.uncharge(old.charge.saturating_sub(new.charge));
             state.end_move(handle, new, true);
             if !shrinks {
                 log(state);
@@ -286,12 +291,7 @@ where
     }
 }
 
-impl<R, L, S> Drop for PendingRealloc<'_, R, L, S>
-where
-    R: Deref<Target: Engine>,
-    L: Lock<SessionState<S>>,
-    S: Storage,
-{
+impl<P: Platform> Drop for PendingRealloc<'_, P> {
     /// Rolls the reallocation back.
     fn drop(&mut self) {
         let (session, handle, old, new) = (self.session, self.handle, &self.old, &self.new);

@@ -78,23 +78,6 @@ pub trait Request {
     /// [`SessionError::BadOperation`]
     fn operation(&self) -> Result<Operation, SessionError>;
 
-    /// Returns whether the operation allocates `size` bytes aligned to `align`. An implementation
-    /// may be faster than [`Request::operation`], but must agree with it.
-    #[inline]
-    fn allocates(&self, size: u64, align: u64) -> bool {
-        self.operation() == Ok(Operation::Allocate { size, align })
-    }
-
-    /// Returns the handle number if the operation frees a block by its handle. An implementation may be
-    /// faster than [`Request::operation`], but must agree with it.
-    #[inline]
-    fn frees(&self) -> Option<u32> {
-        match self.operation() {
-            Ok(Operation::Free(BlockRef::Handle(bits))) => Some(bits),
-            _ => None,
-        }
-    }
-
     /// Returns the handle of the block that this operation allocated.
     fn allocated(&self) -> Option<Handle>;
 
@@ -116,19 +99,10 @@ pub(crate) fn resolve<Q: Request>(
     base: usize,
     block: BlockRef,
 ) -> Result<Handle, SessionError> {
-    match block {
-        BlockRef::Handle(bits) => Handle::from_bits(bits).ok_or(SessionError::NoSuchBlock),
-        BlockRef::Earlier(number) => allocated_by(done, base, number),
-    }
-}
-
-/// Returns the handle of the block that operation `number` allocated.
-#[inline(never)]
-pub(crate) fn allocated_by<Q: Request>(
-    done: &[Q],
-    base: usize,
-    number: usize,
-) -> Result<Handle, SessionError> {
+    let number = match block {
+        BlockRef::Handle(bits) => return Handle::from_bits(bits).ok_or(SessionError::NoSuchBlock),
+        BlockRef::Earlier(number) => number,
+    };
     let index = number.checked_sub(base).filter(|index| *index < done.len());
     // The program chose the number: a mispredicted bounds check must not read out of bounds.
     let request = index.and_then(|index| done.get(nospec::clamp(index, done.len())));

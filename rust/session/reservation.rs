@@ -1,164 +1,222 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Reservations: vacant entries of the handle table, within the quota.
+//! The blocks of a session within its quota, and reservations for new ones.
+//!
+//! Nothing here allocates or sleeps. If the table is full, [`QuotaTable::reserve`] returns
+//! [`ReserveError::NeedChunk`]; the caller drops the lock, allocates a chunk, adds it and retries. This
+//! is the protocol of binder's range allocator with `NeedAlloc`
+//! (`drivers/android/binder/range_alloc/`). A [`Reservation`] is completed under the same lock hold, or
+//! in two more steps:
+//!
+//! ```text
+//! locked    reserve ─▶ Reservation ─ commit ─▶ the handle names the block
+//!                                  └ detach ─▶ a reserved handle, charged to the quota
+//! unlocked  the engine allocates, the block is zeroed
+//! locked    commit ─▶ the handle names the block         (success)
+//!           abort  ─▶ handle and charge are released     (failure)
+//! ```
 
-use slab_heap::errand::Known;
+use core::ops::DerefMut;
 
 use crate::{
     entry::{
         Allocation,
-        Entry,
-        EntryState, //
+        EntryState,
+        HandleEntry, //
     },
-    handle::Handle,
-    pins::Pins,
-    storage::Storage,
+    error::SessionError,
+    handle::{
+        Handle,
+        INDEX_MAX, //
+    },
     table::{
         HandleTable,
+        NeedChunk,
+        PreparedChunk,
         VacantEntry, //
     },
 };
 
+/// The largest number of entries that one call of [`QuotaTable::remove_next`] visits. Each visit may
+/// miss the cache, and the session's lock is held.
+const SCAN: u32 = 256;
+
 /// The quota of a session, or the unused part of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct Quota {
     /// The usable bytes of all blocks together.
     pub bytes: usize,
     /// The number of blocks.
     pub handles: u32,
 }
 
-/// A vacant entry for one block, within the quota. Dropping it changes nothing.
-pub(crate) struct Reservation<'l> {
-    vacant: VacantEntry<'l>,
-    left: &'l mut Limits,
-    /// The quota that is left after the commit.
-    left_after: Limits,
+/// The reason why nothing can be reserved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ReserveError {
+    /// The table is full. [`QuotaTable::grow`] adds a chunk.
+    NeedChunk(NeedChunk),
+    /// A quota is exhausted, or fault injection refuses the request.
+    Refused(SessionError),
 }
 
-impl<'l> Reservation<'l> {
-    /// Returns a reservation for a block with this charge in bytes, or `None` if the table is full or a
-    /// quota would be exceeded.
+/// A handle table with a quota.
+///
+/// # Invariants
+///
+/// `left` is `quota` minus the entries that are not vacant, and minus their charges.
+pub(crate) struct QuotaTable<C> {
+    table: HandleTable<C>,
+    quota: Quota,
+    left: Quota,
+}
+
+impl<C: DerefMut<Target = [HandleEntry]>> QuotaTable<C> {
+    /// Creates a table without entries.
+    pub(crate) fn new(quota: Quota) -> Self {
+        let quota = Quota {
+            handles: quota.handles.min(INDEX_MAX + 1),
+            ..quota
+        };
+        // INVARIANT: There are no entries, so `left` equals `quota`.
+        Self {
+            table: HandleTable::new(),
+            quota,
+            left: quota,
+        }
+    }
+
+    /// Returns the number of live blocks and reservations, and the bytes charged for them.
+    pub(crate) fn used(&self) -> Quota {
+        Quota {
+            bytes: self.quota.bytes - self.left.bytes,
+            handles: self.quota.handles - self.left.handles,
+        }
+    }
+
+    /// Returns the entry with this handle, in any state.
     #[inline(always)]
-    pub(crate) fn new<S: Storage>(
-        table: &'l mut HandleTable<S>,
-        left: &'l mut Limits,
-        charge: usize,
-    ) -> Option<Self> {
-        Some(Self {
-            left_after: Limits {
-                bytes: left.bytes.checked_sub(charge)?,
-                handles: left.handles.checked_sub(1)?,
+    pub(crate) fn entry(&mut self, handle: Handle) -> Result<&mut HandleEntry, SessionError> {
+        self.table.entry(handle)
+    }
+
+    /// Adds the chunk that [`ReserveError::NeedChunk`] asked for. Returns the chunk if the table does
+    /// not need it any more, since another caller added one.
+    pub(crate) fn grow(&mut self, chunk: PreparedChunk<C>) -> Option<PreparedChunk<C>> {
+        self.table.grow(chunk)
+    }
+
+    /// Returns a reservation for a block with this charge in bytes.
+    #[inline(always)]
+    pub(crate) fn reserve(&mut self, charge: usize) -> Result<Reservation<'_>, ReserveError> {
+        let refused = ReserveError::Refused;
+        let handles = self.left.handles.checked_sub(1);
+        let bytes = self.left.bytes.checked_sub(charge);
+        Ok(Reservation {
+            left_after: Quota {
+                handles: handles.ok_or(refused(SessionError::QuotaHandles))?,
+                bytes: bytes.ok_or(refused(SessionError::QuotaBytes))?,
             },
-            vacant: table.first_vacant()?,
-            left,
+            vacant: self.table.first_vacant().map_err(ReserveError::NeedChunk)?,
+            left: &mut self.left,
         })
     }
 
+    /// Makes a reserved handle name a live block.
+    pub(crate) fn commit(&mut self, handle: Handle, allocation: &Allocation) {
+        if let Ok(entry) = self.entry(handle) {
+            entry.allocation = *allocation;
+            entry.state = EntryState::IDLE;
+        }
+    }
+
+    /// Releases a reserved handle and its charge.
+    pub(crate) fn abort(&mut self, handle: Handle, charge: usize) {
+        if self.table.remove(handle, |_| Ok(())).is_ok() {
+            self.uncharge_block(charge);
+        }
+    }
+
+    /// Removes a live block without pins in O(1). The caller frees the block.
+    #[inline(always)]
+    pub(crate) fn remove(&mut self, handle: Handle) -> Result<Allocation, SessionError> {
+        let allocation = self.table.remove(handle, HandleEntry::ensure_idle)?;
+        self.uncharge_block(allocation.charge);
+        Ok(allocation)
+    }
+
+    /// Removes the next live block, pinned or not, at or after index `cursor`.
+    ///
+    /// Visits at most [`SCAN`] entries and advances `cursor` past them. Returns `None` at the end
+    /// of the table, and `Some(None)` if no visited entry was live and the table continues.
+    pub(crate) fn remove_next(&mut self, cursor: &mut u32) -> Option<Option<Allocation>> {
+        let end = self.table.capacity().min(cursor.saturating_add(SCAN));
+        while *cursor < end {
+            let (handle, state) = self.table.state_at(*cursor)?;
+            *cursor += 1;
+            // A block in the state `Moving` belongs to the call that reallocates it.
+            if let EntryState::Live(_) = state {
+                let allocation = self.table.remove(handle, |_| Ok(())).ok()?;
+                self.uncharge_block(allocation.charge);
+                return Some(Some(allocation));
+            }
+        }
+        (*cursor < self.table.capacity()).then_some(None)
+    }
+
+    /// Charges `charge` more bytes to the quota.
+    pub(crate) fn charge(&mut self, charge: usize) -> Result<(), SessionError> {
+        let left = self.left.bytes.checked_sub(charge);
+        self.left.bytes = left.ok_or(SessionError::QuotaBytes)?;
+        Ok(())
+    }
+
+    /// Returns `charge` bytes, which were charged before, to the quota.
+    #[inline]
+    pub(crate) fn uncharge(&mut self, charge: usize) {
+        // The sum is at most `quota.bytes`, so it does not wrap.
+        self.left.bytes = self.left.bytes.wrapping_add(charge);
+    }
+
+    /// Returns one handle and `charge` bytes to the quota.
+    #[inline(always)]
+    fn uncharge_block(&mut self, charge: usize) {
+        // The sum is at most `quota.handles`, so it does not wrap.
+        self.left.handles = self.left.handles.wrapping_add(1);
+        self.uncharge(charge);
+    }
+}
+
+/// A vacant entry for one block, within the quota. Dropping it changes nothing.
+pub(crate) struct Reservation<'t> {
+    vacant: VacantEntry<'t>,
+    left: &'t mut Quota,
+    /// The quota that is left after the reservation.
+    left_after: Quota,
+}
+
+impl<'t> Reservation<'t> {
     /// Inserts a live block and returns its handle.
     #[inline(always)]
     pub(crate) fn commit(self, allocation: Allocation) -> Handle {
-        let entry = self.occupy(EntryState::Live { pins: Pins::NONE });
+        let entry = self.occupy(EntryState::IDLE);
         entry.allocation = allocation;
         entry.handle
+    }
+
+    /// Returns a handle that names no block until [`QuotaTable::commit`].
+    pub(crate) fn detach(self) -> Handle {
+        self.occupy(EntryState::Reserved).handle
     }
 
     /// Charges the block to the quota and occupies the entry.
     #[inline(always)]
-    pub(crate) fn occupy(self, state: EntryState) -> &'l mut Entry {
-        // INVARIANT: `SessionState::left` decreases by the entry that is occupied here, and its charge.
+    fn occupy(self, state: EntryState) -> &'t mut HandleEntry {
+        // INVARIANT: `QuotaTable::left` decreases by the entry that is occupied here, and its charge.
         *self.left = self.left_after;
-        let entry = self.vacant.occupy();
-        entry.state = state;
-        entry.hint = None;
-        entry
+        self.vacant.occupy(state)
     }
 }
 
-/// A reservation for several blocks of the same charge. Its drop charges the committed blocks to the
-/// quota with one subtraction each for bytes and handles.
-///
-/// # Invariants
-///
-/// `left` has at least `max_blocks` handles, and at least `max_blocks * charge` bytes.
-pub(crate) struct BulkReservation<'l, S: Storage> {
-    table: &'l mut HandleTable<S>,
-    left: &'l mut Limits,
-    charge: usize,
-    max_blocks: u32,
-    /// The number of blocks that can still be committed.
-    remaining: u32,
-}
-
-impl<'l, S: Storage> BulkReservation<'l, S> {
-    /// Returns a reservation for blocks of `charge` bytes each, and of at most `max_bytes` bytes
-    /// together.
-    #[inline(always)]
-    pub(crate) fn new(
-        table: &'l mut HandleTable<S>,
-        left: &'l mut Limits,
-        charge: usize,
-        max_bytes: usize,
-    ) -> Self {
-        let max_blocks = left.bytes.min(max_bytes).checked_div(charge).unwrap_or(0);
-        let max_blocks = max_blocks.min(left.handles as usize) as u32;
-        // INVARIANT: `max_blocks` is at most `left.bytes / charge` and at most `left.handles`.
-        Self {
-            table,
-            left,
-            charge,
-            max_blocks,
-            remaining: max_blocks,
-        }
-    }
-
-    /// Returns the number of committed blocks.
-    #[inline(always)]
-    pub(crate) fn committed(&self) -> usize {
-        self.max_blocks.wrapping_sub(self.remaining) as usize
-    }
-
-    /// Returns the reservation of the next block, or `None` if the table is full or the limit is
-    /// reached.
-    #[inline(always)]
-    pub(crate) fn next(&mut self) -> Option<BulkSlot<'_>> {
-        let remaining_after = self.remaining.checked_sub(1)?;
-        Some(BulkSlot {
-            vacant: self.table.first_vacant()?,
-            remaining: &mut self.remaining,
-            remaining_after,
-        })
-    }
-}
-
-impl<S: Storage> Drop for BulkReservation<'_, S> {
-    #[inline(always)]
-    fn drop(&mut self) {
-        // The differences do not wrap: at most `max_blocks` blocks were committed, and by the type
-        // invariant `left` has as many handles and their bytes.
-        let committed = self.committed();
-        self.left.handles = self.left.handles.wrapping_sub(committed as u32);
-        let bytes = self.charge.wrapping_mul(committed);
-        self.left.bytes = self.left.bytes.wrapping_sub(bytes);
-    }
-}
-
-/// The reservation of one block of a [`BulkReservation`]. Dropping it changes nothing.
-pub(crate) struct BulkSlot<'r> {
-    vacant: VacantEntry<'r>,
-    remaining: &'r mut u32,
-    remaining_after: u32,
-}
-
-impl BulkSlot<'_> {
-    /// Inserts a live block with the engine's hint about it, and returns its handle.
-    #[inline(always)]
-    pub(crate) fn commit(self, allocation: Allocation, hint: Known) -> Handle {
-        *self.remaining = self.remaining_after;
-        let entry = self.vacant.occupy();
-        entry.state = EntryState::Live { pins: Pins::NONE };
-        entry.hint = Some(hint);
-        entry.allocation = allocation;
-        entry.handle
-    }
-}
+#[cfg(test)]
+#[path = "tests/reservation.rs"]
+mod tests;

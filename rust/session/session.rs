@@ -10,19 +10,16 @@
 
 // Lock order: the session's lock, then the engine's locks. The session's lock is a spinlock.
 //
-// With the session's lock held, the session calls only a quick engine, and only
-// `allocate_at_once`, `release_at_once`, `release` and `at_hand`. These calls of a quick engine do not
-// sleep, and cost less than dropping and retaking the session's lock. Blocks of at most
-// `SessionState::locked_alloc_max` bytes are zeroed under the lock for the same reason. All other
-// calls of an engine are made without the session's lock, and so are all calls that are logged.
+// With the session's lock held, the session calls only a quick engine, and only `allocate_at_once`,
+// `release_at_once` and `release`. These calls of a quick engine do not sleep, and cost less than
+// dropping and retaking the session's lock. Blocks of at most `LOCKED_BYTES` bytes are zeroed under the
+// lock for the same reason. All other calls of an engine are made without the session's lock, and so are
+// all calls of a session that logs events or injects faults.
 //
-// A block that the table does not contain, before `reservation_commit` or after `remove`, belongs
-// to the call that allocates or frees it.
+// A block that the table does not contain, before `commit` or after `remove`, belongs to the call that
+// allocates or frees it.
 
-use core::{
-    alloc::Layout,
-    ops::Deref, //
-};
+use core::alloc::Layout;
 
 use slab_heap::{
     Cost,
@@ -47,61 +44,49 @@ use crate::{
         zero_in_pieces, //
     },
     request::Reply,
+    reservation::ReserveError,
     state::{
-        ReserveError,
+        Platform,
         SessionState,
         SessionStats, //
     },
-    storage::Storage,
     table::PreparedChunk,
 };
+
+/// The largest block in bytes that is allocated, and therefore zeroed, with the session's lock held.
+pub(crate) const LOCKED_BYTES: usize = 4096;
 
 /// The [`Event::handle`] of a number that does not fit into 32 bits.
 const NO_HANDLE: u32 = u32::MAX;
 
 /// The blocks of one open file, with their handles and quota.
-///
-/// `R` dereferences to the engine, `L` is the lock of the state, and `S` allocates the handle table.
-pub struct Session<R, L, S>
-where
-    R: Deref<Target: Engine>,
-    L: Lock<SessionState<S>>,
-    S: Storage,
-{
-    pub(super) engine: R,
-    pub(super) state: L,
-    storage: S,
+pub struct Session<P: Platform> {
+    pub(crate) engine: P::Engine,
+    pub(crate) state: P::Lock,
+    platform: P,
+    /// The engine is [quick](slab_heap::engine::Capabilities::quick).
+    is_quick: bool,
     /// The engine is dropped with the session, so `drop` need not free the blocks.
     owns_engine: bool,
 }
 
-impl<R, L, S> Session<R, L, S>
-where
-    R: Deref<Target: Engine>,
-    L: Lock<SessionState<S>>,
-    S: Storage,
-{
+impl<P: Platform> Session<P> {
     /// Creates a session on `engine`. `state` is the state of a session without blocks.
     ///
     /// With `owns_engine`, the engine is dropped with the session, and the session does not free its
     /// blocks at its end.
-    ///
-    /// # Safety
-    ///
-    /// Each dereference of `engine` yields the same engine.
-    pub unsafe fn new(engine: R, state: L, storage: S, owns_engine: bool) -> Self {
-        let nonblocking = engine.capabilities().quick;
-        state.with(|state| state.set_nonblocking(nonblocking));
+    pub fn new(engine: P::Engine, state: P::Lock, platform: P, owns_engine: bool) -> Self {
         Self {
+            is_quick: engine.capabilities().quick,
             engine,
             state,
-            storage,
+            platform,
             owns_engine,
         }
     }
 
     /// Returns the pointer to the engine.
-    pub fn engine(&self) -> &R {
+    pub fn engine(&self) -> &P::Engine {
         &self.engine
     }
 
@@ -121,10 +106,7 @@ where
     #[inline(always)]
     pub fn allocate(&self, size: u64, align: u64) -> Result<Reply, SessionError> {
         let served = match validate(&*self.engine, size, align) {
-            Ok(layout) => match self
-                .state
-                .with(|state| self.try_allocate_locked(state, layout))
-            {
+            Ok(layout) => match self.state.with(|state| self.allocate_locked(state, layout)) {
                 Some(reply) => Ok(reply),
                 None => self.allocate_unlocked(layout),
             },
@@ -132,19 +114,31 @@ where
         };
         match served {
             Ok(reply) => Ok(reply),
+            // `move` passes the values in registers instead of by address, which would spill them on
+            // the path without an error, too.
             Err(error) => Err(self.report_error(move || Event::allocation(size, align), error)),
         }
+    }
+
+    /// Returns whether operations are executed with the session's lock held.
+    #[inline(always)]
+    pub(crate) fn works_locked(&self, state: &SessionState<P>) -> bool {
+        self.is_quick && state.is_plain()
     }
 
     /// Allocates a block with the session's lock held. Returns `None` and changes nothing if the table
     /// is full, a quota would be exceeded, or the engine's fast call fails.
     #[inline(always)]
-    fn try_allocate_locked(&self, state: &mut SessionState<S>, layout: Layout) -> Option<Reply> {
+    pub(crate) fn allocate_locked(
+        &self,
+        state: &mut SessionState<P>,
+        layout: Layout,
+    ) -> Option<Reply> {
         let charge = self.engine.usable(layout);
-        if charge > state.locked_alloc_max() {
+        if charge > LOCKED_BYTES || !self.works_locked(state) {
             return None;
         }
-        let reservation = state.try_reserve(charge)?;
+        let reservation = state.blocks.reserve(charge).ok()?;
         let (block, cost) = self.engine.allocate_at_once(layout)?;
         // SAFETY: `zero` requires that the range is inside a live block, and that nothing else accesses
         // it: the engine just allocated the block with `usable(layout)` bytes, and no handle names it.
@@ -154,28 +148,33 @@ where
             layout,
             charge,
         };
-        Some(Reply::new(
-            reservation.commit(allocation),
-            &allocation,
-            cost,
-        ))
+        let handle = reservation.commit(allocation);
+        Some(Reply::new(handle, &allocation, cost))
     }
 
     /// Allocates a block without the session's lock: the engine may sleep. The caller reports an error.
     #[cold]
     #[inline(never)]
-    pub(super) fn allocate_unlocked(&self, layout: Layout) -> Result<Reply, SessionError> {
+    fn allocate_unlocked(&self, layout: Layout) -> Result<Reply, SessionError> {
         let charge = self.engine.usable(layout);
         let handle = self.reserve(charge)?;
+        let result = self.allocate_zeroed(layout, charge);
+        self.state.with(|state| match &result {
+            Ok((allocation, cost)) => state.commit(handle, allocation, *cost),
+            Err(_) => state.blocks.abort(handle, charge),
+        });
+        result.map(|(allocation, cost)| Reply::new(handle, &allocation, cost))
+    }
+
+    /// Allocates a block of `charge` usable bytes from the engine, and zeroes it.
+    fn allocate_zeroed(
+        &self,
+        layout: Layout,
+        charge: usize,
+    ) -> Result<(Allocation, Cost), SessionError> {
         let mut cost = Cost::default();
-        let block = match self.engine.allocate(layout, &mut cost) {
-            Ok(block) => block,
-            Err(refusal) => {
-                self.state
-                    .with(|state| state.reservation_abort(handle, charge));
-                return Err(SessionError::from_engine(refusal, &cost));
-            }
-        };
+        let allocated = self.engine.allocate(layout, &mut cost);
+        let block = allocated.map_err(|refusal| SessionError::from_engine(refusal, &cost))?;
         let allocation = Allocation {
             block,
             layout,
@@ -184,27 +183,27 @@ where
         // SAFETY: `zero_in_pieces` requires that the range is inside a live block, and that nothing
         // else accesses it: the engine just allocated the block with `usable(layout)` bytes, and a
         // reserved handle names no block.
-        if let Err(error) = unsafe { zero_in_pieces::<S>(block.start, charge) } {
+        if let Err(error) = unsafe { zero_in_pieces::<P>(block.start, charge) } {
             // SAFETY: The engine just allocated the block with this layout, and no handle names it.
             unsafe { self.release(&allocation) };
-            self.state
-                .with(|state| state.reservation_abort(handle, charge));
             return Err(error);
         }
-        self.state
-            .with(|state| state.reservation_commit(handle, &allocation, cost));
-        Ok(Reply::new(handle, &allocation, cost))
+        Ok((allocation, cost))
     }
 
-    /// Configures fault injection: every `interval`-th request for a block, and the `growth`-th growth
-    /// of the engine ([`Engine::fail_growth`]), are refused as [`Refusal::Injected`]. The value 0
-    /// disables either.
-    ///
-    /// The failed growth affects all sessions that share the engine, so `growth` is meant for a session
-    /// with a private engine.
-    pub fn inject_faults(&self, interval: u64, growth: u64) {
-        self.state.with(|state| state.set_fault_interval(interval));
-        self.engine.fail_growth(growth);
+    /// Reserves a handle, and grows the table if it is full.
+    fn reserve(&self, charge: usize) -> Result<Handle, SessionError> {
+        loop {
+            let need = match self.state.with(|state| state.reserve(charge)) {
+                Ok(handle) => return Ok(handle),
+                Err(ReserveError::Refused(error)) => return Err(error),
+                Err(ReserveError::NeedChunk(need)) => need,
+            };
+            let chunk = self.platform.chunk(need.entries);
+            let chunk = PreparedChunk::new(chunk.ok_or(SessionError::NoTable)?, need.first);
+            // If another caller added a chunk meanwhile, this one is dropped here, without the lock.
+            let _surplus = self.state.with(|state| state.blocks.grow(chunk));
+        }
     }
 
     /// Rolls back an allocation whose reply could not be delivered. A block that is pinned stays: the
@@ -225,7 +224,7 @@ where
     #[inline(always)]
     pub fn free(&self, handle: Handle) -> Result<Cost, SessionError> {
         let freed = self.state.with(|state| {
-            let locked = state.locked_alloc_max() > 0;
+            let locked = self.works_locked(state);
             locked.then(|| self.free_locked(state, handle))
         });
         match freed {
@@ -234,10 +233,29 @@ where
         }
     }
 
+    /// Frees a block of a quick engine, with the session's lock held.
+    #[inline(always)]
+    pub(crate) fn free_locked(
+        &self,
+        state: &mut SessionState<P>,
+        handle: Handle,
+    ) -> Result<Cost, SessionError> {
+        let allocation = state.remove(handle)?;
+        // SAFETY: `release_at_once` requires a live block of this engine, its layout, and that nothing
+        // uses the block any more. The table contained the block with its layout and without pins, and
+        // `remove` removed it.
+        match unsafe { (self.engine).release_at_once(allocation.block, allocation.layout) } {
+            Some(cost) => Ok(cost),
+            // SAFETY: `release_at_once` returned `None`, so the block is still live with this layout,
+            // and the table does not contain it any more.
+            None => Ok(unsafe { self.release(&allocation) }),
+        }
+    }
+
     /// Frees a block without the session's lock, and logs the free or its error.
     #[cold]
     #[inline(never)]
-    pub(super) fn free_unlocked(&self, handle: Handle) -> Result<Cost, SessionError> {
+    fn free_unlocked(&self, handle: Handle) -> Result<Cost, SessionError> {
         let (allocation, event) = self.state.with(|state| state.remove_logged(handle))?;
         // SAFETY: `remove_logged` removed the block from the table.
         Ok(unsafe { self.release_and_finish(&allocation, event) })
@@ -248,63 +266,13 @@ where
     /// # Safety
     ///
     /// The contract of [`Session::release`] holds.
-    #[inline(always)]
     unsafe fn release_and_finish(&self, allocation: &Allocation, event: Option<EventId>) -> Cost {
         // SAFETY: The contract of this function is that of `release`.
         let cost = unsafe { self.release(allocation) };
         if let Some(event) = event {
-            self.state.with(|state| state.finish_event(event, cost));
+            self.state.with(|state| state.log.finish(event, cost));
         }
         cost
-    }
-
-    /// Frees a block of a quick engine, with the session's lock held.
-    #[inline(always)]
-    fn free_locked(
-        &self,
-        state: &mut SessionState<S>,
-        handle: Handle,
-    ) -> Result<Cost, SessionError> {
-        state.remove_with(handle, |allocation| {
-            // SAFETY: `release_at_once` requires a live block of this engine, its layout, and that
-            // nothing uses the block any more. The table contains the block with its layout, and
-            // `remove_with` passes only a block without pins, which it then removes.
-            match unsafe {
-                self.engine
-                    .release_at_once(allocation.block, allocation.layout)
-            } {
-                Some(cost) => cost,
-                // SAFETY: `release_at_once` returned `None`, so the block is still live with this
-                // layout. `remove_with` removes it from the table under the same lock hold.
-                None => unsafe { self.release(allocation) },
-            }
-        })
-    }
-
-    /// Reserves a handle, and grows the table if it is full.
-    fn reserve(&self, charge: usize) -> Result<Handle, SessionError> {
-        loop {
-            match self.state.with(|state| state.reserve_new(charge)) {
-                Ok(handle) => return Ok(handle),
-                Err(error) => self.grow_table(error)?,
-            }
-        }
-    }
-
-    /// Adds the chunk that the table needs, or returns the error that a larger table does not avoid.
-    #[cold]
-    fn grow_table(&self, error: ReserveError) -> Result<(), SessionError> {
-        match error {
-            ReserveError::Refused(error) => Err(error),
-            ReserveError::NeedChunk { first, entries } => {
-                let chunk = self.storage.chunk(entries).ok_or(SessionError::NoTable)?;
-                let chunk = PreparedChunk::new(chunk, first).ok_or(SessionError::NoTable)?;
-                // If another caller added a chunk meanwhile, this one is dropped here, without the
-                // lock.
-                let _surplus = self.state.with(|state| state.grow(chunk));
-                Ok(())
-            }
-        }
     }
 
     /// Frees a block that no handle names.
@@ -313,10 +281,9 @@ where
     ///
     /// - `allocation.block` is a live block of the engine, and `allocation.layout` the layout that it
     ///   was allocated with or last resized to.
-    /// - Nothing uses the block any more: it was removed from the table, or never inserted, or the
-    ///   session's lock is held until it is removed.
+    /// - Nothing uses the block any more: it was removed from the table, or never inserted.
     #[cold]
-    pub(super) unsafe fn release(&self, allocation: &Allocation) -> Cost {
+    pub(crate) unsafe fn release(&self, allocation: &Allocation) -> Cost {
         let mut cost = Cost::default();
         // SAFETY: `Engine::release` requires a live block of this engine, its current layout, and that
         // nothing uses the block any more. The contract of this function has the same three clauses.
@@ -328,14 +295,25 @@ where
         cost
     }
 
+    /// Configures fault injection: every `interval`-th request for a block, and the `growth`-th growth
+    /// of the engine ([`Engine::fail_growth`]), are refused as [`Refusal::Injected`]. The value 0
+    /// disables either.
+    ///
+    /// The failed growth affects all sessions that share the engine, so `growth` is meant for a session
+    /// with a private engine.
+    pub fn inject_faults(&self, interval: u64, growth: u64) {
+        self.state.with(|state| state.fault_interval.set(interval));
+        self.engine.fail_growth(growth);
+    }
+
     /// Starts the event log in `ring`. Returns `ring` if the log is on already or `ring` is empty.
-    pub fn begin_events(&self, ring: S::Ring) -> Option<S::Ring> {
-        self.state.with(|state| state.begin_log(ring))
+    pub fn begin_events(&self, ring: P::Ring) -> Option<P::Ring> {
+        self.state.with(|state| state.log.begin(ring))
     }
 
     /// Stops the event log and returns its ring, or `None` if the log is off.
-    pub fn end_events(&self) -> Option<S::Ring> {
-        self.state.with(SessionState::end_log)
+    pub fn end_events(&self) -> Option<P::Ring> {
+        self.state.with(|state| state.log.end())
     }
 
     /// Copies events from `number` on into `buffer`, in O(`buffer.len()`) with the session's lock held.
@@ -344,7 +322,7 @@ where
     ///
     /// [`EventReadError`]
     pub fn events(&self, number: u64, buffer: &mut [Event]) -> Result<EventBatch, EventReadError> {
-        self.state.with(|state| state.log().read(number, buffer))
+        self.state.with(|state| state.log.read(number, buffer))
     }
 
     /// Returns the handle with the number `bits`, which a program passed. An invalid number is
@@ -363,8 +341,7 @@ where
         let number = u32::try_from(bits).unwrap_or(NO_HANDLE);
         match Handle::from_bits(number) {
             Some(handle) => Ok(handle),
-            // `move` passes the values in registers instead of by address, which would spill them on
-            // the path without an error, too.
+            // `move` as in `allocate`.
             None => Err(self.report_error(
                 move || Event::request(kind, number, size),
                 SessionError::NoSuchBlock,
@@ -375,7 +352,7 @@ where
     /// Logs a failed operation, and counts it if it was a request for memory that was refused.
     #[cold]
     #[inline(never)]
-    pub(super) fn report_error(
+    pub(crate) fn report_error(
         &self,
         request: impl FnOnce() -> Event,
         error: SessionError,
@@ -384,12 +361,7 @@ where
     }
 }
 
-impl<R, L, S> Drop for Session<R, L, S>
-where
-    R: Deref<Target: Engine>,
-    L: Lock<SessionState<S>>,
-    S: Storage,
-{
+impl<P: Platform> Drop for Session<P> {
     /// Frees all blocks in O(entries of the table). Each lock hold visits a bounded number of entries.
     ///
     /// No reallocation or pin guard exists any more, since each borrows the session.
@@ -399,7 +371,9 @@ where
             return;
         }
         let mut cursor = 0;
-        while let Some(allocation) = self.state.with(|state| state.remove_next(&mut cursor)) {
+        while let Some(allocation) =
+            (self.state).with(|state| state.blocks.remove_next(&mut cursor))
+        {
             if let Some(allocation) = allocation {
                 // SAFETY: `remove_next` removed the block from the table, and no guard borrows the
                 // session any more.

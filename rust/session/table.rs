@@ -13,33 +13,21 @@
 //! Vacant entries form a FIFO queue, so that the entry that was released last is reused last and a
 //! stale handle stays invalid for as long as possible.
 
-use core::{
-    ops::{
-        Deref,
-        DerefMut, //
-    },
-    ptr::{
-        self,
-        NonNull, //
-    }, //
-};
+use core::ops::DerefMut;
 
 use slab_heap::nospec;
 
 use crate::{
     entry::{
-        Entry,
-        EntryState, //
+        Allocation,
+        EntryState,
+        HandleEntry, //
     },
+    error::SessionError,
     handle::{
         Handle,
         INDEX_MAX, //
     },
-    slot::{
-        Link,
-        Slot, //
-    },
-    storage::Storage,
 };
 
 /// Entries of the first chunk.
@@ -51,27 +39,8 @@ pub(crate) const CHUNKS: usize = 11;
 // The chunks together have one entry for each index.
 const _: () = assert!(FIRST_CHUNK << (CHUNKS - 1) == INDEX_MAX as usize + 1);
 
-/// The handle table.
-///
-/// # Invariants
-///
-/// - The chunks were added in order, and `capacity` is the sum of their entries. The slots are accessed
-///   only through pointers derived from `bases`, while the table lives.
-/// - For each index below `capacity`, `bases[chunk_of(index)] + index` points to its slot.
-/// - The vacant entries form a queue from `first` to `last`, linked by [`Slot::next`]. If `first` is
-///   `None`, the queue is empty and `last` is meaningless.
-pub(crate) struct HandleTable<S: Storage> {
-    chunks: [Option<S::Chunk>; CHUNKS],
-    bases: [*mut Slot; CHUNKS],
-    capacity: u32,
-    first: Link,
-    last: NonNull<Slot>,
-}
-
-// SAFETY: `Send` requires that the table may be used on another thread. The pointers in `bases`,
-// `first` and `last` point only to slots that `chunks` own, and the chunks are `Send` by the bound
-// of `Storage`.
-unsafe impl<S: Storage> Send for HandleTable<S> {}
+/// The index that ends the queue of vacant entries. No entry has it.
+const NO_INDEX: u32 = u32::MAX;
 
 /// Returns the number of entries of a chunk.
 pub(crate) const fn chunk_entries(chunk: usize) -> usize {
@@ -86,16 +55,48 @@ pub(crate) const fn chunk_of(index: u32) -> usize {
     ((index / (FIRST_CHUNK as u32 / 2)) | 1).ilog2() as usize
 }
 
-impl<S: Storage> HandleTable<S> {
+/// The chunk that a full table needs: `entries` entries from index `first` on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NeedChunk {
+    pub(crate) first: u32,
+    pub(crate) entries: usize,
+}
+
+/// The handle table. `C` owns the entries of a chunk.
+///
+/// # Invariants
+///
+/// - The first chunks have [`chunk_entries`] entries each, the others are `None`, and `capacity` is the
+///   sum of their entries.
+/// - The vacant entries form a queue from `first` to `last`, linked by `next_vacant`. If `first` is
+///   [`NO_INDEX`], the queue is empty and `last` is meaningless.
+pub(crate) struct HandleTable<C> {
+    chunks: [Option<C>; CHUNKS],
+    capacity: u32,
+    first: u32,
+    last: u32,
+}
+
+/// Returns the entry with an index in O(1), or `None` if its chunk does not exist.
+#[inline(always)]
+fn find<C>(chunks: &mut [Option<C>; CHUNKS], index: u32) -> Option<&mut HandleEntry>
+where
+    C: DerefMut<Target = [HandleEntry]>,
+{
+    let chunk = &mut **chunks.get_mut(chunk_of(index))?.as_mut()?;
+    // The first index of a chunk is a multiple of the chunk's length, which is a power of two.
+    chunk.get_mut(index as usize & chunk.len().wrapping_sub(1))
+}
+
+impl<C: DerefMut<Target = [HandleEntry]>> HandleTable<C> {
     /// Creates a table without entries.
     pub(crate) const fn new() -> Self {
-        // INVARIANT: There is no chunk and no entry, and `first` is `None`.
+        // INVARIANT: There is no chunk and no entry, and the queue is empty.
         Self {
             chunks: [const { None }; CHUNKS],
-            bases: [ptr::null_mut(); CHUNKS],
             capacity: 0,
-            first: Link::END,
-            last: NonNull::dangling(),
+            first: NO_INDEX,
+            last: NO_INDEX,
         }
     }
 
@@ -104,187 +105,124 @@ impl<S: Storage> HandleTable<S> {
         self.capacity
     }
 
-    /// Returns the number of entries of the next chunk.
-    pub(crate) fn next_chunk_entries(&self) -> usize {
-        chunk_entries(chunk_of(self.capacity))
-    }
-
-    /// Adds a chunk in O(1). Returns the chunk if it does not follow the last one, or if the table
-    /// has a vacant entry.
-    pub(crate) fn grow(&mut self, prepared: PreparedChunk<S>) -> Option<PreparedChunk<S>> {
+    /// Adds a chunk in O(1). Returns the chunk if the table does not need it: the chunk does not follow
+    /// the last one, or an entry is vacant.
+    pub(crate) fn grow(&mut self, prepared: PreparedChunk<C>) -> Option<PreparedChunk<C>> {
         let number = chunk_of(self.capacity);
-        let fits = prepared.first == self.capacity && prepared.entries == self.next_chunk_entries();
-        let (Some(chunk), Some(base)) = (self.chunks.get_mut(number), self.bases.get_mut(number))
-        else {
-            return Some(prepared);
-        };
-        if self.first.0.is_some() || !fits {
-            return Some(prepared);
+        let entries = prepared.chunk.len();
+        let is_next = prepared.first == self.capacity && entries == chunk_entries(number);
+        match self.chunks.get_mut(number) {
+            Some(place) if is_next && self.first == NO_INDEX => {
+                // INVARIANT: The chunk has the size of chunk `number`. The queue was empty and becomes
+                // the list of the chunk's entries, which are all vacant.
+                *place = Some(prepared.chunk);
+                self.first = self.capacity;
+                self.capacity += entries as u32;
+                self.last = self.capacity - 1;
+                None
+            }
+            _ => Some(prepared),
         }
-        // INVARIANT: The chunk begins at index `capacity` and has the size of chunk `number`. The queue
-        // was empty and becomes the list of the chunk's slots, which are all vacant.
-        *base = prepared
-            .start
-            .as_ptr()
-            .wrapping_sub(prepared.first as usize);
-        self.first = Link(Some(prepared.start));
-        // SAFETY: `add` requires that the result is inside the same allocation: by the invariant of
-        // `PreparedChunk`, `entries` slots begin at `start`, and `entries` is at least 1.
-        self.last = unsafe { prepared.start.add(prepared.entries - 1) };
-        self.capacity += prepared.entries as u32;
-        *chunk = Some(prepared.chunk);
-        None
     }
 
-    /// Returns the entry with this index in O(1), or `None` if the index is not below the capacity.
+    /// Returns the entry with this handle in O(1), in any state.
     #[inline(always)]
-    pub(crate) fn entry(&mut self, index: u32) -> Option<EntryRef<'_, S>> {
-        if index >= self.capacity {
-            return None;
+    pub(crate) fn entry(&mut self, handle: Handle) -> Result<&mut HandleEntry, SessionError> {
+        // The program chose the index: a mispredicted bounds check must not read out of bounds. An index
+        // out of bounds becomes 0, and entry 0 has another handle.
+        let index = nospec::clamp(handle.index() as usize, self.capacity as usize);
+        match find(&mut self.chunks, index as u32) {
+            Some(entry) if entry.handle == handle => Ok(entry),
+            _ => Err(SessionError::NoSuchBlock),
         }
-        // The program chose the index: a mispredicted bounds check must not read out of bounds.
-        let index = nospec::clamp(index as usize, self.capacity as usize);
-        let slot = self.bases.get(chunk_of(index as u32))?.wrapping_add(index);
-        // SAFETY: `new_unchecked` requires a non-null pointer: the index is below `capacity`, so by the
-        // type invariant `slot` points to its slot.
-        let slot = unsafe { NonNull::new_unchecked(slot) };
-        // INVARIANT: `slot` is a slot of this table, by the type invariant.
-        Some(EntryRef { table: self, slot })
     }
 
     /// Returns the vacant entry that is used next, in O(1).
     #[inline(always)]
-    pub(crate) fn first_vacant(&mut self) -> Option<VacantEntry<'_>> {
-        let mut slot = self.first.0?;
-        Some(VacantEntry {
-            // SAFETY: `as_mut` requires a valid pointer and unique access: by the type invariant
-            // `first` points to a slot of this table, and slots are accessed only through the
-            // table, which the result borrows mutably.
-            slot: unsafe { slot.as_mut() },
-            first: &mut self.first,
-        })
-    }
-}
-
-/// A chunk whose slots are linked to each other, ready to be added to a table.
-///
-/// # Invariants
-///
-/// - `chunk` owns `entries` slots at `start`, with `entries >= 1`. They are accessed only through
-///   `start`.
-/// - Slot `n` of the chunk has the index `first + n`.
-pub(crate) struct PreparedChunk<S: Storage> {
-    chunk: S::Chunk,
-    start: NonNull<Slot>,
-    entries: usize,
-    first: u32,
-}
-
-impl<S: Storage> PreparedChunk<S> {
-    /// Links the slots of a chunk in O(`chunk.len()`). This is the slow part of growing a table, and
-    /// needs no lock. Returns `None` for an empty chunk.
-    pub(crate) fn new(mut chunk: S::Chunk, first: u32) -> Option<Self> {
-        let entries = chunk.len();
-        if entries == 0 {
-            return None;
+    pub(crate) fn first_vacant(&mut self) -> Result<VacantEntry<'_>, NeedChunk> {
+        match find(&mut self.chunks, self.first) {
+            Some(entry) => Ok(VacantEntry {
+                entry,
+                first: &mut self.first,
+            }),
+            None => Err(NeedChunk {
+                first: self.capacity,
+                entries: chunk_entries(chunk_of(self.capacity)),
+            }),
         }
-        let start = NonNull::from(&mut *chunk).cast::<Slot>();
-        let mut next = Link::END;
-        for number in (0..entries).rev() {
-            // SAFETY: `add` requires that the result is inside the same allocation: `number` is below
-            // `entries`, the length of the slice at `start`.
-            let mut slot = unsafe { start.add(number) };
-            // SAFETY: `as_mut` requires a valid pointer and unique access: the slot is an element
-            // of the chunk, which this function owns, and no other reference to it exists.
-            let vacant = unsafe { slot.as_mut() };
-            vacant.next = next;
-            // `HandleTable::grow` never adds a chunk with an index above `INDEX_MAX`, for which there is
-            // no handle.
-            if let Some(handle) = Handle::first(first + number as u32) {
-                vacant.entry.handle = handle;
-            }
-            next = Link(Some(slot));
+    }
+
+    /// Removes the block that a handle names if `check` accepts its entry, in O(1). The handle becomes
+    /// stale.
+    #[inline(always)]
+    pub(crate) fn remove(
+        &mut self,
+        handle: Handle,
+        check: impl FnOnce(&HandleEntry) -> Result<(), SessionError>,
+    ) -> Result<Allocation, SessionError> {
+        let entry = self.entry(handle)?;
+        check(entry)?;
+        entry.handle = entry.handle.next();
+        entry.state = EntryState::Vacant;
+        entry.next_vacant = NO_INDEX;
+        let allocation = entry.allocation;
+        // INVARIANT: The entry becomes the last of the queue, or the only one.
+        let index = handle.index();
+        match find(&mut self.chunks, self.last) {
+            Some(last) if self.first != NO_INDEX => last.next_vacant = index,
+            _ => self.first = index,
         }
-        // INVARIANT: `start` and `entries` are those of the chunk's slice, which is not empty. By the
-        // contract of `Storage` the slots stay there when the chunk moves, and nothing else accesses
-        // them.
-        Some(Self {
-            chunk,
-            start,
-            entries,
-            first,
-        })
+        self.last = index;
+        Ok(allocation)
     }
-}
 
-/// A mutable reference to an entry, and to the table for [`EntryRef::release`].
-///
-/// # Invariants
-///
-/// `slot` points to a slot of `table`.
-pub(crate) struct EntryRef<'t, S: Storage> {
-    table: &'t mut HandleTable<S>,
-    slot: NonNull<Slot>,
-}
-
-impl<S: Storage> EntryRef<'_, S> {
-    /// Appends the entry, which must not be vacant, to the queue of vacant entries, in O(1). The old
-    /// handle becomes stale.
-    #[inline(always)]
-    pub(crate) fn release(mut self) {
-        self.handle = self.handle.next();
-        self.state = EntryState::Vacant;
-        // SAFETY: `as_mut` requires a valid pointer and unique access: by the type invariant `slot`
-        // points to a slot of `table`, which `self` borrows mutably.
-        unsafe { self.slot.as_mut() }.next = Link::END;
-        // INVARIANT: The released slot becomes the last of the queue. If `first` is `None`, it becomes
-        // the only one, and the old `last` is not dereferenced.
-        let link = Link(Some(self.slot));
-        match self.table.first.0 {
-            // SAFETY: `as_mut` requires a valid pointer and unique access: the queue is not empty,
-            // so by the invariant of the table `last` points to one of its slots. `self` borrows
-            // the table mutably, and the reference to `self.slot` above is no longer in use.
-            Some(_) => unsafe { self.table.last.as_mut() }.next = link,
-            None => self.table.first = link,
-        }
-        self.table.last = self.slot;
-    }
-}
-
-impl<S: Storage> Deref for EntryRef<'_, S> {
-    type Target = Entry;
-
-    #[inline(always)]
-    fn deref(&self) -> &Entry {
-        // SAFETY: `as_ref` requires a valid pointer to a value that is not mutated meanwhile: by
-        // the type invariant `slot` points to a slot of `table`, which `self` borrows mutably; the
-        // result borrows `self`.
-        &unsafe { self.slot.as_ref() }.entry
-    }
-}
-
-impl<S: Storage> DerefMut for EntryRef<'_, S> {
-    #[inline(always)]
-    fn deref_mut(&mut self) -> &mut Entry {
-        // SAFETY: `as_mut` requires a valid pointer and unique access: by the type invariant `slot`
-        // points to a slot of `table`, which `self` borrows mutably; the result borrows `self`
-        // mutably.
-        &mut unsafe { self.slot.as_mut() }.entry
+    /// Returns the handle of the entry with an index, and its state.
+    pub(crate) fn state_at(&mut self, index: u32) -> Option<(Handle, EntryState)> {
+        find(&mut self.chunks, index).map(|entry| (entry.handle, entry.state))
     }
 }
 
 /// The first vacant entry. Dropping it changes nothing.
 pub(crate) struct VacantEntry<'t> {
-    slot: &'t mut Slot,
-    first: &'t mut Link,
+    entry: &'t mut HandleEntry,
+    first: &'t mut u32,
 }
 
 impl<'t> VacantEntry<'t> {
-    /// Removes the entry from the queue of vacant entries. The caller sets its state.
+    /// Removes the entry from the queue of vacant entries, and sets its state.
     #[inline(always)]
-    pub(crate) fn occupy(self) -> &'t mut Entry {
-        // INVARIANT: The queue begins with the next vacant slot.
-        *self.first = self.slot.next;
-        &mut self.slot.entry
+    pub(crate) fn occupy(self, state: EntryState) -> &'t mut HandleEntry {
+        // INVARIANT: The queue begins with the next vacant entry.
+        *self.first = self.entry.next_vacant;
+        self.entry.state = state;
+        self.entry
+    }
+}
+
+/// A chunk whose entries are linked to each other, ready to be added to a table.
+///
+/// # Invariants
+///
+/// Entry `n` of the chunk has the index `first + n`, and is followed by entry `n + 1` in the queue of
+/// vacant entries.
+pub(crate) struct PreparedChunk<C> {
+    chunk: C,
+    first: u32,
+}
+
+impl<C: DerefMut<Target = [HandleEntry]>> PreparedChunk<C> {
+    /// Links the entries of a chunk in O(`chunk.len()`). This is the slow part of growing a table, and
+    /// needs no lock.
+    pub(crate) fn new(mut chunk: C, first: u32) -> Self {
+        // `HandleTable::grow` never adds a chunk with an index above `INDEX_MAX`, for which there is no
+        // handle.
+        for (entry, index) in chunk.iter_mut().zip(first..=INDEX_MAX) {
+            entry.handle = Handle::first(index).unwrap_or(entry.handle);
+            entry.next_vacant = index + 1;
+        }
+        if let Some(last) = chunk.last_mut() {
+            last.next_vacant = NO_INDEX;
+        }
+        Self { chunk, first }
     }
 }

@@ -352,12 +352,6 @@ pub(crate) fn capabilities(capabilities: Capabilities) -> u32 {
 }
 
 impl slablab_operation {
-    /// Returns kind, alignment and flags as one number, which is compared in one instruction.
-    #[inline(always)]
-    fn head(&self) -> u32 {
-        u32::from(self.kind) | u32::from(self.align_log2) << 8 | u32::from(self.flags) << 16
-    }
-
     /// Returns the name of the block of a FREE or a REALLOC.
     #[inline]
     fn name(&self) -> BlockRef {
@@ -388,18 +382,6 @@ impl Request for slablab_operation {
             }
             _ => Err(SessionError::BadOperation),
         }
-    }
-
-    #[inline(always)]
-    fn allocates(&self, size: u64, align: u64) -> bool {
-        self.head() == SLABLAB_OP_ALLOC | align.trailing_zeros() << 8 && self.bytes == size
-    }
-
-    #[inline(always)]
-    fn frees(&self) -> Option<u32> {
-        // A FREE has no other bits, so one comparison suffices.
-        let rest = u64::from(self.head() ^ SLABLAB_OP_FREE) | self.bytes;
-        (rest == 0).then_some(self.handle)
     }
 
     #[inline]

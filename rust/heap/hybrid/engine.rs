@@ -15,10 +15,7 @@ use core::{
 use super::{
     Hybrid,
     cpu_cache::CpuCache,
-    fast::{
-        Own,
-        magazine_cost, //
-    },
+    fast::magazine_cost,
     inspect::check_magazines::MAGAZINES,
     magazine::MagazineKind,
     page::pages_of,
@@ -51,7 +48,6 @@ use crate::{
         Engine,
         Refusal, //
     },
-    errand::Errand,
     lock::Lock,
     map::{
         Extent,
@@ -117,16 +113,6 @@ unsafe impl<L: Lock<State> + Sync, P: PerCpu<CpuCache>> Engine for Hybrid<L, P> 
         // SAFETY: By this function's contract.
         let class = unsafe { self.push_object(block.start, &layout, Some(layout.size())) }?;
         Some(magazine_cost(MagazineKind::Class(class)))
-    }
-
-    #[inline(always)]
-    fn at_hand<E: Errand>(&self, errand: E) -> Option<E::Outcome> {
-        self.per_cpu.try_with_local(|cache| {
-            errand.run(&Own {
-                cache,
-                addresses: &self.addresses,
-            })
-        })
     }
 
     #[inline]

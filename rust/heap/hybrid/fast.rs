@@ -22,7 +22,6 @@ use super::{
         PageCount, //
     },
     page::Page,
-    region_index::RegionIndex,
     state::State,
 };
 use crate::{
@@ -34,14 +33,7 @@ use crate::{
         Cost,
         Path, //
     },
-    engine::{
-        BadFree,
-        Block, //
-    },
-    errand::{
-        AtHand,
-        Known, //
-    },
+    engine::BadFree,
     lock::Lock,
     per_cpu::PerCpu,
 };
@@ -183,59 +175,6 @@ impl<L: Lock<State> + Sync, P: PerCpu<CpuCache>> Hybrid<L, P> {
             return Ok(());
         }
         self.free_past_magazine(start, Page::new(0, byte / PAGE_BYTES), pages)
-    }
-}
-
-/// The cache of the current CPU, while the caller has it to itself.
-pub(super) struct Own<'a> {
-    pub(super) cache: &'a CpuCache,
-    pub(super) addresses: &'a RegionIndex,
-}
-
-// SAFETY: What magazines have is the engine's, and objects of classes, which are aligned to 8 bytes
-// and multiples of them.
-unsafe impl AtHand for Own<'_> {
-    type Size = Class;
-
-    #[inline(always)]
-    fn size(&self, layout: Layout) -> Option<Class> {
-        Class::of(&layout)
-    }
-
-    #[inline(always)]
-    fn usable(&self, class: Class) -> usize {
-        class.bytes()
-    }
-
-    #[inline(always)]
-    fn allocate(&self, class: Class, layout: Layout) -> Option<(Block, Cost)> {
-        let kind = MagazineKind::Class(class);
-        let start = self.cache.allocate(kind, Some(layout.size()))?;
-        // SAFETY: `block_in_primary` needs the first region to have been added before: the heap had to
-        // have memory to fill a magazine.
-        let block = unsafe { self.addresses.block_in_primary(start) };
-        let block = block.unwrap_or_else(|| self.addresses.block_at(start));
-        Some((block, magazine_cost(kind)))
-    }
-
-    #[inline(always)]
-    fn known(&self, class: Class) -> Known {
-        class.into()
-    }
-
-    #[inline(always)]
-    unsafe fn release(&self, block: Block, layout: Layout, known: Option<Known>) -> Option<Cost> {
-        let class = match known {
-            // SAFETY: By this function's contract it was made of a class.
-            Some(known) => unsafe { known.class() },
-            // SAFETY: `object_in_primary` needs a block that this engine allocated: by this function's
-            // contract, this one.
-            None => unsafe { self.addresses.object_in_primary(block.start, &layout) }?,
-        };
-        let kind = MagazineKind::Class(class);
-        self.cache
-            .free(kind, block.start, Some(layout.size()))
-            .then_some(magazine_cost(kind))
     }
 }
 

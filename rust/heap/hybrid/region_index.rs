@@ -215,20 +215,6 @@ impl RegionIndex {
         desc.has_object(class, byte).then_some(class)
     }
 
-    /// Returns the block that begins at an address of the first region.
-    ///
-    /// # Safety
-    ///
-    /// As for [`RegionIndex::find_in_primary`].
-    #[inline(always)]
-    pub(super) unsafe fn block_in_primary(&self, start: NonNull<u8>) -> Option<Block> {
-        // SAFETY: By this function's contract the first region was added before, and `first` is not
-        // written again.
-        let byte = unsafe { &*self.first.get() }.byte(start)?;
-        let offset = Some(Offset::new(0, byte as u64));
-        Some(Block { start, offset })
-    }
-
     /// Returns the byte of its region at an address, and the descriptor of its page.
     pub(super) fn find(&self, start: NonNull<u8>) -> Option<(usize, &PageDesc)> {
         self.views.iter().find_map(|view| view.find(start))

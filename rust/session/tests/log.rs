@@ -13,7 +13,7 @@ use std::{
     vec::Vec, //
 };
 
-type TestLog = Log<Vec<Event>>;
+type TestLog = EventLog<Vec<Event>>;
 
 fn ring(ring_len: usize) -> Vec<Event> {
     vec![Event::VACANT; ring_len]

@@ -2,8 +2,8 @@
 
 //! Tests of sessions on the engine `seed`, and the support that all tests share.
 
-mod batch;
 mod fault_injection;
+mod locked;
 mod pin;
 mod recording;
 mod signal;
@@ -13,6 +13,7 @@ use crate::*;
 use core::{
     alloc::Layout,
     cell::Cell,
+    marker::PhantomData,
     ptr::NonNull, //
 };
 use slab_heap::{
@@ -44,18 +45,27 @@ std::thread_local! {
     static CHECKS_UNTIL_SIGNAL: Cell<usize> = const { Cell::new(usize::MAX) };
 }
 
-pub(crate) struct TestStorage;
+/// The platform of a session on an engine that a test owns.
+struct TestPlatform<'e, E>(PhantomData<&'e E>);
 
-// SAFETY: A vector owns its elements alone and always yields the same ones. Its heap buffer does
-// not move with the vector, so pointers into it stay valid.
-unsafe impl Storage for TestStorage {
-    type Chunk = Vec<Slot>;
+impl<E> TestPlatform<'_, E> {
+    const fn new() -> Self {
+        Self(PhantomData)
+    }
+}
+
+// SAFETY: A reference always yields the same engine. A vector owns its elements alone and always yields
+// the same ones.
+unsafe impl<'e, E: Engine> Platform for TestPlatform<'e, E> {
+    type Engine = &'e E;
+    type Lock = HostLock<SessionState<Self>>;
+    type Chunk = Vec<HandleEntry>;
     type Ring = Vec<Event>;
 
-    fn chunk(&self, entries: usize) -> Option<Vec<Slot>> {
+    fn chunk(&self, entries: usize) -> Option<Vec<HandleEntry>> {
         let left = CHUNKS_LEFT.get().checked_sub(1)?;
         CHUNKS_LEFT.set(left);
-        Some(vec![Slot::VACANT; entries])
+        Some(vec![HandleEntry::VACANT; entries])
     }
 
     fn event_context() -> EventContext {
@@ -127,10 +137,7 @@ impl Pool {
     }
 
     fn limited(&self, bytes: usize, handles: u32) -> TestSession<'_> {
-        let state = HostLock::new(SessionState::new(Limits { bytes, handles }));
-        // SAFETY: `Session::new` requires that each dereference yields the same engine: a reference
-        // does.
-        unsafe { Session::new(&self.engine, state, TestStorage, false) }
+        session_on(&self.engine, bytes, handles)
     }
 }
 
@@ -142,8 +149,17 @@ impl Drop for Pool {
     }
 }
 
-type TestSession<'p> =
-    Session<&'p Seed<HostLock<State>>, HostLock<SessionState<TestStorage>>, TestStorage>;
+/// A session on an engine `E` that a test owns.
+type SessionOn<'e, E> = Session<TestPlatform<'e, E>>;
+
+/// A session on the engine of a [`Pool`].
+type TestSession<'p> = SessionOn<'p, Seed<HostLock<State>>>;
+
+/// Creates a session on `engine` with a quota.
+fn session_on<E: Engine>(engine: &E, bytes: usize, handles: u32) -> SessionOn<'_, E> {
+    let state = HostLock::new(SessionState::new(Quota { bytes, handles }));
+    Session::new(engine, state, TestPlatform::new(), false)
+}
 
 fn allocate(session: &TestSession<'_>, size: u64, align: u64) -> Result<Reply, SessionError> {
     session.allocate(size, align)

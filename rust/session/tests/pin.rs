@@ -143,12 +143,7 @@ fn pages_with_red_zones_are_not_mapped_in_debug_mode() {
     // new zeroed vector.
     unsafe { engine.add_region(start, REGION, table) }.unwrap();
 
-    let state = HostLock::new(SessionState::new(Limits {
-        bytes: POOL,
-        handles: 10,
-    }));
-    // SAFETY: `Session::new` requires that each dereference yields the same engine: a reference does.
-    let session = unsafe { Session::new(&engine, state, TestStorage, false) };
+    let session = session_on(&engine, POOL, 10);
     for (size, align, expected) in [
         // The red zone before the block is in its first page.
         (4096, 8, Some(SessionError::NotPages)),

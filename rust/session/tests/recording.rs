@@ -6,8 +6,7 @@ use super::*;
 use proptest::prelude::*;
 use slab_heap::{
     Cost,
-    guard::Guard,
-    lock::Lock, //
+    guard::Guard, //
 };
 use slab_host::Process;
 use std::{
@@ -62,11 +61,7 @@ impl From<&Event> for Expected {
 }
 
 /// Returns all events, and asserts that none was lost.
-fn all<R, L>(session: &Session<R, L, TestStorage>) -> Vec<Event>
-where
-    R: std::ops::Deref<Target: Engine>,
-    L: Lock<SessionState<TestStorage>>,
-{
+fn all<E: Engine>(session: &SessionOn<'_, E>) -> Vec<Event> {
     let mut events = Vec::new();
     loop {
         let mut buffer = [Event::VACANT; 7];
@@ -293,9 +288,7 @@ fn each_operation_of_a_submission_is_logged() {
     // Rolling back a segment logs one event for each allocation.
     let before = all(&session).len();
     let mut ops = vec![alloc_op(64); 20];
-    let mut segment = session.submit(&mut ops, 0, 0);
-    let _done = segment.run();
-    drop(segment);
+    drop(session.submit(&mut ops, 0, 0));
     let kinds: Vec<_> = all(&session)[before..]
         .iter()
         .map(|event| event.kind)
@@ -346,11 +339,7 @@ fn check_history(events: &[Event]) -> usize {
 
 /// Runs threads that allocate, reallocate and free their own and each other's blocks. Returns the
 /// number of successful operations.
-fn run_threads<R, L>(session: &Session<R, L, TestStorage>) -> usize
-where
-    R: std::ops::Deref<Target: Engine> + Sync,
-    L: Lock<SessionState<TestStorage>> + Sync,
-{
+fn run_threads<E: Engine>(session: &SessionOn<'_, E>) -> usize {
     let handles = Mutex::new(Vec::new());
     let done = Mutex::new(0);
     thread::scope(|scope| {
@@ -401,7 +390,7 @@ fn concurrent_operations_are_logged_in_a_linearizable_order() {
 #[test]
 fn realloc_shrink_is_logged_before_the_tail_is_released() {
     const ROUNDS: usize = 10_000;
-    let pool = batch::Pool::new();
+    let pool = locked::Pool::new();
     let session = pool.session();
     assert!(session.begin_events(vec![Event::VACANT; 1 << 18]).is_none());
     thread::scope(|scope| {
@@ -433,13 +422,7 @@ fn concurrent_operations_on_a_slow_engine_are_logged_in_a_linearizable_order() {
     // the pool's own engine has no live block and is not used, the table is a new zeroed vector,
     // and both are dropped after the session.
     unsafe { guard.add_region(pool.memory, POOL, start) }.unwrap();
-    let limits = Limits {
-        bytes: POOL,
-        handles: 10_000,
-    };
-    let state = HostLock::new(SessionState::new(limits));
-    // SAFETY: `Session::new` requires that each dereference yields the same engine: a reference does.
-    let session = unsafe { Session::new(&guard, state, TestStorage, false) };
+    let session = session_on(&guard, POOL, 10_000);
     assert!(session.begin_events(vec![Event::VACANT; 1 << 14]).is_none());
     assert_eq!(run_threads(&session), check_history(&all(&session)));
 }

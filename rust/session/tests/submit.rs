@@ -63,19 +63,29 @@ pub(super) fn free_op(handle: Handle) -> Op {
     op(Operation::Free(BlockRef::Handle(handle.to_bits())))
 }
 
+/// Returns the number of operations that a segment executed, and the error that ended it.
+fn ended<E: Engine>(
+    segment: &Segment<'_, TestPlatform<'_, E>, Op>,
+) -> (usize, Option<SessionError>) {
+    let error = segment.failed().map(|(op, error)| {
+        assert_eq!(op.error, Some(error));
+        error
+    });
+    (segment.done().len(), error)
+}
+
 /// Submits all operations and commits each segment. Returns the number of successful operations and the
 /// error.
 pub(super) fn submit<E: Engine>(
-    session: &Session<&E, HostLock<SessionState<TestStorage>>, TestStorage>,
+    session: &SessionOn<'_, E>,
     ops: &mut [Op],
 ) -> (usize, Option<SessionError>) {
     let mut done = 0;
     while done < ops.len() {
-        let mut segment = session.submit(ops, 0, done);
-        let segment = segment.run();
-        let (end, error) = (segment.end(), segment.error());
+        let segment = session.submit(ops, 0, done);
+        let (count, error) = ended(&segment);
         segment.commit();
-        done = end;
+        done += count;
         if error.is_some() {
             return (done, error);
         }
@@ -98,7 +108,7 @@ pub(super) fn assert_engine_sound(engine: &impl Engine) {
 }
 
 #[test]
-fn operations_run_in_order_across_batches() {
+fn operations_run_in_order() {
     let pool = Pool::new();
     let session = pool.session();
     let mut ops = vec![alloc_op(64); 30];
@@ -126,10 +136,9 @@ fn an_uncommitted_segment_leaves_no_block() {
     let before = (pool.totals().live_blocks, session.stats());
     let mut ops = vec![alloc_op(64); 20];
     ops.insert(10, op(Operation::Free(BlockRef::Earlier(3))));
-    let mut segment = session.submit(&mut ops, 0, 0);
-    let done = segment.run();
-    assert_eq!((done.end(), done.error()), (21, None));
-    let first = handle(&done.requests()[0]);
+    let segment = session.submit(&mut ops, 0, 0);
+    assert_eq!(ended(&segment), (21, None));
+    let first = handle(&segment.done()[0]);
     assert_eq!(bytes(&session, first), [0; 64]);
     drop(segment);
     let after = session.stats();
@@ -157,13 +166,11 @@ fn a_reallocation_is_a_segment_that_rolls_back() {
         5000,
     ));
     let mut ops = [alloc_op(64), realloc, alloc_op(64)];
-    let mut segment = session.submit(&mut ops, 0, 0);
-    let done = segment.run();
-    assert_eq!(done.end(), 1);
+    let segment = session.submit(&mut ops, 0, 0);
+    assert_eq!(ended(&segment), (1, None));
     drop(segment);
-    let mut segment = session.submit(&mut ops[1..], 1, 0);
-    let done = segment.run();
-    assert_eq!(done.end(), 1);
+    let segment = session.submit(&mut ops[1..], 1, 0);
+    assert_eq!(ended(&segment), (1, None));
     assert_eq!(session.free(block), Err(SessionError::Pinned));
     drop(segment);
     assert_eq!(bytes(&session, block), [7; 100]);
@@ -208,17 +215,12 @@ fn a_block_ref_must_name_an_earlier_allocation() {
     }
     // Operations are numbered from the start of the submission, and this call starts at number 64.
     let mut ops = [alloc_op(8), op(Operation::Free(BlockRef::Earlier(64)))];
-    let mut segment = session.submit(&mut ops, 64, 0);
-    let segment = segment.run();
-    assert_eq!((segment.end(), segment.error()), (2, None));
+    let segment = session.submit(&mut ops, 64, 0);
+    assert_eq!(ended(&segment), (2, None));
     segment.commit();
     let mut ops = [alloc_op(8), op(Operation::Free(BlockRef::Earlier(63)))];
-    let mut segment = session.submit(&mut ops, 64, 0);
-    let segment = segment.run();
-    assert_eq!(
-        (segment.end(), segment.error()),
-        (1, Some(SessionError::BadOperation))
-    );
+    let segment = session.submit(&mut ops, 64, 0);
+    assert_eq!(ended(&segment), (1, Some(SessionError::BadOperation)));
     segment.commit();
     assert!(session.free(block).is_ok());
 }

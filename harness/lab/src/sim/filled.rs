@@ -32,7 +32,6 @@ use slab_heap::{
         BadFree,
         Capabilities, //
     },
-    errand::Errand,
     map::{
         Extent,
         Mapped,
@@ -205,14 +204,6 @@ unsafe impl<E: Engine> Engine for Filled<E> {
         }
         // SAFETY: By this function's contract, which is the engine's.
         unsafe { self.engine.release_at_once(block, layout) }
-    }
-
-    fn at_hand<T: Errand>(&self, errand: T) -> Option<T::Outcome> {
-        // One operation after the other is asked for, which comes to the same.
-        if self.is_active {
-            return None;
-        }
-        self.engine.at_hand(errand)
     }
 
     unsafe fn release(&self, block: Block, layout: Layout, cost: &mut Cost) -> Result<(), BadFree> {

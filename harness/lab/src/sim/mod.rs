@@ -39,7 +39,7 @@ use slab_session::{
     EventReadError, //
     Handle,
     INDEX_MAX,
-    Limits,
+    Quota,
     RefusalCause,
     SessionError,
     SessionState,
@@ -47,7 +47,10 @@ use slab_session::{
 
 pub use self::pool::Pool;
 use self::{
-    platform::Heap,
+    platform::{
+        HostPlatform,
+        Session, //
+    },
     pool::{
         AnyEngine,
         Guarded,
@@ -93,8 +96,6 @@ const SESSION_BYTES_MAX: usize = 128 << 20;
 /// The blocks that a session may hold: the module's default.
 const SESSION_HANDLES_MAX: u32 = INDEX_MAX + 1;
 
-type Session = slab_session::Session<PoolRef, HostLock<SessionState<Heap>>, Heap>;
-
 /// A session in this process.
 pub struct Sim {
     session: Session,
@@ -120,14 +121,13 @@ impl Sim {
 
     /// Opens a session on a pool.
     pub fn on(pool: Arc<Pool>, private: bool) -> Self {
-        let limits = Limits {
+        let quota = Quota {
             bytes: SESSION_BYTES_MAX,
             handles: SESSION_HANDLES_MAX,
         };
-        let state = HostLock::new(SessionState::new(limits));
+        let state = HostLock::new(SessionState::new(quota));
         Self {
-            // SAFETY: A `PoolRef` derefs to the engine in its `Arc`, which it never exchanges.
-            session: unsafe { Session::new(PoolRef(pool), state, Heap, private) },
+            session: Session::new(PoolRef(pool), state, HostPlatform, private),
             private,
             copying: RwLock::default(),
         }
@@ -375,10 +375,10 @@ impl Target for Sim {
             } else {
                 operations.len()
             };
-            let mut part = self.session.submit(&mut operations[..end], 0, done);
-            let part = part.run();
-            (done, denied) = (part.end(), part.error());
-            part.commit();
+            let segment = self.session.submit(&mut operations[..end], 0, done);
+            done += segment.done().len();
+            denied = segment.failed().map(|(_, error)| error);
+            segment.commit();
         }
         Ok(slablab_submit {
             count,

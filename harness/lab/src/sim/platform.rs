@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The memory for the tables of sessions, and what they ask the platform.
+//! The types of a session in this process.
 
 use rustix::{
     thread::gettid,
@@ -9,25 +9,36 @@ use rustix::{
         clock_gettime, //
     },
 };
+use slab_host::HostLock;
 use slab_session::{
     Event,
     EventContext,
-    Slot,
-    Storage, //
+    HandleEntry,
+    Platform,
+    SessionState, //
 };
 
-/// The host's heap.
-pub(super) struct Heap;
+use super::pool::PoolRef;
 
-// SAFETY: A vector is its entries' only owner.
-unsafe impl Storage for Heap {
-    type Chunk = Vec<Slot>;
+/// A session in this process.
+pub(super) type Session = slab_session::Session<HostPlatform>;
+
+/// The platform of a session in this process.
+pub(super) struct HostPlatform;
+
+// SAFETY:
+// - A `PoolRef` derefs to the engine in its `Arc`, which it never exchanges.
+// - A vector owns its entries alone, and derefs to all of them.
+unsafe impl Platform for HostPlatform {
+    type Engine = PoolRef;
+    type Lock = HostLock<SessionState<Self>>;
+    type Chunk = Vec<HandleEntry>;
     type Ring = Vec<Event>;
 
     fn chunk(&self, entries: usize) -> Option<Self::Chunk> {
         let mut chunk = Vec::new();
         chunk.try_reserve_exact(entries).ok()?;
-        chunk.resize(entries, Slot::VACANT);
+        chunk.resize(entries, HandleEntry::VACANT);
         Some(chunk)
     }
 

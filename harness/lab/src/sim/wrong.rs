@@ -35,7 +35,6 @@ use slab_heap::{
         BadFree,
         Capabilities, //
     },
-    errand::Errand,
     map::{
         Extent,
         Mapped,
@@ -301,13 +300,6 @@ unsafe impl<E: Engine> Engine for Wrong<E> {
         }
         // SAFETY: By this function's contract.
         unsafe { self.engine.release_at_once(block, layout) }
-    }
-
-    fn at_hand<T: Errand>(&self, errand: T) -> Option<T::Outcome> {
-        if self.fault.is_some() {
-            return None;
-        }
-        self.engine.at_hand(errand)
     }
 
     unsafe fn release(&self, block: Block, layout: Layout, cost: &mut Cost) -> Result<(), BadFree> {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The memory of sessions' handle tables and events.
+//! The types of a session in the kernel, and the memory of its handle table and events.
 //!
 //! Programs choose how many entries there are, so the tables of all sessions share a budget. A table does
 //! not shrink when its blocks are freed, so the budget bounds also a program that frees its blocks and
@@ -26,9 +26,10 @@ use kernel::{
 use slab_session::{
     Event,
     EventContext,
+    HandleEntry,
     PIECE,
-    Slot,
-    Storage, //
+    Platform,
+    SessionState, //
 };
 
 use crate::{
@@ -36,16 +37,21 @@ use crate::{
         Budget,
         Lease, //
     },
+    lock::BoxedSpinLock,
+    pool::PoolRef,
     signals,
     vmalloc::VmallocMemory, //
 };
 
-/// Allocates parts of handle tables, up to a budget of bytes.
-pub(crate) struct SessionMemory {
+/// A session in the kernel.
+pub(crate) type Session = slab_session::Session<KernelPlatform>;
+
+/// The platform of a session in the kernel: it allocates chunks of handle tables, up to a budget of bytes.
+pub(crate) struct KernelPlatform {
     budget: Arc<Budget>,
 }
 
-/// An array whose length a program chose: a part of a handle table, or a ring of events.
+/// An array whose length a program chose: a chunk of a handle table, or a ring of events.
 ///
 /// # Invariants
 ///
@@ -125,27 +131,31 @@ impl DerefMut for Ring {
     }
 }
 
-impl SessionMemory {
-    /// Creates a source of tables that charges `budget`.
+impl KernelPlatform {
+    /// Creates a platform that charges handle tables to `budget`.
     pub(crate) fn new(budget: Arc<Budget>) -> Self {
         Self { budget }
     }
 
-    /// Returns the bytes that the kernel takes for a part of `entries` entries.
+    /// Returns the bytes that the kernel takes for a chunk of `entries` entries.
     pub(crate) fn charge(entries: usize) -> usize {
-        VmallocMemory::charge(entries.saturating_mul(size_of::<Slot>()))
+        VmallocMemory::charge(entries.saturating_mul(size_of::<HandleEntry>()))
     }
 }
 
-// SAFETY: A `SessionArray` owns memory of its own and derefs to all of it, `len` entries. The memory
-// moves neither with the array nor by `deref_mut`. A ring contains a `SessionArray` and derefs to it.
-unsafe impl Storage for SessionMemory {
-    type Chunk = SessionArray<Slot>;
+// SAFETY:
+// - A `PoolRef` derefs to the engine of its pool, and neither is ever replaced.
+// - A `SessionArray` owns memory of its own, in which nothing else changes anything, and derefs to all of
+//   it: `len` entries.
+unsafe impl Platform for KernelPlatform {
+    type Engine = PoolRef;
+    type Lock = BoxedSpinLock<SessionState<Self>>;
+    type Chunk = SessionArray<HandleEntry>;
     type Ring = Ring;
 
     fn chunk(&self, entries: usize) -> Option<Self::Chunk> {
         let lease = Lease::new(&self.budget, Self::charge(entries))?;
-        SessionArray::new(entries, Slot::VACANT, lease).ok()
+        SessionArray::new(entries, HandleEntry::VACANT, lease).ok()
     }
 
     fn event_context() -> EventContext {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Submissions on an engine with a CPU-local cache, compared with the same operations one by one.
+//! Submissions on a quick engine, which are executed under the session's lock, compared with the same
+//! operations one by one.
 
 use super::submit::{
     Op,
@@ -30,13 +31,13 @@ use std::{
 
 use super::{
     POOL,
-    TestStorage, //
+    SessionOn,
+    session_on, //
 };
 
 pub(super) type HostHybrid = Hybrid<HostLock<State>, HostCpus>;
 
-pub(super) type HybridSession<'p> =
-    Session<&'p HostHybrid, HostLock<SessionState<TestStorage>>, TestStorage>;
+pub(super) type HybridSession<'p> = SessionOn<'p, HostHybrid>;
 
 /// The engine `hybrid` with a pool that is filled with 0xa5.
 pub(super) struct Pool {
@@ -73,10 +74,7 @@ impl Pool {
     }
 
     fn limited(&self, bytes: usize, handles: u32) -> HybridSession<'_> {
-        let state = HostLock::new(SessionState::new(Limits { bytes, handles }));
-        // SAFETY: `Session::new` requires that each dereference yields the same engine: a reference
-        // does.
-        unsafe { Session::new(&self.engine, state, TestStorage, false) }
+        session_on(&self.engine, bytes, handles)
     }
 }
 
@@ -234,7 +232,7 @@ fn a_reallocated_block_is_freed_with_its_new_size_class() {
 }
 
 #[test]
-fn a_reused_entry_does_not_inherit_the_size_class_hint() {
+fn a_reused_entry_does_not_inherit_the_layout() {
     let pool = Pool::new();
     let session = pool.session();
     // Use all entries of the first chunk once, so that later allocations reuse them.
@@ -248,7 +246,7 @@ fn a_reused_entry_does_not_inherit_the_size_class_hint() {
 }
 
 #[test]
-fn quotas_are_exact_for_a_batch() {
+fn quotas_are_exact_for_a_submission() {
     let pool = Pool::new();
     for (bytes, handles, max_blocks, cause) in [
         (POOL, 100, 100, SessionError::QuotaHandles),
