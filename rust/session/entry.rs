@@ -123,10 +123,9 @@ impl HandleEntry {
     /// Returns an error unless the block is live and has no pins.
     #[inline(always)]
     pub(crate) fn ensure_idle(&self) -> Result<(), SessionError> {
-        if self.state == EntryState::IDLE {
-            Ok(())
-        } else {
-            Err(self.state.error())
+        match self.state {
+            EntryState::IDLE => Ok(()),
+            state => Err(state.error()),
         }
     }
 

@@ -208,7 +208,7 @@ impl<P: Platform> Session<P> {
         if new.block != old.block {
             // SAFETY: `release` requires a live block, its layout, and no other user: the engine
             // allocated the new block with `new.layout`, and no handle names it.
-            unsafe { self.release(new) };
+            unsafe { self.release(new.block, new.layout) };
         } else if !self.engine.keeps(old.layout, new.layout) {
             // SAFETY: `resize` was called in the first phase, so the layout of the block is
             // `new.layout`. Nothing else reaches a block in the state `Moving`.
@@ -286,7 +286,7 @@ impl<P: Platform> PendingRealloc<'_, P> {
         if new.block != old.block {
             // SAFETY: The old block is live with the layout `old.layout`, by the type invariants.
             // Its entry names the new block now, so nothing reaches the old one.
-            unsafe { session.release(old) };
+            unsafe { session.release(old.block, old.layout) };
         }
     }
 }

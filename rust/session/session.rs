@@ -22,6 +22,7 @@
 use core::alloc::Layout;
 
 use slab_heap::{
+    Block,
     Cost,
     Engine,
     Refusal,
@@ -105,18 +106,13 @@ impl<P: Platform> Session<P> {
     /// [`SessionError::Interrupted`], or the engine's refusal. The session is then unchanged.
     #[inline(always)]
     pub fn allocate(&self, size: u64, align: u64) -> Result<Reply, SessionError> {
-        let served = match validate(&*self.engine, size, align) {
-            Ok(layout) => match self.state.with(|state| self.allocate_locked(state, layout)) {
-                Some(reply) => Ok(reply),
-                None => self.allocate_unlocked(layout),
-            },
-            Err(error) => Err(error),
-        };
+        let served = self.state.with(|state| match self.works_locked(state) {
+            true => self.allocate_locked(state, size, align),
+            false => None,
+        });
         match served {
-            Ok(reply) => Ok(reply),
-            // `move` passes the values in registers instead of by address, which would spill them on
-            // the path without an error, too.
-            Err(error) => Err(self.report_error(move || Event::allocation(size, align), error)),
+            Some(reply) => Ok(reply),
+            None => self.allocate_unlocked(size, align),
         }
     }
 
@@ -126,18 +122,21 @@ impl<P: Platform> Session<P> {
         self.is_quick && state.is_plain()
     }
 
-    /// Allocates a block with the session's lock held. Returns `None` and changes nothing if the table
-    /// is full, a quota would be exceeded, or the engine's fast call fails.
+    /// Allocates a block with the session's lock held, if [`Session::works_locked`] says so. Returns
+    /// `None` and changes nothing if [`Session::allocate_unlocked`] has to serve or refuse the request.
     #[inline(always)]
     pub(crate) fn allocate_locked(
         &self,
         state: &mut SessionState<P>,
-        layout: Layout,
+        size: u64,
+        align: u64,
     ) -> Option<Reply> {
-        let charge = self.engine.usable(layout);
-        if charge > LOCKED_BYTES || !self.works_locked(state) {
+        // No pool is smaller than this limit, so `validate` would accept these requests.
+        if size == 0 || size > LOCKED_BYTES as u64 || align > LOCKED_BYTES as u64 {
             return None;
         }
+        let layout = Layout::from_size_align(size as usize, align as usize).ok()?;
+        let charge = self.engine.usable(layout);
         let reservation = state.blocks.reserve(charge).ok()?;
         let (block, cost) = self.engine.allocate_at_once(layout)?;
         // SAFETY: `zero` requires that the range is inside a live block, and that nothing else accesses
@@ -152,18 +151,21 @@ impl<P: Platform> Session<P> {
         Some(Reply::new(handle, &allocation, cost))
     }
 
-    /// Allocates a block without the session's lock: the engine may sleep. The caller reports an error.
+    /// Allocates a block without the session's lock: the engine may sleep. Reports an error.
     #[cold]
     #[inline(never)]
-    fn allocate_unlocked(&self, layout: Layout) -> Result<Reply, SessionError> {
-        let charge = self.engine.usable(layout);
-        let handle = self.reserve(charge)?;
-        let result = self.allocate_zeroed(layout, charge);
-        self.state.with(|state| match &result {
-            Ok((allocation, cost)) => state.commit(handle, allocation, *cost),
-            Err(_) => state.blocks.abort(handle, charge),
+    pub(crate) fn allocate_unlocked(&self, size: u64, align: u64) -> Result<Reply, SessionError> {
+        let served = validate(&*self.engine, size, align).and_then(|layout| {
+            let charge = self.engine.usable(layout);
+            let handle = self.reserve(charge)?;
+            let result = self.allocate_zeroed(layout, charge);
+            self.state.with(|state| match &result {
+                Ok((allocation, cost)) => state.commit(handle, allocation, *cost),
+                Err(_) => state.blocks.abort(handle, charge),
+            });
+            result.map(|(allocation, cost)| Reply::new(handle, &allocation, cost))
         });
-        result.map(|(allocation, cost)| Reply::new(handle, &allocation, cost))
+        served.map_err(|error| self.report_error(|| Event::allocation(size, align), error))
     }
 
     /// Allocates a block of `charge` usable bytes from the engine, and zeroes it.
@@ -185,7 +187,7 @@ impl<P: Platform> Session<P> {
         // reserved handle names no block.
         if let Err(error) = unsafe { zero_in_pieces::<P>(block.start, charge) } {
             // SAFETY: The engine just allocated the block with this layout, and no handle names it.
-            unsafe { self.release(&allocation) };
+            unsafe { self.release(allocation.block, allocation.layout) };
             return Err(error);
         }
         Ok((allocation, cost))
@@ -223,39 +225,38 @@ impl<P: Platform> Session<P> {
     /// [`SessionError::NoSuchBlock`] and [`SessionError::Pinned`].
     #[inline(always)]
     pub fn free(&self, handle: Handle) -> Result<Cost, SessionError> {
-        let freed = self.state.with(|state| {
-            let locked = self.works_locked(state);
-            locked.then(|| self.free_locked(state, handle))
+        let freed = self.state.with(|state| match self.works_locked(state) {
+            true => self.free_locked(state, handle),
+            false => None,
         });
         match freed {
-            Some(freed) => freed,
+            Some(cost) => Ok(cost),
             None => self.free_unlocked(handle),
         }
     }
 
-    /// Frees a block of a quick engine, with the session's lock held.
+    /// Frees a block with the session's lock held, if [`Session::works_locked`] says so. Returns `None`
+    /// and changes nothing if [`Session::free_unlocked`] has to return an error.
     #[inline(always)]
-    pub(crate) fn free_locked(
-        &self,
-        state: &mut SessionState<P>,
-        handle: Handle,
-    ) -> Result<Cost, SessionError> {
-        let allocation = state.remove(handle)?;
+    pub(crate) fn free_locked(&self, state: &mut SessionState<P>, handle: Handle) -> Option<Cost> {
+        let allocation = state.remove(handle).ok()?;
         // SAFETY: `release_at_once` requires a live block of this engine, its layout, and that nothing
         // uses the block any more. The table contained the block with its layout and without pins, and
         // `remove` removed it.
-        match unsafe { (self.engine).release_at_once(allocation.block, allocation.layout) } {
-            Some(cost) => Ok(cost),
-            // SAFETY: `release_at_once` returned `None`, so the block is still live with this layout,
-            // and the table does not contain it any more.
-            None => Ok(unsafe { self.release(&allocation) }),
-        }
+        let released =
+            unsafe { (self.engine).release_at_once(allocation.block, allocation.layout) };
+        // SAFETY: `release_at_once` returned `None`, so the block is still live with this layout, and the
+        // table does not contain it any more.
+        Some(
+            released
+                .unwrap_or_else(|| unsafe { self.release(allocation.block, allocation.layout) }),
+        )
     }
 
     /// Frees a block without the session's lock, and logs the free or its error.
     #[cold]
     #[inline(never)]
-    fn free_unlocked(&self, handle: Handle) -> Result<Cost, SessionError> {
+    pub(crate) fn free_unlocked(&self, handle: Handle) -> Result<Cost, SessionError> {
         let (allocation, event) = self.state.with(|state| state.remove_logged(handle))?;
         // SAFETY: `remove_logged` removed the block from the table.
         Ok(unsafe { self.release_and_finish(&allocation, event) })
@@ -268,7 +269,7 @@ impl<P: Platform> Session<P> {
     /// The contract of [`Session::release`] holds.
     unsafe fn release_and_finish(&self, allocation: &Allocation, event: Option<EventId>) -> Cost {
         // SAFETY: The contract of this function is that of `release`.
-        let cost = unsafe { self.release(allocation) };
+        let cost = unsafe { self.release(allocation.block, allocation.layout) };
         if let Some(event) = event {
             self.state.with(|state| state.log.finish(event, cost));
         }
@@ -279,18 +280,15 @@ impl<P: Platform> Session<P> {
     ///
     /// # Safety
     ///
-    /// - `allocation.block` is a live block of the engine, and `allocation.layout` the layout that it
-    ///   was allocated with or last resized to.
+    /// - `block` is a live block of the engine, and `layout` the layout that it was allocated with or
+    ///   last resized to.
     /// - Nothing uses the block any more: it was removed from the table, or never inserted.
     #[cold]
-    pub(crate) unsafe fn release(&self, allocation: &Allocation) -> Cost {
+    pub(crate) unsafe fn release(&self, block: Block, layout: Layout) -> Cost {
         let mut cost = Cost::default();
         // SAFETY: `Engine::release` requires a live block of this engine, its current layout, and that
         // nothing uses the block any more. The contract of this function has the same three clauses.
-        let released = unsafe {
-            self.engine
-                .release(allocation.block, allocation.layout, &mut cost)
-        };
+        let released = unsafe { self.engine.release(block, layout, &mut cost) };
         debug_assert_eq!(released, Ok(()), "the engine rejects a block of the table");
         cost
     }
@@ -341,7 +339,8 @@ impl<P: Platform> Session<P> {
         let number = u32::try_from(bits).unwrap_or(NO_HANDLE);
         match Handle::from_bits(number) {
             Some(handle) => Ok(handle),
-            // `move` as in `allocate`.
+            // `move` passes the values in registers instead of by address, which would spill them on
+            // the path without an error, too.
             None => Err(self.report_error(
                 move || Event::request(kind, number, size),
                 SessionError::NoSuchBlock,
@@ -377,7 +376,7 @@ impl<P: Platform> Drop for Session<P> {
             if let Some(allocation) = allocation {
                 // SAFETY: `remove_next` removed the block from the table, and no guard borrows the
                 // session any more.
-                unsafe { self.release(&allocation) };
+                unsafe { self.release(allocation.block, allocation.layout) };
             }
         }
     }

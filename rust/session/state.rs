@@ -154,7 +154,7 @@ impl<P: Platform> SessionState<P> {
     #[inline(always)]
     pub(crate) fn remove(&mut self, handle: Handle) -> Result<Allocation, SessionError> {
         let allocation = self.blocks.remove(handle)?;
-        self.counters.frees += 1;
+        self.counters.frees = self.counters.frees.wrapping_add(1);
         Ok(allocation)
     }
 

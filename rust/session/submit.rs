@@ -12,8 +12,8 @@
 //! ```
 //!
 //! A segment executes several operations under one hold of the session's lock, by the functions that
-//! single calls use. The first operation that needs more than that ends the hold and is executed as a
-//! single call.
+//! single calls use. The first operation that these cannot execute ends the hold, and is executed
+//! without the lock, as in a single call.
 
 // Lock order: as in session.rs. One lock hold executes at most `HOLD_OPERATIONS` operations and zeroes at
 // most `HOLD_BYTES` bytes. Between two holds the lock is free and the scheduler can run.
@@ -30,10 +30,12 @@ use crate::{
     },
     session::{
         LOCKED_BYTES,
-        Session,
-        validate, //
+        Session, //
     },
-    state::Platform,
+    state::{
+        Platform,
+        SessionState, //
+    },
 };
 
 /// The largest number of operations under one lock hold.
@@ -134,57 +136,32 @@ impl<P: Platform, Q: Request> Segment<'_, P, Q> {
     /// operation needs [`Segment::run_unlocked`].
     #[inline(never)]
     fn run_locked(&mut self) -> bool {
-        let Self {
-            session,
-            ref mut requests,
-            base,
-            ref mut end,
-            ..
-        } = *self;
-        session.state.with(|state| {
+        let (session, base, mut end) = (self.session, self.base, self.end);
+        let hold_end = self.requests.len().min(end + HOLD_OPERATIONS);
+        let requests = &mut self.requests[..hold_end];
+        let is_locked = session.state.with(|state| {
             if !session.works_locked(state) {
                 return false;
             }
             let mut bytes = 0;
-            for _ in 0..HOLD_OPERATIONS {
-                let (done, rest) = requests.split_at_mut(*end);
-                let Some(request) = rest.first_mut() else {
-                    return true;
-                };
-                match request.operation() {
-                    Ok(Operation::Allocate { size, align }) => {
-                        // The rest of `HOLD_BYTES` may not suffice for this block.
-                        if bytes > HOLD_BYTES - LOCKED_BYTES {
-                            return true;
-                        }
-                        let Ok(layout) = validate(&*session.engine, size, align) else {
-                            return false;
-                        };
-                        let Some(reply) = session.allocate_locked(state, layout) else {
-                            return false;
-                        };
-                        bytes += reply.usable;
-                        request.on_served(&reply);
-                    }
-                    Ok(Operation::Free(block)) => {
-                        let Ok(handle) = resolve(done, base, block) else {
-                            return false;
-                        };
-                        let Ok(cost) = session.free_locked(state, handle) else {
-                            return false;
-                        };
-                        request.on_freed(handle, cost);
-                    }
-                    Ok(Operation::Nothing) => {}
-                    Ok(Operation::Reallocate(..)) | Err(_) => return false,
+            // The rest of `HOLD_BYTES` suffices for any block that is allocated under the lock.
+            while bytes <= HOLD_BYTES - LOCKED_BYTES
+                && let Some((done, [request, ..])) = requests.split_at_mut_checked(end)
+            {
+                match execute_locked(session, state, done, base, request) {
+                    Some(zeroed) => bytes += zeroed,
+                    None => return false,
                 }
-                *end += 1;
+                end += 1;
             }
             true
-        })
+        });
+        self.end = end;
+        is_locked
     }
 
-    /// Executes the next operation, `operation`, as a single call of the session. An error is reported.
+    /// Executes the next operation, which is `operation`, without the session's lock. An error is
+    /// reported.
     #[inline(never)]
     fn run_unlocked(
         &mut self,
@@ -200,11 +177,11 @@ impl<P: Platform, Q: Request> Segment<'_, P, Q> {
         let request = &mut rest[0];
         match operation.map_err(report)? {
             Operation::Allocate { size, align } => {
-                request.on_served(&session.allocate(size, align)?);
+                request.on_served(&session.allocate_unlocked(size, align)?);
             }
             Operation::Free(block) => {
                 let handle = resolve(done, self.base, block).map_err(report)?;
-                request.on_freed(handle, session.free(handle)?);
+                request.on_freed(handle, session.free_unlocked(handle)?);
             }
             Operation::Reallocate(block, size) => {
                 let handle = resolve(done, self.base, block).map_err(report)?;
@@ -216,6 +193,33 @@ impl<P: Platform, Q: Request> Segment<'_, P, Q> {
         }
         self.end += 1;
         Ok(())
+    }
+}
+
+/// Executes an operation with the session's lock held. `done` are the operations before it, from number
+/// `base` on. Returns the number of bytes that were zeroed, or `None` after changing nothing if
+/// [`Segment::run_unlocked`] has to execute the operation.
+#[inline(always)]
+fn execute_locked<P: Platform, Q: Request>(
+    session: &Session<P>,
+    state: &mut SessionState<P>,
+    done: &[Q],
+    base: usize,
+    request: &mut Q,
+) -> Option<usize> {
+    match request.operation().ok()? {
+        Operation::Allocate { size, align } => {
+            let reply = session.allocate_locked(state, size, align)?;
+            request.on_served(&reply);
+            Some(reply.usable)
+        }
+        Operation::Free(block) => {
+            let handle = resolve(done, base, block).ok()?;
+            request.on_freed(handle, session.free_locked(state, handle)?);
+            Some(0)
+        }
+        Operation::Reallocate(..) => None,
+        Operation::Nothing => Some(0),
     }
 }
 

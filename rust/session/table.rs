@@ -162,7 +162,7 @@ impl<C: DerefMut<Target = [HandleEntry]>> HandleTable<C> {
     ) -> Result<Allocation, SessionError> {
         let entry = self.entry(handle)?;
         check(entry)?;
-        entry.handle = entry.handle.next();
+        entry.handle = handle.next();
         entry.state = EntryState::Vacant;
         entry.next_vacant = NO_INDEX;
         let allocation = entry.allocation;
