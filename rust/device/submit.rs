@@ -39,7 +39,7 @@ use kernel::{
 };
 use slab_session::{
     Operation,
-    Request,
+    EncodedOperation,
     SessionError, //
 };
 
@@ -148,7 +148,7 @@ impl OpenFile {
     /// none and the operation is valid and refers to no block.
     #[cold]
     fn get_or_bind_for(&self, first: &slablab_operation) -> Result<&Session, SessionError> {
-        match first.operation()? {
+        match first.decode()? {
             Operation::Allocate { size, align } => self.get_or_bind(size, align),
             Operation::Nothing => self.get_or_bind(1, 1),
             Operation::Free(_) | Operation::Reallocate(..) => self.session(),

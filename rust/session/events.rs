@@ -32,7 +32,7 @@ use crate::{
     entry::Allocation,
     error::SessionError,
     handle::Handle,
-    request::{
+    operation::{
         BlockRef,
         Operation, //
     },

@@ -16,7 +16,7 @@
 //!
 //! ```text
 //! error, handle, entry    causes and errno; names; one allocation and its state
-//! request                 the operations of a submission and their replies
+//! operation               the operations of a submission and their replies
 //! events                  the event log
 //! table, reservation      the handle table; the quota: reserve, commit, abort
 //! state                   table, quota and log together; what the platform provides
@@ -39,10 +39,10 @@ mod events;
 #[forbid(unsafe_code)]
 mod handle;
 mod memory;
+#[forbid(unsafe_code)]
+mod operation;
 mod pin;
 mod realloc;
-#[forbid(unsafe_code)]
-mod request;
 #[forbid(unsafe_code)]
 mod reservation;
 mod session;
@@ -75,14 +75,14 @@ pub use handle::{
     INDEX_MAX, //
 };
 pub use memory::PIECE;
-pub use pin::Pinned;
-pub use realloc::PendingRealloc;
-pub use request::{
+pub use operation::{
     BlockRef,
+    EncodedOperation, //
     Operation,
     Reply,
-    Request, //
 };
+pub use pin::Pinned;
+pub use realloc::PendingRealloc;
 pub use reservation::Quota;
 pub use session::{
     Session,

@@ -38,7 +38,7 @@ use crate::{
         copy_in_pieces,
         zero_in_pieces, //
     },
-    request::Reply,
+    operation::Reply,
     session::{
         Session,
         validate, //

@@ -44,7 +44,7 @@ use crate::{
         zero,
         zero_in_pieces, //
     },
-    request::Reply,
+    operation::Reply,
     reservation::ReserveError,
     state::{
         Platform,
@@ -54,7 +54,8 @@ use crate::{
     table::PreparedChunk,
 };
 
-/// The largest block in bytes that is allocated, and therefore zeroed, with the session's lock held.
+/// The largest request in bytes that is served with the session's lock held. Quick engines round no such
+/// request up beyond this limit, so that at most as many bytes are zeroed.
 pub(crate) const LOCKED_BYTES: usize = 4096;
 
 /// The [`Event::handle`] of a number that does not fit into 32 bits.
@@ -106,9 +107,12 @@ impl<P: Platform> Session<P> {
     /// [`SessionError::Interrupted`], or the engine's refusal. The session is then unchanged.
     #[inline(always)]
     pub fn allocate(&self, size: u64, align: u64) -> Result<Reply, SessionError> {
-        let served = self.state.with(|state| match self.works_locked(state) {
-            true => self.allocate_locked(state, size, align),
-            false => None,
+        let served = self.state.with(|state| {
+            if self.works_locked(state) {
+                self.allocate_locked(state, size, align)
+            } else {
+                None
+            }
         });
         match served {
             Some(reply) => Ok(reply),
@@ -131,7 +135,8 @@ impl<P: Platform> Session<P> {
         size: u64,
         align: u64,
     ) -> Option<Reply> {
-        // No pool is smaller than this limit, so `validate` would accept these requests.
+        // `validate` would accept these requests: no pool is smaller than this limit, and an engine
+        // without a pool serves none.
         if size == 0 || size > LOCKED_BYTES as u64 || align > LOCKED_BYTES as u64 {
             return None;
         }
@@ -225,9 +230,12 @@ impl<P: Platform> Session<P> {
     /// [`SessionError::NoSuchBlock`] and [`SessionError::Pinned`].
     #[inline(always)]
     pub fn free(&self, handle: Handle) -> Result<Cost, SessionError> {
-        let freed = self.state.with(|state| match self.works_locked(state) {
-            true => self.free_locked(state, handle),
-            false => None,
+        let freed = self.state.with(|state| {
+            if self.works_locked(state) {
+                self.free_locked(state, handle)
+            } else {
+                None
+            }
         });
         match freed {
             Some(cost) => Ok(cost),

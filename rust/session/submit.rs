@@ -22,12 +22,12 @@ use slab_heap::lock::Lock;
 
 use crate::{
     error::SessionError,
-    realloc::PendingRealloc,
-    request::{
+    operation::{
+        EncodedOperation,
         Operation,
-        Request,
         resolve, //
     },
+    realloc::PendingRealloc,
     session::{
         LOCKED_BYTES,
         Session, //
@@ -47,19 +47,19 @@ const HOLD_BYTES: usize = 32 * LOCKED_BYTES;
 impl<P: Platform> Session<P> {
     /// Executes the next segment of a submission.
     ///
-    /// `requests` are the operations of the submission from number `base` on, and the first `first` of
-    /// them are done. The segment ends after the last of `requests`, at the first operation that fails,
+    /// `operations` are the operations of the submission from number `base` on, and the first `first` of
+    /// them are done. The segment ends after the last of `operations`, at the first operation that fails,
     /// or before a reallocation. A reallocation is a segment of its own.
     #[inline]
-    pub fn submit<'a, Q: Request>(
+    pub fn submit<'a, O: EncodedOperation>(
         &'a self,
-        requests: &'a mut [Q],
+        operations: &'a mut [O],
         base: usize,
         first: usize,
-    ) -> Segment<'a, P, Q> {
+    ) -> Segment<'a, P, O> {
         let mut segment = Segment {
             session: self,
-            requests,
+            operations,
             base,
             first,
             end: first,
@@ -67,7 +67,7 @@ impl<P: Platform> Session<P> {
             realloc: None,
         };
         if let Err(error) = segment.run() {
-            segment.requests[segment.end].on_error(error);
+            segment.operations[segment.end].on_error(error);
             segment.error = Some(error);
         }
         segment
@@ -76,31 +76,31 @@ impl<P: Platform> Session<P> {
 
 /// A segment of a submission that is executed, but not committed. Dropping it rolls it back.
 #[must_use = "a segment that is not committed is rolled back"]
-pub struct Segment<'a, P: Platform, Q: Request> {
+pub struct Segment<'a, P: Platform, O: EncodedOperation> {
     session: &'a Session<P>,
-    requests: &'a mut [Q],
+    operations: &'a mut [O],
     base: usize,
-    /// The index of the first request of the segment.
+    /// The index of the first operation of the segment.
     first: usize,
-    /// The index of the first request that is not done.
+    /// The index of the first operation that is not done.
     end: usize,
-    /// The error of that request, if it failed.
+    /// The error of that operation, if it failed.
     error: Option<SessionError>,
     /// The reallocation, if the segment is one.
     realloc: Option<PendingRealloc<'a, P>>,
 }
 
-impl<P: Platform, Q: Request> Segment<'_, P, Q> {
-    /// Returns the requests of the segment that are done, with their replies.
+impl<P: Platform, O: EncodedOperation> Segment<'_, P, O> {
+    /// Returns the operations of the segment that are done, with their replies.
     #[inline]
-    pub fn done(&self) -> &[Q] {
-        &self.requests[self.first..self.end]
+    pub fn done(&self) -> &[O] {
+        &self.operations[self.first..self.end]
     }
 
-    /// Returns the request that ended the submission, and its error.
+    /// Returns the operation that ended the submission, and its error.
     #[inline]
-    pub fn failed(&self) -> Option<(&Q, SessionError)> {
-        Some((self.requests.get(self.end)?, self.error?))
+    pub fn failed(&self) -> Option<(&O, SessionError)> {
+        Some((self.operations.get(self.end)?, self.error?))
     }
 
     /// Commits the segment.
@@ -109,17 +109,17 @@ impl<P: Platform, Q: Request> Segment<'_, P, Q> {
         if let Some(realloc) = self.realloc.take() {
             realloc.commit();
         }
-        // The drop of `self` rolls back the requests from `first` on: none.
+        // The drop of `self` rolls back the operations from `first` on: none.
         self.first = self.end;
     }
 
     /// Executes operations until the segment ends. The error of the last one is reported.
     fn run(&mut self) -> Result<(), SessionError> {
-        while self.end < self.requests.len() {
+        while self.end < self.operations.len() {
             if self.run_locked() {
                 continue;
             }
-            let operation = self.requests[self.end].operation();
+            let operation = self.operations[self.end].decode();
             let is_realloc = matches!(operation, Ok(Operation::Reallocate(..)));
             if is_realloc && self.end > self.first {
                 break;
@@ -137,8 +137,8 @@ impl<P: Platform, Q: Request> Segment<'_, P, Q> {
     #[inline(never)]
     fn run_locked(&mut self) -> bool {
         let (session, base, mut end) = (self.session, self.base, self.end);
-        let hold_end = self.requests.len().min(end + HOLD_OPERATIONS);
-        let requests = &mut self.requests[..hold_end];
+        let hold_end = self.operations.len().min(end + HOLD_OPERATIONS);
+        let operations = &mut self.operations[..hold_end];
         let is_locked = session.state.with(|state| {
             if !session.works_locked(state) {
                 return false;
@@ -146,9 +146,9 @@ impl<P: Platform, Q: Request> Segment<'_, P, Q> {
             let mut bytes = 0;
             // The rest of `HOLD_BYTES` suffices for any block that is allocated under the lock.
             while bytes <= HOLD_BYTES - LOCKED_BYTES
-                && let Some((done, [request, ..])) = requests.split_at_mut_checked(end)
+                && let Some((done, [encoded, ..])) = operations.split_at_mut_checked(end)
             {
-                match execute_locked(session, state, done, base, request) {
+                match execute_locked(session, state, done, base, encoded) {
                     Some(zeroed) => bytes += zeroed,
                     None => return false,
                 }
@@ -173,20 +173,20 @@ impl<P: Platform, Q: Request> Segment<'_, P, Q> {
         if P::interrupted() {
             return Err(report(SessionError::Interrupted));
         }
-        let (done, rest) = self.requests.split_at_mut(self.end);
-        let request = &mut rest[0];
+        let (done, rest) = self.operations.split_at_mut(self.end);
+        let encoded = &mut rest[0];
         match operation.map_err(report)? {
             Operation::Allocate { size, align } => {
-                request.on_served(&session.allocate_unlocked(size, align)?);
+                encoded.on_served(&session.allocate_unlocked(size, align)?);
             }
             Operation::Free(block) => {
                 let handle = resolve(done, self.base, block).map_err(report)?;
-                request.on_freed(handle, session.free_unlocked(handle)?);
+                encoded.on_freed(handle, session.free_unlocked(handle)?);
             }
             Operation::Reallocate(block, size) => {
                 let handle = resolve(done, self.base, block).map_err(report)?;
                 let pending = session.reallocate(handle, size)?;
-                request.on_served(&pending.reply());
+                encoded.on_served(&pending.reply());
                 self.realloc = Some(pending);
             }
             Operation::Nothing => {}
@@ -200,22 +200,22 @@ impl<P: Platform, Q: Request> Segment<'_, P, Q> {
 /// `base` on. Returns the number of bytes that were zeroed, or `None` after changing nothing if
 /// [`Segment::run_unlocked`] has to execute the operation.
 #[inline(always)]
-fn execute_locked<P: Platform, Q: Request>(
+fn execute_locked<P: Platform, O: EncodedOperation>(
     session: &Session<P>,
     state: &mut SessionState<P>,
-    done: &[Q],
+    done: &[O],
     base: usize,
-    request: &mut Q,
+    encoded: &mut O,
 ) -> Option<usize> {
-    match request.operation().ok()? {
+    match encoded.decode().ok()? {
         Operation::Allocate { size, align } => {
             let reply = session.allocate_locked(state, size, align)?;
-            request.on_served(&reply);
+            encoded.on_served(&reply);
             Some(reply.usable)
         }
         Operation::Free(block) => {
             let handle = resolve(done, base, block).ok()?;
-            request.on_freed(handle, session.free_locked(state, handle)?);
+            encoded.on_freed(handle, session.free_locked(state, handle)?);
             Some(0)
         }
         Operation::Reallocate(..) => None,
@@ -223,11 +223,11 @@ fn execute_locked<P: Platform, Q: Request>(
     }
 }
 
-impl<P: Platform, Q: Request> Drop for Segment<'_, P, Q> {
+impl<P: Platform, O: EncodedOperation> Drop for Segment<'_, P, O> {
     /// Rolls the segment back. The drop of `realloc` rolls a reallocation back.
     #[inline]
     fn drop(&mut self) {
-        for handle in self.done().iter().filter_map(Request::allocated) {
+        for handle in self.done().iter().filter_map(EncodedOperation::allocated) {
             self.session.revoke(handle);
         }
     }

@@ -42,6 +42,7 @@ use slab_heap::{
 };
 use slab_session::{
     BlockRef,
+    EncodedOperation,
     Event,
     EventKind,
     EventOutcome,
@@ -51,7 +52,6 @@ use slab_session::{
     Operation,
     RefusalCause,
     Reply,
-    Request,
     SessionError,
     SessionStats,
     errno, //
@@ -363,9 +363,9 @@ impl slablab_operation {
     }
 }
 
-impl Request for slablab_operation {
+impl EncodedOperation for slablab_operation {
     #[inline]
-    fn operation(&self) -> Result<Operation, SessionError> {
+    fn decode(&self) -> Result<Operation, SessionError> {
         let flags = u32::from(self.flags);
         let is_named = flags & !SLABLAB_OP_EARLIER == 0 && self.align_log2 == 0;
         match u32::from(self.kind) {

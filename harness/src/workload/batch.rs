@@ -5,7 +5,7 @@
 use super::Run;
 use crate::oracle::{
     Block,
-    Operation, //
+    CheckedOperation, //
     Violation,
 };
 
@@ -43,8 +43,8 @@ pub(super) fn run(run: &mut Run<'_>) -> Result<(), Violation> {
 /// Frees blocks and allocates others of these sizes, in one call. A refusal leaves the sizes behind
 /// it away.
 fn submit(run: &mut Run<'_>, blocks: &mut Vec<Block>, sizes: &[u64]) -> Result<(), Violation> {
-    let frees = blocks.drain(..).map(Operation::Free);
-    let allocations = sizes.iter().map(|size| Operation::Alloc {
+    let frees = blocks.drain(..).map(CheckedOperation::Free);
+    let allocations = sizes.iter().map(|size| CheckedOperation::Alloc {
         size: *size,
         align: 8,
     });

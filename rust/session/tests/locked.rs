@@ -105,7 +105,7 @@ fn run_alone(session: &HybridSession<'_>, done: &[Op], op: &mut Op) -> bool {
                 BlockRef::Handle(bits) => Handle::from_bits(bits).ok_or(SessionError::NoSuchBlock),
                 BlockRef::Earlier(number) => done
                     .get(number)
-                    .and_then(Request::allocated)
+                    .and_then(EncodedOperation::allocated)
                     .ok_or(SessionError::BadOperation),
             };
             match handle.and_then(|handle| session.free(handle).map(|_| handle)) {

@@ -21,8 +21,8 @@ pub(super) struct Op {
     pub(super) error: Option<SessionError>,
 }
 
-impl Request for Op {
-    fn operation(&self) -> Result<Operation, SessionError> {
+impl EncodedOperation for Op {
+    fn decode(&self) -> Result<Operation, SessionError> {
         Ok(self.operation)
     }
 

@@ -45,8 +45,8 @@ pub use self::{
         Client, //
     },
     submission::{
-        Operation, //
-        Reply,
+        CheckedOperation, //
+        CheckedReply,
     },
     violation::Violation,
 };

@@ -22,7 +22,7 @@ use crate::{
 
 /// An operation of a SUBMIT. A block occurs in at most one operation of a call.
 #[derive(Debug)]
-pub enum Operation {
+pub enum CheckedOperation {
     /// A new block.
     Alloc {
         /// The requested bytes.
@@ -43,7 +43,7 @@ pub enum Operation {
 
 /// The reply to an operation.
 #[derive(Debug)]
-pub struct Reply {
+pub struct CheckedReply {
     /// The block after the operation; `None` after a free or a refused allocation.
     pub block: Option<Block>,
     /// The cause of a refusal.
@@ -60,9 +60,9 @@ pub struct Reply {
 #[derive(Debug)]
 pub struct Submitted {
     /// The replies in order; only the last one can be a refusal.
-    pub replies: Vec<Reply>,
+    pub replies: Vec<CheckedReply>,
     /// The operations after a refused one, which were not executed.
-    pub rest: Vec<Operation>,
+    pub rest: Vec<CheckedOperation>,
 }
 
 /// A violation in the reply to one of several operations.
@@ -74,7 +74,7 @@ pub struct Fault {
     pub violation: Violation,
 }
 
-impl Operation {
+impl CheckedOperation {
     /// Returns the operation in the ABI's form.
     fn operation(&self) -> slablab_operation {
         let (kind, align_log2, handle, bytes) = match self {
@@ -99,22 +99,22 @@ impl Client<'_> {
     ///
     /// No other thread may free blocks of this oracle during the call: the engine could reuse the
     /// memory of such a block before the model of live blocks has removed it.
-    pub fn submit(&mut self, wanted: Vec<Operation>) -> Result<Submitted, Fault> {
+    pub fn submit(&mut self, wanted: Vec<CheckedOperation>) -> Result<Submitted, Fault> {
         if wanted.is_empty() {
             let (replies, rest) = Default::default();
             return Ok(Submitted { replies, rest });
         }
         for (index, operation) in wanted.iter().enumerate() {
             let (block, end) = match operation {
-                Operation::Alloc { .. } => continue,
+                CheckedOperation::Alloc { .. } => continue,
                 // The bytes that remain are verified after the call.
-                Operation::Realloc { block, size } => (block, block.size().min(*size)),
-                Operation::Free(block) => (block, 0),
+                CheckedOperation::Realloc { block, size } => (block, block.size().min(*size)),
+                CheckedOperation::Free(block) => (block, 0),
             };
             let result = self.verify_range(block, end..block.size());
             result.map_err(|violation| Fault { index, violation })?;
         }
-        let mut operations: Vec<_> = wanted.iter().map(Operation::operation).collect();
+        let mut operations: Vec<_> = wanted.iter().map(CheckedOperation::operation).collect();
         let failed = |index, errno| Fault {
             index,
             violation: Violation::Failed {
@@ -147,10 +147,14 @@ impl Client<'_> {
     }
 
     /// Checks the answer to an operation that succeeded.
-    fn done(&mut self, operation: Operation, told: &slablab_operation) -> Result<Reply, Violation> {
+    fn done(
+        &mut self,
+        operation: CheckedOperation,
+        told: &slablab_operation,
+    ) -> Result<CheckedReply, Violation> {
         let (offset, usable) = (told.offset, told.bytes);
         let block = match operation {
-            Operation::Alloc { size, align } => {
+            CheckedOperation::Alloc { size, align } => {
                 let place = BlockInfo {
                     handle: told.handle,
                     offset,
@@ -160,7 +164,7 @@ impl Client<'_> {
                 };
                 Some(self.track_new(place, told.cost)?)
             }
-            Operation::Realloc { mut block, size } => {
+            CheckedOperation::Realloc { mut block, size } => {
                 let old = block.place;
                 same_handle(old.handle, told.handle)?;
                 block.place = BlockInfo {
@@ -178,7 +182,7 @@ impl Client<'_> {
                 self.track_resized(&block, old.size)?;
                 Some(block)
             }
-            Operation::Free(block) => {
+            CheckedOperation::Free(block) => {
                 same_handle(block.handle(), told.handle)?;
                 let mut books = self.oracle.books();
                 books.shadow.remove(&block.place);
@@ -187,7 +191,7 @@ impl Client<'_> {
             }
         };
         let is_out = block.is_some();
-        Ok(Reply {
+        Ok(CheckedReply {
             block,
             refusal: None,
             offset: if is_out { offset } else { uapi::NO_OFFSET },
@@ -199,15 +203,15 @@ impl Client<'_> {
     /// Checks a refusal.
     fn denied(
         &mut self,
-        operation: Operation,
+        operation: CheckedOperation,
         errno: Errno,
         cost: slablab_cost,
-    ) -> Result<Reply, Violation> {
+    ) -> Result<CheckedReply, Violation> {
         let refused = Refused { errno, cost };
         let block = match operation {
-            Operation::Alloc { .. } => None,
-            Operation::Realloc { block, .. } => Some(block),
-            Operation::Free(_) => {
+            CheckedOperation::Alloc { .. } => None,
+            CheckedOperation::Realloc { block, .. } => Some(block),
+            CheckedOperation::Free(_) => {
                 return Err(Violation::Failed {
                     call: "a free in SUBMIT",
                     errno,
@@ -218,7 +222,7 @@ impl Client<'_> {
         if let Some(block) = &block {
             self.verify(block, block.size())?;
         }
-        Ok(Reply {
+        Ok(CheckedReply {
             offset: block.as_ref().map_or(uapi::NO_OFFSET, Block::offset),
             usable: block.as_ref().map_or(0, |block| block.place.usable),
             block,

@@ -22,10 +22,10 @@ use crate::{
     isolation::underway,
     oracle::{
         Block,
+        CheckedOperation, //
+        CheckedReply,
         Client,
-        Operation, //
         Oracle,
-        Reply,
     },
     target::Target,
     uapi::{
@@ -149,7 +149,7 @@ impl<'run> Checked<'run> {
             .blocks
             .drain(..)
             .flatten()
-            .map(Operation::Free)
+            .map(CheckedOperation::Free)
             .collect();
         while !left.is_empty() {
             let rest = left.split_off(left.len().min(BATCH));
@@ -168,23 +168,23 @@ impl<'run> Checked<'run> {
         for op in ops {
             let block = &mut self.blocks[op.id as usize];
             let operation = match (op.kind, block.take()) {
-                (Kind::Alloc { bytes, align }, _) => Operation::Alloc {
+                (Kind::Alloc { bytes, align }, _) => CheckedOperation::Alloc {
                     size: bytes.into(),
                     align: align.into(),
                 },
-                (Kind::Realloc { bytes }, Some(block)) => Operation::Realloc {
+                (Kind::Realloc { bytes }, Some(block)) => CheckedOperation::Realloc {
                     block,
                     size: bytes.into(),
                 },
-                (Kind::Free, Some(block)) => Operation::Free(block),
+                (Kind::Free, Some(block)) => CheckedOperation::Free(block),
                 (Kind::Realloc { .. } | Kind::Free, None) => {
                     wished.push(None);
                     continue;
                 }
             };
             let old = match &operation {
-                Operation::Alloc { .. } => Live::default(),
-                Operation::Realloc { block, .. } | Operation::Free(block) => Live {
+                CheckedOperation::Alloc { .. } => Live::default(),
+                CheckedOperation::Realloc { block, .. } | CheckedOperation::Free(block) => Live {
                     requested: block.size(),
                     usable: block.usable(),
                 },
@@ -216,7 +216,7 @@ impl<'run> Checked<'run> {
     }
 
     /// Writes down what became of an operation.
-    fn enter(&mut self, op: &Op, reply: Option<(Live, Reply)>) {
+    fn enter(&mut self, op: &Op, reply: Option<(Live, CheckedReply)>) {
         let Some((old, reply)) = reply else {
             self.figures.left_out += 1;
             self.answers.push(Answer {

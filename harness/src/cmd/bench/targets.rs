@@ -122,8 +122,8 @@ pub(super) fn targets(documents: &[Document], lock_prefixes: Option<u32>) -> Vec
         ),
         at_most(
             "SUBMIT of 64, an operation, over a null ioctl",
-            "≤ 0.3",
-            0.3,
+            "≤ 0.45",
+            0.45,
             counted.iter().find_map(|document| {
                 let cost = |name: &str| document.calls.iter().find(|call| call.name == name);
                 Some(cost(&batch(BATCH))?.cost / cost(NULL_IOCTL)?.cost)

@@ -47,7 +47,7 @@ use rustix::{
 };
 
 use super::tally::{
-    Event,
+    ProcessEvent,
     Tally, //
 };
 use crate::{
@@ -149,7 +149,7 @@ impl Processes {
         let mut killed = 0;
         while !runners.is_empty() {
             thread::sleep(Duration::from_micros(random.below(3000)));
-            let begun = u128::from(tally.events(Event::Begun));
+            let begun = u128::from(tally.events(ProcessEvent::Begun));
             let due = begun * (u128::from(self.kills) + 1) / u128::from(self.calls.max(1));
             if killed < self.kills && u128::from(killed) < due {
                 let victim = random.index(runners.len());
@@ -157,7 +157,7 @@ impl Processes {
                 // The one that was there is killed, and waited for.
                 drop(runners.swap_remove(victim));
                 runners.push(begin(number)?);
-                tally.happened(Event::Kill);
+                tally.happened(ProcessEvent::Kill);
                 killed += 1;
             }
             let mut failed = None;

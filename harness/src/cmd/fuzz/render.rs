@@ -15,7 +15,7 @@ use super::{
         Fuzzed, //
         Processes,
     },
-    tally::Event,
+    tally::ProcessEvent,
 };
 use crate::{
     device::Errno,
@@ -79,10 +79,10 @@ pub(super) fn document(processes: &Processes, fuzzed: &Fuzzed) -> Document {
         processes: processes.processes,
         seconds: fuzzed.seconds,
         calls,
-        cut_short: tally.events(Event::Begun) - calls,
-        kills: tally.events(Event::Kill),
-        forks: tally.events(Event::Fork),
-        files_received: tally.events(Event::Received),
+        cut_short: tally.events(ProcessEvent::Begun) - calls,
+        kills: tally.events(ProcessEvent::Kill),
+        forks: tally.events(ProcessEvent::Fork),
+        files_received: tally.events(ProcessEvent::Received),
         made: made.into(),
         answers: KINDS
             .iter()

@@ -41,7 +41,7 @@ const CELLS: usize = KINDS.len() * WAYS * ANSWERS;
 
 /// Events that are no calls.
 #[derive(Clone, Copy)]
-pub(super) enum Event {
+pub(super) enum ProcessEvent {
     /// A process was forked, with its open files.
     Fork,
     /// A file came from another process.
@@ -107,12 +107,12 @@ impl Tally {
     }
 
     /// Counts an event.
-    pub(super) fn happened(&self, event: Event) {
+    pub(super) fn happened(&self, event: ProcessEvent) {
         self.add(CELLS + event as usize, 1);
     }
 
     /// Returns how often an event happened.
-    pub(super) fn events(&self, event: Event) -> u64 {
+    pub(super) fn events(&self, event: ProcessEvent) -> u64 {
         self.cells[CELLS + event as usize].load(Ordering::Relaxed)
     }
 
@@ -178,14 +178,17 @@ mod tests {
             Err(Errno::from_raw_os_error(4000)),
             Duration::ZERO,
         );
-        one.happened(Event::Kill);
+        one.happened(ProcessEvent::Kill);
         assert_eq!(other.time(2), Duration::from_nanos(7));
         assert_eq!((one.next_step(7), other.next_step(7)), (0, 1));
         assert_eq!(other.answers(2), [(0, 1), (22, 1)]);
         assert_eq!(other.answers(KINDS.len() - 1), [(255, 1)]);
         assert_eq!(other.calls(ArgumentSource::Random), (2, 1));
         assert_eq!(
-            (other.events(Event::Kill), other.events(Event::Fork)),
+            (
+                other.events(ProcessEvent::Kill),
+                other.events(ProcessEvent::Fork)
+            ),
             (1, 0)
         );
     }

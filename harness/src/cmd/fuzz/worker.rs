@@ -68,7 +68,7 @@ use super::{
         ScratchMemory,
     },
     tally::{
-        Event,
+        ProcessEvent,
         Tally, //
     },
 };
@@ -234,7 +234,7 @@ impl Worker {
         if let Some(child) = self.children.pop() {
             if n % 2 == 0 {
                 kill_process(child, Signal::KILL)?;
-                self.tally.happened(Event::Kill);
+                self.tally.happened(ProcessEvent::Kill);
             }
             waitpid(Some(child), WaitOptions::empty())?;
         }
@@ -253,13 +253,13 @@ impl Worker {
             }
             child => self.children.extend(Pid::from_raw(child)),
         }
-        self.tally.happened(Event::Fork);
+        self.tally.happened(ProcessEvent::Fork);
         Ok(())
     }
 
     /// Makes a call and counts the answer.
     fn step(&mut self, step: Step) -> io::Result<()> {
-        self.tally.happened(Event::Begun);
+        self.tally.happened(ProcessEvent::Begun);
         let kind = step.call.kind();
         let as_nobody = step.as_nobody && self.is_root && step.call != Call::Open;
         if as_nobody {
@@ -339,7 +339,7 @@ impl Worker {
     /// Takes an open file from the socket, if there is one, and sends one.
     fn pass(&mut self, slot: usize) -> Result<(), Errno> {
         if let Some(session) = receive(io::stdin().as_fd())? {
-            self.tally.happened(Event::Received);
+            self.tally.happened(ProcessEvent::Received);
             self.sessions[(slot + 1) % SLOTS] = Some(session);
         }
         let Some(session) = &self.sessions[slot] else {

@@ -70,13 +70,13 @@ pub enum Operation {
 }
 
 /// An operation in the encoding of the program, with space for its result.
-pub trait Request {
+pub trait EncodedOperation {
     /// Decodes the operation.
     ///
     /// # Errors
     ///
     /// [`SessionError::BadOperation`]
-    fn operation(&self) -> Result<Operation, SessionError>;
+    fn decode(&self) -> Result<Operation, SessionError>;
 
     /// Returns the handle of the block that this operation allocated.
     fn allocated(&self) -> Option<Handle>;
@@ -94,8 +94,8 @@ pub trait Request {
 /// Returns the handle that `block` refers to. `done` are the operations before the current one, from
 /// number `base` on.
 #[inline(always)]
-pub(crate) fn resolve<Q: Request>(
-    done: &[Q],
+pub(crate) fn resolve<O: EncodedOperation>(
+    done: &[O],
     base: usize,
     block: BlockRef,
 ) -> Result<Handle, SessionError> {
@@ -105,7 +105,7 @@ pub(crate) fn resolve<Q: Request>(
     };
     let index = number.checked_sub(base).filter(|index| *index < done.len());
     // The program chose the number: a mispredicted bounds check must not read out of bounds.
-    let request = index.and_then(|index| done.get(nospec::clamp(index, done.len())));
-    let handle = request.and_then(Request::allocated);
+    let earlier = index.and_then(|index| done.get(nospec::clamp(index, done.len())));
+    let handle = earlier.and_then(EncodedOperation::allocated);
     handle.ok_or(SessionError::BadOperation)
 }
