@@ -85,8 +85,8 @@ unsafe impl Send for CpuCaches {}
 unsafe impl Sync for CpuCaches {}
 
 /// The most interrupts for one remote call: a CPU whose task is using the cache is interrupted again. The
-/// task is not preempted meanwhile, and uses the cache for one operation, or for the 64 operations of a
-/// SUBMIT's batch. After the last interrupt the CPU counts as not reached.
+/// task is not preempted meanwhile, and uses the cache for one operation. After the last interrupt the CPU
+/// counts as not reached.
 const MAX_INTERRUPTS: u32 = 64;
 
 /// log2 of the longest pause between two interrupts, in turns of a waiting loop. The pause doubles from

@@ -131,17 +131,32 @@ impl<C: DerefMut<Target = [HandleEntry]>> QuotaTable<C> {
 
     /// Releases a reserved handle and its charge.
     pub(crate) fn abort(&mut self, handle: Handle, charge: usize) {
-        if self.table.remove(handle, |_| Ok(())).is_ok() {
+        if self.table.release(handle, |_| Some(())).is_some() {
             self.uncharge_block(charge);
         }
     }
 
     /// Removes a live block without pins in O(1). The caller frees the block.
-    #[inline(always)]
     pub(crate) fn remove(&mut self, handle: Handle) -> Result<Allocation, SessionError> {
-        let allocation = self.table.remove(handle, HandleEntry::ensure_idle)?;
-        self.uncharge_block(allocation.charge);
-        Ok(allocation)
+        self.entry(handle)?.ensure_idle()?;
+        let removed = self.remove_if(handle, |allocation| Some(*allocation));
+        removed.ok_or(SessionError::NoSuchBlock)
+    }
+
+    /// Removes a live block without pins in O(1), if `free` returns a value for it. Otherwise, and if the
+    /// handle names no such block, nothing changes.
+    #[inline(always)]
+    pub(crate) fn remove_if<T>(
+        &mut self,
+        handle: Handle,
+        free: impl FnOnce(&Allocation) -> Option<T>,
+    ) -> Option<T> {
+        let (freed, charge) = self.table.release(handle, |entry| {
+            entry.ensure_idle().ok()?;
+            Some((free(&entry.allocation)?, entry.allocation.charge))
+        })?;
+        self.uncharge_block(charge);
+        Some(freed)
     }
 
     /// Removes the next live block, pinned or not, at or after index `cursor`.
@@ -155,7 +170,7 @@ impl<C: DerefMut<Target = [HandleEntry]>> QuotaTable<C> {
             *cursor += 1;
             // A block in the state `Moving` belongs to the call that reallocates it.
             if let EntryState::Live(_) = state {
-                let allocation = self.table.remove(handle, |_| Ok(())).ok()?;
+                let allocation = (self.table).release(handle, |entry| Some(entry.allocation))?;
                 self.uncharge_block(allocation.charge);
                 return Some(Some(allocation));
             }

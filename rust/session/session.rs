@@ -8,10 +8,10 @@
 //! guard, and [`PendingRealloc::commit`](crate::PendingRealloc::commit) replaces the block.
 //! Dropping the guard rolls back.
 
-// Lock order: the session's lock, then the engine's locks. The session's lock is a spinlock.
+// Locks: the session's lock is a spinlock. No other lock is taken while it is held.
 //
-// With the session's lock held, the session calls only a quick engine, and only `allocate_at_once`,
-// `release_at_once` and `release`. These calls of a quick engine do not sleep, and cost less than
+// With the session's lock held, the session calls only a quick engine, and only `usable`,
+// `allocate_at_once` and `release_at_once`. These calls neither sleep nor take a lock, and cost less than
 // dropping and retaking the session's lock. Blocks of at most `LOCKED_BYTES` bytes are zeroed under the
 // lock for the same reason. All other calls of an engine are made without the session's lock, and so are
 // all calls of a session that logs events or injects faults.
@@ -54,8 +54,8 @@ use crate::{
     table::PreparedChunk,
 };
 
-/// The largest request in bytes that is served with the session's lock held. Quick engines round no such
-/// request up beyond this limit, so that at most as many bytes are zeroed.
+/// The largest request in bytes that is served with the session's lock held. Quick engines
+/// round no such request up beyond this limit, so that at most as many bytes are zeroed.
 pub(crate) const LOCKED_BYTES: usize = 4096;
 
 /// The [`Event::handle`] of a number that does not fit into 32 bits.
@@ -107,27 +107,32 @@ impl<P: Platform> Session<P> {
     /// [`SessionError::Interrupted`], or the engine's refusal. The session is then unchanged.
     #[inline(always)]
     pub fn allocate(&self, size: u64, align: u64) -> Result<Reply, SessionError> {
-        let served = self.state.with(|state| {
-            if self.works_locked(state) {
-                self.allocate_locked(state, size, align)
-            } else {
-                None
-            }
-        });
-        match served {
+        match self.with_lock(|state| self.allocate_locked(state, size, align)) {
             Some(reply) => Ok(reply),
             None => self.allocate_unlocked(size, align),
         }
     }
 
-    /// Returns whether operations are executed with the session's lock held.
+    /// Runs `act` with the session's lock held. Returns `None` if all operations have to be executed
+    /// without the lock, since the engine is not quick, or the session logs events or injects faults.
     #[inline(always)]
-    pub(crate) fn works_locked(&self, state: &SessionState<P>) -> bool {
-        self.is_quick && state.is_plain()
+    pub(crate) fn with_lock<T>(
+        &self,
+        act: impl FnOnce(&mut SessionState<P>) -> Option<T>,
+    ) -> Option<T> {
+        if !self.is_quick {
+            return None;
+        }
+        self.state.with(|state| {
+            if !state.is_plain() {
+                return None;
+            }
+            act(state)
+        })
     }
 
-    /// Allocates a block with the session's lock held, if [`Session::works_locked`] says so. Returns
-    /// `None` and changes nothing if [`Session::allocate_unlocked`] has to serve or refuse the request.
+    /// Allocates a block inside [`Session::with_lock`]. Returns `None` and changes nothing if
+    /// [`Session::allocate_unlocked`] has to serve or refuse the request.
     #[inline(always)]
     pub(crate) fn allocate_locked(
         &self,
@@ -230,43 +235,30 @@ impl<P: Platform> Session<P> {
     /// [`SessionError::NoSuchBlock`] and [`SessionError::Pinned`].
     #[inline(always)]
     pub fn free(&self, handle: Handle) -> Result<Cost, SessionError> {
-        let freed = self.state.with(|state| {
-            if self.works_locked(state) {
-                self.free_locked(state, handle)
-            } else {
-                None
-            }
-        });
-        match freed {
+        match self.with_lock(|state| self.free_locked(state, handle)) {
             Some(cost) => Ok(cost),
             None => self.free_unlocked(handle),
         }
     }
 
-    /// Frees a block with the session's lock held, if [`Session::works_locked`] says so. Returns `None`
-    /// and changes nothing if [`Session::free_unlocked`] has to return an error.
+    /// Frees a block inside [`Session::with_lock`]. Returns `None` and changes nothing if
+    /// [`Session::free_unlocked`] has to free the block or return an error.
     #[inline(always)]
     pub(crate) fn free_locked(&self, state: &mut SessionState<P>, handle: Handle) -> Option<Cost> {
-        let allocation = state.remove(handle).ok()?;
-        // SAFETY: `release_at_once` requires a live block of this engine, its layout, and that nothing
-        // uses the block any more. The table contained the block with its layout and without pins, and
-        // `remove` removed it.
-        let released =
-            unsafe { (self.engine).release_at_once(allocation.block, allocation.layout) };
-        // SAFETY: `release_at_once` returned `None`, so the block is still live with this layout, and the
-        // table does not contain it any more.
-        Some(
-            released
-                .unwrap_or_else(|| unsafe { self.release(allocation.block, allocation.layout) }),
-        )
+        state.remove_if(handle, |allocation| {
+            // SAFETY: `release_at_once` requires a live block of this engine, its layout, and that nothing
+            // uses the block any more. `remove_if` passes the block and the layout of an entry without
+            // pins, and removes the block if it was released.
+            unsafe { (self.engine).release_at_once(allocation.block, allocation.layout) }
+        })
     }
 
     /// Frees a block without the session's lock, and logs the free or its error.
     #[cold]
     #[inline(never)]
     pub(crate) fn free_unlocked(&self, handle: Handle) -> Result<Cost, SessionError> {
-        let (allocation, event) = self.state.with(|state| state.remove_logged(handle))?;
-        // SAFETY: `remove_logged` removed the block from the table.
+        let (allocation, event) = self.state.with(|state| state.remove(handle))?;
+        // SAFETY: `remove` removed the block from the table.
         Ok(unsafe { self.release_and_finish(&allocation, event) })
     }
 

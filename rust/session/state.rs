@@ -150,22 +150,28 @@ impl<P: Platform> SessionState<P> {
         self.blocks.commit(handle, allocation);
     }
 
-    /// Removes a block and counts the free. The caller frees the block.
+    /// Removes a live block without pins if `free` frees it, and counts the free. Otherwise nothing
+    /// changes.
     #[inline(always)]
-    pub(crate) fn remove(&mut self, handle: Handle) -> Result<Allocation, SessionError> {
-        let allocation = self.blocks.remove(handle)?;
+    pub(crate) fn remove_if<T>(
+        &mut self,
+        handle: Handle,
+        free: impl FnOnce(&Allocation) -> Option<T>,
+    ) -> Option<T> {
+        let freed = self.blocks.remove_if(handle, free)?;
         self.counters.frees = self.counters.frees.wrapping_add(1);
-        Ok(allocation)
+        Some(freed)
     }
 
-    /// Removes a block, and logs the free or its error. The event is pending until
-    /// [`EventLog::finish`].
-    pub(crate) fn remove_logged(
+    /// Removes a block, counts the free, and logs the free or its error. The event is pending until
+    /// [`EventLog::finish`]. The caller frees the block.
+    pub(crate) fn remove(
         &mut self,
         handle: Handle,
     ) -> Result<(Allocation, Option<EventId>), SessionError> {
-        match self.remove(handle) {
+        match self.blocks.remove(handle) {
             Ok(allocation) => {
+                self.counters.frees = self.counters.frees.wrapping_add(1);
                 let event = self.log_removal(EventKind::Free, handle, &allocation);
                 Ok((allocation, event))
             }

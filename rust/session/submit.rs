@@ -15,10 +15,8 @@
 //! single calls use. The first operation that these cannot execute ends the hold, and is executed
 //! without the lock, as in a single call.
 
-// Lock order: as in session.rs. One lock hold executes at most `HOLD_OPERATIONS` operations and zeroes at
+// Locks: as in session.rs. One lock hold executes at most `HOLD_OPERATIONS` operations and zeroes at
 // most `HOLD_BYTES` bytes. Between two holds the lock is free and the scheduler can run.
-
-use slab_heap::lock::Lock;
 
 use crate::{
     error::SessionError,
@@ -139,25 +137,19 @@ impl<P: Platform, O: EncodedOperation> Segment<'_, P, O> {
         let (session, base, mut end) = (self.session, self.base, self.end);
         let hold_end = self.operations.len().min(end + HOLD_OPERATIONS);
         let operations = &mut self.operations[..hold_end];
-        let is_locked = session.state.with(|state| {
-            if !session.works_locked(state) {
-                return false;
-            }
+        let held = session.with_lock(|state| {
             let mut bytes = 0;
             // The rest of `HOLD_BYTES` suffices for any block that is allocated under the lock.
             while bytes <= HOLD_BYTES - LOCKED_BYTES
                 && let Some((done, [encoded, ..])) = operations.split_at_mut_checked(end)
             {
-                match execute_locked(session, state, done, base, encoded) {
-                    Some(zeroed) => bytes += zeroed,
-                    None => return false,
-                }
+                bytes += execute_locked(session, state, done, base, encoded)?;
                 end += 1;
             }
-            true
+            Some(())
         });
         self.end = end;
-        is_locked
+        held.is_some()
     }
 
     /// Executes the next operation, which is `operation`, without the session's lock. An error is

@@ -19,7 +19,6 @@ use slab_heap::nospec;
 
 use crate::{
     entry::{
-        Allocation,
         EntryState,
         HandleEntry, //
     },
@@ -152,20 +151,19 @@ impl<C: DerefMut<Target = [HandleEntry]>> HandleTable<C> {
         }
     }
 
-    /// Removes the block that a handle names if `check` accepts its entry, in O(1). The handle becomes
+    /// Releases the entry with this handle if `take` returns a value for it, in O(1). The handle becomes
     /// stale.
     #[inline(always)]
-    pub(crate) fn remove(
+    pub(crate) fn release<T>(
         &mut self,
         handle: Handle,
-        check: impl FnOnce(&HandleEntry) -> Result<(), SessionError>,
-    ) -> Result<Allocation, SessionError> {
-        let entry = self.entry(handle)?;
-        check(entry)?;
+        take: impl FnOnce(&HandleEntry) -> Option<T>,
+    ) -> Option<T> {
+        let entry = self.entry(handle).ok()?;
+        let taken = take(entry)?;
         entry.handle = handle.next();
         entry.state = EntryState::Vacant;
         entry.next_vacant = NO_INDEX;
-        let allocation = entry.allocation;
         // INVARIANT: The entry becomes the last of the queue, or the only one.
         let index = handle.index();
         match find(&mut self.chunks, self.last) {
@@ -173,7 +171,7 @@ impl<C: DerefMut<Target = [HandleEntry]>> HandleTable<C> {
             _ => self.first = index,
         }
         self.last = index;
-        Ok(allocation)
+        Some(taken)
     }
 
     /// Returns the handle of the entry with an index, and its state.

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Submissions on a quick engine, which are executed under the session's lock, compared with the same
-//! operations one by one.
+//! Submissions that are executed under the session's lock, compared with the same operations one by one.
 
 use super::submit::{
     Op,

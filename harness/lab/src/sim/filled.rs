@@ -198,9 +198,9 @@ unsafe impl<E: Engine> Engine for Filled<E> {
     }
 
     unsafe fn release_at_once(&self, block: Block, layout: Layout) -> Option<Cost> {
+        // The block may stay live, so it cannot be filled here. `release` fills and frees it.
         if self.is_active {
-            // SAFETY: By this function's contract.
-            unsafe { self.fill(block, layout, 0) };
+            return None;
         }
         // SAFETY: By this function's contract, which is the engine's.
         unsafe { self.engine.release_at_once(block, layout) }
