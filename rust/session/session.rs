@@ -62,6 +62,12 @@ pub(crate) const LOCKED_BYTES: usize = 4096;
 const NO_HANDLE: u32 = u32::MAX;
 
 /// The blocks of one open file, with their handles and quota.
+///
+/// # Invariants
+///
+/// Each entry of the table in the state `Live` or `Moving` contains a live block of `engine`, with the
+/// layout that the block was allocated with or last resized to. No other entry contains the block. By the
+/// contract of [`Platform`], `engine` always points to the same engine.
 pub struct Session<P: Platform> {
     pub(crate) engine: P::Engine,
     pub(crate) state: P::Lock,
@@ -78,6 +84,7 @@ impl<P: Platform> Session<P> {
     /// With `owns_engine`, the engine is dropped with the session, and the session does not free its
     /// blocks at its end.
     pub fn new(engine: P::Engine, state: P::Lock, platform: P, owns_engine: bool) -> Self {
+        // INVARIANT: The table has no entries.
         Self {
             is_quick: engine.capabilities().quick,
             engine,
@@ -157,6 +164,7 @@ impl<P: Platform> Session<P> {
             layout,
             charge,
         };
+        // INVARIANT: The engine just allocated the block with this layout.
         let handle = reservation.commit(allocation);
         Some(Reply::new(handle, &allocation, cost))
     }
@@ -196,7 +204,8 @@ impl<P: Platform> Session<P> {
         // else accesses it: the engine just allocated the block with `usable(layout)` bytes, and a
         // reserved handle names no block.
         if let Err(error) = unsafe { zero_in_pieces::<P>(block.start, charge) } {
-            // SAFETY: The engine just allocated the block with this layout, and no handle names it.
+            // SAFETY: `release` requires a live block, its layout, and no other user: the engine just
+            // allocated the block with this layout, and a reserved handle names no block.
             unsafe { self.release(allocation.block, allocation.layout) };
             return Err(error);
         }
@@ -223,7 +232,9 @@ impl<P: Platform> Session<P> {
     #[cold]
     pub fn revoke(&self, handle: Handle) {
         if let Ok((allocation, event)) = self.state.with(|state| state.revoke(handle)) {
-            // SAFETY: `revoke` removed the block from the table.
+            // SAFETY: `release_and_finish` requires a live block, its layout, and no other user. The table
+            // contained the block with its layout, by the type invariant, and `revoke` removed it, which
+            // it does only without pins.
             unsafe { self.release_and_finish(&allocation, event) };
         }
     }
@@ -247,8 +258,8 @@ impl<P: Platform> Session<P> {
     pub(crate) fn free_locked(&self, state: &mut SessionState<P>, handle: Handle) -> Option<Cost> {
         state.remove_if(handle, |allocation| {
             // SAFETY: `release_at_once` requires a live block of this engine, its layout, and that nothing
-            // uses the block any more. `remove_if` passes the block and the layout of an entry without
-            // pins, and removes the block if it was released.
+            // uses the block any more. The table contains the block with its layout, by the type
+            // invariant. It has no pins, and `remove_if` removes it if it was released.
             unsafe { (self.engine).release_at_once(allocation.block, allocation.layout) }
         })
     }
@@ -258,7 +269,8 @@ impl<P: Platform> Session<P> {
     #[inline(never)]
     pub(crate) fn free_unlocked(&self, handle: Handle) -> Result<Cost, SessionError> {
         let (allocation, event) = self.state.with(|state| state.remove(handle))?;
-        // SAFETY: `remove` removed the block from the table.
+        // SAFETY: As in `revoke`: the table contained the block with its layout, by the type invariant, and
+        // `remove` removed it, which it does only without pins.
         Ok(unsafe { self.release_and_finish(&allocation, event) })
     }
 
@@ -374,8 +386,9 @@ impl<P: Platform> Drop for Session<P> {
             (self.state).with(|state| state.blocks.remove_next(&mut cursor))
         {
             if let Some(allocation) = allocation {
-                // SAFETY: `remove_next` removed the block from the table, and no guard borrows the
-                // session any more.
+                // SAFETY: `release` requires a live block, its layout, and no other user. The table
+                // contained the block with its layout, by the type invariant, `remove_next` removed it,
+                // and no guard borrows the session any more.
                 unsafe { self.release(allocation.block, allocation.layout) };
             }
         }
