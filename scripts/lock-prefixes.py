@@ -4,11 +4,12 @@
 
     lock-prefixes.py OBJECT [--pair ENGINE]
 
-The count starts at the functions by which the benches call the engines (rust/bench/allocator.rs) and
-follows calls within the object (slablab_main.o). Cold functions and panics are not on the fast path
-and are not followed. A kernel function that locks a spinlock counts as one such instruction; other
-kernel functions are listed. An xchg with a memory operand locks without a prefix, and is counted.
-With --pair the script prints one number, the sum for an allocation and a free.
+The count starts at the functions of EngineAllocator, by which the benches call the engines
+(rust/bench/allocator.rs), and follows calls within the object (slablab_main.o). Cold functions and
+panics are not on the fast path and are not followed. A kernel function that locks a spinlock counts as
+one such instruction; other functions outside of the object are listed. An xchg with a memory operand
+locks without a prefix, and is counted. With --pair the script prints one number, the sum for an
+allocation and a free.
 
 The count is static: when a function calls one of two functions, both are counted.
 """
@@ -29,6 +30,14 @@ RELOCATION = re.compile(r"R_X86_64_(?:PLT32|PC32)\s+([^\s+-]+)")
 SPINLOCK = re.compile(r"_raw_spin_(try)?lock")
 HARMLESS = re.compile(r"_raw_spin_unlock|__x86_return_thunk|mem(cpy|set|move|cmp)$")
 PANIC = re.compile(r"panic|index_fail|4core6option.*(unwrap|expect)_failed")
+
+
+def bench_function(engine, call):
+    """Returns the pattern of the mangled name of <EngineAllocator<...> as Allocator>::call for an engine."""
+    # Each part of a mangled name is preceded by its length. A reference to the crate may follow.
+    parts = ["EngineAllocator", f"slab_heap {engine}", f"Allocator {call}"]
+    parts = ["".join(f"{len(word)}{word}" for word in part.split()) for part in parts]
+    return re.compile(f"_RNvX.*{'.*'.join(parts)}(B[0-9a-zA-Z]*_)?")
 
 
 def tool():
@@ -109,12 +118,10 @@ def main():
     for engine in [arguments.pair] if arguments.pair else ENGINES:
         total = 0
         for call in CALLS:
-            subject = f"{engine.capitalize()}Called"
-            # In a mangled name, each part is preceded by its length.
-            of, end = f"{len(subject)}{subject}", f"{len(call)}{call}"
-            name = next((name for name in bodies if of in name and name.endswith(end)), None)
+            function = bench_function(engine, call)
+            name = next(filter(function.fullmatch, bodies), None)
             if not name:
-                sys.exit(f"error: {arguments.object} has no function {subject}::{call}")
+                sys.exit(f"error: {arguments.object} has no EngineAllocator::{call} for {engine}")
             found, unknown = locks(name, bodies, cold, set())
             total += len(found)
             if not arguments.pair:

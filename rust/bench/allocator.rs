@@ -3,9 +3,9 @@
 //! The allocators that a bench measures.
 //!
 //! Each allocator is created for one call and has no other users. The measured loop calls the same
-//! functions as a kernel module would: the kernel's own allocators are C functions, and the
-//! functions of our engines stand at the end of this file. `scripts/lock-prefixes.py` finds the
-//! latter by name.
+//! functions as other code of the kernel: the kernel's own allocators are C functions, and our engines
+//! are called through the trait [`Engine`], as by sessions. `scripts/lock-prefixes.py` finds the
+//! functions of [`EngineAllocator`] by name.
 
 use core::{
     alloc::Layout,
@@ -39,7 +39,6 @@ use slab_heap::{
         Progress,
         Walk, //
     },
-    engine::BadFree,
     hybrid::{
         self,
         CacheSize,
@@ -312,34 +311,20 @@ type HybridEngine = Hybrid<CountingLock<hybrid::State>, CpuCaches>;
 /// The engine `seed` with a lock that counts.
 type SeedEngine = Seed<CountingLock<seed::State>>;
 
-/// Creates a `hybrid` without regions, and a second reference to its lock.
-fn new_hybrid() -> Result<(HybridEngine, CountingLock<hybrid::State>)> {
-    let state = Counted::init(init_from_constant(|| const { hybrid::State::new() }));
-    let (lock, ours) = CountingLock::pair(new_spinlock!(state, "slablab_bench_hybrid"))?;
-    Ok((Hybrid::new(lock, CpuCaches::new(CacheSize::FULL)?), ours))
-}
-
-/// Creates a `seed` without regions, and a second reference to its lock.
-fn new_seed() -> Result<(SeedEngine, CountingLock<seed::State>)> {
-    let state = Counted::init(init_from_constant(|| const { seed::State::new() }));
-    let (lock, ours) = CountingLock::pair(new_spinlock!(state, "slablab_bench_seed"))?;
-    Ok((Seed::new(lock), ours))
-}
-
 /// Returns the bytes that an allocator takes in addition to its blocks: the state, metadata and CPU
 /// caches of an engine, and the per-CPU slabs of a `kmem_cache`.
 pub(super) fn allocator_bytes(request: &Request) -> usize {
     let pool_bytes = request.pool_bytes;
     match request.kind {
         AllocatorKind::Baseline | AllocatorKind::Kmalloc => 0,
-        AllocatorKind::Hybrid | AllocatorKind::HybridInline => {
-            kmalloc_bytes(size_of::<HybridCalled>())
+        AllocatorKind::Hybrid => {
+            kmalloc_bytes(size_of::<HybridAllocator>())
                 + CountingLock::<hybrid::State>::charge()
                 + VmallocMemory::charge(hybrid::table_bytes(pool_bytes))
                 + CpuCaches::charge(CacheSize::FULL)
         }
         AllocatorKind::Seed => {
-            kmalloc_bytes(size_of::<SeedCalled>())
+            kmalloc_bytes(size_of::<SeedAllocator>())
                 + CountingLock::<seed::State>::charge()
                 + VmallocMemory::charge(0)
         }
@@ -350,42 +335,81 @@ pub(super) fn allocator_bytes(request: &Request) -> usize {
 /// The most bytes of a `kmem_cache`, and of the slab that it has for a CPU (`slub_max_order` is 3).
 const CACHE_BYTES: usize = 8 * PAGE_SIZE;
 
-/// An engine, a second reference to its lock, and its memory.
+/// An engine with one region, called through the trait [`Engine`].
 ///
 /// # Invariants
 ///
 /// Nobody but `engine` accesses `memory` and `table`.
 #[repr(C)]
-struct EngineWithPool<E, T> {
+pub(super) struct EngineAllocator<E, T> {
     // First, so that the engine has the address of the whole and a call of it computes no offset.
     engine: E,
+    /// A second reference to the engine's lock.
     lock: CountingLock<T>,
     memory: VmallocMemory,
     table: VmallocMemory,
 }
 
-impl<E: Engine, T> EngineWithPool<E, T> {
-    /// Allocates the memory for an engine that has no regions.
-    fn new((engine, lock): (E, CountingLock<T>), bytes: usize) -> Result<Self> {
+/// The engine `hybrid`.
+pub(super) type HybridAllocator = EngineAllocator<HybridEngine, hybrid::State>;
+
+/// The engine `seed`.
+pub(super) type SeedAllocator = EngineAllocator<SeedEngine, seed::State>;
+
+impl HybridAllocator {
+    /// Creates a `hybrid` with a pool of `bytes` bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOMEM`].
+    #[inline(never)]
+    pub(super) fn new(bytes: usize) -> Result<KBox<Self>> {
+        let state = Counted::init(init_from_constant(|| const { hybrid::State::new() }));
+        let (lock, ours) = CountingLock::pair(new_spinlock!(state, "slablab_bench_hybrid"))?;
+        let caches = CpuCaches::new(CacheSize::FULL)?;
+        Self::with_pool(Hybrid::new(lock, caches), ours, bytes)
+    }
+}
+
+impl SeedAllocator {
+    /// Creates a `seed` with a pool of `bytes` bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOMEM`].
+    #[inline(never)]
+    pub(super) fn new(bytes: usize) -> Result<KBox<Self>> {
+        let state = Counted::init(init_from_constant(|| const { seed::State::new() }));
+        let (lock, ours) = CountingLock::pair(new_spinlock!(state, "slablab_bench_seed"))?;
+        Self::with_pool(Seed::new(lock), ours, bytes)
+    }
+}
+
+impl<E: Engine, T> EngineAllocator<E, T> {
+    /// Adds a region of `bytes` bytes to an engine that has no regions.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOMEM`].
+    #[inline(always)]
+    fn with_pool(engine: E, lock: CountingLock<T>, bytes: usize) -> Result<KBox<Self>> {
         let table_bytes = engine.table_bytes(bytes);
         // INVARIANT: The memory is new, and the engine has no regions yet.
-        Ok(Self {
+        let allocator = Self {
             engine,
             lock,
             memory: VmallocMemory::new(bytes)?,
             table: VmallocMemory::zeroed(table_bytes)?,
-        })
-    }
-
-    /// Adds the memory to the engine as a region. Must be called once.
-    fn add_pool(&self) -> Result {
-        let (start, bytes) = (self.memory.start(), self.memory.bytes());
+        };
+        let allocator = KBox::new(allocator, GFP_KERNEL_ACCOUNT)?;
+        let (start, bytes) = (allocator.memory.start(), allocator.memory.bytes());
+        let table = allocator.table.start();
         // SAFETY: `add_region` requires memory and a zeroed table that nobody else uses and that outlive the
         // engine. By the type invariant nobody else uses them; `engine` is the first field, so it is dropped
         // before them; `VmallocMemory::zeroed` zeroed the table, and vmalloc memory is page-aligned.
-        let added = unsafe { self.engine.add_region(start, bytes, self.table.start()) };
+        let added = unsafe { allocator.engine.add_region(start, bytes, table) };
         added.map_err(|_| EINVAL)?;
-        Ok(())
+        Ok(allocator)
     }
 
     /// Returns the number of live blocks.
@@ -403,15 +427,6 @@ impl<E: Engine, T> EngineWithPool<E, T> {
         live.0
     }
 
-    /// Checks an engine that should have no live blocks, and returns the broken rule.
-    fn verify(&self, check_interrupted: &dyn Fn() -> Result) -> Result<u32> {
-        if self.live_blocks() != 0 {
-            return Ok(SLABLAB_RULE_LIVE_BLOCKS);
-        }
-        self.engine.drain();
-        self.walk(check_interrupted)
-    }
-
     /// Checks the engine's metadata, and returns the broken rule.
     #[inline(never)]
     fn walk(&self, check_interrupted: &dyn Fn() -> Result) -> Result<u32> {
@@ -427,95 +442,41 @@ impl<E: Engine, T> EngineWithPool<E, T> {
     }
 }
 
-/// Implements [`Allocator`] for engines. Each entry names the functions that allocate and free, and
-/// whether these are called or inlined into the loop.
-macro_rules! engines {
-    ($(
-        $(#[$doc:meta])*
-        [$inline:meta] $name:ident: $engine:ty, $state:ty = $new:ident, $allocate:path, $release:path;
-    )+) => {$(
-        $(#[$doc])*
-        pub(super) struct $name(EngineWithPool<$engine, $state>);
+// SAFETY: By the contract of `Engine` a block is aligned to `layout.align()` and valid for at least
+// `layout.size()` bytes until it is released, for as long as the memory of its region is there. `memory`
+// is dropped after the engine.
+unsafe impl<E: Engine, T: Send> Allocator for EngineAllocator<E, T> {
+    /// The value that `Engine::allocate` returned: `Engine::release` may use its offset.
+    type Block = Block;
 
-        impl $name {
-            /// Creates the engine with a pool of `bytes` bytes.
-            ///
-            /// # Errors
-            ///
-            /// [`ENOMEM`].
-            #[inline(never)]
-            pub(super) fn new(bytes: usize) -> Result<KBox<Self>> {
-                let allocator = KBox::new(Self(EngineWithPool::new($new()?, bytes)?), GFP_KERNEL_ACCOUNT)?;
-                allocator.0.add_pool()?;
-                Ok(allocator)
-            }
+    // Not inlined: the loop calls each allocator, as it calls the kernel's.
+    #[inline(never)]
+    fn allocate(&self, layout: Layout) -> Option<Block> {
+        self.engine.allocate(layout, &mut Cost::default()).ok()
+    }
+
+    #[inline(never)]
+    unsafe fn release(&self, block: Block, layout: Layout) -> bool {
+        let mut cost = Cost::default();
+        // SAFETY: `Engine::release` requires a live block of this engine, the layout that it was allocated
+        // for, and that nobody uses it any more. This function's contract promises each; `allocate` gets
+        // its blocks from this engine only, and no block is resized.
+        unsafe { self.engine.release(block, layout, &mut cost) }.is_ok()
+    }
+
+    fn start(block: Block) -> NonNull<u8> {
+        block.start
+    }
+
+    fn acquisitions(&self) -> u64 {
+        self.lock.acquisitions()
+    }
+
+    fn verify(&self, check_interrupted: &dyn Fn() -> Result) -> Result<u32> {
+        if self.live_blocks() != 0 {
+            return Ok(SLABLAB_RULE_LIVE_BLOCKS);
         }
-
-        // SAFETY: By the contract of `Engine` a block is aligned and valid until it is released, and the
-        // usable size of a layout is at least its size.
-        unsafe impl Allocator for $name {
-            type Block = NonNull<u8>;
-
-            #[$inline]
-            fn allocate(&self, layout: Layout) -> Option<NonNull<u8>> {
-                $allocate(&self.0.engine, layout)
-            }
-
-            #[$inline]
-            unsafe fn release(&self, block: NonNull<u8>, layout: Layout) -> bool {
-                // SAFETY: The engine requires a live block that was allocated for this layout and that
-                // nobody uses. This function's contract promises all three.
-                unsafe { $release(&self.0.engine, block, layout) }.is_ok()
-            }
-
-            fn start(block: NonNull<u8>) -> NonNull<u8> {
-                block
-            }
-
-            fn acquisitions(&self) -> u64 {
-                self.0.lock.acquisitions()
-            }
-
-            fn verify(&self, check_interrupted: &dyn Fn() -> Result) -> Result<u32> {
-                self.0.verify(check_interrupted)
-            }
-        }
-    )+};
-}
-
-engines! {
-    /// The engine `hybrid`, called.
-    [inline(never)] HybridCalled: HybridEngine, hybrid::State = new_hybrid,
-        HybridEngine::alloc, HybridEngine::free;
-    /// The engine `hybrid`, inlined into the loop.
-    [inline(always)] HybridInlined: HybridEngine, hybrid::State = new_hybrid,
-        HybridEngine::alloc, HybridEngine::free;
-    /// The engine `seed`, called.
-    [inline(never)] SeedCalled: SeedEngine, seed::State = new_seed, seed_allocate, seed_release;
-}
-
-/// Allocates a block from `seed`.
-#[inline(always)]
-fn seed_allocate(engine: &SeedEngine, layout: Layout) -> Option<NonNull<u8>> {
-    let block = engine.allocate(layout, &mut Cost::default());
-    Some(block.ok()?.start)
-}
-
-/// Frees a block of `seed`.
-///
-/// # Safety
-///
-/// The engine allocated the block for this layout, the block is live, and nobody uses its memory.
-#[inline(always)]
-unsafe fn seed_release(
-    engine: &SeedEngine,
-    start: NonNull<u8>,
-    layout: Layout,
-) -> Result<(), BadFree> {
-    let block = Block {
-        start,
-        offset: None,
-    };
-    // SAFETY: By this function's contract, whose three clauses are those of `Engine::release`.
-    unsafe { engine.release(block, layout, &mut Cost::default()) }
+        self.engine.drain();
+        self.walk(check_interrupted)
+    }
 }

@@ -57,11 +57,10 @@ use crate::{
 };
 use allocator::{
     Baseline,
-    HybridCalled,
-    HybridInlined,
+    HybridAllocator,
     Kmalloc,
     KmemCache,
-    SeedCalled,
+    SeedAllocator,
     allocator_bytes, //
 };
 use barrier::{
@@ -101,9 +100,8 @@ enum PendingRun {
 /// The context of an allocator of any kind.
 enum AnyContext {
     Baseline(BenchContext<Baseline>),
-    Hybrid(BenchContext<HybridCalled>),
-    HybridInline(BenchContext<HybridInlined>),
-    Seed(BenchContext<SeedCalled>),
+    Hybrid(BenchContext<HybridAllocator>),
+    Seed(BenchContext<SeedAllocator>),
     Kmalloc(BenchContext<Kmalloc>),
     KmemCache(BenchContext<KmemCache>),
 }
@@ -114,7 +112,6 @@ macro_rules! with_context {
         match $any {
             AnyContext::Baseline($context) => $do,
             AnyContext::Hybrid($context) => $do,
-            AnyContext::HybridInline($context) => $do,
             AnyContext::Seed($context) => $do,
             AnyContext::Kmalloc($context) => $do,
             AnyContext::KmemCache($context) => $do,
@@ -318,12 +315,11 @@ impl AnyContext {
         Ok(match request.kind {
             AllocatorKind::Baseline => Self::Baseline(BenchContext::new(boxed(Baseline)?, buffer)?),
             AllocatorKind::Hybrid => {
-                Self::Hybrid(BenchContext::new(HybridCalled::new(bytes)?, buffer)?)
+                Self::Hybrid(BenchContext::new(HybridAllocator::new(bytes)?, buffer)?)
             }
-            AllocatorKind::HybridInline => {
-                Self::HybridInline(BenchContext::new(HybridInlined::new(bytes)?, buffer)?)
+            AllocatorKind::Seed => {
+                Self::Seed(BenchContext::new(SeedAllocator::new(bytes)?, buffer)?)
             }
-            AllocatorKind::Seed => Self::Seed(BenchContext::new(SeedCalled::new(bytes)?, buffer)?),
             AllocatorKind::Kmalloc => Self::Kmalloc(BenchContext::new(boxed(Kmalloc)?, buffer)?),
             AllocatorKind::KmemCache => {
                 let cache = KmemCache::new(request.layout.size())?;

@@ -26,7 +26,6 @@ pub(super) enum AllocatorKind {
     /// No allocator: the cost of the loop.
     Baseline,
     Hybrid,
-    HybridInline,
     Seed,
     Kmalloc,
     KmemCache,
@@ -81,7 +80,6 @@ impl Request {
         let kind = match bench.subject {
             SLABLAB_BENCH_NOTHING => AllocatorKind::Baseline,
             SLABLAB_BENCH_HYBRID => AllocatorKind::Hybrid,
-            SLABLAB_BENCH_HYBRID_INLINE => AllocatorKind::HybridInline,
             SLABLAB_BENCH_SEED => AllocatorKind::Seed,
             SLABLAB_BENCH_KMALLOC => AllocatorKind::Kmalloc,
             SLABLAB_BENCH_KMEM_CACHE => AllocatorKind::KmemCache,

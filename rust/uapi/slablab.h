@@ -626,16 +626,14 @@ struct slablab_submit {
 enum slablab_bench_subject {
 	/* An allocator that does nothing: measures the cost of the loop. */
 	SLABLAB_BENCH_NOTHING = 0,
-	/* hybrid, through function calls. */
+	/* hybrid, through the interface that sessions use. */
 	SLABLAB_BENCH_HYBRID = 1,
-	/* hybrid, inlined into the loop. */
-	SLABLAB_BENCH_HYBRID_INLINE = 2,
-	/* seed and its lock, through function calls. */
-	SLABLAB_BENCH_SEED = 3,
+	/* seed, through the interface that sessions use. */
+	SLABLAB_BENCH_SEED = 2,
 	/* __kmalloc and kfree. */
-	SLABLAB_BENCH_KMALLOC = 4,
+	SLABLAB_BENCH_KMALLOC = 3,
 	/* kmem_cache_alloc and kmem_cache_free, on a cache of objects of .size bytes. */
-	SLABLAB_BENCH_KMEM_CACHE = 5,
+	SLABLAB_BENCH_KMEM_CACHE = 4,
 };
 
 /* The patterns of SLABLAB_BENCH, and what counts as one operation. */

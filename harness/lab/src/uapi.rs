@@ -345,11 +345,9 @@ header_enum! {
     BenchSubject {
         /// The loop itself.
         Nothing = SLABLAB_BENCH_NOTHING, "loop";
-        /// `hybrid`, called.
+        /// `hybrid`, through the trait `Engine`.
         Hybrid = SLABLAB_BENCH_HYBRID, "hybrid";
-        /// `hybrid`, compiled into the loop.
-        HybridInline = SLABLAB_BENCH_HYBRID_INLINE, "inlined";
-        /// `seed` under its lock, called.
+        /// `seed`, through the trait `Engine`.
         Seed = SLABLAB_BENCH_SEED, "seed";
         /// `__kmalloc` and `kfree`.
         Kmalloc = SLABLAB_BENCH_KMALLOC, "kmalloc";

@@ -75,10 +75,8 @@ pub(crate) struct BenchArgs {
 /// An allocator, as the command line names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum EngineColumn {
-    /// The engine hybrid, called
+    /// The engine hybrid
     Hybrid,
-    /// The same, compiled into the loop
-    Inlined,
     /// The engine seed under its lock
     Seed,
     /// __kmalloc and kfree
@@ -92,7 +90,6 @@ impl From<EngineColumn> for BenchSubject {
     fn from(engine: EngineColumn) -> Self {
         match engine {
             EngineColumn::Hybrid => Self::Hybrid,
-            EngineColumn::Inlined => Self::HybridInline,
             EngineColumn::Seed => Self::Seed,
             EngineColumn::Kmalloc => Self::Kmalloc,
             EngineColumn::KmemCache => Self::KmemCache,

@@ -140,7 +140,6 @@ fn table(rows: &[Row]) -> String {
         (COLUMNS[1].name(), Side::Right),
         (COLUMNS[2].name(), Side::Right),
         (COLUMNS[3].name(), Side::Right),
-        (COLUMNS[4].name(), Side::Right),
         ("(loop)", Side::Right),
         ("locks: hybrid", Side::Right),
         ("seed", Side::Right),

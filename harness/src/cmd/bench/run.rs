@@ -239,9 +239,8 @@ fn progress(rows: usize) -> ProgressBar {
 }
 
 /// The subjects in the order of the tables' columns.
-pub(super) const COLUMNS: [BenchSubject; 6] = [
+pub(super) const COLUMNS: [BenchSubject; 5] = [
     BenchSubject::Hybrid,
-    BenchSubject::HybridInline,
     BenchSubject::Seed,
     BenchSubject::Kmalloc,
     BenchSubject::KmemCache,
