@@ -2,11 +2,11 @@
 
 //! Correctness checks of the allocators under test.
 //!
-//! [`Checked`] wraps an allocator and tracks its live blocks. It checks that no block is null,
+//! [`Checked`] wraps an allocator and tracks its live blocks. It checks that no block is refused,
 //! misaligned or overlaps another one, and that a stamp at both ends of a block is unchanged until the
-//! block is freed. Timed passes run without the wrapper: they count null and misaligned blocks, which
-//! costs two instructions for every allocator, and [`check_overlap`] checks the blocks that are live
-//! afterwards.
+//! block is freed. Timed passes run without the wrapper: they count refused and misaligned blocks, which
+//! costs the same few instructions for every allocator, and [`check_overlap`] checks the blocks that are
+//! live afterwards.
 
 use std::{
     cell::RefCell,
@@ -14,6 +14,7 @@ use std::{
     slice, //
 };
 
+use slab_heap::Block;
 use thiserror::Error;
 
 use crate::heap::Heap;
@@ -24,9 +25,9 @@ const STAMP_BYTES: usize = 8;
 /// A wrong answer of an allocator.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub(crate) enum CheckError {
-    /// The allocator returned null although the pool has enough memory.
+    /// The allocator returned no block although the pool has enough memory.
     #[error("the allocator returned no block for {0} bytes")]
-    Null(usize),
+    Refused(usize),
     /// The address is not a multiple of the alignment.
     #[error("a block of {0} bytes is not aligned to {1}")]
     Misaligned(usize, usize),
@@ -39,8 +40,8 @@ pub(crate) enum CheckError {
     /// A reallocation lost the content of a block.
     #[error("a block of {0} bytes lost content when it was resized to {1}")]
     Lost(usize, usize),
-    /// Allocations of a timed pass were null or misaligned.
-    #[error("{0} blocks of a timed pass were null or misaligned")]
+    /// Allocations of a timed pass were refused or misaligned.
+    #[error("{0} blocks of a timed pass were refused or misaligned")]
     Timed(u64),
     /// A pass ran fewer pairs than it was asked for.
     #[error("a pass ran {1} of {0} pairs")]
@@ -67,7 +68,7 @@ struct LiveBlocks {
 pub(crate) struct Checked<'heap> {
     heap: &'heap dyn Heap,
     shadow: RefCell<LiveBlocks>,
-    /// Whether null is a wrong answer, because the pool is large enough.
+    /// Whether a refusal is a wrong answer, because the pool is large enough.
     must_succeed: bool,
 }
 
@@ -144,8 +145,8 @@ impl LiveBlocks {
     }
 
     /// Checks a new block, then tracks and stamps it. A bad block is not tracked.
-    fn track(&mut self, block: *mut u8, size: usize, align: usize) {
-        let start = block.addr();
+    fn track(&mut self, block: Block, size: usize, align: usize) {
+        let start = block.start.addr().get();
         if start % align != 0 {
             return self.report_error(CheckError::Misaligned(size, align));
         }
@@ -159,14 +160,14 @@ impl LiveBlocks {
         self.live.insert(start, Live { size, stamp });
         self.allocations += 1;
         // SAFETY: The allocator just returned the block, and it overlaps no other live block.
-        unsafe { write(block, size, stamp) };
+        unsafe { write(block.start.as_ptr(), size, stamp) };
     }
 
     /// Stops tracking a block and checks its stamps. Returns `None` when the block is not tracked.
-    fn untrack(&mut self, block: *mut u8) -> Option<Live> {
-        let live = self.live.remove(&block.addr())?;
+    fn untrack(&mut self, block: Block) -> Option<Live> {
+        let live = self.live.remove(&block.start.addr().get())?;
         // SAFETY: Tracked blocks are live, and `track` stamped both ends.
-        if !unsafe { reads(block, live.size, live.size, live.stamp) } {
+        if !unsafe { reads(block.start.as_ptr(), live.size, live.size, live.stamp) } {
             self.report_error(CheckError::Changed(live.size));
         }
         Some(live)
@@ -174,18 +175,18 @@ impl LiveBlocks {
 }
 
 impl Heap for Checked<'_> {
-    fn alloc(&self, size: usize, align: usize) -> *mut u8 {
+    fn alloc(&self, size: usize, align: usize) -> Option<Block> {
         let block = self.heap.alloc(size, align);
         let mut shadow = self.shadow.borrow_mut();
-        if !block.is_null() {
-            shadow.track(block, size, align);
-        } else if self.must_succeed {
-            shadow.report_error(CheckError::Null(size));
+        match block {
+            Some(block) => shadow.track(block, size, align),
+            None if self.must_succeed => shadow.report_error(CheckError::Refused(size)),
+            None => {}
         }
         block
     }
 
-    unsafe fn free(&self, block: *mut u8, size: usize, align: usize) {
+    unsafe fn free(&self, block: Block, size: usize, align: usize) {
         // A bad block is never freed: it may overlap a block that is still live.
         if self.shadow.borrow_mut().untrack(block).is_some() {
             // SAFETY: The caller's contract is the same as that of the wrapped heap.
@@ -193,27 +194,27 @@ impl Heap for Checked<'_> {
         }
     }
 
-    unsafe fn realloc(&self, block: *mut u8, size: usize, align: usize, new: usize) -> *mut u8 {
+    unsafe fn realloc(&self, block: Block, size: usize, align: usize, new: usize) -> Option<Block> {
         let Some(live) = self.shadow.borrow_mut().untrack(block) else {
-            return block;
+            return Some(block);
         };
         // SAFETY: The caller's contract is the same as that of the wrapped heap.
         let to = unsafe { self.heap.realloc(block, size, align, new) };
         let mut shadow = self.shadow.borrow_mut();
-        if to.is_null() {
-            shadow.live.insert(block.addr(), live);
+        let Some(to) = to else {
+            shadow.live.insert(block.start.addr().get(), live);
             if self.must_succeed {
-                shadow.report_error(CheckError::Null(new));
+                shadow.report_error(CheckError::Refused(new));
             }
-            return to;
-        }
+            return None;
+        };
         // SAFETY: `to` is live with `new` bytes. A correct allocator preserved the first
         // `size.min(new)` of them, which include the checked stamps.
-        if !unsafe { reads(to, size, size.min(new), live.stamp) } {
+        if !unsafe { reads(to.start.as_ptr(), size, size.min(new), live.stamp) } {
             shadow.report_error(CheckError::Lost(size, new));
         }
         shadow.track(to, new, align);
-        to
+        Some(to)
     }
 }
 

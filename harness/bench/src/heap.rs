@@ -5,12 +5,20 @@
 //! Patterns call allocators only through `&dyn Heap`, so each operation costs every allocator one
 //! indirect call, and no allocator is inlined into the loop.
 
-use std::ptr;
+use std::ptr::{
+    self,
+    NonNull, //
+};
+
+use slab_heap::Block;
 
 /// An allocator under test. [`check`](crate::check) checks its guarantees.
+///
+/// Blocks have the type of slablab's engines, which free a block by its start and its offset. Patterns
+/// store both for every allocator, so the loop costs all of them the same.
 pub(crate) trait Heap {
-    /// Allocates `size` bytes, at least 1, aligned to `align`. Returns null on failure.
-    fn alloc(&self, size: usize, align: usize) -> *mut u8;
+    /// Allocates `size` bytes, at least 1, aligned to `align`. Returns `None` on failure.
+    fn alloc(&self, size: usize, align: usize) -> Option<Block>;
 
     /// Frees a block.
     ///
@@ -18,15 +26,15 @@ pub(crate) trait Heap {
     ///
     /// - The block was returned by this allocator for `size` and `align`, and is live.
     /// - Nobody accesses the block during or after the call.
-    unsafe fn free(&self, block: *mut u8, size: usize, align: usize);
+    unsafe fn free(&self, block: Block, size: usize, align: usize);
 
-    /// Changes the size of a block, which may move. Returns null on failure; the block is then
+    /// Changes the size of a block, which may move. Returns `None` on failure; the block is then
     /// unchanged.
     ///
     /// # Safety
     ///
     /// The requirements of [`Heap::free`] hold, and `new` is at least 1.
-    unsafe fn realloc(&self, block: *mut u8, size: usize, align: usize, new: usize) -> *mut u8 {
+    unsafe fn realloc(&self, block: Block, size: usize, align: usize, new: usize) -> Option<Block> {
         // SAFETY: Both functions have the same contract.
         unsafe { reallocate_by_copy(self, block, size, align, new) }
     }
@@ -43,6 +51,15 @@ pub(crate) trait Heap {
     }
 }
 
+/// Returns a block of an allocator that has no offsets, so of one of another project.
+#[inline]
+pub(crate) fn without_offset(start: NonNull<u8>) -> Block {
+    Block {
+        start,
+        offset: None,
+    }
+}
+
 /// Reallocates by allocating a new block, copying the content and freeing the old block.
 ///
 /// # Safety
@@ -50,18 +67,17 @@ pub(crate) trait Heap {
 /// The requirements of [`Heap::realloc`] hold.
 pub(crate) unsafe fn reallocate_by_copy<H: Heap + ?Sized>(
     heap: &H,
-    block: *mut u8,
+    block: Block,
     size: usize,
     align: usize,
     new: usize,
-) -> *mut u8 {
-    let to = heap.alloc(new, align);
-    if !to.is_null() {
-        // SAFETY: The old block has `size` bytes and the new one `new` bytes; both are live, so they
-        // do not overlap.
-        unsafe { ptr::copy_nonoverlapping(block, to, size.min(new)) };
-        // SAFETY: The caller guarantees that the block is live and unused; its content was copied.
-        unsafe { heap.free(block, size, align) };
-    }
-    to
+) -> Option<Block> {
+    let to = heap.alloc(new, align)?;
+    let (from, into) = (block.start.as_ptr(), to.start.as_ptr());
+    // SAFETY: The old block has `size` bytes and the new one `new` bytes; both are live, so they do not
+    // overlap.
+    unsafe { ptr::copy_nonoverlapping(from, into, size.min(new)) };
+    // SAFETY: The caller guarantees that the block is live and unused; its content was copied.
+    unsafe { heap.free(block, size, align) };
+    Some(to)
 }

@@ -5,16 +5,13 @@
 //! The utilisation of an allocator is the trace's peak of live bytes divided by the smallest pool in
 //! which the trace can be replayed. Metadata outside the pool is reported separately.
 
-use std::{
-    ptr,
-    time::{
-        Duration,
-        Instant, //
-    },
+use std::time::{
+    Duration,
+    Instant, //
 };
 
 use slablab_trace::{
-    ALIGN, Kind, Trace,
+    Kind, Trace,
     pattern::{
         self,
         Family,
@@ -115,30 +112,34 @@ pub(crate) fn smallest(
 /// Replays a trace and returns whether every request was served. After a refused request, the live
 /// blocks are not freed.
 pub(crate) fn replay(trace: &Trace, heap: &dyn Heap) -> bool {
-    const NONE: (*mut u8, usize, usize) = (ptr::null_mut(), 0, ALIGN as usize);
-    let mut blocks = vec![NONE; trace.blocks()];
+    let mut blocks = vec![None; trace.blocks()];
     for op in trace.ops() {
-        let (block, size, align) = blocks[op.id as usize];
-        let (block, size, align) = match op.kind {
-            Kind::Alloc { bytes, align } => {
+        let place = &mut blocks[op.id as usize];
+        *place = match (op.kind, place.take()) {
+            (Kind::Alloc { bytes, align }, _) => {
                 let (size, align) = (bytes as usize, align as usize);
-                (heap.alloc(size, align), size, align)
+                let block = heap.alloc(size, align);
+                block.map(|block| (block, size, align))
             }
-            Kind::Realloc { bytes } => {
+            (Kind::Realloc { bytes }, Some((block, size, align))) => {
                 let new = bytes as usize;
-                // SAFETY: By the invariants of `Trace` the block is live; it has this layout.
-                (unsafe { heap.realloc(block, size, align, new) }, new, align)
+                // SAFETY: The block was in its place, so it is live and has this layout.
+                let block = unsafe { heap.realloc(block, size, align, new) };
+                block.map(|block| (block, new, align))
             }
-            Kind::Free => {
-                // SAFETY: By the invariants of `Trace` the block is live, and is not used after its free.
+            (Kind::Free, Some((block, size, align))) => {
+                // SAFETY: The block was in its place, so it is live and has this layout. It is not in its
+                // place any more, so it is not used after its free.
                 unsafe { heap.free(block, size, align) };
                 continue;
             }
+            (_, None) => {
+                unreachable!("by its invariants a trace resizes and frees live blocks only")
+            }
         };
-        if block.is_null() {
+        if place.is_none() {
             return false;
         }
-        blocks[op.id as usize] = (block, size, align);
     }
     true
 }

@@ -2,10 +2,15 @@
 
 //! Tests of the checks: faulty allocators must be detected, and correct ones must pass.
 
-use std::cell::{
-    Cell,
-    RefCell, //
+use std::{
+    cell::{
+        Cell,
+        RefCell, //
+    },
+    ptr::NonNull,
 };
+
+use slab_heap::Block;
 
 use crate::{
     check::{
@@ -13,7 +18,10 @@ use crate::{
         CheckError, //
         Checked,
     },
-    heap::Heap,
+    heap::{
+        Heap,
+        without_offset, //
+    },
     pattern,
     peers,
     pool::Pool,
@@ -25,7 +33,7 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
     None,
-    Null,
+    Refused,
     Misaligned,
     Duplicate,
     Overwrite,
@@ -38,7 +46,7 @@ struct Faulty {
     memory: RefCell<Vec<u64>>,
     next: Cell<usize>,
     count: Cell<usize>,
-    last: Cell<*mut u8>,
+    last: Cell<NonNull<u8>>,
 }
 
 impl Faulty {
@@ -48,7 +56,7 @@ impl Faulty {
             memory: RefCell::new(vec![0; 4 << 20]),
             next: Cell::new(0),
             count: Cell::new(0),
-            last: Cell::new(std::ptr::null_mut()),
+            last: Cell::new(NonNull::dangling()),
         }
     }
 
@@ -59,13 +67,13 @@ impl Faulty {
 }
 
 impl Heap for Faulty {
-    fn alloc(&self, size: usize, _align: usize) -> *mut u8 {
+    fn alloc(&self, size: usize, _align: usize) -> Option<Block> {
         self.count.set(self.count.get() + 1);
-        if self.now(Fault::Null) {
-            return std::ptr::null_mut();
+        if self.now(Fault::Refused) {
+            return None;
         }
         if self.now(Fault::Duplicate) {
-            return self.last.get();
+            return Some(without_offset(self.last.get()));
         }
         let at = self.next.get();
         self.next.set(at + size.next_multiple_of(8) + 8);
@@ -74,18 +82,20 @@ impl Heap for Faulty {
             self.next.get() <= memory.len() * 8,
             "the test's memory is too small"
         );
-        let block = memory.as_mut_ptr().cast::<u8>().wrapping_add(at);
+        let block = NonNull::new(memory.as_mut_ptr().cast::<u8>().wrapping_add(at)).unwrap();
         if self.now(Fault::Overwrite) {
             // SAFETY: `last` is the previous block, which has at least 1 byte in `memory`.
             unsafe { self.last.get().write(0xff) };
         }
         self.last.set(block);
-        block.wrapping_add(usize::from(self.now(Fault::Misaligned)) * 4)
+        let misaligned = usize::from(self.now(Fault::Misaligned)) * 4;
+        // SAFETY: 8 bytes of `memory` follow each block.
+        Some(without_offset(unsafe { block.add(misaligned) }))
     }
 
-    unsafe fn free(&self, _block: *mut u8, _size: usize, _align: usize) {}
+    unsafe fn free(&self, _block: Block, _size: usize, _align: usize) {}
 
-    unsafe fn realloc(&self, block: *mut u8, size: usize, align: usize, new: usize) -> *mut u8 {
+    unsafe fn realloc(&self, block: Block, size: usize, align: usize, new: usize) -> Option<Block> {
         if self.fault == Fault::LostContent {
             return self.alloc(new, align);
         }
@@ -98,13 +108,12 @@ impl Heap for Faulty {
 fn result(fault: Fault) -> Result<u64, CheckError> {
     let faulty = Faulty::new(fault);
     let checked = Checked::new(&faulty);
-    let mut blocks = Vec::new();
-    for size in 8..108 {
-        blocks.push((checked.alloc(size, 8), size));
-    }
+    let sizes = 8..108;
+    let blocks = sizes.filter_map(|size| Some((checked.alloc(size, 8)?, size)));
+    let mut blocks: Vec<_> = blocks.collect();
     for (block, size) in &mut blocks {
         // SAFETY: The block is live, or `checked` does not track it and ignores the call.
-        *block = unsafe { checked.realloc(*block, *size, 8, *size + 9) };
+        *block = unsafe { checked.realloc(*block, *size, 8, *size + 9) }.unwrap();
         *size += 9;
     }
     for (block, size) in blocks {
@@ -117,7 +126,7 @@ fn result(fault: Fault) -> Result<u64, CheckError> {
 #[test]
 fn every_fault_is_detected_and_named() {
     assert_eq!(result(Fault::None), Ok(200));
-    assert_eq!(result(Fault::Null), Err(CheckError::Null(57)));
+    assert_eq!(result(Fault::Refused), Err(CheckError::Refused(57)));
     assert_eq!(
         result(Fault::Misaligned),
         Err(CheckError::Misaligned(57, 8))
@@ -134,7 +143,7 @@ fn a_faulty_allocator_fails_a_pattern() {
     let run = |fault| timing::checked(replace, &Faulty::new(fault), 1);
     assert!(run(Fault::None).is_ok());
     for fault in [
-        Fault::Null,
+        Fault::Refused,
         Fault::Misaligned,
         Fault::Duplicate,
         Fault::Overwrite,
@@ -146,7 +155,11 @@ fn a_faulty_allocator_fails_a_pattern() {
 #[test]
 fn a_faulty_allocator_fails_a_timed_pass() {
     let mut run = pattern::all(true)[1].begin(&Faulty::new(Fault::None), 1);
-    for (fault, wrong) in [(Fault::None, 0), (Fault::Null, 1), (Fault::Misaligned, 1)] {
+    for (fault, wrong) in [
+        (Fault::None, 0),
+        (Fault::Refused, 1),
+        (Fault::Misaligned, 1),
+    ] {
         assert_eq!(run.pass(&Faulty::new(fault), 1).wrong, wrong, "{fault:?}");
     }
     assert_eq!(

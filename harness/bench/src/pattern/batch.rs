@@ -2,7 +2,7 @@
 
 //! Batches: many blocks of one size are allocated, then all are freed.
 
-use std::ptr;
+use slab_heap::Block;
 
 use super::{
     ALIGN,
@@ -25,7 +25,7 @@ pub(super) enum Order {
 pub(super) struct Batch {
     size: usize,
     order: Order,
-    blocks: Vec<*mut u8>,
+    blocks: Vec<Option<Block>>,
 }
 
 impl Batch {
@@ -34,14 +34,14 @@ impl Batch {
         Self {
             size,
             order,
-            blocks: vec![ptr::null_mut(); count],
+            blocks: vec![None; count],
         }
     }
 
     /// Frees a block of the batch.
     #[inline(always)]
-    fn free(&self, heap: &dyn Heap, block: *mut u8) {
-        if !block.is_null() {
+    fn free(&self, heap: &dyn Heap, block: Option<Block>) {
+        if let Some(block) = block {
             // SAFETY: This pass allocated the block with this layout, and each block is freed once.
             unsafe { heap.free(block, self.size, ALIGN) };
         }

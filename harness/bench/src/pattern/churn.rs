@@ -4,12 +4,13 @@
 //!
 //! About half of the slots are empty at any time, so the free memory is scattered.
 
-use std::ptr;
+use slab_heap::Block;
 
 use super::{
     ALIGN,
     Run,
     Tally,
+    address,
     allocate, //
 };
 use crate::{
@@ -23,7 +24,7 @@ const STEPS: usize = 1 << 16;
 /// The random toggle pattern.
 pub(super) struct Churn {
     size: usize,
-    slots: Vec<*mut u8>,
+    slots: Vec<Option<Block>>,
     steps: Vec<u32>,
     next: usize,
 }
@@ -50,8 +51,7 @@ impl Churn {
 
     /// Empties a slot.
     fn empty(&mut self, heap: &dyn Heap, slot: usize) {
-        let block = std::mem::replace(&mut self.slots[slot], ptr::null_mut());
-        if !block.is_null() {
+        if let Some(block) = self.slots[slot].take() {
             // SAFETY: The slot held a live block of this size and is now empty, so it is freed once.
             unsafe { heap.free(block, self.size, ALIGN) };
         }
@@ -64,12 +64,10 @@ impl Run for Churn {
         for _ in 0..pairs * 2 {
             let slot = &mut self.slots[self.steps[self.next] as usize];
             self.next = (self.next + 1) % STEPS;
-            if slot.is_null() {
-                *slot = allocate(heap, self.size, &mut tally);
-            } else {
-                let block = std::mem::replace(slot, ptr::null_mut());
+            match slot.take() {
+                None => *slot = allocate(heap, self.size, &mut tally),
                 // SAFETY: The slot held a live block of this size and is now empty, so it is freed once.
-                unsafe { heap.free(block, self.size, ALIGN) };
+                Some(block) => unsafe { heap.free(block, self.size, ALIGN) },
             }
         }
         tally.pairs = pairs;
@@ -77,8 +75,8 @@ impl Run for Churn {
     }
 
     fn live(&self) -> Vec<(usize, usize)> {
-        let full = self.slots.iter().filter(|slot| !slot.is_null());
-        full.map(|slot| (slot.addr(), self.size)).collect()
+        let full = self.slots.iter().flatten();
+        full.map(|block| (address(*block), self.size)).collect()
     }
 
     fn finish(&mut self, heap: &dyn Heap) {

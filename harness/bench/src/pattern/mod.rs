@@ -11,7 +11,10 @@ mod pair;
 mod replace;
 pub(crate) mod worst;
 
-use slab_heap::class::Class;
+use slab_heap::{
+    Block,
+    class::Class, //
+};
 
 use crate::{
     heap::Heap,
@@ -26,7 +29,7 @@ pub(crate) const ALIGN: usize = 8;
 pub(crate) struct Tally {
     /// The number of pairs.
     pub(crate) pairs: u64,
-    /// The number of blocks that were null or misaligned.
+    /// The number of blocks that were refused or misaligned.
     pub(crate) wrong: u64,
 }
 
@@ -71,12 +74,18 @@ impl Pattern {
     }
 }
 
-/// Allocates a block for a timed pass, and counts it in `tally.wrong` when it is null or misaligned.
+/// Allocates a block for a timed pass, and counts it in `tally.wrong` when it is refused or misaligned.
 #[inline(always)]
-fn allocate(heap: &dyn Heap, size: usize, tally: &mut Tally) -> *mut u8 {
+fn allocate(heap: &dyn Heap, size: usize, tally: &mut Tally) -> Option<Block> {
     let block = heap.alloc(size, ALIGN);
-    tally.wrong += u64::from(block.is_null() | (block.addr() % ALIGN != 0));
+    tally.wrong += u64::from(block.is_none_or(|block| address(block) % ALIGN != 0));
     block
+}
+
+/// Returns the address of a block.
+#[inline(always)]
+fn address(block: Block) -> usize {
+    block.start.addr().get()
 }
 
 /// Returns all patterns. With `brief`, the patterns hold fewer blocks.

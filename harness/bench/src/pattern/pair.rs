@@ -26,8 +26,7 @@ impl Run for Pair {
     fn pass(&mut self, heap: &dyn Heap, pairs: u64) -> Tally {
         let mut tally = Tally::default();
         for _ in 0..pairs {
-            let block = allocate(heap, self.size, &mut tally);
-            if !block.is_null() {
+            if let Some(block) = allocate(heap, self.size, &mut tally) {
                 // SAFETY: The block was allocated above with this layout and is not used.
                 unsafe { heap.free(block, self.size, ALIGN) };
             }

@@ -2,12 +2,13 @@
 
 //! Random replacement: the block of a random slot is freed, and one of another size takes its place.
 
-use std::ptr;
+use slab_heap::Block;
 
 use super::{
     ALIGN,
     Run,
     Tally,
+    address,
     allocate, //
     log_uniform,
 };
@@ -26,7 +27,7 @@ const WARM_UP: usize = 2;
 /// A slot: its block and the requested size.
 #[derive(Clone, Copy)]
 struct Slot {
-    block: *mut u8,
+    block: Option<Block>,
     size: u32,
 }
 
@@ -52,7 +53,7 @@ impl<const USED: bool> Replace<USED> {
         let filled = (0..slots).map(|_| {
             let size = log_uniform(&mut rng, largest);
             let block = heap.alloc(size as usize, ALIGN);
-            if USED && !block.is_null() {
+            if USED && let Some(block) = block {
                 mark(block, size);
             }
             Slot { block, size }
@@ -74,24 +75,25 @@ impl<const USED: bool> Replace<USED> {
 
 /// Returns a pointer to the last word of a block of at least 8 bytes, which may be unaligned.
 #[inline(always)]
-fn last_word(block: *mut u8, size: u32) -> *mut u64 {
-    block.wrapping_add(size as usize - size_of::<u64>()).cast()
+fn last_word(block: Block, size: u32) -> *mut u64 {
+    let last = size as usize - size_of::<u64>();
+    block.start.as_ptr().wrapping_add(last).cast()
 }
 
 /// Writes the first and last word of a live block of at least 8 bytes.
 #[inline(always)]
-fn mark(block: *mut u8, size: u32) {
+fn mark(block: Block, size: u32) {
     // SAFETY: The block is live, has at least 8 bytes, and is aligned to 8.
-    unsafe { block.cast::<u64>().write(u64::from(size)) };
+    unsafe { block.start.cast::<u64>().write(u64::from(size)) };
     // SAFETY: The last word lies within the live block; unaligned writes are allowed.
     unsafe { last_word(block, size).write_unaligned(u64::from(size)) };
 }
 
 /// Returns whether the words that [`mark`] wrote are unchanged.
 #[inline(always)]
-fn marked(block: *mut u8, size: u32) -> bool {
+fn marked(block: Block, size: u32) -> bool {
     // SAFETY: The block is live and aligned to 8, and `mark` wrote its first word.
-    let first = unsafe { block.cast::<u64>().read() };
+    let first = unsafe { block.start.cast::<u64>().read() };
     // SAFETY: The last word lies within the live block, and `mark` wrote it.
     let last = unsafe { last_word(block, size).read_unaligned() };
     // In a block of 9 to 15 bytes the last word overlaps the first one.
@@ -105,15 +107,15 @@ impl<const USED: bool> Run for Replace<USED> {
             let step = self.steps[self.next];
             self.next = (self.next + 1) % STEPS;
             let slot = &mut self.slots[step.slot as usize];
-            if !slot.block.is_null() {
-                if USED && !marked(slot.block, slot.size) {
+            if let Some(block) = slot.block {
+                if USED && !marked(block, slot.size) {
                     tally.wrong += 1;
                 }
                 // SAFETY: The slot holds a live block of this size, and the slot is refilled below.
-                unsafe { heap.free(slot.block, slot.size as usize, ALIGN) };
+                unsafe { heap.free(block, slot.size as usize, ALIGN) };
             }
             let block = allocate(heap, step.size as usize, &mut tally);
-            if USED && !block.is_null() {
+            if USED && let Some(block) = block {
                 mark(block, step.size);
             }
             *slot = Slot {
@@ -126,15 +128,13 @@ impl<const USED: bool> Run for Replace<USED> {
     }
 
     fn live(&self) -> Vec<(usize, usize)> {
-        let full = self.slots.iter().filter(|slot| !slot.block.is_null());
-        full.map(|slot| (slot.block.addr(), slot.size as usize))
-            .collect()
+        let live = |slot: &Slot| Some((address(slot.block?), slot.size as usize));
+        self.slots.iter().filter_map(live).collect()
     }
 
     fn finish(&mut self, heap: &dyn Heap) {
         for slot in &mut self.slots {
-            let block = std::mem::replace(&mut slot.block, ptr::null_mut());
-            if !block.is_null() {
+            if let Some(block) = slot.block.take() {
                 // SAFETY: The slot held a live block of this size and is now empty.
                 unsafe { heap.free(block, slot.size as usize, ALIGN) };
             }

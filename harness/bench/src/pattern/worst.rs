@@ -2,15 +2,17 @@
 
 //! Worst case of a free: single frees are timed in a heap in which every other block is free.
 
-use std::{
-    ptr,
-    time::{
-        Duration,
-        Instant, //
-    },
+use std::time::{
+    Duration,
+    Instant, //
 };
 
-use super::ALIGN;
+use slab_heap::Block;
+
+use super::{
+    ALIGN,
+    address, //
+};
 use crate::{
     check::{
         self,
@@ -84,7 +86,7 @@ impl Worst {
 
 /// Frees a block. Callgrind counts the instructions of this function, so it must not be inlined.
 #[inline(never)]
-pub(crate) fn measured_free(heap: &dyn Heap, block: *mut u8) {
+pub(crate) fn measured_free(heap: &dyn Heap, block: Block) {
     // SAFETY: The only caller, `sample`, passes a live block of this layout and does not use it again.
     unsafe { heap.free(block, BLOCK_BYTES, ALIGN) };
 }
@@ -105,49 +107,46 @@ pub(crate) fn sample(
 ) -> Result<Option<Vec<f64>>, CheckError> {
     let begun = Instant::now();
     let mut rng = Rng::new(seed);
-    let mut blocks: Vec<*mut u8> = Vec::with_capacity(worst.blocks);
+    let mut blocks: Vec<Option<Block>> = Vec::with_capacity(worst.blocks);
     let mut late = false;
     for _ in 0..worst.blocks {
         blocks.push(heap.alloc(BLOCK_BYTES, ALIGN));
     }
-    for (index, block) in blocks.iter_mut().enumerate().step_by(2) {
+    for (index, slot) in blocks.iter_mut().enumerate().step_by(2) {
         late |= index % 256 == 0 && begun.elapsed() > worst.timeout;
         if late {
             break;
         }
-        free(heap, block);
+        free(heap, slot);
     }
     let mut nanoseconds = Vec::with_capacity(worst.frees);
     if !late {
         for _ in 0..worst.frees {
-            let block = &mut blocks[rng.index(worst.blocks / 2) * 2 + 1];
-            if block.is_null() {
-                return Err(CheckError::Null(BLOCK_BYTES));
-            }
+            let slot = &mut blocks[rng.index(worst.blocks / 2) * 2 + 1];
+            let block = slot.take().ok_or(CheckError::Refused(BLOCK_BYTES))?;
             let started = clock.now();
-            measured_free(heap, *block);
+            measured_free(heap, block);
             nanoseconds.push(clock.nanoseconds(started, clock.now()));
-            *block = heap.alloc(BLOCK_BYTES, ALIGN);
+            *slot = heap.alloc(BLOCK_BYTES, ALIGN);
         }
     }
-    let live = blocks.iter().filter(|block| !block.is_null());
-    let live = live.map(|block| (block.addr(), BLOCK_BYTES)).collect();
+    let live = blocks.iter().flatten();
+    let live = live.map(|block| (address(*block), BLOCK_BYTES)).collect();
     if !baseline {
         check::check_overlap(live)?;
     }
     // After a timeout the blocks are not freed, because the frees would be as slow; dropping the pool
     // releases the memory.
     if !late {
-        blocks.iter_mut().rev().for_each(|block| free(heap, block));
+        blocks.iter_mut().rev().for_each(|slot| free(heap, slot));
     }
     Ok((!late).then_some(nanoseconds))
 }
 
-/// Frees a block unless it is null, and sets it to null.
-fn free(heap: &dyn Heap, block: &mut *mut u8) {
-    let block = std::mem::replace(block, ptr::null_mut());
-    if !block.is_null() {
-        // SAFETY: The block was allocated with this layout; it is now null, so it is freed once.
+/// Frees the block in a slot, if there is one.
+fn free(heap: &dyn Heap, slot: &mut Option<Block>) {
+    if let Some(block) = slot.take() {
+        // SAFETY: The block was allocated with this layout; the slot is now empty, so it is freed once.
         unsafe { heap.free(block, BLOCK_BYTES, ALIGN) };
     }
 }

@@ -2,7 +2,14 @@
 
 //! The baseline: it always returns the same block, so its time is that of the loop and its calls.
 
-use crate::heap::Heap;
+use std::ptr::NonNull;
+
+use slab_heap::Block;
+
+use crate::heap::{
+    Heap,
+    without_offset, //
+};
 
 /// The name in tables.
 pub(super) const NAME: &str = "(empty)";
@@ -10,19 +17,19 @@ pub(super) const NAME: &str = "(empty)";
 /// The size of the block in bytes: larger than any request of a pattern.
 const BYTES: usize = 1 << 17;
 
-/// The baseline, with the start of its block.
-struct Baseline(*mut u8);
+/// The baseline, with its block.
+struct Baseline(Block);
 
 /// Constructs the baseline. Its block is never freed.
 pub(super) fn new() -> Box<dyn Heap> {
     let block = vec![0_u64; BYTES / size_of::<u64>()];
-    Box::new(Baseline(block.leak().as_mut_ptr().cast()))
+    Box::new(Baseline(without_offset(NonNull::from(block.leak()).cast())))
 }
 
 impl Heap for Baseline {
-    fn alloc(&self, _size: usize, _align: usize) -> *mut u8 {
-        self.0
+    fn alloc(&self, _size: usize, _align: usize) -> Option<Block> {
+        Some(self.0)
     }
 
-    unsafe fn free(&self, _block: *mut u8, _size: usize, _align: usize) {}
+    unsafe fn free(&self, _block: Block, _size: usize, _align: usize) {}
 }

@@ -2,18 +2,16 @@
 
 //! The crate `buddy_system_allocator`, which is also the second tier of the seed.
 
-use std::{
-    alloc::Layout,
-    ptr::{
-        self,
-        NonNull, //
-    },
-};
+use std::alloc::Layout;
 
 use buddy_system_allocator::Heap as Buddy;
+use slab_heap::Block;
 
 use crate::{
-    heap::Heap,
+    heap::{
+        Heap,
+        without_offset, //
+    },
     lock::NewLock,
     pool::Memory, //
 };
@@ -38,22 +36,19 @@ pub(super) unsafe fn new<L: NewLock<Inner> + 'static>(memory: Memory) -> Box<dyn
 }
 
 impl<L: NewLock<Inner>> Heap for Locked<L> {
-    fn alloc(&self, size: usize, align: usize) -> *mut u8 {
+    fn alloc(&self, size: usize, align: usize) -> Option<Block> {
         // SAFETY: Patterns pass powers of two as alignment, and sizes far below `isize::MAX`.
         let layout = unsafe { Layout::from_size_align_unchecked(size, align) };
-        self.0.with(|heap| match heap.alloc(layout) {
-            Ok(block) => block.as_ptr(),
-            Err(()) => ptr::null_mut(),
-        })
+        let start = self.0.with(|heap| heap.alloc(layout)).ok()?;
+        Some(without_offset(start))
     }
 
-    unsafe fn free(&self, block: *mut u8, size: usize, align: usize) {
+    unsafe fn free(&self, block: Block, size: usize, align: usize) {
         // SAFETY: The block was allocated with this layout, so the layout is valid.
         let layout = unsafe { Layout::from_size_align_unchecked(size, align) };
-        // SAFETY: The caller passes a live block, which is not null.
-        let block = unsafe { NonNull::new_unchecked(block) };
         // SAFETY: The caller passes a live, unused block of this heap with its layout.
-        self.0.with(|heap| unsafe { heap.dealloc(block, layout) });
+        self.0
+            .with(|heap| unsafe { heap.dealloc(block.start, layout) });
     }
 
     fn metadata_bytes(&self) -> usize {

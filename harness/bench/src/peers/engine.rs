@@ -1,19 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The engines of slablab as allocators under test.
+//! The engines of slablab as allocators under test, called through the trait [`Engine`] as by sessions.
 
 use std::{
     alloc::Layout,
-    ptr::{
-        self,
-        NonNull, //
-    },
+    ptr::NonNull, //
 };
 
 use slab_heap::{
     Block,
     Cost,
-    Engine, //
+    Engine,
+    engine::BadFree, //
 };
 
 use crate::{
@@ -49,84 +47,47 @@ impl<E: Engine> EngineHeap<E> {
         assert_eq!(region, Ok(0), "the engine refused its pool");
         Self { engine, table }
     }
-
-    /// Returns the engine.
-    pub(super) fn engine(&self) -> &E {
-        &self.engine
-    }
-
-    /// Resizes a block in place, or else by copying through `heap`, which wraps this engine.
-    ///
-    /// # Safety
-    ///
-    /// The requirements of [`Heap::realloc`] hold.
-    pub(super) unsafe fn realloc_or(
-        &self,
-        heap: &impl Heap,
-        start: *mut u8,
-        size: usize,
-        align: usize,
-        new: usize,
-    ) -> *mut u8 {
-        let mut cost = Cost::default();
-        let (old, wanted) = (layout(size, align), layout(new, align));
-        // SAFETY: The caller passes a live block of this engine with its layout.
-        if unsafe { self.engine.resize(block(start), old, wanted, &mut cost) } {
-            return start;
-        }
-        // SAFETY: The caller's contract is that of `Heap::realloc`, and the block did not change.
-        unsafe { reallocate_by_copy(heap, start, size, align, new) }
-    }
 }
 
 /// Returns a request as a `Layout`.
 #[inline]
-pub(super) fn layout(size: usize, align: usize) -> Layout {
+fn layout(size: usize, align: usize) -> Layout {
     debug_assert!(Layout::from_size_align(size, align).is_ok());
     // SAFETY: Patterns pass powers of two as alignment, and sizes far below `isize::MAX`.
     unsafe { Layout::from_size_align_unchecked(size, align) }
 }
 
-/// Returns a block as the engine names it.
-#[inline]
-fn block(start: *mut u8) -> Block {
-    Block {
-        // SAFETY: Callers pass a block that `alloc` returned and that is not null.
-        start: unsafe { NonNull::new_unchecked(start) },
-        offset: None,
-    }
-}
-
 /// Panics because the engine refused a valid free.
 #[cold]
-pub(super) fn refused(error: slab_heap::engine::BadFree) -> ! {
+fn refused(error: BadFree) -> ! {
     panic!("the engine refused a valid free: {error:?}")
 }
 
 impl<E: Engine> Heap for EngineHeap<E> {
-    fn alloc(&self, size: usize, align: usize) -> *mut u8 {
+    fn alloc(&self, size: usize, align: usize) -> Option<Block> {
         let mut cost = Cost::default();
-        match self.engine.allocate(layout(size, align), &mut cost) {
-            Ok(block) => block.start.as_ptr(),
-            Err(_) => ptr::null_mut(),
-        }
+        self.engine.allocate(layout(size, align), &mut cost).ok()
     }
 
-    unsafe fn free(&self, start: *mut u8, size: usize, align: usize) {
-        let mut cost = Cost::default();
-        // SAFETY: The caller passes a live, unused block of this engine with its layout.
-        let released = unsafe {
-            self.engine
-                .release(block(start), layout(size, align), &mut cost)
-        };
-        if let Err(error) = released {
+    unsafe fn free(&self, block: Block, size: usize, align: usize) {
+        let (layout, mut cost) = (layout(size, align), Cost::default());
+        // SAFETY: `Engine::release` requires a live block of this engine, its layout, and that nobody uses
+        // it any more. The caller promises each.
+        if let Err(error) = unsafe { self.engine.release(block, layout, &mut cost) } {
             refused(error);
         }
     }
 
-    unsafe fn realloc(&self, start: *mut u8, size: usize, align: usize, new: usize) -> *mut u8 {
-        // SAFETY: Both functions have the same contract.
-        unsafe { self.realloc_or(self, start, size, align, new) }
+    unsafe fn realloc(&self, block: Block, size: usize, align: usize, new: usize) -> Option<Block> {
+        let (old, wanted) = (layout(size, align), layout(new, align));
+        // SAFETY: `Engine::resize` requires a live block of this engine, its layout, that nobody uses it
+        // during the call, and the same alignment. The caller promises the first three, and both layouts
+        // are made from `align`.
+        if unsafe { self.engine.resize(block, old, wanted, &mut Cost::default()) } {
+            return Some(block);
+        }
+        // SAFETY: Both functions have the same contract, and the block did not change.
+        unsafe { reallocate_by_copy(self, block, size, align, new) }
     }
 
     fn usable(&self, size: usize, align: usize) -> usize {

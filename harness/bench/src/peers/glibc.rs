@@ -4,12 +4,18 @@
 
 use std::{
     ffi::CStr,
-    ptr, //
+    ptr::{
+        self,
+        NonNull, //
+    },
 };
+
+use slab_heap::Block;
 
 use crate::heap::{
     Heap,
-    reallocate_by_copy, //
+    reallocate_by_copy,
+    without_offset, //
 };
 
 /// The alignment in bytes that `malloc` guarantees.
@@ -31,29 +37,31 @@ pub(super) fn version() -> String {
 }
 
 impl Heap for Glibc {
-    fn alloc(&self, size: usize, align: usize) -> *mut u8 {
+    fn alloc(&self, size: usize, align: usize) -> Option<Block> {
         if align <= ALIGN {
             // SAFETY: `malloc` accepts any size.
-            return unsafe { libc::malloc(size) }.cast();
+            let start = unsafe { libc::malloc(size) };
+            return NonNull::new(start.cast()).map(without_offset);
         }
         let mut block = ptr::null_mut();
         // SAFETY: `block` is a valid place for the result, and the alignment is a power of two above
         // the size of a pointer.
         match unsafe { libc::posix_memalign(&mut block, align, size) } {
-            0 => block.cast(),
-            _ => ptr::null_mut(),
+            0 => NonNull::new(block.cast()).map(without_offset),
+            _ => None,
         }
     }
 
-    unsafe fn free(&self, block: *mut u8, _size: usize, _align: usize) {
+    unsafe fn free(&self, block: Block, _size: usize, _align: usize) {
         // SAFETY: The caller passes a live, unused block of `malloc`.
-        unsafe { libc::free(block.cast()) };
+        unsafe { libc::free(block.start.as_ptr().cast()) };
     }
 
-    unsafe fn realloc(&self, block: *mut u8, size: usize, align: usize, new: usize) -> *mut u8 {
+    unsafe fn realloc(&self, block: Block, size: usize, align: usize, new: usize) -> Option<Block> {
         if align <= ALIGN {
             // SAFETY: The caller passes a live block of `malloc`.
-            return unsafe { libc::realloc(block.cast(), new) }.cast();
+            let start = unsafe { libc::realloc(block.start.as_ptr().cast(), new) };
+            return NonNull::new(start.cast()).map(without_offset);
         }
         // SAFETY: Both functions have the same contract.
         unsafe { reallocate_by_copy(self, block, size, align, new) }

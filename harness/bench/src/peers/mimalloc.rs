@@ -2,9 +2,15 @@
 
 //! mimalloc, called directly; it is not the allocator of this process.
 
-use libmimalloc_sys as mi;
+use std::ptr::NonNull;
 
-use crate::heap::Heap;
+use libmimalloc_sys as mi;
+use slab_heap::Block;
+
+use crate::heap::{
+    Heap,
+    without_offset, //
+};
 
 /// The alignment in bytes that `mi_malloc` guarantees for blocks of at least this size.
 const ALIGN: usize = 8;
@@ -34,22 +40,32 @@ pub(super) fn version() -> String {
 }
 
 impl Heap for Mimalloc {
-    fn alloc(&self, size: usize, align: usize) -> *mut u8 {
-        if align <= ALIGN {
+    fn alloc(&self, size: usize, align: usize) -> Option<Block> {
+        let start = if align <= ALIGN {
             // SAFETY: `mi_malloc` accepts any size.
-            return unsafe { mi::mi_malloc(size) }.cast();
-        }
-        // SAFETY: `mi_malloc_aligned` accepts any size, and the alignment is a power of two.
-        unsafe { mi::mi_malloc_aligned(size, align) }.cast()
+            unsafe { mi::mi_malloc(size) }
+        } else {
+            // SAFETY: `mi_malloc_aligned` accepts any size, and the alignment is a power of two.
+            unsafe { mi::mi_malloc_aligned(size, align) }
+        };
+        NonNull::new(start.cast()).map(without_offset)
     }
 
-    unsafe fn free(&self, block: *mut u8, _size: usize, _align: usize) {
+    unsafe fn free(&self, block: Block, _size: usize, _align: usize) {
         // SAFETY: The caller passes a live, unused block of mimalloc.
-        unsafe { mi::mi_free(block.cast()) };
+        unsafe { mi::mi_free(block.start.as_ptr().cast()) };
     }
 
-    unsafe fn realloc(&self, block: *mut u8, _size: usize, align: usize, new: usize) -> *mut u8 {
+    unsafe fn realloc(
+        &self,
+        block: Block,
+        _size: usize,
+        align: usize,
+        new: usize,
+    ) -> Option<Block> {
+        let start = block.start.as_ptr().cast();
         // SAFETY: The caller passes a live block of mimalloc with its alignment.
-        unsafe { mi::mi_realloc_aligned(block.cast(), new, align) }.cast()
+        let start = unsafe { mi::mi_realloc_aligned(start, new, align) };
+        NonNull::new(start.cast()).map(without_offset)
     }
 }

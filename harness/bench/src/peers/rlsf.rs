@@ -4,16 +4,17 @@
 
 use std::{
     alloc::Layout,
-    ptr::{
-        self,
-        NonNull, //
-    },
+    ptr::NonNull, //
 };
 
 use rlsf::Tlsf;
+use slab_heap::Block;
 
 use crate::{
-    heap::Heap,
+    heap::{
+        Heap,
+        without_offset, //
+    },
     lock::NewLock,
     pool::Memory, //
 };
@@ -47,26 +48,29 @@ fn layout(size: usize, align: usize) -> Layout {
 }
 
 impl<L: NewLock<Inner>> Heap for Locked<L> {
-    fn alloc(&self, size: usize, align: usize) -> *mut u8 {
+    fn alloc(&self, size: usize, align: usize) -> Option<Block> {
         self.0
             .with(|tlsf| tlsf.allocate(layout(size, align)))
-            .map_or(ptr::null_mut(), NonNull::as_ptr)
+            .map(without_offset)
     }
 
-    unsafe fn free(&self, block: *mut u8, _size: usize, align: usize) {
-        // SAFETY: The caller passes a live block, which is not null.
-        let block = unsafe { NonNull::new_unchecked(block) };
+    unsafe fn free(&self, block: Block, _size: usize, align: usize) {
         // SAFETY: The caller passes a live, unused block of this heap with its alignment.
-        self.0.with(|tlsf| unsafe { tlsf.deallocate(block, align) });
+        self.0
+            .with(|tlsf| unsafe { tlsf.deallocate(block.start, align) });
     }
 
-    unsafe fn realloc(&self, block: *mut u8, _size: usize, align: usize, new: usize) -> *mut u8 {
-        // SAFETY: The caller passes a live block, which is not null.
-        let block = unsafe { NonNull::new_unchecked(block) };
+    unsafe fn realloc(
+        &self,
+        block: Block,
+        _size: usize,
+        align: usize,
+        new: usize,
+    ) -> Option<Block> {
         // SAFETY: The caller passes a live block of this heap with its alignment.
         self.0
-            .with(|tlsf| unsafe { tlsf.reallocate(block, layout(new, align)) })
-            .map_or(ptr::null_mut(), NonNull::as_ptr)
+            .with(|tlsf| unsafe { tlsf.reallocate(block.start, layout(new, align)) })
+            .map(without_offset)
     }
 
     fn metadata_bytes(&self) -> usize {

@@ -2,14 +2,9 @@
 
 //! The crate `talc`: a dlmalloc-style allocator with bins, with its metadata in the pool.
 
-use std::{
-    alloc::Layout,
-    ptr::{
-        self,
-        NonNull, //
-    },
-};
+use std::alloc::Layout;
 
+use slab_heap::Block;
 use talc::{
     DefaultBinning,
     base::Talc,
@@ -19,7 +14,8 @@ use talc::{
 use crate::{
     heap::{
         Heap,
-        reallocate_by_copy, //
+        reallocate_by_copy,
+        without_offset, //
     },
     lock::NewLock,
     pool::Memory,
@@ -52,26 +48,27 @@ fn layout(size: usize, align: usize) -> Layout {
 }
 
 impl<L: NewLock<Inner>> Heap for Locked<L> {
-    fn alloc(&self, size: usize, align: usize) -> *mut u8 {
+    fn alloc(&self, size: usize, align: usize) -> Option<Block> {
         // SAFETY: Patterns request at least 1 byte.
         self.0
             .with(|talc| unsafe { talc.allocate(layout(size, align)) })
-            .map_or(ptr::null_mut(), NonNull::as_ptr)
+            .map(without_offset)
     }
 
-    unsafe fn free(&self, block: *mut u8, size: usize, align: usize) {
+    unsafe fn free(&self, block: Block, size: usize, align: usize) {
         // SAFETY: The caller passes a live, unused block of this heap with its layout.
         self.0
-            .with(|talc| unsafe { talc.deallocate(block, layout(size, align)) });
+            .with(|talc| unsafe { talc.deallocate(block.start.as_ptr(), layout(size, align)) });
     }
 
-    unsafe fn realloc(&self, block: *mut u8, size: usize, align: usize, new: usize) -> *mut u8 {
+    unsafe fn realloc(&self, block: Block, size: usize, align: usize, new: usize) -> Option<Block> {
+        let start = block.start.as_ptr();
         let resized = self.0.with(|talc| {
             // SAFETY: The caller passes a live block of this heap with its layout.
-            unsafe { talc.try_realloc_in_place(block, layout(size, align), new) }
+            unsafe { talc.try_realloc_in_place(start, layout(size, align), new) }
         });
         if resized {
-            return block;
+            return Some(block);
         }
         // SAFETY: Both functions have the same contract, and the block did not change.
         unsafe { reallocate_by_copy(self, block, size, align, new) }
