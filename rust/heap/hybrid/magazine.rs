@@ -91,13 +91,6 @@ impl PageCount {
         }
     }
 
-    /// Returns the layout of a block of so many pages.
-    pub(super) fn layout(self) -> Layout {
-        let page = Layout::new::<[u8; PAGE_BYTES]>();
-        // So many pages do not overflow.
-        Layout::from_size_align(self.get() * PAGE_BYTES, PAGE_BYTES).unwrap_or(page)
-    }
-
     /// Returns the number.
     #[inline]
     pub(super) const fn get(self) -> usize {

@@ -19,10 +19,8 @@ use super::{
     fast::magazine_cost,
     magazine::{
         MagazineKind,
-        PageCount,
         TRANSFER_MAX, //
     },
-    page::Page,
     state::{
         Request,
         State, //
@@ -232,35 +230,5 @@ impl<L: Lock<State> + Sync, P: PerCpu<CpuCache>> Hybrid<L, P> {
         });
         state.free_cached(kind, &blocks[..taken]);
         taken
-    }
-
-    /// Frees a block of any size in any region, whose requested bytes were not counted.
-    #[cold]
-    #[inline(never)]
-    pub(super) fn free_uncounted(&self, start: Start, layout: Layout) -> Result<(), BadFree> {
-        self.free_slow(start, layout, None, &mut Cost::default())
-    }
-
-    /// Frees a block of pages that its magazine has no room for: by a shorter way where the magazine
-    /// cannot grow.
-    #[cold]
-    #[inline(never)]
-    pub(super) fn free_past_magazine(
-        &self,
-        start: Start,
-        page: Page,
-        pages: PageCount,
-    ) -> Result<(), BadFree> {
-        let kind = MagazineKind::Pages(pages);
-        let capacity = |cache: &CpuCache| cache.capacity(kind);
-        if self.per_cpu.try_with_local(capacity) < Some(kind.blocks_max()) {
-            return self.free_uncounted(start, pages.layout());
-        }
-        self.state.with(|state| {
-            let work = &mut Work::default();
-            state.heap.release_large(page, pages.get(), work)?;
-            state.counts.freed(None);
-            Ok(())
-        })
     }
 }
