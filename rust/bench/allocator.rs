@@ -102,16 +102,18 @@ pub(super) unsafe trait Allocator: Sync {
     /// Whether blocks have memory.
     const HAS_MEMORY: bool = true;
 
-    /// Allocates a block, or returns `None` if the request is refused.
-    fn allocate(&self, layout: Layout) -> Option<Self::Block>;
+    /// Allocates a block, or returns `None` if the request is refused. An engine of ours writes what the
+    /// call did to `cost`, as for sessions.
+    fn allocate(&self, layout: Layout, cost: &mut Cost) -> Option<Self::Block>;
 
-    /// Frees a block and says whether the allocator accepted the free.
+    /// Frees a block and says whether the allocator accepted the free. An engine of ours writes what the
+    /// call did to `cost`, as for sessions.
     ///
     /// # Safety
     ///
     /// This allocator allocated the block for this layout, the block is live, and nobody uses its
     /// memory any more.
-    unsafe fn release(&self, block: Self::Block, layout: Layout) -> bool;
+    unsafe fn release(&self, block: Self::Block, layout: Layout, cost: &mut Cost) -> bool;
 
     /// Returns the first byte of a block.
     fn start(block: Self::Block) -> NonNull<u8>;
@@ -142,13 +144,13 @@ unsafe impl Allocator for Baseline {
     const HAS_MEMORY: bool = false;
 
     #[inline(always)]
-    fn allocate(&self, layout: Layout) -> Option<NonNull<u8>> {
+    fn allocate(&self, layout: Layout, _cost: &mut Cost) -> Option<NonNull<u8>> {
         black_box(layout);
         Some(NonNull::<u64>::dangling().cast())
     }
 
     #[inline(always)]
-    unsafe fn release(&self, block: NonNull<u8>, layout: Layout) -> bool {
+    unsafe fn release(&self, block: NonNull<u8>, layout: Layout, _cost: &mut Cost) -> bool {
         black_box((block, layout));
         true
     }
@@ -167,13 +169,13 @@ unsafe impl Allocator for Kmalloc {
     type Block = NonNull<u8>;
 
     #[inline(always)]
-    fn allocate(&self, layout: Layout) -> Option<NonNull<u8>> {
+    fn allocate(&self, layout: Layout, _cost: &mut Cost) -> Option<NonNull<u8>> {
         // SAFETY: `__kmalloc` accepts any size; the flags allow sleeping, and the caller may sleep.
         NonNull::new(unsafe { bindings::__kmalloc_noprof(layout.size(), FLAGS) }.cast())
     }
 
     #[inline(always)]
-    unsafe fn release(&self, block: NonNull<u8>, _layout: Layout) -> bool {
+    unsafe fn release(&self, block: NonNull<u8>, _layout: Layout, _cost: &mut Cost) -> bool {
         // SAFETY: By this function's contract `allocate` returned the block, which was not freed since.
         unsafe { bindings::kfree(block.as_ptr().cast()) };
         true
@@ -284,7 +286,7 @@ unsafe impl Allocator for KmemCache {
     type Block = NonNull<u8>;
 
     #[inline(always)]
-    fn allocate(&self, layout: Layout) -> Option<NonNull<u8>> {
+    fn allocate(&self, layout: Layout, _cost: &mut Cost) -> Option<NonNull<u8>> {
         if layout.size() > self.size {
             return None;
         }
@@ -294,7 +296,7 @@ unsafe impl Allocator for KmemCache {
     }
 
     #[inline(always)]
-    unsafe fn release(&self, block: NonNull<u8>, _layout: Layout) -> bool {
+    unsafe fn release(&self, block: NonNull<u8>, _layout: Layout, _cost: &mut Cost) -> bool {
         // SAFETY: By this function's contract the block came from this cache and was not freed since.
         unsafe { bindings::kmem_cache_free(self.cache.as_ptr(), block.as_ptr().cast()) };
         true
@@ -451,17 +453,16 @@ unsafe impl<E: Engine, T: Send> Allocator for EngineAllocator<E, T> {
 
     // Not inlined: the loop calls each allocator, as it calls the kernel's.
     #[inline(never)]
-    fn allocate(&self, layout: Layout) -> Option<Block> {
-        self.engine.allocate(layout, &mut Cost::default()).ok()
+    fn allocate(&self, layout: Layout, cost: &mut Cost) -> Option<Block> {
+        self.engine.allocate(layout, cost).ok()
     }
 
     #[inline(never)]
-    unsafe fn release(&self, block: Block, layout: Layout) -> bool {
-        let mut cost = Cost::default();
+    unsafe fn release(&self, block: Block, layout: Layout, cost: &mut Cost) -> bool {
         // SAFETY: `Engine::release` requires a live block of this engine, the layout that it was allocated
         // for, and that nobody uses it any more. This function's contract promises each; `allocate` gets
         // its blocks from this engine only, and no block is resized.
-        unsafe { self.engine.release(block, layout, &mut cost) }.is_ok()
+        unsafe { self.engine.release(block, layout, cost) }.is_ok()
     }
 
     fn start(block: Block) -> NonNull<u8> {

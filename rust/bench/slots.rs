@@ -14,6 +14,7 @@ use core::{
 };
 
 use kernel::prelude::*;
+use slab_heap::Cost;
 
 use super::{
     allocator::Allocator,
@@ -66,6 +67,8 @@ unsafe impl<B> Send for HandoverBuffer<B> {}
 pub(super) struct Slots<'a, A: Allocator> {
     allocator: &'a A,
     blocks: KVVec<Option<LiveBlock<A::Block>>>,
+    /// The cost of the last call. Nobody reads it; it lets engines write it, as they do for sessions.
+    cost: Cost,
     pub(super) counts: SlotCounts,
 }
 
@@ -92,6 +95,7 @@ impl<'a, A: Allocator> Slots<'a, A> {
         Self {
             allocator,
             blocks: buffer.0,
+            cost: Cost::default(),
             counts: SlotCounts::default(),
         }
     }
@@ -119,7 +123,7 @@ impl<'a, A: Allocator> Slots<'a, A> {
         let Some(slot) = self.blocks.get_mut(index) else {
             return;
         };
-        let Some(block) = self.allocator.allocate(layout) else {
+        let Some(block) = self.allocator.allocate(layout, &mut self.cost) else {
             self.counts.refusals += 1;
             return;
         };
@@ -146,14 +150,17 @@ impl<'a, A: Allocator> Slots<'a, A> {
         }
         // SAFETY: By the type invariant the block is a live block of the allocator for this layout. It was
         // taken out of its slot above, so nobody uses it any more.
-        let released = unsafe { self.allocator.release(live.block, live.layout) };
+        let released = unsafe {
+            self.allocator
+                .release(live.block, live.layout, &mut self.cost)
+        };
         self.counts.wrong_blocks += u64::from(!released);
     }
 
     /// Allocates a block and frees it at once.
     #[inline(always)]
     pub(super) fn allocate_and_free<const CHECKED: bool>(&mut self, index: usize, layout: Layout) {
-        let Some(block) = self.allocator.allocate(layout) else {
+        let Some(block) = self.allocator.allocate(layout, &mut self.cost) else {
             self.counts.refusals += 1;
             return;
         };
@@ -167,7 +174,7 @@ impl<'a, A: Allocator> Slots<'a, A> {
             self.counts.wrong_blocks += u64::from(!right);
         }
         // SAFETY: The block was allocated above for this layout, and nobody uses it any more.
-        let released = unsafe { self.allocator.release(block, layout) };
+        let released = unsafe { self.allocator.release(block, layout, &mut self.cost) };
         self.counts.wrong_blocks += u64::from(!released);
     }
 }
