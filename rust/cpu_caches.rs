@@ -3,7 +3,7 @@
 //! The per-CPU caches of `hybrid`, in the kernel.
 //!
 //! ```text
-//! memory │ pointer │ pointer │ … │ header │ cache of CPU 0 │ header │ cache of CPU 1 │ …
+//! memory │ entry of CPU 0 │ entry of CPU 1 │ … │ cache of CPU 0 │ cache of CPU 1 │ …
 //! ```
 //!
 //! The caches are contiguous ordinary memory and do not come from the per-CPU allocator, for two
@@ -47,7 +47,10 @@ use slab_heap::{
         CacheSize,
         CpuCache, //
     },
-    per_cpu::PerCpu, //
+    per_cpu::{
+        Exclusive,
+        PerCpu, //
+    }, //
 };
 
 use crate::{
@@ -55,33 +58,34 @@ use crate::{
     vmalloc::VmallocMemory, //
 };
 
-/// The header before a CPU's cache.
+/// A CPU's cache, and whether its owner is using it.
 ///
 /// `busy` is set while the owner uses the cache. Only the owner's CPU accesses it, in a task or in an
 /// interrupt handler, so plain loads and stores suffice.
 #[repr(C, align(64))]
-struct Header {
+struct Entry {
     busy: AtomicBool,
+    cache: NonNull<CpuCache>,
 }
 
-const _: () = assert!(CpuCache::ALIGN <= align_of::<Header>());
+const _: () = assert!(CpuCache::ALIGN <= align_of::<Entry>());
 
 /// A cache for each CPU.
 ///
 /// # Invariants
 ///
-/// `entries` points to `cpus` pointers in `_memory`. Each points to a [`Header`] in `_memory`, and a
-/// [`CpuCache`] follows the header.
+/// `entries` points to `cpus` entries in `_memory`, whose caches are in `_memory` too. The entries do not
+/// change, except for `busy`.
 pub(crate) struct CpuCaches {
     _memory: VmallocMemory,
-    entries: NonNull<NonNull<Header>>,
+    entries: NonNull<Entry>,
     cpus: usize,
 }
 
-// SAFETY: `_memory` is `Send`, `entries` points into it, and `Header` and `CpuCache` are `Sync`.
+// SAFETY: `_memory` is `Send`. All pointers are into it, and point to `Sync` types.
 unsafe impl Send for CpuCaches {}
 
-// SAFETY: Shared references give access to a `Header` and a `CpuCache` only, which are `Sync`.
+// SAFETY: Shared references give access to `busy` and to a `CpuCache` only, which are `Sync`.
 unsafe impl Sync for CpuCaches {}
 
 /// The most interrupts for one remote call: a CPU whose task is using the cache is interrupted again. The
@@ -94,25 +98,14 @@ const MAX_INTERRUPTS: u32 = 64;
 const MAX_PAUSE_LOG2: u32 = 10;
 
 impl CpuCaches {
-    /// Returns the bytes of the caches of all CPUs, with their table and headers.
+    /// Returns the bytes of the entries and the caches of all CPUs.
     fn bytes(size: CacheSize) -> usize {
-        Self::table_bytes() + Self::entry_bytes(size) * nr_cpu_ids() as usize
+        (size_of::<Entry>() + CpuCache::bytes(size)) * nr_cpu_ids() as usize
     }
 
     /// Returns the bytes that the kernel takes for the caches of all CPUs.
     pub(crate) fn charge(size: CacheSize) -> usize {
         VmallocMemory::charge(Self::bytes(size))
-    }
-
-    /// Returns the bytes of the table of pointers, rounded up to the alignment of the entries.
-    fn table_bytes() -> usize {
-        let bytes = size_of::<NonNull<Header>>() * nr_cpu_ids() as usize;
-        bytes.next_multiple_of(align_of::<Header>())
-    }
-
-    /// Returns the bytes of a header and a cache.
-    fn entry_bytes(size: CacheSize) -> usize {
-        size_of::<Header>() + CpuCache::bytes(size)
     }
 
     /// Creates an empty cache for each CPU.
@@ -123,22 +116,21 @@ impl CpuCaches {
     pub(crate) fn new(size: CacheSize) -> Result<Self> {
         let memory = VmallocMemory::zeroed(Self::bytes(size))?;
         let cpus = nr_cpu_ids() as usize;
-        let entries = memory.start().cast::<NonNull<Header>>();
-        // SAFETY: The memory has `table_bytes` bytes for the table, and the entries follow it.
-        let first = unsafe { memory.start().add(Self::table_bytes()) };
+        let entries = memory.start().cast::<Entry>();
+        // SAFETY: The memory has room for `cpus` entries, and the caches follow them.
+        let caches = unsafe { entries.add(cpus) }.cast::<u8>();
         for cpu in 0..cpus {
-            // SAFETY: The memory has `cpus` entries of this size after the table.
-            let entry = unsafe { first.add(cpu * Self::entry_bytes(size)) }.cast::<Header>();
-            // SAFETY: An entry consists of a header and a cache.
-            let cache = unsafe { entry.add(1) }.cast::<u8>();
-            // SAFETY: `new_in` requires `CpuCache::bytes(size)` zeroed, exclusive and aligned bytes. An entry
-            // has these bytes after its header. The memory is new and zeroed. It is page-aligned, and the
-            // sizes of the table and of entries are multiples of the alignment.
-            let _ = unsafe { CpuCache::new_in(cache, size) };
-            // SAFETY: The table has room for `cpus` pointers, and is aligned for pointers.
-            unsafe { entries.add(cpu).write(entry) };
+            // SAFETY: The memory has `CpuCache::bytes(size)` bytes for each CPU behind the entries.
+            let place = unsafe { caches.add(cpu * CpuCache::bytes(size)) };
+            // SAFETY: `new_in` requires `CpuCache::bytes(size)` zeroed, exclusive and aligned bytes. The
+            // memory is new, zeroed and page-aligned, and the sizes of entries and caches are multiples of
+            // the alignment.
+            let cache = unsafe { CpuCache::new_in(place, size) };
+            let busy = AtomicBool::new(false);
+            // SAFETY: The memory has room for `cpus` entries, and is aligned for them.
+            unsafe { entries.add(cpu).write(Entry { busy, cache }) };
         }
-        // INVARIANT: The loop wrote all pointers and caches. A zeroed header is a valid header.
+        // INVARIANT: The loop wrote all entries.
         Ok(Self {
             _memory: memory,
             entries,
@@ -146,37 +138,48 @@ impl CpuCaches {
         })
     }
 
-    /// Returns the header and the cache of a CPU.
+    /// Returns the entry of a CPU.
     ///
     /// # Safety
     ///
     /// `cpu` is less than `self.cpus`.
     #[inline(always)]
-    unsafe fn entry(&self, cpu: usize) -> (&Header, &CpuCache) {
-        // SAFETY: By the type invariant `entries` points to `cpus` pointers; `cpu` is less by this
-        // function's contract.
-        let header = unsafe { self.entries.add(cpu).read() };
-        // SAFETY: By the type invariant a cache follows the header in the same memory.
-        let cache = unsafe { header.add(1) }.cast::<CpuCache>();
-        // SAFETY: By the type invariant both are valid while `self` is borrowed. All accesses to them
-        // are through shared references.
-        unsafe { (header.as_ref(), cache.as_ref()) }
+    unsafe fn entry(&self, cpu: usize) -> &Entry {
+        // SAFETY: By the type invariant there are `cpus` entries; `cpu` is less by this function's contract.
+        // Entries are valid while `self` is borrowed, and accessed through shared references only.
+        unsafe { self.entries.add(cpu).as_ref() }
+    }
+}
+
+impl Entry {
+    #[inline(always)]
+    fn cache(&self) -> &CpuCache {
+        // SAFETY: By the invariant of `CpuCaches` the cache is in the same memory as the entry, which is valid
+        // while the entry is borrowed. It is accessed through shared references only.
+        unsafe { self.cache.as_ref() }
     }
 }
 
 /// A call that runs on another CPU, with its result.
 struct RemoteCall<'a, F, R> {
-    header: &'a Header,
-    cache: &'a CpuCache,
+    entry: &'a Entry,
     f: Option<F>,
     result: Option<R>,
 }
 
-impl<F: FnOnce(&CpuCache) -> R, R> RemoteCall<'_, F, R> {
+impl<F: FnOnce(&Exclusive<'_, CpuCache>) -> R, R> RemoteCall<'_, F, R> {
     /// Runs the call, unless the CPU's task is using the cache.
-    fn make(&mut self) {
-        if !self.header.busy.load(Relaxed) {
-            self.result = self.f.take().map(|f| f(self.cache));
+    ///
+    /// # Safety
+    ///
+    /// The caller holds the engine's lock, and runs on the cache's CPU with interrupts disabled, or that CPU
+    /// is offline and stays so.
+    unsafe fn make(&mut self) {
+        if !self.entry.busy.load(Relaxed) {
+            // SAFETY: `Exclusive::new` requires that there is no other one for the cache: `busy` is clear, so
+            // the task of the CPU has none; other calls like this one hold the engine's lock.
+            let cache = unsafe { Exclusive::new(self.entry.cache()) };
+            self.result = self.f.take().map(|f| f(&cache));
         }
     }
 
@@ -187,7 +190,10 @@ impl<F: FnOnce(&CpuCache) -> R, R> RemoteCall<'_, F, R> {
     /// `call` points to a valid [`RemoteCall`] that nobody else uses during the call.
     unsafe extern "C" fn remote_call_thunk(call: *mut c_void) {
         // SAFETY: By this function's contract the pointer is valid and not aliased.
-        unsafe { &mut *call.cast::<Self>() }.make();
+        let call = unsafe { &mut *call.cast::<Self>() };
+        // SAFETY: The handler runs on the cache's CPU with interrupts disabled. The sender holds the engine's
+        // lock, as the contract of `PerCpu::with_remote` requires, and waits for the handler.
+        unsafe { call.make() };
     }
 }
 
@@ -209,46 +215,48 @@ unsafe impl PerCpu<CpuCache> for CpuCaches {
 
     fn get(&self, cpu: usize) -> Option<&CpuCache> {
         // SAFETY: `cpu` is less than `self.cpus`.
-        (cpu < self.cpus).then(|| unsafe { self.entry(cpu) }.1)
+        (cpu < self.cpus).then(|| unsafe { self.entry(cpu) }.cache())
     }
 
     #[inline(always)]
-    fn with_local<R>(&self, f: impl FnOnce(&CpuCache) -> R) -> Option<R> {
+    fn with_local<R>(&self, f: impl FnOnce(&Exclusive<'_, CpuCache>) -> R) -> Option<R> {
         self.try_with_local(f)
     }
 
     #[inline(always)]
-    fn try_with_local<R>(&self, f: impl FnOnce(&CpuCache) -> R) -> Option<R> {
+    fn try_with_local<R>(&self, f: impl FnOnce(&Exclusive<'_, CpuCache>) -> R) -> Option<R> {
         Some(pin::with_preempt_disabled(|cpu| {
             // SAFETY: The number of a running CPU is less than `nr_cpu_ids`, which never changes.
-            let (header, cache) = unsafe { self.entry(cpu) };
-            header.busy.store(true, Relaxed);
+            let entry = unsafe { self.entry(cpu) };
+            entry.busy.store(true, Relaxed);
             // An interrupt handler on this CPU must see `busy` before any effect of `f`.
             compiler_fence(SeqCst);
-            let result = f(cache);
+            // SAFETY: `Exclusive::new` requires that there is no other one for the cache: preemption is
+            // disabled, `f` does not call this function, and an interrupt handler sees `busy`.
+            let result = f(&unsafe { Exclusive::new(entry.cache()) });
             compiler_fence(SeqCst);
-            header.busy.store(false, Relaxed);
+            entry.busy.store(false, Relaxed);
             result
         }))
     }
 
-    fn with_remote<R: Send>(&self, cpu: usize, f: impl FnOnce(&CpuCache) -> R + Send) -> Option<R> {
+    fn with_remote<R: Send>(&self, cpu: usize, f: impl FnOnce(&Exclusive<'_, CpuCache>) -> R + Send) -> Option<R> {
         if cpu >= self.cpus {
             return None;
         }
         // SAFETY: `cpu` is not less than `self.cpus` only if the function returned above.
-        let (header, cache) = unsafe { self.entry(cpu) };
+        let entry = unsafe { self.entry(cpu) };
         let mut call = RemoteCall {
-            header,
-            cache,
+            entry,
             f: Some(f),
             result: None,
         };
         if interrupt(cpu, &mut call) == RemoteCpu::Offline {
             let _hotplug = CpusReadGuard::try_lock()?;
             if interrupt(cpu, &mut call) == RemoteCpu::Offline {
-                // The CPU stays offline while the guard lives.
-                call.make();
+                // SAFETY: The caller holds the engine's lock, by the contract of `PerCpu::with_remote`. The
+                // CPU stays offline while the guard lives.
+                unsafe { call.make() };
             }
         }
         call.result
@@ -267,7 +275,7 @@ enum RemoteCpu {
 }
 
 /// Interrupts a CPU to run a call, and repeats that while the CPU's task is using the cache.
-fn interrupt<F: FnOnce(&CpuCache) -> R + Send, R: Send>(
+fn interrupt<F: FnOnce(&Exclusive<'_, CpuCache>) -> R + Send, R: Send>(
     cpu: usize,
     call: &mut RemoteCall<'_, F, R>,
 ) -> RemoteCpu {

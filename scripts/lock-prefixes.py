@@ -4,7 +4,7 @@
 
     lock-prefixes.py OBJECT [--pair ENGINE]
 
-The count starts at the functions of EngineAllocator, by which the benches call the engines
+The count starts at the functions call_allocate and call_release, by which the benches call the engines
 (rust/bench/allocator.rs), and follows calls within the object (slablab_main.o). Cold functions and
 panics are not on the fast path and are not followed. A kernel function that locks a spinlock counts as
 one such instruction; other functions outside of the object are listed. An xchg with a memory operand
@@ -33,11 +33,11 @@ PANIC = re.compile(r"panic|index_fail|4core6option.*(unwrap|expect)_failed")
 
 
 def bench_function(engine, call):
-    """Returns the pattern of the mangled name of <EngineAllocator<...> as Allocator>::call for an engine."""
-    # Each part of a mangled name is preceded by its length. A reference to the crate may follow.
-    parts = ["EngineAllocator", f"slab_heap {engine}", f"Allocator {call}"]
+    """Returns the pattern of the mangled name of call_allocate or call_release for an engine."""
+    # Each part of a mangled name is preceded by its length.
+    parts = [f"call_{call}", f"slab_heap {engine}"]
     parts = ["".join(f"{len(word)}{word}" for word in part.split()) for part in parts]
-    return re.compile(f"_RNvX.*{'.*'.join(parts)}(B[0-9a-zA-Z]*_)?")
+    return re.compile(f"_RINv.*{'.*'.join(parts)}.*")
 
 
 def tool():

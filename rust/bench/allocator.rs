@@ -34,11 +34,12 @@ use kernel::{
     str::CString, //
 };
 use slab_heap::{
-    Block, Cost, Engine,
+    Block, Cost, Engine, Refusal,
     check::{
         Progress,
         Walk, //
     },
+    engine::BadFree,
     hybrid::{
         self,
         CacheSize,
@@ -387,6 +388,32 @@ impl SeedAllocator {
     }
 }
 
+/// Calls [`Engine::allocate`]. Not inlined: the loop calls each allocator, as it calls the kernel's.
+#[inline(never)]
+fn call_allocate<E: Engine>(
+    engine: &E,
+    layout: Layout,
+    cost: &mut Cost,
+) -> core::result::Result<Block, Refusal> {
+    engine.allocate(layout, cost)
+}
+
+/// Calls [`Engine::release`]. Not inlined, as [`call_allocate`].
+///
+/// # Safety
+///
+/// As for [`Engine::release`].
+#[inline(never)]
+unsafe fn call_release<E: Engine>(
+    engine: &E,
+    block: Block,
+    layout: Layout,
+    cost: &mut Cost,
+) -> core::result::Result<(), BadFree> {
+    // SAFETY: The contract of `Engine::release` is that of this function.
+    unsafe { engine.release(block, layout, cost) }
+}
+
 impl<E: Engine, T> EngineAllocator<E, T> {
     /// Adds a region of `bytes` bytes to an engine that has no regions.
     ///
@@ -451,18 +478,17 @@ unsafe impl<E: Engine, T: Send> Allocator for EngineAllocator<E, T> {
     /// The value that `Engine::allocate` returned: `Engine::release` may use its offset.
     type Block = Block;
 
-    // Not inlined: the loop calls each allocator, as it calls the kernel's.
-    #[inline(never)]
+    #[inline(always)]
     fn allocate(&self, layout: Layout, cost: &mut Cost) -> Option<Block> {
-        self.engine.allocate(layout, cost).ok()
+        call_allocate(&self.engine, layout, cost).ok()
     }
 
-    #[inline(never)]
+    #[inline(always)]
     unsafe fn release(&self, block: Block, layout: Layout, cost: &mut Cost) -> bool {
-        // SAFETY: `Engine::release` requires a live block of this engine, the layout that it was allocated
+        // SAFETY: `call_release` requires a live block of this engine, the layout that it was allocated
         // for, and that nobody uses it any more. This function's contract promises each; `allocate` gets
         // its blocks from this engine only, and no block is resized.
-        unsafe { self.engine.release(block, layout, cost) }.is_ok()
+        unsafe { call_release(&self.engine, block, layout, cost) }.is_ok()
     }
 
     fn start(block: Block) -> NonNull<u8> {

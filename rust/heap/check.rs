@@ -8,9 +8,11 @@
 //! [`Progress::Disturbed`] after [`RESTARTS`] times.
 
 use crate::{
-    class::CLASSES,
     region::Offset,
-    stats::ORDERS_MAX, //
+    stats::{
+        CLASSES_MAX,
+        ORDERS_MAX, //
+    },
 };
 
 /// The number of list nodes or page descriptors that one step of a walk visits.
@@ -155,9 +157,9 @@ pub(crate) struct Sums {
     /// Partial slabs.
     pub(crate) partial: usize,
     /// Slabs, by class.
-    pub(crate) slabs: [u32; CLASSES],
+    pub(crate) slabs: [u32; CLASSES_MAX],
     /// Live objects, by class.
-    pub(crate) objects: [u32; CLASSES],
+    pub(crate) objects: [u32; CLASSES_MAX],
     /// Entries of lists.
     pub(crate) listed: usize,
 }

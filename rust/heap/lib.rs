@@ -19,7 +19,6 @@ extern crate std;
 mod block;
 #[forbid(unsafe_code)]
 pub mod check;
-pub mod class;
 #[forbid(unsafe_code)]
 pub mod cost;
 pub mod engine;
@@ -31,13 +30,16 @@ mod fault;
 pub mod guard;
 pub mod hybrid;
 pub mod lock;
+pub mod locked_heap;
 #[forbid(unsafe_code)]
 pub mod map;
 pub mod nospec;
 pub mod per_cpu;
 #[forbid(unsafe_code)]
 pub mod region;
+mod region_index;
 pub mod seed;
+pub mod size_class;
 #[forbid(unsafe_code)]
 pub mod stats;
 
@@ -54,3 +56,9 @@ pub use engine::{
     Refusal, //
 };
 pub use region::Offset;
+
+/// log2 of the bytes of a page.
+pub const PAGE_SHIFT: u32 = 12;
+
+/// The bytes of a page.
+pub const PAGE_BYTES: usize = 1 << PAGE_SHIFT;

@@ -6,6 +6,36 @@
 //! CPU to reach its data from another one. On the host, threads take turns at CPUs that the test or
 //! the simulator makes up. The engine's code is the same on both.
 
+use core::ops::Deref;
+
+/// The value of a CPU, while nobody else changes it.
+///
+/// Methods that change the value are methods of this type, so that they can only be called inside of a
+/// closure of [`PerCpu`].
+pub struct Exclusive<'a, T: ?Sized>(&'a T);
+
+impl<'a, T: ?Sized> Exclusive<'a, T> {
+    /// Wraps the value of a CPU.
+    ///
+    /// # Safety
+    ///
+    /// As long as the result exists, there is no other one for the same value. Everything that was done with
+    /// an earlier one is visible.
+    #[inline(always)]
+    pub const unsafe fn new(value: &'a T) -> Self {
+        Self(value)
+    }
+}
+
+impl<T: ?Sized> Deref for Exclusive<'_, T> {
+    type Target = T;
+
+    #[inline(always)]
+    fn deref(&self) -> &T {
+        self.0
+    }
+}
+
 /// A value of type `T` for each CPU.
 ///
 /// An engine has one lock and one of these. It calls [`with_local`](PerCpu::with_local) and
@@ -38,14 +68,14 @@ pub unsafe trait PerCpu<T: ?Sized>: Sync {
     ///
     /// Returns `None`, and does not run `f`, where the current CPU has no value. `f` must not sleep
     /// and must not take a lock.
-    fn with_local<R>(&self, f: impl FnOnce(&T) -> R) -> Option<R>;
+    fn with_local<R>(&self, f: impl FnOnce(&Exclusive<'_, T>) -> R) -> Option<R>;
 
     /// Runs `f` on the value of the current CPU. The caller needs no lock.
     ///
     /// Returns `None`, and does not run `f`, where the current CPU has no value, or where its value
     /// is being used through [`PerCpu::with_remote`]. `f` must not sleep and must not take a lock, and
     /// runs one operation or a bounded batch of them.
-    fn try_with_local<R>(&self, f: impl FnOnce(&T) -> R) -> Option<R>;
+    fn try_with_local<R>(&self, f: impl FnOnce(&Exclusive<'_, T>) -> R) -> Option<R>;
 
     /// Runs `f` on the value of any CPU. The caller holds the engine's lock.
     ///
@@ -53,7 +83,11 @@ pub unsafe trait PerCpu<T: ?Sized>: Sync {
     /// where the CPU has no value, or cannot be reached now: a CPU that is just being taken online
     /// or offline. `f` may run in an interrupt handler: it must not sleep, take a lock, or take
     /// long.
-    fn with_remote<R: Send>(&self, cpu: usize, f: impl FnOnce(&T) -> R + Send) -> Option<R>;
+    fn with_remote<R: Send>(
+        &self,
+        cpu: usize,
+        f: impl FnOnce(&Exclusive<'_, T>) -> R + Send,
+    ) -> Option<R>;
 
     /// Waits for a moment before a CPU that could not be reached is tried again. The caller holds no
     /// lock.
@@ -79,16 +113,20 @@ unsafe impl<T: ?Sized> PerCpu<T> for NoPerCpu {
     }
 
     #[inline]
-    fn with_local<R>(&self, _f: impl FnOnce(&T) -> R) -> Option<R> {
+    fn with_local<R>(&self, _f: impl FnOnce(&Exclusive<'_, T>) -> R) -> Option<R> {
         None
     }
 
     #[inline]
-    fn try_with_local<R>(&self, _f: impl FnOnce(&T) -> R) -> Option<R> {
+    fn try_with_local<R>(&self, _f: impl FnOnce(&Exclusive<'_, T>) -> R) -> Option<R> {
         None
     }
 
-    fn with_remote<R: Send>(&self, _cpu: usize, _f: impl FnOnce(&T) -> R + Send) -> Option<R> {
+    fn with_remote<R: Send>(
+        &self,
+        _cpu: usize,
+        _f: impl FnOnce(&Exclusive<'_, T>) -> R + Send,
+    ) -> Option<R> {
         None
     }
 }

@@ -29,8 +29,7 @@ pub const REGION_SHIFT: u32 = 48;
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Offset(
-    /// The complement of the number that programs see, in which not all bits are 1: so `None` takes
-    /// no room of its own.
+    /// The number that programs see, plus one. So it is not 0, and `Option<Offset>` is as small.
     NonZeroU64,
 );
 
@@ -45,10 +44,10 @@ impl Offset {
     #[must_use]
     pub const fn new(region: u16, byte: u64) -> Self {
         let bits = ((region as u64) << REGION_SHIFT) | (byte & ((1 << REGION_SHIFT) - 1));
-        match NonZeroU64::new(!bits) {
-            Some(complement) => Self(complement),
+        match NonZeroU64::new(bits.wrapping_add(1)) {
+            Some(number) => Self(number),
             // The last byte of the last region that a number has room for: no pool has as many.
-            None => Self(NonZeroU64::MIN),
+            None => Self(NonZeroU64::MAX),
         }
     }
 
@@ -69,10 +68,10 @@ impl Offset {
     /// Returns the offset of the byte that is `bytes` bytes behind, in the same region.
     #[inline(always)]
     pub(crate) const fn plus(self, bytes: usize) -> Self {
-        match NonZeroU64::new(self.0.get().wrapping_sub(bytes as u64)) {
-            Some(complement) => Self(complement),
-            // As in `new`.
-            None => Self(NonZeroU64::MIN),
+        match NonZeroU64::new(self.0.get().wrapping_add(bytes as u64)) {
+            Some(number) => Self(number),
+            // No pool has so many bytes.
+            None => Self(NonZeroU64::MAX),
         }
     }
 
@@ -89,7 +88,7 @@ impl Offset {
     #[inline(always)]
     #[must_use]
     pub const fn to_bits(self) -> u64 {
-        !self.0.get()
+        self.0.get() - 1
     }
 }
 

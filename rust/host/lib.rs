@@ -18,10 +18,13 @@ use slab_heap::{
     hybrid::{
         CacheSize,
         CpuCache,
-        HostCpuCache, //
+        Slot, //
     },
     lock::Lock,
-    per_cpu::PerCpu,
+    per_cpu::{
+        Exclusive,
+        PerCpu, //
+    },
 };
 
 /// A mutex of the standard library as a lock of an engine or a session.
@@ -55,7 +58,12 @@ pub fn run_on(cpu: usize) {
 /// Simulated CPUs, each with a cache, and with a mutex that stands for disabled preemption.
 pub struct HostCpus {
     turns: Vec<Mutex<()>>,
-    caches: Vec<HostCpuCache>,
+    caches: Vec<Box<CpuCache>>,
+}
+
+/// Returns an empty cache.
+fn cache(size: CacheSize) -> Box<CpuCache> {
+    Box::new(CpuCache::<[Slot; CacheSize::FULL_SLOTS]>::new(size))
 }
 
 impl HostCpus {
@@ -63,15 +71,17 @@ impl HostCpus {
     pub fn new(cpus: usize, size: CacheSize) -> Self {
         Self {
             turns: (0..cpus).map(|_| Mutex::default()).collect(),
-            caches: (0..cpus).map(|_| HostCpuCache::new(size)).collect(),
+            caches: (0..cpus).map(|_| cache(size)).collect(),
         }
     }
 
     /// Runs a closure with the cache of a CPU.
-    fn with<R>(&self, cpu: usize, f: impl FnOnce(&CpuCache) -> R) -> Option<R> {
+    fn with<R>(&self, cpu: usize, f: impl FnOnce(&Exclusive<'_, CpuCache>) -> R) -> Option<R> {
         let turn = self.turns.get(cpu)?;
         let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
-        Some(f(&self.caches[cpu]))
+        // SAFETY: `Exclusive::new` requires that there is no other one for the cache: every closure on it
+        // holds its mutex, which also makes the effects of earlier closures visible.
+        Some(f(&unsafe { Exclusive::new(&*self.caches[cpu]) }))
     }
 }
 
@@ -86,15 +96,19 @@ unsafe impl PerCpu<CpuCache> for HostCpus {
         self.caches.get(cpu).map(|cache| &**cache)
     }
 
-    fn with_local<R>(&self, f: impl FnOnce(&CpuCache) -> R) -> Option<R> {
+    fn with_local<R>(&self, f: impl FnOnce(&Exclusive<'_, CpuCache>) -> R) -> Option<R> {
         self.with(CPU.get() % self.caches.len(), f)
     }
 
-    fn try_with_local<R>(&self, f: impl FnOnce(&CpuCache) -> R) -> Option<R> {
+    fn try_with_local<R>(&self, f: impl FnOnce(&Exclusive<'_, CpuCache>) -> R) -> Option<R> {
         self.with_local(f)
     }
 
-    fn with_remote<R: Send>(&self, cpu: usize, f: impl FnOnce(&CpuCache) -> R + Send) -> Option<R> {
+    fn with_remote<R: Send>(
+        &self,
+        cpu: usize,
+        f: impl FnOnce(&Exclusive<'_, CpuCache>) -> R + Send,
+    ) -> Option<R> {
         self.with(cpu, f)
     }
 }

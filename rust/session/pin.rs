@@ -8,7 +8,7 @@ use core::{
 };
 
 use slab_heap::{
-    class::PAGE_BYTES,
+    PAGE_BYTES,
     lock::Lock, //
 };
 

@@ -6,12 +6,11 @@
 //! that `sim` and the device return equal structures for equal results.
 
 use slab_heap::{
-    Cost, Offset, Path, Refusal,
+    Cost, Offset, PAGE_SHIFT, Path, Refusal,
     check::{
         Broken,
         Rule, //
     },
-    class::PAGE_SHIFT,
     engine::Capabilities,
     guard::{
         Fault,

@@ -34,10 +34,14 @@ use rustix::thread::{
 };
 use slab_heap::{
     hybrid::{
-        CpuCache,
-        HostCpuCache, //
+        self,
+        CacheSize,
+        CpuCache, //
     },
-    per_cpu::PerCpu,
+    per_cpu::{
+        Exclusive,
+        PerCpu, //
+    },
 };
 
 /// The maximum number of threads that have a cache.
@@ -65,13 +69,22 @@ fn number() -> usize {
 }
 
 /// A thread's cache.
-#[derive(Default)]
 struct Slot {
     /// Whether the thread uses its cache.
     busy: AtomicBool,
     /// Whether another thread claimed the cache. The cache of [`NOBODY`] is always claimed.
     claimed: AtomicBool,
-    cache: HostCpuCache,
+    cache: CpuCache<[hybrid::Slot; CacheSize::FULL_SLOTS]>,
+}
+
+impl Default for Slot {
+    fn default() -> Self {
+        Self {
+            busy: AtomicBool::default(),
+            claimed: AtomicBool::default(),
+            cache: CpuCache::new(CacheSize::FULL),
+        }
+    }
 }
 
 impl Slot {
@@ -138,21 +151,29 @@ unsafe impl PerCpu<CpuCache> for Threads {
         Some(&self.numbered().get(cpu)?.cache)
     }
 
-    fn with_local<R>(&self, f: impl FnOnce(&CpuCache) -> R) -> Option<R> {
+    fn with_local<R>(&self, f: impl FnOnce(&Exclusive<'_, CpuCache>) -> R) -> Option<R> {
         // The first call gives the thread a number.
         number();
         self.try_with_local(f)
     }
 
     #[inline(always)]
-    fn try_with_local<R>(&self, f: impl FnOnce(&CpuCache) -> R) -> Option<R> {
+    fn try_with_local<R>(&self, f: impl FnOnce(&Exclusive<'_, CpuCache>) -> R) -> Option<R> {
         let slot = self.own();
-        let result = slot.enter().then(|| f(&slot.cache));
+        let result = slot.enter().then(|| {
+            // SAFETY: `Exclusive::new` requires that there is no other one for the cache, as the comment on
+            // this `impl` shows.
+            f(&unsafe { Exclusive::new(&slot.cache as &CpuCache) })
+        });
         slot.leave();
         result
     }
 
-    fn with_remote<R: Send>(&self, cpu: usize, f: impl FnOnce(&CpuCache) -> R + Send) -> Option<R> {
+    fn with_remote<R: Send>(
+        &self,
+        cpu: usize,
+        f: impl FnOnce(&Exclusive<'_, CpuCache>) -> R + Send,
+    ) -> Option<R> {
         let slot = self.numbered().get(cpu)?;
         slot.claimed.store(true, SeqCst);
         membarrier(MembarrierCommand::PrivateExpedited)
@@ -160,7 +181,9 @@ unsafe impl PerCpu<CpuCache> for Threads {
         while slot.busy.load(Acquire) {
             hint::spin_loop();
         }
-        let result = f(&slot.cache);
+        // SAFETY: `Exclusive::new` requires that there is no other one for the cache, as the comment on this
+        // `impl` shows.
+        let result = f(&unsafe { Exclusive::new(&slot.cache as &CpuCache) });
         slot.claimed.store(false, Release);
         Some(result)
     }

@@ -32,8 +32,8 @@ use crate::{
     Cost,
     Engine,
     Refusal,
-    class::LARGEST,
     lock::Lock, //
+    size_class::LARGEST,
 };
 
 /// The misuses that can be injected. The names are those of LKDTM (`drivers/misc/lkdtm/heap.c`) where

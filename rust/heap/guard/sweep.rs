@@ -26,7 +26,7 @@ use super::{
     },
 };
 use crate::{
-    Engine,
+    Engine, PAGE_BYTES,
     check::{
         Broken,
         Progress,
@@ -37,7 +37,6 @@ use crate::{
         Walk,
         Zones, //
     },
-    class::PAGE_BYTES,
     lock::Lock,
     region::{
         Offset,

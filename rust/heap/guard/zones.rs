@@ -10,7 +10,7 @@ use core::{
     slice, //
 };
 
-use crate::class::PAGE_BYTES;
+use crate::PAGE_BYTES;
 
 /// The value of free memory: `POISON_FREE`.
 pub(super) const POISON: u8 = 0x6b;

@@ -1,46 +1,45 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The heap behind the contract of an engine: magazines first, then the lock; addresses, counters.
+//! The engine: a magazine of the current CPU, or else the heap under the lock.
+//!
+//! Blocks move between a magazine and the heap only while the lock is held, and the lock is held until they
+//! have arrived. The holder of the lock therefore finds every block in the heap, in a magazine, or live,
+//! however other callers are preempted.
 
-// Lock order: the heap's lock, then a CPU's cache. The fast paths use the cache of the current CPU
-// without the lock; whoever has a cache never takes the lock. Nothing sleeps under either.
+// Lock order: the heap's lock, then a CPU's cache. The fast paths use the cache of the current CPU without
+// the lock, and a closure on a cache never takes the lock. Nothing sleeps under either.
 
 use core::{
     alloc::Layout,
     ptr::NonNull,
-    slice,
-    sync::atomic::Ordering, //
+    sync::atomic::Ordering::Relaxed, //
 };
 
+#[cfg(not(test))]
+use core::sync::atomic::AtomicUsize;
+
 use super::{
-    Hybrid,
-    cpu_cache::CpuCache,
-    fast::magazine_cost,
-    inspect::check_magazines::MAGAZINES,
-    magazine::MagazineKind,
-    page::pages_of,
-    page::{
-        BITMAP_WORDS,
-        Links,
-        PageDesc,
-        REGION_PAGES_MAX,
-        RegionMeta, //
+    inspect::MAGAZINES,
+    magazine::{
+        BLOCKS_MAX,
+        CpuCache,
+        Start,
+        TRANSFER_MAX, //
     },
-    state::State,
-    table_bytes,
 };
+#[cfg(test)]
+use crate::testing::atomic::AtomicUsize;
 use crate::{
+    PAGE_BYTES, PAGE_SHIFT,
     check::{
         Broken,
         Progress,
-        Rule,
         Walk, //
     },
-    class::{
-        Class,
-        PAGE_BYTES, //
+    cost::{
+        Cost,
+        Path, //
     },
-    cost::Cost,
     engine::{
         BadFree,
         Block,
@@ -48,26 +47,433 @@ use crate::{
         Engine,
         Refusal, //
     },
+    fail::Nth,
     lock::Lock,
+    locked_heap::{
+        InspectHeap,
+        LockedHeap, //
+    },
     map::{
         Extent,
         Mapped,
         NoMap, //
     },
-    per_cpu::PerCpu,
-    region::RegionError,
+    per_cpu::{
+        Exclusive,
+        PerCpu, //
+    },
+    region::{
+        Offset,
+        RegionError,
+        Regions, //
+    },
+    region_index::RegionIndex,
+    size_class::{
+        Class,
+        MagazineKind, //
+    },
     stats::Visitor,
 };
 
-// SAFETY:
-// - A block is live, free in the heap, or in one magazine: the heap allocates each block and object once
-//   until it is freed, and a magazine is used by one closure at a time, by the contract of `PerCpu`.
-// - Neither touches a byte of the pool.
-// - Alignment: an object begins at a multiple of its size in a slab, which is page-aligned, and a block of
-//   pages is aligned as `Heap::large` asks the buddy system, both within the region. A region is aligned
-//   to its rounded-up size; in one that is not, `Heap::large` refuses larger alignments. Magazines serve
-//   no request of more than a page's alignment.
-unsafe impl<L: Lock<State> + Sync, P: PerCpu<CpuCache>> Engine for Hybrid<L, P> {
+/// An engine with magazines in front of a heap.
+///
+/// `L` is the lock around the heap, `P` the caches of the CPUs.
+pub struct MagazineEngine<H: LockedHeap, L, P> {
+    pub(super) state: L,
+    pub(super) per_cpu: P,
+    pub(super) regions: RegionIndex<H::Desc>,
+    /// The bytes of all regions, which callers read without the lock. It only grows.
+    capacity: AtomicUsize,
+    failing_growth: Nth,
+}
+
+/// The state behind the lock.
+pub struct State<H> {
+    pub(super) heap: H,
+    pub(super) regions: Regions,
+    /// The capacities of all magazines in bytes.
+    pub(super) reserved_bytes: usize,
+    /// Callers that are returning the blocks of all magazines to the heap.
+    pub(super) reclaimers: usize,
+    /// Allocations and frees under the lock. CPUs count those that magazines serve.
+    pub(super) allocations: u64,
+    pub(super) frees: u64,
+    /// Bytes requested by these allocations, minus those of these frees. The number wraps.
+    pub(super) requested_bytes: u64,
+    /// Blocks that moved from magazines to the heap, and capacities that were returned.
+    pub(super) transfers: u64,
+    resizes: u64,
+    pub(super) refusals: [u64; Refusal::COUNT],
+    /// Double frees that were found when the block moved from a magazine to the heap.
+    pub(super) late_double_frees: u64,
+}
+
+impl<H: InspectHeap> State<H> {
+    /// Returns a number that changes with every change of the heap.
+    pub(super) fn epoch(&self) -> u64 {
+        [
+            self.allocations,
+            // A double free that is found late subtracts one from `frees`.
+            self.frees,
+            self.late_double_frees,
+            self.transfers,
+            self.resizes,
+            self.heap.epoch(),
+            self.regions.count() as u64,
+        ]
+        .into_iter()
+        .fold(0, u64::wrapping_add)
+    }
+}
+
+impl<H: LockedHeap> State<H> {
+    /// Returns a state around a heap without memory.
+    pub(super) const fn with_heap(heap: H) -> Self {
+        Self {
+            heap,
+            regions: Regions::new(),
+            reserved_bytes: 0,
+            reclaimers: 0,
+            allocations: 0,
+            frees: 0,
+            requested_bytes: 0,
+            transfers: 0,
+            resizes: 0,
+            refusals: [0; Refusal::COUNT],
+            late_double_frees: 0,
+        }
+    }
+
+    /// Allocates the caller's block and more blocks for a magazine, and returns how many blocks.
+    fn allocate(
+        &mut self,
+        layout: Layout,
+        blocks: &mut [Offset],
+        cost: &mut Cost,
+    ) -> Result<usize, Refusal> {
+        let allocated = self.heap.allocate(layout, blocks, cost)?;
+        self.count_allocation(layout);
+        Ok(allocated)
+    }
+
+    /// Allocates a block without a magazine.
+    pub(super) fn allocate_from_heap(
+        &mut self,
+        layout: Layout,
+        cost: &mut Cost,
+    ) -> Result<Offset, Refusal> {
+        let mut block = [Offset::NOWHERE];
+        self.allocate(layout, &mut block, cost)?;
+        Ok(block[0])
+    }
+
+    /// Allocates a block by the fallbacks of the heap, or counts the refusal.
+    #[cold]
+    pub(super) fn allocate_last(
+        &mut self,
+        layout: Layout,
+        refusal: Refusal,
+        cost: &mut Cost,
+    ) -> Result<Offset, Refusal> {
+        match self.heap.allocate_last(layout, cost) {
+            Some(block) => {
+                self.count_allocation(layout);
+                Ok(block)
+            }
+            None => self.refuse(refusal),
+        }
+    }
+
+    /// Counts a refusal, and returns it.
+    fn refuse<T>(&mut self, refusal: Refusal) -> Result<T, Refusal> {
+        self.refusals[refusal as usize] += 1;
+        Err(refusal)
+    }
+
+    fn count_allocation(&mut self, layout: Layout) {
+        self.allocations += 1;
+        self.requested_bytes = self.requested_bytes.wrapping_add(layout.size() as u64);
+    }
+
+    /// Frees a block without a magazine.
+    fn free(&mut self, block: Offset, layout: Layout, cost: &mut Cost) -> Result<(), BadFree> {
+        self.heap.free(&[block], layout, cost)?;
+        self.frees = self.frees.wrapping_add(1);
+        self.requested_bytes = self.requested_bytes.wrapping_sub(layout.size() as u64);
+        Ok(())
+    }
+
+    /// Frees blocks that were in a magazine. Their frees were counted when they were freed.
+    pub(super) fn free_cached(&mut self, kind: MagazineKind, blocks: &[Offset]) {
+        let mut rest = blocks;
+        while !rest.is_empty() {
+            self.transfers += 1;
+            let freed = self.heap.free(rest, kind.layout(), &mut Cost::default());
+            let freed = freed.unwrap_or_else(|_| {
+                // A double free: the magazines did not notice the second free, and counted it.
+                self.frees = self.frees.wrapping_sub(1);
+                self.late_double_frees += 1;
+                1
+            });
+            rest = rest.get(freed..).unwrap_or_default();
+        }
+    }
+
+    /// Resizes a block in place, and returns whether that was possible.
+    pub(super) fn resize(
+        &mut self,
+        block: Offset,
+        layout: Layout,
+        new: Layout,
+        cost: &mut Cost,
+    ) -> bool {
+        let resized = self.heap.resize(block, layout, new, cost);
+        if resized {
+            self.resizes += 1;
+            let requested_bytes = self.requested_bytes.wrapping_sub(layout.size() as u64);
+            self.requested_bytes = requested_bytes.wrapping_add(new.size() as u64);
+        }
+        resized
+    }
+}
+
+/// Up to [`BLOCKS_MAX`] blocks on their way from a magazine to the heap.
+pub(super) struct Batch {
+    offsets: [Offset; BLOCKS_MAX],
+    len: usize,
+}
+
+impl Batch {
+    pub(super) const fn new() -> Self {
+        Self {
+            offsets: [Offset::NOWHERE; BLOCKS_MAX],
+            len: 0,
+        }
+    }
+
+    /// Adds a block, if there is room.
+    pub(super) fn push<D: Sync>(&mut self, regions: &RegionIndex<D>, start: Start) {
+        if let Some(offset) = self.offsets.get_mut(self.len) {
+            *offset = regions.block_at(start).offset.unwrap_or(Offset::NOWHERE);
+            self.len += 1;
+        }
+    }
+
+    pub(super) fn offsets(&self) -> &[Offset] {
+        &self.offsets[..self.len]
+    }
+}
+
+/// Returns the cost of an allocation or a free that a magazine served.
+#[inline(always)]
+fn magazine_cost(kind: MagazineKind) -> Cost {
+    Cost::new(Path::Magazine).with_class(kind.class().map(Class::number))
+}
+
+impl<H, L, P> MagazineEngine<H, L, P>
+where
+    H: LockedHeap,
+    L: Lock<State<H>> + Sync,
+    P: PerCpu<CpuCache>,
+{
+    /// Allocates a block under the lock, and refills the CPU's magazine.
+    #[cold]
+    #[inline(never)]
+    fn allocate_slow(&self, layout: Layout, cost: &mut Cost) -> Result<Block, Refusal> {
+        let allocated = self.state.with(|state| {
+            if self.failing_growth.is_set()
+                && state.heap.would_grow(layout)
+                && self.failing_growth.strikes()
+            {
+                return state.refuse(Refusal::Injected);
+            }
+            let refilled = MagazineKind::of(&layout).and_then(|kind| {
+                self.per_cpu
+                    .with_local(|cache| self.refill(state, cache, kind, layout, cost))
+            });
+            refilled.unwrap_or_else(|| state.allocate_from_heap(layout, cost))
+        });
+        let offset = match allocated {
+            Ok(offset) => offset,
+            Err(Refusal::Injected) => return Err(Refusal::Injected),
+            Err(refusal) => self.allocate_under_pressure(layout, refusal, cost)?,
+        };
+        self.redistribute_reserve();
+        // The offsets of the heap are in the pool.
+        self.regions.block(offset).ok_or(Refusal::Exhausted)
+    }
+
+    /// Allocates a block, and refills the empty magazine by half of its capacity.
+    fn refill(
+        &self,
+        state: &mut State<H>,
+        cache: &Exclusive<'_, CpuCache>,
+        kind: MagazineKind,
+        layout: Layout,
+        cost: &mut Cost,
+    ) -> Result<Offset, Refusal> {
+        // The task may run on another CPU by now, or another task may have freed a block here.
+        if let Some(block) = cache.allocate(kind, layout.size()) {
+            *cost = magazine_cost(kind);
+            return self
+                .regions
+                .block_at(block)
+                .offset
+                .ok_or(Refusal::Exhausted);
+        }
+        // Blocks of pages are not prefetched: their magazines contain blocks that were freed. Nothing is
+        // prefetched while memory is short.
+        let prefetched = match kind.class() {
+            Some(_) if !state.is_reclaiming() => state.next_capacity(cache, kind) / 2,
+            _ => 0,
+        };
+        let mut blocks = [Offset::NOWHERE; TRANSFER_MAX];
+        let wanted = (1 + prefetched).min(TRANSFER_MAX);
+        let allocated = state.allocate(layout, &mut blocks[..wanted], cost)?;
+        state.grow_magazine(cache, kind);
+        if allocated > 1 {
+            let rest = blocks[1..allocated].iter();
+            // The offsets of the heap are in the pool.
+            let starts = rest.filter_map(|block| Some(self.regions.block(*block)?.start));
+            let refilled = cache.refill(kind, starts);
+            debug_assert_eq!(refilled, allocated - 1);
+        }
+        Ok(blocks[0])
+    }
+
+    /// Frees a block of any size and region: into the CPU's magazine, if there is room, or under the lock into
+    /// the magazine after making room there, or to the heap.
+    #[cold]
+    #[inline(never)]
+    fn release_slow(&self, block: Block, layout: Layout, cost: &mut Cost) -> Result<(), BadFree> {
+        // Only a block of the right size gets into a magazine. The heap names what is wrong with others.
+        let found = self.regions.find(block.start);
+        let kind = MagazineKind::of(&layout).filter(|kind| Self::is_block(*kind, found));
+        if let Some(kind) = kind.filter(|kind| self.push(*kind, block.start, layout)) {
+            *cost = magazine_cost(kind);
+            return Ok(());
+        }
+        let offset = self.regions.block_at(block.start).offset;
+        let offset = offset.ok_or(BadFree::Foreign)?;
+        self.state.with(|state| {
+            if let Some(kind) = kind {
+                let cached = self.per_cpu.with_local(|cache| {
+                    self.make_room(state, cache, kind)
+                        && cache.free(kind, block.start, layout.size())
+                });
+                if cached == Some(true) {
+                    *cost = magazine_cost(kind);
+                    return Ok(());
+                }
+            }
+            state.free(offset, layout, cost)
+        })
+    }
+
+    /// Makes room in a full magazine, and returns whether there is some: raises the capacity, or flushes half
+    /// of the blocks to the heap.
+    ///
+    /// Blocks of pages are not flushed: each free past a full magazine goes to the heap, so that the cost of
+    /// coalescing does not arise at once.
+    fn make_room(
+        &self,
+        state: &mut State<H>,
+        cache: &Exclusive<'_, CpuCache>,
+        kind: MagazineKind,
+    ) -> bool {
+        let capacity = cache.capacity(kind);
+        // The task may run on another CPU by now, whose magazine is not full.
+        if cache.len(kind) < capacity || state.grow_magazine(cache, kind) > 0 {
+            return true;
+        }
+        if kind.class().is_none() {
+            return false;
+        }
+        let mut blocks = Batch::new();
+        let half = (capacity / 2).min(TRANSFER_MAX - 1);
+        cache.flush(kind, half, |start| blocks.push(&self.regions, start));
+        state.free_cached(kind, blocks.offsets());
+        !blocks.offsets().is_empty()
+    }
+
+    /// Returns whether a live block of this kind begins at the byte of a region that was found.
+    #[inline(always)]
+    fn is_block(kind: MagazineKind, found: Option<(usize, &H::Desc)>) -> bool {
+        found.is_some_and(|(byte, desc)| H::is_block(desc, byte, kind))
+    }
+
+    /// Allocates a block of a kind from the CPU's magazine, if it has one.
+    #[inline(always)]
+    fn pop(&self, kind: MagazineKind, layout: Layout) -> Option<(Block, Cost)> {
+        let pop = |cache: &Exclusive<'_, CpuCache>| cache.allocate(kind, layout.size());
+        let start = self.per_cpu.try_with_local(pop)??;
+        Some((self.regions.block_at(start), magazine_cost(kind)))
+    }
+
+    /// Frees a live block of a kind into the CPU's magazine, and returns whether there was room.
+    #[inline(always)]
+    fn push(&self, kind: MagazineKind, start: Start, layout: Layout) -> bool {
+        let push = |cache: &Exclusive<'_, CpuCache>| cache.free(kind, start, layout.size());
+        self.per_cpu.try_with_local(push) == Some(true)
+    }
+
+    /// Frees a block of a kind in the first region into the CPU's magazine, and returns whether there was such a
+    /// block, and room.
+    #[inline(always)]
+    fn push_in_first(&self, kind: MagazineKind, start: Start, layout: Layout) -> bool {
+        Self::is_block(kind, self.regions.find_in_first(start)) && self.push(kind, start, layout)
+    }
+
+    /// Frees a block of whole pages.
+    #[inline(never)]
+    fn release_pages(&self, block: Block, layout: Layout, cost: &mut Cost) -> Result<(), BadFree> {
+        match MagazineKind::of(&layout) {
+            Some(kind) if self.push_in_first(kind, block.start, layout) => {
+                *cost = magazine_cost(kind);
+                Ok(())
+            }
+            _ => self.release_slow(block, layout, cost),
+        }
+    }
+
+    /// Allocates a block of whole pages.
+    #[inline(never)]
+    fn allocate_pages(&self, layout: Layout, cost: &mut Cost) -> Result<Block, Refusal> {
+        match MagazineKind::of(&layout).and_then(|kind| self.pop(kind, layout)) {
+            Some((block, magazine_cost)) => {
+                *cost = magazine_cost;
+                Ok(block)
+            }
+            None => self.allocate_slow(layout, cost),
+        }
+    }
+
+    /// Returns an engine without memory around a new state, and empty caches.
+    pub const fn new(state: L, per_cpu: P) -> Self {
+        Self {
+            state,
+            per_cpu,
+            regions: RegionIndex::new(),
+            capacity: AtomicUsize::new(0),
+            failing_growth: Nth::new(),
+        }
+    }
+}
+
+// SAFETY: `Engine` requires that a live block is aligned, is the caller's alone, and is not touched.
+// - The heap returns blocks that are aligned and share no byte with other live blocks, by the contract of
+//   `LockedHeap`. A block in a magazine is live for the heap, and is in one magazine only: `is_block` and the
+//   caller's contract mean that a freed block is live. A magazine is used by one closure at a time, by the
+//   contract of `PerCpu`.
+// - A magazine has blocks of one size class or number of pages. `MagazineKind::of` returns a kind whose
+//   blocks have the layout's size and alignment.
+// - Neither the heap nor this file touches a byte of the pool.
+unsafe impl<H, L, P> Engine for MagazineEngine<H, L, P>
+where
+    H: InspectHeap,
+    L: Lock<State<H>> + Sync,
+    P: PerCpu<CpuCache>,
+{
     fn capabilities(&self) -> Capabilities {
         Capabilities {
             pool: true,
@@ -79,83 +485,68 @@ unsafe impl<L: Lock<State> + Sync, P: PerCpu<CpuCache>> Engine for Hybrid<L, P> 
 
     #[inline(always)]
     fn usable(&self, layout: Layout) -> usize {
-        match Class::of(&layout) {
-            Some(class) => class.bytes(),
-            None => pages_of(&layout) * PAGE_BYTES,
-        }
+        H::usable_size(layout)
     }
 
     #[inline(always)]
     fn capacity(&self) -> usize {
-        self.capacity.load(Ordering::Relaxed)
+        self.capacity.load(Relaxed)
     }
 
     #[inline]
     fn allocate(&self, layout: Layout, cost: &mut Cost) -> Result<Block, Refusal> {
-        match self.allocate_at_once(layout) {
+        let Some(class) = Class::of(&layout) else {
+            return self.allocate_pages(layout, cost);
+        };
+        match self.pop(class.into(), layout) {
             Some((block, magazine_cost)) => {
                 *cost = magazine_cost;
                 Ok(block)
             }
-            None => self.allocate_slow(layout, Some(layout.size()), cost),
+            None => self.allocate_slow(layout, cost),
         }
     }
 
     #[inline(always)]
     fn allocate_at_once(&self, layout: Layout) -> Option<(Block, Cost)> {
-        let kind = MagazineKind::of(&layout)?;
-        let start = self.pop(kind, Some(layout.size()))?;
-        Some((self.addresses.block_at(start), magazine_cost(kind)))
+        self.pop(MagazineKind::of(&layout)?, layout)
     }
 
     #[inline(always)]
     unsafe fn release_at_once(&self, block: Block, layout: Layout) -> Option<Cost> {
-        // SAFETY: By this function's contract.
-        let class = unsafe { self.push_object(block.start, &layout, Some(layout.size())) }?;
-        Some(magazine_cost(MagazineKind::Class(class)))
+        let kind = MagazineKind::from(Class::of(&layout)?);
+        let pushed = self.push_in_first(kind, block.start, layout);
+        pushed.then(|| magazine_cost(kind))
     }
 
     #[inline]
     unsafe fn release(&self, block: Block, layout: Layout, cost: &mut Cost) -> Result<(), BadFree> {
-        // SAFETY: By this function's contract.
-        match unsafe { self.release_at_once(block, layout) } {
-            Some(magazine_cost) => {
-                *cost = magazine_cost;
-                Ok(())
-            }
-            None => self.free_slow(block.start, layout, Some(layout.size()), cost),
+        let Some(class) = Class::of(&layout) else {
+            return self.release_pages(block, layout, cost);
+        };
+        if self.push_in_first(class.into(), block.start, layout) {
+            *cost = magazine_cost(class.into());
+            return Ok(());
         }
+        self.release_slow(block, layout, cost)
     }
 
     fn keeps(&self, layout: Layout, new: Layout) -> bool {
-        match (Class::of(&layout), Class::of(&new)) {
-            (Some(old), Some(new)) => old == new,
-            (None, None) => pages_of(&new) <= pages_of(&layout),
-            _ => false,
-        }
+        H::is_enough(layout, new)
     }
 
     unsafe fn resize(&self, block: Block, layout: Layout, new: Layout, cost: &mut Cost) -> bool {
-        let Some(offset) = self.addresses.block_at(block.start).offset else {
+        let Some(offset) = self.regions.block_at(block.start).offset else {
             return false;
         };
-        let resized = self.state.with(|state| {
-            let resized = state.resize(offset, layout, new, cost);
-            // Where there is not enough for a copy either, it is this or nothing.
-            let is_last = !resized && pages_of(&new) > state.heap.buddy.free_pages();
-            (!is_last).then_some(resized)
-        });
-        resized.unwrap_or_else(|| {
-            self.flush_local();
-            self.state.with(|state| {
-                state.heap.drain();
-                state.resize(offset, layout, new, cost)
-            })
-        })
+        let resized = self
+            .state
+            .with(|state| state.resize(offset, layout, new, cost));
+        resized || self.resize_under_pressure(offset, layout, new, cost)
     }
 
     fn table_bytes(&self, bytes: usize) -> usize {
-        table_bytes(bytes)
+        bytes / PAGE_BYTES * H::METADATA_PER_PAGE
     }
 
     unsafe fn add_region(
@@ -165,42 +556,32 @@ unsafe impl<L: Lock<State> + Sync, P: PerCpu<CpuCache>> Engine for Hybrid<L, P> 
         table: NonNull<u8>,
     ) -> Result<u16, RegionError> {
         let address = start.as_ptr().expose_provenance();
-        let pages = bytes / PAGE_BYTES;
+        let pages = bytes >> PAGE_SHIFT;
         if address % PAGE_BYTES != 0 {
             return Err(RegionError::Misaligned);
         }
-        if bytes == 0 || bytes % PAGE_BYTES != 0 || pages > REGION_PAGES_MAX {
+        if bytes == 0 || bytes % PAGE_BYTES != 0 || pages > H::REGION_PAGES_MAX {
             return Err(RegionError::BadLength);
         }
-        let descs = table.cast::<PageDesc>();
-        // SAFETY: In the table, by its length.
-        let links = unsafe { descs.add(pages) }.cast::<Links>();
-        // SAFETY: As above.
-        let bits = unsafe { links.add(pages) }.cast::<u64>();
-        // SAFETY: The table begins with room for so many descs, is aligned for them, and zeros are
-        // descs; it is the engine's as long as it lives.
-        let descs = unsafe { slice::from_raw_parts(descs.as_ptr(), pages) };
-        // SAFETY: As above, of the links that follow.
-        let links = unsafe { slice::from_raw_parts(links.as_ptr(), pages) };
-        // SAFETY: As above, of the bitmaps that follow, and nobody else has them.
-        let bits = unsafe { slice::from_raw_parts_mut(bits.as_ptr(), pages * BITMAP_WORDS) };
         self.state.with(|state| {
             let region = state.regions.add(address, bytes)?;
-            // SAFETY: By this function's contract; the number is new, and the descs are as many, which
-            // was compared above.
-            unsafe { self.addresses.add(region, start, bytes, descs) };
-            let align_order = (address / PAGE_BYTES).trailing_zeros();
-            let table = RegionMeta { descs, links, bits };
-            state.heap.add(usize::from(region), table, align_order);
-            self.capacity
-                .store(state.regions.bytes(), Ordering::Relaxed);
+            let number = usize::from(region);
+            // SAFETY: `LockedHeap::add_region` requires `METADATA_PER_PAGE` zeroed and aligned bytes for each
+            // page that nobody else uses: `table` has `table_bytes(bytes)` such bytes, by this function's
+            // contract.
+            let descs = unsafe { state.heap.add_region(number, address, pages, table) };
+            // SAFETY: `RegionIndex::add` requires memory and a descriptor for each page, for as long as the
+            // index lives, and a new number: the memory and the table live as long as the engine, by this
+            // function's contract; `add` returned a new number, under the lock.
+            unsafe { self.regions.add(number, start, pages, descs) };
+            self.capacity.store(state.regions.bytes(), Relaxed);
             Ok(region)
         })
     }
 
     fn drain(&self) -> usize {
-        let pages = self.flush_all().pages;
-        (pages + self.state.with(|state| state.heap.drain())) * PAGE_BYTES
+        let flushed = self.flush_all().free_bytes;
+        flushed + self.state.with(|state| state.heap.shrink())
     }
 
     fn fail_growth(&self, nth: u64) {
@@ -213,27 +594,10 @@ unsafe impl<L: Lock<State> + Sync, P: PerCpu<CpuCache>> Engine for Hybrid<L, P> 
 
     fn check(&self, walk: &mut Walk) -> Result<Progress, Broken> {
         if walk.part == MAGAZINES {
-            return self.check_magazines(walk);
+            self.check_magazines(walk)
+        } else {
+            self.check_heap(walk)
         }
-        let progress = self.state.with(|state| {
-            if !walk.resume(state.epoch()) {
-                return Ok(Progress::Disturbed);
-            }
-            let heap = &mut state.heap;
-            if heap.pages * PAGE_BYTES != state.regions.bytes() {
-                return Err(Broken {
-                    rule: Rule::PoolBytes,
-                    class: None,
-                    offset: None,
-                });
-            }
-            heap.check(walk)
-        })?;
-        if progress == Progress::Sound {
-            self.begin_magazines(walk);
-            return Ok(Progress::More);
-        }
-        Ok(progress)
     }
 
     fn map(&self, region: usize, page: u32, out: &mut [Extent]) -> Result<Mapped, NoMap> {

@@ -7,10 +7,11 @@
 //!                      │ no                                                             ▼
 //!                      └───────────────▶ whole pages ─────────────────────────▶ buddy system
 //! ```
-//!
-//! This file works with pages and offsets, has no `unsafe`, and never touches a byte of the pool.
 
-use core::alloc::Layout;
+use core::{
+    alloc::Layout,
+    ptr::NonNull, //
+};
 
 use super::{
     buddy::{
@@ -20,31 +21,21 @@ use super::{
         Work,
         order_of, //
     },
-    magazine::MagazineKind,
     page::{
         Page,
-        PageDescs,
+        PageDesc,
         PageKind,
         REGION_PAGES_MAX,
-        REGION_PAGES_SHIFT,
-        RegionMeta,
+        RegionTable,
         pages_of, //
     },
-    refine::EmptySlabs,
     slab::{
-        self,
-        Classes,
         Slabs,
         Source, //
     },
 };
 use crate::{
-    class::{
-        CLASSES,
-        Class,
-        PAGE_BYTES,
-        PAGE_SHIFT, //
-    },
+    PAGE_BYTES, PAGE_SHIFT,
     cost::{
         Cost,
         Path, //
@@ -53,33 +44,34 @@ use crate::{
         BadFree,
         Refusal, //
     },
+    locked_heap::LockedHeap,
     region::Offset,
+    size_class::{
+        CLASSES,
+        Class,
+        MagazineKind, //
+    },
 };
 
 /// Slabs over a buddy system.
-pub(super) struct Heap {
-    pub(super) descs: PageDescs,
+pub struct Heap {
     pub(super) buddy: Buddy,
-    pub(super) classes: Classes,
+    pub(super) classes: [Slabs; CLASSES],
     /// Pages of the live blocks of whole pages.
     pub(super) large_pages: usize,
     /// The number of these blocks, by order.
     pub(super) large_blocks: [u32; ORDERS],
+    /// Live objects and live blocks of whole pages.
+    pub(super) live_blocks: usize,
     /// Pages of all regions.
     pub(super) pages: usize,
-    /// Pages of the largest block that an empty buddy system has.
+    /// Pages of the largest block of an empty buddy system.
     pub(super) largest_block: usize,
-    /// Pages of the largest region.
-    largest_region: usize,
-    /// Live objects of larger classes than the one that was asked for, by the latter: see
-    /// [`fallback`](super::refine).
+    /// log2 of the pages to which the memory of every region is aligned.
+    pub(super) align_order: u32,
+    /// Live objects that serve requests of a smaller class, by that class: see `refine/fallback`.
     pub(super) borrowed: [u32; CLASSES],
-    /// log2 of the pages to which every region is aligned, or more than the order of any block.
-    align_order: u32,
-    /// The cached empty slabs.
-    pub(super) kept: EmptySlabs,
-    /// Times that cached empty slabs were returned to the buddy system because a request needed the
-    /// pages, or because nothing was live any more.
+    /// Times that empty slabs were returned to the buddy system although no block was freed.
     pub(super) reclaims: u64,
 }
 
@@ -87,383 +79,296 @@ impl Heap {
     /// Returns a heap without memory.
     pub(super) const fn new() -> Self {
         Self {
-            descs: PageDescs::new(),
             buddy: Buddy::new(),
-            classes: [const { Slabs::new() }; CLASSES],
+            classes: Slabs::of_all_classes(),
             large_pages: 0,
             large_blocks: [0; ORDERS],
+            live_blocks: 0,
             pages: 0,
             largest_block: 0,
-            largest_region: 0,
-            borrowed: [0; CLASSES],
             align_order: u32::MAX,
-            kept: EmptySlabs { slabs: 0, pages: 0 },
+            borrowed: [0; CLASSES],
             reclaims: 0,
         }
     }
 
-    /// Adds the pages of a region, whose metadata is all zeros.
-    ///
-    /// Blocks are aligned in the region. In memory they are aligned to the region's own alignment at
-    /// most, which is 2^`align_order` pages.
-    pub(super) fn add(&mut self, region: usize, table: RegionMeta, align_order: u32) {
-        let pages = table.descs.len();
-        debug_assert!(pages <= REGION_PAGES_MAX);
-        self.descs.add(region, table);
-        self.buddy.release(
-            &mut self.descs,
-            Page::new(region, 0),
-            pages,
-            &mut Work::default(),
-        );
-        self.pages += pages;
-        // A region whose size is no power of two begins with a block of the largest power below.
-        let largest = pages.checked_ilog2().map_or(0, |order| 1 << order);
-        self.largest_block = self.largest_block.max(largest);
-        self.largest_region = self.largest_region.max(pages);
-        if largest > 1 << align_order.min(REGION_PAGES_SHIFT) {
-            self.align_order = self.align_order.min(align_order);
-        }
-    }
-
-    /// Allocates up to `blocks.len()` objects if a class serves the layout, else one block of whole
-    /// pages, and returns how many blocks these are.
-    ///
-    /// O(1) for objects of slabs that exist, else O(log n). `work` counts everything that was done for
-    /// the request until now, also by earlier calls.
-    #[inline]
-    pub(super) fn serve(
-        &mut self,
-        layout: Layout,
-        blocks: &mut [Offset],
-        work: &mut Work,
-        cost: &mut Cost,
-    ) -> Result<usize, Refusal> {
-        match Class::of(&layout) {
-            Some(class) => self.objects(class, blocks, work, cost),
-            None => self.large(layout, blocks, work, cost),
-        }
-    }
-
-    /// Allocates more objects to refill a magazine, and returns how many. Unlike [`Heap::serve`], it
-    /// returns no empty slab to the buddy system for them, and takes no pages where an eighth of the
-    /// pool or less is free.
-    pub(super) fn allocate_more(
-        &mut self,
-        layout: Layout,
-        objects: &mut [Offset],
-        work: &mut Work,
-        cost: &mut Cost,
-    ) -> Option<usize> {
-        let class = Class::of(&layout)?;
-        let slabs = &self.classes[class.index()];
-        let plenty = self.buddy.free_pages() > self.pages / 8;
-        if !plenty && !slabs.has_partial() {
-            return None;
-        }
-        self.objects(class, objects, work, cost).ok()
-    }
-
     /// Allocates up to `objects.len()` objects of a class, and returns how many.
-    #[inline]
-    fn objects(
+    fn allocate_objects(
         &mut self,
         class: Class,
         objects: &mut [Offset],
-        work: &mut Work,
         cost: &mut Cost,
     ) -> Result<usize, Refusal> {
-        loop {
-            let allocated = self.with_class(class, |slabs, descs, buddy| {
-                slabs.allocate(descs, buddy, class, objects, work)
-            });
-            if let Some((taken, source)) = allocated {
-                if taken == 0 {
-                    // The slab's bitmap is damaged, and the check names that.
-                    return Err(Refusal::Exhausted);
+        let mut allocated = loop {
+            match self.classes[class.index()].allocate(&mut self.buddy, objects) {
+                // The bitmap of the slab is damaged. A check names the slab.
+                Some((0, _)) => return Err(Refusal::Exhausted),
+                Some((allocated, source)) => {
+                    *cost = match source {
+                        Source::Slab => self.cost(Path::Slab, Some(class), None),
+                        Source::NewSlab => {
+                            self.cost(Path::Growth, Some(class), Some(order_of(class.pages())))
+                        }
+                    };
+                    break allocated;
                 }
-                let (path, order) = match source {
-                    Source::Slabs => (Path::Slab, None),
-                    Source::Growth => (Path::Growth, Some(order_of(class.pages()))),
-                };
-                *cost = served(path, Some(class), order, *work);
-                return Ok(taken);
+                None if self.reclaim() > 0 => {}
+                None => return Err(self.refusal(class.pages(), 0, cost)),
             }
-            if !self.reclaim(work) {
-                return Err(self.refusal(class.pages(), 0, cost));
+        };
+        // The objects beyond the caller's take no new slab if less than an eighth of the pool is free.
+        while let Some(rest) = objects.get_mut(allocated..).filter(|rest| !rest.is_empty()) {
+            let is_scarce = self.buddy.free_pages <= self.pages / 8;
+            let slabs = &mut self.classes[class.index()];
+            if is_scarce && !slabs.has_partial() {
+                break;
+            }
+            match slabs.allocate(&mut self.buddy, rest) {
+                None | Some((0, _)) => break,
+                Some((more, _)) => allocated += more,
             }
         }
+        Ok(allocated)
     }
 
     /// Allocates whole pages.
-    pub(super) fn large(
+    pub(super) fn allocate_pages(
         &mut self,
-        layout: Layout,
-        blocks: &mut [Offset],
-        work: &mut Work,
+        layout: &Layout,
         cost: &mut Cost,
-    ) -> Result<usize, Refusal> {
-        let pages = pages_of(&layout);
+    ) -> Result<Page, Refusal> {
+        let pages = pages_of(layout);
         let align_order = layout.align().ilog2().saturating_sub(PAGE_SHIFT);
-        if self.is_too_big(pages, align_order) {
-            return Err(Refusal::TooBig);
-        }
-        if align_order > self.align_order {
-            return Err(Refusal::Unsupported);
-        }
-        let Some(block) = blocks.first_mut() else {
-            return Ok(0);
-        };
+        self.ensure_possible(pages, align_order)?;
         loop {
-            if let Some(page) = self.pages(pages, align_order, work) {
-                self.mark_allocated(page, pages);
+            if let Some(page) = self.buddy.allocate(pages, align_order, End::Low) {
+                self.set_large(page, pages);
                 let order = order_of(pages).max(align_order);
-                *cost = served(Path::Buddy, None, Some(order), *work);
-                *block = page.offset(0);
-                return Ok(1);
+                *cost = self.cost(Path::Buddy, None, Some(order));
+                return Ok(page);
             }
-            if !self.reclaim(work) {
+            if self.reclaim() == 0 {
                 return Err(self.refusal(pages, align_order, cost));
             }
         }
     }
 
-    /// Allocates pages from a block of the buddy system, or from a run of several blocks where less
-    /// than a quarter of the pool is free: see [`page_runs`](super::refine).
-    #[inline]
-    fn pages(&mut self, pages: usize, align_order: u32, work: &mut Work) -> Option<Page> {
-        let Self { descs, buddy, .. } = self;
-        // A search for runs would cost more than it saves while memory is plenty.
-        let scarce = buddy.free_pages() < self.pages / 4;
-        if scarce && align_order == 0 && !pages.is_power_of_two() {
-            if let Some(page) = buddy.allocate_best_fit_run(descs, pages, order_of(pages), work) {
-                return Some(page);
-            }
+    /// Adds the `pages` pages of a region, whose memory is aligned to 2^`align_order` pages.
+    pub(super) fn add(
+        &mut self,
+        region: usize,
+        pages: usize,
+        table: RegionTable,
+        align_order: u32,
+    ) {
+        self.buddy.descs.add(region, table);
+        self.buddy.release(Page::new(region, 0), pages);
+        self.pages += pages;
+        // A region begins with a block of the largest power of two of pages.
+        let largest = pages.checked_ilog2().unwrap_or(0);
+        self.largest_block = self.largest_block.max(1 << largest);
+        // Blocks are aligned in their region. The memory has no larger alignment than the region.
+        if largest > align_order {
+            self.align_order = self.align_order.min(align_order);
         }
-        buddy.allocate(descs, pages, align_order, End::Low, work)
     }
 
-    /// Marks pages of the buddy system as a live block.
-    pub(super) fn mark_allocated(&mut self, page: Page, pages: usize) {
+    /// Makes allocated pages a live block.
+    pub(super) fn set_large(&mut self, page: Page, pages: usize) {
         let kind = PageKind::Large {
             pages: pages as u32,
         };
-        self.descs.set_kind(page, kind);
+        self.buddy.descs.set_kind(page, kind);
         self.large_pages += pages;
         self.large_blocks[order_of(pages) as usize] += 1;
     }
 
-    /// Says whether no region could hold so many pages even if it were empty.
-    fn is_too_big(&self, pages: usize, align_order: u32) -> bool {
-        if align_order == 0 {
-            pages > self.largest_region
-        } else {
-            1 << order_of(pages).max(align_order) > self.largest_block
-        }
-    }
-
-    /// Returns the cause for which `pages` pages in one piece are refused.
-    #[cold]
-    fn refusal(&self, pages: usize, align_order: u32, cost: &mut Cost) -> Refusal {
-        let order = order_of(pages).max(align_order);
-        *cost = Cost::default();
-        if self.is_too_big(pages, align_order) {
-            Refusal::TooBig
-        } else if pages > self.buddy.free_pages() {
-            Refusal::Exhausted
-        } else {
-            *cost = cost.with_fragmentation(self.buddy.fragmentation(order));
-            Refusal::Fragmented
-        }
-    }
-
-    /// Returns the number of live blocks of whole pages.
-    pub(super) fn large_count(&self) -> usize {
-        self.large_blocks
-            .iter()
-            .map(|blocks| *blocks as usize)
-            .sum()
-    }
-
-    /// Returns the number of live objects, their bytes, and the bytes of all slabs.
-    pub(super) fn slab_bytes(&self) -> (usize, usize, usize) {
-        let mut sums = (0, 0, 0);
-        for class in Class::all() {
-            let slabs = &self.classes[class.index()];
-            sums.0 += slabs.used;
-            sums.1 += slabs.used * class.bytes();
-            sums.2 += slabs.slabs * class.pages() * PAGE_BYTES;
-        }
-        sums
-    }
-
-    /// Returns how many bits of a slab's bitmap are set, or `None` where a bit is set for which there is
-    /// no object.
-    pub(super) fn popcount(&mut self, class: Class, slab: Page) -> Option<usize> {
-        let bits = self.descs.bits(slab, slab::words(class));
-        let mut out = 0;
-        for (word, bits) in bits.iter().enumerate() {
-            if bits & !slab::mask(class, word) != 0 {
-                return None;
-            }
-            out += bits.count_ones() as usize;
-        }
-        Some(out)
-    }
-
-    /// Frees a block. O(1) for an object whose slab stays, else O(log n).
-    ///
-    /// # Errors
-    ///
-    /// The rule that the free breaks. Nothing has changed then.
-    #[inline]
-    pub(super) fn release(
+    /// Frees a block of `pages` pages, and returns 1.
+    pub(super) fn free_pages(
         &mut self,
         block: Offset,
-        layout: Layout,
+        pages: usize,
         cost: &mut Cost,
-    ) -> Result<(), BadFree> {
-        let mut work = Work::default();
-        if let Some(class) = Class::of(&layout) {
-            match self.release_objects(class, &[block], &mut work) {
-                // The request may have been served by a larger class: see `fallback`.
-                Err(BadFree::WrongSize) if slab::class_at(&self.descs, block).is_some() => {
-                    let donor = self.release_borrowed(class, block, &mut work)?;
-                    *cost = served(Path::Slab, Some(donor), None, work);
-                    return Ok(());
-                }
-                Err(BadFree::WrongSize) if class.pages() > 1 => {}
-                result => {
-                    *cost = served(Path::Slab, Some(class), None, work);
-                    return result.map(|_| ());
-                }
-            }
-        }
-        let pages = pages_of(&layout);
-        self.release_pages(block, pages, &mut work)?;
-        *cost = served(Path::Buddy, None, Some(order_of(pages)), work);
-        Ok(())
-    }
-
-    /// Frees the first of `objects` and those behind it in the same slab, and returns how many.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Slabs::release`](slab::Slabs::release).
-    #[inline]
-    pub(super) fn release_objects(
-        &mut self,
-        class: Class,
-        objects: &[Offset],
-        work: &mut Work,
     ) -> Result<usize, BadFree> {
-        let released = self.with_class(class, |slabs, descs, buddy| {
-            slabs.release(descs, buddy, class, objects, work)
-        })?;
-        self.reclaim_if_empty(work);
-        Ok(released)
-    }
-
-    /// Frees a block of `pages` pages.
-    fn release_pages(
-        &mut self,
-        block: Offset,
-        pages: usize,
-        work: &mut Work,
-    ) -> Result<(), BadFree> {
-        let page = self.find_large(block, pages)?;
-        self.release_large(page, pages, work)
-    }
-
-    /// Frees the block of `pages` pages that begins at `page`.
-    #[inline]
-    pub(super) fn release_large(
-        &mut self,
-        page: Page,
-        pages: usize,
-        work: &mut Work,
-    ) -> Result<(), BadFree> {
-        match self.descs.get(page) {
-            Some(desc) if desc.is_large(pages) => desc.set_interior(),
-            _ => return Err(self.not_large(page, pages)),
-        }
-        self.buddy.release(&mut self.descs, page, pages, work);
+        let page = self.find_pages(block, pages)?;
+        self.buddy.descs.set_kind(page, PageKind::Interior);
+        self.buddy.release(page, pages);
         self.large_pages -= pages;
         self.large_blocks[order_of(pages) as usize] -= 1;
-        self.reclaim_if_empty(work);
-        Ok(())
-    }
-
-    /// Returns the rule that the free of `pages` pages at `page` breaks, where no such block begins.
-    #[cold]
-    fn not_large(&self, page: Page, pages: usize) -> BadFree {
-        let found = self.find_large(page.offset(0), pages);
-        found.err().unwrap_or(BadFree::NotOut)
+        *cost = self.cost(Path::Buddy, None, Some(order_of(pages)));
+        Ok(1)
     }
 
     /// Returns the first page of the live block of `pages` pages that begins at `block`.
     ///
     /// # Errors
     ///
-    /// The rule that a free of that block would break.
-    pub(super) fn find_large(&self, block: Offset, pages: usize) -> Result<Page, BadFree> {
+    /// The rule that a free of the block would break.
+    pub(super) fn find_pages(&self, block: Offset, pages: usize) -> Result<Page, BadFree> {
         let page = Page::of(block).ok_or(BadFree::Foreign)?;
-        let frame = self.descs.get(page).ok_or(BadFree::Foreign)?;
+        let desc = self.buddy.descs.get(page).ok_or(BadFree::Foreign)?;
         if block != page.offset(0) {
             return Err(BadFree::Interior);
         }
-        match frame.kind() {
+        match desc.kind() {
             PageKind::Large { pages: own } if own as usize == pages => Ok(page),
             PageKind::Large { .. } | PageKind::Slab { .. } => Err(BadFree::WrongSize),
-            PageKind::Interior if self.descs.is_free(page) => Err(BadFree::NotOut),
+            PageKind::Interior if self.buddy.descs.is_free(page) => Err(BadFree::NotOut),
             PageKind::Interior | PageKind::SlabTail { .. } => Err(BadFree::Interior),
             PageKind::Free { .. } => Err(BadFree::NotOut),
         }
     }
 
-    /// Says whether a live block of this kind begins here, counting blocks in magazines as live.
-    pub(super) fn is_live(&mut self, kind: MagazineKind, block: Offset) -> bool {
-        match kind {
-            MagazineKind::Class(class) => {
-                slab::find(&self.descs, class, block).is_ok_and(|(slab, number, _)| {
-                    let word = self.descs.bits(slab, slab::words(class)).get(number / 64);
-                    word.is_some_and(|word| word >> (number % 64) & 1 != 0)
-                })
-            }
-            MagazineKind::Pages(pages) => Page::of(block).is_some_and(|page| {
-                let pages = pages.get() as u32;
-                page.offset(0) == block && self.descs.kind(page) == PageKind::Large { pages }
-            }),
+    /// Returns the cached empty slabs to the buddy system, and returns the number of their pages.
+    pub(super) fn reclaim(&mut self) -> usize {
+        let classes = self.classes.iter_mut();
+        let pages = classes.map(|slabs| slabs.reclaim(&mut self.buddy)).sum();
+        self.reclaims += u64::from(pages > 0);
+        pages
+    }
+
+    /// Returns the cached empty slabs to the buddy system when nothing is live any more, so that the heap is
+    /// as it was in the beginning. A single slab stays, as it is most likely used again soon.
+    #[cold]
+    fn reclaim_empty_heap(&mut self) {
+        let empty = self.classes.iter().filter(|slabs| slabs.empty.is_some());
+        if empty.count() > 1 {
+            self.reclaim();
         }
     }
 
-    /// Frees the first of `blocks`, which were in a magazine, and those behind it in the same slab, and
-    /// returns how many.
-    ///
-    /// # Errors
-    ///
-    /// [`BadFree::NotOut`] when the first was freed twice: magazines do not notice that.
-    pub(super) fn free_run(
-        &mut self,
-        kind: MagazineKind,
-        blocks: &[Offset],
-        work: &mut Work,
-    ) -> Result<usize, BadFree> {
-        match (kind, blocks) {
-            (_, []) => Ok(0),
-            (MagazineKind::Class(class), _) => self.release_objects(class, blocks, work),
-            (MagazineKind::Pages(pages), [block, ..]) => {
-                self.release_pages(*block, pages.get(), work)?;
-                Ok(1)
-            }
-        }
+    /// Returns the cost of an operation, with the work of the buddy system since the operation began.
+    pub(super) fn cost(&self, path: Path, class: Option<Class>, order: Option<u32>) -> Cost {
+        Cost::new(path)
+            .with_class(class.map(Class::number))
+            .with_order(order.map(|order| (order + PAGE_SHIFT) as u8))
+            .with_work(self.buddy.work.splits, self.buddy.work.merges)
     }
 }
 
-/// Returns the cost of an allocation or a free.
-pub(super) fn served(path: Path, class: Option<Class>, order: Option<u32>, work: Work) -> Cost {
-    Cost::new(path)
-        .with_class(class.map(Class::number))
-        .with_order(order.map(|order| (order + PAGE_SHIFT) as u8))
-        .with_work(work.splits, work.merges)
+// SAFETY: `LockedHeap` requires that a block has the layout's size and alignment, lies in an added region, and
+// shares no byte with another live block.
+// - The buddy system allocates each page once until it is freed, and a bitmap each object of a slab. A free
+//   that names no live block is refused.
+// - An object begins at a multiple of its size in a slab, which is page-aligned. `Class::of` returns a class
+//   whose size is a multiple of the alignment. A block of pages is aligned within its region, and
+//   `ensure_possible` refuses alignments that the memory of the regions does not have.
+unsafe impl LockedHeap for Heap {
+    type Desc = PageDesc;
+
+    const METADATA_PER_PAGE: usize = RegionTable::PAGE_BYTES;
+
+    const REGION_PAGES_MAX: usize = REGION_PAGES_MAX;
+
+    unsafe fn add_region(
+        &mut self,
+        region: usize,
+        address: usize,
+        pages: usize,
+        metadata: NonNull<u8>,
+    ) -> NonNull<PageDesc> {
+        // SAFETY: The contract of `RegionTable::new` is that of this function.
+        let table = unsafe { RegionTable::new(metadata, pages) };
+        let descs = table.descs;
+        let align_order = (address >> PAGE_SHIFT).trailing_zeros();
+        self.add(region, pages, table, align_order);
+        descs
+    }
+
+    #[inline(always)]
+    fn is_block(desc: &PageDesc, byte: usize, kind: MagazineKind) -> bool {
+        let byte_in_page = byte % PAGE_BYTES;
+        match kind.class() {
+            Some(class) => desc.has_object(class, byte_in_page),
+            None => byte_in_page == 0 && desc.has_pages(kind.pages()),
+        }
+    }
+
+    #[inline(always)]
+    fn usable_size(layout: Layout) -> usize {
+        match Class::of(&layout) {
+            Some(class) => class.bytes(),
+            None => pages_of(&layout) * PAGE_BYTES,
+        }
+    }
+
+    /// Allocates the caller's block and up to `blocks.len() - 1` objects more to refill a magazine; returns
+    /// how many blocks. O(1) for objects of slabs that exist, else O(log n).
+    #[inline]
+    fn allocate(
+        &mut self,
+        layout: Layout,
+        blocks: &mut [Offset],
+        cost: &mut Cost,
+    ) -> Result<usize, Refusal> {
+        self.buddy.work = Work::default();
+        let allocated = match Class::of(&layout) {
+            Some(class) => self.allocate_objects(class, blocks, cost)?,
+            None => {
+                let page = self.allocate_pages(&layout, cost)?;
+                blocks.first_mut().map_or(0, |block| {
+                    *block = page.offset(0);
+                    1
+                })
+            }
+        };
+        self.live_blocks += allocated;
+        Ok(allocated)
+    }
+
+    fn allocate_last(&mut self, layout: Layout, cost: &mut Cost) -> Option<Offset> {
+        self.allocate_substitute(layout, cost)
+    }
+
+    fn would_grow(&self, layout: Layout) -> bool {
+        Class::of(&layout).is_some_and(|class| !self.classes[class.index()].has_free())
+    }
+
+    /// Frees the first of `blocks`, and the objects behind it in the same slab; returns how many blocks.
+    /// O(1) for objects whose slab stays, else O(log n).
+    ///
+    /// # Errors
+    ///
+    /// The rule that the free of the first block breaks. Nothing is changed then.
+    #[inline]
+    fn free(
+        &mut self,
+        blocks: &[Offset],
+        layout: Layout,
+        cost: &mut Cost,
+    ) -> Result<usize, BadFree> {
+        self.buddy.work = Work::default();
+        let block = blocks.first().ok_or(BadFree::Foreign)?;
+        let freed = match Class::of(&layout) {
+            Some(class) => match self.classes[class.index()].release(&mut self.buddy, blocks) {
+                Err(BadFree::WrongSize) => self.free_substitute(class, *block, cost)?,
+                released => {
+                    *cost = self.cost(Path::Slab, Some(class), None);
+                    released?
+                }
+            },
+            None => self.free_pages(*block, pages_of(&layout), cost)?,
+        };
+        self.live_blocks -= freed;
+        if self.live_blocks == 0 {
+            self.reclaim_empty_heap();
+        }
+        Ok(freed)
+    }
+
+    fn is_enough(layout: Layout, new: Layout) -> bool {
+        Self::is_enough_pages(&layout, &new)
+    }
+
+    fn resize(&mut self, block: Offset, layout: Layout, new: Layout, cost: &mut Cost) -> bool {
+        self.resize_in_place(block, layout, new, cost)
+    }
+
+    fn shrink(&mut self) -> usize {
+        self.reclaim() * PAGE_BYTES
+    }
+
+    fn free_bytes(&self) -> usize {
+        self.buddy.free_pages * PAGE_BYTES
+    }
 }

@@ -1,214 +1,322 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Magazines: which blocks they hold, and how many.
+//! Magazines and per-CPU caches: stacks of free blocks in front of the heap and its lock.
 //!
-//! A magazine is one CPU's stack of free blocks of one size, in front of the heap and its lock. To
-//! allocate is to pop a block, to free is to push one. An empty magazine is refilled by half of its
-//! capacity, a full one is flushed by half, and at most [`TRANSFER_MAX`] blocks move at once: the
-//! heap's lock is taken once in many operations, and not again at once when the direction changes.
+//! A CPU has a magazine for each size class and for each small number of pages. To allocate is to pop a
+//! block, to free is to push one. An empty magazine is refilled by half of its capacity and a full one is
+//! flushed by half, so the heap's lock is taken once in many operations.
 //!
-//! A flush moves one block less than a refill brings (31 and 32 of the largest magazine). A program
-//! that repeats a period of allocations and frees, which at first needs both a refill and a flush,
-//! therefore gains a block in each period, until its magazine holds enough for the whole period and
-//! the lock is not taken any more.
+//! ```text
+//!  slots   │ ● ● · · ────────── │ ────────────────── │ … │ ● · │     ●  a free block
+//!            ▲   ▲   ▲            ▲                                   ·  room for one
+//!            begin   end          limit                               ─  beyond the capacity
+//!                top
+//!           8 B                   16 B                  …  64 KiB
+//! ```
 //!
-//! The idea is Bonwick and Adams's (Magazines and Vmem, 2001), as is that of Linux's sheaves. Their
-//! magazines are exchanged whole with a depot. These are refilled from the bitmaps of slabs, a word
-//! for up to 64 objects, and flushed there, where bad frees are found. As theirs do, magazines grow
-//! where the lock is taken often: the magazine of a size that a CPU never uses has no capacity.
+//! Magazines are Bonwick and Adams's (Magazines and Vmem, 2001). Theirs are exchanged whole with a depot;
+//! these are refilled from the bitmaps of slabs and flushed to them, where bad frees are found.
 
 use core::{
-    alloc::Layout,
-    hint::assert_unchecked, //
-};
-
-use super::page::pages_of;
-use crate::{
-    class::{
-        CLASSES,
-        Class,
-        PAGE_BYTES, //
+    ptr::{
+        self,
+        NonNull, //
     },
-    nospec,
+    sync::atomic::Ordering::Relaxed, //
 };
 
-/// The most blocks that a magazine holds: the 64 of a SUBMIT's batch, and some more.
+#[cfg(not(test))]
+use core::sync::atomic::{
+    AtomicPtr,
+    AtomicU32,
+    AtomicU64, //
+};
+
+use super::refine::CacheSize;
+#[cfg(test)]
+use crate::testing::atomic::{
+    AtomicPtr,
+    AtomicU32,
+    AtomicU64, //
+};
+use crate::{
+    per_cpu::Exclusive,
+    size_class::{
+        MAGAZINE_KINDS,
+        MagazineKind, //
+    },
+};
+
+/// The largest number of blocks of a magazine: the 64 of a batch of SUBMIT, and a few more.
 pub(super) const BLOCKS_MAX: usize = 71;
 
-/// The most blocks that a refill or a flush moves.
+/// The largest number of blocks that a refill or a flush moves.
+///
+/// A flush moves one block less than a refill. A program that repeats a period of allocations and frees,
+/// which needs a refill and a flush, therefore gains a block in each period, until its magazine holds enough
+/// for the whole period and the lock is not taken any more.
 pub(super) const TRANSFER_MAX: usize = 32;
 
-/// The most bytes that a magazine holds, where that is less than [`BLOCKS_MAX`] blocks.
-const BYTES_MAX: usize = 128 << 10;
-
-/// The capacity of a magazine that is used for the first time.
-const FIRST_CAPACITY: usize = 4;
-
-/// The largest blocks of whole pages that magazines hold.
-const PAGES_MAX: usize = 16;
-
-/// The number of kinds of magazines.
-pub(super) const KINDS: usize = CLASSES + PAGES_MAX - 1;
-
-/// Which blocks a magazine holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum MagazineKind {
-    /// Objects of a class.
-    Class(Class),
-    /// Blocks of so many pages.
-    Pages(PageCount),
-}
-
-/// A number of pages.
+/// A CPU's free blocks of one size, last in first out. The fields are indexes of the cache's slots.
 ///
 /// # Invariants
 ///
-/// It is 2 to [`PAGES_MAX`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct PageCount(u8);
+/// No other magazine uses the slots from `begin` up to `limit`. While nobody has the [`Exclusive`] cache,
+/// `begin <= top <= end <= limit`, and the slots from `begin` up to `top` contain blocks that are live in the
+/// heap.
+#[derive(Default)]
+pub(super) struct Magazine {
+    begin: u32,
+    pub(super) top: AtomicU32,
+    pub(super) end: AtomicU32,
+    limit: u32,
+}
 
-impl PageCount {
-    /// Returns the pages that serve a layout which no class serves, unless the layout is too large
-    /// for magazines, or is aligned to more than a page.
-    ///
-    /// The size may be one that a program chose.
-    #[inline]
-    pub(super) fn of(layout: &Layout) -> Option<Self> {
-        let Self(pages) = Self::of_block(layout)?;
-        // INVARIANT: The number is the same.
-        Some(Self(nospec::below::<{ 2 * PAGES_MAX }>(pages.into()) as u8))
+/// A place for the address of a block in a magazine.
+#[derive(Default)]
+#[repr(transparent)]
+pub struct Slot(AtomicPtr<u8>);
+
+impl Slot {
+    #[inline(always)]
+    pub(super) fn get(&self) -> Option<Start> {
+        NonNull::new(self.0.load(Relaxed))
     }
 
-    /// As [`PageCount::of`], for the layout of a block: its size was compared with these bounds before.
-    #[inline]
-    pub(super) const fn of_block(layout: &Layout) -> Option<Self> {
-        let pages = pages_of(layout);
-        // INVARIANT: Compared here.
-        if layout.align() <= PAGE_BYTES && 2 <= pages && pages <= PAGES_MAX {
-            Some(Self(pages as u8))
-        } else {
-            None
-        }
-    }
-
-    /// Returns the number.
-    #[inline]
-    pub(super) const fn get(self) -> usize {
-        let pages = self.0 as usize;
-        // SAFETY: By the type invariant.
-        unsafe { assert_unchecked(2 <= pages && pages <= PAGES_MAX) };
-        pages
+    #[inline(always)]
+    pub(super) fn set(&self, block: Start) {
+        self.0.store(block.as_ptr(), Relaxed);
     }
 }
 
-impl MagazineKind {
-    /// Returns the kind of magazine that serves a layout, unless the layout is too large for
-    /// magazines, or is aligned to more than a page.
-    #[inline]
-    pub(super) fn of(layout: &Layout) -> Option<Self> {
-        match Class::of(layout) {
-            Some(class) => Some(Self::Class(class)),
-            None => PageCount::of(layout).map(Self::Pages),
-        }
-    }
+/// The address of a block.
+pub(super) type Start = NonNull<u8>;
 
-    /// Returns the kind with a number below [`KINDS`]: classes first, smallest blocks first.
-    pub(super) fn new(number: usize) -> Option<Self> {
-        if number < CLASSES {
-            Class::new(number as u8).map(Self::Class)
-        } else if number < KINDS {
-            // INVARIANT: At least 2, and at most `PAGES_MAX`.
-            Some(Self::Pages(PageCount((number - CLASSES + 2) as u8)))
-        } else {
-            None
-        }
-    }
-
-    /// Returns all kinds, in the order of their numbers.
-    pub(super) fn all() -> impl Iterator<Item = Self> {
-        (0..KINDS).filter_map(Self::new)
-    }
-
-    /// Returns the number, below [`KINDS`].
-    #[inline]
-    pub(super) const fn number(self) -> usize {
-        let number = match self {
-            Self::Class(class) => class.index(),
-            Self::Pages(pages) => CLASSES + pages.get() - 2,
-        };
-        // SAFETY: There are `CLASSES` classes, and `PAGES_MAX - 1` numbers of pages.
-        unsafe { assert_unchecked(number < KINDS) };
-        number
-    }
-
-    /// Returns the class, if the kind is one.
-    #[inline]
-    pub(super) const fn class(self) -> Option<Class> {
-        match self {
-            Self::Class(class) => Some(class),
-            Self::Pages(_) => None,
-        }
-    }
-
-    /// Returns the bytes of a block.
-    #[inline]
-    pub(super) const fn bytes(self) -> usize {
-        match self {
-            Self::Class(class) => class.bytes(),
-            Self::Pages(pages) => pages.get() * PAGE_BYTES,
-        }
-    }
-
-    /// Returns the most blocks that such a magazine holds in a large pool.
-    #[inline]
-    pub(super) fn blocks_max(self) -> usize {
-        let blocks = BYTES_MAX.checked_div(self.bytes()).unwrap_or(0);
-        blocks.min(BLOCKS_MAX)
-    }
-
-    /// Returns the next capacity of a magazine that was found empty or full with `capacity`, and
-    /// whose capacity is `limit` at most.
-    #[inline]
-    pub(super) fn next_capacity(capacity: usize, limit: usize) -> usize {
-        (2 * capacity).max(FIRST_CAPACITY).min(limit)
-    }
-}
-
-/// How many blocks the magazines of a pool may hold, so how much memory a CPU's cache takes.
+/// The magazines of a CPU, and its counters.
 ///
-/// All magazines of a pool together hold at most a sixteenth of it, so a small pool needs no large
-/// ones.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CacheSize {
-    blocks_max: usize,
+/// Only the [`Exclusive`] cache has methods that change it. The fields are atomic so that other CPUs may
+/// read them for statistics and checks; the owner uses plain loads and stores, without a `lock` prefix.
+#[repr(C, align(64))]
+pub struct CpuCache<S: ?Sized = [Slot]> {
+    /// Allocations from magazines, and frees into magazines.
+    pub(super) allocations: AtomicU64,
+    pub(super) frees: AtomicU64,
+    /// Bytes requested by these allocations, minus those of these frees. A block may be freed on another
+    /// CPU than it was allocated on, so the number wraps.
+    pub(super) requested_bytes: AtomicU64,
+    /// Changes of magazines other than these allocations and frees.
+    pub(super) transfers: AtomicU64,
+    /// The capacities of all magazines in bytes: the CPU's part of the pool's reserve.
+    pub(super) reserved_bytes: AtomicU64,
+    /// Times that a magazine could not grow, since the CPU last gave up its part of the reserve.
+    pub(super) grow_failures: AtomicU64,
+    /// The epoch when the reserve was last redistributed.
+    pub(super) last_epoch: AtomicU64,
+    pub(super) magazines: [Magazine; MAGAZINE_KINDS],
+    slots: S,
 }
 
-impl CacheSize {
-    /// The size for large pools.
-    pub const FULL: Self = Self {
-        blocks_max: BLOCKS_MAX,
-    };
+/// Adds to a counter that only its CPU changes. The addition may wrap.
+#[inline(always)]
+pub(super) fn add(counter: &AtomicU64, amount: u64) {
+    counter.store(counter.load(Relaxed).wrapping_add(amount), Relaxed);
+}
 
-    /// Returns the size for a pool whose first region has `bytes` bytes: as many blocks in a magazine
-    /// as a third of the pool's pages, from 4 to 71.
+impl<const SLOTS: usize> CpuCache<[Slot; SLOTS]> {
+    /// Returns an empty cache of a size that needs at most `SLOTS` slots.
     #[must_use]
-    pub const fn for_pool(bytes: usize) -> Self {
-        let blocks = bytes / PAGE_BYTES / 3;
-        let blocks_max = match blocks {
-            0..FIRST_CAPACITY => FIRST_CAPACITY,
-            FIRST_CAPACITY..BLOCKS_MAX => blocks,
-            _ => BLOCKS_MAX,
+    pub fn new(size: CacheSize) -> Self {
+        let mut cache = CpuCache {
+            allocations: AtomicU64::new(0),
+            frees: AtomicU64::new(0),
+            requested_bytes: AtomicU64::new(0),
+            transfers: AtomicU64::new(0),
+            reserved_bytes: AtomicU64::new(0),
+            grow_failures: AtomicU64::new(0),
+            last_epoch: AtomicU64::new(0),
+            magazines: core::array::from_fn(|_| Magazine::default()),
+            slots: [const { Slot(AtomicPtr::new(ptr::null_mut())) }; SLOTS],
         };
-        Self { blocks_max }
+        place(&mut cache.magazines, size);
+        cache
+    }
+}
+
+/// Gives each magazine of an empty cache its slots.
+fn place(magazines: &mut [Magazine; MAGAZINE_KINDS], size: CacheSize) {
+    let mut first = 0;
+    for (magazine, kind) in magazines.iter_mut().zip(MagazineKind::all()) {
+        // INVARIANT: The slots follow those of the magazine before. There are no blocks.
+        let limit = first + size.limit(kind) as u32;
+        *magazine = Magazine {
+            begin: first,
+            top: AtomicU32::new(first),
+            end: AtomicU32::new(first),
+            limit,
+        };
+        first = limit;
+    }
+}
+
+impl CpuCache {
+    /// The alignment of a cache: a cache line.
+    pub const ALIGN: usize = align_of::<CpuCache<[Slot; 0]>>();
+
+    /// Returns the bytes of a cache of this size: a multiple of the alignment.
+    #[must_use]
+    pub fn bytes(size: CacheSize) -> usize {
+        let slots = size.slots() * size_of::<Slot>();
+        size_of::<CpuCache<[Slot; 0]>>() + slots.next_multiple_of(Self::ALIGN)
     }
 
-    /// Returns the most blocks that a magazine of a kind may hold.
-    pub(super) fn limit(self, kind: MagazineKind) -> usize {
-        kind.blocks_max().min(self.blocks_max)
+    /// Places an empty cache in `memory`.
+    ///
+    /// # Safety
+    ///
+    /// `memory` points to [`CpuCache::bytes`] bytes, which are zero and aligned to [`CpuCache::ALIGN`], and
+    /// which nobody else accesses during the call.
+    #[must_use]
+    pub unsafe fn new_in(memory: NonNull<u8>, size: CacheSize) -> NonNull<Self> {
+        let slots = NonNull::slice_from_raw_parts(memory.cast::<Slot>(), size.slots());
+        let cache = slots.as_ptr() as *mut Self;
+        // SAFETY: `&mut` requires aligned and initialized memory that nobody else accesses: zeros are valid
+        // for all fields, the header and the slots take at most `bytes` bytes, and the rest is this
+        // function's contract.
+        let cache = unsafe { &mut *cache };
+        place(&mut cache.magazines, size);
+        NonNull::from(cache)
     }
 
-    /// Returns the slots of all magazines of a CPU.
-    pub(super) fn slots(self) -> usize {
-        MagazineKind::all().map(|kind| self.limit(kind)).sum()
+    #[inline(always)]
+    fn magazine(&self, kind: MagazineKind) -> &Magazine {
+        &self.magazines[kind.number()]
+    }
+
+    /// Returns the number of blocks of a kind.
+    #[inline]
+    pub(super) fn len(&self, kind: MagazineKind) -> usize {
+        let magazine = self.magazine(kind);
+        magazine.top.load(Relaxed).wrapping_sub(magazine.begin) as usize
+    }
+
+    /// Returns the capacity for blocks of a kind.
+    #[inline]
+    pub(super) fn capacity(&self, kind: MagazineKind) -> usize {
+        let magazine = self.magazine(kind);
+        magazine.end.load(Relaxed).wrapping_sub(magazine.begin) as usize
+    }
+
+    /// Returns the largest possible capacity for blocks of a kind.
+    #[inline]
+    pub(super) fn limit(&self, kind: MagazineKind) -> usize {
+        let magazine = self.magazine(kind);
+        magazine.limit.wrapping_sub(magazine.begin) as usize
+    }
+
+    /// Returns the slots of a magazine up to its limit.
+    pub(super) fn slots(&self, kind: MagazineKind) -> &[Slot] {
+        let magazine = self.magazine(kind);
+        let slots = magazine.begin as usize..magazine.limit as usize;
+        self.slots.get(slots).unwrap_or_default()
+    }
+
+    /// Returns the block in slot `number` of a magazine, if there is one.
+    pub(super) fn block(&self, kind: MagazineKind, number: usize) -> Option<Start> {
+        let is_used = number < self.len(kind);
+        is_used.then(|| self.slots(kind).get(number))??.get()
+    }
+
+    /// Returns a number that changes with every change of the magazines.
+    pub(super) fn epoch(&self) -> u64 {
+        let counters = [&self.allocations, &self.frees, &self.transfers];
+        let counts = counters.map(|counter| counter.load(Relaxed));
+        counts.into_iter().fold(0, u64::wrapping_add)
+    }
+}
+
+impl Exclusive<'_, CpuCache> {
+    /// Allocates the block that was freed last, if there is one, for a request of `bytes` bytes.
+    #[inline(always)]
+    pub(super) fn allocate(&self, kind: MagazineKind, bytes: usize) -> Option<Start> {
+        let magazine = self.magazine(kind);
+        let top = magazine.top.load(Relaxed);
+        if top == magazine.begin {
+            return None;
+        }
+        let top = top.wrapping_sub(1);
+        let block = self.slots.get(top as usize)?.get()?;
+        // INVARIANT: The blocks below stay.
+        magazine.top.store(top, Relaxed);
+        add(&self.allocations, 1);
+        add(&self.requested_bytes, bytes as u64);
+        Some(block)
+    }
+
+    /// Frees a live block of this kind, which was requested with `bytes` bytes, into its magazine; returns
+    /// whether there was room.
+    #[inline(always)]
+    pub(super) fn free(&self, kind: MagazineKind, block: Start, bytes: usize) -> bool {
+        let magazine = self.magazine(kind);
+        let top = magazine.top.load(Relaxed);
+        let has_room = top < magazine.end.load(Relaxed);
+        let Some(slot) = self.slots.get(top as usize).filter(|_| has_room) else {
+            return false;
+        };
+        slot.set(block);
+        // INVARIANT: The slot contains the block, and `top` was below `end`.
+        magazine.top.store(top.wrapping_add(1), Relaxed);
+        add(&self.frees, 1);
+        add(&self.requested_bytes, (bytes as u64).wrapping_neg());
+        true
+    }
+
+    /// Sets the number of blocks in a magazine.
+    fn set_len(&self, kind: MagazineKind, len: usize) {
+        let magazine = self.magazine(kind);
+        let top = magazine.begin.wrapping_add(len as u32);
+        magazine.top.store(top, Relaxed);
+    }
+
+    /// Sets the capacity of a magazine, which is at least its number of blocks and at most its limit.
+    pub(super) fn set_capacity(&self, kind: MagazineKind, capacity: usize) {
+        add(&self.transfers, 1);
+        let more = capacity.wrapping_sub(self.capacity(kind));
+        add(&self.reserved_bytes, more.wrapping_mul(kind.bytes()) as u64);
+        let magazine = self.magazine(kind);
+        let end = magazine.begin.wrapping_add(capacity as u32);
+        // INVARIANT: The capacity is in these bounds, by the contract of this function.
+        magazine.end.store(end, Relaxed);
+    }
+
+    /// Puts blocks on a magazine so that the first is allocated first. Returns how many of the last ones had
+    /// room.
+    pub(super) fn refill(
+        &self,
+        kind: MagazineKind,
+        blocks: impl DoubleEndedIterator<Item = Start>,
+    ) -> usize {
+        add(&self.transfers, 1);
+        let len = self.len(kind);
+        let room = self.capacity(kind).saturating_sub(len);
+        let free = self.slots(kind).iter().skip(len).take(room);
+        let refilled = free.zip(blocks.rev()).map(|(slot, block)| slot.set(block));
+        let refilled = refilled.count();
+        // INVARIANT: Each of these slots contains a block, and the capacity has room for them.
+        self.set_len(kind, len + refilled);
+        refilled
+    }
+
+    /// Removes the `count` blocks that were freed first, or all if there are fewer, and passes each to `take`.
+    pub(super) fn flush(&self, kind: MagazineKind, count: usize, take: impl FnMut(Start)) {
+        add(&self.transfers, 1);
+        let slots = self.slots(kind);
+        let len = self.len(kind).min(slots.len());
+        let taken = count.min(len);
+        slots[..taken].iter().filter_map(Slot::get).for_each(take);
+        for (from, to) in slots[taken..len].iter().zip(slots) {
+            to.set(from.get().unwrap_or(NonNull::dangling()));
+        }
+        // INVARIANT: The blocks that stay were moved to the first slots.
+        self.set_len(kind, len - taken);
     }
 }

@@ -93,80 +93,51 @@
 
 #[forbid(unsafe_code)]
 mod buddy;
-mod cpu_cache;
 mod engine;
-mod fast;
-#[forbid(unsafe_code)]
 mod heap;
-#[cfg(not(MODULE))]
-mod host;
 #[forbid(unsafe_code)]
 mod inspect;
-#[forbid(unsafe_code)]
-mod list;
 mod magazine;
 mod page;
 #[forbid(unsafe_code)]
-mod reclaim;
-#[forbid(unsafe_code)]
-mod refill;
-#[forbid(unsafe_code)]
 mod refine;
-mod region_index;
 #[forbid(unsafe_code)]
 mod slab;
-#[forbid(unsafe_code)]
-mod state;
 #[cfg(test)]
 mod tests;
 
-#[cfg(not(test))]
-use core::sync::atomic::AtomicUsize;
+use crate::locked_heap::LockedHeap;
 
-#[cfg(test)]
-use crate::testing::atomic::AtomicUsize;
-use crate::{
-    class::PAGE_BYTES,
-    fail::Nth,
-    lock::Lock,
-    per_cpu::PerCpu, //
+pub use engine::MagazineEngine;
+pub use heap::Heap;
+pub use magazine::{
+    CpuCache,
+    Slot, //
 };
+pub use refine::CacheSize;
 
-pub use cpu_cache::CpuCache;
-#[cfg(not(MODULE))]
-pub use host::HostCpuCache;
-pub use magazine::CacheSize;
-use page::RegionMeta;
-use region_index::RegionIndex;
-pub use state::State;
+/// The engine `hybrid`. `L` is the lock around the heap, `P` the caches of the CPUs.
+pub type Hybrid<L, P> = MagazineEngine<Heap, L, P>;
 
-/// The engine `hybrid`.
-///
-/// `L` is the lock around the heap, `P` the caches of the CPUs.
-pub struct Hybrid<L, P> {
-    state: L,
-    per_cpu: P,
-    addresses: RegionIndex,
-    /// A copy of the regions' bytes that can be read without the lock. It only grows.
-    capacity: AtomicUsize,
-    failing_growth: Nth,
-}
+/// The state of `hybrid` behind the lock.
+pub type State = engine::State<Heap>;
 
-impl<L: Lock<State> + Sync, P: PerCpu<CpuCache>> Hybrid<L, P> {
-    /// Makes an engine without memory around the state in `state`, which is new, and empty caches.
-    pub const fn new(state: L, per_cpu: P) -> Self {
-        Self {
-            state,
-            per_cpu,
-            addresses: RegionIndex::new(),
-            capacity: AtomicUsize::new(0),
-            failing_growth: Nth::new(),
-        }
+impl State {
+    /// Returns the state of an engine without memory.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self::with_heap(Heap::new())
     }
 }
 
-/// Returns the bytes of the table that a region of `bytes` bytes needs.
+impl Default for State {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Returns the bytes of the metadata of a region of `bytes` bytes.
 #[must_use]
 pub const fn table_bytes(bytes: usize) -> usize {
-    bytes / PAGE_BYTES * RegionMeta::PAGE_BYTES
+    bytes / crate::PAGE_BYTES * Heap::METADATA_PER_PAGE
 }

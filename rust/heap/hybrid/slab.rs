@@ -7,94 +7,95 @@
 //!  bitmap     1          1          0           …          1: live, or in a magazine
 //! ```
 //!
-//! The bitmap stands beside the pool. No metadata is in the objects, so a program that writes to a
-//! freed object, or past its end, damages no allocation, and a double free that reaches the slab is found. Partial slabs are
-//! used before new ones, the fullest first, so that the others can become empty. An empty slab returns
-//! its pages to the buddy system, except for one of each class that is cached.
+//! The bitmap lies outside of the pool and no metadata is in the objects. A program that writes to a freed
+//! object or past its end therefore damages no metadata, and a double free that reaches the slab is found.
+//!
+//! The fullest partial slab is used first, so that the others can become empty. An empty slab returns its
+//! pages to the buddy system, except for one of each class that is cached.
 
 use super::{
     buddy::{
         Buddy,
-        End,
-        Work, //
+        End, //
     },
-    list::List,
     page::{
-        Page, //
-        PageDescs,
-        PageKind,
+        List,
+        Page,
+        PageKind, //
     },
 };
 use crate::{
-    class::{
+    engine::BadFree,
+    region::Offset,
+    size_class::{
         CLASSES,
         Class, //
     },
-    engine::BadFree,
-    region::Offset,
 };
 
 /// The lists of a class's partial slabs: one for each quarter of the objects that are live.
 pub(super) const FULLNESS_BINS: usize = 4;
 
-/// One class's slabs.
+/// The slabs of a class.
 ///
 /// # Invariants
 ///
 /// - A slab with both live and free objects is in the list of its fullness. A full slab is in no list.
 ///   `empty` is the only slab without live objects.
 /// - `slabs` is the number of slabs, and `used` that of live objects.
-#[derive(Debug)]
 pub(super) struct Slabs {
-    partial: [List; FULLNESS_BINS],
-    empty: Option<Page>,
+    class: Class,
+    pub(super) partial: [List; FULLNESS_BINS],
+    pub(super) empty: Option<Page>,
     pub(super) slabs: usize,
     pub(super) used: usize,
+    /// Slabs that took pages from the buddy system.
     pub(super) growths: u64,
 }
 
-/// The slabs of every class.
-pub(super) type Classes = [Slabs; CLASSES];
-
-/// Where objects were found.
+/// Whether objects came from a slab that had to be made for them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Source {
-    /// In slabs that were there.
-    Slabs,
-    /// In a slab that took pages first.
-    Growth,
+    Slab,
+    NewSlab,
 }
 
-/// Returns the number of the list of a slab with `used` live objects, if it is in one.
+/// Returns the list of a slab with `used` live objects, or `None` for an empty or a full slab.
 #[inline]
-fn fullness(class: Class, used: usize) -> Option<usize> {
+pub(super) fn fullness(class: Class, used: usize) -> Option<usize> {
     let objects = class.objects();
-    // ⌊used · FULLNESS_BINS / objects⌋
+    // ⌊used · FULLNESS_BINS / objects⌋, without a division.
     let quarters = (1..FULLNESS_BINS).filter(|quarter| used * FULLNESS_BINS >= quarter * objects);
     (used > 0 && used < objects).then(|| quarters.count())
 }
 
-/// Returns the number of words of the bitmap of a class's slab.
+/// Returns the bits of word `word` of a bitmap that stand for objects.
 #[inline]
-pub(super) const fn words(class: Class) -> usize {
-    class.objects().div_ceil(64)
-}
-
-/// Returns a mask of the bits of word `word` that stand for objects.
-#[inline]
-pub(super) const fn mask(class: Class, word: usize) -> u64 {
-    let rest = class.objects() - word * 64;
-    if rest >= 64 {
-        u64::MAX
-    } else {
-        (1 << rest) - 1
+pub(super) const fn object_bits(class: Class, word: usize) -> u64 {
+    match class.objects().saturating_sub(word * 64) {
+        64.. => u64::MAX,
+        objects => (1 << objects) - 1,
     }
 }
 
 impl Slabs {
-    /// Returns no slabs.
-    pub(super) const fn new() -> Self {
+    /// Returns no slabs of each class.
+    pub(super) const fn of_all_classes() -> [Self; CLASSES] {
+        let mut all = [const { Self::new(0) }; CLASSES];
+        let mut number = 0;
+        while number < CLASSES {
+            all[number] = Self::new(number as u8);
+            number += 1;
+        }
+        all
+    }
+
+    const fn new(number: u8) -> Self {
+        let Some(class) = Class::new(number) else {
+            panic!("the number is that of a class");
+        };
         Self {
+            class,
             partial: [List::EMPTY; FULLNESS_BINS],
             empty: None,
             slabs: 0,
@@ -103,28 +104,111 @@ impl Slabs {
         }
     }
 
-    /// Returns the partial slabs of a fullness.
-    pub(super) fn partial(&self, fullness: usize) -> &List {
-        &self.partial[fullness]
+    /// Returns whether an object can be allocated without a new slab.
+    pub(super) fn has_free(&self) -> bool {
+        self.has_partial() || self.empty.is_some()
     }
 
-    /// Returns the cached empty slab.
-    pub(super) fn empty(&self) -> Option<Page> {
-        self.empty
+    /// Returns whether there is a partial slab.
+    pub(super) fn has_partial(&self) -> bool {
+        self.partial.iter().any(|list| list.len > 0)
     }
 
-    /// Lends the lists and the cached slab to a test that damages them.
-    #[cfg(test)]
-    pub(super) fn damage(&mut self) -> (&mut [List; FULLNESS_BINS], &mut Option<Page>) {
-        (&mut self.partial, &mut self.empty)
-    }
-
-    /// Changes the number of a slab's live objects from `before` to `now`.
+    /// Allocates up to `objects.len()` objects of one slab, lowest first, and returns how many.
+    ///
+    /// `None` if no slab has free objects and the buddy system has no pages for a new one. O(1), or
+    /// O(log n) for a new slab: a bitmap has at most 8 words.
     #[inline]
-    fn note(&mut self, descs: &mut PageDescs, class: Class, slab: Page, before: usize, now: usize) {
-        descs.set_used(slab, now as u16);
-        self.used = self.used + now - before;
-        let (from, to) = (fullness(class, before), fullness(class, now));
+    pub(super) fn allocate(
+        &mut self,
+        buddy: &mut Buddy,
+        objects: &mut [Offset],
+    ) -> Option<(usize, Source)> {
+        let fullest = self.partial.iter().rev().find_map(List::first);
+        let (slab, source) = match fullest.or_else(|| self.empty.take()) {
+            Some(slab) => (slab, Source::Slab),
+            None => (self.grow(buddy)?, Source::NewSlab),
+        };
+        let (class, first) = (self.class, slab.offset(0));
+        let mut rest = objects.iter_mut();
+        let mut taken = 0;
+        for (number, word) in buddy.descs.bitmap(slab)?.iter_mut().enumerate() {
+            let mut free = !*word & object_bits(class, number);
+            while free != 0 {
+                let Some(object) = rest.next() else {
+                    break;
+                };
+                let bit = free.trailing_zeros() as usize;
+                // The byte is in the slab, so nothing overflows.
+                *object = first.plus((number * 64 + bit).wrapping_mul(class.bytes()));
+                free &= free - 1;
+                *word |= 1 << bit;
+                taken += 1;
+            }
+        }
+        self.add_used(buddy, slab, taken as isize);
+        Some((taken, source))
+    }
+
+    /// Frees the first of `objects`, and those behind it as long as they are in the same slab, and returns
+    /// how many. O(1), or O(log n) if the slab becomes empty.
+    ///
+    /// # Errors
+    ///
+    /// The rule that the free of the first object breaks: as for [`find`], and [`BadFree::NotOut`].
+    #[inline]
+    pub(super) fn release(
+        &mut self,
+        buddy: &mut Buddy,
+        objects: &[Offset],
+    ) -> Result<usize, BadFree> {
+        let class = self.class;
+        let (first, rest) = objects.split_first().ok_or(BadFree::Foreign)?;
+        let (slab, number) = find(buddy, class, *first)?;
+        let bitmap = buddy.descs.bitmap(slab).ok_or(BadFree::Foreign)?;
+        let mut clear = |number: usize| {
+            let (word, bit) = (&mut bitmap[number / 64], 1 << (number % 64));
+            let was_live = *word & bit != 0;
+            *word &= !bit;
+            was_live
+        };
+        if !clear(number) {
+            return Err(BadFree::NotOut);
+        }
+        let begin = slab.offset(0);
+        let in_slab = rest.iter().take_while(|object| {
+            let number = object.after(begin).and_then(|byte| class.object(byte));
+            number.is_some_and(&mut clear)
+        });
+        let freed = 1 + in_slab.count();
+        if self.add_used(buddy, slab, -(freed as isize)) == 0 {
+            match self.empty {
+                // INVARIANT: One empty slab is cached.
+                None => self.empty = Some(slab),
+                Some(_) => self.shrink(buddy, slab),
+            }
+        }
+        Ok(freed)
+    }
+
+    /// Changes the number of live objects of a slab by `objects`, and returns the new number.
+    #[inline]
+    fn add_used(&mut self, buddy: &mut Buddy, slab: Page, objects: isize) -> usize {
+        let descs = &mut buddy.descs;
+        let PageKind::Slab { class, used } = descs.kind(slab) else {
+            return 0;
+        };
+        let before = usize::from(used);
+        let after = before.saturating_add_signed(objects);
+        descs.set_kind(
+            slab,
+            PageKind::Slab {
+                class,
+                used: after as u16,
+            },
+        );
+        self.used = self.used.saturating_add_signed(objects);
+        let (from, to) = (fullness(class, before), fullness(class, after));
         if from != to {
             // INVARIANT: The slab moves to the list of its fullness.
             if let Some(from) = from {
@@ -134,206 +218,69 @@ impl Slabs {
                 descs.push(&mut self.partial[to], slab);
             }
         }
+        after
     }
 
-    /// Returns a slab with free objects, the fullest first.
-    #[inline]
-    fn usable(&mut self) -> Option<Page> {
-        let fullest = self.partial.iter().rev().find_map(List::first);
-        fullest.or_else(|| self.empty.take())
-    }
-
-    /// Says whether there is a partial slab.
-    pub(super) fn has_partial(&self) -> bool {
-        self.partial.iter().any(|list| list.first().is_some())
-    }
-
-    /// Makes a new slab of pages from the buddy system. O(log n).
-    fn grow(
-        &mut self,
-        descs: &mut PageDescs,
-        buddy: &mut Buddy,
-        class: Class,
-        work: &mut Work,
-    ) -> Option<Page> {
-        let slab = buddy.allocate(descs, class.pages(), 0, End::High, work)?;
+    /// Makes a slab of pages from the buddy system. O(log n).
+    fn grow(&mut self, buddy: &mut Buddy) -> Option<Page> {
+        let class = self.class;
+        let slab = buddy.allocate(class.pages(), 0, End::High)?;
         for head in 1..class.pages() {
-            let inner = PageKind::SlabTail {
+            let tail = PageKind::SlabTail {
                 class,
                 head: head as u8,
             };
-            descs.set_kind(slab.after(head), inner);
+            buddy.descs.set_kind(slab.after(head), tail);
         }
-        descs.bits(slab, words(class)).fill(0);
-        // INVARIANT: The slab is empty, and its caller takes an object from it at once.
-        descs.set_kind(slab, PageKind::Slab { class, used: 0 });
+        buddy.descs.bitmap(slab)?.fill(0);
+        // INVARIANT: The slab is empty, and the caller allocates an object of it at once.
+        buddy
+            .descs
+            .set_kind(slab, PageKind::Slab { class, used: 0 });
         self.slabs += 1;
         self.growths += 1;
         Some(slab)
     }
 
     /// Returns the pages of an empty slab to the buddy system. O(log n).
-    fn shrink(
-        &mut self,
-        descs: &mut PageDescs,
-        buddy: &mut Buddy,
-        class: Class,
-        slab: Page,
-        work: &mut Work,
-    ) {
-        for head in 1..class.pages() {
-            descs.set_kind(slab.after(head), PageKind::Interior);
+    fn shrink(&mut self, buddy: &mut Buddy, slab: Page) {
+        for page in 0..self.class.pages() {
+            buddy.descs.set_kind(slab.after(page), PageKind::Interior);
         }
-        descs.set_kind(slab, PageKind::Interior);
-        buddy.release(descs, slab, class.pages(), work);
+        buddy.release(slab, self.class.pages());
         self.slabs -= 1;
     }
 
-    /// Returns the pages of the cached slab to the buddy system, and says whether there was one.
-    pub(super) fn reclaim(
-        &mut self,
-        descs: &mut PageDescs,
-        buddy: &mut Buddy,
-        class: Class,
-        work: &mut Work,
-    ) -> bool {
+    /// Returns the pages of the cached empty slab to the buddy system, and returns their number.
+    pub(super) fn reclaim(&mut self, buddy: &mut Buddy) -> usize {
         let Some(slab) = self.empty.take() else {
-            return false;
+            return 0;
         };
-        self.shrink(descs, buddy, class, slab, work);
-        true
-    }
-
-    /// Allocates up to `objects.len()` objects of one slab, lowest first, and returns how many. O(1) but
-    /// for a new slab: a slab has at most 8 words of bitmap.
-    ///
-    /// `None` when no slab has free objects and the buddy system has no pages for a new one.
-    #[inline]
-    pub(super) fn allocate(
-        &mut self,
-        descs: &mut PageDescs,
-        buddy: &mut Buddy,
-        class: Class,
-        objects: &mut [Offset],
-        work: &mut Work,
-    ) -> Option<(usize, Source)> {
-        let (slab, source) = match self.usable() {
-            Some(slab) => (slab, Source::Slabs),
-            None => (self.grow(descs, buddy, class, work)?, Source::Growth),
-        };
-        let (first, bytes) = (slab.offset(0), class.bytes());
-        let mut taken = 0;
-        let mut rest = objects.iter_mut();
-        for (number, word) in descs.bits(slab, words(class)).iter_mut().enumerate() {
-            let free = !*word & mask(class, number);
-            let mut left = free;
-            // The objects of a word, as far as there is room for them.
-            while left != 0 {
-                let Some(object) = rest.next() else {
-                    break;
-                };
-                let bit = left.trailing_zeros() as usize;
-                // The byte is in the slab, so nothing overflows.
-                *object = first.plus((number * 64).wrapping_add(bit).wrapping_mul(bytes));
-                left &= left - 1;
-                taken += 1;
-            }
-            *word |= free & !left;
-            if rest.len() == 0 {
-                break;
-            }
-        }
-        let PageKind::Slab { used, .. } = descs.kind(slab) else {
-            return None;
-        };
-        let before = usize::from(used);
-        self.note(descs, class, slab, before, before + taken);
-        Some((taken, source))
-    }
-
-    /// Frees the first of `objects`, and those behind it as long as they are in the same slab, and returns
-    /// how many. O(1) but for a slab that becomes empty.
-    ///
-    /// # Errors
-    ///
-    /// The first object's error: as for [`find`], and [`BadFree::NotOut`].
-    #[inline]
-    pub(super) fn release(
-        &mut self,
-        descs: &mut PageDescs,
-        buddy: &mut Buddy,
-        class: Class,
-        objects: &[Offset],
-        work: &mut Work,
-    ) -> Result<usize, BadFree> {
-        let Some((first, rest)) = objects.split_first() else {
-            return Ok(0);
-        };
-        let (slab, number, used) = find(descs, class, *first)?;
-        let bits = descs.bits(slab, words(class));
-        clear(bits, number)?;
-        let first = slab.offset(0);
-        let alike = rest.iter().take_while(|object| {
-            let number = object.after(first).and_then(|byte| class.object(byte));
-            number.is_some_and(|number| clear(bits, number).is_ok())
-        });
-        let freed = 1 + alike.count();
-        let left = used.saturating_sub(freed);
-        self.note(descs, class, slab, used, left);
-        if left == 0 {
-            match self.empty {
-                // INVARIANT: One empty slab is cached.
-                None => self.empty = Some(slab),
-                Some(_) => self.shrink(descs, buddy, class, slab, work),
-            }
-        }
-        Ok(freed)
+        self.shrink(buddy, slab);
+        self.class.pages()
     }
 }
 
-/// Clears the bit of an object that is freed.
-#[inline]
-fn clear(bits: &mut [u64], number: usize) -> Result<(), BadFree> {
-    let word = bits.get_mut(number / 64).ok_or(BadFree::Foreign)?;
-    let bit = 1 << (number % 64);
-    if *word & bit == 0 {
-        return Err(BadFree::NotOut);
-    }
-    *word &= !bit;
-    Ok(())
-}
-
-/// Returns the class of the slab that contains a byte, if one does.
-pub(super) fn class_at(descs: &PageDescs, offset: Offset) -> Option<Class> {
-    match descs.get(Page::of(offset)?)?.kind() {
-        PageKind::Slab { class, .. } | PageKind::SlabTail { class, .. } => Some(class),
-        _ => None,
-    }
-}
-
-/// Returns the slab in which an object of `class` begins at `offset`, the object's number, and the
-/// number of live objects in the slab. Whether the object is live is not looked at.
+/// Returns the slab in which an object of `class` begins at `offset`, and the number of the object. The
+/// object may be live or free.
 ///
 /// # Errors
 ///
 /// [`BadFree::Foreign`], [`BadFree::WrongSize`], [`BadFree::Interior`], and [`BadFree::NotOut`] in a free
 /// block of pages.
 #[inline]
-pub(super) fn find(
-    descs: &PageDescs,
-    class: Class,
-    offset: Offset,
-) -> Result<(Page, usize, usize), BadFree> {
+pub(super) fn find(buddy: &Buddy, class: Class, offset: Offset) -> Result<(Page, usize), BadFree> {
+    let descs = &buddy.descs;
     let page = Page::of(offset).ok_or(BadFree::Foreign)?;
     let slab = match descs.get(page).ok_or(BadFree::Foreign)?.kind() {
         PageKind::SlabTail { head, .. } => page.before(usize::from(head)),
         _ => page,
     };
     match descs.kind(slab) {
-        PageKind::Slab { class: own, used } if own == class => {
+        PageKind::Slab { class: own, .. } if own == class => {
             let byte = (offset.byte() - slab.offset(0).byte()) as usize;
             let number = class.object(byte).ok_or(BadFree::Interior)?;
-            Ok((slab, number, usize::from(used)))
+            Ok((slab, number))
         }
         PageKind::Slab { .. } | PageKind::Large { .. } => Err(BadFree::WrongSize),
         PageKind::Interior if descs.is_free(page) => Err(BadFree::NotOut),

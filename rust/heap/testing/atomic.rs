@@ -27,6 +27,10 @@ macro_rules! switching {
         pub(crate) struct $name$(<$target>)?(atomic::$name$(<$target>)?);
 
         impl$(<$target>)? $name$(<$target>)? {
+            pub(crate) const fn new(word: $word) -> Self {
+                Self(atomic::$name::new(word))
+            }
+
             pub(crate) fn load(&self, order: Ordering) -> $word {
                 switch();
                 self.0.load(order)
@@ -44,9 +48,3 @@ switching!(AtomicPtr<T>, *mut T);
 switching!(AtomicU32, u32);
 switching!(AtomicU64, u64);
 switching!(AtomicUsize, usize);
-
-impl AtomicUsize {
-    pub(crate) const fn new(word: usize) -> Self {
-        Self(atomic::AtomicUsize::new(word))
-    }
-}

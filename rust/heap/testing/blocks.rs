@@ -13,11 +13,9 @@ use std::{
 };
 
 use crate::{
-    Block, Cost, Engine, Offset,
-    class::{
-        Class,
-        PAGE_BYTES,
-        PAGE_SHIFT, //
+    Block, Cost, Engine, Offset, PAGE_BYTES, PAGE_SHIFT,
+    size_class::{
+        Class, //
     },
     stats::{
         ClassStats,

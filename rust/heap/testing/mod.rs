@@ -20,6 +20,7 @@ use std::{
         dealloc,
         handle_alloc_error, //
     },
+    boxed::Box,
     cell::{
         Cell,
         RefCell, //
@@ -37,12 +38,14 @@ use crate::{
     },
     hybrid::{
         self,
+        CacheSize,
         CpuCache,
-        HostCpuCache,
-        Hybrid, //
+        Hybrid,
+        Slot, //
     },
     lock::Lock,
     per_cpu::{
+        Exclusive,
         NoPerCpu,
         PerCpu, //
     },
@@ -69,7 +72,7 @@ unsafe impl<T> Lock<T> for Mutex<T> {
 /// Simulated CPUs, each with a cache and a mutex that stands for disabled preemption.
 pub(crate) struct Host {
     turns: Vec<Mutex<()>>,
-    caches: Vec<HostCpuCache>,
+    caches: Vec<Box<CpuCache>>,
 }
 
 std::thread_local! {
@@ -77,17 +80,24 @@ std::thread_local! {
     pub(crate) static CPU: Cell<usize> = const { Cell::new(0) };
 }
 
+/// Returns an empty cache of a CPU.
+pub(crate) fn host_cache(size: CacheSize) -> Box<CpuCache> {
+    Box::new(CpuCache::<[Slot; CacheSize::FULL_SLOTS]>::new(size))
+}
+
 impl Host {
     pub(crate) fn new(cpus: usize) -> Self {
         Self {
             turns: (0..cpus).map(|_| Mutex::default()).collect(),
-            caches: (0..cpus).map(|_| HostCpuCache::default()).collect(),
+            caches: (0..cpus).map(|_| host_cache(CacheSize::FULL)).collect(),
         }
     }
 
-    fn with<R>(&self, cpu: usize, f: impl FnOnce(&CpuCache) -> R) -> Option<R> {
+    fn with<R>(&self, cpu: usize, f: impl FnOnce(&Exclusive<'_, CpuCache>) -> R) -> Option<R> {
         let _turn = self.turns.get(cpu)?.lock().unwrap();
-        Some(f(&self.caches[cpu]))
+        // SAFETY: `Exclusive::new` requires that there is no other one for the cache: every closure on it
+        // holds its mutex, which also makes the effects of earlier closures visible.
+        Some(f(&unsafe { Exclusive::new(&*self.caches[cpu]) }))
     }
 }
 
@@ -102,15 +112,19 @@ unsafe impl PerCpu<CpuCache> for Host {
         self.caches.get(cpu).map(|cache| &**cache)
     }
 
-    fn with_local<R>(&self, f: impl FnOnce(&CpuCache) -> R) -> Option<R> {
+    fn with_local<R>(&self, f: impl FnOnce(&Exclusive<'_, CpuCache>) -> R) -> Option<R> {
         self.with(CPU.get() % self.caches.len(), f)
     }
 
-    fn try_with_local<R>(&self, f: impl FnOnce(&CpuCache) -> R) -> Option<R> {
+    fn try_with_local<R>(&self, f: impl FnOnce(&Exclusive<'_, CpuCache>) -> R) -> Option<R> {
         self.with_local(f)
     }
 
-    fn with_remote<R: Send>(&self, cpu: usize, f: impl FnOnce(&CpuCache) -> R + Send) -> Option<R> {
+    fn with_remote<R: Send>(
+        &self,
+        cpu: usize,
+        f: impl FnOnce(&Exclusive<'_, CpuCache>) -> R + Send,
+    ) -> Option<R> {
         self.with(cpu, f)
     }
 }

@@ -30,41 +30,53 @@ use crate::{
 /// An allocator with the interface of `docs/seed-design.md`, without a session above it that would
 /// refuse wrong results and bad frees.
 pub(crate) trait BareAllocator: Sized {
+    /// A block.
+    type Block: Copy + core::fmt::Debug + PartialEq;
+
+    /// Returns the address of a block.
+    fn address(block: Self::Block) -> usize;
+
     /// Constructs an allocator over the `bytes` bytes of `memory` from `skip` on, or returns `None` if
     /// the allocator does not accept them. `skip + bytes` is at most the size of `memory`.
     fn at(memory: &Memory, skip: usize, bytes: usize) -> Option<Self>;
 
-    /// Allocates a block and returns its address.
-    fn allocate(&mut self, layout: Layout) -> Option<usize>;
+    /// Allocates a block.
+    fn allocate(&mut self, layout: Layout) -> Option<Self::Block>;
 
-    /// Frees the block at `address`.
+    /// Frees a block.
     ///
     /// # Safety
     ///
-    /// - `address` is the address of a block that this allocator allocated with this layout.
+    /// - This allocator allocated the block with this layout.
     /// - If the block was already freed, the caller only allocates blocks of the same layout afterwards,
     ///   and does not use their memory.
-    unsafe fn release(&mut self, address: usize, layout: Layout) -> Result<(), BadFree>;
+    unsafe fn release(&mut self, block: Self::Block, layout: Layout) -> Result<(), BadFree>;
 
     /// Returns the total and the used bytes that the allocator reports.
     fn total_and_used(&self) -> (usize, usize);
 }
 
 impl BareAllocator for Heap {
+    type Block = usize;
+
+    fn address(block: usize) -> usize {
+        block
+    }
+
     fn at(memory: &Memory, skip: usize, bytes: usize) -> Option<Self> {
         // SAFETY: The experiments drop their heaps before the memory, and use the memory for one heap.
         Some(unsafe { Self::new(memory.addr() + skip, bytes) })
     }
 
-    fn allocate(&mut self, layout: Layout) -> Option<usize> {
+    fn allocate(&mut self, layout: Layout) -> Option<Self::Block> {
         self.allocate(layout).ok()
     }
 
-    unsafe fn release(&mut self, address: usize, layout: Layout) -> Result<(), BadFree> {
+    unsafe fn release(&mut self, block: Self::Block, layout: Layout) -> Result<(), BadFree> {
         // SAFETY: By this function's contract, the block was allocated by this heap with this layout. A
         // second free only damages the free list of its class, and the caller does not use the blocks
         // that are then allocated twice.
-        unsafe { self.deallocate(address, layout) };
+        unsafe { self.deallocate(block, layout) };
         Ok(())
     }
 
@@ -77,22 +89,23 @@ impl<L, P> BareAllocator for Hybrid<L, P>
 where
     Self: TestEngine,
 {
+    type Block = Block;
+
+    fn address(block: Block) -> usize {
+        block.start.addr().get()
+    }
+
     fn at(memory: &Memory, skip: usize, bytes: usize) -> Option<Self> {
         let engine = Self::empty();
         memory.lend_part(&engine, skip, bytes).ok()?;
         Some(engine)
     }
 
-    fn allocate(&mut self, layout: Layout) -> Option<usize> {
-        let block = Engine::allocate(self, layout, &mut Cost::default()).ok()?;
-        Some(block.start.addr().get())
+    fn allocate(&mut self, layout: Layout) -> Option<Self::Block> {
+        Engine::allocate(self, layout, &mut Cost::default()).ok()
     }
 
-    unsafe fn release(&mut self, address: usize, layout: Layout) -> Result<(), BadFree> {
-        let block = Block {
-            start: ptr::NonNull::new(ptr::with_exposed_provenance_mut(address)).unwrap(),
-            offset: None,
-        };
+    unsafe fn release(&mut self, block: Self::Block, layout: Layout) -> Result<(), BadFree> {
         // SAFETY: By this function's contract, the block was allocated by this engine with this layout.
         // The engine refuses a second free, or allocates the block twice; the caller does not use it.
         unsafe { Engine::release(self, block, layout, &mut Cost::default()) }
@@ -114,7 +127,9 @@ pub(crate) fn misaligned<B: BareAllocator>() -> usize {
     let memory = Memory::new(1 << 20);
     let mut heap: B = over(&memory);
     let blocks = (0..64).map(|_| heap.allocate(layout(64, 8192)).unwrap());
-    blocks.filter(|block| block % 8192 != 0).count()
+    blocks
+        .filter(|block| B::address(*block) % 8192 != 0)
+        .count()
 }
 
 /// Returns the powers of two from 64 to 4096 that a new heap of `bytes` bytes cannot allocate.
@@ -193,9 +208,9 @@ pub(crate) fn write_after_free_chooses<B: BareAllocator>() -> bool {
     unsafe { heap.release(block, small) }.unwrap();
     // SAFETY: The address lies in `memory`, which this function owns, and is aligned to 64 bytes. The
     // experiment writes on purpose to a block that the heap owns again.
-    unsafe { ptr::with_exposed_provenance_mut::<usize>(block).write(chosen) };
+    unsafe { ptr::with_exposed_provenance_mut::<usize>(B::address(block)).write(chosen) };
     assert_eq!(heap.allocate(small), Some(block));
-    heap.allocate(small) == Some(chosen)
+    heap.allocate(small).map(B::address) == Some(chosen)
 }
 
 /// Frees a block twice. Returns the result of the second free, and whether two allocations return the

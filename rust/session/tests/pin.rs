@@ -4,7 +4,7 @@
 
 use super::*;
 use slab_heap::{
-    class::PAGE_BYTES,
+    PAGE_BYTES,
     guard::Guard, //
 };
 use slab_host::Process;

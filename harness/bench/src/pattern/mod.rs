@@ -13,7 +13,7 @@ pub(crate) mod worst;
 
 use slab_heap::{
     Block,
-    class::Class, //
+    size_class::Class, //
 };
 
 use crate::{

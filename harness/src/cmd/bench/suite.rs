@@ -7,7 +7,7 @@ use serde::{
     Deserialize,
     Serialize, //
 };
-use slab_heap::class::Class;
+use slab_heap::size_class::Class;
 
 use crate::uapi::{
     self,

@@ -9,18 +9,23 @@
 
 use crate::hybrid::{
     buddy::{
+        Buddy,
         ORDERS,
         order_of, //
     },
     heap::Heap,
-    list::List,
     page::{
+        Link,
+        List,
         Page,
         PageKind,
         REGION_PAGES_SHIFT, //
     },
-    refine::EmptySlabs,
-    slab::FULLNESS_BINS,
+    slab::{
+        FULLNESS_BINS,
+        fullness,
+        object_bits, //
+    },
 };
 use crate::{
     check::{
@@ -30,11 +35,11 @@ use crate::{
         STEP,
         Walk, //
     },
-    class::{
+    region::REGIONS_MAX,
+    size_class::{
         CLASSES,
         Class, //
     },
-    region::REGIONS_MAX,
 };
 
 /// The first part that walks a list of free blocks, after one for each region.
@@ -57,26 +62,23 @@ fn broken<T>(rule: Rule, class: Option<Class>, page: Option<Page>) -> Result<T, 
 
 impl Heap {
     /// Looks at the next part, up to [`STEP`] pages or list entries of it.
-    pub(in crate::hybrid) fn check(&mut self, walk: &mut Walk) -> Result<Progress, Broken> {
+    pub(super) fn check_step(&mut self, walk: &mut Walk) -> Result<Progress, Broken> {
         match walk.part {
             0..ORDER_PARTS => self.check_blocks(walk)?,
             ORDER_PARTS..SLAB_PARTS => {
                 let order = walk.part - ORDER_PARTS;
-                let list = *self.buddy.list(order);
+                let list = *self.buddy.lists.get(order).unwrap_or(&List::EMPTY);
                 let member = |kind| kind == PageKind::Free { order: order as u8 };
                 self.check_list(walk, &list, None, member)?;
             }
             SLAB_PARTS..COUNTERS => {
                 let part = walk.part - SLAB_PARTS;
-                let (number, fullness) = (part / FULLNESS_BINS, part % FULLNESS_BINS);
-                let list = *self.classes[number].partial(fullness);
+                let (number, bin) = (part / FULLNESS_BINS, part % FULLNESS_BINS);
+                let list = self.classes[number].partial[bin];
                 let class = Class::new(number as u8);
                 let member = |kind| match kind {
                     PageKind::Slab { class: own, used } => {
-                        let (used, objects) = (usize::from(used), own.objects());
-                        Some(own) == class
-                            && (1..objects).contains(&used)
-                            && used * FULLNESS_BINS / objects == fullness
+                        Some(own) == class && fullness(own, used.into()) == Some(bin)
                     }
                     _ => false,
                 };
@@ -93,7 +95,7 @@ impl Heap {
     /// Walks the blocks of a region.
     fn check_blocks(&mut self, walk: &mut Walk) -> Result<(), Broken> {
         let region = walk.part;
-        let pages = self.descs.pages(region);
+        let pages = self.buddy.descs.pages(region);
         for _ in 0..STEP {
             if walk.place >= pages {
                 walk.next_part();
@@ -118,11 +120,11 @@ impl Heap {
 
     /// Looks at a page of a block that is not its head.
     fn check_tail(&self, page: Page) -> Result<(), Broken> {
-        match self.descs.kind(page) {
+        match self.buddy.descs.kind(page) {
             PageKind::Interior => Ok(()),
             PageKind::SlabTail { class, head } => {
                 let head = usize::from(head);
-                let told = (head <= page.index()).then(|| self.descs.kind(page.before(head)));
+                let told = (head <= page.index()).then(|| self.buddy.descs.kind(page.before(head)));
                 match told {
                     Some(PageKind::Slab { class: own, .. })
                         if own == class && head < class.pages() =>
@@ -138,7 +140,7 @@ impl Heap {
 
     /// Looks at one block and returns how many pages it has.
     fn check_block(&mut self, walk: &mut Walk, page: Page) -> Result<usize, Broken> {
-        match self.descs.kind(page) {
+        match self.buddy.descs.kind(page) {
             PageKind::Interior | PageKind::SlabTail { .. } => {
                 broken(Rule::Partition, None, Some(page))
             }
@@ -158,7 +160,8 @@ impl Heap {
                 }
                 let buddy = index ^ 1 << order;
                 if order < REGION_PAGES_SHIFT
-                    && self.descs.kind(Page::new(page.region(), buddy)) == self.descs.kind(page)
+                    && self.buddy.descs.kind(Page::new(page.region(), buddy))
+                        == self.buddy.descs.kind(page)
                 {
                     return broken(Rule::Merged, None, Some(page));
                 }
@@ -181,29 +184,25 @@ impl Heap {
         class: Class,
         used: u16,
     ) -> Result<(), Broken> {
-        let fits = page.index() + class.pages() <= self.descs.pages(page.region());
+        let fits = page.index() + class.pages() <= self.buddy.descs.pages(page.region());
         let is_inner = |head: usize| {
             let inner = PageKind::SlabTail {
                 class,
                 head: head as u8,
             };
-            self.descs.is(page.after(head), inner)
+            self.buddy.descs.kind(page.after(head)) == inner
         };
-        // With a wrong phase, a good free would be refused, or a bad one not.
-        if !fits
-            || !self.descs.is(page, PageKind::Slab { class, used })
-            || !(1..class.pages()).all(is_inner)
-        {
+        if !fits || !(1..class.pages()).all(is_inner) {
             return broken(Rule::Partition, Some(class), Some(page));
         }
         let (number, used) = (class.index(), usize::from(used));
-        if used > class.objects() || self.popcount(class, page) != Some(used) {
+        if used > class.objects() || self.live_objects(class, page) != Some(used) {
             return broken(Rule::Bitmap, Some(class), Some(page));
         }
         walk.sums.slabs[number] += 1;
         walk.sums.objects[number] += used as u32;
         walk.sums.partial += usize::from(used > 0 && used < class.objects());
-        if used == 0 && self.classes[number].empty() != Some(page) {
+        if used == 0 && self.classes[number].empty != Some(page) {
             return broken(Rule::Lists, Some(class), Some(page));
         }
         Ok(())
@@ -219,7 +218,7 @@ impl Heap {
     ) -> Result<(), Broken> {
         let mut next = match walk.seen {
             0 => list.first(),
-            _ => Page::from_bits(walk.place),
+            _ => Link(walk.place as u32).into(),
         };
         for _ in 0..STEP {
             let Some(page) = next else {
@@ -230,23 +229,24 @@ impl Heap {
                 walk.next_part();
                 return Ok(());
             };
-            if !member(self.descs.kind(page)) {
+            if !member(self.buddy.descs.kind(page)) {
                 return broken(Rule::Lists, class, Some(page));
             }
             if walk.seen == list.len as usize {
                 return broken(Rule::ListLength, class, Some(page));
             }
-            next = self.descs.next(page);
+            let links = self.buddy.descs.links(page).unwrap_or_default();
+            next = links.next.into();
             // That each names the other makes the list a chain which no other list shares.
-            let back = next.map(|next| self.descs.prev(next));
-            if back.is_some_and(|back| back != Some(page))
-                || (walk.seen == 0 && self.descs.prev(page).is_some())
+            let back = next.map(|next| self.buddy.descs.links(next).unwrap_or_default().prev);
+            if back.is_some_and(|back| back != Some(page).into())
+                || (walk.seen == 0 && links.prev != Link::default())
             {
                 return broken(Rule::Lists, class, Some(page));
             }
             walk.seen += 1;
             walk.walked += 1;
-            walk.place = next.map_or(0, Page::to_bits);
+            walk.place = Link::from(next).0 as usize;
         }
         // A list that ends just here is seen to end in the next step.
         Ok(())
@@ -258,28 +258,22 @@ impl Heap {
         if sums.listed != sums.free_blocks + sums.partial {
             return broken(Rule::Lists, None, None);
         }
-        if !self.buddy.bitmap_is_right() || self.buddy.free_pages() != sums.free_pages {
+        if !self.buddy.is_orders_right() || self.buddy.free_pages != sums.free_pages {
             return broken(Rule::BuddyCounters, None, None);
         }
-        let mut kept = EmptySlabs::default();
         for class in Class::all() {
             let number = class.index();
             let slabs = &self.classes[number];
             let empty = PageKind::Slab { class, used: 0 };
-            if let Some(page) = slabs.empty() {
-                if self.descs.kind(page) != empty {
+            if let Some(page) = slabs.empty {
+                if self.buddy.descs.kind(page) != empty {
                     return broken(Rule::Lists, Some(class), Some(page));
                 }
-                kept.slabs += 1;
-                kept.pages += class.pages();
             }
             let seen = (sums.slabs[number] as usize, sums.objects[number] as usize);
             if (slabs.slabs, slabs.used) != seen {
                 return broken(Rule::ClassCounters, Some(class), None);
             }
-        }
-        if self.kept != kept {
-            return broken(Rule::ClassCounters, None, None);
         }
         if let Some(class) = self.overborrowed(&sums.objects) {
             return broken(Rule::ClassCounters, Some(class), None);
@@ -287,7 +281,25 @@ impl Heap {
         if (self.large_blocks, self.large_pages) != (sums.large_blocks, sums.large_pages) {
             return broken(Rule::LiveBlocks, None, None);
         }
+        let objects: u32 = sums.objects.iter().sum();
+        let large_blocks: u32 = sums.large_blocks.iter().sum();
+        if self.live_blocks != objects as usize + large_blocks as usize {
+            return broken(Rule::LiveBlocks, None, None);
+        }
         Ok(())
+    }
+
+    /// Returns the number of live objects of a slab by its bitmap, or `None` if a bit is set that stands for
+    /// no object.
+    fn live_objects(&mut self, class: Class, slab: Page) -> Option<usize> {
+        let mut live = 0;
+        for (number, word) in self.buddy.descs.bitmap(slab)?.iter().enumerate() {
+            if word & !object_bits(class, number) != 0 {
+                return None;
+            }
+            live += word.count_ones() as usize;
+        }
+        Some(live)
     }
 
     /// Returns a class for which `borrowed` is too large: from that class on, more objects of larger
@@ -302,5 +314,14 @@ impl Heap {
             larger += u64::from(objects[number]);
         }
         None
+    }
+}
+
+impl Buddy {
+    /// Returns whether the bitmap of orders says which lists have blocks.
+    pub(in crate::hybrid) fn is_orders_right(&self) -> bool {
+        let lists = self.lists.iter().enumerate();
+        let bit = |(order, list): (usize, &List)| u32::from(list.first().is_some()) << order;
+        self.orders == lists.map(bit).sum()
     }
 }

@@ -8,19 +8,6 @@
 //! two only under the lock, and epochs are read under it, so no move is half done when they are.
 //! Where an epoch has changed, the walk begins again, whatever it saw.
 
-use crate::hybrid::{
-    Hybrid,
-    cpu_cache::{
-        CpuCache,
-        Start, //
-    },
-    magazine::{
-        BLOCKS_MAX,
-        KINDS,
-        MagazineKind, //
-    },
-    state::State,
-};
 use crate::{
     check::{
         Broken,
@@ -29,10 +16,26 @@ use crate::{
         STEP,
         Walk, //
     },
-    class::Class,
+    hybrid::{
+        engine::{
+            MagazineEngine,
+            State, //
+        },
+        magazine::{
+            BLOCKS_MAX,
+            CpuCache,
+            Start, //
+        },
+    },
     lock::Lock,
+    locked_heap::InspectHeap,
     per_cpu::PerCpu,
     region::Offset,
+    size_class::{
+        Class,
+        MAGAZINE_KINDS as KINDS,
+        MagazineKind, //
+    },
 };
 
 /// The part of a [`Walk`] that looks at magazines, after all parts of the heap's.
@@ -47,9 +50,32 @@ fn broken(rule: Rule, kind: Option<MagazineKind>, offset: Option<Offset>) -> Bro
     }
 }
 
-impl<L: Lock<State> + Sync, P: PerCpu<CpuCache>> Hybrid<L, P> {
+impl<H, L, P> MagazineEngine<H, L, P>
+where
+    H: InspectHeap,
+    L: Lock<State<H>> + Sync,
+    P: PerCpu<CpuCache>,
+{
+    /// Executes the next step of a check of the heap.
+    pub(in crate::hybrid) fn check_heap(&self, walk: &mut Walk) -> Result<Progress, Broken> {
+        let progress = self.state.with(|state| {
+            if !walk.resume(state.epoch()) {
+                return Ok(Progress::Disturbed);
+            }
+            if state.heap.totals().pool_bytes != state.regions.bytes() {
+                return Err(broken(Rule::PoolBytes, None, None));
+            }
+            state.heap.check(walk)
+        })?;
+        if progress == Progress::Sound {
+            self.begin_magazines(walk);
+            return Ok(Progress::More);
+        }
+        Ok(progress)
+    }
+
     /// Goes on to the magazines.
-    pub(in crate::hybrid) fn begin_magazines(&self, walk: &mut Walk) {
+    fn begin_magazines(&self, walk: &mut Walk) {
         walk.next_part();
         walk.part = MAGAZINES;
         walk.cpu_epochs = self.epochs();
@@ -62,7 +88,7 @@ impl<L: Lock<State> + Sync, P: PerCpu<CpuCache>> Hybrid<L, P> {
         for (cpu, cache) in self.per_cpu.iter().enumerate() {
             // A CPU whose cache was never used has no blocks.
             if cache.epoch() > 0 {
-                let reach = || self.per_cpu.with_remote(cpu, CpuCache::epoch);
+                let reach = || self.per_cpu.with_remote(cpu, |cache| cache.epoch());
                 epochs = epochs.wrapping_add(self.state.with(|_| reach())?);
             }
         }
@@ -116,8 +142,8 @@ impl<L: Lock<State> + Sync, P: PerCpu<CpuCache>> Hybrid<L, P> {
 
     /// Looks at one block, and returns with how many others it was compared.
     fn look_at(&self, walk: &Walk, kind: MagazineKind, block: Start) -> Result<usize, Broken> {
-        let offset = self.addresses.block_at(block).offset;
-        let is_live = |offset| self.state.with(|state| state.heap.is_live(kind, offset));
+        let offset = self.regions.block_at(block).offset;
+        let is_live = |offset| self.state.with(|state| state.heap.is_live(offset, kind));
         if !offset.is_some_and(is_live) {
             return Err(broken(Rule::Magazines, Some(kind), offset));
         }
@@ -136,7 +162,7 @@ impl<L: Lock<State> + Sync, P: PerCpu<CpuCache>> Hybrid<L, P> {
     }
 
     /// Compares the counters of capacities and of live blocks.
-    fn look_at_counters(&self, walk: &mut Walk, state: &State) -> Result<(), Broken> {
+    fn look_at_counters(&self, walk: &mut Walk, state: &State<H>) -> Result<(), Broken> {
         // Counters of other CPUs may be read at different moments, or be damaged: the sums wrap.
         let (mut held, mut reserved) = (0_usize, 0_usize);
         for (cache, kind) in self
@@ -152,12 +178,11 @@ impl<L: Lock<State> + Sync, P: PerCpu<CpuCache>> Hybrid<L, P> {
         if reserved != state.reserved_bytes {
             return Err(broken(Rule::Magazines, None, None));
         }
-        let (objects, ..) = state.heap.slab_bytes();
-        let out = objects + state.heap.large_count();
         let counts = self.counts(state);
         // Counters that are read one after the other may have more frees than allocations.
         let live = counts.allocations.wrapping_sub(counts.frees);
-        if out as u64 != live.wrapping_add(held as u64) {
+        let in_heap = state.heap.totals().live_blocks;
+        if in_heap as u64 != live.wrapping_add(held as u64) {
             return Err(broken(Rule::LiveBlocks, None, None));
         }
         Ok(())

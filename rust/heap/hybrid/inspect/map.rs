@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The map of a [`Heap`]: from head to head, as the descs say.
+//! The map of a [`Heap`]: from block to block, as the page descriptors say.
 //!
-//! The map shows what the descs say and judges nothing: that is the check's. Where they are
-//! damaged it is wrong, but it is within the region, and comes to an end.
+//! The map shows the page descriptors and does not check them. A map of damaged descriptors is wrong, but
+//! it stays within the region and comes to an end.
 
 use crate::hybrid::{
     heap::Heap,
@@ -13,8 +13,8 @@ use crate::hybrid::{
     },
 };
 use crate::{
+    PAGE_SHIFT,
     check::STEP,
-    class::PAGE_SHIFT,
     map::{
         Extent,
         Mapped,
@@ -25,15 +25,15 @@ use crate::{
 };
 
 impl Heap {
-    /// Does the work of [`Engine::map`](crate::Engine::map), for up to [`STEP`] descs.
-    pub(in crate::hybrid) fn map(
+    /// Does the work of [`Engine::map`](crate::Engine::map), for up to [`STEP`] pages.
+    pub(super) fn map_part(
         &mut self,
         region: usize,
         page: u32,
         out: &mut [Extent],
     ) -> Result<Mapped, NoMap> {
-        // The table has at most `REGION_PAGES_MAX` descs, so all that is below is a page.
-        let end = self.descs.pages(region);
+        // A region has at most `REGION_PAGES_MAX` pages, so every index below `end` is a page.
+        let end = self.buddy.descs.pages(region);
         if end == 0 {
             return Err(NoMap::NoSuchRegion);
         }
@@ -44,7 +44,7 @@ impl Heap {
             if index == end || extents == out.len() {
                 break;
             }
-            let (pages, what) = match self.descs.kind(Page::new(region, index)) {
+            let (pages, what) = match self.buddy.descs.kind(Page::new(region, index)) {
                 PageKind::Interior | PageKind::SlabTail { .. } => {
                     index += 1;
                     continue;
@@ -64,7 +64,7 @@ impl Heap {
                     (class.pages(), what)
                 }
             };
-            // A damaged frame may say anything; what is shown has pages, and ends with the region.
+            // A damaged descriptor may say anything. An extent has at least a page and ends with the region.
             let pages = pages.clamp(1, end - index);
             out[extents] = Extent {
                 page: index as u32,

@@ -1,10 +1,77 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Looking at the engine: statistics, map, and checks of the heap and of the magazines.
+//! Statistics, map, and checks of the heap and of the magazines.
 //!
 //! Nothing here changes what an allocation returns.
 
 mod check;
-pub(in crate::hybrid) mod check_magazines;
+mod check_magazines;
 mod map;
 mod stats;
+
+pub(super) use check_magazines::MAGAZINES;
+
+use super::{
+    heap::Heap,
+    page::{
+        Page,
+        PageKind, //
+    },
+    slab,
+};
+use crate::{
+    check::{
+        Broken,
+        Progress,
+        Walk, //
+    },
+    locked_heap::{
+        CachedBlocks,
+        HeapTotals,
+        InspectHeap, //
+    },
+    map::{
+        Extent,
+        Mapped,
+        NoMap, //
+    },
+    region::Offset,
+    size_class::MagazineKind,
+    stats::Visitor,
+};
+
+impl InspectHeap for Heap {
+    fn epoch(&self) -> u64 {
+        self.reclaims
+    }
+
+    fn totals(&self) -> HeapTotals {
+        self.sum()
+    }
+
+    fn visit(&self, cached: &CachedBlocks, visitor: &mut dyn Visitor) {
+        self.report(cached, visitor);
+    }
+
+    fn check(&mut self, walk: &mut Walk) -> Result<Progress, Broken> {
+        self.check_step(walk)
+    }
+
+    fn is_live(&mut self, block: Offset, kind: MagazineKind) -> bool {
+        let Some(class) = kind.class() else {
+            let pages = kind.pages() as u32;
+            return Page::of(block).is_some_and(|page| {
+                page.offset(0) == block && self.buddy.descs.kind(page) == PageKind::Large { pages }
+            });
+        };
+        let Ok((slab, number)) = slab::find(&self.buddy, class, block) else {
+            return false;
+        };
+        let bitmap = self.buddy.descs.bitmap(slab);
+        bitmap.is_some_and(|bitmap| bitmap[number / 64] >> (number % 64) & 1 != 0)
+    }
+
+    fn map(&mut self, region: usize, page: u32, out: &mut [Extent]) -> Result<Mapped, NoMap> {
+        self.map_part(region, page, out)
+    }
+}

@@ -1,32 +1,35 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The engine in figures.
+//! Statistics of the engine and of the heap.
 
-use crate::hybrid::{
-    Hybrid,
-    buddy::{
-        ORDERS,
-        order_of, //
-    },
-    cpu_cache::{
-        Counts,
-        CpuCache, //
-    },
-    heap::Heap,
-    magazine::{
-        KINDS,
-        MagazineKind, //
-    },
-    state::State,
-};
+use core::sync::atomic::Ordering::Relaxed;
+
 use crate::{
-    class::{
-        Class,
-        PAGE_BYTES,
-        PAGE_SHIFT, //
+    PAGE_BYTES, PAGE_SHIFT,
+    hybrid::{
+        buddy::{
+            ORDERS,
+            order_of, //
+        },
+        engine::{
+            MagazineEngine,
+            State, //
+        },
+        heap::Heap,
+        magazine::CpuCache,
     },
     lock::Lock,
+    locked_heap::{
+        CachedBlocks,
+        HeapTotals,
+        InspectHeap, //
+    },
     per_cpu::PerCpu,
+    size_class::{
+        Class,
+        MAGAZINE_KINDS,
+        MagazineKind, //
+    },
     stats::{
         BuddyStats,
         ClassStats,
@@ -36,29 +39,43 @@ use crate::{
     },
 };
 
-/// How often the blocks in magazines are counted, at most.
+/// The number of times that the blocks in magazines are counted, at most.
 const COUNTING_ATTEMPTS: usize = 4;
 
-impl<L: Lock<State> + Sync, P: PerCpu<CpuCache>> Hybrid<L, P> {
-    /// Gives a visitor all figures.
+/// Operations of all CPUs and under the lock.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Counts {
+    pub(super) allocations: u64,
+    pub(super) frees: u64,
+    /// Bytes requested by the allocations, minus those of the frees.
+    requested_bytes: u64,
+}
+
+impl<H, L, P> MagazineEngine<H, L, P>
+where
+    H: InspectHeap,
+    L: Lock<State<H>> + Sync,
+    P: PerCpu<CpuCache>,
+{
+    /// Passes all statistics to a visitor.
     ///
-    /// The blocks in magazines are counted without the lock, and counted again where blocks moved
-    /// between magazines and heap meanwhile. Where that happens again and again, the figures are of
-    /// different moments, as they are while CPUs allocate from their magazines.
+    /// The blocks in magazines are counted without the lock, and counted again if blocks moved between
+    /// magazines and heap meanwhile. If that happens again and again, the figures are of different moments,
+    /// as they are while CPUs allocate from their magazines.
     pub(in crate::hybrid) fn report(&self, visitor: &mut dyn Visitor) {
         let mut attempts = COUNTING_ATTEMPTS;
         loop {
             attempts -= 1;
             let epoch = self.state.with(|state| state.epoch());
-            let mut held = [0; KINDS];
+            let mut cached = [0; MAGAZINE_KINDS];
             for cache in self.per_cpu.iter().filter(|cache| cache.epoch() > 0) {
-                for (kind, held) in MagazineKind::all().zip(&mut held) {
-                    *held += cache.len(kind);
+                for (kind, cached) in MagazineKind::all().zip(&mut cached) {
+                    *cached += cache.len(kind);
                 }
             }
             let reported = self.state.with(|state| {
                 let is_of_one_moment = state.epoch() == epoch || attempts == 0;
-                is_of_one_moment.then(|| self.report_with(state, &held, visitor))
+                is_of_one_moment.then(|| self.report_with(state, &cached, visitor))
             });
             if reported.is_some() {
                 return;
@@ -66,20 +83,13 @@ impl<L: Lock<State> + Sync, P: PerCpu<CpuCache>> Hybrid<L, P> {
         }
     }
 
-    /// Gives a visitor all figures, with the blocks in magazines by kind.
-    fn report_with(&self, state: &mut State, held: &[usize; KINDS], visitor: &mut dyn Visitor) {
-        let heap = &state.heap;
-        let mut magazine_bytes = 0;
-        let mut magazine_count = 0;
-        for (kind, held) in MagazineKind::all().zip(held) {
-            magazine_count += held;
-            magazine_bytes += held * kind.bytes();
-        }
-        let (objects, object_bytes, _) = heap.slab_bytes();
-        let taken = object_bytes + heap.large_pages * PAGE_BYTES;
-        let live = taken.saturating_sub(magazine_bytes);
-        let free = heap.buddy.free_pages() * PAGE_BYTES;
-        let total = state.regions.bytes();
+    /// Passes all statistics to a visitor, with these numbers of blocks in magazines.
+    fn report_with(&self, state: &State<H>, cached: &CachedBlocks, visitor: &mut dyn Visitor) {
+        let heap = state.heap.totals();
+        let kinds = MagazineKind::all().zip(cached);
+        let magazine_bytes: usize = kinds.map(|(kind, cached)| cached * kind.bytes()).sum();
+        let live = heap.live_bytes.saturating_sub(magazine_bytes);
+        let (total, free) = (state.regions.bytes(), state.heap.free_bytes());
         let counts = self.counts(state);
         visitor.totals(&Totals {
             total_bytes: total as u64,
@@ -91,13 +101,13 @@ impl<L: Lock<State> + Sync, P: PerCpu<CpuCache>> Hybrid<L, P> {
             magazine_bytes: magazine_bytes as u64,
             free_bytes: free as u64,
             requested_bytes: counts.requested_bytes,
-            live_blocks: (objects + heap.large_count()).saturating_sub(magazine_count) as u64,
+            live_blocks: heap.live_blocks.saturating_sub(cached.iter().sum()) as u64,
             regions: state.regions.count() as u32,
             allocations: counts.allocations,
             frees: counts.frees,
             refusals: state.refusals,
         });
-        report_parts(heap, held, visitor);
+        state.heap.visit(cached, visitor);
         visitor.buddy(&BuddyStats {
             user_bytes: (total - free) as u64,
             actual_bytes: (total - free) as u64,
@@ -105,44 +115,68 @@ impl<L: Lock<State> + Sync, P: PerCpu<CpuCache>> Hybrid<L, P> {
         });
     }
 
-    /// Returns the sum of what all CPUs and the lock's holders counted.
-    pub(in crate::hybrid) fn counts(&self, state: &State) -> Counts {
-        let caches = self.per_cpu.iter().map(CpuCache::counts);
-        caches.fold(state.counts, Counts::plus)
+    /// Returns the operations of all CPUs and under the lock.
+    pub(super) fn counts(&self, state: &State<H>) -> Counts {
+        let mut counts = Counts {
+            allocations: state.allocations,
+            frees: state.frees,
+            requested_bytes: state.requested_bytes,
+        };
+        for cache in self.per_cpu.iter() {
+            for (sum, counter) in [
+                (&mut counts.allocations, &cache.allocations),
+                (&mut counts.frees, &cache.frees),
+                (&mut counts.requested_bytes, &cache.requested_bytes),
+            ] {
+                *sum = sum.wrapping_add(counter.load(Relaxed));
+            }
+        }
+        counts
     }
 }
 
-/// Gives a visitor the figures of each class and order, of which magazines hold the blocks in `held`.
-///
-/// Out of line: with the variables of its caller, it would have a large frame.
-#[inline(never)]
-fn report_parts(heap: &Heap, held: &[usize; KINDS], visitor: &mut dyn Visitor) {
-    for (class, held) in Class::all().zip(held.iter().copied()) {
-        let slabs = &heap.classes[class.index()];
-        visitor.class(
-            class.number(),
-            &ClassStats {
-                block_bytes: class.bytes() as u64,
-                total_blocks: (slabs.slabs * class.objects()) as u64,
-                used_blocks: slabs.used.saturating_sub(held) as u64,
-                magazine_blocks: held as u64,
-                growths: slabs.growths,
-            },
-        );
+impl Heap {
+    /// Returns the blocks and bytes of the heap.
+    pub(super) fn sum(&self) -> HeapTotals {
+        let classes = Class::all().zip(&self.classes);
+        let object_bytes: usize = classes
+            .map(|(class, slabs)| slabs.used * class.bytes())
+            .sum();
+        HeapTotals {
+            live_blocks: self.live_blocks,
+            live_bytes: object_bytes + self.large_pages * PAGE_BYTES,
+            pool_bytes: self.pages * PAGE_BYTES,
+        }
     }
-    for order in 0..ORDERS {
-        let held = MagazineKind::all()
-            .zip(held.iter().copied())
-            .filter(|(kind, _)| match kind {
-                MagazineKind::Pages(pages) => order_of(pages.get()) as usize == order,
-                MagazineKind::Class(_) => false,
-            });
-        let held = held.map(|(_, held)| held as u64).sum();
-        let stats = OrderStats {
-            used_blocks: u64::from(heap.large_blocks[order]).saturating_sub(held),
-            magazine_blocks: held,
-            free_blocks: heap.buddy.list(order).len.into(),
-        };
-        visitor.order(order as u8 + PAGE_SHIFT as u8, &stats);
+
+    /// Passes the statistics of each class and order to a visitor.
+    // Not inlined: with the variables of its caller it would have a large stack frame.
+    #[inline(never)]
+    pub(super) fn report(&self, cached: &CachedBlocks, visitor: &mut dyn Visitor) {
+        for ((class, slabs), cached) in Class::all().zip(&self.classes).zip(cached) {
+            visitor.class(
+                class.number(),
+                &ClassStats {
+                    block_bytes: class.bytes() as u64,
+                    total_blocks: (slabs.slabs * class.objects()) as u64,
+                    used_blocks: slabs.used.saturating_sub(*cached) as u64,
+                    magazine_blocks: *cached as u64,
+                    growths: slabs.growths,
+                },
+            );
+        }
+        for order in 0..ORDERS {
+            let of_order = |(kind, _): &(MagazineKind, &usize)| {
+                kind.class().is_none() && order_of(kind.pages()) as usize == order
+            };
+            let kinds = MagazineKind::all().zip(cached).filter(of_order);
+            let cached: u64 = kinds.map(|(_, cached)| *cached as u64).sum();
+            let stats = OrderStats {
+                used_blocks: u64::from(self.large_blocks[order]).saturating_sub(cached),
+                magazine_blocks: cached,
+                free_blocks: self.buddy.lists[order].len.into(),
+            };
+            visitor.order(order as u8 + PAGE_SHIFT as u8, &stats);
+        }
     }
 }

@@ -1,128 +1,98 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Fallbacks before a request is refused: an object of a larger class, a page instead of a slab of
-//! several pages, or any run of free pages.
+//! Fallbacks before a request is refused: an object of a larger class, or a page instead of a slab of
+//! several pages.
 //!
-//! They run after all empty slabs and all magazines have been returned to the heap, and use memory that
-//! the ordinary paths do not reach. They are slower and waste more, which is better than a refusal. The
-//! work is bounded: at most 32 classes and 64 runs are looked at.
+//! They run after all empty slabs and all magazines were returned to the heap, and use memory that the
+//! ordinary paths do not reach. They waste more than the ordinary paths, which is better than a refusal.
+//! At most 32 classes are visited.
 
 use core::alloc::Layout;
 
-use crate::hybrid::{
-    buddy::{
-        Work,
-        order_of, //
-    },
-    heap::{
-        Heap,
-        served, //
-    },
-    page::pages_of,
-    slab,
-};
 use crate::{
-    class::{
-        Class,
-        PAGE_BYTES, //
-    },
     cost::{
         Cost,
         Path, //
     },
-    engine::{
-        BadFree,
-        Refusal, //
+    engine::BadFree,
+    hybrid::{
+        buddy::Buddy,
+        heap::Heap,
+        page::{
+            Page,
+            PageKind, //
+        },
     },
     region::Offset,
+    size_class::Class,
 };
 
+/// Returns the class of the slab that contains an offset, if one does.
+fn class_at(buddy: &Buddy, offset: Offset) -> Option<Class> {
+    match buddy.descs.get(Page::of(offset)?)?.kind() {
+        PageKind::Slab { class, .. } | PageKind::SlabTail { class, .. } => Some(class),
+        _ => None,
+    }
+}
+
 impl Heap {
-    /// Allocates a block where [`Heap::serve`] refused with `refusal`.
-    pub(in crate::hybrid) fn allocate_fallback(
+    /// Allocates a block after [`Heap::allocate`] was refused.
+    pub(in crate::hybrid) fn allocate_substitute(
         &mut self,
         layout: Layout,
-        refusal: Refusal,
-        blocks: &mut [Offset],
-        work: &mut Work,
         cost: &mut Cost,
-    ) -> Result<usize, Refusal> {
-        let Some(block) = blocks.first_mut() else {
-            return Ok(0);
+    ) -> Option<Offset> {
+        let class = Class::of(&layout)?;
+        let block = match self.borrow(class, &layout, cost) {
+            Some(object) => object,
+            // A page instead of a slab of several pages.
+            None if class.pages() > 1 => self.allocate_pages(&layout, cost).ok()?.offset(0),
+            None => return None,
         };
-        *block = match Class::of(&layout) {
-            Some(class) => match self.borrow(class, &layout, work, cost) {
-                Some(object) => object,
-                // A page instead of a slab of several pages.
-                None if class.pages() > 1 => return self.large(layout, blocks, work, cost),
-                None => return Err(refusal),
-            },
-            None if layout.align() <= PAGE_BYTES => {
-                let pages = pages_of(&layout);
-                let page = (self.buddy).allocate_any_run(&mut self.descs, pages, work);
-                let page = page.ok_or(refusal)?;
-                self.mark_allocated(page, pages);
-                *cost = served(Path::Buddy, None, Some(order_of(pages)), *work);
-                page.offset(0)
-            }
-            None => return Err(refusal),
-        };
-        Ok(1)
+        self.live_blocks += 1;
+        Some(block)
     }
 
     /// Allocates a free object of the smallest larger class that has one.
-    fn borrow(
-        &mut self,
-        class: Class,
-        layout: &Layout,
-        work: &mut Work,
-        cost: &mut Cost,
-    ) -> Option<Offset> {
+    fn borrow(&mut self, class: Class, layout: &Layout, cost: &mut Cost) -> Option<Offset> {
         let larger = Class::all().skip(class.index() + 1);
-        for donor in larger.filter(|donor| donor.bytes() % layout.align() == 0) {
-            let Self {
-                descs,
-                buddy,
-                classes,
-                ..
-            } = self;
-            let slabs = &mut classes[donor.index()];
-            if slabs.has_partial() {
-                let mut object = [Offset::new(0, 0)];
-                let (taken, _) = slabs.allocate(descs, buddy, donor, &mut object, work)?;
-                if taken == 0 {
-                    // The slab's bitmap is damaged, and the check names that.
-                    return None;
-                }
-                self.borrowed[class.index()] += 1;
-                *cost = served(Path::Slab, Some(donor), None, *work);
-                return Some(object[0]);
-            }
-        }
-        None
+        let mut larger = larger.filter(|donor| donor.bytes() % layout.align() == 0);
+        let donor = larger.find(|donor| self.classes[donor.index()].has_partial())?;
+        let mut object = [Offset::NOWHERE];
+        // No object is allocated if the bitmap of the slab is damaged. A check names the slab.
+        let (1, _) = self.classes[donor.index()].allocate(&mut self.buddy, &mut object)? else {
+            return None;
+        };
+        self.borrowed[class.index()] += 1;
+        *cost = self.cost(Path::Slab, Some(donor), None);
+        Some(object[0])
     }
 
-    /// Frees an object of a larger class that serves a request of `class`, if there is one.
+    /// Frees a block that [`Heap::allocate_substitute`] allocated for a request of `class`, and returns 1.
     ///
-    /// While such objects are live, a free with too small a size is accepted for any object of the larger
-    /// class, and a free of a borrowed object with the larger size is not refused. The check finds the
-    /// latter when fewer objects are live than were borrowed.
+    /// While objects are borrowed, a free with too small a size is accepted for any object of the larger
+    /// class, and a free of a borrowed object with the larger size is not refused. The check finds the latter
+    /// when fewer objects are live than were borrowed.
     ///
     /// # Errors
     ///
-    /// [`BadFree::WrongSize`] when no object is borrowed, and as for [`slab::find`].
-    pub(in crate::hybrid) fn release_borrowed(
+    /// [`BadFree::WrongSize`] when the block serves no request of `class`, and those of [`Heap::free`].
+    #[cold]
+    pub(in crate::hybrid) fn free_substitute(
         &mut self,
         class: Class,
-        object: Offset,
-        work: &mut Work,
-    ) -> Result<Class, BadFree> {
-        let donor = match slab::class_at(&self.descs, object) {
-            Some(donor) if donor > class && self.borrowed[class.index()] > 0 => donor,
-            _ => return Err(BadFree::WrongSize),
-        };
-        self.release_objects(donor, &[object], work)?;
-        self.borrowed[class.index()] -= 1;
-        Ok(donor)
+        block: Offset,
+        cost: &mut Cost,
+    ) -> Result<usize, BadFree> {
+        match class_at(&self.buddy, block) {
+            Some(donor) if donor > class && self.borrowed[class.index()] > 0 => {
+                self.classes[donor.index()].release(&mut self.buddy, &[block])?;
+                self.borrowed[class.index()] -= 1;
+                *cost = self.cost(Path::Slab, Some(donor), None);
+                Ok(1)
+            }
+            None if class.pages() > 1 => self.free_pages(block, 1, cost),
+            _ => Err(BadFree::WrongSize),
+        }
     }
 }

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Refinements of the heap: the textbook's algorithm works without them.
+//! Refinements: the textbook's algorithm works without them.
 //!
-//! Each file says what it buys. The core reaches each by one call.
+//! Each file says what it buys. The core reaches each by one or two calls.
 
-mod empty_slabs;
 mod fallback;
-mod page_runs;
+mod magazine_size;
+mod reclaim;
+mod refusal;
 mod resize;
 
-pub(in crate::hybrid) use empty_slabs::EmptySlabs;
+pub use magazine_size::CacheSize;

@@ -1,89 +1,121 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Resizing in place: a block of whole pages grows into the free pages behind it, or frees its last
-//! pages.
+//! Resizing in place: a block of whole pages grows into the free pages behind it, or frees its last pages.
 //!
-//! It saves the copy of a reallocation. The core allocates such blocks from the beginning of a free
-//! block, and slabs from the end, so that there often are free pages behind.
+//! It saves the copy of a reallocation. Blocks of pages are allocated from the beginning of a free block and
+//! slabs from the end, so there often are free pages behind a block.
 
 use core::alloc::Layout;
 
 use crate::{
-    class::Class,
     cost::{
         Cost,
         Path, //
     },
     hybrid::{
         buddy::{
+            Buddy,
             Work,
             order_of, //
         },
-        heap::{
-            Heap,
-            served, //
-        },
+        heap::Heap,
         page::{
+            Page,
             PageKind,
             pages_of, //
         },
     },
     region::Offset,
+    size_class::Class,
 };
 
 impl Heap {
-    /// Resizes a block in place, and says whether that was possible. If not, nothing has changed.
+    /// Returns whether a block of `layout` serves `new` in place, whatever else is allocated.
+    pub(in crate::hybrid) fn is_enough_pages(layout: &Layout, new: &Layout) -> bool {
+        match (Class::of(layout), Class::of(new)) {
+            (Some(old), Some(new)) => old == new,
+            (None, None) => pages_of(new) <= pages_of(layout),
+            _ => false,
+        }
+    }
+
+    /// Resizes a block in place, and returns whether that was possible. If not, nothing is changed.
     ///
     /// O(1) within a size class, else O(log n).
-    pub(in crate::hybrid) fn resize(
+    pub(in crate::hybrid) fn resize_in_place(
         &mut self,
         block: Offset,
         layout: Layout,
         new: Layout,
         cost: &mut Cost,
     ) -> bool {
-        let mut work = Work::default();
-        match (Class::of(&layout), Class::of(&new)) {
-            (Some(old), Some(new)) if old == new => {
-                *cost = served(Path::InPlace, Some(old), None, work);
-                true
-            }
-            (None, None) => {
-                let pages = pages_of(&layout);
-                let Ok(page) = self.find_large(block, pages) else {
-                    return false;
-                };
-                let wanted = pages_of(&new);
-                let Self {
-                    descs,
-                    buddy,
-                    large_pages,
-                    large_blocks,
-                    ..
-                } = self;
-                if wanted > pages {
-                    let more = page.index() + pages;
-                    if more >= descs.pages(page.region())
-                        || !buddy.allocate_at(descs, page.after(pages), wanted - pages, &mut work)
-                    {
-                        return false;
-                    }
-                } else if wanted < pages {
-                    buddy.release(descs, page.after(wanted), pages - wanted, &mut work);
-                }
-                descs.set_kind(
-                    page,
-                    PageKind::Large {
-                        pages: wanted as u32,
-                    },
-                );
-                *large_pages = *large_pages + wanted - pages;
-                large_blocks[order_of(pages) as usize] -= 1;
-                large_blocks[order_of(wanted) as usize] += 1;
-                *cost = served(Path::InPlace, None, Some(order_of(wanted)), work);
-                true
-            }
-            _ => false,
+        self.buddy.work = Work::default();
+        let class = Class::of(&layout);
+        if class != Class::of(&new) {
+            return false;
         }
+        if class.is_none() && !self.resize_pages(block, pages_of(&layout), pages_of(&new)) {
+            return false;
+        }
+        let order = class.is_none().then(|| order_of(pages_of(&new)));
+        *cost = self.cost(Path::InPlace, class, order);
+        true
+    }
+
+    /// Changes the number of pages of a block, and returns whether that was possible.
+    fn resize_pages(&mut self, block: Offset, before: usize, after: usize) -> bool {
+        let Ok(page) = self.find_pages(block, before) else {
+            return false;
+        };
+        if after < before {
+            self.buddy.release(page.after(after), before - after);
+        } else if after > before {
+            let has_next = page.index() + before < self.buddy.descs.pages(page.region());
+            if !has_next || !self.buddy.allocate_at(page.after(before), after - before) {
+                return false;
+            }
+        }
+        self.large_pages -= before;
+        self.large_blocks[order_of(before) as usize] -= 1;
+        self.set_large(page, after);
+        true
+    }
+}
+
+impl Buddy {
+    /// Allocates the `pages` pages from `page` on, which follow a live block, if they are all free; returns
+    /// whether they were. O(log n) for each of O(log n) blocks.
+    pub(in crate::hybrid) fn allocate_at(&mut self, page: Page, pages: usize) -> bool {
+        let end = page.index() + pages;
+        if end > self.descs.pages(page.region()) {
+            return false;
+        }
+        // A free page behind a live block is the first page of a free block, and so is a free page behind
+        // a free block.
+        let mut past = page.index();
+        while past < end {
+            let PageKind::Free { order } = self.descs.kind(Page::new(page.region(), past)) else {
+                return false;
+            };
+            past += 1 << order;
+        }
+        self.free_pages -= past - page.index();
+        let mut index = page.index();
+        while index < end {
+            let block = Page::new(page.region(), index);
+            let PageKind::Free { order } = self.descs.kind(block) else {
+                return false;
+            };
+            self.remove(block, order.into());
+            index += 1 << order;
+            if index > end {
+                // The last block is split down to the end of the allocated pages.
+                self.work.splits += (u32::from(order) - (index - end).trailing_zeros()) as u16;
+            }
+        }
+        if past > end {
+            self.release(Page::new(page.region(), end), past - end);
+        }
+        true
     }
 }

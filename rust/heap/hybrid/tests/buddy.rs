@@ -15,66 +15,61 @@ use crate::hybrid::{
         order_of, //
     },
     page::{
-        PageDescs,
         PageKind, //
     },
 };
 use std::vec::Vec;
 
 /// Allocates pages, and returns the index of the first one and the number of splits.
-fn allocate(
-    (descs, buddy): &mut (PageDescs, Buddy),
-    pages: usize,
-    align_order: u32,
-) -> Option<(usize, u16)> {
-    let mut work = Work::default();
-    let page = buddy.allocate(descs, pages, align_order, End::Low, &mut work)?;
-    descs.set_kind(
+fn allocate(buddy: &mut Buddy, pages: usize, align_order: u32) -> Option<(usize, u16)> {
+    buddy.work = Work::default();
+    let page = buddy.allocate(pages, align_order, End::Low)?;
+    buddy.descs.set_kind(
         page,
         PageKind::Large {
             pages: pages as u32,
         },
     );
-    assert_eq!(work.merges, 0);
-    Some((page.index(), work.splits))
+    assert_eq!(buddy.work.merges, 0);
+    Some((page.index(), buddy.work.splits))
 }
 
 /// Allocates all `pages` pages, as blocks of one page.
-fn fill(buddy: &mut (PageDescs, Buddy), pages: usize) {
+fn fill(buddy: &mut Buddy, pages: usize) {
     for page in 0..pages {
         assert_eq!(allocate(buddy, 1, 0).map(|(page, _)| page), Some(page));
     }
 }
 
 /// Frees pages, and returns the number of pairs of buddies that were coalesced.
-fn release((descs, buddy): &mut (PageDescs, Buddy), index: usize, pages: usize) -> u16 {
-    let mut work = Work::default();
-    descs.set_kind(page(index), PageKind::Interior);
-    buddy.release(descs, page(index), pages, &mut work);
-    assert_eq!(work.splits, 0);
-    work.merges
+fn release(buddy: &mut Buddy, index: usize, pages: usize) -> u16 {
+    buddy.work = Work::default();
+    buddy.descs.set_kind(page(index), PageKind::Interior);
+    buddy.release(page(index), pages);
+    assert_eq!(buddy.work.splits, 0);
+    buddy.work.merges
 }
 
 /// Allocates the pages from `index` on, and returns the number of splits, or `None` if one is not free.
-fn allocate_at((descs, buddy): &mut (PageDescs, Buddy), index: usize, pages: usize) -> Option<u16> {
-    let mut work = Work::default();
-    let taken = buddy.allocate_at(descs, page(index), pages, &mut work);
-    assert_eq!(work.merges, 0);
-    taken.then_some(work.splits)
+fn allocate_at(buddy: &mut Buddy, index: usize, pages: usize) -> Option<u16> {
+    buddy.work = Work::default();
+    let taken = buddy.allocate_at(page(index), pages);
+    assert_eq!(buddy.work.merges, 0);
+    taken.then_some(buddy.work.splits)
 }
 
 /// Returns the first page and the number of pages of each free block, in order.
-fn free((descs, buddy): &(PageDescs, Buddy)) -> Vec<(usize, usize)> {
+fn free(buddy: &Buddy) -> Vec<(usize, usize)> {
     let mut blocks = Vec::new();
     for order in 0..ORDERS {
-        let first = buddy.list(order).first();
-        let listed = core::iter::successors(first, |page| descs.next(*page));
+        let first = buddy.lists[order].first();
+        let listed = core::iter::successors(first, |page| buddy.descs.next(*page));
         blocks.extend(listed.map(|page| (page.index(), 1 << order)));
     }
     blocks.sort_unstable();
     let pages = blocks.iter().map(|(_, pages)| pages).sum::<usize>();
-    assert_eq!(pages, buddy.free_pages());
-    assert!(buddy.bitmap_is_right());
+    assert_eq!(pages, buddy.free_pages);
+    assert!(buddy.is_orders_right());
     blocks
 }
 

@@ -3,16 +3,12 @@
 //! An engine with a block of every kind, for the tests that damage metadata.
 
 use crate::{
-    Block, Cost, Engine,
+    Block, Cost, Engine, PAGE_SHIFT,
     check::{
         self,
         Broken,
         Rule,
         Walk, //
-    },
-    class::{
-        Class,
-        PAGE_SHIFT, //
     },
     hybrid::{
         State,
@@ -24,6 +20,9 @@ use crate::{
         },
     },
     lock::Lock,
+    size_class::{
+        Class, //
+    },
     testing::{
         LockedHybrid,
         Memory,
@@ -92,7 +91,7 @@ pub(super) fn prepared(memory: &Memory) -> (LockedHybrid, Places) {
     }
     sound(&engine);
     let largest = engine.state.with(|state| {
-        let first = |order| state.heap.buddy.list(order).first();
+        let first = |order: usize| state.heap.buddy.lists[order].first();
         (0..ORDERS).rev().find_map(first).unwrap()
     });
     let places = Places {
@@ -124,7 +123,7 @@ pub(super) fn rule(damage: impl FnOnce(&mut Heap, &Places)) -> Rule {
 
 /// Overwrites one page descriptor of a prepared engine, and returns the rule that the check reports.
 pub(super) fn rule_of(kind: PageKind, place: impl FnOnce(&Places) -> Page) -> Rule {
-    rule(|heap, places| heap.descs.set_kind(place(places), kind))
+    rule(|heap, places| heap.buddy.descs.set_kind(place(places), kind))
 }
 
 #[test]
@@ -132,7 +131,7 @@ fn the_prepared_engine_is_sound_and_has_every_kind_of_block() {
     let memory = Memory::new(1 << 20);
     let (engine, places) = prepared(&memory);
     engine.state.with(|state| {
-        let kind = |page| state.heap.descs.kind(page);
+        let kind = |page| state.heap.buddy.descs.kind(page);
         let slab = |bytes, used| PageKind::Slab {
             class: class(bytes),
             used,
@@ -152,8 +151,8 @@ fn the_prepared_engine_is_sound_and_has_every_kind_of_block() {
             panic!("no block is free");
         };
         assert!(order > 4);
-        let list = state.heap.buddy.list(1);
-        let next = |page: &Page| state.heap.descs.next(*page);
+        let list = state.heap.buddy.lists[1];
+        let next = |page: &Page| state.heap.buddy.descs.next(*page);
         let listed: Vec<_> = core::iter::successors(list.first(), next).collect();
         assert_eq!(listed, places.free);
     });

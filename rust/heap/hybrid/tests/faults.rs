@@ -14,15 +14,14 @@ use super::{
 };
 use crate::{
     check::Rule,
-    hybrid::{
-        list::List,
-        page::{
-            Page, //
-            PageKind,
-        },
+    hybrid::page::{
+        Link,
+        Links,
+        List,
+        Page, //
+        PageKind,
     },
 };
-use core::sync::atomic::Ordering::Relaxed;
 
 #[test]
 fn a_gap_between_blocks_is_found() {
@@ -95,35 +94,13 @@ fn a_slab_page_that_names_a_wrong_first_page_is_found() {
 }
 
 #[test]
-fn a_slab_page_with_a_wrong_phase_is_found() {
-    // This word is compared with the address of a free without the lock. Every page of a slab has one.
-    let places = [
-        |at: &Places| at.empty,
-        |at: &Places| at.partial,
-        |at: &Places| at.full,
-        |at: &Places| at.three,
-        |at: &Places| at.three.after(1),
-        |at: &Places| at.three.after(2),
-    ];
-    for place in places {
-        for wrong in [1, 1 << 12, 1 << 31, u32::MAX] {
-            let found = rule(|heap, at| {
-                let page = place(at);
-                heap.descs.damage_word(page, wrong);
-            });
-            assert_eq!(found, Rule::Partition);
-        }
-    }
-}
-
-#[test]
 fn a_free_block_that_is_not_aligned_to_its_size_is_found() {
     let order = |order| rule_of(PageKind::Free { order }, |at| at.free[0].after(1).before(1));
     assert_eq!([20, 21, 31, 32, 255].map(order), [Rule::FreeBlocks; 5]);
     let odd = rule(|heap, at| {
         let odd = [at.single, at.full, at.partial];
         let odd = odd.into_iter().find(|page| page.index() % 2 == 1).unwrap();
-        heap.descs.set_kind(odd, PageKind::Free { order: 1 });
+        heap.buddy.descs.set_kind(odd, PageKind::Free { order: 1 });
     });
     assert_eq!(odd, Rule::FreeBlocks);
 }
@@ -131,7 +108,7 @@ fn a_free_block_that_is_not_aligned_to_its_size_is_found() {
 #[test]
 fn buddies_that_are_both_free_are_found() {
     let found = broken(|state, at| {
-        let descs = &mut state.heap.descs;
+        let descs = &mut state.heap.buddy.descs;
         for half in [at.free[0], at.free[0].after(1)] {
             descs.set_kind(half, PageKind::Free { order: 0 });
         }
@@ -144,12 +121,12 @@ fn buddies_that_are_both_free_are_found() {
 fn a_free_block_that_is_in_no_list_is_found() {
     let lost = |place: fn(&Places) -> Page| {
         let found = rule(|heap, at| {
-            let PageKind::Free { order } = heap.descs.kind(place(at)) else {
+            let PageKind::Free { order } = heap.buddy.descs.kind(place(at)) else {
                 panic!("the block is not free");
             };
-            let mut list = *heap.buddy.list(order.into());
-            heap.descs.unlink(&mut list, place(at));
-            heap.buddy.damage().0[usize::from(order)] = list;
+            let mut list = heap.buddy.lists[usize::from(order)];
+            heap.buddy.descs.unlink(&mut list, place(at));
+            heap.buddy.lists[usize::from(order)] = list;
         });
         assert!(
             matches!(found, Rule::BuddyCounters | Rule::Lists),
@@ -167,7 +144,7 @@ fn a_bitmap_and_a_count_that_disagree_are_found() {
         let class = class(80);
         let wrong = broken(|state, at| {
             let kind = PageKind::Slab { class, used };
-            state.heap.descs.set_kind(at.partial, kind);
+            state.heap.buddy.descs.set_kind(at.partial, kind);
         });
         assert_eq!(
             (wrong.rule, wrong.class),
@@ -175,14 +152,14 @@ fn a_bitmap_and_a_count_that_disagree_are_found() {
         );
     }
     for bit in [0, 2, 3, 50, 51, 63] {
-        let flipped = rule(|heap, at| heap.descs.bits(at.partial, 1)[0] ^= 1 << bit);
+        let flipped = rule(|heap, at| heap.buddy.descs.bitmap(at.partial).unwrap()[0] ^= 1 << bit);
         assert_eq!(flipped, Rule::Bitmap, "bit {bit}");
     }
 }
 
 #[test]
 fn a_bit_without_an_object_is_found_even_if_the_count_of_bits_is_right() {
-    let moved = rule(|heap, at| heap.descs.bits(at.partial, 1)[0] ^= 1 << 51 | 1);
+    let moved = rule(|heap, at| heap.buddy.descs.bitmap(at.partial).unwrap()[0] ^= 1 << 51 | 1);
     assert_eq!(moved, Rule::Bitmap);
 }
 
@@ -196,10 +173,11 @@ fn a_slab_in_the_list_of_another_class_is_found() {
 #[test]
 fn an_object_that_was_never_allocated_is_found() {
     let wrong = broken(|state, at| {
-        state.heap.descs.bits(at.partial, 1)[0] |= 1 << 3;
+        state.heap.buddy.descs.bitmap(at.partial).unwrap()[0] |= 1 << 3;
         let (class, used) = (class(80), 4);
         state
             .heap
+            .buddy
             .descs
             .set_kind(at.partial, PageKind::Slab { class, used });
     });
@@ -210,9 +188,11 @@ fn an_object_that_was_never_allocated_is_found() {
 /// Overwrites the link of a page to the next one, then in another engine the link to the previous one,
 /// and returns the rules that the check reports.
 fn links(to: u32, place: impl Fn(&Places) -> Page) -> [Rule; 2] {
+    let damaged =
+        |damage: &dyn Fn(&mut Links)| rule(|heap, at| heap.buddy.descs.damage(place(at), damage));
     [
-        rule(|heap, at| heap.descs.damage(place(at)).1.store(to, Relaxed)),
-        rule(|heap, at| heap.descs.damage(place(at)).0.store(to, Relaxed)),
+        damaged(&|links| links.next.0 = to),
+        damaged(&|links| links.prev.0 = to),
     ]
 }
 
@@ -220,7 +200,10 @@ fn links(to: u32, place: impl Fn(&Places) -> Page) -> [Rule; 2] {
 fn a_list_that_ends_too_early_is_found() {
     assert_eq!(links(0, |at| at.free[1]), [Rule::ListLength, Rule::Lists]);
     assert_eq!(
-        rule(|heap, at| heap.descs.damage(at.pair[1]).1.store(0, Relaxed)),
+        rule(|heap, at| heap
+            .buddy
+            .descs
+            .damage(at.pair[1], |links| links.next.0 = 0)),
         Rule::ListLength
     );
 }
@@ -241,8 +224,10 @@ fn a_link_to_a_wrong_page_is_found() {
 fn a_list_that_does_not_end_is_found() {
     for to in 0..3 {
         let back = rule(|heap, at| {
-            let link = at.free[to].to_bits() as u32;
-            heap.descs.damage(at.free[2]).1.store(link, Relaxed);
+            let link = Link::from(Some(at.free[to])).0;
+            heap.buddy
+                .descs
+                .damage(at.free[2], |links| links.next.0 = link);
         });
         assert_eq!(back, Rule::Lists);
     }
@@ -251,13 +236,13 @@ fn a_list_that_does_not_end_is_found() {
 #[test]
 fn a_list_with_a_wrong_length_is_found() {
     for length in [0, 2, 4, u32::MAX] {
-        let wrong = rule(|heap, _| heap.buddy.damage().0[1].len = length);
+        let wrong = rule(|heap, _| heap.buddy.lists[1].len = length);
         assert_eq!(wrong, Rule::ListLength);
     }
     let number = class(1024).number();
     for length in [0, 1, 3, u32::MAX] {
         let wrong = broken(|state, _| {
-            state.heap.classes[usize::from(number)].damage().0[1].len = length;
+            state.heap.classes[usize::from(number)].partial[1].len = length;
         });
         assert_eq!((wrong.rule, wrong.class), (Rule::ListLength, Some(number)));
     }
@@ -265,21 +250,18 @@ fn a_list_with_a_wrong_length_is_found() {
 
 #[test]
 fn blocks_that_are_in_no_list_are_found() {
-    let lost = rule(|heap, _| heap.buddy.damage().0[1] = List::default());
+    let lost = rule(|heap, _| heap.buddy.lists[1] = List::default());
     assert_eq!(lost, Rule::Lists);
     let number = class(1024).index();
-    let lost = rule(|heap, _| heap.classes[number].damage().0[1] = List::default());
+    let lost = rule(|heap, _| heap.classes[number].partial[1] = List::default());
     assert_eq!(lost, Rule::Lists);
 }
 
 #[test]
 fn blocks_in_a_list_of_another_order_or_fullness_are_found() {
-    assert_eq!(
-        rule(|heap, _| heap.buddy.damage().0.swap(1, 2)),
-        Rule::Lists
-    );
+    assert_eq!(rule(|heap, _| heap.buddy.lists.swap(1, 2)), Rule::Lists);
     let number = class(1024).index();
-    let moved = broken(|state, _| state.heap.classes[number].damage().0.swap(1, 2));
+    let moved = broken(|state, _| state.heap.classes[number].partial.swap(1, 2));
     assert_eq!((moved.rule, moved.class), (Rule::Lists, Some(number as u8)));
 }
 
@@ -288,7 +270,7 @@ fn an_empty_slab_that_is_not_the_cached_one_is_found() {
     let cached = |bytes: usize, cache: fn(&Places) -> Option<Page>| {
         let number = class(bytes).number();
         let wrong = broken(|state, at| {
-            *state.heap.classes[usize::from(number)].damage().1 = cache(at);
+            state.heap.classes[usize::from(number)].empty = cache(at);
         });
         assert_eq!((wrong.rule, wrong.class), (Rule::Lists, Some(number)));
     };
@@ -299,5 +281,5 @@ fn an_empty_slab_that_is_not_the_cached_one_is_found() {
     cached(80, |at| Some(at.empty));
     cached(80, |at| Some(at.partial));
     cached(80, |at| Some(at.largest));
-    cached(80, |_| Page::from_bits(u32::MAX as usize));
+    cached(80, |_| Link(u32::MAX).into());
 }

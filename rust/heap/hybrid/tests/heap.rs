@@ -8,8 +8,9 @@ use super::{
 };
 use crate::{
     Cost, Engine, Offset, Path, Refusal,
-    class::Class,
+    locked_heap::LockedHeap,
     region::RegionError,
+    size_class::Class,
     testing::{
         LockedHybrid,
         Memory,
@@ -53,7 +54,7 @@ fn a_large_request_reclaims_the_pages_of_empty_slabs() {
         let block = heap.allocate(layout(size, 8)).unwrap().0;
         heap.release(block, layout(size, 8)).unwrap();
     }
-    assert_eq!(heap.0.buddy.free_pages(), 2);
+    assert_eq!(heap.0.buddy.free_pages, 2);
     let (block, cost) = heap.allocate(layout(8 << 12, 8)).unwrap();
     assert_eq!((block, cost.path()), (at(8 << 12), Path::Buddy));
     assert!(cost.merges().is_some_and(|merges| merges >= 3));
@@ -72,7 +73,7 @@ fn an_emptied_heap_allocates_the_same_blocks_again() {
             heap.release(block, layout(size, 8)).unwrap();
             heap.sound();
         }
-        assert_eq!(heap.0.buddy.free_pages(), 64);
+        assert_eq!(heap.0.buddy.free_pages, 64);
         blocks
     };
     assert_eq!(fill(), fill());
@@ -86,8 +87,8 @@ fn a_shrink_returns_all_empty_slabs() {
         let block = heap.allocate(layout(size, 8)).unwrap().0;
         heap.release(block, layout(size, 8)).unwrap();
     }
-    assert_eq!(heap.0.drain(), 4);
-    assert_eq!((heap.0.buddy.free_pages(), heap.0.drain()), (63, 0));
+    assert_eq!(heap.0.reclaim(), 4);
+    assert_eq!((heap.0.buddy.free_pages, heap.0.reclaim()), (63, 0));
     heap.sound();
 }
 
@@ -109,7 +110,7 @@ fn a_new_slab_reclaims_the_pages_of_empty_slabs_of_other_classes() {
         heap.release(block, layout(size, 8)).unwrap();
     }
     let (_, cost) = heap.allocate(layout(512, 8)).unwrap();
-    assert_eq!((cost.path(), heap.0.buddy.free_pages()), (Path::Growth, 1));
+    assert_eq!((cost.path(), heap.0.buddy.free_pages), (Path::Growth, 1));
     heap.sound();
 }
 
@@ -119,12 +120,9 @@ fn a_refused_request_leaves_no_empty_slab_cached() {
     heap.allocate(layout(4096, 8)).unwrap();
     let block = heap.allocate(layout(64, 8)).unwrap().0;
     heap.release(block, layout(64, 8)).unwrap();
-    assert_eq!(heap.0.buddy.free_pages(), 6);
+    assert_eq!(heap.0.buddy.free_pages, 6);
     let refused = heap.allocate(layout(8 << 12, 8)).unwrap_err();
-    assert_eq!(
-        (refused, heap.0.buddy.free_pages()),
-        (Refusal::Exhausted, 7)
-    );
+    assert_eq!((refused, heap.0.buddy.free_pages), (Refusal::Exhausted, 7));
     heap.sound();
 }
 
@@ -167,7 +165,7 @@ fn a_large_block_grows_and_shrinks_in_place() {
     let block = heap.allocate(pages(2)).unwrap().0;
     for (old, new, free) in [(2, 5, 11), (5, 16, 0), (16, 3, 13), (3, 3, 13)] {
         assert!(heap.0.resize(block, pages(old), pages(new), &mut cost));
-        assert_eq!(heap.0.buddy.free_pages(), free);
+        assert_eq!(heap.0.buddy.free_pages, free);
         assert_eq!((cost.path(), heap.0.large_pages), (Path::InPlace, new));
         heap.sound();
     }

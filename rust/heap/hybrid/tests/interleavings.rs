@@ -41,8 +41,7 @@ use super::{
     }, //
 };
 use crate::{
-    Cost, Engine,
-    class::PAGE_BYTES,
+    Cost, Engine, PAGE_BYTES,
     testing::{
         blocks::Figures,
         layout,

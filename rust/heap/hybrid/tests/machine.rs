@@ -5,6 +5,7 @@
 use core::{
     alloc::Layout,
     cell::RefCell,
+    ptr::NonNull,
     sync::atomic::{
         AtomicUsize,
         Ordering::Relaxed, //
@@ -18,16 +19,14 @@ use std::{
 use crate::{
     Block, Cost, Engine, Offset, Path, Refusal,
     engine::BadFree,
-    hybrid::{
-        CpuCache, Hybrid, State,
-        cpu_cache::Start,
-        magazine::{
-            BLOCKS_MAX,
-            MagazineKind, //
-        },
-    },
+    hybrid::{CpuCache, Hybrid, State, magazine::BLOCKS_MAX},
     lock::Lock,
-    per_cpu::PerCpu,
+    locked_heap::InspectHeap,
+    per_cpu::{
+        Exclusive,
+        PerCpu, //
+    },
+    size_class::MagazineKind,
     testing::{
         CPU,
         Host,
@@ -78,15 +77,19 @@ unsafe impl PerCpu<CpuCache> for ObservedCpus {
         (cpu < self.caches).then(|| self.host.get(cpu))?
     }
 
-    fn with_local<R>(&self, f: impl FnOnce(&CpuCache) -> R) -> Option<R> {
+    fn with_local<R>(&self, f: impl FnOnce(&Exclusive<'_, CpuCache>) -> R) -> Option<R> {
         (CPU.get() < self.caches).then(|| self.host.with_local(f))?
     }
 
-    fn try_with_local<R>(&self, f: impl FnOnce(&CpuCache) -> R) -> Option<R> {
+    fn try_with_local<R>(&self, f: impl FnOnce(&Exclusive<'_, CpuCache>) -> R) -> Option<R> {
         self.with_local(f)
     }
 
-    fn with_remote<R: Send>(&self, cpu: usize, f: impl FnOnce(&CpuCache) -> R + Send) -> Option<R> {
+    fn with_remote<R: Send>(
+        &self,
+        cpu: usize,
+        f: impl FnOnce(&Exclusive<'_, CpuCache>) -> R + Send,
+    ) -> Option<R> {
         if self.unreachable.lock().unwrap().contains(&cpu) {
             return None;
         }
@@ -245,9 +248,9 @@ impl Machine {
     }
 
     /// Returns the address of an offset, which may lie outside of the pool.
-    pub(super) fn start(&self, offset: Offset) -> Start {
+    pub(super) fn start(&self, offset: Offset) -> NonNull<u8> {
         let start = self.memory.start().as_ptr();
-        Start::new(start.wrapping_add(offset.byte() as usize)).unwrap()
+        NonNull::new(start.wrapping_add(offset.byte() as usize)).unwrap()
     }
 
     /// Returns the blocks in a CPU's magazine of `size` bytes, the one that was freed first in front.
@@ -255,7 +258,7 @@ impl Machine {
         let slots = 0..BLOCKS_MAX;
         let block = |slot| {
             let start = self.cache(cpu).block(kind(size), slot)?;
-            self.engine.addresses.block_at(start).offset
+            self.engine.regions.block_at(start).offset
         };
         slots.map_while(block).collect()
     }
@@ -287,7 +290,7 @@ impl Machine {
         let kind = kind(size);
         self.engine
             .state
-            .with(|state| state.heap.is_live(kind, block))
+            .with(|state| state.heap.is_live(block, kind))
     }
 }
 

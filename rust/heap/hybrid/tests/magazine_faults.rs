@@ -13,7 +13,7 @@ use super::{
     },
 };
 use crate::{
-    Engine, Offset,
+    Engine, Offset, PAGE_BYTES,
     check::{
         self,
         Broken,
@@ -21,13 +21,13 @@ use crate::{
         Rule,
         Walk, //
     },
-    class::PAGE_BYTES,
     engine::BadFree,
     hybrid::{
         CpuCache,
         magazine::BLOCKS_MAX, //
     },
     lock::Lock,
+    size_class::MagazineKind,
     testing::{
         layout,
         sound,
@@ -77,6 +77,20 @@ fn prepared() -> Prepared {
     }
 }
 
+/// Overwrites the number of blocks of a magazine.
+fn set_len(cache: &CpuCache, kind: MagazineKind, len: u32) {
+    let magazine = &cache.magazines[kind.number()];
+    let begin = magazine.top.load(Relaxed) - cache.len(kind) as u32;
+    magazine.top.store(begin.wrapping_add(len), Relaxed);
+}
+
+/// Overwrites the capacity of a magazine.
+fn set_capacity(cache: &CpuCache, kind: MagazineKind, capacity: u32) {
+    let magazine = &cache.magazines[kind.number()];
+    let begin = magazine.top.load(Relaxed) - cache.len(kind) as u32;
+    magazine.end.store(begin + capacity, Relaxed);
+}
+
 /// Damages the cache of the second CPU, and returns the broken rule that the check reports.
 #[track_caller]
 fn broken(damage: impl FnOnce(&CpuCache, &Prepared)) -> Broken {
@@ -90,8 +104,8 @@ fn broken(damage: impl FnOnce(&CpuCache, &Prepared)) -> Broken {
 #[track_caller]
 fn replaced(by: impl FnOnce(&Prepared) -> Offset) -> Broken {
     broken(|cache, prepared| {
-        let start = prepared.machine.start(by(prepared));
-        cache.damage(kind(64)).2[1].set(start);
+        let slot = &cache.slots(kind(64))[1];
+        slot.set(prepared.machine.start(by(prepared)));
     })
 }
 
@@ -99,8 +113,8 @@ fn replaced(by: impl FnOnce(&Prepared) -> Offset) -> Broken {
 #[track_caller]
 fn pages_replaced(by: impl FnOnce(&Prepared) -> Offset) -> Rule {
     let broken = broken(|cache, prepared| {
-        let start = prepared.machine.start(by(prepared));
-        cache.damage(kind(PAIR)).2[0].set(start);
+        let slot = &cache.slots(kind(PAIR))[0];
+        slot.set(prepared.machine.start(by(prepared)));
     });
     assert_eq!(broken.class, None);
     broken.rule
@@ -188,8 +202,8 @@ fn more_blocks_than_the_capacity_of_a_magazine_are_found() {
         (PAIR, 5),
         (128, 1),
     ] {
-        let found = broken(|cache, _| cache.damage(kind(size)).0.store(len, Relaxed));
-        let class = kind(size).class().map(crate::class::Class::number);
+        let found = broken(|cache, _| set_len(cache, kind(size), len));
+        let class = kind(size).class().map(crate::size_class::Class::number);
         assert_eq!((found.rule, found.class), (Rule::Magazines, class));
     }
 }
@@ -208,7 +222,7 @@ fn a_capacity_above_the_limit_is_found() {
             let more = more * kind(size).bytes();
             let state = &prepared.machine.engine.state;
             state.with(|state| state.reserved_bytes += more);
-            cache.damage(kind(size)).1.store(capacity as u32, Relaxed);
+            set_capacity(cache, kind(size), capacity as u32);
         });
         assert_eq!(found.rule, Rule::Magazines);
     }
@@ -225,13 +239,13 @@ fn reserved_bytes_that_differ_from_the_capacities_are_found() {
     assert_eq!(reserved(|bytes| *bytes += 64).rule, Rule::Magazines);
     assert_eq!(reserved(|bytes| *bytes -= 1).rule, Rule::Magazines);
     assert_eq!(reserved(|bytes| *bytes = 0).rule, Rule::Magazines);
-    let less = broken(|cache, _| cache.damage(kind(64)).1.store(3, Relaxed));
+    let less = broken(|cache, _| set_capacity(cache, kind(64), 3 as u32));
     assert_eq!(less.rule, Rule::Magazines);
 }
 
 #[test]
 fn blocks_that_a_magazine_lost_are_found() {
-    let lost = broken(|cache, _| cache.damage(kind(64)).0.store(2, Relaxed));
+    let lost = broken(|cache, _| set_len(cache, kind(64), 2));
     assert_eq!(lost.rule, Rule::LiveBlocks);
 }
 
@@ -245,8 +259,8 @@ fn wrong_counters_of_a_cpu_are_found() {
             });
             off.rule
         };
-        assert_eq!(counted(|cache| cache.damage_counts().0), Rule::LiveBlocks);
-        assert_eq!(counted(|cache| cache.damage_counts().1), Rule::LiveBlocks);
+        assert_eq!(counted(|cache| &cache.allocations), Rule::LiveBlocks);
+        assert_eq!(counted(|cache| &cache.frees), Rule::LiveBlocks);
     }
 }
 
@@ -256,7 +270,7 @@ fn more_frees_than_allocations_are_found() {
     // again then. Here nothing changes, so the counters are wrong.
     let machine = Machine::new(1, 1 << 20);
     machine.release(machine.allocate(64));
-    let frees = machine.cache(0).damage_counts().1;
+    let frees = &machine.cache(0).frees;
     frees.store(frees.load(Relaxed) + 1, Relaxed);
     assert_eq!(checked(&machine).unwrap_err().rule, Rule::LiveBlocks);
 }
@@ -326,13 +340,12 @@ fn a_free_that_is_refused_late_raises_the_epoch_without_overflow() {
 fn returned_reserve_changes_the_epoch() {
     let machine = Machine::new(1, 1 << 20);
     machine.engine.state.with(|state| {
-        let granted = state.reserve(4, 64);
         let before = state.epoch();
-        state.unreserve(granted, 64);
+        state.unreserve(4, kind(64));
         assert_ne!(state.epoch(), before);
         // No reserve is returned here.
         let before = state.epoch();
-        state.unreserve(0, 64);
+        state.unreserve(0, kind(64));
         assert_eq!(state.epoch(), before);
     });
 }

@@ -8,12 +8,7 @@ use super::damage::{
     prepared, //
 };
 use crate::{
-    Block, Cost, Engine,
-    class::{
-        CLASSES,
-        Class,
-        PAGE_BYTES, //
-    },
+    Block, Cost, Engine, PAGE_BYTES,
     hybrid::page::{
         Page, //
         PageKind,
@@ -24,6 +19,10 @@ use crate::{
         Mapped,
         NoMap,
         Use, //
+    },
+    size_class::{
+        CLASSES,
+        Class, //
     },
     testing::{
         HostSeed,
@@ -316,7 +315,7 @@ fn damaged_page_descriptors_make_a_wrong_map_and_do_no_other_harm() {
             let memory = Memory::new(1 << 20);
             let (engine, _) = prepared(&memory);
             engine.state.with(|state| {
-                state.heap.descs.set_kind(Page::new(0, index), kind);
+                state.heap.buddy.descs.set_kind(Page::new(0, index), kind);
             });
             let extents = read(&engine, 0, 0, 64);
             assert_eq!(extents, read(&engine, 0, 0, 1));

@@ -4,8 +4,8 @@
 //!
 //! | kind | modules |
 //! |---|---|
-//! | examples of the buddy system | `page`, `buddy`, `placement`, `page_runs` |
-//! | examples of slabs and the heap | `slab`, `heap`, `fallback`, `reasons`, `refusals`, `growth`, `vast` |
+//! | examples of the buddy system | `page`, `buddy`, `placement` |
+//! | examples of slabs and the heap | `size_class`, `slab`, `heap`, `fallback`, `reasons`, `refusals`, `growth`, `vast` |
 //! | examples of magazines | `magazine`, `pressure` |
 //! | models and oracles | `model`, `oracle`, `map` |
 //! | concurrency | `interleavings` (model checker), `threads` (threads of the host) |
@@ -30,19 +30,22 @@ mod map;
 mod model;
 mod oracle;
 mod page;
-mod page_runs;
 mod placement;
 mod pressure;
 mod reasons;
 mod refusals;
 mod relay;
+mod size_class;
 mod slab;
 mod threads;
 mod vast;
 mod weaknesses;
 mod world;
 
-use core::alloc::Layout;
+use core::{
+    alloc::Layout,
+    ptr::NonNull, //
+};
 use std::{
     vec,
     vec::Vec, //
@@ -55,13 +58,11 @@ use super::{
         Work, //
     },
     heap::Heap,
-    page::Links,
     page::{
-        BITMAP_WORDS,
+        Links,
         Page,
-        PageDesc,
         PageDescs,
-        RegionMeta, //
+        RegionTable, //
     },
 };
 use crate::{
@@ -72,18 +73,19 @@ use crate::{
         Walk, //
     },
     engine::BadFree,
+    locked_heap::{
+        InspectHeap,
+        LockedHeap, //
+    },
     testing::layout,
 };
 
 /// Returns the metadata of a region of `pages` pages. It is leaked.
-fn table(pages: usize) -> RegionMeta {
-    let descs: Vec<_> = (0..pages).map(|_| PageDesc::default()).collect();
-    let links: Vec<_> = (0..pages).map(|_| Links::default()).collect();
-    RegionMeta {
-        descs: descs.leak(),
-        links: links.leak(),
-        bits: vec![0; pages * BITMAP_WORDS].leak(),
-    }
+fn table(pages: usize) -> RegionTable {
+    let words = pages * RegionTable::PAGE_BYTES / 8;
+    let memory: &mut [u64] = vec![0; words].leak();
+    // SAFETY: The memory has `PAGE_BYTES` zeroed bytes for each page, aligned to 8, and nobody else uses it.
+    unsafe { RegionTable::new(NonNull::from(memory).cast(), pages) }
 }
 
 /// Returns the page descriptors of regions of these numbers of pages.
@@ -95,11 +97,30 @@ fn descs(regions: &[usize]) -> PageDescs {
     descs
 }
 
+impl PageDescs {
+    /// Returns the block after `page` in its list.
+    pub(super) fn next(&self, page: Page) -> Option<Page> {
+        self.links(page)?.next.into()
+    }
+
+    /// Returns the block before `page` in its list.
+    pub(super) fn prev(&self, page: Page) -> Option<Page> {
+        self.links(page)?.prev.into()
+    }
+
+    /// Damages the links of a page.
+    pub(super) fn damage(&mut self, page: Page, damage: impl FnOnce(&mut Links)) {
+        assert!(self.change_links(Some(page).into(), damage));
+    }
+}
+
 /// Returns a buddy system over one region, all of it free.
-fn buddy(pages: usize) -> (PageDescs, Buddy) {
-    let (mut descs, mut buddy) = (descs(&[pages]), Buddy::default());
-    buddy.release(&mut descs, page(0), pages, &mut Work::default());
-    (descs, buddy)
+fn buddy(pages: usize) -> Buddy {
+    let mut buddy = Buddy::new();
+    buddy.descs = descs(&[pages]);
+    buddy.release(page(0), pages);
+    buddy.work = Work::default();
+    buddy
 }
 
 /// Returns page `index` of the first region.
@@ -115,7 +136,7 @@ impl BareHeap {
     fn new(regions: &[usize]) -> Self {
         let mut heap = Heap::new();
         for (region, pages) in regions.iter().enumerate() {
-            heap.add(region, table(*pages), u32::MAX);
+            heap.add(region, *pages, table(*pages), u32::MAX);
         }
         Self(heap)
     }
@@ -135,11 +156,11 @@ impl BareHeap {
     /// Allocates all free pages, as blocks of one page.
     fn allocate_free_pages(&mut self) {
         for order in 0..ORDERS {
-            while let Some(first) = self.0.buddy.list(order).first() {
-                let Heap { descs, buddy, .. } = &mut self.0;
-                assert!(buddy.allocate_at(descs, first, 1 << order, &mut Work::default()));
+            while let Some(first) = self.0.buddy.lists[order].first() {
+                assert!(self.0.buddy.allocate_at(first, 1 << order));
                 for index in 0..1 << order {
-                    self.0.mark_allocated(first.after(index), 1);
+                    self.0.set_large(first.after(index), 1);
+                    self.0.live_blocks += 1;
                 }
             }
         }
@@ -170,9 +191,9 @@ impl BareHeap {
 
     /// Allocates a block as an engine with empty magazines does: from the heap, else by the fallbacks.
     fn request(&mut self, layout: Layout, cost: &mut Cost) -> Result<Offset, Refusal> {
-        let (mut work, mut block) = (Work::default(), [at(0)]);
-        if let Err(refusal) = self.0.serve(layout, &mut block, &mut work, cost) {
-            (self.0).allocate_fallback(layout, refusal, &mut block, &mut work, cost)?;
+        let mut block = [at(0)];
+        if let Err(refusal) = self.0.allocate(layout, &mut block, cost) {
+            return self.0.allocate_last(layout, cost).ok_or(refusal);
         }
         Ok(block[0])
     }
@@ -195,7 +216,7 @@ impl BareHeap {
     /// Frees a block.
     fn release(&mut self, block: Offset, layout: Layout) -> Result<Cost, BadFree> {
         let mut cost = Cost::default();
-        self.0.release(block, layout, &mut cost)?;
+        self.0.free(&[block], layout, &mut cost)?;
         Ok(cost)
     }
 
@@ -211,9 +232,9 @@ impl BareHeap {
         let classes = self.0.classes.iter();
         (
             classes.map(|class| (class.slabs, class.used)).collect(),
-            self.0.buddy.free_pages(),
+            self.0.buddy.free_pages,
             self.0.large_pages,
-            self.0.large_count(),
+            self.0.large_blocks.iter().sum::<u32>() as usize,
         )
     }
 }

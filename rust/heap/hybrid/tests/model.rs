@@ -3,11 +3,7 @@
 //! The engine against the model, and the same trace in pools at different addresses.
 
 use crate::{
-    Cost, Engine, Offset, Refusal,
-    class::{
-        CLASSES,
-        PAGE_BYTES, //
-    },
+    Cost, Engine, Offset, PAGE_BYTES, Refusal,
     hybrid::{
         CpuCache,
         Hybrid,
@@ -15,6 +11,9 @@ use crate::{
     },
     lock::Lock,
     per_cpu::PerCpu,
+    size_class::{
+        CLASSES, //
+    },
     testing::{
         HostHybrid,
         Memory,

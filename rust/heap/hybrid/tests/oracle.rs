@@ -13,12 +13,10 @@ use crate::hybrid::{
     buddy::{
         Buddy,
         End,
-        Work,
         order_of, //
     },
     page::{
         Page, //
-        PageDescs,
         PageKind,
     },
 };
@@ -30,7 +28,6 @@ use std::vec::Vec;
 
 /// A buddy system and its oracle.
 struct Model {
-    descs: PageDescs,
     buddy: Buddy,
     /// For each page of each region, whether it is allocated.
     allocated: Vec<Vec<bool>>,
@@ -41,13 +38,13 @@ struct Model {
 impl Model {
     /// Constructs a buddy system over regions of these numbers of pages, all of them free.
     fn new(regions: &[usize]) -> Self {
-        let (mut descs, mut buddy) = (descs(regions), Buddy::default());
+        let mut buddy = Buddy::new();
+        buddy.descs = descs(regions);
         for (region, pages) in regions.iter().enumerate() {
             let first = Page::new(region, 0);
-            buddy.release(&mut descs, first, *pages, &mut Work::default());
+            buddy.release(first, *pages);
         }
         Self {
-            descs,
             buddy,
             allocated: regions
                 .iter()
@@ -70,10 +67,7 @@ impl Model {
         let run = 1 << order_of(pages).max(align_order);
         let fits = |region: &Vec<bool>| region.chunks_exact(run).any(|run| !run.contains(&true));
         let expected = self.allocated.iter().any(fits);
-        let mut work = Work::default();
-        let found = self
-            .buddy
-            .allocate(&mut self.descs, pages, align_order, end, &mut work);
+        let found = self.buddy.allocate(pages, align_order, end);
         assert_eq!(found.is_some(), expected);
         if let Some(page) = found {
             assert_eq!(page.index() % (1 << align_order), 0);
@@ -81,7 +75,7 @@ impl Model {
             let kind = PageKind::Large {
                 pages: pages as u32,
             };
-            self.descs.set_kind(page, kind);
+            self.buddy.descs.set_kind(page, kind);
             self.blocks.push((page, pages));
         }
     }
@@ -93,9 +87,8 @@ impl Model {
         };
         let (page, pages) = self.blocks.swap_remove(nth);
         self.mark(page, pages, false);
-        self.descs.set_kind(page, PageKind::Interior);
-        let mut work = Work::default();
-        self.buddy.release(&mut self.descs, page, pages, &mut work);
+        self.buddy.descs.set_kind(page, PageKind::Interior);
+        self.buddy.release(page, pages);
     }
 
     /// Grows live block number `pick` in place; the oracle must agree with the outcome.
@@ -111,10 +104,7 @@ impl Model {
         let wanted = region.get(first..first + more);
         let expected = wanted.is_some_and(|wanted| !wanted.contains(&true));
         let first = page.after(pages);
-        let mut work = Work::default();
-        let taken = self
-            .buddy
-            .allocate_at(&mut self.descs, first, more, &mut work);
+        let taken = self.buddy.allocate_at(first, more);
         assert_eq!(taken, expected);
         if taken {
             self.mark(first, more, true);
@@ -131,29 +121,27 @@ impl Model {
         let to = 1 + to % pages;
         if to < pages {
             self.mark(page.after(to), pages - to, false);
-            let mut work = Work::default();
-            self.buddy
-                .release(&mut self.descs, page.after(to), pages - to, &mut work);
+            self.buddy.release(page.after(to), pages - to);
             self.blocks[nth].1 = to;
         }
     }
 
     /// Compares the page descriptors with the oracle, page by page.
     fn compare(&self) {
-        assert!(self.buddy.bitmap_is_right());
+        assert!(self.buddy.is_orders_right());
         let mut free_pages = 0;
         for (region, allocated) in self.allocated.iter().enumerate() {
             let mut index = 0;
             while index < allocated.len() {
                 let page = Page::new(region, index);
                 let live = self.blocks.iter().find(|(block, _)| *block == page);
-                let pages = match (live, self.descs.kind(page)) {
+                let pages = match (live, self.buddy.descs.kind(page)) {
                     (Some((_, pages)), PageKind::Large { .. }) => *pages,
                     (None, PageKind::Free { order }) => {
                         let pages = 1 << order;
                         assert_eq!(index % pages, 0);
                         assert!(!allocated[index..index + pages].contains(&true));
-                        let buddy = self.descs.kind(Page::new(region, index ^ pages));
+                        let buddy = self.buddy.descs.kind(Page::new(region, index ^ pages));
                         assert_ne!(buddy, PageKind::Free { order }, "two buddies are free");
                         free_pages += pages;
                         pages
@@ -161,14 +149,14 @@ impl Model {
                     (_, kind) => panic!("{page:?} is {kind:?}"),
                 };
                 for tail in index + 1..index + pages {
-                    let kind = self.descs.kind(Page::new(region, tail));
+                    let kind = self.buddy.descs.kind(Page::new(region, tail));
                     assert_eq!(kind, PageKind::Interior);
                 }
                 index += pages;
             }
             assert_eq!(index, allocated.len());
         }
-        assert_eq!(free_pages, self.buddy.free_pages());
+        assert_eq!(free_pages, self.buddy.free_pages);
     }
 }
 
@@ -206,7 +194,7 @@ proptest! {
         for (region, pages) in regions.into_iter().enumerate() {
             let mut index = 0;
             for order in (0..usize::BITS).rev().filter(|order| pages >> order & 1 != 0) {
-                let kind = model.descs.kind(Page::new(region, index));
+                let kind = model.buddy.descs.kind(Page::new(region, index));
                 prop_assert_eq!(kind, PageKind::Free { order: order as u8 });
                 index += 1 << order;
             }
@@ -219,9 +207,8 @@ fn the_oracle_finds_pages_that_are_allocated_twice() {
     let mut model = Model::new(&[8]);
     model.allocate(8, 0, End::Low);
     // The block is freed without the oracle, which therefore expects the next request to be refused.
-    model.descs.set_kind(page(0), PageKind::Interior);
-    let mut work = Work::default();
-    model.buddy.release(&mut model.descs, page(0), 8, &mut work);
+    model.buddy.descs.set_kind(page(0), PageKind::Interior);
+    model.buddy.release(page(0), 8);
     let wrong = std::panic::AssertUnwindSafe(|| model.allocate(1, 0, End::Low));
     assert!(std::panic::catch_unwind(wrong).is_err());
 }

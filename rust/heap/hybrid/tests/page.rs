@@ -8,15 +8,14 @@ use super::{
 };
 use crate::{
     Offset,
-    hybrid::{
-        list::List,
-        page::{
-            BITMAP_WORDS,
-            Page,
-            PageDescs,
-            PageKind,
-            REGION_PAGES_MAX, //
-        },
+    hybrid::page::{
+        Bitmap,
+        Link,
+        List,
+        Page,
+        PageDescs,
+        PageKind,
+        REGION_PAGES_MAX, //
     },
 };
 use std::vec::Vec;
@@ -80,11 +79,11 @@ fn a_list_crosses_regions() {
 #[test]
 fn a_missing_page_is_interior_and_has_no_bitmap() {
     let mut descs = descs(&[4]);
-    let wild = Page::from_bits(u32::MAX as usize).unwrap();
+    let wild = Option::from(Link(u32::MAX)).unwrap();
     for page in [page(4), Page::new(1, 0), page(REGION_PAGES_MAX - 1), wild] {
         descs.set_kind(page, PageKind::Large { pages: 1 });
         assert_eq!(descs.kind(page), PageKind::Interior);
-        assert!(descs.get(page).is_none() && descs.bits(page, 1).is_empty());
+        assert!(descs.get(page).is_none() && descs.bitmap(page).is_none());
         assert_eq!((descs.next(page), descs.prev(page)), (None, None));
     }
     assert_eq!((descs.pages(0), descs.pages(1)), (4, 0));
@@ -95,13 +94,11 @@ fn every_page_has_a_bitmap_of_its_own() {
     let mut descs = descs(&[3, 2]);
     let pages = [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1)].map(|(r, i)| Page::new(r, i));
     for (number, page) in pages.into_iter().enumerate() {
-        descs.bits(page, BITMAP_WORDS).fill(number as u64);
+        descs.bitmap(page).unwrap().fill(number as u64);
     }
     for (number, page) in pages.into_iter().enumerate() {
-        assert_eq!(
-            descs.bits(page, BITMAP_WORDS),
-            [number as u64; BITMAP_WORDS]
-        );
+        let expected: Bitmap = [number as u64; 8];
+        assert_eq!(*descs.bitmap(page).unwrap(), expected);
     }
 }
 
@@ -112,9 +109,9 @@ fn page_numbers_convert_to_offsets_and_back() {
         for byte in [0, 1, 4095] {
             assert_eq!(Page::of(page.offset(byte)), Some(page));
         }
-        assert_eq!(Page::from_bits(page.to_bits()), Some(page));
+        assert_eq!(Option::from(Link::from(Some(page))), Some(page));
     }
-    assert_eq!(Page::from_bits(0), None);
+    assert_eq!(Option::<Page>::from(Link(0)), None);
     assert_eq!(Page::of(Offset::new(16, 0)), None);
     assert_eq!(Page::of(Offset::new(0, 4 << 30)), None);
 }

@@ -14,11 +14,11 @@ use crate::{
     hybrid::{
         buddy::{
             End,
-            ORDERS,
-            Work, //
+            ORDERS, //
         },
         page::PageKind,
     },
+    locked_heap::LockedHeap,
     testing::layout,
 };
 use core::alloc::Layout;
@@ -42,17 +42,15 @@ fn pages_are_allocated_from_either_end_of_the_block_that_is_split() {
         (16, 0, 0, 0),
     ] {
         for (end, expected) in [(End::Low, low), (End::High, high)] {
-            let (mut descs, mut buddy) = buddy(16);
-            let mut work = Work::default();
-            let found = buddy.allocate(&mut descs, wanted, align_order, end, &mut work);
+            let mut buddy = buddy(16);
+            let found = buddy.allocate(wanted, align_order, end);
             assert_eq!(found, Some(page(expected)), "{wanted} pages, {end:?}");
-            assert_eq!(buddy.free_pages(), 16 - wanted);
+            assert_eq!(buddy.free_pages, 16 - wanted);
             // A free coalesces as often as its allocation split.
-            let splits = work.splits;
-            let mut work = Work::default();
-            buddy.release(&mut descs, page(expected), wanted, &mut work);
-            assert_eq!((work.merges, buddy.list(4).len), (splits, 1));
-            assert!((0..ORDERS).all(|order| order == 4 || buddy.list(order).len == 0));
+            let splits = buddy.work.splits;
+            buddy.release(page(expected), wanted);
+            assert_eq!((buddy.work.merges, buddy.lists[4].len), (splits, 1));
+            assert!((0..ORDERS).all(|order| order == 4 || buddy.lists[order].len == 0));
         }
     }
 }
@@ -67,7 +65,7 @@ fn slabs_and_large_blocks_meet_in_the_middle() {
         let slab = heap.allocate(layout(4096, 8)).unwrap().0;
         assert_eq!(slab, at(expected << 12));
     }
-    assert_eq!(heap.0.buddy.free_pages(), 0);
+    assert_eq!(heap.0.buddy.free_pages, 0);
     heap.sound();
 }
 
@@ -84,7 +82,7 @@ fn a_large_block_grows_in_place_up_to_the_slabs() {
     heap.sound();
     heap.release(slab, layout(64, 8)).unwrap();
     // The empty slab stays cached, so it would stop the growth until a shrink returns it.
-    assert_eq!(heap.0.drain(), 1);
+    assert_eq!(heap.0.reclaim(), 1);
     assert!(heap.0.resize(large, pages(31), pages(64), &mut cost));
     heap.sound();
 }
@@ -104,7 +102,7 @@ fn a_large_block_grows_in_place_past_former_neighbours() {
         heap.release(blocks[freed], pages(4)).unwrap();
     }
     assert!(heap.0.resize(blocks[0], pages(4), pages(31), &mut cost));
-    let kind = heap.0.descs.kind(page(0));
+    let kind = heap.0.buddy.descs.kind(page(0));
     assert_eq!(
         (kind, heap.0.large_pages),
         (PageKind::Large { pages: 31 }, 31)

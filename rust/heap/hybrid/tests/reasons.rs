@@ -59,6 +59,7 @@ fn each_refused_request_names_its_cause() {
         (16 << 12, 8),
         (isize::MAX as usize, 1),
         (4097, 1 << 16),
+        (9 << 12, 8),
         (9 << 12, 8192),
         (8, 1 << 16),
         (8, 1 << 33),
@@ -69,7 +70,7 @@ fn each_refused_request_names_its_cause() {
     }
     let pages = heap.fill(layout(4096, 8));
     assert_eq!(pages.len(), 13);
-    for size in [1, 64, 3072, 4096, 8192, 8 << 12, 13 << 12] {
+    for size in [1, 64, 3072, 4096, 8192, 8 << 12] {
         let refused = heap.refused(layout(size, 8));
         assert_eq!(refused, (Refusal::Exhausted, Cost::default()));
     }
@@ -78,7 +79,7 @@ fn each_refused_request_names_its_cause() {
     }
     // The first freed page is still cached as an empty slab. This request reclaims it.
     heap.allocate(layout(8 << 12, 8)).unwrap_err();
-    assert_eq!(heap.0.buddy.free_pages(), 7);
+    assert_eq!(heap.0.buddy.free_pages, 7);
     for (size, align, refusal) in [
         (8 << 12, 8, Refusal::Exhausted),
         (7 << 12, 8, Refusal::Fragmented),
@@ -94,25 +95,24 @@ fn each_refused_request_names_its_cause() {
 }
 
 #[test]
-fn a_request_is_too_big_if_the_largest_region_could_not_serve_it_when_empty() {
-    // A whole region can be allocated as one block, although it consists of several free blocks.
+fn a_request_is_too_big_if_no_empty_region_has_a_block_that_is_large_enough() {
+    // The largest block of a region of 13 pages has 8 pages.
     for regions in [&[13][..], &[1, 13, 4], &[8, 13], &[13, 12]] {
-        for pages in 2..=13 {
+        for pages in 2..=8 {
             let mut heap = BareHeap::new(regions);
-            let whole = layout(pages << 12, 8);
-            let block = heap.allocate(whole).unwrap().0;
+            let request = layout(pages << 12, 8);
+            let block = heap.allocate(request).unwrap().0;
             heap.sound();
-            heap.release(block, whole).unwrap();
+            heap.release(block, request).unwrap();
             heap.sound();
         }
         // The sum of the regions does not matter.
         let mut heap = BareHeap::new(regions);
-        let refused = heap.refused(layout((13 << 12) + 1, 8)).0;
-        assert_eq!(refused, Refusal::TooBig);
-        // With an alignment above one page, the limit is the largest free block of an empty region.
+        for align in [8, 8192] {
+            let refused = heap.refused(layout((8 << 12) + 1, align)).0;
+            assert_eq!(refused, Refusal::TooBig);
+        }
         assert!(heap.allocate(layout(8 << 12, 8 << 12)).is_ok());
-        let refused = heap.refused(layout(9 << 12, 8192)).0;
-        assert_eq!(refused, Refusal::TooBig);
     }
 }
 
@@ -120,15 +120,16 @@ fn a_request_is_too_big_if_the_largest_region_could_not_serve_it_when_empty() {
 fn a_new_region_makes_larger_requests_possible() {
     let mut heap = BareHeap::new(&[5]);
     assert_eq!(heap.refused(layout(6 << 12, 8)).0, Refusal::TooBig);
-    heap.0.add(1, table(6), u32::MAX);
+    heap.0.add(1, 8, table(8), u32::MAX);
     assert!(heap.allocate(layout(6 << 12, 8)).is_ok());
-    assert_eq!(heap.refused(layout(6 << 12, 8)).0, Refusal::Exhausted);
+    // The 5 pages of one region and the rest of the other one are free.
+    assert_eq!(heap.refused(layout(6 << 12, 8)).0, Refusal::Fragmented);
 }
 
 #[test]
 fn an_alignment_above_that_of_the_regions_is_unsupported() {
     let mut heap = Heap::new();
-    heap.add(0, table(16), 1);
+    heap.add(0, 16, table(16), 1);
     let mut heap = BareHeap(heap);
     assert!(heap.allocate(layout(8, 8192)).is_ok());
     let refused = heap.refused(layout(8, 16_384));
@@ -179,10 +180,7 @@ proptest! {
             let request = layout(pages << 12, 4096 << align_order);
             let mut cost = Cost::default();
             let order = pages.next_power_of_two().ilog2().max(align_order);
-            let too_big = match align_order {
-                0 => pages > free.len(),
-                _ => 1 << order > 1 << free.len().ilog2(),
-            };
+            let too_big = order > free.len().ilog2();
             let refusal = match heap.request(request, &mut cost) {
                 Ok(block) => {
                     prop_assert!(!too_big && pages <= free_indexes.len());

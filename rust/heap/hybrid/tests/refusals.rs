@@ -8,8 +8,8 @@ use super::{
 };
 use crate::{
     Block, Cost, Engine, Offset,
-    class::Class,
     engine::BadFree,
+    size_class::Class,
     testing::{
         LockedHybrid,
         Memory,
@@ -175,9 +175,10 @@ fn a_bad_free_changes_no_total() {
     let before = totals(&engine);
     let mut refused = |skip: usize, size| {
         let address = block.start.as_ptr().wrapping_add(skip);
+        let offset = block.offset.unwrap();
         let wrong = Block {
             start: core::ptr::NonNull::new(address).unwrap(),
-            offset: None,
+            offset: Some(Offset::new(0, offset.byte() + skip as u64)),
         };
         // SAFETY: The free breaks the contract on purpose. Without magazines the engine refuses it under
         // the lock, and changes nothing.

@@ -4,17 +4,16 @@
 
 use super::{
     BareHeap,
-    Work,
     at,
     page, //
 };
 use crate::{
-    Cost, Offset, Path,
-    class::{
-        Class,
-        PAGE_BYTES, //
-    },
+    Cost, Offset, PAGE_BYTES, Path,
     hybrid::page::PageKind,
+    locked_heap::LockedHeap,
+    size_class::{
+        Class, //
+    },
     testing::layout,
 };
 use std::vec::Vec;
@@ -112,21 +111,18 @@ fn one_empty_slab_of_a_class_is_cached_and_the_others_are_returned() {
     let blocks: Vec<_> = (0..4)
         .map(|_| heap.allocate(page_each).unwrap().0)
         .collect();
-    assert_eq!(
-        (slabs(&heap, 4096), heap.0.buddy.free_pages()),
-        ((4, 4), 12)
-    );
+    assert_eq!((slabs(&heap, 4096), heap.0.buddy.free_pages), ((4, 4), 12));
     for (left, block) in (0..4).rev().zip(&blocks) {
         heap.release(*block, page_each).unwrap();
         assert_eq!(slabs(&heap, 4096), (left + 1, left));
         heap.sound();
     }
-    assert_eq!(heap.0.buddy.free_pages(), 15);
+    assert_eq!(heap.0.buddy.free_pages, 15);
     // The slab that became empty first is cached. Each class caches one of its own.
     assert_eq!(heap.allocate(page_each).unwrap().0, blocks[0]);
     let block = heap.allocate(layout(8, 8)).unwrap().0;
     heap.release(block, layout(8, 8)).unwrap();
-    assert_eq!(heap.0.buddy.free_pages(), 14);
+    assert_eq!(heap.0.buddy.free_pages, 14);
     heap.sound();
 }
 
@@ -156,7 +152,9 @@ fn a_free_of_an_object_that_crosses_pages_finds_its_slab() {
         .map(|_| heap.allocate(layout(3072, 1)).unwrap().0)
         .collect();
     assert_eq!(blocks, [0, 3072, 6144, 9216].map(at));
-    let kinds: Vec<_> = (1..4).map(|index| heap.0.descs.kind(page(index))).collect();
+    let kinds: Vec<_> = (1..4)
+        .map(|index| heap.0.buddy.descs.kind(page(index)))
+        .collect();
     assert_eq!(
         kinds,
         [
@@ -172,25 +170,34 @@ fn a_free_of_an_object_that_crosses_pages_finds_its_slab() {
 }
 
 #[test]
-fn a_batch_of_objects_comes_from_one_slab() {
+fn a_batch_takes_the_rest_of_a_slab_before_a_new_one() {
     let mut heap = BareHeap::new(&[8]);
     let mut cost = Cost::default();
     let mut batch = [Offset::new(0, 0); 200];
-    for (count, path) in [
-        (200, Path::Growth),
-        (200, Path::Slab),
-        (112, Path::Slab),
-        (200, Path::Growth),
-    ] {
-        let mut work = Work::default();
-        let served = (heap.0).serve(layout(8, 8), &mut batch, &mut work, &mut cost);
-        assert_eq!(served, Ok(count));
+    for (path, rest) in [(Path::Growth, 200), (Path::Slab, 200), (Path::Slab, 112)] {
+        let served = heap.0.allocate(layout(8, 8), &mut batch, &mut cost);
+        assert_eq!(served, Ok(200));
         assert_eq!(cost.path(), path);
         let apart = |pair: &[Offset]| pair[0].byte() + 8 == pair[1].byte();
-        assert!(batch[..count].windows(2).all(apart));
+        assert!(batch[..rest].windows(2).all(apart));
+        assert!(batch[rest..].windows(2).all(apart));
         heap.sound();
     }
-    assert_eq!(slabs(&heap, 8), (2, 712));
+    assert_eq!(slabs(&heap, 8), (2, 600));
+}
+
+#[test]
+fn a_batch_takes_no_new_slab_where_an_eighth_of_the_pool_is_free() {
+    // After the first slab, 3 or 2 of the 16 pages are free.
+    for (free, expected) in [(4, 100), (3, 64)] {
+        let mut heap = BareHeap::with_free(&[16], 16 - free..16);
+        let mut batch = [Offset::new(0, 0); 100];
+        let served = heap
+            .0
+            .allocate(layout(64, 8), &mut batch, &mut Cost::default());
+        assert_eq!(served, Ok(expected));
+        heap.sound();
+    }
 }
 
 #[test]
@@ -198,8 +205,7 @@ fn a_batch_is_freed_up_to_the_first_object_of_another_region() {
     let mut heap = BareHeap::new(&[2, 1]);
     let small = layout(64, 8);
     assert_eq!(heap.fill(small).len(), 3 * 64);
-    let class = Class::of(&small).unwrap();
-    let mut work = Work::default();
+    let mut cost = Cost::default();
     // The offset of the other object is above that of the first one by less than the span of a region,
     // below it, or above it by more than the span.
     let [last, other] = [(0, 4096), (1, 0)].map(|(region, byte)| Offset::new(region, byte));
@@ -208,7 +214,7 @@ fn a_batch_is_freed_up_to_the_first_object_of_another_region() {
         [other, at(4096 + 64)],
         [at(0), Offset::new(1, 64)],
     ] {
-        let count = heap.0.release_objects(class, &batch, &mut work);
+        let count = heap.0.free(&batch, small, &mut cost);
         assert_eq!(count, Ok(1));
         heap.sound();
     }

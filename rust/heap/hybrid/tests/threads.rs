@@ -22,13 +22,12 @@ use std::{
 
 use super::model::is_whole;
 use crate::{
-    Cost, Engine, Offset,
+    Cost, Engine, Offset, PAGE_BYTES,
     check::{
         self,
         Progress,
         Walk, //
     },
-    class::PAGE_BYTES,
     testing::{
         CPU,
         HostHybrid,

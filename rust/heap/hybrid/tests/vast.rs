@@ -4,16 +4,19 @@
 
 use super::BareHeap;
 use crate::{
-    Offset, Refusal,
+    Offset, PAGE_BYTES, Refusal,
     check::{
         self,
         Progress,
         STEP,
         Walk, //
     },
-    class::PAGE_BYTES,
     engine::Engine,
     hybrid::page::REGION_PAGES_MAX,
+    locked_heap::{
+        InspectHeap,
+        LockedHeap, //
+    },
     region::RegionError,
     testing::{
         LockedHybrid,
@@ -65,7 +68,7 @@ fn four_gibibytes_are_filled_and_freed() {
     // The rest is filled, so that both ends of the region are in use.
     let rest = layout(8192, 8);
     live.extend(heap.fill(rest).into_iter().map(|block| (block, rest)));
-    assert!(heap.0.buddy.free_pages() < REGION_PAGES_MAX / 100);
+    assert!(heap.0.buddy.free_pages < REGION_PAGES_MAX / 100);
     let (first, last) = (
         live.keys().next().unwrap(),
         live.keys().next_back().unwrap(),
@@ -96,23 +99,7 @@ fn a_block_at_the_end_of_the_largest_region_grows_no_further() {
     let (whole, past) = (layout(4 << 30, 8), layout((4 << 30) + PAGE_BYTES, 8));
     assert!(!heap.0.resize(blocks[0], half, past, &mut cost));
     assert!(heap.0.resize(blocks[0], half, whole, &mut cost));
-    assert_eq!(heap.0.buddy.free_pages(), 0);
-}
-
-#[test]
-fn a_run_ends_with_the_largest_region() {
-    let mut heap = BareHeap::new(&[REGION_PAGES_MAX, 8]);
-    let half = layout(2 << 30, 8);
-    let blocks: Vec<_> = (0..2).map(|_| heap.allocate(half).unwrap().0).collect();
-    let less = layout((2 << 30) - 3 * PAGE_BYTES, 8);
-    let mut cost = crate::Cost::default();
-    assert!(heap.0.resize(blocks[1], half, less, &mut cost));
-    // The last 3 pages and the 8 pages of the next region are not a run of 11.
-    let more = layout(11 * PAGE_BYTES, 8);
-    assert_eq!(heap.refused(more).0, Refusal::Fragmented);
-    let last = heap.allocate(layout(3 * PAGE_BYTES, 8)).unwrap().0;
-    assert_eq!(last, Offset::new(0, (4 << 30) - 3 * PAGE_BYTES as u64));
-    heap.sound();
+    assert_eq!(heap.0.buddy.free_pages, 0);
 }
 
 #[test]

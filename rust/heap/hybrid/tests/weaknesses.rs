@@ -11,10 +11,15 @@ use crate::{
     engine::BadFree,
     hybrid::{
         buddy::{
+            Buddy,
             End,
             Work, //
         },
-        page::PageKind, //
+        page::{
+            Link,
+            Links,
+            PageKind, //
+        },
     },
     testing::{
         HostHybrid,
@@ -22,7 +27,6 @@ use crate::{
         weaknesses as ask, //
     },
 };
-use core::sync::atomic::Ordering::Relaxed;
 
 #[test]
 fn a_small_block_with_a_large_alignment_is_aligned() {
@@ -44,35 +48,41 @@ fn freed_slabs_serve_every_size() {
 
 #[test]
 fn a_free_reads_no_free_block_but_its_buddies() {
-    let (mut descs, mut buddy) = buddy(16_384);
-    let mut work = Work::default();
-    while let Some(block) = buddy.allocate(&mut descs, 2, 0, End::Low, &mut work) {
-        descs.set_kind(block, PageKind::Large { pages: 2 });
+    let mut buddy = buddy(16_384);
+    while let Some(block) = buddy.allocate(2, 0, End::Low) {
+        let kind = PageKind::Large { pages: 2 };
+        buddy.descs.set_kind(block, kind);
     }
-    let mut free = |descs: &mut _, index| {
-        let mut work = Work::default();
-        let PageKind::Large { pages: 2 } = super::PageDescs::kind(descs, page(index)) else {
+    let free = |buddy: &mut Buddy, index| {
+        let PageKind::Large { pages: 2 } = buddy.descs.kind(page(index)) else {
             panic!("page {index} is not live");
         };
-        descs.set_kind(page(index), PageKind::Interior);
-        buddy.release(descs, page(index), 2, &mut work);
-        work.merges
+        buddy.work = Work::default();
+        buddy.descs.set_kind(page(index), PageKind::Interior);
+        buddy.release(page(index), 2);
+        buddy.work.merges
     };
     for index in (0..16_384).step_by(4) {
-        assert_eq!(free(&mut descs, index), 0);
+        assert_eq!(free(&mut buddy, index), 0);
     }
     // 4096 blocks are in one list. All links are destroyed but those of the buddy, its neighbours, and the
     // first block, so a free that followed the list would not find the buddy.
     let (buddy_index, head) = (8192_usize, 16_380_usize);
     for index in (0..16_384).step_by(4) {
         if index != head && index.abs_diff(buddy_index) > 4 {
-            let (prev, next) = descs.damage(page(index));
-            prev.store(u32::MAX, Relaxed);
-            next.store(u32::MAX, Relaxed);
+            let wild = Link(u32::MAX);
+            let damaged = Links {
+                prev: wild,
+                next: wild,
+            };
+            buddy.descs.damage(page(index), |links| *links = damaged);
         }
     }
-    assert_eq!(free(&mut descs, buddy_index + 2), 1);
-    assert_eq!(descs.kind(page(buddy_index)), PageKind::Free { order: 2 });
+    assert_eq!(free(&mut buddy, buddy_index + 2), 1);
+    assert_eq!(
+        buddy.descs.kind(page(buddy_index)),
+        PageKind::Free { order: 2 }
+    );
 }
 
 #[test]

@@ -5,6 +5,7 @@
 
 use core::alloc::Layout;
 use std::{
+    boxed::Box,
     sync::Mutex,
     vec::Vec, //
 };
@@ -16,31 +17,34 @@ use shuttle::rand::{
 
 use super::model::is_whole;
 use crate::{
-    Cost, Engine, Refusal,
+    Cost, Engine, PAGE_BYTES, Refusal,
     check::{
         self,
         Progress,
         Walk, //
     },
-    class::{
-        Class,
-        PAGE_BYTES, //
-    },
     hybrid::{
+        CacheSize,
         CpuCache,
-        HostCpuCache,
         Hybrid,
         State,
-        inspect::check_magazines::MAGAZINES, //
+        inspect::MAGAZINES, //
     },
     lock::Lock,
-    per_cpu::PerCpu,
+    per_cpu::{
+        Exclusive,
+        PerCpu, //
+    },
+    size_class::{
+        Class, //
+    },
     testing::{
         Memory,
         blocks::{
             Blocks,
             Figures, //
         },
+        host_cache,
         layout,
         sound, //
     },
@@ -62,7 +66,7 @@ pub(super) struct MigratingCpus {
     /// One mutex for each CPU, held while a closure runs on the CPU.
     turns: Vec<shuttle::sync::Mutex<()>>,
     /// The caches of the first CPUs; the other CPUs have none.
-    caches: Vec<HostCpuCache>,
+    caches: Vec<Box<CpuCache>>,
     /// Whether a closure exclusive while another one runs on its CPU. If not, it panics with [`OVERLAP`].
     exclusive: bool,
 }
@@ -71,7 +75,7 @@ pub(super) struct MigratingCpus {
 pub(super) const OVERLAP: &str = "two closures overlap on a CPU";
 
 impl MigratingCpus {
-    fn with<R>(&self, cpu: usize, f: impl FnOnce(&CpuCache) -> R) -> Option<R> {
+    fn with<R>(&self, cpu: usize, f: impl FnOnce(&Exclusive<'_, CpuCache>) -> R) -> Option<R> {
         let cache = self.caches.get(cpu)?;
         let turn = &self.turns[cpu];
         let _turn = if self.exclusive {
@@ -79,7 +83,9 @@ impl MigratingCpus {
         } else {
             turn.try_lock().expect(OVERLAP)
         };
-        Some(f(cache))
+        // SAFETY: `Exclusive::new` requires that there is no other one for the cache: every closure on it
+        // holds its mutex, which also makes the effects of earlier closures visible.
+        Some(f(&unsafe { Exclusive::new(&**cache) }))
     }
 }
 
@@ -94,17 +100,21 @@ unsafe impl PerCpu<CpuCache> for MigratingCpus {
         self.caches.get(cpu).map(|cache| &**cache)
     }
 
-    fn with_local<R>(&self, f: impl FnOnce(&CpuCache) -> R) -> Option<R> {
+    fn with_local<R>(&self, f: impl FnOnce(&Exclusive<'_, CpuCache>) -> R) -> Option<R> {
         self.with(thread_rng().gen_range(0..self.turns.len()), f)
     }
 
-    fn try_with_local<R>(&self, f: impl FnOnce(&CpuCache) -> R) -> Option<R> {
+    fn try_with_local<R>(&self, f: impl FnOnce(&Exclusive<'_, CpuCache>) -> R) -> Option<R> {
         // It fails at random, whether another closure runs on the CPU or not.
         let refuses = thread_rng().gen_range(0..4) == 0;
         (!refuses).then(|| self.with_local(f))?
     }
 
-    fn with_remote<R: Send>(&self, cpu: usize, f: impl FnOnce(&CpuCache) -> R + Send) -> Option<R> {
+    fn with_remote<R: Send>(
+        &self,
+        cpu: usize,
+        f: impl FnOnce(&Exclusive<'_, CpuCache>) -> R + Send,
+    ) -> Option<R> {
         self.with(cpu, f)
     }
 }
@@ -158,7 +168,7 @@ impl World {
         let per_cpu = MigratingCpus {
             turns: turns.collect(),
             caches: (0..scenario.caches)
-                .map(|_| HostCpuCache::default())
+                .map(|_| host_cache(CacheSize::FULL))
                 .collect(),
             exclusive: scenario.exclusive,
         };

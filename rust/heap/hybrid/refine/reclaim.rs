@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Reclaim: the blocks in the magazines of all CPUs return to the heap, under memory pressure or on request.
+//!
+//! It lets a request be served as long as there is memory anywhere.
+//!
+//! # When a refusal is final
+//!
+//! A request is refused as exhausted or fragmented only if the memory is not there, whatever other tasks
+//! do and however they are preempted:
+//!
+//! 1. The caller raises [`State::is_reclaiming`]. While any caller has it raised, no magazine grows and
+//!    nothing is prefetched, so a magazine that has no capacity stays empty.
+//! 2. The caller takes the blocks and the capacity of every magazine of every CPU. One magazine is taken at
+//!    a time: under the lock its blocks move from the CPU's cache to the heap, at most 71 of
+//!    them, and the lock is released before the next one. Another CPU's cache is reached by
+//!    [`PerCpu::with_remote`], which interrupts that CPU and never waits for its scheduler.
+//! 3. Under the lock the caller tries once more. All magazines are empty now, and no block is between a
+//!    magazine and the heap, because blocks move only under the lock: each one is in the heap or live. The
+//!    heap alone decides.
+//!
+//! While any CPU goes on- or offline, the magazines of offline CPUs cannot be reached; the caller tries
+//! again for up to [`ATTEMPTS`] pauses. After that it uses the fallbacks of the heap, and where these have
+//! nothing either, the request is refused as [`Refusal::Busy`].
+
+use core::{
+    alloc::Layout,
+    sync::atomic::Ordering::Relaxed, //
+};
+
+use crate::{
+    cost::Cost,
+    engine::Refusal,
+    hybrid::{
+        engine::{
+            Batch,
+            MagazineEngine,
+            State, //
+        },
+        magazine::{
+            CpuCache, //
+        },
+    },
+    lock::Lock,
+    locked_heap::LockedHeap,
+    per_cpu::{
+        Exclusive,
+        PerCpu, //
+    },
+    region::Offset,
+};
+
+/// Pauses after which a CPU that cannot be reached is given up: each is at most a millisecond.
+const ATTEMPTS: usize = 10;
+
+/// The result of a flush of magazines.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::hybrid) struct Flushed {
+    /// Blocks that moved to the heap.
+    blocks: usize,
+    /// Bytes that became free thereby.
+    pub(in crate::hybrid) free_bytes: usize,
+    /// Whether a CPU could not be reached.
+    incomplete: bool,
+}
+
+impl Flushed {
+    fn add(&mut self, other: Self) {
+        self.blocks += other.blocks;
+        self.free_bytes += other.free_bytes;
+        self.incomplete |= other.incomplete;
+    }
+}
+
+/// The CPU whose magazines are flushed.
+#[derive(Clone, Copy)]
+pub(in crate::hybrid) enum Owner {
+    /// The CPU on which the caller runs whenever it takes a magazine.
+    Local,
+    Cpu(usize),
+}
+
+impl<H> State<H> {
+    /// Returns whether a caller is returning the blocks of all magazines to the heap.
+    pub(in crate::hybrid) fn is_reclaiming(&self) -> bool {
+        self.reclaimers > 0
+    }
+}
+
+impl<H, L, P> MagazineEngine<H, L, P>
+where
+    H: LockedHeap,
+    L: Lock<State<H>> + Sync,
+    P: PerCpu<CpuCache>,
+{
+    /// Allocates a block where the heap refused with `refusal`: flushes the magazines, the CPU's own first,
+    /// then uses the fallbacks of the heap, or counts the refusal.
+    #[cold]
+    pub(in crate::hybrid) fn allocate_under_pressure(
+        &self,
+        layout: Layout,
+        refusal: Refusal,
+        cost: &mut Cost,
+    ) -> Result<Offset, Refusal> {
+        if !matches!(refusal, Refusal::Exhausted | Refusal::Fragmented) {
+            return self
+                .state
+                .with(|state| state.allocate_last(layout, refusal, cost));
+        }
+        if self.flush_owner(Owner::Local).blocks > 0 {
+            let served = self
+                .state
+                .with(|state| state.allocate_from_heap(layout, cost));
+            if let Ok(block) = served {
+                return Ok(block);
+            }
+        }
+        self.state.with(|state| state.reclaimers += 1);
+        let flushed = self.flush_all();
+        self.state.with(|state| {
+            state.reclaimers = state.reclaimers.saturating_sub(1);
+            match state.allocate_from_heap(layout, cost) {
+                Ok(block) => Ok(block),
+                Err(_) if flushed.incomplete => state.allocate_last(layout, Refusal::Busy, cost),
+                Err(refusal) => state.allocate_last(layout, refusal, cost),
+            }
+        })
+    }
+
+    /// Moves all blocks of all CPUs' magazines to the heap. A CPU that cannot be reached is tried again,
+    /// for up to [`ATTEMPTS`] pauses.
+    pub(in crate::hybrid) fn flush_all(&self) -> Flushed {
+        let mut all = self.flush_all_once();
+        for _ in 0..ATTEMPTS {
+            if !all.incomplete || !self.per_cpu.pause() {
+                break;
+            }
+            all.incomplete = false;
+            all.add(self.flush_all_once());
+        }
+        all
+    }
+
+    /// Moves the blocks of all CPUs' magazines to the heap, as far as the CPUs can be reached now.
+    fn flush_all_once(&self) -> Flushed {
+        let mut all = Flushed::default();
+        for (cpu, cache) in self.per_cpu.iter().enumerate() {
+            if cache.reserved_bytes.load(Relaxed) > 0 {
+                all.add(self.flush_owner(Owner::Cpu(cpu)));
+            }
+        }
+        all
+    }
+
+    /// Moves all blocks of a CPU's magazines to the heap and takes the magazines' capacity away, one magazine
+    /// at a time.
+    pub(in crate::hybrid) fn flush_owner(&self, owner: Owner) -> Flushed {
+        let mut flushed = Flushed::default();
+        let mut from = Some(0);
+        while let Some(number) = from {
+            from = self.state.with(|state| {
+                let mut blocks = Batch::new();
+                let disable = |cache: &Exclusive<'_, CpuCache>| {
+                    cache.disable_next(number, |start| blocks.push(&self.regions, start))
+                };
+                let disabled = match owner {
+                    Owner::Local => self.per_cpu.with_local(disable).flatten(),
+                    Owner::Cpu(cpu) => {
+                        let disabled = self.per_cpu.with_remote(cpu, disable);
+                        flushed.incomplete |= disabled.is_none();
+                        disabled.flatten()
+                    }
+                };
+                let (kind, capacity) = disabled?;
+                let before = state.heap.free_bytes();
+                state.unreserve(capacity, kind);
+                state.free_cached(kind, blocks.offsets());
+                flushed.blocks += blocks.offsets().len();
+                flushed.free_bytes += state.heap.free_bytes().saturating_sub(before);
+                Some(kind.number() + 1)
+            });
+        }
+        flushed
+    }
+
+    /// Resizes a block in place after that was not possible: flushes the CPU's magazines and tries again, if
+    /// the pool has not enough free memory for a copy either.
+    #[cold]
+    pub(in crate::hybrid) fn resize_under_pressure(
+        &self,
+        block: Offset,
+        layout: Layout,
+        new: Layout,
+        cost: &mut Cost,
+    ) -> bool {
+        if self.state.with(|state| state.heap.free_bytes()) >= new.size() {
+            return false;
+        }
+        self.flush_owner(Owner::Local);
+        self.state.with(|state| {
+            state.heap.shrink();
+            state.resize(block, layout, new, cost)
+        })
+    }
+}

@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The index of regions: between offsets and addresses, and to page descriptors, without the lock.
+//!
+//! A region never changes once it was added, so any CPU may use the index while another one adds a region.
+
+use core::{
+    ptr::{
+        self,
+        NonNull, //
+    },
+    sync::atomic::{
+        AtomicPtr,
+        AtomicUsize,
+        Ordering::{
+            Acquire,
+            Relaxed,
+            Release, //
+        }, //
+    },
+};
+
+use crate::{
+    PAGE_SHIFT,
+    block::Block,
+    region::{
+        Offset,
+        REGIONS_MAX, //
+    },
+};
+
+/// The memory of a region, and its page descriptors of type `D`. A region without bytes does not exist.
+///
+/// # Invariants
+///
+/// If `bytes` is not 0, `start` points to so many bytes, and `descs` to a descriptor for each of their pages,
+/// for as long as the index lives. None of the three changes any more.
+struct Region<D> {
+    bytes: AtomicUsize,
+    start: AtomicPtr<u8>,
+    descs: AtomicPtr<D>,
+}
+
+/// The regions of a pool.
+pub(crate) struct RegionIndex<D> {
+    regions: [Region<D>; REGIONS_MAX],
+}
+
+impl<D: Sync> RegionIndex<D> {
+    /// Returns an index without regions.
+    pub(crate) const fn new() -> Self {
+        // INVARIANT: `bytes` is 0 everywhere.
+        Self {
+            regions: [const {
+                Region {
+                    bytes: AtomicUsize::new(0),
+                    start: AtomicPtr::new(ptr::null_mut()),
+                    descs: AtomicPtr::new(ptr::null_mut()),
+                }
+            }; REGIONS_MAX],
+        }
+    }
+
+    /// Adds the region with this number.
+    ///
+    /// # Safety
+    ///
+    /// - `start` points to `pages` pages, and `descs` to a descriptor for each of them, for as long as the
+    ///   index lives. Nobody creates a mutable reference to a descriptor.
+    /// - No region has this number yet, and no other call adds one.
+    pub(crate) unsafe fn add(
+        &self,
+        number: usize,
+        start: NonNull<u8>,
+        pages: usize,
+        descs: NonNull<D>,
+    ) {
+        if let Some(region) = self.regions.get(number) {
+            region.start.store(start.as_ptr(), Relaxed);
+            region.descs.store(descs.as_ptr(), Relaxed);
+            // INVARIANT: This function's contract. A CPU that reads the new `bytes` also reads the pointers.
+            region.bytes.store(pages << PAGE_SHIFT, Release);
+        }
+    }
+
+    /// Returns the block that begins at an offset of the pool. O(1).
+    pub(crate) fn block(&self, offset: Offset) -> Option<Block> {
+        let region = self.regions.get(usize::from(offset.region()))?;
+        let start = region.start.load(Relaxed);
+        Some(Block {
+            start: NonNull::new(start.wrapping_add(offset.byte() as usize))?,
+            offset: Some(offset),
+        })
+    }
+
+    /// Returns the block that begins at an address of the pool. O(1) in the first region, else O(regions).
+    #[inline(always)]
+    pub(crate) fn block_at(&self, start: NonNull<u8>) -> Block {
+        // Most pools have one region.
+        let offset = match self.regions[0].byte(start) {
+            Some(byte) => Some(Offset::new(0, byte as u64)),
+            None => self.offset_in_others(start),
+        };
+        Block { start, offset }
+    }
+
+    #[cold]
+    fn offset_in_others(&self, start: NonNull<u8>) -> Option<Offset> {
+        (0..)
+            .zip(&self.regions)
+            .skip(1)
+            .find_map(|(number, region)| {
+                let byte = region.byte(start)?;
+                Some(Offset::new(number, byte as u64))
+            })
+    }
+
+    /// Returns the byte of the first region at an address, and the descriptor of its page. Most pools have no
+    /// other region. O(1).
+    #[inline(always)]
+    pub(crate) fn find_in_first(&self, start: NonNull<u8>) -> Option<(usize, &D)> {
+        self.regions[0].find(start)
+    }
+
+    /// Returns the byte of its region at an address, and the descriptor of its page. O(regions).
+    pub(crate) fn find(&self, start: NonNull<u8>) -> Option<(usize, &D)> {
+        self.regions.iter().find_map(|region| region.find(start))
+    }
+}
+
+impl<D> Region<D> {
+    /// Returns the byte of the region at an address, if the region contains the address.
+    #[inline(always)]
+    fn byte(&self, address: NonNull<u8>) -> Option<usize> {
+        let bytes = self.bytes.load(Acquire);
+        let byte = address
+            .addr()
+            .get()
+            .wrapping_sub(self.start.load(Relaxed).addr());
+        (byte < bytes).then_some(byte)
+    }
+
+    /// Returns the byte of the region at an address, and the descriptor of its page.
+    #[inline(always)]
+    fn find(&self, address: NonNull<u8>) -> Option<(usize, &D)> {
+        let byte = self.byte(address)?;
+        let desc = self.descs.load(Relaxed).wrapping_add(byte >> PAGE_SHIFT);
+        // SAFETY: `new_unchecked` requires that the pointer is not null, and `as_ref` that it points to a value
+        // of which nobody has a mutable reference. By the type invariant there is a descriptor for each page,
+        // and the byte is in the region; the rest is the contract of `RegionIndex::add`.
+        Some((byte, unsafe { NonNull::new_unchecked(desc).as_ref() }))
+    }
+}

@@ -1,0 +1,316 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Size classes: the sizes of objects in slabs, and the sizes of blocks in magazines.
+//!
+//! Classes are multiples of 8 up to 64 bytes, and four to a doubling from there to 4096, as in jemalloc.
+//! Above 64 bytes a request wastes at most a fifth of its object, and a tenth on average; powers of two
+//! waste up to a half, and a quarter on average.
+//!
+//! ```text
+//! class    0   1   2 …  7   8   9  10  11  12  13 …  27   28   29   30   31
+//! bytes    8  16  24 … 64  80  96 112 128 160 192 … 2048 2560 3072 3584 4096
+//! ```
+
+use core::{
+    alloc::Layout,
+    hint::assert_unchecked, //
+};
+
+use crate::{
+    PAGE_BYTES,
+    nospec, //
+};
+
+/// The number of classes.
+pub const CLASSES: usize = 32;
+
+/// The bytes of the largest class's objects.
+pub const LARGEST: usize = PAGE_BYTES;
+
+/// The size of every class is a multiple of this number of bytes.
+const GRAIN: usize = 8;
+
+/// The first classes are the multiples of [`GRAIN`].
+const LINEAR_CLASSES: usize = 8;
+
+/// A size class.
+///
+/// # Invariants
+///
+/// The number is below [`CLASSES`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Class(u8);
+
+/// The properties of a class, computed at compile time.
+#[derive(Clone, Copy)]
+struct Shape {
+    bytes: u16,
+    /// The number of objects of a slab.
+    objects: u16,
+    /// The number of pages of a slab.
+    pages: u8,
+    /// ⌈2³² / bytes⌉: byte · reciprocal / 2³² is the number of the object that contains the byte.
+    reciprocal: u32,
+    /// The lower half of byte · reciprocal is below this bound if and only if an object begins at the byte.
+    ///
+    /// With e = bytes · reciprocal − 2³², the lower half is number · e at the beginning of an object, and
+    /// at least the reciprocal at other bytes (Lemire, Kaser and Kurz, Faster remainder by direct
+    /// computation, 2019).
+    begin_bound: u32,
+}
+
+static SHAPES: [Shape; CLASSES] = {
+    let mut shapes = [Shape::new(0); CLASSES];
+    let mut class = 0;
+    while class < CLASSES {
+        shapes[class] = Shape::new(class);
+        class += 1;
+    }
+    shapes
+};
+
+/// The class for each number of grains. Its length is a power of two for [`nospec::entry`].
+static BY_GRAINS: [u8; 1024] = {
+    let mut classes = [0; 1024];
+    let (mut grains, mut class) = (0, 0);
+    while grains <= LARGEST / GRAIN {
+        if grains * GRAIN > Shape::new(class).bytes as usize {
+            class += 1;
+        }
+        classes[grains] = class as u8;
+        grains += 1;
+    }
+    classes
+};
+
+impl Shape {
+    const fn new(class: usize) -> Self {
+        let bytes = if class < LINEAR_CLASSES {
+            GRAIN * (class + 1)
+        } else {
+            let (group, quarter) = ((class - LINEAR_CLASSES) / 4, (class - LINEAR_CLASSES) % 4);
+            (64 << group) + (quarter + 1) * (16 << group)
+        };
+        // The fewest pages that waste at most an eighth.
+        let mut pages = 1;
+        while (pages * PAGE_BYTES) % bytes * 8 > pages * PAGE_BYTES {
+            pages += 1;
+        }
+        let objects = pages * PAGE_BYTES / bytes;
+        let reciprocal = (1_u64 << 32).div_ceil(bytes as u64);
+        let error = bytes as u64 * reciprocal - (1 << 32);
+        // Without an error the lower half is 0 at the beginnings, also past the last object: a slab of such
+        // a class has no bytes past it.
+        let begin_bound = if error == 0 {
+            1
+        } else {
+            objects as u64 * error
+        };
+        Self {
+            bytes: bytes as u16,
+            objects: objects as u16,
+            pages: pages as u8,
+            reciprocal: reciprocal as u32,
+            begin_bound: begin_bound as u32,
+        }
+    }
+}
+
+impl Class {
+    /// Returns the class that serves a layout, or `None` if the layout needs whole pages. O(1).
+    ///
+    /// The size may be one that a program chose.
+    #[inline]
+    #[must_use]
+    pub fn of(layout: &Layout) -> Option<Self> {
+        // If a size is a multiple of its alignment, so is the size of its class: up to 64 bytes all multiples
+        // of 8 are classes; above, all multiples of an alignment that is more than a quarter of the first
+        // size of the group. A size that is rounded up is at most `isize::MAX`, so the sum does not wrap.
+        let grains = layout.pad_to_align().size().wrapping_add(GRAIN - 1) / GRAIN;
+        // INVARIANT: The table contains numbers of classes.
+        (grains <= LARGEST / GRAIN).then(|| Self(*nospec::entry(&BY_GRAINS, grains)))
+    }
+
+    /// Returns the class with a number, if there is one.
+    #[must_use]
+    pub const fn new(number: u8) -> Option<Self> {
+        // INVARIANT: The number is compared here.
+        if (number as usize) < CLASSES {
+            Some(Self(number))
+        } else {
+            None
+        }
+    }
+
+    /// Returns all classes, smallest first.
+    pub fn all() -> impl Iterator<Item = Self> {
+        // INVARIANT: The range ends at `CLASSES`.
+        (0..CLASSES as u8).map(Self)
+    }
+
+    /// Returns the number of the class.
+    #[inline]
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        self.0
+    }
+
+    /// Returns the number as an index of an array with an element for each class.
+    #[inline]
+    #[must_use]
+    pub const fn index(self) -> usize {
+        // SAFETY: By the type invariant.
+        unsafe { assert_unchecked((self.0 as usize) < CLASSES) };
+        self.0 as usize
+    }
+
+    #[inline]
+    const fn shape(self) -> &'static Shape {
+        &SHAPES[self.index()]
+    }
+
+    /// Returns the bytes of an object.
+    #[inline]
+    #[must_use]
+    pub const fn bytes(self) -> usize {
+        self.shape().bytes as usize
+    }
+
+    /// Returns the pages of a slab: 1 to 3.
+    #[inline]
+    #[must_use]
+    pub const fn pages(self) -> usize {
+        self.shape().pages as usize
+    }
+
+    /// Returns the objects of a slab: 1 to 512.
+    #[inline]
+    #[must_use]
+    pub const fn objects(self) -> usize {
+        self.shape().objects as usize
+    }
+
+    /// Returns whether an object begins at this byte of a slab. O(1), one multiplication.
+    #[inline]
+    #[must_use]
+    pub const fn begins(self, byte: usize) -> bool {
+        let shape = self.shape();
+        (byte as u32).wrapping_mul(shape.reciprocal) < shape.begin_bound
+    }
+
+    /// Returns the number of the object that begins at this byte of a slab, if one does.
+    #[inline]
+    #[must_use]
+    pub const fn object(self, byte: usize) -> Option<usize> {
+        // Exact for all bytes of a slab, as a test with all of them shows.
+        let number = ((byte as u64).wrapping_mul(self.shape().reciprocal as u64) >> 32) as usize;
+        if self.begins(byte) && number < self.objects() {
+            Some(number)
+        } else {
+            None
+        }
+    }
+}
+
+/// The largest blocks of whole pages for which there are magazines.
+const MAGAZINE_PAGES_MAX: usize = 16;
+
+/// The number of kinds of magazines.
+pub(crate) const MAGAZINE_KINDS: usize = CLASSES + MAGAZINE_PAGES_MAX - 1;
+
+/// A size of blocks for which each CPU has a magazine: a size class, or 2 to 16 whole pages.
+///
+/// # Invariants
+///
+/// The number is below [`MAGAZINE_KINDS`]: classes first, then numbers of pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MagazineKind(u8);
+
+impl From<Class> for MagazineKind {
+    #[inline(always)]
+    fn from(class: Class) -> Self {
+        // INVARIANT: There are `CLASSES` classes.
+        Self(class.index() as u8)
+    }
+}
+
+impl MagazineKind {
+    /// Returns the kind that serves a layout, or `None` for a layout of more than 16 pages, or aligned to
+    /// more than a page. O(1).
+    ///
+    /// The size may be one that a program chose.
+    #[inline]
+    #[must_use]
+    pub fn of(layout: &Layout) -> Option<Self> {
+        match Class::of(layout) {
+            Some(class) => Some(class.into()),
+            None => Self::of_pages(layout),
+        }
+    }
+
+    #[inline]
+    fn of_pages(layout: &Layout) -> Option<Self> {
+        let pages = layout.size().wrapping_add(PAGE_BYTES - 1) / PAGE_BYTES;
+        let has_magazine =
+            layout.align() <= PAGE_BYTES && (2..=MAGAZINE_PAGES_MAX).contains(&pages);
+        // INVARIANT: The number of pages is compared above. `nospec` bounds it where the processor runs
+        // ahead of the comparison.
+        has_magazine.then(|| Self((CLASSES - 2 + nospec::below::<32>(pages)) as u8))
+    }
+
+    /// Returns the kind with a number, if there is one.
+    #[must_use]
+    pub const fn new(number: usize) -> Option<Self> {
+        // INVARIANT: The number is compared here.
+        if number < MAGAZINE_KINDS {
+            Some(Self(number as u8))
+        } else {
+            None
+        }
+    }
+
+    /// Returns all kinds, in the order of their numbers.
+    pub fn all() -> impl Iterator<Item = Self> {
+        (0..MAGAZINE_KINDS).filter_map(Self::new)
+    }
+
+    /// Returns the number of the kind.
+    #[inline]
+    #[must_use]
+    pub const fn number(self) -> usize {
+        // SAFETY: By the type invariant.
+        unsafe { assert_unchecked((self.0 as usize) < MAGAZINE_KINDS) };
+        self.0 as usize
+    }
+
+    /// Returns the class, or `None` for whole pages.
+    #[inline]
+    #[must_use]
+    pub const fn class(self) -> Option<Class> {
+        Class::new(self.0)
+    }
+
+    /// Returns the number of pages of a block of whole pages. Meaningless for a class.
+    #[inline]
+    #[must_use]
+    pub const fn pages(self) -> usize {
+        (self.0 as usize + 2).saturating_sub(CLASSES)
+    }
+
+    /// Returns the bytes of a block.
+    #[inline]
+    #[must_use]
+    pub const fn bytes(self) -> usize {
+        match self.class() {
+            Some(class) => class.bytes(),
+            None => self.pages() * PAGE_BYTES,
+        }
+    }
+
+    /// Returns the layout of a block.
+    #[must_use]
+    pub fn layout(self) -> Layout {
+        // At most 16 pages, so the size does not overflow.
+        Layout::from_size_align(self.bytes(), GRAIN).unwrap_or(Layout::new::<u64>())
+    }
+}
