@@ -3,7 +3,7 @@
 //! The per-CPU caches of `hybrid`, in the kernel.
 //!
 //! ```text
-//! memory │ entry of CPU 0 │ entry of CPU 1 │ … │ cache of CPU 0 │ cache of CPU 1 │ …
+//! memory │ pointer │ pointer │ … │ header │ cache of CPU 0 │ header │ cache of CPU 1 │ …
 //! ```
 //!
 //! The caches are contiguous ordinary memory and do not come from the per-CPU allocator, for two
@@ -58,34 +58,34 @@ use crate::{
     vmalloc::VmallocMemory, //
 };
 
-/// A CPU's cache, and whether its owner is using it.
+/// The header before a CPU's cache.
 ///
 /// `busy` is set while the owner uses the cache. Only the owner's CPU accesses it, in a task or in an
 /// interrupt handler, so plain loads and stores suffice.
 #[repr(C, align(64))]
-struct Entry {
+struct Header {
     busy: AtomicBool,
-    cache: NonNull<CpuCache>,
 }
 
-const _: () = assert!(CpuCache::ALIGN <= align_of::<Entry>());
+const _: () = assert!(CpuCache::ALIGN <= align_of::<Header>());
 
 /// A cache for each CPU.
 ///
 /// # Invariants
 ///
-/// `entries` points to `cpus` entries in `_memory`, whose caches are in `_memory` too. The entries do not
-/// change, except for `busy`.
+/// `headers` points to `cpus` pointers in `_memory`. Each points to a [`Header`] in `_memory`, and a
+/// [`CpuCache`] with `slots` slots follows the header.
 pub(crate) struct CpuCaches {
     _memory: VmallocMemory,
-    entries: NonNull<Entry>,
+    headers: NonNull<NonNull<Header>>,
     cpus: usize,
+    slots: usize,
 }
 
 // SAFETY: `_memory` is `Send`. All pointers are into it, and point to `Sync` types.
 unsafe impl Send for CpuCaches {}
 
-// SAFETY: Shared references give access to `busy` and to a `CpuCache` only, which are `Sync`.
+// SAFETY: Shared references give access to a `Header` and a `CpuCache` only, which are `Sync`.
 unsafe impl Sync for CpuCaches {}
 
 /// The most interrupts for one remote call: a CPU whose task is using the cache is interrupted again. The
@@ -98,9 +98,20 @@ const MAX_INTERRUPTS: u32 = 64;
 const MAX_PAUSE_LOG2: u32 = 10;
 
 impl CpuCaches {
-    /// Returns the bytes of the entries and the caches of all CPUs.
+    /// Returns the bytes of the table of pointers, the headers and the caches of all CPUs.
     fn bytes(size: CacheSize) -> usize {
-        (size_of::<Entry>() + CpuCache::bytes(size)) * nr_cpu_ids() as usize
+        Self::table_bytes() + Self::stride(size) * nr_cpu_ids() as usize
+    }
+
+    /// Returns the bytes of the table of pointers, rounded up to the alignment of the headers.
+    fn table_bytes() -> usize {
+        let bytes = size_of::<NonNull<Header>>() * nr_cpu_ids() as usize;
+        bytes.next_multiple_of(align_of::<Header>())
+    }
+
+    /// Returns the bytes of a header and a cache.
+    fn stride(size: CacheSize) -> usize {
+        size_of::<Header>() + CpuCache::bytes(size)
     }
 
     /// Returns the bytes that the kernel takes for the caches of all CPUs.
@@ -116,53 +127,61 @@ impl CpuCaches {
     pub(crate) fn new(size: CacheSize) -> Result<Self> {
         let memory = VmallocMemory::zeroed(Self::bytes(size))?;
         let cpus = nr_cpu_ids() as usize;
-        let entries = memory.start().cast::<Entry>();
-        // SAFETY: The memory has room for `cpus` entries, and the caches follow them.
-        let caches = unsafe { entries.add(cpus) }.cast::<u8>();
+        let headers = memory.start().cast::<NonNull<Header>>();
+        // SAFETY: The memory has `table_bytes` bytes for the table, and the headers follow it.
+        let first = unsafe { memory.start().add(Self::table_bytes()) };
         for cpu in 0..cpus {
-            // SAFETY: The memory has `CpuCache::bytes(size)` bytes for each CPU behind the entries.
-            let place = unsafe { caches.add(cpu * CpuCache::bytes(size)) };
-            // SAFETY: `new_in` requires `CpuCache::bytes(size)` zeroed, exclusive and aligned bytes. The
-            // memory is new, zeroed and page-aligned, and the sizes of entries and caches are multiples of
-            // the alignment.
-            let cache = unsafe { CpuCache::new_in(place, size) };
-            let busy = AtomicBool::new(false);
-            // SAFETY: The memory has room for `cpus` entries, and is aligned for them.
-            unsafe { entries.add(cpu).write(Entry { busy, cache }) };
+            // SAFETY: The memory has `stride` bytes for each CPU behind the table.
+            let header = unsafe { first.add(cpu * Self::stride(size)) }.cast::<Header>();
+            // SAFETY: `new_in` requires `CpuCache::bytes(size)` zeroed, exclusive and aligned bytes. They follow
+            // the header. The memory is new, zeroed and page-aligned, and the sizes of the table, headers and
+            // caches are multiples of the alignment.
+            unsafe { CpuCache::new_in(header.add(1).cast(), size) };
+            // SAFETY: The table has room for `cpus` pointers, and is aligned for pointers.
+            unsafe { headers.add(cpu).write(header) };
         }
-        // INVARIANT: The loop wrote all entries.
+        // INVARIANT: The loop wrote all pointers and caches. A zeroed header is a valid header.
         Ok(Self {
             _memory: memory,
-            entries,
+            headers,
             cpus,
+            slots: size.slots(),
         })
     }
 
-    /// Returns the entry of a CPU.
+    /// Returns the header and the cache of a CPU.
     ///
     /// # Safety
     ///
     /// `cpu` is less than `self.cpus`.
     #[inline(always)]
-    unsafe fn entry(&self, cpu: usize) -> &Entry {
-        // SAFETY: By the type invariant there are `cpus` entries; `cpu` is less by this function's contract.
-        // Entries are valid while `self` is borrowed, and accessed through shared references only.
-        unsafe { self.entries.add(cpu).as_ref() }
+    unsafe fn entry(&self, cpu: usize) -> Entry<'_> {
+        // SAFETY: By the type invariant `headers` points to `cpus` pointers; `cpu` is less by this function's
+        // contract.
+        let header = unsafe { self.headers.add(cpu).read() };
+        // SAFETY: By the type invariant a cache follows the header in the same memory.
+        let cache = unsafe { header.add(1) }.cast();
+        Entry {
+            // SAFETY: By the type invariant the header is valid while `self` is borrowed. All accesses to it are
+            // through shared references.
+            header: unsafe { header.as_ref() },
+            // SAFETY: `from_memory` requires the memory and the size of a call of `new_in`: by the type
+            // invariant there is a cache with `slots` slots, which is valid while `self` is borrowed.
+            cache: unsafe { CpuCache::from_memory(cache, self.slots) },
+        }
     }
 }
 
-impl Entry {
-    #[inline(always)]
-    fn cache(&self) -> &CpuCache {
-        // SAFETY: By the invariant of `CpuCaches` the cache is in the same memory as the entry, which is valid
-        // while the entry is borrowed. It is accessed through shared references only.
-        unsafe { self.cache.as_ref() }
-    }
+/// A CPU's cache with its header.
+#[derive(Clone, Copy)]
+struct Entry<'a> {
+    header: &'a Header,
+    cache: &'a CpuCache,
 }
 
 /// A call that runs on another CPU, with its result.
 struct RemoteCall<'a, F, R> {
-    entry: &'a Entry,
+    entry: Entry<'a>,
     f: Option<F>,
     result: Option<R>,
 }
@@ -175,10 +194,10 @@ impl<F: FnOnce(&Exclusive<'_, CpuCache>) -> R, R> RemoteCall<'_, F, R> {
     /// The caller holds the engine's lock, and runs on the cache's CPU with interrupts disabled, or that CPU
     /// is offline and stays so.
     unsafe fn make(&mut self) {
-        if !self.entry.busy.load(Relaxed) {
+        if !self.entry.header.busy.load(Relaxed) {
             // SAFETY: `Exclusive::new` requires that there is no other one for the cache: `busy` is clear, so
             // the task of the CPU has none; other calls like this one hold the engine's lock.
-            let cache = unsafe { Exclusive::new(self.entry.cache()) };
+            let cache = unsafe { Exclusive::new(self.entry.cache) };
             self.result = self.f.take().map(|f| f(&cache));
         }
     }
@@ -215,7 +234,7 @@ unsafe impl PerCpu<CpuCache> for CpuCaches {
 
     fn get(&self, cpu: usize) -> Option<&CpuCache> {
         // SAFETY: `cpu` is less than `self.cpus`.
-        (cpu < self.cpus).then(|| unsafe { self.entry(cpu) }.cache())
+        (cpu < self.cpus).then(|| unsafe { self.entry(cpu) }.cache)
     }
 
     #[inline(always)]
@@ -228,14 +247,14 @@ unsafe impl PerCpu<CpuCache> for CpuCaches {
         Some(pin::with_preempt_disabled(|cpu| {
             // SAFETY: The number of a running CPU is less than `nr_cpu_ids`, which never changes.
             let entry = unsafe { self.entry(cpu) };
-            entry.busy.store(true, Relaxed);
+            entry.header.busy.store(true, Relaxed);
             // An interrupt handler on this CPU must see `busy` before any effect of `f`.
             compiler_fence(SeqCst);
             // SAFETY: `Exclusive::new` requires that there is no other one for the cache: preemption is
             // disabled, `f` does not call this function, and an interrupt handler sees `busy`.
-            let result = f(&unsafe { Exclusive::new(entry.cache()) });
+            let result = f(&unsafe { Exclusive::new(entry.cache) });
             compiler_fence(SeqCst);
-            entry.busy.store(false, Relaxed);
+            entry.header.busy.store(false, Relaxed);
             result
         }))
     }

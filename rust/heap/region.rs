@@ -39,11 +39,11 @@ impl Offset {
     /// An offset that is in no pool.
     pub(crate) const NOWHERE: Self = Self::new(u16::MAX, 0);
 
-    /// Returns the offset of byte `byte` in region `region`.
+    /// Returns the offset of byte `byte` in region `region`. A byte is below 2⁴⁸.
     #[inline(always)]
     #[must_use]
     pub const fn new(region: u16, byte: u64) -> Self {
-        let bits = ((region as u64) << REGION_SHIFT) | (byte & ((1 << REGION_SHIFT) - 1));
+        let bits = (region as u64) << REGION_SHIFT | byte;
         match NonZeroU64::new(bits.wrapping_add(1)) {
             Some(number) => Self(number),
             // The last byte of the last region that a number has room for: no pool has as many.

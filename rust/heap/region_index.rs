@@ -67,7 +67,7 @@ impl<D: Sync> RegionIndex<D> {
     ///
     /// - `start` points to `pages` pages, and `descs` to a descriptor for each of them, for as long as the
     ///   index lives. Nobody creates a mutable reference to a descriptor.
-    /// - No region has this number yet, and no other call adds one.
+    /// - `pages` is at most 2²⁰. No region has this number yet, and no other call adds one.
     pub(crate) unsafe fn add(
         &self,
         number: usize,

@@ -125,8 +125,28 @@ impl Class {
     pub fn of(layout: &Layout) -> Option<Self> {
         // If a size is a multiple of its alignment, so is the size of its class: up to 64 bytes all multiples
         // of 8 are classes; above, all multiples of an alignment that is more than a quarter of the first
-        // size of the group. A size that is rounded up is at most `isize::MAX`, so the sum does not wrap.
-        let grains = layout.pad_to_align().size().wrapping_add(GRAIN - 1) / GRAIN;
+        // size of the group.
+        if layout.align() > GRAIN {
+            return Self::of_size(layout.pad_to_align().size());
+        }
+        Self::of_size(layout.size())
+    }
+
+    /// Returns the class that serves a layout whose alignment is at most 8, else `None`. It is a faster form of
+    /// [`Class::of`] for the most common layouts.
+    #[inline(always)]
+    #[must_use]
+    pub fn of_common(layout: &Layout) -> Option<Self> {
+        if layout.align() > GRAIN {
+            return None;
+        }
+        Self::of_size(layout.size())
+    }
+
+    #[inline(always)]
+    fn of_size(size: usize) -> Option<Self> {
+        // The size of a layout is at most `isize::MAX`, so the sum does not wrap.
+        let grains = size.wrapping_add(GRAIN - 1) / GRAIN;
         // INVARIANT: The table contains numbers of classes.
         (grains <= LARGEST / GRAIN).then(|| Self(*nospec::entry(&BY_GRAINS, grains)))
     }

@@ -341,25 +341,22 @@ where
         Ok(blocks[0])
     }
 
-    /// Frees a block of any size and region: into the CPU's magazine, if there is room, or under the lock into
-    /// the magazine after making room there, or to the heap.
+    /// Frees a block under the lock: into the CPU's magazine of `kind` after making room there, or to the heap.
     #[cold]
     #[inline(never)]
-    fn release_slow(&self, block: Block, layout: Layout, cost: &mut Cost) -> Result<(), BadFree> {
-        // Only a block of the right size gets into a magazine. The heap names what is wrong with others.
-        let found = self.regions.find(block.start);
-        let kind = MagazineKind::of(&layout).filter(|kind| Self::is_block(*kind, found));
-        if let Some(kind) = kind.filter(|kind| self.push(*kind, block.start, layout)) {
-            *cost = magazine_cost(kind);
-            return Ok(());
-        }
-        let offset = self.regions.block_at(block.start).offset;
+    fn release_slow(
+        &self,
+        kind: Option<MagazineKind>,
+        start: Start,
+        layout: Layout,
+        cost: &mut Cost,
+    ) -> Result<(), BadFree> {
+        let offset = self.regions.block_at(start).offset;
         let offset = offset.ok_or(BadFree::Foreign)?;
         self.state.with(|state| {
             if let Some(kind) = kind {
                 let cached = self.per_cpu.with_local(|cache| {
-                    self.make_room(state, cache, kind)
-                        && cache.free(kind, block.start, layout.size())
+                    self.make_room(state, cache, kind) && cache.free(kind, start, layout.size())
                 });
                 if cached == Some(true) {
                     *cost = magazine_cost(kind);
@@ -404,10 +401,9 @@ where
 
     /// Allocates a block of a kind from the CPU's magazine, if it has one.
     #[inline(always)]
-    fn pop(&self, kind: MagazineKind, layout: Layout) -> Option<(Block, Cost)> {
+    fn pop(&self, kind: MagazineKind, layout: Layout) -> Option<Start> {
         let pop = |cache: &Exclusive<'_, CpuCache>| cache.allocate(kind, layout.size());
-        let start = self.per_cpu.try_with_local(pop)??;
-        Some((self.regions.block_at(start), magazine_cost(kind)))
+        self.per_cpu.try_with_local(pop)?
     }
 
     /// Frees a live block of a kind into the CPU's magazine, and returns whether there was room.
@@ -424,27 +420,30 @@ where
         Self::is_block(kind, self.regions.find_in_first(start)) && self.push(kind, start, layout)
     }
 
-    /// Frees a block of whole pages.
+    /// Allocates a block of any size and alignment: from the CPU's magazine, or under the lock.
     #[inline(never)]
-    fn release_pages(&self, block: Block, layout: Layout, cost: &mut Cost) -> Result<(), BadFree> {
-        match MagazineKind::of(&layout) {
-            Some(kind) if self.push_in_first(kind, block.start, layout) => {
+    fn allocate_any(&self, layout: Layout, cost: &mut Cost) -> Result<Block, Refusal> {
+        if let Some(kind) = MagazineKind::of(&layout) {
+            if let Some(start) = self.pop(kind, layout) {
+                *cost = magazine_cost(kind);
+                return Ok(self.regions.block_at(start));
+            }
+        }
+        self.allocate_slow(layout, cost)
+    }
+
+    /// Frees a block of any size, alignment and region: into the CPU's magazine, or under the lock.
+    #[inline(never)]
+    fn release_any(&self, block: Block, layout: Layout, cost: &mut Cost) -> Result<(), BadFree> {
+        // Only a block of the right size gets into a magazine. The heap names what is wrong with others.
+        let found = self.regions.find(block.start);
+        let kind = MagazineKind::of(&layout).filter(|kind| Self::is_block(*kind, found));
+        match kind {
+            Some(kind) if self.push(kind, block.start, layout) => {
                 *cost = magazine_cost(kind);
                 Ok(())
             }
-            _ => self.release_slow(block, layout, cost),
-        }
-    }
-
-    /// Allocates a block of whole pages.
-    #[inline(never)]
-    fn allocate_pages(&self, layout: Layout, cost: &mut Cost) -> Result<Block, Refusal> {
-        match MagazineKind::of(&layout).and_then(|kind| self.pop(kind, layout)) {
-            Some((block, magazine_cost)) => {
-                *cost = magazine_cost;
-                Ok(block)
-            }
-            None => self.allocate_slow(layout, cost),
+            _ => self.release_slow(kind, block.start, layout, cost),
         }
     }
 
@@ -493,23 +492,23 @@ where
         self.capacity.load(Relaxed)
     }
 
+    // The fast path is for the most common layouts. All others take a function call more.
     #[inline]
     fn allocate(&self, layout: Layout, cost: &mut Cost) -> Result<Block, Refusal> {
-        let Some(class) = Class::of(&layout) else {
-            return self.allocate_pages(layout, cost);
-        };
-        match self.pop(class.into(), layout) {
-            Some((block, magazine_cost)) => {
-                *cost = magazine_cost;
-                Ok(block)
+        if let Some(class) = Class::of_common(&layout) {
+            if let Some(start) = self.pop(class.into(), layout) {
+                *cost = magazine_cost(class.into());
+                return Ok(self.regions.block_at(start));
             }
-            None => self.allocate_slow(layout, cost),
         }
+        self.allocate_any(layout, cost)
     }
 
     #[inline(always)]
     fn allocate_at_once(&self, layout: Layout) -> Option<(Block, Cost)> {
-        self.pop(MagazineKind::of(&layout)?, layout)
+        let kind = MagazineKind::from(Class::of(&layout)?);
+        let start = self.pop(kind, layout)?;
+        Some((self.regions.block_at(start), magazine_cost(kind)))
     }
 
     #[inline(always)]
@@ -521,14 +520,13 @@ where
 
     #[inline]
     unsafe fn release(&self, block: Block, layout: Layout, cost: &mut Cost) -> Result<(), BadFree> {
-        let Some(class) = Class::of(&layout) else {
-            return self.release_pages(block, layout, cost);
-        };
-        if self.push_in_first(class.into(), block.start, layout) {
-            *cost = magazine_cost(class.into());
-            return Ok(());
+        if let Some(class) = Class::of_common(&layout) {
+            if self.push_in_first(class.into(), block.start, layout) {
+                *cost = magazine_cost(class.into());
+                return Ok(());
+            }
         }
-        self.release_slow(block, layout, cost)
+        self.release_any(block, layout, cost)
     }
 
     fn keeps(&self, layout: Layout, new: Layout) -> bool {

@@ -28,7 +28,7 @@ use core::{
 #[cfg(not(test))]
 use core::sync::atomic::{
     AtomicPtr,
-    AtomicU32,
+    AtomicU16,
     AtomicU64, //
 };
 
@@ -36,7 +36,7 @@ use super::refine::CacheSize;
 #[cfg(test)]
 use crate::testing::atomic::{
     AtomicPtr,
-    AtomicU32,
+    AtomicU16,
     AtomicU64, //
 };
 use crate::{
@@ -61,16 +61,19 @@ pub(super) const TRANSFER_MAX: usize = 32;
 ///
 /// # Invariants
 ///
-/// No other magazine uses the slots from `begin` up to `limit`. While nobody has the [`Exclusive`] cache,
-/// `begin <= top <= end <= limit`, and the slots from `begin` up to `top` contain blocks that are live in the
-/// heap.
+/// - `begin <= top <= end <= limit`, and `limit` is at most the number of slots. No other magazine uses the
+///   slots from `begin` up to `limit`.
+/// - The slots from `begin` up to `top` contain blocks that are live in the heap.
 #[derive(Default)]
 pub(super) struct Magazine {
-    begin: u32,
-    pub(super) top: AtomicU32,
-    pub(super) end: AtomicU32,
-    limit: u32,
+    begin: u16,
+    pub(super) top: AtomicU16,
+    pub(super) end: AtomicU16,
+    limit: u16,
 }
+
+// All slots of a cache have 16-bit indexes.
+const _: () = assert!(CacheSize::FULL_SLOTS <= u16::MAX as usize);
 
 /// A place for the address of a block in a magazine.
 #[derive(Default)]
@@ -147,11 +150,11 @@ fn place(magazines: &mut [Magazine; MAGAZINE_KINDS], size: CacheSize) {
     let mut first = 0;
     for (magazine, kind) in magazines.iter_mut().zip(MagazineKind::all()) {
         // INVARIANT: The slots follow those of the magazine before. There are no blocks.
-        let limit = first + size.limit(kind) as u32;
+        let limit = first + size.limit(kind) as u16;
         *magazine = Magazine {
             begin: first,
-            top: AtomicU32::new(first),
-            end: AtomicU32::new(first),
+            top: AtomicU16::new(first),
+            end: AtomicU16::new(first),
             limit,
         };
         first = limit;
@@ -175,8 +178,7 @@ impl CpuCache {
     ///
     /// `memory` points to [`CpuCache::bytes`] bytes, which are zero and aligned to [`CpuCache::ALIGN`], and
     /// which nobody else accesses during the call.
-    #[must_use]
-    pub unsafe fn new_in(memory: NonNull<u8>, size: CacheSize) -> NonNull<Self> {
+    pub unsafe fn new_in(memory: NonNull<u8>, size: CacheSize) {
         let slots = NonNull::slice_from_raw_parts(memory.cast::<Slot>(), size.slots());
         let cache = slots.as_ptr() as *mut Self;
         // SAFETY: `&mut` requires aligned and initialized memory that nobody else accesses: zeros are valid
@@ -184,7 +186,21 @@ impl CpuCache {
         // function's contract.
         let cache = unsafe { &mut *cache };
         place(&mut cache.magazines, size);
-        NonNull::from(cache)
+    }
+
+    /// Returns the cache that [`CpuCache::new_in`] placed in `memory`, with its number of slots.
+    ///
+    /// # Safety
+    ///
+    /// - `new_in` was called with this memory and a size of so many slots.
+    /// - The memory is valid as long as the result is used, and accessed by shared references only.
+    #[inline(always)]
+    #[must_use]
+    pub unsafe fn from_memory<'m>(memory: NonNull<u8>, slots: usize) -> &'m Self {
+        let slots = NonNull::slice_from_raw_parts(memory.cast::<Slot>(), slots);
+        // SAFETY: A shared reference requires aligned, initialized memory that is not mutated: that is this
+        // function's contract. The length of a `CpuCache` is that of its slots.
+        unsafe { &*(slots.as_ptr() as *const Self) }
     }
 
     #[inline(always)]
@@ -244,7 +260,11 @@ impl Exclusive<'_, CpuCache> {
             return None;
         }
         let top = top.wrapping_sub(1);
-        let block = self.slots.get(top as usize)?.get()?;
+        // SAFETY: By the invariant of `Magazine`, `begin <= top`, and they differ, so that `top - 1` is the index
+        // of a slot.
+        let slot = unsafe { self.slots.get_unchecked(top as usize) };
+        // SAFETY: By the invariant of `Magazine` the slot contains a block, whose address is not null.
+        let block = unsafe { NonNull::new_unchecked(slot.0.load(Relaxed)) };
         // INVARIANT: The blocks below stay.
         magazine.top.store(top, Relaxed);
         add(&self.allocations, 1);
@@ -258,10 +278,11 @@ impl Exclusive<'_, CpuCache> {
     pub(super) fn free(&self, kind: MagazineKind, block: Start, bytes: usize) -> bool {
         let magazine = self.magazine(kind);
         let top = magazine.top.load(Relaxed);
-        let has_room = top < magazine.end.load(Relaxed);
-        let Some(slot) = self.slots.get(top as usize).filter(|_| has_room) else {
+        if top >= magazine.end.load(Relaxed) {
             return false;
-        };
+        }
+        // SAFETY: By the invariant of `Magazine`, `end` is at most the number of slots, and `top` is less.
+        let slot = unsafe { self.slots.get_unchecked(top as usize) };
         slot.set(block);
         // INVARIANT: The slot contains the block, and `top` was below `end`.
         magazine.top.store(top.wrapping_add(1), Relaxed);
@@ -273,7 +294,7 @@ impl Exclusive<'_, CpuCache> {
     /// Sets the number of blocks in a magazine.
     fn set_len(&self, kind: MagazineKind, len: usize) {
         let magazine = self.magazine(kind);
-        let top = magazine.begin.wrapping_add(len as u32);
+        let top = magazine.begin.wrapping_add(len as u16);
         magazine.top.store(top, Relaxed);
     }
 
@@ -283,7 +304,7 @@ impl Exclusive<'_, CpuCache> {
         let more = capacity.wrapping_sub(self.capacity(kind));
         add(&self.reserved_bytes, more.wrapping_mul(kind.bytes()) as u64);
         let magazine = self.magazine(kind);
-        let end = magazine.begin.wrapping_add(capacity as u32);
+        let end = magazine.begin.wrapping_add(capacity as u16);
         // INVARIANT: The capacity is in these bounds, by the contract of this function.
         magazine.end.store(end, Relaxed);
     }

@@ -45,6 +45,6 @@ macro_rules! switching {
 }
 
 switching!(AtomicPtr<T>, *mut T);
-switching!(AtomicU32, u32);
+switching!(AtomicU16, u16);
 switching!(AtomicU64, u64);
 switching!(AtomicUsize, usize);

@@ -342,10 +342,10 @@ fn a_cpu_without_magazines_uses_the_heap() {
 #[test]
 fn the_caches_of_small_pools_are_small() {
     let bytes = |pool: usize| CpuCache::bytes(CacheSize::for_pool(pool));
-    assert_eq!(bytes(32 << 10), 2240);
-    assert_eq!(bytes(256 << 10), 6784);
+    assert_eq!(bytes(32 << 10), 1856);
+    assert_eq!(bytes(256 << 10), 6400);
     for pool in [1 << 20, 64 << 20, 4 << 30] {
         assert_eq!(CacheSize::for_pool(pool), CacheSize::FULL);
     }
-    assert_eq!(CpuCache::bytes(CacheSize::FULL), 18_560);
+    assert_eq!(CpuCache::bytes(CacheSize::FULL), 18_176);
 }

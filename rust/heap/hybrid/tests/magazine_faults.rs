@@ -78,16 +78,16 @@ fn prepared() -> Prepared {
 }
 
 /// Overwrites the number of blocks of a magazine.
-fn set_len(cache: &CpuCache, kind: MagazineKind, len: u32) {
+fn set_len(cache: &CpuCache, kind: MagazineKind, len: u16) {
     let magazine = &cache.magazines[kind.number()];
-    let begin = magazine.top.load(Relaxed) - cache.len(kind) as u32;
+    let begin = magazine.top.load(Relaxed) - cache.len(kind) as u16;
     magazine.top.store(begin.wrapping_add(len), Relaxed);
 }
 
 /// Overwrites the capacity of a magazine.
-fn set_capacity(cache: &CpuCache, kind: MagazineKind, capacity: u32) {
+fn set_capacity(cache: &CpuCache, kind: MagazineKind, capacity: u16) {
     let magazine = &cache.magazines[kind.number()];
-    let begin = magazine.top.load(Relaxed) - cache.len(kind) as u32;
+    let begin = magazine.top.load(Relaxed) - cache.len(kind) as u16;
     magazine.end.store(begin + capacity, Relaxed);
 }
 
@@ -196,9 +196,9 @@ fn a_block_of_another_size_is_found() {
 fn more_blocks_than_the_capacity_of_a_magazine_are_found() {
     for (size, len) in [
         (64, 5),
-        (64, BLOCKS_MAX as u32),
-        (64, BLOCKS_MAX as u32 + 1),
-        (64, u32::MAX),
+        (64, BLOCKS_MAX as u16),
+        (64, BLOCKS_MAX as u16 + 1),
+        (64, u16::MAX),
         (PAIR, 5),
         (128, 1),
     ] {
@@ -222,7 +222,7 @@ fn a_capacity_above_the_limit_is_found() {
             let more = more * kind(size).bytes();
             let state = &prepared.machine.engine.state;
             state.with(|state| state.reserved_bytes += more);
-            set_capacity(cache, kind(size), capacity as u32);
+            set_capacity(cache, kind(size), capacity as u16);
         });
         assert_eq!(found.rule, Rule::Magazines);
     }
@@ -239,7 +239,7 @@ fn reserved_bytes_that_differ_from_the_capacities_are_found() {
     assert_eq!(reserved(|bytes| *bytes += 64).rule, Rule::Magazines);
     assert_eq!(reserved(|bytes| *bytes -= 1).rule, Rule::Magazines);
     assert_eq!(reserved(|bytes| *bytes = 0).rule, Rule::Magazines);
-    let less = broken(|cache, _| set_capacity(cache, kind(64), 3 as u32));
+    let less = broken(|cache, _| set_capacity(cache, kind(64), 3));
     assert_eq!(less.rule, Rule::Magazines);
 }
 
