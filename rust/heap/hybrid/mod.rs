@@ -22,32 +22,33 @@
 //!
 //! # Reading order
 //!
-//! 1. `page`: page descriptors; `list`: lists of blocks by their first pages.
+//! 1. `page`: page descriptors, and lists of blocks.
 //! 2. `buddy`: split and coalesce.
-//! 3. [`class`](crate::class): size classes; `slab`: objects in slabs, by bitmaps.
-//! 4. `heap`: which of these serves a request, and how a free finds its block.
-//! 5. `magazine`, `cpu_cache`: per-CPU stacks of free blocks.
-//! 6. `engine`, `fast`: a magazine, or else the lock; `refill`: what happens then; `reclaim`: why a
-//!    refusal is final.
+//! 3. [`size_class`](crate::size_class): the sizes of objects.
+//! 4. `slab`: objects in slabs, by bitmaps.
+//! 5. `heap`: which of these serves a request, and how a free finds its block.
+//! 6. `magazine`: per-CPU stacks of free blocks.
+//! 7. `engine`: a magazine, or else the heap under the lock.
 //!
-//! `state` is everything behind the lock, and `region_index` turns offsets into addresses. `refine/` has
-//! what the textbook does not need, and `inspect/` the statistics, the map and the checks.
+//! These files are the textbook's allocator. `refine/` has what the textbook does not need: the sizes of
+//! magazines, reclaim under pressure, resizing in place, fallbacks, and the causes of refusals. `inspect/` has
+//! the statistics, the map and the checks. [`LockedHeap`] is the interface between `heap` and `engine`.
 //!
 //! # What differs from the seed
 //!
 //! | the seed | the hybrid | where |
 //! |---|---|---|
-//! | one caller at a time | each CPU has magazines of free blocks in front of the lock | `cpu_cache`, `refill`, `reclaim` |
-//! | seven classes, powers of two from 64 | 32 classes from 8 bytes, four to a doubling | [`class`](crate::class) |
-//! | routes by size alone, so some blocks are misaligned | rounds the size up to the alignment first | [`class`](crate::class) |
-//! | grows by 64 objects | grows by the fewest pages that waste an eighth at most | [`class`](crate::class), `heap` |
-//! | slabs never give memory back | an empty slab returns its pages, except for one of each class | `slab`, `refine/empty_slabs` |
+//! | one caller at a time | each CPU has magazines of free blocks in front of the lock | `magazine`, `engine` |
+//! | seven classes, powers of two from 64 | 32 classes from 8 bytes, four to a doubling | [`size_class`](crate::size_class) |
+//! | routes by size alone, so some blocks are misaligned | rounds the size up to the alignment first | [`size_class`](crate::size_class) |
+//! | grows by 64 objects | grows by the fewest pages that waste an eighth at most | [`size_class`](crate::size_class), `heap` |
+//! | slabs never give memory back | an empty slab returns its pages, except for one of each class | `slab` |
 //! | links in free blocks | a bitmap beside the pool, which also finds a double free that reaches the slab | `slab` |
 //! | searches a list for the buddy | reads the buddy's page descriptor | `page`, `buddy` |
 //! | powers of two for large blocks | whole pages; the rest of a block is free at once | `buddy` |
 //! | buddies by address | buddies by place in the region, so offsets do not depend on addresses | `buddy` |
 //! | a block that grows always moves | grows into free pages behind it | `refine/resize` |
-//! | refuses when a list is empty | tries larger classes and runs of pages first, and names the cause | `refine/fallback`, `refine/page_runs` |
+//! | refuses when a list is empty | flushes all magazines and tries larger classes first, and names the cause | `refine/reclaim`, `refine/fallback`, `refine/refusal` |
 //! | counts slab memory twice | total = used + cached + free | `inspect/stats` |
 //! | believes every free | refuses foreign, interior and wrong-size frees, and double frees in the heap | `page`, `slab`, `heap` |
 //!
@@ -65,8 +66,7 @@
 //!    pool.
 //! 3. Under pressure: cached empty slabs return to the buddy system, then this CPU's magazines are
 //!    flushed, then those of all other CPUs.
-//! 4. The fallbacks: an object of a larger class, a page instead of a slab of several, or any run of pages.
-//!    Then the request is refused: [`TooBig`](crate::Refusal::TooBig) if an empty pool could not serve it,
+//! 4. The fallbacks: an object of a larger class, or a page instead of a slab of several. Then the request is refused: [`TooBig`](crate::Refusal::TooBig) if an empty pool could not serve it,
 //!    [`Exhausted`](crate::Refusal::Exhausted) if too few pages are free, else
 //!    [`Fragmented`](crate::Refusal::Fragmented) with Linux's fragmentation index.
 //!
@@ -74,7 +74,7 @@
 //!
 //! - Metadata takes memory beside the pool, used or not: 16 bytes a page for descriptors and links
 //!   (0.4 %), 64 for bitmaps (1.6 %), which are as large as slabs of the smallest class need them; and for
-//!   each CPU's magazines from 3 KiB (a pool of 32 KiB) to 19 KiB (from 900 KiB on).
+//!   each CPU's magazines from 2 KiB (a pool of 32 KiB) to 18 KiB (from 900 KiB on).
 //! - A CPU's magazines serve no other CPU: a program that frees on another CPU than it allocates on takes
 //!   the lock once in half a magazine, and a request that finds the pool empty interrupts every CPU whose
 //!   magazines have a capacity, once for each of these and once more.
@@ -84,8 +84,8 @@
 //! - A CPU that used many sizes has the reserve of all magazines until memory is short, or a magazine could
 //!   not grow 64 times.
 //! - A block above 4096 bytes takes whole pages: 4097 bytes take two.
-//! - A request that is aligned to more than a page needs one free block; runs do not serve it. The search
-//!   looks at the runs of 64 free blocks, so it may miss one that is long enough.
+//! - A block of n pages needs one free block of the next power of two of pages. The largest block of a region
+//!   is the largest power of two of its pages: a pool of 48 MiB serves no block above 32 MiB.
 //! - While objects of larger classes serve smaller requests, a free of such an object with a wrong size may
 //!   be accepted (`refine/fallback`).
 //! - Slabs mix short-lived with long-lived objects, like all slabs: one live object keeps the pages of a

@@ -5,7 +5,7 @@
 //! | kind | modules |
 //! |---|---|
 //! | examples of the buddy system | `page`, `buddy`, `placement` |
-//! | examples of slabs and the heap | `size_class`, `slab`, `heap`, `fallback`, `reasons`, `refusals`, `growth`, `vast` |
+//! | examples of slabs and the heap | `slab`, `heap`, `fallback`, `reasons`, `refusals`, `growth`, `vast` |
 //! | examples of magazines | `magazine`, `pressure` |
 //! | models and oracles | `model`, `oracle`, `map` |
 //! | concurrency | `interleavings` (model checker), `threads` (threads of the host) |
@@ -35,7 +35,6 @@ mod pressure;
 mod reasons;
 mod refusals;
 mod relay;
-mod size_class;
 mod slab;
 mod threads;
 mod vast;
