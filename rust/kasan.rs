@@ -28,12 +28,15 @@ use slab_heap::{
     Block, Cost, Engine, Refusal,
     check::{
         Broken,
+        Check,
         Progress,
         Walk, //
     },
     engine::{
         BadFree,
-        Capabilities, //
+        AddRegion,
+        Capabilities,
+        Interfaces, //
     },
     map::{
         Extent,
@@ -96,7 +99,7 @@ impl<E: Engine> KasanEngine<E> {
     /// Calls the engine without checks if it has metadata in free blocks, as `mm/slub.c` does for its own
     /// metadata.
     fn call<R>(&self, call: impl FnOnce(&E) -> R) -> R {
-        if self.engine.free_block_bytes() == 0 {
+        if self.engine.capabilities().free_block_bytes == 0 {
             return call(&self.engine);
         }
         unchecked(|| call(&self.engine))
@@ -156,12 +159,12 @@ unsafe impl<E: Engine> Engine for KasanEngine<E> {
         self.engine.keeps(layout, new)
     }
 
-    fn free_block_bytes(&self) -> usize {
-        self.engine.free_block_bytes()
-    }
-
-    fn free_block_align(&self) -> usize {
-        self.engine.free_block_align()
+    fn interfaces(&self) -> Interfaces<'_> {
+        Interfaces {
+            add_region: Some(self),
+            check: Some(self),
+            ..self.engine.interfaces()
+        }
     }
 
     unsafe fn resize(&self, block: Block, layout: Layout, new: Layout, cost: &mut Cost) -> bool {
@@ -184,9 +187,12 @@ unsafe impl<E: Engine> Engine for KasanEngine<E> {
         }
         resized
     }
+}
 
+impl<E: Engine> AddRegion for KasanEngine<E> {
     fn table_bytes(&self, bytes: usize) -> usize {
-        self.engine.table_bytes(bytes)
+        let engine = self.engine.interfaces().add_region;
+        engine.map_or(0, |engine| engine.table_bytes(bytes))
     }
 
     unsafe fn add_region(
@@ -198,32 +204,24 @@ unsafe impl<E: Engine> Engine for KasanEngine<E> {
         // SAFETY: By this function's contract nobody else uses the memory. Regions are whole pages of
         // vmalloc memory. vmalloc sets the shadow itself when the memory is freed.
         unsafe { set_shadow(start, bytes, ShadowByte::Unused) };
-        // SAFETY: By this function's contract memory and table are valid, exclusive and outlive the engine.
-        let added = self.call(|engine| unsafe { engine.add_region(start, bytes, table) });
+        let added = self.call(|engine| match engine.interfaces().add_region {
+            // SAFETY: By this function's contract memory and table are valid, exclusive and outlive the engine.
+            Some(engine) => unsafe { engine.add_region(start, bytes, table) },
+            None => Err(RegionError::NoPool),
+        });
         if added.is_err() {
             // SAFETY: The engine refused the region, so nobody uses it.
             unsafe { set_shadow(start, bytes, ShadowByte::Live) };
         }
         added
     }
+}
 
-    fn drain(&self) -> usize {
-        self.call(Engine::drain)
-    }
-
-    fn fail_growth(&self, nth: u64) {
-        self.call(|engine| engine.fail_growth(nth));
-    }
-
-    fn visit(&self, visitor: &mut dyn Visitor) {
-        self.call(|engine| engine.visit(visitor));
-    }
-
+impl<E: Engine> Check for KasanEngine<E> {
     fn check(&self, walk: &mut Walk) -> Result<Progress, Broken> {
-        self.call(|engine| engine.check(walk))
-    }
-
-    fn map(&self, region: usize, page: u32, out: &mut [Extent]) -> Result<Mapped, NoMap> {
-        self.call(|engine| engine.map(region, page, out))
+        self.call(|engine| match engine.interfaces().check {
+            Some(engine) => engine.check(walk),
+            None => Ok(Progress::Sound),
+        })
     }
 }

@@ -370,7 +370,7 @@ impl PoolRef {
             }),
             GFP_KERNEL_ACCOUNT,
         )?;
-        if pool.engine.capabilities().pool {
+        if pool.engine.interfaces().add_region.is_some() {
             pool.extend(bytes, budget, |_, _| Ok(()))?;
         }
         Ok(Self(pool))
@@ -421,14 +421,12 @@ impl Pool {
         budget: Option<&Arc<Budget>>,
         mut write_early: impl FnMut(u32, usize) -> Result,
     ) -> Result {
-        if !self.engine.capabilities().pool {
-            return Err(EOPNOTSUPP);
-        }
+        let engine = self.engine.interfaces().add_region.ok_or(EOPNOTSUPP)?;
         if bytes == 0 || bytes % REGION_UNIT != 0 {
             return Err(EINVAL);
         }
         self.next_region()?;
-        let table_bytes = self.engine.table_bytes(bytes);
+        let table_bytes = engine.table_bytes(bytes);
         let charge =
             VmallocMemory::charge(bytes).saturating_add(VmallocMemory::charge(table_bytes));
         let lease = lease(budget, charge)?;
@@ -460,7 +458,7 @@ impl Pool {
             // the engine is dropped. Both were just allocated, with provenance for their whole length. By
             // the type invariant `backing` keeps them until `engine`, an earlier field, was dropped. The
             // metadata is zeroed and page-aligned.
-            let added = unsafe { self.engine.add_region(start, bytes, table_start) };
+            let added = unsafe { engine.add_region(start, bytes, table_start) };
             if let Err(error) = added {
                 // INVARIANT: The engine refused this memory, so it leaves `backing`.
                 let region = regions.pop();

@@ -24,18 +24,14 @@ use kernel::{
 };
 use slab_heap::{
     Block, Cost, Engine, Path, Refusal,
-    check::{
-        Broken,
-        Progress,
-        Walk, //
-    },
     engine::{
         BadFree,
-        Capabilities, //
+        Capabilities,
+        Interfaces, //
     },
     lock::Lock,
-    region::RegionError,
     stats::{
+        Statistics,
         Totals,
         Visitor, //
     },
@@ -103,10 +99,10 @@ impl Slub {
 unsafe impl Engine for Slub {
     fn capabilities(&self) -> Capabilities {
         Capabilities {
-            pool: false,
-            map: false,
             mmap: false,
             quick: false,
+            free_block_bytes: 0,
+            free_block_align: 1,
         }
     }
 
@@ -181,15 +177,19 @@ unsafe impl Engine for Slub {
         stays
     }
 
-    unsafe fn add_region(
-        &self,
-        _start: NonNull<u8>,
-        _bytes: usize,
-        _table: NonNull<u8>,
-    ) -> Result<u16, RegionError> {
-        Err(RegionError::NoPool)
+    fn interfaces(&self) -> Interfaces<'_> {
+        Interfaces {
+            statistics: self,
+            add_region: None,
+            check: None,
+            map: None,
+            shrink: None,
+            fail_growth: None,
+        }
     }
+}
 
+impl Statistics for Slub {
     fn visit(&self, visitor: &mut dyn Visitor) {
         self.counters.with(|counters| {
             let (live, max) = (counters.live_bytes as u64, self.max_bytes as u64);
@@ -208,9 +208,5 @@ unsafe impl Engine for Slub {
                 ..Totals::default()
             });
         });
-    }
-
-    fn check(&self, _walk: &mut Walk) -> Result<Progress, Broken> {
-        Ok(Progress::Sound)
     }
 }

@@ -177,7 +177,7 @@ fn a_replay_is_printed_as_json_and_shown_from_it() {
 fn the_story_of_an_operation_says_why() {
     let trace = file(
         "story.trace",
-        "a 1 100\na 2 900000\na 3 900000\nr 3 5\nf 2\na 4 5000000\nf 1\n",
+        "a 1 100\na 2 500000\na 3 700000\nr 3 5\nf 2\na 4 5000000\nf 1\n",
     );
     let story = |number: u32, engine: &str| {
         let printed =

@@ -36,10 +36,14 @@ use kernel::{
 use slab_heap::{
     Block, Cost, Engine, Refusal,
     check::{
+        Check,
         Progress,
         Walk, //
     },
-    engine::BadFree,
+    engine::{
+        AddRegion,
+        BadFree, //
+    },
     hybrid::{
         self,
         CacheSize,
@@ -414,7 +418,7 @@ unsafe fn call_release<E: Engine>(
     unsafe { engine.release(block, layout, cost) }
 }
 
-impl<E: Engine, T> EngineAllocator<E, T> {
+impl<E: Engine + AddRegion + Check, T> EngineAllocator<E, T> {
     /// Adds a region of `bytes` bytes to an engine that has no regions.
     ///
     /// # Errors
@@ -452,7 +456,7 @@ impl<E: Engine, T> EngineAllocator<E, T> {
         }
 
         let mut live = Live(0);
-        self.engine.visit(&mut live);
+        self.engine.interfaces().statistics.visit(&mut live);
         live.0
     }
 
@@ -474,7 +478,7 @@ impl<E: Engine, T> EngineAllocator<E, T> {
 // SAFETY: By the contract of `Engine` a block is aligned to `layout.align()` and valid for at least
 // `layout.size()` bytes until it is released, for as long as the memory of its region is there. `memory`
 // is dropped after the engine.
-unsafe impl<E: Engine, T: Send> Allocator for EngineAllocator<E, T> {
+unsafe impl<E: Engine + AddRegion + Check, T: Send> Allocator for EngineAllocator<E, T> {
     /// The value that `Engine::allocate` returned: `Engine::release` may use its offset.
     type Block = Block;
 
@@ -503,7 +507,9 @@ unsafe impl<E: Engine, T: Send> Allocator for EngineAllocator<E, T> {
         if self.live_blocks() != 0 {
             return Ok(SLABLAB_RULE_LIVE_BLOCKS);
         }
-        self.engine.drain();
+        if let Some(engine) = self.engine.interfaces().shrink {
+            engine.shrink();
+        }
         self.walk(check_interrupted)
     }
 }

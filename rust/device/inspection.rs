@@ -49,7 +49,7 @@ impl OpenFile {
         let bound = self.bound.as_ref();
         let pool = self.pool_of(bound);
         stats.engine = number(pool.kind());
-        pool.engine().visit(&mut *stats);
+        pool.engine().interfaces().statistics.visit(&mut *stats);
         stats.set_session(&bound.map(|bound| bound.session.stats()).unwrap_or_default());
         arg.reply(&*stats)
     }
@@ -59,14 +59,12 @@ impl OpenFile {
         let (check, arg) = IoctlArg::read::<slablab_check>(argument, bytes)?;
         ensure(check.flags == 0 && check.reserved == 0)?;
         let pool = self.pool_of(self.bound.as_ref());
-        if !pool.engine().capabilities().pool {
-            return Err(EOPNOTSUPP);
-        }
+        let engine = pool.engine().interfaces().check.ok_or(EOPNOTSUPP)?;
         // A check takes the engine's lock again and again, which delays other users of the pool.
         self.ensure_own_pool_or_admin()?;
         let mut walk = Walk::new();
         let broken = loop {
-            match pool.engine().check(&mut walk) {
+            match engine.check(&mut walk) {
                 Ok(Progress::More) if current!().signal_pending() => return Err(ERESTARTSYS),
                 Ok(Progress::More) => {}
                 Ok(Progress::Sound) => break None,
@@ -83,9 +81,7 @@ impl OpenFile {
         ensure(map.flags == 0 && map.reserved == 0)?;
         ensure((1..=SLABLAB_MAP_EXTENTS_MAX).contains(&map.count))?;
         let engine = self.pool_of(self.bound.as_ref()).engine();
-        if !engine.capabilities().map {
-            return Err(EOPNOTSUPP);
-        }
+        let engine = engine.interfaces().map.ok_or(EOPNOTSUPP)?;
         // The map of a shared pool reveals other users' blocks.
         self.ensure_own_pool_or_admin()?;
         let region = map.region as usize;
@@ -107,7 +103,7 @@ impl OpenFile {
         loop {
             let wanted = part.len().min(room - map.count as usize);
             let reported = engine.map(region, map.page, &mut part[..wanted]);
-            let mapped = reported.map_err(no_map)?;
+            let mapped = reported.map_err(|NoMap| ENXIO)?;
             for extent in &part[..mapped.extents] {
                 writer.write(&slablab_extent::from(*extent))?;
             }
@@ -121,13 +117,5 @@ impl OpenFile {
             }
         }
         arg.reply(&map)
-    }
-}
-
-/// Returns the error number for a map that cannot be read.
-fn no_map(why: NoMap) -> Error {
-    match why {
-        NoMap::Unsupported => EOPNOTSUPP,
-        NoMap::NoSuchRegion => ENXIO,
     }
 }

@@ -41,7 +41,7 @@ impl OpenFile {
                 .iter()
                 .fold(0, |bits, kind| bits | 1 << number(*kind)),
             engine: number(pool.kind()),
-            capabilities: uapi::capabilities(pool.engine().capabilities()),
+            capabilities: uapi::capabilities(pool.engine()),
             bind_flags: bound.map_or(0, |bound| bound.flags),
             pool_bytes: pool.engine().capacity() as u64,
             regions: pool.regions(),
@@ -72,7 +72,7 @@ impl OpenFile {
         }
         let shared = self.shared.pool(kind);
         let pool = if private {
-            if !shared.capabilities().pool {
+            if shared.interfaces().add_region.is_none() {
                 return Err(EOPNOTSUPP);
             }
             let bytes = usize::try_from(bind.pool_bytes).map_err(|_| EINVAL)?;
@@ -112,12 +112,13 @@ impl OpenFile {
         let (mut shrink, arg) = IoctlArg::read::<slablab_shrink>(argument, bytes)?;
         ensure(shrink.flags == 0 && shrink.reserved == 0)?;
         let engine = self.pool_of(self.bound.as_ref()).engine();
-        if !engine.capabilities().pool {
+        if engine.interfaces().add_region.is_none() {
             return Err(EOPNOTSUPP);
         }
         // Shrinking flushes all magazines, which delays other users of the pool.
         self.ensure_own_pool_or_admin()?;
-        shrink.bytes = engine.drain() as u64;
+        let shrunk = engine.interfaces().shrink.map_or(0, |engine| engine.shrink());
+        shrink.bytes = shrunk as u64;
         shrink.free_bytes = uapi::free_bytes(engine);
         arg.reply(&shrink)
     }

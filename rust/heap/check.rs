@@ -211,6 +211,18 @@ impl Walk {
     }
 }
 
+/// An engine whose metadata can be checked.
+pub trait Check {
+    /// Checks the next part of the metadata, for a bounded time.
+    ///
+    /// Starts with a new [`Walk`] and is called again while it returns [`Progress::More`].
+    ///
+    /// # Errors
+    ///
+    /// The first rule that was found broken.
+    fn check(&self, walk: &mut Walk) -> Result<Progress, Broken>;
+}
+
 /// Walks `step` to its end.
 ///
 /// # Errors

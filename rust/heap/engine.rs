@@ -4,9 +4,17 @@
 //!
 //! An engine allocates memory, and does nothing else: handles, quotas and zeroing belong to the layer
 //! above. It is shared between callers and has its own locks. An engine that has a pool never allocates
-//! memory for itself. A refused request changes no block, though it may move cached memory. An engine with per-CPU caches may interrupt other
-//! CPUs before it refuses a request, in a drain and in a check: these calls may sleep, and are made
-//! without a lock.
+//! memory for itself. A refused request changes no block, though it may move cached memory. An engine with
+//! per-CPU caches may interrupt other CPUs before it refuses a request, in a shrink and in a check: these
+//! calls may sleep, and are made without a lock.
+//!
+//! [`Engine`] is what the layers above call for each request. What only some engines have, or only some
+//! callers need, are traits of their own, which [`Engine::interfaces`] returns. An adapter in front of an
+//! engine, as debug mode, implements the ones that it changes and passes the others on:
+//!
+//! ```text
+//! Interfaces { check: Some(self), ..self.engine.interfaces() }
+//! ```
 
 use core::{
     alloc::Layout,
@@ -19,41 +27,95 @@ pub use crate::block::{
     Refusal, //
 };
 use crate::{
-    check::{
-        Broken,
-        Progress,
-        Walk, //
-    },
+    check::Check,
     cost::Cost,
-    map::{
-        Extent,
-        Mapped,
-        NoMap, //
-    },
+    fail::FailGrowth,
+    map::Map,
     region::RegionError,
-    stats::Visitor,
+    stats::Statistics, //
 };
 
-/// The capabilities of an engine beside allocation.
+/// The properties of an engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capabilities {
-    /// The engine has a pool: blocks have offsets, and [`Engine::add_region`] and [`Engine::check`] work.
-    pub pool: bool,
-    /// The engine has page descriptors: [`Engine::map`] works.
-    pub map: bool,
     /// A page that lies entirely in a block may be mapped by programs.
     pub mmap: bool,
     /// These calls neither sleep nor take long, but for the engine's spinlock: [`Engine::release`],
     /// [`Engine::release_at_once`] and [`Engine::allocate_at_once`]. They may be made with a spinlock held
     /// that nobody takes with interrupts disabled.
     pub quick: bool,
+    /// The number of bytes at the start of a free block that the engine writes while the block is free: 0
+    /// for an engine whose metadata lies outside the pool, 8 for one whose free lists go through the first
+    /// word.
+    ///
+    /// A free block is an object of a slab, or whole pages; pages that were coalesced may have such bytes at
+    /// the start of each page. An engine that writes free memory anywhere else says [`usize::MAX`]: one that
+    /// writes footers, or leaves the nodes of coalesced blocks inside a page.
+    pub free_block_bytes: usize,
+    /// A number of which the places of free blocks in a region are multiples, as far as the engine writes
+    /// `free_block_bytes` there. 1 says nothing.
+    pub free_block_align: usize,
+}
+
+/// The parts of an engine beside allocation. Those that an engine does not have are `None`.
+#[derive(Clone, Copy)]
+pub struct Interfaces<'e> {
+    /// Statistics.
+    pub statistics: &'e dyn Statistics,
+    /// Regions, of an engine that has a pool: its blocks have offsets.
+    pub add_region: Option<&'e dyn AddRegion>,
+    /// Checks of the metadata.
+    pub check: Option<&'e dyn Check>,
+    /// The use of each page.
+    pub map: Option<&'e dyn Map>,
+    /// Cached memory that can be returned.
+    pub shrink: Option<&'e dyn Shrink>,
+    /// Injected failures of growth.
+    pub fail_growth: Option<&'e dyn FailGrowth>,
+}
+
+/// An engine that has a pool.
+pub trait AddRegion {
+    /// Returns the bytes of metadata that a region of `bytes` bytes needs.
+    fn table_bytes(&self, bytes: usize) -> usize {
+        let _ = bytes;
+        0
+    }
+
+    /// Adds the `bytes` bytes at `start` to the pool and returns the region's number.
+    ///
+    /// If `start` is aligned to `bytes` rounded up to a power of two, what the engine does with the region
+    /// does not depend on the address. Otherwise large alignments may be refused.
+    ///
+    /// # Errors
+    ///
+    /// The rule that the range breaks; the pool is then as before.
+    ///
+    /// # Safety
+    ///
+    /// - The range is valid for reads and writes, and used by nobody else, until the engine is dropped.
+    /// - The same is true of the `table_bytes(bytes)` bytes at `table`, which are zero and aligned to 8;
+    ///   they are not in the pool.
+    /// - The provenance of either pointer covers its whole range.
+    unsafe fn add_region(
+        &self,
+        start: NonNull<u8>,
+        bytes: usize,
+        table: NonNull<u8>,
+    ) -> Result<u16, RegionError>;
+}
+
+/// An engine that caches free memory.
+pub trait Shrink {
+    /// Returns cached memory to where every request can use it, and returns its bytes.
+    fn shrink(&self) -> usize;
 }
 
 /// An allocator that the layers above can drive.
 ///
 /// # Safety
 ///
-/// For as long as the memory given to [`Engine::add_region`] is there:
+/// For as long as the memory given to [`AddRegion::add_region`] is there:
 ///
 /// - the memory of a block is valid for reads and writes of `usable(layout)` bytes, is aligned to
 ///   `layout.align()` and shares no byte with another block, from the call that allocates it to the
@@ -126,92 +188,6 @@ pub unsafe trait Engine: Sync {
     /// alignment.
     unsafe fn resize(&self, block: Block, layout: Layout, new: Layout, cost: &mut Cost) -> bool;
 
-    /// Returns the bytes of the table that a region of `bytes` bytes needs.
-    fn table_bytes(&self, bytes: usize) -> usize {
-        let _ = bytes;
-        0
-    }
-
-    /// Adds the `bytes` bytes at `start` to the pool and returns the region's number.
-    ///
-    /// Where `start` is aligned to `bytes` rounded up to a power of two, what the engine does with
-    /// the region does not depend on where it lies. Otherwise large alignments may be refused.
-    ///
-    /// # Errors
-    ///
-    /// The rule that the range breaks; the pool is then as before.
-    ///
-    /// # Safety
-    ///
-    /// - The range is valid for reads and writes, and used by nobody else, until the engine is
-    ///   dropped.
-    /// - The same goes for the `table_bytes(bytes)` bytes at `table`, which are zero and aligned
-    ///   to 8; they are not in the pool.
-    /// - The provenance of either pointer covers its whole range.
-    unsafe fn add_region(
-        &self,
-        start: NonNull<u8>,
-        bytes: usize,
-        table: NonNull<u8>,
-    ) -> Result<u16, RegionError>;
-
-    /// Gives back what is kept against a quick return, and says how many bytes that was.
-    fn drain(&self) -> usize {
-        0
-    }
-
-    /// Has the `nth` growth from now on refused, as [`Refusal::Injected`], or none if that is 0.
-    ///
-    /// A growth is a request for which no slab of its class has a free block, so that one would have
-    /// to take memory from the buddy system. It is refused before anything has changed.
-    fn fail_growth(&self, nth: u64) {
-        let _ = nth;
-    }
-
-    /// Returns how many bytes at the start of a free block the engine writes while the block is
-    /// free: 0 for an engine whose metadata lies outside the pool, 8 for one whose free lists go
-    /// through the first word.
-    ///
-    /// A free block is an object of a slab, or whole pages; pages that were coalesced may have such
-    /// bytes at the start of each page. An engine that writes free memory anywhere else returns
-    /// [`usize::MAX`]: one that writes footers, or leaves the nodes of coalesced blocks inside a page.
-    fn free_block_bytes(&self) -> usize {
-        0
-    }
-
-    /// Returns what the places of free blocks in a region are multiples of, as far as the engine
-    /// writes [`Engine::free_block_bytes`] there: 1 says nothing.
-    fn free_block_align(&self) -> usize {
-        1
-    }
-
-    /// Tells `visitor` what there is. The visitor is called under the engine's lock.
-    fn visit(&self, visitor: &mut dyn Visitor);
-
-    /// Looks at the next part of what the engine keeps, for a bounded time.
-    ///
-    /// Starts with a new [`Walk`] and is called again while it returns [`Progress::More`].
-    ///
-    /// # Errors
-    ///
-    /// The first rule that was found broken.
-    fn check(&self, walk: &mut Walk) -> Result<Progress, Broken>;
-
-    /// Tells what the pages of a region are, from `page` on, for a bounded time.
-    ///
-    /// Writes to `out`, in order and as far as there is room, an extent for each block of pages
-    /// that begins at `page` or behind it; a block that began before is not among them. Is called
-    /// again with [`Mapped::next`], which is always behind `page`, until that is [`Mapped::end`];
-    /// a call may have looked at nothing but the inside of a block and write none. A `page` behind
-    /// the region's last is its end.
-    ///
-    /// `out` has room for one at least.
-    ///
-    /// # Errors
-    ///
-    /// [`NoMap::Unsupported`] as [`Capabilities::map`] says, [`NoMap::NoSuchRegion`].
-    fn map(&self, region: usize, page: u32, out: &mut [Extent]) -> Result<Mapped, NoMap> {
-        let _ = (region, page, out);
-        Err(NoMap::Unsupported)
-    }
+    /// Returns the parts of the engine beside allocation.
+    fn interfaces(&self) -> Interfaces<'_>;
 }

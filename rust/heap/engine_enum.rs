@@ -33,7 +33,7 @@
 ///
 /// let state = hybrid::State::new();
 /// let engine = AnyEngine::Hybrid(hybrid::Hybrid::new(NoLock(state.into()), NoPerCpu));
-/// assert!(engine.capabilities().pool);
+/// assert!(engine.interfaces().add_region.is_some());
 /// assert_eq!(engine.capacity(), 0);
 /// # drop(AnyEngine::Seed(seed::Seed::new(NoLock(seed::State::new().into()))));
 /// ```
@@ -146,73 +146,9 @@ macro_rules! engine_enum {
                 }
             }
 
-            fn table_bytes(&self, bytes: usize) -> usize {
+            fn interfaces(&self) -> $crate::engine::Interfaces<'_> {
                 match self {
-                    $(Self::$variant(engine) => engine.table_bytes(bytes),)+
-                }
-            }
-
-            unsafe fn add_region(
-                &self,
-                start: ::core::ptr::NonNull<u8>,
-                bytes: usize,
-                table: ::core::ptr::NonNull<u8>,
-            ) -> ::core::result::Result<u16, $crate::region::RegionError> {
-                match self {
-                    // SAFETY: By this function's contract, which is the engine's.
-                    $(Self::$variant(engine) => unsafe {
-                        engine.add_region(start, bytes, table)
-                    },)+
-                }
-            }
-
-            fn drain(&self) -> usize {
-                match self {
-                    $(Self::$variant(engine) => engine.drain(),)+
-                }
-            }
-
-            fn fail_growth(&self, nth: u64) {
-                match self {
-                    $(Self::$variant(engine) => engine.fail_growth(nth),)+
-                }
-            }
-
-            fn free_block_bytes(&self) -> usize {
-                match self {
-                    $(Self::$variant(engine) => engine.free_block_bytes(),)+
-                }
-            }
-
-            fn free_block_align(&self) -> usize {
-                match self {
-                    $(Self::$variant(engine) => engine.free_block_align(),)+
-                }
-            }
-
-            fn visit(&self, visitor: &mut dyn $crate::stats::Visitor) {
-                match self {
-                    $(Self::$variant(engine) => engine.visit(visitor),)+
-                }
-            }
-
-            fn check(
-                &self,
-                walk: &mut $crate::check::Walk,
-            ) -> ::core::result::Result<$crate::check::Progress, $crate::check::Broken> {
-                match self {
-                    $(Self::$variant(engine) => engine.check(walk),)+
-                }
-            }
-
-            fn map(
-                &self,
-                region: usize,
-                page: u32,
-                out: &mut [$crate::map::Extent],
-            ) -> ::core::result::Result<$crate::map::Mapped, $crate::map::NoMap> {
-                match self {
-                    $(Self::$variant(engine) => engine.map(region, page, out),)+
+                    $(Self::$variant(engine) => engine.interfaces(),)+
                 }
             }
         }

@@ -11,6 +11,16 @@ use core::sync::atomic::{
     Ordering::Relaxed, //
 };
 
+/// An engine in which a growth can fail on request.
+pub trait FailGrowth {
+    /// Has the `nth` growth from now on refused as [`Refusal::Injected`](crate::Refusal::Injected), or none
+    /// if that is 0.
+    ///
+    /// A growth is a request for which no slab of its class has a free block, so that one would have to take
+    /// memory from the buddy system. It is refused before anything has changed.
+    fn fail_growth(&self, nth: u64);
+}
+
 /// Lets the n-th request fail, once.
 ///
 /// # Examples

@@ -158,6 +158,6 @@ pub trait InspectHeap: LockedHeap {
     ///
     /// # Errors
     ///
-    /// [`NoMap::NoSuchRegion`].
+    /// [`NoMap`].
     fn map(&mut self, region: usize, page: u32, out: &mut [Extent]) -> Result<Mapped, NoMap>;
 }

@@ -61,11 +61,23 @@ pub struct Mapped {
     pub end: u32,
 }
 
-/// Why there is no map.
+/// The pool has no such region.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NoMap {
-    /// The engine has no page descriptors.
-    Unsupported,
-    /// The pool has no such region.
-    NoSuchRegion,
+pub struct NoMap;
+
+/// An engine with page descriptors.
+pub trait Map {
+    /// Returns the use of the pages of a region from `page` on, for a bounded time.
+    ///
+    /// Writes to `out`, in order and as far as there is room, an extent for each block of pages that begins
+    /// at `page` or behind it; a block that began before is not among them. It is called again with
+    /// [`Mapped::next`], which is always behind `page`, until that is [`Mapped::end`]; a call may have
+    /// visited only the inside of a block and write none. A `page` behind the region's last is its end.
+    ///
+    /// `out` has room for one extent at least.
+    ///
+    /// # Errors
+    ///
+    /// [`NoMap`]: the pool has no such region.
+    fn map(&self, region: usize, page: u32, out: &mut [Extent]) -> Result<Mapped, NoMap>;
 }

@@ -128,3 +128,9 @@ pub trait Visitor {
         let _ = guard;
     }
 }
+
+/// An engine that has statistics.
+pub trait Statistics {
+    /// Passes the statistics to a visitor, which is called with the engine's lock held.
+    fn visit(&self, visitor: &mut dyn Visitor);
+}

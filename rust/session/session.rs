@@ -313,7 +313,9 @@ impl<P: Platform> Session<P> {
     /// with a private engine.
     pub fn inject_faults(&self, interval: u64, growth: u64) {
         self.state.with(|state| state.fault_interval.set(interval));
-        self.engine.fail_growth(growth);
+        if let Some(engine) = self.engine.interfaces().fail_growth {
+            engine.fail_growth(growth);
+        }
     }
 
     /// Starts the event log in `ring`. Returns `ring` if the log is on already or `ring` is empty.

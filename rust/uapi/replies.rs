@@ -11,7 +11,6 @@ use slab_heap::{
         Broken,
         Rule, //
     },
-    engine::Capabilities,
     guard::{
         Fault,
         LOG_LEN,
@@ -266,7 +265,7 @@ pub(crate) fn free_bytes(engine: &impl slab_heap::Engine) -> u64 {
         }
     }
     let mut free = Free(0);
-    engine.visit(&mut free);
+    engine.interfaces().statistics.visit(&mut free);
     free.0
 }
 
@@ -336,15 +335,16 @@ impl From<Extent> for slablab_extent {
 }
 
 /// Returns an engine's capabilities as bits `SLABLAB_CAP_*`.
-pub(crate) fn capabilities(capabilities: Capabilities) -> u32 {
+pub(crate) fn capabilities(engine: &impl slab_heap::Engine) -> u32 {
+    let interfaces = engine.interfaces();
     let mut bits = 0;
-    if capabilities.pool {
+    if interfaces.add_region.is_some() {
         bits |= SLABLAB_CAP_POOL | SLABLAB_CAP_PRIVATE;
     }
-    if capabilities.map {
+    if interfaces.map.is_some() {
         bits |= SLABLAB_CAP_MAP;
     }
-    if capabilities.mmap {
+    if engine.capabilities().mmap {
         bits |= SLABLAB_CAP_MMAP;
     }
     bits

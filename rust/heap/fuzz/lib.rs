@@ -161,16 +161,22 @@ impl Visitor for TotalsSink {
     }
 }
 
+/// Returns the cached memory of an engine, if it caches memory.
+fn shrink(engine: &impl Engine) {
+    if let Some(engine) = engine.interfaces().shrink {
+        engine.shrink();
+    }
+}
+
 impl<E: Engine> Shadow<'_, E> {
     /// Adds a region, unless the engine has the maximum number of regions.
     fn add_region(&mut self, bytes: usize) {
-        let (memory, table) = (
-            Memory::new(bytes),
-            Memory::new(self.engine.table_bytes(bytes)),
-        );
+        let engine = self.engine.interfaces().add_region;
+        let engine = engine.expect("every fuzzed engine has a pool");
+        let (memory, table) = (Memory::new(bytes), Memory::new(engine.table_bytes(bytes)));
         // SAFETY: Both have the required size and alignment, are used by nobody else, and live longer
         // than the engine: `fuzz` drops the engine first.
-        let added = unsafe { self.engine.add_region(memory.start(), bytes, table.start()) };
+        let added = unsafe { engine.add_region(memory.start(), bytes, table.start()) };
         if added.is_ok() {
             self.memories.push((memory, table));
         }
@@ -259,10 +265,12 @@ impl<E: Engine> Shadow<'_, E> {
 
     /// Checks the engine's metadata, and compares its statistics with the shadow map.
     fn check(&self) {
-        let walked = check::run(&mut Walk::new(), |walk| self.engine.check(walk));
+        let engine = self.engine.interfaces().check;
+        let engine = engine.expect("every fuzzed engine has a check");
+        let walked = check::run(&mut Walk::new(), |walk| engine.check(walk));
         assert_eq!(walked, Ok(Progress::Sound));
         let mut sums = TotalsSink::default();
-        self.engine.visit(&mut sums);
+        self.engine.interfaces().statistics.visit(&mut sums);
         let TotalsSink(totals) = sums;
         assert_eq!(totals.live_blocks as usize, self.blocks.len());
         let requested: usize = self.blocks.iter().map(|live| live.layout.size()).sum();
@@ -298,7 +306,7 @@ impl<E: Engine> Shadow<'_, E> {
             }
             Operation::Cpu(cpu) => run_on(usize::from(cpu) % CPUS),
             Operation::Drain => {
-                self.engine.drain();
+                shrink(self.engine);
             }
             Operation::Check => self.check(),
             Operation::AddRegion => self.add_region(REGION_BYTES),
@@ -319,9 +327,9 @@ impl<E: Engine> Shadow<'_, E> {
         let FinalState::OneBlock { overhead } = final_state else {
             return;
         };
-        self.engine.drain();
+        shrink(self.engine);
         let mut sums = TotalsSink::default();
-        self.engine.visit(&mut sums);
+        self.engine.interfaces().statistics.visit(&mut sums);
         assert_eq!(sums.0.free_bytes, sums.0.pool_bytes);
         let regions: Vec<_> = self
             .memories

@@ -25,26 +25,27 @@ use crate::{
     Block, Cost, Engine, Refusal,
     check::{
         Broken,
+        Check,
         Progress,
         Sweep,
         Walk, //
     },
     engine::{
+        AddRegion,
         BadFree,
-        Capabilities, //
+        Capabilities,
+        Interfaces, //
     },
     lock::Lock,
-    map::{
-        Extent,
-        Mapped,
-        NoMap, //
+    region::{
+        RegionError, //
     },
-    region::RegionError,
     stats::{
         BuddyStats,
         ClassStats,
         GuardStats,
         OrderStats,
+        Statistics,
         Totals,
         Visitor, //
     },
@@ -109,11 +110,18 @@ impl<E: Engine, L: Lock<State> + Sync, C: Caller> Guard<E, L, C> {
         stays.then_some((padded, shrunk))
     }
 
+    /// Returns the bytes of the engine's part of a region's metadata.
+    fn engine_table_bytes(&self, bytes: usize) -> usize {
+        let engine = self.engine.interfaces().add_region;
+        let engine_bytes = engine.map_or(0, |engine| engine.table_bytes(bytes));
+        engine_bytes.next_multiple_of(WORD)
+    }
+
     /// Registers a region, poisons it, adds it to the engine and stores the engine's number of it.
     ///
     /// # Safety
     ///
-    /// The contract of [`Engine::add_region`].
+    /// The contract of [`AddRegion::add_region`].
     unsafe fn add(
         &self,
         start: NonNull<u8>,
@@ -121,7 +129,7 @@ impl<E: Engine, L: Lock<State> + Sync, C: Caller> Guard<E, L, C> {
         table: NonNull<u8>,
     ) -> Result<u16, RegionError> {
         let _change = self.begin_change();
-        let engine_bytes = self.engine.table_bytes(bytes).next_multiple_of(WORD);
+        let engine_bytes = self.engine_table_bytes(bytes);
         // SAFETY: The table has `table_bytes` bytes, which is more than the engine's part.
         let own = unsafe { table.add(engine_bytes) };
         // SAFETY: The caller promises that range and table are valid and unused; the records are
@@ -141,12 +149,12 @@ impl<E: Engine, L: Lock<State> + Sync, C: Caller> Guard<E, L, C> {
             }
             goes_on
         });
-        let added = if poisoned {
+        let added = match self.engine.interfaces().add_region {
+            _ if !poisoned => Err(RegionError::Interrupted),
             // SAFETY: The caller promises all that the engine requires of the range, and the
             // engine's part of the table is at its start.
-            unsafe { self.engine.add_region(start, bytes, table) }
-        } else {
-            Err(RegionError::Interrupted)
+            Some(engine) => unsafe { engine.add_region(start, bytes, table) },
+            None => Err(RegionError::NoPool),
         };
         self.state
             .with(|state| state.set_region_number(place, added.ok()));
@@ -241,8 +249,19 @@ unsafe impl<E: Engine, L: Lock<State> + Sync, C: Caller> Engine for Guard<E, L, 
         }
     }
 
+    fn interfaces(&self) -> Interfaces<'_> {
+        Interfaces {
+            statistics: self,
+            add_region: Some(self),
+            check: Some(self),
+            ..self.engine.interfaces()
+        }
+    }
+}
+
+impl<E: Engine, L: Lock<State> + Sync, C: Caller> AddRegion for Guard<E, L, C> {
     fn table_bytes(&self, bytes: usize) -> usize {
-        self.engine.table_bytes(bytes).next_multiple_of(WORD) + records::table_bytes(bytes)
+        self.engine_table_bytes(bytes) + records::table_bytes(bytes)
     }
 
     unsafe fn add_region(
@@ -254,23 +273,9 @@ unsafe impl<E: Engine, L: Lock<State> + Sync, C: Caller> Engine for Guard<E, L, 
         // SAFETY: The contract of `add` is that of this function.
         unsafe { self.add(start, bytes, table) }
     }
+}
 
-    fn drain(&self) -> usize {
-        self.engine.drain()
-    }
-
-    fn fail_growth(&self, nth: u64) {
-        self.engine.fail_growth(nth);
-    }
-
-    fn free_block_bytes(&self) -> usize {
-        self.engine.free_block_bytes()
-    }
-
-    fn free_block_align(&self) -> usize {
-        self.engine.free_block_align()
-    }
-
+impl<E: Engine, L: Lock<State> + Sync, C: Caller> Statistics for Guard<E, L, C> {
     fn visit(&self, visitor: &mut dyn Visitor) {
         let (requested_bytes, stats) = self.state.with(|state| {
             let stats = GuardStats {
@@ -280,28 +285,33 @@ unsafe impl<E: Engine, L: Lock<State> + Sync, C: Caller> Engine for Guard<E, L, 
             };
             (state.requested_bytes as u64, stats)
         });
-        self.engine.visit(&mut StatsAdapter {
-            visitor,
-            requested_bytes,
-            stats,
-        });
+        self.engine
+            .interfaces()
+            .statistics
+            .visit(&mut StatsAdapter {
+                visitor,
+                requested_bytes,
+                stats,
+            });
     }
+}
 
+impl<E: Engine, L: Lock<State> + Sync, C: Caller> Check for Guard<E, L, C> {
     /// Checks the engine's metadata, then all red zones and all free memory.
     fn check(&self, walk: &mut Walk) -> Result<Progress, Broken> {
         if walk.sweep.is_some() {
             return self.sweep(walk);
         }
-        match self.engine.check(walk)? {
+        let checked = match self.engine.interfaces().check {
+            Some(engine) => engine.check(walk)?,
+            None => Progress::Sound,
+        };
+        match checked {
             Progress::Sound => {
                 walk.sweep = Some(Sweep::default());
                 Ok(Progress::More)
             }
             progress => Ok(progress),
         }
-    }
-
-    fn map(&self, region: usize, page: u32, out: &mut [Extent]) -> Result<Mapped, NoMap> {
-        self.engine.map(region, page, out)
     }
 }

@@ -109,7 +109,8 @@ const QUARANTINE_MAX: usize = 16;
 /// Returns whether an engine can be in debug mode: it has a pool, and writes at most the first
 /// [`FREE_BLOCK_BYTES_MAX`] bytes of a free block.
 pub fn supports(engine: &impl Engine) -> bool {
-    engine.capabilities().pool && engine.free_block_bytes() <= FREE_BLOCK_BYTES_MAX
+    engine.interfaces().add_region.is_some()
+        && engine.capabilities().free_block_bytes <= FREE_BLOCK_BYTES_MAX
 }
 
 /// The process that calls the guard.
@@ -220,7 +221,8 @@ impl<E: Engine, L: Lock<State> + Sync, C: Caller> Guard<E, L, C> {
             // are valid and belong to this call.
             let memory = unsafe { RawBytes::new(block.start, self.engine.usable(padded.layout)) };
             let region_byte = block.offset.map_or(0, Offset::byte);
-            if let Some(damage) = memory.poison_damage(region_byte, self.engine.free_block_bytes())
+            if let Some(damage) =
+                memory.poison_damage(region_byte, self.engine.capabilities().free_block_bytes)
             {
                 // Quarantine: the block is never freed in the engine.
                 self.found_written(&memory, damage, by);

@@ -71,8 +71,8 @@ impl<E: Engine, L: Lock<State> + Sync, C: Caller> Guard<E, L, C> {
     /// Compares the next part of the pool.
     pub(super) fn sweep(&self, walk: &mut Walk) -> Result<Progress, Broken> {
         let engine_bytes = EngineBytes {
-            bytes: self.engine.free_block_bytes(),
-            align: self.engine.free_block_align().max(1),
+            bytes: self.engine.capabilities().free_block_bytes,
+            align: self.engine.capabilities().free_block_align.max(1),
         };
         // `usable` takes no lock, so it may be called with the guard's lock held.
         let usable = |padded: &PaddedLayout| self.engine.usable(padded.layout);

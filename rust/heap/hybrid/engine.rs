@@ -18,45 +18,37 @@ use core::{
 #[cfg(not(test))]
 use core::sync::atomic::AtomicUsize;
 
-use super::{
-    inspect::MAGAZINES,
-    magazine::{
-        BLOCKS_MAX,
-        CpuCache,
-        Start,
-        TRANSFER_MAX, //
-    },
+use super::magazine::{
+    BLOCKS_MAX,
+    CpuCache,
+    Start,
+    TRANSFER_MAX, //
 };
 #[cfg(test)]
 use crate::testing::atomic::AtomicUsize;
 use crate::{
     PAGE_BYTES, PAGE_SHIFT,
-    check::{
-        Broken,
-        Progress,
-        Walk, //
-    },
     cost::{
         Cost,
         Path, //
     },
     engine::{
+        AddRegion,
         BadFree,
         Block,
         Capabilities,
         Engine,
+        Interfaces,
         Refusal, //
     },
-    fail::Nth,
+    fail::{
+        FailGrowth,
+        Nth, //
+    },
     lock::Lock,
     locked_heap::{
         InspectHeap,
         LockedHeap, //
-    },
-    map::{
-        Extent,
-        Mapped,
-        NoMap, //
     },
     per_cpu::{
         Exclusive,
@@ -72,7 +64,6 @@ use crate::{
         Class,
         MagazineKind, //
     },
-    stats::Visitor,
 };
 
 /// An engine with magazines in front of a heap.
@@ -475,10 +466,10 @@ where
 {
     fn capabilities(&self) -> Capabilities {
         Capabilities {
-            pool: true,
-            map: true,
             mmap: true,
             quick: true,
+            free_block_bytes: 0,
+            free_block_align: 1,
         }
     }
 
@@ -543,6 +534,24 @@ where
         resized || self.resize_under_pressure(offset, layout, new, cost)
     }
 
+    fn interfaces(&self) -> Interfaces<'_> {
+        Interfaces {
+            statistics: self,
+            add_region: Some(self),
+            check: Some(self),
+            map: Some(self),
+            shrink: Some(self),
+            fail_growth: Some(self),
+        }
+    }
+}
+
+impl<H, L, P> AddRegion for MagazineEngine<H, L, P>
+where
+    H: LockedHeap,
+    L: Lock<State<H>> + Sync,
+    P: PerCpu<CpuCache>,
+{
     fn table_bytes(&self, bytes: usize) -> usize {
         bytes / PAGE_BYTES * H::METADATA_PER_PAGE
     }
@@ -576,29 +585,15 @@ where
             Ok(region)
         })
     }
+}
 
-    fn drain(&self) -> usize {
-        let flushed = self.flush_all().free_bytes;
-        flushed + self.state.with(|state| state.heap.shrink())
-    }
-
+impl<H, L, P> FailGrowth for MagazineEngine<H, L, P>
+where
+    H: LockedHeap,
+    L: Lock<State<H>> + Sync,
+    P: PerCpu<CpuCache>,
+{
     fn fail_growth(&self, nth: u64) {
         self.failing_growth.set(nth);
-    }
-
-    fn visit(&self, visitor: &mut dyn Visitor) {
-        self.report(visitor);
-    }
-
-    fn check(&self, walk: &mut Walk) -> Result<Progress, Broken> {
-        if walk.part == MAGAZINES {
-            self.check_magazines(walk)
-        } else {
-            self.check_heap(walk)
-        }
-    }
-
-    fn map(&self, region: usize, page: u32, out: &mut [Extent]) -> Result<Mapped, NoMap> {
-        self.state.with(|state| state.heap.map(region, page, out))
     }
 }

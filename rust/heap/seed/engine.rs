@@ -29,6 +29,7 @@ use super::{
 use crate::{
     check::{
         Broken,
+        Check,
         Progress,
         Rule,
         STEP,
@@ -39,13 +40,18 @@ use crate::{
         Path, //
     },
     engine::{
+        AddRegion,
         BadFree,
         Block,
         Capabilities,
         Engine,
+        Interfaces,
         Refusal, //
     },
-    fail::Nth,
+    fail::{
+        FailGrowth,
+        Nth, //
+    },
     lock::Lock,
     region::{
         RegionError,
@@ -54,6 +60,7 @@ use crate::{
     stats::{
         BuddyStats,
         ClassStats,
+        Statistics,
         Totals,
         Visitor, //
     },
@@ -252,27 +259,26 @@ impl<L: Lock<State>> Seed<L> {
 unsafe impl<L: Lock<State> + Sync> Engine for Seed<L> {
     fn capabilities(&self) -> Capabilities {
         Capabilities {
-            pool: true,
-            // The lists of the buddy system are private to its crate.
-            map: false,
             mmap: true,
             // A free to the buddy system searches all free blocks of its size, O(n).
             quick: false,
+            // One link, in a free block of a slab and of the buddy system.
+            free_block_bytes: size_of::<usize>(),
+            // The block size of the smallest slab. The other sizes are multiples of it.
+            free_block_align: 64,
         }
     }
 
-    fn free_block_bytes(&self) -> usize {
-        // One link, in a free block of a slab and of the buddy system.
-        size_of::<usize>()
-    }
-
-    fn free_block_align(&self) -> usize {
-        // The block size of the smallest slab. The other sizes are multiples of it.
-        64
-    }
-
-    fn fail_growth(&self, nth: u64) {
-        self.state.with(|state| state.failing_growth.set(nth));
+    fn interfaces(&self) -> Interfaces<'_> {
+        Interfaces {
+            statistics: self,
+            add_region: Some(self),
+            check: Some(self),
+            // The lists of the buddy system are private to its crate.
+            map: None,
+            shrink: None,
+            fail_growth: Some(self),
+        }
     }
 
     #[inline]
@@ -348,7 +354,9 @@ unsafe impl<L: Lock<State> + Sync> Engine for Seed<L> {
         }
         stays
     }
+}
 
+impl<L: Lock<State> + Sync> AddRegion for Seed<L> {
     unsafe fn add_region(
         &self,
         start: NonNull<u8>,
@@ -389,7 +397,9 @@ unsafe impl<L: Lock<State> + Sync> Engine for Seed<L> {
             Ok(region)
         })
     }
+}
 
+impl<L: Lock<State> + Sync> Statistics for Seed<L> {
     fn visit(&self, visitor: &mut dyn Visitor) {
         self.state.with(|state| {
             let Some(heap) = &state.heap else {
@@ -434,7 +444,9 @@ unsafe impl<L: Lock<State> + Sync> Engine for Seed<L> {
             });
         });
     }
+}
 
+impl<L: Lock<State> + Sync> Check for Seed<L> {
     fn check(&self, walk: &mut Walk) -> Result<Progress, Broken> {
         self.state.with(|state| {
             let Some(heap) = &state.heap else {
@@ -449,5 +461,11 @@ unsafe impl<L: Lock<State> + Sync> Engine for Seed<L> {
                 state.check_counters(heap)
             }
         })
+    }
+}
+
+impl<L: Lock<State> + Sync> FailGrowth for Seed<L> {
+    fn fail_growth(&self, nth: u64) {
+        self.state.with(|state| state.failing_growth.set(nth));
     }
 }

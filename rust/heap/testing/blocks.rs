@@ -164,7 +164,7 @@ impl Figures {
     /// Collects the statistics of `engine`.
     pub(crate) fn of(engine: &impl Engine) -> Self {
         let mut figures = Self::default();
-        engine.visit(&mut figures);
+        engine.interfaces().statistics.visit(&mut figures);
         figures
     }
 

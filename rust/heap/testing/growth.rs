@@ -40,7 +40,7 @@ fn run<E: TestEngine>(nth: u64) -> (Vec<Served>, Option<usize>) {
     let memory = Memory::new(POOL);
     let engine = E::over(&memory);
     let (mut blocks, mut served, mut refused) = (Blocks::default(), Vec::new(), None);
-    engine.fail_growth(nth);
+    fail_growth(&engine, nth);
     while served.len() < OPERATIONS {
         let number = served.len();
         let (layout, fill) = (layout(SIZES[number % SIZES.len()], 8), number as u8);
@@ -74,11 +74,19 @@ fn run<E: TestEngine>(nth: u64) -> (Vec<Served>, Option<usize>) {
     (served, refused)
 }
 
+/// Lets the `nth` growth of an engine fail.
+fn fail_growth(engine: &impl TestEngine, nth: u64) {
+    engine.interfaces().fail_growth.unwrap().fail_growth(nth);
+}
+
 /// Returns all statistics and, if the engine has one, the map.
 fn snapshot(engine: &impl TestEngine) -> (Figures, Vec<Extent>) {
     let mut extents = vec![Extent::default(); POOL >> 12];
-    let mapped = engine.map(0, 0, &mut extents).map(|mapped| mapped.extents);
-    extents.truncate(mapped.unwrap_or(0));
+    let mapped = engine
+        .interfaces()
+        .map
+        .map(|engine| engine.map(0, 0, &mut extents));
+    extents.truncate(mapped.map_or(0, |mapped| mapped.unwrap().extents));
     (Figures::of(engine), extents)
 }
 
@@ -121,13 +129,13 @@ pub(crate) fn one_without_room_counts_once<E: TestEngine>() {
     for offset in &small[..40] {
         blocks.release(&engine, *offset);
     }
-    engine.fail_growth(2);
+    fail_growth(&engine, 2);
     let refusal = |blocks: &mut Blocks| blocks.allocate(&engine, layout(4096, 8), 3).err();
     assert_ne!(refusal(&mut blocks), Some(Refusal::Injected));
     assert_eq!(refusal(&mut blocks), Some(Refusal::Injected));
     assert_ne!(refusal(&mut blocks), Some(Refusal::Injected));
-    engine.fail_growth(1);
-    engine.fail_growth(0);
+    fail_growth(&engine, 1);
+    fail_growth(&engine, 0);
     assert_ne!(refusal(&mut blocks), Some(Refusal::Injected));
     sound(&engine);
 }

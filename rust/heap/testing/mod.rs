@@ -10,6 +10,18 @@ pub(crate) mod model;
 pub(crate) mod numbers;
 pub(crate) mod weaknesses;
 
+/// The traits of [`Interfaces`](crate::engine::Interfaces), for tests that call an engine's methods directly.
+pub(crate) mod prelude {
+    pub(crate) use crate::{
+        check::Check as _,
+        engine::{
+            AddRegion as _,
+            Shrink as _, //
+        },
+        map::Map as _, //
+    };
+}
+
 use core::{
     alloc::Layout,
     ptr::NonNull, //
@@ -33,6 +45,7 @@ use crate::{
     Engine,
     check::{
         self,
+        Broken,
         Progress,
         Walk, //
     },
@@ -253,6 +266,7 @@ impl Memory {
         bytes: usize,
     ) -> Result<u16, RegionError> {
         assert!(skip <= self.bytes() && bytes <= self.bytes() - skip);
+        let engine = engine.interfaces().add_region.unwrap();
         let table = self.table(engine.table_bytes(bytes));
         // SAFETY: The range lies in the memory (asserted above), and the table has the length that
         // the engine asks for. Tests drop their engines before the memory, and add a range that an
@@ -276,9 +290,26 @@ pub(crate) fn classes(engine: &impl Engine) -> Vec<ClassStats> {
     Figures::of(engine).classes
 }
 
+/// Returns the cached memory of an engine, if it caches memory.
+pub(crate) fn shrink(engine: &impl Engine) {
+    if let Some(engine) = engine.interfaces().shrink {
+        engine.shrink();
+    }
+}
+
+/// Runs a check of an engine.
+///
+/// # Errors
+///
+/// The first broken rule.
+pub(crate) fn check(engine: &impl Engine) -> Result<Progress, Broken> {
+    let checked = engine.interfaces().check.unwrap();
+    check::run(&mut Walk::new(), |walk| checked.check(walk))
+}
+
 /// Panics if the engine's check finds a broken rule.
 #[track_caller]
 pub(crate) fn sound(engine: &impl Engine) {
-    let result = check::run(&mut Walk::new(), |walk| engine.check(walk));
+    let result = check(engine);
     assert_eq!(result, Ok(Progress::Sound));
 }

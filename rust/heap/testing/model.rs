@@ -13,6 +13,7 @@ use super::{
         Live, //
     },
     layout,
+    shrink,
     sound, //
 };
 use crate::{
@@ -168,7 +169,7 @@ impl<E: Engine> Shadow<'_, E> {
                 Outcome::Nothing
             }
             Operation::Drain => {
-                self.engine.drain();
+                shrink(self.engine);
                 assert_eq!(Figures::of(self.engine).totals.magazine_bytes, 0);
                 Outcome::Nothing
             }

@@ -12,7 +12,8 @@ use super::submit::{
 use crate::*;
 use core::ptr::NonNull;
 use slab_heap::{
-    Engine, Path,
+    Path,
+    engine::AddRegion,
     hybrid::{
         CacheSize,
         Hybrid,

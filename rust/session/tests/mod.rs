@@ -18,6 +18,7 @@ use core::{
 };
 use slab_heap::{
     Engine, Path, Refusal,
+    engine::AddRegion,
     seed::{
         Seed,
         State, //
@@ -128,7 +129,7 @@ impl Pool {
             }
         }
         let mut capture = Capture(Totals::default());
-        self.engine.visit(&mut capture);
+        self.engine.interfaces().statistics.visit(&mut capture);
         capture.0
     }
 

@@ -5,6 +5,7 @@
 use super::*;
 use slab_heap::{
     PAGE_BYTES,
+    engine::AddRegion,
     guard::Guard, //
 };
 use slab_host::Process;

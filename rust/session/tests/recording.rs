@@ -6,6 +6,7 @@ use super::*;
 use proptest::prelude::*;
 use slab_heap::{
     Cost,
+    engine::AddRegion,
     guard::Guard, //
 };
 use slab_host::Process;

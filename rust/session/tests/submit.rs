@@ -5,6 +5,7 @@
 use super::*;
 use slab_heap::{
     Cost,
+
     check::{
         self,
         Progress,
@@ -103,7 +104,8 @@ pub(super) fn assert_sound(pool: &Pool) {
 
 pub(super) fn assert_engine_sound(engine: &impl Engine) {
     let mut walk = Walk::new();
-    let walked = check::run(&mut walk, |walk| engine.check(walk));
+    let checked = engine.interfaces().check.unwrap();
+    let walked = check::run(&mut walk, |walk| checked.check(walk));
     assert_eq!(walked, Ok(Progress::Sound));
 }
 

@@ -8,10 +8,11 @@ use std::{
 };
 
 use slab_heap::{
-    Block,
-    Cost,
-    Engine,
-    engine::BadFree, //
+    Block, Cost, Engine,
+    engine::{
+        AddRegion,
+        BadFree, //
+    },
 };
 
 use crate::{
@@ -29,7 +30,7 @@ pub(super) struct EngineHeap<E> {
     table: Box<[u64]>,
 }
 
-impl<E: Engine> EngineHeap<E> {
+impl<E: Engine + AddRegion> EngineHeap<E> {
     /// Adds `memory` to an engine that has no region yet.
     ///
     /// # Safety

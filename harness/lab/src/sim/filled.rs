@@ -23,25 +23,16 @@ use std::{
 
 use slab_heap::{
     Block, Cost, Engine, Refusal,
-    check::{
-        Broken,
-        Progress,
-        Walk, //
-    },
     engine::{
+        AddRegion,
         BadFree,
-        Capabilities, //
-    },
-    map::{
-        Extent,
-        Mapped,
-        NoMap, //
+        Capabilities,
+        Interfaces, //
     },
     region::{
         Offset,
         RegionError, //
     },
-    stats::Visitor,
 };
 
 use super::PAGE_BYTES;
@@ -129,7 +120,7 @@ impl<E: Engine> Filled<E> {
 
     /// Returns the first byte from `from` on that is not as free memory is.
     fn unfree(&self, bytes: &[u8], region_byte: usize, from: usize) -> Option<usize> {
-        let engine_bytes = self.engine.free_block_bytes();
+        let engine_bytes = self.engine.capabilities().free_block_bytes;
         if engine_bytes >= PAGE_BYTES as usize {
             return None;
         }
@@ -245,8 +236,18 @@ unsafe impl<E: Engine> Engine for Filled<E> {
         resized
     }
 
+    fn interfaces(&self) -> Interfaces<'_> {
+        Interfaces {
+            add_region: Some(self),
+            ..self.engine.interfaces()
+        }
+    }
+}
+
+impl<E: Engine> AddRegion for Filled<E> {
     fn table_bytes(&self, bytes: usize) -> usize {
-        self.engine.table_bytes(bytes)
+        let engine = self.engine.interfaces().add_region;
+        engine.map_or(0, |engine| engine.table_bytes(bytes))
     }
 
     unsafe fn add_region(
@@ -255,42 +256,16 @@ unsafe impl<E: Engine> Engine for Filled<E> {
         bytes: usize,
         table: NonNull<u8>,
     ) -> Result<u16, RegionError> {
+        let engine = self.engine.interfaces().add_region;
+        let engine = engine.ok_or(RegionError::NoPool)?;
         let mut ranges = self.ranges.write().unwrap_or_else(PoisonError::into_inner);
         // SAFETY: By this function's contract, which is the engine's.
-        let number = unsafe { self.engine.add_region(start, bytes, table) }?;
+        let number = unsafe { engine.add_region(start, bytes, table) }?;
         ranges.push(Range {
             start: start.addr().get(),
             bytes,
             number,
         });
         Ok(number)
-    }
-
-    fn drain(&self) -> usize {
-        self.engine.drain()
-    }
-
-    fn fail_growth(&self, nth: u64) {
-        self.engine.fail_growth(nth);
-    }
-
-    fn free_block_bytes(&self) -> usize {
-        self.engine.free_block_bytes()
-    }
-
-    fn free_block_align(&self) -> usize {
-        self.engine.free_block_align()
-    }
-
-    fn visit(&self, visitor: &mut dyn Visitor) {
-        self.engine.visit(visitor);
-    }
-
-    fn check(&self, walk: &mut Walk) -> Result<Progress, Broken> {
-        self.engine.check(walk)
-    }
-
-    fn map(&self, region: usize, page: u32, out: &mut [Extent]) -> Result<Mapped, NoMap> {
-        self.engine.map(region, page, out)
     }
 }

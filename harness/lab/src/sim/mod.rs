@@ -188,8 +188,7 @@ impl Target for Sim {
                 .fold(0, |bits, engine| bits | 1 << engine.raw()),
             engine: self.pool().kind.raw(),
             // There is no file here to be mapped.
-            capabilities: uapi::capabilities(self.pool().engine.capabilities())
-                & !uapi::SLABLAB_CAP_MMAP,
+            capabilities: uapi::capabilities(&self.pool().engine) & !uapi::SLABLAB_CAP_MMAP,
             bind_flags: self.bind_flags(),
             pool_bytes: self.pool().bytes(),
             regions: self.pool().regions(),
@@ -284,14 +283,16 @@ impl Target for Sim {
 
     fn stats(&self) -> Result<Box<slablab_stats>, Errno> {
         let mut stats = Box::<slablab_stats>::default();
-        self.pool().engine.visit(&mut *stats);
+        let statistics = self.pool().engine.interfaces().statistics;
+        statistics.visit(&mut *stats);
         stats.engine = self.pool().kind.raw();
         stats.set_session(&self.session.stats());
         Ok(stats)
     }
 
     fn check(&self) -> Result<slablab_check, Errno> {
-        let engine = &self.pool().engine;
+        let engine = self.pool().engine.interfaces().check;
+        let engine = engine.ok_or(Errno::OPNOTSUPP)?;
         let mut walk = Walk::new();
         match check::run(&mut walk, |walk| engine.check(walk)) {
             Ok(Progress::Disturbed) => Err(Errno::AGAIN),
@@ -311,8 +312,10 @@ impl Target for Sim {
 
     fn shrink(&self) -> Result<slablab_shrink, Errno> {
         let engine = &self.pool().engine;
+        let shrink = engine.interfaces().shrink;
+        let shrunk = shrink.map_or(0, |engine| engine.shrink());
         Ok(slablab_shrink {
-            bytes: engine.drain() as u64,
+            bytes: shrunk as u64,
             free_bytes: uapi::free_bytes(engine),
             ..Default::default()
         })
@@ -328,14 +331,13 @@ impl Target for Sim {
         if room == 0 {
             return Err(Errno::INVAL);
         }
+        let engine = self.pool().engine.interfaces().map;
+        let engine = engine.ok_or(Errno::OPNOTSUPP)?;
         let mut part = vec![Extent::default(); room];
         let (mut page, mut count) = (page, 0);
         loop {
-            let told = (self.pool().engine).map(region as usize, page, &mut part[count..]);
-            let mapped = told.map_err(|why| match why {
-                NoMap::Unsupported => Errno::OPNOTSUPP,
-                NoMap::NoSuchRegion => Errno::NXIO,
-            })?;
+            let told = engine.map(region as usize, page, &mut part[count..]);
+            let mapped = told.map_err(|NoMap| Errno::NXIO)?;
             page = mapped.next;
             count += mapped.extents;
             if mapped.next == mapped.end || count == room {

@@ -164,13 +164,15 @@ impl Pool {
             return Err(Errno::INVAL);
         }
         let memory = Mapping::new(usize::try_from(bytes).map_err(|_| Errno::NOMEM)?)?;
-        let table_bytes = self.engine.table_bytes(memory.bytes());
+        let engine = self.engine.interfaces().add_region;
+        let engine = engine.ok_or(Errno::OPNOTSUPP)?;
+        let table_bytes = engine.table_bytes(memory.bytes());
         let table = Mapping::new(table_bytes.max(PAGE_BYTES as usize))?;
         let mut regions = self.regions.lock().unwrap_or_else(PoisonError::into_inner);
         let (start, table_start) = (memory.start(), table.start());
         // SAFETY: Both mappings are new and zeros, so nobody else uses them, and their pointers are
         // to the whole of them; they are kept in `self.regions` until the engine is gone.
-        let region = unsafe { self.engine.add_region(start, memory.bytes(), table_start) };
+        let region = unsafe { engine.add_region(start, memory.bytes(), table_start) };
         let region = region.map_err(|error| match error {
             RegionError::NoPool => Errno::OPNOTSUPP,
             RegionError::TooMany => Errno::NOSPC,

@@ -26,25 +26,16 @@ use std::{
 
 use slab_heap::{
     Block, Cost, Engine, Refusal,
-    check::{
-        Broken,
-        Progress,
-        Walk, //
-    },
     engine::{
+        AddRegion,
         BadFree,
-        Capabilities, //
-    },
-    map::{
-        Extent,
-        Mapped,
-        NoMap, //
+        Capabilities,
+        Interfaces, //
     },
     region::{
         Offset,
         RegionError, //
     },
-    stats::Visitor,
 };
 
 /// The environment variable that names a fault.
@@ -254,7 +245,11 @@ impl<E: Engine> Wrong<E> {
 // SAFETY: It is not, with a fault: that is what tests are about, in processes of their own.
 unsafe impl<E: Engine> Engine for Wrong<E> {
     fn capabilities(&self) -> Capabilities {
-        self.engine.capabilities()
+        let mut capabilities = self.engine.capabilities();
+        if self.fault == Some(Fault::LongerLinks) {
+            capabilities.free_block_bytes = 128;
+        }
+        capabilities
     }
 
     fn usable(&self, layout: Layout) -> usize {
@@ -334,8 +329,18 @@ unsafe impl<E: Engine> Engine for Wrong<E> {
         unsafe { self.engine.resize(block, layout, new, cost) }
     }
 
+    fn interfaces(&self) -> Interfaces<'_> {
+        Interfaces {
+            add_region: Some(self),
+            ..self.engine.interfaces()
+        }
+    }
+}
+
+impl<E: Engine> AddRegion for Wrong<E> {
     fn table_bytes(&self, bytes: usize) -> usize {
-        self.engine.table_bytes(bytes)
+        let engine = self.engine.interfaces().add_region;
+        engine.map_or(0, |engine| engine.table_bytes(bytes))
     }
 
     unsafe fn add_region(
@@ -344,40 +349,11 @@ unsafe impl<E: Engine> Engine for Wrong<E> {
         bytes: usize,
         table: NonNull<u8>,
     ) -> Result<u16, RegionError> {
+        let engine = self.engine.interfaces().add_region;
+        let engine = engine.ok_or(RegionError::NoPool)?;
         // SAFETY: The region has so many bytes, by this function's contract.
         *lock(&self.end) = Some(unsafe { start.add(bytes) });
         // SAFETY: By this function's contract.
-        unsafe { self.engine.add_region(start, bytes, table) }
-    }
-
-    fn drain(&self) -> usize {
-        self.engine.drain()
-    }
-
-    fn fail_growth(&self, nth: u64) {
-        self.engine.fail_growth(nth);
-    }
-
-    fn free_block_bytes(&self) -> usize {
-        match self.fault {
-            Some(Fault::LongerLinks) => 128,
-            _ => self.engine.free_block_bytes(),
-        }
-    }
-
-    fn free_block_align(&self) -> usize {
-        self.engine.free_block_align()
-    }
-
-    fn visit(&self, visitor: &mut dyn Visitor) {
-        self.engine.visit(visitor);
-    }
-
-    fn check(&self, walk: &mut Walk) -> Result<Progress, Broken> {
-        self.engine.check(walk)
-    }
-
-    fn map(&self, region: usize, page: u32, out: &mut [Extent]) -> Result<Mapped, NoMap> {
-        self.engine.map(region, page, out)
+        unsafe { engine.add_region(start, bytes, table) }
     }
 }

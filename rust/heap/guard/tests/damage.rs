@@ -7,6 +7,7 @@ use crate::testing::{
     HostHybrid,
     HostSeed,
     blocks::Blocks, //
+    shrink,
 };
 use proptest::prelude::*;
 
@@ -156,11 +157,11 @@ on_each_engine! {
         for block in &blocks {
             free(guard, 6, block.start, small).unwrap();
         }
-        guard.drain();
+        shrink(guard);
         let large = layout(POOL_BYTES / 2 - 4096, 8);
         let block = allocate(guard, 7, large);
         free(guard, 8, block.start, large).unwrap();
-        guard.drain();
+        shrink(guard);
         let first = block.start.addr().get();
         let inside = blocks.iter().map(|block| block.start.addr().get());
         let inside = inside.filter(|start| *start > first && *start + 5000 < first + large.size());

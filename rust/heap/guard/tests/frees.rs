@@ -3,7 +3,10 @@
 //! Bad frees, and the report of each.
 
 use super::*;
-use crate::guard::Owner;
+use crate::{
+    guard::Owner,
+    testing::shrink, //
+};
 
 on_each_engine! {
     fn a_double_free_is_reported_with_all_three_operations(guard) {
@@ -65,7 +68,7 @@ on_each_engine! {
         for block in &blocks {
             free(guard, 2, block.start, small).unwrap();
         }
-        guard.drain();
+        shrink(guard);
         let large = layout(POOL_BYTES / 2 - 4096, 8);
         let block = allocate(guard, 3, large);
         let first = block.start.addr().get();

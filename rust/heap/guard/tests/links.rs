@@ -7,22 +7,23 @@ use crate::{
     Refusal,
     check::{
         self,
-        Broken,
-        Progress,
         Rule,
         Walk, //
     },
-    engine::Capabilities,
+    engine::{
+        Capabilities,
+        Interfaces, //
+    },
     guard::{
         FREE_BLOCK_BYTES_MAX,
         QUARANTINE_MAX,
         supports, //
     },
-    region::RegionError,
     testing::{
         HostHybrid,
         HostSeed,
-        blocks::Blocks, //
+        blocks::Blocks,
+        prelude::*, //
     },
 };
 
@@ -49,7 +50,10 @@ impl WideLinks {
 // freed.
 unsafe impl Engine for WideLinks {
     fn capabilities(&self) -> Capabilities {
-        self.engine.capabilities()
+        Capabilities {
+            free_block_bytes: self.declared,
+            ..self.engine.capabilities()
+        }
     }
 
     fn usable(&self, layout: Layout) -> usize {
@@ -79,30 +83,8 @@ unsafe impl Engine for WideLinks {
         unsafe { self.engine.resize(block, layout, new, cost) }
     }
 
-    unsafe fn add_region(
-        &self,
-        start: NonNull<u8>,
-        bytes: usize,
-        table: NonNull<u8>,
-    ) -> Result<u16, RegionError> {
-        // SAFETY: The contract is that of the same method of the seed.
-        unsafe { self.engine.add_region(start, bytes, table) }
-    }
-
-    fn free_block_bytes(&self) -> usize {
-        self.declared
-    }
-
-    fn free_block_align(&self) -> usize {
-        self.engine.free_block_align()
-    }
-
-    fn visit(&self, visitor: &mut dyn Visitor) {
-        self.engine.visit(visitor);
-    }
-
-    fn check(&self, walk: &mut Walk) -> Result<Progress, Broken> {
-        self.engine.check(walk)
+    fn interfaces(&self) -> Interfaces<'_> {
+        self.engine.interfaces()
     }
 }
 

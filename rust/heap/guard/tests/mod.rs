@@ -116,7 +116,7 @@ fn stats(engine: &impl Engine) -> GuardStats {
         }
     }
     let mut noticed = Noticed(None);
-    engine.visit(&mut noticed);
+    engine.interfaces().statistics.visit(&mut noticed);
     noticed.0.expect("a guard has statistics")
 }
 

@@ -19,6 +19,7 @@ use crate::{
             operations_on,
             regions, //
         },
+        shrink,
         with_cpus, //
     },
 };
@@ -54,7 +55,7 @@ fn is_quiet<E: Engine>(guard: &Guarded<E>, operations: &[Operation]) {
             Operation::Resize(pick, size) => resize(guard, &mut blocks, pick, size, number as u8),
             Operation::Move(cpu) => CPU.set(cpu),
             Operation::Drain => {
-                guard.drain();
+                shrink(guard);
             }
         }
         compare(guard, &blocks);

@@ -17,6 +17,7 @@ use crate::{
         HostHybrid,
         HostSeed,
         blocks::Blocks, //
+        prelude::*,
     },
 };
 use proptest::prelude::*;
@@ -26,7 +27,7 @@ const EVERY_BYTES: usize = 512 << 10;
 
 /// Returns the rule that a check finds broken, and its byte in the first region.
 fn broken(engine: &impl Engine) -> Option<(Rule, u64)> {
-    match check::run(&mut Walk::new(), |walk| engine.check(walk)) {
+    match crate::testing::check(engine) {
         Ok(progress) => {
             assert_eq!(progress, Progress::Sound);
             None

@@ -11,6 +11,7 @@
 use crate::{
     check::{
         Broken,
+        Check,
         Progress,
         Rule,
         STEP,
@@ -50,6 +51,21 @@ fn broken(rule: Rule, kind: Option<MagazineKind>, offset: Option<Offset>) -> Bro
     }
 }
 
+impl<H, L, P> Check for MagazineEngine<H, L, P>
+where
+    H: InspectHeap,
+    L: Lock<State<H>> + Sync,
+    P: PerCpu<CpuCache>,
+{
+    fn check(&self, walk: &mut Walk) -> Result<Progress, Broken> {
+        if walk.part == MAGAZINES {
+            self.check_magazines(walk)
+        } else {
+            self.check_heap(walk)
+        }
+    }
+}
+
 impl<H, L, P> MagazineEngine<H, L, P>
 where
     H: InspectHeap,
@@ -57,7 +73,7 @@ where
     P: PerCpu<CpuCache>,
 {
     /// Executes the next step of a check of the heap.
-    pub(in crate::hybrid) fn check_heap(&self, walk: &mut Walk) -> Result<Progress, Broken> {
+    fn check_heap(&self, walk: &mut Walk) -> Result<Progress, Broken> {
         let progress = self.state.with(|state| {
             if !walk.resume(state.epoch()) {
                 return Ok(Progress::Disturbed);
@@ -96,7 +112,7 @@ where
     }
 
     /// Looks at the next slots, and after the last one at the counters.
-    pub(in crate::hybrid) fn check_magazines(&self, walk: &mut Walk) -> Result<Progress, Broken> {
+    fn check_magazines(&self, walk: &mut Walk) -> Result<Progress, Broken> {
         let seen = self.look(walk);
         if seen == Ok(Progress::More) {
             return seen;

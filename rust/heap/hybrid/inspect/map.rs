@@ -5,27 +5,47 @@
 //! The map shows the page descriptors and does not check them. A map of damaged descriptors is wrong, but
 //! it stays within the region and comes to an end.
 
-use crate::hybrid::{
-    heap::Heap,
-    page::{
-        Page, //
-        PageKind,
-    },
-};
 use crate::{
     PAGE_SHIFT,
     check::STEP,
+    hybrid::{
+        engine::{
+            MagazineEngine,
+            State, //
+        },
+        heap::Heap,
+        magazine::CpuCache,
+        page::{
+            Page,
+            PageKind, //
+        },
+    },
+    lock::Lock,
+    locked_heap::InspectHeap,
     map::{
         Extent,
+        Map,
         Mapped,
         NoMap,
         Use, //
     },
     nospec,
+    per_cpu::PerCpu,
 };
 
+impl<H, L, P> Map for MagazineEngine<H, L, P>
+where
+    H: InspectHeap,
+    L: Lock<State<H>> + Sync,
+    P: PerCpu<CpuCache>,
+{
+    fn map(&self, region: usize, page: u32, out: &mut [Extent]) -> Result<Mapped, NoMap> {
+        self.state.with(|state| state.heap.map(region, page, out))
+    }
+}
+
 impl Heap {
-    /// Does the work of [`Engine::map`](crate::Engine::map), for up to [`STEP`] pages.
+    /// Does the work of [`Map::map`], for up to [`STEP`] pages.
     pub(super) fn map_part(
         &mut self,
         region: usize,
@@ -35,7 +55,7 @@ impl Heap {
         // A region has at most `REGION_PAGES_MAX` pages, so every index below `end` is a page.
         let end = self.buddy.descs.pages(region);
         if end == 0 {
-            return Err(NoMap::NoSuchRegion);
+            return Err(NoMap);
         }
         // The page is a program's, and may be the one behind the last.
         let mut index = nospec::clamp((page as usize).min(end), end + 1);

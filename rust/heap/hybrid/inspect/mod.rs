@@ -9,6 +9,7 @@ mod check_magazines;
 mod map;
 mod stats;
 
+#[cfg(test)]
 pub(super) use check_magazines::MAGAZINES;
 
 use super::{

@@ -34,6 +34,7 @@ use crate::{
         BuddyStats,
         ClassStats,
         OrderStats,
+        Statistics,
         Totals,
         Visitor, //
     },
@@ -51,7 +52,7 @@ pub(super) struct Counts {
     requested_bytes: u64,
 }
 
-impl<H, L, P> MagazineEngine<H, L, P>
+impl<H, L, P> Statistics for MagazineEngine<H, L, P>
 where
     H: InspectHeap,
     L: Lock<State<H>> + Sync,
@@ -62,7 +63,7 @@ where
     /// The blocks in magazines are counted without the lock, and counted again if blocks moved between
     /// magazines and heap meanwhile. If that happens again and again, the figures are of different moments,
     /// as they are while CPUs allocate from their magazines.
-    pub(in crate::hybrid) fn report(&self, visitor: &mut dyn Visitor) {
+    fn visit(&self, visitor: &mut dyn Visitor) {
         let mut attempts = COUNTING_ATTEMPTS;
         loop {
             attempts -= 1;
@@ -82,7 +83,14 @@ where
             }
         }
     }
+}
 
+impl<H, L, P> MagazineEngine<H, L, P>
+where
+    H: InspectHeap,
+    L: Lock<State<H>> + Sync,
+    P: PerCpu<CpuCache>,
+{
     /// Passes all statistics to a visitor, with these numbers of blocks in magazines.
     fn report_with(&self, state: &State<H>, cached: &CachedBlocks, visitor: &mut dyn Visitor) {
         let heap = state.heap.totals();

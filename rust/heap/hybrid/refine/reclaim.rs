@@ -30,7 +30,10 @@ use core::{
 
 use crate::{
     cost::Cost,
-    engine::Refusal,
+    engine::{
+        Refusal,
+        Shrink, //
+    },
     hybrid::{
         engine::{
             Batch,
@@ -59,7 +62,7 @@ pub(in crate::hybrid) struct Flushed {
     /// Blocks that moved to the heap.
     blocks: usize,
     /// Bytes that became free thereby.
-    pub(in crate::hybrid) free_bytes: usize,
+    free_bytes: usize,
     /// Whether a CPU could not be reached.
     incomplete: bool,
 }
@@ -129,7 +132,7 @@ where
 
     /// Moves all blocks of all CPUs' magazines to the heap. A CPU that cannot be reached is tried again,
     /// for up to [`ATTEMPTS`] pauses.
-    pub(in crate::hybrid) fn flush_all(&self) -> Flushed {
+    fn flush_all(&self) -> Flushed {
         let mut all = self.flush_all_once();
         for _ in 0..ATTEMPTS {
             if !all.incomplete || !self.per_cpu.pause() {
@@ -201,5 +204,18 @@ where
             state.heap.shrink();
             state.resize(block, layout, new, cost)
         })
+    }
+}
+
+impl<H, L, P> Shrink for MagazineEngine<H, L, P>
+where
+    H: LockedHeap,
+    L: Lock<State<H>> + Sync,
+    P: PerCpu<CpuCache>,
+{
+    /// Flushes all magazines, and returns the empty slabs to the buddy system.
+    fn shrink(&self) -> usize {
+        let flushed = self.flush_all().free_bytes;
+        flushed + self.state.with(|state| state.heap.shrink())
     }
 }

@@ -30,6 +30,7 @@ use crate::{
     testing::{
         Memory,
         layout,
+        prelude::*,
         sound, //
     },
 };

@@ -28,6 +28,7 @@ use crate::{
         Memory,
         TestEngine,
         layout,
+        prelude::*,
         sound, //
     },
 };

@@ -45,6 +45,7 @@ use crate::{
     testing::{
         blocks::Figures,
         layout,
+        prelude::*,
         sound, //
     },
 };
@@ -170,7 +171,7 @@ fn allocate(world: &World, count: usize) {
 
 /// Returns all cached memory to the buddy system.
 fn shrink(world: &World) {
-    world.alone(|| world.engine.drain());
+    world.alone(|| world.engine.shrink());
 }
 
 #[test]

@@ -7,7 +7,7 @@ use super::{
     machine::Machine, //
 };
 use crate::{
-    Engine, Offset, PAGE_BYTES, Path,
+    Offset, PAGE_BYTES, Path,
     hybrid::magazine::{
         BLOCKS_MAX, //
         TRANSFER_MAX,
@@ -16,6 +16,7 @@ use crate::{
     testing::{
         Memory,
         layout,
+        prelude::*,
         totals, //
     },
 };
@@ -137,7 +138,7 @@ fn capacities(size: usize) -> [Vec<usize>; 2] {
         machine.capacity(0, size)
     };
     let mut growing: Vec<_> = (0..200).map(|_| seen()).collect();
-    machine.engine.drain();
+    machine.engine.shrink();
     let mut seen = |block| {
         machine.release_unchecked(block);
         machine.capacity(0, size)
@@ -303,7 +304,7 @@ fn allocations_on_one_cpu_and_frees_on_another_need_no_more_memory_over_time() {
         machine.on(1).release_all(blocks.into_iter().flatten());
     }
     assert_eq!(totals(&machine.engine).refusals, [0; 6]);
-    machine.engine.drain();
+    machine.engine.shrink();
     assert_eq!(totals(&machine.engine).free_bytes, 64 << 10);
 }
 
@@ -318,10 +319,10 @@ fn a_shrink_returns_all_cached_memory() {
     }
     let cached = totals(&machine.engine).cached_bytes as usize;
     assert!(machine.magazine_bytes() > 0);
-    assert_eq!(machine.engine.drain(), cached);
+    assert_eq!(machine.engine.shrink(), cached);
     let totals = totals(&machine.engine);
     assert_eq!((totals.cached_bytes, totals.free_bytes), (0, 1 << 20));
-    assert_eq!((machine.reserved_bytes(), machine.engine.drain()), (0, 0));
+    assert_eq!((machine.reserved_bytes(), machine.engine.shrink()), (0, 0));
     machine.check();
 }
 
@@ -335,7 +336,7 @@ fn a_cpu_without_magazines_uses_the_heap() {
     assert_eq!(path, Path::Slab);
     assert_eq!(machine.release(block), Path::Slab);
     assert!(machine.magazine_bytes() > 0);
-    machine.engine.drain();
+    machine.engine.shrink();
     assert_eq!(machine.magazine_bytes(), 0);
 }
 

@@ -13,7 +13,7 @@ use super::{
     },
 };
 use crate::{
-    Engine, Offset, PAGE_BYTES,
+    Offset, PAGE_BYTES,
     check::{
         self,
         Broken,
@@ -30,6 +30,7 @@ use crate::{
     size_class::MagazineKind,
     testing::{
         layout,
+        prelude::*,
         sound,
         totals, //
     },
@@ -299,7 +300,7 @@ fn a_double_free_is_refused_and_counted_when_it_reaches_the_slab() {
         let others_live = machine.allocate_all(size, others);
         machine.release(block);
         assert_eq!(machine.free_unknown(block, size), Ok(()));
-        machine.engine.drain();
+        machine.engine.shrink();
 
         let late = machine.engine.state.with(|state| state.late_double_frees);
         assert_eq!(late, 1);
@@ -311,7 +312,7 @@ fn a_double_free_is_refused_and_counted_when_it_reaches_the_slab() {
         // The refused free is not counted.
         assert_eq!(figures.allocations - figures.frees, others as u64);
         machine.release_all_unchecked(others_live);
-        machine.engine.drain();
+        machine.engine.shrink();
         sound(&machine.engine);
         assert_eq!(totals(&machine.engine).free_bytes, 1 << 20);
         assert!(machine.serve_unchecked(layout(1 << 20, 8)).is_ok());

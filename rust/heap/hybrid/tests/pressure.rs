@@ -8,6 +8,7 @@ use crate::{
     size_class::MagazineKind,
     testing::{
         layout,
+        prelude::*,
         sound,
         totals, //
     },
@@ -168,7 +169,7 @@ fn a_refused_request_reserves_nothing_for_magazines() {
 fn take_whole_reserve(machine: &Machine, owner: usize) {
     let blocks = machine.on(owner).allocate_all(4096, 16);
     // A CPU that gives up its reserve counts its failures to grow from 0 again.
-    machine.engine.drain();
+    machine.engine.shrink();
     machine.release_all(blocks);
     assert_eq!(machine.reserved_bytes(), 64 << 10);
     assert_eq!(machine.held(owner, 4096).len(), 16);

@@ -38,6 +38,7 @@ use crate::{
         },
         layout,
         numbers::Numbers,
+        prelude::*,
         sound,
         with_cpus, //
     },
@@ -80,7 +81,7 @@ impl Worker<'_> {
                     }
                 }
                 5 if self.numbers.below(100) == 0 => {
-                    self.engine.drain();
+                    self.engine.shrink();
                 }
                 5..11 => self.allocate(),
                 _ => self.release(),

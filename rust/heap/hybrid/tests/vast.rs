@@ -24,6 +24,7 @@ use crate::{
         TestEngine,
         layout,
         numbers::Numbers, //
+        prelude::*,
     },
 };
 use std::{

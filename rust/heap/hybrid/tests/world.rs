@@ -52,6 +52,7 @@ use crate::{
         },
         host_cache,
         layout,
+        prelude::*,
         sound, //
     },
 };
@@ -286,7 +287,7 @@ impl World {
                     (0..several).for_each(|_| self.allocate(layout(size, 8)));
                 }
                 6 => {
-                    self.alone(|| self.engine.drain());
+                    self.alone(|| self.engine.shrink());
                 }
                 _ => (0..several).for_each(|_| self.release()),
             }

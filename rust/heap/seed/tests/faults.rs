@@ -18,6 +18,7 @@ use crate::{
         Memory,
         TestEngine,
         layout,
+        prelude::*,
         sound, //
     },
 };
