@@ -25,31 +25,7 @@ pub enum Path {
     Other = 7,
 }
 
-impl Path {
-    /// All paths, in the order of their numbers.
-    const ALL: [Self; 8] = [
-        Self::None,
-        Self::Slab,
-        Self::Growth,
-        Self::Buddy,
-        Self::Kernel,
-        Self::InPlace,
-        Self::Magazine,
-        Self::Other,
-    ];
-}
-
 /// The cost of a request.
-///
-/// A field that does not apply, or that the engine does not know, is `None`.
-///
-/// Every operation returns one, so it is one word: the path, a byte that is 0, the class, the
-/// order, the splits and the merges, each a byte that is 255 where it is `None`, and two bytes for
-/// the fragmentation index. Programs see the same word.
-///
-/// # Invariants
-///
-/// The lowest byte is the number of a path.
 ///
 /// # Examples
 ///
@@ -61,15 +37,20 @@ impl Path {
 /// assert_eq!((cost.splits(), cost.merges()), (Some(2), Some(0)));
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Cost(u64);
+pub struct Cost {
+    path: Path,
+    // A field that does not apply, or that the engine does not know, is `UNKNOWN`. `Option<u8>` would have
+    // twice the size, and every operation returns a cost.
+    class: u8,
+    order: u8,
+    splits: u8,
+    merges: u8,
+    fragmentation: u16,
+}
 
-const CLASS_SHIFT: u32 = 16;
-const ORDER_SHIFT: u32 = 24;
-const SPLITS_SHIFT: u32 = 32;
-const MERGES_SHIFT: u32 = 40;
-const FRAGMENTATION_SHIFT: u32 = 48;
+const _: () = assert!(size_of::<Cost>() == 8);
 
-/// The byte of a field that is `None`.
+/// The value of a field that is `None`.
 const UNKNOWN: u8 = u8::MAX;
 
 impl Cost {
@@ -77,65 +58,70 @@ impl Cost {
     #[inline(always)]
     #[must_use]
     pub const fn new(path: Path) -> Self {
-        // INVARIANT: The lowest byte is the path's number.
-        Self(0xffff_ffff << CLASS_SHIFT | path as u64)
+        Self {
+            path,
+            class: UNKNOWN,
+            order: UNKNOWN,
+            splits: UNKNOWN,
+            merges: UNKNOWN,
+            fragmentation: 0,
+        }
     }
 
     /// Returns the path that the request took.
     #[must_use]
-    pub fn path(self) -> Path {
-        let number = usize::from(self.0 as u8);
-        // By the type invariant there is one.
-        Path::ALL.get(number).copied().unwrap_or_default()
+    pub const fn path(self) -> Path {
+        self.path
     }
 
     /// Returns the size class, as numbered by [`Visitor::class`](crate::stats::Visitor::class).
     #[must_use]
     pub const fn class(self) -> Option<u8> {
-        self.byte(CLASS_SHIFT)
+        known(self.class)
     }
 
-    /// Returns the order (log2 of the bytes) of what the buddy system gave.
+    /// Returns log2 of the bytes that the buddy system allocated.
     #[must_use]
     pub const fn order(self) -> Option<u8> {
-        self.byte(ORDER_SHIFT)
+        known(self.order)
     }
 
     /// Returns how many larger buddy blocks were split, up to 254.
     #[must_use]
     pub const fn splits(self) -> Option<u8> {
-        self.byte(SPLITS_SHIFT)
+        known(self.splits)
     }
 
-    /// Returns how many pairs of buddies were merged, up to 254.
+    /// Returns how many pairs of buddies were coalesced, up to 254.
     #[must_use]
     pub const fn merges(self) -> Option<u8> {
-        self.byte(MERGES_SHIFT)
+        known(self.merges)
     }
 
-    /// Returns, of a request that was refused as
-    /// [`Refusal::Fragmented`](crate::Refusal::Fragmented), Linux's fragmentation index, from 0
-    /// (there is little) to 1000 (it is in many pieces); else 0.
+    /// Returns Linux's fragmentation index, from 0 (few pages are free) to 1000 (they are in many pieces), of
+    /// a request that was refused as [`Refusal::Fragmented`](crate::Refusal::Fragmented); else 0.
     #[must_use]
     pub const fn fragmentation(self) -> u16 {
-        (self.0 >> FRAGMENTATION_SHIFT) as u16
+        self.fragmentation
     }
 
     /// Sets the size class.
     #[inline(always)]
     #[must_use]
     pub const fn with_class(self, class: Option<u8>) -> Self {
-        self.with_byte(CLASS_SHIFT, class)
+        let class = or_unknown(class);
+        Self { class, ..self }
     }
 
-    /// Sets the order.
+    /// Sets log2 of the bytes that the buddy system allocated.
     #[inline]
     #[must_use]
     pub const fn with_order(self, order: Option<u8>) -> Self {
-        self.with_byte(ORDER_SHIFT, order)
+        let order = or_unknown(order);
+        Self { order, ..self }
     }
 
-    /// Sets how many buddy blocks were split and merged.
+    /// Sets how many buddy blocks were split and coalesced.
     #[inline]
     #[must_use]
     pub const fn with_work(self, splits: u16, merges: u16) -> Self {
@@ -146,47 +132,41 @@ impl Cost {
     #[inline]
     #[must_use]
     pub const fn with_splits(self, splits: u16) -> Self {
-        self.with_byte(SPLITS_SHIFT, Some(saturated(splits)))
+        let splits = saturated(splits);
+        Self { splits, ..self }
     }
 
-    /// Sets how many pairs of buddies were merged.
+    /// Sets how many pairs of buddies were coalesced.
     #[inline]
     #[must_use]
     pub const fn with_merges(self, merges: u16) -> Self {
-        self.with_byte(MERGES_SHIFT, Some(saturated(merges)))
+        let merges = saturated(merges);
+        Self { merges, ..self }
     }
 
     /// Sets the fragmentation index.
     #[must_use]
-    pub const fn with_fragmentation(self, index: u16) -> Self {
-        let rest = self.0 & !(0xffff << FRAGMENTATION_SHIFT);
-        // INVARIANT: The lowest byte is as before.
-        Self(rest | (index as u64) << FRAGMENTATION_SHIFT)
-    }
-
-    /// Returns the word.
-    #[inline(always)]
-    #[must_use]
-    pub const fn to_bits(self) -> u64 {
-        self.0
-    }
-
-    #[inline(always)]
-    const fn byte(self, shift: u32) -> Option<u8> {
-        match (self.0 >> shift) as u8 {
-            UNKNOWN => None,
-            byte => Some(byte),
+    pub const fn with_fragmentation(self, fragmentation: u16) -> Self {
+        Self {
+            fragmentation,
+            ..self
         }
     }
+}
 
-    #[inline(always)]
-    const fn with_byte(self, shift: u32, byte: Option<u8>) -> Self {
-        let byte = match byte {
-            Some(byte) => byte,
-            None => UNKNOWN,
-        };
-        // INVARIANT: The lowest byte is as before.
-        Self(self.0 & !(0xff << shift) | (byte as u64) << shift)
+#[inline(always)]
+const fn known(field: u8) -> Option<u8> {
+    match field {
+        UNKNOWN => None,
+        field => Some(field),
+    }
+}
+
+#[inline(always)]
+const fn or_unknown(field: Option<u8>) -> u8 {
+    match field {
+        Some(field) => field,
+        None => UNKNOWN,
     }
 }
 
@@ -242,10 +222,9 @@ mod tests {
         };
         let all = (Path::Magazine, Some(31), Some(12), (Some(3), Some(4)), 777);
         assert_eq!(told(whole), all);
-        assert_eq!(whole.to_bits() >> 8 & 0xff, 0);
         let less = whole.with_class(None).with_order(None);
         assert_eq!(told(less), (all.0, None, None, all.3, all.4));
-        for path in Path::ALL {
+        for path in [Path::None, Path::Slab, Path::Magazine, Path::Other] {
             let none = (path, None, None, (None, None), 0);
             assert_eq!(told(Cost::new(path)), none);
         }

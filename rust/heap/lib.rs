@@ -2,10 +2,10 @@
 
 //! The engines of slablab.
 //!
-//! An [`Engine`] allocates and frees blocks of memory. Engines know no users: handles,
-//! quotas and zeroing belong to the layer above, the memory itself to the layer that calls
-//! [`Engine::add_region`]. This crate uses neither `std` nor `alloc` nor the kernel's crate, so
-//! that Kbuild compiles it into the module and cargo into the tests, unchanged.
+//! An [`Engine`] allocates and frees blocks of memory. Engines know no users: handles, quotas and zeroing
+//! belong to the layer above, the memory itself to the layer that calls
+//! [`add_region`](engine::AddRegion::add_region). This crate uses neither `std` nor `alloc` nor the kernel's
+//! crate, so that Kbuild compiles it into the module and cargo into the tests, unchanged.
 //!
 //! - [`seed`]: slabs over a buddy system, the design of `docs/seed-design.md`;
 //! - [`hybrid`]: the same two tiers with its weaknesses gone;

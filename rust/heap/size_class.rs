@@ -236,7 +236,7 @@ impl Class {
 const MAGAZINE_PAGES_MAX: usize = 16;
 
 /// The number of kinds of magazines.
-pub(crate) const MAGAZINE_KINDS: usize = CLASSES + MAGAZINE_PAGES_MAX - 1;
+pub const MAGAZINE_KINDS: usize = CLASSES + MAGAZINE_PAGES_MAX - 1;
 
 /// A size of blocks for which each CPU has a magazine: a size class, or 2 to 16 whole pages.
 ///

@@ -305,8 +305,8 @@ impl<P: Platform> Session<P> {
         cost
     }
 
-    /// Configures fault injection: every `interval`-th request for a block, and the `growth`-th growth
-    /// of the engine ([`Engine::fail_growth`]), are refused as [`Refusal::Injected`]. The value 0
+    /// Configures fault injection: every `interval`-th request for a block, and the `growth`-th growth of the
+    /// engine ([`FailGrowth`](slab_heap::fail::FailGrowth)), are refused as [`Refusal::Injected`]. The value 0
     /// disables either.
     ///
     /// The failed growth affects all sessions that share the engine, so `growth` is meant for a session

@@ -188,28 +188,19 @@ const _: () = {
     assert!(Path::InPlace as u32 == SLABLAB_PATH_IN_PLACE);
     assert!(Path::Magazine as u32 == SLABLAB_PATH_MAGAZINE);
     assert!(Path::Other as u32 == SLABLAB_PATH_OTHER);
-    let none = Cost::new(Path::None).to_bits().to_le_bytes();
-    assert!(none[1] as u32 == SLABLAB_CAUSE_NONE);
-    assert!(none[2] as u32 == SLABLAB_NO_CLASS);
-    assert!(none[3] as u32 == SLABLAB_NO_ORDER);
-    assert!(none[4] as u32 == SLABLAB_UNKNOWN);
-    assert!(none[5] as u32 == SLABLAB_UNKNOWN);
-    assert!(none[6] == 0 && none[7] == 0);
 };
 
 impl From<Cost> for slablab_cost {
     #[inline(always)]
     fn from(cost: Cost) -> Self {
-        let [path, cause, class_index, order, splits, merges, low, high] =
-            cost.to_bits().to_le_bytes();
         Self {
-            path,
-            cause,
-            class_index,
-            order,
-            splits,
-            merges,
-            fragmentation: u16::from_le_bytes([low, high]),
+            path: cost.path() as u8,
+            cause: SLABLAB_CAUSE_NONE as u8,
+            class_index: cost.class().unwrap_or(SLABLAB_NO_CLASS as u8),
+            order: cost.order().unwrap_or(SLABLAB_NO_ORDER as u8),
+            splits: cost.splits().unwrap_or(SLABLAB_UNKNOWN as u8),
+            merges: cost.merges().unwrap_or(SLABLAB_UNKNOWN as u8),
+            fragmentation: cost.fragmentation(),
         }
     }
 }

@@ -23,8 +23,8 @@
 //! engine it stays live for ever, so it is never allocated again, and the rest of the pool works as
 //! before.
 //!
-//! [`Engine::check`] also compares all red zones and all free memory, and returns the first wrong
-//! byte. A check makes no report and puts nothing into quarantine.
+//! [`Check::check`](crate::check::Check::check) also compares all red zones and all free memory, and returns
+//! the first wrong byte. A check makes no report and puts nothing into quarantine.
 //!
 //! # Limits
 //!
@@ -33,8 +33,8 @@
 //! - A second free is not detected if the memory was allocated again as a block of the same address
 //!   and size. The new owner's free is then reported as a double free, as in SLUB.
 //! - The bytes of free memory that the engine itself writes are not compared (see
-//!   [`Engine::free_block_bytes`]). An engine that writes more than [`FREE_BLOCK_BYTES_MAX`] of them
-//!   has no debug mode: see [`supports`].
+//!   [`free_block_bytes`](crate::engine::Capabilities::free_block_bytes)). An engine that writes more than
+//!   [`FREE_BLOCK_BYTES_MAX`] of them has no debug mode: see [`supports`].
 //! - The owner of a write after free is guessed: it is the last free of a block around the written
 //!   byte, among the records that are left. A record is overwritten when another block begins in its
 //!   granule.
@@ -96,8 +96,8 @@ use crate::{
     region::Offset, //
 };
 
-/// The maximum of [`Engine::free_block_bytes`] in debug mode: half of the red zone in front of a
-/// block, so that every byte of the block itself is compared.
+/// The maximum of [`free_block_bytes`](crate::engine::Capabilities::free_block_bytes) in debug mode: half of
+/// the red zone in front of a block, so that every byte of the block itself is compared.
 pub const FREE_BLOCK_BYTES_MAX: usize = ZONE / 2;
 
 /// The maximum number of damaged blocks that one request puts into quarantine before it is refused.

@@ -225,7 +225,7 @@ impl State {
     ///
     /// # Safety
     ///
-    /// The contract of [`Engine::add_region`](crate::Engine::add_region), with a table of
+    /// The contract of [`AddRegion::add_region`](crate::engine::AddRegion::add_region), with a table of
     /// [`table_bytes`] bytes.
     pub(super) unsafe fn add(
         &mut self,

@@ -79,7 +79,7 @@
 //!   the lock once in half a magazine, and a request that finds the pool empty interrupts every CPU whose
 //!   magazines have a capacity, once for each of these and once more.
 //! - A second free of a block that is still in a magazine succeeds, and two callers then get the block.
-//!   The sessions above prevent that, because they know their blocks; [`check`](crate::Engine::check) finds
+//!   The sessions above prevent that, because they know their blocks; [`check`](crate::check::Check::check) finds
 //!   it.
 //! - A CPU that used many sizes has the reserve of all magazines until memory is short, or a magazine could
 //!   not grow 64 times.

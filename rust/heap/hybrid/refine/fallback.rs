@@ -36,7 +36,7 @@ fn class_at(buddy: &Buddy, offset: Offset) -> Option<Class> {
 }
 
 impl Heap {
-    /// Allocates a block after [`Heap::allocate`] was refused.
+    /// Allocates a block after [`LockedHeap::allocate`](crate::locked_heap::LockedHeap::allocate) was refused.
     pub(in crate::hybrid) fn allocate_substitute(
         &mut self,
         layout: Layout,
@@ -76,7 +76,7 @@ impl Heap {
     ///
     /// # Errors
     ///
-    /// [`BadFree::WrongSize`] when the block serves no request of `class`, and those of [`Heap::free`].
+    /// [`BadFree::WrongSize`] when the block serves no request of `class`, and those of [`LockedHeap::free`](crate::locked_heap::LockedHeap::free).
     #[cold]
     pub(in crate::hybrid) fn free_substitute(
         &mut self,
