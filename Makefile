@@ -37,7 +37,7 @@ vendor  := rust/vendor/buddy_system_allocator/src/lib.rs
 image   := build/initramfs.cpio
 
 # The layers of the host tests; `scripts/test-host.sh -l` describes them.
-host_tests := $(addprefix test-,host heap class buddy slab seed hybrid guard doc session trace lab command rest)
+host_tests := $(addprefix test-,host heap class buddy slab seed hybrid debug-mode doc session trace lab command rest)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup kernel run shell sim test $(host_tests) test-debug test-foreign test-report bench bench-host replay \
@@ -61,7 +61,7 @@ help:
 	'Tests:' \
 	'  test            - every test and lint: on the host, in the lab kernel, briefly in the debug kernel' \
 	'  test-host       - all host tests, layer by layer from the innermost; needs only cargo' \
-	'  test-heap       - host tests of slab_heap; test-seed, test-hybrid, test-guard and so on run one layer' \
+	'  test-heap       - host tests of slab_heap; test-seed, test-hybrid, test-debug-mode and so on run one layer' \
 	'  test-session    - host tests of slab_session' \
 	'  test-lab        - host tests of slablab_lab: sessions in a process, oracle, replay' \
 	'  test-command    - host tests of the command slablab' \

@@ -28,10 +28,10 @@ use kernel::{
 };
 use slab_heap::{
     Engine, engine_enum,
-    guard::{
+    debug::{
         self,
         Caller,
-        Guard, //
+        DebugMode, //
     },
     hybrid::{
         self,
@@ -119,7 +119,7 @@ type HybridEngine = Hybrid<BoxedSpinLock<hybrid::State>, CpuCaches>;
 
 /// An engine in debug mode. Debug mode detects stray writes itself; KASAN detects stray reads.
 pub(crate) type DebugModeEngine =
-    Guard<KasanEngine<PoolEngine>, BoxedSpinLock<guard::State>, CurrentProcess>;
+    DebugMode<KasanEngine<PoolEngine>, BoxedSpinLock<debug::State>, CurrentProcess>;
 
 engine_enum! {
     /// An engine that has a pool.
@@ -238,12 +238,12 @@ fn write_hybrid(slot: &mut MaybeUninit<AnyEngine>, pool_bytes: usize) -> Result 
 #[inline(never)]
 fn write_debug(slot: &mut MaybeUninit<AnyEngine>, engine: PoolEngine) -> Result {
     let engine = with_kasan(engine);
-    if !guard::supports(&engine) {
+    if !debug::supports(&engine) {
         return Err(EOPNOTSUPP);
     }
-    let state = init_from_constant(|| const { guard::State::new() });
-    let state = BoxedSpinLock::new(new_spinlock!(state, "slablab_guard"))?;
-    slot.write(AnyEngine::Debug(Guard::new(engine, state, CurrentProcess)));
+    let state = init_from_constant(|| const { debug::State::new() });
+    let state = BoxedSpinLock::new(new_spinlock!(state, "slablab_debug"))?;
+    slot.write(AnyEngine::Debug(DebugMode::new(engine, state, CurrentProcess)));
     Ok(())
 }
 
@@ -277,13 +277,13 @@ fn fixed_bytes(kind: EngineKind, pool_bytes: usize, debug: bool) -> usize {
         }
         EngineKind::Slub => 0,
     };
-    let guard = if debug {
-        vmalloc::kmalloc_bytes(size_of::<SpinLock<guard::State>>())
+    let debug_mode = if debug {
+        vmalloc::kmalloc_bytes(size_of::<SpinLock<debug::State>>())
     } else {
         0
     };
     let regions = vmalloc::kmalloc_bytes(REGIONS_MAX * size_of::<Region>());
-    vmalloc::kmalloc_bytes(size_of::<Pool>()) + regions + engine + guard
+    vmalloc::kmalloc_bytes(size_of::<Pool>()) + regions + engine + debug_mode
 }
 
 /// Reserves `bytes` bytes of a budget, if there is one.

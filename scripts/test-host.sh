@@ -20,15 +20,15 @@ cd "$top"
 usage() { sed -n '/^# *test-host\.sh/,/^$/s/^# *//p' "$0" >&2; exit 2; }
 
 # The layers from the innermost to the outermost. "heap" and "host" name several layers.
-layers=(class buddy slab seed hybrid guard doc session trace lab command rest)
-heap=(class buddy slab seed hybrid guard doc)
+layers=(class buddy slab seed hybrid debug-mode doc session trace lab command rest)
+heap=(class buddy slab seed hybrid debug-mode doc)
 declare -A about=(
 	[class]="size classes, offsets, costs: the common code of engines"
 	[buddy]="pages and the buddy system of hybrid"
 	[slab]="slabs of hybrid, the free list of seed"
 	[seed]="the engine seed"
 	[hybrid]="the engine hybrid: heap, magazines, CPUs"
-	[guard]="debug mode, on every engine"
+	[debug-mode]="debug mode, on every engine"
 	[doc]="examples in the documentation of slab_heap, and its fuzz corpus"
 	[session]="handles, quotas, submissions: slab_session"
 	[trace]="traces, numbers and tables: slablab_trace, slablab_report"
@@ -43,12 +43,12 @@ crates=(slab_heap slab_heap_fuzz slab_session slablab_trace slablab_report slabl
 tests() {
 	local lib=(-p slab_heap --lib --locked --)
 	case $1 in
-	class) cargo test "${lib[@]}" --skip seed:: --skip hybrid:: --skip guard:: ;;
+	class) cargo test "${lib[@]}" --skip seed:: --skip hybrid:: --skip debug:: ;;
 	buddy) cargo test "${lib[@]}" "${inner[@]:0:2}" ;;
 	slab) cargo test "${lib[@]}" "${inner[@]:2}" ;;
 	seed) cargo test "${lib[@]}" seed::tests ;;
-	hybrid) cargo test "${lib[@]}" hybrid:: --skip guard:: "${inner[@]/#/--skip=}" ;;
-	guard) cargo test "${lib[@]}" guard:: ;;
+	hybrid) cargo test "${lib[@]}" hybrid:: --skip debug:: "${inner[@]/#/--skip=}" ;;
+	debug-mode) cargo test "${lib[@]}" debug:: ;;
 	doc) cargo test -p slab_heap --doc --locked --no-fail-fast && cargo test -p slab_heap_fuzz --locked ;;
 	session) cargo test -p slab_session --locked --no-fail-fast ;;
 	trace) cargo test -p slablab_trace -p slablab_report --locked --no-fail-fast ;;
@@ -76,7 +76,7 @@ while getopts klv option; do
 	case $option in
 	k) keep_going=yes ;;
 	l)
-		for layer in "${layers[@]}"; do printf '%-8s %s\n' "$layer" "${about[$layer]}"; done
+		for layer in "${layers[@]}"; do printf '%-10s %s\n' "$layer" "${about[$layer]}"; done
 		exit
 		;;
 	v) verbose=yes ;;

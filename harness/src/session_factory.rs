@@ -19,7 +19,7 @@ use serde::{
     Serialize, //
 };
 
-use slab_heap::guard::FREE_BLOCK_BYTES_MAX;
+use slab_heap::debug::FREE_BLOCK_BYTES_MAX;
 
 use crate::{
     arguments::pool_mib,

@@ -69,7 +69,7 @@ static void misuse(void)
 	expect(!memcmp(&last[0], &inject.report, sizeof(last[0])), "report");
 	expect(!ioctl(lab, SLABLAB_STATS, &stats), "SLABLAB_STATS");
 	expect(stats.reports[SLABLAB_FAULT_OVERFLOW] == 1, "reports in statistics");
-	expect(stats.set_aside_blocks == 1 && stats.live_blocks == 1, "blocks set aside");
+	expect(stats.quarantined_blocks == 1 && stats.live_blocks == 1, "blocks in quarantine");
 	close(lab);
 }
 

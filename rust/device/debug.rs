@@ -11,7 +11,7 @@ use kernel::{
 };
 use slab_heap::{
     Refusal,
-    guard::NotDone, //
+    debug::NotDone, //
 };
 
 use super::{

@@ -9,7 +9,7 @@
 //!
 //! - [`seed`]: slabs over a buddy system, the design of `docs/seed-design.md`;
 //! - [`hybrid`]: the same two tiers with its weaknesses gone;
-//! - [`guard`]: either of them in debug mode, which names what is done wrong.
+//! - [`debug`]: either of them in debug mode, which names what is done wrong.
 
 #![cfg_attr(not(MODULE), no_std)]
 
@@ -21,13 +21,13 @@ mod block;
 pub mod check;
 #[forbid(unsafe_code)]
 pub mod cost;
+pub mod debug;
 pub mod engine;
 mod engine_enum;
 #[forbid(unsafe_code)]
 pub mod fail;
 #[forbid(unsafe_code)]
 mod fault;
-pub mod guard;
 pub mod hybrid;
 pub mod lock;
 pub mod locked_heap;

@@ -92,13 +92,13 @@ pub struct BuddyStats {
 
 /// The findings of debug mode.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct GuardStats {
+pub struct DebugStats {
     /// Reports, by kind, in the order of [`Fault`].
     pub reports: [u64; Fault::COUNT],
     /// Damaged blocks in quarantine, which count as live.
-    pub set_aside_blocks: u64,
+    pub quarantined_blocks: u64,
     /// Their bytes, whole blocks.
-    pub set_aside_bytes: u64,
+    pub quarantined_bytes: u64,
 }
 
 /// Somebody who wants to know. Methods that are not needed do nothing.
@@ -124,8 +124,8 @@ pub trait Visitor {
     }
 
     /// Is told what debug mode noticed, if the engine is in it.
-    fn guard(&mut self, guard: &GuardStats) {
-        let _ = guard;
+    fn debug(&mut self, debug: &DebugStats) {
+        let _ = debug;
     }
 }
 

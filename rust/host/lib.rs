@@ -14,7 +14,7 @@ use std::{
 };
 
 use slab_heap::{
-    guard::Caller,
+    debug::Caller,
     hybrid::{
         CacheSize,
         CpuCache,

@@ -11,7 +11,7 @@ use slab_heap::{
         Broken,
         Rule, //
     },
-    guard::{
+    debug::{
         Fault,
         LOG_LEN,
         Misuse,
@@ -31,7 +31,7 @@ use slab_heap::{
         BuddyStats,
         CLASSES_MAX,
         ClassStats,
-        GuardStats,
+        DebugStats,
         ORDERS_MAX,
         OrderStats,
         Totals,
@@ -453,12 +453,12 @@ impl Visitor for slablab_stats {
         self.buddy_total_bytes = buddy.total_bytes;
     }
 
-    fn guard(&mut self, guard: &GuardStats) {
+    fn debug(&mut self, debug: &DebugStats) {
         for fault in Fault::ALL {
-            self.reports[fault as usize + 1] = guard.reports[fault as usize];
+            self.reports[fault as usize + 1] = debug.reports[fault as usize];
         }
-        self.set_aside_blocks = guard.set_aside_blocks;
-        self.set_aside_bytes = guard.set_aside_bytes;
+        self.quarantined_blocks = debug.quarantined_blocks;
+        self.quarantined_bytes = debug.quarantined_bytes;
     }
 }
 

@@ -407,8 +407,8 @@ struct slablab_stats {
 	/* Reports of debug mode, by enum slablab_fault. */
 	__u64 reports[SLABLAB_FAULTS];	/* (out) */
 	/* Damaged blocks in quarantine: never allocated again, counted as live. */
-	__u64 set_aside_blocks;	/* (out) */
-	__u64 set_aside_bytes;	/* (out) whole blocks */
+	__u64 quarantined_blocks;	/* (out) */
+	__u64 quarantined_bytes;	/* (out) whole blocks */
 
 	/* The share of this session. */
 	__u64 session_blocks;	/* (out) live */

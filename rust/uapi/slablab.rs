@@ -363,8 +363,8 @@ pub struct slablab_stats {
     pub buddy_actual_bytes: __u64,
     pub buddy_total_bytes: __u64,
     pub reports: [__u64; 16usize],
-    pub set_aside_blocks: __u64,
-    pub set_aside_bytes: __u64,
+    pub quarantined_blocks: __u64,
+    pub quarantined_bytes: __u64,
     pub session_blocks: __u64,
     pub session_bytes: __u64,
     pub session_allocations: __u64,
@@ -420,10 +420,10 @@ const _: () = {
         [::core::mem::offset_of!(slablab_stats, buddy_total_bytes) - 200usize];
     ["Offset of field: slablab_stats::reports"]
         [::core::mem::offset_of!(slablab_stats, reports) - 208usize];
-    ["Offset of field: slablab_stats::set_aside_blocks"]
-        [::core::mem::offset_of!(slablab_stats, set_aside_blocks) - 336usize];
-    ["Offset of field: slablab_stats::set_aside_bytes"]
-        [::core::mem::offset_of!(slablab_stats, set_aside_bytes) - 344usize];
+    ["Offset of field: slablab_stats::quarantined_blocks"]
+        [::core::mem::offset_of!(slablab_stats, quarantined_blocks) - 336usize];
+    ["Offset of field: slablab_stats::quarantined_bytes"]
+        [::core::mem::offset_of!(slablab_stats, quarantined_bytes) - 344usize];
     ["Offset of field: slablab_stats::session_blocks"]
         [::core::mem::offset_of!(slablab_stats, session_blocks) - 352usize];
     ["Offset of field: slablab_stats::session_bytes"]

@@ -62,7 +62,7 @@ names() {
 all=$(cargo test -p slab_heap --lib --locked -- --list 2>/dev/null | sed -n 's/: test$//p' | sort)
 [ "$(wc -l <<<"$all")" -gt 100 ] || die "the tests of slab_heap cannot be listed"
 expect 'each test of slab_heap is in one layer' "$all" \
-	"$(for layer in class buddy slab seed hybrid guard; do names $layer; done | sort)"
+	"$(for layer in class buddy slab seed hybrid debug-mode; do names $layer; done | sort)"
 
 export LISTING='' BREAKING='seed::tests' ENDLESS=''
 output=$(layers) && status=0 || status=$?
@@ -72,7 +72,7 @@ buddy: 3 passed, 0 failed
 slab: 3 passed, 0 failed
 seed: 1 passed, 1 failed
 hybrid: not run
-guard: not run
+debug-mode: not run
 doc: not run
 session: not run
 trace: not run
@@ -89,9 +89,9 @@ expect 'the last line names the broken layer' "error: broken layers: seed. Mend 
 	"$(tail -n 1 <<<"$output")"
 output=$(layers -k) || true
 expect 'with -k all layers are run' 0 "$(grep -c 'not run' <<<"$output")"
-output=$(layers guard)
-expect 'one layer can be run' 'guard: 3 passed, 0 failed' "$(tail -n 1 <<<"$output")"
-output=$(BACKTRACE=1 layers -v guard)
+output=$(layers debug-mode)
+expect 'one layer can be run' 'debug-mode: 3 passed, 0 failed' "$(tail -n 1 <<<"$output")"
+output=$(BACKTRACE=1 layers -v debug-mode)
 expect 'BACKTRACE=1 adds backtraces' 'backtraces: 1' "$(grep backtraces <<<"$output")"
 output=$(ENDLESS=yes LIMIT=1 layers seed) || true
 expect 'a test that does not end is killed and named' \
@@ -105,5 +105,5 @@ for layer in $(scripts/test-host.sh -l | cut -d ' ' -f 1) heap host; do
 	PATH="$work/bin:$PATH" BREAKING=nothing make --no-print-directory "test-$layer" >"$work/log" 2>&1 </dev/null ||
 		expect "make test-$layer" '' "$(cat "$work/log")"
 done
-expect 'make test-heap and make test-host run their layers' 3 "$(grep -c -- '-- guard::$' "$work/called")"
+expect 'make test-heap and make test-host run their layers' 3 "$(grep -c -- '-- debug::$' "$work/called")"
 exit $failed

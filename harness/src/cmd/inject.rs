@@ -345,8 +345,8 @@ impl Document {
             engine: Engine::from_raw(stats.engine).unwrap_or(Engine::Default),
             passed: misuses.iter().all(Outcome::is_named) && broken.is_none(),
             misuses,
-            quarantined_blocks: stats.set_aside_blocks,
-            quarantined_bytes: stats.set_aside_bytes,
+            quarantined_blocks: stats.quarantined_blocks,
+            quarantined_bytes: stats.quarantined_bytes,
             broken,
         })
     }

@@ -229,8 +229,8 @@ impl From<&slablab_stats> for Stats {
                     .map(|fault| (fault.name(), stats.reports[fault.raw() as usize]))
                     .filter(|(_, count)| *count > 0)
                     .collect(),
-                quarantined_blocks: stats.set_aside_blocks,
-                quarantined_bytes: stats.set_aside_bytes,
+                quarantined_blocks: stats.quarantined_blocks,
+                quarantined_bytes: stats.quarantined_bytes,
             },
             session: Session {
                 blocks: stats.session_blocks,

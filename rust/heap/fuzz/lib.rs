@@ -35,9 +35,9 @@ use slab_heap::{
         Progress,
         Walk, //
     },
-    guard::{
+    debug::{
         self,
-        Guard, //
+        DebugMode, //
     },
     hybrid::{
         self,
@@ -50,7 +50,7 @@ use slab_heap::{
         Seed, //
     },
     stats::{
-        GuardStats,
+        DebugStats,
         Totals,
         Visitor, //
     },
@@ -152,10 +152,10 @@ impl Visitor for TotalsSink {
         self.0 = *totals;
     }
 
-    fn guard(&mut self, stats: &GuardStats) {
+    fn debug(&mut self, stats: &DebugStats) {
         assert_eq!(
             *stats,
-            GuardStats::default(),
+            DebugStats::default(),
             "debug mode reported a misuse"
         );
     }
@@ -393,10 +393,10 @@ pub fn run(bytes: &[u8]) {
     }
     let seed = || Seed::new(HostLock::new(seed::State::new()));
     let state = || HostLock::new(hybrid::State::new());
-    let owners = || HostLock::new(guard::State::new());
+    let owners = || HostLock::new(debug::State::new());
     fuzz(seed(), &operations, FinalState::Empty);
     fuzz(
-        Guard::new(seed(), owners(), Process),
+        DebugMode::new(seed(), owners(), Process),
         &operations,
         FinalState::Empty,
     );
@@ -413,7 +413,11 @@ pub fn run(bytes: &[u8]) {
         whole,
     );
     let hybrid = Hybrid::new(state(), HostCpus::new(CPUS, CacheSize::FULL));
-    fuzz(Guard::new(hybrid, owners(), Process), &operations, guarded);
+    fuzz(
+        DebugMode::new(hybrid, owners(), Process),
+        &operations,
+        guarded,
+    );
 }
 
 #[cfg(test)]

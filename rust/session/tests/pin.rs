@@ -5,8 +5,8 @@
 use super::*;
 use slab_heap::{
     PAGE_BYTES,
+    debug::DebugMode, //
     engine::AddRegion,
-    guard::Guard, //
 };
 use slab_host::Process;
 
@@ -132,7 +132,7 @@ fn pages_with_red_zones_are_not_mapped_in_debug_mode() {
     let block = allocate(&outer, REGION as u64, 4096).unwrap();
     let memory = outer.pin(block.handle).unwrap();
     let (start, _) = memory.bytes_from(0).unwrap();
-    let engine = Guard::new(
+    let engine = DebugMode::new(
         Seed::new(HostLock::new(State::new())),
         HostLock::default(),
         Process,

@@ -6,8 +6,8 @@ use super::*;
 use proptest::prelude::*;
 use slab_heap::{
     Cost,
+    debug::DebugMode, //
     engine::AddRegion,
-    guard::Guard, //
 };
 use slab_host::Process;
 use std::{
@@ -414,8 +414,8 @@ fn realloc_shrink_is_logged_before_the_tail_is_released() {
 fn concurrent_operations_on_a_slow_engine_are_logged_in_a_linearizable_order() {
     let pool = Pool::new();
     let engine = Seed::new(HostLock::new(State::new()));
-    let state = HostLock::new(slab_heap::guard::State::new());
-    let guard = Guard::new(engine, state, Process);
+    let state = HostLock::new(slab_heap::debug::State::new());
+    let guard = DebugMode::new(engine, state, Process);
     assert!(!guard.capabilities().quick);
     let mut table = vec![0_u64; guard.table_bytes(POOL).div_ceil(8)];
     let start = NonNull::new(table.as_mut_ptr().cast()).unwrap();

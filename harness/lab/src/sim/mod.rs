@@ -25,8 +25,8 @@ use slab_heap::{
         Progress,
         Walk, //
     },
+    debug::NotDone,
     engine::Engine as _,
-    guard::NotDone,
     map::{
         Extent,
         NoMap, //

@@ -12,12 +12,12 @@ use std::{
 };
 
 use slab_heap::{
+    debug::{
+        self,
+        DebugMode, //
+    },
     engine::Engine as _,
     engine_enum,
-    guard::{
-        self,
-        Guard, //
-    },
     hybrid::{
         self,
         CacheSize,
@@ -90,7 +90,7 @@ fn tested(engine: PoolEngine) -> Tested {
 }
 
 /// An engine in debug mode.
-pub(super) type Guarded = Guard<Filled<Tested>, HostLock<guard::State>, Process>;
+pub(super) type Guarded = DebugMode<Filled<Tested>, HostLock<debug::State>, Process>;
 
 /// An engine and its memory.
 pub struct Pool {
@@ -136,11 +136,11 @@ impl Pool {
         };
         let engine = Filled::new(tested(engine));
         let engine = if debug {
-            if !guard::supports(&engine) {
+            if !debug::supports(&engine) {
                 return Err(Errno::OPNOTSUPP);
             }
-            let state = HostLock::new(guard::State::new());
-            AnyEngine::Guarded(Guard::new(engine, state, Process))
+            let state = HostLock::new(debug::State::new());
+            AnyEngine::Guarded(DebugMode::new(engine, state, Process))
         } else {
             AnyEngine::Plain(engine)
         };

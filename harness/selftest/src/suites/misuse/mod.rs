@@ -98,7 +98,7 @@ fn reports(device: &Device) -> TestResult<Vec<slablab_report>> {
 }
 
 /// Returns how many blocks a misuse damages.
-fn set_aside(misuse: Misuse) -> u64 {
+fn quarantined(misuse: Misuse) -> u64 {
     u64::from(misuse.damaged_bytes(8) > 0)
 }
 
@@ -127,7 +127,7 @@ fn is_of(report: &slablab_report, misuse: Misuse, size: u64, pool_bytes: u64) ->
     let owner = if is_block { process::id() } else { 0 };
     check_eq("who allocated", report.allocated.pid, owner)?;
     let of_free = [Fault::DoubleFree, Fault::ReallocAfterFree].contains(&misuse.expected());
-    let was_freed = set_aside(misuse) > 0 || of_free;
+    let was_freed = quarantined(misuse) > 0 || of_free;
     let owner = if was_freed { process::id() } else { 0 };
     check_eq("who freed", report.freed.pid, owner)?;
     check_eq("a block", report.size >= size, is_block)?;
@@ -186,11 +186,11 @@ fn is_named_once(engine: Engine, misuse: Misuse, size: u64) -> TestResult {
         let expected = u64::from(is_noticed && *fault == misuse.expected());
         check_eq(fault.name(), stats.reports[fault.raw() as usize], expected)?;
     }
-    check_eq("set aside", stats.set_aside_blocks, set_aside(misuse))?;
+    check_eq("quarantined", stats.quarantined_blocks, quarantined(misuse))?;
     check_eq(
         "live",
         stats.live_blocks,
-        mine.len() as u64 + set_aside(misuse),
+        mine.len() as u64 + quarantined(misuse),
     )?;
     check_eq("requested", stats.requested_bytes, 5301)?;
     check_eq("charged", stats.session_bytes, 5301)?;
@@ -217,7 +217,7 @@ fn is_named_once(engine: Engine, misuse: Misuse, size: u64) -> TestResult {
     }
     let after = device.stats()?;
     check_eq("reports", after.reports, stats.reports)?;
-    check_eq("live", after.live_blocks, set_aside(misuse))?;
+    check_eq("live", after.live_blocks, quarantined(misuse))?;
     adds_up(&after)?;
     sound(&device)
 }
@@ -265,8 +265,8 @@ fn correct_use_is_not_reported(engine: Engine) -> TestResult {
     check_eq("charged", stats.session_bytes, requested)?;
     check_eq("reports", stats.reports, [0; 16])?;
     check_eq(
-        "set aside",
-        (stats.set_aside_blocks, stats.set_aside_bytes),
+        "quarantined",
+        (stats.quarantined_blocks, stats.quarantined_bytes),
         (0, 0),
     )?;
     adds_up(&stats)?;
@@ -337,7 +337,7 @@ fn threads_misuse_one_pool_at_once(engine: Engine) -> TestResult {
             })
     })?;
     let stats = device.stats()?;
-    check_eq("live", stats.live_blocks, stats.set_aside_blocks)?;
+    check_eq("live", stats.live_blocks, stats.quarantined_blocks)?;
     adds_up(&stats)?;
     sound(device)
 }
@@ -359,7 +359,7 @@ pub(super) fn vandal(engine: Engine) -> TestResult {
             stats.reports.iter().sum(),
             noticed.count() as u64,
         )?;
-        check_eq("set aside", stats.set_aside_blocks, 8)?;
+        check_eq("quarantined", stats.quarantined_blocks, 8)?;
         sound(&device)?;
     }
     Ok(())

@@ -118,7 +118,7 @@ on_each_engine! {
             .map(|report| (report.fault, report.byte, report.damaged))
             .collect();
         assert_eq!(faults, [(Fault::Underflow, -8, 8), (Fault::Overflow, 100, 8)]);
-        assert_eq!(stats(guard).set_aside_blocks, 1);
+        assert_eq!(stats(guard).quarantined_blocks, 1);
         goes_on(guard);
     }
 

@@ -10,14 +10,14 @@ use crate::{
         Rule,
         Walk, //
     },
-    engine::{
-        Capabilities,
-        Interfaces, //
-    },
-    guard::{
+    debug::{
         FREE_BLOCK_BYTES_MAX,
         QUARANTINE_MAX,
         supports, //
+    },
+    engine::{
+        Capabilities,
+        Interfaces, //
     },
     testing::{
         HostHybrid,
@@ -89,7 +89,7 @@ unsafe impl Engine for WideLinks {
 }
 
 fn guarded(engine: WideLinks, memory: &Memory) -> Guarded<WideLinks> {
-    let guard = Guard::new(engine, Mutex::default(), Played);
+    let guard = DebugMode::new(engine, Mutex::default(), Played);
     memory.lend(&guard).unwrap();
     guard
 }
@@ -146,7 +146,7 @@ fn a_request_ends_if_all_free_memory_is_damaged() {
     for request in 1..=2 {
         let refused = guard.allocate(layout, &mut Cost::default());
         assert_eq!(refused, Err(Refusal::Exhausted));
-        let quarantined = stats(&guard).set_aside_blocks;
+        let quarantined = stats(&guard).quarantined_blocks;
         assert_eq!(quarantined, request * QUARANTINE_MAX as u64);
     }
     sound(guard.engine());

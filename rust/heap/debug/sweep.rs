@@ -9,7 +9,7 @@
 //!                                                                           ◀── the sweep
 //! ```
 //!
-//! A step compares one page, or visits the records of 64 KiB, under the guard's lock and only if no
+//! A step compares one page, or visits the records of 64 KiB, under debug mode's lock and only if no
 //! change is active, so nothing writes the compared bytes. If a block was allocated, freed or resized
 //! between two steps, the sweep restarts. After [`RESTARTS`] restarts it ends with
 //! [`Progress::Disturbed`].
@@ -18,7 +18,7 @@
 //! quarantine, whose damage was reported.
 
 use super::{
-    Caller, Guard, State,
+    Caller, DebugMode, State,
     zones::{
         POISON,
         PaddedLayout, //
@@ -67,14 +67,14 @@ impl EngineBytes {
     }
 }
 
-impl<E: Engine, L: Lock<State> + Sync, C: Caller> Guard<E, L, C> {
+impl<E: Engine, L: Lock<State> + Sync, C: Caller> DebugMode<E, L, C> {
     /// Compares the next part of the pool.
     pub(super) fn sweep(&self, walk: &mut Walk) -> Result<Progress, Broken> {
         let engine_bytes = EngineBytes {
             bytes: self.engine.capabilities().free_block_bytes,
             align: self.engine.capabilities().free_block_align.max(1),
         };
-        // `usable` takes no lock, so it may be called with the guard's lock held.
+        // `usable` takes no lock, so it may be called with debug mode's lock held.
         let usable = |padded: &PaddedLayout| self.engine.usable(padded.layout);
         let Some(mut sweep) = walk.sweep.take() else {
             return Ok(Progress::Sound);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A guard implements the trait of the engine that it wraps.
+//! Debug mode implements the traits of the engine in front of which it stands.
 
 use core::{
     alloc::Layout,
@@ -8,7 +8,7 @@ use core::{
 };
 
 use super::{
-    Caller, Fault, FreeResult, Guard, State,
+    Caller, DebugMode, Fault, FreeResult, State,
     records::{
         self,
         BlockState, //
@@ -43,7 +43,7 @@ use crate::{
     stats::{
         BuddyStats,
         ClassStats,
-        GuardStats,
+        DebugStats,
         OrderStats,
         Statistics,
         Totals,
@@ -68,7 +68,7 @@ impl Fault {
 struct StatsAdapter<'v> {
     visitor: &'v mut dyn Visitor,
     requested_bytes: u64,
-    stats: GuardStats,
+    stats: DebugStats,
 }
 
 impl Visitor for StatsAdapter<'_> {
@@ -77,7 +77,7 @@ impl Visitor for StatsAdapter<'_> {
             requested_bytes: self.requested_bytes,
             ..*totals
         });
-        self.visitor.guard(&self.stats);
+        self.visitor.debug(&self.stats);
     }
 
     fn class(&mut self, index: u8, class: &ClassStats) {
@@ -96,7 +96,7 @@ impl Visitor for StatsAdapter<'_> {
 /// The bytes of a new region that are poisoned between two checks for a fatal signal: 16 MiB.
 const PIECE: usize = 16 << 20;
 
-impl<E: Engine, L: Lock<State> + Sync, C: Caller> Guard<E, L, C> {
+impl<E: Engine, L: Lock<State> + Sync, C: Caller> DebugMode<E, L, C> {
     /// Returns the padded layouts of a block and of the smaller block that it becomes, if the resize is
     /// possible in place.
     ///
@@ -163,9 +163,9 @@ impl<E: Engine, L: Lock<State> + Sync, C: Caller> Guard<E, L, C> {
 }
 
 // SAFETY: A block lies inside of a padded block, which is live in the engine while the block is live,
-// so no two blocks share a byte. `front` is a multiple of the alignment. The guard writes the red zones
+// so no two blocks share a byte. `front` is a multiple of the alignment. Debug mode writes the red zones
 // of a live block, and the block itself only before it is allocated and after it is freed.
-unsafe impl<E: Engine, L: Lock<State> + Sync, C: Caller> Engine for Guard<E, L, C> {
+unsafe impl<E: Engine, L: Lock<State> + Sync, C: Caller> Engine for DebugMode<E, L, C> {
     fn capabilities(&self) -> Capabilities {
         Capabilities {
             // A free writes the whole block, so its time has no bound.
@@ -183,7 +183,7 @@ unsafe impl<E: Engine, L: Lock<State> + Sync, C: Caller> Engine for Guard<E, L, 
         self.engine.capacity()
     }
 
-    // Not inlined, so that the guard does not enlarge the callers of the other engines.
+    // Not inlined, so that debug mode does not enlarge the callers of the other engines.
     #[cold]
     #[inline(never)]
     fn allocate(&self, layout: Layout, cost: &mut Cost) -> Result<Block, Refusal> {
@@ -259,7 +259,7 @@ unsafe impl<E: Engine, L: Lock<State> + Sync, C: Caller> Engine for Guard<E, L, 
     }
 }
 
-impl<E: Engine, L: Lock<State> + Sync, C: Caller> AddRegion for Guard<E, L, C> {
+impl<E: Engine, L: Lock<State> + Sync, C: Caller> AddRegion for DebugMode<E, L, C> {
     fn table_bytes(&self, bytes: usize) -> usize {
         self.engine_table_bytes(bytes) + records::table_bytes(bytes)
     }
@@ -275,13 +275,13 @@ impl<E: Engine, L: Lock<State> + Sync, C: Caller> AddRegion for Guard<E, L, C> {
     }
 }
 
-impl<E: Engine, L: Lock<State> + Sync, C: Caller> Statistics for Guard<E, L, C> {
+impl<E: Engine, L: Lock<State> + Sync, C: Caller> Statistics for DebugMode<E, L, C> {
     fn visit(&self, visitor: &mut dyn Visitor) {
         let (requested_bytes, stats) = self.state.with(|state| {
-            let stats = GuardStats {
+            let stats = DebugStats {
                 reports: state.log.counts,
-                set_aside_blocks: state.quarantined_blocks,
-                set_aside_bytes: state.quarantined_bytes,
+                quarantined_blocks: state.quarantined_blocks,
+                quarantined_bytes: state.quarantined_bytes,
             };
             (state.requested_bytes as u64, stats)
         });
@@ -296,7 +296,7 @@ impl<E: Engine, L: Lock<State> + Sync, C: Caller> Statistics for Guard<E, L, C> 
     }
 }
 
-impl<E: Engine, L: Lock<State> + Sync, C: Caller> Check for Guard<E, L, C> {
+impl<E: Engine, L: Lock<State> + Sync, C: Caller> Check for DebugMode<E, L, C> {
     /// Checks the engine's metadata, then all red zones and all free memory.
     fn check(&self, walk: &mut Walk) -> Result<Progress, Broken> {
         if walk.sweep.is_some() {

@@ -147,7 +147,7 @@ const _: () = assert!(align_of::<OwnerRecord>() <= WORD);
 // `OwnerRecord::granule_offset` is a `u8`.
 const _: () = assert!(GRANULE <= u8::MAX as usize + 1);
 
-/// The state of a [`Guard`](super::Guard), protected by its lock: records and reports.
+/// The state of a [`DebugMode`](super::DebugMode), protected by its lock: records and reports.
 pub struct State {
     regions: [Option<Region>; REGIONS_MAX],
     operations: u64,
@@ -169,7 +169,7 @@ impl Default for State {
 }
 
 impl State {
-    /// Returns the state of a guard without memory.
+    /// Returns the state of debug mode without memory.
     #[must_use]
     pub const fn new() -> Self {
         Self {

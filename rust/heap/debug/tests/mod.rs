@@ -22,8 +22,8 @@ use std::{
 
 use super::{
     Caller,
+    DebugMode,
     Fault,
-    Guard,
     Report,
     State, //
 };
@@ -31,7 +31,7 @@ use crate::{
     Block, Cost, Engine,
     engine::BadFree,
     stats::{
-        GuardStats,
+        DebugStats,
         Visitor, //
     },
     testing::{
@@ -64,11 +64,11 @@ impl Caller for Played {
 }
 
 /// An engine in debug mode on the host.
-type Guarded<E> = Guard<E, Mutex<State>, Played>;
+type Guarded<E> = DebugMode<E, Mutex<State>, Played>;
 
 impl<E: TestEngine> TestEngine for Guarded<E> {
     fn empty() -> Self {
-        Guard::new(E::empty(), Mutex::default(), Played)
+        DebugMode::new(E::empty(), Mutex::default(), Played)
     }
 }
 
@@ -107,17 +107,17 @@ fn scribble(start: NonNull<u8>, byte: isize, bytes: usize) {
     unsafe { start.offset(byte).write_bytes(0x42, bytes) };
 }
 
-/// Returns a guard's statistics.
-fn stats(engine: &impl Engine) -> GuardStats {
-    struct Noticed(Option<GuardStats>);
+/// Returns the statistics of debug mode.
+fn stats(engine: &impl Engine) -> DebugStats {
+    struct Noticed(Option<DebugStats>);
     impl Visitor for Noticed {
-        fn guard(&mut self, guard: &GuardStats) {
-            self.0 = Some(*guard);
+        fn debug(&mut self, debug: &DebugStats) {
+            self.0 = Some(*debug);
         }
     }
     let mut noticed = Noticed(None);
     engine.interfaces().statistics.visit(&mut noticed);
-    noticed.0.expect("a guard has statistics")
+    noticed.0.expect("debug mode has statistics")
 }
 
 /// Returns all reports.
@@ -134,8 +134,8 @@ fn only<E: Engine>(guard: &Guarded<E>, fault: Fault, quarantined: u64) -> Report
     for other in Fault::ALL {
         assert_eq!(stats.reports[other as usize], u64::from(other == fault));
     }
-    assert_eq!(stats.set_aside_blocks, quarantined);
-    assert_eq!(stats.set_aside_bytes > 0, quarantined > 0);
+    assert_eq!(stats.quarantined_blocks, quarantined);
+    assert_eq!(stats.quarantined_bytes > 0, quarantined > 0);
     assert_eq!(reports[0].fault, fault);
     assert_eq!(reports[0].number, 0);
     reports[0]
@@ -146,7 +146,7 @@ fn only<E: Engine>(guard: &Guarded<E>, fault: Fault, quarantined: u64) -> Report
 #[track_caller]
 fn goes_on<E: Engine>(guard: &Guarded<E>) {
     let before = stats(guard);
-    assert_eq!(totals(guard).live_blocks, before.set_aside_blocks);
+    assert_eq!(totals(guard).live_blocks, before.quarantined_blocks);
     assert_eq!(totals(guard).requested_bytes, 0);
     let mut blocks = crate::testing::blocks::Blocks::default();
     for size in [8192, 1000, 100, 1] {
@@ -159,7 +159,7 @@ fn goes_on<E: Engine>(guard: &Guarded<E>) {
     }
     assert_eq!(stats(guard), before);
     let totals = totals(guard);
-    assert_eq!(totals.live_blocks, before.set_aside_blocks);
+    assert_eq!(totals.live_blocks, before.quarantined_blocks);
     let parts = totals.live_bytes + totals.cached_bytes + totals.free_bytes;
     assert_eq!(parts, totals.pool_bytes);
     sound(guard);

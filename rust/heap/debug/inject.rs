@@ -18,7 +18,7 @@ use core::{
 };
 
 use super::{
-    Caller, Fault, FreeResult, Guard, PendingFree, Report, State,
+    Caller, DebugMode, Fault, FreeResult, PendingFree, Report, State,
     zones::{
         PaddedLayout,
         RawBytes,
@@ -136,14 +136,14 @@ const OTHERS: usize = 8;
 
 /// Live blocks of the injector, which are freed when the value is dropped.
 struct HeldBlocks<'g, E: Engine, L: Lock<State> + Sync, C: Caller> {
-    guard: &'g Guard<E, L, C>,
+    guard: &'g DebugMode<E, L, C>,
     layout: Layout,
     /// The first bytes of the blocks.
     blocks: [Option<NonNull<u8>>; TRIES],
 }
 
 impl<'g, E: Engine, L: Lock<State> + Sync, C: Caller> HeldBlocks<'g, E, L, C> {
-    fn new(guard: &'g Guard<E, L, C>, layout: Layout) -> Self {
+    fn new(guard: &'g DebugMode<E, L, C>, layout: Layout) -> Self {
         Self {
             guard,
             layout,
@@ -178,7 +178,7 @@ impl<E: Engine, L: Lock<State> + Sync, C: Caller> Drop for HeldBlocks<'_, E, L, 
     }
 }
 
-impl<E: Engine, L: Lock<State> + Sync, C: Caller> Guard<E, L, C> {
+impl<E: Engine, L: Lock<State> + Sync, C: Caller> DebugMode<E, L, C> {
     /// Injects a misuse of a block of `size` bytes, or of the smallest size that the misuse needs.
     /// Returns the report of the misuse, or `None` if it was not detected.
     ///
@@ -258,11 +258,11 @@ impl<E: Engine, L: Lock<State> + Sync, C: Caller> Guard<E, L, C> {
         }
     }
 
-    /// Does a bad free, which the guard must refuse.
+    /// Does a bad free, which debug mode must refuse.
     fn free_bad(&self, start: NonNull<u8>, size: usize) -> Option<Report> {
         // SAFETY: If a live block begins there, it is the injector's, which does not use it.
         match unsafe { self.begin_free(start, size) } {
-            // The guard did not detect the bad free. The block is not freed in the engine, so that
+            // Debug mode did not detect the bad free. The block is not freed in the engine, so that
             // the damage does not spread.
             FreeResult::Sound(_) => None,
             FreeResult::Damaged(report) | FreeResult::Refused(report) => Some(report),
@@ -285,7 +285,7 @@ impl<E: Engine, L: Lock<State> + Sync, C: Caller> Guard<E, L, C> {
         self.free(victim.start, padded.size)
     }
 
-    /// Frees a block, writes into it, and allocates blocks until the guard detects the write.
+    /// Frees a block, writes into it, and allocates blocks until debug mode detects the write.
     ///
     /// Not inlined, because a second `HeldBlocks` would make the caller's stack frame too large.
     #[inline(never)]
@@ -337,7 +337,7 @@ impl<E: Engine, L: Lock<State> + Sync, C: Caller> Guard<E, L, C> {
             return None;
         };
         let before = self.state.with(|state| state.log.made());
-        // SAFETY: This violates the contract on purpose: the block is free. The guard finds that in its
+        // SAFETY: This violates the contract on purpose: the block is free. Debug mode finds that in its
         // record and accesses no memory of a block that is not live. In the engine it is still live.
         let resized = unsafe { self.resize(victim, layout, layout, &mut Cost::default()) };
         debug_assert!(!resized, "a block that is free was resized");
@@ -402,7 +402,7 @@ impl<E: Engine, L: Lock<State> + Sync, C: Caller> Guard<E, L, C> {
                 // SAFETY: `inside` is less than the block's size.
                 self.free_bad(unsafe { victim.start.add(inside) }, size)
             }
-            // The address of the guard itself, which is not in the pool.
+            // The address of the engine itself, which is not in the pool.
             Misuse::SlabFreeForeign => self.free_bad(NonNull::from(self).cast(), size),
             Misuse::SlabFreeInvented => self.free_bad(self.unused(victim, size)?, size),
             // SAFETY: The block is followed by a red zone, so the next address is in the padded block.

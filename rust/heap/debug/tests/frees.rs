@@ -4,7 +4,7 @@
 
 use super::*;
 use crate::{
-    guard::Owner,
+    debug::Owner,
     testing::shrink, //
 };
 

@@ -25,7 +25,7 @@ use crate::{
 };
 use proptest::prelude::*;
 
-/// Compares the guard's statistics with the live blocks.
+/// Compares debug mode's statistics with the live blocks.
 fn compare<E: Engine>(guard: &Guarded<E>, blocks: &Blocks) {
     sound(guard.engine());
     let totals = Figures::of(guard).totals;
@@ -34,10 +34,10 @@ fn compare<E: Engine>(guard: &Guarded<E>, blocks: &Blocks) {
     assert_eq!(totals.requested_bytes as usize, requested);
     let parts = totals.live_bytes + totals.cached_bytes + totals.free_bytes;
     assert_eq!(parts, totals.pool_bytes);
-    assert_eq!(stats(guard), GuardStats::default());
+    assert_eq!(stats(guard), DebugStats::default());
 }
 
-/// Runs operations on a guard, and frees all blocks at the end. Expects no report.
+/// Runs operations on an engine in debug mode, and frees all blocks at the end. Expects no report.
 fn is_quiet<E: Engine>(guard: &Guarded<E>, operations: &[Operation]) {
     let mut blocks = Blocks::default();
     CPU.set(0);
@@ -87,10 +87,10 @@ fn resize<E: Engine>(guard: &Guarded<E>, blocks: &mut Blocks, pick: usize, size:
     blocks.insert(guard, live.block, now, live.class, fill);
 }
 
-/// Runs operations on a guard of an engine with these regions.
+/// Runs operations in debug mode, on an engine with these regions.
 fn run<E: Engine>(engine: E, bytes: &[usize], operations: &[Operation]) {
     let memories = regions(bytes, 0);
-    let guard = Guard::new(engine, Mutex::default(), Played);
+    let guard = DebugMode::new(engine, Mutex::default(), Played);
     for memory in &memories {
         memory.lend(&guard).unwrap();
     }
@@ -117,7 +117,7 @@ proptest! {
 #[test]
 fn correct_use_by_threads_is_not_reported() {
     let memory = Memory::new(4 << 20);
-    let guard = Guard::new(with_cpus(4), Mutex::default(), Played);
+    let guard = DebugMode::new(with_cpus(4), Mutex::default(), Played);
     memory.lend(&guard).unwrap();
     std::thread::scope(|scope| {
         for thread in 0..4_u32 {
@@ -152,9 +152,9 @@ fn correct_use_by_threads_is_not_reported() {
 
 #[test]
 fn each_thread_gets_the_report_of_its_own_misuse() {
-    use crate::guard::Misuse;
+    use crate::debug::Misuse;
     let memory = Memory::new(8 << 20);
-    let guard = Guard::new(with_cpus(4), Mutex::default(), Played);
+    let guard = DebugMode::new(with_cpus(4), Mutex::default(), Played);
     memory.lend(&guard).unwrap();
     std::thread::scope(|scope| {
         for thread in 0..4_u32 {

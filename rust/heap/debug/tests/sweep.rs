@@ -12,7 +12,7 @@ use crate::{
         Rule,
         Walk, //
     },
-    guard::Misuse,
+    debug::Misuse,
     testing::{
         HostHybrid,
         HostSeed,
@@ -61,12 +61,12 @@ fn in_use<E: TestEngine>(guard: &Guarded<E>) -> Blocks {
 fn found<E: TestEngine>(guard: &Guarded<E>, memory: &Memory, byte: usize) -> Option<(Rule, u64)> {
     // SAFETY: The byte is memory of the test's pool.
     let place = unsafe { memory.start().add(byte) };
-    // SAFETY: The byte is valid, and no other thread uses the guard.
+    // SAFETY: The byte is valid, and no other thread uses debug mode.
     let before = unsafe { place.read() };
-    // SAFETY: The byte is valid, and no other thread uses the guard. The damage is on purpose.
+    // SAFETY: The byte is valid, and no other thread uses debug mode. The damage is on purpose.
     unsafe { place.write(!before) };
     let found = broken(guard);
-    // SAFETY: The byte is valid, and no other thread uses the guard.
+    // SAFETY: The byte is valid, and no other thread uses debug mode.
     unsafe { place.write(before) };
     assert_eq!(broken(guard), None);
     found
@@ -205,7 +205,7 @@ on_each_engine! {
 #[test]
 fn checks_concurrent_with_threads_find_nothing() {
     let memory = Memory::new(1 << 20);
-    let guard = Guard::new(crate::testing::with_cpus(2), Mutex::default(), Played);
+    let guard = DebugMode::new(crate::testing::with_cpus(2), Mutex::default(), Played);
     memory.lend(&guard).unwrap();
     let done = core::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {

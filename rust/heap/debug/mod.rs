@@ -2,10 +2,10 @@
 
 //! Debug mode: detects misuse of an engine's blocks and reports it with the owners.
 //!
-//! A [`Guard`] wraps any engine that has a pool, as `slub_debug=FZPU` does for SLUB (`mm/slub.c`),
+//! A [`DebugMode`] wraps any engine that has a pool, as `slub_debug=FZPU` does for SLUB (`mm/slub.c`),
 //! for slabs and page blocks alike.
 //!
-//! - *Red zones*: the guard requests a larger block from the engine, and fills the bytes in front
+//! - *Red zones*: debug mode requests a larger block from the engine, and fills the bytes in front
 //!   of the caller's block and behind it with a known value. A free compares them.
 //! - *Poison*: all free memory, also of a new region, has a known value. An allocation compares it.
 //! - *Owner records*: outside the pool, each block has a record of the operation and the process
@@ -39,7 +39,7 @@
 //!   byte, among the records that are left. A record is overwritten when another block begins in its
 //!   granule.
 
-// Lock order: the guard's lock is taken last. With this lock held the engine is not called, except
+// Lock order: debug mode's lock is taken last. With this lock held the engine is not called, except
 // for `usable`, which takes no lock.
 // Between the engine's call and the update of the record, a block belongs to the call that allocates,
 // frees or resizes it (a `Change`). Only `sweep` accesses the pool with the lock held: one page at a
@@ -113,7 +113,7 @@ pub fn supports(engine: &impl Engine) -> bool {
         && engine.capabilities().free_block_bytes <= FREE_BLOCK_BYTES_MAX
 }
 
-/// The process that calls the guard.
+/// The process that calls debug mode.
 pub trait Caller: Sync {
     /// Returns the number of the current process.
     fn pid(&self) -> u32;
@@ -132,7 +132,7 @@ pub trait Caller: Sync {
 /// An engine in debug mode.
 ///
 /// `E` is the engine, `L` the lock of the [`State`], `C` names the calling process.
-pub struct Guard<E, L, C> {
+pub struct DebugMode<E, L, C> {
     engine: E,
     state: L,
     caller: C,
@@ -158,7 +158,7 @@ struct PendingFree<'g, L: Lock<State>> {
 
 /// The result of the first half of a free.
 enum FreeResult<'g, L: Lock<State>> {
-    /// The block was undamaged. [`Guard::finish_free`] frees it in the engine.
+    /// The block was undamaged. [`DebugMode::finish_free`] frees it in the engine.
     Sound(PendingFree<'g, L>),
     /// The block was damaged and is in quarantine.
     Damaged(Report),
@@ -166,8 +166,8 @@ enum FreeResult<'g, L: Lock<State>> {
     Refused(Report),
 }
 
-impl<E: Engine, L: Lock<State> + Sync, C: Caller> Guard<E, L, C> {
-    /// Returns a guard of `engine`, which has no memory and which debug mode [`supports`]. `state`
+impl<E: Engine, L: Lock<State> + Sync, C: Caller> DebugMode<E, L, C> {
+    /// Returns debug mode in front of `engine`, which has no memory and which debug mode [`supports`]. `state`
     /// protects a new [`State`].
     pub const fn new(engine: E, state: L, caller: C) -> Self {
         Self {

@@ -3,7 +3,7 @@
 //! Each injected misuse is reported as its fault, once, and changes no other block.
 
 use super::*;
-use crate::guard::{
+use crate::debug::{
     Misuse,
     NotDone, //
 };
@@ -134,7 +134,7 @@ on_each_engine! {
         }
         // On the seed a padded block of 1000 bytes takes 2048, and other classes have some memory.
         assert!(done > POOL_BYTES / 4096, "{done}");
-        assert_eq!(stats(guard).set_aside_blocks, done as u64);
+        assert_eq!(stats(guard).quarantined_blocks, done as u64);
         assert_eq!(stats(guard).reports.iter().sum::<u64>(), done as u64);
         sound(guard);
     }
