@@ -196,9 +196,9 @@ function insides() {
 		if (!run.hasOrders) continue;
 		const orders = run.orders.keys();
 		add(run, ": free blocks", "Bytes in free blocks of the buddy system, by block size.",
-			(frame) => orders.map((order) => ({ label: bytes(2 ** order),
-				parts: [{ value: (run.orders.at(order, frame) || [0])[0] * 2 ** order, alpha: 0.7 }] })),
-			mostOf(run.orders, (order, [free]) => free * 2 ** order));
+			(frame) => orders.map((order) => ({ label: bytes(4096 * 2 ** order),
+				parts: [{ value: (run.orders.at(order, frame) || [0])[0] * 4096 * 2 ** order, alpha: 0.7 }] })),
+			mostOf(run.orders, (order, [free]) => free * 4096 * 2 ** order));
 	}
 	const silent = runs.filter((run) => !run.timeline.pool_bytes || !(run.classes.keys().length || run.hasOrders));
 	if (silent.length) at("insides").append(make("p", { className: "note",

@@ -80,7 +80,7 @@ impl Cost {
         known(self.class)
     }
 
-    /// Returns log2 of the bytes that the buddy system allocated.
+    /// Returns the order of the buddy block: log2 of its pages.
     #[must_use]
     pub const fn order(self) -> Option<u8> {
         known(self.order)
@@ -113,7 +113,7 @@ impl Cost {
         Self { class, ..self }
     }
 
-    /// Sets log2 of the bytes that the buddy system allocated.
+    /// Sets the order of the buddy block.
     #[inline]
     #[must_use]
     pub const fn with_order(self, order: Option<u8>) -> Self {

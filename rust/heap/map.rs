@@ -12,7 +12,7 @@
 pub enum Use {
     /// A free block of the buddy system.
     Free {
-        /// log2 of the block's bytes.
+        /// log2 of the block's pages.
         order: u8,
     },
     /// A live block of whole pages.

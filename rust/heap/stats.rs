@@ -113,7 +113,7 @@ pub trait Visitor {
         let _ = (index, class);
     }
 
-    /// Is told the figures of blocks of 2^`order` bytes, in the order of `order`.
+    /// Is told the figures of blocks of 2^`order` pages, in the order of `order`.
     fn order(&mut self, order: u8, stats: &OrderStats) {
         let _ = (order, stats);
     }

@@ -6,7 +6,7 @@
 //! that `sim` and the device return equal structures for equal results.
 
 use slab_heap::{
-    Cost, Offset, PAGE_SHIFT, Path, Refusal,
+    Cost, Offset, Path, Refusal,
     check::{
         Broken,
         Rule, //
@@ -76,7 +76,6 @@ const _: () = {
     assert!(REGIONS_MAX == SLABLAB_REGIONS_MAX as usize);
     assert!(CLASSES_MAX <= SLABLAB_CLASSES_MAX as usize);
     assert!(ORDERS_MAX <= SLABLAB_ORDERS_MAX as usize);
-    assert!(PAGE_SHIFT == SLABLAB_ORDER_MIN);
     assert!(HANDLE_BITS + SLABLAB_POSITION_HANDLE_SHIFT == 63);
     assert!(LOG_LEN == SLABLAB_REPORTS_KEPT as usize);
     assert!(Fault::COUNT < SLABLAB_FAULTS as usize);
@@ -437,8 +436,7 @@ impl Visitor for slablab_stats {
     }
 
     fn order(&mut self, order: u8, stats: &OrderStats) {
-        let slot = usize::from(order).checked_sub(SLABLAB_ORDER_MIN as usize);
-        if let Some(slot) = slot.and_then(|slot| self.orders.get_mut(slot)) {
+        if let Some(slot) = self.orders.get_mut(usize::from(order)) {
             *slot = slablab_order_stats {
                 used_blocks: stats.used_blocks,
                 magazine_blocks: stats.magazine_blocks,

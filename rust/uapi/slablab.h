@@ -215,7 +215,7 @@ struct slablab_cost {
 	__u8 path;		/* enum slablab_path */
 	__u8 cause;		/* enum slablab_cause; NONE when served */
 	__u8 class_index;	/* in slablab_stats.classes, or SLABLAB_NO_CLASS */
-	__u8 order;		/* log2 of the bytes of the buddy block, or SLABLAB_NO_ORDER */
+	__u8 order;		/* of the buddy block: log2 of its pages; or SLABLAB_NO_ORDER */
 	__u8 splits;		/* of buddy blocks, saturating at 254, or SLABLAB_UNKNOWN */
 	__u8 merges;		/* of buddies, saturating at 254, or SLABLAB_UNKNOWN */
 	/*
@@ -373,7 +373,6 @@ struct slablab_order_stats {
 	__u64 magazine_blocks;	/* (out) in magazines */
 	__u64 free_blocks;	/* (out) of 2^n bytes, in the buddy system */
 };
-#define SLABLAB_ORDER_MIN 12
 #define SLABLAB_ORDERS_MAX 24
 
 struct slablab_stats {
@@ -419,7 +418,7 @@ struct slablab_stats {
 	__u64 session_refusals[SLABLAB_CAUSES];	/* (out) by the session or the engine */
 
 	struct slablab_class_stats classes[SLABLAB_CLASSES_MAX];	/* (out) */
-	/* Entry i is for 2^(SLABLAB_ORDER_MIN + i) bytes; zeros if the engine has no such counts. */
+	/* Entry i is for blocks of 2^i pages; zeros if the engine has no such counts. */
 	struct slablab_order_stats orders[SLABLAB_ORDERS_MAX];	/* (out) */
 };
 #define SLABLAB_STATS_SIZE_VER1 2640
@@ -524,7 +523,7 @@ struct slablab_extent {
 	__u32 pages;		/* number of pages */
 	__u8 kind;		/* enum slablab_extent_kind */
 	__u8 class_index;	/* of a slab, or SLABLAB_NO_CLASS */
-	__u8 order;		/* of a free block: log2 of its bytes; else SLABLAB_NO_ORDER */
+	__u8 order;		/* of a free block: log2 of its pages; else SLABLAB_NO_ORDER */
 	__u8 reserved;		/* 0 */
 	__u16 objects;		/* of a slab */
 	__u16 used;		/* objects that are live or in a magazine */

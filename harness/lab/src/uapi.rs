@@ -40,6 +40,9 @@ pub(crate) use replies::{
 /// The offset of a block that is in no pool.
 pub const NO_OFFSET: u64 = replies::NO_OFFSET;
 
+/// The bytes of a block of order 0.
+pub const PAGE_BYTES: u64 = slab_heap::PAGE_BYTES as u64;
+
 /// The device's path.
 pub const DEVICE: &str = match SLABLAB_DEVICE.split_last() {
     Some((0, path)) => match core::str::from_utf8(path) {

@@ -181,7 +181,7 @@ impl From<&slablab_class_stats> for Class {
 impl From<(u32, &slablab_order_stats)> for Order {
     fn from((order, stats): (u32, &slablab_order_stats)) -> Self {
         Self {
-            block_bytes: 1 << order,
+            block_bytes: uapi::PAGE_BYTES << order,
             used_blocks: stats.used_blocks,
             magazine_blocks: stats.magazine_blocks,
             free_blocks: stats.free_blocks,
@@ -218,7 +218,7 @@ impl From<&slablab_stats> for Stats {
                 .take(stats.class_count as usize)
                 .map(Class::from)
                 .collect(),
-            orders: (uapi::SLABLAB_ORDER_MIN..)
+            orders: (0..)
                 .zip(&stats.orders)
                 .map(Order::from)
                 .filter(|order| order.used_blocks + order.magazine_blocks + order.free_blocks > 0)

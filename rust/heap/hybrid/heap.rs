@@ -241,7 +241,7 @@ impl Heap {
     pub(super) fn cost(&self, path: Path, class: Option<Class>, order: Option<u32>) -> Cost {
         Cost::new(path)
             .with_class(class.map(Class::number))
-            .with_order(order.map(|order| (order + PAGE_SHIFT) as u8))
+            .with_order(order.map(|order| order as u8))
             .with_work(self.buddy.work.splits, self.buddy.work.merges)
     }
 }

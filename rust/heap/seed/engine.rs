@@ -91,6 +91,12 @@ pub struct Seed<L> {
     capacity: AtomicUsize,
 }
 
+/// Returns the order of a buddy block of `bytes` bytes, which are a power of two: log2 of its pages.
+fn order_of(bytes: usize) -> u8 {
+    // The buddy system serves requests of a page and more: growths, and blocks above 4096 bytes.
+    (bytes / PAGE_SIZE).max(1).ilog2() as u8
+}
+
 impl State {
     /// Returns the state of an engine without memory.
     #[must_use]
@@ -144,7 +150,7 @@ impl State {
         };
         *cost = Cost::new(path)
             .with_class(which.block_bytes().map(|_| which as u8))
-            .with_order(wanted.map(|bytes| bytes.ilog2() as u8))
+            .with_order(wanted.map(order_of))
             .with_merges(0);
         if wanted.is_none() {
             *cost = cost.with_splits(0);
@@ -316,7 +322,7 @@ unsafe impl<L: Lock<State> + Sync> Engine for Seed<L> {
                 .with_class(Some(which as u8))
                 .with_work(0, 0),
             None => Cost::new(Path::Buddy)
-                .with_order(Some(layout.size().next_power_of_two().ilog2() as u8))
+                .with_order(Some(order_of(layout.size().next_power_of_two())))
                 .with_splits(0),
         };
         self.state.with(|state| {

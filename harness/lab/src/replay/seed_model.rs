@@ -41,7 +41,6 @@ use crate::{
     uapi::{
         Path,
         SLABLAB_OFFSET_REGION_SHIFT as REGION_SHIFT,
-        SLABLAB_ORDER_MIN as ORDER_MIN,
         slablab_stats, //
     },
 };
@@ -49,8 +48,11 @@ use crate::{
 /// The bytes of a page.
 const PAGE_BYTES: u64 = 4096;
 
-/// The orders of the seed's buddy system: blocks of 2⁰ to 2³¹ bytes.
+/// The lists of the seed's buddy system: blocks of 2⁰ to 2³¹ bytes.
 const ORDERS: usize = 32;
+
+/// log2 of the bytes of a page: the list of the blocks of order 0.
+const PAGE_SHIFT: usize = 12;
 
 /// The work of the buddy system in one operation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -159,14 +161,14 @@ impl SeedModel {
 
     /// Adds the counts of blocks per size to statistics.
     pub fn count(&self, stats: &mut slablab_stats) {
-        let lists = self.buddy.lists.iter().skip(ORDER_MIN as usize);
+        let lists = self.buddy.lists.iter().skip(PAGE_SHIFT);
         for (order, list) in stats.orders.iter_mut().zip(lists) {
             order.free_blocks = list.len() as u64;
             order.used_blocks = 0;
         }
         let large = self.held.values().map(|held| held.layout);
         for layout in large.filter(|layout| slab(*layout).is_none()) {
-            let order = order_of(layout).checked_sub(ORDER_MIN as usize);
+            let order = order_of(layout).checked_sub(PAGE_SHIFT);
             if let Some(of) = order.and_then(|order| stats.orders.get_mut(order)) {
                 of.used_blocks += 1;
             }
@@ -184,9 +186,11 @@ impl SeedModel {
             };
             ((offset >> REGION_SHIFT) as usize, extent)
         };
-        let lists = (0_u8..).zip(&self.buddy.lists);
+        // No block is smaller than a page: growths and large requests take at least one.
+        let lists = (0_u8..).zip(self.buddy.lists.iter().skip(PAGE_SHIFT));
         let free = lists.flat_map(|(order, list)| {
-            let block = move |offset: &u64| extent(*offset, 1 << order, Use::Free { order });
+            let bytes = PAGE_BYTES << order;
+            let block = move |offset: &u64| extent(*offset, bytes, Use::Free { order });
             list.iter().map(block)
         });
         let large = self

@@ -125,7 +125,7 @@ fn a_new_pool_is_one_free_block() -> TestResult {
     let whole = Extent {
         page: 0,
         pages: 256,
-        what: Use::Free { order: 20 },
+        what: Use::Free { order: 8 },
     };
     check_eq("regions", map.regions.len(), 1)?;
     check_eq("pages", map.regions[0].pages, 256)?;
@@ -208,7 +208,7 @@ fn the_map_agrees_with_the_statistics() -> TestResult {
             let bytes = u64::from(extent.pages) * PAGE;
             match extent.what {
                 Use::Free { order } => {
-                    check_eq("bytes of a free block", 1 << order, bytes)?;
+                    check_eq("bytes of a free block", uapi::PAGE_BYTES << order, bytes)?;
                     free += bytes;
                 }
                 Use::Large => {

@@ -310,13 +310,13 @@ mod tests {
             regions: vec![region(&[
                 (1, slab(0, 512, 512)),
                 (1, slab(1, 256, 3)),
-                (2, Use::Free { order: 13 }),
+                (2, Use::Free { order: 1 }),
                 (3, slab(3, 4, 2)),
                 (1, slab(0, 512, 0)),
                 (5, Use::Large),
-                (1, Use::Free { order: 12 }),
-                (2, Use::Free { order: 13 }),
-                (16, Use::Free { order: 16 }),
+                (1, Use::Free { order: 0 }),
+                (2, Use::Free { order: 1 }),
+                (16, Use::Free { order: 4 }),
             ])],
         }
     }
@@ -366,8 +366,8 @@ d  3 KiB      1      3        4     2  50 %
             (3, slab(2, 170, 1)),
             (5, Use::Large),
             (1, slab(2, 170, 1)),
-            (3, Use::Free { order: 12 }),
-            (pages * 4 - 12, Use::Free { order: 12 }),
+            (3, Use::Free { order: 0 }),
+            (pages * 4 - 12, Use::Free { order: 0 }),
         ];
         let text = plain(&draw_region(0, &region(&what), 4096, 80));
         let lines: Vec<_> = text.lines().collect();
@@ -400,7 +400,7 @@ d  3 KiB      1      3        4     2  50 %
 
     #[test]
     fn extents_that_lie_outside_of_their_region_are_cut_off() {
-        let mut region = region(&[(4, Use::Free { order: 14 })]);
+        let mut region = region(&[(4, Use::Free { order: 2 })]);
         region.extents.push(Extent {
             page: 3,
             pages: u32::MAX,

@@ -342,7 +342,7 @@ impl Explanation<'_> {
     fn taken(&self) -> String {
         let cost = &self.answer.cost;
         let given = match u32::from(cost.order) {
-            bytes_log2 @ 0..64 => format!("of {}", bytes(1 << bytes_log2)),
+            order @ 0..52 => format!("of {}", bytes(uapi::PAGE_BYTES << order)),
             _ => "of unknown size".to_owned(),
         };
         let splits = match cost.splits {
@@ -352,8 +352,8 @@ impl Explanation<'_> {
             }
             splits => {
                 let from = changed_size(&self.before, &self.after)
-                    .map_or_else(String::new, |bytes_log2| {
-                        format!(" of a block of {}", bytes(1 << bytes_log2))
+                    .map_or_else(String::new, |order| {
+                        format!(" of a block of {}", bytes(uapi::PAGE_BYTES << order))
                     });
                 format!("after {}{from}", times(splits, "split"))
             }
@@ -461,7 +461,7 @@ fn changed_size(before: &slablab_stats, after: &slablab_stats) -> Option<u32> {
     };
     let all: Vec<bool> = orders.map(fewer).collect();
     let index = all.iter().rposition(|fewer| *fewer)?;
-    Some(uapi::SLABLAB_ORDER_MIN + index as u32)
+    Some(index as u32)
 }
 
 /// Returns how often something was done.

@@ -23,8 +23,8 @@ pub(super) fn place(handle: u32, offset: u64, usable: u64, cost: &slablab_cost) 
     if u32::from(cost.class_index) != uapi::SLABLAB_NO_CLASS {
         text += &format!(", class {}", cost.class_index);
     }
-    if u32::from(cost.order) != uapi::SLABLAB_NO_ORDER && cost.order < 64 {
-        text += &format!(", block of {}", bytes(1 << cost.order));
+    if u32::from(cost.order) != uapi::SLABLAB_NO_ORDER && cost.order < 52 {
+        text += &format!(", block of {}", bytes(uapi::PAGE_BYTES << cost.order));
     }
     for (name, number) in [("splits", cost.splits), ("merges", cost.merges)] {
         if number != 0 && u32::from(number) != uapi::SLABLAB_UNKNOWN {

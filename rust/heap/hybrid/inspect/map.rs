@@ -6,7 +6,6 @@
 //! it stays within the region and comes to an end.
 
 use crate::{
-    PAGE_SHIFT,
     check::STEP,
     hybrid::{
         engine::{
@@ -71,7 +70,6 @@ impl Heap {
                 }
                 PageKind::Free { order } => {
                     let pages = 1_usize.checked_shl(order.into()).unwrap_or(end);
-                    let order = order.saturating_add(PAGE_SHIFT as u8);
                     (pages, Use::Free { order })
                 }
                 PageKind::Large { pages } => (pages as usize, Use::Large),

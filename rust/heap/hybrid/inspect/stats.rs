@@ -5,7 +5,7 @@
 use core::sync::atomic::Ordering::Relaxed;
 
 use crate::{
-    PAGE_BYTES, PAGE_SHIFT,
+    PAGE_BYTES,
     hybrid::{
         buddy::{
             ORDERS,
@@ -184,7 +184,7 @@ impl Heap {
                 magazine_blocks: cached,
                 free_blocks: self.buddy.lists[order].len.into(),
             };
-            visitor.order(order as u8 + PAGE_SHIFT as u8, &stats);
+            visitor.order(order as u8, &stats);
         }
     }
 }

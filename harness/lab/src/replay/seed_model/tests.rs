@@ -70,8 +70,8 @@ fn it_does_what_the_seed_does() {
                 next += extent.pages;
                 match extent.what {
                     Use::Free { order } => {
-                        assert_eq!(u64::from(extent.pages) * PAGE_BYTES, 1 << order);
-                        free += 1 << order;
+                        assert_eq!(u64::from(extent.pages), 1 << order);
+                        free += PAGE_BYTES << order;
                     }
                     Use::Slab {
                         class,
@@ -91,8 +91,10 @@ fn it_does_what_the_seed_does() {
             assert_eq!(told(|class| class.used_blocks), used, "{about}");
             assert_eq!(told(|class| class.total_blocks), total, "{about}");
             let order_bytes = |stats: &slablab_stats| -> u64 {
-                let orders = (ORDER_MIN..).zip(&stats.orders);
-                orders.map(|(order, of)| of.free_blocks << order).sum()
+                let orders = (0..).zip(&stats.orders);
+                orders
+                    .map(|(order, of)| (of.free_blocks * PAGE_BYTES) << order)
+                    .sum()
             };
             assert_eq!(order_bytes(&stats), 0, "the seed tells none");
             seed_model.count(&mut stats);

@@ -314,10 +314,10 @@ impl<'run> TimelineSampler<'run> {
         self.timeline.classes.push(changed);
         let mut changed = Vec::new();
         let mut largest = 0;
-        for (order, reply) in (u64::from(uapi::SLABLAB_ORDER_MIN)..).zip(&stats.orders) {
+        for (order, reply) in (0_u64..).zip(&stats.orders) {
             let now = [reply.free_blocks, reply.used_blocks];
             if reply.free_blocks > 0 {
-                largest = 1 << order;
+                largest = uapi::PAGE_BYTES << order;
             }
             if self.orders.insert(order, now).unwrap_or_default() != now {
                 changed.push(order);

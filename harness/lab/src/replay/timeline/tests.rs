@@ -218,7 +218,7 @@ fn the_seeds_pages_are_its_twins() {
     assert_eq!(states(5), [slab(1), free(2), free(4), free(8)]);
     let (largest, orders) = (&timeline.largest_free, &timeline.orders);
     assert_eq!(largest[..], [64, 32, 32, 32, 32, 32].map(|kib| kib << 10));
-    assert_eq!(orders[2], [14, 0, 1]);
+    assert_eq!(orders[2], [2, 0, 1]);
 }
 
 /// Returns a partition of pages that differs from the one before in some places.
