@@ -155,7 +155,7 @@ impl Visitor for Figures {
     }
 
     fn order(&mut self, order: u8, stats: &OrderStats) {
-        assert_eq!(usize::from(order), self.orders.len() + PAGE_SHIFT as usize);
+        assert_eq!(usize::from(order), self.orders.len());
         self.orders.push(*stats);
     }
 }

@@ -351,7 +351,7 @@ impl Explanation<'_> {
                 "after an unknown number of splits".to_owned()
             }
             splits => {
-                let from = changed_size(&self.before, &self.after)
+                let from = changed_order(&self.before, &self.after)
                     .map_or_else(String::new, |order| {
                         format!(" of a block of {}", bytes(uapi::PAGE_BYTES << order))
                     });
@@ -369,9 +369,9 @@ impl Explanation<'_> {
                 ", which reports no number of merges".to_owned()
             }
             merges => {
-                let to = changed_size(&self.after, &self.before)
-                    .map_or_else(String::new, |bytes_log2| {
-                        format!(" into a block of {}", bytes(1 << bytes_log2))
+                let to = changed_order(&self.after, &self.before)
+                    .map_or_else(String::new, |order| {
+                        format!(" into a block of {}", bytes(uapi::PAGE_BYTES << order))
                     });
                 format!(", with {}{to}", times(merges, "merge"))
             }
@@ -453,8 +453,8 @@ impl Explanation<'_> {
     }
 }
 
-/// Returns the log2 of the largest block size in bytes of which fewer blocks are free in `after`.
-fn changed_size(before: &slablab_stats, after: &slablab_stats) -> Option<u32> {
+/// Returns the largest order of which fewer blocks are free in `after`.
+fn changed_order(before: &slablab_stats, after: &slablab_stats) -> Option<u32> {
     let orders = before.orders.iter().zip(&after.orders);
     let fewer = |(one, other): (&uapi::slablab_order_stats, &uapi::slablab_order_stats)| {
         one.free_blocks > other.free_blocks

@@ -32,17 +32,17 @@ fn the_cost_names_path_class_and_order() {
     let class = |bytes| Class::of(&layout(bytes, 1)).map(Class::number);
     assert_eq!(
         cost_of(1000, 8),
-        (Path::Growth, class(1024), Some(12), Some(8))
+        (Path::Growth, class(1024), Some(0), Some(8))
     );
     assert_eq!(cost_of(1000, 8), (Path::Slab, class(1024), None, Some(0)));
     // Three of the four pages in front of the last four.
     assert_eq!(
         cost_of(3000, 8),
-        (Path::Growth, class(3072), Some(14), Some(2))
+        (Path::Growth, class(3072), Some(2), Some(2))
     );
-    assert_eq!(cost_of(5000, 8), (Path::Buddy, None, Some(13), Some(0)));
+    assert_eq!(cost_of(5000, 8), (Path::Buddy, None, Some(1), Some(0)));
     // A block of 16 pages is split for 9 pages: the rest is free blocks of 1, 2 and 4 pages.
-    assert_eq!(cost_of(9 * 4096, 8), (Path::Buddy, None, Some(16), Some(4)));
+    assert_eq!(cost_of(9 * 4096, 8), (Path::Buddy, None, Some(4), Some(4)));
     assert_eq!(cost_of(8, 1 << 16).0, Path::Buddy);
 }
 
@@ -137,7 +137,7 @@ fn one_page_serves_an_object_when_no_slab_of_three_pages_fits() {
     let (fourth, cost) = heap.allocate(three).unwrap();
     assert_eq!(
         (cost.path(), cost.class(), cost.order()),
-        (Path::Buddy, None, Some(12))
+        (Path::Buddy, None, Some(0))
     );
     let fifth = heap.allocate(three).unwrap().0;
     assert_eq!([fourth, fifth], [at(3 << 12), at(4 << 12)]);

@@ -128,7 +128,7 @@ fn agrees(
                 }
             }
             Use::Free { order } => {
-                assert_eq!(extent.pages as usize * PAGE_BYTES, 1 << order);
+                assert_eq!(extent.pages, 1 << order);
                 assert_eq!(extent.page % extent.pages, 0);
                 assert_eq!(live_blocks, 0);
                 let buddy = extent.page ^ extent.pages;
@@ -245,7 +245,7 @@ fn the_map_shows_each_kind_of_block() {
     assert_eq!(what(places.three), slab(3072, 1));
     assert_eq!(what(places.large), (5, Use::Large));
     assert_eq!(what(places.single), (1, Use::Large));
-    assert_eq!(what(places.free[0]), (2, Use::Free { order: 13 }));
+    assert_eq!(what(places.free[0]), (2, Use::Free { order: 1 }));
 }
 
 #[test]

@@ -91,7 +91,7 @@ fn each_refused_request_names_its_cause() {
         let has_index = cost.fragmentation() != 0;
         assert_eq!(has_index, refusal == Refusal::Fragmented);
     }
-    assert_eq!(heap.allocate(layout(3072, 8)).unwrap().1.order(), Some(12));
+    assert_eq!(heap.allocate(layout(3072, 8)).unwrap().1.order(), Some(0));
 }
 
 #[test]

@@ -81,9 +81,9 @@ fn a_cost_has_its_path_class_and_order() {
         engine.allocate(layout(size, 8), &mut cost).unwrap();
         (cost.path(), cost.class(), cost.order())
     };
-    assert_eq!(cost_of(1000), (Path::Growth, Some(4), Some(16)));
+    assert_eq!(cost_of(1000), (Path::Growth, Some(4), Some(4)));
     assert_eq!(cost_of(1000), (Path::Slab, Some(4), None));
-    assert_eq!(cost_of(5000), (Path::Buddy, None, Some(13)));
+    assert_eq!(cost_of(5000), (Path::Buddy, None, Some(1)));
 }
 
 #[test]
