@@ -36,7 +36,7 @@ declare -A about=(
 	[command]="the command slablab: workloads, subcommands, wrong engines, the command line; slablab_selftest"
 	[rest]="the other crates: the benchmark of the host"
 )
-inner=(hybrid::tests::buddy hybrid::tests::page hybrid::tests::slab seed::free_list)
+inner=(hybrid::tests::{unit::page,unit::buddy,model::buddy,unit::slab} seed::free_list)
 crates=(slab_heap slab_heap_fuzz slab_session slablab_trace slablab_report slablab_lab slablab_selftest slablab)
 
 # tests LAYER: runs the tests of a layer
@@ -44,8 +44,8 @@ tests() {
 	local lib=(-p slab_heap --lib --locked --)
 	case $1 in
 	class) cargo test "${lib[@]}" --skip seed:: --skip hybrid:: --skip debug:: ;;
-	buddy) cargo test "${lib[@]}" "${inner[@]:0:2}" ;;
-	slab) cargo test "${lib[@]}" "${inner[@]:2}" ;;
+	buddy) cargo test "${lib[@]}" "${inner[@]:0:3}" ;;
+	slab) cargo test "${lib[@]}" "${inner[@]:3}" ;;
 	seed) cargo test "${lib[@]}" seed::tests ;;
 	hybrid) cargo test "${lib[@]}" hybrid:: --skip debug:: "${inner[@]/#/--skip=}" ;;
 	debug-mode) cargo test "${lib[@]}" debug:: ;;

@@ -2,7 +2,7 @@
 
 //! The weaknesses of the design, one test for each.
 //!
-//! `hybrid::tests::weaknesses` runs the same functions of `testing::weaknesses` on `hybrid` and
+//! `hybrid::tests::unit::weaknesses` runs the same functions of `testing::weaknesses` on `hybrid` and
 //! expects other results.
 
 use super::{

@@ -20,7 +20,7 @@ use std::{
     vec::Vec, //
 };
 
-use super::model::is_whole;
+use super::is_whole;
 use crate::{
     Cost, Engine, Offset, PAGE_BYTES,
     check::{

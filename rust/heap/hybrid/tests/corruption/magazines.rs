@@ -6,11 +6,9 @@
 use core::sync::atomic::Ordering::Relaxed;
 
 use super::{
+    Machine,
     at,
-    machine::{
-        Machine,
-        kind, //
-    },
+    kind, //
 };
 use crate::{
     Offset, PAGE_BYTES,

@@ -32,37 +32,36 @@ use crate::{
         sound, //
     },
 };
-use std::vec::Vec;
 
 /// The first pages of the blocks in the prepared engine.
-pub(super) struct Places {
+pub(crate) struct Places {
     /// An empty slab of 8 bytes: the last page of the pool.
-    pub(super) empty: Page,
+    pub(crate) empty: Page,
     /// A slab of 80 bytes with the first three of its 51 objects live.
-    pub(super) partial: Page,
+    pub(crate) partial: Page,
     /// Two slabs of 1024 bytes, each with one of its four objects live.
-    pub(super) pair: [Page; 2],
+    pub(crate) pair: [Page; 2],
     /// A slab of 4096 bytes with its only object live.
-    pub(super) full: Page,
+    pub(crate) full: Page,
     /// A slab of three pages.
-    pub(super) three: Page,
+    pub(crate) three: Page,
     /// A block of five pages.
-    pub(super) large: Page,
+    pub(crate) large: Page,
     /// A block of one page.
-    pub(super) single: Page,
+    pub(crate) single: Page,
     /// Three free blocks of two pages, in the order of their list.
-    pub(super) free: [Page; 3],
+    pub(crate) free: [Page; 3],
     /// The largest free block.
-    pub(super) largest: Page,
+    pub(crate) largest: Page,
 }
 
 /// Returns the class that serves requests of `bytes` bytes.
-pub(super) fn class(bytes: usize) -> Class {
+pub(crate) fn class(bytes: usize) -> Class {
     Class::of(&layout(bytes, 1)).unwrap()
 }
 
 /// Constructs an engine with a block of every kind.
-pub(super) fn prepared(memory: &Memory) -> (LockedHybrid, Places) {
+pub(crate) fn prepared(memory: &Memory) -> (LockedHybrid, Places) {
     let engine = LockedHybrid::over(memory);
     let allocate = |size, align| {
         let mut cost = Cost::default();
@@ -110,7 +109,7 @@ pub(super) fn prepared(memory: &Memory) -> (LockedHybrid, Places) {
 }
 
 /// Damages a prepared engine, and returns the broken rule that the check reports, and where.
-pub(super) fn broken(damage: impl FnOnce(&mut State, &Places)) -> Broken {
+pub(crate) fn broken(damage: impl FnOnce(&mut State, &Places)) -> Broken {
     let memory = Memory::new(1 << 20);
     let (engine, places) = prepared(&memory);
     engine.state.with(|state| damage(state, &places));
@@ -118,43 +117,11 @@ pub(super) fn broken(damage: impl FnOnce(&mut State, &Places)) -> Broken {
 }
 
 /// Damages the heap of a prepared engine, and returns the rule that the check reports.
-pub(super) fn rule(damage: impl FnOnce(&mut Heap, &Places)) -> Rule {
+pub(crate) fn rule(damage: impl FnOnce(&mut Heap, &Places)) -> Rule {
     broken(|state, places| damage(&mut state.heap, places)).rule
 }
 
 /// Overwrites one page descriptor of a prepared engine, and returns the rule that the check reports.
-pub(super) fn rule_of(kind: PageKind, place: impl FnOnce(&Places) -> Page) -> Rule {
+pub(crate) fn rule_of(kind: PageKind, place: impl FnOnce(&Places) -> Page) -> Rule {
     rule(|heap, places| heap.buddy.descs.set_kind(place(places), kind))
-}
-
-#[test]
-fn the_prepared_engine_is_sound_and_has_every_kind_of_block() {
-    let memory = Memory::new(1 << 20);
-    let (engine, places) = prepared(&memory);
-    engine.state.with(|state| {
-        let kind = |page| state.heap.buddy.descs.kind(page);
-        let slab = |bytes, used| PageKind::Slab {
-            class: class(bytes),
-            used,
-        };
-        assert_eq!(
-            (places.empty.index(), kind(places.empty)),
-            (255, slab(8, 0))
-        );
-        assert_eq!(kind(places.partial), slab(80, 3));
-        assert_eq!(places.pair.map(kind), [slab(1024, 1), slab(1024, 1)]);
-        assert_eq!(kind(places.full), slab(4096, 1));
-        assert_eq!(kind(places.three), slab(3072, 1));
-        assert_eq!(kind(places.large), PageKind::Large { pages: 5 });
-        assert_eq!(kind(places.single), PageKind::Large { pages: 1 });
-        assert_eq!(places.free.map(kind), [PageKind::Free { order: 1 }; 3]);
-        let PageKind::Free { order } = kind(places.largest) else {
-            panic!("no block is free");
-        };
-        assert!(order > 4);
-        let list = state.heap.buddy.lists[1];
-        let next = |page: &Page| state.heap.buddy.descs.next(*page);
-        let listed: Vec<_> = core::iter::successors(list.first(), next).collect();
-        assert_eq!(listed, places.free);
-    });
 }

@@ -3,7 +3,7 @@
 //! The map: against an oracle that only knows the live blocks, in chunks of several sizes, and with damaged
 //! page descriptors.
 
-use super::damage::{
+use super::{
     class,
     prepared, //
 };

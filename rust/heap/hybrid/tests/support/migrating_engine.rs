@@ -21,7 +21,7 @@ use shuttle::rand::{
     thread_rng, //
 };
 
-use super::model::is_whole;
+use super::whole_pool::is_whole;
 use crate::{
     Cost, Engine, PAGE_BYTES, Refusal,
     check::{
@@ -58,7 +58,7 @@ use crate::{
 };
 
 /// The mutex of the model checker as an engine's lock.
-pub(super) struct ModelMutex<T>(shuttle::sync::Mutex<T>);
+pub(crate) struct ModelMutex<T>(shuttle::sync::Mutex<T>);
 
 // SAFETY: The model checker's mutex runs at most one closure at a time, and what one closure wrote is
 // visible to the next.
@@ -69,7 +69,7 @@ unsafe impl<T> Lock<T> for ModelMutex<T> {
 }
 
 /// CPUs between which a thread migrates at every pin.
-pub(super) struct MigratingCpus {
+pub(crate) struct MigratingCpus {
     /// One mutex for each CPU, held while a closure runs on the CPU.
     turns: Vec<shuttle::sync::Mutex<()>>,
     /// The caches of the first CPUs; the other CPUs have none.
@@ -81,7 +81,7 @@ pub(super) struct MigratingCpus {
 }
 
 /// The panic message of a run in which two closures overlapped on a CPU.
-pub(super) const OVERLAP: &str = "two closures overlap on a CPU";
+pub(crate) const OVERLAP: &str = "two closures overlap on a CPU";
 
 impl MigratingCpus {
     fn with<R>(&self, cpu: usize, f: impl FnOnce(&Exclusive<'_, CpuCache>) -> R) -> Option<R> {
@@ -129,29 +129,29 @@ unsafe impl PerCpu<CpuCache> for MigratingCpus {
 }
 
 /// `hybrid` under the model checker.
-pub(super) type MigratingHybrid = Hybrid<ModelMutex<State>, MigratingCpus>;
+pub(crate) type MigratingHybrid = Hybrid<ModelMutex<State>, MigratingCpus>;
 
 /// The parameters of a run.
 #[derive(Clone, Copy)]
-pub(super) struct Scenario {
-    pub(super) threads: usize,
-    pub(super) cpus: usize,
+pub(crate) struct Scenario {
+    pub(crate) threads: usize,
+    pub(crate) cpus: usize,
     /// The number of CPUs that have a cache, from the first one on.
-    pub(super) caches: usize,
-    pub(super) pages: usize,
-    pub(super) sizes: &'static [usize],
+    pub(crate) caches: usize,
+    pub(crate) pages: usize,
+    pub(crate) sizes: &'static [usize],
     /// The number of operations of each thread. An operation allocates or frees up to five blocks.
-    pub(super) operations: usize,
+    pub(crate) operations: usize,
     /// Whether another thread checks the engine at the same time.
-    pub(super) checks: bool,
+    pub(crate) checks: bool,
     /// Whether a CPU makes a closure wait while another one runs on it.
-    pub(super) exclusive: bool,
+    pub(crate) exclusive: bool,
 }
 
 /// The state that all threads share.
-pub(super) struct World {
-    pub(super) engine: MigratingHybrid,
-    pub(super) blocks: Mutex<Blocks>,
+pub(crate) struct World {
+    pub(crate) engine: MigratingHybrid,
+    pub(crate) blocks: Mutex<Blocks>,
     /// The number of calls of the engine that began, and of those that have not returned. Between calls,
     /// `blocks` has all live blocks.
     calls: Mutex<(usize, usize)>,
@@ -172,7 +172,7 @@ unsafe impl Send for World {}
 
 impl World {
     /// Constructs an engine with one region.
-    pub(super) fn new(scenario: Scenario) -> Self {
+    pub(crate) fn new(scenario: Scenario) -> Self {
         let turns = (0..scenario.cpus).map(|_| shuttle::sync::Mutex::new(()));
         let per_cpu = MigratingCpus {
             turns: turns.collect(),
@@ -197,7 +197,7 @@ impl World {
     }
 
     /// Runs `call`, and returns its result and whether no other call ran at the same time.
-    pub(super) fn alone<R>(&self, call: impl FnOnce() -> R) -> (R, bool) {
+    pub(crate) fn alone<R>(&self, call: impl FnOnce() -> R) -> (R, bool) {
         let (began, others) = {
             let mut calls = self.calls.lock().unwrap();
             calls.0 += 1;
@@ -211,7 +211,7 @@ impl World {
     }
 
     /// Allocates a block. Panics if the request is refused although it fits and no other call runs.
-    pub(super) fn allocate(&self, layout: Layout) {
+    pub(crate) fn allocate(&self, layout: Layout) {
         let (refusal, alone) = self.alone(|| {
             let mut cost = Cost::default();
             let block = match self.engine.allocate(layout, &mut cost) {
@@ -261,7 +261,7 @@ impl World {
     }
 
     /// Frees one of the live blocks of all threads, if there is one.
-    pub(super) fn release(&self) {
+    pub(crate) fn release(&self) {
         self.alone(|| {
             let live = {
                 let mut blocks = self.blocks.lock().unwrap();
@@ -277,7 +277,7 @@ impl World {
     }
 
     /// Runs the operations of one thread.
-    pub(super) fn work(&self) {
+    pub(crate) fn work(&self) {
         for _ in 0..self.scenario.operations {
             let several = thread_rng().gen_range(1..6);
             match thread_rng().gen_range(0..12) {
@@ -295,7 +295,7 @@ impl World {
     }
 
     /// Checks the engine twice while other threads use it.
-    pub(super) fn check(&self) {
+    pub(crate) fn check(&self) {
         for _ in 0..2 {
             let result = check::run(&mut Walk::new(), |walk| self.engine.check(walk));
             assert!(
@@ -307,7 +307,7 @@ impl World {
     }
 
     /// Runs a walk up to the last step of the heap, before the magazines.
-    pub(super) fn begin_walk(&self) {
+    pub(crate) fn begin_walk(&self) {
         let step = |walk: &mut Walk| assert_eq!(self.engine.check(walk), Ok(Progress::More));
         let mut whole = Walk::new();
         let mut steps = 0;
@@ -320,7 +320,7 @@ impl World {
     }
 
     /// Runs the rest of the walk of [`World::begin_walk`].
-    pub(super) fn end_walk(&self) {
+    pub(crate) fn end_walk(&self) {
         let mut walk = self.walk.lock().unwrap();
         let result = check::run(&mut walk, |walk| self.engine.check(walk));
         assert!(
@@ -331,7 +331,7 @@ impl World {
 
     /// Panics unless the engine is sound and its statistics match the live blocks, and unless the whole pool
     /// can be allocated again after all blocks were freed.
-    pub(super) fn end(&self) {
+    pub(crate) fn end(&self) {
         assert!(!self.engine.per_cpu.overlapped.load(Relaxed), "{OVERLAP}");
         sound(&self.engine);
         Figures::of(&self.engine).agree(&self.blocks.lock().unwrap());

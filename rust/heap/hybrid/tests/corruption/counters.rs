@@ -4,12 +4,10 @@
 //! changes of the heap, which make a walk begin again.
 
 use super::{
-    damage::{
-        broken,
-        class,
-        prepared,
-        rule, //
-    },
+    broken,
+    class,
+    prepared,
+    rule,
     table, //
 };
 use crate::{

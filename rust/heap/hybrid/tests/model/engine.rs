@@ -2,23 +2,13 @@
 
 //! The engine against the model, and the same trace in pools at different addresses.
 
+use super::is_whole;
 use crate::{
     Cost, Engine, Offset, PAGE_BYTES, Refusal,
-    hybrid::{
-        CpuCache,
-        Hybrid,
-        State, //
-    },
-    lock::Lock,
-    per_cpu::PerCpu,
-    size_class::{
-        CLASSES, //
-    },
     testing::{
         HostHybrid,
         Memory,
         TestEngine,
-        classes,
         layout,
         model::{
             Outcome,
@@ -29,51 +19,11 @@ use crate::{
             regions, //
         },
         sound,
-        totals,
         with_cpus, //
     },
 };
 use proptest::prelude::*;
 use std::vec::Vec;
-
-/// Panics unless an engine without live blocks can allocate all its memory, in as few blocks as its regions
-/// allow.
-pub(super) fn is_whole<L, P>(engine: &Hybrid<L, P>, memories: &[Memory])
-where
-    L: Lock<State> + Sync,
-    P: PerCpu<CpuCache>,
-{
-    assert!(classes(engine).iter().all(|stats| stats.used_blocks == 0));
-    let borrowed = engine.state.with(|state| state.heap.borrowed);
-    assert_eq!(borrowed, [0; CLASSES]);
-
-    let mut cost = Cost::default();
-    let mut live = Vec::new();
-    // A region of n pages is one block for each bit of n.
-    for order in (0..=20).rev() {
-        let pages = |memory: &Memory| memory.bytes() / PAGE_BYTES;
-        let expected = memories
-            .iter()
-            .filter(|memory| pages(memory) >> order & 1 != 0);
-        // A block of one page comes from the class of 4096 bytes, whose slab is that page.
-        let whole = layout(PAGE_BYTES << order, PAGE_BYTES);
-        for _ in 0..expected.count() {
-            live.push((engine.allocate(whole, &mut cost).unwrap(), whole));
-            sound(engine);
-        }
-    }
-    // All memory is live, and the refused request leaves no empty slab.
-    let refused = engine.allocate(layout(1, 1), &mut cost);
-    assert_eq!(refused, Err(Refusal::Exhausted));
-    let totals_now = totals(engine);
-    assert_eq!(totals_now.live_bytes, totals_now.pool_bytes);
-    assert_eq!((totals_now.cached_bytes, totals_now.free_bytes), (0, 0));
-    for (block, layout) in live {
-        // SAFETY: The block was allocated above with this layout, and is freed once.
-        unsafe { engine.release(block, layout, &mut cost) }.unwrap();
-    }
-    sound(engine);
-}
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 80, ..ProptestConfig::default() })]

@@ -33,12 +33,10 @@ use shuttle::{
 };
 
 use super::{
-    relay::Relay,
-    world::{
-        OVERLAP,
-        Scenario,
-        World, //
-    }, //
+    OVERLAP,
+    Relay,
+    Scenario,
+    World, //
 };
 use crate::{
     Cost, Engine, PAGE_BYTES,

@@ -3,14 +3,13 @@
 //! Damage to one field at a time, for which the check must name exactly the rule that it breaks.
 
 use super::{
-    damage::{
-        Places,
-        broken,
-        class,
-        rule,
-        rule_of, //
-    },
-    page, //
+    Places,
+    broken,
+    class,
+    page,
+    prepared,
+    rule,
+    rule_of, //
 };
 use crate::{
     check::Rule,
@@ -21,7 +20,42 @@ use crate::{
         Page, //
         PageKind,
     },
+    lock::Lock,
+    testing::Memory,
 };
+use std::vec::Vec;
+
+#[test]
+fn the_prepared_engine_is_sound_and_has_every_kind_of_block() {
+    let memory = Memory::new(1 << 20);
+    let (engine, places) = prepared(&memory);
+    engine.state.with(|state| {
+        let kind = |page| state.heap.buddy.descs.kind(page);
+        let slab = |bytes, used| PageKind::Slab {
+            class: class(bytes),
+            used,
+        };
+        assert_eq!(
+            (places.empty.index(), kind(places.empty)),
+            (255, slab(8, 0))
+        );
+        assert_eq!(kind(places.partial), slab(80, 3));
+        assert_eq!(places.pair.map(kind), [slab(1024, 1), slab(1024, 1)]);
+        assert_eq!(kind(places.full), slab(4096, 1));
+        assert_eq!(kind(places.three), slab(3072, 1));
+        assert_eq!(kind(places.large), PageKind::Large { pages: 5 });
+        assert_eq!(kind(places.single), PageKind::Large { pages: 1 });
+        assert_eq!(places.free.map(kind), [PageKind::Free { order: 1 }; 3]);
+        let PageKind::Free { order } = kind(places.largest) else {
+            panic!("no block is free");
+        };
+        assert!(order > 4);
+        let list = state.heap.buddy.lists[1];
+        let next = |page: &Page| state.heap.buddy.descs.next(*page);
+        let listed: Vec<_> = core::iter::successors(list.first(), next).collect();
+        assert_eq!(listed, places.free);
+    });
+}
 
 #[test]
 fn a_gap_between_blocks_is_found() {

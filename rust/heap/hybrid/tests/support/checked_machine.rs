@@ -42,7 +42,7 @@ use crate::{
 
 /// A mutex that counts how often it is locked.
 #[derive(Default)]
-pub(super) struct CountingMutex<T> {
+pub(crate) struct CountingMutex<T> {
     mutex: Mutex<T>,
     taken: AtomicUsize,
 }
@@ -56,15 +56,15 @@ unsafe impl<T> Lock<T> for CountingMutex<T> {
 }
 
 /// Simulated CPUs that record which of them were reached from another one.
-pub(super) struct ObservedCpus {
+pub(crate) struct ObservedCpus {
     host: Host,
     /// How many of the CPUs, from the first one on, have a cache.
     caches: usize,
     reached: Mutex<Vec<usize>>,
     /// CPUs that [`PerCpu::with_remote`] cannot reach.
-    pub(super) unreachable: Mutex<Vec<usize>>,
+    pub(crate) unreachable: Mutex<Vec<usize>>,
     /// The number of calls of [`PerCpu::pause`].
-    pub(super) pauses: AtomicUsize,
+    pub(crate) pauses: AtomicUsize,
 }
 
 // SAFETY: Every closure runs by a method of `Host`, whose implementation of `PerCpu` meets the contract.
@@ -104,26 +104,26 @@ unsafe impl PerCpu<CpuCache> for ObservedCpus {
 }
 
 /// `hybrid` on that machine.
-pub(super) type ObservedHybrid = Hybrid<CountingMutex<State>, ObservedCpus>;
+pub(crate) type ObservedHybrid = Hybrid<CountingMutex<State>, ObservedCpus>;
 
 /// An engine with one region, and the shadow of its live blocks.
 ///
 /// After each operation the engine is checked, and its statistics are compared with the shadow, unless the
 /// method's name ends in `unchecked`. Sizes without an alignment are aligned to 8.
-pub(super) struct Machine {
-    pub(super) engine: ObservedHybrid,
+pub(crate) struct Machine {
+    pub(crate) engine: ObservedHybrid,
     blocks: RefCell<Blocks>,
     memory: Memory,
 }
 
 impl Machine {
     /// Constructs a machine with `cpus` CPUs and a pool of `bytes` bytes, and migrates to its first CPU.
-    pub(super) fn new(cpus: usize, bytes: usize) -> Self {
+    pub(crate) fn new(cpus: usize, bytes: usize) -> Self {
         Self::with_caches(cpus, cpus, bytes)
     }
 
     /// Constructs a machine of which only the first `caches` CPUs have a cache.
-    pub(super) fn with_caches(cpus: usize, caches: usize, bytes: usize) -> Self {
+    pub(crate) fn with_caches(cpus: usize, caches: usize, bytes: usize) -> Self {
         let per_cpu = ObservedCpus {
             host: Host::new(cpus),
             caches,
@@ -143,21 +143,21 @@ impl Machine {
     }
 
     /// Migrates to a CPU.
-    pub(super) fn on(&self, cpu: usize) -> &Self {
+    pub(crate) fn on(&self, cpu: usize) -> &Self {
         CPU.set(cpu);
         self
     }
 
     /// Allocates a block, and returns its offset and the path that served it.
     #[track_caller]
-    pub(super) fn serve(&self, layout: Layout) -> Result<(Offset, Path), Refusal> {
+    pub(crate) fn serve(&self, layout: Layout) -> Result<(Offset, Path), Refusal> {
         let served = self.serve_unchecked(layout);
         self.check();
         served
     }
 
     /// Does the same as [`Machine::serve`], without a check.
-    pub(super) fn serve_unchecked(&self, layout: Layout) -> Result<(Offset, Path), Refusal> {
+    pub(crate) fn serve_unchecked(&self, layout: Layout) -> Result<(Offset, Path), Refusal> {
         let mut blocks = self.blocks.borrow_mut();
         let (live, cost) = blocks.allocate(&self.engine, layout, layout.size() as u8)?;
         Ok((live.offset(), cost.path()))
@@ -165,45 +165,45 @@ impl Machine {
 
     /// Allocates a block of `size` bytes.
     #[track_caller]
-    pub(super) fn allocate(&self, size: usize) -> Offset {
+    pub(crate) fn allocate(&self, size: usize) -> Offset {
         self.serve(layout(size, 8)).unwrap().0
     }
 
     /// Allocates `count` blocks of `size` bytes.
-    pub(super) fn allocate_all(&self, size: usize, count: usize) -> Vec<Offset> {
+    pub(crate) fn allocate_all(&self, size: usize, count: usize) -> Vec<Offset> {
         (0..count).map(|_| self.allocate(size)).collect()
     }
 
     /// Frees a block, and returns the path of the free.
     #[track_caller]
-    pub(super) fn release(&self, block: Offset) -> Path {
+    pub(crate) fn release(&self, block: Offset) -> Path {
         let path = self.release_unchecked(block);
         self.check();
         path
     }
 
     /// Does the same as [`Machine::release`], without a check.
-    pub(super) fn release_unchecked(&self, block: Offset) -> Path {
+    pub(crate) fn release_unchecked(&self, block: Offset) -> Path {
         let mut blocks = self.blocks.borrow_mut();
         blocks.release(&self.engine, block).path()
     }
 
     /// Frees blocks, one after the other.
-    pub(super) fn release_all(&self, blocks: impl IntoIterator<Item = Offset>) {
+    pub(crate) fn release_all(&self, blocks: impl IntoIterator<Item = Offset>) {
         for block in blocks {
             self.release(block);
         }
     }
 
     /// Does the same as [`Machine::release_all`], without checks.
-    pub(super) fn release_all_unchecked(&self, blocks: impl IntoIterator<Item = Offset>) {
+    pub(crate) fn release_all_unchecked(&self, blocks: impl IntoIterator<Item = Offset>) {
         for block in blocks {
             self.release_unchecked(block);
         }
     }
 
     /// Frees a block of `size` bytes that the shadow need not contain, and returns the engine's result.
-    pub(super) fn free_unknown(&self, block: Offset, size: usize) -> Result<(), BadFree> {
+    pub(crate) fn free_unknown(&self, block: Offset, size: usize) -> Result<(), BadFree> {
         let block = Block {
             start: self.start(block),
             offset: Some(block),
@@ -218,7 +218,7 @@ impl Machine {
     /// Panics unless the engine is sound, its statistics match the live blocks, and magazines stay within
     /// the reserve.
     #[track_caller]
-    pub(super) fn check(&self) {
+    pub(crate) fn check(&self) {
         sound(&self.engine);
         let figures = self.figures();
         figures.agree(&self.blocks.borrow());
@@ -228,33 +228,33 @@ impl Machine {
     }
 
     /// Returns the engine's statistics.
-    pub(super) fn figures(&self) -> Figures {
+    pub(crate) fn figures(&self) -> Figures {
         Figures::of(&self.engine)
     }
 
     /// Returns the bytes in all magazines.
-    pub(super) fn magazine_bytes(&self) -> usize {
+    pub(crate) fn magazine_bytes(&self) -> usize {
         self.figures().totals.magazine_bytes as usize
     }
 
     /// Returns the bytes of the reserve that magazines have as capacity.
-    pub(super) fn reserved_bytes(&self) -> usize {
+    pub(crate) fn reserved_bytes(&self) -> usize {
         self.engine.state.with(|state| state.reserved_bytes)
     }
 
     /// Returns the cache of a CPU.
-    pub(super) fn cache(&self, cpu: usize) -> &CpuCache {
+    pub(crate) fn cache(&self, cpu: usize) -> &CpuCache {
         self.engine.per_cpu.get(cpu).unwrap()
     }
 
     /// Returns the address of an offset, which may lie outside of the pool.
-    pub(super) fn start(&self, offset: Offset) -> NonNull<u8> {
+    pub(crate) fn start(&self, offset: Offset) -> NonNull<u8> {
         let start = self.memory.start().as_ptr();
         NonNull::new(start.wrapping_add(offset.byte() as usize)).unwrap()
     }
 
     /// Returns the blocks in a CPU's magazine of `size` bytes, the one that was freed first in front.
-    pub(super) fn held(&self, cpu: usize, size: usize) -> Vec<Offset> {
+    pub(crate) fn held(&self, cpu: usize, size: usize) -> Vec<Offset> {
         let slots = 0..BLOCKS_MAX;
         let block = |slot| {
             let start = self.cache(cpu).block(kind(size), slot)?;
@@ -264,19 +264,19 @@ impl Machine {
     }
 
     /// Returns the capacity of a CPU's magazine of `size` bytes.
-    pub(super) fn capacity(&self, cpu: usize, size: usize) -> usize {
+    pub(crate) fn capacity(&self, cpu: usize, size: usize) -> usize {
         self.cache(cpu).capacity(kind(size))
     }
 
     /// Runs `f`, and returns how often it took the heap's lock.
-    pub(super) fn locks(&self, f: impl FnOnce()) -> usize {
+    pub(crate) fn locks(&self, f: impl FnOnce()) -> usize {
         let before = self.engine.state.taken.load(Relaxed);
         f();
         self.engine.state.taken.load(Relaxed) - before
     }
 
     /// Runs `f`, and returns its result and the CPUs that were reached from another one, each once.
-    pub(super) fn reached<R>(&self, f: impl FnOnce() -> R) -> (R, Vec<usize>) {
+    pub(crate) fn reached<R>(&self, f: impl FnOnce() -> R) -> (R, Vec<usize>) {
         let reached = || core::mem::take(&mut *self.engine.per_cpu.reached.lock().unwrap());
         reached();
         let result = f();
@@ -286,7 +286,7 @@ impl Machine {
     }
 
     /// Returns whether a block of `size` bytes is allocated in the heap: it is live or in a magazine.
-    pub(super) fn is_live(&self, block: Offset, size: usize) -> bool {
+    pub(crate) fn is_live(&self, block: Offset, size: usize) -> bool {
         let kind = kind(size);
         self.engine
             .state
@@ -296,6 +296,6 @@ impl Machine {
 
 /// Returns the kind of magazine that holds blocks of `size` bytes.
 #[track_caller]
-pub(super) fn kind(size: usize) -> MagazineKind {
+pub(crate) fn kind(size: usize) -> MagazineKind {
     MagazineKind::of(&layout(size, 8)).unwrap()
 }

@@ -2,7 +2,10 @@
 
 //! Memory pressure: magazines are flushed before a request is refused, and the reserve is redistributed.
 
-use super::{at, machine::Machine};
+use super::{
+    Machine,
+    at, //
+};
 use crate::{
     Cost, Engine, PAGE_BYTES, Path, Refusal,
     size_class::MagazineKind,

@@ -25,7 +25,7 @@ use crate::testing::numbers::Numbers;
 
 /// Runs the first thread for some steps, then the second one for some steps, then the first one to its end,
 /// then the second one to its end: once for each pair of numbers of steps from two ranges.
-pub(super) struct Relay {
+pub(crate) struct Relay {
     ranges: [Range<usize>; 2],
     /// The number of pairs that were begun.
     begun: usize,
@@ -36,7 +36,7 @@ pub(super) struct Relay {
 
 impl Relay {
     /// Constructs a scheduler for all pairs of numbers from `ranges`.
-    pub(super) fn new(ranges: [Range<usize>; 2]) -> Self {
+    pub(crate) fn new(ranges: [Range<usize>; 2]) -> Self {
         Self {
             ranges,
             begun: 0,

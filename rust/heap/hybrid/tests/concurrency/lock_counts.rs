@@ -3,7 +3,7 @@
 //! The number of times that operations take the heap's lock. The counts are the same in every run; the
 //! comments name them, and the bounds are about a tenth higher, so that small changes of the code pass.
 
-use super::machine::Machine;
+use super::Machine;
 use crate::{
     Offset,
     hybrid::magazine::BLOCKS_MAX,

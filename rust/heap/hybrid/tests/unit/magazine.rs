@@ -3,8 +3,8 @@
 //! Examples of magazines: allocation, free, refill, flush, and capacity.
 
 use super::{
-    at,
-    machine::Machine, //
+    Machine,
+    at, //
 };
 use crate::{
     Offset, PAGE_BYTES, Path,

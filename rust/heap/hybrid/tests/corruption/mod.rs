@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Damage and misuse. `pages_and_lists`, `counters` and `magazines` damage metadata, and the check must name
+//! the broken rule. `bad_frees` frees blocks that are not live, and each free must be refused.
+
+mod bad_frees;
+mod counters;
+mod magazines;
+mod pages_and_lists;
+
+use super::support::{
+    BareHeap,
+    Machine,
+    Places,
+    at,
+    broken,
+    class,
+    kind,
+    page,
+    prepared,
+    rule,
+    rule_of,
+    table, //
+};

@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Page descriptors, a buddy system and a heap without memory, for tests that only read metadata.
+
+use core::{
+    alloc::Layout,
+    ptr::NonNull, //
+};
+use std::{
+    vec,
+    vec::Vec, //
+};
+
+use crate::{
+    Cost, Offset, Path, Refusal,
+    check::{
+        self,
+        Progress,
+        Walk, //
+    },
+    engine::BadFree,
+    hybrid::{
+        buddy::{
+            Buddy,
+            ORDERS,
+            Work, //
+        },
+        heap::Heap,
+        page::{
+            Links,
+            Page,
+            PageDescs,
+            RegionTable, //
+        },
+    },
+    locked_heap::{
+        InspectHeap,
+        LockedHeap, //
+    },
+    testing::layout,
+};
+
+/// Returns the metadata of a region of `pages` pages. It is leaked.
+pub(crate) fn table(pages: usize) -> RegionTable {
+    let words = pages * RegionTable::PAGE_BYTES / 8;
+    let memory: &mut [u64] = vec![0; words].leak();
+    // SAFETY: The memory has `PAGE_BYTES` zeroed bytes for each page, aligned to 8, and nobody else uses it.
+    unsafe { RegionTable::new(NonNull::from(memory).cast(), pages) }
+}
+
+/// Returns the page descriptors of regions of these numbers of pages.
+pub(crate) fn descs(regions: &[usize]) -> PageDescs {
+    let mut descs = PageDescs::new();
+    for (region, pages) in regions.iter().enumerate() {
+        descs.add(region, table(*pages));
+    }
+    descs
+}
+
+impl PageDescs {
+    /// Returns the block after `page` in its list.
+    pub(crate) fn next(&self, page: Page) -> Option<Page> {
+        self.links(page)?.next.into()
+    }
+
+    /// Returns the block before `page` in its list.
+    pub(crate) fn prev(&self, page: Page) -> Option<Page> {
+        self.links(page)?.prev.into()
+    }
+
+    /// Damages the links of a page.
+    pub(crate) fn damage(&mut self, page: Page, damage: impl FnOnce(&mut Links)) {
+        assert!(self.change_links(Some(page).into(), damage));
+    }
+}
+
+/// Returns a buddy system over one region, all of it free.
+pub(crate) fn buddy(pages: usize) -> Buddy {
+    let mut buddy = Buddy::new();
+    buddy.descs = descs(&[pages]);
+    buddy.release(page(0), pages);
+    buddy.work = Work::default();
+    buddy
+}
+
+/// Returns page `index` of the first region.
+pub(crate) fn page(index: usize) -> Page {
+    Page::new(0, index)
+}
+
+/// A heap without memory: only metadata is read and written, so no pool is needed.
+pub(crate) struct BareHeap(pub(crate) Heap);
+
+impl BareHeap {
+    /// Constructs a heap over regions of these numbers of pages, all of them free.
+    pub(crate) fn new(regions: &[usize]) -> Self {
+        let mut heap = Heap::new();
+        for (region, pages) in regions.iter().enumerate() {
+            heap.add(region, *pages, table(*pages), u32::MAX);
+        }
+        Self(heap)
+    }
+
+    /// Constructs a heap whose pages are all live blocks of one page, except for the pages `free` of the
+    /// first region. These were freed in this order, so the last of them is first in its list.
+    pub(crate) fn with_free(regions: &[usize], free: impl IntoIterator<Item = usize>) -> Self {
+        let mut heap = Self::new(regions);
+        heap.allocate_free_pages();
+        for index in free {
+            heap.free_page(page(index));
+        }
+        heap.sound();
+        heap
+    }
+
+    /// Allocates all free pages, as blocks of one page.
+    pub(crate) fn allocate_free_pages(&mut self) {
+        for order in 0..ORDERS {
+            while let Some(first) = self.0.buddy.lists[order].first() {
+                assert!(self.0.buddy.allocate_at(first, 1 << order));
+                for index in 0..1 << order {
+                    self.0.set_large(first.after(index), 1);
+                    self.0.live_blocks += 1;
+                }
+            }
+        }
+    }
+
+    /// Frees a live block of one page.
+    pub(crate) fn free_page(&mut self, page: Page) {
+        // With this alignment the block is a page of its own, not an object of the class of 4096 bytes.
+        self.release(page.offset(0), layout(8, 8192)).unwrap();
+    }
+
+    /// Allocates a block and returns it with its cost.
+    pub(crate) fn allocate(&mut self, layout: Layout) -> Result<(Offset, Cost), Refusal> {
+        let mut cost = Cost::default();
+        let block = self.request(layout, &mut cost)?;
+        Ok((block, cost))
+    }
+
+    /// Makes a request that is refused, and returns the cause and the cost. Panics if a counter changes.
+    #[track_caller]
+    pub(crate) fn refused(&mut self, layout: Layout) -> (Refusal, Cost) {
+        let (before, mut cost) = (self.figures(), Cost::default());
+        let refusal = self.request(layout, &mut cost).unwrap_err();
+        assert_eq!(self.figures(), before);
+        self.sound();
+        (refusal, cost)
+    }
+
+    /// Allocates a block as an engine with empty magazines does: from the heap, else by the fallbacks.
+    pub(crate) fn request(&mut self, layout: Layout, cost: &mut Cost) -> Result<Offset, Refusal> {
+        let mut block = [at(0)];
+        if let Err(refusal) = self.0.allocate(layout, &mut block, cost) {
+            return self.0.allocate_last(layout, cost).ok_or(refusal);
+        }
+        Ok(block[0])
+    }
+
+    /// Allocates blocks until a request is refused.
+    pub(crate) fn fill(&mut self, layout: Layout) -> Vec<Offset> {
+        let next = || self.allocate(layout).ok().map(|(block, _)| block);
+        core::iter::from_fn(next).collect()
+    }
+
+    /// Allocates blocks until one needs a new slab. That one is not returned.
+    pub(crate) fn fill_from_slabs(&mut self, layout: Layout) -> Vec<Offset> {
+        let next = || {
+            let (block, cost) = self.allocate(layout).ok()?;
+            (cost.path() == Path::Slab).then_some(block)
+        };
+        core::iter::from_fn(next).collect()
+    }
+
+    /// Frees a block.
+    pub(crate) fn release(&mut self, block: Offset, layout: Layout) -> Result<Cost, BadFree> {
+        let mut cost = Cost::default();
+        self.0.free(&[block], layout, &mut cost)?;
+        Ok(cost)
+    }
+
+    /// Panics if the check of the heap finds a broken rule.
+    pub(crate) fn sound(&mut self) {
+        let result = check::run(&mut Walk::new(), |walk| self.0.check(walk));
+        assert_eq!(result, Ok(Progress::Sound));
+    }
+
+    /// Returns all counters: slabs and live objects by class, free pages, pages of large blocks, and the
+    /// number of large blocks.
+    pub(crate) fn figures(&self) -> (Vec<(usize, usize)>, usize, usize, usize) {
+        let classes = self.0.classes.iter();
+        (
+            classes.map(|class| (class.slabs, class.used)).collect(),
+            self.0.buddy.free_pages,
+            self.0.large_pages,
+            self.0.large_blocks.iter().sum::<u32>() as usize,
+        )
+    }
+}
+
+/// Returns the offset of a byte in the first region.
+pub(crate) fn at(byte: usize) -> Offset {
+    Offset::new(0, byte as u64)
+}

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Examples of one component each.
+//!
+//! | component | modules |
+//! |---|---|
+//! | buddy system | `page`, `buddy`, `placement` |
+//! | slabs and the heap | `slab`, `heap`, `fallback`, `refusal_causes`, `growth`, `largest_region` |
+//! | magazines | `magazine` |
+//! | the whole engine, compared with the seed | `weaknesses` |
+
+mod buddy;
+mod fallback;
+mod growth;
+mod heap;
+mod largest_region;
+mod magazine;
+mod page;
+mod placement;
+mod refusal_causes;
+mod slab;
+mod weaknesses;
+
+use super::support::{
+    BareHeap,
+    Machine,
+    at,
+    buddy,
+    descs,
+    page,
+    table, //
+};
