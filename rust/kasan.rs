@@ -25,7 +25,7 @@ use core::{
 
 use kernel::bindings;
 use slab_heap::{
-    Block, Cost, Engine, Refusal,
+    Block, Cost, Engine, Offset, Refusal,
     check::{
         Broken,
         Check,
@@ -33,18 +33,12 @@ use slab_heap::{
         Walk, //
     },
     engine::{
-        BadFree,
         AddRegion,
+        BadFree,
         Capabilities,
         Interfaces, //
     },
-    map::{
-        Extent,
-        Mapped,
-        NoMap, //
-    },
-    region::RegionError,
-    stats::Visitor,
+    region::RegionError, //
 };
 
 // `mm/kasan/kasan.h` declares the function, which Linux exports to modules, and the values.
@@ -127,6 +121,10 @@ unsafe impl<E: Engine> Engine for KasanEngine<E> {
 
     fn capacity(&self) -> usize {
         self.engine.capacity()
+    }
+
+    fn offset(&self, byte: NonNull<u8>) -> Option<Offset> {
+        self.engine.offset(byte)
     }
 
     fn allocate(&self, layout: Layout, cost: &mut Cost) -> Result<Block, Refusal> {

@@ -114,6 +114,10 @@ unsafe impl Engine for Slub {
         self.max_bytes
     }
 
+    fn offset(&self, _byte: NonNull<u8>) -> Option<Offset> {
+        None
+    }
+
     fn allocate(&self, layout: Layout, cost: &mut Cost) -> Result<Block, Refusal> {
         let whole = Self::whole(layout);
         let refused = self.counters.with(|counters| {
@@ -142,10 +146,7 @@ unsafe impl Engine for Slub {
             return Err(Refusal::Exhausted);
         };
         *cost = Cost::new(Path::Kernel);
-        Ok(Block {
-            start,
-            offset: None,
-        })
+        Ok(Block { start })
     }
 
     unsafe fn release(&self, block: Block, layout: Layout, cost: &mut Cost) -> Result<(), BadFree> {

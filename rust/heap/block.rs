@@ -4,15 +4,12 @@
 
 use core::ptr::NonNull;
 
-use crate::region::Offset;
-
 /// A block of memory that an engine allocated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(transparent)]
 pub struct Block {
     /// The first byte.
     pub start: NonNull<u8>,
-    /// The same byte in the pool, where the engine has one.
-    pub offset: Option<Offset>,
 }
 
 // SAFETY: A block is a name for memory, which any thread may use. The layers above know which one does.
@@ -60,5 +57,5 @@ pub enum BadFree {
     /// The block has another size.
     WrongSize,
     /// There is no live block at the address.
-    NotOut,
+    NotLive,
 }

@@ -31,7 +31,10 @@ use crate::{
     cost::Cost,
     fail::FailGrowth,
     map::Map,
-    region::RegionError,
+    region::{
+        Offset,
+        RegionError, //
+    },
     stats::Statistics, //
 };
 
@@ -130,6 +133,10 @@ pub unsafe trait Engine: Sync {
 
     /// Returns a bound on the bytes that can be live at once.
     fn capacity(&self) -> usize;
+
+    /// Returns the offset of a byte of the pool. `None` for an engine without a pool, and for an address
+    /// outside of the pool.
+    fn offset(&self, byte: NonNull<u8>) -> Option<Offset>;
 
     /// Allocates a block; its contents are arbitrary.
     ///

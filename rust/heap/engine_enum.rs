@@ -73,6 +73,16 @@ macro_rules! engine_enum {
                 }
             }
 
+            #[inline(always)]
+            fn offset(
+                &self,
+                byte: ::core::ptr::NonNull<u8>,
+            ) -> ::core::option::Option<$crate::Offset> {
+                match self {
+                    $(Self::$variant(engine) => engine.offset(byte),)+
+                }
+            }
+
             #[inline]
             fn allocate(
                 &self,

@@ -30,7 +30,7 @@ pub trait FailGrowth {
 ///
 /// let nth = Nth::new();
 /// nth.set(2);
-/// assert_eq!([(); 4].map(|()| nth.strikes()), [false, true, false, false]);
+/// assert_eq!([(); 4].map(|()| nth.should_fail()), [false, true, false, false]);
 /// ```
 #[derive(Debug)]
 pub struct Nth {
@@ -59,7 +59,7 @@ impl Nth {
     }
 
     /// Counts a request, and says whether it is to fail.
-    pub fn strikes(&self) -> bool {
+    pub fn should_fail(&self) -> bool {
         let before = self
             .left
             .fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1));
@@ -82,7 +82,7 @@ impl Default for Nth {
 ///
 /// let mut every = Every::new();
 /// every.set(2);
-/// assert_eq!([(); 4].map(|()| every.strikes()), [false, true, false, true]);
+/// assert_eq!([(); 4].map(|()| every.should_fail()), [false, true, false, true]);
 /// ```
 #[derive(Debug)]
 pub struct Every {
@@ -111,13 +111,13 @@ impl Every {
     }
 
     /// Counts a request, and says whether it is to fail.
-    pub fn strikes(&mut self) -> bool {
+    pub fn should_fail(&mut self) -> bool {
         self.left = self.left.saturating_sub(1);
-        let strikes = self.is_set() && self.left == 0;
-        if strikes {
+        let fails = self.is_set() && self.left == 0;
+        if fails {
             self.left = self.period;
         }
-        strikes
+        fails
     }
 }
 

@@ -54,7 +54,7 @@ pub type CachedBlocks = [usize; MAGAZINE_KINDS];
 ///
 /// # Safety
 ///
-/// [`LockedHeap::allocate`] and [`LockedHeap::allocate_last`] return blocks of at least the layout's size,
+/// [`LockedHeap::allocate`] and [`LockedHeap::allocate_fallback`] return blocks of at least the layout's size,
 /// with its alignment in memory, which lie in an added region and share no byte with another live block.
 pub unsafe trait LockedHeap: Send {
     /// A page descriptor. Any CPU may read it without the lock.
@@ -80,9 +80,9 @@ pub unsafe trait LockedHeap: Send {
         metadata: NonNull<u8>,
     ) -> NonNull<Self::Desc>;
 
-    /// Returns whether a live block of this kind begins at byte `byte` of a region, in the page of `desc`. The
-    /// caller need not hold the lock if nobody else can free the block meanwhile.
-    fn is_block(desc: &Self::Desc, byte: usize, kind: MagazineKind) -> bool;
+    /// Returns whether a block of this kind, live or free, begins at byte `byte` of a region, in the page of
+    /// `desc`. The caller need not hold the lock if the block is live and nobody else can free it meanwhile.
+    fn begins_block(desc: &Self::Desc, byte: usize, kind: MagazineKind) -> bool;
 
     /// Returns the usable bytes of a block of this layout.
     fn usable_size(layout: Layout) -> usize;
@@ -102,26 +102,29 @@ pub unsafe trait LockedHeap: Send {
 
     /// Allocates a block by ways that cost time or memory, after [`LockedHeap::allocate`] was refused and
     /// all magazines were flushed.
-    fn allocate_last(&mut self, layout: Layout, cost: &mut Cost) -> Option<Offset>;
+    fn allocate_fallback(&mut self, layout: Layout, cost: &mut Cost) -> Option<Offset>;
 
     /// Returns whether [`LockedHeap::allocate`] would have to enlarge the memory for small blocks.
     fn would_grow(&self, layout: Layout) -> bool;
 
-    /// Frees the first of `blocks`, which have the same layout, and those behind it that can be freed with
-    /// it; returns how many.
+    /// Frees a block.
     ///
     /// # Errors
     ///
-    /// The rule that the free of the first block breaks. Nothing is changed then.
-    fn free(
-        &mut self,
-        blocks: &[Offset],
-        layout: Layout,
-        cost: &mut Cost,
-    ) -> Result<usize, BadFree>;
+    /// The rule that the free breaks. Nothing is changed then.
+    fn free(&mut self, block: Offset, layout: Layout, cost: &mut Cost) -> Result<(), BadFree>;
+
+    /// Frees the first of `blocks`, which were in a magazine of this kind, and those after it that can be freed
+    /// with it; returns how many.
+    ///
+    /// # Errors
+    ///
+    /// The rule that the free of the first block breaks: the block was freed twice while it was in a magazine.
+    /// Nothing is changed then.
+    fn free_cached(&mut self, blocks: &[Offset], kind: MagazineKind) -> Result<usize, BadFree>;
 
     /// Returns whether a block of `layout` serves `new` in place, whatever else is allocated.
-    fn is_enough(layout: Layout, new: Layout) -> bool;
+    fn fits_in_place(layout: Layout, new: Layout) -> bool;
 
     /// Resizes a block in place, and returns whether that was possible.
     fn resize(&mut self, block: Offset, layout: Layout, new: Layout, cost: &mut Cost) -> bool;

@@ -22,7 +22,6 @@ use core::{
 
 use crate::{
     PAGE_SHIFT,
-    block::Block,
     region::{
         Offset,
         REGIONS_MAX, //
@@ -83,36 +82,31 @@ impl<D: Sync> RegionIndex<D> {
         }
     }
 
-    /// Returns the block that begins at an offset of the pool. O(1).
-    pub(crate) fn block(&self, offset: Offset) -> Option<Block> {
+    /// Returns the address of an offset that is in a region. O(1).
+    pub(crate) fn address(&self, offset: Offset) -> Option<NonNull<u8>> {
         let region = self.regions.get(usize::from(offset.region()))?;
         let start = region.start.load(Relaxed);
-        Some(Block {
-            start: NonNull::new(start.wrapping_add(offset.byte() as usize))?,
-            offset: Some(offset),
-        })
+        NonNull::new(start.wrapping_add(offset.byte() as usize))
     }
 
-    /// Returns the block that begins at an address of the pool. O(1) in the first region, else O(regions).
+    /// Returns the offset of an address, if it is in a region. O(1) in the first region, else O(regions).
     #[inline(always)]
-    pub(crate) fn block_at(&self, start: NonNull<u8>) -> Block {
+    pub(crate) fn offset(&self, address: NonNull<u8>) -> Option<Offset> {
         // Most pools have one region.
-        let offset = match self.regions[0].byte(start) {
+        match self.regions[0].byte(address) {
             Some(byte) => Some(Offset::new(0, byte as u64)),
-            None => self.offset_in_others(start),
-        };
-        Block { start, offset }
+            None => self.offset_in_others(address),
+        }
     }
 
     #[cold]
-    fn offset_in_others(&self, start: NonNull<u8>) -> Option<Offset> {
-        (0..)
-            .zip(&self.regions)
-            .skip(1)
-            .find_map(|(number, region)| {
-                let byte = region.byte(start)?;
-                Some(Offset::new(number, byte as u64))
-            })
+    fn offset_in_others(&self, address: NonNull<u8>) -> Option<Offset> {
+        let regions = (0..).zip(&self.regions).skip(1);
+        let mut offsets = regions.map(|(number, region)| {
+            let byte = region.byte(address)?;
+            Some(Offset::new(number, byte as u64))
+        });
+        offsets.find_map(|offset| offset)
     }
 
     /// Returns the byte of the first region at an address, and the descriptor of its page. Most pools have no

@@ -132,17 +132,6 @@ impl Class {
         Self::of_size(layout.size())
     }
 
-    /// Returns the class that serves a layout whose alignment is at most 8, else `None`. It is a faster form of
-    /// [`Class::of`] for the most common layouts.
-    #[inline(always)]
-    #[must_use]
-    pub fn of_common(layout: &Layout) -> Option<Self> {
-        if layout.align() > GRAIN {
-            return None;
-        }
-        Self::of_size(layout.size())
-    }
-
     #[inline(always)]
     fn of_size(size: usize) -> Option<Self> {
         // The size of a layout is at most `isize::MAX`, so the sum does not wrap.
@@ -268,8 +257,10 @@ impl MagazineKind {
         }
     }
 
+    /// Returns the kind that serves a layout by whole pages, or `None`, also for a layout that a class serves.
     #[inline]
-    fn of_pages(layout: &Layout) -> Option<Self> {
+    #[must_use]
+    pub fn of_pages(layout: &Layout) -> Option<Self> {
         let pages = layout.size().wrapping_add(PAGE_BYTES - 1) / PAGE_BYTES;
         let has_magazine =
             layout.align() <= PAGE_BYTES && (2..=MAGAZINE_PAGES_MAX).contains(&pages);

@@ -7,7 +7,10 @@ use core::{
     ptr::NonNull, //
 };
 
-use slab_heap::Block;
+use slab_heap::{
+    Block,
+    Offset, //
+};
 
 use crate::{
     error::SessionError,
@@ -19,6 +22,8 @@ use crate::{
 pub(crate) struct Allocation {
     /// The block.
     pub(crate) block: Block,
+    /// The offset of the block, if the engine has a pool.
+    pub(crate) offset: Option<Offset>,
     /// The requested layout. The program may access `layout.size()` bytes.
     pub(crate) layout: Layout,
     /// The bytes charged to the quota: the usable size of the block.
@@ -113,8 +118,8 @@ impl HandleEntry {
         allocation: Allocation {
             block: Block {
                 start: NonNull::dangling(),
-                offset: None,
             },
+            offset: None,
             layout: Layout::new::<()>(),
             charge: 0,
         },

@@ -162,7 +162,7 @@ impl Event {
             handle: handle.to_bits(),
             size: allocation.layout.size() as u64,
             usable: allocation.charge as u64,
-            offset: allocation.block.offset,
+            offset: allocation.offset,
             cost,
             align_log2: allocation.layout.align().trailing_zeros() as u8,
             ..Self::VACANT

@@ -33,7 +33,7 @@ impl Reply {
     pub(crate) fn new(handle: Handle, allocation: &Allocation, cost: Cost) -> Self {
         Self {
             handle,
-            offset: allocation.block.offset,
+            offset: allocation.offset,
             usable: allocation.charge,
             cost,
         }

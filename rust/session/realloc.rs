@@ -111,6 +111,7 @@ impl<P: Platform> Session<P> {
         })?;
         let new = Allocation {
             block,
+            offset: self.engine.offset(block.start),
             layout,
             charge,
         };
@@ -160,7 +161,7 @@ impl<P: Platform> Session<P> {
         if resize(cost) {
             return Ok(old.block);
         }
-        if self.state.with(|state| state.fault_interval.strikes()) {
+        if self.state.with(|state| state.fault_interval.should_fail()) {
             return Err(Refusal::Injected);
         }
         self.engine.allocate(layout, cost).or_else(|refusal| {

@@ -161,6 +161,7 @@ impl<P: Platform> Session<P> {
         unsafe { zero(block.start, charge) };
         let allocation = Allocation {
             block,
+            offset: self.engine.offset(block.start),
             layout,
             charge,
         };
@@ -197,6 +198,7 @@ impl<P: Platform> Session<P> {
         let block = allocated.map_err(|refusal| SessionError::from_engine(refusal, &cost))?;
         let allocation = Allocation {
             block,
+            offset: self.engine.offset(block.start),
             layout,
             charge,
         };

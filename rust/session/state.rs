@@ -48,6 +48,7 @@ use crate::{
 /// # Safety
 ///
 /// - Each dereference of an engine pointer yields the same engine.
+/// - A lock is given to one session only, with a new state.
 /// - Each dereference of a chunk yields the same entries, as many as were requested, and nothing else
 ///   changes them.
 pub unsafe trait Platform: Sized {
@@ -137,7 +138,7 @@ impl<P: Platform> SessionState<P> {
     pub(crate) fn reserve(&mut self, charge: usize) -> Result<Handle, ReserveError> {
         // Only a request that would succeed counts for fault injection.
         let reservation = self.blocks.reserve(charge)?;
-        if self.fault_interval.strikes() {
+        if self.fault_interval.should_fail() {
             let injected = SessionError::Refused(Refusal::Injected);
             return Err(ReserveError::Refused(injected));
         }

@@ -22,7 +22,7 @@ use super::{
     },
 };
 use crate::{
-    Block, Cost, Engine, Refusal,
+    Block, Cost, Engine, Offset, Refusal,
     check::{
         Broken,
         Check,
@@ -58,7 +58,7 @@ impl Fault {
             Self::ForeignFree => BadFree::Foreign,
             Self::InteriorFree => BadFree::Interior,
             Self::WrongSizeFree => BadFree::WrongSize,
-            _ => BadFree::NotOut,
+            _ => BadFree::NotLive,
         }
     }
 }
@@ -183,6 +183,10 @@ unsafe impl<E: Engine, L: Lock<State> + Sync, C: Caller> Engine for DebugMode<E,
         self.engine.capacity()
     }
 
+    fn offset(&self, byte: NonNull<u8>) -> Option<Offset> {
+        self.engine.offset(byte)
+    }
+
     // Not inlined, so that debug mode does not enlarge the callers of the other engines.
     #[cold]
     #[inline(never)]
@@ -237,10 +241,7 @@ unsafe impl<E: Engine, L: Lock<State> + Sync, C: Caller> Engine for DebugMode<E,
         // nothing else uses the block during the resize.
         let memory = unsafe { RawBytes::new(first, self.engine.usable(padded.layout)) };
         memory.fill(shrunk.end(), padded.end(), RED);
-        let inner = Block {
-            start: first,
-            offset: self.state.with(|state| state.offset(first.addr().get())),
-        };
+        let inner = Block { start: first };
         // SAFETY: The padded block is live with this layout, the alignment is the same, and the caller
         // promises that nothing else uses it.
         unsafe {

@@ -220,7 +220,7 @@ impl<E: Engine, L: Lock<State> + Sync, C: Caller> DebugMode<E, L, C> {
             // SAFETY: The engine has just allocated the block with this layout, so `usable` bytes
             // are valid and belong to this call.
             let memory = unsafe { RawBytes::new(block.start, self.engine.usable(padded.layout)) };
-            let region_byte = block.offset.map_or(0, Offset::byte);
+            let region_byte = self.engine.offset(block.start).map_or(0, Offset::byte);
             if let Some(damage) =
                 memory.poison_damage(region_byte, self.engine.capabilities().free_block_bytes)
             {
@@ -232,11 +232,9 @@ impl<E: Engine, L: Lock<State> + Sync, C: Caller> DebugMode<E, L, C> {
             // SAFETY: The padded block has `front` bytes and more.
             let start = unsafe { block.start.add(padded.front) };
             let address = start.addr().get();
-            let offset = self.state.with(|state| {
-                state.insert(address, OwnerRecord::live(layout, zone_log2, by));
-                state.offset(address)
-            });
-            return Ok(Block { start, offset });
+            self.state
+                .with(|state| state.insert(address, OwnerRecord::live(layout, zone_log2, by)));
+            return Ok(Block { start });
         }
         // The pool may have more free memory, but it is not known how much of it is undamaged.
         Err(Refusal::Exhausted)
@@ -285,12 +283,8 @@ impl<E: Engine, L: Lock<State> + Sync, C: Caller> DebugMode<E, L, C> {
             return FreeResult::Damaged(report);
         }
         memory.fill(0, memory.bytes(), POISON);
-        let offset = self.state.with(|state| state.offset(first.addr().get()));
         FreeResult::Sound(PendingFree {
-            block: Block {
-                start: first,
-                offset,
-            },
+            block: Block { start: first },
             layout: padded.layout,
             memory,
             by,

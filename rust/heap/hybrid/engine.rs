@@ -21,7 +21,6 @@ use core::sync::atomic::AtomicUsize;
 use super::magazine::{
     BLOCKS_MAX,
     CpuCache,
-    Start,
     TRANSFER_MAX, //
 };
 #[cfg(test)]
@@ -148,7 +147,7 @@ impl<H: LockedHeap> State<H> {
     }
 
     /// Allocates a block without a magazine.
-    pub(super) fn allocate_from_heap(
+    pub(super) fn allocate_one(
         &mut self,
         layout: Layout,
         cost: &mut Cost,
@@ -158,27 +157,11 @@ impl<H: LockedHeap> State<H> {
         Ok(block[0])
     }
 
-    /// Allocates a block by the fallbacks of the heap, or counts the refusal.
-    #[cold]
-    pub(super) fn allocate_last(
-        &mut self,
-        layout: Layout,
-        refusal: Refusal,
-        cost: &mut Cost,
-    ) -> Result<Offset, Refusal> {
-        match self.heap.allocate_last(layout, cost) {
-            Some(block) => {
-                self.count_allocation(layout);
-                Ok(block)
-            }
-            None => self.refuse(refusal),
-        }
-    }
-
-    /// Counts a refusal, and returns it.
-    fn refuse<T>(&mut self, refusal: Refusal) -> Result<T, Refusal> {
-        self.refusals[refusal as usize] += 1;
-        Err(refusal)
+    /// Allocates a block by the fallbacks of the heap.
+    pub(super) fn allocate_fallback(&mut self, layout: Layout, cost: &mut Cost) -> Option<Offset> {
+        let block = self.heap.allocate_fallback(layout, cost)?;
+        self.count_allocation(layout);
+        Some(block)
     }
 
     fn count_allocation(&mut self, layout: Layout) {
@@ -188,7 +171,7 @@ impl<H: LockedHeap> State<H> {
 
     /// Frees a block without a magazine.
     fn free(&mut self, block: Offset, layout: Layout, cost: &mut Cost) -> Result<(), BadFree> {
-        self.heap.free(&[block], layout, cost)?;
+        self.heap.free(block, layout, cost)?;
         self.frees = self.frees.wrapping_add(1);
         self.requested_bytes = self.requested_bytes.wrapping_sub(layout.size() as u64);
         Ok(())
@@ -199,9 +182,8 @@ impl<H: LockedHeap> State<H> {
         let mut rest = blocks;
         while !rest.is_empty() {
             self.transfers += 1;
-            let freed = self.heap.free(rest, kind.layout(), &mut Cost::default());
-            let freed = freed.unwrap_or_else(|_| {
-                // A double free: the magazines did not notice the second free, and counted it.
+            let freed = self.heap.free_cached(rest, kind).unwrap_or_else(|_| {
+                // A double free: the magazine accepted the second free, and counted it.
                 self.frees = self.frees.wrapping_sub(1);
                 self.late_double_frees += 1;
                 1
@@ -243,9 +225,9 @@ impl Batch {
     }
 
     /// Adds a block, if there is room.
-    pub(super) fn push<D: Sync>(&mut self, regions: &RegionIndex<D>, start: Start) {
+    pub(super) fn push<D: Sync>(&mut self, regions: &RegionIndex<D>, block: Block) {
         if let Some(offset) = self.offsets.get_mut(self.len) {
-            *offset = regions.block_at(start).offset.unwrap_or(Offset::NOWHERE);
+            *offset = regions.offset(block.start).unwrap_or(Offset::NOWHERE);
             self.len += 1;
         }
     }
@@ -267,31 +249,48 @@ where
     L: Lock<State<H>> + Sync,
     P: PerCpu<CpuCache>,
 {
-    /// Allocates a block under the lock, and refills the CPU's magazine.
+    /// Allocates a block of whole pages from the CPU's magazine, or any block under the lock.
     #[cold]
     #[inline(never)]
     fn allocate_slow(&self, layout: Layout, cost: &mut Cost) -> Result<Block, Refusal> {
-        let allocated = self.state.with(|state| {
+        if let Some(kind) = MagazineKind::of_pages(&layout)
+            && let Some(block) = self.pop(kind, layout)
+        {
+            *cost = magazine_cost(kind);
+            return Ok(block);
+        }
+        let allocated = match self.allocate_locked(layout, cost) {
+            Err(refusal) if refusal != Refusal::Injected => {
+                self.allocate_under_pressure(layout, refusal, cost)
+            }
+            allocated => allocated,
+        };
+        self.redistribute_reserve();
+        // The offsets of the heap are in the pool, so they have an address.
+        let start = allocated.and_then(|offset| self.regions.address(offset).ok_or(Refusal::Busy));
+        if let Err(refusal) = start {
+            self.state
+                .with(|state| state.refusals[refusal as usize] += 1);
+        }
+        Ok(Block { start: start? })
+    }
+
+    /// Allocates a block under the lock, and refills the CPU's magazine.
+    fn allocate_locked(&self, layout: Layout, cost: &mut Cost) -> Result<Offset, Refusal> {
+        let kind = MagazineKind::of(&layout);
+        self.state.with(|state| {
             if self.failing_growth.is_set()
                 && state.heap.would_grow(layout)
-                && self.failing_growth.strikes()
+                && self.failing_growth.should_fail()
             {
-                return state.refuse(Refusal::Injected);
+                return Err(Refusal::Injected);
             }
-            let refilled = MagazineKind::of(&layout).and_then(|kind| {
+            let refilled = kind.and_then(|kind| {
                 self.per_cpu
                     .with_local(|cache| self.refill(state, cache, kind, layout, cost))
             });
-            refilled.unwrap_or_else(|| state.allocate_from_heap(layout, cost))
-        });
-        let offset = match allocated {
-            Ok(offset) => offset,
-            Err(Refusal::Injected) => return Err(Refusal::Injected),
-            Err(refusal) => self.allocate_under_pressure(layout, refusal, cost)?,
-        };
-        self.redistribute_reserve();
-        // The offsets of the heap are in the pool.
-        self.regions.block(offset).ok_or(Refusal::Exhausted)
+            refilled.unwrap_or_else(|| state.allocate_one(layout, cost))
+        })
     }
 
     /// Allocates a block, and refills the empty magazine by half of its capacity.
@@ -306,55 +305,52 @@ where
         // The task may run on another CPU by now, or another task may have freed a block here.
         if let Some(block) = cache.allocate(kind, layout.size()) {
             *cost = magazine_cost(kind);
-            return self
-                .regions
-                .block_at(block)
-                .offset
-                .ok_or(Refusal::Exhausted);
+            return self.regions.offset(block.start).ok_or(Refusal::Busy);
         }
+        state.grow_magazine(cache, kind);
         // Blocks of pages are not prefetched: their magazines contain blocks that were freed. Nothing is
         // prefetched while memory is short.
         let prefetched = match kind.class() {
-            Some(_) if !state.is_reclaiming() => state.next_capacity(cache, kind) / 2,
+            Some(_) if !state.is_reclaiming() => cache.capacity(kind) / 2,
             _ => 0,
         };
         let mut blocks = [Offset::NOWHERE; TRANSFER_MAX];
         let wanted = (1 + prefetched).min(TRANSFER_MAX);
         let allocated = state.allocate(layout, &mut blocks[..wanted], cost)?;
-        state.grow_magazine(cache, kind);
-        if allocated > 1 {
-            let rest = blocks[1..allocated].iter();
-            // The offsets of the heap are in the pool.
-            let starts = rest.filter_map(|block| Some(self.regions.block(*block)?.start));
-            let refilled = cache.refill(kind, starts);
-            debug_assert_eq!(refilled, allocated - 1);
-        }
+        let rest = blocks[1..allocated].iter();
+        let rest = rest.filter_map(|offset| self.regions.address(*offset));
+        cache.refill(kind, rest.map(|start| Block { start }));
         Ok(blocks[0])
     }
 
-    /// Frees a block under the lock: into the CPU's magazine of `kind` after making room there, or to the heap.
+    /// Frees a block of whole pages, or of a region other than the first, into the CPU's magazine; or any
+    /// block under the lock.
     #[cold]
     #[inline(never)]
-    fn release_slow(
-        &self,
-        kind: Option<MagazineKind>,
-        start: Start,
-        layout: Layout,
-        cost: &mut Cost,
-    ) -> Result<(), BadFree> {
-        let offset = self.regions.block_at(start).offset;
-        let offset = offset.ok_or(BadFree::Foreign)?;
+    fn release_slow(&self, block: Block, layout: Layout, cost: &mut Cost) -> Result<(), BadFree> {
+        let found = self.regions.find(block.start);
+        let kind = MagazineKind::of(&layout).filter(|kind| Self::begins_block(found, *kind));
+        if let Some(kind) = kind
+            && self.push(kind, block, layout)
+        {
+            *cost = magazine_cost(kind);
+            return Ok(());
+        }
+        let offset = self.regions.offset(block.start).ok_or(BadFree::Foreign)?;
         self.state.with(|state| {
-            if let Some(kind) = kind {
-                let cached = self.per_cpu.with_local(|cache| {
-                    self.make_room(state, cache, kind) && cache.free(kind, start, layout.size())
-                });
-                if cached == Some(true) {
+            let cached = kind.and_then(|kind| {
+                self.per_cpu.with_local(|cache| {
+                    self.make_room(state, cache, kind) && cache.free(kind, block, layout.size())
+                })
+            });
+            match kind {
+                Some(kind) if cached == Some(true) => {
                     *cost = magazine_cost(kind);
-                    return Ok(());
+                    Ok(())
                 }
+                // The heap names what is wrong with a block of no magazine.
+                _ => state.free(offset, layout, cost),
             }
-            state.free(offset, layout, cost)
         })
     }
 
@@ -379,63 +375,30 @@ where
         }
         let mut blocks = Batch::new();
         let half = (capacity / 2).min(TRANSFER_MAX - 1);
-        cache.flush(kind, half, |start| blocks.push(&self.regions, start));
+        cache.flush(kind, half, |block| blocks.push(&self.regions, block));
         state.free_cached(kind, blocks.offsets());
         !blocks.offsets().is_empty()
     }
 
-    /// Returns whether a live block of this kind begins at the byte of a region that was found.
+    /// Returns whether a block of this kind, live or free, begins at a byte that was found in a region.
     #[inline(always)]
-    fn is_block(kind: MagazineKind, found: Option<(usize, &H::Desc)>) -> bool {
-        found.is_some_and(|(byte, desc)| H::is_block(desc, byte, kind))
+    fn begins_block(found: Option<(usize, &H::Desc)>, kind: MagazineKind) -> bool {
+        found.is_some_and(|(byte, desc)| H::begins_block(desc, byte, kind))
     }
 
     /// Allocates a block of a kind from the CPU's magazine, if it has one.
     #[inline(always)]
-    fn pop(&self, kind: MagazineKind, layout: Layout) -> Option<Start> {
-        let pop = |cache: &Exclusive<'_, CpuCache>| cache.allocate(kind, layout.size());
-        self.per_cpu.try_with_local(pop)?
+    fn pop(&self, kind: MagazineKind, layout: Layout) -> Option<Block> {
+        self.per_cpu
+            .try_with_local(|cache| cache.allocate(kind, layout.size()))?
     }
 
-    /// Frees a live block of a kind into the CPU's magazine, and returns whether there was room.
+    /// Frees a block of a kind into the CPU's magazine, and returns whether there was room.
     #[inline(always)]
-    fn push(&self, kind: MagazineKind, start: Start, layout: Layout) -> bool {
-        let push = |cache: &Exclusive<'_, CpuCache>| cache.free(kind, start, layout.size());
-        self.per_cpu.try_with_local(push) == Some(true)
-    }
-
-    /// Frees a block of a kind in the first region into the CPU's magazine, and returns whether there was such a
-    /// block, and room.
-    #[inline(always)]
-    fn push_in_first(&self, kind: MagazineKind, start: Start, layout: Layout) -> bool {
-        Self::is_block(kind, self.regions.find_in_first(start)) && self.push(kind, start, layout)
-    }
-
-    /// Allocates a block of any size and alignment: from the CPU's magazine, or under the lock.
-    #[inline(never)]
-    fn allocate_any(&self, layout: Layout, cost: &mut Cost) -> Result<Block, Refusal> {
-        if let Some(kind) = MagazineKind::of(&layout) {
-            if let Some(start) = self.pop(kind, layout) {
-                *cost = magazine_cost(kind);
-                return Ok(self.regions.block_at(start));
-            }
-        }
-        self.allocate_slow(layout, cost)
-    }
-
-    /// Frees a block of any size, alignment and region: into the CPU's magazine, or under the lock.
-    #[inline(never)]
-    fn release_any(&self, block: Block, layout: Layout, cost: &mut Cost) -> Result<(), BadFree> {
-        // Only a block of the right size gets into a magazine. The heap names what is wrong with others.
-        let found = self.regions.find(block.start);
-        let kind = MagazineKind::of(&layout).filter(|kind| Self::is_block(*kind, found));
-        match kind {
-            Some(kind) if self.push(kind, block.start, layout) => {
-                *cost = magazine_cost(kind);
-                Ok(())
-            }
-            _ => self.release_slow(kind, block.start, layout, cost),
-        }
+    fn push(&self, kind: MagazineKind, block: Block, layout: Layout) -> bool {
+        self.per_cpu
+            .try_with_local(|cache| cache.free(kind, block, layout.size()))
+            .unwrap_or(false)
     }
 
     /// Returns an engine without memory around a new state, and empty caches.
@@ -483,49 +446,54 @@ where
         self.capacity.load(Relaxed)
     }
 
-    // The fast path is for the most common layouts. All others take a function call more.
+    #[inline(always)]
+    fn offset(&self, byte: NonNull<u8>) -> Option<Offset> {
+        self.regions.offset(byte)
+    }
+
     #[inline]
     fn allocate(&self, layout: Layout, cost: &mut Cost) -> Result<Block, Refusal> {
-        if let Some(class) = Class::of_common(&layout) {
-            if let Some(start) = self.pop(class.into(), layout) {
-                *cost = magazine_cost(class.into());
-                return Ok(self.regions.block_at(start));
+        match self.allocate_at_once(layout) {
+            Some((block, own)) => {
+                *cost = own;
+                Ok(block)
             }
+            None => self.allocate_slow(layout, cost),
         }
-        self.allocate_any(layout, cost)
     }
 
     #[inline(always)]
     fn allocate_at_once(&self, layout: Layout) -> Option<(Block, Cost)> {
         let kind = MagazineKind::from(Class::of(&layout)?);
-        let start = self.pop(kind, layout)?;
-        Some((self.regions.block_at(start), magazine_cost(kind)))
+        Some((self.pop(kind, layout)?, magazine_cost(kind)))
+    }
+
+    #[inline]
+    unsafe fn release(&self, block: Block, layout: Layout, cost: &mut Cost) -> Result<(), BadFree> {
+        // SAFETY: The contract of `release_at_once` is that of this function.
+        match unsafe { self.release_at_once(block, layout) } {
+            Some(own) => {
+                *cost = own;
+                Ok(())
+            }
+            None => self.release_slow(block, layout, cost),
+        }
     }
 
     #[inline(always)]
     unsafe fn release_at_once(&self, block: Block, layout: Layout) -> Option<Cost> {
         let kind = MagazineKind::from(Class::of(&layout)?);
-        let pushed = self.push_in_first(kind, block.start, layout);
-        pushed.then(|| magazine_cost(kind))
-    }
-
-    #[inline]
-    unsafe fn release(&self, block: Block, layout: Layout, cost: &mut Cost) -> Result<(), BadFree> {
-        if let Some(class) = Class::of_common(&layout) {
-            if self.push_in_first(class.into(), block.start, layout) {
-                *cost = magazine_cost(class.into());
-                return Ok(());
-            }
-        }
-        self.release_any(block, layout, cost)
+        let found = self.regions.find_in_first(block.start);
+        let freed = Self::begins_block(found, kind) && self.push(kind, block, layout);
+        freed.then(|| magazine_cost(kind))
     }
 
     fn keeps(&self, layout: Layout, new: Layout) -> bool {
-        H::is_enough(layout, new)
+        H::fits_in_place(layout, new)
     }
 
     unsafe fn resize(&self, block: Block, layout: Layout, new: Layout, cost: &mut Cost) -> bool {
-        let Some(offset) = self.regions.block_at(block.start).offset else {
+        let Some(offset) = self.regions.offset(block.start) else {
             return false;
         };
         let resized = self

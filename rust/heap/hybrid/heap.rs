@@ -183,20 +183,41 @@ impl Heap {
         self.large_blocks[order_of(pages) as usize] += 1;
     }
 
-    /// Frees a block of `pages` pages, and returns 1.
-    pub(super) fn free_pages(
+    /// Frees the first of `objects`, and those after it in the same slab; returns how many.
+    #[inline]
+    pub(super) fn free_objects(
         &mut self,
-        block: Offset,
-        pages: usize,
-        cost: &mut Cost,
+        class: Class,
+        objects: &[Offset],
     ) -> Result<usize, BadFree> {
+        self.classes[class.index()].release(&mut self.buddy, objects)
+    }
+
+    /// Frees a block of `pages` pages.
+    pub(super) fn free_pages(&mut self, block: Offset, pages: usize) -> Result<(), BadFree> {
         let page = self.find_pages(block, pages)?;
         self.buddy.descs.set_kind(page, PageKind::Interior);
         self.buddy.release(page, pages);
         self.large_pages -= pages;
         self.large_blocks[order_of(pages) as usize] -= 1;
-        *cost = self.cost(Path::Buddy, None, Some(order_of(pages)));
-        Ok(1)
+        Ok(())
+    }
+
+    /// Counts freed blocks. When nothing is live any more, the cached empty slabs return to the buddy system,
+    /// so that the heap is as it was in the beginning. A single slab stays, as it is most likely used again soon.
+    #[inline]
+    fn count_freed(&mut self, blocks: usize) {
+        self.live_blocks = self.live_blocks.saturating_sub(blocks);
+        if self.live_blocks == 0
+            && self
+                .classes
+                .iter()
+                .filter(|slabs| slabs.empty.is_some())
+                .count()
+                > 1
+        {
+            self.reclaim();
+        }
     }
 
     /// Returns the first page of the live block of `pages` pages that begins at `block`.
@@ -213,9 +234,9 @@ impl Heap {
         match desc.kind() {
             PageKind::Large { pages: own } if own as usize == pages => Ok(page),
             PageKind::Large { .. } | PageKind::Slab { .. } => Err(BadFree::WrongSize),
-            PageKind::Interior if self.buddy.descs.is_free(page) => Err(BadFree::NotOut),
+            PageKind::Interior if self.buddy.descs.is_free(page) => Err(BadFree::NotLive),
             PageKind::Interior | PageKind::SlabTail { .. } => Err(BadFree::Interior),
-            PageKind::Free { .. } => Err(BadFree::NotOut),
+            PageKind::Free { .. } => Err(BadFree::NotLive),
         }
     }
 
@@ -225,16 +246,6 @@ impl Heap {
         let pages = classes.map(|slabs| slabs.reclaim(&mut self.buddy)).sum();
         self.reclaims += u64::from(pages > 0);
         pages
-    }
-
-    /// Returns the cached empty slabs to the buddy system when nothing is live any more, so that the heap is
-    /// as it was in the beginning. A single slab stays, as it is most likely used again soon.
-    #[cold]
-    fn reclaim_empty_heap(&mut self) {
-        let empty = self.classes.iter().filter(|slabs| slabs.empty.is_some());
-        if empty.count() > 1 {
-            self.reclaim();
-        }
     }
 
     /// Returns the cost of an operation, with the work of the buddy system since the operation began.
@@ -276,7 +287,7 @@ unsafe impl LockedHeap for Heap {
     }
 
     #[inline(always)]
-    fn is_block(desc: &PageDesc, byte: usize, kind: MagazineKind) -> bool {
+    fn begins_block(desc: &PageDesc, byte: usize, kind: MagazineKind) -> bool {
         let byte_in_page = byte % PAGE_BYTES;
         match kind.class() {
             Some(class) => desc.has_object(class, byte_in_page),
@@ -316,48 +327,53 @@ unsafe impl LockedHeap for Heap {
         Ok(allocated)
     }
 
-    fn allocate_last(&mut self, layout: Layout, cost: &mut Cost) -> Option<Offset> {
-        self.allocate_substitute(layout, cost)
+    fn allocate_fallback(&mut self, layout: Layout, cost: &mut Cost) -> Option<Offset> {
+        self.buddy.work = Work::default();
+        let block = self.allocate_larger(layout, cost)?;
+        self.live_blocks += 1;
+        Some(block)
     }
 
     fn would_grow(&self, layout: Layout) -> bool {
         Class::of(&layout).is_some_and(|class| !self.classes[class.index()].has_free())
     }
 
-    /// Frees the first of `blocks`, and the objects behind it in the same slab; returns how many blocks.
-    /// O(1) for objects whose slab stays, else O(log n).
-    ///
-    /// # Errors
-    ///
-    /// The rule that the free of the first block breaks. Nothing is changed then.
+    /// Frees a block. O(1) for an object whose slab stays, else O(log n).
     #[inline]
-    fn free(
-        &mut self,
-        blocks: &[Offset],
-        layout: Layout,
-        cost: &mut Cost,
-    ) -> Result<usize, BadFree> {
+    fn free(&mut self, block: Offset, layout: Layout, cost: &mut Cost) -> Result<(), BadFree> {
         self.buddy.work = Work::default();
-        let block = blocks.first().ok_or(BadFree::Foreign)?;
-        let freed = match Class::of(&layout) {
-            Some(class) => match self.classes[class.index()].release(&mut self.buddy, blocks) {
-                Err(BadFree::WrongSize) => self.free_substitute(class, *block, cost)?,
-                released => {
-                    *cost = self.cost(Path::Slab, Some(class), None);
-                    released?
-                }
+        let pages = pages_of(&layout);
+        let class = match Class::of(&layout) {
+            Some(class) => match self.free_objects(class, &[block]) {
+                Err(BadFree::WrongSize) => self.free_larger(class, block)?,
+                freed => freed.map(|_| Some(class))?,
             },
-            None => self.free_pages(*block, pages_of(&layout), cost)?,
+            None => self.free_pages(block, pages).map(|()| None)?,
         };
-        self.live_blocks -= freed;
-        if self.live_blocks == 0 {
-            self.reclaim_empty_heap();
-        }
+        self.count_freed(1);
+        *cost = match class {
+            Some(_) => self.cost(Path::Slab, class, None),
+            None => self.cost(Path::Buddy, None, Some(order_of(pages))),
+        };
+        Ok(())
+    }
+
+    /// Frees the first of `blocks`, and the objects after it in the same slab; returns how many blocks. O(1) for
+    /// objects whose slab stays, else O(log n).
+    #[inline]
+    fn free_cached(&mut self, blocks: &[Offset], kind: MagazineKind) -> Result<usize, BadFree> {
+        self.buddy.work = Work::default();
+        let freed = match (kind.class(), blocks) {
+            (Some(class), _) => self.free_objects(class, blocks)?,
+            (None, [block, ..]) => self.free_pages(*block, kind.pages()).map(|()| 1)?,
+            (None, []) => 0,
+        };
+        self.count_freed(freed);
         Ok(freed)
     }
 
-    fn is_enough(layout: Layout, new: Layout) -> bool {
-        Self::is_enough_pages(&layout, &new)
+    fn fits_in_place(layout: Layout, new: Layout) -> bool {
+        Self::is_large_enough(&layout, &new)
     }
 
     fn resize(&mut self, block: Offset, layout: Layout, new: Layout, cost: &mut Cost) -> bool {

@@ -40,6 +40,7 @@ use crate::testing::atomic::{
     AtomicU64, //
 };
 use crate::{
+    engine::Block,
     per_cpu::Exclusive,
     size_class::{
         MAGAZINE_KINDS,
@@ -82,18 +83,16 @@ pub struct Slot(AtomicPtr<u8>);
 
 impl Slot {
     #[inline(always)]
-    pub(super) fn get(&self) -> Option<Start> {
-        NonNull::new(self.0.load(Relaxed))
+    pub(super) fn get(&self) -> Option<Block> {
+        let start = NonNull::new(self.0.load(Relaxed))?;
+        Some(Block { start })
     }
 
     #[inline(always)]
-    pub(super) fn set(&self, block: Start) {
-        self.0.store(block.as_ptr(), Relaxed);
+    pub(super) fn set(&self, block: Block) {
+        self.0.store(block.start.as_ptr(), Relaxed);
     }
 }
-
-/// The address of a block.
-pub(super) type Start = NonNull<u8>;
 
 /// The magazines of a CPU, and its counters.
 ///
@@ -126,9 +125,14 @@ pub(super) fn add(counter: &AtomicU64, amount: u64) {
 }
 
 impl<const SLOTS: usize> CpuCache<[Slot; SLOTS]> {
-    /// Returns an empty cache of a size that needs at most `SLOTS` slots.
+    /// Returns an empty cache.
+    ///
+    /// # Panics
+    ///
+    /// If the size needs more than `SLOTS` slots.
     #[must_use]
     pub fn new(size: CacheSize) -> Self {
+        assert!(size.slots() <= SLOTS, "the cache has too few slots");
         let mut cache = CpuCache {
             allocations: AtomicU64::new(0),
             frees: AtomicU64::new(0),
@@ -237,7 +241,7 @@ impl CpuCache {
     }
 
     /// Returns the block in slot `number` of a magazine, if there is one.
-    pub(super) fn block(&self, kind: MagazineKind, number: usize) -> Option<Start> {
+    pub(super) fn block(&self, kind: MagazineKind, number: usize) -> Option<Block> {
         let is_used = number < self.len(kind);
         is_used.then(|| self.slots(kind).get(number))??.get()
     }
@@ -253,39 +257,38 @@ impl CpuCache {
 impl Exclusive<'_, CpuCache> {
     /// Allocates the block that was freed last, if there is one, for a request of `bytes` bytes.
     #[inline(always)]
-    pub(super) fn allocate(&self, kind: MagazineKind, bytes: usize) -> Option<Start> {
+    pub(super) fn allocate(&self, kind: MagazineKind, bytes: usize) -> Option<Block> {
         let magazine = self.magazine(kind);
-        let top = magazine.top.load(Relaxed);
-        if top == magazine.begin {
+        let top = usize::from(magazine.top.load(Relaxed));
+        if top == usize::from(magazine.begin) {
             return None;
         }
-        let top = top.wrapping_sub(1);
         // SAFETY: By the invariant of `Magazine`, `begin <= top`, and they differ, so that `top - 1` is the index
         // of a slot.
-        let slot = unsafe { self.slots.get_unchecked(top as usize) };
+        let slot = unsafe { self.slots.get_unchecked(top - 1) };
         // SAFETY: By the invariant of `Magazine` the slot contains a block, whose address is not null.
-        let block = unsafe { NonNull::new_unchecked(slot.0.load(Relaxed)) };
+        let start = unsafe { NonNull::new_unchecked(slot.0.load(Relaxed)) };
         // INVARIANT: The blocks below stay.
-        magazine.top.store(top, Relaxed);
+        magazine.top.store((top - 1) as u16, Relaxed);
         add(&self.allocations, 1);
         add(&self.requested_bytes, bytes as u64);
-        Some(block)
+        Some(Block { start })
     }
 
     /// Frees a live block of this kind, which was requested with `bytes` bytes, into its magazine; returns
     /// whether there was room.
     #[inline(always)]
-    pub(super) fn free(&self, kind: MagazineKind, block: Start, bytes: usize) -> bool {
+    pub(super) fn free(&self, kind: MagazineKind, block: Block, bytes: usize) -> bool {
         let magazine = self.magazine(kind);
-        let top = magazine.top.load(Relaxed);
-        if top >= magazine.end.load(Relaxed) {
+        let top = usize::from(magazine.top.load(Relaxed));
+        if top >= usize::from(magazine.end.load(Relaxed)) {
             return false;
         }
         // SAFETY: By the invariant of `Magazine`, `end` is at most the number of slots, and `top` is less.
-        let slot = unsafe { self.slots.get_unchecked(top as usize) };
+        let slot = unsafe { self.slots.get_unchecked(top) };
         slot.set(block);
         // INVARIANT: The slot contains the block, and `top` was below `end`.
-        magazine.top.store(top.wrapping_add(1), Relaxed);
+        magazine.top.store((top + 1) as u16, Relaxed);
         add(&self.frees, 1);
         add(&self.requested_bytes, (bytes as u64).wrapping_neg());
         true
@@ -314,7 +317,7 @@ impl Exclusive<'_, CpuCache> {
     pub(super) fn refill(
         &self,
         kind: MagazineKind,
-        blocks: impl DoubleEndedIterator<Item = Start>,
+        blocks: impl DoubleEndedIterator<Item = Block>,
     ) -> usize {
         add(&self.transfers, 1);
         let len = self.len(kind);
@@ -328,14 +331,14 @@ impl Exclusive<'_, CpuCache> {
     }
 
     /// Removes the `count` blocks that were freed first, or all if there are fewer, and passes each to `take`.
-    pub(super) fn flush(&self, kind: MagazineKind, count: usize, take: impl FnMut(Start)) {
+    pub(super) fn flush(&self, kind: MagazineKind, count: usize, take: impl FnMut(Block)) {
         add(&self.transfers, 1);
         let slots = self.slots(kind);
         let len = self.len(kind).min(slots.len());
         let taken = count.min(len);
         slots[..taken].iter().filter_map(Slot::get).for_each(take);
         for (from, to) in slots[taken..len].iter().zip(slots) {
-            to.set(from.get().unwrap_or(NonNull::dangling()));
+            to.0.store(from.0.load(Relaxed), Relaxed);
         }
         // INVARIANT: The blocks that stay were moved to the first slots.
         self.set_len(kind, len - taken);

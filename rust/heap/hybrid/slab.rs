@@ -155,7 +155,7 @@ impl Slabs {
     ///
     /// # Errors
     ///
-    /// The rule that the free of the first object breaks: as for [`find`], and [`BadFree::NotOut`].
+    /// The rule that the free of the first object breaks: as for [`find`], and [`BadFree::NotLive`].
     #[inline]
     pub(super) fn release(
         &mut self,
@@ -173,7 +173,7 @@ impl Slabs {
             was_live
         };
         if !clear(number) {
-            return Err(BadFree::NotOut);
+            return Err(BadFree::NotLive);
         }
         let begin = slab.offset(0);
         let in_slab = rest.iter().take_while(|object| {
@@ -266,7 +266,7 @@ impl Slabs {
 ///
 /// # Errors
 ///
-/// [`BadFree::Foreign`], [`BadFree::WrongSize`], [`BadFree::Interior`], and [`BadFree::NotOut`] in a free
+/// [`BadFree::Foreign`], [`BadFree::WrongSize`], [`BadFree::Interior`], and [`BadFree::NotLive`] in a free
 /// block of pages.
 #[inline]
 pub(super) fn find(buddy: &Buddy, class: Class, offset: Offset) -> Result<(Page, usize), BadFree> {
@@ -283,8 +283,8 @@ pub(super) fn find(buddy: &Buddy, class: Class, offset: Offset) -> Result<(Page,
             Ok((slab, number))
         }
         PageKind::Slab { .. } | PageKind::Large { .. } => Err(BadFree::WrongSize),
-        PageKind::Interior if descs.is_free(page) => Err(BadFree::NotOut),
+        PageKind::Interior if descs.is_free(page) => Err(BadFree::NotLive),
         PageKind::Interior | PageKind::SlabTail { .. } => Err(BadFree::Interior),
-        PageKind::Free { .. } => Err(BadFree::NotOut),
+        PageKind::Free { .. } => Err(BadFree::NotLive),
     }
 }

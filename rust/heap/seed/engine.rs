@@ -54,6 +54,7 @@ use crate::{
     },
     lock::Lock,
     region::{
+        Offset,
         RegionError,
         Regions, //
     },
@@ -135,7 +136,7 @@ impl State {
             Some(slab) => (Some(SET_SIZE * slab.block_bytes), Path::Growth),
             None => (Some(layout.size().next_power_of_two()), Path::Buddy),
         };
-        if path == Path::Growth && self.failing_growth.strikes() {
+        if path == Path::Growth && self.failing_growth.should_fail() {
             return Err(Refusal::Injected);
         }
         let Ok(start) = heap.allocate(layout) else {
@@ -160,7 +161,6 @@ impl State {
         let block = NonNull::new(ptr::with_exposed_provenance_mut(start));
         Ok(Block {
             start: block.ok_or(Refusal::Exhausted)?,
-            offset: self.regions.offset(start, layout.size()),
         })
     }
 
@@ -303,6 +303,11 @@ unsafe impl<L: Lock<State> + Sync> Engine for Seed<L> {
     fn capacity(&self) -> usize {
         // Relaxed suffices: the value is a hint, and `allocate` checks the size under the lock.
         self.capacity.load(Ordering::Relaxed)
+    }
+
+    fn offset(&self, byte: NonNull<u8>) -> Option<Offset> {
+        self.state
+            .with(|state| state.regions.offset(byte.addr().get(), 1))
     }
 
     #[inline]

@@ -29,6 +29,7 @@ use crate::{
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Live {
     pub(crate) block: Block,
+    offset: Offset,
     pub(crate) layout: Layout,
     /// The class that served the block; `None` for whole pages.
     pub(crate) class: Option<u8>,
@@ -41,7 +42,7 @@ pub(crate) struct Live {
 impl Live {
     /// Returns the offset of the first byte.
     pub(crate) fn offset(&self) -> Offset {
-        self.block.offset.unwrap()
+        self.offset
     }
 
     /// Returns whether the first `bytes` bytes are unchanged. `bytes` is at most the usable size.
@@ -68,6 +69,7 @@ impl Blocks {
     ) {
         let live = Live {
             block,
+            offset: engine.offset(block.start).unwrap(),
             layout,
             class,
             usable: engine.usable(layout),
@@ -122,7 +124,7 @@ impl Blocks {
         let mut cost = Cost::default();
         let block = engine.allocate(layout, &mut cost)?;
         self.insert(engine, block, layout, cost.class(), fill);
-        Ok((self.0[&block.offset.unwrap()], cost))
+        Ok((self.0[&engine.offset(block.start).unwrap()], cost))
     }
 
     /// Removes a block and frees it to `engine`.

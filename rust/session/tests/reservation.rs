@@ -54,8 +54,8 @@ fn allocation(charge: usize) -> Allocation {
     Allocation {
         block: Block {
             start: NonNull::dangling(),
-            offset: None,
         },
+        offset: None,
         layout: Layout::new::<u8>(),
         charge,
     }

@@ -70,7 +70,7 @@ impl<E: Engine> Filled<E> {
     }
 
     /// Returns the offset of `bytes` bytes at an address, if they lie whole in a region.
-    fn offset(&self, address: usize, bytes: usize) -> Option<Offset> {
+    fn place(&self, address: usize, bytes: usize) -> Option<Offset> {
         let ranges = self.ranges.read().unwrap_or_else(PoisonError::into_inner);
         ranges.iter().find_map(|range| {
             let byte = address.checked_sub(range.start)?;
@@ -84,16 +84,20 @@ impl<E: Engine> Filled<E> {
     fn admit(&self, block: Block, layout: Layout, from: usize) {
         let usable = self.engine.usable(layout);
         let size = layout.size();
-        let Some(offset) = self.offset(block.start.addr().get(), usable) else {
-            let said = block.offset.map_or_else(String::new, |offset| {
-                format!(", which the engine calls {:#x},", offset.to_bits())
-            });
+        let Some(offset) = self.place(block.start.addr().get(), usable) else {
+            let said = self
+                .engine
+                .offset(block.start)
+                .map_or_else(String::new, |offset| {
+                    format!(", which the engine calls {:#x},", offset.to_bits())
+                });
             complain(format!(
                 "a new block of {usable} bytes{said} does not lie in the pool"
             ));
         };
-        if block.offset != Some(offset) {
-            let said = block.offset.map_or(u64::MAX, Offset::to_bits);
+        let said = self.engine.offset(block.start);
+        if said != Some(offset) {
+            let said = said.map_or(u64::MAX, Offset::to_bits);
             complain(format!(
                 "a new block of {usable} bytes lies at offset {:#x}, and the engine says {said:#x}",
                 offset.to_bits()
@@ -170,6 +174,10 @@ unsafe impl<E: Engine> Engine for Filled<E> {
 
     fn capacity(&self) -> usize {
         self.engine.capacity()
+    }
+
+    fn offset(&self, byte: NonNull<u8>) -> Option<Offset> {
+        self.engine.offset(byte)
     }
 
     fn allocate(&self, layout: Layout, cost: &mut Cost) -> Result<Block, Refusal> {

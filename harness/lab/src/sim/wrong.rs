@@ -198,8 +198,7 @@ impl<E: Engine> Wrong<E> {
             }
             Fault::OutOfPool => {
                 let start = (*lock(&self.end))?;
-                let offset = Some(Offset::new(0, 1 << 40));
-                return Some(Ok(Block { start, offset }));
+                return Some(Ok(Block { start }));
             }
             Fault::WildWrite => {
                 self.write_wildly();
@@ -260,6 +259,19 @@ unsafe impl<E: Engine> Engine for Wrong<E> {
         self.engine.capacity()
     }
 
+    fn offset(&self, byte: NonNull<u8>) -> Option<Offset> {
+        let offset = self.engine.offset(byte);
+        match self.fault {
+            Some(Fault::OutOfPool) if *lock(&self.end) == Some(byte) => {
+                Some(Offset::new(0, 1 << 40))
+            }
+            Some(Fault::WrongOffset) if self.allocations.load(Relaxed) > FIRST => {
+                offset.map(|offset| Offset::new(offset.region(), offset.byte() ^ 0x1_0000))
+            }
+            _ => offset,
+        }
+    }
+
     fn allocate(&self, layout: Layout, cost: &mut Cost) -> Result<Block, Refusal> {
         let Some(fault) = self.fault else {
             return self.engine.allocate(layout, cost);
@@ -272,13 +284,8 @@ unsafe impl<E: Engine> Engine for Wrong<E> {
         if is_wrong && let Some(answer) = self.allocate_wrongly(fault, layout) {
             return answer;
         }
-        let mut block = self.engine.allocate(layout, cost)?;
+        let block = self.engine.allocate(layout, cost)?;
         lock(&self.live).push((block, layout));
-        if fault == Fault::WrongOffset && number >= FIRST {
-            block.offset = block
-                .offset
-                .map(|offset| Offset::new(offset.region(), offset.byte() ^ 0x1_0000));
-        }
         Ok(block)
     }
 

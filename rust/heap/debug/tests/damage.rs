@@ -28,7 +28,10 @@ fn report_of_write_around<E: TestEngine>(
     free(&guard, 8, block.start, layout).unwrap();
     free(&guard, 5, others[0].start, layout).unwrap();
     let report = only(&guard, fault, 1);
-    assert_eq!((report.offset, report.size), (block.offset, layout.size()));
+    assert_eq!(
+        (report.offset, report.size),
+        (guard.offset(block.start), layout.size())
+    );
     assert_eq!((report.byte, report.damaged), (byte, bytes));
     assert_eq!(
         (report.allocated.pid, report.freed.pid, report.noticed.pid),
@@ -47,9 +50,12 @@ fn expect_report_of_write_after_free<E: TestEngine>(size: usize, byte: usize) {
     free(&guard, 8, block.start, layout).unwrap();
     scribble(block.start, byte as isize, 1);
     let next = allocate(&guard, 9, layout);
-    assert_ne!(next.offset, block.offset);
+    assert_ne!(guard.offset(next.start), guard.offset(block.start));
     let report = only(&guard, Fault::WriteAfterFree, 1);
-    assert_eq!((report.offset, report.size), (block.offset, size));
+    assert_eq!(
+        (report.offset, report.size),
+        (guard.offset(block.start), size)
+    );
     assert_eq!((report.byte, report.damaged), (byte as isize, 1));
     assert_eq!(
         (report.allocated.pid, report.freed.pid, report.noticed.pid),
@@ -170,7 +176,7 @@ on_each_engine! {
         // The allocation may be refused, because the only place is damaged.
         let _ = guard.allocate(large, &mut Cost::default());
         let report = only(guard, Fault::WriteAfterFree, 1);
-        assert_eq!((report.offset, report.size), (block.offset, large.size()));
+        assert_eq!((report.offset, report.size), (guard.offset(block.start), large.size()));
         assert_eq!((report.byte, report.damaged), (byte as isize, 3));
         assert_eq!((report.allocated.pid, report.freed.pid), (7, 8));
     }
@@ -181,13 +187,13 @@ on_each_engine! {
         while let Ok(block) = guard.allocate(layout, &mut Cost::default()) {
             live.push(block);
         }
-        let last = live.iter().max_by_key(|block| block.offset).unwrap();
-        assert!(last.offset.unwrap().byte() as usize + 1000 + 64 <= POOL_BYTES);
+        let last = live.iter().max_by_key(|block| guard.offset(block.start)).unwrap();
+        assert!(guard.offset(last.start).unwrap().byte() as usize + 1000 + 64 <= POOL_BYTES);
         scribble(last.start, 1000, 32);
         for block in &live {
             free(guard, 8, block.start, layout).unwrap();
         }
-        assert_eq!(only(guard, Fault::Overflow, 1).offset, last.offset);
+        assert_eq!(only(guard, Fault::Overflow, 1).offset, guard.offset(last.start));
         goes_on(guard);
     }
 }

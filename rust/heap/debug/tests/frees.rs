@@ -13,9 +13,9 @@ on_each_engine! {
         let layout = layout(100, 8);
         let block = allocate(guard, 7, layout);
         free(guard, 8, block.start, layout).unwrap();
-        assert_eq!(free(guard, 9, block.start, layout), Err(BadFree::NotOut));
+        assert_eq!(free(guard, 9, block.start, layout), Err(BadFree::NotLive));
         let report = only(guard, Fault::DoubleFree, 0);
-        assert_eq!((report.offset, report.size, report.byte), (block.offset, 100, 0));
+        assert_eq!((report.offset, report.size, report.byte), (guard.offset(block.start), 100, 0));
         assert_eq!(report.allocated, Owner { operation: 1, pid: 7 });
         assert_eq!(report.freed, Owner { operation: 2, pid: 8 });
         assert_eq!(report.noticed, Owner { operation: 3, pid: 9 });
@@ -28,9 +28,9 @@ on_each_engine! {
         for block in &blocks {
             free(guard, 8, block.start, layout).unwrap();
         }
-        assert_eq!(free(guard, 9, blocks[3].start, layout), Err(BadFree::NotOut));
+        assert_eq!(free(guard, 9, blocks[3].start, layout), Err(BadFree::NotLive));
         let report = only(guard, Fault::DoubleFree, 0);
-        assert_eq!(report.offset, blocks[3].offset);
+        assert_eq!(report.offset, guard.offset(blocks[3].start));
         assert_eq!((report.allocated.operation, report.freed.operation), (4, 44));
         goes_on(guard);
     }
@@ -41,7 +41,7 @@ on_each_engine! {
         scribble(block.start, 100, 1);
         free(guard, 8, block.start, layout).unwrap();
         only(guard, Fault::Overflow, 1);
-        assert_eq!(free(guard, 9, block.start, layout), Err(BadFree::NotOut));
+        assert_eq!(free(guard, 9, block.start, layout), Err(BadFree::NotLive));
         assert_eq!(guard.report(1).unwrap().fault, Fault::DoubleFree);
         goes_on(guard);
     }
@@ -53,7 +53,7 @@ on_each_engine! {
         let inside = unsafe { block.start.add(4992) };
         assert_eq!(free(guard, 9, inside, layout), Err(BadFree::Interior));
         let report = only(guard, Fault::InteriorFree, 0);
-        assert_eq!((report.offset, report.size, report.byte), (block.offset, 5000, 4992));
+        assert_eq!((report.offset, report.size, report.byte), (guard.offset(block.start), 5000, 4992));
         assert_eq!((report.allocated.pid, report.noticed.pid), (7, 9));
         assert_eq!(report.freed, Owner::default());
         // The block is still live.
@@ -80,7 +80,7 @@ on_each_engine! {
         for start in &inside {
             assert_eq!(free(guard, 4, *start, small), Err(BadFree::Interior));
         }
-        assert!(reports(guard).iter().all(|report| report.offset == block.offset));
+        assert!(reports(guard).iter().all(|report| report.offset == guard.offset(block.start)));
         assert_eq!(stats(guard).reports[Fault::InteriorFree as usize], inside.len() as u64);
         free(guard, 3, block.start, large).unwrap();
         goes_on(guard);
@@ -101,9 +101,9 @@ on_each_engine! {
         let block = allocate(guard, 7, layout);
         // SAFETY: The block is followed by a red zone.
         let zone = unsafe { block.start.add(64) };
-        assert_eq!(free(guard, 9, zone, layout), Err(BadFree::NotOut));
+        assert_eq!(free(guard, 9, zone, layout), Err(BadFree::NotLive));
         let report = only(guard, Fault::InventedFree, 0);
-        let byte = block.offset.unwrap().byte() + 64;
+        let byte = guard.offset(block.start).unwrap().byte() + 64;
         assert_eq!((report.offset.unwrap().byte(), report.size), (byte, 0));
         free(guard, 7, block.start, layout).unwrap();
         goes_on(guard);
@@ -115,10 +115,10 @@ on_each_engine! {
         for byte in 1..8 {
             // SAFETY: The block has 64 bytes.
             let inside = unsafe { block.start.add(byte) };
-            assert_eq!(free(guard, 9, inside, layout), Err(BadFree::NotOut));
+            assert_eq!(free(guard, 9, inside, layout), Err(BadFree::NotLive));
             let report = guard.report(byte as u64 - 1).unwrap();
             assert_eq!(report.fault, Fault::UnalignedFree);
-            assert_eq!((report.offset, report.byte), (block.offset, byte as isize));
+            assert_eq!((report.offset, report.byte), (guard.offset(block.start), byte as isize));
         }
         free(guard, 7, block.start, layout).unwrap();
         goes_on(guard);
@@ -131,7 +131,7 @@ on_each_engine! {
             assert_eq!(freed, Err(BadFree::WrongSize));
             let report = guard.report(number as u64).unwrap();
             assert_eq!(report.fault, Fault::WrongSizeFree);
-            assert_eq!((report.offset, report.size, report.named_size), (block.offset, 100, size));
+            assert_eq!((report.offset, report.size, report.named_size), (guard.offset(block.start), 100, size));
         }
         assert_eq!(stats(guard).reports.iter().sum::<u64>(), 5);
         free(guard, 7, block.start, layout(100, 8)).unwrap();

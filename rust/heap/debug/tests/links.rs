@@ -64,6 +64,10 @@ unsafe impl Engine for WideLinks {
         self.engine.capacity()
     }
 
+    fn offset(&self, byte: NonNull<u8>) -> Option<crate::Offset> {
+        self.engine.offset(byte)
+    }
+
     fn allocate(&self, layout: Layout, cost: &mut Cost) -> Result<Block, Refusal> {
         self.engine.allocate(layout, cost)
     }

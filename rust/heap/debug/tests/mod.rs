@@ -92,10 +92,7 @@ fn free<E: Engine>(
     layout: Layout,
 ) -> Result<(), BadFree> {
     PID.set(pid);
-    let block = Block {
-        start,
-        offset: None,
-    };
+    let block = Block { start };
     // SAFETY: A guard accepts a bad free, as described above. Tests use a freed block only for a write
     // after free, of memory that stays valid.
     unsafe { guard.release(block, layout, &mut Cost::default()) }

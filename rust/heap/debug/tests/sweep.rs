@@ -142,7 +142,7 @@ proptest! {
         let layout = layout(size, 1 << align_log2);
         let block = allocate(&guard, 7, layout);
         scribble(block.start, (size + skip) as isize, 1);
-        let byte = block.offset.unwrap().byte() + (size + skip) as u64;
+        let byte = guard.offset(block.start).unwrap().byte() + (size + skip) as u64;
         prop_assert_eq!(broken(&guard), Some((Rule::RedZones, byte)));
         // A check makes no report. The free makes it.
         prop_assert_eq!(reports(&guard), []);
@@ -158,7 +158,7 @@ on_each_engine! {
         let block = allocate(guard, 7, layout);
         free(guard, 7, block.start, layout).unwrap();
         scribble(block.start, 100, 8);
-        let byte = block.offset.unwrap().byte() + 100;
+        let byte = guard.offset(block.start).unwrap().byte() + 100;
         assert_eq!(broken(guard), Some((Rule::Poison, byte)));
         assert_eq!(reports(guard), []);
         allocate(guard, 8, layout);

@@ -17,16 +17,13 @@ use crate::{
         STEP,
         Walk, //
     },
+    engine::Block,
     hybrid::{
         engine::{
             MagazineEngine,
             State, //
         },
-        magazine::{
-            BLOCKS_MAX,
-            CpuCache,
-            Start, //
-        },
+        magazine::{BLOCKS_MAX, CpuCache},
     },
     lock::Lock,
     locked_heap::InspectHeap,
@@ -157,8 +154,8 @@ where
     }
 
     /// Looks at one block, and returns with how many others it was compared.
-    fn look_at(&self, walk: &Walk, kind: MagazineKind, block: Start) -> Result<usize, Broken> {
-        let offset = self.regions.block_at(block).offset;
+    fn look_at(&self, walk: &Walk, kind: MagazineKind, block: Block) -> Result<usize, Broken> {
+        let offset = self.regions.offset(block.start);
         let is_live = |offset| self.state.with(|state| state.heap.is_live(offset, kind));
         if !offset.is_some_and(is_live) {
             return Err(broken(Rule::Magazines, Some(kind), offset));

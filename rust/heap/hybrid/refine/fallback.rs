@@ -36,21 +36,18 @@ fn class_at(buddy: &Buddy, offset: Offset) -> Option<Class> {
 }
 
 impl Heap {
-    /// Allocates a block after [`LockedHeap::allocate`](crate::locked_heap::LockedHeap::allocate) was refused.
-    pub(in crate::hybrid) fn allocate_substitute(
+    /// Allocates an object of a larger class, or a page instead of a slab of several pages.
+    pub(in crate::hybrid) fn allocate_larger(
         &mut self,
         layout: Layout,
         cost: &mut Cost,
     ) -> Option<Offset> {
         let class = Class::of(&layout)?;
-        let block = match self.borrow(class, &layout, cost) {
-            Some(object) => object,
-            // A page instead of a slab of several pages.
-            None if class.pages() > 1 => self.allocate_pages(&layout, cost).ok()?.offset(0),
-            None => return None,
-        };
-        self.live_blocks += 1;
-        Some(block)
+        match self.borrow(class, &layout, cost) {
+            Some(object) => Some(object),
+            None if class.pages() > 1 => Some(self.allocate_pages(&layout, cost).ok()?.offset(0)),
+            None => None,
+        }
     }
 
     /// Allocates a free object of the smallest larger class that has one.
@@ -68,7 +65,8 @@ impl Heap {
         Some(object[0])
     }
 
-    /// Frees a block that [`Heap::allocate_substitute`] allocated for a request of `class`, and returns 1.
+    /// Frees a block that [`Heap::allocate_larger`] allocated for a request of `class`, and returns the larger
+    /// class, or `None` for a page.
     ///
     /// While objects are borrowed, a free with too small a size is accepted for any object of the larger
     /// class, and a free of a borrowed object with the larger size is not refused. The check finds the latter
@@ -76,22 +74,21 @@ impl Heap {
     ///
     /// # Errors
     ///
-    /// [`BadFree::WrongSize`] when the block serves no request of `class`, and those of [`LockedHeap::free`](crate::locked_heap::LockedHeap::free).
+    /// [`BadFree::WrongSize`] when the block serves no request of `class`, and those of
+    /// [`LockedHeap::free`](crate::locked_heap::LockedHeap::free).
     #[cold]
-    pub(in crate::hybrid) fn free_substitute(
+    pub(in crate::hybrid) fn free_larger(
         &mut self,
         class: Class,
         block: Offset,
-        cost: &mut Cost,
-    ) -> Result<usize, BadFree> {
+    ) -> Result<Option<Class>, BadFree> {
         match class_at(&self.buddy, block) {
             Some(donor) if donor > class && self.borrowed[class.index()] > 0 => {
-                self.classes[donor.index()].release(&mut self.buddy, &[block])?;
+                self.free_objects(donor, &[block])?;
                 self.borrowed[class.index()] -= 1;
-                *cost = self.cost(Path::Slab, Some(donor), None);
-                Ok(1)
+                Ok(Some(donor))
             }
-            None if class.pages() > 1 => self.free_pages(block, 1, cost),
+            None if class.pages() > 1 => self.free_pages(block, 1).map(|()| None),
             _ => Err(BadFree::WrongSize),
         }
     }

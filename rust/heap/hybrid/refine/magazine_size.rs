@@ -16,6 +16,7 @@ use core::sync::atomic::Ordering::Relaxed;
 use super::reclaim::Owner;
 use crate::{
     PAGE_BYTES,
+    engine::Block,
     hybrid::{
         engine::{
             MagazineEngine,
@@ -24,7 +25,6 @@ use crate::{
         magazine::{
             BLOCKS_MAX,
             CpuCache,
-            Start,
             add, //
         },
     },
@@ -102,36 +102,25 @@ impl CacheSize {
 }
 
 impl<H> State<H> {
-    /// Returns by how many blocks the capacity of a magazine that is empty or full should grow, and by how
-    /// many the reserve lets it grow.
-    fn growth(&self, cache: &CpuCache, kind: MagazineKind) -> (usize, usize) {
-        let capacity = cache.capacity(kind);
-        let next = (2 * capacity).max(FIRST_CAPACITY).min(cache.limit(kind));
-        let wanted = next.saturating_sub(capacity);
-        if self.is_reclaiming() {
-            return (0, 0);
-        }
-        let most = self.regions.bytes() / RESERVE_SHARE;
-        let left = most.saturating_sub(self.reserved_bytes);
-        (wanted, wanted.min(left / kind.bytes()))
-    }
-
-    /// Returns the capacity that [`State::grow_magazine`] would give to a magazine.
-    pub(in crate::hybrid) fn next_capacity(&self, cache: &CpuCache, kind: MagazineKind) -> usize {
-        cache.capacity(kind) + self.growth(cache, kind).1
-    }
-
-    /// Raises the capacity of a magazine that is empty or full, as far as the reserve allows; returns by how
-    /// many blocks.
+    /// Doubles the capacity of a magazine that is empty or full, as far as the reserve allows; returns by how
+    /// many blocks it grew. While memory is short no magazine grows.
     pub(in crate::hybrid) fn grow_magazine(
         &mut self,
         cache: &Exclusive<'_, CpuCache>,
         kind: MagazineKind,
     ) -> usize {
-        let (wanted, granted) = self.growth(cache, kind);
+        if self.is_reclaiming() {
+            return 0;
+        }
+        let capacity = cache.capacity(kind);
+        let next = (2 * capacity).max(FIRST_CAPACITY).min(cache.limit(kind));
+        let wanted = next.saturating_sub(capacity);
+        let most = self.regions.bytes() / RESERVE_SHARE;
+        let left = most.saturating_sub(self.reserved_bytes);
+        let granted = wanted.min(left / kind.bytes());
         if granted > 0 {
             self.reserved_bytes += granted * kind.bytes();
-            cache.set_capacity(kind, cache.capacity(kind) + granted);
+            cache.set_capacity(kind, capacity + granted);
         }
         if granted < wanted {
             add(&cache.grow_failures, 1);
@@ -162,7 +151,7 @@ impl Exclusive<'_, CpuCache> {
     pub(in crate::hybrid) fn disable_next(
         &self,
         from: usize,
-        take: impl FnMut(Start),
+        take: impl FnMut(Block),
     ) -> Option<(MagazineKind, usize)> {
         let mut kinds = (from..MAGAZINE_KINDS).filter_map(MagazineKind::new);
         let kind = kinds.find(|kind| self.capacity(*kind) > 0)?;

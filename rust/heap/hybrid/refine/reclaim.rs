@@ -106,27 +106,30 @@ where
         cost: &mut Cost,
     ) -> Result<Offset, Refusal> {
         if !matches!(refusal, Refusal::Exhausted | Refusal::Fragmented) {
-            return self
+            // The blocks in magazines would not help.
+            let fallback = self
                 .state
-                .with(|state| state.allocate_last(layout, refusal, cost));
+                .with(|state| state.allocate_fallback(layout, cost));
+            return fallback.ok_or(refusal);
         }
         if self.flush_owner(Owner::Local).blocks > 0 {
-            let served = self
-                .state
-                .with(|state| state.allocate_from_heap(layout, cost));
-            if let Ok(block) = served {
-                return Ok(block);
+            let allocated = self.state.with(|state| state.allocate_one(layout, cost));
+            if allocated.is_ok() {
+                return allocated;
             }
         }
         self.state.with(|state| state.reclaimers += 1);
         let flushed = self.flush_all();
         self.state.with(|state| {
             state.reclaimers = state.reclaimers.saturating_sub(1);
-            match state.allocate_from_heap(layout, cost) {
-                Ok(block) => Ok(block),
-                Err(_) if flushed.incomplete => state.allocate_last(layout, Refusal::Busy, cost),
-                Err(refusal) => state.allocate_last(layout, refusal, cost),
-            }
+            state.allocate_one(layout, cost).or_else(|refusal| {
+                let fallback = state.allocate_fallback(layout, cost);
+                fallback.ok_or(if flushed.incomplete {
+                    Refusal::Busy
+                } else {
+                    refusal
+                })
+            })
         })
     }
 
@@ -164,7 +167,7 @@ where
             from = self.state.with(|state| {
                 let mut blocks = Batch::new();
                 let disable = |cache: &Exclusive<'_, CpuCache>| {
-                    cache.disable_next(number, |start| blocks.push(&self.regions, start))
+                    cache.disable_next(number, |block| blocks.push(&self.regions, block))
                 };
                 let disabled = match owner {
                     Owner::Local => self.per_cpu.with_local(disable).flatten(),

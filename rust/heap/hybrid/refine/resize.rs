@@ -31,7 +31,7 @@ use crate::{
 
 impl Heap {
     /// Returns whether a block of `layout` serves `new` in place, whatever else is allocated.
-    pub(in crate::hybrid) fn is_enough_pages(layout: &Layout, new: &Layout) -> bool {
+    pub(in crate::hybrid) fn is_large_enough(layout: &Layout, new: &Layout) -> bool {
         match (Class::of(layout), Class::of(new)) {
             (Some(old), Some(new)) => old == new,
             (None, None) => pages_of(new) <= pages_of(layout),

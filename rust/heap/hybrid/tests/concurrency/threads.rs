@@ -106,7 +106,7 @@ impl Worker<'_> {
             let fill = self.numbers.below(256) as u8;
             let mut blocks = self.blocks.lock().unwrap();
             blocks.insert(self.engine, block, layout, cost.class(), fill);
-            self.own.push(block.offset.unwrap());
+            self.own.push(self.engine.offset(block.start).unwrap());
         }
     }
 

@@ -120,7 +120,7 @@ fn a_free_of_an_object_that_was_never_allocated_is_refused() {
     let mut heap = heap();
     for byte in [64, 128, 4032] {
         let object = at(SLAB_64 + byte);
-        assert_eq!(refused(&mut heap, object, (64, 8)), BadFree::NotOut);
+        assert_eq!(refused(&mut heap, object, (64, 8)), BadFree::NotLive);
     }
 }
 
@@ -130,10 +130,10 @@ fn a_second_free_of_an_object_is_refused_while_its_slab_exists() {
     let (first, second) = (at(SLAB_64), at(SLAB_64 + 64));
     assert_eq!(heap.allocate(layout(64, 8)).unwrap().0, second);
     heap.release(first, layout(64, 8)).unwrap();
-    assert_eq!(refused(&mut heap, first, (64, 8)), BadFree::NotOut);
+    assert_eq!(refused(&mut heap, first, (64, 8)), BadFree::NotLive);
     // The slab is empty and cached now.
     heap.release(second, layout(64, 8)).unwrap();
-    assert_eq!(refused(&mut heap, second, (64, 8)), BadFree::NotOut);
+    assert_eq!(refused(&mut heap, second, (64, 8)), BadFree::NotLive);
 }
 
 #[test]
@@ -146,7 +146,7 @@ fn a_second_free_of_an_object_is_refused_after_its_slab_was_returned() {
             heap.release(*block, layout).unwrap();
         }
         for block in blocks {
-            assert_eq!(refused(&mut heap, block, size), BadFree::NotOut);
+            assert_eq!(refused(&mut heap, block, size), BadFree::NotLive);
         }
     }
 }
@@ -160,7 +160,7 @@ fn a_second_free_of_pages_is_refused_after_any_coalescing() {
         heap.release(*block, layout(8192, 8)).unwrap();
         for freed in blocks.iter().filter(|freed| *freed <= block) {
             for size in [8192, 64, 3072] {
-                assert_eq!(refused(&mut heap, *freed, (size, 8)), BadFree::NotOut);
+                assert_eq!(refused(&mut heap, *freed, (size, 8)), BadFree::NotLive);
             }
         }
     }
@@ -175,10 +175,8 @@ fn a_bad_free_changes_no_total() {
     let before = totals(&engine);
     let mut refused = |skip: usize, size| {
         let address = block.start.as_ptr().wrapping_add(skip);
-        let offset = block.offset.unwrap();
         let wrong = Block {
             start: core::ptr::NonNull::new(address).unwrap(),
-            offset: Some(Offset::new(0, offset.byte() + skip as u64)),
         };
         // SAFETY: The free breaks the contract on purpose. Without magazines the engine refuses it under
         // the lock, and changes nothing.
@@ -188,7 +186,7 @@ fn a_bad_free_changes_no_total() {
         result.unwrap_err()
     };
     assert_eq!(refused(8, 100), BadFree::Interior);
-    assert_eq!(refused(112, 100), BadFree::NotOut);
+    assert_eq!(refused(112, 100), BadFree::NotLive);
     assert_eq!(refused(0, 200), BadFree::WrongSize);
     assert_eq!(refused(0, 9000), BadFree::WrongSize);
     assert_eq!(refused(1 << 16, 100), BadFree::Foreign);

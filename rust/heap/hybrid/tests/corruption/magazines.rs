@@ -11,7 +11,7 @@ use super::{
     kind, //
 };
 use crate::{
-    Offset, PAGE_BYTES,
+    Cost, Offset, PAGE_BYTES,
     check::{
         self,
         Broken,
@@ -19,7 +19,10 @@ use crate::{
         Rule,
         Walk, //
     },
-    engine::BadFree,
+    engine::{
+        BadFree,
+        Engine, //
+    },
     hybrid::{
         CpuCache,
         magazine::BLOCKS_MAX, //
@@ -27,12 +30,16 @@ use crate::{
     lock::Lock,
     size_class::MagazineKind,
     testing::{
+        LockedHybrid,
+        Memory,
+        TestEngine,
         layout,
         prelude::*,
         sound,
         totals, //
     },
 };
+use std::vec::Vec;
 
 /// Runs a check.
 fn checked(machine: &Machine) -> Result<Progress, Broken> {
@@ -104,7 +111,7 @@ fn broken(damage: impl FnOnce(&CpuCache, &Prepared)) -> Broken {
 fn replaced(by: impl FnOnce(&Prepared) -> Offset) -> Broken {
     broken(|cache, prepared| {
         let slot = &cache.slots(kind(64))[1];
-        slot.set(prepared.machine.start(by(prepared)));
+        slot.set(prepared.machine.block(by(prepared)));
     })
 }
 
@@ -113,7 +120,7 @@ fn replaced(by: impl FnOnce(&Prepared) -> Offset) -> Broken {
 fn pages_replaced(by: impl FnOnce(&Prepared) -> Offset) -> Rule {
     let broken = broken(|cache, prepared| {
         let slot = &cache.slots(kind(PAIR))[0];
-        slot.set(prepared.machine.start(by(prepared)));
+        slot.set(prepared.machine.block(by(prepared)));
     });
     assert_eq!(broken.class, None);
     broken.rule
@@ -367,11 +374,38 @@ fn a_bad_free_is_refused_before_it_reaches_a_magazine() {
             PAIR,
             BadFree::Interior,
         ),
-        (at(POOL - PAIR), PAIR, BadFree::NotOut),
-        (at(POOL - 64), 64, BadFree::NotOut),
+        (at(POOL - PAIR), PAIR, BadFree::NotLive),
+        (at(POOL - 64), 64, BadFree::NotLive),
         (at(POOL), 64, BadFree::Foreign),
     ] {
         assert_eq!(machine.free_unknown(block, size), Err(error));
         machine.check();
     }
+}
+
+#[test]
+fn a_late_double_free_does_not_free_a_block_that_is_there_now() {
+    // A slab of the class has three pages. In its place there are live blocks of one page now, one of which
+    // begins where the object began.
+    let memory = Memory::new(8 * PAGE_BYTES);
+    let engine = LockedHybrid::over(&memory);
+    let mut cost = Cost::default();
+    let object = engine.allocate(layout(3072, 8), &mut cost).unwrap();
+    let offset = engine.offset(object.start).unwrap();
+    engine.state.with(|state| {
+        state.free_cached(kind(3072), &[offset]);
+        state.heap.reclaim();
+    });
+    let pages = core::iter::from_fn(|| engine.allocate(layout(64, 2 * PAGE_BYTES), &mut cost).ok());
+    let mut blocks: Vec<_> = pages.collect();
+    while let Ok(block) = engine.allocate(layout(PAGE_BYTES, PAGE_BYTES), &mut cost) {
+        blocks.push(block);
+    }
+    assert!(blocks.contains(&object));
+    let live_blocks = totals(&engine).live_blocks;
+    engine.state.with(|state| {
+        state.free_cached(kind(3072), &[offset]);
+        assert_eq!(state.late_double_frees, 1);
+        assert_eq!(state.heap.live_blocks as u64, live_blocks);
+    });
 }

@@ -76,6 +76,7 @@ fn is_partition(extents: &[Extent], pages: usize) {
 /// Panics unless a region's map agrees with the live blocks. Adds the borrowed objects to `borrowed`, by the
 /// class of the request.
 fn agrees(
+    engine: &LockedHybrid,
     region: usize,
     extents: &[Extent],
     live: &[(Block, Layout)],
@@ -83,7 +84,7 @@ fn agrees(
 ) {
     let mut used = vec![0; extents.len()];
     for (block, layout) in live {
-        let offset = block.offset.unwrap();
+        let offset = engine.offset(block.start).unwrap();
         if usize::from(offset.region()) != region {
             continue;
         }
@@ -197,7 +198,7 @@ proptest! {
             for (region, memory) in memories.iter().enumerate() {
                 let extents = read(&engine, region, 0, 1 << 12);
                 is_partition(&extents, memory.bytes() / PAGE_BYTES);
-                agrees(region, &extents, &live, &mut borrowed);
+                agrees(&engine, region, &extents, &live, &mut borrowed);
                 let is_free = |extent: &&Extent| matches!(extent.what, Use::Free { .. });
                 free += extents.iter().filter(is_free).map(|extent| extent.pages).sum::<u32>();
             }
@@ -255,7 +256,7 @@ fn a_call_reads_a_bounded_number_of_page_descriptors() {
     let engine = LockedHybrid::over(&memory);
     let mut cost = Cost::default();
     let block = engine.allocate(layout(6 << 20, 8), &mut cost).unwrap();
-    assert_eq!(block.offset.unwrap().byte(), 0);
+    assert_eq!(engine.offset(block.start).unwrap().byte(), 0);
     let mut out = [Extent::default(); 4];
     let mapped = engine.map(0, 1, &mut out).unwrap();
     let expected = Mapped {

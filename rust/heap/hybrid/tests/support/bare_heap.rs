@@ -153,7 +153,7 @@ impl BareHeap {
     pub(crate) fn request(&mut self, layout: Layout, cost: &mut Cost) -> Result<Offset, Refusal> {
         let mut block = [at(0)];
         if let Err(refusal) = self.0.allocate(layout, &mut block, cost) {
-            return self.0.allocate_last(layout, cost).ok_or(refusal);
+            return self.0.allocate_fallback(layout, cost).ok_or(refusal);
         }
         Ok(block[0])
     }
@@ -176,7 +176,7 @@ impl BareHeap {
     /// Frees a block.
     pub(crate) fn release(&mut self, block: Offset, layout: Layout) -> Result<Cost, BadFree> {
         let mut cost = Cost::default();
-        self.0.free(&[block], layout, &mut cost)?;
+        self.0.free(block, layout, &mut cost)?;
         Ok(cost)
     }
 

@@ -204,10 +204,7 @@ impl Machine {
 
     /// Frees a block of `size` bytes that the shadow need not contain, and returns the engine's result.
     pub(crate) fn free_unknown(&self, block: Offset, size: usize) -> Result<(), BadFree> {
-        let block = Block {
-            start: self.start(block),
-            offset: Some(block),
-        };
+        let block = self.block(block);
         let mut cost = Cost::default();
         // SAFETY: The tests break the contract on purpose, to see the result. The engine's metadata lies
         // outside of the pool, so a bad free can only make it allocate a block twice, and the tests use no
@@ -247,18 +244,20 @@ impl Machine {
         self.engine.per_cpu.get(cpu).unwrap()
     }
 
-    /// Returns the address of an offset, which may lie outside of the pool.
-    pub(crate) fn start(&self, offset: Offset) -> NonNull<u8> {
+    /// Returns the block at an offset, which may lie outside of the pool.
+    pub(crate) fn block(&self, offset: Offset) -> Block {
         let start = self.memory.start().as_ptr();
-        NonNull::new(start.wrapping_add(offset.byte() as usize)).unwrap()
+        Block {
+            start: NonNull::new(start.wrapping_add(offset.byte() as usize)).unwrap(),
+        }
     }
 
     /// Returns the blocks in a CPU's magazine of `size` bytes, the one that was freed first in front.
     pub(crate) fn held(&self, cpu: usize, size: usize) -> Vec<Offset> {
         let slots = 0..BLOCKS_MAX;
         let block = |slot| {
-            let start = self.cache(cpu).block(kind(size), slot)?;
-            self.engine.regions.block_at(start).offset
+            let block = self.cache(cpu).block(kind(size), slot)?;
+            self.engine.offset(block.start)
         };
         slots.map_while(block).collect()
     }

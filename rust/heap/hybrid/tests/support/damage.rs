@@ -72,7 +72,7 @@ pub(crate) fn prepared(memory: &Memory) -> (LockedHybrid, Places) {
         // SAFETY: The blocks were allocated with this size, and each is freed once below.
         unsafe { engine.release(block, layout(size, 8), &mut cost) }.unwrap();
     };
-    let page = |block: Block| Page::of(block.offset.unwrap()).unwrap();
+    let page = |block: Block| Page::of(engine.offset(block.start).unwrap()).unwrap();
 
     let empty = allocate(8, 8);
     let partial = [(); 3].map(|()| allocate(80, 8))[0];

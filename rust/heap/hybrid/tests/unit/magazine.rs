@@ -12,7 +12,7 @@ use crate::{
         BLOCKS_MAX, //
         TRANSFER_MAX,
     },
-    hybrid::{CacheSize, CpuCache},
+    hybrid::{CacheSize, CpuCache, Slot},
     testing::{
         Memory,
         layout,
@@ -349,4 +349,10 @@ fn the_caches_of_small_pools_are_small() {
         assert_eq!(CacheSize::for_pool(pool), CacheSize::FULL);
     }
     assert_eq!(CpuCache::bytes(CacheSize::FULL), 18_176);
+}
+
+#[test]
+#[should_panic(expected = "too few slots")]
+fn a_cache_needs_a_slot_for_each_block() {
+    let _ = CpuCache::<[Slot; 1]>::new(CacheSize::FULL);
 }

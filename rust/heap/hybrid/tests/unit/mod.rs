@@ -27,6 +27,7 @@ use super::support::{
     at,
     buddy,
     descs,
+    kind,
     page,
     table, //
 };

@@ -5,6 +5,7 @@
 use super::{
     BareHeap,
     at,
+    kind,
     page, //
 };
 use crate::{
@@ -205,7 +206,6 @@ fn a_batch_is_freed_up_to_the_first_object_of_another_region() {
     let mut heap = BareHeap::new(&[2, 1]);
     let small = layout(64, 8);
     assert_eq!(heap.fill(small).len(), 3 * 64);
-    let mut cost = Cost::default();
     // The offset of the other object is above that of the first one by less than the span of a region,
     // below it, or above it by more than the span.
     let [last, other] = [(0, 4096), (1, 0)].map(|(region, byte)| Offset::new(region, byte));
@@ -214,7 +214,7 @@ fn a_batch_is_freed_up_to_the_first_object_of_another_region() {
         [other, at(4096 + 64)],
         [at(0), Offset::new(1, 64)],
     ] {
-        let count = heap.0.free(&batch, small, &mut cost);
+        let count = heap.0.free_cached(&batch, kind(64));
         assert_eq!(count, Ok(1));
         heap.sound();
     }

@@ -102,7 +102,7 @@ fn a_write_after_free_chooses_nothing() {
 fn a_double_free_that_reaches_the_slab_is_refused_by_name() {
     assert_eq!(
         ask::double_free::<LockedHybrid>(),
-        (Err(BadFree::NotOut), false)
+        (Err(BadFree::NotLive), false)
     );
 }
 
