@@ -23,7 +23,7 @@ use kernel::{
     prelude::*, //
 };
 use slab_heap::{
-    Block, Cost, Engine, Path, Refusal,
+    Block, Cost, Engine, Offset, Path, Refusal,
     engine::{
         BadFree,
         Capabilities,

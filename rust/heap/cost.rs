@@ -37,11 +37,12 @@ pub enum Path {
 /// assert_eq!((cost.splits(), cost.merges()), (Some(2), Some(0)));
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(C)]
 pub struct Cost {
-    path: Path,
     // A field that does not apply, or that the engine does not know, is `UNKNOWN`. `Option<u8>` would have
     // twice the size, and every operation returns a cost.
     class: u8,
+    path: Path,
     order: u8,
     splits: u8,
     merges: u8,

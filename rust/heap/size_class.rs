@@ -41,32 +41,49 @@ const LINEAR_CLASSES: usize = 8;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Class(u8);
 
-/// The properties of a class, computed at compile time.
+/// The slabs of a class, computed at compile time.
 #[derive(Clone, Copy)]
-struct Shape {
+struct SlabShape {
+    /// The bytes of an object.
     bytes: u16,
-    /// The number of objects of a slab.
+    /// The number of objects.
     objects: u16,
-    /// The number of pages of a slab.
+    /// The number of pages.
     pages: u8,
+}
+
+/// Divides a byte of a slab by the bytes of an object, without a division (Lemire, Kaser and Kurz, Faster
+/// remainder by direct computation, 2019).
+#[derive(Clone, Copy)]
+struct Divisor {
     /// ⌈2³² / bytes⌉: byte · reciprocal / 2³² is the number of the object that contains the byte.
     reciprocal: u32,
     /// The lower half of byte · reciprocal is below this bound if and only if an object begins at the byte.
     ///
     /// With e = bytes · reciprocal − 2³², the lower half is number · e at the beginning of an object, and
-    /// at least the reciprocal at other bytes (Lemire, Kaser and Kurz, Faster remainder by direct
-    /// computation, 2019).
+    /// at least the reciprocal at other bytes.
     begin_bound: u32,
 }
 
-static SHAPES: [Shape; CLASSES] = {
-    let mut shapes = [Shape::new(0); CLASSES];
+static SLAB_SHAPES: [SlabShape; CLASSES] = {
+    let mut shapes = [SlabShape::new(0); CLASSES];
     let mut class = 0;
     while class < CLASSES {
-        shapes[class] = Shape::new(class);
+        shapes[class] = SlabShape::new(class);
         class += 1;
     }
     shapes
+};
+
+// A table of its own, whose entries have 8 bytes: one instruction addresses an entry.
+static DIVISORS: [Divisor; CLASSES] = {
+    let mut divisors = [Divisor::new(&SLAB_SHAPES[0]); CLASSES];
+    let mut class = 0;
+    while class < CLASSES {
+        divisors[class] = Divisor::new(&SLAB_SHAPES[class]);
+        class += 1;
+    }
+    divisors
 };
 
 /// The class for each number of grains. Its length is a power of two for [`nospec::entry`].
@@ -74,7 +91,7 @@ static BY_GRAINS: [u8; 1024] = {
     let mut classes = [0; 1024];
     let (mut grains, mut class) = (0, 0);
     while grains <= LARGEST / GRAIN {
-        if grains * GRAIN > Shape::new(class).bytes as usize {
+        if grains * GRAIN > SlabShape::new(class).bytes as usize {
             class += 1;
         }
         classes[grains] = class as u8;
@@ -83,7 +100,7 @@ static BY_GRAINS: [u8; 1024] = {
     classes
 };
 
-impl Shape {
+impl SlabShape {
     const fn new(class: usize) -> Self {
         let bytes = if class < LINEAR_CLASSES {
             GRAIN * (class + 1)
@@ -96,20 +113,26 @@ impl Shape {
         while (pages * PAGE_BYTES) % bytes * 8 > pages * PAGE_BYTES {
             pages += 1;
         }
-        let objects = pages * PAGE_BYTES / bytes;
-        let reciprocal = (1_u64 << 32).div_ceil(bytes as u64);
-        let error = bytes as u64 * reciprocal - (1 << 32);
+        Self {
+            bytes: bytes as u16,
+            objects: (pages * PAGE_BYTES / bytes) as u16,
+            pages: pages as u8,
+        }
+    }
+}
+
+impl Divisor {
+    const fn new(shape: &SlabShape) -> Self {
+        let reciprocal = (1_u64 << 32).div_ceil(shape.bytes as u64);
+        let error = shape.bytes as u64 * reciprocal - (1 << 32);
         // Without an error the lower half is 0 at the beginnings, also past the last object: a slab of such
         // a class has no bytes past it.
         let begin_bound = if error == 0 {
             1
         } else {
-            objects as u64 * error
+            shape.objects as u64 * error
         };
         Self {
-            bytes: bytes as u16,
-            objects: objects as u16,
-            pages: pages as u8,
             reciprocal: reciprocal as u32,
             begin_bound: begin_bound as u32,
         }
@@ -174,8 +197,13 @@ impl Class {
     }
 
     #[inline]
-    const fn shape(self) -> &'static Shape {
-        &SHAPES[self.index()]
+    const fn shape(self) -> &'static SlabShape {
+        &SLAB_SHAPES[self.index()]
+    }
+
+    #[inline]
+    const fn divisor(self) -> &'static Divisor {
+        &DIVISORS[self.index()]
     }
 
     /// Returns the bytes of an object.
@@ -203,8 +231,8 @@ impl Class {
     #[inline]
     #[must_use]
     pub const fn begins(self, byte: usize) -> bool {
-        let shape = self.shape();
-        (byte as u32).wrapping_mul(shape.reciprocal) < shape.begin_bound
+        let divisor = self.divisor();
+        (byte as u32).wrapping_mul(divisor.reciprocal) < divisor.begin_bound
     }
 
     /// Returns the number of the object that begins at this byte of a slab, if one does.
@@ -212,7 +240,7 @@ impl Class {
     #[must_use]
     pub const fn object(self, byte: usize) -> Option<usize> {
         // Exact for all bytes of a slab, as a test with all of them shows.
-        let number = ((byte as u64).wrapping_mul(self.shape().reciprocal as u64) >> 32) as usize;
+        let number = ((byte as u64).wrapping_mul(self.divisor().reciprocal as u64) >> 32) as usize;
         if self.begins(byte) && number < self.objects() {
             Some(number)
         } else {

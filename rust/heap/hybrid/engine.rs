@@ -401,6 +401,14 @@ where
             .unwrap_or(false)
     }
 
+    /// Frees a block of the first region into the CPU's magazine of a kind, and returns whether the block is of
+    /// this kind, and there was room.
+    #[inline(always)]
+    fn push_in_first(&self, kind: MagazineKind, block: Block, layout: Layout) -> bool {
+        let found = self.regions.find_in_first(block.start);
+        Self::begins_block(found, kind) && self.push(kind, block, layout)
+    }
+
     /// Returns an engine without memory around a new state, and empty caches.
     pub const fn new(state: L, per_cpu: P) -> Self {
         Self {
@@ -453,13 +461,13 @@ where
 
     #[inline]
     fn allocate(&self, layout: Layout, cost: &mut Cost) -> Result<Block, Refusal> {
-        match self.allocate_at_once(layout) {
-            Some((block, own)) => {
-                *cost = own;
-                Ok(block)
-            }
-            None => self.allocate_slow(layout, cost),
+        if let Some(class) = Class::of(&layout)
+            && let Some(block) = self.pop(class.into(), layout)
+        {
+            *cost = magazine_cost(class.into());
+            return Ok(block);
         }
+        self.allocate_slow(layout, cost)
     }
 
     #[inline(always)]
@@ -470,21 +478,19 @@ where
 
     #[inline]
     unsafe fn release(&self, block: Block, layout: Layout, cost: &mut Cost) -> Result<(), BadFree> {
-        // SAFETY: The contract of `release_at_once` is that of this function.
-        match unsafe { self.release_at_once(block, layout) } {
-            Some(own) => {
-                *cost = own;
-                Ok(())
-            }
-            None => self.release_slow(block, layout, cost),
+        if let Some(class) = Class::of(&layout)
+            && self.push_in_first(class.into(), block, layout)
+        {
+            *cost = magazine_cost(class.into());
+            return Ok(());
         }
+        self.release_slow(block, layout, cost)
     }
 
     #[inline(always)]
     unsafe fn release_at_once(&self, block: Block, layout: Layout) -> Option<Cost> {
         let kind = MagazineKind::from(Class::of(&layout)?);
-        let found = self.regions.find_in_first(block.start);
-        let freed = Self::begins_block(found, kind) && self.push(kind, block, layout);
+        let freed = self.push_in_first(kind, block, layout);
         freed.then(|| magazine_cost(kind))
     }
 

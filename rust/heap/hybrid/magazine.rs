@@ -263,13 +263,14 @@ impl Exclusive<'_, CpuCache> {
         if top == usize::from(magazine.begin) {
             return None;
         }
-        // SAFETY: By the invariant of `Magazine`, `begin <= top`, and they differ, so that `top - 1` is the index
-        // of a slot.
-        let slot = unsafe { self.slots.get_unchecked(top - 1) };
+        let top = top.wrapping_sub(1);
+        // SAFETY: By the invariant of `Magazine`, `begin <= top` before the subtraction, and they differ, so that
+        // `top` is the index of a slot now.
+        let slot = unsafe { self.slots.get_unchecked(top) };
         // SAFETY: By the invariant of `Magazine` the slot contains a block, whose address is not null.
         let start = unsafe { NonNull::new_unchecked(slot.0.load(Relaxed)) };
         // INVARIANT: The blocks below stay.
-        magazine.top.store((top - 1) as u16, Relaxed);
+        magazine.top.store(top as u16, Relaxed);
         add(&self.allocations, 1);
         add(&self.requested_bytes, bytes as u64);
         Some(Block { start })

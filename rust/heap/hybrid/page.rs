@@ -116,19 +116,19 @@ pub(super) enum PageKind {
     Large { pages: u32 },
     /// The first page of a slab with `used` live objects.
     Slab { class: Class, used: u16 },
-    /// A page of a slab, `head` pages behind the first.
+    /// A page of a slab, `head` pages after the first.
     SlabTail { class: Class, head: u8 },
 }
 
 /// The descriptor of a page. Zero is [`PageKind::Interior`].
 ///
 /// ```text
-///            63     40 39  32 31     16 15    8 7       0
-///  Interior │    0    │   0  │    0    │   0   │    0    │
-///  Free     │    0    │ order│    0    │   0   │    1    │
+///            63            32 31     16 15    8 7       0
+///  Interior │        0       │    0    │   0   │    0    │
+///  Free     │      order     │    0    │   0   │    1    │
 ///  Large    │      pages     │    0    │   0   │    2    │
-///  Slab     │    0    │   0  │  used   │   0   │3 + class│
-///  SlabTail │    0    │ head │    0    │   0   │3 + class│   head > 0
+///  Slab     │        0       │  used   │   0   │3 + class│
+///  SlabTail │  head · 4096   │    0    │   0   │3 + class│   head > 0
 /// ```
 ///
 /// The word is atomic because any CPU may read what it says about a block that nobody else can free
@@ -148,9 +148,9 @@ impl PageDesc {
     #[inline(always)]
     pub(super) fn has_object(&self, class: Class, byte_in_page: usize) -> bool {
         let bits = self.0.load(Relaxed);
-        let head = (bits >> 32) as u8 as usize;
-        bits as u8 == Self::SLAB + class.number()
-            && class.begins((head << PAGE_SHIFT) + byte_in_page)
+        // The page lies at this byte of its slab.
+        let page_byte = (bits >> 32) as usize;
+        bits as u8 == Self::SLAB + class.number() && class.begins(page_byte | byte_in_page)
     }
 
     /// Returns whether the page is the first one of a live block of `pages` pages.
@@ -170,7 +170,7 @@ impl PageDesc {
             (_, Some(class)) if high == 0 => PageKind::Slab { class, used },
             (_, Some(class)) => PageKind::SlabTail {
                 class,
-                head: high as u8,
+                head: (high >> PAGE_SHIFT) as u8,
             },
             _ => PageKind::Interior,
         }
@@ -185,7 +185,9 @@ impl PageDesc {
             PageKind::Free { order } => u64::from(order) << 32 | Self::FREE,
             PageKind::Large { pages } => u64::from(pages) << 32 | Self::LARGE,
             PageKind::Slab { class, used } => u64::from(used) << 16 | slab(class),
-            PageKind::SlabTail { class, head } => u64::from(head) << 32 | slab(class),
+            PageKind::SlabTail { class, head } => {
+                u64::from(head) << (32 + PAGE_SHIFT) | slab(class)
+            }
         };
         self.0.store(bits, Relaxed);
     }
