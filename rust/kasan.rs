@@ -34,6 +34,7 @@ use slab_heap::{
     },
     engine::{
         AddRegion,
+        Allocated,
         BadFree,
         Capabilities,
         Interfaces, //
@@ -100,11 +101,10 @@ impl<E: Engine> KasanEngine<E> {
     }
 
     /// Makes a new block accessible.
-    fn unpoison(&self, block: Block, layout: Layout) -> Block {
+    fn unpoison(&self, block: Block, layout: Layout) {
         // SAFETY: The engine has just allocated the block and nobody else accesses it. Addresses and
         // usable sizes of blocks are multiples of eight.
         unsafe { set_shadow(block.start, self.engine.usable(layout), ShadowByte::Live) };
-        block
     }
 }
 
@@ -129,12 +129,14 @@ unsafe impl<E: Engine> Engine for KasanEngine<E> {
 
     fn allocate(&self, layout: Layout, cost: &mut Cost) -> Result<Block, Refusal> {
         let block = self.call(|engine| engine.allocate(layout, cost))?;
-        Ok(self.unpoison(block, layout))
+        self.unpoison(block, layout);
+        Ok(block)
     }
 
-    fn allocate_at_once(&self, layout: Layout) -> Option<(Block, Cost)> {
-        let (block, cost) = self.call(|engine| engine.allocate_at_once(layout))?;
-        Some((self.unpoison(block, layout), cost))
+    fn allocate_at_once(&self, layout: Layout) -> Option<Allocated> {
+        let allocated = self.call(|engine| engine.allocate_at_once(layout))?;
+        self.unpoison(allocated.block, layout);
+        Some(allocated)
     }
 
     unsafe fn release(&self, block: Block, layout: Layout, cost: &mut Cost) -> Result<(), BadFree> {

@@ -77,6 +77,17 @@ pub struct Interfaces<'e> {
     pub fail_growth: Option<&'e dyn FailGrowth>,
 }
 
+/// What [`Engine::allocate_at_once`] allocated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Allocated {
+    /// The block.
+    pub block: Block,
+    /// The offset of the block, as [`Engine::offset`] returns it.
+    pub offset: Option<Offset>,
+    /// The cost of the allocation.
+    pub cost: Cost,
+}
+
 /// An engine that has a pool.
 pub trait AddRegion {
     /// Returns the bytes of metadata that a region of `bytes` bytes needs.
@@ -147,10 +158,10 @@ pub unsafe trait Engine: Sync {
     /// The cause of the refusal. Nothing has changed then.
     fn allocate(&self, layout: Layout, cost: &mut Cost) -> Result<Block, Refusal>;
 
-    /// Allocates a block if that needs neither a lock nor sleep, and returns its cost too. After `None`,
-    /// which counts as no request, the caller calls [`Engine::allocate`].
+    /// Allocates a block if that needs neither a lock nor sleep. After `None`, which counts as no request, the
+    /// caller calls [`Engine::allocate`].
     #[inline(always)]
-    fn allocate_at_once(&self, layout: Layout) -> Option<(Block, Cost)> {
+    fn allocate_at_once(&self, layout: Layout) -> Option<Allocated> {
         let _ = layout;
         None
     }

@@ -98,7 +98,7 @@ macro_rules! engine_enum {
             fn allocate_at_once(
                 &self,
                 layout: ::core::alloc::Layout,
-            ) -> ::core::option::Option<($crate::Block, $crate::Cost)> {
+            ) -> ::core::option::Option<$crate::engine::Allocated> {
                 match self {
                     $(Self::$variant(engine) => engine.allocate_at_once(layout),)+
                 }

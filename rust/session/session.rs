@@ -155,19 +155,19 @@ impl<P: Platform> Session<P> {
         let layout = Layout::from_size_align(size as usize, align as usize).ok()?;
         let charge = self.engine.usable(layout);
         let reservation = state.blocks.reserve(charge).ok()?;
-        let (block, cost) = self.engine.allocate_at_once(layout)?;
+        let allocated = self.engine.allocate_at_once(layout)?;
         // SAFETY: `zero` requires that the range is inside a live block, and that nothing else accesses
         // it: the engine just allocated the block with `usable(layout)` bytes, and no handle names it.
-        unsafe { zero(block.start, charge) };
+        unsafe { zero(allocated.block.start, charge) };
         let allocation = Allocation {
-            block,
-            offset: self.engine.offset(block.start),
+            block: allocated.block,
+            offset: allocated.offset,
             layout,
             charge,
         };
         // INVARIANT: The engine just allocated the block with this layout.
         let handle = reservation.commit(allocation);
-        Some(Reply::new(handle, &allocation, cost))
+        Some(Reply::new(handle, &allocation, allocated.cost))
     }
 
     /// Allocates a block without the session's lock: the engine may sleep. Reports an error.

@@ -51,15 +51,6 @@ pub(crate) trait Heap {
     }
 }
 
-/// Returns a block of an allocator that has no offsets, so of one of another project.
-#[inline]
-pub(crate) fn without_offset(start: NonNull<u8>) -> Block {
-    Block {
-        start,
-        offset: None,
-    }
-}
-
 /// Reallocates by allocating a new block, copying the content and freeing the old block.
 ///
 /// # Safety

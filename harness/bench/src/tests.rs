@@ -18,10 +18,7 @@ use crate::{
         CheckError, //
         Checked,
     },
-    heap::{
-        Heap,
-        without_offset, //
-    },
+    heap::Heap,
     pattern,
     peers,
     pool::Pool,
@@ -73,7 +70,9 @@ impl Heap for Faulty {
             return None;
         }
         if self.now(Fault::Duplicate) {
-            return Some(without_offset(self.last.get()));
+            return Some(Block {
+                start: self.last.get(),
+            });
         }
         let at = self.next.get();
         self.next.set(at + size.next_multiple_of(8) + 8);
@@ -90,7 +89,9 @@ impl Heap for Faulty {
         self.last.set(block);
         let misaligned = usize::from(self.now(Fault::Misaligned)) * 4;
         // SAFETY: 8 bytes of `memory` follow each block.
-        Some(without_offset(unsafe { block.add(misaligned) }))
+        Some(Block {
+            start: unsafe { block.add(misaligned) },
+        })
     }
 
     unsafe fn free(&self, _block: Block, _size: usize, _align: usize) {}

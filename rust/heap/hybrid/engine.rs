@@ -33,6 +33,7 @@ use crate::{
     },
     engine::{
         AddRegion,
+        Allocated,
         BadFree,
         Block,
         Capabilities,
@@ -471,9 +472,14 @@ where
     }
 
     #[inline(always)]
-    fn allocate_at_once(&self, layout: Layout) -> Option<(Block, Cost)> {
+    fn allocate_at_once(&self, layout: Layout) -> Option<Allocated> {
         let kind = MagazineKind::from(Class::of(&layout)?);
-        Some((self.pop(kind, layout)?, magazine_cost(kind)))
+        let block = self.pop(kind, layout)?;
+        Some(Allocated {
+            block,
+            offset: self.offset(block.start),
+            cost: magazine_cost(kind),
+        })
     }
 
     #[inline]

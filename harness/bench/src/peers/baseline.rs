@@ -6,10 +6,7 @@ use std::ptr::NonNull;
 
 use slab_heap::Block;
 
-use crate::heap::{
-    Heap,
-    without_offset, //
-};
+use crate::heap::Heap;
 
 /// The name in tables.
 pub(super) const NAME: &str = "(empty)";
@@ -23,7 +20,9 @@ struct Baseline(Block);
 /// Constructs the baseline. Its block is never freed.
 pub(super) fn new() -> Box<dyn Heap> {
     let block = vec![0_u64; BYTES / size_of::<u64>()];
-    Box::new(Baseline(without_offset(NonNull::from(block.leak()).cast())))
+    Box::new(Baseline(Block {
+        start: NonNull::from(block.leak()).cast(),
+    }))
 }
 
 impl Heap for Baseline {

@@ -8,10 +8,7 @@ use buddy_system_allocator::Heap as Buddy;
 use slab_heap::Block;
 
 use crate::{
-    heap::{
-        Heap,
-        without_offset, //
-    },
+    heap::Heap,
     lock::NewLock,
     pool::Memory, //
 };
@@ -40,7 +37,7 @@ impl<L: NewLock<Inner>> Heap for Locked<L> {
         // SAFETY: Patterns pass powers of two as alignment, and sizes far below `isize::MAX`.
         let layout = unsafe { Layout::from_size_align_unchecked(size, align) };
         let start = self.0.with(|heap| heap.alloc(layout)).ok()?;
-        Some(without_offset(start))
+        Some(Block { start })
     }
 
     unsafe fn free(&self, block: Block, size: usize, align: usize) {

@@ -12,11 +12,7 @@ use std::{
 
 use slab_heap::Block;
 
-use crate::heap::{
-    Heap,
-    reallocate_by_copy,
-    without_offset, //
-};
+use crate::heap::{Heap, reallocate_by_copy};
 
 /// The alignment in bytes that `malloc` guarantees.
 const ALIGN: usize = 16;
@@ -41,13 +37,13 @@ impl Heap for Glibc {
         if align <= ALIGN {
             // SAFETY: `malloc` accepts any size.
             let start = unsafe { libc::malloc(size) };
-            return NonNull::new(start.cast()).map(without_offset);
+            return NonNull::new(start.cast()).map(|start| Block { start });
         }
         let mut block = ptr::null_mut();
         // SAFETY: `block` is a valid place for the result, and the alignment is a power of two above
         // the size of a pointer.
         match unsafe { libc::posix_memalign(&mut block, align, size) } {
-            0 => NonNull::new(block.cast()).map(without_offset),
+            0 => NonNull::new(block.cast()).map(|start| Block { start }),
             _ => None,
         }
     }
@@ -61,7 +57,7 @@ impl Heap for Glibc {
         if align <= ALIGN {
             // SAFETY: The caller passes a live block of `malloc`.
             let start = unsafe { libc::realloc(block.start.as_ptr().cast(), new) };
-            return NonNull::new(start.cast()).map(without_offset);
+            return NonNull::new(start.cast()).map(|start| Block { start });
         }
         // SAFETY: Both functions have the same contract.
         unsafe { reallocate_by_copy(self, block, size, align, new) }

@@ -8,10 +8,7 @@ use linked_list_allocator::Heap as Inner;
 use slab_heap::Block;
 
 use crate::{
-    heap::{
-        Heap,
-        without_offset, //
-    },
+    heap::Heap,
     lock::NewLock,
     pool::Memory, //
 };
@@ -36,7 +33,7 @@ impl<L: NewLock<Inner>> Heap for Locked<L> {
         // SAFETY: Patterns pass powers of two as alignment, and sizes far below `isize::MAX`.
         let layout = unsafe { Layout::from_size_align_unchecked(size, align) };
         let start = self.0.with(|heap| heap.allocate_first_fit(layout)).ok()?;
-        Some(without_offset(start))
+        Some(Block { start })
     }
 
     unsafe fn free(&self, block: Block, size: usize, align: usize) {

@@ -7,10 +7,7 @@ use std::ptr::NonNull;
 use libmimalloc_sys as mi;
 use slab_heap::Block;
 
-use crate::heap::{
-    Heap,
-    without_offset, //
-};
+use crate::heap::Heap;
 
 /// The alignment in bytes that `mi_malloc` guarantees for blocks of at least this size.
 const ALIGN: usize = 8;
@@ -48,7 +45,7 @@ impl Heap for Mimalloc {
             // SAFETY: `mi_malloc_aligned` accepts any size, and the alignment is a power of two.
             unsafe { mi::mi_malloc_aligned(size, align) }
         };
-        NonNull::new(start.cast()).map(without_offset)
+        NonNull::new(start.cast()).map(|start| Block { start })
     }
 
     unsafe fn free(&self, block: Block, _size: usize, _align: usize) {
@@ -66,6 +63,6 @@ impl Heap for Mimalloc {
         let start = block.start.as_ptr().cast();
         // SAFETY: The caller passes a live block of mimalloc with its alignment.
         let start = unsafe { mi::mi_realloc_aligned(start, new, align) };
-        NonNull::new(start.cast()).map(without_offset)
+        NonNull::new(start.cast()).map(|start| Block { start })
     }
 }

@@ -11,10 +11,7 @@ use rlsf::Tlsf;
 use slab_heap::Block;
 
 use crate::{
-    heap::{
-        Heap,
-        without_offset, //
-    },
+    heap::Heap,
     lock::NewLock,
     pool::Memory, //
 };
@@ -51,7 +48,7 @@ impl<L: NewLock<Inner>> Heap for Locked<L> {
     fn alloc(&self, size: usize, align: usize) -> Option<Block> {
         self.0
             .with(|tlsf| tlsf.allocate(layout(size, align)))
-            .map(without_offset)
+            .map(|start| Block { start })
     }
 
     unsafe fn free(&self, block: Block, _size: usize, align: usize) {
@@ -70,7 +67,7 @@ impl<L: NewLock<Inner>> Heap for Locked<L> {
         // SAFETY: The caller passes a live block of this heap with its alignment.
         self.0
             .with(|tlsf| unsafe { tlsf.reallocate(block.start, layout(new, align)) })
-            .map(without_offset)
+            .map(|start| Block { start })
     }
 
     fn metadata_bytes(&self) -> usize {

@@ -12,11 +12,7 @@ use talc::{
 };
 
 use crate::{
-    heap::{
-        Heap,
-        reallocate_by_copy,
-        without_offset, //
-    },
+    heap::{Heap, reallocate_by_copy},
     lock::NewLock,
     pool::Memory,
 };
@@ -52,7 +48,7 @@ impl<L: NewLock<Inner>> Heap for Locked<L> {
         // SAFETY: Patterns request at least 1 byte.
         self.0
             .with(|talc| unsafe { talc.allocate(layout(size, align)) })
-            .map(without_offset)
+            .map(|start| Block { start })
     }
 
     unsafe fn free(&self, block: Block, size: usize, align: usize) {

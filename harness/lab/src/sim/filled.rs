@@ -25,6 +25,7 @@ use slab_heap::{
     Block, Cost, Engine, Refusal,
     engine::{
         AddRegion,
+        Allocated,
         BadFree,
         Capabilities,
         Interfaces, //
@@ -188,12 +189,12 @@ unsafe impl<E: Engine> Engine for Filled<E> {
         Ok(block)
     }
 
-    fn allocate_at_once(&self, layout: Layout) -> Option<(Block, Cost)> {
-        let (block, cost) = self.engine.allocate_at_once(layout)?;
+    fn allocate_at_once(&self, layout: Layout) -> Option<Allocated> {
+        let allocated = self.engine.allocate_at_once(layout)?;
         if self.is_active {
-            self.admit(block, layout, 0);
+            self.admit(allocated.block, layout, 0);
         }
-        Some((block, cost))
+        Some(allocated)
     }
 
     unsafe fn release_at_once(&self, block: Block, layout: Layout) -> Option<Cost> {

@@ -28,6 +28,7 @@ use slab_heap::{
     Block, Cost, Engine, Refusal,
     engine::{
         AddRegion,
+        Allocated,
         BadFree,
         Capabilities,
         Interfaces, //
@@ -289,7 +290,7 @@ unsafe impl<E: Engine> Engine for Wrong<E> {
         Ok(block)
     }
 
-    fn allocate_at_once(&self, layout: Layout) -> Option<(Block, Cost)> {
+    fn allocate_at_once(&self, layout: Layout) -> Option<Allocated> {
         if self.fault.is_some() {
             return None;
         }
