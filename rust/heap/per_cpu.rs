@@ -56,12 +56,12 @@ pub unsafe trait PerCpu<T: ?Sized>: Sync {
     /// Returns the value of a CPU, if that CPU has one. Its owner may be changing it.
     fn get(&self, cpu: usize) -> Option<&T>;
 
-    /// Returns the values of all CPUs, in the order of the CPUs' numbers.
-    fn iter<'a>(&'a self) -> impl Iterator<Item = &'a T>
+    /// Returns the number and the value of each CPU that has one, in the order of the numbers.
+    fn iter<'a>(&'a self) -> impl Iterator<Item = (usize, &'a T)>
     where
         T: 'a,
     {
-        (0..self.cpus()).filter_map(|cpu| self.get(cpu))
+        (0..self.cpus()).filter_map(|cpu| Some((cpu, self.get(cpu)?)))
     }
 
     /// Runs `f` on the value of the current CPU. The caller holds the engine's lock.

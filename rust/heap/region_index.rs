@@ -82,6 +82,12 @@ impl<D: Sync> RegionIndex<D> {
         }
     }
 
+    /// Returns the bytes of all regions. O(regions).
+    pub(crate) fn bytes(&self) -> usize {
+        let bytes = self.regions.iter().map(|region| region.bytes.load(Relaxed));
+        bytes.fold(0, usize::wrapping_add)
+    }
+
     /// Returns the address of an offset that is in a region. O(1).
     pub(crate) fn address(&self, offset: Offset) -> Option<NonNull<u8>> {
         let region = self.regions.get(usize::from(offset.region()))?;

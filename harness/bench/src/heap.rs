@@ -5,10 +5,7 @@
 //! Patterns call allocators only through `&dyn Heap`, so each operation costs every allocator one
 //! indirect call, and no allocator is inlined into the loop.
 
-use std::ptr::{
-    self,
-    NonNull, //
-};
+use std::ptr;
 
 use slab_heap::Block;
 

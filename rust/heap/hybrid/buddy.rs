@@ -135,7 +135,7 @@ impl Buddy {
         Some(page)
     }
 
-    /// Frees the pages of a block of 2^`order` pages that lie behind its first `pages` pages, in the largest
+    /// Frees the pages of a block of 2^`order` pages that follow its first `pages` pages, in the largest
     /// aligned blocks. None of these can coalesce, because the buddy of each has allocated pages.
     fn free_rest(&mut self, page: Page, pages: usize, order: u32) {
         self.work.splits += (order - pages.trailing_zeros()) as u16;

@@ -3,43 +3,36 @@
 //! The engine: a magazine of the current CPU, or else the heap under the lock.
 //!
 //! Blocks move between a magazine and the heap only while the lock is held, and the lock is held until they
-//! have arrived. The holder of the lock therefore finds every block in the heap, in a magazine, or live,
-//! however other callers are preempted.
+//! have arrived. Whoever holds the lock therefore finds each block in one of three states: free in the heap,
+//! in a magazine, or live.
 
-// Lock order: the heap's lock, then a CPU's cache. The fast paths use the cache of the current CPU without
-// the lock, and a closure on a cache never takes the lock. Nothing sleeps under either.
+// Lock order: the heap's lock first, then a CPU's cache. The fast paths use the cache of the current CPU
+// without the lock. A closure that uses a cache never takes the lock. No code sleeps while it holds the lock
+// or uses a cache.
 
 use core::{
     alloc::Layout,
-    ptr::NonNull,
-    sync::atomic::Ordering::Relaxed, //
+    ptr::NonNull, //
 };
 
-#[cfg(not(test))]
-use core::sync::atomic::AtomicUsize;
-
-use super::magazine::{
-    BLOCKS_MAX,
-    CpuCache,
-    TRANSFER_MAX, //
-};
-#[cfg(test)]
-use crate::testing::atomic::AtomicUsize;
-use crate::{
-    PAGE_BYTES, PAGE_SHIFT,
-    cost::{
-        Cost,
-        Path, //
+use super::{
+    magazine::{
+        CpuCache,
+        TRANSFER_MAX, //
     },
+    state::{
+        Batch,
+        State, //
+    },
+};
+use crate::{
+    Block, Cost, Engine, Offset, PAGE_BYTES, PAGE_SHIFT, Path, Refusal,
     engine::{
         AddRegion,
         Allocated,
         BadFree,
-        Block,
         Capabilities,
-        Engine,
-        Interfaces,
-        Refusal, //
+        Interfaces, //
     },
     fail::{
         FailGrowth,
@@ -54,11 +47,7 @@ use crate::{
         Exclusive,
         PerCpu, //
     },
-    region::{
-        Offset,
-        RegionError,
-        Regions, //
-    },
+    region::RegionError,
     region_index::RegionIndex,
     size_class::{
         Class,
@@ -73,169 +62,7 @@ pub struct MagazineEngine<H: LockedHeap, L, P> {
     pub(super) state: L,
     pub(super) per_cpu: P,
     pub(super) regions: RegionIndex<H::Desc>,
-    /// The bytes of all regions, which callers read without the lock. It only grows.
-    capacity: AtomicUsize,
     failing_growth: Nth,
-}
-
-/// The state behind the lock.
-pub struct State<H> {
-    pub(super) heap: H,
-    pub(super) regions: Regions,
-    /// The capacities of all magazines in bytes.
-    pub(super) reserved_bytes: usize,
-    /// Callers that are returning the blocks of all magazines to the heap.
-    pub(super) reclaimers: usize,
-    /// Allocations and frees under the lock. CPUs count those that magazines serve.
-    pub(super) allocations: u64,
-    pub(super) frees: u64,
-    /// Bytes requested by these allocations, minus those of these frees. The number wraps.
-    pub(super) requested_bytes: u64,
-    /// Blocks that moved from magazines to the heap, and capacities that were returned.
-    pub(super) transfers: u64,
-    resizes: u64,
-    pub(super) refusals: [u64; Refusal::COUNT],
-    /// Double frees that were found when the block moved from a magazine to the heap.
-    pub(super) late_double_frees: u64,
-}
-
-impl<H: InspectHeap> State<H> {
-    /// Returns a number that changes with every change of the heap.
-    pub(super) fn epoch(&self) -> u64 {
-        [
-            self.allocations,
-            // A double free that is found late subtracts one from `frees`.
-            self.frees,
-            self.late_double_frees,
-            self.transfers,
-            self.resizes,
-            self.heap.epoch(),
-            self.regions.count() as u64,
-        ]
-        .into_iter()
-        .fold(0, u64::wrapping_add)
-    }
-}
-
-impl<H: LockedHeap> State<H> {
-    /// Returns a state around a heap without memory.
-    pub(super) const fn with_heap(heap: H) -> Self {
-        Self {
-            heap,
-            regions: Regions::new(),
-            reserved_bytes: 0,
-            reclaimers: 0,
-            allocations: 0,
-            frees: 0,
-            requested_bytes: 0,
-            transfers: 0,
-            resizes: 0,
-            refusals: [0; Refusal::COUNT],
-            late_double_frees: 0,
-        }
-    }
-
-    /// Allocates the caller's block and more blocks for a magazine, and returns how many blocks.
-    fn allocate(
-        &mut self,
-        layout: Layout,
-        blocks: &mut [Offset],
-        cost: &mut Cost,
-    ) -> Result<usize, Refusal> {
-        let allocated = self.heap.allocate(layout, blocks, cost)?;
-        self.count_allocation(layout);
-        Ok(allocated)
-    }
-
-    /// Allocates a block without a magazine.
-    pub(super) fn allocate_one(
-        &mut self,
-        layout: Layout,
-        cost: &mut Cost,
-    ) -> Result<Offset, Refusal> {
-        let mut block = [Offset::NOWHERE];
-        self.allocate(layout, &mut block, cost)?;
-        Ok(block[0])
-    }
-
-    /// Allocates a block by the fallbacks of the heap.
-    pub(super) fn allocate_fallback(&mut self, layout: Layout, cost: &mut Cost) -> Option<Offset> {
-        let block = self.heap.allocate_fallback(layout, cost)?;
-        self.count_allocation(layout);
-        Some(block)
-    }
-
-    fn count_allocation(&mut self, layout: Layout) {
-        self.allocations += 1;
-        self.requested_bytes = self.requested_bytes.wrapping_add(layout.size() as u64);
-    }
-
-    /// Frees a block without a magazine.
-    fn free(&mut self, block: Offset, layout: Layout, cost: &mut Cost) -> Result<(), BadFree> {
-        self.heap.free(block, layout, cost)?;
-        self.frees = self.frees.wrapping_add(1);
-        self.requested_bytes = self.requested_bytes.wrapping_sub(layout.size() as u64);
-        Ok(())
-    }
-
-    /// Frees blocks that were in a magazine. Their frees were counted when they were freed.
-    pub(super) fn free_cached(&mut self, kind: MagazineKind, blocks: &[Offset]) {
-        let mut rest = blocks;
-        while !rest.is_empty() {
-            self.transfers += 1;
-            let freed = self.heap.free_cached(rest, kind).unwrap_or_else(|_| {
-                // A double free: the magazine accepted the second free, and counted it.
-                self.frees = self.frees.wrapping_sub(1);
-                self.late_double_frees += 1;
-                1
-            });
-            rest = rest.get(freed..).unwrap_or_default();
-        }
-    }
-
-    /// Resizes a block in place, and returns whether that was possible.
-    pub(super) fn resize(
-        &mut self,
-        block: Offset,
-        layout: Layout,
-        new: Layout,
-        cost: &mut Cost,
-    ) -> bool {
-        let resized = self.heap.resize(block, layout, new, cost);
-        if resized {
-            self.resizes += 1;
-            let requested_bytes = self.requested_bytes.wrapping_sub(layout.size() as u64);
-            self.requested_bytes = requested_bytes.wrapping_add(new.size() as u64);
-        }
-        resized
-    }
-}
-
-/// Up to [`BLOCKS_MAX`] blocks on their way from a magazine to the heap.
-pub(super) struct Batch {
-    offsets: [Offset; BLOCKS_MAX],
-    len: usize,
-}
-
-impl Batch {
-    pub(super) const fn new() -> Self {
-        Self {
-            offsets: [Offset::NOWHERE; BLOCKS_MAX],
-            len: 0,
-        }
-    }
-
-    /// Adds a block, if there is room.
-    pub(super) fn push<D: Sync>(&mut self, regions: &RegionIndex<D>, block: Block) {
-        if let Some(offset) = self.offsets.get_mut(self.len) {
-            *offset = regions.offset(block.start).unwrap_or(Offset::NOWHERE);
-            self.len += 1;
-        }
-    }
-
-    pub(super) fn offsets(&self) -> &[Offset] {
-        &self.offsets[..self.len]
-    }
 }
 
 /// Returns the cost of an allocation or a free that a magazine served.
@@ -416,7 +243,6 @@ where
             state,
             per_cpu,
             regions: RegionIndex::new(),
-            capacity: AtomicUsize::new(0),
             failing_growth: Nth::new(),
         }
     }
@@ -424,8 +250,8 @@ where
 
 // SAFETY: `Engine` requires that a live block is aligned, is the caller's alone, and is not touched.
 // - The heap returns blocks that are aligned and share no byte with other live blocks, by the contract of
-//   `LockedHeap`. A block in a magazine is live for the heap, and is in one magazine only: `is_block` and the
-//   caller's contract mean that a freed block is live. A magazine is used by one closure at a time, by the
+//   `LockedHeap`. A block in a magazine is live for the heap, and is in one magazine only: by `begins_block`
+//   and the caller's contract a freed block is live. A magazine is used by one closure at a time, by the
 //   contract of `PerCpu`.
 // - A magazine has blocks of one size class or number of pages. `MagazineKind::of` returns a kind whose
 //   blocks have the layout's size and alignment.
@@ -452,7 +278,7 @@ where
 
     #[inline(always)]
     fn capacity(&self) -> usize {
-        self.capacity.load(Relaxed)
+        self.regions.bytes()
     }
 
     #[inline(always)]
@@ -561,7 +387,6 @@ where
             // index lives, and a new number: the memory and the table live as long as the engine, by this
             // function's contract; `add` returned a new number, under the lock.
             unsafe { self.regions.add(number, start, pages, descs) };
-            self.capacity.store(state.regions.bytes(), Relaxed);
             Ok(region)
         })
     }

@@ -29,23 +29,12 @@ use super::{
         RegionTable,
         pages_of, //
     },
-    slab::{
-        Slabs,
-        Source, //
-    },
+    slab::Slabs,
 };
 use crate::{
-    PAGE_BYTES, PAGE_SHIFT,
-    cost::{
-        Cost,
-        Path, //
-    },
-    engine::{
-        BadFree,
-        Refusal, //
-    },
+    Cost, Offset, PAGE_BYTES, PAGE_SHIFT, Path, Refusal,
+    engine::BadFree,
     locked_heap::LockedHeap,
-    region::Offset,
     size_class::{
         CLASSES,
         Class,
@@ -65,13 +54,13 @@ pub struct Heap {
     pub(super) live_blocks: usize,
     /// Pages of all regions.
     pub(super) pages: usize,
-    /// Pages of the largest block of an empty buddy system.
+    /// Pages of the largest block that the regions can serve.
     pub(super) largest_block: usize,
-    /// log2 of the pages to which the memory of every region is aligned.
+    /// log2 of the pages to which the memory of every region is aligned. A larger alignment is not served.
     pub(super) align_order: u32,
     /// Live objects that serve requests of a smaller class, by that class: see `refine/fallback`.
     pub(super) borrowed: [u32; CLASSES],
-    /// Times that empty slabs were returned to the buddy system although no block was freed.
+    /// Times that cached empty slabs were returned to the buddy system.
     pub(super) reclaims: u64,
 }
 
@@ -92,38 +81,34 @@ impl Heap {
         }
     }
 
-    /// Allocates up to `objects.len()` objects of a class, and returns how many.
+    /// Allocates an object of a class for the caller, and up to `objects.len() - 1` more; returns how many.
     fn allocate_objects(
         &mut self,
         class: Class,
         objects: &mut [Offset],
         cost: &mut Cost,
     ) -> Result<usize, Refusal> {
-        let mut allocated = loop {
+        let (mut allocated, path) = loop {
             match self.classes[class.index()].allocate(&mut self.buddy, objects) {
-                // The bitmap of the slab is damaged. A check names the slab.
-                Some((0, _)) => return Err(Refusal::Exhausted),
-                Some((allocated, source)) => {
-                    *cost = match source {
-                        Source::Slab => self.cost(Path::Slab, Some(class), None),
-                        Source::NewSlab => {
-                            self.cost(Path::Growth, Some(class), Some(order_of(class.pages())))
-                        }
-                    };
-                    break allocated;
-                }
+                Some(allocated) => break allocated,
                 None if self.reclaim() > 0 => {}
                 None => return Err(self.refusal(class.pages(), 0, cost)),
             }
         };
-        // The objects beyond the caller's take no new slab if less than an eighth of the pool is free.
-        while let Some(rest) = objects.get_mut(allocated..).filter(|rest| !rest.is_empty()) {
+        if allocated == 0 {
+            // The bitmap of the slab is damaged. A check names the slab.
+            return Err(Refusal::Exhausted);
+        }
+        let order = (path == Path::Growth).then(|| order_of(class.pages()));
+        *cost = self.cost(path, Some(class), order);
+        // The additional objects take no new slab if less than an eighth of the pool is free.
+        while allocated < objects.len() {
             let is_scarce = self.buddy.free_pages <= self.pages / 8;
             let slabs = &mut self.classes[class.index()];
             if is_scarce && !slabs.has_partial() {
                 break;
             }
-            match slabs.allocate(&mut self.buddy, rest) {
+            match slabs.allocate(&mut self.buddy, &mut objects[allocated..]) {
                 None | Some((0, _)) => break,
                 Some((more, _)) => allocated += more,
             }
@@ -231,12 +216,10 @@ impl Heap {
         if block != page.offset(0) {
             return Err(BadFree::Interior);
         }
-        match desc.kind() {
-            PageKind::Large { pages: own } if own as usize == pages => Ok(page),
-            PageKind::Large { .. } | PageKind::Slab { .. } => Err(BadFree::WrongSize),
-            PageKind::Interior if self.buddy.descs.is_free(page) => Err(BadFree::NotLive),
-            PageKind::Interior | PageKind::SlabTail { .. } => Err(BadFree::Interior),
-            PageKind::Free { .. } => Err(BadFree::NotLive),
+        if desc.has_pages(pages) {
+            Ok(page)
+        } else {
+            Err(self.buddy.descs.bad_free(page))
         }
     }
 
@@ -267,7 +250,7 @@ impl Heap {
 unsafe impl LockedHeap for Heap {
     type Desc = PageDesc;
 
-    const METADATA_PER_PAGE: usize = RegionTable::PAGE_BYTES;
+    const METADATA_PER_PAGE: usize = RegionTable::BYTES_PER_PAGE;
 
     const REGION_PAGES_MAX: usize = REGION_PAGES_MAX;
 

@@ -18,10 +18,7 @@
 //! these are refilled from the bitmaps of slabs and flushed to them, where bad frees are found.
 
 use core::{
-    ptr::{
-        self,
-        NonNull, //
-    },
+    ptr::NonNull,
     sync::atomic::Ordering::Relaxed, //
 };
 
@@ -32,7 +29,6 @@ use core::sync::atomic::{
     AtomicU64, //
 };
 
-use super::refine::CacheSize;
 #[cfg(test)]
 use crate::testing::atomic::{
     AtomicPtr,
@@ -40,7 +36,7 @@ use crate::testing::atomic::{
     AtomicU64, //
 };
 use crate::{
-    engine::Block,
+    Block,
     per_cpu::Exclusive,
     size_class::{
         MAGAZINE_KINDS,
@@ -48,7 +44,8 @@ use crate::{
     },
 };
 
-/// The largest number of blocks of a magazine: the 64 of a batch of SUBMIT, and a few more.
+/// The largest number of blocks of a magazine: more than the 64 operations that SUBMIT executes under one hold of
+/// the session's lock.
 pub(super) const BLOCKS_MAX: usize = 71;
 
 /// The largest number of blocks that a refill or a flush moves.
@@ -67,19 +64,16 @@ pub(super) const TRANSFER_MAX: usize = 32;
 /// - The slots from `begin` up to `top` contain blocks that are live in the heap.
 #[derive(Default)]
 pub(super) struct Magazine {
-    begin: u16,
+    pub(super) begin: u16,
     pub(super) top: AtomicU16,
     pub(super) end: AtomicU16,
-    limit: u16,
+    pub(super) limit: u16,
 }
-
-// All slots of a cache have 16-bit indexes.
-const _: () = assert!(CacheSize::FULL_SLOTS <= u16::MAX as usize);
 
 /// A place for the address of a block in a magazine.
 #[derive(Default)]
 #[repr(transparent)]
-pub struct Slot(AtomicPtr<u8>);
+pub struct Slot(pub(super) AtomicPtr<u8>);
 
 impl Slot {
     #[inline(always)]
@@ -96,8 +90,9 @@ impl Slot {
 
 /// The magazines of a CPU, and its counters.
 ///
-/// Only the [`Exclusive`] cache has methods that change it. The fields are atomic so that other CPUs may
-/// read them for statistics and checks; the owner uses plain loads and stores, without a `lock` prefix.
+/// Only the methods of the [`Exclusive`] cache change it, except for `last_epoch`. The fields are atomic so that
+/// other CPUs may read them for statistics and checks. The owner uses plain loads and stores, which take no
+/// `lock` prefix.
 #[repr(C, align(64))]
 pub struct CpuCache<S: ?Sized = [Slot]> {
     /// Allocations from magazines, and frees into magazines.
@@ -106,16 +101,16 @@ pub struct CpuCache<S: ?Sized = [Slot]> {
     /// Bytes requested by these allocations, minus those of these frees. A block may be freed on another
     /// CPU than it was allocated on, so the number wraps.
     pub(super) requested_bytes: AtomicU64,
-    /// Changes of magazines other than these allocations and frees.
+    /// Refills, flushes and changes of a capacity.
     pub(super) transfers: AtomicU64,
     /// The capacities of all magazines in bytes: the CPU's part of the pool's reserve.
     pub(super) reserved_bytes: AtomicU64,
     /// Times that a magazine could not grow, since the CPU last gave up its part of the reserve.
     pub(super) grow_failures: AtomicU64,
-    /// The epoch when the reserve was last redistributed.
+    /// The epoch when the reserve was last redistributed. Any CPU writes it: see `refine/magazine_size`.
     pub(super) last_epoch: AtomicU64,
     pub(super) magazines: [Magazine; MAGAZINE_KINDS],
-    slots: S,
+    pub(super) slots: S,
 }
 
 /// Adds to a counter that only its CPU changes. The addition may wrap.
@@ -124,89 +119,7 @@ pub(super) fn add(counter: &AtomicU64, amount: u64) {
     counter.store(counter.load(Relaxed).wrapping_add(amount), Relaxed);
 }
 
-impl<const SLOTS: usize> CpuCache<[Slot; SLOTS]> {
-    /// Returns an empty cache.
-    ///
-    /// # Panics
-    ///
-    /// If the size needs more than `SLOTS` slots.
-    #[must_use]
-    pub fn new(size: CacheSize) -> Self {
-        assert!(size.slots() <= SLOTS, "the cache has too few slots");
-        let mut cache = CpuCache {
-            allocations: AtomicU64::new(0),
-            frees: AtomicU64::new(0),
-            requested_bytes: AtomicU64::new(0),
-            transfers: AtomicU64::new(0),
-            reserved_bytes: AtomicU64::new(0),
-            grow_failures: AtomicU64::new(0),
-            last_epoch: AtomicU64::new(0),
-            magazines: core::array::from_fn(|_| Magazine::default()),
-            slots: [const { Slot(AtomicPtr::new(ptr::null_mut())) }; SLOTS],
-        };
-        place(&mut cache.magazines, size);
-        cache
-    }
-}
-
-/// Gives each magazine of an empty cache its slots.
-fn place(magazines: &mut [Magazine; MAGAZINE_KINDS], size: CacheSize) {
-    let mut first = 0;
-    for (magazine, kind) in magazines.iter_mut().zip(MagazineKind::all()) {
-        // INVARIANT: The slots follow those of the magazine before. There are no blocks.
-        let limit = first + size.limit(kind) as u16;
-        *magazine = Magazine {
-            begin: first,
-            top: AtomicU16::new(first),
-            end: AtomicU16::new(first),
-            limit,
-        };
-        first = limit;
-    }
-}
-
 impl CpuCache {
-    /// The alignment of a cache: a cache line.
-    pub const ALIGN: usize = align_of::<CpuCache<[Slot; 0]>>();
-
-    /// Returns the bytes of a cache of this size: a multiple of the alignment.
-    #[must_use]
-    pub fn bytes(size: CacheSize) -> usize {
-        let slots = size.slots() * size_of::<Slot>();
-        size_of::<CpuCache<[Slot; 0]>>() + slots.next_multiple_of(Self::ALIGN)
-    }
-
-    /// Places an empty cache in `memory`.
-    ///
-    /// # Safety
-    ///
-    /// `memory` points to [`CpuCache::bytes`] bytes, which are zero and aligned to [`CpuCache::ALIGN`], and
-    /// which nobody else accesses during the call.
-    pub unsafe fn new_in(memory: NonNull<u8>, size: CacheSize) {
-        let slots = NonNull::slice_from_raw_parts(memory.cast::<Slot>(), size.slots());
-        let cache = slots.as_ptr() as *mut Self;
-        // SAFETY: `&mut` requires aligned and initialized memory that nobody else accesses: zeros are valid
-        // for all fields, the header and the slots take at most `bytes` bytes, and the rest is this
-        // function's contract.
-        let cache = unsafe { &mut *cache };
-        place(&mut cache.magazines, size);
-    }
-
-    /// Returns the cache that [`CpuCache::new_in`] placed in `memory`, with its number of slots.
-    ///
-    /// # Safety
-    ///
-    /// - `new_in` was called with this memory and a size of so many slots.
-    /// - The memory is valid as long as the result is used, and accessed by shared references only.
-    #[inline(always)]
-    #[must_use]
-    pub unsafe fn from_memory<'m>(memory: NonNull<u8>, slots: usize) -> &'m Self {
-        let slots = NonNull::slice_from_raw_parts(memory.cast::<Slot>(), slots);
-        // SAFETY: A shared reference requires aligned, initialized memory that is not mutated: that is this
-        // function's contract. The length of a `CpuCache` is that of its slots.
-        unsafe { &*(slots.as_ptr() as *const Self) }
-    }
-
     #[inline(always)]
     fn magazine(&self, kind: MagazineKind) -> &Magazine {
         &self.magazines[kind.number()]

@@ -22,14 +22,7 @@ use core::{
     },
 };
 
-use crate::{
-    PAGE_BYTES, PAGE_SHIFT,
-    region::{
-        Offset,
-        REGIONS_MAX, //
-    },
-    size_class::Class,
-};
+use crate::{Offset, PAGE_BYTES, PAGE_SHIFT, region::REGIONS_MAX, size_class::Class};
 
 /// log2 of the largest number of pages of a region.
 pub(super) const REGION_PAGES_SHIFT: u32 = 20;
@@ -69,7 +62,7 @@ impl Page {
         self.0 as usize % REGION_PAGES_MAX
     }
 
-    /// Returns the page `pages` pages further on in the region.
+    /// Returns the page that follows `pages` pages later in the region.
     #[inline]
     pub(super) const fn after(self, pages: usize) -> Self {
         Self::new(self.region(), self.index() + pages)
@@ -259,7 +252,7 @@ unsafe impl Send for RegionTable {}
 
 impl RegionTable {
     /// The bytes of metadata for a page.
-    pub(super) const PAGE_BYTES: usize =
+    pub(super) const BYTES_PER_PAGE: usize =
         size_of::<PageDesc>() + size_of::<Links>() + size_of::<Bitmap>();
 
     /// The metadata of a region that does not exist.
@@ -275,13 +268,13 @@ impl RegionTable {
     ///
     /// # Safety
     ///
-    /// `memory` points to `pages * PAGE_BYTES` bytes, which are zero and aligned to 8, and which nobody
+    /// `memory` points to `pages * BYTES_PER_PAGE` bytes, which are zero and aligned to 8, and which nobody
     /// else accesses as long as the result is used.
     pub(super) unsafe fn new(memory: NonNull<u8>, pages: usize) -> Self {
         let descs = memory.cast::<PageDesc>();
         // SAFETY: The memory has room for `pages` elements of each of the three types, one after the other.
         let links = unsafe { descs.add(pages) }.cast::<Links>();
-        // SAFETY: The memory has room for the bitmaps behind the links.
+        // SAFETY: The memory has room for the bitmaps after the links.
         let bitmaps = unsafe { links.add(pages) }.cast::<Bitmap>();
         // INVARIANT: The arrays are in the memory, aligned because each element is a multiple of 8 bytes,
         // and zeros are valid elements. Nobody else accesses them, by this function's contract.
@@ -409,15 +402,5 @@ impl PageDescs {
         }
         self.change_links(next, |links| links.prev = prev);
         list.len = list.len.wrapping_sub(1);
-    }
-
-    /// Returns whether an interior page is in a free block. O(log n): every first page that the block could
-    /// have is tried. Only frees that are refused call it.
-    #[cold]
-    pub(super) fn is_free(&self, page: Page) -> bool {
-        (0..=REGION_PAGES_SHIFT).any(|order| {
-            let first = Page::new(page.region(), page.index() >> order << order);
-            self.kind(first) == (PageKind::Free { order: order as u8 })
-        })
     }
 }

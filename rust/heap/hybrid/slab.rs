@@ -25,8 +25,8 @@ use super::{
     },
 };
 use crate::{
+    Offset, Path,
     engine::BadFree,
-    region::Offset,
     size_class::{
         CLASSES,
         Class, //
@@ -51,13 +51,6 @@ pub(super) struct Slabs {
     pub(super) used: usize,
     /// Slabs that took pages from the buddy system.
     pub(super) growths: u64,
-}
-
-/// Whether objects came from a slab that had to be made for them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Source {
-    Slab,
-    NewSlab,
 }
 
 /// Returns the list of a slab with `used` live objects, or `None` for an empty or a full slab.
@@ -114,7 +107,8 @@ impl Slabs {
         self.partial.iter().any(|list| list.len > 0)
     }
 
-    /// Allocates up to `objects.len()` objects of one slab, lowest first, and returns how many.
+    /// Allocates up to `objects.len()` objects of one slab, lowest first; returns how many, and whether a new
+    /// slab was needed ([`Path::Growth`]) or not ([`Path::Slab`]).
     ///
     /// `None` if no slab has free objects and the buddy system has no pages for a new one. O(1), or
     /// O(log n) for a new slab: a bitmap has at most 8 words.
@@ -123,11 +117,11 @@ impl Slabs {
         &mut self,
         buddy: &mut Buddy,
         objects: &mut [Offset],
-    ) -> Option<(usize, Source)> {
+    ) -> Option<(usize, Path)> {
         let fullest = self.partial.iter().rev().find_map(List::first);
-        let (slab, source) = match fullest.or_else(|| self.empty.take()) {
-            Some(slab) => (slab, Source::Slab),
-            None => (self.grow(buddy)?, Source::NewSlab),
+        let (slab, path) = match fullest.or_else(|| self.empty.take()) {
+            Some(slab) => (slab, Path::Slab),
+            None => (self.grow(buddy)?, Path::Growth),
         };
         let (class, first) = (self.class, slab.offset(0));
         let mut rest = objects.iter_mut();
@@ -147,10 +141,10 @@ impl Slabs {
             }
         }
         self.add_used(buddy, slab, taken as isize);
-        Some((taken, source))
+        Some((taken, path))
     }
 
-    /// Frees the first of `objects`, and those behind it as long as they are in the same slab, and returns
+    /// Frees the first of `objects`, and those after it as long as they are in the same slab, and returns
     /// how many. O(1), or O(log n) if the slab becomes empty.
     ///
     /// # Errors
@@ -282,9 +276,6 @@ pub(super) fn find(buddy: &Buddy, class: Class, offset: Offset) -> Result<(Page,
             let number = class.object(byte).ok_or(BadFree::Interior)?;
             Ok((slab, number))
         }
-        PageKind::Slab { .. } | PageKind::Large { .. } => Err(BadFree::WrongSize),
-        PageKind::Interior if descs.is_free(page) => Err(BadFree::NotLive),
-        PageKind::Interior | PageKind::SlabTail { .. } => Err(BadFree::Interior),
-        PageKind::Free { .. } => Err(BadFree::NotLive),
+        _ => Err(descs.bad_free(slab)),
     }
 }

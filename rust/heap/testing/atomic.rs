@@ -47,4 +47,3 @@ macro_rules! switching {
 switching!(AtomicPtr<T>, *mut T);
 switching!(AtomicU16, u16);
 switching!(AtomicU64, u64);
-switching!(AtomicUsize, usize);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The check of the magazines, after that of the heap behind them.
+//! The check of the magazines, after that of the heap.
 //!
 //! Magazines change without the lock, so what the walk reads of them is right only if nothing
 //! happened from before its first look until after its last. Every change of a CPU's magazines
@@ -9,6 +9,7 @@
 //! Where an epoch has changed, the walk begins again, whatever it saw.
 
 use crate::{
+    Block, Offset,
     check::{
         Broken,
         Check,
@@ -17,18 +18,14 @@ use crate::{
         STEP,
         Walk, //
     },
-    engine::Block,
     hybrid::{
-        engine::{
-            MagazineEngine,
-            State, //
-        },
+        engine::MagazineEngine,
         magazine::{BLOCKS_MAX, CpuCache},
+        state::State,
     },
     lock::Lock,
     locked_heap::InspectHeap,
     per_cpu::PerCpu,
-    region::Offset,
     size_class::{
         Class,
         MAGAZINE_KINDS as KINDS,
@@ -36,7 +33,7 @@ use crate::{
     },
 };
 
-/// The part of a [`Walk`] that looks at magazines, after all parts of the heap's.
+/// The part of a [`Walk`] that checks the magazines, after all parts of the heap's check.
 pub(in crate::hybrid) const MAGAZINES: usize = usize::MAX;
 
 /// Makes what is broken in the magazines, or counted wrong.
@@ -98,7 +95,7 @@ where
     /// reached.
     fn epochs(&self) -> Option<u64> {
         let mut epochs = 0_u64;
-        for (cpu, cache) in self.per_cpu.iter().enumerate() {
+        for (cpu, cache) in self.per_cpu.iter() {
             // A CPU whose cache was never used has no blocks.
             if cache.epoch() > 0 {
                 let reach = || self.per_cpu.with_remote(cpu, |cache| cache.epoch());
@@ -123,9 +120,9 @@ where
     /// Looks at slots; says that all is sound when there are no more.
     fn look(&self, walk: &mut Walk) -> Result<Progress, Broken> {
         let slots = self.per_cpu.cpus() * KINDS * BLOCKS_MAX;
-        let mut looks = 0;
+        let mut compared = 0;
         while walk.place < slots {
-            if looks >= STEP {
+            if compared >= STEP {
                 return Ok(Progress::More);
             }
             let (magazine, slot) = (walk.place / BLOCKS_MAX, walk.place % BLOCKS_MAX);
@@ -139,22 +136,21 @@ where
                 return Err(broken(Rule::Magazines, Some(kind), None));
             }
             let Some(block) = cache.block(kind, slot) else {
-                // There are none in the slots behind either.
+                // The slots after it contain no blocks either.
                 walk.place = (magazine + 1) * BLOCKS_MAX;
-                looks += 1;
+                compared += 1;
                 continue;
             };
-            looks += self.look_at(walk, kind, block)?;
+            compared += self.check_block(walk, kind, block)?;
             walk.place += 1;
             walk.walked += 1;
         }
-        self.state
-            .with(|state| self.look_at_counters(walk, state))?;
+        self.state.with(|state| self.check_counters(walk, state))?;
         Ok(Progress::Sound)
     }
 
-    /// Looks at one block, and returns with how many others it was compared.
-    fn look_at(&self, walk: &Walk, kind: MagazineKind, block: Block) -> Result<usize, Broken> {
+    /// Checks a block, and returns with how many others it was compared.
+    fn check_block(&self, walk: &Walk, kind: MagazineKind, block: Block) -> Result<usize, Broken> {
         let offset = self.regions.offset(block.start);
         let is_live = |offset| self.state.with(|state| state.heap.is_live(offset, kind));
         if !offset.is_some_and(is_live) {
@@ -162,7 +158,7 @@ where
         }
         let mut compared = 1;
         // It must not be in a slot before, of this magazine or another CPU's.
-        for (cpu, cache) in self.per_cpu.iter().enumerate() {
+        for (cpu, cache) in self.per_cpu.iter() {
             let first = (cpu * KINDS + kind.number()) * BLOCKS_MAX;
             for slot in 0..cache.len(kind).min(BLOCKS_MAX) {
                 compared += 1;
@@ -175,13 +171,13 @@ where
     }
 
     /// Compares the counters of capacities and of live blocks.
-    fn look_at_counters(&self, walk: &mut Walk, state: &State<H>) -> Result<(), Broken> {
+    fn check_counters(&self, walk: &mut Walk, state: &State<H>) -> Result<(), Broken> {
         // Counters of other CPUs may be read at different moments, or be damaged: the sums wrap.
         let (mut held, mut reserved) = (0_usize, 0_usize);
         for (cache, kind) in self
             .per_cpu
             .iter()
-            .flat_map(|cache| MagazineKind::all().map(move |kind| (cache, kind)))
+            .flat_map(|(_, cache)| MagazineKind::all().map(move |kind| (cache, kind)))
         {
             held = held.wrapping_add(cache.len(kind));
             let bytes = cache.capacity(kind).wrapping_mul(kind.bytes());

@@ -8,16 +8,14 @@
 use crate::{
     check::STEP,
     hybrid::{
-        engine::{
-            MagazineEngine,
-            State, //
-        },
+        engine::MagazineEngine,
         heap::Heap,
         magazine::CpuCache,
         page::{
             Page,
             PageKind, //
         },
+        state::State,
     },
     lock::Lock,
     locked_heap::InspectHeap,
@@ -56,7 +54,7 @@ impl Heap {
         if end == 0 {
             return Err(NoMap);
         }
-        // The page is a program's, and may be the one behind the last.
+        // A program chose the page, which may be the one after the last.
         let mut index = nospec::clamp((page as usize).min(end), end + 1);
         let mut extents = 0;
         for _ in 0..STEP {

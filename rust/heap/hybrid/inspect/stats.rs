@@ -11,12 +11,10 @@ use crate::{
             ORDERS,
             order_of, //
         },
-        engine::{
-            MagazineEngine,
-            State, //
-        },
+        engine::MagazineEngine,
         heap::Heap,
         magazine::CpuCache,
+        state::State,
     },
     lock::Lock,
     locked_heap::{
@@ -52,6 +50,24 @@ pub(super) struct Counts {
     requested_bytes: u64,
 }
 
+impl<H: InspectHeap> State<H> {
+    /// Returns a number that changes with every change of the heap.
+    pub(in crate::hybrid) fn epoch(&self) -> u64 {
+        [
+            self.allocations,
+            // A double free that is found late subtracts one from `frees`.
+            self.frees,
+            self.late_double_frees,
+            self.transfers,
+            self.resizes,
+            self.heap.epoch(),
+            self.regions.count() as u64,
+        ]
+        .into_iter()
+        .fold(0, u64::wrapping_add)
+    }
+}
+
 impl<H, L, P> Statistics for MagazineEngine<H, L, P>
 where
     H: InspectHeap,
@@ -69,7 +85,7 @@ where
             attempts -= 1;
             let epoch = self.state.with(|state| state.epoch());
             let mut cached = [0; MAGAZINE_KINDS];
-            for cache in self.per_cpu.iter().filter(|cache| cache.epoch() > 0) {
+            for (_, cache) in self.per_cpu.iter().filter(|(_, cache)| cache.epoch() > 0) {
                 for (kind, cached) in MagazineKind::all().zip(&mut cached) {
                     *cached += cache.len(kind);
                 }
@@ -130,7 +146,7 @@ where
             frees: state.frees,
             requested_bytes: state.requested_bytes,
         };
-        for cache in self.per_cpu.iter() {
+        for (_, cache) in self.per_cpu.iter() {
             for (sum, counter) in [
                 (&mut counts.allocations, &cache.allocations),
                 (&mut counts.frees, &cache.frees),

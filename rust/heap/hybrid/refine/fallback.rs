@@ -10,10 +10,7 @@
 use core::alloc::Layout;
 
 use crate::{
-    cost::{
-        Cost,
-        Path, //
-    },
+    Cost, Offset, Path,
     engine::BadFree,
     hybrid::{
         buddy::Buddy,
@@ -23,7 +20,6 @@ use crate::{
             PageKind, //
         },
     },
-    region::Offset,
     size_class::Class,
 };
 

@@ -6,27 +6,23 @@
 //! until its size is used, and its capacity doubles when it is found empty or full. So a small pool is not
 //! spread over magazines, and a CPU caches the sizes that it uses.
 //!
-//! Where the reserve is used up, a magazine cannot grow. After [`GROW_FAILURES_MAX`] such failures of a CPU
-//! the CPU's next allocation gives up its whole part of the reserve, which may belong to sizes that it no
-//! longer uses. A CPU that has no part takes that of the CPU that was least active since the reserve was
-//! last redistributed, so an idle CPU does not keep the reserve.
+//! If the reserve is used up, a magazine cannot grow. After [`GROW_FAILURES_MAX`] such failures the CPU's next
+//! allocation under the lock returns the CPU's whole part of the reserve, which may belong to sizes that the
+//! CPU no longer uses. If the CPU has no part, the CPU that was least active since the last redistribution
+//! returns its part, so an idle CPU does not keep the reserve.
 
 use core::sync::atomic::Ordering::Relaxed;
 
-use super::reclaim::Owner;
+use super::reclaim::CpuChoice;
 use crate::{
-    PAGE_BYTES,
-    engine::Block,
+    Block,
     hybrid::{
-        engine::{
-            MagazineEngine,
-            State, //
-        },
+        engine::MagazineEngine,
         magazine::{
-            BLOCKS_MAX,
             CpuCache,
             add, //
         },
+        state::State,
     },
     lock::Lock,
     locked_heap::LockedHeap,
@@ -40,66 +36,14 @@ use crate::{
     },
 };
 
-/// The largest number of bytes of a magazine.
-const BYTES_MAX: usize = 128 << 10;
-
 /// The first capacity of a magazine.
-const FIRST_CAPACITY: usize = 4;
+pub(super) const FIRST_CAPACITY: usize = 4;
 
 /// All magazines together hold at most one part in so many of the pool.
 const RESERVE_SHARE: usize = 16;
 
 /// The number of failures to grow after which the reserve is redistributed.
 const GROW_FAILURES_MAX: u64 = 64;
-
-/// The sizes of the magazines of a pool, which determine the memory that a CPU's cache takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CacheSize {
-    blocks_max: usize,
-}
-
-impl CacheSize {
-    /// The size for large pools.
-    pub const FULL: Self = Self {
-        blocks_max: BLOCKS_MAX,
-    };
-
-    /// The number of slots of a cache of the size [`CacheSize::FULL`].
-    pub const FULL_SLOTS: usize = Self::FULL.slots();
-
-    /// Returns the size for a pool whose first region has `bytes` bytes: the limit of a magazine is a third
-    /// of the number of pages, from 4 to 71 blocks.
-    #[must_use]
-    pub const fn for_pool(bytes: usize) -> Self {
-        let blocks_max = match bytes / PAGE_BYTES / 3 {
-            0..FIRST_CAPACITY => FIRST_CAPACITY,
-            blocks @ FIRST_CAPACITY..BLOCKS_MAX => blocks,
-            _ => BLOCKS_MAX,
-        };
-        Self { blocks_max }
-    }
-
-    /// Returns the limit of the magazine of a kind, in blocks.
-    pub(in crate::hybrid) const fn limit(self, kind: MagazineKind) -> usize {
-        let blocks = BYTES_MAX / kind.bytes();
-        if blocks < self.blocks_max {
-            blocks
-        } else {
-            self.blocks_max
-        }
-    }
-
-    /// Returns the number of slots of all magazines of a CPU.
-    #[must_use]
-    pub const fn slots(self) -> usize {
-        let (mut number, mut slots) = (0, 0);
-        while let Some(kind) = MagazineKind::new(number) {
-            slots += self.limit(kind);
-            number += 1;
-        }
-        slots
-    }
-}
 
 impl<H> State<H> {
     /// Doubles the capacity of a magazine that is empty or full, as far as the reserve allows; returns by how
@@ -136,7 +80,8 @@ impl<H> State<H> {
 }
 
 impl CpuCache {
-    /// Returns how much the epoch has grown since the last call.
+    /// Returns by how much the epoch has grown since the last call. Two CPUs may call this at the same time: an
+    /// inexact activity does no harm.
     fn activity(&self) -> u64 {
         let epoch = self.epoch();
         let last = self.last_epoch.load(Relaxed);
@@ -187,17 +132,17 @@ where
             })
         });
         if own > Some(0) {
-            self.flush_owner(Owner::Local);
+            self.flush_cpu(CpuChoice::Current);
             return;
         }
-        let caches = self.per_cpu.iter().enumerate();
         // Every CPU's activity is read, so that all are measured over the same time.
+        let caches = self.per_cpu.iter();
         let activities = caches.map(|(cpu, cache)| (cache.activity(), cpu, cache));
         let least = activities
             .filter(|(_, _, cache)| cache.reserved_bytes.load(Relaxed) > 0)
             .min_by_key(|(activity, ..)| *activity);
         if let Some((_, cpu, _)) = least {
-            self.flush_owner(Owner::Cpu(cpu));
+            self.flush_cpu(CpuChoice::Number(cpu));
         }
     }
 }

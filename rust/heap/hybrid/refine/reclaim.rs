@@ -9,19 +9,17 @@
 //! A request is refused as exhausted or fragmented only if the memory is not there, whatever other tasks
 //! do and however they are preempted:
 //!
-//! 1. The caller raises [`State::is_reclaiming`]. While any caller has it raised, no magazine grows and
-//!    nothing is prefetched, so a magazine that has no capacity stays empty.
-//! 2. The caller takes the blocks and the capacity of every magazine of every CPU. One magazine is taken at
-//!    a time: under the lock its blocks move from the CPU's cache to the heap, at most 71 of
-//!    them, and the lock is released before the next one. Another CPU's cache is reached by
-//!    [`PerCpu::with_remote`], which interrupts that CPU and never waits for its scheduler.
-//! 3. Under the lock the caller tries once more. All magazines are empty now, and no block is between a
-//!    magazine and the heap, because blocks move only under the lock: each one is in the heap or live. The
-//!    heap alone decides.
+//! 1. The caller increments [`State::reclaimers`]. While that is not 0, no magazine grows and no block is
+//!    prefetched, so a magazine that has no capacity stays empty.
+//! 2. The caller takes the blocks and the capacity from every magazine of every CPU, under one hold of the
+//!    lock for each magazine, which moves at most [`BLOCKS_MAX`](crate::hybrid::magazine::BLOCKS_MAX) blocks.
+//!    [`PerCpu::with_remote`] interrupts another CPU to use its cache, and never waits for its scheduler.
+//! 3. Under the lock the caller tries once more. Now all magazines are empty, and because blocks move only
+//!    under the lock, each block is in the heap or live. The heap alone decides.
 //!
-//! While any CPU goes on- or offline, the magazines of offline CPUs cannot be reached; the caller tries
-//! again for up to [`ATTEMPTS`] pauses. After that it uses the fallbacks of the heap, and where these have
-//! nothing either, the request is refused as [`Refusal::Busy`].
+//! While any CPU goes on- or offline, the magazines of offline CPUs cannot be reached. The caller tries again
+//! for up to [`ATTEMPTS`] pauses. Then the fallbacks of the heap serve the request, or it is refused as
+//! [`Refusal::Busy`].
 
 use core::{
     alloc::Layout,
@@ -29,19 +27,16 @@ use core::{
 };
 
 use crate::{
-    cost::Cost,
-    engine::{
-        Refusal,
-        Shrink, //
-    },
+    Cost, Offset, Refusal,
+    engine::Shrink,
     hybrid::{
-        engine::{
-            Batch,
-            MagazineEngine,
-            State, //
-        },
+        engine::MagazineEngine,
         magazine::{
             CpuCache, //
+        },
+        state::{
+            Batch,
+            State, //
         },
     },
     lock::Lock,
@@ -50,7 +45,6 @@ use crate::{
         Exclusive,
         PerCpu, //
     },
-    region::Offset,
 };
 
 /// Pauses after which a CPU that cannot be reached is given up: each is at most a millisecond.
@@ -77,10 +71,11 @@ impl Flushed {
 
 /// The CPU whose magazines are flushed.
 #[derive(Clone, Copy)]
-pub(in crate::hybrid) enum Owner {
-    /// The CPU on which the caller runs whenever it takes a magazine.
-    Local,
-    Cpu(usize),
+pub(in crate::hybrid) enum CpuChoice {
+    /// The current CPU. The task may move to another one between two magazines.
+    Current,
+    /// The CPU with this number.
+    Number(usize),
 }
 
 impl<H> State<H> {
@@ -112,7 +107,7 @@ where
                 .with(|state| state.allocate_fallback(layout, cost));
             return fallback.ok_or(refusal);
         }
-        if self.flush_owner(Owner::Local).blocks > 0 {
+        if self.flush_cpu(CpuChoice::Current).blocks > 0 {
             let allocated = self.state.with(|state| state.allocate_one(layout, cost));
             if allocated.is_ok() {
                 return allocated;
@@ -150,9 +145,9 @@ where
     /// Moves the blocks of all CPUs' magazines to the heap, as far as the CPUs can be reached now.
     fn flush_all_once(&self) -> Flushed {
         let mut all = Flushed::default();
-        for (cpu, cache) in self.per_cpu.iter().enumerate() {
+        for (cpu, cache) in self.per_cpu.iter() {
             if cache.reserved_bytes.load(Relaxed) > 0 {
-                all.add(self.flush_owner(Owner::Cpu(cpu)));
+                all.add(self.flush_cpu(CpuChoice::Number(cpu)));
             }
         }
         all
@@ -160,7 +155,7 @@ where
 
     /// Moves all blocks of a CPU's magazines to the heap and takes the magazines' capacity away, one magazine
     /// at a time.
-    pub(in crate::hybrid) fn flush_owner(&self, owner: Owner) -> Flushed {
+    pub(in crate::hybrid) fn flush_cpu(&self, cpu: CpuChoice) -> Flushed {
         let mut flushed = Flushed::default();
         let mut from = Some(0);
         while let Some(number) = from {
@@ -169,9 +164,9 @@ where
                 let disable = |cache: &Exclusive<'_, CpuCache>| {
                     cache.disable_next(number, |block| blocks.push(&self.regions, block))
                 };
-                let disabled = match owner {
-                    Owner::Local => self.per_cpu.with_local(disable).flatten(),
-                    Owner::Cpu(cpu) => {
+                let disabled = match cpu {
+                    CpuChoice::Current => self.per_cpu.with_local(disable).flatten(),
+                    CpuChoice::Number(cpu) => {
                         let disabled = self.per_cpu.with_remote(cpu, disable);
                         flushed.incomplete |= disabled.is_none();
                         disabled.flatten()
@@ -202,7 +197,7 @@ where
         if self.state.with(|state| state.heap.free_bytes()) >= new.size() {
             return false;
         }
-        self.flush_owner(Owner::Local);
+        self.flush_cpu(CpuChoice::Current);
         self.state.with(|state| {
             state.heap.shrink();
             state.resize(block, layout, new, cost)

@@ -1,20 +1,26 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The cause of a refused request.
+//! The causes of refused requests and frees.
 //!
-//! It tells a program whether to wait for frees ([`Refusal::Exhausted`]), to ask for smaller blocks
-//! ([`Refusal::Fragmented`]), or to give up ([`Refusal::TooBig`], [`Refusal::Unsupported`]). It costs nothing
-//! unless a request is refused.
+//! The cause of a refused request says whether to wait for frees ([`Refusal::Exhausted`]), to ask for smaller
+//! blocks ([`Refusal::Fragmented`]), or to give up ([`Refusal::TooBig`], [`Refusal::Unsupported`]). Finding a
+//! cause costs nothing unless a request or a free is refused.
 
 use crate::{
-    cost::Cost,
-    engine::Refusal,
+    Cost, Refusal,
+    engine::BadFree,
     hybrid::{
         buddy::{
             Buddy,
+            ORDERS,
             order_of, //
         },
         heap::Heap,
+        page::{
+            Page,
+            PageDescs,
+            PageKind, //
+        },
     },
 };
 
@@ -78,5 +84,26 @@ impl Buddy {
         (1000 + whole)
             .checked_div(blocks)
             .map_or(0, |each| 1000_u64.saturating_sub(each) as u16)
+    }
+}
+
+impl PageDescs {
+    /// Returns why a free is refused at a page that is not the first one of a block of the freed size. O(log n).
+    #[cold]
+    pub(in crate::hybrid) fn bad_free(&self, page: Page) -> BadFree {
+        match self.kind(page) {
+            PageKind::Slab { .. } | PageKind::Large { .. } => BadFree::WrongSize,
+            PageKind::Free { .. } => BadFree::NotLive,
+            PageKind::Interior if self.is_free(page) => BadFree::NotLive,
+            PageKind::Interior | PageKind::SlabTail { .. } => BadFree::Interior,
+        }
+    }
+
+    /// Returns whether an interior page is in a free block: tries every first page that the block could have.
+    pub(in crate::hybrid) fn is_free(&self, page: Page) -> bool {
+        (0..ORDERS as u8).any(|order| {
+            let first = Page::new(page.region(), page.index() >> order << order);
+            self.kind(first) == (PageKind::Free { order })
+        })
     }
 }

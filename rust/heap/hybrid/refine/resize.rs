@@ -1,17 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Resizing in place: a block of whole pages grows into the free pages behind it, or frees its last pages.
+//! Resizing in place: a block of whole pages grows into the free pages after it, or frees its last pages.
 //!
 //! It saves the copy of a reallocation. Blocks of pages are allocated from the beginning of a free block and
-//! slabs from the end, so there often are free pages behind a block.
+//! slabs from the end, so free pages often follow a block.
 
 use core::alloc::Layout;
 
 use crate::{
-    cost::{
-        Cost,
-        Path, //
-    },
+    Cost, Offset, Path,
     hybrid::{
         buddy::{
             Buddy,
@@ -25,7 +22,6 @@ use crate::{
             pages_of, //
         },
     },
-    region::Offset,
     size_class::Class,
 };
 
@@ -90,8 +86,7 @@ impl Buddy {
         if end > self.descs.pages(page.region()) {
             return false;
         }
-        // A free page behind a live block is the first page of a free block, and so is a free page behind
-        // a free block.
+        // A free page that follows a live or a free block is the first page of a free block.
         let mut past = page.index();
         while past < end {
             let PageKind::Free { order } = self.descs.kind(Page::new(page.region(), past)) else {

@@ -42,7 +42,7 @@ use crate::{
 
 /// Returns the metadata of a region of `pages` pages. It is leaked.
 pub(crate) fn table(pages: usize) -> RegionTable {
-    let words = pages * RegionTable::PAGE_BYTES / 8;
+    let words = pages * RegionTable::BYTES_PER_PAGE / 8;
     let memory: &mut [u64] = vec![0; words].leak();
     // SAFETY: The memory has `PAGE_BYTES` zeroed bytes for each page, aligned to 8, and nobody else uses it.
     unsafe { RegionTable::new(NonNull::from(memory).cast(), pages) }

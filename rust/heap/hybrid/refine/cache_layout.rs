@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The memory of a CPU's cache, whose size depends on the pool.
+//!
+//! A small pool has small magazines, and the kernel allocates a cache with as many slots as they need.
+
+use core::ptr::{
+    self,
+    NonNull, //
+};
+
+#[cfg(not(test))]
+use core::sync::atomic::{
+    AtomicPtr,
+    AtomicU16,
+    AtomicU64, //
+};
+
+use super::magazine_size::FIRST_CAPACITY;
+#[cfg(test)]
+use crate::testing::atomic::{
+    AtomicPtr,
+    AtomicU16,
+    AtomicU64, //
+};
+use crate::{
+    PAGE_BYTES,
+    hybrid::magazine::{
+        BLOCKS_MAX,
+        CpuCache,
+        Magazine,
+        Slot, //
+    },
+    size_class::{
+        MAGAZINE_KINDS,
+        MagazineKind, //
+    },
+};
+
+/// The largest number of bytes of a magazine.
+const BYTES_MAX: usize = 128 << 10;
+
+/// The sizes of the magazines of a pool, which determine the memory that a CPU's cache takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CacheSize {
+    blocks_max: usize,
+}
+
+impl CacheSize {
+    /// The size for large pools.
+    pub const FULL: Self = Self {
+        blocks_max: BLOCKS_MAX,
+    };
+
+    /// The number of slots of a cache of the size [`CacheSize::FULL`].
+    pub const FULL_SLOTS: usize = Self::FULL.slots();
+
+    /// Returns the size for a pool whose first region has `bytes` bytes: the limit of a magazine is a third
+    /// of the number of pages, from 4 to 71 blocks.
+    #[must_use]
+    pub const fn for_pool(bytes: usize) -> Self {
+        let blocks_max = match bytes / PAGE_BYTES / 3 {
+            0..FIRST_CAPACITY => FIRST_CAPACITY,
+            blocks @ FIRST_CAPACITY..BLOCKS_MAX => blocks,
+            _ => BLOCKS_MAX,
+        };
+        Self { blocks_max }
+    }
+
+    /// Returns the limit of the magazine of a kind, in blocks.
+    pub(in crate::hybrid) const fn limit(self, kind: MagazineKind) -> usize {
+        let blocks = BYTES_MAX / kind.bytes();
+        if blocks < self.blocks_max {
+            blocks
+        } else {
+            self.blocks_max
+        }
+    }
+
+    /// Returns the number of slots of all magazines of a CPU.
+    #[must_use]
+    pub const fn slots(self) -> usize {
+        let (mut number, mut slots) = (0, 0);
+        while let Some(kind) = MagazineKind::new(number) {
+            slots += self.limit(kind);
+            number += 1;
+        }
+        slots
+    }
+}
+
+// All slots of a cache have 16-bit indexes.
+const _: () = assert!(CacheSize::FULL_SLOTS <= u16::MAX as usize);
+
+impl<const SLOTS: usize> CpuCache<[Slot; SLOTS]> {
+    /// Returns an empty cache.
+    ///
+    /// # Panics
+    ///
+    /// If the size needs more than `SLOTS` slots.
+    #[must_use]
+    pub fn new(size: CacheSize) -> Self {
+        assert!(size.slots() <= SLOTS, "the cache has too few slots");
+        let mut cache = CpuCache {
+            allocations: AtomicU64::new(0),
+            frees: AtomicU64::new(0),
+            requested_bytes: AtomicU64::new(0),
+            transfers: AtomicU64::new(0),
+            reserved_bytes: AtomicU64::new(0),
+            grow_failures: AtomicU64::new(0),
+            last_epoch: AtomicU64::new(0),
+            magazines: core::array::from_fn(|_| Magazine::default()),
+            slots: [const { Slot(AtomicPtr::new(ptr::null_mut())) }; SLOTS],
+        };
+        place(&mut cache.magazines, size);
+        cache
+    }
+}
+
+/// Gives each magazine of an empty cache its slots.
+fn place(magazines: &mut [Magazine; MAGAZINE_KINDS], size: CacheSize) {
+    let mut first = 0;
+    for (magazine, kind) in magazines.iter_mut().zip(MagazineKind::all()) {
+        // INVARIANT: The slots follow those of the magazine before. There are no blocks.
+        let limit = first + size.limit(kind) as u16;
+        *magazine = Magazine {
+            begin: first,
+            top: AtomicU16::new(first),
+            end: AtomicU16::new(first),
+            limit,
+        };
+        first = limit;
+    }
+}
+
+impl CpuCache {
+    /// The alignment of a cache: a cache line.
+    pub const ALIGN: usize = align_of::<CpuCache<[Slot; 0]>>();
+
+    /// Returns the bytes of a cache of this size: a multiple of the alignment.
+    #[must_use]
+    pub fn bytes(size: CacheSize) -> usize {
+        let slots = size.slots() * size_of::<Slot>();
+        size_of::<CpuCache<[Slot; 0]>>() + slots.next_multiple_of(Self::ALIGN)
+    }
+
+    /// Places an empty cache in `memory`.
+    ///
+    /// # Safety
+    ///
+    /// `memory` points to [`CpuCache::bytes`] bytes, which are zero and aligned to [`CpuCache::ALIGN`], and
+    /// which nobody else accesses during the call.
+    pub unsafe fn new_in(memory: NonNull<u8>, size: CacheSize) {
+        let slots = NonNull::slice_from_raw_parts(memory.cast::<Slot>(), size.slots());
+        let cache = slots.as_ptr() as *mut Self;
+        // SAFETY: `&mut` requires aligned and initialized memory that nobody else accesses: zeros are valid
+        // for all fields, the header and the slots take at most `bytes` bytes, and the rest is this
+        // function's contract.
+        let cache = unsafe { &mut *cache };
+        place(&mut cache.magazines, size);
+    }
+
+    /// Returns the cache that [`CpuCache::new_in`] placed in `memory`, with its number of slots.
+    ///
+    /// # Safety
+    ///
+    /// - `new_in` was called with this memory and a size of so many slots.
+    /// - The memory is valid as long as the result is used, and accessed by shared references only.
+    #[inline(always)]
+    #[must_use]
+    pub unsafe fn from_memory<'m>(memory: NonNull<u8>, slots: usize) -> &'m Self {
+        let slots = NonNull::slice_from_raw_parts(memory.cast::<Slot>(), slots);
+        // SAFETY: A shared reference requires aligned, initialized memory that is not mutated: that is this
+        // function's contract. The length of a `CpuCache` is that of its slots.
+        unsafe { &*(slots.as_ptr() as *const Self) }
+    }
+}

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The state behind the engine's lock: the heap, and what was allocated from it and freed to it.
+//!
+//! The operations that magazines serve are counted by the CPUs, in [`CpuCache`](super::CpuCache). The
+//! statistics are the sums of both.
+
+use core::alloc::Layout;
+
+use super::magazine::BLOCKS_MAX;
+use crate::{
+    Block, Cost, Offset, Refusal, engine::BadFree, locked_heap::LockedHeap, region::Regions,
+    region_index::RegionIndex, size_class::MagazineKind,
+};
+
+/// The heap, and the counters of the operations under the lock.
+pub struct State<H> {
+    pub(super) heap: H,
+    pub(super) regions: Regions,
+    /// The capacities of all magazines in bytes.
+    pub(super) reserved_bytes: usize,
+    /// Callers that are returning the blocks of all magazines to the heap.
+    pub(super) reclaimers: usize,
+    /// Allocations and frees under the lock. CPUs count those that magazines serve.
+    pub(super) allocations: u64,
+    pub(super) frees: u64,
+    /// Bytes requested by these allocations, minus those of these frees. The number wraps.
+    pub(super) requested_bytes: u64,
+    /// Batches of blocks that moved from a magazine to the heap, and capacities that were returned.
+    pub(super) transfers: u64,
+    pub(super) resizes: u64,
+    pub(super) refusals: [u64; Refusal::COUNT],
+    /// Double frees that were found when the block moved from a magazine to the heap.
+    pub(super) late_double_frees: u64,
+}
+
+impl<H: LockedHeap> State<H> {
+    /// Returns a state around a heap without memory.
+    pub(super) const fn with_heap(heap: H) -> Self {
+        Self {
+            heap,
+            regions: Regions::new(),
+            reserved_bytes: 0,
+            reclaimers: 0,
+            allocations: 0,
+            frees: 0,
+            requested_bytes: 0,
+            transfers: 0,
+            resizes: 0,
+            refusals: [0; Refusal::COUNT],
+            late_double_frees: 0,
+        }
+    }
+
+    /// Allocates the caller's block and more blocks for a magazine, and returns how many blocks.
+    pub(super) fn allocate(
+        &mut self,
+        layout: Layout,
+        blocks: &mut [Offset],
+        cost: &mut Cost,
+    ) -> Result<usize, Refusal> {
+        let allocated = self.heap.allocate(layout, blocks, cost)?;
+        self.count_allocation(layout);
+        Ok(allocated)
+    }
+
+    /// Allocates a block without a magazine.
+    pub(super) fn allocate_one(
+        &mut self,
+        layout: Layout,
+        cost: &mut Cost,
+    ) -> Result<Offset, Refusal> {
+        let mut block = [Offset::NOWHERE];
+        self.allocate(layout, &mut block, cost)?;
+        Ok(block[0])
+    }
+
+    /// Allocates a block by the fallbacks of the heap.
+    pub(super) fn allocate_fallback(&mut self, layout: Layout, cost: &mut Cost) -> Option<Offset> {
+        let block = self.heap.allocate_fallback(layout, cost)?;
+        self.count_allocation(layout);
+        Some(block)
+    }
+
+    fn count_allocation(&mut self, layout: Layout) {
+        self.allocations += 1;
+        self.requested_bytes = self.requested_bytes.wrapping_add(layout.size() as u64);
+    }
+
+    /// Frees a block without a magazine.
+    pub(super) fn free(
+        &mut self,
+        block: Offset,
+        layout: Layout,
+        cost: &mut Cost,
+    ) -> Result<(), BadFree> {
+        self.heap.free(block, layout, cost)?;
+        self.frees = self.frees.wrapping_add(1);
+        self.requested_bytes = self.requested_bytes.wrapping_sub(layout.size() as u64);
+        Ok(())
+    }
+
+    /// Frees blocks that were in a magazine. Their frees were counted when they were freed.
+    pub(super) fn free_cached(&mut self, kind: MagazineKind, blocks: &[Offset]) {
+        let mut rest = blocks;
+        while !rest.is_empty() {
+            self.transfers += 1;
+            let freed = self.heap.free_cached(rest, kind).unwrap_or_else(|_| {
+                // A double free: the magazine accepted the second free, and counted it.
+                self.frees = self.frees.wrapping_sub(1);
+                self.late_double_frees += 1;
+                1
+            });
+            rest = rest.get(freed..).unwrap_or_default();
+        }
+    }
+
+    /// Resizes a block in place, and returns whether that was possible.
+    pub(super) fn resize(
+        &mut self,
+        block: Offset,
+        layout: Layout,
+        new: Layout,
+        cost: &mut Cost,
+    ) -> bool {
+        let resized = self.heap.resize(block, layout, new, cost);
+        if resized {
+            self.resizes += 1;
+            let requested_bytes = self.requested_bytes.wrapping_sub(layout.size() as u64);
+            self.requested_bytes = requested_bytes.wrapping_add(new.size() as u64);
+        }
+        resized
+    }
+}
+
+/// Up to [`BLOCKS_MAX`] blocks on their way from a magazine to the heap.
+pub(super) struct Batch {
+    offsets: [Offset; BLOCKS_MAX],
+    len: usize,
+}
+
+impl Batch {
+    pub(super) const fn new() -> Self {
+        Self {
+            offsets: [Offset::NOWHERE; BLOCKS_MAX],
+            len: 0,
+        }
+    }
+
+    /// Adds a block, if there is room.
+    pub(super) fn push<D: Sync>(&mut self, regions: &RegionIndex<D>, block: Block) {
+        if let Some(offset) = self.offsets.get_mut(self.len) {
+            *offset = regions.offset(block.start).unwrap_or(Offset::NOWHERE);
+            self.len += 1;
+        }
+    }
+
+    pub(super) fn offsets(&self) -> &[Offset] {
+        &self.offsets[..self.len]
+    }
+}
