@@ -12,6 +12,7 @@ use std::{
     vec::Vec, //
 };
 
+use super::Memory;
 use crate::{
     Block, Cost, Engine, Offset, PAGE_BYTES, PAGE_SHIFT,
     size_class::{
@@ -53,6 +54,25 @@ impl Live {
     }
 }
 
+/// Returns whether the first `bytes` bytes of a block lie in its region, the memory of that number in
+/// `memories`, at the offset that the engine says.
+pub(crate) fn is_in_region(
+    engine: &impl Engine,
+    block: Block,
+    bytes: usize,
+    memories: &[Memory],
+) -> bool {
+    let Some(offset) = engine.offset(block.start) else {
+        return false;
+    };
+    let byte = offset.byte() as usize;
+    memories
+        .get(usize::from(offset.region()))
+        .is_some_and(|memory| {
+            byte + bytes <= memory.bytes() && block.start.addr().get() == memory.addr() + byte
+        })
+}
+
 /// The live blocks by offset. No two of them overlap, and their contents do not change.
 #[derive(Debug, Default)]
 pub(crate) struct Blocks(BTreeMap<Offset, Live>);
@@ -75,8 +95,8 @@ impl Blocks {
             usable: engine.usable(layout),
             fill,
         };
-        assert!(live.usable >= layout.size());
-        assert_eq!(block.start.addr().get() % layout.align(), 0);
+        assert!(live.usable >= layout.size(), "too small");
+        assert_eq!(block.start.addr().get() % layout.align(), 0, "misaligned");
         let offset = live.offset();
         if let Some((before, other)) = self.0.range(..=offset).next_back() {
             let end = before.to_bits() + other.usable as u64;
@@ -175,9 +195,12 @@ impl Figures {
     #[track_caller]
     pub(crate) fn agree(&self, blocks: &Blocks) {
         let totals = &self.totals;
-        assert_eq!(totals.live_blocks as usize, blocks.len());
+        assert_eq!(totals.live_blocks as usize, blocks.len(), "live blocks");
         let requested: usize = blocks.iter().map(|live| live.layout.size()).sum();
-        assert_eq!(totals.requested_bytes as usize, requested);
+        assert_eq!(
+            totals.requested_bytes as usize, requested,
+            "requested bytes"
+        );
         assert!(totals.live_bytes >= totals.requested_bytes);
         let all = totals.live_bytes + totals.cached_bytes + totals.free_bytes;
         assert_eq!(all, totals.pool_bytes);

@@ -5,10 +5,13 @@
 
 pub(crate) mod atomic;
 pub(crate) mod blocks;
+pub(crate) mod conformance;
 pub(crate) mod growth;
+pub(crate) mod map;
 pub(crate) mod model;
 pub(crate) mod numbers;
 pub(crate) mod weaknesses;
+pub(crate) mod wrong_engine;
 
 /// The traits of [`Interfaces`](crate::engine::Interfaces), for tests that call an engine's methods directly.
 pub(crate) mod prelude {

@@ -10,6 +10,7 @@ use crate::{
         HostSeed,
         Memory,
         TestEngine,
+        conformance::conforms,
         layout,
         model::{
             agrees,
@@ -38,6 +39,11 @@ proptest! {
     ) {
         agrees::<HostSeed>(&regions(bytes, 0), &operations);
     }
+}
+
+#[test]
+fn the_engine_conforms() {
+    conforms(HostSeed::empty);
 }
 
 #[test]

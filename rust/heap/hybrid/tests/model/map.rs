@@ -30,6 +30,10 @@ use crate::{
         Memory,
         TestEngine,
         layout,
+        map::{
+            is_partition,
+            read, //
+        },
         model::{
             Operation,
             operations,
@@ -45,33 +49,6 @@ use std::{
     vec,
     vec::Vec, //
 };
-
-/// Reads the map of a region from `page` on, in chunks of up to `room` extents.
-fn read(engine: &LockedHybrid, region: usize, mut page: u32, room: usize) -> Vec<Extent> {
-    let mut part = vec![Extent::default(); room];
-    let mut extents = Vec::new();
-    loop {
-        let mapped = engine.map(region, page, &mut part).unwrap();
-        assert!(mapped.next > page || mapped.next == mapped.end);
-        assert!(mapped.extents <= room);
-        extents.extend(&part[..mapped.extents]);
-        page = mapped.next;
-        if page == mapped.end {
-            return extents;
-        }
-    }
-}
-
-/// Panics unless the extents cover a region of `pages` pages, without gaps and overlaps.
-fn is_partition(extents: &[Extent], pages: usize) {
-    let mut next = 0;
-    for extent in extents {
-        assert_eq!(extent.page, next);
-        assert!(extent.pages > 0);
-        next += extent.pages;
-    }
-    assert_eq!(next as usize, pages);
-}
 
 /// Panics unless a region's map agrees with the live blocks. Adds the borrowed objects to `borrowed`, by the
 /// class of the request.

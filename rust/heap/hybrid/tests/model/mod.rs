@@ -4,6 +4,7 @@
 //! whole engine, `map` for the map of a pool.
 
 mod buddy;
+mod conformance;
 mod engine;
 mod map;
 

@@ -1,0 +1,367 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The conformance test: the checks that every engine with a pool must pass.
+//!
+//! A new engine needs one test. Its argument constructs an engine without regions:
+//!
+//! ```ignore
+//! #[test]
+//! fn the_engine_conforms() {
+//!     conformance::conforms(|| Pages::new(Mutex::new(State::new())));
+//! }
+//! ```
+//!
+//! The checks need [`Engine`], [`Statistics`](crate::stats::Statistics) and
+//! [`AddRegion`](crate::engine::AddRegion). Interfaces that an engine does not have are not tested. An engine
+//! may refuse a layout as [`Refusal::Unsupported`] if it always refuses this layout; it must serve
+//! [`BASIC`] bytes. The random operations are the same in every run, so that a failure repeats.
+//! `testing::model` and `testing::growth` have further tests, for engines that support all layouts or fault
+//! injection.
+
+use core::{
+    alloc::Layout,
+    cell::RefCell,
+    slice, //
+};
+
+use proptest::test_runner::{
+    Config,
+    RngAlgorithm,
+    TestRng,
+    TestRunner, //
+};
+
+use super::{
+    Memory,
+    blocks::{
+        Blocks,
+        Figures,
+        is_in_region, //
+    },
+    layout,
+    map,
+    model::{
+        Operation,
+        agrees_on,
+        operations_on,
+        regions, //
+    },
+    sound, //
+};
+use crate::{
+    Block,
+    Cost,
+    Engine,
+    PAGE_BYTES,
+    Refusal,
+    map::Use,
+    stats::Totals, //
+};
+
+/// The size of the pool where any size will do. Each region of an engine has a minimum size.
+const POOL_BYTES: usize = 256 << 10;
+
+/// The size in bytes of the request that every engine must serve, with an alignment of 8.
+pub(crate) const BASIC: usize = 64;
+
+/// Sizes of objects and of whole pages.
+const SIZES: [usize; 8] = [BASIC, 1, 24, 200, 1000, 3000, 4096, 3 * PAGE_BYTES];
+
+/// Panics, with the broken rule as the message, unless the engines that `new` constructs obey the contract of
+/// [`Engine`].
+///
+/// - A block has the requested size and alignment, lies in the pool and overlaps no other block.
+/// - The contents of a live block change only by its owner, also in a resize.
+/// - A refused request changes no block and is counted once.
+/// - Memory that was freed can be allocated again: refilling a pool yields the same number of blocks.
+/// - No block is live after all blocks were freed.
+/// - Statistics agree with the live blocks after each operation.
+/// - The check, if there is one, finds no broken rule.
+/// - A shrink, if there is one, frees as many bytes as it reports, and changes no live block.
+/// - The map, if there is one, covers each region, and its free pages are the free bytes of the statistics.
+///
+/// The last check runs random operations against the model of [`agrees_on`]. A failure prints the
+/// shortest sequence of operations that fails.
+pub(crate) fn conforms<E: Engine>(new: impl Fn() -> E) {
+    layouts_are_obeyed(&new);
+    a_refusal_changes_nothing(&new);
+    refilling_yields_the_same_number_of_blocks(&new);
+    fast_paths_count_as_operations(&new);
+    a_shrink_returns_what_it_reports(&new);
+    the_map_agrees_with_the_statistics(&new);
+    random_operations_agree_with_the_model(&new);
+}
+
+/// An engine over one region, and the shadow of its live blocks.
+struct Pool<E> {
+    engine: E,
+    blocks: Blocks,
+    memory: Memory,
+}
+
+impl<E: Engine> Pool<E> {
+    fn new(new: &impl Fn() -> E) -> Self {
+        let (engine, memory) = (new(), Memory::new(POOL_BYTES));
+        assert_eq!(memory.lend(&engine), Ok(0));
+        Self {
+            engine,
+            blocks: Blocks::default(),
+            memory,
+        }
+    }
+
+    /// Allocates a block, and checks alignment, size, overlap and place.
+    fn allocate(&mut self, layout: Layout) -> Result<(), Refusal> {
+        let mut cost = Cost::default();
+        let block = self.engine.allocate(layout, &mut cost)?;
+        self.insert(block, layout, cost);
+        Ok(())
+    }
+
+    /// Adds a block that the engine allocated.
+    fn insert(&mut self, block: Block, layout: Layout, cost: Cost) {
+        // `Blocks::insert` writes the block, so the place is checked before.
+        let (bytes, memories) = (self.engine.usable(layout), slice::from_ref(&self.memory));
+        assert!(
+            is_in_region(&self.engine, block, bytes, memories),
+            "outside of the pool, or with a wrong offset"
+        );
+        let fill = self.blocks.len() as u8;
+        self.blocks
+            .insert(&self.engine, block, layout, cost.class(), fill);
+    }
+
+    /// Allocates blocks until a request is refused, and returns their number.
+    fn fill(&mut self, layout: Layout) -> usize {
+        let before = self.blocks.len();
+        while self.allocate(layout).is_ok() {}
+        self.blocks.len() - before
+    }
+
+    /// Frees live block number `pick` modulo their number, whose contents must be unchanged. Returns whether
+    /// there was one.
+    fn release(&mut self, pick: usize) -> bool {
+        let offset = self.blocks.pick(pick);
+        offset.is_some_and(|offset| {
+            self.blocks.release(&self.engine, offset);
+            true
+        })
+    }
+
+    /// Returns whether the engine supports a layout. There must be no live blocks.
+    fn supports(&mut self, layout: Layout) -> bool {
+        let result = self.allocate(layout);
+        self.release(0);
+        result != Err(Refusal::Unsupported)
+    }
+
+    /// Allocates blocks of all sizes and frees two thirds of them, so that an engine with caches has cached
+    /// memory.
+    fn churn(&mut self) {
+        for number in 0..90 {
+            // The engine may refuse the request.
+            let _ = self.allocate(layout(SIZES[number % SIZES.len()], 8));
+        }
+        for number in 0..60 {
+            self.release(number * 7);
+        }
+        self.compare();
+    }
+
+    /// Compares the statistics with the live blocks, and runs the check.
+    fn compare(&self) -> Totals {
+        let figures = Figures::of(&self.engine);
+        assert_eq!(figures.totals.pool_bytes as usize, POOL_BYTES);
+        figures.agree(&self.blocks);
+        assert!(figures.totals.live_bytes as usize <= self.engine.capacity());
+        if self.engine.interfaces().check.is_some() {
+            sound(&self.engine);
+        }
+        figures.totals
+    }
+
+    /// Frees all blocks. Panics if a block is live afterwards.
+    fn end(mut self) {
+        while self.release(0) {}
+        let totals = self.compare();
+        assert_eq!((totals.live_blocks, totals.live_bytes), (0, 0), "a leak");
+    }
+}
+
+/// Allocates each size with each alignment up to a page.
+fn layouts_are_obeyed<E: Engine>(new: &impl Fn() -> E) {
+    let mut pool = Pool::new(new);
+    let basic = pool.allocate(layout(BASIC, 8));
+    assert_eq!(basic, Ok(()), "an empty pool refuses {BASIC} bytes");
+    for align_order in 0..=12 {
+        for size in SIZES {
+            // The engine may refuse the request.
+            let _ = pool.allocate(layout(size, 1 << align_order));
+            if pool.blocks.len() > 10 {
+                pool.release(size);
+            }
+        }
+    }
+    pool.end();
+}
+
+/// Fills the pool four times, and frees the blocks in another order each time.
+fn refilling_yields_the_same_number_of_blocks<E: Engine>(new: &impl Fn() -> E) {
+    for size in [BASIC, 200, 1000, 3000, 4096, 3 * PAGE_BYTES] {
+        let mut pool = Pool::new(new);
+        let first = pool.fill(layout(size, 8));
+        for step in [0, 1, 7] {
+            let mut pick = 0;
+            while pool.release(pick) {
+                pick += step;
+            }
+            let again = pool.fill(layout(size, 8));
+            assert_eq!(again, first, "freed blocks of {size} bytes are lost");
+        }
+        pool.end();
+    }
+}
+
+/// Makes requests that must be refused: too big ones, and repeated ones in a full pool.
+fn a_refusal_changes_nothing<E: Engine>(new: &impl Fn() -> E) {
+    let mut pool = Pool::new(new);
+    pool.churn();
+    let too_big = [POOL_BYTES + 1, isize::MAX as usize / 2];
+    for size in too_big {
+        is_refused(&mut pool, layout(size, 1));
+    }
+    for size in [4096, BASIC] {
+        pool.fill(layout(size, 8));
+        is_refused(&mut pool, layout(size, 8));
+    }
+    pool.end();
+}
+
+/// Makes a request. Panics if it is served, or if it changes anything but cached memory and the count of
+/// refused requests.
+fn is_refused<E: Engine>(pool: &mut Pool<E>, layout: Layout) {
+    let before = pool.compare();
+    let Err(refusal) = pool.allocate(layout) else {
+        panic!(
+            "a request of {} bytes is served, which must be refused",
+            layout.size()
+        );
+    };
+    let after = pool.compare();
+    let mut expected = before;
+    expected.refusals[refusal as usize] += 1;
+    let kept = |totals: Totals| {
+        (
+            (
+                totals.live_bytes,
+                totals.requested_bytes,
+                totals.live_blocks,
+            ),
+            (totals.allocations, totals.frees, totals.refusals),
+            totals.regions,
+        )
+    };
+    assert_eq!(
+        kept(after),
+        kept(expected),
+        "a refusal changes a total, or is not counted"
+    );
+}
+
+/// Allocates and frees by the fast paths, where the engine has some.
+fn fast_paths_count_as_operations<E: Engine>(new: &impl Fn() -> E) {
+    let mut pool = Pool::new(new);
+    for number in 0..200 {
+        let layout = layout(SIZES[number % 3], 8);
+        match pool.engine.allocate_at_once(layout) {
+            Some((block, cost)) => pool.insert(block, layout, cost),
+            // The engine may refuse the request.
+            None => _ = pool.allocate(layout),
+        }
+        if number % 3 != 0 {
+            let Some(offset) = pool.blocks.pick(number) else {
+                continue;
+            };
+            let live = pool.blocks.remove(offset);
+            // SAFETY: The block was live with this layout, and was removed, so it is freed once.
+            if unsafe { pool.engine.release_at_once(live.block, live.layout) }.is_none() {
+                let mut cost = Cost::default();
+                // SAFETY: The same, as the call before has freed nothing.
+                unsafe { pool.engine.release(live.block, live.layout, &mut cost) }.unwrap();
+            }
+        }
+        pool.compare();
+    }
+    pool.end();
+}
+
+/// Shrinks twice while some blocks are live. The second shrink has nothing to return.
+fn a_shrink_returns_what_it_reports<E: Engine>(new: &impl Fn() -> E) {
+    let mut pool = Pool::new(new);
+    pool.churn();
+    let before = pool.compare();
+    let Some(shrink) = pool.engine.interfaces().shrink else {
+        return;
+    };
+    let returned = shrink.shrink();
+    let after = pool.compare();
+    assert_eq!(
+        after.magazine_bytes, 0,
+        "a shrink leaves blocks in magazines"
+    );
+    let expected = before.free_bytes + returned as u64;
+    assert_eq!(after.free_bytes, expected, "a shrink reports other bytes");
+    assert_eq!(shrink.shrink(), 0);
+    pool.end();
+}
+
+/// Reads the map, whole and in parts, while some blocks are live.
+fn the_map_agrees_with_the_statistics<E: Engine>(new: &impl Fn() -> E) {
+    let mut pool = Pool::new(new);
+    pool.churn();
+    let totals = pool.compare();
+    let Some(engine) = pool.engine.interfaces().map else {
+        return;
+    };
+    let extents = map::read(engine, 0, 0, POOL_BYTES / PAGE_BYTES);
+    map::is_partition(&extents, POOL_BYTES / PAGE_BYTES);
+    for room in [1, 7] {
+        assert_eq!(map::read(engine, 0, 0, room), extents);
+    }
+    let free = extents
+        .iter()
+        .filter(|extent| matches!(extent.what, Use::Free { .. }));
+    let free_pages: u32 = free.map(|extent| extent.pages).sum();
+    let free_bytes = free_pages as usize * PAGE_BYTES;
+    assert_eq!(free_bytes, totals.free_bytes as usize, "free pages");
+    pool.end();
+}
+
+/// Runs random sequences of operations, each in a pool of one region and in one of several.
+fn random_operations_agree_with_the_model<E: Engine>(new: &impl Fn() -> E) {
+    let config = Config {
+        cases: 16,
+        failure_persistence: None,
+        ..Config::default()
+    };
+    let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
+    let mut runner = TestRunner::new_with_rng(config, rng);
+    let probe = RefCell::new(Pool::new(new));
+    // The model expects that every layout is supported.
+    let is_supported = |operation: &Operation| match *operation {
+        Operation::Allocate(size, align_order) => {
+            probe.borrow_mut().supports(layout(size, 1 << align_order))
+        }
+        _ => true,
+    };
+    let result = runner.run(&operations_on(2, 150, 12), |mut operations| {
+        operations.retain(is_supported);
+        for bytes in [&[POOL_BYTES][..], &[32 << 10, PAGE_BYTES, POOL_BYTES]] {
+            agrees_on(new(), &regions(bytes, 0), &operations);
+        }
+        Ok(())
+    });
+    if let Err(failure) = result {
+        panic!("{failure}");
+    }
+}
