@@ -274,7 +274,10 @@ fn fast_paths_count_as_operations<E: Engine>(new: &impl Fn() -> E) {
     for number in 0..200 {
         let layout = layout(SIZES[number % 3], 8);
         match pool.engine.allocate_at_once(layout) {
-            Some((block, cost)) => pool.insert(block, layout, cost),
+            Some(served) => {
+                assert_eq!(served.offset, pool.engine.offset(served.block.start));
+                pool.insert(served.block, layout, served.cost);
+            }
             // The engine may refuse the request.
             None => _ = pool.allocate(layout),
         }

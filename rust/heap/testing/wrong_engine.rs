@@ -19,6 +19,7 @@ use crate::{
         Walk, //
     },
     engine::{
+        Allocated,
         BadFree,
         Capabilities,
         Interfaces,
@@ -224,7 +225,7 @@ unsafe impl<E: Engine> Engine for WrongEngine<E> {
         Ok(block)
     }
 
-    fn allocate_at_once(&self, layout: Layout) -> Option<(Block, Cost)> {
+    fn allocate_at_once(&self, layout: Layout) -> Option<Allocated> {
         match self.defect {
             Defect::LeakOnFastPath => self.engine.allocate_at_once(layout),
             _ => None,
