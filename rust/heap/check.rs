@@ -2,10 +2,10 @@
 
 //! Checks of an engine's metadata.
 //!
-//! A check visits all metadata in bounded steps, releases the lock between two of them, and names the
-//! first rule that is broken. The result of a step means nothing once the engine has changed. Each engine
-//! therefore counts its changes in an *epoch*: a walk whose epoch is old begins again, and gives up with
-//! [`Progress::Disturbed`] after [`RESTARTS`] times.
+//! A check visits all metadata in bounded steps, releases the lock between two steps, and returns the first
+//! broken rule. What it has visited is worthless once the engine has changed. Each engine therefore counts its
+//! changes in an *epoch*: a walk whose epoch is old begins again, and ends with [`Progress::Disturbed`] after
+//! [`RESTARTS`] times.
 
 use crate::{
     region::Offset,
@@ -28,11 +28,11 @@ pub enum Rule {
     ListLength,
     /// A free block lies whole in one region of the pool.
     BlockInPool,
-    /// A free block lies at a multiple of its size.
+    /// A free block of a slab lies at a multiple of its size.
     BlockAligned,
     /// A class has at most as many live blocks as it has blocks.
     ClassCounters,
-    /// The memory of slabs is allocated in the buddy system.
+    /// The counters of the buddy system agree with its blocks.
     BuddyCounters,
     /// The regions together are the pool.
     PoolBytes,
@@ -40,7 +40,7 @@ pub enum Rule {
     LiveBlocks,
     /// The blocks cover the pool, one after the other.
     Partition,
-    /// A free block lies at a multiple of its size.
+    /// A free block of the buddy system lies at a multiple of its size.
     FreeBlocks,
     /// No two buddies are both free.
     Merged,
@@ -51,9 +51,9 @@ pub enum Rule {
     /// A block in a magazine is allocated in the heap and in no other magazine, and no magazine holds
     /// more blocks than its capacity.
     Magazines,
-    /// In debug mode: the red zones of live blocks are red.
+    /// In debug mode: the red zones of live blocks contain their pattern.
     RedZones,
-    /// In debug mode: free memory is poison.
+    /// In debug mode: free memory contains the poison pattern.
     Poison,
 }
 
@@ -71,7 +71,7 @@ pub struct Broken {
 /// How far a walk has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// There is more to look at.
+    /// The walk is not complete.
     More,
     /// Everything was visited, and no rule is broken.
     Sound,
@@ -86,11 +86,11 @@ pub struct Walk {
     pub(crate) epoch: Option<u64>,
     /// How often it began again.
     pub(crate) restarts: u32,
-    /// The part that is being walked; its meaning is the engine's.
+    /// The part that is being visited. Each engine numbers its parts.
     pub(crate) part: usize,
-    /// The place in that part, as an address; 0 is its beginning.
+    /// The place in that part; 0 is its beginning. The engine chooses the unit.
     pub(crate) place: usize,
-    /// Entries of that part that were visited.
+    /// Entries of that part that were visited, or another number of the engine's choice.
     pub(crate) seen: usize,
     /// Entries of all parts that were visited since the walk last began.
     pub(crate) walked: u64,
@@ -123,26 +123,26 @@ pub(crate) enum Task {
     /// Begins with the region.
     #[default]
     Begin,
-    /// Looks for the next live block below, from the record with this number down.
+    /// Searches the next live block below, from the record with this number down.
     Search(usize),
-    /// Looks at free memory from this byte on, above a live block if there is one.
+    /// Checks free memory from this byte on, above a live block if there is one.
     Free(usize, Option<Zones>),
-    /// Looks at the red zone behind a live block, from this byte on.
+    /// Checks the red zone after a live block, from this byte on.
     Behind(usize, Zones),
-    /// Looks at the red zone in front of a live block, from this byte on.
+    /// Checks the red zone before a live block, from this byte on.
     InFront(usize, Zones),
 }
 
 /// Where a live block and its red zones lie in a region.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Zones {
-    /// The zone in front.
+    /// The first byte of the zone before the block.
     pub(crate) first: usize,
-    /// The block.
+    /// The first byte of the block.
     pub(crate) start: usize,
-    /// The zone behind.
+    /// The first byte of the zone after the block.
     pub(crate) end: usize,
-    /// The first byte behind that.
+    /// The first byte after that zone.
     pub(crate) last: usize,
 }
 
@@ -171,15 +171,14 @@ impl Walk {
         Self::default()
     }
 
-    /// Returns how many records were looked at.
+    /// Returns how many entries were visited since the walk last began.
     #[must_use]
     pub fn walked(&self) -> u64 {
         self.walked
     }
 
-    /// Begins, or begins again when `epoch` is not the walk's own.
-    ///
-    /// Returns `false` when that happened too often.
+    /// Begins a walk, or begins again if the epoch has changed since the last step. Returns `false` after
+    /// [`RESTARTS`] times.
     pub(crate) fn resume(&mut self, epoch: u64) -> bool {
         if self.epoch == Some(epoch) {
             return true;
@@ -191,7 +190,7 @@ impl Walk {
         true
     }
 
-    /// Begins again when what was seen has passed; says that it did, or that it gives up.
+    /// Begins again, and returns [`Progress::More`], or [`Progress::Disturbed`] after [`RESTARTS`] times.
     pub(crate) fn restart(&mut self) -> Progress {
         if self.restarts == RESTARTS {
             return Progress::Disturbed;

@@ -2,11 +2,9 @@
 
 //! The contract between an engine and the layers above it.
 //!
-//! An engine allocates memory, and does nothing else: handles, quotas and zeroing belong to the layer
-//! above. It is shared between callers and has its own locks. An engine that has a pool never allocates
-//! memory for itself. A refused request changes no block, though it may move cached memory. An engine with
-//! per-CPU caches may interrupt other CPUs before it refuses a request, in a shrink and in a check: these
-//! calls may sleep, and are made without a lock.
+//! An engine allocates and frees blocks, and does nothing else: handles, quotas and zeroing belong to the
+//! layer above. An engine is shared between callers and has its own locks. An engine that has a pool never
+//! allocates memory for itself.
 //!
 //! [`Engine`] is what the layers above call for each request. What only some engines have, or only some
 //! callers need, are traits of their own, which [`Engine::interfaces`] returns. An adapter in front of an
@@ -43,9 +41,8 @@ use crate::{
 pub struct Capabilities {
     /// A page that lies entirely in a block may be mapped by programs.
     pub mmap: bool,
-    /// These calls neither sleep nor take long, but for the engine's spinlock: [`Engine::release`],
-    /// [`Engine::release_at_once`] and [`Engine::allocate_at_once`]. They may be made with a spinlock held
-    /// that nobody takes with interrupts disabled.
+    /// [`Engine::release`], [`Engine::release_at_once`] and [`Engine::allocate_at_once`] do not sleep. They take a
+    /// bounded time, and wait for no other lock than the engine's spinlock.
     pub quick: bool,
     /// The number of bytes at the start of a free block that the engine writes while the block is free: 0
     /// for an engine whose metadata lies outside the pool, 8 for one whose free lists go through the first
@@ -127,6 +124,20 @@ pub trait Shrink {
 
 /// An allocator that the layers above can drive.
 ///
+/// # Context
+///
+/// | method | takes the engine's lock | interrupts other CPUs | may sleep |
+/// |---|---|---|---|
+/// | [`usable`](Engine::usable), [`capacity`](Engine::capacity), [`keeps`](Engine::keeps) | no | no | no |
+/// | [`allocate_at_once`](Engine::allocate_at_once), [`release_at_once`](Engine::release_at_once) | no | no | no |
+/// | [`release`](Engine::release) | yes | no | unless the engine is [quick](Capabilities::quick) |
+/// | [`offset`](Engine::offset), [`resize`](Engine::resize) | yes | no | yes |
+/// | [`allocate`](Engine::allocate) | yes | before a refusal, if CPUs cache blocks | yes |
+/// | the methods of [`Interfaces`] | yes | check and shrink, if CPUs cache blocks | yes |
+///
+/// A method that does not sleep may be called with a spinlock held that nobody takes with interrupts disabled.
+/// An engine may do less than the table allows.
+///
 /// # Safety
 ///
 /// For as long as the memory given to [`AddRegion::add_region`] is there:
@@ -155,7 +166,8 @@ pub unsafe trait Engine: Sync {
     ///
     /// # Errors
     ///
-    /// The cause of the refusal. Nothing has changed then.
+    /// The cause of the refusal. No block has changed, but cached memory may have moved. The cost is then that of
+    /// the last attempt.
     fn allocate(&self, layout: Layout, cost: &mut Cost) -> Result<Block, Refusal>;
 
     /// Allocates a block if that needs neither a lock nor sleep. After `None`, which counts as no request, the
@@ -191,14 +203,14 @@ pub unsafe trait Engine: Sync {
     /// - Nobody uses the block any more.
     unsafe fn release(&self, block: Block, layout: Layout, cost: &mut Cost) -> Result<(), BadFree>;
 
-    /// Says whether a block of `layout` serves `new`, which has the same alignment, where it is
-    /// whatever else is allocated.
+    /// Returns whether a block of `layout` serves `new`, which has the same alignment, in place, whatever else is
+    /// allocated.
     fn keeps(&self, layout: Layout, new: Layout) -> bool;
 
-    /// Makes a block serve `new` where it is, and says whether it could; if not, nothing has
-    /// changed. Contents up to the smaller size are kept.
+    /// Makes a block serve `new` in place, and returns whether that was possible. If not, nothing has changed. The
+    /// contents up to the smaller size are kept.
     ///
-    /// Where [`Engine::keeps`] says so it always can.
+    /// It is always possible where [`Engine::keeps`] returns `true`.
     ///
     /// # Safety
     ///

@@ -11,10 +11,10 @@
 //!
 //! This is Knuth's buddy system (The Art of Computer Programming 1, 2.5) as Linux's page allocator
 //! implements it: the page descriptor of the buddy says in O(1) whether the buddy is free, and a bitmap of
-//! the orders that have free blocks finds the smallest block that is large enough. Two things differ. A
-//! block is cut to whole pages, and the rest is free at once, as in Linux's `alloc_pages_exact`. And buddies
-//! are determined by the offset in the region, not by the address, so that what fits does not depend on
-//! where the pool lies.
+//! the orders that have free blocks finds the smallest block that is large enough. Two things differ from Linux.
+//! A request for a number of pages that is not a power of two frees the rest of its block at once, as Linux's
+//! `alloc_pages_exact` does. The buddy of a block depends on the block's offset in the region and not on its
+//! address, so that the same requests have the same results wherever the pool lies.
 
 use super::page::{
     List,

@@ -2,10 +2,10 @@
 
 //! The check of a [`Heap`].
 //!
-//! First the blocks are walked from page to page: they must cover every region, be what their
-//! descs say, and have bitmaps that agree. Then the lists are walked: each may only hold what
-//! belongs in it, and all together must hold as many blocks as the first walk saw, so that none is
-//! missing either. Last, the counters are compared with what was seen.
+//! First the check visits the pages of each region: the blocks must cover the region without gaps, and the bitmap
+//! of each slab must agree with its page descriptor. Then it visits the lists: each entry must belong into its
+//! list, and the lists together must have as many entries as there are free blocks and partial slabs, so that
+//! none is missing. Last, it compares the counters with the sums of what it visited.
 
 use crate::hybrid::{
     buddy::{
@@ -51,7 +51,7 @@ const SLAB_PARTS: usize = ORDER_PARTS + ORDERS;
 /// The part that compares counters, the last.
 const COUNTERS: usize = SLAB_PARTS + CLASSES * FULLNESS_BINS;
 
-/// Makes what is broken at a page, in a class.
+/// Returns a broken rule, at a page and in a class.
 fn broken<T>(rule: Rule, class: Option<Class>, page: Option<Page>) -> Result<T, Broken> {
     Err(Broken {
         rule,
@@ -61,7 +61,7 @@ fn broken<T>(rule: Rule, class: Option<Class>, page: Option<Page>) -> Result<T, 
 }
 
 impl Heap {
-    /// Looks at the next part, up to [`STEP`] pages or list entries of it.
+    /// Checks up to [`STEP`] pages or list entries of the next part.
     pub(super) fn check_step(&mut self, walk: &mut Walk) -> Result<Progress, Broken> {
         match walk.part {
             0..ORDER_PARTS => self.check_blocks(walk)?,
@@ -92,7 +92,7 @@ impl Heap {
         Ok(Progress::More)
     }
 
-    /// Walks the blocks of a region.
+    /// Checks the blocks of a region. `walk.place` is the next page, and `walk.seen` the end of its block.
     fn check_blocks(&mut self, walk: &mut Walk) -> Result<(), Broken> {
         let region = walk.part;
         let pages = self.buddy.descs.pages(region);
@@ -102,7 +102,6 @@ impl Heap {
                 return Ok(());
             }
             let page = Page::new(region, walk.place);
-            // The pages before `seen` belong to blocks whose heads were looked at.
             if walk.place < walk.seen {
                 self.check_tail(page)?;
             } else {
@@ -118,14 +117,15 @@ impl Heap {
         Ok(())
     }
 
-    /// Looks at a page of a block that is not its head.
+    /// Checks a page of a block that is not the block's first page.
     fn check_tail(&self, page: Page) -> Result<(), Broken> {
         match self.buddy.descs.kind(page) {
             PageKind::Interior => Ok(()),
             PageKind::SlabTail { class, head } => {
                 let head = usize::from(head);
-                let told = (head <= page.index()).then(|| self.buddy.descs.kind(page.before(head)));
-                match told {
+                let first =
+                    (head <= page.index()).then(|| self.buddy.descs.kind(page.before(head)));
+                match first {
                     Some(PageKind::Slab { class: own, .. })
                         if own == class && head < class.pages() =>
                     {
@@ -138,7 +138,7 @@ impl Heap {
         }
     }
 
-    /// Looks at one block and returns how many pages it has.
+    /// Checks a block, and returns its number of pages.
     fn check_block(&mut self, walk: &mut Walk, page: Page) -> Result<usize, Broken> {
         match self.buddy.descs.kind(page) {
             PageKind::Interior | PageKind::SlabTail { .. } => {
@@ -176,7 +176,7 @@ impl Heap {
         }
     }
 
-    /// Looks at one slab.
+    /// Checks a slab.
     fn check_slab(
         &mut self,
         walk: &mut Walk,
@@ -208,7 +208,8 @@ impl Heap {
         Ok(())
     }
 
-    /// Walks a list, all of whose blocks must be members.
+    /// Checks a list, all of whose entries must be members. `walk.seen` is the number of entries that were
+    /// visited, and `walk.place` the link to the next one.
     fn check_list(
         &self,
         walk: &mut Walk,
@@ -237,7 +238,7 @@ impl Heap {
             }
             let links = self.buddy.descs.links(page).unwrap_or_default();
             next = links.next.into();
-            // That each names the other makes the list a chain which no other list shares.
+            // If each entry is the next one's previous entry, no other list shares the entries.
             let back = next.map(|next| self.buddy.descs.links(next).unwrap_or_default().prev);
             if back.is_some_and(|back| back != Some(page).into())
                 || (walk.seen == 0 && links.prev != Link::default())
@@ -248,17 +249,17 @@ impl Heap {
             walk.walked += 1;
             walk.place = Link::from(next).0 as usize;
         }
-        // A list that ends just here is seen to end in the next step.
+        // The next step finds the end of a list that ends here.
         Ok(())
     }
 
-    /// Compares the counters with what was seen.
+    /// Compares the counters with the sums over what was visited.
     fn check_counters(&self, walk: &Walk) -> Result<(), Broken> {
         let sums = &walk.sums;
         if sums.listed != sums.free_blocks + sums.partial {
             return broken(Rule::Lists, None, None);
         }
-        if !self.buddy.is_orders_right() || self.buddy.free_pages != sums.free_pages {
+        if !self.buddy.agrees_with_lists() || self.buddy.free_pages != sums.free_pages {
             return broken(Rule::BuddyCounters, None, None);
         }
         for class in Class::all() {
@@ -270,8 +271,8 @@ impl Heap {
                     return broken(Rule::Lists, Some(class), Some(page));
                 }
             }
-            let seen = (sums.slabs[number] as usize, sums.objects[number] as usize);
-            if (slabs.slabs, slabs.used) != seen {
+            let visited = (sums.slabs[number] as usize, sums.objects[number] as usize);
+            if (slabs.slabs, slabs.used) != visited {
                 return broken(Rule::ClassCounters, Some(class), None);
             }
         }
@@ -318,8 +319,8 @@ impl Heap {
 }
 
 impl Buddy {
-    /// Returns whether the bitmap of orders says which lists have blocks.
-    pub(in crate::hybrid) fn is_orders_right(&self) -> bool {
+    /// Returns whether exactly the bits of `orders` are set whose lists have blocks.
+    pub(in crate::hybrid) fn agrees_with_lists(&self) -> bool {
         let lists = self.lists.iter().enumerate();
         let bit = |(order, list): (usize, &List)| u32::from(list.first().is_some()) << order;
         self.orders == lists.map(bit).sum()

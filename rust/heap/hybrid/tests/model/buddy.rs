@@ -128,7 +128,7 @@ impl Model {
 
     /// Compares the page descriptors with the oracle, page by page.
     fn compare(&self) {
-        assert!(self.buddy.is_orders_right());
+        assert!(self.buddy.agrees_with_lists());
         let mut free_pages = 0;
         for (region, allocated) in self.allocated.iter().enumerate() {
             let mut index = 0;

@@ -69,7 +69,7 @@ fn free(buddy: &Buddy) -> Vec<(usize, usize)> {
     blocks.sort_unstable();
     let pages = blocks.iter().map(|(_, pages)| pages).sum::<usize>();
     assert_eq!(pages, buddy.free_pages);
-    assert!(buddy.is_orders_right());
+    assert!(buddy.agrees_with_lists());
     blocks
 }
 
