@@ -175,7 +175,7 @@ impl Slabs {
             number.is_some_and(&mut clear)
         });
         let freed = 1 + in_slab.count();
-        if self.add_used(buddy, slab, -(freed as isize)) == 0 {
+        if self.add_used(buddy, slab, -(freed as isize)) == Some(0) {
             match self.empty {
                 // INVARIANT: One empty slab is cached.
                 None => self.empty = Some(slab),
@@ -185,12 +185,13 @@ impl Slabs {
         Ok(freed)
     }
 
-    /// Changes the number of live objects of a slab by `objects`, and returns the new number.
+    /// Changes the number of live objects of a slab by `objects`, and returns the new number. `None` if the page
+    /// descriptor is damaged.
     #[inline]
-    fn add_used(&mut self, buddy: &mut Buddy, slab: Page, objects: isize) -> usize {
+    fn add_used(&mut self, buddy: &mut Buddy, slab: Page, objects: isize) -> Option<usize> {
         let descs = &mut buddy.descs;
         let PageKind::Slab { class, used } = descs.kind(slab) else {
-            return 0;
+            return None;
         };
         let before = usize::from(used);
         let after = before.saturating_add_signed(objects);
@@ -212,7 +213,7 @@ impl Slabs {
                 descs.push(&mut self.partial[to], slab);
             }
         }
-        after
+        Some(after)
     }
 
     /// Makes a slab of pages from the buddy system. O(log n).
