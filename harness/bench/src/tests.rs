@@ -89,9 +89,8 @@ impl Heap for Faulty {
         self.last.set(block);
         let misaligned = usize::from(self.now(Fault::Misaligned)) * 4;
         // SAFETY: 8 bytes of `memory` follow each block.
-        Some(Block {
-            start: unsafe { block.add(misaligned) },
-        })
+        let start = unsafe { block.add(misaligned) };
+        Some(Block { start })
     }
 
     unsafe fn free(&self, _block: Block, _size: usize, _align: usize) {}

@@ -66,6 +66,7 @@ pub struct Heap {
 
 impl Heap {
     /// Returns a heap without memory.
+    #[inline(always)]
     pub(super) const fn new() -> Self {
         Self {
             buddy: Buddy::new(),

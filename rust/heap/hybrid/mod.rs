@@ -87,6 +87,8 @@ pub type State = state::State<Heap>;
 
 impl State {
     /// Returns the state of an engine without memory.
+    // Inlined into a constant: the state is larger than a stack frame should be.
+    #[inline(always)]
     #[must_use]
     pub const fn new() -> Self {
         Self::with_heap(Heap::new())
@@ -94,6 +96,7 @@ impl State {
 }
 
 impl Default for State {
+    #[inline(always)]
     fn default() -> Self {
         Self::new()
     }

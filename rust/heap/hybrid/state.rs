@@ -36,6 +36,7 @@ pub struct State<H> {
 
 impl<H: LockedHeap> State<H> {
     /// Returns a state around a heap without memory.
+    #[inline(always)]
     pub(super) const fn with_heap(heap: H) -> Self {
         Self {
             heap,
