@@ -41,7 +41,8 @@ pub(super) struct Work {
 pub(super) enum End {
     /// The beginning: free pages follow a block, so that it can grow.
     Low,
-    /// The end: slabs never grow, so they stay away from blocks that do.
+    /// The end: slabs never grow, so they stay away from blocks that do. If slabs came from the beginning, too, the
+    /// utilisation of the classic traces would be 88.8 % instead of 89.5 % (see `refine`).
     High,
 }
 

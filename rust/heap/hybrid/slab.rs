@@ -10,8 +10,8 @@
 //! The bitmap lies outside of the pool and no metadata is in the objects. A program that writes to a freed
 //! object or past its end therefore damages no metadata, and a double free that reaches the slab is found.
 //!
-//! The fullest partial slab is used first, so that the others can become empty. An empty slab returns its
-//! pages to the buddy system, except for one of each class that is cached.
+//! Objects come from partial slabs, the one that became partial last first. An empty slab returns its pages to the
+//! buddy system, except for one of each class that is cached.
 
 use super::{
     buddy::{
@@ -33,19 +33,16 @@ use crate::{
     },
 };
 
-/// The lists of a class's partial slabs: one for each quarter of the objects that are live.
-pub(super) const FULLNESS_BINS: usize = 4;
-
 /// The slabs of a class.
 ///
 /// # Invariants
 ///
-/// - A slab with both live and free objects is in the list of its fullness. A full slab is in no list.
-///   `empty` is the only slab without live objects.
+/// - `partial` contains exactly the slabs with both live and free objects. `empty` is the only slab without live
+///   objects.
 /// - `slabs` is the number of slabs, and `used` that of live objects.
 pub(super) struct Slabs {
     class: Class,
-    pub(super) partial: [List; FULLNESS_BINS],
+    pub(super) partial: List,
     pub(super) empty: Option<Page>,
     pub(super) slabs: usize,
     pub(super) used: usize,
@@ -53,13 +50,10 @@ pub(super) struct Slabs {
     pub(super) growths: u64,
 }
 
-/// Returns the list of a slab with `used` live objects, or `None` for an empty or a full slab.
+/// Returns whether a slab with `used` live objects has both live and free objects.
 #[inline]
-pub(super) fn fullness(class: Class, used: usize) -> Option<usize> {
-    let objects = class.objects();
-    // ⌊used · FULLNESS_BINS / objects⌋, without a division.
-    let quarters = (1..FULLNESS_BINS).filter(|quarter| used * FULLNESS_BINS >= quarter * objects);
-    (used > 0 && used < objects).then(|| quarters.count())
+pub(super) const fn is_partial(class: Class, used: usize) -> bool {
+    used > 0 && used < class.objects()
 }
 
 /// Returns the bits of word `word` of a bitmap that stand for objects.
@@ -89,7 +83,7 @@ impl Slabs {
         };
         Self {
             class,
-            partial: [List::EMPTY; FULLNESS_BINS],
+            partial: List::EMPTY,
             empty: None,
             slabs: 0,
             used: 0,
@@ -104,7 +98,7 @@ impl Slabs {
 
     /// Returns whether there is a partial slab.
     pub(super) fn has_partial(&self) -> bool {
-        self.partial.iter().any(|list| list.len > 0)
+        self.partial.len > 0
     }
 
     /// Allocates up to `objects.len()` objects of one slab, lowest first; returns how many, and whether a new
@@ -118,8 +112,7 @@ impl Slabs {
         buddy: &mut Buddy,
         objects: &mut [Offset],
     ) -> Option<(usize, Path)> {
-        let fullest = self.partial.iter().rev().find_map(List::first);
-        let (slab, path) = match fullest.or_else(|| self.empty.take()) {
+        let (slab, path) = match self.partial.first().or_else(|| self.empty.take()) {
             Some(slab) => (slab, Path::Slab),
             None => (self.grow(buddy)?, Path::Growth),
         };
@@ -203,15 +196,11 @@ impl Slabs {
             },
         );
         self.used = self.used.saturating_add_signed(objects);
-        let (from, to) = (fullness(class, before), fullness(class, after));
-        if from != to {
-            // INVARIANT: The slab moves to the list of its fullness.
-            if let Some(from) = from {
-                descs.unlink(&mut self.partial[from], slab);
-            }
-            if let Some(to) = to {
-                descs.push(&mut self.partial[to], slab);
-            }
+        // INVARIANT: The slab is in the list if and only if it is partial.
+        match (is_partial(class, before), is_partial(class, after)) {
+            (false, true) => descs.push(&mut self.partial, slab),
+            (true, false) => descs.unlink(&mut self.partial, slab),
+            _ => {}
         }
         Some(after)
     }

@@ -22,8 +22,7 @@ use crate::hybrid::{
         REGION_PAGES_SHIFT, //
     },
     slab::{
-        FULLNESS_BINS,
-        fullness,
+        is_partial,
         object_bits, //
     },
 };
@@ -49,7 +48,7 @@ const ORDER_PARTS: usize = REGIONS_MAX;
 const SLAB_PARTS: usize = ORDER_PARTS + ORDERS;
 
 /// The part that compares counters, the last.
-const COUNTERS: usize = SLAB_PARTS + CLASSES * FULLNESS_BINS;
+const COUNTERS: usize = SLAB_PARTS + CLASSES;
 
 /// Returns a broken rule, at a page and in a class.
 fn broken<T>(rule: Rule, class: Option<Class>, page: Option<Page>) -> Result<T, Broken> {
@@ -72,13 +71,12 @@ impl Heap {
                 self.check_list(walk, &list, None, member)?;
             }
             SLAB_PARTS..COUNTERS => {
-                let part = walk.part - SLAB_PARTS;
-                let (number, bin) = (part / FULLNESS_BINS, part % FULLNESS_BINS);
-                let list = self.classes[number].partial[bin];
+                let number = walk.part - SLAB_PARTS;
+                let list = self.classes[number].partial;
                 let class = Class::new(number as u8);
                 let member = |kind| match kind {
                     PageKind::Slab { class: own, used } => {
-                        Some(own) == class && fullness(own, used.into()) == Some(bin)
+                        Some(own) == class && is_partial(own, used.into())
                     }
                     _ => false,
                 };
@@ -201,7 +199,7 @@ impl Heap {
         }
         walk.sums.slabs[number] += 1;
         walk.sums.objects[number] += used as u32;
-        walk.sums.partial += usize::from(used > 0 && used < class.objects());
+        walk.sums.partial += usize::from(is_partial(class, used));
         if used == 0 && self.classes[number].empty != Some(page) {
             return broken(Rule::Lists, Some(class), Some(page));
         }

@@ -2,7 +2,8 @@
 
 //! The memory of a CPU's cache, whose size depends on the pool.
 //!
-//! A small pool has small magazines, and the kernel allocates a cache with as many slots as they need.
+//! A small pool has small magazines, and the kernel allocates a cache with as many slots as they need: 2 KiB for each
+//! CPU in a pool of 32 KiB, and 18 KiB in a pool of 900 KiB or more.
 
 use core::ptr::{
     self,

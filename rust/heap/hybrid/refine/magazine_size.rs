@@ -9,7 +9,8 @@
 //! If the reserve is used up, a magazine cannot grow. After [`GROW_FAILURES_MAX`] such failures the CPU's next
 //! allocation under the lock returns the CPU's whole part of the reserve, which may belong to sizes that the
 //! CPU no longer uses. If the CPU has no part, the CPU that was least active since the last redistribution
-//! returns its part, so an idle CPU does not keep the reserve.
+//! returns its part, so an idle CPU does not keep the reserve. Without redistribution, the utilisation is 89.5 % and
+//! 85.9 %; with a reserve of a quarter, 88.9 % and 86.2 %.
 
 use core::sync::atomic::Ordering::Relaxed;
 

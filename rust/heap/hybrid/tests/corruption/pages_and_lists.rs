@@ -276,7 +276,7 @@ fn a_list_with_a_wrong_length_is_found() {
     let number = class(1024).number();
     for length in [0, 1, 3, u32::MAX] {
         let wrong = broken(|state, _| {
-            state.heap.classes[usize::from(number)].partial[1].len = length;
+            state.heap.classes[usize::from(number)].partial.len = length;
         });
         assert_eq!((wrong.rule, wrong.class), (Rule::ListLength, Some(number)));
     }
@@ -287,16 +287,23 @@ fn blocks_that_are_in_no_list_are_found() {
     let lost = rule(|heap, _| heap.buddy.lists[1] = List::default());
     assert_eq!(lost, Rule::Lists);
     let number = class(1024).index();
-    let lost = rule(|heap, _| heap.classes[number].partial[1] = List::default());
+    let lost = rule(|heap, _| heap.classes[number].partial = List::default());
     assert_eq!(lost, Rule::Lists);
 }
 
 #[test]
-fn blocks_in_a_list_of_another_order_or_fullness_are_found() {
+fn blocks_in_a_list_of_another_order_or_class_are_found() {
     assert_eq!(rule(|heap, _| heap.buddy.lists.swap(1, 2)), Rule::Lists);
-    let number = class(1024).index();
-    let moved = broken(|state, _| state.heap.classes[number].partial.swap(1, 2));
-    assert_eq!((moved.rule, moved.class), (Rule::Lists, Some(number as u8)));
+    let (smaller, larger) = (class(80).index(), class(1024).index());
+    let moved = broken(|state, _| {
+        let classes = &mut state.heap.classes;
+        let list = core::mem::take(&mut classes[smaller].partial);
+        classes[smaller].partial = core::mem::replace(&mut classes[larger].partial, list);
+    });
+    assert_eq!(
+        (moved.rule, moved.class),
+        (Rule::Lists, Some(smaller as u8))
+    );
 }
 
 #[test]

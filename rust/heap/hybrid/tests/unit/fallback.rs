@@ -213,7 +213,7 @@ fn an_object_of_a_larger_class_is_borrowed_before_a_page_is_allocated() {
 #[test]
 fn a_slab_with_a_damaged_bitmap_is_no_donor() {
     let mut heap = donors(&[128]);
-    let slab = heap.0.classes[class(128).index()].partial[0].first();
+    let slab = heap.0.classes[class(128).index()].partial.first();
     heap.0.buddy.descs.bitmap(slab.unwrap()).unwrap()[0] = u64::MAX;
     assert_eq!(heap.allocate(layout(100, 8)), Err(Refusal::Exhausted));
     assert_eq!(borrowed(&heap), 0);

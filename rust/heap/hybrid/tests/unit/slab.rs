@@ -42,7 +42,7 @@ fn objects_are_allocated_from_the_lowest_up() {
     for n in [5, 63, 17] {
         heap.release(at(first + n * 64), layout(64, 8)).unwrap();
     }
-    // The other slab has free objects, too, but this one is fuller.
+    // The other slab has free objects, too, but this one became partial later.
     for n in [5, 17, 63] {
         let block = heap.allocate(layout(64, 8)).unwrap().0;
         assert_eq!(block, at(first + n * 64));
@@ -78,7 +78,7 @@ fn a_class_allocates_all_objects_of_a_slab_before_it_grows() {
 }
 
 #[test]
-fn the_fullest_slab_is_used_first() {
+fn the_slab_that_became_partial_last_is_used_first() {
     let mut heap = BareHeap::new(&[8]);
     let small = layout(64, 8);
     let blocks: Vec<_> = (0..4 * 64)
@@ -102,7 +102,7 @@ fn the_fullest_slab_is_used_first() {
         .collect();
     assert_eq!(order.len(), 32 + 56 + 16 + 48);
     order.dedup();
-    assert_eq!(order, [2, 0, 3, 1].map(|slab: usize| slabs[slab]));
+    assert_eq!(order, [3, 2, 1, 0].map(|slab: usize| slabs[slab]));
 }
 
 #[test]
