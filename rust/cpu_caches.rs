@@ -14,8 +14,8 @@
 // CPU spins, with interrupts enabled, until that CPU has run an interrupt handler, as a TLB flush under a
 // page-table lock does. So that this ends, a caller of the engine must have interrupts enabled, and must
 // hold no lock that any CPU takes with interrupts disabled: a CPU that waits for such a lock would never
-// run the handler. The session's spinlock is the only lock that is held, by frees, and these make no
-// calls on other CPUs.
+// run the handler. A caller may hold the session's spinlock, during `allocate_at_once`, `release_at_once` and
+// `release`, which make no calls on other CPUs.
 
 use core::{
     ffi::{

@@ -129,7 +129,7 @@ fn violation(fault: Fault) -> &'static [&'static str] {
             "refused as exhausted",
             "with the cause of fault injection",
         ],
-        Fault::NeverServesToOrder => &[
+        Fault::InjectsEveryRefusal => &[
             "with the cause of fault injection",
             "requests were refused in a private pool",
         ],
@@ -146,7 +146,7 @@ fn names_a_request(fault: Fault) -> bool {
         Fault::WildWrite
             | Fault::WildWriteInFree
             | Fault::NeverServes
-            | Fault::NeverServesToOrder
+            | Fault::InjectsEveryRefusal
             | Fault::Leak
     )
 }
@@ -239,7 +239,7 @@ every_workload_ends! {
     a_stack_overflow_ends_in_a_verdict: Recursion,
     an_exit_ends_in_a_verdict: Exit,
     an_engine_that_never_serves_ends_in_a_verdict: NeverServes,
-    an_engine_that_refuses_to_order_ends_in_a_verdict: NeverServesToOrder,
+    an_engine_that_injects_every_refusal_ends_in_a_verdict: InjectsEveryRefusal,
     an_engine_that_forgets_frees_ends_in_a_verdict: Leak,
     links_longer_than_the_engine_says_end_in_a_verdict: LongLinks,
 }
@@ -311,7 +311,7 @@ fn the_command_of_a_verdict_repeats_it() {
 }
 
 #[test]
-fn people_and_ktap_are_told_the_verdict_too() {
+fn plain_and_ktap_output_have_the_verdict() {
     let options = "stress realloc --target sim --engine seed --ops 500";
     let text = |more: &str| {
         let output = slablab(Some(Fault::Segfault), &format!("{options} {more}"));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The header is for C programs too.
+//! Tests that C programs can use the header.
 
 use std::{
     path::Path,

@@ -479,7 +479,7 @@ impl<E: Engine + AddRegion + Check, T> EngineAllocator<E, T> {
 // `layout.size()` bytes until it is released, for as long as the memory of its region is there. `memory`
 // is dropped after the engine.
 unsafe impl<E: Engine + AddRegion + Check, T: Send> Allocator for EngineAllocator<E, T> {
-    /// The value that `Engine::allocate` returned: `Engine::release` may use its offset.
+    /// The block that `Engine::allocate` returned.
     type Block = Block;
 
     #[inline(always)]

@@ -18,9 +18,9 @@ unsafe impl Send for Block {}
 /// Why an engine refuses a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Refusal {
-    /// The pool could not hold it if it were empty.
+    /// The pool could not serve the request if it were empty.
     TooBig,
-    /// Less is free than was asked for.
+    /// Fewer bytes are free than the request needs.
     Exhausted,
     /// Enough is free, but not in one piece.
     Fragmented,

@@ -53,7 +53,7 @@ pub struct Capabilities {
     /// writes footers, or leaves the nodes of coalesced blocks inside a page.
     pub free_block_bytes: usize,
     /// A number of which the places of free blocks in a region are multiples, as far as the engine writes
-    /// `free_block_bytes` there. 1 says nothing.
+    /// `free_block_bytes` there. The value 1 makes no statement about the places.
     pub free_block_align: usize,
 }
 
@@ -74,7 +74,7 @@ pub struct Interfaces<'e> {
     pub fail_growth: Option<&'e dyn FailGrowth>,
 }
 
-/// What [`Engine::allocate_at_once`] allocated.
+/// The result of [`Engine::allocate_at_once`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Allocated {
     /// The block.

@@ -24,9 +24,9 @@
 /// engine_enum! {
 ///     /// The engines of this program.
 ///     enum AnyEngine {
-///         /// The textbook's.
+///         /// The engine `seed`.
 ///         Seed(seed::Seed<NoLock<seed::State>>),
-///         /// The one without its weaknesses.
+///         /// The engine `hybrid`.
 ///         Hybrid(hybrid::Hybrid<NoLock<hybrid::State>, NoPerCpu>),
 ///     }
 /// }

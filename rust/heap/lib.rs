@@ -8,8 +8,8 @@
 //! crate, so that Kbuild compiles it into the module and cargo into the tests, unchanged.
 //!
 //! - [`seed`]: slabs over a buddy system, the design of `docs/seed-design.md`;
-//! - [`hybrid`]: the same two tiers with its weaknesses gone;
-//! - [`debug`]: either of them in debug mode, which names what is done wrong.
+//! - [`hybrid`]: the two tiers of `seed` without its weaknesses;
+//! - [`debug`]: debug mode, which detects misuse of the blocks of either engine and reports it.
 
 #![cfg_attr(not(MODULE), no_std)]
 

@@ -100,8 +100,8 @@ pub unsafe trait LockedHeap: Send {
         cost: &mut Cost,
     ) -> Result<usize, Refusal>;
 
-    /// Allocates a block by ways that cost time or memory, after [`LockedHeap::allocate`] was refused and
-    /// all magazines were flushed.
+    /// Allocates a block by ways that cost time or memory, after [`LockedHeap::allocate`] refused. If more free
+    /// blocks could help, all magazines were flushed before.
     fn allocate_fallback(&mut self, layout: Layout, cost: &mut Cost) -> Option<Offset>;
 
     /// Returns whether [`LockedHeap::allocate`] would have to enlarge the memory for small blocks.

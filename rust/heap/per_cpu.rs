@@ -3,8 +3,8 @@
 //! Per-CPU data, as an engine sees it.
 //!
 //! The kernel disables preemption to give a CPU's data to one caller at a time, and interrupts a
-//! CPU to reach its data from another one. On the host, threads take turns at CPUs that the test or
-//! the simulator makes up. The engine's code is the same on both.
+//! CPU to reach its data from another one. On the host, the test or the simulator defines
+//! CPUs, and one thread at a time uses each. The engine's code is the same on both.
 
 use core::ops::Deref;
 

@@ -11,8 +11,8 @@ use slab_heap::Block;
 
 /// An allocator under test. [`check`](crate::check) checks its guarantees.
 ///
-/// Blocks have the type of slablab's engines, which free a block by its start and its offset. Patterns
-/// store both for every allocator, so the loop costs all of them the same.
+/// Blocks have the type of slablab's engines: an address. Patterns store the address for every allocator, so the
+/// loop costs all of them the same.
 pub(crate) trait Heap {
     /// Allocates `size` bytes, at least 1, aligned to `align`. Returns `None` on failure.
     fn alloc(&self, size: usize, align: usize) -> Option<Block>;

@@ -334,7 +334,7 @@ header_enum! {
 header_enum! {
     /// The use of a block of pages.
     ExtentKind {
-        /// The buddy system has it.
+        /// The page is free, in the buddy system.
         Free = SLABLAB_EXTENT_FREE, "free";
         /// Allocated as a block of whole pages.
         Large = SLABLAB_EXTENT_LARGE, "large";

@@ -98,7 +98,7 @@ enum Operation {
     /// Moves to another CPU.
     Cpu(u8),
     /// Flushes the magazines of all CPUs.
-    Drain,
+    Shrink,
     /// Checks the engine's metadata and statistics.
     Check,
     /// Adds a region.
@@ -305,7 +305,7 @@ impl<E: Engine> Shadow<'_, E> {
                 }
             }
             Operation::Cpu(cpu) => run_on(usize::from(cpu) % CPUS),
-            Operation::Drain => {
+            Operation::Shrink => {
                 shrink(self.engine);
             }
             Operation::Check => self.check(),

@@ -2,9 +2,9 @@
 
 //! The engine: a magazine of the current CPU, or else the heap under the lock.
 //!
-//! Blocks move between a magazine and the heap only while the lock is held, and the lock is held until they
-//! have arrived. Whoever holds the lock therefore finds each block in one of three states: free in the heap,
-//! in a magazine, or live.
+//! Blocks move between a magazine and the heap only while the lock is held, and the lock is held until the blocks
+//! have arrived. A holder of the lock therefore finds each block in one of three states: free in the heap, in a
+//! magazine, or live.
 
 // Lock order: the heap's lock first, then a CPU's cache. The fast paths use the cache of the current CPU
 // without the lock. A closure that uses a cache never takes the lock. No code sleeps while it holds the lock

@@ -226,8 +226,8 @@ impl Exclusive<'_, CpuCache> {
         magazine.end.store(end, Relaxed);
     }
 
-    /// Puts blocks on a magazine so that the first is allocated first. Returns how many of the last ones had
-    /// room.
+    /// Pushes blocks so that the first one is allocated first. If there is too little room, only the last blocks are
+    /// pushed. Returns how many blocks were pushed.
     pub(super) fn refill(
         &self,
         kind: MagazineKind,

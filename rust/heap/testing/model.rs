@@ -42,7 +42,7 @@ pub(crate) enum Operation {
     /// Migrates the thread to this CPU.
     Move(usize),
     /// Returns all cached memory to the buddy system.
-    Drain,
+    Shrink,
 }
 
 /// The outcome of an operation.
@@ -78,7 +78,7 @@ pub(crate) fn operations_on(
 ) -> impl Strategy<Value = Vec<Operation>> {
     let elsewhere = prop_oneof![
         6 => (0..cpus).prop_map(Operation::Move),
-        1 => Just(Operation::Drain),
+        1 => Just(Operation::Shrink),
     ];
     (
         operations(most, align_order),
@@ -162,7 +162,7 @@ impl<E: Engine> Shadow<'_, E> {
                 CPU.set(cpu);
                 Outcome::Nothing
             }
-            Operation::Drain => {
+            Operation::Shrink => {
                 shrink(self.engine);
                 assert_eq!(Figures::of(self.engine).totals.magazine_bytes, 0);
                 Outcome::Nothing

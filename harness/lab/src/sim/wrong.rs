@@ -52,7 +52,7 @@ pub enum Fault {
     Overlap,
     /// Allocates memory behind the pool.
     OutOfPool,
-    /// Says another offset than the block's.
+    /// Returns a wrong offset of a block.
     WrongOffset,
     /// Writes into a live block.
     WildWrite,
@@ -83,7 +83,7 @@ pub enum Fault {
     /// Refuses every request.
     NeverServes,
     /// Refuses every request, as if by fault injection.
-    NeverServesToOrder,
+    InjectsEveryRefusal,
     /// Forgets what is freed.
     Leak,
     /// Writes four words into each free block, and says it writes none.
@@ -93,7 +93,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// All of them that no workload may pass.
+    /// All faults that every workload must detect.
     pub const ALL: [Self; 20] = [
         Self::Overlap,
         Self::OutOfPool,
@@ -112,7 +112,7 @@ impl Fault {
         Self::Recursion,
         Self::Exit,
         Self::NeverServes,
-        Self::NeverServesToOrder,
+        Self::InjectsEveryRefusal,
         Self::Leak,
         Self::LongLinks,
     ];
@@ -223,7 +223,7 @@ impl<E: Engine> Wrong<E> {
             }
             Fault::Exit => std::process::exit(0),
             Fault::NeverServes => return Some(Err(Refusal::Exhausted)),
-            Fault::NeverServesToOrder => return Some(Err(Refusal::Injected)),
+            Fault::InjectsEveryRefusal => return Some(Err(Refusal::Injected)),
             _ => {}
         }
         None
@@ -279,7 +279,7 @@ unsafe impl<E: Engine> Engine for Wrong<E> {
         };
         let number = self.allocations.fetch_add(1, Relaxed);
         let is_wrong = match fault {
-            Fault::NeverServes | Fault::NeverServesToOrder => true,
+            Fault::NeverServes | Fault::InjectsEveryRefusal => true,
             _ => number >= FIRST && !fault.is_of_frees(),
         };
         if is_wrong && let Some(answer) = self.allocate_wrongly(fault, layout) {

@@ -207,7 +207,7 @@ fn a_submit_ends_at_the_injected_refusal() -> TestResult {
         let cause = u32::from(operations[4].cost.cause);
         check_eq("cause", cause, uapi::SLABLAB_CAUSE_INJECTED)?;
         check_eq("blocks", device.stats()?.session_blocks, 4)?;
-        // The count goes on, and a free is none.
+        // The count continues, and a free does not count as a request.
         let handle = operations[0].handle;
         device.free(handle)?;
         let submit = device.submit(&mut [alloc; 8])?;

@@ -87,7 +87,7 @@ arguments! {
     slablab_events: SLABLAB_EVENTS_SIZE_VER1,
 }
 
-/// Whether the kernel reads an argument, and writes it, as `_IOC` has it.
+/// Whether the kernel reads and writes an argument, according to the direction in `_IOC`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Direction {
     /// Neither: the argument is a number.

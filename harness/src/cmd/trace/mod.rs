@@ -42,18 +42,18 @@ use crate::{
 
 /// Make, record, describe and convert traces of allocations
 ///
-/// A trace is a list of operations that any allocator can be asked for: `slablab replay` does. As a
-/// file it has a line for each:
+/// A trace is a list of operations, which `slablab replay` executes on an engine. As a file it has a
+/// line for each:
 ///
-///   a 1 100          allocate 100 bytes; 1 is what the block is called from here on
+///   a 1 100          allocate 100 bytes; 1 is the number of the block in later lines
 ///   a 2 4096 4096    allocate 4096 bytes at a multiple of 4096
 ///   r 1 300          give block 1 300 bytes, of which the first 100 stay as they are
 ///   f 1              free block 1; its number may then be given to another
 ///   f 2 @1           the same for block 2, on CPU 1
 ///   # ...            a comment
 ///
-/// In front may stand 'slablab-trace 1', 'name ...' and 'source ...', a line each. The .rep files of
-/// the malloc exercise are read too, as is the text of the kernel's kmem events.
+/// The lines 'slablab-trace 1', 'name ...' and 'source ...' may come first. The .rep files of the
+/// malloc exercise and the text of the kernel's kmem events can be read, too.
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct TraceCommand {

@@ -54,7 +54,7 @@ fn is_quiet<E: Engine>(guard: &Guarded<E>, operations: &[Operation]) {
             }
             Operation::Resize(pick, size) => resize(guard, &mut blocks, pick, size, number as u8),
             Operation::Move(cpu) => CPU.set(cpu),
-            Operation::Drain => {
+            Operation::Shrink => {
                 shrink(guard);
             }
         }

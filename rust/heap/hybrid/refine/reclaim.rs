@@ -92,8 +92,8 @@ where
     L: Lock<State<H>> + Sync,
     P: PerCpu<CpuCache>,
 {
-    /// Allocates a block where the heap refused with `refusal`: flushes the magazines, the CPU's own first,
-    /// then uses the fallbacks of the heap, or counts the refusal.
+    /// Allocates a block after the heap refused with `refusal`: flushes the magazines, the CPU's own first, then
+    /// uses the fallbacks of the heap. The caller counts a refusal.
     #[cold]
     pub(in crate::hybrid) fn allocate_under_pressure(
         &self,

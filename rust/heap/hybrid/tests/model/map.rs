@@ -146,7 +146,7 @@ fn apply(engine: &LockedHybrid, live: &mut Vec<(Block, Layout)>, operation: Oper
                 live[nth].1 = new;
             }
         }
-        Operation::Move(_) | Operation::Drain => {}
+        Operation::Move(_) | Operation::Shrink => {}
     }
 }
 

@@ -7,7 +7,7 @@
 //! | buddy system | `page`, `buddy`, `placement` |
 //! | slabs and the heap | `slab`, `heap`, `fallback`, `refusal_causes`, `growth`, `largest_region` |
 //! | magazines | `magazine` |
-//! | the whole engine, compared with the seed | `weaknesses` |
+//! | the whole engine, in the experiments that show the weaknesses of `seed` | `weaknesses` |
 
 mod buddy;
 mod fallback;
