@@ -104,7 +104,7 @@ impl<E: Engine> KasanEngine<E> {
     fn unpoison(&self, block: Block, layout: Layout) {
         // SAFETY: The engine has just allocated the block and nobody else accesses it. Addresses and
         // usable sizes of blocks are multiples of eight.
-        unsafe { set_shadow(block.start, self.engine.usable(layout), ShadowByte::Live) };
+        unsafe { set_shadow(block.start, self.engine.usable_size(layout), ShadowByte::Live) };
     }
 }
 
@@ -115,8 +115,8 @@ unsafe impl<E: Engine> Engine for KasanEngine<E> {
         self.engine.capabilities()
     }
 
-    fn usable(&self, layout: Layout) -> usize {
-        self.engine.usable(layout)
+    fn usable_size(&self, layout: Layout) -> usize {
+        self.engine.usable_size(layout)
     }
 
     fn capacity(&self) -> usize {
@@ -133,30 +133,30 @@ unsafe impl<E: Engine> Engine for KasanEngine<E> {
         Ok(block)
     }
 
-    fn allocate_at_once(&self, layout: Layout) -> Option<Allocated> {
-        let allocated = self.call(|engine| engine.allocate_at_once(layout))?;
+    fn try_allocate_fast(&self, layout: Layout) -> Option<Allocated> {
+        let allocated = self.call(|engine| engine.try_allocate_fast(layout))?;
         self.unpoison(allocated.block, layout);
         Some(allocated)
     }
 
-    unsafe fn release(&self, block: Block, layout: Layout, cost: &mut Cost) -> Result<(), BadFree> {
-        let usable = self.engine.usable(layout);
+    unsafe fn free(&self, block: Block, layout: Layout, cost: &mut Cost) -> Result<(), BadFree> {
+        let usable = self.engine.usable_size(layout);
         // Before the release, because another CPU may allocate the block right afterwards.
         //
         // SAFETY: By this function's contract the block is live and nobody uses it. Addresses and usable
         // sizes of blocks are multiples of eight.
         unsafe { set_shadow(block.start, usable, ShadowByte::Freed) };
         // SAFETY: By this function's contract the block is live, has this layout, and nobody uses it.
-        let released = self.call(|engine| unsafe { engine.release(block, layout, cost) });
-        if released.is_err() {
+        let freed = self.call(|engine| unsafe { engine.free(block, layout, cost) });
+        if freed.is_err() {
             // SAFETY: The engine refused the free, so the block is still live and unused.
             unsafe { set_shadow(block.start, usable, ShadowByte::Live) };
         }
         released
     }
 
-    fn keeps(&self, layout: Layout, new: Layout) -> bool {
-        self.engine.keeps(layout, new)
+    fn fits_in_place(&self, layout: Layout, new: Layout) -> bool {
+        self.engine.fits_in_place(layout, new)
     }
 
     fn interfaces(&self) -> Interfaces<'_> {
@@ -168,7 +168,7 @@ unsafe impl<E: Engine> Engine for KasanEngine<E> {
     }
 
     unsafe fn resize(&self, block: Block, layout: Layout, new: Layout, cost: &mut Cost) -> bool {
-        let (before, after) = (self.engine.usable(layout), self.engine.usable(new));
+        let (before, after) = (self.engine.usable_size(layout), self.engine.usable_size(new));
         // SAFETY: The block has, or had, more than the smaller of both sizes.
         let rest = unsafe { block.start.add(before.min(after)) };
         if after < before {

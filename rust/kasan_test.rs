@@ -78,24 +78,24 @@ impl AccessTest {
         }
         pr_warn!("stray: {} {bytes}: behind a block\n", self.name);
         touch(last, bytes as isize);
-        self.release(middle);
+        self.free(middle);
         pr_warn!("stray: {} {bytes}: a freed block\n", self.name);
         touch(middle, 0);
         pr_warn!("stray: {} {bytes}: before a block\n", self.name);
         touch(next, -1);
         pr_warn!("stray: {} {bytes}: no more\n", self.name);
         for block in self.blocks.into_iter().filter(|block| *block != middle) {
-            self.release(block);
+            self.free(block);
         }
     }
 
     /// Frees a block.
-    fn release(&self, block: Block) {
+    fn free(&self, block: Block) {
         let engine: &AnyEngine = &self.pool;
         // SAFETY: `new` allocated the block for this layout, and each block is released once. `touch` reads
         // it afterwards, which is the fault that this build tests: the pool stays mapped.
-        let released = unsafe { engine.release(block, self.layout, &mut Cost::default()) };
-        if released.is_err() {
+        let freed = unsafe { engine.free(block, self.layout, &mut Cost::default()) };
+        if freed.is_err() {
             pr_warn!("stray: a free was refused\n");
         }
     }

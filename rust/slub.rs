@@ -106,7 +106,7 @@ unsafe impl Engine for Slub {
         }
     }
 
-    fn usable(&self, layout: Layout) -> usize {
+    fn usable_size(&self, layout: Layout) -> usize {
         Self::whole(layout).size()
     }
 
@@ -149,7 +149,7 @@ unsafe impl Engine for Slub {
         Ok(Block { start })
     }
 
-    unsafe fn release(&self, block: Block, layout: Layout, cost: &mut Cost) -> Result<(), BadFree> {
+    unsafe fn free(&self, block: Block, layout: Layout, cost: &mut Cost) -> Result<(), BadFree> {
         let whole = Self::whole(layout);
         *cost = Cost::new(Path::Kernel);
         // SAFETY: `free` requires a kvmalloc allocation and its layout. By this function's contract the
@@ -163,12 +163,12 @@ unsafe impl Engine for Slub {
         Ok(())
     }
 
-    fn keeps(&self, layout: Layout, new: Layout) -> bool {
+    fn fits_in_place(&self, layout: Layout, new: Layout) -> bool {
         Self::whole(layout) == Self::whole(new)
     }
 
     unsafe fn resize(&self, _block: Block, layout: Layout, new: Layout, cost: &mut Cost) -> bool {
-        let stays = self.keeps(layout, new);
+        let stays = self.fits_in_place(layout, new);
         if stays {
             *cost = Cost::new(Path::InPlace);
             self.counters.with(|counters| {

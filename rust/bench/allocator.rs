@@ -97,7 +97,7 @@ const FLAGS: bindings::gfp_t = bindings::GFP_KERNEL
 ///
 /// # Safety
 ///
-/// From the return of [`Allocator::allocate`] to the call of [`Allocator::release`], the memory of a
+/// From the return of [`Allocator::allocate`] to the call of [`Allocator::free`], the memory of a
 /// block is aligned for its layout and valid for reads and writes of the layout's size. The exception
 /// are allocators whose [`Allocator::HAS_MEMORY`] is false.
 pub(super) unsafe trait Allocator: Sync {
@@ -118,7 +118,7 @@ pub(super) unsafe trait Allocator: Sync {
     ///
     /// This allocator allocated the block for this layout, the block is live, and nobody uses its
     /// memory any more.
-    unsafe fn release(&self, block: Self::Block, layout: Layout, cost: &mut Cost) -> bool;
+    unsafe fn free(&self, block: Self::Block, layout: Layout, cost: &mut Cost) -> bool;
 
     /// Returns the first byte of a block.
     fn start(block: Self::Block) -> NonNull<u8>;
@@ -155,7 +155,7 @@ unsafe impl Allocator for Baseline {
     }
 
     #[inline(always)]
-    unsafe fn release(&self, block: NonNull<u8>, layout: Layout, _cost: &mut Cost) -> bool {
+    unsafe fn free(&self, block: NonNull<u8>, layout: Layout, _cost: &mut Cost) -> bool {
         black_box((block, layout));
         true
     }
@@ -180,7 +180,7 @@ unsafe impl Allocator for Kmalloc {
     }
 
     #[inline(always)]
-    unsafe fn release(&self, block: NonNull<u8>, _layout: Layout, _cost: &mut Cost) -> bool {
+    unsafe fn free(&self, block: NonNull<u8>, _layout: Layout, _cost: &mut Cost) -> bool {
         // SAFETY: By this function's contract `allocate` returned the block, which was not freed since.
         unsafe { bindings::kfree(block.as_ptr().cast()) };
         true
@@ -301,7 +301,7 @@ unsafe impl Allocator for KmemCache {
     }
 
     #[inline(always)]
-    unsafe fn release(&self, block: NonNull<u8>, _layout: Layout, _cost: &mut Cost) -> bool {
+    unsafe fn free(&self, block: NonNull<u8>, _layout: Layout, _cost: &mut Cost) -> bool {
         // SAFETY: By this function's contract the block came from this cache and was not freed since.
         unsafe { bindings::kmem_cache_free(self.cache.as_ptr(), block.as_ptr().cast()) };
         true
@@ -402,20 +402,20 @@ fn call_allocate<E: Engine>(
     engine.allocate(layout, cost)
 }
 
-/// Calls [`Engine::release`]. Not inlined, as [`call_allocate`].
+/// Calls [`Engine::free`]. Not inlined, as [`call_allocate`].
 ///
 /// # Safety
 ///
-/// As for [`Engine::release`].
+/// As for [`Engine::free`].
 #[inline(never)]
-unsafe fn call_release<E: Engine>(
+unsafe fn call_free<E: Engine>(
     engine: &E,
     block: Block,
     layout: Layout,
     cost: &mut Cost,
 ) -> core::result::Result<(), BadFree> {
-    // SAFETY: The contract of `Engine::release` is that of this function.
-    unsafe { engine.release(block, layout, cost) }
+    // SAFETY: The contract of `Engine::free` is that of this function.
+    unsafe { engine.free(block, layout, cost) }
 }
 
 impl<E: Engine + AddRegion + Check, T> EngineAllocator<E, T> {
@@ -488,11 +488,11 @@ unsafe impl<E: Engine + AddRegion + Check, T: Send> Allocator for EngineAllocato
     }
 
     #[inline(always)]
-    unsafe fn release(&self, block: Block, layout: Layout, cost: &mut Cost) -> bool {
-        // SAFETY: `call_release` requires a live block of this engine, the layout that it was allocated
+    unsafe fn free(&self, block: Block, layout: Layout, cost: &mut Cost) -> bool {
+        // SAFETY: `call_free` requires a live block of this engine, the layout that it was allocated
         // for, and that nobody uses it any more. This function's contract promises each; `allocate` gets
         // its blocks from this engine only, and no block is resized.
-        unsafe { call_release(&self.engine, block, layout, cost) }.is_ok()
+        unsafe { call_free(&self.engine, block, layout, cost) }.is_ok()
     }
 
     fn start(block: Block) -> NonNull<u8> {

@@ -150,11 +150,11 @@ impl<'a, A: Allocator> Slots<'a, A> {
         }
         // SAFETY: By the type invariant the block is a live block of the allocator for this layout. It was
         // taken out of its slot above, so nobody uses it any more.
-        let released = unsafe {
+        let freed = unsafe {
             self.allocator
-                .release(live.block, live.layout, &mut self.cost)
+                .free(live.block, live.layout, &mut self.cost)
         };
-        self.counts.wrong_blocks += u64::from(!released);
+        self.counts.wrong_blocks += u64::from(!freed);
     }
 
     /// Allocates a block and frees it at once.
@@ -174,8 +174,8 @@ impl<'a, A: Allocator> Slots<'a, A> {
             self.counts.wrong_blocks += u64::from(!right);
         }
         // SAFETY: The block was allocated above for this layout, and nobody uses it any more.
-        let released = unsafe { self.allocator.release(block, layout, &mut self.cost) };
-        self.counts.wrong_blocks += u64::from(!released);
+        let freed = unsafe { self.allocator.free(block, layout, &mut self.cost) };
+        self.counts.wrong_blocks += u64::from(!freed);
     }
 }
 

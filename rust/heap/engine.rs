@@ -41,7 +41,7 @@ use crate::{
 pub struct Capabilities {
     /// A page that lies entirely in a block may be mapped by programs.
     pub mmap: bool,
-    /// [`Engine::release`], [`Engine::release_at_once`] and [`Engine::allocate_at_once`] do not sleep. They take a
+    /// [`Engine::free`], [`Engine::try_free_fast`] and [`Engine::try_allocate_fast`] do not sleep. They take a
     /// bounded time, and wait for no other lock than the engine's spinlock.
     pub quick: bool,
     /// The number of bytes at the start of a free block that the engine writes while the block is free: 0
@@ -74,7 +74,7 @@ pub struct Interfaces<'e> {
     pub fail_growth: Option<&'e dyn FailGrowth>,
 }
 
-/// The result of [`Engine::allocate_at_once`].
+/// The result of [`Engine::try_allocate_fast`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Allocated {
     /// The block.
@@ -128,9 +128,9 @@ pub trait Shrink {
 ///
 /// | method | takes the engine's lock | interrupts other CPUs | may sleep |
 /// |---|---|---|---|
-/// | [`usable`](Engine::usable), [`capacity`](Engine::capacity), [`keeps`](Engine::keeps) | no | no | no |
-/// | [`allocate_at_once`](Engine::allocate_at_once), [`release_at_once`](Engine::release_at_once) | no | no | no |
-/// | [`release`](Engine::release) | yes | no | unless the engine is [quick](Capabilities::quick) |
+/// | [`usable_size`](Engine::usable_size), [`capacity`](Engine::capacity), [`fits_in_place`](Engine::fits_in_place) | no | no | no |
+/// | [`try_allocate_fast`](Engine::try_allocate_fast), [`try_free_fast`](Engine::try_free_fast) | no | no | no |
+/// | [`free`](Engine::free) | yes | no | unless the engine is [quick](Capabilities::quick) |
 /// | [`offset`](Engine::offset), [`resize`](Engine::resize) | yes | no | yes |
 /// | [`allocate`](Engine::allocate) | yes | before a refusal, if CPUs cache blocks | yes |
 /// | the methods of [`Interfaces`] | yes | check and shrink, if CPUs cache blocks | yes |
@@ -151,7 +151,7 @@ pub unsafe trait Engine: Sync {
     fn capabilities(&self) -> Capabilities;
 
     /// Returns the bytes that a block of this layout will have, at least `layout.size()`.
-    fn usable(&self, layout: Layout) -> usize;
+    fn usable_size(&self, layout: Layout) -> usize;
 
     /// Returns a bound on the bytes that can be live at once.
     fn capacity(&self) -> usize;
@@ -173,19 +173,19 @@ pub unsafe trait Engine: Sync {
     /// Allocates a block if that needs neither a lock nor sleep. After `None`, which counts as no request, the
     /// caller calls [`Engine::allocate`].
     #[inline(always)]
-    fn allocate_at_once(&self, layout: Layout) -> Option<Allocated> {
+    fn try_allocate_fast(&self, layout: Layout) -> Option<Allocated> {
         let _ = layout;
         None
     }
 
     /// Frees a block if that needs neither a lock nor sleep, and returns the cost. After `None`, which has
-    /// changed nothing, the caller calls [`Engine::release`].
+    /// changed nothing, the caller calls [`Engine::free`].
     ///
     /// # Safety
     ///
-    /// As for [`Engine::release`].
+    /// As for [`Engine::free`].
     #[inline(always)]
-    unsafe fn release_at_once(&self, block: Block, layout: Layout) -> Option<Cost> {
+    unsafe fn try_free_fast(&self, block: Block, layout: Layout) -> Option<Cost> {
         let _ = (block, layout);
         None
     }
@@ -201,20 +201,20 @@ pub unsafe trait Engine: Sync {
     /// - `block` was allocated by this engine and not freed since.
     /// - `layout` is the one that it was allocated with, or that it was last resized to.
     /// - Nobody uses the block any more.
-    unsafe fn release(&self, block: Block, layout: Layout, cost: &mut Cost) -> Result<(), BadFree>;
+    unsafe fn free(&self, block: Block, layout: Layout, cost: &mut Cost) -> Result<(), BadFree>;
 
     /// Returns whether a block of `layout` serves `new`, which has the same alignment, in place, whatever else is
     /// allocated.
-    fn keeps(&self, layout: Layout, new: Layout) -> bool;
+    fn fits_in_place(&self, layout: Layout, new: Layout) -> bool;
 
     /// Makes a block serve `new` in place, and returns whether that was possible. If not, nothing has changed. The
     /// contents up to the smaller size are kept.
     ///
-    /// It is always possible where [`Engine::keeps`] returns `true`.
+    /// It is always possible where [`Engine::fits_in_place`] returns `true`.
     ///
     /// # Safety
     ///
-    /// As for [`Engine::release`], with `layout` for the block as it is; `new` has the same
+    /// As for [`Engine::free`], with `layout` for the block as it is; `new` has the same
     /// alignment.
     unsafe fn resize(&self, block: Block, layout: Layout, new: Layout, cost: &mut Cost) -> bool;
 

@@ -60,9 +60,9 @@ macro_rules! engine_enum {
             }
 
             #[inline(always)]
-            fn usable(&self, layout: ::core::alloc::Layout) -> usize {
+            fn usable_size(&self, layout: ::core::alloc::Layout) -> usize {
                 match self {
-                    $(Self::$variant(engine) => engine.usable(layout),)+
+                    $(Self::$variant(engine) => engine.usable_size(layout),)+
                 }
             }
 
@@ -95,29 +95,29 @@ macro_rules! engine_enum {
             }
 
             #[inline(always)]
-            fn allocate_at_once(
+            fn try_allocate_fast(
                 &self,
                 layout: ::core::alloc::Layout,
             ) -> ::core::option::Option<$crate::engine::Allocated> {
                 match self {
-                    $(Self::$variant(engine) => engine.allocate_at_once(layout),)+
+                    $(Self::$variant(engine) => engine.try_allocate_fast(layout),)+
                 }
             }
 
             #[inline(always)]
-            unsafe fn release_at_once(
+            unsafe fn try_free_fast(
                 &self,
                 block: $crate::Block,
                 layout: ::core::alloc::Layout,
             ) -> ::core::option::Option<$crate::Cost> {
                 match self {
                     // SAFETY: By this function's contract, which is the engine's.
-                    $(Self::$variant(engine) => unsafe { engine.release_at_once(block, layout) },)+
+                    $(Self::$variant(engine) => unsafe { engine.try_free_fast(block, layout) },)+
                 }
             }
 
             #[inline]
-            unsafe fn release(
+            unsafe fn free(
                 &self,
                 block: $crate::Block,
                 layout: ::core::alloc::Layout,
@@ -125,18 +125,18 @@ macro_rules! engine_enum {
             ) -> ::core::result::Result<(), $crate::engine::BadFree> {
                 match self {
                     // SAFETY: By this function's contract, which is the engine's.
-                    $(Self::$variant(engine) => unsafe { engine.release(block, layout, cost) },)+
+                    $(Self::$variant(engine) => unsafe { engine.free(block, layout, cost) },)+
                 }
             }
 
             #[inline]
-            fn keeps(
+            fn fits_in_place(
                 &self,
                 layout: ::core::alloc::Layout,
                 new: ::core::alloc::Layout,
             ) -> bool {
                 match self {
-                    $(Self::$variant(engine) => engine.keeps(layout, new),)+
+                    $(Self::$variant(engine) => engine.fits_in_place(layout, new),)+
                 }
             }
 

@@ -94,7 +94,7 @@ impl<P: Platform> Session<P> {
         size: u64,
     ) -> Result<PendingRealloc<'_, P>, SessionError> {
         let layout = validate(&*self.engine, size, old.layout.align() as u64)?;
-        let charge = self.engine.usable(layout);
+        let charge = self.engine.usable_size(layout);
         // Until the commit the larger of the two charges counts, so that a rollback cannot exceed the
         // quota.
         let added_charge = charge.saturating_sub(old.charge);
@@ -150,7 +150,7 @@ impl<P: Platform> Session<P> {
         layout: Layout,
         cost: &mut Cost,
     ) -> Result<Block, Refusal> {
-        if self.engine.keeps(old.layout, layout) {
+        if self.engine.fits_in_place(old.layout, layout) {
             *cost = Cost::new(Path::InPlace);
             return Ok(old.block);
         }
@@ -207,10 +207,10 @@ impl<P: Platform> Session<P> {
     /// afterwards.
     unsafe fn roll_back_realloc(&self, old: &Allocation, new: &Allocation) {
         if new.block != old.block {
-            // SAFETY: `release` requires a live block, its layout, and no other user: the engine
+            // SAFETY: `Engine::free` requires a live block, its layout, and no other user: the engine
             // allocated the new block with `new.layout`, and no handle names it.
-            unsafe { self.release(new.block, new.layout) };
-        } else if !self.engine.keeps(old.layout, new.layout) {
+            unsafe { self.free_in_engine(new.block, new.layout) };
+        } else if !self.engine.fits_in_place(old.layout, new.layout) {
             // SAFETY: `resize` was called in the first phase, so the layout of the block is
             // `new.layout`. Nothing else reaches a block in the state `Moving`.
             unsafe { self.resize(old.block, new.layout, old.layout) };
@@ -272,7 +272,7 @@ impl<P: Platform> PendingRealloc<'_, P> {
         if shrinks {
             session.state.with(log);
         }
-        if session.engine.keeps(old.layout, new.layout) {
+        if session.engine.fits_in_place(old.layout, new.layout) {
             // SAFETY: The block is live with the layout `old.layout`, nothing else reaches it in
             // the state `Moving`, and both layouts have the same alignment, by the type invariants.
             unsafe { session.resize(old.block, old.layout, new.layout) };
@@ -287,7 +287,7 @@ impl<P: Platform> PendingRealloc<'_, P> {
         if new.block != old.block {
             // SAFETY: The old block is live with the layout `old.layout`, by the type invariants.
             // Its entry names the new block now, so nothing reaches the old one.
-            unsafe { session.release(old.block, old.layout) };
+            unsafe { session.free_in_engine(old.block, old.layout) };
         }
     }
 }

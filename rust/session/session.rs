@@ -11,7 +11,7 @@
 // Locks: the session's lock is a spinlock. No other lock is taken while it is held.
 //
 // With the session's lock held, the session calls only a quick engine, and only `usable`,
-// `allocate_at_once` and `release_at_once`. These calls neither sleep nor take a lock, and cost less than
+// `try_allocate_fast` and `try_free_fast`. These calls neither sleep nor take a lock, and cost less than
 // dropping and retaking the session's lock. Blocks of at most `LOCKED_BYTES` bytes are zeroed under the
 // lock for the same reason. All other calls of an engine are made without the session's lock, and so are
 // all calls of a session that logs events or injects faults.
@@ -153,9 +153,9 @@ impl<P: Platform> Session<P> {
             return None;
         }
         let layout = Layout::from_size_align(size as usize, align as usize).ok()?;
-        let charge = self.engine.usable(layout);
+        let charge = self.engine.usable_size(layout);
         let reservation = state.blocks.reserve(charge).ok()?;
-        let allocated = self.engine.allocate_at_once(layout)?;
+        let allocated = self.engine.try_allocate_fast(layout)?;
         // SAFETY: `zero` requires that the range is inside a live block, and that nothing else accesses
         // it: the engine just allocated the block with `usable(layout)` bytes, and no handle names it.
         unsafe { zero(allocated.block.start, charge) };
@@ -175,7 +175,7 @@ impl<P: Platform> Session<P> {
     #[inline(never)]
     pub(crate) fn allocate_unlocked(&self, size: u64, align: u64) -> Result<Reply, SessionError> {
         let served = validate(&*self.engine, size, align).and_then(|layout| {
-            let charge = self.engine.usable(layout);
+            let charge = self.engine.usable_size(layout);
             let handle = self.reserve(charge)?;
             let result = self.allocate_zeroed(layout, charge);
             self.state.with(|state| match &result {
@@ -206,9 +206,9 @@ impl<P: Platform> Session<P> {
         // else accesses it: the engine just allocated the block with `usable(layout)` bytes, and a
         // reserved handle names no block.
         if let Err(error) = unsafe { zero_in_pieces::<P>(block.start, charge) } {
-            // SAFETY: `release` requires a live block, its layout, and no other user: the engine just
+            // SAFETY: `Engine::free` requires a live block, its layout, and no other user: the engine just
             // allocated the block with this layout, and a reserved handle names no block.
-            unsafe { self.release(allocation.block, allocation.layout) };
+            unsafe { self.free_in_engine(allocation.block, allocation.layout) };
             return Err(error);
         }
         Ok((allocation, cost))
@@ -259,10 +259,10 @@ impl<P: Platform> Session<P> {
     #[inline(always)]
     pub(crate) fn free_locked(&self, state: &mut SessionState<P>, handle: Handle) -> Option<Cost> {
         state.remove_if(handle, |allocation| {
-            // SAFETY: `release_at_once` requires a live block of this engine, its layout, and that nothing
+            // SAFETY: `try_free_fast` requires a live block of this engine, its layout, and that nothing
             // uses the block any more. The table contains the block with its layout, by the type
             // invariant. It has no pins, and `remove_if` removes it if it was released.
-            unsafe { (self.engine).release_at_once(allocation.block, allocation.layout) }
+            unsafe { (self.engine).try_free_fast(allocation.block, allocation.layout) }
         })
     }
 
@@ -280,10 +280,10 @@ impl<P: Platform> Session<P> {
     ///
     /// # Safety
     ///
-    /// The contract of [`Session::release`] holds.
+    /// The contract of [`Session::free_in_engine`] holds.
     unsafe fn release_and_finish(&self, allocation: &Allocation, event: Option<EventId>) -> Cost {
         // SAFETY: The contract of this function is that of `release`.
-        let cost = unsafe { self.release(allocation.block, allocation.layout) };
+        let cost = unsafe { self.free_in_engine(allocation.block, allocation.layout) };
         if let Some(event) = event {
             self.state.with(|state| state.log.finish(event, cost));
         }
@@ -298,11 +298,11 @@ impl<P: Platform> Session<P> {
     ///   last resized to.
     /// - Nothing uses the block any more: it was removed from the table, or never inserted.
     #[cold]
-    pub(crate) unsafe fn release(&self, block: Block, layout: Layout) -> Cost {
+    pub(crate) unsafe fn free_in_engine(&self, block: Block, layout: Layout) -> Cost {
         let mut cost = Cost::default();
-        // SAFETY: `Engine::release` requires a live block of this engine, its current layout, and that
+        // SAFETY: `Engine::free` requires a live block of this engine, its current layout, and that
         // nothing uses the block any more. The contract of this function has the same three clauses.
-        let released = unsafe { self.engine.release(block, layout, &mut cost) };
+        let released = unsafe { self.engine.free(block, layout, &mut cost) };
         debug_assert_eq!(released, Ok(()), "the engine rejects a block of the table");
         cost
     }
@@ -390,10 +390,10 @@ impl<P: Platform> Drop for Session<P> {
             (self.state).with(|state| state.blocks.remove_next(&mut cursor))
         {
             if let Some(allocation) = allocation {
-                // SAFETY: `release` requires a live block, its layout, and no other user. The table
+                // SAFETY: `Engine::free` requires a live block, its layout, and no other user. The table
                 // contained the block with its layout, by the type invariant, `remove_next` removed it,
                 // and no guard borrows the session any more.
-                unsafe { self.release(allocation.block, allocation.layout) };
+                unsafe { self.free_in_engine(allocation.block, allocation.layout) };
             }
         }
     }

@@ -37,7 +37,7 @@ pub(crate) trait Heap {
     }
 
     /// Returns the usable size of a block for a request, or `size` when the allocator cannot say.
-    fn usable(&self, size: usize, align: usize) -> usize {
+    fn usable_size(&self, size: usize, align: usize) -> usize {
         let _ = align;
         size
     }

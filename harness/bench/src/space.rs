@@ -104,7 +104,7 @@ pub(crate) fn smallest(
         pool_bytes: bytes,
         metadata_bytes: within.heap.metadata_bytes(),
         usable_peak_bytes: trace
-            .peak_with(|size, align| within.heap.usable(size as usize, align as usize) as u64)
+            .peak_with(|size, align| within.heap.usable_size(size as usize, align as usize) as u64)
             as usize,
     }))
 }

@@ -105,8 +105,8 @@ impl<E: Engine, L: Lock<State> + Sync, C: Caller> DebugMode<E, L, C> {
     fn shrunk(&self, layout: Layout, new: Layout) -> Option<(PaddedLayout, PaddedLayout)> {
         let (padded, shrunk) = (PaddedLayout::of(layout)?, PaddedLayout::of(new)?);
         let stays = new.size() <= layout.size()
-            && self.engine.usable(padded.layout) == self.engine.usable(shrunk.layout)
-            && self.engine.keeps(padded.layout, shrunk.layout);
+            && self.engine.usable_size(padded.layout) == self.engine.usable_size(shrunk.layout)
+            && self.engine.fits_in_place(padded.layout, shrunk.layout);
         stays.then_some((padded, shrunk))
     }
 
@@ -175,7 +175,7 @@ unsafe impl<E: Engine, L: Lock<State> + Sync, C: Caller> Engine for DebugMode<E,
     }
 
     /// Returns the requested size: the bytes behind it are red zone.
-    fn usable(&self, layout: Layout) -> usize {
+    fn usable_size(&self, layout: Layout) -> usize {
         layout.size()
     }
 
@@ -196,7 +196,7 @@ unsafe impl<E: Engine, L: Lock<State> + Sync, C: Caller> Engine for DebugMode<E,
 
     #[cold]
     #[inline(never)]
-    unsafe fn release(&self, block: Block, layout: Layout, cost: &mut Cost) -> Result<(), BadFree> {
+    unsafe fn free(&self, block: Block, layout: Layout, cost: &mut Cost) -> Result<(), BadFree> {
         // SAFETY: The caller promises that a live block is not used any more, with its pointer.
         match unsafe { self.begin_free(block.start, layout.size()) } {
             FreeResult::Sound(pending) => {
@@ -209,7 +209,7 @@ unsafe impl<E: Engine, L: Lock<State> + Sync, C: Caller> Engine for DebugMode<E,
         }
     }
 
-    fn keeps(&self, layout: Layout, new: Layout) -> bool {
+    fn fits_in_place(&self, layout: Layout, new: Layout) -> bool {
         self.shrunk(layout, new).is_some()
     }
 
@@ -239,7 +239,7 @@ unsafe impl<E: Engine, L: Lock<State> + Sync, C: Caller> Engine for DebugMode<E,
         let first = unsafe { block.start.sub(padded.front) };
         // SAFETY: The padded block is live, with `usable` valid bytes. The caller promises that
         // nothing else uses the block during the resize.
-        let memory = unsafe { RawBytes::new(first, self.engine.usable(padded.layout)) };
+        let memory = unsafe { RawBytes::new(first, self.engine.usable_size(padded.layout)) };
         memory.fill(shrunk.end(), padded.end(), RED);
         let inner = Block { start: first };
         // SAFETY: The padded block is live with this layout, the alignment is the same, and the caller

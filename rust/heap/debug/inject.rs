@@ -280,7 +280,7 @@ impl<E: Engine, L: Lock<State> + Sync, C: Caller> DebugMode<E, L, C> {
         // SAFETY: `front` bytes of the padded block lie in front of the block.
         let first = unsafe { victim.start.sub(padded.front) };
         // SAFETY: The padded block is live, with `usable` valid bytes, and belongs to the injector.
-        let memory = unsafe { RawBytes::new(first, self.engine.usable(padded.layout)) };
+        let memory = unsafe { RawBytes::new(first, self.engine.usable_size(padded.layout)) };
         memory.fill(byte, byte + bytes, WRONG);
         self.free(victim.start, padded.size)
     }

@@ -219,7 +219,8 @@ impl<E: Engine, L: Lock<State> + Sync, C: Caller> DebugMode<E, L, C> {
             let block = self.engine.allocate(padded.layout, cost)?;
             // SAFETY: The engine has just allocated the block with this layout, so `usable` bytes
             // are valid and belong to this call.
-            let memory = unsafe { RawBytes::new(block.start, self.engine.usable(padded.layout)) };
+            let memory =
+                unsafe { RawBytes::new(block.start, self.engine.usable_size(padded.layout)) };
             let region_byte = self.engine.offset(block.start).map_or(0, Offset::byte);
             if let Some(damage) =
                 memory.poison_damage(region_byte, self.engine.capabilities().free_block_bytes)
@@ -278,7 +279,7 @@ impl<E: Engine, L: Lock<State> + Sync, C: Caller> DebugMode<E, L, C> {
         let first = unsafe { start.sub(padded.front) };
         // SAFETY: The padded block is live for the engine, with `usable` valid bytes. This call has
         // marked it as freed, so no other call touches it.
-        let memory = unsafe { RawBytes::new(first, self.engine.usable(padded.layout)) };
+        let memory = unsafe { RawBytes::new(first, self.engine.usable_size(padded.layout)) };
         if let Some(report) = self.damaged(&memory, &padded, &record, address) {
             return FreeResult::Damaged(report);
         }
@@ -296,8 +297,8 @@ impl<E: Engine, L: Lock<State> + Sync, C: Caller> DebugMode<E, L, C> {
     fn finish_free(&self, pending: &PendingFree<'_, L>, cost: &mut Cost) {
         // SAFETY: The padded block was allocated with this layout and is live; `begin_free` has
         // returned it once, and its owner does not use it.
-        let released = unsafe { self.engine.release(pending.block, pending.layout, cost) };
-        debug_assert_eq!(released, Ok(()), "the records and the engine disagree");
+        let freed = unsafe { self.engine.free(pending.block, pending.layout, cost) };
+        debug_assert_eq!(freed, Ok(()), "the records and the engine disagree");
     }
 
     /// Compares the red zones of a freed block. If one is damaged, puts the block into quarantine and

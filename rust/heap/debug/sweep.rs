@@ -75,7 +75,7 @@ impl<E: Engine, L: Lock<State> + Sync, C: Caller> DebugMode<E, L, C> {
             align: self.engine.capabilities().free_block_align.max(1),
         };
         // `usable` takes no lock, so it may be called with debug mode's lock held.
-        let usable = |padded: &PaddedLayout| self.engine.usable(padded.layout);
+        let usable = |padded: &PaddedLayout| self.engine.usable_size(padded.layout);
         let Some(mut sweep) = walk.sweep.take() else {
             return Ok(Progress::Sound);
         };

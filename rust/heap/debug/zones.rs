@@ -32,7 +32,7 @@ pub(super) const WORD: usize = size_of::<u64>();
 /// ```text
 /// │◀── front ──▶│◀─ size ─▶│◀── rest, at least ZONE ──▶│
 /// │  RED … RED  │  block   │ RED …                  RED │
-/// │◀────────────── engine.usable(layout) ─────────────▶│
+/// │◀────────────── engine.usable_size(layout) ─────────────▶│
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PaddedLayout {

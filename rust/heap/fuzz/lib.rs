@@ -190,7 +190,7 @@ impl<E: Engine> Shadow<'_, E> {
             return;
         };
         self.fill = self.fill.wrapping_add(1);
-        let usable = self.engine.usable(layout);
+        let usable = self.engine.usable_size(layout);
         let live = Live {
             block,
             layout,
@@ -222,16 +222,16 @@ impl<E: Engine> Shadow<'_, E> {
         self.blocks.insert(at, live);
     }
 
-    fn release(&mut self, n: usize) {
+    fn free(&mut self, n: usize) {
         let live = self.blocks.remove(n);
         live.check_content(live.usable);
         // SAFETY: The block is live with this layout, and was removed from the shadow map, so it is
         // freed once and not used again.
-        let released = unsafe {
+        let freed = unsafe {
             self.engine
-                .release(live.block, live.layout, &mut Cost::default())
+                .free(live.block, live.layout, &mut Cost::default())
         };
-        released.expect("the engine refused a valid free");
+        freed.expect("the engine refused a valid free");
     }
 
     fn resize(&mut self, n: usize, size: usize) {
@@ -239,7 +239,7 @@ impl<E: Engine> Shadow<'_, E> {
         let Ok(new) = Layout::from_size_align(size.max(1), live.layout.align()) else {
             return;
         };
-        let fits_in_place = self.engine.keeps(live.layout, new);
+        let fits_in_place = self.engine.fits_in_place(live.layout, new);
         // SAFETY: The block is live with this layout, and the new layout has the same alignment.
         let resized = unsafe {
             self.engine
@@ -251,7 +251,7 @@ impl<E: Engine> Shadow<'_, E> {
         );
         if resized {
             live.check_content(live.usable.min(new.size()));
-            (live.layout, live.usable) = (new, self.engine.usable(new));
+            (live.layout, live.usable) = (new, self.engine.usable_size(new));
             assert!(live.usable >= new.size());
             let end = live.start() + live.usable;
             live.write();
@@ -291,7 +291,7 @@ impl<E: Engine> Shadow<'_, E> {
             Operation::Any(size, align) => self.allocate(size as usize, u32::from(align % 64)),
             Operation::Release(n) => {
                 if let Some(n) = pick(n) {
-                    self.release(n);
+                    self.free(n);
                 }
             }
             Operation::Resize(n, size) => {
@@ -301,7 +301,7 @@ impl<E: Engine> Shadow<'_, E> {
             }
             Operation::ReleaseHalf => {
                 for n in (0..self.blocks.len()).step_by(2).rev() {
-                    self.release(n);
+                    self.free(n);
                 }
             }
             Operation::Cpu(cpu) => run_on(usize::from(cpu) % CPUS),
@@ -313,9 +313,9 @@ impl<E: Engine> Shadow<'_, E> {
         }
     }
 
-    fn release_all(&mut self) {
+    fn free_all(&mut self) {
         while let Some(last) = self.blocks.len().checked_sub(1) {
-            self.release(last);
+            self.free(last);
         }
         self.check();
     }
@@ -323,7 +323,7 @@ impl<E: Engine> Shadow<'_, E> {
     /// Frees all blocks, and checks the final state.
     fn end(&mut self, final_state: FinalState) {
         self.check();
-        self.release_all();
+        self.free_all();
         let FinalState::OneBlock { overhead } = final_state else {
             return;
         };
@@ -344,7 +344,7 @@ impl<E: Engine> Shadow<'_, E> {
             regions.len(),
             "each region must be allocatable as one block"
         );
-        self.release_all();
+        self.free_all();
     }
 }
 

@@ -153,7 +153,7 @@ impl Buddy {
     /// The pages are cut into the largest aligned blocks, and each of these coalesces with its buddy as long
     /// as that is free. O(log n) for each of O(log n) blocks.
     #[inline]
-    pub(super) fn release(&mut self, page: Page, pages: usize) {
+    pub(super) fn free(&mut self, page: Page, pages: usize) {
         self.free_pages += pages;
         let (mut index, end) = (page.index(), page.index() + pages);
         while index < end {

@@ -155,7 +155,7 @@ where
     /// block under the lock.
     #[cold]
     #[inline(never)]
-    fn release_slow(&self, block: Block, layout: Layout, cost: &mut Cost) -> Result<(), BadFree> {
+    fn free_slow(&self, block: Block, layout: Layout, cost: &mut Cost) -> Result<(), BadFree> {
         let found = self.regions.find(block.start);
         let kind = MagazineKind::of(&layout).filter(|kind| Self::begins_block(found, *kind));
         if let Some(kind) = kind
@@ -272,7 +272,7 @@ where
     }
 
     #[inline(always)]
-    fn usable(&self, layout: Layout) -> usize {
+    fn usable_size(&self, layout: Layout) -> usize {
         H::usable_size(layout)
     }
 
@@ -298,7 +298,7 @@ where
     }
 
     #[inline(always)]
-    fn allocate_at_once(&self, layout: Layout) -> Option<Allocated> {
+    fn try_allocate_fast(&self, layout: Layout) -> Option<Allocated> {
         let kind = MagazineKind::from(Class::of(&layout)?);
         let block = self.pop(kind, layout)?;
         Some(Allocated {
@@ -309,24 +309,24 @@ where
     }
 
     #[inline]
-    unsafe fn release(&self, block: Block, layout: Layout, cost: &mut Cost) -> Result<(), BadFree> {
+    unsafe fn free(&self, block: Block, layout: Layout, cost: &mut Cost) -> Result<(), BadFree> {
         if let Some(class) = Class::of(&layout)
             && self.push_in_first(class.into(), block, layout)
         {
             *cost = magazine_cost(class.into());
             return Ok(());
         }
-        self.release_slow(block, layout, cost)
+        self.free_slow(block, layout, cost)
     }
 
     #[inline(always)]
-    unsafe fn release_at_once(&self, block: Block, layout: Layout) -> Option<Cost> {
+    unsafe fn try_free_fast(&self, block: Block, layout: Layout) -> Option<Cost> {
         let kind = MagazineKind::from(Class::of(&layout)?);
         let freed = self.push_in_first(kind, block, layout);
         freed.then(|| magazine_cost(kind))
     }
 
-    fn keeps(&self, layout: Layout, new: Layout) -> bool {
+    fn fits_in_place(&self, layout: Layout, new: Layout) -> bool {
         H::fits_in_place(layout, new)
     }
 

@@ -148,7 +148,7 @@ impl Heap {
         align_order: u32,
     ) {
         self.buddy.descs.add(region, table);
-        self.buddy.release(Page::new(region, 0), pages);
+        self.buddy.free(Page::new(region, 0), pages);
         self.pages += pages;
         // A region begins with a block of the largest power of two of pages.
         let largest = pages.checked_ilog2().unwrap_or(0);
@@ -176,14 +176,14 @@ impl Heap {
         class: Class,
         objects: &[Offset],
     ) -> Result<usize, BadFree> {
-        self.classes[class.index()].release(&mut self.buddy, objects)
+        self.classes[class.index()].free(&mut self.buddy, objects)
     }
 
     /// Frees a block of `pages` pages.
     pub(super) fn free_pages(&mut self, block: Offset, pages: usize) -> Result<(), BadFree> {
         let page = self.find_pages(block, pages)?;
         self.buddy.descs.set_kind(page, PageKind::Interior);
-        self.buddy.release(page, pages);
+        self.buddy.free(page, pages);
         self.large_pages -= pages;
         self.large_blocks[order_of(pages) as usize] -= 1;
         Ok(())

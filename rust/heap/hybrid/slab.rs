@@ -144,11 +144,7 @@ impl Slabs {
     ///
     /// The rule that the free of the first object breaks: as for [`find`], and [`BadFree::NotLive`].
     #[inline]
-    pub(super) fn release(
-        &mut self,
-        buddy: &mut Buddy,
-        objects: &[Offset],
-    ) -> Result<usize, BadFree> {
+    pub(super) fn free(&mut self, buddy: &mut Buddy, objects: &[Offset]) -> Result<usize, BadFree> {
         let class = self.class;
         let (first, rest) = objects.split_first().ok_or(BadFree::Foreign)?;
         let (slab, number) = find(buddy, class, *first)?;
@@ -231,7 +227,7 @@ impl Slabs {
         for page in 0..self.class.pages() {
             buddy.descs.set_kind(slab.after(page), PageKind::Interior);
         }
-        buddy.release(slab, self.class.pages());
+        buddy.free(slab, self.class.pages());
         self.slabs -= 1;
     }
 

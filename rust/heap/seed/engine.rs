@@ -288,7 +288,7 @@ unsafe impl<L: Lock<State> + Sync> Engine for Seed<L> {
     }
 
     #[inline]
-    fn usable(&self, layout: Layout) -> usize {
+    fn usable_size(&self, layout: Layout) -> usize {
         let which = Heap::layout_to_allocator(&layout);
         // The size of the buddy block. `Heap::usable_size` returns the requested size, as the
         // design has it.
@@ -320,7 +320,7 @@ unsafe impl<L: Lock<State> + Sync> Engine for Seed<L> {
     }
 
     #[inline]
-    unsafe fn release(&self, block: Block, layout: Layout, cost: &mut Cost) -> Result<(), BadFree> {
+    unsafe fn free(&self, block: Block, layout: Layout, cost: &mut Cost) -> Result<(), BadFree> {
         let which = Heap::layout_to_allocator(&layout);
         *cost = match which.block_bytes() {
             Some(_) => Cost::new(Path::Slab)
@@ -343,7 +343,7 @@ unsafe impl<L: Lock<State> + Sync> Engine for Seed<L> {
         Ok(())
     }
 
-    fn keeps(&self, layout: Layout, new: Layout) -> bool {
+    fn fits_in_place(&self, layout: Layout, new: Layout) -> bool {
         match Heap::layout_to_allocator(&layout) {
             // The buddy system subtracts the freed layout from its counters, so a block must be
             // freed with the layout with which it was allocated.
@@ -353,7 +353,7 @@ unsafe impl<L: Lock<State> + Sync> Engine for Seed<L> {
     }
 
     unsafe fn resize(&self, _block: Block, layout: Layout, new: Layout, cost: &mut Cost) -> bool {
-        let stays = self.keeps(layout, new);
+        let stays = self.fits_in_place(layout, new);
         if stays {
             let which = Heap::layout_to_allocator(&layout);
             *cost = Cost::new(Path::InPlace)

@@ -92,7 +92,7 @@ impl Blocks {
             offset: engine.offset(block.start).unwrap(),
             layout,
             class,
-            usable: engine.usable(layout),
+            usable: engine.usable_size(layout),
             fill,
         };
         assert!(live.usable >= layout.size(), "too small");
@@ -148,11 +148,11 @@ impl Blocks {
     }
 
     /// Removes a block and frees it to `engine`.
-    pub(crate) fn release(&mut self, engine: &impl Engine, offset: Offset) -> Cost {
+    pub(crate) fn free(&mut self, engine: &impl Engine, offset: Offset) -> Cost {
         let Live { block, layout, .. } = self.remove(offset);
         let mut cost = Cost::default();
         // SAFETY: The block was live with this layout, and was removed, so it is freed once.
-        unsafe { engine.release(block, layout, &mut cost) }.unwrap();
+        unsafe { engine.free(block, layout, &mut cost) }.unwrap();
         cost
     }
 }

@@ -121,7 +121,10 @@ impl<E: Engine> Pool<E> {
     /// Adds a block that the engine allocated.
     fn insert(&mut self, block: Block, layout: Layout, cost: Cost) {
         // `Blocks::insert` writes the block, so the place is checked before.
-        let (bytes, memories) = (self.engine.usable(layout), slice::from_ref(&self.memory));
+        let (bytes, memories) = (
+            self.engine.usable_size(layout),
+            slice::from_ref(&self.memory),
+        );
         assert!(
             is_in_region(&self.engine, block, bytes, memories),
             "outside of the pool, or with a wrong offset"
@@ -140,10 +143,10 @@ impl<E: Engine> Pool<E> {
 
     /// Frees live block number `pick` modulo their number, whose contents must be unchanged. Returns whether
     /// there was one.
-    fn release(&mut self, pick: usize) -> bool {
+    fn free(&mut self, pick: usize) -> bool {
         let offset = self.blocks.pick(pick);
         offset.is_some_and(|offset| {
-            self.blocks.release(&self.engine, offset);
+            self.blocks.free(&self.engine, offset);
             true
         })
     }
@@ -151,7 +154,7 @@ impl<E: Engine> Pool<E> {
     /// Returns whether the engine supports a layout. There must be no live blocks.
     fn supports(&mut self, layout: Layout) -> bool {
         let result = self.allocate(layout);
-        self.release(0);
+        self.free(0);
         result != Err(Refusal::Unsupported)
     }
 
@@ -163,7 +166,7 @@ impl<E: Engine> Pool<E> {
             let _ = self.allocate(layout(SIZES[number % SIZES.len()], 8));
         }
         for number in 0..60 {
-            self.release(number * 7);
+            self.free(number * 7);
         }
         self.compare();
     }
@@ -182,7 +185,7 @@ impl<E: Engine> Pool<E> {
 
     /// Frees all blocks. Panics if a block is live afterwards.
     fn end(mut self) {
-        while self.release(0) {}
+        while self.free(0) {}
         let totals = self.compare();
         assert_eq!((totals.live_blocks, totals.live_bytes), (0, 0), "a leak");
     }
@@ -198,7 +201,7 @@ fn layouts_are_obeyed<E: Engine>(new: &impl Fn() -> E) {
             // The engine may refuse the request.
             let _ = pool.allocate(layout(size, 1 << align_order));
             if pool.blocks.len() > 10 {
-                pool.release(size);
+                pool.free(size);
             }
         }
     }
@@ -212,7 +215,7 @@ fn refilling_yields_the_same_number_of_blocks<E: Engine>(new: &impl Fn() -> E) {
         let first = pool.fill(layout(size, 8));
         for step in [0, 1, 7] {
             let mut pick = 0;
-            while pool.release(pick) {
+            while pool.free(pick) {
                 pick += step;
             }
             let again = pool.fill(layout(size, 8));
@@ -273,7 +276,7 @@ fn fast_paths_count_as_operations<E: Engine>(new: &impl Fn() -> E) {
     let mut pool = Pool::new(new);
     for number in 0..200 {
         let layout = layout(SIZES[number % 3], 8);
-        match pool.engine.allocate_at_once(layout) {
+        match pool.engine.try_allocate_fast(layout) {
             Some(served) => {
                 assert_eq!(served.offset, pool.engine.offset(served.block.start));
                 pool.insert(served.block, layout, served.cost);
@@ -287,10 +290,10 @@ fn fast_paths_count_as_operations<E: Engine>(new: &impl Fn() -> E) {
             };
             let live = pool.blocks.remove(offset);
             // SAFETY: The block was live with this layout, and was removed, so it is freed once.
-            if unsafe { pool.engine.release_at_once(live.block, live.layout) }.is_none() {
+            if unsafe { pool.engine.try_free_fast(live.block, live.layout) }.is_none() {
                 let mut cost = Cost::default();
                 // SAFETY: The same, as the call before has freed nothing.
-                unsafe { pool.engine.release(live.block, live.layout, &mut cost) }.unwrap();
+                unsafe { pool.engine.free(live.block, live.layout, &mut cost) }.unwrap();
             }
         }
         pool.compare();

@@ -62,13 +62,13 @@ fn run<E: TestEngine>(nth: u64) -> (Vec<Served>, Option<usize>) {
             let offset = blocks.pick(number * 7).unwrap();
             // `release` also checks the contents of the block.
             if served.len() > number {
-                blocks.release(&engine, offset);
+                blocks.free(&engine, offset);
             }
         }
     }
     Figures::of(&engine).agree(&blocks);
     while let Some(offset) = blocks.pick(0) {
-        blocks.release(&engine, offset);
+        blocks.free(&engine, offset);
     }
     sound(&engine);
     (served, refused)
@@ -127,7 +127,7 @@ pub(crate) fn one_without_room_counts_once<E: TestEngine>() {
     assert_ne!(full, Refusal::Injected);
     // A magazine caches some of these blocks. It is flushed before a request is refused.
     for offset in &small[..40] {
-        blocks.release(&engine, *offset);
+        blocks.free(&engine, *offset);
     }
     fail_growth(&engine, 2);
     let refusal = |blocks: &mut Blocks| blocks.allocate(&engine, layout(4096, 8), 3).err();

@@ -106,11 +106,11 @@ struct Shadow<'a, E> {
 }
 
 impl<E: Engine> Shadow<'_, E> {
-    fn release(&mut self, pick: usize) -> Outcome {
+    fn free(&mut self, pick: usize) -> Outcome {
         let Some(offset) = self.blocks.pick(pick) else {
             return Outcome::Nothing;
         };
-        let cost = self.blocks.release(self.engine, offset);
+        let cost = self.blocks.free(self.engine, offset);
         assert_ne!(cost.path(), Path::None);
         Outcome::Released(cost)
     }
@@ -127,7 +127,7 @@ impl<E: Engine> Shadow<'_, E> {
             ..
         } = live;
         let (new, mut cost) = (layout(size, old.align()), Cost::default());
-        let keeps = self.engine.keeps(old, new);
+        let keeps = self.engine.fits_in_place(old, new);
         // SAFETY: The block is live with the layout `old`: `remove` only took it from the shadow. It
         // is inserted again below, with the layout that it has then.
         let resized = unsafe { self.engine.resize(block, old, new, &mut cost) };
@@ -146,7 +146,7 @@ impl<E: Engine> Shadow<'_, E> {
                 match self.blocks.allocate(self.engine, layout, fill) {
                     Ok((live, cost)) => {
                         assert_ne!(cost.path(), Path::None);
-                        let bytes = self.engine.usable(layout);
+                        let bytes = self.engine.usable_size(layout);
                         assert!(is_in_region(self.engine, live.block, bytes, self.memories));
                         Outcome::Allocated(live.offset(), cost)
                     }
@@ -156,7 +156,7 @@ impl<E: Engine> Shadow<'_, E> {
                     }
                 }
             }
-            Operation::Release(pick) => self.release(pick),
+            Operation::Release(pick) => self.free(pick),
             Operation::Resize(pick, size) => self.resize(pick, size, fill),
             Operation::Move(cpu) => {
                 CPU.set(cpu);
@@ -211,7 +211,7 @@ pub(crate) fn agrees_on<E: Engine>(
         outcomes.push(shadow.apply(*operation, number as u8));
         shadow.compare();
     }
-    while shadow.release(0) != Outcome::Nothing {}
+    while shadow.free(0) != Outcome::Nothing {}
     shadow.compare();
     (engine, outcomes)
 }

@@ -50,7 +50,7 @@ pub(crate) trait BareAllocator: Sized {
     /// - This allocator allocated the block with this layout.
     /// - If the block was already freed, the caller only allocates blocks of the same layout afterwards,
     ///   and does not use their memory.
-    unsafe fn release(&mut self, block: Self::Block, layout: Layout) -> Result<(), BadFree>;
+    unsafe fn free(&mut self, block: Self::Block, layout: Layout) -> Result<(), BadFree>;
 
     /// Returns the total and the used bytes that the allocator reports.
     fn total_and_used(&self) -> (usize, usize);
@@ -72,7 +72,7 @@ impl BareAllocator for Heap {
         self.allocate(layout).ok()
     }
 
-    unsafe fn release(&mut self, block: Self::Block, layout: Layout) -> Result<(), BadFree> {
+    unsafe fn free(&mut self, block: Self::Block, layout: Layout) -> Result<(), BadFree> {
         // SAFETY: By this function's contract, the block was allocated by this heap with this layout. A
         // second free only damages the free list of its class, and the caller does not use the blocks
         // that are then allocated twice.
@@ -105,10 +105,10 @@ where
         Engine::allocate(self, layout, &mut Cost::default()).ok()
     }
 
-    unsafe fn release(&mut self, block: Self::Block, layout: Layout) -> Result<(), BadFree> {
+    unsafe fn free(&mut self, block: Self::Block, layout: Layout) -> Result<(), BadFree> {
         // SAFETY: By this function's contract, the block was allocated by this engine with this layout.
         // The engine refuses a second free, or allocates the block twice; the caller does not use it.
-        unsafe { Engine::release(self, block, layout, &mut Cost::default()) }
+        unsafe { Engine::free(self, block, layout, &mut Cost::default()) }
     }
 
     fn total_and_used(&self) -> (usize, usize) {
@@ -153,14 +153,14 @@ pub(crate) fn served_by_freed_slabs<B: BareAllocator>() -> Vec<usize> {
     assert_eq!(blocks.len(), (1 << 20) / 64);
     for block in blocks {
         // SAFETY: The block was allocated above with this layout, and is freed once.
-        unsafe { heap.release(block, small) }.unwrap();
+        unsafe { heap.free(block, small) }.unwrap();
     }
     let mut served = |size: &usize| {
         let Some(block) = heap.allocate(layout(*size, 8)) else {
             return false;
         };
         // SAFETY: The block was just allocated with this layout, and is freed once.
-        unsafe { heap.release(block, layout(*size, 8)) }.is_ok()
+        unsafe { heap.free(block, layout(*size, 8)) }.is_ok()
     };
     let mut sizes = std::vec![64, 128, 4096, 8192, 1 << 20];
     sizes.retain(&mut served);
@@ -182,7 +182,7 @@ fn taken_of<B: BareAllocator>(heap: &mut B, size: usize) -> usize {
     let taken = heap.total_and_used().1 - before;
     for block in [first, second] {
         // SAFETY: The block was allocated above with this layout, and is freed once.
-        unsafe { heap.release(block, layout) }.unwrap();
+        unsafe { heap.free(block, layout) }.unwrap();
     }
     taken
 }
@@ -205,7 +205,7 @@ pub(crate) fn write_after_free_chooses<B: BareAllocator>() -> bool {
     let chosen = memory.addr() + (1 << 19) + 24;
     let block = heap.allocate(small).unwrap();
     // SAFETY: The block was allocated above with this layout, and is freed once.
-    unsafe { heap.release(block, small) }.unwrap();
+    unsafe { heap.free(block, small) }.unwrap();
     // SAFETY: The address lies in `memory`, which this function owns, and is aligned to 64 bytes. The
     // experiment writes on purpose to a block that the heap owns again.
     unsafe { ptr::with_exposed_provenance_mut::<usize>(B::address(block)).write(chosen) };
@@ -221,10 +221,10 @@ pub(crate) fn double_free<B: BareAllocator>() -> (Result<(), BadFree>, bool) {
     let small = layout(64, 8);
     let block = heap.allocate(small).unwrap();
     // SAFETY: The block was allocated above with this layout, and is freed once.
-    unsafe { heap.release(block, small) }.unwrap();
+    unsafe { heap.free(block, small) }.unwrap();
     // SAFETY: The block was allocated with this layout. After this second free there are only the two
     // allocations below, whose memory is not used.
-    let second = unsafe { heap.release(block, small) };
+    let second = unsafe { heap.free(block, small) };
     (second, heap.allocate(small) == heap.allocate(small))
 }
 

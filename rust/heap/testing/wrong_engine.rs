@@ -170,8 +170,8 @@ unsafe impl<E: Engine> Engine for WrongEngine<E> {
         self.engine.capabilities()
     }
 
-    fn usable(&self, layout: Layout) -> usize {
-        let bytes = self.engine.usable(self.inner(layout));
+    fn usable_size(&self, layout: Layout) -> usize {
+        let bytes = self.engine.usable_size(self.inner(layout));
         match self.defect {
             Defect::TooManyUsableBytes => bytes + 8,
             Defect::TooFewUsableBytes => layout.size() / 2,
@@ -225,14 +225,14 @@ unsafe impl<E: Engine> Engine for WrongEngine<E> {
         Ok(block)
     }
 
-    fn allocate_at_once(&self, layout: Layout) -> Option<Allocated> {
+    fn try_allocate_fast(&self, layout: Layout) -> Option<Allocated> {
         match self.defect {
-            Defect::LeakOnFastPath => self.engine.allocate_at_once(layout),
+            Defect::LeakOnFastPath => self.engine.try_allocate_fast(layout),
             _ => None,
         }
     }
 
-    unsafe fn release_at_once(&self, block: Block, _layout: Layout) -> Option<Cost> {
+    unsafe fn try_free_fast(&self, block: Block, _layout: Layout) -> Option<Cost> {
         if self.defect != Defect::LeakOnFastPath {
             return None;
         }
@@ -240,7 +240,7 @@ unsafe impl<E: Engine> Engine for WrongEngine<E> {
         Some(Cost::default())
     }
 
-    unsafe fn release(&self, block: Block, layout: Layout, cost: &mut Cost) -> Result<(), BadFree> {
+    unsafe fn free(&self, block: Block, layout: Layout, cost: &mut Cost) -> Result<(), BadFree> {
         self.forget(block);
         if self.defect == Defect::Leak {
             let (lost, mut cost) = (super::layout(LEAK, LEAK), Cost::default());
@@ -248,11 +248,14 @@ unsafe impl<E: Engine> Engine for WrongEngine<E> {
             self.state.lock().unwrap().leaks += u64::from(lost.is_ok());
         }
         // SAFETY: By this function's contract, and the engine inside allocated the block with this layout.
-        unsafe { self.engine.release(block, self.inner(layout), cost) }
+        unsafe { self.engine.free(block, self.inner(layout), cost) }
     }
 
-    fn keeps(&self, layout: Layout, new: Layout) -> bool {
-        self.defect == Defect::WrongKeeps || self.engine.keeps(self.inner(layout), self.inner(new))
+    fn fits_in_place(&self, layout: Layout, new: Layout) -> bool {
+        self.defect == Defect::WrongKeeps
+            || self
+                .engine
+                .fits_in_place(self.inner(layout), self.inner(new))
     }
 
     unsafe fn resize(&self, block: Block, layout: Layout, new: Layout, cost: &mut Cost) -> bool {

@@ -72,9 +72,9 @@ impl<E: Engine> Heap for EngineHeap<E> {
 
     unsafe fn free(&self, block: Block, size: usize, align: usize) {
         let (layout, mut cost) = (layout(size, align), Cost::default());
-        // SAFETY: `Engine::release` requires a live block of this engine, its layout, and that nobody uses
+        // SAFETY: `Engine::free` requires a live block of this engine, its layout, and that nobody uses
         // it any more. The caller promises each.
-        if let Err(error) = unsafe { self.engine.release(block, layout, &mut cost) } {
+        if let Err(error) = unsafe { self.engine.free(block, layout, &mut cost) } {
             refused(error);
         }
     }
@@ -91,8 +91,8 @@ impl<E: Engine> Heap for EngineHeap<E> {
         unsafe { reallocate_by_copy(self, block, size, align, new) }
     }
 
-    fn usable(&self, size: usize, align: usize) -> usize {
-        self.engine.usable(layout(size, align))
+    fn usable_size(&self, size: usize, align: usize) -> usize {
+        self.engine.usable_size(layout(size, align))
     }
 
     fn metadata_bytes(&self) -> usize {

@@ -48,7 +48,7 @@ impl Block {
     }
 
     /// Returns the usable bytes, which are at least the requested bytes.
-    pub fn usable(&self) -> u64 {
+    pub fn usable_size(&self) -> u64 {
         self.place.usable
     }
 

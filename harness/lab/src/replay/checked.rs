@@ -186,7 +186,7 @@ impl<'run> Checked<'run> {
                 CheckedOperation::Alloc { .. } => Live::default(),
                 CheckedOperation::Realloc { block, .. } | CheckedOperation::Free(block) => Live {
                     requested: block.size(),
-                    usable: block.usable(),
+                    usable: block.usable_size(),
                 },
             };
             wished.push(Some(old));
@@ -229,7 +229,7 @@ impl<'run> Checked<'run> {
         };
         let now = reply.block.as_ref().map_or(Live::default(), |block| Live {
             requested: block.size(),
-            usable: block.usable(),
+            usable: block.usable_size(),
         });
         self.live.requested = self.live.requested - old.requested + now.requested;
         self.live.usable = self.live.usable - old.usable + now.usable;

@@ -151,7 +151,7 @@ impl SeedModel {
         }
         // REALLOC that moves a block frees the old block after it has allocated the new one.
         if let Some(old) = old.filter(|_| !stays) {
-            self.release(old, &mut work);
+            self.free(old, &mut work);
         }
         if let Some((offset, layout)) = new {
             self.held.insert(op.id, Held { offset, layout });
@@ -252,10 +252,10 @@ impl SeedModel {
         self.slabs[slab].pop()
     }
 
-    fn release(&mut self, held: Held, work: &mut Work) {
+    fn free(&mut self, held: Held, work: &mut Work) {
         match slab(held.layout) {
             Some(slab) => self.slabs[slab].push(held.offset),
-            None => self.buddy.release(held.offset, order_of(held.layout), work),
+            None => self.buddy.free(held.offset, order_of(held.layout), work),
         }
     }
 }
@@ -310,7 +310,7 @@ impl Buddy {
         self.lists[order].pop()
     }
 
-    fn release(&mut self, mut block: u64, mut order: usize, work: &mut Work) {
+    fn free(&mut self, mut block: u64, mut order: usize, work: &mut Work) {
         while order < ORDERS - 1 {
             let buddy = block ^ (1 << order);
             let list = &mut self.lists[order];

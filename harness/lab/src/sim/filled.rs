@@ -83,7 +83,7 @@ impl<E: Engine> Filled<E> {
     /// Ends the process with a complaint unless a block lies where the engine says, and its bytes
     /// from `from` on are as free memory is.
     fn admit(&self, block: Block, layout: Layout, from: usize) {
-        let usable = self.engine.usable(layout);
+        let usable = self.engine.usable_size(layout);
         let size = layout.size();
         let Some(offset) = self.place(block.start.addr().get(), usable) else {
             let said = self
@@ -151,7 +151,7 @@ impl<E: Engine> Filled<E> {
     ///
     /// The block is live, and nobody uses these bytes any more.
     unsafe fn fill(&self, block: Block, layout: Layout, from: usize) {
-        let bytes = self.engine.usable(layout).saturating_sub(from);
+        let bytes = self.engine.usable_size(layout).saturating_sub(from);
         // SAFETY: By this function's contract.
         unsafe { block.start.add(from).write_bytes(FILL, bytes) };
     }
@@ -169,8 +169,8 @@ unsafe impl<E: Engine> Engine for Filled<E> {
         self.engine.capabilities()
     }
 
-    fn usable(&self, layout: Layout) -> usize {
-        self.engine.usable(layout)
+    fn usable_size(&self, layout: Layout) -> usize {
+        self.engine.usable_size(layout)
     }
 
     fn capacity(&self) -> usize {
@@ -189,34 +189,34 @@ unsafe impl<E: Engine> Engine for Filled<E> {
         Ok(block)
     }
 
-    fn allocate_at_once(&self, layout: Layout) -> Option<Allocated> {
-        let allocated = self.engine.allocate_at_once(layout)?;
+    fn try_allocate_fast(&self, layout: Layout) -> Option<Allocated> {
+        let allocated = self.engine.try_allocate_fast(layout)?;
         if self.is_active {
             self.admit(allocated.block, layout, 0);
         }
         Some(allocated)
     }
 
-    unsafe fn release_at_once(&self, block: Block, layout: Layout) -> Option<Cost> {
+    unsafe fn try_free_fast(&self, block: Block, layout: Layout) -> Option<Cost> {
         // The block may stay live, so it cannot be filled here. `release` fills and frees it.
         if self.is_active {
             return None;
         }
         // SAFETY: By this function's contract, which is the engine's.
-        unsafe { self.engine.release_at_once(block, layout) }
+        unsafe { self.engine.try_free_fast(block, layout) }
     }
 
-    unsafe fn release(&self, block: Block, layout: Layout, cost: &mut Cost) -> Result<(), BadFree> {
+    unsafe fn free(&self, block: Block, layout: Layout, cost: &mut Cost) -> Result<(), BadFree> {
         if self.is_active {
             // SAFETY: By this function's contract.
             unsafe { self.fill(block, layout, 0) };
         }
         // SAFETY: By this function's contract, which is the engine's.
-        unsafe { self.engine.release(block, layout, cost) }
+        unsafe { self.engine.free(block, layout, cost) }
     }
 
-    fn keeps(&self, layout: Layout, new: Layout) -> bool {
-        self.engine.keeps(layout, new)
+    fn fits_in_place(&self, layout: Layout, new: Layout) -> bool {
+        self.engine.fits_in_place(layout, new)
     }
 
     unsafe fn resize(&self, block: Block, layout: Layout, new: Layout, cost: &mut Cost) -> bool {
@@ -224,7 +224,10 @@ unsafe impl<E: Engine> Engine for Filled<E> {
             // SAFETY: By this function's contract, which is the engine's.
             return unsafe { self.engine.resize(block, layout, new, cost) };
         }
-        let (before, after) = (self.engine.usable(layout), self.engine.usable(new));
+        let (before, after) = (
+            self.engine.usable_size(layout),
+            self.engine.usable_size(new),
+        );
         // The tail that the block loses belongs to the engine before `resize` returns. It is filled first, and
         // restored if the resize fails.
         let mut lost = vec![0; before.saturating_sub(after)];

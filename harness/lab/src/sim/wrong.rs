@@ -252,8 +252,8 @@ unsafe impl<E: Engine> Engine for Wrong<E> {
         capabilities
     }
 
-    fn usable(&self, layout: Layout) -> usize {
-        self.engine.usable(layout)
+    fn usable_size(&self, layout: Layout) -> usize {
+        self.engine.usable_size(layout)
     }
 
     fn capacity(&self) -> usize {
@@ -290,22 +290,22 @@ unsafe impl<E: Engine> Engine for Wrong<E> {
         Ok(block)
     }
 
-    fn allocate_at_once(&self, layout: Layout) -> Option<Allocated> {
+    fn try_allocate_fast(&self, layout: Layout) -> Option<Allocated> {
         if self.fault.is_some() {
             return None;
         }
-        self.engine.allocate_at_once(layout)
+        self.engine.try_allocate_fast(layout)
     }
 
-    unsafe fn release_at_once(&self, block: Block, layout: Layout) -> Option<Cost> {
+    unsafe fn try_free_fast(&self, block: Block, layout: Layout) -> Option<Cost> {
         if self.fault.is_some() {
             return None;
         }
         // SAFETY: By this function's contract.
-        unsafe { self.engine.release_at_once(block, layout) }
+        unsafe { self.engine.try_free_fast(block, layout) }
     }
 
-    unsafe fn release(&self, block: Block, layout: Layout, cost: &mut Cost) -> Result<(), BadFree> {
+    unsafe fn free(&self, block: Block, layout: Layout, cost: &mut Cost) -> Result<(), BadFree> {
         if let Some(fault) = self.fault {
             let number = self.frees.fetch_add(1, Relaxed);
             lock(&self.live).retain(|(live, _)| live.start != block.start);
@@ -325,11 +325,11 @@ unsafe impl<E: Engine> Engine for Wrong<E> {
             }
         }
         // SAFETY: By this function's contract.
-        unsafe { self.engine.release(block, layout, cost) }
+        unsafe { self.engine.free(block, layout, cost) }
     }
 
-    fn keeps(&self, layout: Layout, new: Layout) -> bool {
-        self.engine.keeps(layout, new)
+    fn fits_in_place(&self, layout: Layout, new: Layout) -> bool {
+        self.engine.fits_in_place(layout, new)
     }
 
     unsafe fn resize(&self, block: Block, layout: Layout, new: Layout, cost: &mut Cost) -> bool {

@@ -132,7 +132,7 @@ on_each_engine! {
         let (larger, smaller) = (layout(3000, 8), layout(2999, 8));
         let block = allocate(guard, 7, larger);
         scribble(block.start, 0, 3000);
-        assert!(guard.keeps(larger, smaller));
+        assert!(guard.fits_in_place(larger, smaller));
         // SAFETY: The block is live, with that layout, and nothing uses it meanwhile.
         let resized = unsafe { guard.resize(block, larger, smaller, &mut Cost::default()) };
         assert!(resized);
@@ -147,7 +147,7 @@ on_each_engine! {
     fn a_block_never_grows_in_place(guard) {
         let (smaller, larger) = (layout(100, 8), layout(101, 8));
         let block = allocate(guard, 7, smaller);
-        assert!(!guard.keeps(smaller, larger));
+        assert!(!guard.fits_in_place(smaller, larger));
         // SAFETY: The block is live, with that layout, and nothing uses it meanwhile.
         let resized = unsafe { guard.resize(block, smaller, larger, &mut Cost::default()) };
         assert!(!resized);

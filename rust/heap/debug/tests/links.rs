@@ -56,8 +56,8 @@ unsafe impl Engine for WideLinks {
         }
     }
 
-    fn usable(&self, layout: Layout) -> usize {
-        self.engine.usable(layout)
+    fn usable_size(&self, layout: Layout) -> usize {
+        self.engine.usable_size(layout)
     }
 
     fn capacity(&self) -> usize {
@@ -72,14 +72,14 @@ unsafe impl Engine for WideLinks {
         self.engine.allocate(layout, cost)
     }
 
-    unsafe fn release(&self, block: Block, layout: Layout, cost: &mut Cost) -> Result<(), BadFree> {
+    unsafe fn free(&self, block: Block, layout: Layout, cost: &mut Cost) -> Result<(), BadFree> {
         scribble(block.start, 8, self.written - 8);
         // SAFETY: The contract is that of the same method of the seed.
-        unsafe { self.engine.release(block, layout, cost) }
+        unsafe { self.engine.free(block, layout, cost) }
     }
 
-    fn keeps(&self, layout: Layout, new: Layout) -> bool {
-        self.engine.keeps(layout, new)
+    fn fits_in_place(&self, layout: Layout, new: Layout) -> bool {
+        self.engine.fits_in_place(layout, new)
     }
 
     unsafe fn resize(&self, block: Block, layout: Layout, new: Layout, cost: &mut Cost) -> bool {
@@ -110,11 +110,11 @@ fn bytes_that_the_engine_declares_are_not_damage() {
         if round % 3 < 2 {
             let _ = blocks.allocate(&guard, layout(size, 8), round as u8);
         } else if let Some(offset) = blocks.pick(round) {
-            blocks.release(&guard, offset);
+            blocks.free(&guard, offset);
         }
     }
     while let Some(offset) = blocks.pick(0) {
-        blocks.release(&guard, offset);
+        blocks.free(&guard, offset);
     }
     assert_eq!(reports(&guard), []);
     goes_on(&guard);

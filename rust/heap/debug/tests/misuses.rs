@@ -98,7 +98,7 @@ fn each<E: TestEngine>(region_bytes: &[usize]) {
             // The other blocks are unchanged.
             let offsets: Vec<_> = others.iter().map(|live| live.offset()).collect();
             for offset in offsets {
-                others.release(&guard, offset);
+                others.free(&guard, offset);
             }
             only(&guard, fault, quarantined);
             goes_on(&guard);

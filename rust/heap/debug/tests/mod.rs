@@ -95,7 +95,7 @@ fn free<E: Engine>(
     let block = Block { start };
     // SAFETY: A guard accepts a bad free, as described above. Tests use a freed block only for a write
     // after free, of memory that stays valid.
-    unsafe { guard.release(block, layout, &mut Cost::default()) }
+    unsafe { guard.free(block, layout, &mut Cost::default()) }
 }
 
 /// Writes `bytes` bytes from `byte` on, relative to a block.
@@ -152,7 +152,7 @@ fn goes_on<E: Engine>(guard: &Guarded<E>) {
     let live: Vec<_> = blocks.iter().map(|live| live.offset()).collect();
     assert!(!live.is_empty());
     for offset in live {
-        blocks.release(guard, offset);
+        blocks.free(guard, offset);
     }
     assert_eq!(stats(guard), before);
     let totals = totals(guard);

@@ -49,7 +49,7 @@ fn is_quiet<E: Engine>(guard: &Guarded<E>, operations: &[Operation]) {
             }
             Operation::Release(pick) => {
                 if let Some(offset) = blocks.pick(pick) {
-                    assert_ne!(blocks.release(guard, offset).path(), Path::None);
+                    assert_ne!(blocks.free(guard, offset).path(), Path::None);
                 }
             }
             Operation::Resize(pick, size) => resize(guard, &mut blocks, pick, size, number as u8),
@@ -65,7 +65,7 @@ fn is_quiet<E: Engine>(guard: &Guarded<E>, operations: &[Operation]) {
         }
     }
     while let Some(offset) = blocks.pick(0) {
-        blocks.release(guard, offset);
+        blocks.free(guard, offset);
     }
     compare(guard, &blocks);
     goes_on(guard);
@@ -78,7 +78,7 @@ fn resize<E: Engine>(guard: &Guarded<E>, blocks: &mut Blocks, pick: usize, size:
     };
     let live = blocks.remove(offset);
     let new = layout(size, live.layout.align());
-    let keeps = guard.keeps(live.layout, new);
+    let keeps = guard.fits_in_place(live.layout, new);
     // SAFETY: The block is live with this layout, and nothing uses it meanwhile.
     let resized = unsafe { guard.resize(live.block, live.layout, new, &mut Cost::default()) };
     assert_eq!(resized, keeps);

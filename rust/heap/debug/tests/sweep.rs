@@ -52,7 +52,7 @@ fn in_use<E: TestEngine>(guard: &Guarded<E>) -> Blocks {
     }
     for number in 0..30 {
         let offset = blocks.pick(number * 3).unwrap();
-        blocks.release(guard, offset);
+        blocks.free(guard, offset);
     }
     blocks
 }

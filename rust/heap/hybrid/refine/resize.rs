@@ -65,7 +65,7 @@ impl Heap {
             return false;
         };
         if after < before {
-            self.buddy.release(page.after(after), before - after);
+            self.buddy.free(page.after(after), before - after);
         } else if after > before {
             let has_next = page.index() + before < self.buddy.descs.pages(page.region());
             if !has_next || !self.buddy.allocate_at(page.after(before), after - before) {
@@ -110,7 +110,7 @@ impl Buddy {
             }
         }
         if past > end {
-            self.release(Page::new(page.region(), end), past - end);
+            self.free(Page::new(page.region(), end), past - end);
         }
         true
     }

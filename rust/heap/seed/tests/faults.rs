@@ -186,7 +186,7 @@ fn a_long_list_is_checked_in_steps_and_again_after_a_change() {
         .collect();
     for block in live {
         // SAFETY: The block was allocated above with this layout, and is freed once.
-        unsafe { engine.release(block, small, &mut cost) }.unwrap();
+        unsafe { engine.free(block, small, &mut cost) }.unwrap();
     }
     let mut walk = Walk::new();
     assert_eq!(engine.check(&mut walk), Ok(Progress::More));

@@ -179,7 +179,7 @@ fn a_walk_during_a_free_that_grows_a_magazine_finds_nothing_broken() {
         shrink(world);
         world.begin_walk();
     };
-    walk_in_the_middle(before, World::release);
+    walk_in_the_middle(before, World::free);
 }
 
 #[test]
@@ -226,7 +226,7 @@ fn allocate_up_to(world: &World, most: usize) {
         }
         for block in held.drain(count..) {
             // SAFETY: The block was allocated above with this layout, and is freed once.
-            unsafe { world.engine.release(block, layout, &mut Cost::default()) }.unwrap();
+            unsafe { world.engine.free(block, layout, &mut Cost::default()) }.unwrap();
         }
     }
 }

@@ -41,7 +41,7 @@ fn stack(size: usize, depth: usize) -> usize {
     let (mut blocks, mut frees) = (Vec::new(), false);
     locks(|machine| {
         if frees {
-            machine.release_unchecked(blocks.pop().unwrap());
+            machine.free_unchecked(blocks.pop().unwrap());
             frees = !blocks.is_empty();
         } else {
             blocks.push(allocate(machine, size));
@@ -57,7 +57,7 @@ fn queue(size: usize, depth: usize) -> usize {
         if blocks.len() < depth {
             blocks.push_back(allocate(machine, size));
         } else {
-            machine.release_unchecked(blocks.pop_front().unwrap());
+            machine.free_unchecked(blocks.pop_front().unwrap());
         }
     })
 }
@@ -67,7 +67,7 @@ fn waves(size: usize, depth: usize) -> usize {
     let (mut blocks, mut frees) = (VecDeque::new(), false);
     locks(|machine| {
         if frees {
-            machine.release_unchecked(blocks.pop_front().unwrap());
+            machine.free_unchecked(blocks.pop_front().unwrap());
             frees = !blocks.is_empty();
         } else {
             blocks.push_back(allocate(machine, size));
@@ -83,7 +83,7 @@ fn random(sizes: &[usize], depth: usize) -> usize {
     locks(|machine| {
         if numbers.below(depth) < blocks.len() {
             let block = blocks.swap_remove(numbers.below(blocks.len()));
-            machine.release_unchecked(block);
+            machine.free_unchecked(block);
         } else {
             blocks.push(allocate(machine, sizes[numbers.below(sizes.len())]));
         }

@@ -32,7 +32,7 @@ fn under_pressure(cpus: usize, caching: &[usize]) -> Machine {
     let machine = Machine::new(cpus, 4 << 20);
     for cpu in caching {
         machine.on(*cpu);
-        machine.release_all(machine.allocate_all(8192, 2));
+        machine.free_all(machine.allocate_all(8192, 2));
     }
     for _ in 0..512 - 2 * caching.len() {
         machine.serve_unchecked(pair()).unwrap();
@@ -98,7 +98,7 @@ fn a_refused_request_leaves_all_magazines_empty() {
         machine.on(cpu);
         for size in [8, 64, 1024] {
             let blocks = machine.allocate_all(size, 7);
-            machine.release_all(blocks[1..].iter().copied());
+            machine.free_all(blocks[1..].iter().copied());
         }
     }
     assert!(machine.magazine_bytes() > 0);
@@ -122,7 +122,7 @@ fn a_request_flushes_magazines_when_free_memory_is_fragmented() {
     let machine = Machine::new(2, 1 << 20);
     machine.on(1);
     let blocks = machine.allocate_all(8192, 2);
-    machine.release_all(blocks);
+    machine.free_all(blocks);
     machine.on(0);
     // Only the blocks that the other CPU caches are not free. When they are flushed, the pool is one block.
     let (block, _) = machine.serve(layout(1 << 20, 8)).unwrap();
@@ -136,7 +136,7 @@ fn the_cause_of_a_refusal_is_found_after_all_magazines_were_flushed() {
     for _ in 3..128 {
         machine.serve_unchecked(pair()).unwrap();
     }
-    machine.release_all([blocks[0], blocks[2]]);
+    machine.free_all([blocks[0], blocks[2]]);
     // No page is free until the magazine is flushed. Then four pages are free, as two blocks.
     let four = layout(4 * PAGE_BYTES, 8);
     assert_eq!(totals(&machine.engine).free_bytes, 0);
@@ -147,7 +147,7 @@ fn the_cause_of_a_refusal_is_found_after_all_magazines_were_flushed() {
 #[test]
 fn a_request_that_is_too_big_flushes_no_magazine() {
     let machine = Machine::new(1, 256 << 10);
-    machine.release_all(machine.allocate_all(64, 3));
+    machine.free_all(machine.allocate_all(64, 3));
     let before = machine.magazine_bytes();
     for (size, align) in [((256 << 10) + 1, 8), (8, 512 << 10)] {
         assert_eq!(machine.serve(layout(size, align)), Err(Refusal::TooBig));
@@ -164,7 +164,7 @@ fn a_refused_request_reserves_nothing_for_magazines() {
         assert_eq!(machine.reserved_bytes(), 0);
     }
     assert_eq!(totals(&machine.engine).refusals.iter().sum::<u64>(), 3);
-    machine.release(whole);
+    machine.free(whole);
 }
 
 /// Makes one CPU own the whole reserve of 64 KiB, as a magazine with 16 blocks of one page, without a failure
@@ -173,7 +173,7 @@ fn take_whole_reserve(machine: &Machine, owner: usize) {
     let blocks = machine.on(owner).allocate_all(4096, 16);
     // A CPU that gives up its reserve counts its failures to grow from 0 again.
     machine.engine.shrink();
-    machine.release_all(blocks);
+    machine.free_all(blocks);
     assert_eq!(machine.reserved_bytes(), 64 << 10);
     assert_eq!(machine.held(owner, 4096).len(), 16);
 }
@@ -193,7 +193,7 @@ fn a_cpu_gives_up_its_reserve_after_64_failures_to_grow() {
         assert_eq!(machine.held(0, 4096).len(), 16);
         let (block, path) = machine.serve(layout(64, 8)).unwrap();
         assert_ne!(path, Path::Magazine);
-        assert_eq!(machine.release(block), Path::Slab);
+        assert_eq!(machine.free(block), Path::Slab);
         assert_eq!(machine.capacity(0, 64), 0);
     }
     // The loop caused 64 failures to grow. With the next allocation the CPU gives up its reserve.
@@ -209,11 +209,11 @@ fn a_cpu_gives_up_its_reserve_after_64_failures_to_grow() {
 fn failures_to_grow_are_counted_since_the_cpu_last_gave_up_its_reserve() {
     let machine = reserve_owned_by(0);
     for _ in 0..20 {
-        machine.release(machine.allocate(64));
+        machine.free(machine.allocate(64));
     }
     take_whole_reserve(&machine, 0);
     for _ in 0..32 {
-        machine.release(machine.allocate(64));
+        machine.free(machine.allocate(64));
         assert_eq!(machine.held(0, 4096).len(), 16);
     }
     machine.allocate(64);
@@ -224,7 +224,7 @@ fn failures_to_grow_are_counted_since_the_cpu_last_gave_up_its_reserve() {
 fn locks_of_pair(machine: &Machine) -> usize {
     machine.locks(|| {
         let (block, _) = machine.serve_unchecked(layout(64, 8)).unwrap();
-        machine.release_unchecked(block);
+        machine.free_unchecked(block);
     })
 }
 
@@ -263,12 +263,12 @@ fn the_least_active_cpu_loses_the_reserve() {
     let blocks = [0, 1].map(|cpu| machine.on(cpu).allocate_all(4096, 5));
     assert_eq!(machine.reserved_bytes(), 64 << 10);
     for (cpu, blocks) in blocks.into_iter().enumerate() {
-        machine.on(cpu).release_all(blocks);
+        machine.on(cpu).free_all(blocks);
     }
     for _ in 0..32 {
-        machine.on(0).release(machine.allocate(4096));
+        machine.on(0).free(machine.allocate(4096));
         let block = machine.on(2).allocate(64);
-        machine.release(block);
+        machine.free(block);
     }
     machine.allocate(64);
     let capacities = [0, 1].map(|cpu| machine.capacity(cpu, 4096));
@@ -298,7 +298,7 @@ fn a_block_without_room_for_a_copy_grows_into_cached_memory() {
         let block = machine.engine.allocate(large, &mut cost).unwrap();
         // Behind the block there is a slab of one page, with no live object or with one.
         let objects = [(); 2].map(|()| machine.serve_unchecked(small).unwrap().0);
-        machine.release_all_unchecked(objects[live..].iter().copied());
+        machine.free_all_unchecked(objects[live..].iter().copied());
         assert!((40..60).contains(&(objects[0].byte() as usize / PAGE_BYTES)));
         assert!(machine.magazine_bytes() > 0);
         let mut resize = |from: usize, to: usize| {

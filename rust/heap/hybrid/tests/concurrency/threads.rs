@@ -84,7 +84,7 @@ impl Worker<'_> {
                     self.engine.shrink();
                 }
                 5..11 => self.allocate(),
-                _ => self.release(),
+                _ => self.free(),
             }
         }
         drop(self.outboxes);
@@ -110,7 +110,7 @@ impl Worker<'_> {
         }
     }
 
-    fn release(&mut self) {
+    fn free(&mut self) {
         if !self.own.is_empty() {
             let nth = self.numbers.below(self.own.len());
             release(self.engine, self.blocks, self.own.swap_remove(nth));
@@ -123,7 +123,7 @@ fn release(engine: &HostHybrid, blocks: &Mutex<Blocks>, block: Offset) {
     let live = blocks.lock().unwrap().remove(block);
     let mut cost = Cost::default();
     // SAFETY: The block was live with this layout, and was removed, so it is freed once.
-    unsafe { engine.release(live.block, live.layout, &mut cost) }.unwrap();
+    unsafe { engine.free(live.block, live.layout, &mut cost) }.unwrap();
 }
 
 /// Runs the threads on a pool of `bytes` bytes and `cpus` CPUs.

@@ -24,7 +24,7 @@ use crate::{
 #[track_caller]
 fn refused(heap: &mut BareHeap, block: Offset, (size, align): (usize, usize)) -> BadFree {
     let before = heap.figures();
-    let error = heap.release(block, layout(size, align)).unwrap_err();
+    let error = heap.free(block, layout(size, align)).unwrap_err();
     assert_eq!(heap.figures(), before);
     heap.sound();
     error
@@ -51,7 +51,7 @@ fn heap() -> BareHeap {
     ] {
         assert_eq!(heap.allocate(layout(size, 8)).unwrap().0, at(byte));
     }
-    heap.release(at(8 << 12), layout(8192, 8)).unwrap();
+    heap.free(at(8 << 12), layout(8192, 8)).unwrap();
     heap
 }
 
@@ -129,10 +129,10 @@ fn a_second_free_of_an_object_is_refused_while_its_slab_exists() {
     let mut heap = heap();
     let (first, second) = (at(SLAB_64), at(SLAB_64 + 64));
     assert_eq!(heap.allocate(layout(64, 8)).unwrap().0, second);
-    heap.release(first, layout(64, 8)).unwrap();
+    heap.free(first, layout(64, 8)).unwrap();
     assert_eq!(refused(&mut heap, first, (64, 8)), BadFree::NotLive);
     // The slab is empty and cached now.
-    heap.release(second, layout(64, 8)).unwrap();
+    heap.free(second, layout(64, 8)).unwrap();
     assert_eq!(refused(&mut heap, second, (64, 8)), BadFree::NotLive);
 }
 
@@ -143,7 +143,7 @@ fn a_second_free_of_an_object_is_refused_after_its_slab_was_returned() {
         let (size, layout) = ((class.bytes(), 1), layout(class.bytes(), 1));
         let blocks = heap.fill(layout);
         for block in &blocks {
-            heap.release(*block, layout).unwrap();
+            heap.free(*block, layout).unwrap();
         }
         for block in blocks {
             assert_eq!(refused(&mut heap, block, size), BadFree::NotLive);
@@ -157,7 +157,7 @@ fn a_second_free_of_pages_is_refused_after_any_coalescing() {
     let blocks = heap.fill(layout(8192, 8));
     assert_eq!(blocks.len(), 8);
     for block in &blocks {
-        heap.release(*block, layout(8192, 8)).unwrap();
+        heap.free(*block, layout(8192, 8)).unwrap();
         for freed in blocks.iter().filter(|freed| *freed <= block) {
             for size in [8192, 64, 3072] {
                 assert_eq!(refused(&mut heap, *freed, (size, 8)), BadFree::NotLive);
@@ -180,7 +180,7 @@ fn a_bad_free_changes_no_total() {
         };
         // SAFETY: The free breaks the contract on purpose. Without magazines the engine refuses it under
         // the lock, and changes nothing.
-        let result = unsafe { engine.release(wrong, layout(size, 4), &mut cost) };
+        let result = unsafe { engine.free(wrong, layout(size, 4), &mut cost) };
         sound(&engine);
         assert_eq!(totals(&engine), before);
         result.unwrap_err()

@@ -145,14 +145,14 @@ fn every_change_makes_a_walk_begin_again() {
     });
     disturbed("free", &mut |large| {
         // SAFETY: The block is live with this layout, and is freed once.
-        unsafe { engine.release(*large, twelve, &mut Cost::default()) }.unwrap();
+        unsafe { engine.free(*large, twelve, &mut Cost::default()) }.unwrap();
     });
     disturbed("refusal after which empty slabs were returned", &mut |_| {
         let block = engine
             .allocate(layout(32, 8), &mut Cost::default())
             .unwrap();
         // SAFETY: The block was just allocated with this layout, and is freed once.
-        unsafe { engine.release(block, layout(32, 8), &mut Cost::default()) }.unwrap();
+        unsafe { engine.free(block, layout(32, 8), &mut Cost::default()) }.unwrap();
         let mut walk = Walk::new();
         assert_eq!(engine.check(&mut walk), Ok(Progress::More));
         let refused = engine.allocate(layout(1 << 20, 8), &mut Cost::default());

@@ -69,8 +69,8 @@ fn prepared() -> Prepared {
     let eighty = machine.allocate(80);
     let sixty_four = machine.allocate(64);
     for cpu in 0..2 {
-        machine.on(cpu).release_all(machine.allocate_all(64, 3));
-        machine.release(machine.allocate(PAIR));
+        machine.on(cpu).free_all(machine.allocate_all(64, 3));
+        machine.free(machine.allocate(PAIR));
         assert_eq!(machine.held(cpu, PAIR).len(), 1);
     }
     assert!(machine.held(0, 64).len() >= 3 && machine.held(1, 64).len() >= 3);
@@ -275,7 +275,7 @@ fn more_frees_than_allocations_are_found() {
     // A check that reads the counters during a free can also see more frees than allocations; it begins
     // again then. Here nothing changes, so the counters are wrong.
     let machine = Machine::new(1, 1 << 20);
-    machine.release(machine.allocate(64));
+    machine.free(machine.allocate(64));
     let frees = &machine.cache(0).frees;
     frees.store(frees.load(Relaxed) + 1, Relaxed);
     assert_eq!(checked(&machine).unwrap_err().rule, Rule::LiveBlocks);
@@ -288,7 +288,7 @@ fn a_double_free_into_magazines_is_found_by_a_check() {
             let machine = Machine::new(2, 1 << 20);
             let block = machine.allocate(size);
             machine.on(1).allocate(size);
-            machine.on(0).release(block);
+            machine.on(0).free(block);
             assert_eq!(machine.on(second_cpu).free_unknown(block, size), Ok(()));
             let found = checked(&machine).unwrap_err();
             assert_eq!((found.rule, found.offset), (Rule::Magazines, Some(block)));
@@ -303,7 +303,7 @@ fn a_double_free_is_refused_and_counted_when_it_reaches_the_slab() {
         let block = machine.allocate(size);
         let others = usize::from(has_other);
         let others_live = machine.allocate_all(size, others);
-        machine.release(block);
+        machine.free(block);
         assert_eq!(machine.free_unknown(block, size), Ok(()));
         machine.engine.shrink();
 
@@ -316,7 +316,7 @@ fn a_double_free_is_refused_and_counted_when_it_reaches_the_slab() {
         assert_eq!((figures.magazine_bytes, machine.reserved_bytes()), (0, 0));
         // The refused free is not counted.
         assert_eq!(figures.allocations - figures.frees, others as u64);
-        machine.release_all_unchecked(others_live);
+        machine.free_all_unchecked(others_live);
         machine.engine.shrink();
         sound(&machine.engine);
         assert_eq!(totals(&machine.engine).free_bytes, 1 << 20);

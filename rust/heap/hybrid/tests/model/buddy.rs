@@ -42,7 +42,7 @@ impl Model {
         buddy.descs = descs(regions);
         for (region, pages) in regions.iter().enumerate() {
             let first = Page::new(region, 0);
-            buddy.release(first, *pages);
+            buddy.free(first, *pages);
         }
         Self {
             buddy,
@@ -81,14 +81,14 @@ impl Model {
     }
 
     /// Frees live block number `pick`.
-    fn release(&mut self, pick: usize) {
+    fn free(&mut self, pick: usize) {
         let Some(nth) = pick.checked_rem(self.blocks.len()) else {
             return;
         };
         let (page, pages) = self.blocks.swap_remove(nth);
         self.mark(page, pages, false);
         self.buddy.descs.set_kind(page, PageKind::Interior);
-        self.buddy.release(page, pages);
+        self.buddy.free(page, pages);
     }
 
     /// Grows live block number `pick` in place; the oracle must agree with the outcome.
@@ -121,7 +121,7 @@ impl Model {
         let to = 1 + to % pages;
         if to < pages {
             self.mark(page.after(to), pages - to, false);
-            self.buddy.release(page.after(to), pages - to);
+            self.buddy.free(page.after(to), pages - to);
             self.blocks[nth].1 = to;
         }
     }
@@ -180,14 +180,14 @@ proptest! {
                 1 => model.allocate(pages, align_order, End::High),
                 2 => model.allocate(pages, 0, End::Low),
                 3 => model.allocate(pages, 0, End::High),
-                4..=5 => model.release(pick),
+                4..=5 => model.free(pick),
                 6 => model.grow(pick, pages),
                 _ => model.shrink(pick, pages),
             }
             model.compare();
         }
         while !model.blocks.is_empty() {
-            model.release(0);
+            model.free(0);
         }
         model.compare();
         // Each region consists of as few blocks as possible again.
@@ -208,7 +208,7 @@ fn the_oracle_finds_pages_that_are_allocated_twice() {
     model.allocate(8, 0, End::Low);
     // The block is freed without the oracle, which therefore expects the next request to be refused.
     model.buddy.descs.set_kind(page(0), PageKind::Interior);
-    model.buddy.release(page(0), 8);
+    model.buddy.free(page(0), 8);
     let wrong = std::panic::AssertUnwindSafe(|| model.allocate(1, 0, End::Low));
     assert!(std::panic::catch_unwind(wrong).is_err());
 }

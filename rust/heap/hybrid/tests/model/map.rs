@@ -133,7 +133,7 @@ fn apply(engine: &LockedHybrid, live: &mut Vec<(Block, Layout)>, operation: Oper
             };
             let (block, layout) = live.swap_remove(nth);
             // SAFETY: The block was live with this layout, and was removed, so it is freed once.
-            unsafe { engine.release(block, layout, &mut cost) }.unwrap();
+            unsafe { engine.free(block, layout, &mut cost) }.unwrap();
         }
         Operation::Resize(pick, size) => {
             let Some(nth) = nth(pick, live) else {

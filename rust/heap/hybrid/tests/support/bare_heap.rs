@@ -78,7 +78,7 @@ impl PageDescs {
 pub(crate) fn buddy(pages: usize) -> Buddy {
     let mut buddy = Buddy::new();
     buddy.descs = descs(&[pages]);
-    buddy.release(page(0), pages);
+    buddy.free(page(0), pages);
     buddy.work = Work::default();
     buddy
 }
@@ -129,7 +129,7 @@ impl BareHeap {
     /// Frees a live block of one page.
     pub(crate) fn free_page(&mut self, page: Page) {
         // With this alignment the block is a page of its own, not an object of the class of 4096 bytes.
-        self.release(page.offset(0), layout(8, 8192)).unwrap();
+        self.free(page.offset(0), layout(8, 8192)).unwrap();
     }
 
     /// Allocates a block and returns it with its cost.
@@ -174,7 +174,7 @@ impl BareHeap {
     }
 
     /// Frees a block.
-    pub(crate) fn release(&mut self, block: Offset, layout: Layout) -> Result<Cost, BadFree> {
+    pub(crate) fn free(&mut self, block: Offset, layout: Layout) -> Result<Cost, BadFree> {
         let mut cost = Cost::default();
         self.0.free(block, layout, &mut cost)?;
         Ok(cost)

@@ -176,29 +176,29 @@ impl Machine {
 
     /// Frees a block, and returns the path of the free.
     #[track_caller]
-    pub(crate) fn release(&self, block: Offset) -> Path {
-        let path = self.release_unchecked(block);
+    pub(crate) fn free(&self, block: Offset) -> Path {
+        let path = self.free_unchecked(block);
         self.check();
         path
     }
 
     /// Does the same as [`Machine::release`], without a check.
-    pub(crate) fn release_unchecked(&self, block: Offset) -> Path {
+    pub(crate) fn free_unchecked(&self, block: Offset) -> Path {
         let mut blocks = self.blocks.borrow_mut();
-        blocks.release(&self.engine, block).path()
+        blocks.free(&self.engine, block).path()
     }
 
     /// Frees blocks, one after the other.
-    pub(crate) fn release_all(&self, blocks: impl IntoIterator<Item = Offset>) {
+    pub(crate) fn free_all(&self, blocks: impl IntoIterator<Item = Offset>) {
         for block in blocks {
-            self.release(block);
+            self.free(block);
         }
     }
 
-    /// Does the same as [`Machine::release_all`], without checks.
-    pub(crate) fn release_all_unchecked(&self, blocks: impl IntoIterator<Item = Offset>) {
+    /// Does the same as [`Machine::free_all`], without checks.
+    pub(crate) fn free_all_unchecked(&self, blocks: impl IntoIterator<Item = Offset>) {
         for block in blocks {
-            self.release_unchecked(block);
+            self.free_unchecked(block);
         }
     }
 
@@ -209,7 +209,7 @@ impl Machine {
         // SAFETY: The tests break the contract on purpose, to see the result. The engine's metadata lies
         // outside of the pool, so a bad free can only make it allocate a block twice, and the tests use no
         // such block.
-        unsafe { self.engine.release(block, layout(size, 8), &mut cost) }
+        unsafe { self.engine.free(block, layout(size, 8), &mut cost) }
     }
 
     /// Panics unless the engine is sound, its statistics match the live blocks, and magazines stay within

@@ -70,7 +70,7 @@ pub(crate) fn prepared(memory: &Memory) -> (LockedHybrid, Places) {
     let free = |block: Block, size| {
         let mut cost = Cost::default();
         // SAFETY: The blocks were allocated with this size, and each is freed once below.
-        unsafe { engine.release(block, layout(size, 8), &mut cost) }.unwrap();
+        unsafe { engine.free(block, layout(size, 8), &mut cost) }.unwrap();
     };
     let page = |block: Block| Page::of(engine.offset(block.start).unwrap()).unwrap();
 

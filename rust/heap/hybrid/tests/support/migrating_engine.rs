@@ -261,7 +261,7 @@ impl World {
     }
 
     /// Frees one of the live blocks of all threads, if there is one.
-    pub(crate) fn release(&self) {
+    pub(crate) fn free(&self) {
         self.alone(|| {
             let live = {
                 let mut blocks = self.blocks.lock().unwrap();
@@ -272,7 +272,7 @@ impl World {
             };
             let mut cost = Cost::default();
             // SAFETY: The block was live with this layout, and was removed, so it is freed once.
-            unsafe { self.engine.release(live.block, live.layout, &mut cost) }.unwrap();
+            unsafe { self.engine.free(live.block, live.layout, &mut cost) }.unwrap();
         });
     }
 
@@ -289,7 +289,7 @@ impl World {
                 6 => {
                     self.alone(|| self.engine.shrink());
                 }
-                _ => (0..several).for_each(|_| self.release()),
+                _ => (0..several).for_each(|_| self.free()),
             }
         }
     }
@@ -336,7 +336,7 @@ impl World {
         sound(&self.engine);
         Figures::of(&self.engine).agree(&self.blocks.lock().unwrap());
         while self.blocks.lock().unwrap().len() > 0 {
-            self.release();
+            self.free();
         }
         sound(&self.engine);
         Figures::of(&self.engine).agree(&Blocks::default());

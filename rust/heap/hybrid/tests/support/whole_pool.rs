@@ -56,7 +56,7 @@ where
     assert_eq!((totals_now.cached_bytes, totals_now.free_bytes), (0, 0));
     for (block, layout) in live {
         // SAFETY: The block was allocated above with this layout, and is freed once.
-        unsafe { engine.release(block, layout, &mut cost) }.unwrap();
+        unsafe { engine.free(block, layout, &mut cost) }.unwrap();
     }
     sound(engine);
 }

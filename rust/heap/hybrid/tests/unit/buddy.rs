@@ -45,7 +45,7 @@ fn fill(buddy: &mut Buddy, pages: usize) {
 fn release(buddy: &mut Buddy, index: usize, pages: usize) -> u16 {
     buddy.work = Work::default();
     buddy.descs.set_kind(page(index), PageKind::Interior);
-    buddy.release(page(index), pages);
+    buddy.free(page(index), pages);
     assert_eq!(buddy.work.splits, 0);
     buddy.work.merges
 }

@@ -70,7 +70,7 @@ fn the_smallest_larger_class_is_the_first_donor() {
     assert_eq!(heap.refused(wanted).0, Refusal::Exhausted);
     assert_eq!(borrowed(&heap), 46);
     for object in live {
-        let donor = heap.release(object, wanted).unwrap().class();
+        let donor = heap.free(object, wanted).unwrap().class();
         assert!(donor == Some(class(128).number()) || donor == Some(class(256).number()));
         heap.sound();
     }
@@ -91,10 +91,10 @@ fn a_class_allocates_its_own_free_objects_before_it_borrows() {
     };
     assert_eq!((own.len(), borrowed(&heap)), (35, 1));
     // A freed object of the class is allocated before another one is borrowed.
-    heap.release(own[7], wanted).unwrap();
+    heap.free(own[7], wanted).unwrap();
     assert_eq!(heap.allocate(wanted).unwrap().0, own[7]);
     assert_eq!(borrowed(&heap), 1);
-    heap.release(last, wanted).unwrap();
+    heap.free(last, wanted).unwrap();
     assert_eq!(borrowed(&heap), 0);
     heap.sound();
 }
@@ -124,7 +124,7 @@ fn a_borrowed_object_has_the_alignment_and_the_size_of_its_request() {
             assert_eq!(cost.class(), Some(donor.number()));
             assert_eq!(object.byte() as usize % align, 0);
             heap.sound();
-            heap.release(object, wanted).unwrap();
+            heap.free(object, wanted).unwrap();
             assert_eq!(borrowed(&heap), 0);
         }
     }
@@ -137,7 +137,7 @@ fn a_free_of_a_smaller_size_is_accepted_only_while_its_class_has_borrowed_object
     let (object, _) = heap.allocate(wanted).unwrap();
     let refused = |heap: &mut BareHeap, block, size| {
         let before = heap.figures();
-        let error = heap.release(block, layout(size, 8)).unwrap_err();
+        let error = heap.free(block, layout(size, 8)).unwrap_err();
         assert_eq!(heap.figures(), before);
         heap.sound();
         error
@@ -151,11 +151,11 @@ fn a_free_of_a_smaller_size_is_accepted_only_while_its_class_has_borrowed_object
     assert_eq!(refused(&mut heap, inside, 100), BadFree::Interior);
     assert_eq!(refused(&mut heap, inside, 96), BadFree::WrongSize);
     let (also, _) = heap.allocate(other).unwrap();
-    heap.release(object, wanted).unwrap();
+    heap.free(object, wanted).unwrap();
     // The class of 100 bytes has no borrowed object any more, but the class of 200 bytes has one.
     assert_eq!(refused(&mut heap, object, 100), BadFree::WrongSize);
     assert_eq!(refused(&mut heap, also, 100), BadFree::WrongSize);
-    heap.release(also, other).unwrap();
+    heap.free(also, other).unwrap();
     assert_eq!(refused(&mut heap, also, 200), BadFree::WrongSize);
     assert_eq!(borrowed(&heap), 0);
 }
@@ -165,11 +165,11 @@ fn a_second_free_of_a_borrowed_object_changes_nothing() {
     let mut heap = donors(&[256]);
     let wanted = layout(100, 8);
     let [first, second] = [(); 2].map(|()| heap.allocate(wanted).unwrap().0);
-    heap.release(first, wanted).unwrap();
+    heap.free(first, wanted).unwrap();
     let before = heap.figures();
-    assert_eq!(heap.release(first, wanted), Err(BadFree::NotLive));
+    assert_eq!(heap.free(first, wanted), Err(BadFree::NotLive));
     assert_eq!((heap.figures(), borrowed(&heap)), (before, 1));
-    heap.release(second, wanted).unwrap();
+    heap.free(second, wanted).unwrap();
     assert_eq!(borrowed(&heap), 0);
     heap.sound();
 }
@@ -183,7 +183,7 @@ fn a_borrowed_object_is_resized_in_place_only_within_the_class_of_its_request() 
     assert!(heap.0.resize(object, wanted, more, &mut cost));
     // The object has room for more, but its later free would name a class that has borrowed nothing.
     assert!(!heap.0.resize(object, more, layout(113, 8), &mut cost));
-    heap.release(object, more).unwrap();
+    heap.free(object, more).unwrap();
     assert_eq!(borrowed(&heap), 0);
 }
 
@@ -205,7 +205,7 @@ fn an_object_of_a_larger_class_is_borrowed_before_a_page_is_allocated() {
     assert_eq!((own, cost.path()), (page(200).offset(0), Path::Buddy));
     assert_eq!(borrowed(&heap) as usize, donor.objects() - 1);
     // A page in place of a slab is counted as a large block, not as a borrowed object.
-    heap.release(own, wanted).unwrap();
+    heap.free(own, wanted).unwrap();
     assert_eq!(borrowed(&heap) as usize, donor.objects() - 1);
     heap.sound();
 }
@@ -229,7 +229,7 @@ fn the_cost_of_a_request_includes_the_work_of_all_its_attempts() {
     for (align, pages, splits) in [(8, 8, 0), (8192, 5, 3)] {
         let mut heap = BareHeap::new(&[8]);
         let block = heap.allocate(layout(64, 8)).unwrap().0;
-        heap.release(block, layout(64, 8)).unwrap();
+        heap.free(block, layout(64, 8)).unwrap();
         let (_, cost) = heap.allocate(layout(pages << 12, align)).unwrap();
         assert_eq!((cost.splits(), cost.merges()), (Some(splits), Some(3)));
     }
@@ -242,7 +242,7 @@ fn the_cost_of_a_fallback_is_that_of_the_attempt_that_served() {
     let mut heap = BareHeap::with_free(&[8], 2..4);
     let blocks = [64, 80].map(|size| (heap.allocate(layout(size, 8)).unwrap().0, size));
     for (block, size) in blocks {
-        heap.release(block, layout(size, 8)).unwrap();
+        heap.free(block, layout(size, 8)).unwrap();
     }
     heap.free_page(page(1));
     heap.free_page(page(4));
@@ -268,7 +268,7 @@ fn an_engine_borrows_from_larger_classes_when_no_page_is_free() {
     // Only the last request was refused.
     assert_eq!(figures.refusals, [0, 1, 0, 0, 0, 0]);
     // The usable sizes that the engine promised do not overlap.
-    let promised = engine.usable(layout(100, 8)) as u64;
+    let promised = engine.usable_size(layout(100, 8)) as u64;
     let mut places: Vec<_> = objects.iter().chain(&owners).collect();
     places.sort_unstable_by_key(|block| block.start);
     let starts = places
@@ -279,7 +279,7 @@ fn an_engine_borrows_from_larger_classes_when_no_page_is_free() {
     assert!(promised >= 100 && starts.windows(2).all(apart));
     for (block, size) in objects.into_iter().map(|block| (block, 100)) {
         // SAFETY: The block was allocated above with this layout, and is freed once.
-        unsafe { engine.release(block, layout(size, 8), &mut cost) }.unwrap();
+        unsafe { engine.free(block, layout(size, 8), &mut cost) }.unwrap();
     }
     sound(&engine);
     let borrowed = |state: &mut crate::hybrid::State| state.heap.borrowed.iter().sum::<u32>();

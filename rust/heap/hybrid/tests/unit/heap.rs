@@ -52,7 +52,7 @@ fn a_large_request_reclaims_the_pages_of_empty_slabs() {
     heap.allocate(layout(8 << 12, 8)).unwrap();
     for size in [8, 64, 1024, 3072] {
         let block = heap.allocate(layout(size, 8)).unwrap().0;
-        heap.release(block, layout(size, 8)).unwrap();
+        heap.free(block, layout(size, 8)).unwrap();
     }
     assert_eq!(heap.0.buddy.free_pages, 2);
     let (block, cost) = heap.allocate(layout(8 << 12, 8)).unwrap();
@@ -70,7 +70,7 @@ fn an_emptied_heap_allocates_the_same_blocks_again() {
     let mut fill = || {
         let blocks = sizes.map(|size| heap.allocate(layout(size, 8)).unwrap().0);
         for (block, size) in blocks.into_iter().zip(sizes) {
-            heap.release(block, layout(size, 8)).unwrap();
+            heap.free(block, layout(size, 8)).unwrap();
             heap.sound();
         }
         assert_eq!(heap.0.buddy.free_pages, 64);
@@ -85,7 +85,7 @@ fn a_shrink_returns_all_empty_slabs() {
     heap.allocate(layout(4096, 8)).unwrap();
     for size in [8, 3072] {
         let block = heap.allocate(layout(size, 8)).unwrap().0;
-        heap.release(block, layout(size, 8)).unwrap();
+        heap.free(block, layout(size, 8)).unwrap();
     }
     assert_eq!(heap.0.reclaim(), 4);
     assert_eq!((heap.0.buddy.free_pages, heap.0.reclaim()), (63, 0));
@@ -98,7 +98,7 @@ fn the_only_slab_of_an_empty_heap_stays_cached() {
     for path in [Path::Growth, Path::Slab, Path::Slab] {
         let (block, cost) = heap.allocate(layout(64, 8)).unwrap();
         assert_eq!(cost.path(), path);
-        heap.release(block, layout(64, 8)).unwrap();
+        heap.free(block, layout(64, 8)).unwrap();
     }
 }
 
@@ -107,7 +107,7 @@ fn a_new_slab_reclaims_the_pages_of_empty_slabs_of_other_classes() {
     let mut heap = BareHeap::new(&[2]);
     for size in [8, 64] {
         let block = heap.allocate(layout(size, 8)).unwrap().0;
-        heap.release(block, layout(size, 8)).unwrap();
+        heap.free(block, layout(size, 8)).unwrap();
     }
     let (_, cost) = heap.allocate(layout(512, 8)).unwrap();
     assert_eq!((cost.path(), heap.0.buddy.free_pages), (Path::Growth, 1));
@@ -119,7 +119,7 @@ fn a_refused_request_leaves_no_empty_slab_cached() {
     let mut heap = BareHeap::new(&[8]);
     heap.allocate(layout(4096, 8)).unwrap();
     let block = heap.allocate(layout(64, 8)).unwrap().0;
-    heap.release(block, layout(64, 8)).unwrap();
+    heap.free(block, layout(64, 8)).unwrap();
     assert_eq!(heap.0.buddy.free_pages, 6);
     let refused = heap.allocate(layout(8 << 12, 8)).unwrap_err();
     assert_eq!((refused, heap.0.buddy.free_pages), (Refusal::Exhausted, 7));
@@ -148,11 +148,11 @@ fn one_page_serves_an_object_when_no_slab_of_three_pages_fits() {
     assert!(heap.0.resize(fourth, three, layout(3072, 8), &mut cost));
     assert!(!heap.0.resize(fourth, three, layout(4096, 8), &mut cost));
     assert_eq!(
-        heap.release(fourth, layout(3072, 8)).unwrap().path(),
+        heap.free(fourth, layout(3072, 8)).unwrap().path(),
         Path::Buddy
     );
     assert_eq!(heap.allocate(small).unwrap().0, fourth);
-    heap.release(fifth, three).unwrap();
+    heap.free(fifth, three).unwrap();
     heap.sound();
 }
 
@@ -182,8 +182,8 @@ fn a_large_block_grows_and_shrinks_in_place() {
     assert!(!heap.0.resize(next, layout(64, 8), pages(3), &mut cost));
     assert!(!heap.0.resize(next, layout(64, 8), layout(65, 8), &mut cost));
     assert!(heap.0.resize(next, layout(64, 8), layout(57, 8), &mut cost));
-    heap.release(block, pages(3)).unwrap();
-    heap.release(next, layout(57, 8)).unwrap();
+    heap.free(block, pages(3)).unwrap();
+    heap.free(next, layout(57, 8)).unwrap();
     heap.sound();
 }
 

@@ -38,7 +38,7 @@ fn four_gibibytes_are_filled_and_freed() {
     let whole = layout(4 << 30, 4 << 30);
     assert_eq!(heap.allocate(whole).unwrap().0, Offset::new(0, 0));
     assert_eq!(heap.allocate(layout(1, 1)).unwrap_err(), Refusal::Exhausted);
-    heap.release(Offset::new(0, 0), whole).unwrap();
+    heap.free(Offset::new(0, 0), whole).unwrap();
 
     let mut numbers = Numbers(0x5eed);
     let mut live = BTreeMap::new();
@@ -62,7 +62,7 @@ fn four_gibibytes_are_filled_and_freed() {
             let picked = live.range(from..).next();
             if let Some((block, layout)) = picked.map(|(block, layout)| (*block, *layout)) {
                 live.remove(&block);
-                heap.release(block, layout).unwrap();
+                heap.free(block, layout).unwrap();
             }
         }
     }
@@ -77,7 +77,7 @@ fn four_gibibytes_are_filled_and_freed() {
     assert!(first.byte() < 16 << 20 && last.byte() > (4 << 30) - (16 << 20));
     heap.sound();
     for (block, layout) in live {
-        heap.release(block, layout).unwrap();
+        heap.free(block, layout).unwrap();
     }
     heap.sound();
     assert_eq!(heap.allocate(whole).unwrap().0, Offset::new(0, 0));
@@ -96,7 +96,7 @@ fn a_block_at_the_end_of_the_largest_region_grows_no_further() {
     assert!(heap.0.resize(blocks[1], less, half, &mut cost));
     assert!(!heap.0.resize(blocks[1], half, more, &mut cost));
 
-    heap.release(blocks[1], half).unwrap();
+    heap.free(blocks[1], half).unwrap();
     let (whole, past) = (layout(4 << 30, 8), layout((4 << 30) + PAGE_BYTES, 8));
     assert!(!heap.0.resize(blocks[0], half, past, &mut cost));
     assert!(heap.0.resize(blocks[0], half, whole, &mut cost));
@@ -123,7 +123,7 @@ fn a_long_walk_runs_in_bounded_steps() {
     // The list of free blocks is longer than a step.
     let blocks = heap.fill(layout(8192, 8));
     for block in blocks.iter().step_by(2) {
-        heap.release(*block, layout(8192, 8)).unwrap();
+        heap.free(*block, layout(8192, 8)).unwrap();
     }
     let mut walk = Walk::new();
     let end = check::run(&mut walk, |walk| heap.0.check(walk));

@@ -42,7 +42,7 @@ fn the_block_that_was_freed_last_is_allocated_first() {
         let machine = Machine::new(1, 4 << 20);
         let blocks = machine.allocate_all(size, 3);
         for block in &blocks[..2] {
-            assert_eq!(machine.release(*block), Path::Magazine);
+            assert_eq!(machine.free(*block), Path::Magazine);
         }
         for block in blocks[..2].iter().rev() {
             let again = machine.serve(layout(size, 8));
@@ -66,11 +66,11 @@ fn a_full_magazine_flushes_its_oldest_blocks() {
     let machine = Machine::new(1, 1 << 20);
     let mut blocks = machine.allocate_all(64, 300).into_iter();
     while machine.capacity(0, 64) < BLOCKS_MAX || machine.held(0, 64).len() < BLOCKS_MAX {
-        machine.release(blocks.next().unwrap());
+        machine.free(blocks.next().unwrap());
     }
     let full = machine.held(0, 64);
     let last = blocks.next().unwrap();
-    assert_eq!(machine.release(last), Path::Magazine);
+    assert_eq!(machine.free(last), Path::Magazine);
 
     let (older, newer) = full.split_at(31);
     let held = machine.held(0, 64);
@@ -81,7 +81,7 @@ fn a_full_magazine_flushes_its_oldest_blocks() {
     let room = BLOCKS_MAX - held.len();
     let locks = machine.locks(|| {
         for block in blocks.by_ref().take(room) {
-            machine.release_unchecked(block);
+            machine.free_unchecked(block);
         }
     });
     assert_eq!((room, locks), (30, 0));
@@ -92,11 +92,11 @@ fn a_full_magazine_of_pages_is_not_flushed_by_frees() {
     let machine = Machine::new(1, 4 << 20);
     let mut blocks = machine.allocate_all(2 * PAGE_BYTES, 20);
     let beyond = blocks.split_off(16);
-    machine.release_all(blocks.iter().copied());
+    machine.free_all(blocks.iter().copied());
     assert_eq!(machine.held(0, 2 * PAGE_BYTES), blocks);
     for block in beyond {
         let locks = machine.locks(|| {
-            assert_eq!(machine.release_unchecked(block), Path::Buddy);
+            assert_eq!(machine.free_unchecked(block), Path::Buddy);
         });
         assert_eq!(locks, 1);
         assert_eq!(machine.held(0, 2 * PAGE_BYTES), blocks);
@@ -140,7 +140,7 @@ fn capacities(size: usize) -> [Vec<usize>; 2] {
     let mut growing: Vec<_> = (0..200).map(|_| seen()).collect();
     machine.engine.shrink();
     let mut seen = |block| {
-        machine.release_unchecked(block);
+        machine.free_unchecked(block);
         machine.capacity(0, size)
     };
     let mut freeing: Vec<_> = blocks.into_iter().map(&mut seen).collect();
@@ -175,7 +175,7 @@ fn page_blocks_are_cached_by_frees_and_not_prefetched() {
         let layout = layout(pages * PAGE_BYTES, 8);
         let (block, path) = machine.serve(layout).unwrap();
         assert_eq!((path, machine.magazine_bytes()), (Path::Buddy, 0));
-        assert_eq!(machine.release(block), Path::Magazine);
+        assert_eq!(machine.free(block), Path::Magazine);
         assert_eq!(machine.magazine_bytes(), pages * PAGE_BYTES);
         let order = pages.next_power_of_two().ilog2() as usize;
         assert_eq!(machine.figures().orders[order].magazine_blocks, 1);
@@ -197,12 +197,12 @@ fn blocks_larger_than_16_pages_or_aligned_to_more_than_one_are_not_cached() {
         for _ in 0..2 {
             let (block, path) = machine.serve(layout(size, align)).unwrap();
             assert_eq!(path, Path::Buddy);
-            assert_eq!(machine.release(block), Path::Buddy);
+            assert_eq!(machine.free(block), Path::Buddy);
         }
     }
     assert_eq!(machine.reserved_bytes(), 0);
     let (block, _) = machine.serve(layout(2 * PAGE_BYTES, PAGE_BYTES)).unwrap();
-    assert_eq!(machine.release(block), Path::Magazine);
+    assert_eq!(machine.free(block), Path::Magazine);
 }
 
 #[test]
@@ -211,7 +211,7 @@ fn a_page_in_place_of_a_slab_is_freed_to_the_buddy_system() {
     let blocks = machine.allocate_all(3000, 6);
     assert_eq!(machine.figures().orders[0].used_blocks, 2);
     for block in &blocks[4..] {
-        assert_eq!(machine.release(*block), Path::Buddy);
+        assert_eq!(machine.free(*block), Path::Buddy);
     }
 }
 
@@ -232,7 +232,7 @@ fn most_in_magazines(bytes: usize) -> (usize, usize) {
             let next = || machine.serve(layout(size, 8)).ok();
             let blocks: Vec<_> = core::iter::from_fn(next).take(5).collect();
             for (block, _) in blocks {
-                machine.release(block);
+                machine.free(block);
                 most.0 = most.0.max(machine.magazine_bytes());
                 most.1 = most.1.max(machine.reserved_bytes());
             }
@@ -274,7 +274,7 @@ fn a_magazine_grows_by_the_rest_of_the_reserve() {
     assert_eq!(machine.capacity(1, 512), 2);
     // The reserve is used up: other sizes are allocated from the heap, without a magazine.
     let blocks = machine.allocate_all(1024, 10);
-    machine.release_all(blocks);
+    machine.free_all(blocks);
     assert_eq!(
         (machine.capacity(1, 1024), machine.reserved_bytes()),
         (0, 16 << 10)
@@ -287,11 +287,11 @@ fn a_block_freed_on_another_cpu_is_cached_there() {
     let blocks = machine.allocate_all(64, 8);
     machine.on(1);
     for block in &blocks[..4] {
-        assert_eq!(machine.release(*block), Path::Magazine);
+        assert_eq!(machine.free(*block), Path::Magazine);
     }
     assert_eq!(machine.held(1, 64), blocks[..4]);
     assert!(!machine.held(0, 64).contains(&blocks[0]));
-    machine.release_all(blocks[4..].iter().copied());
+    machine.free_all(blocks[4..].iter().copied());
 }
 
 #[test]
@@ -301,7 +301,7 @@ fn allocations_on_one_cpu_and_frees_on_another_need_no_more_memory_over_time() {
     for _ in 0..200 {
         let blocks = machine.on(0);
         let blocks = sizes.map(|size| blocks.allocate_all(size, 2));
-        machine.on(1).release_all(blocks.into_iter().flatten());
+        machine.on(1).free_all(blocks.into_iter().flatten());
     }
     assert_eq!(totals(&machine.engine).refusals, [0; 6]);
     machine.engine.shrink();
@@ -315,7 +315,7 @@ fn a_shrink_returns_all_cached_memory() {
         .flat_map(|cpu| machine.on(cpu).allocate_all(64, 10))
         .collect();
     for (number, block) in blocks.into_iter().enumerate() {
-        machine.on(number % 3).release(block);
+        machine.on(number % 3).free(block);
     }
     let cached = totals(&machine.engine).cached_bytes as usize;
     assert!(machine.magazine_bytes() > 0);
@@ -330,11 +330,11 @@ fn a_shrink_returns_all_cached_memory() {
 fn a_cpu_without_magazines_uses_the_heap() {
     let machine = Machine::with_caches(2, 1, 1 << 20);
     machine.on(0);
-    machine.release_all(machine.allocate_all(64, 3));
+    machine.free_all(machine.allocate_all(64, 3));
     machine.on(1);
     let (block, path) = machine.serve(layout(64, 8)).unwrap();
     assert_eq!(path, Path::Slab);
-    assert_eq!(machine.release(block), Path::Slab);
+    assert_eq!(machine.free(block), Path::Slab);
     assert!(machine.magazine_bytes() > 0);
     machine.engine.shrink();
     assert_eq!(machine.magazine_bytes(), 0);

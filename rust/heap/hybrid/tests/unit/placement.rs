@@ -48,7 +48,7 @@ fn pages_are_allocated_from_either_end_of_the_block_that_is_split() {
             assert_eq!(buddy.free_pages, 16 - wanted);
             // A free coalesces as often as its allocation split.
             let splits = buddy.work.splits;
-            buddy.release(page(expected), wanted);
+            buddy.free(page(expected), wanted);
             assert_eq!((buddy.work.merges, buddy.lists[4].len), (splits, 1));
             assert!((0..ORDERS).all(|order| order == 4 || buddy.lists[order].len == 0));
         }
@@ -80,7 +80,7 @@ fn a_large_block_grows_in_place_up_to_the_slabs() {
     assert!(heap.0.resize(large, pages(16), pages(31), &mut cost));
     assert!(!heap.0.resize(large, pages(31), pages(32), &mut cost));
     heap.sound();
-    heap.release(slab, layout(64, 8)).unwrap();
+    heap.free(slab, layout(64, 8)).unwrap();
     // The empty slab stays cached, so it would stop the growth until a shrink returns it.
     assert_eq!(heap.0.reclaim(), 1);
     assert!(heap.0.resize(large, pages(31), pages(64), &mut cost));
@@ -99,7 +99,7 @@ fn a_large_block_grows_in_place_past_former_neighbours() {
         let before = heap.0.large_pages;
         assert!(!heap.0.resize(blocks[0], pages(4), pages(now), &mut cost));
         assert_eq!(heap.0.large_pages, before);
-        heap.release(blocks[freed], pages(4)).unwrap();
+        heap.free(blocks[freed], pages(4)).unwrap();
     }
     assert!(heap.0.resize(blocks[0], pages(4), pages(31), &mut cost));
     let kind = heap.0.buddy.descs.kind(page(0));
@@ -108,7 +108,7 @@ fn a_large_block_grows_in_place_past_former_neighbours() {
         (PageKind::Large { pages: 31 }, 31)
     );
     heap.sound();
-    heap.release(slab, layout(64, 8)).unwrap();
-    heap.release(blocks[0], pages(31)).unwrap();
+    heap.free(slab, layout(64, 8)).unwrap();
+    heap.free(blocks[0], pages(31)).unwrap();
     heap.sound();
 }

@@ -75,7 +75,7 @@ fn each_refused_request_names_its_cause() {
         assert_eq!(refused, (Refusal::Exhausted, Cost::default()));
     }
     for block in pages.iter().step_by(2) {
-        heap.release(*block, layout(4096, 8)).unwrap();
+        heap.free(*block, layout(4096, 8)).unwrap();
     }
     // The first freed page is still cached as an empty slab. This request reclaims it.
     heap.allocate(layout(8 << 12, 8)).unwrap_err();
@@ -103,7 +103,7 @@ fn a_request_is_too_big_if_no_empty_region_has_a_block_that_is_large_enough() {
             let request = layout(pages << 12, 8);
             let block = heap.allocate(request).unwrap().0;
             heap.sound();
-            heap.release(block, request).unwrap();
+            heap.free(block, request).unwrap();
             heap.sound();
         }
         // The sum of the regions does not matter.
@@ -184,7 +184,7 @@ proptest! {
             let refusal = match heap.request(request, &mut cost) {
                 Ok(block) => {
                     prop_assert!(!too_big && pages <= free_indexes.len());
-                    heap.release(block, request).unwrap();
+                    heap.free(block, request).unwrap();
                     continue;
                 }
                 Err(refusal) => refusal,

@@ -40,7 +40,7 @@ fn objects_are_allocated_from_the_lowest_up() {
     let (block, cost) = heap.allocate(layout(64, 8)).unwrap();
     assert_eq!((block, cost.path()), (at(second), Path::Growth));
     for n in [5, 63, 17] {
-        heap.release(at(first + n * 64), layout(64, 8)).unwrap();
+        heap.free(at(first + n * 64), layout(64, 8)).unwrap();
     }
     // The other slab has free objects, too, but this one became partial later.
     for n in [5, 17, 63] {
@@ -70,7 +70,7 @@ fn a_class_allocates_all_objects_of_a_slab_before_it_grows() {
         blocks.push(block);
         heap.sound();
         for block in blocks {
-            heap.release(block, layout).unwrap();
+            heap.free(block, layout).unwrap();
             heap.sound();
         }
         assert_eq!(slabs(&heap, class.bytes()), (1, 0));
@@ -91,7 +91,7 @@ fn the_slab_that_became_partial_last_is_used_first() {
     // A half, an eighth, three quarters, and a quarter of the objects stay live.
     for (slab, freed) in [(0, 32), (1, 56), (2, 16), (3, 48)] {
         for object in &blocks[slab * 64..][..freed] {
-            heap.release(*object, small).unwrap();
+            heap.free(*object, small).unwrap();
         }
     }
     heap.sound();
@@ -114,7 +114,7 @@ fn one_empty_slab_of_a_class_is_cached_and_the_others_are_returned() {
         .collect();
     assert_eq!((slabs(&heap, 4096), heap.0.buddy.free_pages), ((4, 4), 12));
     for (left, block) in (0..4).rev().zip(&blocks) {
-        heap.release(*block, page_each).unwrap();
+        heap.free(*block, page_each).unwrap();
         assert_eq!(slabs(&heap, 4096), (left + 1, left));
         heap.sound();
     }
@@ -122,7 +122,7 @@ fn one_empty_slab_of_a_class_is_cached_and_the_others_are_returned() {
     // The slab that became empty first is cached. Each class caches one of its own.
     assert_eq!(heap.allocate(page_each).unwrap().0, blocks[0]);
     let block = heap.allocate(layout(8, 8)).unwrap().0;
-    heap.release(block, layout(8, 8)).unwrap();
+    heap.free(block, layout(8, 8)).unwrap();
     assert_eq!(heap.0.buddy.free_pages, 14);
     heap.sound();
 }
@@ -133,7 +133,7 @@ fn the_empty_slab_is_used_after_the_partial_ones_and_before_new_ones() {
     let small = layout(1024, 8);
     let blocks: Vec<_> = (0..8).map(|_| heap.allocate(small).unwrap().0).collect();
     for block in &blocks[..5] {
-        heap.release(*block, small).unwrap();
+        heap.free(*block, small).unwrap();
     }
     // The first slab is empty, and the second one has one free object.
     assert_ne!(blocks[3].byte() / 4096, blocks[4].byte() / 4096);
@@ -165,7 +165,7 @@ fn a_free_of_an_object_that_crosses_pages_finds_its_slab() {
         ]
     );
     for block in [2, 0, 3, 1] {
-        heap.release(blocks[block], layout(3072, 1)).unwrap();
+        heap.free(blocks[block], layout(3072, 1)).unwrap();
         heap.sound();
     }
 }

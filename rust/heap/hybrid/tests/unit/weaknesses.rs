@@ -59,7 +59,7 @@ fn a_free_reads_no_free_block_but_its_buddies() {
         };
         buddy.work = Work::default();
         buddy.descs.set_kind(page(index), PageKind::Interior);
-        buddy.release(page(index), 2);
+        buddy.free(page(index), 2);
         buddy.work.merges
     };
     for index in (0..16_384).step_by(4) {
