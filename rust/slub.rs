@@ -73,7 +73,7 @@ impl Slub {
     fn whole(layout: Layout) -> Layout {
         let padded = layout.pad_to_align();
         // SAFETY: `kmalloc_size_roundup` accepts any size and accesses no memory.
-        let bytes = unsafe { bindings::kmalloc_size_roundup(padded.size()) };
+        let bytes = unsafe { bindings::kmalloc_size_roundup(padded.size().max(1)) };
         Layout::from_size_align(bytes, layout.align()).unwrap_or(padded)
     }
 

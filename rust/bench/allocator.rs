@@ -49,6 +49,7 @@ use slab_heap::{
         CacheSize,
         Hybrid, //
     },
+    locked_heap::LockedHeap,
     seed::{
         self,
         Seed, //
@@ -327,7 +328,7 @@ pub(super) fn allocator_bytes(request: &Request) -> usize {
         AllocatorKind::Hybrid => {
             kmalloc_bytes(size_of::<HybridAllocator>())
                 + CountingLock::<hybrid::State>::charge()
-                + VmallocMemory::charge(hybrid::table_bytes(pool_bytes))
+                + VmallocMemory::charge(pool_bytes / PAGE_SIZE * <hybrid::Heap as LockedHeap>::METADATA_PER_PAGE)
                 + CpuCaches::charge(CacheSize::FULL)
         }
         AllocatorKind::Seed => {

@@ -18,7 +18,7 @@ unsafe impl Send for Block {}
 /// Why an engine refuses a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Refusal {
-    /// The pool could not serve the request if it were empty.
+    /// An empty pool could not serve the request. An engine may round the size up to a power of two first.
     TooBig,
     /// Fewer bytes are free than the request needs.
     Exhausted,
@@ -33,7 +33,7 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// All reasons, in the order of their numbers.
+    /// All causes, in the order of their numbers.
     pub const ALL: [Self; 6] = [
         Self::TooBig,
         Self::Exhausted,
@@ -43,7 +43,7 @@ impl Refusal {
         Self::Busy,
     ];
 
-    /// The number of reasons.
+    /// The number of causes.
     pub const COUNT: usize = Self::ALL.len();
 }
 

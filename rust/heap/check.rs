@@ -151,15 +151,15 @@ pub(crate) struct Zones {
 pub(crate) struct Sums {
     pub(crate) free_blocks: usize,
     pub(crate) free_pages: usize,
-    /// Live blocks of whole pages, by order.
+    /// Allocated blocks of whole pages, by order.
     pub(crate) large_blocks: [u32; ORDERS_MAX],
     pub(crate) large_pages: usize,
     /// Partial slabs.
     pub(crate) partial: usize,
     /// Slabs, by class.
     pub(crate) slabs: [u32; CLASSES_MAX],
-    /// Live objects, by class.
-    pub(crate) objects: [u32; CLASSES_MAX],
+    /// Allocated objects, by class.
+    pub(crate) objects: [u64; CLASSES_MAX],
     /// Entries of lists.
     pub(crate) listed: usize,
 }

@@ -6,7 +6,7 @@
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Path {
-    /// Not at all.
+    /// The request was refused.
     #[default]
     None = 0,
     /// From a free block of the slab.
@@ -15,13 +15,13 @@ pub enum Path {
     Growth = 2,
     /// By the buddy system.
     Buddy = 3,
-    /// By the kernel's own allocator.
+    /// By the kernel's allocator.
     Kernel = 4,
-    /// By the block that was there.
+    /// In place.
     InPlace = 5,
-    /// From what the CPU keeps to itself.
+    /// By a magazine of the current CPU.
     Magazine = 6,
-    /// In a way of the engine's own, which has neither slabs nor a buddy system.
+    /// By an engine that has neither slabs nor a buddy system.
     Other = 7,
 }
 

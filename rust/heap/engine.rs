@@ -6,8 +6,8 @@
 //! layer above. An engine is shared between callers and has its own locks. An engine that has a pool never
 //! allocates memory for itself.
 //!
-//! [`Engine`] is what the layers above call for each request. What only some engines have, or only some
-//! callers need, are traits of their own, which [`Engine::interfaces`] returns. An adapter in front of an
+//! The layers above call [`Engine`] for each request. The optional parts of an engine are separate traits, which
+//! [`Engine::interfaces`] returns. An adapter in front of an
 //! engine, as debug mode, implements the ones that it changes and passes the others on:
 //!
 //! ```text
@@ -41,8 +41,8 @@ use crate::{
 pub struct Capabilities {
     /// A page that lies entirely in a block may be mapped by programs.
     pub mmap: bool,
-    /// [`Engine::free`], [`Engine::try_free_fast`] and [`Engine::try_allocate_fast`] do not sleep. They take a
-    /// bounded time, and wait for no other lock than the engine's spinlock.
+    /// [`Engine::free`] does not sleep, takes a bounded time, and waits for no other lock than the engine's
+    /// spinlock.
     pub quick: bool,
     /// The number of bytes at the start of a free block that the engine writes while the block is free: 0
     /// for an engine whose metadata lies outside the pool, 8 for one whose free lists go through the first
@@ -95,8 +95,8 @@ pub trait AddRegion {
 
     /// Adds the `bytes` bytes at `start` to the pool and returns the region's number.
     ///
-    /// If `start` is aligned to `bytes` rounded up to a power of two, what the engine does with the region
-    /// does not depend on the address. Otherwise large alignments may be refused.
+    /// If `start` is aligned to `bytes` rounded up to a power of two, the same requests return the same offsets at
+    /// any address. Otherwise large alignments may be refused.
     ///
     /// # Errors
     ///
@@ -118,7 +118,7 @@ pub trait AddRegion {
 
 /// An engine that caches free memory.
 pub trait Shrink {
-    /// Returns cached memory to where every request can use it, and returns its bytes.
+    /// Frees cached memory, so that every request can use it. Returns its size in bytes.
     fn shrink(&self) -> usize;
 }
 
@@ -135,8 +135,11 @@ pub trait Shrink {
 /// | [`allocate`](Engine::allocate) | yes | before a refusal, if CPUs cache blocks | yes |
 /// | the methods of [`Interfaces`] | yes | check and shrink, if CPUs cache blocks | yes |
 ///
-/// A method that does not sleep may be called with a spinlock held that nobody takes with interrupts disabled.
-/// An engine may do less than the table allows.
+/// Engines are called from process context with interrupts enabled. A method that does not sleep may be called with
+/// a spinlock held, unless some CPU takes that spinlock with interrupts disabled: a holder of the engine's lock may
+/// wait for an interrupt handler on that CPU. An engine may do less than the table allows.
+///
+/// `docs/extending.md` says how to add an engine.
 ///
 /// # Safety
 ///
@@ -162,12 +165,12 @@ pub unsafe trait Engine: Sync {
 
     /// Allocates a block; its contents are arbitrary.
     ///
-    /// `layout.size()` is at least 1.
+    /// A request of 0 bytes is served like one of 1 byte.
     ///
     /// # Errors
     ///
-    /// The cause of the refusal. No block has changed, but cached memory may have moved. The cost is then that of
-    /// the last attempt.
+    /// The cause of the refusal. No block has changed, but cached memory may have moved. `cost` has the
+    /// fragmentation index if the cause is [`Refusal::Fragmented`], and no meaning else.
     fn allocate(&self, layout: Layout, cost: &mut Cost) -> Result<Block, Refusal>;
 
     /// Allocates a block if that needs neither a lock nor sleep. After `None`, which counts as no request, the

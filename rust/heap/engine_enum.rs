@@ -12,10 +12,10 @@
 /// ```
 /// use slab_heap::{Engine, engine_enum, hybrid, lock::Lock, per_cpu::NoPerCpu, seed};
 ///
-/// struct NoLock<T>(std::sync::Mutex<T>);
+/// struct HostMutex<T>(std::sync::Mutex<T>);
 ///
 /// // SAFETY: A mutex gives access to one caller at a time, and orders them.
-/// unsafe impl<T> Lock<T> for NoLock<T> {
+/// unsafe impl<T> Lock<T> for HostMutex<T> {
 ///     fn with<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
 ///         f(&mut self.0.lock().unwrap())
 ///     }
@@ -25,17 +25,17 @@
 ///     /// The engines of this program.
 ///     enum AnyEngine {
 ///         /// The engine `seed`.
-///         Seed(seed::Seed<NoLock<seed::State>>),
+///         Seed(seed::Seed<HostMutex<seed::State>>),
 ///         /// The engine `hybrid`.
-///         Hybrid(hybrid::Hybrid<NoLock<hybrid::State>, NoPerCpu>),
+///         Hybrid(hybrid::Hybrid<HostMutex<hybrid::State>, NoPerCpu>),
 ///     }
 /// }
 ///
 /// let state = hybrid::State::new();
-/// let engine = AnyEngine::Hybrid(hybrid::Hybrid::new(NoLock(state.into()), NoPerCpu));
+/// let engine = AnyEngine::Hybrid(hybrid::Hybrid::new(HostMutex(state.into()), NoPerCpu));
 /// assert!(engine.interfaces().add_region.is_some());
 /// assert_eq!(engine.capacity(), 0);
-/// # drop(AnyEngine::Seed(seed::Seed::new(NoLock(seed::State::new().into()))));
+/// # drop(AnyEngine::Seed(seed::Seed::new(HostMutex(seed::State::new().into()))));
 /// ```
 #[macro_export]
 macro_rules! engine_enum {
@@ -111,7 +111,8 @@ macro_rules! engine_enum {
                 layout: ::core::alloc::Layout,
             ) -> ::core::option::Option<$crate::Cost> {
                 match self {
-                    // SAFETY: By this function's contract, which is the engine's.
+                    // SAFETY: The engine inside requires what this function's contract requires of this engine,
+                    // and it allocated the block, because the variant never changes.
                     $(Self::$variant(engine) => unsafe { engine.try_free_fast(block, layout) },)+
                 }
             }
@@ -124,7 +125,8 @@ macro_rules! engine_enum {
                 cost: &mut $crate::Cost,
             ) -> ::core::result::Result<(), $crate::engine::BadFree> {
                 match self {
-                    // SAFETY: By this function's contract, which is the engine's.
+                    // SAFETY: The engine inside requires what this function's contract requires of this engine,
+                    // and it allocated the block, because the variant never changes.
                     $(Self::$variant(engine) => unsafe { engine.free(block, layout, cost) },)+
                 }
             }
@@ -149,7 +151,8 @@ macro_rules! engine_enum {
                 cost: &mut $crate::Cost,
             ) -> bool {
                 match self {
-                    // SAFETY: By this function's contract, which is the engine's.
+                    // SAFETY: The engine inside requires what this function's contract requires of this engine,
+                    // and it allocated the block, because the variant never changes.
                     $(Self::$variant(engine) => unsafe {
                         engine.resize(block, layout, new, cost)
                     },)+

@@ -10,7 +10,8 @@
 /// # Safety
 ///
 /// - While `f` of [`Lock::with`] runs, no other call of `with` on the same lock runs its own.
-/// - What one call did is seen by the next.
+/// - Everything that one call did is visible to the next call.
+/// - The value is new when an engine is made with the lock, and nothing else uses the lock.
 pub unsafe trait Lock<T> {
     /// Runs `f` on the locked value.
     ///

@@ -2,8 +2,10 @@
 
 //! The heap behind the lock of an engine with magazines.
 //!
-//! Magazines, per-CPU caches and the engine in front of them are written once, for every heap that
-//! implements [`LockedHeap`]. A heap works with offsets, knows no CPUs, and never touches a byte of the pool.
+//! [`MagazineEngine`](crate::hybrid::MagazineEngine), with its magazines and per-CPU caches, works with every heap
+//! that implements [`LockedHeap`]. A heap works with offsets, knows no CPUs, and never touches a byte of the pool.
+//!
+//! For the heap a block is *allocated* while it is live or in a magazine.
 
 use core::{
     alloc::Layout,
@@ -34,13 +36,13 @@ use crate::{
     stats::Visitor,
 };
 
-/// The blocks and bytes of a heap. A block in a magazine is live.
+/// The blocks and bytes of a heap. The blocks in magazines are allocated.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct HeapTotals {
-    /// Live blocks.
-    pub live_blocks: usize,
-    /// The usable bytes of the live blocks.
-    pub live_bytes: usize,
+    /// Allocated blocks.
+    pub allocated_blocks: usize,
+    /// The usable bytes of these blocks.
+    pub allocated_bytes: usize,
     /// The bytes of all regions.
     pub pool_bytes: usize,
 }
@@ -50,12 +52,12 @@ pub type CachedBlocks = [usize; MAGAZINE_KINDS];
 
 /// A heap that an engine protects by its lock.
 ///
-/// A block in a magazine is live for the heap.
-///
 /// # Safety
 ///
 /// [`LockedHeap::allocate`] and [`LockedHeap::allocate_fallback`] return blocks of at least the layout's size,
-/// with its alignment in memory, which lie in an added region and share no byte with another live block.
+/// with its alignment in memory, which lie in an added region and share no byte with another allocated block.
+/// `REGION_PAGES_MAX` is at most 2²⁰. [`LockedHeap::add_region`] returns a descriptor for each page, to which only
+/// shared references exist.
 pub unsafe trait LockedHeap: Send {
     /// A page descriptor. Any CPU may read it without the lock.
     type Desc: Sync;
@@ -70,8 +72,10 @@ pub unsafe trait LockedHeap: Send {
     ///
     /// # Safety
     ///
-    /// `metadata` points to `pages * METADATA_PER_PAGE` bytes, which are zero and aligned to 8, and which
-    /// nobody else accesses as long as the heap exists, except for readers of the descriptors.
+    /// - `region` is below [`REGIONS_MAX`](crate::region::REGIONS_MAX), and no region has this number yet.
+    /// - `address` is that of the first page, and `pages` at most [`LockedHeap::REGION_PAGES_MAX`].
+    /// - `metadata` points to `pages * METADATA_PER_PAGE` bytes, which are zero and aligned to 8, and which
+    ///   nobody else accesses as long as the heap exists, except for readers of the descriptors.
     unsafe fn add_region(
         &mut self,
         region: usize,
@@ -80,19 +84,19 @@ pub unsafe trait LockedHeap: Send {
         metadata: NonNull<u8>,
     ) -> NonNull<Self::Desc>;
 
-    /// Returns whether a block of this kind, live or free, begins at byte `byte` of a region, in the page of
-    /// `desc`. The caller need not hold the lock if the block is live and nobody else can free it meanwhile.
+    /// Returns whether a block of this kind, allocated or free, begins at byte `byte` of a region, in the page of
+    /// `desc`. The caller need not hold the lock if the block is allocated and nobody else can free it meanwhile.
     fn begins_block(desc: &Self::Desc, byte: usize, kind: MagazineKind) -> bool;
 
     /// Returns the usable bytes of a block of this layout.
     fn usable_size(layout: Layout) -> usize;
 
     /// Allocates the block that the caller asks for, and up to `blocks.len() - 1` more to refill a magazine;
-    /// returns how many. The cost is that of the first block.
+    /// returns how many, at least 1. `blocks` has at least one element. The cost is that of the first block.
     ///
     /// # Errors
     ///
-    /// The cause for which there is no first block. Cached memory may have been returned to the heap.
+    /// The cause for which there is no first block. Cached slabs may have been freed.
     fn allocate(
         &mut self,
         layout: Layout,
@@ -104,7 +108,7 @@ pub unsafe trait LockedHeap: Send {
     /// blocks could help, all magazines were flushed before.
     fn allocate_fallback(&mut self, layout: Layout, cost: &mut Cost) -> Option<Offset>;
 
-    /// Returns whether [`LockedHeap::allocate`] would have to enlarge the memory for small blocks.
+    /// Returns whether [`LockedHeap::allocate`] would need a new slab.
     fn would_grow(&self, layout: Layout) -> bool;
 
     /// Frees a block.
@@ -115,12 +119,12 @@ pub unsafe trait LockedHeap: Send {
     fn free(&mut self, block: Offset, layout: Layout, cost: &mut Cost) -> Result<(), BadFree>;
 
     /// Frees the first of `blocks`, which were in a magazine of this kind, and those after it that can be freed
-    /// with it; returns how many.
+    /// with it; returns how many, at least 1.
     ///
     /// # Errors
     ///
-    /// The rule that the free of the first block breaks: the block was freed twice while it was in a magazine.
-    /// Nothing is changed then.
+    /// The rule that the free of the first block breaks, usually because the block was freed twice. Nothing is
+    /// changed then.
     fn free_cached(&mut self, blocks: &[Offset], kind: MagazineKind) -> Result<usize, BadFree>;
 
     /// Returns whether a block of `layout` serves `new` in place, whatever else is allocated.
@@ -129,7 +133,7 @@ pub unsafe trait LockedHeap: Send {
     /// Resizes a block in place, and returns whether that was possible.
     fn resize(&mut self, block: Offset, layout: Layout, new: Layout, cost: &mut Cost) -> bool;
 
-    /// Returns cached memory to the largest free blocks, and returns its bytes.
+    /// Frees cached memory, so that every request can use it. Returns its size in bytes.
     fn shrink(&mut self) -> usize;
 
     /// Returns the bytes that are in no block and no slab. O(1).
@@ -144,7 +148,8 @@ pub trait InspectHeap: LockedHeap {
     /// Returns the blocks and bytes of the heap.
     fn totals(&self) -> HeapTotals;
 
-    /// Passes the statistics of classes and orders to a visitor. Blocks in magazines do not count as live.
+    /// Passes the statistics of classes and orders to a visitor. `cached` are the blocks in magazines, which do not
+    /// count as used.
     fn visit(&self, cached: &CachedBlocks, visitor: &mut dyn Visitor);
 
     /// Executes the next step of a check.
@@ -154,8 +159,8 @@ pub trait InspectHeap: LockedHeap {
     /// The first broken rule.
     fn check(&mut self, walk: &mut Walk) -> Result<Progress, Broken>;
 
-    /// Returns whether a live block of this kind begins at an offset, counting blocks in magazines as live.
-    fn is_live(&mut self, block: Offset, kind: MagazineKind) -> bool;
+    /// Returns whether an allocated block of this kind begins at an offset.
+    fn is_allocated(&mut self, block: Offset, kind: MagazineKind) -> bool;
 
     /// Writes the next part of the map of a region: see [`Map`](crate::map::Map).
     ///

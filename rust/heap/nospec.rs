@@ -33,26 +33,27 @@ pub fn clamp(index: usize, len: usize) -> usize {
     index & mask(index, len)
 }
 
-/// Returns the entry with an index below `LEN`, which the caller has checked; where the processor runs
-/// ahead of that check, returns some entry for all other indexes. `LEN` is a power of two.
+/// Returns the entry with an index that the caller has compared with `LEN`. If the processor executes this before
+/// the comparison, for an index that is not below `LEN`, it gets some entry of the table. `LEN` is a power of two.
 ///
-/// Costs one instruction: the lower bits of the index are taken, which the compiler cannot know to be
-/// all that there are.
+/// It takes one instruction, which masks the index. The compiler does not know what the instruction does, and so
+/// cannot remove it.
 #[inline(always)]
 #[must_use]
 pub fn entry<T, const LEN: usize>(table: &[T; LEN], index: usize) -> &T {
-    // SAFETY: It is below `LEN`.
+    // SAFETY: `get_unchecked` requires an index below the length: `below` returns one below `LEN`.
     unsafe { table.get_unchecked(below::<LEN>(index)) }
 }
 
-/// Returns an index below `LEN`, which the caller has checked; where the processor runs ahead of that
-/// check, returns some number below `LEN` for all other indexes. `LEN` is a power of two.
+/// Returns an index that the caller has compared with `LEN`. If the processor executes this before the comparison, for
+/// an index that is not below `LEN`, it gets some number below `LEN`. `LEN` is a power of two.
 #[inline(always)]
 #[must_use]
 pub fn below<const LEN: usize>(index: usize) -> usize {
     const { assert!(LEN.is_power_of_two()) };
     let index = lower_bits::<LEN>(index);
-    // SAFETY: No higher bits are left.
+    // SAFETY: `assert_unchecked` requires a true condition: `LEN` is a power of two, and only the bits below it are
+    // left.
     unsafe { assert_unchecked(index < LEN) };
     index
 }
@@ -61,7 +62,8 @@ pub fn below<const LEN: usize>(index: usize) -> usize {
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 #[inline(always)]
 fn lower_bits<const LEN: usize>(mut index: usize) -> usize {
-    // SAFETY: Changes a number.
+    // SAFETY: The instruction changes the register and the flags, which the options do not exclude, and accesses
+    // neither memory nor the stack.
     unsafe {
         asm!(
             "and {index}, {mask}",
@@ -85,7 +87,8 @@ fn lower_bits<const LEN: usize>(index: usize) -> usize {
 #[inline(always)]
 fn mask(index: usize, len: usize) -> usize {
     let mask;
-    // SAFETY: Compares two numbers, and subtracts the borrow of that from 0.
+    // SAFETY: The instructions read two registers, write one register and the flags, which the options do not
+    // exclude, and access neither memory nor the stack.
     unsafe {
         asm!(
             "cmp {index}, {len}",
@@ -111,12 +114,12 @@ fn mask(index: usize, len: usize) -> usize {
     !(outside >> (usize::BITS - 1)) as usize
 }
 
-/// Returns `index`, of which the compiler knows nothing, so that it makes no branch of the mask.
+/// Returns `index`, but hides it from the compiler, which could otherwise replace the mask by a branch.
 #[cfg(not(all(target_arch = "x86_64", not(miri))))]
 #[inline(always)]
 fn opaque(mut index: usize) -> usize {
     #[cfg(not(miri))]
-    // SAFETY: Does nothing.
+    // SAFETY: There is no instruction.
     unsafe {
         asm!("/* {0} */", inout(reg) index, options(pure, nomem, nostack, preserves_flags));
     }

@@ -44,11 +44,11 @@ impl<T: ?Sized> Deref for Exclusive<'_, T> {
 ///
 /// # Safety
 ///
-/// - While a closure runs that one of these methods gave the value of a CPU, no other closure runs
-///   with the value of the same CPU.
+/// - At most one closure runs on the value of a CPU at a time.
 /// - Everything that one closure did with the value of a CPU is visible to the next closure that is
 ///   given the same value.
-/// - The value of a CPU always is the same object.
+/// - The value of a CPU always is the same object. It is new when an engine is made with it, and no other engine
+///   uses it.
 pub unsafe trait PerCpu<T: ?Sized>: Sync {
     /// Returns a bound on the numbers of CPUs: every CPU that can ever run has a smaller one.
     fn cpus(&self) -> usize;

@@ -28,7 +28,7 @@ use crate::{
     },
 };
 
-/// The memory of a region, and its page descriptors of type `D`. A region without bytes does not exist.
+/// The memory of a region, and its page descriptors of type `D`. No region has this number if `bytes` is 0.
 ///
 /// # Invariants
 ///
@@ -88,11 +88,14 @@ impl<D: Sync> RegionIndex<D> {
         bytes.fold(0, usize::wrapping_add)
     }
 
-    /// Returns the address of an offset that is in a region. O(1).
+    /// Returns the address of an offset, if the offset is in a region. O(1).
     pub(crate) fn address(&self, offset: Offset) -> Option<NonNull<u8>> {
         let region = self.regions.get(usize::from(offset.region()))?;
-        let start = region.start.load(Relaxed);
-        NonNull::new(start.wrapping_add(offset.byte() as usize))
+        let byte = offset.byte() as usize;
+        if byte >= region.bytes.load(Acquire) {
+            return None;
+        }
+        NonNull::new(region.start.load(Relaxed).wrapping_add(byte))
     }
 
     /// Returns the offset of an address, if it is in a region. O(1) in the first region, else O(regions).
@@ -145,9 +148,9 @@ impl<D> Region<D> {
     fn find(&self, address: NonNull<u8>) -> Option<(usize, &D)> {
         let byte = self.byte(address)?;
         let desc = self.descs.load(Relaxed).wrapping_add(byte >> PAGE_SHIFT);
-        // SAFETY: `new_unchecked` requires that the pointer is not null, and `as_ref` that it points to a value
-        // of which nobody has a mutable reference. By the type invariant there is a descriptor for each page,
-        // and the byte is in the region; the rest is the contract of `RegionIndex::add`.
-        Some((byte, unsafe { NonNull::new_unchecked(desc).as_ref() }))
+        // SAFETY: `as_ref` requires a pointer to a valid value to which nobody has a mutable reference. The byte is
+        // in the region, so by the type invariant the page has a descriptor, and by the contract of
+        // `RegionIndex::add` only shared references to it exist.
+        Some((byte, unsafe { desc.as_ref()? }))
     }
 }

@@ -25,12 +25,12 @@ use crate::{
 pub const CLASSES: usize = 32;
 
 /// The bytes of the largest class's objects.
-pub const LARGEST: usize = PAGE_BYTES;
+pub const OBJECT_BYTES_MAX: usize = PAGE_BYTES;
 
 /// The size of every class is a multiple of this number of bytes.
-const GRAIN: usize = 8;
+const CLASS_STEP: usize = 8;
 
-/// The first classes are the multiples of [`GRAIN`].
+/// The first classes are the multiples of [`CLASS_STEP`].
 const LINEAR_CLASSES: usize = 8;
 
 /// A size class.
@@ -43,7 +43,7 @@ pub struct Class(u8);
 
 /// The slabs of a class, computed at compile time.
 #[derive(Clone, Copy)]
-struct SlabShape {
+struct SlabGeometry {
     /// The bytes of an object.
     bytes: u16,
     /// The number of objects.
@@ -65,45 +65,45 @@ struct Divisor {
     begin_bound: u32,
 }
 
-static SLAB_SHAPES: [SlabShape; CLASSES] = {
-    let mut shapes = [SlabShape::new(0); CLASSES];
+static SLAB_GEOMETRIES: [SlabGeometry; CLASSES] = {
+    let mut geometries = [SlabGeometry::new(0); CLASSES];
     let mut class = 0;
     while class < CLASSES {
-        shapes[class] = SlabShape::new(class);
+        geometries[class] = SlabGeometry::new(class);
         class += 1;
     }
-    shapes
+    geometries
 };
 
 // A table of its own, whose entries have 8 bytes: one instruction addresses an entry.
 static DIVISORS: [Divisor; CLASSES] = {
-    let mut divisors = [Divisor::new(&SLAB_SHAPES[0]); CLASSES];
+    let mut divisors = [Divisor::new(&SLAB_GEOMETRIES[0]); CLASSES];
     let mut class = 0;
     while class < CLASSES {
-        divisors[class] = Divisor::new(&SLAB_SHAPES[class]);
+        divisors[class] = Divisor::new(&SLAB_GEOMETRIES[class]);
         class += 1;
     }
     divisors
 };
 
-/// The class for each number of grains. Its length is a power of two for [`nospec::entry`].
-static BY_GRAINS: [u8; 1024] = {
+/// The class for each number of steps. Its length is a power of two for [`nospec::entry`].
+static CLASS_BY_STEPS: [u8; 1024] = {
     let mut classes = [0; 1024];
-    let (mut grains, mut class) = (0, 0);
-    while grains <= LARGEST / GRAIN {
-        if grains * GRAIN > SlabShape::new(class).bytes as usize {
+    let (mut steps, mut class) = (0, 0);
+    while steps <= OBJECT_BYTES_MAX / CLASS_STEP {
+        if steps * CLASS_STEP > SlabGeometry::new(class).bytes as usize {
             class += 1;
         }
-        classes[grains] = class as u8;
-        grains += 1;
+        classes[steps] = class as u8;
+        steps += 1;
     }
     classes
 };
 
-impl SlabShape {
+impl SlabGeometry {
     const fn new(class: usize) -> Self {
         let bytes = if class < LINEAR_CLASSES {
-            GRAIN * (class + 1)
+            CLASS_STEP * (class + 1)
         } else {
             let (group, quarter) = ((class - LINEAR_CLASSES) / 4, (class - LINEAR_CLASSES) % 4);
             (64 << group) + (quarter + 1) * (16 << group)
@@ -122,15 +122,15 @@ impl SlabShape {
 }
 
 impl Divisor {
-    const fn new(shape: &SlabShape) -> Self {
-        let reciprocal = (1_u64 << 32).div_ceil(shape.bytes as u64);
-        let error = shape.bytes as u64 * reciprocal - (1 << 32);
+    const fn new(geometry: &SlabGeometry) -> Self {
+        let reciprocal = (1_u64 << 32).div_ceil(geometry.bytes as u64);
+        let error = geometry.bytes as u64 * reciprocal - (1 << 32);
         // Without an error the lower half is 0 at the beginnings, also past the last object: a slab of such
         // a class has no bytes past it.
         let begin_bound = if error == 0 {
             1
         } else {
-            shape.objects as u64 * error
+            geometry.objects as u64 * error
         };
         Self {
             reciprocal: reciprocal as u32,
@@ -146,11 +146,13 @@ impl Class {
     #[inline]
     #[must_use]
     pub fn of(layout: &Layout) -> Option<Self> {
-        // If a size is a multiple of its alignment, so is the size of its class: up to 64 bytes all multiples
-        // of 8 are classes; above, all multiples of an alignment that is more than a quarter of the first
-        // size of the group.
-        if layout.align() > GRAIN {
-            return Self::of_size(layout.pad_to_align().size());
+        // If a size is a multiple of its alignment, the size of its class is one, too. The classes of a doubling
+        // are the multiples of a step, which is a power of two. An alignment up to the step divides all of them. A
+        // larger alignment is a multiple of the step, so its multiples are classes.
+        if layout.align() > CLASS_STEP {
+            let padded = layout.pad_to_align().size();
+            // A request of 0 bytes is served like one of 1 byte.
+            return Self::of_size(padded.max(layout.align()));
         }
         Self::of_size(layout.size())
     }
@@ -158,9 +160,10 @@ impl Class {
     #[inline(always)]
     fn of_size(size: usize) -> Option<Self> {
         // The size of a layout is at most `isize::MAX`, so the sum does not wrap.
-        let grains = size.wrapping_add(GRAIN - 1) / GRAIN;
+        let steps = size.wrapping_add(CLASS_STEP - 1) / CLASS_STEP;
         // INVARIANT: The table contains numbers of classes.
-        (grains <= LARGEST / GRAIN).then(|| Self(*nospec::entry(&BY_GRAINS, grains)))
+        (steps <= OBJECT_BYTES_MAX / CLASS_STEP)
+            .then(|| Self(*nospec::entry(&CLASS_BY_STEPS, steps)))
     }
 
     /// Returns the class with a number, if there is one.
@@ -197,8 +200,8 @@ impl Class {
     }
 
     #[inline]
-    const fn shape(self) -> &'static SlabShape {
-        &SLAB_SHAPES[self.index()]
+    const fn geometry(self) -> &'static SlabGeometry {
+        &SLAB_GEOMETRIES[self.index()]
     }
 
     #[inline]
@@ -210,21 +213,21 @@ impl Class {
     #[inline]
     #[must_use]
     pub const fn bytes(self) -> usize {
-        self.shape().bytes as usize
+        self.geometry().bytes as usize
     }
 
     /// Returns the pages of a slab: 1 to 3.
     #[inline]
     #[must_use]
     pub const fn pages(self) -> usize {
-        self.shape().pages as usize
+        self.geometry().pages as usize
     }
 
     /// Returns the objects of a slab: 1 to 512.
     #[inline]
     #[must_use]
     pub const fn objects(self) -> usize {
-        self.shape().objects as usize
+        self.geometry().objects as usize
     }
 
     /// Returns whether an object begins at this byte of a slab. O(1), one multiplication.
@@ -262,6 +265,15 @@ pub const MAGAZINE_KINDS: usize = CLASSES + MAGAZINE_PAGES_MAX - 1;
 /// The number is below [`MAGAZINE_KINDS`]: classes first, then numbers of pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MagazineKind(u8);
+
+/// The blocks of a magazine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blocks {
+    /// Objects of a class.
+    Objects(Class),
+    /// Blocks of this number of whole pages.
+    Pages(usize),
+}
 
 impl From<Class> for MagazineKind {
     #[inline(always)]
@@ -329,28 +341,24 @@ impl MagazineKind {
         Class::new(self.0)
     }
 
-    /// Returns the number of pages of a block of whole pages. Meaningless for a class.
+    /// Returns the blocks of such a magazine.
     #[inline]
     #[must_use]
-    pub const fn pages(self) -> usize {
-        (self.0 as usize + 2).saturating_sub(CLASSES)
+    pub const fn blocks(self) -> Blocks {
+        match self.class() {
+            Some(class) => Blocks::Objects(class),
+            None => Blocks::Pages(self.0 as usize + 2 - CLASSES),
+        }
     }
 
     /// Returns the bytes of a block.
     #[inline]
     #[must_use]
     pub const fn bytes(self) -> usize {
-        match self.class() {
-            Some(class) => class.bytes(),
-            None => self.pages() * PAGE_BYTES,
+        match self.blocks() {
+            Blocks::Objects(class) => class.bytes(),
+            Blocks::Pages(pages) => pages * PAGE_BYTES,
         }
-    }
-
-    /// Returns the layout of a block.
-    #[must_use]
-    pub fn layout(self) -> Layout {
-        // At most 16 pages, so the size does not overflow.
-        Layout::from_size_align(self.bytes(), GRAIN).unwrap_or(Layout::new::<u64>())
     }
 }
 
@@ -376,8 +384,9 @@ mod tests {
     #[test]
     fn a_request_gets_the_smallest_class_that_fits_and_is_aligned() {
         for align in (0..=13).map(|order| 1 << order) {
-            for size in 1..=5000 {
-                let fits = |class: &Class| class.bytes() >= size && class.bytes() % align == 0;
+            for size in 0..=5000 {
+                let fits =
+                    |class: &Class| class.bytes() >= size.max(1) && class.bytes() % align == 0;
                 assert_eq!(
                     of(size, align),
                     Class::all().find(fits),
@@ -398,7 +407,7 @@ mod tests {
     }
 
     #[test]
-    fn every_byte_of_a_slab_is_told_from_the_beginnings_of_objects() {
+    fn an_object_begins_at_the_multiples_of_its_size_only() {
         for class in Class::all() {
             for byte in 0..class.pages() * PAGE_BYTES {
                 let object = byte / class.bytes();
@@ -439,7 +448,10 @@ mod tests {
                 let expected = has_pages.then_some(pages * PAGE_BYTES);
                 let whole = kind.filter(|kind| kind.class().is_none());
                 assert_eq!(whole.map(MagazineKind::bytes), expected);
-                assert_eq!(kind.and_then(|kind| MagazineKind::of(&kind.layout())), kind);
+                let of_bytes = |kind: MagazineKind| {
+                    MagazineKind::of(&Layout::from_size_align(kind.bytes(), 8).unwrap())
+                };
+                assert_eq!(kind.and_then(of_bytes), kind);
             }
         }
         assert_eq!(MagazineKind::all().count(), MAGAZINE_KINDS);

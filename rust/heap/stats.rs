@@ -101,29 +101,29 @@ pub struct DebugStats {
     pub quarantined_bytes: u64,
 }
 
-/// Somebody who wants to know. Methods that are not needed do nothing.
+/// Receives statistics. The provided methods ignore them.
 pub trait Visitor {
-    /// Is told the whole engine's figures, once, first.
+    /// Receives the totals, once, before the others.
     fn totals(&mut self, totals: &Totals) {
         let _ = totals;
     }
 
-    /// Is told one class's figures, in the order of `index`, from 0.
+    /// Receives the statistics of a class, in the order of `index`, from 0.
     fn class(&mut self, index: u8, class: &ClassStats) {
         let _ = (index, class);
     }
 
-    /// Is told the figures of blocks of 2^`order` pages, in the order of `order`.
+    /// Receives the statistics of blocks of 2^`order` pages, in the order of `order`, from 0.
     fn order(&mut self, order: u8, stats: &OrderStats) {
         let _ = (order, stats);
     }
 
-    /// Is told the buddy system's figures.
+    /// Receives the statistics of the buddy system.
     fn buddy(&mut self, buddy: &BuddyStats) {
         let _ = buddy;
     }
 
-    /// Is told what debug mode noticed, if the engine is in it.
+    /// Receives the statistics of debug mode, if the engine is in debug mode.
     fn debug(&mut self, debug: &DebugStats) {
         let _ = debug;
     }

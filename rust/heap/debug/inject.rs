@@ -33,7 +33,7 @@ use crate::{
     Engine,
     Refusal,
     lock::Lock, //
-    size_class::LARGEST,
+    size_class::OBJECT_BYTES_MAX,
 };
 
 /// The misuses that can be injected. The names are those of LKDTM (`drivers/misc/lkdtm/heap.c`) where
@@ -187,7 +187,7 @@ impl<E: Engine, L: Lock<State> + Sync, C: Caller> DebugMode<E, L, C> {
     /// [`NotDone`]. The pool is unchanged then.
     pub fn inject(&self, misuse: Misuse, size: usize) -> Result<Option<Report>, NotDone> {
         let size = match misuse {
-            _ if misuse.is_of_pages() => size.max(2 * LARGEST),
+            _ if misuse.is_of_pages() => size.max(2 * OBJECT_BYTES_MAX),
             // The block needs an interior address.
             Misuse::SlabFreeInterior | Misuse::SlabFreeUnaligned => size.max(2 * WORD),
             _ => size.max(1),

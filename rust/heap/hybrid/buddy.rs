@@ -19,8 +19,8 @@
 use super::page::{
     List,
     Page,
-    PageDescs,
     PageKind,
+    PageMetadata,
     REGION_PAGES_SHIFT, //
 };
 
@@ -36,14 +36,14 @@ pub(super) struct Work {
     pub(super) merges: u16,
 }
 
-/// The end of a larger block from which pages are allocated.
+/// The end of a larger block at which pages are allocated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
     /// The beginning: free pages follow a block, so that it can grow.
-    Low,
+    Front,
     /// The end: slabs never grow, so they stay away from blocks that do. If slabs came from the beginning, too, the
     /// utilisation of the classic traces would be 88.8 % instead of 89.5 % (see `refine`).
-    High,
+    Back,
 }
 
 /// All pages of the pool, and the free blocks by order.
@@ -55,7 +55,7 @@ pub(super) enum End {
 /// - Bit `n` of `orders` is set if and only if list `n` has blocks.
 /// - `free_pages` is the number of pages of all free blocks.
 pub(super) struct Buddy {
-    pub(super) descs: PageDescs,
+    pub(super) metadata: PageMetadata,
     pub(super) lists: [List; ORDERS],
     pub(super) orders: u32,
     pub(super) free_pages: usize,
@@ -73,7 +73,7 @@ impl Buddy {
     /// Returns a buddy system without pages.
     pub(super) const fn new() -> Self {
         Self {
-            descs: PageDescs::new(),
+            metadata: PageMetadata::new(),
             lists: [List::EMPTY; ORDERS],
             orders: 0,
             free_pages: 0,
@@ -89,8 +89,8 @@ impl Buddy {
     fn insert(&mut self, page: Page, order: u32) {
         // INVARIANT: Descriptor, list and bit are all set here.
         let kind = PageKind::Free { order: order as u8 };
-        self.descs.set_kind(page, kind);
-        self.descs.push(&mut self.lists[order as usize], page);
+        self.metadata.set_kind(page, kind);
+        self.metadata.push(&mut self.lists[order as usize], page);
         self.orders |= 1 << order;
     }
 
@@ -98,9 +98,9 @@ impl Buddy {
     #[inline]
     pub(super) fn remove(&mut self, page: Page, order: u32) {
         // INVARIANT: Descriptor, list and bit are all cleared here.
-        self.descs.set_kind(page, PageKind::Interior);
+        self.metadata.set_kind(page, PageKind::Interior);
         let list = &mut self.lists[order as usize];
-        self.descs.unlink(list, page);
+        self.metadata.unlink(list, page);
         if list.len == 0 {
             self.orders &= !(1 << order);
         }
@@ -124,8 +124,8 @@ impl Buddy {
             self.work.splits += 1;
             let upper = page.buddy(found);
             match end {
-                End::Low => self.insert(upper, found),
-                End::High => {
+                End::Front => self.insert(upper, found),
+                End::Back => {
                     self.insert(page, found);
                     page = upper;
                 }
@@ -139,6 +139,7 @@ impl Buddy {
     /// Frees the pages of a block of 2^`order` pages that follow its first `pages` pages, in the largest
     /// aligned blocks. None of these can coalesce, because the buddy of each has allocated pages.
     fn free_rest(&mut self, page: Page, pages: usize, order: u32) {
+        // A block of order n that is cut after `pages` pages is split n − trailing_zeros(pages) times.
         self.work.splits += (order - pages.trailing_zeros()) as u16;
         let mut used = pages;
         while used < 1 << order {
@@ -158,6 +159,7 @@ impl Buddy {
         let (mut index, end) = (page.index(), page.index() + pages);
         while index < end {
             let fits = (end - index).ilog2();
+            // The additional bit limits the order at index 0.
             let aligned = (index | 1 << REGION_PAGES_SHIFT).trailing_zeros();
             let order = fits.min(aligned);
             self.coalesce(Page::new(page.region(), index), order);
@@ -170,7 +172,7 @@ impl Buddy {
     fn coalesce(&mut self, mut page: Page, mut order: u32) {
         while order < REGION_PAGES_SHIFT {
             let buddy = page.buddy(order);
-            if self.descs.kind(buddy) != (PageKind::Free { order: order as u8 }) {
+            if self.metadata.kind(buddy) != (PageKind::Free { order: order as u8 }) {
                 break;
             }
             self.remove(buddy, order);

@@ -4,9 +4,9 @@
 //!
 //! Blocks move between a magazine and the heap only while the lock is held, and the lock is held until the blocks
 //! have arrived. A holder of the lock therefore finds each block in one of three states: free in the heap, in a
-//! magazine, or live.
+//! magazine, or live. For the heap, the blocks in magazines and the live blocks are *allocated*.
 
-// Lock order: the heap's lock first, then a CPU's cache. The fast paths use the cache of the current CPU
+// Lock order: the engine's lock first, then a CPU's cache. The fast paths use the cache of the current CPU
 // without the lock. A closure that uses a cache never takes the lock. No code sleeps while it holds the lock
 // or uses a cache.
 
@@ -57,11 +57,12 @@ use crate::{
 
 /// An engine with magazines in front of a heap.
 ///
-/// `L` is the lock around the heap, `P` the caches of the CPUs.
+/// `L` is the lock around the heap: the *engine's lock*, or only *the lock* in this folder. `P` are the caches of
+/// the CPUs.
 pub struct MagazineEngine<H: LockedHeap, L, P> {
     pub(super) state: L,
     pub(super) per_cpu: P,
-    pub(super) regions: RegionIndex<H::Desc>,
+    pub(super) index: RegionIndex<H::Desc>,
     failing_growth: Nth,
 }
 
@@ -87,20 +88,20 @@ where
             *cost = magazine_cost(kind);
             return Ok(block);
         }
-        let allocated = match self.allocate_locked(layout, cost) {
-            Err(refusal) if refusal != Refusal::Injected => {
-                self.allocate_under_pressure(layout, refusal, cost)
-            }
-            allocated => allocated,
-        };
+        let mut allocated = self.allocate_locked(layout, cost);
+        if let Err(refusal) = allocated
+            && refusal != Refusal::Injected
+        {
+            allocated = self.allocate_under_pressure(layout, refusal, cost);
+        }
         self.redistribute_reserve();
-        // The offsets of the heap are in the pool, so they have an address.
-        let start = allocated.and_then(|offset| self.regions.address(offset).ok_or(Refusal::Busy));
-        if let Err(refusal) = start {
+        if let Err(refusal) = allocated {
             self.state
                 .with(|state| state.refusals[refusal as usize] += 1);
         }
-        Ok(Block { start: start? })
+        // Each offset of the heap has an address.
+        let start = self.index.address(allocated?).ok_or(Refusal::Busy)?;
+        Ok(Block { start })
     }
 
     /// Allocates a block under the lock, and refills the CPU's magazine.
@@ -131,13 +132,13 @@ where
         cost: &mut Cost,
     ) -> Result<Offset, Refusal> {
         // The task may run on another CPU by now, or another task may have freed a block here.
-        if let Some(block) = cache.allocate(kind, layout.size()) {
+        if let Some(block) = cache.pop(kind, layout.size()) {
             *cost = magazine_cost(kind);
-            return self.regions.offset(block.start).ok_or(Refusal::Busy);
+            return self.index.offset(block.start).ok_or(Refusal::Busy);
         }
+        // A magazine of whole pages is not refilled, but the next free needs the capacity. While any caller is
+        // reclaiming, no magazine is refilled.
         state.grow_magazine(cache, kind);
-        // Blocks of pages are not prefetched: their magazines contain blocks that were freed. Nothing is
-        // prefetched while memory is short.
         let prefetched = match kind.class() {
             Some(_) if !state.is_reclaiming() => cache.capacity(kind) / 2,
             _ => 0,
@@ -146,47 +147,76 @@ where
         let wanted = (1 + prefetched).min(TRANSFER_MAX);
         let allocated = state.allocate(layout, &mut blocks[..wanted], cost)?;
         let rest = blocks[1..allocated].iter();
-        let rest = rest.filter_map(|offset| self.regions.address(*offset));
-        cache.refill(kind, rest.map(|start| Block { start }));
+        let rest = rest.filter_map(|offset| self.index.address(*offset));
+        // SAFETY: `refill` requires allocated blocks of this kind that nobody else uses: the heap just allocated
+        // them with the layout of the kind.
+        unsafe { cache.refill(kind, rest.map(|start| Block { start })) };
         Ok(blocks[0])
     }
 
     /// Frees a block of whole pages, or of a region other than the first, into the CPU's magazine; or any
     /// block under the lock.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Engine::free`].
     #[cold]
     #[inline(never)]
-    fn free_slow(&self, block: Block, layout: Layout, cost: &mut Cost) -> Result<(), BadFree> {
-        let found = self.regions.find(block.start);
+    unsafe fn free_slow(
+        &self,
+        block: Block,
+        layout: Layout,
+        cost: &mut Cost,
+    ) -> Result<(), BadFree> {
+        let found = self.index.find(block.start);
         let kind = MagazineKind::of(&layout).filter(|kind| Self::begins_block(found, *kind));
+        // SAFETY: `push` requires a live block of the kind that nobody uses: a block of this kind begins there,
+        // and the rest is this function's contract.
         if let Some(kind) = kind
-            && self.push(kind, block, layout)
+            && unsafe { self.push(kind, block, layout) }
         {
             *cost = magazine_cost(kind);
             return Ok(());
         }
-        let offset = self.regions.offset(block.start).ok_or(BadFree::Foreign)?;
+        let offset = self.index.offset(block.start).ok_or(BadFree::Foreign)?;
         self.state.with(|state| {
-            let cached = kind.and_then(|kind| {
-                self.per_cpu.with_local(|cache| {
-                    self.make_room(state, cache, kind) && cache.free(kind, block, layout.size())
-                })
-            });
-            match kind {
-                Some(kind) if cached == Some(true) => {
-                    *cost = magazine_cost(kind);
-                    Ok(())
-                }
-                // The heap names what is wrong with a block of no magazine.
-                _ => state.free(offset, layout, cost),
+            // SAFETY: As for `push` above.
+            if let Some(kind) = kind
+                && unsafe { self.push_locked(state, kind, block, layout) }
+            {
+                *cost = magazine_cost(kind);
+                return Ok(());
             }
+            // No magazine takes the block: it is larger than 16 pages, the heap allocated it by a fallback, or its
+            // magazine is full. The heap frees it, or refuses a bad free with its cause.
+            state.free(offset, layout, cost)
         })
+    }
+
+    /// Frees a block of a kind into the CPU's magazine after making room there. Returns whether it did.
+    ///
+    /// # Safety
+    ///
+    /// As for [`MagazineEngine::push`].
+    unsafe fn push_locked(
+        &self,
+        state: &mut State<H>,
+        kind: MagazineKind,
+        block: Block,
+        layout: Layout,
+    ) -> bool {
+        let push = |cache: &Exclusive<'_, CpuCache>| {
+            // SAFETY: The contract of `Exclusive::push` is that of this function.
+            self.make_room(state, cache, kind) && unsafe { cache.push(kind, block, layout.size()) }
+        };
+        self.per_cpu.with_local(push).unwrap_or(false)
     }
 
     /// Makes room in a full magazine, and returns whether there is some: raises the capacity, or flushes half
     /// of the blocks to the heap.
     ///
-    /// Blocks of pages are not flushed: each free past a full magazine goes to the heap, so that the cost of
-    /// coalescing does not arise at once.
+    /// Magazines of whole pages are not flushed. If one is full, each further free goes to the heap, so that no
+    /// free coalesces more than one block.
     fn make_room(
         &self,
         state: &mut State<H>,
@@ -203,7 +233,7 @@ where
         }
         let mut blocks = Batch::new();
         let half = (capacity / 2).min(TRANSFER_MAX - 1);
-        cache.flush(kind, half, |block| blocks.push(&self.regions, block));
+        cache.flush(kind, half, |block| blocks.push(&self.index, block));
         state.free_cached(kind, blocks.offsets());
         !blocks.offsets().is_empty()
     }
@@ -218,23 +248,34 @@ where
     #[inline(always)]
     fn pop(&self, kind: MagazineKind, layout: Layout) -> Option<Block> {
         self.per_cpu
-            .try_with_local(|cache| cache.allocate(kind, layout.size()))?
+            .try_with_local(|cache| cache.pop(kind, layout.size()))?
     }
 
     /// Frees a block of a kind into the CPU's magazine, and returns whether there was room.
+    ///
+    /// # Safety
+    ///
+    /// The block is live, a block of this kind begins there, and nobody uses it any more.
     #[inline(always)]
-    fn push(&self, kind: MagazineKind, block: Block, layout: Layout) -> bool {
+    unsafe fn push(&self, kind: MagazineKind, block: Block, layout: Layout) -> bool {
         self.per_cpu
-            .try_with_local(|cache| cache.free(kind, block, layout.size()))
+            // SAFETY: The contract of `Exclusive::push` is that of this function.
+            .try_with_local(|cache| unsafe { cache.push(kind, block, layout.size()) })
             .unwrap_or(false)
     }
 
     /// Frees a block of the first region into the CPU's magazine of a kind, and returns whether the block is of
     /// this kind, and there was room.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Engine::free`].
     #[inline(always)]
-    fn push_in_first(&self, kind: MagazineKind, block: Block, layout: Layout) -> bool {
-        let found = self.regions.find_in_first(block.start);
-        Self::begins_block(found, kind) && self.push(kind, block, layout)
+    unsafe fn push_in_first(&self, kind: MagazineKind, block: Block, layout: Layout) -> bool {
+        let found = self.index.find_in_first(block.start);
+        // SAFETY: `push` requires a live block of the kind that nobody uses: a block of this kind begins there,
+        // and the rest is this function's contract.
+        Self::begins_block(found, kind) && unsafe { self.push(kind, block, layout) }
     }
 
     /// Returns an engine without memory around a new state, and empty caches.
@@ -242,7 +283,7 @@ where
         Self {
             state,
             per_cpu,
-            regions: RegionIndex::new(),
+            index: RegionIndex::new(),
             failing_growth: Nth::new(),
         }
     }
@@ -250,9 +291,8 @@ where
 
 // SAFETY: `Engine` requires that a live block is aligned, is the caller's alone, and is not touched.
 // - The heap returns blocks that are aligned and share no byte with other live blocks, by the contract of
-//   `LockedHeap`. A block in a magazine is live for the heap, and is in one magazine only: by `begins_block`
-//   and the caller's contract a freed block is live. A magazine is used by one closure at a time, by the
-//   contract of `PerCpu`.
+//   `LockedHeap`. A block in a magazine is allocated for the heap, and is in one magazine only, because a freed
+//   block is live, by the contract of `free`. One closure at a time uses a magazine, by the contract of `PerCpu`.
 // - A magazine has blocks of one size class or number of pages. `MagazineKind::of` returns a kind whose
 //   blocks have the layout's size and alignment.
 // - Neither the heap nor this file touches a byte of the pool.
@@ -278,12 +318,12 @@ where
 
     #[inline(always)]
     fn capacity(&self) -> usize {
-        self.regions.bytes()
+        self.index.bytes()
     }
 
     #[inline(always)]
     fn offset(&self, byte: NonNull<u8>) -> Option<Offset> {
-        self.regions.offset(byte)
+        self.index.offset(byte)
     }
 
     #[inline]
@@ -310,19 +350,22 @@ where
 
     #[inline]
     unsafe fn free(&self, block: Block, layout: Layout, cost: &mut Cost) -> Result<(), BadFree> {
+        // SAFETY: The contract of `push_in_first` is that of this function.
         if let Some(class) = Class::of(&layout)
-            && self.push_in_first(class.into(), block, layout)
+            && unsafe { self.push_in_first(class.into(), block, layout) }
         {
             *cost = magazine_cost(class.into());
             return Ok(());
         }
-        self.free_slow(block, layout, cost)
+        // SAFETY: The contract of `free_slow` is that of this function.
+        unsafe { self.free_slow(block, layout, cost) }
     }
 
     #[inline(always)]
     unsafe fn try_free_fast(&self, block: Block, layout: Layout) -> Option<Cost> {
         let kind = MagazineKind::from(Class::of(&layout)?);
-        let freed = self.push_in_first(kind, block, layout);
+        // SAFETY: The contract of `push_in_first` is that of this function.
+        let freed = unsafe { self.push_in_first(kind, block, layout) };
         freed.then(|| magazine_cost(kind))
     }
 
@@ -331,7 +374,7 @@ where
     }
 
     unsafe fn resize(&self, block: Block, layout: Layout, new: Layout, cost: &mut Cost) -> bool {
-        let Some(offset) = self.regions.offset(block.start) else {
+        let Some(offset) = self.index.offset(block.start) else {
             return false;
         };
         let resized = self
@@ -368,7 +411,7 @@ where
         bytes: usize,
         table: NonNull<u8>,
     ) -> Result<u16, RegionError> {
-        let address = start.as_ptr().expose_provenance();
+        let address = start.addr().get();
         let pages = bytes >> PAGE_SHIFT;
         if address % PAGE_BYTES != 0 {
             return Err(RegionError::Misaligned);
@@ -379,14 +422,16 @@ where
         self.state.with(|state| {
             let region = state.regions.add(address, bytes)?;
             let number = usize::from(region);
-            // SAFETY: `LockedHeap::add_region` requires `METADATA_PER_PAGE` zeroed and aligned bytes for each
-            // page that nobody else uses: `table` has `table_bytes(bytes)` such bytes, by this function's
-            // contract.
+            // SAFETY: `LockedHeap::add_region` requires a new number, the address and number of the region's
+            // pages, and `METADATA_PER_PAGE` zeroed and aligned bytes for each of them that nobody else uses:
+            // `Regions::add` returned a new number below `REGIONS_MAX`, the bounds were checked above, and `table`
+            // has `table_bytes(bytes)` such bytes, by this function's contract.
             let descs = unsafe { state.heap.add_region(number, address, pages, table) };
-            // SAFETY: `RegionIndex::add` requires memory and a descriptor for each page, for as long as the
-            // index lives, and a new number: the memory and the table live as long as the engine, by this
-            // function's contract; `add` returned a new number, under the lock.
-            unsafe { self.regions.add(number, start, pages, descs) };
+            // SAFETY: `RegionIndex::add` requires memory for as long as the index lives, shared descriptors for
+            // each page, at most 2²⁰ pages, and a new number: the memory lives as long as the engine, by this
+            // function's contract; `LockedHeap::add_region` promises the descriptors, and `REGION_PAGES_MAX` is at
+            // most 2²⁰, by the contract of the trait; `Regions::add` returned a new number, under the lock.
+            unsafe { self.index.add(number, start, pages, descs) };
             Ok(region)
         })
     }

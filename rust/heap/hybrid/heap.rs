@@ -36,6 +36,7 @@ use crate::{
     engine::BadFree,
     locked_heap::LockedHeap,
     size_class::{
+        Blocks,
         CLASSES,
         Class,
         MagazineKind, //
@@ -46,20 +47,20 @@ use crate::{
 pub struct Heap {
     pub(super) buddy: Buddy,
     pub(super) classes: [Slabs; CLASSES],
-    /// Pages of the live blocks of whole pages.
+    /// Pages of the allocated blocks of whole pages.
     pub(super) large_pages: usize,
     /// The number of these blocks, by order.
     pub(super) large_blocks: [u32; ORDERS],
-    /// Live objects and live blocks of whole pages.
-    pub(super) live_blocks: usize,
+    /// Allocated objects and blocks of whole pages.
+    pub(super) allocated_blocks: usize,
     /// Pages of all regions.
     pub(super) pages: usize,
     /// Pages of the largest block that the regions can serve.
     pub(super) largest_block: usize,
-    /// log2 of the pages to which the memory of every region is aligned. A larger alignment is not served.
-    pub(super) align_order: u32,
-    /// Live objects that serve requests of a smaller class, by that class: see `refine/fallback`.
-    pub(super) borrowed: [u32; CLASSES],
+    /// The largest alignment that every region can serve, as log2 of pages.
+    pub(super) align_order_max: u32,
+    /// Allocated objects that serve requests of a smaller class, by that class: see `refine/fallback`.
+    pub(super) borrowed: [usize; CLASSES],
     /// Times that cached empty slabs were returned to the buddy system.
     pub(super) reclaims: u64,
 }
@@ -73,10 +74,10 @@ impl Heap {
             classes: Slabs::of_all_classes(),
             large_pages: 0,
             large_blocks: [0; ORDERS],
-            live_blocks: 0,
+            allocated_blocks: 0,
             pages: 0,
             largest_block: 0,
-            align_order: u32::MAX,
+            align_order_max: u32::MAX,
             borrowed: [0; CLASSES],
             reclaims: 0,
         }
@@ -89,12 +90,12 @@ impl Heap {
         objects: &mut [Offset],
         cost: &mut Cost,
     ) -> Result<usize, Refusal> {
-        let (mut allocated, path) = loop {
-            match self.classes[class.index()].allocate(&mut self.buddy, objects) {
-                Some(allocated) => break allocated,
-                None if self.reclaim() > 0 => {}
-                None => return Err(self.refusal(class.pages(), 0, cost)),
-            }
+        let mut served = self.classes[class.index()].allocate(&mut self.buddy, objects);
+        if served.is_none() && self.free_cached_slabs() > 0 {
+            served = self.classes[class.index()].allocate(&mut self.buddy, objects);
+        }
+        let Some((mut allocated, path)) = served else {
+            return Err(self.refusal(class.pages(), 0, cost));
         };
         if allocated == 0 {
             // The bitmap of the slab is damaged. A check names the slab.
@@ -102,7 +103,7 @@ impl Heap {
         }
         let order = (path == Path::Growth).then(|| order_of(class.pages()));
         *cost = self.cost(path, Some(class), order);
-        // The additional objects take no new slab if less than an eighth of the pool is free.
+        // If at most an eighth of the pool is free, the additional objects come from partial slabs only.
         while allocated < objects.len() {
             let is_scarce = self.buddy.free_pages <= self.pages / 8;
             let slabs = &mut self.classes[class.index()];
@@ -126,17 +127,17 @@ impl Heap {
         let pages = pages_of(layout);
         let align_order = layout.align().ilog2().saturating_sub(PAGE_SHIFT);
         self.ensure_possible(pages, align_order)?;
-        loop {
-            if let Some(page) = self.buddy.allocate(pages, align_order, End::Low) {
-                self.set_large(page, pages);
-                let order = order_of(pages).max(align_order);
-                *cost = self.cost(Path::Buddy, None, Some(order));
-                return Ok(page);
-            }
-            if self.reclaim() == 0 {
-                return Err(self.refusal(pages, align_order, cost));
-            }
+        let mut page = self.buddy.allocate(pages, align_order, End::Front);
+        if page.is_none() && self.free_cached_slabs() > 0 {
+            page = self.buddy.allocate(pages, align_order, End::Front);
         }
+        let Some(page) = page else {
+            return Err(self.refusal(pages, align_order, cost));
+        };
+        self.set_large(page, pages);
+        let order = order_of(pages).max(align_order);
+        *cost = self.cost(Path::Buddy, None, Some(order));
+        Ok(page)
     }
 
     /// Adds the `pages` pages of a region, whose memory is aligned to 2^`align_order` pages.
@@ -147,24 +148,24 @@ impl Heap {
         table: RegionTable,
         align_order: u32,
     ) {
-        self.buddy.descs.add(region, table);
+        self.buddy.metadata.add(region, table);
         self.buddy.free(Page::new(region, 0), pages);
         self.pages += pages;
         // A region begins with a block of the largest power of two of pages.
         let largest = pages.checked_ilog2().unwrap_or(0);
         self.largest_block = self.largest_block.max(1 << largest);
-        // Blocks are aligned in their region. The memory has no larger alignment than the region.
+        // Blocks are aligned relative to the region's first page, so they are not aligned more than that page is.
         if largest > align_order {
-            self.align_order = self.align_order.min(align_order);
+            self.align_order_max = self.align_order_max.min(align_order);
         }
     }
 
-    /// Makes allocated pages a live block.
+    /// Makes pages that the buddy system allocated a block.
     pub(super) fn set_large(&mut self, page: Page, pages: usize) {
         let kind = PageKind::Large {
             pages: pages as u32,
         };
-        self.buddy.descs.set_kind(page, kind);
+        self.buddy.metadata.set_kind(page, kind);
         self.large_pages += pages;
         self.large_blocks[order_of(pages) as usize] += 1;
     }
@@ -182,19 +183,19 @@ impl Heap {
     /// Frees a block of `pages` pages.
     pub(super) fn free_pages(&mut self, block: Offset, pages: usize) -> Result<(), BadFree> {
         let page = self.find_pages(block, pages)?;
-        self.buddy.descs.set_kind(page, PageKind::Interior);
+        self.buddy.metadata.set_kind(page, PageKind::Interior);
         self.buddy.free(page, pages);
         self.large_pages -= pages;
         self.large_blocks[order_of(pages) as usize] -= 1;
         Ok(())
     }
 
-    /// Counts freed blocks. When nothing is live any more, the cached empty slabs return to the buddy system,
-    /// so that the heap is as it was in the beginning. A single slab stays, as it is most likely used again soon.
+    /// Counts freed blocks. When nothing is allocated and more than one class caches an empty slab, all cached slabs
+    /// are freed. One cached slab alone is kept, because the next request probably uses it.
     #[inline]
     fn count_freed(&mut self, blocks: usize) {
-        self.live_blocks = self.live_blocks.saturating_sub(blocks);
-        if self.live_blocks == 0
+        self.allocated_blocks = self.allocated_blocks.saturating_sub(blocks);
+        if self.allocated_blocks == 0
             && self
                 .classes
                 .iter()
@@ -202,32 +203,34 @@ impl Heap {
                 .count()
                 > 1
         {
-            self.reclaim();
+            self.free_cached_slabs();
         }
     }
 
-    /// Returns the first page of the live block of `pages` pages that begins at `block`.
+    /// Returns the first page of the allocated block of `pages` pages that begins at `block`.
     ///
     /// # Errors
     ///
     /// The rule that a free of the block would break.
     pub(super) fn find_pages(&self, block: Offset, pages: usize) -> Result<Page, BadFree> {
         let page = Page::of(block).ok_or(BadFree::Foreign)?;
-        let desc = self.buddy.descs.get(page).ok_or(BadFree::Foreign)?;
+        let desc = self.buddy.metadata.get(page).ok_or(BadFree::Foreign)?;
         if block != page.offset(0) {
             return Err(BadFree::Interior);
         }
         if desc.has_pages(pages) {
             Ok(page)
         } else {
-            Err(self.buddy.descs.bad_free(page))
+            Err(self.buddy.metadata.bad_free(page))
         }
     }
 
-    /// Returns the cached empty slabs to the buddy system, and returns the number of their pages.
-    pub(super) fn reclaim(&mut self) -> usize {
+    /// Frees the cached empty slabs to the buddy system, and returns the number of their pages.
+    pub(super) fn free_cached_slabs(&mut self) -> usize {
         let classes = self.classes.iter_mut();
-        let pages = classes.map(|slabs| slabs.reclaim(&mut self.buddy)).sum();
+        let pages = classes
+            .map(|slabs| slabs.free_cached_slab(&mut self.buddy))
+            .sum();
         self.reclaims += u64::from(pages > 0);
         pages
     }
@@ -242,9 +245,9 @@ impl Heap {
 }
 
 // SAFETY: `LockedHeap` requires that a block has the layout's size and alignment, lies in an added region, and
-// shares no byte with another live block.
+// shares no byte with another allocated block.
 // - The buddy system allocates each page once until it is freed, and a bitmap each object of a slab. A free
-//   that names no live block is refused.
+//   that names no allocated block is refused.
 // - An object begins at a multiple of its size in a slab, which is page-aligned. `Class::of` returns a class
 //   whose size is a multiple of the alignment. A block of pages is aligned within its region, and
 //   `ensure_possible` refuses alignments that the memory of the regions does not have.
@@ -262,7 +265,8 @@ unsafe impl LockedHeap for Heap {
         pages: usize,
         metadata: NonNull<u8>,
     ) -> NonNull<PageDesc> {
-        // SAFETY: The contract of `RegionTable::new` is that of this function.
+        // SAFETY: `RegionTable::new` requires zeroed and aligned bytes for each page, which nobody else accesses but
+        // readers of the descriptors: that is part of this function's contract.
         let table = unsafe { RegionTable::new(metadata, pages) };
         let descs = table.descs;
         let align_order = (address >> PAGE_SHIFT).trailing_zeros();
@@ -273,9 +277,9 @@ unsafe impl LockedHeap for Heap {
     #[inline(always)]
     fn begins_block(desc: &PageDesc, byte: usize, kind: MagazineKind) -> bool {
         let byte_in_page = byte % PAGE_BYTES;
-        match kind.class() {
-            Some(class) => desc.has_object(class, byte_in_page),
-            None => byte_in_page == 0 && desc.has_pages(kind.pages()),
+        match kind.blocks() {
+            Blocks::Objects(class) => desc.has_object(class, byte_in_page),
+            Blocks::Pages(pages) => byte_in_page == 0 && desc.has_pages(pages),
         }
     }
 
@@ -307,14 +311,14 @@ unsafe impl LockedHeap for Heap {
                 })
             }
         };
-        self.live_blocks += allocated;
+        self.allocated_blocks += allocated;
         Ok(allocated)
     }
 
     fn allocate_fallback(&mut self, layout: Layout, cost: &mut Cost) -> Option<Offset> {
         self.buddy.work = Work::default();
         let block = self.allocate_larger(layout, cost)?;
-        self.live_blocks += 1;
+        self.allocated_blocks += 1;
         Some(block)
     }
 
@@ -347,17 +351,24 @@ unsafe impl LockedHeap for Heap {
     #[inline]
     fn free_cached(&mut self, blocks: &[Offset], kind: MagazineKind) -> Result<usize, BadFree> {
         self.buddy.work = Work::default();
-        let freed = match (kind.class(), blocks) {
-            (Some(class), _) => self.free_objects(class, blocks)?,
-            (None, [block, ..]) => self.free_pages(*block, kind.pages()).map(|()| 1)?,
-            (None, []) => 0,
+        let freed = match (kind.blocks(), blocks) {
+            (_, []) => 0,
+            (Blocks::Objects(class), _) => self.free_objects(class, blocks)?,
+            (Blocks::Pages(pages), [block, ..]) => {
+                self.free_pages(*block, pages)?;
+                1
+            }
         };
         self.count_freed(freed);
         Ok(freed)
     }
 
     fn fits_in_place(layout: Layout, new: Layout) -> bool {
-        Self::is_large_enough(&layout, &new)
+        match (Class::of(&layout), Class::of(&new)) {
+            (Some(old), Some(new)) => old == new,
+            (None, None) => pages_of(&new) <= pages_of(&layout),
+            _ => false,
+        }
     }
 
     fn resize(&mut self, block: Offset, layout: Layout, new: Layout, cost: &mut Cost) -> bool {
@@ -365,7 +376,7 @@ unsafe impl LockedHeap for Heap {
     }
 
     fn shrink(&mut self) -> usize {
-        self.reclaim() * PAGE_BYTES
+        self.free_cached_slabs() * PAGE_BYTES
     }
 
     fn free_bytes(&self) -> usize {

@@ -4,7 +4,10 @@
 //!
 //! A CPU has a magazine for each size class and for each small number of pages. To allocate is to pop a
 //! block, to free is to push one. An empty magazine is refilled by half of its capacity and a full one is
-//! flushed by half, so the heap's lock is taken once in many operations.
+//! flushed by half, so the engine's lock is taken once in many operations.
+//!
+//! A double free into a magazine is not detected there, and two callers may then get the block. If it is still there
+//! when the magazine is flushed, the flush detects and counts it; a check detects it, too.
 //!
 //! ```text
 //!  slots   │ ● ● · · ────────── │ ────────────────── │ … │ ● · │     ●  a free block
@@ -44,15 +47,15 @@ use crate::{
     },
 };
 
-/// The largest number of blocks of a magazine: more than the 64 operations that SUBMIT executes under one hold of
-/// the session's lock.
-pub(super) const BLOCKS_MAX: usize = 71;
+/// The largest number of blocks of a magazine: 64, so that it serves as many allocations as SUBMIT executes under one
+/// hold of the session's lock, and 8 more.
+pub(super) const BLOCKS_MAX: usize = 72;
 
 /// The largest number of blocks that a refill or a flush moves.
 ///
-/// A flush moves one block less than a refill. A program that repeats a period of allocations and frees,
-/// which needs a refill and a flush, therefore gains a block in each period, until its magazine holds enough
-/// for the whole period and the lock is not taken any more.
+/// A refill takes up to 32 blocks from the heap: one for the caller and 31 for the magazine. A flush moves up to 31.
+/// A program that repeats a pattern of allocations and frees therefore gains a cached block in each repetition,
+/// until it does not need the lock any more.
 pub(super) const TRANSFER_MAX: usize = 32;
 
 /// A CPU's free blocks of one size, last in first out. The fields are indexes of the cache's slots.
@@ -61,7 +64,8 @@ pub(super) const TRANSFER_MAX: usize = 32;
 ///
 /// - `begin <= top <= end <= limit`, and `limit` is at most the number of slots. No other magazine uses the
 ///   slots from `begin` up to `limit`.
-/// - The slots from `begin` up to `top` contain blocks that are live in the heap.
+/// - The slots from `begin` up to `top` contain blocks of the magazine's kind that are allocated for the heap and not
+///   live.
 #[derive(Default)]
 pub(super) struct Magazine {
     pub(super) begin: u16,
@@ -91,8 +95,8 @@ impl Slot {
 /// The magazines of a CPU, and its counters.
 ///
 /// Only the methods of the [`Exclusive`] cache change it, except for `last_epoch`. The fields are atomic so that
-/// other CPUs may read them for statistics and checks. The owner uses plain loads and stores, which take no
-/// `lock` prefix.
+/// other CPUs may read them for statistics and checks. The owner uses plain loads and stores, without the x86 `lock`
+/// prefix.
 #[repr(C, align(64))]
 pub struct CpuCache<S: ?Sized = [Slot]> {
     /// Allocations from magazines, and frees into magazines.
@@ -101,9 +105,10 @@ pub struct CpuCache<S: ?Sized = [Slot]> {
     /// Bytes requested by these allocations, minus those of these frees. A block may be freed on another
     /// CPU than it was allocated on, so the number wraps.
     pub(super) requested_bytes: AtomicU64,
-    /// Refills, flushes and changes of a capacity.
+    /// Refills, flushes and changes of a capacity, so that [`CpuCache::epoch`] changes with each.
     pub(super) transfers: AtomicU64,
-    /// The capacities of all magazines in bytes: the CPU's part of the pool's reserve.
+    /// The capacities of all magazines in bytes: the CPU's part of the pool's *reserve*, which
+    /// `refine/magazine_size` explains.
     pub(super) reserved_bytes: AtomicU64,
     /// Times that a magazine could not grow, since the CPU last gave up its part of the reserve.
     pub(super) grow_failures: AtomicU64,
@@ -155,8 +160,8 @@ impl CpuCache {
 
     /// Returns the block in slot `number` of a magazine, if there is one.
     pub(super) fn block(&self, kind: MagazineKind, number: usize) -> Option<Block> {
-        let is_used = number < self.len(kind);
-        is_used.then(|| self.slots(kind).get(number))??.get()
+        let used = self.slots(kind).get(..self.len(kind))?;
+        used.get(number)?.get()
     }
 
     /// Returns a number that changes with every change of the magazines.
@@ -170,7 +175,7 @@ impl CpuCache {
 impl Exclusive<'_, CpuCache> {
     /// Allocates the block that was freed last, if there is one, for a request of `bytes` bytes.
     #[inline(always)]
-    pub(super) fn allocate(&self, kind: MagazineKind, bytes: usize) -> Option<Block> {
+    pub(super) fn pop(&self, kind: MagazineKind, bytes: usize) -> Option<Block> {
         let magazine = self.magazine(kind);
         let top = usize::from(magazine.top.load(Relaxed));
         if top == usize::from(magazine.begin) {
@@ -191,8 +196,12 @@ impl Exclusive<'_, CpuCache> {
 
     /// Frees a live block of this kind, which was requested with `bytes` bytes, into its magazine; returns
     /// whether there was room.
+    ///
+    /// # Safety
+    ///
+    /// The block is live, it is of this kind, and nobody uses it any more.
     #[inline(always)]
-    pub(super) fn free(&self, kind: MagazineKind, block: Block, bytes: usize) -> bool {
+    pub(super) unsafe fn push(&self, kind: MagazineKind, block: Block, bytes: usize) -> bool {
         let magazine = self.magazine(kind);
         let top = usize::from(magazine.top.load(Relaxed));
         if top >= usize::from(magazine.end.load(Relaxed)) {
@@ -201,7 +210,8 @@ impl Exclusive<'_, CpuCache> {
         // SAFETY: By the invariant of `Magazine`, `end` is at most the number of slots, and `top` is less.
         let slot = unsafe { self.slots.get_unchecked(top) };
         slot.set(block);
-        // INVARIANT: The slot contains the block, and `top` was below `end`.
+        // INVARIANT: The slot contains the block, which is of the magazine's kind by this function's contract, and
+        // `top` was below `end`.
         magazine.top.store((top + 1) as u16, Relaxed);
         add(&self.frees, 1);
         add(&self.requested_bytes, (bytes as u64).wrapping_neg());
@@ -215,33 +225,34 @@ impl Exclusive<'_, CpuCache> {
         magazine.top.store(top, Relaxed);
     }
 
-    /// Sets the capacity of a magazine, which is at least its number of blocks and at most its limit.
+    /// Sets the capacity of a magazine, which is at least its number of blocks. A capacity above the limit is cut.
     pub(super) fn set_capacity(&self, kind: MagazineKind, capacity: usize) {
+        let capacity = capacity.min(self.limit(kind));
         add(&self.transfers, 1);
         let more = capacity.wrapping_sub(self.capacity(kind));
         add(&self.reserved_bytes, more.wrapping_mul(kind.bytes()) as u64);
         let magazine = self.magazine(kind);
         let end = magazine.begin.wrapping_add(capacity as u16);
-        // INVARIANT: The capacity is in these bounds, by the contract of this function.
+        // INVARIANT: `end` is at most the limit. If it were below `top`, `push` would see a full magazine.
         magazine.end.store(end, Relaxed);
     }
 
-    /// Pushes blocks so that the first one is allocated first. If there is too little room, only the last blocks are
-    /// pushed. Returns how many blocks were pushed.
-    pub(super) fn refill(
+    /// Pushes blocks, for which there is room, so that the first one is allocated first.
+    ///
+    /// # Safety
+    ///
+    /// The blocks are of this kind and allocated for the heap, and nobody uses them.
+    pub(super) unsafe fn refill(
         &self,
         kind: MagazineKind,
         blocks: impl DoubleEndedIterator<Item = Block>,
-    ) -> usize {
+    ) {
         add(&self.transfers, 1);
-        let len = self.len(kind);
-        let room = self.capacity(kind).saturating_sub(len);
-        let free = self.slots(kind).iter().skip(len).take(room);
-        let refilled = free.zip(blocks.rev()).map(|(slot, block)| slot.set(block));
-        let refilled = refilled.count();
-        // INVARIANT: Each of these slots contains a block, and the capacity has room for them.
-        self.set_len(kind, len + refilled);
-        refilled
+        let (len, capacity) = (self.len(kind), self.capacity(kind));
+        let free = self.slots(kind).iter().take(capacity).skip(len);
+        let pushed = free.zip(blocks.rev()).map(|(slot, block)| slot.set(block));
+        // INVARIANT: Each of the pushed blocks is in a slot below the capacity.
+        self.set_len(kind, len + pushed.count());
     }
 
     /// Removes the `count` blocks that were freed first, or all if there are fewer, and passes each to `take`.

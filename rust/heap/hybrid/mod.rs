@@ -11,7 +11,7 @@
 //!  larger ────────▶ whole pages ───────────────────────────┴─▶ buddy system
 //!
 //!  pool               │ 0       │ 1       │ 2       │ 3      │ 4       │ …   blocks only
-//!  page descriptors   │ Slab 64 │ Free 0  │ Large 2 │ Inter. │ Slab 80 │ …   8 bytes a page
+//!  page descriptors   │Slab 64 B│Free     │Large    │Interior│Slab 80 B│ …   8 bytes a page
 //!  links              │ neighbours in the lists of free blocks and slabs …   8 bytes a page
 //!  bitmaps            │ 1101…   │         │         │        │ 101…    │ …   64 bytes a page
 //! ```
@@ -42,10 +42,10 @@
 //! 2. The heap, under the lock: an object of a partial slab, of the cached empty slab, or of a new slab from
 //!    the end of a free block; or whole pages from the beginning of a free block. An object's magazine is
 //!    refilled in the same step.
-//! 3. Under pressure: the cached empty slabs return to the buddy system, then the blocks of this CPU's
-//!    magazines to the heap, then those of all other CPUs.
-//! 4. The fallbacks: an object of a larger class, or a page instead of a slab of several.
-//! 5. The request is refused: [`TooBig`](crate::Refusal::TooBig) if an empty pool could not serve it,
+//! 3. If the buddy system has no block: the cached empty slabs are freed, and the heap tries again.
+//! 4. Under pressure: the magazines of this CPU are flushed, then those of all CPUs.
+//! 5. The fallbacks: an object of a larger class, or a page instead of a slab of several.
+//! 6. The request is refused: [`TooBig`](crate::Refusal::TooBig) if an empty pool could not serve it,
 //!    [`Exhausted`](crate::Refusal::Exhausted) if too few pages are free, else
 //!    [`Fragmented`](crate::Refusal::Fragmented) with Linux's fragmentation index.
 //!
@@ -68,8 +68,6 @@ mod slab;
 mod state;
 #[cfg(test)]
 mod tests;
-
-use crate::locked_heap::LockedHeap;
 
 pub use engine::MagazineEngine;
 pub use heap::Heap;
@@ -100,10 +98,4 @@ impl Default for State {
     fn default() -> Self {
         Self::new()
     }
-}
-
-/// Returns the bytes of the metadata of a region of `bytes` bytes.
-#[must_use]
-pub const fn table_bytes(bytes: usize) -> usize {
-    bytes / crate::PAGE_BYTES * Heap::METADATA_PER_PAGE
 }

@@ -7,8 +7,8 @@
 //! operation visits all pages of a block.
 //!
 //! ```text
-//! page        0         1         2        3        4         5         6
-//! descriptor │Large 3  │Interior │Interior│Free 0  │Slab     │SlabTail │SlabTail│
+//! page        0              1         2         3               4         5         6
+//! descriptor │Large, 3 pages│Interior │Interior │Free, order 0  │Slab     │SlabTail │SlabTail│
 //! ```
 //!
 //! The descriptors are `struct page` and `struct slab` of Linux, reduced to what an allocator needs.
@@ -149,7 +149,7 @@ impl PageDesc {
     /// Returns whether the page is the first one of a live block of `pages` pages.
     #[inline]
     pub(super) fn has_pages(&self, pages: usize) -> bool {
-        self.0.load(Relaxed) == (pages as u64) << 32 | Self::LARGE
+        u32::try_from(pages).is_ok_and(|pages| self.kind() == PageKind::Large { pages })
     }
 
     /// Returns the use of the page.
@@ -238,7 +238,7 @@ impl List {
 /// # Invariants
 ///
 /// The three pointers point to `pages` elements each, which nobody else accesses for as long as this value
-/// exists; other CPUs may read the descriptors.
+/// exists, except that other CPUs may read the descriptors, which are atomic.
 pub(super) struct RegionTable {
     pages: usize,
     pub(super) descs: NonNull<PageDesc>,
@@ -247,7 +247,7 @@ pub(super) struct RegionTable {
     bitmaps: NonNull<Bitmap>,
 }
 
-// SAFETY: By the type invariant the value is the only one that gives access to its memory.
+// SAFETY: By the type invariant only this value gives access to its memory, except for reads of atomic descriptors.
 unsafe impl Send for RegionTable {}
 
 impl RegionTable {
@@ -269,12 +269,13 @@ impl RegionTable {
     /// # Safety
     ///
     /// `memory` points to `pages * BYTES_PER_PAGE` bytes, which are zero and aligned to 8, and which nobody
-    /// else accesses as long as the result is used.
+    /// else accesses as long as the result is used, except for readers of the descriptors.
     pub(super) unsafe fn new(memory: NonNull<u8>, pages: usize) -> Self {
         let descs = memory.cast::<PageDesc>();
-        // SAFETY: The memory has room for `pages` elements of each of the three types, one after the other.
+        // SAFETY: `add` requires that the result is in the same allocation: by this function's contract the memory
+        // has room for `pages` elements of each of the three types, one after the other.
         let links = unsafe { descs.add(pages) }.cast::<Links>();
-        // SAFETY: The memory has room for the bitmaps after the links.
+        // SAFETY: As above. The bitmaps follow the links.
         let bitmaps = unsafe { links.add(pages) }.cast::<Bitmap>();
         // INVARIANT: The arrays are in the memory, aligned because each element is a multiple of 8 bytes,
         // and zeros are valid elements. Nobody else accesses them, by this function's contract.
@@ -287,35 +288,37 @@ impl RegionTable {
     }
 }
 
-/// The metadata of all pages.
-pub(super) struct PageDescs {
-    regions: [RegionTable; REGIONS_MAX],
+/// The metadata of all pages: descriptors, links, and bitmaps.
+///
+/// The methods tolerate pages that do not exist, because a damaged link may name one, and the check must not panic.
+/// Other code trusts the metadata: overflow checks stop the kernel if it is damaged.
+pub(super) struct PageMetadata {
+    tables: [RegionTable; REGIONS_MAX],
 }
 
-impl PageDescs {
+impl PageMetadata {
     /// Returns the metadata of no pages.
     pub(super) const fn new() -> Self {
         Self {
-            regions: [RegionTable::NONE; REGIONS_MAX],
+            tables: [RegionTable::NONE; REGIONS_MAX],
         }
     }
 
     /// Adds a region's metadata, which is all zeros.
     pub(super) fn add(&mut self, region: usize, table: RegionTable) {
-        self.regions[region] = table;
+        self.tables[region] = table;
     }
 
     /// Returns the number of pages of a region.
     #[inline]
     pub(super) fn pages(&self, region: usize) -> usize {
-        self.regions.get(region).map_or(0, |table| table.pages)
+        self.tables.get(region).map_or(0, |table| table.pages)
     }
 
-    /// Returns the table of the region of a page, if there is such a page. A damaged link may name a page
-    /// that does not exist.
+    /// Returns the table of the region of a page, if there is such a page.
     #[inline]
     fn table(&self, page: Page) -> Option<&RegionTable> {
-        let table = self.regions.get(page.region())?;
+        let table = self.tables.get(page.region())?;
         (page.index() < table.pages).then_some(table)
     }
 

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //!  page      │ object 0 │ object 1 │ object 2 │ … │        64 objects of 64 B
-//!  bitmap     1          1          0           …          1: live, or in a magazine
+//!  bitmap     1          1          0           …          1: allocated: live, or in a magazine
 //! ```
 //!
 //! The bitmap lies outside of the pool and no metadata is in the objects. A program that writes to a freed
@@ -37,20 +37,20 @@ use crate::{
 ///
 /// # Invariants
 ///
-/// - `partial` contains exactly the slabs with both live and free objects. `empty` is the only slab without live
-///   objects.
-/// - `slabs` is the number of slabs, and `used` that of live objects.
+/// - `partial` contains exactly the slabs with both allocated and free objects. `empty` is the only slab without
+///   allocated objects.
+/// - `slab_count` is the number of slabs, and `used` that of allocated objects.
 pub(super) struct Slabs {
     class: Class,
     pub(super) partial: List,
     pub(super) empty: Option<Page>,
-    pub(super) slabs: usize,
+    pub(super) slab_count: usize,
     pub(super) used: usize,
     /// Slabs that took pages from the buddy system.
     pub(super) growths: u64,
 }
 
-/// Returns whether a slab with `used` live objects has both live and free objects.
+/// Returns whether a slab with `used` allocated objects has both allocated and free objects.
 #[inline]
 pub(super) const fn is_partial(class: Class, used: usize) -> bool {
     used > 0 && used < class.objects()
@@ -85,7 +85,7 @@ impl Slabs {
             class,
             partial: List::EMPTY,
             empty: None,
-            slabs: 0,
+            slab_count: 0,
             used: 0,
             growths: 0,
         }
@@ -119,7 +119,7 @@ impl Slabs {
         let (class, first) = (self.class, slab.offset(0));
         let mut rest = objects.iter_mut();
         let mut taken = 0;
-        for (number, word) in buddy.descs.bitmap(slab)?.iter_mut().enumerate() {
+        for (number, word) in buddy.metadata.bitmap(slab)?.iter_mut().enumerate() {
             let mut free = !*word & object_bits(class, number);
             while free != 0 {
                 let Some(object) = rest.next() else {
@@ -148,7 +148,7 @@ impl Slabs {
         let class = self.class;
         let (first, rest) = objects.split_first().ok_or(BadFree::Foreign)?;
         let (slab, number) = find(buddy, class, *first)?;
-        let bitmap = buddy.descs.bitmap(slab).ok_or(BadFree::Foreign)?;
+        let bitmap = buddy.metadata.bitmap(slab).ok_or(BadFree::Foreign)?;
         let mut clear = |number: usize| {
             let (word, bit) = (&mut bitmap[number / 64], 1 << (number % 64));
             let was_live = *word & bit != 0;
@@ -159,26 +159,29 @@ impl Slabs {
             return Err(BadFree::NotLive);
         }
         let begin = slab.offset(0);
-        let in_slab = rest.iter().take_while(|object| {
+        let mut freed = 1;
+        for object in rest {
             let number = object.after(begin).and_then(|byte| class.object(byte));
-            number.is_some_and(&mut clear)
-        });
-        let freed = 1 + in_slab.count();
+            if !number.is_some_and(&mut clear) {
+                break;
+            }
+            freed += 1;
+        }
         if self.add_used(buddy, slab, -(freed as isize)) == Some(0) {
             match self.empty {
                 // INVARIANT: One empty slab is cached.
                 None => self.empty = Some(slab),
-                Some(_) => self.shrink(buddy, slab),
+                Some(_) => self.free_slab(buddy, slab),
             }
         }
         Ok(freed)
     }
 
-    /// Changes the number of live objects of a slab by `objects`, and returns the new number. `None` if the page
+    /// Changes the number of allocated objects of a slab by `objects`, and returns the new number. `None` if the page
     /// descriptor is damaged.
     #[inline]
     fn add_used(&mut self, buddy: &mut Buddy, slab: Page, objects: isize) -> Option<usize> {
-        let descs = &mut buddy.descs;
+        let descs = &mut buddy.metadata;
         let PageKind::Slab { class, used } = descs.kind(slab) else {
             return None;
         };
@@ -204,45 +207,47 @@ impl Slabs {
     /// Makes a slab of pages from the buddy system. O(log n).
     fn grow(&mut self, buddy: &mut Buddy) -> Option<Page> {
         let class = self.class;
-        let slab = buddy.allocate(class.pages(), 0, End::High)?;
+        let slab = buddy.allocate(class.pages(), 0, End::Back)?;
         for head in 1..class.pages() {
             let tail = PageKind::SlabTail {
                 class,
                 head: head as u8,
             };
-            buddy.descs.set_kind(slab.after(head), tail);
+            buddy.metadata.set_kind(slab.after(head), tail);
         }
-        buddy.descs.bitmap(slab)?.fill(0);
+        buddy.metadata.bitmap(slab)?.fill(0);
         // INVARIANT: The slab is empty, and the caller allocates an object of it at once.
         buddy
-            .descs
+            .metadata
             .set_kind(slab, PageKind::Slab { class, used: 0 });
-        self.slabs += 1;
+        self.slab_count += 1;
         self.growths += 1;
         Some(slab)
     }
 
     /// Returns the pages of an empty slab to the buddy system. O(log n).
-    fn shrink(&mut self, buddy: &mut Buddy, slab: Page) {
+    fn free_slab(&mut self, buddy: &mut Buddy, slab: Page) {
         for page in 0..self.class.pages() {
-            buddy.descs.set_kind(slab.after(page), PageKind::Interior);
+            buddy
+                .metadata
+                .set_kind(slab.after(page), PageKind::Interior);
         }
         buddy.free(slab, self.class.pages());
-        self.slabs -= 1;
+        self.slab_count -= 1;
     }
 
-    /// Returns the pages of the cached empty slab to the buddy system, and returns their number.
-    pub(super) fn reclaim(&mut self, buddy: &mut Buddy) -> usize {
+    /// Frees the cached empty slab, and returns the number of its pages.
+    pub(super) fn free_cached_slab(&mut self, buddy: &mut Buddy) -> usize {
         let Some(slab) = self.empty.take() else {
             return 0;
         };
-        self.shrink(buddy, slab);
+        self.free_slab(buddy, slab);
         self.class.pages()
     }
 }
 
 /// Returns the slab in which an object of `class` begins at `offset`, and the number of the object. The
-/// object may be live or free.
+/// object may be allocated or free.
 ///
 /// # Errors
 ///
@@ -250,7 +255,7 @@ impl Slabs {
 /// block of pages.
 #[inline]
 pub(super) fn find(buddy: &Buddy, class: Class, offset: Offset) -> Result<(Page, usize), BadFree> {
-    let descs = &buddy.descs;
+    let descs = &buddy.metadata;
     let page = Page::of(offset).ok_or(BadFree::Foreign)?;
     let slab = match descs.get(page).ok_or(BadFree::Foreign)?.kind() {
         PageKind::SlabTail { head, .. } => page.before(usize::from(head)),

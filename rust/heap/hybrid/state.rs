@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The state behind the engine's lock: the heap, and what was allocated from it and freed to it.
+//! The state behind the engine's lock: the heap, and the counters of the operations under the lock.
 //!
-//! The operations that magazines serve are counted by the CPUs, in [`CpuCache`](super::CpuCache). The
-//! statistics are the sums of both.
+//! Each [`CpuCache`](super::CpuCache) counts the operations that its magazines serve. The statistics are the sums of
+//! both.
 
 use core::alloc::Layout;
 
@@ -107,7 +107,8 @@ impl<H: LockedHeap> State<H> {
         while !rest.is_empty() {
             self.transfers += 1;
             let freed = self.heap.free_cached(rest, kind).unwrap_or_else(|_| {
-                // A double free: the magazine accepted the second free, and counted it.
+                // The block is not allocated any more: a double free, which the magazine accepted and counted, or
+                // damaged metadata.
                 self.frees = self.frees.wrapping_sub(1);
                 self.late_double_frees += 1;
                 1

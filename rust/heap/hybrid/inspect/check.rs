@@ -93,7 +93,7 @@ impl Heap {
     /// Checks the blocks of a region. `walk.place` is the next page, and `walk.seen` the end of its block.
     fn check_blocks(&mut self, walk: &mut Walk) -> Result<(), Broken> {
         let region = walk.part;
-        let pages = self.buddy.descs.pages(region);
+        let pages = self.buddy.metadata.pages(region);
         for _ in 0..STEP {
             if walk.place >= pages {
                 walk.next_part();
@@ -117,12 +117,12 @@ impl Heap {
 
     /// Checks a page of a block that is not the block's first page.
     fn check_tail(&self, page: Page) -> Result<(), Broken> {
-        match self.buddy.descs.kind(page) {
+        match self.buddy.metadata.kind(page) {
             PageKind::Interior => Ok(()),
             PageKind::SlabTail { class, head } => {
                 let head = usize::from(head);
                 let first =
-                    (head <= page.index()).then(|| self.buddy.descs.kind(page.before(head)));
+                    (head <= page.index()).then(|| self.buddy.metadata.kind(page.before(head)));
                 match first {
                     Some(PageKind::Slab { class: own, .. })
                         if own == class && head < class.pages() =>
@@ -138,7 +138,7 @@ impl Heap {
 
     /// Checks a block, and returns its number of pages.
     fn check_block(&mut self, walk: &mut Walk, page: Page) -> Result<usize, Broken> {
-        match self.buddy.descs.kind(page) {
+        match self.buddy.metadata.kind(page) {
             PageKind::Interior | PageKind::SlabTail { .. } => {
                 broken(Rule::Partition, None, Some(page))
             }
@@ -158,8 +158,8 @@ impl Heap {
                 }
                 let buddy = index ^ 1 << order;
                 if order < REGION_PAGES_SHIFT
-                    && self.buddy.descs.kind(Page::new(page.region(), buddy))
-                        == self.buddy.descs.kind(page)
+                    && self.buddy.metadata.kind(Page::new(page.region(), buddy))
+                        == self.buddy.metadata.kind(page)
                 {
                     return broken(Rule::Merged, None, Some(page));
                 }
@@ -182,23 +182,23 @@ impl Heap {
         class: Class,
         used: u16,
     ) -> Result<(), Broken> {
-        let fits = page.index() + class.pages() <= self.buddy.descs.pages(page.region());
-        let is_inner = |head: usize| {
-            let inner = PageKind::SlabTail {
+        let fits = page.index() + class.pages() <= self.buddy.metadata.pages(page.region());
+        let is_tail = |head: usize| {
+            let tail = PageKind::SlabTail {
                 class,
                 head: head as u8,
             };
-            self.buddy.descs.kind(page.after(head)) == inner
+            self.buddy.metadata.kind(page.after(head)) == tail
         };
-        if !fits || !(1..class.pages()).all(is_inner) {
+        if !fits || !(1..class.pages()).all(is_tail) {
             return broken(Rule::Partition, Some(class), Some(page));
         }
         let (number, used) = (class.index(), usize::from(used));
-        if used > class.objects() || self.live_objects(class, page) != Some(used) {
+        if used > class.objects() || self.allocated_objects(class, page) != Some(used) {
             return broken(Rule::Bitmap, Some(class), Some(page));
         }
         walk.sums.slabs[number] += 1;
-        walk.sums.objects[number] += used as u32;
+        walk.sums.objects[number] += used as u64;
         walk.sums.partial += usize::from(is_partial(class, used));
         if used == 0 && self.classes[number].empty != Some(page) {
             return broken(Rule::Lists, Some(class), Some(page));
@@ -228,16 +228,16 @@ impl Heap {
                 walk.next_part();
                 return Ok(());
             };
-            if !member(self.buddy.descs.kind(page)) {
+            if !member(self.buddy.metadata.kind(page)) {
                 return broken(Rule::Lists, class, Some(page));
             }
             if walk.seen == list.len as usize {
                 return broken(Rule::ListLength, class, Some(page));
             }
-            let links = self.buddy.descs.links(page).unwrap_or_default();
+            let links = self.buddy.metadata.links(page).unwrap_or_default();
             next = links.next.into();
             // If each entry is the next one's previous entry, no other list shares the entries.
-            let back = next.map(|next| self.buddy.descs.links(next).unwrap_or_default().prev);
+            let back = next.map(|next| self.buddy.metadata.links(next).unwrap_or_default().prev);
             if back.is_some_and(|back| back != Some(page).into())
                 || (walk.seen == 0 && links.prev != Link::default())
             {
@@ -265,12 +265,12 @@ impl Heap {
             let slabs = &self.classes[number];
             let empty = PageKind::Slab { class, used: 0 };
             if let Some(page) = slabs.empty {
-                if self.buddy.descs.kind(page) != empty {
+                if self.buddy.metadata.kind(page) != empty {
                     return broken(Rule::Lists, Some(class), Some(page));
                 }
             }
             let visited = (sums.slabs[number] as usize, sums.objects[number] as usize);
-            if (slabs.slabs, slabs.used) != visited {
+            if (slabs.slab_count, slabs.used) != visited {
                 return broken(Rule::ClassCounters, Some(class), None);
             }
         }
@@ -280,19 +280,19 @@ impl Heap {
         if (self.large_blocks, self.large_pages) != (sums.large_blocks, sums.large_pages) {
             return broken(Rule::LiveBlocks, None, None);
         }
-        let objects: u32 = sums.objects.iter().sum();
+        let objects: u64 = sums.objects.iter().sum();
         let large_blocks: u32 = sums.large_blocks.iter().sum();
-        if self.live_blocks != objects as usize + large_blocks as usize {
+        if self.allocated_blocks != objects as usize + large_blocks as usize {
             return broken(Rule::LiveBlocks, None, None);
         }
         Ok(())
     }
 
-    /// Returns the number of live objects of a slab by its bitmap, or `None` if a bit is set that stands for
+    /// Returns the number of allocated objects of a slab by its bitmap, or `None` if a bit is set that stands for
     /// no object.
-    fn live_objects(&mut self, class: Class, slab: Page) -> Option<usize> {
+    fn allocated_objects(&mut self, class: Class, slab: Page) -> Option<usize> {
         let mut live = 0;
-        for (number, word) in self.buddy.descs.bitmap(slab)?.iter().enumerate() {
+        for (number, word) in self.buddy.metadata.bitmap(slab)?.iter().enumerate() {
             if word & !object_bits(class, number) != 0 {
                 return None;
             }
@@ -303,14 +303,14 @@ impl Heap {
 
     /// Returns a class for which `borrowed` is too large: from that class on, more objects of larger
     /// classes are counted as borrowed than are live.
-    fn overborrowed(&self, objects: &[u32; CLASSES]) -> Option<Class> {
+    fn overborrowed(&self, objects: &[u64; CLASSES]) -> Option<Class> {
         let (mut borrowed, mut larger) = (0_u64, 0_u64);
         for number in (0..CLASSES).rev() {
-            borrowed += u64::from(self.borrowed[number]);
+            borrowed = borrowed.saturating_add(self.borrowed[number] as u64);
             if borrowed > larger {
                 return Class::new(number as u8);
             }
-            larger += u64::from(objects[number]);
+            larger += objects[number];
         }
         None
     }

@@ -2,11 +2,10 @@
 
 //! The check of the magazines, after that of the heap.
 //!
-//! Magazines change without the lock, so what the walk reads of them is right only if nothing
-//! happened from before its first look until after its last. Every change of a CPU's magazines
-//! raises that CPU's epoch, and every change of the heap raises the heap's. Blocks move between the
-//! two only under the lock, and epochs are read under it, so no move is half done when they are.
-//! Where an epoch has changed, the walk begins again, whatever it saw.
+//! Magazines change without the lock. The walk therefore reads two epochs before the first magazine and after the
+//! last one: the sum of the CPUs' epochs, and the epoch of the state. Each change of a magazine or of the heap changes
+//! one of them. Blocks move only under the lock, and the epochs are read under it, so no move is in progress. If an
+//! epoch has changed, the walk begins again, and its result is discarded.
 
 use crate::{
     Block, Offset,
@@ -36,7 +35,7 @@ use crate::{
 /// The part of a [`Walk`] that checks the magazines, after all parts of the heap's check.
 pub(in crate::hybrid) const MAGAZINES: usize = usize::MAX;
 
-/// Makes what is broken in the magazines, or counted wrong.
+/// Returns a broken rule, with the kind of the magazine and the offset of the block.
 fn broken(rule: Rule, kind: Option<MagazineKind>, offset: Option<Offset>) -> Broken {
     Broken {
         rule,
@@ -84,7 +83,7 @@ where
         Ok(progress)
     }
 
-    /// Goes on to the magazines.
+    /// Begins the check of the magazines, and reads the epochs.
     fn begin_magazines(&self, walk: &mut Walk) {
         walk.next_part();
         walk.part = MAGAZINES;
@@ -105,20 +104,24 @@ where
         Some(epochs)
     }
 
-    /// Looks at the next slots, and after the last one at the counters.
+    /// Executes the next step of a check of the magazines.
     fn check_magazines(&self, walk: &mut Walk) -> Result<Progress, Broken> {
-        let seen = self.look(walk);
-        if seen == Ok(Progress::More) {
-            return seen;
+        let result = self.check_slots(walk);
+        if result == Ok(Progress::More) {
+            return result;
         }
-        // The result counts if nothing has changed since `begin_magazines`.
+        // The result is valid if nothing has changed since `begin_magazines`.
         let mut unchanged = walk.cpu_epochs.is_some() && walk.cpu_epochs == self.epochs();
         unchanged &= self.state.with(|state| walk.epoch == Some(state.epoch()));
-        if unchanged { seen } else { Ok(walk.restart()) }
+        if unchanged {
+            result
+        } else {
+            Ok(walk.restart())
+        }
     }
 
-    /// Looks at slots; says that all is sound when there are no more.
-    fn look(&self, walk: &mut Walk) -> Result<Progress, Broken> {
+    /// Checks the next slots of magazines, and the counters after the last slot.
+    fn check_slots(&self, walk: &mut Walk) -> Result<Progress, Broken> {
         let slots = self.per_cpu.cpus() * KINDS * BLOCKS_MAX;
         let mut compared = 0;
         while walk.place < slots {
@@ -129,7 +132,10 @@ where
             let (cpu, number) = (magazine / KINDS, magazine % KINDS);
             let (Some(cache), Some(kind)) = (self.per_cpu.get(cpu), MagazineKind::new(number))
             else {
-                break;
+                // The CPU has no cache.
+                walk.place = (cpu + 1) * KINDS * BLOCKS_MAX;
+                compared += 1;
+                continue;
             };
             let (len, capacity) = (cache.len(kind), cache.capacity(kind));
             if len > capacity || capacity > cache.limit(kind) {
@@ -151,9 +157,12 @@ where
 
     /// Checks a block, and returns with how many others it was compared.
     fn check_block(&self, walk: &Walk, kind: MagazineKind, block: Block) -> Result<usize, Broken> {
-        let offset = self.regions.offset(block.start);
-        let is_live = |offset| self.state.with(|state| state.heap.is_live(offset, kind));
-        if !offset.is_some_and(is_live) {
+        let offset = self.index.offset(block.start);
+        let is_allocated = |offset| {
+            self.state
+                .with(|state| state.heap.is_allocated(offset, kind))
+        };
+        if !offset.is_some_and(is_allocated) {
             return Err(broken(Rule::Magazines, Some(kind), offset));
         }
         let mut compared = 1;
@@ -190,7 +199,7 @@ where
         let counts = self.counts(state);
         // Counters that are read one after the other may have more frees than allocations.
         let live = counts.allocations.wrapping_sub(counts.frees);
-        let in_heap = state.heap.totals().live_blocks;
+        let in_heap = state.heap.totals().allocated_blocks;
         if in_heap as u64 != live.wrapping_add(held as u64) {
             return Err(broken(Rule::LiveBlocks, None, None));
         }

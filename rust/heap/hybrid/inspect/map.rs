@@ -50,7 +50,7 @@ impl Heap {
         out: &mut [Extent],
     ) -> Result<Mapped, NoMap> {
         // A region has at most `REGION_PAGES_MAX` pages, so every index below `end` is a page.
-        let end = self.buddy.descs.pages(region);
+        let end = self.buddy.metadata.pages(region);
         if end == 0 {
             return Err(NoMap);
         }
@@ -61,7 +61,7 @@ impl Heap {
             if index == end || extents == out.len() {
                 break;
             }
-            let (pages, what) = match self.buddy.descs.kind(Page::new(region, index)) {
+            let (pages, what) = match self.buddy.metadata.kind(Page::new(region, index)) {
                 PageKind::Interior | PageKind::SlabTail { .. } => {
                     index += 1;
                     continue;

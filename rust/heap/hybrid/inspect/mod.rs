@@ -14,11 +14,7 @@ pub(super) use check_magazines::MAGAZINES;
 
 use super::{
     heap::Heap,
-    page::{
-        Page,
-        PageKind, //
-    },
-    slab,
+    slab, //
 };
 use crate::{
     check::{
@@ -37,7 +33,10 @@ use crate::{
         NoMap, //
     },
     region::Offset,
-    size_class::MagazineKind,
+    size_class::{
+        Blocks,
+        MagazineKind, //
+    },
     stats::Visitor,
 };
 
@@ -58,17 +57,15 @@ impl InspectHeap for Heap {
         self.check_step(walk)
     }
 
-    fn is_live(&mut self, block: Offset, kind: MagazineKind) -> bool {
-        let Some(class) = kind.class() else {
-            let pages = kind.pages() as u32;
-            return Page::of(block).is_some_and(|page| {
-                page.offset(0) == block && self.buddy.descs.kind(page) == PageKind::Large { pages }
-            });
+    fn is_allocated(&mut self, block: Offset, kind: MagazineKind) -> bool {
+        let class = match kind.blocks() {
+            Blocks::Objects(class) => class,
+            Blocks::Pages(pages) => return self.find_pages(block, pages).is_ok(),
         };
         let Ok((slab, number)) = slab::find(&self.buddy, class, block) else {
             return false;
         };
-        let bitmap = self.buddy.descs.bitmap(slab);
+        let bitmap = self.buddy.metadata.bitmap(slab);
         bitmap.is_some_and(|bitmap| bitmap[number / 64] >> (number % 64) & 1 != 0)
     }
 

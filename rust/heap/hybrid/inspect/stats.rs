@@ -24,6 +24,7 @@ use crate::{
     },
     per_cpu::PerCpu,
     size_class::{
+        Blocks,
         Class,
         MAGAZINE_KINDS,
         MagazineKind, //
@@ -112,7 +113,7 @@ where
         let heap = state.heap.totals();
         let kinds = MagazineKind::all().zip(cached);
         let magazine_bytes: usize = kinds.map(|(kind, cached)| cached * kind.bytes()).sum();
-        let live = heap.live_bytes.saturating_sub(magazine_bytes);
+        let live = heap.allocated_bytes.saturating_sub(magazine_bytes);
         let (total, free) = (state.regions.bytes(), state.heap.free_bytes());
         let counts = self.counts(state);
         visitor.totals(&Totals {
@@ -125,7 +126,7 @@ where
             magazine_bytes: magazine_bytes as u64,
             free_bytes: free as u64,
             requested_bytes: counts.requested_bytes,
-            live_blocks: heap.live_blocks.saturating_sub(cached.iter().sum()) as u64,
+            live_blocks: heap.allocated_blocks.saturating_sub(cached.iter().sum()) as u64,
             regions: state.regions.count() as u32,
             allocations: counts.allocations,
             frees: counts.frees,
@@ -167,8 +168,8 @@ impl Heap {
             .map(|(class, slabs)| slabs.used * class.bytes())
             .sum();
         HeapTotals {
-            live_blocks: self.live_blocks,
-            live_bytes: object_bytes + self.large_pages * PAGE_BYTES,
+            allocated_blocks: self.allocated_blocks,
+            allocated_bytes: object_bytes + self.large_pages * PAGE_BYTES,
             pool_bytes: self.pages * PAGE_BYTES,
         }
     }
@@ -182,7 +183,7 @@ impl Heap {
                 class.number(),
                 &ClassStats {
                     block_bytes: class.bytes() as u64,
-                    total_blocks: (slabs.slabs * class.objects()) as u64,
+                    total_blocks: (slabs.slab_count * class.objects()) as u64,
                     used_blocks: slabs.used.saturating_sub(*cached) as u64,
                     magazine_blocks: *cached as u64,
                     growths: slabs.growths,
@@ -190,8 +191,9 @@ impl Heap {
             );
         }
         for order in 0..ORDERS {
-            let of_order = |(kind, _): &(MagazineKind, &usize)| {
-                kind.class().is_none() && order_of(kind.pages()) as usize == order
+            let of_order = |(kind, _): &(MagazineKind, &usize)| match kind.blocks() {
+                Blocks::Objects(_) => false,
+                Blocks::Pages(pages) => order_of(pages) as usize == order,
             };
             let kinds = MagazineKind::all().zip(cached).filter(of_order);
             let cached: u64 = kinds.map(|(_, cached)| *cached as u64).sum();

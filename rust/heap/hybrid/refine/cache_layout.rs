@@ -3,7 +3,7 @@
 //! The memory of a CPU's cache, whose size depends on the pool.
 //!
 //! A small pool has small magazines, and the kernel allocates a cache with as many slots as they need: 2 KiB for each
-//! CPU in a pool of 32 KiB, and 18 KiB in a pool of 900 KiB or more.
+//! CPU in a pool of 32 KiB, and 18 KiB in a pool of 864 KiB or more.
 
 use core::ptr::{
     self,
@@ -57,7 +57,7 @@ impl CacheSize {
     pub const FULL_SLOTS: usize = Self::FULL.slots();
 
     /// Returns the size for a pool whose first region has `bytes` bytes: the limit of a magazine is a third
-    /// of the number of pages, from 4 to 71 blocks.
+    /// of the number of pages, from 4 to 72 blocks.
     #[must_use]
     pub const fn for_pool(bytes: usize) -> Self {
         let blocks_max = match bytes / PAGE_BYTES / 3 {
@@ -154,9 +154,9 @@ impl CpuCache {
     pub unsafe fn new_in(memory: NonNull<u8>, size: CacheSize) {
         let slots = NonNull::slice_from_raw_parts(memory.cast::<Slot>(), size.slots());
         let cache = slots.as_ptr() as *mut Self;
-        // SAFETY: `&mut` requires aligned and initialized memory that nobody else accesses: zeros are valid
-        // for all fields, the header and the slots take at most `bytes` bytes, and the rest is this
-        // function's contract.
+        // SAFETY: `&mut` requires valid, aligned and initialized memory that nobody else accesses. The header and the
+        // slots take at most `bytes` bytes, zeros are valid for all fields, and by this function's contract the
+        // memory has that size and alignment, is zero, and is not accessed by others.
         let cache = unsafe { &mut *cache };
         place(&mut cache.magazines, size);
     }
@@ -165,14 +165,16 @@ impl CpuCache {
     ///
     /// # Safety
     ///
-    /// - `new_in` was called with this memory and a size of so many slots.
+    /// - `new_in` was called with this memory and a size of so many slots, which placed an aligned and initialized
+    ///   cache there.
     /// - The memory is valid as long as the result is used, and accessed by shared references only.
     #[inline(always)]
     #[must_use]
     pub unsafe fn from_memory<'m>(memory: NonNull<u8>, slots: usize) -> &'m Self {
         let slots = NonNull::slice_from_raw_parts(memory.cast::<Slot>(), slots);
-        // SAFETY: A shared reference requires aligned, initialized memory that is not mutated: that is this
-        // function's contract. The length of a `CpuCache` is that of its slots.
+        // SAFETY: A shared reference requires valid, aligned and initialized memory, which changes through atomics
+        // only: that is this function's contract, and all fields that change are atomic. The length of a `CpuCache`
+        // is that of its slots.
         unsafe { &*(slots.as_ptr() as *const Self) }
     }
 }

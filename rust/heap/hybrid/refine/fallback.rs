@@ -25,7 +25,7 @@ use crate::{
 
 /// Returns the class of the slab that contains an offset, if one does.
 fn class_at(buddy: &Buddy, offset: Offset) -> Option<Class> {
-    match buddy.descs.get(Page::of(offset)?)?.kind() {
+    match buddy.metadata.get(Page::of(offset)?)?.kind() {
         PageKind::Slab { class, .. } | PageKind::SlabTail { class, .. } => Some(class),
         _ => None,
     }

@@ -48,7 +48,7 @@ const GROW_FAILURES_MAX: u64 = 64;
 
 impl<H> State<H> {
     /// Doubles the capacity of a magazine that is empty or full, as far as the reserve allows; returns by how
-    /// many blocks it grew. While memory is short no magazine grows.
+    /// many blocks it grew. While any caller is reclaiming, no magazine grows.
     pub(in crate::hybrid) fn grow_magazine(
         &mut self,
         cache: &Exclusive<'_, CpuCache>,
@@ -94,7 +94,7 @@ impl CpuCache {
 impl Exclusive<'_, CpuCache> {
     /// Removes all blocks of the first magazine with a capacity, from kind `from` on, passes each to `take`,
     /// and takes the capacity away. Returns the kind and the capacity.
-    pub(in crate::hybrid) fn disable_next(
+    pub(in crate::hybrid) fn empty_next_magazine(
         &self,
         from: usize,
         take: impl FnMut(Block),
@@ -119,7 +119,11 @@ where
     /// part, or if it has none, that of the least active CPU.
     pub(in crate::hybrid) fn redistribute_reserve(&self) {
         let failures = |cache: &Exclusive<'_, CpuCache>| cache.grow_failures.load(Relaxed);
-        if self.per_cpu.try_with_local(failures) >= Some(GROW_FAILURES_MAX) {
+        if self
+            .per_cpu
+            .try_with_local(failures)
+            .is_some_and(|failures| failures >= GROW_FAILURES_MAX)
+        {
             self.redistribute_now();
         }
     }
@@ -132,7 +136,7 @@ where
                 cache.reserved_bytes.load(Relaxed)
             })
         });
-        if own > Some(0) {
+        if own.is_some_and(|bytes| bytes > 0) {
             self.flush_cpu(CpuChoice::Current);
             return;
         }

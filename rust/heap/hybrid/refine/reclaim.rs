@@ -46,6 +46,7 @@ use crate::{
         Exclusive,
         PerCpu, //
     },
+    size_class::MagazineKind,
 };
 
 /// Pauses after which a CPU that cannot be reached is given up: each is at most a millisecond.
@@ -147,6 +148,7 @@ where
     fn flush_all_once(&self) -> Flushed {
         let mut all = Flushed::default();
         for (cpu, cache) in self.per_cpu.iter() {
+            // A CPU without capacity has no blocks. It gets no capacity while `reclaimers` is not 0.
             if cache.reserved_bytes.load(Relaxed) > 0 {
                 all.add(self.flush_cpu(CpuChoice::Number(cpu)));
             }
@@ -158,31 +160,43 @@ where
     /// at a time.
     pub(in crate::hybrid) fn flush_cpu(&self, cpu: CpuChoice) -> Flushed {
         let mut flushed = Flushed::default();
-        let mut from = Some(0);
-        while let Some(number) = from {
-            from = self.state.with(|state| {
-                let mut blocks = Batch::new();
-                let disable = |cache: &Exclusive<'_, CpuCache>| {
-                    cache.disable_next(number, |block| blocks.push(&self.regions, block))
-                };
-                let disabled = match cpu {
-                    CpuChoice::Current => self.per_cpu.with_local(disable).flatten(),
-                    CpuChoice::Number(cpu) => {
-                        let disabled = self.per_cpu.with_remote(cpu, disable);
-                        flushed.incomplete |= disabled.is_none();
-                        disabled.flatten()
-                    }
-                };
-                let (kind, capacity) = disabled?;
-                let before = state.heap.free_bytes();
-                state.unreserve(capacity, kind);
-                state.free_cached(kind, blocks.offsets());
-                flushed.blocks += blocks.offsets().len();
-                flushed.free_bytes += state.heap.free_bytes().saturating_sub(before);
-                Some(kind.number() + 1)
-            });
+        let mut next = 0;
+        while let Some(kind) =
+            (self.state).with(|state| self.flush_next_magazine(state, cpu, next, &mut flushed))
+        {
+            next = kind.number() + 1;
         }
         flushed
+    }
+
+    /// Moves all blocks of the CPU's first magazine with a capacity, from kind number `from` on, to the heap, and takes
+    /// the capacity away. Returns the kind.
+    fn flush_next_magazine(
+        &self,
+        state: &mut State<H>,
+        cpu: CpuChoice,
+        from: usize,
+        flushed: &mut Flushed,
+    ) -> Option<MagazineKind> {
+        let mut blocks = Batch::new();
+        let empty = |cache: &Exclusive<'_, CpuCache>| {
+            cache.empty_next_magazine(from, |block| blocks.push(&self.index, block))
+        };
+        let emptied = match cpu {
+            CpuChoice::Current => self.per_cpu.with_local(empty)?,
+            CpuChoice::Number(cpu) => {
+                let emptied = self.per_cpu.with_remote(cpu, empty);
+                flushed.incomplete |= emptied.is_none();
+                emptied?
+            }
+        };
+        let (kind, capacity) = emptied?;
+        let free_bytes = state.heap.free_bytes();
+        state.unreserve(capacity, kind);
+        state.free_cached(kind, blocks.offsets());
+        flushed.blocks += blocks.offsets().len();
+        flushed.free_bytes += state.heap.free_bytes().saturating_sub(free_bytes);
+        Some(kind)
     }
 
     /// Resizes a block in place after that was not possible: flushes the CPU's magazines and tries again, if

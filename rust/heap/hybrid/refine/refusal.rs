@@ -18,8 +18,8 @@ use crate::{
         heap::Heap,
         page::{
             Page,
-            PageDescs,
             PageKind, //
+            PageMetadata,
         },
     },
 };
@@ -38,7 +38,7 @@ impl Heap {
     ) -> Result<(), Refusal> {
         if self.is_too_big(pages, align_order) {
             Err(Refusal::TooBig)
-        } else if align_order > self.align_order {
+        } else if align_order > self.align_order_max {
             Err(Refusal::Unsupported)
         } else {
             Ok(())
@@ -87,7 +87,7 @@ impl Buddy {
     }
 }
 
-impl PageDescs {
+impl PageMetadata {
     /// Returns why a free is refused at a page that is not the first one of a block of the freed size. O(log n).
     #[cold]
     pub(in crate::hybrid) fn bad_free(&self, page: Page) -> BadFree {

@@ -27,15 +27,6 @@ use crate::{
 };
 
 impl Heap {
-    /// Returns whether a block of `layout` serves `new` in place, whatever else is allocated.
-    pub(in crate::hybrid) fn is_large_enough(layout: &Layout, new: &Layout) -> bool {
-        match (Class::of(layout), Class::of(new)) {
-            (Some(old), Some(new)) => old == new,
-            (None, None) => pages_of(new) <= pages_of(layout),
-            _ => false,
-        }
-    }
-
     /// Resizes a block in place, and returns whether that was possible. If not, nothing is changed.
     ///
     /// O(1) within a size class, else O(log n).
@@ -67,7 +58,7 @@ impl Heap {
         if after < before {
             self.buddy.free(page.after(after), before - after);
         } else if after > before {
-            let has_next = page.index() + before < self.buddy.descs.pages(page.region());
+            let has_next = page.index() + before < self.buddy.metadata.pages(page.region());
             if !has_next || !self.buddy.allocate_at(page.after(before), after - before) {
                 return false;
             }
@@ -80,37 +71,36 @@ impl Heap {
 }
 
 impl Buddy {
-    /// Allocates the `pages` pages from `page` on, which follow a live block, if they are all free; returns
-    /// whether they were. O(log n) for each of O(log n) blocks.
+    /// Allocates the `pages` pages from `page` on, which follow an allocated or a free block, if they are all free;
+    /// returns whether they were. O(log n) for each of O(log n) blocks.
     pub(in crate::hybrid) fn allocate_at(&mut self, page: Page, pages: usize) -> bool {
-        let end = page.index() + pages;
-        if end > self.descs.pages(page.region()) {
+        let (region, first) = (page.region(), page.index());
+        let end = first + pages;
+        if end > self.metadata.pages(region) {
             return false;
         }
-        // A free page that follows a live or a free block is the first page of a free block.
-        let mut past = page.index();
+        // A free page that follows an allocated or a free block is the first page of a free block.
+        let (mut past, mut last_order) = (first, 0);
         while past < end {
-            let PageKind::Free { order } = self.descs.kind(Page::new(page.region(), past)) else {
+            let PageKind::Free { order } = self.metadata.kind(Page::new(region, past)) else {
                 return false;
             };
+            last_order = order.into();
             past += 1 << order;
         }
-        self.free_pages -= past - page.index();
-        let mut index = page.index();
-        while index < end {
-            let block = Page::new(page.region(), index);
-            let PageKind::Free { order } = self.descs.kind(block) else {
-                return false;
-            };
+        let mut index = first;
+        while index < past
+            && let block = Page::new(region, index)
+            && let PageKind::Free { order } = self.metadata.kind(block)
+        {
             self.remove(block, order.into());
             index += 1 << order;
-            if index > end {
-                // The last block is split down to the end of the allocated pages.
-                self.work.splits += (u32::from(order) - (index - end).trailing_zeros()) as u16;
-            }
         }
+        self.free_pages -= past - first;
         if past > end {
-            self.free(Page::new(page.region(), end), past - end);
+            // The last block is split down to the end of the allocated pages.
+            self.work.splits += (last_order - (past - end).trailing_zeros()) as u16;
+            self.free(Page::new(region, end), past - end);
         }
         true
     }

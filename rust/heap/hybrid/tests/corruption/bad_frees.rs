@@ -7,7 +7,7 @@ use super::{
     at, //
 };
 use crate::{
-    Block, Cost, Engine, Offset,
+    Block, Cost, Engine, Offset, PAGE_BYTES,
     engine::BadFree,
     size_class::Class,
     testing::{
@@ -191,4 +191,25 @@ fn a_bad_free_changes_no_total() {
     assert_eq!(refused(0, 9000), BadFree::WrongSize);
     assert_eq!(refused(1 << 16, 100), BadFree::Foreign);
     assert_eq!(refused(1 << 30, 9000), BadFree::Foreign);
+}
+
+#[test]
+fn a_size_that_differs_by_16_tib_is_wrong() {
+    // A page descriptor has 32 bits for the number of pages.
+    let memory = Memory::new(1 << 20);
+    let engine = LockedHybrid::over(&memory);
+    let mut cost = Cost::default();
+    let block = engine
+        .allocate(layout(3 * PAGE_BYTES, 8), &mut cost)
+        .unwrap();
+    let before = totals(&engine);
+    let wrong = layout((1 << 32 | 3) * PAGE_BYTES, 8);
+    // SAFETY: The calls break the contract on purpose. Without magazines the engine refuses them under the lock, and
+    // changes nothing.
+    let freed = unsafe { engine.free(block, wrong, &mut cost) };
+    assert_eq!(freed, Err(BadFree::WrongSize));
+    // SAFETY: As above.
+    assert!(!unsafe { engine.resize(block, wrong, layout(PAGE_BYTES + 1, 8), &mut cost) });
+    sound(&engine);
+    assert_eq!(totals(&engine), before);
 }

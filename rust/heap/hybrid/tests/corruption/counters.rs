@@ -47,7 +47,7 @@ fn wrong_counters_of_classes_are_found() {
     for class in Class::all() {
         let number = class.index();
         for damage in [
-            |slabs: &mut Slabs| slabs.slabs += 1,
+            |slabs: &mut Slabs| slabs.slab_count += 1,
             |slabs: &mut Slabs| slabs.used += 1,
         ] {
             let wrong = broken(|state, _| damage(&mut state.heap.classes[number]));
@@ -82,7 +82,7 @@ fn more_borrowed_objects_than_live_ones_are_found() {
         let (engine, _) = prepared(&memory);
         engine.state.with(|state| borrow(state, most));
         sound(&engine);
-        for objects in [most + 1, u32::MAX] {
+        for objects in [most + 1, usize::MAX] {
             let found = broken(|state, _| borrow(state, objects));
             let expected = (Rule::ClassCounters, Some(number));
             assert_eq!((found.rule, found.class), expected);
@@ -100,8 +100,8 @@ fn more_borrowed_objects_than_live_ones_are_found() {
 fn wrong_counters_of_blocks_are_found() {
     assert_eq!(rule(|heap, _| heap.large_blocks[3] += 1), Rule::LiveBlocks);
     assert_eq!(rule(|heap, _| heap.large_blocks[3] -= 1), Rule::LiveBlocks);
-    assert_eq!(rule(|heap, _| heap.live_blocks += 1), Rule::LiveBlocks);
-    assert_eq!(rule(|heap, _| heap.live_blocks -= 1), Rule::LiveBlocks);
+    assert_eq!(rule(|heap, _| heap.allocated_blocks += 1), Rule::LiveBlocks);
+    assert_eq!(rule(|heap, _| heap.allocated_blocks -= 1), Rule::LiveBlocks);
     assert_eq!(rule(|heap, _| heap.large_pages += 1), Rule::LiveBlocks);
     assert_eq!(rule(|heap, _| heap.large_pages -= 1), Rule::LiveBlocks);
     assert_eq!(broken(|state, _| state.frees += 1).rule, Rule::LiveBlocks);

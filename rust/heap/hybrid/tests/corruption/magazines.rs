@@ -30,6 +30,7 @@ use crate::{
     lock::Lock,
     size_class::MagazineKind,
     testing::{
+        CPU,
         LockedHybrid,
         Memory,
         TestEngine,
@@ -152,10 +153,22 @@ fn a_block_in_the_magazines_of_two_cpus_is_found() {
 }
 
 #[test]
+fn a_wrong_block_of_a_cpu_after_one_without_a_cache_is_found() {
+    let machine = Machine::without_caches(3, 1..2, 1 << 20);
+    CPU.set(2);
+    let blocks = [(); 2].map(|()| machine.allocate(64));
+    machine.free_all(blocks);
+    assert_eq!(checked(&machine), Ok(Progress::Sound));
+    let twice = machine.held(2, 64)[0];
+    machine.cache(2).slots(kind(64))[1].set(machine.block(twice));
+    assert_eq!(checked(&machine).unwrap_err().rule, Rule::Magazines);
+}
+
+#[test]
 fn a_block_that_is_free_in_the_heap_is_found() {
     let free = replaced(|prepared| {
         let block = at(63 * 64 + (prepared.sixty_four.byte() as usize & !(PAGE_BYTES - 1)));
-        assert!(!prepared.machine.is_live(block, 64));
+        assert!(!prepared.machine.is_allocated(block, 64));
         block
     });
     assert_eq!(free.rule, Rule::Magazines);
@@ -329,7 +342,7 @@ fn a_free_that_is_refused_late_raises_the_epoch_without_overflow() {
     let machine = Machine::new(1, 1 << 20);
     let block = machine.allocate(64);
     let free = at(block.byte() as usize + 60 * 64);
-    assert!(!machine.is_live(free, 64));
+    assert!(!machine.is_allocated(free, 64));
     machine.engine.state.with(|state| {
         let mut epochs = std::vec![state.epoch()];
         // No free was counted under the lock, so the count of frees is 0 here.
@@ -394,7 +407,7 @@ fn a_late_double_free_does_not_free_a_block_that_is_there_now() {
     let offset = engine.offset(object.start).unwrap();
     engine.state.with(|state| {
         state.free_cached(kind(3072), &[offset]);
-        state.heap.reclaim();
+        state.heap.free_cached_slabs();
     });
     let pages = core::iter::from_fn(|| engine.allocate(layout(64, 2 * PAGE_BYTES), &mut cost).ok());
     let mut blocks: Vec<_> = pages.collect();
@@ -406,6 +419,6 @@ fn a_late_double_free_does_not_free_a_block_that_is_there_now() {
     engine.state.with(|state| {
         state.free_cached(kind(3072), &[offset]);
         assert_eq!(state.late_double_frees, 1);
-        assert_eq!(state.heap.live_blocks as u64, live_blocks);
+        assert_eq!(state.heap.allocated_blocks as u64, live_blocks);
     });
 }

@@ -30,7 +30,7 @@ fn the_prepared_engine_is_sound_and_has_every_kind_of_block() {
     let memory = Memory::new(1 << 20);
     let (engine, places) = prepared(&memory);
     engine.state.with(|state| {
-        let kind = |page| state.heap.buddy.descs.kind(page);
+        let kind = |page| state.heap.buddy.metadata.kind(page);
         let slab = |bytes, used| PageKind::Slab {
             class: class(bytes),
             used,
@@ -51,7 +51,7 @@ fn the_prepared_engine_is_sound_and_has_every_kind_of_block() {
         };
         assert!(order > 4);
         let list = state.heap.buddy.lists[1];
-        let next = |page: &Page| state.heap.buddy.descs.next(*page);
+        let next = |page: &Page| state.heap.buddy.metadata.next(*page);
         let listed: Vec<_> = core::iter::successors(list.first(), next).collect();
         assert_eq!(listed, places.free);
     });
@@ -134,7 +134,9 @@ fn a_free_block_that_is_not_aligned_to_its_size_is_found() {
     let odd = rule(|heap, at| {
         let odd = [at.single, at.full, at.partial];
         let odd = odd.into_iter().find(|page| page.index() % 2 == 1).unwrap();
-        heap.buddy.descs.set_kind(odd, PageKind::Free { order: 1 });
+        heap.buddy
+            .metadata
+            .set_kind(odd, PageKind::Free { order: 1 });
     });
     assert_eq!(odd, Rule::FreeBlocks);
 }
@@ -142,7 +144,7 @@ fn a_free_block_that_is_not_aligned_to_its_size_is_found() {
 #[test]
 fn buddies_that_are_both_free_are_found() {
     let found = broken(|state, at| {
-        let descs = &mut state.heap.buddy.descs;
+        let descs = &mut state.heap.buddy.metadata;
         for half in [at.free[0], at.free[0].after(1)] {
             descs.set_kind(half, PageKind::Free { order: 0 });
         }
@@ -155,11 +157,11 @@ fn buddies_that_are_both_free_are_found() {
 fn a_free_block_that_is_in_no_list_is_found() {
     let lost = |place: fn(&Places) -> Page| {
         let found = rule(|heap, at| {
-            let PageKind::Free { order } = heap.buddy.descs.kind(place(at)) else {
+            let PageKind::Free { order } = heap.buddy.metadata.kind(place(at)) else {
                 panic!("the block is not free");
             };
             let mut list = heap.buddy.lists[usize::from(order)];
-            heap.buddy.descs.unlink(&mut list, place(at));
+            heap.buddy.metadata.unlink(&mut list, place(at));
             heap.buddy.lists[usize::from(order)] = list;
         });
         assert!(
@@ -178,7 +180,7 @@ fn a_bitmap_and_a_count_that_disagree_are_found() {
         let class = class(80);
         let wrong = broken(|state, at| {
             let kind = PageKind::Slab { class, used };
-            state.heap.buddy.descs.set_kind(at.partial, kind);
+            state.heap.buddy.metadata.set_kind(at.partial, kind);
         });
         assert_eq!(
             (wrong.rule, wrong.class),
@@ -186,14 +188,15 @@ fn a_bitmap_and_a_count_that_disagree_are_found() {
         );
     }
     for bit in [0, 2, 3, 50, 51, 63] {
-        let flipped = rule(|heap, at| heap.buddy.descs.bitmap(at.partial).unwrap()[0] ^= 1 << bit);
+        let flipped =
+            rule(|heap, at| heap.buddy.metadata.bitmap(at.partial).unwrap()[0] ^= 1 << bit);
         assert_eq!(flipped, Rule::Bitmap, "bit {bit}");
     }
 }
 
 #[test]
 fn a_bit_without_an_object_is_found_even_if_the_count_of_bits_is_right() {
-    let moved = rule(|heap, at| heap.buddy.descs.bitmap(at.partial).unwrap()[0] ^= 1 << 51 | 1);
+    let moved = rule(|heap, at| heap.buddy.metadata.bitmap(at.partial).unwrap()[0] ^= 1 << 51 | 1);
     assert_eq!(moved, Rule::Bitmap);
 }
 
@@ -207,12 +210,12 @@ fn a_slab_in_the_list_of_another_class_is_found() {
 #[test]
 fn an_object_that_was_never_allocated_is_found() {
     let wrong = broken(|state, at| {
-        state.heap.buddy.descs.bitmap(at.partial).unwrap()[0] |= 1 << 3;
+        state.heap.buddy.metadata.bitmap(at.partial).unwrap()[0] |= 1 << 3;
         let (class, used) = (class(80), 4);
         state
             .heap
             .buddy
-            .descs
+            .metadata
             .set_kind(at.partial, PageKind::Slab { class, used });
     });
     let expected = (Rule::ClassCounters, Some(class(80).number()));
@@ -222,8 +225,9 @@ fn an_object_that_was_never_allocated_is_found() {
 /// Overwrites the link of a page to the next one, then in another engine the link to the previous one,
 /// and returns the rules that the check reports.
 fn links(to: u32, place: impl Fn(&Places) -> Page) -> [Rule; 2] {
-    let damaged =
-        |damage: &dyn Fn(&mut Links)| rule(|heap, at| heap.buddy.descs.damage(place(at), damage));
+    let damaged = |damage: &dyn Fn(&mut Links)| {
+        rule(|heap, at| heap.buddy.metadata.damage(place(at), damage))
+    };
     [
         damaged(&|links| links.next.0 = to),
         damaged(&|links| links.prev.0 = to),
@@ -236,7 +240,7 @@ fn a_list_that_ends_too_early_is_found() {
     assert_eq!(
         rule(|heap, at| heap
             .buddy
-            .descs
+            .metadata
             .damage(at.pair[1], |links| links.next.0 = 0)),
         Rule::ListLength
     );
@@ -260,7 +264,7 @@ fn a_list_that_does_not_end_is_found() {
         let back = rule(|heap, at| {
             let link = Link::from(Some(at.free[to])).0;
             heap.buddy
-                .descs
+                .metadata
                 .damage(at.free[2], |links| links.next.0 = link);
         });
         assert_eq!(back, Rule::Lists);

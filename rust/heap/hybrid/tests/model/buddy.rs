@@ -39,7 +39,7 @@ impl Model {
     /// Constructs a buddy system over regions of these numbers of pages, all of them free.
     fn new(regions: &[usize]) -> Self {
         let mut buddy = Buddy::new();
-        buddy.descs = descs(regions);
+        buddy.metadata = descs(regions);
         for (region, pages) in regions.iter().enumerate() {
             let first = Page::new(region, 0);
             buddy.free(first, *pages);
@@ -75,7 +75,7 @@ impl Model {
             let kind = PageKind::Large {
                 pages: pages as u32,
             };
-            self.buddy.descs.set_kind(page, kind);
+            self.buddy.metadata.set_kind(page, kind);
             self.blocks.push((page, pages));
         }
     }
@@ -87,7 +87,7 @@ impl Model {
         };
         let (page, pages) = self.blocks.swap_remove(nth);
         self.mark(page, pages, false);
-        self.buddy.descs.set_kind(page, PageKind::Interior);
+        self.buddy.metadata.set_kind(page, PageKind::Interior);
         self.buddy.free(page, pages);
     }
 
@@ -135,13 +135,13 @@ impl Model {
             while index < allocated.len() {
                 let page = Page::new(region, index);
                 let live = self.blocks.iter().find(|(block, _)| *block == page);
-                let pages = match (live, self.buddy.descs.kind(page)) {
+                let pages = match (live, self.buddy.metadata.kind(page)) {
                     (Some((_, pages)), PageKind::Large { .. }) => *pages,
                     (None, PageKind::Free { order }) => {
                         let pages = 1 << order;
                         assert_eq!(index % pages, 0);
                         assert!(!allocated[index..index + pages].contains(&true));
-                        let buddy = self.buddy.descs.kind(Page::new(region, index ^ pages));
+                        let buddy = self.buddy.metadata.kind(Page::new(region, index ^ pages));
                         assert_ne!(buddy, PageKind::Free { order }, "two buddies are free");
                         free_pages += pages;
                         pages
@@ -149,7 +149,7 @@ impl Model {
                     (_, kind) => panic!("{page:?} is {kind:?}"),
                 };
                 for tail in index + 1..index + pages {
-                    let kind = self.buddy.descs.kind(Page::new(region, tail));
+                    let kind = self.buddy.metadata.kind(Page::new(region, tail));
                     assert_eq!(kind, PageKind::Interior);
                 }
                 index += pages;
@@ -176,10 +176,10 @@ proptest! {
         model.compare();
         for (what, pick, pages, align_order) in operations {
             match what {
-                0 => model.allocate(pages, align_order, End::Low),
-                1 => model.allocate(pages, align_order, End::High),
-                2 => model.allocate(pages, 0, End::Low),
-                3 => model.allocate(pages, 0, End::High),
+                0 => model.allocate(pages, align_order, End::Front),
+                1 => model.allocate(pages, align_order, End::Back),
+                2 => model.allocate(pages, 0, End::Front),
+                3 => model.allocate(pages, 0, End::Back),
                 4..=5 => model.free(pick),
                 6 => model.grow(pick, pages),
                 _ => model.shrink(pick, pages),
@@ -194,7 +194,7 @@ proptest! {
         for (region, pages) in regions.into_iter().enumerate() {
             let mut index = 0;
             for order in (0..usize::BITS).rev().filter(|order| pages >> order & 1 != 0) {
-                let kind = model.buddy.descs.kind(Page::new(region, index));
+                let kind = model.buddy.metadata.kind(Page::new(region, index));
                 prop_assert_eq!(kind, PageKind::Free { order: order as u8 });
                 index += 1 << order;
             }
@@ -205,10 +205,10 @@ proptest! {
 #[test]
 fn the_oracle_finds_pages_that_are_allocated_twice() {
     let mut model = Model::new(&[8]);
-    model.allocate(8, 0, End::Low);
+    model.allocate(8, 0, End::Front);
     // The block is freed without the oracle, which therefore expects the next request to be refused.
-    model.buddy.descs.set_kind(page(0), PageKind::Interior);
+    model.buddy.metadata.set_kind(page(0), PageKind::Interior);
     model.buddy.free(page(0), 8);
-    let wrong = std::panic::AssertUnwindSafe(|| model.allocate(1, 0, End::Low));
+    let wrong = std::panic::AssertUnwindSafe(|| model.allocate(1, 0, End::Front));
     assert!(std::panic::catch_unwind(wrong).is_err());
 }

@@ -57,7 +57,7 @@ fn agrees(
     region: usize,
     extents: &[Extent],
     live: &[(Block, Layout)],
-    borrowed: &mut [u32; CLASSES],
+    borrowed: &mut [usize; CLASSES],
 ) {
     let mut used = vec![0; extents.len()];
     for (block, layout) in live {
@@ -82,7 +82,7 @@ fn agrees(
             // The object may be borrowed from a larger class. The heap counts such objects.
             (Use::Slab { class: own, .. }, Some(class)) => {
                 assert!(own >= class.number());
-                borrowed[class.index()] += u32::from(own > class.number());
+                borrowed[class.index()] += usize::from(own > class.number());
             }
             (what, _) => panic!("{block:?} of {layout:?} is in {what:?}"),
         }
@@ -290,7 +290,11 @@ fn damaged_page_descriptors_make_a_wrong_map_and_do_no_other_harm() {
             let memory = Memory::new(1 << 20);
             let (engine, _) = prepared(&memory);
             engine.state.with(|state| {
-                state.heap.buddy.descs.set_kind(Page::new(0, index), kind);
+                state
+                    .heap
+                    .buddy
+                    .metadata
+                    .set_kind(Page::new(0, index), kind);
             });
             let extents = read(&engine, 0, 0, 64);
             assert_eq!(extents, read(&engine, 0, 0, 1));

@@ -29,7 +29,7 @@ use crate::{
         page::{
             Links,
             Page,
-            PageDescs,
+            PageMetadata,
             RegionTable, //
         },
     },
@@ -49,15 +49,15 @@ pub(crate) fn table(pages: usize) -> RegionTable {
 }
 
 /// Returns the page descriptors of regions of these numbers of pages.
-pub(crate) fn descs(regions: &[usize]) -> PageDescs {
-    let mut descs = PageDescs::new();
+pub(crate) fn descs(regions: &[usize]) -> PageMetadata {
+    let mut descs = PageMetadata::new();
     for (region, pages) in regions.iter().enumerate() {
         descs.add(region, table(*pages));
     }
     descs
 }
 
-impl PageDescs {
+impl PageMetadata {
     /// Returns the block after `page` in its list.
     pub(crate) fn next(&self, page: Page) -> Option<Page> {
         self.links(page)?.next.into()
@@ -77,7 +77,7 @@ impl PageDescs {
 /// Returns a buddy system over one region, all of it free.
 pub(crate) fn buddy(pages: usize) -> Buddy {
     let mut buddy = Buddy::new();
-    buddy.descs = descs(&[pages]);
+    buddy.metadata = descs(&[pages]);
     buddy.free(page(0), pages);
     buddy.work = Work::default();
     buddy
@@ -120,7 +120,7 @@ impl BareHeap {
                 assert!(self.0.buddy.allocate_at(first, 1 << order));
                 for index in 0..1 << order {
                     self.0.set_large(first.after(index), 1);
-                    self.0.live_blocks += 1;
+                    self.0.allocated_blocks += 1;
                 }
             }
         }
@@ -191,7 +191,9 @@ impl BareHeap {
     pub(crate) fn figures(&self) -> (Vec<(usize, usize)>, usize, usize, usize) {
         let classes = self.0.classes.iter();
         (
-            classes.map(|class| (class.slabs, class.used)).collect(),
+            classes
+                .map(|class| (class.slab_count, class.used))
+                .collect(),
             self.0.buddy.free_pages,
             self.0.large_pages,
             self.0.large_blocks.iter().sum::<u32>() as usize,

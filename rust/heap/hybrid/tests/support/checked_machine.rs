@@ -5,6 +5,7 @@
 use core::{
     alloc::Layout,
     cell::RefCell,
+    ops::Range,
     ptr::NonNull,
     sync::atomic::{
         AtomicUsize,
@@ -58,8 +59,8 @@ unsafe impl<T> Lock<T> for CountingMutex<T> {
 /// Simulated CPUs that record which of them were reached from another one.
 pub(crate) struct ObservedCpus {
     host: Host,
-    /// How many of the CPUs, from the first one on, have a cache.
-    caches: usize,
+    /// The CPUs that have no cache.
+    without: Range<usize>,
     reached: Mutex<Vec<usize>>,
     /// CPUs that [`PerCpu::with_remote`] cannot reach.
     pub(crate) unreachable: Mutex<Vec<usize>>,
@@ -74,11 +75,11 @@ unsafe impl PerCpu<CpuCache> for ObservedCpus {
     }
 
     fn get(&self, cpu: usize) -> Option<&CpuCache> {
-        (cpu < self.caches).then(|| self.host.get(cpu))?
+        (!self.without.contains(&cpu)).then(|| self.host.get(cpu))?
     }
 
     fn with_local<R>(&self, f: impl FnOnce(&Exclusive<'_, CpuCache>) -> R) -> Option<R> {
-        (CPU.get() < self.caches).then(|| self.host.with_local(f))?
+        (!self.without.contains(&CPU.get())).then(|| self.host.with_local(f))?
     }
 
     fn try_with_local<R>(&self, f: impl FnOnce(&Exclusive<'_, CpuCache>) -> R) -> Option<R> {
@@ -119,14 +120,14 @@ pub(crate) struct Machine {
 impl Machine {
     /// Constructs a machine with `cpus` CPUs and a pool of `bytes` bytes, and migrates to its first CPU.
     pub(crate) fn new(cpus: usize, bytes: usize) -> Self {
-        Self::with_caches(cpus, cpus, bytes)
+        Self::without_caches(cpus, 0..0, bytes)
     }
 
-    /// Constructs a machine of which only the first `caches` CPUs have a cache.
-    pub(crate) fn with_caches(cpus: usize, caches: usize, bytes: usize) -> Self {
+    /// Constructs a machine of which the CPUs `without` have no cache.
+    pub(crate) fn without_caches(cpus: usize, without: Range<usize>, bytes: usize) -> Self {
         let per_cpu = ObservedCpus {
             host: Host::new(cpus),
-            caches,
+            without,
             reached: Mutex::default(),
             unreachable: Mutex::default(),
             pauses: AtomicUsize::new(0),
@@ -285,11 +286,11 @@ impl Machine {
     }
 
     /// Returns whether a block of `size` bytes is allocated in the heap: it is live or in a magazine.
-    pub(crate) fn is_live(&self, block: Offset, size: usize) -> bool {
+    pub(crate) fn is_allocated(&self, block: Offset, size: usize) -> bool {
         let kind = kind(size);
         self.engine
             .state
-            .with(|state| state.heap.is_live(block, kind))
+            .with(|state| state.heap.is_allocated(block, kind))
     }
 }
 

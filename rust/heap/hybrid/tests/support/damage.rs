@@ -123,5 +123,5 @@ pub(crate) fn rule(damage: impl FnOnce(&mut Heap, &Places)) -> Rule {
 
 /// Overwrites one page descriptor of a prepared engine, and returns the rule that the check reports.
 pub(crate) fn rule_of(kind: PageKind, place: impl FnOnce(&Places) -> Page) -> Rule {
-    rule(|heap, places| heap.buddy.descs.set_kind(place(places), kind))
+    rule(|heap, places| heap.buddy.metadata.set_kind(place(places), kind))
 }

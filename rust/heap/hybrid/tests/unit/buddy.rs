@@ -23,8 +23,8 @@ use std::vec::Vec;
 /// Allocates pages, and returns the index of the first one and the number of splits.
 fn allocate(buddy: &mut Buddy, pages: usize, align_order: u32) -> Option<(usize, u16)> {
     buddy.work = Work::default();
-    let page = buddy.allocate(pages, align_order, End::Low)?;
-    buddy.descs.set_kind(
+    let page = buddy.allocate(pages, align_order, End::Front)?;
+    buddy.metadata.set_kind(
         page,
         PageKind::Large {
             pages: pages as u32,
@@ -44,7 +44,7 @@ fn fill(buddy: &mut Buddy, pages: usize) {
 /// Frees pages, and returns the number of pairs of buddies that were coalesced.
 fn release(buddy: &mut Buddy, index: usize, pages: usize) -> u16 {
     buddy.work = Work::default();
-    buddy.descs.set_kind(page(index), PageKind::Interior);
+    buddy.metadata.set_kind(page(index), PageKind::Interior);
     buddy.free(page(index), pages);
     assert_eq!(buddy.work.splits, 0);
     buddy.work.merges
@@ -63,7 +63,7 @@ fn free(buddy: &Buddy) -> Vec<(usize, usize)> {
     let mut blocks = Vec::new();
     for order in 0..ORDERS {
         let first = buddy.lists[order].first();
-        let listed = core::iter::successors(first, |page| buddy.descs.next(*page));
+        let listed = core::iter::successors(first, |page| buddy.metadata.next(*page));
         blocks.extend(listed.map(|page| (page.index(), 1 << order)));
     }
     blocks.sort_unstable();

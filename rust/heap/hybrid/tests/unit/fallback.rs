@@ -47,7 +47,7 @@ fn donors(bytes: &[usize]) -> BareHeap {
 }
 
 /// Returns the number of borrowed objects of all classes.
-fn borrowed(heap: &BareHeap) -> u32 {
+fn borrowed(heap: &BareHeap) -> usize {
     heap.0.borrowed.iter().sum()
 }
 
@@ -203,10 +203,10 @@ fn an_object_of_a_larger_class_is_borrowed_before_a_page_is_allocated() {
     }
     let (own, cost) = heap.allocate(wanted).unwrap();
     assert_eq!((own, cost.path()), (page(200).offset(0), Path::Buddy));
-    assert_eq!(borrowed(&heap) as usize, donor.objects() - 1);
+    assert_eq!(borrowed(&heap), donor.objects() - 1);
     // A page in place of a slab is counted as a large block, not as a borrowed object.
     heap.free(own, wanted).unwrap();
-    assert_eq!(borrowed(&heap) as usize, donor.objects() - 1);
+    assert_eq!(borrowed(&heap), donor.objects() - 1);
     heap.sound();
 }
 
@@ -214,7 +214,7 @@ fn an_object_of_a_larger_class_is_borrowed_before_a_page_is_allocated() {
 fn a_slab_with_a_damaged_bitmap_is_no_donor() {
     let mut heap = donors(&[128]);
     let slab = heap.0.classes[class(128).index()].partial.first();
-    heap.0.buddy.descs.bitmap(slab.unwrap()).unwrap()[0] = u64::MAX;
+    heap.0.buddy.metadata.bitmap(slab.unwrap()).unwrap()[0] = u64::MAX;
     assert_eq!(heap.allocate(layout(100, 8)), Err(Refusal::Exhausted));
     assert_eq!(borrowed(&heap), 0);
     let mut walk = crate::check::Walk::new();
@@ -282,7 +282,7 @@ fn an_engine_borrows_from_larger_classes_when_no_page_is_free() {
         unsafe { engine.free(block, layout(size, 8), &mut cost) }.unwrap();
     }
     sound(&engine);
-    let borrowed = |state: &mut crate::hybrid::State| state.heap.borrowed.iter().sum::<u32>();
+    let borrowed = |state: &mut crate::hybrid::State| state.heap.borrowed.iter().sum::<usize>();
     assert_eq!(engine.state.with(borrowed), 0);
     assert_eq!(totals(&engine).live_blocks, 2);
 }

@@ -13,15 +13,15 @@ use crate::{
         Link,
         List,
         Page,
-        PageDescs,
         PageKind,
+        PageMetadata,
         REGION_PAGES_MAX, //
     },
 };
 use std::vec::Vec;
 
 /// Returns the blocks of a list from the first to the last. Panics if the links back differ.
-fn blocks(descs: &PageDescs, list: &List) -> Vec<usize> {
+fn blocks(descs: &PageMetadata, list: &List) -> Vec<usize> {
     let forwards: Vec<_> = core::iter::successors(list.first(), |page| descs.next(*page)).collect();
     let last = forwards.last().copied();
     let mut backwards: Vec<_> = core::iter::successors(last, |page| descs.prev(*page)).collect();

@@ -41,7 +41,7 @@ fn pages_are_allocated_from_either_end_of_the_block_that_is_split() {
         (9, 0, 0, 0),
         (16, 0, 0, 0),
     ] {
-        for (end, expected) in [(End::Low, low), (End::High, high)] {
+        for (end, expected) in [(End::Front, low), (End::Back, high)] {
             let mut buddy = buddy(16);
             let found = buddy.allocate(wanted, align_order, end);
             assert_eq!(found, Some(page(expected)), "{wanted} pages, {end:?}");
@@ -82,7 +82,7 @@ fn a_large_block_grows_in_place_up_to_the_slabs() {
     heap.sound();
     heap.free(slab, layout(64, 8)).unwrap();
     // The empty slab stays cached, so it would stop the growth until a shrink returns it.
-    assert_eq!(heap.0.reclaim(), 1);
+    assert_eq!(heap.0.free_cached_slabs(), 1);
     assert!(heap.0.resize(large, pages(31), pages(64), &mut cost));
     heap.sound();
 }
@@ -102,7 +102,7 @@ fn a_large_block_grows_in_place_past_former_neighbours() {
         heap.free(blocks[freed], pages(4)).unwrap();
     }
     assert!(heap.0.resize(blocks[0], pages(4), pages(31), &mut cost));
-    let kind = heap.0.buddy.descs.kind(page(0));
+    let kind = heap.0.buddy.metadata.kind(page(0));
     assert_eq!(
         (kind, heap.0.large_pages),
         (PageKind::Large { pages: 31 }, 31)

@@ -23,7 +23,7 @@ use std::vec::Vec;
 fn slabs(heap: &BareHeap, size: usize) -> (usize, usize) {
     let class = Class::of(&layout(size, 1)).unwrap();
     let slabs = &heap.0.classes[class.index()];
-    (slabs.slabs, slabs.used)
+    (slabs.slab_count, slabs.used)
 }
 
 #[test]
@@ -154,7 +154,7 @@ fn a_free_of_an_object_that_crosses_pages_finds_its_slab() {
         .collect();
     assert_eq!(blocks, [0, 3072, 6144, 9216].map(at));
     let kinds: Vec<_> = (1..4)
-        .map(|index| heap.0.buddy.descs.kind(page(index)))
+        .map(|index| heap.0.buddy.metadata.kind(page(index)))
         .collect();
     assert_eq!(
         kinds,

@@ -49,16 +49,16 @@ fn freed_slabs_serve_every_size() {
 #[test]
 fn a_free_reads_no_free_block_but_its_buddies() {
     let mut buddy = buddy(16_384);
-    while let Some(block) = buddy.allocate(2, 0, End::Low) {
+    while let Some(block) = buddy.allocate(2, 0, End::Front) {
         let kind = PageKind::Large { pages: 2 };
-        buddy.descs.set_kind(block, kind);
+        buddy.metadata.set_kind(block, kind);
     }
     let free = |buddy: &mut Buddy, index| {
-        let PageKind::Large { pages: 2 } = buddy.descs.kind(page(index)) else {
+        let PageKind::Large { pages: 2 } = buddy.metadata.kind(page(index)) else {
             panic!("page {index} is not live");
         };
         buddy.work = Work::default();
-        buddy.descs.set_kind(page(index), PageKind::Interior);
+        buddy.metadata.set_kind(page(index), PageKind::Interior);
         buddy.free(page(index), 2);
         buddy.work.merges
     };
@@ -75,12 +75,12 @@ fn a_free_reads_no_free_block_but_its_buddies() {
                 prev: wild,
                 next: wild,
             };
-            buddy.descs.damage(page(index), |links| *links = damaged);
+            buddy.metadata.damage(page(index), |links| *links = damaged);
         }
     }
     assert_eq!(free(&mut buddy, buddy_index + 2), 1);
     assert_eq!(
-        buddy.descs.kind(page(buddy_index)),
+        buddy.metadata.kind(page(buddy_index)),
         PageKind::Free { order: 2 }
     );
 }
