@@ -4,6 +4,7 @@
 
 use core::{
     alloc::Layout,
+    num::NonZeroU32,
     ptr::NonNull, //
 };
 
@@ -30,35 +31,14 @@ pub(crate) struct Allocation {
     pub(crate) charge: usize,
 }
 
-/// A pin count that saturates, like `refcount_t`: a block whose count reaches the maximum stays pinned
-/// until its session ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct PinCount(u32);
-
-impl PinCount {
-    /// The block is not pinned.
-    pub(crate) const ZERO: Self = Self(0);
-
-    /// The saturated count.
-    const SATURATED: Self = Self(u32::MAX);
-
-    /// Adds a pin.
-    fn increment(&mut self) {
-        self.0 = self.0.saturating_add(1);
-    }
-
-    /// Removes a pin that [`PinCount::increment`] added.
-    fn decrement(&mut self) {
-        if *self != Self::SATURATED {
-            self.0 = self.0.saturating_sub(1);
-        }
-    }
-}
-
 /// The state of an entry.
 ///
 /// ```text
-/// Vacant ─reserve─▶ Reserved ─commit─▶ Live ─begin_move─▶ Moving
+///                                    Pinned
+///                                     ▲ │
+///                                 pin │ │ unpin
+///                                     │ ▼
+/// Vacant ─reserve─▶ Reserved ─commit─▶ Idle ─begin_move─▶ Moving
 ///    ▲                 │ abort          │ ▲                 │
 ///    └─────────────────┴───remove───────┘ └────end_move─────┘
 /// ```
@@ -68,21 +48,21 @@ pub(crate) enum EntryState {
     Vacant,
     /// An allocation is in progress. The handle does not name a block yet.
     Reserved,
-    /// The handle names a live block with this many pins.
-    Live(PinCount),
+    /// The handle names a live block without pins.
+    Idle,
+    /// The handle names a live block with this many pins. The count saturates, like `refcount_t`: a block
+    /// whose count reaches the maximum stays pinned until its session ends.
+    Pinned(NonZeroU32),
     /// A reallocation is in progress and has exclusive access to the block.
     Moving,
 }
 
 impl EntryState {
-    /// The state of a live block without pins.
-    pub(crate) const IDLE: Self = Self::Live(PinCount::ZERO);
-
     /// Returns the error for an operation that needs a live block without pins.
     #[cold]
     fn error(self) -> SessionError {
         match self {
-            Self::Live(_) | Self::Moving => SessionError::Pinned,
+            Self::Idle | Self::Pinned(_) | Self::Moving => SessionError::Pinned,
             Self::Vacant | Self::Reserved => SessionError::NoSuchBlock,
         }
     }
@@ -96,11 +76,11 @@ impl EntryState {
 pub struct HandleEntry {
     /// The handle that names the entry's block, or will name its next block.
     pub(crate) handle: Handle,
-    /// The index of the next entry in the queue of vacant entries, valid in the state `Vacant`.
+    /// The index of the next entry in the list of vacant entries, valid in the state `Vacant`.
     pub(crate) next_vacant: u32,
     /// The state of the entry.
     pub(crate) state: EntryState,
-    /// The allocation, valid in the states `Live` and `Moving`.
+    /// The allocation, valid in the states `Idle`, `Pinned` and `Moving`.
     pub(crate) allocation: Allocation,
 }
 
@@ -129,24 +109,28 @@ impl HandleEntry {
     #[inline(always)]
     pub(crate) fn ensure_idle(&self) -> Result<(), SessionError> {
         match self.state {
-            EntryState::IDLE => Ok(()),
+            EntryState::Idle => Ok(()),
             state => Err(state.error()),
         }
     }
 
     /// Pins a live block, so that it is neither removed nor moved.
     pub(crate) fn pin(&mut self) -> Result<Allocation, SessionError> {
-        match &mut self.state {
-            EntryState::Live(pins) => pins.increment(),
+        self.state = match self.state {
+            EntryState::Idle => EntryState::Pinned(NonZeroU32::MIN),
+            EntryState::Pinned(pins) => EntryState::Pinned(pins.saturating_add(1)),
             state => return Err(state.error()),
-        }
+        };
         Ok(self.allocation)
     }
 
     /// Removes a pin that [`HandleEntry::pin`] added.
     pub(crate) fn unpin(&mut self) {
-        if let EntryState::Live(pins) = &mut self.state {
-            pins.decrement();
+        if let EntryState::Pinned(pins) = self.state
+            && pins != NonZeroU32::MAX
+        {
+            self.state =
+                NonZeroU32::new(pins.get() - 1).map_or(EntryState::Idle, EntryState::Pinned);
         }
     }
 
@@ -160,7 +144,7 @@ impl HandleEntry {
     /// Ends the exclusive access: the handle names `allocation`.
     pub(crate) fn end_move(&mut self, allocation: &Allocation) {
         self.allocation = *allocation;
-        self.state = EntryState::IDLE;
+        self.state = EntryState::Idle;
     }
 }
 
@@ -168,26 +152,32 @@ impl HandleEntry {
 mod tests {
     use super::*;
 
-    #[test]
-    fn each_decrement_removes_one_pin() {
-        let mut pins = PinCount::ZERO;
-        pins.increment();
-        pins.increment();
-        pins.decrement();
-        assert_ne!(pins, PinCount::ZERO);
-        pins.decrement();
-        assert_eq!(pins, PinCount::ZERO);
+    fn pinned(pins: u32) -> HandleEntry {
+        HandleEntry {
+            state: NonZeroU32::new(pins).map_or(EntryState::Idle, EntryState::Pinned),
+            ..HandleEntry::VACANT
+        }
     }
 
     #[test]
-    fn a_saturated_count_never_decreases() {
-        let mut pins = PinCount(u32::MAX - 1);
-        pins.increment();
+    fn each_unpin_removes_one_pin() {
+        let mut entry = pinned(0);
+        assert!(entry.pin().is_ok() && entry.pin().is_ok());
+        entry.unpin();
+        assert_eq!(entry.ensure_idle(), Err(SessionError::Pinned));
+        entry.unpin();
+        assert_eq!(entry.ensure_idle(), Ok(()));
+    }
+
+    #[test]
+    fn a_saturated_count_of_pins_never_decreases() {
+        let mut entry = pinned(u32::MAX - 1);
+        assert!(entry.pin().is_ok());
         for _ in 0..3 {
-            pins.decrement();
-            assert_eq!(pins, PinCount::SATURATED);
+            entry.unpin();
+            assert_eq!(entry.state, pinned(u32::MAX).state);
         }
-        pins.increment();
-        assert_eq!(pins, PinCount::SATURATED);
+        assert!(entry.pin().is_ok());
+        assert_eq!(entry.state, pinned(u32::MAX).state);
     }
 }

@@ -13,8 +13,8 @@
 //! ```
 //!
 //! A stale handle therefore names no block until its entry has been reused [`GENERATION_MAX`] times.
-//! The table reuses vacant entries in FIFO order, so that an entry is reused as rarely as possible. In
-//! a table with only one vacant entry, each allocation reuses that entry.
+//! The table reuses vacant entries in rounds, so that an entry is reused as rarely as possible. In a
+//! table with only one vacant entry, each allocation reuses that entry.
 
 use core::num::NonZeroU32;
 

@@ -32,6 +32,7 @@ use crate::{
     table::{
         HandleTable,
         NeedChunk,
+        OccupiedEntry,
         PreparedChunk,
         VacantEntry, //
     },
@@ -48,6 +49,23 @@ pub struct Quota {
     pub bytes: usize,
     /// The number of blocks.
     pub handles: u32,
+}
+
+impl Quota {
+    /// Returns `charge` bytes, which were charged before.
+    #[inline(always)]
+    fn uncharge(&mut self, charge: usize) {
+        // The sum is at most the whole quota, so it does not wrap.
+        self.bytes = self.bytes.wrapping_add(charge);
+    }
+
+    /// Returns one handle and `charge` bytes, which were charged before.
+    #[inline(always)]
+    fn uncharge_block(&mut self, charge: usize) {
+        // The sum is at most the whole quota, so it does not wrap.
+        self.handles = self.handles.wrapping_add(1);
+        self.uncharge(charge);
+    }
 }
 
 /// The reason why nothing can be reserved.
@@ -108,16 +126,17 @@ impl<C: DerefMut<Target = [HandleEntry]>> QuotaTable<C> {
     /// Returns a reservation for a block with this charge in bytes.
     #[inline(always)]
     pub(crate) fn reserve(&mut self, charge: usize) -> Result<Reservation<'_>, ReserveError> {
-        let refused = ReserveError::Refused;
-        let handles = self.left.handles.checked_sub(1);
-        let bytes = self.left.bytes.checked_sub(charge);
+        if self.left.handles == 0 {
+            return Err(ReserveError::Refused(SessionError::QuotaHandles));
+        }
+        if self.left.bytes < charge {
+            return Err(ReserveError::Refused(SessionError::QuotaBytes));
+        }
+        // INVARIANT: The quota is checked above.
         Ok(Reservation {
-            left_after: Quota {
-                handles: handles.ok_or(refused(SessionError::QuotaHandles))?,
-                bytes: bytes.ok_or(refused(SessionError::QuotaBytes))?,
-            },
             vacant: self.table.first_vacant().map_err(ReserveError::NeedChunk)?,
             left: &mut self.left,
+            charge,
         })
     }
 
@@ -125,38 +144,35 @@ impl<C: DerefMut<Target = [HandleEntry]>> QuotaTable<C> {
     pub(crate) fn commit(&mut self, handle: Handle, allocation: &Allocation) {
         if let Ok(entry) = self.entry(handle) {
             entry.allocation = *allocation;
-            entry.state = EntryState::IDLE;
+            entry.state = EntryState::Idle;
         }
     }
 
     /// Releases a reserved handle and its charge.
     pub(crate) fn abort(&mut self, handle: Handle, charge: usize) {
-        if self.table.release(handle, |_| Some(())).is_some() {
-            self.uncharge_block(charge);
+        if let Ok(occupied) = self.table.occupied(handle) {
+            occupied.release();
+            self.left.uncharge_block(charge);
         }
     }
 
     /// Removes a live block without pins in O(1). The caller frees the block.
     pub(crate) fn remove(&mut self, handle: Handle) -> Result<Allocation, SessionError> {
-        self.entry(handle)?.ensure_idle()?;
-        let removed = self.remove_if(handle, |allocation| Some(*allocation));
-        removed.ok_or(SessionError::NoSuchBlock)
+        let removal = self.removal(handle)?;
+        let allocation = *removal.allocation();
+        removal.commit();
+        Ok(allocation)
     }
 
-    /// Removes a live block without pins in O(1), if `free` returns a value for it. Otherwise, and if the
-    /// handle names no such block, nothing changes.
+    /// Returns the removal of a live block without pins.
     #[inline(always)]
-    pub(crate) fn remove_if<T>(
-        &mut self,
-        handle: Handle,
-        free: impl FnOnce(&Allocation) -> Option<T>,
-    ) -> Option<T> {
-        let (freed, charge) = self.table.release(handle, |entry| {
-            entry.ensure_idle().ok()?;
-            Some((free(&entry.allocation)?, entry.allocation.charge))
-        })?;
-        self.uncharge_block(charge);
-        Some(freed)
+    pub(crate) fn removal(&mut self, handle: Handle) -> Result<Removal<'_>, SessionError> {
+        let occupied = self.table.occupied(handle)?;
+        occupied.entry.ensure_idle()?;
+        Ok(Removal {
+            occupied,
+            left: &mut self.left,
+        })
     }
 
     /// Removes the next live block, pinned or not, at or after index `cursor`.
@@ -169,9 +185,11 @@ impl<C: DerefMut<Target = [HandleEntry]>> QuotaTable<C> {
             let (handle, state) = self.table.state_at(*cursor)?;
             *cursor += 1;
             // A block in the state `Moving` belongs to the call that reallocates it.
-            if let EntryState::Live(_) = state {
-                let allocation = (self.table).release(handle, |entry| Some(entry.allocation))?;
-                self.uncharge_block(allocation.charge);
+            if let EntryState::Idle | EntryState::Pinned(_) = state {
+                let occupied = self.table.occupied(handle).ok()?;
+                let allocation = occupied.entry.allocation;
+                occupied.release();
+                self.left.uncharge_block(allocation.charge);
                 return Some(Some(allocation));
             }
         }
@@ -186,34 +204,27 @@ impl<C: DerefMut<Target = [HandleEntry]>> QuotaTable<C> {
     }
 
     /// Returns `charge` bytes, which were charged before, to the quota.
-    #[inline]
     pub(crate) fn uncharge(&mut self, charge: usize) {
-        // The sum is at most `quota.bytes`, so it does not wrap.
-        self.left.bytes = self.left.bytes.wrapping_add(charge);
-    }
-
-    /// Returns one handle and `charge` bytes to the quota.
-    #[inline(always)]
-    fn uncharge_block(&mut self, charge: usize) {
-        // The sum is at most `quota.handles`, so it does not wrap.
-        self.left.handles = self.left.handles.wrapping_add(1);
-        self.uncharge(charge);
+        self.left.uncharge(charge);
     }
 }
 
 /// A vacant entry for one block, within the quota. Dropping it changes nothing.
+///
+/// # Invariants
+///
+/// `left` has room for one handle and `charge` bytes.
 pub(crate) struct Reservation<'t> {
     vacant: VacantEntry<'t>,
     left: &'t mut Quota,
-    /// The quota that is left after the reservation.
-    left_after: Quota,
+    charge: usize,
 }
 
 impl<'t> Reservation<'t> {
     /// Inserts a live block and returns its handle.
     #[inline(always)]
     pub(crate) fn commit(self, allocation: Allocation) -> Handle {
-        let entry = self.occupy(EntryState::IDLE);
+        let entry = self.occupy(EntryState::Idle);
         entry.allocation = allocation;
         entry.handle
     }
@@ -226,9 +237,33 @@ impl<'t> Reservation<'t> {
     /// Charges the block to the quota and occupies the entry.
     #[inline(always)]
     fn occupy(self, state: EntryState) -> &'t mut HandleEntry {
-        // INVARIANT: `QuotaTable::left` decreases by the entry that is occupied here, and its charge.
-        *self.left = self.left_after;
+        // INVARIANT: `QuotaTable::left` decreases by the entry that is occupied here, and its charge. By the type
+        // invariant the differences do not wrap.
+        self.left.handles = self.left.handles.wrapping_sub(1);
+        self.left.bytes = self.left.bytes.wrapping_sub(self.charge);
         self.vacant.occupy(state)
+    }
+}
+
+/// The removal of a live block without pins. Dropping it changes nothing.
+pub(crate) struct Removal<'t> {
+    occupied: OccupiedEntry<'t>,
+    left: &'t mut Quota,
+}
+
+impl Removal<'_> {
+    /// Returns the block.
+    #[inline(always)]
+    pub(crate) fn allocation(&self) -> &Allocation {
+        &self.occupied.entry.allocation
+    }
+
+    /// Removes the block, which the caller frees or has freed. The handle becomes stale.
+    #[inline(always)]
+    pub(crate) fn commit(self) {
+        // INVARIANT: `QuotaTable::left` increases by the entry that is released here, and its charge.
+        self.left.uncharge_block(self.allocation().charge);
+        self.occupied.release();
     }
 }
 

@@ -65,7 +65,7 @@ const NO_HANDLE: u32 = u32::MAX;
 ///
 /// # Invariants
 ///
-/// Each entry of the table in the state `Live` or `Moving` contains a live block of `engine`, with the
+/// Each entry of the table in the state `Idle`, `Pinned` or `Moving` contains a live block of `engine`, with the
 /// layout that the block was allocated with or last resized to. No other entry contains the block. By the
 /// contract of [`Platform`], `engine` always points to the same engine.
 pub struct Session<P: Platform> {
@@ -157,7 +157,7 @@ impl<P: Platform> Session<P> {
         let reservation = state.blocks.reserve(charge).ok()?;
         let allocated = self.engine.try_allocate_fast(layout)?;
         // SAFETY: `zero` requires that the range is inside a live block, and that nothing else accesses
-        // it: the engine just allocated the block with `usable(layout)` bytes, and no handle names it.
+        // it: the engine just allocated the block with `usable_size(layout)` bytes, and no handle names it.
         unsafe { zero(allocated.block.start, charge) };
         let allocation = Allocation {
             block: allocated.block,
@@ -203,7 +203,7 @@ impl<P: Platform> Session<P> {
             charge,
         };
         // SAFETY: `zero_in_pieces` requires that the range is inside a live block, and that nothing
-        // else accesses it: the engine just allocated the block with `usable(layout)` bytes, and a
+        // else accesses it: the engine just allocated the block with `usable_size(layout)` bytes, and a
         // reserved handle names no block.
         if let Err(error) = unsafe { zero_in_pieces::<P>(block.start, charge) } {
             // SAFETY: `Engine::free` requires a live block, its layout, and no other user: the engine just
@@ -258,12 +258,15 @@ impl<P: Platform> Session<P> {
     /// [`Session::free_unlocked`] has to free the block or return an error.
     #[inline(always)]
     pub(crate) fn free_locked(&self, state: &mut SessionState<P>, handle: Handle) -> Option<Cost> {
-        state.remove_if(handle, |allocation| {
-            // SAFETY: `try_free_fast` requires a live block of this engine, its layout, and that nothing
-            // uses the block any more. The table contains the block with its layout, by the type
-            // invariant. It has no pins, and `remove_if` removes it if it was released.
-            unsafe { (self.engine).try_free_fast(allocation.block, allocation.layout) }
-        })
+        let removal = state.blocks.removal(handle).ok()?;
+        let Allocation { block, layout, .. } = *removal.allocation();
+        // SAFETY: `try_free_fast` requires a live block of this engine, its layout, and that nothing uses the
+        // block any more. The table contains the block with its layout, by the type invariant. It has no pins,
+        // and is removed below.
+        let cost = unsafe { self.engine.try_free_fast(block, layout) }?;
+        removal.commit();
+        state.count_free();
+        Some(cost)
     }
 
     /// Frees a block without the session's lock, and logs the free or its error.

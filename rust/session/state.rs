@@ -151,17 +151,10 @@ impl<P: Platform> SessionState<P> {
         self.blocks.commit(handle, allocation);
     }
 
-    /// Removes a live block without pins if `free` frees it, and counts the free. Otherwise nothing
-    /// changes.
+    /// Counts a free.
     #[inline(always)]
-    pub(crate) fn remove_if<T>(
-        &mut self,
-        handle: Handle,
-        free: impl FnOnce(&Allocation) -> Option<T>,
-    ) -> Option<T> {
-        let freed = self.blocks.remove_if(handle, free)?;
+    pub(crate) fn count_free(&mut self) {
         self.counters.frees = self.counters.frees.wrapping_add(1);
-        Some(freed)
     }
 
     /// Removes a block, counts the free, and logs the free or its error. The event is pending until
@@ -172,7 +165,7 @@ impl<P: Platform> SessionState<P> {
     ) -> Result<(Allocation, Option<EventId>), SessionError> {
         match self.blocks.remove(handle) {
             Ok(allocation) => {
-                self.counters.frees = self.counters.frees.wrapping_add(1);
+                self.count_free();
                 let event = self.log_removal(EventKind::Free, handle, &allocation);
                 Ok((allocation, event))
             }

@@ -10,10 +10,15 @@
 //! index  0 … 1023   1024 … 2047    2048 … 4095        4096 … 8191     …
 //! ```
 //!
-//! Vacant entries form a FIFO queue, so that the entry that was released last is reused last and a
-//! stale handle stays invalid for as long as possible.
+//! Vacant entries are used in rounds. A round uses the entries that were vacant when it began, and an entry
+//! that is released meanwhile waits for the next round. No entry is used twice in a round, so a stale handle
+//! stays invalid for as long as possible. A FIFO queue has the same effect, but appending to it accesses the
+//! last entry of the queue besides the released one.
 
-use core::ops::DerefMut;
+use core::{
+    mem,
+    ops::DerefMut, //
+};
 
 use slab_heap::nospec;
 
@@ -38,7 +43,7 @@ pub(crate) const CHUNKS: usize = 11;
 // The chunks together have one entry for each index.
 const _: () = assert!(FIRST_CHUNK << (CHUNKS - 1) == INDEX_MAX as usize + 1);
 
-/// The index that ends the queue of vacant entries. No entry has it.
+/// The index that ends a list of vacant entries. No entry has it.
 const NO_INDEX: u32 = u32::MAX;
 
 /// Returns the number of entries of a chunk.
@@ -49,9 +54,9 @@ pub(crate) const fn chunk_entries(chunk: usize) -> usize {
 /// Returns the chunk that contains an index.
 #[inline(always)]
 pub(crate) const fn chunk_of(index: u32) -> usize {
-    // In units of half a first chunk, chunk `n` of 1 and above begins at 2^n. Chunk 0 covers the
-    // units 0 and 1, which `| 1` maps to log2 0.
-    ((index / (FIRST_CHUNK as u32 / 2)) | 1).ilog2() as usize
+    // Chunk `n` of 1 and above begins at `HALF << n`. Chunk 0 begins at 0, and ends below `HALF << 1`.
+    const HALF: u32 = FIRST_CHUNK as u32 / 2;
+    (index | HALF).ilog2() as usize - HALF.ilog2() as usize
 }
 
 /// The chunk that a full table needs: `entries` entries from index `first` on.
@@ -67,22 +72,26 @@ pub(crate) struct NeedChunk {
 ///
 /// - The first chunks have [`chunk_entries`] entries each, the others are `None`, and `capacity` is the
 ///   sum of their entries.
-/// - The vacant entries form a queue from `first` to `last`, linked by `next_vacant`. If `first` is
-///   [`NO_INDEX`], the queue is empty and `last` is meaningless.
+/// - Each vacant entry is in one of two lists, which begin at `vacant` and `released`, are linked by
+///   `next_vacant` and end with [`NO_INDEX`].
 pub(crate) struct HandleTable<C> {
     chunks: [Option<C>; CHUNKS],
     capacity: u32,
-    first: u32,
-    last: u32,
+    /// The entries that are left in this round.
+    vacant: u32,
+    /// The entries that were released in this round.
+    released: u32,
 }
 
-/// Returns the entry with an index in O(1), or `None` if its chunk does not exist.
+/// Returns the entry with an index, which is at most [`INDEX_MAX`], in O(1), or `None` if its chunk does not
+/// exist.
 #[inline(always)]
 fn find<C>(chunks: &mut [Option<C>; CHUNKS], index: u32) -> Option<&mut HandleEntry>
 where
     C: DerefMut<Target = [HandleEntry]>,
 {
-    let chunk = &mut **chunks.get_mut(chunk_of(index))?.as_mut()?;
+    // The mask tells the compiler that the table has a place for the chunk.
+    let chunk = &mut **chunks.get_mut(chunk_of(index & INDEX_MAX))?.as_mut()?;
     // The first index of a chunk is a multiple of the chunk's length, which is a power of two.
     chunk.get_mut(index as usize & chunk.len().wrapping_sub(1))
 }
@@ -90,12 +99,12 @@ where
 impl<C: DerefMut<Target = [HandleEntry]>> HandleTable<C> {
     /// Creates a table without entries.
     pub(crate) const fn new() -> Self {
-        // INVARIANT: There is no chunk and no entry, and the queue is empty.
+        // INVARIANT: There is no chunk and no entry, and both lists are empty.
         Self {
             chunks: [const { None }; CHUNKS],
             capacity: 0,
-            first: NO_INDEX,
-            last: NO_INDEX,
+            vacant: NO_INDEX,
+            released: NO_INDEX,
         }
     }
 
@@ -111,13 +120,12 @@ impl<C: DerefMut<Target = [HandleEntry]>> HandleTable<C> {
         let entries = prepared.chunk.len();
         let is_next = prepared.first == self.capacity && entries == chunk_entries(number);
         match self.chunks.get_mut(number) {
-            Some(place) if is_next && self.first == NO_INDEX => {
-                // INVARIANT: The chunk has the size of chunk `number`. The queue was empty and becomes
+            Some(place) if is_next && self.vacant == NO_INDEX && self.released == NO_INDEX => {
+                // INVARIANT: The chunk has the size of chunk `number`. The lists were empty, and one becomes
                 // the list of the chunk's entries, which are all vacant.
                 *place = Some(prepared.chunk);
-                self.first = self.capacity;
+                self.vacant = self.capacity;
                 self.capacity += entries as u32;
-                self.last = self.capacity - 1;
                 None
             }
             _ => Some(prepared),
@@ -127,11 +135,21 @@ impl<C: DerefMut<Target = [HandleEntry]>> HandleTable<C> {
     /// Returns the entry with this handle in O(1), in any state.
     #[inline(always)]
     pub(crate) fn entry(&mut self, handle: Handle) -> Result<&mut HandleEntry, SessionError> {
+        Ok(self.occupied(handle)?.entry)
+    }
+
+    /// Returns the entry with this handle, so that it can be released, in O(1).
+    #[inline(always)]
+    pub(crate) fn occupied(&mut self, handle: Handle) -> Result<OccupiedEntry<'_>, SessionError> {
         // The program chose the index: a mispredicted bounds check must not read out of bounds. An index
         // out of bounds becomes 0, and entry 0 has another handle.
         let index = nospec::clamp(handle.index() as usize, self.capacity as usize);
         match find(&mut self.chunks, index as u32) {
-            Some(entry) if entry.handle == handle => Ok(entry),
+            Some(entry) if entry.handle == handle => Ok(OccupiedEntry {
+                entry,
+                handle,
+                released: &mut self.released,
+            }),
             _ => Err(SessionError::NoSuchBlock),
         }
     }
@@ -139,39 +157,34 @@ impl<C: DerefMut<Target = [HandleEntry]>> HandleTable<C> {
     /// Returns the vacant entry that is used next, in O(1).
     #[inline(always)]
     pub(crate) fn first_vacant(&mut self) -> Result<VacantEntry<'_>, NeedChunk> {
-        match find(&mut self.chunks, self.first) {
-            Some(entry) => Ok(VacantEntry {
-                entry,
-                first: &mut self.first,
-            }),
-            None => Err(NeedChunk {
-                first: self.capacity,
-                entries: chunk_entries(chunk_of(self.capacity)),
-            }),
+        if self.vacant == NO_INDEX {
+            self.begin_round()?;
         }
+        let need = self.next_chunk();
+        let entry = find(&mut self.chunks, self.vacant).ok_or(need)?;
+        Ok(VacantEntry {
+            entry,
+            vacant: &mut self.vacant,
+        })
     }
 
-    /// Releases the entry with this handle if `take` returns a value for it, in O(1). The handle becomes
-    /// stale.
-    #[inline(always)]
-    pub(crate) fn release<T>(
-        &mut self,
-        handle: Handle,
-        take: impl FnOnce(&HandleEntry) -> Option<T>,
-    ) -> Option<T> {
-        let entry = self.entry(handle).ok()?;
-        let taken = take(entry)?;
-        entry.handle = handle.next();
-        entry.state = EntryState::Vacant;
-        entry.next_vacant = NO_INDEX;
-        // INVARIANT: The entry becomes the last of the queue, or the only one.
-        let index = handle.index();
-        match find(&mut self.chunks, self.last) {
-            Some(last) if self.first != NO_INDEX => last.next_vacant = index,
-            _ => self.first = index,
+    /// Begins a round, which uses the entries that were released in the last one.
+    #[cold]
+    fn begin_round(&mut self) -> Result<(), NeedChunk> {
+        // INVARIANT: The list `vacant` was empty, and becomes the list `released`.
+        self.vacant = mem::replace(&mut self.released, NO_INDEX);
+        if self.vacant == NO_INDEX {
+            return Err(self.next_chunk());
         }
-        self.last = index;
-        Some(taken)
+        Ok(())
+    }
+
+    /// Returns the chunk that follows the last one.
+    fn next_chunk(&self) -> NeedChunk {
+        NeedChunk {
+            first: self.capacity,
+            entries: chunk_entries(chunk_of(self.capacity)),
+        }
     }
 
     /// Returns the handle of the entry with an index, and its state.
@@ -183,17 +196,35 @@ impl<C: DerefMut<Target = [HandleEntry]>> HandleTable<C> {
 /// The first vacant entry. Dropping it changes nothing.
 pub(crate) struct VacantEntry<'t> {
     entry: &'t mut HandleEntry,
-    first: &'t mut u32,
+    vacant: &'t mut u32,
 }
 
 impl<'t> VacantEntry<'t> {
-    /// Removes the entry from the queue of vacant entries, and sets its state.
+    /// Removes the entry from the list of vacant entries, and sets its state.
     #[inline(always)]
     pub(crate) fn occupy(self, state: EntryState) -> &'t mut HandleEntry {
-        // INVARIANT: The queue begins with the next vacant entry.
-        *self.first = self.entry.next_vacant;
+        // INVARIANT: The list begins with the next vacant entry.
+        *self.vacant = self.entry.next_vacant;
         self.entry.state = state;
         self.entry
+    }
+}
+
+/// An entry that was found by its handle. Dropping it changes nothing.
+pub(crate) struct OccupiedEntry<'t> {
+    pub(crate) entry: &'t mut HandleEntry,
+    handle: Handle,
+    released: &'t mut u32,
+}
+
+impl OccupiedEntry<'_> {
+    /// Makes the entry vacant. The handle becomes stale.
+    #[inline(always)]
+    pub(crate) fn release(self) {
+        self.entry.handle = self.handle.next();
+        self.entry.state = EntryState::Vacant;
+        // INVARIANT: The entry becomes the first of the list of released entries.
+        self.entry.next_vacant = mem::replace(self.released, self.handle.index());
     }
 }
 
@@ -201,7 +232,7 @@ impl<'t> VacantEntry<'t> {
 ///
 /// # Invariants
 ///
-/// Entry `n` of the chunk has the index `first + n`, and is followed by entry `n + 1` in the queue of
+/// Entry `n` of the chunk has the index `first + n`, and is followed by entry `n + 1` in the list of
 /// vacant entries.
 pub(crate) struct PreparedChunk<C> {
     chunk: C,

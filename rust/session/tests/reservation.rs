@@ -5,6 +5,7 @@
 use super::*;
 use core::{
     alloc::Layout,
+    mem,
     ptr::NonNull, //
 };
 use slab_heap::Block;
@@ -21,8 +22,7 @@ use crate::{
 use std::{
     collections::{
         HashMap,
-        HashSet,
-        VecDeque, //
+        HashSet, //
     },
     vec,
     vec::Vec, //
@@ -119,26 +119,27 @@ fn a_committed_reservation_names_its_block() {
 }
 
 #[test]
-fn vacant_entries_are_reused_in_fifo_order() {
+fn a_round_uses_each_entry_that_was_vacant_at_its_start_once() {
     let mut table = new_table(usize::MAX, u32::MAX);
-    let mut vacant: VecDeque<_> = (0..FIRST_CHUNK as u32).collect();
+    // The last ones are used next.
+    let mut vacant: Vec<_> = (0..FIRST_CHUNK as u32).rev().collect();
+    let mut released = Vec::new();
     let mut live = Vec::new();
     for step in 0..12 * FIRST_CHUNK {
         // The number of live entries grows until the chunk is full, then shrinks to one, in turns.
         let grows = step / (2 * FIRST_CHUNK) % 2 == 0;
-        if grows && !vacant.is_empty() {
+        if live.is_empty() || grows && live.len() < FIRST_CHUNK {
+            if vacant.is_empty() {
+                mem::swap(&mut vacant, &mut released);
+            }
             let handle = insert(&mut table, 1);
-            assert_eq!(Some(handle.index()), vacant.pop_front());
+            assert_eq!(Some(handle.index()), vacant.pop());
             live.push(handle);
         }
         if !grows || step % 3 == 0 {
             let handle = live.swap_remove(step * 31 % live.len());
             table.remove(handle).unwrap();
-            vacant.push_back(handle.index());
-        }
-        if live.is_empty() {
-            live.push(insert(&mut table, 1));
-            vacant.pop_front();
+            released.push(handle.index());
         }
     }
 }
