@@ -50,7 +50,7 @@ use slab_heap::{
 };
 
 #[cfg(all(CONFIG_KASAN_GENERIC, CONFIG_KASAN_VMALLOC))]
-use crate::kasan::KasanEngine;
+pub(crate) use crate::kasan::KasanEngine;
 use crate::{
     budget::{
         Budget,
@@ -102,7 +102,7 @@ impl EngineKind {
 
 /// Without KASAN for vmalloc memory an engine needs no adapter.
 #[cfg(not(all(CONFIG_KASAN_GENERIC, CONFIG_KASAN_VMALLOC)))]
-type KasanEngine<E> = E;
+pub(crate) type KasanEngine<E> = E;
 
 /// Wraps `engine`, which has no regions yet, so that KASAN knows which memory of the pool is free.
 fn with_kasan<E: Engine>(engine: E) -> KasanEngine<E> {
@@ -115,7 +115,7 @@ fn with_kasan<E: Engine>(engine: E) -> KasanEngine<E> {
 /// `seed` with a mutex: its frees search all free blocks of their size, and the scheduler must be able
 /// to preempt them.
 type SeedEngine = Seed<BoxedMutex<seed::State>>;
-type HybridEngine = Hybrid<BoxedSpinLock<hybrid::State>, CpuCaches>;
+pub(crate) type HybridEngine = Hybrid<BoxedSpinLock<hybrid::State>, CpuCaches>;
 
 /// An engine in debug mode. Debug mode detects stray writes itself; KASAN detects stray reads.
 pub(crate) type DebugModeEngine =
@@ -189,6 +189,15 @@ impl AnyEngine {
         // SAFETY: The closure has initialised the slot when it returns `Ok`. The functions that write an
         // engine fail before they write, so the slot is uninitialised when it returns an error.
         unsafe { pin_init::init_from_closure(init) }
+    }
+
+    /// Returns the engine `hybrid`, unless the engine is another one or in debug mode.
+    #[inline(always)]
+    pub(crate) fn hybrid(&self) -> Option<&KasanEngine<HybridEngine>> {
+        match self {
+            Self::Hybrid(engine) => Some(engine),
+            _ => None,
+        }
     }
 
     /// Returns the debug mode, if the engine is in debug mode.

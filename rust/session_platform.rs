@@ -38,7 +38,11 @@ use crate::{
         Lease, //
     },
     lock::BoxedSpinLock,
-    pool::PoolRef,
+    pool::{
+        HybridEngine,
+        KasanEngine,
+        PoolRef, //
+    },
     signals,
     vmalloc::VmallocMemory, //
 };
@@ -145,13 +149,20 @@ impl KernelPlatform {
 
 // SAFETY:
 // - A `PoolRef` derefs to the engine of its pool, and neither is ever replaced.
+// - An engine of the kind `Hybrid` is the `hybrid` inside, which is never exchanged.
 // - A `SessionArray` owns memory of its own, in which nothing else changes anything, and derefs to all of
 //   it: `len` entries.
 unsafe impl Platform for KernelPlatform {
     type Engine = PoolRef;
+    type Quick = KasanEngine<HybridEngine>;
     type Lock = BoxedSpinLock<SessionState<Self>>;
     type Chunk = SessionArray<HandleEntry>;
     type Ring = Ring;
+
+    #[inline(always)]
+    fn quick(engine: &PoolRef) -> Option<&Self::Quick> {
+        engine.hybrid()
+    }
 
     fn chunk(&self, entries: usize) -> Option<Self::Chunk> {
         let lease = Lease::new(&self.budget, Self::charge(entries))?;

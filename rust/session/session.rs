@@ -26,6 +26,7 @@ use slab_heap::{
     Cost,
     Engine,
     Refusal,
+    engine::Allocated,
     lock::Lock, //
 };
 
@@ -72,8 +73,6 @@ pub struct Session<P: Platform> {
     pub(crate) engine: P::Engine,
     pub(crate) state: P::Lock,
     platform: P,
-    /// The engine is [quick](slab_heap::engine::Capabilities::quick).
-    is_quick: bool,
     /// The engine is dropped with the session, so `drop` need not free the blocks.
     owns_engine: bool,
 }
@@ -86,7 +85,6 @@ impl<P: Platform> Session<P> {
     pub fn new(engine: P::Engine, state: P::Lock, platform: P, owns_engine: bool) -> Self {
         // INVARIANT: The table has no entries.
         Self {
-            is_quick: engine.capabilities().quick,
             engine,
             state,
             platform,
@@ -114,7 +112,7 @@ impl<P: Platform> Session<P> {
     /// [`SessionError::Interrupted`], or the engine's refusal. The session is then unchanged.
     #[inline(always)]
     pub fn allocate(&self, size: u64, align: u64) -> Result<Reply, SessionError> {
-        match self.with_lock(|state| self.allocate_locked(state, size, align)) {
+        match self.with_lock(|locked| locked.allocate(size, align)) {
             Some(reply) => Ok(reply),
             None => self.allocate_unlocked(size, align),
         }
@@ -125,49 +123,16 @@ impl<P: Platform> Session<P> {
     #[inline(always)]
     pub(crate) fn with_lock<T>(
         &self,
-        act: impl FnOnce(&mut SessionState<P>) -> Option<T>,
+        act: impl FnOnce(&mut Locked<'_, P>) -> Option<T>,
     ) -> Option<T> {
-        if !self.is_quick {
-            return None;
-        }
+        let engine = P::quick(&self.engine)?;
         self.state.with(|state| {
             if !state.is_plain() {
                 return None;
             }
-            act(state)
+            // INVARIANT: This is the state of the session, and its engine by the contract of `Platform`.
+            act(&mut Locked { engine, state })
         })
-    }
-
-    /// Allocates a block inside [`Session::with_lock`]. Returns `None` and changes nothing if
-    /// [`Session::allocate_unlocked`] has to serve or refuse the request.
-    #[inline(always)]
-    pub(crate) fn allocate_locked(
-        &self,
-        state: &mut SessionState<P>,
-        size: u64,
-        align: u64,
-    ) -> Option<Reply> {
-        // `validate` would accept these requests: no pool is smaller than this limit, and an engine
-        // without a pool serves none.
-        if size == 0 || size > LOCKED_BYTES as u64 || align > LOCKED_BYTES as u64 {
-            return None;
-        }
-        let layout = Layout::from_size_align(size as usize, align as usize).ok()?;
-        let charge = self.engine.usable_size(layout);
-        let reservation = state.blocks.reserve(charge).ok()?;
-        let allocated = self.engine.try_allocate_fast(layout)?;
-        // SAFETY: `zero` requires that the range is inside a live block, and that nothing else accesses
-        // it: the engine just allocated the block with `usable_size(layout)` bytes, and no handle names it.
-        unsafe { zero(allocated.block.start, charge) };
-        let allocation = Allocation {
-            block: allocated.block,
-            offset: allocated.offset,
-            layout,
-            charge,
-        };
-        // INVARIANT: The engine just allocated the block with this layout.
-        let handle = reservation.commit(allocation);
-        Some(Reply::new(handle, &allocation, allocated.cost))
     }
 
     /// Allocates a block without the session's lock: the engine may sleep. Reports an error.
@@ -248,25 +213,10 @@ impl<P: Platform> Session<P> {
     /// [`SessionError::NoSuchBlock`] and [`SessionError::Pinned`].
     #[inline(always)]
     pub fn free(&self, handle: Handle) -> Result<Cost, SessionError> {
-        match self.with_lock(|state| self.free_locked(state, handle)) {
+        match self.with_lock(|locked| locked.free(handle)) {
             Some(cost) => Ok(cost),
             None => self.free_unlocked(handle),
         }
-    }
-
-    /// Frees a block inside [`Session::with_lock`]. Returns `None` and changes nothing if
-    /// [`Session::free_unlocked`] has to free the block or return an error.
-    #[inline(always)]
-    pub(crate) fn free_locked(&self, state: &mut SessionState<P>, handle: Handle) -> Option<Cost> {
-        let removal = state.blocks.removal(handle).ok()?;
-        let Allocation { block, layout, .. } = *removal.allocation();
-        // SAFETY: `try_free_fast` requires a live block of this engine, its layout, and that nothing uses the
-        // block any more. The table contains the block with its layout, by the type invariant. It has no pins,
-        // and is removed below.
-        let cost = unsafe { self.engine.try_free_fast(block, layout) }?;
-        removal.commit();
-        state.count_free();
-        Some(cost)
     }
 
     /// Frees a block without the session's lock, and logs the free or its error.
@@ -376,6 +326,64 @@ impl<P: Platform> Session<P> {
         error: SessionError,
     ) -> SessionError {
         self.state.with(|state| state.report_error(request, error))
+    }
+}
+
+/// The state of a session and its engine, which is quick, with the session's lock held.
+///
+/// # Invariants
+///
+/// The invariants of [`Session`] hold for `engine` and `state`.
+pub(crate) struct Locked<'s, P: Platform> {
+    engine: &'s P::Quick,
+    state: &'s mut SessionState<P>,
+}
+
+impl<P: Platform> Locked<'_, P> {
+    /// Allocates a block. Returns `None` and changes nothing if [`Session::allocate_unlocked`] has to serve or
+    /// refuse the request.
+    #[inline(always)]
+    pub(crate) fn allocate(&mut self, size: u64, align: u64) -> Option<Reply> {
+        // `validate` would accept these requests: no pool is smaller than this limit, and an engine
+        // without a pool serves none.
+        if size == 0 || size > LOCKED_BYTES as u64 || align > LOCKED_BYTES as u64 {
+            return None;
+        }
+        let layout = Layout::from_size_align(size as usize, align as usize).ok()?;
+        let charge = self.engine.usable_size(layout);
+        let reservation = self.state.blocks.reserve(charge).ok()?;
+        let Allocated {
+            block,
+            offset,
+            cost,
+        } = self.engine.try_allocate_fast(layout)?;
+        // SAFETY: `zero` requires that the range is inside a live block, and that nothing else accesses
+        // it: the engine just allocated the block with `usable_size(layout)` bytes, and no handle names it.
+        unsafe { zero(block.start, charge) };
+        let allocation = Allocation {
+            block,
+            offset,
+            layout,
+            charge,
+        };
+        // INVARIANT: The engine just allocated the block with this layout.
+        let handle = reservation.commit(allocation);
+        Some(Reply::new(handle, &allocation, cost))
+    }
+
+    /// Frees a block. Returns `None` and changes nothing if [`Session::free_unlocked`] has to free the block or
+    /// return an error.
+    #[inline(always)]
+    pub(crate) fn free(&mut self, handle: Handle) -> Option<Cost> {
+        let removal = self.state.blocks.removal(handle).ok()?;
+        let Allocation { block, layout, .. } = *removal.allocation();
+        // SAFETY: `try_free_fast` requires a live block of this engine, its layout, and that nothing uses the
+        // block any more. The table contains the block with its layout, by the type invariant. It has no pins,
+        // and is removed below.
+        let cost = unsafe { self.engine.try_free_fast(block, layout) }?;
+        removal.commit();
+        self.state.count_free();
+        Some(cost)
     }
 }
 

@@ -49,11 +49,18 @@ use crate::{
 ///
 /// - Each dereference of an engine pointer yields the same engine.
 /// - A lock is given to one session only, with a new state.
+/// - [`Platform::quick`] returns an engine whose blocks are blocks of the engine behind the pointer, and which
+///   frees all blocks of that engine.
 /// - Each dereference of a chunk yields the same entries, as many as were requested, and nothing else
 ///   changes them.
 pub unsafe trait Platform: Sized {
     /// A pointer to an engine.
     type Engine: Deref<Target: Engine>;
+
+    /// The type of the engines that are called with the session's lock held. If `Engine` is one of several
+    /// engines, this is the only [quick](slab_heap::engine::Capabilities::quick) one of them: the operations
+    /// under the lock are compiled for it alone, and do not dispatch.
+    type Quick: Engine;
 
     /// The lock of a session.
     type Lock: Lock<SessionState<Self>>;
@@ -63,6 +70,9 @@ pub unsafe trait Platform: Sized {
 
     /// An owned array of events.
     type Ring: DerefMut<Target = [Event]> + Send;
+
+    /// Returns the engine behind a pointer as a quick engine, or `None` if it is not quick.
+    fn quick(engine: &Self::Engine) -> Option<&Self::Quick>;
 
     /// Returns a chunk of `entries` vacant entries, or `None` if there is no memory for it.
     fn chunk(&self, entries: usize) -> Option<Self::Chunk>;

@@ -28,12 +28,10 @@ use crate::{
     realloc::PendingRealloc,
     session::{
         LOCKED_BYTES,
+        Locked,
         Session, //
     },
-    state::{
-        Platform,
-        SessionState, //
-    },
+    state::Platform,
 };
 
 /// The largest number of operations under one lock hold.
@@ -134,16 +132,16 @@ impl<P: Platform, O: EncodedOperation> Segment<'_, P, O> {
     /// operation needs [`Segment::run_unlocked`].
     #[inline(never)]
     fn run_locked(&mut self) -> bool {
-        let (session, base, mut end) = (self.session, self.base, self.end);
+        let (base, mut end) = (self.base, self.end);
         let hold_end = self.operations.len().min(end + HOLD_OPERATIONS);
         let operations = &mut self.operations[..hold_end];
-        let held = session.with_lock(|state| {
+        let held = self.session.with_lock(|locked| {
             let mut bytes = 0;
             // The rest of `HOLD_BYTES` suffices for any block that is allocated under the lock.
             while bytes <= HOLD_BYTES - LOCKED_BYTES
                 && let Some((done, [encoded, ..])) = operations.split_at_mut_checked(end)
             {
-                bytes += execute_locked(session, state, done, base, encoded)?;
+                bytes += execute_locked(locked, done, base, encoded)?;
                 end += 1;
             }
             Some(())
@@ -193,21 +191,20 @@ impl<P: Platform, O: EncodedOperation> Segment<'_, P, O> {
 /// [`Segment::run_unlocked`] has to execute the operation.
 #[inline(always)]
 fn execute_locked<P: Platform, O: EncodedOperation>(
-    session: &Session<P>,
-    state: &mut SessionState<P>,
+    locked: &mut Locked<'_, P>,
     done: &[O],
     base: usize,
     encoded: &mut O,
 ) -> Option<usize> {
     match encoded.decode().ok()? {
         Operation::Allocate { size, align } => {
-            let reply = session.allocate_locked(state, size, align)?;
+            let reply = locked.allocate(size, align)?;
             encoded.on_served(&reply);
             Some(reply.usable)
         }
         Operation::Free(block) => {
             let handle = resolve(done, base, block).ok()?;
-            encoded.on_freed(handle, session.free_locked(state, handle)?);
+            encoded.on_freed(handle, locked.free(handle)?);
             Some(0)
         }
         Operation::Reallocate(..) => None,

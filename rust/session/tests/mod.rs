@@ -59,9 +59,14 @@ impl<E> TestPlatform<'_, E> {
 // the same ones.
 unsafe impl<'e, E: Engine> Platform for TestPlatform<'e, E> {
     type Engine = &'e E;
+    type Quick = E;
     type Lock = HostLock<SessionState<Self>>;
     type Chunk = Vec<HandleEntry>;
     type Ring = Vec<Event>;
+
+    fn quick<'a>(engine: &'a &'e E) -> Option<&'a E> {
+        engine.capabilities().quick.then_some(engine)
+    }
 
     fn chunk(&self, entries: usize) -> Option<Vec<HandleEntry>> {
         let left = CHUNKS_LEFT.get().checked_sub(1)?;

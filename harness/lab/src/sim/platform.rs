@@ -9,6 +9,7 @@ use rustix::{
         clock_gettime, //
     },
 };
+use slab_heap::Engine;
 use slab_host::HostLock;
 use slab_session::{
     Event,
@@ -18,7 +19,10 @@ use slab_session::{
     SessionState, //
 };
 
-use super::pool::PoolRef;
+use super::pool::{
+    AnyEngine,
+    PoolRef, //
+};
 
 /// A session in this process.
 pub(super) type Session = slab_session::Session<HostPlatform>;
@@ -27,13 +31,18 @@ pub(super) type Session = slab_session::Session<HostPlatform>;
 pub(super) struct HostPlatform;
 
 // SAFETY:
-// - A `PoolRef` derefs to the engine in its `Arc`, which it never exchanges.
+// - A `PoolRef` derefs to the engine in its `Arc`, which it never exchanges. `quick` returns that engine.
 // - A vector owns its entries alone, and derefs to all of them.
 unsafe impl Platform for HostPlatform {
     type Engine = PoolRef;
+    type Quick = AnyEngine;
     type Lock = HostLock<SessionState<Self>>;
     type Chunk = Vec<HandleEntry>;
     type Ring = Vec<Event>;
+
+    fn quick(engine: &PoolRef) -> Option<&AnyEngine> {
+        engine.capabilities().quick.then_some(engine)
+    }
 
     fn chunk(&self, entries: usize) -> Option<Self::Chunk> {
         let mut chunk = Vec::new();
