@@ -126,7 +126,8 @@ impl OpenFile {
                     return Err(EINTR);
                 }
                 let first = *done - base;
-                let segment = session.submit(chunk, base, first);
+                let mut segment = session.segment(chunk, base, first);
+                segment.execute();
                 array.write(*done, segment.done())?;
                 let end = *done + segment.done().len();
                 let failed = match segment.failed() {

@@ -47,7 +47,7 @@ pub enum BlockRef {
     Handle(u32),
     /// The block that an earlier operation of the submission allocated. Operations are numbered from
     /// the first one of the submission.
-    Earlier(usize),
+    Earlier(u32),
 }
 
 /// An operation of a submission.
@@ -99,10 +99,22 @@ pub(crate) fn resolve<O: EncodedOperation>(
     base: usize,
     block: BlockRef,
 ) -> Result<Handle, SessionError> {
-    let number = match block {
-        BlockRef::Handle(bits) => return Handle::from_bits(bits).ok_or(SessionError::NoSuchBlock),
-        BlockRef::Earlier(number) => number,
-    };
+    match block {
+        BlockRef::Handle(bits) => Handle::from_bits(bits).ok_or(SessionError::NoSuchBlock),
+        BlockRef::Earlier(number) => resolve_earlier(done, base, number),
+    }
+}
+
+/// Returns the handle of the block that operation `number` allocated.
+// A function of its own, so that the loop over the operations needs fewer registers.
+#[cold]
+#[inline(never)]
+fn resolve_earlier<O: EncodedOperation>(
+    done: &[O],
+    base: usize,
+    number: u32,
+) -> Result<Handle, SessionError> {
+    let number = number as usize;
     let index = number.checked_sub(base).filter(|index| *index < done.len());
     // The program chose the number: a mispredicted bounds check must not read out of bounds.
     let earlier = index.and_then(|index| done.get(nospec::clamp(index, done.len())));

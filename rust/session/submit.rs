@@ -7,16 +7,16 @@
 //! [`Session::revoke`], so the program knows all of its blocks. Frees cannot be rolled back.
 //!
 //! ```text
-//! submit ─▶ Segment ─ commit ─▶ next segment
-//!                   └ drop ───▶ its allocations are rolled back
+//! segment ─ execute ─┬─ commit ─▶ next segment
+//!                    └─ drop ───▶ its allocations are rolled back
 //! ```
 //!
 //! A segment executes several operations under one hold of the session's lock, by the functions that
 //! single calls use. The first operation that these cannot execute ends the hold, and is executed
 //! without the lock, as in a single call.
 
-// Locks: as in session.rs. One lock hold executes at most `HOLD_OPERATIONS` operations and zeroes at
-// most `HOLD_BYTES` bytes. Between two holds the lock is free and the scheduler can run.
+// Locks: as in session.rs. One lock hold executes at most `HOLD_OPERATIONS` operations, which zero at most
+// `LOCKED_BYTES` bytes each: 256 KiB together. Between two holds the lock is free and the scheduler can run.
 
 use crate::{
     error::SessionError,
@@ -27,7 +27,6 @@ use crate::{
     },
     realloc::PendingRealloc,
     session::{
-        LOCKED_BYTES,
         Locked,
         Session, //
     },
@@ -37,23 +36,20 @@ use crate::{
 /// The largest number of operations under one lock hold.
 const HOLD_OPERATIONS: usize = 64;
 
-/// The largest number of bytes that are zeroed under one lock hold.
-const HOLD_BYTES: usize = 32 * LOCKED_BYTES;
-
 impl<P: Platform> Session<P> {
-    /// Executes the next segment of a submission.
+    /// Returns the next segment of a submission, which [`Segment::execute`] executes.
     ///
     /// `operations` are the operations of the submission from number `base` on, and the first `first` of
     /// them are done. The segment ends after the last of `operations`, at the first operation that fails,
     /// or before a reallocation. A reallocation is a segment of its own.
     #[inline]
-    pub fn submit<'a, O: EncodedOperation>(
+    pub fn segment<'a, O: EncodedOperation>(
         &'a self,
         operations: &'a mut [O],
         base: usize,
         first: usize,
     ) -> Segment<'a, P, O> {
-        let mut segment = Segment {
+        Segment {
             session: self,
             operations,
             base,
@@ -61,16 +57,11 @@ impl<P: Platform> Session<P> {
             end: first,
             error: None,
             realloc: None,
-        };
-        if let Err(error) = segment.run() {
-            segment.operations[segment.end].on_error(error);
-            segment.error = Some(error);
         }
-        segment
     }
 }
 
-/// A segment of a submission that is executed, but not committed. Dropping it rolls it back.
+/// A segment of a submission that is not committed. Dropping it rolls it back.
 #[must_use = "a segment that is not committed is rolled back"]
 pub struct Segment<'a, P: Platform, O: EncodedOperation> {
     session: &'a Session<P>,
@@ -87,6 +78,16 @@ pub struct Segment<'a, P: Platform, O: EncodedOperation> {
 }
 
 impl<P: Platform, O: EncodedOperation> Segment<'_, P, O> {
+    /// Executes operations until the segment ends, and stores the error of the last one.
+    // Not a part of `Session::segment`, because the compiler would copy the executed segment.
+    #[inline]
+    pub fn execute(&mut self) {
+        if let Err(error) = self.run() {
+            self.operations[self.end].on_error(error);
+            self.error = Some(error);
+        }
+    }
+
     /// Returns the operations of the segment that are done, with their replies.
     #[inline]
     pub fn done(&self) -> &[O] {
@@ -112,7 +113,10 @@ impl<P: Platform, O: EncodedOperation> Segment<'_, P, O> {
     /// Executes operations until the segment ends. The error of the last one is reported.
     fn run(&mut self) -> Result<(), SessionError> {
         while self.end < self.operations.len() {
-            if self.run_locked() {
+            let hold_end = self.operations.len().min(self.end + HOLD_OPERATIONS);
+            let operations = &mut self.operations[..hold_end];
+            self.end = run_locked(self.session, operations, self.base, self.end);
+            if self.end == hold_end {
                 continue;
             }
             let operation = self.operations[self.end].decode();
@@ -126,28 +130,6 @@ impl<P: Platform, O: EncodedOperation> Segment<'_, P, O> {
             }
         }
         Ok(())
-    }
-
-    /// Executes the next operations under one hold of the session's lock. Returns `false` if the next
-    /// operation needs [`Segment::run_unlocked`].
-    #[inline(never)]
-    fn run_locked(&mut self) -> bool {
-        let (base, mut end) = (self.base, self.end);
-        let hold_end = self.operations.len().min(end + HOLD_OPERATIONS);
-        let operations = &mut self.operations[..hold_end];
-        let held = self.session.with_lock(|locked| {
-            let mut bytes = 0;
-            // The rest of `HOLD_BYTES` suffices for any block that is allocated under the lock.
-            while bytes <= HOLD_BYTES - LOCKED_BYTES
-                && let Some((done, [encoded, ..])) = operations.split_at_mut_checked(end)
-            {
-                bytes += execute_locked(locked, done, base, encoded)?;
-                end += 1;
-            }
-            Some(())
-        });
-        self.end = end;
-        held.is_some()
     }
 
     /// Executes the next operation, which is `operation`, without the session's lock. An error is
@@ -186,30 +168,47 @@ impl<P: Platform, O: EncodedOperation> Segment<'_, P, O> {
     }
 }
 
+/// Executes the operations from index `end` on under one hold of the session's lock. Returns the index of the
+/// first one that is not done: [`Segment::run_unlocked`] has to execute it. `operations` begins with operation
+/// number `base`.
+#[inline(never)]
+fn run_locked<P: Platform, O: EncodedOperation>(
+    session: &Session<P>,
+    operations: &mut [O],
+    base: usize,
+    mut end: usize,
+) -> usize {
+    session.with_lock(|locked| {
+        while let Some((done, [encoded, ..])) = operations.split_at_mut_checked(end) {
+            execute_locked(locked, done, base, encoded)?;
+            end += 1;
+        }
+        Some(())
+    });
+    end
+}
+
 /// Executes an operation with the session's lock held. `done` are the operations before it, from number
-/// `base` on. Returns the number of bytes that were zeroed, or `None` after changing nothing if
-/// [`Segment::run_unlocked`] has to execute the operation.
+/// `base` on. Returns `None` after changing nothing if [`Segment::run_unlocked`] has to execute the operation.
 #[inline(always)]
 fn execute_locked<P: Platform, O: EncodedOperation>(
     locked: &mut Locked<'_, P>,
     done: &[O],
     base: usize,
     encoded: &mut O,
-) -> Option<usize> {
+) -> Option<()> {
     match encoded.decode().ok()? {
         Operation::Allocate { size, align } => {
-            let reply = locked.allocate(size, align)?;
-            encoded.on_served(&reply);
-            Some(reply.usable)
+            encoded.on_served(&locked.allocate(size, align)?);
         }
         Operation::Free(block) => {
             let handle = resolve(done, base, block).ok()?;
             encoded.on_freed(handle, locked.free(handle)?);
-            Some(0)
         }
-        Operation::Reallocate(..) => None,
-        Operation::Nothing => Some(0),
+        Operation::Reallocate(..) => return None,
+        Operation::Nothing => {}
     }
+    Some(())
 }
 
 impl<P: Platform, O: EncodedOperation> Drop for Segment<'_, P, O> {

@@ -341,11 +341,19 @@ pub(crate) fn capabilities(engine: &impl slab_heap::Engine) -> u32 {
 }
 
 impl slablab_operation {
+    /// Returns whether all fields are 0 that a NOP does not use.
+    // The attribute makes the compiler test for the other kinds of operations first.
+    #[cold]
+    #[inline(never)]
+    fn is_empty(&self) -> bool {
+        self.flags == 0 && self.align_log2 == 0 && self.handle == 0 && self.bytes == 0
+    }
+
     /// Returns the name of the block of a FREE or a REALLOC.
     #[inline]
     fn name(&self) -> BlockRef {
         if u32::from(self.flags) == SLABLAB_OP_EARLIER {
-            BlockRef::Earlier(self.handle as usize)
+            BlockRef::Earlier(self.handle)
         } else {
             BlockRef::Handle(self.handle)
         }
@@ -366,9 +374,7 @@ impl EncodedOperation for slablab_operation {
             }),
             SLABLAB_OP_FREE if is_named && self.bytes == 0 => Ok(Operation::Free(self.name())),
             SLABLAB_OP_REALLOC if is_named => Ok(Operation::Reallocate(self.name(), self.bytes)),
-            SLABLAB_OP_NOP if flags == 0 && is_named && self.handle == 0 && self.bytes == 0 => {
-                Ok(Operation::Nothing)
-            }
+            SLABLAB_OP_NOP if self.is_empty() => Ok(Operation::Nothing),
             _ => Err(SessionError::BadOperation),
         }
     }

@@ -104,7 +104,7 @@ fn run_alone(session: &HybridSession<'_>, done: &[Op], op: &mut Op) -> bool {
             let handle = match name {
                 BlockRef::Handle(bits) => Handle::from_bits(bits).ok_or(SessionError::NoSuchBlock),
                 BlockRef::Earlier(number) => done
-                    .get(number)
+                    .get(number as usize)
                     .and_then(EncodedOperation::allocated)
                     .ok_or(SessionError::BadOperation),
             };
@@ -138,7 +138,9 @@ fn pick(known: &[Handle], place: usize, choice: usize, number: usize) -> Op {
             size: [0, 4097, u64::MAX][number % 3],
             align: [8, 3, 1 << 63][number / 3 % 3],
         }),
-        52..60 => op(Operation::Free(BlockRef::Earlier(number % (place + 1)))),
+        52..60 => op(Operation::Free(BlockRef::Earlier(
+            (number % (place + 1)) as u32,
+        ))),
         60..61 => op(Operation::Free(BlockRef::Handle(number as u32))),
         _ if known.is_empty() => alloc_op(64),
         _ => op(Operation::Free(BlockRef::Handle(

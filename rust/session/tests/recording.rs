@@ -289,7 +289,7 @@ fn each_operation_of_a_submission_is_logged() {
     // Rolling back a segment logs one event for each allocation.
     let before = all(&session).len();
     let mut ops = vec![alloc_op(64); 20];
-    drop(session.submit(&mut ops, 0, 0));
+    drop(submit::execute(&session, &mut ops, 0, 0));
     let kinds: Vec<_> = all(&session)[before..]
         .iter()
         .map(|event| event.kind)

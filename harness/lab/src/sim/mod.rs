@@ -377,7 +377,8 @@ impl Target for Sim {
             } else {
                 operations.len()
             };
-            let segment = self.session.submit(&mut operations[..end], 0, done);
+            let mut segment = self.session.segment(&mut operations[..end], 0, done);
+            segment.execute();
             done += segment.done().len();
             denied = segment.failed().map(|(_, error)| error);
             segment.commit();
