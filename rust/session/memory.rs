@@ -30,18 +30,18 @@ pub const PIECE: usize = 16 << 20;
 #[inline(always)]
 pub(crate) unsafe fn zero(start: NonNull<u8>, bytes: usize) {
     let words = start.cast::<u64>();
-    let is_whole_words = (start.addr().get() | bytes) % WORD == 0;
+    let is_aligned = words.is_aligned();
     // The writes are volatile so that the compiler does not replace the loop by a call of memset, which
     // costs more than a few writes.
     //
     // SAFETY: `add` requires that the word is inside the same allocation, and `write_volatile` that it is
     // valid for writes and aligned. The loops below pass an index below `bytes / WORD`, the block is live
-    // and nothing else accesses it by this function's contract, and `is_whole_words` is true.
+    // and nothing else accesses it by this function's contract, and `is_aligned` is true.
     let zero = |word| unsafe { words.add(word).write_volatile(0) };
     match bytes {
         // The constant bound lets the compiler unroll the loop for the most frequent size.
-        SMALL if is_whole_words => (0..SMALL / WORD).for_each(zero),
-        0..SMALL if is_whole_words => (0..bytes / WORD).for_each(zero),
+        SMALL if is_aligned => (0..SMALL / WORD).for_each(zero),
+        0..SMALL if is_aligned && bytes % WORD == 0 => (0..bytes / WORD).for_each(zero),
         // SAFETY: `write_bytes` requires that the range is valid for writes. By this function's
         // contract it is inside a live block, and nothing else accesses it.
         _ => unsafe { start.write_bytes(0, bytes) },

@@ -357,9 +357,6 @@ impl<P: Platform> Locked<'_, P> {
             offset,
             cost,
         } = self.engine.try_allocate_fast(layout)?;
-        // SAFETY: `zero` requires that the range is inside a live block, and that nothing else accesses
-        // it: the engine just allocated the block with `usable_size(layout)` bytes, and no handle names it.
-        unsafe { zero(block.start, charge) };
         let allocation = Allocation {
             block,
             offset,
@@ -368,6 +365,13 @@ impl<P: Platform> Locked<'_, P> {
         };
         // INVARIANT: The engine just allocated the block with this layout.
         let handle = reservation.commit(allocation);
+        // Not before the commit: an operation of a submission then takes 3 instructions more, since the
+        // compiler runs out of registers.
+        //
+        // SAFETY: `zero` requires that the range is inside a live block, and that nothing else accesses it: the
+        // engine just allocated the block with `usable_size(layout)` bytes, and nothing finds it by its handle while
+        // `self` borrows the table.
+        unsafe { zero(block.start, charge) };
         Some(Reply::new(handle, &allocation, cost))
     }
 
