@@ -10,7 +10,7 @@
 
 // Locks: the session's lock is a spinlock. No other lock is taken while it is held.
 //
-// With the session's lock held, the session calls only a quick engine, and only `usable`,
+// With the session's lock held, the session calls only a quick engine, and only `usable_size`,
 // `try_allocate_fast` and `try_free_fast`. These calls neither sleep nor take a lock, and cost less than
 // dropping and retaking the session's lock. Blocks of at most `LOCKED_BYTES` bytes are zeroed under the
 // lock for the same reason. All other calls of an engine are made without the session's lock, and so are
