@@ -152,7 +152,7 @@ unsafe impl<E: Engine> Engine for KasanEngine<E> {
             // SAFETY: The engine refused the free, so the block is still live and unused.
             unsafe { set_shadow(block.start, usable, ShadowByte::Live) };
         }
-        released
+        freed
     }
 
     fn fits_in_place(&self, layout: Layout, new: Layout) -> bool {

@@ -170,9 +170,9 @@ where
     ) -> Result<(), BadFree> {
         let found = self.index.find(block.start);
         let kind = MagazineKind::of(&layout).filter(|kind| Self::begins_block(found, *kind));
-        // SAFETY: `push` requires a live block of the kind that nobody uses: a block of this kind begins there,
-        // and the rest is this function's contract.
         if let Some(kind) = kind
+            // SAFETY: `push` requires a live block of the kind that nobody uses: a block of this kind begins there,
+            // and the rest is this function's contract.
             && unsafe { self.push(kind, block, layout) }
         {
             *cost = magazine_cost(kind);
@@ -180,8 +180,8 @@ where
         }
         let offset = self.index.offset(block.start).ok_or(BadFree::Foreign)?;
         self.state.with(|state| {
-            // SAFETY: As for `push` above.
             if let Some(kind) = kind
+                // SAFETY: As for `push` above.
                 && unsafe { self.push_locked(state, kind, block, layout) }
             {
                 *cost = magazine_cost(kind);
@@ -350,8 +350,8 @@ where
 
     #[inline]
     unsafe fn free(&self, block: Block, layout: Layout, cost: &mut Cost) -> Result<(), BadFree> {
-        // SAFETY: The contract of `push_in_first` is that of this function.
         if let Some(class) = Class::of(&layout)
+            // SAFETY: The contract of `push_in_first` is that of this function.
             && unsafe { self.push_in_first(class.into(), block, layout) }
         {
             *cost = magazine_cost(class.into());

@@ -63,7 +63,7 @@ fn the_smallest_larger_class_is_the_first_donor() {
             let expected = (Path::Slab, Some(class(bytes).number()), None);
             assert_eq!((cost.path(), cost.class(), cost.order()), expected);
             live.push(object);
-            assert_eq!(heap.0.borrowed[number] as usize, live.len());
+            assert_eq!(heap.0.borrowed[number], live.len());
             heap.sound();
         }
     }
