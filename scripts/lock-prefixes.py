@@ -22,7 +22,7 @@ import subprocess
 import sys
 
 ENGINES = ["hybrid", "seed"]
-CALLS = ["allocate", "release"]
+CALLS = ["allocate", "free"]
 
 LOCKED = re.compile(r"\t(lock\b|xchg[bwlq]?\s.*\()")
 CALL = re.compile(r"\t(?:call|jmp)q?\s+(?:0x)?[0-9a-f]+ <([^>+]+)>")
@@ -33,7 +33,7 @@ PANIC = re.compile(r"panic|index_fail|4core6option.*(unwrap|expect)_failed")
 
 
 def bench_function(engine, call):
-    """Returns the pattern of the mangled name of call_allocate or call_release for an engine."""
+    """Returns the pattern of the mangled name of call_allocate or call_free for an engine."""
     # Each part of a mangled name is preceded by its length.
     parts = [f"call_{call}", f"slab_heap {engine}"]
     parts = ["".join(f"{len(word)}{word}" for word in part.split()) for part in parts]

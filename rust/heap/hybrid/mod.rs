@@ -26,7 +26,7 @@
 //! 2. `buddy`: split and coalesce.
 //! 3. [`size_class`](crate::size_class): the sizes of objects.
 //! 4. `slab`: objects in slabs, by bitmaps.
-//! 5. `heap`: slabs or whole pages? Implements [`LockedHeap`], the interface of the engine to a heap.
+//! 5. `heap`: slabs or whole pages? Implements `LockedHeap`, the interface of the engine to a heap.
 //! 6. `magazine`: per-CPU stacks of free blocks.
 //! 7. `state`: the heap with its counters, behind the lock.
 //! 8. `engine`: a magazine, or else the heap under the lock.
