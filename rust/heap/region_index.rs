@@ -148,9 +148,9 @@ impl<D> Region<D> {
     fn find(&self, address: NonNull<u8>) -> Option<(usize, &D)> {
         let byte = self.byte(address)?;
         let desc = self.descs.load(Relaxed).wrapping_add(byte >> PAGE_SHIFT);
-        // SAFETY: `as_ref` requires a pointer to a valid value to which nobody has a mutable reference. The byte is
-        // in the region, so by the type invariant the page has a descriptor, and by the contract of
-        // `RegionIndex::add` only shared references to it exist.
-        Some((byte, unsafe { desc.as_ref()? }))
+        // SAFETY: `new_unchecked` requires that the pointer is not null, and `as_ref` that it points to a valid value
+        // to which nobody has a mutable reference. The byte is in the region, so by the type invariant the page has
+        // a descriptor, and by the contract of `RegionIndex::add` only shared references to it exist.
+        Some((byte, unsafe { NonNull::new_unchecked(desc).as_ref() }))
     }
 }
