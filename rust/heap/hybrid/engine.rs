@@ -79,7 +79,6 @@ where
     P: PerCpu<CpuCache>,
 {
     /// Allocates a block of whole pages from the CPU's magazine, or any block under the lock.
-    #[cold]
     #[inline(never)]
     fn allocate_slow(&self, layout: Layout, cost: &mut Cost) -> Result<Block, Refusal> {
         if let Some(kind) = MagazineKind::of_pages(&layout)
@@ -88,6 +87,13 @@ where
             *cost = magazine_cost(kind);
             return Ok(block);
         }
+        self.allocate_from_heap(layout, cost)
+    }
+
+    /// Allocates a block under the lock, if necessary after reclaiming memory.
+    #[cold]
+    #[inline(never)]
+    fn allocate_from_heap(&self, layout: Layout, cost: &mut Cost) -> Result<Block, Refusal> {
         let mut allocated = self.allocate_locked(layout, cost);
         if let Err(refusal) = allocated
             && refusal != Refusal::Injected
@@ -160,7 +166,6 @@ where
     /// # Safety
     ///
     /// As for [`Engine::free`].
-    #[cold]
     #[inline(never)]
     unsafe fn free_slow(
         &self,
@@ -178,10 +183,28 @@ where
             *cost = magazine_cost(kind);
             return Ok(());
         }
+        // SAFETY: The contract of `free_locked` is that of this function, and a block of the kind begins there.
+        unsafe { self.free_locked(kind, block, layout, cost) }
+    }
+
+    /// Frees a block under the lock: into the CPU's magazine of `kind` after making room there, or to the heap.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Engine::free`]. A block of `kind` begins there.
+    #[cold]
+    #[inline(never)]
+    unsafe fn free_locked(
+        &self,
+        kind: Option<MagazineKind>,
+        block: Block,
+        layout: Layout,
+        cost: &mut Cost,
+    ) -> Result<(), BadFree> {
         let offset = self.index.offset(block.start).ok_or(BadFree::Foreign)?;
         self.state.with(|state| {
             if let Some(kind) = kind
-                // SAFETY: As for `push` above.
+                // SAFETY: The contract of `push_locked` is that of this function.
                 && unsafe { self.push_locked(state, kind, block, layout) }
             {
                 *cost = magazine_cost(kind);

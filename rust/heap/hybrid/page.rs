@@ -149,7 +149,8 @@ impl PageDesc {
     /// Returns whether the page is the first one of a live block of `pages` pages.
     #[inline]
     pub(super) fn has_pages(&self, pages: usize) -> bool {
-        u32::try_from(pages).is_ok_and(|pages| self.kind() == PageKind::Large { pages })
+        let bits = self.0.load(Relaxed);
+        bits as u32 == Self::LARGE as u32 && (bits >> 32) as usize == pages
     }
 
     /// Returns the use of the page.
