@@ -14,8 +14,8 @@
 // CPU spins, with interrupts enabled, until that CPU has run an interrupt handler, as a TLB flush under a
 // page-table lock does. So that this ends, a caller of the engine must have interrupts enabled, and must
 // hold no lock that any CPU takes with interrupts disabled: a CPU that waits for such a lock would never
-// run the handler. A caller may hold the session's spinlock, during `try_allocate_fast`, `try_free_fast` and
-// `release`, which make no calls on other CPUs.
+// run the handler. A caller may hold the session's spinlock, during `try_allocate_fast` and
+// `try_free_fast`, which make no calls on other CPUs.
 
 use core::{
     ffi::{

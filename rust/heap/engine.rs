@@ -42,7 +42,8 @@ pub struct Capabilities {
     /// A page that lies entirely in a block may be mapped by programs.
     pub mmap: bool,
     /// [`Engine::free`] does not sleep, takes a bounded time, and waits for no other lock than the engine's
-    /// spinlock.
+    /// spinlock; and sessions may call the `try_` methods with their spinlock held. `sim` decides by this property.
+    /// The module has one such engine, `Platform::Quick` in `rust/session_platform.rs`.
     pub quick: bool,
     /// The number of bytes at the start of a free block that the engine writes while the block is free: 0
     /// for an engine whose metadata lies outside the pool, 8 for one whose free lists go through the first
@@ -52,8 +53,8 @@ pub struct Capabilities {
     /// the start of each page. An engine that writes free memory anywhere else says [`usize::MAX`]: one that
     /// writes footers, or leaves the nodes of coalesced blocks inside a page.
     pub free_block_bytes: usize,
-    /// A number of which the places of free blocks in a region are multiples, as far as the engine writes
-    /// `free_block_bytes` there. The value 1 makes no statement about the places.
+    /// Each free block to which the engine writes begins at a multiple of this many bytes from the start of its
+    /// region. 1 if nothing is known.
     pub free_block_align: usize,
 }
 
@@ -128,11 +129,11 @@ pub trait Shrink {
 ///
 /// | method | takes the engine's lock | interrupts other CPUs | may sleep |
 /// |---|---|---|---|
-/// | [`usable_size`](Engine::usable_size), [`capacity`](Engine::capacity), [`fits_in_place`](Engine::fits_in_place) | no | no | no |
+/// | [`usable_size`](Engine::usable_size), [`fits_in_place`](Engine::fits_in_place) | no | no | no |
 /// | [`try_allocate_fast`](Engine::try_allocate_fast), [`try_free_fast`](Engine::try_free_fast) | no | no | no |
 /// | [`free`](Engine::free) | yes | no | unless the engine is [quick](Capabilities::quick) |
-/// | [`offset`](Engine::offset), [`resize`](Engine::resize) | yes | no | yes |
-/// | [`allocate`](Engine::allocate) | yes | before a refusal, if CPUs cache blocks | yes |
+/// | [`capacity`](Engine::capacity), [`offset`](Engine::offset), [`resize`](Engine::resize) | yes | no | yes |
+/// | [`allocate`](Engine::allocate) | yes | if memory is short and CPUs cache blocks | yes |
 /// | the methods of [`Interfaces`] | yes | check and shrink, if CPUs cache blocks | yes |
 ///
 /// Engines are called from process context with interrupts enabled. A method that does not sleep may be called with

@@ -56,7 +56,8 @@ pub type CachedBlocks = [usize; MAGAZINE_KINDS];
 ///
 /// [`LockedHeap::allocate`] and [`LockedHeap::allocate_fallback`] return blocks of at least the layout's size,
 /// with its alignment in memory, which lie in an added region and share no byte with another allocated block.
-/// `REGION_PAGES_MAX` is at most 2²⁰. [`LockedHeap::add_region`] returns a descriptor for each page, to which only
+/// [`LockedHeap::begins_block`] returns `true` only where a block of the kind begins. `REGION_PAGES_MAX` is at most
+/// 2²⁰. [`LockedHeap::add_region`] returns a descriptor for each page, to which only
 /// shared references exist.
 pub unsafe trait LockedHeap: Send {
     /// A page descriptor. Any CPU may read it without the lock.
@@ -105,7 +106,7 @@ pub unsafe trait LockedHeap: Send {
     ) -> Result<usize, Refusal>;
 
     /// Allocates a block by ways that cost time or memory, after [`LockedHeap::allocate`] refused. If more free
-    /// blocks could help, all magazines were flushed before.
+    /// blocks could help, the magazines of all CPUs that could be reached were flushed before.
     fn allocate_fallback(&mut self, layout: Layout, cost: &mut Cost) -> Option<Offset>;
 
     /// Returns whether [`LockedHeap::allocate`] would need a new slab.
@@ -125,7 +126,7 @@ pub unsafe trait LockedHeap: Send {
     ///
     /// The rule that the free of the first block breaks, usually because the block was freed twice. Nothing is
     /// changed then.
-    fn free_cached(&mut self, blocks: &[Offset], kind: MagazineKind) -> Result<usize, BadFree>;
+    fn free_flushed(&mut self, blocks: &[Offset], kind: MagazineKind) -> Result<usize, BadFree>;
 
     /// Returns whether a block of `layout` serves `new` in place, whatever else is allocated.
     fn fits_in_place(layout: Layout, new: Layout) -> bool;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The index of regions: between offsets and addresses, and to page descriptors, without the lock.
+//! The index of regions, which converts between addresses and offsets, and finds page descriptors, without the lock.
 //!
 //! A region never changes once it was added, so any CPU may use the index while another one adds a region.
 

@@ -295,14 +295,14 @@ impl MagazineKind {
     pub fn of(layout: &Layout) -> Option<Self> {
         match Class::of(layout) {
             Some(class) => Some(class.into()),
-            None => Self::of_pages(layout),
+            None => Self::of_whole_pages(layout),
         }
     }
 
     /// Returns the kind that serves a layout by whole pages, or `None`, also for a layout that a class serves.
     #[inline]
     #[must_use]
-    pub fn of_pages(layout: &Layout) -> Option<Self> {
+    pub fn of_whole_pages(layout: &Layout) -> Option<Self> {
         let pages = layout.size().wrapping_add(PAGE_BYTES - 1) / PAGE_BYTES;
         let has_magazine =
             layout.align() <= PAGE_BYTES && (2..=MAGAZINE_PAGES_MAX).contains(&pages);

@@ -11,9 +11,9 @@
 //!
 //! This is Knuth's buddy system (The Art of Computer Programming 1, 2.5) as Linux's page allocator
 //! implements it: the page descriptor of the buddy says in O(1) whether the buddy is free, and a bitmap of
-//! the orders that have free blocks finds the smallest block that is large enough. Two things differ from Linux.
-//! A request for a number of pages that is not a power of two frees the rest of its block at once, as Linux's
-//! `alloc_pages_exact` does. The buddy of a block depends on the block's offset in the region and not on its
+//! the orders that have free blocks finds the smallest block that is large enough. Two things differ from
+//! `alloc_pages`. A request for a number of pages that is not a power of two frees the rest of its block at once, like
+//! `alloc_pages_exact`. The buddy of a block depends on the block's offset in the region and not on its
 //! address, so that the same requests have the same results wherever the pool lies.
 
 use super::page::{

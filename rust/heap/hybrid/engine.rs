@@ -81,7 +81,7 @@ where
     /// Allocates a block of whole pages from the CPU's magazine, or any block under the lock.
     #[inline(never)]
     fn allocate_slow(&self, layout: Layout, cost: &mut Cost) -> Result<Block, Refusal> {
-        if let Some(kind) = MagazineKind::of_pages(&layout)
+        if let Some(kind) = MagazineKind::of_whole_pages(&layout)
             && let Some(block) = self.pop(kind, layout)
         {
             *cost = magazine_cost(kind);
@@ -100,12 +100,12 @@ where
         {
             allocated = self.allocate_under_pressure(layout, refusal, cost);
         }
-        self.redistribute_reserve();
+        self.redistribute_budget();
         if let Err(refusal) = allocated {
             self.state
                 .with(|state| state.refusals[refusal as usize] += 1);
         }
-        // Each offset of the heap has an address.
+        // This cannot fail, because each offset of the heap is in a region. `Busy` stands in for a panic.
         let start = self.index.address(allocated?).ok_or(Refusal::Busy)?;
         Ok(Block { start })
     }
@@ -140,6 +140,7 @@ where
         // The task may run on another CPU by now, or another task may have freed a block here.
         if let Some(block) = cache.pop(kind, layout.size()) {
             *cost = magazine_cost(kind);
+            // This cannot fail, because the block is in a region. `Busy` stands in for a panic.
             return self.index.offset(block.start).ok_or(Refusal::Busy);
         }
         // A magazine of whole pages is not refilled, but the next free needs the capacity. While any caller is
@@ -257,7 +258,7 @@ where
         let mut blocks = Batch::new();
         let half = (capacity / 2).min(TRANSFER_MAX - 1);
         cache.flush(kind, half, |block| blocks.push(&self.index, block));
-        state.free_cached(kind, blocks.offsets());
+        state.free_flushed(kind, blocks.offsets());
         !blocks.offsets().is_empty()
     }
 

@@ -27,7 +27,7 @@ use super::{
         PageKind,
         REGION_PAGES_MAX,
         RegionTable,
-        pages_of, //
+        page_count, //
     },
     slab::Slabs,
 };
@@ -62,7 +62,7 @@ pub struct Heap {
     /// Allocated objects that serve requests of a smaller class, by that class: see `refine/fallback`.
     pub(super) borrowed: [usize; CLASSES],
     /// Times that cached empty slabs were returned to the buddy system.
-    pub(super) reclaims: u64,
+    pub(super) empty_slab_frees: u64,
 }
 
 impl Heap {
@@ -79,7 +79,7 @@ impl Heap {
             largest_block: 0,
             align_order_max: u32::MAX,
             borrowed: [0; CLASSES],
-            reclaims: 0,
+            empty_slab_frees: 0,
         }
     }
 
@@ -91,7 +91,7 @@ impl Heap {
         cost: &mut Cost,
     ) -> Result<usize, Refusal> {
         let mut served = self.classes[class.index()].allocate(&mut self.buddy, objects);
-        if served.is_none() && self.free_cached_slabs() > 0 {
+        if served.is_none() && self.free_empty_slabs() > 0 {
             served = self.classes[class.index()].allocate(&mut self.buddy, objects);
         }
         let Some((mut allocated, path)) = served else {
@@ -124,11 +124,11 @@ impl Heap {
         layout: &Layout,
         cost: &mut Cost,
     ) -> Result<Page, Refusal> {
-        let pages = pages_of(layout);
+        let pages = page_count(layout);
         let align_order = layout.align().ilog2().saturating_sub(PAGE_SHIFT);
         self.ensure_possible(pages, align_order)?;
         let mut page = self.buddy.allocate(pages, align_order, End::Front);
-        if page.is_none() && self.free_cached_slabs() > 0 {
+        if page.is_none() && self.free_empty_slabs() > 0 {
             page = self.buddy.allocate(pages, align_order, End::Front);
         }
         let Some(page) = page else {
@@ -160,7 +160,7 @@ impl Heap {
         }
     }
 
-    /// Makes pages that the buddy system allocated a block.
+    /// Marks pages from the buddy system as one allocated block.
     pub(super) fn set_large(&mut self, page: Page, pages: usize) {
         let kind = PageKind::Large {
             pages: pages as u32,
@@ -203,7 +203,7 @@ impl Heap {
                 .count()
                 > 1
         {
-            self.free_cached_slabs();
+            self.free_empty_slabs();
         }
     }
 
@@ -226,12 +226,12 @@ impl Heap {
     }
 
     /// Frees the cached empty slabs to the buddy system, and returns the number of their pages.
-    pub(super) fn free_cached_slabs(&mut self) -> usize {
+    pub(super) fn free_empty_slabs(&mut self) -> usize {
         let classes = self.classes.iter_mut();
         let pages = classes
-            .map(|slabs| slabs.free_cached_slab(&mut self.buddy))
+            .map(|slabs| slabs.free_empty_slab(&mut self.buddy))
             .sum();
-        self.reclaims += u64::from(pages > 0);
+        self.empty_slab_frees += u64::from(pages > 0);
         pages
     }
 
@@ -287,7 +287,7 @@ unsafe impl LockedHeap for Heap {
     fn usable_size(layout: Layout) -> usize {
         match Class::of(&layout) {
             Some(class) => class.bytes(),
-            None => pages_of(&layout) * PAGE_BYTES,
+            None => page_count(&layout) * PAGE_BYTES,
         }
     }
 
@@ -330,7 +330,7 @@ unsafe impl LockedHeap for Heap {
     #[inline]
     fn free(&mut self, block: Offset, layout: Layout, cost: &mut Cost) -> Result<(), BadFree> {
         self.buddy.work = Work::default();
-        let pages = pages_of(&layout);
+        let pages = page_count(&layout);
         let class = match Class::of(&layout) {
             Some(class) => match self.free_objects(class, &[block]) {
                 Err(BadFree::WrongSize) => self.free_larger(class, block)?,
@@ -349,7 +349,7 @@ unsafe impl LockedHeap for Heap {
     /// Frees the first of `blocks`, and the objects after it in the same slab; returns how many blocks. O(1) for
     /// objects whose slab stays, else O(log n).
     #[inline]
-    fn free_cached(&mut self, blocks: &[Offset], kind: MagazineKind) -> Result<usize, BadFree> {
+    fn free_flushed(&mut self, blocks: &[Offset], kind: MagazineKind) -> Result<usize, BadFree> {
         self.buddy.work = Work::default();
         let freed = match (kind.blocks(), blocks) {
             (_, []) => 0,
@@ -366,7 +366,7 @@ unsafe impl LockedHeap for Heap {
     fn fits_in_place(layout: Layout, new: Layout) -> bool {
         match (Class::of(&layout), Class::of(&new)) {
             (Some(old), Some(new)) => old == new,
-            (None, None) => pages_of(&new) <= pages_of(&layout),
+            (None, None) => page_count(&new) <= page_count(&layout),
             _ => false,
         }
     }
@@ -376,7 +376,7 @@ unsafe impl LockedHeap for Heap {
     }
 
     fn shrink(&mut self) -> usize {
-        self.free_cached_slabs() * PAGE_BYTES
+        self.free_empty_slabs() * PAGE_BYTES
     }
 
     fn free_bytes(&self) -> usize {

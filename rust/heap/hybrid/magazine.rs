@@ -4,7 +4,8 @@
 //!
 //! A CPU has a magazine for each size class and for each small number of pages. To allocate is to pop a
 //! block, to free is to push one. An empty magazine is refilled by half of its capacity and a full one is
-//! flushed by half, so the engine's lock is taken once in many operations.
+//! flushed by half, so the engine's lock is taken once in many operations. Only
+//! frees fill a magazine of whole pages; when it is full, frees go to the heap.
 //!
 //! A double free into a magazine is not detected there, and two callers may then get the block. If it is still there
 //! when the magazine is flushed, the flush detects and counts it; a check detects it, too.
@@ -47,18 +48,23 @@ use crate::{
     },
 };
 
-/// The largest number of blocks of a magazine: 64, so that it serves as many allocations as SUBMIT executes under one
-/// hold of the session's lock, and 8 more.
+/// The largest number of blocks of a magazine. SUBMIT executes up to 64 operations under one hold of the session's
+/// lock. A magazine of 72 blocks serves 64 allocations and then still has a cache line of blocks.
 pub(super) const BLOCKS_MAX: usize = 72;
 
 /// The largest number of blocks that a refill or a flush moves.
 ///
-/// A refill takes up to 32 blocks from the heap: one for the caller and 31 for the magazine. A flush moves up to 31.
-/// A program that repeats a pattern of allocations and frees therefore gains a cached block in each repetition,
-/// until it does not need the lock any more.
+/// A refill takes one block more from the heap than a flush moves. Each repetition of a pattern of allocations and
+/// frees therefore leaves one more block in the magazine, until the program does not need the lock any more.
 pub(super) const TRANSFER_MAX: usize = 32;
 
 /// A CPU's free blocks of one size, last in first out. The fields are indexes of the cache's slots.
+///
+/// ```text
+/// no capacity ── found empty or full: capacity 4, 8, … up to the limit, while the budget allows
+///      ▲                                       │ full, and cannot grow: half of the blocks is flushed
+///      └── reclaim, redistribution: all blocks are flushed, and the capacity is returned
+/// ```
 ///
 /// # Invariants
 ///
@@ -107,12 +113,12 @@ pub struct CpuCache<S: ?Sized = [Slot]> {
     pub(super) requested_bytes: AtomicU64,
     /// Refills, flushes and changes of a capacity, so that [`CpuCache::epoch`] changes with each.
     pub(super) transfers: AtomicU64,
-    /// The capacities of all magazines in bytes: the CPU's part of the pool's *reserve*, which
-    /// `refine/magazine_size` explains.
-    pub(super) reserved_bytes: AtomicU64,
-    /// Times that a magazine could not grow, since the CPU last gave up its part of the reserve.
+    /// The capacities of all magazines in bytes: the CPU's part of the budget of magazines
+    /// ([`State::grow_magazine`](super::state::State::grow_magazine)).
+    pub(super) capacity_bytes: AtomicU64,
+    /// Times that a magazine could not grow, since the CPU last returned its capacity.
     pub(super) grow_failures: AtomicU64,
-    /// The epoch when the reserve was last redistributed. Any CPU writes it: see `refine/magazine_size`.
+    /// The epoch when the budget was last redistributed. Any CPU writes it: see `refine/redistribution`.
     pub(super) last_epoch: AtomicU64,
     pub(super) magazines: [Magazine; MAGAZINE_KINDS],
     pub(super) slots: S,
@@ -230,7 +236,7 @@ impl Exclusive<'_, CpuCache> {
         let capacity = capacity.min(self.limit(kind));
         add(&self.transfers, 1);
         let more = capacity.wrapping_sub(self.capacity(kind));
-        add(&self.reserved_bytes, more.wrapping_mul(kind.bytes()) as u64);
+        add(&self.capacity_bytes, more.wrapping_mul(kind.bytes()) as u64);
         let magazine = self.magazine(kind);
         let end = magazine.begin.wrapping_add(capacity as u16);
         // INVARIANT: `end` is at most the limit. If it were below `top`, `push` would see a full magazine.

@@ -93,9 +93,11 @@ impl Page {
 
 /// Returns the number of whole pages that serve a layout.
 #[inline]
-pub(super) const fn pages_of(layout: &Layout) -> usize {
-    // The size of a layout is at most `isize::MAX`, so the sum does not wrap.
-    layout.size().wrapping_add(PAGE_BYTES - 1) / PAGE_BYTES
+pub(super) const fn page_count(layout: &Layout) -> usize {
+    // The size of a layout is at most `isize::MAX`, so the sum does not wrap. A request of 0 bytes is served like one
+    // of 1 byte.
+    let pages = layout.size().wrapping_add(PAGE_BYTES - 1) / PAGE_BYTES;
+    if pages == 0 { 1 } else { pages }
 }
 
 /// The use of a page.
@@ -105,12 +107,12 @@ pub(super) enum PageKind {
     Interior,
     /// The first of 2^`order` free pages.
     Free { order: u8 },
-    /// The first page of a live block of `pages` pages.
+    /// The first page of an allocated block of `pages` pages.
     Large { pages: u32 },
-    /// The first page of a slab with `used` live objects.
+    /// The first page of a slab with `used` allocated objects.
     Slab { class: Class, used: u16 },
-    /// A page of a slab, `head` pages after the first.
-    SlabTail { class: Class, head: u8 },
+    /// A page of a slab, `pages_before` pages after the first.
+    SlabTail { class: Class, pages_before: u8 },
 }
 
 /// The descriptor of a page. Zero is [`PageKind::Interior`].
@@ -121,11 +123,11 @@ pub(super) enum PageKind {
 ///  Free     │      order     │    0    │   0   │    1    │
 ///  Large    │      pages     │    0    │   0   │    2    │
 ///  Slab     │        0       │  used   │   0   │3 + class│
-///  SlabTail │  head · 4096   │    0    │   0   │3 + class│   head > 0
+///  SlabTail │  pages · 4096  │    0    │   0   │3 + class│   pages: pages_before > 0
 /// ```
 ///
-/// The word is atomic because any CPU may read what it says about a block that nobody else can free
-/// meanwhile. Only the holder of the lock changes it.
+/// The word is atomic because a free reads it without the lock. The freed block is still allocated, so its kind, class
+/// and pages cannot change meanwhile; only `used` can. Only the holder of the lock changes the word.
 #[derive(Debug, Default)]
 #[repr(transparent)]
 pub struct PageDesc(AtomicU64);
@@ -146,7 +148,7 @@ impl PageDesc {
         bits as u8 == Self::SLAB + class.number() && class.begins(page_byte | byte_in_page)
     }
 
-    /// Returns whether the page is the first one of a live block of `pages` pages.
+    /// Returns whether the page is the first one of an allocated block of `pages` pages.
     #[inline]
     pub(super) fn has_pages(&self, pages: usize) -> bool {
         let bits = self.0.load(Relaxed);
@@ -164,7 +166,7 @@ impl PageDesc {
             (_, Some(class)) if high == 0 => PageKind::Slab { class, used },
             (_, Some(class)) => PageKind::SlabTail {
                 class,
-                head: (high >> PAGE_SHIFT) as u8,
+                pages_before: (high >> PAGE_SHIFT) as u8,
             },
             _ => PageKind::Interior,
         }
@@ -179,9 +181,10 @@ impl PageDesc {
             PageKind::Free { order } => u64::from(order) << 32 | Self::FREE,
             PageKind::Large { pages } => u64::from(pages) << 32 | Self::LARGE,
             PageKind::Slab { class, used } => u64::from(used) << 16 | slab(class),
-            PageKind::SlabTail { class, head } => {
-                u64::from(head) << (32 + PAGE_SHIFT) | slab(class)
-            }
+            PageKind::SlabTail {
+                class,
+                pages_before,
+            } => u64::from(pages_before) << (32 + PAGE_SHIFT) | slab(class),
         };
         self.0.store(bits, Relaxed);
     }

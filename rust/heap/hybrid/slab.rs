@@ -11,7 +11,8 @@
 //! object or past its end therefore damages no metadata, and a double free that reaches the slab is found.
 //!
 //! Objects come from partial slabs, the one that became partial last first. An empty slab returns its pages to the
-//! buddy system, except for one of each class that is cached.
+//! buddy system, except for one of each class that is cached. The heap frees the cached slabs when the buddy system
+//! has no block for a request, in a shrink, and when nothing is allocated and several classes cache one.
 
 use super::{
     buddy::{
@@ -151,9 +152,9 @@ impl Slabs {
         let bitmap = buddy.metadata.bitmap(slab).ok_or(BadFree::Foreign)?;
         let mut clear = |number: usize| {
             let (word, bit) = (&mut bitmap[number / 64], 1 << (number % 64));
-            let was_live = *word & bit != 0;
+            let was_allocated = *word & bit != 0;
             *word &= !bit;
-            was_live
+            was_allocated
         };
         if !clear(number) {
             return Err(BadFree::NotLive);
@@ -208,12 +209,12 @@ impl Slabs {
     fn grow(&mut self, buddy: &mut Buddy) -> Option<Page> {
         let class = self.class;
         let slab = buddy.allocate(class.pages(), 0, End::Back)?;
-        for head in 1..class.pages() {
+        for pages_before in 1..class.pages() {
             let tail = PageKind::SlabTail {
                 class,
-                head: head as u8,
+                pages_before: pages_before as u8,
             };
-            buddy.metadata.set_kind(slab.after(head), tail);
+            buddy.metadata.set_kind(slab.after(pages_before), tail);
         }
         buddy.metadata.bitmap(slab)?.fill(0);
         // INVARIANT: The slab is empty, and the caller allocates an object of it at once.
@@ -237,7 +238,7 @@ impl Slabs {
     }
 
     /// Frees the cached empty slab, and returns the number of its pages.
-    pub(super) fn free_cached_slab(&mut self, buddy: &mut Buddy) -> usize {
+    pub(super) fn free_empty_slab(&mut self, buddy: &mut Buddy) -> usize {
         let Some(slab) = self.empty.take() else {
             return 0;
         };
@@ -258,7 +259,7 @@ pub(super) fn find(buddy: &Buddy, class: Class, offset: Offset) -> Result<(Page,
     let descs = &buddy.metadata;
     let page = Page::of(offset).ok_or(BadFree::Foreign)?;
     let slab = match descs.get(page).ok_or(BadFree::Foreign)?.kind() {
-        PageKind::SlabTail { head, .. } => page.before(usize::from(head)),
+        PageKind::SlabTail { pages_before, .. } => page.before(usize::from(pages_before)),
         _ => page,
     };
     match descs.kind(slab) {

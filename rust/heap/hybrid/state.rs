@@ -7,26 +7,44 @@
 
 use core::alloc::Layout;
 
-use super::magazine::BLOCKS_MAX;
-use crate::{
-    Block, Cost, Offset, Refusal, engine::BadFree, locked_heap::LockedHeap, region::Regions,
-    region_index::RegionIndex, size_class::MagazineKind,
+use super::magazine::{
+    BLOCKS_MAX,
+    CpuCache,
+    add, //
 };
+use crate::{
+    Block,
+    Cost,
+    Offset,
+    Refusal,
+    engine::BadFree,
+    locked_heap::LockedHeap,
+    per_cpu::Exclusive,
+    region::Regions,
+    region_index::RegionIndex,
+    size_class::MagazineKind, //
+};
+
+/// The first capacity of a magazine.
+pub(super) const FIRST_CAPACITY: usize = 4;
+
+/// The magazines of all CPUs together hold at most one part in so many of the pool: the *budget* of magazines.
+const BUDGET_SHARE: usize = 16;
 
 /// The heap, and the counters of the operations under the lock.
 pub struct State<H> {
     pub(super) heap: H,
     pub(super) regions: Regions,
-    /// The capacities of all magazines in bytes.
-    pub(super) reserved_bytes: usize,
-    /// Callers that are returning the blocks of all magazines to the heap.
+    /// The capacities of all magazines in bytes: the used part of the budget.
+    pub(super) capacity_bytes: usize,
+    /// Callers that are flushing all magazines.
     pub(super) reclaimers: usize,
     /// Allocations and frees under the lock. CPUs count those that magazines serve.
     pub(super) allocations: u64,
     pub(super) frees: u64,
     /// Bytes requested by these allocations, minus those of these frees. The number wraps.
     pub(super) requested_bytes: u64,
-    /// Batches of blocks that moved from a magazine to the heap, and capacities that were returned.
+    /// Changes of magazines under the lock, so that [`State::epoch`] changes with each.
     pub(super) transfers: u64,
     pub(super) resizes: u64,
     pub(super) refusals: [u64; Refusal::COUNT],
@@ -41,7 +59,7 @@ impl<H: LockedHeap> State<H> {
         Self {
             heap,
             regions: Regions::new(),
-            reserved_bytes: 0,
+            capacity_bytes: 0,
             reclaimers: 0,
             allocations: 0,
             frees: 0,
@@ -102,11 +120,11 @@ impl<H: LockedHeap> State<H> {
     }
 
     /// Frees blocks that were in a magazine. Their frees were counted when they were freed.
-    pub(super) fn free_cached(&mut self, kind: MagazineKind, blocks: &[Offset]) {
+    pub(super) fn free_flushed(&mut self, kind: MagazineKind, blocks: &[Offset]) {
         let mut rest = blocks;
         while !rest.is_empty() {
             self.transfers += 1;
-            let freed = self.heap.free_cached(rest, kind).unwrap_or_else(|_| {
+            let freed = self.heap.free_flushed(rest, kind).unwrap_or_else(|_| {
                 // The block is not allocated any more: a double free, which the magazine accepted and counted, or
                 // damaged metadata.
                 self.frees = self.frees.wrapping_sub(1);
@@ -132,6 +150,45 @@ impl<H: LockedHeap> State<H> {
             self.requested_bytes = requested_bytes.wrapping_add(new.size() as u64);
         }
         resized
+    }
+}
+
+impl<H> State<H> {
+    /// Returns whether a caller is flushing all magazines.
+    pub(super) fn is_reclaiming(&self) -> bool {
+        self.reclaimers > 0
+    }
+
+    /// Doubles the capacity of a magazine that is empty or full, as far as the budget allows; returns by how
+    /// many blocks it grew. While any caller is reclaiming, no magazine grows.
+    pub(super) fn grow_magazine(
+        &mut self,
+        cache: &Exclusive<'_, CpuCache>,
+        kind: MagazineKind,
+    ) -> usize {
+        if self.is_reclaiming() {
+            return 0;
+        }
+        let capacity = cache.capacity(kind);
+        let next = (2 * capacity).max(FIRST_CAPACITY).min(cache.limit(kind));
+        let wanted = next.saturating_sub(capacity);
+        let most = self.regions.bytes() / BUDGET_SHARE;
+        let left = most.saturating_sub(self.capacity_bytes);
+        let granted = wanted.min(left / kind.bytes());
+        if granted > 0 {
+            self.capacity_bytes += granted * kind.bytes();
+            cache.set_capacity(kind, capacity + granted);
+        }
+        if granted < wanted {
+            add(&cache.grow_failures, 1);
+        }
+        granted
+    }
+
+    /// Returns the capacity of a magazine to the budget.
+    pub(super) fn return_capacity(&mut self, capacity: usize, kind: MagazineKind) {
+        self.capacity_bytes = self.capacity_bytes.saturating_sub(capacity * kind.bytes());
+        self.transfers += u64::from(capacity > 0);
     }
 }
 

@@ -119,8 +119,11 @@ impl Heap {
     fn check_tail(&self, page: Page) -> Result<(), Broken> {
         match self.buddy.metadata.kind(page) {
             PageKind::Interior => Ok(()),
-            PageKind::SlabTail { class, head } => {
-                let head = usize::from(head);
+            PageKind::SlabTail {
+                class,
+                pages_before,
+            } => {
+                let head = usize::from(pages_before);
                 let first =
                     (head <= page.index()).then(|| self.buddy.metadata.kind(page.before(head)));
                 match first {
@@ -183,12 +186,12 @@ impl Heap {
         used: u16,
     ) -> Result<(), Broken> {
         let fits = page.index() + class.pages() <= self.buddy.metadata.pages(page.region());
-        let is_tail = |head: usize| {
+        let is_tail = |pages_before: usize| {
             let tail = PageKind::SlabTail {
                 class,
-                head: head as u8,
+                pages_before: pages_before as u8,
             };
-            self.buddy.metadata.kind(page.after(head)) == tail
+            self.buddy.metadata.kind(page.after(pages_before)) == tail
         };
         if !fits || !(1..class.pages()).all(is_tail) {
             return broken(Rule::Partition, Some(class), Some(page));

@@ -193,7 +193,7 @@ where
             reserved = reserved.wrapping_add(bytes);
         }
         walk.walked += 1;
-        if reserved != state.reserved_bytes {
+        if reserved != state.capacity_bytes {
             return Err(broken(Rule::Magazines, None, None));
         }
         let counts = self.counts(state);

@@ -42,7 +42,7 @@ use crate::{
 
 impl InspectHeap for Heap {
     fn epoch(&self) -> u64 {
-        self.reclaims
+        self.empty_slab_frees
     }
 
     fn totals(&self) -> HeapTotals {

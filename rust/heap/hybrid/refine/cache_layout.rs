@@ -17,7 +17,6 @@ use core::sync::atomic::{
     AtomicU64, //
 };
 
-use super::magazine_size::FIRST_CAPACITY;
 #[cfg(test)]
 use crate::testing::atomic::{
     AtomicPtr,
@@ -26,11 +25,14 @@ use crate::testing::atomic::{
 };
 use crate::{
     PAGE_BYTES,
-    hybrid::magazine::{
-        BLOCKS_MAX,
-        CpuCache,
-        Magazine,
-        Slot, //
+    hybrid::{
+        magazine::{
+            BLOCKS_MAX,
+            CpuCache,
+            Magazine,
+            Slot, //
+        },
+        state::FIRST_CAPACITY,
     },
     size_class::{
         MAGAZINE_KINDS,
@@ -107,7 +109,7 @@ impl<const SLOTS: usize> CpuCache<[Slot; SLOTS]> {
             frees: AtomicU64::new(0),
             requested_bytes: AtomicU64::new(0),
             transfers: AtomicU64::new(0),
-            reserved_bytes: AtomicU64::new(0),
+            capacity_bytes: AtomicU64::new(0),
             grow_failures: AtomicU64::new(0),
             last_epoch: AtomicU64::new(0),
             magazines: core::array::from_fn(|_| Magazine::default()),

@@ -18,7 +18,8 @@
 //! 3. Under the lock the caller tries once more. Now all magazines are empty, and because blocks move only
 //!    under the lock, each block is in the heap or live. The heap alone decides.
 //!
-//! While any CPU goes on- or offline, the magazines of offline CPUs cannot be reached. The caller tries again
+//! While any CPU goes on- or offline, the magazines of offline CPUs cannot be reached; nor can those of a CPU whose
+//! task uses them whenever it is interrupted. The caller tries again
 //! for up to [`ATTEMPTS`] pauses. Then the fallbacks of the heap serve the request, or it is refused as
 //! [`Refusal::Busy`].
 
@@ -28,7 +29,7 @@ use core::{
 };
 
 use crate::{
-    Cost, Offset, Refusal,
+    Block, Cost, Offset, Refusal,
     engine::Shrink,
     hybrid::{
         engine::MagazineEngine,
@@ -46,7 +47,10 @@ use crate::{
         Exclusive,
         PerCpu, //
     },
-    size_class::MagazineKind,
+    size_class::{
+        MAGAZINE_KINDS,
+        MagazineKind, //
+    },
 };
 
 /// Pauses after which a CPU that cannot be reached is given up: each is at most a millisecond.
@@ -80,10 +84,21 @@ pub(in crate::hybrid) enum CpuChoice {
     Number(usize),
 }
 
-impl<H> State<H> {
-    /// Returns whether a caller is returning the blocks of all magazines to the heap.
-    pub(in crate::hybrid) fn is_reclaiming(&self) -> bool {
-        self.reclaimers > 0
+impl Exclusive<'_, CpuCache> {
+    /// Removes all blocks of the first magazine with a capacity, from kind `from` on, passes each to `take`,
+    /// and takes the capacity away. Returns the kind and the capacity.
+    pub(in crate::hybrid) fn empty_next_magazine(
+        &self,
+        from: usize,
+        take: impl FnMut(Block),
+    ) -> Option<(MagazineKind, usize)> {
+        let mut kinds = (from..MAGAZINE_KINDS).filter_map(MagazineKind::new);
+        let kind = kinds.find(|kind| self.capacity(*kind) > 0)?;
+        self.flush(kind, usize::MAX, take);
+        let capacity = self.capacity(kind);
+        self.set_capacity(kind, 0);
+        self.grow_failures.store(0, Relaxed);
+        Some((kind, capacity))
     }
 }
 
@@ -149,7 +164,7 @@ where
         let mut all = Flushed::default();
         for (cpu, cache) in self.per_cpu.iter() {
             // A CPU without capacity has no blocks. It gets no capacity while `reclaimers` is not 0.
-            if cache.reserved_bytes.load(Relaxed) > 0 {
+            if cache.capacity_bytes.load(Relaxed) > 0 {
                 all.add(self.flush_cpu(CpuChoice::Number(cpu)));
             }
         }
@@ -192,8 +207,8 @@ where
         };
         let (kind, capacity) = emptied?;
         let free_bytes = state.heap.free_bytes();
-        state.unreserve(capacity, kind);
-        state.free_cached(kind, blocks.offsets());
+        state.return_capacity(capacity, kind);
+        state.free_flushed(kind, blocks.offsets());
         flushed.blocks += blocks.offsets().len();
         flushed.free_bytes += state.heap.free_bytes().saturating_sub(free_bytes);
         Some(kind)

@@ -20,7 +20,7 @@ use crate::{
         page::{
             Page,
             PageKind,
-            pages_of, //
+            page_count, //
         },
     },
     size_class::Class,
@@ -42,10 +42,10 @@ impl Heap {
         if class != Class::of(&new) {
             return false;
         }
-        if class.is_none() && !self.resize_pages(block, pages_of(&layout), pages_of(&new)) {
+        if class.is_none() && !self.resize_pages(block, page_count(&layout), page_count(&new)) {
             return false;
         }
-        let order = class.is_none().then(|| order_of(pages_of(&new)));
+        let order = class.is_none().then(|| order_of(page_count(&new)));
         *cost = self.cost(Path::InPlace, class, order);
         true
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Memory pressure: magazines are flushed before a request is refused, and the reserve is redistributed.
+//! Memory pressure: magazines are flushed before a request is refused, and the budget is redistributed.
 
 use super::{
     Machine,
@@ -105,7 +105,7 @@ fn a_refused_request_leaves_all_magazines_empty() {
     let whole = layout(256 << 10, 8);
     // The request is not too big for the pool, but some of its pages are live.
     assert_eq!(machine.serve(whole), Err(Refusal::Exhausted));
-    let cached = (machine.magazine_bytes(), machine.reserved_bytes());
+    let cached = (machine.magazine_bytes(), machine.capacity_bytes());
     assert_eq!(cached, (0, 0));
     for cpu in 0..3 {
         let capacities = MagazineKind::all().map(|kind| machine.cache(cpu).capacity(kind));
@@ -161,34 +161,34 @@ fn a_refused_request_reserves_nothing_for_magazines() {
     let whole = machine.allocate(256 << 10);
     for size in [64, 3000, 8192] {
         assert_eq!(machine.serve(layout(size, 8)), Err(Refusal::Exhausted));
-        assert_eq!(machine.reserved_bytes(), 0);
+        assert_eq!(machine.capacity_bytes(), 0);
     }
     assert_eq!(totals(&machine.engine).refusals.iter().sum::<u64>(), 3);
     machine.free(whole);
 }
 
-/// Makes one CPU own the whole reserve of 64 KiB, as a magazine with 16 blocks of one page, without a failure
+/// Makes one CPU own the whole budget of 64 KiB, as a magazine with 16 blocks of one page, without a failure
 /// to grow.
-fn take_whole_reserve(machine: &Machine, owner: usize) {
+fn take_whole_budget(machine: &Machine, owner: usize) {
     let blocks = machine.on(owner).allocate_all(4096, 16);
-    // A CPU that gives up its reserve counts its failures to grow from 0 again.
+    // A CPU that returns its capacity counts its failures to grow from 0 again.
     machine.engine.shrink();
     machine.free_all(blocks);
-    assert_eq!(machine.reserved_bytes(), 64 << 10);
+    assert_eq!(machine.capacity_bytes(), 64 << 10);
     assert_eq!(machine.held(owner, 4096).len(), 16);
 }
 
-/// Returns a machine with two CPUs, on the first one, where `owner` has the whole reserve.
-fn reserve_owned_by(owner: usize) -> Machine {
+/// Returns a machine with two CPUs, on the first one, where `owner` has the whole budget.
+fn budget_owned_by(owner: usize) -> Machine {
     let machine = Machine::new(2, 1 << 20);
-    take_whole_reserve(&machine, owner);
+    take_whole_budget(&machine, owner);
     machine.on(0);
     machine
 }
 
 #[test]
-fn a_cpu_gives_up_its_reserve_after_64_failures_to_grow() {
-    let machine = reserve_owned_by(0);
+fn a_cpu_returns_its_capacity_after_64_failures_to_grow() {
+    let machine = budget_owned_by(0);
     for _ in 0..32 {
         assert_eq!(machine.held(0, 4096).len(), 16);
         let (block, path) = machine.serve(layout(64, 8)).unwrap();
@@ -196,22 +196,22 @@ fn a_cpu_gives_up_its_reserve_after_64_failures_to_grow() {
         assert_eq!(machine.free(block), Path::Slab);
         assert_eq!(machine.capacity(0, 64), 0);
     }
-    // The loop caused 64 failures to grow. With the next allocation the CPU gives up its reserve.
+    // The loop caused 64 failures to grow. With the next allocation the CPU returns its capacity.
     assert_eq!(machine.held(0, 4096).len(), 16);
     machine.allocate(64);
-    assert_eq!((machine.magazine_bytes(), machine.reserved_bytes()), (0, 0));
+    assert_eq!((machine.magazine_bytes(), machine.capacity_bytes()), (0, 0));
     machine.allocate(64);
     assert_eq!(machine.capacity(0, 64), 4);
     assert_eq!(machine.serve(layout(64, 8)).unwrap().1, Path::Magazine);
 }
 
 #[test]
-fn failures_to_grow_are_counted_since_the_cpu_last_gave_up_its_reserve() {
-    let machine = reserve_owned_by(0);
+fn failures_to_grow_are_counted_since_the_cpu_last_returned_its_capacity() {
+    let machine = budget_owned_by(0);
     for _ in 0..20 {
         machine.free(machine.allocate(64));
     }
-    take_whole_reserve(&machine, 0);
+    take_whole_budget(&machine, 0);
     for _ in 0..32 {
         machine.free(machine.allocate(64));
         assert_eq!(machine.held(0, 4096).len(), 16);
@@ -230,14 +230,14 @@ fn locks_of_pair(machine: &Machine) -> usize {
 
 #[test]
 fn an_idle_cpu_loses_its_reserve_to_a_cpu_with_64_failures_to_grow() {
-    let machine = reserve_owned_by(1);
+    let machine = budget_owned_by(1);
     let capacities = || (machine.capacity(0, 64), machine.capacity(1, 4096));
     for _ in 0..32 {
         // The allocation takes the lock once, and so does the free.
         assert_eq!(locks_of_pair(&machine), 2);
         assert_eq!(capacities(), (0, 16));
     }
-    // The allocation moves the reserve to this CPU, so the free finds room in the magazine.
+    // The allocation moves the budget to this CPU, so the free finds room in the magazine.
     locks_of_pair(&machine);
     assert_eq!(capacities(), (4, 0));
     assert_eq!(locks_of_pair(&machine), 0);
@@ -246,7 +246,7 @@ fn an_idle_cpu_loses_its_reserve_to_a_cpu_with_64_failures_to_grow() {
 
 #[test]
 fn failures_to_grow_are_counted_from_0_again_when_no_reserve_can_be_taken() {
-    let machine = reserve_owned_by(1);
+    let machine = budget_owned_by(1);
     *machine.engine.per_cpu.unreachable.lock().unwrap() = std::vec![1];
     let locks: usize = (0..650).map(|_| locks_of_pair(&machine)).sum();
     // After every 64 of the 1300 failures, the next one takes the lock twice more: to give up the CPU's own
@@ -259,9 +259,9 @@ fn failures_to_grow_are_counted_from_0_again_when_no_reserve_can_be_taken() {
 #[test]
 fn the_least_active_cpu_loses_the_reserve() {
     let machine = Machine::new(3, 1 << 20);
-    // Two CPUs have half of the reserve each. Only the first one goes on to allocate and free.
+    // Two CPUs have half of the budget each. Only the first one goes on to allocate and free.
     let blocks = [0, 1].map(|cpu| machine.on(cpu).allocate_all(4096, 5));
-    assert_eq!(machine.reserved_bytes(), 64 << 10);
+    assert_eq!(machine.capacity_bytes(), 64 << 10);
     for (cpu, blocks) in blocks.into_iter().enumerate() {
         machine.on(cpu).free_all(blocks);
     }

@@ -236,11 +236,11 @@ fn a_capacity_above_the_limit_is_found() {
         (16 * PAGE_BYTES, 3),
     ] {
         let found = broken(|cache, prepared| {
-            // The reserve is made to match, so that only the limit is broken.
+            // The budget is made to match, so that only the limit is broken.
             let more = capacity - cache.capacity(kind(size));
             let more = more * kind(size).bytes();
             let state = &prepared.machine.engine.state;
-            state.with(|state| state.reserved_bytes += more);
+            state.with(|state| state.capacity_bytes += more);
             set_capacity(cache, kind(size), capacity as u16);
         });
         assert_eq!(found.rule, Rule::Magazines);
@@ -248,11 +248,11 @@ fn a_capacity_above_the_limit_is_found() {
 }
 
 #[test]
-fn reserved_bytes_that_differ_from_the_capacities_are_found() {
+fn capacity_bytes_that_differ_from_the_capacities_are_found() {
     let reserved = |change: fn(&mut usize)| {
         broken(|_, prepared| {
             let state = &prepared.machine.engine.state;
-            state.with(|state| change(&mut state.reserved_bytes));
+            state.with(|state| change(&mut state.capacity_bytes));
         })
     };
     assert_eq!(reserved(|bytes| *bytes += 64).rule, Rule::Magazines);
@@ -326,7 +326,7 @@ fn a_double_free_is_refused_and_counted_when_it_reaches_the_slab() {
         let figures = totals(&machine.engine);
         assert_eq!(figures.live_blocks as usize, others);
         assert_eq!(figures.live_bytes as usize, others * size);
-        assert_eq!((figures.magazine_bytes, machine.reserved_bytes()), (0, 0));
+        assert_eq!((figures.magazine_bytes, machine.capacity_bytes()), (0, 0));
         // The refused free is not counted.
         assert_eq!(figures.allocations - figures.frees, others as u64);
         machine.free_all_unchecked(others_live);
@@ -347,7 +347,7 @@ fn a_free_that_is_refused_late_raises_the_epoch_without_overflow() {
         let mut epochs = std::vec![state.epoch()];
         // No free was counted under the lock, so the count of frees is 0 here.
         for late in 1..=3 {
-            state.free_cached(kind(64), &[free]);
+            state.free_flushed(kind(64), &[free]);
             assert_eq!(state.late_double_frees, late);
             epochs.push(state.epoch());
         }
@@ -356,15 +356,15 @@ fn a_free_that_is_refused_late_raises_the_epoch_without_overflow() {
 }
 
 #[test]
-fn returned_reserve_changes_the_epoch() {
+fn returned_capacity_changes_the_epoch() {
     let machine = Machine::new(1, 1 << 20);
     machine.engine.state.with(|state| {
         let before = state.epoch();
-        state.unreserve(4, kind(64));
+        state.return_capacity(4, kind(64));
         assert_ne!(state.epoch(), before);
-        // No reserve is returned here.
+        // No capacity is returned here.
         let before = state.epoch();
-        state.unreserve(0, kind(64));
+        state.return_capacity(0, kind(64));
         assert_eq!(state.epoch(), before);
     });
 }
@@ -406,8 +406,8 @@ fn a_late_double_free_does_not_free_a_block_that_is_there_now() {
     let object = engine.allocate(layout(3072, 8), &mut cost).unwrap();
     let offset = engine.offset(object.start).unwrap();
     engine.state.with(|state| {
-        state.free_cached(kind(3072), &[offset]);
-        state.heap.free_cached_slabs();
+        state.free_flushed(kind(3072), &[offset]);
+        state.heap.free_empty_slabs();
     });
     let pages = core::iter::from_fn(|| engine.allocate(layout(64, 2 * PAGE_BYTES), &mut cost).ok());
     let mut blocks: Vec<_> = pages.collect();
@@ -417,7 +417,7 @@ fn a_late_double_free_does_not_free_a_block_that_is_there_now() {
     assert!(blocks.contains(&object));
     let live_blocks = totals(&engine).live_blocks;
     engine.state.with(|state| {
-        state.free_cached(kind(3072), &[offset]);
+        state.free_flushed(kind(3072), &[offset]);
         assert_eq!(state.late_double_frees, 1);
         assert_eq!(state.heap.allocated_blocks as u64, live_blocks);
     });

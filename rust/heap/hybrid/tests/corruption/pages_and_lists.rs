@@ -102,9 +102,13 @@ fn blocks_that_overlap_are_found() {
 fn a_slab_page_that_names_a_wrong_first_page_is_found() {
     for (head, page) in [(2, 1), (1, 2), (3, 2), (255, 1)] {
         let class = class(3072);
-        let wrong = rule_of(PageKind::SlabTail { class, head }, |at| {
-            at.three.after(page)
-        });
+        let wrong = rule_of(
+            PageKind::SlabTail {
+                class,
+                pages_before: head,
+            },
+            |at| at.three.after(page),
+        );
         assert_eq!(wrong, Rule::Partition);
     }
     assert_eq!(
@@ -114,13 +118,19 @@ fn a_slab_page_that_names_a_wrong_first_page_is_found() {
     let (class, other) = (class(3072), class(2560));
     let wrong = PageKind::SlabTail {
         class: other,
-        head: 1,
+        pages_before: 1,
     };
     assert_eq!(rule_of(wrong, |at| at.three.after(1)), Rule::Partition);
-    let named = PageKind::SlabTail { class, head: 1 };
+    let named = PageKind::SlabTail {
+        class,
+        pages_before: 1,
+    };
     assert_eq!(rule_of(named, |at| at.large.after(1)), Rule::Partition);
     assert_eq!(rule_of(named, |at| at.largest.after(1)), Rule::Partition);
-    let before_all = PageKind::SlabTail { class, head: 255 };
+    let before_all = PageKind::SlabTail {
+        class,
+        pages_before: 255,
+    };
     assert_eq!(
         rule_of(before_all, |at| at.largest.after(1)),
         Rule::Partition

@@ -273,7 +273,10 @@ fn damaged_page_descriptors_make_a_wrong_map_and_do_no_other_harm() {
     let class = class(3072);
     let kinds = [
         PageKind::Interior,
-        PageKind::SlabTail { class, head: 200 },
+        PageKind::SlabTail {
+            class,
+            pages_before: 200,
+        },
         PageKind::Free { order: 0 },
         PageKind::Free { order: 63 },
         PageKind::Free { order: 64 },

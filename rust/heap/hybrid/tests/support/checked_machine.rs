@@ -214,13 +214,13 @@ impl Machine {
     }
 
     /// Panics unless the engine is sound, its statistics match the live blocks, and magazines stay within
-    /// the reserve.
+    /// the budget.
     #[track_caller]
     pub(crate) fn check(&self) {
         sound(&self.engine);
         let figures = self.figures();
         figures.agree(&self.blocks.borrow());
-        let reserved = self.reserved_bytes();
+        let reserved = self.capacity_bytes();
         assert!(figures.totals.magazine_bytes as usize <= reserved);
         assert!(reserved <= figures.totals.pool_bytes as usize / 16);
     }
@@ -235,9 +235,9 @@ impl Machine {
         self.figures().totals.magazine_bytes as usize
     }
 
-    /// Returns the bytes of the reserve that magazines have as capacity.
-    pub(crate) fn reserved_bytes(&self) -> usize {
-        self.engine.state.with(|state| state.reserved_bytes)
+    /// Returns the bytes of the budget that magazines have as capacity.
+    pub(crate) fn capacity_bytes(&self) -> usize {
+        self.engine.state.with(|state| state.capacity_bytes)
     }
 
     /// Returns the cache of a CPU.

@@ -87,9 +87,9 @@ fn a_shrink_returns_all_empty_slabs() {
         let block = heap.allocate(layout(size, 8)).unwrap().0;
         heap.free(block, layout(size, 8)).unwrap();
     }
-    assert_eq!(heap.0.free_cached_slabs(), 4);
+    assert_eq!(heap.0.free_empty_slabs(), 4);
     assert_eq!(
-        (heap.0.buddy.free_pages, heap.0.free_cached_slabs()),
+        (heap.0.buddy.free_pages, heap.0.free_empty_slabs()),
         (63, 0)
     );
     heap.sound();
@@ -262,4 +262,20 @@ fn a_refused_region_changes_nothing() {
     assert_eq!(totals(&engine).pool_bytes, bytes as u64);
     assert_eq!(engine.capacity(), bytes);
     sound(&engine);
+}
+
+#[test]
+fn a_request_of_no_bytes_is_served_like_one_of_a_byte() {
+    for align in (0..=16).map(|order| 1 << order) {
+        let mut heap = BareHeap::new(&[32]);
+        let (block, cost) = heap.allocate(layout(0, align)).unwrap();
+        assert_eq!(block.byte() % align as u64, 0);
+        heap.sound();
+        assert_eq!(
+            (block, cost),
+            BareHeap::new(&[32]).allocate(layout(1, align)).unwrap()
+        );
+        heap.free(block, layout(0, align)).unwrap();
+        heap.sound();
+    }
 }

@@ -159,8 +159,14 @@ fn a_free_of_an_object_that_crosses_pages_finds_its_slab() {
     assert_eq!(
         kinds,
         [
-            PageKind::SlabTail { class, head: 1 },
-            PageKind::SlabTail { class, head: 2 },
+            PageKind::SlabTail {
+                class,
+                pages_before: 1
+            },
+            PageKind::SlabTail {
+                class,
+                pages_before: 2
+            },
             PageKind::Free { order: 0 }
         ]
     );
@@ -214,7 +220,7 @@ fn a_batch_is_freed_up_to_the_first_object_of_another_region() {
         [other, at(4096 + 64)],
         [at(0), Offset::new(1, 64)],
     ] {
-        let count = heap.0.free_cached(&batch, kind(64));
+        let count = heap.0.free_flushed(&batch, kind(64));
         assert_eq!(count, Ok(1));
         heap.sound();
     }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The weaknesses of the design of `docs/seed-design.md`, which `hybrid` does not have: the experiments of
-//! `seed::tests::weaknesses`, one by one.
+//! The experiments of `seed::tests::weaknesses` that apply to `hybrid`, without magazines: `hybrid` does not have these
+//! weaknesses.
 
 use super::{
     buddy,
