@@ -3,7 +3,8 @@
 //! The heap behind the lock of an engine with magazines.
 //!
 //! [`MagazineEngine`](crate::hybrid::MagazineEngine), with its magazines and per-CPU caches, works with every heap
-//! that implements [`LockedHeap`]. A heap works with offsets, knows no CPUs, and never touches a byte of the pool.
+//! that implements [`LockedHeap`]; [`hybrid::Heap`](crate::hybrid::Heap) is the first. A heap works with offsets,
+//! knows no CPUs, and never touches a byte of the pool.
 //!
 //! For the heap a block is *allocated* while it is live or in a magazine.
 
