@@ -139,6 +139,22 @@ unsafe impl<E: Engine> Engine for KasanEngine<E> {
         Some(allocated)
     }
 
+    unsafe fn try_free_fast(&self, block: Block, layout: Layout) -> Option<Cost> {
+        let usable = self.engine.usable_size(layout);
+        // Before the free, because another CPU may allocate the block right afterwards.
+        //
+        // SAFETY: By this function's contract the block is live and nobody uses it. Addresses and usable
+        // sizes of blocks are multiples of eight.
+        unsafe { set_shadow(block.start, usable, ShadowByte::Freed) };
+        // SAFETY: By this function's contract the block is live, has this layout, and nobody uses it.
+        let freed = self.call(|engine| unsafe { engine.try_free_fast(block, layout) });
+        if freed.is_none() {
+            // SAFETY: The engine has not freed the block, so it is still live and unused.
+            unsafe { set_shadow(block.start, usable, ShadowByte::Live) };
+        }
+        freed
+    }
+
     unsafe fn free(&self, block: Block, layout: Layout, cost: &mut Cost) -> Result<(), BadFree> {
         let usable = self.engine.usable_size(layout);
         // Before the release, because another CPU may allocate the block right afterwards.

@@ -150,7 +150,8 @@ unsafe extern "C" fn area_copied(area: *mut bindings::vm_area_struct) {
 ///
 /// The kernel calls the function through [`AREA_OPERATIONS`], with an area that has these callbacks.
 unsafe extern "C" fn area_gone(area: *mut bindings::vm_area_struct) {
-    // SAFETY: This function's contract is that of `with_block`.
+    // SAFETY: The contract of `with_block` is that of this function. `unpin` requires a pin on which nothing relies any
+    // more: the mapping leaked a pin for the area, or `area_copied` added one, and nothing is mapped there any more.
     unsafe { with_block(area, |session, handle| session.unpin(handle)) };
 }
 

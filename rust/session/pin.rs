@@ -39,7 +39,11 @@ impl<P: Platform> Session<P> {
     }
 
     /// Removes a [leaked](Pinned::leak) pin, or a pin of [`Session::pin_again`].
-    pub fn unpin(&self, handle: Handle) {
+    ///
+    /// # Safety
+    ///
+    /// There is such a pin of the block. Nothing relies on it any more.
+    pub unsafe fn unpin(&self, handle: Handle) {
         self.state.with(|state| {
             if let Ok(entry) = state.blocks.entry(handle) {
                 entry.unpin();
@@ -133,6 +137,8 @@ impl<P: Platform> Pinned<'_, P> {
 
 impl<P: Platform> Drop for Pinned<'_, P> {
     fn drop(&mut self) {
-        self.session.unpin(self.handle);
+        // SAFETY: `unpin` requires a pin on which nothing relies any more: by the type invariant this guard has a pin,
+        // which ends here.
+        unsafe { self.session.unpin(self.handle) };
     }
 }

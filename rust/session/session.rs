@@ -187,8 +187,15 @@ impl<P: Platform> Session<P> {
                 Err(ReserveError::Refused(error)) => return Err(error),
                 Err(ReserveError::NeedChunk(need)) => need,
             };
-            let chunk = self.platform.chunk(need.entries);
-            let chunk = PreparedChunk::new(chunk.ok_or(SessionError::NoTable)?, need.first);
+            let Some(chunk) = self.platform.chunk(need.entries) else {
+                // Another caller may have added a chunk or released an entry meanwhile.
+                let retried = self.state.with(|state| state.reserve(charge));
+                return retried.map_err(|error| match error {
+                    ReserveError::Refused(error) => error,
+                    ReserveError::NeedChunk(_) => SessionError::NoTable,
+                });
+            };
+            let chunk = PreparedChunk::new(chunk, need.first);
             // If another caller added a chunk meanwhile, this one is dropped here, without the lock.
             let _surplus = self.state.with(|state| state.blocks.grow(chunk));
         }
@@ -235,7 +242,7 @@ impl<P: Platform> Session<P> {
     ///
     /// The contract of [`Session::free_in_engine`] holds.
     unsafe fn release_and_finish(&self, allocation: &Allocation, event: Option<EventId>) -> Cost {
-        // SAFETY: The contract of this function is that of `release`.
+        // SAFETY: The contract of this function is that of `free_in_engine`.
         let cost = unsafe { self.free_in_engine(allocation.block, allocation.layout) };
         if let Some(event) = event {
             self.state.with(|state| state.log.finish(event, cost));

@@ -218,6 +218,13 @@ pub(crate) struct OccupiedEntry<'t> {
 }
 
 impl OccupiedEntry<'_> {
+    /// Makes a reserved entry vacant again. Its handle did not name a block, so the handle does not become stale.
+    pub(crate) fn cancel(self) {
+        self.entry.state = EntryState::Vacant;
+        // INVARIANT: The entry becomes the first of the list of released entries.
+        self.entry.next_vacant = mem::replace(self.released, self.handle.index());
+    }
+
     /// Makes the entry vacant. The handle becomes stale.
     #[inline(always)]
     pub(crate) fn release(self) {

@@ -899,7 +899,7 @@ struct slablab_event {
 	__u8 kind;		/* enum slablab_event_kind */
 	__u8 align_log2;	/* log2 of the alignment, or SLABLAB_NO_ALIGN */
 	__u32 error;		/* error number of a refusal, or 0; EFAULT: executed and undone */
-	__u32 handle;		/* of a refusal: as sent, 0 with SLABLAB_OP_EARLIER; saturates */
+	__u32 handle;		/* of a refusal: as sent, 0 if EARLIER names no ALLOC; saturates */
 	__u64 size;		/* requested; FREE and REVOKE: of the freed block */
 	__u64 usable;		/* bytes of the block in the pool */
 	__u64 offset;		/* in the pool, or SLABLAB_NO_OFFSET */

@@ -64,6 +64,9 @@ const POOL_BYTES: usize = 256 << 10;
 /// The size in bytes of the request that every engine must serve, with an alignment of 8.
 pub(crate) const BASIC: usize = 64;
 
+/// Alignments up to a page.
+const ALIGNS: [usize; 4] = [8, 1, 64, PAGE_BYTES];
+
 /// Sizes of objects and of whole pages.
 const SIZES: [usize; 8] = [BASIC, 1, 24, 200, 1000, 3000, 4096, 3 * PAGE_BYTES];
 
@@ -274,15 +277,26 @@ fn is_refused<E: Engine>(pool: &mut Pool<E>, layout: Layout) {
 /// Allocates and frees by the fast paths, where the engine has some.
 fn fast_paths_count_as_operations<E: Engine>(new: &impl Fn() -> E) {
     let mut pool = Pool::new(new);
-    for number in 0..200 {
-        let layout = layout(SIZES[number % 3], 8);
+    let mut before = pool.compare();
+    for number in 0..1000 {
+        let layout = layout(
+            SIZES[number / 4 % SIZES.len()],
+            ALIGNS[number % 7 % ALIGNS.len()],
+        );
         match pool.engine.try_allocate_fast(layout) {
             Some(served) => {
                 assert_eq!(served.offset, pool.engine.offset(served.block.start));
                 pool.insert(served.block, layout, served.cost);
             }
-            // The engine may refuse the request.
-            None => _ = pool.allocate(layout),
+            None => {
+                assert_eq!(
+                    pool.compare(),
+                    before,
+                    "a fast path that serves nothing changes a total"
+                );
+                // The engine may refuse the request.
+                let _ = pool.allocate(layout);
+            }
         }
         if number % 3 != 0 {
             let Some(offset) = pool.blocks.pick(number) else {
@@ -296,7 +310,7 @@ fn fast_paths_count_as_operations<E: Engine>(new: &impl Fn() -> E) {
                 unsafe { pool.engine.free(live.block, live.layout, &mut cost) }.unwrap();
             }
         }
-        pool.compare();
+        before = pool.compare();
     }
     pool.end();
 }

@@ -58,6 +58,12 @@ pub(crate) enum Defect {
     Leak,
     /// Forgets a block that is freed by the fast path.
     LeakOnFastPath,
+    /// Forgets a block of more than 64 bytes that is freed by the fast path.
+    LeakOfLargeOnFastPath,
+    /// Ignores alignments on the fast path.
+    MisalignedOnFastPath,
+    /// Counts a request that the fast path does not serve.
+    CountsUnservedOnFastPath,
     /// Counts more requested bytes than there are.
     WrongStatistics,
     /// Allocates a block when it refuses a request.
@@ -78,7 +84,7 @@ pub(crate) enum Defect {
 
 impl Defect {
     /// All defects.
-    pub(crate) const ALL: [Self; 17] = [
+    pub(crate) const ALL: [Self; 20] = [
         Self::Overlap,
         Self::OutOfPool,
         Self::WrongOffset,
@@ -88,6 +94,9 @@ impl Defect {
         Self::WildWrite,
         Self::Leak,
         Self::LeakOnFastPath,
+        Self::LeakOfLargeOnFastPath,
+        Self::MisalignedOnFastPath,
+        Self::CountsUnservedOnFastPath,
         Self::WrongStatistics,
         Self::AllocatesOnRefusal,
         Self::ServesNothing,
@@ -101,13 +110,17 @@ impl Defect {
     /// Returns a part of the message with which the conformance test must report the defect.
     pub(crate) fn message(self) -> &'static str {
         match self {
-            Self::Overlap | Self::TooManyUsableBytes => "overlaps",
+            // The usable size of an aligned block is larger than a block that is not aligned.
+            Self::Overlap | Self::TooManyUsableBytes | Self::MisalignedOnFastPath => "overlaps",
             Self::OutOfPool | Self::WrongOffset => "outside of the pool, or with a wrong offset",
             Self::Misaligned => "misaligned",
             Self::TooFewUsableBytes => "too small",
             Self::WildWrite => "contents changed",
             Self::Leak => "are lost",
-            Self::LeakOnFastPath | Self::AllocatesOnRefusal => "live blocks",
+            Self::LeakOnFastPath | Self::LeakOfLargeOnFastPath | Self::AllocatesOnRefusal => {
+                "live blocks"
+            }
+            Self::CountsUnservedOnFastPath => "a fast path that serves nothing changes a total",
             Self::WrongStatistics => "requested bytes",
             Self::ServesNothing => "an empty pool refuses 64 bytes",
             Self::UncountedRefusal => "a refusal changes a total, or is not counted",
@@ -227,14 +240,27 @@ unsafe impl<E: Engine> Engine for WrongEngine<E> {
 
     fn try_allocate_fast(&self, layout: Layout) -> Option<Allocated> {
         match self.defect {
-            Defect::LeakOnFastPath => self.engine.try_allocate_fast(layout),
+            Defect::LeakOnFastPath | Defect::LeakOfLargeOnFastPath => {
+                self.engine.try_allocate_fast(layout)
+            }
+            Defect::MisalignedOnFastPath => {
+                let unaligned = Layout::from_size_align(layout.size(), 1).unwrap();
+                self.engine.try_allocate_fast(unaligned)
+            }
+            Defect::CountsUnservedOnFastPath => {
+                let huge = Layout::from_size_align(1 << 40, 1).unwrap();
+                let _ = self.engine.allocate(huge, &mut Cost::default());
+                None
+            }
             _ => None,
         }
     }
 
-    unsafe fn try_free_fast(&self, block: Block, _layout: Layout) -> Option<Cost> {
-        if self.defect != Defect::LeakOnFastPath {
-            return None;
+    unsafe fn try_free_fast(&self, block: Block, layout: Layout) -> Option<Cost> {
+        match self.defect {
+            Defect::LeakOnFastPath => {}
+            Defect::LeakOfLargeOnFastPath if layout.size() > 64 => {}
+            _ => return None,
         }
         self.forget(block);
         Some(Cost::default())

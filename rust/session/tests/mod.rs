@@ -3,6 +3,7 @@
 //! Tests of sessions on the engine `seed`, and the support that all tests share.
 
 mod fault_injection;
+mod handles;
 mod locked;
 mod pin;
 mod recording;
