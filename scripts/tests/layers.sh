@@ -78,7 +78,7 @@ session: not run
 trace: not run
 lab: not run
 command: not run
-rest: not run' "$(grep -E '^[a-z]+: ([0-9]+ passed|not run)' <<<"$output")"
+rest: not run' "$(grep -E '^[a-z-]+: ([0-9]+ passed|not run)' <<<"$output")"
 expect 'only the output of failed tests is shown' 'backtraces: 0
 test seed::tests::other ... FAILED
 
