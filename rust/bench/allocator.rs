@@ -49,7 +49,7 @@ use slab_heap::{
         CacheSize,
         Hybrid, //
     },
-    locked_heap::LockedHeap,
+    backing_heap::BackingHeap,
     seed::{
         self,
         Seed, //
@@ -328,7 +328,7 @@ pub(super) fn allocator_bytes(request: &Request) -> usize {
         AllocatorKind::Hybrid => {
             kmalloc_bytes(size_of::<HybridAllocator>())
                 + CountingLock::<hybrid::State>::charge()
-                + VmallocMemory::charge(pool_bytes / PAGE_SIZE * <hybrid::Heap as LockedHeap>::METADATA_PER_PAGE)
+                + VmallocMemory::charge(pool_bytes / PAGE_SIZE * <hybrid::Heap as BackingHeap>::METADATA_PER_PAGE)
                 + CpuCaches::charge(CacheSize::FULL)
         }
         AllocatorKind::Seed => {

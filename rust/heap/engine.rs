@@ -41,9 +41,9 @@ use crate::{
 pub struct Capabilities {
     /// A page that lies entirely in a block may be mapped by programs.
     pub mmap: bool,
-    /// [`Engine::free`] does not sleep, takes a bounded time, and waits for no other lock than the engine's
-    /// spinlock; and sessions may call the `try_` methods with their spinlock held. `sim` decides by this property.
-    /// The module has one such engine, `Platform::Quick` in `rust/session_platform.rs`.
+    /// [`Engine::free`] does not sleep and takes a bounded time, so it may be called with a spinlock held (see the
+    /// context of [`Engine`]). The sessions of `sim` call the `try_` methods of such engines with their lock held; the
+    /// sessions of the module do so only with the engine that `rust/session_platform.rs` selects.
     pub quick: bool,
     /// The number of bytes at the start of a free block that the engine writes while the block is free: 0
     /// for an engine whose metadata lies outside the pool, 8 for one whose free lists go through the first
@@ -133,12 +133,14 @@ pub trait Shrink {
 /// | [`try_allocate_fast`](Engine::try_allocate_fast), [`try_free_fast`](Engine::try_free_fast) | no | no | no |
 /// | [`free`](Engine::free) | yes | no | unless the engine is [quick](Capabilities::quick) |
 /// | [`capacity`](Engine::capacity), [`offset`](Engine::offset), [`resize`](Engine::resize) | yes | no | yes |
-/// | [`allocate`](Engine::allocate) | yes | if memory is short and CPUs cache blocks | yes |
+/// | [`allocate`](Engine::allocate) | yes | if CPUs cache blocks, and memory is short or the budget of magazines is used up | yes |
 /// | the methods of [`Interfaces`] | yes | check and shrink, if CPUs cache blocks | yes |
 ///
 /// Engines are called from process context with interrupts enabled. A method that does not sleep may be called with
-/// a spinlock held, unless some CPU takes that spinlock with interrupts disabled: a holder of the engine's lock may
-/// wait for an interrupt handler on that CPU. An engine may do less than the table allows.
+/// a spinlock held, unless some CPU takes that spinlock with interrupts disabled. Otherwise three CPUs could wait for
+/// each other: one holds the spinlock and waits for the engine's lock, one holds the engine's lock and waits for an
+/// interrupt handler on the third, and the third waits for the spinlock with interrupts disabled. An engine may do less
+/// than the table allows.
 ///
 /// `docs/extending.md` says how to add an engine.
 ///
@@ -146,7 +148,7 @@ pub trait Shrink {
 ///
 /// For as long as the memory given to [`AddRegion::add_region`] is there:
 ///
-/// - the memory of a block is valid for reads and writes of `usable(layout)` bytes, is aligned to
+/// - the memory of a block is valid for reads and writes of `usable_size(layout)` bytes, is aligned to
 ///   `layout.align()` and shares no byte with another block, from the call that allocates it to the
 ///   call that frees it;
 /// - the engine does not touch the memory of such a block.
@@ -211,8 +213,8 @@ pub unsafe trait Engine: Sync {
     /// allocated.
     fn fits_in_place(&self, layout: Layout, new: Layout) -> bool;
 
-    /// Makes a block serve `new` in place, and returns whether that was possible. If not, nothing has changed. The
-    /// contents up to the smaller size are kept.
+    /// Makes a block serve `new` in place, and returns whether that was possible. If not, no block has changed, but
+    /// cached memory may have moved. The contents up to the smaller size are kept.
     ///
     /// It is always possible where [`Engine::fits_in_place`] returns `true`.
     ///

@@ -16,6 +16,7 @@
 #[cfg(test)]
 extern crate std;
 
+pub mod backing_heap;
 mod block;
 #[forbid(unsafe_code)]
 pub mod check;
@@ -30,7 +31,6 @@ pub mod fail;
 mod fault;
 pub mod hybrid;
 pub mod lock;
-pub mod locked_heap;
 #[forbid(unsafe_code)]
 pub mod map;
 pub mod nospec;

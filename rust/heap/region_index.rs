@@ -118,21 +118,21 @@ impl<D: Sync> RegionIndex<D> {
         offsets.find_map(|offset| offset)
     }
 
-    /// Returns the byte of the first region at an address, and the descriptor of its page. Most pools have no
-    /// other region. O(1).
+    /// Returns the offset of an address in the first region, in bytes, and the descriptor of its page. Most pools have
+    /// no other region. O(1).
     #[inline(always)]
     pub(crate) fn find_in_first(&self, start: NonNull<u8>) -> Option<(usize, &D)> {
         self.regions[0].find(start)
     }
 
-    /// Returns the byte of its region at an address, and the descriptor of its page. O(regions).
+    /// Returns the offset of an address in its region, in bytes, and the descriptor of its page. O(regions).
     pub(crate) fn find(&self, start: NonNull<u8>) -> Option<(usize, &D)> {
         self.regions.iter().find_map(|region| region.find(start))
     }
 }
 
 impl<D> Region<D> {
-    /// Returns the byte of the region at an address, if the region contains the address.
+    /// Returns the offset of an address in the region, in bytes, if the region contains the address.
     #[inline(always)]
     fn byte(&self, address: NonNull<u8>) -> Option<usize> {
         let bytes = self.bytes.load(Acquire);
@@ -143,7 +143,7 @@ impl<D> Region<D> {
         (byte < bytes).then_some(byte)
     }
 
-    /// Returns the byte of the region at an address, and the descriptor of its page.
+    /// Returns the offset of an address in the region, in bytes, and the descriptor of its page.
     #[inline(always)]
     fn find(&self, address: NonNull<u8>) -> Option<(usize, &D)> {
         let byte = self.byte(address)?;

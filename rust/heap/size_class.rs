@@ -149,8 +149,8 @@ impl Class {
     #[must_use]
     pub fn of(layout: &Layout) -> Option<Self> {
         // If a size is a multiple of its alignment, the size of its class is one, too. The classes of a doubling
-        // are the multiples of a step, which is a power of two. An alignment up to the step divides all of them. A
-        // larger alignment is a multiple of the step, so its multiples are classes.
+        // are the multiples of their spacing, which is a power of two. An alignment up to the spacing divides all of
+        // them. A larger alignment is a multiple of the spacing, so its multiples are classes.
         if layout.align() > CLASS_STEP {
             let padded = layout.pad_to_align().size();
             // A request of 0 bytes is served like one of 1 byte.

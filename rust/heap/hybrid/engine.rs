@@ -27,6 +27,10 @@ use super::{
 };
 use crate::{
     Block, Cost, Engine, Offset, PAGE_BYTES, PAGE_SHIFT, Path, Refusal,
+    backing_heap::{
+        BackingHeap, //
+        InspectHeap,
+    },
     engine::{
         AddRegion,
         Allocated,
@@ -39,10 +43,6 @@ use crate::{
         Nth, //
     },
     lock::Lock,
-    locked_heap::{
-        InspectHeap,
-        LockedHeap, //
-    },
     per_cpu::{
         Exclusive,
         PerCpu, //
@@ -59,7 +59,7 @@ use crate::{
 ///
 /// `L` is the lock around the heap: the *engine's lock*, or only *the lock* in this folder. `P` are the caches of
 /// the CPUs.
-pub struct MagazineEngine<H: LockedHeap, L, P> {
+pub struct MagazineEngine<H: BackingHeap, L, P> {
     pub(super) state: L,
     pub(super) per_cpu: P,
     pub(super) index: RegionIndex<H::Desc>,
@@ -74,7 +74,7 @@ fn magazine_cost(kind: MagazineKind) -> Cost {
 
 impl<H, L, P> MagazineEngine<H, L, P>
 where
-    H: LockedHeap,
+    H: BackingHeap,
     L: Lock<State<H>> + Sync,
     P: PerCpu<CpuCache>,
 {
@@ -239,8 +239,8 @@ where
     /// Makes room in a full magazine, and returns whether there is some: raises the capacity, or flushes half
     /// of the blocks to the heap.
     ///
-    /// Magazines of whole pages are not flushed. If one is full, each further free goes to the heap, so that no
-    /// free coalesces more than one block.
+    /// It does not flush magazines of whole pages: if one is full, each further free goes to the heap, so that no free
+    /// coalesces more than one block.
     fn make_room(
         &self,
         state: &mut State<H>,
@@ -262,7 +262,8 @@ where
         !blocks.offsets().is_empty()
     }
 
-    /// Returns whether a block of this kind, live or free, begins at a byte that was found in a region.
+    /// Returns whether an object of this kind, allocated or free, or an allocated block of whole pages of this kind begins
+    /// at a byte that was found in a region.
     #[inline(always)]
     fn begins_block(found: Option<(usize, &H::Desc)>, kind: MagazineKind) -> bool {
         found.is_some_and(|(byte, desc)| H::begins_block(desc, byte, kind))
@@ -295,7 +296,12 @@ where
     ///
     /// As for [`Engine::free`].
     #[inline(always)]
-    unsafe fn push_in_first(&self, kind: MagazineKind, block: Block, layout: Layout) -> bool {
+    unsafe fn push_if_in_first_region(
+        &self,
+        kind: MagazineKind,
+        block: Block,
+        layout: Layout,
+    ) -> bool {
         let found = self.index.find_in_first(block.start);
         // SAFETY: `push` requires a live block of the kind that nobody uses: a block of this kind begins there,
         // and the rest is this function's contract.
@@ -315,7 +321,7 @@ where
 
 // SAFETY: `Engine` requires that a live block is aligned, is the caller's alone, and is not touched.
 // - The heap returns blocks that are aligned and share no byte with other live blocks, by the contract of
-//   `LockedHeap`. A block in a magazine is allocated for the heap, and is in one magazine only, because a freed
+//   `BackingHeap`. A block in a magazine is allocated for the heap, and is in one magazine only, because a freed
 //   block is live, by the contract of `free`. One closure at a time uses a magazine, by the contract of `PerCpu`.
 // - A magazine has blocks of one size class or number of pages. `MagazineKind::of` returns a kind whose
 //   blocks have the layout's size and alignment.
@@ -375,8 +381,8 @@ where
     #[inline]
     unsafe fn free(&self, block: Block, layout: Layout, cost: &mut Cost) -> Result<(), BadFree> {
         if let Some(class) = Class::of(&layout)
-            // SAFETY: The contract of `push_in_first` is that of this function.
-            && unsafe { self.push_in_first(class.into(), block, layout) }
+            // SAFETY: The contract of `push_if_in_first_region` is that of this function.
+            && unsafe { self.push_if_in_first_region(class.into(), block, layout) }
         {
             *cost = magazine_cost(class.into());
             return Ok(());
@@ -388,8 +394,8 @@ where
     #[inline(always)]
     unsafe fn try_free_fast(&self, block: Block, layout: Layout) -> Option<Cost> {
         let kind = MagazineKind::from(Class::of(&layout)?);
-        // SAFETY: The contract of `push_in_first` is that of this function.
-        let freed = unsafe { self.push_in_first(kind, block, layout) };
+        // SAFETY: The contract of `push_if_in_first_region` is that of this function.
+        let freed = unsafe { self.push_if_in_first_region(kind, block, layout) };
         freed.then(|| magazine_cost(kind))
     }
 
@@ -421,7 +427,7 @@ where
 
 impl<H, L, P> AddRegion for MagazineEngine<H, L, P>
 where
-    H: LockedHeap,
+    H: BackingHeap,
     L: Lock<State<H>> + Sync,
     P: PerCpu<CpuCache>,
 {
@@ -446,14 +452,14 @@ where
         self.state.with(|state| {
             let region = state.regions.add(address, bytes)?;
             let number = usize::from(region);
-            // SAFETY: `LockedHeap::add_region` requires a new number, the address and number of the region's
+            // SAFETY: `BackingHeap::add_region` requires a new number, the address and number of the region's
             // pages, and `METADATA_PER_PAGE` zeroed and aligned bytes for each of them that nobody else uses:
             // `Regions::add` returned a new number below `REGIONS_MAX`, the bounds were checked above, and `table`
             // has `table_bytes(bytes)` such bytes, by this function's contract.
             let descs = unsafe { state.heap.add_region(number, address, pages, table) };
             // SAFETY: `RegionIndex::add` requires memory for as long as the index lives, shared descriptors for
             // each page, at most 2²⁰ pages, and a new number: the memory lives as long as the engine, by this
-            // function's contract; `LockedHeap::add_region` promises the descriptors, and `REGION_PAGES_MAX` is at
+            // function's contract; `BackingHeap::add_region` promises the descriptors, and `REGION_PAGES_MAX` is at
             // most 2²⁰, by the contract of the trait; `Regions::add` returned a new number, under the lock.
             unsafe { self.index.add(number, start, pages, descs) };
             Ok(region)
@@ -463,7 +469,7 @@ where
 
 impl<H, L, P> FailGrowth for MagazineEngine<H, L, P>
 where
-    H: LockedHeap,
+    H: BackingHeap,
     L: Lock<State<H>> + Sync,
     P: PerCpu<CpuCache>,
 {

@@ -33,8 +33,8 @@ use super::{
 };
 use crate::{
     Cost, Offset, PAGE_BYTES, PAGE_SHIFT, Path, Refusal,
+    backing_heap::BackingHeap,
     engine::BadFree,
-    locked_heap::LockedHeap,
     size_class::{
         Blocks,
         CLASSES,
@@ -57,7 +57,7 @@ pub struct Heap {
     pub(super) pages: usize,
     /// Pages of the largest block that the regions can serve.
     pub(super) largest_block: usize,
-    /// The largest alignment that every region can serve, as log2 of pages.
+    /// Blocks with an alignment above this one, as log2 of pages, may be aligned in their region but not in memory.
     pub(super) align_order_max: u32,
     /// Allocated objects that serve requests of a smaller class, by that class: see `refine/fallback`.
     pub(super) borrowed: [usize; CLASSES],
@@ -154,7 +154,8 @@ impl Heap {
         // A region begins with a block of the largest power of two of pages.
         let largest = pages.checked_ilog2().unwrap_or(0);
         self.largest_block = self.largest_block.max(1 << largest);
-        // Blocks are aligned relative to the region's first page, so they are not aligned more than that page is.
+        // Blocks are aligned relative to the region's first page. If the largest block is at most as large as the
+        // alignment of that page, every block is aligned in memory, too.
         if largest > align_order {
             self.align_order_max = self.align_order_max.min(align_order);
         }
@@ -244,14 +245,14 @@ impl Heap {
     }
 }
 
-// SAFETY: `LockedHeap` requires that a block has the layout's size and alignment, lies in an added region, and
+// SAFETY: `BackingHeap` requires that a block has the layout's size and alignment, lies in an added region, and
 // shares no byte with another allocated block.
 // - The buddy system allocates each page once until it is freed, and a bitmap each object of a slab. A free
 //   that names no allocated block is refused.
 // - An object begins at a multiple of its size in a slab, which is page-aligned. `Class::of` returns a class
 //   whose size is a multiple of the alignment. A block of pages is aligned within its region, and
 //   `ensure_possible` refuses alignments that the memory of the regions does not have.
-unsafe impl LockedHeap for Heap {
+unsafe impl BackingHeap for Heap {
     type Desc = PageDesc;
 
     const METADATA_PER_PAGE: usize = RegionTable::BYTES_PER_PAGE;

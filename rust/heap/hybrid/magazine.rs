@@ -7,8 +7,9 @@
 //! flushed by half, so the engine's lock is taken once in many operations. Only
 //! frees fill a magazine of whole pages; when it is full, frees go to the heap.
 //!
-//! A double free into a magazine is not detected there, and two callers may then get the block. If it is still there
-//! when the magazine is flushed, the flush detects and counts it; a check detects it, too.
+//! A free into a magazine does not detect a double free, because the page descriptor does not say whether an object is
+//! free. Two callers may then get the block. A flush detects the double free if the object is free in its slab at that
+//! time; a check detects it, too.
 //!
 //! ```text
 //!  slots   │ ● ● · · ────────── │ ────────────────── │ … │ ● · │     ●  a free block
@@ -52,10 +53,10 @@ use crate::{
 /// lock. A magazine of 72 blocks serves 64 allocations and then still has a cache line of blocks.
 pub(super) const BLOCKS_MAX: usize = 72;
 
-/// The largest number of blocks that a refill or a flush moves.
+/// The largest number of objects that a refill takes from the heap, one of them for the caller.
 ///
-/// A refill takes one block more from the heap than a flush moves. Each repetition of a pattern of allocations and
-/// frees therefore leaves one more block in the magazine, until the program does not need the lock any more.
+/// A flush that makes room moves at most one block less. A pattern of allocations and frees that fits into a magazine
+/// therefore gains one cached block with each refill and flush, and after some repetitions needs no lock.
 pub(super) const TRANSFER_MAX: usize = 32;
 
 /// A CPU's free blocks of one size, last in first out. The fields are indexes of the cache's slots.

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //!  per-CPU magazines   [64 B: ▪▪▪▪··] [80 B: ▪▪····] … [2 pages: ▪·] …      no lock
-//!                         │ empty: refill by half   ▲ full: flush half
+//!                 objects:│ empty: refill by half   ▲ full: flush half
 //! ────────────────────────┼─────────────────────────┼───────────────────── one lock
 //!                         ▼                         │
 //!  up to 4096 B ──▶ size class ──▶ slabs of 1 to 3 pages ──┐
@@ -26,7 +26,7 @@
 //! 2. `buddy`: split and coalesce.
 //! 3. [`size_class`](crate::size_class): the sizes of objects.
 //! 4. `slab`: objects in slabs, by bitmaps.
-//! 5. `heap`: slabs or whole pages? Implements `LockedHeap`, the interface of the engine to a heap.
+//! 5. `heap`: slabs or whole pages? Implements `BackingHeap`, the interface of the engine to a heap.
 //! 6. `magazine`: per-CPU stacks of free blocks.
 //! 7. `state`: the heap with its counters, behind the lock.
 //! 8. `engine`: a magazine, or else the heap under the lock.
@@ -43,11 +43,14 @@
 //!    the end of a free block; or whole pages from the beginning of a free block. An object's magazine is
 //!    refilled in the same step.
 //! 3. If the buddy system has no block: the cached empty slabs are freed, and the heap tries again.
-//! 4. Under pressure: the magazines of this CPU are flushed, then those of all CPUs.
+//! 4. If the request was refused as exhausted or fragmented: the magazines of this CPU are flushed, then those of all
+//!    CPUs, and the heap tries again.
 //! 5. The fallbacks: an object of a larger class, or a page instead of a slab of several.
 //! 6. The request is refused: [`TooBig`](crate::Refusal::TooBig) if an empty pool could not serve it,
 //!    [`Exhausted`](crate::Refusal::Exhausted) if too few pages are free, else
-//!    [`Fragmented`](crate::Refusal::Fragmented) with Linux's fragmentation index.
+//!    [`Fragmented`](crate::Refusal::Fragmented) with Linux's fragmentation index;
+//!    [`Unsupported`](crate::Refusal::Unsupported) for an alignment that the memory does not have, and
+//!    [`Busy`](crate::Refusal::Busy) if the magazines of a CPU could not be reached.
 //!
 //! The ideas are old. Slabs are Bonwick's (The Slab Allocator, 1994); magazines are Bonwick and Adams's
 //! (Magazines and Vmem, 2001); the buddy system is Knuth's (TAOCP 1, 2.5); page descriptors and lists by

@@ -68,7 +68,7 @@ impl Page {
         Self::new(self.region(), self.index() + pages)
     }
 
-    /// Returns the page `pages` pages before, but at most the first of the region.
+    /// Returns the page `pages` pages before, or the first page of the region if there are fewer pages before.
     #[inline]
     pub(super) const fn before(self, pages: usize) -> Self {
         Self::new(self.region(), self.index().saturating_sub(pages))
@@ -126,8 +126,9 @@ pub(super) enum PageKind {
 ///  SlabTail │  pages · 4096  │    0    │   0   │3 + class│   pages: pages_before > 0
 /// ```
 ///
-/// The word is atomic because a free reads it without the lock. The freed block is still allocated, so its kind, class
-/// and pages cannot change meanwhile; only `used` can. Only the holder of the lock changes the word.
+/// The word is atomic because a free reads it without the lock. The block that is being freed stays allocated until the
+/// free returns, so its kind, class and pages cannot change meanwhile; only `used` can. Only the holder of the lock
+/// changes the word.
 #[derive(Debug, Default)]
 #[repr(transparent)]
 pub struct PageDesc(AtomicU64);
@@ -295,7 +296,8 @@ impl RegionTable {
 /// The metadata of all pages: descriptors, links, and bitmaps.
 ///
 /// The methods tolerate pages that do not exist, because a damaged link may name one, and the check must not panic.
-/// Other code trusts the metadata: overflow checks stop the kernel if it is damaged.
+/// The buddy system trusts the metadata, and overflow checks stop the kernel if it is damaged. Slabs and heap refuse a
+/// request or a free where a damaged descriptor or bitmap is visible.
 pub(super) struct PageMetadata {
     tables: [RegionTable; REGIONS_MAX],
 }

@@ -10,9 +10,10 @@
 //! The bitmap lies outside of the pool and no metadata is in the objects. A program that writes to a freed
 //! object or past its end therefore damages no metadata, and a double free that reaches the slab is found.
 //!
-//! Objects come from partial slabs, the one that became partial last first. An empty slab returns its pages to the
+//! Objects come from the slab that became partial most recently. An empty slab returns its pages to the
 //! buddy system, except for one of each class that is cached. The heap frees the cached slabs when the buddy system
-//! has no block for a request, in a shrink, and when nothing is allocated and several classes cache one.
+//! has no block for a request, in a shrink, before the second try of a resize, and when nothing is allocated and several
+//! classes cache one.
 
 use super::{
     buddy::{
@@ -67,7 +68,7 @@ pub(super) const fn object_bits(class: Class, word: usize) -> u64 {
 }
 
 impl Slabs {
-    /// Returns no slabs of each class.
+    /// Returns a `Slabs` without slabs for each class.
     pub(super) const fn of_all_classes() -> [Self; CLASSES] {
         let mut all = [const { Self::new(0) }; CLASSES];
         let mut number = 0;

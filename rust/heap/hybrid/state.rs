@@ -17,8 +17,8 @@ use crate::{
     Cost,
     Offset,
     Refusal,
+    backing_heap::BackingHeap,
     engine::BadFree,
-    locked_heap::LockedHeap,
     per_cpu::Exclusive,
     region::Regions,
     region_index::RegionIndex,
@@ -52,7 +52,7 @@ pub struct State<H> {
     pub(super) late_double_frees: u64,
 }
 
-impl<H: LockedHeap> State<H> {
+impl<H: BackingHeap> State<H> {
     /// Returns a state around a heap without memory.
     #[inline(always)]
     pub(super) const fn with_heap(heap: H) -> Self {

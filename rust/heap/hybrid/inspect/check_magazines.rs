@@ -9,6 +9,7 @@
 
 use crate::{
     Block, Offset,
+    backing_heap::InspectHeap,
     check::{
         Broken,
         Check,
@@ -23,7 +24,6 @@ use crate::{
         state::State,
     },
     lock::Lock,
-    locked_heap::InspectHeap,
     per_cpu::PerCpu,
     size_class::{
         Class,

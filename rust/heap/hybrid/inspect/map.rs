@@ -6,6 +6,7 @@
 //! it stays within the region and comes to an end.
 
 use crate::{
+    backing_heap::InspectHeap,
     check::STEP,
     hybrid::{
         engine::MagazineEngine,
@@ -18,7 +19,6 @@ use crate::{
         state::State,
     },
     lock::Lock,
-    locked_heap::InspectHeap,
     map::{
         Extent,
         Map,

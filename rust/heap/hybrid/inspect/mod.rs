@@ -17,15 +17,15 @@ use super::{
     slab, //
 };
 use crate::{
+    backing_heap::{
+        CachedBlocks,
+        HeapTotals,
+        InspectHeap, //
+    },
     check::{
         Broken,
         Progress,
         Walk, //
-    },
-    locked_heap::{
-        CachedBlocks,
-        HeapTotals,
-        InspectHeap, //
     },
     map::{
         Extent,

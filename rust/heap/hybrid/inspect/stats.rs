@@ -6,6 +6,11 @@ use core::sync::atomic::Ordering::Relaxed;
 
 use crate::{
     PAGE_BYTES,
+    backing_heap::{
+        CachedBlocks,
+        HeapTotals,
+        InspectHeap, //
+    },
     hybrid::{
         buddy::{
             ORDERS,
@@ -17,11 +22,6 @@ use crate::{
         state::State,
     },
     lock::Lock,
-    locked_heap::{
-        CachedBlocks,
-        HeapTotals,
-        InspectHeap, //
-    },
     per_cpu::PerCpu,
     size_class::{
         Blocks,

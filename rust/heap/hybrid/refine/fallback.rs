@@ -71,7 +71,7 @@ impl Heap {
     /// # Errors
     ///
     /// [`BadFree::WrongSize`] when the block serves no request of `class`, and those of
-    /// [`LockedHeap::free`](crate::locked_heap::LockedHeap::free).
+    /// [`BackingHeap::free`](crate::backing_heap::BackingHeap::free).
     #[cold]
     pub(in crate::hybrid) fn free_larger(
         &mut self,

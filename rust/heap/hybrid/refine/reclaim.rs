@@ -18,8 +18,8 @@
 //! 3. Under the lock the caller tries once more. Now all magazines are empty, and because blocks move only
 //!    under the lock, each block is in the heap or live. The heap alone decides.
 //!
-//! While any CPU goes on- or offline, the magazines of offline CPUs cannot be reached; nor can those of a CPU whose
-//! task uses them whenever it is interrupted. The caller tries again
+//! While any CPU goes on- or offline, the magazines of offline CPUs cannot be reached; nor can those of a CPU
+//! whose cache was in use each time the interrupt arrived. The caller tries again
 //! for up to [`ATTEMPTS`] pauses. Then the fallbacks of the heap serve the request, or it is refused as
 //! [`Refusal::Busy`].
 
@@ -30,6 +30,7 @@ use core::{
 
 use crate::{
     Block, Cost, Offset, Refusal,
+    backing_heap::BackingHeap,
     engine::Shrink,
     hybrid::{
         engine::MagazineEngine,
@@ -42,7 +43,6 @@ use crate::{
         },
     },
     lock::Lock,
-    locked_heap::LockedHeap,
     per_cpu::{
         Exclusive,
         PerCpu, //
@@ -104,7 +104,7 @@ impl Exclusive<'_, CpuCache> {
 
 impl<H, L, P> MagazineEngine<H, L, P>
 where
-    H: LockedHeap,
+    H: BackingHeap,
     L: Lock<State<H>> + Sync,
     P: PerCpu<CpuCache>,
 {
@@ -237,7 +237,7 @@ where
 
 impl<H, L, P> Shrink for MagazineEngine<H, L, P>
 where
-    H: LockedHeap,
+    H: BackingHeap,
     L: Lock<State<H>> + Sync,
     P: PerCpu<CpuCache>,
 {

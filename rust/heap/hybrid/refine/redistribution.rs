@@ -15,9 +15,9 @@ use core::sync::atomic::Ordering::Relaxed;
 
 use super::reclaim::CpuChoice;
 use crate::{
+    backing_heap::BackingHeap,
     hybrid::{engine::MagazineEngine, magazine::CpuCache, state::State},
     lock::Lock,
-    locked_heap::LockedHeap,
     per_cpu::{
         Exclusive,
         PerCpu, //
@@ -40,7 +40,7 @@ impl CpuCache {
 
 impl<H, L, P> MagazineEngine<H, L, P>
 where
-    H: LockedHeap,
+    H: BackingHeap,
     L: Lock<State<H>> + Sync,
     P: PerCpu<CpuCache>,
 {

@@ -13,6 +13,10 @@ use std::{
 
 use crate::{
     Cost, Offset, Path, Refusal,
+    backing_heap::{
+        BackingHeap, //
+        InspectHeap,
+    },
     check::{
         self,
         Progress,
@@ -32,10 +36,6 @@ use crate::{
             PageMetadata,
             RegionTable, //
         },
-    },
-    locked_heap::{
-        InspectHeap,
-        LockedHeap, //
     },
     testing::layout,
 };

@@ -19,10 +19,10 @@ use std::{
 
 use crate::{
     Block, Cost, Engine, Offset, Path, Refusal,
+    backing_heap::InspectHeap,
     engine::BadFree,
     hybrid::{CpuCache, Hybrid, State, magazine::BLOCKS_MAX},
     lock::Lock,
-    locked_heap::InspectHeap,
     per_cpu::{
         Exclusive,
         PerCpu, //

@@ -9,13 +9,13 @@ use super::{
 };
 use crate::{
     Cost, Engine, Path, Refusal,
+    backing_heap::{
+        BackingHeap, //
+        InspectHeap,
+    },
     check::Rule,
     engine::BadFree,
     lock::Lock,
-    locked_heap::{
-        InspectHeap,
-        LockedHeap, //
-    },
     size_class::Class,
     testing::{
         LockedHybrid,

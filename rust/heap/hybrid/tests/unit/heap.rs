@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     Cost, Engine, Offset, Path, Refusal,
-    locked_heap::LockedHeap,
+    backing_heap::BackingHeap,
     region::RegionError,
     size_class::Class,
     testing::{

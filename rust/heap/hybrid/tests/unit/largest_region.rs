@@ -5,6 +5,10 @@
 use super::BareHeap;
 use crate::{
     Offset, PAGE_BYTES, Refusal,
+    backing_heap::{
+        BackingHeap, //
+        InspectHeap,
+    },
     check::{
         self,
         Progress,
@@ -13,10 +17,6 @@ use crate::{
     },
     engine::Engine,
     hybrid::page::REGION_PAGES_MAX,
-    locked_heap::{
-        InspectHeap,
-        LockedHeap, //
-    },
     region::RegionError,
     testing::{
         LockedHybrid,

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     Cost,
+    backing_heap::BackingHeap,
     hybrid::{
         buddy::{
             End,
@@ -18,7 +19,6 @@ use crate::{
         },
         page::PageKind,
     },
-    locked_heap::LockedHeap,
     testing::layout,
 };
 use core::alloc::Layout;

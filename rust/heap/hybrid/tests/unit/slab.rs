@@ -10,8 +10,8 @@ use super::{
 };
 use crate::{
     Cost, Offset, PAGE_BYTES, Path,
+    backing_heap::BackingHeap,
     hybrid::page::PageKind,
-    locked_heap::LockedHeap,
     size_class::{
         Class, //
     },

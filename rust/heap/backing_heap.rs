@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The heap behind the lock of an engine with magazines.
+//! The interface of the heap that an engine with magazines protects by its lock.
 //!
 //! [`MagazineEngine`](crate::hybrid::MagazineEngine), with its magazines and per-CPU caches, works with every heap
-//! that implements [`LockedHeap`]; [`hybrid::Heap`](crate::hybrid::Heap) is the first. A heap works with offsets,
+//! that implements [`BackingHeap`]; [`hybrid::Heap`](crate::hybrid::Heap) is the first. A heap works with offsets,
 //! knows no CPUs, and never touches a byte of the pool.
 //!
 //! For the heap a block is *allocated* while it is live or in a magazine.
@@ -55,12 +55,12 @@ pub type CachedBlocks = [usize; MAGAZINE_KINDS];
 ///
 /// # Safety
 ///
-/// [`LockedHeap::allocate`] and [`LockedHeap::allocate_fallback`] return blocks of at least the layout's size,
+/// [`BackingHeap::allocate`] and [`BackingHeap::allocate_fallback`] return blocks of at least the layout's size,
 /// with its alignment in memory, which lie in an added region and share no byte with another allocated block.
-/// [`LockedHeap::begins_block`] returns `true` only where a block of the kind begins. `REGION_PAGES_MAX` is at most
-/// 2²⁰. [`LockedHeap::add_region`] returns a descriptor for each page, to which only
+/// [`BackingHeap::begins_block`] returns `true` only where a block of the kind begins. `REGION_PAGES_MAX` is at most
+/// 2²⁰. [`BackingHeap::add_region`] returns a descriptor for each page, to which only
 /// shared references exist.
-pub unsafe trait LockedHeap: Send {
+pub unsafe trait BackingHeap: Send {
     /// A page descriptor. Any CPU may read it without the lock.
     type Desc: Sync;
 
@@ -75,7 +75,7 @@ pub unsafe trait LockedHeap: Send {
     /// # Safety
     ///
     /// - `region` is below [`REGIONS_MAX`](crate::region::REGIONS_MAX), and no region has this number yet.
-    /// - `address` is that of the first page, and `pages` at most [`LockedHeap::REGION_PAGES_MAX`].
+    /// - `address` is that of the first page, and `pages` at most [`BackingHeap::REGION_PAGES_MAX`].
     /// - `metadata` points to `pages * METADATA_PER_PAGE` bytes, which are zero and aligned to 8, and which
     ///   nobody else accesses as long as the heap exists, except for readers of the descriptors.
     unsafe fn add_region(
@@ -86,8 +86,8 @@ pub unsafe trait LockedHeap: Send {
         metadata: NonNull<u8>,
     ) -> NonNull<Self::Desc>;
 
-    /// Returns whether a block of this kind, allocated or free, begins at byte `byte` of a region, in the page of
-    /// `desc`. The caller need not hold the lock if the block is allocated and nobody else can free it meanwhile.
+    /// Returns whether an object of this kind, allocated or free, or an allocated block of whole pages of this kind
+    /// begins at byte `byte` of a region, in the page of `desc`. The caller need not hold the lock if the block is allocated and nobody else can free it meanwhile.
     fn begins_block(desc: &Self::Desc, byte: usize, kind: MagazineKind) -> bool;
 
     /// Returns the usable bytes of a block of this layout.
@@ -106,11 +106,11 @@ pub unsafe trait LockedHeap: Send {
         cost: &mut Cost,
     ) -> Result<usize, Refusal>;
 
-    /// Allocates a block by ways that cost time or memory, after [`LockedHeap::allocate`] refused. If more free
+    /// Allocates a block by ways that cost time or memory, after [`BackingHeap::allocate`] refused. If more free
     /// blocks could help, the magazines of all CPUs that could be reached were flushed before.
     fn allocate_fallback(&mut self, layout: Layout, cost: &mut Cost) -> Option<Offset>;
 
-    /// Returns whether [`LockedHeap::allocate`] would need a new slab.
+    /// Returns whether [`BackingHeap::allocate`] would need a new slab.
     fn would_grow(&self, layout: Layout) -> bool;
 
     /// Frees a block.
@@ -143,8 +143,10 @@ pub unsafe trait LockedHeap: Send {
 }
 
 /// A heap whose state can be examined.
-pub trait InspectHeap: LockedHeap {
-    /// Returns a number that changes with every change other than an allocation, a free or a resize.
+pub trait InspectHeap: BackingHeap {
+    /// Returns a number that changes when cached memory is freed.
+    ///
+    /// The engine counts the changes that it makes itself: allocations, frees, resizes and new regions.
     fn epoch(&self) -> u64;
 
     /// Returns the blocks and bytes of the heap.
