@@ -2,7 +2,7 @@
 
 //! The state behind the engine's lock: the heap, and the counters of the operations under the lock.
 //!
-//! Each [`CpuCache`](super::CpuCache) counts the operations that its magazines serve. The statistics are the sums of
+//! Each [`CpuCache`] counts the operations that its magazines serve. The statistics are the sums of
 //! both.
 
 use core::alloc::Layout;
