@@ -2,23 +2,9 @@
 
 //! `hybrid`: slabs over a buddy system, behind per-CPU magazines.
 //!
-//! ```text
-//!  per-CPU magazines   [64 B: ▪▪▪▪··] [80 B: ▪▪····] … [2 pages: ▪·] …      no lock
-//!                 objects:│ empty: refill by half   ▲ full: flush half
-//! ────────────────────────┼─────────────────────────┼───────────────────── one lock
-//!                         ▼                         │
-//!  up to 4096 B ──▶ size class ──▶ slabs of 1 to 3 pages ──┐
-//!  larger ────────▶ whole pages ───────────────────────────┴─▶ buddy system
-//!
-//!  pool               │ 0       │ 1       │ 2       │ 3      │ 4       │ …   blocks only
-//!  page descriptors   │Slab 64 B│Free     │Large    │Interior│Slab 80 B│ …   8 bytes a page
-//!  links              │ neighbours in the lists of free blocks and slabs …   8 bytes a page
-//!  bitmaps            │ 1101…   │         │         │        │ 101…    │ …   64 bytes a page
-//! ```
-//!
-//! The metadata lies outside of the pool. A free that reaches the heap is checked against it, and a bad one is
-//! refused with its cause. `docs/seed-design.md` compares the design with that of [`seed`](crate::seed), and
-//! `docs/limits.md` has its drawbacks.
+//! The README has a picture of it. The metadata lies outside of the pool. A free that reaches the heap is checked
+//! against the metadata, and a bad one is refused with its cause. `docs/seed-design.md` compares the design with that of
+//! [`seed`](crate::seed), and `docs/limits.md` has its drawbacks.
 //!
 //! # Reading order
 //!
