@@ -259,7 +259,11 @@ unsafe impl PerCpu<CpuCache> for CpuCaches {
         }))
     }
 
-    fn with_remote<R: Send>(&self, cpu: usize, f: impl FnOnce(&Exclusive<'_, CpuCache>) -> R + Send) -> Option<R> {
+    fn with_remote<R: Send>(
+        &self,
+        cpu: usize,
+        f: impl FnOnce(&Exclusive<'_, CpuCache>) -> R + Send,
+    ) -> Option<R> {
         if cpu >= self.cpus {
             return None;
         }

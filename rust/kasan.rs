@@ -25,7 +25,11 @@ use core::{
 
 use kernel::bindings;
 use slab_heap::{
-    Block, Cost, Engine, Offset, Refusal,
+    Block,
+    Cost,
+    Engine,
+    Offset,
+    Refusal,
     check::{
         Broken,
         Check,
@@ -104,7 +108,13 @@ impl<E: Engine> KasanEngine<E> {
     fn unpoison(&self, block: Block, layout: Layout) {
         // SAFETY: The engine has just allocated the block and nobody else accesses it. Addresses and
         // usable sizes of blocks are multiples of eight.
-        unsafe { set_shadow(block.start, self.engine.usable_size(layout), ShadowByte::Live) };
+        unsafe {
+            set_shadow(
+                block.start,
+                self.engine.usable_size(layout),
+                ShadowByte::Live,
+            )
+        };
     }
 }
 
@@ -184,7 +194,10 @@ unsafe impl<E: Engine> Engine for KasanEngine<E> {
     }
 
     unsafe fn resize(&self, block: Block, layout: Layout, new: Layout, cost: &mut Cost) -> bool {
-        let (before, after) = (self.engine.usable_size(layout), self.engine.usable_size(new));
+        let (before, after) = (
+            self.engine.usable_size(layout),
+            self.engine.usable_size(new),
+        );
         // SAFETY: The block has, or had, more than the smaller of both sizes.
         let rest = unsafe { block.start.add(before.min(after)) };
         if after < before {

@@ -27,12 +27,13 @@ use kernel::{
     }, //
 };
 use slab_heap::{
-    Engine, engine_enum,
+    Engine,
     debug::{
         self,
         Caller,
         DebugMode, //
     },
+    engine_enum,
     hybrid::{
         self,
         CacheSize,
@@ -252,7 +253,11 @@ fn write_debug(slot: &mut MaybeUninit<AnyEngine>, engine: PoolEngine) -> Result 
     }
     let state = init_from_constant(|| const { debug::State::new() });
     let state = BoxedSpinLock::new(new_spinlock!(state, "slablab_debug"))?;
-    slot.write(AnyEngine::Debug(DebugMode::new(engine, state, CurrentProcess)));
+    slot.write(AnyEngine::Debug(DebugMode::new(
+        engine,
+        state,
+        CurrentProcess,
+    )));
     Ok(())
 }
 

@@ -35,6 +35,7 @@ use kernel::{
 };
 use slab_heap::{
     Block, Cost, Engine, Refusal,
+    backing_heap::BackingHeap,
     check::{
         Check,
         Progress,
@@ -49,7 +50,6 @@ use slab_heap::{
         CacheSize,
         Hybrid, //
     },
-    backing_heap::BackingHeap,
     seed::{
         self,
         Seed, //
@@ -328,7 +328,9 @@ pub(super) fn allocator_bytes(request: &Request) -> usize {
         AllocatorKind::Hybrid => {
             kmalloc_bytes(size_of::<HybridAllocator>())
                 + CountingLock::<hybrid::State>::charge()
-                + VmallocMemory::charge(pool_bytes / PAGE_SIZE * <hybrid::Heap as BackingHeap>::METADATA_PER_PAGE)
+                + VmallocMemory::charge(
+                    pool_bytes / PAGE_SIZE * <hybrid::Heap as BackingHeap>::METADATA_PER_PAGE,
+                )
                 + CpuCaches::charge(CacheSize::FULL)
         }
         AllocatorKind::Seed => {

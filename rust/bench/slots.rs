@@ -150,10 +150,7 @@ impl<'a, A: Allocator> Slots<'a, A> {
         }
         // SAFETY: By the type invariant the block is a live block of the allocator for this layout. It was
         // taken out of its slot above, so nobody uses it any more.
-        let freed = unsafe {
-            self.allocator
-                .free(live.block, live.layout, &mut self.cost)
-        };
+        let freed = unsafe { self.allocator.free(live.block, live.layout, &mut self.cost) };
         self.counts.wrong_blocks += u64::from(!freed);
     }
 

@@ -117,7 +117,10 @@ impl OpenFile {
         }
         // Shrinking flushes all magazines, which delays other users of the pool.
         self.ensure_own_pool_or_admin()?;
-        let shrunk = engine.interfaces().shrink.map_or(0, |engine| engine.shrink());
+        let shrunk = engine
+            .interfaces()
+            .shrink
+            .map_or(0, |engine| engine.shrink());
         shrink.bytes = shrunk as u64;
         shrink.free_bytes = uapi::free_bytes(engine);
         arg.reply(&shrink)

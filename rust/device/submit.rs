@@ -38,8 +38,8 @@ use kernel::{
     }, //
 };
 use slab_session::{
-    Operation,
     EncodedOperation,
+    Operation,
     SessionError, //
 };
 
