@@ -14,10 +14,12 @@ use slab_heap::{
     Engine, //
 };
 
-use crate::pool::{
-    AnyEngine,
-    EngineKind,
-    PoolRef, //
+use crate::{
+    engines::{
+        AnyEngine,
+        EngineKind, //
+    },
+    pool::PoolRef, //
 };
 
 /// Bytes of the pool.

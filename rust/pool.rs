@@ -5,21 +5,14 @@
 // Lock order: `Pool::backing` (a mutex), then the engine's lock: a spinlock, or a mutex for `seed`, whose
 // frees search lists. No memory is allocated and no user memory is touched under either.
 
-use core::{
-    mem::MaybeUninit,
-    ops::Deref, //
-};
+use core::ops::Deref;
 
 use kernel::{
-    bindings,
-    current,
     new_mutex,
-    new_spinlock,
     prelude::*,
     sync::{
         Arc,
         Mutex,
-        SpinLock,
         atomic::{
             Atomic,
             Relaxed, //
@@ -28,42 +21,23 @@ use kernel::{
 };
 use slab_heap::{
     Engine,
-    debug::{
-        self,
-        Caller,
-        DebugMode, //
-    },
-    engine_enum,
-    hybrid::{
-        self,
-        CacheSize,
-        Hybrid, //
-    },
     region::{
         REGIONS_MAX,
         RegionError, //
     },
-    seed::{
-        self,
-        MIN_HEAP_SIZE,
-        Seed, //
-    },
+    seed::MIN_HEAP_SIZE, //
 };
 
-#[cfg(all(CONFIG_KASAN_GENERIC, CONFIG_KASAN_VMALLOC))]
-pub(crate) use crate::kasan::KasanEngine;
 use crate::{
     budget::{
         Budget,
         Lease, //
     },
-    cpu_caches::CpuCaches,
-    lock::{
-        BoxedMutex,
-        BoxedSpinLock, //
+    engines::{
+        AnyEngine,
+        EngineKind,
+        engine_bytes, //
     },
-    signals,
-    slub::Slub,
     vmalloc::{
         self,
         VmallocMemory, //
@@ -76,228 +50,10 @@ pub(crate) const REGION_UNIT: usize = MIN_HEAP_SIZE;
 /// The most bytes of a region.
 pub(crate) const REGION_BYTES_MAX: usize = 4 << 30;
 
-/// The kinds of engines.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum EngineKind {
-    /// The design of `docs/seed-design.md`: `Slab<N>`s over `buddy_system_allocator`.
-    Seed,
-    /// Size classes and per-CPU magazines over a buddy system; all metadata is outside the pool.
-    Hybrid,
-    /// Linux's kvmalloc.
-    Slub,
-}
-
-impl EngineKind {
-    /// All kinds of engines.
-    pub(crate) const ALL: [Self; 3] = [Self::Seed, Self::Hybrid, Self::Slub];
-
-    /// Returns the name of the engine in messages.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Seed => "seed",
-            Self::Hybrid => "hybrid",
-            Self::Slub => "slub",
-        }
-    }
-}
-
-/// Without KASAN for vmalloc memory an engine needs no adapter.
-#[cfg(not(all(CONFIG_KASAN_GENERIC, CONFIG_KASAN_VMALLOC)))]
-pub(crate) type KasanEngine<E> = E;
-
-/// Wraps `engine`, which has no regions yet, so that KASAN knows which memory of the pool is free.
-fn with_kasan<E: Engine>(engine: E) -> KasanEngine<E> {
-    #[cfg(all(CONFIG_KASAN_GENERIC, CONFIG_KASAN_VMALLOC))]
-    return KasanEngine::new(engine);
-    #[cfg(not(all(CONFIG_KASAN_GENERIC, CONFIG_KASAN_VMALLOC)))]
-    engine
-}
-
-/// `seed` with a mutex: its frees search all free blocks of their size, and the scheduler must be able
-/// to preempt them.
-type SeedEngine = Seed<BoxedMutex<seed::State>>;
-pub(crate) type HybridEngine = Hybrid<BoxedSpinLock<hybrid::State>, CpuCaches>;
-
-/// An engine in debug mode. Debug mode detects stray writes itself; KASAN detects stray reads.
-pub(crate) type DebugModeEngine =
-    DebugMode<KasanEngine<PoolEngine>, BoxedSpinLock<debug::State>, CurrentProcess>;
-
-engine_enum! {
-    /// An engine that has a pool.
-    pub(crate) enum PoolEngine {
-        /// The engine `seed`.
-        Seed(SeedEngine),
-        /// The engine `hybrid`.
-        Hybrid(HybridEngine),
-    }
-}
-
-engine_enum! {
-    /// An engine of any kind; no other type distinguishes the kinds.
-    // Each call compares the tag. A niche in the fields of the engines would take more instructions.
-    #[repr(u8)]
-    pub(crate) enum AnyEngine {
-        /// The engine `seed`.
-        Seed(KasanEngine<SeedEngine>),
-        /// The engine `hybrid`.
-        Hybrid(KasanEngine<HybridEngine>),
-        /// The engine `slub`.
-        Slub(Slub),
-        /// `seed` or `hybrid` in debug mode.
-        Debug(DebugModeEngine),
-    }
-}
-
-/// Identifies the current process to debug mode, by its number in the initial pid namespace.
-pub(crate) struct CurrentProcess;
-
-impl Caller for CurrentProcess {
-    fn pid(&self) -> u32 {
-        current!().tgid() as u32
-    }
-
-    fn interrupted(&self) -> bool {
-        signals::is_fatal_pending()
-    }
-
-    #[cfg(all(CONFIG_KASAN_GENERIC, CONFIG_KASAN_VMALLOC))]
-    fn reading_free<R>(&self, work: impl FnOnce() -> R) -> R {
-        crate::kasan::unchecked(work)
-    }
-}
-
-impl AnyEngine {
-    /// Initialises an engine without regions, or with a limit of `bytes` bytes if it has no pool;
-    /// `debug` selects debug mode.
-    ///
-    /// The engine is initialised in place, because it is too large for the stack.
-    fn init(kind: EngineKind, bytes: usize, debug: bool) -> impl Init<Self, Error> {
-        let init = move |slot: *mut Self| {
-            // SAFETY: By the contract of `init_from_closure` the slot is valid for writes and not aliased.
-            let slot = unsafe { &mut *slot.cast::<MaybeUninit<Self>>() };
-            match (kind, debug) {
-                (EngineKind::Seed, false) => write_seed(slot),
-                (EngineKind::Hybrid, false) => write_hybrid(slot, bytes),
-                (EngineKind::Slub, false) => {
-                    slot.write(Self::Slub(Slub::new(bytes)?));
-                    Ok(())
-                }
-                (EngineKind::Seed, true) => write_debug(slot, PoolEngine::Seed(seed()?)),
-                (EngineKind::Hybrid, true) => write_debug(slot, PoolEngine::Hybrid(hybrid(bytes)?)),
-                (EngineKind::Slub, true) => Err(EOPNOTSUPP),
-            }
-        };
-        // SAFETY: The closure has initialised the slot when it returns `Ok`. The functions that write an
-        // engine fail before they write, so the slot is uninitialised when it returns an error.
-        unsafe { pin_init::init_from_closure(init) }
-    }
-
-    /// Returns the engine `hybrid`, unless the engine is another one or in debug mode.
-    #[inline(always)]
-    pub(crate) fn hybrid(&self) -> Option<&KasanEngine<HybridEngine>> {
-        match self {
-            Self::Hybrid(engine) => Some(engine),
-            _ => None,
-        }
-    }
-
-    /// Returns the debug mode, if the engine is in debug mode.
-    pub(crate) fn debug(&self) -> Option<&DebugModeEngine> {
-        match self {
-            Self::Debug(engine) => Some(engine),
-            _ => None,
-        }
-    }
-}
-
-/// Creates a `seed` without regions.
-fn seed() -> Result<SeedEngine> {
-    let state = init_from_constant(|| const { seed::State::new() });
-    let state = BoxedMutex::new(new_mutex!(state, "slablab_seed"))?;
-    Ok(Seed::new(state))
-}
-
-/// Creates a `hybrid` without regions, whose CPU caches suit a pool of `pool_bytes` bytes.
-fn hybrid(pool_bytes: usize) -> Result<HybridEngine> {
-    let state = init_from_constant(|| const { hybrid::State::new() });
-    let state = BoxedSpinLock::new(new_spinlock!(state, "slablab_hybrid"))?;
-    Ok(Hybrid::new(
-        state,
-        CpuCaches::new(CacheSize::for_pool(pool_bytes))?,
-    ))
-}
-
-// Each function writes an engine into its slot. An engine passes over the stack (about 700 bytes), and one
-// function for all engines would have stack space for each.
-
-/// Writes a `seed` into its slot.
-#[inline(never)]
-fn write_seed(slot: &mut MaybeUninit<AnyEngine>) -> Result {
-    slot.write(AnyEngine::Seed(with_kasan(seed()?)));
-    Ok(())
-}
-
-/// Writes a `hybrid` into its slot.
-#[inline(never)]
-fn write_hybrid(slot: &mut MaybeUninit<AnyEngine>, pool_bytes: usize) -> Result {
-    slot.write(AnyEngine::Hybrid(with_kasan(hybrid(pool_bytes)?)));
-    Ok(())
-}
-
-/// Writes an engine in debug mode into its slot.
-#[inline(never)]
-fn write_debug(slot: &mut MaybeUninit<AnyEngine>, engine: PoolEngine) -> Result {
-    let engine = with_kasan(engine);
-    if !debug::supports(&engine) {
-        return Err(EOPNOTSUPP);
-    }
-    let state = init_from_constant(|| const { debug::State::new() });
-    let state = BoxedSpinLock::new(new_spinlock!(state, "slablab_debug"))?;
-    slot.write(AnyEngine::Debug(DebugMode::new(
-        engine,
-        state,
-        CurrentProcess,
-    )));
-    Ok(())
-}
-
-/// Returns an initialiser that writes the constant returned by `value`.
-///
-/// The compiler copies the constant from read-only data into the slot, without a copy on the stack,
-/// for which such a value is too large. `scripts/stack-frames.py` checks that.
-pub(crate) fn init_from_constant<T>(value: impl FnOnce() -> T) -> impl Init<T> {
-    let init = |slot: *mut T| {
-        // SAFETY: By the contract of `init_from_closure` the slot is valid for writes.
-        unsafe { slot.write(value()) };
-        Ok(())
-    };
-    // SAFETY: The closure always initialises the slot and returns `Ok`.
-    unsafe { pin_init::init_from_closure(init) }
-}
-
-/// Returns the number of possible CPUs.
-pub(crate) fn possible_cpus() -> usize {
-    // SAFETY: The variable is static and does not change after boot.
-    unsafe { (&raw const bindings::__num_possible_cpus).read() as usize }
-}
-
-/// Returns the bytes of a pool without its regions: its structures, and the per-CPU caches.
+/// Returns the bytes of a pool without its regions: its structures, and those of the engine.
 fn fixed_bytes(kind: EngineKind, pool_bytes: usize, debug: bool) -> usize {
-    let engine = match kind {
-        EngineKind::Seed => vmalloc::kmalloc_bytes(size_of::<Mutex<seed::State>>()),
-        EngineKind::Hybrid => {
-            vmalloc::kmalloc_bytes(size_of::<SpinLock<hybrid::State>>())
-                + CpuCaches::charge(CacheSize::for_pool(pool_bytes))
-        }
-        EngineKind::Slub => 0,
-    };
-    let debug_mode = if debug {
-        vmalloc::kmalloc_bytes(size_of::<SpinLock<debug::State>>())
-    } else {
-        0
-    };
     let regions = vmalloc::kmalloc_bytes(REGIONS_MAX * size_of::<Region>());
-    vmalloc::kmalloc_bytes(size_of::<Pool>()) + regions + engine + debug_mode
+    vmalloc::kmalloc_bytes(size_of::<Pool>()) + regions + engine_bytes(kind, pool_bytes, debug)
 }
 
 /// Reserves `bytes` bytes of a budget, if there is one.

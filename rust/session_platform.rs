@@ -37,12 +37,12 @@ use crate::{
         Budget,
         Lease, //
     },
-    lock::BoxedSpinLock,
-    pool::{
+    engines::{
         HybridEngine,
-        KasanEngine,
-        PoolRef, //
+        KasanEngine, //
     },
+    lock::BoxedSpinLock,
+    pool::PoolRef,
     signals,
     vmalloc::VmallocMemory, //
 };

@@ -23,11 +23,9 @@ use crate::{
         Budget,
         Lease, //
     },
+    engines::EngineKind,
     parameters::Parameters,
-    pool::{
-        EngineKind,
-        PoolRef, //
-    },
+    pool::PoolRef,
     session_platform::{
         KernelPlatform,
         Ring, //
@@ -55,7 +53,8 @@ pub(crate) const DEFAULT_ENGINE: EngineKind = EngineKind::Hybrid;
 
 /// The shared pools, the quota of a session, and budgets.
 pub(crate) struct Shared {
-    pools: [PoolRef; EngineKind::ALL.len()],
+    /// The shared pools, in the order of [`EngineKind::ALL`].
+    pools: KVec<PoolRef>,
     quota: Quota,
     private_bytes: Arc<Budget>,
     /// Bytes of all sessions' handle tables.
@@ -98,13 +97,13 @@ impl Shared {
                 );
             })
         };
+        let mut pools = KVec::with_capacity(EngineKind::ALL.len(), GFP_KERNEL)?;
+        for kind in EngineKind::ALL {
+            pools.push(pool(*kind)?, GFP_KERNEL)?;
+        }
         let shared = Arc::new(
             Self {
-                pools: [
-                    pool(EngineKind::Seed)?,
-                    pool(EngineKind::Hybrid)?,
-                    pool(EngineKind::Slub)?,
-                ],
+                pools,
                 quota: Quota {
                     bytes: parameters.session_bytes,
                     handles: parameters.session_handles,
@@ -138,11 +137,7 @@ impl Shared {
 
     /// Returns the shared pool of an engine.
     pub(crate) fn pool(&self, kind: EngineKind) -> &PoolRef {
-        match kind {
-            EngineKind::Seed => &self.pools[0],
-            EngineKind::Hybrid => &self.pools[1],
-            EngineKind::Slub => &self.pools[2],
-        }
+        &self.pools[kind as usize]
     }
 
     /// Returns the quota of one session.

@@ -31,6 +31,7 @@ mod bench;
 mod budget;
 mod cpu_caches;
 mod device;
+mod engines;
 #[cfg(all(CONFIG_KASAN_GENERIC, CONFIG_KASAN_VMALLOC))]
 mod kasan;
 #[cfg(SLABLAB_STRAY)]

@@ -72,7 +72,7 @@ use super::{
 };
 use crate::{
     cpu_caches::CpuCaches,
-    pool::{
+    engines::{
         init_from_constant,
         possible_cpus, //
     },

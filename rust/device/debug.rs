@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     argument::IoctlArg,
-    pool::DebugModeEngine,
+    engines::DebugModeEngine,
     uapi::{
         self,
         *, //

@@ -24,11 +24,7 @@ use slab_heap::{
     region::REGIONS_MAX, //
 };
 
-use super::{
-    OpenFile,
-    ensure,
-    pools::number, //
-};
+use super::{OpenFile, ensure};
 use crate::{
     argument::IoctlArg,
     uapi::*, //
@@ -48,7 +44,7 @@ impl OpenFile {
         *stats = slablab_stats::default();
         let bound = self.bound.as_ref();
         let pool = self.pool_of(bound);
-        stats.engine = number(pool.kind());
+        stats.engine = pool.kind().number();
         pool.engine().interfaces().statistics.visit(&mut *stats);
         stats.set_session(&bound.map(|bound| bound.session.stats()).unwrap_or_default());
         arg.reply(&*stats)

@@ -16,10 +16,8 @@ use super::{
 };
 use crate::{
     argument::IoctlArg,
-    pool::{
-        EngineKind,
-        PoolRef, //
-    },
+    engines::EngineKind,
+    pool::PoolRef,
     shared::DEFAULT_ENGINE,
     uapi::{
         self,
@@ -39,8 +37,8 @@ impl OpenFile {
             abi_version: SLABLAB_ABI_VERSION,
             engines: EngineKind::ALL
                 .iter()
-                .fold(0, |bits, kind| bits | 1 << number(*kind)),
-            engine: number(pool.kind()),
+                .fold(0, |bits, kind| bits | 1 << kind.number()),
+            engine: pool.kind().number(),
             capabilities: uapi::capabilities(pool.engine()),
             bind_flags: bound.map_or(0, |bound| bound.flags),
             pool_bytes: pool.engine().capacity() as u64,
@@ -132,22 +130,11 @@ fn session_memory((sessions, bytes): (usize, usize)) -> u64 {
     (sessions * SESSION_BYTES + bytes) as u64
 }
 
-/// Returns the number of an engine in the ABI.
-pub(super) fn number(kind: EngineKind) -> u32 {
-    match kind {
-        EngineKind::Seed => SLABLAB_ENGINE_SEED,
-        EngineKind::Hybrid => SLABLAB_ENGINE_HYBRID,
-        EngineKind::Slub => SLABLAB_ENGINE_SLUB,
-    }
-}
-
 /// Returns the engine with a number of the ABI.
 fn kind(number: u32) -> Result<EngineKind> {
-    match number {
-        SLABLAB_ENGINE_DEFAULT => Ok(DEFAULT_ENGINE),
-        SLABLAB_ENGINE_SEED => Ok(EngineKind::Seed),
-        SLABLAB_ENGINE_HYBRID => Ok(EngineKind::Hybrid),
-        SLABLAB_ENGINE_SLUB => Ok(EngineKind::Slub),
-        _ => Err(EINVAL),
+    if number == SLABLAB_ENGINE_DEFAULT {
+        return Ok(DEFAULT_ENGINE);
     }
+    let mut kinds = EngineKind::ALL.iter().copied();
+    kinds.find(|kind| kind.number() == number).ok_or(EINVAL)
 }

@@ -1,0 +1,322 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The engines of the module.
+//!
+//! The list in [`engines!`] has a line for each engine that has a pool. From it come the kinds of engines, their numbers
+//! in the ABI and their names, and the enums that hold an engine.
+
+use core::mem::MaybeUninit;
+
+use kernel::{
+    bindings,
+    current,
+    new_mutex,
+    new_spinlock,
+    prelude::*,
+    sync::{
+        Mutex,
+        SpinLock, //
+    }, //
+};
+use slab_heap::{
+    Engine,
+    debug::{
+        self,
+        Caller,
+        DebugMode, //
+    },
+    engine_enum,
+    hybrid::{
+        self,
+        CacheSize,
+        Hybrid, //
+    },
+    seed::{
+        self,
+        Seed, //
+    },
+};
+
+#[cfg(all(CONFIG_KASAN_GENERIC, CONFIG_KASAN_VMALLOC))]
+pub(crate) use crate::kasan::KasanEngine;
+use crate::{
+    cpu_caches::CpuCaches,
+    lock::{
+        BoxedMutex,
+        BoxedSpinLock, //
+    },
+    signals,
+    slub::Slub,
+    uapi::{
+        SLABLAB_ENGINE_HYBRID,
+        SLABLAB_ENGINE_SEED,
+        SLABLAB_ENGINE_SLUB, //
+    },
+    vmalloc,
+};
+
+/// An engine that has a pool, as the module creates it.
+trait PooledEngine: Engine + Sized {
+    /// Creates an engine without regions, for a pool of `pool_bytes` bytes.
+    fn new(pool_bytes: usize) -> Result<Self>;
+
+    /// Returns the bytes that [`PooledEngine::new`] allocates.
+    fn allocated_bytes(pool_bytes: usize) -> usize;
+}
+
+/// `seed` with a mutex: its frees search all free blocks of their size, and the scheduler must be able
+/// to preempt them.
+type SeedEngine = Seed<BoxedMutex<seed::State>>;
+
+impl PooledEngine for SeedEngine {
+    fn new(_pool_bytes: usize) -> Result<Self> {
+        let state = init_from_constant(|| const { seed::State::new() });
+        let state = BoxedMutex::new(new_mutex!(state, "slablab_seed"))?;
+        Ok(Seed::new(state))
+    }
+
+    fn allocated_bytes(_pool_bytes: usize) -> usize {
+        vmalloc::kmalloc_bytes(size_of::<Mutex<seed::State>>())
+    }
+}
+
+/// `hybrid` with a spinlock, and caches of the CPUs that suit the size of the pool.
+pub(crate) type HybridEngine = Hybrid<BoxedSpinLock<hybrid::State>, CpuCaches>;
+
+impl PooledEngine for HybridEngine {
+    fn new(pool_bytes: usize) -> Result<Self> {
+        let state = init_from_constant(|| const { hybrid::State::new() });
+        let state = BoxedSpinLock::new(new_spinlock!(state, "slablab_hybrid"))?;
+        let caches = CpuCaches::new(CacheSize::for_pool(pool_bytes))?;
+        Ok(Hybrid::new(state, caches))
+    }
+
+    fn allocated_bytes(pool_bytes: usize) -> usize {
+        vmalloc::kmalloc_bytes(size_of::<SpinLock<hybrid::State>>())
+            + CpuCaches::charge(CacheSize::for_pool(pool_bytes))
+    }
+}
+
+/// Declares the engines: a variant, its type, its number in the ABI, and its name in messages.
+macro_rules! engines {
+    ($($(#[$meta:meta])* $variant:ident($engine:ty) = $number:path, $name:literal;)+) => {
+        /// The kinds of engines.
+        #[derive(Clone, Copy, PartialEq, Eq)]
+        pub(crate) enum EngineKind {
+            $($(#[$meta])* $variant,)+
+            /// Linux's kvmalloc.
+            Slub,
+        }
+
+        impl EngineKind {
+            /// All kinds of engines, in the order of the enum.
+            pub(crate) const ALL: &[Self] = &[$(Self::$variant,)+ Self::Slub];
+
+            /// Returns the name of the engine in messages.
+            pub(crate) fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)+
+                    Self::Slub => "slub",
+                }
+            }
+
+            /// Returns the number of the engine in the ABI.
+            pub(crate) fn number(self) -> u32 {
+                match self {
+                    $(Self::$variant => $number,)+
+                    Self::Slub => SLABLAB_ENGINE_SLUB,
+                }
+            }
+        }
+
+        engine_enum! {
+            /// An engine that has a pool.
+            pub(crate) enum PoolEngine {
+                $($(#[$meta])* $variant($engine),)+
+            }
+        }
+
+        engine_enum! {
+            /// An engine of any kind; no other type distinguishes the kinds.
+            // Each call compares the tag. A niche in the fields of the engines would take more instructions.
+            #[repr(u8)]
+            pub(crate) enum AnyEngine {
+                $($(#[$meta])* $variant(KasanEngine<$engine>),)+
+                /// The engine `slub`.
+                Slub(Slub),
+                /// An engine that has a pool, in debug mode.
+                Debug(DebugModeEngine),
+            }
+        }
+
+        impl AnyEngine {
+            /// Writes an engine into its slot.
+            fn write(
+                slot: &mut MaybeUninit<Self>,
+                kind: EngineKind,
+                bytes: usize,
+                debug: bool,
+            ) -> Result {
+                match (kind, debug) {
+                    $(
+                        (EngineKind::$variant, false) => {
+                            write_engine::<$engine>(slot, bytes, Self::$variant)
+                        }
+                        (EngineKind::$variant, true) => {
+                            write_debug::<$engine>(slot, bytes, PoolEngine::$variant)
+                        }
+                    )+
+                    (EngineKind::Slub, false) => {
+                        slot.write(Self::Slub(Slub::new(bytes)?));
+                        Ok(())
+                    }
+                    (EngineKind::Slub, true) => Err(EOPNOTSUPP),
+                }
+            }
+        }
+
+        /// Returns the bytes that an engine allocates for itself, for a pool of `pool_bytes` bytes.
+        pub(crate) fn engine_bytes(kind: EngineKind, pool_bytes: usize, debug: bool) -> usize {
+            let engine = match kind {
+                $(EngineKind::$variant => <$engine>::allocated_bytes(pool_bytes),)+
+                EngineKind::Slub => 0,
+            };
+            let debug_mode = if debug {
+                vmalloc::kmalloc_bytes(size_of::<SpinLock<debug::State>>())
+            } else {
+                0
+            };
+            engine + debug_mode
+        }
+    };
+}
+
+engines! {
+    /// The design of `docs/seed-design.md`: `Slab<N>`s over `buddy_system_allocator`.
+    Seed(SeedEngine) = SLABLAB_ENGINE_SEED, "seed";
+    /// Size classes and per-CPU magazines over a buddy system; all metadata is outside the pool.
+    Hybrid(HybridEngine) = SLABLAB_ENGINE_HYBRID, "hybrid";
+}
+
+/// Without KASAN for vmalloc memory an engine needs no adapter.
+#[cfg(not(all(CONFIG_KASAN_GENERIC, CONFIG_KASAN_VMALLOC)))]
+pub(crate) type KasanEngine<E> = E;
+
+/// Wraps `engine`, which has no regions yet, so that KASAN knows which memory of the pool is free.
+fn with_kasan<E: Engine>(engine: E) -> KasanEngine<E> {
+    #[cfg(all(CONFIG_KASAN_GENERIC, CONFIG_KASAN_VMALLOC))]
+    return KasanEngine::new(engine);
+    #[cfg(not(all(CONFIG_KASAN_GENERIC, CONFIG_KASAN_VMALLOC)))]
+    engine
+}
+
+/// An engine in debug mode. Debug mode detects stray writes itself; KASAN detects stray reads.
+pub(crate) type DebugModeEngine =
+    DebugMode<KasanEngine<PoolEngine>, BoxedSpinLock<debug::State>, CurrentProcess>;
+
+/// Identifies the current process to debug mode, by its number in the initial pid namespace.
+pub(crate) struct CurrentProcess;
+
+impl Caller for CurrentProcess {
+    fn pid(&self) -> u32 {
+        current!().tgid() as u32
+    }
+
+    fn interrupted(&self) -> bool {
+        signals::is_fatal_pending()
+    }
+
+    #[cfg(all(CONFIG_KASAN_GENERIC, CONFIG_KASAN_VMALLOC))]
+    fn reading_free<R>(&self, work: impl FnOnce() -> R) -> R {
+        crate::kasan::unchecked(work)
+    }
+}
+
+impl AnyEngine {
+    /// Initialises an engine without regions, or with a limit of `bytes` bytes if it has no pool;
+    /// `debug` selects debug mode.
+    ///
+    /// The engine is initialised in place, because it is too large for the stack.
+    pub(crate) fn init(kind: EngineKind, bytes: usize, debug: bool) -> impl Init<Self, Error> {
+        let init = move |slot: *mut Self| {
+            // SAFETY: By the contract of `init_from_closure` the slot is valid for writes and not aliased.
+            let slot = unsafe { &mut *slot.cast::<MaybeUninit<Self>>() };
+            Self::write(slot, kind, bytes, debug)
+        };
+        // SAFETY: The closure has initialised the slot when it returns `Ok`. The functions that write an
+        // engine fail before they write, so the slot is uninitialised when it returns an error.
+        unsafe { pin_init::init_from_closure(init) }
+    }
+
+    /// Returns the engine `hybrid`, unless the engine is another one or in debug mode.
+    #[inline(always)]
+    pub(crate) fn hybrid(&self) -> Option<&KasanEngine<HybridEngine>> {
+        match self {
+            Self::Hybrid(engine) => Some(engine),
+            _ => None,
+        }
+    }
+
+    /// Returns the debug mode, if the engine is in debug mode.
+    pub(crate) fn debug(&self) -> Option<&DebugModeEngine> {
+        match self {
+            Self::Debug(engine) => Some(engine),
+            _ => None,
+        }
+    }
+}
+
+// An engine passes over the stack (about 700 bytes), and one function for all engines would have stack space for
+// each.
+
+/// Creates an engine without regions, and writes it into its slot.
+#[inline(never)]
+fn write_engine<E: PooledEngine>(
+    slot: &mut MaybeUninit<AnyEngine>,
+    bytes: usize,
+    variant: impl FnOnce(KasanEngine<E>) -> AnyEngine,
+) -> Result {
+    slot.write(variant(with_kasan(E::new(bytes)?)));
+    Ok(())
+}
+
+/// Creates an engine without regions in debug mode, and writes it into its slot.
+#[inline(never)]
+fn write_debug<E: PooledEngine>(
+    slot: &mut MaybeUninit<AnyEngine>,
+    bytes: usize,
+    variant: impl FnOnce(E) -> PoolEngine,
+) -> Result {
+    let engine = with_kasan(variant(E::new(bytes)?));
+    if !debug::supports(&engine) {
+        return Err(EOPNOTSUPP);
+    }
+    let state = init_from_constant(|| const { debug::State::new() });
+    let state = BoxedSpinLock::new(new_spinlock!(state, "slablab_debug"))?;
+    slot.write(AnyEngine::Debug(DebugMode::new(
+        engine,
+        state,
+        CurrentProcess,
+    )));
+    Ok(())
+}
+
+/// Returns an initialiser that writes the constant returned by `value`.
+///
+/// The compiler copies the constant from read-only data into the slot, without a copy on the stack,
+/// for which such a value is too large. `scripts/stack-frames.py` checks that.
+pub(crate) fn init_from_constant<T>(value: impl FnOnce() -> T) -> impl Init<T> {
+    let init = |slot: *mut T| {
+        // SAFETY: By the contract of `init_from_closure` the slot is valid for writes.
+        unsafe { slot.write(value()) };
+        Ok(())
+    };
+    // SAFETY: The closure always initialises the slot and returns `Ok`.
+    unsafe { pin_init::init_from_closure(init) }
+}
+
+/// Returns the number of possible CPUs.
+pub(crate) fn possible_cpus() -> usize {
+    // SAFETY: The variable is static and does not change after boot.
+    unsafe { (&raw const bindings::__num_possible_cpus).read() as usize }
+}
