@@ -10,9 +10,12 @@ use anyhow::{
     bail, //
 };
 use clap::{
-    Args,
-    ValueEnum,
-    builder::PossibleValue, //
+    Args, ValueEnum,
+    builder::{
+        PossibleValue,
+        PossibleValuesParser,
+        TypedValueParser, //
+    },
 };
 use serde::{
     Deserialize,
@@ -58,58 +61,34 @@ impl TargetKind {
     }
 }
 
-/// An engine, as the command line names it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum EngineArg {
-    /// The module's default
-    Default,
-    /// Slabs over a buddy system, the design of docs/seed-design.md
-    Seed,
-    /// The seed's two tiers without its weaknesses
-    Hybrid,
-    /// Linux's own kvmalloc, on the device only
-    Slub,
+/// Parses the name of an engine.
+pub(crate) fn engine_name() -> impl TypedValueParser<Value = Engine> {
+    PossibleValuesParser::new(engine_names())
+        .try_map(|name| Engine::from_name(&name).ok_or("no such engine"))
 }
 
-impl From<EngineArg> for Engine {
-    fn from(engine: EngineArg) -> Self {
-        match engine {
-            EngineArg::Default => Self::Default,
-            EngineArg::Seed => Self::Seed,
-            EngineArg::Hybrid => Self::Hybrid,
-            EngineArg::Slub => Self::Slub,
-        }
-    }
+/// Returns the names of all engines, with their help.
+fn engine_names() -> impl Iterator<Item = PossibleValue> {
+    Engine::ALL.iter().map(|engine| {
+        let help = engine.comment().trim_end_matches('.');
+        PossibleValue::new(engine.name()).help(help)
+    })
 }
 
 /// Engines, as --engine names them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum EngineChoice {
     /// One.
-    One(EngineArg),
+    One(Engine),
     /// All that the target has.
     All,
 }
 
-impl ValueEnum for EngineChoice {
-    fn value_variants<'a>() -> &'a [Self] {
-        &[
-            Self::One(EngineArg::Default),
-            Self::One(EngineArg::Seed),
-            Self::One(EngineArg::Hybrid),
-            Self::One(EngineArg::Slub),
-            Self::All,
-        ]
-    }
-
-    fn to_possible_value(&self) -> Option<PossibleValue> {
-        match self {
-            Self::One(engine) => engine.to_possible_value(),
-            Self::All => Some(
-                PossibleValue::new("all").help("All engines of the target, one after the other"),
-            ),
-        }
-    }
+/// Parses the name of an engine, or `all`.
+pub(crate) fn engine_choice() -> impl TypedValueParser<Value = EngineChoice> {
+    let all = PossibleValue::new("all").help("All engines of the target, one after the other");
+    PossibleValuesParser::new(engine_names().chain([all]))
+        .map(|name| Engine::from_name(&name).map_or(EngineChoice::All, EngineChoice::One))
 }
 
 /// The arguments that choose the backend and the pool.
@@ -184,27 +163,21 @@ impl SessionFactory {
                 engines.retain(|engine| !self.debug || *engine != Engine::Slub);
                 Ok(engines)
             }
-            EngineChoice::One(engine) => Ok(vec![engine.into()]),
+            EngineChoice::One(engine) => Ok(vec![engine]),
         }
     }
 
     /// Returns the engines that there are.
     pub(crate) fn engines(&self) -> anyhow::Result<Vec<Engine>> {
-        let engines = match self.kind {
-            TargetKind::Sim => return Ok(Pool::ENGINES.to_vec()),
+        match self.kind {
+            TargetKind::Sim => Ok(Pool::ENGINES.to_vec()),
             TargetKind::Device => {
-                let device = open_device()?;
-                device
+                let info = open_device()?
                     .info()
-                    .with_context(|| format!("{}: INFO failed", uapi::DEVICE))?
-                    .engines
+                    .with_context(|| format!("{}: INFO failed", uapi::DEVICE))?;
+                Ok(info.engines().collect())
             }
-        };
-        Ok(Engine::ALL
-            .iter()
-            .copied()
-            .filter(|engine| *engine != Engine::Default && engines & (1 << engine.raw()) != 0)
-            .collect())
+        }
     }
 
     /// Returns the engine that a session on `engine` has, as far as that is known without one.
@@ -232,8 +205,8 @@ impl SessionFactory {
     }
 
     fn open_sim(&mut self, engine: Engine) -> anyhow::Result<Box<dyn Target>> {
-        if engine == Engine::Slub {
-            bail!("slub is Linux's own allocator and runs in the kernel only: use --target device");
+        if !Pool::ENGINES.contains(&self.engine_of(engine)) {
+            bail!("{engine} runs in the kernel only: use --target device");
         }
         let sim = match self.private_bytes {
             Some(bytes) if self.debug => Sim::debug(engine, bytes),
@@ -292,17 +265,4 @@ fn no_debug_mode(engine: Engine) -> anyhow::Error {
         "debug mode cannot guard {engine}: it needs a pool, in which the engine writes no more than \
          the first {FREE_BLOCK_BYTES_MAX} bytes of a free block"
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_engine_can_be_chosen() {
-        for engine in EngineArg::value_variants() {
-            let chosen = EngineChoice::value_variants().contains(&EngineChoice::One(*engine));
-            assert!(chosen, "{engine:?}");
-        }
-    }
 }

@@ -52,6 +52,15 @@ pub const DEVICE: &str = match SLABLAB_DEVICE.split_last() {
     _ => panic!("the path does not end in NUL"),
 };
 
+impl slablab_info {
+    /// Returns the available engines.
+    pub fn engines(&self) -> impl Iterator<Item = Engine> + use<> {
+        let bits = self.engines;
+        let engines = Engine::ALL.iter().copied();
+        engines.filter(move |engine| bits & (1 << engine.raw()) != 0)
+    }
+}
+
 impl slablab_cost {
     /// Returns all fields as one number, by which two can be compared.
     pub fn bits(&self) -> u64 {
@@ -71,12 +80,12 @@ impl slablab_cost {
 
 /// Makes an enum of constants of the header, with their names in text and JSON.
 macro_rules! header_enum {
-    ($(#[$docs:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $value:ident, $text:literal;)* }) => {
+    ($(#[$docs:meta])* $name:ident { $($(#[doc = $doc:literal])* $variant:ident = $value:ident, $text:literal;)* }) => {
         $(#[$docs])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
         #[repr(u32)]
         pub enum $name {
-            $($(#[$doc])* #[serde(rename = $text)] $variant = $value,)*
+            $($(#[doc = $doc])* #[serde(rename = $text)] $variant = $value,)*
         }
 
         impl $name {
@@ -87,6 +96,11 @@ macro_rules! header_enum {
             #[allow(dead_code, reason = "not all of them come from the kernel")]
             pub fn from_raw(raw: u32) -> Option<Self> {
                 Self::ALL.iter().copied().find(|value| value.raw() == raw)
+            }
+
+            /// Returns the value that has a name in text and JSON.
+            pub fn from_name(name: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|value| value.name() == name)
             }
 
             /// Returns the number of the ABI.
@@ -100,6 +114,13 @@ macro_rules! header_enum {
                     $(Self::$variant => $text,)*
                 }
             }
+
+            /// Returns the comment of the value.
+            pub fn comment(self) -> &'static str {
+                match self {
+                    $(Self::$variant => concat!($($doc),*).trim(),)*
+                }
+            }
         }
 
         impl fmt::Display for $name {
@@ -111,15 +132,15 @@ macro_rules! header_enum {
 }
 
 header_enum! {
-    /// An engine.
+    /// An engine. The help of the command line shows these comments.
     Engine {
         /// The module's default.
         Default = SLABLAB_ENGINE_DEFAULT, "default";
-        /// Slabs over a buddy system.
+        /// Slabs over a buddy system, the design of docs/seed-design.md.
         Seed = SLABLAB_ENGINE_SEED, "seed";
         /// The seed's two tiers without its weaknesses.
         Hybrid = SLABLAB_ENGINE_HYBRID, "hybrid";
-        /// Linux's own kvmalloc.
+        /// Linux's own kvmalloc, on the device only.
         Slub = SLABLAB_ENGINE_SLUB, "slub";
     }
 }
@@ -387,7 +408,9 @@ mod tests {
     fn numbers_of_the_header_and_enums_agree() {
         for engine in Engine::ALL {
             assert_eq!(Engine::from_raw(engine.raw()), Some(*engine));
+            assert_eq!(Engine::from_name(engine.name()), Some(*engine));
         }
+        assert_eq!(Engine::Default.comment(), "The module's default.");
         assert_eq!(
             Cause::from_raw(SLABLAB_CAUSE_FRAGMENTED),
             Some(Cause::Fragmented)

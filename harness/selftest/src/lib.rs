@@ -75,8 +75,7 @@ pub struct SelftestArgs {
 
 /// Parses the name of an engine.
 fn engine(name: &str) -> Result<Engine, String> {
-    let named = Engine::ALL.iter().find(|engine| engine.name() == name);
-    named.copied().ok_or_else(|| format!("no engine {name}"))
+    Engine::from_name(name).ok_or_else(|| format!("no engine {name}"))
 }
 
 /// Runs the tests. `words` are the arguments behind which this program takes the options of [`SelftestArgs`]:

@@ -82,11 +82,7 @@ impl From<slablab_info> for Info {
     fn from(info: slablab_info) -> Self {
         Self {
             abi_version: info.abi_version,
-            engines: Engine::ALL
-                .iter()
-                .copied()
-                .filter(|engine| info.engines & (1 << engine.raw()) != 0)
-                .collect(),
+            engines: info.engines().collect(),
             engine: Engine::from_raw(info.engine),
             has_pool: info.capabilities & uapi::SLABLAB_CAP_POOL != 0,
             has_private_pools: info.capabilities & uapi::SLABLAB_CAP_PRIVATE != 0,

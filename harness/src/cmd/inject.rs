@@ -42,10 +42,10 @@ use crate::{
         bytes, //
     },
     session_factory::{
-        EngineArg,
         SessionFactory,
         TargetArgs,
-        TargetKind, //
+        TargetKind,
+        engine_name, //
     },
     target::Target,
     uapi::{
@@ -90,8 +90,8 @@ pub(crate) struct InjectArgs {
     target: TargetKind,
 
     /// The engine
-    #[arg(long, value_enum, default_value = "hybrid")]
-    engine: EngineArg,
+    #[arg(long, value_parser = engine_name(), default_value = "hybrid")]
+    engine: Engine,
 
     /// Size of the blocks in bytes; raised to the minimum that a misuse needs
     #[arg(long, value_name = "BYTES", default_value_t = 100)]
@@ -196,7 +196,7 @@ pub(crate) fn run(args: InjectArgs) -> anyhow::Result<ExitCode> {
 
 /// Injects the chosen misuses.
 fn inject_all(args: &InjectArgs) -> anyhow::Result<ExitCode> {
-    let engine = Engine::from(args.engine);
+    let engine = args.engine;
     if engine == Engine::Slub {
         bail!("slub has no pools and therefore no debug mode: choose hybrid or seed");
     }

@@ -51,12 +51,13 @@ use crate::{
     },
     report,
     session_factory::{
-        EngineArg,
         SessionFactory,
         TargetArgs,
-        TargetKind, //
+        TargetKind,
+        engine_name, //
     },
     target::Target,
+    uapi::Engine,
 };
 
 /// Allocate, free, read and write blocks interactively or from a script
@@ -73,8 +74,8 @@ pub(crate) struct ShellArgs {
     target: TargetArgs,
 
     /// Which engine
-    #[arg(long, value_enum, default_value = "default")]
-    engine: EngineArg,
+    #[arg(long, value_parser = engine_name(), default_value = "default")]
+    engine: Engine,
 }
 
 /// Reads commands until there are no more.
@@ -86,7 +87,7 @@ pub(crate) fn run(args: ShellArgs) -> anyhow::Result<ExitCode> {
 /// Executes the commands of a terminal or of a script.
 fn execute(args: &ShellArgs) -> anyhow::Result<ExitCode> {
     let mut session_factory = SessionFactory::new(&args.target);
-    let target = Watched(session_factory.open(args.engine.into())?);
+    let target = Watched(session_factory.open(args.engine)?);
     // If recording cannot start, the command `events` reports the error.
     let _ = target.record(events::RECORDED_EVENTS);
     let origin = Origin {

@@ -27,9 +27,9 @@ use crate::{
         count, //
     },
     session_factory::{
-        EngineArg,
         SessionFactory,
-        TargetKind, //
+        TargetKind,
+        engine_name, //
     },
     uapi::{
         self,
@@ -53,8 +53,8 @@ pub(crate) struct StatsArgs {
     target: TargetKind,
 
     /// The engine
-    #[arg(long, value_enum, default_value = "default")]
-    engine: EngineArg,
+    #[arg(long, value_parser = engine_name(), default_value = "default")]
+    engine: Engine,
 
     /// Print JSON; with --watch, one document per line
     #[arg(long)]
@@ -136,7 +136,7 @@ struct Session {
 /// Runs the subcommand.
 pub(crate) fn run(args: StatsArgs) -> anyhow::Result<ExitCode> {
     let mut session_factory = SessionFactory::shared(args.target);
-    let target = session_factory.open(args.engine.into())?;
+    let target = session_factory.open(args.engine)?;
     let clear = args.watch && !args.json && io::stdout().is_terminal();
     loop {
         let stats = Stats::from(&*target.stats().context("STATS failed")?);

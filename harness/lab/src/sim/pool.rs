@@ -54,14 +54,45 @@ const REGION_UNIT: u64 = MIN_HEAP_SIZE as u64;
 /// The largest region.
 const REGION_BYTES_MAX: u64 = 4 << 30;
 
-engine_enum! {
-    /// The engines that live outside of the kernel, too.
-    pub(super) enum PoolEngine {
-        /// The design of `docs/seed-design.md`.
-        Seed(Seed<HostLock<seed::State>>),
-        /// The seed's two tiers without its weaknesses.
-        Hybrid(Hybrid<HostLock<hybrid::State>, HostCpus>),
-    }
+/// Declares the engines of `sim`: the enum `PoolEngine`, the array of its variants and its constructor.
+///
+/// An entry is a variant of `uapi::Engine`, the engine's type, and a function from the bytes of the
+/// pool to an engine without regions.
+macro_rules! sim_engines {
+    ($($(#[$doc:meta])* $kind:ident($engine:ty) = $new:expr;)+) => {
+        engine_enum! {
+            /// The engines that live outside of the kernel, too.
+            pub(super) enum PoolEngine {
+                $($(#[$doc])* $kind($engine),)+
+            }
+        }
+
+        impl PoolEngine {
+            /// The engines that have a variant.
+            const ALL: [Engine; [$(Engine::$kind),+].len()] = [$(Engine::$kind),+];
+
+            /// Returns an engine without regions, or `None` if it is in the kernel only.
+            fn new(kind: Engine, pool_bytes: usize) -> Option<Self> {
+                match kind {
+                    $(Engine::$kind => {
+                        let new: fn(usize) -> $engine = $new;
+                        Some(Self::$kind(new(pool_bytes)))
+                    })+
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+sim_engines! {
+    /// The design of `docs/seed-design.md`.
+    Seed(Seed<HostLock<seed::State>>) = |_| Seed::new(HostLock::new(seed::State::new()));
+    /// The seed's two tiers without its weaknesses.
+    Hybrid(Hybrid<HostLock<hybrid::State>, HostCpus>) = |pool_bytes| {
+        let cpus = HostCpus::new(1, CacheSize::for_pool(pool_bytes));
+        Hybrid::new(HostLock::new(hybrid::State::new()), cpus)
+    };
 }
 
 engine_enum! {
@@ -114,7 +145,7 @@ impl Pool {
     pub const DEFAULT_ENGINE: Engine = Engine::Hybrid;
 
     /// The engines that there are here.
-    pub const ENGINES: [Engine; 2] = [Engine::Seed, Engine::Hybrid];
+    pub const ENGINES: [Engine; PoolEngine::ALL.len()] = PoolEngine::ALL;
 
     /// Makes an engine with a region of `bytes` bytes, in debug mode or not.
     ///
@@ -126,14 +157,7 @@ impl Pool {
             Engine::Default => Self::DEFAULT_ENGINE,
             kind => kind,
         };
-        let engine = match kind {
-            Engine::Seed => PoolEngine::Seed(Seed::new(HostLock::new(seed::State::new()))),
-            Engine::Hybrid => PoolEngine::Hybrid(Hybrid::new(
-                HostLock::new(hybrid::State::new()),
-                HostCpus::new(1, CacheSize::for_pool(bytes as usize)),
-            )),
-            Engine::Default | Engine::Slub => return Err(Errno::OPNOTSUPP),
-        };
+        let engine = PoolEngine::new(kind, bytes as usize).ok_or(Errno::OPNOTSUPP)?;
         let engine = Filled::new(tested(engine));
         let engine = if debug {
             if !debug::supports(&engine) {

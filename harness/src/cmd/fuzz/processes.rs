@@ -57,11 +57,11 @@ use crate::{
     },
     rng::Rng,
     target::Target,
-    uapi::Engine,
+    uapi::{
+        self,
+        Engine, //
+    },
 };
-
-/// The engines whose pools are looked at.
-const ENGINES: [Engine; 3] = [Engine::Seed, Engine::Hybrid, Engine::Slub];
 
 /// The time for what the last processes leave behind to go.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -85,8 +85,10 @@ pub(super) struct Fuzzed {
 /// Usage of the device that must be the same before and after a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Baseline {
-    live_blocks: [u64; 3],
-    live_bytes: [u64; 3],
+    /// In the shared pool of each engine.
+    live_blocks: Vec<u64>,
+    /// In the shared pool of each engine.
+    live_bytes: Vec<u64>,
     private_bytes: u64,
     sessions: u32,
 }
@@ -210,12 +212,13 @@ fn shared(engine: Engine) -> Result<Device, Errno> {
 impl Baseline {
     fn now(first: &Device) -> anyhow::Result<Self> {
         let info = first.info()?;
-        let (mut live_blocks, mut live_bytes) = ([0; 3], [0; 3]);
+        let (mut live_blocks, mut live_bytes) = (Vec::new(), Vec::new());
         let mut shared_charge = 0;
-        for (n, engine) in ENGINES.into_iter().enumerate() {
+        for engine in info.engines() {
             let device = shared(engine)?;
             let stats = device.stats()?;
-            (live_blocks[n], live_bytes[n]) = (stats.live_blocks, stats.live_bytes);
+            live_blocks.push(stats.live_blocks);
+            live_bytes.push(stats.live_bytes);
             shared_charge += device.info()?.pool_charge;
         }
         Ok(Self {
@@ -240,8 +243,12 @@ fn violations(first: &Device, before: &Baseline) -> anyhow::Result<Vec<String>> 
     if after != *before {
         violations.push(format!("before {before:?}, after {after:?}"));
     }
-    for engine in [Engine::Seed, Engine::Hybrid] {
+    for engine in first.info()?.engines() {
         let device = shared(engine)?;
+        if device.info()?.capabilities & uapi::SLABLAB_CAP_POOL == 0 {
+            // CHECK and SHRINK are for engines with a pool.
+            continue;
+        }
         let mut complain = |what: &str, is: u64| {
             if is != 0 {
                 violations.push(format!("{engine}: {what} {is}"));

@@ -37,10 +37,10 @@ use crate::{
     },
     report,
     session_factory::{
-        EngineArg,
         SessionFactory,
         TargetArgs,
-        TargetKind, //
+        TargetKind,
+        engine_name, //
     },
     target::Target,
     uapi::{
@@ -69,8 +69,8 @@ pub(crate) struct MapArgs {
     target: TargetKind,
 
     /// The engine; of the seed, only a new pool can be drawn
-    #[arg(long, value_enum, default_value = "hybrid")]
-    engine: EngineArg,
+    #[arg(long, value_parser = engine_name(), default_value = "hybrid")]
+    engine: Engine,
 
     /// Print JSON
     #[arg(long)]
@@ -136,7 +136,7 @@ fn draw(args: &MapArgs) -> anyhow::Result<ExitCode> {
         shared: args.demo.is_none(),
         debug: false,
     });
-    let engine = Engine::from(args.engine);
+    let engine = args.engine;
     let target = Watched(session_factory.open(engine)?);
     let origin = Origin {
         is_new: args.demo.is_some() || args.target == TargetKind::Sim,

@@ -39,7 +39,8 @@ use crate::{
     session_factory::{
         EngineChoice,
         SessionFactory,
-        TargetKind, //
+        TargetKind,
+        engine_choice, //
     },
     trace_args::{
         HELP,
@@ -127,7 +128,7 @@ pub(super) struct PlanArgs {
     target: TargetKind,
 
     /// Which engines
-    #[arg(long, value_enum, default_value = "all")]
+    #[arg(long, value_parser = engine_choice(), default_value = "all")]
     engine: EngineChoice,
 
     /// Size in MiB of the pool in which answers are checked and operations timed

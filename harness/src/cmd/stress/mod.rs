@@ -72,7 +72,8 @@ use crate::{
         EngineChoice,
         SessionFactory,
         TargetArgs,
-        TargetKind, //
+        TargetKind,
+        engine_choice, //
     },
     target::Target,
     uapi::Engine,
@@ -107,7 +108,7 @@ pub(crate) struct StressArgs {
     target: TargetArgs,
 
     /// Which engines
-    #[arg(long, value_enum, default_value = "default")]
+    #[arg(long, value_parser = engine_choice(), default_value = "default")]
     engine: EngineChoice,
 
     /// Seed of the random number generator
