@@ -10,12 +10,13 @@ use anyhow::{
     bail, //
 };
 use clap::{
-    Args, ValueEnum,
+    Args,
+    ValueEnum,
     builder::{
         PossibleValue,
         PossibleValuesParser,
         TypedValueParser, //
-    },
+    }, //
 };
 use serde::{
     Deserialize,
