@@ -7,11 +7,9 @@
 
 use core::alloc::Layout;
 
-use super::magazine::{
-    BLOCKS_MAX,
-    CpuCache,
-    add, //
-};
+use super::magazine::BLOCKS_MAX;
+#[cfg(doc)]
+use super::magazine::CpuCache;
 use crate::{
     Block,
     Cost,
@@ -19,17 +17,10 @@ use crate::{
     Refusal,
     backing_heap::BackingHeap,
     engine::BadFree,
-    per_cpu::Exclusive,
     region::Regions,
     region_index::RegionIndex,
     size_class::MagazineKind, //
 };
-
-/// The first capacity of a magazine.
-pub(super) const FIRST_CAPACITY: usize = 4;
-
-/// The magazines of all CPUs together hold at most one part in so many of the pool: the *budget* of magazines.
-const BUDGET_SHARE: usize = 16;
 
 /// The heap, and the counters of the operations under the lock.
 pub struct State<H> {
@@ -150,45 +141,6 @@ impl<H: BackingHeap> State<H> {
             self.requested_bytes = requested_bytes.wrapping_add(new.size() as u64);
         }
         resized
-    }
-}
-
-impl<H> State<H> {
-    /// Returns whether a caller is flushing all magazines.
-    pub(super) fn is_reclaiming(&self) -> bool {
-        self.reclaimers > 0
-    }
-
-    /// Doubles the capacity of a magazine that is empty or full, as far as the budget allows; returns by how
-    /// many blocks it grew. While any caller is reclaiming, no magazine grows.
-    pub(super) fn grow_magazine(
-        &mut self,
-        cache: &Exclusive<'_, CpuCache>,
-        kind: MagazineKind,
-    ) -> usize {
-        if self.is_reclaiming() {
-            return 0;
-        }
-        let capacity = cache.capacity(kind);
-        let next = (2 * capacity).max(FIRST_CAPACITY).min(cache.limit(kind));
-        let wanted = next.saturating_sub(capacity);
-        let most = self.regions.bytes() / BUDGET_SHARE;
-        let left = most.saturating_sub(self.capacity_bytes);
-        let granted = wanted.min(left / kind.bytes());
-        if granted > 0 {
-            self.capacity_bytes += granted * kind.bytes();
-            cache.set_capacity(kind, capacity + granted);
-        }
-        if granted < wanted {
-            add(&cache.grow_failures, 1);
-        }
-        granted
-    }
-
-    /// Returns the capacity of a magazine to the budget.
-    pub(super) fn return_capacity(&mut self, capacity: usize, kind: MagazineKind) {
-        self.capacity_bytes = self.capacity_bytes.saturating_sub(capacity * kind.bytes());
-        self.transfers += u64::from(capacity > 0);
     }
 }
 

@@ -17,6 +17,7 @@ use core::sync::atomic::{
     AtomicU64, //
 };
 
+use super::capacity::FIRST_CAPACITY;
 #[cfg(test)]
 use crate::testing::atomic::{
     AtomicPtr,
@@ -25,14 +26,11 @@ use crate::testing::atomic::{
 };
 use crate::{
     PAGE_BYTES,
-    hybrid::{
-        magazine::{
-            BLOCKS_MAX,
-            CpuCache,
-            Magazine,
-            Slot, //
-        },
-        state::FIRST_CAPACITY,
+    hybrid::magazine::{
+        BLOCKS_MAX,
+        CpuCache,
+        Magazine,
+        Slot, //
     },
     size_class::{
         MAGAZINE_KINDS,

@@ -10,6 +10,8 @@
 
 mod cache_layout;
 #[forbid(unsafe_code)]
+mod capacity;
+#[forbid(unsafe_code)]
 mod fallback;
 #[forbid(unsafe_code)]
 mod reclaim;

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The capacities of magazines, and their budget.
+//!
+//! A magazine begins without capacity, and its capacity doubles when it is found empty or full. Only sizes that a CPU
+//! uses often therefore hold many free blocks. With the full capacity at once and without a budget, the utilisation is
+//! 84.1 % and 85.2 %.
+
+use crate::{
+    hybrid::{
+        magazine::{
+            CpuCache,
+            add, //
+        },
+        state::State,
+    },
+    per_cpu::Exclusive,
+    size_class::MagazineKind,
+};
+
+/// The first capacity of a magazine.
+pub(in crate::hybrid) const FIRST_CAPACITY: usize = 4;
+
+/// The magazines of all CPUs together hold at most one part in so many of the pool: the *budget* of magazines.
+const BUDGET_SHARE: usize = 16;
+
+impl<H> State<H> {
+    /// Returns whether a caller is flushing all magazines.
+    pub(in crate::hybrid) fn is_reclaiming(&self) -> bool {
+        self.reclaimers > 0
+    }
+
+    /// Doubles the capacity of a magazine that is empty or full, as far as the budget allows; returns by how
+    /// many blocks it grew. While any caller is reclaiming, no magazine grows.
+    pub(in crate::hybrid) fn grow_magazine(
+        &mut self,
+        cache: &Exclusive<'_, CpuCache>,
+        kind: MagazineKind,
+    ) -> usize {
+        if self.is_reclaiming() {
+            return 0;
+        }
+        let capacity = cache.capacity(kind);
+        let next = (2 * capacity).max(FIRST_CAPACITY).min(cache.limit(kind));
+        let wanted = next.saturating_sub(capacity);
+        let most = self.regions.bytes() / BUDGET_SHARE;
+        let left = most.saturating_sub(self.capacity_bytes);
+        let granted = wanted.min(left / kind.bytes());
+        if granted > 0 {
+            self.capacity_bytes += granted * kind.bytes();
+            cache.set_capacity(kind, capacity + granted);
+        }
+        if granted < wanted {
+            add(&cache.grow_failures, 1);
+        }
+        granted
+    }
+
+    /// Returns the capacity of a magazine to the budget.
+    pub(in crate::hybrid) fn return_capacity(&mut self, capacity: usize, kind: MagazineKind) {
+        self.capacity_bytes = self.capacity_bytes.saturating_sub(capacity * kind.bytes());
+        self.transfers += u64::from(capacity > 0);
+    }
+}
