@@ -182,7 +182,7 @@ build_tree() {
 	tree=$cache/kernel-$flavour-$(tree_key "$source")
 	if [ ! -e "$tree/.complete" ]; then
 		require_cache "has no complete kernel $tree" "make kernel"
-		[ "$flavour" = lab ] || minutes=12
+		[ "$flavour" = lab ] || minutes=10
 		lock "$tree.lock" "the kernel '$flavour', whose build takes about $minutes minutes"
 	fi
 	if [ ! -e "$tree/.complete" ]; then # it was not built while this process waited, either

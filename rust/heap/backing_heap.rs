@@ -86,8 +86,12 @@ pub unsafe trait BackingHeap: Send {
         metadata: NonNull<u8>,
     ) -> NonNull<Self::Desc>;
 
-    /// Returns whether an object of this kind, allocated or free, or an allocated block of whole pages of this kind
-    /// begins at byte `byte` of a region, in the page of `desc`. The caller need not hold the lock if the block is allocated and nobody else can free it meanwhile.
+    /// Returns whether a block of this kind begins at byte `byte` of a region, in the page of `desc`:
+    ///
+    /// - for the kind of a size class, an object of the class, allocated or free;
+    /// - for a kind of whole pages, an allocated block of exactly so many pages.
+    ///
+    /// The caller need not hold the lock if the block is allocated and nobody else can free it meanwhile.
     fn begins_block(desc: &Self::Desc, byte: usize, kind: MagazineKind) -> bool;
 
     /// Returns the usable bytes of a block of this layout.
@@ -129,7 +133,7 @@ pub unsafe trait BackingHeap: Send {
     /// changed then.
     fn free_flushed(&mut self, blocks: &[Offset], kind: MagazineKind) -> Result<usize, BadFree>;
 
-    /// Returns whether a block of `layout` serves `new` in place, whatever else is allocated.
+    /// Returns whether a block of `layout` serves `new` in place in every state of the pool.
     fn fits_in_place(layout: Layout, new: Layout) -> bool;
 
     /// Resizes a block in place, and returns whether that was possible.
@@ -138,7 +142,7 @@ pub unsafe trait BackingHeap: Send {
     /// Frees cached memory, so that every request can use it. Returns its size in bytes.
     fn shrink(&mut self) -> usize;
 
-    /// Returns the bytes that are in no block and no slab. O(1).
+    /// Returns the bytes of the free pages, which are in no allocated block and no slab. O(1).
     fn free_bytes(&self) -> usize;
 }
 

@@ -44,7 +44,7 @@ pub enum Rule {
     FreeBlocks,
     /// No two buddies are both free.
     Merged,
-    /// A slab has as many live objects as its bitmap has bits.
+    /// The counter of allocated objects of a slab equals the number of set bits of its bitmap.
     Bitmap,
     /// Every free block and partial slab is in its list, and no list has another entry.
     Lists,

@@ -209,8 +209,8 @@ pub unsafe trait Engine: Sync {
     /// - Nobody uses the block any more.
     unsafe fn free(&self, block: Block, layout: Layout, cost: &mut Cost) -> Result<(), BadFree>;
 
-    /// Returns whether a block of `layout` serves `new`, which has the same alignment, in place, whatever else is
-    /// allocated.
+    /// Returns whether a block of `layout` serves `new`, which has the same alignment, in place in every state of the
+    /// pool.
     fn fits_in_place(&self, layout: Layout, new: Layout) -> bool;
 
     /// Makes a block serve `new` in place, and returns whether that was possible. If not, no block has changed, but

@@ -8,7 +8,7 @@
 //! crate, so that Kbuild compiles it into the module and cargo into the tests, unchanged.
 //!
 //! - [`seed`]: slabs over a buddy system, the design of `docs/seed-design.md`;
-//! - [`hybrid`]: the two tiers of `seed` without its weaknesses;
+//! - [`hybrid`]: slabs over a buddy system behind per-CPU magazines, without most weaknesses of `seed`;
 //! - [`debug`]: debug mode, which detects misuse of the blocks of either engine and reports it.
 
 #![cfg_attr(not(MODULE), no_std)]

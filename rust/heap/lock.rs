@@ -3,7 +3,7 @@
 //! Locks, as an engine sees them.
 //!
 //! In the kernel it is a spinlock, or a mutex for `seed`, whose frees search lists; on the host it is a
-//! mutex. Work under a lock does not sleep, allocate memory for the engine, or take another lock.
+//! mutex. Work under a lock does not sleep, allocate memory for the engine, or wait for another lock.
 
 /// A lock around a `T`.
 ///

@@ -50,7 +50,7 @@ impl<T: ?Sized> Deref for Exclusive<'_, T> {
 /// - The value of a CPU always is the same object. It is new when an engine is made with it, and no other engine
 ///   uses it.
 pub unsafe trait PerCpu<T: ?Sized>: Sync {
-    /// Returns a bound on the numbers of CPUs: every CPU that can ever run has a smaller one.
+    /// Returns an upper bound: every CPU that can ever run has a smaller number (`nr_cpu_ids` in the kernel).
     fn cpus(&self) -> usize;
 
     /// Returns the value of a CPU, if that CPU has one. Its owner may be changing it.

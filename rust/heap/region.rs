@@ -2,8 +2,8 @@
 
 //! Regions and offsets.
 //!
-//! A pool is made of regions: ranges of memory that were added one after the other. The rest of
-//! slablab names a byte of the pool by its [`Offset`]; this is the file that knows addresses.
+//! A pool is made of regions: ranges of memory that were added one after the other. An
+//! [`Offset`] names a byte of the pool without its address.
 
 use core::{
     cmp::Ordering,
@@ -65,7 +65,7 @@ impl Offset {
         self.to_bits() & ((1 << REGION_SHIFT) - 1)
     }
 
-    /// Returns the offset of the byte that is `bytes` bytes behind, in the same region.
+    /// Returns the offset of the byte that is `bytes` bytes after this one, in the same region.
     #[inline(always)]
     pub(crate) const fn plus(self, bytes: usize) -> Self {
         match NonZeroU64::new(self.0.get().wrapping_add(bytes as u64)) {

@@ -28,7 +28,7 @@ use crate::{
     },
 };
 
-/// The memory of a region, and its page descriptors of type `D`. No region has this number if `bytes` is 0.
+/// The memory of a region, and its page descriptors of type `D`. `bytes` is 0 in an unused entry.
 ///
 /// # Invariants
 ///

@@ -3,8 +3,8 @@
 //! Size classes: the sizes of objects in slabs, and the sizes of blocks in magazines.
 //!
 //! Classes are multiples of 8 up to 64 bytes, and four to a doubling from there to 4096, as in jemalloc.
-//! Above 64 bytes a request wastes at most a fifth of its object, and a tenth on average; powers of two
-//! waste up to a half, and a quarter on average.
+//! Above 64 bytes a request wastes at most a fifth of its object, and 8 % on average if all sizes are equally frequent;
+//! powers of two waste up to a half, and a quarter on average.
 //!
 //! ```text
 //! class    0   1   2 …  7   8   9  10  11  12  13 …  27   28   29   30   31
@@ -144,13 +144,13 @@ impl Divisor {
 impl Class {
     /// Returns the class that serves a layout, or `None` if the layout needs whole pages. O(1).
     ///
-    /// The size may be one that a program chose.
+    /// A program may have chosen the size, so the table look-up is bounded under speculation, too: see `nospec`.
     #[inline]
     #[must_use]
     pub fn of(layout: &Layout) -> Option<Self> {
-        // If a size is a multiple of its alignment, the size of its class is one, too. The classes of a doubling
-        // are the multiples of their spacing, which is a power of two. An alignment up to the spacing divides all of
-        // them. A larger alignment is a multiple of the spacing, so its multiples are classes.
+        // If a size is a multiple of its alignment, the size of its class is one, too. The classes above 2ᵏ and up to
+        // 2ᵏ⁺¹ are the multiples of 2ᵏ/4 there. An alignment up to 2ᵏ/4 divides all of them. A larger alignment is a
+        // multiple of 2ᵏ/4, so each of its multiples there is a class itself.
         if layout.align() > CLASS_STEP {
             let padded = layout.pad_to_align().size();
             // A request of 0 bytes is served like one of 1 byte.
@@ -289,7 +289,7 @@ impl MagazineKind {
     /// Returns the kind that serves a layout, or `None` for a layout of more than 16 pages, or aligned to
     /// more than a page. O(1).
     ///
-    /// The size may be one that a program chose.
+    /// A program may have chosen the size, so the table look-up is bounded under speculation, too: see `nospec`.
     #[inline]
     #[must_use]
     pub fn of(layout: &Layout) -> Option<Self> {

@@ -367,11 +367,11 @@ struct slablab_class_stats {
 };
 #define SLABLAB_CLASSES_MAX 40
 
-/* Blocks of whole pages with more than 2^(n-1) and at most 2^n bytes. */
+/* Blocks with more than 2^(n-1) and at most 2^n pages. */
 struct slablab_order_stats {
 	__u64 used_blocks;	/* (out) live */
 	__u64 magazine_blocks;	/* (out) in magazines */
-	__u64 free_blocks;	/* (out) of 2^n bytes, in the buddy system */
+	__u64 free_blocks;	/* (out) of 2^n pages, in the buddy system */
 };
 #define SLABLAB_ORDERS_MAX 24
 

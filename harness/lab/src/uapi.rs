@@ -138,7 +138,7 @@ header_enum! {
         Default = SLABLAB_ENGINE_DEFAULT, "default";
         /// Slabs over a buddy system, the design of docs/seed-design.md.
         Seed = SLABLAB_ENGINE_SEED, "seed";
-        /// The seed's two tiers without its weaknesses.
+        /// Slabs over a buddy system, behind per-CPU magazines.
         Hybrid = SLABLAB_ENGINE_HYBRID, "hybrid";
         /// Linux's own kvmalloc, on the device only.
         Slub = SLABLAB_ENGINE_SLUB, "slub";

@@ -4,11 +4,11 @@
 //!
 //! Blocks move between a magazine and the heap only while the lock is held, and the lock is held until the blocks
 //! have arrived. A holder of the lock therefore finds each block in one of three states: free in the heap, in a
-//! magazine, or live. For the heap, the blocks in magazines and the live blocks are *allocated*.
+//! magazine, or live. The heap counts the blocks in magazines and the live blocks as *allocated*.
 
-// Lock order: the engine's lock first, then a CPU's cache. The fast paths use the cache of the current CPU
-// without the lock. A closure that uses a cache never takes the lock. No code sleeps while it holds the lock
-// or uses a cache.
+// Lock order: the engine's lock first, then a CPU's magazines. The fast paths use the magazines of the current CPU
+// without the lock. A closure that uses magazines never takes the lock. No code sleeps while it holds the lock
+// or uses magazines.
 
 use core::{
     alloc::Layout,
@@ -211,8 +211,8 @@ where
                 *cost = magazine_cost(kind);
                 return Ok(());
             }
-            // No magazine takes the block: it is larger than 16 pages, the heap allocated it by a fallback, or its
-            // magazine is full. The heap frees it, or refuses a bad free with its cause.
+            // No magazine takes the block: none is for its size and alignment, or on this CPU; the heap allocated the
+            // block by a fallback; or no room could be made. The heap frees it, or refuses a bad free with its cause.
             state.free(offset, layout, cost)
         })
     }
@@ -262,8 +262,8 @@ where
         !blocks.offsets().is_empty()
     }
 
-    /// Returns whether an object of this kind, allocated or free, or an allocated block of whole pages of this kind begins
-    /// at a byte that was found in a region.
+    /// Returns whether a block of this kind begins at a byte that was found in a region: as
+    /// [`BackingHeap::begins_block`].
     #[inline(always)]
     fn begins_block(found: Option<(usize, &H::Desc)>, kind: MagazineKind) -> bool {
         found.is_some_and(|(byte, desc)| H::begins_block(desc, byte, kind))
@@ -321,7 +321,7 @@ where
 
 // SAFETY: `Engine` requires that a live block is aligned, is the caller's alone, and is not touched.
 // - The heap returns blocks that are aligned and share no byte with other live blocks, by the contract of
-//   `BackingHeap`. A block in a magazine is allocated for the heap, and is in one magazine only, because a freed
+//   `BackingHeap`. The heap counts a block in a magazine as allocated, and it is in one magazine only, because a freed
 //   block is live, by the contract of `free`. One closure at a time uses a magazine, by the contract of `PerCpu`.
 // - A magazine has blocks of one size class or number of pages. `MagazineKind::of` returns a kind whose
 //   blocks have the layout's size and alignment.

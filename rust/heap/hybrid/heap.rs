@@ -247,8 +247,8 @@ impl Heap {
 
 // SAFETY: `BackingHeap` requires that a block has the layout's size and alignment, lies in an added region, and
 // shares no byte with another allocated block.
-// - The buddy system allocates each page once until it is freed, and a bitmap each object of a slab. A free
-//   that names no allocated block is refused.
+// - The buddy system does not allocate a page again before it is freed, and the bitmap of a slab does not allow that
+//   for an object. A free that names no allocated block is refused.
 // - An object begins at a multiple of its size in a slab, which is page-aligned. `Class::of` returns a class
 //   whose size is a multiple of the alignment. A block of pages is aligned within its region, and
 //   `ensure_possible` refuses alignments that the memory of the regions does not have.

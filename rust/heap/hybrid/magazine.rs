@@ -50,13 +50,13 @@ use crate::{
 };
 
 /// The largest number of blocks of a magazine. SUBMIT executes up to 64 operations under one hold of the session's
-/// lock. A magazine of 72 blocks serves 64 allocations and then still has a cache line of blocks.
+/// lock, so a full magazine serves a whole SUBMIT of allocations and then has 8 blocks left.
 pub(super) const BLOCKS_MAX: usize = 72;
 
 /// The largest number of objects that a refill takes from the heap, one of them for the caller.
 ///
-/// A flush that makes room moves at most one block less. A pattern of allocations and frees that fits into a magazine
-/// therefore gains one cached block with each refill and flush, and after some repetitions needs no lock.
+/// A flush moves one block less than a refill, so the magazine keeps one block more after each pair of them. A
+/// repeated pattern of allocations and frees that fits into a magazine therefore soon needs no lock.
 pub(super) const TRANSFER_MAX: usize = 32;
 
 /// A CPU's free blocks of one size, last in first out. The fields are indexes of the cache's slots.
@@ -71,8 +71,8 @@ pub(super) const TRANSFER_MAX: usize = 32;
 ///
 /// - `begin <= top <= end <= limit`, and `limit` is at most the number of slots. No other magazine uses the
 ///   slots from `begin` up to `limit`.
-/// - The slots from `begin` up to `top` contain blocks of the magazine's kind that are allocated for the heap and not
-///   live.
+/// - The slots from `begin` up to `top` contain blocks of the magazine's kind that are not live, and that the heap
+///   counts as allocated.
 #[derive(Default)]
 pub(super) struct Magazine {
     pub(super) begin: u16,
@@ -101,7 +101,7 @@ impl Slot {
 
 /// The magazines of a CPU, and its counters.
 ///
-/// Only the methods of the [`Exclusive`] cache change it, except for `last_epoch`. The fields are atomic so that
+/// Only the holder of the [`Exclusive`] cache changes it, except for `last_epoch`. The fields are atomic so that
 /// other CPUs may read them for statistics and checks. The owner uses plain loads and stores, without the x86 `lock`
 /// prefix.
 #[repr(C, align(64))]
@@ -117,7 +117,7 @@ pub struct CpuCache<S: ?Sized = [Slot]> {
     /// The capacities of all magazines in bytes: the CPU's part of the budget of magazines
     /// ([`State::grow_magazine`](super::state::State::grow_magazine)).
     pub(super) capacity_bytes: AtomicU64,
-    /// Times that a magazine could not grow, since the CPU last returned its capacity.
+    /// Growths that were refused or granted only in part, since a flush or a redistribution set the counter to 0.
     pub(super) grow_failures: AtomicU64,
     /// The epoch when the budget was last redistributed. Any CPU writes it: see `refine/redistribution`.
     pub(super) last_epoch: AtomicU64,
@@ -248,7 +248,7 @@ impl Exclusive<'_, CpuCache> {
     ///
     /// # Safety
     ///
-    /// The blocks are of this kind and allocated for the heap, and nobody uses them.
+    /// The blocks are of this kind, the heap counts them as allocated, and nobody uses them.
     pub(super) unsafe fn refill(
         &self,
         kind: MagazineKind,

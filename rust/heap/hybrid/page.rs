@@ -3,8 +3,8 @@
 //! Page descriptors: the metadata of each page of the pool, outside of the pool.
 //!
 //! The pool is a sequence of blocks of whole pages without gaps. The descriptor of a block's first page
-//! says what the block is. The descriptors of the other pages say that they are interior pages, and no
-//! operation visits all pages of a block.
+//! says what the block is. The other pages of a slab, which has at most three, are slab tails. The other pages of a
+//! free or large block are interior pages, and no operation visits all of them.
 //!
 //! ```text
 //! page        0              1         2         3               4         5         6

@@ -106,8 +106,8 @@ impl Slabs {
     /// Allocates up to `objects.len()` objects of one slab, lowest first; returns how many, and whether a new
     /// slab was needed ([`Path::Growth`]) or not ([`Path::Slab`]).
     ///
-    /// `None` if no slab has free objects and the buddy system has no pages for a new one. O(1), or
-    /// O(log n) for a new slab: a bitmap has at most 8 words.
+    /// `None` if no slab has free objects and the buddy system has no pages for a new one. O(1), because a bitmap has
+    /// at most 8 words; O(log n) for a new slab.
     #[inline]
     pub(super) fn allocate(
         &mut self,

@@ -35,7 +35,7 @@ pub struct State<H> {
     pub(super) frees: u64,
     /// Bytes requested by these allocations, minus those of these frees. The number wraps.
     pub(super) requested_bytes: u64,
-    /// Changes of magazines under the lock, so that [`State::epoch`] changes with each.
+    /// Steps of flushes, and returned capacities, so that [`State::epoch`] changes with each.
     pub(super) transfers: u64,
     pub(super) resizes: u64,
     pub(super) refusals: [u64; Refusal::COUNT],

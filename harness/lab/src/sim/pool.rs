@@ -88,7 +88,7 @@ macro_rules! sim_engines {
 sim_engines! {
     /// The design of `docs/seed-design.md`.
     Seed(Seed<HostLock<seed::State>>) = |_| Seed::new(HostLock::new(seed::State::new()));
-    /// The seed's two tiers without its weaknesses.
+    /// Slabs over a buddy system, behind per-CPU magazines.
     Hybrid(Hybrid<HostLock<hybrid::State>, HostCpus>) = |pool_bytes| {
         let cpus = HostCpus::new(1, CacheSize::for_pool(pool_bytes));
         Hybrid::new(HostLock::new(hybrid::State::new()), cpus)

@@ -21,7 +21,7 @@ use crate::{
 /// The first capacity of a magazine.
 pub(in crate::hybrid) const FIRST_CAPACITY: usize = 4;
 
-/// The magazines of all CPUs together hold at most one part in so many of the pool: the *budget* of magazines.
+/// The magazines of all CPUs together hold at most 1/`BUDGET_SHARE` of the pool: the *budget* of magazines.
 const BUDGET_SHARE: usize = 16;
 
 impl<H> State<H> {
