@@ -81,8 +81,9 @@ pub unsafe trait PerCpu<T: ?Sized>: Sync {
     ///
     /// The call never waits for the scheduler of that CPU. It returns `None`, and does not run `f`,
     /// where the CPU has no value, or cannot be reached now: a CPU that is just being taken online
-    /// or offline, or whose value was in use each time the interrupt arrived. `f` may run in an interrupt handler: it must not sleep, take a lock, or take
-    /// long.
+    /// or offline, or whose value was in use each time the interrupt arrived.
+    ///
+    /// `f` may run in an interrupt handler: it must not sleep, take a lock, or take long.
     fn with_remote<R: Send>(
         &self,
         cpu: usize,

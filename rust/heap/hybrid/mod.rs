@@ -23,8 +23,8 @@
 //!
 //! # The path of a request
 //!
-//! 1. The current CPU's magazine for the size of the request, with preemption off and no lock. Sizes up to 4096 bytes and blocks of 2
-//!    to 16 pages have magazines.
+//! 1. The current CPU's magazine for the size of the request, with preemption off and no lock. Sizes up to 4096 bytes
+//!    and blocks of 2 to 16 pages have magazines.
 //! 2. The heap, under the lock: an object of a partial slab, of the cached empty slab, or of a new slab from
 //!    the end of a free block; or whole pages from the beginning of a free block. An object's magazine is
 //!    refilled in the same step.
