@@ -2,8 +2,8 @@
 
 //! The engines of the module.
 //!
-//! The list in [`engines!`] has a line for each engine that has a pool. From it come the kinds of engines, their numbers
-//! in the ABI and their names, and the enums that hold an engine.
+//! The list in [`engines!`] has a line for each engine that has a pool. The macro derives from it the kinds of engines,
+//! their numbers in the ABI, their names, and the enums that hold an engine.
 
 use core::mem::MaybeUninit;
 
