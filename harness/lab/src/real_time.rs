@@ -23,7 +23,7 @@ mod c {
     pub(super) const SYS_SCHED_SETSCHEDULER: c_long = 144;
 
     #[repr(C)]
-    pub(super) struct Parameters {
+    pub(super) struct SchedulerParameters {
         pub(super) priority: c_int,
     }
 
@@ -34,7 +34,7 @@ mod c {
 
 /// Gives this thread a priority above every thread that is not of real time (`SCHED_FIFO`).
 pub fn become_first() -> io::Result<()> {
-    let parameters = c::Parameters { priority: 50 };
+    let parameters = c::SchedulerParameters { priority: 50 };
     let (this_thread, policy): (c_int, c_int) = (0, c::SCHED_FIFO);
     // SAFETY: The kernel reads the parameters, and keeps no pointer to them.
     let result = unsafe {

@@ -43,12 +43,12 @@ pub struct Kind {
 #[error("{}: {why}", path.display())]
 pub struct FileError {
     path: PathBuf,
-    why: Why,
+    why: FileErrorKind,
 }
 
-/// Why a file cannot be read or written.
+/// The reason why a file cannot be read or written.
 #[derive(Debug, thiserror::Error)]
-enum Why {
+enum FileErrorKind {
     #[error("there is no such file")]
     NoFile,
     #[error("there is no folder {}", .0.display())]
@@ -94,7 +94,7 @@ impl fmt::Display for Access {
     }
 }
 
-impl Why {
+impl FileErrorKind {
     /// Returns the sentence for an error of the operating system.
     fn of(error: io::Error, access: Access) -> Self {
         match error.kind() {
@@ -129,9 +129,9 @@ pub fn read(path: &Path) -> Result<Vec<u8>, FileError> {
         Ok(bytes)
     };
     match read() {
-        Ok(bytes) if bytes.len() as u64 > READ_MAX => Err(Why::TooLong.at(path)),
+        Ok(bytes) if bytes.len() as u64 > READ_MAX => Err(FileErrorKind::TooLong.at(path)),
         Ok(bytes) => Ok(bytes),
-        Err(error) => Err(Why::of(error, Access::Read).at(path)),
+        Err(error) => Err(FileErrorKind::of(error, Access::Read).at(path)),
     }
 }
 
@@ -140,12 +140,12 @@ pub fn read(path: &Path) -> Result<Vec<u8>, FileError> {
 pub struct Output {
     /// The name that the user gave.
     path: PathBuf,
-    place: Place,
+    destination: OutputDestination,
 }
 
 /// The destination of an output.
 #[derive(Debug)]
-enum Place {
+enum OutputDestination {
     /// A regular file that exists, with its permissions, or a new one.
     File {
         /// The path without symbolic links, so that the rename replaces the file and not the link.
@@ -164,10 +164,10 @@ impl Output {
     /// Returns a sentence that names the file, for example when the file exists, is not empty and is of
     /// another kind.
     pub fn open(path: &Path, kind: Kind) -> Result<Self, FileError> {
-        let place = place(path, kind).map_err(|why| why.at(path))?;
+        let destination = destination(path, kind).map_err(|error| error.at(path))?;
         Ok(Self {
             path: path.to_owned(),
-            place,
+            destination,
         })
     }
 
@@ -182,21 +182,21 @@ impl Output {
     ///
     /// Returns a sentence that names the file. The file is then unchanged.
     pub fn write(self, bytes: &[u8]) -> Result<(), FileError> {
-        let written = match self.place {
-            Place::Stream(mut file) => file.write_all(bytes),
-            Place::File { real, permissions } => replace(&real, permissions, bytes),
+        let written = match self.destination {
+            OutputDestination::Stream(mut file) => file.write_all(bytes),
+            OutputDestination::File { real, permissions } => replace(&real, permissions, bytes),
         };
-        written.map_err(|error| Why::of(error, Access::Write).at(&self.path))
+        written.map_err(|error| FileErrorKind::of(error, Access::Write).at(&self.path))
     }
 }
 
 /// Finds the destination of an output, and checks that it can be written.
-fn place(path: &Path, kind: Kind) -> Result<Place, Why> {
-    let write = |error| Why::of(error, Access::Write);
+fn destination(path: &Path, kind: Kind) -> Result<OutputDestination, FileErrorKind> {
+    let write = |error| FileErrorKind::of(error, Access::Write);
     // The path is not resolved: the link /dev/stdout may point to a pipe, which has no path.
     if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir()) {
         let file = File::options().write(true).open(path).map_err(write)?;
-        return Ok(Place::Stream(file));
+        return Ok(OutputDestination::Stream(file));
     }
     let real = match fs::canonicalize(path) {
         Ok(real) => real,
@@ -204,13 +204,13 @@ fn place(path: &Path, kind: Kind) -> Result<Place, Why> {
         Err(error) => return Err(write(error)),
     };
     let permissions = match fs::metadata(&real) {
-        Ok(metadata) if metadata.is_dir() => return Err(Why::Folder),
+        Ok(metadata) if metadata.is_dir() => return Err(FileErrorKind::Folder),
         Ok(metadata) => {
             // A rename needs no write permission for the file, so the permission is checked here.
             File::options().write(true).open(&real).map_err(write)?;
-            let bytes = fs::read(&real).map_err(|error| Why::of(error, Access::Read))?;
+            let bytes = fs::read(&real).map_err(|error| FileErrorKind::of(error, Access::Read))?;
             if !bytes.is_empty() && !(kind.is)(&bytes) {
-                return Err(Why::Foreign(kind.name));
+                return Err(FileErrorKind::Foreign(kind.name));
             }
             Some(metadata.permissions())
         }
@@ -220,29 +220,29 @@ fn place(path: &Path, kind: Kind) -> Result<Place, Why> {
     let folder = folder_of(&real);
     // An unnamed temporary file is removed by the kernel, also when a signal ends the process.
     tempfile::tempfile_in(folder).map_err(|error| match error.kind() {
-        io::ErrorKind::PermissionDenied => Why::FolderDenied(folder.to_owned()),
-        _ => Why::Io(error),
+        io::ErrorKind::PermissionDenied => FileErrorKind::FolderDenied(folder.to_owned()),
+        _ => FileErrorKind::Io(error),
     })?;
-    Ok(Place::File { real, permissions })
+    Ok(OutputDestination::File { real, permissions })
 }
 
 /// Returns the full name of a file that does not exist.
-fn new_file(path: &Path) -> Result<PathBuf, Why> {
+fn new_file(path: &Path) -> Result<PathBuf, FileErrorKind> {
     if fs::symlink_metadata(path).is_ok() {
-        return Err(Why::DanglingLink);
+        return Err(FileErrorKind::DanglingLink);
     }
     let is_folder = path.as_os_str().as_encoded_bytes().ends_with(b"/");
     let (Some(name), false) = (path.file_name(), is_folder) else {
-        return Err(Why::NoFolder(path.to_owned()));
+        return Err(FileErrorKind::NoFolder(path.to_owned()));
     };
     let folder = folder_of(path);
     match fs::canonicalize(folder) {
         Ok(real) if real.is_dir() => Ok(real.join(name)),
-        Ok(_) => Err(Why::NoFolder(folder.to_owned())),
+        Ok(_) => Err(FileErrorKind::NoFolder(folder.to_owned())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            Err(Why::NoFolder(folder.to_owned()))
+            Err(FileErrorKind::NoFolder(folder.to_owned()))
         }
-        Err(error) => Err(Why::of(error, Access::Write)),
+        Err(error) => Err(FileErrorKind::of(error, Access::Write)),
     }
 }
 

@@ -32,9 +32,9 @@ use slablab_trace::rng;
 
 use device::open_device;
 use suites::{
-    Plan,
-    Role,
-    Style, //
+    ChildRole,
+    Style,
+    TestPlan, //
 };
 use uapi::Engine;
 
@@ -66,7 +66,7 @@ pub struct SelftestArgs {
 
     /// Be a program that a test needs beside itself
     #[arg(long, hide = true, requires = "role_engine")]
-    role: Option<Role>,
+    role: Option<ChildRole>,
 
     /// The engine of that program
     #[arg(long, hide = true, value_parser = engine)]
@@ -93,7 +93,7 @@ pub fn run(args: SelftestArgs, words: &'static [&'static str]) -> anyhow::Result
             Err(verdict) => bail!("{verdict}"),
         };
     }
-    let plan = Plan {
+    let plan = TestPlan {
         module: args.module,
         filters: args.filter,
         long: args.long,

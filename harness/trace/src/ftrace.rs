@@ -19,7 +19,7 @@ use crate::{
     format::{
         error::{
             BadTrace,
-            Why, //
+            LineError, //
         },
         lines::lines,
     },
@@ -61,11 +61,11 @@ pub struct KmemTrace {
 /// Returns the first allocation or free without a pointer, the first allocation without a size, or
 /// the line at which the trace would exceed [`OPS_MAX`] operations.
 pub fn parse(name: &str, bytes: &[u8]) -> Result<KmemTrace, BadTrace> {
-    let mut reader = Reader::default();
+    let mut reader = FtraceReader::default();
     for line in lines(bytes) {
         // A process name may contain any bytes, so a line that is not UTF-8 is not an error.
         let Ok((number, line)) = line else { continue };
-        reader.line(line).map_err(|why| why.at(number))?;
+        reader.line(line).map_err(|error| error.at(number))?;
     }
     Ok(KmemTrace {
         trace: reader.builder.finish(name, "recorded from kmem events"),
@@ -82,7 +82,7 @@ pub fn events() -> impl Iterator<Item = String> {
 
 /// The state of the parser.
 #[derive(Default)]
-struct Reader {
+struct FtraceReader {
     builder: Builder,
     blocks: HashMap<u64, Id>,
     foreign_frees: u64,
@@ -90,8 +90,8 @@ struct Reader {
     lost_events: u64,
 }
 
-impl Reader {
-    fn line(&mut self, line: &str) -> Result<(), Why> {
+impl FtraceReader {
+    fn line(&mut self, line: &str) -> Result<(), LineError> {
         if let Some(lost) = lost(line) {
             self.lost_events = self.lost_events.saturating_add(lost);
             return Ok(());
@@ -99,7 +99,7 @@ impl Reader {
         let Some((event, is_alloc, head, fields)) = event(line) else {
             return Ok(());
         };
-        let missing = |field| Why::Field { event, field };
+        let missing = |field| LineError::Field { event, field };
         let pointer = field(fields, "ptr=").ok_or(missing("ptr"))?;
         let pointer = u64::from_str_radix(pointer.trim_start_matches("0x"), 16);
         let pointer = pointer.map_err(|_| missing("ptr"))?;
@@ -107,7 +107,7 @@ impl Reader {
         let known = self.blocks.remove(&pointer);
         // One line adds at most a free and an allocation.
         if self.builder.operations() + 2 > OPS_MAX {
-            return Err(Why::TooLong);
+            return Err(LineError::TooLong);
         }
         if !is_alloc {
             match known {

@@ -59,12 +59,12 @@ use serde::{
 };
 
 use self::page::{
-    Page,
-    Shared, //
+    SharedPage,
+    SharedPageMapping, //
 };
 pub use self::{
     page::{
-        Call,
+        TargetCall,
         Underway, //
     },
     watched::Watched,
@@ -112,7 +112,7 @@ pub enum Patience {
 
 /// The reason why a child ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum End {
+enum EndReason {
     /// A new block does not have the fill of free memory; the text says where.
     Violation(String),
     /// A panic, with its text.
@@ -128,7 +128,7 @@ enum End {
 /// The end of a child that has no result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Death {
-    end: End,
+    end: EndReason,
     /// The request that the thread was executing.
     pub underway: Underway,
     /// The operations of all threads.
@@ -142,15 +142,17 @@ pub struct Death {
 impl fmt::Display for Death {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.end {
-            End::Violation(text) => f.write_str(text)?,
-            End::Panic(text) => write!(f, "the engine panicked: {text}")?,
-            End::Signal(signal) => write!(f, "the engine crashed with {}", signal_name(*signal))?,
-            End::Endless(limit) => write!(
+            EndReason::Violation(text) => f.write_str(text)?,
+            EndReason::Panic(text) => write!(f, "the engine panicked: {text}")?,
+            EndReason::Signal(signal) => {
+                write!(f, "the engine crashed with {}", signal_name(*signal))?
+            }
+            EndReason::Endless(limit) => write!(
                 f,
                 "the engine did not answer within {} seconds",
                 limit.as_secs_f64()
             )?,
-            End::Status(status) => write!(
+            EndReason::Status(status) => write!(
                 f,
                 "the engine ended the process with status {}",
                 status.unwrap_or(-1)
@@ -184,7 +186,7 @@ fn signal_name(number: i32) -> String {
 }
 
 /// A violated rule about new blocks. A pool of this process panics with this value.
-pub struct Broken(pub String);
+pub struct BlockViolation(pub String);
 
 /// Runs `work` in a child process, and returns its result or the reason why the child ended.
 ///
@@ -195,7 +197,7 @@ pub fn run<T: Serialize + DeserializeOwned>(
     patience: Patience,
     work: impl FnOnce() -> T,
 ) -> anyhow::Result<Result<T, Death>> {
-    let page = Shared::new().context("no memory to share with a child")?;
+    let page = SharedPageMapping::new().context("no memory to share with a child")?;
     let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).context("no pipe to a child")?;
     io::stdout().flush()?;
     // SAFETY: The process has one thread: the command begins others only in its children, and in
@@ -216,7 +218,7 @@ pub fn run<T: Serialize + DeserializeOwned>(
                 return Ok(Ok(result));
             }
             Ok(Err(Death {
-                end: end.unwrap_or_else(|| End::of(&page, status)),
+                end: end.unwrap_or_else(|| EndReason::of(&page, status)),
                 underway: page.accused().read(),
                 operations: page.operations(),
                 pool_bytes: page.pool_bytes(),
@@ -229,13 +231,13 @@ pub fn run<T: Serialize + DeserializeOwned>(
 impl Death {
     /// Returns whether the child ended because the reader of its output had closed it.
     pub fn is_closed_output(&self) -> bool {
-        self.end == End::Signal(libc::SIGPIPE)
+        self.end == EndReason::Signal(libc::SIGPIPE)
     }
 }
 
-impl End {
+impl EndReason {
     /// Returns what ended a child that left a status.
-    fn of(page: &Page, status: Option<WaitStatus>) -> Self {
+    fn of(page: &SharedPage, status: Option<WaitStatus>) -> Self {
         match page.text() {
             Some(text) => match text.strip_prefix(COMPLAINT) {
                 Some(violation) => Self::Violation(violation.to_owned()),
@@ -249,11 +251,11 @@ impl End {
     }
 }
 
-/// The prefix of the text of a [`Broken`] in the page.
+/// The prefix of the text of a [`BlockViolation`] in the page.
 const COMPLAINT: &str = "\0";
 
 /// Does the work of a child and ends the process.
-fn child<T: Serialize>(page: &'static Page, mut writer: File, work: impl FnOnce() -> T) -> ! {
+fn child<T: Serialize>(page: &'static SharedPage, mut writer: File, work: impl FnOnce() -> T) -> ! {
     let parent = getppid();
     // If the parent is killed, no process would end an endless request.
     let _ = set_parent_process_death_signal(Some(Signal::KILL));
@@ -270,8 +272,8 @@ fn child<T: Serialize>(page: &'static Page, mut writer: File, work: impl FnOnce(
     catch_signals();
     panic::set_hook(Box::new(move |info| {
         underway::accuse();
-        let text = match info.payload().downcast_ref::<Broken>() {
-            Some(Broken(text)) => format!("{COMPLAINT}{text}"),
+        let text = match info.payload().downcast_ref::<BlockViolation>() {
+            Some(BlockViolation(text)) => format!("{COMPLAINT}{text}"),
             None => {
                 let payload = info.payload();
                 let text = payload.downcast_ref::<&str>().copied();
@@ -356,10 +358,10 @@ fn wait_for(child: Pid, limit: Duration) -> anyhow::Result<Option<WaitStatus>> {
 /// that does not end although it was killed has no status.
 fn attend(
     child: Pid,
-    page: &Page,
+    page: &SharedPage,
     mut reader: File,
     patience: Patience,
-) -> anyhow::Result<(Vec<u8>, Option<WaitStatus>, Option<End>)> {
+) -> anyhow::Result<(Vec<u8>, Option<WaitStatus>, Option<EndReason>)> {
     let mut result = Vec::new();
     let mut end = None;
     let (mut moves, mut idle) = (page.moves(), Duration::ZERO);
@@ -396,7 +398,7 @@ fn attend(
         if let Some(limit) = limit
             && idle > limit
         {
-            end = Some(End::Endless(limit));
+            end = Some(EndReason::Endless(limit));
             let _ = kill_process(child, Signal::KILL);
             break;
         }

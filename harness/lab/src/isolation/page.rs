@@ -3,8 +3,8 @@
 //! The shared memory to which a child process writes its current requests.
 //!
 //! ```text
-//! Page:  moves │ culprit │ panic text │ slot 0 │ slot 1 │ … one for each thread
-//! Slot:  begun │ operation │ thread │ call, its arguments │ position in a SUBMIT, its operation
+//! SharedPage: moves │ culprit │ panic text │ slot 0 │ slot 1 │ … one for each thread
+//! ThreadSlot: begun │ operation │ thread │ call, its arguments │ position in a SUBMIT, its operation
 //! ```
 //!
 //! The child uses atomic stores and no lock, so that the page is consistent when the child is killed.
@@ -41,7 +41,7 @@ const TEXT_BYTES: usize = 1024;
 /// The calls of a [`Target`](crate::target::Target), as a slot numbers them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
-pub enum Call {
+pub enum TargetCall {
     /// No call is under way.
     None,
     /// ALLOC: size and alignment.
@@ -70,7 +70,7 @@ pub enum Call {
     Other,
 }
 
-impl Call {
+impl TargetCall {
     const ALL: [Self; 13] = [
         Self::None,
         Self::Alloc,
@@ -117,21 +117,21 @@ impl Call {
 /// A call and its arguments.
 #[derive(Debug)]
 #[repr(C)]
-struct Request {
+struct RequestRecord {
     call: AtomicU32,
     arguments: [AtomicU64; 3],
 }
 
-impl Request {
-    fn store(&self, call: Call, arguments: [u64; 3]) {
+impl RequestRecord {
+    fn store(&self, call: TargetCall, arguments: [u64; 3]) {
         for (to, from) in self.arguments.iter().zip(arguments) {
             to.store(from, Relaxed);
         }
         self.call.store(call as u32, Relaxed);
     }
 
-    fn call(&self) -> Call {
-        Call::from_raw(self.call.load(Relaxed))
+    fn call(&self) -> TargetCall {
+        TargetCall::from_raw(self.call.load(Relaxed))
     }
 
     fn words(&self) -> String {
@@ -145,7 +145,7 @@ impl Request {
 /// All zeros is the state of an idle thread.
 #[derive(Debug)]
 #[repr(C)]
-pub(super) struct Slot {
+pub(super) struct ThreadSlot {
     /// The number of the move with which the request began.
     begun: AtomicU64,
     /// The operation of the workload or the trace, counted from 1.
@@ -153,14 +153,14 @@ pub(super) struct Slot {
     /// The number of the thread plus 1, of a workload with several; else 0.
     thread: AtomicU64,
     /// The call that is under way.
-    request: Request,
+    request: RequestRecord,
     /// The place in a SUBMIT plus 1, as far as it is known.
     position: AtomicU64,
     /// The operation at that place.
-    within: Request,
+    within: RequestRecord,
 }
 
-impl Slot {
+impl ThreadSlot {
     pub(super) fn set_operation(&self, number: u64) {
         self.operation.store(number, Relaxed);
     }
@@ -176,7 +176,7 @@ impl Slot {
 
     /// Returns the request that is under way, in words.
     fn request(&self) -> Option<String> {
-        if self.request.call() == Call::None {
+        if self.request.call() == TargetCall::None {
             return None;
         }
         let words = self.request.words();
@@ -211,7 +211,7 @@ pub struct Underway {
 ///
 /// All zeros is the state of a child that has not begun.
 #[repr(C)]
-pub(super) struct Page {
+pub(super) struct SharedPage {
     /// The number of begun and ended requests, by which the parent sees progress.
     moves: AtomicU64,
     /// The slot of the thread that died, plus 1.
@@ -223,22 +223,22 @@ pub(super) struct Page {
     /// The bytes of the text of the first panic, plus 1.
     text_bytes: AtomicU32,
     text: [AtomicU8; TEXT_BYTES],
-    slots: [Slot; SLOTS],
+    slots: [ThreadSlot; SLOTS],
 }
 
-impl Page {
+impl SharedPage {
     /// Takes a slot for a thread.
     pub(super) fn take(&self) -> usize {
         let taken = self.taken.fetch_add(1, Relaxed) as usize;
         taken.min(SLOTS - 1)
     }
 
-    pub(super) fn slot(&self, index: usize) -> &Slot {
+    pub(super) fn slot(&self, index: usize) -> &ThreadSlot {
         &self.slots[index.min(SLOTS - 1)]
     }
 
     /// Notes a request that a thread begins.
-    pub(super) fn begin(&self, index: usize, call: Call, arguments: [u64; 3]) {
+    pub(super) fn begin(&self, index: usize, call: TargetCall, arguments: [u64; 3]) {
         let slot = self.slot(index);
         slot.position.store(0, Relaxed);
         slot.begun.store(self.moves.fetch_add(1, Relaxed), Relaxed);
@@ -250,7 +250,7 @@ impl Page {
         &self,
         index: usize,
         position: usize,
-        call: Call,
+        call: TargetCall,
         arguments: [u64; 3],
     ) {
         let slot = self.slot(index);
@@ -261,7 +261,7 @@ impl Page {
 
     /// Notes that the request of a thread ended.
     pub(super) fn end(&self, index: usize) {
-        (self.slot(index).request.call).store(Call::None as u32, Relaxed);
+        (self.slot(index).request.call).store(TargetCall::None as u32, Relaxed);
         self.moves.fetch_add(1, Relaxed);
     }
 
@@ -315,14 +315,14 @@ impl Page {
     pub(super) fn is_in_a_request(&self) -> bool {
         self.slots
             .iter()
-            .any(|slot| slot.request.call() != Call::None)
+            .any(|slot| slot.request.call() != TargetCall::None)
     }
 
     /// Returns the slot of the thread that died, or else the one whose request is under way for the
     /// longest time: the others may wait for it.
-    pub(super) fn accused(&self) -> &Slot {
-        let is_busy = |slot: &&Slot| slot.request.call() != Call::None;
-        let begun = |slot: &&Slot| slot.begun.load(Relaxed);
+    pub(super) fn accused(&self) -> &ThreadSlot {
+        let is_busy = |slot: &&ThreadSlot| slot.request.call() != TargetCall::None;
+        let begun = |slot: &&ThreadSlot| slot.begun.load(Relaxed);
         let culprit = self.culprit.load(Relaxed).checked_sub(1);
         culprit
             .and_then(|index| self.slots.get(index as usize))
@@ -331,27 +331,32 @@ impl Page {
     }
 }
 
-/// A mapping of a [`Page`] that is shared with children.
+/// A mapping of a [`SharedPage`] that is shared with children.
 ///
 /// # Invariants
 ///
 /// The pointer is to a mapping of a page's size and alignment, which is unmapped when this is
 /// dropped and no earlier.
-pub(super) struct Shared(NonNull<Page>);
+pub(super) struct SharedPageMapping(NonNull<SharedPage>);
 
-impl Shared {
+impl SharedPageMapping {
     pub(super) fn new() -> Result<Self, Errno> {
         let access = ProtFlags::READ | ProtFlags::WRITE;
         // SAFETY: A new mapping at an address of the kernel's choice touches nothing that exists.
         let start = unsafe {
-            rustix::mm::mmap_anonymous(ptr::null_mut(), size_of::<Page>(), access, MapFlags::SHARED)
+            rustix::mm::mmap_anonymous(
+                ptr::null_mut(),
+                size_of::<SharedPage>(),
+                access,
+                MapFlags::SHARED,
+            )
         }?;
         // INVARIANT: Mappings are aligned to pages; the mapping has just been made.
         Ok(Self(NonNull::new(start.cast()).ok_or(Errno::NOMEM)?))
     }
 
     /// Returns the page for as long as this process lives.
-    pub(super) fn leak(self) -> &'static Page {
+    pub(super) fn leak(self) -> &'static SharedPage {
         // SAFETY: By the type invariant it is a mapping, whose zeros are a valid value; it is never
         // unmapped, as `self` is forgotten.
         let page = unsafe { self.0.as_ref() };
@@ -360,20 +365,21 @@ impl Shared {
     }
 }
 
-impl Deref for Shared {
-    type Target = Page;
+impl Deref for SharedPageMapping {
+    type Target = SharedPage;
 
-    fn deref(&self) -> &Page {
+    fn deref(&self) -> &SharedPage {
         // SAFETY: By the type invariant it is mapped; all zeros, which a new mapping has, is a valid
         // value, and all that is written is atomic.
         unsafe { self.0.as_ref() }
     }
 }
 
-impl Drop for Shared {
+impl Drop for SharedPageMapping {
     fn drop(&mut self) {
         // SAFETY: By the type invariant the mapping is this value's own.
-        let unmapped = unsafe { rustix::mm::munmap(self.0.as_ptr().cast(), size_of::<Page>()) };
+        let unmapped =
+            unsafe { rustix::mm::munmap(self.0.as_ptr().cast(), size_of::<SharedPage>()) };
         debug_assert_eq!(unmapped, Ok(()));
     }
 }
@@ -384,16 +390,16 @@ mod tests {
 
     #[test]
     fn a_page_tells_the_operation_of_the_thread_that_died() {
-        let page = Shared::new().unwrap();
+        let page = SharedPageMapping::new().unwrap();
         assert_eq!(page.take(), 0);
         assert_eq!(page.take(), 1);
         let (first, second) = (page.slot(0), page.slot(1));
         second.set_operation(9);
         second.set_thread(3);
         first.set_operation(7);
-        page.begin(1, Call::Submit, [20, 0, 0]);
-        page.begin(0, Call::Free, [5, 0, 0]);
-        page.begin_within(1, 4, Call::Alloc, [100, 8, 0]);
+        page.begin(1, TargetCall::Submit, [20, 0, 0]);
+        page.begin(0, TargetCall::Free, [5, 0, 0]);
+        page.begin_within(1, 4, TargetCall::Alloc, [100, 8, 0]);
         assert_eq!(page.accused().read().operation, 7);
         page.accuse(1);
         page.accuse(0);
@@ -413,7 +419,7 @@ mod tests {
 
     #[test]
     fn the_text_of_the_first_panic_is_kept_whole() {
-        let page = Shared::new().unwrap();
+        let page = SharedPageMapping::new().unwrap();
         assert_eq!(page.text(), None);
         page.set_text(&"ä".repeat(TEXT_BYTES));
         page.set_text("second");

@@ -23,13 +23,13 @@ use std::{
 };
 
 use super::page::{
-    Call,
-    Page,
-    Slot, //
+    SharedPage,
+    TargetCall,
+    ThreadSlot, //
 };
 
 /// The page of this process, if it is a child that is watched.
-static PAGE: OnceLock<&'static Page> = OnceLock::new();
+static PAGE: OnceLock<&'static SharedPage> = OnceLock::new();
 
 /// Whether pools that are made now compare each new block with the fill of free memory.
 static FILLS: AtomicBool = AtomicBool::new(true);
@@ -47,7 +47,7 @@ std::thread_local! {
 }
 
 /// Makes this process one that is watched through `page`.
-pub(super) fn watch(page: &'static Page) {
+pub(super) fn watch(page: &'static SharedPage) {
     // A child is made once and has no children that are watched.
     let _ = PAGE.set(page);
 }
@@ -71,7 +71,7 @@ pub fn without_fills<T>(work: impl FnOnce() -> T) -> T {
 }
 
 /// Returns the page and the slot of this thread.
-pub(super) fn here() -> Option<(&'static Page, usize)> {
+pub(super) fn here() -> Option<(&'static SharedPage, usize)> {
     let page = PAGE.get()?;
     let mut index = SLOT.get();
     if index == usize::MAX {
@@ -90,7 +90,7 @@ pub(super) fn accuse() {
     }
 }
 
-fn slot() -> Option<&'static Slot> {
+fn slot() -> Option<&'static ThreadSlot> {
     here().map(|(page, index)| page.slot(index))
 }
 
@@ -158,21 +158,21 @@ pub fn thread(number: usize) {
 }
 
 /// Runs a request, which is noted as under way meanwhile.
-pub fn request<T>(call: Call, arguments: [u64; 3], work: impl FnOnce() -> T) -> T {
+pub fn request<T>(call: TargetCall, arguments: [u64; 3], work: impl FnOnce() -> T) -> T {
     let Some((page, index)) = here() else {
         return work();
     };
     page.begin(index, call, arguments);
     let result = work();
     page.end(index);
-    if call == Call::Submit {
+    if call == TargetCall::Submit {
         NUMBERS.with_borrow_mut(Vec::clear);
     }
     result
 }
 
 /// Notes the operation of a SUBMIT that this thread comes to.
-pub fn position(position: usize, call: Call, arguments: [u64; 3]) {
+pub fn position(position: usize, call: TargetCall, arguments: [u64; 3]) {
     if let Some((page, index)) = here() {
         NUMBERS.with_borrow(|known| {
             if let Some(number) = known.get(position) {

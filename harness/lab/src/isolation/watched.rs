@@ -5,7 +5,7 @@
 use std::os::fd::BorrowedFd;
 
 use super::{
-    Call,
+    TargetCall,
     underway::request, //
 };
 use crate::{
@@ -37,53 +37,61 @@ pub struct Watched(pub Box<dyn Target>);
 
 impl Target for Watched {
     fn info(&self) -> Result<slablab_info, Errno> {
-        request(Call::Other, [0; 3], || self.0.info())
+        request(TargetCall::Other, [0; 3], || self.0.info())
     }
 
     fn bind(&self, engine: u32, flags: u32, pool_bytes: u64) -> Result<(), Errno> {
-        request(Call::Other, [0; 3], || {
+        request(TargetCall::Other, [0; 3], || {
             self.0.bind(engine, flags, pool_bytes)
         })
     }
 
     fn alloc(&self, size: u64, align: u64) -> Result<slablab_alloc, Refused> {
-        request(Call::Alloc, [size, align, 0], || self.0.alloc(size, align))
+        request(TargetCall::Alloc, [size, align, 0], || {
+            self.0.alloc(size, align)
+        })
     }
 
     fn free(&self, handle: u32) -> Result<(), Errno> {
-        request(Call::Free, [handle.into(), 0, 0], || self.0.free(handle))
+        request(TargetCall::Free, [handle.into(), 0, 0], || {
+            self.0.free(handle)
+        })
     }
 
     fn realloc(&self, handle: u32, size: u64) -> Result<slablab_realloc, Refused> {
-        request(Call::Realloc, [handle.into(), size, 0], || {
+        request(TargetCall::Realloc, [handle.into(), size, 0], || {
             self.0.realloc(handle, size)
         })
     }
 
     fn read(&self, handle: u32, byte: u32, buffer: &mut [u8]) -> Result<usize, Errno> {
         let arguments = [handle.into(), byte.into(), buffer.len() as u64];
-        request(Call::Read, arguments, || self.0.read(handle, byte, buffer))
+        request(TargetCall::Read, arguments, || {
+            self.0.read(handle, byte, buffer)
+        })
     }
 
     fn write(&self, handle: u32, byte: u32, bytes: &[u8]) -> Result<usize, Errno> {
         let arguments = [handle.into(), byte.into(), bytes.len() as u64];
-        request(Call::Write, arguments, || self.0.write(handle, byte, bytes))
+        request(TargetCall::Write, arguments, || {
+            self.0.write(handle, byte, bytes)
+        })
     }
 
     fn stats(&self) -> Result<Box<slablab_stats>, Errno> {
-        request(Call::Stats, [0; 3], || self.0.stats())
+        request(TargetCall::Stats, [0; 3], || self.0.stats())
     }
 
     fn check(&self) -> Result<slablab_check, Errno> {
-        request(Call::Check, [0; 3], || self.0.check())
+        request(TargetCall::Check, [0; 3], || self.0.check())
     }
 
     fn extend(&self, bytes: u64) -> Result<slablab_extend, Errno> {
-        request(Call::Extend, [bytes, 0, 0], || self.0.extend(bytes))
+        request(TargetCall::Extend, [bytes, 0, 0], || self.0.extend(bytes))
     }
 
     fn shrink(&self) -> Result<slablab_shrink, Errno> {
-        request(Call::Shrink, [0; 3], || self.0.shrink())
+        request(TargetCall::Shrink, [0; 3], || self.0.shrink())
     }
 
     fn map(
@@ -92,35 +100,35 @@ impl Target for Watched {
         page: u32,
         extents: &mut [slablab_extent],
     ) -> Result<slablab_map, Errno> {
-        request(Call::Map, [region.into(), page.into(), 0], || {
+        request(TargetCall::Map, [region.into(), page.into(), 0], || {
             self.0.map(region, page, extents)
         })
     }
 
     fn submit(&self, operations: &mut [slablab_operation]) -> Result<slablab_submit, Errno> {
-        request(Call::Submit, [operations.len() as u64, 0, 0], || {
+        request(TargetCall::Submit, [operations.len() as u64, 0, 0], || {
             self.0.submit(operations)
         })
     }
 
     fn record(&self, events: u32) -> Result<(), Errno> {
-        request(Call::Other, [0; 3], || self.0.record(events))
+        request(TargetCall::Other, [0; 3], || self.0.record(events))
     }
 
     fn events(&self, number: u64, events: &mut [slablab_event]) -> Result<slablab_events, Errno> {
-        request(Call::Other, [0; 3], || self.0.events(number, events))
+        request(TargetCall::Other, [0; 3], || self.0.events(number, events))
     }
 
     fn end_record(&self) -> Result<(), Errno> {
-        request(Call::Other, [0; 3], || self.0.end_record())
+        request(TargetCall::Other, [0; 3], || self.0.end_record())
     }
 
     fn inject(&self, misuse: u32, size: u64) -> Result<slablab_report, Errno> {
-        request(Call::Other, [0; 3], || self.0.inject(misuse, size))
+        request(TargetCall::Other, [0; 3], || self.0.inject(misuse, size))
     }
 
     fn fail(&self, every: u64, growth: u64) -> Result<u64, Errno> {
-        request(Call::Other, [0; 3], || self.0.fail(every, growth))
+        request(TargetCall::Other, [0; 3], || self.0.fail(every, growth))
     }
 
     fn file(&self) -> Option<BorrowedFd<'_>> {

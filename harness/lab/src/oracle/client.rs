@@ -8,14 +8,13 @@ use std::{
 };
 
 use super::{
-    Oracle,
-    Violation,
+    Oracle, Violation,
+    block_model::BlockInfo,
     figures::figure,
     fill_pattern::{
         self,
         FillPattern, //
     },
-    shadow::BlockInfo, //
 };
 use crate::{
     device::Errno,
@@ -98,9 +97,9 @@ impl<'o> Client<'o> {
         let content = {
             let mut books = self.oracle.books();
             books
-                .shadow
+                .model
                 .note(place.handle, place.offset, place.usable, cost);
-            books.shadow.admit(&place)?;
+            books.model.admit(&place)?;
             books.tally.allocations += 1;
             books.next_id += 1;
             FillPattern::new(self.oracle.seed, books.next_id)
@@ -117,7 +116,7 @@ impl<'o> Client<'o> {
         {
             // Before the call: the next moment the memory may be another thread's.
             let mut books = self.oracle.books();
-            books.shadow.remove(&block.place);
+            books.model.remove(&block.place);
             books.tally.frees += 1;
         }
         self.oracle
@@ -136,7 +135,7 @@ impl<'o> Client<'o> {
         size: u64,
     ) -> Result<Result<(), Cause>, Violation> {
         let old = block.place;
-        self.oracle.books().shadow.remove(&old);
+        self.oracle.books().model.remove(&old);
         let result = match self.oracle.target.realloc(old.handle, size) {
             Ok(reply) => {
                 block.place = BlockInfo {
@@ -148,7 +147,7 @@ impl<'o> Client<'o> {
                 };
                 let mut books = self.oracle.books();
                 books
-                    .shadow
+                    .model
                     .note(reply.handle, reply.offset, reply.usable, reply.cost);
                 books.tally.reallocations += 1;
                 Ok(())
@@ -166,7 +165,7 @@ impl<'o> Client<'o> {
 
     /// Enters a block again whose size was changed: what fits is kept, what is new is zeros.
     pub(super) fn track_resized(&mut self, block: &Block, old_size: u64) -> Result<(), Violation> {
-        self.oracle.books().shadow.admit(&block.place)?;
+        self.oracle.books().model.admit(&block.place)?;
         let kept = old_size.min(block.size());
         self.verify(block, kept)?;
         if kept < block.size() {

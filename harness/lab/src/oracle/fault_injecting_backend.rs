@@ -29,7 +29,7 @@ use crate::{
 pub const POOL_BYTES: u64 = 1 << 20;
 
 /// Changes an answer, if it is the one to be changed.
-type Fault<T> = Box<dyn Fn(&Sim, &mut T) + Sync>;
+type AnswerChange<T> = Box<dyn Fn(&Sim, &mut T) + Sync>;
 
 /// A sound target whose answers are changed on the way.
 pub struct Faulty {
@@ -40,19 +40,19 @@ pub struct Faulty {
     /// The number of allocations.
     pub allocs: AtomicU64,
     /// Changes the answer of ALLOC.
-    pub alloc: Fault<Result<slablab_alloc, Refused>>,
+    pub alloc: AnswerChange<Result<slablab_alloc, Refused>>,
     /// Changes the answer of REALLOC.
-    pub realloc: Fault<Result<slablab_realloc, Refused>>,
+    pub realloc: AnswerChange<Result<slablab_realloc, Refused>>,
     /// Changes the answer of FREE.
-    pub free: Fault<Result<(), Errno>>,
+    pub free: AnswerChange<Result<(), Errno>>,
     /// Changes the answers of SUBMIT.
-    pub submit: Fault<[slablab_operation]>,
+    pub submit: AnswerChange<[slablab_operation]>,
     /// Changes the answers of pread and pwrite.
-    pub moved: Fault<Result<usize, Errno>>,
+    pub moved: AnswerChange<Result<usize, Errno>>,
     /// Changes the answer of STATS.
-    pub stats: Fault<slablab_stats>,
+    pub stats: AnswerChange<slablab_stats>,
     /// Changes the answer of CHECK.
-    pub check: Fault<Result<slablab_check, Errno>>,
+    pub check: AnswerChange<Result<slablab_check, Errno>>,
 }
 
 impl Default for Faulty {

@@ -3,7 +3,7 @@
 //! The oracle: checks every answer of a target.
 //!
 //! Workloads allocate, free and reallocate through a [`Client`] of the oracle and never past it.
-//! The oracle has a model of the live blocks (`shadow`), fills every block with a pattern of its own
+//! The oracle has a model of the live blocks (`block_model`), fills every block with a pattern of its own
 //! (`fill_pattern`), and has one [`Violation`] for each rule that an answer can violate:
 //!
 //! - a block lies in the pool, is aligned, is as large as asked, and shares no byte with another;
@@ -13,12 +13,12 @@
 //! - the errno and the cause of a refusal are consistent;
 //! - at the end no block is live, all counters agree, and CHECK finds no violation.
 
+mod block_model;
 mod client;
 #[cfg(any(test, feature = "test-support"))]
 pub mod fault_injecting_backend;
 mod figures;
 mod fill_pattern;
-mod shadow;
 mod submission;
 #[cfg(test)]
 mod tests;
@@ -39,6 +39,14 @@ use serde::{
     Serialize, //
 };
 
+use self::{
+    block_model::BlockModel,
+    figures::{
+        figure,
+        pool_figures,
+        session_figures, //
+    },
+};
 pub use self::{
     client::{
         Block,
@@ -49,14 +57,6 @@ pub use self::{
         CheckedReply,
     },
     violation::Violation,
-};
-use self::{
-    figures::{
-        figure,
-        pool_figures,
-        session_figures, //
-    },
-    shadow::Shadow,
 };
 use crate::{
     device::Errno,
@@ -122,7 +122,7 @@ pub struct Oracle<'t> {
 
 /// The state of the oracle, behind a lock.
 struct OracleState {
-    shadow: Shadow,
+    model: BlockModel,
     tally: Tally,
     /// The number of the next block, which its contents come from.
     next_id: u64,
@@ -144,7 +144,7 @@ impl<'t> Oracle<'t> {
             pool,
             private: info.bind_flags & uapi::SLABLAB_BIND_PRIVATE != 0,
             books: Mutex::new(OracleState {
-                shadow: Shadow::new(pool, regions),
+                model: BlockModel::new(pool, regions),
                 tally: Tally::default(),
                 next_id: 0,
             }),
@@ -217,7 +217,7 @@ impl<'t> Oracle<'t> {
             figure(
                 "blocks that the workload did not free",
                 0,
-                books.shadow.live_blocks(),
+                books.model.live_blocks(),
             )?;
             session_figures(&stats, &books.tally)?;
         }
@@ -233,8 +233,8 @@ impl<'t> Oracle<'t> {
         Ok(Summary {
             tally: books.tally,
             checked_bytes,
-            peak_live_bytes: books.shadow.peak_live_bytes(),
-            trace: books.shadow.trace(),
+            peak_live_bytes: books.model.peak_live_bytes(),
+            trace: books.model.trace(),
             stats,
         })
     }
@@ -264,7 +264,7 @@ impl<'t> Oracle<'t> {
             Some(cause) if proper => {
                 let mut books = self.books();
                 books.tally.refusals[cause.raw() as usize] += 1;
-                books.shadow.note(0, uapi::NO_OFFSET, 0, refused.cost);
+                books.model.note(0, uapi::NO_OFFSET, 0, refused.cost);
                 if self.is_alone() && books.tally.allocations == 0 {
                     let could_serve = [
                         Cause::Exhausted,

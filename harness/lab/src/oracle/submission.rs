@@ -6,8 +6,8 @@ use super::{
     Block,
     Client,
     Violation,
-    figures::figure,
-    shadow::BlockInfo, //
+    block_model::BlockInfo,
+    figures::figure, //
 };
 use crate::{
     device::Errno,
@@ -67,7 +67,7 @@ pub struct Submitted {
 
 /// A violation in the reply to one of several operations.
 #[derive(Debug)]
-pub struct Fault {
+pub struct OperationViolation {
     /// The index of the operation.
     pub index: usize,
     /// The violated rule.
@@ -99,7 +99,10 @@ impl Client<'_> {
     ///
     /// No other thread may free blocks of this oracle during the call: the engine could reuse the
     /// memory of such a block before the model of live blocks has removed it.
-    pub fn submit(&mut self, wanted: Vec<CheckedOperation>) -> Result<Submitted, Fault> {
+    pub fn submit(
+        &mut self,
+        wanted: Vec<CheckedOperation>,
+    ) -> Result<Submitted, OperationViolation> {
         if wanted.is_empty() {
             let (replies, rest) = Default::default();
             return Ok(Submitted { replies, rest });
@@ -112,10 +115,10 @@ impl Client<'_> {
                 CheckedOperation::Free(block) => (block, 0),
             };
             let result = self.verify_range(block, end..block.size());
-            result.map_err(|violation| Fault { index, violation })?;
+            result.map_err(|violation| OperationViolation { index, violation })?;
         }
         let mut operations: Vec<_> = wanted.iter().map(CheckedOperation::operation).collect();
-        let failed = |index, errno| Fault {
+        let failed = |index, errno| OperationViolation {
             index,
             violation: Violation::Failed {
                 call: "SUBMIT",
@@ -137,7 +140,7 @@ impl Client<'_> {
             } else {
                 self.denied(operation, errno, answer.cost)
             };
-            replies.push(reply.map_err(|violation| Fault { index, violation })?);
+            replies.push(reply.map_err(|violation| OperationViolation { index, violation })?);
             if index == done {
                 break;
             }
@@ -175,8 +178,8 @@ impl Client<'_> {
                 };
                 {
                     let mut books = self.oracle.books();
-                    books.shadow.remove(&old);
-                    books.shadow.note(old.handle, offset, usable, told.cost);
+                    books.model.remove(&old);
+                    books.model.note(old.handle, offset, usable, told.cost);
                     books.tally.reallocations += 1;
                 }
                 self.track_resized(&block, old.size)?;
@@ -185,7 +188,7 @@ impl Client<'_> {
             CheckedOperation::Free(block) => {
                 same_handle(block.handle(), told.handle)?;
                 let mut books = self.oracle.books();
-                books.shadow.remove(&block.place);
+                books.model.remove(&block.place);
                 books.tally.frees += 1;
                 None
             }

@@ -48,7 +48,7 @@ pub struct Checked<'run> {
     /// The live blocks, by number.
     blocks: Vec<Option<Block>>,
     answers: Vec<Answer>,
-    live: Live,
+    live: LiveBytes,
     figures: Figures,
 }
 
@@ -81,7 +81,7 @@ pub fn checked(target: &dyn Target, trace: &Trace) -> Result<RunResult, Failure>
 
 /// Bytes of the live blocks.
 #[derive(Clone, Copy, Debug, Default)]
-struct Live {
+struct LiveBytes {
     requested: u64,
     usable: u64,
 }
@@ -120,7 +120,7 @@ impl<'run> Checked<'run> {
                 .take(trace.blocks())
                 .collect(),
             answers: Vec::with_capacity(trace.ops().len()),
-            live: Live::default(),
+            live: LiveBytes::default(),
             figures: Figures::default(),
         }
     }
@@ -154,7 +154,7 @@ impl<'run> Checked<'run> {
         while !left.is_empty() {
             let rest = left.split_off(left.len().min(BATCH));
             let result = self.client.submit(left);
-            result.map_err(|fault| at_the_end(fault.violation))?;
+            result.map_err(|error| at_the_end(error.violation))?;
             left = rest;
         }
         Ok((self.answers, self.figures))
@@ -183,11 +183,13 @@ impl<'run> Checked<'run> {
                 }
             };
             let old = match &operation {
-                CheckedOperation::Alloc { .. } => Live::default(),
-                CheckedOperation::Realloc { block, .. } | CheckedOperation::Free(block) => Live {
-                    requested: block.size(),
-                    usable: block.usable_size(),
-                },
+                CheckedOperation::Alloc { .. } => LiveBytes::default(),
+                CheckedOperation::Realloc { block, .. } | CheckedOperation::Free(block) => {
+                    LiveBytes {
+                        requested: block.size(),
+                        usable: block.usable_size(),
+                    }
+                }
             };
             wished.push(Some(old));
             wanted.push(operation);
@@ -198,11 +200,11 @@ impl<'run> Checked<'run> {
             let asked = wished.iter().zip(first + 1..);
             let asked = asked.filter_map(|(old, number)| old.and(Some(number as u64)));
             underway::operations(asked.skip(replies.len()));
-            let submitted = self.client.submit(wanted).map_err(|fault| {
-                let place = replies.len() + fault.index;
+            let submitted = self.client.submit(wanted).map_err(|error| {
+                let place = replies.len() + error.index;
                 let asked = (0..ops.len()).filter(|index| wished[*index].is_some());
                 let index = asked.clone().nth(place).unwrap_or(0);
-                Failure::at(self.trace.ops(), first + index, fault.violation)
+                Failure::at(self.trace.ops(), first + index, error.violation)
             })?;
             replies.extend(submitted.replies);
             wanted = submitted.rest;
@@ -216,7 +218,7 @@ impl<'run> Checked<'run> {
     }
 
     /// Writes down what became of an operation.
-    fn enter(&mut self, op: &Op, reply: Option<(Live, CheckedReply)>) {
+    fn enter(&mut self, op: &Op, reply: Option<(LiveBytes, CheckedReply)>) {
         let Some((old, reply)) = reply else {
             self.figures.left_out += 1;
             self.answers.push(Answer {
@@ -227,10 +229,13 @@ impl<'run> Checked<'run> {
             });
             return;
         };
-        let now = reply.block.as_ref().map_or(Live::default(), |block| Live {
-            requested: block.size(),
-            usable: block.usable_size(),
-        });
+        let now = reply
+            .block
+            .as_ref()
+            .map_or(LiveBytes::default(), |block| LiveBytes {
+                requested: block.size(),
+                usable: block.usable_size(),
+            });
         self.live.requested = self.live.requested - old.requested + now.requested;
         self.live.usable = self.live.usable - old.usable + now.usable;
         let figures = &mut self.figures;

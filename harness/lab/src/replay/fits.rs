@@ -21,7 +21,7 @@ use crate::{
 
 /// The handle of a block, or the operation that allocates it.
 #[derive(Clone, Copy, Default)]
-struct Name {
+struct BlockOperand {
     /// Its handle.
     handle: u32,
     /// The call that it is allocated by, and its place there.
@@ -36,7 +36,7 @@ struct Name {
 ///
 /// When a call fails with an error that is no refusal.
 pub fn fits(target: &dyn Target, trace: &Trace) -> Result<bool, Errno> {
-    let mut names = vec![Name::default(); trace.blocks()];
+    let mut operands = vec![BlockOperand::default(); trace.blocks()];
     let calls = trace.ops().chunks(uapi::SLABLAB_OPERATIONS_MAX as usize);
     let mut operations = Vec::new();
     for (call, ops) in (1..).zip(calls) {
@@ -44,13 +44,13 @@ pub fn fits(target: &dyn Target, trace: &Trace) -> Result<bool, Errno> {
         for (place, op) in (0..).zip(ops) {
             if let Kind::Alloc { .. } = op.kind {
                 let handle = 0;
-                names[op.id as usize] = Name {
+                operands[op.id as usize] = BlockOperand {
                     handle,
                     call,
                     place,
                 };
             }
-            operations.push(operation(op, names[op.id as usize], call));
+            operations.push(operation(op, operands[op.id as usize], call));
         }
         let first = ((call - 1) * uapi::SLABLAB_OPERATIONS_MAX as usize + 1) as u64;
         underway::operations(first..first + ops.len() as u64);
@@ -59,7 +59,7 @@ pub fn fits(target: &dyn Target, trace: &Trace) -> Result<bool, Errno> {
             return Ok(false);
         }
         for (op, reply) in ops.iter().zip(&operations) {
-            names[op.id as usize].handle = reply.handle;
+            operands[op.id as usize].handle = reply.handle;
         }
     }
     Ok(true)
@@ -95,15 +95,15 @@ pub(super) fn request(kind: Kind) -> slablab_operation {
     }
 }
 
-fn operation(op: &Op, name: Name, call: usize) -> slablab_operation {
+fn operation(op: &Op, operand: BlockOperand, call: usize) -> slablab_operation {
     let mut operation = request(op.kind);
     match op.kind {
         Kind::Alloc { .. } => {}
-        _ if name.call == call => {
+        _ if operand.call == call => {
             operation.flags = uapi::SLABLAB_OP_EARLIER as u16;
-            operation.handle = name.place;
+            operation.handle = operand.place;
         }
-        _ => operation.handle = name.handle,
+        _ => operation.handle = operand.handle,
     }
     operation
 }

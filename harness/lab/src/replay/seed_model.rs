@@ -56,7 +56,7 @@ const PAGE_SHIFT: usize = 12;
 
 /// The work of the buddy system in one operation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Work {
+pub struct BuddyWork {
     /// Blocks that were split into halves.
     pub splits: u32,
     /// Pairs of buddies that were merged.
@@ -81,20 +81,20 @@ pub struct ModelMismatch {
 
 /// A live block.
 #[derive(Clone, Copy)]
-struct Held {
+struct SeedBlock {
     offset: u64,
     layout: Layout,
 }
 
 /// The model of a seed and its pool.
 pub struct SeedModel {
-    buddy: Buddy,
+    buddy: BuddyModel,
     /// The free blocks of each slab, as a stack.
     slabs: [Vec<u64>; HeapAllocator::SLABS.len()],
     /// The blocks that slabs allocated from the buddy system: offset and index of the slab.
     sets: Vec<(u64, usize)>,
     /// The live blocks, by the numbers of their operations.
-    held: HashMap<u32, Held>,
+    held: HashMap<u32, SeedBlock>,
     /// The bytes of each region.
     regions: Vec<u64>,
 }
@@ -103,7 +103,7 @@ impl SeedModel {
     /// Returns the model of a seed in a new pool of one region.
     pub fn new(pool_bytes: u64) -> Self {
         let mut seed_model = Self {
-            buddy: Buddy::default(),
+            buddy: BuddyModel::default(),
             slabs: Default::default(),
             sets: Vec::new(),
             held: HashMap::new(),
@@ -125,8 +125,8 @@ impl SeedModel {
     /// # Errors
     ///
     /// [`ModelMismatch`] when the offsets differ. The model must not be used afterwards.
-    pub fn enter(&mut self, op: &Op, answer: &Answer) -> Result<Work, ModelMismatch> {
-        let mut work = Work::default();
+    pub fn enter(&mut self, op: &Op, answer: &Answer) -> Result<BuddyWork, ModelMismatch> {
+        let mut work = BuddyWork::default();
         if answer.outcome != OpOutcome::Done {
             return Ok(work);
         }
@@ -154,7 +154,7 @@ impl SeedModel {
             self.free(old, &mut work);
         }
         if let Some((offset, layout)) = new {
-            self.held.insert(op.id, Held { offset, layout });
+            self.held.insert(op.id, SeedBlock { offset, layout });
         }
         Ok(work)
     }
@@ -238,7 +238,7 @@ impl SeedModel {
         sets
     }
 
-    fn allocate(&mut self, layout: Layout, work: &mut Work) -> Option<u64> {
+    fn allocate(&mut self, layout: Layout, work: &mut BuddyWork) -> Option<u64> {
         let Some(slab) = slab(layout) else {
             return self.buddy.allocate(order_of(layout), work);
         };
@@ -252,7 +252,7 @@ impl SeedModel {
         self.slabs[slab].pop()
     }
 
-    fn free(&mut self, held: Held, work: &mut Work) {
+    fn free(&mut self, held: SeedBlock, work: &mut BuddyWork) {
         match slab(held.layout) {
             Some(slab) => self.slabs[slab].push(held.offset),
             None => self.buddy.free(held.offset, order_of(held.layout), work),
@@ -283,11 +283,11 @@ fn order_of(layout: Layout) -> usize {
 
 /// The free blocks by log2 of their bytes; each list is a stack.
 #[derive(Default)]
-struct Buddy {
+struct BuddyModel {
     lists: [Vec<u64>; ORDERS],
 }
 
-impl Buddy {
+impl BuddyModel {
     /// Adds a region whose first byte has this offset.
     fn add(&mut self, offset: u64, bytes: u64) {
         let mut start = 0_u64;
@@ -300,7 +300,7 @@ impl Buddy {
         }
     }
 
-    fn allocate(&mut self, order: usize, work: &mut Work) -> Option<u64> {
+    fn allocate(&mut self, order: usize, work: &mut BuddyWork) -> Option<u64> {
         let found = (order..ORDERS).find(|order| !self.lists[*order].is_empty())?;
         for order in (order..found).rev() {
             let block = self.lists[order + 1].pop()?;
@@ -310,7 +310,7 @@ impl Buddy {
         self.lists[order].pop()
     }
 
-    fn free(&mut self, mut block: u64, mut order: usize, work: &mut Work) {
+    fn free(&mut self, mut block: u64, mut order: usize, work: &mut BuddyWork) {
         while order < ORDERS - 1 {
             let buddy = block ^ (1 << order);
             let list = &mut self.lists[order];

@@ -47,7 +47,7 @@ const FILL: u8 = 0x6b;
 
 /// The memory of a region.
 #[derive(Clone, Copy)]
-struct Range {
+struct RegionMemory {
     start: usize,
     bytes: usize,
     number: u16,
@@ -57,7 +57,7 @@ struct Range {
 pub(super) struct Filled<E> {
     engine: E,
     is_active: bool,
-    ranges: RwLock<Vec<Range>>,
+    regions: RwLock<Vec<RegionMemory>>,
 }
 
 impl<E: Engine> Filled<E> {
@@ -66,17 +66,17 @@ impl<E: Engine> Filled<E> {
         Self {
             engine,
             is_active: underway::fills(),
-            ranges: RwLock::default(),
+            regions: RwLock::default(),
         }
     }
 
     /// Returns the offset of `bytes` bytes at an address, if they lie whole in a region.
     fn place(&self, address: usize, bytes: usize) -> Option<Offset> {
-        let ranges = self.ranges.read().unwrap_or_else(PoisonError::into_inner);
-        ranges.iter().find_map(|range| {
-            let byte = address.checked_sub(range.start)?;
+        let regions = self.regions.read().unwrap_or_else(PoisonError::into_inner);
+        regions.iter().find_map(|region| {
+            let byte = address.checked_sub(region.start)?;
             let end = byte.checked_add(bytes)?;
-            (end <= range.bytes).then(|| Offset::new(range.number, byte as u64))
+            (end <= region.bytes).then(|| Offset::new(region.number, byte as u64))
         })
     }
 
@@ -159,7 +159,7 @@ impl<E: Engine> Filled<E> {
 
 /// Ends this process with a complaint about a new block.
 fn complain(text: String) -> ! {
-    panic_any(isolation::Broken(text))
+    panic_any(isolation::BlockViolation(text))
 }
 
 // SAFETY: Every method is that of the engine inside, which is never exchanged. Blocks are read when
@@ -270,10 +270,10 @@ impl<E: Engine> AddRegion for Filled<E> {
     ) -> Result<u16, RegionError> {
         let engine = self.engine.interfaces().add_region;
         let engine = engine.ok_or(RegionError::NoPool)?;
-        let mut ranges = self.ranges.write().unwrap_or_else(PoisonError::into_inner);
+        let mut regions = self.regions.write().unwrap_or_else(PoisonError::into_inner);
         // SAFETY: By this function's contract, which is the engine's.
         let number = unsafe { engine.add_region(start, bytes, table) }?;
-        ranges.push(Range {
+        regions.push(RegionMemory {
             start: start.addr().get(),
             bytes,
             number,

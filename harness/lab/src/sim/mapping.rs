@@ -29,7 +29,7 @@ const GUARD_BYTES: usize = 4096;
 /// `reservation` to `reservation + reserved_bytes` is mapped and this mapping's own. `start` to
 /// `start + bytes` lies in it, and is readable and writable.
 #[derive(Debug)]
-pub(super) struct Mapping {
+pub(super) struct RegionMapping {
     reservation: NonNull<u8>,
     reserved_bytes: usize,
     start: NonNull<u8>,
@@ -38,12 +38,12 @@ pub(super) struct Mapping {
 
 // SAFETY: The mapping is memory that belongs to the process, not to a thread, and has no methods
 // that touch its bytes.
-unsafe impl Send for Mapping {}
+unsafe impl Send for RegionMapping {}
 
 // SAFETY: As for `Send`.
-unsafe impl Sync for Mapping {}
+unsafe impl Sync for RegionMapping {}
 
-impl Mapping {
+impl RegionMapping {
     /// Maps `bytes` bytes, a multiple of the page size that is not 0.
     pub(super) fn new(bytes: usize) -> Result<Self, Errno> {
         let align = bytes.checked_next_power_of_two().ok_or(Errno::NOMEM)?;
@@ -94,7 +94,7 @@ impl Mapping {
     }
 }
 
-impl Drop for Mapping {
+impl Drop for RegionMapping {
     fn drop(&mut self) {
         // SAFETY: By the type invariant the range is this mapping's own; those who were given
         // `start` promised not to outlive it.
@@ -111,7 +111,7 @@ mod tests {
     #[test]
     fn a_region_is_aligned_to_its_rounded_length() {
         for bytes in [0x8000, 0x1_8000, 0x10_0000, 0x30_0000] {
-            let mapping = Mapping::new(bytes).unwrap();
+            let mapping = RegionMapping::new(bytes).unwrap();
             assert_eq!(mapping.start().addr().get() % bytes.next_power_of_two(), 0);
             // SAFETY: The mapping is this test's own, and has that byte.
             let last = unsafe { mapping.start().add(bytes - 1) };
@@ -123,7 +123,7 @@ mod tests {
     #[test]
     fn a_region_that_cannot_be_is_refused() {
         assert_eq!(
-            Mapping::new(usize::MAX & !4095).map(|_| ()),
+            RegionMapping::new(usize::MAX & !4095).map(|_| ()),
             Err(Errno::NOMEM)
         );
     }

@@ -60,7 +60,7 @@ use self::{
 use crate::{
     device::Errno,
     isolation::{
-        Call,
+        TargetCall,
         underway, //
     },
     target::{
@@ -367,10 +367,10 @@ impl Target for Sim {
                 let slablab_operation { bytes, handle, .. } = operations[done];
                 let align = 1_u64.checked_shl(operations[done].align_log2.into());
                 let (call, arguments) = match u32::from(operations[done].kind) {
-                    uapi::SLABLAB_OP_ALLOC => (Call::Alloc, [bytes, align.unwrap_or(0), 0]),
-                    uapi::SLABLAB_OP_REALLOC => (Call::Realloc, [handle.into(), bytes, 0]),
-                    uapi::SLABLAB_OP_FREE => (Call::Free, [handle.into(), 0, 0]),
-                    _ => (Call::Other, [0; 3]),
+                    uapi::SLABLAB_OP_ALLOC => (TargetCall::Alloc, [bytes, align.unwrap_or(0), 0]),
+                    uapi::SLABLAB_OP_REALLOC => (TargetCall::Realloc, [handle.into(), bytes, 0]),
+                    uapi::SLABLAB_OP_FREE => (TargetCall::Free, [handle.into(), 0, 0]),
+                    _ => (TargetCall::Other, [0; 3]),
                 };
                 underway::position(done, call, arguments);
                 done + 1

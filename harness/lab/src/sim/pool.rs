@@ -41,7 +41,7 @@ use super::wrong;
 use super::{
     PAGE_BYTES,
     filled::Filled,
-    mapping::Mapping, //
+    mapping::RegionMapping, //
 };
 use crate::{
     device::Errno,
@@ -133,8 +133,8 @@ pub struct Pool {
 
 /// A region's memory, and the engine's table for it.
 struct Region {
-    _memory: Mapping,
-    _table: Mapping,
+    _memory: RegionMapping,
+    _table: RegionMapping,
 }
 
 impl Pool {
@@ -187,11 +187,11 @@ impl Pool {
         if bytes == 0 || bytes % REGION_UNIT != 0 || bytes > REGION_BYTES_MAX {
             return Err(Errno::INVAL);
         }
-        let memory = Mapping::new(usize::try_from(bytes).map_err(|_| Errno::NOMEM)?)?;
+        let memory = RegionMapping::new(usize::try_from(bytes).map_err(|_| Errno::NOMEM)?)?;
         let engine = self.engine.interfaces().add_region;
         let engine = engine.ok_or(Errno::OPNOTSUPP)?;
         let table_bytes = engine.table_bytes(memory.bytes());
-        let table = Mapping::new(table_bytes.max(PAGE_BYTES as usize))?;
+        let table = RegionMapping::new(table_bytes.max(PAGE_BYTES as usize))?;
         let mut regions = self.regions.lock().unwrap_or_else(PoisonError::into_inner);
         let (start, table_start) = (memory.start(), table.start());
         // SAFETY: Both mappings are new and zeros, so nobody else uses them, and their pointers are

@@ -26,7 +26,7 @@ use crate::{
 
 use super::{
     call::{
-        Call,
+        CommandCall,
         SEED,
         SIZE, //
     },
@@ -44,7 +44,7 @@ use super::{
         write_whole, //
     },
     mapping::{
-        Mapping,
+        MappedPages,
         READ_WRITE, //
     },
     memory::{
@@ -93,7 +93,7 @@ fn without_a_session(device: &Device) -> TestResult {
 
 fn a_read_only_file_cannot_change_anything(engine: Engine) -> TestResult {
     for access in [OFlags::RDONLY, NEITHER] {
-        for call in Call::all(engine)? {
+        for call in CommandCall::all(engine)? {
             if OBSERVERS.contains(&call.name) {
                 continue;
             }
@@ -137,7 +137,7 @@ fn a_read_only_file_cannot_change_anything(engine: Engine) -> TestResult {
 
 fn a_writable_file_allows_every_command(engine: Engine) -> TestResult {
     for access in [OFlags::WRONLY, OFlags::RDWR] {
-        for call in Call::all_on(engine, access)? {
+        for call in CommandCall::all_on(engine, access)? {
             let fence = GuardedBuffer::new(1)?;
             let argument = fence.place(&call.argument, 0);
             call.send(call.argument.len(), argument)
@@ -217,7 +217,7 @@ fn reads_and_writes_need_the_open_mode() -> TestResult {
             write_whole(&device, handle, &pattern(SEED, PAGE as usize))?;
             let map = |access| {
                 let at = position(handle, 0);
-                Mapping::with(&device, at, 1, access, MapFlags::SHARED)
+                MappedPages::with(&device, at, 1, access, MapFlags::SHARED)
             };
             if access == OFlags::RDWR {
                 intact(&device, handle, PAGE, SEED)?;
@@ -245,7 +245,7 @@ fn reads_and_writes_need_the_open_mode() -> TestResult {
         refused(file.read(handle, 0, &mut [0; 8]), read)?;
         refused(file.write(handle, 0, &[0; 8]), Errno::BADF)?;
         let at = position(handle, 0);
-        let with = |access| Mapping::with(&file, at, 1, access, MapFlags::SHARED);
+        let with = |access| MappedPages::with(&file, at, 1, access, MapFlags::SHARED);
         refused(with(ProtFlags::READ), map)?;
         refused(with(READ_WRITE), Errno::ACCESS)?;
     }

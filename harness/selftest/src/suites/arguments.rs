@@ -20,7 +20,7 @@ use crate::{
 
 use super::{
     call::{
-        Call,
+        CommandCall,
         SEED,
         SIZE, //
     },
@@ -44,7 +44,7 @@ use super::{
     },
     suite,
     verdict::{
-        About,
+        ErrorContext,
         TestResult,
         check_eq,
         refused, //
@@ -82,7 +82,7 @@ fn an_unknown_command_is_enotty(engine: Engine) -> TestResult {
 }
 
 fn a_command_of_another_type_is_enotty(engine: Engine) -> TestResult {
-    for call in Call::all(engine)? {
+    for call in CommandCall::all(engine)? {
         let fence = GuardedBuffer::new(1)?;
         let address = fence.place(&call.argument, 0);
         for kind in [
@@ -103,7 +103,7 @@ fn a_command_of_another_type_is_enotty(engine: Engine) -> TestResult {
 }
 
 fn a_known_number_with_a_wrong_direction_is_enotty(engine: Engine) -> TestResult {
-    for call in Call::all(engine)? {
+    for call in CommandCall::all(engine)? {
         let fence = GuardedBuffer::new(1)?;
         let bytes = call.argument.len();
         let address = fence.place(&call.argument, 0);
@@ -127,7 +127,7 @@ fn a_known_number_with_a_wrong_direction_is_enotty(engine: Engine) -> TestResult
 fn an_argument_that_cannot_be_read_is_efault(engine: Engine) -> TestResult {
     // Nothing, the last byte of an address space, an address that is none, and the kernel's own.
     let nowhere = [0, usize::MAX, 0x8000_0000_0000_0000, 0xffff_8880_0000_0000];
-    for call in Call::all(engine)? {
+    for call in CommandCall::all(engine)? {
         for address in nowhere {
             call.is_refused(call.argument.len(), address, Errno::FAULT)?;
         }
@@ -136,7 +136,7 @@ fn an_argument_that_cannot_be_read_is_efault(engine: Engine) -> TestResult {
 }
 
 fn an_argument_that_ends_in_an_unmapped_page_is_efault(engine: Engine) -> TestResult {
-    for call in Call::all(engine)? {
+    for call in CommandCall::all(engine)? {
         let fence = GuardedBuffer::new(1)?;
         let bytes = call.argument.len();
         for outside in [1, bytes / 2, bytes - 1, bytes] {
@@ -153,7 +153,7 @@ fn an_argument_that_ends_in_an_unmapped_page_is_efault(engine: Engine) -> TestRe
 fn a_reply_that_cannot_be_written_is_efault_and_the_call_is_rolled_back(
     engine: Engine,
 ) -> TestResult {
-    for call in Call::all(engine)? {
+    for call in CommandCall::all(engine)? {
         let fence = GuardedBuffer::new(1)?;
         let address = fence.place(&call.argument, 0);
         fence.read_only()?;
@@ -212,7 +212,7 @@ fn a_rolled_back_realloc_leaves_the_contents_unchanged(engine: Engine) -> TestRe
 }
 
 fn a_shorter_argument_than_version_1_is_einval(engine: Engine) -> TestResult {
-    for call in Call::all(engine)? {
+    for call in CommandCall::all(engine)? {
         let fence = GuardedBuffer::new(1)?;
         let address = fence.place(&call.argument, 0);
         let bytes = call.argument.len();
@@ -226,7 +226,7 @@ fn a_shorter_argument_than_version_1_is_einval(engine: Engine) -> TestResult {
 
 fn a_longer_argument_that_ends_in_zeros_is_accepted(engine: Engine) -> TestResult {
     for more in [1, 8, 100] {
-        for call in Call::all(engine)? {
+        for call in CommandCall::all(engine)? {
             let fence = GuardedBuffer::new(1)?;
             let mut argument = call.argument.clone();
             argument.resize(argument.len() + more, 0);
@@ -239,7 +239,7 @@ fn a_longer_argument_that_ends_in_zeros_is_accepted(engine: Engine) -> TestResul
 }
 
 fn a_longer_argument_with_nonzero_bytes_is_e2big(engine: Engine) -> TestResult {
-    for call in Call::all(engine)? {
+    for call in CommandCall::all(engine)? {
         let fence = GuardedBuffer::new(1)?;
         let bytes = call.argument.len();
         for (more, at) in [(1, 0), (8, 0), (8, 7), (100, 99), (1000, 512)] {
@@ -255,7 +255,7 @@ fn a_longer_argument_with_nonzero_bytes_is_e2big(engine: Engine) -> TestResult {
 }
 
 fn the_longest_possible_argument_is_accepted(engine: Engine) -> TestResult {
-    for call in Call::all(engine)? {
+    for call in CommandCall::all(engine)? {
         let fence = GuardedBuffer::new(5)?;
         let mut argument = call.argument.clone();
         argument.resize(SIZE_MAX, 0);
@@ -269,7 +269,7 @@ fn the_longest_possible_argument_is_accepted(engine: Engine) -> TestResult {
 }
 
 fn unknown_flags_and_reserved_bits_are_einval(engine: Engine) -> TestResult {
-    for call in Call::all(engine)? {
+    for call in CommandCall::all(engine)? {
         let fence = GuardedBuffer::new(1)?;
         for (field, bits) in call.unknown_bits() {
             for bit in bits {

@@ -27,7 +27,7 @@ use crate::{
 use super::{
     child::{
         Child,
-        Role, //
+        ChildRole, //
     },
     fixture::{
         KIB,
@@ -457,7 +457,7 @@ fn a_thread_without_partners_times_out() -> TestResult {
 fn a_killed_bench_leaks_nothing() -> TestResult {
     let observer = Device::open()?;
     for round in 0..5 {
-        let mut child = Child::start(Role::Bench, Engine::Seed)?;
+        let mut child = Child::start(ChildRole::Bench, Engine::Seed)?;
         child.heard()?;
         thread::sleep(Duration::from_millis(20 + 30 * round));
         child.kill()?;

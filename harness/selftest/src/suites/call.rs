@@ -57,14 +57,14 @@ use super::{
         poke, //
     },
     verdict::{
-        About,
+        ErrorContext,
         TestResult,
         check_eq,
         refused, //
     },
 };
 
-/// Bytes of the block that [`Call`] has.
+/// Bytes of the block that [`CommandCall`] has.
 pub(super) const SIZE: u64 = 300;
 
 /// The pattern in that block.
@@ -80,7 +80,7 @@ const EVENTS: usize = 4;
 const REPORTS: usize = 4;
 
 /// A command that would be served, and a session for it.
-pub(super) struct Call {
+pub(super) struct CommandCall {
     pub(super) name: &'static str,
     pub(super) number: u32,
     pub(super) device: Device,
@@ -89,7 +89,7 @@ pub(super) struct Call {
     pub(super) argument: Vec<u8>,
 }
 
-impl Call {
+impl CommandCall {
     /// Prepares each command that takes a structure and that the engine has.
     pub(super) fn all(engine: Engine) -> TestResult<Vec<Self>> {
         Self::all_on(engine, OFlags::RDWR)

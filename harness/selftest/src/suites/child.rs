@@ -46,7 +46,7 @@ pub(super) const SIZE: u64 = 3000;
 
 /// The program of a child.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Role {
+pub(crate) enum ChildRole {
     /// Allocates, writes, moves and frees until it is killed.
     Stress,
     /// Fills its blocks, and tries the handles of another program.
@@ -68,7 +68,7 @@ pub(crate) enum Role {
     Glutton,
 }
 
-impl Role {
+impl ChildRole {
     /// Returns the word of the command line.
     fn word(self) -> &'static str {
         match self {
@@ -145,16 +145,16 @@ pub(crate) fn start_children_with(words: &'static [&'static str]) {
 
 impl Child {
     /// Starts a program that has a pipe as its standard input.
-    pub(super) fn start(role: Role, engine: Engine) -> TestResult<Self> {
+    pub(super) fn start(role: ChildRole, engine: Engine) -> TestResult<Self> {
         Self::start_on(role, engine, Stdio::piped())
     }
 
     /// Starts a program that has `session` as its standard input.
-    pub(super) fn start_in(role: Role, engine: Engine, session: &Device) -> TestResult<Self> {
+    pub(super) fn start_in(role: ChildRole, engine: Engine, session: &Device) -> TestResult<Self> {
         Self::start_on(role, engine, session.as_fd().try_clone_to_owned()?.into())
     }
 
-    pub(super) fn start_on(role: Role, engine: Engine, input: Stdio) -> TestResult<Self> {
+    pub(super) fn start_on(role: ChildRole, engine: Engine, input: Stdio) -> TestResult<Self> {
         let words = WORDS.get().copied().unwrap_or_default();
         let mut process = Command::new(env::current_exe()?)
             .args(words)

@@ -37,7 +37,7 @@ use crate::{
 use super::{
     child::{
         Child,
-        Role, //
+        ChildRole, //
     },
     fixture::{
         POOL_BYTES,
@@ -312,7 +312,7 @@ fn cpus_can_be_unplugged_under_load() -> TestResult {
     for engine in POOL_ENGINES {
         let observer = shared(engine)?;
         let before = observer.stats()?.live_blocks;
-        let start = |_| Child::start(Role::Stress, engine);
+        let start = |_| Child::start(ChildRole::Stress, engine);
         let mut children = (0..3).map(start).collect::<TestResult<Vec<_>>>()?;
         for child in &mut children {
             child.heard()?;

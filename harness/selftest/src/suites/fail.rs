@@ -38,7 +38,7 @@ use super::{
     },
     suite,
     verdict::{
-        About,
+        ErrorContext,
         TestResult,
         check_eq,
         refused,

@@ -56,7 +56,7 @@ use super::{
         sound, //
         usage,
     },
-    mapping::Mapping,
+    mapping::MappedPages,
     module::Module,
     prelude::*, //
 };
@@ -450,7 +450,7 @@ fn mappings_survive_every_fault() -> TestResult {
         let step = |nth| {
             let device = private_of(engine, 8 * MIB)?;
             let handle = device.alloc(BYTES, 4096)?.handle;
-            let map = || Mapping::new(&device, handle, 0, (BYTES / 4096) as usize);
+            let map = || MappedPages::new(&device, handle, 0, (BYTES / 4096) as usize);
             let (result, struck) = faults.strike(nth, map)?;
             match &result {
                 Ok(_) => refused(device.free(handle), Errno::BUSY)?,

@@ -19,18 +19,18 @@ use crate::device::Errno;
 use super::verdict::TestResult;
 
 /// A reader of what is logged from now on.
-pub(super) struct Log {
+pub(super) struct KernelLog {
     file: OwnedFd,
 }
 
 /// One entry of the log.
-struct Entry {
+struct KernelLogEntry {
     /// From 0, the system is unusable, to 7, for debugging.
     severity: u32,
     text: String,
 }
 
-impl Entry {
+impl KernelLogEntry {
     /// Parses a record of `/dev/kmsg`: `PRIORITY,SEQUENCE,TIME,FLAGS;TEXT`.
     fn parse(record: &str) -> Option<Self> {
         let (head, text) = record.split_once(';')?;
@@ -50,7 +50,7 @@ impl Entry {
     }
 }
 
-impl Log {
+impl KernelLog {
     /// Begins at the end of the log.
     pub(super) fn follow() -> TestResult<Self> {
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
@@ -60,12 +60,14 @@ impl Log {
     }
 
     /// Returns what was logged since the last call.
-    fn entries(&mut self) -> TestResult<Vec<Entry>> {
+    fn entries(&mut self) -> TestResult<Vec<KernelLogEntry>> {
         let mut entries = Vec::new();
         let mut record = [0; 8192];
         loop {
             match read(&self.file, &mut record) {
-                Ok(len) => entries.extend(Entry::parse(&String::from_utf8_lossy(&record[..len]))),
+                Ok(len) => entries.extend(KernelLogEntry::parse(&String::from_utf8_lossy(
+                    &record[..len],
+                ))),
                 Err(Errno::AGAIN) => return Ok(entries),
                 // The log has gone on faster than we read.
                 Err(Errno::PIPE) => {}
@@ -76,7 +78,10 @@ impl Log {
 
     /// Returns warnings, worse, and whatever the module said since the last call.
     pub(super) fn complaints(&mut self) -> TestResult<Vec<String>> {
-        let complaints = self.entries()?.into_iter().filter(Entry::is_complaint);
+        let complaints = self
+            .entries()?
+            .into_iter()
+            .filter(KernelLogEntry::is_complaint);
         Ok(complaints.map(|entry| entry.text).collect())
     }
 }
@@ -87,18 +92,23 @@ mod tests {
 
     #[test]
     fn a_record_is_parsed() {
-        let entry = Entry::parse("6,339,5140900,-;slablab: loaded\n SUBSYSTEM=misc\n").unwrap();
+        let entry =
+            KernelLogEntry::parse("6,339,5140900,-;slablab: loaded\n SUBSYSTEM=misc\n").unwrap();
         assert_eq!(
             (entry.severity, entry.text.as_str()),
             (6, "slablab: loaded")
         );
         assert!(entry.is_complaint());
-        assert!(!Entry::parse("30,1,1,-;init: hello").unwrap().is_complaint());
         assert!(
-            Entry::parse("4,1,1,-;something is wrong")
+            !KernelLogEntry::parse("30,1,1,-;init: hello")
                 .unwrap()
                 .is_complaint()
         );
-        assert!(Entry::parse("no record").is_none());
+        assert!(
+            KernelLogEntry::parse("4,1,1,-;something is wrong")
+                .unwrap()
+                .is_complaint()
+        );
+        assert!(KernelLogEntry::parse("no record").is_none());
     }
 }

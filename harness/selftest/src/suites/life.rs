@@ -26,7 +26,7 @@ use crate::{
 use super::{
     child::{
         Child,
-        Role, //
+        ChildRole, //
     },
     faults,
     fixture::{
@@ -43,7 +43,7 @@ use super::{
         sound,
         unchanged, //
     },
-    kmsg::Log,
+    kmsg::KernelLog,
     module::Module,
     prelude::*, //
 };
@@ -112,11 +112,11 @@ fn a_module_in_use_is_not_unloaded(module: &Module) -> TestResult {
 }
 
 fn loading_and_unloading_print_a_line_each(module: &Module) -> TestResult {
-    let one_line = |log: &mut Log, when: &str| {
+    let one_line = |log: &mut KernelLog, when: &str| {
         let lines = log.complaints()?;
         check_eq("lines", lines.len(), 1).about(format_args!("{when}: {lines:?}"))
     };
-    let mut log = Log::follow()?;
+    let mut log = KernelLog::follow()?;
     module.without(|| {
         one_line(&mut log, "unloading")?;
         module.load("")?;
@@ -143,7 +143,7 @@ fn a_bad_parameter_is_einval_and_named_in_one_line(module: &Module) -> TestResul
         ("sessions_max", ""),
     ];
     module.without(|| {
-        let mut log = Log::follow()?;
+        let mut log = KernelLog::follow()?;
         for (name, value) in BAD {
             let parameter = format!("{name}={value}");
             refused(module.load(&parameter), Errno::INVAL).about(&parameter)?;
@@ -209,7 +209,7 @@ fn parameters_are_shown_in_sysfs_and_the_log(module: &Module) -> TestResult {
     ];
     let parameters = GIVEN.map(|(name, value)| format!("{name}={value}"));
     module.without(|| {
-        let mut log = Log::follow()?;
+        let mut log = KernelLog::follow()?;
         module.load(&parameters.join(" "))?;
         let lines = log.complaints()?;
         check_eq("lines", lines.len(), 1).about(format_args!("{lines:?}"))?;
@@ -228,14 +228,14 @@ fn parameters_are_shown_in_sysfs_and_the_log(module: &Module) -> TestResult {
 }
 
 fn a_pool_larger_than_the_memory_is_enomem(module: &Module) -> TestResult {
-    if Memory::now()?.total > 4096 * MIB {
+    if MemoryUsage::now()?.total > 4096 * MIB {
         return Err(TestError::skipped("there is memory for the largest pool"));
     }
     module.without(|| {
         let load = || refused(module.load("pool_mib=4096"), Errno::NOMEM);
         // The first one fills tables of the address space, which the kernel keeps.
         load()?;
-        let before = Memory::now()?;
+        let before = MemoryUsage::now()?;
         load()?;
         before.comes_back()
     })?;
@@ -359,7 +359,7 @@ fn quotas_leave_memory_for_other_sessions(module: &Module) -> TestResult {
         for engine in ENGINES {
             let (one, other) = (shared(engine)?, shared(engine)?);
             let mine = filled(&one, 5000, 1)?;
-            let mut glutton = Child::start(Role::Glutton, engine)?;
+            let mut glutton = Child::start(ChildRole::Glutton, engine)?;
             check_eq("sessions that it has", glutton.heard()?, vec![15])?;
             refused(Device::open(), Errno::NFILE)?;
             let info = one.info()?;
@@ -423,7 +423,7 @@ fn an_extension_of_a_shared_pool_is_shared(module: &Module) -> TestResult {
 
 /// The machine's use of memory, in bytes.
 #[derive(Clone, Copy, Debug)]
-struct Memory {
+struct MemoryUsage {
     total: u64,
     available: u64,
     slab: u64,
@@ -431,7 +431,7 @@ struct Memory {
     vmalloc: u64,
 }
 
-impl Memory {
+impl MemoryUsage {
     /// Reads /proc/meminfo and /proc/vmallocinfo.
     fn now() -> TestResult<Self> {
         /// Mappings that wait to be unmapped, and the stacks of threads.
@@ -499,7 +499,7 @@ fn many_lives_leak_no_memory(module: &Module) -> TestResult {
         for _ in 0..10 {
             life()?;
         }
-        let before = Memory::now()?;
+        let before = MemoryUsage::now()?;
         for n in 0..rounds(100, 1000) {
             life().about(format_args!("life {n}"))?;
         }

@@ -49,12 +49,12 @@ suite!("lockstep" {
 });
 
 /// Path, cause, class, order, splits, merges and fragmentation.
-type Cost = (u8, u8, u8, u8, u8, u8, u16);
+type CostFields = (u8, u8, u8, u8, u8, u8, u16);
 
 /// A reply: handle, offset, usable bytes and cost, or the errno and the cost of a refusal.
-type Answer = Result<(u32, u64, u64, Cost), (Errno, Cost)>;
+type ReplyFields = Result<(u32, u64, u64, CostFields), (Errno, CostFields)>;
 
-fn cost(cost: &slablab_cost) -> Cost {
+fn cost(cost: &slablab_cost) -> CostFields {
     (
         cost.path,
         cost.cause,
@@ -66,18 +66,18 @@ fn cost(cost: &slablab_cost) -> Cost {
     )
 }
 
-fn refusal(refused: Refused) -> (Errno, Cost) {
+fn refusal(refused: Refused) -> (Errno, CostFields) {
     (refused.errno, cost(&refused.cost))
 }
 
-fn alloc(target: &impl Target, size: u64, align: u64) -> Answer {
+fn alloc(target: &impl Target, size: u64, align: u64) -> ReplyFields {
     let told = |reply: crate::uapi::slablab_alloc| {
         (reply.handle, reply.offset, reply.usable, cost(&reply.cost))
     };
     target.alloc(size, align).map(told).map_err(refusal)
 }
 
-fn realloc(target: &impl Target, handle: u32, size: u64) -> Answer {
+fn realloc(target: &impl Target, handle: u32, size: u64) -> ReplyFields {
     let told = |reply: crate::uapi::slablab_realloc| {
         (reply.handle, reply.offset, reply.usable, cost(&reply.cost))
     };
@@ -230,66 +230,66 @@ fn recorded_sessions_have_the_same_answers_and_events() -> TestResult {
     Ok(())
 }
 
-/// A trace of the patterns that allocators are tried with: the largest size, and how many blocks
-/// are held at once.
-struct Pattern {
+/// The parameters of a trace of the patterns that allocators are tried with: the largest size, and how
+/// many blocks are held at once.
+struct TraceParameters {
     most: u64,
     held: usize,
 }
 
 /// From many blocks of a few bytes to a few blocks of many pages, and from a pool that is almost
 /// empty to one that is full.
-const PATTERNS: [Pattern; 10] = [
-    Pattern {
+const TRACES: [TraceParameters; 10] = [
+    TraceParameters {
         most: 40,
         held: 20_000,
     },
-    Pattern {
+    TraceParameters {
         most: 64,
         held: 100,
     },
-    Pattern {
+    TraceParameters {
         most: 512,
         held: 5_000,
     },
-    Pattern {
+    TraceParameters {
         most: 512,
         held: 1_000_000,
     },
-    Pattern {
+    TraceParameters {
         most: 4096,
         held: 1_000,
     },
-    Pattern {
+    TraceParameters {
         most: 4096,
         held: 1_000_000,
     },
-    Pattern {
+    TraceParameters {
         most: 20_000,
         held: 500,
     },
-    Pattern {
+    TraceParameters {
         most: 65_536,
         held: 1_000_000,
     },
-    Pattern {
+    TraceParameters {
         most: 300_000,
         held: 20,
     },
-    Pattern {
+    TraceParameters {
         most: 300_000,
         held: 1_000_000,
     },
 ];
 
 fn ten_traces_of_a_hundred_thousand_operations_have_the_same_answers() -> TestResult {
-    for (number, pattern) in PATTERNS.iter().enumerate() {
+    for (number, parameters) in TRACES.iter().enumerate() {
         let (device, sim, _cpu) = pair(Engine::Hybrid, 8 * MIB)?;
         let mut random = Rng::new(number as u64 + 1);
         let mut live = Vec::new();
         for n in 0..100_000 {
-            let grow = live.len() < pattern.held && random.chance(5, 8);
-            let size = random.doubling(1, pattern.most);
+            let grow = live.len() < parameters.held && random.chance(5, 8);
+            let size = random.doubling(1, parameters.most);
             let pick = random.index(live.len().max(1));
             let same = if grow || live.is_empty() {
                 let align = 1 << random.below(8);

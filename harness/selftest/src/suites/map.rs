@@ -25,7 +25,7 @@ use crate::{
 use super::{
     child::{
         Child,
-        Role, //
+        ChildRole, //
     },
     fixture::{
         MIB,
@@ -403,7 +403,7 @@ fn a_user_without_privilege_may_map_his_own_pool_only() -> TestResult {
 
 fn the_map_of_a_busy_pool_has_no_page_twice() -> TestResult {
     let observer = shared(Engine::Hybrid)?;
-    let mut child = Child::start(Role::Stress, Engine::Hybrid)?;
+    let mut child = Child::start(ChildRole::Stress, Engine::Hybrid)?;
     child.heard()?;
     for round in 0..50 {
         for room in [3, 4096] {

@@ -51,15 +51,15 @@ pub(super) const READ_WRITE: ProtFlags = ProtFlags::READ.union(ProtFlags::WRITE)
 /// Pages of a block, mapped.
 ///
 /// Others may write there at any time, so every access is volatile, and there are no references.
-pub(super) struct Mapping {
+pub(super) struct MappedPages {
     start: NonNull<u8>,
     bytes: usize,
 }
 
 // SAFETY: The memory belongs to the process, not to a thread.
-unsafe impl Send for Mapping {}
+unsafe impl Send for MappedPages {}
 
-impl Mapping {
+impl MappedPages {
     /// Maps `pages` pages of a block, from page `first` on.
     pub(super) fn new(
         file: impl AsFd,
@@ -223,7 +223,7 @@ impl Mapping {
     }
 }
 
-impl Drop for Mapping {
+impl Drop for MappedPages {
     fn drop(&mut self) {
         // SAFETY: The range is this value's, and there are no references to it.
         let unmapped = unsafe { munmap(self.start.as_ptr().cast(), self.bytes) };

@@ -59,13 +59,13 @@ use crate::{
 };
 
 pub(crate) use child::{
-    Role,
+    ChildRole,
     start_children_with, //
 };
 pub(crate) use report::{
-    Report,
     Style,
-    Tally, //
+    TestCounts,
+    TestReport, //
 };
 pub(crate) use roles::play;
 
@@ -73,10 +73,10 @@ use fixture::{
     ENGINES,
     POOL_ENGINES, //
 };
-use kmsg::Log;
+use kmsg::KernelLog;
 use module::Module;
 use verdict::{
-    About,
+    ErrorContext,
     TestError,
     TestResult,
     check, //
@@ -208,7 +208,7 @@ impl Suite {
 }
 
 /// The tests to run, and their parameters.
-pub(crate) struct Plan {
+pub(crate) struct TestPlan {
     /// The file of the module; without it, tests that load the module are skipped.
     pub(crate) module: Option<PathBuf>,
     /// Parts of the names, as `suite/test.engine`, of the tests to run; all are without any.
@@ -217,7 +217,7 @@ pub(crate) struct Plan {
     pub(crate) long: bool,
 }
 
-impl Plan {
+impl TestPlan {
     /// Says whether the test of this name is to be run.
     fn chooses(&self, name: &str) -> bool {
         self.filters.is_empty() || self.filters.iter().any(|filter| name.contains(filter))
@@ -248,10 +248,10 @@ impl Plan {
     }
 
     /// Runs the chosen tests and reports each.
-    pub(crate) fn run(&self, out: impl io::Write, style: Style) -> io::Result<Tally> {
+    pub(crate) fn run(&self, out: impl io::Write, style: Style) -> io::Result<TestCounts> {
         fixture::set_long(self.long);
         let suites = self.chosen();
-        let mut report = Report::begin(out, style, suites.len())?;
+        let mut report = TestReport::begin(out, style, suites.len())?;
         for (suite, cases) in suites {
             report.suite(suite, cases.len() + 1)?;
             let before = LeakCheck::expect();
@@ -274,7 +274,7 @@ impl Plan {
 struct LeakCheck {
     live_blocks: [u64; ENGINES.len()],
     private_bytes: u64,
-    log: Log,
+    log: KernelLog,
 }
 
 impl LeakCheck {
@@ -287,7 +287,7 @@ impl LeakCheck {
         Ok(Self {
             live_blocks,
             private_bytes: fixture::shared(Engine::Seed)?.info()?.private_bytes_used,
-            log: Log::follow()?,
+            log: KernelLog::follow()?,
         })
     }
 
@@ -317,8 +317,8 @@ mod tests {
     use super::*;
     use std::collections::HashSet;
 
-    fn plan<const N: usize>(filters: [&str; N]) -> Plan {
-        Plan {
+    fn plan<const N: usize>(filters: [&str; N]) -> TestPlan {
+        TestPlan {
             module: None,
             filters: filters.map(str::to_owned).to_vec(),
             long: false,

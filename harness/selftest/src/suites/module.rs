@@ -23,7 +23,7 @@ use rustix::system::{
 use crate::device::Errno;
 
 use super::verdict::{
-    About,
+    ErrorContext,
     TestError, //
     TestResult,
 };

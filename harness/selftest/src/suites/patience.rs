@@ -54,7 +54,7 @@ use super::{
         shared,
         to_len, //
     },
-    mapping::Mapping,
+    mapping::MappedPages,
     prelude::*, //
 };
 
@@ -441,7 +441,7 @@ fn pool_calls<'a>(engine: Engine) -> Vec<Long<'a>> {
             Box::new(move || {
                 let device = bind(0, 128 * MIB)?;
                 let handle = device.alloc(120 * MIB, 4096)?.handle;
-                drop(Mapping::new(&device, handle, 0, 120 << 8)?);
+                drop(MappedPages::new(&device, handle, 0, 120 << 8)?);
                 Ok(())
             }),
         ),

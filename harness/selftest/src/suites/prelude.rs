@@ -5,7 +5,7 @@
 pub(in crate::suites) use super::{
     suite,
     verdict::{
-        About,
+        ErrorContext,
         TestError,
         TestResult,
         check,

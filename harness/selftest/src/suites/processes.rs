@@ -65,7 +65,7 @@ use crate::{
 use super::{
     child::{
         Child,
-        Role,
+        ChildRole,
         SIZE, //
     },
     fixture::{
@@ -107,7 +107,7 @@ suite!("processes" {
 fn numbers_of_processes_are_those_of_the_first_namespace(engine: Engine) -> TestResult {
     let device = debug(engine, POOL_BYTES)?;
     device.record(8)?;
-    let mut host = Child::start_in(Role::Host, engine, &device)?;
+    let mut host = Child::start_in(ChildRole::Host, engine, &device)?;
     let numbers = host.heard()?;
     host.succeeds()?;
     let [own, guest] = numbers[..] else {
@@ -133,7 +133,7 @@ fn a_program_killed_at_work_leaks_nothing(engine: Engine) -> TestResult {
     let mut met = 0;
     let rounds = rounds(20, 334);
     for round in 0..rounds {
-        let mut child = Child::start(Role::Stress, engine)?;
+        let mut child = Child::start(ChildRole::Stress, engine)?;
         child.heard()?;
         thread::sleep(Duration::from_millis(5 + 3 * (round % 20)));
         met += u64::from(observer.stats()?.live_blocks > before.live_blocks);
@@ -161,8 +161,8 @@ fn a_program_killed_at_work_leaks_nothing(engine: Engine) -> TestResult {
 fn programs_cannot_touch_each_others_blocks(engine: Engine) -> TestResult {
     let observer = shared(engine)?;
     let before = observer.stats()?.live_blocks;
-    let mut one = Child::start(Role::Neighbour, engine)?;
-    let mut other = Child::start(Role::Neighbour, engine)?;
+    let mut one = Child::start(ChildRole::Neighbour, engine)?;
+    let mut other = Child::start(ChildRole::Neighbour, engine)?;
     let (ones, others) = (one.heard()?, other.heard()?);
     check_eq("live blocks", observer.stats()?.live_blocks, before + 400)?;
     one.tell(&others)?;
@@ -189,7 +189,7 @@ fn inherited(device: &Device, handles: &[u32]) -> TestResult {
 
 fn blocks_stay_when_a_child_that_shares_the_session_dies(engine: Engine) -> TestResult {
     let device = session(engine)?;
-    let mut child = Child::start_in(Role::Heir, engine, &device)?;
+    let mut child = Child::start_in(ChildRole::Heir, engine, &device)?;
     let handles = child.heard()?;
     unchanged(&device, || child.kill())?;
     inherited(&device, &handles)?;
@@ -204,7 +204,7 @@ fn a_session_lives_until_the_last_program_leaves_it(engine: Engine) -> TestResul
     let observer = shared(engine)?;
     let before = observer.stats()?.live_blocks;
     let device = shared(engine)?;
-    let mut child = Child::start_in(Role::Heir, engine, &device)?;
+    let mut child = Child::start_in(ChildRole::Heir, engine, &device)?;
     inherited(&device, &child.heard()?)?;
     drop(device);
     check_eq("live blocks", observer.stats()?.live_blocks, before + 10)?;
@@ -227,7 +227,7 @@ fn usable_file(file: &OwnedFd, handle: u32) -> TestResult {
 fn a_session_taken_from_a_program_outlives_it(engine: Engine) -> TestResult {
     let observer = shared(engine)?;
     let before = observer.stats()?.live_blocks;
-    let mut child = Child::start(Role::Lender, engine)?;
+    let mut child = Child::start(ChildRole::Lender, engine)?;
     let lent = child.heard()?;
     let &[number, handle] = &lent[..] else {
         return Err(TestError::failed(format!("a file and a handle: {lent:?}")));
@@ -459,7 +459,7 @@ fn concurrent_binds_have_one_winner(engine: Engine) -> TestResult {
 
 fn check_under_load_finds_nothing_or_is_eagain() -> TestResult {
     let observer = shared(Engine::Seed)?;
-    let mut child = Child::start(Role::Stress, Engine::Seed)?;
+    let mut child = Child::start(ChildRole::Stress, Engine::Seed)?;
     child.heard()?;
     for _ in 0..50 {
         match observer.check() {

@@ -29,7 +29,7 @@ pub(crate) enum Style {
 
 /// Counts of results.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Tally {
+pub(crate) struct TestCounts {
     /// Tests that passed.
     pub(crate) passed: usize,
     /// Tests that failed.
@@ -39,16 +39,16 @@ pub(crate) struct Tally {
 }
 
 /// Prints the result of each test when it ends.
-pub(crate) struct Report<W> {
+pub(crate) struct TestReport<W> {
     out: W,
     style: Style,
-    tally: Tally,
+    tally: TestCounts,
     suites: usize,
     /// Tests of the current suite that ended, and that failed.
     suite: (usize, usize),
 }
 
-impl<W: Write> Report<W> {
+impl<W: Write> TestReport<W> {
     /// Begins a report on `suites` suites.
     pub(crate) fn begin(mut out: W, style: Style, suites: usize) -> io::Result<Self> {
         if style == Style::Ktap {
@@ -57,7 +57,7 @@ impl<W: Write> Report<W> {
         Ok(Self {
             out,
             style,
-            tally: Tally::default(),
+            tally: TestCounts::default(),
             suites: 0,
             suite: (0, 0),
         })
@@ -135,8 +135,8 @@ impl<W: Write> Report<W> {
     }
 
     /// Ends the report and returns the counts.
-    pub(crate) fn end(mut self) -> io::Result<Tally> {
-        let Tally {
+    pub(crate) fn end(mut self) -> io::Result<TestCounts> {
+        let TestCounts {
             passed,
             failed,
             skipped,
@@ -177,7 +177,7 @@ mod tests {
 
     fn told(style: Style) -> String {
         let mut text = Vec::new();
-        let mut report = Report::begin(&mut text, style, 1).unwrap();
+        let mut report = TestReport::begin(&mut text, style, 1).unwrap();
         let time = Duration::from_millis(3);
         report.suite("handles", 3).unwrap();
         report.test("zero_is_none.seed", &Ok(()), time).unwrap();

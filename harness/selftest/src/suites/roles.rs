@@ -38,7 +38,7 @@ use crate::{
 use super::{
     child::{
         Child,
-        Role,
+        ChildRole,
         SIZE,
         numbers, //
     },
@@ -50,24 +50,24 @@ use super::{
     },
     memory::submit,
     verdict::{
-        About,
+        ErrorContext,
         TestResult,
         check_eq, //
     },
 };
 
 /// Plays the role of a child program.
-pub(crate) fn play(role: Role, engine: Engine) -> TestResult {
+pub(crate) fn play(role: ChildRole, engine: Engine) -> TestResult {
     match role {
-        Role::Stress => stress(engine),
-        Role::Neighbour => neighbour(engine),
-        Role::Heir => heir(),
-        Role::Lender => lender(engine),
-        Role::Host => host(engine),
-        Role::Guest => guest(),
-        Role::Bench => bench(),
-        Role::Vandal => super::misuse::vandal(engine),
-        Role::Glutton => glutton(engine),
+        ChildRole::Stress => stress(engine),
+        ChildRole::Neighbour => neighbour(engine),
+        ChildRole::Heir => heir(),
+        ChildRole::Lender => lender(engine),
+        ChildRole::Host => host(engine),
+        ChildRole::Guest => guest(),
+        ChildRole::Bench => bench(),
+        ChildRole::Vandal => super::misuse::vandal(engine),
+        ChildRole::Glutton => glutton(engine),
     }
 }
 
@@ -183,7 +183,7 @@ fn host(engine: Engine) -> TestResult {
         result => result?,
     }
     let session = io::stdin().as_fd().try_clone_to_owned()?;
-    let mut guest = Child::start_on(Role::Guest, engine, session.into())?;
+    let mut guest = Child::start_on(ChildRole::Guest, engine, session.into())?;
     let own = guest.heard()?;
     say(own.into_iter().chain([guest.id()]))?;
     guest.succeeds()

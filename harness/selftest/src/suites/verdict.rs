@@ -177,12 +177,12 @@ fn name(errno: Errno) -> String {
 }
 
 /// Adds context to an error.
-pub(crate) trait About {
+pub(crate) trait ErrorContext {
     /// Puts `subject` in front of the message.
     fn about(self, subject: impl fmt::Display) -> Self;
 }
 
-impl<T> About for TestResult<T> {
+impl<T> ErrorContext for TestResult<T> {
     fn about(self, subject: impl fmt::Display) -> Self {
         self.map_err(|verdict| match verdict {
             TestError::Failed { at, what } => TestError::Failed {

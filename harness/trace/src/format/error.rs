@@ -14,12 +14,12 @@ pub struct BadTrace {
     /// The number of the line, counted from 1.
     pub line: usize,
     /// The reason.
-    pub why: Why,
+    pub why: LineError,
 }
 
 /// The reason why a line is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Why {
+pub enum LineError {
     /// The line is not UTF-8.
     #[error("the line is not UTF-8 text")]
     NotText,
@@ -83,7 +83,7 @@ pub enum Why {
     },
 }
 
-impl Why {
+impl LineError {
     /// Returns the error for line `line`.
     pub(crate) fn at(self, line: usize) -> BadTrace {
         BadTrace { line, why: self }

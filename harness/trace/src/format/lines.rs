@@ -4,7 +4,7 @@
 
 use super::error::{
     BadTrace,
-    Why, //
+    LineError, //
 };
 
 /// Returns the lines with their numbers, without white space at both ends.
@@ -16,6 +16,6 @@ pub(crate) fn lines(bytes: &[u8]) -> impl Iterator<Item = Result<(usize, &str), 
     let lines = bytes.split(|byte| *byte == b'\n').zip(1..);
     lines.map(|(line, number)| match std::str::from_utf8(line) {
         Ok(line) => Ok((number, line.trim())),
-        Err(_) => Err(Why::NotText.at(number)),
+        Err(_) => Err(LineError::NotText.at(number)),
     })
 }

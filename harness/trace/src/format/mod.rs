@@ -12,7 +12,7 @@ pub mod text;
 
 pub use error::{
     BadTrace,
-    Why, //
+    LineError, //
 };
 
 use crate::{
@@ -62,9 +62,9 @@ pub fn parse(name: &str, bytes: &[u8]) -> Result<Trace, BadTrace> {
 /// # Errors
 ///
 /// Fails when the word is missing, or is not a number in the range of `T`.
-fn number<T: std::str::FromStr>(what: &'static str, word: Option<&str>) -> Result<T, Why> {
-    let word = word.ok_or(Why::Missing(what))?;
-    word.parse().map_err(|_| Why::NoNumber {
+fn number<T: std::str::FromStr>(what: &'static str, word: Option<&str>) -> Result<T, LineError> {
+    let word = word.ok_or(LineError::Missing(what))?;
+    word.parse().map_err(|_| LineError::NoNumber {
         what,
         word: error::excerpt(word),
     })
@@ -75,9 +75,9 @@ fn number<T: std::str::FromStr>(what: &'static str, word: Option<&str>) -> Resul
 /// # Errors
 ///
 /// Fails when [`number`] fails, or when the size is 0.
-fn size(word: Option<&str>) -> Result<u32, Why> {
+fn size(word: Option<&str>) -> Result<u32, LineError> {
     match number("size", word)? {
-        0 => Err(Why::NoBytes),
+        0 => Err(LineError::NoBytes),
         bytes => Ok(bytes),
     }
 }

@@ -29,7 +29,7 @@ use std::{
 
 use super::{
     BadTrace,
-    Why,
+    LineError,
     error::excerpt,
     lines::lines,
     number,
@@ -52,7 +52,7 @@ const NULL: &str = "-1";
 ///
 /// Returns the first invalid line and the reason.
 pub fn parse(name: &str, bytes: &[u8]) -> Result<Trace, BadTrace> {
-    let mut reader = Reader::default();
+    let mut reader = RepReader::default();
     let mut header = Vec::new();
     let mut header_line = 1;
     for line in lines(bytes) {
@@ -62,22 +62,23 @@ pub fn parse(name: &str, bytes: &[u8]) -> Result<Trace, BadTrace> {
         }
         let is_number = line.bytes().all(|byte| byte.is_ascii_digit());
         if reader.operations == 0 && is_number {
-            let value = number("header's number", Some(line)).map_err(|why| why.at(line_number))?;
+            let value =
+                number("header's number", Some(line)).map_err(|error| error.at(line_number))?;
             header.push(value);
             header_line = line_number;
         } else {
-            reader.line(line).map_err(|why| why.at(line_number))?;
+            reader.line(line).map_err(|error| error.at(line_number))?;
         }
     }
     reader
         .check_header(&header)
-        .map_err(|why| why.at(header_line))
+        .map_err(|error| error.at(header_line))
         .map(|()| reader.builder.finish(name, "a .rep file"))
 }
 
 /// The state of the parser.
 #[derive(Default)]
-struct Reader {
+struct RepReader {
     builder: Builder,
     /// The live blocks: from the number in the file to the number in the trace.
     blocks: HashMap<u32, u32>,
@@ -86,15 +87,15 @@ struct Reader {
     operations: u64,
 }
 
-impl Reader {
-    fn line(&mut self, line: &str) -> Result<(), Why> {
+impl RepReader {
+    fn line(&mut self, line: &str) -> Result<(), LineError> {
         let mut words = line.split_whitespace();
         let kind = words.next().unwrap_or_default();
         if !matches!(kind, "a" | "r" | "f") {
-            return Err(Why::NoOperation(excerpt(kind)));
+            return Err(LineError::NoOperation(excerpt(kind)));
         }
         if self.builder.operations() == OPS_MAX {
-            return Err(Why::TooLong);
+            return Err(LineError::TooLong);
         }
         let name = match (kind, words.next()) {
             ("f", Some(NULL)) => None,
@@ -106,7 +107,7 @@ impl Reader {
             _ => number("size", words.next())?,
         };
         if let Some(word) = words.next() {
-            return Err(Why::TooMuch(excerpt(word)));
+            return Err(LineError::TooMuch(excerpt(word)));
         }
         self.operations += 1;
         let Some(name) = name else {
@@ -115,7 +116,7 @@ impl Reader {
         self.names.insert(name);
         let block = self.blocks.get(&name).copied();
         match (kind, block, bytes) {
-            ("a", Some(_), _) => return Err(Why::AlreadyLive(name.to_string())),
+            ("a", Some(_), _) => return Err(LineError::AlreadyLive(name.to_string())),
             ("a" | "r", None, 1..) => {
                 self.blocks.insert(name, self.builder.alloc(bytes, ALIGN));
             }
@@ -124,16 +125,16 @@ impl Reader {
                 self.builder.free(block);
                 self.blocks.remove(&name);
             }
-            (_, None, _) => return Err(Why::NotLive(name.to_string())),
+            (_, None, _) => return Err(LineError::NotLive(name.to_string())),
         }
         Ok(())
     }
 
     /// Checks the header against the counts of the file.
-    fn check_header(&self, header: &[u64]) -> Result<(), Why> {
+    fn check_header(&self, header: &[u64]) -> Result<(), LineError> {
         let counts = match *header {
             [one, other] | [_, one, other, _] => [one, other],
-            _ => return Err(Why::Header(header.len())),
+            _ => return Err(LineError::Header(header.len())),
         };
         let blocks = self.names.len() as u64;
         let largest = self
@@ -146,7 +147,7 @@ impl Reader {
                 return Ok(());
             }
         }
-        Err(Why::Counts {
+        Err(LineError::Counts {
             header: header.to_vec(),
             blocks,
             operations: self.operations,

@@ -17,7 +17,7 @@ fn ops(text: &str) -> Vec<Op> {
     parse("test", text.as_bytes()).unwrap().ops().to_vec()
 }
 
-fn bad(text: &str) -> (usize, Why) {
+fn bad(text: &str) -> (usize, LineError) {
     let bad = parse("test", text.as_bytes()).unwrap_err();
     (bad.line, bad.why)
 }
@@ -61,35 +61,35 @@ fn a_file_with_every_element_of_the_format_is_read() {
 #[test]
 fn an_invalid_line_is_named_with_its_reason() {
     let word = |word: &str| word.to_owned();
-    let no_number = |what, word: &str| Why::NoNumber {
+    let no_number = |what, word: &str| LineError::NoNumber {
         what,
         word: word.to_owned(),
     };
     let cases = [
-        ("slablab-trace 2\n", 1, Why::Version(word("2"))),
-        ("a 1 1\nx 2\n", 2, Why::NoOperation(word("x"))),
-        ("\n# c\na", 3, Why::Missing("block")),
-        ("a 1", 1, Why::Missing("size")),
+        ("slablab-trace 2\n", 1, LineError::Version(word("2"))),
+        ("a 1 1\nx 2\n", 2, LineError::NoOperation(word("x"))),
+        ("\n# c\na", 3, LineError::Missing("block")),
+        ("a 1", 1, LineError::Missing("size")),
         ("a one 1", 1, no_number("block", "one")),
         ("a -1 1", 1, no_number("block", "-1")),
         ("a 1 4294967296", 1, no_number("size", "4294967296")),
         ("a 1 1 8 @65536", 1, no_number("CPU", "65536")),
-        ("a 1 1 8 8", 1, Why::TooMuch(word("8"))),
-        ("a 1 1\nf 1 1", 2, Why::TooMuch(word("1"))),
-        ("a 1 0", 1, Why::NoBytes),
-        ("a 1 1\nr 1 0", 2, Why::NoBytes),
-        ("a 1 1 24", 1, Why::Alignment(24)),
-        ("a 1 1 0", 1, Why::Alignment(0)),
-        ("a 1 1 2147483648", 1, Why::Alignment(1 << 31)),
-        ("a 1 1\na 1 1", 2, Why::AlreadyLive(word("1"))),
-        ("a 1 1\nf 1\nf 1", 3, Why::NotLive(word("1"))),
-        ("r 5 1", 1, Why::NotLive(word("5"))),
+        ("a 1 1 8 8", 1, LineError::TooMuch(word("8"))),
+        ("a 1 1\nf 1 1", 2, LineError::TooMuch(word("1"))),
+        ("a 1 0", 1, LineError::NoBytes),
+        ("a 1 1\nr 1 0", 2, LineError::NoBytes),
+        ("a 1 1 24", 1, LineError::Alignment(24)),
+        ("a 1 1 0", 1, LineError::Alignment(0)),
+        ("a 1 1 2147483648", 1, LineError::Alignment(1 << 31)),
+        ("a 1 1\na 1 1", 2, LineError::AlreadyLive(word("1"))),
+        ("a 1 1\nf 1\nf 1", 3, LineError::NotLive(word("1"))),
+        ("r 5 1", 1, LineError::NotLive(word("5"))),
     ];
     for (text, line, why) in cases {
         assert_eq!(bad(text), (line, why), "{text:?}");
     }
     let line = parse("", b"a 1 1\nf \xff\n").unwrap_err();
-    assert_eq!((line.line, line.why), (2, Why::NotText));
+    assert_eq!((line.line, line.why), (2, LineError::NotText));
     let long = format!("a {}", "9".repeat(1000));
     assert!(bad(&long).1.to_string().len() < 100);
 }
@@ -109,7 +109,7 @@ fn rep_headers_have_two_or_four_numbers_in_either_order() {
         assert_eq!(read.len(), 5, "{header:?}");
         assert_eq!(read[0], alloc(0, 512, 8, 0));
     }
-    let counts = |header: &[u64]| Why::Counts {
+    let counts = |header: &[u64]| LineError::Counts {
         header: header.to_vec(),
         blocks: 2,
         operations: 5,
@@ -117,15 +117,15 @@ fn rep_headers_have_two_or_four_numbers_in_either_order() {
     assert_eq!(bad(&format!("2\n6\n{body}")), (2, counts(&[2, 6])));
     let four = [2, 5, 1, 20_000];
     assert_eq!(bad(&format!("2\n5\n1\n20000\n{body}")), (4, counts(&four)));
-    assert_eq!(bad(&format!("2\n5\n1\n{body}")), (3, Why::Header(3)));
-    assert_eq!(bad(&format!("5\n{body}")), (1, Why::Header(1)));
+    assert_eq!(bad(&format!("2\n5\n1\n{body}")), (3, LineError::Header(3)));
+    assert_eq!(bad(&format!("5\n{body}")), (1, LineError::Header(1)));
 }
 
 #[test]
 fn rep_files_may_have_gaps_in_their_block_numbers() {
     let body = "a 2 8\na 6 8\nf 2\n";
     assert_eq!(ops(&format!("2\n3\n{body}")), ops(&format!("7\n3\n{body}")));
-    let counts = Why::Counts {
+    let counts = LineError::Counts {
         header: vec![6, 3],
         blocks: 2,
         operations: 3,
@@ -142,14 +142,17 @@ fn rep_operations_mean_the_same_as_in_c() {
         align: 8,
     };
     assert_eq!(kinds, [first, Kind::Realloc { bytes: 20 }, Kind::Free]);
-    assert_eq!(bad("1\n1\nf 3\n"), (3, Why::NotLive("3".into())));
-    assert_eq!(bad("1\n1\nr 3 0\n"), (3, Why::NotLive("3".into())));
-    assert_eq!(bad("1\n1\na 3 0\n"), (3, Why::NoBytes));
-    assert_eq!(bad("1\n1\na 3 4\n7\n"), (4, Why::NoOperation("7".into())));
+    assert_eq!(bad("1\n1\nf 3\n"), (3, LineError::NotLive("3".into())));
+    assert_eq!(bad("1\n1\nr 3 0\n"), (3, LineError::NotLive("3".into())));
+    assert_eq!(bad("1\n1\na 3 0\n"), (3, LineError::NoBytes));
+    assert_eq!(
+        bad("1\n1\na 3 4\n7\n"),
+        (4, LineError::NoOperation("7".into()))
+    );
     assert_eq!(bad("99999999999999999999\n").0, 1);
     for line in ["a -1 10", "r -1 10", "f -2"] {
         let (at, why) = bad(&format!("1\n1\n{line}\n"));
-        assert!(at == 3 && matches!(why, Why::NoNumber { what: "block", .. }));
+        assert!(at == 3 && matches!(why, LineError::NoNumber { what: "block", .. }));
     }
 }
 

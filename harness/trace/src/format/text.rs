@@ -25,7 +25,7 @@ use std::{
 
 use super::{
     BadTrace,
-    Why,
+    LineError,
     error::excerpt,
     lines::lines,
     number,
@@ -49,7 +49,7 @@ const MAGIC: &str = "slablab-trace";
 ///
 /// Returns the first invalid line and the reason.
 pub fn parse(name: &str, bytes: &[u8]) -> Result<Trace, BadTrace> {
-    let mut reader = Reader {
+    let mut reader = TextReader {
         builder: Builder::new(),
         blocks: HashMap::new(),
         name: name.to_owned(),
@@ -57,13 +57,13 @@ pub fn parse(name: &str, bytes: &[u8]) -> Result<Trace, BadTrace> {
     };
     for line in lines(bytes) {
         let (line_number, line) = line?;
-        reader.line(line).map_err(|why| why.at(line_number))?;
+        reader.line(line).map_err(|error| error.at(line_number))?;
     }
     Ok(reader.builder.finish(&reader.name, &reader.source))
 }
 
 /// The state of the parser.
-struct Reader {
+struct TextReader {
     builder: Builder,
     /// The live blocks: from the number in the file to the number in the trace.
     blocks: HashMap<u64, u32>,
@@ -71,8 +71,8 @@ struct Reader {
     source: String,
 }
 
-impl Reader {
-    fn line(&mut self, line: &str) -> Result<(), Why> {
+impl TextReader {
+    fn line(&mut self, line: &str) -> Result<(), LineError> {
         let mut words = line.split_whitespace();
         let word = match words.next() {
             None => return Ok(()),
@@ -82,7 +82,7 @@ impl Reader {
         let rest = line[word.len()..].trim();
         match word {
             MAGIC if rest == "1" => Ok(()),
-            MAGIC => Err(Why::Version(excerpt(rest))),
+            MAGIC => Err(LineError::Version(excerpt(rest))),
             "name" => {
                 self.name = rest.to_owned();
                 Ok(())
@@ -103,13 +103,13 @@ impl Reader {
                 self.builder.on_cpu(cpu);
                 self.operation(word, &words)
             }
-            word => Err(Why::NoOperation(excerpt(word))),
+            word => Err(LineError::NoOperation(excerpt(word))),
         }
     }
 
-    fn operation(&mut self, kind: &str, words: &[&str]) -> Result<(), Why> {
+    fn operation(&mut self, kind: &str, words: &[&str]) -> Result<(), LineError> {
         if self.builder.operations() == OPS_MAX {
-            return Err(Why::TooLong);
+            return Err(LineError::TooLong);
         }
         let max_words = match kind {
             "a" => 3,
@@ -118,9 +118,9 @@ impl Reader {
         };
         let name: u64 = number("block", words.first().copied())?;
         let block = self.blocks.get(&name).copied();
-        let live = || block.ok_or(Why::NotLive(name.to_string()));
+        let live = || block.ok_or(LineError::NotLive(name.to_string()));
         if let Some(word) = words.get(max_words) {
-            return Err(Why::TooMuch(excerpt(word)));
+            return Err(LineError::TooMuch(excerpt(word)));
         }
         let bytes = || size(words.get(1).copied());
         match kind {
@@ -131,10 +131,10 @@ impl Reader {
                     None => ALIGN,
                 };
                 if !align.is_power_of_two() || align > ALIGN_MAX {
-                    return Err(Why::Alignment(align));
+                    return Err(LineError::Alignment(align));
                 }
                 if block.is_some() {
-                    return Err(Why::AlreadyLive(name.to_string()));
+                    return Err(LineError::AlreadyLive(name.to_string()));
                 }
                 self.blocks.insert(name, self.builder.alloc(bytes, align));
             }

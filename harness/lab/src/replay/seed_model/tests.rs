@@ -105,7 +105,7 @@ fn it_does_what_the_seed_does() {
 }
 
 /// Fills 1 MiB with 64 blocks of 16 KiB, and frees those with these numbers.
-fn freed(numbers: impl IntoIterator<Item = usize>) -> Vec<Work> {
+fn freed(numbers: impl IntoIterator<Item = usize>) -> Vec<BuddyWork> {
     let mut trace = Builder::new();
     let blocks: Vec<_> = (0..64).map(|_| trace.alloc(16 << 10, 8)).collect();
     let mut frees = 0;
@@ -136,9 +136,9 @@ fn freed(numbers: impl IntoIterator<Item = usize>) -> Vec<Work> {
 fn frees_search_all_that_is_free_before_they_give_up() {
     // Every other block: none has a free buddy, and each is one more to look at.
     for (number, work) in freed((0..64).step_by(2)).into_iter().enumerate() {
-        let expected = Work {
+        let expected = BuddyWork {
             searched: number as u64,
-            ..Work::default()
+            ..BuddyWork::default()
         };
         assert_eq!(work, expected, "free {number}");
     }

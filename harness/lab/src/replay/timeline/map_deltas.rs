@@ -28,7 +28,7 @@ const SNAPSHOTS_MIN: usize = 8;
 /// The use of a block of pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
-pub enum State {
+pub enum PageBlockState {
     /// Free in the buddy system.
     Free {
         /// The number of pages.
@@ -58,7 +58,7 @@ pub struct MapDeltas {
     /// The pages of the pool.
     pub pages: u32,
     /// All states that occur; `writes` refers to them by index.
-    pub states: Vec<State>,
+    pub states: Vec<PageBlockState>,
     /// The frame of each snapshot.
     pub frames: Vec<usize>,
     /// The delta of each snapshot: for each changed block, the distance of its first page from the
@@ -69,21 +69,21 @@ pub struct MapDeltas {
 /// Blocks of pages that changed, by their first page.
 type Writes = Vec<(u32, u32)>;
 
-/// Builds the deltas.
-pub(super) struct Recorder {
+/// Records maps, and builds the deltas.
+pub(super) struct MapRecorder {
     budget: usize,
     /// Snapshots are taken of frames that are multiples of this number.
     stride: usize,
     pages: u32,
-    numbers: HashMap<State, u32>,
-    states: Vec<State>,
+    numbers: HashMap<PageBlockState, u32>,
+    states: Vec<PageBlockState>,
     /// The last snapshot: the index of the state of the block that begins at a page.
     now: HashMap<u32, u32>,
     snapshots: Vec<(usize, Writes)>,
     written: usize,
 }
 
-impl State {
+impl PageBlockState {
     /// Returns the length in pages.
     pub fn pages(self) -> u32 {
         match self {
@@ -93,20 +93,20 @@ impl State {
 }
 
 /// Returns the blocks of a map, with pages counted through all regions.
-pub(super) fn flat(map: &Map) -> Vec<(u32, State)> {
+pub(super) fn flat(map: &Map) -> Vec<(u32, PageBlockState)> {
     let mut blocks = Vec::new();
     let mut first = 0;
     for region in &map.regions {
         blocks.extend(region.extents.iter().map(|extent| {
             let pages = extent.pages;
             let state = match extent.what {
-                Use::Free { .. } => State::Free { pages },
-                Use::Large => State::Large { pages },
+                Use::Free { .. } => PageBlockState::Free { pages },
+                Use::Large => PageBlockState::Large { pages },
                 Use::Slab {
                     class,
                     objects,
                     used,
-                } => State::Slab {
+                } => PageBlockState::Slab {
                     pages,
                     class,
                     objects,
@@ -120,7 +120,7 @@ pub(super) fn flat(map: &Map) -> Vec<(u32, State)> {
     blocks
 }
 
-impl Recorder {
+impl MapRecorder {
     /// Prepares to store at most `budget` changed blocks.
     pub(super) fn new(budget: usize) -> Self {
         Self {
@@ -146,7 +146,7 @@ impl Recorder {
     }
 
     /// Adds a snapshot, given all blocks of pages in order.
-    pub(super) fn record_blocks(&mut self, frame: usize, blocks: Vec<(u32, State)>) {
+    pub(super) fn record_blocks(&mut self, frame: usize, blocks: Vec<(u32, PageBlockState)>) {
         self.pages = blocks.iter().map(|(_, state)| state.pages()).sum();
         let blocks: HashMap<u32, u32> = blocks
             .into_iter()
@@ -181,7 +181,7 @@ impl Recorder {
         })
     }
 
-    fn number(&mut self, state: State) -> u32 {
+    fn number(&mut self, state: PageBlockState) -> u32 {
         *self.numbers.entry(state).or_insert_with(|| {
             self.states.push(state);
             self.states.len() as u32 - 1

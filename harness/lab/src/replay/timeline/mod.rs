@@ -7,14 +7,14 @@
 //!
 //! | data | source |
 //! |---|---|
-//! | requested and usable bytes | the answers to all operations (`live_blocks`) |
+//! | requested and usable bytes | the answers to all operations (`trace_blocks`) |
 //! | reserved bytes, classes, free blocks | STATS |
 //! | pages | MAP (`map_deltas`); for the seed, a model of the seed |
 
-mod live_blocks;
 mod map_deltas;
 #[cfg(test)]
 mod tests;
+mod trace_blocks;
 
 use std::collections::BTreeMap;
 
@@ -30,8 +30,8 @@ use slablab_trace::{
 
 pub use self::map_deltas::MapDeltas;
 use self::{
-    live_blocks::LiveBlocks,
-    map_deltas::Recorder, //
+    map_deltas::MapRecorder,
+    trace_blocks::TraceBlocks, //
 };
 use super::{
     Answer,
@@ -83,7 +83,7 @@ pub struct Timeline {
     /// The bytes of the largest free block of the buddy system; 0 if the engine does not report it.
     pub largest_free: Vec<u64>,
     /// The operation before the frame; none in the first row.
-    pub last: Vec<Option<Step>>,
+    pub last: Vec<Option<TimelineOperation>>,
     /// The bytes of each class's blocks.
     pub class_bytes: Vec<u64>,
     /// The classes that changed: four numbers each: class, used, total and magazine blocks.
@@ -99,7 +99,7 @@ pub struct Timeline {
 
 /// An operation and its result.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Step {
+pub struct TimelineOperation {
     /// "allocate", "reallocate" or "free".
     pub what: String,
     /// The requested bytes; of a free, those of the block.
@@ -145,7 +145,7 @@ pub fn timeline(
     };
     let mut run = Checked::new(trace, &oracle);
     let mut sampler = TimelineSampler::new(target, trace, &info)?;
-    let mut recorder = has(uapi::SLABLAB_CAP_POOL).then(|| Recorder::new(limits.writes));
+    let mut recorder = has(uapi::SLABLAB_CAP_POOL).then(|| MapRecorder::new(limits.writes));
     let moments = moments(trace, limits.frames);
     for (frame, end) in moments.iter().copied().enumerate() {
         if let Err(failure) = run.advance(end) {
@@ -167,7 +167,7 @@ pub fn timeline(
     }
     let drawn = has(uapi::SLABLAB_CAP_MAP) || sampler.seed_model.is_some();
     let mut timeline = sampler.timeline;
-    timeline.map_deltas = recorder.filter(|_| drawn).and_then(Recorder::finish);
+    timeline.map_deltas = recorder.filter(|_| drawn).and_then(MapRecorder::finish);
     Ok(Ok(timeline))
 }
 
@@ -205,7 +205,7 @@ fn peak(trace: &Trace) -> Option<usize> {
 /// Samples a run.
 struct TimelineSampler<'run> {
     trace: &'run Trace,
-    live_blocks: LiveBlocks,
+    trace_blocks: TraceBlocks,
     timeline: Timeline,
     /// The model of the seed, as long as its offsets equal the seed's.
     seed_model: Option<SeedModel>,
@@ -220,7 +220,7 @@ impl<'run> TimelineSampler<'run> {
         let classes = stats.classes.iter().take(stats.class_count as usize);
         Ok(Self {
             trace,
-            live_blocks: LiveBlocks::new(trace),
+            trace_blocks: TraceBlocks::new(trace),
             seed_model: (Engine::from_raw(info.engine) == Some(Engine::Seed))
                 .then(|| SeedModel::new(info.pool_bytes)),
             timeline: Timeline {
@@ -247,16 +247,16 @@ impl<'run> TimelineSampler<'run> {
     ) -> anyhow::Result<()> {
         let first = self.done();
         let frame = self.timeline.operations.len();
-        let (mut least, mut most) = (self.live_blocks.requested, self.live_blocks.requested);
+        let (mut least, mut most) = (self.trace_blocks.requested, self.trace_blocks.requested);
         let mut refused: BTreeMap<u32, Refusals> = BTreeMap::new();
         let mut last = None;
         for ((index, op), answer) in (first..).zip(&self.trace.ops()[first..]).zip(answers) {
-            let change = self.live_blocks.enter(op, answer);
+            let change = self.trace_blocks.enter(op, answer);
             // A seed that was changed differs from the model and has no map.
             self.seed_model
                 .take_if(|seed_model| seed_model.enter(op, answer).is_err());
-            least = least.min(self.live_blocks.requested);
-            most = most.max(self.live_blocks.requested);
+            least = least.min(self.trace_blocks.requested);
+            most = most.max(self.trace_blocks.requested);
             let bytes = match op.kind {
                 Kind::Alloc { bytes, .. } | Kind::Realloc { bytes } => bytes.into(),
                 Kind::Free => change.old.requested,
@@ -272,16 +272,16 @@ impl<'run> TimelineSampler<'run> {
                 entry.count += 1;
             }
             if index + 1 == first + answers.len() {
-                last = Some(Step::of(op.kind, bytes, answer, &change));
+                last = Some(TimelineOperation::of(op.kind, bytes, answer, &change));
             }
         }
         let timeline = &mut self.timeline;
         timeline.refusals.extend(refused.into_values());
         timeline.operations.push((first + answers.len()) as u64);
-        timeline.live.push(self.live_blocks.requested);
+        timeline.live.push(self.trace_blocks.requested);
         timeline.live_min.push(least);
         timeline.live_max.push(most);
-        timeline.usable.push(self.live_blocks.usable);
+        timeline.usable.push(self.trace_blocks.usable);
         timeline.last.push(last);
         if has_pool(info) {
             let mut stats = target.stats().context("STATS failed")?;
@@ -293,7 +293,7 @@ impl<'run> TimelineSampler<'run> {
                 .push(stats.pool_bytes.saturating_sub(stats.free_bytes));
             self.statistics(&stats);
         } else {
-            timeline.reserved.push(self.live_blocks.usable);
+            timeline.reserved.push(self.trace_blocks.usable);
             timeline.largest_free.push(0);
             timeline.classes.push(Vec::new());
             timeline.orders.push(Vec::new());
@@ -329,8 +329,8 @@ impl<'run> TimelineSampler<'run> {
     }
 }
 
-impl Step {
-    fn of(kind: Kind, bytes: u64, answer: &Answer, change: &live_blocks::Change) -> Self {
+impl TimelineOperation {
+    fn of(kind: Kind, bytes: u64, answer: &Answer, change: &trace_blocks::BlockChange) -> Self {
         let (what, block) = match kind {
             Kind::Alloc { .. } => ("allocate", &change.new),
             Kind::Realloc { .. } => ("reallocate", &change.new),

@@ -12,7 +12,7 @@ use slablab_trace::{
 use super::{
     super::checked,
     map_deltas::{
-        State,
+        PageBlockState,
         flat, //
     },
     *, //
@@ -41,8 +41,8 @@ fn taken(engine: Engine, pool_bytes: u64, trace: &Trace, limits: Limits) -> Time
 }
 
 /// Returns what each page is in a picture: its block's first page and state.
-fn picture(map_deltas: &MapDeltas, until: usize) -> Vec<(u32, State)> {
-    let mut pages = vec![(0, State::Free { pages: 0 }); map_deltas.pages as usize];
+fn picture(map_deltas: &MapDeltas, until: usize) -> Vec<(u32, PageBlockState)> {
+    let mut pages = vec![(0, PageBlockState::Free { pages: 0 }); map_deltas.pages as usize];
     let shown = map_deltas
         .frames
         .iter()
@@ -59,9 +59,10 @@ fn picture(map_deltas: &MapDeltas, until: usize) -> Vec<(u32, State)> {
 }
 
 /// Spreads blocks of pages over their pages.
-fn spread(blocks: Vec<(u32, State)>) -> Vec<(u32, State)> {
-    let pages =
-        |(page, state): (u32, State)| std::iter::repeat_n((page, state), state.pages() as usize);
+fn spread(blocks: Vec<(u32, PageBlockState)>) -> Vec<(u32, PageBlockState)> {
+    let pages = |(page, state): (u32, PageBlockState)| {
+        std::iter::repeat_n((page, state), state.pages() as usize)
+    };
     blocks.into_iter().flat_map(pages).collect()
 }
 
@@ -197,14 +198,14 @@ fn the_seeds_pages_are_its_twins() {
     let trace = builder.finish("pages", "");
     let timeline = taken(Engine::Seed, 64 << 10, &trace, LIMITS);
     let map_deltas = timeline.map_deltas.unwrap();
-    let slab = |used| State::Slab {
+    let slab = |used| PageBlockState::Slab {
         pages: 2,
         class: 1,
         objects: 64,
         used,
     };
-    let free = |pages| State::Free { pages };
-    let states = |row| -> Vec<State> {
+    let free = |pages| PageBlockState::Free { pages };
+    let states = |row| -> Vec<PageBlockState> {
         let mut pages = picture(&map_deltas, row);
         pages.dedup();
         pages.into_iter().map(|(_, state)| state).collect()
@@ -213,7 +214,7 @@ fn the_seeds_pages_are_its_twins() {
     // 64 blocks of 128 B are 8 KiB; the rest is what is over when 64 KiB are halved.
     assert_eq!(states(1), [slab(1), free(2), free(4), free(8)]);
     // 10,000 bytes take 16 KiB, for powers of two is what there are.
-    let large = State::Large { pages: 4 };
+    let large = PageBlockState::Large { pages: 4 };
     assert_eq!(states(3), [slab(2), free(2), large, free(8)]);
     assert_eq!(states(5), [slab(1), free(2), free(4), free(8)]);
     let (largest, orders) = (&timeline.largest_free, &timeline.orders);
@@ -222,7 +223,7 @@ fn the_seeds_pages_are_its_twins() {
 }
 
 /// Returns a partition of pages that differs from the one before in some places.
-fn partition(rng: &mut Rng, before: &[(u32, State)]) -> Vec<(u32, State)> {
+fn partition(rng: &mut Rng, before: &[(u32, PageBlockState)]) -> Vec<(u32, PageBlockState)> {
     let mut blocks = Vec::new();
     let mut page = 0;
     while page < 64 {
@@ -230,16 +231,16 @@ fn partition(rng: &mut Rng, before: &[(u32, State)]) -> Vec<(u32, State)> {
         let state = match kept {
             Some((_, state)) if rng.below(4) > 0 && page + state.pages() <= 64 => *state,
             _ => match rng.below(3) {
-                0 => State::Slab {
+                0 => PageBlockState::Slab {
                     pages: 1,
                     class: 0,
                     objects: 1,
                     used: 1,
                 },
-                1 => State::Large {
+                1 => PageBlockState::Large {
                     pages: 1 + rng.below((64 - page).min(6).into()) as u32,
                 },
-                _ => State::Free { pages: 1 },
+                _ => PageBlockState::Free { pages: 1 },
             },
         };
         blocks.push((page, state));
@@ -255,8 +256,8 @@ proptest! {
     #[test]
     fn differences_give_back_the_pictures(seed: u64, budget in 1_usize..2000) {
         let mut rng = Rng::new(seed);
-        let mut recorder = Recorder::new(budget);
-        let mut all: Vec<Vec<(u32, State)>> = Vec::new();
+        let mut recorder = MapRecorder::new(budget);
+        let mut all: Vec<Vec<(u32, PageBlockState)>> = Vec::new();
         for frame in 0..100 {
             let before = all.last().cloned().unwrap_or_default();
             all.push(partition(&mut rng, &before));

@@ -32,7 +32,7 @@ use super::{
         child::{
             self,
             Child,
-            Role, //
+            ChildRole, //
         },
         fixture::session,
         prelude::*, //
@@ -134,7 +134,7 @@ fn threads_are_recorded_in_a_linearizable_order(engine: Engine) -> TestResult {
 fn operations_of_a_child_are_recorded_with_its_name(engine: Engine) -> TestResult {
     let device = session(engine)?;
     device.record(100)?;
-    let mut child = Child::start_in(Role::Heir, engine, &device)?;
+    let mut child = Child::start_in(ChildRole::Heir, engine, &device)?;
     let handles = child.heard()?;
     let id = child.id();
     child.kill()?;

@@ -30,7 +30,7 @@ use crate::{
 use super::{
     child::{
         Child,
-        Role, //
+        ChildRole, //
     },
     fixture::{
         MIB,
@@ -372,7 +372,7 @@ fn programs_misuse_pools_at_once() -> TestResult {
         let handle = filled(&neighbour, 5000, 1)?;
         let mut vandals = Vec::new();
         for _ in 0..6 {
-            vandals.push(Child::start(Role::Vandal, engine)?);
+            vandals.push(Child::start(ChildRole::Vandal, engine)?);
         }
         let pids: HashSet<_> = vandals.iter().map(Child::id).collect();
         check_eq("processes", pids.len(), vandals.len())?;

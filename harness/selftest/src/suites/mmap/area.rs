@@ -43,7 +43,7 @@ use crate::suites::{
         unchanged, //
     },
     mapping::{
-        Mapping,
+        MappedPages,
         READ_WRITE, //
     },
     prelude::*, //
@@ -76,7 +76,7 @@ fn only_shared_mappings_are_allowed() -> TestResult {
             for access in [ProtFlags::READ, READ_WRITE] {
                 unchanged(&device, || {
                     let (position, flags) = (position(handle, 0), MapFlags::PRIVATE);
-                    let private = Mapping::with(&device, position, pages, access, flags);
+                    let private = MappedPages::with(&device, position, pages, access, flags);
                     refused(private, Errno::INVAL).about(format_args!("{pages} pages"))
                 })?;
             }
@@ -91,7 +91,8 @@ fn a_mapping_is_never_executable() -> TestResult {
         let handle = aligned(&device, PAGE)?;
         for access in [ProtFlags::EXEC, ProtFlags::READ | ProtFlags::EXEC] {
             unchanged(&device, || {
-                let code = Mapping::with(&device, position(handle, 0), 1, access, MapFlags::SHARED);
+                let code =
+                    MappedPages::with(&device, position(handle, 0), 1, access, MapFlags::SHARED);
                 refused(code, Errno::PERM)
             })?;
         }
@@ -122,7 +123,7 @@ fn a_mapping_moves_and_shrinks_but_never_grows() -> TestResult {
         }
         let left = mapping.resize(4 * page, 4 * page, how | MremapFlags::DONTUNMAP);
         refused(left, Errno::INVAL)?;
-        mapping.move_to(Mapping::anonymous(4)?)?;
+        mapping.move_to(MappedPages::anonymous(4)?)?;
         same_bytes(&mapping.whole(), &pattern(1, 4 * page))?;
         mapping.resize(4 * page, 2 * page, how)?;
         same_bytes(&mapping.whole(), &pattern(1, 4 * page)[..2 * page])?;
@@ -152,7 +153,7 @@ fn a_part_of_a_mapping_can_be_unmapped() -> TestResult {
 
 /// Makes a child that closes the session's file, writes `byte` to the beginning of its copy of `mapping`
 /// and stays.
-fn child(file: &Device, mapping: &Mapping, byte: u8) -> TestResult<Fork> {
+fn child(file: &Device, mapping: &MappedPages, byte: u8) -> TestResult<Fork> {
     let file = file.as_fd().as_raw_fd();
     Fork::new(|| {
         // SAFETY: Nobody in the child uses the file.
@@ -221,12 +222,12 @@ fn every_part_and_copy_of_a_mapping_holds_the_block() -> TestResult {
 
         // A mapping that moves and shrinks.
         let (handle, mut mapping) = mapped(&device, 4 * PAGE, 2)?;
-        mapping.move_to(Mapping::anonymous(4)?)?;
+        mapping.move_to(MappedPages::anonymous(4)?)?;
         held(handle, "moved")?;
         mapping.resize(4 * page, page, MremapFlags::MAYMOVE)?;
         held(handle, "shrunk")?;
         // Over what is mapped something else is mapped.
-        let mut other = Mapping::anonymous(1)?;
+        let mut other = MappedPages::anonymous(1)?;
         other.move_to(mapping)?;
         device.free(handle)?;
         drop(other);
@@ -267,7 +268,7 @@ fn pages_of_a_mapping_cannot_be_pinned() -> TestResult {
     // Other memory is kept, in a pipe that has room for it.
     let (_output, input) = pipe()?;
     let page = to_len(PAGE);
-    check_eq("kept", Mapping::anonymous(1)?.splice_to(&input)?, page)?;
+    check_eq("kept", MappedPages::anonymous(1)?.splice_to(&input)?, page)?;
     on_each(|engine| {
         let device = session(engine)?;
         let (_, mapping) = mapped(&device, PAGE, 1)?;

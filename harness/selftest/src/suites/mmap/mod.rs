@@ -41,7 +41,7 @@ use super::{
         write_whole, //
     },
     mapping::{
-        Mapping,
+        MappedPages,
         READ_WRITE, //
     },
     prelude::*,
@@ -80,10 +80,10 @@ fn aligned(device: &Device, size: u64) -> TestResult<u32> {
 
 /// Allocates a block, writes the pattern of `seed` to it, and maps it whole.
 #[track_caller]
-fn mapped(device: &Device, size: u64, seed: u64) -> TestResult<(u32, Mapping)> {
+fn mapped(device: &Device, size: u64, seed: u64) -> TestResult<(u32, MappedPages)> {
     let handle = aligned(device, size)?;
     write_whole(device, handle, &pattern(seed, to_len(size)))?;
-    Ok((handle, Mapping::new(device, handle, 0, pages(size))?))
+    Ok((handle, MappedPages::new(device, handle, 0, pages(size))?))
 }
 
 /// Runs a test on each engine whose blocks can be mapped.
@@ -108,7 +108,7 @@ fn a_mapping_and_the_file_show_the_same_bytes() -> TestResult {
             let expected = pattern(seed, to_len(size));
             same_bytes(&mapping.read(0, to_len(size)), &expected).about(size)?;
             // Bytes written through one mapping are read through the file and every other mapping.
-            let again = Mapping::new(&device, handle, 0, pages(size))?;
+            let again = MappedPages::new(&device, handle, 0, pages(size))?;
             let changed = pattern(seed + 100, to_len(size));
             mapping.write(0, &changed);
             intact(&device, handle, size, seed + 100).about(size)?;
@@ -116,7 +116,7 @@ fn a_mapping_and_the_file_show_the_same_bytes() -> TestResult {
             // The other way round, and a page at a time.
             write_whole(&device, handle, &expected)?;
             for (page, bytes) in expected.chunks(to_len(PAGE)).enumerate() {
-                let one = Mapping::new(&device, handle, page as u32, 1)?;
+                let one = MappedPages::new(&device, handle, page as u32, 1)?;
                 same_bytes(&one.read(0, bytes.len()), bytes)
                     .about(format_args!("{size} bytes, page {page}"))?;
             }
@@ -127,7 +127,7 @@ fn a_mapping_and_the_file_show_the_same_bytes() -> TestResult {
 
 /// Checks that all that is mapped is zero.
 #[track_caller]
-fn nothing_in(mapping: &Mapping) -> TestResult {
+fn nothing_in(mapping: &MappedPages) -> TestResult {
     let whole = mapping.whole();
     same_bytes(&whole, &vec![0; whole.len()])
 }
@@ -142,7 +142,8 @@ fn mappings_show_no_data_of_other_sessions() -> TestResult {
                 write_whole(&other, block.handle, &[0xff; 64 * KIB as usize])?;
                 filled += 1;
                 if filled % 16 == 0 {
-                    Mapping::new(&other, block.handle, 0, 16)?.write(0, &[0xfe; 64 * KIB as usize]);
+                    MappedPages::new(&other, block.handle, 0, 16)?
+                        .write(0, &[0xfe; 64 * KIB as usize]);
                 }
             }
             check(filled > 100, format_args!("{filled} blocks are filled"))?;
@@ -150,7 +151,7 @@ fn mappings_show_no_data_of_other_sessions() -> TestResult {
 
             let device = shared(engine)?;
             for size in SIZES {
-                let mapping = Mapping::new(&device, aligned(&device, size)?, 0, pages(size))?;
+                let mapping = MappedPages::new(&device, aligned(&device, size)?, 0, pages(size))?;
                 nothing_in(&mapping).about(format_args!("round {round}, {size} bytes"))?;
                 // All of the last page goes back dirty.
                 mapping.write(0, &vec![0xff; pages(size) * to_len(PAGE)]);
@@ -159,7 +160,7 @@ fn mappings_show_no_data_of_other_sessions() -> TestResult {
             for (from, to) in [(4096, 5000), (8192, 10_000), (10_000, 50_001)] {
                 let handle = aligned(&device, from)?;
                 device.realloc(handle, to)?;
-                let mapping = Mapping::new(&device, handle, 0, pages(to))?;
+                let mapping = MappedPages::new(&device, handle, 0, pages(to))?;
                 nothing_in(&mapping).about(format_args!("{from} to {to} bytes"))?;
             }
         }
@@ -174,7 +175,7 @@ fn bytes_beyond_the_block_are_zero_in_a_mapping() -> TestResult {
             let handle = aligned(&device, from)?;
             write_whole(&device, handle, &pattern(1, to_len(from)))?;
             device.realloc(handle, to)?;
-            let mapping = Mapping::new(&device, handle, 0, pages(to))?;
+            let mapping = MappedPages::new(&device, handle, 0, pages(to))?;
             let mut expected = pattern(1, to_len(to));
             expected.resize(pages(to) * to_len(PAGE), 0);
             same_bytes(&mapping.whole(), &expected).about(format_args!("{from} to {to}"))?;
@@ -208,18 +209,18 @@ fn a_mapped_block_stays_until_its_last_page_is_unmapped() -> TestResult {
         stays()?;
         mapping.punch(1, 1)?;
         stays().about("unmapped in part")?;
-        let again = Mapping::new(&device, handle, 1, 2)?;
+        let again = MappedPages::new(&device, handle, 1, 2)?;
         drop(mapping);
         stays().about("mapped once more")?;
         drop(again);
         // Refused mappings hold nothing either.
-        refused(Mapping::new(&device, handle, 1, 3), Errno::NXIO)?;
+        refused(MappedPages::new(&device, handle, 1, 3), Errno::NXIO)?;
         device.realloc(handle, 20_000)?;
         same_bytes(
             &fixture::read_whole(&device, handle, 10_000)?,
             &pattern(1, 10_000),
         )?;
-        drop(Mapping::new(&device, handle, 0, 5)?);
+        drop(MappedPages::new(&device, handle, 0, 5)?);
         device.free(handle)?;
         device.free(other)?;
         check_eq("live blocks", observer.stats()?.live_blocks, before)?;
@@ -240,7 +241,7 @@ fn a_mapped_block_counts_in_the_quota_until_it_is_freed() -> TestResult {
         // Much more than the pool has, one after the other.
         for round in 0..2 * POOL_BYTES / (64 * KIB) {
             let handle = aligned(&device, 64 * KIB)?;
-            let mapping = Mapping::new(&device, handle, 0, 16)?;
+            let mapping = MappedPages::new(&device, handle, 0, 16)?;
             check_eq("charged", device.stats()?.session_bytes, 64 * KIB)?;
             drop(mapping);
             check_eq("charged", device.stats()?.session_bytes, 64 * KIB)?;
@@ -268,7 +269,8 @@ fn a_block_is_mapped_by_an_offset_of_32_bits() -> TestResult {
                 position / PAGE <= u64::from(u32::MAX),
                 format_args!("{position:#x} fits"),
             )?;
-            let map = |pages| Mapping::with(&device, position, pages, READ_WRITE, MapFlags::SHARED);
+            let map =
+                |pages| MappedPages::with(&device, position, pages, READ_WRITE, MapFlags::SHARED);
             for pages in [1, pages(size).div_ceil(2), pages(size)] {
                 let mapping = map(pages)?;
                 let bytes = to_len(size).min(pages * to_len(PAGE));
@@ -316,7 +318,7 @@ fn invalid_handles_have_no_offset_of_32_bits() -> TestResult {
         ] {
             unchanged(&device, || {
                 let position = narrow_position(number);
-                let mapping = Mapping::with(&device, position, 1, READ_WRITE, MapFlags::SHARED);
+                let mapping = MappedPages::with(&device, position, 1, READ_WRITE, MapFlags::SHARED);
                 refused(mapping, errno)
             })
             .about(format_args!("handle {number:#x}"))?;
@@ -332,7 +334,7 @@ fn invalid_handles_have_no_offset_of_32_bits() -> TestResult {
 #[track_caller]
 fn denied(device: &Device, handle: u32, first: u32, pages: usize, errno: Errno) -> TestResult {
     unchanged(device, || {
-        refused(Mapping::new(device, handle, first, pages), errno)
+        refused(MappedPages::new(device, handle, first, pages), errno)
     })
 }
 
@@ -373,7 +375,11 @@ fn blocks_that_share_pages_cannot_be_mapped(engine: Engine) -> TestResult {
     for nothing in [freed, theirs, 0, 1, handle + (1 << 20), 1 << 31, u32::MAX] {
         denied(&device, nothing, 0, 1, Errno::NOENT).about(format_args!("handle {nothing:#x}"))?;
     }
-    refused(Mapping::new(Device::open()?, handle, 0, 1), Errno::NOENT).about("no session")?;
+    refused(
+        MappedPages::new(Device::open()?, handle, 0, 1),
+        Errno::NOENT,
+    )
+    .about("no session")?;
     // None of this holds the block.
     device.free(handle)?;
     check_eq("blocks", device.stats()?.session_blocks, 0)
@@ -418,8 +424,8 @@ fn concurrent_mmap_realloc_and_free_keep_a_block_intact() -> TestResult {
             let held = Mutex::new(None);
             let handle = aligned(&device, 8192)?;
             write_whole(&device, handle, &pattern(round, 8192))?;
-            let map = || -> TestResult<Option<Mapping>> {
-                match Mapping::new(&device, handle, 0, 2) {
+            let map = || -> TestResult<Option<MappedPages>> {
+                match MappedPages::new(&device, handle, 0, 2) {
                     Ok(mapping) => Ok(Some(mapping)),
                     Err(Errno::BUSY | Errno::NOENT) => Ok(None),
                     Err(errno) => Err(errno.into()),

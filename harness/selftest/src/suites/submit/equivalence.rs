@@ -40,7 +40,7 @@ suite!("submit/equivalence" {
     Once a_submission_is_the_same_in_the_kernel_and_outside,
 });
 
-fn parts(cost: &slablab_cost) -> Cost {
+fn parts(cost: &slablab_cost) -> CostFields {
     (
         cost.path,
         cost.cause,
@@ -52,14 +52,14 @@ fn parts(cost: &slablab_cost) -> Cost {
 }
 
 /// The answer to an operation: errno, handle, usable bytes, offset and cost.
-type Answer = (Option<Errno>, u32, u64, u64, Cost);
+type ReplyFields = (Option<Errno>, u32, u64, u64, CostFields);
 
 /// A cost, field by field.
-type Cost = (u8, u8, u8, u8, u8, u8);
+type CostFields = (u8, u8, u8, u8, u8, u8);
 
 /// Does operations one by one, each with a command of its own, until one fails.
-fn one_by_one(target: &dyn Target, operations: &[slablab_operation]) -> Vec<Answer> {
-    let mut answers: Vec<Answer> = Vec::new();
+fn one_by_one(target: &dyn Target, operations: &[slablab_operation]) -> Vec<ReplyFields> {
+    let mut answers: Vec<ReplyFields> = Vec::new();
     let refusal = |refused: Refused| (Some(refused.errno), 0, 0, 0, parts(&refused.cost));
     for operation in operations {
         let handle = if operation.flags == 0 {
@@ -84,8 +84,8 @@ fn one_by_one(target: &dyn Target, operations: &[slablab_operation]) -> Vec<Answ
                 Err(refused) => refusal(refused),
             },
             _ => match target.free(handle) {
-                Ok(()) => (None, handle, 0, 0, Cost::default()),
-                Err(errno) => (Some(errno), 0, 0, 0, Cost::default()),
+                Ok(()) => (None, handle, 0, 0, CostFields::default()),
+                Err(errno) => (Some(errno), 0, 0, 0, CostFields::default()),
             },
         };
         answers.push(answer);
@@ -97,16 +97,16 @@ fn one_by_one(target: &dyn Target, operations: &[slablab_operation]) -> Vec<Answ
 }
 
 /// Does them in one call, and answers like [`one_by_one`].
-fn at_once(target: &dyn Target, operations: &[slablab_operation]) -> TestResult<Vec<Answer>> {
+fn at_once(target: &dyn Target, operations: &[slablab_operation]) -> TestResult<Vec<ReplyFields>> {
     let mut sent = operations.to_vec();
     let answer = target.submit(&mut sent)?;
     let done = answer.done as usize;
     // The reply to a FREE outside of SUBMIT has no cost.
     let cost = |operation: &slablab_operation| match u32::from(operation.kind) {
-        uapi::SLABLAB_OP_FREE => Cost::default(),
+        uapi::SLABLAB_OP_FREE => CostFields::default(),
         _ => parts(&operation.cost),
     };
-    let mut answers: Vec<Answer> = sent[..done]
+    let mut answers: Vec<ReplyFields> = sent[..done]
         .iter()
         .map(|done| (None, done.handle, done.bytes, done.offset, cost(done)))
         .collect();

@@ -33,7 +33,7 @@ pub(super) struct BlockInfo {
 
 /// The live blocks.
 #[derive(Debug)]
-pub(super) struct Shadow {
+pub(super) struct BlockModel {
     /// Whether the engine has a pool.
     pool: bool,
     /// The most that each region can be long.
@@ -46,7 +46,7 @@ pub(super) struct Shadow {
     trace: u64,
 }
 
-impl Shadow {
+impl BlockModel {
     /// Begins with no block out.
     pub(super) fn new(pool: bool, regions: Vec<u64>) -> Self {
         Self {

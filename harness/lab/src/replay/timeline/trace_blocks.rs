@@ -22,7 +22,7 @@ pub(super) const PAGE_BYTES: u64 = 4096;
 
 /// A block; a block that is not live has 0 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Held {
+pub(super) struct TraceBlock {
     /// The requested bytes.
     pub(super) requested: u64,
     /// The usable bytes.
@@ -33,23 +33,23 @@ pub(super) struct Held {
 
 /// The block of an operation before and after it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Change {
+pub(super) struct BlockChange {
     /// The block before the operation.
-    pub(super) old: Held,
+    pub(super) old: TraceBlock,
     /// The block after the operation.
-    pub(super) new: Held,
+    pub(super) new: TraceBlock,
 }
 
 /// All blocks of a trace, by number.
-pub(super) struct LiveBlocks {
-    held: Vec<Held>,
+pub(super) struct TraceBlocks {
+    blocks: Vec<TraceBlock>,
     /// The requested bytes of all live blocks.
     pub(super) requested: u64,
     /// The usable bytes of all live blocks.
     pub(super) usable: u64,
 }
 
-impl Held {
+impl TraceBlock {
     const NOTHING: Self = Self {
         requested: 0,
         usable: 0,
@@ -68,32 +68,32 @@ impl Held {
     }
 }
 
-impl LiveBlocks {
+impl TraceBlocks {
     /// Begins without live blocks.
     pub(super) fn new(trace: &Trace) -> Self {
         Self {
-            held: vec![Held::NOTHING; trace.blocks()],
+            blocks: vec![TraceBlock::NOTHING; trace.blocks()],
             requested: 0,
             usable: 0,
         }
     }
 
     /// Applies an operation.
-    pub(super) fn enter(&mut self, op: &Op, answer: &Answer) -> Change {
-        let held = &mut self.held[op.id as usize];
-        let old = *held;
+    pub(super) fn enter(&mut self, op: &Op, answer: &Answer) -> BlockChange {
+        let block = &mut self.blocks[op.id as usize];
+        let old = *block;
         let new = match (answer.outcome, op.kind) {
-            (OpOutcome::Done, Kind::Alloc { bytes, .. } | Kind::Realloc { bytes }) => Held {
+            (OpOutcome::Done, Kind::Alloc { bytes, .. } | Kind::Realloc { bytes }) => TraceBlock {
                 requested: bytes.into(),
                 usable: answer.usable,
                 offset: answer.offset,
             },
-            (OpOutcome::Done, Kind::Free) => Held::NOTHING,
+            (OpOutcome::Done, Kind::Free) => TraceBlock::NOTHING,
             (OpOutcome::Refused(_) | OpOutcome::LeftOut, _) => old,
         };
-        *held = new;
+        *block = new;
         self.requested = self.requested - old.requested + new.requested;
         self.usable = self.usable - old.usable + new.usable;
-        Change { old, new }
+        BlockChange { old, new }
     }
 }
