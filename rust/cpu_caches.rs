@@ -155,13 +155,13 @@ impl CpuCaches {
     ///
     /// `cpu` is less than `self.cpus`.
     #[inline(always)]
-    unsafe fn entry(&self, cpu: usize) -> Entry<'_> {
+    unsafe fn entry(&self, cpu: usize) -> CacheEntry<'_> {
         // SAFETY: By the type invariant `headers` points to `cpus` pointers; `cpu` is less by this function's
         // contract.
         let header = unsafe { self.headers.add(cpu).read() };
         // SAFETY: By the type invariant a cache follows the header in the same memory.
         let cache = unsafe { header.add(1) }.cast();
-        Entry {
+        CacheEntry {
             // SAFETY: By the type invariant the header is valid while `self` is borrowed. All accesses to it are
             // through shared references.
             header: unsafe { header.as_ref() },
@@ -174,14 +174,14 @@ impl CpuCaches {
 
 /// A CPU's cache with its header.
 #[derive(Clone, Copy)]
-struct Entry<'a> {
+struct CacheEntry<'a> {
     header: &'a Header,
     cache: &'a CpuCache,
 }
 
 /// A call that runs on another CPU, with its result.
 struct RemoteCall<'a, F, R> {
-    entry: Entry<'a>,
+    entry: CacheEntry<'a>,
     f: Option<F>,
     result: Option<R>,
 }

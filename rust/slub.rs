@@ -46,7 +46,7 @@ use crate::{
 
 /// The counters under the lock.
 #[derive(Default)]
-struct Counters {
+struct SlubCounters {
     live_bytes: usize,
     requested_bytes: usize,
     allocations: u64,
@@ -57,7 +57,7 @@ struct Counters {
 /// Linux's kvmalloc, with a limit on the live bytes.
 pub(crate) struct Slub {
     max_bytes: usize,
-    counters: BoxedSpinLock<Counters>,
+    counters: BoxedSpinLock<SlubCounters>,
 }
 
 impl Slub {
@@ -65,7 +65,7 @@ impl Slub {
     pub(crate) fn new(max_bytes: usize) -> Result<Self> {
         Ok(Self {
             max_bytes,
-            counters: BoxedSpinLock::new(new_spinlock!(Counters::default(), "slablab_slub"))?,
+            counters: BoxedSpinLock::new(new_spinlock!(SlubCounters::default(), "slablab_slub"))?,
         })
     }
 

@@ -67,7 +67,7 @@ use super::{
     },
     request::{
         AllocatorKind,
-        Request, //
+        BenchRequest, //
     },
 };
 use crate::{
@@ -141,10 +141,10 @@ pub(super) unsafe trait Allocator: Sync {
 }
 
 /// No allocator, inlined into the loop: measures the cost of the loop itself.
-pub(super) struct Baseline;
+pub(super) struct BaselineAllocator;
 
 // SAFETY: `HAS_MEMORY` is false, so the trait requires nothing of the blocks.
-unsafe impl Allocator for Baseline {
+unsafe impl Allocator for BaselineAllocator {
     type Block = NonNull<u8>;
 
     const HAS_MEMORY: bool = false;
@@ -314,14 +314,14 @@ unsafe impl Allocator for KmemCache {
 }
 
 /// The engine `hybrid` with a lock that counts.
-type HybridEngine = Hybrid<CountingLock<hybrid::State>, CpuCaches>;
+type CountedHybrid = Hybrid<CountingLock<hybrid::State>, CpuCaches>;
 
 /// The engine `seed` with a lock that counts.
-type SeedEngine = Seed<CountingLock<seed::State>>;
+type CountedSeed = Seed<CountingLock<seed::State>>;
 
 /// Returns the bytes that an allocator takes in addition to its blocks: the state, metadata and CPU
 /// caches of an engine, and the per-CPU slabs of a `kmem_cache`.
-pub(super) fn allocator_bytes(request: &Request) -> usize {
+pub(super) fn allocator_bytes(request: &BenchRequest) -> usize {
     let pool_bytes = request.pool_bytes;
     match request.kind {
         AllocatorKind::Baseline | AllocatorKind::Kmalloc => 0,
@@ -361,10 +361,10 @@ pub(super) struct EngineAllocator<E, T> {
 }
 
 /// The engine `hybrid`.
-pub(super) type HybridAllocator = EngineAllocator<HybridEngine, hybrid::State>;
+pub(super) type HybridAllocator = EngineAllocator<CountedHybrid, hybrid::State>;
 
 /// The engine `seed`.
-pub(super) type SeedAllocator = EngineAllocator<SeedEngine, seed::State>;
+pub(super) type SeedAllocator = EngineAllocator<CountedSeed, seed::State>;
 
 impl HybridAllocator {
     /// Creates a `hybrid` with a pool of `bytes` bytes.
@@ -451,16 +451,16 @@ impl<E: Engine + AddRegion + Check, T> EngineAllocator<E, T> {
     /// Returns the number of live blocks.
     #[inline(never)]
     fn live_blocks(&self) -> u64 {
-        struct Live(u64);
-        impl Visitor for Live {
+        struct LiveBlockCount(u64);
+        impl Visitor for LiveBlockCount {
             fn totals(&mut self, totals: &Totals) {
                 self.0 = totals.live_blocks;
             }
         }
 
-        let mut live = Live(0);
-        self.engine.interfaces().statistics.visit(&mut live);
-        live.0
+        let mut count = LiveBlockCount(0);
+        self.engine.interfaces().statistics.visit(&mut count);
+        count.0
     }
 
     /// Checks the engine's metadata, and returns the broken rule.

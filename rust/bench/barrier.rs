@@ -45,7 +45,7 @@ use super::request::ROUND;
 const BARRIER_TIMEOUT_MS: u32 = 10_000;
 
 /// The state under the lock.
-struct State {
+struct BarrierState {
     /// Threads that have joined.
     joined: u32,
     /// Threads that have arrived in this generation.
@@ -74,7 +74,7 @@ pub(super) struct Barrier {
     /// Threads that spin in [`Participant::start`].
     ready: Atomic<u32>,
     #[pin]
-    state: Mutex<State>,
+    state: Mutex<BarrierState>,
     /// Signals that all threads have arrived, or that one has failed.
     #[pin]
     released: CondVar,
@@ -108,7 +108,7 @@ impl Barrier {
             abandoned: Atomic::new(false),
             ready: Atomic::new(0),
             state <- new_mutex!(
-                State {
+                BarrierState {
                     joined: 0,
                     waiting: 0,
                     generation: 0,

@@ -56,7 +56,7 @@ use crate::{
     },
 };
 use allocator::{
-    Baseline,
+    BaselineAllocator,
     HybridAllocator,
     Kmalloc,
     KmemCache,
@@ -71,8 +71,8 @@ use context::BenchContext;
 use patterns::PassResult;
 use request::{
     AllocatorKind,
-    Pattern,
-    Request, //
+    BenchRequest,
+    LoopPattern, //
 };
 use slots::SLOT_BYTES;
 use timer::Timer;
@@ -92,14 +92,14 @@ enum PendingRun {
     /// There is no run.
     None,
     /// The first thread creates a run for this request, without holding the lock.
-    Preparing(Request),
+    Preparing(BenchRequest),
     /// The run waits for more threads.
     Waiting(Arc<BenchRun>),
 }
 
 /// The context of an allocator of any kind.
 enum AnyContext {
-    Baseline(BenchContext<Baseline>),
+    Baseline(BenchContext<BaselineAllocator>),
     Hybrid(BenchContext<HybridAllocator>),
     Seed(BenchContext<SeedAllocator>),
     Kmalloc(BenchContext<Kmalloc>),
@@ -122,7 +122,7 @@ macro_rules! with_context {
 /// The state that all threads of a bench share.
 #[pin_data]
 struct BenchRun {
-    request: Request,
+    request: BenchRequest,
     context: AnyContext,
     #[pin]
     barrier: Barrier,
@@ -159,7 +159,7 @@ impl Bench {
             return Err(EPERM);
         }
         let (bench, arg) = IoctlArg::read::<slablab_bench>(argument, bytes)?;
-        let request = Request::new(&bench)?;
+        let request = BenchRequest::new(&bench)?;
         let (run, number) = self.join(&request, budget)?;
         let participant = Participant::new(&run.barrier, number);
         participant
@@ -171,7 +171,7 @@ impl Bench {
     }
 
     /// Joins the run that waits for this request, or creates one; returns the thread's number, too.
-    fn join(&self, request: &Request, budget: &Arc<Budget>) -> Result<(Arc<BenchRun>, u32)> {
+    fn join(&self, request: &BenchRequest, budget: &Arc<Budget>) -> Result<(Arc<BenchRun>, u32)> {
         if request.threads == 1 {
             return Ok((BenchRun::new(request, budget)?, 0));
         }
@@ -224,7 +224,7 @@ impl Bench {
 
 impl BenchRun {
     /// Allocates everything that a request needs.
-    fn new(request: &Request, budget: &Arc<Budget>) -> Result<Arc<Self>> {
+    fn new(request: &BenchRequest, budget: &Arc<Budget>) -> Result<Arc<Self>> {
         // Each thread has slots or a handover buffer, and samples.
         let slots = kmalloc_bytes(request.slots * SLOT_BYTES);
         let samples = kmalloc_bytes(request.samples() * size_of::<u32>());
@@ -306,14 +306,16 @@ fn boxed<A>(allocator: A) -> Result<KBox<A>> {
 
 impl AnyContext {
     /// Creates the allocator of a request. No other function creates allocators.
-    fn new(request: &Request) -> Result<Self> {
+    fn new(request: &BenchRequest) -> Result<Self> {
         let buffer = match request.pattern {
-            Pattern::Handover => request.slots,
+            LoopPattern::Handover => request.slots,
             _ => 0,
         };
         let bytes = request.pool_bytes;
         Ok(match request.kind {
-            AllocatorKind::Baseline => Self::Baseline(BenchContext::new(boxed(Baseline)?, buffer)?),
+            AllocatorKind::Baseline => {
+                Self::Baseline(BenchContext::new(boxed(BaselineAllocator)?, buffer)?)
+            }
             AllocatorKind::Hybrid => {
                 Self::Hybrid(BenchContext::new(HybridAllocator::new(bytes)?, buffer)?)
             }
@@ -331,7 +333,7 @@ impl AnyContext {
     /// Runs the pattern of the request.
     fn run(
         &self,
-        request: &Request,
+        request: &BenchRequest,
         participant: &Participant<'_>,
         timer: &mut Timer,
     ) -> Result<PassResult> {

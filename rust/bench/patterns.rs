@@ -19,9 +19,9 @@ use super::{
     context::BenchContext,
     random::Random,
     request::{
-        Pattern,
+        BenchRequest,
+        LoopPattern,
         ROUND,
-        Request,
         layout, //
     },
     slots::{
@@ -77,7 +77,7 @@ trait Loop<A: Allocator> {
 /// [`EINTR`] for a signal, [`ECANCELED`] when another participant has failed, [`ENOMEM`].
 pub(super) fn run<A: Allocator>(
     context: &BenchContext<A>,
-    request: &Request,
+    request: &BenchRequest,
     participant: &Participant<'_>,
     timer: &mut Timer,
 ) -> Result<PassResult> {
@@ -99,7 +99,7 @@ pub(super) fn run<A: Allocator>(
 /// The parameters of a run of a pattern.
 struct PatternRun<'a, A: Allocator> {
     context: &'a BenchContext<A>,
-    request: &'a Request,
+    request: &'a BenchRequest,
     participant: &'a Participant<'a>,
 }
 
@@ -115,10 +115,10 @@ impl<A: Allocator> PatternRun<'_, A> {
     fn pass<const CHECKED: bool>(&self, timer: &mut Timer) -> Result<(SlotCounts, SharedResult)> {
         let request = self.request;
         match request.pattern {
-            Pattern::Pair => self.run_loop::<CHECKED>(AllocFreePair(request.layout), timer),
-            Pattern::Lifo => self.run_loop::<CHECKED>(Batches::<true>(request.layout), timer),
-            Pattern::Fifo => self.run_loop::<CHECKED>(Batches::<false>(request.layout), timer),
-            Pattern::Replace => {
+            LoopPattern::Pair => self.run_loop::<CHECKED>(AllocFreePair(request.layout), timer),
+            LoopPattern::Lifo => self.run_loop::<CHECKED>(Batches::<true>(request.layout), timer),
+            LoopPattern::Fifo => self.run_loop::<CHECKED>(Batches::<false>(request.layout), timer),
+            LoopPattern::Replace => {
                 let replace = RandomReplace {
                     random: self.random(),
                     sizes: (request.size_min, request.layout.size() as u64),
@@ -126,7 +126,7 @@ impl<A: Allocator> PatternRun<'_, A> {
                 };
                 self.run_loop::<CHECKED>(replace, timer)
             }
-            Pattern::Churn => {
+            LoopPattern::Churn => {
                 let toggle = RandomToggle {
                     random: self.random(),
                     layout: request.layout,
@@ -134,14 +134,14 @@ impl<A: Allocator> PatternRun<'_, A> {
                 };
                 self.run_loop::<CHECKED>(toggle, timer)
             }
-            Pattern::Fragments => {
+            LoopPattern::Fragments => {
                 let fragments = Fragments {
                     layout: request.layout,
                     next: 0,
                 };
                 self.run_loop::<CHECKED>(fragments, timer)
             }
-            Pattern::Handover => self.hand_over::<CHECKED>(timer),
+            LoopPattern::Handover => self.hand_over::<CHECKED>(timer),
         }
     }
 

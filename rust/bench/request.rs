@@ -33,7 +33,7 @@ pub(super) enum AllocatorKind {
 
 /// The measured loop.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Pattern {
+pub(super) enum LoopPattern {
     Pair,
     Lifo,
     Fifo,
@@ -49,9 +49,9 @@ pub(super) enum Pattern {
 ///
 /// The fields satisfy what `slablab.h` requires of `struct slablab_bench`, each and in combination.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Request {
+pub(super) struct BenchRequest {
     pub(super) kind: AllocatorKind,
-    pub(super) pattern: Pattern,
+    pub(super) pattern: LoopPattern,
     pub(super) per_op: bool,
     pub(super) threads: u32,
     pub(super) pool_bytes: usize,
@@ -62,14 +62,14 @@ pub(super) struct Request {
     pub(super) slots: usize,
 }
 
-impl Pattern {
+impl LoopPattern {
     /// Says whether a round is a batch of all slots.
     pub(super) fn is_batch(self) -> bool {
         matches!(self, Self::Lifo | Self::Fifo | Self::Handover)
     }
 }
 
-impl Request {
+impl BenchRequest {
     /// Validates a request.
     ///
     /// # Errors
@@ -86,31 +86,31 @@ impl Request {
             _ => return Err(EINVAL),
         };
         let pattern = match bench.pattern {
-            SLABLAB_BENCH_PAIR => Pattern::Pair,
-            SLABLAB_BENCH_LIFO => Pattern::Lifo,
-            SLABLAB_BENCH_FIFO => Pattern::Fifo,
-            SLABLAB_BENCH_REPLACE => Pattern::Replace,
-            SLABLAB_BENCH_CHURN => Pattern::Churn,
-            SLABLAB_BENCH_FRAGMENTS => Pattern::Fragments,
-            SLABLAB_BENCH_HANDOVER => Pattern::Handover,
+            SLABLAB_BENCH_PAIR => LoopPattern::Pair,
+            SLABLAB_BENCH_LIFO => LoopPattern::Lifo,
+            SLABLAB_BENCH_FIFO => LoopPattern::Fifo,
+            SLABLAB_BENCH_REPLACE => LoopPattern::Replace,
+            SLABLAB_BENCH_CHURN => LoopPattern::Churn,
+            SLABLAB_BENCH_FRAGMENTS => LoopPattern::Fragments,
+            SLABLAB_BENCH_HANDOVER => LoopPattern::Handover,
             _ => return Err(EINVAL),
         };
         let per_op = bench.flags & SLABLAB_BENCH_SINGLY != 0;
         let threads = match pattern {
-            Pattern::Handover => 2..=2,
+            LoopPattern::Handover => 2..=2,
             _ => 1..=SLABLAB_BENCH_THREADS_MAX,
         };
         let slots = match pattern {
-            Pattern::Pair => 0..=SLABLAB_BENCH_SLOTS_MAX,
+            LoopPattern::Pair => 0..=SLABLAB_BENCH_SLOTS_MAX,
             _ if pattern.is_batch() => 1..=SLABLAB_BENCH_ROUND,
             _ => 1..=SLABLAB_BENCH_SLOTS_MAX,
         };
         let size_min = match pattern {
-            Pattern::Replace => 1..=bench.size,
+            LoopPattern::Replace => 1..=bench.size,
             _ => 0..=0,
         };
         let count = match pattern {
-            Pattern::Fragments => 1..=u64::from(bench.slots / 2),
+            LoopPattern::Fragments => 1..=u64::from(bench.slots / 2),
             _ => 1..=SLABLAB_BENCH_COUNT_MAX.into(),
         };
         let pool_bytes = usize::try_from(bench.pool_bytes).map_err(|_| EINVAL)?;
@@ -121,7 +121,7 @@ impl Request {
             && size_min.contains(&bench.size_min)
             && slots.contains(&bench.slots)
             && count.contains(&bench.count)
-            && (per_op || pattern != Pattern::Fragments)
+            && (per_op || pattern != LoopPattern::Fragments)
             && (1..=REGION_BYTES_MAX).contains(&pool_bytes)
             && pool_bytes % REGION_UNIT == 0;
         if !sound {
@@ -149,7 +149,7 @@ impl Request {
         if (request.slots + 1) * block_bytes * request.threads as usize > pool_bytes {
             return Err(ENOSPC);
         }
-        if kind == AllocatorKind::KmemCache && pattern == Pattern::Replace {
+        if kind == AllocatorKind::KmemCache && pattern == LoopPattern::Replace {
             return Err(EOPNOTSUPP);
         }
         Ok(request)
@@ -177,7 +177,7 @@ impl Request {
     /// an operation.
     pub(super) fn steps(&self) -> usize {
         match self.pattern {
-            Pattern::Lifo | Pattern::Fifo => 2 * self.operations(),
+            LoopPattern::Lifo | LoopPattern::Fifo => 2 * self.operations(),
             _ => self.operations(),
         }
     }

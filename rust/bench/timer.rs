@@ -28,7 +28,7 @@ pub(super) struct Timer {
 }
 
 /// Statistics of the samples of a [`Timer`].
-pub(super) struct Times {
+pub(super) struct SampleTimes {
     pub(super) samples: u32,
     pub(super) total_ns: u64,
     pub(super) min_ns: u64,
@@ -103,7 +103,7 @@ impl Timer {
     }
 
     /// Computes the statistics of the samples, in O(samples).
-    pub(super) fn times(mut self) -> Times {
+    pub(super) fn times(mut self) -> SampleTimes {
         let samples = self.samples.as_mut_slice();
         let count = samples.len();
         let total_ns = samples.iter().copied().map(u64::from).sum();
@@ -117,7 +117,7 @@ impl Timer {
             let (_, sample, _) = samples.select_nth_unstable(index);
             u64::from(*sample)
         };
-        Times {
+        SampleTimes {
             samples: count as u32,
             total_ns,
             min_ns: below(0),

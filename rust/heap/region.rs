@@ -135,12 +135,12 @@ pub enum RegionError {
 ///
 /// `start + bytes` does not overflow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Range {
+struct AddressRange {
     start: usize,
     bytes: usize,
 }
 
-impl Range {
+impl AddressRange {
     /// Says whether `bytes` bytes at `address` lie in the range, whole.
     fn holds(&self, address: usize, bytes: usize) -> bool {
         address
@@ -153,7 +153,7 @@ impl Range {
 /// The regions of a pool.
 #[derive(Clone, Debug)]
 pub struct Regions {
-    ranges: [Range; REGIONS_MAX],
+    ranges: [AddressRange; REGIONS_MAX],
     count: usize,
 }
 
@@ -163,7 +163,7 @@ impl Regions {
     pub const fn new() -> Self {
         Self {
             // INVARIANT: `0 + 0` does not overflow.
-            ranges: [Range { start: 0, bytes: 0 }; REGIONS_MAX],
+            ranges: [AddressRange { start: 0, bytes: 0 }; REGIONS_MAX],
             count: 0,
         }
     }
@@ -187,7 +187,7 @@ impl Regions {
             .get_mut(self.count)
             .ok_or(RegionError::TooMany)?;
         // INVARIANT: `end` was computed without overflow just above.
-        *slot = Range { start, bytes };
+        *slot = AddressRange { start, bytes };
         self.count += 1;
         Ok((self.count - 1) as u16)
     }
@@ -218,7 +218,7 @@ impl Regions {
         Some(Offset::new(region as u16, byte as u64))
     }
 
-    fn iter(&self) -> impl Iterator<Item = &Range> {
+    fn iter(&self) -> impl Iterator<Item = &AddressRange> {
         self.ranges[..self.count].iter()
     }
 }

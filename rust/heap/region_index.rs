@@ -34,7 +34,7 @@ use crate::{
 ///
 /// If `bytes` is not 0, `start` points to so many bytes, and `descs` to a descriptor for each of their pages,
 /// for as long as the index lives. None of the three changes any more.
-struct Region<D> {
+struct IndexedRegion<D> {
     bytes: AtomicUsize,
     start: AtomicPtr<u8>,
     descs: AtomicPtr<D>,
@@ -42,7 +42,7 @@ struct Region<D> {
 
 /// The regions of a pool.
 pub(crate) struct RegionIndex<D> {
-    regions: [Region<D>; REGIONS_MAX],
+    regions: [IndexedRegion<D>; REGIONS_MAX],
 }
 
 impl<D: Sync> RegionIndex<D> {
@@ -51,7 +51,7 @@ impl<D: Sync> RegionIndex<D> {
         // INVARIANT: `bytes` is 0 everywhere.
         Self {
             regions: [const {
-                Region {
+                IndexedRegion {
                     bytes: AtomicUsize::new(0),
                     start: AtomicPtr::new(ptr::null_mut()),
                     descs: AtomicPtr::new(ptr::null_mut()),
@@ -131,7 +131,7 @@ impl<D: Sync> RegionIndex<D> {
     }
 }
 
-impl<D> Region<D> {
+impl<D> IndexedRegion<D> {
     /// Returns the offset of an address in the region, in bytes, if the region contains the address.
     #[inline(always)]
     fn byte(&self, address: NonNull<u8>) -> Option<usize> {

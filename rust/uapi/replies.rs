@@ -248,13 +248,13 @@ pub(crate) fn refusal_cost(denied: SessionError) -> slablab_cost {
 
 /// Returns the free bytes of an engine's pool.
 pub(crate) fn free_bytes(engine: &impl slab_heap::Engine) -> u64 {
-    struct Free(u64);
-    impl Visitor for Free {
+    struct FreeBytes(u64);
+    impl Visitor for FreeBytes {
         fn totals(&mut self, totals: &Totals) {
             self.0 = totals.free_bytes;
         }
     }
-    let mut free = Free(0);
+    let mut free = FreeBytes(0);
     engine.interfaces().statistics.visit(&mut free);
     free.0
 }

@@ -2,7 +2,7 @@
 
 //! Correctness checks of the allocators under test.
 //!
-//! [`Checked`] wraps an allocator and tracks its live blocks. It checks that no block is refused,
+//! [`CheckedHeap`] wraps an allocator and tracks its live blocks. It checks that no block is refused,
 //! misaligned or overlaps another one, and that a stamp at both ends of a block is unchanged until the
 //! block is freed. Timed passes run without the wrapper: they count refused and misaligned blocks, which
 //! costs the same few instructions for every allocator, and [`check_overlap`] checks the blocks that are
@@ -17,7 +17,7 @@ use std::{
 use slab_heap::Block;
 use thiserror::Error;
 
-use crate::heap::Heap;
+use crate::heap::BenchHeap;
 
 /// The number of bytes that are stamped at either end of a block.
 const STAMP_BYTES: usize = 8;
@@ -50,40 +50,40 @@ pub(crate) enum CheckError {
 
 /// A live block.
 #[derive(Clone, Copy, Debug)]
-struct Live {
+struct StampedBlock {
     size: usize,
     stamp: u8,
 }
 
 /// The live blocks of an allocator, by address, and the first wrong answer.
 #[derive(Debug, Default)]
-struct LiveBlocks {
-    live: BTreeMap<usize, Live>,
+struct BlockTracker {
+    live: BTreeMap<usize, StampedBlock>,
     stamps: u8,
     wrong: Option<CheckError>,
     allocations: u64,
 }
 
 /// A wrapper that checks every answer of an allocator.
-pub(crate) struct Checked<'heap> {
-    heap: &'heap dyn Heap,
-    shadow: RefCell<LiveBlocks>,
+pub(crate) struct CheckedHeap<'heap> {
+    heap: &'heap dyn BenchHeap,
+    tracker: RefCell<BlockTracker>,
     /// Whether a refusal is a wrong answer, because the pool is large enough.
     must_succeed: bool,
 }
 
-impl<'heap> Checked<'heap> {
+impl<'heap> CheckedHeap<'heap> {
     /// Wraps an allocator whose pool is large enough for all requests.
-    pub(crate) fn new(heap: &'heap dyn Heap) -> Self {
+    pub(crate) fn new(heap: &'heap dyn BenchHeap) -> Self {
         Self {
             heap,
-            shadow: RefCell::default(),
+            tracker: RefCell::default(),
             must_succeed: true,
         }
     }
 
     /// Wraps an allocator that may refuse requests.
-    pub(crate) fn may_refuse(heap: &'heap dyn Heap) -> Self {
+    pub(crate) fn may_refuse(heap: &'heap dyn BenchHeap) -> Self {
         Self {
             must_succeed: false,
             ..Self::new(heap)
@@ -96,10 +96,10 @@ impl<'heap> Checked<'heap> {
     ///
     /// Returns the first wrong answer.
     pub(crate) fn result(self) -> Result<u64, CheckError> {
-        let shadow = self.shadow.into_inner();
-        match shadow.wrong {
+        let tracker = self.tracker.into_inner();
+        match tracker.wrong {
             Some(wrong) => Err(wrong),
-            None => Ok(shadow.allocations),
+            None => Ok(tracker.allocations),
         }
     }
 }
@@ -138,7 +138,7 @@ unsafe fn reads(block: *const u8, size: usize, preserved: usize, stamp: u8) -> b
     })
 }
 
-impl LiveBlocks {
+impl BlockTracker {
     /// Stores a wrong answer if it is the first one.
     fn report_error(&mut self, wrong: CheckError) {
         self.wrong.get_or_insert(wrong);
@@ -157,14 +157,14 @@ impl LiveBlocks {
         }
         self.stamps = self.stamps % u8::MAX + 1;
         let stamp = self.stamps;
-        self.live.insert(start, Live { size, stamp });
+        self.live.insert(start, StampedBlock { size, stamp });
         self.allocations += 1;
         // SAFETY: The allocator just returned the block, and it overlaps no other live block.
         unsafe { write(block.start.as_ptr(), size, stamp) };
     }
 
     /// Stops tracking a block and checks its stamps. Returns `None` when the block is not tracked.
-    fn untrack(&mut self, block: Block) -> Option<Live> {
+    fn untrack(&mut self, block: Block) -> Option<StampedBlock> {
         let live = self.live.remove(&block.start.addr().get())?;
         // SAFETY: Tracked blocks are live, and `track` stamped both ends.
         if !unsafe { reads(block.start.as_ptr(), live.size, live.size, live.stamp) } {
@@ -174,13 +174,13 @@ impl LiveBlocks {
     }
 }
 
-impl Heap for Checked<'_> {
+impl BenchHeap for CheckedHeap<'_> {
     fn alloc(&self, size: usize, align: usize) -> Option<Block> {
         let block = self.heap.alloc(size, align);
-        let mut shadow = self.shadow.borrow_mut();
+        let mut tracker = self.tracker.borrow_mut();
         match block {
-            Some(block) => shadow.track(block, size, align),
-            None if self.must_succeed => shadow.report_error(CheckError::Refused(size)),
+            Some(block) => tracker.track(block, size, align),
+            None if self.must_succeed => tracker.report_error(CheckError::Refused(size)),
             None => {}
         }
         block
@@ -188,32 +188,32 @@ impl Heap for Checked<'_> {
 
     unsafe fn free(&self, block: Block, size: usize, align: usize) {
         // A bad block is never freed: it may overlap a block that is still live.
-        if self.shadow.borrow_mut().untrack(block).is_some() {
+        if self.tracker.borrow_mut().untrack(block).is_some() {
             // SAFETY: The caller's contract is the same as that of the wrapped heap.
             unsafe { self.heap.free(block, size, align) };
         }
     }
 
     unsafe fn realloc(&self, block: Block, size: usize, align: usize, new: usize) -> Option<Block> {
-        let Some(live) = self.shadow.borrow_mut().untrack(block) else {
+        let Some(live) = self.tracker.borrow_mut().untrack(block) else {
             return Some(block);
         };
         // SAFETY: The caller's contract is the same as that of the wrapped heap.
         let to = unsafe { self.heap.realloc(block, size, align, new) };
-        let mut shadow = self.shadow.borrow_mut();
+        let mut tracker = self.tracker.borrow_mut();
         let Some(to) = to else {
-            shadow.live.insert(block.start.addr().get(), live);
+            tracker.live.insert(block.start.addr().get(), live);
             if self.must_succeed {
-                shadow.report_error(CheckError::Refused(new));
+                tracker.report_error(CheckError::Refused(new));
             }
             return None;
         };
         // SAFETY: `to` is live with `new` bytes. A correct allocator preserved the first
         // `size.min(new)` of them, which include the checked stamps.
         if !unsafe { reads(to.start.as_ptr(), size, size.min(new), live.stamp) } {
-            shadow.report_error(CheckError::Lost(size, new));
+            tracker.report_error(CheckError::Lost(size, new));
         }
-        shadow.track(to, new, align);
+        tracker.track(to, new, align);
         Some(to)
     }
 }

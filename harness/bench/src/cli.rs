@@ -23,7 +23,7 @@ use crate::{
     plot,
     run::{
         self,
-        Plan, //
+        BenchPlan, //
     },
     show, //
 };
@@ -88,7 +88,7 @@ impl Cli {
     /// Runs the benchmark as the arguments say.
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         machine::equalize_conditions();
-        let plan = Plan {
+        let plan = BenchPlan {
             quick: self.quick,
             heaps: self.heap,
             patterns: self.pattern,
@@ -115,7 +115,7 @@ impl Cli {
             None => None,
         };
         let results = run::all(&plan)?;
-        slablab_report::print(show::Report(&results))?;
+        slablab_report::print(show::PrintedReport(&results))?;
         if let Some(file) = json {
             let text = serde_json::to_string_pretty(&results)? + "\n";
             let path = file.path().display().to_string();

@@ -8,11 +8,11 @@ use std::time::{
 };
 
 /// A clock that reads the time stamp counter.
-pub(crate) struct Clock {
+pub(crate) struct TimestampClock {
     nanoseconds_per_tick: f64,
 }
 
-impl Clock {
+impl TimestampClock {
     /// Calibrates the counter against the system's clock for 20 ms.
     pub(crate) fn new() -> Self {
         let (begun, first) = (Instant::now(), ticks());

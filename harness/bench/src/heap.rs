@@ -2,7 +2,7 @@
 
 //! The common interface of the allocators under test.
 //!
-//! Patterns call allocators only through `&dyn Heap`, so each operation costs every allocator one
+//! Patterns call allocators only through `&dyn BenchHeap`, so each operation costs every allocator one
 //! indirect call, and no allocator is inlined into the loop.
 
 use std::ptr;
@@ -13,7 +13,7 @@ use slab_heap::Block;
 ///
 /// Blocks have the type of slablab's engines: an address. Patterns store the address for every allocator, so the
 /// loop costs all of them the same.
-pub(crate) trait Heap {
+pub(crate) trait BenchHeap {
     /// Allocates `size` bytes, at least 1, aligned to `align`. Returns `None` on failure.
     fn alloc(&self, size: usize, align: usize) -> Option<Block>;
 
@@ -30,7 +30,7 @@ pub(crate) trait Heap {
     ///
     /// # Safety
     ///
-    /// The requirements of [`Heap::free`] hold, and `new` is at least 1.
+    /// The requirements of [`BenchHeap::free`] hold, and `new` is at least 1.
     unsafe fn realloc(&self, block: Block, size: usize, align: usize, new: usize) -> Option<Block> {
         // SAFETY: Both functions have the same contract.
         unsafe { reallocate_by_copy(self, block, size, align, new) }
@@ -52,8 +52,8 @@ pub(crate) trait Heap {
 ///
 /// # Safety
 ///
-/// The requirements of [`Heap::realloc`] hold.
-pub(crate) unsafe fn reallocate_by_copy<H: Heap + ?Sized>(
+/// The requirements of [`BenchHeap::realloc`] hold.
+pub(crate) unsafe fn reallocate_by_copy<H: BenchHeap + ?Sized>(
     heap: &H,
     block: Block,
     size: usize,

@@ -12,7 +12,7 @@ pub(crate) const PAGE_BYTES: usize = 4096;
 
 /// A range of memory for an allocator.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Memory {
+pub(crate) struct MemoryRange {
     /// The first byte.
     pub(crate) start: NonNull<u8>,
     /// The length in bytes.
@@ -20,12 +20,12 @@ pub(crate) struct Memory {
 }
 
 /// A populated mapping, aligned to its length rounded up to a power of two.
-pub(crate) struct Pool {
-    memory: Memory,
-    mapping: Memory,
+pub(crate) struct MappedPool {
+    memory: MemoryRange,
+    mapping: MemoryRange,
 }
 
-impl Pool {
+impl MappedPool {
     /// Maps `bytes` bytes, a multiple of [`PAGE_BYTES`].
     ///
     /// # Errors
@@ -48,7 +48,7 @@ impl Pool {
             return Err(io::Error::last_os_error());
         }
         let start = NonNull::new(start.cast::<u8>()).ok_or(io::ErrorKind::OutOfMemory)?;
-        let mapping = Memory {
+        let mapping = MemoryRange {
             start,
             bytes: bytes + align,
         };
@@ -56,7 +56,7 @@ impl Pool {
         let pool = Self {
             // SAFETY: `skip` is below `align`, and the mapping is `align` bytes longer than the pool.
             memory: unsafe {
-                Memory {
+                MemoryRange {
                     start: start.add(skip),
                     bytes,
                 }
@@ -76,7 +76,7 @@ impl Pool {
     }
 
     /// Returns the memory.
-    pub(crate) fn memory(&self) -> Memory {
+    pub(crate) fn memory(&self) -> MemoryRange {
         self.memory
     }
 
@@ -85,16 +85,16 @@ impl Pool {
     /// # Panics
     ///
     /// Panics when the pool is smaller.
-    pub(crate) fn part(&self, bytes: usize) -> Memory {
+    pub(crate) fn part(&self, bytes: usize) -> MemoryRange {
         assert!(bytes <= self.memory.bytes);
-        Memory {
+        MemoryRange {
             bytes,
             ..self.memory
         }
     }
 }
 
-impl Drop for Pool {
+impl Drop for MappedPool {
     fn drop(&mut self) {
         // SAFETY: `new` mapped exactly this range, and allocators are dropped before their pool.
         unsafe { libc::munmap(self.mapping.start.as_ptr().cast(), self.mapping.bytes) };

@@ -4,30 +4,30 @@
 
 use serde::Serialize;
 
-use crate::statistics::Summary;
+use crate::statistics::SampleSummary;
 
 /// The results of one run.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Results {
-    /// The circumstances of the run.
-    pub(crate) about: About,
+    /// The conditions of the run.
+    pub(crate) about: RunConditions,
     /// The allocators under test. The cells of all tables are in this order.
-    pub(crate) allocators: Vec<Allocator>,
+    pub(crate) allocators: Vec<AllocatorDescription>,
     /// The times of patterns, in nanoseconds.
-    pub(crate) times: Vec<Row<Time>>,
+    pub(crate) times: Vec<PatternRow<Time>>,
     /// The times of single frees, in nanoseconds.
-    pub(crate) frees: Vec<Row<Free>>,
+    pub(crate) frees: Vec<PatternRow<FreeTimes>>,
     /// The instruction counts of patterns.
-    pub(crate) instructions: Vec<Row<Instructions>>,
+    pub(crate) instructions: Vec<PatternRow<Instructions>>,
     /// The memory that traces need.
     pub(crate) space: Vec<Space>,
     /// The targets, and whether they are met.
-    pub(crate) targets: Vec<Target>,
+    pub(crate) targets: Vec<TargetComparison>,
 }
 
-/// The circumstances of the run.
+/// The conditions of the run.
 #[derive(Clone, Debug, Default, Serialize)]
-pub(crate) struct About {
+pub(crate) struct RunConditions {
     /// The date in UTC.
     pub(crate) date: String,
     /// The processor's name.
@@ -56,7 +56,7 @@ pub(crate) struct About {
 
 /// An allocator.
 #[derive(Clone, Debug, Serialize)]
-pub(crate) struct Allocator {
+pub(crate) struct AllocatorDescription {
     /// The name in tables.
     pub(crate) name: String,
     /// The package and version; empty for engines of slablab.
@@ -73,7 +73,7 @@ pub(crate) struct Allocator {
 
 /// The results of one pattern.
 #[derive(Clone, Debug, Serialize)]
-pub(crate) struct Row<T> {
+pub(crate) struct PatternRow<T> {
     /// The name of the pattern on the command line.
     pub(crate) pattern: String,
     /// The title of the pattern in tables.
@@ -86,7 +86,7 @@ pub(crate) struct Row<T> {
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Time {
     /// The statistics of the repetitions, in nanoseconds.
-    pub(crate) nanoseconds: Summary,
+    pub(crate) nanoseconds: SampleSummary,
     /// The number of pairs in a repetition.
     pub(crate) pairs: u64,
     /// The number of repetitions that were repeated.
@@ -98,7 +98,7 @@ pub(crate) struct Time {
 /// The times of single frees, in nanoseconds. The time of a free is the median of its repetitions; the
 /// fields are statistics over all frees.
 #[derive(Clone, Debug, Serialize)]
-pub(crate) struct Free {
+pub(crate) struct FreeTimes {
     /// The median.
     pub(crate) median: f64,
     /// The 99th percentile.
@@ -132,12 +132,12 @@ pub(crate) struct Space {
     /// The peak of live bytes.
     pub(crate) peak_bytes: usize,
     /// The result of each allocator; `None` where it was not measured.
-    pub(crate) cells: Vec<Option<Pool>>,
+    pub(crate) cells: Vec<Option<SmallestPool>>,
 }
 
 /// The smallest pool in which a trace can be replayed.
 #[derive(Clone, Debug, Serialize)]
-pub(crate) struct Pool {
+pub(crate) struct SmallestPool {
     /// The size of the pool in bytes.
     pub(crate) pool_bytes: usize,
     /// The size of the metadata outside the pool, in bytes.
@@ -152,7 +152,7 @@ pub(crate) struct Pool {
 
 /// A target, and whether it is met.
 #[derive(Clone, Debug, Serialize)]
-pub(crate) struct Target {
+pub(crate) struct TargetComparison {
     /// The figure that is compared.
     pub(crate) what: String,
     /// The target value.
@@ -174,7 +174,10 @@ impl Results {
     }
 
     /// Returns the row of a pattern.
-    pub(crate) fn row<'rows, T>(rows: &'rows [Row<T>], pattern: &str) -> Option<&'rows Row<T>> {
+    pub(crate) fn row<'rows, T>(
+        rows: &'rows [PatternRow<T>],
+        pattern: &str,
+    ) -> Option<&'rows PatternRow<T>> {
         rows.iter().find(|row| row.pattern == pattern)
     }
 }

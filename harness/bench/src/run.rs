@@ -18,11 +18,11 @@ use slablab_report::Stage;
 use crate::{
     calibration::Calibration,
     callgrind,
-    clock::Clock,
+    clock::TimestampClock,
     machine,
     pattern::{
         self,
-        Pattern,
+        TimedPattern,
         worst::{
             self,
             Worst, //
@@ -30,18 +30,18 @@ use crate::{
     },
     peers::{
         self,
-        Peer,
-        Role, //
+        AllocatorRole,
+        Peer, //
     },
-    pool::Pool,
+    pool::MappedPool,
     results::{
         self,
-        About,
-        Allocator,
-        Free,
+        AllocatorDescription,
+        FreeTimes,
         Instructions,
+        PatternRow,
         Results,
-        Row,
+        RunConditions,
         Space,
         Time, //
     },
@@ -55,7 +55,7 @@ use crate::{
 };
 
 /// The options of a run.
-pub(crate) struct Plan {
+pub(crate) struct BenchPlan {
     /// Whether every stage is brief.
     pub(crate) quick: bool,
     /// Measure allocators whose name contains one of these words, or all when there are none.
@@ -72,7 +72,7 @@ pub(crate) struct Plan {
     pub(crate) out: PathBuf,
 }
 
-impl Plan {
+impl BenchPlan {
     /// Returns whether the pattern `name` is selected.
     fn wants(&self, name: &str) -> bool {
         self.patterns.is_empty() || self.patterns.iter().any(|word| name.contains(&**word))
@@ -87,7 +87,7 @@ impl Plan {
     fn peers(&self) -> Vec<Peer> {
         let wanted = |peer: &Peer| {
             self.heaps.is_empty()
-                || peer.role == Role::Baseline
+                || peer.role == AllocatorRole::Baseline
                 || peer.name == "hybrid"
                 || self.heaps.iter().any(|word| peer.name.contains(&**word))
         };
@@ -95,7 +95,7 @@ impl Plan {
     }
 
     /// Returns the selected patterns of pairs.
-    fn timed(&self) -> Vec<Pattern> {
+    fn timed(&self) -> Vec<TimedPattern> {
         let patterns = pattern::all(self.quick).into_iter();
         patterns.filter(|of| self.wants(&of.name)).collect()
     }
@@ -126,11 +126,11 @@ impl Plan {
 /// # Errors
 ///
 /// Returns the first wrong answer of an allocator, or an error of the operating system.
-pub(crate) fn all(plan: &Plan) -> anyhow::Result<Results> {
+pub(crate) fn all(plan: &BenchPlan) -> anyhow::Result<Results> {
     let peers = plan.peers();
     let config = plan.config();
     let mut results = Results {
-        about: About {
+        about: RunConditions {
             date: machine::date(),
             processor: machine::processor(),
             kernel: machine::kernel(),
@@ -139,7 +139,7 @@ pub(crate) fn all(plan: &Plan) -> anyhow::Result<Results> {
             repetition_microseconds: config.length.as_micros() as u64,
             seed: plan.seed,
             quick: plan.quick,
-            ..About::default()
+            ..RunConditions::default()
         },
         allocators: allocators(&peers),
         ..Results::default()
@@ -163,18 +163,18 @@ pub(crate) fn all(plan: &Plan) -> anyhow::Result<Results> {
 }
 
 /// Returns the descriptions of the allocators.
-fn allocators(peers: &[Peer]) -> Vec<Allocator> {
+fn allocators(peers: &[Peer]) -> Vec<AllocatorDescription> {
     let versions = peers::versions();
     let described = peers.iter().map(|peer| {
         let version = versions
             .iter()
             .find(|(name, _)| peer.name.starts_with(name));
-        Allocator {
+        AllocatorDescription {
             name: peer.name.into(),
             version: version.map_or(String::new(), |(_, version)| version.clone()),
             threads: peer.threads,
-            baseline: peer.role == Role::Baseline,
-            ours: peer.role == Role::Ours,
+            baseline: peer.role == AllocatorRole::Baseline,
+            ours: peer.role == AllocatorRole::Ours,
             pool: peer.has_pool(),
         }
     });
@@ -182,7 +182,7 @@ fn allocators(peers: &[Peer]) -> Vec<Allocator> {
 }
 
 /// Times the patterns.
-fn times(plan: &Plan, peers: &[Peer], results: &mut Results) -> anyhow::Result<()> {
+fn times(plan: &BenchPlan, peers: &[Peer], results: &mut Results) -> anyhow::Result<()> {
     let (patterns, config) = (plan.timed(), plan.config());
     let calibration = Calibration::new();
     let stage = Stage::new("time", patterns.len() * config.rounds * config.repetitions);
@@ -203,7 +203,7 @@ fn times(plan: &Plan, peers: &[Peer], results: &mut Results) -> anyhow::Result<(
                 disturbed: of.disturbed,
             }));
         }
-        results.times.push(Row {
+        results.times.push(PatternRow {
             pattern: pattern.name.clone(),
             title: pattern.title.clone(),
             cells,
@@ -216,12 +216,12 @@ fn times(plan: &Plan, peers: &[Peer], results: &mut Results) -> anyhow::Result<(
 ///
 /// Every repetition frees the same blocks in the same order, so the time of the n-th free is the median
 /// of all n-th frees. An interrupt in one repetition does not change the median.
-fn frees(plan: &Plan, peers: &[Peer], results: &mut Results) -> anyhow::Result<()> {
-    let clock = Clock::new();
+fn frees(plan: &BenchPlan, peers: &[Peer], results: &mut Results) -> anyhow::Result<()> {
+    let clock = TimestampClock::new();
     for worst in plan.freed() {
         let stage = Stage::new(worst.title, worst.repetitions * peers.len());
         let grain = peers.iter().map(|peer| peer.grain).max().unwrap_or(1);
-        let pool = Pool::new(worst.pool_bytes().next_multiple_of(grain))?;
+        let pool = MappedPool::new(worst.pool_bytes().next_multiple_of(grain))?;
         let mut samples: Vec<Option<Vec<Vec<f64>>>> = vec![Some(Vec::new()); peers.len()];
         for _ in 0..worst.repetitions {
             for (peer, samples) in peers.iter().zip(&mut samples) {
@@ -230,7 +230,7 @@ fn frees(plan: &Plan, peers: &[Peer], results: &mut Results) -> anyhow::Result<(
                     continue;
                 }
                 stage.doing(peer.name);
-                let baseline = peer.role == Role::Baseline;
+                let baseline = peer.role == AllocatorRole::Baseline;
                 let sample = if peer.has_pool() {
                     let within = peer.within(&pool, pool.memory().bytes);
                     within.map(|of| worst::sample(&worst, &*of.heap, plan.seed, &clock, baseline))
@@ -249,7 +249,7 @@ fn frees(plan: &Plan, peers: &[Peer], results: &mut Results) -> anyhow::Result<(
                 };
             }
         }
-        results.frees.push(Row {
+        results.frees.push(PatternRow {
             pattern: worst.name.into(),
             title: worst.title.into(),
             cells: samples.into_iter().map(|all| all.map(summarize)).collect(),
@@ -258,8 +258,8 @@ fn frees(plan: &Plan, peers: &[Peer], results: &mut Results) -> anyhow::Result<(
     Ok(())
 }
 
-/// Summarizes repetitions of the same frees; see [`Free`].
-fn summarize(repetitions: Vec<Vec<f64>>) -> Free {
+/// Summarizes repetitions of the same frees; see [`FreeTimes`].
+fn summarize(repetitions: Vec<Vec<f64>>) -> FreeTimes {
     let frees = repetitions[0].len();
     let median = |free: usize| {
         let mut of: Vec<_> = repetitions.iter().map(|all| all[free]).collect();
@@ -268,7 +268,7 @@ fn summarize(repetitions: Vec<Vec<f64>>) -> Free {
     };
     let mut medians: Vec<_> = (0..frees).map(median).collect();
     medians.sort_unstable_by(f64::total_cmp);
-    Free {
+    FreeTimes {
         median: quantile(&medians, 0.5),
         p99: quantile(&medians, 0.99),
         max: medians[frees - 1],
@@ -279,12 +279,12 @@ fn summarize(repetitions: Vec<Vec<f64>>) -> Free {
 
 /// Measures the memory that traces need. Only thread-safe variants are measured, because a lock makes no
 /// difference.
-fn spaces(plan: &Plan, peers: &[Peer], results: &mut Results) -> anyhow::Result<()> {
+fn spaces(plan: &BenchPlan, peers: &[Peer], results: &mut Results) -> anyhow::Result<()> {
     let percent = if plan.quick { 10 } else { 100 };
     let traces: Vec<_> = space::patterns()
         .map(|pattern| (pattern, pattern.make(plan.seed, percent)))
         .collect();
-    let pool = Pool::new(space::pool_bytes(traces.iter().map(|(_, trace)| trace)))?;
+    let pool = MappedPool::new(space::pool_bytes(traces.iter().map(|(_, trace)| trace)))?;
     let stage = Stage::new("space", traces.len() * peers.len());
     for (pattern, trace) in &traces {
         let mut cells = Vec::with_capacity(peers.len());
@@ -299,7 +299,7 @@ fn spaces(plan: &Plan, peers: &[Peer], results: &mut Results) -> anyhow::Result<
                 .with_context(|| format!("{} at '{}'", peer.name, trace.name))?;
             cells.push(required.map(|required| {
                 let share = |bytes: usize| trace.peak_bytes() as f64 / bytes as f64;
-                results::Pool {
+                results::SmallestPool {
                     pool_bytes: required.pool_bytes,
                     metadata_bytes: required.metadata_bytes,
                     utilisation: share(required.pool_bytes),
@@ -325,7 +325,7 @@ fn counted_pairs(quick: bool) -> u64 {
 }
 
 /// Counts instructions.
-fn instructions(plan: &Plan, peers: &[Peer], results: &mut Results) -> anyhow::Result<()> {
+fn instructions(plan: &BenchPlan, peers: &[Peer], results: &mut Results) -> anyhow::Result<()> {
     let mut patterns: Vec<(String, String)> = plan
         .timed()
         .into_iter()
@@ -372,7 +372,7 @@ fn instructions(plan: &Plan, peers: &[Peer], results: &mut Results) -> anyhow::R
                 }
             }));
         }
-        results.instructions.push(Row {
+        results.instructions.push(PatternRow {
             pattern: name,
             title,
             cells,
@@ -386,14 +386,20 @@ fn instructions(plan: &Plan, peers: &[Peer], results: &mut Results) -> anyhow::R
 /// # Errors
 ///
 /// Fails for an unknown name, and for a wrong answer.
-pub(crate) fn counted(plan: &Plan, heap: &str, pattern: &str) -> anyhow::Result<()> {
+pub(crate) fn counted(plan: &BenchPlan, heap: &str, pattern: &str) -> anyhow::Result<()> {
     let peers = peers::all();
     let named = peers.iter().find(|peer| peer.name == heap);
     let peer = named.ok_or_else(|| anyhow!("there is no allocator '{heap}'"))?;
-    let baseline = peer.role == Role::Baseline;
+    let baseline = peer.role == AllocatorRole::Baseline;
     if let Some(worst) = Worst::all(plan.quick).iter().find(|of| of.name == pattern) {
         let instance = peer.make(worst.pool_bytes())?;
-        worst::sample(worst, &*instance.heap, plan.seed, &Clock::new(), baseline)?;
+        worst::sample(
+            worst,
+            &*instance.heap,
+            plan.seed,
+            &TimestampClock::new(),
+            baseline,
+        )?;
         return Ok(());
     }
     let patterns = pattern::all(plan.quick);

@@ -18,9 +18,9 @@ use slablab_report::{
 
 use crate::{
     results::{
-        Allocator,
+        AllocatorDescription,
+        PatternRow,
         Results,
-        Row,
         Time, //
     },
     statistics::mean,
@@ -31,9 +31,9 @@ use crate::{
 };
 
 /// Prints the results of a run as tables.
-pub(crate) struct Report<'run>(pub(crate) &'run Results);
+pub(crate) struct PrintedReport<'run>(pub(crate) &'run Results);
 
-impl fmt::Display for Report<'_> {
+impl fmt::Display for PrintedReport<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let results = self.0;
         for threads in [true, false] {
@@ -74,10 +74,10 @@ impl fmt::Display for Report<'_> {
 }
 
 /// The allocators of a table, with their indexes in the rows.
-struct Columns<'run>(Vec<(usize, &'run Allocator)>);
+struct Columns<'run>(Vec<(usize, &'run AllocatorDescription)>);
 
 impl<'run> Columns<'run> {
-    fn new(results: &'run Results, which: impl Fn(&Allocator) -> bool) -> Self {
+    fn new(results: &'run Results, which: impl Fn(&AllocatorDescription) -> bool) -> Self {
         let all = results.allocators.iter().enumerate();
         Self(all.filter(|(_, of)| which(of)).collect())
     }
@@ -96,7 +96,7 @@ impl<'run> Columns<'run> {
     /// Returns the cells of a row, with the smallest value in bold.
     fn cells<T>(
         &self,
-        row: &Row<T>,
+        row: &PatternRow<T>,
         value: impl Fn(&T) -> f64,
         text: impl Fn(&T) -> String,
     ) -> Vec<Cell> {
@@ -133,7 +133,7 @@ impl<'run> Columns<'run> {
                 let of = classes.iter().filter_map(|row| row.cells[place].as_ref());
                 Some(sum(&of.map(median).collect::<Vec<_>>()))
             });
-            Row {
+            PatternRow {
                 pattern: String::new(),
                 title,
                 cells: all.collect(),
@@ -183,7 +183,7 @@ impl<'run> Columns<'run> {
         let mut table = self.table(2, &["family", "trace", "peak, KiB", "hybrid ≤"]);
         let percent = |share: f64| format!("{:.1}", share * 100.0);
         for space in &results.space {
-            let row = Row {
+            let row = PatternRow {
                 pattern: String::new(),
                 title: String::new(),
                 cells: space.cells.clone(),
@@ -281,7 +281,7 @@ fn targets(f: &mut fmt::Formatter<'_>, results: &Results) -> fmt::Result {
     writeln!(f, "{table}")
 }
 
-/// Prints the circumstances of the run.
+/// Prints the conditions of the run.
 fn about(f: &mut fmt::Formatter<'_>, results: &Results) -> fmt::Result {
     let about = &results.about;
     writeln!(

@@ -22,12 +22,12 @@ use slablab_trace::{
 
 use crate::{
     check::{
-        CheckError, //
-        Checked,
+        CheckError,
+        CheckedHeap, //
     },
-    heap::Heap,
+    heap::BenchHeap,
     peers::Peer,
-    pool::Pool, //
+    pool::MappedPool, //
 };
 
 /// The size of the largest pool that is tried, as a multiple of the peak.
@@ -73,7 +73,7 @@ fn largest(peak_bytes: usize) -> usize {
 /// The replay in the smallest pool is checked; its first wrong answer is returned.
 pub(crate) fn smallest(
     peer: &Peer,
-    pool: &Pool,
+    pool: &MappedPool,
     trace: &Trace,
 ) -> Result<Option<SpaceRequired>, CheckError> {
     if !peer.has_pool() {
@@ -97,7 +97,7 @@ pub(crate) fn smallest(
     let Some(within) = peer.within(pool, bytes) else {
         return Ok(None);
     };
-    let checked = Checked::may_refuse(&*within.heap);
+    let checked = CheckedHeap::may_refuse(&*within.heap);
     let complete = replay(trace, &checked);
     checked.result()?;
     Ok(complete.then_some(SpaceRequired {
@@ -111,7 +111,7 @@ pub(crate) fn smallest(
 
 /// Replays a trace and returns whether every request was served. After a refused request, the live
 /// blocks are not freed.
-pub(crate) fn replay(trace: &Trace, heap: &dyn Heap) -> bool {
+pub(crate) fn replay(trace: &Trace, heap: &dyn BenchHeap) -> bool {
     let mut blocks = vec![None; trace.blocks()];
     for op in trace.ops() {
         let place = &mut blocks[op.id as usize];

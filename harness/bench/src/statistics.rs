@@ -6,7 +6,7 @@ use serde::Serialize;
 
 /// Summary statistics of a set of samples.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub(crate) struct Summary {
+pub(crate) struct SampleSummary {
     /// The median.
     pub(crate) median: f64,
     /// The first quartile.
@@ -19,7 +19,7 @@ pub(crate) struct Summary {
     pub(crate) samples: usize,
 }
 
-impl Summary {
+impl SampleSummary {
     /// Summarizes samples. There must be at least one.
     pub(crate) fn of(mut samples: Vec<f64>) -> Self {
         samples.sort_unstable_by(f64::total_cmp);

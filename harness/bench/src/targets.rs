@@ -9,9 +9,9 @@ use slablab_report::figure;
 
 use crate::{
     results::{
+        PatternRow,
         Results,
-        Row,
-        Target, //
+        TargetComparison, //
     },
     statistics::mean,
 };
@@ -20,7 +20,7 @@ use crate::{
 const OURS: &str = "hybrid";
 
 /// Compares the results with the targets. A target that was not measured is left out.
-pub(crate) fn judge(results: &Results) -> Vec<Target> {
+pub(crate) fn judge(results: &Results) -> Vec<TargetComparison> {
     let time = |pattern, what, share| timed(results, pattern, what, share);
     let free = |pattern, what| freed(results, pattern, what);
     let space = |family, what, min_share| used(results, family, what, min_share);
@@ -46,7 +46,7 @@ pub(crate) fn judge(results: &Results) -> Vec<Target> {
 /// allocators or those without a lock.
 fn best<T>(
     results: &Results,
-    row: &Row<T>,
+    row: &PatternRow<T>,
     threads: bool,
     value: impl Fn(&T) -> f64,
 ) -> Option<(f64, String)> {
@@ -67,14 +67,14 @@ fn value_and_name(best: Option<&(f64, String)>) -> String {
 }
 
 /// Compares a pattern: hybrid must take at most `share` of the best other time.
-fn timed(results: &Results, pattern: &str, what: &str, share: f64) -> Option<Target> {
+fn timed(results: &Results, pattern: &str, what: &str, share: f64) -> Option<TargetComparison> {
     let row = Results::row(&results.times, pattern)?;
     let hybrid = row.cells[results.place(OURS)?].as_ref()?;
     let hybrid = hybrid.nanoseconds.median;
     let best = |threads| best(results, row, threads, |time| time.nanoseconds.median);
     let (other, alone) = (best(true), best(false));
     let limit = other.as_ref()?.0 * share;
-    Some(Target {
+    Some(TargetComparison {
         what: what.into(),
         target: if share == 1.0 {
             "first".into()
@@ -89,7 +89,7 @@ fn timed(results: &Results, pattern: &str, what: &str, share: f64) -> Option<Tar
 }
 
 /// Compares single frees: hybrid must be the fastest by p99 and by the maximum.
-fn freed(results: &Results, pattern: &str, what: &str) -> Option<Target> {
+fn freed(results: &Results, pattern: &str, what: &str) -> Option<TargetComparison> {
     let row = Results::row(&results.frees, pattern)?;
     let hybrid = row.cells[results.place(OURS)?].as_ref()?;
     let both = |threads| {
@@ -105,7 +105,7 @@ fn freed(results: &Results, pattern: &str, what: &str) -> Option<Target> {
         let [p99, max] = of.each_ref().map(|best| value_and_name(best.as_ref()));
         format!("{p99} / {max}")
     };
-    Some(Target {
+    Some(TargetComparison {
         what: what.into(),
         target: "first".into(),
         hybrid: format!("{} / {}", figure(hybrid.p99), figure(hybrid.max)),
@@ -116,7 +116,7 @@ fn freed(results: &Results, pattern: &str, what: &str) -> Option<Target> {
 }
 
 /// Compares the mean utilisation of a family of traces: hybrid must reach `min_share`.
-fn used(results: &Results, family: &str, what: &str, min_share: f64) -> Option<Target> {
+fn used(results: &Results, family: &str, what: &str, min_share: f64) -> Option<TargetComparison> {
     let percent = |share: f64| format!("{:.1} %", share * 100.0);
     let ours = results.place(OURS)?;
     let hybrid = utilisation(results, family, ours)?;
@@ -127,7 +127,7 @@ fn used(results: &Results, family: &str, what: &str, min_share: f64) -> Option<T
     let best = others
         .filter_map(|place| Some((utilisation(results, family, place)?.0, place)))
         .max_by(|one, other| one.0.total_cmp(&other.0));
-    Some(Target {
+    Some(TargetComparison {
         what: what.into(),
         target: format!("≥ {:.0} %", min_share * 100.0),
         hybrid: format!(
@@ -150,7 +150,7 @@ pub(crate) fn utilisation(results: &Results, family: &str, place: usize) -> Opti
     let rows = results.space.iter().filter(|space| space.family == family);
     let pools: Option<Vec<_>> = rows.map(|space| space.cells[place].as_ref()).collect();
     let pools = pools.filter(|pools| !pools.is_empty())?;
-    let over = |share: fn(&crate::results::Pool) -> f64| {
+    let over = |share: fn(&crate::results::SmallestPool) -> f64| {
         mean(&pools.iter().map(|pool| share(pool)).collect::<Vec<_>>())
     };
     Some((

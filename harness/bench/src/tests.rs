@@ -15,20 +15,20 @@ use slab_heap::Block;
 use crate::{
     check::{
         self,
-        CheckError, //
-        Checked,
+        CheckError,
+        CheckedHeap, //
     },
-    heap::Heap,
+    heap::BenchHeap,
     pattern,
     peers,
-    pool::Pool,
+    pool::MappedPool,
     space,
     timing, //
 };
 
 /// The fault of a faulty allocator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fault {
+enum HeapFault {
     None,
     Refused,
     Misaligned,
@@ -38,16 +38,16 @@ enum Fault {
 }
 
 /// An allocator that never frees, and whose 50th allocation has a fault.
-struct Faulty {
-    fault: Fault,
+struct FaultyHeap {
+    fault: HeapFault,
     memory: RefCell<Vec<u64>>,
     next: Cell<usize>,
     count: Cell<usize>,
     last: Cell<NonNull<u8>>,
 }
 
-impl Faulty {
-    fn new(fault: Fault) -> Self {
+impl FaultyHeap {
+    fn new(fault: HeapFault) -> Self {
         Self {
             fault,
             memory: RefCell::new(vec![0; 4 << 20]),
@@ -58,18 +58,18 @@ impl Faulty {
     }
 
     /// Returns whether the current allocation has this fault.
-    fn now(&self, fault: Fault) -> bool {
+    fn now(&self, fault: HeapFault) -> bool {
         self.fault == fault && self.count.get() == 50
     }
 }
 
-impl Heap for Faulty {
+impl BenchHeap for FaultyHeap {
     fn alloc(&self, size: usize, _align: usize) -> Option<Block> {
         self.count.set(self.count.get() + 1);
-        if self.now(Fault::Refused) {
+        if self.now(HeapFault::Refused) {
             return None;
         }
-        if self.now(Fault::Duplicate) {
+        if self.now(HeapFault::Duplicate) {
             return Some(Block {
                 start: self.last.get(),
             });
@@ -82,12 +82,12 @@ impl Heap for Faulty {
             "the test's memory is too small"
         );
         let block = NonNull::new(memory.as_mut_ptr().cast::<u8>().wrapping_add(at)).unwrap();
-        if self.now(Fault::Overwrite) {
+        if self.now(HeapFault::Overwrite) {
             // SAFETY: `last` is the previous block, which has at least 1 byte in `memory`.
             unsafe { self.last.get().write(0xff) };
         }
         self.last.set(block);
-        let misaligned = usize::from(self.now(Fault::Misaligned)) * 4;
+        let misaligned = usize::from(self.now(HeapFault::Misaligned)) * 4;
         // SAFETY: 8 bytes of `memory` follow each block.
         let start = unsafe { block.add(misaligned) };
         Some(Block { start })
@@ -96,7 +96,7 @@ impl Heap for Faulty {
     unsafe fn free(&self, _block: Block, _size: usize, _align: usize) {}
 
     unsafe fn realloc(&self, block: Block, size: usize, align: usize, new: usize) -> Option<Block> {
-        if self.fault == Fault::LostContent {
+        if self.fault == HeapFault::LostContent {
             return self.alloc(new, align);
         }
         // SAFETY: Both functions have the same contract.
@@ -105,9 +105,9 @@ impl Heap for Faulty {
 }
 
 /// Allocates, reallocates and frees blocks through the check.
-fn result(fault: Fault) -> Result<u64, CheckError> {
-    let faulty = Faulty::new(fault);
-    let checked = Checked::new(&faulty);
+fn result(fault: HeapFault) -> Result<u64, CheckError> {
+    let faulty = FaultyHeap::new(fault);
+    let checked = CheckedHeap::new(&faulty);
     let sizes = 8..108;
     let blocks = sizes.filter_map(|size| Some((checked.alloc(size, 8)?, size)));
     let mut blocks: Vec<_> = blocks.collect();
@@ -125,28 +125,31 @@ fn result(fault: Fault) -> Result<u64, CheckError> {
 
 #[test]
 fn every_fault_is_detected_and_named() {
-    assert_eq!(result(Fault::None), Ok(200));
-    assert_eq!(result(Fault::Refused), Err(CheckError::Refused(57)));
+    assert_eq!(result(HeapFault::None), Ok(200));
+    assert_eq!(result(HeapFault::Refused), Err(CheckError::Refused(57)));
     assert_eq!(
-        result(Fault::Misaligned),
+        result(HeapFault::Misaligned),
         Err(CheckError::Misaligned(57, 8))
     );
-    assert_eq!(result(Fault::Duplicate), Err(CheckError::Overlap(57, 56)));
-    assert_eq!(result(Fault::Overwrite), Err(CheckError::Changed(56)));
-    assert_eq!(result(Fault::LostContent), Err(CheckError::Lost(8, 17)));
+    assert_eq!(
+        result(HeapFault::Duplicate),
+        Err(CheckError::Overlap(57, 56))
+    );
+    assert_eq!(result(HeapFault::Overwrite), Err(CheckError::Changed(56)));
+    assert_eq!(result(HeapFault::LostContent), Err(CheckError::Lost(8, 17)));
 }
 
 #[test]
 fn a_faulty_allocator_fails_a_pattern() {
     let patterns = pattern::all(true);
     let replace = patterns.iter().find(|of| of.name == "replace-4k").unwrap();
-    let run = |fault| timing::checked(replace, &Faulty::new(fault), 1);
-    assert!(run(Fault::None).is_ok());
+    let run = |fault| timing::checked(replace, &FaultyHeap::new(fault), 1);
+    assert!(run(HeapFault::None).is_ok());
     for fault in [
-        Fault::Refused,
-        Fault::Misaligned,
-        Fault::Duplicate,
-        Fault::Overwrite,
+        HeapFault::Refused,
+        HeapFault::Misaligned,
+        HeapFault::Duplicate,
+        HeapFault::Overwrite,
     ] {
         assert!(run(fault).is_err(), "{fault:?}");
     }
@@ -154,13 +157,17 @@ fn a_faulty_allocator_fails_a_pattern() {
 
 #[test]
 fn a_faulty_allocator_fails_a_timed_pass() {
-    let mut run = pattern::all(true)[1].begin(&Faulty::new(Fault::None), 1);
+    let mut run = pattern::all(true)[1].begin(&FaultyHeap::new(HeapFault::None), 1);
     for (fault, wrong) in [
-        (Fault::None, 0),
-        (Fault::Refused, 1),
-        (Fault::Misaligned, 1),
+        (HeapFault::None, 0),
+        (HeapFault::Refused, 1),
+        (HeapFault::Misaligned, 1),
     ] {
-        assert_eq!(run.pass(&Faulty::new(fault), 1).wrong, wrong, "{fault:?}");
+        assert_eq!(
+            run.pass(&FaultyHeap::new(fault), 1).wrong,
+            wrong,
+            "{fault:?}"
+        );
     }
     assert_eq!(
         check::check_overlap(vec![(64, 16), (0, 64), (79, 8)]),
@@ -192,8 +199,8 @@ fn every_allocator_passes_every_pattern() {
 #[test]
 fn a_trace_is_replayed_completely() {
     let trace = space::patterns().next().unwrap().make(1, 10);
-    let faulty = Faulty::new(Fault::None);
-    let checked = Checked::new(&faulty);
+    let faulty = FaultyHeap::new(HeapFault::None);
+    let checked = CheckedHeap::new(&faulty);
     assert!(space::replay(&trace, &checked));
     assert_eq!(checked.result(), Ok(trace.blocks() as u64));
     assert_eq!(space::patterns().count(), 11 + 16);
@@ -202,7 +209,7 @@ fn a_trace_is_replayed_completely() {
 #[test]
 fn the_smallest_pool_is_no_smaller_than_the_peak() {
     let trace = space::patterns().next().unwrap().make(1, 10);
-    let pool = Pool::new(space::pool_bytes([&trace])).unwrap();
+    let pool = MappedPool::new(space::pool_bytes([&trace])).unwrap();
     let peers = peers::all();
     for peer in peers.iter().filter(|peer| peer.threads && peer.has_pool()) {
         let required = space::smallest(peer, &pool, &trace).unwrap().unwrap();

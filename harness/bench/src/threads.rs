@@ -69,7 +69,7 @@ fn number() -> usize {
 }
 
 /// A thread's cache.
-struct Slot {
+struct ThreadCache {
     /// Whether the thread uses its cache.
     busy: AtomicBool,
     /// Whether another thread claimed the cache. The cache of [`NOBODY`] is always claimed.
@@ -77,7 +77,7 @@ struct Slot {
     cache: CpuCache<[hybrid::Slot; CacheSize::FULL_SLOTS]>,
 }
 
-impl Default for Slot {
+impl Default for ThreadCache {
     fn default() -> Self {
         Self {
             busy: AtomicBool::default(),
@@ -87,7 +87,7 @@ impl Default for Slot {
     }
 }
 
-impl Slot {
+impl ThreadCache {
     /// Marks the cache as busy, and returns whether no other thread claimed it.
     #[inline(always)]
     fn enter(&self) -> bool {
@@ -106,7 +106,7 @@ impl Slot {
 /// The caches of all threads.
 pub(crate) struct Threads {
     /// The caches by thread number.
-    slots: [Box<Slot>; SLOTS],
+    slots: [Box<ThreadCache>; SLOTS],
 }
 
 impl Threads {
@@ -122,13 +122,13 @@ impl Threads {
     }
 
     /// Returns the caches of threads that have numbers.
-    fn numbered(&self) -> &[Box<Slot>] {
+    fn numbered(&self) -> &[Box<ThreadCache>] {
         &self.slots[NOBODY + 1..]
     }
 
     /// Returns the cache of the current thread, or [`NOBODY`]'s if it has no number.
     #[inline(always)]
-    fn own(&self) -> &Slot {
+    fn own(&self) -> &ThreadCache {
         let number = NUMBER.get();
         // SAFETY: The number is `NOBODY` or was assigned by `number`; both are below `SLOTS`.
         unsafe { assert_unchecked(number < SLOTS) };
@@ -199,13 +199,13 @@ mod tests {
     };
 
     /// Counters by thread number, which are incremented by a separate read and write.
-    struct Counters([UnsafeCell<usize>; SLOTS]);
+    struct ThreadCounters([UnsafeCell<usize>; SLOTS]);
 
     // SAFETY: The caches under test exclude concurrent access to a counter; if they fail, increments
     // are lost and the test fails.
-    unsafe impl Sync for Counters {}
+    unsafe impl Sync for ThreadCounters {}
 
-    impl Counters {
+    impl ThreadCounters {
         fn add(&self, number: usize) {
             let counter = self.0[number].get();
             // SAFETY: The caller has exclusive access to the cache with this number.
@@ -220,7 +220,7 @@ mod tests {
     fn two_threads_never_use_the_same_cache() {
         const TIMES: usize = 20_000;
         let threads = Threads::new();
-        let counters = Counters(std::array::from_fn(|_| UnsafeCell::new(0)));
+        let counters = ThreadCounters(std::array::from_fn(|_| UnsafeCell::new(0)));
         let lock = Mutex::new(());
         thread::scope(|scope| {
             for _ in 0..3 {
@@ -241,7 +241,7 @@ mod tests {
                 });
             }
         });
-        let Counters(counters) = counters;
+        let ThreadCounters(counters) = counters;
         let sum: usize = counters.into_iter().map(UnsafeCell::into_inner).sum();
         let (own, claimed) = (3 * TIMES, 3 * TIMES.div_ceil(64) * THREADS);
         // Other tests may have used up the numbers, so that a thread had none.

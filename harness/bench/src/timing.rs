@@ -20,21 +20,21 @@ use crate::{
     calibration::Calibration,
     check::{
         self,
-        CheckError, //
-        Checked,
+        CheckError,
+        CheckedHeap, //
     },
-    heap::Heap,
+    heap::BenchHeap,
     pattern::{
-        Pattern,
-        Run,
-        Tally, //
+        PassTally,
+        RunningPattern,
+        TimedPattern, //
     },
     peers::{
+        AllocatorRole,
         Instance,
-        Peer,
-        Role, //
+        Peer, //
     },
-    statistics::Summary,
+    statistics::SampleSummary,
 };
 
 /// The number of times that a disturbed repetition is tried.
@@ -58,7 +58,11 @@ pub(crate) struct TimingConfig {
 
 /// Runs a pass. Callgrind counts the instructions of this function, so it must not be inlined.
 #[inline(never)]
-pub(crate) fn measured_pass(run: &mut dyn Run, heap: &dyn Heap, pairs: u64) -> Tally {
+pub(crate) fn measured_pass(
+    run: &mut dyn RunningPattern,
+    heap: &dyn BenchHeap,
+    pairs: u64,
+) -> PassTally {
     run.pass(heap, pairs)
 }
 
@@ -88,7 +92,7 @@ impl SchedulerState {
 /// An allocator under test with a running pattern.
 struct Subject<'peer> {
     peer: &'peer Peer,
-    run: Box<dyn Run>,
+    run: Box<dyn RunningPattern>,
     instance: Instance,
     pairs: u64,
 }
@@ -106,7 +110,7 @@ struct Samples {
 /// The results of one allocator.
 pub(crate) struct Timed {
     /// The statistics of the repetitions, in nanoseconds per pair.
-    pub(crate) nanoseconds: Summary,
+    pub(crate) nanoseconds: SampleSummary,
     /// The number of pairs in a repetition.
     pub(crate) pairs: u64,
     /// The number of repetitions that were repeated.
@@ -122,8 +126,12 @@ pub(crate) struct Timed {
 /// # Errors
 ///
 /// Returns the first wrong answer.
-pub(crate) fn checked(pattern: &Pattern, heap: &dyn Heap, seed: u64) -> Result<u64, CheckError> {
-    let checked = Checked::new(heap);
+pub(crate) fn checked(
+    pattern: &TimedPattern,
+    heap: &dyn BenchHeap,
+    seed: u64,
+) -> Result<u64, CheckError> {
+    let checked = CheckedHeap::new(heap);
     let mut run = pattern.begin(&checked, seed);
     let tally = run.pass(&checked, pattern.checked_pairs);
     run.finish(&checked);
@@ -138,14 +146,14 @@ impl<'peer> Subject<'peer> {
     /// and the number of pairs per repetition is calibrated.
     fn new(
         peer: &'peer Peer,
-        pattern: &Pattern,
+        pattern: &TimedPattern,
         seed: u64,
         config: TimingConfig,
         samples: &mut Samples,
     ) -> anyhow::Result<Self> {
         let instance = peer.make(pattern.pool_bytes)?;
         let heap = &*instance.heap;
-        let needs_check = peer.role != Role::Baseline && pattern.checked_pairs > 0;
+        let needs_check = peer.role != AllocatorRole::Baseline && pattern.checked_pairs > 0;
         if needs_check && samples.pairs == 0 {
             samples.checked_blocks = checked(pattern, heap, seed)?;
         }
@@ -176,7 +184,7 @@ impl<'peer> Subject<'peer> {
         if tally.pairs < self.pairs {
             return Err(CheckError::Count(self.pairs, tally.pairs));
         }
-        if self.peer.role != Role::Baseline && tally.wrong > 0 {
+        if self.peer.role != AllocatorRole::Baseline && tally.wrong > 0 {
             return Err(CheckError::Timed(tally.wrong));
         }
         // A pattern of batches rounds the number of pairs up; the next pass asks for the same number.
@@ -212,7 +220,7 @@ impl<'peer> Subject<'peer> {
 
     /// Checks the live blocks for overlap, and frees them.
     fn finish(mut self) -> Result<(), CheckError> {
-        if self.peer.role != Role::Baseline {
+        if self.peer.role != AllocatorRole::Baseline {
             check::check_overlap(self.run.live())?;
         }
         self.run.finish(&*self.instance.heap);
@@ -227,7 +235,7 @@ impl From<Samples> for Timed {
             samples.undisturbed.append(&mut samples.disturbed);
         }
         Self {
-            nanoseconds: Summary::of(samples.undisturbed),
+            nanoseconds: SampleSummary::of(samples.undisturbed),
             pairs: samples.pairs,
             redone: samples.redone,
             disturbed,
@@ -242,7 +250,7 @@ impl From<Samples> for Timed {
 ///
 /// Returns the first wrong answer with the name of its allocator.
 pub(crate) fn compare(
-    pattern: &Pattern,
+    pattern: &TimedPattern,
     peers: &[Peer],
     seed: u64,
     config: TimingConfig,

@@ -42,8 +42,8 @@
 // Lock order: debug mode's lock is taken last. With this lock held the engine is not called, except
 // for `usable`, which takes no lock.
 // Between the engine's call and the update of the record, a block belongs to the call that allocates,
-// frees or resizes it (a `Change`). Only `sweep` accesses the pool with the lock held: one page at a
-// time, and only if no `Change` exists, because the red zones and the poison are written by changes.
+// frees or resizes it (a `ChangeGuard`). Only `sweep` accesses the pool with the lock held: one page at a
+// time, and only if no `ChangeGuard` exists, because the red zones and the poison are written by changes.
 
 mod engine;
 mod inject;
@@ -139,9 +139,9 @@ pub struct DebugMode<E, L, C> {
 }
 
 /// Exists while a call allocates, frees or resizes a block.
-struct Change<'g, L: Lock<State>>(&'g L);
+struct ChangeGuard<'g, L: Lock<State>>(&'g L);
 
-impl<L: Lock<State>> Drop for Change<'_, L> {
+impl<L: Lock<State>> Drop for ChangeGuard<'_, L> {
     fn drop(&mut self) {
         self.0.with(State::end_change);
     }
@@ -153,7 +153,7 @@ struct PendingFree<'g, L: Lock<State>> {
     layout: Layout,
     memory: RawBytes,
     by: Owner,
-    _change: Change<'g, L>,
+    _change: ChangeGuard<'g, L>,
 }
 
 /// The result of the first half of a free.
@@ -188,9 +188,9 @@ impl<E: Engine, L: Lock<State> + Sync, C: Caller> DebugMode<E, L, C> {
     }
 
     /// Begins a call that allocates, frees or resizes a block.
-    fn begin_change(&self) -> Change<'_, L> {
+    fn begin_change(&self) -> ChangeGuard<'_, L> {
         self.state.with(State::begin_change);
-        Change(&self.state)
+        ChangeGuard(&self.state)
     }
 
     /// Counts an operation of the current process and returns it as an owner.

@@ -21,8 +21,8 @@ use core::{
 
 use super::{
     report::{
-        Log,
-        Owner, //
+        Owner,
+        ReportLog, //
     },
     zones::{
         PaddedLayout,
@@ -105,7 +105,7 @@ impl OwnerRecord {
 ///
 /// - `table` points to `records()` valid records, which only this region accesses.
 /// - `memory` points to `bytes` bytes, which are valid as long as the engine exists.
-struct Region {
+struct DebugRegion {
     /// The first byte of the region.
     memory: NonNull<u8>,
     /// The address of `memory`.
@@ -118,9 +118,9 @@ struct Region {
 
 // SAFETY: A region may move to another thread because it owns its records alone, by the type invariant,
 // and accesses `memory` only through `State::memory`.
-unsafe impl Send for Region {}
+unsafe impl Send for DebugRegion {}
 
-impl Region {
+impl DebugRegion {
     fn records(&self) -> usize {
         self.bytes.div_ceil(GRANULE)
     }
@@ -149,9 +149,9 @@ const _: () = assert!(GRANULE <= u8::MAX as usize + 1);
 
 /// The state of a [`DebugMode`](super::DebugMode), protected by its lock: records and reports.
 pub struct State {
-    regions: [Option<Region>; REGIONS_MAX],
+    regions: [Option<DebugRegion>; REGIONS_MAX],
     operations: u64,
-    pub(super) log: Log,
+    pub(super) log: ReportLog,
     /// The sum of the requested sizes of the live blocks.
     pub(super) requested_bytes: usize,
     /// The number of calls that have begun to allocate, free or resize a block.
@@ -175,7 +175,7 @@ impl State {
         Self {
             regions: [const { None }; REGIONS_MAX],
             operations: 0,
-            log: Log::new(),
+            log: ReportLog::new(),
             requested_bytes: 0,
             changes: 0,
             active_changes: 0,
@@ -236,7 +236,7 @@ impl State {
         let place = self.regions.iter().position(Option::is_none)?;
         // INVARIANT: By the contract the table has room for the records, all bytes are zero, which is a
         // valid record, and nothing else accesses it. `memory` has `bytes` valid bytes.
-        self.regions[place] = Some(Region {
+        self.regions[place] = Some(DebugRegion {
             memory,
             start: memory.addr().get(),
             bytes,
@@ -362,7 +362,7 @@ impl State {
     /// Returns the number of records of a region.
     pub(super) fn records(&self, place: usize) -> usize {
         let region = self.regions.get(place).and_then(Option::as_ref);
-        region.map_or(0, Region::records)
+        region.map_or(0, DebugRegion::records)
     }
 
     /// Returns the index of the record of a block that begins at a byte of a region.
@@ -385,7 +385,7 @@ impl State {
         below: usize,
     ) -> impl Iterator<Item = Option<(&OwnerRecord, usize)>> {
         let region = self.regions.get(place).and_then(Option::as_ref);
-        let table = region.map_or(&[][..], Region::table);
+        let table = region.map_or(&[][..], DebugRegion::table);
         let first = below.saturating_sub(STEP);
         let part = table.get(first..below).unwrap_or(&[]);
         part.iter().enumerate().rev().map(move |(index, record)| {
@@ -404,10 +404,10 @@ impl State {
             // SAFETY: Zero bytes are valid at any aligned address.
             return unsafe { RawBytes::new(NonNull::dangling(), 0) };
         };
-        // SAFETY: By the type invariant of `Region` the memory has `bytes` bytes, and `from` is at most
+        // SAFETY: By the type invariant of `DebugRegion` the memory has `bytes` bytes, and `from` is at most
         // that.
         let start = unsafe { region.memory.add(from) };
-        // SAFETY: By the type invariant of `Region` the memory is valid. Red zones and free memory are
+        // SAFETY: By the type invariant of `DebugRegion` the memory is valid. Red zones and free memory are
         // written only by changes, and no change is active.
         unsafe { RawBytes::new(start, to - from) }
     }

@@ -48,14 +48,14 @@ pub const LOG_LEN: usize = 16;
 
 /// The last reports in a ring, and the number of all reports of each fault.
 #[derive(Debug)]
-pub(super) struct Log {
+pub(super) struct ReportLog {
     /// Report *n* is at index *n* modulo [`LOG_LEN`].
     last: [Option<Report>; LOG_LEN],
     made: u64,
     pub(super) counts: [u64; Fault::COUNT],
 }
 
-impl Log {
+impl ReportLog {
     /// Returns a log without reports.
     pub(super) const fn new() -> Self {
         Self {

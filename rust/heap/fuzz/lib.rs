@@ -65,7 +65,7 @@ use slab_host::{
 
 use world::{
     CPUS,
-    Memory, //
+    FuzzMemory, //
 };
 
 /// The size of the first region in bytes.
@@ -82,7 +82,7 @@ const OPERATIONS: usize = 400;
 
 /// An operation on an engine.
 #[derive(Arbitrary, Clone, Copy, Debug)]
-enum Operation {
+enum FuzzOperation {
     /// Allocates a block of less than 4 KiB.
     Small(u16, u8),
     /// Allocates a block of less than 1 MiB.
@@ -106,14 +106,14 @@ enum Operation {
 }
 
 /// A live block.
-struct Live {
+struct FuzzBlock {
     block: Block,
     layout: Layout,
     usable: usize,
     fill: u8,
 }
 
-impl Live {
+impl FuzzBlock {
     fn start(&self) -> usize {
         self.block.start.addr().get()
     }
@@ -135,11 +135,11 @@ impl Live {
 }
 
 /// An engine with a shadow map of its live blocks.
-struct Shadow<'a, E> {
+struct FuzzedEngine<'a, E> {
     engine: &'a E,
     /// The live blocks, sorted by address.
-    blocks: Vec<Live>,
-    memories: Vec<(Memory, Memory)>,
+    blocks: Vec<FuzzBlock>,
+    memories: Vec<(FuzzMemory, FuzzMemory)>,
     fill: u8,
 }
 
@@ -168,12 +168,15 @@ fn shrink(engine: &impl Engine) {
     }
 }
 
-impl<E: Engine> Shadow<'_, E> {
+impl<E: Engine> FuzzedEngine<'_, E> {
     /// Adds a region, unless the engine has the maximum number of regions.
     fn add_region(&mut self, bytes: usize) {
         let engine = self.engine.interfaces().add_region;
         let engine = engine.expect("every fuzzed engine has a pool");
-        let (memory, table) = (Memory::new(bytes), Memory::new(engine.table_bytes(bytes)));
+        let (memory, table) = (
+            FuzzMemory::new(bytes),
+            FuzzMemory::new(engine.table_bytes(bytes)),
+        );
         // SAFETY: Both have the required size and alignment, are used by nobody else, and live longer
         // than the engine: `fuzz` drops the engine first.
         let added = unsafe { engine.add_region(memory.start(), bytes, table.start()) };
@@ -191,7 +194,7 @@ impl<E: Engine> Shadow<'_, E> {
         };
         self.fill = self.fill.wrapping_add(1);
         let usable = self.engine.usable_size(layout);
-        let live = Live {
+        let live = FuzzBlock {
             block,
             layout,
             usable,
@@ -210,7 +213,7 @@ impl<E: Engine> Shadow<'_, E> {
                 .get(at)
                 .is_none_or(|next| live.start() + usable <= next.start())
         );
-        let within = |(memory, _): &(Memory, Memory)| {
+        let within = |(memory, _): &(FuzzMemory, FuzzMemory)| {
             let first = memory.start().addr().get();
             first <= live.start() && live.start() + usable <= first + memory.bytes()
         };
@@ -279,37 +282,37 @@ impl<E: Engine> Shadow<'_, E> {
         assert_eq!(all, totals.pool_bytes);
     }
 
-    fn apply(&mut self, operation: Operation) {
+    fn apply(&mut self, operation: FuzzOperation) {
         let pick = |n: u8| usize::from(n).checked_rem(self.blocks.len());
         match operation {
-            Operation::Small(size, align) => {
+            FuzzOperation::Small(size, align) => {
                 self.allocate(usize::from(size % 4096), u32::from(align % 13))
             }
-            Operation::Large(size, align) => {
+            FuzzOperation::Large(size, align) => {
                 self.allocate(usize::from(size) << 4, u32::from(align % 20));
             }
-            Operation::Any(size, align) => self.allocate(size as usize, u32::from(align % 64)),
-            Operation::Release(n) => {
+            FuzzOperation::Any(size, align) => self.allocate(size as usize, u32::from(align % 64)),
+            FuzzOperation::Release(n) => {
                 if let Some(n) = pick(n) {
                     self.free(n);
                 }
             }
-            Operation::Resize(n, size) => {
+            FuzzOperation::Resize(n, size) => {
                 if let Some(n) = pick(n) {
                     self.resize(n, size as usize % (96 << 10));
                 }
             }
-            Operation::ReleaseHalf => {
+            FuzzOperation::ReleaseHalf => {
                 for n in (0..self.blocks.len()).step_by(2).rev() {
                     self.free(n);
                 }
             }
-            Operation::Cpu(cpu) => run_on(usize::from(cpu) % CPUS),
-            Operation::Shrink => {
+            FuzzOperation::Cpu(cpu) => run_on(usize::from(cpu) % CPUS),
+            FuzzOperation::Shrink => {
                 shrink(self.engine);
             }
-            Operation::Check => self.check(),
-            Operation::AddRegion => self.add_region(REGION_BYTES),
+            FuzzOperation::Check => self.check(),
+            FuzzOperation::AddRegion => self.add_region(REGION_BYTES),
         }
     }
 
@@ -358,20 +361,20 @@ enum FinalState {
 }
 
 /// Runs the operations on a new engine.
-fn fuzz<E: Engine>(engine: E, operations: &[Operation], final_state: FinalState) {
+fn fuzz<E: Engine>(engine: E, operations: &[FuzzOperation], final_state: FinalState) {
     run_on(0);
-    let mut shadow = Shadow {
+    let mut fuzzed = FuzzedEngine {
         engine: &engine,
         blocks: Vec::new(),
         memories: Vec::new(),
         fill: 0,
     };
-    shadow.add_region(POOL_BYTES);
+    fuzzed.add_region(POOL_BYTES);
     for operation in operations {
-        shadow.apply(*operation);
+        fuzzed.apply(*operation);
     }
-    shadow.end(final_state);
-    let memories = shadow.memories;
+    fuzzed.end(final_state);
+    let memories = fuzzed.memories;
     // The engine must be dropped before its memory.
     drop(engine);
     drop(memories);

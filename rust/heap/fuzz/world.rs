@@ -16,12 +16,12 @@ use std::{
 pub(crate) const CPUS: usize = 3;
 
 /// Zeroed memory, aligned to its size rounded up to a power of two.
-pub(crate) struct Memory {
+pub(crate) struct FuzzMemory {
     start: NonNull<u8>,
     layout: Layout,
 }
 
-impl Memory {
+impl FuzzMemory {
     pub(crate) fn new(bytes: usize) -> Self {
         let align = bytes.next_power_of_two().max(4096);
         let layout = Layout::from_size_align(bytes.max(8), align).unwrap();
@@ -42,7 +42,7 @@ impl Memory {
     }
 }
 
-impl Drop for Memory {
+impl Drop for FuzzMemory {
     fn drop(&mut self) {
         // SAFETY: `new` allocated the memory with this layout, and the memory is freed once.
         unsafe { dealloc(self.start.as_ptr(), self.layout) };

@@ -21,7 +21,7 @@ use super::{
         TRANSFER_MAX, //
     },
     state::{
-        Batch,
+        FlushBatch,
         State, //
     },
 };
@@ -255,7 +255,7 @@ where
         if kind.class().is_none() {
             return false;
         }
-        let mut blocks = Batch::new();
+        let mut blocks = FlushBatch::new();
         let half = (capacity / 2).min(TRANSFER_MAX - 1);
         cache.flush(kind, half, |block| blocks.push(&self.index, block));
         state.free_flushed(kind, blocks.offsets());

@@ -145,12 +145,12 @@ impl<H: BackingHeap> State<H> {
 }
 
 /// Up to [`BLOCKS_MAX`] blocks on their way from a magazine to the heap.
-pub(super) struct Batch {
+pub(super) struct FlushBatch {
     offsets: [Offset; BLOCKS_MAX],
     len: usize,
 }
 
-impl Batch {
+impl FlushBatch {
     pub(super) const fn new() -> Self {
         Self {
             offsets: [Offset::NOWHERE; BLOCKS_MAX],

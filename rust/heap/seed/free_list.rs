@@ -129,12 +129,12 @@ const _: () = assert!(size_of::<FreeBlock>() == size_of::<usize>());
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::Memory;
+    use crate::testing::HostMemory;
     use std::vec::Vec;
 
     #[test]
     fn a_new_list_has_its_blocks_in_order_of_address() {
-        let memory = Memory::new(4096);
+        let memory = HostMemory::new(4096);
         // SAFETY: Nothing but this test uses the memory.
         let mut list = unsafe { FreeBlockList::<64>::new(memory.addr(), 4) };
         assert_eq!(list.len(), 4);
@@ -146,7 +146,7 @@ mod tests {
 
     #[test]
     fn the_block_pushed_last_is_popped_first() {
-        let memory = Memory::new(4096);
+        let memory = HostMemory::new(4096);
         let mut list = FreeBlockList::<128>::empty();
         assert_eq!(list.pop(), None);
         for i in [2, 0, 1] {

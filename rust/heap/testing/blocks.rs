@@ -12,7 +12,7 @@ use std::{
     vec::Vec, //
 };
 
-use super::Memory;
+use super::HostMemory;
 use crate::{
     Block, Cost, Engine, Offset, PAGE_BYTES, PAGE_SHIFT,
     size_class::{
@@ -28,7 +28,7 @@ use crate::{
 
 /// A live block.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Live {
+pub(crate) struct ShadowBlock {
     pub(crate) block: Block,
     offset: Offset,
     pub(crate) layout: Layout,
@@ -40,7 +40,7 @@ pub(crate) struct Live {
     fill: u8,
 }
 
-impl Live {
+impl ShadowBlock {
     /// Returns the offset of the first byte.
     pub(crate) fn offset(&self) -> Offset {
         self.offset
@@ -48,7 +48,7 @@ impl Live {
 
     /// Returns whether the first `bytes` bytes are unchanged. `bytes` is at most the usable size.
     pub(crate) fn holds(&self, bytes: usize) -> bool {
-        // SAFETY: The block is live, `bytes` of it are usable, and `Blocks::insert` wrote them.
+        // SAFETY: The block is live, `bytes` of it are usable, and `ShadowMap::insert` wrote them.
         let found = unsafe { slice::from_raw_parts(self.block.start.as_ptr(), bytes) };
         found == vec![self.fill; bytes]
     }
@@ -60,7 +60,7 @@ pub(crate) fn is_in_region(
     engine: &impl Engine,
     block: Block,
     bytes: usize,
-    memories: &[Memory],
+    memories: &[HostMemory],
 ) -> bool {
     let Some(offset) = engine.offset(block.start) else {
         return false;
@@ -75,9 +75,9 @@ pub(crate) fn is_in_region(
 
 /// The live blocks by offset. No two of them overlap, and their contents do not change.
 #[derive(Debug, Default)]
-pub(crate) struct Blocks(BTreeMap<Offset, Live>);
+pub(crate) struct ShadowMap(BTreeMap<Offset, ShadowBlock>);
 
-impl Blocks {
+impl ShadowMap {
     /// Adds a block that `engine` allocated, checks alignment and overlap, and fills the block.
     pub(crate) fn insert(
         &mut self,
@@ -87,7 +87,7 @@ impl Blocks {
         class: Option<u8>,
         fill: u8,
     ) {
-        let live = Live {
+        let live = ShadowBlock {
             block,
             offset: engine.offset(block.start).unwrap(),
             layout,
@@ -112,13 +112,13 @@ impl Blocks {
     }
 
     /// Removes a block, whose contents must be unchanged.
-    pub(crate) fn remove(&mut self, offset: Offset) -> Live {
+    pub(crate) fn remove(&mut self, offset: Offset) -> ShadowBlock {
         let live = self.0.remove(&offset).expect("the block is not live");
         assert!(live.holds(live.usable), "contents changed");
         live
     }
 
-    /// Returns the offset of block number `pick` modulo [`Blocks::len`], or `None` if there is none.
+    /// Returns the offset of block number `pick` modulo [`ShadowMap::len`], or `None` if there is none.
     pub(crate) fn pick(&self, pick: usize) -> Option<Offset> {
         let nth = pick.checked_rem(self.0.len())?;
         self.0.keys().nth(nth).copied()
@@ -130,7 +130,7 @@ impl Blocks {
     }
 
     /// Returns all blocks, in the order of their offsets.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Live> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &ShadowBlock> {
         self.0.values()
     }
 
@@ -140,7 +140,7 @@ impl Blocks {
         engine: &impl Engine,
         layout: Layout,
         fill: u8,
-    ) -> Result<(Live, Cost), crate::Refusal> {
+    ) -> Result<(ShadowBlock, Cost), crate::Refusal> {
         let mut cost = Cost::default();
         let block = engine.allocate(layout, &mut cost)?;
         self.insert(engine, block, layout, cost.class(), fill);
@@ -149,7 +149,7 @@ impl Blocks {
 
     /// Removes a block and frees it to `engine`.
     pub(crate) fn free(&mut self, engine: &impl Engine, offset: Offset) -> Cost {
-        let Live { block, layout, .. } = self.remove(offset);
+        let ShadowBlock { block, layout, .. } = self.remove(offset);
         let mut cost = Cost::default();
         // SAFETY: The block was live with this layout, and was removed, so it is freed once.
         unsafe { engine.free(block, layout, &mut cost) }.unwrap();
@@ -159,14 +159,14 @@ impl Blocks {
 
 /// The statistics that an engine reports.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Figures {
+pub(crate) struct ReportedStatistics {
     pub(crate) totals: Totals,
     pub(crate) classes: Vec<ClassStats>,
     /// By order, from one page up. Empty if the engine does not report orders.
     pub(crate) orders: Vec<OrderStats>,
 }
 
-impl Visitor for Figures {
+impl Visitor for ReportedStatistics {
     fn totals(&mut self, totals: &Totals) {
         self.totals = *totals;
     }
@@ -182,7 +182,7 @@ impl Visitor for Figures {
     }
 }
 
-impl Figures {
+impl ReportedStatistics {
     /// Collects the statistics of `engine`.
     pub(crate) fn of(engine: &impl Engine) -> Self {
         let mut figures = Self::default();
@@ -193,7 +193,7 @@ impl Figures {
     /// Panics unless exactly `blocks` are live, in total and by class, and live, cached and free bytes
     /// add up to the pool.
     #[track_caller]
-    pub(crate) fn agree(&self, blocks: &Blocks) {
+    pub(crate) fn agree(&self, blocks: &ShadowMap) {
         let totals = &self.totals;
         assert_eq!(totals.live_blocks as usize, blocks.len(), "live blocks");
         let requested: usize = blocks.iter().map(|live| live.layout.size()).sum();
@@ -216,13 +216,13 @@ impl Figures {
 
     /// Compares the statistics by order with `blocks`, to the byte.
     #[track_caller]
-    fn agree_by_order(&self, blocks: &Blocks) {
-        let pages = |live: &Live| live.usable.div_ceil(PAGE_BYTES);
+    fn agree_by_order(&self, blocks: &ShadowMap) {
+        let pages = |live: &ShadowBlock| live.usable.div_ceil(PAGE_BYTES);
         let large = || blocks.iter().filter(|live| live.class.is_none());
         let mut free_bytes = 0;
         let (mut fewest, mut most) = (0, 0);
         for (order, stats) in self.orders.iter().enumerate() {
-            let order_of = |live: &&Live| pages(live).next_power_of_two() == 1 << order;
+            let order_of = |live: &&ShadowBlock| pages(live).next_power_of_two() == 1 << order;
             assert_eq!(stats.used_blocks as usize, large().filter(order_of).count());
             free_bytes += stats.free_blocks << order << PAGE_SHIFT;
             fewest += (stats.magazine_blocks * ((1 << order) / 2 + 1)) << PAGE_SHIFT;

@@ -32,16 +32,16 @@ use proptest::test_runner::{
 };
 
 use super::{
-    Memory,
+    HostMemory,
     blocks::{
-        Blocks,
-        Figures,
+        ReportedStatistics,
+        ShadowMap,
         is_in_region, //
     },
     layout,
     map,
     model::{
-        Operation,
+        ModelOperation,
         agrees_on,
         operations_on,
         regions, //
@@ -96,19 +96,19 @@ pub(crate) fn conforms<E: Engine>(new: impl Fn() -> E) {
 }
 
 /// An engine over one region, and the shadow of its live blocks.
-struct Pool<E> {
+struct ConformancePool<E> {
     engine: E,
-    blocks: Blocks,
-    memory: Memory,
+    blocks: ShadowMap,
+    memory: HostMemory,
 }
 
-impl<E: Engine> Pool<E> {
+impl<E: Engine> ConformancePool<E> {
     fn new(new: &impl Fn() -> E) -> Self {
-        let (engine, memory) = (new(), Memory::new(POOL_BYTES));
+        let (engine, memory) = (new(), HostMemory::new(POOL_BYTES));
         assert_eq!(memory.lend(&engine), Ok(0));
         Self {
             engine,
-            blocks: Blocks::default(),
+            blocks: ShadowMap::default(),
             memory,
         }
     }
@@ -123,7 +123,7 @@ impl<E: Engine> Pool<E> {
 
     /// Adds a block that the engine allocated.
     fn insert(&mut self, block: Block, layout: Layout, cost: Cost) {
-        // `Blocks::insert` writes the block, so the place is checked before.
+        // `ShadowMap::insert` writes the block, so the place is checked before.
         let (bytes, memories) = (
             self.engine.usable_size(layout),
             slice::from_ref(&self.memory),
@@ -176,7 +176,7 @@ impl<E: Engine> Pool<E> {
 
     /// Compares the statistics with the live blocks, and runs the check.
     fn compare(&self) -> Totals {
-        let figures = Figures::of(&self.engine);
+        let figures = ReportedStatistics::of(&self.engine);
         assert_eq!(figures.totals.pool_bytes as usize, POOL_BYTES);
         figures.agree(&self.blocks);
         assert!(figures.totals.live_bytes as usize <= self.engine.capacity());
@@ -196,7 +196,7 @@ impl<E: Engine> Pool<E> {
 
 /// Allocates each size with each alignment up to a page.
 fn layouts_are_obeyed<E: Engine>(new: &impl Fn() -> E) {
-    let mut pool = Pool::new(new);
+    let mut pool = ConformancePool::new(new);
     let basic = pool.allocate(layout(BASIC, 8));
     assert_eq!(basic, Ok(()), "an empty pool refuses {BASIC} bytes");
     for align_order in 0..=12 {
@@ -214,7 +214,7 @@ fn layouts_are_obeyed<E: Engine>(new: &impl Fn() -> E) {
 /// Fills the pool four times, and frees the blocks in another order each time.
 fn refilling_yields_the_same_number_of_blocks<E: Engine>(new: &impl Fn() -> E) {
     for size in [BASIC, 200, 1000, 3000, 4096, 3 * PAGE_BYTES] {
-        let mut pool = Pool::new(new);
+        let mut pool = ConformancePool::new(new);
         let first = pool.fill(layout(size, 8));
         for step in [0, 1, 7] {
             let mut pick = 0;
@@ -230,7 +230,7 @@ fn refilling_yields_the_same_number_of_blocks<E: Engine>(new: &impl Fn() -> E) {
 
 /// Makes requests that must be refused: too big ones, and repeated ones in a full pool.
 fn a_refusal_changes_nothing<E: Engine>(new: &impl Fn() -> E) {
-    let mut pool = Pool::new(new);
+    let mut pool = ConformancePool::new(new);
     pool.churn();
     let too_big = [POOL_BYTES + 1, isize::MAX as usize / 2];
     for size in too_big {
@@ -245,7 +245,7 @@ fn a_refusal_changes_nothing<E: Engine>(new: &impl Fn() -> E) {
 
 /// Makes a request. Panics if it is served, or if it changes anything but cached memory and the count of
 /// refused requests.
-fn is_refused<E: Engine>(pool: &mut Pool<E>, layout: Layout) {
+fn is_refused<E: Engine>(pool: &mut ConformancePool<E>, layout: Layout) {
     let before = pool.compare();
     let Err(refusal) = pool.allocate(layout) else {
         panic!(
@@ -276,7 +276,7 @@ fn is_refused<E: Engine>(pool: &mut Pool<E>, layout: Layout) {
 
 /// Allocates and frees by the fast paths, where the engine has some.
 fn fast_paths_count_as_operations<E: Engine>(new: &impl Fn() -> E) {
-    let mut pool = Pool::new(new);
+    let mut pool = ConformancePool::new(new);
     for number in 0..320 {
         let before = pool.compare();
         let layout = layout(
@@ -317,7 +317,7 @@ fn fast_paths_count_as_operations<E: Engine>(new: &impl Fn() -> E) {
 
 /// Shrinks twice while some blocks are live. The second shrink has nothing to return.
 fn a_shrink_returns_what_it_reports<E: Engine>(new: &impl Fn() -> E) {
-    let mut pool = Pool::new(new);
+    let mut pool = ConformancePool::new(new);
     pool.churn();
     let before = pool.compare();
     let Some(shrink) = pool.engine.interfaces().shrink else {
@@ -337,7 +337,7 @@ fn a_shrink_returns_what_it_reports<E: Engine>(new: &impl Fn() -> E) {
 
 /// Reads the map, whole and in parts, while some blocks are live.
 fn the_map_agrees_with_the_statistics<E: Engine>(new: &impl Fn() -> E) {
-    let mut pool = Pool::new(new);
+    let mut pool = ConformancePool::new(new);
     pool.churn();
     let totals = pool.compare();
     let Some(engine) = pool.engine.interfaces().map else {
@@ -366,10 +366,10 @@ fn random_operations_agree_with_the_model<E: Engine>(new: &impl Fn() -> E) {
     };
     let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
     let mut runner = TestRunner::new_with_rng(config, rng);
-    let probe = RefCell::new(Pool::new(new));
+    let probe = RefCell::new(ConformancePool::new(new));
     // The model expects that every layout is supported.
-    let is_supported = |operation: &Operation| match *operation {
-        Operation::Allocate(size, align_order) => {
+    let is_supported = |operation: &ModelOperation| match *operation {
+        ModelOperation::Allocate(size, align_order) => {
             probe.borrow_mut().supports(layout(size, 1 << align_order))
         }
         _ => true,

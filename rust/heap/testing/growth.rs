@@ -9,11 +9,11 @@ use std::{
 };
 
 use super::{
-    Memory,
+    HostMemory,
     TestEngine,
     blocks::{
-        Blocks,
-        Figures, //
+        ReportedStatistics,
+        ShadowMap, //
     },
     layout,
     sound, //
@@ -37,9 +37,9 @@ type Served = (Offset, Cost);
 /// Runs a fixed sequence of operations in which the `nth` growth fails, and repeats the request that is
 /// refused. Returns all allocations, and the number of the one that was refused at first.
 fn run<E: TestEngine>(nth: u64) -> (Vec<Served>, Option<usize>) {
-    let memory = Memory::new(POOL);
+    let memory = HostMemory::new(POOL);
     let engine = E::over(&memory);
-    let (mut blocks, mut served, mut refused) = (Blocks::default(), Vec::new(), None);
+    let (mut blocks, mut served, mut refused) = (ShadowMap::default(), Vec::new(), None);
     fail_growth(&engine, nth);
     while served.len() < OPERATIONS {
         let number = served.len();
@@ -66,7 +66,7 @@ fn run<E: TestEngine>(nth: u64) -> (Vec<Served>, Option<usize>) {
             }
         }
     }
-    Figures::of(&engine).agree(&blocks);
+    ReportedStatistics::of(&engine).agree(&blocks);
     while let Some(offset) = blocks.pick(0) {
         blocks.free(&engine, offset);
     }
@@ -80,14 +80,14 @@ fn fail_growth(engine: &impl TestEngine, nth: u64) {
 }
 
 /// Returns all statistics and, if the engine has one, the map.
-fn snapshot(engine: &impl TestEngine) -> (Figures, Vec<Extent>) {
+fn snapshot(engine: &impl TestEngine) -> (ReportedStatistics, Vec<Extent>) {
     let mut extents = vec![Extent::default(); POOL >> 12];
     let mapped = engine
         .interfaces()
         .map
         .map(|engine| engine.map(0, 0, &mut extents));
     extents.truncate(mapped.map_or(0, |mapped| mapped.unwrap().extents));
-    (Figures::of(engine), extents)
+    (ReportedStatistics::of(engine), extents)
 }
 
 /// Repeats a run once for each of its growths, which then fails, and compares the allocations with those
@@ -107,9 +107,9 @@ pub(crate) fn each_fails_in_turn<E: TestEngine>() {
 /// Lets the second growth fail in a pool that has no room for the first one: a growth without room is
 /// counted once, and is refused for its own cause.
 pub(crate) fn one_without_room_counts_once<E: TestEngine>() {
-    let memory = Memory::new(256 << 10);
+    let memory = HostMemory::new(256 << 10);
     let engine = E::over(&memory);
-    let mut blocks = Blocks::default();
+    let mut blocks = ShadowMap::default();
     let small: Vec<_> = (0..64)
         .map(|_| {
             blocks
@@ -130,7 +130,7 @@ pub(crate) fn one_without_room_counts_once<E: TestEngine>() {
         blocks.free(&engine, *offset);
     }
     fail_growth(&engine, 2);
-    let refusal = |blocks: &mut Blocks| blocks.allocate(&engine, layout(4096, 8), 3).err();
+    let refusal = |blocks: &mut ShadowMap| blocks.allocate(&engine, layout(4096, 8), 3).err();
     assert_ne!(refusal(&mut blocks), Some(Refusal::Injected));
     assert_eq!(refusal(&mut blocks), Some(Refusal::Injected));
     assert_ne!(refusal(&mut blocks), Some(Refusal::Injected));

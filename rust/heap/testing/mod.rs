@@ -75,7 +75,7 @@ use crate::{
         Totals, //
     },
 };
-use blocks::Figures;
+use blocks::ReportedStatistics;
 
 // SAFETY: `std::sync::Mutex` runs at most one closure at a time, and what one closure wrote is visible
 // to the next.
@@ -160,7 +160,7 @@ pub(crate) trait TestEngine: Engine + Sized {
     fn empty() -> Self;
 
     /// Constructs an engine over `memory`, as one region.
-    fn over(memory: &Memory) -> Self {
+    fn over(memory: &HostMemory) -> Self {
         let engine = Self::empty();
         memory.lend(&engine).unwrap();
         engine
@@ -216,13 +216,13 @@ impl Drop for Zeros {
 
 /// Memory for a region: zeroed, and `skew` bytes past a multiple of its size rounded up to a power of
 /// two. It also owns the metadata tables of the engines that it was added to.
-pub(crate) struct Memory {
+pub(crate) struct HostMemory {
     zeros: Zeros,
     skew: usize,
     tables: RefCell<Vec<Zeros>>,
 }
 
-impl Memory {
+impl HostMemory {
     pub(crate) fn new(bytes: usize) -> Self {
         Self::skewed(bytes, 0)
     }
@@ -285,12 +285,12 @@ pub(crate) fn layout(size: usize, align: usize) -> Layout {
 
 /// Returns the totals of an engine's statistics.
 pub(crate) fn totals(engine: &impl Engine) -> Totals {
-    Figures::of(engine).totals
+    ReportedStatistics::of(engine).totals
 }
 
 /// Returns the statistics of an engine's classes.
 pub(crate) fn classes(engine: &impl Engine) -> Vec<ClassStats> {
-    Figures::of(engine).classes
+    ReportedStatistics::of(engine).classes
 }
 
 /// Returns the cached memory of an engine, if it caches memory.

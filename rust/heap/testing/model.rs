@@ -5,12 +5,12 @@
 
 use super::{
     CPU,
-    Memory,
+    HostMemory,
     TestEngine,
     blocks::{
-        Blocks,
-        Figures,
-        Live,
+        ReportedStatistics,
+        ShadowBlock,
+        ShadowMap,
         is_in_region, //
     },
     layout,
@@ -32,7 +32,7 @@ use std::vec::Vec;
 
 /// An operation on an engine.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Operation {
+pub(crate) enum ModelOperation {
     /// Allocates this number of bytes, aligned to two to the power of the second number.
     Allocate(usize, u32),
     /// Frees one of the live blocks.
@@ -47,7 +47,7 @@ pub(crate) enum Operation {
 
 /// The outcome of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
+pub(crate) enum ModelOutcome {
     Allocated(Offset, Cost),
     Refused(Refusal),
     Released(Cost),
@@ -57,14 +57,17 @@ pub(crate) enum Outcome {
 }
 
 /// Returns a strategy for fewer than `most` operations, with alignments up to `1 << align_order`.
-pub(crate) fn operations(most: usize, align_order: u32) -> impl Strategy<Value = Vec<Operation>> {
+pub(crate) fn operations(
+    most: usize,
+    align_order: u32,
+) -> impl Strategy<Value = Vec<ModelOperation>> {
     let size = || prop_oneof![8 => 1usize..200, 4 => 200usize..4200, 2 => 4097usize..40_000];
     // Most requests ask for the alignment of a word at most.
     let align = prop_oneof![2 => 0u32..=3, 1 => 0u32..=align_order];
     let operation = prop_oneof![
-        4 => (size(), align).prop_map(|(size, align)| Operation::Allocate(size, align)),
-        2 => any::<usize>().prop_map(Operation::Release),
-        2 => (any::<usize>(), size()).prop_map(|(pick, size)| Operation::Resize(pick, size)),
+        4 => (size(), align).prop_map(|(size, align)| ModelOperation::Allocate(size, align)),
+        2 => any::<usize>().prop_map(ModelOperation::Release),
+        2 => (any::<usize>(), size()).prop_map(|(pick, size)| ModelOperation::Resize(pick, size)),
     ];
     vec(operation, 1..most)
 }
@@ -75,10 +78,10 @@ pub(crate) fn operations_on(
     cpus: usize,
     most: usize,
     align_order: u32,
-) -> impl Strategy<Value = Vec<Operation>> {
+) -> impl Strategy<Value = Vec<ModelOperation>> {
     let elsewhere = prop_oneof![
-        6 => (0..cpus).prop_map(Operation::Move),
-        1 => Just(Operation::Shrink),
+        6 => (0..cpus).prop_map(ModelOperation::Move),
+        1 => Just(ModelOperation::Shrink),
     ];
     (
         operations(most, align_order),
@@ -93,34 +96,34 @@ pub(crate) fn operations_on(
 }
 
 /// Allocates memory for regions of these sizes, each `skew` bytes past its alignment.
-pub(crate) fn regions(bytes: &[usize], skew: usize) -> Vec<Memory> {
-    let region = |bytes: &usize| Memory::skewed(*bytes, skew);
+pub(crate) fn regions(bytes: &[usize], skew: usize) -> Vec<HostMemory> {
+    let region = |bytes: &usize| HostMemory::skewed(*bytes, skew);
     bytes.iter().map(region).collect()
 }
 
 /// An engine and the shadow of its live blocks.
-struct Shadow<'a, E> {
+struct ShadowedEngine<'a, E> {
     engine: &'a E,
-    memories: &'a [Memory],
-    blocks: Blocks,
+    memories: &'a [HostMemory],
+    blocks: ShadowMap,
 }
 
-impl<E: Engine> Shadow<'_, E> {
-    fn free(&mut self, pick: usize) -> Outcome {
+impl<E: Engine> ShadowedEngine<'_, E> {
+    fn free(&mut self, pick: usize) -> ModelOutcome {
         let Some(offset) = self.blocks.pick(pick) else {
-            return Outcome::Nothing;
+            return ModelOutcome::Nothing;
         };
         let cost = self.blocks.free(self.engine, offset);
         assert_ne!(cost.path(), Path::None);
-        Outcome::Released(cost)
+        ModelOutcome::Released(cost)
     }
 
-    fn resize(&mut self, pick: usize, size: usize, fill: u8) -> Outcome {
+    fn resize(&mut self, pick: usize, size: usize, fill: u8) -> ModelOutcome {
         let Some(offset) = self.blocks.pick(pick) else {
-            return Outcome::Nothing;
+            return ModelOutcome::Nothing;
         };
         let live = self.blocks.remove(offset);
-        let Live {
+        let ShadowBlock {
             block,
             layout: old,
             class,
@@ -136,36 +139,36 @@ impl<E: Engine> Shadow<'_, E> {
         assert!(live.holds(old.size().min(new.size())), "contents changed");
         let now = if resized { new } else { old };
         self.blocks.insert(self.engine, block, now, class, fill);
-        Outcome::Resized(resized)
+        ModelOutcome::Resized(resized)
     }
 
-    fn apply(&mut self, operation: Operation, fill: u8) -> Outcome {
+    fn apply(&mut self, operation: ModelOperation, fill: u8) -> ModelOutcome {
         match operation {
-            Operation::Allocate(size, align_order) => {
+            ModelOperation::Allocate(size, align_order) => {
                 let layout = layout(size, 1 << align_order);
                 match self.blocks.allocate(self.engine, layout, fill) {
                     Ok((live, cost)) => {
                         assert_ne!(cost.path(), Path::None);
                         let bytes = self.engine.usable_size(layout);
                         assert!(is_in_region(self.engine, live.block, bytes, self.memories));
-                        Outcome::Allocated(live.offset(), cost)
+                        ModelOutcome::Allocated(live.offset(), cost)
                     }
                     Err(refusal) => {
                         assert_ne!(refusal, Refusal::Unsupported, "{layout:?} is unsupported");
-                        Outcome::Refused(refusal)
+                        ModelOutcome::Refused(refusal)
                     }
                 }
             }
-            Operation::Release(pick) => self.free(pick),
-            Operation::Resize(pick, size) => self.resize(pick, size, fill),
-            Operation::Move(cpu) => {
+            ModelOperation::Release(pick) => self.free(pick),
+            ModelOperation::Resize(pick, size) => self.resize(pick, size, fill),
+            ModelOperation::Move(cpu) => {
                 CPU.set(cpu);
-                Outcome::Nothing
+                ModelOutcome::Nothing
             }
-            Operation::Shrink => {
+            ModelOperation::Shrink => {
                 shrink(self.engine);
-                assert_eq!(Figures::of(self.engine).totals.magazine_bytes, 0);
-                Outcome::Nothing
+                assert_eq!(ReportedStatistics::of(self.engine).totals.magazine_bytes, 0);
+                ModelOutcome::Nothing
             }
         }
     }
@@ -175,8 +178,8 @@ impl<E: Engine> Shadow<'_, E> {
         if self.engine.interfaces().check.is_some() {
             sound(self.engine);
         }
-        let figures = Figures::of(self.engine);
-        let pool_bytes: usize = self.memories.iter().map(Memory::bytes).sum();
+        let figures = ReportedStatistics::of(self.engine);
+        let pool_bytes: usize = self.memories.iter().map(HostMemory::bytes).sum();
         assert_eq!(figures.totals.pool_bytes as usize, pool_bytes);
         figures.agree(&self.blocks);
     }
@@ -184,9 +187,9 @@ impl<E: Engine> Shadow<'_, E> {
 
 /// Runs [`agrees_on`] on a new engine.
 pub(crate) fn agrees<E: TestEngine>(
-    memories: &[Memory],
-    operations: &[Operation],
-) -> (E, Vec<Outcome>) {
+    memories: &[HostMemory],
+    operations: &[ModelOperation],
+) -> (E, Vec<ModelOutcome>) {
     agrees_on(E::empty(), memories, operations)
 }
 
@@ -194,24 +197,24 @@ pub(crate) fn agrees<E: TestEngine>(
 /// each of them, and frees all blocks at the end.
 pub(crate) fn agrees_on<E: Engine>(
     engine: E,
-    memories: &[Memory],
-    operations: &[Operation],
-) -> (E, Vec<Outcome>) {
+    memories: &[HostMemory],
+    operations: &[ModelOperation],
+) -> (E, Vec<ModelOutcome>) {
     for (region, memory) in memories.iter().enumerate() {
         assert_eq!(memory.lend(&engine), Ok(region as u16));
     }
-    let mut shadow = Shadow {
+    let mut shadowed = ShadowedEngine {
         engine: &engine,
         memories,
-        blocks: Blocks::default(),
+        blocks: ShadowMap::default(),
     };
     CPU.set(0);
     let mut outcomes = Vec::new();
     for (number, operation) in operations.iter().enumerate() {
-        outcomes.push(shadow.apply(*operation, number as u8));
-        shadow.compare();
+        outcomes.push(shadowed.apply(*operation, number as u8));
+        shadowed.compare();
     }
-    while shadow.free(0) != Outcome::Nothing {}
-    shadow.compare();
+    while shadowed.free(0) != ModelOutcome::Nothing {}
+    shadowed.compare();
     (engine, outcomes)
 }

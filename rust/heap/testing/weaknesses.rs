@@ -13,7 +13,7 @@ use std::{
 };
 
 use super::{
-    Memory,
+    HostMemory,
     TestEngine,
     layout,
     totals, //
@@ -38,7 +38,7 @@ pub(crate) trait BareAllocator: Sized {
 
     /// Constructs an allocator over the `bytes` bytes of `memory` from `skip` on, or returns `None` if
     /// the allocator does not accept them. `skip + bytes` is at most the size of `memory`.
-    fn at(memory: &Memory, skip: usize, bytes: usize) -> Option<Self>;
+    fn at(memory: &HostMemory, skip: usize, bytes: usize) -> Option<Self>;
 
     /// Allocates a block.
     fn allocate(&mut self, layout: Layout) -> Option<Self::Block>;
@@ -63,7 +63,7 @@ impl BareAllocator for Heap {
         block
     }
 
-    fn at(memory: &Memory, skip: usize, bytes: usize) -> Option<Self> {
+    fn at(memory: &HostMemory, skip: usize, bytes: usize) -> Option<Self> {
         // SAFETY: The experiments drop their heaps before the memory, and use the memory for one heap.
         Some(unsafe { Self::new(memory.addr() + skip, bytes) })
     }
@@ -95,7 +95,7 @@ where
         block.start.addr().get()
     }
 
-    fn at(memory: &Memory, skip: usize, bytes: usize) -> Option<Self> {
+    fn at(memory: &HostMemory, skip: usize, bytes: usize) -> Option<Self> {
         let engine = Self::empty();
         memory.lend_part(&engine, skip, bytes).ok()?;
         Some(engine)
@@ -118,13 +118,13 @@ where
 }
 
 /// Constructs an allocator over all of `memory`.
-fn over<B: BareAllocator>(memory: &Memory) -> B {
+fn over<B: BareAllocator>(memory: &HostMemory) -> B {
     B::at(memory, 0, memory.bytes()).unwrap()
 }
 
 /// Allocates 64 blocks of 64 bytes with alignment 8192, and returns how many are misaligned.
 pub(crate) fn misaligned<B: BareAllocator>() -> usize {
-    let memory = Memory::new(1 << 20);
+    let memory = HostMemory::new(1 << 20);
     let mut heap: B = over(&memory);
     let blocks = (0..64).map(|_| heap.allocate(layout(64, 8192)).unwrap());
     blocks
@@ -135,7 +135,7 @@ pub(crate) fn misaligned<B: BareAllocator>() -> usize {
 /// Returns the powers of two from 64 to 4096 that a new heap of `bytes` bytes cannot allocate.
 pub(crate) fn unserved<B: BareAllocator>(bytes: usize) -> Vec<usize> {
     let served = |size| {
-        let memory = Memory::new(bytes);
+        let memory = HostMemory::new(bytes);
         let mut heap: B = over(&memory);
         heap.allocate(layout(size, 8)).is_some()
     };
@@ -146,7 +146,7 @@ pub(crate) fn unserved<B: BareAllocator>(bytes: usize) -> Vec<usize> {
 /// Fills 1 MiB with blocks of 64 bytes, frees all of them, and returns which of five sizes can be
 /// allocated then.
 pub(crate) fn served_by_freed_slabs<B: BareAllocator>() -> Vec<usize> {
-    let memory = Memory::new(1 << 20);
+    let memory = HostMemory::new(1 << 20);
     let mut heap: B = over(&memory);
     let small = layout(64, 8);
     let blocks: Vec<_> = core::iter::from_fn(|| heap.allocate(small)).collect();
@@ -169,7 +169,7 @@ pub(crate) fn served_by_freed_slabs<B: BareAllocator>() -> Vec<usize> {
 
 /// Returns the used bytes that a block of `size` bytes adds, in a heap that has a slab of its class.
 pub(crate) fn taken<B: BareAllocator>(size: usize) -> usize {
-    let memory = Memory::new(1 << 20);
+    let memory = HostMemory::new(1 << 20);
     taken_of(&mut over::<B>(&memory), size)
 }
 
@@ -189,7 +189,7 @@ fn taken_of<B: BareAllocator>(heap: &mut B, size: usize) -> usize {
 
 /// Returns the internal fragmentation, in percent of the used bytes, over one block of each size.
 pub(crate) fn waste<B: BareAllocator>(sizes: impl Iterator<Item = usize> + Clone) -> usize {
-    let memory = Memory::new(1 << 20);
+    let memory = HostMemory::new(1 << 20);
     let mut heap: B = over(&memory);
     let asked: usize = sizes.clone().sum();
     let taken: usize = sizes.map(|size| taken_of(&mut heap, size)).sum();
@@ -199,7 +199,7 @@ pub(crate) fn waste<B: BareAllocator>(sizes: impl Iterator<Item = usize> + Clone
 /// Writes an address to a freed block, and returns whether the second allocation after that returns this
 /// address.
 pub(crate) fn write_after_free_chooses<B: BareAllocator>() -> bool {
-    let memory = Memory::new(1 << 20);
+    let memory = HostMemory::new(1 << 20);
     let mut heap: B = over(&memory);
     let small = layout(64, 8);
     let chosen = memory.addr() + (1 << 19) + 24;
@@ -216,7 +216,7 @@ pub(crate) fn write_after_free_chooses<B: BareAllocator>() -> bool {
 /// Frees a block twice. Returns the result of the second free, and whether two allocations return the
 /// same block afterwards.
 pub(crate) fn double_free<B: BareAllocator>() -> (Result<(), BadFree>, bool) {
-    let memory = Memory::new(1 << 20);
+    let memory = HostMemory::new(1 << 20);
     let mut heap: B = over(&memory);
     let small = layout(64, 8);
     let block = heap.allocate(small).unwrap();
@@ -230,7 +230,7 @@ pub(crate) fn double_free<B: BareAllocator>() -> (Result<(), BadFree>, bool) {
 
 /// Returns the total and the used bytes of a heap of 1 MiB with one live block of 64 bytes.
 pub(crate) fn total_and_used<B: BareAllocator>() -> (usize, usize) {
-    let memory = Memory::new(1 << 20);
+    let memory = HostMemory::new(1 << 20);
     let mut heap: B = over(&memory);
     heap.allocate(layout(64, 8)).unwrap();
     heap.total_and_used()
@@ -239,7 +239,7 @@ pub(crate) fn total_and_used<B: BareAllocator>() -> (usize, usize) {
 /// Returns log2 of the bytes of the largest block that a heap of 1 MiB can allocate whose memory lies
 /// `skew` bytes past a multiple of its size.
 pub(crate) fn largest<B: BareAllocator>(skew: usize) -> Option<u32> {
-    let memory = Memory::skewed(1 << 20, skew);
+    let memory = HostMemory::skewed(1 << 20, skew);
     let mut heap: B = over(&memory);
     let mut orders = (12..=20).rev();
     orders.find(|order| heap.allocate(layout(1 << order, 8)).is_some())
@@ -248,7 +248,7 @@ pub(crate) fn largest<B: BareAllocator>(skew: usize) -> Option<u32> {
 /// Returns whether the allocator panics when its memory is too small or misaligned.
 pub(crate) fn bad_memory_panics<B: BareAllocator>() -> bool {
     let panics = |skip, bytes| {
-        let made = catch_unwind(|| B::at(&Memory::new(1 << 16), skip, bytes).is_some());
+        let made = catch_unwind(|| B::at(&HostMemory::new(1 << 16), skip, bytes).is_some());
         assert!(
             !made.as_ref().is_ok_and(|made| *made),
             "bad memory is accepted"

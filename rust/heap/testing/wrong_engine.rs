@@ -8,7 +8,7 @@ use core::{
 };
 use std::sync::Mutex;
 
-use super::blocks::Figures;
+use super::blocks::ReportedStatistics;
 use crate::{
     Block, Cost, Engine, Offset, Refusal,
     check::{
@@ -306,7 +306,7 @@ unsafe impl<E: Engine> Engine for WrongEngine<E> {
 
 impl<E: Engine> Statistics for WrongEngine<E> {
     fn visit(&self, visitor: &mut dyn Visitor) {
-        let mut totals = Figures::of(&self.engine).totals;
+        let mut totals = ReportedStatistics::of(&self.engine).totals;
         if self.defect == Defect::WrongStatistics {
             totals.requested_bytes += totals.live_blocks;
         }

@@ -16,7 +16,7 @@ use super::{
 const INJECTED: SessionError = SessionError::Refused(Refusal::Injected);
 
 /// Returns the statistics of pool and session, without the counts of refusals.
-fn counters(pool: &Pool, session: &TestSession<'_>) -> (Totals, SessionStats) {
+fn counters(pool: &SeedPool, session: &TestSession<'_>) -> (Totals, SessionStats) {
     let (mut totals, mut stats) = (pool.totals(), session.stats());
     totals.refusals = Default::default();
     stats.refusals = Default::default();
@@ -25,7 +25,7 @@ fn counters(pool: &Pool, session: &TestSession<'_>) -> (Totals, SessionStats) {
 
 /// Makes 50 requests, each of the four kinds in turn, and returns the numbers of those that were
 /// refused.
-fn run_requests(pool: &Pool, session: &TestSession<'_>) -> Vec<u64> {
+fn run_requests(pool: &SeedPool, session: &TestSession<'_>) -> Vec<u64> {
     let first = allocate(session, 100, 8).unwrap().handle;
     fill(session, first, 0x5a);
     let mut refused = Vec::new();
@@ -60,7 +60,7 @@ fn run_requests(pool: &Pool, session: &TestSession<'_>) -> Vec<u64> {
 #[test]
 fn every_nth_request_fails_for_every_command() {
     for every in [2, 3, 7, 50, 51, 52, u64::MAX] {
-        let pool = Pool::new();
+        let pool = SeedPool::new();
         let session = pool.session();
         // Setting the interval again restarts the count.
         session.inject_faults(2, 0);
@@ -79,7 +79,7 @@ fn every_nth_request_fails_for_every_command() {
 
 #[test]
 fn an_interval_of_one_refuses_every_request() {
-    let pool = Pool::new();
+    let pool = SeedPool::new();
     let session = pool.session();
     let block = allocate(&session, 100, 8).unwrap().handle;
     session.inject_faults(1, 0);
@@ -99,7 +99,7 @@ fn an_interval_of_one_refuses_every_request() {
 #[test]
 fn each_growth_can_be_made_to_fail() {
     for nth in 1.. {
-        let pool = Pool::new();
+        let pool = SeedPool::new();
         let session = pool.session();
         session.inject_faults(0, nth);
         if nth == 1 {
@@ -122,7 +122,7 @@ fn each_growth_can_be_made_to_fail() {
 
 #[test]
 fn requests_that_do_not_reach_the_engine_do_not_count_for_fault_injection() {
-    let pool = Pool::new();
+    let pool = SeedPool::new();
     let session = pool.limited(10_000, 3);
     let block = allocate(&session, 100, 8).unwrap().handle;
     session.inject_faults(2, 0);
@@ -138,7 +138,7 @@ fn requests_that_do_not_reach_the_engine_do_not_count_for_fault_injection() {
 
 #[test]
 fn a_failed_reallocation_preserves_handle_and_charge() {
-    let pool = Pool::new();
+    let pool = SeedPool::new();
     let session = pool.session();
     let mut ops = vec![alloc_op(100)];
     assert_eq!(submit(&session, &mut ops), (1, None));

@@ -15,7 +15,7 @@ use std::sync::{
 
 #[test]
 fn refused_requests_use_up_no_generation_of_a_stale_handle() {
-    let pool = Pool::new();
+    let pool = SeedPool::new();
     let session = pool.session();
     // All entries of the first chunk are live, except for one.
     let handles: Vec<_> = (0..1024)
@@ -89,7 +89,7 @@ unsafe impl<'e> Platform for OneChunk<'e> {
 
 #[test]
 fn a_request_uses_the_chunk_that_another_thread_added_meanwhile() {
-    let pool = Pool::new();
+    let pool = SeedPool::new();
     let quota = Quota {
         bytes: POOL,
         handles: 5000,

@@ -3,7 +3,7 @@
 //! Submissions that are executed under the session's lock, compared with the same operations one by one.
 
 use super::submit::{
-    Op,
+    SubmittedOperation,
     alloc_op,
     assert_engine_sound,
     op,
@@ -40,13 +40,13 @@ pub(super) type HostHybrid = Hybrid<HostLock<State>, HostCpus>;
 pub(super) type HybridSession<'p> = SessionOn<'p, HostHybrid>;
 
 /// The engine `hybrid` with a pool that is filled with 0xa5.
-pub(super) struct Pool {
+pub(super) struct HybridPool {
     engine: HostHybrid,
     _memory: Vec<u8>,
     _table: Vec<u64>,
 }
 
-impl Pool {
+impl HybridPool {
     pub(super) fn new() -> Self {
         let engine = Hybrid::new(
             HostLock::new(State::new()),
@@ -91,7 +91,11 @@ fn check_zeroed_and_fill(session: &HybridSession<'_>, reply: &Reply) {
 }
 
 /// Executes an operation by the session's own call, and returns whether it succeeded.
-fn run_alone(session: &HybridSession<'_>, done: &[Op], op: &mut Op) -> bool {
+fn run_alone(
+    session: &HybridSession<'_>,
+    done: &[SubmittedOperation],
+    op: &mut SubmittedOperation,
+) -> bool {
     let error = match op.operation {
         Operation::Allocate { size, align } => match session.allocate(size, align) {
             Ok(reply) => {
@@ -123,7 +127,7 @@ fn run_alone(session: &HybridSession<'_>, done: &[Op], op: &mut Op) -> bool {
 }
 
 /// Returns the operation that `choice` and `number` select.
-fn pick(known: &[Handle], place: usize, choice: usize, number: usize) -> Op {
+fn pick(known: &[Handle], place: usize, choice: usize, number: usize) -> SubmittedOperation {
     let size = 1 << (number % 14);
     let size = size + number as u64 / 14 % size;
     match choice {
@@ -158,7 +162,7 @@ proptest::proptest! {
         submissions in proptest::collection::vec(
             proptest::collection::vec((0..100_usize, 0..1_000_000_usize), 1..150), 1..12),
     ) {
-        let (together_pool, separate_pool) = (Pool::new(), Pool::new());
+        let (together_pool, separate_pool) = (HybridPool::new(), HybridPool::new());
         let (together, separate) = (together_pool.session(), separate_pool.session());
         let mut known = Vec::new();
         for numbers in submissions {
@@ -194,7 +198,10 @@ proptest::proptest! {
 }
 
 /// Submits operations, and asserts that all succeed.
-fn all_done(session: &HybridSession<'_>, mut ops: Vec<Op>) -> Vec<Op> {
+fn all_done(
+    session: &HybridSession<'_>,
+    mut ops: Vec<SubmittedOperation>,
+) -> Vec<SubmittedOperation> {
     assert_eq!(submit(session, &mut ops), (ops.len(), None));
     ops
 }
@@ -223,7 +230,7 @@ fn free_all(session: &HybridSession<'_>, handles: &[Handle]) {
 
 #[test]
 fn a_reallocated_block_is_freed_with_its_new_size_class() {
-    let pool = Pool::new();
+    let pool = HybridPool::new();
     let session = pool.session();
     let handles = allocated(&session, 20, 64);
     for handle in &handles {
@@ -235,7 +242,7 @@ fn a_reallocated_block_is_freed_with_its_new_size_class() {
 
 #[test]
 fn a_reused_entry_does_not_inherit_the_layout() {
-    let pool = Pool::new();
+    let pool = HybridPool::new();
     let session = pool.session();
     // Use all entries of the first chunk once, so that later allocations reuse them.
     for _ in 0..1024 / 64 {
@@ -249,7 +256,7 @@ fn a_reused_entry_does_not_inherit_the_layout() {
 
 #[test]
 fn quotas_are_exact_for_a_submission() {
-    let pool = Pool::new();
+    let pool = HybridPool::new();
     for (bytes, handles, max_blocks, cause) in [
         (POOL, 100, 100, SessionError::QuotaHandles),
         (100 * 64, 1000, 100, SessionError::QuotaBytes),
@@ -274,7 +281,7 @@ fn quotas_are_exact_for_a_submission() {
 #[test]
 fn a_block_grows_into_pages_that_were_cached_when_there_is_no_room_for_a_copy() {
     const PAGE: u64 = 4096;
-    let pool = Pool::new();
+    let pool = HybridPool::new();
     let session = pool.limited(2 * POOL, 1000);
     let block = session.allocate(16 * PAGE, 8).unwrap();
     let neighbour = session.allocate(16 * PAGE, 8).unwrap();

@@ -25,13 +25,13 @@ fn event(number: u64) -> Event {
 
 /// The model: all events since the log was started, and the ring's length.
 #[derive(Default)]
-struct Model {
+struct LogModel {
     events: Vec<Event>,
     ring_len: usize,
     is_on: bool,
 }
 
-impl Model {
+impl LogModel {
     fn oldest(&self) -> usize {
         self.events.len().saturating_sub(self.ring_len)
     }
@@ -77,7 +77,7 @@ proptest! {
         steps in prop::collection::vec((0_u8..16, 0_usize..40, 0_usize..12), 1..400)
     ) {
         let mut log = TestLog::new();
-        let mut model = Model::default();
+        let mut model = LogModel::default();
         // Pending events with their index in the model, or `None` for events of an earlier ring.
         let mut pending: Vec<(EventId, Option<usize>)> = Vec::new();
         for (step, (action, number, buffer_len)) in (0..).zip(steps) {
@@ -86,7 +86,7 @@ proptest! {
                     let begins = !model.is_on && buffer_len > 0;
                     prop_assert_eq!(log.begin(ring(buffer_len)).is_none(), begins);
                     if begins {
-                        model = Model { ring_len: buffer_len, is_on: true, ..Model::default() };
+                        model = LogModel { ring_len: buffer_len, is_on: true, ..LogModel::default() };
                     }
                 }
                 1 if number < 8 => {

@@ -94,13 +94,13 @@ unsafe impl<'e, E: Engine> Platform for TestPlatform<'e, E> {
 const POOL: usize = 1 << 20;
 
 /// The engine `seed` with a pool that is filled with 0xa5.
-struct Pool {
+struct SeedPool {
     engine: Seed<HostLock<State>>,
     memory: NonNull<u8>,
     layout: Layout,
 }
 
-impl Pool {
+impl SeedPool {
     fn new() -> Self {
         Self::of(POOL)
     }
@@ -148,7 +148,7 @@ impl Pool {
     }
 }
 
-impl Drop for Pool {
+impl Drop for SeedPool {
     fn drop(&mut self) {
         // SAFETY: `of` allocated the memory with this layout. Sessions borrow the pool, so none
         // exists any more.
@@ -159,7 +159,7 @@ impl Drop for Pool {
 /// A session on an engine `E` that a test owns.
 type SessionOn<'e, E> = Session<TestPlatform<'e, E>>;
 
-/// A session on the engine of a [`Pool`].
+/// A session on the engine of a [`SeedPool`].
 type TestSession<'p> = SessionOn<'p, Seed<HostLock<State>>>;
 
 /// Creates a session on `engine` with a quota.
@@ -196,7 +196,7 @@ fn fill(session: &TestSession<'_>, handle: Handle, byte: u8) {
 
 #[test]
 fn new_blocks_are_zero_up_to_their_usable_size() {
-    let pool = Pool::new();
+    let pool = SeedPool::new();
     let session = pool.session();
     for size in [1, 64, 100, 4096, 5000] {
         let reply = allocate(&session, size, 8).unwrap();
@@ -211,7 +211,7 @@ fn new_blocks_are_zero_up_to_their_usable_size() {
 
 #[test]
 fn invalid_sizes_and_alignments_do_not_reach_the_engine() {
-    let pool = Pool::new();
+    let pool = SeedPool::new();
     let session = pool.session();
     for (size, align, expected) in [
         (0, 8, SessionError::SizeZero),
@@ -244,7 +244,7 @@ fn invalid_sizes_and_alignments_do_not_reach_the_engine() {
 
 #[test]
 fn a_revoked_allocation_leaves_no_trace() {
-    let pool = Pool::new();
+    let pool = SeedPool::new();
     let session = pool.session();
     let before = (pool.totals().live_blocks, session.stats());
     let handle = allocate(&session, 100, 8).unwrap().handle;
@@ -257,7 +257,7 @@ fn a_revoked_allocation_leaves_no_trace() {
 
 #[test]
 fn a_pinned_block_is_not_revoked() {
-    let pool = Pool::new();
+    let pool = SeedPool::new();
     let session = pool.session();
     let handle = allocate(&session, 100, 8).unwrap().handle;
     let pinned = session.pin(handle).unwrap();
@@ -274,7 +274,7 @@ fn a_pinned_block_is_not_revoked() {
 
 #[test]
 fn an_uncommitted_reallocation_leaves_the_block_unchanged() {
-    let pool = Pool::new();
+    let pool = SeedPool::new();
     let session = pool.session();
     let handle = allocate(&session, 100, 8).unwrap().handle;
     fill(&session, handle, 7);
@@ -296,7 +296,7 @@ fn an_uncommitted_reallocation_leaves_the_block_unchanged() {
 
 #[test]
 fn reallocation_preserves_contents_and_zeroes_added_bytes() {
-    let pool = Pool::new();
+    let pool = SeedPool::new();
     let session = pool.session();
     let handle = allocate(&session, 100, 16).unwrap().handle;
     let mut kept = 100;
@@ -321,7 +321,7 @@ fn reallocation_preserves_contents_and_zeroes_added_bytes() {
 
 #[test]
 fn each_session_has_its_own_quota() {
-    let pool = Pool::new();
+    let pool = SeedPool::new();
     let (small, other) = (pool.limited(1000, 3), pool.session());
     assert_eq!(allocate(&small, 1025, 8), Err(SessionError::QuotaBytes));
     let handle = allocate(&small, 512, 8).unwrap().handle;
@@ -340,7 +340,7 @@ fn each_session_has_its_own_quota() {
 
 #[test]
 fn a_session_cannot_access_the_blocks_of_another() {
-    let pool = Pool::new();
+    let pool = SeedPool::new();
     let (one, two) = (pool.session(), pool.session());
     let handle = allocate(&one, 64, 8).unwrap().handle;
     fill(&one, handle, 1);
@@ -357,7 +357,7 @@ fn a_session_cannot_access_the_blocks_of_another() {
 
 #[test]
 fn positions_outside_a_block_are_rejected() {
-    let pool = Pool::new();
+    let pool = SeedPool::new();
     let session = pool.session();
     let handle = allocate(&session, 100, 8).unwrap().handle;
     let pinned = session.pin(handle).unwrap();
@@ -369,7 +369,7 @@ fn positions_outside_a_block_are_rejected() {
 
 #[test]
 fn allocation_succeeds_again_when_the_table_can_grow() {
-    let pool = Pool::new();
+    let pool = SeedPool::new();
     let session = pool.session();
     CHUNKS_LEFT.set(1);
     for _ in 0..1024 {
@@ -384,7 +384,7 @@ fn allocation_succeeds_again_when_the_table_can_grow() {
 
 #[test]
 fn allocation_succeeds_again_when_the_pool_has_space() {
-    let pool = Pool::new();
+    let pool = SeedPool::new();
     let session = pool.session();
     let handles: Vec<_> = (0..POOL / 8192)
         .map(|_| allocate(&session, 8192, 8).unwrap().handle)
@@ -402,7 +402,7 @@ fn allocation_succeeds_again_when_the_pool_has_space() {
 
 #[test]
 fn dropping_a_session_frees_its_blocks() {
-    let pool = Pool::new();
+    let pool = SeedPool::new();
     let session = pool.session();
     for n in 0..5000 {
         let handle = allocate(&session, 1 + n % 200, 8).unwrap().handle;
@@ -425,7 +425,7 @@ fn dropping_a_session_frees_its_blocks() {
 
 #[test]
 fn threads_can_share_a_session() {
-    let pool = Pool::new();
+    let pool = SeedPool::new();
     let session = pool.session();
     thread::scope(|scope| {
         for thread in 0..4_u8 {

@@ -22,7 +22,7 @@ fn pages(
 
 #[test]
 fn a_leaked_pin_lasts_until_unpin() {
-    let pool = Pool::new();
+    let pool = SeedPool::new();
     let session = pool.session();
     let [handle, other] = [8192, 100].map(|size| allocate(&session, size, 8).unwrap().handle);
     session.pin(handle).unwrap().leak();
@@ -49,7 +49,7 @@ fn a_leaked_pin_lasts_until_unpin() {
 
 #[test]
 fn a_leaked_pin_lasts_until_the_session_ends() {
-    let pool = Pool::new();
+    let pool = SeedPool::new();
     let session = pool.session();
     let [handle, other] = [8192, 100].map(|size| allocate(&session, size, 8).unwrap().handle);
     session.pin(handle).unwrap().leak();
@@ -63,7 +63,7 @@ fn a_leaked_pin_lasts_until_the_session_ends() {
 
 #[test]
 fn dropping_another_pin_does_not_remove_a_leaked_pin() {
-    let pool = Pool::new();
+    let pool = SeedPool::new();
     let session = pool.session();
     let handle = allocate(&session, 4096, 8).unwrap().handle;
     let reading = session.pin(handle).unwrap();
@@ -74,7 +74,7 @@ fn dropping_another_pin_does_not_remove_a_leaked_pin() {
 
 #[test]
 fn pages_are_inside_the_block() {
-    let pool = Pool::new();
+    let pool = SeedPool::new();
     let session = pool.session();
     for (size, count) in [(3000, 1), (4096, 1), (4097, 2), (8192, 2), (12_289, 4)] {
         let handle = allocate(&session, size, 8).unwrap().handle;
@@ -110,7 +110,7 @@ fn pages_are_inside_the_block() {
 
 #[test]
 fn bytes_beyond_the_size_are_zero_in_the_last_page() {
-    let pool = Pool::new();
+    let pool = SeedPool::new();
     let session = pool.session();
     // The larger size leaves contents beyond the smaller one.
     let handle = allocate(&session, 8192, 8).unwrap().handle;
@@ -129,7 +129,7 @@ fn bytes_beyond_the_size_are_zero_in_the_last_page() {
 fn pages_with_red_zones_are_not_mapped_in_debug_mode() {
     // The pool of the debug engine is a block of another session.
     const REGION: usize = 1 << 19;
-    let pool = Pool::new();
+    let pool = SeedPool::new();
     let outer = pool.session();
     let block = allocate(&outer, REGION as u64, 4096).unwrap();
     let memory = outer.pin(block.handle).unwrap();

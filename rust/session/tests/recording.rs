@@ -75,19 +75,19 @@ fn all<E: Engine>(session: &SessionOn<'_, E>) -> Vec<Event> {
     }
 }
 
-fn recorded(pool: &Pool) -> TestSession<'_> {
+fn recorded(pool: &SeedPool) -> TestSession<'_> {
     let session = pool.limited(POOL / 2, 300);
     assert!(session.begin_events(vec![Event::VACANT; 1 << 16]).is_none());
     session
 }
 
 /// The live blocks of a session, by their handle numbers.
-type Live = HashMap<u32, Reply>;
+type LiveReplies = HashMap<u32, Reply>;
 
 /// Executes the operation that `action`, `pick` and `size` select, and returns its expected event.
 fn step(
     session: &TestSession<'_>,
-    live: &mut Live,
+    live: &mut LiveReplies,
     action: u8,
     pick: usize,
     size: u64,
@@ -158,9 +158,9 @@ proptest! {
     fn every_event_equals_the_reply(
         steps in prop::collection::vec((0_u8..12, 0_usize..1000, 0_u64..1 << 40), 1..300)
     ) {
-        let pool = Pool::new();
+        let pool = SeedPool::new();
         let session = recorded(&pool);
-        let mut live = Live::new();
+        let mut live = LiveReplies::new();
         let expected: Vec<_> = steps
             .iter()
             .map(|(action, pick, size)| step(&session, &mut live, *action, *pick, *size))
@@ -168,7 +168,7 @@ proptest! {
         let events = all(&session);
         prop_assert_eq!(events.iter().map(Expected::from).collect::<Vec<_>>(), expected);
         // A session without a log returns the same replies.
-        let (other_pool, mut other_live) = (Pool::new(), Live::new());
+        let (other_pool, mut other_live) = (SeedPool::new(), LiveReplies::new());
         let other = other_pool.limited(POOL / 2, 300);
         for ((action, pick, size), event) in steps.iter().zip(&events) {
             let answer = step(&other, &mut other_live, *action, *pick, *size);
@@ -180,7 +180,7 @@ proptest! {
 
 #[test]
 fn a_stopped_log_starts_empty_again() {
-    let pool = Pool::new();
+    let pool = SeedPool::new();
     let session = recorded(&pool);
     let handle = allocate(&session, 64, 8).unwrap().handle;
     assert!(session.begin_events(vec![Event::VACANT; 9]).is_some());
@@ -196,7 +196,7 @@ fn a_stopped_log_starts_empty_again() {
 
 #[test]
 fn rolled_back_operations_are_logged() {
-    let pool = Pool::new();
+    let pool = SeedPool::new();
     let session = recorded(&pool);
     let reply = allocate(&session, 100, 16).unwrap();
     session.revoke(reply.handle);
@@ -234,7 +234,7 @@ fn each_operation_of_a_submission_is_logged() {
         op,
         submit, //
     };
-    let pool = Pool::new();
+    let pool = SeedPool::new();
     let session = recorded(&pool);
     let old = allocate(&session, 64, 8).unwrap().handle;
     let mut ops: Vec<_> = (1..40).map(|n| alloc_op(n * 50)).collect();
@@ -382,7 +382,7 @@ fn run_threads<E: Engine>(session: &SessionOn<'_, E>) -> usize {
 
 #[test]
 fn concurrent_operations_are_logged_in_a_linearizable_order() {
-    let pool = Pool::new();
+    let pool = SeedPool::new();
     let session = pool.session();
     assert!(session.begin_events(vec![Event::VACANT; 1 << 14]).is_none());
     assert_eq!(run_threads(&session), check_history(&all(&session)));
@@ -391,7 +391,7 @@ fn concurrent_operations_are_logged_in_a_linearizable_order() {
 #[test]
 fn realloc_shrink_is_logged_before_the_tail_is_released() {
     const ROUNDS: usize = 10_000;
-    let pool = locked::Pool::new();
+    let pool = locked::HybridPool::new();
     let session = pool.session();
     assert!(session.begin_events(vec![Event::VACANT; 1 << 18]).is_none());
     thread::scope(|scope| {
@@ -412,7 +412,7 @@ fn realloc_shrink_is_logged_before_the_tail_is_released() {
 
 #[test]
 fn concurrent_operations_on_a_slow_engine_are_logged_in_a_linearizable_order() {
-    let pool = Pool::new();
+    let pool = SeedPool::new();
     let engine = Seed::new(HostLock::new(State::new()));
     let state = HostLock::new(slab_heap::debug::State::new());
     let guard = DebugMode::new(engine, state, Process);

@@ -33,7 +33,7 @@ fn with_signal_after<T>(checks: usize, act: impl FnOnce() -> T) -> T {
 }
 
 /// Returns the statistics that an interrupted call must not change.
-fn usage(pool: &Pool, session: &TestSession<'_>) -> (u64, u64, u64, SessionStats) {
+fn usage(pool: &SeedPool, session: &TestSession<'_>) -> (u64, u64, u64, SessionStats) {
     let totals = pool.totals();
     (
         totals.live_blocks,
@@ -46,7 +46,7 @@ fn usage(pool: &Pool, session: &TestSession<'_>) -> (u64, u64, u64, SessionStats
 /// Asserts that `act` checks for a fatal signal before each of `pieces` pieces, and that an interrupted
 /// call changes nothing. Returns the result of the call without a signal.
 fn checks_before_each_piece<T>(
-    pool: &Pool,
+    pool: &SeedPool,
     session: &TestSession<'_>,
     pieces: usize,
     act: impl Fn() -> Result<T, SessionError>,
@@ -66,7 +66,7 @@ fn checks_before_each_piece<T>(
 
 #[test]
 fn a_fatal_signal_interrupts_zeroing_between_pieces() {
-    let pool = Pool::of(LARGE_POOL);
+    let pool = SeedPool::of(LARGE_POOL);
     let session = pool.limited(LARGE_POOL, 10);
     for pieces in [1, 2, 4] {
         let size = (pieces * PIECE) as u64;
@@ -78,7 +78,7 @@ fn a_fatal_signal_interrupts_zeroing_between_pieces() {
 
 #[test]
 fn a_fatal_signal_interrupts_copying_between_pieces() {
-    let pool = Pool::of(LARGE_POOL);
+    let pool = SeedPool::of(LARGE_POOL);
     let session = pool.limited(LARGE_POOL, 10);
     let handle = allocate(&session, 2 * PIECE as u64, 8).unwrap().handle;
     fill(&session, handle, 7);
@@ -95,7 +95,7 @@ fn a_fatal_signal_interrupts_copying_between_pieces() {
 
 #[test]
 fn a_fatal_signal_interrupts_a_submission_between_operations() {
-    let pool = Pool::of(LARGE_POOL);
+    let pool = SeedPool::of(LARGE_POOL);
     let session = pool.limited(LARGE_POOL, 10);
     let size = PIECE as u64 / 2;
     let mut ops = [size; 8].map(alloc_op);
@@ -127,7 +127,7 @@ fn a_fatal_signal_interrupts_a_submission_between_operations() {
 
 #[test]
 fn an_interrupted_allocation_is_logged() {
-    let pool = Pool::of(LARGE_POOL);
+    let pool = SeedPool::of(LARGE_POOL);
     let session = pool.limited(LARGE_POOL, 10);
     assert!(session.begin_events(vec![Event::VACANT; 4]).is_none());
     let size = 2 * PIECE as u64;

@@ -15,14 +15,14 @@ use slab_heap::{
 
 /// An operation with its result.
 #[derive(Clone, Debug)]
-pub(super) struct Op {
+pub(super) struct SubmittedOperation {
     pub(super) operation: Operation,
     pub(super) reply: Option<Reply>,
     pub(super) freed: Option<Handle>,
     pub(super) error: Option<SessionError>,
 }
 
-impl EncodedOperation for Op {
+impl EncodedOperation for SubmittedOperation {
     fn decode(&self) -> Result<Operation, SessionError> {
         Ok(self.operation)
     }
@@ -47,8 +47,8 @@ impl EncodedOperation for Op {
     }
 }
 
-pub(super) fn op(operation: Operation) -> Op {
-    Op {
+pub(super) fn op(operation: Operation) -> SubmittedOperation {
+    SubmittedOperation {
         operation,
         reply: None,
         freed: None,
@@ -56,17 +56,17 @@ pub(super) fn op(operation: Operation) -> Op {
     }
 }
 
-pub(super) fn alloc_op(size: u64) -> Op {
+pub(super) fn alloc_op(size: u64) -> SubmittedOperation {
     op(Operation::Allocate { size, align: 8 })
 }
 
-pub(super) fn free_op(handle: Handle) -> Op {
+pub(super) fn free_op(handle: Handle) -> SubmittedOperation {
     op(Operation::Free(BlockRef::Handle(handle.to_bits())))
 }
 
 /// Returns the number of operations that a segment executed, and the error that ended it.
 fn ended<E: Engine>(
-    segment: &Segment<'_, TestPlatform<'_, E>, Op>,
+    segment: &Segment<'_, TestPlatform<'_, E>, SubmittedOperation>,
 ) -> (usize, Option<SessionError>) {
     let error = segment.failed().map(|(op, error)| {
         assert_eq!(op.error, Some(error));
@@ -78,10 +78,10 @@ fn ended<E: Engine>(
 /// Executes the next segment of a submission.
 pub(super) fn execute<'a, 'e, E: Engine>(
     session: &'a SessionOn<'e, E>,
-    ops: &'a mut [Op],
+    ops: &'a mut [SubmittedOperation],
     base: usize,
     first: usize,
-) -> Segment<'a, TestPlatform<'e, E>, Op> {
+) -> Segment<'a, TestPlatform<'e, E>, SubmittedOperation> {
     let mut segment = session.segment(ops, base, first);
     segment.execute();
     segment
@@ -91,7 +91,7 @@ pub(super) fn execute<'a, 'e, E: Engine>(
 /// error.
 pub(super) fn submit<E: Engine>(
     session: &SessionOn<'_, E>,
-    ops: &mut [Op],
+    ops: &mut [SubmittedOperation],
 ) -> (usize, Option<SessionError>) {
     let mut done = 0;
     while done < ops.len() {
@@ -106,11 +106,11 @@ pub(super) fn submit<E: Engine>(
     (done, None)
 }
 
-pub(super) fn handle(op: &Op) -> Handle {
+pub(super) fn handle(op: &SubmittedOperation) -> Handle {
     op.reply.unwrap().handle
 }
 
-pub(super) fn assert_sound(pool: &Pool) {
+pub(super) fn assert_sound(pool: &SeedPool) {
     assert_engine_sound(&pool.engine);
 }
 
@@ -123,7 +123,7 @@ pub(super) fn assert_engine_sound(engine: &impl Engine) {
 
 #[test]
 fn operations_run_in_order() {
-    let pool = Pool::new();
+    let pool = SeedPool::new();
     let session = pool.session();
     let mut ops = vec![alloc_op(64); 30];
     assert_eq!(submit(&session, &mut ops), (30, None));
@@ -144,7 +144,7 @@ fn operations_run_in_order() {
 
 #[test]
 fn an_uncommitted_segment_leaves_no_block() {
-    let pool = Pool::new();
+    let pool = SeedPool::new();
     let session = pool.session();
     let kept = allocate(&session, 100, 8).unwrap().handle;
     let before = (pool.totals().live_blocks, session.stats());
@@ -170,7 +170,7 @@ fn an_uncommitted_segment_leaves_no_block() {
 
 #[test]
 fn a_reallocation_is_a_segment_that_rolls_back() {
-    let pool = Pool::new();
+    let pool = SeedPool::new();
     let session = pool.session();
     let block = allocate(&session, 100, 8).unwrap().handle;
     fill(&session, block, 7);
@@ -196,7 +196,7 @@ fn a_reallocation_is_a_segment_that_rolls_back() {
 #[test]
 fn a_block_freed_by_its_submission_is_not_zeroed() {
     // `seed` stores list links in free blocks: zeroing a freed block would destroy the list.
-    let pool = Pool::new();
+    let pool = SeedPool::new();
     let session = pool.session();
     let mut ops = Vec::new();
     for n in 0..8 {
@@ -211,7 +211,7 @@ fn a_block_freed_by_its_submission_is_not_zeroed() {
 
 #[test]
 fn a_block_ref_must_name_an_earlier_allocation() {
-    let pool = Pool::new();
+    let pool = SeedPool::new();
     let session = pool.session();
     let block = allocate(&session, 100, 8).unwrap().handle;
     for number in [1, 2, 3, u32::MAX] {
@@ -241,7 +241,7 @@ fn a_block_ref_must_name_an_earlier_allocation() {
 
 #[test]
 fn a_refused_operation_is_counted_and_ends_the_submission() {
-    let pool = Pool::new();
+    let pool = SeedPool::new();
     let session = pool.limited(1000, 3);
     let mut ops = vec![alloc_op(64); 5];
     assert_eq!(
@@ -266,7 +266,7 @@ fn a_refused_operation_is_counted_and_ends_the_submission() {
 
 #[test]
 fn the_table_grows_in_the_middle_of_a_submission() {
-    let pool = Pool::new();
+    let pool = SeedPool::new();
     let session = pool.session();
     let mut ops = vec![alloc_op(8); 2500];
     assert_eq!(submit(&session, &mut ops), (2500, None));

@@ -6,15 +6,15 @@ use slab_heap::Block;
 
 use super::{
     ALIGN,
-    Run,
-    Tally,
+    PassTally,
+    RunningPattern,
     allocate, //
 };
-use crate::heap::Heap;
+use crate::heap::BenchHeap;
 
 /// The order in which the blocks of a batch are freed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Order {
+pub(super) enum FreeOrder {
     /// The block that was allocated last is freed first.
     Lifo,
     /// The block that was allocated first is freed first.
@@ -22,15 +22,15 @@ pub(super) enum Order {
 }
 
 /// The batch pattern.
-pub(super) struct Batch {
+pub(super) struct BatchPattern {
     size: usize,
-    order: Order,
+    order: FreeOrder,
     blocks: Vec<Option<Block>>,
 }
 
-impl Batch {
+impl BatchPattern {
     /// Returns the pattern with batches of `count` blocks of `size` bytes.
-    pub(super) fn new(size: usize, count: usize, order: Order) -> Self {
+    pub(super) fn new(size: usize, count: usize, order: FreeOrder) -> Self {
         Self {
             size,
             order,
@@ -40,7 +40,7 @@ impl Batch {
 
     /// Frees a block of the batch.
     #[inline(always)]
-    fn free(&self, heap: &dyn Heap, block: Option<Block>) {
+    fn free(&self, heap: &dyn BenchHeap, block: Option<Block>) {
         if let Some(block) = block {
             // SAFETY: This pass allocated the block with this layout, and each block is freed once.
             unsafe { heap.free(block, self.size, ALIGN) };
@@ -48,16 +48,16 @@ impl Batch {
     }
 }
 
-impl Run for Batch {
-    fn pass(&mut self, heap: &dyn Heap, pairs: u64) -> Tally {
-        let mut tally = Tally::default();
+impl RunningPattern for BatchPattern {
+    fn pass(&mut self, heap: &dyn BenchHeap, pairs: u64) -> PassTally {
+        let mut tally = PassTally::default();
         while tally.pairs < pairs {
             for block in &mut self.blocks {
                 *block = allocate(heap, self.size, &mut tally);
             }
             match self.order {
-                Order::Fifo => self.blocks.iter().for_each(|block| self.free(heap, *block)),
-                Order::Lifo => {
+                FreeOrder::Fifo => self.blocks.iter().for_each(|block| self.free(heap, *block)),
+                FreeOrder::Lifo => {
                     let reversed = self.blocks.iter().rev();
                     reversed.for_each(|block| self.free(heap, *block));
                 }
@@ -71,5 +71,5 @@ impl Run for Batch {
         Vec::new()
     }
 
-    fn finish(&mut self, _heap: &dyn Heap) {}
+    fn finish(&mut self, _heap: &dyn BenchHeap) {}
 }

@@ -8,13 +8,13 @@ use slab_heap::Block;
 
 use super::{
     ALIGN,
-    Run,
-    Tally,
+    PassTally,
+    RunningPattern,
     address,
     allocate, //
 };
 use crate::{
-    heap::Heap,
+    heap::BenchHeap,
     rng::Rng, //
 };
 
@@ -22,16 +22,16 @@ use crate::{
 const STEPS: usize = 1 << 16;
 
 /// The random toggle pattern.
-pub(super) struct Churn {
+pub(super) struct ChurnPattern {
     size: usize,
     slots: Vec<Option<Block>>,
     steps: Vec<u32>,
     next: usize,
 }
 
-impl Churn {
+impl ChurnPattern {
     /// Fills `slots` slots, empties a random half of them, and runs until the state is typical.
-    pub(super) fn new(heap: &dyn Heap, seed: u64, slots: usize, size: usize) -> Self {
+    pub(super) fn new(heap: &dyn BenchHeap, seed: u64, slots: usize, size: usize) -> Self {
         let mut rng = Rng::split(seed, size as u64);
         let filled = (0..slots).map(|_| heap.alloc(size, ALIGN));
         let mut run = Self {
@@ -50,7 +50,7 @@ impl Churn {
     }
 
     /// Empties a slot.
-    fn empty(&mut self, heap: &dyn Heap, slot: usize) {
+    fn empty(&mut self, heap: &dyn BenchHeap, slot: usize) {
         if let Some(block) = self.slots[slot].take() {
             // SAFETY: The slot held a live block of this size and is now empty, so it is freed once.
             unsafe { heap.free(block, self.size, ALIGN) };
@@ -58,9 +58,9 @@ impl Churn {
     }
 }
 
-impl Run for Churn {
-    fn pass(&mut self, heap: &dyn Heap, pairs: u64) -> Tally {
-        let mut tally = Tally::default();
+impl RunningPattern for ChurnPattern {
+    fn pass(&mut self, heap: &dyn BenchHeap, pairs: u64) -> PassTally {
+        let mut tally = PassTally::default();
         for _ in 0..pairs * 2 {
             let slot = &mut self.slots[self.steps[self.next] as usize];
             self.next = (self.next + 1) % STEPS;
@@ -79,7 +79,7 @@ impl Run for Churn {
         full.map(|block| (address(*block), self.size)).collect()
     }
 
-    fn finish(&mut self, heap: &dyn Heap) {
+    fn finish(&mut self, heap: &dyn BenchHeap) {
         for slot in 0..self.slots.len() {
             self.empty(heap, slot);
         }

@@ -17,7 +17,7 @@ use slab_heap::{
 };
 
 use crate::{
-    heap::Heap,
+    heap::BenchHeap,
     rng::Rng, //
 };
 
@@ -26,7 +26,7 @@ pub(crate) const ALIGN: usize = 8;
 
 /// The result of a pass.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Tally {
+pub(crate) struct PassTally {
     /// The number of pairs.
     pub(crate) pairs: u64,
     /// The number of blocks that were refused or misaligned.
@@ -34,22 +34,22 @@ pub(crate) struct Tally {
 }
 
 /// A pattern that runs on one allocator.
-pub(crate) trait Run {
+pub(crate) trait RunningPattern {
     /// Runs `pairs` pairs, or a few more to complete a batch.
-    fn pass(&mut self, heap: &dyn Heap, pairs: u64) -> Tally;
+    fn pass(&mut self, heap: &dyn BenchHeap, pairs: u64) -> PassTally;
 
     /// Returns the starts and sizes of the live blocks.
     fn live(&self) -> Vec<(usize, usize)>;
 
     /// Frees all live blocks.
-    fn finish(&mut self, heap: &dyn Heap);
+    fn finish(&mut self, heap: &dyn BenchHeap);
 }
 
 /// A function that starts a run with a seed.
-type Begin = Box<dyn Fn(&dyn Heap, u64) -> Box<dyn Run>>;
+type Begin = Box<dyn Fn(&dyn BenchHeap, u64) -> Box<dyn RunningPattern>>;
 
 /// A pattern.
-pub(crate) struct Pattern {
+pub(crate) struct TimedPattern {
     /// The name on the command line and in JSON.
     pub(crate) name: String,
     /// The title in tables.
@@ -62,9 +62,9 @@ pub(crate) struct Pattern {
     begin: Begin,
 }
 
-impl Pattern {
+impl TimedPattern {
     /// Starts the pattern on an allocator and allocates its initial blocks.
-    pub(crate) fn begin(&self, heap: &dyn Heap, seed: u64) -> Box<dyn Run> {
+    pub(crate) fn begin(&self, heap: &dyn BenchHeap, seed: u64) -> Box<dyn RunningPattern> {
         (self.begin)(heap, seed)
     }
 
@@ -76,7 +76,7 @@ impl Pattern {
 
 /// Allocates a block for a timed pass, and counts it in `tally.wrong` when it is refused or misaligned.
 #[inline(always)]
-fn allocate(heap: &dyn Heap, size: usize, tally: &mut Tally) -> Option<Block> {
+fn allocate(heap: &dyn BenchHeap, size: usize, tally: &mut PassTally) -> Option<Block> {
     let block = heap.alloc(size, ALIGN);
     tally.wrong += u64::from(block.is_none_or(|block| address(block) % ALIGN != 0));
     block
@@ -89,81 +89,100 @@ fn address(block: Block) -> usize {
 }
 
 /// Returns all patterns. With `brief`, the patterns hold fewer blocks.
-pub(crate) fn all(brief: bool) -> Vec<Pattern> {
+pub(crate) fn all(brief: bool) -> Vec<TimedPattern> {
     const MIB: usize = 1 << 20;
     let scale = if brief { 10 } else { 1 };
     let mut patterns = vec![
-        Pattern {
+        TimedPattern {
             name: "pair-64".into(),
             title: "pair of 64 B".into(),
             pool_bytes: 4 * MIB,
             checked_pairs: 1_000,
-            begin: Box::new(|_, _| Box::new(pair::Pair::new(64))),
+            begin: Box::new(|_, _| Box::new(pair::PairPattern::new(64))),
         },
-        Pattern {
+        TimedPattern {
             name: "lifo-64".into(),
             title: "1,000 of 64 B, LIFO".into(),
             pool_bytes: 4 * MIB,
             checked_pairs: 5_000,
-            begin: Box::new(|_, _| Box::new(batch::Batch::new(64, 1000, batch::Order::Lifo))),
+            begin: Box::new(|_, _| {
+                Box::new(batch::BatchPattern::new(64, 1000, batch::FreeOrder::Lifo))
+            }),
         },
-        Pattern {
+        TimedPattern {
             name: "fifo-64".into(),
             title: "1,000 of 64 B, FIFO".into(),
             pool_bytes: 4 * MIB,
             checked_pairs: 5_000,
-            begin: Box::new(|_, _| Box::new(batch::Batch::new(64, 1000, batch::Order::Fifo))),
+            begin: Box::new(|_, _| {
+                Box::new(batch::BatchPattern::new(64, 1000, batch::FreeOrder::Fifo))
+            }),
         },
-        Pattern {
+        TimedPattern {
             name: "replace-4k".into(),
             title: "replace, 8 B … 4 KiB".into(),
             pool_bytes: 64 * MIB,
             checked_pairs: 20_000 / scale,
             begin: Box::new(move |heap, seed| {
                 let slots = 10_000 / scale as usize;
-                Box::new(replace::Replace::<false>::new(heap, seed, slots, 4 << 10))
+                Box::new(replace::ReplacePattern::<false>::new(
+                    heap,
+                    seed,
+                    slots,
+                    4 << 10,
+                ))
             }),
         },
-        Pattern {
+        TimedPattern {
             name: "replace-4k-used".into(),
             title: "replace to 4 KiB, used".into(),
             pool_bytes: 64 * MIB,
             checked_pairs: 0,
             begin: Box::new(move |heap, seed| {
                 let slots = 10_000 / scale as usize;
-                Box::new(replace::Replace::<true>::new(heap, seed, slots, 4 << 10))
+                Box::new(replace::ReplacePattern::<true>::new(
+                    heap,
+                    seed,
+                    slots,
+                    4 << 10,
+                ))
             }),
         },
-        Pattern {
+        TimedPattern {
             name: "replace-64k".into(),
             title: "replace, 8 B … 64 KiB".into(),
             pool_bytes: 128 * MIB,
             checked_pairs: 10_000 / scale,
             begin: Box::new(move |heap, seed| {
                 let slots = 2_000 / scale as usize;
-                Box::new(replace::Replace::<false>::new(heap, seed, slots, 64 << 10))
+                Box::new(replace::ReplacePattern::<false>::new(
+                    heap,
+                    seed,
+                    slots,
+                    64 << 10,
+                ))
             }),
         },
-        Pattern {
+        TimedPattern {
             name: "churn-4160".into(),
             title: "churn of 4,160 B".into(),
             pool_bytes: 96 * MIB,
             checked_pairs: 10_000 / scale,
             begin: Box::new(move |heap, seed| {
                 let slots = 8_000 / scale as usize;
-                Box::new(churn::Churn::new(heap, seed, slots, 4_160))
+                Box::new(churn::ChurnPattern::new(heap, seed, slots, 4_160))
             }),
         },
     ];
     let classes = Class::all().step_by(if brief { 8 } else { 1 });
     patterns.extend(classes.map(|class| {
         let size = class.bytes();
-        Pattern {
+        TimedPattern {
             name: format!("class-{size}"),
             title: format!("pair of {size} B"),
             pool_bytes: 4 * MIB,
             checked_pairs: 100,
-            begin: Box::new(move |_, _| Box::new(pair::Pair::new(size))),
+            begin: Box::new(move |_, _| Box::new(pair::PairPattern::new(size))),
         }
     }));
     patterns

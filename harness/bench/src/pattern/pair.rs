@@ -4,27 +4,27 @@
 
 use super::{
     ALIGN,
-    Run,
-    Tally,
+    PassTally,
+    RunningPattern,
     allocate, //
 };
-use crate::heap::Heap;
+use crate::heap::BenchHeap;
 
 /// The pair pattern.
-pub(super) struct Pair {
+pub(super) struct PairPattern {
     size: usize,
 }
 
-impl Pair {
+impl PairPattern {
     /// Returns the pattern with blocks of `size` bytes.
     pub(super) fn new(size: usize) -> Self {
         Self { size }
     }
 }
 
-impl Run for Pair {
-    fn pass(&mut self, heap: &dyn Heap, pairs: u64) -> Tally {
-        let mut tally = Tally::default();
+impl RunningPattern for PairPattern {
+    fn pass(&mut self, heap: &dyn BenchHeap, pairs: u64) -> PassTally {
+        let mut tally = PassTally::default();
         for _ in 0..pairs {
             if let Some(block) = allocate(heap, self.size, &mut tally) {
                 // SAFETY: The block was allocated above with this layout and is not used.
@@ -39,5 +39,5 @@ impl Run for Pair {
         Vec::new()
     }
 
-    fn finish(&mut self, _heap: &dyn Heap) {}
+    fn finish(&mut self, _heap: &dyn BenchHeap) {}
 }

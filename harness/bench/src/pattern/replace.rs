@@ -6,14 +6,14 @@ use slab_heap::Block;
 
 use super::{
     ALIGN,
-    Run,
-    Tally,
+    PassTally,
+    RunningPattern,
     address,
     allocate, //
     log_uniform,
 };
 use crate::{
-    heap::Heap,
+    heap::BenchHeap,
     rng::Rng, //
 };
 
@@ -26,29 +26,29 @@ const WARM_UP: usize = 2;
 
 /// A slot: its block and the requested size.
 #[derive(Clone, Copy)]
-struct Slot {
+struct ReplaceSlot {
     block: Option<Block>,
     size: u32,
 }
 
 /// A replacement: the slot and the size of its next block.
 #[derive(Clone, Copy)]
-struct Step {
+struct Replacement {
     slot: u32,
     size: u32,
 }
 
 /// The random replacement pattern. With `USED`, the first and last word of a block are written after the
 /// allocation and read before the free.
-pub(super) struct Replace<const USED: bool> {
-    slots: Vec<Slot>,
-    steps: Vec<Step>,
+pub(super) struct ReplacePattern<const USED: bool> {
+    slots: Vec<ReplaceSlot>,
+    steps: Vec<Replacement>,
     next: usize,
 }
 
-impl<const USED: bool> Replace<USED> {
+impl<const USED: bool> ReplacePattern<USED> {
     /// Fills `slots` slots with blocks of up to `largest` bytes, and runs until the state is typical.
-    pub(super) fn new(heap: &dyn Heap, seed: u64, slots: usize, largest: u64) -> Self {
+    pub(super) fn new(heap: &dyn BenchHeap, seed: u64, slots: usize, largest: u64) -> Self {
         let mut rng = Rng::split(seed, largest);
         let filled = (0..slots).map(|_| {
             let size = log_uniform(&mut rng, largest);
@@ -56,10 +56,10 @@ impl<const USED: bool> Replace<USED> {
             if USED && let Some(block) = block {
                 mark(block, size);
             }
-            Slot { block, size }
+            ReplaceSlot { block, size }
         });
         let filled = filled.collect();
-        let steps = (0..STEPS).map(|_| Step {
+        let steps = (0..STEPS).map(|_| Replacement {
             slot: rng.index(slots) as u32,
             size: log_uniform(&mut rng, largest),
         });
@@ -100,9 +100,9 @@ fn marked(block: Block, size: u32) -> bool {
     last == u64::from(size) && (first == last || size < 16)
 }
 
-impl<const USED: bool> Run for Replace<USED> {
-    fn pass(&mut self, heap: &dyn Heap, pairs: u64) -> Tally {
-        let mut tally = Tally::default();
+impl<const USED: bool> RunningPattern for ReplacePattern<USED> {
+    fn pass(&mut self, heap: &dyn BenchHeap, pairs: u64) -> PassTally {
+        let mut tally = PassTally::default();
         for _ in 0..pairs {
             let step = self.steps[self.next];
             self.next = (self.next + 1) % STEPS;
@@ -118,7 +118,7 @@ impl<const USED: bool> Run for Replace<USED> {
             if USED && let Some(block) = block {
                 mark(block, step.size);
             }
-            *slot = Slot {
+            *slot = ReplaceSlot {
                 block,
                 size: step.size,
             };
@@ -128,11 +128,11 @@ impl<const USED: bool> Run for Replace<USED> {
     }
 
     fn live(&self) -> Vec<(usize, usize)> {
-        let live = |slot: &Slot| Some((address(slot.block?), slot.size as usize));
+        let live = |slot: &ReplaceSlot| Some((address(slot.block?), slot.size as usize));
         self.slots.iter().filter_map(live).collect()
     }
 
-    fn finish(&mut self, heap: &dyn Heap) {
+    fn finish(&mut self, heap: &dyn BenchHeap) {
         for slot in &mut self.slots {
             if let Some(block) = slot.block.take() {
                 // SAFETY: The slot held a live block of this size and is now empty.

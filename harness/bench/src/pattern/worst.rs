@@ -18,8 +18,8 @@ use crate::{
         self,
         CheckError, //
     },
-    clock::Clock,
-    heap::Heap,
+    clock::TimestampClock,
+    heap::BenchHeap,
     rng::Rng,
 };
 
@@ -86,7 +86,7 @@ impl Worst {
 
 /// Frees a block. Callgrind counts the instructions of this function, so it must not be inlined.
 #[inline(never)]
-pub(crate) fn measured_free(heap: &dyn Heap, block: Block) {
+pub(crate) fn measured_free(heap: &dyn BenchHeap, block: Block) {
     // SAFETY: The only caller, `sample`, passes a live block of this layout and does not use it again.
     unsafe { heap.free(block, BLOCK_BYTES, ALIGN) };
 }
@@ -100,9 +100,9 @@ pub(crate) fn measured_free(heap: &dyn Heap, block: Block) {
 /// checked for overlap.
 pub(crate) fn sample(
     worst: &Worst,
-    heap: &dyn Heap,
+    heap: &dyn BenchHeap,
     seed: u64,
-    clock: &Clock,
+    clock: &TimestampClock,
     baseline: bool,
 ) -> Result<Option<Vec<f64>>, CheckError> {
     let begun = Instant::now();
@@ -144,7 +144,7 @@ pub(crate) fn sample(
 }
 
 /// Frees the block in a slot, if there is one.
-fn free(heap: &dyn Heap, slot: &mut Option<Block>) {
+fn free(heap: &dyn BenchHeap, slot: &mut Option<Block>) {
     if let Some(block) = slot.take() {
         // SAFETY: The block was allocated with this layout; the slot is now empty, so it is freed once.
         unsafe { heap.free(block, BLOCK_BYTES, ALIGN) };

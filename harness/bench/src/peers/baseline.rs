@@ -6,7 +6,7 @@ use std::ptr::NonNull;
 
 use slab_heap::Block;
 
-use crate::heap::Heap;
+use crate::heap::BenchHeap;
 
 /// The name in tables.
 pub(super) const NAME: &str = "(empty)";
@@ -15,17 +15,17 @@ pub(super) const NAME: &str = "(empty)";
 const BYTES: usize = 1 << 17;
 
 /// The baseline, with its block.
-struct Baseline(Block);
+struct BaselineHeap(Block);
 
 /// Constructs the baseline. Its block is never freed.
-pub(super) fn new() -> Box<dyn Heap> {
+pub(super) fn new() -> Box<dyn BenchHeap> {
     let block = vec![0_u64; BYTES / size_of::<u64>()];
-    Box::new(Baseline(Block {
+    Box::new(BaselineHeap(Block {
         start: NonNull::from(block.leak()).cast(),
     }))
 }
 
-impl Heap for Baseline {
+impl BenchHeap for BaselineHeap {
     fn alloc(&self, _size: usize, _align: usize) -> Option<Block> {
         Some(self.0)
     }

@@ -8,31 +8,31 @@ use buddy_system_allocator::Heap as Buddy;
 use slab_heap::Block;
 
 use crate::{
-    heap::Heap,
+    heap::BenchHeap,
     lock::NewLock,
-    pool::Memory, //
+    pool::MemoryRange, //
 };
 
 /// The allocator with as many orders as in the seed.
 type Inner = Buddy<32>;
 
 /// The allocator behind a lock.
-struct Locked<L>(L);
+struct LockedHeap<L>(L);
 
 /// Constructs the allocator in `memory`.
 ///
 /// # Safety
 ///
 /// Nobody else accesses the memory until the heap is dropped.
-pub(super) unsafe fn new<L: NewLock<Inner> + 'static>(memory: Memory) -> Box<dyn Heap> {
+pub(super) unsafe fn new<L: NewLock<Inner> + 'static>(memory: MemoryRange) -> Box<dyn BenchHeap> {
     let mut heap = Inner::new();
     let start = memory.start.as_ptr().expose_provenance();
     // SAFETY: The caller guarantees that the memory is valid and used by nobody else.
     unsafe { heap.init(start, memory.bytes) };
-    Box::new(Locked(L::new(heap)))
+    Box::new(LockedHeap(L::new(heap)))
 }
 
-impl<L: NewLock<Inner>> Heap for Locked<L> {
+impl<L: NewLock<Inner>> BenchHeap for LockedHeap<L> {
     fn alloc(&self, size: usize, align: usize) -> Option<Block> {
         // SAFETY: Patterns pass powers of two as alignment, and sizes far below `isize::MAX`.
         let layout = unsafe { Layout::from_size_align_unchecked(size, align) };

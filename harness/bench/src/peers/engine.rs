@@ -17,10 +17,10 @@ use slab_heap::{
 
 use crate::{
     heap::{
-        Heap,
+        BenchHeap,
         reallocate_by_copy, //
     },
-    pool::Memory,
+    pool::MemoryRange,
 };
 
 /// An engine with one region and its metadata.
@@ -36,7 +36,7 @@ impl<E: Engine + AddRegion> EngineHeap<E> {
     /// # Safety
     ///
     /// Nobody else accesses the memory until the engine is dropped.
-    pub(super) unsafe fn new(engine: E, memory: Memory) -> Self {
+    pub(super) unsafe fn new(engine: E, memory: MemoryRange) -> Self {
         let mut table =
             vec![0_u64; engine.table_bytes(memory.bytes).div_ceil(8)].into_boxed_slice();
         // Written, so that no page fault happens during a measurement.
@@ -64,7 +64,7 @@ fn refused(error: BadFree) -> ! {
     panic!("the engine refused a valid free: {error:?}")
 }
 
-impl<E: Engine> Heap for EngineHeap<E> {
+impl<E: Engine> BenchHeap for EngineHeap<E> {
     fn alloc(&self, size: usize, align: usize) -> Option<Block> {
         let mut cost = Cost::default();
         self.engine.allocate(layout(size, align), &mut cost).ok()

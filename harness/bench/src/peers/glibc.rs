@@ -12,7 +12,7 @@ use std::{
 
 use slab_heap::Block;
 
-use crate::heap::{Heap, reallocate_by_copy};
+use crate::heap::{BenchHeap, reallocate_by_copy};
 
 /// The alignment in bytes that `malloc` guarantees.
 const ALIGN: usize = 16;
@@ -21,7 +21,7 @@ const ALIGN: usize = 16;
 struct Glibc;
 
 /// Returns the heap of this process.
-pub(super) fn new() -> Box<dyn Heap> {
+pub(super) fn new() -> Box<dyn BenchHeap> {
     Box::new(Glibc)
 }
 
@@ -32,7 +32,7 @@ pub(super) fn version() -> String {
     version.to_string_lossy().into()
 }
 
-impl Heap for Glibc {
+impl BenchHeap for Glibc {
     fn alloc(&self, size: usize, align: usize) -> Option<Block> {
         if align <= ALIGN {
             // SAFETY: `malloc` accepts any size.

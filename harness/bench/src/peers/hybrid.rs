@@ -9,9 +9,9 @@ use slab_heap::hybrid::{
 
 use super::engine::EngineHeap;
 use crate::{
-    heap::Heap,
+    heap::BenchHeap,
     lock::NewLock,
-    pool::Memory,
+    pool::MemoryRange,
     threads::Threads, //
 };
 
@@ -20,7 +20,7 @@ use crate::{
 /// # Safety
 ///
 /// Nobody else accesses the memory until the heap is dropped.
-pub(super) unsafe fn new<L: NewLock<State> + 'static>(memory: Memory) -> Box<dyn Heap> {
+pub(super) unsafe fn new<L: NewLock<State> + 'static>(memory: MemoryRange) -> Box<dyn BenchHeap> {
     let engine = Hybrid::new(L::new(State::new()), Threads::new());
     // SAFETY: Both functions have the same contract.
     Box::new(unsafe { EngineHeap::new(engine, memory) })

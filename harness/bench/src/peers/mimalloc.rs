@@ -7,7 +7,7 @@ use std::ptr::NonNull;
 use libmimalloc_sys as mi;
 use slab_heap::Block;
 
-use crate::heap::Heap;
+use crate::heap::BenchHeap;
 
 /// The alignment in bytes that `mi_malloc` guarantees for blocks of at least this size.
 const ALIGN: usize = 8;
@@ -16,7 +16,7 @@ const ALIGN: usize = 8;
 struct Mimalloc;
 
 /// Returns the heap of the calling thread.
-pub(super) fn new() -> Box<dyn Heap> {
+pub(super) fn new() -> Box<dyn BenchHeap> {
     Box::new(Mimalloc)
 }
 
@@ -36,7 +36,7 @@ pub(super) fn version() -> String {
     }
 }
 
-impl Heap for Mimalloc {
+impl BenchHeap for Mimalloc {
     fn alloc(&self, size: usize, align: usize) -> Option<Block> {
         let start = if align <= ALIGN {
             // SAFETY: `mi_malloc` accepts any size.

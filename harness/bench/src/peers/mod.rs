@@ -16,15 +16,15 @@ mod talc;
 use std::io;
 
 use crate::{
-    heap::Heap,
+    heap::BenchHeap,
     lock::{
         NoLock,
         Spin, //
     },
     pool::{
-        Memory,
-        PAGE_BYTES,
-        Pool, //
+        MappedPool,
+        MemoryRange,
+        PAGE_BYTES, //
     },
 };
 
@@ -32,14 +32,14 @@ use crate::{
 #[derive(Clone, Copy)]
 pub(crate) enum Constructor {
     /// The allocator runs in a pool, and must be dropped before the pool.
-    Pooled(unsafe fn(Memory) -> Box<dyn Heap>),
+    Pooled(unsafe fn(MemoryRange) -> Box<dyn BenchHeap>),
     /// The allocator obtains its own memory.
-    Global(fn() -> Box<dyn Heap>),
+    Global(fn() -> Box<dyn BenchHeap>),
 }
 
 /// The role of an allocator in the comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Role {
+pub(crate) enum AllocatorRole {
     /// No allocator: the cost of the loop.
     Baseline,
     /// An engine of slablab.
@@ -56,7 +56,7 @@ pub(crate) struct Peer {
     /// Whether the allocator, as measured, may be used by several threads.
     pub(crate) threads: bool,
     /// The role in the comparison.
-    pub(crate) role: Role,
+    pub(crate) role: AllocatorRole,
     /// The granularity of the pool's size, in bytes.
     pub(crate) grain: usize,
     make: Constructor,
@@ -80,7 +80,7 @@ impl Peer {
                 _pool: None,
             }),
             Constructor::Pooled(make) => {
-                let pool = Pool::new(bytes.next_multiple_of(self.grain))?;
+                let pool = MappedPool::new(bytes.next_multiple_of(self.grain))?;
                 Ok(Instance {
                     // SAFETY: The pool is new, and `Instance` drops the heap before the pool.
                     heap: unsafe { make(pool.memory()) },
@@ -94,7 +94,7 @@ impl Peer {
     /// its own memory.
     pub(crate) fn within<'pool>(
         &self,
-        pool: &'pool Pool,
+        pool: &'pool MappedPool,
         bytes: usize,
     ) -> Option<PooledInstance<'pool>> {
         match self.make {
@@ -112,15 +112,15 @@ impl Peer {
 /// An allocator with its own pool. Fields are dropped in order: first the heap, then the pool.
 pub(crate) struct Instance {
     /// The allocator.
-    pub(crate) heap: Box<dyn Heap>,
-    _pool: Option<Pool>,
+    pub(crate) heap: Box<dyn BenchHeap>,
+    _pool: Option<MappedPool>,
 }
 
 /// An allocator in a borrowed pool.
 pub(crate) struct PooledInstance<'pool> {
     /// The allocator.
-    pub(crate) heap: Box<dyn Heap>,
-    _pool: &'pool Pool,
+    pub(crate) heap: Box<dyn BenchHeap>,
+    _pool: &'pool MappedPool,
 }
 
 /// Returns an allocator that runs in a pool, with a spinlock and without a lock.
@@ -130,14 +130,14 @@ macro_rules! pooled {
             Peer {
                 name: $name,
                 threads: true,
-                role: Role::$role,
+                role: AllocatorRole::$role,
                 grain: $grain,
                 make: Constructor::Pooled($module::new::<Spin<_>>),
             },
             Peer {
                 name: $alone,
                 threads: false,
-                role: Role::$role,
+                role: AllocatorRole::$role,
                 grain: $grain,
                 make: Constructor::Pooled($module::new::<NoLock<_>>),
             },
@@ -146,7 +146,7 @@ macro_rules! pooled {
 }
 
 /// Returns an allocator that obtains its own memory.
-const fn global(role: Role, name: &'static str, make: fn() -> Box<dyn Heap>) -> Peer {
+const fn global(role: AllocatorRole, name: &'static str, make: fn() -> Box<dyn BenchHeap>) -> Peer {
     Peer {
         name,
         threads: true,
@@ -172,10 +172,14 @@ pub(crate) fn all() -> Vec<Peer> {
         pooled!(Peer, PAGE_BYTES, "rlsf", "rlsf (no lock)", rlsf),
         pooled!(Peer, PAGE_BYTES, "llist", "llist (no lock)", linked_list),
     ];
-    let mut all = vec![global(Role::Baseline, baseline::NAME, baseline::new)];
+    let mut all = vec![global(
+        AllocatorRole::Baseline,
+        baseline::NAME,
+        baseline::new,
+    )];
     all.extend(pooled.map(|[locked, _]| locked));
-    all.push(global(Role::Peer, "glibc", glibc::new));
-    all.push(global(Role::Peer, "mimalloc", mimalloc::new));
+    all.push(global(AllocatorRole::Peer, "glibc", glibc::new));
+    all.push(global(AllocatorRole::Peer, "mimalloc", mimalloc::new));
     all.extend(pooled.map(|[_, alone]| alone));
     all
 }

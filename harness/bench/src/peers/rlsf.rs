@@ -11,9 +11,9 @@ use rlsf::Tlsf;
 use slab_heap::Block;
 
 use crate::{
-    heap::Heap,
+    heap::BenchHeap,
     lock::NewLock,
-    pool::Memory, //
+    pool::MemoryRange, //
 };
 
 /// TLSF with 28 first-level classes (blocks of up to 8 GiB) of 32 lists each, the most that a `u32`
@@ -21,20 +21,20 @@ use crate::{
 type Inner = Tlsf<'static, u32, u32, 28, 32>;
 
 /// The allocator behind a lock.
-struct Locked<L>(L);
+struct LockedHeap<L>(L);
 
 /// Constructs the allocator in `memory`.
 ///
 /// # Safety
 ///
 /// Nobody else accesses the memory until the heap is dropped.
-pub(super) unsafe fn new<L: NewLock<Inner> + 'static>(memory: Memory) -> Box<dyn Heap> {
+pub(super) unsafe fn new<L: NewLock<Inner> + 'static>(memory: MemoryRange) -> Box<dyn BenchHeap> {
     let mut tlsf = Inner::new();
     let pool = NonNull::slice_from_raw_parts(memory.start, memory.bytes);
     // SAFETY: The caller guarantees that the memory is valid and used by nobody else.
     let inserted = unsafe { tlsf.insert_free_block_ptr(pool) };
     assert!(inserted.is_some(), "rlsf refused its pool");
-    Box::new(Locked(L::new(tlsf)))
+    Box::new(LockedHeap(L::new(tlsf)))
 }
 
 /// Returns a request as a `Layout`.
@@ -44,7 +44,7 @@ fn layout(size: usize, align: usize) -> Layout {
     unsafe { Layout::from_size_align_unchecked(size, align) }
 }
 
-impl<L: NewLock<Inner>> Heap for Locked<L> {
+impl<L: NewLock<Inner>> BenchHeap for LockedHeap<L> {
     fn alloc(&self, size: usize, align: usize) -> Option<Block> {
         self.0
             .with(|tlsf| tlsf.allocate(layout(size, align)))

@@ -12,28 +12,28 @@ use talc::{
 };
 
 use crate::{
-    heap::{Heap, reallocate_by_copy},
+    heap::{BenchHeap, reallocate_by_copy},
     lock::NewLock,
-    pool::Memory,
+    pool::MemoryRange,
 };
 
 /// The allocator with the configuration of its own wrappers.
 type Inner = Talc<Manual, DefaultBinning>;
 
 /// The allocator behind a lock.
-struct Locked<L>(L);
+struct LockedHeap<L>(L);
 
 /// Constructs the allocator in `memory`.
 ///
 /// # Safety
 ///
 /// Nobody else accesses the memory until the heap is dropped.
-pub(super) unsafe fn new<L: NewLock<Inner> + 'static>(memory: Memory) -> Box<dyn Heap> {
+pub(super) unsafe fn new<L: NewLock<Inner> + 'static>(memory: MemoryRange) -> Box<dyn BenchHeap> {
     let mut talc = Inner::new(Manual);
     // SAFETY: The caller guarantees that the memory is valid and used by nobody else.
     let claimed = unsafe { talc.claim(memory.start.as_ptr(), memory.bytes) };
     assert!(claimed.is_some(), "talc refused its pool");
-    Box::new(Locked(L::new(talc)))
+    Box::new(LockedHeap(L::new(talc)))
 }
 
 /// Returns a request as a `Layout`.
@@ -43,7 +43,7 @@ fn layout(size: usize, align: usize) -> Layout {
     unsafe { Layout::from_size_align_unchecked(size, align) }
 }
 
-impl<L: NewLock<Inner>> Heap for Locked<L> {
+impl<L: NewLock<Inner>> BenchHeap for LockedHeap<L> {
     fn alloc(&self, size: usize, align: usize) -> Option<Block> {
         // SAFETY: Patterns request at least 1 byte.
         self.0

@@ -24,8 +24,8 @@ use super::{
 };
 use crate::{
     results::{
+        PatternRow,
         Results,
-        Row,
         Time, //
     },
     statistics::quantile,
@@ -36,7 +36,7 @@ const AXIS: f64 = 2.0;
 
 /// Draws the panel, unless fewer than two size classes were measured.
 pub(super) fn draw(area: &Area<'_>, results: &Results) -> Result<(), DrawError> {
-    let bytes = |row: &Row<Time>| row.pattern.strip_prefix("class-")?.parse::<f64>().ok();
+    let bytes = |row: &PatternRow<Time>| row.pattern.strip_prefix("class-")?.parse::<f64>().ok();
     let rows = results.times.iter();
     let rows: Vec<_> = rows.filter_map(|row| Some((bytes(row)?, row))).collect();
     let (Some((first, _)), Some((last, _))) = (rows.first(), rows.last()) else {
@@ -89,7 +89,7 @@ pub(super) fn draw(area: &Area<'_>, results: &Results) -> Result<(), DrawError> 
 
 /// Returns the value at the top of the y axis. Values far above the others are cut off, because they
 /// would make the other lines flat.
-fn top(rows: &[(f64, &Row<Time>)]) -> f64 {
+fn top(rows: &[(f64, &PatternRow<Time>)]) -> f64 {
     let cells = rows.iter().flat_map(|(_, row)| row.cells.iter().flatten());
     let mut values: Vec<_> = cells.map(|time| time.nanoseconds.median).collect();
     if values.is_empty() {

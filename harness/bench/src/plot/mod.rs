@@ -40,8 +40,8 @@ use self::bars::{
 };
 use crate::{
     results::{
-        Results,
-        Row, //
+        PatternRow,
+        Results, //
     },
     targets::utilisation,
 };
@@ -177,7 +177,7 @@ fn panels(results: &Results) -> Vec<Bars> {
         });
         panel(results, title, value)
     });
-    let frees = results.frees.iter().map(|row: &Row<_>| {
+    let frees = results.frees.iter().map(|row: &PatternRow<_>| {
         let (title, value) = (format!("{}: p99, ns", row.title), |place: usize| {
             Some(row.cells[place].as_ref()?.p99)
         });

@@ -6,8 +6,8 @@ use super::*;
 use crate::testing::{
     HostHybrid,
     HostSeed,
-    blocks::Blocks, //
-    shrink,
+    blocks::ShadowMap,
+    shrink, //
 };
 use proptest::prelude::*;
 
@@ -19,7 +19,7 @@ fn report_of_write_around<E: TestEngine>(
     bytes: usize,
     fault: Fault,
 ) -> Report {
-    let memory = Memory::new(POOL_BYTES);
+    let memory = HostMemory::new(POOL_BYTES);
     let guard = Guarded::<E>::over(&memory);
     let others = [allocate(&guard, 5, layout), allocate(&guard, 6, layout)];
     let block = allocate(&guard, 7, layout);
@@ -43,7 +43,7 @@ fn report_of_write_around<E: TestEngine>(
 
 /// Writes to free memory, and expects the next allocation of it to report that.
 fn expect_report_of_write_after_free<E: TestEngine>(size: usize, byte: usize) {
-    let memory = Memory::new(POOL_BYTES);
+    let memory = HostMemory::new(POOL_BYTES);
     let guard = Guarded::<E>::over(&memory);
     let layout = layout(size, 8);
     let block = allocate(&guard, 7, layout);
@@ -200,10 +200,10 @@ on_each_engine! {
 
 #[test]
 fn memory_that_was_never_allocated_has_no_owner() {
-    let memory = Memory::new(POOL_BYTES);
+    let memory = HostMemory::new(POOL_BYTES);
     let guard = Guarded::<HostHybrid>::over(&memory);
     scribble(memory.start(), 5000, 2);
-    let mut blocks = Blocks::default();
+    let mut blocks = ShadowMap::default();
     while blocks.allocate(&guard, layout(1000, 8), 0x11).is_ok() {}
     let report = only(&guard, Fault::WriteAfterFree, 1);
     assert_eq!(report.offset.unwrap().byte(), 5000);

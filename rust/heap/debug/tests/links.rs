@@ -22,7 +22,7 @@ use crate::{
     testing::{
         HostHybrid,
         HostSeed,
-        blocks::Blocks,
+        blocks::ShadowMap,
         prelude::*, //
     },
 };
@@ -92,7 +92,7 @@ unsafe impl Engine for WideLinks {
     }
 }
 
-fn guarded(engine: WideLinks, memory: &Memory) -> Guarded<WideLinks> {
+fn guarded(engine: WideLinks, memory: &HostMemory) -> Guarded<WideLinks> {
     let guard = DebugMode::new(engine, Mutex::default(), Played);
     memory.lend(&guard).unwrap();
     guard
@@ -100,11 +100,11 @@ fn guarded(engine: WideLinks, memory: &Memory) -> Guarded<WideLinks> {
 
 #[test]
 fn bytes_that_the_engine_declares_are_not_damage() {
-    let memory = Memory::new(POOL_BYTES);
+    let memory = HostMemory::new(POOL_BYTES);
     let engine = WideLinks::new(FREE_BLOCK_BYTES_MAX, FREE_BLOCK_BYTES_MAX);
     assert!(supports(&engine));
     let guard = guarded(engine, &memory);
-    let mut blocks = Blocks::default();
+    let mut blocks = ShadowMap::default();
     for round in 0..2000_usize {
         let size = 1 + round * 97 % 9000;
         if round % 3 < 2 {
@@ -122,7 +122,7 @@ fn bytes_that_the_engine_declares_are_not_damage() {
 
 #[test]
 fn a_write_behind_the_engines_bytes_is_reported() {
-    let memory = Memory::new(POOL_BYTES);
+    let memory = HostMemory::new(POOL_BYTES);
     let guard = guarded(WideLinks::new(32, 32), &memory);
     let layout = layout(1000, 8);
     let block = allocate(&guard, 7, layout);
@@ -136,7 +136,7 @@ fn a_write_behind_the_engines_bytes_is_reported() {
 
 #[test]
 fn a_request_ends_if_all_free_memory_is_damaged() {
-    let memory = Memory::new(POOL_BYTES);
+    let memory = HostMemory::new(POOL_BYTES);
     let guard = guarded(WideLinks::new(32, 8), &memory);
     let layout = layout(1000, 8);
     let mut live = Vec::new();

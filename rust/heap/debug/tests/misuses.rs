@@ -9,7 +9,7 @@ use crate::debug::{
 };
 use crate::{
     Refusal,
-    testing::blocks::Blocks, //
+    testing::blocks::ShadowMap, //
 };
 
 /// Returns the expected fault, and the number of blocks that are put into quarantine.
@@ -59,13 +59,13 @@ fn each<E: TestEngine>(region_bytes: &[usize]) {
             };
             let memories: Vec<_> = region_bytes
                 .iter()
-                .map(|bytes| Memory::new(*bytes + zone))
+                .map(|bytes| HostMemory::new(*bytes + zone))
                 .collect();
             let guard = Guarded::<E>::empty();
             for memory in &memories {
                 memory.lend(&guard).unwrap();
             }
-            let mut others = Blocks::default();
+            let mut others = ShadowMap::default();
             for number in 0..30 {
                 let layout = layout(1 + number * 97, 1 << (number % 7));
                 others.allocate(&guard, layout, number as u8).unwrap();

@@ -35,7 +35,7 @@ use crate::{
         Visitor, //
     },
     testing::{
-        Memory,
+        HostMemory,
         TestEngine,
         layout,
         sound,
@@ -145,7 +145,7 @@ fn goes_on<E: Engine>(guard: &Guarded<E>) {
     let before = stats(guard);
     assert_eq!(totals(guard).live_blocks, before.quarantined_blocks);
     assert_eq!(totals(guard).requested_bytes, 0);
-    let mut blocks = crate::testing::blocks::Blocks::default();
+    let mut blocks = crate::testing::blocks::ShadowMap::default();
     for size in [8192, 1000, 100, 1] {
         while blocks.allocate(guard, layout(size, 1), 0x11).is_ok() {}
     }
@@ -184,7 +184,7 @@ use on_each_engine;
 
 /// Runs a test on a new guard.
 fn over<E: TestEngine>(test: fn(&Guarded<E>)) {
-    let memory = Memory::new(POOL_BYTES);
+    let memory = HostMemory::new(POOL_BYTES);
     let guard = Guarded::over(&memory);
     test(&guard);
 }
@@ -193,10 +193,10 @@ fn over<E: TestEngine>(test: fn(&Guarded<E>)) {
 fn a_region_is_not_added_for_a_program_with_a_fatal_signal() {
     use crate::testing::{
         HostHybrid,
-        Memory, //
+        HostMemory, //
     };
 
-    let (first, second) = (Memory::new(POOL_BYTES), Memory::new(POOL_BYTES));
+    let (first, second) = (HostMemory::new(POOL_BYTES), HostMemory::new(POOL_BYTES));
     let guard = Guarded::<HostHybrid>::over(&first);
     ENDS.set(true);
     let added = second.lend(&guard);

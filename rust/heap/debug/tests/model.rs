@@ -10,11 +10,11 @@ use crate::{
         HostHybrid,
         HostSeed,
         blocks::{
-            Blocks,
-            Figures, //
+            ReportedStatistics,
+            ShadowMap, //
         },
         model::{
-            Operation,
+            ModelOperation,
             operations,
             operations_on,
             regions, //
@@ -26,9 +26,9 @@ use crate::{
 use proptest::prelude::*;
 
 /// Compares debug mode's statistics with the live blocks.
-fn compare<E: Engine>(guard: &Guarded<E>, blocks: &Blocks) {
+fn compare<E: Engine>(guard: &Guarded<E>, blocks: &ShadowMap) {
     sound(guard.engine());
-    let totals = Figures::of(guard).totals;
+    let totals = ReportedStatistics::of(guard).totals;
     assert_eq!(totals.live_blocks as usize, blocks.len());
     let requested: usize = blocks.iter().map(|live| live.layout.size()).sum();
     assert_eq!(totals.requested_bytes as usize, requested);
@@ -38,23 +38,25 @@ fn compare<E: Engine>(guard: &Guarded<E>, blocks: &Blocks) {
 }
 
 /// Runs operations on an engine in debug mode, and frees all blocks at the end. Expects no report.
-fn is_quiet<E: Engine>(guard: &Guarded<E>, operations: &[Operation]) {
-    let mut blocks = Blocks::default();
+fn is_quiet<E: Engine>(guard: &Guarded<E>, operations: &[ModelOperation]) {
+    let mut blocks = ShadowMap::default();
     CPU.set(0);
     for (number, operation) in operations.iter().enumerate() {
         match *operation {
-            Operation::Allocate(size, align_log2) => {
+            ModelOperation::Allocate(size, align_log2) => {
                 // The engine may refuse the request.
                 let _ = blocks.allocate(guard, layout(size, 1 << align_log2), number as u8);
             }
-            Operation::Release(pick) => {
+            ModelOperation::Release(pick) => {
                 if let Some(offset) = blocks.pick(pick) {
                     assert_ne!(blocks.free(guard, offset).path(), Path::None);
                 }
             }
-            Operation::Resize(pick, size) => resize(guard, &mut blocks, pick, size, number as u8),
-            Operation::Move(cpu) => CPU.set(cpu),
-            Operation::Shrink => {
+            ModelOperation::Resize(pick, size) => {
+                resize(guard, &mut blocks, pick, size, number as u8)
+            }
+            ModelOperation::Move(cpu) => CPU.set(cpu),
+            ModelOperation::Shrink => {
                 shrink(guard);
             }
         }
@@ -72,7 +74,13 @@ fn is_quiet<E: Engine>(guard: &Guarded<E>, operations: &[Operation]) {
 }
 
 /// Resizes a block in place, if possible.
-fn resize<E: Engine>(guard: &Guarded<E>, blocks: &mut Blocks, pick: usize, size: usize, fill: u8) {
+fn resize<E: Engine>(
+    guard: &Guarded<E>,
+    blocks: &mut ShadowMap,
+    pick: usize,
+    size: usize,
+    fill: u8,
+) {
     let Some(offset) = blocks.pick(pick) else {
         return;
     };
@@ -88,7 +96,7 @@ fn resize<E: Engine>(guard: &Guarded<E>, blocks: &mut Blocks, pick: usize, size:
 }
 
 /// Runs operations in debug mode, on an engine with these regions.
-fn run<E: Engine>(engine: E, bytes: &[usize], operations: &[Operation]) {
+fn run<E: Engine>(engine: E, bytes: &[usize], operations: &[ModelOperation]) {
     let memories = regions(bytes, 0);
     let guard = DebugMode::new(engine, Mutex::default(), Played);
     for memory in &memories {
@@ -116,7 +124,7 @@ proptest! {
 
 #[test]
 fn correct_use_by_threads_is_not_reported() {
-    let memory = Memory::new(4 << 20);
+    let memory = HostMemory::new(4 << 20);
     let guard = DebugMode::new(with_cpus(4), Mutex::default(), Played);
     memory.lend(&guard).unwrap();
     std::thread::scope(|scope| {
@@ -153,7 +161,7 @@ fn correct_use_by_threads_is_not_reported() {
 #[test]
 fn each_thread_gets_the_report_of_its_own_misuse() {
     use crate::debug::Misuse;
-    let memory = Memory::new(8 << 20);
+    let memory = HostMemory::new(8 << 20);
     let guard = DebugMode::new(with_cpus(4), Mutex::default(), Played);
     memory.lend(&guard).unwrap();
     std::thread::scope(|scope| {

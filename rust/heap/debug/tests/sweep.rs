@@ -16,7 +16,7 @@ use crate::{
     testing::{
         HostHybrid,
         HostSeed,
-        blocks::Blocks, //
+        blocks::ShadowMap, //
         prelude::*,
     },
 };
@@ -44,8 +44,8 @@ fn broken(engine: &impl Engine) -> Option<(Rule, u64)> {
 }
 
 /// Fills a third of a pool with blocks of many sizes and alignments, and frees every other one.
-fn in_use<E: TestEngine>(guard: &Guarded<E>) -> Blocks {
-    let mut blocks = Blocks::default();
+fn in_use<E: TestEngine>(guard: &Guarded<E>) -> ShadowMap {
+    let mut blocks = ShadowMap::default();
     for number in 0..60_usize {
         let layout = layout(1 + number * number * 7 % 6000, 1 << (number % 13));
         let _ = blocks.allocate(guard, layout, 0x11);
@@ -58,7 +58,11 @@ fn in_use<E: TestEngine>(guard: &Guarded<E>) -> Blocks {
 }
 
 /// Changes a byte, returns the finding of a check, and restores the byte.
-fn found<E: TestEngine>(guard: &Guarded<E>, memory: &Memory, byte: usize) -> Option<(Rule, u64)> {
+fn found<E: TestEngine>(
+    guard: &Guarded<E>,
+    memory: &HostMemory,
+    byte: usize,
+) -> Option<(Rule, u64)> {
     // SAFETY: The byte is memory of the test's pool.
     let place = unsafe { memory.start().add(byte) };
     // SAFETY: The byte is valid, and no other thread uses debug mode.
@@ -78,7 +82,7 @@ fn every_byte<E: TestEngine>(
     bytes: impl Iterator<Item = usize>,
     is_engine_byte: fn(usize) -> bool,
 ) {
-    let memory = Memory::new(EVERY_BYTES);
+    let memory = HostMemory::new(EVERY_BYTES);
     let guard = Guarded::<E>::over(&memory);
     let blocks = in_use(&guard);
     assert_eq!(broken(&guard), None);
@@ -137,7 +141,7 @@ proptest! {
         align_log2 in 0u32..=16,
         skip in 0usize..64,
     ) {
-        let memory = Memory::new(POOL_BYTES);
+        let memory = HostMemory::new(POOL_BYTES);
         let guard = Guarded::<HostHybrid>::over(&memory);
         let layout = layout(size, 1 << align_log2);
         let block = allocate(&guard, 7, layout);
@@ -204,7 +208,7 @@ on_each_engine! {
 
 #[test]
 fn checks_concurrent_with_threads_find_nothing() {
-    let memory = Memory::new(1 << 20);
+    let memory = HostMemory::new(1 << 20);
     let guard = DebugMode::new(crate::testing::with_cpus(2), Mutex::default(), Played);
     memory.lend(&guard).unwrap();
     let done = core::sync::atomic::AtomicBool::new(false);

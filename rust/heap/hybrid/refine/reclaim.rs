@@ -38,7 +38,7 @@ use crate::{
             CpuCache, //
         },
         state::{
-            Batch,
+            FlushBatch,
             State, //
         },
     },
@@ -193,7 +193,7 @@ where
         from: usize,
         flushed: &mut Flushed,
     ) -> Option<MagazineKind> {
-        let mut blocks = Batch::new();
+        let mut blocks = FlushBatch::new();
         let empty = |cache: &Exclusive<'_, CpuCache>| {
             cache.empty_next_magazine(from, |block| blocks.push(&self.index, block))
         };

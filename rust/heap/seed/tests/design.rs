@@ -14,7 +14,7 @@ use crate::{
         MemoryError,
         SET_SIZE, //
     },
-    testing::Memory,
+    testing::HostMemory,
 };
 use std::vec::Vec;
 
@@ -60,7 +60,7 @@ fn the_constants_are_those_of_the_design() {
 
 #[test]
 fn usable_size_is_the_requested_size_and_the_block_size() {
-    let memory = Memory::new(MIN_HEAP_SIZE);
+    let memory = HostMemory::new(MIN_HEAP_SIZE);
     let heap = heap(&memory);
     for (size, align, expected) in [
         (1, 1, (1, 64)),
@@ -76,7 +76,7 @@ fn usable_size_is_the_requested_size_and_the_block_size() {
 
 #[test]
 fn a_slab_without_free_blocks_grows_by_one_set() {
-    let memory = Memory::new(1 << 20);
+    let memory = HostMemory::new(1 << 20);
     let mut heap = heap(&memory);
     let small = layout(64, 8);
     for n in 1..=SET_SIZE {
@@ -99,7 +99,7 @@ fn a_slab_without_free_blocks_grows_by_one_set() {
 fn a_new_set_is_allocated_from_its_end() {
     // `grow` makes a list in order of address and moves its blocks one by one to the main list,
     // which reverses their order.
-    let memory = Memory::new(1 << 20);
+    let memory = HostMemory::new(1 << 20);
     let mut heap = heap(&memory);
     let blocks: Vec<_> = (0..SET_SIZE)
         .map(|_| heap.allocate(layout(64, 8)).unwrap())
@@ -110,7 +110,7 @@ fn a_new_set_is_allocated_from_its_end() {
 
 #[test]
 fn the_block_freed_last_is_allocated_first() {
-    let memory = Memory::new(1 << 20);
+    let memory = HostMemory::new(1 << 20);
     let mut heap = heap(&memory);
     let small = layout(100, 4);
     let blocks: Vec<_> = (0..10).map(|_| heap.allocate(small).unwrap()).collect();
@@ -125,7 +125,7 @@ fn the_block_freed_last_is_allocated_first() {
 
 #[test]
 fn large_requests_go_to_the_buddy_system() {
-    let memory = Memory::new(1 << 20);
+    let memory = HostMemory::new(1 << 20);
     let mut heap = heap(&memory);
     let large = layout(10_000, 4096);
     let block = heap.allocate(large).unwrap();
@@ -141,8 +141,8 @@ fn large_requests_go_to_the_buddy_system() {
 
 #[test]
 fn added_memory_serves_requests_that_did_not_fit() {
-    let memory = Memory::new(MIN_HEAP_SIZE);
-    let more = Memory::new(1 << 20);
+    let memory = HostMemory::new(MIN_HEAP_SIZE);
+    let more = HostMemory::new(1 << 20);
     let mut heap = heap(&memory);
     assert!(heap.allocate(layout(1 << 19, 8)).is_err());
     // SAFETY: Nothing but this heap uses the memory, which outlives the heap.
@@ -153,7 +153,7 @@ fn added_memory_serves_requests_that_did_not_fit() {
 
 #[test]
 fn the_statistics_follow_the_formulas_of_the_design() {
-    let memory = Memory::new(1 << 20);
+    let memory = HostMemory::new(1 << 20);
     let mut heap = heap(&memory);
     for (size, count) in [(64, 70), (1000, 3), (5000, 2)] {
         for _ in 0..count {
@@ -172,7 +172,7 @@ fn the_statistics_follow_the_formulas_of_the_design() {
 
 #[test]
 fn bad_memory_is_refused_with_its_reason() {
-    let memory = Memory::new(2 * MIN_HEAP_SIZE);
+    let memory = HostMemory::new(2 * MIN_HEAP_SIZE);
     let (start, page) = (memory.addr(), 4096);
     for (start, size, expected) in [
         (start, 0, MemoryError::TooSmall),

@@ -14,8 +14,8 @@ use crate::{
     lock::Lock,
     seed::State,
     testing::{
+        HostMemory,
         HostSeed,
-        Memory,
         TestEngine,
         layout,
         prelude::*,
@@ -30,7 +30,7 @@ use core::ptr;
 /// The arguments of `damage` are the engine's state, and the address and the link of a free block
 /// of 64 bytes.
 fn broken_rule(damage: impl FnOnce(&mut State, usize, usize)) -> (Rule, Option<u8>) {
-    let memory = Memory::new(1 << 20);
+    let memory = HostMemory::new(1 << 20);
     let engine = HostSeed::over(&memory);
     let mut cost = Cost::default();
     for size in [64, 64, 1000, 5000] {
@@ -102,7 +102,7 @@ fn a_block_freed_twice_is_found() {
 
 #[test]
 fn more_free_blocks_than_blocks_are_found() {
-    let more = Memory::new(4096);
+    let more = HostMemory::new(4096);
     let rule = broken_rule(|state, _, _| {
         let slab = &mut state.heap.as_mut().unwrap().slab_64_bytes;
         for n in 0..3 {
@@ -134,7 +134,7 @@ fn slab_memory_that_is_not_from_the_buddy_system_is_found() {
 
 #[test]
 fn a_slab_in_foreign_memory_is_found() {
-    let more = Memory::new(1 << 20);
+    let more = HostMemory::new(1 << 20);
     let rule = broken_rule(|state, _, _| {
         // SAFETY: Nothing but this test uses the memory, which outlives the engine.
         unsafe {
@@ -151,7 +151,7 @@ fn a_slab_in_foreign_memory_is_found() {
 
 #[test]
 fn memory_that_is_in_no_region_is_found() {
-    let more = Memory::new(1 << 20);
+    let more = HostMemory::new(1 << 20);
     let rule = broken_rule(|state, _, _| {
         // SAFETY: Nothing but this test uses the memory, which outlives the engine.
         unsafe {
@@ -176,7 +176,7 @@ fn a_wrong_count_of_frees_is_found() {
 
 #[test]
 fn a_long_list_is_checked_in_steps_and_again_after_a_change() {
-    let memory = Memory::new(4 << 20);
+    let memory = HostMemory::new(4 << 20);
     let engine = HostSeed::over(&memory);
     let mut cost = Cost::default();
     let small = layout(64, 8);

@@ -12,12 +12,12 @@ mod weaknesses;
 
 use super::Heap;
 use crate::testing::{
-    Memory,
+    HostMemory,
     layout, //
 };
 
 /// Returns a heap in `memory`.
-fn heap(memory: &Memory) -> Heap {
+fn heap(memory: &HostMemory) -> Heap {
     // SAFETY: The tests drop the heap before the memory, and use the memory for one heap.
     unsafe { Heap::try_new(memory.addr(), memory.bytes()) }.unwrap()
 }

@@ -7,8 +7,8 @@ use crate::{
     region::RegionError,
     seed::MIN_HEAP_SIZE,
     testing::{
+        HostMemory,
         HostSeed,
-        Memory,
         TestEngine,
         conformance::conforms,
         layout,
@@ -48,7 +48,7 @@ fn the_engine_conforms() {
 
 #[test]
 fn a_refused_request_has_its_cause_and_changes_nothing() {
-    let memory = Memory::new(128 << 10);
+    let memory = HostMemory::new(128 << 10);
     let engine = HostSeed::over(&memory);
     let mut cost = Cost::default();
     let mut refused = |size, align| engine.allocate(layout(size, align), &mut cost).unwrap_err();
@@ -80,7 +80,7 @@ fn a_refused_request_has_its_cause_and_changes_nothing() {
 
 #[test]
 fn a_cost_has_its_path_class_and_order() {
-    let memory = Memory::new(1 << 20);
+    let memory = HostMemory::new(1 << 20);
     let engine = HostSeed::over(&memory);
     let cost_of = |size| {
         let mut cost = Cost::default();
@@ -94,8 +94,8 @@ fn a_cost_has_its_path_class_and_order() {
 
 #[test]
 fn a_refused_region_changes_nothing() {
-    let memory = Memory::new(1 << 20);
-    let more = Memory::new(1 << 20);
+    let memory = HostMemory::new(1 << 20);
+    let more = HostMemory::new(1 << 20);
     let engine = HostSeed::over(&memory);
     let add = |skip, bytes| more.lend_part(&engine, skip, bytes);
     assert_eq!(

@@ -17,8 +17,8 @@ use crate::{
         SET_SIZE, //
     },
     testing::{
+        HostMemory,
         HostSeed,
-        Memory,
         TestEngine,
         weaknesses as ask, //
     },
@@ -48,7 +48,7 @@ fn a_free_searches_every_free_block_of_its_size() {
     // `dealloc` searches the list of the block's size for its buddy, from the head. The test
     // counts the list's length by its links. The head is the last block that was freed without
     // coalescing.
-    let memory = Memory::new(64 << 20);
+    let memory = HostMemory::new(64 << 20);
     let mut heap = heap(&memory);
     let large = layout(8192, 8);
     let blocks: Vec<_> = core::iter::from_fn(|| heap.allocate(large).ok()).collect();
@@ -71,13 +71,13 @@ fn a_free_searches_every_free_block_of_its_size() {
 #[test]
 fn the_engine_is_not_quick_because_a_free_searches_a_list() {
     // The layers above free blocks of a quick engine with a spinlock held.
-    let memory = Memory::new(MIN_HEAP_SIZE);
+    let memory = HostMemory::new(MIN_HEAP_SIZE);
     assert!(!HostSeed::over(&memory).capabilities().quick);
 }
 
 #[test]
 fn adjacent_regions_serve_no_request_across_their_boundary() {
-    let memory = Memory::new(2 * MIN_HEAP_SIZE);
+    let memory = HostMemory::new(2 * MIN_HEAP_SIZE);
     let whole = layout(2 * MIN_HEAP_SIZE, 8);
     // SAFETY: Nothing but this test uses the memory, for one heap at a time.
     let mut in_one_piece = unsafe { Heap::try_new(memory.addr(), memory.bytes()) }.unwrap();

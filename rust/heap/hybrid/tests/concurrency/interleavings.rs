@@ -41,7 +41,7 @@ use super::{
 use crate::{
     Cost, Engine, PAGE_BYTES,
     testing::{
-        blocks::Figures,
+        blocks::ReportedStatistics,
         layout,
         prelude::*,
         sound, //
@@ -134,7 +134,7 @@ fn explore_relay(
             thread.join().unwrap();
         }
         sound(&world.engine);
-        Figures::of(&world.engine).agree(&world.blocks.lock().unwrap());
+        ReportedStatistics::of(&world.engine).agree(&world.blocks.lock().unwrap());
     });
 }
 

@@ -31,10 +31,10 @@ use crate::{
     testing::{
         CPU,
         HostHybrid,
-        Memory,
+        HostMemory,
         blocks::{
-            Blocks,
-            Figures, //
+            ReportedStatistics,
+            ShadowMap, //
         },
         layout,
         numbers::Numbers,
@@ -54,10 +54,10 @@ const OPERATIONS: usize = 30_000;
 const SIZES: [usize; 8] = [8, 64, 100, 512, 3000, 4096, 8192, 20_000];
 
 /// One of the threads.
-struct Worker<'a> {
+struct WorkerThread<'a> {
     engine: &'a HostHybrid,
     /// The live blocks of all threads.
-    blocks: &'a Mutex<Blocks>,
+    blocks: &'a Mutex<ShadowMap>,
     /// The live blocks that this thread will free or send.
     own: Vec<Offset>,
     numbers: Numbers,
@@ -68,7 +68,7 @@ struct Worker<'a> {
     outboxes: Vec<Sender<Offset>>,
 }
 
-impl Worker<'_> {
+impl WorkerThread<'_> {
     fn run(mut self) {
         for _ in 0..OPERATIONS {
             match self.numbers.below(16) {
@@ -119,7 +119,7 @@ impl Worker<'_> {
 }
 
 /// Frees a live block.
-fn release(engine: &HostHybrid, blocks: &Mutex<Blocks>, block: Offset) {
+fn release(engine: &HostHybrid, blocks: &Mutex<ShadowMap>, block: Offset) {
     let live = blocks.lock().unwrap().remove(block);
     let mut cost = Cost::default();
     // SAFETY: The block was live with this layout, and was removed, so it is freed once.
@@ -128,10 +128,10 @@ fn release(engine: &HostHybrid, blocks: &Mutex<Blocks>, block: Offset) {
 
 /// Runs the threads on a pool of `bytes` bytes and `cpus` CPUs.
 fn run_threads(cpus: usize, bytes: usize) {
-    let memory = Memory::new(bytes);
+    let memory = HostMemory::new(bytes);
     let engine = with_cpus(cpus);
     memory.lend(&engine).unwrap();
-    let blocks = Mutex::new(Blocks::default());
+    let blocks = Mutex::new(ShadowMap::default());
     let (outboxes, inboxes): (Vec<_>, Vec<_>) = (0..THREADS).map(|_| channel()).unzip();
     let done = AtomicBool::new(false);
     let checks = thread::scope(|scope| {
@@ -140,7 +140,7 @@ fn run_threads(cpus: usize, bytes: usize) {
             while !done.load(Relaxed) {
                 let result = check::run(&mut Walk::new(), |walk| engine.check(walk));
                 assert!(matches!(result, Ok(Progress::Sound | Progress::Disturbed)));
-                Figures::of(&engine);
+                ReportedStatistics::of(&engine);
                 checks += 1;
             }
             checks
@@ -148,7 +148,7 @@ fn run_threads(cpus: usize, bytes: usize) {
         let workers: Vec<_> = (1..)
             .zip(inboxes)
             .map(|(number, inbox)| {
-                let worker = Worker {
+                let worker = WorkerThread {
                     engine: &engine,
                     blocks: &blocks,
                     own: Vec::new(),
@@ -168,8 +168,8 @@ fn run_threads(cpus: usize, bytes: usize) {
     });
     assert!(checks > 0);
     sound(&engine);
-    Figures::of(&engine).agree(&blocks.lock().unwrap());
-    assert_eq!(Figures::of(&engine).totals.live_blocks, 0);
+    ReportedStatistics::of(&engine).agree(&blocks.lock().unwrap());
+    assert_eq!(ReportedStatistics::of(&engine).totals.live_blocks, 0);
     is_whole(&engine, &[memory]);
 }
 

@@ -11,8 +11,8 @@ use crate::{
     engine::BadFree,
     size_class::Class,
     testing::{
+        HostMemory,
         LockedHybrid,
-        Memory,
         TestEngine,
         layout,
         sound,
@@ -168,7 +168,7 @@ fn a_second_free_of_pages_is_refused_after_any_coalescing() {
 
 #[test]
 fn a_bad_free_changes_no_total() {
-    let memory = Memory::new(1 << 16);
+    let memory = HostMemory::new(1 << 16);
     let engine = LockedHybrid::over(&memory);
     let mut cost = Cost::default();
     let block = engine.allocate(layout(100, 4), &mut cost).unwrap();
@@ -196,7 +196,7 @@ fn a_bad_free_changes_no_total() {
 #[test]
 fn a_size_that_differs_by_16_tib_is_wrong() {
     // A page descriptor has 32 bits for the number of pages.
-    let memory = Memory::new(1 << 20);
+    let memory = HostMemory::new(1 << 20);
     let engine = LockedHybrid::over(&memory);
     let mut cost = Cost::default();
     let block = engine

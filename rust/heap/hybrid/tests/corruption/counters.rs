@@ -26,7 +26,7 @@ use crate::{
     lock::Lock,
     size_class::Class,
     testing::{
-        Memory,
+        HostMemory,
         layout,
         prelude::*,
         sound, //
@@ -78,7 +78,7 @@ fn more_borrowed_objects_than_live_ones_are_found() {
         let borrow = |state: &mut State, objects| {
             state.heap.borrowed[usize::from(number)] = objects;
         };
-        let memory = Memory::new(1 << 20);
+        let memory = HostMemory::new(1 << 20);
         let (engine, _) = prepared(&memory);
         engine.state.with(|state| borrow(state, most));
         sound(&engine);
@@ -120,7 +120,7 @@ fn a_wrong_size_of_the_pool_is_found() {
 
 #[test]
 fn every_change_makes_a_walk_begin_again() {
-    let memory = Memory::new(1 << 20);
+    let memory = HostMemory::new(1 << 20);
     let (engine, _) = prepared(&memory);
     let mut cost = Cost::default();
     // There are free pages behind this block, so that it can grow in place.
@@ -160,7 +160,7 @@ fn every_change_makes_a_walk_begin_again() {
         assert_eq!(engine.check(&mut walk), Ok(Progress::More));
         assert_eq!(walk.restarts, 1);
     });
-    let more = Memory::new(1 << 16);
+    let more = HostMemory::new(1 << 16);
     disturbed("region", &mut |_| assert_eq!(more.lend(&engine), Ok(1)));
     let end = check::run(&mut walk, |walk| engine.check(walk));
     assert_eq!(end, Ok(Progress::Sound));

@@ -31,8 +31,8 @@ use crate::{
     size_class::MagazineKind,
     testing::{
         CPU,
+        HostMemory,
         LockedHybrid,
-        Memory,
         TestEngine,
         layout,
         prelude::*,
@@ -400,7 +400,7 @@ fn a_bad_free_is_refused_before_it_reaches_a_magazine() {
 fn a_late_double_free_does_not_free_a_block_that_is_there_now() {
     // A slab of the class has three pages. In its place there are live blocks of one page now, one of which
     // begins where the object began.
-    let memory = Memory::new(8 * PAGE_BYTES);
+    let memory = HostMemory::new(8 * PAGE_BYTES);
     let engine = LockedHybrid::over(&memory);
     let mut cost = Cost::default();
     let object = engine.allocate(layout(3072, 8), &mut cost).unwrap();

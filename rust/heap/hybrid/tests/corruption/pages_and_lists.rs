@@ -21,13 +21,13 @@ use crate::{
         PageKind,
     },
     lock::Lock,
-    testing::Memory,
+    testing::HostMemory,
 };
 use std::vec::Vec;
 
 #[test]
 fn the_prepared_engine_is_sound_and_has_every_kind_of_block() {
-    let memory = Memory::new(1 << 20);
+    let memory = HostMemory::new(1 << 20);
     let (engine, places) = prepared(&memory);
     engine.state.with(|state| {
         let kind = |page| state.heap.buddy.metadata.kind(page);

@@ -27,7 +27,7 @@ use proptest::{
 use std::vec::Vec;
 
 /// A buddy system and its oracle.
-struct Model {
+struct CheckedBuddy {
     buddy: Buddy,
     /// For each page of each region, whether it is allocated.
     allocated: Vec<Vec<bool>>,
@@ -35,7 +35,7 @@ struct Model {
     blocks: Vec<(Page, usize)>,
 }
 
-impl Model {
+impl CheckedBuddy {
     /// Constructs a buddy system over regions of these numbers of pages, all of them free.
     fn new(regions: &[usize]) -> Self {
         let mut buddy = Buddy::new();
@@ -172,29 +172,29 @@ proptest! {
         ],
         operations in vec((0u8..8, any::<usize>(), 1usize..20, 0u32..5), 1..200),
     ) {
-        let mut model = Model::new(&regions);
-        model.compare();
+        let mut checked = CheckedBuddy::new(&regions);
+        checked.compare();
         for (what, pick, pages, align_order) in operations {
             match what {
-                0 => model.allocate(pages, align_order, End::Front),
-                1 => model.allocate(pages, align_order, End::Back),
-                2 => model.allocate(pages, 0, End::Front),
-                3 => model.allocate(pages, 0, End::Back),
-                4..=5 => model.free(pick),
-                6 => model.grow(pick, pages),
-                _ => model.shrink(pick, pages),
+                0 => checked.allocate(pages, align_order, End::Front),
+                1 => checked.allocate(pages, align_order, End::Back),
+                2 => checked.allocate(pages, 0, End::Front),
+                3 => checked.allocate(pages, 0, End::Back),
+                4..=5 => checked.free(pick),
+                6 => checked.grow(pick, pages),
+                _ => checked.shrink(pick, pages),
             }
-            model.compare();
+            checked.compare();
         }
-        while !model.blocks.is_empty() {
-            model.free(0);
+        while !checked.blocks.is_empty() {
+            checked.free(0);
         }
-        model.compare();
+        checked.compare();
         // Each region consists of as few blocks as possible again.
         for (region, pages) in regions.into_iter().enumerate() {
             let mut index = 0;
             for order in (0..usize::BITS).rev().filter(|order| pages >> order & 1 != 0) {
-                let kind = model.buddy.metadata.kind(Page::new(region, index));
+                let kind = checked.buddy.metadata.kind(Page::new(region, index));
                 prop_assert_eq!(kind, PageKind::Free { order: order as u8 });
                 index += 1 << order;
             }
@@ -204,11 +204,11 @@ proptest! {
 
 #[test]
 fn the_oracle_finds_pages_that_are_allocated_twice() {
-    let mut model = Model::new(&[8]);
-    model.allocate(8, 0, End::Front);
+    let mut checked = CheckedBuddy::new(&[8]);
+    checked.allocate(8, 0, End::Front);
     // The block is freed without the oracle, which therefore expects the next request to be refused.
-    model.buddy.metadata.set_kind(page(0), PageKind::Interior);
-    model.buddy.free(page(0), 8);
-    let wrong = std::panic::AssertUnwindSafe(|| model.allocate(1, 0, End::Front));
+    checked.buddy.metadata.set_kind(page(0), PageKind::Interior);
+    checked.buddy.free(page(0), 8);
+    let wrong = std::panic::AssertUnwindSafe(|| checked.allocate(1, 0, End::Front));
     assert!(std::panic::catch_unwind(wrong).is_err());
 }

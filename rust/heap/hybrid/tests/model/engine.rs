@@ -7,11 +7,11 @@ use crate::{
     Cost, Engine, Offset, PAGE_BYTES, Refusal,
     testing::{
         HostHybrid,
-        Memory,
+        HostMemory,
         TestEngine,
         layout,
         model::{
-            Outcome,
+            ModelOutcome,
             agrees,
             agrees_on,
             operations,
@@ -72,7 +72,7 @@ proptest! {
         ],
         operations in operations(200, 12),
     ) {
-        let trace = |skew| -> Vec<Outcome> {
+        let trace = |skew| -> Vec<ModelOutcome> {
             let memories = regions(bytes, skew);
             let (engine, outcomes) = agrees::<HostHybrid>(&memories, &operations);
             is_whole(&engine, &memories);
@@ -89,7 +89,7 @@ proptest! {
 fn a_skewed_pool_allocates_no_misaligned_block() {
     // Blocks are aligned within their region. An alignment that the region's address does not have is
     // refused.
-    let memory = Memory::skewed(1 << 16, 2 * PAGE_BYTES);
+    let memory = HostMemory::skewed(1 << 16, 2 * PAGE_BYTES);
     let engine = HostHybrid::over(&memory);
     let mut cost = Cost::default();
     for align_order in 0..=13 {
@@ -102,7 +102,7 @@ fn a_skewed_pool_allocates_no_misaligned_block() {
     }
     // A second region that is aligned to its size does not change this, as one buddy system has all
     // regions.
-    let more = Memory::new(1 << 17);
+    let more = HostMemory::new(1 << 17);
     assert_eq!(more.lend(&engine), Ok(1));
     let whole = engine.allocate(layout(1 << 17, 8), &mut cost).unwrap();
     assert_eq!(engine.offset(whole.start), Some(Offset::new(1, 0)));

@@ -25,9 +25,9 @@ use crate::{
         Class, //
     },
     testing::{
+        HostMemory,
         HostSeed,
         LockedHybrid,
-        Memory,
         TestEngine,
         layout,
         map::{
@@ -35,7 +35,7 @@ use crate::{
             read, //
         },
         model::{
-            Operation,
+            ModelOperation,
             operations,
             regions, //
         },
@@ -118,16 +118,16 @@ fn agrees(
 }
 
 /// Runs an operation, and updates the live blocks.
-fn apply(engine: &LockedHybrid, live: &mut Vec<(Block, Layout)>, operation: Operation) {
+fn apply(engine: &LockedHybrid, live: &mut Vec<(Block, Layout)>, operation: ModelOperation) {
     let mut cost = Cost::default();
     let nth = |pick: usize, live: &[_]| pick.checked_rem(live.len());
     match operation {
-        Operation::Allocate(size, align_order) => {
+        ModelOperation::Allocate(size, align_order) => {
             let layout = layout(size, 1 << align_order);
             let block = engine.allocate(layout, &mut cost);
             live.extend(block.ok().map(|block| (block, layout)));
         }
-        Operation::Release(pick) => {
+        ModelOperation::Release(pick) => {
             let Some(nth) = nth(pick, live) else {
                 return;
             };
@@ -135,7 +135,7 @@ fn apply(engine: &LockedHybrid, live: &mut Vec<(Block, Layout)>, operation: Oper
             // SAFETY: The block was live with this layout, and was removed, so it is freed once.
             unsafe { engine.free(block, layout, &mut cost) }.unwrap();
         }
-        Operation::Resize(pick, size) => {
+        ModelOperation::Resize(pick, size) => {
             let Some(nth) = nth(pick, live) else {
                 return;
             };
@@ -146,7 +146,7 @@ fn apply(engine: &LockedHybrid, live: &mut Vec<(Block, Layout)>, operation: Oper
                 live[nth].1 = new;
             }
         }
-        Operation::Move(_) | Operation::Shrink => {}
+        ModelOperation::Move(_) | ModelOperation::Shrink => {}
     }
 }
 
@@ -198,7 +198,7 @@ proptest! {
 
 #[test]
 fn the_map_shows_each_kind_of_block() {
-    let memory = Memory::new(1 << 20);
+    let memory = HostMemory::new(1 << 20);
     let (engine, places) = prepared(&memory);
     let extents = read(&engine, 0, 0, 64);
     is_partition(&extents, 256);
@@ -229,7 +229,7 @@ fn the_map_shows_each_kind_of_block() {
 #[test]
 fn a_call_reads_a_bounded_number_of_page_descriptors() {
     // It takes several calls to pass the interior of a large block. They return no extents.
-    let memory = Memory::new(8 << 20);
+    let memory = HostMemory::new(8 << 20);
     let engine = LockedHybrid::over(&memory);
     let mut cost = Cost::default();
     let block = engine.allocate(layout(6 << 20, 8), &mut cost).unwrap();
@@ -248,7 +248,7 @@ fn a_call_reads_a_bounded_number_of_page_descriptors() {
 
 #[test]
 fn a_missing_region_has_no_map() {
-    let memory = Memory::new(1 << 20);
+    let memory = HostMemory::new(1 << 20);
     let engine = LockedHybrid::over(&memory);
     let mut out = [Extent::default()];
     for region in [1, 15, 16, 17, usize::MAX] {
@@ -290,7 +290,7 @@ fn damaged_page_descriptors_make_a_wrong_map_and_do_no_other_harm() {
     ];
     for kind in kinds {
         for index in 0..256 {
-            let memory = Memory::new(1 << 20);
+            let memory = HostMemory::new(1 << 20);
             let (engine, _) = prepared(&memory);
             engine.state.with(|state| {
                 state

@@ -31,10 +31,10 @@ use crate::{
     testing::{
         CPU,
         Host,
-        Memory,
+        HostMemory,
         blocks::{
-            Blocks,
-            Figures, //
+            ReportedStatistics,
+            ShadowMap, //
         },
         layout,
         sound, //
@@ -113,8 +113,8 @@ pub(crate) type ObservedHybrid = Hybrid<CountingMutex<State>, ObservedCpus>;
 /// method's name ends in `unchecked`. Sizes without an alignment are aligned to 8.
 pub(crate) struct Machine {
     pub(crate) engine: ObservedHybrid,
-    blocks: RefCell<Blocks>,
-    memory: Memory,
+    blocks: RefCell<ShadowMap>,
+    memory: HostMemory,
 }
 
 impl Machine {
@@ -133,7 +133,7 @@ impl Machine {
             pauses: AtomicUsize::new(0),
         };
         let engine = Hybrid::new(CountingMutex::default(), per_cpu);
-        let memory = Memory::new(bytes);
+        let memory = HostMemory::new(bytes);
         memory.lend(&engine).unwrap();
         CPU.set(0);
         Self {
@@ -226,8 +226,8 @@ impl Machine {
     }
 
     /// Returns the engine's statistics.
-    pub(crate) fn figures(&self) -> Figures {
-        Figures::of(&self.engine)
+    pub(crate) fn figures(&self) -> ReportedStatistics {
+        ReportedStatistics::of(&self.engine)
     }
 
     /// Returns the bytes in all magazines.

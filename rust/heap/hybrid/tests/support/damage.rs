@@ -24,8 +24,8 @@ use crate::{
         Class, //
     },
     testing::{
+        HostMemory,
         LockedHybrid,
-        Memory,
         TestEngine,
         layout,
         prelude::*,
@@ -61,7 +61,7 @@ pub(crate) fn class(bytes: usize) -> Class {
 }
 
 /// Constructs an engine with a block of every kind.
-pub(crate) fn prepared(memory: &Memory) -> (LockedHybrid, Places) {
+pub(crate) fn prepared(memory: &HostMemory) -> (LockedHybrid, Places) {
     let engine = LockedHybrid::over(memory);
     let allocate = |size, align| {
         let mut cost = Cost::default();
@@ -110,7 +110,7 @@ pub(crate) fn prepared(memory: &Memory) -> (LockedHybrid, Places) {
 
 /// Damages a prepared engine, and returns the broken rule that the check reports, and where.
 pub(crate) fn broken(damage: impl FnOnce(&mut State, &Places)) -> Broken {
-    let memory = Memory::new(1 << 20);
+    let memory = HostMemory::new(1 << 20);
     let (engine, places) = prepared(&memory);
     engine.state.with(|state| damage(state, &places));
     check::run(&mut Walk::new(), |walk| engine.check(walk)).unwrap_err()

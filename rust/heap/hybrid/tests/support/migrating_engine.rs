@@ -45,10 +45,10 @@ use crate::{
         Class, //
     },
     testing::{
-        Memory,
+        HostMemory,
         blocks::{
-            Blocks,
-            Figures, //
+            ReportedStatistics,
+            ShadowMap, //
         },
         host_cache,
         layout,
@@ -151,13 +151,13 @@ pub(crate) struct Scenario {
 /// The state that all threads share.
 pub(crate) struct World {
     pub(crate) engine: MigratingHybrid,
-    pub(crate) blocks: Mutex<Blocks>,
+    pub(crate) blocks: Mutex<ShadowMap>,
     /// The number of calls of the engine that began, and of those that have not returned. Between calls,
     /// `blocks` has all live blocks.
     calls: Mutex<(usize, usize)>,
     /// A walk that begins before the threads are spawned.
     walk: Mutex<Walk>,
-    memory: Memory,
+    memory: HostMemory,
     scenario: Scenario,
 }
 
@@ -184,7 +184,7 @@ impl World {
         };
         let state = ModelMutex(shuttle::sync::Mutex::new(State::new()));
         let engine = Hybrid::new(state, per_cpu);
-        let memory = Memory::new(scenario.pages * PAGE_BYTES);
+        let memory = HostMemory::new(scenario.pages * PAGE_BYTES);
         memory.lend(&engine).unwrap();
         Self {
             engine,
@@ -302,7 +302,7 @@ impl World {
                 matches!(result, Ok(Progress::Sound | Progress::Disturbed)),
                 "{result:?}"
             );
-            Figures::of(&self.engine);
+            ReportedStatistics::of(&self.engine);
         }
     }
 
@@ -334,12 +334,12 @@ impl World {
     pub(crate) fn end(&self) {
         assert!(!self.engine.per_cpu.overlapped.load(Relaxed), "{OVERLAP}");
         sound(&self.engine);
-        Figures::of(&self.engine).agree(&self.blocks.lock().unwrap());
+        ReportedStatistics::of(&self.engine).agree(&self.blocks.lock().unwrap());
         while self.blocks.lock().unwrap().len() > 0 {
             self.free();
         }
         sound(&self.engine);
-        Figures::of(&self.engine).agree(&Blocks::default());
+        ReportedStatistics::of(&self.engine).agree(&ShadowMap::default());
         is_whole(&self.engine, core::slice::from_ref(&self.memory));
     }
 }

@@ -13,7 +13,7 @@ use crate::{
     per_cpu::PerCpu,
     size_class::CLASSES,
     testing::{
-        Memory,
+        HostMemory,
         classes,
         layout,
         sound,
@@ -24,7 +24,7 @@ use std::vec::Vec;
 
 /// Panics unless an engine without live blocks can allocate all its memory, in as few blocks as its regions
 /// allow.
-pub(crate) fn is_whole<L, P>(engine: &Hybrid<L, P>, memories: &[Memory])
+pub(crate) fn is_whole<L, P>(engine: &Hybrid<L, P>, memories: &[HostMemory])
 where
     L: Lock<State> + Sync,
     P: PerCpu<CpuCache>,
@@ -37,7 +37,7 @@ where
     let mut live = Vec::new();
     // A region of n pages is one block for each bit of n.
     for order in (0..=20).rev() {
-        let pages = |memory: &Memory| memory.bytes() / PAGE_BYTES;
+        let pages = |memory: &HostMemory| memory.bytes() / PAGE_BYTES;
         let expected = memories
             .iter()
             .filter(|memory| pages(memory) >> order & 1 != 0);

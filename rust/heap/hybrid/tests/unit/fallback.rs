@@ -18,8 +18,8 @@ use crate::{
     lock::Lock,
     size_class::Class,
     testing::{
+        HostMemory,
         LockedHybrid,
-        Memory,
         TestEngine,
         layout,
         sound,
@@ -255,7 +255,7 @@ fn the_cost_of_a_fallback_is_that_of_the_attempt_that_served() {
 
 #[test]
 fn an_engine_borrows_from_larger_classes_when_no_page_is_free() {
-    let memory = Memory::new(8 << 10);
+    let memory = HostMemory::new(8 << 10);
     let engine = LockedHybrid::over(&memory);
     let mut cost = Cost::default();
     let mut allocate = |size| engine.allocate(layout(size, 8), &mut cost);

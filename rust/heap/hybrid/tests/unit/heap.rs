@@ -12,8 +12,8 @@ use crate::{
     region::RegionError,
     size_class::Class,
     testing::{
+        HostMemory,
         LockedHybrid,
-        Memory,
         TestEngine,
         classes,
         layout,
@@ -218,7 +218,7 @@ fn a_request_is_served_by_any_region_that_has_room() {
 
 #[test]
 fn totals_are_used_cached_and_free_per_class() {
-    let memory = Memory::new(1 << 20);
+    let memory = HostMemory::new(1 << 20);
     let engine = LockedHybrid::over(&memory);
     let mut cost = Cost::default();
     for size in [64, 64, 100, 3072, 5000, 8] {
@@ -245,7 +245,7 @@ fn totals_are_used_cached_and_free_per_class() {
 
 #[test]
 fn a_refused_region_changes_nothing() {
-    let (memory, more) = (Memory::new(1 << 20), Memory::new(1 << 20));
+    let (memory, more) = (HostMemory::new(1 << 20), HostMemory::new(1 << 20));
     let engine = LockedHybrid::over(&memory);
     let add = |skip, bytes| more.lend_part(&engine, skip, bytes);
     assert_eq!(

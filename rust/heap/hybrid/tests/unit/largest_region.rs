@@ -19,8 +19,8 @@ use crate::{
     hybrid::page::REGION_PAGES_MAX,
     region::RegionError,
     testing::{
+        HostMemory,
         LockedHybrid,
-        Memory,
         TestEngine,
         layout,
         numbers::Numbers, //
@@ -137,7 +137,7 @@ fn a_long_walk_runs_in_bounded_steps() {
 #[test]
 fn a_larger_region_is_refused() {
     let engine = LockedHybrid::empty();
-    let memory = Memory::new(PAGE_BYTES);
+    let memory = HostMemory::new(PAGE_BYTES);
     let bytes = (4 << 30) + PAGE_BYTES;
     // SAFETY: The engine refuses the length before it uses the range or the table.
     let refused = unsafe { engine.add_region(memory.start(), bytes, memory.table(8)) };

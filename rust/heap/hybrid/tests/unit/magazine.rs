@@ -14,7 +14,7 @@ use crate::{
     },
     hybrid::{CacheSize, CpuCache, Slot},
     testing::{
-        Memory,
+        HostMemory,
         layout,
         prelude::*,
         totals, //
@@ -256,7 +256,7 @@ fn the_budget_grows_with_the_pool() {
     let machine = Machine::new(1, 32 << 10);
     machine.allocate(4096);
     assert_eq!(machine.capacity_bytes(), 0);
-    let more = Memory::new(1 << 20);
+    let more = HostMemory::new(1 << 20);
     assert_eq!(more.lend(&machine.engine), Ok(1));
     machine.allocate(4096);
     assert_eq!(machine.capacity_bytes(), 4 * 4096);
