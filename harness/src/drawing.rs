@@ -41,7 +41,7 @@ const BATCH: usize = 1024;
 
 /// The reason why a pool cannot be drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum NoMap {
+pub(crate) enum DrawingError {
     #[error(
         "a pool of the seed that other sessions may have used cannot be drawn: the seed has no MAP, \
          and a model of its free lists needs all operations since the pool was new; 'slablab map \
@@ -68,7 +68,7 @@ pub(crate) enum NoMap {
     Call(Errno),
 }
 
-impl From<Errno> for NoMap {
+impl From<Errno> for DrawingError {
     fn from(errno: Errno) -> Self {
         match errno {
             Errno::PERM => Self::Privilege,
@@ -96,7 +96,7 @@ pub(crate) struct Drawing<'t> {
 enum Source {
     Engine,
     SeedModel(Box<Follower>),
-    Nothing(NoMap),
+    Nothing(DrawingError),
 }
 
 /// A model of the seed, and the number of the next event.
@@ -120,10 +120,10 @@ impl<'t> Drawing<'t> {
         let info = target.info()?;
         let source = match Engine::from_raw(info.engine) {
             _ if info.capabilities & SLABLAB_CAP_MAP != 0 => Source::Engine,
-            Some(Engine::Seed) if !origin.is_new => Source::Nothing(NoMap::Shared),
-            Some(Engine::Seed) if origin.debug => Source::Nothing(NoMap::Debug),
+            Some(Engine::Seed) if !origin.is_new => Source::Nothing(DrawingError::Shared),
+            Some(Engine::Seed) if origin.debug => Source::Nothing(DrawingError::Debug),
             Some(Engine::Seed) => Source::SeedModel(Box::new(Follower::new(&info))),
-            engine => Source::Nothing(NoMap::NoPool(engine.unwrap_or(Engine::Default))),
+            engine => Source::Nothing(DrawingError::NoPool(engine.unwrap_or(Engine::Default))),
         };
         Ok(Self { target, source })
     }
@@ -148,7 +148,7 @@ impl<'t> Drawing<'t> {
     /// # Errors
     ///
     /// A sentence.
-    pub(crate) fn map(&mut self) -> Result<Map, NoMap> {
+    pub(crate) fn map(&mut self) -> Result<Map, DrawingError> {
         self.follow();
         match &self.source {
             Source::Engine => Ok(Map::read(self.target)?),
@@ -168,21 +168,21 @@ impl Follower {
         }
     }
 
-    fn follow(&mut self, target: &dyn Target) -> Result<(), NoMap> {
+    fn follow(&mut self, target: &dyn Target) -> Result<(), DrawingError> {
         let mut events = vec![slablab_event::default(); BATCH];
         loop {
             let reply = target
                 .events(self.number, &mut events)
                 .map_err(|errno| match errno {
-                    Errno::NXIO => NoMap::Unrecorded,
-                    errno => NoMap::Call(errno),
+                    Errno::NXIO => DrawingError::Unrecorded,
+                    errno => DrawingError::Call(errno),
                 })?;
             if reply.lost > 0 {
-                return Err(NoMap::Unrecorded);
+                return Err(DrawingError::Unrecorded);
             }
             self.number = reply.number;
             for event in &events[..reply.count as usize] {
-                self.enter(event).map_err(NoMap::ModelMismatch)?;
+                self.enter(event).map_err(DrawingError::ModelMismatch)?;
             }
             if (reply.count as usize) < BATCH {
                 break;

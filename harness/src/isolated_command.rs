@@ -23,7 +23,7 @@ use crate::{
 
 /// The result of a command in a child.
 #[derive(Deserialize, Serialize)]
-enum Ended {
+enum ChildResult {
     /// The command has an exit status: whether it is 0.
     Status(bool),
     /// The reader of the output has closed it.
@@ -48,19 +48,19 @@ pub(crate) fn run(
     }
     // The commands may write to free memory on purpose.
     let ended = isolation::run(patience, || match underway::without_fills(work) {
-        Ok(code) => Ended::Status(code == ExitCode::SUCCESS),
+        Ok(code) => ChildResult::Status(code == ExitCode::SUCCESS),
         Err(error) => match error.downcast_ref::<io::Error>() {
-            Some(error) if error.kind() == io::ErrorKind::BrokenPipe => Ended::OutputClosed,
-            _ => Ended::Failed(crate::errno::sentence(&error)),
+            Some(error) if error.kind() == io::ErrorKind::BrokenPipe => ChildResult::OutputClosed,
+            _ => ChildResult::Failed(crate::errno::sentence(&error)),
         },
     })?;
     // A closed output also ends a process with a signal.
     let output_closed = || Err(io::Error::from(io::ErrorKind::BrokenPipe).into());
     match ended {
-        Ok(Ended::Status(true)) => Ok(ExitCode::SUCCESS),
-        Ok(Ended::Status(false)) => Ok(ExitCode::FAILURE),
-        Ok(Ended::OutputClosed) => output_closed(),
-        Ok(Ended::Failed(error)) => Err(anyhow::Error::msg(error)),
+        Ok(ChildResult::Status(true)) => Ok(ExitCode::SUCCESS),
+        Ok(ChildResult::Status(false)) => Ok(ExitCode::FAILURE),
+        Ok(ChildResult::OutputClosed) => output_closed(),
+        Ok(ChildResult::Failed(error)) => Err(anyhow::Error::msg(error)),
         Err(death) if death.is_closed_output() => output_closed(),
         Err(death) => Err(anyhow::Error::msg(death.to_string())),
     }

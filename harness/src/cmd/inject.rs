@@ -151,14 +151,14 @@ fn what(misuse: Misuse) -> &'static str {
 
 /// An operation and who did it, for JSON.
 #[derive(Serialize)]
-struct Owner {
+struct OperationOwner {
     operation: u64,
     pid: u32,
 }
 
 /// The result of one misuse, for JSON.
 #[derive(Serialize)]
-struct Outcome {
+struct MisuseResult {
     misuse: Misuse,
     reported: Option<Fault>,
     expected: Fault,
@@ -167,17 +167,17 @@ struct Outcome {
     named_size: u64,
     byte: i64,
     damaged_bytes: u64,
-    allocated: Option<Owner>,
-    freed: Option<Owner>,
-    noticed: Option<Owner>,
+    allocated: Option<OperationOwner>,
+    freed: Option<OperationOwner>,
+    noticed: Option<OperationOwner>,
 }
 
 /// The results of all misuses, for JSON.
 #[derive(Serialize)]
-struct Document {
+struct InjectDocument {
     engine: Engine,
     passed: bool,
-    misuses: Vec<Outcome>,
+    misuses: Vec<MisuseResult>,
     quarantined_blocks: u64,
     quarantined_bytes: u64,
     /// The rule of the engine's own that is broken now.
@@ -214,7 +214,7 @@ fn inject_all(args: &InjectArgs) -> anyhow::Result<ExitCode> {
     } else {
         args.misuses.as_slice()
     };
-    let document = Document::of(&target, chosen, args.size)?;
+    let document = InjectDocument::of(&target, chosen, args.size)?;
     report::print(if args.json {
         serde_json::to_string_pretty(&document)? + "\n"
     } else {
@@ -263,7 +263,7 @@ fn inject(target: &dyn Target, misuse: Misuse, size: u64) -> anyhow::Result<slab
     }
 }
 
-impl Owner {
+impl OperationOwner {
     /// Returns an owner, if it is somebody.
     fn of(owner: slablab_owner) -> Option<Self> {
         let slablab_owner { operation, pid, .. } = owner;
@@ -278,7 +278,7 @@ impl Owner {
     }
 }
 
-impl Outcome {
+impl MisuseResult {
     fn of(misuse: Misuse, report: &slablab_report) -> Self {
         Self {
             misuse,
@@ -290,9 +290,9 @@ impl Outcome {
             named_size: report.named_size,
             byte: report.byte,
             damaged_bytes: report.damaged_bytes,
-            allocated: Owner::of(report.allocated),
-            freed: Owner::of(report.freed),
-            noticed: Owner::of(report.noticed),
+            allocated: OperationOwner::of(report.allocated),
+            freed: OperationOwner::of(report.freed),
+            noticed: OperationOwner::of(report.noticed),
         }
     }
 
@@ -324,26 +324,26 @@ impl Outcome {
                 size => bytes(size).into(),
             },
             damage.into(),
-            Owner::cell(&self.allocated),
-            Owner::cell(&self.freed),
-            Owner::cell(&self.noticed),
+            OperationOwner::cell(&self.allocated),
+            OperationOwner::cell(&self.freed),
+            OperationOwner::cell(&self.noticed),
         ]
     }
 }
 
-impl Document {
+impl InjectDocument {
     /// Does all of what is chosen.
     fn of(target: &dyn Target, chosen: &[Misuse], size: u64) -> anyhow::Result<Self> {
         let mut misuses = Vec::new();
         for misuse in chosen {
-            misuses.push(Outcome::of(*misuse, &inject(target, *misuse, size)?));
+            misuses.push(MisuseResult::of(*misuse, &inject(target, *misuse, size)?));
         }
         let stats = target.stats().context("STATS failed")?;
         let check = target.check().context("CHECK failed")?;
         let broken = Rule::from_raw(check.rule).filter(|rule| *rule != Rule::None);
         Ok(Self {
             engine: Engine::from_raw(stats.engine).unwrap_or(Engine::Default),
-            passed: misuses.iter().all(Outcome::is_named) && broken.is_none(),
+            passed: misuses.iter().all(MisuseResult::is_named) && broken.is_none(),
             misuses,
             quarantined_blocks: stats.quarantined_blocks,
             quarantined_bytes: stats.quarantined_bytes,
@@ -362,13 +362,13 @@ impl Document {
             ("freed", Side::Left),
             ("detected", Side::Left),
         ]);
-        for outcome in &self.misuses {
-            table.row(outcome.row());
+        for result in &self.misuses {
+            table.row(result.row());
         }
-        let is_noticed = |outcome: &&Outcome| outcome.expected != Fault::None;
+        let is_noticed = |result: &&MisuseResult| result.expected != Fault::None;
         let noticed = self.misuses.iter().filter(is_noticed);
-        let named = noticed.clone().filter(|outcome| outcome.is_named());
-        let reads = match self.misuses.iter().all(|outcome| is_noticed(&outcome)) {
+        let named = noticed.clone().filter(|result| result.is_named());
+        let reads = match self.misuses.iter().all(|result| is_noticed(&result)) {
             true => "",
             false => {
                 "\nDebug mode does not detect reads. KASAN reports them in the kernel's log, where \

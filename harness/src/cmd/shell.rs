@@ -36,7 +36,7 @@ use rustyline::{
 
 use self::{
     complete::Completion,
-    session::Session, //
+    session::ShellSession, //
 };
 use crate::{
     drawing::{
@@ -95,7 +95,7 @@ fn execute(args: &ShellArgs) -> anyhow::Result<ExitCode> {
         debug: args.target.debug,
     };
     let drawing = Drawing::begin(&target, origin).context("INFO failed")?;
-    let session = Session::new(&target, drawing);
+    let session = ShellSession::new(&target, drawing);
     if io::stdin().is_terminal() {
         prompt(session)?;
         return Ok(ExitCode::SUCCESS);
@@ -104,7 +104,7 @@ fn execute(args: &ShellArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// Executes the lines of a script, and prints the transcript.
-fn script(mut session: Session<'_>, lines: impl BufRead) -> anyhow::Result<ExitCode> {
+fn script(mut session: ShellSession<'_>, lines: impl BufRead) -> anyhow::Result<ExitCode> {
     let mut status = ExitCode::SUCCESS;
     for (number, line) in (1..).zip(lines.lines()) {
         let line = line.with_context(|| format!("line {number} of the script cannot be read"))?;
@@ -124,7 +124,7 @@ fn script(mut session: Session<'_>, lines: impl BufRead) -> anyhow::Result<ExitC
 }
 
 /// Reads commands from a terminal.
-fn prompt(mut session: Session<'_>) -> anyhow::Result<()> {
+fn prompt(mut session: ShellSession<'_>) -> anyhow::Result<()> {
     report::print(
         "The blocks of this session are freed when it ends. 'help' lists the commands, Tab completes.\n",
     )?;

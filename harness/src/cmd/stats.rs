@@ -83,11 +83,11 @@ pub(crate) struct Stats {
     allocations: u64,
     frees: u64,
     refusals: BTreeMap<&'static str, u64>,
-    buddy: Buddy,
-    classes: Vec<Class>,
-    orders: Vec<Order>,
+    buddy: BuddyFigures,
+    classes: Vec<ClassFigures>,
+    orders: Vec<OrderFigures>,
     debug: Debug,
-    session: Session,
+    session: SessionFigures,
 }
 
 /// Reports of debug mode.
@@ -99,14 +99,14 @@ struct Debug {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-struct Buddy {
+struct BuddyFigures {
     user_bytes: u64,
     actual_bytes: u64,
     total_bytes: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-struct Class {
+struct ClassFigures {
     block_bytes: u64,
     total_blocks: u64,
     used_blocks: u64,
@@ -116,7 +116,7 @@ struct Class {
 
 /// Blocks of whole pages.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-struct Order {
+struct OrderFigures {
     block_bytes: u64,
     used_blocks: u64,
     magazine_blocks: u64,
@@ -124,7 +124,7 @@ struct Order {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-struct Session {
+struct SessionFigures {
     blocks: u64,
     bytes: u64,
     allocations: u64,
@@ -166,7 +166,7 @@ pub(crate) fn refusals(counts: &[u64]) -> BTreeMap<&'static str, u64> {
         .collect()
 }
 
-impl From<&slablab_class_stats> for Class {
+impl From<&slablab_class_stats> for ClassFigures {
     fn from(class: &slablab_class_stats) -> Self {
         Self {
             block_bytes: class.block_bytes,
@@ -178,7 +178,7 @@ impl From<&slablab_class_stats> for Class {
     }
 }
 
-impl From<(u32, &slablab_order_stats)> for Order {
+impl From<(u32, &slablab_order_stats)> for OrderFigures {
     fn from((order, stats): (u32, &slablab_order_stats)) -> Self {
         Self {
             block_bytes: uapi::PAGE_BYTES << order,
@@ -207,7 +207,7 @@ impl From<&slablab_stats> for Stats {
             allocations: stats.allocations,
             frees: stats.frees,
             refusals: refusals(&stats.refusals),
-            buddy: Buddy {
+            buddy: BuddyFigures {
                 user_bytes: stats.buddy_user_bytes,
                 actual_bytes: stats.buddy_actual_bytes,
                 total_bytes: stats.buddy_total_bytes,
@@ -216,11 +216,11 @@ impl From<&slablab_stats> for Stats {
                 .classes
                 .iter()
                 .take(stats.class_count as usize)
-                .map(Class::from)
+                .map(ClassFigures::from)
                 .collect(),
             orders: (0..)
                 .zip(&stats.orders)
-                .map(Order::from)
+                .map(OrderFigures::from)
                 .filter(|order| order.used_blocks + order.magazine_blocks + order.free_blocks > 0)
                 .collect(),
             debug: Debug {
@@ -232,7 +232,7 @@ impl From<&slablab_stats> for Stats {
                 quarantined_blocks: stats.quarantined_blocks,
                 quarantined_bytes: stats.quarantined_bytes,
             },
-            session: Session {
+            session: SessionFigures {
                 blocks: stats.session_blocks,
                 bytes: stats.session_bytes,
                 allocations: stats.session_allocations,

@@ -85,7 +85,7 @@ fn an_engine_with_a_map_tells_it_itself() {
     let sim = session(Engine::Hybrid);
     let mut drawing = Drawing::begin(&sim, NEW).unwrap();
     sim.alloc(5000, 8).unwrap();
-    assert_eq!(drawing.map(), Map::read(&sim).map_err(NoMap::Call));
+    assert_eq!(drawing.map(), Map::read(&sim).map_err(DrawingError::Call));
 }
 
 #[test]
@@ -96,11 +96,11 @@ fn a_pool_that_cannot_be_drawn_has_a_reason() {
         is_new: false,
         ..NEW
     };
-    assert_eq!(reason(shared, &sim), NoMap::Shared);
+    assert_eq!(reason(shared, &sim), DrawingError::Shared);
     let debug = Origin { debug: true, ..NEW };
-    assert_eq!(reason(debug, &sim), NoMap::Debug);
+    assert_eq!(reason(debug, &sim), DrawingError::Debug);
     sim.end_record().unwrap();
-    assert_eq!(reason(NEW, &sim), NoMap::Unrecorded);
+    assert_eq!(reason(NEW, &sim), DrawingError::Unrecorded);
 }
 
 #[test]
@@ -112,5 +112,5 @@ fn events_that_are_overwritten_unread_are_noticed() {
         let block = sim.alloc(64, 8).unwrap();
         sim.free(block.handle).unwrap();
     }
-    assert_eq!(drawing.map(), Err(NoMap::Unrecorded));
+    assert_eq!(drawing.map(), Err(DrawingError::Unrecorded));
 }

@@ -2,7 +2,7 @@
 
 //! SUBMIT of many operations: each call frees a batch of blocks and allocates another one.
 
-use super::Run;
+use super::WorkloadRun;
 use crate::oracle::{
     Block,
     CheckedOperation, //
@@ -18,7 +18,7 @@ const BATCHES: usize = 8;
 /// The largest block.
 const SIZE_MAX: u64 = 4096;
 
-pub(super) fn run(run: &mut Run<'_>) -> Result<(), Violation> {
+pub(super) fn run(run: &mut WorkloadRun<'_>) -> Result<(), Violation> {
     let mut batches: [Vec<Block>; BATCHES] = Default::default();
     let mut sizes = Vec::new();
     loop {
@@ -42,7 +42,11 @@ pub(super) fn run(run: &mut Run<'_>) -> Result<(), Violation> {
 
 /// Frees blocks and allocates others of these sizes, in one call. A refusal leaves the sizes behind
 /// it away.
-fn submit(run: &mut Run<'_>, blocks: &mut Vec<Block>, sizes: &[u64]) -> Result<(), Violation> {
+fn submit(
+    run: &mut WorkloadRun<'_>,
+    blocks: &mut Vec<Block>,
+    sizes: &[u64],
+) -> Result<(), Violation> {
     let frees = blocks.drain(..).map(CheckedOperation::Free);
     let allocations = sizes.iter().map(|size| CheckedOperation::Alloc {
         size: *size,

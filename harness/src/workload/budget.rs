@@ -29,14 +29,14 @@ pub(crate) enum Limit {
 }
 
 /// The limit of a run and its progress, shared by its threads.
-pub(crate) struct Budget {
+pub(crate) struct WorkloadBudget {
     limit: Limit,
     started: Instant,
     done: AtomicU64,
     stopped: AtomicBool,
 }
 
-impl Budget {
+impl WorkloadBudget {
     /// Starts the clock.
     pub(crate) fn start(limit: Limit) -> Self {
         Self {
@@ -95,7 +95,7 @@ impl Budget {
 
 /// One thread's operations.
 pub(crate) struct Steps<'b> {
-    budget: &'b Budget,
+    budget: &'b WorkloadBudget,
     taken: u64,
     end: u64,
     reported: u64,
@@ -104,7 +104,7 @@ pub(crate) struct Steps<'b> {
 
 impl<'b> Steps<'b> {
     /// Returns the budget that this is a share of.
-    pub(super) fn budget(&self) -> &'b Budget {
+    pub(super) fn budget(&self) -> &'b WorkloadBudget {
         self.budget
     }
 
@@ -171,7 +171,7 @@ mod tests {
     #[test]
     fn shares_come_to_the_whole() {
         for (all, threads) in [(0, 1), (1, 1), (100, 3), (7, 8), (1_000_003, 4)] {
-            let budget = Budget::start(Limit::Operations(all));
+            let budget = WorkloadBudget::start(Limit::Operations(all));
             let sum: u64 = (0..threads)
                 .map(|index| count(budget.share(index, threads)))
                 .sum();
@@ -181,7 +181,7 @@ mod tests {
 
     #[test]
     fn time_ends_and_so_does_a_stop() {
-        let budget = Budget::start(Limit::Time(Duration::ZERO));
+        let budget = WorkloadBudget::start(Limit::Time(Duration::ZERO));
         assert_eq!(count(budget.share(0, 1)), CLOCK_STEPS);
         assert_eq!(budget.permille(), 1000);
 
@@ -191,7 +191,7 @@ mod tests {
         held.release_clock();
         assert!(count(held) < 1000 + CLOCK_STEPS);
 
-        let budget = Budget::start(Limit::Operations(u64::MAX));
+        let budget = WorkloadBudget::start(Limit::Operations(u64::MAX));
         budget.stop();
         assert_eq!(count(budget.share(0, 1)), 0);
     }

@@ -2,7 +2,7 @@
 
 //! Small blocks come and go: the day of most programs.
 
-use super::Run;
+use super::WorkloadRun;
 use crate::oracle::Violation;
 
 /// The maximum number of live blocks.
@@ -14,7 +14,7 @@ const SIZE_MAX: u64 = 4096;
 /// Operations between high and low tide.
 const WAVE: u64 = 4096;
 
-pub(super) fn run(run: &mut Run<'_>) -> Result<(), Violation> {
+pub(super) fn run(run: &mut WorkloadRun<'_>) -> Result<(), Violation> {
     let mut blocks = Vec::new();
     while run.steps.next() {
         // At rising tide two of three operations allocate, then two of three free.

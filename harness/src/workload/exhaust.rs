@@ -10,7 +10,7 @@
 //! Both fillings run on one CPU. If the thread moved in between, its old CPU's magazine would still
 //! have blocks, so that one large block more or less could fit.
 
-use super::Run;
+use super::WorkloadRun;
 use crate::{
     affinity::CpuPin,
     device::Errno,
@@ -30,7 +30,7 @@ const SMALL_MAX: u64 = 4096;
 /// The largest block.
 const SIZE_MAX: u64 = 64 << 10;
 
-pub(super) fn run(run: &mut Run<'_>) -> Result<(), Violation> {
+pub(super) fn run(run: &mut WorkloadRun<'_>) -> Result<(), Violation> {
     let mut blocks = Vec::new();
     run.steps.hold_clock();
     loop {
@@ -58,7 +58,7 @@ pub(super) fn run(run: &mut Run<'_>) -> Result<(), Violation> {
 /// Allocates until a request is refused, and returns how many were served; `None` when the budget
 /// ended first.
 fn fill(
-    run: &mut Run<'_>,
+    run: &mut WorkloadRun<'_>,
     pattern: u64,
     blocks: &mut Vec<Block>,
 ) -> Result<Option<usize>, Violation> {
@@ -81,7 +81,7 @@ fn fill(
 }
 
 /// Frees all blocks, in no order.
-fn empty(run: &mut Run<'_>, blocks: &mut Vec<Block>) -> Result<(), Violation> {
+fn empty(run: &mut WorkloadRun<'_>, blocks: &mut Vec<Block>) -> Result<(), Violation> {
     while let Some(block) = run.pick(blocks) {
         run.steps.next();
         run.client.free(block)?;

@@ -6,7 +6,7 @@
 //! free, a large request may be refused, but only with the cause "fragmented". When all blocks are
 //! free, the buddy system must have coalesced them, and the large request must succeed.
 
-use super::Run;
+use super::WorkloadRun;
 use crate::{
     oracle::{
         Block,
@@ -25,7 +25,7 @@ const SIZE_MAX: u64 = 16 << 10;
 const LARGE_PART: u64 = 4;
 const LARGE_MAX: u64 = 16 << 20;
 
-pub(super) fn run(run: &mut Run<'_>) -> Result<(), Violation> {
+pub(super) fn run(run: &mut WorkloadRun<'_>) -> Result<(), Violation> {
     let info = run
         .oracle
         .target()
@@ -76,7 +76,7 @@ pub(super) fn run(run: &mut Run<'_>) -> Result<(), Violation> {
 }
 
 /// Allocates until a request is refused; `false` when the budget ended first.
-fn fill(run: &mut Run<'_>, blocks: &mut Vec<Block>) -> Result<bool, Violation> {
+fn fill(run: &mut WorkloadRun<'_>, blocks: &mut Vec<Block>) -> Result<bool, Violation> {
     while run.steps.next() {
         let size = run.rng.doubling(SIZE_MIN, SIZE_MAX);
         match run.alloc_if_it_fits(size)? {
@@ -88,7 +88,7 @@ fn fill(run: &mut Run<'_>, blocks: &mut Vec<Block>) -> Result<bool, Violation> {
 }
 
 /// Allocates a block and frees it; returns the cause if it was refused.
-fn refused(run: &mut Run<'_>, size: u64) -> Result<Option<Cause>, Violation> {
+fn refused(run: &mut WorkloadRun<'_>, size: u64) -> Result<Option<Cause>, Violation> {
     run.steps.next();
     match run.alloc_if_it_fits(size)? {
         Ok(block) => run.client.free(block).map(|()| None),

@@ -2,7 +2,7 @@
 
 //! Every size and every alignment: what a kernel's caches, buffers and tables ask for.
 
-use super::Run;
+use super::WorkloadRun;
 use crate::oracle::Violation;
 
 /// The maximum number of live blocks.
@@ -17,7 +17,7 @@ const SIZE_MAX: u64 = 256 << 10;
 /// The largest alignment, as a power of two.
 const ALIGN_MAX_LOG2: u64 = 12;
 
-pub(super) fn run(run: &mut Run<'_>) -> Result<(), Violation> {
+pub(super) fn run(run: &mut WorkloadRun<'_>) -> Result<(), Violation> {
     let mut blocks = Vec::new();
     while run.steps.next() {
         if blocks.len() < WORKING_SET && (run.rng.chance(1, 2) || blocks.is_empty()) {

@@ -19,9 +19,9 @@ mod tests;
 mod threads;
 
 pub(crate) use self::budget::{
-    Budget,
     Limit,
-    Steps, //
+    Steps,
+    WorkloadBudget, //
 };
 use crate::{
     oracle::{
@@ -43,7 +43,7 @@ pub(crate) struct Workload {
     /// Whether its figures are the same for the same seed and operations, in every respect.
     pub(crate) is_sequential: bool,
     /// Does it.
-    run: fn(&mut Run<'_>) -> Result<(), Violation>,
+    run: fn(&mut WorkloadRun<'_>) -> Result<(), Violation>,
 }
 
 /// All workloads, in the order in which they are run.
@@ -103,7 +103,7 @@ pub(crate) static WORKLOADS: [Workload; 8] = [
 const INJECTED_MAX: usize = 8;
 
 /// One run of a workload.
-pub(crate) struct Run<'r> {
+pub(crate) struct WorkloadRun<'r> {
     oracle: &'r Oracle<'r>,
     client: Client<'r>,
     steps: Steps<'r>,
@@ -114,7 +114,7 @@ pub(crate) struct Run<'r> {
 
 /// A violation, and when it came up.
 #[derive(Debug)]
-pub(crate) struct Failure {
+pub(crate) struct WorkloadFailure {
     /// The operation, counted from 1.
     pub(crate) operation: u64,
     /// The violated rule.
@@ -131,11 +131,11 @@ impl Workload {
     pub(crate) fn run(
         &self,
         oracle: &Oracle<'_>,
-        budget: &Budget,
+        budget: &WorkloadBudget,
         seed: u64,
         threads: usize,
-    ) -> Result<(), Failure> {
-        let mut run = Run {
+    ) -> Result<(), WorkloadFailure> {
+        let mut run = WorkloadRun {
             oracle,
             client: oracle.client(),
             steps: budget.share(0, 1),
@@ -145,7 +145,7 @@ impl Workload {
         };
         let result = (self.run)(&mut run);
         run.steps.report();
-        result.map_err(|violation| Failure {
+        result.map_err(|violation| WorkloadFailure {
             operation: match violation {
                 // Threads take steps of their own.
                 Violation::InThread { .. } => budget.done(),
@@ -162,7 +162,7 @@ fn stream(name: &str) -> u64 {
         .fold(0, |number, byte| (number << 8) | u64::from(byte))
 }
 
-impl Run<'_> {
+impl WorkloadRun<'_> {
     /// Frees blocks, as far as the budget goes, and then the others too: they are not operations.
     fn free_all(&mut self, blocks: &mut Vec<Block>) -> Result<(), Violation> {
         while let Some(block) = blocks.pop() {

@@ -2,7 +2,7 @@
 
 //! Blocks grow and shrink in small and large steps, across the border between slabs and page blocks.
 
-use super::Run;
+use super::WorkloadRun;
 use crate::oracle::Violation;
 
 /// The maximum number of live blocks.
@@ -14,7 +14,7 @@ const SIZE_MAX: u64 = 16 << 10;
 /// The most that a small step changes.
 const STEP_MAX: u64 = 64;
 
-pub(super) fn run(run: &mut Run<'_>) -> Result<(), Violation> {
+pub(super) fn run(run: &mut WorkloadRun<'_>) -> Result<(), Violation> {
     let mut blocks = Vec::new();
     while run.steps.next() {
         if blocks.len() < WORKING_SET && (run.rng.chance(1, 8) || blocks.is_empty()) {

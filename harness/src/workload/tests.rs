@@ -26,14 +26,18 @@ const SEED: u64 = 11;
 /// Operations enough for a few rounds in the small pool of these tests.
 const OPERATIONS: u64 = 3_000;
 
-fn stress(target: &dyn Target, workload: &Workload, limit: Limit) -> Result<Summary, Failure> {
+fn stress(
+    target: &dyn Target,
+    workload: &Workload,
+    limit: Limit,
+) -> Result<Summary, WorkloadFailure> {
     let oracle = Oracle::new(target, SEED).unwrap();
-    let budget = Budget::start(limit);
+    let budget = WorkloadBudget::start(limit);
     workload.run(&oracle, &budget, SEED, 3)?;
     if let Limit::Operations(operations) = limit {
         assert_eq!(budget.done(), operations);
     }
-    oracle.finish().map_err(|violation| Failure {
+    oracle.finish().map_err(|violation| WorkloadFailure {
         operation: budget.done(),
         violation,
     })
@@ -133,7 +137,7 @@ fn every_workload_passes_while_requests_fail_to_order() {
                 sim.fail(every, growth).unwrap();
                 let about = format!("{engine} {} {every} {growth}", workload.name);
                 let oracle = Oracle::new(&sim, SEED).unwrap();
-                let budget = Budget::start(Limit::Operations(OPERATIONS));
+                let budget = WorkloadBudget::start(Limit::Operations(OPERATIONS));
                 workload.run(&oracle, &budget, SEED, 3).expect(&about);
                 // The refusals that the workload saw must equal the session's counters.
                 let stats = oracle.finish().expect(&about).stats;

@@ -14,8 +14,8 @@ use std::{
 };
 
 use super::{
-    Run,
-    Steps, //
+    Steps,
+    WorkloadRun, //
 };
 use crate::{
     isolation::underway,
@@ -33,9 +33,9 @@ const SLOTS: usize = 256;
 /// The largest block.
 const SIZE_MAX: u64 = 4096;
 
-type Slots = [Mutex<Option<Block>>];
+type BlockSlots = [Mutex<Option<Block>>];
 
-pub(super) fn run(run: &mut Run<'_>) -> Result<(), Violation> {
+pub(super) fn run(run: &mut WorkloadRun<'_>) -> Result<(), Violation> {
     let slots: Vec<Mutex<Option<Block>>> = (0..SLOTS).map(|_| Mutex::default()).collect();
     let budget = run.steps.budget();
     let results: Vec<Result<(), Violation>> = thread::scope(|scope| {
@@ -83,7 +83,7 @@ fn exchange(
     client: &mut Client<'_>,
     steps: &mut Steps<'_>,
     mut rng: Rng,
-    slots: &Slots,
+    slots: &BlockSlots,
 ) -> Result<(), Violation> {
     while steps.next() {
         let slot = &slots[rng.index(slots.len())];

@@ -13,7 +13,7 @@ use std::{
 
 use anyhow::Context;
 
-use super::document::Call;
+use super::document::CallCost;
 use crate::{
     device::{
         Device,
@@ -46,14 +46,14 @@ const BATCHES: [usize; 4] = [1, 8, 64, 512];
 /// The batch that a target is about.
 pub(super) const BATCH: usize = 64;
 
-/// A call, or several, by what one of so many costs.
-struct Row<'a> {
+/// A row of the report: a call, or several, by what one of so many costs.
+struct CallRow<'a> {
     name: String,
     of: usize,
     call: Box<dyn FnMut() -> Result<(), Errno> + 'a>,
 }
 
-impl<'a> Row<'a> {
+impl<'a> CallRow<'a> {
     fn new(name: &str, call: impl FnMut() -> Result<(), Errno> + 'a) -> Self {
         Self {
             name: name.to_owned(),
@@ -95,29 +95,29 @@ pub(super) fn batch(size: usize) -> String {
 }
 
 /// Times each call.
-pub(super) fn run(brief: bool) -> anyhow::Result<Vec<Call>> {
+pub(super) fn run(brief: bool) -> anyhow::Result<Vec<CallCost>> {
     let samples = if brief { 5 } else { 40 };
     let hybrid = session(Engine::Hybrid)?;
     let seed = session(Engine::Seed)?;
     let slub = open_device()?;
     slub.bind(Engine::Slub.raw(), 0, 0).context("BIND failed")?;
     let mut rows = vec![
-        Row::new("getppid", || {
+        CallRow::new("getppid", || {
             black_box(parent_id());
             Ok(())
         }),
-        Row::new(NULL_IOCTL, || null_ioctl(&hybrid)),
-        Row::new(ALLOC_FREE, || alloc_free(&hybrid)),
-        Row::new("ALLOC and FREE of 64 B, seed", || alloc_free(&seed)),
-        Row::new("ALLOC and FREE of 64 B, slub", || alloc_free(&slub)),
+        CallRow::new(NULL_IOCTL, || null_ioctl(&hybrid)),
+        CallRow::new(ALLOC_FREE, || alloc_free(&hybrid)),
+        CallRow::new("ALLOC and FREE of 64 B, seed", || alloc_free(&seed)),
+        CallRow::new("ALLOC and FREE of 64 B, slub", || alloc_free(&slub)),
     ];
-    rows.extend(BATCHES.map(|size| Row::batch(&hybrid, size)));
-    rows.push(Row::nothings(&hybrid, BATCH));
+    rows.extend(BATCHES.map(|size| CallRow::batch(&hybrid, size)));
+    rows.push(CallRow::nothings(&hybrid, BATCH));
     rows.iter_mut()
         .map(|row| {
             let cost = cost(samples, &mut *row.call);
             let cost = cost.with_context(|| format!("{} failed", row.name))?;
-            Ok(Call {
+            Ok(CallCost {
                 name: row.name.clone(),
                 cost: cost / row.of as f64,
             })

@@ -18,19 +18,19 @@ use crate::{
 
 /// Everything that one run measured.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Document {
+pub(super) struct BenchDocument {
     pub(super) clock: Clock,
     pub(super) cpus: usize,
     pub(super) kernel: String,
-    pub(super) rows: Vec<Row>,
-    pub(super) calls: Vec<Call>,
+    pub(super) rows: Vec<BenchRow>,
+    pub(super) calls: Vec<CallCost>,
     /// The rows that could not be measured, and the reasons.
     pub(super) left_out: Vec<String>,
 }
 
 /// One line of a table.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Row {
+pub(super) struct BenchRow {
     pub(super) group: Group,
     pub(super) name: String,
     pub(super) block_bytes: u64,
@@ -66,9 +66,9 @@ pub(super) struct Singly {
     pub(super) disturbed: u32,
 }
 
-/// A system call.
+/// The cost of a system call.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Call {
+pub(super) struct CallCost {
     pub(super) name: String,
     pub(super) cost: f64,
 }
@@ -126,7 +126,7 @@ impl Measured {
     }
 }
 
-impl Row {
+impl BenchRow {
     /// Returns a subject's figures.
     pub(super) fn of(&self, subject: BenchSubject) -> Option<&Measured> {
         self.results.iter().find(|result| result.subject == subject)
@@ -141,7 +141,7 @@ impl Row {
     }
 }
 
-impl Document {
+impl BenchDocument {
     /// Says whether nothing was measured.
     pub(super) fn is_empty(&self) -> bool {
         self.rows.is_empty() && self.calls.is_empty()

@@ -30,7 +30,7 @@ use crate::{
     session_factory::TargetKind,
     uapi::BenchSubject, //
 };
-use document::Document;
+use document::BenchDocument;
 use suite::Group;
 
 /// Measure hybrid, seed and Linux's own allocators with loops in the kernel
@@ -134,7 +134,7 @@ pub(crate) fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
     } else {
         read(&args.from)?
     };
-    if documents.iter().all(Document::is_empty) {
+    if documents.iter().all(BenchDocument::is_empty) {
         let why: Vec<_> = documents.iter().flat_map(|run| &run.left_out).collect();
         match why[..] {
             [] => bail!("the files contain no run"),
@@ -146,7 +146,7 @@ pub(crate) fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
     } else {
         render::text(&documents, args.lock_prefixes)
     })?;
-    Ok(if documents.iter().all(Document::is_right) {
+    Ok(if documents.iter().all(BenchDocument::is_right) {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
@@ -154,8 +154,8 @@ pub(crate) fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// Reads the runs that were printed as JSON.
-fn read(files: &[PathBuf]) -> anyhow::Result<Vec<Document>> {
-    let runs: Vec<Vec<Document>> = files
+fn read(files: &[PathBuf]) -> anyhow::Result<Vec<BenchDocument>> {
+    let runs: Vec<Vec<BenchDocument>> = files
         .iter()
         .map(|file| json::read(file, "slablab bench --json"))
         .collect::<anyhow::Result<_>>()?;

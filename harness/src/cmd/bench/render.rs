@@ -4,14 +4,14 @@
 
 use super::{
     document::{
-        Document,
-        Measured,
-        Row, //
+        BenchDocument,
+        BenchRow,
+        Measured, //
     },
     run::COLUMNS,
     suite::Group,
     targets::{
-        Target,
+        PerformanceTarget,
         targets, //
     },
 };
@@ -32,7 +32,7 @@ use crate::{
 };
 
 /// Returns the report on some runs.
-pub(super) fn text(documents: &[Document], lock_prefixes: Option<u32>) -> String {
+pub(super) fn text(documents: &[BenchDocument], lock_prefixes: Option<u32>) -> String {
     let mut text = String::new();
     for document in documents {
         text += &format!("{BOLD}{}{BOLD:#}\n", how(document));
@@ -55,7 +55,7 @@ pub(super) fn text(documents: &[Document], lock_prefixes: Option<u32>) -> String
 }
 
 /// Returns the targets that were measured, beside their limits.
-fn target_table(measured: Vec<Target>) -> String {
+fn target_table(measured: Vec<PerformanceTarget>) -> String {
     let mut table = Table::new([
         ("target", Side::Left),
         ("limit", Side::Right),
@@ -79,11 +79,11 @@ fn target_table(measured: Vec<Target>) -> String {
 }
 
 /// Says in a line which targets were not measured, and why.
-fn not_measured(documents: &[Document], others: &[Target]) -> String {
+fn not_measured(documents: &[BenchDocument], others: &[PerformanceTarget]) -> String {
     if others.is_empty() {
         return String::new();
     }
-    let counts = |document: &Document| document.clock == Clock::Instructions;
+    let counts = |document: &BenchDocument| document.clock == Clock::Instructions;
     if !documents.iter().any(counts) {
         return "The targets were not checked: they are in instructions, and this machine measures \
                 nanoseconds; 'make bench' checks them.\n"
@@ -97,7 +97,7 @@ fn not_measured(documents: &[Document], others: &[Target]) -> String {
 }
 
 /// Says how a run measured.
-fn how(document: &Document) -> String {
+fn how(document: &BenchDocument) -> String {
     let cpus = match document.cpus {
         1 => "one CPU".to_owned(),
         cpus => format!("{cpus} CPUs"),
@@ -110,7 +110,7 @@ fn how(document: &Document) -> String {
 }
 
 /// Returns a table for each group.
-fn groups(document: &Document) -> String {
+fn groups(document: &BenchDocument) -> String {
     let mut text = String::new();
     let mut rows = &document.rows[..];
     while let Some(first) = rows.first() {
@@ -133,7 +133,7 @@ fn groups(document: &Document) -> String {
 }
 
 /// Returns the table of a group.
-fn table(rows: &[Row]) -> String {
+fn table(rows: &[BenchRow]) -> String {
     let mut table = Table::new([
         ("", Side::Left),
         (COLUMNS[0].name(), Side::Right),
@@ -182,7 +182,7 @@ fn figure(figure: f64) -> String {
 }
 
 /// Returns the results of the checks.
-fn faults(documents: &[Document]) -> String {
+fn faults(documents: &[BenchDocument]) -> String {
     let rows = || documents.iter().flat_map(|document| &document.rows);
     let results = || rows().flat_map(|row| &row.results);
     let sum = |field: fn(&Measured) -> u64| results().map(field).sum::<u64>();

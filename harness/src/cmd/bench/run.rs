@@ -22,13 +22,13 @@ use rustix::thread::{
 use super::{
     BenchArgs, calls,
     document::{
-        Document,
-        Measured,
-        Row, //
+        BenchDocument,
+        BenchRow,
+        Measured, //
     },
     suite::{
+        BenchJob,
         Group,
-        Job,
         jobs, //
     },
 };
@@ -55,11 +55,11 @@ const REPEATS: usize = 5;
 const REPEATS_SINGLY: usize = 3;
 
 /// Measures what the arguments say.
-pub(super) fn run(args: &BenchArgs) -> anyhow::Result<Document> {
+pub(super) fn run(args: &BenchArgs) -> anyhow::Result<BenchDocument> {
     let device = open_device()?;
     let cpus = processors()?;
     let clock = Clock::of_this_machine();
-    let mut document = Document {
+    let mut document = BenchDocument {
         clock,
         cpus: cpus.len(),
         kernel: rustix::system::uname()
@@ -138,12 +138,12 @@ fn obstacle(group: Group, device: &Device, cpus: usize) -> anyhow::Result<Option
 /// Measures one row.
 fn row(
     device: &Device,
-    job: &Job,
+    job: &BenchJob,
     subjects: &[BenchSubject],
     cpus: &[usize],
     clock: Clock,
     brief: bool,
-) -> anyhow::Result<Row> {
+) -> anyhow::Result<BenchRow> {
     let repeats = match clock {
         _ if brief => 1,
         Clock::Nanoseconds => REPEATS,
@@ -176,7 +176,7 @@ fn row(
         };
         results.extend(wrong.or(chosen).and_then(|index| times.get(index).cloned()));
     }
-    Ok(Row {
+    Ok(BenchRow {
         group: job.group,
         name: job.name.clone(),
         block_bytes: job.bench.size,

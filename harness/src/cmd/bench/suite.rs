@@ -85,13 +85,13 @@ impl Group {
 
 /// A row: the same call for each subject.
 #[derive(Clone)]
-pub(super) struct Job {
+pub(super) struct BenchJob {
     pub(super) group: Group,
     pub(super) name: String,
     pub(super) bench: slablab_bench,
 }
 
-impl Job {
+impl BenchJob {
     fn new(group: Group, pattern: BenchPattern, name: impl Into<String>) -> Self {
         Self {
             group,
@@ -149,9 +149,9 @@ impl Job {
 }
 
 /// Returns the rows of a group, fewer and shorter ones if it is to be brief.
-pub(super) fn jobs(group: Group, brief: bool) -> Vec<Job> {
+pub(super) fn jobs(group: Group, brief: bool) -> Vec<BenchJob> {
     let times = |rounds: u64| if brief { 2 } else { rounds };
-    let job = |pattern, name: String| Job::new(group, pattern, name);
+    let job = |pattern, name: String| BenchJob::new(group, pattern, name);
     match group {
         Group::Pair => {
             let pair = |size: u64, others, name| {

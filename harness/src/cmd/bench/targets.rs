@@ -10,9 +10,9 @@ use super::{
         batch, //
     },
     document::{
-        Document,
-        Measured,
-        Row, //
+        BenchDocument,
+        BenchRow,
+        Measured, //
     },
     suite::Group,
 };
@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// A target, and what there is.
-pub(super) struct Target {
+pub(super) struct PerformanceTarget {
     /// The name of the target, and the limit.
     pub(super) what: &'static str,
     pub(super) limit: &'static str,
@@ -31,7 +31,10 @@ pub(super) struct Target {
 }
 
 /// Returns every target. What counts instructions is not judged by nanoseconds.
-pub(super) fn targets(documents: &[Document], lock_prefixes: Option<u32>) -> Vec<Target> {
+pub(super) fn targets(
+    documents: &[BenchDocument],
+    lock_prefixes: Option<u32>,
+) -> Vec<PerformanceTarget> {
     let counted: Vec<_> = documents
         .iter()
         .filter(|document| document.clock == Clock::Instructions)
@@ -51,14 +54,14 @@ pub(super) fn targets(documents: &[Document], lock_prefixes: Option<u32>) -> Vec
     };
     let two_cpus: Vec<_> = of(Group::TwoCpus).collect();
     vec![
-        Target {
+        PerformanceTarget {
             what: "pair, each class, instructions",
             limit: "≤ 80",
             found: most(classes(), |row| row.net(BenchSubject::Hybrid))
                 .map(|(cost, row)| (tenths(cost), row))
                 .map(|(cost, row)| (format!("{cost:.1} ({})", row.name), cost <= 80.0)),
         },
-        Target {
+        PerformanceTarget {
             what: "pair, each class, of kmem_cache's",
             limit: "≤ 0.57",
             found: most(classes(), |row| {
@@ -66,7 +69,7 @@ pub(super) fn targets(documents: &[Document], lock_prefixes: Option<u32>) -> Vec
             })
             .map(|(ratio, row)| (format!("{ratio:.3} ({})", row.name), ratio <= 0.57)),
         },
-        Target {
+        PerformanceTarget {
             what: "lock prefixes on the fast path of a pair",
             limit: "0",
             found: lock_prefixes.map(|count| (count.to_string(), count == 0)),
@@ -90,7 +93,7 @@ pub(super) fn targets(documents: &[Document], lock_prefixes: Option<u32>) -> Vec
             1500.0,
             worst_free(Group::ManyFragments),
         ),
-        Target {
+        PerformanceTarget {
             what: "pairs on two CPUs at once, over one CPU's",
             limit: "≤ 1.05",
             found: most(two_cpus.iter().copied(), |row| {
@@ -102,7 +105,7 @@ pub(super) fn targets(documents: &[Document], lock_prefixes: Option<u32>) -> Vec
             })
             .map(|(ratio, row)| (format!("{ratio:.3} ({})", row.name), ratio <= 1.05)),
         },
-        Target {
+        PerformanceTarget {
             what: "the shared lock, for each of these pairs",
             limit: "≤ 1/32",
             found: most(two_cpus.iter().copied(), |row| {
@@ -138,13 +141,18 @@ fn tenths(figure: f64) -> f64 {
 }
 
 /// Returns a target for one figure.
-fn at_most(what: &'static str, limit: &'static str, most: f64, found: Option<f64>) -> Target {
+fn at_most(
+    what: &'static str,
+    limit: &'static str,
+    most: f64,
+    found: Option<f64>,
+) -> PerformanceTarget {
     let (decimals, found) = if most < 10.0 {
         (2, found)
     } else {
         (1, found.map(tenths))
     };
-    Target {
+    PerformanceTarget {
         what,
         limit,
         found: found.map(|found| (format!("{found:.decimals$}"), found <= most)),
@@ -153,9 +161,9 @@ fn at_most(what: &'static str, limit: &'static str, most: f64, found: Option<f64
 
 /// Returns the largest figure of some rows, and the row.
 fn most<'a>(
-    rows: impl Iterator<Item = &'a Row>,
-    figure: impl Fn(&Row) -> Option<f64>,
-) -> Option<(f64, &'a Row)> {
+    rows: impl Iterator<Item = &'a BenchRow>,
+    figure: impl Fn(&BenchRow) -> Option<f64>,
+) -> Option<(f64, &'a BenchRow)> {
     rows.filter_map(|row| Some((figure(row)?, row)))
         .max_by(|one, other| one.0.total_cmp(&other.0))
 }
@@ -165,7 +173,7 @@ mod tests {
     use super::*;
 
     /// Returns a run with one pair of 64 bytes, of so many instructions beside the loop's 9.
-    fn run(clock: Clock, hybrid: f64) -> Document {
+    fn run(clock: Clock, hybrid: f64) -> BenchDocument {
         let measured = |subject, cost| Measured {
             subject,
             cost,
@@ -177,11 +185,11 @@ mod tests {
             wrong_blocks: 0,
             rule: 0,
         };
-        Document {
+        BenchDocument {
             clock,
             cpus: 1,
             kernel: "7.3.4".to_owned(),
-            rows: vec![Row {
+            rows: vec![BenchRow {
                 group: Group::Pair,
                 name: "64 B".to_owned(),
                 block_bytes: 64,
@@ -198,9 +206,9 @@ mod tests {
     }
 
     /// Returns what is said of the first targets: instructions of a pair, and their share.
-    fn verdicts(documents: &[Document]) -> Vec<Option<bool>> {
+    fn verdicts(documents: &[BenchDocument]) -> Vec<Option<bool>> {
         let targets = targets(documents, None);
-        let verdict = |target: &Target| target.found.as_ref().map(|(_, met)| *met);
+        let verdict = |target: &PerformanceTarget| target.found.as_ref().map(|(_, met)| *met);
         targets.iter().take(3).map(verdict).collect()
     }
 
@@ -226,7 +234,7 @@ mod tests {
 
     #[test]
     fn only_targets_that_were_measured_have_a_row() {
-        let told = |documents: &[Document]| {
+        let told = |documents: &[BenchDocument]| {
             let text = crate::report::plain(&super::super::render::text(documents, None));
             text.split_once("Targets of hybrid\n").unwrap().1.to_owned()
         };
@@ -255,7 +263,7 @@ mod tests {
     fn a_report_survives_its_way_through_json() {
         let documents = [run(Clock::Instructions, 67.0)];
         let text = serde_json::to_string(&documents).unwrap();
-        let again: Vec<Document> = serde_json::from_str(&text).unwrap();
+        let again: Vec<BenchDocument> = serde_json::from_str(&text).unwrap();
         let report = super::super::render::text(&again, Some(0));
         assert_eq!(report, super::super::render::text(&documents, Some(0)));
         assert!(report.contains("67.0 (64 B)"), "{report}");

@@ -18,7 +18,7 @@ use super::{
     },
     scratch_memory::{
         ARRAY,
-        Place, //
+        ArgumentPlace, //
     },
 };
 use crate::{
@@ -73,11 +73,11 @@ pub(super) enum ArgumentSource {
     Random,
 }
 
-/// A handle to be written into an argument or an array.
+/// A field of an argument or an array that a handle is to be written into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Named {
+pub(super) struct HandleField {
     pub(super) at: usize,
-    /// Which one of those that the session has.
+    /// Which one of the handles that the session has.
     pub(super) pick: usize,
 }
 
@@ -86,11 +86,11 @@ pub(super) struct Named {
 pub(super) struct Ioctl {
     pub(super) request: u32,
     pub(super) argument: Vec<u8>,
-    pub(super) place: Place,
-    pub(super) handles: Vec<Named>,
+    pub(super) place: ArgumentPlace,
+    pub(super) handles: Vec<HandleField>,
     /// The array that the argument points to.
     pub(super) array: Vec<u8>,
-    pub(super) array_handles: Vec<Named>,
+    pub(super) array_handles: Vec<HandleField>,
 }
 
 /// Where a transfer or a mapping begins.
@@ -104,7 +104,7 @@ pub(super) enum Position {
 
 /// A call on one of the process's open files.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Call {
+pub(super) enum FuzzCall {
     /// Opens a session in place of the one that is there.
     Open,
     Close,
@@ -113,8 +113,8 @@ pub(super) enum Call {
     Ioctl(Ioctl),
     /// FREE of one of the session's blocks.
     Free(usize),
-    Read(Position, usize, Place),
-    Write(Position, Vec<u8>, Place),
+    Read(Position, usize, ArgumentPlace),
+    Write(Position, Vec<u8>, ArgumentPlace),
     Seek(u8, i64),
     Poll(u16),
     Map(Position, usize, u8),
@@ -122,17 +122,17 @@ pub(super) enum Call {
 
 /// The next step of a process.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Step {
+pub(super) struct FuzzStep {
     pub(super) slot: usize,
     /// Without privilege.
     pub(super) as_nobody: bool,
     /// With a child that has the same files, at work beside.
     pub(super) forked: bool,
     pub(super) made: ArgumentSource,
-    pub(super) call: Call,
+    pub(super) call: FuzzCall,
 }
 
-impl Step {
+impl FuzzStep {
     /// Makes the `n`th step of a process.
     pub(super) fn new(seed: u64, process: u64, n: u64) -> Self {
         let mut random = Rng::split(seed ^ process << 48, n);
@@ -151,7 +151,7 @@ impl Step {
     }
 }
 
-impl Call {
+impl FuzzCall {
     /// Returns the call's number in [`KINDS`].
     pub(super) fn kind(&self) -> usize {
         match self {
@@ -174,12 +174,12 @@ impl Call {
     }
 }
 
-fn call(random: &mut Rng, made: ArgumentSource) -> Call {
+fn call(random: &mut Rng, made: ArgumentSource) -> FuzzCall {
     match random.below(100) {
-        0 if random.chance(1, 2) => Call::Open,
-        0 => Call::Close,
-        1 => Call::Pass,
-        2..14 => Call::Read(
+        0 if random.chance(1, 2) => FuzzCall::Open,
+        0 => FuzzCall::Close,
+        1 => FuzzCall::Pass,
+        2..14 => FuzzCall::Read(
             position(random, made),
             len(random, made),
             place(random, made),
@@ -187,19 +187,19 @@ fn call(random: &mut Rng, made: ArgumentSource) -> Call {
         14..22 => {
             let len = len(random, made).min(1 << 16);
             let bytes = (0..len).map(|_| random.next() as u8).collect();
-            Call::Write(position(random, made), bytes, place(random, made))
+            FuzzCall::Write(position(random, made), bytes, place(random, made))
         }
-        22 => Call::Seek(random.below(6) as u8, interesting(random) as i64),
-        23 => Call::Poll(random.next() as u16),
-        24 => Call::Map(
+        22 => FuzzCall::Seek(random.below(6) as u8, interesting(random) as i64),
+        23 => FuzzCall::Poll(random.next() as u16),
+        24 => FuzzCall::Map(
             position(random, made),
             len(random, made),
             random.next() as u8,
         ),
-        25..37 if made == ArgumentSource::Structured => Call::Free(random.index(64)),
-        25..29 => Call::Ioctl(free(random)),
-        _ if made == ArgumentSource::Random => Call::Ioctl(arbitrary(random)),
-        _ => Call::Ioctl(command(random, made)),
+        25..37 if made == ArgumentSource::Structured => FuzzCall::Free(random.index(64)),
+        25..29 => FuzzCall::Ioctl(free(random)),
+        _ if made == ArgumentSource::Random => FuzzCall::Ioctl(arbitrary(random)),
+        _ => FuzzCall::Ioctl(command(random, made)),
     }
 }
 
@@ -209,7 +209,7 @@ fn free(random: &mut Rng) -> Ioctl {
     Ioctl {
         request: request(0, 0, uapi::SLABLAB_IOC_TYPE, uapi::SLABLAB_NR_FREE),
         argument: Vec::new(),
-        place: Place::Nowhere(number),
+        place: ArgumentPlace::Nowhere(number),
         handles: Vec::new(),
         array: Vec::new(),
         array_handles: Vec::new(),
@@ -284,7 +284,7 @@ fn command(random: &mut Rng, made: ArgumentSource) -> Ioctl {
         argument.resize(bytes, filler);
     }
     bound(number, &mut argument);
-    handles.retain(|named| named.at + 4 <= argument.len());
+    handles.retain(|field| field.at + 4 <= argument.len());
     Ioctl {
         request: request(direction, bytes, uapi::SLABLAB_IOC_TYPE, number),
         argument,
@@ -301,7 +301,7 @@ fn fill(
     fields: &[Field],
     structure: &mut [u8],
     base: usize,
-    handles: &mut Vec<Named>,
+    handles: &mut Vec<HandleField>,
 ) {
     for field in fields {
         let value = match field.meaning {
@@ -317,7 +317,7 @@ fn fill(
             FieldKind::Rarely(most) | FieldKind::UpTo(most) => random.below(most + 1),
             FieldKind::Array => ARRAY as u64,
             FieldKind::Handle => {
-                handles.push(Named {
+                handles.push(HandleField {
                     at: base + field.at,
                     pick: random.index(64),
                 });
@@ -362,21 +362,21 @@ fn interesting(random: &mut Rng) -> u64 {
     }
 }
 
-fn place(random: &mut Rng, made: ArgumentSource) -> Place {
+fn place(random: &mut Rng, made: ArgumentSource) -> ArgumentPlace {
     let good = match made {
         ArgumentSource::Structured => 50,
         ArgumentSource::Mutated => 8,
         ArgumentSource::Random => 3,
     };
     if random.below(good) > 0 {
-        return Place::Whole;
+        return ArgumentPlace::Whole;
     }
     match random.below(4) {
-        0 => Place::Over(random.index(64)),
-        1 => Place::Constant,
-        2 => Place::Over(usize::MAX),
+        0 => ArgumentPlace::Over(random.index(64)),
+        1 => ArgumentPlace::Constant,
+        2 => ArgumentPlace::Over(usize::MAX),
         // The first page, the half of the kernel, and what is neither.
-        _ => Place::Nowhere(
+        _ => ArgumentPlace::Nowhere(
             [
                 0,
                 1,
@@ -420,8 +420,8 @@ fn request(direction: u32, bytes: usize, kind: u32, number: u32) -> u32 {
 mod tests {
     use super::*;
 
-    fn steps(seed: u64, process: u64) -> Vec<Step> {
-        (0..3000).map(|n| Step::new(seed, process, n)).collect()
+    fn steps(seed: u64, process: u64) -> Vec<FuzzStep> {
+        (0..3000).map(|n| FuzzStep::new(seed, process, n)).collect()
     }
 
     #[test]
@@ -439,9 +439,9 @@ mod tests {
         }
         for command in &COMMANDS {
             let right = request(3, command.bytes, uapi::SLABLAB_IOC_TYPE, command.number);
-            let made = |step: &Step| {
+            let made = |step: &FuzzStep| {
                 step.made == ArgumentSource::Structured
-                    && matches!(&step.call, Call::Ioctl(ioctl) if ioctl.request == right)
+                    && matches!(&step.call, FuzzCall::Ioctl(ioctl) if ioctl.request == right)
             };
             assert!(steps.iter().any(made), "{}", KINDS[command.number as usize]);
         }

@@ -57,7 +57,7 @@ pub(super) struct Field {
 
 /// A command that takes a structure. Fields that are not named are zero in a good call.
 #[derive(Debug)]
-pub(super) struct Command {
+pub(super) struct FuzzCommand {
     pub(super) number: u32,
     pub(super) bytes: usize,
     pub(super) fields: &'static [Field],
@@ -77,7 +77,7 @@ macro_rules! fields {
 /// Names a command.
 macro_rules! command {
     ($number:ident, $structure:ident: $($fields:tt)*) => {
-        Command {
+        FuzzCommand {
             number: uapi::$number,
             bytes: size_of::<$structure>(),
             fields: fields!($structure: $($fields)*),
@@ -97,15 +97,15 @@ use FieldKind::{
     UpTo, //
 };
 
-pub(super) const ALLOC: Command =
+pub(super) const ALLOC: FuzzCommand =
     command!(SLABLAB_NR_ALLOC, slablab_alloc: size 8 Size, align 8 Align);
-pub(super) const REALLOC: Command =
+pub(super) const REALLOC: FuzzCommand =
     command!(SLABLAB_NR_REALLOC, slablab_realloc: handle 4 Handle, size 8 Size);
-pub(super) const SUBMIT: Command =
+pub(super) const SUBMIT: FuzzCommand =
     command!(SLABLAB_NR_SUBMIT, slablab_submit: count 4 From1(70), operations 8 Array);
 
 /// The commands. FREE takes a number and is not among them.
-pub(super) static COMMANDS: [Command; 17] = [
+pub(super) static COMMANDS: [FuzzCommand; 17] = [
     ALLOC,
     REALLOC,
     SUBMIT,

@@ -10,8 +10,8 @@ mod call;
 mod commands;
 mod processes;
 mod render;
+mod reply_counts;
 mod scratch_memory;
-mod tally;
 mod worker;
 
 use std::{
@@ -25,11 +25,11 @@ use clap::Args;
 
 use self::{
     processes::Processes,
-    tally::{
+    reply_counts::{
         PROCESSES_MAX,
-        Tally, //
+        ReplyCounts, //
     },
-    worker::Worker,
+    worker::FuzzWorker,
 };
 use crate::{
     arguments::{
@@ -87,8 +87,8 @@ pub(crate) fn run(args: FuzzArgs) -> anyhow::Result<ExitCode> {
     let end = args.calls.div_ceil(args.processes.into());
     if let (Some(process), Some(path)) = (args.process, &args.tally) {
         let file = File::options().read(true).write(true).open(path)?;
-        let tally = Tally::map(&file)?;
-        Worker::new(args.seed, process.into(), tally)?.work(end)?;
+        let counts = ReplyCounts::map(&file)?;
+        FuzzWorker::new(args.seed, process.into(), counts)?.work(end)?;
         return Ok(ExitCode::SUCCESS);
     }
     let first = open_device()?;

@@ -46,9 +46,9 @@ use rustix::{
     },
 };
 
-use super::tally::{
+use super::reply_counts::{
     ProcessEvent,
-    Tally, //
+    ReplyCounts, //
 };
 use crate::{
     device::{
@@ -76,7 +76,7 @@ pub(super) struct Processes {
 
 /// The result of a run.
 pub(super) struct Fuzzed {
-    pub(super) tally: Tally,
+    pub(super) counts: ReplyCounts,
     pub(super) seconds: f64,
     /// The violated expectations.
     pub(super) violations: Vec<String>,
@@ -120,22 +120,22 @@ impl Processes {
     pub(super) fn run(&self, first: Device) -> anyhow::Result<Fuzzed> {
         let before = Baseline::now(&first)?;
         let file = File::from(memfd_create("slablab-fuzz", MemfdFlags::CLOEXEC)?);
-        ftruncate(&file, Tally::BYTES as u64)?;
-        let tally = Tally::map(&file)?;
+        ftruncate(&file, ReplyCounts::BYTES as u64)?;
+        let counts = ReplyCounts::map(&file)?;
         // Children of a killed process become this one's, and are waited for with the others.
         set_child_subreaper(Some(getpid()))?;
         let begin = Instant::now();
-        self.work(&file, tally)?;
+        self.work(&file, counts)?;
         let seconds = begin.elapsed().as_secs_f64();
         Ok(Fuzzed {
-            tally,
+            counts,
             seconds,
             violations: violations(&first, &before)?,
         })
     }
 
     /// Has processes make all the calls.
-    fn work(&self, file: &File, tally: Tally) -> anyhow::Result<()> {
+    fn work(&self, file: &File, counts: ReplyCounts) -> anyhow::Result<()> {
         let (one, other) = socketpair(
             AddressFamily::UNIX,
             SocketType::DGRAM,
@@ -151,7 +151,7 @@ impl Processes {
         let mut killed = 0;
         while !runners.is_empty() {
             thread::sleep(Duration::from_micros(random.below(3000)));
-            let begun = u128::from(tally.events(ProcessEvent::Begun));
+            let begun = u128::from(counts.events(ProcessEvent::Begun));
             let due = begun * (u128::from(self.kills) + 1) / u128::from(self.calls.max(1));
             if killed < self.kills && u128::from(killed) < due {
                 let victim = random.index(runners.len());
@@ -159,7 +159,7 @@ impl Processes {
                 // The one that was there is killed, and waited for.
                 drop(runners.swap_remove(victim));
                 runners.push(begin(number)?);
-                tally.happened(ProcessEvent::Kill);
+                counts.happened(ProcessEvent::Kill);
                 killed += 1;
             }
             let mut failed = None;

@@ -15,7 +15,7 @@ use super::{
         Fuzzed, //
         Processes,
     },
-    tally::ProcessEvent,
+    reply_counts::ProcessEvent,
 };
 use crate::{
     device::Errno,
@@ -39,7 +39,7 @@ const WAYS: [(ArgumentSource, &str); 3] = [
 
 /// The JSON output.
 #[derive(Serialize)]
-pub(super) struct Document {
+pub(super) struct FuzzDocument {
     seed: u64,
     processes: usize,
     seconds: f64,
@@ -64,25 +64,25 @@ fn name(number: i32) -> String {
 }
 
 /// Returns what JSON has.
-pub(super) fn document(processes: &Processes, fuzzed: &Fuzzed) -> Document {
-    let tally = &fuzzed.tally;
-    let made = WAYS.map(|(made, name)| (name, <[u64; 2]>::from(tally.calls(made))));
+pub(super) fn document(processes: &Processes, fuzzed: &Fuzzed) -> FuzzDocument {
+    let counts = &fuzzed.counts;
+    let made = WAYS.map(|(made, name)| (name, <[u64; 2]>::from(counts.calls(made))));
     let calls = made.iter().map(|(_, [calls, _])| calls).sum();
-    let answers = |kind| tally.answers(kind).into_iter();
+    let answers = |kind| counts.answers(kind).into_iter();
     let answers = |kind| {
         answers(kind)
             .map(|(number, count)| (name(number), count))
             .collect()
     };
-    Document {
+    FuzzDocument {
         seed: processes.seed,
         processes: processes.processes,
         seconds: fuzzed.seconds,
         calls,
-        cut_short: tally.events(ProcessEvent::Begun) - calls,
-        kills: tally.events(ProcessEvent::Kill),
-        forks: tally.events(ProcessEvent::Fork),
-        files_received: tally.events(ProcessEvent::Received),
+        cut_short: counts.events(ProcessEvent::Begun) - calls,
+        kills: counts.events(ProcessEvent::Kill),
+        forks: counts.events(ProcessEvent::Fork),
+        files_received: counts.events(ProcessEvent::Received),
         made: made.into(),
         answers: KINDS
             .iter()
@@ -112,7 +112,7 @@ pub(super) fn text(processes: &Processes, fuzzed: &Fuzzed) -> String {
             .map(|(answer, number)| format!("{} {answer}", count(*number)))
             .collect();
         let calls = answers.values().sum();
-        let micros = fuzzed.tally.time(number).as_micros() as u64;
+        let micros = fuzzed.counts.time(number).as_micros() as u64;
         table.row([
             Cell::from(kind),
             count(calls).into(),

@@ -35,7 +35,7 @@ const CONSTANT: usize = BASE + 4 * PART;
 
 /// Where an argument lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum ArgumentPlace {
     /// Where all of it can be touched.
     Whole,
     /// Where the last so many bytes cannot.
@@ -75,15 +75,15 @@ impl ScratchMemory {
     }
 
     /// Puts an argument in its place, as far as it can be written there, and returns its address.
-    pub(super) fn put(&mut self, argument: &[u8], place: Place) -> usize {
+    pub(super) fn put(&mut self, argument: &[u8], place: ArgumentPlace) -> usize {
         match place {
-            Place::Whole => self.store(ARGUMENTS_END - PART, argument),
-            Place::Over(outside) => {
+            ArgumentPlace::Whole => self.store(ARGUMENTS_END - PART, argument),
+            ArgumentPlace::Over(outside) => {
                 let inside = &argument[..argument.len().saturating_sub(outside)];
                 self.store(ARGUMENTS_END - inside.len(), inside)
             }
-            Place::Constant => CONSTANT,
-            Place::Nowhere(address) => address,
+            ArgumentPlace::Constant => CONSTANT,
+            ArgumentPlace::Nowhere(address) => address,
         }
     }
 
@@ -120,14 +120,14 @@ mod tests {
     fn an_argument_is_where_it_was_put() {
         let mut scratch = ScratchMemory::map().unwrap();
         let argument = [7, 0, 0, 0, 8, 0, 0, 0];
-        let whole = scratch.put(&argument, Place::Whole);
+        let whole = scratch.put(&argument, ArgumentPlace::Whole);
         assert_eq!(scratch.load(whole), Some(7));
-        let over = scratch.put(&argument, Place::Over(4));
+        let over = scratch.put(&argument, ArgumentPlace::Over(4));
         assert_eq!(scratch.load(over), Some(7));
         assert_eq!(scratch.load(over + 4), None);
         scratch.put_array(&argument);
         assert_eq!(scratch.load(ARRAY + 4), Some(8));
-        let nowhere = scratch.put(&argument, Place::Nowhere(0));
+        let nowhere = scratch.put(&argument, ArgumentPlace::Nowhere(0));
         assert_eq!(scratch.load(nowhere), None);
     }
 }

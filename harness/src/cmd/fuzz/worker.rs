@@ -55,21 +55,21 @@ use rustix::{
 
 use super::{
     call::{
-        Call,
+        FuzzCall,
+        FuzzStep,
+        HandleField,
         Ioctl,
-        Named,
         Position,
-        SLOTS,
-        Step, //
+        SLOTS, //
+    },
+    reply_counts::{
+        ProcessEvent,
+        ReplyCounts, //
     },
     scratch_memory::{
         ARRAY,
-        Place, //
-        ScratchMemory,
-    },
-    tally::{
-        ProcessEvent,
-        Tally, //
+        ArgumentPlace,
+        ScratchMemory, //
     },
 };
 use crate::{
@@ -128,12 +128,12 @@ fn answer(result: i64) -> Result<(), Errno> {
 }
 
 /// An open file, and what is known of its blocks.
-struct Session {
+struct FuzzSession {
     file: OwnedFd,
     handles: Vec<u32>,
 }
 
-impl Session {
+impl FuzzSession {
     /// Opens a session, one for each engine and kind of pool.
     fn open(slot: usize) -> Result<Self, Errno> {
         const POOL_BYTES: u64 = 1 << 20;
@@ -185,24 +185,24 @@ impl Session {
 }
 
 /// A process that makes calls.
-pub(super) struct Worker {
+pub(super) struct FuzzWorker {
     seed: u64,
     process: usize,
-    tally: Tally,
+    counts: ReplyCounts,
     scratch: ScratchMemory,
-    sessions: [Option<Session>; SLOTS],
+    sessions: [Option<FuzzSession>; SLOTS],
     is_root: bool,
     children: Vec<Pid>,
 }
 
-impl Worker {
+impl FuzzWorker {
     /// Prepares to make the calls of a process; standard input and output are the two ends of a
     /// socket that all processes have.
-    pub(super) fn new(seed: u64, process: usize, tally: Tally) -> io::Result<Self> {
+    pub(super) fn new(seed: u64, process: usize, counts: ReplyCounts) -> io::Result<Self> {
         Ok(Self {
             seed,
             process,
-            tally,
+            counts,
             scratch: ScratchMemory::map()?,
             sessions: [const { None }; SLOTS],
             is_root: getuid().is_root(),
@@ -213,11 +213,11 @@ impl Worker {
     /// Makes calls up to the step `end`.
     pub(super) fn work(&mut self, end: u64) -> io::Result<()> {
         loop {
-            let n = self.tally.next_step(self.process);
+            let n = self.counts.next_step(self.process);
             if n >= end {
                 break;
             }
-            let step = Step::new(self.seed, self.process as u64, n);
+            let step = FuzzStep::new(self.seed, self.process as u64, n);
             if step.forked {
                 self.fork(n)?;
             }
@@ -234,7 +234,7 @@ impl Worker {
         if let Some(child) = self.children.pop() {
             if n % 2 == 0 {
                 kill_process(child, Signal::KILL)?;
-                self.tally.happened(ProcessEvent::Kill);
+                self.counts.happened(ProcessEvent::Kill);
             }
             waitpid(Some(child), WaitOptions::empty())?;
         }
@@ -244,24 +244,24 @@ impl Worker {
             0 => {
                 self.children.clear();
                 let seed = self.seed ^ n;
-                let steps = (0..CHILD_STEPS).map(|k| Step::new(seed, !0, k));
+                let steps = (0..CHILD_STEPS).map(|k| FuzzStep::new(seed, !0, k));
                 let done = steps
-                    .filter(|step| step.call != Call::Pass)
+                    .filter(|step| step.call != FuzzCall::Pass)
                     .try_for_each(|step| self.step(step));
                 // SAFETY: There is nothing to be done at the end but what the kernel does.
                 unsafe { c::_exit(i32::from(done.is_err())) };
             }
             child => self.children.extend(Pid::from_raw(child)),
         }
-        self.tally.happened(ProcessEvent::Fork);
+        self.counts.happened(ProcessEvent::Fork);
         Ok(())
     }
 
     /// Makes a call and counts the answer.
-    fn step(&mut self, step: Step) -> io::Result<()> {
-        self.tally.happened(ProcessEvent::Begun);
+    fn step(&mut self, step: FuzzStep) -> io::Result<()> {
+        self.counts.happened(ProcessEvent::Begun);
         let kind = step.call.kind();
-        let as_nobody = step.as_nobody && self.is_root && step.call != Call::Open;
+        let as_nobody = step.as_nobody && self.is_root && step.call != FuzzCall::Open;
         if as_nobody {
             let user = Uid::from_raw(NOBODY);
             set_thread_res_uid(Uid::ROOT, user, Uid::ROOT)?;
@@ -272,38 +272,38 @@ impl Worker {
         if as_nobody {
             set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT)?;
         }
-        self.tally.answered(kind, step.made, answer, took);
+        self.counts.answered(kind, step.made, answer, took);
         Ok(())
     }
 
-    fn call(&mut self, slot: usize, call: Call) -> Result<(), Errno> {
+    fn call(&mut self, slot: usize, call: FuzzCall) -> Result<(), Errno> {
         match call {
-            Call::Open => {
-                self.sessions[slot] = Some(Session::open(slot)?);
+            FuzzCall::Open => {
+                self.sessions[slot] = Some(FuzzSession::open(slot)?);
                 return Ok(());
             }
-            Call::Close => {
+            FuzzCall::Close => {
                 self.sessions[slot] = None;
                 return Ok(());
             }
-            Call::Pass => return self.pass(slot),
+            FuzzCall::Pass => return self.pass(slot),
             _ => {}
         }
         if self.sessions[slot].is_none() {
-            self.sessions[slot] = Some(Session::open(slot)?);
+            self.sessions[slot] = Some(FuzzSession::open(slot)?);
         }
         let Some(session) = &mut self.sessions[slot] else {
             return Err(Errno::BADF);
         };
         match call {
-            Call::Ioctl(ioctl) => send(session, &mut self.scratch, ioctl),
-            Call::Free(pick) => {
+            FuzzCall::Ioctl(ioctl) => send(session, &mut self.scratch, ioctl),
+            FuzzCall::Free(pick) => {
                 let handle = session.handle(pick);
                 session.handles.retain(|other| *other != handle);
                 // SAFETY: FREE takes its argument by value.
                 unsafe { raw_ioctl(session.file.as_fd(), request::FREE, handle as usize) }.map(drop)
             }
-            Call::Read(at, len, place) => {
+            FuzzCall::Read(at, len, place) => {
                 let to = self.scratch.put(&[], place);
                 let (file, at) = (session.file.as_raw_fd(), session.position(at));
                 // SAFETY: The kernel stops where the scratch memory does.
@@ -312,34 +312,34 @@ impl Worker {
                         as i64,
                 )
             }
-            Call::Write(at, bytes, place) => {
+            FuzzCall::Write(at, bytes, place) => {
                 let from = self.scratch.put(&bytes, place);
                 let (file, at) = (session.file.as_raw_fd(), session.position(at));
                 let from = ptr::with_exposed_provenance(from);
                 // SAFETY: The kernel reads what is there, and nothing is written.
                 answer(unsafe { c::pwrite64(file, from, bytes.len(), at) } as i64)
             }
-            Call::Seek(whence, offset) => {
+            FuzzCall::Seek(whence, offset) => {
                 // SAFETY: No memory is touched.
                 answer(unsafe { c::lseek64(session.file.as_raw_fd(), offset, whence.into()) })
             }
-            Call::Poll(events) => {
+            FuzzCall::Poll(events) => {
                 let events = PollFlags::from_bits_retain(events);
                 let mut files = [PollFd::new(&session.file, events)];
                 poll(&mut files, Some(&Timespec::default())).map(drop)
             }
-            Call::Map(at, len, access) => {
+            FuzzCall::Map(at, len, access) => {
                 let at = session.position(at) as u64;
                 map(session.file.as_fd(), at, len, access)
             }
-            Call::Open | Call::Close | Call::Pass => Ok(()),
+            FuzzCall::Open | FuzzCall::Close | FuzzCall::Pass => Ok(()),
         }
     }
 
     /// Takes an open file from the socket, if there is one, and sends one.
     fn pass(&mut self, slot: usize) -> Result<(), Errno> {
         if let Some(session) = receive(io::stdin().as_fd())? {
-            self.tally.happened(ProcessEvent::Received);
+            self.counts.happened(ProcessEvent::Received);
             self.sessions[(slot + 1) % SLOTS] = Some(session);
         }
         let Some(session) = &self.sessions[slot] else {
@@ -360,7 +360,7 @@ impl Worker {
 }
 
 /// Takes an open file from a socket, if there is one.
-fn receive(socket: BorrowedFd<'_>) -> Result<Option<Session>, Errno> {
+fn receive(socket: BorrowedFd<'_>) -> Result<Option<FuzzSession>, Errno> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut message = RecvAncillaryBuffer::new(&mut space);
     let mut bytes = [0; 1 + 4 * HANDLES];
@@ -380,18 +380,22 @@ fn receive(socket: BorrowedFd<'_>) -> Result<Option<Session>, Errno> {
     });
     let handles = bytes[..len].get(1..).unwrap_or_default().chunks_exact(4);
     let handle = |bytes: &[u8]| u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
-    Ok(files.next().map(|file| Session {
+    Ok(files.next().map(|file| FuzzSession {
         file,
         handles: handles.map(handle).collect(),
     }))
 }
 
 /// Sends a request, and stores the handles in the reply.
-fn send(session: &mut Session, scratch: &mut ScratchMemory, mut ioctl: Ioctl) -> Result<(), Errno> {
-    let name = |bytes: &mut [u8], handles: &[Named]| {
-        for named in handles {
-            let handle = session.handle(named.pick).to_le_bytes();
-            bytes[named.at..named.at + 4].copy_from_slice(&handle);
+fn send(
+    session: &mut FuzzSession,
+    scratch: &mut ScratchMemory,
+    mut ioctl: Ioctl,
+) -> Result<(), Errno> {
+    let name = |bytes: &mut [u8], handles: &[HandleField]| {
+        for field in handles {
+            let handle = session.handle(field.pick).to_le_bytes();
+            bytes[field.at..field.at + 4].copy_from_slice(&handle);
         }
     };
     name(&mut ioctl.argument, &ioctl.handles);
@@ -401,7 +405,7 @@ fn send(session: &mut Session, scratch: &mut ScratchMemory, mut ioctl: Ioctl) ->
     // SAFETY: The kernel writes to the scratch memory, which is made for that: its address is in no other
     // memory of the program, and where an address is made up there is none.
     unsafe { raw_ioctl(session.file.as_fd(), ioctl.request, address) }?;
-    if ioctl.place == Place::Whole {
+    if ioctl.place == ArgumentPlace::Whole {
         let handles = match ioctl.request {
             request::ALLOC => vec![address + std::mem::offset_of!(slablab_alloc, handle)],
             request::SUBMIT => (ARRAY..ARRAY + ioctl.array.len())

@@ -22,7 +22,7 @@ use crate::{
     device::Errno,
     drawing::{
         Drawing,
-        NoMap,
+        DrawingError,
         Origin, //
     },
     isolated_command,
@@ -90,7 +90,7 @@ pub(crate) struct MapArgs {
 /// A block of pages, for JSON.
 #[derive(Serialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
-enum Block {
+enum MapBlock {
     Free {
         page: u32,
         pages: u32,
@@ -110,16 +110,16 @@ enum Block {
 
 /// A region, for JSON.
 #[derive(Serialize)]
-struct Region {
+struct MapRegion {
     pages: u32,
-    blocks: Vec<Block>,
+    blocks: Vec<MapBlock>,
 }
 
 /// A map, for JSON.
 #[derive(Serialize)]
-struct Document {
+struct MapDocument {
     page_bytes: u32,
-    regions: Vec<Region>,
+    regions: Vec<MapRegion>,
 }
 
 /// Draws the pool.
@@ -152,7 +152,7 @@ fn draw(args: &MapArgs) -> anyhow::Result<ExitCode> {
     let map = drawing.map()?;
     let classes = class_bytes(&target).context("STATS failed")?;
     report::print(if args.json {
-        serde_json::to_string_pretty(&Document::new(&map, &classes))? + "\n"
+        serde_json::to_string_pretty(&MapDocument::new(&map, &classes))? + "\n"
     } else {
         picture::draw(&map, &classes, width())
     })?;
@@ -160,7 +160,7 @@ fn draw(args: &MapArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// Returns what the shell's `map` says.
-pub(crate) fn text(target: &dyn Target, drawing: &mut Drawing<'_>) -> Result<String, NoMap> {
+pub(crate) fn text(target: &dyn Target, drawing: &mut Drawing<'_>) -> Result<String, DrawingError> {
     let map = drawing.map()?;
     Ok(picture::draw(&map, &class_bytes(target)?, width()))
 }
@@ -181,19 +181,19 @@ fn width() -> usize {
         .unwrap_or(WIDTH)
 }
 
-impl Document {
+impl MapDocument {
     fn new(map: &Map, classes: &[u64]) -> Self {
         let regions = map.regions.iter().map(|region| {
             let blocks = region.extents.iter().map(|extent| {
                 let (page, pages) = (extent.page, extent.pages);
                 match extent.what {
-                    Use::Free { .. } => Block::Free { page, pages },
-                    Use::Large => Block::Large { page, pages },
+                    Use::Free { .. } => MapBlock::Free { page, pages },
+                    Use::Large => MapBlock::Large { page, pages },
                     Use::Slab {
                         class,
                         objects,
                         used,
-                    } => Block::Slab {
+                    } => MapBlock::Slab {
                         page,
                         pages,
                         object_bytes: classes.get(usize::from(class)).copied().unwrap_or(0),
@@ -202,7 +202,7 @@ impl Document {
                     },
                 }
             });
-            Region {
+            MapRegion {
                 pages: region.pages,
                 blocks: blocks.collect(),
             }

@@ -60,7 +60,7 @@ struct Share {
 }
 
 /// Pages that share a character.
-type Cell = BTreeMap<Symbol, Share>;
+type PageCell = BTreeMap<Symbol, Share>;
 
 /// Returns the letter of a class.
 fn letter(class: u8) -> char {
@@ -116,8 +116,8 @@ fn draw_region(number: usize, region: &Region, page_bytes: u32, width: usize) ->
 }
 
 /// Cuts a region into groups of `each` pages.
-fn cells(region: &Region, each: usize) -> Vec<Cell> {
-    let mut cells = vec![Cell::new(); (region.pages as usize).div_ceil(each)];
+fn cells(region: &Region, each: usize) -> Vec<PageCell> {
+    let mut cells = vec![PageCell::new(); (region.pages as usize).div_ceil(each)];
     for extent in &region.extents {
         let (symbol, objects, used) = match extent.what {
             Use::Free { .. } => continue,
@@ -142,7 +142,7 @@ fn cells(region: &Region, each: usize) -> Vec<Cell> {
 }
 
 /// Returns what stands for a group of pages: what most of those that are not free are.
-fn character(cell: &Cell) -> (char, Style) {
+fn character(cell: &PageCell) -> (char, Style) {
     let most = cell.iter().rev().max_by_key(|(_, share)| share.pages);
     match most {
         None => ('.', FREE),

@@ -63,18 +63,18 @@ pub(in crate::cmd) struct EngineResult {
     pub(in crate::cmd) left_out: u64,
     /// Bytes that were read back and compared.
     pub(in crate::cmd) checked_bytes: u64,
-    pub(in crate::cmd) space: Option<Space>,
+    pub(in crate::cmd) space: Option<EngineSpace>,
     pub(in crate::cmd) times: Option<Times>,
     /// The wrong answer that ended it.
-    pub(in crate::cmd) failure: Option<Wrong>,
+    pub(in crate::cmd) failure: Option<WrongAnswer>,
     /// The timeline of the pool, which only 'slablab report' records.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(in crate::cmd) timeline: Option<Timeline>,
 }
 
-/// The memory that a trace needs on an engine.
+/// The memory that a trace needs on one engine.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub(in crate::cmd) struct Space {
+pub(in crate::cmd) struct EngineSpace {
     /// The smallest sufficient pool; `None` for an engine without pools.
     pub(in crate::cmd) pool_bytes: Option<u64>,
     /// `pool_bytes`; for an engine without pools, the peak of the blocks' usable bytes.
@@ -89,7 +89,7 @@ pub(in crate::cmd) struct Space {
 
 /// A wrong answer.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(in crate::cmd) struct Wrong {
+pub(in crate::cmd) struct WrongAnswer {
     /// The operation, counted from 1.
     pub(in crate::cmd) operation: u64,
     /// The operation in words.
@@ -103,7 +103,7 @@ pub(in crate::cmd) struct Wrong {
     pub(in crate::cmd) repeat: String,
 }
 
-impl Wrong {
+impl WrongAnswer {
     /// Describes the crash of an engine.
     pub(in crate::cmd) fn by(death: &Death, trace: &Trace) -> Self {
         let operation = death.underway.operation;

@@ -19,8 +19,8 @@ use slablab_trace::{
 use super::{
     document::{
         EngineResult,
-        Space,
-        Wrong, //
+        EngineSpace,
+        WrongAnswer, //
     },
     plan::Plan,
 };
@@ -88,7 +88,7 @@ pub(in crate::cmd) fn engine(
     match isolated(|| here(plan, engine, trace))? {
         Ok(result) => Ok(result),
         Err(death) => Ok(EngineResult {
-            failure: Some(Wrong::by(&death, trace)),
+            failure: Some(WrongAnswer::by(&death, trace)),
             ..EngineResult::new(SessionFactory::shared(plan.target).engine_of(engine))
         }),
     }
@@ -124,7 +124,7 @@ fn here(plan: &Plan, engine: Engine, trace: &Trace) -> anyhow::Result<EngineResu
     let ran = match ran {
         Ok(ran) => ran,
         Err(failure) => {
-            result.failure = Some(Wrong::new(&failure, plan.pool_bytes));
+            result.failure = Some(WrongAnswer::new(&failure, plan.pool_bytes));
             return Ok(result);
         }
     };
@@ -133,7 +133,7 @@ fn here(plan: &Plan, engine: Engine, trace: &Trace) -> anyhow::Result<EngineResu
         result.space = ran
             .figures
             .is_complete()
-            .then(|| Space::of_blocks(&ran.figures));
+            .then(|| EngineSpace::of_blocks(&ran.figures));
     } else if plan.search {
         space(plan, trace, &info, &ran, &mut result)?;
     }
@@ -175,8 +175,8 @@ fn space(
     };
     let pool_bytes = units * POOL_UNIT;
     match checked(&*plan.open(engine, pool_bytes)?, trace) {
-        Ok(ran) => result.space = Some(Space::of_pool(&ran.figures, pool_bytes)),
-        Err(failure) => result.failure = Some(Wrong::new(&failure, pool_bytes)),
+        Ok(ran) => result.space = Some(EngineSpace::of_pool(&ran.figures, pool_bytes)),
+        Err(failure) => result.failure = Some(WrongAnswer::new(&failure, pool_bytes)),
     }
     Ok(())
 }
@@ -210,7 +210,7 @@ impl EngineResult {
     }
 }
 
-impl Space {
+impl EngineSpace {
     fn of_pool(figures: &Figures, pool_bytes: u64) -> Self {
         let share = |bytes: u64| bytes as f64 / pool_bytes as f64;
         Self {

@@ -25,7 +25,7 @@ use super::replay::{
     document::{
         Document,
         EngineResult,
-        Wrong, //
+        WrongAnswer, //
     },
     measure::{
         POOL_UNIT,
@@ -200,12 +200,12 @@ fn take(
     let with_timelines = || {
         let target = plan.open(result.engine, pool_bytes)?;
         let with_timelines = timeline(&*target, trace, limits).with_context(about)?;
-        Ok(with_timelines.map_err(|failure| Wrong::new(&failure, pool_bytes)))
+        Ok(with_timelines.map_err(|failure| WrongAnswer::new(&failure, pool_bytes)))
     };
     let with_timelines = match plan.target {
         TargetKind::Device => with_timelines()?,
         TargetKind::Sim => {
-            isolated(with_timelines)?.unwrap_or_else(|death| Err(Wrong::by(&death, trace)))
+            isolated(with_timelines)?.unwrap_or_else(|death| Err(WrongAnswer::by(&death, trace)))
         }
     };
     match with_timelines {

@@ -9,14 +9,14 @@ use crate::arguments::{
 };
 
 /// A command's word, its arguments, and what it does.
-pub(super) struct Entry {
+pub(super) struct CommandEntry {
     pub(super) word: &'static str,
     pub(super) arguments: &'static str,
     about: &'static str,
 }
 
 /// All commands, in the order of the help.
-pub(super) const COMMANDS: [Entry; 16] = [
+pub(super) const COMMANDS: [CommandEntry; 16] = [
     entry(
         "alloc",
         "SIZE [ALIGN]",
@@ -51,8 +51,8 @@ pub(super) const COMMANDS: [Entry; 16] = [
     entry("quit", "", "end the session and free its live blocks"),
 ];
 
-const fn entry(word: &'static str, arguments: &'static str, about: &'static str) -> Entry {
-    Entry {
+const fn entry(word: &'static str, arguments: &'static str, about: &'static str) -> CommandEntry {
+    CommandEntry {
         word,
         arguments,
         about,
@@ -61,7 +61,7 @@ const fn entry(word: &'static str, arguments: &'static str, about: &'static str)
 
 /// Returns the list of commands.
 pub(super) fn help() -> String {
-    let line = |entry: &Entry| {
+    let line = |entry: &CommandEntry| {
         let usage = format!("{} {}", entry.word, entry.arguments);
         format!("{usage:<31} {}\n", entry.about)
     };
@@ -72,7 +72,7 @@ pub(super) fn help() -> String {
 
 /// A block, as a line names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Block<'l> {
+pub(super) enum BlockReference<'l> {
     Handle(u32),
     Name(&'l str),
     Last,
@@ -80,7 +80,7 @@ pub(super) enum Block<'l> {
 
 /// A parsed line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Command<'l> {
+pub(super) enum ShellCommand<'l> {
     /// A blank line, or a comment.
     Nothing,
     Alloc {
@@ -92,18 +92,18 @@ pub(super) enum Command<'l> {
         name: &'l str,
         value: Value<'l>,
     },
-    Free(Block<'l>),
+    Free(BlockReference<'l>),
     Realloc {
-        block: Block<'l>,
+        block: BlockReference<'l>,
         size: u64,
     },
     Write {
-        block: Block<'l>,
+        block: BlockReference<'l>,
         byte: u32,
         text: &'l str,
     },
     Read {
-        block: Block<'l>,
+        block: BlockReference<'l>,
         byte: u32,
         len: u64,
     },
@@ -122,9 +122,15 @@ pub(super) enum Command<'l> {
 /// The right side of `let`: a command that returns a block, or a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Value<'l> {
-    Alloc { size: u64, align: u64 },
-    Realloc { block: Block<'l>, size: u64 },
-    Block(Block<'l>),
+    Alloc {
+        size: u64,
+        align: u64,
+    },
+    Realloc {
+        block: BlockReference<'l>,
+        size: u64,
+    },
+    Block(BlockReference<'l>),
 }
 
 /// The alignment of blocks for which none is given.
@@ -138,63 +144,63 @@ pub(super) const EVENTS: u64 = 10;
 /// # Errors
 ///
 /// When the line is no command; the error says why.
-pub(super) fn parse(line: &str) -> Result<Command<'_>, Problem> {
+pub(super) fn parse(line: &str) -> Result<ShellCommand<'_>, Problem> {
     let line = line.trim();
     if line.is_empty() || line.starts_with('#') {
-        return Ok(Command::Nothing);
+        return Ok(ShellCommand::Nothing);
     }
     let (word, rest) = first(line);
     let words: Vec<&str> = rest.split_whitespace().collect();
     Ok(match (word, &words[..]) {
-        ("alloc", [size]) => Command::Alloc {
+        ("alloc", [size]) => ShellCommand::Alloc {
             size: bytes(size)?,
             align: ALIGN,
         },
-        ("alloc", [size, align]) => Command::Alloc {
+        ("alloc", [size, align]) => ShellCommand::Alloc {
             size: bytes(size)?,
             align: bytes(align)?,
         },
         ("let", _) => parse_let(rest)?,
-        ("free", [of]) => Command::Free(block(of)?),
-        ("realloc", [of, size]) => Command::Realloc {
+        ("free", [of]) => ShellCommand::Free(block(of)?),
+        ("realloc", [of, size]) => ShellCommand::Realloc {
             block: block(of)?,
             size: bytes(size)?,
         },
         // The text is the rest of the line, with the blanks that are in it.
-        ("write", [of, byte, _, ..]) => Command::Write {
+        ("write", [of, byte, _, ..]) => ShellCommand::Write {
             block: block(of)?,
             byte: small(byte)?,
             text: first(first(rest).1).1,
         },
-        ("read", [of, byte, len]) => Command::Read {
+        ("read", [of, byte, len]) => ShellCommand::Read {
             block: block(of)?,
             byte: small(byte)?,
             len: bytes(len)?,
         },
-        ("names", []) => Command::Names,
-        ("stats", []) => Command::Stats,
-        ("events", []) => Command::Events(EVENTS),
+        ("names", []) => ShellCommand::Names,
+        ("stats", []) => ShellCommand::Stats,
+        ("events", []) => ShellCommand::Events(EVENTS),
         ("events", [count]) => match bytes(count)? {
             0 => {
                 return Err(Problem::Word(
                     "the number of events is at least 1".to_owned(),
                 ));
             }
-            count => Command::Events(count),
+            count => ShellCommand::Events(count),
         },
-        ("map", []) => Command::Map,
-        ("check", []) => Command::Check,
-        ("extend", [more]) => Command::Extend(bytes(more)?),
-        ("shrink", []) => Command::Shrink,
-        ("info", []) => Command::Info,
-        ("help", _) => Command::Help,
-        ("quit" | "exit", _) => Command::Quit,
+        ("map", []) => ShellCommand::Map,
+        ("check", []) => ShellCommand::Check,
+        ("extend", [more]) => ShellCommand::Extend(bytes(more)?),
+        ("shrink", []) => ShellCommand::Shrink,
+        ("info", []) => ShellCommand::Info,
+        ("help", _) => ShellCommand::Help,
+        ("quit" | "exit", _) => ShellCommand::Quit,
         _ => return Err(not_understood(word)),
     })
 }
 
 /// Parses what follows `let`.
-fn parse_let(rest: &str) -> Result<Command<'_>, Problem> {
+fn parse_let(rest: &str) -> Result<ShellCommand<'_>, Problem> {
     let (name, value) = rest.split_once('=').ok_or_else(|| not_understood("let"))?;
     let name = name.trim();
     if !is_name(name) {
@@ -209,12 +215,12 @@ fn parse_let(rest: &str) -> Result<Command<'_>, Problem> {
         (["alloc" | "realloc"], Err(usage @ Problem::Usage(_))) => return Err(usage),
         // A word alone is a block; with more it is meant to be a command.
         ([word], _) => Value::Block(block(word)?),
-        (_, Ok(Command::Alloc { size, align })) => Value::Alloc { size, align },
-        (_, Ok(Command::Realloc { block, size })) => Value::Realloc { block, size },
+        (_, Ok(ShellCommand::Alloc { size, align })) => Value::Alloc { size, align },
+        (_, Ok(ShellCommand::Realloc { block, size })) => Value::Realloc { block, size },
         (_, Ok(_)) => return Err(not_understood("let")),
         (_, Err(problem)) => return Err(problem),
     };
-    Ok(Command::Let { name, value })
+    Ok(ShellCommand::Let { name, value })
 }
 
 /// Says what is wrong with a line of which only the first word is known.
@@ -242,19 +248,19 @@ fn is_name(word: &str) -> bool {
 }
 
 /// Parses a block.
-fn block(word: &str) -> Result<Block<'_>, Problem> {
+fn block(word: &str) -> Result<BlockReference<'_>, Problem> {
     if word == "$last" {
-        return Ok(Block::Last);
+        return Ok(BlockReference::Last);
     }
     if is_name(word) {
-        return Ok(Block::Name(word));
+        return Ok(BlockReference::Name(word));
     }
     let handle = word.parse().map_err(|_| {
         Problem::Word(format!(
             "'{word}' is no block: a block is a name, $last or a handle"
         ))
     })?;
-    Ok(Block::Handle(handle))
+    Ok(BlockReference::Handle(handle))
 }
 
 /// Parses a number of bytes.

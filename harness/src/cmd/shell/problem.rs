@@ -6,7 +6,7 @@
 
 use crate::{
     device::Errno,
-    drawing::NoMap,
+    drawing::DrawingError,
     errno::Name,
     report,
     target::Refused,
@@ -45,7 +45,7 @@ pub(super) enum Problem {
     NoLast,
     /// The pool is not drawn.
     #[error("{0}")]
-    NoMap(#[from] NoMap),
+    Drawing(#[from] DrawingError),
     /// The engine's metadata is damaged.
     #[error("CHECK found a violation of the rule '{0}'")]
     Unsound(String),

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use super::{
     command::{
         self,
-        Block,
-        Command,
+        BlockReference,
+        ShellCommand,
         Value, //
     },
     events,
@@ -41,16 +41,16 @@ const DUMP_WIDTH: usize = 16;
 pub(super) type CommandResult = Result<Option<String>, Problem>;
 
 /// A session and what its user calls its blocks.
-pub(super) struct Session<'t> {
+pub(super) struct ShellSession<'t> {
     target: &'t dyn Target,
     drawing: Drawing<'t>,
-    names: BTreeMap<String, Named>,
+    names: BTreeMap<String, NamedBlock>,
     last: Option<u32>,
 }
 
 /// A block that has a name. The name stays when the block is freed: to free it again is the user's to
 /// try, and the device's to refuse.
-struct Named {
+struct NamedBlock {
     handle: u32,
     is_live: bool,
 }
@@ -61,7 +61,7 @@ struct Known {
     words: String,
 }
 
-impl<'t> Session<'t> {
+impl<'t> ShellSession<'t> {
     /// Begins without names.
     pub(super) fn new(target: &'t dyn Target, drawing: Drawing<'t>) -> Self {
         Self {
@@ -85,56 +85,58 @@ impl<'t> Session<'t> {
         said
     }
 
-    fn done(&mut self, command: Command<'_>) -> CommandResult {
+    fn done(&mut self, command: ShellCommand<'_>) -> CommandResult {
         let target = self.target;
         let text = match command {
-            Command::Nothing => String::new(),
-            Command::Alloc { size, align } => self.alloc(size, align)?.1,
-            Command::Let { name, value } => self.named(name, value)?,
-            Command::Free(block) => self.free(block)?,
-            Command::Realloc { block, size } => self.realloc(block, size)?.1,
-            Command::Write { block, byte, text } => {
+            ShellCommand::Nothing => String::new(),
+            ShellCommand::Alloc { size, align } => self.alloc(size, align)?.1,
+            ShellCommand::Let { name, value } => self.named(name, value)?,
+            ShellCommand::Free(block) => self.free(block)?,
+            ShellCommand::Realloc { block, size } => self.realloc(block, size)?.1,
+            ShellCommand::Write { block, byte, text } => {
                 let Known { handle, words } = self.known(block)?;
                 let moved = target.write(handle, byte, text.as_bytes());
                 let moved = moved.map_err(|errno| problem::transfer(errno, &words, byte))?;
                 format!("{moved} bytes\n")
             }
-            Command::Read { block, byte, len } => self.read(block, byte, len)?,
-            Command::Names => self.list(),
-            Command::Stats => {
+            ShellCommand::Read { block, byte, len } => self.read(block, byte, len)?,
+            ShellCommand::Names => self.list(),
+            ShellCommand::Stats => {
                 let stats = target.stats().map_err(problem::plain("STATS"))?;
                 Stats::from(&*stats).lines()
             }
-            Command::Events(count) => events::last(target, count)?,
-            Command::Map => map::text(target, &mut self.drawing)?,
-            Command::Check => self.check()?,
-            Command::Extend(more) => {
+            ShellCommand::Events(count) => events::last(target, count)?,
+            ShellCommand::Map => map::text(target, &mut self.drawing)?,
+            ShellCommand::Check => self.check()?,
+            ShellCommand::Extend(more) => {
                 let reply = target.extend(more).map_err(problem::extend)?;
                 let pool = bytes(reply.pool_bytes);
                 format!("region {}, the pool has {pool}\n", reply.region)
             }
-            Command::Shrink => {
+            ShellCommand::Shrink => {
                 let reply = target.shrink().map_err(problem::plain("SHRINK"))?;
                 let (returned, free) = (bytes(reply.bytes), bytes(reply.free_bytes));
                 format!("{returned} returned, {free} free\n")
             }
-            Command::Info => info::lines(target.info().map_err(problem::plain("INFO"))?),
-            Command::Help => command::help(),
-            Command::Quit => return Ok(None),
+            ShellCommand::Info => info::lines(target.info().map_err(problem::plain("INFO"))?),
+            ShellCommand::Help => command::help(),
+            ShellCommand::Quit => return Ok(None),
         };
         Ok(Some(text))
     }
 
     /// Finds a block.
-    fn known(&self, block: Block<'_>) -> Result<Known, Problem> {
+    fn known(&self, block: BlockReference<'_>) -> Result<Known, Problem> {
         let (handle, words) = match block {
-            Block::Handle(handle) => (handle, format!("block {handle}")),
-            Block::Last => {
+            BlockReference::Handle(handle) => (handle, format!("block {handle}")),
+            BlockReference::Last => {
                 let handle = self.last.ok_or(Problem::NoLast)?;
                 (handle, format!("block $last (handle {handle})"))
             }
-            Block::Name(name) => match self.names.get(name) {
-                Some(Named { handle, .. }) => (*handle, format!("block {name} (handle {handle})")),
+            BlockReference::Name(name) => match self.names.get(name) {
+                Some(NamedBlock { handle, .. }) => {
+                    (*handle, format!("block {name} (handle {handle})"))
+                }
                 None => {
                     let near = nearest(name, self.names.keys().map(String::as_str));
                     return Err(Problem::NoName {
@@ -157,13 +159,13 @@ impl<'t> Session<'t> {
                 (handle, format!("handle {handle}\n"))
             }
         };
-        let named = Named {
+        let named = NamedBlock {
             handle,
             is_live: true,
         };
         let before = self.names.insert(name.to_owned(), named);
         let note = before.filter(|before| before.is_live && before.handle != handle);
-        let note = note.map_or_else(String::new, |Named { handle, .. }| {
+        let note = note.map_or_else(String::new, |NamedBlock { handle, .. }| {
             format!("the block that {name} named before is still live: handle {handle}\n")
         });
         Ok(format!("{name}: {text}{note}"))
@@ -177,7 +179,7 @@ impl<'t> Session<'t> {
         Ok((reply.handle, text))
     }
 
-    fn free(&mut self, block: Block<'_>) -> Result<String, Problem> {
+    fn free(&mut self, block: BlockReference<'_>) -> Result<String, Problem> {
         let Known { handle, words } = self.known(block)?;
         let freed = self.target.free(handle);
         freed.map_err(|errno| problem::free(errno, &words))?;
@@ -191,7 +193,7 @@ impl<'t> Session<'t> {
         Ok(String::new())
     }
 
-    fn realloc(&mut self, block: Block<'_>, size: u64) -> Result<(u32, String), Problem> {
+    fn realloc(&mut self, block: BlockReference<'_>, size: u64) -> Result<(u32, String), Problem> {
         let Known { handle, words } = self.known(block)?;
         let reply = self.target.realloc(handle, size);
         let reply = reply.map_err(|refused| problem::realloc(&refused, &words, size))?;
@@ -200,7 +202,7 @@ impl<'t> Session<'t> {
         Ok((reply.handle, text))
     }
 
-    fn read(&self, block: Block<'_>, byte: u32, len: u64) -> Result<String, Problem> {
+    fn read(&self, block: BlockReference<'_>, byte: u32, len: u64) -> Result<String, Problem> {
         let Known { handle, words } = self.known(block)?;
         let mut buffer = vec![0; len.min(READ_MAX) as usize];
         let moved = self.target.read(handle, byte, &mut buffer);
@@ -209,7 +211,7 @@ impl<'t> Session<'t> {
     }
 
     fn list(&self) -> String {
-        let line = |(name, named): (&String, &Named)| {
+        let line = |(name, named): (&String, &NamedBlock)| {
             let state = if named.is_live { "" } else { ", freed" };
             format!("{name}: handle {}{state}\n", named.handle)
         };

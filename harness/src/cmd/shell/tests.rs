@@ -15,12 +15,12 @@ const NEW: Origin = Origin {
 };
 
 /// Begins a session whose operations are recorded.
-fn begin(target: &dyn Target) -> Session<'_> {
+fn begin(target: &dyn Target) -> ShellSession<'_> {
     target.record(events::RECORDED_EVENTS).unwrap();
-    Session::new(target, Drawing::begin(target, NEW).unwrap())
+    ShellSession::new(target, Drawing::begin(target, NEW).unwrap())
 }
 
-fn say(session: &mut Session<'_>, line: &str) -> String {
+fn say(session: &mut ShellSession<'_>, line: &str) -> String {
     match session.execute(line) {
         Ok(text) => text.unwrap_or_else(|| "bye".to_owned()),
         Err(problem) => format!("error: {problem}"),
@@ -138,7 +138,7 @@ fn a_name_that_is_none_is_explained() {
 fn the_pool_is_drawn_after_each_step() {
     let sim = Sim::private(Engine::Hybrid, 1 << 18).unwrap();
     let session = &mut begin(&sim);
-    let row = |session: &mut Session<'_>| {
+    let row = |session: &mut ShellSession<'_>| {
         let text = say(session, "map");
         let plain = report::plain(&text);
         plain.lines().nth(1).unwrap_or_default().trim().to_owned()
@@ -158,7 +158,7 @@ fn the_pool_is_drawn_after_each_step() {
 fn the_seed_is_drawn_from_what_was_done() {
     let sim = Sim::private(Engine::Seed, 1 << 18).unwrap();
     let session = &mut begin(&sim);
-    let rows = |session: &mut Session<'_>| {
+    let rows = |session: &mut ShellSession<'_>| {
         let plain = report::plain(&say(session, "map"));
         let rows = plain.lines().filter(|line| line.starts_with("      0  "));
         rows.map(|line| line.trim()[3..].to_owned())

@@ -24,7 +24,7 @@ use indicatif::{
 
 use super::outcome::{
     Config,
-    Outcome, //
+    StressOutcome, //
 };
 use crate::{
     affinity::CpuPin,
@@ -41,9 +41,9 @@ use crate::{
     target::Target,
     uapi::Engine,
     workload::{
-        Budget,
-        Failure,
-        Workload, //
+        Workload,
+        WorkloadBudget,
+        WorkloadFailure, //
     },
 };
 
@@ -60,14 +60,14 @@ const BAR: &str = "{prefix:16} [{bar:24}] {percent:>3}%  {msg}";
 const BAR_LENGTH: u64 = 1000;
 
 /// One workload on one engine.
-pub(super) struct Job<'j> {
+pub(super) struct StressJob<'j> {
     engine: Engine,
     workload: &'static Workload,
     target: &'j dyn Target,
     config: &'j Config,
 }
 
-impl<'j> Job<'j> {
+impl<'j> StressJob<'j> {
     /// Prepares a job; the engine is the one that the session says it has.
     pub(super) fn new(
         engine: Engine,
@@ -85,14 +85,14 @@ impl<'j> Job<'j> {
     }
 
     /// Runs it.
-    pub(super) fn run(&self) -> Outcome {
+    pub(super) fn run(&self) -> StressOutcome {
         if self.config.target == TargetKind::Device {
             underway::name_threads(&self.config.command(self.engine, self.workload, None));
         }
-        let budget = Budget::start(self.config.limit);
+        let budget = WorkloadBudget::start(self.config.limit);
         let result = self.checked(&budget);
         let elapsed = budget.elapsed();
-        let outcome = Outcome {
+        let outcome = StressOutcome {
             engine: self.engine,
             workload: self.workload,
             operations: budget.done(),
@@ -105,8 +105,8 @@ impl<'j> Job<'j> {
         outcome
     }
 
-    fn checked(&self, budget: &Budget) -> Result<Summary, Failure> {
-        let at_the_end = |violation| Failure {
+    fn checked(&self, budget: &WorkloadBudget) -> Result<Summary, WorkloadFailure> {
+        let at_the_end = |violation| WorkloadFailure {
             operation: budget.done(),
             violation,
         };
@@ -131,7 +131,7 @@ impl<'j> Job<'j> {
     fn watch(
         &self,
         oracle: &Oracle<'_>,
-        budget: &Budget,
+        budget: &WorkloadBudget,
         bar: &ProgressBar,
         is_done: Receiver<()>,
     ) {

@@ -6,7 +6,7 @@ use std::io;
 
 use super::outcome::{
     Config,
-    Outcome, //
+    StressOutcome, //
 };
 use crate::report;
 
@@ -24,7 +24,7 @@ impl Ktap {
     pub(super) fn result(
         &self,
         number: usize,
-        outcome: &Outcome,
+        outcome: &StressOutcome,
         config: &Config,
     ) -> io::Result<()> {
         let name = format!("stress.{}.{}", outcome.engine, outcome.workload.name);

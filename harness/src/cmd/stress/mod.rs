@@ -38,13 +38,13 @@ use serde::{
 use slablab_trace::format::text;
 
 use self::{
-    job::Job,
+    job::StressJob,
     ktap::Ktap,
     outcome::{
         Config,
         Failed,
-        Outcome,
-        Report, //
+        StressOutcome,
+        StressReport, //
     },
 };
 use super::trace::{
@@ -208,10 +208,10 @@ pub(crate) fn run(args: StressArgs) -> anyhow::Result<ExitCode> {
         .then(|| Ktap::begin(engines.len() * workloads.len()))
         .transpose()?;
 
-    let mut report = Report::new(config);
+    let mut report = StressReport::new(config);
     'runs: for engine in engines {
         for workload in &workloads {
-            let Ended {
+            let IsolatedOutcome {
                 outcome,
                 trail,
                 is_stuck,
@@ -303,9 +303,9 @@ struct Trail {
     left_out: u64,
 }
 
-/// The end of a workload that ran in a process of its own.
-struct Ended {
-    outcome: Outcome,
+/// The outcome of a workload that ran in a process of its own.
+struct IsolatedOutcome {
+    outcome: StressOutcome,
     trail: Option<Trail>,
     /// The kernel does not return from a request of the process.
     is_stuck: bool,
@@ -318,7 +318,7 @@ fn isolated(
     engine: Engine,
     workload: &'static Workload,
     config: &Config,
-) -> anyhow::Result<Ended> {
+) -> anyhow::Result<IsolatedOutcome> {
     let begun = Instant::now();
     let patience = match args.target.target {
         TargetKind::Sim => isolation::patience(),
@@ -331,7 +331,7 @@ fn isolated(
     let death = match ended {
         Ok(result) => {
             let (outcome, trail) = result.map_err(anyhow::Error::msg)?;
-            return Ok(Ended {
+            return Ok(IsolatedOutcome {
                 outcome,
                 trail,
                 is_stuck: false,
@@ -339,7 +339,7 @@ fn isolated(
         }
         Err(death) => death,
     };
-    let outcome = Outcome {
+    let outcome = StressOutcome {
         engine: session_factory.engine_of(engine),
         workload,
         operations: death.operations,
@@ -349,7 +349,7 @@ fn isolated(
     if !io::stderr().is_terminal() {
         eprintln!("{} {}: {}", outcome.engine, workload.name, outcome.line());
     }
-    Ok(Ended {
+    Ok(IsolatedOutcome {
         outcome,
         trail: None,
         is_stuck: death.is_stuck,
@@ -363,11 +363,11 @@ fn run_one(
     engine: Engine,
     workload: &'static Workload,
     config: &Config,
-) -> anyhow::Result<(Outcome, Option<Trail>)> {
+) -> anyhow::Result<(StressOutcome, Option<Trail>)> {
     let target = Watched(session_factory.open(engine)?);
     args.faults.order(&target, engine)?;
     let run = |target: &dyn Target| {
-        let job = Job::new(engine, workload, target, config)?;
+        let job = StressJob::new(engine, workload, target, config)?;
         anyhow::Ok(job.run())
     };
     if args.record.is_none() {
@@ -390,7 +390,7 @@ fn run_one(
 fn keep(
     destination: &mut Destination,
     index: usize,
-    outcome: &Outcome,
+    outcome: &StressOutcome,
     trail: &Trail,
 ) -> anyhow::Result<()> {
     let name = trace_name(outcome.engine, outcome.workload);

@@ -31,9 +31,9 @@ use crate::{
     session_factory::TargetKind,
     uapi::Engine,
     workload::{
-        Failure,
         Limit,
-        Workload, //
+        Workload,
+        WorkloadFailure, //
     },
 };
 
@@ -55,7 +55,7 @@ pub(super) struct Config {
 /// The result of one workload on one engine. The process that ran the workload sends it to its
 /// parent.
 #[derive(Serialize, Deserialize)]
-pub(super) struct Outcome {
+pub(super) struct StressOutcome {
     pub(super) engine: Engine,
     #[serde(serialize_with = "name_of", deserialize_with = "named")]
     pub(super) workload: &'static Workload,
@@ -139,8 +139,8 @@ impl Config {
     }
 }
 
-impl From<Failure> for Failed {
-    fn from(failure: Failure) -> Self {
+impl From<WorkloadFailure> for Failed {
+    fn from(failure: WorkloadFailure) -> Self {
         Self {
             operation: failure.operation,
             violation: failure.violation.to_string(),
@@ -180,14 +180,14 @@ fn named<'de, D: Deserializer<'de>>(deserializer: D) -> Result<&'static Workload
 }
 
 /// All outcomes, and under which config.
-pub(super) struct Report {
+pub(super) struct StressReport {
     pub(super) config: Config,
-    pub(super) outcomes: Vec<Outcome>,
+    pub(super) outcomes: Vec<StressOutcome>,
 }
 
 /// The report as a document.
 #[derive(Serialize)]
-pub(super) struct Document {
+pub(super) struct StressDocument {
     target: TargetKind,
     seed: u64,
     operations: Option<u64>,
@@ -257,7 +257,7 @@ impl Config {
     }
 }
 
-impl Outcome {
+impl StressOutcome {
     /// Returns a name for the trace of it.
     pub(super) fn name(&self) -> String {
         format!("{}-{}", self.engine, self.workload.name)
@@ -350,7 +350,7 @@ impl FinalStatistics {
     }
 }
 
-impl Report {
+impl StressReport {
     /// Begins without outcomes.
     pub(super) fn new(config: Config) -> Self {
         Self {
@@ -368,17 +368,17 @@ impl Report {
     pub(super) fn finals(&self) -> impl Iterator<Item = FinalStatistics> {
         let outcomes = self.outcomes.iter();
         let exact = outcomes.filter(|outcome| !self.depends_on_order(outcome));
-        exact.filter_map(Outcome::r#final)
+        exact.filter_map(StressOutcome::r#final)
     }
 
     /// Says whether an outcome's figures also depend on the order in which threads ran: --fail-* counts
     /// the requests of all of them.
-    pub(super) fn depends_on_order(&self, outcome: &Outcome) -> bool {
+    pub(super) fn depends_on_order(&self, outcome: &StressOutcome) -> bool {
         !outcome.workload.is_sequential && self.config.faults.is_any()
     }
 
     /// Returns the report as a document.
-    pub(super) fn document(&self) -> Document {
+    pub(super) fn document(&self) -> StressDocument {
         let Config {
             target,
             seed,
@@ -392,7 +392,7 @@ impl Report {
             Limit::Operations(operations) => (Some(operations), None),
             Limit::Time(time) => (None, Some(time.as_secs_f64())),
         };
-        Document {
+        StressDocument {
             target,
             seed,
             operations,
@@ -436,8 +436,8 @@ impl Report {
 mod tests {
     use super::*;
 
-    fn failed(workload: &str, violation: Violation, limit: Limit) -> Report {
-        let mut report = Report::new(Config {
+    fn failed(workload: &str, violation: Violation, limit: Limit) -> StressReport {
+        let mut report = StressReport::new(Config {
             target: TargetKind::Sim,
             seed: 7,
             limit,
@@ -449,12 +449,12 @@ mod tests {
                 fail_growth: Some(3),
             },
         });
-        report.outcomes.push(Outcome {
+        report.outcomes.push(StressOutcome {
             engine: Engine::Seed,
             workload: Workload::named(workload).unwrap(),
             operations: 900,
             elapsed: Duration::from_secs(3),
-            result: Err(Failed::from(Failure {
+            result: Err(Failed::from(WorkloadFailure {
                 operation: 123,
                 violation,
             })),

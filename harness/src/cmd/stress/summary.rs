@@ -3,8 +3,8 @@
 //! The summary of a stress run as text.
 
 use super::outcome::{
-    Outcome,
-    Report, //
+    StressOutcome,
+    StressReport, //
 };
 use crate::{
     cmd::stats,
@@ -24,7 +24,7 @@ use crate::{
 
 /// Returns the table, the final statistics where they are exact, failures, and a verdict for each
 /// engine.
-pub(super) fn text(report: &Report) -> String {
+pub(super) fn text(report: &StressReport) -> String {
     let mut text = format!("{}\n", table(report));
     text += &final_statistics(report);
     for outcome in &report.outcomes {
@@ -50,7 +50,7 @@ pub(super) fn text(report: &Report) -> String {
 }
 
 /// Returns the reproducible statistics, one line per workload, suited for `diff`.
-fn final_statistics(report: &Report) -> String {
+fn final_statistics(report: &StressReport) -> String {
     let config = &report.config;
     let Limit::Operations(operations) = config.limit else {
         return String::new();
@@ -82,15 +82,16 @@ fn final_statistics(report: &Report) -> String {
 }
 
 /// Returns the options that the final statistics depend on.
-fn depends_on(report: &Report, operations: u64) -> String {
+fn depends_on(report: &StressReport, operations: u64) -> String {
     let config = &report.config;
     let mut all = vec![
         "the same engine".to_owned(),
         format!("--seed {}", config.seed),
         format!("--ops {operations}"),
     ];
-    let has_threads =
-        |outcome: &Outcome| !outcome.workload.is_sequential && !report.depends_on_order(outcome);
+    let has_threads = |outcome: &StressOutcome| {
+        !outcome.workload.is_sequential && !report.depends_on_order(outcome)
+    };
     if report.outcomes.iter().any(has_threads) {
         all.push(format!("--threads {}", config.threads));
     }
@@ -108,7 +109,7 @@ fn depends_on(report: &Report, operations: u64) -> String {
     format!("{} and {last}", all.join(", "))
 }
 
-fn table(report: &Report) -> Table {
+fn table(report: &StressReport) -> Table {
     let mut table = Table::new([
         ("engine", Side::Left),
         ("workload", Side::Left),
@@ -161,7 +162,7 @@ fn refused(counts: &[u64]) -> String {
 }
 
 /// Returns one sentence that sums up all workloads on an engine.
-fn verdict(outcomes: &[Outcome]) -> String {
+fn verdict(outcomes: &[StressOutcome]) -> String {
     let Some(engine) = outcomes.first().map(|outcome| outcome.engine) else {
         return String::new();
     };

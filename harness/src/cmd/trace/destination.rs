@@ -64,10 +64,10 @@ fn is_trace(bytes: &[u8], format: Format) -> bool {
 /// Where traces are written to.
 pub(in crate::cmd) struct Destination {
     format: FileFormat,
-    place: Place,
+    output: TraceOutput,
 }
 
-enum Place {
+enum TraceOutput {
     Stdout,
     Files {
         /// Each trace's file, in order, until it is written.
@@ -99,27 +99,27 @@ impl Destination {
         format: FileFormat,
         out: Option<&Path>,
     ) -> anyhow::Result<Self> {
-        let place = match (names, out) {
-            ([_], None) => Place::Stdout,
+        let output = match (names, out) {
+            ([_], None) => TraceOutput::Stdout,
             (_, None) => bail!("several traces need a folder to be written to: --out FOLDER"),
             ([_], Some(path)) if !path.is_dir() => {
-                Place::files([path.to_owned()], None, format.kind())?
+                TraceOutput::files([path.to_owned()], None, format.kind())?
             }
             (_, Some(folder)) => {
                 let names = file_names(names, format)?;
                 let created = create(folder, names.len())?;
                 let paths = names.iter().map(|name| folder.join(name));
-                Place::files(paths, created, format.kind())?
+                TraceOutput::files(paths, created, format.kind())?
             }
         };
-        Ok(Self { format, place })
+        Ok(Self { format, output })
     }
 
     /// Returns the files that will be written.
     pub(in crate::cmd) fn paths(&self) -> impl Iterator<Item = &Path> {
-        let files = match &self.place {
-            Place::Stdout => &[][..],
-            Place::Files { files, .. } => files,
+        let files = match &self.output {
+            TraceOutput::Stdout => &[][..],
+            TraceOutput::Files { files, .. } => files,
         };
         files.iter().flatten().map(Output::path)
     }
@@ -131,13 +131,13 @@ impl Destination {
     /// A sentence that names the file.
     pub(in crate::cmd) fn write(&mut self, index: usize, trace: &Trace) -> anyhow::Result<()> {
         let text = self.format.write(trace);
-        match &mut self.place {
-            Place::Stdout => {
+        match &mut self.output {
+            TraceOutput::Stdout => {
                 let mut stdout = io::stdout().lock();
                 stdout.write_all(text.as_bytes())?;
                 stdout.flush()?;
             }
-            Place::Files { files, .. } => {
+            TraceOutput::Files { files, .. } => {
                 let file = files.get_mut(index).and_then(Option::take);
                 file.context("a trace has no file")?
                     .write(text.as_bytes())?;
@@ -147,7 +147,7 @@ impl Destination {
     }
 }
 
-impl Place {
+impl TraceOutput {
     fn files(
         paths: impl IntoIterator<Item = PathBuf>,
         created: Option<Created>,

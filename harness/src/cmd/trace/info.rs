@@ -31,14 +31,14 @@ const BAR_WIDTH: usize = 40;
 
 /// A trace's figures, for JSON.
 #[derive(Serialize)]
-pub(super) struct Document {
+pub(super) struct TraceDocument {
     name: String,
     source: String,
     #[serde(flatten)]
     shape: Shape,
 }
 
-impl Document {
+impl TraceDocument {
     /// Puts a trace's figures together.
     pub(super) fn new(trace: &Trace, shape: Shape) -> Self {
         Self {

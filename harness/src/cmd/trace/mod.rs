@@ -64,7 +64,7 @@ pub(crate) struct TraceCommand {
 #[derive(Subcommand)]
 enum Action {
     Make(MakeArgs),
-    Info(InfoArgs),
+    Info(TraceInfoArgs),
     Convert(ConvertArgs),
     Record(record::RecordArgs),
 }
@@ -91,7 +91,7 @@ struct MakeArgs {
 
 /// Describe traces: live bytes over time, sizes and lifetimes of blocks
 #[derive(Args)]
-struct InfoArgs {
+struct TraceInfoArgs {
     #[arg(value_name = "TRACE", help = HELP, long_help = LONG_HELP)]
     traces: Vec<String>,
 
@@ -189,12 +189,12 @@ pub(crate) fn run(command: TraceCommand) -> anyhow::Result<ExitCode> {
 }
 
 /// Describes traces.
-fn describe(args: &InfoArgs) -> anyhow::Result<()> {
+fn describe(args: &TraceInfoArgs) -> anyhow::Result<()> {
     let traces = args.trace_args.load(&args.traces)?;
     let described = traces.iter().map(|trace| (trace, Shape::of(trace)));
     if args.json {
         let documents: Vec<_> = described
-            .map(|(trace, shape)| info::Document::new(trace, shape))
+            .map(|(trace, shape)| info::TraceDocument::new(trace, shape))
             .collect();
         report::print(serde_json::to_string_pretty(&documents)? + "\n")?;
         return Ok(());

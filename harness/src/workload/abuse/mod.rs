@@ -8,7 +8,7 @@
 
 mod raw;
 
-use super::Run;
+use super::WorkloadRun;
 use crate::{
     device::Errno,
     errno::Name,
@@ -46,8 +46,8 @@ struct Scene<'s> {
     rng: &'s mut Rng,
 }
 
-/// The result of an invalid request.
-struct Answer {
+/// The result of an invalid request, and the refusal that it must be.
+struct RefusalCheck {
     call: &'static str,
     found: Result<(), Refused>,
     errno: Errno,
@@ -55,10 +55,10 @@ struct Answer {
 }
 
 /// Makes a bad request and says what has to come of it.
-type Request = fn(&mut Scene<'_>) -> Answer;
+type InvalidRequest = fn(&mut Scene<'_>) -> RefusalCheck;
 
 /// The bad requests, and what is bad about them.
-const REQUESTS: [(&str, Request); 20] = [
+const REQUESTS: [(&str, InvalidRequest); 20] = [
     ("ALLOC of no bytes", |scene| {
         scene.alloc(0, 8, Errno::INVAL, Cause::None)
     }),
@@ -127,7 +127,7 @@ const REQUESTS: [(&str, Request); 20] = [
     ("pwrite to a freed handle", |scene| {
         scene.write(scene.stale, 0, Errno::NOENT)
     }),
-    ("BIND after allocating", |scene| Answer {
+    ("BIND after allocating", |scene| RefusalCheck {
         call: "BIND",
         found: scene.target.bind(0, 0, 0).map_err(plain),
         errno: Errno::BUSY,
@@ -135,7 +135,7 @@ const REQUESTS: [(&str, Request); 20] = [
     }),
 ];
 
-pub(super) fn run(run: &mut Run<'_>) -> Result<(), Violation> {
+pub(super) fn run(run: &mut WorkloadRun<'_>) -> Result<(), Violation> {
     let info = run
         .oracle
         .target()
@@ -186,10 +186,10 @@ pub(super) fn run(run: &mut Run<'_>) -> Result<(), Violation> {
     run.free_all(&mut blocks)
 }
 
-/// Compares an answer with what had to come.
-fn judge(oracle: &Oracle<'_>, what: &str, answer: &Answer) -> Result<(), Violation> {
-    let (errno, cause) = (answer.errno, answer.cause);
-    if let Err(refused) = &answer.found {
+/// Compares the result of a request with the refusal that it must be.
+fn judge(oracle: &Oracle<'_>, what: &str, check: &RefusalCheck) -> Result<(), Violation> {
+    let (errno, cause) = (check.errno, check.cause);
+    if let Err(refused) = &check.found {
         if refused.errno == errno && Cause::from_raw(refused.cost.cause.into()) == Some(cause) {
             if cause != Cause::None {
                 oracle.expect_refusal(cause);
@@ -197,7 +197,7 @@ fn judge(oracle: &Oracle<'_>, what: &str, answer: &Answer) -> Result<(), Violati
             return Ok(());
         }
     }
-    let found = match &answer.found {
+    let found = match &check.found {
         Ok(()) => "it succeeded".to_owned(),
         Err(refused) => {
             format!(
@@ -207,7 +207,7 @@ fn judge(oracle: &Oracle<'_>, what: &str, answer: &Answer) -> Result<(), Violati
             )
         }
     };
-    let call = answer.call;
+    let call = check.call;
     Err(Violation::Unexpected(format!(
         "{what}: {call} must fail with {}, cause {}; {found}",
         Name(errno),
@@ -323,8 +323,8 @@ impl<'s> Scene<'s> {
         0xf_ff00 + self.rng.below(0x100) as u32 + ((self.rng.below(0x1000) as u32) << 20)
     }
 
-    fn alloc(&self, size: u64, align: u64, errno: Errno, cause: Cause) -> Answer {
-        Answer {
+    fn alloc(&self, size: u64, align: u64, errno: Errno, cause: Cause) -> RefusalCheck {
+        RefusalCheck {
             call: "ALLOC",
             found: self.target.alloc(size, align).map(|_| ()),
             errno,
@@ -332,8 +332,8 @@ impl<'s> Scene<'s> {
         }
     }
 
-    fn realloc(&self, handle: u32, size: u64, errno: Errno, cause: Cause) -> Answer {
-        Answer {
+    fn realloc(&self, handle: u32, size: u64, errno: Errno, cause: Cause) -> RefusalCheck {
+        RefusalCheck {
             call: "REALLOC",
             found: self.target.realloc(handle, size).map(|_| ()),
             errno,
@@ -341,8 +341,8 @@ impl<'s> Scene<'s> {
         }
     }
 
-    fn free(&self, handle: u32) -> Answer {
-        Answer {
+    fn free(&self, handle: u32) -> RefusalCheck {
+        RefusalCheck {
             call: "FREE",
             found: self.target.free(handle).map_err(plain),
             errno: Errno::NOENT,
@@ -350,8 +350,8 @@ impl<'s> Scene<'s> {
         }
     }
 
-    fn read(&self, handle: u32, byte: u32, errno: Errno) -> Answer {
-        Answer {
+    fn read(&self, handle: u32, byte: u32, errno: Errno) -> RefusalCheck {
+        RefusalCheck {
             call: "pread",
             found: self
                 .target
@@ -363,8 +363,8 @@ impl<'s> Scene<'s> {
         }
     }
 
-    fn write(&self, handle: u32, byte: u32, errno: Errno) -> Answer {
-        Answer {
+    fn write(&self, handle: u32, byte: u32, errno: Errno) -> RefusalCheck {
+        RefusalCheck {
             call: "pwrite",
             found: self
                 .target

@@ -18,7 +18,7 @@ const LENGTH_SHIFT: u32 = 16;
 const LENGTH_MASK: u32 = 0x3fff << LENGTH_SHIFT;
 
 /// An argument that is longer than any command's.
-type Argument = [u64; 512];
+type ArgumentBuffer = [u64; 512];
 
 /// Where a request's argument is.
 enum At {
@@ -103,7 +103,7 @@ pub(super) fn send_all(target: &dyn Target) -> Result<(), Violation> {
         return Ok(());
     };
     for (what, request, at, errno) in &REQUESTS {
-        let mut argument: Argument = [0; 512];
+        let mut argument: ArgumentBuffer = [0; 512];
         let address = match at {
             At::Words(words) => {
                 argument[..words.len()].copy_from_slice(words);
@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn the_argument_holds_every_command_s() {
-        assert!(size_of::<Argument>() > size_of::<slablab_stats>());
+        assert!(size_of::<ArgumentBuffer>() > size_of::<slablab_stats>());
         assert!(
             size_of::<slablab_info>() == 104 && request::INFO & LENGTH_MASK == 104 << LENGTH_SHIFT
         );

@@ -23,8 +23,8 @@ use rustix::{
 };
 
 use super::call::{
-    ArgumentSource, //
-    KINDS,
+    ArgumentSource,
+    KINDS, //
 };
 use crate::device::Errno;
 
@@ -53,18 +53,18 @@ pub(super) enum ProcessEvent {
 }
 const EVENTS: usize = 4;
 
-/// The count.
+/// The counts.
 #[derive(Clone, Copy)]
-pub(super) struct Tally {
+pub(super) struct ReplyCounts {
     cells: &'static [AtomicU64],
 }
 
-impl Tally {
-    /// Bytes of the file that it is in.
+impl ReplyCounts {
+    /// Bytes of the file that they are in.
     pub(super) const BYTES: usize =
         (CELLS + EVENTS + KINDS.len() + PROCESSES_MAX) * size_of::<AtomicU64>();
 
-    /// Maps the count that `file` holds, which has [`Tally::BYTES`] bytes.
+    /// Maps the counts that `file` holds, which has [`ReplyCounts::BYTES`] bytes.
     pub(super) fn map(file: &File) -> io::Result<Self> {
         let access = ProtFlags::READ | ProtFlags::WRITE;
         // SAFETY: The mapping is new.
@@ -162,9 +162,12 @@ mod tests {
 
     #[test]
     fn counts_are_visible_to_every_process_that_maps_the_file() {
-        let file = File::from(memfd_create("tally", MemfdFlags::CLOEXEC).unwrap());
-        ftruncate(&file, Tally::BYTES as u64).unwrap();
-        let (one, other) = (Tally::map(&file).unwrap(), Tally::map(&file).unwrap());
+        let file = File::from(memfd_create("counts", MemfdFlags::CLOEXEC).unwrap());
+        ftruncate(&file, ReplyCounts::BYTES as u64).unwrap();
+        let (one, other) = (
+            ReplyCounts::map(&file).unwrap(),
+            ReplyCounts::map(&file).unwrap(),
+        );
         one.answered(
             2,
             ArgumentSource::Mutated,
