@@ -17,7 +17,7 @@ use slablab_trace::{
 use crate::{
     device::Errno,
     errno::Name,
-    map::Map,
+    map::PoolMap,
     replay::{
         Answer,
         OpOutcome,
@@ -148,10 +148,10 @@ impl<'t> Drawing<'t> {
     /// # Errors
     ///
     /// A sentence.
-    pub(crate) fn map(&mut self) -> Result<Map, DrawingError> {
+    pub(crate) fn map(&mut self) -> Result<PoolMap, DrawingError> {
         self.follow();
         match &self.source {
-            Source::Engine => Ok(Map::read(self.target)?),
+            Source::Engine => Ok(PoolMap::read(self.target)?),
             Source::SeedModel(follower) => Ok(follower.seed_model.map()),
             Source::Nothing(why) => Err(*why),
         }

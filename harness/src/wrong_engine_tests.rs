@@ -28,7 +28,7 @@ use crate::{
     cli::Cli,
     isolation::PATIENCE_VARIABLE,
     sim::wrong::{
-        Fault,
+        EngineFault,
         VARIABLE, //
     },
     workload::WORKLOADS, //
@@ -61,7 +61,7 @@ fn the_command_itself() {
 }
 
 /// Runs the command with engines that have a fault.
-fn slablab(fault: Option<Fault>, arguments: &str) -> Output {
+fn slablab(fault: Option<EngineFault>, arguments: &str) -> Output {
     // The lines for the shell; other commands do not read them.
     let (reader, mut writer) = std::io::pipe().unwrap();
     writer
@@ -72,7 +72,7 @@ fn slablab(fault: Option<Fault>, arguments: &str) -> Output {
 }
 
 /// Returns the command with engines that have a fault.
-fn command(fault: Option<Fault>, arguments: &str) -> Command {
+fn command(fault: Option<EngineFault>, arguments: &str) -> Command {
     let mut command = Command::new(env::current_exe().unwrap());
     command
         .args(["--exact", "wrong_engine_tests::the_command_itself"])
@@ -104,56 +104,56 @@ fn arguments(command: &Value) -> String {
 
 /// Returns words of the violation that a fault must lead to; a wild write is found wherever its
 /// block is looked at next.
-fn violation(fault: Fault) -> &'static [&'static str] {
+fn violation(fault: EngineFault) -> &'static [&'static str] {
     match fault {
-        Fault::Overlap => &["memory in use", "share bytes", "already names a live block"],
-        Fault::OutOfPool => &["does not lie in the pool"],
-        Fault::WrongOffset => &["and the engine says"],
-        Fault::WildWrite | Fault::WildWriteInFree => {
+        EngineFault::Overlap => &["memory in use", "share bytes", "already names a live block"],
+        EngineFault::OutOfPool => &["does not lie in the pool"],
+        EngineFault::WrongOffset => &["and the engine says"],
+        EngineFault::WildWrite | EngineFault::WildWriteInFree => {
             &["must still be", "must be 0", "memory in use"]
         }
-        Fault::Endless | Fault::EndlessInFree => &["did not answer within"],
-        Fault::Panic => {
+        EngineFault::Endless | EngineFault::EndlessInFree => &["did not answer within"],
+        EngineFault::Panic => {
             &["panicked: this engine is not finished, at harness/lab/src/sim/wrong.rs:"]
         }
-        Fault::PanicInFree => &["panicked: this engine cannot free"],
-        Fault::Overflow => &["panicked: attempt to add with overflow"],
-        Fault::Segfault => &["crashed with SIGSEGV", "null pointer dereference"],
-        Fault::Recursion => &["crashed with SIGSEGV"],
-        Fault::Bus => &["crashed with SIGBUS"],
-        Fault::Illegal => &["crashed with SIGILL"],
-        Fault::Abort => &["crashed with SIGABRT"],
-        Fault::Exit => &["ended the process with status 0"],
-        Fault::NeverServes => &[
+        EngineFault::PanicInFree => &["panicked: this engine cannot free"],
+        EngineFault::Overflow => &["panicked: attempt to add with overflow"],
+        EngineFault::Segfault => &["crashed with SIGSEGV", "null pointer dereference"],
+        EngineFault::Recursion => &["crashed with SIGSEGV"],
+        EngineFault::Bus => &["crashed with SIGBUS"],
+        EngineFault::Illegal => &["crashed with SIGILL"],
+        EngineFault::Abort => &["crashed with SIGABRT"],
+        EngineFault::Exit => &["ended the process with status 0"],
+        EngineFault::NeverServes => &[
             "requests were refused in a private pool",
             "refused as exhausted",
             "with the cause of fault injection",
         ],
-        Fault::InjectsEveryRefusal => &[
+        EngineFault::InjectsEveryRefusal => &[
             "with the cause of fault injection",
             "requests were refused in a private pool",
         ],
-        Fault::Leak => &["must be", "fit into the empty pool", "refused as exhausted"],
-        Fault::LongLinks => &["written after it was freed"],
-        Fault::LongerLinks => &[],
+        EngineFault::Leak => &["must be", "fit into the empty pool", "refused as exhausted"],
+        EngineFault::LongLinks => &["written after it was freed"],
+        EngineFault::LongerLinks => &[],
     }
 }
 
 /// Says whether a violation names the request in which the fault is.
-fn names_a_request(fault: Fault) -> bool {
+fn names_a_request(fault: EngineFault) -> bool {
     !matches!(
         fault,
-        Fault::WildWrite
-            | Fault::WildWriteInFree
-            | Fault::NeverServes
-            | Fault::InjectsEveryRefusal
-            | Fault::Leak
+        EngineFault::WildWrite
+            | EngineFault::WildWriteInFree
+            | EngineFault::NeverServes
+            | EngineFault::InjectsEveryRefusal
+            | EngineFault::Leak
     )
 }
 
 /// Runs every workload on an engine with a fault.
 #[track_caller]
-fn every_workload_ends(fault: Fault, engine: &str) {
+fn every_workload_ends(fault: EngineFault, engine: &str) {
     let options =
         format!("--target sim --engine {engine} --pool 1 --seed 3 --ops 3000 --threads 2");
     let output = slablab(Some(fault), &format!("stress {options} --json"));
@@ -167,7 +167,7 @@ fn every_workload_ends(fault: Fault, engine: &str) {
             .iter()
             .find(|failure| failure["workload"] == workload.name);
         // It uses no memory a second time, and so cannot see who wrote there.
-        if fault == Fault::LongLinks && workload.name == "abuse" {
+        if fault == EngineFault::LongLinks && workload.name == "abuse" {
             assert!(found.is_none(), "{about}");
             continue;
         }
@@ -207,16 +207,16 @@ macro_rules! every_workload_ends {
     ($($name:ident: $fault:ident,)*) => {
         mod seed {
             use super::*;
-            $(#[test] fn $name() { every_workload_ends(Fault::$fault, "seed"); })*
+            $(#[test] fn $name() { every_workload_ends(EngineFault::$fault, "seed"); })*
         }
         mod hybrid {
             use super::*;
-            $(#[test] fn $name() { every_workload_ends(Fault::$fault, "hybrid"); })*
+            $(#[test] fn $name() { every_workload_ends(EngineFault::$fault, "hybrid"); })*
         }
 
         #[test]
         fn every_fault_is_tried() {
-            assert_eq!(Fault::ALL, [$(Fault::$fault,)*]);
+            assert_eq!(EngineFault::ALL, [$(EngineFault::$fault,)*]);
         }
     };
 }
@@ -246,7 +246,11 @@ every_workload_ends! {
 
 #[test]
 fn commands_other_than_stress_say_how_an_engine_died() {
-    for fault in [Fault::Segfault, Fault::Panic, Fault::Endless] {
+    for fault in [
+        EngineFault::Segfault,
+        EngineFault::Panic,
+        EngineFault::Endless,
+    ] {
         for command in ["shell", "map --demo", "inject"] {
             let about = format!("{fault:?}, {command}");
             let output = slablab(
@@ -296,7 +300,11 @@ fn engines_without_a_fault_pass_and_print_what_they_did() {
 
 #[test]
 fn the_command_of_a_verdict_repeats_it() {
-    for fault in [Fault::Overlap, Fault::PanicInFree, Fault::Segfault] {
+    for fault in [
+        EngineFault::Overlap,
+        EngineFault::PanicInFree,
+        EngineFault::Segfault,
+    ] {
         let all = "stress mixed batch realloc exhaust --target sim --engine seed --ops 3000 --json";
         let first = document(&slablab(Some(fault), all));
         for failure in first["failures"].as_array().unwrap() {
@@ -314,7 +322,7 @@ fn the_command_of_a_verdict_repeats_it() {
 fn plain_and_ktap_output_have_the_verdict() {
     let options = "stress realloc --target sim --engine seed --ops 500";
     let text = |more: &str| {
-        let output = slablab(Some(Fault::Segfault), &format!("{options} {more}"));
+        let output = slablab(Some(EngineFault::Segfault), &format!("{options} {more}"));
         assert_eq!(output.status.code(), Some(1));
         String::from_utf8(output.stdout).unwrap()
     };
@@ -331,7 +339,7 @@ fn plain_and_ktap_output_have_the_verdict() {
 
 #[test]
 fn a_replay_ends_in_a_verdict_whatever_the_engine_does() {
-    for fault in Fault::ALL {
+    for fault in EngineFault::ALL {
         let options = "replay larson --percent 4 --target sim --passes 1 --pool 4";
         let output = slablab(Some(fault), &format!("{options} --json"));
         assert_eq!(output.status.code(), Some(1), "{fault:?}");
@@ -357,7 +365,7 @@ fn a_replay_ends_in_a_verdict_whatever_the_engine_does() {
 fn the_exact_operation_of_a_call_of_many_is_named() {
     // The fourth allocation.
     let output = slablab(
-        Some(Fault::Segfault),
+        Some(EngineFault::Segfault),
         "replay larson --percent 1 --target sim --engine seed --pool 4 --json",
     );
     let failure = &document(&output)["traces"][0]["engines"][0]["failure"];
@@ -373,7 +381,7 @@ fn debug_mode_refuses_an_engine_that_writes_too_much_of_free_blocks() {
     for command in ["stress mixed --ops 100 --debug", "inject SLAB_FREE_DOUBLE"] {
         let arguments = format!("{command} --target sim --engine seed");
         let begun = Instant::now();
-        let output = slablab(Some(Fault::LongerLinks), &arguments);
+        let output = slablab(Some(EngineFault::LongerLinks), &arguments);
         assert_eq!(output.status.code(), Some(1), "{command}");
         let text = String::from_utf8(output.stderr).unwrap();
         assert!(

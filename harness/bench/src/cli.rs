@@ -14,7 +14,7 @@ use clap::{
     error::ErrorKind, //
 };
 use slablab_report::files::{
-    Kind,
+    FileKind,
     Output, //
 };
 
@@ -29,7 +29,7 @@ use crate::{
 };
 
 /// The content of a file of `--json`. No other file is overwritten.
-const FIGURES: Kind = Kind {
+const FIGURES: FileKind = FileKind {
     name: "a JSON file of bench-host",
     is: |bytes| {
         let value = serde_json::from_slice::<serde_json::Value>(bytes);

@@ -17,7 +17,7 @@ use crate::{
 pub enum Use {
     /// Free in the buddy system.
     Free {
-        /// log2 of the bytes.
+        /// log2 of the pages.
         order: u8,
     },
     /// Allocated as a block of whole pages.
@@ -46,7 +46,7 @@ pub struct Extent {
 
 /// The blocks of a region, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Region {
+pub struct RegionMap {
     /// The number of pages.
     pub pages: u32,
     /// The use of the pages.
@@ -55,11 +55,11 @@ pub struct Region {
 
 /// The regions of a pool, by their numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Map {
+pub struct PoolMap {
     /// The bytes of a page.
     pub page_bytes: u32,
     /// The regions.
-    pub regions: Vec<Region>,
+    pub regions: Vec<RegionMap>,
 }
 
 impl From<&slablab_extent> for Extent {
@@ -84,7 +84,7 @@ impl From<&slablab_extent> for Extent {
     }
 }
 
-impl Map {
+impl PoolMap {
     /// Reads the map of a session's pool, up to `room` extents at once.
     pub fn read_in_parts(target: &dyn Target, room: usize) -> Result<Self, Errno> {
         let info = target.info()?;
@@ -98,7 +98,7 @@ impl Map {
                 extents.extend(part[..reply.count as usize].iter().map(Extent::from));
                 // A reply that does not fill the array is the last one.
                 if reply.count as usize != room {
-                    regions.push(Region {
+                    regions.push(RegionMap {
                         pages: reply.page,
                         extents,
                     });

@@ -31,7 +31,7 @@ const MODE: u32 = 0o666;
 
 /// The kind of content of a file. A file of another kind is never overwritten.
 #[derive(Clone, Copy, Debug)]
-pub struct Kind {
+pub struct FileKind {
     /// The noun with its article, such as "a trace".
     pub name: &'static str,
     /// Returns whether the complete content of a file is of this kind.
@@ -163,7 +163,7 @@ impl Output {
     ///
     /// Returns a sentence that names the file, for example when the file exists, is not empty and is of
     /// another kind.
-    pub fn open(path: &Path, kind: Kind) -> Result<Self, FileError> {
+    pub fn open(path: &Path, kind: FileKind) -> Result<Self, FileError> {
         let destination = destination(path, kind).map_err(|error| error.at(path))?;
         Ok(Self {
             path: path.to_owned(),
@@ -191,7 +191,7 @@ impl Output {
 }
 
 /// Finds the destination of an output, and checks that it can be written.
-fn destination(path: &Path, kind: Kind) -> Result<OutputDestination, FileErrorKind> {
+fn destination(path: &Path, kind: FileKind) -> Result<OutputDestination, FileErrorKind> {
     let write = |error| FileErrorKind::of(error, Access::Write);
     // The path is not resolved: the link /dev/stdout may point to a pipe, which has no path.
     if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir()) {
@@ -274,7 +274,7 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     /// Files that begin with the word "ours".
-    const OURS: Kind = Kind {
+    const OURS: FileKind = FileKind {
         name: "one of ours",
         is: |bytes| bytes.starts_with(b"ours"),
     };

@@ -24,7 +24,7 @@ fn session(engine: Engine) -> Sim {
 
 /// Returns the bytes of all free blocks of a map, after its extents were counted: they must cover
 /// each region.
-fn free_bytes(map: &Map) -> u64 {
+fn free_bytes(map: &PoolMap) -> u64 {
     let mut free = 0;
     for region in &map.regions {
         let mut page = 0;
@@ -85,7 +85,10 @@ fn an_engine_with_a_map_tells_it_itself() {
     let sim = session(Engine::Hybrid);
     let mut drawing = Drawing::begin(&sim, NEW).unwrap();
     sim.alloc(5000, 8).unwrap();
-    assert_eq!(drawing.map(), Map::read(&sim).map_err(DrawingError::Call));
+    assert_eq!(
+        drawing.map(),
+        PoolMap::read(&sim).map_err(DrawingError::Call)
+    );
 }
 
 #[test]

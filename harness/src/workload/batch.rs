@@ -4,8 +4,8 @@
 
 use super::WorkloadRun;
 use crate::oracle::{
-    Block,
     CheckedOperation, //
+    ClientBlock,
     Violation,
 };
 
@@ -19,7 +19,7 @@ const BATCHES: usize = 8;
 const SIZE_MAX: u64 = 4096;
 
 pub(super) fn run(run: &mut WorkloadRun<'_>) -> Result<(), Violation> {
-    let mut batches: [Vec<Block>; BATCHES] = Default::default();
+    let mut batches: [Vec<ClientBlock>; BATCHES] = Default::default();
     let mut sizes = Vec::new();
     loop {
         let batch = &mut batches[run.rng.index(BATCHES)];
@@ -44,7 +44,7 @@ pub(super) fn run(run: &mut WorkloadRun<'_>) -> Result<(), Violation> {
 /// it away.
 fn submit(
     run: &mut WorkloadRun<'_>,
-    blocks: &mut Vec<Block>,
+    blocks: &mut Vec<ClientBlock>,
     sizes: &[u64],
 ) -> Result<(), Violation> {
     let frees = blocks.drain(..).map(CheckedOperation::Free);

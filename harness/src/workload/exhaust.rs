@@ -15,7 +15,7 @@ use crate::{
     affinity::CpuPin,
     device::Errno,
     oracle::{
-        Block,
+        ClientBlock,
         Violation, //
     },
     rng::Rng,
@@ -60,7 +60,7 @@ pub(super) fn run(run: &mut WorkloadRun<'_>) -> Result<(), Violation> {
 fn fill(
     run: &mut WorkloadRun<'_>,
     pattern: u64,
-    blocks: &mut Vec<Block>,
+    blocks: &mut Vec<ClientBlock>,
 ) -> Result<Option<usize>, Violation> {
     let mut sizes = Rng::new(pattern);
     while run.steps.next() {
@@ -81,7 +81,7 @@ fn fill(
 }
 
 /// Frees all blocks, in no order.
-fn empty(run: &mut WorkloadRun<'_>, blocks: &mut Vec<Block>) -> Result<(), Violation> {
+fn empty(run: &mut WorkloadRun<'_>, blocks: &mut Vec<ClientBlock>) -> Result<(), Violation> {
     while let Some(block) = run.pick(blocks) {
         run.steps.next();
         run.client.free(block)?;

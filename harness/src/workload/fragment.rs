@@ -9,7 +9,7 @@
 use super::WorkloadRun;
 use crate::{
     oracle::{
-        Block,
+        ClientBlock,
         Violation, //
     },
     uapi::Cause,
@@ -40,7 +40,7 @@ pub(super) fn run(run: &mut WorkloadRun<'_>) -> Result<(), Violation> {
     run.steps.hold_clock();
     while fill(run, &mut blocks)? {
         // Neighbours in the pool, as far as it has an order, else in time.
-        blocks.sort_by_key(Block::offset);
+        blocks.sort_by_key(ClientBlock::offset);
         let mut kept = Vec::with_capacity(blocks.len().div_ceil(2));
         for (index, block) in blocks.drain(..).enumerate() {
             if index % 2 == 0 {
@@ -76,7 +76,7 @@ pub(super) fn run(run: &mut WorkloadRun<'_>) -> Result<(), Violation> {
 }
 
 /// Allocates until a request is refused; `false` when the budget ended first.
-fn fill(run: &mut WorkloadRun<'_>, blocks: &mut Vec<Block>) -> Result<bool, Violation> {
+fn fill(run: &mut WorkloadRun<'_>, blocks: &mut Vec<ClientBlock>) -> Result<bool, Violation> {
     while run.steps.next() {
         let size = run.rng.doubling(SIZE_MIN, SIZE_MAX);
         match run.alloc_if_it_fits(size)? {

@@ -25,8 +25,8 @@ pub(crate) use self::budget::{
 };
 use crate::{
     oracle::{
-        Block,
         Client,
+        ClientBlock,
         Oracle, //
         Violation,
     },
@@ -164,7 +164,7 @@ fn stream(name: &str) -> u64 {
 
 impl WorkloadRun<'_> {
     /// Frees blocks, as far as the budget goes, and then the others too: they are not operations.
-    fn free_all(&mut self, blocks: &mut Vec<Block>) -> Result<(), Violation> {
+    fn free_all(&mut self, blocks: &mut Vec<ClientBlock>) -> Result<(), Violation> {
         while let Some(block) = blocks.pop() {
             self.steps.next();
             self.client.free(block)?;
@@ -174,7 +174,7 @@ impl WorkloadRun<'_> {
 
     /// Allocates a block, or says why that is refused for another reason than that it was to be: for
     /// those who compare how much fits.
-    fn alloc_if_it_fits(&mut self, size: u64) -> Result<Result<Block, Cause>, Violation> {
+    fn alloc_if_it_fits(&mut self, size: u64) -> Result<Result<ClientBlock, Cause>, Violation> {
         for _ in 0..INJECTED_MAX {
             match self.client.alloc(size, 8)? {
                 // The next one is not, or there would be none.
@@ -188,7 +188,7 @@ impl WorkloadRun<'_> {
     }
 
     /// Removes a random block, if there is one.
-    fn pick(&mut self, blocks: &mut Vec<Block>) -> Option<Block> {
+    fn pick(&mut self, blocks: &mut Vec<ClientBlock>) -> Option<ClientBlock> {
         if blocks.is_empty() {
             return None;
         }

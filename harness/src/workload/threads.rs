@@ -20,8 +20,8 @@ use super::{
 use crate::{
     isolation::underway,
     oracle::{
-        Block,
         Client,
+        ClientBlock,
         Violation, //
     },
     rng::Rng,
@@ -33,10 +33,10 @@ const SLOTS: usize = 256;
 /// The largest block.
 const SIZE_MAX: u64 = 4096;
 
-type BlockSlots = [Mutex<Option<Block>>];
+type BlockSlots = [Mutex<Option<ClientBlock>>];
 
 pub(super) fn run(run: &mut WorkloadRun<'_>) -> Result<(), Violation> {
-    let slots: Vec<Mutex<Option<Block>>> = (0..SLOTS).map(|_| Mutex::default()).collect();
+    let slots: Vec<Mutex<Option<ClientBlock>>> = (0..SLOTS).map(|_| Mutex::default()).collect();
     let budget = run.steps.budget();
     let results: Vec<Result<(), Violation>> = thread::scope(|scope| {
         let threads: Vec<_> = (0..run.threads)

@@ -31,7 +31,7 @@ use plotters::{
 };
 use slablab_report::{
     figure,
-    files::Kind, //
+    files::FileKind, //
 };
 
 use self::bars::{
@@ -98,7 +98,7 @@ fn heading() -> TextStyle<'static> {
 const TITLE: &str = "slablab on the host: nanoseconds, and memory";
 
 /// The content of the picture's file. No other file is overwritten.
-pub(crate) const KIND: Kind = Kind {
+pub(crate) const KIND: FileKind = FileKind {
     name: "a picture of bench-host",
     is: |bytes| {
         let text = String::from_utf8_lossy(bytes);

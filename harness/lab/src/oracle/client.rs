@@ -30,12 +30,12 @@ const CHUNK: usize = 64 << 10;
 /// A live block.
 #[derive(Debug)]
 #[must_use = "a block that is forgotten is never freed"]
-pub struct Block {
+pub struct ClientBlock {
     pub(super) place: BlockInfo,
     content: FillPattern,
 }
 
-impl Block {
+impl ClientBlock {
     /// Returns the handle.
     pub fn handle(&self) -> u32 {
         self.place.handle
@@ -73,7 +73,11 @@ impl<'o> Client<'o> {
     }
 
     /// Allocates a block, or says why it was refused.
-    pub fn alloc(&mut self, size: u64, align: u64) -> Result<Result<Block, Cause>, Violation> {
+    pub fn alloc(
+        &mut self,
+        size: u64,
+        align: u64,
+    ) -> Result<Result<ClientBlock, Cause>, Violation> {
         let reply = match self.oracle.target.alloc(size, align) {
             Ok(reply) => reply,
             Err(refused) => return self.oracle.refused("ALLOC", &refused).map(Err),
@@ -93,7 +97,7 @@ impl<'o> Client<'o> {
         &mut self,
         place: BlockInfo,
         cost: slablab_cost,
-    ) -> Result<Block, Violation> {
+    ) -> Result<ClientBlock, Violation> {
         let content = {
             let mut books = self.oracle.books();
             books
@@ -104,14 +108,14 @@ impl<'o> Client<'o> {
             books.next_id += 1;
             FillPattern::new(self.oracle.seed, books.next_id)
         };
-        let block = Block { place, content };
+        let block = ClientBlock { place, content };
         self.verify_zero(&block, 0)?;
         self.fill(&block, 0)?;
         Ok(block)
     }
 
     /// Frees a block whose bytes must be what was written.
-    pub fn free(&mut self, block: Block) -> Result<(), Violation> {
+    pub fn free(&mut self, block: ClientBlock) -> Result<(), Violation> {
         self.verify(&block, block.size())?;
         {
             // Before the call: the next moment the memory may be another thread's.
@@ -131,7 +135,7 @@ impl<'o> Client<'o> {
     /// Changes a block's size, or says why that was refused and the block is as before.
     pub fn realloc(
         &mut self,
-        block: &mut Block,
+        block: &mut ClientBlock,
         size: u64,
     ) -> Result<Result<(), Cause>, Violation> {
         let old = block.place;
@@ -164,7 +168,11 @@ impl<'o> Client<'o> {
     }
 
     /// Enters a block again whose size was changed: what fits is kept, what is new is zeros.
-    pub(super) fn track_resized(&mut self, block: &Block, old_size: u64) -> Result<(), Violation> {
+    pub(super) fn track_resized(
+        &mut self,
+        block: &ClientBlock,
+        old_size: u64,
+    ) -> Result<(), Violation> {
         self.oracle.books().model.admit(&block.place)?;
         let kept = old_size.min(block.size());
         self.verify(block, kept)?;
@@ -176,14 +184,14 @@ impl<'o> Client<'o> {
     }
 
     /// Compares the first `end` bytes with what was written.
-    pub fn verify(&mut self, block: &Block, end: u64) -> Result<(), Violation> {
+    pub fn verify(&mut self, block: &ClientBlock, end: u64) -> Result<(), Violation> {
         self.verify_range(block, 0..end)
     }
 
     /// Compares a range of bytes with what was written.
     pub(super) fn verify_range(
         &mut self,
-        block: &Block,
+        block: &ClientBlock,
         range: Range<u64>,
     ) -> Result<(), Violation> {
         self.scan(block, range, |first, bytes| {
@@ -200,7 +208,7 @@ impl<'o> Client<'o> {
     }
 
     /// Compares the bytes from `first` on with zero.
-    fn verify_zero(&mut self, block: &Block, first: u64) -> Result<(), Violation> {
+    fn verify_zero(&mut self, block: &ClientBlock, first: u64) -> Result<(), Violation> {
         self.scan(block, first..block.size(), |first, bytes| {
             fill_pattern::nonzero(bytes).map(|difference| Violation::NotZero {
                 handle: block.handle(),
@@ -213,7 +221,7 @@ impl<'o> Client<'o> {
     /// Reads a range of a block and has each piece of it looked at.
     fn scan(
         &mut self,
-        block: &Block,
+        block: &ClientBlock,
         range: Range<u64>,
         look: impl Fn(u64, &[u8]) -> Option<Violation>,
     ) -> Result<(), Violation> {
@@ -234,7 +242,7 @@ impl<'o> Client<'o> {
     }
 
     /// Writes a block's bytes from `first` on.
-    fn fill(&mut self, block: &Block, first: u64) -> Result<(), Violation> {
+    fn fill(&mut self, block: &ClientBlock, first: u64) -> Result<(), Violation> {
         let Self { oracle, buffer } = self;
         let handle = block.handle();
         for (first, count) in pieces(&(first..block.size())) {

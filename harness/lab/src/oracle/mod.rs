@@ -49,8 +49,8 @@ use self::{
 };
 pub use self::{
     client::{
-        Block,
         Client, //
+        ClientBlock,
     },
     submission::{
         CheckedOperation, //

@@ -3,8 +3,8 @@
 //! SUBMIT, with every operation checked as if it were a call of its own.
 
 use super::{
-    Block,
     Client,
+    ClientBlock,
     Violation,
     block_model::BlockInfo,
     figures::figure, //
@@ -33,19 +33,19 @@ pub enum CheckedOperation {
     /// A new size.
     Realloc {
         /// The block.
-        block: Block,
+        block: ClientBlock,
         /// The requested bytes.
         size: u64,
     },
     /// A free.
-    Free(Block),
+    Free(ClientBlock),
 }
 
 /// The reply to an operation.
 #[derive(Debug)]
 pub struct CheckedReply {
     /// The block after the operation; `None` after a free or a refused allocation.
-    pub block: Option<Block>,
+    pub block: Option<ClientBlock>,
     /// The cause of a refusal.
     pub refusal: Option<Cause>,
     /// The block's offset, or 2⁶⁴ − 1.
@@ -226,7 +226,7 @@ impl Client<'_> {
             self.verify(block, block.size())?;
         }
         Ok(CheckedReply {
-            offset: block.as_ref().map_or(uapi::NO_OFFSET, Block::offset),
+            offset: block.as_ref().map_or(uapi::NO_OFFSET, ClientBlock::offset),
             usable: block.as_ref().map_or(0, |block| block.place.usable),
             block,
             refusal,

@@ -326,7 +326,7 @@ proptest::proptest! {
         let sim = Sim::private(crate::uapi::Engine::Seed, POOL_BYTES).unwrap();
         let oracle = Oracle::new(&sim, 1).unwrap();
         let mut client = oracle.client();
-        let mut blocks: Vec<Block> = Vec::new();
+        let mut blocks: Vec<ClientBlock> = Vec::new();
         for (operation, pick, size, align) in program {
             match (operation, blocks.len()) {
                 (0 | 1, _) | (_, 0) => blocks.extend(client.alloc(size, 1 << align).unwrap()),

@@ -21,10 +21,10 @@ use super::{
 use crate::{
     isolation::underway,
     oracle::{
-        Block,
         CheckedOperation, //
         CheckedReply,
         Client,
+        ClientBlock,
         Oracle,
     },
     target::Target,
@@ -46,7 +46,7 @@ pub struct Checked<'run> {
     trace: &'run Trace,
     client: Client<'run>,
     /// The live blocks, by number.
-    blocks: Vec<Option<Block>>,
+    blocks: Vec<Option<ClientBlock>>,
     answers: Vec<Answer>,
     live: LiveBytes,
     figures: Figures,

@@ -34,8 +34,8 @@ use super::{
 use crate::{
     map::{
         Extent,
-        Map,
-        Region,
+        PoolMap,
+        RegionMap,
         Use, //
     },
     uapi::{
@@ -176,7 +176,7 @@ impl SeedModel {
     }
 
     /// Returns the map of the pool.
-    pub fn map(&self) -> Map {
+    pub fn map(&self) -> PoolMap {
         // The region, and the block in it.
         let extent = |offset: u64, bytes: u64, what| {
             let extent = Extent {
@@ -212,7 +212,7 @@ impl SeedModel {
             .regions
             .iter()
             .enumerate()
-            .map(|(number, bytes)| Region {
+            .map(|(number, bytes)| RegionMap {
                 pages: (bytes / PAGE_BYTES) as u32,
                 extents: extents
                     .iter()
@@ -220,7 +220,7 @@ impl SeedModel {
                     .map(|(_, extent)| *extent)
                     .collect(),
             });
-        Map {
+        PoolMap {
             page_bytes: PAGE_BYTES as u32,
             regions: regions.collect(),
         }

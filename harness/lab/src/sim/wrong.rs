@@ -47,7 +47,7 @@ const FIRST: u64 = 3;
 
 /// The defect of an engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub enum EngineFault {
     /// Allocates a live block again.
     Overlap,
     /// Allocates memory behind the pool.
@@ -92,7 +92,7 @@ pub enum Fault {
     LongerLinks,
 }
 
-impl Fault {
+impl EngineFault {
     /// All faults that every workload must detect.
     pub const ALL: [Self; 20] = [
         Self::Overlap,
@@ -135,7 +135,7 @@ impl Fault {
 /// An engine with a fault, or none.
 pub(super) struct Wrong<E> {
     engine: E,
-    fault: Option<Fault>,
+    fault: Option<EngineFault>,
     allocations: AtomicU64,
     frees: AtomicU64,
     /// The live blocks, the last one that was allocated at the end.
@@ -172,7 +172,7 @@ impl<E: Engine> Wrong<E> {
     pub(super) fn new(engine: E) -> Self {
         Self {
             engine,
-            fault: Fault::chosen(),
+            fault: EngineFault::chosen(),
             allocations: AtomicU64::new(0),
             frees: AtomicU64::new(0),
             live: Mutex::default(),
@@ -191,52 +191,56 @@ impl<E: Engine> Wrong<E> {
     }
 
     /// Does what is wrong in an allocation.
-    fn allocate_wrongly(&self, fault: Fault, layout: Layout) -> Option<Result<Block, Refusal>> {
+    fn allocate_wrongly(
+        &self,
+        fault: EngineFault,
+        layout: Layout,
+    ) -> Option<Result<Block, Refusal>> {
         match fault {
-            Fault::Overlap => {
+            EngineFault::Overlap => {
                 let (block, live) = lock(&self.live).last().copied()?;
                 return (live.size() >= layout.size()).then_some(Ok(block));
             }
-            Fault::OutOfPool => {
+            EngineFault::OutOfPool => {
                 let start = (*lock(&self.end))?;
                 return Some(Ok(Block { start }));
             }
-            Fault::WildWrite => {
+            EngineFault::WildWrite => {
                 self.write_wildly();
             }
-            Fault::Endless => for_ever(),
-            Fault::Panic => panic!("this engine is not finished"),
-            Fault::Overflow => {
+            EngineFault::Endless => for_ever(),
+            EngineFault::Panic => panic!("this engine is not finished"),
+            EngineFault::Overflow => {
                 black_box(black_box(usize::MAX) + layout.size());
             }
-            Fault::Segfault => {
+            EngineFault::Segfault => {
                 // SAFETY: There is nothing at address 0, which is the fault.
                 black_box(unsafe { black_box(ptr::null::<u8>()).read_volatile() });
             }
             // SAFETY: It kills the process, which is the fault.
-            Fault::Bus => drop(unsafe { libc::raise(libc::SIGBUS) }),
+            EngineFault::Bus => drop(unsafe { libc::raise(libc::SIGBUS) }),
             // SAFETY: As above.
-            Fault::Illegal => drop(unsafe { libc::raise(libc::SIGILL) }),
-            Fault::Abort => std::process::abort(),
-            Fault::Recursion => {
+            EngineFault::Illegal => drop(unsafe { libc::raise(libc::SIGILL) }),
+            EngineFault::Abort => std::process::abort(),
+            EngineFault::Recursion => {
                 black_box(call_itself(0));
             }
-            Fault::Exit => std::process::exit(0),
-            Fault::NeverServes => return Some(Err(Refusal::Exhausted)),
-            Fault::InjectsEveryRefusal => return Some(Err(Refusal::Injected)),
+            EngineFault::Exit => std::process::exit(0),
+            EngineFault::NeverServes => return Some(Err(Refusal::Exhausted)),
+            EngineFault::InjectsEveryRefusal => return Some(Err(Refusal::Injected)),
             _ => {}
         }
         None
     }
 
     /// Does what is wrong in a free.
-    fn free_wrongly(&self, fault: Fault) {
+    fn free_wrongly(&self, fault: EngineFault) {
         match fault {
-            Fault::WildWriteInFree => {
+            EngineFault::WildWriteInFree => {
                 self.write_wildly();
             }
-            Fault::EndlessInFree => for_ever(),
-            Fault::PanicInFree => panic!("this engine cannot free"),
+            EngineFault::EndlessInFree => for_ever(),
+            EngineFault::PanicInFree => panic!("this engine cannot free"),
             _ => {}
         }
     }
@@ -246,7 +250,7 @@ impl<E: Engine> Wrong<E> {
 unsafe impl<E: Engine> Engine for Wrong<E> {
     fn capabilities(&self) -> Capabilities {
         let mut capabilities = self.engine.capabilities();
-        if self.fault == Some(Fault::LongerLinks) {
+        if self.fault == Some(EngineFault::LongerLinks) {
             capabilities.free_block_bytes = 128;
         }
         capabilities
@@ -263,10 +267,10 @@ unsafe impl<E: Engine> Engine for Wrong<E> {
     fn offset(&self, byte: NonNull<u8>) -> Option<Offset> {
         let offset = self.engine.offset(byte);
         match self.fault {
-            Some(Fault::OutOfPool) if *lock(&self.end) == Some(byte) => {
+            Some(EngineFault::OutOfPool) if *lock(&self.end) == Some(byte) => {
                 Some(Offset::new(0, 1 << 40))
             }
-            Some(Fault::WrongOffset) if self.allocations.load(Relaxed) > FIRST => {
+            Some(EngineFault::WrongOffset) if self.allocations.load(Relaxed) > FIRST => {
                 offset.map(|offset| Offset::new(offset.region(), offset.byte() ^ 0x1_0000))
             }
             _ => offset,
@@ -279,7 +283,7 @@ unsafe impl<E: Engine> Engine for Wrong<E> {
         };
         let number = self.allocations.fetch_add(1, Relaxed);
         let is_wrong = match fault {
-            Fault::NeverServes | Fault::InjectsEveryRefusal => true,
+            EngineFault::NeverServes | EngineFault::InjectsEveryRefusal => true,
             _ => number >= FIRST && !fault.is_of_frees(),
         };
         if is_wrong && let Some(answer) = self.allocate_wrongly(fault, layout) {
@@ -313,11 +317,13 @@ unsafe impl<E: Engine> Engine for Wrong<E> {
                 self.free_wrongly(fault);
             }
             match fault {
-                Fault::Leak => return Ok(()),
-                Fault::LongLinks | Fault::LongerLinks => {
-                    let bytes = layout
-                        .size()
-                        .min(if fault == Fault::LongLinks { 32 } else { 128 });
+                EngineFault::Leak => return Ok(()),
+                EngineFault::LongLinks | EngineFault::LongerLinks => {
+                    let bytes = layout.size().min(if fault == EngineFault::LongLinks {
+                        32
+                    } else {
+                        128
+                    });
                     // SAFETY: By this function's contract the block is ours to write.
                     unsafe { block.start.write_bytes(0x42, bytes) };
                 }

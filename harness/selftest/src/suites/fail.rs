@@ -8,7 +8,7 @@ use crate::{
         Device,
         Errno, //
     },
-    map::Map,
+    map::PoolMap,
     target::{
         Refused,
         Target, //
@@ -64,7 +64,7 @@ const INJECTED: [u32; 1] = [uapi::SLABLAB_CAUSE_INJECTED];
 fn injected<T>(device: &Device, ask: impl FnOnce() -> Result<T, Refused>) -> TestResult {
     let map = || -> TestResult<_> {
         let is_told = device.info()?.capabilities & uapi::SLABLAB_CAP_MAP != 0;
-        Ok(is_told.then(|| Map::read(device)).transpose()?)
+        Ok(is_told.then(|| PoolMap::read(device)).transpose()?)
     };
     let before = map()?;
     unchanged(device, || refused_because(ask(), Errno::NOMEM, &INJECTED))?;
@@ -144,7 +144,7 @@ fn grown(engine: Engine, nth: u64) -> TestResult<(Vec<bool>, Option<usize>)> {
         let (size, seed) = ([64, 700, 4096][number % 3], number as u64);
         let before = counts(&device)?;
         let map = || match has_map(engine) {
-            true => Map::read(&device).map(Some),
+            true => PoolMap::read(&device).map(Some),
             false => Ok(None),
         };
         let map_before = map()?;

@@ -11,7 +11,7 @@ use crate::{
         Device,
         Errno, //
     },
-    map::Map,
+    map::PoolMap,
     rng::Rng,
     sim::Sim,
     target::{
@@ -93,7 +93,7 @@ fn figures(stats: Box<slablab_stats>) -> String {
 fn same_pools(device: &Device, sim: &Sim) -> TestResult {
     check_eq("figures", figures(sim.stats()?), figures(device.stats()?))?;
     if device.info()?.capabilities & uapi::SLABLAB_CAP_MAP != 0 {
-        check_eq("map", Map::read(sim)?, Map::read(device)?)?;
+        check_eq("map", PoolMap::read(sim)?, PoolMap::read(device)?)?;
     }
     Ok(())
 }

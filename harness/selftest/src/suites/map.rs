@@ -9,7 +9,7 @@ use crate::{
     },
     map::{
         Extent,
-        Map,
+        PoolMap,
         Use, //
     },
     rng::Rng,
@@ -121,7 +121,7 @@ fn map_is_supported_or_eopnotsupp(engine: Engine) -> TestResult {
 }
 
 fn a_new_pool_is_one_free_block() -> TestResult {
-    let map = Map::read(&mappable(MIB)?)?;
+    let map = PoolMap::read(&mappable(MIB)?)?;
     let whole = Extent {
         page: 0,
         pages: 256,
@@ -137,7 +137,7 @@ fn the_map_shows_an_allocation_and_its_free() -> TestResult {
     let at = |offset: u64| -> TestResult<Extent> {
         // Objects in a magazine count as used in their slab, so the magazines are flushed first.
         device.shrink()?;
-        let map = Map::read(&device)?;
+        let map = PoolMap::read(&device)?;
         let page = (offset / PAGE) as u32;
         let mut extents = map.extents().filter(|extent| extent.page <= page);
         let last = extents.next_back().copied();
@@ -166,7 +166,7 @@ fn the_map_shows_an_allocation_and_its_free() -> TestResult {
 
 /// Checks that a map's regions have so many bytes, and that nothing of them is missing.
 #[track_caller]
-fn covers(map: &Map, regions: &[u64]) -> TestResult {
+fn covers(map: &PoolMap, regions: &[u64]) -> TestResult {
     let pages: Vec<_> = map
         .regions
         .iter()
@@ -187,21 +187,21 @@ fn covers(map: &Map, regions: &[u64]) -> TestResult {
 
 fn the_map_covers_the_pool_without_a_gap() -> TestResult {
     let device = mappable(4 * MIB)?;
-    covers(&Map::read(&device)?, &[4 * MIB])?;
+    covers(&PoolMap::read(&device)?, &[4 * MIB])?;
     crowd(&device)?;
-    covers(&Map::read(&device)?, &[4 * MIB])?;
+    covers(&PoolMap::read(&device)?, &[4 * MIB])?;
     device.extend(3 * POOL_UNIT)?;
     device.extend(MIB)?;
     let regions = [4 * MIB, 3 * POOL_UNIT, MIB];
-    covers(&Map::read(&device)?, &regions)?;
+    covers(&PoolMap::read(&device)?, &regions)?;
     crowd(&device)?;
-    covers(&Map::read(&device)?, &regions)
+    covers(&PoolMap::read(&device)?, &regions)
 }
 
 fn the_map_agrees_with_the_statistics() -> TestResult {
     let device = mappable(8 * MIB)?;
     for round in 0..3 {
-        let (map, stats) = (Map::read(&device)?, device.stats()?);
+        let (map, stats) = (PoolMap::read(&device)?, device.stats()?);
         let (mut free, mut large, mut out) = (0, 0, 0);
         let mut classes = vec![(0, 0); stats.class_count as usize];
         for extent in map.extents() {
@@ -267,12 +267,12 @@ fn a_map_read_in_parts_is_the_same() -> TestResult {
     let device = mappable(8 * MIB)?;
     crowd(&device)?;
     device.extend(POOL_UNIT)?;
-    let whole = Map::read(&device)?;
+    let whole = PoolMap::read(&device)?;
     // More than the module asks of the engine at once.
     let extents = whole.extents().count();
     check(extents > 600, format_args!("{extents} extents are many"))?;
     for room in [1, 2, 7, 255, 256, 257, 512, extents, 4096] {
-        check_eq("map", Map::read_in_parts(&device, room)?, whole.clone()).about(room)?;
+        check_eq("map", PoolMap::read_in_parts(&device, room)?, whole.clone()).about(room)?;
     }
     Ok(())
 }
@@ -280,7 +280,7 @@ fn a_map_read_in_parts_is_the_same() -> TestResult {
 fn a_map_from_an_interior_page_begins_at_the_next_extent() -> TestResult {
     let device = mappable(MIB)?;
     crowd(&device)?;
-    let whole = Map::read(&device)?;
+    let whole = PoolMap::read(&device)?;
     for page in 0..256 {
         let mut extents = [slablab_extent::default(); 256];
         let reply = device.map(0, page, &mut extents)?;
@@ -397,7 +397,7 @@ fn a_user_without_privilege_may_map_his_own_pool_only() -> TestResult {
         is_refused(&common, argument(&mut extents), Errno::PERM)?;
         check_eq("extents", own.map(0, 0, &mut extents)?.count, 1)
     })?;
-    Map::read(&common)?;
+    PoolMap::read(&common)?;
     Ok(())
 }
 
@@ -407,7 +407,7 @@ fn the_map_of_a_busy_pool_has_no_page_twice() -> TestResult {
     child.heard()?;
     for round in 0..50 {
         for room in [3, 4096] {
-            for region in Map::read_in_parts(&observer, room)?.regions {
+            for region in PoolMap::read_in_parts(&observer, room)?.regions {
                 let mut next = 0;
                 for extent in &region.extents {
                     let onward = extent.page >= next && extent.pages > 0;

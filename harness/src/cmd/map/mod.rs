@@ -32,7 +32,7 @@ use crate::{
         Watched, //
     },
     map::{
-        Map,
+        PoolMap,
         Use, //
     },
     report,
@@ -182,7 +182,7 @@ fn width() -> usize {
 }
 
 impl MapDocument {
-    fn new(map: &Map, classes: &[u64]) -> Self {
+    fn new(map: &PoolMap, classes: &[u64]) -> Self {
         let regions = map.regions.iter().map(|region| {
             let blocks = region.extents.iter().map(|extent| {
                 let (page, pages) = (extent.page, extent.pages);

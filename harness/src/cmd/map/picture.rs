@@ -14,8 +14,8 @@ use anstyle::{
 
 use crate::{
     map::{
-        Map,
-        Region,
+        PoolMap,
+        RegionMap,
         Use, //
     },
     report::{
@@ -75,7 +75,7 @@ fn power_of_two(number: usize) -> usize {
 }
 
 /// Draws a map for a terminal of `width` columns; `classes` are the bytes of the classes' objects.
-pub(super) fn draw(map: &Map, classes: &[u64], width: usize) -> String {
+pub(super) fn draw(map: &PoolMap, classes: &[u64], width: usize) -> String {
     let mut text = String::new();
     for (number, region) in map.regions.iter().enumerate() {
         text += &draw_region(number, region, map.page_bytes, width);
@@ -94,7 +94,7 @@ pub(super) fn draw(map: &Map, classes: &[u64], width: usize) -> String {
 }
 
 /// Draws a region below a heading.
-fn draw_region(number: usize, region: &Region, page_bytes: u32, width: usize) -> String {
+fn draw_region(number: usize, region: &RegionMap, page_bytes: u32, width: usize) -> String {
     let row = power_of_two(width.saturating_sub(MARGIN).clamp(8, CELLS_MAX));
     let pages = region.pages as usize;
     let each = pages.div_ceil(row * ROWS_MAX).next_power_of_two();
@@ -116,7 +116,7 @@ fn draw_region(number: usize, region: &Region, page_bytes: u32, width: usize) ->
 }
 
 /// Cuts a region into groups of `each` pages.
-fn cells(region: &Region, each: usize) -> Vec<PageCell> {
+fn cells(region: &RegionMap, each: usize) -> Vec<PageCell> {
     let mut cells = vec![PageCell::new(); (region.pages as usize).div_ceil(each)];
     for extent in &region.extents {
         let (symbol, objects, used) = match extent.what {
@@ -175,7 +175,7 @@ fn percent(part: u64, whole: u64) -> String {
 }
 
 /// Returns the line that splits the pool's bytes by use.
-fn summary(map: &Map, classes: &[u64]) -> String {
+fn summary(map: &PoolMap, classes: &[u64]) -> String {
     let (mut slabs, mut large, mut free, mut largest, mut objects) = (0, 0, 0, 0, 0);
     for extent in map.extents() {
         let size = u64::from(extent.pages) * u64::from(map.page_bytes);
@@ -204,7 +204,7 @@ fn summary(map: &Map, classes: &[u64]) -> String {
 }
 
 /// Returns the figures of each class that has slabs.
-fn class_table(map: &Map, classes: &[u64]) -> Option<String> {
+fn class_table(map: &PoolMap, classes: &[u64]) -> Option<String> {
     let mut sums: BTreeMap<u8, [u64; 4]> = BTreeMap::new();
     for extent in map.extents() {
         if let Use::Slab {
@@ -245,7 +245,7 @@ fn class_table(map: &Map, classes: &[u64]) -> Option<String> {
 }
 
 /// Returns how many blocks of each size are free.
-fn free_table(map: &Map) -> Option<String> {
+fn free_table(map: &PoolMap) -> Option<String> {
     let mut sums: BTreeMap<u8, (u64, u64)> = BTreeMap::new();
     for extent in map.extents() {
         if let Use::Free { order } = extent.what {
@@ -283,14 +283,14 @@ mod tests {
     const CLASSES: [u64; 4] = [8, 16, 24, 3072];
 
     /// Makes a region of blocks that follow each other.
-    fn region(blocks: &[(u32, Use)]) -> Region {
+    fn region(blocks: &[(u32, Use)]) -> RegionMap {
         let mut extents = Vec::new();
         let mut page = 0;
         for (pages, what) in blocks.iter().copied() {
             extents.push(Extent { page, pages, what });
             page += pages;
         }
-        Region {
+        RegionMap {
             pages: page,
             extents,
         }
@@ -304,8 +304,8 @@ mod tests {
         }
     }
 
-    fn example() -> Map {
-        Map {
+    fn example() -> PoolMap {
+        PoolMap {
             page_bytes: 4096,
             regions: vec![region(&[
                 (1, slab(0, 512, 512)),
@@ -414,7 +414,7 @@ d  3 KiB      1      3        4     2  50 %
         let draw_demo = |seed| {
             let sim = Sim::private(Engine::Hybrid, 1 << 20).unwrap();
             super::super::demo::fill(&sim, seed).unwrap();
-            let map = Map::read(&sim).unwrap();
+            let map = PoolMap::read(&sim).unwrap();
             draw(&map, &super::super::class_bytes(&sim).unwrap(), 80)
         };
         let first = draw_demo(1);

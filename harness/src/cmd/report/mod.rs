@@ -46,7 +46,7 @@ use crate::{
     report::{
         self,
         files::{
-            Kind,
+            FileKind,
             Output, //
         }, //
     },
@@ -58,7 +58,7 @@ use crate::{
 };
 
 /// The files that --json may overwrite.
-const JSON: Kind = Kind {
+const JSON: FileKind = FileKind {
     name: "JSON of 'slablab replay' or 'slablab report'",
     is: Document::is_document,
 };

@@ -5,7 +5,7 @@
 use serde::Serialize;
 
 use super::Document;
-use crate::report::files::Kind;
+use crate::report::files::FileKind;
 
 /// The page, with a comment in place of each part.
 const PAGE: &str = include_str!("../../../report-page/page.html");
@@ -17,7 +17,7 @@ const MARK: &[u8] = br#"<meta name="generator" content="slablab report">"#;
 const HEAD: usize = 1024;
 
 /// The pages: no other file is overwritten.
-pub(super) const KIND: Kind = Kind {
+pub(super) const KIND: FileKind = FileKind {
     name: "a page of slablab report",
     is: |bytes| {
         let head = &bytes[..bytes.len().min(HEAD)];

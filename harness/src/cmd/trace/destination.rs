@@ -33,20 +33,20 @@ use super::FileFormat;
 use crate::{
     arguments::usage,
     report::files::{
-        Kind,
+        FileKind,
         Output, //
     },
 };
 
 impl FileFormat {
     /// Returns the kind of its files.
-    fn kind(self) -> Kind {
+    fn kind(self) -> FileKind {
         match self {
-            Self::Text => Kind {
+            Self::Text => FileKind {
                 name: "a slablab trace",
                 is: |bytes| is_trace(bytes, Format::Text),
             },
-            Self::Rep => Kind {
+            Self::Rep => FileKind {
                 name: "a .rep trace",
                 is: |bytes| is_trace(bytes, Format::Rep),
             },
@@ -151,7 +151,7 @@ impl TraceOutput {
     fn files(
         paths: impl IntoIterator<Item = PathBuf>,
         created: Option<Created>,
-        kind: Kind,
+        kind: FileKind,
     ) -> anyhow::Result<Self> {
         let open = |path: PathBuf| Ok(Some(Output::open(&path, kind)?));
         let files = paths.into_iter().map(open).collect::<anyhow::Result<_>>()?;

@@ -13,7 +13,7 @@ use crate::{
     device::Errno,
     errno::Name,
     oracle::{
-        Block,
+        ClientBlock,
         Oracle, //
         Violation,
     },
@@ -38,7 +38,7 @@ const RAW_STEPS: u64 = 256;
 struct Scene<'s> {
     target: &'s dyn Target,
     /// Blocks that are there.
-    blocks: &'s [Block],
+    blocks: &'s [ClientBlock],
     /// The handle of a block that was freed.
     stale: u32,
     /// The size of the pool, or the engine's limit.
@@ -308,7 +308,7 @@ fn plain(errno: Errno) -> Refused {
 
 impl<'s> Scene<'s> {
     /// Returns a block that is there.
-    fn block(&mut self) -> &'s Block {
+    fn block(&mut self) -> &'s ClientBlock {
         &self.blocks[self.rng.index(self.blocks.len())]
     }
 

@@ -15,7 +15,7 @@ use serde::{
 };
 
 use crate::map::{
-    Map,
+    PoolMap,
     Use, //
 };
 
@@ -93,7 +93,7 @@ impl PageBlockState {
 }
 
 /// Returns the blocks of a map, with pages counted through all regions.
-pub(super) fn flat(map: &Map) -> Vec<(u32, PageBlockState)> {
+pub(super) fn flat(map: &PoolMap) -> Vec<(u32, PageBlockState)> {
     let mut blocks = Vec::new();
     let mut first = 0;
     for region in &map.regions {
@@ -141,7 +141,7 @@ impl MapRecorder {
     }
 
     /// Adds a snapshot.
-    pub(super) fn record(&mut self, frame: usize, map: &Map) {
+    pub(super) fn record(&mut self, frame: usize, map: &PoolMap) {
         self.record_blocks(frame, flat(map));
     }
 

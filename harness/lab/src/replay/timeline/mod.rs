@@ -41,7 +41,7 @@ use super::{
     seed_model::SeedModel, //
 };
 use crate::{
-    map::Map,
+    map::PoolMap,
     oracle::Oracle,
     target::Target,
     uapi::{
@@ -160,7 +160,7 @@ pub fn timeline(
             continue;
         };
         if has(uapi::SLABLAB_CAP_MAP) {
-            recorder.record(frame, &Map::read(target).context("MAP failed")?);
+            recorder.record(frame, &PoolMap::read(target).context("MAP failed")?);
         } else if let Some(seed_model) = &sampler.seed_model {
             recorder.record(frame, &seed_model.map());
         }

@@ -161,7 +161,7 @@ fn the_reel_shows_the_engines_map() {
         let oracle = Oracle::new(&target, 1).unwrap();
         let mut run = Checked::new(&trace, &oracle);
         run.advance(timeline.operations[row] as usize).unwrap();
-        let map = Map::read(&target).unwrap();
+        let map = PoolMap::read(&target).unwrap();
         assert_eq!(picture(&map_deltas, row), spread(flat(&map)), "row {row}");
     }
 }
