@@ -211,8 +211,9 @@ where
                 *cost = magazine_cost(kind);
                 return Ok(());
             }
-            // No magazine takes the block: none is for its size and alignment, or on this CPU; the heap allocated the
-            // block by a fallback; or no room could be made. The heap frees it, or refuses a bad free with its cause.
+            // No magazine takes the block: no kind of magazine serves its size and alignment, this CPU has no cache, the
+            // heap allocated the block by a fallback, or no room could be made. The heap frees the block, or refuses a
+            // bad free with its cause.
             state.free(offset, layout, cost)
         })
     }

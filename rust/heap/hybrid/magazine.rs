@@ -50,13 +50,14 @@ use crate::{
 };
 
 /// The largest number of blocks of a magazine. SUBMIT executes up to 64 operations under one hold of the session's
-/// lock, so a full magazine serves a whole SUBMIT of allocations and then has 8 blocks left.
+/// lock, so a full magazine serves the allocations of one hold and then has 8 blocks left.
 pub(super) const BLOCKS_MAX: usize = 72;
 
 /// The largest number of objects that a refill takes from the heap, one of them for the caller.
 ///
-/// A flush moves one block less than a refill, so the magazine keeps one block more after each pair of them. A
-/// repeated pattern of allocations and frees that fits into a magazine therefore soon needs no lock.
+/// A refill takes one block more from the heap than a flush returns: the caller's. When the caller has freed it, the
+/// magazine has one block more than before the pair. A repeated pattern of allocations and frees that fits into a
+/// magazine therefore soon needs no lock.
 pub(super) const TRANSFER_MAX: usize = 32;
 
 /// A CPU's free blocks of one size, last in first out. The fields are indexes of the cache's slots.
@@ -117,7 +118,8 @@ pub struct CpuCache<S: ?Sized = [Slot]> {
     /// The capacities of all magazines in bytes: the CPU's part of the budget of magazines
     /// ([`State::grow_magazine`](super::state::State::grow_magazine)).
     pub(super) capacity_bytes: AtomicU64,
-    /// Growths that were refused or granted only in part, since a flush or a redistribution set the counter to 0.
+    /// Growths that were refused or granted only in part, since the magazines last lost their capacity or the budget
+    /// was redistributed.
     pub(super) grow_failures: AtomicU64,
     /// The epoch when the budget was last redistributed. Any CPU writes it: see `refine/redistribution`.
     pub(super) last_epoch: AtomicU64,
