@@ -34,7 +34,7 @@ declare -A about=(
 	[trace]="traces, numbers and tables: slablab_trace, slablab_report"
 	[lab]="sessions in this process, oracle, replay: slablab_lab"
 	[command]="the command slablab: workloads, subcommands, wrong engines, the command line; slablab_selftest"
-	[rest]="the other crates: the benchmark of the host"
+	[rest]="the other crates: the benchmark of the host, the engines with host locks"
 )
 inner=(hybrid::tests::{unit::page,unit::buddy,model::buddy,unit::slab} seed::free_list)
 crates=(slab_heap slab_heap_fuzz slab_session slablab_trace slablab_report slablab_lab slablab_selftest slablab)

@@ -13,7 +13,7 @@
 
 #![cfg_attr(not(MODULE), no_std)]
 
-#[cfg(test)]
+#[cfg(any(test, feature = "conformance"))]
 extern crate std;
 
 pub mod backing_heap;
@@ -43,8 +43,8 @@ pub mod size_class;
 #[forbid(unsafe_code)]
 pub mod stats;
 
-#[cfg(test)]
-mod testing;
+#[cfg(any(test, feature = "conformance"))]
+pub mod testing;
 
 pub use cost::{
     Cost,

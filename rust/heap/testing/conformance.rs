@@ -11,6 +11,8 @@
 //! }
 //! ```
 //!
+//! An engine in another crate needs the feature `conformance` of this crate.
+//!
 //! The checks need [`Engine`], [`Statistics`](crate::stats::Statistics) and
 //! [`AddRegion`](crate::engine::AddRegion). Interfaces that an engine does not have are not tested. An engine
 //! may refuse a layout as [`Refusal::Unsupported`] if it always refuses this layout; it must serve
@@ -62,7 +64,7 @@ use crate::{
 const POOL_BYTES: usize = 256 << 10;
 
 /// The size in bytes of the request that every engine must serve, with an alignment of 8.
-pub(crate) const BASIC: usize = 64;
+pub const BASIC: usize = 64;
 
 /// Alignments up to a page.
 const ALIGNS: [usize; 4] = [8, 1, 64, PAGE_BYTES];
@@ -85,7 +87,7 @@ const SIZES: [usize; 8] = [BASIC, 1, 24, 200, 1000, 3000, 4096, 3 * PAGE_BYTES];
 ///
 /// The last check runs random operations against the model of [`agrees_on`]. A failure prints the
 /// shortest sequence of operations that fails.
-pub(crate) fn conforms<E: Engine>(new: impl Fn() -> E) {
+pub fn conforms<E: Engine>(new: impl Fn() -> E) {
     layouts_are_obeyed(&new);
     a_refusal_changes_nothing(&new);
     refilling_yields_the_same_number_of_blocks(&new);

@@ -1,19 +1,30 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Test support: memory for pools, locks and CPUs of the host, models, and experiments that several
-//! engines' tests run.
+//! Test support: the conformance test, memory for pools, locks and CPUs of the host, models, and experiments that
+//! several engines' tests run.
+//!
+//! With the feature `conformance`, other crates can use [`conformance`]. The rest is for the tests of this crate.
 
+// Without the tests of this crate, only the parts that `conformance` needs are used.
+#![cfg_attr(not(test), allow(dead_code))]
+
+#[cfg(test)]
 pub(crate) mod atomic;
 pub(crate) mod blocks;
-pub(crate) mod conformance;
+pub mod conformance;
+#[cfg(test)]
 pub(crate) mod growth;
 pub(crate) mod map;
 pub(crate) mod model;
+#[cfg(test)]
 pub(crate) mod numbers;
+#[cfg(test)]
 pub(crate) mod weaknesses;
+#[cfg(test)]
 pub(crate) mod wrong_engine;
 
 /// The traits of [`Interfaces`](crate::engine::Interfaces), for tests that call an engine's methods directly.
+#[cfg(test)]
 pub(crate) mod prelude {
     pub(crate) use crate::{
         check::Check as _,
