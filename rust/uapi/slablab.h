@@ -495,14 +495,14 @@ struct slablab_extend {
 #define SLABLAB_REGIONS_MAX 16
 
 /*
- * Returns cached memory of the session's pool to its page allocator: blocks in
+ * Returns cached memory of the session's pool to its buddy system: blocks in
  * magazines, and slabs without live objects. In a shared pool SHRINK needs
  * CAP_SYS_ADMIN, in the session's private pool it does not.
  */
 struct slablab_shrink {
 	__u32 flags;		/* (in) 0 */
 	__u32 reserved;		/* (in) 0 */
-	__u64 bytes;		/* (out) returned to the page allocator */
+	__u64 bytes;		/* (out) returned to the buddy system */
 	__u64 free_bytes;	/* (out) of the pool afterwards */
 };
 #define SLABLAB_SHRINK_SIZE_VER1 24
