@@ -50,8 +50,7 @@ pub(crate) trait Argument: FromBytes + AsBytes + Default {
 /// Declares the structures that are arguments, and their sizes in the first version.
 macro_rules! arguments {
     ($($name:ident: $size:ident $(, out $output:literal..)?;)+) => {$(
-        // There is one version of the ABI so far. A structure that grows will have to
-        // distinguish versions.
+        // The ABI has one version so far. A structure that grows will have to distinguish versions.
         const _: () = assert!(size_of::<$name>() == $size as usize);
 
         // SAFETY: `FromBytes` requires that all bit patterns are valid: all fields are integers, or

@@ -16,9 +16,9 @@ output=$top/rust/uapi/slablab.rs
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# Padding becomes explicit fields, so that it cannot leak kernel memory to a program. The file is compiled in
-# the module (no_std) and in the command, so it uses only core. The fallback evaluates with clang the macros
-# that bindgen cannot compute: the ioctl numbers.
+# Padding becomes explicit fields, so that it cannot leak kernel memory to a program. The generated file is
+# compiled in the module (no_std) and in the command, so it uses only core. The fallback evaluates the ioctl
+# numbers with clang, because bindgen cannot compute these macros.
 "$bindgen" "$header" --output "$work/slablab.rs" --rust-target 1.85 --rust-edition 2024 \
 	--use-core --explicit-padding --with-derive-default --no-prepend-enum-name --default-macro-constant-type unsigned \
 	--allowlist-item '(slablab|SLABLAB)_.*' \

@@ -2,7 +2,7 @@
 
 //! Handles: the names of blocks.
 //!
-//! A handle names a block within one session. It consists of the index of the block's entry in the
+//! A handle names a block within one session. The handle consists of the index of the block's entry in the
 //! handle table and the generation of that entry, which increases each time the entry is released:
 //!
 //! ```text

@@ -1,8 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Tests vm.sh: the input of the command, files that are lost with the machine, and a machine that does not
-# finish, whose stacks and last operation are printed. The test needs the initramfs and the kernel.
+# Tests vm.sh: the input of the command, the warning about files that are lost with the machine, and the stacks
+# and the last operation that are printed for a machine that does not finish. The test needs the initramfs and the
+# kernel.
 
 set -eu
 . "$(dirname "$0")/../lib.sh"
