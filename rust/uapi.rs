@@ -20,7 +20,7 @@ use slab_session::errno;
     non_camel_case_types,
     unreachable_pub,
     clippy::undocumented_unsafe_blocks,
-    reason = "made by bindgen: the whole ABI, of which the module needs a part; it is documented in slablab.h"
+    reason = "bindgen generates the whole ABI, and the module needs a part of it; slablab.h documents it"
 )]
 mod generated {
     include!("uapi/slablab.rs");

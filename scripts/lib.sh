@@ -80,7 +80,7 @@ watch() {
 			say "$title: running for $(elapsed "$started")$(slow_test "$log")"
 		fi
 		if [ -n "${limit:-}" ] && [ $((SECONDS - started)) -ge "$limit" ]; then
-			echo "error: it did not end within $limit s$(slow_test "$log")" >>"$log"
+			echo "error: the command did not end within $limit s$(slow_test "$log")" >>"$log"
 			kill -- "-$job"
 			limit=''
 		fi

@@ -14,7 +14,7 @@
 #   -m MIB         memory in MiB (1024)
 #   -n             do not load the module
 #   -p PARAMETERS  parameters of the module
-#   -s             pass the standard input, up to its end, to the command, which has none otherwise
+#   -s             pass the standard input, up to its end, to the command; without -s the command reads no input
 #   -t SECONDS     timeout (120; a prompt has none)
 #
 # INITRAMFS= and KDIR= select the root file system and the kernel, ACCEL=kvm or ACCEL=tcg the accelerator. The

@@ -31,7 +31,7 @@ pub const INDEX_MAX: u32 = (1 << INDEX_BITS) - 1;
 /// The largest generation. The smallest is 1, so no handle is 0.
 #[cfg_attr(
     not(test),
-    expect(dead_code, reason = "tests and the documentation name it")
+    expect(dead_code, reason = "tests and the documentation use it")
 )]
 pub(crate) const GENERATION_MAX: u32 = (1 << GENERATION_BITS) - 1;
 
