@@ -98,21 +98,16 @@ pub unsafe trait BackingHeap: Send {
     fn usable_size(layout: Layout) -> usize;
 
     /// Allocates the block that the caller asks for, and up to `blocks.len() - 1` more to refill a magazine;
-    /// returns how many, at least 1. `blocks` has at least one element. The cost is that of the first block.
+    /// returns how many, at least 1. `blocks` has at least one element. [`BackingHeap::cost`] is that of the first block.
     ///
     /// # Errors
     ///
     /// The cause for which there is no first block. Cached slabs may have been freed.
-    fn allocate(
-        &mut self,
-        layout: Layout,
-        blocks: &mut [Offset],
-        cost: &mut Cost,
-    ) -> Result<usize, Refusal>;
+    fn allocate(&mut self, layout: Layout, blocks: &mut [Offset]) -> Result<usize, Refusal>;
 
     /// Allocates a block by ways that cost time or memory, after [`BackingHeap::allocate`] refused. If more free
     /// blocks could help, the magazines of all CPUs that could be reached were flushed before.
-    fn allocate_fallback(&mut self, layout: Layout, cost: &mut Cost) -> Option<Offset>;
+    fn allocate_fallback(&mut self, layout: Layout) -> Option<Offset>;
 
     /// Returns whether [`BackingHeap::allocate`] would need a new slab.
     fn would_grow(&self, layout: Layout) -> bool;
@@ -122,7 +117,7 @@ pub unsafe trait BackingHeap: Send {
     /// # Errors
     ///
     /// The rule that the free breaks. Nothing is changed then.
-    fn free(&mut self, block: Offset, layout: Layout, cost: &mut Cost) -> Result<(), BadFree>;
+    fn free(&mut self, block: Offset, layout: Layout) -> Result<(), BadFree>;
 
     /// Frees the first of `blocks`, which were in a magazine of this kind, and those after it that can be freed
     /// with it; returns how many, at least 1.
@@ -137,7 +132,11 @@ pub unsafe trait BackingHeap: Send {
     fn fits_in_place(layout: Layout, new: Layout) -> bool;
 
     /// Resizes a block in place, and returns whether that was possible.
-    fn resize(&mut self, block: Offset, layout: Layout, new: Layout, cost: &mut Cost) -> bool;
+    fn resize(&mut self, block: Offset, layout: Layout, new: Layout) -> bool;
+
+    /// Returns the cost of the last call of `allocate`, `free` or `resize`, or of `allocate_fallback` if it returned a
+    /// block. The engine overwrites the cost when a magazine serves the request.
+    fn cost(&mut self) -> &mut Cost;
 
     /// Frees cached memory, so that every request can use it. Returns its size in bytes.
     fn shrink(&mut self) -> usize;

@@ -11,7 +11,7 @@
 use core::alloc::Layout;
 
 use crate::{
-    Cost, Offset, Path,
+    Offset, Path,
     engine::BadFree,
     hybrid::{
         buddy::Buddy,
@@ -34,21 +34,17 @@ fn class_at(buddy: &Buddy, offset: Offset) -> Option<Class> {
 
 impl Heap {
     /// Allocates an object of a larger class, or a page instead of a slab of several pages.
-    pub(in crate::hybrid) fn allocate_larger(
-        &mut self,
-        layout: Layout,
-        cost: &mut Cost,
-    ) -> Option<Offset> {
+    pub(in crate::hybrid) fn allocate_larger(&mut self, layout: Layout) -> Option<Offset> {
         let class = Class::of(&layout)?;
-        match self.borrow(class, &layout, cost) {
+        match self.borrow(class, &layout) {
             Some(object) => Some(object),
-            None if class.pages() > 1 => Some(self.allocate_pages(&layout, cost).ok()?.offset(0)),
+            None if class.pages() > 1 => Some(self.allocate_pages(&layout).ok()?.offset(0)),
             None => None,
         }
     }
 
     /// Allocates a free object of the smallest larger class that has one.
-    fn borrow(&mut self, class: Class, layout: &Layout, cost: &mut Cost) -> Option<Offset> {
+    fn borrow(&mut self, class: Class, layout: &Layout) -> Option<Offset> {
         let larger = Class::all().skip(class.index() + 1);
         let mut larger = larger.filter(|donor| donor.bytes() % layout.align() == 0);
         let donor = larger.find(|donor| self.classes[donor.index()].has_partial())?;
@@ -58,7 +54,7 @@ impl Heap {
             return None;
         };
         self.borrowed[class.index()] += 1;
-        *cost = self.cost(Path::Slab, Some(donor), None);
+        self.set_cost(Path::Slab, Some(donor), None);
         Some(object[0])
     }
 

@@ -119,13 +119,19 @@ where
     ) -> Result<Offset, Refusal> {
         if !matches!(refusal, Refusal::Exhausted | Refusal::Fragmented) {
             // The blocks in magazines would not help.
-            let fallback = self
-                .state
-                .with(|state| state.allocate_fallback(layout, cost));
+            let fallback = self.state.with(|state| {
+                let block = state.allocate_fallback(layout)?;
+                *cost = *state.heap.cost();
+                Some(block)
+            });
             return fallback.ok_or(refusal);
         }
         if self.flush_cpu(CpuChoice::Current).blocks > 0 {
-            let allocated = self.state.with(|state| state.allocate_one(layout, cost));
+            let allocated = self.state.with(|state| {
+                let allocated = state.allocate_one(layout);
+                *cost = *state.heap.cost();
+                allocated
+            });
             if allocated.is_ok() {
                 return allocated;
             }
@@ -134,14 +140,16 @@ where
         let flushed = self.flush_all();
         self.state.with(|state| {
             state.reclaimers = state.reclaimers.saturating_sub(1);
-            state.allocate_one(layout, cost).or_else(|refusal| {
-                let fallback = state.allocate_fallback(layout, cost);
+            let allocated = state.allocate_one(layout).or_else(|refusal| {
+                let fallback = state.allocate_fallback(layout);
                 fallback.ok_or(if flushed.incomplete {
                     Refusal::Busy
                 } else {
                     refusal
                 })
-            })
+            });
+            *cost = *state.heap.cost();
+            allocated
         })
     }
 
@@ -214,23 +222,21 @@ where
         Some(kind)
     }
 
-    /// Resizes a block in place after that was not possible: flushes the CPU's magazines and tries again, if
-    /// the pool has not enough free memory for a copy either.
+    /// Flushes the CPU's magazines and calls `resize` again, after a block could not be resized in place to the layout
+    /// `new`. It does so only if the pool has not enough free memory for a copy either.
     #[cold]
     pub(in crate::hybrid) fn resize_under_pressure(
         &self,
-        block: Offset,
-        layout: Layout,
         new: Layout,
-        cost: &mut Cost,
-    ) -> bool {
+        resize: impl FnOnce(&mut State<H>) -> Option<Cost>,
+    ) -> Option<Cost> {
         if self.state.with(|state| state.heap.free_bytes()) >= new.size() {
-            return false;
+            return None;
         }
         self.flush_cpu(CpuChoice::Current);
         self.state.with(|state| {
             state.heap.shrink();
-            state.resize(block, layout, new, cost)
+            resize(state)
         })
     }
 }

@@ -53,20 +53,14 @@ impl Heap {
     /// Returns the cause for which `pages` pages in one piece are refused. For [`Refusal::Fragmented`] the
     /// cost gets the fragmentation index.
     #[cold]
-    pub(in crate::hybrid) fn refusal(
-        &self,
-        pages: usize,
-        align_order: u32,
-        cost: &mut Cost,
-    ) -> Refusal {
-        *cost = Cost::default();
+    pub(in crate::hybrid) fn refusal(&mut self, pages: usize, align_order: u32) -> Refusal {
         if self.is_too_big(pages, align_order) {
             Refusal::TooBig
         } else if pages > self.buddy.free_pages {
             Refusal::Exhausted
         } else {
             let order = order_of(pages).max(align_order);
-            *cost = cost.with_fragmentation(self.buddy.fragmentation(order));
+            self.cost = Cost::default().with_fragmentation(self.buddy.fragmentation(order));
             Refusal::Fragmented
         }
     }

@@ -9,11 +9,10 @@
 use core::alloc::Layout;
 
 use crate::{
-    Cost, Offset, Path,
+    Offset, Path,
     hybrid::{
         buddy::{
             Buddy,
-            Work,
             order_of, //
         },
         heap::Heap,
@@ -35,9 +34,8 @@ impl Heap {
         block: Offset,
         layout: Layout,
         new: Layout,
-        cost: &mut Cost,
     ) -> bool {
-        self.buddy.work = Work::default();
+        self.begin_cost();
         let class = Class::of(&layout);
         if class != Class::of(&new) {
             return false;
@@ -46,7 +44,7 @@ impl Heap {
             return false;
         }
         let order = class.is_none().then(|| order_of(page_count(&new)));
-        *cost = self.cost(Path::InPlace, class, order);
+        self.set_cost(Path::InPlace, class, order);
         true
     }
 

@@ -134,26 +134,26 @@ impl BareHeap {
 
     /// Allocates a block and returns it with its cost.
     pub(crate) fn allocate(&mut self, layout: Layout) -> Result<(Offset, Cost), Refusal> {
-        let mut cost = Cost::default();
-        let block = self.request(layout, &mut cost)?;
-        Ok((block, cost))
+        let block = self.request(layout)?;
+        Ok((block, self.0.cost))
     }
 
     /// Makes a request that is refused, and returns the cause and the cost. Panics if a counter changes.
     #[track_caller]
     pub(crate) fn refused(&mut self, layout: Layout) -> (Refusal, Cost) {
-        let (before, mut cost) = (self.figures(), Cost::default());
-        let refusal = self.request(layout, &mut cost).unwrap_err();
+        let before = self.figures();
+        let refusal = self.request(layout).unwrap_err();
+        let cost = self.0.cost;
         assert_eq!(self.figures(), before);
         self.sound();
         (refusal, cost)
     }
 
     /// Allocates a block as an engine with empty magazines does: from the heap, else by the fallbacks.
-    pub(crate) fn request(&mut self, layout: Layout, cost: &mut Cost) -> Result<Offset, Refusal> {
+    pub(crate) fn request(&mut self, layout: Layout) -> Result<Offset, Refusal> {
         let mut block = [at(0)];
-        if let Err(refusal) = self.0.allocate(layout, &mut block, cost) {
-            return self.0.allocate_fallback(layout, cost).ok_or(refusal);
+        if let Err(refusal) = self.0.allocate(layout, &mut block) {
+            return self.0.allocate_fallback(layout).ok_or(refusal);
         }
         Ok(block[0])
     }
@@ -175,9 +175,8 @@ impl BareHeap {
 
     /// Frees a block.
     pub(crate) fn free(&mut self, block: Offset, layout: Layout) -> Result<Cost, BadFree> {
-        let mut cost = Cost::default();
-        self.0.free(block, layout, &mut cost)?;
-        Ok(cost)
+        self.0.free(block, layout)?;
+        Ok(self.0.cost)
     }
 
     /// Panics if the check of the heap finds a broken rule.

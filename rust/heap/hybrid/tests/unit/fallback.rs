@@ -177,12 +177,11 @@ fn a_second_free_of_a_borrowed_object_changes_nothing() {
 #[test]
 fn a_borrowed_object_is_resized_in_place_only_within_the_class_of_its_request() {
     let mut heap = donors(&[256]);
-    let mut cost = Cost::default();
     let (wanted, more) = (layout(100, 8), layout(112, 8));
     let (object, _) = heap.allocate(wanted).unwrap();
-    assert!(heap.0.resize(object, wanted, more, &mut cost));
+    assert!(heap.0.resize(object, wanted, more));
     // The object has room for more, but its later free would name a class that has borrowed nothing.
-    assert!(!heap.0.resize(object, more, layout(113, 8), &mut cost));
+    assert!(!heap.0.resize(object, more, layout(113, 8)));
     heap.free(object, more).unwrap();
     assert_eq!(borrowed(&heap), 0);
 }

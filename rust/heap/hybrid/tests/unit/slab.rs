@@ -9,7 +9,7 @@ use super::{
     page, //
 };
 use crate::{
-    Cost, Offset, PAGE_BYTES, Path,
+    Offset, PAGE_BYTES, Path,
     backing_heap::BackingHeap,
     hybrid::page::PageKind,
     size_class::{
@@ -179,12 +179,11 @@ fn a_free_of_an_object_that_crosses_pages_finds_its_slab() {
 #[test]
 fn a_batch_takes_the_rest_of_a_slab_before_a_new_one() {
     let mut heap = BareHeap::new(&[8]);
-    let mut cost = Cost::default();
     let mut batch = [Offset::new(0, 0); 200];
     for (path, rest) in [(Path::Growth, 200), (Path::Slab, 200), (Path::Slab, 112)] {
-        let served = heap.0.allocate(layout(8, 8), &mut batch, &mut cost);
+        let served = heap.0.allocate(layout(8, 8), &mut batch);
         assert_eq!(served, Ok(200));
-        assert_eq!(cost.path(), path);
+        assert_eq!(heap.0.cost.path(), path);
         let apart = |pair: &[Offset]| pair[0].byte() + 8 == pair[1].byte();
         assert!(batch[..rest].windows(2).all(apart));
         assert!(batch[rest..].windows(2).all(apart));
@@ -199,9 +198,7 @@ fn a_batch_takes_no_new_slab_where_an_eighth_of_the_pool_is_free() {
     for (free, expected) in [(4, 100), (3, 64)] {
         let mut heap = BareHeap::with_free(&[16], 16 - free..16);
         let mut batch = [Offset::new(0, 0); 100];
-        let served = heap
-            .0
-            .allocate(layout(64, 8), &mut batch, &mut Cost::default());
+        let served = heap.0.allocate(layout(64, 8), &mut batch);
         assert_eq!(served, Ok(expected));
         heap.sound();
     }
