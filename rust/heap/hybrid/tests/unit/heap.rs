@@ -35,13 +35,13 @@ fn the_cost_names_path_class_and_order() {
         (Path::Growth, class(1024), Some(0), Some(8))
     );
     assert_eq!(cost_of(1000, 8), (Path::Slab, class(1024), None, Some(0)));
-    // Three of the four pages in front of the last four.
+    // The slab takes three pages of the free block of four pages in front of the last four pages.
     assert_eq!(
         cost_of(3000, 8),
         (Path::Growth, class(3072), Some(2), Some(2))
     );
     assert_eq!(cost_of(5000, 8), (Path::Buddy, None, Some(1), Some(0)));
-    // A block of 16 pages is split for 9 pages: the rest is free blocks of 1, 2 and 4 pages.
+    // A block of 16 pages is split for 9 pages. The rest becomes free blocks of 1, 2 and 4 pages.
     assert_eq!(cost_of(9 * 4096, 8), (Path::Buddy, None, Some(4), Some(4)));
     assert_eq!(cost_of(8, 1 << 16).0, Path::Buddy);
 }
@@ -136,7 +136,7 @@ fn one_page_serves_an_object_when_no_slab_of_three_pages_fits() {
     for n in 0..4 {
         assert_eq!(heap.allocate(three).unwrap().0, at(n * 3072));
     }
-    // The fourth and the fifth page are free. They are two blocks, so no slab of three pages fits.
+    // The fourth and the fifth page are free. These pages are two blocks, so no slab of three pages fits.
     let (fourth, cost) = heap.allocate(three).unwrap();
     assert_eq!(
         (cost.path(), cost.class(), cost.order()),
@@ -162,7 +162,7 @@ fn one_page_serves_an_object_when_no_slab_of_three_pages_fits() {
 fn a_large_block_grows_and_shrinks_in_place() {
     let mut heap = BareHeap::new(&[16]);
     let pages = |pages: usize| layout(pages << 12, 8);
-    // Two pages are the smallest large block: up to one page there is a class.
+    // The smallest large block has two pages, because a class serves requests of up to one page.
     let block = heap.allocate(pages(2)).unwrap().0;
     for (old, new, free) in [(2, 5, 11), (5, 16, 0), (16, 3, 13), (3, 3, 13)] {
         assert!(heap.0.resize(block, pages(old), pages(new)));

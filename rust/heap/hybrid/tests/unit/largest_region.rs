@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The largest possible region, of 4 GiB: its metadata without memory.
+//! The metadata of the largest possible region, of 4 GiB, without the memory of the region.
 
 use super::BareHeap;
 use crate::{

@@ -45,7 +45,7 @@ fn pages_are_allocated_from_either_end_of_the_block_that_is_split() {
             let found = buddy.allocate(wanted, align_order, end);
             assert_eq!(found, Some(page(expected)), "{wanted} pages, {end:?}");
             assert_eq!(buddy.free_pages, 16 - wanted);
-            // A free coalesces as often as its allocation split.
+            // A free coalesces as often as the allocation of the block has split.
             let splits = buddy.work.splits;
             buddy.free(page(expected), wanted);
             assert_eq!((buddy.work.merges, buddy.lists[4].len), (splits, 1));
@@ -59,7 +59,7 @@ fn slabs_and_large_blocks_meet_in_the_middle() {
     let mut heap = BareHeap::new(&[64]);
     let large = heap.allocate(pages(32)).unwrap().0;
     assert_eq!(large, at(0));
-    // Each object of 4096 bytes is a slab of one page. Slabs come from the last page down.
+    // Each object of 4096 bytes is a slab of one page. Slabs are allocated from the last page down.
     for expected in (32..64).rev() {
         let slab = heap.allocate(layout(4096, 8)).unwrap().0;
         assert_eq!(slab, at(expected << 12));

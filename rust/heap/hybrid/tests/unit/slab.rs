@@ -42,7 +42,7 @@ fn objects_are_allocated_from_the_lowest_up() {
     for n in [5, 63, 17] {
         heap.free(at(first + n * 64), layout(64, 8)).unwrap();
     }
-    // The other slab has free objects, too, but this one became partial later.
+    // The other slab also has free objects, but the first slab became partial later.
     for n in [5, 17, 63] {
         let block = heap.allocate(layout(64, 8)).unwrap().0;
         assert_eq!(block, at(first + n * 64));
@@ -119,7 +119,7 @@ fn one_empty_slab_of_a_class_is_cached_and_the_others_are_returned() {
         heap.sound();
     }
     assert_eq!(heap.0.buddy.free_pages, 15);
-    // The slab that became empty first is cached. Each class caches one of its own.
+    // The slab that became empty first is cached. Each class caches one empty slab.
     assert_eq!(heap.allocate(page_each).unwrap().0, blocks[0]);
     let block = heap.allocate(layout(8, 8)).unwrap().0;
     heap.free(block, layout(8, 8)).unwrap();
@@ -209,8 +209,8 @@ fn a_batch_is_freed_up_to_the_first_object_of_another_region() {
     let mut heap = BareHeap::new(&[2, 1]);
     let small = layout(64, 8);
     assert_eq!(heap.fill(small).len(), 3 * 64);
-    // The offset of the other object is above that of the first one by less than the span of a region,
-    // below it, or above it by more than the span.
+    // The offset of the second object is above the offset of the first object by less than the span of a
+    // region, below it, or above it by more than the span.
     let [last, other] = [(0, 4096), (1, 0)].map(|(region, byte)| Offset::new(region, byte));
     for batch in [
         [last, other],
