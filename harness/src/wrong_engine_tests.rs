@@ -110,7 +110,7 @@ fn violation(fault: EngineFault) -> &'static [&'static str] {
     match fault {
         EngineFault::Overlap => &["memory in use", "share bytes", "already names a live block"],
         EngineFault::OutOfPool => &["does not lie in the pool"],
-        EngineFault::WrongOffset => &["and the engine says"],
+        EngineFault::WrongOffset => &["but the engine reports"],
         EngineFault::WildWrite | EngineFault::WildWriteInFree => {
             &["must still be", "must be 0", "memory in use"]
         }
