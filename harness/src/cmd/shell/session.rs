@@ -223,14 +223,13 @@ impl<'t> ShellSession<'t> {
 
     fn check(&self) -> Result<String, Problem> {
         let check = self.target.check().map_err(problem::plain("CHECK"))?;
-        match Rule::from_raw(check.rule) {
-            Some(Rule::None) => Ok(format!(
-                "no violation found, {} free blocks visited\n",
-                check.walked_blocks
-            )),
-            Some(rule) => Err(Problem::Unsound(rule.to_string())),
-            None => Err(Problem::Unsound(check.rule.to_string())),
+        if check.rule != Rule::None.raw() {
+            return Err(Problem::Unsound(Rule::text(check.rule)));
         }
+        Ok(format!(
+            "no violation found, {} free blocks visited\n",
+            check.walked_blocks
+        ))
     }
 }
 
