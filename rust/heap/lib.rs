@@ -25,6 +25,7 @@ pub mod cost;
 pub mod debug;
 pub mod engine;
 mod engine_enum;
+pub mod extent;
 #[forbid(unsafe_code)]
 pub mod fail;
 #[forbid(unsafe_code)]

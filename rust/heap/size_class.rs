@@ -164,7 +164,7 @@ impl Class {
     }
 
     #[inline(always)]
-    fn of_size(size: usize) -> Option<Self> {
+    pub(crate) fn of_size(size: usize) -> Option<Self> {
         // The size of a layout is at most `isize::MAX`, so the sum does not wrap.
         let steps = size.wrapping_add(CLASS_STEP - 1) / CLASS_STEP;
         // INVARIANT: The table contains numbers of classes.

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The matrix of a region: in which pages do short free runs of a bin begin?
+//!
+//! A row for each bin has a bit for each page, and above it a bit for each word of bits, and so on up to one word:
+//!
+//! ```text
+//!  row of bin 5    level 2                      │ 0001 │
+//!                  level 1         │ 0000 … 0100 │          a bit for each word of level 0
+//!                  level 0   │ 0…0 │ 0…0 │ 0010 │ …         a bit for each page
+//! ```
+
+use super::bins::SHORT_BINS;
+
+/// The levels of the longest row: 64⁴ pages are more than a region can have.
+const LEVELS: usize = 4;
+
+/// The shape of the matrix of a region.
+#[derive(Clone, Copy)]
+pub(super) struct Shape {
+    /// The index in the row of the first word of each level.
+    level: [usize; LEVELS],
+    levels: usize,
+    /// The words of a row.
+    row: usize,
+}
+
+impl Shape {
+    /// Returns the shape for a region of so many pages.
+    pub(super) const fn of(pages: usize) -> Self {
+        let mut shape = Self {
+            level: [0; LEVELS],
+            levels: 0,
+            row: 0,
+        };
+        let mut bits = pages;
+        while bits > 0 {
+            bits = bits.div_ceil(64);
+            shape.level[shape.levels] = shape.row;
+            shape.row += bits;
+            shape.levels += 1;
+            if bits == 1 {
+                break;
+            }
+        }
+        shape
+    }
+
+    /// Returns the number of words of the matrix.
+    pub(super) const fn words(&self) -> usize {
+        self.row * SHORT_BINS
+    }
+
+    #[inline]
+    fn row(self, bin: usize) -> usize {
+        bin * self.row
+    }
+
+    /// Sets the bit of a page. O(log64 pages).
+    pub(super) fn insert(self, words: &mut [u64], bin: usize, page: usize) {
+        let mut index = page;
+        for level in self.level.iter().take(self.levels) {
+            let word = &mut words[self.row(bin) + level + index / 64];
+            let was_empty = *word == 0;
+            *word |= 1 << (index % 64);
+            if !was_empty {
+                return;
+            }
+            index /= 64;
+        }
+    }
+
+    /// Clears the bit of a page, and returns whether the row is empty then. O(log64 pages).
+    pub(super) fn remove(self, words: &mut [u64], bin: usize, page: usize) -> bool {
+        let mut index = page;
+        for level in self.level.iter().take(self.levels) {
+            let word = &mut words[self.row(bin) + level + index / 64];
+            *word &= !(1 << (index % 64));
+            if *word != 0 {
+                return false;
+            }
+            index /= 64;
+        }
+        true
+    }
+
+    /// Returns the last page of a row if `from_end`, else the first page. O(log64 pages).
+    pub(super) fn find(self, words: &[u64], bin: usize, from_end: bool) -> Option<usize> {
+        let mut index = 0;
+        for level in self.level[..self.levels].iter().rev() {
+            let word = words[self.row(bin) + level + index];
+            if word == 0 {
+                return None;
+            }
+            let bit = if from_end {
+                63 - word.leading_zeros()
+            } else {
+                word.trailing_zeros()
+            };
+            index = index * 64 + bit as usize;
+        }
+        Some(index)
+    }
+}

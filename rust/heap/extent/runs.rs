@@ -1,0 +1,320 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Runs: take a block from a free run, and coalesce a freed block with its neighbours.
+//!
+//! Free runs are maximal: no two of them lie side by side. Each is in its bin (see `bins`): a short run as a bit of the
+//! matrix, which names the page where the run begins, and a long run as an element of a list.
+//!
+//! The boundary tags of Knuth (TAOCP 1, 2.5) and the bins of TLSF (Masmano, Ripoll, Crespo and Real, 2004) are the
+//! sources. The tags are bits outside of the pool here, and short runs are found by page instead of by a list.
+
+use super::{
+    bins::{
+        BINS,
+        BinSet,
+        LONG,
+        SHORT_BINS,
+        bin_of, //
+    },
+    page::Links,
+    place::{
+        Demand,
+        Granule,
+        PAGE_GRANULES,
+        Run, //
+    },
+    table::Tables,
+};
+use crate::region::REGIONS_MAX;
+
+/// The granules of the longest block that is taken from the end of a free run. Longer blocks are taken from the
+/// beginning, so that short and long blocks do not mix.
+const SHORT_BLOCK: usize = 64;
+
+/// The work of the last operations.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Work {
+    pub(super) splits: u32,
+    pub(super) merges: u32,
+}
+
+/// The runs of all regions.
+pub(super) struct Runs {
+    pub(super) tables: Tables,
+    /// The bins that have a run.
+    bins: BinSet,
+    /// The first run of each list of long runs: the number of its granule plus 1.
+    long: [u32; BINS - SHORT_BINS],
+    /// The granules of all free runs.
+    pub(super) free_granules: usize,
+    /// The number of free runs.
+    pub(super) free_runs: usize,
+    pub(super) work: Work,
+}
+
+impl Runs {
+    pub(super) const fn new() -> Self {
+        Self {
+            tables: Tables::new(),
+            bins: BinSet::EMPTY,
+            long: [0; BINS - SHORT_BINS],
+            free_granules: 0,
+            free_runs: 0,
+            work: Work {
+                splits: 0,
+                merges: 0,
+            },
+        }
+    }
+
+    /// Takes a block from a free run that fits. O(log64 pages), and O(bins) for an alignment of more than a granule.
+    pub(super) fn allocate(&mut self, demand: Demand) -> Option<Run> {
+        let run = self.find(demand)?;
+        let start = place(run, demand)?;
+        self.remove(run);
+        let block = Run {
+            start,
+            len: demand.len,
+        };
+        let before = start.index() - run.start.index();
+        let behind = run.len - before - demand.len;
+        for rest in [
+            Run {
+                start: run.start,
+                len: before,
+            },
+            Run {
+                start: block.end(),
+                len: behind,
+            },
+        ] {
+            if rest.len > 0 {
+                self.insert(rest);
+                self.work.splits += 1;
+            }
+        }
+        self.tables.set(block, false);
+        Some(block)
+    }
+
+    /// Takes up to `count` blocks of the same length from the end of one free run, the lowest first, and returns the
+    /// run that consists of them. O(log64 pages + count).
+    pub(super) fn allocate_batch(&mut self, len: usize, count: usize) -> Option<Run> {
+        let run = self.find(Demand { len, align: 1 })?;
+        let granules = count.min(run.len / len) * len;
+        self.remove(run);
+        let rest = run.len - granules;
+        if rest > 0 {
+            self.insert(Run {
+                start: run.start,
+                len: rest,
+            });
+            self.work.splits += 1;
+        }
+        let batch = Run {
+            start: run.start.after(rest),
+            len: granules,
+        };
+        for first in (0..granules).step_by(len) {
+            self.tables.set(
+                Run {
+                    start: batch.start.after(first),
+                    len,
+                },
+                false,
+            );
+        }
+        Some(batch)
+    }
+
+    /// Frees a run, which is no longer allocated, and coalesces it with its neighbours. O(1).
+    pub(super) fn free(&mut self, freed: Run) {
+        let Run { mut start, mut len } = freed;
+        let next = self
+            .tables
+            .run(freed.end())
+            .filter(|next| self.tables.begins_free(next.start));
+        if let Some(next) = next {
+            self.remove(next);
+            self.tables.clear(next.start);
+            len += next.len;
+            self.work.merges += 1;
+        }
+        if let Some(prev) = self.free_run_before(start) {
+            self.remove(prev);
+            self.tables.clear(start);
+            (start, len) = (prev.start, prev.len + len);
+            self.work.merges += 1;
+        }
+        self.insert(Run { start, len });
+    }
+
+    /// Lengthens a block by the beginning of the free run behind it, and returns whether that run is long enough. O(1).
+    pub(super) fn grow(&mut self, block: Run, len: usize) -> bool {
+        let next = self
+            .tables
+            .run(block.end())
+            .filter(|next| self.tables.begins_free(next.start));
+        let Some(next) = next.filter(|next| block.len + next.len >= len) else {
+            return false;
+        };
+        self.remove(next);
+        self.tables.clear(next.start);
+        let rest = block.len + next.len - len;
+        if rest > 0 {
+            self.insert(Run {
+                start: block.start.after(len),
+                len: rest,
+            });
+        }
+        self.tables.set(
+            Run {
+                start: block.start,
+                len,
+            },
+            false,
+        );
+        true
+    }
+
+    /// Shortens a block, and frees its tail. O(1).
+    pub(super) fn shrink(&mut self, block: Run, len: usize) {
+        let head = Run {
+            start: block.start,
+            len,
+        };
+        let tail = Run {
+            start: head.end(),
+            len: block.len - len,
+        };
+        self.tables.set(tail, false);
+        self.tables.set(head, false);
+        self.free(tail);
+    }
+
+    /// Returns the free run that ends where a run begins.
+    fn free_run_before(&self, start: Granule) -> Option<Run> {
+        let last = start.index().checked_sub(1)?;
+        let prev = self.tables.start_of(Granule::new(start.region(), last))?;
+        let is_free = self.tables.begins_free(prev);
+        is_free.then(|| Run {
+            start: prev,
+            len: start.index() - prev.index(),
+        })
+    }
+
+    /// Finds a free run that fits: in the bin of the length if its first run fits, else in the next bins.
+    fn find(&self, demand: Demand) -> Option<Run> {
+        let from_end = demand.len <= SHORT_BLOCK;
+        let mut bin = bin_of(demand.len);
+        loop {
+            bin = self.bins.next(bin)?;
+            let run = if bin < SHORT_BINS {
+                self.find_short(bin, demand, from_end)
+            } else {
+                let first = self.long[bin - SHORT_BINS].checked_sub(1);
+                first.and_then(|first| self.tables.run(Granule::from_bits(first)))
+            };
+            if let Some(run) = run.filter(|run| place(*run, demand).is_some()) {
+                return Some(run);
+            }
+            bin += 1;
+        }
+    }
+
+    /// Returns a run of a bin of short runs. It comes from the last page where one begins if `from_end`, else from the
+    /// first, and is one that fits if the page has one.
+    fn find_short(&self, bin: usize, demand: Demand, from_end: bool) -> Option<Run> {
+        (0..REGIONS_MAX).find_map(|region| {
+            let page = self.tables.find(region, bin, from_end)?;
+            let desc = self.tables.desc(region, page)?;
+            let runs = desc.free_runs(page).filter(|(_, len)| bin_of(*len) == bin);
+            let mut runs = runs.map(|(granule, len)| Run {
+                start: Granule::new(region, page * PAGE_GRANULES + granule),
+                len,
+            });
+            let fits = |run: &Run| place(*run, demand).is_some();
+            if from_end {
+                runs.filter(fits).last()
+            } else {
+                runs.find(fits)
+            }
+        })
+    }
+
+    /// Puts a free run into its bin. O(log64 pages).
+    fn insert(&mut self, run: Run) {
+        self.tables.set(run, true);
+        self.free_granules += run.len;
+        self.free_runs += 1;
+        let bin = bin_of(run.len);
+        if run.len < LONG {
+            self.tables.insert(run.start, bin);
+        } else {
+            let link = run.start.to_bits() + 1;
+            let next = core::mem::replace(&mut self.long[bin - SHORT_BINS], link);
+            self.set_links(link, |_| Links { prev: 0, next });
+            self.set_links(next, |links| Links {
+                prev: link,
+                ..links
+            });
+        }
+        self.bins.insert(bin);
+    }
+
+    /// Removes a free run from its bin. O(log64 pages).
+    fn remove(&mut self, run: Run) {
+        self.free_granules -= run.len;
+        self.free_runs -= 1;
+        let bin = bin_of(run.len);
+        let is_empty = if run.len < LONG {
+            self.tables.remove(run, bin)
+        } else {
+            let links = self.links(run.start.to_bits() + 1);
+            if links.prev == 0 {
+                self.long[bin - SHORT_BINS] = links.next;
+            }
+            self.set_links(links.prev, |prev| Links {
+                next: links.next,
+                ..prev
+            });
+            self.set_links(links.next, |next| Links {
+                prev: links.prev,
+                ..next
+            });
+            self.long[bin - SHORT_BINS] == 0
+        };
+        if is_empty {
+            self.bins.remove(bin);
+        }
+    }
+
+    /// Returns the links of the long run that a link names.
+    fn links(&self, link: u32) -> Links {
+        let start = link.checked_sub(1).map(Granule::from_bits);
+        let desc = start.and_then(|start| self.tables.desc(start.region(), start.page() + 1));
+        desc.map_or(Links::default(), |desc| desc.links())
+    }
+
+    /// Changes the links of the long run that a link names, if it names one.
+    fn set_links(&mut self, link: u32, change: impl FnOnce(Links) -> Links) {
+        let start = link.checked_sub(1).map(Granule::from_bits);
+        let desc = start.and_then(|start| self.tables.desc(start.region(), start.page() + 1));
+        if let Some(desc) = desc {
+            desc.set_links(change(desc.links()));
+        }
+    }
+}
+
+/// Returns where a block lies in a free run: at its end if the block is short, else at its beginning. `None` if it does
+/// not fit.
+fn place(run: Run, demand: Demand) -> Option<Granule> {
+    let (first, end) = (run.start.index(), run.end().index());
+    let start = if demand.len <= SHORT_BLOCK {
+        end.checked_sub(demand.len)? / demand.align * demand.align
+    } else {
+        first.next_multiple_of(demand.align)
+    };
+    let fits = start >= first && start + demand.len <= end;
+    fits.then(|| Granule::new(run.start.region(), start))
+}
