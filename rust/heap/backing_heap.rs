@@ -31,6 +31,7 @@ use crate::{
     },
     region::Offset,
     size_class::{
+        Class,
         MAGAZINE_KINDS,
         MagazineKind, //
     },
@@ -66,11 +67,26 @@ pub unsafe trait BackingHeap: Send {
     /// A page descriptor. Any CPU may read a descriptor without the lock.
     type Desc: Sync;
 
-    /// The number of bytes of metadata for each page.
-    const METADATA_PER_PAGE: usize;
-
     /// The largest number of pages of a region.
     const REGION_PAGES_MAX: usize;
+
+    /// Returns the bytes of metadata of a region of so many pages.
+    fn metadata_bytes(pages: usize) -> usize;
+
+    /// Returns the size class whose magazine serves a layout, if there is one.
+    fn class(layout: &Layout) -> Option<Class>;
+
+    /// Returns the kind of magazine that serves a layout with whole pages, if there is one.
+    fn whole_pages(layout: &Layout) -> Option<MagazineKind>;
+
+    /// Returns the kind of magazine that serves a layout, if there is one.
+    #[inline]
+    fn kind(layout: &Layout) -> Option<MagazineKind> {
+        match Self::class(layout) {
+            Some(class) => Some(class.into()),
+            None => Self::whole_pages(layout),
+        }
+    }
 
     /// Adds a region of `pages` pages at `address`, and returns its page descriptors.
     ///
@@ -79,7 +95,7 @@ pub unsafe trait BackingHeap: Send {
     /// - `region` is below [`REGIONS_MAX`](crate::region::REGIONS_MAX), and no region has this number yet.
     /// - `address` is the address of the first page, and `pages` is at most
     ///   [`BackingHeap::REGION_PAGES_MAX`].
-    /// - `metadata` points to `pages * METADATA_PER_PAGE` bytes, which are zero and aligned to 8. While the
+    /// - `metadata` points to `metadata_bytes(pages)` bytes, which are zero and aligned to 8. While the
     ///   heap exists, only the heap and readers of the descriptors access these bytes.
     unsafe fn add_region(
         &mut self,

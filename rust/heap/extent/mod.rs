@@ -4,6 +4,9 @@
 
 #[forbid(unsafe_code)]
 mod bins;
+mod heap;
+#[forbid(unsafe_code)]
+mod inspect;
 #[forbid(unsafe_code)]
 mod matrix;
 #[forbid(unsafe_code)]
@@ -15,3 +18,22 @@ mod runs;
 mod table;
 #[cfg(test)]
 mod tests;
+
+use crate::hybrid::MagazineEngine;
+pub use heap::Heap;
+
+/// The engine `extent`. `L` is the lock around the heap, `P` the caches of the CPUs.
+pub type ExtentEngine<L, P> = MagazineEngine<Heap, L, P>;
+
+/// The state of `extent` behind the lock.
+pub type State = crate::hybrid::HeapState<Heap>;
+
+impl State {
+    /// Returns the state of an engine without memory.
+    // Inlined into a constant: the state is larger than a stack frame should be.
+    #[inline(always)]
+    #[must_use]
+    pub const fn new() -> Self {
+        Self::with_heap(Heap::new())
+    }
+}

@@ -34,8 +34,8 @@ const SHORT_BLOCK: usize = 64;
 /// The work of the last operations.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Work {
-    pub(super) splits: u32,
-    pub(super) merges: u32,
+    pub(super) splits: u16,
+    pub(super) merges: u16,
 }
 
 /// The runs of all regions.

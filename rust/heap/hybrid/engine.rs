@@ -81,7 +81,7 @@ where
     /// Allocates a block of whole pages from the CPU's magazine, or any block under the lock.
     #[inline(never)]
     fn allocate_slow(&self, layout: Layout, cost: &mut Cost) -> Result<Block, Refusal> {
-        if let Some(kind) = MagazineKind::of_whole_pages(&layout)
+        if let Some(kind) = H::whole_pages(&layout)
             && let Some(block) = self.pop(kind, layout)
         {
             *cost = magazine_cost(kind);
@@ -112,7 +112,7 @@ where
 
     /// Allocates a block under the lock, and refills the CPU's magazine.
     fn allocate_locked(&self, layout: Layout, cost: &mut Cost) -> Result<Offset, Refusal> {
-        let kind = MagazineKind::of(&layout);
+        let kind = H::kind(&layout);
         self.state.with(|state| {
             if self.failing_growth.is_set()
                 && state.heap.would_grow(layout)
@@ -176,7 +176,7 @@ where
         cost: &mut Cost,
     ) -> Result<(), BadFree> {
         let found = self.index.find(block.start);
-        let kind = MagazineKind::of(&layout).filter(|kind| Self::begins_block(found, *kind));
+        let kind = H::kind(&layout).filter(|kind| Self::begins_block(found, *kind));
         if let Some(kind) = kind
             // SAFETY: `push` requires a live block of the kind that nobody uses: a block of this kind begins there,
             // and the rest is this function's contract.
@@ -362,7 +362,7 @@ where
 
     #[inline]
     fn allocate(&self, layout: Layout, cost: &mut Cost) -> Result<Block, Refusal> {
-        if let Some(class) = Class::of(&layout)
+        if let Some(class) = H::class(&layout)
             && let Some(block) = self.pop(class.into(), layout)
         {
             *cost = magazine_cost(class.into());
@@ -373,7 +373,7 @@ where
 
     #[inline(always)]
     fn try_allocate_fast(&self, layout: Layout) -> Option<Allocated> {
-        let kind = MagazineKind::from(Class::of(&layout)?);
+        let kind = MagazineKind::from(H::class(&layout)?);
         let block = self.pop(kind, layout)?;
         Some(Allocated {
             block,
@@ -384,7 +384,7 @@ where
 
     #[inline]
     unsafe fn free(&self, block: Block, layout: Layout, cost: &mut Cost) -> Result<(), BadFree> {
-        if let Some(class) = Class::of(&layout)
+        if let Some(class) = H::class(&layout)
             // SAFETY: The contract of `push_if_in_first_region` is that of this function.
             && unsafe { self.push_if_in_first_region(class.into(), block, layout) }
         {
@@ -397,7 +397,7 @@ where
 
     #[inline(always)]
     unsafe fn try_free_fast(&self, block: Block, layout: Layout) -> Option<Cost> {
-        let kind = MagazineKind::from(Class::of(&layout)?);
+        let kind = MagazineKind::from(H::class(&layout)?);
         // SAFETY: The contract of `push_if_in_first_region` is that of this function.
         let freed = unsafe { self.push_if_in_first_region(kind, block, layout) };
         freed.then(|| magazine_cost(kind))
@@ -437,7 +437,7 @@ where
     P: PerCpu<CpuCache>,
 {
     fn table_bytes(&self, bytes: usize) -> usize {
-        bytes / PAGE_BYTES * H::METADATA_PER_PAGE
+        H::metadata_bytes(bytes / PAGE_BYTES)
     }
 
     unsafe fn add_region(
@@ -458,7 +458,7 @@ where
             let region = state.regions.add(address, bytes)?;
             let number = usize::from(region);
             // SAFETY: `BackingHeap::add_region` requires a new number, the address and number of the region's
-            // pages, and `METADATA_PER_PAGE` zeroed and aligned bytes for each of them that nobody else uses:
+            // pages, and `metadata_bytes(pages)` zeroed and aligned bytes that nobody else uses:
             // `Regions::add` returned a new number below `REGIONS_MAX`, the bounds were checked above, and `table`
             // has `table_bytes(bytes)` such bytes, by this function's contract.
             let descs = unsafe { state.heap.add_region(number, address, pages, table) };

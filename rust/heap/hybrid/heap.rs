@@ -255,9 +255,21 @@ impl Heap {
 unsafe impl BackingHeap for Heap {
     type Desc = PageDesc;
 
-    const METADATA_PER_PAGE: usize = RegionTable::BYTES_PER_PAGE;
-
     const REGION_PAGES_MAX: usize = REGION_PAGES_MAX;
+
+    fn metadata_bytes(pages: usize) -> usize {
+        pages * RegionTable::BYTES_PER_PAGE
+    }
+
+    #[inline(always)]
+    fn class(layout: &Layout) -> Option<Class> {
+        Class::of(layout)
+    }
+
+    #[inline]
+    fn whole_pages(layout: &Layout) -> Option<MagazineKind> {
+        MagazineKind::of_whole_pages(layout)
+    }
 
     unsafe fn add_region(
         &mut self,

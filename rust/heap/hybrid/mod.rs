@@ -65,6 +65,7 @@ pub use magazine::{
     Slot, //
 };
 pub use refine::CacheSize;
+pub use state::State as HeapState;
 
 /// The engine `hybrid`. `L` is the lock around the heap, `P` the caches of the CPUs.
 pub type Hybrid<L, P> = MagazineEngine<Heap, L, P>;

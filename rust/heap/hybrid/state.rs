@@ -46,7 +46,7 @@ pub struct State<H> {
 impl<H: BackingHeap> State<H> {
     /// Returns a state around a heap without memory.
     #[inline(always)]
-    pub(super) const fn with_heap(heap: H) -> Self {
+    pub(crate) const fn with_heap(heap: H) -> Self {
         Self {
             heap,
             regions: Regions::new(),

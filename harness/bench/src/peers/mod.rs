@@ -5,6 +5,7 @@
 mod baseline;
 mod buddy;
 mod engine;
+mod extent;
 mod glibc;
 mod hybrid;
 mod linked_list;
@@ -161,6 +162,7 @@ const fn global(role: AllocatorRole, name: &'static str, make: fn() -> Box<dyn B
 pub(crate) fn all() -> Vec<Peer> {
     let pooled = [
         pooled!(Ours, PAGE_BYTES, "hybrid", "hybrid (no lock)", hybrid),
+        pooled!(Ours, PAGE_BYTES, "extent", "extent (no lock)", extent),
         pooled!(
             Ours,
             slab_heap::seed::MIN_HEAP_SIZE,
