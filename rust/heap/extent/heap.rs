@@ -40,6 +40,7 @@ pub struct Heap {
     /// Allocated blocks, and their granules.
     pub(super) allocated_blocks: usize,
     pub(super) allocated_granules: usize,
+    live: [usize; 65],
     /// Granules of all regions.
     pub(super) granules: usize,
     /// Granules of the largest region.
@@ -59,6 +60,7 @@ impl Heap {
             allocated_blocks: 0,
             allocated_granules: 0,
             granules: 0,
+            live: [0; 65],
             largest_region: 0,
             align_max: usize::MAX,
             cost: Cost::new(Path::None),
@@ -114,6 +116,9 @@ impl Heap {
     fn free_run(&mut self, run: Run) {
         self.runs.free(run);
         self.allocated_blocks -= 1;
+        if let Some(live) = self.live.get_mut(run.len) {
+            *live = live.saturating_sub(1);
+        }
         self.allocated_granules -= run.len;
     }
 }
@@ -203,7 +208,11 @@ unsafe impl BackingHeap for Heap {
             return Err(self.refusal(demand));
         }
         let batch = if demand.align == 1 {
-            self.runs.allocate_batch(demand.len, blocks.len())
+            let live = self.live.get(demand.len).copied().unwrap_or(0) * demand.len;
+            let chunk = (live / 16).clamp(32, 256) / demand.len;
+            let scarce = self.runs.free_granules < self.granules / 16;
+            let count = if scarce { 1 } else { blocks.len().min(chunk.max(1)) };
+            self.runs.allocate_batch(demand.len, count)
         } else {
             self.runs.allocate(demand)
         };
@@ -214,6 +223,9 @@ unsafe impl BackingHeap for Heap {
         for (block, first) in blocks.iter_mut().zip((0..batch.len).step_by(demand.len)) {
             *block = batch.start.after(first).offset();
             allocated += 1;
+        }
+        if let Some(live) = self.live.get_mut(demand.len) {
+            *live += allocated;
         }
         self.allocated_blocks += allocated;
         self.allocated_granules += batch.len;
