@@ -55,6 +55,8 @@ pub enum Rule {
     RedZones,
     /// In debug mode: free memory contains the poison pattern.
     Poison,
+    /// The rule of a [`Violation`](crate::violation::Violation).
+    Supervised,
 }
 
 /// A broken rule, and where.

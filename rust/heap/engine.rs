@@ -33,7 +33,8 @@ use crate::{
         Offset,
         RegionError, //
     },
-    stats::Statistics, //
+    stats::Statistics,
+    violation::Supervise, //
 };
 
 /// The properties of an engine.

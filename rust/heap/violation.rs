@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The rules of an allocator that is checked at each access: the engine `student`, which a learner writes.
+//!
+//! The crate `slab_student` checks the rules. The types are here because the layers above an engine report them.
+
+/// A rule of the engine `student`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u32)]
+pub enum Rule {
+    /// An access lies in the pool.
+    AccessInPool = 1,
+    /// An access begins at a multiple of 8 bytes.
+    AccessAligned = 2,
+    /// An access does not touch a live block.
+    AccessOutsideOfBlocks = 3,
+    /// An operation ends after a bounded number of accesses.
+    OperationEnds = 4,
+    /// A page note exists.
+    NoteExists = 5,
+    /// A new block lies in the pool.
+    BlockInPool = 6,
+    /// A new block is aligned as requested.
+    BlockAligned = 7,
+    /// A new block, or a block that grows, shares no byte with another live block.
+    BlockDisjoint = 8,
+    /// The rules that the learner's own check tests hold.
+    OwnCheck = 9,
+}
+
+impl Rule {
+    /// Returns what the allocator did, as the end of a sentence that begins with the operation.
+    #[must_use]
+    pub fn violation(self) -> &'static str {
+        match self {
+            Self::AccessInPool => "accessed memory outside the pool",
+            Self::AccessAligned => "accessed memory at an offset that is not a multiple of 8",
+            Self::AccessOutsideOfBlocks => "accessed memory inside a block that is allocated",
+            Self::OperationEnds => "did not end",
+            Self::NoteExists => "accessed a page note that does not exist",
+            Self::BlockInPool => "returned a block that does not lie in the pool",
+            Self::BlockAligned => "returned a block that is not aligned as requested",
+            Self::BlockDisjoint => "returned memory that belongs to another block",
+            Self::OwnCheck => "found that a rule of its own is broken",
+        }
+    }
+}
+
+/// A function of the learner's allocator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u32)]
+pub enum Operation {
+    /// `new`
+    New = 1,
+    /// `allocate`
+    Allocate = 2,
+    /// `free`
+    Free = 3,
+    /// `resize`
+    Resize = 4,
+    /// `check`
+    Check = 5,
+}
+
+/// The first rule that an allocator broke, and where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// The rule.
+    pub rule: Rule,
+    /// The function that was called.
+    pub operation: Operation,
+    /// The number of the call, from 1: calls of `new`, `allocate`, `free`, `resize` and `check` count.
+    pub call: u64,
+    /// The offset in the pool: of the access, of the block, or of the first byte that belongs to another block. For a
+    /// page note, the number of the page.
+    pub offset: u64,
+    /// The line of the learner's file, or 0 if the function's answer breaks the rule.
+    pub line: u32,
+    /// What the learner's own check says.
+    pub sentence: Option<&'static str>,
+}
+
+/// An engine that checks the accesses of its allocator.
+pub trait Supervise {
+    /// Returns the first rule that the allocator broke. The engine refuses all requests after it.
+    fn violation(&self) -> Option<Violation>;
+
+    /// Returns the number of accesses of the allocator to its memory so far.
+    fn accesses(&self) -> u64;
+}

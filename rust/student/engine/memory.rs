@@ -1,0 +1,284 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The memory of a pool, as a learner's allocator sees it.
+
+use core::{
+    cell::Cell,
+    panic::Location, //
+};
+
+use slab_heap::PAGE_BYTES;
+
+use crate::{
+    live_map::LiveMap,
+    violation::{
+        Call,
+        Error,
+        Operation,
+        Rule,
+        Violation, //
+    },
+    words::{
+        WORD,
+        Words, //
+    },
+};
+
+/// Blocks begin at multiples of this number of bytes, and end there.
+pub const GRANULE: usize = WORD;
+
+/// The number of notes that an allocator can keep for each page, outside of the pool.
+pub const PAGE_NOTES: usize = 8;
+
+/// The largest number of accesses of one operation. An operation with more accesses is taken for one that never ends.
+pub const ACCESSES_MAX: u64 = 1 << 24;
+
+/// The memory of a pool.
+///
+/// Offsets count the bytes of the pool from 0. Every access is checked: it must be inside the pool, at a multiple of 8,
+/// and outside of all live blocks. The first access that is not becomes the [`Violation`] of the engine, with the line
+/// of the caller.
+///
+/// # Examples
+///
+/// ```
+/// # use slab_student::{Error, Memory};
+/// /// The header of a free block: its length, and the offset of the next free block.
+/// #[derive(Clone, Copy)]
+/// struct Header {
+///     bytes: u64,
+///     next: u64,
+/// }
+///
+/// impl From<[u64; 2]> for Header {
+///     fn from([bytes, next]: [u64; 2]) -> Self {
+///         Self { bytes, next }
+///     }
+/// }
+///
+/// impl From<Header> for [u64; 2] {
+///     fn from(header: Header) -> Self {
+///         [header.bytes, header.next]
+///     }
+/// }
+///
+/// fn second(memory: &mut Memory, first: usize) -> Result<Header, Error> {
+///     let header: Header = memory.load(first)?;
+///     memory.load(header.next as usize)
+/// }
+/// ```
+pub struct Memory {
+    pool: Words,
+    /// The notes of all pages, [`PAGE_NOTES`] for each.
+    notes: Words,
+    pub(crate) live: LiveMap,
+    /// The accesses of all calls.
+    accesses: Cell<u64>,
+    /// The value of `accesses` at which the call has made too many.
+    limit: u64,
+    call: Call,
+    violation: Cell<Option<Violation>>,
+}
+
+impl Memory {
+    /// The memory of a pool without bytes.
+    pub(crate) const EMPTY: Self = Self {
+        pool: Words::EMPTY,
+        notes: Words::EMPTY,
+        live: LiveMap::EMPTY,
+        accesses: Cell::new(0),
+        limit: 0,
+        call: Call {
+            operation: Operation::New,
+            number: 0,
+        },
+        violation: Cell::new(None),
+    };
+
+    /// Sets the words of a pool: of its memory, of its notes, and of the map of its live blocks.
+    pub(crate) fn set_pool(&mut self, pool: Words, notes: Words, live: Words) {
+        (self.pool, self.notes, self.live) = (pool, notes, LiveMap::new(live));
+    }
+
+    /// Returns the number of bytes of the pool.
+    // A pool without bytes is possible only before the allocator exists.
+    #[allow(clippy::len_without_is_empty)]
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.pool.len() * WORD
+    }
+
+    /// Reads the word at offset `at`.
+    ///
+    /// # Errors
+    ///
+    /// The access breaks a rule: [`Rule::AccessInPool`], [`Rule::AccessAligned`], [`Rule::AccessOutsideOfBlocks`] or
+    /// [`Rule::OperationEnds`].
+    #[track_caller]
+    pub fn read(&self, at: usize) -> Result<u64, Error> {
+        let index = self.index(at, Location::caller())?;
+        // This cannot fail, because `index` is in the pool.
+        self.pool.get(index).ok_or(Error(()))
+    }
+
+    /// Writes the word at offset `at`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Memory::read`].
+    #[track_caller]
+    pub fn write(&mut self, at: usize, word: u64) -> Result<(), Error> {
+        let index = self.index(at, Location::caller())?;
+        self.pool.set(index, word);
+        Ok(())
+    }
+
+    /// Reads `N` words from offset `at` on, as a value that is made of them.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Memory::read`].
+    #[track_caller]
+    pub fn load<T: From<[u64; N]>, const N: usize>(&self, at: usize) -> Result<T, Error> {
+        let mut words = [0; N];
+        for (number, word) in words.iter_mut().enumerate() {
+            *word = self.read(at.saturating_add(number * WORD))?;
+        }
+        Ok(words.into())
+    }
+
+    /// Writes a value as `N` words from offset `at` on.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Memory::read`]. The words before the one that breaks a rule are written.
+    #[track_caller]
+    pub fn store<T: Into<[u64; N]>, const N: usize>(
+        &mut self,
+        at: usize,
+        value: T,
+    ) -> Result<(), Error> {
+        let words: [u64; N] = value.into();
+        for (number, word) in words.into_iter().enumerate() {
+            self.write(at.saturating_add(number * WORD), word)?;
+        }
+        Ok(())
+    }
+
+    /// Returns the number of pages of the pool. A page has 4096 bytes.
+    #[must_use]
+    pub fn pages(&self) -> usize {
+        self.notes.len() / PAGE_NOTES
+    }
+
+    /// Reads note `number` of a page. All notes are 0 at first.
+    ///
+    /// # Errors
+    ///
+    /// [`Rule::NoteExists`] or [`Rule::OperationEnds`] is broken.
+    #[track_caller]
+    pub fn note(&self, page: usize, number: usize) -> Result<u64, Error> {
+        let index = self.note_index(page, number, Location::caller())?;
+        self.notes.get(index).ok_or(Error(()))
+    }
+
+    /// Writes note `number` of a page.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Memory::note`].
+    #[track_caller]
+    pub fn set_note(&mut self, page: usize, number: usize, note: u64) -> Result<(), Error> {
+        let index = self.note_index(page, number, Location::caller())?;
+        self.notes.set(index, note);
+        Ok(())
+    }
+
+    /// Returns the number of accesses to the pool and to notes so far.
+    #[must_use]
+    pub fn accesses(&self) -> u64 {
+        self.accesses.get()
+    }
+
+    /// Returns the error for a broken rule of the allocator's own, which [`Allocator::check`](crate::Allocator::check)
+    /// found at `offset`. `sentence` says what is wrong, for example "the free list has a loop".
+    #[track_caller]
+    pub fn broken(&self, sentence: &'static str, offset: usize) -> Error {
+        let location = Some(Location::caller());
+        let violation = self.call.violation(Rule::OwnCheck, offset, location);
+        self.record(Violation {
+            sentence: Some(sentence),
+            ..violation
+        })
+    }
+
+    /// Begins a call of the allocator.
+    pub(crate) fn begin(&mut self, operation: Operation) {
+        let number = self.call.number + 1;
+        self.call = Call { operation, number };
+        self.limit = self.accesses().saturating_add(ACCESSES_MAX);
+    }
+
+    /// Records that the call breaks a rule, unless a violation is recorded already.
+    pub(crate) fn violate(
+        &self,
+        rule: Rule,
+        offset: usize,
+        location: Option<&Location<'_>>,
+    ) -> Error {
+        self.record(self.call.violation(rule, offset, location))
+    }
+
+    fn record(&self, violation: Violation) -> Error {
+        self.violation.set(self.violation().or(Some(violation)));
+        Error(())
+    }
+
+    /// Returns the first violation.
+    pub(crate) fn violation(&self) -> Option<Violation> {
+        self.violation.get()
+    }
+
+    /// Counts an access.
+    fn count(&self, offset: usize, location: &Location<'_>) -> Result<(), Error> {
+        self.accesses.set(self.accesses().saturating_add(1));
+        if self.accesses() > self.limit {
+            return Err(self.violate(Rule::OperationEnds, offset, Some(location)));
+        }
+        Ok(())
+    }
+
+    /// Returns the index of the word at offset `at`, if the access breaks no rule.
+    fn index(&self, at: usize, location: &Location<'_>) -> Result<usize, Error> {
+        self.count(at, location)?;
+        let index = at / WORD;
+        let broken = if index >= self.pool.len() {
+            Rule::AccessInPool
+        } else if at % WORD != 0 {
+            Rule::AccessAligned
+        } else if self.live.is_live(index) {
+            Rule::AccessOutsideOfBlocks
+        } else {
+            return Ok(index);
+        };
+        Err(self.violate(broken, at, Some(location)))
+    }
+
+    /// Returns the index of a note, if it exists.
+    fn note_index(
+        &self,
+        page: usize,
+        number: usize,
+        location: &Location<'_>,
+    ) -> Result<usize, Error> {
+        self.count(page, location)?;
+        if page >= self.pages() || number >= PAGE_NOTES {
+            return Err(self.violate(Rule::NoteExists, page, Some(location)));
+        }
+        Ok(page * PAGE_NOTES + number)
+    }
+
+    /// The bytes of notes and of the live map for each page.
+    pub(crate) const TABLE_BYTES_PER_PAGE: usize =
+        PAGE_NOTES * WORD + PAGE_BYTES / GRANULE / u8::BITS as usize;
+}
