@@ -9,13 +9,13 @@ use std::ops::RangeInclusive;
 
 use clap::error::ErrorKind;
 
-/// Returns an error in the arguments that clap cannot see: it is printed as clap's are, and the exit
-/// status is 2.
+/// Returns an error for arguments that clap cannot check. The error is printed like clap's own errors, and
+/// the exit status is 2.
 pub(crate) fn usage(sentence: impl std::fmt::Display) -> clap::Error {
     clap::Error::raw(ErrorKind::ValueValidation, format!("{sentence}\n"))
 }
 
-/// Returns a parser of whole numbers in a range; `what` is the subject of its sentences.
+/// Returns a parser of whole numbers in a range. `what` is the subject of the error messages.
 pub(crate) fn whole<T: TryFrom<u64>>(
     what: &'static str,
     range: RangeInclusive<u64>,
@@ -24,7 +24,7 @@ pub(crate) fn whole<T: TryFrom<u64>>(
         if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(format!("{what} is a whole number"));
         }
-        // More than fits is more than any range has.
+        // A number that does not fit into `u64` is outside of every range.
         let number = text.parse().ok().filter(|number| range.contains(number));
         let number = number.and_then(|number| T::try_from(number).ok());
         number.ok_or_else(|| match (*range.start(), *range.end()) {
@@ -49,7 +49,7 @@ pub(crate) fn pool_mib() -> impl Fn(&str) -> Result<u64, String> + Clone + Send 
 ///
 /// # Errors
 ///
-/// A sentence, also for a time in which nothing can be done.
+/// `text` is not a number from 0.001 to 1,000,000. The error is the sentence for the user.
 pub(crate) fn seconds(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(seconds) if (0.001..=1e6).contains(&seconds) => Ok(seconds),
@@ -57,11 +57,11 @@ pub(crate) fn seconds(text: &str) -> Result<f64, String> {
     }
 }
 
-/// Reads a number of bytes: decimal or 0x…, with k, m, g or t behind it for KiB, MiB, GiB or TiB.
+/// Parses a number of bytes: decimal or 0x…, with the suffix k, m, g or t for KiB, MiB, GiB or TiB.
 ///
 /// # Errors
 ///
-/// A sentence that names the word.
+/// `word` is not a number of bytes below 2^64. The error is a sentence that contains the word.
 pub(crate) fn size(word: &str) -> Result<u64, String> {
     let wrong = || {
         format!("'{word}' is no number of bytes: 100, 0x40, 4k, 2m and 1g are (KiB, MiB and GiB)")
@@ -91,9 +91,9 @@ pub(crate) fn size(word: &str) -> Result<u64, String> {
         .ok_or_else(|| format!("{word} is 2^64 bytes or more"))
 }
 
-/// Returns the word that was probably meant, if there is one.
+/// Returns the word of `words` that is most similar to `word`, or `None` if none is similar enough.
 pub(crate) fn nearest<'w>(word: &str, words: impl IntoIterator<Item = &'w str>) -> Option<&'w str> {
-    // The measure that clap uses. Below this bound, one common letter would be enough.
+    // `jaro` is the measure of clap's own suggestions. With a lower bound, one common letter could be enough.
     words
         .into_iter()
         .map(|other| (strsim::jaro(word, other), other))

@@ -58,8 +58,8 @@ enum Command {
 }
 
 impl Command {
-    /// Says whether a command has child processes to end before it exits. SIGPIPE would end the command
-    /// immediately, so SIGPIPE stays ignored and printing returns EPIPE instead.
+    /// Returns whether a command must end child processes before it exits. SIGPIPE would end such a command
+    /// immediately, so the command keeps SIGPIPE ignored, and printing returns EPIPE instead.
     fn cleans_up(&self) -> bool {
         match self {
             Self::Selftest(args) => !args.list,
@@ -69,8 +69,8 @@ impl Command {
     }
 }
 
-/// Returns a command, and all below it, with arguments that can be negative numbers: each parser then
-/// says of -1 which numbers there are. clap would take -1 for an option.
+/// Returns `command` with arguments that can be negative numbers, also in all subcommands. Without this,
+/// clap takes -1 for an option. With it, the parser of the value reports the allowed numbers.
 fn with_negative_numbers(command: clap::Command) -> clap::Command {
     command
         .mut_args(|argument| match argument.get_action().takes_values() {
@@ -81,7 +81,7 @@ fn with_negative_numbers(command: clap::Command) -> clap::Command {
 }
 
 impl Cli {
-    /// Parses the command line, or says what is wrong with it and exits.
+    /// Parses the command line. If the command line is wrong, prints the error and exits.
     pub(crate) fn of_arguments() -> Self {
         let mut command = with_negative_numbers(Self::command());
         let matches = command.get_matches_mut();
@@ -100,8 +100,8 @@ impl Cli {
             return Ok(ExitCode::SUCCESS);
         }
         if !self.command.cleans_up() {
-            // Rust has every program ignore SIGPIPE, and each print that is not prepared for EPIPE
-            // panics: `slablab … | head -1` must end quietly.
+            // Every Rust program starts with SIGPIPE ignored, and `println!` panics on EPIPE. `slablab … |
+            // head -1` must end quietly, so SIGPIPE ends the command.
             sigpipe::reset();
         }
         match self.command {

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The map of a session's pool, whatever its engine.
+//! The map of a session's pool, for every engine that has a pool.
 //!
-//! An engine with SLABLAB_CAP_MAP has MAP. The seed has not: its free lists are private to the crate
-//! `buddy_system_allocator`. In a private pool, a [`SeedModel`] repeats the operations of the session, which
-//! it reads from the recorded events, and provides the map. `slablab report` uses the same model.
+//! An engine with SLABLAB_CAP_MAP answers the command MAP. The engine seed does not: its free lists are
+//! private to the crate `buddy_system_allocator`. For a private pool of the seed, a [`SeedModel`] repeats
+//! the operations of the session, which are read from the recorded events, and provides the map. `slablab
+//! report` uses the same model.
 
 #[cfg(test)]
 mod tests;
@@ -36,7 +37,7 @@ use crate::{
     },
 };
 
-/// Events that are read at once.
+/// The maximum number of events that one call reads.
 const BATCH: usize = 1024;
 
 /// The reason why a pool cannot be drawn.
@@ -77,7 +78,7 @@ impl From<Errno> for DrawingError {
     }
 }
 
-/// How the pool of a session came to be.
+/// The history and the mode of a session's pool.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Origin {
     /// No other session has used the pool.
@@ -99,10 +100,10 @@ enum Source {
     Nothing(DrawingError),
 }
 
-/// A model of the seed, and the number of the next event.
+/// A model of the seed that follows the recorded events of a session.
 struct Follower {
     seed_model: SeedModel,
-    /// The next event.
+    /// The number of the next event to read.
     number: u64,
     /// The regions and bytes of the model's pool.
     regions: u32,
@@ -110,8 +111,7 @@ struct Follower {
 }
 
 impl<'t> Drawing<'t> {
-    /// Prepares to draw the pool of a session that has not allocated yet, and whose operations are
-    /// recorded.
+    /// Prepares to draw the pool of a session that has not allocated yet and whose operations are recorded.
     ///
     /// # Errors
     ///
@@ -128,7 +128,7 @@ impl<'t> Drawing<'t> {
         Ok(Self { target, source })
     }
 
-    /// Says whether the operations of the session must be recorded.
+    /// Returns whether the operations of the session must be recorded.
     pub(crate) fn follows_events(&self) -> bool {
         matches!(self.source, Source::SeedModel(_))
     }
@@ -147,7 +147,7 @@ impl<'t> Drawing<'t> {
     ///
     /// # Errors
     ///
-    /// A sentence.
+    /// The reason why the pool cannot be drawn.
     pub(crate) fn map(&mut self) -> Result<PoolMap, DrawingError> {
         self.follow();
         match &self.source {

@@ -33,12 +33,12 @@ pub(crate) struct FaultArgs {
 }
 
 impl FaultArgs {
-    /// Says whether any request is to be refused.
+    /// Returns whether any request is to be refused.
     pub(crate) fn is_any(self) -> bool {
         self != Self::default()
     }
 
-    /// Checks that these engines support fault injection.
+    /// Checks that all `engines` support fault injection.
     ///
     /// # Errors
     ///
@@ -64,7 +64,7 @@ impl FaultArgs {
             .with_context(|| format!("{engine}: FAIL failed"))
     }
 
-    /// Returns the options that order the same.
+    /// Returns the options that request the same fault injection.
     pub(crate) fn options(self) -> impl Iterator<Item = String> {
         let both = [
             ("--fail-every", self.fail_every),

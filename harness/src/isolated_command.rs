@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Runs a command in a child process, if its engines are in this process.
+//! Runs a command in a child process if its engines run in a process (target `sim`): a crash of an engine
+//! ends the child only.
 
 use std::{
     io,
@@ -24,20 +25,20 @@ use crate::{
 /// The result of a command in a child.
 #[derive(Deserialize, Serialize)]
 enum ChildResult {
-    /// The command has an exit status: whether it is 0.
+    /// The command returned; the field says whether its exit status is 0.
     Status(bool),
     /// The reader of the output has closed it.
     OutputClosed,
-    /// An error.
+    /// The command failed with this message.
     Failed(String),
 }
 
-/// Runs a command in a child if its engines are in this process. A child that ends without a result is
-/// an error, which says why it ended.
+/// Runs a command in a child process if `target` is `sim`. A child that ends without a result is an error,
+/// which says why the child ended.
 ///
 /// # Errors
 ///
-/// Those of the command, and when no child can be created.
+/// The error of the command, or an error if no child can be created.
 pub(crate) fn run(
     target: TargetKind,
     patience: Patience,
@@ -46,7 +47,7 @@ pub(crate) fn run(
     if target == TargetKind::Device {
         return work();
     }
-    // The commands may write to free memory on purpose.
+    // These commands may write to free memory on purpose (`inject`), so new blocks are not compared with the fill.
     let ended = isolation::run(patience, || match underway::without_fills(work) {
         Ok(code) => ChildResult::Status(code == ExitCode::SUCCESS),
         Err(error) => match error.downcast_ref::<io::Error>() {
@@ -54,7 +55,7 @@ pub(crate) fn run(
             _ => ChildResult::Failed(crate::errno::sentence(&error)),
         },
     })?;
-    // A closed output also ends a process with a signal.
+    // Writing to a closed output returns EPIPE, or ends the process with SIGPIPE.
     let output_closed = || Err(io::Error::from(io::ErrorKind::BrokenPipe).into());
     match ended {
         Ok(ChildResult::Status(true)) => Ok(ExitCode::SUCCESS),

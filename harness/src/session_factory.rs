@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! From the command line to a session: which target, which engine, which pool.
+//! Opens sessions with the target, the engine and the pool that the command line chooses.
 
 use std::sync::Arc;
 
@@ -42,7 +42,7 @@ use crate::{
     },
 };
 
-/// Where the engines are.
+/// The place where the engines run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum TargetKind {
@@ -53,7 +53,7 @@ pub(crate) enum TargetKind {
 }
 
 impl TargetKind {
-    /// Returns the word of the command line.
+    /// Returns the name of the target on the command line.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Device => "device",
@@ -76,12 +76,12 @@ fn engine_names() -> impl Iterator<Item = PossibleValue> {
     })
 }
 
-/// Engines, as --engine names them.
+/// The value of `--engine`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum EngineChoice {
-    /// One.
+    /// One engine.
     One(Engine),
-    /// All that the target has.
+    /// All engines of the target.
     All,
 }
 
@@ -113,19 +113,19 @@ pub(crate) struct TargetArgs {
     pub(crate) debug: bool,
 }
 
-/// Opens sessions as the arguments say.
+/// Opens sessions with the target and the pool that the arguments choose.
 pub(crate) struct SessionFactory {
     kind: TargetKind,
-    /// The bytes of each session's own pool, or `None` for the shared one.
+    /// The size of each session's private pool, or `None` if sessions use the shared pool.
     private_bytes: Option<u64>,
-    /// Its own pool is in debug mode.
+    /// Whether private pools are in debug mode.
     debug: bool,
-    /// The pools that this process's sessions share.
+    /// The shared pools of the target `sim`, one per engine.
     pools: Vec<Arc<Pool>>,
 }
 
 impl SessionFactory {
-    /// Prepares to open sessions.
+    /// Creates a factory for the target and the pool of the arguments.
     pub(crate) fn new(args: &TargetArgs) -> Self {
         Self {
             kind: args.target,
@@ -135,7 +135,7 @@ impl SessionFactory {
         }
     }
 
-    /// Prepares to open sessions on the shared pool.
+    /// Creates a factory of sessions on the shared pool.
     pub(crate) fn shared(kind: TargetKind) -> Self {
         Self {
             kind,
@@ -145,7 +145,7 @@ impl SessionFactory {
         }
     }
 
-    /// Prepares to open sessions with a pool of their own of so many bytes.
+    /// Creates a factory of sessions with private pools of `bytes` bytes.
     pub(crate) fn private(kind: TargetKind, bytes: u64) -> Self {
         Self {
             kind,
@@ -155,12 +155,12 @@ impl SessionFactory {
         }
     }
 
-    /// Returns the engines that were chosen.
+    /// Returns the engines of `choice`.
     pub(crate) fn chosen(&self, choice: EngineChoice) -> anyhow::Result<Vec<Engine>> {
         match choice {
             EngineChoice::All => {
                 let mut engines = self.engines()?;
-                // It has no pool, and so no debug mode.
+                // slub has no pool, and therefore no debug mode.
                 engines.retain(|engine| !self.debug || *engine != Engine::Slub);
                 Ok(engines)
             }
@@ -168,7 +168,7 @@ impl SessionFactory {
         }
     }
 
-    /// Returns the engines that there are.
+    /// Returns all engines of the target.
     pub(crate) fn engines(&self) -> anyhow::Result<Vec<Engine>> {
         match self.kind {
             TargetKind::Sim => Ok(Pool::ENGINES.to_vec()),
@@ -181,7 +181,8 @@ impl SessionFactory {
         }
     }
 
-    /// Returns the engine that a session on `engine` has, as far as that is known without one.
+    /// Returns the engine of a session on `engine`. The default engine of the device is known only after a
+    /// session was opened: `Engine::Default` is returned unchanged.
     pub(crate) fn engine_of(&self, engine: Engine) -> Engine {
         match (engine, self.kind) {
             (Engine::Default, TargetKind::Sim) => Pool::DEFAULT_ENGINE,
@@ -189,7 +190,7 @@ impl SessionFactory {
         }
     }
 
-    /// Opens a session on `engine`, with a pool of its own if it is to have one.
+    /// Opens a session on `engine`, with a private pool unless the factory is for the shared pool.
     pub(crate) fn open(&mut self, engine: Engine) -> anyhow::Result<Box<dyn Target>> {
         match self.kind {
             TargetKind::Sim => self.open_sim(engine),
@@ -220,7 +221,7 @@ impl SessionFactory {
         Ok(Box::new(sim.context("no memory for the pool")?))
     }
 
-    /// Returns the pool that this process's sessions on `engine` share.
+    /// Returns the shared pool of `engine` in this process.
     fn shared_pool(&mut self, engine: Engine) -> Result<Arc<Pool>, Errno> {
         if let Some(pool) = self.pools.iter().find(|pool| pool.serves(engine)) {
             return Ok(Arc::clone(pool));
@@ -251,7 +252,7 @@ impl SessionFactory {
             }
             Some(Ok(())) => {}
             Some(Err(_)) if self.debug => return Err(no_debug_mode(engine)),
-            // An engine without pools: all sessions share it.
+            // The shared pool was requested, or the engine has no pools, so that all sessions share the engine.
             Some(Err(_)) | None => device
                 .bind(engine.raw(), 0, 0)
                 .with_context(|| format!("cannot use the engine {engine}"))?,
@@ -260,7 +261,7 @@ impl SessionFactory {
     }
 }
 
-/// Says that an engine cannot be in debug mode.
+/// Returns the error for an engine that does not support debug mode.
 fn no_debug_mode(engine: Engine) -> anyhow::Error {
     anyhow!(
         "debug mode cannot guard {engine}: it needs a pool, in which the engine writes no more than \

@@ -31,14 +31,14 @@ use crate::{
     report::files, //
 };
 
-/// The word for every pattern.
+/// The name that stands for all patterns.
 const ALL: &str = "all";
 
 /// Help on how the command line names a trace.
 pub(crate) const HELP: &str =
     "Files, '-' for standard input, names of patterns, or 'all' for every pattern";
 
-/// The same at length.
+/// The long form of [`HELP`].
 pub(crate) const LONG_HELP: &str = "\
 Files, '-' for standard input, names of patterns, or 'all' for every pattern
 
@@ -59,7 +59,7 @@ pub(crate) struct TraceArgs {
 }
 
 impl TraceArgs {
-    /// Reads or makes the traces that are named.
+    /// Reads or generates the traces in `names`.
     pub(crate) fn load(self, names: &[String]) -> anyhow::Result<Vec<Trace>> {
         if names.is_empty() {
             return Err(usage(
@@ -80,7 +80,7 @@ impl TraceArgs {
     }
 }
 
-/// Reads or makes a trace.
+/// Reads or generates a trace.
 fn one(name: &str, trace_args: TraceArgs) -> anyhow::Result<Trace> {
     let path = Path::new(name);
     let mut bytes = Vec::new();
@@ -108,7 +108,7 @@ fn one(name: &str, trace_args: TraceArgs) -> anyhow::Result<Trace> {
     Ok(trace)
 }
 
-/// Says what a name could have meant that is no file and no pattern.
+/// Returns the error for a name that is neither a file nor a pattern. The error names a similar pattern.
 fn missing(name: &str) -> String {
     let patterns = pattern::all().map(|pattern| pattern.name);
     let meant = nearest(name, patterns).map_or_else(String::new, |near| {

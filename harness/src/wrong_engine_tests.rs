@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Wrong engines of every kind, through every workload: each ends in a verdict.
+//! Runs every workload on engines with faults: each run must end in a verdict.
 //!
-//! The shipped command has no wrong engine. So a test runs this test program again, as one whose
-//! only test is the command: there an environment variable chooses what the engines do wrong.
+//! The shipped command contains no wrong engine. A test therefore starts this test program again with the
+//! single test [`the_command_itself`], which is the command. An environment variable chooses the fault of
+//! the engines in that process.
 
 use std::{
     env,
@@ -40,7 +41,8 @@ const ARGUMENTS: &str = "SLABLAB_TEST_ARGUMENTS";
 /// The time limit of a request, in seconds.
 const PATIENCE_SECONDS: u64 = 2;
 
-/// Where there are arguments this test is the command, in a process of its own.
+/// Runs the command with the arguments in [`ARGUMENTS`], in the process that [`command`] starts. Does
+/// nothing in an ordinary test run.
 #[test]
 fn the_command_itself() {
     let Ok(arguments) = env::var(ARGUMENTS) else {
@@ -54,7 +56,7 @@ fn the_command_itself() {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
         });
-    // An exit status does not contain the number of the operation.
+    // An `ExitCode` cannot be converted to the number that `exit` takes: map every failure to 1.
     exit(i32::from(
         format!("{code:?}") != format!("{:?}", ExitCode::SUCCESS),
     ));
@@ -86,7 +88,7 @@ fn command(fault: Option<EngineFault>, arguments: &str) -> Command {
     command
 }
 
-/// Returns what the command printed as JSON: the test program prints a line before it.
+/// Returns the JSON that the command printed. The test program prints a line before the JSON.
 fn document(output: &Output) -> Value {
     let text = String::from_utf8(output.stdout.clone()).unwrap();
     let json = text.find('{').map_or("", |begin| &text[begin..]);
@@ -102,8 +104,8 @@ fn arguments(command: &Value) -> String {
     command.strip_prefix("slablab ").unwrap().to_owned()
 }
 
-/// Returns words of the violation that a fault must lead to; a wild write is found wherever its
-/// block is looked at next.
+/// Returns parts of messages. The violation that `fault` causes contains one of them. A wild write has
+/// several messages: the next check that reads the damaged block finds the damage.
 fn violation(fault: EngineFault) -> &'static [&'static str] {
     match fault {
         EngineFault::Overlap => &["memory in use", "share bytes", "already names a live block"],
@@ -139,7 +141,7 @@ fn violation(fault: EngineFault) -> &'static [&'static str] {
     }
 }
 
-/// Says whether a violation names the request in which the fault is.
+/// Returns whether the violation names the request in which the fault occurs.
 fn names_a_request(fault: EngineFault) -> bool {
     !matches!(
         fault,
@@ -166,7 +168,7 @@ fn every_workload_ends(fault: EngineFault, engine: &str) {
         let found = failures
             .iter()
             .find(|failure| failure["workload"] == workload.name);
-        // It uses no memory a second time, and so cannot see who wrote there.
+        // `abuse` allocates nothing after its first free, so it never reads memory that the fault overwrites.
         if fault == EngineFault::LongLinks && workload.name == "abuse" {
             assert!(found.is_none(), "{about}");
             continue;
@@ -179,7 +181,7 @@ fn every_workload_ends(fault: EngineFault, engine: &str) {
             words.iter().any(|words| text.contains(words)),
             "{about}: {text}"
         );
-        // The shadow says which blocks share bytes, and not in which request that was seen.
+        // The message about shared bytes names the two blocks, not the request.
         if names_a_request(fault) && !text.contains("share bytes") {
             assert!(
                 ["ALLOC", "REALLOC", "FREE", "SUBMIT"]
@@ -188,7 +190,7 @@ fn every_workload_ends(fault: EngineFault, engine: &str) {
                 "{about}: {text}"
             );
         }
-        // BIND and the other calls of the setup are no operations.
+        // `abuse` allocates its blocks before its first operation, so its failure may be in operation 0.
         let is_begun = workload.name != "abuse";
         assert!(
             found["operation"].as_u64() >= Some(u64::from(is_begun)),
@@ -202,7 +204,7 @@ fn every_workload_ends(fault: EngineFault, engine: &str) {
     }
 }
 
-/// Makes a test of each fault on each engine.
+/// Defines a test of each fault on each engine.
 macro_rules! every_workload_ends {
     ($($name:ident: $fault:ident,)*) => {
         mod seed {
@@ -363,7 +365,7 @@ fn a_replay_ends_in_a_verdict_whatever_the_engine_does() {
 
 #[test]
 fn the_exact_operation_of_a_call_of_many_is_named() {
-    // The fourth allocation.
+    // The faulty engine fails in the fourth allocation.
     let output = slablab(
         Some(EngineFault::Segfault),
         "replay larson --percent 1 --target sim --engine seed --pool 4 --json",

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `--check-arguments`: what the Makefile asks before it builds a kernel.
+//! Tests of `--check-arguments`, which the Makefile uses before it builds a kernel.
 
 use std::process::{
     Command,

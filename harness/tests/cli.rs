@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The command from outside.
+//! Tests of the command as a process.
 
 use std::{
     io::Write,
@@ -70,8 +70,8 @@ fn final_statistics_are_the_same_each_time() {
     assert_eq!(first, run());
 }
 
-/// These figures are part of every bug report that names a seed. They change only when a workload
-/// or the engine does what it did not do before, and then on purpose.
+/// A bug report that names a seed relies on these figures. The figures change only with a deliberate change
+/// of a workload or of the engine.
 #[test]
 fn the_figures_of_a_seed_stay() {
     let output = output("stress churn mixed realloc --target sim --seed 7 --ops 5000 --json");
@@ -85,7 +85,7 @@ fn the_figures_of_a_seed_stay() {
     assert_eq!(allocations, FIGURES);
 }
 
-/// How many allocations each of the three workloads makes.
+/// The number of allocations of each of the three workloads.
 const FIGURES: [u64; 3] = [2842, 2515, 599];
 
 #[test]
@@ -178,7 +178,7 @@ fn a_map_is_drawn_and_told() {
         .map(|block| block["pages"].as_u64().unwrap())
         .sum();
     assert_eq!(pages, 256);
-    // The pool of a process that has just begun.
+    // The shared pool of a new process is empty.
     let shared = stdout(&output("map --target sim"));
     assert!(shared.contains("64 MiB = 0 B in slabs"), "{shared}");
 }
@@ -194,7 +194,7 @@ fn the_seed_is_drawn_as_the_report_draws_it() {
     );
     let new = stdout(&output("map --target sim --engine seed"));
     assert!(new.contains("64 MiB = 0 B in slabs"), "{new}");
-    // 8 KiB as they are, and 64 blocks of 64 bytes in a page.
+    // `alloc 5000` takes two pages. `alloc 8` takes one page for 64 blocks of 64 bytes.
     let text = stdout(&shell_of("seed", "alloc 5000\nalloc 8\nmap\n"));
     assert!(text.contains("      0  ##a..."), "{text}");
 }
@@ -440,7 +440,7 @@ fn an_output_that_is_closed_ends_a_command_quietly() {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        // It may have ended already.
+        // The child may have ended already, so an error is ignored.
         let _ = child.stdin.take().unwrap().write_all(b"alloc 8\n");
         let output = child.wait_with_output().unwrap();
         let ended = output.status.signal() == Some(13) || output.status.success();
@@ -521,7 +521,7 @@ fn an_error_of_the_system_has_its_name() {
         "map --demo",
     ] {
         let program = env!("CARGO_BIN_EXE_slablab");
-        // 4 GiB do not fit the address space.
+        // A pool of 4 GiB does not fit into the address space of 3 GB.
         let limited =
             format!("ulimit -v 3000000 && exec '{program}' {command} --target sim --pool 4096");
         let output = Command::new("sh").args(["-c", &limited]).output().unwrap();

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A client of /dev/slablab in C: what the header is for, in one page.
+ * A client of /dev/slablab in C: an example of the use of slablab.h.
  *
  *	cc -std=c99 -Wall -Wextra -Werror -pedantic -static -I rust/uapi -o client harness/tests/client.c
  *
- * Run it as root with the module loaded. It exits with 0 when all went as the
- * header says.
+ * Run the program as root with the module loaded. The exit status is 0 if every
+ * call behaves as the header documents.
  */
 #define _POSIX_C_SOURCE 200809L
 #define _FILE_OFFSET_BITS 64
@@ -21,7 +21,7 @@
 
 #include "slablab.h"
 
-/* Ends the program unless what was expected is so. */
+/* Ends the program with an error unless @so is true. */
 static void expect(int so, const char *what)
 {
 	if (so)
@@ -53,7 +53,7 @@ static void misuse(void)
 	expect(lab >= 0, "open " SLABLAB_DEVICE);
 	expect(!ioctl(lab, SLABLAB_BIND, &bind), "SLABLAB_BIND of a pool in debug mode");
 
-	/* Eight bytes behind a block are written, which is seen when it is freed. */
+	/* INJECT writes eight bytes behind a block and frees it, which detects the damage. */
 	expect(!ioctl(lab, SLABLAB_INJECT, &inject), "SLABLAB_INJECT");
 	expect(inject.report.fault == SLABLAB_FAULT_OVERFLOW, "fault");
 	expect(inject.report.byte == 100 && inject.report.damaged_bytes == 8, "damage");
@@ -73,7 +73,7 @@ static void misuse(void)
 	close(lab);
 }
 
-/* Has every other request refused, and sees that the others are served. */
+/* Refuses every other request by fault injection, and checks that the others succeed. */
 static void fail(void)
 {
 	struct slablab_bind bind = { .flags = SLABLAB_BIND_PRIVATE, .pool_bytes = 1 << 20 };
@@ -110,7 +110,7 @@ int main(void)
 	struct slablab_realloc larger = { .size = sizeof(read_back) };
 	struct slablab_stats stats = { 0 };
 	struct slablab_check check = { 0 };
-	/* Two blocks, of which the first is freed again, and one too many. */
+	/* Two allocations, a free of the first block, and an allocation that is too big. */
 	struct slablab_operation operations[] = {
 		{ .kind = SLABLAB_OP_ALLOC, .bytes = 64, .align_log2 = 6 },
 		{ .kind = SLABLAB_OP_ALLOC, .bytes = 5000 },
@@ -129,7 +129,7 @@ int main(void)
 	char *pages;
 	int lab;
 
-	/* An open file is a session. This one gets a pool to itself. */
+	/* An open file is a session. This session gets a private pool. */
 	lab = open(SLABLAB_DEVICE, O_RDWR | O_CLOEXEC);
 	expect(lab >= 0, "open " SLABLAB_DEVICE);
 	expect(!ioctl(lab, SLABLAB_BIND, &bind), "SLABLAB_BIND");
@@ -162,16 +162,16 @@ int main(void)
 			       (unsigned long long)stats.classes[n].used_blocks,
 			       (unsigned long long)stats.classes[n].total_blocks);
 
-	/* A refusal says why. */
+	/* The reply to a refused request contains the cause. */
 	alloc.size = info.pool_bytes + 1;
 	expect(ioctl(lab, SLABLAB_ALLOC, &alloc) && errno == ENOMEM, "a size above the pool");
 	expect(alloc.cost.cause == SLABLAB_CAUSE_TOO_BIG, "cause");
 
-	/* FREE takes the handle itself. A freed handle names nothing. */
+	/* FREE takes the handle by value. A freed handle names no block. */
 	expect(!ioctl(lab, SLABLAB_FREE, larger.handle), "SLABLAB_FREE");
 	expect(ioctl(lab, SLABLAB_FREE, larger.handle) && errno == ENOENT, "freeing twice");
 
-	/* Many operations in one call, until one is not served; and a record of them. */
+	/* SUBMIT executes operations in one call until one fails. EVENTS records them. */
 	expect(!ioctl(lab, SLABLAB_EVENTS, &events), "SLABLAB_EVENTS_BEGIN");
 	expect(!ioctl(lab, SLABLAB_SUBMIT, &submit), "SLABLAB_SUBMIT");
 	expect(submit.done == 3 && submit.error == ENOMEM, "operations done");
@@ -191,7 +191,7 @@ int main(void)
 	expect(done[3].error == ENOMEM && done[3].cost.cause == SLABLAB_CAUSE_TOO_BIG, "event of a refusal");
 	expect(done[4].kind == SLABLAB_EVENT_FREE && done[4].offset == done[1].offset, "event of a FREE");
 
-	/* Pages of a block can be mapped. Then it stays as long as the session. */
+	/* Pages of a block can be mapped. A block with a mapped page cannot be freed. */
 	expect(info.capabilities & SLABLAB_CAP_MMAP, "capability");
 	expect(!ioctl(lab, SLABLAB_ALLOC, &shown), "SLABLAB_ALLOC");
 	pages = mmap(NULL, shown.size, PROT_READ | PROT_WRITE, MAP_SHARED, lab,
@@ -206,7 +206,7 @@ int main(void)
 	expect(!ioctl(lab, SLABLAB_CHECK, &check), "SLABLAB_CHECK");
 	expect(check.rule == SLABLAB_RULE_NONE, "rules of the pool");
 
-	/* With the file and its mappings go the session, its blocks and its pool. */
+	/* The session, its blocks and its pool end with the file and its mappings. */
 	expect(!munmap(pages, shown.size), "munmap");
 	close(lab);
 

@@ -43,7 +43,7 @@ fn a_c_program_compiles_without_a_warning() {
     ]);
 }
 
-/// Padding would carry kernel memory to a program.
+/// The kernel copies whole structures to a program: padding could contain kernel memory.
 #[test]
 fn the_structures_have_no_padding() {
     compile(&[

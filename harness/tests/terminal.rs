@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The command at a terminal.
+//! Tests of the shell on a terminal.
 
 use std::{
     fs::File,
@@ -29,7 +29,7 @@ use rustix::{
     },
 };
 
-/// Runs a shell on a terminal into which `typed` is pasted at once, and returns what it shows.
+/// Runs the shell on a terminal, pastes `typed` into the terminal at once, and returns the output.
 fn shown(typed: &str) -> String {
     let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
     grantpt(&ours).unwrap();
@@ -50,7 +50,7 @@ fn shown(typed: &str) -> String {
         .spawn()
         .unwrap();
     let mut shown = Vec::new();
-    // A terminal whose other end is closed is an error to read, not an end.
+    // When the other end of a terminal is closed, a read returns an error instead of 0 bytes.
     let mut buffer = [0; 4096];
     while let Ok(count @ 1..) = ours.read(&mut buffer) {
         shown.extend_from_slice(&buffer[..count]);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `slablab trace`, `slablab replay` and `slablab report` from outside.
+//! Tests of `slablab trace`, `slablab replay` and `slablab report` as processes.
 
 use std::{
     fs,
@@ -229,7 +229,7 @@ fn the_story_of_the_seed_counts_what_its_lists_cost() {
     has(10, "1 free block was compared");
     has(12, "3 free blocks were compared");
     has(13, "with one merge into a block of 32 KiB");
-    // The last one that was freed is the first of the list; of 32 KiB there is no other.
+    // The block that was freed last is the first in the list of 16 KiB. The list of 32 KiB is empty.
     has(13, "1 free block was compared");
     has(14, "of 4 KiB, after 2 splits of a block of 16 KiB");
 }
@@ -348,7 +348,7 @@ fn no_command_overwrites_a_file_of_another_kind() {
                 printed.contains("would be lost: name another file"),
                 "{printed}"
             );
-            // It was said before anything ran.
+            // The error was printed before the workload ran.
             assert!(!printed.contains("churn: ok"), "{printed}");
             assert_eq!(fs::read_to_string(&mine).unwrap(), content, "{command}");
             assert_eq!(names(&folder), ["mine"], "{command}");

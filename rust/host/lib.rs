@@ -67,7 +67,7 @@ fn cache(size: CacheSize) -> Box<CpuCache> {
 }
 
 impl HostCpus {
-    /// Returns CPUs with empty caches of a size.
+    /// Returns `cpus` CPUs, each with an empty cache of `size`.
     pub fn new(cpus: usize, size: CacheSize) -> Self {
         Self {
             turns: (0..cpus).map(|_| Mutex::default()).collect(),
@@ -79,8 +79,9 @@ impl HostCpus {
     fn with<R>(&self, cpu: usize, f: impl FnOnce(&Exclusive<'_, CpuCache>) -> R) -> Option<R> {
         let turn = self.turns.get(cpu)?;
         let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
-        // SAFETY: `Exclusive::new` requires that there is no other one for the cache: every closure on it
-        // holds its mutex, which also makes the effects of earlier closures visible.
+        // SAFETY: `Exclusive::new` requires that no other `Exclusive` for the cache exists and that the
+        // effects of earlier ones are visible. The mutex of the CPU is held as long as this one exists, which
+        // ensures both.
         Some(f(&unsafe { Exclusive::new(&*self.caches[cpu]) }))
     }
 }

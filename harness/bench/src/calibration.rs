@@ -16,7 +16,7 @@ use std::{
     },
 };
 
-/// The iterations of the loop, about ten microseconds.
+/// The number of iterations of the loop, which take about ten microseconds.
 const ITERATIONS: u32 = 8_000;
 
 /// The largest accepted ratio of the loop's time to its best time.

@@ -2,8 +2,8 @@
 
 //! Instruction counts, measured by valgrind's callgrind.
 //!
-//! The benchmark runs itself under callgrind once per allocator and pattern. Callgrind counts only
-//! inside the functions that are timed, too: `measured_pass` and `measured_free`.
+//! The benchmark runs itself under callgrind once per allocator and pattern. Callgrind counts only inside
+//! `measured_pass` and `measured_free`, the functions that the other stages time.
 
 use std::{
     collections::HashMap,
@@ -42,7 +42,7 @@ pub(crate) struct InstructionCount {
     pub(crate) functions: Vec<(String, u64)>,
 }
 
-/// Returns why instructions cannot be counted, or `None` when they can.
+/// Returns the reason why instructions cannot be counted, or `None` when they can.
 pub(crate) fn unavailable() -> Option<String> {
     let version = Command::new("valgrind").arg("--version").output();
     match version {

@@ -117,7 +117,8 @@ fn ends(size: usize) -> [std::ops::Range<usize>; 2] {
 /// The block is live, has `size` bytes, and is not accessed by anyone else.
 unsafe fn write(block: *mut u8, size: usize, stamp: u8) {
     for end in ends(size) {
-        // SAFETY: By the caller, the block has `size` writable bytes, and `ends` lies within `size`.
+        // SAFETY: `write_bytes` requires writable bytes that nobody else accesses. The caller guarantees this
+        // for the `size` bytes of the block, and `ends` returns ranges within `size`.
         unsafe { block.add(end.start).write_bytes(stamp, end.len()) };
     }
 }
@@ -127,12 +128,13 @@ unsafe fn write(block: *mut u8, size: usize, stamp: u8) {
 ///
 /// # Safety
 ///
-/// The block is live, and the stamped ones of its first `preserved` bytes are initialized.
+/// The block is live. The stamped bytes among its first `preserved` bytes are initialized, and nobody writes
+/// to the block during the call.
 unsafe fn reads(block: *const u8, size: usize, preserved: usize, stamp: u8) -> bool {
     ends(size).into_iter().all(|end| {
         let end = end.start.min(preserved)..end.end.min(preserved);
-        // SAFETY: The range is a part of a stamped end and of the first `preserved` bytes, which
-        // the caller guarantees to be initialized; nobody writes to it meanwhile.
+        // SAFETY: The range is a part of a stamped end and of the first `preserved` bytes, which the caller
+        // guarantees to be initialized and not written to during the call.
         let bytes = unsafe { slice::from_raw_parts(block.add(end.start), end.len()) };
         bytes.iter().all(|byte| *byte == stamp)
     })

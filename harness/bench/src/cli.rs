@@ -28,7 +28,7 @@ use crate::{
     show, //
 };
 
-/// The content of a file of `--json`. No other file is overwritten.
+/// The kind of file that `--json` writes. An existing file of another kind is not overwritten.
 const FIGURES: FileKind = FileKind {
     name: "a JSON file of bench-host",
     is: |bytes| {

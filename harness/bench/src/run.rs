@@ -58,9 +58,9 @@ use crate::{
 pub(crate) struct BenchPlan {
     /// Whether every stage is brief.
     pub(crate) quick: bool,
-    /// Measure allocators whose name contains one of these words, or all when there are none.
+    /// The words that select allocators by a part of the name. An empty list selects all.
     pub(crate) heaps: Vec<String>,
-    /// Measure patterns whose name contains one of these words, or all when there are none.
+    /// The words that select patterns by a part of the name. An empty list selects all.
     pub(crate) patterns: Vec<String>,
     /// The number of rounds, or `None` for the default.
     pub(crate) rounds: Option<usize>,
@@ -106,7 +106,7 @@ impl BenchPlan {
         patterns.filter(|of| self.wants(of.name)).collect()
     }
 
-    /// Returns the numbers of rounds and repetitions, and their length.
+    /// Returns the numbers of rounds and repetitions, and the length of a repetition.
     fn config(&self) -> TimingConfig {
         let (rounds, repetitions, microseconds) = if self.quick {
             (1, 3, 50)

@@ -123,13 +123,13 @@ pub(crate) fn replay(trace: &Trace, heap: &dyn BenchHeap) -> bool {
             }
             (Kind::Realloc { bytes }, Some((block, size, align))) => {
                 let new = bytes as usize;
-                // SAFETY: The block was in its place, so it is live and has this layout.
+                // SAFETY: The block was in its slot of `blocks`, so it is live and has this layout.
                 let block = unsafe { heap.realloc(block, size, align, new) };
                 block.map(|block| (block, new, align))
             }
             (Kind::Free, Some((block, size, align))) => {
-                // SAFETY: The block was in its place, so it is live and has this layout. It is not in its
-                // place any more, so it is not used after its free.
+                // SAFETY: The block was in its slot of `blocks`, so it is live and has this layout. `take`
+                // emptied the slot, so the block is not used after its free.
                 unsafe { heap.free(block, size, align) };
                 continue;
             }

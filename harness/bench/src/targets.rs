@@ -159,8 +159,8 @@ pub(crate) fn utilisation(results: &Results, family: &str, place: usize) -> Opti
     ))
 }
 
-/// Returns the upper bound of an allocator's mean utilisation: that without fragmentation and metadata,
-/// limited by the rounding of sizes alone.
+/// Returns the upper bound of an allocator's mean utilisation, which follows from the rounding of sizes
+/// alone, without fragmentation and metadata.
 pub(crate) fn utilisation_bound(results: &Results, family: &str, place: usize) -> Option<f64> {
     let rows = results.space.iter().filter(|space| space.family == family);
     let shares = rows.map(|space| Some(space.cells[place].as_ref()?.utilisation_bound));

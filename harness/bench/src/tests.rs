@@ -104,7 +104,7 @@ impl BenchHeap for FaultyHeap {
     }
 }
 
-/// Allocates, reallocates and frees blocks through the check.
+/// Allocates, reallocates and frees blocks through a [`CheckedHeap`], and returns its result.
 fn result(fault: HeapFault) -> Result<u64, CheckError> {
     let faulty = FaultyHeap::new(fault);
     let checked = CheckedHeap::new(&faulty);

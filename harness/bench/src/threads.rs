@@ -50,7 +50,8 @@ const THREADS: usize = 16;
 /// The number of caches. Cache 0 belongs to no thread.
 const SLOTS: usize = THREADS + 1;
 
-/// The number of a thread without a number of its own: before its first use, or beyond [`THREADS`].
+/// The number of a thread that has no number of its own: either it did not call [`number`] yet, or all
+/// [`THREADS`] numbers were assigned to other threads.
 const NOBODY: usize = 0;
 
 thread_local! {
@@ -126,7 +127,7 @@ impl Threads {
         &self.slots[NOBODY + 1..]
     }
 
-    /// Returns the cache of the current thread, or [`NOBODY`]'s if it has no number.
+    /// Returns the cache of the current thread, or the cache of [`NOBODY`] if the thread has no number.
     #[inline(always)]
     fn own(&self) -> &ThreadCache {
         let number = NUMBER.get();
@@ -136,12 +137,12 @@ impl Threads {
     }
 }
 
-// SAFETY: A thread uses its cache only while `busy` is set and after it read `claimed` as false. The
-// caller of `with_remote` sets `claimed` and then runs a barrier on every thread: a thread that had not
-// stored `busy` before the barrier reads `claimed` as true after it, and for a thread that had stored
-// `busy` the caller waits. `busy` and `claimed` are cleared with release and read with acquire, so each
-// closure sees the writes of the previous one. The engine's lock excludes two concurrent calls of
-// `with_remote`, and a call of `with_local` from a concurrent call of `with_remote`.
+// SAFETY: A thread uses its cache only while `busy` is set and after it read `claimed` as false. The caller
+// of `with_remote` sets `claimed` and then runs a barrier on every thread: a thread that had not stored
+// `busy` before the barrier reads `claimed` as true after it, and for a thread that had stored `busy` the
+// caller waits. `busy` and `claimed` are cleared with release and read with acquire, so each closure sees the
+// writes of the previous one. Callers of `with_remote` and `with_local` hold the engine's lock, so no two of
+// these calls run at the same time.
 unsafe impl PerCpu<CpuCache> for Threads {
     fn cpus(&self) -> usize {
         self.numbered().len()
@@ -161,8 +162,8 @@ unsafe impl PerCpu<CpuCache> for Threads {
     fn try_with_local<R>(&self, f: impl FnOnce(&Exclusive<'_, CpuCache>) -> R) -> Option<R> {
         let slot = self.own();
         let result = slot.enter().then(|| {
-            // SAFETY: `Exclusive::new` requires that there is no other one for the cache, as the comment on
-            // this `impl` shows.
+            // SAFETY: `Exclusive::new` requires that no other `Exclusive` for the cache exists and that the
+            // effects of earlier ones are visible. The comment on this `impl` shows both.
             f(&unsafe { Exclusive::new(&slot.cache as &CpuCache) })
         });
         slot.leave();
@@ -181,8 +182,8 @@ unsafe impl PerCpu<CpuCache> for Threads {
         while slot.busy.load(Acquire) {
             hint::spin_loop();
         }
-        // SAFETY: `Exclusive::new` requires that there is no other one for the cache, as the comment on this
-        // `impl` shows.
+        // SAFETY: `Exclusive::new` requires that no other `Exclusive` for the cache exists and that the
+        // effects of earlier ones are visible. The comment on this `impl` shows both.
         let result = f(&unsafe { Exclusive::new(&slot.cache as &CpuCache) });
         slot.claimed.store(false, Release);
         Some(result)
@@ -244,7 +245,7 @@ mod tests {
         let ThreadCounters(counters) = counters;
         let sum: usize = counters.into_iter().map(UnsafeCell::into_inner).sum();
         let (own, claimed) = (3 * TIMES, 3 * TIMES.div_ceil(64) * THREADS);
-        // Other tests may have used up the numbers, so that a thread had none.
+        // Other tests may have used up the numbers. A thread without a number increments nothing by itself.
         assert!(sum <= own + claimed && (sum - claimed) % TIMES == 0);
         assert!(sum > claimed);
     }

@@ -40,14 +40,14 @@ use crate::{
 /// The number of times that a disturbed repetition is tried.
 const TRIES: u32 = 6;
 
-/// When fewer than one in this many repetitions were undisturbed, the best tries of the disturbed ones
-/// count, too, because a few undisturbed ones may all be of one round.
+/// When fewer than one in this many repetitions were undisturbed, the best tries of the disturbed repetitions
+/// count, too, because a few undisturbed repetitions may all belong to one round.
 const UNDISTURBED_SHARE: usize = 3;
 
 /// The numbers of rounds and repetitions, and the length of a repetition.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TimingConfig {
-    /// The number of rounds. Each constructs the allocators again, because the time depends on the
+    /// The number of rounds. Each round constructs the allocators again, because the time depends on the
     /// addresses of the pool.
     pub(crate) rounds: usize,
     /// The number of repetitions of each allocator in a round.

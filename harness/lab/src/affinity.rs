@@ -14,7 +14,7 @@ use rustix::thread::{
     sched_setaffinity, //
 };
 
-/// Pins the thread to one CPU until this is dropped.
+/// Pins the thread to one CPU until the value is dropped.
 #[must_use = "dropping this unpins the thread"]
 pub struct CpuPin(CpuSet);
 
@@ -36,7 +36,7 @@ impl CpuPin {
 
 impl Drop for CpuPin {
     fn drop(&mut self) {
-        // The thread was allowed to run on these CPUs before, so this does not fail.
+        // The thread was allowed to run on these CPUs before, so the call does not fail.
         let _ = sched_setaffinity(None, &self.0);
     }
 }

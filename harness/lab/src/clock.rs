@@ -11,7 +11,7 @@ use serde::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Clock {
-    /// An instruction of all processors together.
+    /// An instruction of any processor.
     Instructions,
     /// A nanosecond.
     Nanoseconds,

@@ -2,7 +2,7 @@
 
 //! `/dev/slablab`: one open file, which is one session.
 //!
-//! A typed method for each command, and [`raw_ioctl`] for malformed requests in tests.
+//! Each command has a typed method. [`raw_ioctl`] sends malformed requests in tests.
 
 pub mod request;
 
@@ -114,8 +114,10 @@ impl Device {
     /// Sends a structure and receives it back.
     fn command<A: Argument>(&self, argument: &mut A) -> Result<(), Errno> {
         let address = ptr::from_mut(argument).expose_provenance();
-        // SAFETY: By the contract of `Argument`, the command reads and writes one `A`, every bit
-        // pattern of which is valid, and `argument` is one that nobody else uses.
+        // SAFETY: `raw_ioctl` requires the exposed address of memory that the request may read and write. By
+        // the contract of `Argument`, the command reads and writes one `A`, every bit pattern of which is
+        // valid. `address` is that of `argument`, which this function borrows exclusively. The methods that
+        // put another address into the structure borrow that memory exclusively, too.
         unsafe { raw_ioctl(self.as_fd(), A::REQUEST, address) }.map(|_| ())
     }
 }
@@ -152,7 +154,7 @@ impl Target for Device {
     }
 
     fn free(&self, handle: u32) -> Result<(), Errno> {
-        // SAFETY: FREE takes its argument by value, and touches none of the caller's memory.
+        // SAFETY: FREE takes its argument by value, so `raw_ioctl` allows any argument.
         unsafe { raw_ioctl(self.as_fd(), request::FREE, handle as usize) }.map(|_| ())
     }
 
@@ -297,7 +299,7 @@ impl From<Device> for OwnedFd {
     }
 }
 
-/// Opens the device, or says what to do about it.
+/// Opens the device. An error contains advice.
 pub fn open_device() -> anyhow::Result<Device> {
     Device::open().map_err(|errno| {
         let advice = match errno {
@@ -328,7 +330,8 @@ pub fn position(handle: u32, byte: u32) -> u64 {
 ///   request may read and write, or an address at which this process has no memory.
 /// - If the request takes its argument by value, any `argument` is allowed.
 pub unsafe fn raw_ioctl(file: BorrowedFd<'_>, request: u32, argument: usize) -> Result<i32, Errno> {
-    // SAFETY: The caller promises that the request and its argument go together.
+    // SAFETY: The memory that an ioctl accesses must match what the driver expects. The caller promises this:
+    // `argument` is a value, or an address that the request may access.
     unsafe { rustix::ioctl::ioctl(file, Raw { request, argument }) }
 }
 
@@ -338,8 +341,11 @@ struct Raw {
     argument: usize,
 }
 
-// SAFETY: Nothing is promised of the request here; the caller of `raw_ioctl` does. The result is
-// the system call's own.
+// SAFETY:
+// - The caller of `raw_ioctl`, which alone creates a `Raw`, promises that `argument` is what the request
+//   expects, and that the call is safe.
+// - `output_from_ptr` returns the result of the system call, and does not use the pointer.
+// - `IS_MUTATING` is true.
 unsafe impl Ioctl for Raw {
     type Output = i32;
 
@@ -367,7 +373,7 @@ mod tests {
 
     #[test]
     fn request_numbers_are_those_of_the_header() {
-        // As C's _IOWR and _IO compute them.
+        // The values that `_IOWR` and `_IO` of C compute.
         assert_eq!(request::INFO, 0xc068_bb00);
         assert_eq!(request::BIND, 0xc020_bb01);
         assert_eq!(request::ALLOC, 0xc030_bb02);

@@ -9,7 +9,7 @@ use std::{
 
 use crate::device::Errno;
 
-/// The error numbers that the device has a use for, and those of opening it.
+/// The error numbers that the device returns, and those of opening the device.
 const NAMES: [(Errno, &str); 27] = [
     (Errno::PERM, "EPERM"),
     (Errno::NOENT, "ENOENT"),
@@ -40,7 +40,7 @@ const NAMES: [(Errno, &str); 27] = [
     (Errno::DQUOT, "EDQUOT"),
 ];
 
-/// An error number that is shown by its name.
+/// An error number that is displayed as its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Name(pub Errno);
 

@@ -17,16 +17,17 @@ use std::{
 use anyhow::Context;
 use slablab_trace::ftrace;
 
-/// Where the kernel's tracing is.
+/// The mount point of tracefs.
 const TRACEFS: &str = "/sys/kernel/tracing";
 
-/// A running recording, which ends when this is dropped.
+/// A tracing instance of the kernel, which is removed when the value is dropped.
 pub struct Recorder {
     instance: PathBuf,
 }
 
 impl Recorder {
-    /// Prepares to record, with a buffer of so many KiB for each CPU.
+    /// Creates a tracing instance with a buffer of `buffer_kib` KiB for each CPU. The instance does not
+    /// record yet.
     ///
     /// # Errors
     ///
@@ -49,7 +50,7 @@ impl Recorder {
         let mut known = 0;
         for event in ftrace::events() {
             let file = format!("events/{event}/enable");
-            // Which of the events there are depends on the kernel.
+            // A kernel may lack some of these events.
             if recorder.instance.join(&file).exists() {
                 recorder.set(&file, "1")?;
                 known += 1;
@@ -59,11 +60,11 @@ impl Recorder {
         Ok(recorder)
     }
 
-    /// Records while something is done, and returns the recording.
+    /// Records while `act` runs, and returns its result and the recording.
     ///
     /// # Errors
     ///
-    /// When the kernel's files do not take what they should, or cannot be understood.
+    /// When a file of the kernel cannot be written, read or parsed.
     pub fn record<T>(
         &self,
         name: &str,
@@ -102,7 +103,7 @@ fn remove_left(instances: &Path) {
 
 impl Drop for Recorder {
     fn drop(&mut self) {
-        // The kernel's files go with their folder, and its events are switched off.
+        // Removing the folder removes the instance with its files, and disables its events.
         if let Err(error) = fs::remove_dir(&self.instance) {
             if error.kind() != io::ErrorKind::NotFound {
                 eprintln!("{}: {error}", self.instance.display());

@@ -2,9 +2,9 @@
 
 //! Sessions on the device and in this process, and the checks of every answer.
 //!
-//! A [`Target`](target::Target) is a session: [`Device`](device::Device) in the kernel, [`Sim`](sim::Sim)
-//! in this process. [`Oracle`](oracle::Oracle) checks what a session answers, and [`replay`] runs a trace
-//! through it.
+//! A [`Target`](target::Target) is a session: [`Device`](device::Device) in the kernel, [`Sim`](sim::Sim) in
+//! this process. [`Oracle`](oracle::Oracle) checks the answers of a session, and [`replay`] replays a trace
+//! on a session.
 
 pub mod affinity;
 pub mod clock;

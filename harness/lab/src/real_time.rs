@@ -12,7 +12,8 @@ use std::{
     path::Path, //
 };
 
-/// The C library's, which the standard library is linked with. There is no safe wrapper in rustix.
+/// Declarations of the C library, which the standard library is linked with. rustix has no safe wrapper of
+/// this system call.
 mod c {
     use super::{
         c_int,
@@ -32,11 +33,13 @@ mod c {
     }
 }
 
-/// Gives this thread a priority above every thread that is not of real time (`SCHED_FIFO`).
+/// Makes this thread a real-time thread (`SCHED_FIFO`), so that it runs before every thread that is not.
 pub fn become_first() -> io::Result<()> {
     let parameters = c::SchedulerParameters { priority: 50 };
     let (this_thread, policy): (c_int, c_int) = (0, c::SCHED_FIFO);
-    // SAFETY: The kernel reads the parameters, and keeps no pointer to them.
+    // SAFETY: The arguments have the number and types that the system call expects. `parameters` has the
+    // layout of `struct sched_param` and lives until the call returns; the kernel only reads it and keeps no
+    // pointer to it.
     let result = unsafe {
         c::syscall(
             c::SYS_SCHED_SETSCHEDULER,
@@ -52,13 +55,13 @@ pub fn become_first() -> io::Result<()> {
     }
 }
 
-/// Lets threads of real time use a CPU for as long as they like, while this lives: the kernel does not
-/// throttle them, and reserves no time for other threads.
+/// Removes the kernel's limit of real-time threads until the value is dropped: the kernel does not throttle
+/// them, and reserves no time for other threads.
 #[must_use = "the kernel's settings come back when this is dropped"]
 pub struct Unthrottled(Vec<(String, String)>);
 
 impl Unthrottled {
-    /// Changes the kernel's settings.
+    /// Changes the kernel's settings, and stores the old ones.
     ///
     /// # Errors
     ///
@@ -85,7 +88,7 @@ impl Unthrottled {
 impl Drop for Unthrottled {
     fn drop(&mut self) {
         for (path, value) in self.0.drain(..).rev() {
-            // The kernel had this value before, so it takes it.
+            // The setting had this value before, so the kernel accepts it.
             let _ = fs::write(path, value);
         }
     }

@@ -50,10 +50,10 @@ pub trait Target: Sync {
     /// Changes a block's size.
     fn realloc(&self, handle: u32, size: u64) -> Result<slablab_realloc, Refused>;
 
-    /// Reads a block's bytes; less than asked for at the block's end.
+    /// Reads bytes of a block; fewer than requested at the end of the block.
     fn read(&self, handle: u32, byte: u32, buffer: &mut [u8]) -> Result<usize, Errno>;
 
-    /// Writes a block's bytes; less than asked for at the block's end.
+    /// Writes bytes of a block; fewer than requested at the end of the block.
     fn write(&self, handle: u32, byte: u32, bytes: &[u8]) -> Result<usize, Errno>;
 
     /// Returns the statistics of the engine and of this session.

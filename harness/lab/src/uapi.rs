@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The ABI of `/dev/slablab`, as `rust/uapi/slablab.h` has it.
+//! The ABI of `/dev/slablab`, which `rust/uapi/slablab.h` defines.
 //!
-//! bindgen makes the structures and constants from the header. The conversions from the types of
-//! engines and sessions are a file of the module. Each enumeration of the header is a Rust enum here,
-//! so that the rest of the command compares names instead of numbers.
+//! bindgen generates the structures and constants from the header. The conversions from the types of engines
+//! and sessions are in `rust/uapi/replies.rs`, a file of the module. Each enumeration of the header is a Rust
+//! enum here, so that the rest of the command compares names instead of numbers.
 
 #[expect(
     missing_docs,
@@ -62,7 +62,7 @@ impl slablab_info {
 }
 
 impl slablab_cost {
-    /// Returns all fields as one number, by which two can be compared.
+    /// Returns all fields as one number, so that two costs can be compared.
     pub fn bits(&self) -> u64 {
         let Self {
             path,
@@ -78,7 +78,7 @@ impl slablab_cost {
     }
 }
 
-/// Makes an enum of constants of the header, with their names in text and JSON.
+/// Declares an enum of constants of the header, with their names in text and JSON.
 macro_rules! header_enum {
     ($(#[$docs:meta])* $name:ident { $($(#[doc = $doc:literal])* $variant:ident = $value:ident, $text:literal;)* }) => {
         $(#[$docs])*
@@ -92,13 +92,13 @@ macro_rules! header_enum {
             /// Every value that the header names.
             pub const ALL: &[Self] = &[$(Self::$variant),*];
 
-            /// Returns the value that a number of the ABI stands for.
+            /// Returns the value with a number of the ABI.
             #[allow(dead_code, reason = "not all of them come from the kernel")]
             pub fn from_raw(raw: u32) -> Option<Self> {
                 Self::ALL.iter().copied().find(|value| value.raw() == raw)
             }
 
-            /// Returns the value that has a name in text and JSON.
+            /// Returns the value with a name in text and JSON.
             pub fn from_name(name: &str) -> Option<Self> {
                 Self::ALL.iter().copied().find(|value| value.name() == name)
             }
@@ -148,91 +148,92 @@ header_enum! {
 header_enum! {
     /// The path of an operation.
     Path {
-        /// Not at all.
+        /// The operation was not served.
         None = SLABLAB_PATH_NONE, "none";
-        /// A free block of the slab.
+        /// A free object of a slab.
         Slab = SLABLAB_PATH_SLAB, "slab";
-        /// The slab grew from the buddy system first.
+        /// An object of a new slab, whose memory came from the buddy system.
         Growth = SLABLAB_PATH_GROWTH, "growth";
         /// A block of the buddy system.
         Buddy = SLABLAB_PATH_BUDDY, "buddy";
         /// The kernel's own allocator.
         Kernel = SLABLAB_PATH_KERNEL, "kernel";
-        /// The block that was there.
+        /// A REALLOC in place: the block did not move.
         InPlace = SLABLAB_PATH_IN_PLACE, "in place";
-        /// The CPU's magazine.
+        /// A magazine of the CPU.
         Magazine = SLABLAB_PATH_MAGAZINE, "magazine";
-        /// Another path of the engine.
+        /// A path of an engine that has neither slabs nor a buddy system.
         Other = SLABLAB_PATH_OTHER, "other";
     }
 }
 
 header_enum! {
-    /// Why a request was refused.
+    /// The cause for which a request was refused.
     Cause {
-        /// Not refused, or refused with an errno that needs no cause.
+        /// The request was not refused, or the errno needs no cause.
         None = SLABLAB_CAUSE_NONE, "none";
-        /// More than the pool could hold if it were empty.
+        /// The request would not fit into the pool if the pool were empty.
         TooBig = SLABLAB_CAUSE_TOO_BIG, "too big";
-        /// Less is free than was asked for.
+        /// The pool has fewer free bytes than the request needs.
         Exhausted = SLABLAB_CAUSE_EXHAUSTED, "exhausted";
-        /// Enough is free, but not in one piece.
+        /// The pool has enough free bytes, but no free block that is large enough.
         Fragmented = SLABLAB_CAUSE_FRAGMENTED, "fragmented";
-        /// The session's quota of bytes or handles.
+        /// The request exceeds the session's quota of bytes or handles.
         Quota = SLABLAB_CAUSE_QUOTA, "quota";
-        /// The engine cannot serve such a size and alignment.
+        /// The engine does not support this combination of size and alignment.
         Unsupported = SLABLAB_CAUSE_UNSUPPORTED, "unsupported";
-        /// No memory for the session's own tables.
+        /// There is no memory for the session's handle table.
         Tables = SLABLAB_CAUSE_TABLES, "tables";
-        /// FAIL said so.
+        /// Fault injection (FAIL) refused the request.
         Injected = SLABLAB_CAUSE_INJECTED, "injected";
-        /// A CPU that may hold free memory could not be reached in time.
+        /// The magazines of a CPU could not be flushed in time.
         Busy = SLABLAB_CAUSE_BUSY, "busy";
     }
 }
 
 header_enum! {
-    /// A rule that CHECK can find broken.
+    /// A rule that CHECK checks.
     Rule {
-        /// None is.
+        /// No rule is violated.
         None = SLABLAB_RULE_NONE, "none";
-        /// A class's free list is as long as its counters say, and ends.
+        /// The length of a class's free list equals its counter.
         ListLength = SLABLAB_RULE_LIST_LENGTH, "list length";
-        /// A free block lies whole in one region of the pool.
+        /// A free block of a slab lies in one region of the pool.
         BlockInPool = SLABLAB_RULE_BLOCK_IN_POOL, "block in pool";
         /// A free block lies at a multiple of its size.
         BlockAligned = SLABLAB_RULE_BLOCK_ALIGNED, "block aligned";
-        /// A class's used blocks are at most its total.
+        /// A class has at most as many used blocks as blocks.
         ClassCounters = SLABLAB_RULE_CLASS_COUNTERS, "class counters";
-        /// The bytes of slabs equal those that the buddy system allocated to them.
+        /// The memory of slabs was allocated by the buddy system.
         BuddyCounters = SLABLAB_RULE_BUDDY_COUNTERS, "buddy counters";
-        /// The regions together are the pool.
+        /// The bytes of the pool are the sum of the bytes of its regions.
         PoolBytes = SLABLAB_RULE_POOL_BYTES, "pool bytes";
         /// The live blocks equal allocations minus frees.
         LiveBlocks = SLABLAB_RULE_LIVE_BLOCKS, "live blocks";
-        /// The blocks cover the pool, one after the other.
+        /// The blocks of pages cover each region without gap or overlap.
         Partition = SLABLAB_RULE_PARTITION, "partition";
         /// A free block lies at a multiple of its size.
         FreeBlocks = SLABLAB_RULE_FREE_BLOCKS, "free blocks";
         /// No two buddies are both free.
         Merged = SLABLAB_RULE_MERGED, "merged";
-        /// A slab has as many objects out as its bitmap says.
+        /// The counter of used objects of a slab equals its bitmap.
         Bitmap = SLABLAB_RULE_BITMAP, "bitmap";
-        /// Free blocks and partial slabs are in the lists that they belong in.
+        /// Free blocks and partial slabs are in the right lists.
         Lists = SLABLAB_RULE_LISTS, "lists";
-        /// Every block in a magazine was allocated from the heap, is in one magazine only, and fits the limit.
+        /// Every block in a magazine was allocated from the heap and is in one magazine only, and the
+        /// magazines are within their limits.
         Magazines = SLABLAB_RULE_MAGAZINES, "magazines";
-        /// In debug mode: the red zones of live blocks are as they were left.
+        /// In debug mode: the red zones of live blocks are unchanged.
         RedZones = SLABLAB_RULE_RED_ZONES, "red zones";
-        /// In debug mode: free memory is poison.
+        /// In debug mode: the poison of free memory is unchanged.
         Poison = SLABLAB_RULE_POISON, "poison";
     }
 }
 
 header_enum! {
-    /// The reports of debug mode.
+    /// The faults that debug mode reports.
     Fault {
-        /// Nothing.
+        /// No fault.
         None = SLABLAB_FAULT_NONE, "nothing";
         /// Bytes behind a block were written.
         Overflow = SLABLAB_FAULT_OVERFLOW, "overflow";
@@ -240,19 +241,19 @@ header_enum! {
         Underflow = SLABLAB_FAULT_UNDERFLOW, "underflow";
         /// Bytes of free memory were written.
         WriteAfterFree = SLABLAB_FAULT_WRITE_AFTER_FREE, "write after free";
-        /// A block was freed that was free already.
+        /// A free block was freed.
         DoubleFree = SLABLAB_FAULT_DOUBLE_FREE, "double free";
         /// An address inside of a block was freed.
         InteriorFree = SLABLAB_FAULT_INTERIOR_FREE, "interior free";
-        /// An address was freed that is not in the pool.
+        /// An address outside of the pool was freed.
         ForeignFree = SLABLAB_FAULT_FOREIGN_FREE, "foreign free";
-        /// An address in the pool was freed at which no block began.
+        /// An address in the pool was freed at which no block has begun.
         InventedFree = SLABLAB_FAULT_INVENTED_FREE, "invented free";
-        /// An address was freed that is no multiple of a word.
+        /// An address was freed that is not a multiple of 8.
         UnalignedFree = SLABLAB_FAULT_UNALIGNED_FREE, "unaligned free";
-        /// A block was freed as one of another size.
+        /// A block was freed with a wrong size.
         WrongSizeFree = SLABLAB_FAULT_WRONG_SIZE_FREE, "wrong size";
-        /// A block was reallocated that is free.
+        /// A free block was reallocated.
         ReallocAfterFree = SLABLAB_FAULT_REALLOC_AFTER_FREE, "realloc after free";
     }
 }
@@ -270,37 +271,37 @@ header_enum! {
         VmallocLinearOverflow = SLABLAB_MISUSE_VMALLOC_LINEAR_OVERFLOW, "VMALLOC_LINEAR_OVERFLOW";
         /// Writes the 8 bytes in front of a block.
         SlabLinearUnderflow = SLABLAB_MISUSE_SLAB_LINEAR_UNDERFLOW, "SLAB_LINEAR_UNDERFLOW";
-        /// Writes into a block that is free.
+        /// Writes into a free block.
         WriteAfterFree = SLABLAB_MISUSE_WRITE_AFTER_FREE, "WRITE_AFTER_FREE";
-        /// Writes into a block of whole pages that is free.
+        /// Writes into a free block of whole pages.
         WriteBuddyAfterFree = SLABLAB_MISUSE_WRITE_BUDDY_AFTER_FREE, "WRITE_BUDDY_AFTER_FREE";
         /// Frees a block twice.
         SlabFreeDouble = SLABLAB_MISUSE_SLAB_FREE_DOUBLE, "SLAB_FREE_DOUBLE";
-        /// Frees a block, then others, then the first one again.
+        /// Frees a block, then other blocks, then the first block again.
         SlabFreeDoubleDelayed = SLABLAB_MISUSE_SLAB_FREE_DOUBLE_DELAYED, "SLAB_FREE_DOUBLE_DELAYED";
-        /// Frees a block again after its memory was allocated again.
+        /// Frees a block, allocates it again, and frees it for both of its owners.
         SlabFreeDoubleReused = SLABLAB_MISUSE_SLAB_FREE_DOUBLE_REUSED, "SLAB_FREE_DOUBLE_REUSED";
         /// Frees an address in a block.
         SlabFreeInterior = SLABLAB_MISUSE_SLAB_FREE_INTERIOR, "SLAB_FREE_INTERIOR";
-        /// Frees an address that is not in the pool.
+        /// Frees an address outside of the pool.
         SlabFreeForeign = SLABLAB_MISUSE_SLAB_FREE_FOREIGN, "SLAB_FREE_FOREIGN";
-        /// Frees an address in the pool at which no block ever began.
+        /// Frees an address in the pool at which no block has begun.
         SlabFreeInvented = SLABLAB_MISUSE_SLAB_FREE_INVENTED, "SLAB_FREE_INVENTED";
-        /// Frees an address that is no multiple of a word.
+        /// Frees an address that is not a multiple of 8.
         SlabFreeUnaligned = SLABLAB_MISUSE_SLAB_FREE_UNALIGNED, "SLAB_FREE_UNALIGNED";
-        /// Frees a block as one of twice its size.
+        /// Frees a block with twice its size.
         SlabFreeCross = SLABLAB_MISUSE_SLAB_FREE_CROSS, "SLAB_FREE_CROSS";
         /// Writes the 1 MiB behind a block.
         SlabLinearOverflow1M = SLABLAB_MISUSE_SLAB_LINEAR_OVERFLOW_1M, "SLAB_LINEAR_OVERFLOW_1M";
-        /// Reallocates a block that is free.
+        /// Reallocates a free block.
         ReallocAfterFree = SLABLAB_MISUSE_REALLOC_AFTER_FREE, "REALLOC_AFTER_FREE";
-        /// Reads a block that is free.
+        /// Reads a byte of a free block, which debug mode does not detect.
         ReadAfterFree = SLABLAB_MISUSE_READ_AFTER_FREE, "READ_AFTER_FREE";
     }
 }
 
 impl Misuse {
-    /// Returns what debug mode is to say of it.
+    /// Returns the fault that debug mode must report for this misuse.
     pub fn expected(self) -> Fault {
         match self {
             Self::SlabLinearOverflow
@@ -323,7 +324,7 @@ impl Misuse {
         }
     }
 
-    /// Returns the bytes that are damaged by it, of a block of `size` bytes.
+    /// Returns the number of bytes that this misuse damages, with a block of `size` bytes.
     pub fn damaged_bytes(self, size: u64) -> u64 {
         match self {
             Self::SlabLinearOverflow | Self::VmallocLinearOverflow => 1,
@@ -339,7 +340,7 @@ impl Misuse {
 header_enum! {
     /// The operation of an event.
     EventKind {
-        /// An operation of SUBMIT that is none.
+        /// An invalid operation of a SUBMIT.
         None = SLABLAB_EVENT_NONE, "no operation";
         /// ALLOC.
         Alloc = SLABLAB_EVENT_ALLOC, "alloc";
@@ -367,7 +368,7 @@ header_enum! {
 header_enum! {
     /// The allocators of BENCH.
     BenchSubject {
-        /// The loop itself.
+        /// An allocator that does nothing: measures the cost of the loop.
         Nothing = SLABLAB_BENCH_NOTHING, "loop";
         /// `hybrid`, through the trait `Engine`.
         Hybrid = SLABLAB_BENCH_HYBRID, "hybrid";
@@ -389,13 +390,13 @@ header_enum! {
         Lifo = SLABLAB_BENCH_LIFO, "lifo";
         /// Allocates a batch and frees it, the first block first.
         Fifo = SLABLAB_BENCH_FIFO, "fifo";
-        /// Puts blocks in place of others.
+        /// Frees one block and allocates another.
         Replace = SLABLAB_BENCH_REPLACE, "replace";
-        /// Frees what is in a place, or fills it.
+        /// Frees the block of a random place, or allocates one there.
         Churn = SLABLAB_BENCH_CHURN, "churn";
-        /// Frees single blocks among many free ones.
+        /// Frees single blocks among many free blocks.
         Fragments = SLABLAB_BENCH_FRAGMENTS, "fragments";
-        /// One thread allocates, the other frees.
+        /// One thread allocates, and another thread frees.
         Handover = SLABLAB_BENCH_HANDOVER, "handover";
     }
 }

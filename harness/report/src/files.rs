@@ -2,10 +2,10 @@
 
 //! Files that a command reads and writes.
 //!
-//! A command that works for minutes calls [`Output::open`] before it begins: a file that cannot be
-//! written is an error at once. [`Output::write`] writes to a temporary file in the same directory
-//! and renames it, so that the destination holds the former content or the whole new one. Between
-//! the two calls no file with a name exists, which Ctrl-C would leave behind.
+//! A command that works for minutes calls [`Output::open`] before it begins, so that a file that cannot be
+//! written is an error at once. [`Output::write`] writes to a temporary file in the same directory and
+//! renames it, so that the destination has either the former content or the whole new content. Between the
+//! two calls there is no temporary file that Ctrl-C could leave behind.
 
 use std::{
     fmt,
@@ -95,7 +95,7 @@ impl fmt::Display for Access {
 }
 
 impl FileErrorKind {
-    /// Returns the sentence for an error of the operating system.
+    /// Returns the reason for an error of the operating system.
     fn of(error: io::Error, access: Access) -> Self {
         match error.kind() {
             io::ErrorKind::NotFound => Self::NoFile,
@@ -113,7 +113,7 @@ impl FileErrorKind {
     }
 }
 
-/// The most bytes that are read from a file: a device such as `/dev/zero` has no end.
+/// The maximum number of bytes that are read from a file. A device such as `/dev/zero` has no end.
 const READ_MAX: u64 = 1 << 30;
 
 /// Reads a file.

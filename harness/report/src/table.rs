@@ -44,7 +44,7 @@ impl<T: Into<String>> From<T> for Cell {
 pub struct Table(comfy_table::Table);
 
 impl Table {
-    /// Begins a table with its headings.
+    /// Creates a table with its headings.
     pub fn new<'text>(columns: impl IntoIterator<Item = (&'text str, Side)>) -> Self {
         let (headings, sides): (Vec<_>, Vec<_>) = columns.into_iter().unzip();
         let mut table = comfy_table::Table::new();

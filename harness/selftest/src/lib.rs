@@ -78,13 +78,13 @@ fn engine(name: &str) -> Result<Engine, String> {
     Engine::from_name(name).ok_or_else(|| format!("no engine {name}"))
 }
 
-/// Runs the tests. `words` are the arguments behind which this program takes the options of [`SelftestArgs`]:
-/// some tests start it again.
+/// Runs the tests. Some tests start this program again: `words` are the arguments in front of the options of
+/// [`SelftestArgs`] on its command line.
 ///
 /// # Errors
 ///
-/// When the arguments are wrong, the device cannot be opened, or the output cannot be written. A failed test
-/// is no error but an exit status.
+/// Fails when the arguments are wrong, the device cannot be opened, or the output cannot be written. A failed
+/// test is not an error; the exit status is then 1.
 pub fn run(args: SelftestArgs, words: &'static [&'static str]) -> anyhow::Result<ExitCode> {
     suites::start_children_with(words);
     if let (Some(role), Some(engine)) = (args.role, args.role_engine) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `slablab info`: what there is and what a session may do.
+//! `slablab info`: the engines, the pool and the quotas.
 
 use std::process::ExitCode;
 
@@ -61,7 +61,7 @@ struct Info {
     session_memory_used: u64,
 }
 
-/// Shows what there is.
+/// Runs the subcommand.
 pub(crate) fn run(args: InfoArgs) -> anyhow::Result<ExitCode> {
     let target = SessionFactory::shared(args.target).open_unbound()?;
     let info = Info::from(target.info().context("INFO failed")?);
@@ -73,7 +73,7 @@ pub(crate) fn run(args: InfoArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Returns what the shell's `info` says.
+/// Returns the output of the shell's command `info`.
 pub(crate) fn lines(info: slablab_info) -> String {
     Info::from(info).lines()
 }

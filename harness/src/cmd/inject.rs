@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `slablab inject`: misuse on purpose, and what debug mode says of it.
+//! `slablab inject`: misuses a heap on purpose, and shows what debug mode reports.
 
 use std::process::ExitCode;
 
@@ -59,7 +59,7 @@ use crate::{
     },
 };
 
-/// Times that a misuse is tried whose block others take.
+/// The maximum number of retries of a misuse whose block another thread allocated.
 const TRIES: usize = 16;
 
 /// The largest block that can be misused.
@@ -149,7 +149,7 @@ fn what(misuse: Misuse) -> &'static str {
     }
 }
 
-/// An operation and who did it, for JSON.
+/// An operation and the process that executed it, for JSON.
 #[derive(Serialize)]
 struct OperationOwner {
     operation: u64,
@@ -180,11 +180,11 @@ struct InjectDocument {
     misuses: Vec<MisuseResult>,
     quarantined_blocks: u64,
     quarantined_bytes: u64,
-    /// The rule of the engine's own that is broken now.
+    /// The rule of the engine's metadata that CHECK found violated.
     broken: Option<Rule>,
 }
 
-/// Does what is wrong.
+/// Runs the subcommand.
 pub(crate) fn run(args: InjectArgs) -> anyhow::Result<ExitCode> {
     if args.list {
         report::print(list())?;
@@ -200,7 +200,7 @@ fn inject_all(args: &InjectArgs) -> anyhow::Result<ExitCode> {
     if engine == Engine::Slub {
         bail!("slub has no pools and therefore no debug mode: choose hybrid or seed");
     }
-    // A block that is freed on this CPU is allocated again on this CPU.
+    // Some misuses need the freed block again: it is in the cache of the CPU that freed it.
     let _here = CpuPin::current().context("cannot stay on one CPU")?;
     let mut session_factory = SessionFactory::new(&TargetArgs {
         target: args.target,
@@ -227,7 +227,7 @@ fn inject_all(args: &InjectArgs) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// Returns what each misuse is.
+/// Returns the table of all misuses.
 fn list() -> String {
     let mut table = Table::new([
         ("misuse", Side::Left),
@@ -247,7 +247,7 @@ fn list() -> String {
     table.to_string()
 }
 
-/// Does one misuse, again if others took its block.
+/// Injects a misuse. Retries if another thread allocated the block of the misuse.
 fn inject(target: &dyn Target, misuse: Misuse, size: u64) -> anyhow::Result<slablab_report> {
     let mut left = TRIES;
     loop {
@@ -264,7 +264,7 @@ fn inject(target: &dyn Target, misuse: Misuse, size: u64) -> anyhow::Result<slab
 }
 
 impl OperationOwner {
-    /// Returns an owner, if it is somebody.
+    /// Returns an owner, or `None` if the report has none.
     fn of(owner: slablab_owner) -> Option<Self> {
         let slablab_owner { operation, pid, .. } = owner;
         (operation > 0).then_some(Self { operation, pid })
@@ -284,7 +284,7 @@ impl MisuseResult {
             misuse,
             reported: Fault::from_raw(report.fault),
             expected: misuse.expected(),
-            // Without a report there is no block.
+            // Without a report, the offset is meaningless.
             offset: (report.fault != 0 && report.offset != NO_OFFSET).then_some(report.offset),
             size: report.size,
             named_size: report.named_size,
@@ -296,7 +296,7 @@ impl MisuseResult {
         }
     }
 
-    /// Says whether it was reported as what it is.
+    /// Returns whether the misuse was reported as expected.
     fn is_named(&self) -> bool {
         self.reported == Some(self.expected)
     }
@@ -332,7 +332,7 @@ impl MisuseResult {
 }
 
 impl InjectDocument {
-    /// Does all of what is chosen.
+    /// Injects all chosen misuses.
     fn of(target: &dyn Target, chosen: &[Misuse], size: u64) -> anyhow::Result<Self> {
         let mut misuses = Vec::new();
         for misuse in chosen {

@@ -13,7 +13,7 @@ use crate::report::files;
 ///
 /// # Errors
 ///
-/// A sentence that names the file, and the line where it stops being such JSON.
+/// A sentence that names the file and the line from which on the file is not such JSON.
 pub(super) fn read<T: DeserializeOwned>(file: &Path, command: &str) -> anyhow::Result<T> {
     let bytes = files::read(file)?;
     serde_json::from_slice(&bytes).map_err(|error| {

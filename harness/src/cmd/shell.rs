@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `slablab shell`: one session, a command a line.
+//! `slablab shell`: one session, one command per line.
 //!
 //! On a terminal there is a prompt with editing, completion and history. From a pipe every line is a
-//! command and is echoed with its number, so that the output reads as a transcript. The transcript of
-//! a script is the same each time: it holds no times and no addresses.
+//! command and is echoed with its number, so that the output reads as a transcript. The transcript of a
+//! script is the same each time: it contains no times and no addresses.
 
 mod command;
 mod complete;
@@ -78,7 +78,7 @@ pub(crate) struct ShellArgs {
     engine: Engine,
 }
 
-/// Reads commands until there are no more.
+/// Runs the subcommand.
 pub(crate) fn run(args: ShellArgs) -> anyhow::Result<ExitCode> {
     let patience = Patience::Request(isolation::patience());
     isolated_command::run(args.target.target, patience, || execute(&args))

@@ -42,7 +42,7 @@ use crate::{
     },
 };
 
-/// Clears a terminal and goes to its upper left corner.
+/// The escape sequence that clears a terminal and moves the cursor to the upper left corner.
 const CLEAR: &str = "\x1b[2J\x1b[H";
 
 /// Show the statistics of the shared pool, in total and per size class

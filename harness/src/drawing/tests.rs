@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The seed's map beside what its statistics and its answers say.
+//! Tests of [`Drawing`]: the map of the seed must agree with the statistics.
 
 use super::*;
 use crate::{
@@ -22,8 +22,8 @@ fn session(engine: Engine) -> Sim {
     sim
 }
 
-/// Returns the bytes of all free blocks of a map, after its extents were counted: they must cover
-/// each region.
+/// Returns the bytes of all free blocks of a map. Asserts that the extents cover each region without a gap
+/// or an overlap.
 fn free_bytes(map: &PoolMap) -> u64 {
     let mut free = 0;
     for region in &map.regions {

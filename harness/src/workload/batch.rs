@@ -9,7 +9,7 @@ use crate::oracle::{
     Violation,
 };
 
-/// The most operations in a call, of each kind.
+/// The maximum number of operations of each kind in a call.
 const BATCH: usize = 100;
 
 /// The number of live batches.
@@ -24,7 +24,7 @@ pub(super) fn run(run: &mut WorkloadRun<'_>) -> Result<(), Violation> {
     loop {
         let batch = &mut batches[run.rng.index(BATCHES)];
         let count = 1 + run.rng.index(BATCH);
-        // The blocks that go count as operations too.
+        // The frees of the old batch count as operations, too.
         let wanted = (0..batch.len() + count).take_while(|_| run.steps.next());
         let count = match wanted.count().checked_sub(batch.len()) {
             Some(count @ 1..) => count,
@@ -40,8 +40,8 @@ pub(super) fn run(run: &mut WorkloadRun<'_>) -> Result<(), Violation> {
     Ok(())
 }
 
-/// Frees blocks and allocates others of these sizes, in one call. A refusal leaves the sizes behind
-/// it away.
+/// Frees `blocks` and allocates blocks of `sizes`, in one call. The first refused request ends the call,
+/// and the sizes behind it are not allocated.
 fn submit(
     run: &mut WorkloadRun<'_>,
     blocks: &mut Vec<ClientBlock>,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! How long a workload runs, and how far it has come.
+//! The limit of a workload, and its progress.
 
 use std::{
     sync::atomic::{
@@ -16,15 +16,15 @@ use std::{
 
 use crate::isolation::underway;
 
-/// Operations between two looks at the clock.
+/// The number of operations between two reads of the clock.
 const CLOCK_STEPS: u64 = 32;
 
 /// The end of a workload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Limit {
-    /// So many operations.
+    /// This number of operations.
     Operations(u64),
-    /// So much time, but at least 32 operations of each thread.
+    /// This time, but at least 32 operations of each thread.
     Time(Duration),
 }
 
@@ -47,7 +47,7 @@ impl WorkloadBudget {
         }
     }
 
-    /// Returns the operations that were done, as far as they were reported.
+    /// Returns the number of operations that the threads have reported.
     pub(crate) fn done(&self) -> u64 {
         self.done.load(Ordering::Relaxed)
     }
@@ -57,7 +57,7 @@ impl WorkloadBudget {
         self.started.elapsed()
     }
 
-    /// Returns how far the run has come, from 0 to 1000.
+    /// Returns the progress of the run, from 0 to 1000.
     pub(crate) fn permille(&self) -> u64 {
         let (used, all) = match self.limit {
             Limit::Operations(all) => (u128::from(self.done()), u128::from(all)),
@@ -73,7 +73,7 @@ impl WorkloadBudget {
         self.stopped.store(true, Ordering::Relaxed);
     }
 
-    /// Returns the part of thread `index` of `count`.
+    /// Returns the share of thread `index` of `count`.
     pub(super) fn share(&self, index: usize, count: usize) -> Steps<'_> {
         let (index, count) = (index as u128, count.max(1) as u128);
         let end = match self.limit {
@@ -93,7 +93,7 @@ impl WorkloadBudget {
     }
 }
 
-/// One thread's operations.
+/// The operations of one thread.
 pub(crate) struct Steps<'b> {
     budget: &'b WorkloadBudget,
     taken: u64,
@@ -103,12 +103,12 @@ pub(crate) struct Steps<'b> {
 }
 
 impl<'b> Steps<'b> {
-    /// Returns the budget that this is a share of.
+    /// Returns the budget of these steps.
     pub(super) fn budget(&self) -> &'b WorkloadBudget {
         self.budget
     }
 
-    /// Takes a step, if there is one left.
+    /// Takes a step. Returns `false` if none is left.
     pub(super) fn next(&mut self) -> bool {
         if self.taken >= self.end {
             return false;
@@ -119,7 +119,7 @@ impl<'b> Steps<'b> {
                 self.end = self.taken;
             }
             if let Limit::Time(limit) = self.budget.limit {
-                // A busy machine may take all the time for the start: the first operations are done anyway.
+                // On a busy machine, the start may take all the time: the first operations are executed anyway.
                 let may_end = self.taken > 0 && !self.clock_held;
                 if may_end && self.budget.elapsed() >= limit {
                     self.end = self.taken;
@@ -132,18 +132,18 @@ impl<'b> Steps<'b> {
         more
     }
 
-    /// Lets time end the run only after [`Steps::release_clock`]: for a workload that shows nothing
-    /// before its first round is over.
+    /// Lets the time limit end the run only after [`Steps::release_clock`], for a workload that tests
+    /// nothing before the end of its first round.
     pub(super) fn hold_clock(&mut self) {
         self.clock_held = true;
     }
 
-    /// Lets time end the run.
+    /// Lets the time limit end the run.
     pub(super) fn release_clock(&mut self) {
         self.clock_held = false;
     }
 
-    /// Returns how many were taken.
+    /// Returns the number of steps that were taken.
     pub(super) fn taken(&self) -> u64 {
         self.taken
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Small blocks come and go: the day of most programs.
+//! Allocates and frees small blocks in waves, as most programs do.
 
 use super::WorkloadRun;
 use crate::oracle::Violation;
@@ -11,13 +11,13 @@ const WORKING_SET: usize = 1024;
 /// The largest block.
 const SIZE_MAX: u64 = 4096;
 
-/// Operations between high and low tide.
+/// The number of operations in half a wave.
 const WAVE: u64 = 4096;
 
 pub(super) fn run(run: &mut WorkloadRun<'_>) -> Result<(), Violation> {
     let mut blocks = Vec::new();
     while run.steps.next() {
-        // At rising tide two of three operations allocate, then two of three free.
+        // In the first half of a wave two of three operations allocate, in the second half two of three free.
         let rising = (run.steps.taken() / WAVE) % 2 == 0;
         let allocate = run.rng.chance(if rising { 2 } else { 1 }, 3);
         if blocks.len() < WORKING_SET && (allocate || blocks.is_empty()) {

@@ -55,8 +55,7 @@ pub(super) fn run(run: &mut WorkloadRun<'_>) -> Result<(), Violation> {
     run.free_all(&mut blocks)
 }
 
-/// Allocates until a request is refused, and returns how many were served; `None` when the budget
-/// ended first.
+/// Allocates until a request is refused, and returns the number of blocks; `None` if the budget ends first.
 fn fill(
     run: &mut WorkloadRun<'_>,
     pattern: u64,
@@ -80,7 +79,7 @@ fn fill(
     Ok(None)
 }
 
-/// Frees all blocks, in no order.
+/// Frees all blocks in random order.
 fn empty(run: &mut WorkloadRun<'_>, blocks: &mut Vec<ClientBlock>) -> Result<(), Violation> {
     while let Some(block) = run.pick(blocks) {
         run.steps.next();

@@ -15,13 +15,13 @@ use crate::{
     uapi::Cause,
 };
 
-/// The smallest block: the first that no slab serves.
+/// The smallest block: one byte more than the largest size class.
 const SIZE_MIN: u64 = 4097;
 
-/// The largest block but for the one that is asked for in between.
+/// The largest block, except for the large requests.
 const SIZE_MAX: u64 = 16 << 10;
 
-/// The large block, as a part of the pool and at most.
+/// The large request is the pool divided by `LARGE_PART`, but at most `LARGE_MAX`.
 const LARGE_PART: u64 = 4;
 const LARGE_MAX: u64 = 16 << 20;
 
@@ -39,7 +39,8 @@ pub(super) fn run(run: &mut WorkloadRun<'_>) -> Result<(), Violation> {
     let mut blocks = Vec::new();
     run.steps.hold_clock();
     while fill(run, &mut blocks)? {
-        // Neighbours in the pool, as far as it has an order, else in time.
+        // Sort by offset, so that each freed block is between two live ones. Blocks of an engine without
+        // offsets stay in the order of their allocation.
         blocks.sort_by_key(ClientBlock::offset);
         let mut kept = Vec::with_capacity(blocks.len().div_ceil(2));
         for (index, block) in blocks.drain(..).enumerate() {
@@ -75,7 +76,7 @@ pub(super) fn run(run: &mut WorkloadRun<'_>) -> Result<(), Violation> {
     run.free_all(&mut blocks)
 }
 
-/// Allocates until a request is refused; `false` when the budget ended first.
+/// Allocates until a request is refused. Returns `false` if the budget ends first.
 fn fill(run: &mut WorkloadRun<'_>, blocks: &mut Vec<ClientBlock>) -> Result<bool, Violation> {
     while run.steps.next() {
         let size = run.rng.doubling(SIZE_MIN, SIZE_MAX);
@@ -87,7 +88,7 @@ fn fill(run: &mut WorkloadRun<'_>, blocks: &mut Vec<ClientBlock>) -> Result<bool
     Ok(false)
 }
 
-/// Allocates a block and frees it; returns the cause if it was refused.
+/// Allocates a block and frees it. Returns the cause if the request was refused.
 fn refused(run: &mut WorkloadRun<'_>, size: u64) -> Result<Option<Cause>, Violation> {
     run.steps.next();
     match run.alloc_if_it_fits(size)? {

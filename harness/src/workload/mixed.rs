@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Every size and every alignment: what a kernel's caches, buffers and tables ask for.
+//! Allocates and frees blocks of many sizes and alignments, as a kernel's caches, buffers and tables need them.
 
 use super::WorkloadRun;
 use crate::oracle::Violation;
@@ -8,7 +8,7 @@ use crate::oracle::Violation;
 /// The maximum number of live blocks.
 const WORKING_SET: usize = 512;
 
-/// Sizes up to here are common.
+/// The largest common size.
 const COMMON_MAX: u64 = 4096;
 
 /// The largest block.

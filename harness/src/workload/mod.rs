@@ -2,9 +2,9 @@
 
 //! Workloads: typical uses of an allocator, each in its own file.
 //!
-//! A workload makes its decisions from its seed and from replies only, never from time, addresses
-//! or the order of a hash table. So the operations of a single-threaded one are the same for the
-//! same seed, and running it for longer only adds to them.
+//! A workload makes its decisions from its seed and from replies only, never from time, addresses or the
+//! order of a hash table. The operations of a single-threaded workload are therefore the same for the same
+//! seed, and a longer run begins with the operations of a shorter run.
 
 mod abuse;
 mod batch;
@@ -36,13 +36,13 @@ use crate::{
 
 /// A workload.
 pub(crate) struct Workload {
-    /// Its name.
+    /// The name.
     pub(crate) name: &'static str,
     /// One line for the help.
     pub(crate) about: &'static str,
-    /// Whether its figures are the same for the same seed and operations, in every respect.
+    /// Whether all figures are the same for the same seed and number of operations.
     pub(crate) is_sequential: bool,
-    /// Does it.
+    /// Runs the workload.
     run: fn(&mut WorkloadRun<'_>) -> Result<(), Violation>,
 }
 
@@ -98,8 +98,8 @@ pub(crate) static WORKLOADS: [Workload; 8] = [
     },
 ];
 
-/// The requests in a row that fault injection can refuse at most, with room to spare: every second
-/// one, and one that finds no slab.
+/// An upper bound for the requests in a row that fault injection refuses, with a margin: it refuses at most
+/// every second request, and in addition one that needs a new slab.
 const INJECTED_MAX: usize = 8;
 
 /// One run of a workload.
@@ -112,7 +112,7 @@ pub(crate) struct WorkloadRun<'r> {
     threads: usize,
 }
 
-/// A violation, and when it came up.
+/// A violation and its operation.
 #[derive(Debug)]
 pub(crate) struct WorkloadFailure {
     /// The operation, counted from 1.
@@ -122,12 +122,12 @@ pub(crate) struct WorkloadFailure {
 }
 
 impl Workload {
-    /// Finds a workload.
+    /// Returns the workload with this name.
     pub(crate) fn named(name: &str) -> Option<&'static Self> {
         WORKLOADS.iter().find(|workload| workload.name == name)
     }
 
-    /// Runs until the budget is used up, and frees everything.
+    /// Runs the workload until the budget is used up, and frees all blocks.
     pub(crate) fn run(
         &self,
         oracle: &Oracle<'_>,
@@ -147,7 +147,7 @@ impl Workload {
         run.steps.report();
         result.map_err(|violation| WorkloadFailure {
             operation: match violation {
-                // Threads take steps of their own.
+                // Each thread counts its own steps.
                 Violation::InThread { .. } => budget.done(),
                 _ => run.steps.taken(),
             },
@@ -156,14 +156,14 @@ impl Workload {
     }
 }
 
-/// Returns a number for a name, so that workloads of one seed have nothing in common.
+/// Returns the number of a workload's random stream: workloads with the same seed make different decisions.
 fn stream(name: &str) -> u64 {
     name.bytes()
         .fold(0, |number, byte| (number << 8) | u64::from(byte))
 }
 
 impl WorkloadRun<'_> {
-    /// Frees blocks, as far as the budget goes, and then the others too: they are not operations.
+    /// Frees all blocks. Frees after the end of the budget do not count as operations.
     fn free_all(&mut self, blocks: &mut Vec<ClientBlock>) -> Result<(), Violation> {
         while let Some(block) = blocks.pop() {
             self.steps.next();
@@ -172,12 +172,12 @@ impl WorkloadRun<'_> {
         Ok(())
     }
 
-    /// Allocates a block, or says why that is refused for another reason than that it was to be: for
-    /// those who compare how much fits.
+    /// Allocates a block, or returns the cause of the refusal. Repeats requests that fault injection
+    /// refuses, for workloads that compare how many blocks fit.
     fn alloc_if_it_fits(&mut self, size: u64) -> Result<Result<ClientBlock, Cause>, Violation> {
         for _ in 0..INJECTED_MAX {
             match self.client.alloc(size, 8)? {
-                // The next one is not, or there would be none.
+                // Try again: fault injection refuses only few requests in a row.
                 Err(Cause::Injected) => {}
                 answer => return Ok(answer),
             }

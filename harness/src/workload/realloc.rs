@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Blocks grow and shrink in small and large steps, across the border between slabs and page blocks.
+//! Reallocates blocks in small and large steps, across the border between slabs and page blocks.
 
 use super::WorkloadRun;
 use crate::oracle::Violation;
@@ -11,7 +11,7 @@ const WORKING_SET: usize = 64;
 /// The largest block.
 const SIZE_MAX: u64 = 16 << 10;
 
-/// The most that a small step changes.
+/// The maximum change of the size in a small step.
 const STEP_MAX: u64 = 64;
 
 pub(super) fn run(run: &mut WorkloadRun<'_>) -> Result<(), Violation> {
@@ -38,7 +38,7 @@ pub(super) fn run(run: &mut WorkloadRun<'_>) -> Result<(), Violation> {
             1 => block.size().saturating_sub(step).max(1),
             _ => run.rng.doubling(1, SIZE_MAX),
         };
-        // Served or refused, the block is there.
+        // The block is live even if the request was refused.
         let _refused = run.client.realloc(&mut block, size)?.err();
         blocks.push(block);
     }

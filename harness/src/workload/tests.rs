@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The workloads, on the simulation and on targets with faults.
+//! Tests of the workloads, on the target `sim` and on targets with faults.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ use crate::{
 
 const SEED: u64 = 11;
 
-/// Operations enough for a few rounds in the small pool of these tests.
+/// The number of operations: enough for a few rounds in the small pool of these tests.
 const OPERATIONS: u64 = 3_000;
 
 fn stress(
@@ -99,7 +99,7 @@ fn a_pool_that_is_almost_too_small_is_no_failure() {
     }
 }
 
-/// A target that writes into the first block when the 100th is allocated.
+/// A target that returns a wrong offset for the 100th allocation.
 fn scribbling() -> Faulty {
     Faulty {
         alloc_number: 100,
@@ -144,7 +144,7 @@ fn every_workload_passes_while_requests_fail_to_order() {
                 let refused = |cause: Cause| stats.session_refusals[cause.raw() as usize];
                 let by_engine = stats.refusals[Cause::Injected.raw() as usize];
                 assert!(by_engine <= u64::from(growth != 0), "{about}");
-                // All others were refused before the engine was asked.
+                // All other injected refusals happened before the engine was called.
                 let printed = [Cause::Injected, Cause::Exhausted, Cause::Fragmented].map(refused);
                 let tried = stats.session_allocations + printed.iter().sum::<u64>();
                 let injected = refused(Cause::Injected) - by_engine;

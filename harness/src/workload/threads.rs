@@ -2,8 +2,8 @@
 
 //! Threads share a session; most blocks are freed by another thread than the one that allocated.
 //!
-//! Each thread's requests only depend on the seed and its number. Which block lands where depends
-//! on how the threads take turns, so the sums are the same for a seed, but the trace is not.
+//! The requests of a thread depend on the seed and the thread's number only. The places of the blocks
+//! depend on the interleaving of the threads, so for a seed the sums are the same, but the trace is not.
 
 use std::{
     sync::{
@@ -27,7 +27,7 @@ use crate::{
     rng::Rng,
 };
 
-/// Places where blocks are left for somebody to take.
+/// The number of slots through which the threads exchange blocks.
 const SLOTS: usize = 256;
 
 /// The largest block.
@@ -78,7 +78,7 @@ pub(super) fn run(run: &mut WorkloadRun<'_>) -> Result<(), Violation> {
     Ok(())
 }
 
-/// Leaves new blocks in random places and frees what was there.
+/// Puts new blocks into random slots, and frees the blocks that were in the slots.
 fn exchange(
     client: &mut Client<'_>,
     steps: &mut Steps<'_>,

@@ -25,7 +25,7 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// Begins an empty trace.
+    /// Creates a builder of an empty trace.
     pub fn new() -> Self {
         Self::default()
     }

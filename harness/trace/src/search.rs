@@ -6,9 +6,9 @@ use std::ops::RangeInclusive;
 
 /// Returns the smallest number in `range` for which `fits` is true, or `None` when no number fits.
 ///
-/// The search is galloping (exponential steps, then bisection): O(log d) calls of `fits`, where d is
-/// the distance of the result from the start of the range. The search assumes that `fits` is
-/// monotonic. Where `fits` is not, the result is a number that fits and whose predecessor does not.
+/// The search is galloping (exponential steps, then bisection): O(log d) calls of `fits`, where d is the
+/// distance of the result from the start of the range. The search assumes that `fits` is monotonic. If `fits`
+/// is not monotonic, the result is a number that fits and whose predecessor does not fit.
 ///
 /// # Errors
 ///
@@ -29,7 +29,7 @@ pub fn smallest<E>(
             false => smallest(1..=most, fits),
         };
     };
-    // Most results are near the start, so the steps grow until one fits.
+    // Most results are near the start, so the steps are small at first and grow until a number fits.
     let mut step = (below / 8).max(1);
     let mut high = loop {
         let next = below.saturating_add(step).min(most);

@@ -21,7 +21,7 @@ use crate::{
     rng::Rng, //
 };
 
-/// The alignment of every block in bytes: that of a word.
+/// The alignment of every block in bytes, which is the size of a word.
 pub(crate) const ALIGN: usize = 8;
 
 /// The result of a pass.
@@ -68,7 +68,7 @@ impl TimedPattern {
         (self.begin)(heap, seed)
     }
 
-    /// Returns whether the pattern is a pair of one of hybrid's class sizes.
+    /// Returns whether the pattern allocates and frees one block of a size class of hybrid.
     pub(crate) fn is_class_pair(&self) -> bool {
         self.name.starts_with("class-")
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The engines of slablab as allocators under test, called through the trait [`Engine`] as by sessions.
+//! The engines of slablab as allocators under test, called through the trait [`Engine`], as sessions call
+//! them.
 
 use std::{
     alloc::Layout,
@@ -26,7 +27,7 @@ use crate::{
 /// An engine with one region and its metadata.
 pub(super) struct EngineHeap<E> {
     engine: E,
-    /// The metadata of the region. Fields are dropped in order, so it outlives the engine.
+    /// The metadata of the region. Fields are dropped in order, so the table outlives the engine.
     table: Box<[u64]>,
 }
 
@@ -35,15 +36,16 @@ impl<E: Engine + AddRegion> EngineHeap<E> {
     ///
     /// # Safety
     ///
-    /// Nobody else accesses the memory until the engine is dropped.
+    /// The memory is valid for reads and writes, and nobody else accesses it, until the engine is dropped.
     pub(super) unsafe fn new(engine: E, memory: MemoryRange) -> Self {
         let mut table =
             vec![0_u64; engine.table_bytes(memory.bytes).div_ceil(8)].into_boxed_slice();
-        // Written, so that no page fault happens during a measurement.
+        // The table is written here, so that no page fault happens during a measurement.
         table.fill(std::hint::black_box(0));
         let place = NonNull::from(&mut *table).cast();
-        // SAFETY: The caller reserves the memory for the engine; the table is large enough, zeroed
-        // and outlives the engine.
+        // SAFETY: `add_region` requires memory and a table that are valid and that nobody else uses until the
+        // engine is dropped. The caller guarantees this for `memory`. The table has `table_bytes` zero bytes
+        // aligned to 8, lies outside of `memory`, and outlives the engine, which is dropped first.
         let region = unsafe { engine.add_region(memory.start, memory.bytes, place) };
         assert_eq!(region, Ok(0), "the engine refused its pool");
         Self { engine, table }

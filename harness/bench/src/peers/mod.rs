@@ -82,7 +82,8 @@ impl Peer {
             Constructor::Pooled(make) => {
                 let pool = MappedPool::new(bytes.next_multiple_of(self.grain))?;
                 Ok(Instance {
-                    // SAFETY: The pool is new, and `Instance` drops the heap before the pool.
+                    // SAFETY: The pool is mapped and new, so nobody else uses it, and `Instance` drops the
+                    // heap before the pool.
                     heap: unsafe { make(pool.memory()) },
                     _pool: Some(pool),
                 })
@@ -100,8 +101,8 @@ impl Peer {
         match self.make {
             Constructor::Global(_) => None,
             Constructor::Pooled(make) => Some(PooledInstance {
-                // SAFETY: The heap is dropped before the borrow of the pool ends, and callers use a
-                // pool for one heap at a time.
+                // SAFETY: The pool is mapped until the borrow ends, and the heap is dropped before. Callers
+                // use a pool for one heap at a time.
                 heap: unsafe { make(pool.part(bytes)) },
                 _pool: pool,
             }),
@@ -123,7 +124,7 @@ pub(crate) struct PooledInstance<'pool> {
     _pool: &'pool MappedPool,
 }
 
-/// Returns an allocator that runs in a pool, with a spinlock and without a lock.
+/// Returns the two variants of an allocator that runs in a pool: one with a spinlock, one without a lock.
 macro_rules! pooled {
     ($role:ident, $grain:expr, $name:literal, $alone:literal, $module:ident) => {
         [

@@ -18,7 +18,7 @@ use crate::{
 ///
 /// # Safety
 ///
-/// Nobody else accesses the memory until the heap is dropped.
+/// The memory is valid for reads and writes, and nobody else accesses it, until the heap is dropped.
 pub(super) unsafe fn new<L: NewLock<State> + 'static>(memory: MemoryRange) -> Box<dyn BenchHeap> {
     let engine = Seed::new(L::new(State::new()));
     // SAFETY: Both functions have the same contract.

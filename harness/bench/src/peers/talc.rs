@@ -27,7 +27,7 @@ struct LockedHeap<L>(L);
 ///
 /// # Safety
 ///
-/// Nobody else accesses the memory until the heap is dropped.
+/// The memory is valid for reads and writes, and nobody else accesses it, until the heap is dropped.
 pub(super) unsafe fn new<L: NewLock<Inner> + 'static>(memory: MemoryRange) -> Box<dyn BenchHeap> {
     let mut talc = Inner::new(Manual);
     // SAFETY: The caller guarantees that the memory is valid and used by nobody else.

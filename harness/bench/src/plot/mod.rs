@@ -97,7 +97,7 @@ fn heading() -> TextStyle<'static> {
 /// The title of the picture, by which [`KIND`] recognizes the file.
 const TITLE: &str = "slablab on the host: nanoseconds, and memory";
 
-/// The content of the picture's file. No other file is overwritten.
+/// The kind of file of the picture. An existing file of another kind is not overwritten.
 pub(crate) const KIND: FileKind = FileKind {
     name: "a picture of bench-host",
     is: |bytes| {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The request numbers, as `SLABLAB_INFO` and its like in the header, and what they are about.
+//! The request numbers, which the header calls `SLABLAB_INFO` and so on, and the structures of the commands.
 
 use rustix::ioctl::opcode;
 
@@ -12,19 +12,22 @@ const TYPE: u8 = SLABLAB_IOC_TYPE as u8;
 ///
 /// # Safety
 ///
-/// The type is one of the header's, and `REQUEST` is the command that it belongs to.
+/// - The type is a structure of the header, and every bit pattern of it is valid.
+/// - `REQUEST` is the command of that structure. It reads and writes one such structure, and the memory to
+///   which the structure's fields point.
 pub(super) unsafe trait Argument: Copy {
     /// The command's request number.
     const REQUEST: u32;
 }
 
-/// Names each command's request, and gives it to the structure that it is about.
+/// Declares the request number of each command, and implements [`Argument`] for its structure.
 macro_rules! requests {
     ($($request:ident: $number:ident($argument:ident),)*) => {$(
         #[doc = concat!("The request number of `", stringify!($number), "`.")]
         pub const $request: u32 = opcode::read_write::<$argument>(TYPE, $number as u8);
 
-        // SAFETY: As the header says. What else the command writes to, its caller answers for.
+        // SAFETY: The structures consist of integers, so every bit pattern is valid. The header says that the
+        // command with this number reads and writes this structure.
         unsafe impl Argument for $argument {
             const REQUEST: u32 = $request;
         }

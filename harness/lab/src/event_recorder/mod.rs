@@ -37,15 +37,16 @@ use crate::{
     },
 };
 
-/// The most operations between two readings: the size of the ring.
+/// The maximum number of operations between two readings: the size of the ring.
 const PERIOD: u64 = SLABLAB_EVENTS_MAX as u64;
 
-/// A target whose operations become a trace.
+/// A target that records its operations as a trace.
 pub struct Recording<'t> {
     target: &'t dyn Target,
-    /// Operations since the last reading.
+    /// The number of operations since the last reading.
     unread: AtomicU64,
-    /// The trace so far. Operations hold it for reading, and the reading of events for writing.
+    /// The trace so far. The lock is held for reading during an operation, and for writing while events are
+    /// read.
     made: RwLock<(TraceBuilder, Result<(), Errno>)>,
 }
 
@@ -121,7 +122,7 @@ impl Target for Recording<'_> {
     }
 
     fn file(&self) -> Option<BorrowedFd<'_>> {
-        // The caller is going to send a request through the file.
+        // The caller sends one request through the file, which counts as an operation.
         self.recorded(1, || self.target.file())
     }
 }

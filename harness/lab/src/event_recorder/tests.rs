@@ -33,7 +33,7 @@ use crate::{
 
 const POOL_BYTES: u64 = 8 << 20;
 
-/// Returns what is asked for in a trace, without CPUs, up to an operation.
+/// Returns the blocks and kinds of the first `end` operations of a trace, without their CPUs.
 fn asked(trace: &Trace, end: usize) -> Vec<(u32, Kind)> {
     let ops = trace.ops()[..end].iter();
     ops.map(|op| (op.id, op.kind)).collect()
@@ -50,7 +50,8 @@ fn a_replay_that_is_recorded_is_the_trace() {
             let recorded = recording.end("again", "").unwrap();
             assert_eq!((recorded.lost, recorded.left_out), (0, 0));
             if ran.figures.is_complete() {
-                // The recording contains the frees at the end of the run, which the trace has not.
+                // The recording also contains the frees at the end of the run, which the trace does not
+                // contain.
                 let end = trace.ops().len();
                 assert_eq!(asked(&recorded.trace, end), asked(&trace, end));
                 assert_eq!(recorded.trace.peak_bytes(), trace.peak_bytes());
@@ -130,7 +131,7 @@ fn no_call_is_under_way_while_events_are_read() {
     });
     let recorded = recording.end("frees", "").unwrap();
     assert_eq!((recorded.lost, recorded.left_out), (0, 0));
-    // Four fillings of the ring, of which each needs several calls.
+    // The events fill the ring four times, so they are read at least four times.
     assert!(counting.readings.load(Ordering::SeqCst) >= 4);
 }
 
@@ -153,7 +154,7 @@ fn a_trace_with_gaps_is_still_one() {
     made.add(&event(uapi::SLABLAB_EVENT_REALLOC, 2, 8));
     made.add(&event(uapi::SLABLAB_EVENT_ALLOC, 1, 100));
     made.add(&event(uapi::SLABLAB_EVENT_ALLOC, 2, 1 << 32));
-    // The free in between is lost.
+    // The free of the first block with this handle is lost.
     made.add(&event(uapi::SLABLAB_EVENT_ALLOC, 1, 200));
     let refused = slablab_event {
         error: 12,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! From events to a trace.
+//! Converts events to a trace.
 
 use std::collections::HashMap;
 
@@ -21,21 +21,21 @@ use crate::{
     },
 };
 
-/// Events that are read at once.
+/// The maximum number of events in one read.
 const BATCH: usize = 4096;
 
-/// A trace, and what is not in it.
+/// A trace, with counts of the events that are missing from it.
 #[derive(Debug)]
 pub struct RecordedTrace {
     /// The operations that succeeded.
     pub trace: Trace,
     /// Events that were overwritten before they were read.
     pub lost: u64,
-    /// Operations about blocks that are not in the trace, and blocks that it cannot hold.
+    /// Operations on blocks that are not in the trace, and operations that a trace cannot contain.
     pub left_out: u64,
 }
 
-/// A trace that is being made of a session's events.
+/// The trace of a session's events, under construction.
 pub(super) struct TraceBuilder {
     builder: Builder,
     /// The live blocks, by handle.
@@ -59,7 +59,7 @@ impl TraceBuilder {
         }
     }
 
-    /// Adds all events that there are.
+    /// Reads all available events of the session, and adds them.
     pub(super) fn read(&mut self, target: &dyn Target) -> Result<(), Errno> {
         let mut events = vec![slablab_event::default(); BATCH];
         loop {
@@ -92,7 +92,7 @@ impl TraceBuilder {
         let align = align.filter(|align| *align <= ALIGN_MAX);
         match (EventKind::from_raw(event.kind.into()), block, bytes, align) {
             (Some(EventKind::Alloc), _, Some(bytes), Some(align)) => {
-                // Where its free was lost, the block before it goes with it.
+                // A live block with the same handle means that its free was lost, so it is freed here.
                 if let Some(block) = block {
                     self.builder.free(block);
                 }

@@ -74,7 +74,7 @@ pub use self::{
 /// request of a correct engine, a CHECK of 4 GiB in debug mode, takes a few seconds.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The environment variable with which tests of wrong engines shorten the time limit, in seconds.
+/// The environment variable with which tests of faulty engines shorten the time limit, in seconds.
 #[cfg(feature = "test-support")]
 pub const PATIENCE_VARIABLE: &str = "SLABLAB_TEST_PATIENCE";
 
@@ -103,17 +103,17 @@ const PANICKED: i32 = 101;
 /// The time limit of a request of a child.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Patience {
-    /// The child is killed when a request takes longer than this, or the time to the next one.
+    /// The child is killed when a request, or the time between two requests, exceeds this limit.
     Limited(Duration),
-    /// The child is killed when a request takes longer than this. Between two requests it waits for
-    /// its user.
+    /// The child is killed when a request exceeds this limit. The time between two requests is not limited,
+    /// because the child waits for its user.
     Request(Duration),
 }
 
 /// The reason why a child ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum EndReason {
-    /// A new block does not have the fill of free memory; the text says where.
+    /// A new block violates a rule; the text names the rule and the block.
     Violation(String),
     /// A panic, with its text.
     Panic(String),
@@ -129,13 +129,13 @@ enum EndReason {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Death {
     end: EndReason,
-    /// The request that the thread was executing.
+    /// The state of the thread in which the child ended.
     pub underway: Underway,
-    /// The operations of all threads.
+    /// The sum of the operation numbers of all threads.
     pub operations: u64,
-    /// The bytes of the pool, where it was noted.
+    /// The bytes of the pool; 0 if the child did not record them.
     pub pool_bytes: u64,
-    /// The child was killed and did not end: it runs in the kernel, which does not return.
+    /// The child was killed and did not end, because it is in the kernel, which does not return.
     pub is_stuck: bool,
 }
 
@@ -200,8 +200,9 @@ pub fn run<T: Serialize + DeserializeOwned>(
     let page = SharedPageMapping::new().context("no memory to share with a child")?;
     let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).context("no pipe to a child")?;
     io::stdout().flush()?;
-    // SAFETY: The process has one thread: the command begins others only in its children, and in
-    // parts that end them before they return.
+    // SAFETY: The child of a process with several threads may call only async-signal-safe functions. This
+    // process has one thread here: the command starts threads only in its children, and in functions that
+    // join them before they return.
     match unsafe { libc::fork() } {
         -1 => Err(io::Error::last_os_error()).context("cannot begin a child"),
         0 => {
@@ -236,7 +237,7 @@ impl Death {
 }
 
 impl EndReason {
-    /// Returns what ended a child that left a status.
+    /// Returns the reason why a child ended that the parent did not kill.
     fn of(page: &SharedPage, status: Option<WaitStatus>) -> Self {
         match page.text() {
             Some(text) => match text.strip_prefix(COMPLAINT) {
@@ -254,7 +255,7 @@ impl EndReason {
 /// The prefix of the text of a [`BlockViolation`] in the page.
 const COMPLAINT: &str = "\0";
 
-/// Does the work of a child and ends the process.
+/// Runs the work of a child, sends the result, and ends the process.
 fn child<T: Serialize>(page: &'static SharedPage, mut writer: File, work: impl FnOnce() -> T) -> ! {
     let parent = getppid();
     // If the parent is killed, no process would end an endless request.
@@ -297,17 +298,18 @@ fn child<T: Serialize>(page: &'static SharedPage, mut writer: File, work: impl F
     })
 }
 
-/// Ends the process without flushing buffers, which belong to the parent.
+/// Ends the process without flushing buffers: their contents belong to the parent.
 fn leave(status: i32) -> ! {
-    // SAFETY: Nothing of this process is needed any more.
+    // SAFETY: `_exit` has no requirement for memory safety. It runs no destructor, and nothing of this
+    // process is needed any more.
     unsafe { libc::_exit(status) }
 }
 
-/// Stores the thread that receives a signal, and restores the default action.
+/// Records the thread that receives a signal, and raises the signal again with its default action.
 extern "C" fn note(signal: libc::c_int) {
     underway::accuse();
-    // SAFETY: Async-signal-safe. The signal is blocked until the handler returns; at that point it has
-    // its default action again.
+    // SAFETY: `raise` is async-signal-safe. The signal is blocked until the handler returns. At that point it
+    // has its default action, because of `SA_RESETHAND`.
     unsafe { libc::raise(signal) };
 }
 
@@ -321,12 +323,15 @@ fn catch_signals() {
         libc::SIGFPE,
         libc::SIGTRAP,
     ] {
-        // SAFETY: All zeros is a valid value: no flags, an empty mask.
+        // SAFETY: All zeros is a valid value of `sigaction`: no flags and an empty mask.
         let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
         action.sa_sigaction = note as extern "C" fn(libc::c_int) as libc::sighandler_t;
-        // On the stack that the standard library has for it: the thread's own may be used up.
+        // The handler runs on the signal stack of the standard library, because the thread's own stack may be
+        // used up.
         action.sa_flags = libc::SA_ONSTACK | libc::SA_RESETHAND;
-        // SAFETY: The handler only reads thread-local memory without destructors and writes atomics.
+        // SAFETY: `action` is initialised, and a null pointer for the old action is allowed. The handler is
+        // async-signal-safe: it reads thread-local memory without destructors, writes atomics, and calls
+        // `raise`.
         unsafe { libc::sigaction(signal, &action, std::ptr::null_mut()) };
     }
 }
@@ -342,7 +347,7 @@ fn wait(child: Pid, options: WaitOptions) -> anyhow::Result<Option<WaitStatus>> 
     }
 }
 
-/// Waits for a child for at most this time.
+/// Waits for a child for at most `limit`, and returns its status if it has ended.
 fn wait_for(child: Pid, limit: Duration) -> anyhow::Result<Option<WaitStatus>> {
     let begun = Instant::now();
     loop {
@@ -354,8 +359,8 @@ fn wait_for(child: Pid, limit: Duration) -> anyhow::Result<Option<WaitStatus>> {
     }
 }
 
-/// Reads the result of a child until it ends, and kills the child if a request exceeds the limit. A child
-/// that does not end although it was killed has no status.
+/// Reads the result of a child until the child ends, and kills the child if it exceeds the limit. The status
+/// is `None` if the child does not end although it was killed.
 fn attend(
     child: Pid,
     page: &SharedPage,
@@ -409,7 +414,7 @@ fn attend(
     };
     let exited = status.is_some_and(|status| status.exited());
     if (end.is_some() || !exited) && io::stderr().is_terminal() {
-        // The line in which the child showed its progress.
+        // Clear the line in which the child showed its progress.
         eprint!("\r\x1b[2K");
     }
     Ok((result, status, end))

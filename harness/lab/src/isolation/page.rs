@@ -38,7 +38,8 @@ pub(super) const SLOTS: usize = 264;
 /// The maximum length of a panic message.
 const TEXT_BYTES: usize = 1024;
 
-/// The calls of a [`Target`](crate::target::Target), as a slot numbers them.
+/// The calls of a [`Target`](crate::target::Target), with the numbers that a slot stores. The text after a
+/// colon is the call's arguments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum TargetCall {
@@ -54,7 +55,7 @@ pub enum TargetCall {
     Read,
     /// `pwrite`: handle, first byte, bytes.
     Write,
-    /// SUBMIT: how many operations.
+    /// SUBMIT: the number of operations.
     Submit,
     /// STATS.
     Stats,
@@ -66,7 +67,7 @@ pub enum TargetCall {
     Shrink,
     /// MAP: region and page.
     Map,
-    /// Another call, which changes nothing in the engine.
+    /// Another call: INFO, BIND, EVENTS, INJECT or FAIL; in a SUBMIT, an operation that is none of the above.
     Other,
 }
 
@@ -140,23 +141,23 @@ impl RequestRecord {
     }
 }
 
-/// The state of a thread, which writes it before each request.
+/// The state of a thread. The thread writes it before each request.
 ///
 /// All zeros is the state of an idle thread.
 #[derive(Debug)]
 #[repr(C)]
 pub(super) struct ThreadSlot {
-    /// The number of the move with which the request began.
+    /// The value of `moves` when the request began.
     begun: AtomicU64,
     /// The operation of the workload or the trace, counted from 1.
     operation: AtomicU64,
-    /// The number of the thread plus 1, of a workload with several; else 0.
+    /// In a workload with several threads, the number of the thread plus 1; otherwise 0.
     thread: AtomicU64,
     /// The call that is under way.
     request: RequestRecord,
-    /// The place in a SUBMIT plus 1, as far as it is known.
+    /// The position of the current operation in a SUBMIT plus 1; 0 if the position is unknown.
     position: AtomicU64,
-    /// The operation at that place.
+    /// The operation at `position`.
     within: RequestRecord,
 }
 
@@ -169,7 +170,7 @@ impl ThreadSlot {
         self.thread.store(thread as u64 + 1, Relaxed);
     }
 
-    /// Returns the number of the thread, of a workload with several.
+    /// Returns the number of the thread; `None` in a workload with one thread.
     pub(super) fn thread(&self) -> Option<u64> {
         self.thread.load(Relaxed).checked_sub(1)
     }
@@ -186,7 +187,7 @@ impl ThreadSlot {
         })
     }
 
-    /// Returns what the thread is doing.
+    /// Returns the current state of the thread.
     pub(super) fn read(&self) -> Underway {
         Underway {
             operation: self.operation.load(Relaxed),
@@ -201,7 +202,7 @@ impl ThreadSlot {
 pub struct Underway {
     /// The operation, counted from 1; 0 before the first.
     pub operation: u64,
-    /// The number of the thread, of a workload with several.
+    /// The number of the thread; `None` in a workload with one thread.
     pub thread: Option<u64>,
     /// The request, in words; `None` between two requests.
     pub request: Option<String>,
@@ -212,22 +213,22 @@ pub struct Underway {
 /// All zeros is the state of a child that has not begun.
 #[repr(C)]
 pub(super) struct SharedPage {
-    /// The number of begun and ended requests, by which the parent sees progress.
+    /// The number of begun and ended requests. The parent polls this number to detect progress.
     moves: AtomicU64,
-    /// The slot of the thread that died, plus 1.
+    /// The slot of the thread that died first, plus 1; 0 if no thread died.
     culprit: AtomicU32,
-    /// The slots that were taken.
+    /// The number of threads that were given a slot.
     taken: AtomicU32,
-    /// The bytes of the pool that was opened last.
+    /// The size in bytes of the pool that was recorded last.
     pool_bytes: AtomicU64,
-    /// The bytes of the text of the first panic, plus 1.
+    /// The length of the text of the first panic, plus 1; 0 before a panic.
     text_bytes: AtomicU32,
     text: [AtomicU8; TEXT_BYTES],
     slots: [ThreadSlot; SLOTS],
 }
 
 impl SharedPage {
-    /// Takes a slot for a thread.
+    /// Assigns a slot to a new thread, and returns its index.
     pub(super) fn take(&self) -> usize {
         let taken = self.taken.fetch_add(1, Relaxed) as usize;
         taken.min(SLOTS - 1)
@@ -237,7 +238,7 @@ impl SharedPage {
         &self.slots[index.min(SLOTS - 1)]
     }
 
-    /// Notes a request that a thread begins.
+    /// Records that a thread begins a request.
     pub(super) fn begin(&self, index: usize, call: TargetCall, arguments: [u64; 3]) {
         let slot = self.slot(index);
         slot.position.store(0, Relaxed);
@@ -245,7 +246,7 @@ impl SharedPage {
         slot.request.store(call, arguments);
     }
 
-    /// Notes an operation of a SUBMIT that a thread begins.
+    /// Records that a thread begins an operation of a SUBMIT.
     pub(super) fn begin_within(
         &self,
         index: usize,
@@ -259,13 +260,13 @@ impl SharedPage {
         slot.position.store(position as u64 + 1, Relaxed);
     }
 
-    /// Notes that the request of a thread ended.
+    /// Records that the request of a thread ended.
     pub(super) fn end(&self, index: usize) {
         (self.slot(index).request.call).store(TargetCall::None as u32, Relaxed);
         self.moves.fetch_add(1, Relaxed);
     }
 
-    /// Notes the thread that dies first. Async-signal-safe.
+    /// Records the slot of the thread that dies. Only the first call has an effect. Async-signal-safe.
     pub(super) fn accuse(&self, slot: usize) {
         let _ = (self.culprit).compare_exchange(0, slot as u32 + 1, Relaxed, Relaxed);
     }
@@ -305,21 +306,21 @@ impl SharedPage {
         self.moves.load(Relaxed)
     }
 
-    /// Returns the operations of all threads.
+    /// Returns the sum of the operation numbers of all threads.
     pub(super) fn operations(&self) -> u64 {
         let operations = self.slots.iter().map(|slot| slot.operation.load(Relaxed));
         operations.fold(0, u64::saturating_add)
     }
 
-    /// Says whether a thread executes a request.
+    /// Returns whether any thread executes a request.
     pub(super) fn is_in_a_request(&self) -> bool {
         self.slots
             .iter()
             .any(|slot| slot.request.call() != TargetCall::None)
     }
 
-    /// Returns the slot of the thread that died, or else the one whose request is under way for the
-    /// longest time: the others may wait for it.
+    /// Returns the slot of the thread that died first. If no thread died, returns the slot whose request has
+    /// been under way for the longest time, because the other threads may wait for that request.
     pub(super) fn accused(&self) -> &ThreadSlot {
         let is_busy = |slot: &&ThreadSlot| slot.request.call() != TargetCall::None;
         let begun = |slot: &&ThreadSlot| slot.begun.load(Relaxed);
@@ -335,14 +336,14 @@ impl SharedPage {
 ///
 /// # Invariants
 ///
-/// The pointer is to a mapping of a page's size and alignment, which is unmapped when this is
-/// dropped and no earlier.
+/// The pointer points to a mapping with the size and alignment of a [`SharedPage`]. This value owns the
+/// mapping, which is unmapped when the value is dropped and no earlier.
 pub(super) struct SharedPageMapping(NonNull<SharedPage>);
 
 impl SharedPageMapping {
     pub(super) fn new() -> Result<Self, Errno> {
         let access = ProtFlags::READ | ProtFlags::WRITE;
-        // SAFETY: A new mapping at an address of the kernel's choice touches nothing that exists.
+        // SAFETY: The kernel chooses the address, so the new mapping replaces no existing memory.
         let start = unsafe {
             rustix::mm::mmap_anonymous(
                 ptr::null_mut(),
@@ -351,14 +352,16 @@ impl SharedPageMapping {
                 MapFlags::SHARED,
             )
         }?;
-        // INVARIANT: Mappings are aligned to pages; the mapping has just been made.
+        // INVARIANT: The new mapping has the size of a `SharedPage`, mappings are aligned to pages, and only
+        // this value has the pointer.
         Ok(Self(NonNull::new(start.cast()).ok_or(Errno::NOMEM)?))
     }
 
-    /// Returns the page for as long as this process lives.
+    /// Returns a reference to the page that is valid until the process ends.
     pub(super) fn leak(self) -> &'static SharedPage {
-        // SAFETY: By the type invariant it is a mapping, whose zeros are a valid value; it is never
-        // unmapped, as `self` is forgotten.
+        // SAFETY: By the type invariant the pointer is aligned and points to a mapping, which begins as
+        // zeros, a valid value. All its fields are atomic, so the other process may write to them. The
+        // mapping is never unmapped, because `self` is forgotten.
         let page = unsafe { self.0.as_ref() };
         std::mem::forget(self);
         page
@@ -369,15 +372,17 @@ impl Deref for SharedPageMapping {
     type Target = SharedPage;
 
     fn deref(&self) -> &SharedPage {
-        // SAFETY: By the type invariant it is mapped; all zeros, which a new mapping has, is a valid
-        // value, and all that is written is atomic.
+        // SAFETY: By the type invariant the pointer is aligned and points to memory that is mapped while
+        // `self` lives. The mapping begins as zeros, a valid value, and all its fields are atomic, so the
+        // other process may write to them.
         unsafe { self.0.as_ref() }
     }
 }
 
 impl Drop for SharedPageMapping {
     fn drop(&mut self) {
-        // SAFETY: By the type invariant the mapping is this value's own.
+        // SAFETY: By the type invariant this value owns the mapping, which has this size. References to the
+        // page borrow this value, so none is left.
         let unmapped =
             unsafe { rustix::mm::munmap(self.0.as_ptr().cast(), size_of::<SharedPage>()) };
         debug_assert_eq!(unmapped, Ok(()));

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The child's side of the shared page: each thread writes its next request.
+//! The child's side of the shared page. Each thread records a request before it executes the request.
 //!
-//! In a process that is no such child, no function of this file does anything, except [`name_threads`], which
-//! writes to the kernel's log.
+//! In a process without a shared page the functions of this file record nothing. [`name_threads`] writes to
+//! the kernel's log in any process.
 
 use std::{
     cell::{
@@ -28,41 +28,42 @@ use super::page::{
     ThreadSlot, //
 };
 
-/// The page of this process, if it is a child that is watched.
+/// The shared page of this process, if the process is a child that [`run`](super::run) forked.
 static PAGE: OnceLock<&'static SharedPage> = OnceLock::new();
 
-/// Whether pools that are made now compare each new block with the fill of free memory.
+/// Whether a new pool compares each new block with the fill of free memory.
 static FILLS: AtomicBool = AtomicBool::new(true);
 
 /// Whether threads are named after their operations.
 static NAMES_THREADS: AtomicBool = AtomicBool::new(false);
 
 std::thread_local! {
-    /// The thread's slot, or `usize::MAX` before it has one. Read by the signal handler: it has no
-    /// destructor and needs no initialisation.
+    /// The index of the thread's slot, or `usize::MAX` before the thread has a slot. The signal handler reads
+    /// this variable, so it has no destructor and no lazy initialisation.
     static SLOT: Cell<usize> = const { Cell::new(usize::MAX) };
 
-    /// The numbers of the operations of the SUBMIT that comes next, where the caller knows them.
+    /// The numbers of the operations of the next SUBMIT; empty if the caller does not number them.
     static NUMBERS: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Makes this process one that is watched through `page`.
+/// Records the shared page of this process.
 pub(super) fn watch(page: &'static SharedPage) {
-    // A child is made once and has no children that are watched.
+    // The page is not set yet: a child calls this function once, and its parent has no shared page.
     let _ = PAGE.set(page);
 }
 
-/// Says whether this process is a child with a shared page.
+/// Returns whether this process is a child with a shared page.
 pub fn is_watched() -> bool {
     PAGE.get().is_some()
 }
 
-/// Says whether a pool that is made now is to compare new blocks with the fill of free memory.
+/// Returns whether a new pool compares each new block with the fill of free memory.
 pub fn fills() -> bool {
     is_watched() && FILLS.load(Relaxed)
 }
 
-/// Runs `work`, whose pools do not compare blocks with the fill: its times are taken.
+/// Runs `work`. The pools that `work` creates do not compare blocks with the fill, because their times are
+/// measured, or because the command writes to free memory on purpose.
 pub fn without_fills<T>(work: impl FnOnce() -> T) -> T {
     let before = FILLS.swap(false, Relaxed);
     let result = work();
@@ -70,7 +71,7 @@ pub fn without_fills<T>(work: impl FnOnce() -> T) -> T {
     result
 }
 
-/// Returns the page and the slot of this thread.
+/// Returns the shared page and the index of this thread's slot. The first call of a thread assigns the slot.
 pub(super) fn here() -> Option<(&'static SharedPage, usize)> {
     let page = PAGE.get()?;
     let mut index = SLOT.get();
@@ -81,7 +82,8 @@ pub(super) fn here() -> Option<(&'static SharedPage, usize)> {
     Some((page, index))
 }
 
-/// Notes that this thread dies. Async-signal-safe: it does not take a slot.
+/// Records that this thread dies. Async-signal-safe: the function does not assign a slot to a thread without
+/// one.
 pub(super) fn accuse() {
     if let Some(page) = PAGE.get()
         && SLOT.get() != usize::MAX
@@ -120,7 +122,7 @@ fn name_thread(thread: Option<u64>, operation: u64) {
     }
 }
 
-/// Notes the operation that this thread comes to, counted from 1.
+/// Records the number of the operation that this thread executes next, counted from 1.
 pub fn operation(number: u64) {
     if let Some(slot) = slot() {
         slot.set_operation(number);
@@ -130,7 +132,7 @@ pub fn operation(number: u64) {
     }
 }
 
-/// Notes the numbers of the operations that the next SUBMIT has.
+/// Records the numbers of the operations of this thread's next SUBMIT.
 pub fn operations(numbers: impl Iterator<Item = u64>) {
     if let Some(slot) = slot() {
         NUMBERS.with_borrow_mut(|known| {
@@ -143,21 +145,21 @@ pub fn operations(numbers: impl Iterator<Item = u64>) {
     }
 }
 
-/// Notes the bytes of the pool that is opened now.
+/// Records the size in bytes of the pool that is being opened.
 pub fn pool(bytes: u64) {
     if let Some(page) = PAGE.get() {
         page.set_pool_bytes(bytes);
     }
 }
 
-/// Notes which of several threads this one is.
+/// Records the number of this thread in a workload with several threads.
 pub fn thread(number: usize) {
     if let Some(slot) = slot() {
         slot.set_thread(number);
     }
 }
 
-/// Runs a request, which is noted as under way meanwhile.
+/// Runs `work`, which executes a request, and records the request as under way until `work` returns.
 pub fn request<T>(call: TargetCall, arguments: [u64; 3], work: impl FnOnce() -> T) -> T {
     let Some((page, index)) = here() else {
         return work();
@@ -171,7 +173,7 @@ pub fn request<T>(call: TargetCall, arguments: [u64; 3], work: impl FnOnce() -> 
     result
 }
 
-/// Notes the operation of a SUBMIT that this thread comes to.
+/// Records the operation of a SUBMIT that this thread executes next.
 pub fn position(position: usize, call: TargetCall, arguments: [u64; 3]) {
     if let Some((page, index)) = here() {
         NUMBERS.with_borrow(|known| {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A target that writes every request to the shared page before it executes the request.
+//! A target that records every request in the shared page before the target executes the request.
 
 use std::os::fd::BorrowedFd;
 
@@ -32,7 +32,7 @@ use crate::{
     },
 };
 
-/// A target whose requests are noted in the shared page, where there is one.
+/// A target that records its requests in the shared page of the process, if there is one.
 pub struct Watched(pub Box<dyn Target>);
 
 impl Target for Watched {

@@ -16,12 +16,12 @@ use crate::{
     },
 };
 
-/// The reply for a block, with the request.
+/// A block: the request and the reply.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct BlockInfo {
-    /// Its handle.
+    /// The handle.
     pub(super) handle: u32,
-    /// Where it is, if the engine has a pool.
+    /// The offset in the pool; for an engine without a pool, 2⁶⁴ − 1.
     pub(super) offset: u64,
     /// The usable bytes.
     pub(super) usable: u64,
@@ -36,9 +36,9 @@ pub(super) struct BlockInfo {
 pub(super) struct BlockModel {
     /// Whether the engine has a pool.
     pool: bool,
-    /// The most that each region can be long.
+    /// An upper bound of the length of each region.
     regions: Vec<u64>,
-    /// Blocks with an offset: where they begin and end.
+    /// The blocks with an offset: from the offset to the end.
     ranges: BTreeMap<u64, u64>,
     handles: HashSet<u32>,
     live_bytes: u64,
@@ -47,7 +47,7 @@ pub(super) struct BlockModel {
 }
 
 impl BlockModel {
-    /// Begins with no block out.
+    /// Creates a model without live blocks.
     pub(super) fn new(pool: bool, regions: Vec<u64>) -> Self {
         Self {
             pool,
@@ -60,7 +60,7 @@ impl BlockModel {
         }
     }
 
-    /// Checks a block that comes, and enters it.
+    /// Checks a new or reallocated block, and adds the block to the model.
     pub(super) fn admit(&mut self, place: &BlockInfo) -> Result<(), Violation> {
         let &BlockInfo {
             handle,
@@ -86,7 +86,7 @@ impl BlockModel {
         Ok(())
     }
 
-    /// Checks where a block is.
+    /// Checks the offset of a block.
     fn check_offset(&self, place: &BlockInfo) -> Result<(), Violation> {
         let &BlockInfo {
             handle,
@@ -117,8 +117,8 @@ impl BlockModel {
         if byte % align != 0 {
             return Err(Violation::Misaligned { offset, align });
         }
-        // Ranges in the map are disjoint, so the last one that begins before this one's end is the
-        // only one that can reach into it.
+        // The ranges in the map are disjoint, so the last range that begins before the end of the block
+        // overlaps the block if any range does.
         match self.ranges.range(..offset + usable).next_back() {
             Some((&first, &end)) if end > offset => Err(Violation::Overlap {
                 first,
@@ -130,7 +130,7 @@ impl BlockModel {
         }
     }
 
-    /// Removes a block that goes.
+    /// Removes a block from the model.
     pub(super) fn remove(&mut self, place: &BlockInfo) {
         self.handles.remove(&place.handle);
         if self.pool {
@@ -139,7 +139,7 @@ impl BlockModel {
         self.live_bytes -= place.size;
     }
 
-    /// Adds a reply to the hash of all replies, by which two runs can be compared.
+    /// Adds a reply to the hash of all replies. Two runs can be compared by their hashes.
     pub(super) fn note(&mut self, handle: u32, offset: u64, usable: u64, cost: slablab_cost) {
         for word in [u64::from(handle), offset, usable, cost.bits()] {
             self.trace = mix(self.trace ^ word);
@@ -151,12 +151,12 @@ impl BlockModel {
         self.handles.len() as u64
     }
 
-    /// Returns the most bytes that were out at a time, as asked for.
+    /// Returns the peak of the requested bytes of live blocks.
     pub(super) fn peak_live_bytes(&self) -> u64 {
         self.peak_live_bytes
     }
 
-    /// Returns what all replies so far come to.
+    /// Returns the hash of all replies so far.
     pub(super) fn trace(&self) -> u64 {
         self.trace
     }

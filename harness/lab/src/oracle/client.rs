@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Through what workloads allocate and free.
+//! The interface through which workloads allocate and free.
 
 use std::{
     ops::Range,
@@ -24,7 +24,7 @@ use crate::{
     },
 };
 
-/// Bytes that are read or written at a time.
+/// The maximum number of bytes in a read or write.
 const CHUNK: usize = 64 << 10;
 
 /// A live block.
@@ -41,7 +41,7 @@ impl ClientBlock {
         self.place.handle
     }
 
-    /// Returns the bytes that were asked for.
+    /// Returns the requested bytes.
     pub fn size(&self) -> u64 {
         self.place.size
     }
@@ -51,13 +51,13 @@ impl ClientBlock {
         self.place.usable
     }
 
-    /// Returns where the block is in the pool, or 2⁶⁴ − 1.
+    /// Returns the offset in the pool; for an engine without a pool, 2⁶⁴ − 1.
     pub fn offset(&self) -> u64 {
         self.place.offset
     }
 }
 
-/// Allocates and frees, for one thread.
+/// A client of the oracle, for one thread.
 pub struct Client<'o> {
     pub(super) oracle: &'o Oracle<'o>,
     buffer: Vec<u8>,
@@ -72,7 +72,7 @@ impl<'o> Client<'o> {
         }
     }
 
-    /// Allocates a block, or says why it was refused.
+    /// Allocates a block, or returns the cause of the refusal.
     pub fn alloc(
         &mut self,
         size: u64,
@@ -92,7 +92,7 @@ impl<'o> Client<'o> {
         self.track_new(place, reply.cost).map(Ok)
     }
 
-    /// Enters a new block, which is zeros, and fills it.
+    /// Adds a new block to the model, checks that its bytes are zero, and fills it with its pattern.
     pub(super) fn track_new(
         &mut self,
         place: BlockInfo,
@@ -114,11 +114,12 @@ impl<'o> Client<'o> {
         Ok(block)
     }
 
-    /// Frees a block whose bytes must be what was written.
+    /// Checks that a block still has its pattern, and frees the block.
     pub fn free(&mut self, block: ClientBlock) -> Result<(), Violation> {
         self.verify(&block, block.size())?;
         {
-            // Before the call: the next moment the memory may be another thread's.
+            // The block is removed before the call, because another thread may get its memory before the call
+            // returns.
             let mut books = self.oracle.books();
             books.model.remove(&block.place);
             books.tally.frees += 1;
@@ -132,7 +133,8 @@ impl<'o> Client<'o> {
             })
     }
 
-    /// Changes a block's size, or says why that was refused and the block is as before.
+    /// Changes the size of a block, or returns the cause of the refusal. A refusal must leave the block
+    /// unchanged.
     pub fn realloc(
         &mut self,
         block: &mut ClientBlock,
@@ -167,7 +169,8 @@ impl<'o> Client<'o> {
         Ok(result)
     }
 
-    /// Enters a block again whose size was changed: what fits is kept, what is new is zeros.
+    /// Adds a reallocated block to the model again, checks that the kept bytes have the pattern and that the
+    /// added bytes are zero, and fills the added bytes.
     pub(super) fn track_resized(
         &mut self,
         block: &ClientBlock,
@@ -183,12 +186,12 @@ impl<'o> Client<'o> {
         Ok(())
     }
 
-    /// Compares the first `end` bytes with what was written.
+    /// Compares the first `end` bytes of a block with its pattern.
     pub fn verify(&mut self, block: &ClientBlock, end: u64) -> Result<(), Violation> {
         self.verify_range(block, 0..end)
     }
 
-    /// Compares a range of bytes with what was written.
+    /// Compares a range of bytes of a block with its pattern.
     pub(super) fn verify_range(
         &mut self,
         block: &ClientBlock,
@@ -207,7 +210,7 @@ impl<'o> Client<'o> {
         })
     }
 
-    /// Compares the bytes from `first` on with zero.
+    /// Checks that the bytes of a block from `first` on are zero.
     fn verify_zero(&mut self, block: &ClientBlock, first: u64) -> Result<(), Violation> {
         self.scan(block, first..block.size(), |first, bytes| {
             fill_pattern::nonzero(bytes).map(|difference| Violation::NotZero {
@@ -218,7 +221,8 @@ impl<'o> Client<'o> {
         })
     }
 
-    /// Reads a range of a block and has each piece of it looked at.
+    /// Reads a range of a block in pieces, and calls `look` with each piece and the position of its first
+    /// byte.
     fn scan(
         &mut self,
         block: &ClientBlock,
@@ -241,7 +245,7 @@ impl<'o> Client<'o> {
         Ok(())
     }
 
-    /// Writes a block's bytes from `first` on.
+    /// Writes the pattern to the bytes of a block from `first` on.
     fn fill(&mut self, block: &ClientBlock, first: u64) -> Result<(), Violation> {
         let Self { oracle, buffer } = self;
         let handle = block.handle();
@@ -264,7 +268,7 @@ fn pieces(range: &Range<u64>) -> impl Iterator<Item = (u64, usize)> + use<> {
         .map(move |first| (first, (end - first).min(CHUNK as u64) as usize))
 }
 
-/// Checks that a transfer inside a block moved all of it.
+/// Checks that a transfer inside a block moved all of its bytes.
 fn all_moved(
     call: &'static str,
     handle: u32,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A target with a fault, for tests of those who have to notice.
+//! A target with a fault, to test the checkers.
 
 use std::sync::atomic::{
     AtomicU64,
@@ -25,17 +25,17 @@ use crate::{
     },
 };
 
-/// Bytes of its pool.
+/// The bytes of the pool of the default target.
 pub const POOL_BYTES: u64 = 1 << 20;
 
-/// Changes an answer, if it is the one to be changed.
+/// A function that may change an answer.
 type AnswerChange<T> = Box<dyn Fn(&Sim, &mut T) + Sync>;
 
-/// A sound target whose answers are changed on the way.
+/// A correct target whose answers are changed before the caller gets them.
 pub struct Faulty {
     /// The session whose answers are changed.
     pub sim: Sim,
-    /// The allocation, counted from 1, to which `alloc` is done.
+    /// The number, counted from 1, of the allocation whose answer `alloc` changes.
     pub alloc_number: u64,
     /// The number of allocations.
     pub allocs: AtomicU64,
@@ -47,7 +47,7 @@ pub struct Faulty {
     pub free: AnswerChange<Result<(), Errno>>,
     /// Changes the answers of SUBMIT.
     pub submit: AnswerChange<[slablab_operation]>,
-    /// Changes the answers of pread and pwrite.
+    /// Changes the answers of pread.
     pub moved: AnswerChange<Result<usize, Errno>>,
     /// Changes the answer of STATS.
     pub stats: AnswerChange<slablab_stats>,

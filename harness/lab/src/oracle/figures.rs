@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The statistics of a pool in which every block was freed.
+//! Checks of the statistics after every block was freed.
 
 use super::{
     Tally, //
@@ -12,7 +12,7 @@ use crate::uapi::{
     slablab_stats, //
 };
 
-/// Compares a figure.
+/// Compares a figure with its expected value.
 pub(super) fn figure(what: &'static str, expected: u64, found: u64) -> Result<(), Violation> {
     if expected == found {
         Ok(())
@@ -25,7 +25,7 @@ pub(super) fn figure(what: &'static str, expected: u64, found: u64) -> Result<()
     }
 }
 
-/// Compares what the session says of itself with what it was seen to do.
+/// Compares the statistics of the session with the counts of the oracle.
 pub(super) fn session_figures(stats: &slablab_stats, tally: &Tally) -> Result<(), Violation> {
     figure("the session's live blocks", 0, stats.session_blocks)?;
     figure("the session's bytes", 0, stats.session_bytes)?;

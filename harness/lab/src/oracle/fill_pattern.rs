@@ -17,7 +17,7 @@ pub(super) struct FillPattern {
 /// A byte that is not what it should be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Difference {
-    /// Its place among those that were looked at.
+    /// The index of the byte in the compared buffer.
     pub(super) index: usize,
     /// The value that was written.
     pub(super) expected: u8,
@@ -45,8 +45,8 @@ impl FillPattern {
         self.word(position / WORD as u64).to_le_bytes()[position as usize % WORD]
     }
 
-    /// Returns how many bytes from `first` on come before the next whole word, and the words from
-    /// there on.
+    /// Returns the number of bytes from `first` to the next word boundary, at most `len`, and the words from
+    /// that boundary on.
     fn words(self, first: u64, len: usize) -> (usize, impl Iterator<Item = [u8; WORD]>) {
         let head = (first.next_multiple_of(WORD as u64) - first).min(len as u64) as usize;
         let mut word = self.word((first + head as u64) / WORD as u64);
@@ -74,7 +74,7 @@ impl FillPattern {
         }
     }
 
-    /// Compares with the contents from byte `first` on.
+    /// Compares a buffer with the contents from byte `first` on, and returns the first difference.
     pub(super) fn compare(self, first: u64, buffer: &[u8]) -> Option<Difference> {
         let (head, mut words) = self.words(first, buffer.len());
         let (head, aligned) = buffer.split_at(head);
@@ -109,7 +109,7 @@ impl FillPattern {
 
 /// Finds the first byte that is not zero.
 pub(super) fn nonzero(buffer: &[u8]) -> Option<Difference> {
-    // Many at a time first: blocks are long, and almost never is there one.
+    // The first pass compares 64 bytes at a time, because blocks are long and almost never have such a byte.
     if buffer
         .chunks(64)
         .all(|bytes| bytes.iter().fold(0, |all, byte| all | byte) == 0)

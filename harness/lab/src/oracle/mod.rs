@@ -2,14 +2,16 @@
 
 //! The oracle: checks every answer of a target.
 //!
-//! Workloads allocate, free and reallocate through a [`Client`] of the oracle and never past it.
-//! The oracle has a model of the live blocks (`block_model`), fills every block with a pattern of its own
+//! Workloads allocate, free and reallocate only through a [`Client`] of the oracle. The oracle has a model of
+//! the live blocks (`block_model`), fills every block with a pattern that differs from block to block
 //! (`fill_pattern`), and has one [`Violation`] for each rule that an answer can violate:
 //!
-//! - a block lies in the pool, is aligned, is as large as asked, and shares no byte with another;
-//! - its handle names nothing else;
-//! - every byte of it is zero when it is new, and what was written when it is freed;
-//! - a reallocation keeps what fits, and what it adds is zero;
+//! - a block lies in the pool, is aligned, is at least as large as requested, and shares no byte with another
+//!   block;
+//! - a handle names at most one live block;
+//! - every byte of a block is zero when the block is new, and unchanged since the last write when the block
+//!   is freed;
+//! - a reallocation keeps the contents up to the smaller size, and the added bytes are zero;
 //! - the errno and the cause of a refusal are consistent;
 //! - at the end no block is live, all counters agree, and CHECK finds no violation.
 
@@ -73,21 +75,21 @@ use crate::{
     },
 };
 
-/// The requests that may be refused in an empty pool before one is served. A pool that is too small
-/// for some of them is no fault.
+/// The number of refusals, before the first success in a private pool, that counts as a violation. Fewer
+/// refusals are no violation, because the pool may be too small for some requests.
 const UNSERVED_MAX: u64 = 32;
 
-/// Times that a check is begun when other programs keep on changing the pool.
+/// The maximum number of CHECK calls while other programs keep changing a shared pool.
 const CHECK_ATTEMPTS: usize = 100;
 
 /// Counts of a workload's operations.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tally {
-    /// Allocations that were served.
+    /// Successful allocations.
     pub allocations: u64,
     /// Blocks that were freed.
     pub frees: u64,
-    /// Reallocations that were served.
+    /// Successful reallocations.
     pub reallocations: u64,
     /// Requests that were refused, by cause.
     pub refusals: [u64; SLABLAB_CAUSES as usize],
@@ -114,7 +116,7 @@ pub struct Oracle<'t> {
     seed: u64,
     /// Whether the engine has a pool.
     pool: bool,
-    /// Whether nobody else uses that pool.
+    /// Whether no other session uses the pool.
     private: bool,
     books: Mutex<OracleState>,
     checked_bytes: AtomicU64,
@@ -124,12 +126,12 @@ pub struct Oracle<'t> {
 struct OracleState {
     model: BlockModel,
     tally: Tally,
-    /// The number of the next block, which its contents come from.
+    /// The number of the newest block, counted from 1. The pattern of a block depends on its number.
     next_id: u64,
 }
 
 impl<'t> Oracle<'t> {
-    /// Begins with a session that holds nothing.
+    /// Creates an oracle for a session without live blocks.
     pub fn new(target: &'t dyn Target, seed: u64) -> Result<Self, Violation> {
         let info = target.info().map_err(|errno| Violation::Failed {
             call: "INFO",
@@ -152,17 +154,17 @@ impl<'t> Oracle<'t> {
         })
     }
 
-    /// Returns what is being checked, for requests whose answer the caller checks.
+    /// Returns the target, for requests whose answers the caller checks.
     pub fn target(&self) -> &'t dyn Target {
         self.target
     }
 
-    /// Says whether the engine has a pool that nobody else uses.
+    /// Returns whether the engine has a pool that no other session uses.
     pub fn is_alone(&self) -> bool {
         self.pool && self.private
     }
 
-    /// Returns how many bytes were compared so far.
+    /// Returns the number of bytes that were compared so far.
     pub fn checked_bytes(&self) -> u64 {
         self.checked_bytes.load(Ordering::Relaxed)
     }
@@ -177,7 +179,7 @@ impl<'t> Oracle<'t> {
         self.books().tally.refusals[cause.raw() as usize] += 1;
     }
 
-    /// Has the engine check itself.
+    /// Calls CHECK, and calls it again while other programs change a shared pool.
     pub fn check(&self) -> Result<(), Violation> {
         let mut result = self.target.check();
         for _ in 1..CHECK_ATTEMPTS {
@@ -195,9 +197,9 @@ impl<'t> Oracle<'t> {
                 offset: check.offset,
             }),
             Err(Errno::OPNOTSUPP) if !self.pool => Ok(()),
-            // A shared pool that never comes to rest says nothing against the engine.
+            // A shared pool that changes during every attempt cannot be checked. This is no violation.
             Err(Errno::AGAIN) if !self.private => Ok(()),
-            // Only an administrator may check what others share.
+            // CHECK of a shared pool needs a privilege.
             Err(Errno::PERM) if !self.private => Ok(()),
             Err(errno) => Err(Violation::Failed {
                 call: "CHECK",
@@ -206,7 +208,7 @@ impl<'t> Oracle<'t> {
         }
     }
 
-    /// Ends: everything was freed, and all figures say so.
+    /// Checks that every block was freed and that all statistics agree, and returns the summary.
     pub fn finish(self) -> Result<Summary, Violation> {
         let stats = self.target.stats().map_err(|errno| Violation::Failed {
             call: "STATS",
@@ -243,7 +245,7 @@ impl<'t> Oracle<'t> {
         self.books.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Enters a refusal, if it is a proper one.
+    /// Counts a refusal, and checks that its errno and cause are consistent.
     fn refused(&self, call: &'static str, refused: &Refused) -> Result<Cause, Violation> {
         let errno = refused.errno;
         let cause = Cause::from_raw(u32::from(refused.cost.cause));

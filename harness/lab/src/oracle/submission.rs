@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! SUBMIT, with every operation checked as if it were a call of its own.
+//! SUBMIT, where every operation is checked like a single call.
 
 use super::{
     Client,
@@ -235,7 +235,7 @@ impl Client<'_> {
     }
 }
 
-/// Says whether an operation kept its block's handle.
+/// Checks that an operation has not changed the handle of its block.
 fn same_handle(expected: u32, found: u32) -> Result<(), Violation> {
     figure("the handle in SUBMIT", expected.into(), found.into())
 }

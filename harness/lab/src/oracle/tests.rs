@@ -14,7 +14,7 @@ use crate::{
     uapi::slablab_alloc, //
 };
 
-/// Allocates two blocks, reallocates the first to and fro, frees both.
+/// Allocates two blocks, grows and shrinks the first one, and frees both.
 fn script(target: &dyn Target) -> Result<Summary, Violation> {
     let oracle = Oracle::new(target, 1)?;
     let mut client = oracle.client();
@@ -31,7 +31,7 @@ fn script(target: &dyn Target) -> Result<Summary, Violation> {
     oracle.finish()
 }
 
-/// Returns what the oracle says of a fault in the second allocation.
+/// Returns the violation that the oracle finds when `change` changes the reply to the second allocation.
 fn alloc_fault(change: impl Fn(&Sim, &mut slablab_alloc) + Sync + 'static) -> Violation {
     violation(Faulty {
         alloc: Box::new(move |sim, reply| change(sim, reply.as_mut().unwrap())),
@@ -53,7 +53,8 @@ fn a_sound_target_gives_no_reason_to_complain() {
     assert_eq!(summary.tally.reallocations, 2);
     assert_eq!(summary.tally.refusals[Cause::TooBig.raw() as usize], 1);
     assert_eq!(summary.peak_live_bytes, 5300);
-    // New: 100 and 5000; kept and added: 100 and 200, 50, 50; freed: 5000 and 50.
+    // The terms are: the two new blocks, the first block after its growth, after its shrinking and after the
+    // refusal, and the two blocks before their frees.
     assert_eq!(
         summary.checked_bytes,
         100 + 5000 + 300 + 50 + 50 + 5000 + 50
@@ -81,7 +82,7 @@ fn a_misaligned_block_is_noticed() {
 
 #[test]
 fn blocks_that_share_bytes_are_noticed() {
-    // The first block has 128 bytes.
+    // The first block has 128 usable bytes.
     for end in [-64, 0, 64] {
         let violation = alloc_fault(move |sim, reply| {
             let first = sim.alloc(100, 64).unwrap().offset - 128;
@@ -318,7 +319,7 @@ fn a_block_that_was_forgotten_is_noticed() {
 proptest::proptest! {
     #![proptest_config(proptest::test_runner::Config::with_cases(64))]
 
-    /// Random programs, in a pool that is too small for them.
+    /// Runs random operations in a pool that is too small for some of them.
     #[test]
     fn the_engine_and_the_oracle_agree(
         program in proptest::collection::vec((0_u8..4, 0_usize..64, 1_u64..50_000, 0_u32..14), 1..200)

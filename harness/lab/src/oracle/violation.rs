@@ -29,7 +29,7 @@ pub enum Violation {
         call: &'static str,
         /// The error.
         errno: Errno,
-        /// The cause in the reply; `None` for a number that is none.
+        /// The cause in the reply; `None` if the number in the reply is not a cause.
         cause: Option<Cause>,
     },
     /// Every request is refused although no other session uses the pool.
@@ -55,7 +55,7 @@ pub enum Violation {
         /// The handle.
         handle: u32,
     },
-    /// A block is smaller than what was asked for.
+    /// A block is smaller than requested.
     #[error("{size} bytes were requested, but the block has {usable}")]
     TooSmall {
         /// The requested value.
@@ -63,7 +63,7 @@ pub enum Violation {
         /// The block's usable bytes.
         usable: u64,
     },
-    /// A block of an engine with a pool has no offset, or the other way round.
+    /// A block of an engine with a pool has no offset, or a block of an engine without a pool has one.
     #[error("handle {handle}: an engine {} a pool replied with the offset {offset:#x}",
         if *pool { "with" } else { "without" })]
     WrongKindOfOffset {
@@ -77,15 +77,15 @@ pub enum Violation {
     /// A block is not in the pool.
     #[error("a block of {usable} bytes at offset {offset:#x} does not lie in the pool completely")]
     OutsidePool {
-        /// Where it is.
+        /// The offset of the block.
         offset: u64,
-        /// Its length.
+        /// The usable bytes of the block.
         usable: u64,
     },
-    /// A block is not aligned as asked.
+    /// A block does not have the requested alignment.
     #[error("offset {offset:#x} is not a multiple of {align}")]
     Misaligned {
-        /// Where it is.
+        /// The offset of the block.
         offset: u64,
         /// The requested value.
         align: u64,
@@ -96,13 +96,13 @@ pub enum Violation {
          share bytes"
     )]
     Overlap {
-        /// The block that was there.
+        /// The offset of the older block.
         first: u64,
-        /// Its length.
+        /// The usable bytes of the block.
         first_usable: u64,
-        /// The block that came.
+        /// The offset of the newer block.
         second: u64,
-        /// Its length.
+        /// The usable bytes of the block.
         second_usable: u64,
     },
     /// A new byte of a block is not zero.
@@ -115,7 +115,7 @@ pub enum Violation {
         /// The value that was found.
         found: u8,
     },
-    /// A byte of a block is not what was written to it.
+    /// A byte of a block has changed since it was written.
     #[error("handle {handle}: byte {byte} must still be {expected:#04x}, found {found:#04x}")]
     Corrupt {
         /// The block.
@@ -127,21 +127,21 @@ pub enum Violation {
         /// The value that was found.
         found: u8,
     },
-    /// A transfer inside a block moved less than asked for.
+    /// A transfer inside a block moved fewer bytes than requested.
     #[error("handle {handle}: {call} of {expected} bytes from byte {byte} on transferred {moved}")]
     Short {
         /// The call.
         call: &'static str,
         /// The block.
         handle: u32,
-        /// Where it began.
+        /// The first byte of the transfer.
         byte: u64,
         /// The requested value.
         expected: usize,
         /// The bytes that were transferred.
         moved: usize,
     },
-    /// A figure is not what it must be.
+    /// A figure does not have the required value.
     #[error("{what} must be {expected}, but is {found}")]
     Figure {
         /// The figure.
@@ -151,7 +151,7 @@ pub enum Violation {
         /// The value that was found.
         found: u64,
     },
-    /// The engine's own check found something.
+    /// CHECK found a violation.
     #[error("CHECK found a violation of the rule '{rule}' (class {class}, offset {offset:#x})")]
     Unsound {
         /// The rule, or its number.

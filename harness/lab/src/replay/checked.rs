@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Replays a trace with every answer checked.
+//! Replays a trace and checks every answer.
 //!
-//! A call has as many operations as possible. It ends before the second operation on the same block,
+//! Each SUBMIT has as many operations as possible. It ends before the second operation on the same block,
 //! because the bytes of a block are checked between two operations on the block.
 
 use std::collections::HashSet;
@@ -35,13 +35,13 @@ use crate::{
     },
 };
 
-/// The most operations in a call.
+/// The maximum number of operations in a SUBMIT.
 const BATCH: usize = 256;
 
 /// The seed of the patterns in blocks.
 const SEED: u64 = 1;
 
-/// A trace that is being run.
+/// A replay in progress.
 pub struct Checked<'run> {
     trace: &'run Trace,
     client: Client<'run>,
@@ -52,7 +52,7 @@ pub struct Checked<'run> {
     figures: Figures,
 }
 
-/// A trace that was run.
+/// The result of a replay.
 #[derive(Debug)]
 pub struct RunResult {
     /// The answers to the operations.
@@ -89,7 +89,7 @@ struct LiveBytes {
 /// Sums over a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Figures {
-    /// Operations that were done.
+    /// Operations that succeeded.
     pub done: u64,
     /// Operations that were refused, by cause.
     pub refusals: [u64; SLABLAB_CAUSES as usize],
@@ -104,14 +104,14 @@ pub struct Figures {
 }
 
 impl Figures {
-    /// Says whether every operation was done.
+    /// Returns whether every operation succeeded.
     pub fn is_complete(&self) -> bool {
         self.left_out == 0 && self.refusals.iter().all(|count| *count == 0)
     }
 }
 
 impl<'run> Checked<'run> {
-    /// Prepares to run a trace.
+    /// Creates a replay of a trace. No operation is executed yet.
     pub fn new(trace: &'run Trace, oracle: &'run Oracle<'run>) -> Self {
         Self {
             trace,
@@ -125,7 +125,7 @@ impl<'run> Checked<'run> {
         }
     }
 
-    /// Runs on to the operation with the number `end`, counted from 0, and does not do that one.
+    /// Executes all operations before the one with the index `end`.
     pub fn advance(&mut self, end: usize) -> Result<(), Failure> {
         let ops = self.trace.ops();
         let end = end.min(ops.len());
@@ -160,7 +160,7 @@ impl<'run> Checked<'run> {
         Ok((self.answers, self.figures))
     }
 
-    /// Does operations that are about blocks of their own each.
+    /// Executes operations of which no two are on the same block.
     fn batch(&mut self, ops: &[Op]) -> Result<(), Failure> {
         let first = self.answers.len();
         let mut wanted = Vec::with_capacity(ops.len());
@@ -194,7 +194,7 @@ impl<'run> Checked<'run> {
             wished.push(Some(old));
             wanted.push(operation);
         }
-        // Wherever one is refused, the others go on behind it.
+        // SUBMIT stops at a refused operation, so the operations behind it are submitted in another call.
         let mut replies = Vec::with_capacity(wanted.len());
         while !wanted.is_empty() {
             let asked = wished.iter().zip(first + 1..);
@@ -217,7 +217,7 @@ impl<'run> Checked<'run> {
         Ok(())
     }
 
-    /// Writes down what became of an operation.
+    /// Records the result of an operation. `reply` is `None` for an operation that was left out.
     fn enter(&mut self, op: &Op, reply: Option<(LiveBytes, CheckedReply)>) {
         let Some((old, reply)) = reply else {
             self.figures.left_out += 1;
@@ -264,7 +264,8 @@ impl<'run> Checked<'run> {
     }
 }
 
-/// Returns how many of the operations are about blocks of their own each, up to [`BATCH`].
+/// Returns the length of the longest prefix of `ops` in which no two operations are on the same block, at
+/// most [`BATCH`].
 fn distinct(ops: &[Op]) -> usize {
     let mut seen = HashSet::new();
     ops.iter()

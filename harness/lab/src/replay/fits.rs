@@ -22,15 +22,15 @@ use crate::{
 /// The handle of a block, or the operation that allocates it.
 #[derive(Clone, Copy, Default)]
 struct BlockOperand {
-    /// Its handle.
+    /// The handle, after the call that allocates the block has returned.
     handle: u32,
-    /// The call that it is allocated by, and its place there.
+    /// The number of the call that allocates the block, and the position of the allocation in that call.
     call: usize,
     place: u32,
 }
 
-/// Runs a trace with the fewest possible calls, and says whether all operations succeeded. The blocks
-/// stay live.
+/// Runs a trace with the fewest possible calls, and returns whether all operations succeeded. The blocks stay
+/// live.
 ///
 /// # Errors
 ///
@@ -65,7 +65,7 @@ pub fn fits(target: &dyn Target, trace: &Trace) -> Result<bool, Errno> {
     Ok(true)
 }
 
-/// Says whether everything was done, or something was refused.
+/// Returns whether all operations of a SUBMIT succeeded. `false` means that one of them was refused.
 ///
 /// # Errors
 ///
@@ -80,7 +80,7 @@ pub(super) fn served(answer: &slablab_submit) -> Result<bool, Errno> {
     }
 }
 
-/// Returns what is asked for in a call.
+/// Returns the operation of a SUBMIT, without a handle.
 pub(super) fn request(kind: Kind) -> slablab_operation {
     let (kind, bytes, align) = match kind {
         Kind::Alloc { bytes, align } => (uapi::SLABLAB_OP_ALLOC, bytes, align),

@@ -2,9 +2,9 @@
 
 //! Replays a trace on an engine, through SUBMIT, in one of three ways:
 //!
-//! - [`Checked`] checks every answer and every byte, and counts; [`timeline`] samples the pool between
-//!   its steps;
-//! - [`fits()`] says whether every request of the trace succeeds;
+//! - [`Checked`] checks every answer and every byte, and computes sums; [`timeline`] samples the pool between
+//!   the operations of a [`Checked`] replay;
+//! - [`fits()`] tests whether every request of the trace succeeds;
 //! - [`times()`] measures the time of single operations.
 
 mod checked;
@@ -45,11 +45,11 @@ use crate::{
 /// The result of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OpOutcome {
-    /// It was done.
+    /// The operation succeeded.
     Done,
-    /// It was refused; the block of a refused REALLOC is unchanged.
+    /// The operation was refused; the block of a refused REALLOC is unchanged.
     Refused(Cause),
-    /// It is an operation on a block whose allocation was refused.
+    /// The operation was not executed, because the allocation of its block was refused.
     LeftOut,
 }
 
@@ -84,7 +84,8 @@ impl PartialEq for Answer {
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("operation {operation} ({what}): {violation}")]
 pub struct Failure {
-    /// The operation that showed it, counted from 1; one more than there are, at the end.
+    /// The operation at which the violation was found, counted from 1. At the end of the run: the number of
+    /// operations plus 1.
     pub operation: u64,
     /// The operation in words.
     pub what: String,
@@ -93,7 +94,7 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// Names an operation that a violation came up at.
+    /// Returns the failure for a violation that was found at the operation with the index `index`.
     fn at(ops: &[Op], index: usize, violation: Violation) -> Self {
         Self {
             operation: index as u64 + 1,
@@ -103,8 +104,8 @@ impl Failure {
     }
 }
 
-/// Returns an operation in words. A block is named by the operation that allocated it: what a file
-/// calls it may change.
+/// Returns an operation in words. A block is named by the operation that allocated it, because a file may use
+/// one number for several blocks.
 pub fn words(ops: &[Op], index: usize) -> Option<String> {
     let op = ops.get(index)?;
     let block = || {

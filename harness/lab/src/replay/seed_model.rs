@@ -2,12 +2,12 @@
 
 //! A model of the seed, for details that the seed does not report.
 //!
-//! The free lists of the seed's buddy system are private to the crate `buddy_system_allocator`. In a
-//! new pool, the state of the seed follows from the requests alone. The model repeats the requests
-//! with public lists, and so knows the splits, the merges, the number of free blocks that a free
-//! compared with the buddy, and the map. The model follows the crate's documentation: lists are last
-//! in, first out, and of a split block the lower half is allocated first. Every offset of the seed is
-//! compared with the model; after a mismatch the model is not used any more.
+//! The free lists of the seed's buddy system are private to the crate `buddy_system_allocator`. In a new
+//! pool, the state of the seed follows from the requests alone. The model repeats the requests with public
+//! lists, and so has the splits, the merges, the number of free blocks that a free compared with the buddy,
+//! and the map. The model follows the crate's documentation: lists are last in, first out, and the lower half
+//! of a split block is allocated first. Every offset of the seed is compared with the model; after a mismatch
+//! the model is not used any more.
 
 #[cfg(test)]
 mod tests;
@@ -177,7 +177,7 @@ impl SeedModel {
 
     /// Returns the map of the pool.
     pub fn map(&self) -> PoolMap {
-        // The region, and the block in it.
+        // Returns the region and the extent of a block.
         let extent = |offset: u64, bytes: u64, what| {
             let extent = Extent {
                 page: (offset % (1 << REGION_SHIFT) / PAGE_BYTES) as u32,
@@ -186,7 +186,7 @@ impl SeedModel {
             };
             ((offset >> REGION_SHIFT) as usize, extent)
         };
-        // No block is smaller than a page: growths and large requests take at least one.
+        // No free block is smaller than a page, because growths and large requests take at least a page.
         let lists = (0_u8..).zip(self.buddy.lists.iter().skip(PAGE_SHIFT));
         let free = lists.flat_map(|(order, list)| {
             let bytes = PAGE_BYTES << order;
@@ -292,7 +292,9 @@ impl BuddyModel {
     fn add(&mut self, offset: u64, bytes: u64) {
         let mut start = 0_u64;
         while start < bytes {
-            // The largest block that its offset allows; a region is aligned to at least its length.
+            // The block is the largest one that the rest of the region and the alignment of `start` allow. A
+            // region is aligned to at least its length, so the offset `start` has the alignment of the
+            // address.
             let fits = (bytes - start).ilog2().min(ORDERS as u32 - 1);
             let order = fits.min(start.trailing_zeros());
             self.lists[order as usize].push(offset + start);

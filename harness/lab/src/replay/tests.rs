@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Replays of engines that are sound, and of one that is not.
+//! Replays of correct engines, and of a faulty target.
 
 use std::sync::atomic::{
     AtomicU32,
@@ -36,10 +36,11 @@ fn sim(engine: Engine, pool_bytes: u64) -> Sim {
     Sim::private(engine, pool_bytes).unwrap()
 }
 
-/// Where the seed puts the first block of 100 bytes.
+/// The offset of the first block of 100 bytes in the seed.
 const FIRST: u64 = 8064;
 
-/// Two blocks, one of which grows, and one that fills the room of a third.
+/// Returns a trace with three blocks. The first block grows and shrinks, and the second is freed before the
+/// third is allocated.
 fn small() -> Trace {
     let mut trace = Builder::new();
     let first = trace.alloc(100, 64);
@@ -96,12 +97,12 @@ fn operations_on_a_refused_block_are_left_out() {
     assert_eq!(fates, expected);
     assert_eq!((ran.figures.done, ran.figures.left_out), (4, 2));
     assert!(!ran.figures.is_complete());
-    // The block that could not grow has the bytes that it had.
+    // The refused REALLOC has not changed the block.
     assert_eq!(ran.answers[3].usable, ran.answers[0].usable);
     assert!(!fits(&sim(Engine::Hybrid, MIB), &trace).unwrap());
 }
 
-/// Returns what is said of a target whose answers to operations are changed.
+/// Returns the failure of a replay in which `change` changes the answers to operations.
 fn failure(change: impl Fn(usize, &mut slablab_operation) + Sync + 'static) -> Failure {
     let faulty = Faulty {
         submit: Box::new(move |_, operations| {
@@ -185,7 +186,7 @@ fn contents_are_compared_before_a_free() {
     trace.realloc(first, 50);
     trace.realloc(first, 60);
     trace.free(second);
-    // The calls are of two, one, and two operations.
+    // The first three calls have two, one and two operations.
     let handle = AtomicU32::new(0);
     let faulty = Faulty {
         submit: Box::new(move |sim, operations| match operations {
@@ -249,7 +250,7 @@ fn every_operation_that_is_done_has_a_time() {
     assert!(times.sum >= times.max);
 }
 
-/// Makes a trace of random operations, some of which a pool of 256 KiB cannot serve.
+/// Returns a trace of random operations. A pool of 256 KiB refuses some of them.
 fn random(seed: u64, operations: usize) -> Trace {
     let mut rng = Rng::new(seed);
     let mut builder = Builder::new();

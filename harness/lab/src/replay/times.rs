@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The time of single operations.
+//! Measures the time of single operations.
 //!
-//! Each operation is a call of its own. The time of a call whose operation does nothing is subtracted:
-//! system call, copying, the session's lock, reading the clock. The rest is the engine, the session's
-//! handle table, and zeroing. A trace is run several times, each time in a new pool, and the minimum
-//! time of each operation counts, because interrupts rarely hit the same operation in every pass.
+//! Each call has one operation. The time of a call whose operation does nothing is subtracted: system call,
+//! copying, the session's lock, and reading the clock. The rest is the time of the engine, of the session's
+//! handle table, and of zeroing. A trace is run several times, each time in a new pool, and the minimum time
+//! of each operation counts, because interrupts rarely hit the same operation in every pass.
 
 use std::time::Instant;
 
@@ -34,10 +34,10 @@ use crate::{
     },
 };
 
-/// Calls that do nothing.
+/// The number of calls that do nothing, per pass.
 const EMPTY_CALLS: usize = 1000;
 
-/// The times of the operations that were done.
+/// The times of the successful operations.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Times {
     /// The unit.
@@ -46,20 +46,21 @@ pub struct Times {
     pub p50: u64,
     /// The 99th percentile.
     pub p99: u64,
-    /// The longest.
+    /// The maximum.
     pub max: u64,
-    /// All together.
+    /// The sum.
     pub sum: u64,
-    /// How many there are.
+    /// The number of operations.
     pub operations: u64,
-    /// A call that does nothing, which is subtracted.
+    /// The time of a call that does nothing. It was subtracted from each of the other times.
     pub empty_call: u64,
-    /// How many there are from each of these times to the next: four steps to a doubling.
+    /// A histogram: the lower bound of each step, and the number of operations in the step. There are four
+    /// steps per doubling, and empty steps are left out.
     #[serde(default)]
     pub histogram: Vec<(u64, u64)>,
 }
 
-/// Runs a trace on `passes` sessions that `open` opens, and takes its times.
+/// Runs a trace on `passes` sessions that `open` opens, and returns the times of its operations.
 ///
 /// # Errors
 ///
@@ -103,7 +104,7 @@ pub fn times(
     })
 }
 
-/// Counts times, which are sorted, by the step in which they are.
+/// Counts the sorted times by step.
 fn histogram(times: &[u64]) -> Vec<(u64, u64)> {
     let step = |time: u64| match time.checked_ilog2() {
         Some(log2 @ 2..) => time >> (log2 - 2) << (log2 - 2),
@@ -115,7 +116,8 @@ fn histogram(times: &[u64]) -> Vec<(u64, u64)> {
         .collect()
 }
 
-/// Runs a trace once. Operations that are refused, and those about what was refused, have no time.
+/// Runs a trace once, and lowers the times in `least` to those of this pass. A refused operation, and an
+/// operation on a block whose allocation was refused, has no time.
 fn pass(target: &dyn Target, trace: &Trace, least: &mut [u64]) -> Result<(), Errno> {
     let mut handles = vec![0; trace.blocks()];
     for ((op, least), number) in trace.ops().iter().zip(least).zip(1..) {
@@ -137,7 +139,7 @@ fn pass(target: &dyn Target, trace: &Trace, least: &mut [u64]) -> Result<(), Err
     Ok(())
 }
 
-/// Does one operation, and returns how long that took.
+/// Executes one operation, and returns its time in nanoseconds and the reply.
 fn timed(
     target: &dyn Target,
     operation: &mut slablab_operation,

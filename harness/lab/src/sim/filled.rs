@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The fill of free memory: each new block is compared with it before its owner writes to it.
+//! The fill of free memory. Each new block is compared with the fill before its owner writes to the block.
 //!
-//! An engine that allocates memory which is in use is found at that moment, before the two owners
-//! overwrite each other's data. Memory is filled when it is freed. Memory that was never allocated holds
-//! zeros, which are accepted like the fill, so that the memory of a large pool is not touched before it
-//! is used.
+//! The comparison detects an engine that allocates memory in use before the two owners overwrite each other's
+//! data. Memory is filled when it is freed. Memory that was never allocated holds zeros, which are accepted
+//! like the fill, so that the memory of a large pool is not touched before its first use.
 //!
-//! The fill takes a pass over each block when it is allocated and another one when it is freed, so only
-//! the pools of a supervised process use it.
+//! The fill costs one pass over each block when the block is allocated and one when the block is freed, so
+//! only the pools of a supervised process use the fill.
 
 use std::{
     alloc::Layout,
@@ -61,7 +60,7 @@ pub(super) struct Filled<E> {
 }
 
 impl<E: Engine> Filled<E> {
-    /// Stands in front of an engine without memory.
+    /// Wraps an engine that has no region yet.
     pub(super) fn new(engine: E) -> Self {
         Self {
             engine,
@@ -70,7 +69,7 @@ impl<E: Engine> Filled<E> {
         }
     }
 
-    /// Returns the offset of `bytes` bytes at an address, if they lie whole in a region.
+    /// Returns the offset of the `bytes` bytes at an address, if all of them lie in one region.
     fn place(&self, address: usize, bytes: usize) -> Option<Offset> {
         let regions = self.regions.read().unwrap_or_else(PoisonError::into_inner);
         regions.iter().find_map(|region| {
@@ -80,8 +79,9 @@ impl<E: Engine> Filled<E> {
         })
     }
 
-    /// Ends the process with a complaint unless a block lies where the engine says, and its bytes
-    /// from `from` on are as free memory is.
+    /// Checks a new block: it lies in one region, at the offset that the engine reports, is as large as
+    /// requested, and its bytes from `from` on have the contents of free memory. Ends the process if one of
+    /// these rules is violated.
     fn admit(&self, block: Block, layout: Layout, from: usize) {
         let usable = self.engine.usable_size(layout);
         let size = layout.size();
@@ -109,8 +109,10 @@ impl<E: Engine> Filled<E> {
                 "{size} bytes were asked for, and the block has {usable}"
             ));
         }
-        // SAFETY: The bytes lie in a region, as was looked up, and the memory of regions is mapped.
-        // If the engine is right they are nobody else's; if not, this process ends here or there.
+        // SAFETY: `place` has found that the bytes lie in one region, so they are mapped, initialised and
+        // readable. No other thread writes to them if the engine is correct, because the block has just been
+        // allocated. If the engine is faulty, another owner may write to them meanwhile. This race is
+        // accepted: the comparison is the check for that fault, and it ends the process.
         let bytes = unsafe { slice::from_raw_parts(block.start.as_ptr(), usable) };
         if let Some(byte) = self.unfree(bytes, offset.byte() as usize, from) {
             complain(format!(
@@ -123,7 +125,8 @@ impl<E: Engine> Filled<E> {
         }
     }
 
-    /// Returns the first byte from `from` on that is not as free memory is.
+    /// Returns the index of the first byte from `from` on that does not have the contents of free memory: the
+    /// fill, zero, or a byte that the engine may write in free blocks.
     fn unfree(&self, bytes: &[u8], region_byte: usize, from: usize) -> Option<usize> {
         let engine_bytes = self.engine.capabilities().free_block_bytes;
         if engine_bytes >= PAGE_BYTES as usize {
@@ -145,14 +148,17 @@ impl<E: Engine> Filled<E> {
         })
     }
 
-    /// Fills the bytes of a block from `from` on, which the caller is about to free.
+    /// Writes the fill to the bytes of a block from `from` on. The caller is about to free these bytes.
     ///
     /// # Safety
     ///
-    /// The block is live, and nobody uses these bytes any more.
+    /// - `block` is live and has the layout `layout`, and `from` is at most its usable size.
+    /// - Nobody uses the bytes from `from` on any more.
     unsafe fn fill(&self, block: Block, layout: Layout, from: usize) {
         let bytes = self.engine.usable_size(layout).saturating_sub(from);
-        // SAFETY: By this function's contract.
+        // SAFETY: By this function's contract the block has `usable_size(layout)` bytes, `from` is at most
+        // that, and nobody uses the bytes from `from` on. So the `bytes` bytes lie in the block and are valid
+        // for writes.
         unsafe { block.start.add(from).write_bytes(FILL, bytes) };
     }
 }
@@ -162,8 +168,10 @@ fn complain(text: String) -> ! {
     panic_any(isolation::BlockViolation(text))
 }
 
-// SAFETY: Every method is that of the engine inside, which is never exchanged. Blocks are read when
-// they were just allocated, and written when they are about to be released.
+// SAFETY: Every method forwards to the inner engine, which is never replaced, so a block is valid, aligned
+// and disjoint from other blocks as long as the inner engine guarantees this. The memory of a block is read
+// only before the caller receives the block or its new bytes, and written only in `free` and `resize`, whose
+// caller does not use the bytes in question meanwhile.
 unsafe impl<E: Engine> Engine for Filled<E> {
     fn capabilities(&self) -> Capabilities {
         self.engine.capabilities()
@@ -198,20 +206,24 @@ unsafe impl<E: Engine> Engine for Filled<E> {
     }
 
     unsafe fn try_free_fast(&self, block: Block, layout: Layout) -> Option<Cost> {
-        // The block may stay live, so it cannot be filled here. `release` fills and frees it.
+        // The block stays live if the inner engine returns `None`, so it must not be filled here. The caller
+        // then calls `free`, which fills and frees the block.
         if self.is_active {
             return None;
         }
-        // SAFETY: By this function's contract, which is the engine's.
+        // SAFETY: By this function's contract the block is a live block of the inner engine with this layout,
+        // and nobody uses it any more.
         unsafe { self.engine.try_free_fast(block, layout) }
     }
 
     unsafe fn free(&self, block: Block, layout: Layout, cost: &mut Cost) -> Result<(), BadFree> {
         if self.is_active {
-            // SAFETY: By this function's contract.
+            // SAFETY: By this function's contract the block is live with this layout, and nobody uses it any
+            // more. 0 is at most its usable size.
             unsafe { self.fill(block, layout, 0) };
         }
-        // SAFETY: By this function's contract, which is the engine's.
+        // SAFETY: By this function's contract the block is a live block of the inner engine with this layout,
+        // and nobody uses it any more.
         unsafe { self.engine.free(block, layout, cost) }
     }
 
@@ -221,7 +233,8 @@ unsafe impl<E: Engine> Engine for Filled<E> {
 
     unsafe fn resize(&self, block: Block, layout: Layout, new: Layout, cost: &mut Cost) -> bool {
         if !self.is_active {
-            // SAFETY: By this function's contract, which is the engine's.
+            // SAFETY: By this function's contract the block is a live block of the inner engine with this
+            // layout, nobody uses it meanwhile, and `new` has the same alignment.
             return unsafe { self.engine.resize(block, layout, new, cost) };
         }
         let (before, after) = (
@@ -231,16 +244,20 @@ unsafe impl<E: Engine> Engine for Filled<E> {
         // The tail that the block loses belongs to the engine before `resize` returns. It is filled first, and
         // restored if the resize fails.
         let mut lost = vec![0; before.saturating_sub(after)];
-        // SAFETY: By this function's contract the block has so many bytes, nobody else's.
+        // SAFETY: By this function's contract the block is live, so it has `before` bytes, and the result is
+        // at most its end.
         let rest = unsafe { block.start.add(before.min(after)) };
-        // SAFETY: As above.
+        // SAFETY: The block has the `lost.len()` bytes from `rest` on, and nobody else uses them. `lost` has
+        // as many bytes in another allocation, so the ranges do not overlap.
         unsafe { rest.copy_to_nonoverlapping(NonNull::from(&mut lost[..]).cast(), lost.len()) };
-        // SAFETY: As above.
+        // SAFETY: The block has the `lost.len()` bytes from `rest` on, and nobody else uses them.
         unsafe { rest.write_bytes(FILL, lost.len()) };
-        // SAFETY: By this function's contract, which is the engine's.
+        // SAFETY: By this function's contract the block is a live block of the inner engine with this layout,
+        // nobody uses it meanwhile, and `new` has the same alignment.
         let resized = unsafe { self.engine.resize(block, layout, new, cost) };
         if !resized {
-            // SAFETY: The block is as before, and has the bytes.
+            // SAFETY: The resize failed, so the block is unchanged and still has the `lost.len()` bytes from
+            // `rest` on. `lost` is another allocation, so the ranges do not overlap.
             unsafe { rest.copy_from_nonoverlapping(NonNull::from(&lost[..]).cast(), lost.len()) };
         } else if after > before {
             self.admit(block, new, before);
@@ -271,7 +288,9 @@ impl<E: Engine> AddRegion for Filled<E> {
         let engine = self.engine.interfaces().add_region;
         let engine = engine.ok_or(RegionError::NoPool)?;
         let mut regions = self.regions.write().unwrap_or_else(PoisonError::into_inner);
-        // SAFETY: By this function's contract, which is the engine's.
+        // SAFETY: The caller promises about both ranges what the inner engine requires: they are valid, used
+        // by nobody else until the engine is dropped, and covered by the provenance of the pointers, and the
+        // table is zeroed, aligned to 8, and as long as the inner engine's `table_bytes` says.
         let number = unsafe { engine.add_region(start, bytes, table) }?;
         regions.push(RegionMemory {
             start: start.addr().get(),

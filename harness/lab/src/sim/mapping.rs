@@ -21,13 +21,13 @@ const GUARD_BYTES: usize = 4096;
 
 /// Zeroed memory, aligned to its length rounded up to a power of two.
 ///
-/// Memory that nobody can touch follows it, so that no region ever begins where another one ends:
-/// a buddy system that knows its blocks by address would merge across that border.
+/// Inaccessible memory follows the region, so that no region begins where another region ends. Otherwise a
+/// buddy system that identifies blocks by their addresses would merge blocks of two regions.
 ///
 /// # Invariants
 ///
-/// `reservation` to `reservation + reserved_bytes` is mapped and this mapping's own. `start` to
-/// `start + bytes` lies in it, and is readable and writable.
+/// The `reserved_bytes` bytes at `reservation` are a mapping that this value owns. The `bytes` bytes at
+/// `start` lie in that mapping, and are readable and writable.
 #[derive(Debug)]
 pub(super) struct RegionMapping {
     reservation: NonNull<u8>,
@@ -36,11 +36,12 @@ pub(super) struct RegionMapping {
     bytes: usize,
 }
 
-// SAFETY: The mapping is memory that belongs to the process, not to a thread, and has no methods
-// that touch its bytes.
+// SAFETY: A mapping belongs to the process and not to a thread, so any thread may unmap it. No method
+// accesses its bytes.
 unsafe impl Send for RegionMapping {}
 
-// SAFETY: As for `Send`.
+// SAFETY: The methods of a shared reference only read the fields, which do not change. No method accesses the
+// bytes of the mapping.
 unsafe impl Sync for RegionMapping {}
 
 impl RegionMapping {
@@ -51,7 +52,7 @@ impl RegionMapping {
             .checked_add(align)
             .and_then(|sum| sum.checked_add(GUARD_BYTES))
             .ok_or(Errno::NOMEM)?;
-        // SAFETY: A new mapping at an address of the kernel's choice touches nothing that exists.
+        // SAFETY: The kernel chooses the address, so the new mapping replaces no existing memory.
         let reservation = unsafe {
             rustix::mm::mmap_anonymous(
                 ptr::null_mut(),
@@ -62,10 +63,12 @@ impl RegionMapping {
         }?;
         let reservation = NonNull::new(reservation.cast::<u8>()).ok_or(Errno::NOMEM)?;
         let skip = reservation.align_offset(align);
-        // SAFETY: `skip` is less than `align`, and the reservation has `bytes` more than that.
+        // SAFETY: `skip` is below `align`, and the reservation has more than `align` bytes, so the result
+        // lies in the reservation.
         let start = unsafe { reservation.add(skip) };
-        // INVARIANT: `start` was made readable and writable only if `open` succeeds; if not, the
-        // mapping is dropped here and its memory never seen.
+        // INVARIANT: The reservation is new. It has more than `skip + bytes` bytes, so the bytes at `start`
+        // lie in it. `open` makes them readable and writable; if `open` fails, the value is dropped before
+        // anyone else can use it.
         let mapping = Self {
             reservation,
             reserved_bytes,
@@ -76,10 +79,11 @@ impl RegionMapping {
         Ok(mapping)
     }
 
-    /// Makes the region readable and writable.
+    /// Changes the protection of the region to readable and writable.
     fn open(&self) -> Result<(), Errno> {
         let access = MprotectFlags::READ | MprotectFlags::WRITE;
-        // SAFETY: By the type invariant the range lies in this mapping, which nobody else uses.
+        // SAFETY: By the type invariant the range lies in a mapping that this value owns. Making it
+        // accessible does not affect memory that others use.
         unsafe { rustix::mm::mprotect(self.start.as_ptr().cast(), self.bytes, access) }
     }
 
@@ -96,8 +100,8 @@ impl RegionMapping {
 
 impl Drop for RegionMapping {
     fn drop(&mut self) {
-        // SAFETY: By the type invariant the range is this mapping's own; those who were given
-        // `start` promised not to outlive it.
+        // SAFETY: By the type invariant this value owns the mapping of this address and length. Its user,
+        // `Pool`, drops it after the engine that has `start`, so nobody accesses the memory any more.
         let unmapped =
             unsafe { rustix::mm::munmap(self.reservation.as_ptr().cast(), self.reserved_bytes) };
         debug_assert_eq!(unmapped, Ok(()));
@@ -113,9 +117,10 @@ mod tests {
         for bytes in [0x8000, 0x1_8000, 0x10_0000, 0x30_0000] {
             let mapping = RegionMapping::new(bytes).unwrap();
             assert_eq!(mapping.start().addr().get() % bytes.next_power_of_two(), 0);
-            // SAFETY: The mapping is this test's own, and has that byte.
+            // SAFETY: The mapping has `bytes` bytes, so the result lies in it.
             let last = unsafe { mapping.start().add(bytes - 1) };
-            // SAFETY: As above.
+            // SAFETY: `last` points to a readable and initialised byte of the mapping, which nobody else
+            // uses.
             assert_eq!(unsafe { last.read() }, 0);
         }
     }

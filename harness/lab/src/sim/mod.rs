@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The engines in this process, behind the same sessions that the module has.
+//! Engines in this process, behind the same session code as in the module.
 //!
-//! System calls, vmalloc'd memory and the kernel's locks are missing here. Every figure that does not
-//! depend on them is the same as on the device.
+//! There are no system calls, no vmalloc'd memory and no kernel locks here. Every figure that does not depend
+//! on these is the same as on the device.
 
 mod filled;
 mod mapping;
@@ -87,26 +87,26 @@ use crate::{
     },
 };
 
-/// The pages of the kernel that this stands for.
+/// The page size of the kernel whose device is simulated, in bytes.
 const PAGE_BYTES: u32 = 4096;
 
-/// The bytes that a session may hold: the module's default.
+/// The quota of bytes of a session: the module's default.
 const SESSION_BYTES_MAX: usize = 128 << 20;
 
-/// The blocks that a session may hold: the module's default.
+/// The quota of handles of a session: the module's default.
 const SESSION_HANDLES_MAX: u32 = INDEX_MAX + 1;
 
 /// A session in this process.
 pub struct Sim {
     session: Session,
     private: bool,
-    /// Held to read while blocks are read and to write while they are written: two threads may
-    /// name the same block.
+    /// Held for reading while a block is read, and for writing while a block is written, because two threads
+    /// may access the same block.
     copying: RwLock<()>,
 }
 
 impl Sim {
-    /// Opens a session with a pool of its own.
+    /// Opens a session with a private pool.
     pub fn private(kind: Engine, pool_bytes: u64) -> Result<Self, Errno> {
         Ok(Self::on(
             Arc::new(Pool::new(kind, pool_bytes, false)?),
@@ -114,7 +114,7 @@ impl Sim {
         ))
     }
 
-    /// Opens a session with a pool of its own that is in debug mode.
+    /// Opens a session with a private pool in debug mode.
     pub fn debug(kind: Engine, pool_bytes: u64) -> Result<Self, Errno> {
         Ok(Self::on(Arc::new(Pool::new(kind, pool_bytes, true)?), true))
     }
@@ -137,7 +137,7 @@ impl Sim {
         &self.session.engine().0
     }
 
-    /// Returns the debug mode of the pool.
+    /// Returns the engine of a pool in debug mode, or `EOPNOTSUPP` for another pool.
     fn guard(&self) -> Result<&Guarded, Errno> {
         match &self.pool().engine {
             AnyEngine::Guarded(guard) => Ok(guard),
@@ -152,12 +152,12 @@ impl Sim {
     }
 }
 
-/// Returns the error number of a denial.
+/// Returns the error number of a session error.
 fn errno(denied: SessionError) -> Errno {
     Errno::from_raw_os_error(denied.errno())
 }
 
-/// Makes the reply to a request for memory that was denied.
+/// Returns the reply to a refused request for memory.
 fn refused(denied: SessionError) -> Refused {
     Refused {
         errno: errno(denied),
@@ -165,12 +165,13 @@ fn refused(denied: SessionError) -> Refused {
     }
 }
 
-/// Returns the handle that a number stands for, as a file position or a command takes it.
+/// Returns the handle with the number `bits`, which comes from a file position or a command.
 fn handle(bits: u32) -> Result<Handle, SessionError> {
     Handle::from_bits(bits).ok_or(SessionError::NoSuchBlock)
 }
 
-/// Refuses the handles that would make a file position negative, as the kernel does for any file.
+/// Returns the handle in a file position. A handle that would make the position negative is `EINVAL`, because
+/// the kernel refuses negative positions for any file.
 fn positioned(bits: u32) -> Result<Handle, Errno> {
     if bits >= 1 << 31 {
         return Err(Errno::INVAL);
@@ -187,7 +188,7 @@ impl Target for Sim {
                 .iter()
                 .fold(0, |bits, engine| bits | 1 << engine.raw()),
             engine: self.pool().kind.raw(),
-            // There is no file here to be mapped.
+            // There is no file that could be mapped.
             capabilities: uapi::capabilities(&self.pool().engine) & !uapi::SLABLAB_CAP_MMAP,
             bind_flags: self.bind_flags(),
             pool_bytes: self.pool().bytes(),
@@ -200,7 +201,7 @@ impl Target for Sim {
             sessions_max: 1,
             sessions_used: 1,
             pool_charge: if self.private { self.pool().bytes() } else { 0 },
-            // The memory of this process is bounded by nothing here.
+            // The memory of a session is not limited here.
             session_memory_max: 0,
             session_memory_used: 0,
         })
@@ -256,8 +257,9 @@ impl Target for Sim {
         let pinned = self.session.pin(handle).map_err(errno)?;
         let (start, rest) = pinned.bytes_from(byte as usize).map_err(errno)?;
         let count = rest.min(buffer.len());
-        // SAFETY: The block has `rest` bytes from `start` on while it is pinned, nobody writes to
-        // it while `copying` is held, and `buffer` is not in any pool.
+        // SAFETY: The block has `rest` bytes from `start` on while it is pinned, and `count` is at most
+        // `rest`. No thread writes to them while `copying` is held. `buffer` has at least `count` bytes, and
+        // it is not in any pool, so the ranges do not overlap.
         unsafe {
             start
                 .as_ptr()
@@ -272,7 +274,9 @@ impl Target for Sim {
         let pinned = self.session.pin(handle).map_err(errno)?;
         let (start, rest) = pinned.bytes_from(byte as usize).map_err(errno)?;
         let count = rest.min(bytes.len());
-        // SAFETY: As in `read`; nobody reads or writes blocks while `copying` is held to write.
+        // SAFETY: The block has `rest` bytes from `start` on while it is pinned, and `count` is at most
+        // `rest`. No other thread reads or writes them while `copying` is held for writing. `bytes` has at
+        // least `count` bytes, and it is not in any pool, so the ranges do not overlap.
         unsafe {
             start
                 .as_ptr()
@@ -362,7 +366,8 @@ impl Target for Sim {
         }
         let (mut done, mut denied) = (0, None);
         while done < operations.len() && denied.is_none() {
-            // Each operation is noted before it runs, so that the parent process can name it.
+            // In a watched process each operation is recorded before it is executed, so that the parent
+            // process can report the operation in which this process ended.
             let end = if underway::is_watched() {
                 let slablab_operation { bytes, handle, .. } = operations[done];
                 let align = 1_u64.checked_shl(operations[done].align_log2.into());

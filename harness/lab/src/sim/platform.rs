@@ -31,8 +31,10 @@ pub(super) type Session = slab_session::Session<HostPlatform>;
 pub(super) struct HostPlatform;
 
 // SAFETY:
-// - A `PoolRef` derefs to the engine in its `Arc`, which it never exchanges. `quick` returns that engine.
-// - A vector owns its entries alone, and derefs to all of them.
+// - A `PoolRef` derefs to the engine in its `Arc`, which is never replaced.
+// - `Sim` alone creates sessions of this platform, and gives each one a new lock with a new state.
+// - `quick` returns the engine behind the pointer itself.
+// - A vector is the only owner of its entries, derefs to all of them, and `chunk` gives it `entries` entries.
 unsafe impl Platform for HostPlatform {
     type Engine = PoolRef;
     type Quick = AnyEngine;
@@ -57,13 +59,13 @@ unsafe impl Platform for HostPlatform {
         EventContext {
             time_ns: seconds * 1_000_000_000 + now.tv_nsec as u64,
             thread: gettid().as_raw_nonzero().get() as u32,
-            // The machine has one.
+            // The engines of this process have one CPU.
             cpu: 0,
         }
     }
 
     fn interrupted() -> bool {
-        // A signal ends this program wherever it is.
+        // A fatal signal ends this process at once, so no work has to be abandoned.
         false
     }
 }

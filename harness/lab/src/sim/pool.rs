@@ -61,17 +61,17 @@ const REGION_BYTES_MAX: u64 = 4 << 30;
 macro_rules! sim_engines {
     ($($(#[$doc:meta])* $kind:ident($engine:ty) = $new:expr;)+) => {
         engine_enum! {
-            /// The engines that live outside of the kernel, too.
+            /// The engines that also run outside of the kernel.
             pub(super) enum PoolEngine {
                 $($(#[$doc])* $kind($engine),)+
             }
         }
 
         impl PoolEngine {
-            /// The engines that have a variant.
+            /// The engines that run in a process.
             const ALL: [Engine; [$(Engine::$kind),+].len()] = [$(Engine::$kind),+];
 
-            /// Returns an engine without regions, or `None` if it is in the kernel only.
+            /// Returns an engine without regions, or `None` for an engine that runs in the kernel only.
             fn new(kind: Engine, pool_bytes: usize) -> Option<Self> {
                 match kind {
                     $(Engine::$kind => {
@@ -96,16 +96,16 @@ sim_engines! {
 }
 
 engine_enum! {
-    /// One of them, in debug mode or not.
+    /// An engine, in debug mode or not.
     pub(super) enum AnyEngine {
-        /// As it is.
+        /// Not in debug mode.
         Plain(Filled<Tested>),
         /// In debug mode.
         Guarded(Guarded),
     }
 }
 
-/// The engines that are tested: as they are, but in test builds, where they may be wrong.
+/// The engine of a pool. In test builds an environment variable can make it faulty.
 #[cfg(not(feature = "test-support"))]
 type Tested = PoolEngine;
 #[cfg(feature = "test-support")]
@@ -127,7 +127,8 @@ pub(super) type Guarded = DebugMode<Filled<Tested>, HostLock<debug::State>, Proc
 pub struct Pool {
     pub(super) kind: Engine,
     pub(super) engine: AnyEngine,
-    /// The memory that the engine has; it must be dropped after the engine, so it stands below.
+    /// The memory of the engine. It must be dropped after the engine, so this field is declared below
+    /// `engine`.
     regions: Mutex<Vec<Region>>,
 }
 
@@ -138,20 +139,22 @@ struct Region {
 }
 
 impl Pool {
-    /// The bytes of the shared pool: the module's default.
+    /// The size of the shared pool in bytes: the module's default.
     pub const DEFAULT_BYTES: u64 = 64 << 20;
 
-    /// The engine of those who do not say: the module's default.
+    /// The engine of [`Engine::Default`]: the module's default.
     pub const DEFAULT_ENGINE: Engine = Engine::Hybrid;
 
-    /// The engines that there are here.
+    /// The engines that run in a process.
     pub const ENGINES: [Engine; PoolEngine::ALL.len()] = PoolEngine::ALL;
 
-    /// Makes an engine with a region of `bytes` bytes, in debug mode or not.
+    /// Creates a pool with a region of `bytes` bytes. `debug` selects debug mode.
     ///
     /// # Errors
     ///
-    /// `EOPNOTSUPP` for an engine that is in the kernel only, and what a region can be refused for.
+    /// - `EOPNOTSUPP` for an engine that runs in the kernel only, or that does not support debug mode.
+    /// - `EINVAL` if `bytes` is 0, too large, or not a multiple of the unit of regions.
+    /// - `ENOMEM` if there is no memory for the region.
     pub fn new(kind: Engine, bytes: u64, debug: bool) -> Result<Self, Errno> {
         let kind = match kind {
             Engine::Default => Self::DEFAULT_ENGINE,
@@ -177,7 +180,7 @@ impl Pool {
         Ok(pool)
     }
 
-    /// Says whether the pool's engine is this one.
+    /// Returns whether `engine` is the engine of the pool.
     pub fn serves(&self, engine: Engine) -> bool {
         self.kind == engine || (engine == Engine::Default && self.kind == Self::DEFAULT_ENGINE)
     }
@@ -194,8 +197,11 @@ impl Pool {
         let table = RegionMapping::new(table_bytes.max(PAGE_BYTES as usize))?;
         let mut regions = self.regions.lock().unwrap_or_else(PoisonError::into_inner);
         let (start, table_start) = (memory.start(), table.start());
-        // SAFETY: Both mappings are new and zeros, so nobody else uses them, and their pointers are
-        // to the whole of them; they are kept in `self.regions` until the engine is gone.
+        // SAFETY:
+        // - Both mappings are new, so they are readable, writable and used by nobody else. `self.regions`
+        //   keeps them until the engine has been dropped.
+        // - The table is zeroed, page-aligned, and has at least `table_bytes` bytes in a mapping of its own.
+        // - The provenance of each pointer covers its whole mapping.
         let region = unsafe { engine.add_region(start, memory.bytes(), table_start) };
         let region = region.map_err(|error| match error {
             RegionError::NoPool => Errno::OPNOTSUPP,
@@ -218,7 +224,7 @@ impl Pool {
         self.engine.capacity() as u64
     }
 
-    /// Returns how many regions there are.
+    /// Returns the number of regions.
     pub(super) fn regions(&self) -> u32 {
         self.regions
             .lock()

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Engines that are wrong on purpose, for tests of what has to notice.
+//! Engines that are faulty on purpose, to test the checkers.
 //!
-//! An environment variable, which only test builds read, chooses what the engines of this process do
-//! wrong. Without it they are what they are.
+//! The environment variable [`VARIABLE`], which only test builds read, selects a fault for all engines of the
+//! process. Without the variable the engines are unchanged.
 
 use std::{
     alloc::Layout,
@@ -42,7 +42,7 @@ use slab_heap::{
 /// The environment variable that names a fault.
 pub const VARIABLE: &str = "SLABLAB_TEST_FAULT";
 
-/// The allocation, or the free, from which on an engine is wrong.
+/// The index, counted from 0, of the first faulty allocation or free. Some faults affect earlier ones, too.
 const FIRST: u64 = 3;
 
 /// The defect of an engine.
@@ -66,29 +66,30 @@ pub enum EngineFault {
     Panic,
     /// Panics in a free.
     PanicInFree,
-    /// Adds beyond the largest number.
+    /// Panics because an addition overflows.
     Overflow,
     /// Reads address 0.
     Segfault,
-    /// Is killed by SIGBUS.
+    /// Raises SIGBUS.
     Bus,
-    /// Is killed by SIGILL.
+    /// Raises SIGILL.
     Illegal,
     /// Aborts.
     Abort,
-    /// Calls itself without end.
+    /// Recurses until the stack overflows.
     Recursion,
-    /// Ends the process as if all were well.
+    /// Ends the process with status 0.
     Exit,
     /// Refuses every request.
     NeverServes,
     /// Refuses every request, as if by fault injection.
     InjectsEveryRefusal,
-    /// Forgets what is freed.
+    /// Ignores all frees.
     Leak,
-    /// Writes four words into each free block, and says it writes none.
+    /// Writes four words into each free block, more than its capabilities declare.
     LongLinks,
-    /// Writes more into free blocks than debug mode can support, and says so.
+    /// Writes 128 bytes into each free block, more than debug mode supports, and declares this in its
+    /// capabilities.
     LongerLinks,
 }
 
@@ -132,22 +133,24 @@ impl EngineFault {
     }
 }
 
-/// An engine with a fault, or none.
+/// An engine with or without a fault.
 pub(super) struct Wrong<E> {
     engine: E,
     fault: Option<EngineFault>,
     allocations: AtomicU64,
     frees: AtomicU64,
-    /// The live blocks, the last one that was allocated at the end.
+    /// The live blocks, in the order of their allocation.
     live: Mutex<Vec<(Block, Layout)>>,
     /// The end of the last region.
     end: Mutex<Option<NonNull<u8>>>,
 }
 
-// SAFETY: The end of a region is a number here, and nobody reads what is there.
+// SAFETY: `E` is `Sync`, and the other fields are atomics, mutexes and constants. The pointer in `end` is the
+// only field that is not `Send` by itself. It is used as an address and never dereferenced here.
 unsafe impl<E: Sync> Sync for Wrong<E> {}
 
-// SAFETY: As for `Sync`.
+// SAFETY: `E` is `Send`. The pointer in `end` is the only other field that is not `Send` by itself. It is
+// used as an address and never dereferenced here, so any thread may own it.
 unsafe impl<E: Send> Send for Wrong<E> {}
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -180,17 +183,20 @@ impl<E: Engine> Wrong<E> {
         }
     }
 
-    /// Writes into a live block, and says whether there is one.
+    /// Writes into the newest live block, and returns whether there is one.
     fn write_wildly(&self) -> bool {
         let last = lock(&self.live).last().copied();
         if let Some((block, layout)) = last {
-            // SAFETY: The block is live and has so many bytes; that it is not ours is the fault.
+            // SAFETY: The block is live and has at least `layout.size()` bytes, so the write stays in the
+            // block. It races with the owner of the block on purpose: the checkers must find the overwritten
+            // bytes, and only a test sets this fault.
             unsafe { block.start.write_bytes(0x42, layout.size().min(64)) };
         }
         last.is_some()
     }
 
-    /// Does what is wrong in an allocation.
+    /// Executes the fault of an allocation. Returns the answer to the request, or `None` if the engine itself
+    /// must answer.
     fn allocate_wrongly(
         &self,
         fault: EngineFault,
@@ -214,12 +220,16 @@ impl<E: Engine> Wrong<E> {
                 black_box(black_box(usize::MAX) + layout.size());
             }
             EngineFault::Segfault => {
-                // SAFETY: There is nothing at address 0, which is the fault.
+                // SAFETY: `read_volatile` requires a valid pointer, and the null pointer breaks this
+                // requirement on purpose. Nothing is mapped at address 0, so the read raises SIGSEGV, which
+                // ends this test process.
                 black_box(unsafe { black_box(ptr::null::<u8>()).read_volatile() });
             }
-            // SAFETY: It kills the process, which is the fault.
+            // SAFETY: `raise` has no requirement for memory safety. The signal ends this test process on
+            // purpose.
             EngineFault::Bus => drop(unsafe { libc::raise(libc::SIGBUS) }),
-            // SAFETY: As above.
+            // SAFETY: `raise` has no requirement for memory safety. The signal ends this test process on
+            // purpose.
             EngineFault::Illegal => drop(unsafe { libc::raise(libc::SIGILL) }),
             EngineFault::Abort => std::process::abort(),
             EngineFault::Recursion => {
@@ -233,7 +243,7 @@ impl<E: Engine> Wrong<E> {
         None
     }
 
-    /// Does what is wrong in a free.
+    /// Executes the fault of a free.
     fn free_wrongly(&self, fault: EngineFault) {
         match fault {
             EngineFault::WildWriteInFree => {
@@ -246,7 +256,10 @@ impl<E: Engine> Wrong<E> {
     }
 }
 
-// SAFETY: It is not, with a fault: that is what tests are about, in processes of their own.
+// SAFETY: Without a fault every method forwards to the inner engine, which is never replaced, so the blocks
+// have the guarantees of `Engine`. A fault breaks these guarantees on purpose: blocks overlap, lie outside
+// the pool, or are written by the engine. This is acceptable because only tests set a fault, in a process of
+// its own, to see that the checkers report it.
 unsafe impl<E: Engine> Engine for Wrong<E> {
     fn capabilities(&self) -> Capabilities {
         let mut capabilities = self.engine.capabilities();
@@ -305,7 +318,8 @@ unsafe impl<E: Engine> Engine for Wrong<E> {
         if self.fault.is_some() {
             return None;
         }
-        // SAFETY: By this function's contract.
+        // SAFETY: By this function's contract the block is a live block of the inner engine with this layout,
+        // and nobody uses it any more.
         unsafe { self.engine.try_free_fast(block, layout) }
     }
 
@@ -324,13 +338,15 @@ unsafe impl<E: Engine> Engine for Wrong<E> {
                     } else {
                         128
                     });
-                    // SAFETY: By this function's contract the block is ours to write.
+                    // SAFETY: By this function's contract the block is live, has at least `layout.size()`
+                    // bytes, and is used by nobody any more. `bytes` is at most `layout.size()`.
                     unsafe { block.start.write_bytes(0x42, bytes) };
                 }
                 _ => {}
             }
         }
-        // SAFETY: By this function's contract.
+        // SAFETY: By this function's contract the block is a live block of the inner engine with this layout,
+        // and nobody uses it any more.
         unsafe { self.engine.free(block, layout, cost) }
     }
 
@@ -339,7 +355,8 @@ unsafe impl<E: Engine> Engine for Wrong<E> {
     }
 
     unsafe fn resize(&self, block: Block, layout: Layout, new: Layout, cost: &mut Cost) -> bool {
-        // SAFETY: By this function's contract.
+        // SAFETY: By this function's contract the block is a live block of the inner engine with this layout,
+        // nobody uses it meanwhile, and `new` has the same alignment.
         unsafe { self.engine.resize(block, layout, new, cost) }
     }
 
@@ -365,9 +382,12 @@ impl<E: Engine> AddRegion for Wrong<E> {
     ) -> Result<u16, RegionError> {
         let engine = self.engine.interfaces().add_region;
         let engine = engine.ok_or(RegionError::NoPool)?;
-        // SAFETY: The region has so many bytes, by this function's contract.
+        // SAFETY: By this function's contract the region has `bytes` bytes, and the provenance of `start`
+        // covers them, so the result is the end of the region.
         *lock(&self.end) = Some(unsafe { start.add(bytes) });
-        // SAFETY: By this function's contract.
+        // SAFETY: The caller promises about both ranges what the inner engine requires: they are valid, used
+        // by nobody else until the engine is dropped, and covered by the provenance of the pointers, and the
+        // table is zeroed, aligned to 8, and as long as the inner engine's `table_bytes` says.
         unsafe { engine.add_region(start, bytes, table) }
     }
 }

@@ -66,10 +66,10 @@ suite!("access" {
     Once only_an_administrator_may_block_other_users_of_a_shared_pool,
 });
 
-/// Neither for reading nor for writing: access mode 3 of `open`, which ioctls alone can be made on.
+/// Access mode 3 of `open`, which allows neither reads nor writes, only ioctls.
 const NEITHER: OFlags = OFlags::WRONLY.union(OFlags::RDWR);
 
-/// The commands that need no file that is open for writing.
+/// The commands that do not require a file that is open for writing.
 const OBSERVERS: [&str; 6] = ["INFO", "STATS", "CHECK", "MAP", "REPORTS", "EVENTS"];
 
 /// Checks that a file has no session, and never had one.
@@ -108,7 +108,7 @@ fn a_read_only_file_cannot_change_anything(engine: Engine) -> TestResult {
             );
             unchanged(&call.device, || {
                 refused(poke(&file, request, argument), Errno::BADF)?;
-                // The argument is not even read.
+                // The mode is checked before the argument is read.
                 refused(poke(&file, request, 0), Errno::BADF)
             })
             .and_then(|()| {
@@ -126,7 +126,7 @@ fn a_read_only_file_cannot_change_anything(engine: Engine) -> TestResult {
             refused(file.free(number), Errno::BADF).about("FREE")?;
         }
         without_a_session(&file)?;
-        // A command that there is not is none, however the file is open.
+        // An unknown command is ENOTTY in every open mode.
         let unknown = ioc(Direction::Both, uapi::SLABLAB_IOC_TYPE, 0x7f, 16);
         refused(poke(&file, unknown, 0), Errno::NOTTY)?;
         let other = request::ALLOC ^ 1 << 8;
@@ -173,7 +173,7 @@ fn a_read_only_file_can_inspect_the_pools(engine: Engine) -> TestResult {
         refused(file.events(0, &mut events), Errno::NXIO)?;
         without_a_session(&file)?;
     }
-    // Each of them on a session of the engine, whose file is open for writing alone.
+    // The same commands on a session of the engine, whose file is open for writing only.
     let device = Device::open_for(OFlags::WRONLY)?;
     device.bind(engine.raw(), 0, 0)?;
     check_eq("engine", device.info()?.engine, engine.raw())?;
@@ -232,7 +232,7 @@ fn reads_and_writes_need_the_open_mode() -> TestResult {
             device.free(handle)?;
         }
     }
-    // A file that cannot change anything has no blocks, but the ways are the same.
+    // A file that is not open for writing cannot have blocks, so the handle is that of another session.
     let stranger = session(Engine::Hybrid)?;
     let handle = stranger.alloc(PAGE, PAGE)?.handle;
     for access in [OFlags::RDONLY, NEITHER] {
@@ -255,7 +255,7 @@ fn reads_and_writes_need_the_open_mode() -> TestResult {
 fn only_an_administrator_may_block_other_users_of_a_shared_pool() -> TestResult {
     for engine in POOL_ENGINES {
         let (theirs, own) = (shared(engine)?, private_of(engine, POOL_BYTES)?);
-        // The pool that a file has that never says is a shared one.
+        // A file that was never bound uses a shared pool.
         for device in [&theirs, &Device::open()?] {
             unchanged(device, || {
                 as_nobody(|| {

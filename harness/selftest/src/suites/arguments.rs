@@ -125,7 +125,8 @@ fn a_known_number_with_a_wrong_direction_is_enotty(engine: Engine) -> TestResult
 }
 
 fn an_argument_that_cannot_be_read_is_efault(engine: Engine) -> TestResult {
-    // Nothing, the last byte of an address space, an address that is none, and the kernel's own.
+    // The null address, the last byte of the address space, a non-canonical address, and an address of the
+    // kernel.
     let nowhere = [0, usize::MAX, 0x8000_0000_0000_0000, 0xffff_8880_0000_0000];
     for call in CommandCall::all(engine)? {
         for address in nowhere {
@@ -143,7 +144,7 @@ fn an_argument_that_ends_in_an_unmapped_page_is_efault(engine: Engine) -> TestRe
             let address = fence.place(&call.argument, outside);
             call.is_refused(bytes, address, Errno::FAULT)?;
         }
-        // The known part can be read, the tail cannot.
+        // The known part of the argument can be read, but the byte behind it cannot.
         let address = fence.place(&call.argument, 0);
         call.is_refused(bytes + 1, address, Errno::FAULT)?;
     }
@@ -178,7 +179,7 @@ fn a_reply_that_cannot_be_written_is_efault_and_the_call_is_rolled_back(
 
 fn a_rolled_back_realloc_leaves_the_contents_unchanged(engine: Engine) -> TestResult {
     let device = session(engine)?;
-    // Smaller and larger, where the block is and elsewhere.
+    // The blocks shrink and grow, some in place and some by a move.
     for (from, to) in [
         (300, 290),
         (290, 300),
@@ -345,7 +346,7 @@ fn an_unsupported_file_operation_fails(engine: Engine) -> TestResult {
     let device = session(engine)?;
     let handle = filled(&device, SIZE, SEED)?;
     let before = Snapshot::of(&device)?;
-    // A block's position is part of each request, so the file has none of its own.
+    // The position of a block is part of each request, so the file has no position of its own.
     refused(seek(&device, SeekFrom::Start(0)), Errno::SPIPE)?;
     refused(rustix::io::read(&device, &mut [0; 8]), Errno::NOENT)?;
     refused(rustix::io::write(&device, &[0; 8]), Errno::NOENT)?;

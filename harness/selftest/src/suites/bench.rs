@@ -60,10 +60,10 @@ suite!("bench" {
     Once a_killed_bench_leaks_nothing,
 });
 
-/// Blocks that patterns hold here.
+/// The number of slots of the patterns in these tests.
 const SLOTS: u32 = 100;
 
-/// Returns a small bench.
+/// Returns the parameters of a short bench.
 pub(super) fn small(subject: BenchSubject, pattern: BenchPattern) -> slablab_bench {
     let mut bench = slablab_bench {
         subject: subject.raw(),
@@ -89,7 +89,7 @@ pub(super) fn small(subject: BenchSubject, pattern: BenchPattern) -> slablab_ben
     bench
 }
 
-/// Returns a bench that takes longer than anybody waits.
+/// Returns the parameters of a bench that takes longer than any test waits.
 pub(super) fn endless() -> slablab_bench {
     slablab_bench {
         count: uapi::SLABLAB_BENCH_COUNT_MAX.into(),
@@ -111,7 +111,7 @@ fn all(device: &Device, bench: &slablab_bench) -> Vec<Result<slablab_bench, Errn
     })
 }
 
-/// Checks that no block was wrong, nor any record.
+/// Checks that the bench found no wrong block and no broken rule.
 #[track_caller]
 fn right(bench: &slablab_bench) -> TestResult {
     check_eq("wrong blocks", bench.wrong_blocks, 0)?;
@@ -209,7 +209,7 @@ fn lock_counts_are_reproducible() -> TestResult {
         let first = device.bench(&bench)?.lock_acquisitions;
         check_eq("again", device.bench(&bench)?.lock_acquisitions, first).about(subject)?;
     }
-    // The seed takes it for each allocation and for each free.
+    // The seed acquires its lock for each allocation and for each free.
     let reply = device.bench(&small(BenchSubject::Seed, BenchPattern::Pair))?;
     check_eq(
         "acquisitions",
@@ -231,7 +231,7 @@ fn bench_does_not_change_the_session_or_its_pool() -> TestResult {
     Ok(unbound.bind(Engine::Slub.raw(), 0, 0)?)
 }
 
-/// Checks that a bench is refused once it is spoilt.
+/// Checks that a valid bench is refused with `errno` after `spoil` has changed it.
 #[track_caller]
 fn spoilt(
     about: &str,
@@ -360,14 +360,15 @@ fn more_than_the_budget_is_edquot() -> TestResult {
     let device = Device::open()?;
     let budget = device.info()?.private_bytes_max;
     for subject in BenchSubject::ALL {
-        // With the records it is too much.
+        // The pool alone fits into the budget, but not together with the metadata, slots and samples of the
+        // bench.
         let bench = slablab_bench {
             pool_bytes: budget / POOL_UNIT * POOL_UNIT,
             ..small(*subject, BenchPattern::Pair)
         };
         refused(device.bench(&bench), Errno::DQUOT).about(subject)?;
     }
-    // Beside a pool that leaves less than the bench wants.
+    // A private pool of another session leaves less of the budget than the bench needs.
     let neighbour = budget - 8 * MIB - budget / 32;
     let _neighbour = private_of(Engine::Hybrid, neighbour / POOL_UNIT * POOL_UNIT)?;
     refused(
@@ -382,7 +383,7 @@ fn a_cache_of_several_sizes_is_eopnotsupp() -> TestResult {
 }
 
 fn an_engine_that_refuses_is_measured_nevertheless() -> TestResult {
-    // The seed cannot take 64 blocks of 1024 bytes from such a pool.
+    // The seed grows a class by 64 blocks. This pool is too small for 64 blocks of 1,024 bytes.
     for pattern in [BenchPattern::Pair, BenchPattern::Lifo, BenchPattern::Churn] {
         let reply = Device::open()?.bench(&slablab_bench {
             pool_bytes: POOL_UNIT,
@@ -440,14 +441,15 @@ fn a_thread_without_partners_times_out() -> TestResult {
         while device.info()?.private_bytes_used == 0 {
             thread::sleep(Duration::from_millis(1));
         }
-        // Others find it waiting, and do not disturb it.
+        // While the first call waits, a call with other parameters is refused, and a bench of one thread
+        // runs.
         let other = slablab_bench { seed: 8, ..bench };
         refused(device.bench(&other), Errno::BUSY)?;
         right(&device.bench(&small(BenchSubject::Hybrid, BenchPattern::Pair))?)?;
         refused(alone.join().unwrap_or(Err(Errno::IO)), Errno::TIMEDOUT)
     })?;
     check_eq("bytes charged", device.info()?.private_bytes_used, 0)?;
-    // And the next ones find no trace of it.
+    // The call that timed out does not affect later calls.
     for reply in all(&device, &bench) {
         right(&reply?)?;
     }

@@ -111,7 +111,7 @@ fn a_transfer_over_the_end_of_a_block_is_short(engine: Engine) -> TestResult {
     Ok(())
 }
 
-/// Checks that a byte of a block is not there.
+/// Checks that reads and writes at `byte`, which is outside of the block, are refused.
 #[track_caller]
 fn is_outside(device: &Device, handle: u32, byte: u32) -> TestResult {
     refused(device.read(handle, byte, &mut [0; 16]), Errno::NXIO).about("pread")?;
@@ -156,7 +156,7 @@ fn a_position_that_is_negative_or_past_the_last_is_einval(engine: Engine) -> Tes
         refused(pread(&device, &mut [0; 8], at), Errno::INVAL).about(&about)?;
         refused(pwrite(&device, &[0; 8], at), Errno::INVAL).about(&about)?;
     }
-    // The last position that a transfer can begin at names no block.
+    // No block has the last position at which a transfer of 8 bytes can begin.
     refused(
         pread(&device, &mut [0; 8], i64::MAX as u64 - 8),
         Errno::NOENT,
@@ -215,7 +215,7 @@ fn a_buffer_that_ends_in_an_unmapped_page_is_short_or_efault(engine: Engine) -> 
     let handle = filled(&device, 8_000, 9)?;
     let fence = GuardedBuffer::new(2)?;
     unchanged(&device, || {
-        // 100 bytes can be touched, 400 cannot.
+        // 100 bytes of the buffer are mapped, 400 are not.
         for transfer in [Transfer::Read, Transfer::Write] {
             let address = fence.place(&pattern(9, 8_000)[..500], 400);
             match fence.transfer(&device, transfer, position(handle, 0), address, 500) {
@@ -229,7 +229,7 @@ fn a_buffer_that_ends_in_an_unmapped_page_is_short_or_efault(engine: Engine) -> 
         Ok(())
     })?;
     intact(&device, handle, 8_000, 9)?;
-    // The pin is gone.
+    // A block that is still pinned could not be freed.
     Ok(device.free(handle)?)
 }
 
@@ -300,7 +300,7 @@ fn a_realloc_keeps_handle_and_alignment(engine: Engine) -> TestResult {
     Ok(device.free(block.handle)?)
 }
 
-/// Bytes of a block that takes the kernel long to copy.
+/// The size in bytes of a block that takes the kernel long to copy.
 const LARGE: u64 = 4 * MIB;
 
 fn a_block_is_pinned_during_a_read(engine: Engine) -> TestResult {
@@ -351,7 +351,8 @@ fn a_block_is_pinned_during_a_read(engine: Engine) -> TestResult {
     undone(&device, || Ok(()))
 }
 
-/// Reads a block of the byte 0xa5 over and over, until it is gone.
+/// Reads a block that is filled with 0xa5 repeatedly, until the block is freed. Sets `reading` before the
+/// first read.
 fn read_until_freed(device: &Device, handle: u32, reading: &AtomicBool) -> TestResult {
     let mut bytes = vec![0; LARGE as usize];
     loop {

@@ -2,8 +2,9 @@
 
 //! All memory that the module allocates for a call is charged to a budget, which INFO reports.
 //!
-//! The oracle is the kernel: /proc/meminfo says how much less memory is free. It is not exact, as the
-//! kernel keeps pages for each processor, and frees some later; so each test takes several MiB.
+//! The tests compare the charge with the decrease of free memory in /proc/meminfo. This figure is not exact,
+//! because the kernel caches pages per CPU and frees some pages later. Each test therefore allocates several
+//! MiB.
 
 use std::{
     fs, thread,
@@ -76,7 +77,8 @@ fn free_bytes() -> TestResult<u64> {
         .ok_or_else(|| TestError::failed("/proc/meminfo has no MemFree"))
 }
 
-/// Skips a test that compares charges with free memory on a kernel with KASAN, which takes memory itself.
+/// Skips a test that compares charges with free memory on a kernel with KASAN, because KASAN allocates
+/// memory, too.
 fn without_kasan() -> TestResult {
     if has_kasan() {
         return Err(TestError::skipped("KASAN takes memory for itself"));
@@ -175,7 +177,7 @@ fn event_rings_are_charged_completely() -> TestResult {
 fn every_session_can_have_a_minimal_event_ring() -> TestResult {
     let info = Device::open()?.info()?;
     let mut sessions = Vec::new();
-    // Large ones until these are refused, then small ones in all that there may be.
+    // Large rings are allocated until one is refused, then a small ring for each of the remaining sessions.
     let mut is_short = false;
     for _ in info.sessions_used..info.sessions_max {
         let device = session(Engine::Slub)?;
@@ -223,7 +225,8 @@ fn a_bench_is_charged_completely() -> TestResult {
                 less <= charge + charge / 16 + MIB,
                 format_args!("{charge} bytes are charged where the kernel has {less} less"),
             )?;
-            // Two arrays of slots, and 80 bytes for each page of the pool where there is a table.
+            // The charge covers two arrays of slots and, for hybrid, 80 bytes of metadata per page of the
+            // pool.
             let table = match subject {
                 BenchSubject::Hybrid => bench.pool_bytes / 4096 * 80,
                 _ => 0,
@@ -277,7 +280,7 @@ fn a_pool_that_is_refused_is_not_charged(engine: Engine) -> TestResult {
     let info = device.info()?;
     let bind = |bytes| device.bind(engine.raw(), uapi::SLABLAB_BIND_PRIVATE, bytes);
     let rest = (info.private_bytes_max - info.private_bytes_used) / POOL_UNIT * POOL_UNIT;
-    // As large as what is left: with what belongs to it, it is too large.
+    // A pool that is as large as the rest of the budget exceeds the budget together with its metadata.
     refused(bind(rest), Errno::DQUOT)?;
     refused(bind(1 << 47), Errno::DQUOT)?;
     refused(bind(POOL_UNIT + 1), Errno::INVAL)?;
@@ -288,10 +291,11 @@ fn a_pool_that_is_refused_is_not_charged(engine: Engine) -> TestResult {
     )
 }
 
-/// Binds small pools until one is refused: on a small machine with many processors
-/// (scripts/tests/budgets.sh), because there is no memory.
+/// Binds small pools until one is refused. On a small machine with many processors
+/// (scripts/tests/budgets.sh), the reason for the refusal is a lack of memory.
 fn small_pools_end_in_a_refusal_in_bounded_time(engine: Engine) -> TestResult {
-    /// Before the fix, the calls took 14 s, and then the machine stopped responding.
+    /// The longest accepted duration of BIND. In an earlier version, calls took 14 s, and then the machine
+    /// stopped responding.
     const LONGEST: Duration = Duration::from_secs(5);
 
     let files = getrlimit(Resource::Nofile);
@@ -331,7 +335,7 @@ fn small_pools_end_in_a_refusal_in_bounded_time(engine: Engine) -> TestResult {
         charged(&observer)? - charged_before,
         free_before.saturating_sub(free_bytes()?),
     );
-    // Of each open file, the kernel takes some memory itself.
+    // The kernel itself allocates some memory for each open file.
     let files = pools.len() as u64 * 16 * KIB;
     check(
         less <= charge + charge / 16 + files + MIB,

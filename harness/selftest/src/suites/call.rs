@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A valid argument and a session for each command, which tests then make invalid.
+//! Valid calls of each command. Tests then make the argument invalid.
 
 use std::{
     mem::offset_of,
@@ -64,38 +64,39 @@ use super::{
     },
 };
 
-/// Bytes of the block that [`CommandCall`] has.
+/// The size in bytes of the block in the session of a [`CommandCall`].
 pub(super) const SIZE: u64 = 300;
 
-/// The pattern in that block.
+/// The seed of the pattern in the block of a [`CommandCall`].
 pub(super) const SEED: u64 = 1;
 
-/// Extents that MAP has room for.
+/// The capacity of the array for MAP, in extents.
 const EXTENTS: usize = 16;
 
-/// Events that EVENTS has room for.
+/// The capacity of the array for EVENTS, in events.
 const EVENTS: usize = 4;
 
-/// Reports that REPORTS has room for.
+/// The capacity of the array for REPORTS, in reports.
 const REPORTS: usize = 4;
 
-/// A command that would be served, and a session for it.
+/// A valid call of a command, and a session for it.
 pub(super) struct CommandCall {
     pub(super) name: &'static str,
     pub(super) number: u32,
     pub(super) device: Device,
-    /// The session's block, if the command leaves it one.
+    /// The handle of the session's block, or 0 for BIND, whose session has no block.
     handle: u32,
     pub(super) argument: Vec<u8>,
 }
 
 impl CommandCall {
-    /// Prepares each command that takes a structure and that the engine has.
+    /// Prepares a call of each command that takes a structure and that the engine supports.
     pub(super) fn all(engine: Engine) -> TestResult<Vec<Self>> {
         Self::all_on(engine, OFlags::RDWR)
     }
 
-    /// Prepares them on files that are open in some way, for writing at least.
+    /// Prepares the calls as [`CommandCall::all`] does, on files that are opened with `access`, which
+    /// includes writing.
     pub(super) fn all_on(engine: Engine, access: OFlags) -> TestResult<Vec<Self>> {
         let (pool, map) = (has_pool(engine), has_map(engine));
         let commands = [
@@ -180,7 +181,7 @@ impl CommandCall {
             }
             .bytes(),
             uapi::SLABLAB_NR_REPORTS => {
-                // As for MAP below.
+                // The kernel may write to the array at any time, so the array is never freed.
                 let reports = Box::leak(Box::new([slablab_report::default(); REPORTS]));
                 slablab_reports {
                     count: REPORTS as u32,
@@ -191,7 +192,7 @@ impl CommandCall {
             }
             uapi::SLABLAB_NR_FAIL => slablab_fail::default().bytes(),
             uapi::SLABLAB_NR_EVENTS => {
-                // As for MAP below.
+                // The kernel may write to the array at any time, so the array is never freed.
                 let events = Box::leak(Box::new([slablab_event::default(); EVENTS]));
                 slablab_events {
                     op: uapi::SLABLAB_EVENTS_READ,
@@ -202,7 +203,7 @@ impl CommandCall {
                 .bytes()
             }
             uapi::SLABLAB_NR_MAP => {
-                // The kernel may write there at any time, so it is never anything else.
+                // The kernel may write to the array at any time, so the array is never freed.
                 let extents = Box::leak(Box::new([slablab_extent::default(); EXTENTS]));
                 slablab_map {
                     count: EXTENTS as u32,
@@ -212,7 +213,7 @@ impl CommandCall {
                 .bytes()
             }
             uapi::SLABLAB_NR_SUBMIT => {
-                // As for MAP.
+                // The kernel may write to the array at any time, so the array is never freed.
                 let operations = Box::leak(Box::new([slablab_operation {
                     kind: uapi::SLABLAB_OP_ALLOC as u8,
                     bytes: 64,
@@ -240,7 +241,7 @@ impl CommandCall {
         })
     }
 
-    /// Makes the request with `bytes` bytes at `address`.
+    /// Sends the command with an argument of `bytes` bytes at `address`.
     pub(super) fn send(&self, bytes: usize, address: usize) -> Result<i32, Errno> {
         self.send_as(Direction::Both, bytes, address)
     }
@@ -258,7 +259,7 @@ impl CommandCall {
         )
     }
 
-    /// Checks that the request is refused, and that nothing has changed.
+    /// Checks that the call is refused with `errno` and changes nothing.
     #[track_caller]
     pub(super) fn is_refused(&self, bytes: usize, address: usize, errno: Errno) -> TestResult {
         unchanged(&self.device, || refused(self.send(bytes, address), errno))
@@ -266,7 +267,7 @@ impl CommandCall {
             .about(self.name)
     }
 
-    /// Checks that the session's block, or its freedom to bind, is as before.
+    /// Checks that the session's block is intact or, for BIND, that the session still has the default engine.
     #[track_caller]
     pub(super) fn is_as_before(&self) -> TestResult {
         if self.handle != 0 {
@@ -276,14 +277,15 @@ impl CommandCall {
         check_eq("engine", before.engine, Device::open()?.info()?.engine)
     }
 
-    /// Returns the fields that have unknown bits, and where in the argument these are.
+    /// Returns the fields that have undefined bits, each with the range of these bits in the argument.
     pub(super) fn unknown_bits(&self) -> Vec<(&'static str, Range<usize>)> {
         let flags = |byte| ("flags", 8 * byte..8 * byte + 32);
         let reserved = |byte, bits| ("reserved", 8 * byte..8 * byte + bits);
         match self.number {
             uapi::SLABLAB_NR_INFO => vec![flags(offset_of!(slablab_info, flags))],
             uapi::SLABLAB_NR_BIND => {
-                // Bit 0 is known: a private pool. Bit 1 wants that.
+                // Bit 0, `SLABLAB_BIND_PRIVATE`, is defined. Bit 1, `SLABLAB_BIND_DEBUG`, is refused without
+                // bit 0.
                 let byte = offset_of!(slablab_bind, flags);
                 vec![
                     ("flags", 8 * byte + 1..8 * byte + 32),
@@ -303,7 +305,7 @@ impl CommandCall {
                 reserved(offset_of!(slablab_shrink, reserved), 32),
             ],
             uapi::SLABLAB_NR_BENCH => {
-                // Bit 0 is known: single operations.
+                // Bit 0, `SLABLAB_BENCH_SINGLY`, is defined.
                 let byte = offset_of!(slablab_bench, flags);
                 vec![
                     ("flags", 8 * byte + 1..8 * byte + 32),

@@ -41,7 +41,7 @@ use super::verdict::{
     TestResult, //
 };
 
-/// Bytes of the blocks that children have.
+/// The size in bytes of the blocks that children allocate.
 pub(super) const SIZE: u64 = 3000;
 
 /// The program of a child.
@@ -69,7 +69,7 @@ pub(crate) enum ChildRole {
 }
 
 impl ChildRole {
-    /// Returns the word of the command line.
+    /// Returns the value of `--role` on the command line.
     fn word(self) -> &'static str {
         match self {
             Self::Stress => "stress",
@@ -96,10 +96,11 @@ pub(super) fn numbers(line: &str) -> Vec<u32> {
 pub(super) struct Fork(Pid);
 
 impl Fork {
-    /// Makes a child that calls `act`, which makes system calls and touches memory that is there, and
-    /// nothing else: other threads may have held locks.
+    /// Forks a child that calls `act` repeatedly. `act` may only make system calls and access memory that is
+    /// already mapped, because other threads may have held locks at the time of the fork.
     pub(super) fn new(mut act: impl FnMut()) -> TestResult<Self> {
-        // SAFETY: By the contract of this function, `act` uses no lock that another thread could have held.
+        // SAFETY: The child of a fork must not use a lock that another thread could have held. It runs only
+        // `act`, which takes no lock, as the documentation of this function requires.
         match unsafe { c::fork() } {
             0 => loop {
                 act();
@@ -113,9 +114,9 @@ impl Fork {
 }
 
 impl Drop for Fork {
-    /// Kills it as `kill -9` does, and waits for its end.
+    /// Kills the child with SIGKILL and waits for its end.
     fn drop(&mut self) {
-        // It may have ended already.
+        // The child may have ended already, so an error is ignored.
         let _ = kill_process(self.0, Signal::KILL);
         let _ = waitpid(Some(self.0), WaitOptions::empty());
     }
@@ -128,18 +129,18 @@ mod c {
     }
 }
 
-/// A program that was started.
+/// A child program that was started.
 pub(super) struct Child {
     process: process::Child,
     output: BufReader<process::ChildStdout>,
 }
 
-/// The arguments behind which this program takes the options of the self-test.
+/// The arguments in front of the options of the self-test on the command line of this program.
 static WORDS: OnceLock<&'static [&'static str]> = OnceLock::new();
 
-/// Sets the arguments behind which this program takes the options of the self-test.
+/// Sets the arguments in front of the options of the self-test on the command line of this program.
 pub(crate) fn start_children_with(words: &'static [&'static str]) {
-    // They are the same each time.
+    // All calls pass the same words, so the error of a second call is ignored.
     let _ = WORDS.set(words);
 }
 
@@ -172,7 +173,7 @@ impl Child {
         })
     }
 
-    /// Returns the process's number.
+    /// Returns the process ID.
     pub(super) fn id(&self) -> u32 {
         self.process.id()
     }
@@ -200,7 +201,7 @@ impl Child {
         Ok(input.flush()?)
     }
 
-    /// Kills it as `kill -9` does, and waits for its end.
+    /// Kills the child with SIGKILL and waits for its end.
     pub(super) fn kill(mut self) -> TestResult {
         self.process.kill()?;
         self.process.wait()?;
@@ -216,7 +217,7 @@ impl Child {
         Err(TestError::failed(self.violation()))
     }
 
-    /// Returns what it wrote to its standard error.
+    /// Returns the text that the child wrote to its standard error.
     fn violation(&mut self) -> String {
         let mut violation = String::new();
         if let Some(errors) = &mut self.process.stderr {
@@ -229,7 +230,7 @@ impl Child {
 
 impl Drop for Child {
     fn drop(&mut self) {
-        // It may have ended already.
+        // The child may have ended already, so an error is ignored.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }

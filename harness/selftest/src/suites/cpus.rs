@@ -63,13 +63,13 @@ suite!("cpus" {
     Once cpus_can_be_unplugged_under_load,
 });
 
-/// The CPU that goes away and comes back.
+/// The CPU that tests take offline and online.
 const GUEST: usize = 1;
 
 /// The longest time for taking a CPU online or offline.
 const HOTPLUG_PATIENCE: Duration = Duration::from_secs(20);
 
-/// How many CPUs there are; a test that needs two is skipped on one.
+/// Returns the number of CPUs. Skips the test on a machine with one CPU.
 fn cpus() -> TestResult<usize> {
     match thread::available_parallelism()?.get() {
         1 => Err(TestError::skipped("the machine has one CPU")),
@@ -87,7 +87,7 @@ fn on<T: Send>(cpu: usize, act: impl FnOnce() -> TestResult<T> + Send) -> TestRe
         .unwrap_or_else(|_| Err(TestError::failed("the thread panicked")))
 }
 
-/// Checks that every byte of the pool is somewhere, and that its records agree.
+/// Checks that live, cached and free bytes add up to the size of the pool, and that CHECK finds no violation.
 fn exact(device: &Device) -> TestResult {
     let stats = device.stats()?;
     check_eq(
@@ -128,8 +128,8 @@ fn a_block_can_be_freed_on_another_cpu(engine: Engine) -> TestResult {
     Ok(())
 }
 
-/// Three threads use the file with a number while another file takes its place, again and again,
-/// each time when it was used: what it was before is closed in the middle of their calls.
+/// Three threads use one file descriptor while `dup2` repeatedly replaces its file. Each replacement waits
+/// until the descriptor was used, so the previous file is closed during calls of the threads.
 fn a_file_can_be_closed_during_calls(engine: Engine) -> TestResult {
     let observer = shared(engine)?;
     let before = (
@@ -147,7 +147,8 @@ fn a_file_can_be_closed_during_calls(engine: Engine) -> TestResult {
             };
             submit(&file, uapi::SLABLAB_NR_ALLOC, &mut alloc)?;
             served.fetch_add(1, Ordering::Relaxed);
-            // The file may be another one by now, and the block gone with the one before.
+            // The descriptor may refer to another file by now, and the block was freed with the previous
+            // file.
             let position = crate::device::position(alloc.handle, 0);
             match rustix::io::pwrite(&file, &[1; 100], position) {
                 Ok(_) | Err(Errno::NOENT | Errno::NXIO) => {}
@@ -167,7 +168,9 @@ fn a_file_can_be_closed_during_calls(engine: Engine) -> TestResult {
             }
             seen = served.load(Ordering::Relaxed);
             let next = shared(engine)?;
-            // SAFETY: The number stays open, under the name of `file`, which closes it.
+            // SAFETY: `from_raw_fd` requires an open descriptor without another owner that closes it
+            // meanwhile. `file` keeps the descriptor open until the threads have ended, and `ManuallyDrop`
+            // prevents a second close.
             let mut place = ManuallyDrop::new(unsafe { OwnedFd::from_raw_fd(number) });
             rustix::io::dup2(next.as_fd(), &mut place)?;
             Ok(())
@@ -187,7 +190,7 @@ fn a_file_can_be_closed_during_calls(engine: Engine) -> TestResult {
     check_eq("live blocks and sessions", after, before)
 }
 
-/// A CPU that can go away, and is there again when this is dropped.
+/// A CPU that can be taken offline. Dropping the value takes the CPU online again.
 struct OfflineCpu(String);
 
 impl OfflineCpu {
@@ -218,12 +221,12 @@ impl OfflineCpu {
 
 impl Drop for OfflineCpu {
     fn drop(&mut self) {
-        // Where it is there already there is nothing to do.
+        // The CPU may be online already, and `drop` cannot report an error.
         let _ = self.set(true);
     }
 }
 
-/// Fills the magazines of this CPU, and returns a block that stays.
+/// Fills the magazines of this CPU, and returns a block that stays live.
 fn fill_magazines(device: &Device) -> TestResult<u32> {
     for size in [8, 64, 100, 1000, 3000, 4096, 9000] {
         let blocks = (0..60).map(|_| Ok(device.alloc(size, 1)?.handle));
@@ -269,8 +272,8 @@ fn taking_a_cpu_offline_leaks_nothing() -> TestResult {
     Ok(())
 }
 
-/// While a CPU goes offline or online, the kernel holds its lock on CPU hotplug. The module cannot take
-/// that lock then, and must not release it either. The flushes are spread over the whole time.
+/// While a CPU goes offline or online, the kernel holds its lock on CPU hotplug. The module cannot acquire
+/// this lock meanwhile, and must not release it. The flushes are spread over the whole transition.
 fn caches_are_flushed_while_a_cpu_goes_offline() -> TestResult {
     let guest = OfflineCpu::guest()?;
     let pools = (0..32)

@@ -72,7 +72,7 @@ fn injected<T>(device: &Device, ask: impl FnOnce() -> Result<T, Refused>) -> Tes
     sound(device)
 }
 
-/// Returns the number of injected refusals, by the session and by the engine.
+/// Returns the number of injected refusals, as counted by the session and by the engine.
 fn counts(device: &Device) -> TestResult<(u64, u64)> {
     let stats = device.stats()?;
     let index = uapi::SLABLAB_CAUSE_INJECTED as usize;
@@ -96,7 +96,7 @@ fn fault_injection_needs_a_private_pool(engine: Engine) -> TestResult {
 fn fault_injection_in_an_unbound_session_is_eopnotsupp() -> TestResult {
     let device = Device::open()?;
     refused(device.fail(1, 1), Errno::OPNOTSUPP)?;
-    // It may still choose.
+    // The refused FAIL did not bind the session.
     device.bind(Engine::Seed.raw(), uapi::SLABLAB_BIND_PRIVATE, MIB)?;
     device.fail(1, 0)?;
     injected(&device, || device.alloc(64, 8))
@@ -108,7 +108,7 @@ fn every_pth_request_fails_until_injection_is_disabled() -> TestResult {
         let mut total = 0;
         for every in [1, 2, 3, 5] {
             check_eq("injected", device.fail(every, 0)?, total).about(engine)?;
-            // Blocks of a magazine, of a slab, and of whole pages.
+            // The sizes cover blocks of magazines, of slabs, and of whole pages.
             for n in 1..=60 {
                 let size = [64, 64, 3000, 20 * KIB][n as usize % 4];
                 if n % every == 0 {
@@ -134,7 +134,8 @@ fn every_pth_request_fails_until_injection_is_disabled() -> TestResult {
     Ok(())
 }
 
-/// Allocates blocks while the growth with that number fails, and returns which request was refused.
+/// Allocates 200 blocks while growth number `nth` fails. Returns for each block whether its allocation was a
+/// growth, and the index of the block whose request was refused.
 fn grown(engine: Engine, nth: u64) -> TestResult<(Vec<bool>, Option<usize>)> {
     let (device, _cpu) = (private_of(engine, POOL_BYTES)?, CpuPin::current()?);
     device.fail(0, nth)?;
@@ -225,7 +226,7 @@ fn a_refused_move_leaves_the_block_unchanged() -> TestResult {
         device.fail(1, 0)?;
         injected(&device, || device.realloc(handle, 30 * KIB)).about(engine)?;
         intact(&device, handle, 100, 1)?;
-        // Where it can stay, nothing is asked for.
+        // A REALLOC in place allocates nothing, so no refusal is injected.
         device.realloc(handle, 101)?;
         device.fail(0, 1)?;
         injected(&device, || device.realloc(handle, 2000)).about(engine)?;

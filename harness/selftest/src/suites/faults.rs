@@ -2,10 +2,10 @@
 
 //! Fault injection: the first allocation or copy in a call fails, then the second, up to the last.
 //!
-//! The kernel counts them down in `/proc/thread-self/fail-nth`
-//! (`Documentation/fault-injection/fault-injection.rst`): objects of slabs, pages, and copies from and
-//! to programs alike. A call that fails because of a fault must change nothing; kmemleak reports leaks
-//! after the run.
+//! The number in `/proc/thread-self/fail-nth` selects the fault
+//! (`Documentation/fault-injection/fault-injection.rst`). The kernel counts allocations of slab objects and
+//! pages, and copies from and to user memory. A call that fails because of a fault must change nothing;
+//! kmemleak reports leaks after the run.
 
 use std::{
     cell::Cell,
@@ -85,24 +85,24 @@ const SETTINGS: [(&str, &str); 7] = [
     ("fail_usercopy/verbose", "0"),
 ];
 
-/// Bytes of new pools and regions: room for the seed's slabs of all sizes in question.
+/// The size of new pools and regions in bytes. The seed's slabs of all tested sizes fit into it.
 const POOL_BYTES: u64 = 16 * POOL_UNIT;
 
-/// More faults than any call has places for.
+/// The limit of a sweep: more faults than any call has allocations and copies.
 const FAULTS_MAX: u32 = 100_000;
 
-/// The block of known content.
+/// The size in bytes of the block of known content.
 const KNOWN_BYTES: u64 = 3000;
 
-/// The faults of this thread.
+/// Injects faults into calls of this thread.
 ///
-/// Says in the end how many there were, for `scripts/test-debug.sh` to count.
+/// Prints the number of swept faults when it is dropped; `scripts/test-debug.sh` adds these numbers up.
 pub(super) struct Faults {
     nth: OwnedFd,
     swept: Cell<u32>,
 }
 
-/// How a call went, and whether a fault struck in it.
+/// The result of a call, and whether a fault was injected into it.
 type FaultResult<T> = (Result<T, Errno>, bool);
 
 impl Faults {
@@ -121,7 +121,7 @@ impl Faults {
         })
     }
 
-    /// Makes a call of which allocation or copy number `nth` fails.
+    /// Makes a call in which allocation or copy number `nth` fails.
     pub(super) fn strike<T>(
         &self,
         nth: u32,
@@ -138,8 +138,8 @@ impl Faults {
         Ok((result, struck))
     }
 
-    /// Has every allocation and copy in a call fail, one after the other, until none is left: the
-    /// call must then succeed. Says how many there were.
+    /// Calls `step` with rising numbers, so that each allocation and copy in a call fails once, until no
+    /// fault was injected. The last call must succeed. Returns the number of injected faults.
     pub(super) fn sweep<T>(
         &self,
         mut step: impl FnMut(u32) -> TestResult<FaultResult<T>>,
@@ -158,12 +158,12 @@ impl Faults {
 
 impl Drop for Faults {
     fn drop(&mut self) {
-        // A reader that has closed the output ends the run at the next result.
+        // If the reader has closed the output, printing the next result fails and ends the run.
         let _ = crate::report::print(format_args!("count: {} faults swept\n", self.swept.get()));
     }
 }
 
-/// A session with a block of known content, at which faults strike.
+/// A session with a block of known content, and the faults for its calls.
 struct Site {
     faults: Faults,
     device: Device,
@@ -182,8 +182,9 @@ impl Site {
         })
     }
 
-    /// Sweeps a call on something that is prepared for each fault, and undone where it succeeded. A
-    /// call that fails has done nothing, and `failed` undoes the preparation.
+    /// Sweeps a call. `prepare` runs before each call. After a call that succeeds, `succeeded` undoes the
+    /// call and the preparation. A call that fails must have changed nothing, and `failed` undoes the
+    /// preparation.
     fn sweep<P: Copy, T>(
         &self,
         what: &str,
@@ -215,7 +216,7 @@ impl Site {
         self.faults.sweep(step).about(what)
     }
 
-    /// Sweeps a call that changes nothing, and has at least one place for a fault.
+    /// Sweeps a call that changes nothing, and checks that at least one fault was injected.
     fn sweep_quiet<T>(&self, what: &str, call: impl Fn() -> Result<T, Errno>) -> TestResult {
         let nothing = || Ok(());
         let swept = self.sweep(what, nothing, |()| call(), |(), _| Ok(()), |()| Ok(()))?;
@@ -232,7 +233,7 @@ fn expected(errno: Errno) -> TestResult {
     )
 }
 
-/// The error number of a refusal.
+/// Returns the error number of a refusal.
 fn errno(refused: Refused) -> Errno {
     refused.errno
 }
@@ -327,7 +328,7 @@ fn recordings_survive_every_fault(engine: Engine) -> TestResult {
         let mut events = [slablab_event::default(); 100];
         device.events(0, &mut events)
     })?;
-    // A session may begin with it.
+    // Recording may also be the first command of a session.
     let step = |nth| {
         let device = Device::open()?;
         let (result, struck) = site.faults.strike(nth, || device.record(100))?;
@@ -342,7 +343,7 @@ fn recordings_survive_every_fault(engine: Engine) -> TestResult {
 }
 
 fn submissions_survive_every_fault(engine: Engine) -> TestResult {
-    // Two lots, of which the second is short.
+    // The operations are copied in two chunks, the second of which is short.
     const COUNT: usize = 66;
     let site = Site::new(engine)?;
     let device = &site.device;
@@ -384,7 +385,7 @@ fn a_first_request_survives_every_fault(engine: Engine) -> TestResult {
     let step = |nth| {
         let device = Device::open()?;
         device.bind(engine.raw(), 0, 0)?;
-        // The session's table comes with it.
+        // The first request also allocates the session's handle table.
         let (result, struck) = faults.strike(nth, || device.alloc(100, 1).map_err(errno))?;
         if let Err(errno) = &result {
             expected(*errno)?;
@@ -443,7 +444,7 @@ fn pools_survive_every_fault() -> TestResult {
 }
 
 fn mappings_survive_every_fault() -> TestResult {
-    // Wherever it begins, there is more than one table of pages.
+    // A mapping of this size needs more than one page table, wherever it begins.
     const BYTES: u64 = 3 * MIB;
     let faults = Faults::prepare()?;
     for engine in POOL_ENGINES {
@@ -476,7 +477,8 @@ fn opening_survives_every_fault() -> TestResult {
         if let Err(errno) = &result {
             expected(*errno)?;
         }
-        // The last reference may go a moment later: the file is dropped on the way out of the kernel.
+        // If the open failed after the file was created, the kernel drops the file before it returns to the
+        // program, so the session is no longer counted here.
         let opened = u32::from(result.is_ok());
         check_eq(
             "sessions",
@@ -516,10 +518,10 @@ fn benches_survive_every_fault() -> TestResult {
     Ok(())
 }
 
-/// Sweeps loading, with a module that is not loaded.
+/// Sweeps the loading of the module, which must not be loaded yet.
 pub(super) fn loading(module: &Module) -> TestResult {
     let faults = Faults::prepare()?;
-    // Read here, because the kernel logs a stack trace if finit_module() cannot read the file.
+    // The file is read here, because the kernel logs a stack trace if finit_module() cannot read the file.
     let image = fs::read(module.path())?;
     let step = |nth| {
         let (result, struck) = faults.strike(nth, || Module::load_image(&image, c"pool_mib=1"))?;

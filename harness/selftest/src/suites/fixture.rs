@@ -40,7 +40,7 @@ pub(super) fn set_long(long: bool) {
     LONG.store(long, Ordering::Relaxed);
 }
 
-/// Returns the number of repetitions: the first number, or the second one in a long run.
+/// Returns the number of repetitions: `long` in a long run, else `usually`.
 pub(super) fn rounds(usually: u64, long: u64) -> u64 {
     if LONG.load(Ordering::Relaxed) {
         long
@@ -49,16 +49,16 @@ pub(super) fn rounds(usually: u64, long: u64) -> u64 {
     }
 }
 
-/// Bytes of a KiB.
+/// The number of bytes in a KiB.
 pub(super) const KIB: u64 = 1024;
 
-/// Bytes of a MiB.
+/// The number of bytes in a MiB.
 pub(super) const MIB: u64 = 1024 * KIB;
 
 /// The size of a private pool is a multiple of this number of bytes.
 pub(super) const POOL_UNIT: u64 = 32 * KIB;
 
-/// The default size of a private pool.
+/// The size of a private pool in bytes, unless a test needs another size.
 pub(super) const POOL_BYTES: u64 = 4 * MIB;
 
 /// The engines that tests run on.
@@ -67,12 +67,12 @@ pub(super) const ENGINES: [Engine; 3] = [Engine::Seed, Engine::Hybrid, Engine::S
 /// The engines that have pools.
 pub(super) const POOL_ENGINES: [Engine; 2] = [Engine::Seed, Engine::Hybrid];
 
-/// Says whether an engine has pools.
+/// Returns whether an engine has pools.
 pub(super) fn has_pool(engine: Engine) -> bool {
     engine != Engine::Slub
 }
 
-/// Says whether an engine has MAP.
+/// Returns whether an engine supports MAP.
 pub(super) fn has_map(engine: Engine) -> bool {
     engine == Engine::Hybrid
 }
@@ -140,7 +140,7 @@ pub(super) fn usage(device: &Device) -> TestResult<[u64; 7]> {
     ])
 }
 
-/// The statistics that a refused call must not change: all but the counts of refusals.
+/// The statistics that a refused call must not change: all except the counts of refusals.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Snapshot {
     pub(super) standing: Usage,
@@ -316,7 +316,7 @@ pub(super) fn has_kasan() -> bool {
     symbols.contains(" kasan_report\n")
 }
 
-/// Says whether an error means that the kernel has no such facility.
+/// Returns whether an error means that the kernel does not have a feature.
 pub(super) fn is_missing(errno: Errno) -> bool {
     matches!(errno, Errno::NOSYS | Errno::AFNOSUPPORT)
 }

@@ -37,12 +37,13 @@ suite!("handles" {
     Each no_invented_number_frees_a_block,
 });
 
-/// Checks that a number names nothing, whatever is done with it.
+/// Checks that every operation on a block refuses the number as a handle.
 #[track_caller]
 fn names_nothing(device: &Device, handle: u32) -> TestResult {
     refused(device.free(handle), Errno::NOENT).about("FREE")?;
     refused(device.realloc(handle, 64), Errno::NOENT).about("REALLOC")?;
-    // A position of 31 bits: the kernel itself keeps negative ones from the device.
+    // A position has 31 bits for the handle. With a larger number it is negative, and the kernel itself
+    // refuses it.
     if handle < 1 << 31 {
         refused(device.read(handle, 0, &mut [0; 8]), Errno::NOENT).about("pread")?;
         refused(device.write(handle, 0, &[1; 8]), Errno::NOENT).about("pwrite")?;
@@ -99,7 +100,7 @@ fn a_stale_handle_is_enoent(engine: Engine) -> TestResult {
     let stale = device.alloc(64, 8)?.handle;
     device.free(stale)?;
     unchanged(&device, || names_nothing(&device, stale))?;
-    // Also when the memory, and the place in the table, have been used again.
+    // The handle stays stale when its memory and its entry in the table were used again.
     let mut handles = Vec::new();
     for n in 0..3_000 {
         handles.push((filled(&device, 64, n)?, n));
@@ -178,7 +179,7 @@ fn no_invented_number_frees_a_block(engine: Engine) -> TestResult {
         let mut random = Rng::new(5);
         for _ in 0..5_000 {
             let number = random.next() as u32;
-            // Half of them are close to handles that there are: generation 0 to 3, index 0 to 99.
+            // Half of the guesses are close to live handles: generation 0 to 3, index 0 to 99.
             let near = ((number >> 30) << 20) | (number % 100);
             let guess = if random.chance(1, 2) { number } else { near };
             if !live.contains(&guess) {

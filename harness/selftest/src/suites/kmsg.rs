@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The kernel's log, as far as it concerns the module.
+//! The kernel's log: warnings, errors, and messages of the module.
 
 use std::os::fd::OwnedFd;
 
@@ -18,14 +18,14 @@ use crate::device::Errno;
 
 use super::verdict::TestResult;
 
-/// A reader of what is logged from now on.
+/// A reader of the messages that are logged after it was created.
 pub(super) struct KernelLog {
     file: OwnedFd,
 }
 
 /// One entry of the log.
 struct KernelLogEntry {
-    /// From 0, the system is unusable, to 7, for debugging.
+    /// The severity, from 0 (the system is unusable) to 7 (messages for debugging).
     severity: u32,
     text: String,
 }
@@ -41,9 +41,10 @@ impl KernelLogEntry {
         })
     }
 
-    /// Says whether it is a warning or worse, or about the module.
+    /// Returns whether the entry is a warning, an error, or a message of the module.
     ///
-    /// A failed allocation of kmemleak itself is no complaint: fault injection may hit kmemleak.
+    /// A message about a failed allocation of kmemleak itself is ignored, because fault injection may hit
+    /// kmemleak.
     fn is_complaint(&self) -> bool {
         (self.severity <= 4 || self.text.contains("slablab"))
             && !self.text.contains("kmemleak: Cannot allocate a scan area")
@@ -51,7 +52,7 @@ impl KernelLogEntry {
 }
 
 impl KernelLog {
-    /// Begins at the end of the log.
+    /// Returns a reader that begins at the end of the log.
     pub(super) fn follow() -> TestResult<Self> {
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = rustix::fs::open("/dev/kmsg", flags, Mode::empty())?;
@@ -69,14 +70,15 @@ impl KernelLog {
                     &record[..len],
                 ))),
                 Err(Errno::AGAIN) => return Ok(entries),
-                // The log has gone on faster than we read.
+                // The kernel overwrote records before they were read. The next read returns the oldest record
+                // that is left.
                 Err(Errno::PIPE) => {}
                 Err(errno) => return Err(errno.into()),
             }
         }
     }
 
-    /// Returns warnings, worse, and whatever the module said since the last call.
+    /// Returns the warnings, errors and messages of the module that were logged since the last call.
     pub(super) fn complaints(&mut self) -> TestResult<Vec<String>> {
         let complaints = self
             .entries()?

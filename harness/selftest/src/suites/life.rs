@@ -233,7 +233,7 @@ fn a_pool_larger_than_the_memory_is_enomem(module: &Module) -> TestResult {
     }
     module.without(|| {
         let load = || refused(module.load("pool_mib=4096"), Errno::NOMEM);
-        // The first one fills tables of the address space, which the kernel keeps.
+        // The first attempt allocates page tables of the kernel's address space, which the kernel keeps.
         load()?;
         let before = MemoryUsage::now()?;
         load()?;
@@ -324,7 +324,8 @@ fn the_quota_of_bytes_is_exact(module: &Module) -> TestResult {
 }
 
 fn tables_of_freed_blocks_stay_within_their_budget(module: &Module) -> TestResult {
-    // Entries for four full sessions, and 1024 for each there may be: 9 x 4096.
+    // The budget has the entries of four full sessions, and 1,024 entries for each of the 20 possible
+    // sessions. These are 9 × 4,096 entries.
     module.with("session_handles=4096 sessions_max=20", || {
         let mut sessions = Vec::new();
         let refused = loop {
@@ -353,7 +354,7 @@ fn tables_of_freed_blocks_stay_within_their_budget(module: &Module) -> TestResul
 }
 
 fn quotas_leave_memory_for_other_sessions(module: &Module) -> TestResult {
-    // All sessions together may have less than a pool has.
+    // The quotas of all sessions together are smaller than the shared pool.
     let parameters = "pool_mib=32 session_mib=1 sessions_max=17 private_mib_total=6";
     module.with(parameters, || {
         for engine in ENGINES {
@@ -407,7 +408,7 @@ fn an_extension_of_a_shared_pool_is_shared(module: &Module) -> TestResult {
             block.offset >> uapi::SLABLAB_OFFSET_REGION_SHIFT,
             1,
         )?;
-        // It stays when the session that extended it has gone, and is charged as long as it stays.
+        // The new region stays, and stays charged, after the session that added it has ended.
         let charged = other.info()?.private_bytes_used;
         check(
             (MIB..MIB + MIB / 16).contains(&charged),
@@ -427,14 +428,14 @@ struct MemoryUsage {
     total: u64,
     available: u64,
     slab: u64,
-    /// Mapped by vmalloc: pools, and the module itself.
+    /// The memory that vmalloc mapped: pools, and the module itself.
     vmalloc: u64,
 }
 
 impl MemoryUsage {
     /// Reads /proc/meminfo and /proc/vmallocinfo.
     fn now() -> TestResult<Self> {
-        /// Mappings that wait to be unmapped, and the stacks of threads.
+        /// The areas that are not counted: mappings that wait to be unmapped, and the stacks of threads.
         const NOT_OURS: [&str; 4] = ["unpurged", "vm_map_ram", "copy_process", "thread_stack"];
 
         let meminfo = fs::read_to_string("/proc/meminfo")?;
@@ -458,13 +459,13 @@ impl MemoryUsage {
         })
     }
 
-    /// Waits until the kernel has as much free memory as now.
+    /// Waits until the use of memory is as low as in this measurement.
     ///
     /// The kernel frees memory with a delay, in the background. Vmalloc'd memory must be the same to the
     /// byte. Free memory and slab caches may differ by up to `SLACK`, because of per-CPU caches. With
     /// KASAN they are not compared, because KASAN keeps freed objects and stores stack traces.
     fn comes_back(&self) -> TestResult {
-        /// Less than a page for each of a hundred lives.
+        /// The tolerance: less than one page for each of a hundred cycles of loading and unloading.
         const SLACK: u64 = 100 * 4 * KIB - 1;
 
         let deadline = Instant::now() + Duration::from_secs(3);

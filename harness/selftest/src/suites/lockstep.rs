@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The same trace, in the kernel and in this process, step by step.
+//! The same trace, executed step by step in the kernel and in this process.
 //!
 //! Both run the same code of sessions and engines. They differ in the addresses of memory, the
 //! locks, and the compiler's flags. No reply to a program may depend on those.
@@ -48,7 +48,7 @@ suite!("lockstep" {
     Once ten_traces_of_a_hundred_thousand_operations_have_the_same_answers,
 });
 
-/// Path, cause, class, order, splits, merges and fragmentation.
+/// The fields of a cost: path, cause, class, order, splits, merges and fragmentation.
 type CostFields = (u8, u8, u8, u8, u8, u8, u16);
 
 /// A reply: handle, offset, usable bytes and cost, or the errno and the cost of a refusal.
@@ -84,7 +84,7 @@ fn realloc(target: &impl Target, handle: u32, size: u64) -> ReplyFields {
     target.realloc(handle, size).map(told).map_err(refusal)
 }
 
-/// Returns every figure of STATS, as text.
+/// Returns all statistics of STATS as text.
 fn figures(stats: Box<slablab_stats>) -> String {
     format!("{stats:?}")
 }
@@ -98,7 +98,7 @@ fn same_pools(device: &Device, sim: &Sim) -> TestResult {
     Ok(())
 }
 
-/// Runs one trace on both and compares each answer.
+/// Runs a random trace on both targets and compares each reply.
 fn in_step(device: &Device, sim: &Sim, operations: u32, most: u64, random: &mut Rng) -> TestResult {
     let mut live = Vec::new();
     for n in 0..operations {
@@ -148,7 +148,8 @@ fn twenty_thousand_operations_have_the_same_answers() -> TestResult {
     Ok(())
 }
 
-/// Opens a session on each, with a pool of its own, and stays on one CPU.
+/// Opens two sessions with private pools, one in the kernel and one in this process, and pins the thread to
+/// its CPU.
 fn pair(engine: Engine, pool_bytes: u64) -> TestResult<(Device, Sim, CpuPin)> {
     Ok((
         private_of(engine, pool_bytes)?,
@@ -158,7 +159,7 @@ fn pair(engine: Engine, pool_bytes: u64) -> TestResult<(Device, Sim, CpuPin)> {
 }
 
 fn a_small_pool_refuses_the_same_requests() -> TestResult {
-    // Requests up to twice the pool: every kind of refusal.
+    // The requests are for up to twice the size of the pool, so that there are refusals for every cause.
     for engine in POOL_ENGINES {
         for seed in 1..4 {
             let (device, sim, _cpu) = pair(engine, MIB)?;
@@ -189,7 +190,8 @@ fn an_extended_pool_has_the_same_answers() -> TestResult {
     Ok(())
 }
 
-/// Compares what was recorded on both, but for time, thread and CPU.
+/// Compares the recorded events of both targets except for time, thread and CPU, and checks that there are at
+/// least `least` events.
 fn same_events(device: &Device, sim: &Sim, least: usize) -> TestResult {
     let mut number = 0;
     loop {
@@ -216,8 +218,8 @@ fn same_events(device: &Device, sim: &Sim, least: usize) -> TestResult {
 
 fn recorded_sessions_have_the_same_answers_and_events() -> TestResult {
     for engine in POOL_ENGINES {
-        // Requests up to twice the pool: every kind of refusal. The one that is not recorded is the
-        // measure of the others.
+        // The requests are for up to twice the size of the pool, so that there are refusals for every cause.
+        // Recording must not change a reply, so the first session in this process is not recorded.
         let (device, sim, _cpu) = pair(engine, MIB)?;
         device.record(uapi::SLABLAB_EVENTS_MAX)?;
         in_step(&device, &sim, 4_000, 2 * MIB, &mut Rng::new(5)).about(engine)?;
@@ -230,15 +232,14 @@ fn recorded_sessions_have_the_same_answers_and_events() -> TestResult {
     Ok(())
 }
 
-/// The parameters of a trace of the patterns that allocators are tried with: the largest size, and how
-/// many blocks are held at once.
+/// The parameters of a random trace: the largest size in bytes, and the maximum number of live blocks.
 struct TraceParameters {
     most: u64,
     held: usize,
 }
 
-/// From many blocks of a few bytes to a few blocks of many pages, and from a pool that is almost
-/// empty to one that is full.
+/// The parameters range from many blocks of a few bytes to a few blocks of many pages, and from an almost
+/// empty pool to a full one.
 const TRACES: [TraceParameters; 10] = [
     TraceParameters {
         most: 40,

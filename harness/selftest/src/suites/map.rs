@@ -63,16 +63,16 @@ suite!("map" {
     Once the_map_of_a_busy_pool_has_no_page_twice,
 });
 
-/// Bytes of a page.
+/// The size of a page in bytes.
 const PAGE: u64 = 4096;
 
-/// Opens a session with a pool of its own that has a map.
+/// Opens a session with a private pool of an engine that supports MAP.
 #[track_caller]
 fn mappable(pool_bytes: u64) -> TestResult<Device> {
     private_of(Engine::Hybrid, pool_bytes)
 }
 
-/// Makes a pool have something of everything, in many pieces.
+/// Fills a pool with slabs, large blocks and free blocks, in many fragments.
 fn crowd(device: &Device) -> TestResult {
     let mut random = Rng::new(11);
     let mut live = Vec::new();
@@ -87,7 +87,7 @@ fn crowd(device: &Device) -> TestResult {
     Ok(())
 }
 
-/// Returns a map's argument for `extents`, from the first page of the first region on.
+/// Returns an argument of MAP that reads into `extents`, from the first page of the first region on.
 fn argument(extents: &mut [slablab_extent]) -> slablab_map {
     slablab_map {
         count: extents.len() as u32,
@@ -96,7 +96,7 @@ fn argument(extents: &mut [slablab_extent]) -> slablab_map {
     }
 }
 
-/// Sends an argument that is refused, and checks that it and all figures stay as they are.
+/// Checks that an argument is refused with `errno`, and that the argument and all statistics stay unchanged.
 #[track_caller]
 fn is_refused(device: &Device, map: slablab_map, errno: Errno) -> TestResult {
     let mut sent = map;
@@ -164,7 +164,8 @@ fn the_map_shows_an_allocation_and_its_free() -> TestResult {
     sound(&device)
 }
 
-/// Checks that a map's regions have so many bytes, and that nothing of them is missing.
+/// Checks that a map's regions have the sizes `regions` in bytes, and that the extents cover each region
+/// without a gap.
 #[track_caller]
 fn covers(map: &PoolMap, regions: &[u64]) -> TestResult {
     let pages: Vec<_> = map
@@ -268,7 +269,7 @@ fn a_map_read_in_parts_is_the_same() -> TestResult {
     crowd(&device)?;
     device.extend(POOL_UNIT)?;
     let whole = PoolMap::read(&device)?;
-    // More than the module asks of the engine at once.
+    // The map has more extents than the module requests from the engine at once.
     let extents = whole.extents().count();
     check(extents > 600, format_args!("{extents} extents are many"))?;
     for room in [1, 2, 7, 255, 256, 257, 512, extents, 4096] {

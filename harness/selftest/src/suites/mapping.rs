@@ -48,15 +48,16 @@ use super::verdict::{
 /// The protection of most mappings.
 pub(super) const READ_WRITE: ProtFlags = ProtFlags::READ.union(ProtFlags::WRITE);
 
-/// Pages of a block, mapped.
+/// Mapped pages of a block.
 ///
-/// Others may write there at any time, so every access is volatile, and there are no references.
+/// Other threads and processes may write to the pages at any time, so every access is volatile, and there are
+/// no plain references into the mapping.
 pub(super) struct MappedPages {
     start: NonNull<u8>,
     bytes: usize,
 }
 
-// SAFETY: The memory belongs to the process, not to a thread.
+// SAFETY: The mapping belongs to the process and not to a thread, so any thread may use and unmap it.
 unsafe impl Send for MappedPages {}
 
 impl MappedPages {
@@ -71,7 +72,7 @@ impl MappedPages {
         Self::with(file, position, pages, READ_WRITE, MapFlags::SHARED)
     }
 
-    /// Maps `pages` pages of a file, from a position on, in whatever way.
+    /// Maps `pages` pages of a file, from `position` on, with any access and flags.
     pub(super) fn with(
         file: impl AsFd,
         position: u64,
@@ -80,23 +81,29 @@ impl MappedPages {
         flags: MapFlags,
     ) -> Result<Self, Errno> {
         let bytes = pages * page_size();
-        // SAFETY: The kernel chooses an address where nothing is.
+        // SAFETY: `mmap` must not replace a mapping that is in use. The address is null and no caller passes
+        // `MAP_FIXED`, so the kernel chooses a free range.
         let start = unsafe { mmap(ptr::null_mut(), bytes, access, flags, file, position) }?;
         let start = NonNull::new(start.cast()).ok_or(Errno::FAULT)?;
         Ok(Self { start, bytes })
     }
 
-    /// Makes a mapping of `pages` pages of ordinary memory.
+    /// Maps `pages` pages of anonymous memory.
     pub(super) fn anonymous(pages: usize) -> Result<Self, Errno> {
         let bytes = pages * page_size();
-        // SAFETY: As in `with`.
+        // SAFETY: `mmap_anonymous` must not replace a mapping that is in use. The address is null, so the
+        // kernel chooses a free range.
         let start =
             unsafe { mmap_anonymous(ptr::null_mut(), bytes, READ_WRITE, MapFlags::PRIVATE) }?;
         let start = NonNull::new(start.cast()).ok_or(Errno::FAULT)?;
         Ok(Self { start, bytes })
     }
 
-    /// Returns where `len` bytes begin, of which the first is byte `byte`; they are mapped.
+    /// Returns a pointer to the `len` bytes of the mapping from byte `byte` on.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the bytes are not in the mapping.
     fn at(&self, byte: usize, len: usize) -> *mut u8 {
         assert!(byte <= self.bytes && len <= self.bytes - byte);
         self.start.as_ptr().wrapping_add(byte)
@@ -105,48 +112,54 @@ impl MappedPages {
     /// Reads `len` bytes from byte `byte` on.
     pub(super) fn read(&self, byte: usize, len: usize) -> Vec<u8> {
         let from = self.at(byte, len);
-        // SAFETY: The bytes are mapped, and can be read: tests read no part that they took away.
+        // SAFETY: `read_volatile` requires aligned, readable and initialized bytes. `at` checked the range,
+        // tests read no part that they unmapped, and the kernel initializes all mapped bytes.
         let read = |n| unsafe { from.wrapping_add(n).read_volatile() };
         (0..len).map(read).collect()
     }
 
-    /// Reads all that is mapped.
+    /// Reads the whole mapping.
     pub(super) fn whole(&self) -> Vec<u8> {
         self.read(0, self.bytes)
     }
 
-    /// Writes from byte `byte` on.
+    /// Writes `content` from byte `byte` on.
     pub(super) fn write(&self, byte: usize, content: &[u8]) {
         let to = self.at(byte, content.len());
         for (n, value) in content.iter().enumerate() {
-            // SAFETY: As for `read`.
+            // SAFETY: `write_volatile` requires aligned, writable bytes. `at` checked the range, and tests
+            // write to no part that they unmapped or made read-only.
             unsafe { to.wrapping_add(n).write_volatile(*value) };
         }
     }
 
-    /// Returns where it begins.
+    /// Returns the address of the first byte.
     pub(super) fn address(&self) -> u64 {
         self.start.addr().get() as u64
     }
 
-    /// Says whether there is a page, which may have been taken away.
+    /// Returns whether the page is still mapped.
     pub(super) fn has(&self, page: usize) -> bool {
         let start = self.at(page * page_size(), page_size());
-        // SAFETY: This writes nothing back: the page is no file's on a disk.
+        // SAFETY: `msync` may have side effects on a mapped file. The page belongs to no file on a disk, so
+        // nothing is written back, and the kernel checks the address.
         unsafe { msync(start.cast(), page_size(), MsyncFlags::ASYNC) }.is_ok()
     }
 
-    /// Has the kernel copy all of it to a pipe.
+    /// Copies the whole mapping to a pipe with `write`.
     pub(super) fn copy_to(&self, pipe: impl AsFd) -> Result<usize, Errno> {
-        // SAFETY: Nobody writes to it during the call.
+        // SAFETY: `quiet` requires that the range is mapped and that nobody writes to it while the slice
+        // lives. Callers unmapped no part and write to the mapping only after this call.
         rustix::io::write(pipe, unsafe { self.quiet() })
     }
 
-    /// Has the kernel keep the pages in a pipe.
+    /// Adds the pages themselves to a pipe with `vmsplice`, which pins them.
     pub(super) fn splice_to(&self, pipe: impl AsFd) -> Result<usize, Errno> {
-        // SAFETY: Nobody writes to it during the call.
+        // SAFETY: `quiet` requires that the range is mapped and that nobody writes to it while the slice
+        // lives. Callers unmapped no part and write to the mapping only after this call.
         let pages = IoSliceRaw::from_slice(unsafe { self.quiet() });
-        // SAFETY: What the pipe says later is the callers' to judge.
+        // SAFETY: `vmsplice` requires the write end of a pipe for memory that must not be changed. All
+        // callers pass a write end, no caller reads the pages from the pipe, and `GIFT` is not set.
         unsafe { vmsplice(pipe, &[pages], SpliceFlags::NONBLOCK) }
     }
 
@@ -154,19 +167,20 @@ impl MappedPages {
     ///
     /// # Safety
     ///
-    /// All of it is mapped, and nobody writes to it while the slice lives.
+    /// The whole range is mapped and readable, and nobody writes to it while the slice lives.
     unsafe fn quiet(&self) -> &[u8] {
-        // SAFETY: As the caller says.
+        // SAFETY: `from_raw_parts` requires readable, initialized bytes that do not change while the slice
+        // lives. The caller guarantees this for the range, and the kernel initializes all mapped bytes.
         unsafe { slice::from_raw_parts(self.start.as_ptr(), self.bytes) }
     }
 
-    /// Allows other access.
+    /// Changes the access to the mapping.
     pub(super) fn protect(&self, access: MprotectFlags) -> Result<(), Errno> {
-        // SAFETY: There are no references to the range.
+        // SAFETY: The range is a part of this mapping, and no references to it exist.
         unsafe { mprotect(self.start.as_ptr().cast(), self.bytes, access) }
     }
 
-    /// Allows other access to `pages` pages from page `first` on.
+    /// Changes the access to `pages` pages from page `first` on.
     pub(super) fn protect_part(
         &self,
         first: usize,
@@ -174,32 +188,36 @@ impl MappedPages {
         access: MprotectFlags,
     ) -> Result<(), Errno> {
         let bytes = pages * page_size();
-        // SAFETY: There are no references to the range.
+        // SAFETY: The range is a part of this mapping, and no references to it exist.
         unsafe { mprotect(self.at(first * page_size(), bytes).cast(), bytes, access) }
     }
 
-    /// Returns the first four bytes as a number that others may change.
+    /// Returns the first four bytes as an atomic number, which other threads and processes may change.
     pub(super) fn word(&self) -> &AtomicU32 {
-        // SAFETY: They are mapped, aligned, and written to by atomic and volatile accesses alone.
+        // SAFETY: `from_ptr` requires an aligned pointer that is valid as long as the result, and no
+        // conflicting access. The bytes begin a page, are mapped as long as `self`, and are written by atomic
+        // and volatile accesses only, never at the same time.
         unsafe { AtomicU32::from_ptr(self.at(0, 4).cast()) }
     }
 
-    /// Has `old` bytes from the beginning on be `new` bytes, wherever.
+    /// Resizes the first `old` bytes of the mapping to `new` bytes, which may move if `how` allows it.
     ///
-    /// Where `old` is not all of it, the kernel makes a mapping beside this one.
+    /// If `old` is not the length of the mapping, a successful call creates a second mapping.
     pub(super) fn resize(&mut self, old: usize, new: usize, how: MremapFlags) -> Result<(), Errno> {
-        // SAFETY: There are no references to the range.
+        // SAFETY: The range is a part of this mapping, and no references to it exist.
         let start = unsafe { mremap(self.start.as_ptr().cast(), old, new, how) }?;
         self.start = NonNull::new(start.cast()).ok_or(Errno::FAULT)?;
         self.bytes = new;
         Ok(())
     }
 
-    /// Moves it to where `place` is, which is as long and goes.
+    /// Moves the mapping to the address of `place`, which has the same length and is unmapped.
     pub(super) fn move_to(&mut self, place: Self) -> TestResult {
         check(place.bytes == self.bytes, "there is as much room")?;
         let to = place.start.as_ptr().cast();
-        // SAFETY: Neither range has references to it, and `place` is this function's.
+        // SAFETY: `mremap_fixed` requires two page-aligned ranges that may be changed and to which no
+        // references exist. Both ranges are mappings of `MappedPages`. `self` is borrowed exclusively, and
+        // this function owns `place`.
         let start = unsafe {
             mremap_fixed(
                 self.start.as_ptr().cast(),
@@ -215,17 +233,19 @@ impl MappedPages {
         Ok(())
     }
 
-    /// Takes away `pages` pages from page `first` on.
+    /// Unmaps `pages` pages from page `first` on.
     pub(super) fn punch(&self, first: usize, pages: usize) -> Result<(), Errno> {
         let bytes = pages * page_size();
-        // SAFETY: There are no references to the range, and whoever took it away knows it.
+        // SAFETY: `munmap` requires that nobody uses the range any more. No references to it exist, and the
+        // test that unmaps it does not access it later.
         unsafe { munmap(self.at(first * page_size(), bytes).cast(), bytes) }
     }
 }
 
 impl Drop for MappedPages {
     fn drop(&mut self) {
-        // SAFETY: The range is this value's, and there are no references to it.
+        // SAFETY: `munmap` requires that nobody uses the range any more. This value owns the range and is
+        // dropped, and no references to it exist.
         let unmapped = unsafe { munmap(self.start.as_ptr().cast(), self.bytes) };
         debug_assert!(unmapped.is_ok());
     }

@@ -40,13 +40,13 @@ use super::verdict::{
     TestResult,
 };
 
-/// Plain data: what the commands take.
+/// The arguments of commands, which are plain data.
 ///
 /// # Safety
 ///
-/// The type has no padding and is valid whatever its bytes are.
+/// The type has no padding, and every bit pattern is valid for it.
 pub(super) unsafe trait Argument: Copy {
-    /// Returns its bytes.
+    /// Returns the bytes of the argument.
     fn bytes(&self) -> Vec<u8> {
         let start = ptr::from_ref(self).cast::<u8>();
         // SAFETY: All bytes of `self` are initialised, as the trait promises.
@@ -54,7 +54,7 @@ pub(super) unsafe trait Argument: Copy {
     }
 }
 
-/// Declares structures of the interface to be arguments.
+/// Implements [`Argument`] for structures of the interface, and checks their sizes.
 macro_rules! arguments {
     ($($name:ident: $size:ident),* $(,)?) => {$(
         const _: () = assert!(size_of::<uapi::$name>() == uapi::$size as usize);
@@ -63,7 +63,7 @@ macro_rules! arguments {
     )*};
 }
 
-// SAFETY: As above.
+// SAFETY: `slablab_extent` has fixed-width integers only, and no padding.
 unsafe impl Argument for uapi::slablab_extent {}
 
 arguments! {
@@ -90,13 +90,13 @@ arguments! {
 /// Whether the kernel reads and writes an argument, according to the direction in `_IOC`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Direction {
-    /// Neither: the argument is a number.
+    /// The kernel neither reads nor writes the argument, which is a number.
     None = 0,
-    /// The kernel reads it.
+    /// The kernel reads the argument.
     Write = 1,
-    /// The kernel writes it.
+    /// The kernel writes the argument.
     Read = 2,
-    /// Both.
+    /// The kernel reads and writes the argument.
     Both = 3,
 }
 
@@ -108,7 +108,7 @@ pub(super) fn ioc(direction: Direction, kind: u32, number: u32, size: usize) -> 
     (direction as u32) << 30 | (size as u32 & SIZE_MAX as u32) << 16 | kind << 8 | number
 }
 
-/// Makes a request with a structure as its argument.
+/// Sends a request with a structure as its argument.
 pub(super) fn submit<T: Argument>(
     file: impl AsFd,
     number: u32,
@@ -121,17 +121,20 @@ pub(super) fn submit<T: Argument>(
         size_of::<T>(),
     );
     let address = ptr::from_mut(argument).expose_provenance();
-    // SAFETY: The argument is as long as the request says, and may be overwritten.
+    // SAFETY: `raw_ioctl` requires the exposed address of memory that the request may read and write. The
+    // argument is as long as the request says and is borrowed exclusively.
     unsafe { raw_ioctl(file.as_fd(), request, address) }.map(drop)
 }
 
-/// Makes a request with any number as its argument.
+/// Sends a request with any number as its argument.
 ///
-/// The kernel may take the number for an address: what is there is either a [`GuardedBuffer`]'s or no
-/// memory of this program.
+/// The kernel may use the number as an address. It must then be an address in a [`GuardedBuffer`], or one at
+/// which this process has no memory.
 pub(super) fn poke(file: impl AsFd, request: u32, argument: usize) -> Result<i32, Errno> {
-    // SAFETY: The callers pass numbers that are no addresses of this program, or those of fences,
-    // which are made to be overwritten.
+    // SAFETY: If the request takes a pointer, `raw_ioctl` requires an address that may be read and written,
+    // or one at which this process has no memory. Callers then pass an exposed address in a `GuardedBuffer`,
+    // to which no references exist, or an address without memory. If the request takes a number, any argument
+    // is allowed.
     unsafe { raw_ioctl(file.as_fd(), request, argument) }
 }
 
@@ -153,7 +156,7 @@ mod c {
     }
 }
 
-/// Which way bytes go between a block and memory.
+/// The direction of a transfer between a block and memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Transfer {
     /// `pread`
@@ -162,18 +165,19 @@ pub(super) enum Transfer {
     Write,
 }
 
-/// Memory with an end: some pages, and behind them one that cannot be touched.
+/// Some accessible pages, followed by a guard page that cannot be accessed.
 pub(super) struct GuardedBuffer {
     start: NonNull<u8>,
-    /// Bytes that can be touched.
+    /// The number of accessible bytes.
     bytes: usize,
 }
 
 impl GuardedBuffer {
-    /// Makes a fence of `pages` pages that can be touched.
+    /// Creates a buffer with `pages` accessible pages.
     pub(super) fn new(pages: usize) -> TestResult<Self> {
         let bytes = pages * page_size();
-        // SAFETY: The mapping is new and nobody's.
+        // SAFETY: `mmap_anonymous` must not replace a mapping that is in use. The address is null, so the
+        // kernel chooses a free range.
         let start = unsafe {
             mmap_anonymous(
                 ptr::null_mut(),
@@ -192,31 +196,35 @@ impl GuardedBuffer {
 
     fn protect(&self, from: usize, bytes: usize, access: MprotectFlags) -> TestResult {
         let start = self.start.as_ptr().wrapping_add(from).cast::<c_void>();
-        // SAFETY: The range is part of the mapping, to which there are no references.
+        // SAFETY: The range is a part of this mapping, and no references to it exist.
         Ok(unsafe { mprotect(start, bytes, access) }?)
     }
 
-    /// Puts `content` where all of it but the last `outside` bytes can be touched; returns where.
+    /// Copies `content` to the end of the accessible pages, except for its last `outside` bytes, which would
+    /// lie in the guard page. Returns the address.
     ///
-    /// `content` is not longer than what can be touched.
+    /// The copied part of `content` must fit into the accessible pages.
     pub(super) fn place(&self, content: &[u8], outside: usize) -> usize {
         let inside = &content[..content.len() - outside];
         let start = self.start.as_ptr().wrapping_add(self.bytes - inside.len());
-        // SAFETY: `inside` ends where the part that can be touched ends, and is no longer than it;
-        // there are no references to the mapping.
+        // SAFETY: `copy_nonoverlapping` requires readable and writable ranges that do not overlap. The target
+        // is the end of the accessible pages, into which `inside` fits, and `inside` is not in this mapping,
+        // to which no references exist.
         unsafe { ptr::copy_nonoverlapping(inside.as_ptr(), start, inside.len()) };
         start.expose_provenance()
     }
 
-    /// Returns the last `len` bytes that can be touched.
+    /// Returns the last `len` accessible bytes.
     pub(super) fn last(&self, len: usize) -> Vec<u8> {
         let start = self.start.as_ptr().wrapping_add(self.bytes - len);
-        // SAFETY: The range is part of the mapping, can be read, and nobody writes to it now.
+        // SAFETY: `from_raw_parts` requires readable, initialized bytes that nobody writes to. The range is
+        // the end of the accessible pages, which the kernel initialized, and no call of the kernel that
+        // writes to it is running.
         unsafe { std::slice::from_raw_parts(start, len) }.to_vec()
     }
 
-    /// Moves up to `len` bytes between a block and the memory at `address`, which [`GuardedBuffer::place`]
-    /// returned; the end of the fence may be in between.
+    /// Transfers up to `len` bytes between a block and the memory at `address`, which
+    /// [`GuardedBuffer::place`] returned. The guard page may be in this range.
     pub(super) fn transfer(
         &self,
         file: impl AsFd,
@@ -229,10 +237,11 @@ impl GuardedBuffer {
         let position = i64::try_from(position).map_err(|_| Errno::INVAL)?;
         let buffer = ptr::with_exposed_provenance_mut::<c_void>(address);
         let moved = match transfer {
-            // SAFETY: The kernel stops where the fence does; what it touches before is the
-            // fence's, to which there are no references.
+            // SAFETY: `pread64` writes to `len` bytes from `buffer` on, or stops at the guard page. All bytes
+            // before the guard page belong to this buffer, and no references to them exist.
             Transfer::Read => unsafe { c::pread64(file, buffer, len, position) },
-            // SAFETY: As above.
+            // SAFETY: `pwrite64` reads `len` bytes from `buffer` on, or stops at the guard page. All bytes
+            // before the guard page belong to this buffer, and nobody writes to them during the call.
             Transfer::Write => unsafe { c::pwrite64(file, buffer, len, position) },
         };
         usize::try_from(moved).map_err(|_| {
@@ -241,25 +250,25 @@ impl GuardedBuffer {
         })
     }
 
-    /// Moves the `len` bytes at `address`, which [`GuardedBuffer::place`] returned, to where they begin
-    /// `from` bytes behind the first one that can be touched; returns where.
+    /// Moves the `len` bytes at `address`, which [`GuardedBuffer::place`] returned, to byte `from` of the
+    /// accessible bytes. Returns the new address.
     pub(super) fn shift_down(&self, address: usize, len: usize, from: usize) -> usize {
         let first = self.start.addr().get();
         assert!(address >= first && len <= self.bytes - (address - first).max(from));
         let old = self.start.as_ptr().wrapping_add(address - first);
         let new = self.start.as_ptr().wrapping_add(from);
-        // SAFETY: Both ranges are part of what can be touched, as was checked above; there are no
-        // references to the mapping.
+        // SAFETY: `copy` requires a readable and a writable range of `len` bytes. Both are in the accessible
+        // pages, as was checked above, and no references to the mapping exist.
         unsafe { ptr::copy(old, new, len) };
         new.expose_provenance()
     }
 
-    /// Keeps everybody from writing.
+    /// Makes the accessible pages read-only.
     pub(super) fn read_only(&self) -> TestResult {
         self.read_only_from(0)
     }
 
-    /// Keeps everybody from writing from byte `from` on, which begins a page.
+    /// Makes the accessible pages read-only from byte `from` on, which is the first byte of a page.
     pub(super) fn read_only_from(&self, from: usize) -> TestResult {
         self.protect(from, self.bytes - from, MprotectFlags::READ)
     }
@@ -267,7 +276,8 @@ impl GuardedBuffer {
 
 impl Drop for GuardedBuffer {
     fn drop(&mut self) {
-        // SAFETY: The mapping is this fence's, and there are no references to it.
+        // SAFETY: `munmap` requires that nobody uses the range any more. This buffer owns the mapping and is
+        // dropped, and no references to it exist.
         let unmapped = unsafe { munmap(self.start.as_ptr().cast(), self.bytes + page_size()) };
         debug_assert!(unmapped.is_ok());
     }

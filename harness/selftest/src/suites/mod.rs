@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The device's contract, as tests.
+//! Tests of the contract of the device.
 //!
-//! A suite is a file, a test is a function with a sentence for a name. A test opens its own
-//! sessions; where the engine has pools they are private, unless the test is about the shared one.
-//! After each suite the shared pools must be as they were before it.
+//! A suite is a file, and a test is a function whose name is a sentence. A test opens its own sessions. If
+//! the engine has pools, these are private, unless the test is about the shared pool. After each suite, the
+//! shared pools must be as they were before the suite.
 
 mod access;
 mod arguments;
@@ -83,16 +83,16 @@ use verdict::{
     check_eq,
 };
 
-/// The function of a test, and where it is run.
+/// The function of a test, and the engines on which the test runs.
 #[derive(Clone, Copy)]
 enum Body {
-    /// Once.
+    /// The test runs once.
     Once(fn() -> TestResult),
-    /// On each engine.
+    /// The test runs on each engine.
     Each(fn(Engine) -> TestResult),
-    /// On each engine that has pools.
+    /// The test runs on each engine that has pools.
     Pools(fn(Engine) -> TestResult),
-    /// Once, with the file of the module, which the test loads and unloads.
+    /// The test runs once, with the file of the module, which the test loads and unloads.
     Life(fn(&Module) -> TestResult),
 }
 
@@ -108,7 +108,7 @@ struct Suite {
     tests: &'static [Test],
 }
 
-/// Declares the tests of a file: how each is run, and the function.
+/// Declares the tests of a file. Each test has a variant of [`Body`] and a function.
 macro_rules! suite {
     ($name:literal { $($body:ident $test:ident),* $(,)? }) => {
         /// The tests of this file.
@@ -175,7 +175,7 @@ impl Case {
 }
 
 impl Suite {
-    /// Returns the suite's tests, once for each engine that they are run on.
+    /// Returns the suite's tests, once for each engine on which they run.
     fn cases(&self, module: Option<&PathBuf>) -> Vec<Case> {
         let mut cases = Vec::new();
         for test in self.tests {
@@ -211,19 +211,20 @@ impl Suite {
 pub(crate) struct TestPlan {
     /// The file of the module; without it, tests that load the module are skipped.
     pub(crate) module: Option<PathBuf>,
-    /// Parts of the names, as `suite/test.engine`, of the tests to run; all are without any.
+    /// Parts of the names of the tests to run, which have the form `suite/test.engine`. An empty list selects
+    /// all tests.
     pub(crate) filters: Vec<String>,
-    /// Raise the repetitions of slow tests to a thousand.
+    /// Whether slow tests have a thousand repetitions.
     pub(crate) long: bool,
 }
 
 impl TestPlan {
-    /// Says whether the test of this name is to be run.
+    /// Returns whether the test with this name is selected.
     fn chooses(&self, name: &str) -> bool {
         self.filters.is_empty() || self.filters.iter().any(|filter| name.contains(filter))
     }
 
-    /// Returns the chosen tests by suite.
+    /// Returns the selected tests by suite.
     fn chosen(&self) -> Vec<(&'static str, Vec<Case>)> {
         let mut chosen = Vec::new();
         for suite in SUITES {
@@ -236,7 +237,7 @@ impl TestPlan {
         chosen
     }
 
-    /// Returns the names of the chosen tests.
+    /// Returns the names of the selected tests.
     pub(crate) fn names(&self) -> Vec<String> {
         let named = |(suite, cases): (&str, Vec<Case>)| {
             cases
@@ -247,7 +248,7 @@ impl TestPlan {
         self.chosen().into_iter().flat_map(named).collect()
     }
 
-    /// Runs the chosen tests and reports each.
+    /// Runs the selected tests and reports each.
     pub(crate) fn run(&self, out: impl io::Write, style: Style) -> io::Result<TestCounts> {
         fixture::set_long(self.long);
         let suites = self.chosen();

@@ -37,7 +37,7 @@ pub(super) struct Module {
 }
 
 impl Module {
-    /// Names the module's file.
+    /// Returns a module with the file `file`, and does not open the file.
     pub(super) fn new(file: PathBuf) -> Self {
         Self { file }
     }
@@ -65,7 +65,7 @@ impl Module {
         delete_module(c"slablab", NO_WAITING)
     }
 
-    /// Runs `act` with the module unloaded, and loads it again.
+    /// Unloads the module, runs `act`, and loads the module again.
     pub(super) fn without(&self, act: impl FnOnce() -> TestResult) -> TestResult {
         self.unload().map_err(TestError::from).about("unloading")?;
         let outcome = act();
@@ -77,7 +77,7 @@ impl Module {
         again.map_err(TestError::from).about("loading again")
     }
 
-    /// Runs `act` with the module loaded with these parameters.
+    /// Loads the module with `parameters`, runs `act`, and loads the module again without parameters.
     pub(super) fn with(&self, parameters: &str, act: impl FnOnce() -> TestResult) -> TestResult {
         self.without(|| {
             self.load(parameters)

@@ -8,9 +8,10 @@
 //! instructions, independent of the host. On other machines the test is skipped. Delays below the
 //! timer's tick, 4 ms, are not detected.
 //!
-//! Programs whose calls copy or zero more than 100 MiB are killed, in most cases during a call. Each
-//! must end within the time to zero and copy 16 MiB, which is measured first, plus the time to end a
-//! program. The session is shared with this program, so it survives, and must be unchanged.
+//! Programs whose calls copy or zero more than 100 MiB (slub: 40 MiB) are killed, in most cases during a
+//! call. Each program must end within the time to zero and copy 16 MiB, which is measured first, plus the
+//! time to end a program. The session is shared with this program, so it outlives the killed program, and
+//! must be unchanged.
 
 use std::{
     sync::atomic::{
@@ -59,7 +60,7 @@ use super::{
 };
 
 suite!("patience" {
-    // First, because later the kernel returns memory of earlier tests in the background.
+    // This test runs first, because later the kernel frees memory of earlier tests in the background.
     Once a_long_free_is_preemptible,
     Each no_call_disables_preemption_for_50_ms,
     Each a_killed_program_ends_within_16_mib_of_copying_or_zeroing,
@@ -107,7 +108,7 @@ impl Heartbeat {
 /// The name of a call, and a function that makes the call with the longest possible work.
 type Long<'a> = (&'a str, Box<dyn Fn() -> TestResult + 'a>);
 
-/// The longest calls, each after the preparation that makes it long.
+/// Returns the longest calls, each with the preparation that makes the call long.
 fn long_calls<'a>(engine: Engine, device: &'a Device, blocks: u64) -> Vec<Long<'a>> {
     let mut calls: Vec<Long<'a>> = vec![
         ("INFO", Box::new(|| Ok(device.info().map(drop)?))),
@@ -162,7 +163,7 @@ fn long_calls<'a>(engine: Engine, device: &'a Device, blocks: u64) -> Vec<Long<'
             "BIND to a pool of 240 MiB, and close",
             Box::new(move || {
                 let other = Device::open()?;
-                // A pool takes more than its region.
+                // A pool is charged for more than its region.
                 let most = other.info()?.private_bytes_max / 16 * 15;
                 let bytes = most.min(256 * MIB) / POOL_UNIT * POOL_UNIT;
                 Ok(other.bind(engine.raw(), uapi::SLABLAB_BIND_PRIVATE, bytes)?)
@@ -177,7 +178,8 @@ fn long_calls<'a>(engine: Engine, device: &'a Device, blocks: u64) -> Vec<Long<'
     calls
 }
 
-/// Allocates blocks of two pages, as many as go into a call and the pool, and frees them.
+/// Allocates 32 MiB in blocks of two pages with one call of the maximum length, and frees the blocks with
+/// another.
 fn submit(device: &Device) -> TestResult {
     let alloc = slablab_operation {
         kind: uapi::SLABLAB_OP_ALLOC as u8,
@@ -303,7 +305,7 @@ fn a_long_free_is_preemptible() -> TestResult {
     )
 }
 
-/// Fills a good part of the shared pool with small blocks, half of them freed, and makes each call.
+/// Allocates 20,000 small blocks in the shared pool, frees half of them, and measures each call.
 fn measure(engine: Engine, heart: &Heartbeat) -> TestResult {
     let device = shared(engine)?;
     let blocks = (0..20_000).map(|n| Ok(device.alloc(1 + n % 600, 1)?.handle));
@@ -321,7 +323,7 @@ fn measure(engine: Engine, heart: &Heartbeat) -> TestResult {
     Ok(())
 }
 
-/// Bytes that may be zeroed, and copied, after a program was killed.
+/// The maximum number of bytes that a call may zero and copy after its program was killed.
 const PIECE: u64 = 16 * MIB;
 
 /// The time to end a program, independent of its last call.
@@ -330,17 +332,18 @@ const END: Duration = Duration::from_millis(10);
 /// The time to free up to 200 MiB of a program's memory, in a pool or of its own.
 const FREE: Duration = Duration::from_millis(30);
 
-/// Operations of a submission.
+/// The number of operations in a submission.
 const OPERATIONS: usize = 8;
 
-/// Events that are enough for the call that a program was killed in, and the one before.
+/// The capacity of the ring of events: enough for the call during which a program is killed, and for the
+/// previous call.
 const RING: usize = 32;
 
-/// The calls of which the longest part leaves no event.
+/// The name of the calls whose longest part records no event.
 const TRANSFERS: &str = "pwrite and pread";
 
-/// Makes calls as [`long_calls`] does, which take longer: each copies or zeroes `whole` bytes and
-/// leaves nothing behind.
+/// Returns calls that take longer than those of [`long_calls`]. Each call copies or zeroes `whole` bytes and
+/// leaves no block.
 fn endless_calls<'a>(device: &'a Device, whole: u64) -> Vec<Long<'a>> {
     let part = whole / 2;
     let operation = |kind| slablab_operation {
@@ -416,7 +419,7 @@ fn endless_calls<'a>(device: &'a Device, whole: u64) -> Vec<Long<'a>> {
     calls
 }
 
-/// Makes calls that get and free pools, on files of their own.
+/// Returns calls that create and free pools, each on its own file.
 fn pool_calls<'a>(engine: Engine) -> Vec<Long<'a>> {
     let bind = move |flags, bytes| -> TestResult<Device> {
         let device = Device::open()?;
@@ -448,7 +451,7 @@ fn pool_calls<'a>(engine: Engine) -> Vec<Long<'a>> {
     ]
 }
 
-/// Returns how long something takes.
+/// Returns the duration of `act`.
 fn time(act: impl FnOnce() -> TestResult) -> TestResult<Duration> {
     let begin = Instant::now();
     act()?;
@@ -459,7 +462,7 @@ fn a_killed_program_ends_within_16_mib_of_copying_or_zeroing(engine: Engine) -> 
     if Clock::of_this_machine() != Clock::Instructions {
         return Err(TestError::skipped("the clock counts no instructions"));
     }
-    // A session may hold 128 MiB, and the shared pool of an engine without private ones has 64.
+    // A session may allocate 128 MiB. The shared pool of an engine without private pools has 64 MiB.
     let (device, whole) = if has_pool(engine) {
         (private_of(engine, 192 * MIB)?, 120 * MIB)
     } else {
@@ -494,7 +497,8 @@ fn a_killed_program_ends_within_16_mib_of_copying_or_zeroing(engine: Engine) -> 
     Ok(())
 }
 
-/// Frees what a killed program left in the session, and returns how many calls were given up.
+/// Frees the blocks that a killed program left in the session. Returns 1 if the program's last call was
+/// interrupted, else 0.
 fn swept(device: &Device) -> TestResult<u64> {
     let mut events = [slablab_event::default(); RING];
     let reply = device.events(0, &mut events)?;
@@ -518,8 +522,8 @@ fn swept(device: &Device) -> TestResult<u64> {
     ))
 }
 
-/// Kills programs that make a call over and over, and checks that each is gone within `limit`, and what
-/// `after` looks at.
+/// Kills three programs that repeat a call, checks that each of them ends within `limit`, and runs `after`
+/// after each.
 fn killed_in_time(
     call: &dyn Fn() -> TestResult,
     limit: Duration,
@@ -528,7 +532,7 @@ fn killed_in_time(
     let once = time(call)?;
     for eighth in [1, 3, 6] {
         let child = Fork::new(|| {
-            // The parent has seen no refusal, and the child does nothing else.
+            // A child cannot report an error. In the parent, the same call has just succeeded.
             let _ = call();
         })?;
         thread::sleep(once + once * eighth / 8);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Pools: private ones, and EXTEND.
+//! Private pools, EXTEND and SHRINK.
 
 use std::sync::{
     Mutex,
@@ -149,7 +149,7 @@ fn an_exhausted_pool_allocates_again_after_extend() -> TestResult {
 }
 
 fn adjacent_regions_never_merge() -> TestResult {
-    // Wherever the regions lie, two of them never make one block.
+    // No block spans two regions, wherever the regions lie.
     let device = private(MIB)?;
     for _ in 0..3 {
         device.extend(MIB)?;
@@ -274,7 +274,7 @@ fn shrink_returns_cached_memory() -> TestResult {
     for block in blocks {
         device.free(block)?;
     }
-    // In magazines and in slabs that are empty, or whose rest is in magazines.
+    // The cached bytes are in magazines, and in slabs that are empty or whose other objects are in magazines.
     let before = device.stats()?;
     let kept = before.cached_bytes;
     check(
@@ -293,7 +293,7 @@ fn shrink_returns_cached_memory() -> TestResult {
 }
 
 fn shrink_without_cached_memory_is_0_or_eopnotsupp() -> TestResult {
-    // The seed's slabs never give anything back.
+    // The slabs of the seed never return memory.
     let seed = private(MIB)?;
     let block = filled(&seed, 64, 1)?;
     seed.free(block)?;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Imports of every file of tests.
+//! The common imports of the files of tests.
 
 pub(in crate::suites) use super::{
     suite,

@@ -177,7 +177,7 @@ fn programs_cannot_touch_each_others_blocks(engine: Engine) -> TestResult {
     check_eq("live blocks", observer.stats()?.live_blocks, before)
 }
 
-/// Checks the blocks that an heir made.
+/// Checks the blocks that a child in the role [`ChildRole::Heir`] allocated.
 #[track_caller]
 fn inherited(device: &Device, handles: &[u32]) -> TestResult {
     check_eq("blocks", handles.len(), 10)?;
@@ -212,7 +212,8 @@ fn a_session_lives_until_the_last_program_leaves_it(engine: Engine) -> TestResul
     check_eq("live blocks", observer.stats()?.live_blocks, before)
 }
 
-/// Checks a session that came as a file, and the block of [`SIZE`] bytes in it.
+/// Checks the session of a file that another program opened or sent, and the block of [`SIZE`] bytes in this
+/// session.
 #[track_caller]
 fn usable_file(file: &OwnedFd, handle: u32) -> TestResult {
     let mut bytes = vec![0; SIZE as usize];
@@ -288,7 +289,7 @@ fn a_session_can_be_sent_through_a_socket() -> TestResult {
     }
 }
 
-/// Runs `act` in `threads` threads at the same time, with the number of each.
+/// Runs `act` in `threads` threads at the same time. The argument of `act` is the number of the thread.
 pub(super) fn together(threads: u64, act: impl Fn(u64) -> TestResult + Sync) -> TestResult {
     let (act, begin) = (&act, &Barrier::new(threads as usize));
     thread::scope(|scope| {

@@ -133,13 +133,13 @@ fn more_sessions_than_there_may_be_are_enfile() -> TestResult {
     check_eq("sessions", first.info()?.sessions_used, info.sessions_used)
 }
 
-/// Runs `act` as a user who may do nothing, in a thread of its own.
+/// Runs `act` in a new thread, as a user without privileges.
 pub(super) fn as_nobody<T: Send>(act: impl FnOnce() -> TestResult<T> + Send) -> TestResult<T> {
     let nobody = || {
         let (user, group) = (Uid::from_raw(1000), Gid::from_raw(1000));
         set_thread_groups(&[])?;
         set_thread_res_gid(group, group, group)?;
-        // The last step: it takes the privilege to do the others.
+        // The user is changed last, because this step drops the privilege for the other steps.
         set_thread_res_uid(user, user, user)?;
         act()
     };
@@ -148,7 +148,8 @@ pub(super) fn as_nobody<T: Send>(act: impl FnOnce() -> TestResult<T> + Send) -> 
 }
 
 fn a_user_without_privilege_cannot_open_the_device() -> TestResult {
-    // From inside of /dev: what is asked is the device's mode, not that of the folders above.
+    // The device is opened relative to /dev, so that the kernel checks its mode and not the modes of the
+    // directories.
     let folder = rustix::fs::open("/dev", OFlags::PATH | OFlags::DIRECTORY, Mode::empty())?;
     as_nobody(|| {
         for flags in [OFlags::RDWR, OFlags::RDONLY, OFlags::WRONLY] {

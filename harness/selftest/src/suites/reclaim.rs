@@ -48,7 +48,7 @@ suite!("reclaim" {
     Once an_idle_cpu_releases_the_reserve,
 });
 
-/// The bytes of a page.
+/// The size of a page in bytes.
 const PAGE: u64 = 4 * KIB;
 
 /// Skips a test that needs two CPUs on a machine with one.
@@ -92,7 +92,7 @@ fn magazines_of_a_cpu_under_a_real_time_task_are_reclaimed() -> TestResult {
 
     let _unthrottled = Unthrottled::new()?;
     let (started, stop) = (AtomicBool::new(false), AtomicBool::new(false));
-    // Returns whether it was stopped in time.
+    // Occupies CPU 1 until `stop` is set, and returns whether it was set within `PATIENCE`.
     let occupy = || -> TestResult<bool> {
         let _there = CpuPin::to(1)?;
         real_time::become_first()?;
@@ -112,8 +112,8 @@ fn magazines_of_a_cpu_under_a_real_time_task_are_reclaimed() -> TestResult {
             while !started.load(Ordering::Relaxed) && !occupied.is_finished() {
                 thread::yield_now();
             }
-            // As many as were live before: some of them come from CPU 1's magazine. Then one more, which
-            // is refused after every CPU was looked at.
+            // As many bytes as were live before are allocated; some of the blocks come from the magazine of
+            // CPU 1. The next request is refused after the magazines of all CPUs were searched.
             while device.stats()?.live_bytes < filled {
                 device.alloc(64, 8)?;
             }
@@ -132,7 +132,8 @@ fn magazines_of_a_cpu_under_a_real_time_task_are_reclaimed() -> TestResult {
 /// Two tasks on one CPU never have more live blocks than fit. One task has a higher priority and
 /// preempts the other one at any point.
 fn no_request_is_refused_because_another_task_was_preempted() -> TestResult {
-    /// Pages of the pool, that each task has at most, and that nobody ever has.
+    /// The pages of the pool, the maximum number of live pages of each task, and the pages that always stay
+    /// free.
     const PAGES: u64 = 1024;
     const EACH: usize = 300;
     const SPARE: u64 = 8;
@@ -142,7 +143,7 @@ fn no_request_is_refused_because_another_task_was_preempted() -> TestResult {
         device.alloc(PAGE, 8)?;
     }
     let stop = AtomicBool::new(false);
-    // Allocates and frees as many as it may; returns how many requests were refused.
+    // Allocates and frees `EACH` pages, and returns the number of refused requests.
     let turn = || -> TestResult<u64> {
         let mut refused = 0;
         let mut handles = Vec::with_capacity(EACH);
@@ -171,7 +172,7 @@ fn no_request_is_refused_because_another_task_was_preempted() -> TestResult {
         real_time::become_first()?;
         let mut refused = 0;
         for round in 0..rounds(3000, 20_000) {
-            // From 100 to 500 microseconds, so that it wakes anywhere in the other's calls.
+            // The sleep takes 100 to 500 µs, so that the task wakes at any point of the other task's calls.
             thread::sleep(Duration::from_micros(100 + round * 7919 % 400));
             refused += turn()?;
         }
@@ -191,13 +192,14 @@ fn no_request_is_refused_because_another_task_was_preempted() -> TestResult {
 }
 
 fn an_idle_cpu_releases_the_reserve() -> TestResult {
-    /// Pairs after which a magazine must serve.
+    /// The number of pairs of ALLOC and FREE after which every ALLOC must be served from a magazine.
     const PAIRS: u64 = 1000;
     two_cpus()?;
     let device = private_of(Engine::Hybrid, MIB)?;
     {
         let _there = CpuPin::to(1)?;
-        // Many sizes, several times: their magazines grow until the whole reserve is theirs.
+        // Blocks of many sizes are allocated and freed several times. The magazines of CPU 1 grow until they
+        // have the whole reserve.
         for size in (0..6).flat_map(|_| (1..=64).map(|n| n * 16)) {
             let handles = (0..40).map(|_| Ok(device.alloc(size, 8)?.handle));
             for handle in handles.collect::<TestResult<Vec<_>>>()? {

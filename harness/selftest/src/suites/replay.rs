@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Generated traces, replayed in the kernel and in this process: the same answers, the same figures,
-//! and so the same utilisation.
+//! Generated traces, replayed in the kernel and in this process. The replies and the figures must be the
+//! same, and so is the utilisation.
 
 use std::{
     fs,
@@ -52,15 +52,16 @@ suite!("replay" {
     Once kernel_allocations_can_be_recorded_and_replayed,
 });
 
-/// Hundredths of the usual length.
+/// The length of the traces, in percent of the usual length.
 const PERCENT: u32 = 10;
 
-/// Makes one of every pattern, in about the time that it takes to run them.
+/// Generates one trace of each pattern. Generating a trace takes about as long as replaying it.
 fn traces() -> impl Iterator<Item = Trace> {
     pattern::all().map(|pattern| pattern.make(5, PERCENT))
 }
 
-/// Runs a trace in a new pool on both, and returns what it comes to.
+/// Replays a trace in a new pool in the kernel and in one in this process, compares the replies and the
+/// figures, and returns the figures.
 fn both(engine: Engine, trace: &Trace, pool_bytes: u64) -> TestResult<Figures> {
     let wrong = |failure: crate::replay::Failure| TestError::failed(failure.to_string());
     let device = checked(&private_of(engine, pool_bytes)?, trace).map_err(wrong)?;
@@ -89,7 +90,7 @@ fn generated_traces_have_the_same_answers() -> TestResult {
     Ok(())
 }
 
-/// Compares a replay's answers with the events of it, and returns how many there were.
+/// Records the events of a replay, compares them with the replies, and returns the number of events.
 fn same_as_recorded(target: &dyn Target, trace: &Trace) -> TestResult<usize> {
     target.record(uapi::SLABLAB_EVENTS_MAX)?;
     let ran = checked(target, trace).map_err(|wrong| TestError::failed(wrong.to_string()))?;
@@ -116,7 +117,7 @@ fn same_as_recorded(target: &dyn Target, trace: &Trace) -> TestResult<usize> {
         check_eq("cost", event.cost.bits(), answer.cost.bits()).about(&about)?;
         let done = answer.outcome == OpOutcome::Done;
         check_eq("done", event.error == 0, done).about(&about)?;
-        // The answer to a free has no offset, and a refused operation has the block's old offset.
+        // The reply to a FREE has no offset, and that of a refused operation has the block's old offset.
         if done && kind != uapi::SLABLAB_EVENT_FREE {
             check_eq("offset", event.offset, answer.offset).about(&about)?;
             check_eq("usable", event.usable, answer.usable).about(&about)?;
@@ -129,7 +130,7 @@ fn the_recording_of_a_replay_equals_its_answers() -> TestResult {
     for trace in traces().step_by(5) {
         let mut counts = Vec::new();
         for engine in POOL_ENGINES {
-            // There is not room for everything.
+            // The second pool is too small for the trace, so that requests are refused.
             for pool_bytes in [8 * MIB, 8 * POOL_UNIT] {
                 let device = private_of(engine, pool_bytes)?;
                 counts.push(same_as_recorded(&device, &trace).about(&trace.name)?);
@@ -184,7 +185,7 @@ fn kernel_allocations_can_be_recorded_and_replayed() -> TestResult {
     let Ok(recorder) = Recorder::new(4096) else {
         return Err(TestError::skipped("there is no ftrace"));
     };
-    // A socket has a structure of its own, which goes with it.
+    // The kernel allocates a structure for each socket, and frees it with the socket.
     let sockets = || (0..200).try_for_each(|_| UnixStream::pair().map(drop));
     let recorded = recorder.record("sockets", sockets);
     drop(recorder);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The output of results: KTAP, version 1, or a list.
+//! The output of results, in KTAP, version 1, or as a list.
 //!
 //! The shape is that of `Documentation/dev-tools/ktap.rst`: a suite is a subtest, indented by two,
 //! with its own version and plan line.
@@ -27,7 +27,7 @@ pub(crate) enum Style {
     Plain,
 }
 
-/// Counts of results.
+/// The numbers of results.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct TestCounts {
     /// Tests that passed.
@@ -44,7 +44,7 @@ pub(crate) struct TestReport<W> {
     style: Style,
     tally: TestCounts,
     suites: usize,
-    /// Tests of the current suite that ended, and that failed.
+    /// The numbers of tests of the current suite that ended and that failed.
     suite: (usize, usize),
 }
 
@@ -158,12 +158,12 @@ impl<W: Write> TestReport<W> {
     }
 }
 
-/// Writes a test's name as the sentence that it is.
+/// Returns the name of a test as a sentence.
 fn words(name: &str) -> String {
     name.replace('_', " ")
 }
 
-/// Names the time of a test that took long.
+/// Returns the text for the duration of a test, which is empty below one second.
 fn slow(time: Duration) -> String {
     if time < Duration::from_secs(1) {
         return String::new();

@@ -136,7 +136,7 @@ fn an_alignment_above_the_pool_is_einval(engine: Engine) -> TestResult {
     })
 }
 
-/// Sizes that no pool of `pool_bytes` bytes has.
+/// Returns sizes that are larger than a pool of `pool_bytes` bytes.
 fn too_big(pool_bytes: u64) -> [u64; 5] {
     [
         pool_bytes + 1,
@@ -261,7 +261,7 @@ fn a_full_pool_is_enomem_and_exhausted() -> TestResult {
 fn scattered_free_memory_is_enomem_and_fragmented() -> TestResult {
     let device = private(MIB)?;
     let (handles, _) = exhaust(&device, 8 * KIB)?;
-    // Every other block by its place: no two free ones are buddies.
+    // Every other block in the order of the offsets is freed, so no two free blocks are buddies.
     let mut placed = Vec::new();
     for handle in handles {
         let block = device.realloc(handle, 8 * KIB)?;
@@ -300,10 +300,10 @@ fn a_fragmented_refusal_has_linuxs_fragmentation_index() -> TestResult {
         u32::from(cost.cause),
         uapi::SLABLAB_CAUSE_FRAGMENTED,
     )?;
-    // As mm/vmstat.c has it: 128 free pages in 64 blocks, of which 4 are wanted.
+    // The formula of mm/vmstat.c, for 128 free pages in 64 free blocks and a request for 4 pages.
     let index: u64 = 1000 - (1000 + 128 * 1000 / 4) / 64;
     check_eq("index", u64::from(cost.fragmentation), index)?;
-    // Other refusals have none.
+    // Refusals for other causes have no index.
     let Err(refused) = device.alloc(2 * MIB, 1) else {
         return Err(TestError::failed("it was served"));
     };

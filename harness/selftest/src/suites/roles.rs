@@ -56,7 +56,7 @@ use super::{
     },
 };
 
-/// Plays the role of a child program.
+/// Does the work of a child program.
 pub(crate) fn play(role: ChildRole, engine: Engine) -> TestResult {
     match role {
         ChildRole::Stress => stress(engine),
@@ -81,7 +81,7 @@ fn say(numbers: impl IntoIterator<Item = u32>) -> TestResult {
     Ok(io::stdout().flush()?)
 }
 
-/// Stays until killed.
+/// Waits until this program is killed.
 fn stay() -> TestResult {
     loop {
         std::thread::park();
@@ -105,7 +105,7 @@ fn stress(engine: Engine) -> TestResult {
                 handles.push(block.handle);
             }
             4 if !handles.is_empty() => {
-                // A refusal leaves the block as it was: nothing to do.
+                // A refused REALLOC leaves the block unchanged, so its error is ignored.
                 let _ = device.realloc(handles[random.index(handles.len())], size);
             }
             _ if !handles.is_empty() => {
@@ -176,9 +176,10 @@ fn heir() -> TestResult {
 }
 
 fn host(engine: Engine) -> TestResult {
-    // SAFETY: Only children are in the new namespace.
+    // SAFETY: `unshare_unsafe` is unsafe because `FILES` would separate the file descriptors of threads. This
+    // call passes `NEWPID` only, which affects only later children.
     match unsafe { unshare_unsafe(UnshareFlags::NEWPID) } {
-        // The kernel has no such namespaces.
+        // The kernel has no pid namespaces.
         Err(Errno::INVAL) => return say([]),
         result => result?,
     }
@@ -230,10 +231,11 @@ fn glutton(engine: Engine) -> TestResult {
     };
     check_eq("refusal of a session", errno, Errno::NFILE)?;
     for (n, device) in sessions.iter().enumerate() {
-        // Every other one takes a private pool while there is a budget.
+        // Each session binds to a private pool while the budget suffices, and to the shared pool of `engine`
+        // otherwise.
         let private = device.bind(Engine::Hybrid.raw(), uapi::SLABLAB_BIND_PRIVATE, 1 << 20);
         if n % 2 == 0 || private.is_err() {
-            // Bound already, where it has a pool to itself.
+            // This fails for a session that is bound to a private pool already.
             let _ = device.bind(engine.raw(), 0, 0);
         }
         for size in [1 << 20, 1 << 16, 4096, 64] {

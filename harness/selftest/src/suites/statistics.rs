@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! STATS: the statistics of `seed` by the formulas of `docs/seed-design.md`, and the exact ones.
+//! STATS: the statistics of `seed`, which follow the formulas of `docs/seed-design.md`, and the exact
+//! statistics.
 
 use crate::{
     device::Device,
@@ -44,15 +45,15 @@ suite!("statistics" {
     Each a_session_sees_its_own_share_only,
 });
 
-/// Bytes of the classes' blocks.
+/// The block sizes of the seed's size classes, in bytes.
 const CLASSES: [u64; 7] = [64, 128, 256, 512, 1024, 2048, 4096];
 
-/// Returns the classes that there are.
+/// Returns the used entries of the array of classes.
 fn classes(stats: &slablab_stats) -> &[slablab_class_stats] {
     &stats.classes[..stats.class_count as usize]
 }
 
-/// Checks what holds of the seed at any time.
+/// Checks the equations that hold for the statistics of the seed at any time.
 #[track_caller]
 fn consistent(stats: &slablab_stats) -> TestResult {
     let sum = |count: fn(&slablab_class_stats) -> u64| -> u64 {
@@ -111,7 +112,7 @@ fn consistent(stats: &slablab_stats) -> TestResult {
     )
 }
 
-/// Checks by which path a block came.
+/// Checks the path, the class and the order of an allocation.
 #[track_caller]
 fn came_by(block: &slablab_alloc, path: u32, class_index: u32, order: u32) -> TestResult {
     let cost = &block.cost;
@@ -126,7 +127,7 @@ fn came_by(block: &slablab_alloc, path: u32, class_index: u32, order: u32) -> Te
     )
 }
 
-/// Returns the figures, once they are found to be consistent.
+/// Returns the statistics, after checking them with [`consistent`].
 #[track_caller]
 fn figures(device: &Device) -> TestResult<Box<slablab_stats>> {
     let stats = device.stats()?;
@@ -238,7 +239,7 @@ fn each_class_serves_the_sizes_of_the_seed_design() -> TestResult {
         let smallest = if index == 0 { 1 } else { bytes / 2 + 1 };
         for (size, align) in [(smallest, 1), (bytes, 1), (bytes, bytes), (1, bytes)] {
             let block = device.alloc(size, align)?;
-            // An alignment below 64 asks for no larger class.
+            // The class is the smallest one that is large enough for both the size and the alignment.
             check_eq("class", usize::from(block.cost.class_index), index)
                 .and_then(|()| check_eq("usable", block.usable, bytes))
                 .about(format_args!("{size} bytes at {align}"))?;
@@ -248,7 +249,7 @@ fn each_class_serves_the_sizes_of_the_seed_design() -> TestResult {
     sound(&device)
 }
 
-/// Does a few thousand operations of all kinds, and `each` after some of them.
+/// Executes 3,000 operations of all kinds. Runs `each` after every 50th operation and at the end.
 fn churn(device: &Device, mut each: impl FnMut(&Device) -> TestResult) -> TestResult {
     let mut handles = Vec::new();
     let mut random = Rng::new(9);
@@ -258,7 +259,7 @@ fn churn(device: &Device, mut each: impl FnMut(&Device) -> TestResult) -> TestRe
         match random.below(16) {
             0..6 => handles.extend(device.alloc(size, 1).ok().map(|block| block.handle)),
             6..8 if !handles.is_empty() => {
-                // A refusal leaves the block as it was: nothing to do.
+                // A refused REALLOC leaves the block unchanged, so its error is ignored.
                 let _ = device.realloc(handles[pick], size);
             }
             _ if !handles.is_empty() => device.free(handles.swap_remove(pick))?,

@@ -17,7 +17,7 @@ use crate::{
     target::Refused, //
 };
 
-/// Why a test did not pass.
+/// The reason why a test did not pass.
 #[derive(Debug)]
 pub(crate) enum TestError {
     /// The contract is broken.
@@ -86,7 +86,7 @@ pub(crate) fn check_eq<T: PartialEq + fmt::Debug>(what: &str, got: T, expected: 
     )))
 }
 
-/// Checks that something is true.
+/// Checks that a condition is true. `what` is the condition in words.
 #[track_caller]
 pub(crate) fn check(condition: bool, what: impl fmt::Display) -> TestResult {
     if condition {
@@ -97,7 +97,7 @@ pub(crate) fn check(condition: bool, what: impl fmt::Display) -> TestResult {
 
 /// An error that has an error number.
 pub(crate) trait Numbered {
-    /// Returns the number.
+    /// Returns the error number.
     fn errno(&self) -> Errno;
 }
 

@@ -34,7 +34,7 @@ suite!("zeros" {
     Once slabs_in_dirty_memory_give_zeroed_blocks,
 });
 
-/// Sizes around those of the classes, and of pages.
+/// Sizes around the size classes and around multiples of a page.
 const SIZES: [u64; 18] = [
     1, 8, 63, 64, 65, 128, 200, 256, 500, 512, 1000, 1024, 2048, 3000, 4096, 4097, 16_384, 100_000,
 ];
@@ -68,7 +68,7 @@ fn dirty_all_sizes(device: &Device, rounds: u32) -> TestResult<Vec<u32>> {
 }
 
 fn a_new_block_has_no_data_of_another_program(engine: Engine) -> TestResult {
-    // The whole of the shared pool, as far as the quota goes, and the lists of each class.
+    // Dirties the shared pool, up to the session's quota, and the free lists of each class.
     let other = shared(engine)?;
     let small = dirty_all_sizes(&other, 70)?;
     let mut bytes = if has_pool(engine) {
@@ -159,7 +159,7 @@ fn a_new_block_has_no_data_of_a_moved_block(engine: Engine) -> TestResult {
 }
 
 fn slabs_in_dirty_memory_give_zeroed_blocks() -> TestResult {
-    // The links of free lists lie in the blocks: they too must be gone.
+    // The links of free lists lie in the blocks and must be zeroed, too.
     let device = private(MIB)?;
     let (handles, _) = exhaust(&device, 8 * KIB)?;
     for handle in handles {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! System calls, timed from outside.
+//! Measures system calls from a process.
 
 use std::{
     hint::black_box,
@@ -30,23 +30,23 @@ use crate::{
     },
 };
 
-/// Calls of a sample.
+/// The number of calls in a sample.
 const CALLS: u32 = 500;
 
-/// An ioctl that every dispatch ends in saying no to, and that reads nothing.
+/// The number of an ioctl that does not exist: the driver finds no command and returns ENOTTY.
 const NULL: u32 = uapi::SLABLAB_IOC_TYPE << 8 | 0xff;
 
-/// The names of the rows that a target is about.
+/// The names of the rows that are compared with performance targets.
 pub(super) const NULL_IOCTL: &str = "a null ioctl";
 pub(super) const ALLOC_FREE: &str = "ALLOC and FREE of 64 B, hybrid";
 
-/// Operations of a SUBMIT, for each row about it.
+/// The numbers of operations of a SUBMIT, one per row.
 const BATCHES: [usize; 4] = [1, 8, 64, 512];
 
-/// The batch that a target is about.
+/// The number of operations of the SUBMIT that is compared with a performance target.
 pub(super) const BATCH: usize = 64;
 
-/// A row of the report: a call, or several, by what one of so many costs.
+/// A row of the report. `call` makes one or more system calls, whose cost is divided by `of`.
 struct CallRow<'a> {
     name: String,
     of: usize,
@@ -62,7 +62,7 @@ impl<'a> CallRow<'a> {
         }
     }
 
-    /// Makes a row about a batch: it is allocated in one call and freed in another.
+    /// Creates the row of a batch, which is allocated in one call and freed in another.
     fn batch(device: &'a Device, size: usize) -> Self {
         let mut operations = vec![slablab_operation::default(); size];
         Self {
@@ -72,7 +72,7 @@ impl<'a> CallRow<'a> {
         }
     }
 
-    /// Makes a row about as many operations that do nothing: what no batch can be below.
+    /// Creates the row of a batch whose operations do nothing: a lower bound for the cost of the other batches.
     fn nothings(device: &'a Device, size: usize) -> Self {
         let mut operations = vec![slablab_operation::default(); size];
         Self {
@@ -89,12 +89,12 @@ impl<'a> CallRow<'a> {
     }
 }
 
-/// Returns the name of the row about a batch.
+/// Returns the name of the row of a batch.
 pub(super) fn batch(size: usize) -> String {
     format!("SUBMIT of {size}, per operation of 64 B, hybrid")
 }
 
-/// Times each call.
+/// Measures all rows.
 pub(super) fn run(brief: bool) -> anyhow::Result<Vec<CallCost>> {
     let samples = if brief { 5 } else { 40 };
     let hybrid = session(Engine::Hybrid)?;
@@ -125,7 +125,7 @@ pub(super) fn run(brief: bool) -> anyhow::Result<Vec<CallCost>> {
         .collect()
 }
 
-/// Opens a session with a small pool of its own.
+/// Opens a session with a small private pool.
 fn session(engine: Engine) -> anyhow::Result<Device> {
     let device = open_device()?;
     device
@@ -134,9 +134,9 @@ fn session(engine: Engine) -> anyhow::Result<Device> {
     Ok(device)
 }
 
-/// Makes a request that there is not.
+/// Sends [`NULL`], which must fail with ENOTTY.
 fn null_ioctl(device: &Device) -> Result<(), Errno> {
-    // SAFETY: Nothing is done to anybody's memory.
+    // SAFETY: `NULL` is no command of the driver, so the request takes no pointer.
     match unsafe { raw_ioctl(device.as_fd(), NULL, 0) } {
         Err(Errno::NOTTY) => Ok(()),
         Err(errno) => Err(errno),
@@ -150,7 +150,7 @@ fn alloc_free(device: &Device) -> Result<(), Errno> {
     device.free(block.handle)
 }
 
-/// Allocates as many blocks as there are operations in one call, and frees them in another.
+/// Allocates one block per operation in one call, and frees the blocks in another.
 fn alloc_free_batch(device: &Device, operations: &mut [slablab_operation]) -> Result<(), Errno> {
     operations.fill(slablab_operation {
         kind: uapi::SLABLAB_OP_ALLOC as u8,
@@ -169,7 +169,7 @@ fn alloc_free_batch(device: &Device, operations: &mut [slablab_operation]) -> Re
     done(device.submit(operations)?)
 }
 
-/// Says whether all operations were done.
+/// Returns the error of the operation that failed, if one failed.
 fn done(submit: slablab_submit) -> Result<(), Errno> {
     match submit.error {
         0 => Ok(()),
@@ -177,7 +177,7 @@ fn done(submit: slablab_submit) -> Result<(), Errno> {
     }
 }
 
-/// Returns what a call takes: of so many samples, the one in the middle.
+/// Returns the time of a call in nanoseconds: the median of the samples.
 fn cost(samples: usize, call: &mut dyn FnMut() -> Result<(), Errno>) -> Result<f64, Errno> {
     let mut times = Vec::with_capacity(samples);
     for _ in 0..samples {

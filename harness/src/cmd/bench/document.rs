@@ -38,21 +38,21 @@ pub(super) struct BenchRow {
     pub(super) results: Vec<Measured>,
 }
 
-/// One subject's figures of a row. Times are instructions or nanoseconds, as the clock has it.
+/// The figures of one subject in a row. Times are in instructions or nanoseconds, depending on the clock of the run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Measured {
     pub(super) subject: BenchSubject,
-    /// The time of an operation, the loop's included.
+    /// The time of an operation, including the loop.
     pub(super) cost: f64,
-    /// The times of single operations, where these were taken.
+    /// The times of single operations, if the row measures them.
     pub(super) singly: Option<Singly>,
-    /// Acquisitions of the engine's lock for each operation.
+    /// The number of acquisitions of the engine's lock per operation.
     pub(super) locks: f64,
     pub(super) operations: u64,
     pub(super) refusals: u64,
     pub(super) checked_blocks: u64,
     pub(super) wrong_blocks: u64,
-    /// The number of the rule that the engine's records broke, or 0.
+    /// The number of the rule that the engine's metadata violated, or 0.
     pub(super) rule: u32,
 }
 
@@ -62,7 +62,7 @@ pub(super) struct Singly {
     pub(super) p50: u64,
     pub(super) p99: u64,
     pub(super) max: u64,
-    /// Samples that a tick of the timer was in, and which were left out.
+    /// The number of samples that were left out because the timer ticked during them.
     pub(super) disturbed: u32,
 }
 
@@ -74,7 +74,7 @@ pub(super) struct CallCost {
 }
 
 impl Measured {
-    /// Returns what the calls of a row's threads say together.
+    /// Combines the replies to the calls of a row's threads.
     pub(super) fn new(subject: BenchSubject, singly: bool, replies: &[slablab_bench]) -> Self {
         let sum = |field: fn(&slablab_bench) -> u64| replies.iter().map(field).sum::<u64>();
         let max = |field: fn(&slablab_bench) -> u64| replies.iter().map(field).max().unwrap_or(0);
@@ -83,7 +83,7 @@ impl Measured {
             .any(|reply| reply.pattern == crate::uapi::SLABLAB_BENCH_HANDOVER);
         let span_operations = max(|reply| reply.span_operations);
         let cost = if replies.len() > 1 && !hands_over {
-            // The cost on all processors together, per operation.
+            // The time from the first begin to the last end, per operation of all threads.
             ratio(max(|reply| reply.span_ns), span_operations)
         } else if singly {
             ratio(
@@ -91,7 +91,7 @@ impl Measured {
                 sum(|reply| reply.samples.into()),
             )
         } else {
-            // The half of one thread, and the half of the other.
+            // With HANDOVER, one thread allocates and the other one frees: the sum is the cost of both.
             replies
                 .iter()
                 .map(|reply| ratio(reply.p50_ns, reply.sample_operations.into()))
@@ -120,19 +120,19 @@ impl Measured {
         }
     }
 
-    /// Says whether every block was right, and the engine's records at the end.
+    /// Returns whether every block was right and the engine's metadata was sound at the end.
     pub(super) fn is_right(&self) -> bool {
         self.wrong_blocks == 0 && self.rule == 0
     }
 }
 
 impl BenchRow {
-    /// Returns a subject's figures.
+    /// Returns the figures of a subject.
     pub(super) fn of(&self, subject: BenchSubject) -> Option<&Measured> {
         self.results.iter().find(|result| result.subject == subject)
     }
 
-    /// Returns what a subject's operation takes, without what the loop does.
+    /// Returns the cost of a subject's operation, minus that of the empty loop.
     pub(super) fn net(&self, subject: BenchSubject) -> Option<f64> {
         let empty = self
             .of(BenchSubject::Nothing)
@@ -142,12 +142,12 @@ impl BenchRow {
 }
 
 impl BenchDocument {
-    /// Says whether nothing was measured.
+    /// Returns whether nothing was measured.
     pub(super) fn is_empty(&self) -> bool {
         self.rows.is_empty() && self.calls.is_empty()
     }
 
-    /// Says whether every block was right, and every engine's records at the end.
+    /// Returns whether every block was right and every engine's metadata was sound at the end.
     pub(super) fn is_right(&self) -> bool {
         self.rows
             .iter()
@@ -156,7 +156,7 @@ impl BenchDocument {
     }
 }
 
-/// Returns a quotient, or 0 where there is nothing to divide by.
+/// Returns a quotient. A divisor of 0 counts as 1: its dividend is then 0, too.
 fn ratio(dividend: u64, divisor: u64) -> f64 {
     dividend as f64 / divisor.max(1) as f64
 }

@@ -120,7 +120,7 @@ impl BenchArgs {
     }
 }
 
-/// Measures, or reads what was measured, and reports.
+/// Measures, or reads earlier results, and prints the report.
 pub(crate) fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
     if args.target == Some(TargetKind::Sim) {
         return Err(usage(
@@ -153,7 +153,7 @@ pub(crate) fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// Reads the runs that were printed as JSON.
+/// Reads the runs that `slablab bench --json` printed.
 fn read(files: &[PathBuf]) -> anyhow::Result<Vec<BenchDocument>> {
     let runs: Vec<Vec<BenchDocument>> = files
         .iter()

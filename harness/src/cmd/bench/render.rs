@@ -54,7 +54,7 @@ pub(super) fn text(documents: &[BenchDocument], lock_prefixes: Option<u32>) -> S
     text
 }
 
-/// Returns the targets that were measured, beside their limits.
+/// Returns the table of the measured targets and their limits.
 fn target_table(measured: Vec<PerformanceTarget>) -> String {
     let mut table = Table::new([
         ("target", Side::Left),
@@ -78,7 +78,7 @@ fn target_table(measured: Vec<PerformanceTarget>) -> String {
     table.to_string()
 }
 
-/// Says in a line which targets were not measured, and why.
+/// Returns a line that names the targets that were not measured, and the reason.
 fn not_measured(documents: &[BenchDocument], others: &[PerformanceTarget]) -> String {
     if others.is_empty() {
         return String::new();
@@ -96,7 +96,7 @@ fn not_measured(documents: &[BenchDocument], others: &[PerformanceTarget]) -> St
     )
 }
 
-/// Says how a run measured.
+/// Returns the kernel, the number of processors and the unit of a run.
 fn how(document: &BenchDocument) -> String {
     let cpus = match document.cpus {
         1 => "one CPU".to_owned(),

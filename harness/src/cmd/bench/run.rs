@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Measuring: the calls of a row, on processors of their own.
+//! Measures the rows: each thread of a row runs on its own processor.
 
 use std::thread;
 
@@ -51,10 +51,11 @@ use crate::{
 /// Repetitions of a measurement in nanoseconds, which varies from run to run.
 const REPEATS: usize = 5;
 
-/// How often single operations are timed: an interrupt that is no tick goes unnoticed in them.
+/// Repetitions of a measurement of single operations: samples with a timer tick are left out, but other
+/// interrupts are not detected.
 const REPEATS_SINGLY: usize = 3;
 
-/// Measures what the arguments say.
+/// Measures the rows that the arguments choose.
 pub(super) fn run(args: &BenchArgs) -> anyhow::Result<BenchDocument> {
     let device = open_device()?;
     let cpus = processors()?;
@@ -111,7 +112,7 @@ pub(super) fn run(args: &BenchArgs) -> anyhow::Result<BenchDocument> {
     Ok(document)
 }
 
-/// Returns why a group cannot be measured on this machine, if it cannot.
+/// Returns the reason why a group cannot be measured on this machine, or `None` if it can.
 fn obstacle(group: Group, device: &Device, cpus: usize) -> anyhow::Result<Option<String>> {
     if cpus < group.cpus() {
         return Ok(Some(format!("{}: needs two processors", group.title())));
@@ -165,8 +166,8 @@ fn row(
             }
         }
         times.sort_by(|one, other| one.cost.total_cmp(&other.cost));
-        // A wrong result is always reported. Else the median counts; where runs differ by interrupts
-        // only, the run with the smallest maximum.
+        // A wrong result is always reported. Otherwise the median of the nanoseconds is reported.
+        // Instruction counts differ by interrupts only, so the run with the smallest maximum is reported.
         let wrong = times.iter().position(|measured| !measured.is_right());
         let longest = |index: &usize| times[*index].singly.map(|singly| singly.max);
         let quietest = (0..times.len()).min_by_key(longest);
@@ -185,7 +186,7 @@ fn row(
     })
 }
 
-/// Makes a call on as many processors as it has threads, on one file.
+/// Calls BENCH on one file from as many threads as the row has, each on its own processor.
 fn together(
     device: &Device,
     bench: &slablab_bench,
@@ -210,7 +211,7 @@ fn together(
     })
 }
 
-/// Has this thread run on one processor only.
+/// Pins this thread to a processor.
 fn pinned(cpu: usize) -> Result<(), Errno> {
     let mut set = CpuSet::new();
     set.set(cpu);
@@ -229,7 +230,7 @@ fn processors() -> anyhow::Result<Vec<usize>> {
     Ok(cpus)
 }
 
-/// Shows how far it is, on a terminal.
+/// Creates the progress bar, which is shown on a terminal only.
 fn progress(rows: usize) -> ProgressBar {
     let bar = ProgressBar::new(rows as u64);
     if let Ok(style) = ProgressStyle::with_template("{pos}/{len} {wide_msg}") {

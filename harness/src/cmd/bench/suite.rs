@@ -16,16 +16,16 @@ use crate::uapi::{
     slablab_bench, //
 };
 
-/// Bytes of a KiB.
+/// The number of bytes in a KiB.
 const KIB: u64 = 1 << 10;
 
-/// Bytes of a MiB.
+/// The number of bytes in a MiB.
 const MIB: u64 = 1 << 20;
 
-/// Operations of a round of the kernel's.
+/// The number of operations in a round of the kernel's loop.
 const ROUND: u64 = uapi::SLABLAB_BENCH_ROUND as u64;
 
-/// Rows that belong together.
+/// A group of rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Group {
@@ -52,7 +52,7 @@ pub(super) enum Group {
 }
 
 impl Group {
-    /// The heading of the group.
+    /// Returns the heading of the group.
     pub(super) fn title(self) -> &'static str {
         match self {
             Self::Pair => "Pair: allocate and free one block",
@@ -69,12 +69,12 @@ impl Group {
         }
     }
 
-    /// Says whether a subject would take minutes for the rows.
+    /// Returns whether the rows would take minutes for a subject.
     pub(super) fn is_hopeless_for(self, subject: BenchSubject) -> bool {
         self == Self::ManyFragments && subject == BenchSubject::Seed
     }
 
-    /// Returns the processors that the rows need.
+    /// Returns the number of processors that the rows need.
     pub(super) fn cpus(self) -> usize {
         match self {
             Self::Handover | Self::TwoCpus => 2,
@@ -134,12 +134,12 @@ impl BenchJob {
         self
     }
 
-    /// Says whether operations are timed one by one.
+    /// Returns whether operations are timed one by one.
     pub(super) fn is_singly(&self) -> bool {
         self.bench.flags & uapi::SLABLAB_BENCH_SINGLY != 0
     }
 
-    /// Returns the call for a subject.
+    /// Returns the argument of BENCH for a subject.
     pub(super) fn for_subject(&self, subject: BenchSubject) -> slablab_bench {
         slablab_bench {
             subject: subject.raw(),
@@ -148,7 +148,7 @@ impl BenchJob {
     }
 }
 
-/// Returns the rows of a group, fewer and shorter ones if it is to be brief.
+/// Returns the rows of a group. `brief` selects fewer and shorter rows.
 pub(super) fn jobs(group: Group, brief: bool) -> Vec<BenchJob> {
     let times = |rounds: u64| if brief { 2 } else { rounds };
     let job = |pattern, name: String| BenchJob::new(group, pattern, name);
@@ -159,7 +159,7 @@ pub(super) fn jobs(group: Group, brief: bool) -> Vec<BenchJob> {
                     .blocks(size, others, 8)
                     .count(times(20) * ROUND)
             };
-            // An allocator that nobody uses is a special case: it may give everything back.
+            // An allocator without live blocks is a special case: it may return all its memory to the page allocator.
             let alone = [64, 8 * KIB].map(|size| {
                 let name = format!("{}, no other live block", bytes(size));
                 pair(size, 0, name)
@@ -256,7 +256,7 @@ pub(super) fn jobs(group: Group, brief: bool) -> Vec<BenchJob> {
     }
 }
 
-/// Returns the sizes of pairs: each class of the hybrid, and large ones.
+/// Returns the sizes of pairs: each size class of the hybrid, and large sizes.
 fn pair_sizes(brief: bool) -> Vec<u64> {
     if brief {
         return vec![8, 64, 4 * KIB, 64 * KIB];
@@ -267,7 +267,7 @@ fn pair_sizes(brief: bool) -> Vec<u64> {
         .collect()
 }
 
-/// Returns a number of bytes as a row names it.
+/// Returns a number of bytes in the form of the row names.
 fn bytes(size: u64) -> String {
     if size >= 8 * KIB {
         format!("{} KiB", size / KIB)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The targets of `hybrid`, and whether they are met.
+//! The performance targets of `hybrid`, and whether they are met.
 
 use super::{
     calls::{
@@ -21,16 +21,16 @@ use crate::{
     uapi::BenchSubject, //
 };
 
-/// A target, and what there is.
+/// A target and the measured value.
 pub(super) struct PerformanceTarget {
-    /// The name of the target, and the limit.
+    /// The name and the limit of the target.
     pub(super) what: &'static str,
     pub(super) limit: &'static str,
     /// The measured value and whether it is within the limit; `None` if it was not measured.
     pub(super) found: Option<(String, bool)>,
 }
 
-/// Returns every target. What counts instructions is not judged by nanoseconds.
+/// Returns every target. Only runs that count instructions are compared with the limits.
 pub(super) fn targets(
     documents: &[BenchDocument],
     lock_prefixes: Option<u32>,
@@ -135,7 +135,7 @@ pub(super) fn targets(
     ]
 }
 
-/// Returns a figure as it is shown, and judged: the timer's ticks add some thousandths.
+/// Rounds a figure to one decimal, for the output and the verdict: timer ticks add some thousandths.
 fn tenths(figure: f64) -> f64 {
     (figure * 10.0).round() / 10.0
 }
@@ -172,7 +172,7 @@ fn most<'a>(
 mod tests {
     use super::*;
 
-    /// Returns a run with one pair of 64 bytes, of so many instructions beside the loop's 9.
+    /// Returns a run with one row: a pair of 64 bytes that takes `hybrid` instructions, and 9 more for the loop.
     fn run(clock: Clock, hybrid: f64) -> BenchDocument {
         let measured = |subject, cost| Measured {
             subject,
@@ -205,7 +205,8 @@ mod tests {
         }
     }
 
-    /// Returns what is said of the first targets: instructions of a pair, and their share.
+    /// Returns the verdicts on the first three targets: the instructions of a pair, their ratio to those of
+    /// kmem_cache, and the lock prefixes.
     fn verdicts(documents: &[BenchDocument]) -> Vec<Option<bool>> {
         let targets = targets(documents, None);
         let verdict = |target: &PerformanceTarget| target.found.as_ref().map(|(_, met)| *met);
@@ -250,7 +251,7 @@ mod tests {
         );
         let rest = "Not part of this run ('make bench' measures all): lock prefixes";
         assert!(rows[3].starts_with(rest), "{counted}");
-        // Of nanoseconds none is judged: there is one line, and no table.
+        // A run in nanoseconds has no verdicts, so the text is one line without a table.
         let timed = told(&[run(Clock::Nanoseconds, 20.0)]);
         assert!(
             timed.starts_with("The targets were not checked: they are in instr"),

@@ -2,7 +2,7 @@
 
 //! Random calls, generated from the seed.
 //!
-//! A handle is generated as an index into the blocks of the session that executes the call.
+//! A handle is generated as an index into the known handles of the session that executes the call.
 
 use super::{
     commands::{
@@ -29,10 +29,10 @@ use crate::{
     },
 };
 
-/// The open files that a process has room for.
+/// The maximum number of open files of a process.
 pub(super) const SLOTS: usize = 7;
 
-/// The kinds of calls; the first ones are commands by their number.
+/// The kinds of calls. The first kinds are the commands, indexed by their numbers.
 pub(super) const KINDS: [&str; 25] = [
     "INFO",
     "BIND",
@@ -62,22 +62,22 @@ pub(super) const KINDS: [&str; 25] = [
 ];
 const OTHER_IOCTL: usize = uapi::SLABLAB_NR_EVENTS as usize + 1;
 
-/// How a call's arguments were made.
+/// The way in which the arguments of a call are generated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ArgumentSource {
-    /// As the header wants them, with values of interest.
+    /// As the header documents them, with some boundary values.
     Structured,
-    /// So, and then spoilt.
+    /// As in `Structured`, but with some parts changed at random.
     Mutated,
-    /// Out of nothing.
+    /// From random bytes.
     Random,
 }
 
-/// A field of an argument or an array that a handle is to be written into.
+/// The place in an argument or an array into which a handle is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct HandleField {
     pub(super) at: usize,
-    /// Which one of the handles that the session has.
+    /// The index of the handle in the known handles of the session, modulo their number.
     pub(super) pick: usize,
 }
 
@@ -93,22 +93,22 @@ pub(super) struct Ioctl {
     pub(super) array_handles: Vec<HandleField>,
 }
 
-/// Where a transfer or a mapping begins.
+/// The file position of a transfer or a mapping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Position {
-    /// In one of the session's blocks.
+    /// A byte of a block: the index of the block's handle, and the byte.
     Block(usize, u32),
-    /// Anywhere.
+    /// Any number.
     Any(u64),
 }
 
 /// A call on one of the process's open files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum FuzzCall {
-    /// Opens a session in place of the one that is there.
+    /// Opens a session and closes the previous one of the slot.
     Open,
     Close,
-    /// Sends the file to whoever takes it, and takes one.
+    /// Sends the file to any other process, and receives a file.
     Pass,
     Ioctl(Ioctl),
     /// FREE of one of the session's blocks.
@@ -124,16 +124,16 @@ pub(super) enum FuzzCall {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct FuzzStep {
     pub(super) slot: usize,
-    /// Without privilege.
+    /// Whether the call is made as a user without privilege.
     pub(super) as_nobody: bool,
-    /// With a child that has the same files, at work beside.
+    /// Whether to fork a child first, which makes calls on the same files at the same time.
     pub(super) forked: bool,
     pub(super) made: ArgumentSource,
     pub(super) call: FuzzCall,
 }
 
 impl FuzzStep {
-    /// Makes the `n`th step of a process.
+    /// Generates step `n` of a process.
     pub(super) fn new(seed: u64, process: u64, n: u64) -> Self {
         let mut random = Rng::split(seed ^ process << 48, n);
         let made = match random.below(10) {
@@ -152,7 +152,7 @@ impl FuzzStep {
 }
 
 impl FuzzCall {
-    /// Returns the call's number in [`KINDS`].
+    /// Returns the index of the call in [`KINDS`].
     pub(super) fn kind(&self) -> usize {
         match self {
             Self::Ioctl(ioctl) => match ioctl.request & 0xffff {
@@ -203,7 +203,7 @@ fn call(random: &mut Rng, made: ArgumentSource) -> FuzzCall {
     }
 }
 
-/// FREE of any number.
+/// Generates FREE of any number.
 fn free(random: &mut Rng) -> Ioctl {
     let number = interesting(random) as usize;
     Ioctl {
@@ -216,7 +216,7 @@ fn free(random: &mut Rng) -> Ioctl {
     }
 }
 
-/// Any request with any bytes; one in two is for the device, and of a number that it may know.
+/// Generates an ioctl with random bytes. Every second one has the device's type and a command number below 16.
 fn arbitrary(random: &mut Rng) -> Ioctl {
     let known = random.chance(1, 2);
     let number = if known {
@@ -242,9 +242,9 @@ fn arbitrary(random: &mut Rng) -> Ioctl {
     }
 }
 
-/// A known command, good or spoilt.
+/// Generates an ioctl of a known command; `made` selects whether the arguments are mutated.
 fn command(random: &mut Rng, made: ArgumentSource) -> Ioctl {
-    // Half of all calls are for memory. What takes long is rare.
+    // More than half of these calls request memory. Commands that take long are rare.
     let command = match random.below(24) {
         0..8 => &ALLOC,
         8..12 => &REALLOC,
@@ -295,7 +295,8 @@ fn command(random: &mut Rng, made: ArgumentSource) -> Ioctl {
     }
 }
 
-/// Gives each field a value that may be served. `base` is where the structure lies.
+/// Sets each field to a value that the command may accept. `base` is the offset of the structure in the
+/// argument or array.
 fn fill(
     random: &mut Rng,
     fields: &[Field],
@@ -328,7 +329,7 @@ fn fill(
     }
 }
 
-/// Changes a bit, a byte, or eight bytes.
+/// Changes one bit, one byte or one word of eight bytes.
 fn spoil(random: &mut Rng, bytes: &mut [u8]) {
     if bytes.is_empty() {
         return;
@@ -346,7 +347,7 @@ fn spoil(random: &mut Rng, bytes: &mut [u8]) {
     }
 }
 
-/// Returns a number at which something may begin or end.
+/// Returns a value near a boundary (0, a power of two, the maximum of a type), a kernel address, or any number.
 fn interesting(random: &mut Rng) -> u64 {
     let near = random.below(5).wrapping_sub(2);
     let power = 1_u64 << random.below(64);
@@ -354,7 +355,7 @@ fn interesting(random: &mut Rng) -> u64 {
         0 => near,
         1 => u64::from(u32::MAX).wrapping_add(near),
         2 => (i64::MAX as u64).wrapping_add(near),
-        // Where the kernel is.
+        // In the kernel's direct map (x86-64).
         3 => 0xffff_8880_0000_0000 | random.next() >> 24,
         4 => random.next(),
         5 => power.wrapping_mul(3),
@@ -375,7 +376,7 @@ fn place(random: &mut Rng, made: ArgumentSource) -> ArgumentPlace {
         0 => ArgumentPlace::Over(random.index(64)),
         1 => ArgumentPlace::Constant,
         2 => ArgumentPlace::Over(usize::MAX),
-        // The first page, the half of the kernel, and what is neither.
+        // The first page, the kernel's half of the address space, and a non-canonical address.
         _ => ArgumentPlace::Nowhere(
             [
                 0,
@@ -401,7 +402,7 @@ fn position(random: &mut Rng, made: ArgumentSource) -> Position {
     Position::Block(random.index(64), byte)
 }
 
-/// Returns a length of at most 1 MiB, of at most 64 KiB where all is to be well.
+/// Returns a length of at most 1 MiB, or at most 64 KiB for a structured call.
 fn len(random: &mut Rng, made: ArgumentSource) -> usize {
     let most = if made == ArgumentSource::Structured {
         16

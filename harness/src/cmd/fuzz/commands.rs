@@ -27,23 +27,23 @@ use crate::uapi::{
 /// The meaning of a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FieldKind {
-    /// Bytes of a block.
+    /// The size of a block in bytes.
     Size,
-    /// Its alignment.
+    /// The alignment of a block.
     Align,
-    /// The block itself.
+    /// The handle of a block.
     Handle,
-    /// Bytes of a pool or a region.
+    /// The size of a pool or a region in bytes.
     Pool,
-    /// This number.
+    /// This constant.
     Is(u64),
-    /// A number below this, or this.
+    /// A number from 0 to this maximum.
     UpTo(u64),
-    /// From 1 on, and not above this.
+    /// A number from 1 to this maximum.
     From1(u64),
-    /// Mostly 0, and not above this.
+    /// Mostly 0, else a number up to this maximum.
     Rarely(u64),
-    /// Where an array is.
+    /// The address of an array.
     Array,
 }
 
@@ -55,7 +55,7 @@ pub(super) struct Field {
     pub(super) meaning: FieldKind,
 }
 
-/// A command that takes a structure. Fields that are not named are zero in a good call.
+/// A command that takes a structure. Fields that are not listed are zero in a structured call.
 #[derive(Debug)]
 pub(super) struct FuzzCommand {
     pub(super) number: u32,
@@ -63,7 +63,7 @@ pub(super) struct FuzzCommand {
     pub(super) fields: &'static [Field],
 }
 
-/// Names fields: `structure: field bytes meaning, …`
+/// Lists fields: `structure: field bytes meaning, …`
 macro_rules! fields {
     ($structure:ident: $($field:ident $bytes:literal $meaning:expr),* $(,)?) => {
         &[$(Field {
@@ -74,7 +74,7 @@ macro_rules! fields {
     };
 }
 
-/// Names a command.
+/// Describes a command and its fields.
 macro_rules! command {
     ($number:ident, $structure:ident: $($fields:tt)*) => {
         FuzzCommand {
@@ -104,7 +104,7 @@ pub(super) const REALLOC: FuzzCommand =
 pub(super) const SUBMIT: FuzzCommand =
     command!(SLABLAB_NR_SUBMIT, slablab_submit: count 4 From1(70), operations 8 Array);
 
-/// The commands. FREE takes a number and is not among them.
+/// The commands that take a structure. FREE is not among them, because it takes a number.
 pub(super) static COMMANDS: [FuzzCommand; 17] = [
     ALLOC,
     REALLOC,
@@ -117,9 +117,9 @@ pub(super) static COMMANDS: [FuzzCommand; 17] = [
     command!(SLABLAB_NR_MAP, slablab_map:
         region 4 Rarely(2), page 4 UpTo(300), count 4 From1(4096), extents 8 Array),
     command!(SLABLAB_NR_REPORTS, slablab_reports: count 4 From1(64), number 8 Rarely(99), reports 8 Array),
-    // Without the last one, READ_AFTER_FREE: KASAN would report it, as it should.
+    // The last misuse, READ_AFTER_FREE, is left out: KASAN would report it, correctly.
     command!(SLABLAB_NR_INJECT, slablab_inject: misuse 4 UpTo(17), size 8 Size),
-    // Mostly nothing is to fail, or there would be nothing to try the others on.
+    // FAIL mostly turns fault injection off. Otherwise other commands would have too few blocks to work on.
     command!(SLABLAB_NR_FAIL, slablab_fail: every 8 Rarely(9), growth 8 Rarely(9)),
     command!(SLABLAB_NR_EVENTS, slablab_events:
         op 4 Is(uapi::SLABLAB_EVENTS_BEGIN as u64), count 4 From1(200)),
@@ -127,7 +127,7 @@ pub(super) static COMMANDS: [FuzzCommand; 17] = [
         op 4 Is(uapi::SLABLAB_EVENTS_READ as u64), count 4 From1(70), number 8 Rarely(300),
         events 8 Array),
     command!(SLABLAB_NR_EVENTS, slablab_events: op 4 Is(uapi::SLABLAB_EVENTS_END as u64)),
-    // These take long.
+    // The commands from here on take long.
     command!(SLABLAB_NR_SHRINK, slablab_shrink:),
     command!(SLABLAB_NR_CHECK, slablab_check:),
     command!(SLABLAB_NR_BENCH, slablab_bench:
@@ -136,15 +136,16 @@ pub(super) static COMMANDS: [FuzzCommand; 17] = [
         seed 8 UpTo(9), slots 4 From1(64)),
 ];
 
-/// How many of these do not take long.
+/// The number of commands at the start of [`COMMANDS`] that do not take long.
 pub(super) const QUICK: usize = 14;
 
 /// The fields of an operation of SUBMIT.
 pub(super) const OPERATION: &[Field] = fields!(slablab_operation:
     kind 1 From1(4), align_log2 1 Rarely(12), flags 2 Rarely(1), handle 4 Handle, bytes 8 Size);
 
-/// Upper bounds of fields. A call with a larger value could keep the machine busy or take the whole
-/// memory budget. A value that is too large to be accepted is not bounded: its refusal is the test.
+/// Upper bounds of fields: the command, the field, the bound, and the largest value that the command
+/// accepts. A call with a value above the bound could keep the machine busy or take the whole memory
+/// budget. A value that is too large to be accepted is not bounded: its refusal is the test.
 const BOUNDS: [(u32, Field, u64, u64); 7] = {
     const fn at(at: usize, bytes: usize) -> Field {
         Field {
@@ -154,7 +155,7 @@ const BOUNDS: [(u32, Field, u64, u64); 7] = {
         }
     }
     [
-        // Others would be waited for.
+        // BENCH with several threads waits until as many threads have called it.
         (
             uapi::SLABLAB_NR_BENCH,
             at(offset_of!(slablab_bench, threads), 4),
@@ -200,7 +201,7 @@ const BOUNDS: [(u32, Field, u64, u64); 7] = {
     ]
 };
 
-/// Cuts an argument down to what takes a bounded time.
+/// Reduces the fields of an argument to their [`BOUNDS`], so that the call takes a bounded time.
 pub(super) fn bound(number: u32, argument: &mut [u8]) {
     for (of, field, bound, most) in BOUNDS {
         if number == of
@@ -213,14 +214,14 @@ pub(super) fn bound(number: u32, argument: &mut [u8]) {
 }
 
 impl Field {
-    /// Returns the field's value, if the argument is so long.
+    /// Returns the value of the field, or `None` if the argument ends before the end of the field.
     fn read(&self, argument: &[u8]) -> Option<u64> {
         let mut value = [0; 8];
         value[..self.bytes].copy_from_slice(argument.get(self.at..self.at + self.bytes)?);
         Some(u64::from_le_bytes(value))
     }
 
-    /// Sets the field, as far as it is wide, if the argument is so long.
+    /// Sets the field to the low bytes of `value`. Does nothing if the argument ends before the end of the field.
     pub(super) fn write(&self, argument: &mut [u8], value: u64) {
         if let Some(field) = argument.get_mut(self.at..self.at + self.bytes) {
             field.copy_from_slice(&value.to_le_bytes()[..self.bytes]);

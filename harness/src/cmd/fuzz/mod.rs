@@ -96,7 +96,7 @@ pub(crate) fn run(args: FuzzArgs) -> anyhow::Result<ExitCode> {
         seed: args.seed,
         calls: args.calls,
         processes: args.processes.into(),
-        // With more kills than calls none would get to a call.
+        // With more kills than calls, processes would be killed before they make a call.
         kills: args.kills.unwrap_or(args.calls / 1000).min(args.calls),
     };
     let fuzzed = processes.run(first).with_context(|| processes.repeat())?;

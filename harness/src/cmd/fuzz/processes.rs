@@ -63,10 +63,10 @@ use crate::{
     },
 };
 
-/// The time for what the last processes leave behind to go.
+/// The time limit for the kernel to release the sessions of the last processes.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How the device is fuzzed.
+/// The parameters of a run.
 pub(super) struct Processes {
     pub(super) seed: u64,
     pub(super) calls: u64,
@@ -85,15 +85,15 @@ pub(super) struct Fuzzed {
 /// Usage of the device that must be the same before and after a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Baseline {
-    /// In the shared pool of each engine.
+    /// The live blocks in the shared pool of each engine.
     live_blocks: Vec<u64>,
-    /// In the shared pool of each engine.
+    /// The live bytes in the shared pool of each engine.
     live_bytes: Vec<u64>,
     private_bytes: u64,
     sessions: u32,
 }
 
-/// A process, with the number of the calls that it makes. It does not outlive this.
+/// A running process. The process makes the calls of its number and is killed when the `Runner` is dropped.
 struct Runner {
     number: usize,
     process: Child,
@@ -101,14 +101,14 @@ struct Runner {
 
 impl Drop for Runner {
     fn drop(&mut self) {
-        // It may have ended already.
+        // The process may have ended already, so errors are ignored.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
 }
 
 impl Processes {
-    /// Says how to do the same again.
+    /// Returns the command that repeats the run.
     pub(super) fn repeat(&self) -> String {
         format!(
             "repeat: slablab fuzz --seed {} --calls {} --processes {} --kills {}",
@@ -116,13 +116,13 @@ impl Processes {
         )
     }
 
-    /// Fuzzes the device, on which `first` is a session.
+    /// Fuzzes the device. `first` is a session that stays open during the run.
     pub(super) fn run(&self, first: Device) -> anyhow::Result<Fuzzed> {
         let before = Baseline::now(&first)?;
         let file = File::from(memfd_create("slablab-fuzz", MemfdFlags::CLOEXEC)?);
         ftruncate(&file, ReplyCounts::BYTES as u64)?;
         let counts = ReplyCounts::map(&file)?;
-        // Children of a killed process become this one's, and are waited for with the others.
+        // This process becomes the parent of the children of killed processes, so that it can wait for them.
         set_child_subreaper(Some(getpid()))?;
         let begin = Instant::now();
         self.work(&file, counts)?;
@@ -134,7 +134,7 @@ impl Processes {
         })
     }
 
-    /// Has processes make all the calls.
+    /// Runs the processes until all calls are made, and kills and replaces some of the processes.
     fn work(&self, file: &File, counts: ReplyCounts) -> anyhow::Result<()> {
         let (one, other) = socketpair(
             AddressFamily::UNIX,
@@ -156,7 +156,7 @@ impl Processes {
             if killed < self.kills && u128::from(killed) < due {
                 let victim = random.index(runners.len());
                 let number = runners[victim].number;
-                // The one that was there is killed, and waited for.
+                // Dropping the runner kills the process and waits for it.
                 drop(runners.swap_remove(victim));
                 runners.push(begin(number)?);
                 counts.happened(ProcessEvent::Kill);
@@ -175,12 +175,12 @@ impl Processes {
                 bail!("{failed}");
             }
         }
-        // The forked ones that nobody waited for.
+        // Wait for the forked children whose parent was killed.
         while !matches!(wait(WaitOptions::empty()), Err(Errno::CHILD)) {}
         Ok(())
     }
 
-    /// Begins, or goes on with, the calls of a process.
+    /// Starts a process. A process with the number of a killed process continues after its last call.
     fn begin(
         &self,
         number: usize,
@@ -224,14 +224,14 @@ impl Baseline {
         Ok(Self {
             live_blocks,
             live_bytes,
-            // Regions that a process added to a shared pool stay, and stay charged to the budget.
+            // A region that a process added to a shared pool stays, and stays charged to the budget. Leave it out.
             private_bytes: info.private_bytes_used.saturating_sub(shared_charge),
             sessions: info.sessions_used,
         })
     }
 }
 
-/// Checks the state that the processes left behind.
+/// Returns the expectations that the state of the device violates after the run.
 fn violations(first: &Device, before: &Baseline) -> anyhow::Result<Vec<String>> {
     let deadline = Instant::now() + PATIENCE;
     let mut after = Baseline::now(first)?;
@@ -246,7 +246,7 @@ fn violations(first: &Device, before: &Baseline) -> anyhow::Result<Vec<String>> 
     for engine in first.info()?.engines() {
         let device = shared(engine)?;
         if device.info()?.capabilities & uapi::SLABLAB_CAP_POOL == 0 {
-            // CHECK and SHRINK are for engines with a pool.
+            // Only engines with a pool support CHECK and SHRINK.
             continue;
         }
         let mut complain = |what: &str, is: u64| {

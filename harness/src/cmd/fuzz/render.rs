@@ -30,7 +30,7 @@ use crate::{
     },
 };
 
-/// How calls are made, with the names that people see.
+/// The sources of arguments, with their names in the output.
 const WAYS: [(ArgumentSource, &str); 3] = [
     (ArgumentSource::Structured, "structured"),
     (ArgumentSource::Mutated, "mutated"),
@@ -48,14 +48,14 @@ pub(super) struct FuzzDocument {
     kills: u64,
     forks: u64,
     files_received: u64,
-    /// By how they were made: calls, and those that were served.
+    /// The number of calls and of successful calls, by the source of their arguments.
     made: BTreeMap<&'static str, [u64; 2]>,
-    /// By kind of call and answer.
+    /// The number of answers, by the kind of call and by the answer.
     answers: BTreeMap<&'static str, BTreeMap<String, u64>>,
     violations: Vec<String>,
 }
 
-/// Names an answer.
+/// Returns the name of an answer.
 fn name(number: i32) -> String {
     match number {
         0 => "ok".to_owned(),
@@ -63,7 +63,7 @@ fn name(number: i32) -> String {
     }
 }
 
-/// Returns what JSON has.
+/// Returns the JSON output.
 pub(super) fn document(processes: &Processes, fuzzed: &Fuzzed) -> FuzzDocument {
     let counts = &fuzzed.counts;
     let made = WAYS.map(|(made, name)| (name, <[u64; 2]>::from(counts.calls(made))));

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Counts of calls and answers, in memory that all processes share: the counts of a killed process stay.
+//! Counts of calls and answers, in memory that all processes share.
+//!
+//! The shared memory keeps the counts of a killed process.
 
 use std::{
     fs::File,
@@ -28,46 +30,46 @@ use super::call::{
 };
 use crate::device::Errno;
 
-/// The most processes that there are.
+/// The maximum number of processes.
 pub(super) const PROCESSES_MAX: usize = 64;
 
-/// Answers by error number; 0 is success.
+/// The number of different answers: error numbers, and 0 for success. Larger error numbers count as the last.
 pub(super) const ANSWERS: usize = 256;
 
-/// Ways in which calls are made.
+/// The number of variants of [`ArgumentSource`].
 const WAYS: usize = 3;
 
 const CELLS: usize = KINDS.len() * WAYS * ANSWERS;
 
-/// Events that are no calls.
+/// Events that are counted besides the answers.
 #[derive(Clone, Copy)]
 pub(super) enum ProcessEvent {
-    /// A process was forked, with its open files.
+    /// A process was forked and shares its open files with the child.
     Fork,
-    /// A file came from another process.
+    /// A file was received from another process.
     Received,
     /// A process was killed.
     Kill,
-    /// A call was begun: more than were answered when its process was killed in it.
+    /// A call was begun. The calls of killed processes may have begun without being answered.
     Begun,
 }
 const EVENTS: usize = 4;
 
-/// The counts.
+/// The counts of all processes.
 #[derive(Clone, Copy)]
 pub(super) struct ReplyCounts {
     cells: &'static [AtomicU64],
 }
 
 impl ReplyCounts {
-    /// Bytes of the file that they are in.
+    /// The size in bytes of the file that contains the counts.
     pub(super) const BYTES: usize =
         (CELLS + EVENTS + KINDS.len() + PROCESSES_MAX) * size_of::<AtomicU64>();
 
-    /// Maps the counts that `file` holds, which has [`ReplyCounts::BYTES`] bytes.
+    /// Maps the counts in `file`, which must have [`ReplyCounts::BYTES`] bytes.
     pub(super) fn map(file: &File) -> io::Result<Self> {
         let access = ProtFlags::READ | ProtFlags::WRITE;
-        // SAFETY: The mapping is new.
+        // SAFETY: The hint is null, so the kernel chooses the address, and the mapping replaces no other memory.
         let start = unsafe {
             mmap(
                 ptr::null_mut(),
@@ -78,8 +80,9 @@ impl ReplyCounts {
                 0,
             )
         }?;
-        // SAFETY: The file is as long as the mapping, which stays for ever; whoever else has it
-        // uses atomic operations only.
+        // SAFETY: `start` is page-aligned, and the file has as many bytes as the mapping, which is never
+        // unmapped. Every bit pattern is a valid `AtomicU64`. Every process accesses the memory with atomic
+        // operations only.
         let cells = unsafe { slice::from_raw_parts(start.cast(), Self::BYTES / 8) };
         Ok(Self { cells })
     }
@@ -92,7 +95,7 @@ impl ReplyCounts {
         (kind * WAYS + way) * ANSWERS + answer
     }
 
-    /// Counts an answer, and how long it took.
+    /// Counts an answer, and adds the time of its call.
     pub(super) fn answered(
         &self,
         kind: usize,
@@ -116,12 +119,12 @@ impl ReplyCounts {
         self.cells[CELLS + event as usize].load(Ordering::Relaxed)
     }
 
-    /// Takes the number of a process's next step.
+    /// Returns the number of a process's next step, and advances it.
     pub(super) fn next_step(&self, process: usize) -> u64 {
         self.cells[CELLS + EVENTS + KINDS.len() + process].fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Returns the time that calls of a kind took, all together.
+    /// Returns the total time of the calls of a kind.
     pub(super) fn time(&self, kind: usize) -> Duration {
         Duration::from_nanos(self.cells[CELLS + EVENTS + kind].load(Ordering::Relaxed))
     }
@@ -137,7 +140,7 @@ impl ReplyCounts {
         answers.filter(|(_, count)| *count > 0).collect()
     }
 
-    /// Returns the calls that were made in a way, and how many of these were served.
+    /// Returns the number of calls whose arguments came from this source, and how many of the calls succeeded.
     pub(super) fn calls(&self, made: ArgumentSource) -> (u64, u64) {
         let sum = |answers: std::ops::Range<usize>| {
             let cells =

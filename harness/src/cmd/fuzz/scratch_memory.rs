@@ -18,41 +18,42 @@ use rustix::{
     },
 };
 
-/// Where it begins: far below everything that Linux maps for a program.
+/// The start of the scratch memory, far below everything that Linux maps for a program.
 const BASE: usize = 1 << 36;
 
-/// Bytes of a part, and of what cannot be touched behind it.
+/// The size of a part, and of the inaccessible gap behind each part.
 const PART: usize = 1 << 18;
 
 /// The end of the part for arguments.
 const ARGUMENTS_END: usize = BASE + PART;
 
-/// Where arrays are that arguments point to.
+/// The start of the part for arrays, to which arguments point.
 pub(super) const ARRAY: usize = BASE + 2 * PART;
 
-/// Where nobody can write.
+/// The start of the read-only part.
 const CONSTANT: usize = BASE + 4 * PART;
 
-/// Where an argument lies.
+/// The place of an argument.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ArgumentPlace {
-    /// Where all of it can be touched.
+    /// In memory that is accessible as a whole.
     Whole,
-    /// Where the last so many bytes cannot.
+    /// At the end of accessible memory: this number of its last bytes is inaccessible.
     Over(usize),
-    /// Where it cannot be written.
+    /// In read-only memory.
     Constant,
-    /// At an address where the program has nothing.
+    /// At an address without memory.
     Nowhere(usize),
 }
 
-/// The memory. There is one in a program.
+/// The scratch memory. A process has at most one, because its addresses are fixed.
 pub(super) struct ScratchMemory(());
 
 impl ScratchMemory {
-    /// Maps it.
+    /// Maps the scratch memory.
     pub(super) fn map() -> io::Result<Self> {
-        // SAFETY: The mapping is new; where there is another one already, this fails.
+        // SAFETY: `FIXED_NOREPLACE` makes the call fail if another mapping overlaps the range, so no memory
+        // of the program is replaced.
         unsafe {
             mmap_anonymous(
                 ptr::without_provenance_mut(BASE),
@@ -70,11 +71,12 @@ impl ScratchMemory {
     }
 
     fn protect(&self, part: usize, access: MprotectFlags) -> io::Result<()> {
-        // SAFETY: A part of the mapping, to which there are no references.
+        // SAFETY: `part` is the page-aligned start of a part of the mapping. No reference points into the
+        // mapping, so the change of access invalidates none.
         unsafe { mprotect(ptr::with_exposed_provenance_mut(part), PART, access) }
     }
 
-    /// Puts an argument in its place, as far as it can be written there, and returns its address.
+    /// Writes an argument to its place, as far as the place is writable, and returns its address.
     pub(super) fn put(&mut self, argument: &[u8], place: ArgumentPlace) -> usize {
         match place {
             ArgumentPlace::Whole => self.store(ARGUMENTS_END - PART, argument),
@@ -87,7 +89,7 @@ impl ScratchMemory {
         }
     }
 
-    /// Puts an array where arguments say that it is.
+    /// Writes an array to the address that arguments contain.
     pub(super) fn put_array(&mut self, array: &[u8]) {
         self.store(ARRAY, array);
     }
@@ -95,19 +97,22 @@ impl ScratchMemory {
     fn store(&mut self, address: usize, bytes: &[u8]) -> usize {
         let bytes = &bytes[..bytes.len().min(PART)];
         let start = ptr::with_exposed_provenance_mut(address);
-        // SAFETY: As many bytes of a writable part begin there; there are no references to it.
+        // SAFETY: The source is a slice. The callers pass an address from which on a writable part has at
+        // least `bytes.len()` bytes. No reference points into the part, so the ranges do not overlap, and
+        // `u8` needs no alignment.
         unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), start, bytes.len()) };
         address
     }
 
-    /// Returns four bytes at an address that [`ScratchMemory::put`] returned, or of the array; `None` where
-    /// they cannot be read.
+    /// Returns four bytes at an address that [`ScratchMemory::put`] returned or in the array. Returns
+    /// `None` if they are not in a readable and writable part.
     pub(super) fn load(&self, address: usize) -> Option<u32> {
         let readable = [BASE, ARRAY].map(|part| part..=part + PART - 4);
         if !readable.iter().any(|part| part.contains(&address)) {
             return None;
         }
-        // SAFETY: Four bytes of a readable part, which nobody writes to now.
+        // SAFETY: By the check above, the four bytes lie in a readable part, which the kernel has filled
+        // with zeros. Nothing writes to them during the read: `store` needs `&mut self`, and no call is in the kernel.
         Some(unsafe { ptr::with_exposed_provenance::<u32>(address).read_unaligned() })
     }
 }

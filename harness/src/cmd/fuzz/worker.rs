@@ -89,7 +89,7 @@ use crate::{
     },
 };
 
-/// The handles that a session is remembered to have.
+/// The maximum number of handles that are remembered for a session.
 const HANDLES: usize = 64;
 
 /// The steps of a forked child.
@@ -119,7 +119,7 @@ mod c {
     }
 }
 
-/// Turns what a function of the C library returned into an answer.
+/// Converts the result of a function of the C library to an answer.
 fn answer(result: i64) -> Result<(), Errno> {
     if result >= 0 {
         return Ok(());
@@ -127,14 +127,14 @@ fn answer(result: i64) -> Result<(), Errno> {
     Err(Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::INVAL))
 }
 
-/// An open file, and what is known of its blocks.
+/// An open file, and the handles of its blocks as far as they are known.
 struct FuzzSession {
     file: OwnedFd,
     handles: Vec<u32>,
 }
 
 impl FuzzSession {
-    /// Opens a session, one for each engine and kind of pool.
+    /// Opens the session of a slot. Each slot has another combination of engine and kind of pool.
     fn open(slot: usize) -> Result<Self, Errno> {
         const POOL_BYTES: u64 = 1 << 20;
         let device = Device::open()?;
@@ -152,7 +152,7 @@ impl FuzzSession {
                 let flags = uapi::SLABLAB_BIND_PRIVATE | uapi::SLABLAB_BIND_DEBUG;
                 device.bind(engine.raw(), flags, POOL_BYTES)?;
             }
-            // Calls will bind it.
+            // The session stays unbound: its calls bind it.
             _ => {}
         }
         Ok(Self {
@@ -161,7 +161,7 @@ impl FuzzSession {
         })
     }
 
-    /// Returns one of the handles, or one that names nothing.
+    /// Returns one of the known handles. If none is known, returns a number that probably names no block.
     fn handle(&self, pick: usize) -> u32 {
         match pick.checked_rem(self.handles.len()) {
             Some(n) => self.handles[n],
@@ -196,8 +196,8 @@ pub(super) struct FuzzWorker {
 }
 
 impl FuzzWorker {
-    /// Prepares to make the calls of a process; standard input and output are the two ends of a
-    /// socket that all processes have.
+    /// Prepares to make the calls of a process. Standard input and standard output must be the two ends of
+    /// a socket that all processes share.
     pub(super) fn new(seed: u64, process: usize, counts: ReplyCounts) -> io::Result<Self> {
         Ok(Self {
             seed,
@@ -210,7 +210,7 @@ impl FuzzWorker {
         })
     }
 
-    /// Makes calls up to the step `end`.
+    /// Makes the calls of the remaining steps below `end`.
     pub(super) fn work(&mut self, end: u64) -> io::Result<()> {
         loop {
             let n = self.counts.next_step(self.process);
@@ -229,7 +229,7 @@ impl FuzzWorker {
         Ok(())
     }
 
-    /// Forks a child that uses the same open files; every other child is killed.
+    /// Forks a child that uses the same open files. Waits for the previous child first, and kills it if `n` is even.
     fn fork(&mut self, n: u64) -> io::Result<()> {
         if let Some(child) = self.children.pop() {
             if n % 2 == 0 {
@@ -238,7 +238,8 @@ impl FuzzWorker {
             }
             waitpid(Some(child), WaitOptions::empty())?;
         }
-        // SAFETY: The process has one thread.
+        // SAFETY: The process has one thread, so no lock is held by another thread at the fork, and the
+        // child may call any function.
         match unsafe { c::fork() } {
             -1 => return Err(io::Error::last_os_error()),
             0 => {
@@ -248,7 +249,8 @@ impl FuzzWorker {
                 let done = steps
                     .filter(|step| step.call != FuzzCall::Pass)
                     .try_for_each(|step| self.step(step));
-                // SAFETY: There is nothing to be done at the end but what the kernel does.
+                // SAFETY: `_exit` has no requirements. No destructor of the child has to run: the kernel
+                // closes its files and frees its memory.
                 unsafe { c::_exit(i32::from(done.is_err())) };
             }
             child => self.children.extend(Pid::from_raw(child)),
@@ -300,13 +302,15 @@ impl FuzzWorker {
             FuzzCall::Free(pick) => {
                 let handle = session.handle(pick);
                 session.handles.retain(|other| *other != handle);
-                // SAFETY: FREE takes its argument by value.
+                // SAFETY: FREE takes its argument by value, for which any value is allowed.
                 unsafe { raw_ioctl(session.file.as_fd(), request::FREE, handle as usize) }.map(drop)
             }
             FuzzCall::Read(at, len, place) => {
                 let to = self.scratch.put(&[], place);
                 let (file, at) = (session.file.as_raw_fd(), session.position(at));
-                // SAFETY: The kernel stops where the scratch memory does.
+                // SAFETY: `to` is an address in the scratch memory or an address without memory. The kernel
+                // writes from `to` on, up to the first inaccessible page, and each part of the scratch
+                // memory ends at such a page. No reference points into the scratch memory.
                 answer(
                     unsafe { c::pread64(file, ptr::with_exposed_provenance_mut(to), len, at) }
                         as i64,
@@ -316,11 +320,12 @@ impl FuzzWorker {
                 let from = self.scratch.put(&bytes, place);
                 let (file, at) = (session.file.as_raw_fd(), session.position(at));
                 let from = ptr::with_exposed_provenance(from);
-                // SAFETY: The kernel reads what is there, and nothing is written.
+                // SAFETY: `pwrite64` only reads memory of the process. From an address without memory, the
+                // call fails with EFAULT.
                 answer(unsafe { c::pwrite64(file, from, bytes.len(), at) } as i64)
             }
             FuzzCall::Seek(whence, offset) => {
-                // SAFETY: No memory is touched.
+                // SAFETY: `lseek64` accesses no memory of the process.
                 answer(unsafe { c::lseek64(session.file.as_raw_fd(), offset, whence.into()) })
             }
             FuzzCall::Poll(events) => {
@@ -336,7 +341,7 @@ impl FuzzWorker {
         }
     }
 
-    /// Takes an open file from the socket, if there is one, and sends one.
+    /// Receives an open file from the socket, if one was sent, and sends the file of `slot`.
     fn pass(&mut self, slot: usize) -> Result<(), Errno> {
         if let Some(session) = receive(io::stdin().as_fd())? {
             self.counts.happened(ProcessEvent::Received);
@@ -359,7 +364,7 @@ impl FuzzWorker {
     }
 }
 
-/// Takes an open file from a socket, if there is one.
+/// Receives an open file from a socket. Returns `None` if none was sent.
 fn receive(socket: BorrowedFd<'_>) -> Result<Option<FuzzSession>, Errno> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut message = RecvAncillaryBuffer::new(&mut space);
@@ -386,7 +391,7 @@ fn receive(socket: BorrowedFd<'_>) -> Result<Option<FuzzSession>, Errno> {
     }))
 }
 
-/// Sends a request, and stores the handles in the reply.
+/// Sends a request, and remembers the handles in the reply.
 fn send(
     session: &mut FuzzSession,
     scratch: &mut ScratchMemory,
@@ -402,8 +407,9 @@ fn send(
     name(&mut ioctl.array, &ioctl.array_handles);
     scratch.put_array(&ioctl.array);
     let address = scratch.put(&ioctl.argument, ioctl.place);
-    // SAFETY: The kernel writes to the scratch memory, which is made for that: its address is in no other
-    // memory of the program, and where an address is made up there is none.
+    // SAFETY: `address`, and the address of the array in the argument, are exposed addresses of the scratch
+    // memory, which the kernel may read and write: no reference points into it. Every other address that is
+    // chosen is one without memory, and random bits cannot be expected to name memory of the process.
     unsafe { raw_ioctl(session.file.as_fd(), ioctl.request, address) }?;
     if ioctl.place == ArgumentPlace::Whole {
         let handles = match ioctl.request {

@@ -9,17 +9,17 @@ use crate::{
     target::Target, //
 };
 
-/// Operations that fill it.
+/// The number of operations that fill the pool.
 const OPERATIONS: usize = 8_000;
 
-/// Objects are up to here.
+/// The largest size that is allocated from slabs.
 const SMALL_MAX: u64 = 4096;
 
-/// Blocks of pages are up to here.
+/// The largest size of a page block.
 const LARGE_MAX: u64 = 64 << 10;
 
-/// Fills up to three quarters of a pool with what `seed` says, and frees about every third block
-/// again, so that slabs have holes and free pages are in pieces.
+/// Fills up to three quarters of a pool with random operations from `seed`, and frees about every third
+/// block again, so that slabs have holes and free pages are fragmented.
 pub(super) fn fill(target: &dyn Target, seed: u64) -> anyhow::Result<()> {
     let goal = target.info().context("INFO failed")?.pool_bytes / 4 * 3;
     let mut random = Rng::new(seed);

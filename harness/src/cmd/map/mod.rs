@@ -49,7 +49,7 @@ use crate::{
     },
 };
 
-/// Columns where there is no terminal to ask.
+/// The width of the map in columns if the output is no terminal.
 const WIDTH: usize = 80;
 
 /// Draw a pool: the use of each page, the fill of the slabs, the sizes of the free blocks
@@ -159,7 +159,7 @@ fn draw(args: &MapArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Returns what the shell's `map` says.
+/// Returns the output of the shell's command `map`.
 pub(crate) fn text(target: &dyn Target, drawing: &mut Drawing<'_>) -> Result<String, DrawingError> {
     let map = drawing.map()?;
     Ok(picture::draw(&map, &class_bytes(target)?, width()))
@@ -172,7 +172,7 @@ fn class_bytes(target: &dyn Target) -> Result<Vec<u64>, Errno> {
     Ok(classes.map(|class| class.block_bytes).collect())
 }
 
-/// Returns the columns of the terminal.
+/// Returns the width of the terminal in columns.
 fn width() -> usize {
     rustix::termios::tcgetwinsize(io::stdout())
         .map(|size| usize::from(size.ws_col))

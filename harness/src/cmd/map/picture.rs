@@ -26,13 +26,13 @@ use crate::{
     },
 };
 
-/// Rows that a region has at most.
+/// The maximum number of rows of a region.
 const ROWS_MAX: usize = 32;
 
-/// Characters that a row has at most.
+/// The maximum number of characters in a row.
 const CELLS_MAX: usize = 128;
 
-/// Columns in front of a row: the number of its first page.
+/// The number of columns in front of a row, which contain the number of its first page.
 const MARGIN: usize = 9;
 
 /// The letters of classes, smallest first.
@@ -51,7 +51,7 @@ enum Symbol {
     Class(u8),
 }
 
-/// How much of a symbol is behind a character.
+/// The pages and objects of one symbol among the pages of a character.
 #[derive(Clone, Copy, Debug, Default)]
 struct Share {
     pages: u32,
@@ -59,7 +59,7 @@ struct Share {
     used: u32,
 }
 
-/// Pages that share a character.
+/// The pages that share a character, by symbol.
 type PageCell = BTreeMap<Symbol, Share>;
 
 /// Returns the letter of a class.
@@ -141,7 +141,7 @@ fn cells(region: &RegionMap, each: usize) -> Vec<PageCell> {
     cells
 }
 
-/// Returns what stands for a group of pages: what most of those that are not free are.
+/// Returns the character of a group of pages: the symbol of most pages among those that are not free.
 fn character(cell: &PageCell) -> (char, Style) {
     let most = cell.iter().rev().max_by_key(|(_, share)| share.pages);
     match most {
@@ -282,7 +282,7 @@ mod tests {
     /// The bytes of the objects of the first classes.
     const CLASSES: [u64; 4] = [8, 16, 24, 3072];
 
-    /// Makes a region of blocks that follow each other.
+    /// Creates a region of blocks that follow each other.
     fn region(blocks: &[(u32, Use)]) -> RegionMap {
         let mut extents = Vec::new();
         let mut page = 0;
@@ -355,7 +355,7 @@ d  3 KiB      1      3        4     2  50 %
             "region 7: 32 pages, 128 KiB; one character is 1 page\n      \
              0  ab..ddda\n      8  #####...\n     16  ........\n     24  ........\n"
         );
-        // None is too narrow.
+        // Narrower terminals get rows of eight characters, too.
         assert_eq!(plain(&draw_region(7, &example().regions[0], 4096, 0)), text);
     }
 

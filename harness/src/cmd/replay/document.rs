@@ -28,12 +28,12 @@ use crate::{
     uapi::Engine,
 };
 
-/// Everything that was replayed.
+/// The results of all replays.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(in crate::cmd) struct Document {
     pub(in crate::cmd) target: TargetKind,
     pub(in crate::cmd) kernel: String,
-    /// The pool in which answers were checked and operations timed.
+    /// The size of the pool in which answers were checked and operations timed.
     pub(in crate::cmd) pool_bytes: u64,
     /// The fault injection.
     #[serde(flatten)]
@@ -41,7 +41,7 @@ pub(in crate::cmd) struct Document {
     pub(in crate::cmd) traces: Vec<TraceResult>,
 }
 
-/// A trace on all engines.
+/// The results of one trace on all engines.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(in crate::cmd) struct TraceResult {
     pub(in crate::cmd) name: String,
@@ -51,7 +51,7 @@ pub(in crate::cmd) struct TraceResult {
     pub(in crate::cmd) engines: Vec<EngineResult>,
 }
 
-/// A trace on one engine.
+/// The result of one trace on one engine.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(in crate::cmd) struct EngineResult {
     pub(in crate::cmd) engine: Engine,
@@ -65,7 +65,7 @@ pub(in crate::cmd) struct EngineResult {
     pub(in crate::cmd) checked_bytes: u64,
     pub(in crate::cmd) space: Option<EngineSpace>,
     pub(in crate::cmd) times: Option<Times>,
-    /// The wrong answer that ended it.
+    /// The wrong answer that ended the replay.
     pub(in crate::cmd) failure: Option<WrongAnswer>,
     /// The timeline of the pool, which only 'slablab report' records.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -96,9 +96,9 @@ pub(in crate::cmd) struct WrongAnswer {
     pub(in crate::cmd) what: String,
     /// The broken rule in words.
     pub(in crate::cmd) violation: String,
-    /// The pool in which it came up.
+    /// The size of the pool in which the answer was wrong.
     pub(in crate::cmd) pool_bytes: u64,
-    /// The command that repeats it.
+    /// The command that reproduces the wrong answer.
     #[serde(default)]
     pub(in crate::cmd) repeat: String,
 }
@@ -136,7 +136,7 @@ impl WrongAnswer {
 }
 
 impl Document {
-    /// Begins with nothing replayed.
+    /// Creates a document without traces.
     pub(in crate::cmd) fn new(plan: &Plan) -> Self {
         let kernel = rustix::system::uname();
         Self {
@@ -148,17 +148,17 @@ impl Document {
         }
     }
 
-    /// Reads what was printed as JSON.
+    /// Reads the JSON that `slablab replay --json` printed.
     pub(in crate::cmd) fn read(file: &Path) -> anyhow::Result<Self> {
         json::read(file, "slablab replay --json")
     }
 
-    /// Says whether bytes are what [`Document::read`] reads.
+    /// Returns whether [`Document::read`] can read these bytes.
     pub(in crate::cmd) fn is_document(bytes: &[u8]) -> bool {
         serde_json::from_slice::<Self>(bytes).is_ok()
     }
 
-    /// Adds to each wrong answer the command that repeats it.
+    /// Adds to each wrong answer the command that reproduces it.
     pub(in crate::cmd) fn say_how_to_repeat(&mut self, command: impl Fn(&str, Engine) -> String) {
         for trace in &mut self.traces {
             for result in &mut trace.engines {
@@ -169,17 +169,17 @@ impl Document {
         }
     }
 
-    /// Says whether every answer was right.
+    /// Returns whether every answer was right.
     pub(in crate::cmd) fn is_right(&self) -> bool {
         self.results().all(|(_, result)| result.failure.is_none())
     }
 
-    /// Returns each trace with each engine.
+    /// Returns all results, each with its trace.
     pub(in crate::cmd) fn results(&self) -> impl Iterator<Item = (&TraceResult, &EngineResult)> {
         self.traces.iter().flat_map(TraceResult::each)
     }
 
-    /// Returns the engines, in their order.
+    /// Returns the engines, in the order of their first results.
     pub(in crate::cmd) fn engines(&self) -> Vec<Engine> {
         let mut engines = Vec::new();
         for (_, result) in self.results() {
@@ -192,7 +192,7 @@ impl Document {
 }
 
 impl TraceResult {
-    /// Begins with no engine.
+    /// Creates the result of a trace without engines.
     pub(in crate::cmd) fn new(trace: &Trace) -> Self {
         Self {
             name: trace.name.clone(),

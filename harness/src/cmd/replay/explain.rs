@@ -47,7 +47,7 @@ use crate::{
 /// The bytes of a page.
 const PAGE_BYTES: u64 = 4096;
 
-/// The most operations that are explained at once: more than anybody reads.
+/// The maximum number of operations that are explained at once: more output is not readable.
 const OPERATIONS_MAX: u64 = 1000;
 
 /// A range of operations, counted from 1.
@@ -62,7 +62,7 @@ impl Operations {
     ///
     /// # Errors
     ///
-    /// A sentence.
+    /// The error is the sentence for the user.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let (first, last) = text.split_once('-').unwrap_or((text, text));
         let number = |word: &str| match word.parse() {
@@ -85,7 +85,7 @@ impl Operations {
     }
 }
 
-/// Replays a trace up to some operations and explains these.
+/// Replays a trace up to the last one of `operations`, and explains each of them.
 pub(super) fn of(
     target: &dyn Target,
     trace: &Trace,
@@ -111,7 +111,7 @@ pub(super) fn of(
     };
     let mut mismatch = None;
     let mut told = Vec::new();
-    // Both are at most the length of the trace, which is in memory.
+    // Both ends of the range are at most the length of the trace, which is in memory, so they fit into `usize`.
     let range = operations.first as usize - 1..operations.last as usize;
     run.advance(range.start)?;
     for (op, answer) in trace.ops().iter().zip(run.answers()) {
@@ -141,12 +141,12 @@ struct Explanation<'run> {
     answer: Answer,
     before: Box<slablab_stats>,
     after: Box<slablab_stats>,
-    /// Free blocks that were searched for a buddy.
+    /// The number of free blocks that were compared to find the buddy.
     searched: u64,
 }
 
 impl Explanation<'_> {
-    /// Returns the explanation; `answers` are those up to the operation.
+    /// Returns the explanation. `answers` contains the answers up to the operation.
     fn text(
         &self,
         trace: &Trace,
@@ -378,7 +378,7 @@ impl Explanation<'_> {
         }
     }
 
-    /// Describes the counts of an engine that is neither slabs nor a buddy system.
+    /// Describes the counts of an engine that has neither slabs nor a buddy system.
     fn work(&self) -> String {
         let cost = &self.answer.cost;
         let known = |number: u8| number > 0 && u32::from(number) != uapi::SLABLAB_UNKNOWN;
@@ -398,7 +398,7 @@ impl Explanation<'_> {
         }
     }
 
-    /// Names the class of the block; a block of whole pages has none.
+    /// Returns the class of the block in words. A block of whole pages has no class.
     fn class_name(&self) -> String {
         let class = usize::from(self.answer.cost.class_index);
         match self.before.classes.get(class) {
@@ -464,7 +464,7 @@ fn changed_order(before: &slablab_stats, after: &slablab_stats) -> Option<u32> {
     Some(index as u32)
 }
 
-/// Returns how often something was done.
+/// Returns a count in words, such as `one split` or `2 splits`.
 fn times(number: u8, what: &str) -> String {
     match number {
         1 => format!("one {what}"),
@@ -477,7 +477,7 @@ mod tests {
     use super::*;
     use crate::uapi::slablab_cost;
 
-    /// Explains an allocation and a free by a path, on an engine with one class.
+    /// Returns the explanations of an allocation and a free with this path, on an engine with one class.
     fn told(path: Path, class_index: u8, splits: u8) -> String {
         let mut stats = Box::<slablab_stats>::default();
         stats.class_count = 1;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! One trace on one engine.
+//! Replays one trace on one engine.
 
 use anyhow::{
     Context,
@@ -54,11 +54,11 @@ use crate::{
 /// The length of a pool is a multiple of this number of bytes.
 pub(crate) const POOL_UNIT: u64 = 32 << 10;
 
-/// The largest pool that is tried, in live peaks of the trace.
+/// The largest pool of the search, as a multiple of the live peak of the trace.
 const LARGEST: u64 = 8;
 
-/// Says whether a pool has room for the alignments of a trace: to ask for more is an error of the
-/// program (EINVAL), and no refusal.
+/// Checks that no alignment of a trace exceeds the size of the pool. ALLOC rejects a larger alignment with
+/// EINVAL, which is an error of the caller and not a refusal.
 pub(in crate::cmd) fn is_possible(trace: &Trace, pool_bytes: u64) -> anyhow::Result<()> {
     let align = u64::from(trace.align_max());
     ensure!(
@@ -71,12 +71,12 @@ pub(in crate::cmd) fn is_possible(trace: &Trace, pool_bytes: u64) -> anyhow::Res
     Ok(())
 }
 
-/// Replays a trace on an engine. A wrong answer is a result, and so is an engine that dies: in this
-/// process it can only be run in a child.
+/// Replays a trace on an engine. A wrong answer is a result, not an error. The crash of an engine is a
+/// result, too: engines of the target `sim` run in a child process.
 ///
 /// # Errors
 ///
-/// When a pool is too small for an alignment, a session cannot be opened, or a call fails that has to succeed.
+/// When a pool is too small for an alignment, a session cannot be opened, or a call fails that must succeed.
 pub(in crate::cmd) fn engine(
     plan: &Plan,
     engine: Engine,
@@ -94,11 +94,11 @@ pub(in crate::cmd) fn engine(
     }
 }
 
-/// Does work with an engine of this process in a child.
+/// Runs `work`, which uses an engine of the target `sim`, in a child process.
 ///
 /// # Errors
 ///
-/// Those of the work, and when there can be no child.
+/// The error of `work`, or an error if no child can be created.
 pub(in crate::cmd) fn isolated<T: Serialize + DeserializeOwned>(
     work: impl FnOnce() -> anyhow::Result<T>,
 ) -> anyhow::Result<Result<T, Death>> {
@@ -113,7 +113,7 @@ pub(in crate::cmd) fn isolated<T: Serialize + DeserializeOwned>(
     }
 }
 
-/// Replays a trace on an engine, in this process if it is not the kernel's.
+/// Replays a trace on an engine, without a child process.
 fn here(plan: &Plan, engine: Engine, trace: &Trace) -> anyhow::Result<EngineResult> {
     is_possible(trace, plan.pool_bytes)?;
     let target = plan.open(engine, plan.pool_bytes)?;
@@ -182,7 +182,7 @@ fn space(
 }
 
 impl EngineResult {
-    /// Begins with nothing done.
+    /// Creates the result of a replay that has not begun.
     fn new(engine: Engine) -> Self {
         Self {
             engine,
@@ -197,7 +197,7 @@ impl EngineResult {
         }
     }
 
-    /// Takes over what a checked run came to.
+    /// Copies the figures of a checked run.
     fn enter(&mut self, ran: &RunResult) {
         let refused = stats::refusals(&ran.figures.refusals);
         self.refused = refused

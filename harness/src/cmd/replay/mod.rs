@@ -107,7 +107,7 @@ pub(crate) struct ReplayArgs {
 }
 
 impl ReplayArgs {
-    /// Reads the traces, and does nothing with them.
+    /// Checks that all traces can be read.
     ///
     /// # Errors
     ///
@@ -150,7 +150,7 @@ pub(super) struct PlanArgs {
 }
 
 impl PlanArgs {
-    /// Returns the engines, and what is done on each.
+    /// Returns the engines and the parameters of their replays.
     pub(super) fn plan(&self) -> anyhow::Result<(Vec<Engine>, Plan)> {
         let engines = SessionFactory::shared(self.target).chosen(self.engine)?;
         self.faults.possible(false, &engines)?;
@@ -241,7 +241,7 @@ pub(crate) fn run(args: ReplayArgs) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// Replays all traces on all engines, and does something more with the results of each trace.
+/// Replays all traces on all engines, and calls `more` with the results of each trace.
 pub(super) fn replayed(
     engines: &[Engine],
     plan: &Plan,

@@ -22,18 +22,18 @@ use crate::{
 /// The parameters of a replay.
 pub(in crate::cmd) struct Plan {
     pub(in crate::cmd) target: TargetKind,
-    /// The pool in which answers are checked and operations timed.
+    /// The size of the pool in which answers are checked and operations timed.
     pub(in crate::cmd) pool_bytes: u64,
     /// The fault injection.
     pub(in crate::cmd) faults: FaultArgs,
-    /// How often times are taken.
+    /// The number of timed replays.
     pub(in crate::cmd) passes: usize,
-    /// Whether the smallest pool is looked for.
+    /// Whether to search for the smallest pool.
     pub(in crate::cmd) search: bool,
 }
 
 impl Plan {
-    /// Opens a session with a pool of its own, where the engine has pools.
+    /// Opens a session, with a private pool if the engine supports pools.
     pub(in crate::cmd) fn open(
         &self,
         engine: Engine,
@@ -46,15 +46,15 @@ impl Plan {
         Ok(Box::new(target))
     }
 
-    /// Returns the largest pool that there may be.
+    /// Returns the size of the largest private pool that the budget allows.
     pub(super) fn pool_bytes_max(&self, info: &slablab_info) -> u64 {
         match self.target {
             TargetKind::Sim => u64::MAX,
-            // The pool of the session that was asked is gone when there is another one.
+            // The session that returned `info` is closed before the next session is opened: leave out its pool.
             TargetKind::Device => {
                 let others = info.private_bytes_used.saturating_sub(info.pool_charge);
                 let rest = info.private_bytes_max.saturating_sub(others);
-                // A pool takes more than its regions: of a larger pool, at most as much for each byte.
+                // A pool is charged for more than its regions. A larger pool is charged at most as much per byte.
                 let share = u128::from(info.pool_bytes) * u128::from(rest);
                 (share / u128::from(info.pool_charge.max(1))).min(rest.into()) as u64
             }

@@ -39,7 +39,7 @@ const COLUMNS: [(&str, Side); 10] = [
     ("refused", Side::Left),
 ];
 
-/// Returns a table for each trace, the means, and what the figures are.
+/// Returns a table for each trace, the means, and notes on the figures.
 pub(in crate::cmd) fn text(document: &Document) -> String {
     let mut text = String::new();
     for trace in &document.traces {
@@ -216,7 +216,7 @@ fn about(document: &Document) -> String {
     text
 }
 
-/// Returns a line for each trace and engine.
+/// Returns CSV with a line for each trace and engine.
 pub(super) fn csv(document: &Document) -> anyhow::Result<String> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     writer.write_record([

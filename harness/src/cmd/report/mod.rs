@@ -63,14 +63,14 @@ const JSON: FileKind = FileKind {
     is: Document::is_document,
 };
 
-/// The most frames of a run.
+/// The maximum number of frames of a run.
 const FRAMES: usize = 1000;
 
-/// The frames of all runs together, and the fewest that one of many has.
+/// The number of frames that all runs share. Each run has at least [`FRAMES_MIN`] frames.
 const FRAMES_TOGETHER: usize = 6000;
 const FRAMES_MIN: usize = 100;
 
-/// The changes of blocks of pages in all runs together.
+/// The number of changes of page blocks that all runs share.
 const WRITES_TOGETHER: usize = 400_000;
 
 /// Write an HTML page that shows each engine's pool at every step of a trace
@@ -115,7 +115,7 @@ pub(crate) struct ReportArgs {
     from: Option<PathBuf>,
 }
 
-/// Runs traces, and writes the page.
+/// Runs the subcommand.
 pub(crate) fn run(args: ReportArgs) -> anyhow::Result<ExitCode> {
     let kind = if args.json { JSON } else { page::KIND };
     let output = match args.out.as_os_str() == "-" {
@@ -135,7 +135,7 @@ pub(crate) fn run(args: ReportArgs) -> anyhow::Result<ExitCode> {
         None => io::stdout().write_all(text.as_bytes())?,
         Some(output) => {
             let written = output.write(text.as_bytes());
-            // The figures of a run of minutes are not lost with the page.
+            // Print the figures also if the page cannot be written: the run may have taken minutes.
             report::print(render::text(&document))?;
             written?;
             report::print(format!("Written to {}.\n", args.out.display()))?;
@@ -148,7 +148,7 @@ pub(crate) fn run(args: ReportArgs) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// Replays all traces on all engines, and timelines each.
+/// Replays all traces on all engines, and records a timeline of each run.
 fn with_timelines(args: &ReportArgs) -> anyhow::Result<Document> {
     let room = match args.room.map(|kib| kib << 10) {
         Some(room) if room % POOL_UNIT != 0 => {
@@ -175,7 +175,7 @@ fn with_timelines(args: &ReportArgs) -> anyhow::Result<Document> {
     Ok(document)
 }
 
-/// Returns the smallest pool that was enough for every engine.
+/// Returns the size of the smallest pool that is sufficient for every engine.
 fn enough(plan: &Plan, results: &[EngineResult]) -> u64 {
     let pools = results.iter().map(|result| match &result.space {
         Some(space) => space.pool_bytes.unwrap_or(0),
@@ -187,7 +187,7 @@ fn enough(plan: &Plan, results: &[EngineResult]) -> u64 {
         .unwrap_or(plan.pool_bytes)
 }
 
-/// Films a run on an engine.
+/// Records the timeline of a trace on an engine.
 fn take(
     plan: &Plan,
     trace: &Trace,
@@ -218,7 +218,7 @@ fn take(
 }
 
 impl ReportArgs {
-    /// Reads the traces, and does nothing with them.
+    /// Checks that all traces can be read.
     ///
     /// # Errors
     ///

@@ -7,16 +7,16 @@ use serde::Serialize;
 use super::Document;
 use crate::report::files::FileKind;
 
-/// The page, with a comment in place of each part.
+/// The template of the page, with a placeholder for each part.
 const PAGE: &str = include_str!("../../../report-page/page.html");
 
-/// The mark of our pages, near their beginning.
+/// The mark near the beginning of every page of `slablab report`.
 const MARK: &[u8] = br#"<meta name="generator" content="slablab report">"#;
 
-/// The bytes in which the mark is.
+/// The number of bytes at the beginning of a page that contain the mark.
 const HEAD: usize = 1024;
 
-/// The pages: no other file is overwritten.
+/// The kind of files that `report` may overwrite.
 pub(super) const KIND: FileKind = FileKind {
     name: "a page of slablab report",
     is: |bytes| {
@@ -25,7 +25,7 @@ pub(super) const KIND: FileKind = FileKind {
     },
 };
 
-/// The parts that are always the same, in the order of their places.
+/// The constant parts and their placeholders, in the order of the placeholders.
 const PARTS: [(&str, &[&str]); 2] = [
     (
         "/* the style */",
@@ -41,7 +41,7 @@ const PARTS: [(&str, &[&str]); 2] = [
     ),
 ];
 
-/// Where the data belongs, before the program.
+/// The placeholder of the data, which stands before the program.
 const DATA: &str = "\"the data\"";
 
 /// Returns the page of a document.
@@ -50,14 +50,14 @@ pub(super) fn of(document: &Document) -> anyhow::Result<String> {
     for (place, files) in PARTS {
         page = page.replacen(place, &files.concat(), 1);
     }
-    // Last, so that nothing is looked for in what a trace may contain.
+    // Insert the data last: text from a trace could contain a placeholder.
     Ok(page.replacen(DATA, &script_safe(document)?, 1))
 }
 
-/// Returns JSON that ends no script and begins none, whatever the names in it are.
+/// Returns JSON in which no string can end the script element or begin another one.
 fn script_safe(document: &impl Serialize) -> anyhow::Result<String> {
     let json = serde_json::to_string(document)?;
-    // Outside of strings JSON has none of these.
+    // JSON contains these characters in strings only.
     Ok(json
         .replace('<', "\\u003c")
         .replace('>', "\\u003e")

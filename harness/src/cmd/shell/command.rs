@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The commands of the shell, from lines to values.
+//! The commands of the shell, and the parser of lines.
 
 use super::problem::Problem;
 use crate::arguments::{
@@ -8,7 +8,7 @@ use crate::arguments::{
     size, //
 };
 
-/// A command's word, its arguments, and what it does.
+/// A command: its word, its arguments and its description.
 pub(super) struct CommandEntry {
     pub(super) word: &'static str,
     pub(super) arguments: &'static str,
@@ -70,7 +70,7 @@ pub(super) fn help() -> String {
            SIZE, BYTES and LEN may end in k, m or g: 4k is 4096.\n"
 }
 
-/// A block, as a line names it.
+/// A block as a line of the shell names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum BlockReference<'l> {
     Handle(u32),
@@ -166,7 +166,7 @@ pub(super) fn parse(line: &str) -> Result<ShellCommand<'_>, Problem> {
             block: block(of)?,
             size: bytes(size)?,
         },
-        // The text is the rest of the line, with the blanks that are in it.
+        // The text is the rest of the line, including its blanks.
         ("write", [of, byte, _, ..]) => ShellCommand::Write {
             block: block(of)?,
             byte: small(byte)?,
@@ -199,7 +199,7 @@ pub(super) fn parse(line: &str) -> Result<ShellCommand<'_>, Problem> {
     })
 }
 
-/// Parses what follows `let`.
+/// Parses the part of a line after `let`.
 fn parse_let(rest: &str) -> Result<ShellCommand<'_>, Problem> {
     let (name, value) = rest.split_once('=').ok_or_else(|| not_understood("let"))?;
     let name = name.trim();
@@ -213,7 +213,7 @@ fn parse_let(rest: &str) -> Result<ShellCommand<'_>, Problem> {
     let value = match (&words[..], parse(value)) {
         // A command without its arguments.
         (["alloc" | "realloc"], Err(usage @ Problem::Usage(_))) => return Err(usage),
-        // A word alone is a block; with more it is meant to be a command.
+        // A single word is a block. Several words are a command.
         ([word], _) => Value::Block(block(word)?),
         (_, Ok(ShellCommand::Alloc { size, align })) => Value::Alloc { size, align },
         (_, Ok(ShellCommand::Realloc { block, size })) => Value::Realloc { block, size },
@@ -223,7 +223,7 @@ fn parse_let(rest: &str) -> Result<ShellCommand<'_>, Problem> {
     Ok(ShellCommand::Let { name, value })
 }
 
-/// Says what is wrong with a line of which only the first word is known.
+/// Returns the problem of a line that cannot be parsed: wrong arguments, or an unknown command.
 fn not_understood(word: &str) -> Problem {
     match COMMANDS.iter().find(|entry| entry.word == word) {
         Some(entry) => Problem::Usage(format!("{} {}", entry.word, entry.arguments)),
@@ -234,14 +234,14 @@ fn not_understood(word: &str) -> Problem {
     }
 }
 
-/// Returns the first word, and what follows it.
+/// Returns the first word of a text, and the rest.
 fn first(text: &str) -> (&str, &str) {
     let text = text.trim_start();
     let (word, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
     (word, rest)
 }
 
-/// Says whether a word can name a block.
+/// Returns whether a word can be the name of a block.
 fn is_name(word: &str) -> bool {
     let starts = |first: char| first.is_alphabetic() || first == '_';
     word.starts_with(starts) && word.chars().all(|one| one.is_alphanumeric() || one == '_')

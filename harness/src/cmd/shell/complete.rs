@@ -13,18 +13,18 @@ use rustyline::{
 
 use super::command::COMMANDS;
 
-/// Completes words, of which these are the names of blocks.
+/// Completes commands and the names of blocks.
 pub(super) struct Completion {
     names: Vec<String>,
 }
 
 impl Completion {
-    /// Prepares to complete names.
+    /// Creates a completion for these names of blocks.
     pub(super) fn new(names: Vec<String>) -> Self {
         Self { names }
     }
 
-    /// Returns where the word begins that ends at the end of a line, and what it can become.
+    /// Returns the start of the last word of a line, and the completions of that word.
     fn words(&self, line: &str) -> (usize, Vec<String>) {
         let start = line.rfind(char::is_whitespace).map_or(0, |blank| blank + 1);
         let (before, word) = line.split_at(start);

@@ -21,11 +21,11 @@ use crate::{
     },
 };
 
-/// Events that a shell's session has room for: as many as are always to be had.
+/// The size of the session's ring of events. A ring of this size is always available.
 pub(super) const RECORDED_EVENTS: u32 = 1024;
 
-/// Returns the last `count` operations, a line each. They have no times in them: what a script does
-/// reads the same each time.
+/// Returns the last `count` operations, one line each. The lines contain no times, so that the output of a
+/// script is the same each time.
 pub(super) fn last(target: &dyn Target, count: u64) -> Result<String, Problem> {
     let mut events = vec![slablab_event::default(); RECORDED_EVENTS as usize];
     let reply = target.events(0, &mut events).map_err(problem::events)?;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The line about a block: its place, and how the request was served.
+//! The line that describes a block: its place, and the cost of its operation.
 
 use crate::{
     report::bytes,
@@ -11,7 +11,7 @@ use crate::{
     },
 };
 
-/// Says where a block is and how it was served.
+/// Returns the place of a block and the cost of its operation as a line.
 pub(super) fn place(handle: u32, offset: u64, usable: u64, cost: &slablab_cost) -> String {
     let mut text = format!("handle {handle}");
     if offset != uapi::NO_OFFSET {

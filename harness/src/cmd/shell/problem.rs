@@ -13,13 +13,13 @@ use crate::{
     uapi::Cause, //
 };
 
-/// Why a command did nothing.
+/// The reason why a command did nothing.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Problem {
     /// A call failed.
     #[error("{why} ({})", Name(*errno))]
     Call { why: String, errno: Errno },
-    /// A command lacks a word, or has one too many.
+    /// A command has too few or too many words.
     #[error("usage: {}", .0.trim_end())]
     Usage(String),
     /// There is no such command.
@@ -31,7 +31,7 @@ pub(super) enum Problem {
         word: String,
         near: Option<&'static str>,
     },
-    /// A word is not what it has to be.
+    /// A word is not valid in its place.
     #[error("{0}")]
     Word(String),
     /// No block has the name.
@@ -51,7 +51,7 @@ pub(super) enum Problem {
     Unsound(String),
 }
 
-/// Says why an allocation was refused.
+/// Returns the problem of a refused allocation.
 pub(super) fn alloc(refused: &Refused, size: u64, align: u64) -> Problem {
     let why = match refused.errno {
         Errno::INVAL if size == 0 => "a block has at least 1 byte".to_owned(),
@@ -67,7 +67,7 @@ pub(super) fn alloc(refused: &Refused, size: u64, align: u64) -> Problem {
     }
 }
 
-/// Says why a block was not resized; `block` are the words for it.
+/// Returns the problem of a refused reallocation. `block` names the block in the message.
 pub(super) fn realloc(refused: &Refused, block: &str, size: u64) -> Problem {
     let why = match refused.errno {
         Errno::INVAL => "a block has at least 1 byte; 'free' frees it".to_owned(),
@@ -81,24 +81,24 @@ pub(super) fn realloc(refused: &Refused, block: &str, size: u64) -> Problem {
     }
 }
 
-/// Says why a block was not freed.
+/// Returns the problem of a failed free.
 pub(super) fn free(errno: Errno, block: &str) -> Problem {
     let why = on_block(errno, block).unwrap_or_else(|| call("FREE", errno));
     Problem::Call { why, errno }
 }
 
-/// Says why a block was not read or written at a byte.
+/// Returns the problem of a failed read or write from byte `byte` of a block on.
 pub(super) fn transfer(errno: Errno, block: &str, byte: u32) -> Problem {
     let why = match errno {
         Errno::NXIO => format!("byte {byte} is outside of {block}"),
-        // The position of no handle.
+        // The position is negative: the handle is 2^31 or more, and no live block has such a handle.
         Errno::INVAL => not_live(block),
         errno => on_block(errno, block).unwrap_or_else(|| call("the read or write", errno)),
     };
     Problem::Call { why, errno }
 }
 
-/// Says why the pool was not extended.
+/// Returns the problem of a failed extension of the pool.
 pub(super) fn extend(errno: Errno) -> Problem {
     let why = match errno {
         Errno::INVAL => "the size of a region is a multiple of 32k and at most 4g".to_owned(),
@@ -110,7 +110,7 @@ pub(super) fn extend(errno: Errno) -> Problem {
     Problem::Call { why, errno }
 }
 
-/// Says why a command of the device failed that has no argument.
+/// Returns the problem of a failed ioctl without arguments.
 pub(super) fn plain(command: &'static str) -> impl Fn(Errno) -> Problem {
     move |errno| Problem::Call {
         why: call(command, errno),
@@ -118,7 +118,7 @@ pub(super) fn plain(command: &'static str) -> impl Fn(Errno) -> Problem {
     }
 }
 
-/// Says why EVENTS failed.
+/// Returns the problem of a failed EVENTS.
 pub(super) fn events(errno: Errno) -> Problem {
     let why = match errno {
         Errno::NXIO => "the operations of this session are not recorded".to_owned(),
@@ -127,7 +127,7 @@ pub(super) fn events(errno: Errno) -> Problem {
     Problem::Call { why, errno }
 }
 
-/// Returns the sentence for the cause of a refusal, if there is one.
+/// Returns the sentence for the cause of a refusal, or `None` if the reply names no cause.
 fn cause(refused: &Refused, size: u64) -> Option<String> {
     let size = report::bytes(size);
     Some(match Cause::from_raw(refused.cost.cause.into())? {
@@ -153,7 +153,7 @@ fn cause(refused: &Refused, size: u64) -> Option<String> {
     })
 }
 
-/// Returns the sentence for what is wrong with a block, if that is it.
+/// Returns the sentence for an error that is due to the state of a block, or `None` for another error.
 fn on_block(errno: Errno, block: &str) -> Option<String> {
     match errno {
         Errno::NOENT => Some(not_live(block)),
@@ -166,7 +166,7 @@ fn not_live(block: &str) -> String {
     format!("{block} is not live")
 }
 
-/// Returns the sentence for an error that means the same everywhere.
+/// Returns the sentence for an error that has the same meaning for every command.
 fn call(command: &str, errno: Errno) -> String {
     match errno {
         Errno::PERM => format!("{command} needs CAP_SYS_ADMIN here"),

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The session of the shell: it executes commands and knows the names of blocks.
+//! The session of the shell: executes commands and stores the names of blocks.
 
 use std::collections::BTreeMap;
 
@@ -31,16 +31,16 @@ use crate::{
     uapi::Rule,
 };
 
-/// The most bytes that one `read` shows.
+/// The maximum number of bytes that one `read` shows.
 const READ_MAX: u64 = 64 << 10;
 
-/// Bytes in a line of a dump.
+/// The number of bytes in a line of a dump.
 const DUMP_WIDTH: usize = 16;
 
 /// The output of a command; `None` ends the shell.
 pub(super) type CommandResult = Result<Option<String>, Problem>;
 
-/// A session and what its user calls its blocks.
+/// A session and the names of its blocks.
 pub(super) struct ShellSession<'t> {
     target: &'t dyn Target,
     drawing: Drawing<'t>,
@@ -48,21 +48,21 @@ pub(super) struct ShellSession<'t> {
     last: Option<u32>,
 }
 
-/// A block that has a name. The name stays when the block is freed: to free it again is the user's to
-/// try, and the device's to refuse.
+/// A block that has a name. The name stays when the block is freed, so that the user can try a double free,
+/// which the device must refuse.
 struct NamedBlock {
     handle: u32,
     is_live: bool,
 }
 
-/// A block, and the words for it in a sentence.
+/// A block, and its name in messages.
 struct Known {
     handle: u32,
     words: String,
 }
 
 impl<'t> ShellSession<'t> {
-    /// Begins without names.
+    /// Creates a session without named blocks.
     pub(super) fn new(target: &'t dyn Target, drawing: Drawing<'t>) -> Self {
         Self {
             target,
@@ -78,7 +78,7 @@ impl<'t> ShellSession<'t> {
         live.map(|(name, _)| name.clone()).collect()
     }
 
-    /// Does what a line says.
+    /// Executes a line.
     pub(super) fn execute(&mut self, line: &str) -> CommandResult {
         let said = self.done(command::parse(line)?);
         self.drawing.follow();
@@ -125,7 +125,7 @@ impl<'t> ShellSession<'t> {
         Ok(Some(text))
     }
 
-    /// Finds a block.
+    /// Returns the handle of a block, and the name of the block in messages.
     fn known(&self, block: BlockReference<'_>) -> Result<Known, Problem> {
         let (handle, words) = match block {
             BlockReference::Handle(handle) => (handle, format!("block {handle}")),
@@ -149,7 +149,7 @@ impl<'t> ShellSession<'t> {
         Ok(Known { handle, words })
     }
 
-    /// Gives a block a name.
+    /// Gives a name to the block that `value` results in.
     fn named(&mut self, name: &str, value: Value<'_>) -> Result<String, Problem> {
         let (handle, text) = match value {
             Value::Alloc { size, align } => self.alloc(size, align)?,
@@ -231,7 +231,7 @@ impl<'t> ShellSession<'t> {
     }
 }
 
-/// Returns bytes in hexadecimal and as text; the first one is byte `first` of its block.
+/// Returns bytes in hexadecimal and as text. `first` is the offset of the first byte in its block.
 fn dump(first: u32, bytes: &[u8]) -> String {
     let mut text = String::new();
     for (line, bytes) in bytes.chunks(DUMP_WIDTH).enumerate() {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The commands of the shell, in this process.
+//! Tests of the shell's commands, on the target `sim`.
 
 use super::*;
 use crate::{
@@ -79,7 +79,7 @@ fn a_block_has_a_name() {
         say(session, "free b"),
         "error: block b (handle 1048577) is not live (ENOENT)"
     );
-    // A name that is given anew does not lose its block unsaid.
+    // Giving a name to another block prints a note if the old block is still live.
     let again = say(session, "let a = alloc 8");
     let note = "the block that a named before is still live: handle 1048576\n";
     assert!(again.ends_with(note), "{again}");
@@ -165,7 +165,7 @@ fn the_seed_is_drawn_from_what_was_done() {
             .collect::<Vec<_>>()
     };
     assert_eq!(rows(session), [".".repeat(64)]);
-    // 8 KiB of the buddy system; then a set of 64 blocks of 64 B, which is a page.
+    // `alloc 5000` takes 8 KiB of the buddy system. `alloc 8` takes one page for a set of 64 blocks of 64 B.
     say(session, "let big = alloc 5000");
     say(session, "alloc 8");
     assert_eq!(rows(session), [format!("##a{}", ".".repeat(61))]);
@@ -175,7 +175,7 @@ fn the_seed_is_drawn_from_what_was_done() {
         rows(session),
         [format!("..a{}", ".".repeat(61)), ".".repeat(8)]
     );
-    // More operations than are recorded at once.
+    // More operations than the ring of events holds.
     for _ in 0..2000 {
         say(session, "alloc 5000");
         say(session, "free $last");

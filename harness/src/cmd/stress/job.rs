@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! One workload on one engine, with a progress bar.
+//! Runs one workload on one engine, with a progress bar.
 
 use std::{
     io::{
@@ -56,7 +56,7 @@ const LINE_PERIOD: Duration = Duration::from_secs(10);
 /// The template of a progress bar.
 const BAR: &str = "{prefix:16} [{bar:24}] {percent:>3}%  {msg}";
 
-/// The steps of a bar.
+/// The length of a progress bar in steps.
 const BAR_LENGTH: u64 = 1000;
 
 /// One workload on one engine.
@@ -68,7 +68,7 @@ pub(super) struct StressJob<'j> {
 }
 
 impl<'j> StressJob<'j> {
-    /// Prepares a job; the engine is the one that the session says it has.
+    /// Creates a job. The engine is the one that INFO of the session reports.
     pub(super) fn new(
         engine: Engine,
         workload: &'static Workload,
@@ -84,7 +84,7 @@ impl<'j> StressJob<'j> {
         })
     }
 
-    /// Runs it.
+    /// Runs the workload.
     pub(super) fn run(&self) -> StressOutcome {
         if self.config.target == TargetKind::Device {
             underway::name_threads(&self.config.command(self.engine, self.workload, None));
@@ -112,14 +112,14 @@ impl<'j> StressJob<'j> {
         };
         let oracle = Oracle::new(self.target, self.config.seed).map_err(at_the_end)?;
         let (done, is_done) = mpsc::channel();
-        // Drawn before the first operation: if the kernel crashes, the console shows the workload's name.
+        // Draw the bar before the first operation: if the kernel crashes, the console shows the workload's name.
         let bar = self.bar();
         thread::scope(|scope| {
             scope.spawn(|| self.watch(&oracle, budget, &bar, is_done));
             // Magazines are per CPU: figures are reproducible only if the thread stays on one CPU.
             let stays = self.workload.is_sequential && self.config.are_exact();
             let _cpu = stays.then(CpuPin::current);
-            // Dropped when the workload ends, also by a panic, which ends `watch`.
+            // `done` is dropped when the workload returns or panics, which ends `watch`.
             let _done: mpsc::Sender<()> = done;
             let Config { seed, threads, .. } = *self.config;
             self.workload.run(&oracle, budget, seed, threads.into())

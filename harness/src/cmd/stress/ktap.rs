@@ -10,7 +10,7 @@ use super::outcome::{
 };
 use crate::report;
 
-/// Prints a line for each outcome as it comes.
+/// A printer of KTAP: prints each outcome as soon as its workload has ended.
 pub(super) struct Ktap;
 
 impl Ktap {

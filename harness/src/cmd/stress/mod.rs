@@ -257,7 +257,7 @@ pub(crate) fn run(args: StressArgs) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// Opens the files of the traces that are recorded, and says which ones they are.
+/// Opens the files of the recorded traces, and prints their paths.
 fn destination(
     session_factory: &mut SessionFactory,
     engines: &[Engine],
@@ -266,7 +266,7 @@ fn destination(
 ) -> anyhow::Result<Destination> {
     let mut names = Vec::new();
     for engine in engines {
-        // The default engine has a name of its own, which a session tells.
+        // INFO of a session reports which engine is the default.
         let bound = match engine {
             Engine::Default => {
                 let info = session_factory
@@ -294,7 +294,7 @@ fn trace_name(engine: Engine, workload: &Workload) -> String {
     format!("{engine}-{}", workload.name)
 }
 
-/// The recording of a workload, as the process that ran it sends it to its parent.
+/// The recording of a workload, in the form in which the child process sends it to its parent.
 #[derive(Serialize, Deserialize)]
 struct Trail {
     /// The trace as text.
@@ -303,15 +303,15 @@ struct Trail {
     left_out: u64,
 }
 
-/// The outcome of a workload that ran in a process of its own.
+/// The outcome of a workload that ran in a child process.
 struct IsolatedOutcome {
     outcome: StressOutcome,
     trail: Option<Trail>,
-    /// The kernel does not return from a request of the process.
+    /// Whether the kernel does not return from a request of the child.
     is_stuck: bool,
 }
 
-/// Runs a workload in a process of its own, so that whatever the engine does ends in an outcome.
+/// Runs a workload in a child process, so that a crash or a hang of the engine is an outcome, too.
 fn isolated(
     args: &StressArgs,
     session_factory: &mut SessionFactory,
@@ -356,7 +356,7 @@ fn isolated(
     })
 }
 
-/// Runs a workload, and records what it does if that is asked for.
+/// Runs a workload, and records its operations if `--record` is given.
 fn run_one(
     args: &StressArgs,
     session_factory: &mut SessionFactory,
@@ -386,7 +386,7 @@ fn run_one(
     Ok((outcome, Some(trail)))
 }
 
-/// Writes what a workload did as a trace.
+/// Writes the recorded operations of a workload as a trace.
 fn keep(
     destination: &mut Destination,
     index: usize,

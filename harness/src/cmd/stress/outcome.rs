@@ -107,7 +107,7 @@ impl From<Summary> for Passed {
 }
 
 impl Config {
-    /// Returns the command that runs a workload on an engine, for so many operations.
+    /// Returns the command that runs a workload on an engine, with `operations` as `--ops` if there are any.
     pub(super) fn command(
         &self,
         engine: Engine,
@@ -179,13 +179,13 @@ fn named<'de, D: Deserializer<'de>>(deserializer: D) -> Result<&'static Workload
     Workload::named(&name).ok_or_else(|| D::Error::custom("no such workload"))
 }
 
-/// All outcomes, and under which config.
+/// All outcomes, and the parameters of the run.
 pub(super) struct StressReport {
     pub(super) config: Config,
     pub(super) outcomes: Vec<StressOutcome>,
 }
 
-/// The report as a document.
+/// The report, for JSON.
 #[derive(Serialize)]
 pub(super) struct StressDocument {
     target: TargetKind,
@@ -223,7 +223,7 @@ pub(super) struct FinalStatistics {
 #[derive(Debug, PartialEq, Eq, Serialize)]
 struct Sequential {
     peak_live_bytes: u64,
-    /// All replies, in order, in one number.
+    /// A hash of all replies in their order.
     trace: String,
     total_bytes: u64,
     used_bytes: u64,
@@ -251,14 +251,14 @@ struct FailureReport {
 }
 
 impl Config {
-    /// Says whether a sequential workload's figures only depend on these config.
+    /// Returns whether the figures of a sequential workload depend on these parameters only.
     pub(super) fn are_exact(&self) -> bool {
         matches!(self.limit, Limit::Operations(_)) && self.pool_mib.is_some()
     }
 }
 
 impl StressOutcome {
-    /// Returns a name for the trace of it.
+    /// Returns the name of the workload's trace.
     pub(super) fn name(&self) -> String {
         format!("{}-{}", self.engine, self.workload.name)
     }
@@ -281,9 +281,9 @@ impl StressOutcome {
         }
     }
 
-    /// Returns the command that comes to the same failure.
+    /// Returns the command that reproduces a failure.
     pub(super) fn repeat(&self, failure: &Failed, config: &Config) -> String {
-        // A thread's operations do not end where another one's failed.
+        // The failed operation depends on the operations of all threads, so the command repeats all of them.
         let operations = match (failure.in_thread, config.limit) {
             (true, Limit::Operations(all)) => all,
             (true, Limit::Time(_)) => self.operations,
@@ -293,7 +293,7 @@ impl StressOutcome {
         config.command(self.engine, self.workload, Some(operations))
     }
 
-    /// Returns what only depends on the config.
+    /// Returns the statistics that depend on the parameters only.
     pub(super) fn r#final(&self) -> Option<FinalStatistics> {
         let summary = self.result.as_ref().ok()?;
         Some(FinalStatistics {
@@ -319,7 +319,7 @@ impl StressOutcome {
 }
 
 impl FinalStatistics {
-    /// Returns it in a line, for `diff`.
+    /// Returns the statistics as one line, for `diff`.
     pub(super) fn line(&self) -> String {
         let refusals: u64 = self.refusals.values().sum();
         let mut line = format!(
@@ -351,7 +351,7 @@ impl FinalStatistics {
 }
 
 impl StressReport {
-    /// Begins without outcomes.
+    /// Creates a report without outcomes.
     pub(super) fn new(config: Config) -> Self {
         Self {
             config,
@@ -359,25 +359,25 @@ impl StressReport {
         }
     }
 
-    /// Says whether nothing failed.
+    /// Returns whether every workload passed.
     pub(super) fn has_passed(&self) -> bool {
         self.outcomes.iter().all(|outcome| outcome.result.is_ok())
     }
 
-    /// Returns what only depends on the config.
+    /// Returns the statistics of all workloads that depend on the parameters only.
     pub(super) fn finals(&self) -> impl Iterator<Item = FinalStatistics> {
         let outcomes = self.outcomes.iter();
         let exact = outcomes.filter(|outcome| !self.depends_on_order(outcome));
         exact.filter_map(StressOutcome::r#final)
     }
 
-    /// Says whether an outcome's figures also depend on the order in which threads ran: --fail-* counts
-    /// the requests of all of them.
+    /// Returns whether the figures of an outcome also depend on the order of the threads: `--fail-*` counts
+    /// the requests of all threads.
     pub(super) fn depends_on_order(&self, outcome: &StressOutcome) -> bool {
         !outcome.workload.is_sequential && self.config.faults.is_any()
     }
 
-    /// Returns the report as a document.
+    /// Returns the report for JSON.
     pub(super) fn document(&self) -> StressDocument {
         let Config {
             target,

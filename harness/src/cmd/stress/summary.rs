@@ -22,7 +22,7 @@ use crate::{
     workload::Limit,
 };
 
-/// Returns the table, the final statistics where they are exact, failures, and a verdict for each
+/// Returns the table, the final statistics if they are reproducible, the failures, and a verdict for each
 /// engine.
 pub(super) fn text(report: &StressReport) -> String {
     let mut text = format!("{}\n", table(report));

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Where traces are written to: standard output, a file, or a folder with a file for each.
+//! The destination of traces: standard output, a file, or a folder with one file per trace.
 //!
-//! A destination is opened before the traces are made, so that an error is reported immediately. Each
-//! trace is written as soon as it is made.
+//! A destination is opened before the traces are generated, so that an error is reported immediately. Each
+//! trace is written as soon as it is complete.
 
 use std::{
     fs,
@@ -39,7 +39,7 @@ use crate::{
 };
 
 impl FileFormat {
-    /// Returns the kind of its files.
+    /// Returns the kind of the files in this format.
     fn kind(self) -> FileKind {
         match self {
             Self::Text => FileKind {
@@ -54,14 +54,14 @@ impl FileFormat {
     }
 }
 
-/// Says whether a file is a trace in a format. A text without any operation is none: a file of
-/// comments may be anything.
+/// Returns whether a file is a trace in `format`. A text without any operation is no trace, because a file
+/// of comments may be of any kind.
 fn is_trace(bytes: &[u8], format: Format) -> bool {
     let trace = || format::parse("", bytes);
     format::detect(bytes) == format && trace().is_ok_and(|trace| !trace.ops().is_empty())
 }
 
-/// Where traces are written to.
+/// The destination of traces.
 pub(in crate::cmd) struct Destination {
     format: FileFormat,
     output: TraceOutput,
@@ -70,9 +70,9 @@ pub(in crate::cmd) struct Destination {
 enum TraceOutput {
     Stdout,
     Files {
-        /// Each trace's file, in order, until it is written.
+        /// The file of each trace, in order; `None` after the trace was written.
         files: Vec<Option<Output>>,
-        /// The folder that was created for them. It is removed again if nothing is written.
+        /// The folder that was created for the files, which is removed again if nothing is written.
         _created: Option<Created>,
     },
 }
@@ -82,18 +82,18 @@ struct Created(PathBuf);
 
 impl Drop for Created {
     fn drop(&mut self) {
-        // Fails if there is something in it, and then it has to stay.
+        // `remove_dir` fails if the folder contains files. The folder must then stay.
         let _ = fs::remove_dir(&self.0);
     }
 }
 
 impl Destination {
-    /// Opens the destination of traces with these names: of one trace standard output, `out`, or a
-    /// file in `out` if that is a folder; of several the folder `out`, which is created.
+    /// Opens the destination of the traces `names`. One trace goes to standard output, to the file `out`,
+    /// or to a file in the folder `out`. Several traces go to the folder `out`, which is created if it does not exist.
     ///
     /// # Errors
     ///
-    /// A sentence that names what cannot be written.
+    /// A sentence that names the path that cannot be written.
     pub(in crate::cmd) fn open(
         names: &[String],
         format: FileFormat,
@@ -124,7 +124,8 @@ impl Destination {
         files.iter().flatten().map(Output::path)
     }
 
-    /// Writes a trace, by its place among the names.
+    /// Writes a trace. `index` is the index of its name in the names that were passed to
+    /// [`Destination::open`].
     ///
     /// # Errors
     ///
@@ -189,11 +190,11 @@ fn create(folder: &Path, traces: usize) -> anyhow::Result<Option<Created>> {
     Ok(Some(Created(folder.to_owned())))
 }
 
-/// Names the files of several traces after these, which came with names of their own.
+/// Returns the names of the files of several traces.
 fn file_names(traces: &[String], format: FileFormat) -> anyhow::Result<Vec<String>> {
     let mut names = Vec::new();
     for name in traces {
-        // A name may be a path.
+        // The name of a trace may contain slashes.
         let name = name.replace('/', "-");
         let name = format!("{name}.{}", format.extension());
         if names.contains(&name) {

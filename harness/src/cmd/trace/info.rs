@@ -39,7 +39,7 @@ pub(super) struct TraceDocument {
 }
 
 impl TraceDocument {
-    /// Puts a trace's figures together.
+    /// Creates the document of a trace.
     pub(super) fn new(trace: &Trace, shape: Shape) -> Self {
         Self {
             name: trace.name.clone(),
@@ -49,7 +49,7 @@ impl TraceDocument {
     }
 }
 
-/// Returns what there is to say about a trace.
+/// Returns the description of a trace as text.
 pub(super) fn text(trace: &Trace, shape: &Shape) -> String {
     let mut text = format!("{BOLD}{}{BOLD:#}", trace.name);
     if !trace.source.is_empty() {
@@ -110,7 +110,7 @@ pub(super) fn text(trace: &Trace, shape: &Shape) -> String {
     text
 }
 
-/// Returns bars for numbers by their binary digits.
+/// Returns a histogram: one bar for each number of binary digits.
 fn histogram(title: &str, spread: &Spread, unit: impl Fn(u64) -> String) -> String {
     if spread.count == 0 {
         return String::new();

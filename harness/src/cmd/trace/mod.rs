@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `slablab trace`: makes, records, describes and converts traces.
+//! `slablab trace`: generates, records, describes and converts traces.
 
 mod destination;
 mod info;
@@ -155,7 +155,7 @@ fn patterns() -> PossibleValuesParser {
         .into()
 }
 
-/// Does what is asked for.
+/// Runs the subcommand.
 pub(crate) fn run(command: TraceCommand) -> anyhow::Result<ExitCode> {
     match command.action {
         Action::Make(args) => {

@@ -74,7 +74,8 @@ pub(super) fn run(args: &RecordArgs) -> anyhow::Result<ExitCode> {
     let mut destination = Destination::open(&names, FileFormat::Text, args.out.as_deref())?;
     let recorder = Recorder::new(args.buffer << 10)?;
     let (acted, recorded) = recorder.record(&args.name, || act(args))?;
-    // Before anything is printed: a closed output ends the command on the spot.
+    // Remove the tracing instance before anything is printed: if the output is closed, SIGPIPE ends the
+    // command immediately, and the instance would stay.
     drop(recorder);
     if let Some(failed) = acted? {
         eprintln!("{failed}");
@@ -103,7 +104,7 @@ pub(super) fn run(args: &RecordArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Runs the command, or waits. Says how the command failed, if it did.
+/// Runs the command, or waits. Returns a message if the command failed.
 fn act(args: &RecordArgs) -> anyhow::Result<Option<String>> {
     let Some((program, arguments)) = args.command.split_first() else {
         thread::sleep(Duration::from_secs(args.seconds.into()));

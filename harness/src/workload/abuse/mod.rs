@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Invalid requests: each must fail with the right errno and change nothing.
+//! Sends invalid requests: each must fail with the right errno and change nothing.
 //!
 //! The session has a few live blocks, whose contents are checked at the end. On the device, malformed
-//! ioctls are sent too ([`raw`]). These do not count as operations, so that the statistics equal those
-//! of the other targets.
+//! ioctls are sent too ([`raw`]). The malformed ioctls do not count as operations, so that the statistics
+//! equal those of the other targets.
 
 mod raw;
 
@@ -28,7 +28,7 @@ use crate::{
     },
 };
 
-/// The sizes of the blocks that are there.
+/// The sizes of the live blocks.
 const SIZES: [u64; 5] = [1, 100, 4096, 5000, 70_000];
 
 /// Operations between two rounds of raw requests.
@@ -37,7 +37,7 @@ const RAW_STEPS: u64 = 256;
 /// The state that invalid requests are built from.
 struct Scene<'s> {
     target: &'s dyn Target,
-    /// Blocks that are there.
+    /// The live blocks of the session.
     blocks: &'s [ClientBlock],
     /// The handle of a block that was freed.
     stale: u32,
@@ -46,7 +46,7 @@ struct Scene<'s> {
     rng: &'s mut Rng,
 }
 
-/// The result of an invalid request, and the refusal that it must be.
+/// The result of an invalid request, and the expected refusal.
 struct RefusalCheck {
     call: &'static str,
     found: Result<(), Refused>,
@@ -54,10 +54,10 @@ struct RefusalCheck {
     cause: Cause,
 }
 
-/// Makes a bad request and says what has to come of it.
+/// Makes an invalid request, and returns its result and the expected refusal.
 type InvalidRequest = fn(&mut Scene<'_>) -> RefusalCheck;
 
-/// The bad requests, and what is bad about them.
+/// The invalid requests, each with a description.
 const REQUESTS: [(&str, InvalidRequest); 20] = [
     ("ALLOC of no bytes", |scene| {
         scene.alloc(0, 8, Errno::INVAL, Cause::None)
@@ -158,7 +158,7 @@ pub(super) fn run(run: &mut WorkloadRun<'_>) -> Result<(), Violation> {
     }
     let stale = match run.client.alloc(64, 8)? {
         Ok(block) if !blocks.is_empty() => block,
-        // Others have all of the pool: there is nothing to abuse.
+        // Other sessions use the whole pool: there are no blocks to test with.
         _ => return run.free_all(&mut blocks),
     };
     let handle = stale.handle();
@@ -186,7 +186,7 @@ pub(super) fn run(run: &mut WorkloadRun<'_>) -> Result<(), Violation> {
     run.free_all(&mut blocks)
 }
 
-/// Compares the result of a request with the refusal that it must be.
+/// Compares the result of a request with the expected refusal.
 fn judge(oracle: &Oracle<'_>, what: &str, check: &RefusalCheck) -> Result<(), Violation> {
     let (errno, cause) = (check.errno, check.cause);
     if let Err(refused) = &check.found {
@@ -222,7 +222,7 @@ fn stats(target: &dyn Target) -> Result<Box<slablab_stats>, Violation> {
     })
 }
 
-/// A figure that a request which fails does not change.
+/// The name of a figure that a failed request must not change, and the figure.
 type Figure = (&'static str, fn(&slablab_stats) -> u64);
 
 /// The session's figures.
@@ -256,7 +256,7 @@ const POOL: [Figure; 10] = [
     }),
 ];
 
-/// Checks that nothing changed but the count of refusals.
+/// Checks that only the count of refusals has changed.
 fn unchanged(
     oracle: &Oracle<'_>,
     what: &str,
@@ -275,7 +275,7 @@ fn unchanged(
     Ok(())
 }
 
-/// Checks that a read over the end of a block is short.
+/// Checks that a read across the end of a block is short.
 fn short_at_the_end(scene: &Scene<'_>) -> Result<(), Violation> {
     let Some(block) = scene.blocks.iter().rfind(|block| block.size() > 3) else {
         return Ok(());
@@ -298,7 +298,7 @@ fn short_at_the_end(scene: &Scene<'_>) -> Result<(), Violation> {
     }
 }
 
-/// Makes a refusal of an error without a reply.
+/// Converts an error without a reply to a refusal.
 fn plain(errno: Errno) -> Refused {
     Refused {
         errno,
@@ -307,18 +307,18 @@ fn plain(errno: Errno) -> Refused {
 }
 
 impl<'s> Scene<'s> {
-    /// Returns a block that is there.
+    /// Returns a random live block.
     fn block(&mut self) -> &'s ClientBlock {
         &self.blocks[self.rng.index(self.blocks.len())]
     }
 
-    /// Returns a handle and the first byte that its block has not.
+    /// Returns a handle and the offset of the first byte behind its block.
     fn end(&mut self) -> (u32, u32) {
         let block = self.block();
         (block.handle(), block.size() as u32)
     }
 
-    /// Returns a number that is no handle of this session: those count up from small indexes.
+    /// Returns a number that is no handle of this session: its index is far above the indexes of the few live blocks.
     fn invented(&mut self) -> u32 {
         0xf_ff00 + self.rng.below(0x100) as u32 + ((self.rng.below(0x1000) as u32) << 20)
     }

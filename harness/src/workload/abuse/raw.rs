@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Malformed ioctls: wrong numbers, addresses and lengths.
+//! Sends malformed ioctls: wrong numbers, addresses and lengths.
 
 use crate::{
     device::{
@@ -17,14 +17,14 @@ use crate::{
 const LENGTH_SHIFT: u32 = 16;
 const LENGTH_MASK: u32 = 0x3fff << LENGTH_SHIFT;
 
-/// An argument that is longer than any command's.
+/// A buffer that is longer than the argument of any command.
 type ArgumentBuffer = [u64; 512];
 
-/// Where a request's argument is.
+/// The place of a request's argument.
 enum At {
-    /// In memory that is there, with these words first and zeros after them.
+    /// In mapped memory: these words, followed by zeros.
     Words(&'static [u64]),
-    /// At an address that no program has anything at.
+    /// At an address without memory.
     Address(usize),
 }
 
@@ -97,7 +97,7 @@ const fn sized(request: u32, bytes: u32) -> u32 {
     (request & !LENGTH_MASK) | (bytes << LENGTH_SHIFT)
 }
 
-/// Sends all of them, if the target is a file.
+/// Sends all requests, if the target is a file.
 pub(super) fn send_all(target: &dyn Target) -> Result<(), Violation> {
     let Some(file) = target.file() else {
         return Ok(());
@@ -111,8 +111,9 @@ pub(super) fn send_all(target: &dyn Target) -> Result<(), Violation> {
             }
             At::Address(address) => *address,
         };
-        // SAFETY: `argument` is longer than what any command reads or writes, and used by nobody
-        // else; the other addresses are of no memory of this process.
+        // SAFETY: `address` is the exposed address of `argument`, which is longer than the argument of any
+        // command and to which no reference is used during the call, or it is an address at which this
+        // process has no memory.
         let result = unsafe { raw_ioctl(file, *request, address) };
         if result != Err(*errno) {
             let found = match result {

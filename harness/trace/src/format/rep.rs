@@ -12,9 +12,9 @@
 //! f 0        free block 0
 //! ```
 //!
-//! Files in the wild differ, so the header may have two numbers (without heap size and weight), the
-//! two counts may be swapped, and the two ignored numbers may be swapped. Where block numbers have
-//! gaps, the number of blocks may also be the largest block number plus one.
+//! Existing files differ, so the header may have two numbers (without heap size and weight), the two counts
+//! may be swapped, and the two ignored numbers may be swapped. If the block numbers have gaps, the number of
+//! blocks may also be the largest block number plus one.
 //!
 //! The operations mean the same as in C: `r` of a block that is not live allocates the block, `r` to 0
 //! bytes frees the block, and `f -1` is `free(NULL)`.

@@ -112,7 +112,7 @@ fn random_mixed(trace: &mut Maker) {
     });
 }
 
-/// A compiler that works function by function: nodes that are freed with their function, permanent
+/// Imitates a compiler that works function by function: nodes that are freed with their function, permanent
 /// names, and stacks of temporary data that take a page with their header.
 fn compiler(trace: &mut Maker) {
     let mut stacks: Vec<Id> = Vec::new();
@@ -139,7 +139,7 @@ fn compiler(trace: &mut Maker) {
     }
 }
 
-/// A parser of declarations: few frees, sizes near powers of two, a table that doubles.
+/// Imitates a parser of declarations: few frees, sizes near powers of two, a table that doubles.
 fn declarations(trace: &mut Maker) {
     let mut table = trace.alloc(1024);
     let mut entries = 0;
@@ -163,7 +163,7 @@ fn declarations(trace: &mut Maker) {
     }
 }
 
-/// An evaluator of expressions: short-lived terms, and a few permanent results.
+/// Imitates an evaluator of expressions: short-lived terms, and a few permanent results.
 fn expressions(trace: &mut Maker) {
     for _ in 0..trace.times(3_000) {
         let mut terms = Vec::new();
@@ -183,7 +183,7 @@ fn expressions(trace: &mut Maker) {
     }
 }
 
-/// A typesetter: boxes that are freed with their page, permanent fonts, buffers that grow.
+/// Imitates a typesetter: boxes that are freed with their page, permanent fonts, buffers that grow.
 fn typesetter(trace: &mut Maker) {
     for _ in 0..12 {
         let size = trace.between(8 << 10, 40 << 10);

@@ -31,9 +31,9 @@ patterns! { Literature:
 /// The number of CPUs in a pattern with threads.
 const CPUS: usize = 4;
 
-/// Per-Åke Larson and Murali Krishnan, "Memory allocation for long-running server applications"
-/// (ISMM 1998): each thread replaces random blocks of its own set; then the thread ends, and the next
-/// thread inherits the set.
+/// Imitates the benchmark of Per-Åke Larson and Murali Krishnan, "Memory allocation for long-running server
+/// applications" (ISMM 1998): each thread replaces random blocks of its own set; then the thread ends, and
+/// the next thread inherits the set.
 fn larson(trace: &mut Maker) {
     let held = trace.times(1_000);
     let mut blocks: Vec<Vec<Id>> = vec![Vec::new(); CPUS];
@@ -58,8 +58,9 @@ fn larson(trace: &mut Maker) {
     }
 }
 
-/// Chuck Lever and David Boreham, "malloc() performance in a multithreaded Linux environment"
-/// (USENIX 2000): half of the threads allocate, the other half free, in batches, the oldest first.
+/// Imitates the benchmark of Chuck Lever and David Boreham, "malloc() performance in a multithreaded Linux
+/// environment" (USENIX 2000): half of the threads allocate, the other half free, in batches, the oldest
+/// batch first.
 fn xmalloc(trace: &mut Maker) {
     const BATCH: usize = 32;
     let mut queue: VecDeque<Vec<Id>> = VecDeque::new();
@@ -82,7 +83,7 @@ fn xmalloc(trace: &mut Maker) {
     }
 }
 
-/// The number of live blocks is a random walk. One block in fifty is not freed before the end, so its
+/// Changes the number of live blocks as a random walk. One block in fifty is not freed before the end, so its
 /// slab cannot be freed.
 fn walk(trace: &mut Maker) {
     let mut held = Vec::new();
@@ -148,7 +149,7 @@ fn pareto(trace: &mut Maker) {
     }
 }
 
-/// Aligned requests of a kernel: cache lines, device descriptors, pages.
+/// Imitates aligned requests of a kernel: cache lines, device descriptors, pages.
 fn aligned(trace: &mut Maker) {
     const ALIGNS: [u32; 6] = [16, 64, 64, 256, 512, 4096];
     let mut held = Vec::new();

@@ -38,7 +38,7 @@ fn tiny(trace: &mut Maker) -> u64 {
     trace.between(10, 40)
 }
 
-/// A set that is filled, and whose members are then replaced at random.
+/// Fills a set, and then replaces its members at random.
 fn tiny_random(trace: &mut Maker) {
     let mut held = Vec::new();
     for _ in 0..trace.times(30_000) {
@@ -53,7 +53,7 @@ fn tiny_random(trace: &mut Maker) {
     }
 }
 
-/// A queue: first in, first out.
+/// Imitates a queue: first in, first out.
 fn tiny_queue(trace: &mut Maker) {
     let mut queue = std::collections::VecDeque::new();
     for _ in 0..trace.times(40_000) {
@@ -65,7 +65,7 @@ fn tiny_queue(trace: &mut Maker) {
     }
 }
 
-/// A stack that grows and shrinks in waves.
+/// Imitates a stack that grows and shrinks in waves.
 fn tiny_stack(trace: &mut Maker) {
     let mut stack = Vec::new();
     for wave in 1..=4 {
@@ -79,7 +79,7 @@ fn tiny_stack(trace: &mut Maker) {
     }
 }
 
-/// Strings that are replaced at random.
+/// Allocates strings, and then replaces them at random.
 fn strings(trace: &mut Maker) {
     let mut held = Vec::new();
     for _ in 0..trace.times(25_000) {
@@ -124,7 +124,7 @@ fn lists(trace: &mut Maker) {
     }
 }
 
-/// A tree of nodes with keys, from which random nodes are removed.
+/// Imitates a tree of nodes with keys, from which random nodes are removed.
 fn tree(trace: &mut Maker) {
     let mut nodes = Vec::new();
     let add = |trace: &mut Maker, nodes: &mut Vec<(Id, Id)>| {
@@ -144,7 +144,7 @@ fn tree(trace: &mut Maker) {
     }
 }
 
-/// An adaptive radix tree: a node is replaced by a larger one when it exceeds 4, 16 or 48 children.
+/// Imitates an adaptive radix tree: a node is replaced by a larger one when it exceeds 4, 16 or 48 children.
 fn radix(trace: &mut Maker) {
     const SIZES: [u64; 4] = [56, 160, 656, 2064];
     const LIMITS: [u32; 4] = [4, 16, 48, u32::MAX];
@@ -169,7 +169,7 @@ fn radix(trace: &mut Maker) {
     }
 }
 
-/// A chained hash table: entries of one size, and an array of chains that doubles.
+/// Imitates a chained hash table: entries of one size, and an array of chains that doubles.
 fn chained(trace: &mut Maker) {
     let mut array = trace.alloc(64 * 8);
     let mut entries = Vec::new();
@@ -189,7 +189,7 @@ fn chained(trace: &mut Maker) {
     }
 }
 
-/// Many open-addressing hash tables, most of them small, that double one by one.
+/// Imitates many open-addressing hash tables, most of them small, that double one by one.
 fn tables(trace: &mut Maker) {
     let mut tables: Vec<(Id, u64)> = Vec::new();
     for _ in 0..trace.times(60_000) {
@@ -209,7 +209,7 @@ fn tables(trace: &mut Maker) {
     }
 }
 
-/// Vectors that double by realloc; some are shrunk to their length, some are freed.
+/// Imitates vectors that double by realloc; some are shrunk to their length, some are freed.
 fn vectors(trace: &mut Maker) {
     let mut vectors: Vec<(Id, u64)> = Vec::new();
     for _ in 0..trace.times(60_000) {
@@ -232,7 +232,7 @@ fn vectors(trace: &mut Maker) {
     }
 }
 
-/// Documents of objects, keys and texts; all blocks of a document are freed together.
+/// Imitates documents of objects, keys and texts; all blocks of a document are freed together.
 fn documents(trace: &mut Maker) {
     let mut documents: Vec<Vec<Id>> = Vec::new();
     for _ in 0..trace.times(500) {
@@ -258,7 +258,8 @@ fn documents(trace: &mut Maker) {
     }
 }
 
-/// A cache: each entry is a node, a key and a value of 16 B to 1 KiB; the oldest entry is freed first.
+/// Imitates a cache: each entry is a node, a key and a value of 16 B to 1 KiB; the oldest entry is freed
+/// first.
 fn cache(trace: &mut Maker) {
     let mut entries = std::collections::VecDeque::new();
     for _ in 0..trace.times(12_000) {
@@ -270,7 +271,7 @@ fn cache(trace: &mut Maker) {
     }
 }
 
-/// An event loop: many timers and tasks, and a few short-lived buffers.
+/// Imitates an event loop: many timers and tasks, and a few short-lived buffers.
 fn events(trace: &mut Maker) {
     let mut timers = Vec::new();
     let mut buffers = Vec::new();
@@ -292,7 +293,7 @@ fn events(trace: &mut Maker) {
     }
 }
 
-/// A lexer: the tokens of a file are freed at its end, names are permanent.
+/// Imitates a lexer: the tokens of a file are freed at its end, names are permanent.
 fn tokens(trace: &mut Maker) {
     for _ in 0..trace.times(250) {
         let size = trace.between(4 << 10, 16 << 10);
@@ -311,7 +312,7 @@ fn tokens(trace: &mut Maker) {
     }
 }
 
-/// A rope: pieces of text of up to 1 KiB with a node each; most pieces are split into small ones.
+/// Imitates a rope: pieces of text of up to 1 KiB with a node each; most pieces are split into small ones.
 fn rope(trace: &mut Maker) {
     let mut pieces = Vec::new();
     for _ in 0..trace.times(200) {

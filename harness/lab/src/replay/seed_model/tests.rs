@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The model equals the seed, and equals counts that were made by hand.
+//! Compares the model with the seed, and with counts that were made by hand.
 
 use slablab_trace::{
     Builder,
@@ -19,7 +19,7 @@ use crate::{
 
 const KIB: u64 = 1 << 10;
 
-/// Runs a trace on the seed, and returns the model, the work of each operation, and the statistics.
+/// Runs a trace on the seed, and returns the model, the answers, and the statistics at the end.
 fn behind(
     trace: &Trace,
     pool_bytes: u64,
@@ -36,7 +36,7 @@ fn behind(
     Ok((seed_model, answers, target.stats().unwrap()))
 }
 
-/// Returns where the block is that an operation leaves, if there is one, and what it has.
+/// Returns the offset and the usable bytes of the block after an operation; `None` if there is no block.
 fn place(answer: &Answer) -> Option<(u64, u64)> {
     let there = answer.outcome == OpOutcome::Done && answer.usable > 0;
     there.then_some((answer.offset, answer.usable))
@@ -48,7 +48,7 @@ fn it_does_what_the_seed_does() {
     for pattern in pattern::all() {
         let trace = pattern.make(1, 5);
         for room in [1, 4] {
-            // The smaller one is too small for most.
+            // The smaller pool is too small for most patterns.
             let pool_bytes = (trace.peak_bytes() * room).next_multiple_of(32 * KIB);
             let about = format!("{} in {pool_bytes}", pattern.name);
             let (seed_model, answers, mut stats) = behind(&trace, pool_bytes).unwrap();
@@ -104,7 +104,8 @@ fn it_does_what_the_seed_does() {
     assert!(refused > 10, "pools are too small");
 }
 
-/// Fills 1 MiB with 64 blocks of 16 KiB, and frees those with these numbers.
+/// Fills 1 MiB with 64 blocks of 16 KiB, frees the blocks with these numbers, and returns the work of each
+/// free.
 fn freed(numbers: impl IntoIterator<Item = usize>) -> Vec<BuddyWork> {
     let mut trace = Builder::new();
     let blocks: Vec<_> = (0..64).map(|_| trace.alloc(16 << 10, 8)).collect();
@@ -134,7 +135,7 @@ fn freed(numbers: impl IntoIterator<Item = usize>) -> Vec<BuddyWork> {
 
 #[test]
 fn frees_search_all_that_is_free_before_they_give_up() {
-    // Every other block: none has a free buddy, and each is one more to look at.
+    // Every other block is freed. No block has a free buddy, and each free leaves one more block to compare.
     for (number, work) in freed((0..64).step_by(2)).into_iter().enumerate() {
         let expected = BuddyWork {
             searched: number as u64,
@@ -146,10 +147,12 @@ fn frees_search_all_that_is_free_before_they_give_up() {
 
 #[test]
 fn frees_search_as_far_as_the_buddy_lies() {
-    // The buddy that was freed last is the first of the list; the others merge into nothing yet.
+    // A list is searched from the block that was freed last. The frees of blocks 0, 2, 4 and 6 find no buddy.
     let works = freed([0, 2, 4, 6, 7, 1]);
     let searched: Vec<_> = works.iter().map(|work| work.searched).collect();
-    // 7 finds 6 at once, then nothing to look at; 1 passes 4 and 2, and meets 6 and 7 in vain.
+    // The free of block 7 finds block 6 at once, and the list of the next order is empty. The free of block 1
+    // compares blocks 4 and 2 and finds block 0; in the next order, the joint block of 6 and 7 is not the
+    // buddy.
     assert_eq!(searched, [0, 1, 2, 3, 1, 4]);
     let merges: Vec<_> = works.iter().map(|work| work.merges).collect();
     assert_eq!(merges, [0, 0, 0, 0, 1, 1]);

@@ -22,7 +22,7 @@ use crate::map::{
 /// The maximum number of pages: 256 MiB. A larger pool has no maps.
 const PAGES_MAX: u32 = 1 << 16;
 
-/// The minimum number of snapshots, whatever the budget is.
+/// Snapshots are dropped only while there are more than this number, even if they exceed the budget.
 const SNAPSHOTS_MIN: usize = 8;
 
 /// The use of a block of pages.
@@ -66,7 +66,7 @@ pub struct MapDeltas {
     pub writes: Vec<Vec<u32>>,
 }
 
-/// Blocks of pages that changed, by their first page.
+/// The changed blocks of pages: the first page, and the index of the state.
 type Writes = Vec<(u32, u32)>;
 
 /// Records maps, and builds the deltas.
@@ -121,7 +121,7 @@ pub(super) fn flat(map: &PoolMap) -> Vec<(u32, PageBlockState)> {
 }
 
 impl MapRecorder {
-    /// Prepares to store at most `budget` changed blocks.
+    /// Creates a recorder that stores at most `budget` changed blocks.
     pub(super) fn new(budget: usize) -> Self {
         Self {
             budget,
@@ -135,7 +135,7 @@ impl MapRecorder {
         }
     }
 
-    /// Says whether a snapshot of a frame is wanted.
+    /// Returns whether a snapshot of a frame is wanted.
     pub(super) fn wants(&self, frame: usize) -> bool {
         frame % self.stride == 0 && self.pages <= PAGES_MAX
     }
@@ -188,7 +188,7 @@ impl MapRecorder {
         })
     }
 
-    /// Doubles the distance of snapshots and merges the deltas of those that are dropped.
+    /// Doubles the distance of snapshots, and merges the delta of each dropped snapshot into the next one.
     fn thin(&mut self) {
         self.stride *= 2;
         let mut thinned: Vec<(usize, Writes)> = Vec::new();
@@ -220,7 +220,7 @@ impl MapRecorder {
     }
 }
 
-/// Encodes each first page as its distance from the one before.
+/// Encodes each first page as its distance from the first page before.
 fn gaps(mut writes: Writes) -> Vec<u32> {
     writes.sort_unstable();
     let mut before = 0;

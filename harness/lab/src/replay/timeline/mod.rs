@@ -56,9 +56,9 @@ use crate::{
 /// The bounds of a timeline.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// The number of frames, plus at most two.
+    /// The maximum number of frames, apart from up to two more.
     pub frames: usize,
-    /// The number of changed blocks of pages, unless 8 snapshots have more.
+    /// The maximum number of changed blocks of pages. Up to 8 snapshots may have more.
     pub writes: usize,
 }
 
@@ -71,9 +71,9 @@ pub struct Timeline {
     pub operations: Vec<u64>,
     /// The requested bytes of live blocks.
     pub live: Vec<u64>,
-    /// The minimum of `live` since the frame before.
+    /// The minimum of `live` since the previous frame.
     pub live_min: Vec<u64>,
-    /// The maximum of `live` since the frame before.
+    /// The maximum of `live` since the previous frame.
     pub live_max: Vec<u64>,
     /// The usable bytes of live blocks.
     pub usable: Vec<u64>,
@@ -86,12 +86,13 @@ pub struct Timeline {
     pub last: Vec<Option<TimelineOperation>>,
     /// The bytes of each class's blocks.
     pub class_bytes: Vec<u64>,
-    /// The classes that changed: four numbers each: class, used, total and magazine blocks.
+    /// The classes that changed since the previous frame, with four numbers each: class, used, total and
+    /// magazine blocks.
     pub classes: Vec<Vec<u64>>,
-    /// The sizes of page blocks that changed: three numbers each: log2 of the bytes, free and live
-    /// blocks.
+    /// The orders that changed since the previous frame, with three numbers each: order (log2 of the pages),
+    /// free and live blocks.
     pub orders: Vec<Vec<u64>>,
-    /// The refusals since the frame before.
+    /// The refusals since the previous frame.
     pub refusals: Vec<Refusals>,
     /// The maps of the pool.
     pub map_deltas: Option<MapDeltas>,
@@ -102,13 +103,13 @@ pub struct Timeline {
 pub struct TimelineOperation {
     /// "allocate", "reallocate" or "free".
     pub what: String,
-    /// The requested bytes; of a free, those of the block.
+    /// The requested bytes; for a free, the requested bytes of the freed block.
     pub bytes: u64,
     /// The path of the operation, the cause of its refusal, or "left out".
     pub how: String,
-    /// Whether it was done.
+    /// Whether the operation succeeded.
     pub done: bool,
-    /// The first page of the block; of a free, before the free.
+    /// The first page of the block after the operation; for a free, before the operation.
     pub page: Option<u64>,
 }
 
@@ -131,7 +132,8 @@ pub struct Refusals {
 ///
 /// # Errors
 ///
-/// When a call fails that has to succeed. A wrong answer is a result.
+/// When INFO, STATS or MAP fails. A wrong answer to an operation is not an error but a [`Failure`] in the
+/// result.
 pub fn timeline(
     target: &dyn Target,
     trace: &Trace,
@@ -171,7 +173,7 @@ pub fn timeline(
     Ok(Ok(timeline))
 }
 
-/// Chooses the operations after which a frame is sampled: equidistant ones, and the live peak.
+/// Returns the numbers of operations after which a frame is sampled: equidistant ones, and the live peak.
 fn moments(trace: &Trace, frames: usize) -> Vec<usize> {
     let operations = trace.ops().len();
     let frames = frames.clamp(1, operations);
@@ -202,14 +204,14 @@ fn peak(trace: &Trace) -> Option<usize> {
         .map(|index| index + 1)
 }
 
-/// Samples a run.
+/// Samples the state of the pool during a replay.
 struct TimelineSampler<'run> {
     trace: &'run Trace,
     trace_blocks: TraceBlocks,
     timeline: Timeline,
     /// The model of the seed, as long as its offsets equal the seed's.
     seed_model: Option<SeedModel>,
-    /// The last values of each class and each size of page blocks.
+    /// The last values of each class and of each order.
     classes: BTreeMap<u64, [u64; 3]>,
     orders: BTreeMap<u64, [u64; 2]>,
 }
@@ -252,7 +254,7 @@ impl<'run> TimelineSampler<'run> {
         let mut last = None;
         for ((index, op), answer) in (first..).zip(&self.trace.ops()[first..]).zip(answers) {
             let change = self.trace_blocks.enter(op, answer);
-            // A seed that was changed differs from the model and has no map.
+            // A modified seed differs from the model and has no map.
             self.seed_model
                 .take_if(|seed_model| seed_model.enter(op, answer).is_err());
             least = least.min(self.trace_blocks.requested);
@@ -353,7 +355,7 @@ impl TimelineOperation {
     }
 }
 
-/// Says whether an engine has a pool.
+/// Returns whether the engine has a pool.
 fn has_pool(info: &slablab_info) -> bool {
     info.capabilities & uapi::SLABLAB_CAP_POOL != 0
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Films beside what the replay, and the map of a pool, say by themselves.
+//! Compares timelines with the results of replays and with the maps of pools.
 
 use proptest::prelude::*;
 use slablab_trace::{
@@ -40,7 +40,7 @@ fn taken(engine: Engine, pool_bytes: u64, trace: &Trace, limits: Limits) -> Time
         .unwrap()
 }
 
-/// Returns what each page is in a picture: its block's first page and state.
+/// Returns, for each page in the map of frame `until`, the first page and the state of its block.
 fn picture(map_deltas: &MapDeltas, until: usize) -> Vec<(u32, PageBlockState)> {
     let mut pages = vec![(0, PageBlockState::Free { pages: 0 }); map_deltas.pages as usize];
     let shown = map_deltas
@@ -58,7 +58,7 @@ fn picture(map_deltas: &MapDeltas, until: usize) -> Vec<(u32, PageBlockState)> {
     pages
 }
 
-/// Spreads blocks of pages over their pages.
+/// Returns, for each page, the first page and the state of its block.
 fn spread(blocks: Vec<(u32, PageBlockState)>) -> Vec<(u32, PageBlockState)> {
     let pages = |(page, state): (u32, PageBlockState)| {
         std::iter::repeat_n((page, state), state.pages() as usize)
@@ -71,7 +71,7 @@ fn curves_are_what_the_replay_counts() {
     for pattern in pattern::all() {
         let trace = pattern.make(1, 2);
         for engine in Pool::ENGINES {
-            // Some of it is refused.
+            // A pool of the size of the peak refuses some requests.
             let pool = (trace.peak_bytes().div_ceil(32 << 10) * (32 << 10)).max(64 << 10);
             let timeline = taken(engine, pool, &trace, LIMITS);
             let ran = checked(&sim(engine, pool), &trace).unwrap();
@@ -211,9 +211,10 @@ fn the_seeds_pages_are_its_twins() {
         pages.into_iter().map(|(_, state)| state).collect()
     };
     assert_eq!(states(0), [free(16)]);
-    // 64 blocks of 128 B are 8 KiB; the rest is what is over when 64 KiB are halved.
+    // A slab of 64 blocks of 128 B takes 8 KiB. The free blocks are the halves that remain when 64 KiB are
+    // split.
     assert_eq!(states(1), [slab(1), free(2), free(4), free(8)]);
-    // 10,000 bytes take 16 KiB, for powers of two is what there are.
+    // 10,000 bytes take 16 KiB, the next power of two.
     let large = PageBlockState::Large { pages: 4 };
     assert_eq!(states(3), [slab(2), free(2), large, free(8)]);
     assert_eq!(states(5), [slab(1), free(2), free(4), free(8)]);
@@ -222,7 +223,7 @@ fn the_seeds_pages_are_its_twins() {
     assert_eq!(orders[2], [2, 0, 1]);
 }
 
-/// Returns a partition of pages that differs from the one before in some places.
+/// Returns a random partition of 64 pages that keeps some blocks of the partition `before`.
 fn partition(rng: &mut Rng, before: &[(u32, PageBlockState)]) -> Vec<(u32, PageBlockState)> {
     let mut blocks = Vec::new();
     let mut page = 0;
@@ -252,7 +253,7 @@ fn partition(rng: &mut Rng, before: &[(u32, PageBlockState)]) -> Vec<(u32, PageB
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    // However many snapshots are left out, those that stay are what they were.
+    // Dropping snapshots does not change the remaining ones.
     #[test]
     fn differences_give_back_the_pictures(seed: u64, budget in 1_usize..2000) {
         let mut rng = Rng::new(seed);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The live blocks, according to the answers.
+//! The live blocks of a trace, according to the answers.
 
 use slablab_trace::{
     Kind,
@@ -69,7 +69,7 @@ impl TraceBlock {
 }
 
 impl TraceBlocks {
-    /// Begins without live blocks.
+    /// Creates the state before the first operation, without live blocks.
     pub(super) fn new(trace: &Trace) -> Self {
         Self {
             blocks: vec![TraceBlock::NOTHING; trace.blocks()],

@@ -45,7 +45,8 @@ suite!("events/concurrency" {
     Each operations_of_a_child_are_recorded_with_its_name,
 });
 
-/// Checks that events are in an order in which one after the other could have been done.
+/// Checks that the operations could have had the recorded results if they were executed in the order of the
+/// events.
 #[track_caller]
 fn possible(events: &[slablab_event]) -> TestResult {
     let mut live: HashMap<u32, slablab_event> = HashMap::new();
@@ -100,7 +101,7 @@ fn threads_are_recorded_in_a_linearizable_order(engine: Engine) -> TestResult {
         }
         Ok(count)
     };
-    // Somebody reads meanwhile, in pieces that never fit.
+    // A thread reads the events meanwhile, in batches whose length does not divide the length of the ring.
     let read = || -> TestResult<Vec<slablab_event>> {
         let mut read = Vec::new();
         loop {

@@ -48,7 +48,7 @@ suite!("events" {
     Each an_allocation_without_a_reply_is_recorded_as_undone,
 });
 
-/// The expected fields of an event: all but number, time, CPU and process.
+/// The expected fields of an event: all fields except number, time, CPU and thread.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct ExpectedEvent {
     kind: u32,
@@ -76,7 +76,7 @@ impl ExpectedEvent {
         }
     }
 
-    /// The end of a block.
+    /// Returns the expected event of the FREE of this block.
     fn gone(self) -> Self {
         Self {
             kind: uapi::SLABLAB_EVENT_FREE,
@@ -224,7 +224,7 @@ fn every_operation_is_recorded_with_its_answer(engine: Engine) -> TestResult {
     for _ in 0..2_000 {
         let pick = random.index(recorded.live.len().max(1));
         let has_blocks = !recorded.live.is_empty();
-        // Up to twice a private pool.
+        // The sizes go up to twice the size of a private pool.
         let size = random.doubling(1, 8 * MIB);
         match random.below(16) {
             0..6 => recorded.alloc(size, 1 << random.below(13)),
@@ -248,7 +248,7 @@ fn every_operation_is_recorded_with_its_answer(engine: Engine) -> TestResult {
             _ => {}
         }
     }
-    // A number that no handle is wide enough for.
+    // The argument has more than 32 bits. The event has the largest handle instead.
     refused(
         poke(&recorded.device, request::FREE, 1 << 40 | 1 << 20),
         Errno::NOENT,
@@ -309,7 +309,7 @@ fn operations_of_submit_are_recorded(engine: Engine) -> TestResult {
         device.submit(&mut reply)?.done as usize,
         asked.len(),
     )?;
-    // Of each that is wrong, the call ends there.
+    // Each of these operations is wrong and ends its call.
     let wrong = [
         operation(9, 0, 0),
         operation(uapi::SLABLAB_OP_FREE, old.handle, 0),

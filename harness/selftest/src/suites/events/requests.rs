@@ -97,7 +97,7 @@ fn invalid_event_requests_fail_with_the_right_error(engine: Engine) -> TestResul
     }
     send(end)?;
     refused(send(end), Errno::NXIO)?;
-    // Another session is none of this one's business.
+    // The ring of another session is not visible in this session, and records nothing of it.
     let other = session(engine)?;
     other.record(5)?;
     refused(
@@ -108,7 +108,7 @@ fn invalid_event_requests_fail_with_the_right_error(engine: Engine) -> TestResul
     check_eq("events of another session", all(&other)?.len(), 0)
 }
 
-/// Numbers of events that are yet to come.
+/// Returns requests to read from events that were not recorded yet.
 fn yet_to_come(events: &[slablab_event], read: slablab_events) -> [slablab_events; 3] {
     let next = events.len() as u64;
     [next + 1, 1 << 63, u64::MAX].map(|number| slablab_events { number, ..read })

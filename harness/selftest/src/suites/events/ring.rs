@@ -123,9 +123,9 @@ fn an_array_that_cannot_be_written_is_efault(engine: Engine) -> TestResult {
     ] {
         refused(read(address, 150), Errno::FAULT).about(format_args!("{address:#x}"))?;
     }
-    // The last one of these is not touched.
+    // 149 events fit into the mapped part of the array.
     check_eq("count", read(ends_early, 149)?.count, 149)?;
-    // Nothing was taken away by that.
+    // Reading does not remove events.
     check_eq("count", read(whole, 150)?.count, 150)?;
     fence.read_only()?;
     refused(read(whole, 1), Errno::FAULT)
@@ -161,7 +161,7 @@ fn event_rings_leave_memory_for_other_sessions() -> TestResult {
     device.record(1024)?;
     filled(&device, 5000, 1)?;
     check_eq("events", all(&device)?.len(), 1)?;
-    // Memory that one session has returned is available to another one.
+    // Memory that one session freed is available to another session.
     sessions[3].end_record()?;
     device.end_record()?;
     device.record(uapi::SLABLAB_EVENTS_MAX)?;

@@ -59,7 +59,7 @@ suite!("misuse" {
 /// The flags of a pool in debug mode.
 const DEBUG: u32 = uapi::SLABLAB_BIND_PRIVATE | uapi::SLABLAB_BIND_DEBUG;
 
-/// Times that a misuse is tried whose block others take.
+/// The number of attempts at a misuse whose block is allocated by another thread between two steps.
 const TRIES: usize = 100;
 
 /// Opens a session with a pool in debug mode.
@@ -70,15 +70,16 @@ pub(super) fn debug(engine: Engine, pool_bytes: u64) -> TestResult<Device> {
     Ok(device)
 }
 
-/// Returns the misuses that only debug mode reports. KASAN, where the kernel has it, reports a read in
-/// the kernel's log, where nothing is to be.
+/// Returns the misuses to test. On a kernel with KASAN, a read after a free is left out: KASAN reports it in
+/// the kernel's log, which must stay empty.
 fn misuses() -> Vec<Misuse> {
     let (all, has_kasan) = (Misuse::ALL.iter().copied(), has_kasan());
     all.filter(|misuse| !has_kasan || *misuse != Misuse::ReadAfterFree)
         .collect()
 }
 
-/// Does one misuse, again when this thread went to another CPU in between.
+/// Injects a misuse and returns its report. Tries again when another thread allocated the block between two
+/// steps.
 #[track_caller]
 fn inject(device: &Device, misuse: Misuse, size: u64) -> TestResult<slablab_report> {
     for _ in 0..TRIES {
@@ -90,14 +91,14 @@ fn inject(device: &Device, misuse: Misuse, size: u64) -> TestResult<slablab_repo
     Err(TestError::failed("the block never came back"))
 }
 
-/// Returns all reports that are remembered.
+/// Returns all reports that the pool keeps.
 fn reports(device: &Device) -> TestResult<Vec<slablab_report>> {
     let mut reports = [slablab_report::default(); uapi::SLABLAB_REPORTS_KEPT as usize];
     let reply = device.reports(0, &mut reports)?;
     Ok(reports[..reply.count as usize].to_vec())
 }
 
-/// Returns how many blocks a misuse damages.
+/// Returns the number of blocks that are quarantined because of a misuse, which are those that it damages.
 fn quarantined(misuse: Misuse) -> u64 {
     u64::from(misuse.damaged_bytes(8) > 0)
 }
@@ -109,7 +110,7 @@ fn adds_up(stats: &slablab_stats) -> TestResult {
     check_eq("bytes in all", parts, stats.pool_bytes)
 }
 
-/// Checks a report of a misuse that this process did to a block of `size` bytes.
+/// Checks the report of a misuse by this process, with a block of `size` bytes.
 #[track_caller]
 fn is_of(report: &slablab_report, misuse: Misuse, size: u64, pool_bytes: u64) -> TestResult {
     check_eq(
@@ -158,7 +159,7 @@ fn each_misuse_is_reported_once_and_the_pool_stays_usable(engine: Engine) -> Tes
 }
 
 fn is_named_once(engine: Engine, misuse: Misuse, size: u64) -> TestResult {
-    // There is to be room for a red zone of 1 MiB.
+    // The pool must have room for a red zone of 1 MiB.
     let pool_bytes = match misuse {
         Misuse::SlabLinearOverflow1M => 4 * MIB,
         _ => MIB,
@@ -284,7 +285,7 @@ fn the_last_reports_can_be_read(engine: Engine) -> TestResult {
         .map(|report| report.number)
         .collect();
     check_eq("numbers", numbers, (24..40).collect())?;
-    // A part of them, from any number on.
+    // A short array receives a part of the reports, from any number on.
     let mut part = [slablab_report::default(); 3];
     for (from, first, count, next) in [
         (0, 24, 3, 27),
@@ -315,8 +316,8 @@ fn threads_misuse_one_pool_at_once(engine: Engine) -> TestResult {
                     for round in 0..ROUNDS {
                         let handle = filled(device, 100, thread)?;
                         let misuse = misuses[round % misuses.len()];
-                        // Others may get the memory that it takes, or that of a write after free,
-                        // and the report.
+                        // Another thread may allocate the block between two steps of the misuse (EAGAIN).
+                        // After a write to a free block, another thread may also get the report.
                         match device.inject(misuse.raw(), 100) {
                             Err(Errno::AGAIN) => {}
                             Ok(report) if report.fault == 0 => {}
@@ -342,7 +343,7 @@ fn threads_misuse_one_pool_at_once(engine: Engine) -> TestResult {
     sound(device)
 }
 
-/// Misuses a pool of its own, and has others do the same; what a child does.
+/// Misuses private pools in debug mode. This is the work of a child program ([`ChildRole::Vandal`]).
 pub(super) fn vandal(engine: Engine) -> TestResult {
     for round in 0..3 {
         let device = debug(engine, 8 * MIB)?;

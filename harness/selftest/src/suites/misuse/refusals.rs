@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! INJECT is refused: without privilege, in pools without debug mode, with invalid arguments.
+//! Refusals of INJECT: without privilege, in pools without debug mode, with invalid arguments.
 
 use crate::{
     device::{
@@ -66,7 +66,7 @@ fn debug_mode_needs_a_private_pool(engine: Engine) -> TestResult {
     if !has_pool(engine) {
         return refused(bind(DEBUG, MIB), Errno::OPNOTSUPP);
     }
-    // With the records there would be no number for it.
+    // With the owner records, the charge of some of these sizes exceeds 64 bits.
     for pool_bytes in [u64::MAX - POOL_UNIT + 1, 1 << 63, 3 << 62] {
         refused(bind(DEBUG, pool_bytes), Errno::DQUOT)?;
     }
@@ -140,7 +140,7 @@ fn wrong_arguments_are_einval_and_nothing_is_done() -> TestResult {
             slablab_reports { count, ..right },
         )?;
     }
-    // The reports are written to an address of the program only.
+    // Reports are written to addresses of the program only.
     inject(&device, Misuse::SlabFreeDouble, 100)?;
     for reports in [0, u64::MAX, 0xffff_8880_0000_0000] {
         let mut sent = slablab_reports { reports, ..right };
@@ -149,7 +149,7 @@ fn wrong_arguments_are_einval_and_nothing_is_done() -> TestResult {
             Errno::FAULT,
         )?;
     }
-    // A second time is too late, in debug mode as otherwise.
+    // A second BIND is refused, also in debug mode.
     let mut bind = slablab_bind {
         engine: Engine::Hybrid.raw(),
         flags: DEBUG,
@@ -162,7 +162,7 @@ fn wrong_arguments_are_einval_and_nothing_is_done() -> TestResult {
     )
 }
 
-/// Checks that an argument is refused, and that it and all figures stay as they are.
+/// Checks that an argument is refused with EINVAL, and that the argument and all statistics stay unchanged.
 #[track_caller]
 fn is_einval<T: Argument>(device: &Device, number: u32, argument: T) -> TestResult {
     let mut sent = argument;
@@ -201,7 +201,7 @@ fn owner_records_are_charged_as_private_memory() -> TestResult {
         let device = debug(engine, 512 * KIB)?;
         let used = device.info()?.private_bytes_used - before;
         check_eq("the pool's charge", device.info()?.pool_charge, used)?;
-        // The pool, 3/8 of it for owners, and a little for the engine.
+        // The charge covers the pool, owner records of 3/8 of its size, and the engine's metadata.
         let least = 512 * KIB / 8 * 11;
         check(used >= least, format_args!("{used} bytes of a new pool"))?;
         device.extend(512 * KIB)?;

@@ -71,7 +71,7 @@ fn only_shared_mappings_are_allowed() -> TestResult {
     on_each(|engine| {
         let device = session(engine)?;
         let handle = aligned(&device, 2 * PAGE)?;
-        // More than one page at a time the kernel itself would refuse.
+        // The kernel itself would refuse a private mapping of more than one page, so one page is tested, too.
         for pages in [1, 2] {
             for access in [ProtFlags::READ, READ_WRITE] {
                 unchanged(&device, || {
@@ -114,7 +114,7 @@ fn a_mapping_moves_and_shrinks_but_never_grows() -> TestResult {
         let device = session(engine)?;
         let page = to_len(PAGE);
         let (_, mut mapping) = mapped(&device, 4 * PAGE, 1)?;
-        // Behind it in the pool there is somebody else's.
+        // Another block follows the mapped block in the pool.
         filled(&device, 4 * PAGE, 2)?;
         let how = MremapFlags::MAYMOVE;
         for (old, new) in [(4, 5), (4, 400), (0, 4), (3, 5)] {
@@ -151,15 +151,15 @@ fn a_part_of_a_mapping_can_be_unmapped() -> TestResult {
     })
 }
 
-/// Makes a child that closes the session's file, writes `byte` to the beginning of its copy of `mapping`
-/// and stays.
+/// Forks a child that closes the session's file, writes `byte` to the beginning of its copy of `mapping`, and
+/// waits until it is killed.
 fn child(file: &Device, mapping: &MappedPages, byte: u8) -> TestResult<Fork> {
     let file = file.as_fd().as_raw_fd();
     Fork::new(|| {
-        // SAFETY: Nobody in the child uses the file.
+        // SAFETY: `close` requires that the descriptor is not used any more. The child does not use the file.
         unsafe { c::close(file) };
         mapping.write(0, &[byte]);
-        // SAFETY: Nothing is touched.
+        // SAFETY: `pause` takes no arguments and accesses no memory of the program.
         unsafe { c::pause() };
     })
 }
@@ -207,7 +207,7 @@ fn every_part_and_copy_of_a_mapping_holds_the_block() -> TestResult {
         let held = |handle, by: &str| {
             unchanged(&device, || refused(device.free(handle), Errno::BUSY)).about(by)
         };
-        // Parts that munmap leaves, and that are made when the access to others changes.
+        // Parts of a mapping that munmap leaves, or that mprotect splits off.
         let (handle, mapping) = mapped(&device, 6 * PAGE, 1)?;
         mapping.protect_part(2, 1, MprotectFlags::READ)?;
         held(handle, "three parts")?;
@@ -217,7 +217,7 @@ fn every_part_and_copy_of_a_mapping_holds_the_block() -> TestResult {
         held(handle, "without the first one, too")?;
         mapping.punch(2, 1)?;
         device.free(handle)?;
-        // Nothing is there any more to unmap.
+        // All pages are unmapped already, so the mapping must not be unmapped again.
         std::mem::forget(mapping);
 
         // A mapping that moves and shrinks.
@@ -226,13 +226,13 @@ fn every_part_and_copy_of_a_mapping_holds_the_block() -> TestResult {
         held(handle, "moved")?;
         mapping.resize(4 * page, page, MremapFlags::MAYMOVE)?;
         held(handle, "shrunk")?;
-        // Over what is mapped something else is mapped.
+        // Another mapping replaces the mapping.
         let mut other = MappedPages::anonymous(1)?;
         other.move_to(mapping)?;
         device.free(handle)?;
         drop(other);
 
-        // A copy in a child, which outlives the parent's.
+        // The copy of the mapping in a child outlives the mapping of the parent.
         let (handle, mapping) = mapped(&device, 2 * PAGE, 3)?;
         let child = child(&device, &mapping, 0x5a)?;
         while mapping.read(0, 1) != [0x5a] {
@@ -257,7 +257,7 @@ fn a_shared_futex_in_a_mapping_is_refused() -> TestResult {
         refused(futex::wake(word, futex::Flags::empty(), 1), Errno::FAULT)?;
         let wait = futex::wait(word, futex::Flags::empty(), 1, None);
         refused(wait, Errno::FAULT)?;
-        // A private one is named by its address.
+        // A private futex is identified by its address and needs no page, so it works.
         check_eq("woken", futex::wake(word, futex::Flags::PRIVATE, 1)?, 0)?;
         let wait = futex::wait(word, futex::Flags::PRIVATE, 1, None);
         refused(wait, Errno::AGAIN)
@@ -265,7 +265,7 @@ fn a_shared_futex_in_a_mapping_is_refused() -> TestResult {
 }
 
 fn pages_of_a_mapping_cannot_be_pinned() -> TestResult {
-    // Other memory is kept, in a pipe that has room for it.
+    // A page of anonymous memory can be pinned, so the refusal below is not due to the pipe.
     let (_output, input) = pipe()?;
     let page = to_len(PAGE);
     check_eq("kept", MappedPages::anonymous(1)?.splice_to(&input)?, page)?;
@@ -273,7 +273,7 @@ fn pages_of_a_mapping_cannot_be_pinned() -> TestResult {
         let device = session(engine)?;
         let (_, mapping) = mapped(&device, PAGE, 1)?;
         refused(mapping.splice_to(&input), Errno::FAULT)?;
-        // This is how debuggers come to the memory of others, and `process_vm_readv` does.
+        // Debuggers and `process_vm_readv` access the memory of other programs in the same way.
         let peek = File::open("/proc/self/mem")?.read_at(&mut [0; 64], mapping.address());
         let peek = peek.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::INVAL));
         refused(peek, Errno::IO)?;

@@ -61,13 +61,13 @@ suite!("mmap" {
     Once concurrent_mmap_realloc_and_free_keep_a_block_intact,
 });
 
-/// Bytes of a page.
+/// The size of a page in bytes.
 const PAGE: u64 = 4096;
 
-/// Sizes of blocks, with an alignment of a page, that have it whole.
+/// The sizes of blocks that share no page with another block if they are aligned to a page.
 const SIZES: [u64; 8] = [1, 3000, 4096, 4097, 8192, 12_289, 65_537, 200_000];
 
-/// Returns the pages that a block of `size` bytes has.
+/// Returns the number of pages of a block of `size` bytes.
 fn pages(size: u64) -> usize {
     to_len(size.div_ceil(PAGE))
 }
@@ -78,7 +78,7 @@ fn aligned(device: &Device, size: u64) -> TestResult<u32> {
     Ok(device.alloc(size, PAGE)?.handle)
 }
 
-/// Allocates a block, writes the pattern of `seed` to it, and maps it whole.
+/// Allocates a block, writes the pattern of `seed` to it, and maps the whole block.
 #[track_caller]
 fn mapped(device: &Device, size: u64, seed: u64) -> TestResult<(u32, MappedPages)> {
     let handle = aligned(device, size)?;
@@ -113,7 +113,7 @@ fn a_mapping_and_the_file_show_the_same_bytes() -> TestResult {
             mapping.write(0, &changed);
             intact(&device, handle, size, seed + 100).about(size)?;
             same_bytes(&again.read(0, to_len(size)), &changed).about(size)?;
-            // The other way round, and a page at a time.
+            // Bytes written through the file are read through mappings of a single page.
             write_whole(&device, handle, &expected)?;
             for (page, bytes) in expected.chunks(to_len(PAGE)).enumerate() {
                 let one = MappedPages::new(&device, handle, page as u32, 1)?;
@@ -125,7 +125,7 @@ fn a_mapping_and_the_file_show_the_same_bytes() -> TestResult {
     })
 }
 
-/// Checks that all that is mapped is zero.
+/// Checks that every mapped byte is zero.
 #[track_caller]
 fn nothing_in(mapping: &MappedPages) -> TestResult {
     let whole = mapping.whole();
@@ -135,7 +135,8 @@ fn nothing_in(mapping: &MappedPages) -> TestResult {
 fn mappings_show_no_data_of_other_sessions() -> TestResult {
     on_each(|engine| {
         for round in 0..3 {
-            // All of the shared pool that one may have, through the file and through mappings.
+            // Fills as much of the shared pool as a session may allocate, through the file and through
+            // mappings.
             let other = shared(engine)?;
             let mut filled = 0;
             while let Ok(block) = other.alloc(64 * KIB, PAGE) {
@@ -153,10 +154,10 @@ fn mappings_show_no_data_of_other_sessions() -> TestResult {
             for size in SIZES {
                 let mapping = MappedPages::new(&device, aligned(&device, size)?, 0, pages(size))?;
                 nothing_in(&mapping).about(format_args!("round {round}, {size} bytes"))?;
-                // All of the last page goes back dirty.
+                // The whole last page is written, so that it is dirty when the block is freed.
                 mapping.write(0, &vec![0xff; pages(size) * to_len(PAGE)]);
             }
-            // Bytes that a resize in place added.
+            // Bytes that a resize in place adds are zero, too.
             for (from, to) in [(4096, 5000), (8192, 10_000), (10_000, 50_001)] {
                 let handle = aligned(&device, from)?;
                 device.realloc(handle, to)?;
@@ -213,7 +214,7 @@ fn a_mapped_block_stays_until_its_last_page_is_unmapped() -> TestResult {
         drop(mapping);
         stays().about("mapped once more")?;
         drop(again);
-        // Refused mappings hold nothing either.
+        // A refused mapping does not pin the block.
         refused(MappedPages::new(&device, handle, 1, 3), Errno::NXIO)?;
         device.realloc(handle, 20_000)?;
         same_bytes(
@@ -224,7 +225,7 @@ fn a_mapped_block_stays_until_its_last_page_is_unmapped() -> TestResult {
         device.free(handle)?;
         device.free(other)?;
         check_eq("live blocks", observer.stats()?.live_blocks, before)?;
-        // Another block in the same place is another program's business.
+        // A new block, possibly in the same place, also lives until it is unmapped after its file was closed.
         let (handle, mapping) = mapped(&device, 10_000, 3)?;
         drop(device);
         check_eq("live blocks", observer.stats()?.live_blocks, before + 1)?;
@@ -238,7 +239,7 @@ fn a_mapped_block_stays_until_its_last_page_is_unmapped() -> TestResult {
 fn a_mapped_block_counts_in_the_quota_until_it_is_freed() -> TestResult {
     on_each(|engine| {
         let device = session(engine)?;
-        // Much more than the pool has, one after the other.
+        // The blocks, one after the other, have twice the size of the pool.
         for round in 0..2 * POOL_BYTES / (64 * KIB) {
             let handle = aligned(&device, 64 * KIB)?;
             let mapping = MappedPages::new(&device, handle, 0, 16)?;
@@ -252,8 +253,8 @@ fn a_mapped_block_counts_in_the_quota_until_it_is_freed() -> TestResult {
     })
 }
 
-/// Returns the file position of a block's first page that fits an offset of 32 bits, counted in pages:
-/// `SLABLAB_MMAP_POSITION` of the header.
+/// Returns the file position of a block's first page for programs whose offset of `mmap` is a number of pages
+/// with 32 bits: `SLABLAB_MMAP_POSITION` of the header.
 fn narrow_position(handle: u32) -> u64 {
     uapi::SLABLAB_MMAP_BASE | u64::from(handle) << uapi::SLABLAB_MMAP_HANDLE_SHIFT
 }
@@ -279,7 +280,8 @@ fn a_block_is_mapped_by_an_offset_of_32_bits() -> TestResult {
                     &pattern(seed, to_len(size))[..bytes],
                 )?;
                 refused(device.free(handle), Errno::BUSY)?;
-                // Also when the first half is gone, and with it the position of the whole.
+                // The other pages still pin the block when the first page, which has the position of the
+                // mapping, is unmapped.
                 if pages > 1 {
                     mapping.punch(0, 1)?;
                     refused(device.free(handle), Errno::BUSY)?;
@@ -323,7 +325,7 @@ fn invalid_handles_have_no_offset_of_32_bits() -> TestResult {
             })
             .about(format_args!("handle {number:#x}"))?;
         }
-        // It is a position for mmap alone.
+        // The position is valid for mmap only.
         let read = rustix::io::pread(&device, &mut [0; 8], narrow_position(handle));
         refused(read, Errno::NOENT)?;
         Ok(device.free(handle)?)
@@ -380,7 +382,7 @@ fn blocks_that_share_pages_cannot_be_mapped(engine: Engine) -> TestResult {
         Errno::NOENT,
     )
     .about("no session")?;
-    // None of this holds the block.
+    // None of the refused mappings pins the block.
     device.free(handle)?;
     check_eq("blocks", device.stats()?.session_blocks, 0)
 }
@@ -395,7 +397,7 @@ fn a_mapping_outlives_the_descriptor() -> TestResult {
         drop(device);
         check_eq("live blocks", observer.stats()?.live_blocks, before + 1)?;
         mapping.punch(1, 1)?;
-        // Others get what is free, and nothing of this.
+        // Another session allocates the free memory, but not the mapped block.
         let other = shared(engine)?;
         for n in 0..100 {
             filled(&other, 20_000, n)?;
@@ -436,7 +438,7 @@ fn concurrent_mmap_realloc_and_free_keep_a_block_intact() -> TestResult {
                     0 => {
                         if let Some(mapping) = map()? {
                             same_bytes(&mapping.whole(), &pattern(round, 8192))?;
-                            // It is mapped, so it stays.
+                            // A mapped block cannot be freed.
                             refused(device.free(handle), Errno::BUSY)?;
                             *held.lock().unwrap_or_else(PoisonError::into_inner) = Some(mapping);
                         }

@@ -92,7 +92,7 @@ fn an_array_that_cannot_be_read_or_written_is_efault(engine: Engine) -> TestResu
         })
         .about(format_args!("{count} that cannot be written"))?;
     }
-    // The reply that cannot be written is found out before anything is done.
+    // If the reply cannot be written, the call fails before it executes an operation.
     let mut operations = [free(handle)];
     let argument = slablab_submit {
         count: 1,
@@ -132,7 +132,7 @@ fn an_array_that_ends_in_unmapped_memory_is_executed_in_whole_chunks(engine: Eng
             done as u64,
         )?;
     }
-    // One whose first page can be written and whose second cannot.
+    // The first page of this array can be written, but the second page cannot.
     let mut handles = Vec::new();
     for _ in 0..2 * LOT {
         handles.push(device.alloc(10, 1)?.handle);
@@ -140,7 +140,8 @@ fn an_array_that_ends_in_unmapped_memory_is_executed_in_whole_chunks(engine: Eng
     let frees: Vec<_> = handles.iter().map(|handle| free(*handle)).collect();
     let fence = GuardedBuffer::new(2)?;
     let address = fence.place(&bytes_of(&frees), 0);
-    // Moved down so that the first lot ends in the first page, and the second one reaches beyond.
+    // The array is moved down, so that the first chunk ends in the first page and the second chunk crosses
+    // into the second page.
     let address = fence.shift_down(address, frees.len() * 32, 4096 - LOT * 32 - 1000);
     fence.read_only_from(4096)?;
     ended(submit_at(&device, address, frees.len()), LOT, Errno::FAULT)?;

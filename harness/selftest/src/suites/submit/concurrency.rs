@@ -49,8 +49,8 @@ suite!("submit/concurrency" {
     Each operations_that_are_not_executed_are_not_written,
 });
 
-/// While one thread submits operations of which the first is none, another one stores numbers in the
-/// first and in the last of them and looks whether they are still there.
+/// While one thread submits operations, the first of which is invalid, another thread stores numbers in the
+/// first and in the last operation and checks that they are unchanged.
 fn operations_that_are_not_executed_are_not_written(engine: Engine) -> TestResult {
     let device = session(engine)?;
     let mut operations = [alloc(10); LOT];
@@ -61,9 +61,11 @@ fn operations_that_are_not_executed_are_not_written(engine: Engine) -> TestResul
     let start = operations.as_mut_ptr();
     let address = start.expose_provenance();
     let stored = [0, LOT - 1].map(|number| {
-        // SAFETY: The array has so many operations.
+        // SAFETY: `add` requires that the result is in the array. `number` is below its length.
         let bytes = unsafe { &raw mut (*start.add(number)).bytes };
-        // SAFETY: The field is aligned, there as long as the array, and used through this alone.
+        // SAFETY: `from_ptr` requires an aligned pointer that is valid as long as the result, and no
+        // conflicting access. The field is aligned, the array outlives the threads, and this process accesses
+        // the field through this reference only.
         unsafe { AtomicU64::from_ptr(bytes) }
     });
     let stop = AtomicBool::new(false);
@@ -152,7 +154,8 @@ fn a_signal_ends_a_call_between_operations(engine: Engine) -> TestResult {
     })
 }
 
-/// Submits again what is left, until all is done; returns how often a signal ended a call.
+/// Submits operations, and again those that are left when a signal ends a call, until all are executed.
+/// Returns the number of calls that a signal ended.
 fn to_the_end(device: &Device, operations: &mut [slablab_operation]) -> TestResult<u32> {
     let (mut done, mut interrupted) = (0, 0);
     while done < operations.len() {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! SUBMIT does what its operations do one by one, and the same in the kernel and outside.
+//! The results of SUBMIT equal those of its operations one by one, and are the same in the kernel and in this
+//! process.
 
 use crate::{
     affinity::CpuPin,
@@ -51,13 +52,13 @@ fn parts(cost: &slablab_cost) -> CostFields {
     )
 }
 
-/// The answer to an operation: errno, handle, usable bytes, offset and cost.
+/// The reply to an operation: errno, handle, usable bytes, offset and cost.
 type ReplyFields = (Option<Errno>, u32, u64, u64, CostFields);
 
-/// A cost, field by field.
+/// The fields of a cost: path, cause, class, order, splits and merges.
 type CostFields = (u8, u8, u8, u8, u8, u8);
 
-/// Does operations one by one, each with a command of its own, until one fails.
+/// Executes operations one by one, each with its own command, until one fails.
 fn one_by_one(target: &dyn Target, operations: &[slablab_operation]) -> Vec<ReplyFields> {
     let mut answers: Vec<ReplyFields> = Vec::new();
     let refusal = |refused: Refused| (Some(refused.errno), 0, 0, 0, parts(&refused.cost));
@@ -96,7 +97,7 @@ fn one_by_one(target: &dyn Target, operations: &[slablab_operation]) -> Vec<Repl
     answers
 }
 
-/// Does them in one call, and answers like [`one_by_one`].
+/// Executes operations in one call, and returns the replies in the form of [`one_by_one`].
 fn at_once(target: &dyn Target, operations: &[slablab_operation]) -> TestResult<Vec<ReplyFields>> {
     let mut sent = operations.to_vec();
     let answer = target.submit(&mut sent)?;
@@ -117,7 +118,9 @@ fn at_once(target: &dyn Target, operations: &[slablab_operation]) -> TestResult<
     Ok(answers)
 }
 
-/// Runs random submissions on both: in one call on the first, and on the second so, too, or singly.
+/// Executes random submissions on both targets, and compares the replies. The first target gets each
+/// submission in one call. The second target gets it in one call, too, or, if `singly` is set, one command
+/// per operation.
 fn alike(one: &dyn Target, other: &dyn Target, seed: u64, singly: bool) -> TestResult {
     // A block in the magazine of one CPU is a miss on another CPU.
     let _cpu = CpuPin::current()?;

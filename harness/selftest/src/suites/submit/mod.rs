@@ -52,10 +52,10 @@ suite!("submit" {
     Each the_first_operation_binds_unless_it_is_about_a_block,
 });
 
-/// Operations that are copied together.
+/// The number of operations of a chunk, which the kernel copies at once.
 const LOT: usize = 64;
 
-/// The largest number of operations.
+/// The maximum number of operations in a call.
 const MOST: usize = uapi::SLABLAB_OPERATIONS_MAX as usize;
 
 fn alloc(bytes: u64) -> slablab_operation {
@@ -90,7 +90,7 @@ fn nop() -> slablab_operation {
     }
 }
 
-/// Makes the handle of an operation the number of an earlier one.
+/// Marks the handle of an operation as the number of an earlier operation of the call.
 fn earlier(operation: slablab_operation) -> slablab_operation {
     slablab_operation {
         flags: uapi::SLABLAB_OP_EARLIER as u16,
@@ -109,7 +109,7 @@ fn all_done(answer: Result<slablab_submit, Errno>, count: usize) -> TestResult {
     )
 }
 
-/// Checks that so many operations were done, and why it is not all of them.
+/// Checks that `done` operations were executed, and that the next one failed with `errno`.
 #[track_caller]
 fn ended(answer: Result<slablab_submit, Errno>, done: usize, errno: Errno) -> TestResult {
     let answer = answer?;
@@ -190,7 +190,7 @@ fn a_no_op_operation_succeeds(engine: Engine) -> TestResult {
         for operation in &operations[before..before + nothings] {
             check(operation.bytes() == sent, "it is as it was")?;
         }
-        // It is no allocation that could be named.
+        // A no-op is no allocation, so no operation can refer to it.
         let mut named = [nop(), earlier(free(0))];
         ended(device.submit(&mut named), 1, Errno::INVAL)?;
         for operation in &operations[..before] {
@@ -243,7 +243,8 @@ fn no_operations_and_too_many_are_einval(engine: Engine) -> TestResult {
 
 fn an_operation_can_refer_to_any_earlier_allocation(engine: Engine) -> TestResult {
     let device = session(engine)?;
-    // Right behind, in the same lot, in the next one, and from the last to the first.
+    // The references are to the previous operation, to the same chunk, to the previous chunk, and to a chunk
+    // before that.
     let mut operations = vec![alloc(64), earlier(free(0)), alloc(64), alloc(64)];
     operations.resize(LOT - 1, alloc(64));
     operations.push(earlier(free(3)));
@@ -289,7 +290,7 @@ fn an_invalid_reference_to_an_earlier_operation_is_einval(engine: Engine) -> Tes
             device.free(operations[0].handle)?;
         }
     }
-    // Neither in a lot of before.
+    // An operation of an earlier chunk that is no ALLOC cannot be referred to, either.
     let mut operations = vec![alloc(10); LOT];
     operations[1] = realloc(handle, 100);
     operations.push(earlier(free(1)));
@@ -339,7 +340,7 @@ fn an_invalid_operation_ends_the_call(engine: Engine) -> TestResult {
         (realloc(handle, u64::MAX), Errno::NOMEM),
     ];
     for (number, (bad, errno)) in cases.into_iter().enumerate() {
-        // As the first one it changes nothing.
+        // As the first operation, an invalid operation ends the call before anything changes.
         unchanged(&device, || {
             let mut operations = [bad, alloc(10), free(handle)];
             let behind = operations[1].bytes();
@@ -353,7 +354,7 @@ fn an_invalid_operation_ends_the_call(engine: Engine) -> TestResult {
             check_eq("cause", u32::from(operations[0].cost.cause), cause)
         })
         .about(format_args!("case {number}"))?;
-        // Behind others, it leaves these done.
+        // An invalid operation does not undo the operations before it.
         for place in [1, 7, 8, 9, LOT - 1, LOT, LOT + 1] {
             let mut operations = vec![alloc(10); place];
             operations.push(bad);
@@ -379,7 +380,8 @@ fn stale_handles_and_second_frees_are_enoent(engine: Engine) -> TestResult {
     ended(device.submit(&mut operations), 2, Errno::NOENT)?;
     let mut operations = [alloc(10), earlier(free(0)), earlier(realloc(0, 5))];
     ended(device.submit(&mut operations), 2, Errno::NOENT)?;
-    // A number that will be a handle in a moment is none yet.
+    // `next` may become the handle of one of these blocks. The blocks are allocated whether or not its FREE
+    // fails.
     let next = alloc_and_free(&device)? + (1 << 20);
     let mut operations = vec![alloc(10); 2048];
     operations.push(free(next));
@@ -390,7 +392,7 @@ fn stale_handles_and_second_frees_are_enoent(engine: Engine) -> TestResult {
     intact(&device, other, 100, 2)
 }
 
-/// Returns a handle that was just given back.
+/// Allocates and frees a block, and returns its handle.
 fn alloc_and_free(device: &Device) -> TestResult<u32> {
     let handle = device.alloc(10, 1)?.handle;
     device.free(handle)?;
@@ -437,7 +439,8 @@ fn a_full_pool_ends_the_call_with_the_cause() -> TestResult {
     Ok(())
 }
 
-/// Compares what belongs to programs, where one had so many allocations and frees more.
+/// Compares the blocks, bytes and operations of two sessions, of which `one` executed `allocations` more
+/// allocations and `frees` more frees.
 fn same_figures(one: &Device, other: &Device, allocations: u64, frees: u64) -> TestResult {
     let (one, other) = (one.stats()?, other.stats()?);
     check_eq(
