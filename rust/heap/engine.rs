@@ -74,6 +74,8 @@ pub struct Interfaces<'e> {
     pub shrink: Option<&'e dyn Shrink>,
     /// Injected failures of growth.
     pub fail_growth: Option<&'e dyn FailGrowth>,
+    /// The first rule that a checked allocator broke.
+    pub supervise: Option<&'e dyn Supervise>,
 }
 
 /// The result of [`Engine::try_allocate_fast`].

@@ -33,6 +33,12 @@ use slab_heap::{
         Totals,
         Visitor, //
     },
+    violation::{
+        Operation,
+        Rule,
+        Supervise,
+        Violation, //
+    },
 };
 
 use crate::{
@@ -41,12 +47,7 @@ use crate::{
         GRANULE,
         Memory, //
     },
-    violation::{
-        Error,
-        Operation,
-        Rule,
-        Violation, //
-    },
+    violation::Error,
     words::{
         WORD,
         Words, //
@@ -78,7 +79,11 @@ unsafe impl<A: Send> Send for State<A> {}
 /// Returns the layout that the allocator has to serve for a request.
 const fn rounded(layout: Layout) -> Option<Layout> {
     let bytes = if layout.size() == 0 { 1 } else { layout.size() };
-    let align = if layout.align() < GRANULE { GRANULE } else { layout.align() };
+    let align = if layout.align() < GRANULE {
+        GRANULE
+    } else {
+        layout.align()
+    };
     let Some(bytes) = bytes.checked_next_multiple_of(GRANULE) else {
         return None;
     };
@@ -92,7 +97,12 @@ impl<A: Allocator> State<A> {
     /// Returns a state without memory.
     #[must_use]
     pub const fn new() -> Self {
-        const { assert!(size_of::<A>() <= ALLOCATOR_BYTES_MAX, "the allocator's type is too large") };
+        const {
+            assert!(
+                size_of::<A>() <= ALLOCATOR_BYTES_MAX,
+                "the allocator's type is too large"
+            )
+        };
         Self {
             allocator: None,
             memory: Memory::EMPTY,
@@ -127,6 +137,13 @@ impl<A: Allocator> State<A> {
         let layout = rounded(layout).ok_or(Refusal::TooBig)?;
         if layout.size() > self.memory.len() {
             return Err(Refusal::TooBig);
+        }
+        // The offset of a block is aligned. The block is aligned in memory, too, if the pool is.
+        if self
+            .start
+            .is_some_and(|start| start.addr().get() % layout.align() != 0)
+        {
+            return Err(Refusal::Unsupported);
         }
         let answer = self.call(Operation::Allocate, |allocator, memory| {
             allocator.allocate(memory, layout)
@@ -227,14 +244,14 @@ impl<A: Allocator, L: Lock<State<A>> + Sync> StudentEngine<A, L> {
             allocator: PhantomData,
         }
     }
+}
 
-    /// Returns the first rule that the allocator broke.
-    pub fn violation(&self) -> Option<Violation> {
+impl<A: Allocator, L: Lock<State<A>> + Sync> Supervise for StudentEngine<A, L> {
+    fn violation(&self) -> Option<Violation> {
         self.state.with(|state| state.memory.violation())
     }
 
-    /// Returns the number of accesses of the allocator to its memory.
-    pub fn accesses(&self) -> u64 {
+    fn accesses(&self) -> u64 {
         self.state.with(|state| state.memory.accesses())
     }
 }
@@ -323,6 +340,7 @@ unsafe impl<A: Allocator, L: Lock<State<A>> + Sync> Engine for StudentEngine<A, 
             map: None,
             shrink: None,
             fail_growth: None,
+            supervise: Some(self),
         }
     }
 }
@@ -403,7 +421,7 @@ impl<A: Allocator, L: Lock<State<A>> + Sync> Check for StudentEngine<A, L> {
         match violation {
             None => Ok(Progress::Sound),
             Some(violation) => Err(Broken {
-                rule: CheckRule::Student,
+                rule: CheckRule::Supervised,
                 class: None,
                 offset: Some(Offset::new(0, violation.offset)),
             }),

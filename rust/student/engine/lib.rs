@@ -46,9 +46,9 @@ pub use memory::{
     Memory,
     PAGE_NOTES, //
 };
-pub use violation::{
-    Error,
+pub use slab_heap::violation::{
     Operation,
     Rule,
     Violation, //
 };
+pub use violation::Error;

@@ -53,7 +53,8 @@ impl LiveMap {
             let count = (end - granule).min(64 - first);
             let bits = (u64::MAX >> (64 - count)) << first;
             let word = self.0.get(index).unwrap_or(0);
-            self.0.set(index, if live { word | bits } else { word & !bits });
+            self.0
+                .set(index, if live { word | bits } else { word & !bits });
             granule += count;
         }
     }

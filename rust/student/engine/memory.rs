@@ -7,16 +7,20 @@ use core::{
     panic::Location, //
 };
 
-use slab_heap::PAGE_BYTES;
+use slab_heap::{
+    PAGE_BYTES,
+    violation::{
+        Operation,
+        Rule,
+        Violation, //
+    },
+};
 
 use crate::{
     live_map::LiveMap,
     violation::{
         Call,
-        Error,
-        Operation,
-        Rule,
-        Violation, //
+        Error, //
     },
     words::{
         WORD,
